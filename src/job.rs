@@ -1,0 +1,188 @@
+//! A job's specification, shared by all three programs. Owns what is asked for and its limits; does not know how it
+//! travels (`wire`) or runs (`engine`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::digest::Digest;
+use crate::model::{Network, Recipe};
+
+/// Rounds of a job, at most.
+pub const ROUNDS_MAX: u32 = 1_000_000;
+/// Shards of a job, at most.
+pub const SHARDS_MAX: u32 = 65_536;
+/// Rows of a shard, or of the validation set, at most.
+pub const ROWS_MAX: u32 = 1 << 30;
+
+/// A job's name: 128 bits that the client chooses at random, so that it can ask again after a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u128);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// The text is not 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAJobId;
+
+impl fmt::Display for NotAJobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a job id is 32 hexadecimal digits")
+    }
+}
+
+impl std::error::Error for NotAJobId {}
+
+impl FromStr for JobId {
+    type Err = NotAJobId;
+
+    fn from_str(text: &str) -> Result<JobId, NotAJobId> {
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(NotAJobId);
+        }
+        u128::from_str_radix(text, 16).map(JobId).map_err(|_| NotAJobId)
+    }
+}
+
+/// One piece of work: a shard, trained once from a round's base weights. Depends on nothing but what it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId {
+    /// The job.
+    pub job: JobId,
+    /// The step; today the round, counted from 0.
+    pub step: u64,
+    /// The shard, counted from 0.
+    pub shard: u32,
+}
+
+/// What a node must know to train any task of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// The arithmetic that the result is promised in (protocol.md).
+    pub arithmetic: u16,
+    /// The shape.
+    pub network: Network,
+    /// The local mathematics.
+    pub recipe: Recipe,
+    /// Every random choice of the job follows from it.
+    pub seed: u64,
+}
+
+/// Rows of data by the digest of the object that holds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowsRef {
+    /// Rows in the object. A shard's weight in the merge.
+    pub rows: u32,
+    /// The object's digest.
+    pub digest: Digest,
+}
+
+/// What happens to a task that no node can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OnTaskFailure {
+    /// The job fails.
+    #[default]
+    Fail = 1,
+    /// The task is left out of its round's merge and reported as SKIPPED; the result is not reproducible.
+    Skip = 2,
+}
+
+/// A job, whole. The first fields say what is computed; `operation` says how it may be gone about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Specification {
+    /// Network, recipe, seed.
+    pub training: Training,
+    /// Rounds.
+    pub rounds: u32,
+    /// The training data, by shard.
+    pub shards: Vec<RowsRef>,
+    /// The validation data.
+    pub validation: RowsRef,
+    /// Weights to start from instead of drawn ones.
+    pub initial: Option<Digest>,
+    /// How the job may be gone about: no part of its identity.
+    pub operation: Operation,
+}
+
+/// The operational part of a specification: not hashed, no part of what the job computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Operation {
+    /// What happens to a task that no node can do.
+    pub on_task_failure: OnTaskFailure,
+    /// Whether nodes of another arithmetic may work on it; the result is then not reproducible.
+    pub allow_inexact: bool,
+}
+
+impl Specification {
+    /// The specification itself, if every value lies within its limits. Network and recipe check themselves.
+    pub fn checked(self) -> Result<Specification, SpecificationError> {
+        if self.rounds == 0 || self.rounds > ROUNDS_MAX {
+            return Err(SpecificationError::Rounds { got: self.rounds });
+        }
+        if self.shards.is_empty() || self.shards.len() > SHARDS_MAX as usize {
+            return Err(SpecificationError::Shards { got: self.shards.len() });
+        }
+        for rows in self.shards.iter().chain([&self.validation]) {
+            if rows.rows == 0 || rows.rows > ROWS_MAX {
+                return Err(SpecificationError::Rows { got: rows.rows });
+            }
+        }
+        Ok(self)
+    }
+
+    /// Training rows of all shards together.
+    pub fn rows(&self) -> u64 {
+        self.shards.iter().map(|shard| u64::from(shard.rows)).sum()
+    }
+}
+
+/// Why values make no job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpecificationError {
+    /// None, or more than [`ROUNDS_MAX`].
+    Rounds {
+        /// Rounds asked for.
+        got: u32,
+    },
+    /// None, or more than [`SHARDS_MAX`].
+    Shards {
+        /// Shards asked for.
+        got: usize,
+    },
+    /// A shard or validation set of no rows, or more than [`ROWS_MAX`].
+    Rows {
+        /// Rows asked for.
+        got: u32,
+    },
+}
+
+impl fmt::Display for SpecificationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rounds { got } => write!(f, "a job has 1 to {ROUNDS_MAX} rounds, not {got}"),
+            Self::Shards { got } => write!(f, "a job has 1 to {SHARDS_MAX} shards, not {got}"),
+            Self::Rows { got } => write!(f, "a shard and the validation set have 1 to {ROWS_MAX} rows, not {got}"),
+        }
+    }
+}
+
+impl std::error::Error for SpecificationError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_id_is_written_and_read_as_32_hexadecimal_digits() {
+        let id = JobId(0xabc);
+        assert_eq!(id.to_string(), "00000000000000000000000000000abc");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", "abc", "+0000000000000000000000000000abc", &"é".repeat(16)] {
+            assert_eq!(text.parse::<JobId>(), Err(NotAJobId), "{text}");
+        }
+    }
+}

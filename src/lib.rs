@@ -1,0 +1,32 @@
+//! gradwire trains multilayer perceptrons on whatever machines you have.
+//!
+//! Three programs: a `client` asks for a job, a `coordinator_node` cuts it into tasks and merges what comes back, and
+//! `compute_node`s train. They talk the binary protocol of `protocol.md` over blocking TCP.
+//!
+//! # The house
+//!
+//! | module | owns | may not know |
+//! |---|---|---|
+//! | `bin/*` | arguments, logging, exit code | bytes, threads |
+//! | [`wire`] | bytes <-> values: header, frames, messages, error codes, limits; the session's rules | sockets, threads, clock, log |
+//! | [`net`] | the only user of `std::net`: listen, dial, deadlines, caps, handshake, reader and writer of a link | what is being trained |
+//! | [`model`] | the mathematics: network, recipe, local training, loss and metrics, kernels, exact sums, model file | network, threads, files other than its own format |
+//! | `dataset` | CSV -> matrices, scaling, validation split, shards | network |
+//! | [`job`] | the job's specification, shared by all three programs | how it travels or runs |
+//! | `engine` | the deciding core, pure: `handle(now, event) -> actions` | sockets, threads, channels, clock, files, log, tensors |
+//! | `coordinator` | the threads around the engine: server, links, pollers, merging | policy: it obeys the engine's actions |
+//! | [`compute`] | a node's task runner, object cache, load injection, its server | scheduling |
+//! | `client` | submit, watch, render, save | nodes |
+//! | [`config`] | typed settings; `compute_nodes.txt` with line numbers | everything above |
+//! | [`digest`] | SHA-256 names of things | what the things are |
+//!
+//! The right-hand column is a rule, not a wish: `tests/architecture.rs` checks it.
+//!
+//! # A job, followed with one finger
+//!
+//! client file -> `dataset` -> SUBMIT -> `engine` plans tasks -> a link sends TRAIN -> a node trains -> TRAINED ->
+//! fetched -> merged -> validated -> next round -> DONE -> client.
+
+pub mod digest;
+pub mod job;
+pub mod model;

@@ -1,0 +1,226 @@
+//! Everything that fixes the local mathematics. Owns the recipe's values and their limits; does not compute.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+/// Epochs of a task, at most.
+pub const EPOCHS_MAX: u32 = 1_000_000;
+/// Rows of a mini-batch, at most.
+pub const BATCH_ROWS_MAX: u32 = 1 << 24;
+
+/// What a hidden layer does to its sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Activation {
+    /// `if x > 0 { x } else { 0 }`.
+    Relu = 1,
+    /// Nothing.
+    Identity = 2,
+    /// Nothing on the way forward; on the way back, no gradient passes where the sum is below zero. The older
+    /// literature's `classic` programs do this.
+    MaskedIdentity = 3,
+}
+
+/// How parameters follow the gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Optimiser {
+    /// Stochastic gradient descent, no momentum.
+    Sgd = 1,
+    /// Adam (Kingma and Ba 2015) with beta 0.9 and 0.999, epsilon 1e-8; moments start at zero in every task.
+    Adam = 2,
+}
+
+/// What a batch's loss is, and with it the scale of its gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LossReduction {
+    /// The mean over the batch's rows.
+    Mean = 1,
+    /// The sum over the batch's rows.
+    Sum = 2,
+}
+
+/// Where the weights of round 0 come from; biases are drawn too with [`Initialisation::Small`], zero with `He`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Initialisation {
+    /// Uniform in ±sqrt(6 / inputs) of the layer (He et al. 2015).
+    He = 1,
+    /// Uniform in ±0.01, biases too.
+    Small = 2,
+}
+
+/// Rows behind one update of the parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchSize {
+    /// The whole shard, in its own order.
+    Full,
+    /// So many rows, shuffled anew each epoch; the last batch of an epoch may be smaller.
+    Rows(NonZeroU32),
+}
+
+/// Everything that fixes the local mathematics but the network and the seed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recipe {
+    /// Activation of the hidden layers.
+    pub activation: Activation,
+    /// Optimiser.
+    pub optimiser: Optimiser,
+    /// Loss of a batch.
+    pub reduction: LossReduction,
+    /// Initial weights.
+    pub initialisation: Initialisation,
+    /// Learning rate of round 0.
+    pub eta: f32,
+    /// Factor on the learning rate from one round to the next.
+    pub eta_decay: f32,
+    /// Batch size.
+    pub batch: BatchSize,
+    /// Passes over the shard in one task.
+    pub epochs: u32,
+    /// A row's loss is `-ln(p + log_epsilon)`, p the probability of its label. Has no part in the gradient.
+    pub log_epsilon: f32,
+    /// With a full batch: stop once an epoch changes the loss by this much or less.
+    pub stop_loss_change: Option<f32>,
+}
+
+impl Recipe {
+    /// Good on tabular data out of the box: ReLU, Adam, mini-batches, a learning rate that falls over the rounds.
+    pub const DEFAULT: Recipe = Recipe {
+        activation: Activation::Relu,
+        optimiser: Optimiser::Adam,
+        reduction: LossReduction::Mean,
+        initialisation: Initialisation::He,
+        eta: 0.008,
+        eta_decay: 0.94,
+        batch: BatchSize::Rows(NonZeroU32::new(32).unwrap()),
+        epochs: 4,
+        log_epsilon: 0.0,
+        stop_loss_change: None,
+    };
+
+    /// The older literature's recipe: full batch, summed loss, plain gradient descent, early stop.
+    pub const CLASSIC: Recipe = Recipe {
+        activation: Activation::MaskedIdentity,
+        optimiser: Optimiser::Sgd,
+        reduction: LossReduction::Sum,
+        initialisation: Initialisation::Small,
+        eta: 1e-4,
+        eta_decay: 1.0,
+        batch: BatchSize::Full,
+        epochs: 15,
+        log_epsilon: 1e-6,
+        stop_loss_change: Some(0.2),
+    };
+
+    /// The recipe itself, if every value lies within its limits.
+    pub fn checked(self) -> Result<Recipe, RecipeError> {
+        if !(self.eta.is_finite() && self.eta > 0.0) {
+            return Err(RecipeError::Eta { got: self.eta });
+        }
+        if !(self.eta_decay > 0.0 && self.eta_decay <= 1.0) {
+            return Err(RecipeError::EtaDecay { got: self.eta_decay });
+        }
+        if self.epochs == 0 || self.epochs > EPOCHS_MAX {
+            return Err(RecipeError::Epochs { got: self.epochs });
+        }
+        if let BatchSize::Rows(rows) = self.batch
+            && rows.get() > BATCH_ROWS_MAX
+        {
+            return Err(RecipeError::Batch { got: rows.get() });
+        }
+        if !(self.log_epsilon >= 0.0 && self.log_epsilon < 1.0) {
+            return Err(RecipeError::LogEpsilon { got: self.log_epsilon });
+        }
+        if let Some(change) = self.stop_loss_change {
+            if !(change >= 0.0 && change.is_finite()) {
+                return Err(RecipeError::StopLossChange { got: change });
+            }
+            if self.batch != BatchSize::Full {
+                return Err(RecipeError::StopNeedsFullBatch);
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Why values make no recipe.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RecipeError {
+    /// Not a positive number.
+    Eta {
+        /// Learning rate asked for.
+        got: f32,
+    },
+    /// Not above 0 and at most 1.
+    EtaDecay {
+        /// Factor asked for.
+        got: f32,
+    },
+    /// None, or more than [`EPOCHS_MAX`].
+    Epochs {
+        /// Epochs asked for.
+        got: u32,
+    },
+    /// More than [`BATCH_ROWS_MAX`].
+    Batch {
+        /// Rows asked for.
+        got: u32,
+    },
+    /// Not in 0..1.
+    LogEpsilon {
+        /// Value asked for.
+        got: f32,
+    },
+    /// Negative or not finite.
+    StopLossChange {
+        /// Change asked for.
+        got: f32,
+    },
+    /// Stopping by loss compares whole passes: it needs a full batch.
+    StopNeedsFullBatch,
+}
+
+impl fmt::Display for RecipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Eta { got } => write!(f, "the learning rate (eta) is a number above 0, not {got}"),
+            Self::EtaDecay { got } => write!(f, "the learning rate's decay is above 0 and at most 1, not {got}"),
+            Self::Epochs { got } => write!(f, "a task has 1 to {EPOCHS_MAX} epochs, not {got}"),
+            Self::Batch { got } => write!(f, "a batch has 1 to {BATCH_ROWS_MAX} rows, not {got}"),
+            Self::LogEpsilon { got } => write!(f, "the loss's epsilon is at least 0 and below 1, not {got}"),
+            Self::StopLossChange { got } => write!(f, "the loss change to stop at is 0 or more, not {got}"),
+            Self::StopNeedsFullBatch => f.write_str("stopping by the loss's change needs full batches"),
+        }
+    }
+}
+
+impl std::error::Error for RecipeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_named_recipes_are_within_the_limits() {
+        assert!(Recipe::DEFAULT.checked().is_ok());
+        assert!(Recipe::CLASSIC.checked().is_ok());
+    }
+
+    #[test]
+    fn values_outside_the_limits_are_refused() {
+        let refused = |change: fn(&mut Recipe)| {
+            let mut recipe = Recipe::CLASSIC;
+            change(&mut recipe);
+            recipe.checked().unwrap_err()
+        };
+        assert!(matches!(refused(|r| r.eta = f32::NAN), RecipeError::Eta { .. }));
+        assert!(matches!(refused(|r| r.eta = 0.0), RecipeError::Eta { .. }));
+        assert!(matches!(refused(|r| r.eta_decay = 1.5), RecipeError::EtaDecay { .. }));
+        assert!(matches!(refused(|r| r.epochs = 0), RecipeError::Epochs { .. }));
+        assert!(matches!(refused(|r| r.log_epsilon = -1.0), RecipeError::LogEpsilon { .. }));
+        assert!(matches!(refused(|r| r.stop_loss_change = Some(f32::INFINITY)), RecipeError::StopLossChange { .. }));
+        assert_eq!(refused(|r| r.batch = BatchSize::Rows(NonZeroU32::MIN)), RecipeError::StopNeedsFullBatch);
+    }
+}
