@@ -4,6 +4,7 @@
 //! protocol.md. Does not know the network, threads, or any file but the model's own.
 
 pub mod network;
+pub mod random;
 pub mod recipe;
 
 pub use network::{Layer, Network, NetworkError};
