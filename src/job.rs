@@ -9,8 +9,8 @@ use crate::model::{Network, Recipe};
 
 /// Rounds of a job, at most.
 pub const ROUNDS_MAX: u32 = 1_000_000;
-/// Shards of a job, at most.
-pub const SHARDS_MAX: u32 = 65_536;
+/// Shards of a job, at most: their list fits a frame.
+pub const SHARDS_MAX: u32 = 16_384;
 /// Rows of a shard, or of the validation set, at most.
 pub const ROWS_MAX: u32 = 1 << 30;
 

@@ -30,3 +30,4 @@
 pub mod digest;
 pub mod job;
 pub mod model;
+pub mod wire;

@@ -1,0 +1,276 @@
+//! SUBMIT and what answers it: ACCEPTED, ROUND, NOTICE, DONE.
+
+use super::Layout;
+use crate::digest::Digest;
+use crate::job::{JobId, Specification};
+use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
+use crate::wire::{limits, specification};
+
+/// Run this job, or attach me to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submit {
+    /// The job's id, chosen by the client.
+    pub job: JobId,
+    /// What to do.
+    pub specification: Specification,
+}
+
+impl Layout<'_> for Submit {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let job = JobId(reader.u128()?);
+        let bytes = reader.u32()? as usize;
+        let specification = specification::decode(reader.sub("the specification", bytes)?)?;
+        Ok(Submit { job, specification })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.job.0.to_le_bytes());
+        let specification = specification::encode(&self.specification);
+        out.u32(specification.len() as u32);
+        out.extend_from_slice(&specification);
+    }
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum JobState {
+    /// It waits for its data or for jobs before it.
+    Queued = 1,
+    /// It runs.
+    Running = 2,
+    /// It has ended; the final answer follows.
+    Ended = 3,
+}
+
+/// The job is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Where it stands.
+    pub state: JobState,
+    /// Whether it was known before: the client is attached to it.
+    pub attached: bool,
+    /// Jobs before it.
+    pub queue_position: u32,
+    /// Rounds done.
+    pub rounds_done: u32,
+}
+
+impl Layout<'_> for Accepted {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let state = match reader.u8()? {
+            1 => JobState::Queued,
+            2 => JobState::Running,
+            3 => JobState::Ended,
+            got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
+        };
+        let attached = reader.boolean()?;
+        reader.reserved(2)?;
+        Ok(Accepted { state, attached, queue_position: reader.u32()?, rounds_done: reader.u32()? })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.state as u8, self.attached.into(), 0, 0]);
+        out.u32(self.queue_position);
+        out.u32(self.rounds_done);
+    }
+}
+
+/// A round has ended and its model is validated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Round {
+    /// Counted from 1.
+    pub round: u32,
+    /// Rounds of the job.
+    pub rounds: u32,
+    /// Training loss, the mean over the rows merged.
+    pub loss: f64,
+    /// Validation rows told wrongly.
+    pub errors: u64,
+    /// Validation rows.
+    pub rows: u64,
+    /// Nodes that did at least one of its tasks.
+    pub nodes: u32,
+    /// Tasks merged.
+    pub merged: u32,
+    /// Tasks skipped.
+    pub skipped: u32,
+    /// Time since the round before ended.
+    pub round_us: u64,
+}
+
+impl Layout<'_> for Round {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let round = Round {
+            round: reader.u32()?,
+            rounds: reader.u32()?,
+            loss: reader.f64()?,
+            errors: reader.u64()?,
+            rows: reader.u64()?,
+            nodes: reader.u32()?,
+            merged: reader.u32()?,
+            skipped: reader.u32()?,
+            round_us: {
+                reader.reserved(4)?;
+                reader.u64()?
+            },
+        };
+        Ok(round)
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.u32(self.round);
+        out.u32(self.rounds);
+        out.f64(self.loss);
+        out.u64(self.errors);
+        out.u64(self.rows);
+        out.u32(self.nodes);
+        out.u32(self.merged);
+        out.u32(self.skipped);
+        out.u32(0);
+        out.u64(self.round_us);
+    }
+}
+
+/// What a notice is about, for programs; its sentence is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NoticeKind {
+    /// Anything else.
+    Other = 1,
+    /// A node came or went.
+    Membership = 2,
+    /// No node is active, and the coordinator tries to find one.
+    Revival = 3,
+    /// A task was left out of its round.
+    Skipped = 4,
+    /// Two results of one task differ, or a result was refused.
+    Alarm = 5,
+}
+
+/// Something that a person wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What it is about.
+    pub kind: NoticeKind,
+    /// The sentence.
+    pub text: String,
+}
+
+impl Layout<'_> for Notice {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let kind = match reader.u8()? {
+            1 => NoticeKind::Other,
+            2 => NoticeKind::Membership,
+            3 => NoticeKind::Revival,
+            4 => NoticeKind::Skipped,
+            5 => NoticeKind::Alarm,
+            got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
+        };
+        reader.reserved(3)?;
+        Ok(Notice { kind, text: reader.sentence()? })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.kind as u8, 0, 0, 0]);
+        out.sentence(&self.text);
+    }
+}
+
+/// A node's share of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeTasks {
+    /// The node.
+    pub node: String,
+    /// Its tasks that were merged.
+    pub tasks: u64,
+}
+
+/// The job is done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// The fingerprint of the model and its specification.
+    pub fingerprint: Digest,
+    /// The weights, an object to fetch.
+    pub weights: Digest,
+    /// Their size.
+    pub weights_bytes: u64,
+    /// Validation rows told wrongly.
+    pub errors: u64,
+    /// Validation rows.
+    pub rows: u64,
+    /// Training loss of the last round.
+    pub loss: f64,
+    /// Tasks merged.
+    pub merged: u64,
+    /// Tasks skipped.
+    pub skipped: u64,
+    /// Time from the job's start.
+    pub elapsed_us: u64,
+    /// Of that: waiting for nodes' results.
+    pub waiting_us: u64,
+    /// Of that: merging.
+    pub merging_us: u64,
+    /// Of that: validating, while nothing else was to be done.
+    pub validating_us: u64,
+    /// Training time of all merged tasks, as the nodes say.
+    pub training_us: u64,
+    /// Revivals that it took.
+    pub revivals: u32,
+    /// Whether the same specification gives the same bits again.
+    pub reproducible: bool,
+    /// Who did how much.
+    pub nodes: Vec<NodeTasks>,
+}
+
+impl Layout<'_> for Done {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let mut done = Done {
+            fingerprint: reader.digest()?,
+            weights: reader.digest()?,
+            weights_bytes: reader.u64()?,
+            errors: reader.u64()?,
+            rows: reader.u64()?,
+            loss: reader.f64()?,
+            merged: reader.u64()?,
+            skipped: reader.u64()?,
+            elapsed_us: reader.u64()?,
+            waiting_us: reader.u64()?,
+            merging_us: reader.u64()?,
+            validating_us: reader.u64()?,
+            training_us: reader.u64()?,
+            revivals: reader.u32()?,
+            reproducible: reader.boolean()?,
+            nodes: Vec::new(),
+        };
+        reader.reserved(3)?;
+        // A name takes 3 bytes at least, its task count 8.
+        let count = reader.count(limits::DONE_NODES_MAX, 11)?;
+        for _ in 0..count {
+            done.nodes.push(NodeTasks { node: reader.name()?, tasks: reader.u64()? });
+        }
+        Ok(done)
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.fingerprint.0);
+        out.extend_from_slice(&self.weights.0);
+        out.u64(self.weights_bytes);
+        out.u64(self.errors);
+        out.u64(self.rows);
+        out.f64(self.loss);
+        for value in [self.merged, self.skipped, self.elapsed_us, self.waiting_us, self.merging_us] {
+            out.u64(value);
+        }
+        out.u64(self.validating_us);
+        out.u64(self.training_us);
+        out.u32(self.revivals);
+        out.extend_from_slice(&[self.reproducible.into(), 0, 0, 0]);
+        let listed = self.nodes.len().min(limits::DONE_NODES_MAX);
+        out.u32(listed as u32);
+        for node in &self.nodes[..listed] {
+            out.name(&node.node);
+            out.u64(node.tasks);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! TRAIN, TRAINED, REJECTED, POLL, POLLED. Every one names its task in full; nothing is inferred from a request id.
+
+use super::Layout;
+use crate::digest::Digest;
+use crate::job::{JobId, TaskId, Training};
+use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
+use crate::wire::{limits, specification};
+
+/// A task and one attempt at it, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TaskName {
+    /// The task.
+    pub task: TaskId,
+    /// Which dispatch of the task, counted from 1.
+    pub attempt: u32,
+    /// Random; a result without it is not this attempt's.
+    pub token: u64,
+}
+
+impl Layout<'_> for TaskName {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let job = JobId(reader.u128()?);
+        let step = reader.u64()?;
+        let shard = reader.u32()?;
+        Ok(TaskName { task: TaskId { job, step, shard }, attempt: reader.u32()?, token: reader.u64()? })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.task.job.0.to_le_bytes());
+        out.u64(self.task.step);
+        out.u32(self.task.shard);
+        out.u32(self.attempt);
+        out.u64(self.token);
+    }
+}
+
+/// Where a task's rows are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardSource {
+    /// An object, shipped by hash.
+    Shipped(Digest),
+    /// Data that lives at the node under this name and never leaves it. No program serves such data yet.
+    Resident(String),
+}
+
+/// Train a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Train {
+    /// The task.
+    pub name: TaskName,
+    /// Whether the node may reject it.
+    pub may_reject: bool,
+    /// The weights to start from.
+    pub base: Digest,
+    /// The rows to train on.
+    pub shard: ShardSource,
+    /// Network, recipe and seed.
+    pub training: Training,
+}
+
+const MAY_REJECT: u8 = 1;
+const SHIPPED: u8 = 1;
+const RESIDENT: u8 = 2;
+
+impl Layout<'_> for Train {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let name = TaskName::decode(reader)?;
+        let flags = reader.u8()?;
+        if flags & !MAY_REJECT != 0 {
+            return reader.fail(Malformation::UnknownValue { got: flags.into() });
+        }
+        let source = reader.u8()?;
+        reader.reserved(2)?;
+        let base = reader.digest()?;
+        let shard = match source {
+            SHIPPED => ShardSource::Shipped(reader.digest()?),
+            RESIDENT => ShardSource::Resident(reader.name()?),
+            got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
+        };
+        let bytes = reader.u32()? as usize;
+        let training = specification::decode_training(reader.sub("the task's recipe", bytes)?)?;
+        Ok(Train { name, may_reject: flags == MAY_REJECT, base, shard, training })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.name.encode(out);
+        out.u8(if self.may_reject { MAY_REJECT } else { 0 });
+        out.u8(match self.shard {
+            ShardSource::Shipped(_) => SHIPPED,
+            ShardSource::Resident(_) => RESIDENT,
+        });
+        out.u16(0);
+        out.extend_from_slice(&self.base.0);
+        match &self.shard {
+            ShardSource::Shipped(digest) => out.extend_from_slice(&digest.0),
+            ShardSource::Resident(name) => out.name(name),
+        }
+        let training = specification::encode_training(&self.training);
+        out.u32(training.len() as u32);
+        out.extend_from_slice(&training);
+    }
+}
+
+/// A task's result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// The task.
+    pub name: TaskName,
+    /// Epochs run.
+    pub epochs: u32,
+    /// The loss, summed over the shard's rows.
+    pub loss: f64,
+    /// Time spent training.
+    pub train_us: u64,
+    /// The update, an object.
+    pub update: Digest,
+    /// Its size.
+    pub update_bytes: u64,
+    /// The update itself where it is small; empty where it must be fetched.
+    pub inline: Vec<u8>,
+}
+
+impl Layout<'_> for Trained {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let name = TaskName::decode(reader)?;
+        let epochs = reader.u32()?;
+        reader.reserved(4)?;
+        let (loss, train_us) = (reader.f64()?, reader.u64()?);
+        let (update, update_bytes) = (reader.digest()?, reader.u64()?);
+        let count = reader.count(limits::INLINE_UPDATE_BYTES_MAX, 1)?;
+        if count != 0 && count as u64 != update_bytes {
+            let why = format!("{count} bytes travel inside, and the update has {update_bytes}");
+            return reader.fail(Malformation::Refused(why));
+        }
+        let inline = reader.take(count)?.to_vec();
+        Ok(Trained { name, epochs, loss, train_us, update, update_bytes, inline })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.name.encode(out);
+        out.u32(self.epochs);
+        out.u32(0);
+        out.f64(self.loss);
+        out.u64(self.train_us);
+        out.extend_from_slice(&self.update.0);
+        out.u64(self.update_bytes);
+        out.u32(self.inline.len() as u32);
+        out.extend_from_slice(&self.inline);
+    }
+}
+
+/// Why a node would rather not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RejectReason {
+    /// Its load probability said so.
+    LoadProbability = 1,
+    /// All of its workers are busy.
+    Busy = 2,
+}
+
+/// The node would rather not train the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The task.
+    pub name: TaskName,
+    /// Why.
+    pub reason: RejectReason,
+    /// Tasks being trained.
+    pub running: u32,
+    /// Tasks waiting.
+    pub waiting: u32,
+}
+
+impl Layout<'_> for Rejected {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let name = TaskName::decode(reader)?;
+        let reason = match reader.u8()? {
+            1 => RejectReason::LoadProbability,
+            2 => RejectReason::Busy,
+            got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
+        };
+        reader.reserved(3)?;
+        Ok(Rejected { name, reason, running: reader.u32()?, waiting: reader.u32()? })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.name.encode(out);
+        out.extend_from_slice(&[self.reason as u8, 0, 0, 0]);
+        out.u32(self.running);
+        out.u32(self.waiting);
+    }
+}
+
+/// How far is this task?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Poll {
+    /// The task.
+    pub name: TaskName,
+}
+
+impl Layout<'_> for Poll {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        Ok(Poll { name: TaskName::decode(reader)? })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.name.encode(out);
+    }
+}
+
+/// Where a task stands at its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TaskState {
+    /// The node does not know the attempt, or has answered it already.
+    Unknown = 1,
+    /// It waits for its base, its shard or a worker.
+    Waiting = 2,
+    /// It is being trained.
+    Running = 3,
+}
+
+/// So far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Polled {
+    /// The task.
+    pub name: TaskName,
+    /// Where it stands.
+    pub state: TaskState,
+    /// Batches trained.
+    pub batches_done: u64,
+    /// Batches planned.
+    pub batches_planned: u64,
+}
+
+impl Layout<'_> for Polled {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let name = TaskName::decode(reader)?;
+        let state = match reader.u8()? {
+            1 => TaskState::Unknown,
+            2 => TaskState::Waiting,
+            3 => TaskState::Running,
+            got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
+        };
+        reader.reserved(3)?;
+        Ok(Polled { name, state, batches_done: reader.u64()?, batches_planned: reader.u64()? })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.name.encode(out);
+        out.extend_from_slice(&[self.state as u8, 0, 0, 0]);
+        out.u64(self.batches_done);
+        out.u64(self.batches_planned);
+    }
+}

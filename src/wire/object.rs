@@ -1,0 +1,278 @@
+//! Objects: a descriptor, then tensors, as bytes (protocol.md, "Objects"). An object is named by the SHA-256 of all of
+//! it, descriptor included. Owns their layout; does not know how they travel.
+
+use std::fmt;
+
+use super::bytes::{
+    MalformedPayload, Read, Reader, Write as _, append_f32, append_u32, f32_from_bytes, u32_from_bytes,
+};
+use super::limits;
+use crate::model::Network;
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ObjectKind {
+    /// A model's parameters: for each layer a weight tensor `[inputs, outputs]` and a bias tensor `[outputs]`, f32.
+    Weights = 1,
+    /// Rows of data: features `[rows, features]`, f32, and labels `[rows]`, u32.
+    Rows = 2,
+    /// Trained parameters minus base parameters, in the shape of [`ObjectKind::Weights`].
+    Update = 3,
+}
+
+impl ObjectKind {
+    fn from_number(number: u8) -> Option<ObjectKind> {
+        match number {
+            1 => Some(ObjectKind::Weights),
+            2 => Some(ObjectKind::Rows),
+            3 => Some(ObjectKind::Update),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ObjectKind::Weights => "weights",
+            ObjectKind::Rows => "rows",
+            ObjectKind::Update => "update",
+        })
+    }
+}
+
+const F32: u8 = 1;
+const U32: u8 = 2;
+/// The only encoding so far: the elements as they are, little-endian, row-major.
+const RAW: u8 = 0;
+
+/// Why bytes are not the object that they should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObjectError {
+    /// The descriptor cannot be read.
+    Descriptor(MalformedPayload),
+    /// It is another kind of object.
+    Kind {
+        /// The kind, by its number.
+        got: u8,
+        /// The kind wanted.
+        wanted: ObjectKind,
+    },
+    /// Its tensors have other shapes, types or encodings.
+    Shape {
+        /// The tensors in it.
+        got: String,
+        /// The tensors wanted.
+        wanted: String,
+    },
+    /// It has more or fewer bytes than its descriptor says.
+    Size {
+        /// Bytes of elements there are.
+        got: u64,
+        /// Bytes that the descriptor says.
+        wanted: u64,
+    },
+}
+
+impl fmt::Display for ObjectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Descriptor(error) => error.fmt(f),
+            Self::Kind { got, wanted } => {
+                write!(f, "the object is of kind {got}, and {wanted} ({}) was wanted", *wanted as u8)
+            }
+            Self::Shape { got, wanted } => write!(f, "the object's tensors are {got}, and {wanted} was wanted"),
+            Self::Size { got, wanted } => write!(f, "the object holds {got} bytes of elements, and says {wanted}"),
+        }
+    }
+}
+
+impl std::error::Error for ObjectError {}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Tensor {
+    element: u8,
+    encoding: u8,
+    shape: Vec<u64>,
+}
+
+impl Tensor {
+    fn f32(shape: &[u64]) -> Tensor {
+        Tensor { element: F32, encoding: RAW, shape: shape.to_vec() }
+    }
+
+    /// Bytes of the elements, every element type having four; `None` past u64.
+    fn bytes(&self) -> Option<u64> {
+        self.shape.iter().try_fold(4u64, |bytes, &side| bytes.checked_mul(side))
+    }
+}
+
+fn describe(tensors: &[Tensor]) -> String {
+    let one = |tensor: &Tensor| {
+        let element = match (tensor.element, tensor.encoding) {
+            (F32, RAW) => "f32".to_owned(),
+            (U32, RAW) => "u32".to_owned(),
+            (element, encoding) => format!("element {element} encoding {encoding} "),
+        };
+        format!("{element}{:?}", tensor.shape)
+    };
+    // A message needs the beginning of a long list, not all of it.
+    let mut text = tensors.iter().take(8).map(one).collect::<Vec<_>>().join(" ");
+    if tensors.len() > 8 {
+        text.push_str(" ...");
+    }
+    text
+}
+
+fn encode_descriptor(kind: ObjectKind, tensors: &[Tensor]) -> Vec<u8> {
+    let mut out = vec![kind as u8, tensors.len() as u8, 0, 0, 0, 0, 0, 0];
+    for tensor in tensors {
+        out.extend_from_slice(&[tensor.element, tensor.encoding, tensor.shape.len() as u8, 0, 0, 0, 0, 0]);
+        for &side in &tensor.shape {
+            out.u64(side);
+        }
+    }
+    out
+}
+
+/// The kind's number and the tensors; the reader is left at the first element.
+fn decode_descriptor(reader: &mut Reader<'_>) -> Read<(u8, Vec<Tensor>)> {
+    use super::bytes::Malformation::OverLimit;
+    let (kind, count) = (reader.u8()?, usize::from(reader.u8()?));
+    reader.reserved(6)?;
+    if count > limits::TENSORS_MAX {
+        return reader.fail(OverLimit { got: count as u64, allowed: limits::TENSORS_MAX as u64 });
+    }
+    let mut tensors = Vec::new();
+    for _ in 0..count {
+        let (element, encoding, rank) = (reader.u8()?, reader.u8()?, usize::from(reader.u8()?));
+        reader.reserved(5)?;
+        if rank > limits::DIMENSIONS_MAX {
+            return reader.fail(OverLimit { got: rank as u64, allowed: limits::DIMENSIONS_MAX as u64 });
+        }
+        let shape = (0..rank).map(|_| reader.u64()).collect::<Read<_>>()?;
+        tensors.push(Tensor { element, encoding, shape });
+    }
+    Ok((kind, tensors))
+}
+
+/// Checks kind, shapes and size against `wanted`, which gets the tensors found; returns the elements' bytes.
+fn open(
+    bytes: &[u8],
+    wanted_kind: ObjectKind,
+    wanted: impl FnOnce(&[Tensor]) -> Vec<Tensor>,
+) -> Result<(Vec<Tensor>, &[u8]), ObjectError> {
+    let mut reader = Reader::new("the object's descriptor", bytes);
+    let (kind, tensors) = decode_descriptor(&mut reader).map_err(ObjectError::Descriptor)?;
+    if ObjectKind::from_number(kind) != Some(wanted_kind) {
+        return Err(ObjectError::Kind { got: kind, wanted: wanted_kind });
+    }
+    let wanted = wanted(&tensors);
+    if tensors != wanted {
+        return Err(ObjectError::Shape { got: describe(&tensors), wanted: describe(&wanted) });
+    }
+    let said = tensors.iter().try_fold(0u64, |sum, tensor| sum.checked_add(tensor.bytes()?)).unwrap_or(u64::MAX);
+    let elements = reader.rest();
+    if said != elements.len() as u64 {
+        return Err(ObjectError::Size { got: elements.len() as u64, wanted: said });
+    }
+    Ok((tensors, elements))
+}
+
+fn parameter_tensors(network: &Network) -> Vec<Tensor> {
+    let sides = |layer: crate::model::Layer| (layer.inputs as u64, layer.outputs as u64);
+    network.layers().map(sides).flat_map(|(i, o)| [Tensor::f32(&[i, o]), Tensor::f32(&[o])]).collect()
+}
+
+fn rows_tensors(rows: u64, features: u64) -> Vec<Tensor> {
+    vec![Tensor::f32(&[rows, features]), Tensor { element: U32, encoding: RAW, shape: vec![rows] }]
+}
+
+/// Size of an object of `kind` [`ObjectKind::Weights`] or [`ObjectKind::Update`] for this network.
+pub fn parameters_bytes(network: &Network) -> u64 {
+    let descriptor = encode_descriptor(ObjectKind::Weights, &parameter_tensors(network)).len();
+    descriptor as u64 + 4 * network.parameters() as u64
+}
+
+/// Size of an object of so many rows. Exact for every u32: (2^32)^2 x 4 does not fit, so it saturates.
+pub fn rows_bytes(rows: u32, features: u32) -> u64 {
+    let elements = u64::from(rows).saturating_mul(u64::from(features) + 1).saturating_mul(4);
+    elements.saturating_add(encode_descriptor(ObjectKind::Rows, &rows_tensors(0, 0)).len() as u64)
+}
+
+/// A model's parameters, or an update, as an object. `values` are flat, as [`Network`] lays them out.
+pub fn encode_parameters(kind: ObjectKind, network: &Network, values: &[f32]) -> Vec<u8> {
+    debug_assert_eq!(values.len(), network.parameters());
+    let mut out = encode_descriptor(kind, &parameter_tensors(network));
+    out.reserve_exact(values.len() * 4);
+    append_f32(&mut out, values);
+    out
+}
+
+/// The flat parameters in an object that must be of this kind and network.
+pub fn decode_parameters(kind: ObjectKind, network: &Network, bytes: &[u8]) -> Result<Vec<f32>, ObjectError> {
+    let (_, elements) = open(bytes, kind, |_| parameter_tensors(network))?;
+    Ok(f32_from_bytes(elements))
+}
+
+/// Rows of data as an object; `values` row-major, one label a row.
+pub fn encode_rows(features: u32, values: &[f32], labels: &[u32]) -> Vec<u8> {
+    debug_assert_eq!(values.len(), labels.len() * features as usize);
+    let mut out = encode_descriptor(ObjectKind::Rows, &rows_tensors(labels.len() as u64, features.into()));
+    out.reserve_exact((values.len() + labels.len()) * 4);
+    append_f32(&mut out, values);
+    append_u32(&mut out, labels);
+    out
+}
+
+/// Row-major values and labels in an object of rows that must have so many features; as many rows as it has.
+pub fn decode_rows(features: u32, bytes: &[u8]) -> Result<(Vec<f32>, Vec<u32>), ObjectError> {
+    let (tensors, elements) = open(bytes, ObjectKind::Rows, |found| {
+        let rows = found.first().and_then(|tensor| tensor.shape.first()).copied().unwrap_or(1);
+        rows_tensors(rows, features.into())
+    })?;
+    // `open` has compared the sizes, so the product fits what is there.
+    let values = tensors[0].bytes().unwrap_or(0) as usize;
+    Ok((f32_from_bytes(&elements[..values]), u32_from_bytes(&elements[values..])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_and_rows_come_back_as_they_were() {
+        let network = Network::new(2, &[3], 2).unwrap();
+        let values: Vec<f32> = (0..network.parameters()).map(|i| i as f32 - 3.5).collect();
+        let bytes = encode_parameters(ObjectKind::Update, &network, &values);
+        assert_eq!(bytes.len() as u64, parameters_bytes(&network));
+        assert_eq!(decode_parameters(ObjectKind::Update, &network, &bytes), Ok(values));
+
+        let bytes = encode_rows(2, &[1.0, 2.0, 3.0, 4.0], &[7, 8]);
+        assert_eq!(bytes.len() as u64, rows_bytes(2, 2));
+        assert_eq!(decode_rows(2, &bytes), Ok((vec![1.0, 2.0, 3.0, 4.0], vec![7, 8])));
+    }
+
+    #[test]
+    fn another_kind_shape_or_size_is_refused() {
+        let network = Network::new(2, &[], 2).unwrap();
+        let other = Network::new(3, &[], 2).unwrap();
+        let bytes = encode_parameters(ObjectKind::Weights, &network, &[0.0; 6]);
+        let refused = |bytes: &[u8], network| decode_parameters(ObjectKind::Weights, network, bytes).unwrap_err();
+        assert!(matches!(refused(&bytes, &other), ObjectError::Shape { .. }));
+        assert!(matches!(refused(&bytes[..bytes.len() - 1], &network), ObjectError::Size { .. }));
+        assert!(matches!(refused(&bytes[..9], &network), ObjectError::Descriptor(_)));
+        assert!(matches!(decode_rows(2, &bytes).unwrap_err(), ObjectError::Kind { got: 1, .. }));
+        assert!(matches!(decode_rows(3, &encode_rows(2, &[0.0; 4], &[0, 0])), Err(ObjectError::Shape { .. })));
+    }
+
+    #[test]
+    fn a_shape_of_2_to_the_64_elements_is_refused_without_overflow() {
+        let mut bytes = encode_rows(1, &[0.5], &[0]);
+        for side in [16, 40] {
+            bytes[side..side + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+        }
+        assert!(decode_rows(1, &bytes).is_err());
+    }
+}
