@@ -31,7 +31,7 @@ impl Digest {
 }
 
 /// A digest taken piece by piece.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Hasher(sha2::Sha256);
 
 impl Hasher {

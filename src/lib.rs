@@ -19,6 +19,7 @@
 //! | `client` | submit, watch, render, save | nodes |
 //! | [`config`] | typed settings; `compute_nodes.txt` with line numbers | everything above |
 //! | [`digest`] | SHA-256 names of things | what the things are |
+//! | [`store`] | objects in memory by digest, within a budget | how they travel, what they hold |
 //!
 //! The right-hand column is a rule, not a wish: `tests/architecture.rs` checks it.
 //!
@@ -27,7 +28,10 @@
 //! client file -> `dataset` -> SUBMIT -> `engine` plans tasks -> a link sends TRAIN -> a node trains -> TRAINED ->
 //! fetched -> merged -> validated -> next round -> DONE -> client.
 
+pub mod config;
 pub mod digest;
 pub mod job;
 pub mod model;
+pub mod net;
+pub mod store;
 pub mod wire;

@@ -1,0 +1,290 @@
+//! Typed settings and the file `compute_nodes.txt`. Owns what a user may write and what is said about mistakes; does
+//! not know what the settings do.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::wire;
+
+/// Nodes in a file, at most.
+pub const NODES_MAX: usize = 8_000;
+
+/// A compute node's place in `compute_nodes.txt`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// IP address or name.
+    pub host: String,
+    /// Port, not 0.
+    pub port: u16,
+}
+
+impl fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What is wrong with a nodes file.
+#[derive(Debug)]
+pub enum NodesFileError {
+    /// It cannot be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A line is not `<ip or name>,<port>`.
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line's number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: LineError,
+    },
+    /// No line names a node.
+    NoNodes {
+        /// The file.
+        path: PathBuf,
+    },
+    /// More nodes than [`NODES_MAX`].
+    TooMany {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What is wrong with a line of a nodes file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LineError {
+    /// There is no comma.
+    NoComma,
+    /// What stands before the comma is neither an address nor a name.
+    Host(String),
+    /// What stands behind the comma is no port.
+    Port(String),
+    /// The node stands in the file already.
+    Twice {
+        /// On this line.
+        first: usize,
+    },
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoComma => f.write_str("a line is <ip or name>,<port>, and this one has no comma"),
+            Self::Host(got) => write!(f, "{got:?} is neither an IP address nor a host name"),
+            Self::Port(got) => write!(f, "{got:?} is not a port: a number from 1 to 65535"),
+            Self::Twice { first } => write!(f, "this node stands on line {first} already"),
+        }
+    }
+}
+
+impl fmt::Display for NodesFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, source } => {
+                write!(f, "the nodes file {} cannot be read: {source} (--nodes names another)", path.display())
+            }
+            Self::Line { path, line, why } => write!(f, "{}, line {line}: {why}", path.display()),
+            Self::NoNodes { path } => {
+                write!(f, "{} names no node: add lines of the form <ip or name>,<port>", path.display())
+            }
+            Self::TooMany { path } => write!(f, "{} names more than {NODES_MAX} nodes", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for NodesFileError {}
+
+/// The nodes in a file: one `<ip or name>,<port>` a line, spaces allowed, `#` begins a comment, blank lines pass.
+pub fn read_nodes_file(path: &Path) -> Result<Vec<NodeAddress>, NodesFileError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| NodesFileError::Unreadable { path: path.to_owned(), source })?;
+    parse_nodes(path, &text)
+}
+
+fn parse_nodes(path: &Path, text: &str) -> Result<Vec<NodeAddress>, NodesFileError> {
+    let mut nodes: Vec<(usize, NodeAddress)> = Vec::new();
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let fail = |why| NodesFileError::Line { path: path.to_owned(), line: index + 1, why };
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        let node = parse_node(line).map_err(fail)?;
+        if let Some((first, _)) = nodes.iter().find(|(_, other)| *other == node) {
+            return Err(fail(LineError::Twice { first: *first }));
+        }
+        if nodes.len() == NODES_MAX {
+            return Err(NodesFileError::TooMany { path: path.to_owned() });
+        }
+        nodes.push((index + 1, node));
+    }
+    if nodes.is_empty() {
+        return Err(NodesFileError::NoNodes { path: path.to_owned() });
+    }
+    Ok(nodes.into_iter().map(|(_, node)| node).collect())
+}
+
+fn parse_node(line: &str) -> Result<NodeAddress, LineError> {
+    let (host, port) = line.rsplit_once(',').ok_or(LineError::NoComma)?;
+    let (host, port) = (host.trim(), port.trim());
+    let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let is_name = !host.is_empty() && host.len() <= 253 && host.bytes().all(name_byte);
+    if !is_name && host.parse::<std::net::IpAddr>().is_err() {
+        return Err(LineError::Host(host.to_owned()));
+    }
+    match port.parse() {
+        Ok(port) if port != 0 => Ok(NodeAddress { host: host.to_owned(), port }),
+        _ => Err(LineError::Port(port.to_owned())),
+    }
+}
+
+/// How the coordinator chooses nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Any active node, whatever its load.
+    Random,
+    /// The node that is expected to be done first; nodes may reject.
+    LoadBalancing,
+}
+
+impl FromStr for Policy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Policy, String> {
+        match text {
+            "1" | "random" => Ok(Policy::Random),
+            "2" | "load-balancing" => Ok(Policy::LoadBalancing),
+            _ => Err("a policy is 1 (random) or 2 (load-balancing)".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Policy::Random => "random",
+            Policy::LoadBalancing => "load-balancing",
+        })
+    }
+}
+
+/// A number from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Probability(f64);
+
+impl Probability {
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+
+    /// Never.
+    pub const ZERO: Probability = Probability(0.0);
+}
+
+impl FromStr for Probability {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Probability, String> {
+        match text.parse() {
+            Ok(value) if (0.0..=1.0).contains(&value) => Ok(Probability(value)),
+            _ => Err("a probability is a number from 0 to 1".to_owned()),
+        }
+    }
+}
+
+/// A name of a cluster or node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(String);
+
+impl Name {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Name, String> {
+        if wire::is_name(text) {
+            Ok(Name(text.to_owned()))
+        } else {
+            Err("a name is 1 to 64 of A-Z a-z 0-9 . _ -".to_owned())
+        }
+    }
+}
+
+/// A whole program's exit code, by what happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is well.
+    Success = 0,
+    /// The job failed.
+    JobFailed = 1,
+    /// The command line, a file or the data is wrong.
+    Usage = 2,
+    /// The other program cannot be reached, or went away.
+    Connection = 3,
+    /// The result could not be written.
+    Output = 4,
+    /// Interrupted from the keyboard.
+    Interrupted = 130,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Vec<NodeAddress>, NodesFileError> {
+        parse_nodes(Path::new("nodes.txt"), text)
+    }
+
+    fn said(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nodes_are_read_with_spaces_comments_and_blank_lines() {
+        let nodes = parse("# lab\n 127.0.0.1 , 5106 \n\nlab-7.example,9 # the old one\n::1,80\r\n").unwrap();
+        let texts: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["127.0.0.1:5106", "lab-7.example:9", "[::1]:80"]);
+    }
+
+    #[test]
+    fn a_bad_line_is_named_with_its_number() {
+        assert_eq!(
+            said("a,1\nnonsense"),
+            "nodes.txt, line 2: a line is <ip or name>,<port>, and this one has no comma"
+        );
+        assert_eq!(said("a,70000"), "nodes.txt, line 1: \"70000\" is not a port: a number from 1 to 65535");
+        assert_eq!(said("a,0"), "nodes.txt, line 1: \"0\" is not a port: a number from 1 to 65535");
+        assert_eq!(said("\n b d,1"), "nodes.txt, line 2: \"b d\" is neither an IP address nor a host name");
+        assert_eq!(said(",1"), "nodes.txt, line 1: \"\" is neither an IP address nor a host name");
+        assert_eq!(said("a,1\nb,1\na,1"), "nodes.txt, line 3: this node stands on line 1 already");
+        assert_eq!(said("# none\n"), "nodes.txt names no node: add lines of the form <ip or name>,<port>");
+    }
+
+    #[test]
+    fn policies_and_probabilities_are_read_by_number_and_name() {
+        assert_eq!("1".parse(), Ok(Policy::Random));
+        assert_eq!("load-balancing".parse(), Ok(Policy::LoadBalancing));
+        assert!("3".parse::<Policy>().is_err());
+        assert_eq!("0.5".parse::<Probability>().map(Probability::get), Ok(0.5));
+        for text in ["1.1", "-0.1", "NaN", "x", ""] {
+            assert!(text.parse::<Probability>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! HELLO and WELCOME over a socket, from both sides (protocol.md, "Greeting"). Owns what peers learn of each other;
+//! does not know what they do afterwards.
+
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::deadline::{self, Deadline};
+use super::random::fill_random;
+use crate::wire::message::{Error, Features, Hello, Welcome};
+use crate::wire::{Decoder, ErrorCode, Message, MessageType, Role, VERSION, limits};
+
+/// What we say of ourselves.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// What we are.
+    pub role: Role,
+    /// The same for as long as the program's place on its machine.
+    pub id: [u8; 16],
+    /// The rest.
+    pub features: Features,
+}
+
+/// What a peer said of itself.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// What it is.
+    pub role: Role,
+    /// Its persistent id.
+    pub id: [u8; 16],
+    /// The rest.
+    pub features: Features,
+}
+
+/// A connection that both sides have agreed on.
+#[derive(Debug)]
+pub struct Greeted {
+    pub(super) stream: TcpStream,
+    /// Holds whatever arrived behind the greeting.
+    pub(super) decoder: Decoder,
+    pub(super) me: Role,
+    pub(super) dialled: bool,
+    /// The other side.
+    pub peer: Peer,
+}
+
+/// Why there is no agreement.
+#[derive(Debug)]
+pub(super) enum GreetingError {
+    /// The socket failed, closed or timed out.
+    Io(io::Error),
+    /// The peer broke the rules; it is told this.
+    Refuse(Error),
+    /// The peer refused us, with this.
+    Refused(Error),
+}
+
+impl From<io::Error> for GreetingError {
+    fn from(error: io::Error) -> Self {
+        GreetingError::Io(error)
+    }
+}
+
+/// Greets as the dialler, within `wait` in all.
+pub(super) fn greet(stream: TcpStream, me: &Identity, wait: Duration) -> Result<Greeted, GreetingError> {
+    let deadline = Deadline::after(wait);
+    let address = stream.peer_addr()?;
+    let mut nonce = [0; 32];
+    fill_random(&mut nonce);
+    let hello = Hello {
+        version_min: VERSION,
+        version_max: VERSION,
+        role: me.role,
+        payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
+        id: me.id,
+        nonce,
+        features: me.features.clone(),
+    };
+    deadline::write_all(&stream, &Message::from(hello).seal(0, false).to_bytes(), deadline)?;
+    // The acceptor may send its first requests right behind WELCOME: a full payload is allowed from here on.
+    let mut decoder = Decoder::new(limits::PAYLOAD_BYTES_MAX);
+    let welcome = loop {
+        match first_message(&mut decoder)? {
+            Some(Message::Welcome(welcome)) => break welcome,
+            Some(Message::Error(error)) => return Err(GreetingError::Refused(error)),
+            Some(other) => return Err(unexpected(other.message_type())),
+            None => receive(&stream, &mut decoder, deadline)?,
+        }
+    };
+    if welcome.version != VERSION {
+        return Err(refuse(
+            ErrorCode::Version,
+            MessageType::Welcome,
+            "WELCOME chose a version that HELLO did not offer",
+        ));
+    }
+    check_cluster(&me.features, &welcome.features, MessageType::Welcome)?;
+    let peer = Peer { address, role: welcome.role, id: welcome.id, features: welcome.features };
+    Ok(Greeted { stream, decoder, me: me.role, dialled: true, peer })
+}
+
+/// Greets as the acceptor, by the deadline; `decoder` holds what has been read. `admit` may refuse the peer.
+pub(super) fn answer(
+    stream: TcpStream,
+    mut decoder: Decoder,
+    me: &Identity,
+    wait: Duration,
+    admit: impl FnOnce(&Peer) -> Result<(), Error>,
+) -> Result<Greeted, (TcpStream, GreetingError)> {
+    match try_answer(&stream, &mut decoder, me, wait, admit) {
+        Ok(peer) => {
+            decoder.set_payload_bytes_max(limits::PAYLOAD_BYTES_MAX);
+            Ok(Greeted { stream, decoder, me: me.role, dialled: false, peer })
+        }
+        Err(error) => Err((stream, error)),
+    }
+}
+
+fn try_answer(
+    stream: &TcpStream,
+    decoder: &mut Decoder,
+    me: &Identity,
+    wait: Duration,
+    admit: impl FnOnce(&Peer) -> Result<(), Error>,
+) -> Result<Peer, GreetingError> {
+    let deadline = Deadline::after(wait);
+    let hello = loop {
+        match first_message(decoder)? {
+            Some(Message::Hello(hello)) => break hello,
+            Some(other) => return Err(unexpected(other.message_type())),
+            None => receive(stream, decoder, deadline)?,
+        }
+    };
+    if !(hello.version_min..=hello.version_max).contains(&VERSION) {
+        let (min, max) = (hello.version_min, hello.version_max);
+        let mut error = Error::new(
+            ErrorCode::Version,
+            MessageType::Hello as u8,
+            format!(
+                "you speak versions {min} to {max} of the protocol, and this program speaks {VERSION} to {VERSION}"
+            ),
+        );
+        error.got = u64::from(min) | u64::from(max) << 8;
+        error.allowed = u64::from(VERSION) | u64::from(VERSION) << 8;
+        return Err(GreetingError::Refuse(error));
+    }
+    check_cluster(&me.features, &hello.features, MessageType::Hello)?;
+    let peer = Peer { address: stream.peer_addr()?, role: hello.role, id: hello.id, features: hello.features };
+    admit(&peer).map_err(GreetingError::Refuse)?;
+    let mut nonce = [0; 32];
+    fill_random(&mut nonce);
+    let welcome = Welcome {
+        version: VERSION,
+        role: me.role,
+        payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
+        id: me.id,
+        nonce,
+        features: me.features.clone(),
+    };
+    deadline::write_all(stream, &Message::from(welcome).seal(0, false).to_bytes(), deadline)?;
+    Ok(peer)
+}
+
+/// Tells the peer why the connection closes, and waits a moment for it to read that: a socket closed over unread bytes
+/// takes what was sent last with it.
+pub(super) fn say_and_close(stream: &TcpStream, error: &Error) {
+    let deadline = Deadline::after(Duration::from_millis(500));
+    let frame = Message::from(error.clone()).seal(0, false).to_bytes();
+    if deadline::write_all(stream, &frame, deadline).is_ok() {
+        drain(stream, deadline);
+    }
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+/// Ends our side and reads what the peer still sends, bounded in bytes and time.
+pub(super) fn drain(stream: &TcpStream, deadline: Deadline) {
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut scrap = [0; 4096];
+    for _ in 0..256 {
+        match deadline::read(stream, &mut scrap, deadline) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// The first message of the peer, once it is there.
+fn first_message(decoder: &mut Decoder) -> Result<Option<Message<'static>>, GreetingError> {
+    let frame = match decoder.next_frame() {
+        Ok(Some(frame)) => frame,
+        Ok(None) => return Ok(None),
+        Err(error) => return Err(GreetingError::Refuse(Error::new(error.code(), 0, error.to_string()))),
+    };
+    let refuse = |code, text: String| Err(GreetingError::Refuse(Error::new(code, frame.header.kind, text)));
+    let Some(kind) = MessageType::from_number(frame.header.kind) else {
+        return refuse(ErrorCode::UnknownType, "a connection begins with HELLO".to_owned());
+    };
+    if !matches!(kind, MessageType::Hello | MessageType::Welcome | MessageType::Error) {
+        return Err(unexpected(kind));
+    }
+    if frame.header.flags.0 != 0 {
+        return refuse(ErrorCode::Flags, format!("{kind} has no flags"));
+    }
+    if frame.header.request != 0 {
+        return refuse(ErrorCode::RequestId, format!("{kind} has request id 0"));
+    }
+    match Message::decode(kind, frame.payload) {
+        Ok(Message::Hello(hello)) => Ok(Some(Message::Hello(hello))),
+        Ok(Message::Welcome(welcome)) => Ok(Some(Message::Welcome(welcome))),
+        Ok(Message::Error(error)) => Ok(Some(Message::Error(error))),
+        Ok(_) => Err(unexpected(kind)),
+        Err(error) => refuse(ErrorCode::Malformed, error.to_string()),
+    }
+}
+
+fn receive(stream: &TcpStream, decoder: &mut Decoder, deadline: Deadline) -> Result<(), GreetingError> {
+    match deadline::read(stream, decoder.room(), deadline) {
+        Ok(0) => Err(GreetingError::Io(ErrorKind::UnexpectedEof.into())),
+        Ok(count) => {
+            decoder.filled(count);
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::TimedOut => {
+            let text = "the greeting was not over in time";
+            Err(GreetingError::Refuse(Error::new(ErrorCode::Timeout, MessageType::Hello as u8, text)))
+        }
+        Err(error) => Err(GreetingError::Io(error)),
+    }
+}
+
+fn check_cluster(ours: &Features, theirs: &Features, about: MessageType) -> Result<(), GreetingError> {
+    match (&ours.cluster, &theirs.cluster) {
+        (Some(ours), Some(theirs)) if ours != theirs => Err(GreetingError::Refuse(Error::new(
+            ErrorCode::Cluster,
+            about as u8,
+            format!("you belong to cluster {theirs}, and this program to {ours}"),
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn refuse(code: ErrorCode, about: MessageType, text: &str) -> GreetingError {
+    GreetingError::Refuse(Error::new(code, about as u8, text))
+}
+
+fn unexpected(kind: MessageType) -> GreetingError {
+    refuse(ErrorCode::Unexpected, kind, "a connection begins with HELLO, answered by WELCOME")
+}

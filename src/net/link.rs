@@ -1,0 +1,449 @@
+//! An open connection: one reader thread, one writer thread, and a handle for whoever wants to send. Owns the session's
+//! state and the socket's life; does not know what messages mean.
+
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+
+use super::THREAD_STACK_BYTES;
+use super::deadline::{self, Deadline};
+use super::greeting::{Greeted, Peer, drain};
+use crate::wire::message::{Error, Goodbye, Ping, Pong};
+use crate::wire::session::{Heartbeat, Incoming};
+use crate::wire::{Decoder, Encoded, ErrorCode, Frame, Message, MessageType, Session, SharedBytes, limits};
+
+/// Frames that may wait for the writer. A peer for whom more wait does not read, and is dropped.
+const QUEUE_FRAMES_MAX: usize = 2_048;
+/// Frames that leave in one write.
+const BATCH_FRAMES_MAX: usize = 32;
+/// Time to send what is queued when a connection closes.
+const FLUSH_WAIT: Duration = Duration::from_secs(1);
+
+/// A handle to an open connection, for any thread. `C` is what is remembered of each of our requests.
+pub struct Link<C>(Arc<Shared<C>>);
+
+impl<C> Clone for Link<C> {
+    fn clone(&self) -> Self {
+        Link(self.0.clone())
+    }
+}
+
+struct Shared<C> {
+    peer: Peer,
+    stream: TcpStream,
+    /// `None` as context is our own heartbeat's. Held for a few instructions, never across I/O.
+    session: Mutex<Session<Option<C>>>,
+    frames: Sender<Encoded>,
+    closed: AtomicBool,
+    reason: Mutex<Option<String>>,
+}
+
+/// The message did not leave: the connection is closed, or its peer does not read and has just been dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsent;
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is closed")
+    }
+}
+
+impl std::error::Error for Unsent {}
+
+/// Why a connection has ended, as a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed(pub String);
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the owner of a connection does with what arrives. Called on the reader's thread: it must not block for long,
+/// for nothing is read meanwhile.
+pub trait Handler<C> {
+    /// A request to be answered once, now or later.
+    fn request(&mut self, link: &Link<C>, request: u32, message: Message<'_>);
+
+    /// An answer to one of our requests; `last` if it is the final one.
+    fn answer(&mut self, link: &Link<C>, context: C, message: Message<'_>, last: bool);
+
+    /// A CANCEL of one of the peer's requests that is still open.
+    fn cancel(&mut self, link: &Link<C>, request: u32);
+
+    /// What a PONG says of us.
+    fn load(&mut self) -> Pong;
+
+    /// What a PONG says of the peer.
+    fn peer_load(&mut self, pong: Pong);
+}
+
+impl<C: Clone + Send + 'static> Link<C> {
+    /// The other side.
+    pub fn peer(&self) -> &Peer {
+        &self.0.peer
+    }
+
+    /// Sends a request; its answers come to the handler with `context`.
+    pub fn request(&self, message: &Message<'_>, context: C) -> Result<u32, Unsent> {
+        // The id is drawn and the frame queued under one lock: ids leave in the order in which they grow.
+        let mut session = self.session();
+        let request = session.open(message.message_type(), Some(context)).ok_or(Unsent)?;
+        self.queue(message.seal(request, false)).map(|()| request)
+    }
+
+    /// Sends a PUT whose object bytes stay where they are.
+    pub fn put(&self, piece: &SharedPiece<'_>, context: C) -> Result<u32, Unsent> {
+        let mut session = self.session();
+        let request = session.open(MessageType::Put, Some(context)).ok_or(Unsent)?;
+        self.queue(piece.seal(MessageType::Put, request)).map(|()| request)
+    }
+
+    /// Answers the peer's request for good. A request that is not open is left alone: it was answered before.
+    pub fn answer(&self, request: u32, message: &Message<'_>) -> Result<(), Unsent> {
+        if !self.session().answered(request) {
+            return Ok(());
+        }
+        self.queue(message.seal(request, false))
+    }
+
+    /// Answers a FETCH with bytes that stay where they are.
+    pub fn answer_data(&self, request: u32, piece: &SharedPiece<'_>) -> Result<(), Unsent> {
+        if !self.session().answered(request) {
+            return Ok(());
+        }
+        self.queue(piece.seal(MessageType::Data, request))
+    }
+
+    /// Answers the peer's request; more follows.
+    pub fn answer_more(&self, request: u32, message: &Message<'_>) -> Result<(), Unsent> {
+        if !self.session().is_open(request) {
+            return Ok(());
+        }
+        self.queue(message.seal(request, true))
+    }
+
+    /// Sends a message that stands alone.
+    pub fn send(&self, message: &Message<'_>) -> Result<(), Unsent> {
+        self.queue(message.seal(0, false))
+    }
+
+    /// Says goodbye and closes once what is queued has left. The reader ends with `reason`.
+    pub fn close(&self, reason: &str) {
+        self.note(reason);
+        let _ = self.send(&Goodbye { text: reason.to_owned() }.into());
+        let _ = self.queue(Encoded { head: Vec::new(), tail: None });
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::Acquire)
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session<Option<C>>> {
+        // A panic elsewhere leaves the session's tables whole: each call changes them in one step.
+        self.0.session.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn queue(&self, frame: Encoded) -> Result<(), Unsent> {
+        if self.is_closed() {
+            return Err(Unsent);
+        }
+        match self.0.frames.try_send(frame) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => {
+                self.cut("it does not read what it is sent");
+                Err(Unsent)
+            }
+            Err(TrySendError::Disconnected(_)) => Err(Unsent),
+        }
+    }
+
+    /// Closes at once.
+    fn cut(&self, reason: &str) {
+        self.note(reason);
+        self.0.closed.store(true, Ordering::Release);
+        let _ = self.0.stream.shutdown(Shutdown::Both);
+    }
+
+    /// The first reason given is the one that counts: what follows is its consequence.
+    fn note(&self, reason: &str) {
+        let mut noted = self.0.reason.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        noted.get_or_insert_with(|| reason.to_owned());
+    }
+}
+
+/// A piece of an object whose bytes stay where they are.
+pub struct SharedPiece<'a> {
+    /// The object.
+    pub digest: &'a crate::digest::Digest,
+    /// Its size.
+    pub object_bytes: u64,
+    /// Where the piece begins.
+    pub offset: u64,
+    /// The piece.
+    pub bytes: SharedBytes,
+}
+
+impl SharedPiece<'_> {
+    fn seal(&self, kind: MessageType, request: u32) -> Encoded {
+        let bytes = self.bytes.clone();
+        crate::wire::message::Piece::seal_shared(kind, request, self.digest, self.object_bytes, self.offset, bytes)
+    }
+}
+
+/// The reading half: whoever runs it owns the thread.
+pub struct LinkReader<C> {
+    link: Link<C>,
+    decoder: Decoder,
+    writer: JoinHandle<()>,
+    /// Dropping it tells the writer to send what is queued and end.
+    stop_writer: Sender<()>,
+    /// Disconnected once the writer has ended.
+    writer_ended: Receiver<()>,
+}
+
+/// Opens a greeted connection: starts its writer; the caller runs the reader.
+pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>, LinkReader<C>)> {
+    let Greeted { stream, decoder, me, dialled, peer } = greeted;
+    let session = Session::new(me, peer.role, dialled, deadline::now());
+    let (frames, queued) = bounded(QUEUE_FRAMES_MAX);
+    let (stop_writer, stop) = bounded::<()>(0);
+    let (writer_ended, ended) = bounded::<()>(0);
+    stream.set_write_timeout(Some(WRITE_TICK))?;
+    let writing = stream.try_clone()?;
+    let name = format!("write {}", peer.address);
+    let link = Link(Arc::new(Shared {
+        peer,
+        stream,
+        session: Mutex::new(session),
+        frames,
+        closed: AtomicBool::new(false),
+        reason: Mutex::new(None),
+    }));
+    let noting = link.clone();
+    let writer = Builder::new().name(name).stack_size(THREAD_STACK_BYTES).spawn(move || {
+        let _dropped_at_the_end = writer_ended;
+        if let Err(error) = write_frames(&writing, &queued, &stop) {
+            let reason = if error.kind() == ErrorKind::TimedOut {
+                "it takes nothing of what it is sent".to_owned()
+            } else {
+                format!("writing to it failed: {error}")
+            };
+            noting.cut(&reason);
+        } else {
+            // All is sent. The reader ends when the peer has read it and closes, or when its own time is up.
+            let _ = writing.shutdown(Shutdown::Write);
+            noting.0.closed.store(true, Ordering::Release);
+        }
+    })?;
+    let reader = LinkReader { link: link.clone(), decoder, writer, stop_writer, writer_ended: ended };
+    Ok((link, reader))
+}
+
+/// Writes what is queued until told to stop, or an empty frame says that the last one has been queued.
+fn write_frames(stream: &TcpStream, queued: &Receiver<Encoded>, stop: &Receiver<()>) -> io::Result<()> {
+    let mut batch: Vec<Encoded> = Vec::with_capacity(BATCH_FRAMES_MAX);
+    let mut stopping = false;
+    while !stopping {
+        select! {
+            recv(queued) -> frame => match frame {
+                Ok(frame) => batch.push(frame),
+                Err(_) => return Ok(()),
+            },
+            recv(stop) -> _ => stopping = true,
+        }
+        // What has queued up meanwhile leaves in the same write.
+        loop {
+            batch.extend(queued.try_iter().take(BATCH_FRAMES_MAX - batch.len()));
+            let end = batch.iter().position(|frame| frame.head.is_empty());
+            write_batch(stream, &batch[..end.unwrap_or(batch.len())])?;
+            if end.is_some() {
+                return Ok(());
+            }
+            let full = batch.len() == BATCH_FRAMES_MAX;
+            batch.clear();
+            if !full {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes whole frames with as few calls as the socket allows. The peer may be slow, but not stop.
+fn write_batch(mut stream: &TcpStream, frames: &[Encoded]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(frames.len() * 2);
+    for frame in frames {
+        slices.push(IoSlice::new(&frame.head));
+        if let Some(tail) = &frame.tail {
+            slices.push(IoSlice::new(tail.as_slice()));
+        }
+    }
+    let mut left = &mut slices[..];
+    let mut stalled: Option<Deadline> = None;
+    while !left.is_empty() {
+        match stream.write_vectored(left) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                IoSlice::advance_slices(&mut left, count);
+                stalled = None;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if deadline::is_timeout(&error) => {
+                stalled.get_or_insert_with(|| Deadline::after(limits::WRITE_STALL - WRITE_TICK)).left()?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A blocked write looks at its deadline this often.
+const WRITE_TICK: Duration = Duration::from_secs(1);
+
+impl<C: Clone + Send + 'static> LinkReader<C> {
+    /// Reads until the connection ends, and says why it did. The peer is told where it broke the rules.
+    pub fn run(self, handler: &mut dyn Handler<C>) -> Closed {
+        let LinkReader { link, mut decoder, writer, stop_writer, writer_ended } = self;
+        let ended = read_frames(&link, &mut decoder, handler);
+        let told = match &ended {
+            End::Rule(error) => link.send(&error.clone().into()).is_ok(),
+            _ => false,
+        };
+        drop(stop_writer);
+        if told {
+            // The peer is to read why: the writer sends its last frame, and what the peer still sends is taken in.
+            let deadline = Deadline::after(FLUSH_WAIT);
+            let _ = writer_ended.recv_timeout(FLUSH_WAIT);
+            drain(&link.0.stream, deadline);
+        }
+        link.cut(&match ended {
+            End::Rule(error) => format!("it broke a rule: {error}"),
+            End::Peer(why) => why,
+        });
+        let _ = writer.join();
+        let reason = link.0.reason.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        Closed(reason.unwrap_or_else(|| "it hung up".to_owned()))
+    }
+}
+
+enum End {
+    /// The peer broke a rule, and is told so.
+    Rule(Error),
+    /// The connection ended.
+    Peer(String),
+}
+
+fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder, handler: &mut dyn Handler<C>) -> End {
+    let mut stream = &link.0.stream;
+    let mut next_look = Duration::ZERO;
+    loop {
+        // Frames first: some may have arrived behind the greeting.
+        let now = deadline::now();
+        loop {
+            match decoder.next_frame() {
+                Ok(Some(frame)) => {
+                    if let Err(end) = receive(link, handler, now, frame) {
+                        return end;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return End::Rule(Error::new(error.code(), 0, error.to_string())),
+            }
+        }
+        if now >= next_look {
+            let heartbeat = link.session().heartbeat(now);
+            next_look = match heartbeat {
+                Heartbeat::Quiet { until } => until,
+                Heartbeat::Ping => {
+                    let mut session = link.session();
+                    if let Some(request) = session.open(MessageType::Ping, None) {
+                        let _ = link.queue(Message::from(Ping).seal(request, false));
+                    }
+                    continue;
+                }
+                Heartbeat::Lost => {
+                    return End::Peer(format!("it was silent for {} s", limits::HEARTBEAT_LOST.as_secs()));
+                }
+            };
+            let wait = next_look.saturating_sub(now).max(Duration::from_millis(1));
+            if let Err(error) = stream.set_read_timeout(Some(wait)) {
+                return End::Peer(error.to_string());
+            }
+        }
+        match stream.read(decoder.room()) {
+            Ok(0) => return End::Peer("it hung up".to_owned()),
+            Ok(count) => decoder.filled(count),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // The socket's clock and ours may differ by a hair.
+            Err(error) if deadline::is_timeout(&error) => next_look = Duration::ZERO,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                return End::Peer("it was ended in mid-connection".to_owned());
+            }
+            Err(error) => return End::Peer(format!("reading from it failed: {error}")),
+        }
+    }
+}
+
+fn receive<C: Clone + Send + 'static>(
+    link: &Link<C>,
+    handler: &mut dyn Handler<C>,
+    now: Duration,
+    frame: Frame<'_>,
+) -> Result<(), End> {
+    let header = frame.header;
+    let incoming = link.session().receive(now, &header);
+    let incoming = incoming.map_err(|violation| {
+        let mut error = Error::new(violation.code(), violation.about(), violation.to_string());
+        error.got = header.request.into();
+        End::Rule(error)
+    })?;
+    let decode = |kind| {
+        Message::decode(kind, frame.payload)
+            .map_err(|malformed| End::Rule(Error::new(ErrorCode::Malformed, kind as u8, malformed.to_string())))
+    };
+    match incoming {
+        Incoming::Skipped => log::debug!("skipped a message of type {:#04x} from {}", header.kind, link.peer().address),
+        Incoming::Request(MessageType::Ping) => {
+            decode(MessageType::Ping)?;
+            let _ = link.answer(header.request, &handler.load().into());
+        }
+        Incoming::Request(kind) => match request_message(kind, decode(kind)) {
+            Ok(message) => handler.request(link, header.request, message),
+            Err(refusal) => {
+                let _ = link.answer(header.request, &refusal?.into());
+            }
+        },
+        Incoming::Answer { context, kind, last, .. } => match (decode(kind)?, context) {
+            (Message::Pong(pong), None) => handler.peer_load(pong),
+            (message, Some(context)) => handler.answer(link, context, message, last),
+            (_, None) => {}
+        },
+        Incoming::Alone(kind) => match decode(kind)? {
+            Message::Cancel(cancel) if link.session().is_open(cancel.request) => handler.cancel(link, cancel.request),
+            Message::Goodbye(goodbye) => return Err(End::Peer(format!("it said goodbye: {}", goodbye.text))),
+            Message::Error(error) => return Err(End::Peer(format!("it closed: {error}"))),
+            _ => {}
+        },
+    }
+    Ok(())
+}
+
+/// A specification that cannot be read is the submitter's mistake, not the end of the connection.
+fn request_message<'a>(
+    kind: MessageType,
+    decoded: Result<Message<'a>, End>,
+) -> Result<Message<'a>, Result<Error, End>> {
+    decoded.map_err(|end| match (kind, end) {
+        (MessageType::Submit, End::Rule(error)) => Ok(Error { code: ErrorCode::Specification, ..error }),
+        (_, end) => Err(end),
+    })
+}

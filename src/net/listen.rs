@@ -1,0 +1,89 @@
+//! Listening sockets. Owns how they are made: address reuse, and a backlog that a burst of connections fits into.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+/// Connections that may wait to be accepted. std's 128 loses connections under load; the system may cap this.
+const BACKLOG: i32 = 4_096;
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// Why a program cannot listen.
+#[derive(Debug)]
+pub struct ListenError {
+    /// Where it was to listen.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.address;
+        match self.source.kind() {
+            ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "port {} is in use at {}: end the other program or take another port",
+                    address.port(),
+                    address.ip()
+                )
+            }
+            ErrorKind::AddrNotAvailable => {
+                write!(f, "{} is no address of this machine: take one of its own, or 0.0.0.0 for all", address.ip())
+            }
+            ErrorKind::PermissionDenied => {
+                write!(f, "port {} needs privileges: take one from 1024 up", address.port())
+            }
+            _ => write!(f, "cannot listen at {address}: {}", self.source),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+impl Listener {
+    /// Listens at `address`; port 0 takes any free one.
+    pub fn bind(address: SocketAddr) -> Result<Listener, ListenError> {
+        let bind = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            // On Unix this only takes over a port whose last owner has gone, never one that is in use.
+            #[cfg(unix)]
+            socket.set_reuse_address(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            let socket = TcpListener::from(socket);
+            Ok(Listener { address: socket.local_addr()?, socket })
+        };
+        bind().map_err(|source| ListenError { address, source })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next connection.
+    pub(super) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.socket.accept()
+    }
+}
+
+/// Makes a thread that waits in `accept` look around: by connecting to it.
+pub(super) fn wake(address: SocketAddr) {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let _ = TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), Duration::from_secs(1));
+}

@@ -1,0 +1,23 @@
+//! The only user of `std::net`: listening, dialling, deadlines, caps, first-byte sniffing, the greeting, and the reader
+//! and writer of a link. Owns sockets and the threads that block on them; does not know what is being trained.
+
+mod deadline;
+mod dial;
+mod greeting;
+mod link;
+mod listen;
+mod random;
+mod server;
+mod transfer;
+
+pub use deadline::now;
+pub use dial::{DialError, dial};
+pub use greeting::{Greeted, Identity, Peer};
+pub use link::{Closed, Handler, Link, LinkReader, SharedPiece, Unsent, open};
+pub use listen::{ListenError, Listener};
+pub use random::{fill_random, random_u64, random_u128};
+pub use server::{Caps, Server, Service, serve};
+pub use transfer::{FetchError, Fetched, Fetcher, Fetching, answer_fetch, answer_have};
+
+/// Stack of a thread that only moves bytes: thousands of them fit.
+const THREAD_STACK_BYTES: usize = 256 << 10;
