@@ -5,6 +5,7 @@ use std::fmt;
 
 use byteorder::{ByteOrder, LittleEndian};
 
+use super::code::ErrorCode;
 use super::limits;
 use crate::digest::Digest;
 
@@ -70,8 +71,31 @@ pub enum Malformation {
         /// Its tag.
         tag: u16,
     },
+    /// A specification is well formed, but a value is outside its limits; the sentence says which.
+    Specification(String),
+    /// A piece does not lie within its object.
+    ObjectRange {
+        /// Bytes of the piece.
+        piece_bytes: u64,
+        /// Where it begins.
+        offset: u64,
+        /// Bytes of the object.
+        object_bytes: u64,
+    },
     /// The values are well formed but make no sense together; the sentence says why.
     Refused(String),
+}
+
+impl MalformedPayload {
+    /// The code that the peer is told. Only MALFORMED closes the connection: the others refuse one request.
+    pub fn code(&self) -> ErrorCode {
+        match self.why {
+            Malformation::Specification(_) => ErrorCode::Specification,
+            Malformation::UnknownField { .. } => ErrorCode::UnknownField,
+            Malformation::ObjectRange { .. } => ErrorCode::ObjectRange,
+            _ => ErrorCode::Malformed,
+        }
+    }
 }
 
 impl fmt::Display for MalformedPayload {
@@ -93,7 +117,10 @@ impl fmt::Display for MalformedPayload {
             Malformation::DefaultWritten { tag } => {
                 write!(f, "field {tag:#06x} of {what} holds its default and must be left out")
             }
-            Malformation::Refused(why) => write!(f, "{what}: {why}"),
+            Malformation::ObjectRange { piece_bytes, offset, object_bytes } => {
+                write!(f, "{what}: {piece_bytes} bytes at {offset} are no piece of an object of {object_bytes}")
+            }
+            Malformation::Specification(why) | Malformation::Refused(why) => write!(f, "{what}: {why}"),
         }
     }
 }

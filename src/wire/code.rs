@@ -55,7 +55,7 @@ codes! {
     ObjectTooLarge = 23 "OBJECT_TOO_LARGE" "The object is larger than is allowed here.";
     ObjectMalformed = 24 "OBJECT_MALFORMED" "The object's descriptor or contents are not what they must be.";
     Specification = 30 "SPECIFICATION" "The job's specification is refused.";
-    UnknownField = 31 "UNKNOWN_FIELD" "The specification has a field that must be understood and is not.";
+    UnknownField = 31 "UNKNOWN_FIELD" "A tagged field that must be understood is not known here.";
     Arithmetic = 32 "ARITHMETIC" "The arithmetic asked for is not known here.";
     Conflict = 33 "CONFLICT" "A job of this id exists with another specification.";
     Training = 34 "TRAINING" "The task could not be trained.";

@@ -14,7 +14,7 @@ pub mod session;
 pub mod specification;
 pub mod text;
 
-pub use bytes::{MalformedPayload, Reader, is_name};
+pub use bytes::{Malformation, MalformedPayload, Reader, is_name};
 pub use code::ErrorCode;
 pub use frame::{Decoder, Encoded, Frame, FrameError, SharedBytes};
 pub use header::{Flags, HEADER_BYTES, Header, MessageType, VERSION};

@@ -6,6 +6,7 @@ use std::fmt;
 use super::bytes::{
     MalformedPayload, Read, Reader, Write as _, append_f32, append_u32, f32_from_bytes, u32_from_bytes,
 };
+use super::code::ErrorCode;
 use super::limits;
 use crate::model::Network;
 
@@ -73,6 +74,13 @@ pub enum ObjectError {
         /// Bytes that the descriptor says.
         wanted: u64,
     },
+}
+
+impl ObjectError {
+    /// The code that the peer is told.
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode::ObjectMalformed
+    }
 }
 
 impl fmt::Display for ObjectError {

@@ -241,9 +241,14 @@ impl<C: Clone> Session<C> {
         }
     }
 
-    /// Opens a request and returns its id; `None` once the ids of this connection are used up.
+    /// Opens a request and returns its id; `None` while as many are open as the peer must take, and once the ids of
+    /// this connection are used up. The last place is PING's, or a full session would seem lost.
     pub fn open(&mut self, kind: MessageType, context: C) -> Option<u32> {
         debug_assert!(may_request(kind, self.me, self.peer), "{kind} from {} to {}", self.me, self.peer);
+        let places = limits::OPEN_REQUESTS_MAX - usize::from(kind != MessageType::Ping);
+        if self.ours.len() >= places {
+            return None;
+        }
         let request = self.next_request;
         self.next_request = request.checked_add(2)?;
         self.ours.insert(request, (kind, context));
@@ -424,6 +429,18 @@ mod tests {
             assert!(fetch(index).is_ok());
         }
         assert_eq!(fetch(2_000), Err(Violation::TooManyRequests));
+    }
+
+    #[test]
+    fn our_requests_are_bounded_by_what_the_peer_takes_and_one_place_is_pings() {
+        let mut session = coordinator_to_node();
+        let opened = (0..2_000).filter(|_| session.open(Train, "task").is_some()).count();
+        assert_eq!(opened, limits::OPEN_REQUESTS_MAX - 1);
+        assert!(session.open(Ping, "ping").is_some());
+        assert_eq!(session.open(Ping, "ping"), None);
+        session.receive(NOW, &header(Trained, Flags::NONE, 1)).unwrap();
+        session.receive(NOW, &header(Trained, Flags::NONE, 3)).unwrap();
+        assert!(session.open(Train, "task").is_some());
     }
 
     #[test]

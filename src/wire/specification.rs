@@ -107,7 +107,8 @@ impl Fields {
         self.unless(recipe.epochs == 1, tag::EPOCHS, &recipe.epochs.to_le_bytes());
         self.unless(recipe.log_epsilon == 0.0, tag::LOG_EPSILON, &recipe.log_epsilon.to_le_bytes());
         if let Some(change) = recipe.stop_loss_change {
-            self.put(tag::STOP_LOSS_CHANGE, &change.to_le_bytes());
+            // Adding +0 turns -0 into +0: a value has one encoding.
+            self.put(tag::STOP_LOSS_CHANGE, &(change + 0.0).to_le_bytes());
         }
         self.unless(*seed == 1, tag::SEED, &seed.to_le_bytes());
     }
@@ -173,7 +174,7 @@ pub fn decode(reader: Reader<'_>) -> Read<Specification> {
         initial: draft.initial,
         operation: draft.operation,
     };
-    specification.checked().or_else(|error| reader.fail(Malformation::Refused(error.to_string())))
+    specification.checked().or_else(|error| reader.fail(Malformation::Specification(error.to_string())))
 }
 
 /// Network, recipe and seed in these fields, within their limits.
@@ -232,7 +233,13 @@ impl Draft {
             },
             tag::EPOCHS => self.epochs = Some(not(field.u32()?, 1, tag, field)?),
             tag::LOG_EPSILON => self.log_epsilon = Some(not(field.f32()?, 0.0, tag, field)?),
-            tag::STOP_LOSS_CHANGE => self.stop_loss_change = Some(field.f32()?),
+            tag::STOP_LOSS_CHANGE => {
+                let change = field.f32()?;
+                if change == 0.0 && change.is_sign_negative() {
+                    return field.fail(Malformation::Refused("zero is written as +0".to_owned()));
+                }
+                self.stop_loss_change = Some(change);
+            }
             tag::SEED => self.seed = Some(not(field.u64()?, 1, tag, field)?),
             tag::ROUNDS if whole => self.rounds = Some(not(field.u32()?, 1, tag, field)?),
             tag::SHARDS if whole => {
@@ -261,7 +268,7 @@ impl Draft {
         let Some(eta) = self.eta else { return reader.fail(missing(tag::ETA)) };
         let network = match Network::new(inputs, &self.hidden, classes) {
             Ok(network) => network,
-            Err(error) => return reader.fail(Malformation::Refused(error.to_string())),
+            Err(error) => return reader.fail(Malformation::Specification(error.to_string())),
         };
         let recipe = Recipe {
             activation: self.activation.unwrap_or(Activation::Relu),
@@ -280,7 +287,7 @@ impl Draft {
                 let (arithmetic, seed) = (self.arithmetic.unwrap_or(1), self.seed.unwrap_or(1));
                 Ok(Training { arithmetic, network, recipe, seed })
             }
-            Err(error) => reader.fail(Malformation::Refused(error.to_string())),
+            Err(error) => reader.fail(Malformation::Specification(error.to_string())),
         }
     }
 }
@@ -302,4 +309,25 @@ fn choice<T: Copy>(field: &mut Reader<'_>, tag: u16, values: &[Option<T>]) -> Re
 
 fn read_rows_ref(field: &mut Reader<'_>) -> Read<RowsRef> {
     Ok(RowsRef { rows: field.u32()?, digest: field.digest()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn training(change: f32) -> Training {
+        let recipe = Recipe { stop_loss_change: Some(change), ..Recipe::CLASSIC };
+        Training { arithmetic: 1, network: Network::new(2, &[], 2).unwrap(), recipe, seed: 1 }
+    }
+
+    #[test]
+    fn zero_has_one_encoding() {
+        let bytes = encode_training(&training(0.0));
+        assert_eq!(encode_training(&training(-0.0)), bytes);
+        let mut negative = bytes.clone();
+        let last = negative.len() - 1;
+        negative[last] = 0x80;
+        assert!(decode_training(Reader::new("a recipe", &bytes)).is_ok());
+        assert!(decode_training(Reader::new("a recipe", &negative)).is_err());
+    }
 }

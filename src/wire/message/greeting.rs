@@ -2,6 +2,8 @@
 
 use super::Layout;
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
+use crate::wire::header::VERSION;
+use crate::wire::limits;
 use crate::wire::session::Role;
 
 /// Arithmetics listed in a greeting, at most.
@@ -78,15 +80,16 @@ impl Layout<'_> for Hello {
         }
         let role = role(reader)?;
         reader.reserved(1)?;
-        Ok(Hello {
-            version_min,
-            version_max,
-            role,
-            payload_bytes_max: reader.u32()?,
-            id: reader.bytes16()?,
-            nonce: reader.bytes32()?,
-            features: Features::decode(reader)?,
-        })
+        let payload_bytes_max = payload_bytes_max(reader)?;
+        let (id, nonce) = (reader.bytes16()?, reader.bytes32()?);
+        // The fields of a greeting that offers no version known here are not judged: the answer must be VERSION.
+        let features = if (version_min..=version_max).contains(&VERSION) {
+            Features::decode(reader)?
+        } else {
+            reader.rest();
+            Features::default()
+        };
+        Ok(Hello { version_min, version_max, role, payload_bytes_max, id, nonce, features })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -107,7 +110,7 @@ impl Layout<'_> for Welcome {
         Ok(Welcome {
             version,
             role,
-            payload_bytes_max: reader.u32()?,
+            payload_bytes_max: payload_bytes_max(reader)?,
             id: reader.bytes16()?,
             nonce: reader.bytes32()?,
             features: Features::decode(reader)?,
@@ -131,6 +134,16 @@ fn role(reader: &mut Reader<'_>) -> Read<Role> {
     }
 }
 
+/// What the peer takes: never less than a greeting, or not even an ERROR could be sent to it.
+fn payload_bytes_max(reader: &mut Reader<'_>) -> Read<u32> {
+    let got = reader.u32()?;
+    if got < limits::GREETING_PAYLOAD_BYTES_MAX {
+        let wanted = limits::GREETING_PAYLOAD_BYTES_MAX;
+        return reader.fail(Malformation::Refused(format!("payloads of {wanted} bytes must be taken, not of {got}")));
+    }
+    Ok(got)
+}
+
 impl Layout<'_> for Features {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
         let mut features = Features::default();
@@ -147,7 +160,10 @@ impl Layout<'_> for Features {
                 tag::CLUSTER => features.cluster = Some(field.rest_as_name()?),
                 tag::ARITHMETICS => {
                     let count = field.left() / 2;
-                    if count == 0 || count > ARITHMETICS_MAX {
+                    if count == 0 {
+                        return field.fail(Malformation::DefaultWritten { tag });
+                    }
+                    if count > ARITHMETICS_MAX {
                         let (got, allowed) = (count as u64, ARITHMETICS_MAX as u64);
                         return field.fail(Malformation::OverLimit { got, allowed });
                     }
@@ -192,5 +208,49 @@ impl Layout<'_> for Features {
             bytes.sentence(software);
             field(tag::SOFTWARE, &bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Message, MessageType};
+
+    fn hello(version_max: u8) -> Vec<u8> {
+        let hello = Hello {
+            version_min: version_max,
+            version_max,
+            role: Role::Node,
+            payload_bytes_max: 1 << 20,
+            id: [1; 16],
+            nonce: [2; 32],
+            features: Features::default(),
+        };
+        Message::from(hello).payload()
+    }
+
+    fn decode(payload: &[u8]) -> Result<Message<'_>, Malformation> {
+        Message::decode(MessageType::Hello, payload).map_err(|error| error.why)
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_unless_it_may_be_skipped() {
+        let with = |tag: u16| [&hello(1)[..], &tag.to_le_bytes(), &[0, 0]].concat();
+        assert_eq!(decode(&with(0x7FFF)), Err(Malformation::UnknownField { tag: 0x7FFF }));
+        assert!(decode(&with(0xFFFF)).is_ok());
+    }
+
+    #[test]
+    fn a_greeting_of_other_versions_is_read_as_far_as_no_version_changes_it() {
+        let later = [&hello(2)[..], &[0xFF, 0x7F, 0, 0, 9, 9, 9]].concat();
+        let Ok(Message::Hello(hello)) = decode(&later) else { panic!("the fixed part is readable") };
+        assert_eq!((hello.version_min, hello.version_max), (2, 2));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_even_take_an_error_is_refused() {
+        let mut small = hello(1);
+        small[4..8].copy_from_slice(&1023u32.to_le_bytes());
+        assert!(matches!(decode(&small), Err(Malformation::Refused(_))));
     }
 }

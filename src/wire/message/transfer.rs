@@ -104,8 +104,8 @@ impl<'a> Layout<'a> for Piece<'a> {
         let bytes = reader.rest();
         let end = offset.checked_add(bytes.len() as u64);
         if bytes.is_empty() || end.is_none_or(|end| end > object_bytes) {
-            let why = format!("{} bytes at {offset} do not lie within {object_bytes}", bytes.len());
-            return reader.fail(Malformation::Refused(why));
+            let piece_bytes = bytes.len() as u64;
+            return reader.fail(Malformation::ObjectRange { piece_bytes, offset, object_bytes });
         }
         Ok(Piece { digest, object_bytes, offset, bytes: Cow::Borrowed(bytes) })
     }
