@@ -3,12 +3,32 @@
 //! Owns every floating-point operation that reaches a model's bits: arithmetic 1, defined to the last rounding in
 //! protocol.md. Does not know the network, threads, or any file but the model's own.
 
+mod arithmetic;
+pub mod evaluate;
+mod gradient;
+pub mod initialise;
+pub mod kernel;
+mod lanes;
+pub mod merge;
 pub mod network;
+mod optimise;
+mod pass;
+mod product;
 pub mod random;
 pub mod recipe;
+pub mod rows;
+mod softmax;
+pub mod train;
+mod tree;
 
+pub use evaluate::{Evaluation, evaluate, predict};
+pub use initialise::initialise;
+pub use kernel::Kernel;
+pub use merge::ExactSum;
 pub use network::{Layer, Network, NetworkError};
 pub use recipe::{Activation, BatchSize, Initialisation, LossReduction, Optimiser, Recipe, RecipeError};
+pub use rows::Rows;
+pub use train::{Trained, Trainer, Watch};
 
 /// The number of the arithmetic that this program computes (protocol.md, "Arithmetic 1").
 pub const ARITHMETIC: u16 = 1;

@@ -1,0 +1,129 @@
+//! Which machine code does the arithmetic. Owns the choice and the knowledge that a machine can run it; does not know
+//! what is computed. Whatever the choice, the bits are the same.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A set of instructions that this machine has. A value of this type is proof that it has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel(Instructions);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instructions {
+    /// x86-64 with AVX2 and FMA. Built nowhere but in [`Kernel::avx2`].
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// What every machine of the target has.
+    Portable,
+}
+
+impl Kernel {
+    /// Runs on every machine. Fast on aarch64; slow on an x86-64, whose baseline has no fused multiply-add.
+    pub const PORTABLE: Kernel = Kernel(Instructions::Portable);
+
+    /// The fastest that this machine has.
+    pub fn best() -> Kernel {
+        Kernel::avx2().unwrap_or(Kernel::PORTABLE)
+    }
+
+    /// All that this machine has, the fastest first.
+    pub fn available() -> impl Iterator<Item = Kernel> {
+        Kernel::avx2().into_iter().chain([Kernel::PORTABLE])
+    }
+
+    /// Eight f32 at once with AVX2 and FMA, if this machine has both.
+    pub fn avx2() -> Option<Kernel> {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            return Some(Kernel(Instructions::Avx2));
+        }
+        None
+    }
+
+    /// Whether code that needs AVX2 and FMA may be entered.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn has_avx2(self) -> bool {
+        self.0 == Instructions::Avx2
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => "avx2",
+            Instructions::Portable => "portable",
+        })
+    }
+}
+
+/// The text names no kernel that this machine has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKernel {
+    text: String,
+}
+
+impl fmt::Display for UnknownKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this machine has no kernel {:?}: choose auto", self.text)?;
+        Kernel::available().try_for_each(|kernel| write!(f, " or {kernel}"))
+    }
+}
+
+impl std::error::Error for UnknownKernel {}
+
+impl FromStr for Kernel {
+    type Err = UnknownKernel;
+
+    /// `auto` or the name of a kernel that this machine has.
+    fn from_str(text: &str) -> Result<Kernel, UnknownKernel> {
+        if text == "auto" {
+            return Ok(Kernel::best());
+        }
+        Kernel::available()
+            .find(|kernel| kernel.to_string() == text)
+            .ok_or_else(|| UnknownKernel { text: text.to_owned() })
+    }
+}
+
+/// Compiles a body that is generic over [`Fma`](super::arithmetic::Fma) once for each kernel, behind one function that
+/// takes the kernel first. The body and all that it calls must be `#[inline(always)]`: what is not inlined is compiled
+/// without the kernel's instructions.
+macro_rules! compiled_for_each_kernel {
+    ($(#[$attribute:meta])* $visibility:vis fn $name:ident = $body:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?) => {
+        $(#[$attribute])*
+        $visibility fn $name(kernel: $crate::model::Kernel, $($argument: $type),*) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            if kernel.has_avx2() {
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($argument: $type),*) $(-> $result)? {
+                    $body::<$crate::model::arithmetic::Hardware>($($argument),*)
+                }
+                // SAFETY: such a kernel is made only where both features have been detected.
+                return unsafe { avx2($($argument),*) };
+            }
+            let _ = kernel;
+            $body::<$crate::model::arithmetic::Native>($($argument),*)
+        }
+    };
+}
+pub(super) use compiled_for_each_kernel;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_available_kernel_is_read_from_its_own_name() {
+        for kernel in Kernel::available() {
+            assert_eq!(kernel.to_string().parse(), Ok(kernel));
+        }
+        assert_eq!("auto".parse(), Ok(Kernel::best()));
+    }
+
+    #[test]
+    fn a_name_that_is_no_kernel_is_answered_with_those_there_are() {
+        let error = "mmx".parse::<Kernel>().unwrap_err().to_string();
+        assert!(error.contains("\"mmx\"") && error.contains("auto") && error.contains("portable"), "{error}");
+    }
+}

@@ -1,0 +1,151 @@
+//! How parameters follow the gradient: SGD, Adam, the learning rate of a step. Owns the optimiser's state; does not know
+//! where gradients come from.
+
+use super::arithmetic::Fma;
+use super::kernel::{Kernel, compiled_for_each_kernel};
+use super::recipe::Optimiser;
+
+/// An optimiser in the middle of a task.
+pub(super) struct Descent {
+    optimiser: Optimiser,
+    eta: f32,
+    /// Adam's first and second moments; empty with SGD.
+    moments: [Vec<f32>; 2],
+    /// 0.9^t and 0.999^t after t updates.
+    powers: [f64; 2],
+}
+
+const BETAS: [f64; 2] = [0.9, 0.999];
+
+impl Descent {
+    pub fn new() -> Descent {
+        Descent { optimiser: Optimiser::Sgd, eta: 0.0, moments: [Vec::new(), Vec::new()], powers: [1.0; 2] }
+    }
+
+    /// Starts a task: moments zero.
+    pub fn begin(&mut self, optimiser: Optimiser, eta: f32, parameters: usize) {
+        self.optimiser = optimiser;
+        self.eta = eta;
+        self.powers = [1.0; 2];
+        let length = if optimiser == Optimiser::Adam { parameters } else { 0 };
+        for moments in &mut self.moments {
+            moments.clear();
+            moments.resize(length, 0.0);
+        }
+    }
+
+    /// One update of `weights`.
+    pub fn update(&mut self, kernel: Kernel, gradient: &[f32], weights: &mut [f32]) {
+        match self.optimiser {
+            Optimiser::Sgd => sgd(kernel, self.eta, gradient, weights),
+            Optimiser::Adam => {
+                self.powers = [self.powers[0] * BETAS[0], self.powers[1] * BETAS[1]];
+                let corrections = self.powers.map(|power| (1.0 / (1.0 - power)) as f32);
+                let [first, second] = &mut self.moments;
+                adam(kernel, self.eta, corrections, gradient, first, second, weights);
+            }
+        }
+    }
+}
+
+/// The learning rate of a step: `eta` times `decay`, step times, in f64, rounded once to f32.
+pub(super) fn eta_of_step(eta: f32, decay: f32, step: u64) -> f32 {
+    let (mut eta, decay) = (f64::from(eta), f64::from(decay));
+    for _ in 0..step {
+        let next = eta * decay;
+        if next == eta {
+            break; // decay 1, or the smallest numbers: it stays so.
+        }
+        eta = next;
+    }
+    eta as f32
+}
+
+compiled_for_each_kernel! {
+    fn sgd = sgd_body(eta: f32, gradient: &[f32], weights: &mut [f32])
+}
+
+#[inline(always)]
+fn sgd_body<F: Fma>(eta: f32, gradient: &[f32], weights: &mut [f32]) {
+    for (weight, gradient) in weights.iter_mut().zip(gradient) {
+        *weight = F::fma(-eta, *gradient, *weight);
+    }
+}
+
+compiled_for_each_kernel! {
+    fn adam = adam_body(
+        eta: f32,
+        corrections: [f32; 2],
+        gradient: &[f32],
+        first: &mut [f32],
+        second: &mut [f32],
+        weights: &mut [f32],
+    )
+}
+
+#[inline(always)]
+fn adam_body<F: Fma>(
+    eta: f32,
+    corrections: [f32; 2],
+    gradient: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    weights: &mut [f32],
+) {
+    const EPSILON: f32 = 1e-8;
+    let [beta1, beta2] = BETAS.map(|beta| beta as f32);
+    let moments = first.iter_mut().zip(second);
+    for ((weight, gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(moments) {
+        *first = F::fma(beta1, *first - *gradient, *gradient);
+        *second = F::fma(beta2, *second, (1.0 - beta2) * *gradient * *gradient);
+        let root = (*second * corrections[1]).sqrt() + EPSILON;
+        *weight -= eta * (*first * corrections[0]) / root;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_falls_by_repeated_multiplication_and_ends_early_where_it_stays() {
+        assert_eq!(eta_of_step(0.008, 0.94, 0), 0.008);
+        let twice = f64::from(0.008f32) * f64::from(0.94f32) * f64::from(0.94f32);
+        assert_eq!(eta_of_step(0.008, 0.94, 2), twice as f32);
+        assert_eq!(eta_of_step(0.008, 1.0, u64::MAX), 0.008);
+        assert_eq!(eta_of_step(0.008, 0.25, u64::MAX), 0.0);
+    }
+
+    #[test]
+    fn sgd_goes_down_the_gradient_with_one_rounding() {
+        for kernel in Kernel::available() {
+            let mut descent = Descent::new();
+            descent.begin(Optimiser::Sgd, 0.1, 11);
+            let gradient: Vec<f32> = (0..11).map(|i| i as f32 - 5.3).collect();
+            let mut weights = vec![0.7; 11];
+            descent.update(kernel, &gradient, &mut weights);
+            for (weight, gradient) in weights.iter().zip(&gradient) {
+                assert_eq!(*weight, (-0.1f32).mul_add(*gradient, 0.7));
+            }
+        }
+    }
+
+    #[test]
+    fn adam_follows_its_paper_and_forgets_between_tasks() {
+        for kernel in Kernel::available() {
+            let mut descent = Descent::new();
+            for _task in 0..2 {
+                descent.begin(Optimiser::Adam, 0.01, 1);
+                let (mut m, mut v, mut exact, mut weights) = (0.0f64, 0.0f64, 0.5f64, [0.5f32]);
+                for t in 1..=50 {
+                    let gradient = (f64::from(t) * 0.37).sin();
+                    m = 0.9 * m + 0.1 * gradient;
+                    v = 0.999 * v + 0.001 * gradient * gradient;
+                    exact -= 0.01 * (m / (1.0 - 0.9f64.powi(t))) / ((v / (1.0 - 0.999f64.powi(t))).sqrt() + 1e-8);
+                    descent.update(kernel, &[gradient as f32], &mut weights);
+                }
+                assert!((f64::from(weights[0]) - exact).abs() < 1e-5, "{} {exact}", weights[0]);
+            }
+        }
+    }
+}

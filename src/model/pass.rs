@@ -1,0 +1,126 @@
+//! One block of rows through a network: forward to the logits, and back to the gradient of every parameter. Owns the
+//! room for what lies between the layers; does not know batches, losses or optimisers.
+
+use super::gradient::{Gradient, columns_of, differentiate};
+use super::kernel::Kernel;
+use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, panels_of};
+use super::network::{Layer, Network};
+use super::product::{Direction, Finish, Product, Strip, multiply};
+use super::recipe::Activation;
+
+/// Room for a block's way through a network; used again for block after block, task after task.
+pub(super) struct Pass {
+    kernel: Kernel,
+    activation: Activation,
+    layers: Vec<Layer>,
+    /// What each layer puts out, panel by panel; the last are the logits, and then the loss's derivatives by them.
+    outputs: Vec<Vec<Lanes>>,
+    /// The loss's derivatives by the sums of the layer in hand and of the one below.
+    derivatives: [Vec<Lanes>; 2],
+    columns: Vec<Lanes>,
+    strip: Strip,
+}
+
+impl Pass {
+    /// A pass without room; [`Pass::prepare`] makes it.
+    pub fn new(kernel: Kernel) -> Pass {
+        Pass {
+            kernel,
+            activation: Activation::Identity,
+            layers: Vec::new(),
+            outputs: Vec::new(),
+            derivatives: [Vec::new(), Vec::new()],
+            columns: Vec::new(),
+            strip: Strip::new(),
+        }
+    }
+
+    /// The kernel it works with.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// Makes room for blocks of up to `rows` rows (at most [`BLOCK_ROWS`]) through `network`; with `back`, for
+    /// [`Pass::backward`] too.
+    pub fn prepare(&mut self, network: &Network, activation: Activation, rows: usize, back: bool) {
+        let rows = rows.min(BLOCK_ROWS);
+        let panels = panels_of(rows);
+        self.activation = activation;
+        self.layers.clear();
+        self.layers.extend(network.layers());
+        self.outputs.resize_with(self.layers.len(), Vec::new);
+        for (outputs, layer) in self.outputs.iter_mut().zip(&self.layers) {
+            outputs.resize(panels * layer.outputs, Lanes::ZERO);
+        }
+        if back {
+            let hidden = network.hidden().iter().copied().max().unwrap_or(0) as usize;
+            for derivatives in &mut self.derivatives {
+                derivatives.resize(panels * hidden, Lanes::ZERO);
+            }
+            let widest = self.layers.iter().map(|layer| layer.outputs).max().unwrap_or(0);
+            self.columns.resize(columns_of(widest, rows), Lanes::ZERO);
+        }
+    }
+
+    /// The logits of a block `x` of `rows` rows: panels of one value for each class.
+    pub fn forward(&mut self, parameters: &[f32], x: &[Lanes], rows: usize) -> &mut [Lanes] {
+        let panels = panels_of(rows);
+        let last = self.layers.len() - 1;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let (below, above) = self.outputs.split_at_mut(index);
+            let x = below.last().map_or(x, |below| &below[..panels * layer.inputs]);
+            let out = &mut above[0][..panels * layer.outputs];
+            let finish = match self.activation {
+                Activation::Relu if index < last => Finish::Relu,
+                _ => Finish::Keep,
+            };
+            let product = Product {
+                x,
+                depth: layer.inputs,
+                weights: &parameters[layer.offset..][..layer.weights()],
+                width: layer.outputs,
+                direction: Direction::Forward { bias: &parameters[layer.bias_offset()..][..layer.outputs] },
+                finish,
+            };
+            multiply(self.kernel, &product, &mut self.strip, out);
+            // A row that is not there comes out as its biases, but counts as zeros in the next layer's gradient.
+            if index < last {
+                clear_missing_rows(rows, layer.outputs, out);
+            }
+        }
+        &mut self.outputs[last][..panels * self.layers[last].outputs]
+    }
+
+    /// Writes the gradient of every parameter over the block into `gradient`. The block `x` has just gone forward, and its
+    /// logits have been turned into the loss's derivatives by them.
+    pub fn backward(&mut self, parameters: &[f32], x: &[Lanes], rows: usize, gradient: &mut [f32]) {
+        let panels = panels_of(rows);
+        let [mut here, mut below] = self.derivatives.each_mut();
+        for (index, layer) in self.layers.iter().enumerate().rev() {
+            let top = index + 1 == self.layers.len();
+            let d = if top { &self.outputs[index] } else { &*here };
+            let d = &d[..panels * layer.outputs];
+            let x = if index == 0 { x } else { &self.outputs[index - 1][..panels * layer.inputs] };
+            let of_layer = &mut gradient[layer.offset..][..layer.weights() + layer.outputs];
+            let whole = Gradient { x, inputs: layer.inputs, d, outputs: layer.outputs, rows };
+            differentiate(self.kernel, &whole, &mut self.columns, of_layer);
+            if index == 0 {
+                break;
+            }
+            let product = Product {
+                x: d,
+                depth: layer.outputs,
+                weights: &parameters[layer.offset..][..layer.weights()],
+                width: layer.inputs,
+                direction: Direction::Back,
+                finish: match self.activation {
+                    Activation::Relu => Finish::WherePositive(x),
+                    Activation::MaskedIdentity => Finish::WhereNotNegative(x),
+                    Activation::Identity => Finish::Keep,
+                },
+            };
+            multiply(self.kernel, &product, &mut self.strip, &mut below[..panels * layer.inputs]);
+            std::mem::swap(&mut here, &mut below);
+        }
+    }
+}

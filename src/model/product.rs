@@ -1,0 +1,279 @@
+//! Products of a block with a layer's weights: forward sums, and gradients carried back. Owns tile sizes and the order of
+//! reading; does not know losses or gradients of weights.
+//!
+//! Each value is one chain of fused multiply-adds in increasing index (arithmetic 1). Tiles of some outputs by some
+//! panels share what they read; a chain that is cut into depth blocks is carried through the result. Neither changes a
+//! bit.
+
+use super::arithmetic::Fma;
+use super::kernel::compiled_for_each_kernel;
+use super::lanes::Lanes;
+
+/// Outputs of a tile, at most: with two panels, 12 of AVX2's 16 registers hold sums.
+const STRIP_MAX: usize = 6;
+/// Depth of a tile, at most: its packed weights (6 KiB) and two panels (16 KiB) stay in the first cache.
+const DEPTH_MAX: usize = 256;
+/// Weights that are read where they lie, at most: beyond, strips are copied together first, because rows a power of two
+/// apart fall on the same few cache sets.
+const DIRECT_WEIGHTS_MAX: usize = 4096;
+/// Panels that are worth copying weights for.
+const PACKED_PANELS_MIN: usize = 4;
+
+/// Where a packed strip of weights is put.
+pub(super) struct Strip(Vec<f32>);
+
+impl Strip {
+    pub fn new() -> Strip {
+        Strip(vec![0.0; STRIP_MAX * DEPTH_MAX])
+    }
+}
+
+/// Which index of the weights `[inputs][outputs]` the chain runs over.
+#[derive(Clone, Copy)]
+pub(super) enum Direction<'a> {
+    /// Over inputs, each output's chain starting from its bias.
+    Forward {
+        /// One start for each output.
+        bias: &'a [f32],
+    },
+    /// Over outputs, starting from zero: from the gradient of a layer's outputs to that of its inputs.
+    Back,
+}
+
+/// What is done to a finished sum.
+#[derive(Clone, Copy)]
+pub(super) enum Finish<'a> {
+    /// Nothing.
+    Keep,
+    /// `if z > 0 { z } else { 0 }`.
+    Relu,
+    /// +0 unless the value of the same place here is above zero.
+    WherePositive(&'a [Lanes]),
+    /// +0 unless the value of the same place here is zero or above.
+    WhereNotNegative(&'a [Lanes]),
+}
+
+/// One layer's product with a block.
+#[derive(Clone, Copy)]
+pub(super) struct Product<'a> {
+    /// Panels of `depth` values.
+    pub x: &'a [Lanes],
+    /// Length of a chain: the layer's inputs forward, its outputs back.
+    pub depth: usize,
+    /// The layer's weights, `[inputs][outputs]`.
+    pub weights: &'a [f32],
+    /// Results for each row: the layer's outputs forward, its inputs back.
+    pub width: usize,
+    /// Which way.
+    pub direction: Direction<'a>,
+    /// What is done to a finished sum.
+    pub finish: Finish<'a>,
+}
+
+compiled_for_each_kernel! {
+    /// Writes the product into `out`, panels of `width` values, as many as `x` has.
+    pub(super) fn multiply = multiply_body(product: &Product<'_>, strip: &mut Strip, out: &mut [Lanes])
+}
+
+#[inline(always)]
+fn multiply_body<F: Fma>(product: &Product<'_>, strip: &mut Strip, out: &mut [Lanes]) {
+    let panels = product.x.len() / product.depth;
+    let packed = product.weights.len() > DIRECT_WEIGHTS_MAX && panels >= PACKED_PANELS_MIN;
+    let depth_blocks = product.depth.div_ceil(DEPTH_MAX);
+    let strips = product.width.div_ceil(STRIP_MAX);
+    for depth_block in 0..depth_blocks {
+        let depths = part(product.depth, depth_blocks, depth_block);
+        for index in 0..strips {
+            // Even parts, so that no strip is much narrower than the others.
+            let columns = part(product.width, strips, index);
+            let place = Place { depths, first: columns.0, packed };
+            match columns.1 {
+                1 => strip_body::<F, 1>(product, place, strip, out),
+                2 => strip_body::<F, 2>(product, place, strip, out),
+                3 => strip_body::<F, 3>(product, place, strip, out),
+                4 => strip_body::<F, 4>(product, place, strip, out),
+                5 => strip_body::<F, 5>(product, place, strip, out),
+                _ => strip_body::<F, STRIP_MAX>(product, place, strip, out),
+            }
+        }
+    }
+}
+
+/// Start and length of the `index`th of `parts` even parts of `total`.
+#[inline(always)]
+pub(super) fn part(total: usize, parts: usize, index: usize) -> (usize, usize) {
+    let (each, rest) = (total / parts, total % parts);
+    (index * each + index.min(rest), each + usize::from(index < rest))
+}
+
+/// Which part of a product a strip computes.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Start and length of the depths.
+    depths: (usize, usize),
+    /// First result.
+    first: usize,
+    /// Whether to copy the strip's weights together.
+    packed: bool,
+}
+
+/// Weights of J neighbouring results, depth by depth.
+trait Weights<const J: usize>: Copy {
+    fn at(self, depth: usize) -> [f32; J];
+}
+
+/// Copied together.
+#[derive(Clone, Copy)]
+struct Packed<'a, const J: usize>(&'a [[f32; J]]);
+
+impl<const J: usize> Weights<J> for Packed<'_, J> {
+    #[inline(always)]
+    fn at(self, depth: usize) -> [f32; J] {
+        self.0[depth]
+    }
+}
+
+/// Where they lie, depth by depth `stride` apart.
+#[derive(Clone, Copy)]
+struct Across<'a> {
+    values: &'a [f32],
+    stride: usize,
+}
+
+impl<const J: usize> Weights<J> for Across<'_> {
+    #[inline(always)]
+    fn at(self, depth: usize) -> [f32; J] {
+        let mut weights = [0.0; J];
+        weights.copy_from_slice(&self.values[depth * self.stride..][..J]);
+        weights
+    }
+}
+
+/// Where they lie, each result's in sequence.
+#[derive(Clone, Copy)]
+struct Along<'a, const J: usize>([&'a [f32]; J]);
+
+impl<const J: usize> Weights<J> for Along<'_, J> {
+    #[inline(always)]
+    fn at(self, depth: usize) -> [f32; J] {
+        let mut weights = [0.0; J];
+        for j in 0..J {
+            weights[j] = self.0[j][depth];
+        }
+        weights
+    }
+}
+
+#[inline(always)]
+fn strip_body<F: Fma, const J: usize>(product: &Product<'_>, place: Place, strip: &mut Strip, out: &mut [Lanes]) {
+    let (start, length) = place.depths;
+    match product.direction {
+        Direction::Forward { .. } => {
+            let across = Across { values: &product.weights[start * product.width + place.first..], stride: product.width };
+            if place.packed {
+                panels_body::<F, J, _>(product, place, pack(across, length, strip), out);
+            } else {
+                panels_body::<F, J, _>(product, place, across, out);
+            }
+        }
+        Direction::Back => {
+            let mut rows: [&[f32]; J] = [&[]; J];
+            for (j, row) in rows.iter_mut().enumerate() {
+                *row = &product.weights[(place.first + j) * product.depth + start..][..length];
+            }
+            if place.packed {
+                panels_body::<F, J, _>(product, place, pack(Along(rows), length, strip), out);
+            } else {
+                panels_body::<F, J, _>(product, place, Along(rows), out);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn pack<const J: usize>(weights: impl Weights<J>, length: usize, strip: &mut Strip) -> Packed<'_, J> {
+    let (places, _) = strip.0.as_chunks_mut::<J>();
+    let places = &mut places[..length];
+    for (depth, place) in places.iter_mut().enumerate() {
+        *place = weights.at(depth);
+    }
+    Packed(places)
+}
+
+/// All panels of a strip, two by two.
+#[inline(always)]
+fn panels_body<F: Fma, const J: usize, W: Weights<J>>(product: &Product<'_>, place: Place, weights: W, out: &mut [Lanes]) {
+    let panels = product.x.len() / product.depth;
+    for panel in 0..panels / 2 {
+        tile_body::<F, J, 2, W>(product, place, weights, 2 * panel, out);
+    }
+    if panels % 2 == 1 {
+        tile_body::<F, J, 1, W>(product, place, weights, panels - 1, out);
+    }
+}
+
+/// J results of V panels, over the place's depths.
+#[inline(always)]
+fn tile_body<F: Fma, const J: usize, const V: usize, W: Weights<J>>(
+    product: &Product<'_>,
+    place: Place,
+    weights: W,
+    panel: usize,
+    out: &mut [Lanes],
+) {
+    let (start, length) = place.depths;
+    let Product { depth, width, .. } = *product;
+    let mut x: [&[Lanes]; V] = [&[]; V];
+    for v in 0..V {
+        x[v] = &product.x[(panel + v) * depth + start..][..length];
+    }
+    let mut sums = [[Lanes::ZERO; V]; J];
+    for v in 0..V {
+        let before = &out[(panel + v) * width + place.first..][..J];
+        for j in 0..J {
+            sums[j][v] = match product.direction {
+                _ if start > 0 => before[j],
+                Direction::Forward { bias } => Lanes::splat(bias[place.first + j]),
+                Direction::Back => Lanes::ZERO,
+            };
+        }
+    }
+    for k in 0..length {
+        let weights = weights.at(k);
+        for j in 0..J {
+            let weight = Lanes::splat(weights[j]);
+            for v in 0..V {
+                sums[j][v] = weight.fma::<F>(x[v][k], sums[j][v]);
+            }
+        }
+    }
+    let finish = if start + length == depth { product.finish } else { Finish::Keep };
+    for v in 0..V {
+        let first = (panel + v) * width + place.first;
+        let out = &mut out[first..][..J];
+        match finish {
+            Finish::Keep => {
+                for j in 0..J {
+                    out[j] = sums[j][v];
+                }
+            }
+            Finish::Relu => {
+                for j in 0..J {
+                    out[j] = sums[j][v].where_positive(sums[j][v]);
+                }
+            }
+            Finish::WherePositive(mask) => {
+                let mask = &mask[first..][..J];
+                for j in 0..J {
+                    out[j] = sums[j][v].where_positive(mask[j]);
+                }
+            }
+            Finish::WhereNotNegative(mask) => {
+                let mask = &mask[first..][..J];
+                for j in 0..J {
+                    out[j] = sums[j][v].where_not_negative(mask[j]);
+                }
+            }
+        }
+    }
+}

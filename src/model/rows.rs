@@ -1,0 +1,132 @@
+//! Labelled rows, ready to train or to validate on. Owns the checks that make them safe to compute with; does not know
+//! where they come from.
+
+use std::fmt;
+
+/// Rows of features, row-major, each with a label. There is at least one; every value is finite, every label a class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    features: u32,
+    values: Vec<f32>,
+    labels: Vec<u32>,
+    classes: u32,
+}
+
+impl Rows {
+    /// The rows of `values`, `features` each, row-major, whose labels are below `classes`.
+    pub fn new(features: u32, values: Vec<f32>, labels: Vec<u32>, classes: u32) -> Result<Rows, RowsError> {
+        if features == 0 {
+            return Err(RowsError::NoFeatures);
+        }
+        if labels.is_empty() {
+            return Err(RowsError::NoRows);
+        }
+        if u32::try_from(labels.len()).is_err() || labels.len().checked_mul(features as usize) != Some(values.len()) {
+            return Err(RowsError::Values { got: values.len(), rows: labels.len(), features });
+        }
+        if let Some(row) = labels.iter().position(|label| *label >= classes) {
+            return Err(RowsError::Label { row, got: labels[row], classes });
+        }
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(RowsError::NotFinite { row: index / features as usize, feature: index % features as usize });
+        }
+        Ok(Rows { features, values, labels, classes })
+    }
+
+    /// Number of rows; at least 1.
+    pub fn rows(&self) -> u32 {
+        // Checked in `new`.
+        self.labels.len() as u32
+    }
+
+    /// Features of a row.
+    pub fn features(&self) -> u32 {
+        self.features
+    }
+
+    /// All values, row-major.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The label of each row.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// What every label is below.
+    pub fn classes(&self) -> u32 {
+        self.classes
+    }
+}
+
+/// Why values make no rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowsError {
+    /// Rows of nothing.
+    NoFeatures,
+    /// No row at all.
+    NoRows,
+    /// The number of values is not rows x features, or there are more rows than 32 bits count.
+    Values {
+        /// Values given.
+        got: usize,
+        /// Labels given.
+        rows: usize,
+        /// Features of a row.
+        features: u32,
+    },
+    /// A label that is no class.
+    Label {
+        /// Its row, from 0.
+        row: usize,
+        /// The label.
+        got: u32,
+        /// What labels are below.
+        classes: u32,
+    },
+    /// A NaN or an infinity.
+    NotFinite {
+        /// Its row, from 0.
+        row: usize,
+        /// Its feature, from 0.
+        feature: usize,
+    },
+}
+
+impl fmt::Display for RowsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFeatures => f.write_str("a row has at least one feature"),
+            Self::NoRows => f.write_str("there must be at least one row"),
+            Self::Values { got, rows, features } => {
+                write!(f, "{rows} rows of {features} features are not {got} values: give one value for each")
+            }
+            Self::Label { row, got, classes } => {
+                write!(f, "row {row} (from 0) has label {got}, and labels are below {classes}")
+            }
+            Self::NotFinite { row, feature } => {
+                write!(f, "row {row}, feature {feature} (from 0) is no finite number: leave the row out or mend it")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RowsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_rows_are_taken_and_broken_ones_refused() {
+        let rows = Rows::new(2, vec![1.0, 2.0, 3.0, 4.0], vec![0, 2], 3).unwrap();
+        assert_eq!((rows.rows(), rows.features(), rows.classes()), (2, 2, 3));
+        assert_eq!(Rows::new(0, vec![], vec![0], 3), Err(RowsError::NoFeatures));
+        assert_eq!(Rows::new(2, vec![], vec![], 3), Err(RowsError::NoRows));
+        assert_eq!(Rows::new(2, vec![1.0; 3], vec![0, 0], 3), Err(RowsError::Values { got: 3, rows: 2, features: 2 }));
+        assert_eq!(Rows::new(1, vec![1.0; 2], vec![0, 3], 3), Err(RowsError::Label { row: 1, got: 3, classes: 3 }));
+        let values = vec![1.0, 1.0, 1.0, f32::NAN];
+        assert_eq!(Rows::new(2, values, vec![0, 0], 3), Err(RowsError::NotFinite { row: 1, feature: 1 }));
+    }
+}
