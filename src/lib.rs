@@ -27,6 +27,8 @@
 //! client file -> `dataset` -> SUBMIT -> `engine` plans tasks -> a link sends TRAIN -> a node trains -> TRAINED ->
 //! fetched -> merged -> validated -> next round -> DONE -> client.
 
+#[cfg(feature = "client")]
+pub mod dataset;
 pub mod digest;
 pub mod job;
 pub mod model;
