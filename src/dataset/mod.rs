@@ -10,7 +10,8 @@ mod shards;
 mod split;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use ndarray::ArrayView2;
@@ -26,7 +27,7 @@ use crate::model::scaling::{FeatureScale, standardise};
 const LETTERS: &str = include_str!("../../data/letter-recognition.csv");
 
 /// Rows of the letters that validate: their last, by custom.
-const LETTERS_SPLIT: ValidationSplit = ValidationSplit::LastRows(std::num::NonZeroU32::new(3_500).unwrap());
+const LETTERS_SPLIT: ValidationSplit = ValidationSplit::LastRows(NonZeroU32::new(3_500).unwrap());
 
 /// Rows of features, each with a class. At least one feature and two classes.
 #[derive(Clone, Debug)]
@@ -107,13 +108,7 @@ impl Dataset {
         let name = path.display().to_string();
         match File::open(path) {
             Ok(file) => Dataset::from_reader(name, file),
-            Err(error) => {
-                let fault = match error.kind() {
-                    io::ErrorKind::NotFound => Fault::NotFound,
-                    _ => Fault::Unreadable { cause: error.to_string() },
-                };
-                Err(DatasetError { file: name, fault })
-            }
+            Err(error) => Err(DatasetError { file: name, fault: reading::unreadable(error) }),
         }
     }
 

@@ -258,7 +258,8 @@ impl std::fmt::Display for RecordTooLong {
 
 impl std::error::Error for RecordTooLong {}
 
-fn unreadable(error: io::Error) -> Fault {
+/// Why the system does not give the file's bytes.
+pub(super) fn unreadable(error: io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::IsADirectory => Fault::Directory,
         io::ErrorKind::NotFound => Fault::NotFound,
