@@ -29,6 +29,8 @@
 //! fetched -> merged -> validated -> next round -> DONE -> client.
 
 pub mod config;
+#[cfg(feature = "client")]
+pub mod dataset;
 pub mod digest;
 pub mod job;
 pub mod model;

@@ -82,7 +82,12 @@ fn on_lanes_body<F: Fma>(gradient: &Gradient<'_>, out: &mut [f32]) {
 
 /// Gradients of the weights from A inputs to B outputs, all rows.
 #[inline(always)]
-fn laned_tile<F: Fma, const A: usize, const B: usize>(gradient: &Gradient<'_>, i: usize, j: usize, weights: &mut [f32]) {
+fn laned_tile<F: Fma, const A: usize, const B: usize>(
+    gradient: &Gradient<'_>,
+    i: usize,
+    j: usize,
+    weights: &mut [f32],
+) {
     let Gradient { x, d, inputs, outputs, .. } = *gradient;
     let mut sums = [[Lanes::ZERO; B]; A];
     for (x, d) in x.chunks_exact(inputs).zip(d.chunks_exact(outputs)) {

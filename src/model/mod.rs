@@ -5,6 +5,8 @@
 
 mod arithmetic;
 pub mod evaluate;
+#[cfg(feature = "client")]
+pub mod file;
 mod gradient;
 pub mod initialise;
 pub mod kernel;
@@ -17,6 +19,8 @@ mod product;
 pub mod random;
 pub mod recipe;
 pub mod rows;
+#[cfg(feature = "client")]
+pub mod scaling;
 mod softmax;
 pub mod train;
 mod tree;

@@ -169,7 +169,8 @@ fn strip_body<F: Fma, const J: usize>(product: &Product<'_>, place: Place, strip
     let (start, length) = place.depths;
     match product.direction {
         Direction::Forward { .. } => {
-            let across = Across { values: &product.weights[start * product.width + place.first..], stride: product.width };
+            let across =
+                Across { values: &product.weights[start * product.width + place.first..], stride: product.width };
             if place.packed {
                 panels_body::<F, J, _>(product, place, pack(across, length, strip), out);
             } else {
@@ -202,7 +203,12 @@ fn pack<const J: usize>(weights: impl Weights<J>, length: usize, strip: &mut Str
 
 /// All panels of a strip, two by two.
 #[inline(always)]
-fn panels_body<F: Fma, const J: usize, W: Weights<J>>(product: &Product<'_>, place: Place, weights: W, out: &mut [Lanes]) {
+fn panels_body<F: Fma, const J: usize, W: Weights<J>>(
+    product: &Product<'_>,
+    place: Place,
+    weights: W,
+    out: &mut [Lanes],
+) {
     let panels = product.x.len() / product.depth;
     for panel in 0..panels / 2 {
         tile_body::<F, J, 2, W>(product, place, weights, 2 * panel, out);

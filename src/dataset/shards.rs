@@ -1,0 +1,123 @@
+//! Which training rows go to which shard. Owns the two ways to deal them out; does not know who trains a shard.
+
+use super::error::Fault;
+use crate::job::SHARDS_MAX;
+use crate::model::random::{Purpose, Stream};
+
+/// How training rows are dealt out to shards. Sizes differ by one row at most, the larger shards first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharding {
+    /// Every class evenly over all shards, drawn by the seed: the rows in a random permutation, sorted by class without
+    /// changing their order inside one, are dealt out one by one in turn; a shard keeps the permutation's order.
+    #[default]
+    Stratified,
+    /// Blocks in the order of the file, as the older literature does.
+    Contiguous,
+}
+
+impl Sharding {
+    /// The rows of each shard. `training` is in the order of the file; `labels` are those of all rows.
+    pub(super) fn deal(
+        &self,
+        training: &[u32],
+        labels: &[u32],
+        shards: u32,
+        seed: u64,
+    ) -> Result<Vec<Vec<u32>>, Fault> {
+        let rows = training.len();
+        if shards == 0 || shards > SHARDS_MAX || shards as usize > rows {
+            return Err(Fault::Shards { got: shards, rows });
+        }
+        let shards = shards as usize;
+        let (size, larger) = (rows / shards, rows % shards);
+        match self {
+            Self::Stratified => {
+                let mut order = training.to_vec();
+                Stream::new(Purpose::Shard, seed, [0; 3]).shuffle(&mut order);
+                let mut by_class: Vec<u32> = (0..rows as u32).collect();
+                by_class.sort_by_key(|&place| labels[order[place as usize] as usize]);
+                let mut shard_of = vec![0u32; rows];
+                for (turn, place) in by_class.into_iter().enumerate() {
+                    shard_of[place as usize] = (turn % shards) as u32;
+                }
+                let mut dealt: Vec<_> = (0..shards).map(|_| Vec::with_capacity(size + 1)).collect();
+                for (row, shard) in order.into_iter().zip(shard_of) {
+                    dealt[shard as usize].push(row);
+                }
+                Ok(dealt)
+            }
+            Self::Contiguous => {
+                let (large, small) = training.split_at(larger * (size + 1));
+                Ok(large.chunks(size + 1).chain(small.chunks(size)).map(<[u32]>::to_vec).collect())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn contiguous_shards_are_blocks_of_the_file_the_larger_first() {
+        let dealt = Sharding::Contiguous.deal(&[0, 1, 2, 4, 5, 6, 7, 9], &[0; 10], 3, 1).unwrap();
+        assert_eq!(dealt, [vec![0, 1, 2], vec![4, 5, 6], vec![7, 9]]);
+    }
+
+    #[test]
+    fn the_seed_decides_how_stratified_shards_are_dealt_and_rows_inside_are_not_sorted() {
+        let labels: Vec<u32> = (0..100).map(|row| row / 50).collect();
+        let training: Vec<u32> = (0..100).collect();
+        let deal = |seed| Sharding::Stratified.deal(&training, &labels, 4, seed).unwrap();
+        assert_eq!(deal(1), deal(1));
+        assert_ne!(deal(1), deal(2));
+        assert!(deal(1).iter().all(|shard| !shard.is_sorted_by_key(|&row| labels[row as usize])));
+    }
+
+    #[test]
+    fn a_number_of_shards_that_rows_cannot_fill_is_refused() {
+        for sharding in [Sharding::Stratified, Sharding::Contiguous] {
+            for got in [0, 4, u32::MAX] {
+                assert_eq!(sharding.deal(&[0, 1, 2], &[0; 3], got, 1), Err(Fault::Shards { got, rows: 3 }));
+            }
+            assert_eq!(sharding.deal(&[0, 1, 2], &[0; 3], 3, 1).unwrap().len(), 3);
+        }
+        let rows = SHARDS_MAX + 1;
+        let training: Vec<u32> = (0..rows).collect();
+        let refused = Sharding::Contiguous.deal(&training, &[], rows, 1);
+        assert_eq!(refused, Err(Fault::Shards { got: rows, rows: rows as usize }));
+    }
+
+    proptest! {
+        #[test]
+        fn every_training_row_is_in_one_shard_sizes_and_classes_are_even(
+            labels in prop::collection::vec(0u32..5, 20..300),
+            shards in 1u32..10,
+            contiguous: bool,
+            seed: u64,
+        ) {
+            // Every third row validates.
+            let training: Vec<u32> = (0..labels.len() as u32).filter(|row| row % 3 != 0).collect();
+            let sharding = if contiguous { Sharding::Contiguous } else { Sharding::Stratified };
+            let dealt = sharding.deal(&training, &labels, shards, seed).unwrap();
+            prop_assert_eq!(dealt.len(), shards as usize);
+
+            let sizes: Vec<usize> = dealt.iter().map(Vec::len).collect();
+            prop_assert!(sizes.is_sorted_by(|a, b| a >= b) && sizes[0] - sizes[sizes.len() - 1] <= 1);
+
+            let mut rows = dealt.concat();
+            rows.sort_unstable();
+            prop_assert_eq!(rows, training);
+
+            if sharding == Sharding::Stratified {
+                for class in 0..5 {
+                    let count = |shard: &Vec<u32>| shard.iter().filter(|&&row| labels[row as usize] == class).count();
+                    let counts: Vec<usize> = dealt.iter().map(count).collect();
+                    prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{:?}", counts);
+                }
+            }
+        }
+    }
+}
