@@ -28,5 +28,7 @@
 //! fetched -> merged -> validated -> next round -> DONE -> client.
 
 pub mod digest;
+#[cfg(feature = "coordinator")]
+pub mod engine;
 pub mod job;
 pub mod model;
