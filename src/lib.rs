@@ -32,6 +32,8 @@ pub mod config;
 #[cfg(feature = "client")]
 pub mod dataset;
 pub mod digest;
+#[cfg(feature = "coordinator")]
+pub mod engine;
 pub mod job;
 pub mod model;
 pub mod net;

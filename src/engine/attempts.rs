@@ -1,0 +1,339 @@
+//! From a pending task to a merged one: handing tasks to nodes, copies of slow ones, results, failures, bad results. Owns
+//! what a result or failure means for its task and its node; does not know the job's stages (`run`) beyond the round.
+
+use rand::Rng as _;
+use rand::rngs::ChaCha8Rng;
+
+use super::Context;
+use super::events::{Action, Attempt, Fault, LinkKey, NodeKey, RejectReason, Time};
+use super::report::{FailReason, NodeShare, Notice, Outcome};
+use super::round::{Claim, Live, Round, Standing, State, Won};
+use super::run::{Run, Stage};
+use super::scheduler::{Choice, View};
+use crate::digest::Digest;
+use crate::job::OnTaskFailure;
+
+/// The first pause before a doubted node is asked again; each further failure doubles it.
+const PAUSE_US: u64 = 50_000;
+/// Doublings of the pause, at most: 3.2 s.
+const PAUSE_DOUBLINGS_MAX: u32 = 6;
+
+impl Run {
+    /// Hands pending tasks to nodes. At least one node is there.
+    pub(super) fn place_pending(&mut self, cx: &mut Context<'_>) {
+        let Stage::Training { round, .. } = &self.stage else { return };
+        for shard in round.marked() {
+            let Stage::Training { round, .. } = &self.stage else { return };
+            if round.task(shard).failures > cx.settings.attempts_max {
+                self.give_up(shard, cx);
+            } else {
+                self.place(shard, cx);
+            }
+        }
+        // What makes one fresh task wait makes all of them wait.
+        while let Stage::Training { round, .. } = &self.stage
+            && let Some(shard) = round.first_fresh()
+            && self.view(cx).0.has_room()
+            && self.place(shard, cx)
+        {}
+    }
+
+    /// Starts a copy of each task that takes longer than expected, as long as idle nodes are there.
+    pub(super) fn copy_slow_tasks(&mut self, cx: &mut Context<'_>) {
+        let Stage::Training { round, .. } = &self.stage else { return };
+        let Some(limit_us) = self.pace.limit_us(round.is_half_settled()) else { return };
+        if round.has_pending() || !cx.fleet.crew(self.needs).any(|(_, _, link)| link.is_idle(cx.now)) {
+            return;
+        }
+        // Sent before this moment: slow by now.
+        let slow_before = Time((cx.now.0 + 1).saturating_sub(limit_us));
+        let next = round.next_alone(slow_before);
+        for shard in round.alone_before(slow_before) {
+            let Stage::Training { round, .. } = &self.stage else { return };
+            let (task, rows) = (round.task(shard), round.rows(shard));
+            debug_assert!(task.is_alone());
+            let Some(slow) = task.live.first().copied() else { continue };
+            let (view, rng) = self.view(cx);
+            let Some((node, may_reject)) = view.choose_copy(task, rows, rng) else { continue };
+            let waited_us = cx.now.since_us(slow.started);
+            let (slow, name) = (cx.fleet.name(slow.node), cx.fleet.name(node));
+            self.report(Notice::Speculating { shard, slow, name, waited_us }, cx);
+            self.dispatch(shard, node, may_reject, cx);
+        }
+        if let Some(started) = next {
+            self.wake_at(started.after_us(limit_us));
+        }
+    }
+
+    /// A result arrived.
+    pub(super) fn trained(&mut self, link: LinkKey, attempt: Attempt, update: Digest, loss: f64, cx: &mut Context<'_>) {
+        let shard = attempt.task.shard;
+        let discard = Action::Discard { link, attempt, update };
+        match self.claim(link, &attempt) {
+            Claim::Live(live) => {
+                let Some(round) = self.end_attempt(shard, &live, cx) else { return };
+                let rows = round.rows(shard);
+                let is_open = matches!(round.task(shard).state, State::Open);
+                if is_open {
+                    round.begin_merging(shard, Won { attempt: live, update, loss });
+                    cx.actions.push(Action::Accumulate { link, attempt, update, rows });
+                } else {
+                    cx.actions.push(discard);
+                    self.compare(&live, &attempt, update, cx);
+                }
+                let elapsed_us = cx.now.since_us(live.started);
+                self.pace.observe(elapsed_us);
+                cx.fleet.observe(live.node, elapsed_us, rows);
+            }
+            Claim::Retired(live) => {
+                cx.actions.push(discard);
+                self.compare(&live, &attempt, update, cx);
+            }
+            Claim::Forged(live) => {
+                cx.actions.push(discard);
+                self.forged(shard, &live, cx);
+            }
+            Claim::Unknown => {
+                cx.actions.push(discard);
+                *cx.stale_results += 1;
+            }
+        }
+    }
+
+    /// A node turned a task down.
+    pub(super) fn rejected(&mut self, link: LinkKey, attempt: Attempt, reason: RejectReason, cx: &mut Context<'_>) {
+        let shard = attempt.task.shard;
+        match self.claim(link, &attempt) {
+            Claim::Live(live) => {
+                if reason == RejectReason::Busy {
+                    cx.fleet.busy_told(link, cx.now);
+                }
+                let Some(round) = self.end_attempt(shard, &live, cx) else { return };
+                if live.may_reject {
+                    round.mark(shard, live.node, Standing::Refused);
+                } else {
+                    round.mark(shard, live.node, Standing::Doubted);
+                    count_failure(round, shard, reason.to_string(), cx.now);
+                }
+            }
+            Claim::Forged(live) => self.forged(shard, &live, cx),
+            Claim::Retired(_) | Claim::Unknown => {}
+        }
+    }
+
+    /// An attempt failed.
+    pub(super) fn task_failed(
+        &mut self,
+        link: LinkKey,
+        attempt: Attempt,
+        fault: Fault,
+        reason: String,
+        cx: &mut Context<'_>,
+    ) {
+        let shard = attempt.task.shard;
+        match self.claim(link, &attempt) {
+            Claim::Live(live) => {
+                let Some(round) = self.end_attempt(shard, &live, cx) else { return };
+                let standing = match fault {
+                    Fault::Retryable => Standing::Doubted,
+                    Fault::Final => Standing::Barred,
+                    Fault::Malformed => second_chance(round, shard, live.node),
+                };
+                round.mark(shard, live.node, standing);
+                count_failure(round, shard, reason.clone(), cx.now);
+                if fault == Fault::Malformed {
+                    self.strike(live.node, &reason, cx);
+                }
+            }
+            Claim::Forged(live) => self.forged(shard, &live, cx),
+            Claim::Retired(_) | Claim::Unknown => {}
+        }
+    }
+
+    /// An accepted update is in the sum: its task is done.
+    pub(super) fn accumulated(&mut self, step: u64, shard: u32, cx: &mut Context<'_>) {
+        let Some(round) = self.training(step) else { return };
+        let Some(won) = round.merged(shard) else { return };
+        cx.cancel(round, shard);
+        let suspects = round.take_refused_updates(shard);
+        let reason = round.task(shard).reason.clone();
+        let node = won.attempt.node;
+        cx.fleet.task_done(node);
+        let share = || NodeShare { name: cx.fleet.name(node), merged: 0 };
+        self.tally.nodes.entry(node).or_insert_with(share).merged += 1;
+        self.tally.reproducible &= won.attempt.exact;
+        self.revival.merged(won.attempt.started);
+        for suspect in suspects {
+            self.strike(suspect, &reason, cx);
+        }
+    }
+
+    /// An accepted update cannot be summed: its task is done again.
+    ///
+    /// No strike yet. A job that diverges yields such updates whoever trains it; the node is to blame only once the task
+    /// has been done well ([`Run::accumulated`]).
+    pub(super) fn update_refused(&mut self, step: u64, shard: u32, reason: String, cx: &mut Context<'_>) {
+        let Some(round) = self.training(step) else { return };
+        let Some(won) = round.merge_refused(shard) else { return };
+        let node = won.attempt.node;
+        let standing = second_chance(round, shard, node);
+        round.mark(shard, node, standing);
+        count_failure(round, shard, reason.clone(), cx.now);
+        let node = cx.fleet.name(node);
+        self.report(Notice::UpdateRefused { node, shard, reason }, cx);
+    }
+
+    /// What a choice of a node depends on, and the source of random choices.
+    fn view<'a>(&self, cx: &'a mut Context<'_>) -> (View<'a>, &'a mut ChaCha8Rng) {
+        let half_done = self.round().is_some_and(Round::is_half_settled);
+        let limit_us = self.pace.limit_us(half_done);
+        let view = View { now: cx.now, policy: cx.settings.policy, fleet: cx.fleet, needs: self.needs, limit_us };
+        (view, cx.rng)
+    }
+
+    /// Sends a pending task if a node takes it now; tells whether it is no longer pending.
+    fn place(&mut self, shard: u32, cx: &mut Context<'_>) -> bool {
+        let Stage::Training { round, .. } = &self.stage else { return false };
+        let (task, rows) = (round.task(shard), round.rows(shard));
+        let (view, rng) = self.view(cx);
+        match view.choose(task, rows, rng) {
+            Choice::Send { node, may_reject } => {
+                self.dispatch(shard, node, may_reject, cx);
+                true
+            }
+            Choice::Wait { until } => {
+                until.into_iter().for_each(|until| self.wake_at(until));
+                false
+            }
+            Choice::Nowhere => {
+                self.give_up(shard, cx);
+                true
+            }
+        }
+    }
+
+    fn dispatch(&mut self, shard: u32, node: NodeKey, may_reject: bool, cx: &mut Context<'_>) {
+        let Stage::Training { round, base, .. } = &mut self.stage else { return };
+        let Some(link) = cx.fleet.link_of(node) else { return };
+        let live = round.begin_attempt(
+            shard,
+            Live {
+                node,
+                link: link.key,
+                number: 0,
+                token: cx.rng.next_u64(),
+                started: cx.now,
+                exact: link.computes(self.needs.arithmetic),
+                may_reject,
+            },
+        );
+        cx.fleet.assign(live.link, (live.started, shard, live.number));
+        let attempt = round.attempt(shard, &live);
+        cx.actions.push(Action::Dispatch { link: live.link, attempt, base: *base, may_reject });
+    }
+
+    /// A task failed everywhere, or too often.
+    fn give_up(&mut self, shard: u32, cx: &mut Context<'_>) {
+        let Stage::Training { round, .. } = &mut self.stage else { return };
+        let (step, reason) = (round.step(), round.task(shard).reason.clone());
+        match self.specification.operation.on_task_failure {
+            OnTaskFailure::Fail => self.end(Outcome::Failed(FailReason::TaskFailed { step, shard, reason })),
+            OnTaskFailure::Skip => {
+                round.skip(shard);
+                self.tally.reproducible = false;
+                self.report(Notice::TaskSkipped { step, shard, reason }, cx);
+            }
+        }
+    }
+
+    /// The round under way, if its tasks are out and it is this one.
+    fn training(&mut self, step: u64) -> Option<&mut Round> {
+        match &mut self.stage {
+            Stage::Training { round, .. } if round.step() == step => Some(round),
+            _ => None,
+        }
+    }
+
+    /// Whose a result is: of the round under way, or of the one before.
+    fn claim(&self, link: LinkKey, attempt: &Attempt) -> Claim {
+        self.round_known(attempt.task.step).map_or(Claim::Unknown, |round| round.claim(link, attempt))
+    }
+
+    fn round_known(&self, step: u64) -> Option<&Round> {
+        let current = match &self.stage {
+            Stage::Training { round, .. } | Stage::Merging { round, .. } => Some(round),
+            Stage::Preparing | Stage::Validating => None,
+        };
+        current.into_iter().chain(&self.past).find(|round| round.step() == step)
+    }
+
+    /// Takes an attempt off its node; the round that it was of.
+    fn end_attempt(&mut self, shard: u32, live: &Live, cx: &mut Context<'_>) -> Option<&mut Round> {
+        let Stage::Training { round, .. } = &mut self.stage else { return None };
+        cx.release(round, shard, live);
+        Some(round)
+    }
+
+    /// A result of a task that has one already: the two must be the same.
+    fn compare(&mut self, live: &Live, attempt: &Attempt, update: Digest, cx: &mut Context<'_>) {
+        let (step, shard) = (attempt.task.step, attempt.task.shard);
+        let Some(won) = self.round_known(step).and_then(|round| round.task(shard).won()).copied() else {
+            *cx.stale_results += 1;
+            return;
+        };
+        self.tally.duplicates += 1;
+        // Another arithmetic rounds otherwise: nothing follows from a difference.
+        if won.update == update || !won.attempt.exact || !live.exact {
+            return;
+        }
+        self.tally.reproducible = false;
+        let notice = Notice::DigestMismatch {
+            step,
+            shard,
+            merged_name: cx.fleet.name(won.attempt.node),
+            merged: won.update,
+            other_name: cx.fleet.name(live.node),
+            other: update,
+        };
+        self.report(notice, cx);
+    }
+
+    /// A node speaks of an attempt of its own, but does not know the token.
+    fn forged(&mut self, shard: u32, live: &Live, cx: &mut Context<'_>) {
+        let reason = "the answer's token is not the task's";
+        let Some(round) = self.end_attempt(shard, live, cx) else { return };
+        let standing = second_chance(round, shard, live.node);
+        round.mark(shard, live.node, standing);
+        count_failure(round, shard, reason.to_owned(), cx.now);
+        self.strike(live.node, reason, cx);
+    }
+
+    /// Counts a bad result; after a few the node gets no more work.
+    fn strike(&mut self, node: NodeKey, reason: &str, cx: &mut Context<'_>) {
+        if !cx.fleet.strike(node, cx.settings.strikes_max) {
+            return;
+        }
+        let notice = Notice::Quarantined { name: cx.fleet.name(node), reason: reason.to_owned() };
+        self.report(notice, cx);
+        cx.actions.push(Action::StopDialling { node });
+        let Some(lost) = cx.fleet.link_of(node).map(|link| link.key).and_then(|link| cx.fleet.link_down(link)) else {
+            return;
+        };
+        self.link_lost(&lost);
+        cx.actions.push(Action::DropLink { link: lost.link, reason: format!("quarantined: {reason}") });
+    }
+}
+
+/// A node's standing after a bad result: once may be chance.
+fn second_chance(round: &Round, shard: u32, node: NodeKey) -> Standing {
+    match round.task(shard).standing(node) {
+        Some(Standing::Doubted | Standing::Barred) => Standing::Barred,
+        Some(Standing::Refused) | None => Standing::Doubted,
+    }
+}
+
+/// Counts a failure, and makes the pause before doubted nodes are asked again twice as long.
+fn count_failure(round: &mut Round, shard: u32, reason: String, now: Time) {
+    let doublings = round.task(shard).failures.min(PAUSE_DOUBLINGS_MAX);
+    round.count_failure(shard, reason, now.after_us(PAUSE_US << doublings));
+}

@@ -1,0 +1,377 @@
+//! What the engine is told and what it orders. Owns the vocabulary between the engine and the threads around it: plain
+//! data, each value naming its job. Does not know how anything is decided (the rest of `engine`) or done.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::report::{JobEvent, JobState};
+use crate::digest::Digest;
+use crate::job::{JobId, Specification, TaskId};
+
+/// A moment, in microseconds since some moment that the caller fixes once. Never runs backwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// The moment so much later.
+    pub fn after(self, wait: Duration) -> Time {
+        self.after_us(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// The moment so many microseconds later.
+    pub fn after_us(self, wait_us: u64) -> Time {
+        Time(self.0.saturating_add(wait_us))
+    }
+
+    /// Microseconds since `earlier`; 0 if that is yet to come.
+    pub fn since_us(self, earlier: Time) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A node's place in the caller's list of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeKey(pub u32);
+
+/// One connection to a node; never used again after it is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkKey(pub u64);
+
+/// One dispatch of a task to one node over one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    /// The task.
+    pub task: TaskId,
+    /// Which dispatch of the task it is, counted from 1.
+    pub attempt: u32,
+    /// Random: a result that does not carry it was not trained for this attempt.
+    pub token: u64,
+}
+
+/// What a node says of itself when its link comes up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// The name shown to people.
+    pub name: String,
+    /// The arithmetics that it computes.
+    pub arithmetics: Vec<u16>,
+    /// Tasks that it trains at the same time; 0 counts as 1.
+    pub workers: u32,
+}
+
+/// Why a node turned a task down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectReason {
+    /// Its load probability said so.
+    LoadProbability,
+    /// All its workers are busy.
+    Busy,
+}
+
+/// What went wrong with an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The node failed, and says that it may be asked again.
+    Retryable,
+    /// The node failed, and says that asking it again is useless.
+    Final,
+    /// The node sent a result of the wrong shape or hash: a strike against it.
+    Malformed,
+}
+
+/// What the engine is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A node is in the list. One that was leaving stays; one that was quarantined stays so.
+    NodeListed {
+        /// The node.
+        node: NodeKey,
+        /// Where it is dialled; shown until it has told its name.
+        address: String,
+    },
+    /// A node is no longer in the list: it gets no new task, and its link is dropped once it has none.
+    NodeUnlisted {
+        /// The node.
+        node: NodeKey,
+    },
+    /// A connection to a node is greeted and ready. An older one of the same node is dropped.
+    LinkUp {
+        /// The node.
+        node: NodeKey,
+        /// The connection.
+        link: LinkKey,
+        /// What the node says of itself.
+        info: NodeInfo,
+    },
+    /// A connection is gone.
+    LinkDown {
+        /// The connection.
+        link: LinkKey,
+        /// Why, as a plain phrase.
+        reason: String,
+    },
+    /// A node told its load, tasks of others included.
+    LoadReported {
+        /// Its connection.
+        link: LinkKey,
+        /// Tasks in training.
+        running: u32,
+        /// Tasks in its queue.
+        waiting: u32,
+    },
+    /// A client submits a job. Answered by [`Action::Admit`].
+    Submitted {
+        /// The job.
+        job: JobId,
+        /// What is asked for; within its limits ([`Specification::checked`]).
+        specification: Arc<Specification>,
+        /// Digest of the specification's semantic part.
+        semantic: Digest,
+    },
+    /// Every object of a job has been fetched.
+    DataReady {
+        /// The job.
+        job: JobId,
+    },
+    /// A job's objects cannot be had.
+    DataMissing {
+        /// The job.
+        job: JobId,
+        /// Why.
+        reason: String,
+    },
+    /// A client wants a job to end.
+    CancelRequested {
+        /// The job.
+        job: JobId,
+    },
+    /// The base weights of step 0 exist.
+    Prepared {
+        /// The job.
+        job: JobId,
+        /// The weights.
+        base: Digest,
+    },
+    /// The caller's own workers cannot prepare, merge or validate: the job cannot go on.
+    WorkFailed {
+        /// The job.
+        job: JobId,
+        /// Why.
+        reason: String,
+    },
+    /// A result arrived whole and its hash is right.
+    Trained {
+        /// The connection that it came over.
+        link: LinkKey,
+        /// The attempt that it claims to be of.
+        attempt: Attempt,
+        /// The update.
+        update: Digest,
+        /// Loss summed over the shard's rows, as the node reports it.
+        loss: f64,
+    },
+    /// A node turned a task down.
+    Rejected {
+        /// The connection that it came over.
+        link: LinkKey,
+        /// The attempt that it claims to be of.
+        attempt: Attempt,
+        /// Why.
+        reason: RejectReason,
+    },
+    /// An attempt failed.
+    TaskFailed {
+        /// The connection that it came over.
+        link: LinkKey,
+        /// The attempt that it claims to be of.
+        attempt: Attempt,
+        /// What to make of it.
+        fault: Fault,
+        /// Why.
+        reason: String,
+    },
+    /// An accepted update is in the round's sum.
+    Accumulated {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: u64,
+        /// The shard.
+        shard: u32,
+    },
+    /// An accepted update cannot be summed (not a number, infinite, out of range); the sum is as it was.
+    UpdateRefused {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: u64,
+        /// The shard.
+        shard: u32,
+        /// Why.
+        reason: String,
+    },
+    /// A round's sum is divided: the next round's base exists.
+    Merged {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: u64,
+        /// The new weights.
+        base: Digest,
+    },
+    /// A round's new weights have been tried on the validation data.
+    Validated {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: u64,
+        /// Rows classified wrongly.
+        errors: u64,
+        /// Rows in all.
+        rows: u64,
+        /// Loss summed over the rows.
+        loss: f64,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// The answer to a submission.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Admission {
+    /// The job is new and queued.
+    Admitted {
+        /// Jobs ahead of it, the running one included.
+        position: u32,
+    },
+    /// The job is known, and means the same.
+    Attached {
+        /// How far it is; a finished one's outcome is in it.
+        state: JobState,
+    },
+    /// The job's id is taken by a job that means something else.
+    Conflict,
+    /// No place in the queue.
+    Busy {
+        /// Jobs that may wait at the same time.
+        queued_max: usize,
+    },
+}
+
+/// What the engine orders.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Answer the client that submitted.
+    Admit {
+        /// The job.
+        job: JobId,
+        /// The answer.
+        admission: Admission,
+    },
+    /// Fetch the job's objects from its client, then [`Event::DataReady`]. Ordered at admission, and again when a client
+    /// attaches before they are complete: the first may be gone.
+    CollectData {
+        /// The job.
+        job: JobId,
+    },
+    /// Make the weights of step 0, then [`Event::Prepared`].
+    Prepare {
+        /// The job.
+        job: JobId,
+    },
+    /// Send a task.
+    Dispatch {
+        /// Over this connection.
+        link: LinkKey,
+        /// The attempt.
+        attempt: Attempt,
+        /// The weights to start from.
+        base: Digest,
+        /// Whether the node may turn it down.
+        may_reject: bool,
+    },
+    /// An attempt is void (another was quicker, or the job is over): the node may stop it.
+    Cancel {
+        /// The connection that it was sent over.
+        link: LinkKey,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// Add an update, times `rows`, to its round's sum, then [`Event::Accumulated`] or [`Event::UpdateRefused`].
+    Accumulate {
+        /// The connection that it came over.
+        link: LinkKey,
+        /// The attempt that it is of.
+        attempt: Attempt,
+        /// The update.
+        update: Digest,
+        /// Its weight: the shard's rows.
+        rows: u32,
+    },
+    /// A late, duplicate, stale or forged result: free it.
+    Discard {
+        /// The connection that it came over.
+        link: LinkKey,
+        /// The attempt that it claims to be of.
+        attempt: Attempt,
+        /// The update.
+        update: Digest,
+    },
+    /// Every task is merged or skipped: divide the sum, then [`Event::Merged`].
+    FinishRound {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: u64,
+        /// Rows in the sum; those of skipped shards are not.
+        rows: u64,
+    },
+    /// Try a round's new weights on the validation data, then [`Event::Validated`].
+    Validate {
+        /// The job.
+        job: JobId,
+        /// The step whose round made the weights.
+        step: u64,
+        /// The weights.
+        base: Digest,
+    },
+    /// Close a connection. The engine already treats it as down.
+    DropLink {
+        /// The connection.
+        link: LinkKey,
+        /// Why, as a plain phrase.
+        reason: String,
+    },
+    /// Dial these nodes at once, whatever the poller's schedule says.
+    DialNow {
+        /// Every node that is listed, has no link and is not quarantined.
+        nodes: Vec<NodeKey>,
+    },
+    /// A node is quarantined: dialling it is useless until it is unlisted and listed again.
+    StopDialling {
+        /// The node.
+        node: NodeKey,
+    },
+    /// Tell whoever watches the job.
+    Report {
+        /// The job.
+        job: JobId,
+        /// What happened.
+        event: JobEvent,
+    },
+    /// The job is over: drop its sums, data and weights. What is still under way for it is ignored when it ends.
+    ReleaseJob {
+        /// The job.
+        job: JobId,
+    },
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LoadProbability => "the node's load probability turned the task down",
+            Self::Busy => "all workers of the node are busy",
+        })
+    }
+}

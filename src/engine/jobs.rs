@@ -1,0 +1,183 @@
+//! Which job runs: the queue, the running job, the outcomes of finished ones. Owns admission and the turn of jobs; does
+//! not know how a job runs (`run`).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Context;
+use super::events::{Action, Admission, Time};
+use super::report::{FailReason, JobEvent, JobState, JobStatus, Outcome};
+use super::run::Run;
+use crate::digest::Digest;
+use crate::job::{JobId, Specification};
+
+/// Every job that is known.
+#[derive(Default)]
+pub(super) struct Jobs {
+    queue: Vec<Queued>,
+    running: Option<Run>,
+    /// The oldest first.
+    finished: VecDeque<Finished>,
+}
+
+struct Queued {
+    job: JobId,
+    semantic: Digest,
+    specification: Arc<Specification>,
+    has_data: bool,
+    /// The place that whoever watches was last told.
+    position_told: u32,
+}
+
+struct Finished {
+    job: JobId,
+    semantic: Digest,
+    outcome: Outcome,
+}
+
+impl Jobs {
+    /// The running job, if it is this one.
+    pub(super) fn running(&mut self, job: JobId) -> Option<&mut Run> {
+        self.running.as_mut().filter(|run| run.job == job)
+    }
+
+    /// The running job, whichever it is.
+    pub(super) fn running_any(&mut self) -> Option<&mut Run> {
+        self.running.as_mut()
+    }
+
+    /// A client submits a job.
+    pub(super) fn submitted(
+        &mut self,
+        job: JobId,
+        specification: Arc<Specification>,
+        semantic: Digest,
+        cx: &mut Context<'_>,
+    ) {
+        let queued_max = cx.settings.queued_max;
+        let admission = match self.known(job) {
+            Some((known, _)) if known != semantic => Admission::Conflict,
+            Some((_, state)) => Admission::Attached { state },
+            None if self.queue.len() >= queued_max => Admission::Busy { queued_max },
+            None => {
+                let position_told = self.ahead(self.queue.len());
+                self.queue.push(Queued { job, semantic, specification, has_data: false, position_told });
+                Admission::Admitted { position: position_told }
+            }
+        };
+        let collect = matches!(
+            admission,
+            Admission::Admitted { .. } | Admission::Attached { state: JobState::Collecting { .. } }
+        );
+        cx.actions.push(Action::Admit { job, admission });
+        if collect {
+            cx.actions.push(Action::CollectData { job });
+        }
+    }
+
+    /// A job's data is complete.
+    pub(super) fn data_ready(&mut self, job: JobId) {
+        if let Some(queued) = self.queue.iter_mut().find(|queued| queued.job == job) {
+            queued.has_data = true;
+        }
+    }
+
+    /// A job's data cannot be had: the job is forgotten, so that its client may try again.
+    pub(super) fn data_missing(&mut self, job: JobId, reason: String, cx: &mut Context<'_>) {
+        if let Some(place) = self.queue.iter().position(|queued| queued.job == job && !queued.has_data) {
+            self.queue.remove(place);
+            let outcome = Outcome::Failed(FailReason::DataMissing { reason });
+            cx.report(job, JobEvent::Finished(outcome));
+            cx.actions.push(Action::ReleaseJob { job });
+        }
+    }
+
+    /// A client wants a job to end.
+    pub(super) fn cancel_requested(&mut self, job: JobId, cx: &mut Context<'_>) {
+        if let Some(run) = self.running(job) {
+            run.end(Outcome::Cancelled);
+        } else if let Some(place) = self.queue.iter().position(|queued| queued.job == job) {
+            let Queued { semantic, .. } = self.queue.remove(place);
+            self.finish(job, semantic, Outcome::Cancelled, cx);
+        }
+    }
+
+    /// Lets the running job do what it can, and the next one take its turn.
+    pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let Some(run) = &mut self.running else {
+                // In the order of submission, but nobody waits for another's data.
+                let Some(place) = self.queue.iter().position(|queued| queued.has_data) else { break };
+                let Queued { job, semantic, specification, .. } = self.queue.remove(place);
+                self.running = Some(Run::start(job, semantic, specification, cx));
+                continue;
+            };
+            run.advance(cx);
+            let Some(outcome) = run.take_outcome() else { break };
+            run.cancel_attempts(cx);
+            let (job, semantic) = (run.job, run.semantic);
+            self.running = None;
+            self.finish(job, semantic, outcome, cx);
+        }
+        self.tell_positions(cx);
+    }
+
+    /// When to look again if nothing happens.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.running.as_ref().and_then(Run::deadline)
+    }
+
+    /// Every job: the running one, the queue, the finished ones from the latest on.
+    pub(super) fn status(&self) -> Vec<JobStatus> {
+        let running = self.running.iter().map(|run| JobStatus { job: run.job, state: run.state() });
+        let queued = (0..self.queue.len())
+            .map(|place| JobStatus { job: self.queue[place].job, state: self.queued_state(place) });
+        let finished = self
+            .finished
+            .iter()
+            .rev()
+            .map(|finished| JobStatus { job: finished.job, state: JobState::Finished(finished.outcome.clone()) });
+        running.chain(queued).chain(finished).collect()
+    }
+
+    /// What a job means and how far it is, if it is known.
+    fn known(&self, job: JobId) -> Option<(Digest, JobState)> {
+        if let Some(run) = self.running.as_ref().filter(|run| run.job == job) {
+            return Some((run.semantic, run.state()));
+        }
+        if let Some(place) = self.queue.iter().position(|queued| queued.job == job) {
+            return Some((self.queue[place].semantic, self.queued_state(place)));
+        }
+        let finished = self.finished.iter().find(|finished| finished.job == job)?;
+        Some((finished.semantic, JobState::Finished(finished.outcome.clone())))
+    }
+
+    fn queued_state(&self, place: usize) -> JobState {
+        let position = self.ahead(place);
+        if self.queue[place].has_data { JobState::Queued { position } } else { JobState::Collecting { position } }
+    }
+
+    /// Jobs ahead of a place in the queue.
+    fn ahead(&self, place: usize) -> u32 {
+        place as u32 + u32::from(self.running.is_some())
+    }
+
+    fn finish(&mut self, job: JobId, semantic: Digest, outcome: Outcome, cx: &mut Context<'_>) {
+        cx.report(job, JobEvent::Finished(outcome.clone()));
+        cx.actions.push(Action::ReleaseJob { job });
+        self.finished.push_back(Finished { job, semantic, outcome });
+        if self.finished.len() > cx.settings.finished_max {
+            self.finished.pop_front();
+        }
+    }
+
+    fn tell_positions(&mut self, cx: &mut Context<'_>) {
+        for place in 0..self.queue.len() {
+            let position = self.ahead(place);
+            let queued = &mut self.queue[place];
+            if std::mem::replace(&mut queued.position_told, position) != position {
+                cx.report(queued.job, JobEvent::Queued { position });
+            }
+        }
+    }
+}

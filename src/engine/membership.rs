@@ -1,0 +1,342 @@
+//! Who may work: nodes, their links, what is out with each, how fast and how busy they are, who is quarantined. Owns the
+//! fleet; does not know jobs, tasks' contents or policies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::events::{LinkKey, NodeInfo, NodeKey, Time};
+use super::report::{NodeState, NodeStatus};
+
+/// Weight of the newest time in a node's running average.
+const NEWEST_WEIGHT: f64 = 0.3;
+/// What a round without work leaves of a node's average time: one slow moment must not exclude it for ever.
+const UNUSED_FACTOR: f64 = 0.95;
+/// A told load is believed for so long.
+const LOAD_VALID_US: u64 = 5_000_000;
+
+/// An attempt on a node: when it was sent, its shard, its number. Ordered by age.
+pub(super) type Assignment = (Time, u32, u32);
+
+/// What a node must offer to work on a job.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needs {
+    /// The arithmetic that the job is promised in.
+    pub(super) arithmetic: u16,
+    /// Whether another will do.
+    pub(super) allow_inexact: bool,
+}
+
+/// A link to a node, and what is out over it.
+pub(super) struct Link {
+    pub(super) key: LinkKey,
+    /// Nothing in here is older than the link.
+    pub(super) assigned: BTreeSet<Assignment>,
+    /// Tasks sent for the running job over this link. A node at 0 is owed one.
+    pub(super) sent: u64,
+    info: NodeInfo,
+    used_this_round: bool,
+    load: Option<Load>,
+}
+
+/// A load as told, and what of it was not ours when it was told.
+struct Load {
+    running: u32,
+    waiting: u32,
+    others: u32,
+    told: Time,
+}
+
+impl Link {
+    /// Tasks that the node trains at the same time.
+    pub(super) fn workers(&self) -> u32 {
+        self.info.workers.max(1)
+    }
+
+    /// Whether as much is out as the node has workers.
+    pub(super) fn is_full(&self) -> bool {
+        self.assigned.len() >= self.workers() as usize
+    }
+
+    /// Tasks of others on the node, as far as known.
+    pub(super) fn others(&self, now: Time) -> u32 {
+        self.load.as_ref().filter(|load| now.since_us(load.told) < LOAD_VALID_US).map_or(0, |load| load.others)
+    }
+
+    /// Whether a worker is free, as far as known.
+    pub(super) fn is_idle(&self, now: Time) -> bool {
+        self.assigned.len() + (self.others(now) as usize) < self.workers() as usize
+    }
+
+    /// Whether the node computes this arithmetic.
+    pub(super) fn computes(&self, arithmetic: u16) -> bool {
+        self.info.arithmetics.contains(&arithmetic)
+    }
+}
+
+/// A node of the list.
+pub(super) struct Node {
+    address: String,
+    name: Option<String>,
+    strikes: u32,
+    quarantined: bool,
+    leaving: bool,
+    tasks_done: u64,
+    us_per_row: Option<f64>,
+    link: Option<Link>,
+}
+
+impl Node {
+    /// Its name; its address as long as it has not told one.
+    pub(super) fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.address)
+    }
+
+    /// Expected time of a task of so many rows, in microseconds, from those seen in this job.
+    pub(super) fn task_us(&self, rows: u32) -> Option<f64> {
+        self.us_per_row.map(|us| us * f64::from(rows))
+    }
+
+    fn state(&self) -> NodeState {
+        match (&self.link, self.leaving) {
+            _ if self.quarantined => NodeState::Quarantined,
+            (None, _) => NodeState::Inactive,
+            (Some(_), true) => NodeState::Leaving,
+            (Some(_), false) => NodeState::Active,
+        }
+    }
+}
+
+/// A link that went down, and what was out over it.
+pub(super) struct Lost {
+    pub(super) name: String,
+    pub(super) link: LinkKey,
+    pub(super) assigned: BTreeSet<Assignment>,
+}
+
+/// What became of a link that came up.
+pub(super) enum Joined {
+    /// The node is active; an older link of it is replaced.
+    Active { replaced: Option<Lost> },
+    /// The link is of no use, for this reason.
+    Unwanted { reason: &'static str },
+}
+
+/// Every node of the list, and those that are leaving it.
+#[derive(Default)]
+pub(super) struct Fleet {
+    nodes: BTreeMap<NodeKey, Node>,
+    links: BTreeMap<LinkKey, NodeKey>,
+}
+
+impl Fleet {
+    /// Takes a node into the list.
+    pub(super) fn list(&mut self, key: NodeKey, address: String) {
+        if let Some(node) = self.nodes.get_mut(&key) {
+            node.address = address;
+            node.leaving = false;
+            return;
+        }
+        let node = Node {
+            address,
+            name: None,
+            strikes: 0,
+            quarantined: false,
+            leaving: false,
+            tasks_done: 0,
+            us_per_row: None,
+            link: None,
+        };
+        self.nodes.insert(key, node);
+    }
+
+    /// Takes a node out of the list: at once if it has no link, else once it is idle ([`Fleet::dismiss_idle_leavers`]).
+    pub(super) fn unlist(&mut self, key: NodeKey) {
+        match self.nodes.get_mut(&key) {
+            Some(node) if node.link.is_some() => node.leaving = true,
+            _ => drop(self.nodes.remove(&key)),
+        }
+    }
+
+    /// Forgets leaving nodes that have nothing out any more; returns their links.
+    pub(super) fn dismiss_idle_leavers(&mut self) -> Vec<LinkKey> {
+        let idle = |node: &Node| node.link.as_ref().is_none_or(|link| link.assigned.is_empty());
+        let gone: Vec<NodeKey> =
+            self.nodes.iter().filter(|(_, node)| node.leaving && idle(node)).map(|(&key, _)| key).collect();
+        let mut dropped = Vec::new();
+        for key in gone {
+            if let Some(link) = self.nodes.remove(&key).and_then(|node| node.link) {
+                self.links.remove(&link.key);
+                dropped.push(link.key);
+            }
+        }
+        dropped
+    }
+
+    /// A connection to a node is ready.
+    pub(super) fn link_up(&mut self, key: NodeKey, link: LinkKey, info: NodeInfo) -> Joined {
+        match self.nodes.get(&key) {
+            None => return Joined::Unwanted { reason: "the node is not in the list" },
+            Some(node) if node.quarantined => return Joined::Unwanted { reason: "the node is quarantined" },
+            Some(node) if node.leaving => return Joined::Unwanted { reason: "the node is leaving the list" },
+            Some(_) => {}
+        }
+        let replaced = self.nodes[&key].link.as_ref().map(|old| old.key).and_then(|old| self.link_down(old));
+        if let Some(node) = self.nodes.get_mut(&key) {
+            node.name = Some(info.name.clone());
+            node.link =
+                Some(Link { key: link, assigned: BTreeSet::new(), sent: 0, info, used_this_round: false, load: None });
+            self.links.insert(link, key);
+        }
+        Joined::Active { replaced }
+    }
+
+    /// A connection is gone. None if it was not in use.
+    pub(super) fn link_down(&mut self, link: LinkKey) -> Option<Lost> {
+        let key = self.links.remove(&link)?;
+        let node = self.nodes.get_mut(&key)?;
+        let old = node.link.take()?;
+        Some(Lost { name: node.name().to_owned(), link, assigned: old.assigned })
+    }
+
+    /// Notes a node's load as it told it.
+    pub(super) fn load_reported(&mut self, link: LinkKey, running: u32, waiting: u32, now: Time) {
+        if let Some(link) = self.link_mut(link) {
+            let ours = u32::try_from(link.assigned.len()).unwrap_or(u32::MAX);
+            let others = running.saturating_add(waiting).saturating_sub(ours);
+            link.load = Some(Load { running, waiting, others, told: now });
+        }
+    }
+
+    /// Notes that a node said it is busy: its workers are not ours until it tells otherwise.
+    pub(super) fn busy_told(&mut self, link: LinkKey, now: Time) {
+        if let Some(link) = self.link_mut(link) {
+            let ours = u32::try_from(link.assigned.len()).unwrap_or(u32::MAX);
+            let others = link.workers().saturating_sub(ours);
+            link.load = Some(Load { running: link.workers(), waiting: 0, others, told: now });
+        }
+    }
+
+    /// Counts a bad result. True if the node is quarantined by it; its link is the caller's to drop.
+    pub(super) fn strike(&mut self, key: NodeKey, strikes_max: u32) -> bool {
+        let Some(node) = self.nodes.get_mut(&key) else { return false };
+        node.strikes += 1;
+        let quarantined_now = !node.quarantined && node.strikes >= strikes_max;
+        node.quarantined |= quarantined_now;
+        quarantined_now
+    }
+
+    /// Nodes that may get new work for a job.
+    pub(super) fn crew(&self, needs: Needs) -> impl Iterator<Item = (NodeKey, &Node, &Link)> {
+        self.active().filter(move |(_, _, link)| needs.allow_inexact || link.computes(needs.arithmetic))
+    }
+
+    /// Nodes that may get new work for some job.
+    pub(super) fn active(&self) -> impl Iterator<Item = (NodeKey, &Node, &Link)> {
+        let linked = self.nodes.iter().filter(|(_, node)| node.state() == NodeState::Active);
+        linked.filter_map(|(&key, node)| node.link.as_ref().map(|link| (key, node, link)))
+    }
+
+    /// Nodes worth dialling.
+    pub(super) fn inactive(&self) -> Vec<NodeKey> {
+        let inactive = self.nodes.iter().filter(|(_, node)| node.state() == NodeState::Inactive);
+        inactive.map(|(&key, _)| key).collect()
+    }
+
+    /// The node of a link in use.
+    pub(super) fn node_of(&self, link: LinkKey) -> Option<NodeKey> {
+        self.links.get(&link).copied()
+    }
+
+    /// The link of a node, if it has one.
+    pub(super) fn link_of(&self, key: NodeKey) -> Option<&Link> {
+        self.nodes.get(&key)?.link.as_ref()
+    }
+
+    /// A node's name, for people.
+    pub(super) fn name(&self, key: NodeKey) -> String {
+        self.nodes.get(&key).map_or_else(|| format!("#{}", key.0), |node| node.name().to_owned())
+    }
+
+    /// Notes an attempt that is being sent.
+    pub(super) fn assign(&mut self, link: LinkKey, assignment: Assignment) {
+        if let Some(link) = self.link_mut(link) {
+            link.assigned.insert(assignment);
+            link.sent += 1;
+            link.used_this_round = true;
+        }
+    }
+
+    /// Notes that an attempt is over, however it ended.
+    pub(super) fn release(&mut self, link: LinkKey, assignment: Assignment) {
+        if let Some(link) = self.link_mut(link) {
+            link.assigned.remove(&assignment);
+        }
+    }
+
+    /// Notes how long a task took, from dispatch to result.
+    pub(super) fn observe(&mut self, key: NodeKey, elapsed_us: u64, rows: u32) {
+        if let Some(node) = self.nodes.get_mut(&key) {
+            let newest = elapsed_us as f64 / f64::from(rows.max(1));
+            node.us_per_row = Some(match node.us_per_row {
+                Some(average) => average + NEWEST_WEIGHT * (newest - average),
+                None => newest,
+            });
+        }
+    }
+
+    /// Notes a task of the node that was merged.
+    pub(super) fn task_done(&mut self, key: NodeKey) {
+        if let Some(node) = self.nodes.get_mut(&key) {
+            node.tasks_done += 1;
+        }
+    }
+
+    /// A job begins: times of another network say nothing about it, and every node is owed a task.
+    pub(super) fn begin_job(&mut self) {
+        for node in self.nodes.values_mut() {
+            node.us_per_row = None;
+            if let Some(link) = &mut node.link {
+                link.sent = 0;
+                link.used_this_round = true;
+            }
+        }
+    }
+
+    /// A round begins.
+    pub(super) fn begin_round(&mut self) {
+        for node in self.nodes.values_mut() {
+            let Some(link) = &mut node.link else { continue };
+            if !std::mem::take(&mut link.used_this_round) {
+                node.us_per_row = node.us_per_row.map(|us| us * UNUSED_FACTOR);
+            }
+        }
+    }
+
+    /// Everything that is out, for the invariants.
+    pub(super) fn assigned(&self) -> impl Iterator<Item = (LinkKey, Assignment)> {
+        let links = self.nodes.values().filter_map(|node| node.link.as_ref());
+        links.flat_map(|link| link.assigned.iter().map(|&assignment| (link.key, assignment)))
+    }
+
+    /// Every node, for the console.
+    pub(super) fn status(&self) -> Vec<NodeStatus> {
+        let status = |(&key, node): (&NodeKey, &Node)| {
+            let load = node.link.as_ref().and_then(|link| link.load.as_ref());
+            NodeStatus {
+                node: key,
+                name: node.name().to_owned(),
+                address: node.address.clone(),
+                state: node.state(),
+                outstanding: node.link.as_ref().map_or(0, |link| link.assigned.len() as u32),
+                running: load.map_or(0, |load| load.running),
+                waiting: load.map_or(0, |load| load.waiting),
+                tasks_done: node.tasks_done,
+                rows_per_second: node.us_per_row.filter(|&us| us > 0.0).map(|us| 1e6 / us),
+            }
+        };
+        self.nodes.iter().map(status).collect()
+    }
+
+    fn link_mut(&mut self, link: LinkKey) -> Option<&mut Link> {
+        self.nodes.get_mut(self.links.get(&link)?)?.link.as_mut()
+    }
+}

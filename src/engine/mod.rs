@@ -1,0 +1,273 @@
+//! The deciding core: which job runs, which node trains which task, which result counts, when to give up.
+//!
+//! Pure: [`Engine::handle`] takes what happened and when, and tells what to do. Owns every decision of the coordinator;
+//! does not know sockets, threads, channels, clock, files, log or tensors. It holds handles and digests, and its random
+//! choices come from a seed, so the same events give the same actions: `tests/simulation.rs` lives on that.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`events`](self) | the vocabulary: [`Event`], [`Action`] |
+//! | [`report`](self) | what watchers and the console are told |
+//! | `jobs` | the queue, the turn of jobs, the outcomes |
+//! | `run` | the stages of the running job |
+//! | `attempts` | a task's way to its node and its result's way into the sum |
+//! | `round` | the book of a round's tasks and attempts |
+//! | `scheduler` | the policies |
+//! | `membership` | nodes, links, speeds, quarantine |
+//! | `pace` | when a task counts as slow |
+//! | `revival` | what happens when no node is there |
+
+mod attempts;
+mod events;
+mod jobs;
+mod membership;
+mod pace;
+mod report;
+mod revival;
+mod round;
+mod run;
+mod scheduler;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand::rngs::ChaCha8Rng;
+
+pub use events::{Action, Admission, Attempt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason, Time};
+pub use report::{
+    FailReason, JobEvent, JobState, JobStatus, NodeShare, NodeState, NodeStatus, Notice, Outcome, RoundDone, Status,
+    Summary,
+};
+pub use scheduler::{NotAPolicy, Policy};
+
+use crate::job::JobId;
+use jobs::Jobs;
+use membership::{Fleet, Joined, Lost};
+use round::{Live, Round};
+
+/// How the engine decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How tasks are handed out.
+    pub policy: Policy,
+    /// Jobs that may wait at the same time.
+    pub queued_max: usize,
+    /// Finished jobs whose outcome is kept.
+    pub finished_max: usize,
+    /// Failures of a task that are forgiven; attempts that ended with their link do not count.
+    pub attempts_max: u32,
+    /// Bad results of a node before it is quarantined.
+    pub strikes_max: u32,
+    /// How long each revival waits.
+    pub revival_waits: Vec<Duration>,
+}
+
+impl Settings {
+    /// The settings for a policy.
+    pub fn new(policy: Policy) -> Settings {
+        Settings {
+            policy,
+            queued_max: 16,
+            finished_max: 64,
+            attempts_max: 12,
+            strikes_max: 3,
+            revival_waits: [1, 2, 4].map(Duration::from_secs).to_vec(),
+        }
+    }
+}
+
+/// The deciding core.
+pub struct Engine {
+    settings: Settings,
+    rng: ChaCha8Rng,
+    fleet: Fleet,
+    jobs: Jobs,
+    now: Time,
+    stale_results: u64,
+}
+
+impl Engine {
+    /// An engine that knows no node and no job. The seed decides tokens and random choices among nodes; no result of a
+    /// job depends on it.
+    pub fn new(settings: Settings, seed: u64) -> Engine {
+        Engine {
+            settings,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            fleet: Fleet::default(),
+            jobs: Jobs::default(),
+            now: Time(0),
+            stale_results: 0,
+        }
+    }
+
+    /// Takes what happened, and appends what is to be done, in order, to `actions`.
+    ///
+    /// An event that fits nothing (of a link that is down, a job that is over, a step that is past) changes nothing. A
+    /// `now` before the last one counts as the last one.
+    pub fn handle(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
+        self.now = self.now.max(now);
+        let mut cx = Context {
+            now: self.now,
+            settings: &self.settings,
+            rng: &mut self.rng,
+            fleet: &mut self.fleet,
+            actions,
+            stale_results: &mut self.stale_results,
+        };
+        apply(event, &mut self.jobs, &mut cx);
+        self.jobs.advance(&mut cx);
+        for link in cx.fleet.dismiss_idle_leavers() {
+            cx.actions.push(Action::DropLink { link, reason: "the node is no longer in the list".to_owned() });
+        }
+        self.check();
+    }
+
+    /// When to send [`Event::Tick`] if nothing else happens before. Always later than the last `now`.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.jobs.deadline()
+    }
+
+    /// Nodes and jobs as they are.
+    pub fn status(&self) -> Status {
+        Status { nodes: self.fleet.status(), jobs: self.jobs.status(), stale_results: self.stale_results }
+    }
+
+    /// Everything that must hold between two events; nothing that a peer could break. In debug builds, for jobs small
+    /// enough that it does not matter.
+    fn check(&mut self) {
+        const TASKS_CHECKED_MAX: usize = 256;
+        debug_assert!(self.next_deadline().is_none_or(|deadline| deadline > self.now), "the deadline has passed");
+        let round = self.jobs.running_any().and_then(|run| run.round());
+        if cfg!(debug_assertions) && round.is_none_or(|round| round.tasks().len() <= TASKS_CHECKED_MAX) {
+            let mut assigned: Vec<_> = self.fleet.assigned().collect();
+            let mut live: Vec<_> = round.into_iter().flat_map(Round::live).collect();
+            assigned.sort_unstable();
+            live.sort_unstable();
+            debug_assert_eq!(assigned, live, "the fleet's book and the round's differ");
+            round.into_iter().for_each(Round::check);
+        }
+    }
+}
+
+/// Hands an event to its owner.
+fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
+    match event {
+        Event::NodeListed { node, address } => cx.fleet.list(node, address),
+        Event::NodeUnlisted { node } => cx.fleet.unlist(node),
+        Event::LinkUp { node, link, info } => link_up(node, link, info, jobs, cx),
+        Event::LinkDown { link, reason } => {
+            if let Some(lost) = cx.fleet.link_down(link) {
+                link_lost(&lost, reason, jobs, cx);
+            }
+        }
+        Event::LoadReported { link, running, waiting } => cx.fleet.load_reported(link, running, waiting, cx.now),
+        Event::Submitted { job, specification, semantic } => jobs.submitted(job, specification, semantic, cx),
+        Event::DataReady { job } => jobs.data_ready(job),
+        Event::DataMissing { job, reason } => jobs.data_missing(job, reason, cx),
+        Event::CancelRequested { job } => jobs.cancel_requested(job, cx),
+        Event::Prepared { job, base } => {
+            if let Some(run) = jobs.running(job) {
+                run.prepared(base, cx);
+            }
+        }
+        Event::WorkFailed { job, reason } => {
+            if let Some(run) = jobs.running(job) {
+                run.end(Outcome::Failed(FailReason::Work { reason }));
+            }
+        }
+        Event::Trained { link, attempt, update, loss } => match jobs.running(attempt.task.job) {
+            Some(run) if cx.fleet.node_of(link).is_some() => run.trained(link, attempt, update, loss, cx),
+            _ => {
+                *cx.stale_results += 1;
+                cx.actions.push(Action::Discard { link, attempt, update });
+            }
+        },
+        Event::Rejected { link, attempt, reason } => {
+            if let Some(run) = jobs.running(attempt.task.job) {
+                run.rejected(link, attempt, reason, cx);
+            }
+        }
+        Event::TaskFailed { link, attempt, fault, reason } => {
+            if let Some(run) = jobs.running(attempt.task.job) {
+                run.task_failed(link, attempt, fault, reason, cx);
+            }
+        }
+        Event::Accumulated { job, step, shard } => {
+            if let Some(run) = jobs.running(job) {
+                run.accumulated(step, shard, cx);
+            }
+        }
+        Event::UpdateRefused { job, step, shard, reason } => {
+            if let Some(run) = jobs.running(job) {
+                run.update_refused(step, shard, reason, cx);
+            }
+        }
+        Event::Merged { job, step, base } => {
+            if let Some(run) = jobs.running(job) {
+                run.merged(step, base, cx);
+            }
+        }
+        Event::Validated { job, step, errors, rows, loss } => {
+            if let Some(run) = jobs.running(job) {
+                run.validated(step, errors, rows, loss, cx);
+            }
+        }
+        Event::Tick => {}
+    }
+}
+
+fn link_up(node: NodeKey, link: LinkKey, info: NodeInfo, jobs: &mut Jobs, cx: &mut Context<'_>) {
+    let name = info.name.clone();
+    match cx.fleet.link_up(node, link, info) {
+        Joined::Unwanted { reason } => cx.actions.push(Action::DropLink { link, reason: reason.to_owned() }),
+        Joined::Active { replaced } => {
+            if let Some(lost) = replaced {
+                let reason = "a newer connection of the node replaces it".to_owned();
+                cx.actions.push(Action::DropLink { link: lost.link, reason: reason.clone() });
+                link_lost(&lost, reason, jobs, cx);
+            }
+            if let Some(run) = jobs.running_any() {
+                run.report(Notice::NodeJoined { name }, cx);
+            }
+        }
+    }
+}
+
+fn link_lost(lost: &Lost, reason: String, jobs: &mut Jobs, cx: &mut Context<'_>) {
+    if let Some(run) = jobs.running_any() {
+        run.link_lost(lost);
+        run.report(Notice::NodeLost { name: lost.name.clone(), reason }, cx);
+    }
+}
+
+/// What a decision may look at and change besides the jobs, while one event is handled.
+struct Context<'a> {
+    now: Time,
+    settings: &'a Settings,
+    rng: &'a mut ChaCha8Rng,
+    fleet: &'a mut Fleet,
+    actions: &'a mut Vec<Action>,
+    stale_results: &'a mut u64,
+}
+
+impl Context<'_> {
+    fn report(&mut self, job: JobId, event: JobEvent) {
+        self.actions.push(Action::Report { job, event });
+    }
+
+    /// Ends an attempt in both books: its task's and its node's.
+    fn release(&mut self, round: &mut Round, shard: u32, live: &Live) {
+        round.retire(shard, live.number);
+        self.fleet.release(live.link, (live.started, shard, live.number));
+    }
+
+    /// Ends what is out of a task, and tells the nodes.
+    fn cancel(&mut self, round: &mut Round, shard: u32) {
+        for live in round.task(shard).live.clone() {
+            self.release(round, shard, &live);
+            self.actions.push(Action::Cancel { link: live.link, attempt: round.attempt(shard, &live) });
+        }
+    }
+}

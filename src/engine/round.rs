@@ -1,0 +1,379 @@
+//! One round's book: its tasks, their attempts, what became of each. Owns the rule that a task is merged at most once;
+//! does not know nodes beyond their keys, policies, or when a round begins and ends.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::events::{Attempt, LinkKey, NodeKey, Time};
+use super::membership::Assignment;
+use crate::digest::Digest;
+use crate::job::{JobId, Specification, TaskId};
+
+/// What a node has done to make itself unwelcome at a task. Later ones are worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// It turned the task down, as it was allowed to: it is asked again, firmly, when nobody else is left.
+    Refused,
+    /// It failed once, or turned down a task that it was not allowed to: it is asked again, later, when nobody else is left.
+    Doubted,
+    /// It failed for good: it is never asked again.
+    Barred,
+}
+
+/// An attempt that is out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Live {
+    pub(super) node: NodeKey,
+    pub(super) link: LinkKey,
+    pub(super) number: u32,
+    pub(super) token: u64,
+    pub(super) started: Time,
+    /// Whether the node computes the job's arithmetic.
+    pub(super) exact: bool,
+    /// Whether the node was allowed to turn it down.
+    pub(super) may_reject: bool,
+}
+
+/// The result that won.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Won {
+    pub(super) attempt: Live,
+    pub(super) update: Digest,
+    pub(super) loss: f64,
+}
+
+/// What has become of a task.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    /// No result yet.
+    Open,
+    /// A result is on its way into the sum.
+    Merging(Won),
+    /// A result is in the sum.
+    Merged(Won),
+    /// Left out.
+    Skipped,
+}
+
+/// One shard's task in one round.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub(super) state: State,
+    /// At most two; none once the task is merged or skipped.
+    pub(super) live: Vec<Live>,
+    pub(super) failures: u32,
+    /// Why it failed last.
+    pub(super) reason: String,
+    /// Doubted nodes are not asked again before this.
+    pub(super) not_before: Time,
+    /// Nodes whose update was refused. A strike against them once the task has been done well: until then it may be the
+    /// job that yields such updates, whoever trains it.
+    pub(super) refused_updates: Vec<NodeKey>,
+    standings: Vec<(NodeKey, Standing)>,
+    /// Attempts that ended, their links being up: a result of theirs may still come.
+    retired: Vec<Live>,
+    attempts: u32,
+    place: Place,
+}
+
+/// Which index of the round a task is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    None,
+    Fresh,
+    Marked,
+    Alone(Time),
+}
+
+impl Task {
+    fn new() -> Task {
+        Task {
+            state: State::Open,
+            live: Vec::new(),
+            failures: 0,
+            reason: String::new(),
+            not_before: Time(0),
+            refused_updates: Vec::new(),
+            standings: Vec::new(),
+            retired: Vec::new(),
+            attempts: 0,
+            place: Place::None,
+        }
+    }
+
+    /// What a node has done to make itself unwelcome, if anything.
+    pub(super) fn standing(&self, node: NodeKey) -> Option<Standing> {
+        self.standings.iter().find(|(key, _)| *key == node).map(|(_, standing)| *standing)
+    }
+
+    /// Whether a copy may start: one attempt is out and no result is in.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.state, State::Open) && self.live.len() == 1
+    }
+
+    /// The result that won, if there is one.
+    pub(super) fn won(&self) -> Option<&Won> {
+        match &self.state {
+            State::Merging(won) | State::Merged(won) => Some(won),
+            State::Open | State::Skipped => None,
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        matches!(self.state, State::Merged(_) | State::Skipped)
+    }
+}
+
+/// Whose a result is that a link claims to be of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Claim {
+    /// Of an attempt that is out over this link.
+    Live(Live),
+    /// Of an attempt that was out over this link, and ended.
+    Retired(Live),
+    /// Of an attempt that is out over this link, but the token is wrong.
+    Forged(Live),
+    /// Of nothing known.
+    Unknown,
+}
+
+/// A round's tasks.
+#[derive(Debug)]
+pub(super) struct Round {
+    job: JobId,
+    step: u64,
+    specification: Arc<Specification>,
+    tasks: Vec<Task>,
+    /// Open tasks with nothing out, that no node has turned down or failed.
+    fresh: BTreeSet<u32>,
+    /// Open tasks with nothing out, that some node has.
+    marked: BTreeSet<u32>,
+    /// Open tasks with one attempt out, the longest first.
+    alone: BTreeSet<(Time, u32)>,
+    settled: usize,
+}
+
+impl Round {
+    /// A round with every shard's task pending.
+    pub(super) fn new(job: JobId, step: u64, specification: Arc<Specification>) -> Round {
+        let tasks = vec![Task::new(); specification.shards.len()];
+        let shards = 0..tasks.len() as u32;
+        let (fresh, marked) = (BTreeSet::new(), BTreeSet::new());
+        let mut round = Round { job, step, specification, tasks, fresh, marked, alone: BTreeSet::new(), settled: 0 };
+        shards.for_each(|shard| round.refresh(shard));
+        round
+    }
+
+    pub(super) fn step(&self) -> u64 {
+        self.step
+    }
+
+    pub(super) fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    /// The task of a shard that the engine itself named.
+    pub(super) fn task(&self, shard: u32) -> &Task {
+        &self.tasks[shard as usize]
+    }
+
+    /// Rows of a shard.
+    pub(super) fn rows(&self, shard: u32) -> u32 {
+        self.specification.shards[shard as usize].rows
+    }
+
+    /// The first pending task that no node has turned down or failed.
+    pub(super) fn first_fresh(&self) -> Option<u32> {
+        self.fresh.first().copied()
+    }
+
+    /// Pending tasks that some node has turned down or failed.
+    pub(super) fn marked(&self) -> Vec<u32> {
+        self.marked.iter().copied().collect()
+    }
+
+    pub(super) fn has_pending(&self) -> bool {
+        !self.fresh.is_empty() || !self.marked.is_empty()
+    }
+
+    /// Tasks with one attempt out that was sent before `moment`, the longest first.
+    pub(super) fn alone_before(&self, moment: Time) -> Vec<u32> {
+        self.alone.range(..(moment, 0)).map(|&(_, shard)| shard).collect()
+    }
+
+    /// When the first attempt was sent that is alone and was not sent before `moment`.
+    pub(super) fn next_alone(&self, moment: Time) -> Option<Time> {
+        self.alone.range((moment, 0)..).next().map(|&(started, _)| started)
+    }
+
+    /// Tasks merged or skipped.
+    pub(super) fn settled(&self) -> usize {
+        self.settled
+    }
+
+    pub(super) fn is_half_settled(&self) -> bool {
+        self.settled * 2 >= self.tasks.len()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled == self.tasks.len()
+    }
+
+    /// The attempt of this round as the outside knows it.
+    pub(super) fn attempt(&self, shard: u32, live: &Live) -> Attempt {
+        let task = TaskId { job: self.job, step: self.step, shard };
+        Attempt { task, attempt: live.number, token: live.token }
+    }
+
+    /// Notes an attempt that is being sent; `live` comes back with its number.
+    pub(super) fn begin_attempt(&mut self, shard: u32, mut live: Live) -> Live {
+        let task = &mut self.tasks[shard as usize];
+        task.attempts += 1;
+        live.number = task.attempts;
+        task.live.push(live);
+        self.refresh(shard);
+        live
+    }
+
+    /// Whose a result is that `link` claims to be of `attempt` of this round.
+    pub(super) fn claim(&self, link: LinkKey, attempt: &Attempt) -> Claim {
+        let Some(task) = self.tasks.get(attempt.task.shard as usize) else { return Claim::Unknown };
+        let same = |live: &&Live| live.link == link && live.number == attempt.attempt;
+        if let Some(live) = task.live.iter().find(same) {
+            return if live.token == attempt.token { Claim::Live(*live) } else { Claim::Forged(*live) };
+        }
+        match task.retired.iter().find(same) {
+            Some(live) if live.token == attempt.token => Claim::Retired(*live),
+            _ => Claim::Unknown,
+        }
+    }
+
+    /// An attempt ended and its link is up: a result of it may still come.
+    pub(super) fn retire(&mut self, shard: u32, number: u32) {
+        let ended = self.remove(shard, number);
+        self.tasks[shard as usize].retired.extend(ended);
+    }
+
+    /// An attempt ended with its link: nothing of it will come.
+    pub(super) fn void(&mut self, shard: u32, number: u32) {
+        self.remove(shard, number);
+    }
+
+    /// A result goes into the sum. Only an open task takes one.
+    pub(super) fn begin_merging(&mut self, shard: u32, won: Won) {
+        let task = &mut self.tasks[shard as usize];
+        debug_assert!(matches!(task.state, State::Open));
+        task.state = State::Merging(won);
+        self.refresh(shard);
+    }
+
+    /// The result on its way into the sum is in it. None if none was on its way.
+    pub(super) fn merged(&mut self, shard: u32) -> Option<Won> {
+        let task = self.tasks.get_mut(shard as usize)?;
+        let State::Merging(won) = task.state else { return None };
+        task.state = State::Merged(won);
+        self.settled += 1;
+        Some(won)
+    }
+
+    /// The result on its way into the sum cannot be summed: the task is open again. None if none was on its way.
+    pub(super) fn merge_refused(&mut self, shard: u32) -> Option<Won> {
+        let task = self.tasks.get_mut(shard as usize)?;
+        let State::Merging(won) = task.state else { return None };
+        task.state = State::Open;
+        task.refused_updates.push(won.attempt.node);
+        self.refresh(shard);
+        Some(won)
+    }
+
+    /// Leaves an open task with nothing out out of the round.
+    pub(super) fn skip(&mut self, shard: u32) {
+        let task = &mut self.tasks[shard as usize];
+        debug_assert!(matches!(task.state, State::Open) && task.live.is_empty());
+        task.state = State::Skipped;
+        self.settled += 1;
+        self.refresh(shard);
+    }
+
+    /// Notes what a node has done; a standing never gets better within a round.
+    pub(super) fn mark(&mut self, shard: u32, node: NodeKey, standing: Standing) {
+        let task = &mut self.tasks[shard as usize];
+        match task.standings.iter_mut().find(|(key, _)| *key == node) {
+            Some((_, old)) => *old = standing.max(*old),
+            None => task.standings.push((node, standing)),
+        }
+        self.refresh(shard);
+    }
+
+    /// Counts a failure; doubted nodes are not asked again before `not_before`.
+    pub(super) fn count_failure(&mut self, shard: u32, reason: String, not_before: Time) {
+        let task = &mut self.tasks[shard as usize];
+        task.failures += 1;
+        task.reason = reason;
+        task.not_before = not_before;
+    }
+
+    /// The nodes whose updates were refused, now that the task has been done well.
+    pub(super) fn take_refused_updates(&mut self, shard: u32) -> Vec<NodeKey> {
+        std::mem::take(&mut self.tasks[shard as usize].refused_updates)
+    }
+
+    /// Rows that are in the sum.
+    pub(super) fn rows_merged(&self) -> u64 {
+        self.merged_tasks().map(|(shard, _)| u64::from(self.rows(shard))).sum()
+    }
+
+    /// Merged tasks in shard order.
+    pub(super) fn merged_tasks(&self) -> impl Iterator<Item = (u32, &Won)> {
+        let merged = |(shard, task): (usize, &'_ Task)| matches!(task.state, State::Merged(_)).then_some(shard as u32);
+        let shards = self.tasks.iter().enumerate().filter_map(merged);
+        shards.filter_map(|shard| self.task(shard).won().map(|won| (shard, won)))
+    }
+
+    fn remove(&mut self, shard: u32, number: u32) -> Option<Live> {
+        let live = &mut self.tasks[shard as usize].live;
+        let index = live.iter().position(|live| live.number == number)?;
+        let ended = live.remove(index);
+        self.refresh(shard);
+        Some(ended)
+    }
+
+    /// Puts a task into the index that its state calls for. Runs after every change of a task.
+    fn refresh(&mut self, shard: u32) {
+        let task = &mut self.tasks[shard as usize];
+        let place = match (&task.state, task.live.as_slice()) {
+            (State::Open, []) if task.standings.is_empty() => Place::Fresh,
+            (State::Open, []) => Place::Marked,
+            (State::Open, [only]) => Place::Alone(only.started),
+            _ => Place::None,
+        };
+        match std::mem::replace(&mut task.place, place) {
+            Place::None => {}
+            Place::Fresh => drop(self.fresh.remove(&shard)),
+            Place::Marked => drop(self.marked.remove(&shard)),
+            Place::Alone(started) => drop(self.alone.remove(&(started, shard))),
+        }
+        match place {
+            Place::None => {}
+            Place::Fresh => drop(self.fresh.insert(shard)),
+            Place::Marked => drop(self.marked.insert(shard)),
+            Place::Alone(started) => drop(self.alone.insert((started, shard))),
+        }
+    }
+
+    /// Everything that is out: over which link, since when, of which shard, under which number.
+    pub(super) fn live(&self) -> impl Iterator<Item = (LinkKey, Assignment)> {
+        let tasks = self.tasks.iter().zip(0..);
+        tasks
+            .flat_map(|(task, shard)| task.live.iter().map(move |live| (live.link, (live.started, shard, live.number))))
+    }
+
+    /// Everything that must hold between two events.
+    pub(super) fn check(&self) {
+        debug_assert_eq!(self.settled, self.tasks.iter().filter(|task| task.is_settled()).count());
+        for task in &self.tasks {
+            debug_assert!(task.live.len() <= 2, "more than two attempts are out");
+            debug_assert!(!task.is_settled() || task.live.is_empty(), "an attempt of a settled task is out");
+        }
+    }
+}

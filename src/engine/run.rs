@@ -1,0 +1,335 @@
+//! The running job: prepared, trained round by round, merged, validated. Owns the order of these stages and the job's
+//! tally; does not know how a task finds its node or what a result is worth (`attempts`), nor other jobs (`jobs`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::Context;
+use super::events::{Action, NodeKey, Time};
+use super::membership::{Lost, Needs};
+use super::pace::Pace;
+use super::report::{FailReason, JobEvent, JobState, NodeShare, Notice, Outcome, RoundDone, Summary};
+use super::revival::{Revival, Step};
+use super::round::Round;
+use crate::digest::Digest;
+use crate::job::{JobId, Specification};
+
+/// Rounds that may be merged but not validated: each keeps a model in the caller's memory.
+const UNVALIDATED_MAX: usize = 4;
+/// A running job is looked at this often at least: what a node told of its load grows old.
+const SWEEP_US: u64 = 1_000_000;
+
+/// The running job.
+pub(super) struct Run {
+    pub(super) job: JobId,
+    pub(super) semantic: Digest,
+    pub(super) specification: Arc<Specification>,
+    pub(super) needs: Needs,
+    pub(super) stage: Stage,
+    /// The round before: late copies of its results are compared, too.
+    pub(super) past: Option<Round>,
+    pub(super) pace: Pace,
+    pub(super) revival: Revival,
+    pub(super) tally: Tally,
+    /// How the job ended. Nothing happens after that.
+    outcome: Option<Outcome>,
+    validations: VecDeque<Validation>,
+    none_eligible_told: bool,
+    deadline: Option<Time>,
+}
+
+/// Where the job stands.
+pub(super) enum Stage {
+    /// The base weights of step 0 are being made.
+    Preparing,
+    /// Tasks are out.
+    Training { round: Round, base: Digest, began: Time },
+    /// Every task is merged or skipped; the sum is being divided.
+    Merging { round: Round, began: Time, ordered: Time },
+    /// Every round is merged; the last ones are being validated.
+    Validating,
+}
+
+/// A merged round whose weights are being validated.
+struct Validation {
+    base: Digest,
+    ordered: Time,
+    is_done: bool,
+    /// Errors and validation loss are filled in when they come.
+    round: RoundDone,
+}
+
+/// What the summary counts.
+pub(super) struct Tally {
+    pub(super) nodes: BTreeMap<NodeKey, NodeShare>,
+    pub(super) reproducible: bool,
+    pub(super) duplicates: u64,
+    started: Time,
+    merged: u64,
+    skipped: u64,
+    waiting_us: u64,
+    merging_us: u64,
+    validating_us: u64,
+}
+
+impl Run {
+    /// The job begins.
+    pub(super) fn start(job: JobId, semantic: Digest, specification: Arc<Specification>, cx: &mut Context<'_>) -> Run {
+        cx.fleet.begin_job();
+        cx.report(job, JobEvent::Started);
+        cx.actions.push(Action::Prepare { job });
+        Run {
+            job,
+            semantic,
+            needs: Needs {
+                arithmetic: specification.training.arithmetic,
+                allow_inexact: specification.operation.allow_inexact,
+            },
+            specification,
+            stage: Stage::Preparing,
+            past: None,
+            pace: Pace::default(),
+            revival: Revival::default(),
+            tally: Tally {
+                nodes: BTreeMap::new(),
+                reproducible: true,
+                duplicates: 0,
+                started: cx.now,
+                merged: 0,
+                skipped: 0,
+                waiting_us: 0,
+                merging_us: 0,
+                validating_us: 0,
+            },
+            outcome: None,
+            validations: VecDeque::new(),
+            none_eligible_told: false,
+            deadline: None,
+        }
+    }
+
+    /// The base weights of step 0 exist.
+    pub(super) fn prepared(&mut self, base: Digest, cx: &mut Context<'_>) {
+        if matches!(self.stage, Stage::Preparing) {
+            self.begin_round(0, base, cx);
+        }
+    }
+
+    /// A round's sum is divided: the next round begins at once, validation runs beside it.
+    pub(super) fn merged(&mut self, step: u64, base: Digest, cx: &mut Context<'_>) {
+        if !matches!(&self.stage, Stage::Merging { round, .. } if round.step() == step) {
+            return;
+        }
+        let Stage::Merging { round, began, ordered } = std::mem::replace(&mut self.stage, Stage::Validating) else {
+            return;
+        };
+        self.tally.merging_us += cx.now.since_us(ordered);
+        let done = round_done(&round, cx.now.since_us(began));
+        self.tally.merged += u64::from(done.merged);
+        self.tally.skipped += u64::from(done.skipped);
+        self.validations.push_back(Validation { base, ordered: cx.now, is_done: false, round: done });
+        self.past = Some(round);
+        cx.actions.push(Action::Validate { job: self.job, step, base });
+        if step + 1 < u64::from(self.specification.rounds) {
+            self.begin_round(step + 1, base, cx);
+        }
+    }
+
+    /// A round's weights have been tried. Rounds are reported in order, and the last one ends the job.
+    pub(super) fn validated(&mut self, step: u64, errors: u64, rows: u64, loss: f64, cx: &mut Context<'_>) {
+        let under_way = |validation: &&mut Validation| validation.round.step == step && !validation.is_done;
+        let Some(validation) = self.validations.iter_mut().find(under_way) else { return };
+        validation.is_done = true;
+        validation.round.errors = errors;
+        validation.round.rows = rows;
+        validation.round.validation_loss = loss;
+        self.tally.validating_us += cx.now.since_us(validation.ordered);
+        while self.validations.front().is_some_and(|validation| validation.is_done) {
+            let Some(Validation { base, round, .. }) = self.validations.pop_front() else { return };
+            cx.report(self.job, JobEvent::RoundDone(round.clone()));
+            if matches!(self.stage, Stage::Validating) && self.validations.is_empty() {
+                let summary = self.summary(base, &round, cx.now);
+                self.end(Outcome::Done(summary));
+            }
+        }
+    }
+
+    /// The job is over; [`Run::take_outcome`] tells it.
+    pub(super) fn end(&mut self, outcome: Outcome) {
+        self.outcome.get_or_insert(outcome);
+    }
+
+    /// How the job ended, if it did.
+    pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
+        self.outcome.take()
+    }
+
+    /// Does what can be done now: tasks to nodes, copies of slow ones, revivals, the round's end.
+    pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
+        self.deadline = None;
+        self.wake_at(cx.now.after_us(SWEEP_US));
+        if self.outcome.is_some() || !matches!(self.stage, Stage::Training { .. }) {
+            return;
+        }
+        self.man(cx);
+        if self.outcome.is_some() {
+            return;
+        }
+        self.copy_slow_tasks(cx);
+        self.finish_round(cx);
+    }
+
+    /// When to look again if nothing happens.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.deadline
+    }
+
+    /// Look again at this moment at the latest.
+    pub(super) fn wake_at(&mut self, at: Time) {
+        self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
+    }
+
+    /// A link went down: what was out over it is void.
+    pub(super) fn link_lost(&mut self, lost: &Lost) {
+        if let Stage::Training { round, .. } = &mut self.stage {
+            lost.assigned.iter().for_each(|&(_, shard, number)| round.void(shard, number));
+        }
+    }
+
+    /// Voids what is still out, at the job's end.
+    pub(super) fn cancel_attempts(&mut self, cx: &mut Context<'_>) {
+        let Stage::Training { round, .. } = &mut self.stage else { return };
+        for shard in 0..round.tasks().len() as u32 {
+            cx.cancel(round, shard);
+        }
+    }
+
+    /// How far the job is.
+    pub(super) fn state(&self) -> JobState {
+        let rounds = self.specification.rounds;
+        let tasks = self.specification.shards.len() as u32;
+        let (step, tasks_done) = match &self.stage {
+            Stage::Preparing => (0, 0),
+            Stage::Training { round, .. } | Stage::Merging { round, .. } => (round.step(), round.settled() as u32),
+            Stage::Validating => (u64::from(rounds.saturating_sub(1)), tasks),
+        };
+        JobState::Running { step, rounds, tasks_done, tasks }
+    }
+
+    /// Tells a notice to whoever watches the job.
+    pub(super) fn report(&self, notice: Notice, cx: &mut Context<'_>) {
+        cx.report(self.job, JobEvent::Notice(notice));
+    }
+
+    /// The round under way, for the invariants.
+    pub(super) fn round(&self) -> Option<&Round> {
+        match &self.stage {
+            Stage::Training { round, .. } => Some(round),
+            _ => None,
+        }
+    }
+
+    fn begin_round(&mut self, step: u64, base: Digest, cx: &mut Context<'_>) {
+        cx.fleet.begin_round();
+        let round = Round::new(self.job, step, Arc::clone(&self.specification));
+        self.stage = Stage::Training { round, base, began: cx.now };
+    }
+
+    /// Hands pending tasks to nodes, or tries to revive some.
+    fn man(&mut self, cx: &mut Context<'_>) {
+        let Stage::Training { round, .. } = &self.stage else { return };
+        if !round.has_pending() {
+            self.revival.not_needed();
+        } else if cx.fleet.crew(self.needs).next().is_some() {
+            self.revival.not_needed();
+            self.place_pending(cx);
+        } else {
+            self.revive(cx);
+        }
+    }
+
+    fn revive(&mut self, cx: &mut Context<'_>) {
+        let ineligible = cx.fleet.active().next().is_some();
+        let arithmetic = self.needs.arithmetic;
+        if ineligible && !self.none_eligible_told {
+            self.none_eligible_told = true;
+            self.report(Notice::NoneEligible { arithmetic }, cx);
+        }
+        match self.revival.nobody(cx.now, &cx.settings.revival_waits) {
+            Step::Wait { until } => self.wake_at(until),
+            Step::Begin { number, wait, until } => {
+                if number == 1 && !ineligible {
+                    self.report(Notice::NoNodes, cx);
+                }
+                let of = cx.settings.revival_waits.len() as u32;
+                self.report(Notice::Revival { number, of, wait }, cx);
+                cx.actions.push(Action::DialNow { nodes: cx.fleet.inactive() });
+                self.wake_at(until);
+            }
+            Step::GiveUp if ineligible => self.end(Outcome::Failed(FailReason::NoEligibleNode { arithmetic })),
+            Step::GiveUp => {
+                let revivals = self.revival.total();
+                self.end(Outcome::Failed(FailReason::NoNodes { revivals }));
+            }
+        }
+    }
+
+    fn finish_round(&mut self, cx: &mut Context<'_>) {
+        let Stage::Training { round, began, .. } = &mut self.stage else { return };
+        if !round.is_settled() || self.validations.len() >= UNVALIDATED_MAX {
+            return;
+        }
+        let (step, rows, began) = (round.step(), round.rows_merged(), *began);
+        if rows == 0 {
+            let reason = round.tasks().last().map_or_else(String::new, |task| task.reason.clone());
+            self.end(Outcome::Failed(FailReason::AllSkipped { step, reason }));
+            return;
+        }
+        self.tally.waiting_us += cx.now.since_us(began);
+        let Stage::Training { round, .. } = std::mem::replace(&mut self.stage, Stage::Validating) else { return };
+        self.stage = Stage::Merging { round, began, ordered: cx.now };
+        cx.actions.push(Action::FinishRound { job: self.job, step, rows });
+    }
+
+    fn summary(&self, base: Digest, last: &RoundDone, now: Time) -> Summary {
+        Summary {
+            base,
+            rounds: self.specification.rounds,
+            errors: last.errors,
+            rows: last.rows,
+            loss: last.loss,
+            validation_loss: last.validation_loss,
+            merged: self.tally.merged,
+            skipped: self.tally.skipped,
+            reproducible: self.tally.reproducible,
+            duplicates: self.tally.duplicates,
+            nodes: self.tally.nodes.values().cloned().collect(),
+            elapsed_us: now.since_us(self.tally.started),
+            revivals: self.revival.total(),
+            waiting_us: self.tally.waiting_us,
+            merging_us: self.tally.merging_us,
+            validating_us: self.tally.validating_us,
+        }
+    }
+}
+
+/// What came of a round before its validation.
+fn round_done(round: &Round, elapsed_us: u64) -> RoundDone {
+    let rows = round.rows_merged();
+    let loss: f64 = round.merged_tasks().map(|(_, won)| won.loss).sum();
+    let mut nodes: Vec<NodeKey> = round.merged_tasks().map(|(_, won)| won.attempt.node).collect();
+    let merged = nodes.len() as u32;
+    nodes.sort_unstable();
+    nodes.dedup();
+    RoundDone {
+        step: round.step(),
+        loss: loss / rows as f64,
+        errors: 0,
+        rows: 0,
+        validation_loss: 0.0,
+        nodes_used: nodes.len() as u32,
+        merged,
+        skipped: round.tasks().len() as u32 - merged,
+        elapsed_us,
+    }
+}
