@@ -148,36 +148,6 @@ fn parse_node(line: &str) -> Result<NodeAddress, LineError> {
     }
 }
 
-/// How the coordinator chooses nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// Any active node, whatever its load.
-    Random,
-    /// The node that is expected to be done first; nodes may reject.
-    LoadBalancing,
-}
-
-impl FromStr for Policy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Policy, String> {
-        match text {
-            "1" | "random" => Ok(Policy::Random),
-            "2" | "load-balancing" => Ok(Policy::LoadBalancing),
-            _ => Err("a policy is 1 (random) or 2 (load-balancing)".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Policy::Random => "random",
-            Policy::LoadBalancing => "load-balancing",
-        })
-    }
-}
-
 /// A number from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Probability(f64);
@@ -278,10 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn policies_and_probabilities_are_read_by_number_and_name() {
-        assert_eq!("1".parse(), Ok(Policy::Random));
-        assert_eq!("load-balancing".parse(), Ok(Policy::LoadBalancing));
-        assert!("3".parse::<Policy>().is_err());
+    fn a_probability_lies_between_0_and_1() {
         assert_eq!("0.5".parse::<Probability>().map(Probability::get), Ok(0.5));
         for text in ["1.1", "-0.1", "NaN", "x", ""] {
             assert!(text.parse::<Probability>().is_err(), "{text}");

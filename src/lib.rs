@@ -28,7 +28,10 @@
 //! client file -> `dataset` -> SUBMIT -> `engine` plans tasks -> a link sends TRAIN -> a node trains -> TRAINED ->
 //! fetched -> merged -> validated -> next round -> DONE -> client.
 
+pub mod compute;
 pub mod config;
+#[cfg(feature = "coordinator")]
+pub mod coordinator;
 #[cfg(feature = "client")]
 pub mod dataset;
 pub mod digest;

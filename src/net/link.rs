@@ -142,6 +142,11 @@ impl<C: Clone + Send + 'static> Link<C> {
         let _ = self.queue(Encoded { head: Vec::new(), tail: None });
     }
 
+    /// Whether the peer's request still waits for its final answer.
+    pub fn is_open(&self, request: u32) -> bool {
+        self.session().is_open(request)
+    }
+
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.0.closed.load(Ordering::Acquire)

@@ -10,6 +10,8 @@ mod random;
 mod server;
 mod transfer;
 
+pub use std::net::{IpAddr, SocketAddr};
+
 pub use deadline::now;
 pub use dial::{DialError, dial};
 pub use greeting::{Greeted, Identity, Peer};

@@ -1,0 +1,262 @@
+//! One coordinator's requests. Owns the tasks of its link until their data is here, and what is on its way; does not
+//! train.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::load::InjectedLoad;
+use super::workers::{Progress, Queue, Task, Ticket};
+use crate::digest::Digest;
+use crate::model::ARITHMETIC;
+use crate::net::{FetchError, Fetched, Fetcher, Fetching, Handler, Link, answer_fetch, answer_have};
+use crate::store::Store;
+use crate::wire::message::{
+    Error, Held, Piece, Poll, Polled, Pong, RejectReason, Rejected, ShardSource, TaskName, TaskState, Train,
+};
+use crate::wire::{ErrorCode, Message, MessageType, limits};
+
+/// What a node remembers of its requests: it only ever fetches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context(Digest);
+
+impl From<Fetching> for Context {
+    fn from(Fetching(digest): Fetching) -> Context {
+        Context(digest)
+    }
+}
+
+/// The requests of one coordinator.
+pub(super) struct Serving {
+    store: Arc<Store>,
+    queue: Queue,
+    load: InjectedLoad,
+    fetcher: Fetcher,
+    /// Tasks that wait for data, by request.
+    waiting: HashMap<u32, Waiting>,
+    /// Every task not yet seen to be answered, by request. Dropping an entry cancels its task.
+    open: HashMap<u32, Open>,
+}
+
+/// A task that waits for data.
+struct Waiting {
+    train: Train,
+    shard: Digest,
+    base_bytes: Option<Arc<Vec<u8>>>,
+    shard_bytes: Option<Arc<Vec<u8>>>,
+    ticket: Ticket,
+    cancelled: crossbeam_channel::Receiver<()>,
+}
+
+struct Open {
+    name: TaskName,
+    progress: Arc<Progress>,
+    /// Dropping it cancels the task.
+    _cancel: Sender<()>,
+}
+
+impl Serving {
+    pub(super) fn new(store: Arc<Store>, queue: Queue, load: InjectedLoad) -> Serving {
+        let fetcher = Fetcher::new(store.clone());
+        Serving { store, queue, load, fetcher, waiting: HashMap::new(), open: HashMap::new() }
+    }
+
+    fn train(&mut self, link: &Link<Context>, request: u32, train: Train) {
+        let refuse = |code, text: String| {
+            let _ = link.answer(request, &Error::new(code, MessageType::Train as u8, text).into());
+        };
+        let arithmetic = train.training.arithmetic;
+        if arithmetic != ARITHMETIC {
+            let text = format!("the task wants arithmetic {arithmetic}, and this node computes {ARITHMETIC}");
+            return refuse(ErrorCode::Arithmetic, text);
+        }
+        let shard = match &train.shard {
+            ShardSource::Shipped(digest) => *digest,
+            ShardSource::Resident(name) => {
+                return refuse(ErrorCode::UnknownObject, format!("no data named {name} lives at this node"));
+            }
+        };
+        let ticket = match self.ticket(train.may_reject) {
+            Ok(ticket) => ticket,
+            Err(reason) => {
+                let counts = self.queue.counts();
+                let (running, waiting) = (counts.running, counts.waiting);
+                let _ = link.answer(request, &Rejected { name: train.name, reason, running, waiting }.into());
+                return;
+            }
+        };
+        let (cancel, cancelled) = bounded(0);
+        // Tasks whose answers have left since are done with.
+        self.open.retain(|&other, _| link.is_open(other));
+        self.open.insert(request, Open { name: train.name, progress: Arc::default(), _cancel: cancel });
+        let (base_bytes, shard_bytes) = (self.store.get(&train.base), self.store.get(&shard));
+        let missing = [(train.base, base_bytes.is_none()), (shard, shard_bytes.is_none())];
+        self.waiting.insert(request, Waiting { train, shard, base_bytes, shard_bytes, ticket, cancelled });
+        for (digest, is_missing) in missing {
+            if is_missing {
+                let _ = self.fetcher.want(link, digest, limits::OBJECT_BYTES_MAX);
+            }
+        }
+        self.start_if_complete(link, request);
+    }
+
+    /// A place for the task, or why it is rejected.
+    fn ticket(&self, may_reject: bool) -> Result<Ticket, RejectReason> {
+        if !may_reject {
+            return Ok(self.queue.accept());
+        }
+        if self.load.rejects() {
+            return Err(RejectReason::LoadProbability);
+        }
+        self.queue.accept_if_free().ok_or(RejectReason::Busy)
+    }
+
+    fn start_if_complete(&mut self, link: &Link<Context>, request: u32) {
+        let complete = |task: &Waiting| task.base_bytes.is_some() && task.shard_bytes.is_some();
+        if !self.waiting.get(&request).is_some_and(complete) {
+            return;
+        }
+        let (Some(task), Some(open)) = (self.waiting.remove(&request), self.open.get(&request)) else { return };
+        let Waiting { train, base_bytes: Some(base), shard_bytes: Some(shard), ticket, cancelled, .. } = task else {
+            return;
+        };
+        let progress = open.progress.clone();
+        let task = Task { train, base, shard, ticket, link: link.clone(), request, cancelled, progress };
+        if self.queue.push(task).is_err() {
+            let error = Error::new(ErrorCode::Busy, MessageType::Train as u8, "too many tasks wait at this node");
+            let _ = link.answer(request, &error.retryable().into());
+        }
+    }
+
+    /// An object is here: tasks that waited for it may start.
+    fn arrived(&mut self, link: &Link<Context>, digest: Digest, bytes: Arc<Vec<u8>>) {
+        self.store.insert(digest, bytes.clone());
+        for task in self.waiting.values_mut() {
+            if task.train.base == digest {
+                task.base_bytes = Some(bytes.clone());
+            }
+            if task.shard == digest {
+                task.shard_bytes = Some(bytes.clone());
+            }
+        }
+        let mut requests: Vec<u32> = self.waiting.keys().copied().collect();
+        requests.sort_unstable();
+        for request in requests {
+            self.start_if_complete(link, request);
+        }
+    }
+
+    /// An object cannot be had: neither can the tasks that wait for it.
+    fn missing(&mut self, link: &Link<Context>, digest: Digest, error: &FetchError) {
+        log::warn!("object {} cannot be had: {error}", digest.short());
+        let code = match error {
+            FetchError::WrongDigest(_) => ErrorCode::ObjectHash,
+            FetchError::TooLarge { .. } => ErrorCode::ObjectTooLarge,
+            FetchError::Refused(_) | FetchError::WrongPiece { .. } => ErrorCode::UnknownObject,
+        };
+        let lost = self.waiting.extract_if(|_, task| task.train.base == digest || task.shard == digest);
+        for (request, _) in lost {
+            let text = format!("the task's data cannot be had: {error}");
+            let error = Error::new(code, MessageType::Train as u8, text);
+            let _ = link.answer(request, &error.retryable().into());
+        }
+    }
+
+    fn put(&mut self, link: &Link<Context>, request: u32, piece: &Piece<'_>) {
+        let refuse = |code, text: String| {
+            let _ = link.answer(request, &Error::new(code, MessageType::Put as u8, text).into());
+        };
+        if piece.object_bytes > limits::OBJECT_BYTES_MAX {
+            let allowed = limits::OBJECT_BYTES_MAX;
+            let text = format!("the object has {} bytes, and at most {allowed} are taken", piece.object_bytes);
+            return refuse(ErrorCode::ObjectTooLarge, text);
+        }
+        let mut part = self.store.resume(&piece.digest);
+        if piece.offset == part.held_bytes() && !self.store.holds(&piece.digest) {
+            part.append(&piece.bytes);
+            if part.held_bytes() == piece.object_bytes {
+                match part.finish() {
+                    Ok(bytes) => self.arrived(link, piece.digest, Arc::new(bytes)),
+                    Err(error) => return refuse(ErrorCode::ObjectHash, error.to_string()),
+                }
+            } else {
+                self.store.suspend(part);
+            }
+        } else {
+            self.store.suspend(part);
+        }
+        let bytes = vec![self.store.held_bytes(&piece.digest)];
+        let _ = link.answer(request, &Held { bytes }.into());
+    }
+
+    fn poll(&self, link: &Link<Context>, request: u32, poll: Poll) {
+        let open = self.open.iter().find(|(request, open)| open.name == poll.name && link.is_open(**request));
+        let progress = open.map(|(_, open)| &open.progress);
+        let state = match progress {
+            None => TaskState::Unknown,
+            Some(progress) if progress.running.load(Ordering::Acquire) == 0 => TaskState::Waiting,
+            Some(_) => TaskState::Running,
+        };
+        let polled = Polled {
+            name: poll.name,
+            state,
+            batches_done: progress.map_or(0, |progress| progress.batches_done.load(Ordering::Relaxed)),
+            batches_planned: progress.map_or(0, |progress| progress.batches_planned.load(Ordering::Relaxed)),
+        };
+        let _ = link.answer(request, &polled.into());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // The link has ended: what had begun to arrive is kept for the next one. Open tasks are cancelled by their drop.
+        self.fetcher.suspend();
+    }
+}
+
+impl Handler<Context> for Serving {
+    fn request(&mut self, link: &Link<Context>, request: u32, message: Message<'_>) {
+        match message {
+            Message::Train(train) => self.train(link, request, train),
+            Message::Put(piece) => self.put(link, request, &piece),
+            Message::Poll(poll) => self.poll(link, request, poll),
+            Message::Have(have) => drop(answer_have(link, request, &have, &self.store)),
+            Message::Fetch(fetch) => drop(answer_fetch(link, request, fetch, &self.store)),
+            other => {
+                let kind = other.message_type();
+                let text = format!("a node does not answer {kind}");
+                let _ = link.answer(request, &Error::new(ErrorCode::Unexpected, kind as u8, text).into());
+            }
+        }
+    }
+
+    fn answer(&mut self, link: &Link<Context>, Context(digest): Context, message: Message<'_>, _last: bool) {
+        let fetched = match message {
+            Message::Data(piece) => self.fetcher.piece(link, digest, &piece),
+            Message::Error(error) => Err(self.fetcher.refused(link, digest, error)),
+            _ => return,
+        };
+        match fetched {
+            Ok(Fetched::Partly) => {}
+            Ok(Fetched::Whole(digest, bytes)) => self.arrived(link, digest, bytes),
+            Err(error) => self.missing(link, digest, &error),
+        }
+    }
+
+    fn cancel(&mut self, link: &Link<Context>, request: u32) {
+        self.open.remove(&request);
+        if self.waiting.remove(&request).is_some() {
+            let error = Error::new(ErrorCode::Cancelled, MessageType::Train as u8, "the task was cancelled");
+            let _ = link.answer(request, &error.into());
+        }
+    }
+
+    fn load(&mut self) -> Pong {
+        let counts = self.queue.counts();
+        Pong { running: counts.running, waiting: counts.waiting, rows_per_second: counts.rows_per_second }
+    }
+
+    fn peer_load(&mut self, _: Pong) {}
+}

@@ -1,0 +1,288 @@
+//! The threads that train. Owns the queue of tasks whose data is here, their training and their answers; does not know
+//! where data comes from.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
+
+use super::load::InjectedLoad;
+use super::serving::Context;
+use crate::digest::Digest;
+use crate::model::train::TrainError;
+use crate::model::{Kernel, Rows, Trainer, Watch};
+use crate::net::Link;
+use crate::store::Store;
+use crate::wire::message::{Error, Train, Trained};
+use crate::wire::object::{self, ObjectKind};
+use crate::wire::{ErrorCode, Message, MessageType, limits};
+
+/// Tasks that may wait for a worker; one more is refused as BUSY.
+const QUEUE_TASKS_MAX: usize = 4_096;
+
+/// A task whose data is here.
+pub(super) struct Task {
+    pub(super) train: Train,
+    pub(super) base: Arc<Vec<u8>>,
+    pub(super) shard: Arc<Vec<u8>>,
+    pub(super) ticket: Ticket,
+    /// Who asked, and as what.
+    pub(super) link: Link<Context>,
+    pub(super) request: u32,
+    /// Disconnected when the task is no longer wanted.
+    pub(super) cancelled: Receiver<()>,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// How far a task is.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) running: AtomicU32,
+    pub(super) batches_done: AtomicU64,
+    pub(super) batches_planned: AtomicU64,
+}
+
+/// The node's load at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counts {
+    pub(super) running: u32,
+    pub(super) waiting: u32,
+    pub(super) done: u64,
+    pub(super) rows_per_second: f64,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    /// Tasks accepted and not yet answered.
+    accepted: AtomicU32,
+    running: AtomicU32,
+    done: AtomicU64,
+    /// Bits of an f64.
+    rows_per_second: AtomicU64,
+}
+
+/// A place among the accepted tasks; given back when dropped.
+pub(super) struct Ticket(Arc<Tally>);
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.accepted.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Where tasks wait for a worker.
+#[derive(Clone)]
+pub(super) struct Queue {
+    tasks: Sender<Task>,
+    tally: Arc<Tally>,
+    workers: u32,
+}
+
+impl Queue {
+    pub(super) fn workers(&self) -> u32 {
+        self.workers
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let running = self.tally.running.load(Ordering::Acquire);
+        Counts {
+            running,
+            waiting: self.tally.accepted.load(Ordering::Acquire).saturating_sub(running),
+            done: self.tally.done.load(Ordering::Acquire),
+            rows_per_second: f64::from_bits(self.tally.rows_per_second.load(Ordering::Acquire)),
+        }
+    }
+
+    /// A place for a task, whatever the load.
+    pub(super) fn accept(&self) -> Ticket {
+        self.tally.accepted.fetch_add(1, Ordering::AcqRel);
+        Ticket(self.tally.clone())
+    }
+
+    /// A place for a task, if a worker is free for it.
+    pub(super) fn accept_if_free(&self) -> Option<Ticket> {
+        let free = |accepted| (accepted < self.workers).then_some(accepted + 1);
+        self.tally.accepted.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).ok()?;
+        Some(Ticket(self.tally.clone()))
+    }
+
+    /// Queues a task; gives it back where too many wait.
+    pub(super) fn push(&self, task: Task) -> Result<(), Box<Task>> {
+        self.tasks.try_send(task).map_err(|error| Box::new(error.into_inner()))
+    }
+}
+
+/// The worker threads.
+pub(super) struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    /// Dropping it ends them.
+    stop: Sender<()>,
+}
+
+impl Workers {
+    pub(super) fn start(
+        count: u32,
+        kernel: Kernel,
+        store: Arc<Store>,
+        load: InjectedLoad,
+    ) -> io::Result<(Workers, Queue)> {
+        let (tasks, queued) = bounded(QUEUE_TASKS_MAX);
+        let (stop, stopped) = bounded(0);
+        let tally = Arc::new(Tally::default());
+        let mut threads = Vec::new();
+        for index in 0..count {
+            let worker = Worker {
+                trainer: Trainer::new(kernel),
+                kernel,
+                store: store.clone(),
+                load: load.clone(),
+                tally: tally.clone(),
+                stopped: stopped.clone(),
+            };
+            let queued = queued.clone();
+            threads.push(Builder::new().name(format!("train {index}")).spawn(move || worker.run(&queued))?);
+        }
+        Ok((Workers { threads, stop }, Queue { tasks, tally, workers: count }))
+    }
+
+    /// Gives up what is being trained, and waits for the threads.
+    pub(super) fn stop(self) {
+        drop(self.stop);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    trainer: Trainer,
+    kernel: Kernel,
+    store: Arc<Store>,
+    load: InjectedLoad,
+    tally: Arc<Tally>,
+    /// Disconnected when the node stops.
+    stopped: Receiver<()>,
+}
+
+impl Worker {
+    fn run(mut self, queued: &Receiver<Task>) {
+        loop {
+            select! {
+                recv(queued) -> task => match task {
+                    Ok(task) => self.answer(task),
+                    Err(_) => return,
+                },
+                recv(self.stopped) -> _ => return,
+            }
+        }
+    }
+
+    fn answer(&mut self, task: Task) {
+        let Task { train, base, shard, ticket, link, request, cancelled, progress } = task;
+        self.tally.running.fetch_add(1, Ordering::AcqRel);
+        progress.running.store(1, Ordering::Release);
+        let answer = catch_unwind(AssertUnwindSafe(|| self.train(&train, &base, &shard, &cancelled, &progress)));
+        let answer = answer.unwrap_or_else(|_| {
+            // A panic is a bug of ours; the trainer's memory may be half written.
+            self.trainer = Trainer::new(self.kernel);
+            Err(refusal(ErrorCode::Internal, "training met a fault of the program's own"))
+        });
+        // The worker counts as free before the answer leaves: the next task may be on its way the moment after.
+        self.tally.running.fetch_sub(1, Ordering::AcqRel);
+        self.tally.done.fetch_add(1, Ordering::AcqRel);
+        drop(ticket);
+        let message: Message<'_> = match answer {
+            Ok(trained) => trained.into(),
+            Err(error) => error.into(),
+        };
+        // A link that has ended wants no answer: its coordinator has given the task to another node.
+        let _ = link.answer(request, &message);
+    }
+
+    fn train(
+        &mut self,
+        train: &Train,
+        base: &[u8],
+        shard: &[u8],
+        cancelled: &Receiver<()>,
+        progress: &Progress,
+    ) -> Result<Trained, Error> {
+        self.wait_out_load(cancelled)?;
+        let network = &train.training.network;
+        let malformed = |text: String| refusal(ErrorCode::ObjectMalformed, text);
+        let base = object::decode_parameters(ObjectKind::Weights, network, base)
+            .map_err(|error| malformed(format!("base weights: {error}")))?;
+        let (values, labels) =
+            object::decode_rows(network.inputs(), shard).map_err(|error| malformed(format!("shard: {error}")))?;
+        let rows = Rows::new(network.inputs(), values, labels, network.classes())
+            .map_err(|error| malformed(format!("shard: {error}")))?;
+        let started = Instant::now();
+        let task = train.name.task;
+        let mut watch = Watching { progress, cancelled, stopped: &self.stopped };
+        let trained =
+            self.trainer.train(&train.training, task.step, task.shard, &base, &rows, &mut watch).map_err(|error| {
+                match error {
+                    TrainError::Cancelled => refusal(ErrorCode::Cancelled, "the task was cancelled"),
+                    TrainError::Arithmetic { .. } => refusal(ErrorCode::Arithmetic, error.to_string()),
+                    _ => refusal(ErrorCode::Training, error.to_string()),
+                }
+            })?;
+        let spent = started.elapsed();
+        let speed = f64::from(rows.rows()) * f64::from(trained.epochs) / spent.as_secs_f64().max(1e-9);
+        self.tally.rows_per_second.store(speed.to_bits(), Ordering::Release);
+        let update = object::encode_parameters(ObjectKind::Update, network, &trained.update);
+        let digest = Digest::of(&update);
+        let update_bytes = update.len() as u64;
+        let inline = if update.len() <= limits::INLINE_UPDATE_BYTES_MAX {
+            update
+        } else {
+            self.store.insert(digest, Arc::new(update));
+            Vec::new()
+        };
+        Ok(Trained {
+            name: train.name,
+            epochs: trained.epochs,
+            loss: trained.loss,
+            train_us: spent.as_micros() as u64,
+            update: digest,
+            update_bytes,
+            inline,
+        })
+    }
+
+    /// Sits out the injected delay, if there is one, unless the task is cancelled.
+    fn wait_out_load(&self, cancelled: &Receiver<()>) -> Result<(), Error> {
+        let Some(delay) = self.load.delay() else { return Ok(()) };
+        select! {
+            recv(cancelled) -> _ => {}
+            recv(self.stopped) -> _ => {}
+            recv(crossbeam_channel::after(delay)) -> _ => return Ok(()),
+        }
+        Err(refusal(ErrorCode::Cancelled, "the task was cancelled"))
+    }
+}
+
+/// Notes how far a task is, and stops it between batches when nobody wants it any more.
+struct Watching<'a> {
+    progress: &'a Progress,
+    cancelled: &'a Receiver<()>,
+    stopped: &'a Receiver<()>,
+}
+
+impl Watch for Watching<'_> {
+    fn batch_done(&mut self, done: u64, planned: u64) -> ControlFlow<()> {
+        self.progress.batches_done.store(done, Ordering::Relaxed);
+        self.progress.batches_planned.store(planned, Ordering::Relaxed);
+        let ended = |signal: &Receiver<()>| signal.try_recv() == Err(TryRecvError::Disconnected);
+        if ended(self.cancelled) || ended(self.stopped) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+fn refusal(code: ErrorCode, text: impl Into<String>) -> Error {
+    Error::new(code, MessageType::Train as u8, text)
+}
