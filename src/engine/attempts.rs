@@ -155,7 +155,7 @@ impl Run {
         let Some(round) = self.training(step) else { return };
         let Some(won) = round.merged(shard) else { return };
         cx.cancel(round, shard);
-        let suspects = round.take_refused_updates(shard);
+        let culprits = round.take_culprits(shard);
         let reason = round.task(shard).reason.clone();
         let node = won.attempt.node;
         cx.fleet.task_done(node);
@@ -163,8 +163,8 @@ impl Run {
         self.tally.nodes.entry(node).or_insert_with(share).merged += 1;
         self.tally.reproducible &= won.attempt.exact;
         self.revival.merged(won.attempt.started);
-        for suspect in suspects {
-            self.strike(suspect, &reason, cx);
+        for culprit in culprits {
+            self.strike(culprit, &reason, cx);
         }
     }
 

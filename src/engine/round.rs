@@ -66,9 +66,8 @@ pub(super) struct Task {
     pub(super) reason: String,
     /// Doubted nodes are not asked again before this.
     pub(super) not_before: Time,
-    /// Nodes whose update was refused. A strike against them once the task has been done well: until then it may be the
-    /// job that yields such updates, whoever trains it.
-    pub(super) refused_updates: Vec<NodeKey>,
+    /// Updates that were refused, and whose they are.
+    refused: Vec<(NodeKey, Digest)>,
     standings: Vec<(NodeKey, Standing)>,
     /// Attempts that ended, their links being up: a result of theirs may still come.
     retired: Vec<Live>,
@@ -93,7 +92,7 @@ impl Task {
             failures: 0,
             reason: String::new(),
             not_before: Time(0),
-            refused_updates: Vec::new(),
+            refused: Vec::new(),
             standings: Vec::new(),
             retired: Vec::new(),
             attempts: 0,
@@ -281,7 +280,7 @@ impl Round {
         let task = self.tasks.get_mut(shard as usize)?;
         let State::Merging(won) = task.state else { return None };
         task.state = State::Open;
-        task.refused_updates.push(won.attempt.node);
+        task.refused.push((won.attempt.node, won.update));
         self.refresh(shard);
         Some(won)
     }
@@ -313,9 +312,13 @@ impl Round {
         task.not_before = not_before;
     }
 
-    /// The nodes whose updates were refused, now that the task has been done well.
-    pub(super) fn take_refused_updates(&mut self, shard: u32) -> Vec<NodeKey> {
-        std::mem::take(&mut self.tasks[shard as usize].refused_updates)
+    /// The nodes to blame for updates that were refused, now that the task has been done well. Two nodes that gave the same
+    /// update vouch for each other.
+    pub(super) fn take_culprits(&mut self, shard: u32) -> Vec<NodeKey> {
+        let refused = std::mem::take(&mut self.tasks[shard as usize].refused);
+        let is_alone =
+            |(node, update): &&(NodeKey, Digest)| refused.iter().all(|(other, same)| other == node || same != update);
+        refused.iter().filter(is_alone).map(|(node, _)| *node).collect()
     }
 
     /// Rows that are in the sum.

@@ -1,0 +1,483 @@
+//! The promises, checked from outside: from events and actions alone, never from the engine's own book.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gradwire::digest::Digest;
+use gradwire::engine::{
+    Action, Admission, Attempt, Engine, Event, FailReason, JobEvent, JobState, LinkKey, NodeInfo, NodeKey, Notice,
+    Outcome, Policy, Settings, Summary,
+};
+use gradwire::job::{JobId, OnTaskFailure};
+
+use crate::model;
+use crate::scenario::{COMMON_ARITHMETIC, JobPlan, NodePlan, Scenario};
+use crate::world::Ending;
+
+/// Longest time in which nothing is under way although a node could work: the longest pause before a doubted node is asked
+/// again, and the sweep.
+const IDLE_US_MAX: u64 = 4_500_000;
+
+/// Where a job stands.
+#[derive(Debug)]
+enum Stage {
+    Waiting,
+    Preparing,
+    Training { base: Digest, step: u64 },
+    Merging,
+    Finished,
+}
+
+struct Job {
+    plan: JobPlan,
+    has_data: bool,
+    stage: Stage,
+    admitted: bool,
+    merged: BTreeMap<(u64, u32), Digest>,
+    merging: BTreeMap<(u64, u32), (Digest, bool)>,
+    skipped: BTreeSet<(u64, u32)>,
+    validating: BTreeMap<u64, Digest>,
+    rounds_reported: u64,
+    /// Whether everything merged was computed in the job's arithmetic.
+    is_exact: bool,
+    alarms: u64,
+    released: bool,
+    worker_failed: bool,
+}
+
+impl Job {
+    fn new(plan: &JobPlan) -> Job {
+        Job {
+            plan: plan.clone(),
+            has_data: false,
+            stage: Stage::Waiting,
+            admitted: false,
+            merged: BTreeMap::new(),
+            merging: BTreeMap::new(),
+            skipped: BTreeSet::new(),
+            validating: BTreeMap::new(),
+            rounds_reported: 0,
+            is_exact: true,
+            alarms: 0,
+            released: false,
+            worker_failed: false,
+        }
+    }
+
+    /// Whether an update that was made up is merged.
+    fn is_lied_to(&self, made_up: &BTreeSet<Digest>) -> bool {
+        self.merged.values().any(|update| made_up.contains(update))
+    }
+}
+
+pub struct Ledger {
+    settings: Settings,
+    plans: Vec<NodePlan>,
+    jobs: BTreeMap<JobId, Job>,
+    submissions_open: Vec<(JobId, u32)>,
+    listed: BTreeSet<NodeKey>,
+    quarantined: BTreeSet<NodeKey>,
+    links: BTreeMap<LinkKey, (NodeKey, NodeInfo)>,
+    /// What is out: the link, and whether the node may turn it down.
+    live: Vec<(LinkKey, Attempt, bool)>,
+    tokens: BTreeSet<u64>,
+    made_up: BTreeSet<Digest>,
+    /// The result that is being told: the only one that may be accumulated or discarded now.
+    told: Option<(LinkKey, Attempt, Digest)>,
+    told_is_live: bool,
+    idle_since: Option<u64>,
+    ending: Ending,
+}
+
+impl Ledger {
+    pub fn new(scenario: &Scenario) -> Ledger {
+        Ledger {
+            settings: scenario.settings.clone(),
+            plans: scenario.nodes.clone(),
+            jobs: scenario.jobs.iter().map(|plan| (plan.job, Job::new(plan))).collect(),
+            submissions_open: scenario.jobs.iter().map(|plan| (plan.job, 0)).collect(),
+            listed: BTreeSet::new(),
+            quarantined: BTreeSet::new(),
+            links: BTreeMap::new(),
+            live: Vec::new(),
+            tokens: BTreeSet::new(),
+            made_up: BTreeSet::new(),
+            told: None,
+            told_is_live: false,
+            idle_since: None,
+            ending: Ending::default(),
+        }
+    }
+
+    /// Whether every job that was admitted is over. Jobs that are yet to be submitted are not.
+    pub fn is_over(&self) -> bool {
+        self.submissions_open.is_empty()
+            && self.jobs.values().all(|job| !job.admitted || matches!(job.stage, Stage::Finished))
+    }
+
+    pub fn is_quarantined(&self, node: NodeKey) -> bool {
+        self.quarantined.contains(&node)
+    }
+
+    /// A node made this update up.
+    pub fn made_up(&mut self, update: Digest) {
+        self.made_up.insert(update);
+    }
+
+    /// The engine is about to be told.
+    pub fn before(&mut self, _now_us: u64, event: &Event) {
+        self.told = None;
+        match event {
+            Event::NodeListed { node, .. } => drop(self.listed.insert(*node)),
+            Event::NodeUnlisted { node } => {
+                self.listed.remove(node);
+                // Once it is gone from the list its past is forgotten.
+                self.quarantined.remove(node);
+            }
+            Event::LinkUp { node, link, info } => drop(self.links.insert(*link, (*node, info.clone()))),
+            Event::LinkDown { link, .. } => self.link_down(*link),
+            Event::Submitted { job, .. } => self.submissions_open.retain(|(open, _)| open != job),
+            Event::Prepared { job, base } => {
+                let job = self.job(*job);
+                if matches!(job.stage, Stage::Preparing) {
+                    job.stage = Stage::Training { base: *base, step: 0 };
+                }
+            }
+            Event::DataReady { job } => self.job(*job).has_data = true,
+            Event::Trained { link, attempt, update, .. } => {
+                self.told = Some((*link, *attempt, *update));
+                self.told_is_live = self.end_attempt(*link, attempt) == Some(attempt.token);
+            }
+            Event::Rejected { link, attempt, .. } | Event::TaskFailed { link, attempt, .. } => {
+                self.end_attempt(*link, attempt);
+            }
+            Event::WorkFailed { job, .. } => self.job(*job).worker_failed = true,
+            Event::Accumulated { job, step, shard } => {
+                let job = self.job(*job);
+                if let Some((update, is_exact)) = job.merging.remove(&(*step, *shard)) {
+                    job.is_exact &= is_exact;
+                    assert_eq!(job.merged.insert((*step, *shard), update), None);
+                }
+            }
+            Event::UpdateRefused { job, step, shard, .. } => drop(self.job(*job).merging.remove(&(*step, *shard))),
+            Event::Merged { job, step, base } => {
+                let job = self.job(*job);
+                if matches!(job.stage, Stage::Merging) {
+                    job.stage = if step + 1 < u64::from(job.plan.rounds) {
+                        Stage::Training { base: *base, step: step + 1 }
+                    } else {
+                        Stage::Merging
+                    };
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The engine ordered something.
+    pub fn action(&mut self, _now_us: u64, action: &Action) {
+        match action {
+            Action::Admit { job, admission } => self.admit(*job, admission),
+            Action::CollectData { job } => assert!(!matches!(self.job(*job).stage, Stage::Finished)),
+            Action::Prepare { job } => {
+                let job = self.job(*job);
+                assert!(matches!(job.stage, Stage::Waiting) && job.has_data, "a job starts without its data");
+                job.stage = Stage::Preparing;
+            }
+            Action::Dispatch { link, attempt, base, may_reject } => self.dispatch(*link, attempt, *base, *may_reject),
+            Action::Cancel { link, attempt } => {
+                assert!(self.end_attempt(*link, attempt) == Some(attempt.token), "what is not out is cancelled");
+            }
+            Action::Accumulate { link, attempt, update, rows } => {
+                assert_eq!(self.told.take(), Some((*link, *attempt, *update)), "a result from nowhere");
+                assert!(self.told_is_live, "a result that is of no attempt that is out is merged");
+                assert_eq!(*rows, 100 + attempt.task.shard % 2);
+                let is_exact = self.computes(*link, attempt.task.job);
+                let place = (attempt.task.step, attempt.task.shard);
+                let job = self.job(attempt.task.job);
+                assert!(!matches!(job.stage, Stage::Finished), "a job that is over merges");
+                assert!(!job.merged.contains_key(&place), "{place:?} is merged twice");
+                assert!(!job.skipped.contains(&place), "{place:?} is merged and skipped");
+                assert_eq!(job.merging.insert(place, (*update, is_exact)), None, "{place:?} is merged twice");
+            }
+            Action::Discard { link, attempt, update } => {
+                assert_eq!(self.told.take(), Some((*link, *attempt, *update)), "a result is freed that is not there");
+            }
+            Action::FinishRound { job, step, rows } => self.finish_round(*job, *step, *rows),
+            Action::Validate { job, step, base } => {
+                assert_eq!(self.job(*job).validating.insert(*step, *base), None);
+            }
+            Action::DropLink { link, .. } => {
+                assert!(self.links.contains_key(link), "a link is dropped that is not there");
+                self.link_down(*link);
+            }
+            Action::DialNow { nodes } => {
+                for node in nodes {
+                    assert!(!self.quarantined.contains(node), "a quarantined node is dialled");
+                    assert!(!self.links.values().any(|(linked, _)| linked == node), "a linked node is dialled");
+                }
+                self.ending.revivals += 1;
+            }
+            Action::StopDialling { node } => {
+                let plan = &self.plans[node.0 as usize];
+                // In a job whose updates nobody can sum, one that is made up speaks against those who told the truth.
+                let is_fooled =
+                    self.jobs.values().any(|job| job.plan.diverges_at.is_some() && job.is_lied_to(&self.made_up));
+                assert!(!plan.is_honest() || is_fooled, "an honest node is quarantined");
+                self.quarantined.insert(*node);
+                self.ending.quarantines += 1;
+            }
+            Action::Report { job, event } => self.report(*job, event),
+            Action::ReleaseJob { job } => {
+                assert!(!self.live.iter().any(|(_, attempt, _)| attempt.task.job == *job), "a task outlives its job");
+                let job = self.job(*job);
+                assert!(matches!(job.stage, Stage::Finished) && !job.released);
+                job.released = true;
+            }
+        }
+    }
+
+    /// The engine has ordered everything that follows from what it was told.
+    pub fn after(&mut self, now_us: u64, engine: &Engine) {
+        assert_eq!(self.told, None, "a result is neither merged nor freed");
+        let is_running = |job: &&Job| !matches!(job.stage, Stage::Waiting | Stage::Finished);
+        let mut running = self.jobs.values().filter(is_running);
+        let job = running.next();
+        assert!(running.next().is_none(), "two jobs run");
+        // Nothing is under way although something could be: not for long.
+        let is_idle = job.is_some_and(|job| {
+            let can_work = self.links.iter().any(|(&link, _)| self.is_eligible(link, job.plan.job));
+            let is_training = matches!(job.stage, Stage::Training { .. });
+            is_training && can_work && self.live.is_empty() && job.merging.is_empty() && job.validating.is_empty()
+        });
+        match self.idle_since {
+            Some(since) if is_idle => assert!(now_us - since < IDLE_US_MAX, "nothing happens"),
+            Some(_) => self.idle_since = None,
+            None => self.idle_since = is_idle.then_some(now_us),
+        }
+        let ready = |job: &Job| matches!(job.stage, Stage::Waiting) && job.admitted && job.has_data;
+        assert!(job.is_some() || !self.jobs.values().any(ready), "a job that could run waits for nothing");
+        let status = engine.status();
+        let known_max = self.settings.queued_max + 1 + self.settings.finished_max;
+        assert!(status.jobs.len() <= known_max, "finished jobs pile up");
+        let queued = |state: &JobState| matches!(state, JobState::Queued { .. } | JobState::Collecting { .. });
+        assert!(status.jobs.iter().filter(|job| queued(&job.state)).count() <= self.settings.queued_max);
+    }
+
+    /// Everything has happened.
+    pub fn close(mut self, engine: &Engine) -> Ending {
+        for job in self.jobs.values() {
+            assert!(
+                !job.admitted || (matches!(job.stage, Stage::Finished) && job.released),
+                "{:?} is not over",
+                job.plan
+            );
+        }
+        assert_eq!(self.live, [], "tasks are out although every job is over");
+        assert_eq!(engine.next_deadline(), None);
+        self.ending.stale = engine.status().stale_results;
+        self.ending
+    }
+
+    fn admit(&mut self, id: JobId, admission: &Admission) {
+        let waiting = self.jobs.values().filter(|job| job.admitted && matches!(job.stage, Stage::Waiting)).count();
+        let queued_max = self.settings.queued_max;
+        let job = self.job(id);
+        match admission {
+            Admission::Admitted { .. } => {
+                assert!(!job.admitted || job.released, "a job is admitted twice");
+                assert!(waiting < queued_max, "the queue is too long");
+                // A job that is forgotten may come again, and is new.
+                *job = Job { admitted: true, ..Job::new(&job.plan) };
+            }
+            Admission::Attached { state } => {
+                assert!(job.admitted);
+                assert_eq!(matches!(job.stage, Stage::Finished), matches!(state, JobState::Finished(_)));
+            }
+            Admission::Conflict => panic!("the same job is taken for another"),
+            Admission::Busy { .. } => assert_eq!(waiting, queued_max, "a job is turned away although there is room"),
+        }
+    }
+
+    fn dispatch(&mut self, link: LinkKey, attempt: &Attempt, base: Digest, may_reject: bool) {
+        let id = attempt.task.job;
+        let (node, info) = self.links.get(&link).expect("a task goes to a link that is down").clone();
+        assert!(!self.quarantined.contains(&node), "a quarantined node gets work");
+        assert!(self.listed.contains(&node), "a node that is leaving gets work");
+        assert!(self.is_eligible(link, id), "a node gets work in an arithmetic that it does not compute");
+        assert!(self.tokens.insert(attempt.token), "a token is used twice");
+        let out = self.live.iter().filter(|(out, ..)| *out == link).count();
+        match self.settings.policy {
+            Policy::Random => assert!(!may_reject),
+            Policy::LoadBalancing => assert!(out < info.workers as usize, "a node gets more than it has workers for"),
+        }
+        let copies: Vec<LinkKey> =
+            self.live.iter().filter(|(_, other, _)| other.task == attempt.task).map(|(out, ..)| *out).collect();
+        assert!(copies.len() < 2 && !copies.contains(&link), "too many copies of a task are out");
+        self.ending.copies += copies.len() as u64;
+        let place = (attempt.task.step, attempt.task.shard);
+        let job = self.job(id);
+        let Stage::Training { base: current, step } = job.stage else { panic!("a job gets work outside a round") };
+        assert_eq!((current, step), (base, attempt.task.step), "a task starts from other weights");
+        let is_open = !job.merged.contains_key(&place) && !job.merging.contains_key(&place);
+        assert!(is_open && !job.skipped.contains(&place), "a task that is done is sent");
+        self.live.push((link, *attempt, may_reject));
+    }
+
+    fn finish_round(&mut self, id: JobId, step: u64, rows: u64) {
+        assert!(!self.live.iter().any(|(_, attempt, _)| attempt.task.job == id), "tasks are out at the round's end");
+        let job = self.job(id);
+        assert!(matches!(job.stage, Stage::Training { step: current, .. } if current == step));
+        assert_eq!(job.merging.len(), 0, "the round ends before its results are in");
+        let mut rows_merged = 0;
+        for shard in 0..job.plan.shards {
+            let merged = job.merged.contains_key(&(step, shard));
+            assert!(merged != job.skipped.contains(&(step, shard)), "shard {shard} of step {step} is missing");
+            rows_merged += if merged { u64::from(100 + shard % 2) } else { 0 };
+        }
+        assert_eq!(rows, rows_merged);
+        assert!(rows > 0, "a round of nothing is merged");
+        job.stage = Stage::Merging;
+    }
+
+    fn report(&mut self, id: JobId, event: &JobEvent) {
+        let job = self.job(id);
+        assert!(!matches!(job.stage, Stage::Finished), "a job that is over reports {event:?}");
+        match event {
+            JobEvent::Queued { .. } => assert!(matches!(job.stage, Stage::Waiting)),
+            JobEvent::Started => {}
+            JobEvent::RoundDone(round) => {
+                assert_eq!(round.step, job.rounds_reported, "rounds are reported out of order");
+                assert!(job.validating.remove(&round.step).is_some());
+                job.rounds_reported += 1;
+                let shards = (0..job.plan.shards).filter_map(|shard| job.merged.get(&(round.step, shard)));
+                let (count, loss) =
+                    shards.fold((0, 0.0), |(count, sum), &update| (count + 1, sum + model::loss(update)));
+                let rows = (0..job.plan.shards).filter(|&shard| job.merged.contains_key(&(round.step, shard)));
+                let rows: u32 = rows.map(|shard| 100 + shard % 2).sum();
+                assert_eq!((round.merged, round.loss), (count, loss / f64::from(rows)));
+                assert_eq!(round.merged + round.skipped, job.plan.shards);
+            }
+            JobEvent::Notice(notice) => self.notice(id, notice),
+            JobEvent::Finished(outcome) => self.finished(id, outcome),
+        }
+    }
+
+    fn notice(&mut self, id: JobId, notice: &Notice) {
+        match notice {
+            Notice::TaskSkipped { step, shard, .. } => {
+                let is_out = |(_, attempt, _): &(LinkKey, Attempt, bool)| {
+                    (attempt.task.job, attempt.task.step, attempt.task.shard) == (id, *step, *shard)
+                };
+                assert!(!self.live.iter().any(is_out), "a task is skipped while it is out");
+                let job = self.job(id);
+                assert_eq!(job.plan.on_task_failure, OnTaskFailure::Skip);
+                assert!(job.skipped.insert((*step, *shard)), "a task is skipped twice");
+            }
+            Notice::DigestMismatch { step, shard, merged, other, .. } => {
+                let job = self.job(id);
+                let place = (*step, *shard);
+                let won = job.merged.get(&place).or_else(|| job.merging.get(&place).map(|(update, _)| update)).copied();
+                assert_eq!(won, Some(*merged));
+                job.alarms += 1;
+                assert!(self.made_up.contains(merged) || self.made_up.contains(other), "an alarm for nothing");
+                self.ending.mismatches += 1;
+            }
+            Notice::UpdateRefused { .. } => self.ending.refusals += 1,
+            Notice::NodeLost { .. } => self.ending.lost += 1,
+            _ => {}
+        }
+    }
+
+    fn finished(&mut self, id: JobId, outcome: &Outcome) {
+        let is_rock = |node: &NodeKey| self.plans[node.0 as usize].is_rock;
+        let has_rock = self.plans.iter().any(|plan| plan.is_rock) && !self.quarantined.iter().any(is_rock);
+        let rock_is_there = self.links.values().any(|(node, _)| is_rock(node));
+        let crew = self.links.keys().filter(|&&link| self.is_eligible(link, id)).count();
+        let job = self.jobs.get_mut(&id).expect("a job of this life");
+        match outcome {
+            Outcome::Done(summary) => done(job, summary, &self.made_up, &mut self.ending),
+            Outcome::Cancelled => {
+                assert!(job.plan.cancelled_at_us.is_some());
+                self.ending.cancelled += 1;
+            }
+            Outcome::Failed(reason) => {
+                self.ending.failed += 1;
+                let is_common = job.plan.arithmetic == COMMON_ARITHMETIC || job.plan.allow_inexact;
+                let is_healthy = is_common && job.plan.diverges_at.is_none();
+                match reason {
+                    FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. } => {
+                        assert_eq!(crew, 0, "a job is given up although a node could do it");
+                        assert!(
+                            !(has_rock && is_common),
+                            "a job fails although a good node could be dialled: {reason}"
+                        );
+                    }
+                    FailReason::TaskFailed { .. } => {
+                        assert_eq!(job.plan.on_task_failure, OnTaskFailure::Fail);
+                        assert!(!(rock_is_there && is_healthy), "a task fails that a good node could do");
+                    }
+                    FailReason::AllSkipped { .. } => {
+                        assert_eq!(job.plan.on_task_failure, OnTaskFailure::Skip);
+                        assert!(!(rock_is_there && is_healthy), "tasks are skipped that a good node could do");
+                    }
+                    FailReason::DataMissing { .. } => assert!(job.plan.data_missing),
+                    FailReason::Work { .. } => assert!(job.worker_failed),
+                }
+            }
+        }
+        let job = self.job(id);
+        job.stage = Stage::Finished;
+        job.merging.clear();
+        job.validating.clear();
+    }
+
+    fn is_eligible(&self, link: LinkKey, job: JobId) -> bool {
+        let Some((node, _)) = self.links.get(&link) else { return false };
+        self.listed.contains(node)
+            && !self.quarantined.contains(node)
+            && (self.jobs[&job].plan.allow_inexact || self.computes(link, job))
+    }
+
+    fn computes(&self, link: LinkKey, job: JobId) -> bool {
+        self.links.get(&link).is_some_and(|(_, info)| info.arithmetics.contains(&self.jobs[&job].plan.arithmetic))
+    }
+
+    /// Takes an attempt that is out over this link off the book; its true token.
+    fn end_attempt(&mut self, link: LinkKey, attempt: &Attempt) -> Option<u64> {
+        let same = |(out, live, _): &(LinkKey, Attempt, bool)| {
+            *out == link && live.task == attempt.task && live.attempt == attempt.attempt
+        };
+        let place = self.live.iter().position(same)?;
+        Some(self.live.remove(place).1.token)
+    }
+
+    fn link_down(&mut self, link: LinkKey) {
+        self.links.remove(&link);
+        self.live.retain(|(out, ..)| *out != link);
+    }
+
+    fn job(&mut self, job: JobId) -> &mut Job {
+        self.jobs.get_mut(&job).expect("a job of this life")
+    }
+}
+
+/// A job is DONE: everything planned is merged or skipped, and the weights are what they must be.
+fn done(job: &Job, summary: &Summary, made_up: &BTreeSet<Digest>, ending: &mut Ending) {
+    let JobPlan { shards, rounds, arithmetic, .. } = job.plan;
+    let planned = u64::from(shards) * u64::from(rounds);
+    assert_eq!(job.rounds_reported, u64::from(rounds));
+    assert_eq!((summary.merged, summary.skipped), (job.merged.len() as u64, job.skipped.len() as u64));
+    assert_eq!(summary.merged + summary.skipped, planned, "a task is missing");
+    assert_eq!(summary.nodes.iter().map(|share| share.merged).sum::<u64>(), summary.merged);
+    let is_reproducible = job.skipped.is_empty() && job.is_exact && job.alarms == 0;
+    assert_eq!(summary.reproducible, is_reproducible, "the summary is wrong about whether the result is reproducible");
+    if is_reproducible && !job.is_lied_to(made_up) {
+        let undisturbed = model::undisturbed(job.plan.job, shards, rounds, arithmetic);
+        assert_eq!(summary.base, undisturbed, "the result depends on the fleet");
+    }
+    ending.done += 1;
+    ending.reproducible += u64::from(summary.reproducible);
+    ending.merged += summary.merged;
+    ending.skipped += summary.skipped;
+    ending.duplicates += summary.duplicates;
+}

@@ -1,0 +1,144 @@
+//! A life, drawn from a seed: the fleet and its faults, the jobs and their troubles.
+
+use gradwire::engine::{Policy, Settings};
+use gradwire::job::{JobId, OnTaskFailure};
+use rand::RngExt as _;
+use rand::rngs::ChaCha8Rng;
+
+/// The arithmetic that most nodes compute.
+pub const COMMON_ARITHMETIC: u16 = 1;
+/// The arithmetic of the others.
+pub const RARE_ARITHMETIC: u16 = 2;
+
+pub struct Scenario {
+    pub settings: Settings,
+    pub nodes: Vec<NodePlan>,
+    pub jobs: Vec<JobPlan>,
+    /// Longest way of a message, in microseconds.
+    pub delay_us_max: u64,
+}
+
+/// A node and its faults. Probabilities are by task unless said otherwise.
+#[derive(Clone, Debug)]
+pub struct NodePlan {
+    pub arithmetic: u16,
+    pub workers: u32,
+    /// Time of a task, in microseconds, give or take a fifth.
+    pub task_us: u64,
+    /// When it is started.
+    pub up_at_us: u64,
+    /// Honest, immortal and always listed: with one such node every healthy job must be DONE.
+    pub is_rock: bool,
+    /// Mean time to the next trouble with the node or its link.
+    pub trouble_us: Option<u64>,
+    pub rejects: f64,
+    pub retryable: f64,
+    pub fails: f64,
+    /// Takes fifty times as long.
+    pub straggles: f64,
+    /// Sends its result twice.
+    pub repeats: f64,
+    pub lies: Lies,
+}
+
+/// What a dishonest node does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Lies {
+    None,
+    /// Results with a wrong token.
+    Forges(f64),
+    /// Results of the wrong shape.
+    Malforms(f64),
+    /// Results that cannot be summed.
+    Poisons(f64),
+    /// Results that are wrong, and that nothing but a comparison can tell.
+    Miscomputes(f64),
+}
+
+impl NodePlan {
+    pub fn is_honest(&self) -> bool {
+        self.lies == Lies::None
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct JobPlan {
+    pub job: JobId,
+    pub arithmetic: u16,
+    pub shards: u32,
+    pub rounds: u32,
+    pub on_task_failure: OnTaskFailure,
+    pub allow_inexact: bool,
+    pub submitted_at_us: u64,
+    pub data_after_us: u64,
+    pub data_missing: bool,
+    /// From this step on, whoever trains it gets updates that cannot be summed.
+    pub diverges_at: Option<u64>,
+    pub cancelled_at_us: Option<u64>,
+    pub worker_breaks: bool,
+}
+
+impl Scenario {
+    pub fn draw(rng: &mut ChaCha8Rng) -> Scenario {
+        let policy = if rng.random_bool(0.5) { Policy::Random } else { Policy::LoadBalancing };
+        let mut settings = Settings::new(policy);
+        settings.queued_max = rng.random_range(1..=4);
+        settings.finished_max = 3;
+        let is_wild = rng.random_bool(0.7);
+        let nodes = (0..rng.random_range(1..=6)).map(|_| node(rng, is_wild)).collect();
+        let jobs = (0..rng.random_range(1..=4)).map(|index| job(rng, index)).collect();
+        Scenario { settings, nodes, jobs, delay_us_max: rng.random_range(50..20_000) }
+    }
+}
+
+fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
+    let is_rock = rng.random_bool(0.3);
+    let mut sometimes = |chance: f64, most: f64| {
+        if is_wild && !is_rock && rng.random_bool(chance) { rng.random_range(0.0..most) } else { 0.0 }
+    };
+    let rejects = sometimes(0.3, 1.0);
+    let retryable = sometimes(0.1, 0.5);
+    let fails = sometimes(0.1, 0.3);
+    let straggles = sometimes(0.2, 0.2);
+    let repeats = sometimes(0.4, 0.5);
+    let lies = match rng.random_range(0..12) {
+        _ if is_rock || !is_wild => Lies::None,
+        0 => Lies::Forges(rng.random_range(0.05..1.0)),
+        1 => Lies::Malforms(rng.random_range(0.05..1.0)),
+        2 => Lies::Poisons(rng.random_range(0.05..1.0)),
+        3 => Lies::Miscomputes(rng.random_range(0.05..0.5)),
+        _ => Lies::None,
+    };
+    NodePlan {
+        arithmetic: if !is_rock && rng.random_bool(0.1) { RARE_ARITHMETIC } else { COMMON_ARITHMETIC },
+        workers: rng.random_range(1..=3),
+        task_us: 1000 << rng.random_range(0..8),
+        up_at_us: if is_rock || rng.random_bool(0.7) { 0 } else { rng.random_range(0..8_000_000) },
+        is_rock,
+        trouble_us: (is_wild && !is_rock && rng.random_bool(0.6)).then(|| rng.random_range(20_000..3_000_000)),
+        rejects,
+        retryable,
+        fails,
+        straggles,
+        repeats,
+        lies,
+    }
+}
+
+fn job(rng: &mut ChaCha8Rng, index: u128) -> JobPlan {
+    let submitted_at_us = rng.random_range(0..2_000_000);
+    JobPlan {
+        job: JobId(index + 1),
+        arithmetic: if rng.random_bool(0.05) { RARE_ARITHMETIC } else { COMMON_ARITHMETIC },
+        shards: rng.random_range(1..=10),
+        rounds: rng.random_range(1..=5),
+        on_task_failure: if rng.random_bool(0.5) { OnTaskFailure::Fail } else { OnTaskFailure::Skip },
+        allow_inexact: rng.random_bool(0.2),
+        submitted_at_us,
+        data_after_us: rng.random_range(0..1_000_000),
+        data_missing: rng.random_bool(0.03),
+        diverges_at: rng.random_bool(0.05).then(|| rng.random_range(0..4)),
+        cancelled_at_us: rng.random_bool(0.08).then(|| submitted_at_us + rng.random_range(0..3_000_000)),
+        worker_breaks: rng.random_bool(0.01),
+    }
+}
