@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use gradwire::job::Training;
 use gradwire::model::train::Unwatched;
-use gradwire::model::{ARITHMETIC, BatchSize, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Trainer, initialise};
+use gradwire::model::{
+    ARITHMETIC, BatchSize, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Trainer, initialise,
+};
 
 /// How long a shape is measured.
 const MEASURE: Duration = Duration::from_millis(700);
@@ -53,7 +55,8 @@ fn measure(kernel: Kernel, sizes: &[u32], rows: u32, recipe: Recipe) -> (f64, f6
     let flops: usize = network.layers().map(|layer| layer.weights() * if layer.offset == 0 { 4 } else { 6 }).sum();
     let mut trainer = Trainer::new(kernel);
     let mut train = |epochs| {
-        let training = Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe { epochs, ..recipe }, seed: 1 };
+        let training =
+            Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe { epochs, ..recipe }, seed: 1 };
         let start = Instant::now();
         trainer.train(&training, 0, 0, &base, &rows, &mut Unwatched).expect("a task that can be trained");
         start.elapsed().as_secs_f64()

@@ -45,13 +45,6 @@ impl Fma for Software {
     }
 }
 
-/// What [`Kernel`](super::Kernel)'s portable code uses: the instruction where every processor of the target has it.
-#[cfg(any(target_arch = "aarch64", target_feature = "fma"))]
-pub(super) type Native = Hardware;
-/// What [`Kernel`](super::Kernel)'s portable code uses: the instruction where every processor of the target has it.
-#[cfg(not(any(target_arch = "aarch64", target_feature = "fma")))]
-pub(super) type Native = Software;
-
 /// 1.5 * 2^23: adding it leaves an integer, ties to even, in the low bits.
 const ROUND: f32 = 12_582_912.0;
 /// ln 2 in two parts: the upper has 16 bits, so that its product with an exponent is exact.
@@ -206,8 +199,10 @@ mod tests {
 
     #[test]
     fn the_software_fma_rounds_as_the_hardware_does_on_special_values() {
-        let edge = [0x0000_0000, 0x0000_0001, 0x007f_ffff, 0x0080_0000, 0x0080_0001, 0x3380_0000, 0x3400_0001, 0x3f7f_ffff];
-        let more = [0x3f80_0000, 0x3f80_0001, 0x4b80_0000, 0x4b80_0001, 0x7e80_0000, 0x7f7f_ffff, 0x7f80_0000, 0x7fc0_0000];
+        let edge =
+            [0x0000_0000, 0x0000_0001, 0x007f_ffff, 0x0080_0000, 0x0080_0001, 0x3380_0000, 0x3400_0001, 0x3f7f_ffff];
+        let more =
+            [0x3f80_0000, 0x3f80_0001, 0x4b80_0000, 0x4b80_0001, 0x7e80_0000, 0x7f7f_ffff, 0x7f80_0000, 0x7fc0_0000];
         let values: Vec<f32> = edge.iter().chain(&more).flat_map(|&b| [b, b | 1 << 31]).map(f32::from_bits).collect();
         for &a in &values {
             for &b in &values {

@@ -20,6 +20,7 @@ pub mod rows;
 mod softmax;
 pub mod train;
 mod tree;
+mod vector;
 
 pub use evaluate::{Evaluation, evaluate, predict};
 pub use initialise::initialise;
