@@ -45,13 +45,6 @@ impl Fma for Software {
     }
 }
 
-/// What [`Kernel`](super::Kernel)'s portable code uses: the instruction where every processor of the target has it.
-#[cfg(any(target_arch = "aarch64", target_feature = "fma"))]
-pub(super) type Native = Hardware;
-/// What [`Kernel`](super::Kernel)'s portable code uses: the instruction where every processor of the target has it.
-#[cfg(not(any(target_arch = "aarch64", target_feature = "fma")))]
-pub(super) type Native = Software;
-
 /// 1.5 * 2^23: adding it leaves an integer, ties to even, in the low bits.
 const ROUND: f32 = 12_582_912.0;
 /// ln 2 in two parts: the upper has 16 bits, so that its product with an exponent is exact.

@@ -1,10 +1,10 @@
 //! Gradients of a layer's weights and bias over one block. Owns arithmetic 1's two orders of summing rows; does not know
 //! how blocks are added up (`tree`).
 
-use super::arithmetic::Fma;
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::{LANES, Lanes, panels_of};
 use super::product::part;
+use super::vector::Vector;
 
 /// Weights of a layer whose rows are summed on eight lanes, at most; above, in one sequence. Part of arithmetic 1.
 pub(super) const LANED_WEIGHTS_MAX: usize = 4096;
@@ -47,7 +47,7 @@ compiled_for_each_kernel! {
 const LANED_TILE: (usize, usize) = (4, 3);
 
 #[inline(always)]
-fn on_lanes_body<F: Fma>(gradient: &Gradient<'_>, out: &mut [f32]) {
+fn on_lanes_body<V: Vector>(gradient: &Gradient<'_>, out: &mut [f32]) {
     let Gradient { d, inputs, outputs, .. } = *gradient;
     let (weights, bias) = out.split_at_mut(inputs * outputs);
     let (across, down) = (inputs.div_ceil(LANED_TILE.0), outputs.div_ceil(LANED_TILE.1));
@@ -56,25 +56,25 @@ fn on_lanes_body<F: Fma>(gradient: &Gradient<'_>, out: &mut [f32]) {
         for b in 0..down {
             let (j, width) = part(outputs, down, b);
             match (height, width) {
-                (1, 1) => laned_tile::<F, 1, 1>(gradient, i, j, weights),
-                (1, 2) => laned_tile::<F, 1, 2>(gradient, i, j, weights),
-                (1, _) => laned_tile::<F, 1, 3>(gradient, i, j, weights),
-                (2, 1) => laned_tile::<F, 2, 1>(gradient, i, j, weights),
-                (2, 2) => laned_tile::<F, 2, 2>(gradient, i, j, weights),
-                (2, _) => laned_tile::<F, 2, 3>(gradient, i, j, weights),
-                (3, 1) => laned_tile::<F, 3, 1>(gradient, i, j, weights),
-                (3, 2) => laned_tile::<F, 3, 2>(gradient, i, j, weights),
-                (3, _) => laned_tile::<F, 3, 3>(gradient, i, j, weights),
-                (_, 1) => laned_tile::<F, 4, 1>(gradient, i, j, weights),
-                (_, 2) => laned_tile::<F, 4, 2>(gradient, i, j, weights),
-                (_, _) => laned_tile::<F, 4, 3>(gradient, i, j, weights),
+                (1, 1) => laned_tile::<V, 1, 1>(gradient, i, j, weights),
+                (1, 2) => laned_tile::<V, 1, 2>(gradient, i, j, weights),
+                (1, _) => laned_tile::<V, 1, 3>(gradient, i, j, weights),
+                (2, 1) => laned_tile::<V, 2, 1>(gradient, i, j, weights),
+                (2, 2) => laned_tile::<V, 2, 2>(gradient, i, j, weights),
+                (2, _) => laned_tile::<V, 2, 3>(gradient, i, j, weights),
+                (3, 1) => laned_tile::<V, 3, 1>(gradient, i, j, weights),
+                (3, 2) => laned_tile::<V, 3, 2>(gradient, i, j, weights),
+                (3, _) => laned_tile::<V, 3, 3>(gradient, i, j, weights),
+                (_, 1) => laned_tile::<V, 4, 1>(gradient, i, j, weights),
+                (_, 2) => laned_tile::<V, 4, 2>(gradient, i, j, weights),
+                (_, _) => laned_tile::<V, 4, 3>(gradient, i, j, weights),
             }
         }
     }
     for (j, bias) in bias.iter_mut().enumerate() {
-        let mut sum = Lanes::ZERO;
+        let mut sum = V::splat(0.0);
         for d in d.chunks_exact(outputs) {
-            sum = sum.plus(d[j]);
+            sum = sum.plus(V::load(&d[j]));
         }
         *bias = sum.sum();
     }
@@ -82,19 +82,24 @@ fn on_lanes_body<F: Fma>(gradient: &Gradient<'_>, out: &mut [f32]) {
 
 /// Gradients of the weights from A inputs to B outputs, all rows.
 #[inline(always)]
-fn laned_tile<F: Fma, const A: usize, const B: usize>(
+fn laned_tile<V: Vector, const A: usize, const B: usize>(
     gradient: &Gradient<'_>,
     i: usize,
     j: usize,
     weights: &mut [f32],
 ) {
     let Gradient { x, d, inputs, outputs, .. } = *gradient;
-    let mut sums = [[Lanes::ZERO; B]; A];
+    let mut sums = [[V::splat(0.0); B]; A];
     for (x, d) in x.chunks_exact(inputs).zip(d.chunks_exact(outputs)) {
         let (x, d) = (&x[i..][..A], &d[j..][..B]);
+        let mut factors = [V::splat(0.0); B];
+        for b in 0..B {
+            factors[b] = V::load(&d[b]);
+        }
         for a in 0..A {
+            let value = V::load(&x[a]);
             for b in 0..B {
-                sums[a][b] = x[a].fma::<F>(d[b], sums[a][b]);
+                sums[a][b] = value.fma(factors[b], sums[a][b]);
             }
         }
     }
@@ -115,28 +120,28 @@ const SEQUENCE_TILE: usize = 6;
 
 /// Here outputs lie on lanes instead of rows: each lane is then one plain sequence over the rows.
 #[inline(always)]
-fn in_sequence_body<F: Fma>(gradient: &Gradient<'_>, columns: &mut [Lanes], out: &mut [f32]) {
+fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes], out: &mut [f32]) {
     let Gradient { inputs, outputs, rows, .. } = *gradient;
     let (weights, bias) = out.split_at_mut(inputs * outputs);
     let columns = &mut columns[..columns_of(outputs, rows)];
     transpose(gradient, columns);
     for (bias, column) in bias.chunks_mut(LANES).zip(columns.chunks_exact(rows)) {
-        let mut sum = Lanes::ZERO;
+        let mut sum = V::splat(0.0);
         for d in column {
-            sum = sum.plus(*d);
+            sum = sum.plus(V::load(d));
         }
-        bias.copy_from_slice(&sum.0[..bias.len()]);
+        store_some(sum, bias);
     }
     let across = inputs.div_ceil(SEQUENCE_TILE);
     for a in 0..across {
         let (i, height) = part(inputs, across, a);
         match height {
-            1 => sequence_row::<F, 1>(gradient, i, columns, weights),
-            2 => sequence_row::<F, 2>(gradient, i, columns, weights),
-            3 => sequence_row::<F, 3>(gradient, i, columns, weights),
-            4 => sequence_row::<F, 4>(gradient, i, columns, weights),
-            5 => sequence_row::<F, 5>(gradient, i, columns, weights),
-            _ => sequence_row::<F, SEQUENCE_TILE>(gradient, i, columns, weights),
+            1 => sequence_row::<V, 1>(gradient, i, columns, weights),
+            2 => sequence_row::<V, 2>(gradient, i, columns, weights),
+            3 => sequence_row::<V, 3>(gradient, i, columns, weights),
+            4 => sequence_row::<V, 4>(gradient, i, columns, weights),
+            5 => sequence_row::<V, 5>(gradient, i, columns, weights),
+            _ => sequence_row::<V, SEQUENCE_TILE>(gradient, i, columns, weights),
         }
     }
 }
@@ -161,22 +166,22 @@ fn transpose(gradient: &Gradient<'_>, columns: &mut [Lanes]) {
 
 /// Gradients of the weights from A inputs to all outputs.
 #[inline(always)]
-fn sequence_row<F: Fma, const A: usize>(gradient: &Gradient<'_>, i: usize, columns: &[Lanes], weights: &mut [f32]) {
+fn sequence_row<V: Vector, const A: usize>(gradient: &Gradient<'_>, i: usize, columns: &[Lanes], weights: &mut [f32]) {
     let Gradient { outputs, rows, .. } = *gradient;
     let groups = panels_of(outputs);
     for pair in 0..groups / 2 {
         let columns = &columns[2 * pair * rows..][..2 * rows];
-        sequence_tile::<F, A, 2>(gradient, i, 2 * pair * LANES, columns, weights);
+        sequence_tile::<V, A, 2>(gradient, i, 2 * pair * LANES, columns, weights);
     }
     if groups % 2 == 1 {
         let columns = &columns[(groups - 1) * rows..][..rows];
-        sequence_tile::<F, A, 1>(gradient, i, (groups - 1) * LANES, columns, weights);
+        sequence_tile::<V, A, 1>(gradient, i, (groups - 1) * LANES, columns, weights);
     }
 }
 
 /// Gradients of the weights from A inputs to B groups of eight outputs, of which the last may be partly beyond the end.
 #[inline(always)]
-fn sequence_tile<F: Fma, const A: usize, const B: usize>(
+fn sequence_tile<V: Vector, const A: usize, const B: usize>(
     gradient: &Gradient<'_>,
     i: usize,
     j: usize,
@@ -188,16 +193,20 @@ fn sequence_tile<F: Fma, const A: usize, const B: usize>(
     for b in 0..B {
         d[b] = &columns[b * rows..][..rows];
     }
-    let mut sums = [[Lanes::ZERO; B]; A];
+    let mut sums = [[V::splat(0.0); B]; A];
     for (panel, x) in x.chunks_exact(inputs).enumerate() {
         let x = &x[i..][..A];
         let first = panel * LANES;
         let present = (rows - first).min(LANES);
         for lane in 0..present {
+            let mut factors = [V::splat(0.0); B];
+            for b in 0..B {
+                factors[b] = V::load(&d[b][first + lane]);
+            }
             for a in 0..A {
-                let value = Lanes::splat(x[a].0[lane]);
+                let value = V::splat(x[a].0[lane]);
                 for b in 0..B {
-                    sums[a][b] = value.fma::<F>(d[b][first + lane], sums[a][b]);
+                    sums[a][b] = value.fma(factors[b], sums[a][b]);
                 }
             }
         }
@@ -205,9 +214,16 @@ fn sequence_tile<F: Fma, const A: usize, const B: usize>(
     for a in 0..A {
         let row = &mut weights[(i + a) * outputs..][..outputs];
         for b in 0..B {
-            let out = &mut row[j + b * LANES..];
-            let width = out.len().min(LANES);
-            out[..width].copy_from_slice(&sums[a][b].0[..width]);
+            store_some(sums[a][b], &mut row[j + b * LANES..]);
         }
     }
+}
+
+/// Stores as many lanes as there is room for.
+#[inline(always)]
+fn store_some(sum: impl Vector, out: &mut [f32]) {
+    let mut lanes = Lanes::ZERO;
+    sum.store(&mut lanes);
+    let width = out.len().min(LANES);
+    out[..width].copy_from_slice(&lanes.0[..width]);
 }

@@ -86,7 +86,7 @@ impl FromStr for Kernel {
     }
 }
 
-/// Compiles a body that is generic over [`Fma`](super::arithmetic::Fma) once for each kernel, behind one function that
+/// Compiles a body that is generic over [`Vector`](super::vector::Vector) once for each kernel, behind one function that
 /// takes the kernel first. The body and all that it calls must be `#[inline(always)]`: what is not inlined is compiled
 /// without the kernel's instructions.
 macro_rules! compiled_for_each_kernel {
@@ -97,13 +97,13 @@ macro_rules! compiled_for_each_kernel {
             if kernel.has_avx2() {
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($argument: $type),*) $(-> $result)? {
-                    $body::<$crate::model::arithmetic::Hardware>($($argument),*)
+                    $body::<$crate::model::vector::Avx2>($($argument),*)
                 }
                 // SAFETY: such a kernel is made only where both features have been detected.
                 return unsafe { avx2($($argument),*) };
             }
             let _ = kernel;
-            $body::<$crate::model::arithmetic::Native>($($argument),*)
+            $body::<$crate::model::vector::Portable>($($argument),*)
         }
     };
 }

@@ -1,12 +1,10 @@
 //! Eight rows side by side, and the layout that follows from it. Owns lanes, panels and the transposition into them;
-//! does not know what is computed.
+//! does not know what is computed, or with which instructions (`vector`).
 //!
 //! A **panel** holds eight rows feature by feature: `features` values of type [`Lanes`]. A **block** is up to
 //! [`BLOCK_PANELS`] panels one behind the other. With rows on lanes every sum that arithmetic 1 wants in order is
 //! plainly in order, whatever the widths of the layers, and no operation works across lanes. Rows missing in a block's
 //! last panel are rows of zeros.
-
-use super::arithmetic::Fma;
 
 /// Rows of a panel.
 pub(super) const LANES: usize = 8;
@@ -15,69 +13,20 @@ pub(super) const BLOCK_ROWS: usize = 128;
 /// Panels of a whole block.
 pub(super) const BLOCK_PANELS: usize = BLOCK_ROWS / LANES;
 
-/// One value of each of eight rows. Written as plain loops, which the compiler turns into the kernel's vectors.
+/// One value of each of eight rows, in memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(align(32))]
+#[repr(C, align(32))]
 pub(super) struct Lanes(pub [f32; LANES]);
 
 impl Lanes {
     /// Eight times +0.
     pub const ZERO: Lanes = Lanes([0.0; LANES]);
+}
 
-    /// Eight times `value`.
-    #[inline(always)]
-    pub fn splat(value: f32) -> Lanes {
-        Lanes([value; LANES])
-    }
-
-    /// `self * factor + addend`, rounded once.
-    #[inline(always)]
-    pub fn fma<F: Fma>(self, factor: Lanes, addend: Lanes) -> Lanes {
-        let mut out = addend;
-        for lane in 0..LANES {
-            out.0[lane] = F::fma(self.0[lane], factor.0[lane], addend.0[lane]);
-        }
-        out
-    }
-
-    /// `self + other`.
-    #[inline(always)]
-    pub fn plus(self, other: Lanes) -> Lanes {
-        let mut out = self;
-        for lane in 0..LANES {
-            out.0[lane] += other.0[lane];
-        }
-        out
-    }
-
-    /// The value where `mask` is above zero, else +0.
-    #[inline(always)]
-    pub fn where_positive(self, mask: Lanes) -> Lanes {
-        let mut out = self;
-        for lane in 0..LANES {
-            out.0[lane] = if mask.0[lane] > 0.0 { self.0[lane] } else { 0.0 };
-        }
-        out
-    }
-
-    /// The value where `mask` is zero or above, else +0.
-    #[inline(always)]
-    pub fn where_not_negative(self, mask: Lanes) -> Lanes {
-        let mut out = self;
-        for lane in 0..LANES {
-            out.0[lane] = if mask.0[lane] >= 0.0 { self.0[lane] } else { 0.0 };
-        }
-        out
-    }
-
-    /// The sum of the eight lanes in arithmetic 1's order: halves, quarters, the last two.
-    #[inline(always)]
-    pub fn sum(self) -> f32 {
-        let [a, b, c, d, e, f, g, h] = self.0;
-        let [a, b, c, d] = [a + e, b + f, c + g, d + h];
-        let [a, b] = [a + c, b + d];
-        a + b
-    }
+/// All values, lane by lane, one behind the other.
+pub(super) fn flat(lanes: &mut [Lanes]) -> &mut [f32] {
+    // SAFETY: Lanes is repr(C) around eight f32; its alignment, 32 bytes, is its size, so there is nothing between two.
+    unsafe { std::slice::from_raw_parts_mut(lanes.as_mut_ptr().cast(), lanes.len() * LANES) }
 }
 
 /// Panels that `rows` rows fill, the last perhaps in part.
@@ -145,12 +94,5 @@ mod tests {
         assert_eq!(out[2..], [Lanes([3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]); 2]);
         clear_missing_rows(16, 2, &mut out);
         assert_eq!(out[0], Lanes::splat(3.0));
-    }
-
-    #[test]
-    fn lanes_are_summed_by_halves() {
-        // 1e8 swallows a single 1 and loses nothing to 8: any other order gives another sum.
-        let lanes = Lanes([1e8, 1.0, 1.0, 1.0, -1e8, 1.0, 1.0, 1.0]);
-        assert_eq!(lanes.sum(), ((1e8 + -1e8) + 2.0) + (2.0 + 2.0));
     }
 }

@@ -24,6 +24,7 @@ pub mod scaling;
 mod softmax;
 pub mod train;
 mod tree;
+mod vector;
 
 pub use evaluate::{Evaluation, evaluate, predict};
 pub use initialise::initialise;

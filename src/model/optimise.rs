@@ -1,9 +1,10 @@
 //! How parameters follow the gradient: SGD, Adam, the learning rate of a step. Owns the optimiser's state; does not know
 //! where gradients come from.
 
-use super::arithmetic::Fma;
+use super::arithmetic::Fma as _;
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::recipe::Optimiser;
+use super::vector::Vector;
 
 /// An optimiser in the middle of a task.
 pub(super) struct Descent {
@@ -66,9 +67,9 @@ compiled_for_each_kernel! {
 }
 
 #[inline(always)]
-fn sgd_body<F: Fma>(eta: f32, gradient: &[f32], weights: &mut [f32]) {
+fn sgd_body<V: Vector>(eta: f32, gradient: &[f32], weights: &mut [f32]) {
     for (weight, gradient) in weights.iter_mut().zip(gradient) {
-        *weight = F::fma(-eta, *gradient, *weight);
+        *weight = V::Fma::fma(-eta, *gradient, *weight);
     }
 }
 
@@ -84,7 +85,7 @@ compiled_for_each_kernel! {
 }
 
 #[inline(always)]
-fn adam_body<F: Fma>(
+fn adam_body<V: Vector>(
     eta: f32,
     corrections: [f32; 2],
     gradient: &[f32],
@@ -96,8 +97,8 @@ fn adam_body<F: Fma>(
     let [beta1, beta2] = BETAS.map(|beta| beta as f32);
     let moments = first.iter_mut().zip(second);
     for ((weight, gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(moments) {
-        *first = F::fma(beta1, *first - *gradient, *gradient);
-        *second = F::fma(beta2, *second, (1.0 - beta2) * *gradient * *gradient);
+        *first = V::Fma::fma(beta1, *first - *gradient, *gradient);
+        *second = V::Fma::fma(beta2, *second, (1.0 - beta2) * *gradient * *gradient);
         let root = (*second * corrections[1]).sqrt() + EPSILON;
         *weight -= eta * (*first * corrections[0]) / root;
     }

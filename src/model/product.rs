@@ -5,9 +5,9 @@
 //! panels share what they read; a chain that is cut into depth blocks is carried through the result. Neither changes a
 //! bit.
 
-use super::arithmetic::Fma;
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::Lanes;
+use super::vector::Vector;
 
 /// Outputs of a tile, at most: with two panels, 12 of AVX2's 16 registers hold sums.
 const STRIP_MAX: usize = 6;
@@ -76,7 +76,7 @@ compiled_for_each_kernel! {
 }
 
 #[inline(always)]
-fn multiply_body<F: Fma>(product: &Product<'_>, strip: &mut Strip, out: &mut [Lanes]) {
+fn multiply_body<V: Vector>(product: &Product<'_>, strip: &mut Strip, out: &mut [Lanes]) {
     let panels = product.x.len() / product.depth;
     let packed = product.weights.len() > DIRECT_WEIGHTS_MAX && panels >= PACKED_PANELS_MIN;
     let depth_blocks = product.depth.div_ceil(DEPTH_MAX);
@@ -88,12 +88,12 @@ fn multiply_body<F: Fma>(product: &Product<'_>, strip: &mut Strip, out: &mut [La
             let columns = part(product.width, strips, index);
             let place = Place { depths, first: columns.0, packed };
             match columns.1 {
-                1 => strip_body::<F, 1>(product, place, strip, out),
-                2 => strip_body::<F, 2>(product, place, strip, out),
-                3 => strip_body::<F, 3>(product, place, strip, out),
-                4 => strip_body::<F, 4>(product, place, strip, out),
-                5 => strip_body::<F, 5>(product, place, strip, out),
-                _ => strip_body::<F, STRIP_MAX>(product, place, strip, out),
+                1 => strip_body::<V, 1>(product, place, strip, out),
+                2 => strip_body::<V, 2>(product, place, strip, out),
+                3 => strip_body::<V, 3>(product, place, strip, out),
+                4 => strip_body::<V, 4>(product, place, strip, out),
+                5 => strip_body::<V, 5>(product, place, strip, out),
+                _ => strip_body::<V, STRIP_MAX>(product, place, strip, out),
             }
         }
     }
@@ -165,16 +165,16 @@ impl<const J: usize> Weights<J> for Along<'_, J> {
 }
 
 #[inline(always)]
-fn strip_body<F: Fma, const J: usize>(product: &Product<'_>, place: Place, strip: &mut Strip, out: &mut [Lanes]) {
+fn strip_body<V: Vector, const J: usize>(product: &Product<'_>, place: Place, strip: &mut Strip, out: &mut [Lanes]) {
     let (start, length) = place.depths;
     match product.direction {
         Direction::Forward { .. } => {
             let across =
                 Across { values: &product.weights[start * product.width + place.first..], stride: product.width };
             if place.packed {
-                panels_body::<F, J, _>(product, place, pack(across, length, strip), out);
+                panels_body::<V, J, _>(product, place, pack(across, length, strip), out);
             } else {
-                panels_body::<F, J, _>(product, place, across, out);
+                panels_body::<V, J, _>(product, place, across, out);
             }
         }
         Direction::Back => {
@@ -183,9 +183,9 @@ fn strip_body<F: Fma, const J: usize>(product: &Product<'_>, place: Place, strip
                 *row = &product.weights[(place.first + j) * product.depth + start..][..length];
             }
             if place.packed {
-                panels_body::<F, J, _>(product, place, pack(Along(rows), length, strip), out);
+                panels_body::<V, J, _>(product, place, pack(Along(rows), length, strip), out);
             } else {
-                panels_body::<F, J, _>(product, place, Along(rows), out);
+                panels_body::<V, J, _>(product, place, Along(rows), out);
             }
         }
     }
@@ -203,7 +203,7 @@ fn pack<const J: usize>(weights: impl Weights<J>, length: usize, strip: &mut Str
 
 /// All panels of a strip, two by two.
 #[inline(always)]
-fn panels_body<F: Fma, const J: usize, W: Weights<J>>(
+fn panels_body<V: Vector, const J: usize, W: Weights<J>>(
     product: &Product<'_>,
     place: Place,
     weights: W,
@@ -211,16 +211,16 @@ fn panels_body<F: Fma, const J: usize, W: Weights<J>>(
 ) {
     let panels = product.x.len() / product.depth;
     for panel in 0..panels / 2 {
-        tile_body::<F, J, 2, W>(product, place, weights, 2 * panel, out);
+        tile_body::<V, J, 2, W>(product, place, weights, 2 * panel, out);
     }
     if panels % 2 == 1 {
-        tile_body::<F, J, 1, W>(product, place, weights, panels - 1, out);
+        tile_body::<V, J, 1, W>(product, place, weights, panels - 1, out);
     }
 }
 
-/// J results of V panels, over the place's depths.
+/// J results of P panels, over the place's depths.
 #[inline(always)]
-fn tile_body<F: Fma, const J: usize, const V: usize, W: Weights<J>>(
+fn tile_body<V: Vector, const J: usize, const P: usize, W: Weights<J>>(
     product: &Product<'_>,
     place: Place,
     weights: W,
@@ -229,55 +229,60 @@ fn tile_body<F: Fma, const J: usize, const V: usize, W: Weights<J>>(
 ) {
     let (start, length) = place.depths;
     let Product { depth, width, .. } = *product;
-    let mut x: [&[Lanes]; V] = [&[]; V];
-    for v in 0..V {
-        x[v] = &product.x[(panel + v) * depth + start..][..length];
-    }
-    let mut sums = [[Lanes::ZERO; V]; J];
-    for v in 0..V {
-        let before = &out[(panel + v) * width + place.first..][..J];
-        for j in 0..J {
-            sums[j][v] = match product.direction {
-                _ if start > 0 => before[j],
-                Direction::Forward { bias } => Lanes::splat(bias[place.first + j]),
-                Direction::Back => Lanes::ZERO,
-            };
+    let mut x: [&[Lanes]; P] = [&[]; P];
+    let mut sums = [[V::splat(0.0); P]; J];
+    for p in 0..P {
+        x[p] = &product.x[(panel + p) * depth + start..][..length];
+        if start > 0 {
+            let before = &out[(panel + p) * width + place.first..][..J];
+            for j in 0..J {
+                sums[j][p] = V::load(&before[j]);
+            }
+        } else if let Direction::Forward { bias } = product.direction {
+            let bias = &bias[place.first..][..J];
+            for j in 0..J {
+                sums[j][p] = V::splat(bias[j]);
+            }
         }
     }
     for k in 0..length {
         let weights = weights.at(k);
+        let mut values = [V::splat(0.0); P];
+        for p in 0..P {
+            values[p] = V::load(&x[p][k]);
+        }
         for j in 0..J {
-            let weight = Lanes::splat(weights[j]);
-            for v in 0..V {
-                sums[j][v] = weight.fma::<F>(x[v][k], sums[j][v]);
+            let weight = V::splat(weights[j]);
+            for p in 0..P {
+                sums[j][p] = weight.fma(values[p], sums[j][p]);
             }
         }
     }
     let finish = if start + length == depth { product.finish } else { Finish::Keep };
-    for v in 0..V {
-        let first = (panel + v) * width + place.first;
+    for p in 0..P {
+        let first = (panel + p) * width + place.first;
         let out = &mut out[first..][..J];
         match finish {
             Finish::Keep => {
                 for j in 0..J {
-                    out[j] = sums[j][v];
+                    sums[j][p].store(&mut out[j]);
                 }
             }
             Finish::Relu => {
                 for j in 0..J {
-                    out[j] = sums[j][v].where_positive(sums[j][v]);
+                    sums[j][p].where_positive(sums[j][p]).store(&mut out[j]);
                 }
             }
             Finish::WherePositive(mask) => {
                 let mask = &mask[first..][..J];
                 for j in 0..J {
-                    out[j] = sums[j][v].where_positive(mask[j]);
+                    sums[j][p].where_positive(V::load(&mask[j])).store(&mut out[j]);
                 }
             }
             Finish::WhereNotNegative(mask) => {
                 let mask = &mask[first..][..J];
                 for j in 0..J {
-                    out[j] = sums[j][v].where_not_negative(mask[j]);
+                    sums[j][p].where_not_negative(V::load(&mask[j])).store(&mut out[j]);
                 }
             }
         }

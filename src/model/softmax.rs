@@ -1,9 +1,10 @@
 //! Softmax with cross-entropy over a block: probabilities, losses, derivatives, predictions. Owns their order of
 //! operations (arithmetic 1); does not know what made the logits.
 
-use super::arithmetic::{Fma, exp, ln};
+use super::arithmetic::{exp, ln};
 use super::kernel::compiled_for_each_kernel;
-use super::lanes::{LANES, Lanes, panels_of};
+use super::lanes::{BLOCK_PANELS, LANES, Lanes, clear_missing_rows, flat, panels_of};
+use super::vector::Vector;
 
 /// What the loss is of.
 #[derive(Clone, Copy)]
@@ -27,39 +28,24 @@ compiled_for_each_kernel! {
 const PARTIALS: usize = 4;
 
 #[inline(always)]
-fn lose_body<F: Fma>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
-    let classes = logits.len() / panels_of(target.labels.len());
-    let mut loss = 0.0;
-    for (panel, labels) in logits.chunks_exact_mut(classes).zip(target.labels.chunks(LANES)) {
-        let mut largest = panel[0];
-        for logits in &panel[1..] {
-            for lane in 0..LANES {
-                largest.0[lane] = if logits.0[lane] > largest.0[lane] { logits.0[lane] } else { largest.0[lane] };
-            }
-        }
-        let mut label_logits = [0.0; LANES];
-        for (lane, label) in labels.iter().enumerate() {
-            label_logits[lane] = panel[*label as usize].0[lane] - largest.0[lane];
-        }
-        let mut partials = [Lanes::ZERO; PARTIALS];
-        for logits in panel.chunks_mut(PARTIALS) {
-            for (partial, logit) in partials.iter_mut().zip(logits) {
-                for lane in 0..LANES {
-                    logit.0[lane] = exp::<F>(logit.0[lane] - largest.0[lane]);
-                }
-                *partial = partial.plus(*logit);
-            }
-        }
-        let total = partials[0].plus(partials[2]).plus(partials[1].plus(partials[3]));
-        loss = row_losses::<F>(loss, panel, total, label_logits, labels, target.log_epsilon);
-        let mut factor = Lanes::ZERO;
-        for lane in 0..LANES {
-            factor.0[lane] = if lane < labels.len() { target.scale / total.0[lane] } else { 0.0 };
-        }
+fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
+    let rows = target.labels.len();
+    let classes = logits.len() / panels_of(rows);
+    let label_logits = less_the_largest::<V>(logits, classes, target.labels);
+    for logit in flat(logits) {
+        *logit = exp::<V::Fma>(*logit);
+    }
+    let totals = totals::<V>(logits, classes);
+    let loss = losses::<V>(logits, classes, &totals, &label_logits, target);
+    let mut factors = totals;
+    for factor in flat(&mut factors) {
+        *factor = target.scale / *factor;
+    }
+    clear_missing_rows(rows, 1, &mut factors[..panels_of(rows)]);
+    for ((panel, factor), labels) in logits.chunks_exact_mut(classes).zip(&factors).zip(target.labels.chunks(LANES)) {
+        let factor = V::load(factor);
         for exponential in panel.iter_mut() {
-            for lane in 0..LANES {
-                exponential.0[lane] *= factor.0[lane];
-            }
+            V::load(exponential).times(factor).store(exponential);
         }
         for (lane, label) in labels.iter().enumerate() {
             panel[*label as usize].0[lane] -= target.scale;
@@ -68,36 +54,81 @@ fn lose_body<F: Fma>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
     loss
 }
 
-/// `loss` plus the losses of a panel's rows, in their order. `exponentials` are e^(logit - largest), `total` their sums,
-/// `label_logits` the label's logit less the largest.
+/// One value of each row of a block.
+type OfRows = [Lanes; BLOCK_PANELS];
+
+/// Takes each row's largest logit from all of its logits. Returns what that leaves of the label's.
 #[inline(always)]
-fn row_losses<F: Fma>(
-    mut loss: f64,
-    exponentials: &[Lanes],
-    total: Lanes,
-    label_logits: [f32; LANES],
-    labels: &[u32],
-    log_epsilon: f32,
-) -> f64 {
-    let mut logarithms = [0.0; LANES];
-    if log_epsilon == 0.0 {
-        for lane in 0..LANES {
-            logarithms[lane] = ln::<F>(total.0[lane]);
+fn less_the_largest<V: Vector>(logits: &mut [Lanes], classes: usize, labels: &[u32]) -> OfRows {
+    let mut of_labels = [Lanes::ZERO; BLOCK_PANELS];
+    let panels = logits.chunks_exact_mut(classes).zip(labels.chunks(LANES));
+    for ((panel, labels), of_labels) in panels.zip(&mut of_labels) {
+        let mut largest = V::load(&panel[0]);
+        for logit in &panel[1..] {
+            largest = largest.larger(V::load(logit));
         }
-        for lane in 0..labels.len() {
-            loss += f64::from(logarithms[lane]) - f64::from(label_logits[lane]);
+        for logit in panel.iter_mut() {
+            V::load(logit).minus(largest).store(logit);
         }
-    } else {
-        let mut of_labels = [0.0; LANES];
         for (lane, label) in labels.iter().enumerate() {
-            of_labels[lane] = exponentials[*label as usize].0[lane];
+            of_labels.0[lane] = panel[*label as usize].0[lane];
         }
-        for lane in 0..LANES {
-            logarithms[lane] = ln::<F>(of_labels[lane] / total.0[lane] + log_epsilon);
+    }
+    of_labels
+}
+
+/// The sum of each row's exponentials: strided partial sums, then a tree.
+#[inline(always)]
+fn totals<V: Vector>(exponentials: &[Lanes], classes: usize) -> OfRows {
+    // Rows that are not there divide by 1, not by 0.
+    let mut totals = [Lanes([1.0; LANES]); BLOCK_PANELS];
+    for (panel, total) in exponentials.chunks_exact(classes).zip(&mut totals) {
+        let mut partials = [V::splat(0.0); PARTIALS];
+        let (fours, rest) = panel.as_chunks::<PARTIALS>();
+        for four in fours {
+            for partial in 0..PARTIALS {
+                partials[partial] = partials[partial].plus(V::load(&four[partial]));
+            }
         }
-        for logarithm in &logarithms[..labels.len()] {
-            loss += -f64::from(*logarithm);
+        for (partial, exponential) in partials.iter_mut().zip(rest) {
+            *partial = partial.plus(V::load(exponential));
         }
+        partials[0].plus(partials[2]).plus(partials[1].plus(partials[3])).store(total);
+    }
+    totals
+}
+
+/// The losses of a block's rows, added in their order.
+#[inline(always)]
+fn losses<V: Vector>(
+    exponentials: &[Lanes],
+    classes: usize,
+    totals: &OfRows,
+    label_logits: &OfRows,
+    target: &Target<'_>,
+) -> f64 {
+    let mut logarithms = *totals;
+    if target.log_epsilon != 0.0 {
+        let panels = exponentials.chunks_exact(classes).zip(target.labels.chunks(LANES));
+        for ((panel, labels), logarithms) in panels.zip(&mut logarithms) {
+            for (lane, label) in labels.iter().enumerate() {
+                let probability = panel[*label as usize].0[lane] / logarithms.0[lane];
+                logarithms.0[lane] = probability + target.log_epsilon;
+            }
+        }
+    }
+    let logarithms = flat(&mut logarithms);
+    for logarithm in logarithms.iter_mut() {
+        *logarithm = ln::<V::Fma>(*logarithm);
+    }
+    let rows = logarithms.iter().zip(label_logits.iter().flat_map(|lanes| &lanes.0)).take(target.labels.len());
+    let mut loss = 0.0;
+    for (logarithm, label_logit) in rows {
+        loss += if target.log_epsilon == 0.0 {
+            f64::from(*logarithm) - f64::from(*label_logit)
+        } else {
+            -f64::from(*logarithm)
+        };
     }
     loss
 }

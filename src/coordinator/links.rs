@@ -1,0 +1,228 @@
+//! The link to one node: its reader's side. Owns updates on their way from the node; turns messages into events. Does
+//! not decide anything.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::Sender;
+
+use super::driver::{Input, Update};
+use crate::config::NodeAddress;
+use crate::digest::Digest;
+use crate::engine::{Attempt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason};
+use crate::model::Network;
+use crate::net::{self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Link, answer_fetch, answer_have};
+use crate::store::Store;
+use crate::wire::message::{self, Error, Pong, TaskState, Trained};
+use crate::wire::object::{self, ObjectKind};
+use crate::wire::{ErrorCode, Message, is_name};
+
+/// What is remembered of a request to a node.
+#[derive(Clone, Debug)]
+pub(super) enum NodeContext {
+    /// A TRAIN.
+    Train {
+        /// The attempt.
+        attempt: Attempt,
+        /// What the update must be shaped like.
+        network: Arc<Network>,
+    },
+    /// A POLL of this attempt.
+    Poll(Attempt),
+    /// A PUT.
+    Put,
+    /// A FETCH.
+    Fetch(Digest),
+}
+
+impl From<Fetching> for NodeContext {
+    fn from(Fetching(digest): Fetching) -> NodeContext {
+        NodeContext::Fetch(digest)
+    }
+}
+
+/// Lives with a greeted node until its link ends.
+pub(super) fn live(
+    node: NodeKey,
+    address: &NodeAddress,
+    greeted: Greeted,
+    store: &Arc<Store>,
+    inputs: &Sender<Input>,
+) {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let features = &greeted.peer.features;
+    let info = NodeInfo {
+        name: features.name.clone().unwrap_or_else(|| name_of(address)),
+        arithmetics: features.arithmetics.clone(),
+        workers: features.workers.unwrap_or(1),
+    };
+    let key = LinkKey(NEXT.fetch_add(1, Ordering::Relaxed));
+    let (link, reader) = match net::open(greeted) {
+        Ok(opened) => opened,
+        Err(error) => return log::warn!("lost node {address}: {error}"),
+    };
+    if inputs.send(Input::NodeLinked { node, key, link, info }).is_err() {
+        return;
+    }
+    let mut handler = NodeLink {
+        key,
+        inputs: inputs.clone(),
+        store: store.clone(),
+        fetcher: Fetcher::new(Arc::new(Store::new(0))),
+        coming: HashMap::new(),
+    };
+    let closed = reader.run(&mut handler);
+    let _ = inputs.send(Input::NodeUnlinked { key, reason: closed.to_string() });
+}
+
+/// What a node that has told no name is called.
+fn name_of(address: &NodeAddress) -> String {
+    let allowed = |c: char| if is_name(c.encode_utf8(&mut [0; 4])) { c } else { '-' };
+    let mut name: String = address.to_string().chars().map(allowed).collect();
+    name.truncate(crate::wire::limits::NAME_BYTES_MAX);
+    name
+}
+
+struct NodeLink {
+    key: LinkKey,
+    inputs: Sender<Input>,
+    store: Arc<Store>,
+    fetcher: Fetcher,
+    /// Results whose updates are on their way.
+    coming: HashMap<Digest, Vec<(Attempt, Arc<Network>, Trained)>>,
+}
+
+impl NodeLink {
+    fn tell(&self, event: Event) {
+        // Only a coordinator that has stopped does not listen.
+        let _ = self.inputs.send(Input::Event(event));
+    }
+
+    fn failed(&self, attempt: Attempt, fault: Fault, reason: String) {
+        self.tell(Event::TaskFailed { link: self.key, attempt, fault, reason });
+    }
+
+    fn trained(&mut self, link: &Link<NodeContext>, attempt: Attempt, network: Arc<Network>, trained: Trained) {
+        if attempt_of(&trained.name) != attempt {
+            let reason = "its result names another task, attempt or token".to_owned();
+            return self.failed(attempt, Fault::Malformed, reason);
+        }
+        let wanted = object::parameters_bytes(&network);
+        if trained.update_bytes != wanted {
+            let reason = format!("its update has {} bytes, and the network's have {wanted}", trained.update_bytes);
+            return self.failed(attempt, Fault::Malformed, reason);
+        }
+        if trained.inline.is_empty() {
+            let digest = trained.update;
+            self.coming.entry(digest).or_default().push((attempt, network, trained));
+            let _ = self.fetcher.want(link, digest, wanted);
+            return;
+        }
+        let got = Digest::of(&trained.inline);
+        if got != trained.update {
+            let reason = format!("its update has digest {}, not {} as it says", got.short(), trained.update.short());
+            return self.failed(attempt, Fault::Malformed, reason);
+        }
+        self.arrived(attempt, &network, &trained, &trained.inline);
+    }
+
+    /// The update's bytes are here, and their digest is right.
+    fn arrived(&self, attempt: Attempt, network: &Network, trained: &Trained, bytes: &[u8]) {
+        match object::decode_parameters(ObjectKind::Update, network, bytes) {
+            Ok(values) => {
+                let update = Update { digest: trained.update, values, train_us: trained.train_us };
+                let _ = self.inputs.send(Input::Trained { link: self.key, attempt, update, loss: trained.loss });
+            }
+            Err(error) => self.failed(attempt, Fault::Malformed, error.to_string()),
+        }
+    }
+
+    fn data(&mut self, digest: Digest, fetched: Result<Fetched, FetchError>) {
+        match fetched {
+            Ok(Fetched::Partly) => {}
+            Ok(Fetched::Whole(digest, bytes)) => {
+                for (attempt, network, trained) in self.coming.remove(&digest).unwrap_or_default() {
+                    self.arrived(attempt, &network, &trained, &bytes);
+                }
+            }
+            Err(error) => {
+                // An update that the node has let go of is its memory's limit; any other failure is its fault.
+                let fault = match &error {
+                    FetchError::Refused(_) => Fault::Retryable,
+                    _ => Fault::Malformed,
+                };
+                for (attempt, ..) in self.coming.remove(&digest).unwrap_or_default() {
+                    self.failed(attempt, fault, format!("its update cannot be had: {error}"));
+                }
+            }
+        }
+    }
+
+    fn train_refused(&self, attempt: Attempt, error: Error) {
+        let fault = match error.code {
+            _ if error.retry => Fault::Retryable,
+            ErrorCode::Cancelled | ErrorCode::Closing | ErrorCode::Busy => Fault::Retryable,
+            _ => Fault::Final,
+        };
+        self.failed(attempt, fault, error.text);
+    }
+}
+
+fn attempt_of(name: &message::TaskName) -> Attempt {
+    Attempt { task: name.task, attempt: name.attempt, token: name.token }
+}
+
+impl Handler<NodeContext> for NodeLink {
+    fn request(&mut self, link: &Link<NodeContext>, request: u32, message: Message<'_>) {
+        match message {
+            Message::Fetch(fetch) => drop(answer_fetch(link, request, fetch, &self.store)),
+            Message::Have(have) => drop(answer_have(link, request, &have, &self.store)),
+            other => {
+                let kind = other.message_type();
+                let text = format!("a coordinator does not answer {kind} of a node");
+                let _ = link.answer(request, &Error::new(ErrorCode::Unexpected, kind as u8, text).into());
+            }
+        }
+    }
+
+    fn answer(&mut self, link: &Link<NodeContext>, context: NodeContext, message: Message<'_>, _last: bool) {
+        match (context, message) {
+            (NodeContext::Train { attempt, network }, Message::Trained(trained)) => {
+                self.trained(link, attempt, network, trained);
+            }
+            (NodeContext::Train { attempt, .. }, Message::Rejected(rejected)) => {
+                let reason = match rejected.reason {
+                    message::RejectReason::LoadProbability => RejectReason::LoadProbability,
+                    message::RejectReason::Busy => RejectReason::Busy,
+                };
+                self.tell(Event::Rejected { link: self.key, attempt, reason });
+            }
+            (NodeContext::Train { attempt, .. }, Message::Error(error)) => self.train_refused(attempt, error),
+            (NodeContext::Fetch(digest), Message::Data(piece)) => {
+                let fetched = self.fetcher.piece(link, digest, &piece);
+                self.data(digest, fetched);
+            }
+            (NodeContext::Fetch(digest), Message::Error(error)) => {
+                let refused = self.fetcher.refused(link, digest, error);
+                self.data(digest, Err(refused));
+            }
+            (NodeContext::Poll(attempt), Message::Polled(polled)) => {
+                let known = polled.state != TaskState::Unknown;
+                let (done, planned) = (polled.batches_done, polled.batches_planned);
+                let _ = self.inputs.send(Input::Polled { link: self.key, attempt, known, done, planned });
+            }
+            _ => {}
+        }
+    }
+
+    fn cancel(&mut self, _: &Link<NodeContext>, _: u32) {}
+
+    fn load(&mut self) -> Pong {
+        Pong::default()
+    }
+
+    fn peer_load(&mut self, pong: Pong) {
+        self.tell(Event::LoadReported { link: self.key, running: pong.running, waiting: pong.waiting });
+    }
+}

@@ -1,0 +1,174 @@
+//! The threads around the engine: the server for clients, the links to nodes, the two pollers, merging and validating.
+//!
+//! Owns sockets' handles, objects and sums on the engine's behalf. Does not know policy: it tells the engine what has
+//! happened and does what the engine orders.
+//!
+//! | module | its threads |
+//! |---|---|
+//! | `driver` | one that owns the engine, the jobs' data and the handles of all links |
+//! | `server` | a reader and a writer for each client |
+//! | `links` | a reader and a writer for each node |
+//! | `pollers` | the inactive poller, which dials nodes that are down; the completion poller, which asks running tasks |
+//! | `workers` | one that merges, one that validates |
+
+mod driver;
+mod jobs;
+mod links;
+mod pollers;
+mod server;
+mod status;
+mod workers;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+
+use crate::config::{Name, NodeAddress};
+use crate::digest::Digest;
+use crate::engine::{self, Policy};
+use crate::model::Kernel;
+use crate::net::{self, Caps, Identity, ListenError, Listener, Server, SocketAddr};
+use crate::store::Store;
+use crate::wire::Role;
+use crate::wire::message::Features;
+
+use driver::{Driver, Input};
+
+/// What the coordinator is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen for clients; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// How tasks are handed out.
+    pub policy: Policy,
+    /// The nodes that there may be.
+    pub nodes: Vec<NodeAddress>,
+    /// How long each revival waits for a node.
+    pub revival_waits: Vec<Duration>,
+    /// Bytes of jobs' data kept.
+    pub store_bytes: u64,
+    /// Machine code for validation.
+    pub kernel: Kernel,
+    /// The cluster that it belongs to.
+    pub cluster: Option<Name>,
+}
+
+impl Settings {
+    /// The settings of a coordinator at this address with these nodes.
+    pub fn new(listen: SocketAddr, policy: Policy, nodes: Vec<NodeAddress>) -> Settings {
+        Settings {
+            listen,
+            policy,
+            nodes,
+            revival_waits: engine::Settings::new(policy).revival_waits,
+            store_bytes: 1 << 30,
+            kernel: Kernel::best(),
+            cluster: None,
+        }
+    }
+}
+
+/// Why a coordinator does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// It cannot listen.
+    Listen(ListenError),
+    /// The system gives no thread.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "no thread could be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running coordinator; it stops when dropped.
+pub struct Coordinator {
+    server: Server,
+    inputs: Sender<Input>,
+    /// Dropping it ends the pollers.
+    stop_pollers: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Events that may wait for the engine.
+const INPUTS_MAX: usize = 8_192;
+
+impl Coordinator {
+    /// Listens for clients, and begins to dial the nodes.
+    pub fn start(settings: &Settings) -> Result<Coordinator, StartError> {
+        let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
+        Self::start_threads(settings, listener).map_err(StartError::Thread)
+    }
+
+    fn start_threads(settings: &Settings, listener: Listener) -> io::Result<Coordinator> {
+        let identity = identity(settings, listener.address().port());
+        let store = Arc::new(Store::new(settings.store_bytes));
+        let (inputs, events) = bounded(INPUTS_MAX);
+        let (stop_pollers, stopped) = bounded(0);
+        let mut threads = Vec::new();
+        let (merging, merger) = workers::start_merging(inputs.clone())?;
+        let (validating, validator) = workers::start_validating(settings.kernel, inputs.clone())?;
+        threads.extend([merger, validator]);
+        let dialling = pollers::Dialling {
+            identity: identity.clone(),
+            store: store.clone(),
+            inputs: inputs.clone(),
+        };
+        let (poller, inactive) = pollers::start_inactive(settings.nodes.clone(), dialling, stopped.clone())?;
+        threads.push(inactive);
+        threads.push(pollers::start_completion(inputs.clone(), stopped)?);
+        let driver = Driver::new(settings, store.clone(), merging, validating, poller);
+        threads.push(Builder::new().name("engine".to_owned()).spawn(move || driver.run(&events))?);
+        let service = server::Clients::new(identity, store, inputs.clone());
+        let server = net::serve(listener, Caps::default(), Arc::new(service))?;
+        Ok(Coordinator { server, inputs, stop_pollers: Some(stop_pollers), threads })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Says goodbye to everyone and ends its threads. Jobs that are not done are lost.
+    pub fn stop(&mut self) {
+        self.server.stop();
+        self.stop_pollers = None;
+        let _ = self.inputs.send(Input::Stop);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn identity(settings: &Settings, port: u16) -> Identity {
+    let machine = std::fs::read("/etc/machine-id").unwrap_or_else(|_| net::random_u128().to_le_bytes().to_vec());
+    let digest = Digest::of_parts(&[b"gradwire coordinator", &machine, &port.to_le_bytes()]);
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest.0[..16]);
+    Identity {
+        role: Role::Coordinator,
+        id,
+        features: Features {
+            cluster: settings.cluster.as_ref().map(|name| name.as_str().to_owned()),
+            software: Some(concat!("gradwire ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ..Features::default()
+        },
+    }
+}

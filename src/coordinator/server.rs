@@ -1,0 +1,167 @@
+//! The server for clients: their readers' side. Owns objects on their way from a client; turns messages into inputs.
+//! Does not know jobs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::driver::Input;
+use crate::digest::Digest;
+use crate::net::{
+    self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Identity, Link, Peer, Service, answer_fetch,
+    answer_have,
+};
+use crate::store::Store;
+use crate::wire::message::{Error, Pong};
+use crate::wire::{ErrorCode, Message, MessageType, Role};
+
+/// What is remembered of a request to a client: only its objects are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientContext(Digest);
+
+impl From<Fetching> for ClientContext {
+    fn from(Fetching(digest): Fetching) -> ClientContext {
+        ClientContext(digest)
+    }
+}
+
+/// One client's connection, never used again after it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ClientKey(pub(super) u64);
+
+/// What other threads hold of a client.
+#[derive(Clone)]
+pub(super) struct Client {
+    pub(super) key: ClientKey,
+    pub(super) link: Link<ClientContext>,
+    fetcher: Arc<Mutex<Fetcher>>,
+}
+
+impl Client {
+    /// Asks the client for an object of exactly or at most so many bytes.
+    pub(super) fn want(&self, digest: Digest, bytes_max: u64) {
+        // A client that has gone is reported by its reader.
+        let _ = self.fetcher().want(&self.link, digest, bytes_max);
+    }
+
+    fn fetcher(&self) -> MutexGuard<'_, Fetcher> {
+        self.fetcher.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// The service behind the coordinator's port.
+pub(super) struct Clients {
+    identity: Identity,
+    store: Arc<Store>,
+    inputs: Sender<Input>,
+    next: AtomicU64,
+}
+
+impl Clients {
+    pub(super) fn new(identity: Identity, store: Arc<Store>, inputs: Sender<Input>) -> Clients {
+        Clients { identity, store, inputs, next: AtomicU64::new(1) }
+    }
+}
+
+impl Service for Clients {
+    fn identity(&self) -> Identity {
+        self.identity.clone()
+    }
+
+    fn admit(&self, peer: &Peer) -> Result<(), Error> {
+        match peer.role {
+            Role::Client => Ok(()),
+            role => Err(Error::new(
+                ErrorCode::Unexpected,
+                MessageType::Hello as u8,
+                format!("this coordinator dials its nodes itself and serves clients: a {role} is neither"),
+            )),
+        }
+    }
+
+    fn connection(&self, greeted: Greeted) {
+        let address = greeted.peer.address;
+        let (link, reader) = match net::open(greeted) {
+            Ok(opened) => opened,
+            Err(error) => return log::warn!("lost the client at {address}: {error}"),
+        };
+        let key = ClientKey(self.next.fetch_add(1, Ordering::Relaxed));
+        let fetcher = Arc::new(Mutex::new(Fetcher::new(self.store.clone())));
+        let client = Client { key, link, fetcher };
+        log::debug!("client {address} is here");
+        if self.inputs.send(Input::ClientHere { client: client.clone() }).is_err() {
+            return;
+        }
+        let mut handler = ClientLink { client: client.clone(), store: self.store.clone(), inputs: self.inputs.clone() };
+        let closed = reader.run(&mut handler);
+        client.fetcher().suspend();
+        log::debug!("client {address} is gone: {closed}");
+        let _ = self.inputs.send(Input::ClientGone { client: key });
+    }
+
+    fn status(&self) -> String {
+        let (reply, answer) = bounded(1);
+        if self.inputs.send(Input::Status(reply)).is_err() {
+            return "stopping\n".to_owned();
+        }
+        answer.recv_timeout(Duration::from_secs(5)).unwrap_or_else(|_| "busy\n".to_owned())
+    }
+}
+
+struct ClientLink {
+    client: Client,
+    store: Arc<Store>,
+    inputs: Sender<Input>,
+}
+
+impl Handler<ClientContext> for ClientLink {
+    fn request(&mut self, link: &Link<ClientContext>, request: u32, message: Message<'_>) {
+        match message {
+            Message::Submit(submit) => {
+                let client = self.client.clone();
+                let _ = self.inputs.send(Input::Submit { client, request, submit: Box::new(submit) });
+            }
+            Message::Fetch(fetch) => drop(answer_fetch(link, request, fetch, &self.store)),
+            Message::Have(have) => drop(answer_have(link, request, &have, &self.store)),
+            other => {
+                let kind = other.message_type();
+                let text = format!("a coordinator does not answer {kind} of a client");
+                let _ = link.answer(request, &Error::new(ErrorCode::Unexpected, kind as u8, text).into());
+            }
+        }
+    }
+
+    fn answer(&mut self, link: &Link<ClientContext>, context: ClientContext, message: Message<'_>, _last: bool) {
+        let ClientContext(digest) = context;
+        let fetched = match message {
+            Message::Data(piece) => self.client.fetcher().piece(link, digest, &piece),
+            Message::Error(error) => Err(self.client.fetcher().refused(link, digest, error)),
+            _ => return,
+        };
+        let input = match fetched {
+            Ok(Fetched::Partly) => return,
+            Ok(Fetched::Whole(digest, bytes)) => {
+                self.store.insert(digest, bytes);
+                Input::ObjectArrived { digest }
+            }
+            Err(error) => Input::ObjectMissing { digest, reason: sentence(&error) },
+        };
+        let _ = self.inputs.send(input);
+    }
+
+    fn cancel(&mut self, _: &Link<ClientContext>, request: u32) {
+        let _ = self.inputs.send(Input::CancelSubmit { client: self.client.key, request });
+    }
+
+    fn load(&mut self) -> Pong {
+        Pong::default()
+    }
+
+    fn peer_load(&mut self, _: Pong) {}
+}
+
+fn sentence(error: &FetchError) -> String {
+    format!("the client's object cannot be had: {error}")
+}
