@@ -1,0 +1,100 @@
+//! What the three programs share on the command line: the log's form, Ctrl-C, exit codes, output that survives a closed
+//! pipe. Does not know what the programs do.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write as _};
+use std::process::ExitCode;
+use std::thread::Builder;
+
+use crossbeam_channel::{Receiver, bounded};
+use log::LevelFilter;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// How a program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is well.
+    Success = 0,
+    /// The job failed.
+    JobFailed = 1,
+    /// The command line, a file or the data is wrong. clap uses the same.
+    Usage = 2,
+    /// The other program cannot be reached, refused, or went away.
+    Connection = 3,
+    /// The result could not be written.
+    Output = 4,
+    /// Ended from the keyboard.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// A mistake that ends a program: a sentence, and an exit code by its kind.
+#[derive(Debug)]
+pub struct Failure {
+    /// How the program ends.
+    pub exit: Exit,
+    /// The sentence.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure with this sentence.
+    pub fn new(exit: Exit, text: impl fmt::Display) -> Failure {
+        Failure { exit, text: text.to_string() }
+    }
+}
+
+/// Says on stderr why a program ends, and gives its exit code.
+pub fn exit(program: &str, result: Result<Exit, Failure>) -> ExitCode {
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            // A closed stderr leaves nobody to tell.
+            let _ = writeln!(io::stderr(), "{program}: {}", failure.text);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Sends the log to stderr, a plain line each. `RUST_LOG` overrides the level.
+pub fn start_log(program: &'static str, level: LevelFilter) {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level).parse_default_env();
+    builder.format(move |out, record| match record.level() {
+        log::Level::Info => writeln!(out, "{program}: {}", record.args()),
+        level => writeln!(out, "{program}: {}: {}", level.as_str().to_lowercase(), record.args()),
+    });
+    builder.init();
+}
+
+/// A message for each SIGINT or SIGTERM.
+pub fn interrupts() -> Result<Receiver<()>, Failure> {
+    let failed = |error: io::Error| Failure::new(Exit::Usage, format!("signals cannot be caught: {error}"));
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let (sender, receiver) = bounded(4);
+    let forward = move || {
+        for _ in signals.forever() {
+            let _ = sender.try_send(());
+        }
+    };
+    // It ends with the program.
+    Builder::new().name("signals".to_owned()).stack_size(64 << 10).spawn(forward).map_err(failed)?;
+    Ok(receiver)
+}
+
+/// Writes a line to stdout. Says whether somebody still reads: a closed pipe is no failure.
+pub fn print(line: &str) -> Result<bool, Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(Exit::Output, format!("the result cannot be written: {error}"))),
+    }
+}

@@ -1,0 +1,51 @@
+//! The whole house in one process: a coordinator and some nodes on free loopback ports, over real TCP. Owns their start
+//! and their end.
+
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use super::{Options, Plan, Target};
+use crate::cli::{Exit, Failure};
+use crate::compute::{self, Node};
+use crate::config::NodeAddress;
+use crate::coordinator::{self, Coordinator};
+use crate::engine::Policy;
+use crate::model::Kernel;
+use crate::net::{IpAddr, SocketAddr};
+
+/// Nodes in one process, at most.
+pub const NODES_MAX: u32 = 64;
+
+/// What the house is like.
+#[derive(Clone, Copy, Debug)]
+pub struct House {
+    /// Nodes, 1 to [`NODES_MAX`].
+    pub nodes: u32,
+    /// How tasks are handed out.
+    pub policy: Policy,
+    /// Machine code for the arithmetic.
+    pub kernel: Kernel,
+}
+
+/// Trains a job in a house of its own.
+pub fn train(house: House, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
+    let plan = Plan::new(options)?;
+    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Connection, error);
+    let free: SocketAddr = (IpAddr::from([127, 0, 0, 1]), 0).into();
+    let mut nodes = Vec::new();
+    for number in 1..=house.nodes {
+        let mut settings = compute::Settings::new(free);
+        settings.kernel = house.kernel;
+        settings.name = format!("node-{number}").parse().ok();
+        nodes.push(Node::start(&settings).map_err(|error| failed(&error))?);
+    }
+    let address = |node: &Node| NodeAddress { host: node.address().ip().to_string(), port: node.address().port() };
+    let mut settings = coordinator::Settings::new(free, house.policy, nodes.iter().map(address).collect());
+    settings.kernel = house.kernel;
+    let coordinator = Coordinator::start(&settings).map_err(|error| failed(&error))?;
+    // They are in this process: that they do not come is no case, but waiting for ever would be worse.
+    coordinator.await_active(nodes.len(), Duration::from_secs(10));
+    let target = Target { host: free.ip().to_string(), port: coordinator.address().port() };
+    super::run(&target, options, &plan, interrupts, || "stopped, and the job with it".to_owned())
+}

@@ -1,0 +1,208 @@
+//! What is printed: results to stdout, talk to stderr. Owns the table, the quiet form and the JSON lines; does not know
+//! where anything comes from.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::session::JobFailure;
+use super::{Output, Plan, Target};
+use crate::cli::{self, Failure};
+use crate::job::JobId;
+use crate::wire::message::{Accepted, Done, JobState, Notice, NoticeKind, Round};
+
+/// Nodes listed in the table, at most.
+const NODES_SHOWN_MAX: usize = 12;
+
+/// Prints a job as it goes on.
+pub(super) struct Renderer {
+    output: Output,
+    job: JobId,
+    summary: [String; 2],
+    has_head: bool,
+}
+
+impl Renderer {
+    pub(super) fn new(output: Output, plan: &Plan) -> Renderer {
+        Renderer { output, job: plan.job, summary: plan.summary(), has_head: false }
+    }
+
+    /// A sentence for the person at the terminal.
+    pub(super) fn say(&self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "client: {text}");
+    }
+
+    pub(super) fn submitted(&self, target: &Target) -> Result<(), Failure> {
+        if self.output == Output::Table {
+            self.summary.iter().for_each(|line| self.say(line));
+            self.say(&format!("job {} at {}:{}", self.job, target.host, target.port));
+        }
+        Ok(())
+    }
+
+    pub(super) fn accepted(&self, accepted: &Accepted) -> Result<(), Failure> {
+        match (self.output, accepted.state) {
+            (Output::Json, state) => {
+                let state = match state {
+                    JobState::Queued => "queued",
+                    JobState::Running => "running",
+                    JobState::Ended => "ended",
+                };
+                let (job, attached) = (self.job.to_string(), accepted.attached);
+                let position = accepted.queue_position;
+                print_json(&json!({
+                    "event": "accepted", "job": job, "state": state, "attached": attached, "queue_position": position,
+                }))?;
+            }
+            (_, JobState::Queued) if accepted.queue_position > 0 => {
+                self.say(&format!("the job waits, {} before it", accepted.queue_position));
+            }
+            (_, state) if accepted.attached => {
+                let where_it_is = match state {
+                    JobState::Queued => "it waits".to_owned(),
+                    JobState::Running => format!("{} rounds are done", accepted.rounds_done),
+                    JobState::Ended => "it has ended".to_owned(),
+                };
+                self.say(&format!("attached to the job; {where_it_is}"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Says whether somebody still reads.
+    pub(super) fn round(&mut self, round: &Round) -> Result<bool, Failure> {
+        let error = rate(round.errors, round.rows);
+        match self.output {
+            Output::Quiet => Ok(true),
+            Output::Json => print_json(&json!({
+                "event": "round",
+                "round": round.round,
+                "rounds": round.rounds,
+                "loss": round.loss,
+                "validation_error": error,
+                "validation_accuracy": 1.0 - error,
+                "nodes": round.nodes,
+                "tasks": {"merged": round.merged, "skipped": round.skipped},
+                "seconds": seconds(round.round_us),
+            })),
+            Output::Table => {
+                if !std::mem::replace(&mut self.has_head, true) {
+                    cli::print(&format!(
+                        "{:>9}  {:>9}  {:>9}  {:>5}  {:>8}",
+                        "round", "loss", "accuracy", "nodes", "seconds"
+                    ))?;
+                }
+                let skipped = if round.skipped > 0 { format!("  {} skipped", round.skipped) } else { String::new() };
+                cli::print(&format!(
+                    "{:>9}  {:>9.5}  {:>7.2} %  {:>5}  {:>8.3}{skipped}",
+                    format!("{}/{}", round.round, round.rounds),
+                    round.loss,
+                    100.0 * (1.0 - error),
+                    round.nodes,
+                    seconds(round.round_us)
+                ))
+            }
+        }
+    }
+
+    pub(super) fn notice(&self, notice: &Notice) -> Result<(), Failure> {
+        if self.output != Output::Json {
+            self.say(&notice.text);
+            return Ok(());
+        }
+        let kind = match notice.kind {
+            NoticeKind::Other => "other",
+            NoticeKind::Membership => "membership",
+            NoticeKind::Revival => "revival",
+            NoticeKind::Skipped => "skipped",
+            NoticeKind::Alarm => "alarm",
+        };
+        print_json(&json!({"event": "notice", "kind": kind, "text": notice.text})).map(drop)
+    }
+
+    pub(super) fn done(&self, done: &Done, saved: Option<PathBuf>) -> Result<(), Failure> {
+        let error = rate(done.errors, done.rows);
+        let saved = saved.map(|path| path.display().to_string());
+        if self.output == Output::Json {
+            let node = |node: &crate::wire::message::NodeTasks| json!({"node": node.node, "tasks": node.tasks});
+            let nodes: Vec<Value> = done.nodes.iter().map(node).collect();
+            return print_json(&json!({
+                "event": "done",
+                "job": self.job.to_string(),
+                "validation_error": error,
+                "validation_accuracy": 1.0 - error,
+                "validation_rows": done.rows,
+                "loss": done.loss,
+                "fingerprint": done.fingerprint.to_string(),
+                "reproducible": done.reproducible,
+                "tasks": {"merged": done.merged, "skipped": done.skipped},
+                "nodes": nodes,
+                "revivals": done.revivals,
+                "seconds": seconds(done.elapsed_us),
+                "time": {
+                    "waiting_for_results": seconds(done.waiting_us),
+                    "merging": seconds(done.merging_us),
+                    "validating": seconds(done.validating_us),
+                    "training_on_all_nodes": seconds(done.training_us),
+                },
+                "out": saved,
+            }))
+            .map(drop);
+        }
+        let mut lines = vec![
+            format!("accuracy     {:.2} % of {} validation rows (error {error:.4})", 100.0 * (1.0 - error), done.rows),
+            format!("fingerprint  {}", done.fingerprint),
+        ];
+        if !done.reproducible {
+            lines.push("reproducible no: tasks were skipped, or nodes of another arithmetic helped".to_owned());
+        }
+        if self.output == Output::Table {
+            let skipped = if done.skipped > 0 { format!(", {} skipped", done.skipped) } else { String::new() };
+            lines.push(format!("tasks        {} merged{skipped}: {}", done.merged, shares(done)));
+            lines.push(format!(
+                "time         {:.3} s: {:.3} s waiting for results, {:.3} s merging; beside that {:.3} s validating",
+                seconds(done.elapsed_us),
+                seconds(done.waiting_us),
+                seconds(done.merging_us),
+                seconds(done.validating_us)
+            ));
+            lines.push(format!("training     {:.3} s on all nodes together", seconds(done.training_us)));
+        }
+        if let Some(saved) = saved {
+            lines.push(format!("model        {saved}"));
+        }
+        cli::print(&lines.join("\n")).map(drop)
+    }
+
+    pub(super) fn failed(&self, failure: &JobFailure) -> Result<(), Failure> {
+        if self.output == Output::Json {
+            let code = failure.code.map(|code| code.name());
+            print_json(&json!({"event": "failed", "job": self.job.to_string(), "code": code, "text": failure.text}))?;
+        }
+        Ok(())
+    }
+}
+
+fn print_json(value: &Value) -> Result<bool, Failure> {
+    cli::print(&value.to_string())
+}
+
+fn rate(errors: u64, rows: u64) -> f64 {
+    errors as f64 / rows.max(1) as f64
+}
+
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+/// `node-1 40, node-2 40, ... and 3 more`
+fn shares(done: &Done) -> String {
+    let mut shares: Vec<String> =
+        done.nodes.iter().take(NODES_SHOWN_MAX).map(|node| format!("{} {}", node.node, node.tasks)).collect();
+    if done.nodes.len() > NODES_SHOWN_MAX {
+        shares.push(format!("and {} more", done.nodes.len() - NODES_SHOWN_MAX));
+    }
+    shares.join(", ")
+}

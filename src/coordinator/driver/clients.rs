@@ -1,0 +1,182 @@
+//! What the driver does with clients and their jobs: submissions, data, merging and validating, reports. Decides nothing.
+
+use std::sync::Arc;
+
+use super::{Driver, Submission};
+use crate::coordinator::jobs::Watcher;
+use crate::coordinator::server::{Client, ClientKey};
+use crate::coordinator::workers::{Merging, Validating};
+use crate::digest::Digest;
+use crate::engine::{Admission, Event, JobEvent, JobState, Notice};
+use crate::job::JobId;
+use crate::wire::message::{self, Accepted, Error, NoticeKind, Submit};
+use crate::wire::{ErrorCode, Message, MessageType, specification};
+
+impl Driver {
+    pub(super) fn submit(&mut self, client: Client, request: u32, submit: Submit) {
+        let Submit { job, specification } = submit;
+        if let Err(refusal) = self.jobs.check(job, &specification) {
+            let _ = client.link.answer(request, &refusal.error().into());
+            return;
+        }
+        let semantic = specification::semantic_digest(&specification);
+        let specification = Arc::new(specification);
+        let watcher = Watcher { client, request };
+        self.submitting = Some(Submission { watcher, specification: specification.clone(), semantic });
+        self.tell(Event::Submitted { job, specification, semantic });
+    }
+
+    pub(super) fn admit(&mut self, id: JobId, admission: &Admission) {
+        let Some(Submission { watcher, specification, semantic }) = self.submitting.take() else { return };
+        let refuse = |code, text: String| Error::new(code, MessageType::Submit as u8, text);
+        let (accepted, ended) = match admission {
+            Admission::Admitted { position } => {
+                log::info!("job {id} is queued, {position} before it");
+                self.jobs.insert(id, specification, semantic);
+                (accepted(message::JobState::Queued, false, *position, 0), false)
+            }
+            Admission::Attached { state } => {
+                let rounds_done = self.jobs.get(id).map_or(0, |job| job.rounds_done);
+                match state {
+                    JobState::Collecting { position } | JobState::Queued { position } => {
+                        (accepted(message::JobState::Queued, true, *position, 0), false)
+                    }
+                    JobState::Running { .. } => (accepted(message::JobState::Running, true, 0, rounds_done), false),
+                    JobState::Finished(_) => (accepted(message::JobState::Ended, true, 0, rounds_done), true),
+                }
+            }
+            Admission::Conflict => {
+                let text = format!("a job {id} exists with another specification: take another id");
+                let _ = watcher.client.link.answer(watcher.request, &refuse(ErrorCode::Conflict, text).into());
+                return;
+            }
+            Admission::Busy { queued_max } => {
+                let text = format!("{queued_max} jobs are queued already: try again later");
+                let error = refuse(ErrorCode::Busy, text).retryable();
+                let _ = watcher.client.link.answer(watcher.request, &error.into());
+                return;
+            }
+        };
+        let _ = watcher.client.link.answer_more(watcher.request, &accepted.into());
+        if ended {
+            let gone = || refuse(ErrorCode::Internal, "how the job ended is no longer known".to_owned()).into();
+            let answer = self.jobs.final_answer(id).cloned().unwrap_or_else(gone);
+            let _ = watcher.client.link.answer(watcher.request, &answer);
+            return;
+        }
+        if let Some(job) = self.jobs.get(id) {
+            job.watchers.push(watcher);
+        }
+    }
+
+    pub(super) fn collect(&mut self, job: JobId) {
+        self.jobs.collect(job);
+        if self.jobs.is_complete(job) {
+            self.data_complete(job);
+        }
+    }
+
+    /// All objects of a job are here: checks them, and tells the engine.
+    pub(super) fn data_complete(&mut self, job: JobId) {
+        let checked = self.jobs.open_data(job);
+        self.tell(match checked {
+            Ok(()) => Event::DataReady { job },
+            Err(reason) => Event::DataMissing { job, reason },
+        });
+    }
+
+    pub(super) fn object_missing(&mut self, digest: &Digest, reason: &str) {
+        for job in self.jobs.missing(digest) {
+            self.tell(Event::DataMissing { job, reason: reason.to_owned() });
+        }
+    }
+
+    pub(super) fn client_gone(&mut self, client: ClientKey) {
+        self.clients.remove(&client);
+        for job in self.jobs.client_gone(client) {
+            let reason = "the client went away before it had sent it".to_owned();
+            self.tell(Event::DataMissing { job, reason });
+        }
+    }
+
+    pub(super) fn prepare(&mut self, id: JobId) {
+        let initial = self.jobs.initial(id);
+        if let Some(job) = self.jobs.get(id) {
+            let specification = job.specification.clone();
+            self.merge(Merging::Prepare { job: id, specification, initial });
+        }
+    }
+
+    pub(super) fn merge(&self, order: Merging) {
+        // The thread lives as long as the channel, and catches its panics.
+        let _ = self.merging.send(order);
+    }
+
+    pub(super) fn validate(&mut self, id: JobId, step: u64) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let (Some(rows), Some(base)) = (job.validation.clone(), &job.base) else { return };
+        let weights = base.values.clone();
+        let order = Validating { job: id, step, specification: job.specification.clone(), weights, rows };
+        let _ = self.validating.send(order);
+    }
+
+    pub(super) fn report(&mut self, id: JobId, event: JobEvent) {
+        let message: Message<'static> = match event {
+            JobEvent::Queued { position } => {
+                notice(NoticeKind::Other, format!("the job waits, {position} before it")).into()
+            }
+            JobEvent::Started => {
+                log::info!("job {id} starts");
+                return;
+            }
+            JobEvent::RoundDone(done) => {
+                let Some(job) = self.jobs.get(id) else { return };
+                job.rounds_done = done.step as u32 + 1;
+                let round = job.round(&done);
+                log::debug!("job {id}: round {} of {} is done", round.round, round.rounds);
+                round.into()
+            }
+            JobEvent::Notice(text) => {
+                log::info!("job {id}: {text}");
+                notice(kind_of(&text), text.to_string()).into()
+            }
+            JobEvent::Finished(outcome) => return self.finished(id, &outcome),
+        };
+        let Some(job) = self.jobs.get(id) else { return };
+        for watcher in &job.watchers {
+            // A client that has gone is reported by its reader.
+            let _ = watcher.client.link.answer_more(watcher.request, &message);
+        }
+    }
+
+    fn finished(&mut self, id: JobId, outcome: &crate::engine::Outcome) {
+        let answer = self.jobs.end(id, outcome);
+        match &answer {
+            Message::Done(done) => log::info!("job {id} is done: fingerprint {}", done.fingerprint),
+            Message::Error(error) => log::warn!("job {id} has ended: {}", error.text),
+            _ => {}
+        }
+        let watchers = self.jobs.get(id).map(|job| std::mem::take(&mut job.watchers)).unwrap_or_default();
+        for watcher in watchers {
+            let _ = watcher.client.link.answer(watcher.request, &answer);
+        }
+    }
+}
+
+fn notice(kind: NoticeKind, text: String) -> message::Notice {
+    message::Notice { kind, text }
+}
+
+fn kind_of(notice: &Notice) -> NoticeKind {
+    match notice {
+        Notice::NodeLost { .. } | Notice::NodeJoined { .. } => NoticeKind::Membership,
+        Notice::NoNodes | Notice::NoneEligible { .. } | Notice::Revival { .. } => NoticeKind::Revival,
+        Notice::TaskSkipped { .. } => NoticeKind::Skipped,
+        Notice::Quarantined { .. } | Notice::DigestMismatch { .. } | Notice::UpdateRefused { .. } => NoticeKind::Alarm,
+        Notice::Speculating { .. } => NoticeKind::Other,
+    }
+}
+
+fn accepted(state: message::JobState, attached: bool, queue_position: u32, rounds_done: u32) -> Accepted {
+    Accepted { state, attached, queue_position, rounds_done }
+}

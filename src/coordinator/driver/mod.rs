@@ -1,0 +1,301 @@
+//! The thread that owns the engine: it tells the engine what has happened and does what the engine orders. Owns the
+//! handles of all links and the updates that have arrived; does not decide anything.
+//!
+//! This file has the loop and who does what; `nodes` and `clients` have the doing.
+
+mod clients;
+mod nodes;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::Settings;
+use super::jobs::{Jobs, Watcher};
+use super::links::NodeContext;
+use super::pollers::Command;
+use super::server::{Client, ClientKey};
+use super::status;
+use super::workers::{Merging, Validating, Weights};
+use crate::config::NodeAddress;
+use crate::digest::Digest;
+use crate::engine::{self, Action, Attempt, Engine, Event, Fault, LinkKey, NodeInfo, NodeKey, Time};
+use crate::job::{JobId, Specification, TaskId};
+use crate::net::{self, Link};
+use crate::store::Store;
+use crate::wire::message::Submit;
+
+/// What happens to the coordinator.
+pub(super) enum Input {
+    /// Something that the engine is told as it is.
+    Event(Event),
+    /// A dial has failed.
+    DialFailed { node: NodeKey, reason: String },
+    /// A node is linked.
+    NodeLinked { node: NodeKey, key: LinkKey, link: Link<NodeContext>, info: NodeInfo },
+    /// A node's link has ended.
+    NodeUnlinked { key: LinkKey, reason: String },
+    /// A node has trained a task; the update's digest and shape are right.
+    Trained { link: LinkKey, attempt: Attempt, update: Update, loss: f64 },
+    /// A node has said how far a task is.
+    Polled { link: LinkKey, attempt: Attempt, known: bool, done: u64, planned: u64 },
+    /// A client is connected.
+    ClientHere { client: Client },
+    /// A client's connection has ended.
+    ClientGone { client: ClientKey },
+    /// A client submits a job.
+    Submit { client: Client, request: u32, submit: Box<Submit> },
+    /// A client no longer wants its job.
+    CancelSubmit { client: ClientKey, request: u32 },
+    /// A client's object is in the store.
+    ObjectArrived { digest: Digest },
+    /// A client's object cannot be had.
+    ObjectMissing { digest: Digest, reason: String },
+    /// The weights of step 0 exist.
+    Prepared { job: JobId, weights: Weights },
+    /// A round's weights exist.
+    Merged { job: JobId, step: u64, weights: Weights },
+    /// The completion poller's beat.
+    Sweep,
+    /// Somebody asks on the console.
+    Status(Sender<String>),
+    /// Somebody waits until so many nodes are active.
+    AwaitActive { count: usize, reply: Sender<()> },
+    /// The program ends.
+    Stop,
+}
+
+/// An update that has arrived.
+pub(super) struct Update {
+    pub(super) digest: Digest,
+    pub(super) values: Vec<f32>,
+    pub(super) train_us: u64,
+}
+
+/// A linked node.
+struct NodeLink {
+    link: Link<NodeContext>,
+    node: NodeKey,
+    /// The last weights that were put there.
+    pushed: Option<Digest>,
+    /// Attempts that are out, when they were dispatched or last asked about, and their request.
+    out: HashMap<Attempt, Out>,
+}
+
+/// An attempt that is out.
+struct Out {
+    request: u32,
+    asked: Time,
+}
+
+/// The thread's state.
+pub(super) struct Driver {
+    engine: Engine,
+    policy: engine::Policy,
+    nodes: Vec<NodeAddress>,
+    jobs: Jobs,
+    links: HashMap<LinkKey, NodeLink>,
+    clients: HashMap<ClientKey, Client>,
+    /// Updates that the engine has been told of and has not ordered anything for.
+    arrived: HashMap<(LinkKey, Attempt), Update>,
+    /// Nodes whose first dial has failed, and which have been told of.
+    inactive_told: Vec<bool>,
+    /// Who waits for so many nodes to be active.
+    awaiting: Vec<(usize, Sender<()>)>,
+    /// The submission that the engine is being asked about.
+    submitting: Option<Submission>,
+    merging: Sender<Merging>,
+    validating: Sender<Validating>,
+    poller: Sender<Command>,
+    /// What the engine is to be told once it has handled the event before.
+    pending: VecDeque<Event>,
+    handling: bool,
+}
+
+/// A submission that the engine has not answered.
+struct Submission {
+    watcher: Watcher,
+    specification: Arc<Specification>,
+    semantic: Digest,
+}
+
+impl Driver {
+    pub(super) fn new(
+        settings: &Settings,
+        store: Arc<Store>,
+        merging: Sender<Merging>,
+        validating: Sender<Validating>,
+        poller: Sender<Command>,
+    ) -> Driver {
+        let mut engine_settings = engine::Settings::new(settings.policy);
+        engine_settings.revival_waits.clone_from(&settings.revival_waits);
+        Driver {
+            engine: Engine::new(engine_settings, net::random_u64()),
+            policy: settings.policy,
+            nodes: settings.nodes.clone(),
+            jobs: Jobs::new(store, settings.store_bytes),
+            awaiting: Vec::new(),
+            links: HashMap::new(),
+            clients: HashMap::new(),
+            arrived: HashMap::new(),
+            inactive_told: vec![false; settings.nodes.len()],
+            submitting: None,
+            merging,
+            validating,
+            poller,
+            pending: VecDeque::new(),
+            handling: false,
+        }
+    }
+
+    pub(super) fn run(mut self, inputs: &Receiver<Input>) {
+        for (index, node) in self.nodes.clone().iter().enumerate() {
+            self.tell(Event::NodeListed { node: NodeKey(index as u32), address: node.to_string() });
+        }
+        loop {
+            let wait = match self.engine.next_deadline() {
+                Some(deadline) => Duration::from_micros(deadline.since_us(now())),
+                None => Duration::from_secs(3_600),
+            };
+            match inputs.recv_timeout(wait) {
+                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(input) => self.take(input),
+                Err(RecvTimeoutError::Timeout) => self.tell(Event::Tick),
+            }
+        }
+        for node in self.links.values() {
+            node.link.close("the coordinator is stopping");
+        }
+        for client in self.clients.values() {
+            client.link.close("the coordinator is stopping");
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Event(event) => {
+                if let Event::TaskFailed { link, attempt, .. } | Event::Rejected { link, attempt, .. } = &event {
+                    self.no_longer_out(*link, *attempt);
+                }
+                self.tell(event);
+            }
+            Input::DialFailed { node, reason } => self.dial_failed(node, &reason),
+            Input::NodeLinked { node, key, link, info } => self.node_linked(node, key, link, info),
+            Input::NodeUnlinked { key, reason } => self.node_unlinked(key, reason),
+            Input::Trained { link, attempt, update, loss } => {
+                self.no_longer_out(link, attempt);
+                let digest = update.digest;
+                self.arrived.insert((link, attempt), update);
+                self.tell(Event::Trained { link, attempt, update: digest, loss });
+                // Whatever the engine made of it has taken it out; what is left belongs to nothing.
+                self.arrived.remove(&(link, attempt));
+            }
+            Input::Polled { link, attempt, known, done, planned } => {
+                log::debug!("task {:?}: {done} of {planned} batches", attempt.task);
+                let is_out = self.links.get(&link).is_some_and(|node| node.out.contains_key(&attempt));
+                if !known && is_out {
+                    self.no_longer_out(link, attempt);
+                    let reason = "the node does not know the task any more".to_owned();
+                    self.tell(Event::TaskFailed { link, attempt, fault: Fault::Retryable, reason });
+                }
+            }
+            Input::ClientHere { client } => {
+                self.clients.insert(client.key, client);
+            }
+            Input::ClientGone { client } => self.client_gone(client),
+            Input::Submit { client, request, submit } => self.submit(client, request, *submit),
+            Input::CancelSubmit { client, request } => {
+                if let Some(job) = self.jobs.watched_by(client, request) {
+                    self.tell(Event::CancelRequested { job });
+                }
+            }
+            Input::ObjectArrived { digest } => {
+                for job in self.jobs.arrived(digest) {
+                    self.data_complete(job);
+                }
+            }
+            Input::ObjectMissing { digest, reason } => self.object_missing(&digest, &reason),
+            Input::Prepared { job, weights } => {
+                let base = weights.digest;
+                self.jobs.set_base(job, weights);
+                self.tell(Event::Prepared { job, base });
+            }
+            Input::Merged { job, step, weights } => {
+                let base = weights.digest;
+                self.jobs.set_base(job, weights);
+                self.tell(Event::Merged { job, step, base });
+            }
+            Input::Sweep => {
+                self.poll_running_tasks();
+                self.tell(Event::Tick);
+            }
+            Input::Status(reply) => {
+                let text = status::render(&self.engine.status(), self.policy, self.clients.len());
+                let _ = reply.send(text);
+            }
+            Input::AwaitActive { count, reply } => {
+                self.awaiting.push((count, reply));
+                self.tell_awaiting();
+            }
+            Input::Stop => {}
+        }
+    }
+
+    /// Tells the engine, and does what it orders. What comes of that is told afterwards, in order.
+    fn tell(&mut self, event: Event) {
+        self.pending.push_back(event);
+        if std::mem::replace(&mut self.handling, true) {
+            return;
+        }
+        let mut actions = Vec::new();
+        while let Some(event) = self.pending.pop_front() {
+            self.engine.handle(now(), event, &mut actions);
+            for action in actions.drain(..) {
+                self.act(action);
+            }
+        }
+        self.handling = false;
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Admit { job, admission } => self.admit(job, &admission),
+            Action::CollectData { job } => self.collect(job),
+            Action::Prepare { job } => self.prepare(job),
+            Action::Dispatch { link, attempt, base, may_reject } => self.dispatch(link, attempt, base, may_reject),
+            Action::Cancel { link, attempt } => self.cancel(link, attempt),
+            Action::Accumulate { link, attempt, rows, .. } => {
+                if let Some(update) = self.arrived.remove(&(link, attempt)) {
+                    let TaskId { job, step, shard } = attempt.task;
+                    if let Some(job) = self.jobs.get(job) {
+                        job.training_us += update.train_us;
+                    }
+                    self.merge(Merging::Accumulate { job, step, shard, rows, values: update.values });
+                }
+            }
+            Action::Discard { link, attempt, .. } => {
+                self.arrived.remove(&(link, attempt));
+            }
+            Action::FinishRound { job, step, .. } => self.merge(Merging::Finish { job, step }),
+            Action::Validate { job, step, .. } => self.validate(job, step),
+            Action::DropLink { link, reason } => {
+                if let Some(node) = self.links.remove(&link) {
+                    node.link.close(&reason);
+                }
+            }
+            Action::DialNow { nodes } => self.order_poller(Command::DialNow(nodes)),
+            Action::StopDialling { node } => self.order_poller(Command::StopDialling(node)),
+            Action::Report { job, event } => self.report(job, event),
+            Action::ReleaseJob { job } => {
+                self.jobs.release(job);
+                self.merge(Merging::Release { job });
+            }
+        }
+    }
+}
+
+fn now() -> Time {
+    Time(net::now().as_micros() as u64)
+}

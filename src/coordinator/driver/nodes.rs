@@ -1,0 +1,116 @@
+//! What the driver does with nodes: membership as the poller reports it, tasks out and back. Decides nothing.
+
+use std::collections::HashMap;
+
+use super::{Driver, NodeLink, Out, now};
+use crate::coordinator::links::NodeContext;
+use crate::coordinator::pollers::Command;
+use crate::digest::Digest;
+use crate::engine::{Attempt, Event, LinkKey, NodeInfo, NodeKey};
+use crate::net::{Link, SharedPiece, Unsent};
+use crate::wire::SharedBytes;
+use crate::wire::message::{Cancel, PIECE_BYTES_MAX, Poll, ShardSource, TaskName, Train};
+
+/// A running task is asked how far it is after so long, and again.
+const POLL_EVERY_US: u64 = 1_000_000;
+
+impl Driver {
+    pub(super) fn dial_failed(&mut self, node: NodeKey, reason: &str) {
+        if let Some(told) = self.inactive_told.get_mut(node.0 as usize)
+            && !std::mem::replace(told, true)
+        {
+            log::info!("node {} is inactive: {reason}", self.nodes[node.0 as usize]);
+        }
+    }
+
+    pub(super) fn node_linked(&mut self, node: NodeKey, key: LinkKey, link: Link<NodeContext>, info: NodeInfo) {
+        log::info!("node {} is active at {}", info.name, self.nodes[node.0 as usize]);
+        self.inactive_told[node.0 as usize] = true;
+        self.links.insert(key, NodeLink { link, node, pushed: None, out: HashMap::new() });
+        self.tell(Event::LinkUp { node, link: key, info });
+        self.tell_awaiting();
+    }
+
+    /// Tells those who wait for so many active nodes that they are there.
+    pub(super) fn tell_awaiting(&mut self) {
+        let active = self.links.len();
+        for (_, reply) in self.awaiting.extract_if(.., |(count, _)| *count <= active) {
+            let _ = reply.send(());
+        }
+    }
+
+    pub(super) fn node_unlinked(&mut self, key: LinkKey, reason: String) {
+        if let Some(node) = self.links.remove(&key) {
+            log::info!("node {} is inactive: {reason}", self.nodes[node.node.0 as usize]);
+        }
+        self.tell(Event::LinkDown { link: key, reason });
+    }
+
+    pub(super) fn no_longer_out(&mut self, link: LinkKey, attempt: Attempt) {
+        if let Some(node) = self.links.get_mut(&link) {
+            node.out.remove(&attempt);
+        }
+    }
+
+    pub(super) fn order_poller(&self, command: Command) {
+        // The channel holds a command for every node; a full one means that all are being dialled as it is.
+        let _ = self.poller.try_send(command);
+    }
+
+    pub(super) fn dispatch(&mut self, key: LinkKey, attempt: Attempt, base: Digest, may_reject: bool) {
+        let (Some(node), Some(job)) = (self.links.get_mut(&key), self.jobs.get(attempt.task.job)) else { return };
+        let Some(shard) = job.specification.shards.get(attempt.task.shard as usize) else { return };
+        let weights = job.base.as_ref().filter(|weights| weights.digest == base);
+        if let Some(weights) = weights
+            && weights.bytes.len() <= PIECE_BYTES_MAX
+            && node.pushed != Some(base)
+        {
+            // Small weights go ahead of the first task of a round, to save the node a question.
+            let object_bytes = weights.bytes.len() as u64;
+            if let Some(bytes) = SharedBytes::new(weights.bytes.clone(), 0..weights.bytes.len()) {
+                let piece = SharedPiece { digest: &base, object_bytes, offset: 0, bytes };
+                let _ = node.link.put(&piece, NodeContext::Put);
+                node.pushed = Some(base);
+            }
+        }
+        let train = Train {
+            name: name_of(&attempt),
+            may_reject,
+            base,
+            shard: ShardSource::Shipped(shard.digest),
+            training: job.specification.training.clone(),
+        };
+        let context = NodeContext::Train { attempt, network: job.network.clone() };
+        match node.link.request(&train.into(), context) {
+            Ok(request) => {
+                node.out.insert(attempt, Out { request, asked: now() });
+            }
+            Err(Unsent) if node.link.is_closed() => {} // Its reader reports the end.
+            Err(Unsent) => node.link.close("more tasks wait for it than it takes"),
+        }
+    }
+
+    pub(super) fn cancel(&mut self, link: LinkKey, attempt: Attempt) {
+        if let Some(node) = self.links.get_mut(&link)
+            && let Some(out) = node.out.remove(&attempt)
+        {
+            let _ = node.link.send(&Cancel { request: out.request }.into());
+        }
+    }
+
+    pub(super) fn poll_running_tasks(&mut self) {
+        let now = now();
+        for node in self.links.values_mut() {
+            for (attempt, out) in &mut node.out {
+                if now.since_us(out.asked) >= POLL_EVERY_US {
+                    out.asked = now;
+                    let _ = node.link.request(&Poll { name: name_of(attempt) }.into(), NodeContext::Poll(*attempt));
+                }
+            }
+        }
+    }
+}
+
+fn name_of(attempt: &Attempt) -> TaskName {
+    TaskName { task: attempt.task, attempt: attempt.attempt, token: attempt.token }
+}

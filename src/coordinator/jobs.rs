@@ -1,0 +1,347 @@
+//! What the coordinator holds for each job on the engine's behalf: its specification, its data, its weights, who
+//! watches it, and how it ended. Does not decide when a job runs.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use super::server::{Client, ClientKey};
+use super::workers::Weights;
+use crate::digest::Digest;
+use crate::engine::{Outcome, RoundDone, Summary};
+use crate::job::{JobId, Specification};
+use crate::model::{Network, Rows};
+use crate::store::Store;
+use crate::wire::message::{Done, Error, NodeTasks, Round};
+use crate::wire::{ErrorCode, Message, MessageType, is_name, limits, object, specification};
+
+/// Final answers of ended jobs that are kept.
+const ENDED_MAX: usize = 64;
+
+/// A client's request that hears of a job.
+#[derive(Clone)]
+pub(super) struct Watcher {
+    pub(super) client: Client,
+    pub(super) request: u32,
+}
+
+/// A job that has not ended.
+pub(super) struct Job {
+    pub(super) specification: Arc<Specification>,
+    pub(super) network: Arc<Network>,
+    semantic: Digest,
+    pub(super) watchers: Vec<Watcher>,
+    /// Its objects, and their sizes.
+    objects: HashMap<Digest, u64>,
+    /// Of these, those that are not here yet.
+    missing: HashSet<Digest>,
+    pub(super) validation: Option<Arc<Rows>>,
+    /// The weights of the current step; their object is pinned in the store.
+    pub(super) base: Option<Weights>,
+    pub(super) rounds_done: u32,
+    /// Training time of its merged tasks, as the nodes say.
+    pub(super) training_us: u64,
+}
+
+/// Why a submission is turned away before the engine sees it.
+pub(super) enum Refusal {
+    /// Its arithmetic is not known here.
+    Arithmetic { got: u16 },
+    /// One of its objects is too large.
+    Object { bytes: u64 },
+    /// Its data does not fit, whatever else there is.
+    TooMuchData { bytes: u64, allowed: u64 },
+    /// Its data does not fit beside that of other jobs.
+    NoRoom { bytes: u64, free: u64 },
+}
+
+impl Refusal {
+    pub(super) fn error(&self) -> Error {
+        let (code, retry, got, allowed) = match *self {
+            Self::Arithmetic { got } => (ErrorCode::Arithmetic, false, got.into(), crate::model::ARITHMETIC.into()),
+            Self::Object { bytes } => (ErrorCode::ObjectTooLarge, false, bytes, limits::OBJECT_BYTES_MAX),
+            Self::TooMuchData { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
+            Self::NoRoom { bytes, free } => (ErrorCode::Busy, true, bytes, free),
+        };
+        Error { code, about: MessageType::Submit as u8, retry, got, allowed, text: self.to_string() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arithmetic { got } => write!(f, "the job wants arithmetic {got}, which is not known here"),
+            Self::Object { bytes } => write!(
+                f,
+                "one of the job's objects has {bytes} bytes, and at most {} are allowed: take more shards",
+                limits::OBJECT_BYTES_MAX
+            ),
+            Self::TooMuchData { bytes, allowed } => {
+                write!(f, "the job's data has {bytes} bytes, and this coordinator keeps at most {allowed}")
+            }
+            Self::NoRoom { bytes, free } => {
+                write!(f, "the job's data has {bytes} bytes, and {free} are free until other jobs end: try again later")
+            }
+        }
+    }
+}
+
+/// All jobs.
+pub(super) struct Jobs {
+    store: Arc<Store>,
+    store_bytes: u64,
+    running: HashMap<JobId, Job>,
+    ended: VecDeque<(JobId, Message<'static>)>,
+}
+
+impl Jobs {
+    pub(super) fn new(store: Arc<Store>, store_bytes: u64) -> Jobs {
+        Jobs { store, store_bytes, running: HashMap::new(), ended: VecDeque::new() }
+    }
+
+    pub(super) fn get(&mut self, job: JobId) -> Option<&mut Job> {
+        self.running.get_mut(&job)
+    }
+
+    /// The jobs that wait for this object.
+    pub(super) fn missing(&self, digest: &Digest) -> Vec<JobId> {
+        self.running.iter().filter(|(_, job)| job.missing.contains(digest)).map(|(&id, _)| id).collect()
+    }
+
+    /// Whether a job like this can be taken at all, and now.
+    pub(super) fn check(&self, job: JobId, specification: &Specification) -> Result<(), Refusal> {
+        let arithmetic = specification.training.arithmetic;
+        if arithmetic != crate::model::ARITHMETIC {
+            return Err(Refusal::Arithmetic { got: arithmetic });
+        }
+        let objects = objects_of(specification);
+        if let Some(&bytes) = objects.values().find(|&&bytes| bytes > limits::OBJECT_BYTES_MAX) {
+            return Err(Refusal::Object { bytes });
+        }
+        let bytes = objects.values().fold(0u64, |sum, &bytes| sum.saturating_add(bytes));
+        if bytes > self.store_bytes {
+            return Err(Refusal::TooMuchData { bytes, allowed: self.store_bytes });
+        }
+        let held: HashMap<_, _> = self.running.values().flat_map(|job| &job.objects).collect();
+        let free = self.store_bytes.saturating_sub(held.values().copied().sum());
+        // A job that is known brings nothing new.
+        if bytes > free && !self.running.contains_key(&job) {
+            return Err(Refusal::NoRoom { bytes, free });
+        }
+        Ok(())
+    }
+
+    /// Takes a new job in.
+    pub(super) fn insert(&mut self, id: JobId, specification: Arc<Specification>, semantic: Digest) {
+        let objects = objects_of(&specification);
+        let job = Job {
+            network: Arc::new(specification.training.network.clone()),
+            specification,
+            semantic,
+            watchers: Vec::new(),
+            missing: objects.keys().copied().collect(),
+            objects,
+            validation: None,
+            base: None,
+            rounds_done: 0,
+            training_us: 0,
+        };
+        self.running.insert(id, job);
+    }
+
+    /// Has the job's missing objects fetched from whoever watches it, the latest first. Those that are here already are
+    /// not fetched.
+    pub(super) fn collect(&mut self, id: JobId) {
+        let here: Vec<Digest> = self.get(id).map_or(Vec::new(), |job| job.missing.iter().copied().collect());
+        for digest in here {
+            self.arrived(digest);
+        }
+        let Some(job) = self.running.get(&id) else { return };
+        let Some(watcher) = job.watchers.last() else { return };
+        for digest in &job.missing {
+            watcher.client.want(*digest, job.objects[digest]);
+        }
+    }
+
+    /// An object may be in the store: pins it for every job that waits for it. Returns the jobs that are complete now.
+    pub(super) fn arrived(&mut self, digest: Digest) -> Vec<JobId> {
+        let mut complete = Vec::new();
+        for (&id, job) in &mut self.running {
+            if job.missing.contains(&digest) && self.store.pin(&digest) {
+                job.missing.remove(&digest);
+                if job.missing.is_empty() {
+                    complete.push(id);
+                }
+            }
+        }
+        complete
+    }
+
+    /// Whether all of the job's objects are here.
+    pub(super) fn is_complete(&self, id: JobId) -> bool {
+        self.running.get(&id).is_some_and(|job| job.missing.is_empty())
+    }
+
+    /// Checks a complete job's objects against its specification, and decodes the validation rows.
+    pub(super) fn open_data(&mut self, id: JobId) -> Result<(), String> {
+        let Some(job) = self.running.get_mut(&id) else { return Ok(()) };
+        let network = &job.network;
+        let mut decoded = HashSet::new();
+        let specification = job.specification.clone();
+        let shards = specification.shards.iter().enumerate().map(|(index, rows)| (format!("shard {index}"), rows));
+        for (what, rows) in shards.chain([("the validation data".to_owned(), &specification.validation)]) {
+            let is_validation = *rows == specification.validation;
+            if !decoded.insert(rows.digest) && !is_validation {
+                continue;
+            }
+            let bytes = self.store.get(&rows.digest).ok_or_else(|| format!("{what} is gone"))?;
+            let (values, labels) =
+                object::decode_rows(network.inputs(), &bytes).map_err(|error| format!("{what}: {error}"))?;
+            let found = labels.len();
+            if found != rows.rows as usize {
+                return Err(format!("{what} has {found} rows, and the specification says {}", rows.rows));
+            }
+            let rows = Rows::new(network.inputs(), values, labels, network.classes())
+                .map_err(|error| format!("{what}: {error}"))?;
+            if is_validation {
+                job.validation = Some(Arc::new(rows));
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of the weights that the job starts from, where it names some.
+    pub(super) fn initial(&mut self, id: JobId) -> Option<Arc<Vec<u8>>> {
+        let initial = self.running.get(&id)?.specification.initial?;
+        self.store.get(&initial)
+    }
+
+    /// New weights are the job's base; those before are let go.
+    pub(super) fn set_base(&mut self, id: JobId, weights: Weights) {
+        let Some(job) = self.running.get_mut(&id) else { return };
+        self.store.insert(weights.digest, weights.bytes.clone());
+        self.store.pin(&weights.digest);
+        if let Some(before) = job.base.replace(weights) {
+            self.store.unpin(&before.digest);
+            self.store.remove(&before.digest);
+        }
+    }
+
+    /// A client has gone. Returns the jobs whose data was still to come from it, and from nobody else.
+    pub(super) fn client_gone(&mut self, client: ClientKey) -> Vec<JobId> {
+        let mut stranded = Vec::new();
+        for (&id, job) in &mut self.running {
+            let before = job.watchers.len();
+            job.watchers.retain(|watcher| watcher.client.key != client);
+            if job.watchers.len() < before && job.watchers.is_empty() && !job.missing.is_empty() {
+                stranded.push(id);
+            }
+        }
+        stranded
+    }
+
+    /// The job that this request watches.
+    pub(super) fn watched_by(&self, client: ClientKey, request: u32) -> Option<JobId> {
+        let same = |watcher: &Watcher| watcher.client.key == client && watcher.request == request;
+        self.running.iter().find(|(_, job)| job.watchers.iter().any(same)).map(|(&id, _)| id)
+    }
+
+    /// Remembers how a job ended, for who asks later, and returns its final answer.
+    pub(super) fn end(&mut self, id: JobId, outcome: &Outcome) -> Message<'static> {
+        let job = self.running.get(&id);
+        let answer: Message<'static> = match (outcome, job) {
+            (Outcome::Done(summary), Some(job)) => job.done(summary).into(),
+            (Outcome::Done(_), None) => failure(ErrorCode::Internal, "the job's record is gone".to_owned()).into(),
+            (Outcome::Failed(reason), _) => {
+                use crate::engine::FailReason::{AllSkipped, DataMissing, NoEligibleNode, NoNodes, TaskFailed, Work};
+                let code = match reason {
+                    NoNodes { .. } | NoEligibleNode { .. } => ErrorCode::NoNodes,
+                    TaskFailed { .. } | AllSkipped { .. } => ErrorCode::TaskFailed,
+                    DataMissing { .. } => ErrorCode::JobData,
+                    Work { .. } => ErrorCode::Internal,
+                };
+                failure(code, reason.to_string()).into()
+            }
+            (Outcome::Cancelled, _) => failure(ErrorCode::Cancelled, "the job was cancelled".to_owned()).into(),
+        };
+        if self.ended.len() == ENDED_MAX {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((id, answer.clone()));
+        answer
+    }
+
+    /// The final answer of a job that has ended.
+    pub(super) fn final_answer(&self, id: JobId) -> Option<&Message<'static>> {
+        self.ended.iter().rev().find(|(ended, _)| *ended == id).map(|(_, answer)| answer)
+    }
+
+    /// Lets go of all that was held for the job. Its last weights stay in the store for a while, to be fetched.
+    pub(super) fn release(&mut self, id: JobId) {
+        let Some(job) = self.running.remove(&id) else { return };
+        for digest in job.objects.keys().filter(|digest| !job.missing.contains(digest)) {
+            self.store.unpin(digest);
+        }
+        if let Some(base) = job.base {
+            self.store.unpin(&base.digest);
+        }
+    }
+}
+
+impl Job {
+    /// What its watchers are told of a round.
+    pub(super) fn round(&self, done: &RoundDone) -> Round {
+        Round {
+            round: done.step as u32 + 1,
+            rounds: self.specification.rounds,
+            loss: done.loss,
+            errors: done.errors,
+            rows: done.rows,
+            nodes: done.nodes_used,
+            merged: done.merged,
+            skipped: done.skipped,
+            round_us: done.elapsed_us,
+        }
+    }
+
+    fn done(&self, summary: &Summary) -> Done {
+        let node = |share: &crate::engine::NodeShare| {
+            let node = if is_name(&share.name) { share.name.clone() } else { "unnamed".to_owned() };
+            NodeTasks { node, tasks: share.merged }
+        };
+        Done {
+            fingerprint: specification::fingerprint(&self.semantic, &summary.base),
+            weights: summary.base,
+            weights_bytes: object::parameters_bytes(&self.network),
+            errors: summary.errors,
+            rows: summary.rows,
+            loss: summary.loss,
+            merged: summary.merged,
+            skipped: summary.skipped,
+            elapsed_us: summary.elapsed_us,
+            waiting_us: summary.waiting_us,
+            merging_us: summary.merging_us,
+            validating_us: summary.validating_us,
+            training_us: self.training_us,
+            revivals: summary.revivals,
+            reproducible: summary.reproducible,
+            nodes: summary.nodes.iter().map(node).collect(),
+        }
+    }
+}
+
+fn failure(code: ErrorCode, text: String) -> Error {
+    Error::new(code, MessageType::Submit as u8, text)
+}
+
+/// Every object that a job needs from its client, with its exact size.
+fn objects_of(specification: &Specification) -> HashMap<Digest, u64> {
+    let network = &specification.training.network;
+    let rows = specification.shards.iter().chain([&specification.validation]);
+    let mut objects: HashMap<Digest, u64> =
+        rows.map(|rows| (rows.digest, object::rows_bytes(rows.rows, network.inputs()))).collect();
+    if let Some(initial) = specification.initial {
+        objects.insert(initial, object::parameters_bytes(network));
+    }
+    objects
+}
