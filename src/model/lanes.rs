@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn rows_are_laid_out_feature_by_feature_and_missing_rows_are_zero() {
         let values: Vec<f32> = (1..=10).flat_map(|row| [row as f32, -(row as f32)]).collect();
-        let mut out = vec![Lanes::splat(9.0); 4];
+        let mut out = vec![Lanes([9.0; LANES]); 4];
         gather(&values, 2, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0].into_iter(), &mut out);
         assert_eq!(out[0], Lanes([10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0]));
         assert_eq!(out[1], Lanes([-10.0, -9.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0]));
@@ -88,11 +88,11 @@ mod tests {
 
     #[test]
     fn only_missing_rows_are_cleared() {
-        let mut out = vec![Lanes::splat(3.0); 4];
+        let mut out = vec![Lanes([3.0; LANES]); 4];
         clear_missing_rows(9, 2, &mut out);
-        assert_eq!(out[..2], [Lanes::splat(3.0); 2]);
+        assert_eq!(out[..2], [Lanes([3.0; LANES]); 2]);
         assert_eq!(out[2..], [Lanes([3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]); 2]);
         clear_missing_rows(16, 2, &mut out);
-        assert_eq!(out[0], Lanes::splat(3.0));
+        assert_eq!(out[0], Lanes([3.0; LANES]));
     }
 }

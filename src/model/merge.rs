@@ -151,3 +151,125 @@ impl fmt::Display for MergeError {
 }
 
 impl std::error::Error for MergeError {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Units of 2^-64, toward zero, by a way of its own: f64 holds every f32 times 2^64 exactly.
+    fn units(value: f32) -> i128 {
+        (f64::from(value) * 18_446_744_073_709_551_616.0) as i128
+    }
+
+    #[test]
+    fn values_become_units_toward_zero_at_every_size() {
+        let exponents = (0..=140).map(|exponent: u32| f32::from_bits(exponent << 23));
+        for value in
+            exponents.flat_map(|power| [power, power * 1.999_999_9, power * 1.3, f32::from_bits(power.to_bits() + 1)])
+        {
+            for rows in [1, 3, u32::MAX] {
+                assert_eq!(weighted_units(value, rows), units(value) * i128::from(rows), "{value:e}");
+                assert_eq!(weighted_units(-value, rows), -units(value) * i128::from(rows), "-{value:e}");
+            }
+        }
+        assert_eq!(weighted_units(16_383.999, u32::MAX), units(16_383.999) * i128::from(u32::MAX));
+        assert_eq!(weighted_units(f32::from_bits(1), 7), 0);
+    }
+
+    #[test]
+    fn a_mean_is_rounded_to_the_nearest_unit_and_ties_to_even() {
+        for (sum, rows, expected) in
+            [(7, 2, 4), (5, 2, 2), (6, 4, 2), (10, 4, 2), (11, 4, 3), (9, 4, 2), (1, 3, 0), (2, 3, 1), (0, 5, 0)]
+        {
+            assert_eq!(mean(sum, rows), expected, "{sum} / {rows}");
+            assert_eq!(mean(-sum, rows), -expected, "-{sum} / {rows}");
+        }
+    }
+
+    #[test]
+    fn the_mean_is_weighted_by_rows_and_added_to_the_base() {
+        let mut sum = ExactSum::new(2);
+        sum.add(&[1.0, -2.0], 1).unwrap();
+        sum.add(&[2.0, 6.0], 3).unwrap();
+        assert_eq!(sum.rows(), 4);
+        assert_eq!(sum.mean_onto(&[10.0, 20.0]), Ok(vec![11.75, 24.0]));
+        sum.reset();
+        assert_eq!(sum, ExactSum::new(2));
+        assert_eq!(sum.mean_onto(&[10.0, 20.0]), Err(MergeError::Empty));
+    }
+
+    #[test]
+    fn what_a_single_f32_would_have_swallowed_is_not_lost() {
+        let mut sum = ExactSum::new(1);
+        for update in [16_383.0, 1e-12, -16_383.0] {
+            sum.add(&[update], 1).unwrap();
+        }
+        let exact = units(1e-12) as f64 / 3.0 / 18_446_744_073_709_551_616.0;
+        let merged = sum.mean_onto(&[0.0]).unwrap()[0];
+        assert!((f64::from(merged) - exact).abs() < 1e-19, "{merged:e}");
+    }
+
+    #[test]
+    fn a_refused_update_leaves_no_trace() {
+        let mut sum = ExactSum::new(3);
+        sum.add(&[1.0, 2.0, 3.0], 5).unwrap();
+        let before = sum.clone();
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 16_384.0, -16_384.0, 1e20] {
+            let refusal = sum.add(&[1.0, 2.0, value], 5).unwrap_err();
+            assert!(matches!(refusal, MergeError::Value { index: 2, .. }), "{refusal}");
+            assert_eq!(sum, before);
+        }
+        assert_eq!(sum.add(&[1.0, 2.0], 5), Err(MergeError::Length { got: 2, expected: 3 }));
+        assert_eq!(sum.add(&[1.0, 2.0, 3.0], 0), Err(MergeError::Rows { got: 0 }));
+        assert_eq!(sum.mean_onto(&[1.0]), Err(MergeError::Length { got: 1, expected: 3 }));
+        assert_eq!(sum, before);
+    }
+
+    #[test]
+    fn the_largest_updates_of_the_most_rows_do_not_overflow() {
+        let mut sum = ExactSum { sums: vec![0; 2], rows: 0 };
+        let largest = f32::from_bits(MAGNITUDE_LIMIT.to_bits() - 1);
+        let updates = (ROWS_MAX / u64::from(u32::MAX)) as u32;
+        for _ in 0..updates {
+            sum.add(&[largest, -largest], u32::MAX).unwrap();
+        }
+        assert_eq!(sum.mean_onto(&[0.0, 0.0]), Ok(vec![largest, -largest]));
+        assert_eq!(sum.add(&[0.0, 0.0], u32::MAX), Err(MergeError::Rows { got: u32::MAX }));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn the_order_of_arrival_changes_no_bit(
+            updates in proptest::collection::vec((proptest::array::uniform4(-16_000f32..16_000.0), 1..u32::MAX), 1..20),
+            exponents in proptest::array::uniform4(-60i32..1),
+            turn in 0usize..20,
+        ) {
+            let mut updates: Vec<([f32; 4], u32)> = updates;
+            for (update, _) in &mut updates {
+                for (value, exponent) in update.iter_mut().zip(exponents) {
+                    *value *= 2f32.powi(exponent);
+                }
+            }
+            let sum_of = |updates: &[([f32; 4], u32)]| {
+                let mut sum = ExactSum::new(4);
+                for (update, rows) in updates {
+                    sum.add(update, *rows).unwrap();
+                }
+                sum
+            };
+            let sum = sum_of(&updates);
+            let turn = turn % updates.len();
+            updates.rotate_left(turn);
+            prop_assert_eq!(&sum, &sum_of(&updates));
+            updates.reverse();
+            prop_assert_eq!(&sum, &sum_of(&updates));
+            for index in 0..4 {
+                let exact: i128 = updates.iter().map(|(update, rows)| units(update[index]) * i128::from(*rows)).sum();
+                prop_assert_eq!(sum.sums[index], exact);
+            }
+        }
+    }
+}

@@ -5,6 +5,8 @@
 //! panels share what they read; a chain that is cut into depth blocks is carried through the result. Neither changes a
 //! bit.
 
+#![expect(clippy::needless_range_loop, reason = "a tile's places are numbered; nested iterators would hide them")]
+
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::Lanes;
 use super::vector::Vector;

@@ -316,3 +316,81 @@ mod plain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::{Kernel, compiled_for_each_kernel};
+    use super::*;
+
+    compiled_for_each_kernel! {
+        /// Every operation on `a`, `b` and `c`, in the trait's order; the sum of `a` is in every lane.
+        fn all_operations = all_operations_body(a: &Lanes, b: &Lanes, c: &Lanes, out: &mut [Lanes; 8])
+    }
+
+    #[inline(always)]
+    fn all_operations_body<V: Vector>(a: &Lanes, b: &Lanes, c: &Lanes, out: &mut [Lanes; 8]) {
+        let (a, b, c) = (V::load(a), V::load(b), V::load(c));
+        let results = [
+            a.fma(b, c),
+            a.plus(b),
+            a.minus(b),
+            a.times(b),
+            a.larger(b),
+            a.where_positive(b),
+            a.where_not_negative(b),
+            V::splat(a.sum()),
+        ];
+        for (result, out) in results.into_iter().zip(out) {
+            result.store(out);
+        }
+    }
+
+    #[test]
+    fn every_kernel_does_what_the_trait_says_with_ordinary_and_special_values() {
+        let special = [0.0, -0.0, 1.0, -1.5, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-42];
+        for turn in 0..64 {
+            let mut b = Lanes(special);
+            b.0.rotate_left(turn % 8);
+            let mut c = Lanes(special);
+            c.0.rotate_left(turn / 8);
+            let a = Lanes(special);
+            let expected = |lane: usize| {
+                let (a, b, c) = (a.0[lane], b.0[lane], c.0[lane]);
+                [
+                    a.mul_add(b, c),
+                    a + b,
+                    a - b,
+                    a * b,
+                    if b > a { b } else { a },
+                    if b > 0.0 { a } else { 0.0 },
+                    if b >= 0.0 { a } else { 0.0 },
+                ]
+            };
+            for kernel in Kernel::available() {
+                let mut out = [Lanes::ZERO; 8];
+                all_operations(kernel, &a, &b, &c, &mut out);
+                for lane in 0..8 {
+                    for (operation, expected) in expected(lane).into_iter().enumerate() {
+                        let got = out[operation].0[lane];
+                        let same = got.to_bits() == expected.to_bits() || (got.is_nan() && expected.is_nan());
+                        assert!(same, "{kernel}: operation {operation}, lane {lane}: {got}, not {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lanes_are_summed_by_halves() {
+        // 1e8 swallows a 1 and cancels with -1e8: another order gives another sum.
+        let a = Lanes([1e8, 1.0, 1.0, 1.0, -1e8, 1.0, 1.0, 1.0]);
+        for kernel in Kernel::available() {
+            let mut out = [Lanes::ZERO; 8];
+            all_operations(kernel, &a, &a, &a, &mut out);
+            assert_eq!(out[7].0[0], 6.0);
+            let turned = Lanes([1e8, -1e8, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+            all_operations(kernel, &turned, &a, &a, &mut out);
+            assert_eq!(out[7].0[0], 0.0, "{kernel}");
+        }
+    }
+}

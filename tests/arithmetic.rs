@@ -1,0 +1,294 @@
+//! Training and evaluation are arithmetic 1 to the last bit, whatever the shapes and whichever kernel computes.
+
+mod definition;
+
+use std::num::NonZeroU32;
+use std::ops::ControlFlow;
+
+use gradwire::digest::Digest;
+use gradwire::job::Training;
+use gradwire::model::random::{Purpose, Stream};
+use gradwire::model::train::{TrainError, Unwatched};
+use gradwire::model::{
+    ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, LossReduction, Network, Optimiser, Recipe, Rows,
+    Trained, Trainer, Watch, evaluate, initialise, predict,
+};
+use proptest::prelude::*;
+
+/// Made-up data: features roughly uniform in -2..2, labels that follow from them.
+fn rows(features: u32, count: u32, classes: u32, seed: u64) -> Rows {
+    let mut stream = Stream::new(Purpose::Split, seed, [9; 3]);
+    let values: Vec<f32> = (0..features * count).map(|_| stream.symmetric(2.0)).collect();
+    let labels = values.chunks(features as usize).map(|row| (row[0].abs() * 100.0) as u32 % classes).collect();
+    Rows::new(features, values, labels, classes).unwrap()
+}
+
+fn training(sizes: &[u32], recipe: Recipe) -> Training {
+    let (last, rest) = sizes.split_last().unwrap();
+    let network = Network::new(rest[0], &rest[1..], *last).unwrap();
+    Training { arithmetic: ARITHMETIC, network, recipe: recipe.checked().unwrap(), seed: 5 }
+}
+
+fn batches_of(rows: u32) -> BatchSize {
+    BatchSize::Rows(NonZeroU32::new(rows).unwrap())
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// Trains and evaluates by every kernel and by the definition, and compares bits.
+fn agrees_with_the_definition(training: &Training, rows: &Rows) {
+    let (step, shard) = (3, 7);
+    let base = initialise(&training.network, training.recipe.initialisation, training.seed);
+    let (update, loss, epochs) = definition::train(training, step, shard, &base, rows);
+    let trained_weights: Vec<f32> = base.iter().zip(&update).map(|(base, update)| base + update).collect();
+    let (errors, validation_loss) = definition::evaluate(training, &trained_weights, rows);
+    let what = format!("{} {:?} {} rows", training.network, training.recipe, rows.rows());
+    for kernel in Kernel::available() {
+        let trained = Trainer::new(kernel).train(training, step, shard, &base, rows, &mut Unwatched).unwrap();
+        let differing = bits(&trained.update).into_iter().zip(bits(&update)).position(|(a, b)| a != b);
+        assert_eq!(differing, None, "first differing parameter, {kernel}: {what}");
+        assert_eq!(trained.loss.to_bits(), loss.to_bits(), "{kernel}: {} {loss} {what}", trained.loss);
+        assert_eq!(trained.epochs, epochs, "{kernel}: {what}");
+        let Recipe { activation, log_epsilon, .. } = training.recipe;
+        let evaluation = evaluate(kernel, &training.network, activation, log_epsilon, &trained_weights, rows).unwrap();
+        assert_eq!((evaluation.rows, evaluation.errors), (u64::from(rows.rows()), errors), "{kernel}: {what}");
+        assert_eq!(evaluation.loss.to_bits(), validation_loss.to_bits(), "{kernel}: {what}");
+        let predicted = predict(kernel, &training.network, activation, &trained_weights, rows.values()).unwrap();
+        let wrong = predicted.iter().zip(rows.labels()).filter(|(class, label)| class != label).count();
+        assert_eq!(wrong as u64, errors, "{kernel}: {what}");
+    }
+}
+
+#[test]
+fn every_activation_depth_and_optimiser_is_the_definitions() {
+    for activation in [Activation::Relu, Activation::Identity, Activation::MaskedIdentity] {
+        for optimiser in [Optimiser::Sgd, Optimiser::Adam] {
+            for sizes in [&[5, 3][..], &[7, 11, 3], &[3, 9, 14, 5], &[6, 5, 4, 3, 2]] {
+                let recipe = Recipe { activation, optimiser, batch: batches_of(37), epochs: 2, ..Recipe::DEFAULT };
+                agrees_with_the_definition(&training(sizes, recipe), &rows(sizes[0], 80, sizes[sizes.len() - 1], 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn one_row_a_few_more_than_a_block_and_many_blocks_are_the_definitions() {
+    for count in [1, 7, 8, 9, 127, 128, 129, 255, 256, 257, 385, 700] {
+        for batch in [BatchSize::Full, batches_of(200)] {
+            let recipe = Recipe { batch, epochs: 2, log_epsilon: 1e-6, ..Recipe::DEFAULT };
+            agrees_with_the_definition(&training(&[16, 20, 26], recipe), &rows(16, count, 26, 2));
+        }
+    }
+}
+
+#[test]
+fn layers_on_both_sides_of_4096_weights_are_the_definitions() {
+    // 64 x 64 is the last on lanes; 300 and 520 are deeper than a tile.
+    for sizes in [&[64, 64, 5][..], &[64, 65, 5], &[300, 17, 10], &[520, 9], &[11, 300, 23, 4], &[70, 130, 70, 3]] {
+        for (count, batch) in [(150, BatchSize::Full), (70, batches_of(20))] {
+            let recipe = Recipe { batch, epochs: 1, reduction: LossReduction::Sum, eta: 0.002, ..Recipe::DEFAULT };
+            agrees_with_the_definition(&training(sizes, recipe), &rows(sizes[0], count, sizes[sizes.len() - 1], 3));
+        }
+    }
+}
+
+#[test]
+fn every_width_up_to_thirty_is_the_definitions() {
+    for width in 1..=30 {
+        let recipe = Recipe { batch: BatchSize::Full, epochs: 1, ..Recipe::DEFAULT };
+        agrees_with_the_definition(&training(&[width, 31 - width, width + 1], recipe), &rows(width, 29, width + 1, 4));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn any_small_task_is_the_definitions(
+        inputs in 1u32..90,
+        hidden in proptest::collection::vec(1u32..90, 0..3),
+        classes in 2u32..40,
+        count in 1u32..300,
+        batch in 0u32..160,
+        choices in (0usize..3, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+        seed in any::<u64>(),
+    ) {
+        let (activation, adam, sum, small, epsilon) = choices;
+        let recipe = Recipe {
+            activation: [Activation::Relu, Activation::Identity, Activation::MaskedIdentity][activation],
+            optimiser: if adam { Optimiser::Adam } else { Optimiser::Sgd },
+            reduction: if sum { LossReduction::Sum } else { LossReduction::Mean },
+            initialisation: if small { Initialisation::Small } else { Initialisation::He },
+            eta: 0.001,
+            eta_decay: 0.9,
+            batch: if batch == 0 { BatchSize::Full } else { batches_of(batch) },
+            epochs: 1 + u32::from(batch == 0),
+            log_epsilon: if epsilon { 1e-6 } else { 0.0 },
+            stop_loss_change: None,
+        };
+        let mut sizes = vec![inputs];
+        sizes.extend(hidden);
+        sizes.push(classes);
+        agrees_with_the_definition(&training(&sizes, recipe), &rows(inputs, count, classes, seed));
+    }
+}
+
+#[test]
+fn a_task_stops_once_its_loss_hardly_changes() {
+    let rows = rows(6, 150, 3, 6);
+    let recipe = Recipe {
+        initialisation: Initialisation::He,
+        eta: 1e-3,
+        epochs: 200,
+        stop_loss_change: Some(0.2),
+        ..Recipe::CLASSIC
+    };
+    let task = training(&[6, 5, 3], recipe);
+    agrees_with_the_definition(&task, &rows);
+    let base = initialise(&task.network, recipe.initialisation, task.seed);
+    let mut trainer = Trainer::new(Kernel::best());
+    let mut epochs = |stop_loss_change| {
+        let task = Training { recipe: Recipe { stop_loss_change, ..recipe }, ..task.clone() };
+        trainer.train(&task, 0, 0, &base, &rows, &mut Unwatched).unwrap().epochs
+    };
+    let stopped = epochs(Some(0.2));
+    assert!(stopped > 1 && stopped < 200, "{stopped}");
+    assert_eq!(epochs(None), 200);
+    assert_eq!(epochs(Some(1e9)), 1);
+}
+
+#[test]
+fn a_trainer_remembers_nothing_from_task_to_task() {
+    let shapes: [&[u32]; 3] = [&[70, 80, 9], &[3, 2], &[16, 20, 26]];
+    let mut trainer = Trainer::new(Kernel::best());
+    for sizes in shapes.iter().chain(&shapes) {
+        for batch in [BatchSize::Full, batches_of(50)] {
+            let task = training(sizes, Recipe { batch, epochs: 2, ..Recipe::DEFAULT });
+            let rows = rows(sizes[0], 300, sizes[sizes.len() - 1], 7);
+            let base = initialise(&task.network, Initialisation::He, 1);
+            let used = trainer.train(&task, 1, 2, &base, &rows, &mut Unwatched).unwrap();
+            let fresh = Trainer::new(Kernel::best()).train(&task, 1, 2, &base, &rows, &mut Unwatched).unwrap();
+            assert_eq!(used, fresh);
+        }
+    }
+}
+
+#[test]
+fn step_shard_and_seed_each_change_the_order_of_rows() {
+    let task = training(&[4, 3], Recipe { batch: batches_of(8), ..Recipe::DEFAULT });
+    let rows = rows(4, 50, 3, 8);
+    let base = initialise(&task.network, Initialisation::He, 1);
+    let mut trainer = Trainer::new(Kernel::best());
+    let mut update = |task: &Training, step, shard| {
+        // No decay, so that a step changes nothing but the order.
+        let task = Training { recipe: Recipe { eta_decay: 1.0, ..task.recipe }, ..task.clone() };
+        trainer.train(&task, step, shard, &base, &rows, &mut Unwatched).unwrap().update
+    };
+    let first = update(&task, 0, 0);
+    assert_eq!(first, update(&task, 0, 0));
+    assert_ne!(first, update(&task, 1, 0));
+    assert_ne!(first, update(&task, 0, 1));
+    assert_ne!(first, update(&Training { seed: 6, ..task.clone() }, 0, 0));
+}
+
+/// Stops after so many batches, and writes down what it was told.
+struct StopAfter(u64, Vec<(u64, u64)>);
+
+impl Watch for StopAfter {
+    fn batch_done(&mut self, done: u64, planned: u64) -> ControlFlow<()> {
+        self.1.push((done, planned));
+        if done == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[test]
+fn the_watch_sees_every_batch_and_can_end_the_task_between_two() {
+    let rows = rows(4, 50, 3, 8);
+    for (batch, planned) in [(batches_of(20), 6), (BatchSize::Full, 2)] {
+        let task = training(&[4, 3], Recipe { batch, epochs: 2, ..Recipe::DEFAULT });
+        let base = initialise(&task.network, Initialisation::He, 1);
+        let mut trainer = Trainer::new(Kernel::best());
+        let mut all = StopAfter(u64::MAX, Vec::new());
+        assert!(trainer.train(&task, 0, 0, &base, &rows, &mut all).is_ok());
+        assert_eq!(all.1, (1..=planned).map(|done| (done, planned)).collect::<Vec<_>>());
+        let mut some = StopAfter(2, Vec::new());
+        assert_eq!(trainer.train(&task, 0, 0, &base, &rows, &mut some), Err(TrainError::Cancelled));
+        assert_eq!(some.1.len(), 2);
+    }
+}
+
+#[test]
+fn a_task_whose_parts_do_not_belong_together_is_refused() {
+    let task = training(&[4, 5, 3], Recipe::DEFAULT);
+    let base = initialise(&task.network, Initialisation::He, 1);
+    let good = rows(4, 50, 3, 8);
+    let refused = |task: &Training, step, base: &[f32], rows: &Rows| {
+        Trainer::new(Kernel::best()).train(task, step, 0, base, rows, &mut Unwatched).unwrap_err()
+    };
+    assert_eq!(
+        refused(&Training { arithmetic: 2, ..task.clone() }, 0, &base, &good),
+        TrainError::Arithmetic { got: 2 }
+    );
+    let recipe = Recipe { epochs: 0, ..Recipe::DEFAULT };
+    assert!(matches!(refused(&Training { recipe, ..task.clone() }, 0, &base, &good), TrainError::Recipe(_)));
+    assert_eq!(refused(&task, u64::MAX, &base, &good), TrainError::Step { got: u64::MAX });
+    assert_eq!(refused(&task, 0, &base[1..], &good), TrainError::Base { got: 42, expected: 43 });
+    assert_eq!(refused(&task, 0, &base, &rows(5, 9, 3, 1)), TrainError::Features { got: 5, expected: 4 });
+    assert_eq!(refused(&task, 0, &base, &rows(4, 9, 4, 1)), TrainError::Classes { got: 4, expected: 3 });
+}
+
+#[test]
+fn a_training_that_runs_away_is_an_error_and_no_update() {
+    let task = training(&[4, 5, 3], Recipe { eta: 1e30, optimiser: Optimiser::Sgd, ..Recipe::DEFAULT });
+    let base = initialise(&task.network, Initialisation::He, 1);
+    for kernel in Kernel::available() {
+        let result = Trainer::new(kernel).train(&task, 0, 0, &base, &rows(4, 50, 3, 8), &mut Unwatched);
+        assert!(matches!(result, Err(TrainError::Diverged { .. })), "{result:?}");
+    }
+}
+
+/// SHA-256 of the update, the loss and the epochs, little-endian.
+fn digest(trained: &Trained) -> String {
+    let mut bytes: Vec<u8> = trained.update.iter().flat_map(|value| value.to_le_bytes()).collect();
+    bytes.extend(trained.loss.to_le_bytes());
+    bytes.extend(trained.epochs.to_le_bytes());
+    Digest::of(&bytes).to_string()
+}
+
+/// Whoever changes these has made another arithmetic: give it another number.
+#[test]
+fn some_tasks_give_the_bits_they_always_gave() {
+    let sgd = Recipe { optimiser: Optimiser::Sgd, eta: 0.05, ..Recipe::DEFAULT };
+    let tasks: [(&[u32], u32, Recipe, &str); 5] = [
+        (&[16, 20, 26], 1500, Recipe::CLASSIC, "c55236dff231f3ae6b2cc7b7add48a8cc9149471c0ba4236686fb93e3f080a47"),
+        (&[16, 128, 26], 500, Recipe::DEFAULT, "a5650e6a5ad3dea97304253c7caf0005f423f5eff8ea1f7bb08baa064c611523"),
+        (
+            &[100, 70, 50, 10],
+            300,
+            Recipe { batch: batches_of(150), ..sgd },
+            "4510b0c260ba1cbf34340687ad93996a5eb1e8febff0f573c7639250d0ed312c",
+        ),
+        (
+            &[784, 32, 10],
+            130,
+            Recipe { batch: BatchSize::Full, epochs: 2, ..sgd },
+            "57c06816010f87c5035deac7dbe50305ed10c5f703edb6abbf3ff8e1d40fa034",
+        ),
+        (
+            &[5, 3],
+            37,
+            Recipe { activation: Activation::Identity, epochs: 9, ..Recipe::DEFAULT },
+            "fe4ca302b877360ed178c183692440122bef424ad17e5d2af753a8701b64c614",
+        ),
+    ];
+    for (sizes, count, recipe, expected) in tasks {
+        let task = training(sizes, recipe);
+        let rows = rows(sizes[0], count, sizes[sizes.len() - 1], 11);
+        let base = initialise(&task.network, recipe.initialisation, task.seed);
+        for kernel in Kernel::available() {
+            let trained = Trainer::new(kernel).train(&task, 2, 1, &base, &rows, &mut Unwatched).unwrap();
+            assert_eq!(digest(&trained), expected, "{sizes:?} {kernel}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The `classic` recipe against an implementation of its own in numpy and float64 (tests/fixtures/make_classic_round.py):
+//! one round on the letters, from the same initial weights.
+
+use std::path::Path;
+
+use gradwire::job::Training;
+use gradwire::model::train::Unwatched;
+use gradwire::model::{ARITHMETIC, ExactSum, Kernel, Network, Recipe, Rows, Trainer, evaluate};
+
+const SHARDS: usize = 11;
+const SHARD_ROWS: usize = 1500;
+
+fn weights(name: &str) -> Vec<f32> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let bytes = std::fs::read(path).unwrap();
+    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+/// The letters: features and label of each row, in file order.
+fn letters() -> Vec<(Vec<f32>, u32)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/letter-recognition.csv");
+    let text = std::fs::read_to_string(path).unwrap();
+    let row = |line: &str| {
+        let (features, letter) = line.trim_end().rsplit_once(',').unwrap();
+        let features = features.split(',').map(|value| value.parse().unwrap()).collect();
+        (features, u32::from(letter.as_bytes()[0] - b'A'))
+    };
+    text.lines().skip(1).map(row).collect()
+}
+
+fn rows(letters: &[(Vec<f32>, u32)]) -> Rows {
+    let values = letters.iter().flat_map(|(features, _)| features.iter().copied()).collect();
+    Rows::new(16, values, letters.iter().map(|(_, label)| *label).collect(), 26).unwrap()
+}
+
+#[test]
+fn one_round_of_classic_agrees_with_numpy() {
+    let network = Network::new(16, &[20], 26).unwrap();
+    let training = Training { arithmetic: ARITHMETIC, network, recipe: Recipe::CLASSIC, seed: 1 };
+    let (base, expected) = (weights("classic_initial.f32"), weights("classic_round1.f32"));
+    let letters = letters();
+    let mut sum = ExactSum::new(base.len());
+    let mut trainer = Trainer::new(Kernel::best());
+    for (shard, letters) in letters.chunks(SHARD_ROWS).take(SHARDS).enumerate() {
+        let trained = trainer.train(&training, 0, shard as u32, &base, &rows(letters), &mut Unwatched).unwrap();
+        sum.add(&trained.update, letters.len() as u32).unwrap();
+    }
+    let merged = sum.mean_onto(&base).unwrap();
+    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
+    let differences = || merged.iter().zip(&expected).map(|(got, expected)| f64::from(*got) - f64::from(*expected));
+    let relative = (square(&mut differences()) / square(&mut expected.iter().copied().map(f64::from))).sqrt();
+    assert!(relative < 1e-5, "relative distance {relative:e}");
+    let largest = differences().map(f64::abs).fold(0.0, f64::max);
+    assert!(largest < 1e-4, "largest difference {largest:e}");
+
+    let recipe = training.recipe;
+    let validation = rows(&letters[SHARDS * SHARD_ROWS..]);
+    let of = |weights: &[f32]| {
+        let (activation, log_epsilon) = (recipe.activation, recipe.log_epsilon);
+        evaluate(Kernel::best(), &training.network, activation, log_epsilon, weights, &validation).unwrap()
+    };
+    assert_eq!(of(&merged).errors, of(&expected).errors);
+    assert!(of(&merged).loss < of(&base).loss);
+}
