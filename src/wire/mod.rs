@@ -6,6 +6,8 @@
 mod bytes;
 pub mod code;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod header;
 pub mod limits;
 pub mod message;

@@ -1,0 +1,150 @@
+//! Reads protocol.md: its fenced examples, and its tables. Owns their grammar; does not know what they mean.
+
+pub mod values;
+
+/// The whole document.
+pub const TEXT: &str = include_str!("../../protocol.md");
+
+/// A fenced example.
+pub struct Example {
+    /// What follows the opening fence: `frame TRAIN`.
+    pub label: String,
+    pub pieces: Vec<Piece>,
+}
+
+/// Bytes in an example, and what the comment behind them says of them.
+pub struct Piece {
+    /// Where it is, counted from 1.
+    pub line: usize,
+    /// `>` or `<` where a line of a conversation begins a frame.
+    pub direction: Option<char>,
+    pub bytes: Vec<u8>,
+    pub comment: String,
+}
+
+impl Example {
+    /// The label's first word.
+    pub fn kind(&self) -> &str {
+        self.label.split(' ').next().unwrap()
+    }
+
+    /// The label behind its first word.
+    pub fn name(&self) -> &str {
+        self.label.split_once(' ').map_or("", |(_, name)| name)
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        self.pieces.iter().flat_map(|piece| piece.bytes.iter().copied()).collect()
+    }
+
+    pub fn line(&self) -> usize {
+        self.pieces[0].line
+    }
+}
+
+/// All examples that consist of bytes, in order.
+pub fn examples() -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    let mut open = false;
+    for (index, text) in TEXT.lines().enumerate() {
+        match text.strip_prefix("```") {
+            Some(label) if !open => {
+                open = true;
+                examples.push(Example { label: label.to_owned(), pieces: Vec::new() });
+            }
+            Some(_) => open = false,
+            None if open && examples.last().is_some_and(|example| example.kind() != "text") => {
+                examples.last_mut().unwrap().pieces.push(piece(index + 1, text));
+            }
+            None => {}
+        }
+    }
+    examples.retain(|example| example.kind() != "text");
+    examples
+}
+
+/// `> F5 47 "text"  # comment`
+fn piece(line: usize, text: &str) -> Piece {
+    let direction = text.chars().next().filter(|first| "<>".contains(*first));
+    let mut rest = text.trim_start_matches(['<', '>']).trim();
+    let mut bytes = Vec::new();
+    while let Some(first) = rest.chars().next().filter(|&first| first != '#') {
+        if first == '"' {
+            let (quoted, after) = rest[1..].split_once('"').unwrap_or_else(|| panic!("line {line}: an open quote"));
+            bytes.extend_from_slice(quoted.as_bytes());
+            rest = after.trim_start();
+        } else {
+            let pair = rest.get(..2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+            bytes.push(pair.unwrap_or_else(|| panic!("line {line}: no hexadecimal byte at {rest:?}")));
+            rest = rest[2..].trim_start();
+        }
+    }
+    Piece { line, direction, bytes, comment: rest.trim_start_matches('#').trim().to_owned() }
+}
+
+/// A comment of the form `name: type`, or `name: type = value`.
+pub struct Annotation<'a> {
+    pub name: &'a str,
+    pub kind: &'a str,
+    pub value: Option<&'a str>,
+}
+
+impl Piece {
+    /// The comment, which must have that form and be true of the bytes.
+    pub fn annotation(&self) -> Annotation<'_> {
+        let line = self.line;
+        let Some((name, kind)) = self.comment.split_once(": ") else { panic!("line {line}: no `name: type`") };
+        let (kind, value) = match kind.split_once(" = ") {
+            Some((kind, value)) => (kind, Some(value)),
+            None => (kind, None),
+        };
+        let annotation = Annotation { name, kind, value };
+        if let Some(expected) = annotation.encode() {
+            assert_eq!(self.bytes, expected, "line {line}: the bytes are not {name} = {value:?}");
+        }
+        let fixed = match kind {
+            "digest" => Some(32),
+            "bytes" => None,
+            "utf8" | "name" => {
+                assert!(std::str::from_utf8(&self.bytes).is_ok(), "line {line}: no text");
+                None
+            }
+            _ => {
+                assert!(value.is_some(), "line {line}: a number without its value");
+                None
+            }
+        };
+        assert!(fixed.is_none_or(|bytes| bytes == self.bytes.len()), "line {line}: not the length of a {kind}");
+        annotation
+    }
+}
+
+impl Annotation<'_> {
+    /// The bytes of a number as the annotation says it.
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        let value = self.value?;
+        let integer = match value.strip_prefix("0x") {
+            Some(digits) => u128::from_str_radix(digits, 16).ok(),
+            None => value.parse().ok(),
+        };
+        let bytes = match self.kind {
+            "f32" => value.parse::<f32>().ok()?.to_le_bytes().to_vec(),
+            "f64" => value.parse::<f64>().ok()?.to_le_bytes().to_vec(),
+            "u8" | "u16" | "u32" | "u64" | "u128" => {
+                let (width, integer) = (self.kind[1..].parse::<usize>().ok()? / 8, integer?);
+                assert!(integer.checked_shr(width as u32 * 8).unwrap_or(0) == 0, "{value} is no {}", self.kind);
+                integer.to_le_bytes()[..width].to_vec()
+            }
+            other => panic!("a {other} has no value to check"),
+        };
+        Some(bytes)
+    }
+}
+
+/// The cells of the first table behind this heading, or behind this line, without the table's head.
+pub fn table(heading: &str) -> Vec<Vec<&'static str>> {
+    let behind =
+        TEXT.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading:?} in protocol.md")).1;
+    let rows = behind.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    rows.skip(2).map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}

@@ -1,0 +1,234 @@
+//! What the examples must be: the same values, built by hand from the library's types.
+
+use gradwire::digest::Digest;
+use gradwire::job::{JobId, OnTaskFailure, Operation, RowsRef, Specification, TaskId, Training};
+use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
+use gradwire::wire::message::*;
+use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows};
+use gradwire::wire::{ErrorCode, Message, MessageType, Role, specification};
+
+/// ln 2 as arithmetic 1 rounds it.
+const LN_2: f32 = std::f32::consts::LN_2;
+const JOB: JobId = JobId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+
+pub fn network() -> Network {
+    Network::new(1, &[], 2).unwrap()
+}
+
+pub fn base() -> Vec<u8> {
+    encode_parameters(ObjectKind::Weights, &network(), &[0.0; 4])
+}
+
+pub fn update() -> Vec<u8> {
+    encode_parameters(ObjectKind::Update, &network(), &[0.25, -0.25, 0.0, 0.0])
+}
+
+pub fn weights() -> Vec<u8> {
+    encode_parameters(ObjectKind::Weights, &network(), &[0.25, -0.25, 0.0, 0.0])
+}
+
+pub fn shard() -> Vec<u8> {
+    encode_rows(1, &[1.0, -1.0], &[0, 1])
+}
+
+pub fn validation() -> Vec<u8> {
+    encode_rows(1, &[2.0], &[0])
+}
+
+/// The object of an example `object NAME`.
+pub fn object(name: &str) -> Vec<u8> {
+    match name {
+        "weights" => base(),
+        "rows" => shard(),
+        "update" => update(),
+        _ => panic!("no object {name:?} is built here: add it"),
+    }
+}
+
+fn training() -> Training {
+    let recipe = Recipe {
+        activation: Activation::Relu,
+        optimiser: Optimiser::Sgd,
+        reduction: LossReduction::Mean,
+        initialisation: Initialisation::He,
+        eta: 0.5,
+        eta_decay: 1.0,
+        batch: BatchSize::Full,
+        epochs: 1,
+        log_epsilon: 0.0,
+        stop_loss_change: None,
+    };
+    Training { arithmetic: 1, network: network(), recipe, seed: 1 }
+}
+
+/// The smallest job.
+pub fn smallest() -> Specification {
+    Specification {
+        training: training(),
+        rounds: 1,
+        shards: vec![RowsRef { rows: 2, digest: Digest::of(&shard()) }],
+        validation: RowsRef { rows: 1, digest: Digest::of(&validation()) },
+        initial: Some(Digest::of(&base())),
+        operation: Operation::default(),
+    }
+}
+
+/// The specification of an example `specification NAME`.
+pub fn specification(name: &str) -> Specification {
+    let mut specification = smallest();
+    match name {
+        "smallest" => {}
+        "mini-batches" => {
+            specification.training.recipe = Recipe::DEFAULT;
+            specification.initial = None;
+        }
+        "every-field" => {
+            specification.training = Training {
+                arithmetic: 2,
+                network: Network::new(16, &[128, 20], 26).unwrap(),
+                recipe: Recipe {
+                    activation: Activation::MaskedIdentity,
+                    optimiser: Optimiser::Adam,
+                    reduction: LossReduction::Sum,
+                    initialisation: Initialisation::Small,
+                    eta: 0.0625,
+                    eta_decay: 0.9375,
+                    batch: BatchSize::Full,
+                    epochs: 15,
+                    log_epsilon: 2f32.powi(-20),
+                    stop_loss_change: Some(0.25),
+                },
+                seed: 7,
+            };
+            specification.rounds = 40;
+            specification.shards.push(specification.validation);
+            specification.initial = Some(Digest([0x22; 32]));
+            specification.operation = Operation { on_task_failure: OnTaskFailure::Skip, allow_inexact: true };
+        }
+        _ => panic!("no specification {name:?} is built here: add it"),
+    }
+    specification
+}
+
+/// The fingerprint of the smallest job's model.
+pub fn fingerprint() -> Digest {
+    specification::fingerprint(&specification::semantic_digest(&smallest()), &Digest::of(&weights()))
+}
+
+fn bytes<const N: usize>(first: u8) -> [u8; N] {
+    std::array::from_fn(|index| first + index as u8)
+}
+
+fn name() -> TaskName {
+    TaskName { task: TaskId { job: JOB, step: 0, shard: 0 }, attempt: 1, token: 0x1122_3344_5566_7788 }
+}
+
+/// The message of the example `frame NAME`, and its request id; of ERROR, the example in its own section.
+pub fn message(kind: MessageType) -> (u32, Message<'static>) {
+    let cluster = Some("lab".to_owned());
+    match kind {
+        MessageType::Hello => {
+            let software = Some("gradwire 0.1.0".to_owned());
+            let features = Features { cluster, software, ..Features::default() };
+            let (version_min, version_max, role) = (1, 1, Role::Coordinator);
+            let (id, nonce) = (bytes(0xA0), bytes(0));
+            (0, Hello { version_min, version_max, role, payload_bytes_max: 1 << 20, id, nonce, features }.into())
+        }
+        MessageType::Welcome => {
+            let name = Some("node-a".to_owned());
+            let features = Features { cluster, arithmetics: vec![1], workers: Some(2), name, software: None };
+            let (id, nonce) = (bytes(0xB0), bytes(0x20));
+            (0, Welcome { version: 1, role: Role::Node, payload_bytes_max: 1 << 20, id, nonce, features }.into())
+        }
+        MessageType::Error => {
+            let text = "16 jobs wait already; try again later".to_owned();
+            (1, Error { code: ErrorCode::Busy, about: 0x30, retry: true, got: 17, allowed: 16, text }.into())
+        }
+        MessageType::Challenge => panic!("CHALLENGE has no layout"),
+        MessageType::Goodbye => (0, Goodbye { text: "shutting down".to_owned() }.into()),
+        MessageType::Ping => (5, Ping.into()),
+        MessageType::Pong => (5, Pong { running: 1, waiting: 0, rows_per_second: 1_500_000.0 }.into()),
+        MessageType::Cancel => (0, Cancel { request: 1 }.into()),
+        MessageType::Have => (7, Have { digests: vec![Digest::of(&base()), Digest::of(&shard())] }.into()),
+        MessageType::Held => (7, Held { bytes: vec![64, 0] }.into()),
+        MessageType::Put => {
+            let (digest, bytes) = (Digest::of(&base()), base().into());
+            (9, Message::Put(Piece { digest, object_bytes: 64, offset: 0, bytes }))
+        }
+        MessageType::Fetch => {
+            let bytes_max = PIECE_BYTES_MAX as u32;
+            (2, Fetch { digest: Digest::of(&shard()), offset: 48, bytes_max }.into())
+        }
+        MessageType::Data => {
+            let (digest, bytes) = (Digest::of(&shard()), shard()[48..].to_vec().into());
+            (2, Message::Data(Piece { digest, object_bytes: 64, offset: 48, bytes }))
+        }
+        MessageType::Train => {
+            let (base, shard) = (Digest::of(&base()), ShardSource::Shipped(Digest::of(&shard())));
+            (11, Train { name: name(), may_reject: true, base, shard, training: training() }.into())
+        }
+        MessageType::Trained => {
+            let trained = Trained {
+                name: name(),
+                epochs: 1,
+                loss: 2.0 * f64::from(LN_2),
+                train_us: 12,
+                update: Digest::of(&update()),
+                update_bytes: 64,
+                inline: update(),
+            };
+            (11, trained.into())
+        }
+        MessageType::Rejected => {
+            (11, Rejected { name: name(), reason: RejectReason::Busy, running: 2, waiting: 1 }.into())
+        }
+        MessageType::Poll => (13, Poll { name: name() }.into()),
+        MessageType::Polled => {
+            let (state, batches_done, batches_planned) = (TaskState::Running, 40, 100);
+            (13, Polled { name: name(), state, batches_done, batches_planned }.into())
+        }
+        MessageType::Submit => (1, Submit { job: JOB, specification: smallest() }.into()),
+        MessageType::Accepted => {
+            let (queue_position, rounds_done) = (0, 0);
+            (1, Accepted { state: JobState::Queued, attached: false, queue_position, rounds_done }.into())
+        }
+        MessageType::Round => {
+            let round = Round {
+                round: 1,
+                rounds: 1,
+                loss: LN_2.into(),
+                errors: 0,
+                rows: 1,
+                nodes: 1,
+                merged: 1,
+                skipped: 0,
+                round_us: 1900,
+            };
+            (1, round.into())
+        }
+        MessageType::Notice => {
+            (1, Notice { kind: NoticeKind::Membership, text: "node-a has joined".to_owned() }.into())
+        }
+        MessageType::Done => {
+            let done = Done {
+                fingerprint: fingerprint(),
+                weights: Digest::of(&weights()),
+                weights_bytes: 64,
+                errors: 0,
+                rows: 1,
+                loss: LN_2.into(),
+                merged: 1,
+                skipped: 0,
+                elapsed_us: 2100,
+                waiting_us: 1400,
+                merging_us: 90,
+                validating_us: 60,
+                training_us: 12,
+                revivals: 0,
+                reproducible: true,
+                nodes: vec![NodeTasks { node: "node-a".to_owned(), tasks: 1 }],
+            };
+            (1, done.into())
+        }
+    }
+}

@@ -1,0 +1,498 @@
+//! protocol.md, executed: every example both ways, every table of numbers against the code.
+
+mod book;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use book::{Example, Piece, values};
+use gradwire::digest::Digest;
+use gradwire::wire::header::{Flags, HEADER_BYTES, Header, MAGIC, OPTIONAL_TYPES_FROM};
+use gradwire::wire::session::Incoming;
+use gradwire::wire::{
+    Decoder, ErrorCode, Malformation, Message, MessageType, Reader, Role, Session, limits, specification,
+};
+use gradwire::{job, model};
+
+fn examples(kind: &str) -> Vec<Example> {
+    book::examples().into_iter().filter(|example| example.kind() == kind).collect()
+}
+
+/// The only frame in these bytes: checksums right, nothing behind it.
+fn only_frame(bytes: &[u8], line: usize) -> (Header, Vec<u8>) {
+    let mut decoder = Decoder::new(limits::PAYLOAD_BYTES_MAX);
+    decoder.feed(bytes);
+    let frame = decoder.next_frame().unwrap_or_else(|error| panic!("line {line}: {error}"));
+    let frame = frame.unwrap_or_else(|| panic!("line {line}: the frame is not whole"));
+    let (header, payload) = (frame.header, frame.payload.to_vec());
+    assert_eq!(decoder.pending_bytes(), 0, "line {line}: bytes follow the frame");
+    (header, payload)
+}
+
+/// The frame whose header is the first of these pieces. Checked: its comments, and that its value is encoded as it is.
+fn check_frame(pieces: &[Piece]) -> (Header, Vec<u8>) {
+    let line = pieces[0].line;
+    assert_eq!(pieces[0].bytes.len(), HEADER_BYTES, "line {line}: a frame's first line is its header");
+    let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes.iter().copied()).collect();
+    let (header, payload) = only_frame(&bytes, line);
+    let kind = MessageType::from_number(header.kind).unwrap_or_else(|| panic!("line {line}: an unknown type"));
+    let more = if header.flags.more() { ", MORE" } else { "" };
+    let said = format!("{kind}, request {}, {} bytes{more}", header.request, payload.len());
+    assert_eq!(pieces[0].comment, said, "line {line}");
+
+    // HELLO of versions that are not spoken here has fields that are not judged; all else comes out as it came.
+    let message = Message::decode(kind, &payload).unwrap_or_else(|error| panic!("line {line}: {error}"));
+    assert_eq!(message.message_type(), kind);
+    assert_eq!(message.seal(header.request, header.flags.more()).to_bytes(), bytes, "line {line}: encoded otherwise");
+    (header, payload)
+}
+
+#[test]
+fn every_frame_is_the_value_it_says_both_ways() {
+    for example in examples("frame") {
+        let (header, payload) = check_frame(&example.pieces);
+        let kind = MessageType::from_number(header.kind).unwrap();
+        let message = Message::decode(kind, &payload).unwrap();
+        if let Message::Error(error) = &message {
+            assert_eq!(example.name(), format!("ERROR {}", error.code), "line {}", example.line());
+        } else {
+            assert_eq!(example.name(), kind.name(), "line {}", example.line());
+        }
+        if example.name() == "ERROR BUSY" || kind != MessageType::Error {
+            assert_eq!((header.request, message), values::message(kind), "line {}", example.line());
+        }
+    }
+}
+
+#[test]
+fn every_message_type_and_every_error_code_has_exactly_one_example() {
+    let found: Vec<String> = examples("frame").iter().map(|example| example.name().to_owned()).collect();
+    let types = MessageType::ALL.iter().filter(|&&kind| !matches!(kind, MessageType::Challenge | MessageType::Error));
+    let codes = ErrorCode::ALL.iter().map(|code| format!("ERROR {code}"));
+    let wanted: BTreeSet<String> = types.map(|kind| kind.name().to_owned()).chain(codes).collect();
+    assert_eq!(found.iter().cloned().collect::<BTreeSet<_>>(), wanted);
+    assert_eq!(found.len(), wanted.len(), "an example appears twice");
+    let bytes: BTreeSet<Vec<u8>> = examples("frame").iter().map(Example::bytes).collect();
+    assert_eq!(bytes.len(), found.len(), "two examples have the same bytes");
+}
+
+/// Goes through the fields of an example beside the rows of its byte table.
+fn check_layout(rows: &[Vec<&str>], pieces: &[Piece]) {
+    let mut pieces = pieces.iter().peekable();
+    let mut at = 0;
+    for row in rows {
+        let &[offset, length, kind, field, _] = &row[..] else { panic!("a byte table has five columns: {row:?}") };
+        let start = at;
+        // A field may take several lines: `fields.eta` and `task.step` belong to `fields` and `task`.
+        let belongs = |piece: &&Piece| {
+            let name = piece.annotation().name;
+            name == field || name.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'))
+        };
+        let mut lines = 0;
+        while let Some(piece) = pieces.next_if(belongs) {
+            lines += 1;
+            at += piece.bytes.len();
+            let annotation = piece.annotation();
+            if annotation.name == field && field != "reserved" && !matches!(kind, "fields" | "nodes" | "task") {
+                assert_eq!(annotation.kind, kind, "line {}: the type of {field}", piece.line);
+            }
+            // Where a length is fixed a field has it after one line, unless its parts follow: two reserved fields in a
+            // row are two rows.
+            if length.parse() == Ok(at - start) {
+                break;
+            }
+        }
+        assert!(lines > 0, "the example has no {field}, or not here: {row:?}");
+        assert!(offset == "+" || offset.parse() == Ok(start), "{field} begins at {start}: {row:?}");
+        assert!(length == "…" || length.parse() == Ok(at - start), "{field} has {} bytes: {row:?}", at - start);
+    }
+    if let Some(piece) = pieces.next() {
+        panic!("line {}: {} is in no row of its byte table", piece.line, piece.comment);
+    }
+}
+
+#[test]
+fn every_example_has_the_layout_of_its_byte_table() {
+    let compact = |example: &Example| example.name().starts_with("ERROR ") && example.name() != "ERROR BUSY";
+    for example in examples("frame").iter().filter(|example| !compact(example)) {
+        let name = example.name().split(' ').next().unwrap();
+        let kind = MessageType::ALL.iter().find(|kind| kind.name() == name).unwrap();
+        let fields = &example.pieces[1..];
+        if !fields.is_empty() {
+            check_layout(&book::table(&format!("### {kind} ({:#04X})", *kind as u8).replace("0X", "0x")), fields);
+        }
+        if fields.iter().any(|piece| piece.annotation().name == "name.job") {
+            let strip = |piece: &Piece| piece.annotation().name.strip_prefix("name.").map(str::to_owned);
+            let named: Vec<String> = fields.iter().filter_map(strip).collect();
+            let rows = book::table("### The name of a task");
+            assert_eq!(named, rows.iter().map(|row| row[3]).collect::<Vec<_>>(), "{name}");
+        }
+    }
+    let header = &examples("header")[0];
+    check_layout(&book::table("### The header"), &header.pieces);
+    assert_eq!(only_frame(&header.bytes(), header.line()).0.kind, MessageType::Ping as u8);
+}
+
+#[test]
+fn every_short_example_of_an_error_is_described_truly() {
+    for example in examples("frame").iter().filter(|example| example.name().starts_with("ERROR ")) {
+        let [header, payload, said] = &example.pieces[..] else { continue };
+        let Ok(Message::Error(error)) = Message::decode(MessageType::Error, &payload.bytes) else {
+            panic!("line {}: no ERROR", header.line)
+        };
+        let about = match MessageType::from_number(error.about) {
+            Some(kind) => format!(" about {kind}"),
+            None if error.about == 0 => String::new(),
+            None => format!(" about type {:#04x}", error.about),
+        };
+        let retry = if error.retry { ", may be retried" } else { "" };
+        let text = format!("{}{about}{retry}: got {}, allowed {}", error.code, error.got, error.allowed);
+        assert_eq!(said.comment, text, "line {}", said.line);
+    }
+}
+
+#[test]
+fn the_table_of_error_codes_is_the_codes() {
+    let rows: Vec<String> = book::table("## 8 Errors").iter().map(|row| row.join(" | ")).collect();
+    let codes = ErrorCode::ALL.iter().map(|&code| format!("{} | {} | {}", code as u16, code.name(), code.meaning()));
+    assert_eq!(rows, codes.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_table_of_limits_is_the_codes() {
+    let seconds = |duration: Duration| {
+        assert_eq!(duration.subsec_nanos(), 0);
+        format!("{} s", duration.as_secs())
+    };
+    macro_rules! named { ($show:expr; $($($path:ident)::+),* $(,)?) => { [$((last(stringify!($($path)::+)), $show($($path)::+)),)*] } }
+    fn last(path: &'static str) -> &'static str {
+        path.rsplit(':').next().unwrap().trim()
+    }
+    fn number<T: TryInto<u64>>(value: T) -> String {
+        let digits = value.try_into().unwrap_or_else(|_| panic!("a limit over u64")).to_string();
+        let groups: Vec<&str> =
+            digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();
+        groups.join(",")
+    }
+    let mut wanted: BTreeMap<&str, String> = BTreeMap::new();
+    wanted.extend(named![number; limits::PAYLOAD_BYTES_MAX, limits::GREETING_PAYLOAD_BYTES_MAX]);
+    wanted.extend(named![number; limits::OBJECT_BYTES_MAX, limits::INLINE_UPDATE_BYTES_MAX, limits::TENSORS_MAX]);
+    wanted.extend(named![number; limits::DIMENSIONS_MAX, limits::SENTENCE_BYTES_MAX, limits::NAME_BYTES_MAX]);
+    wanted.extend(named![number; limits::HAVE_DIGESTS_MAX, limits::DONE_NODES_MAX, limits::OPEN_REQUESTS_MAX]);
+    wanted.extend(named![number; limits::TEXT_LINE_BYTES_MAX, limits::HTTP_HEAD_BYTES_MAX]);
+    wanted.extend(named![seconds; limits::FIRST_BYTE_WAIT, limits::FIRST_BYTE_WAIT_CROWDED, limits::GREETING_WAIT]);
+    wanted.extend(named![seconds; limits::TEXT_LINE_WAIT, limits::WRITE_STALL]);
+    wanted.extend(named![seconds; limits::HEARTBEAT_SILENCE, limits::HEARTBEAT_LOST]);
+    wanted.extend(named![number; limits::UNGREETED_MAX, limits::UNGREETED_PER_ADDRESS_MAX, limits::CONNECTIONS_MAX]);
+    let in_code = include_str!("../src/wire/limits.rs").matches("pub const ").count();
+    assert_eq!(wanted.len(), in_code, "a limit of limits.rs is not compared here");
+    wanted.extend(named![number; model::network::INPUTS_MAX, model::network::HIDDEN_WIDTH_MAX]);
+    wanted.extend(named![number; model::network::HIDDEN_LAYERS_MAX, model::network::CLASSES_MAX]);
+    wanted.extend(named![number; model::network::PARAMETERS_MAX]);
+    wanted.extend(named![number; model::recipe::EPOCHS_MAX, model::recipe::BATCH_ROWS_MAX]);
+    wanted.extend(named![number; job::ROUNDS_MAX, job::SHARDS_MAX, job::ROWS_MAX]);
+
+    let rows = book::table("## 9 Limits");
+    let found: BTreeMap<&str, String> = rows.iter().map(|row| (row[0], row[1].to_owned())).collect();
+    assert_eq!(found, wanted);
+    assert_eq!(rows.len(), wanted.len(), "a limit appears twice");
+}
+
+const ROLES: [Role; 3] = [Role::Client, Role::Coordinator, Role::Node];
+
+fn header(kind: MessageType, flags: Flags, request: u32) -> Header {
+    Header { version: 1, kind: kind as u8, flags, request, payload_bytes: 0, payload_crc: 0 }
+}
+
+/// Whether a cell `From, to` allows this pair.
+fn allows(cell: &str, from: Role, to: Role) -> bool {
+    let (said_from, said_to) = cell.split_once(", ").unwrap();
+    let is = |said: &str, role: Role| said == "any" || said == role.to_string();
+    is(said_from, from) && is(said_to, to)
+}
+
+#[test]
+fn the_table_of_messages_is_the_rules_of_a_session() {
+    let rows = book::table("## 4 Messages");
+    let types: Vec<(MessageType, &Vec<&str>)> = MessageType::ALL.iter().copied().zip(&rows).collect();
+    assert_eq!(rows.len(), MessageType::ALL.len());
+    for (kind, row) in &types {
+        assert_eq!((row[0], row[1]), (&*format!("0x{:02X}", *kind as u8), kind.name()));
+        for (from, to) in ROLES.iter().flat_map(|&from| ROLES.map(|to| (from, to))) {
+            let receive = |flags, request| {
+                let mut session: Session<()> = Session::new(to, from, false, Duration::ZERO);
+                session.receive(Duration::ZERO, &header(*kind, flags, request))
+            };
+            let (request, alone) = (receive(Flags::NONE, 1), receive(Flags::NONE, 0));
+            assert_eq!(request.is_ok(), row[3] == "request" && allows(row[2], from, to), "{kind} {from} {to}");
+            assert_eq!(alone.is_ok(), row[3].contains("alone"), "{kind} on request 0");
+        }
+    }
+    // Every answer to every request, from the first pair of roles that may send the request.
+    for (asked, row) in types.iter().filter(|(_, row)| row[3] == "request") {
+        let pairs = ROLES.iter().flat_map(|&from| ROLES.map(|to| (from, to)));
+        let (me, peer) = pairs.into_iter().find(|&(from, to)| from != to && allows(row[2], from, to)).unwrap();
+        for (answer, answer_row) in &types {
+            let mut session = Session::new(me, peer, true, Duration::ZERO);
+            let request = session.open(*asked, ()).unwrap();
+            let partial = answer_row[3] == "partial";
+            let flags = if partial { Flags::MORE } else { Flags::NONE };
+            let got = session.receive(Duration::ZERO, &header(*answer, flags, request));
+            let may = row[4].split(", ").any(|name| name == answer.name()) || *answer == MessageType::Error;
+            match got {
+                Ok(Incoming::Answer { last, .. }) => assert!(may && last != partial, "{answer} to {asked}"),
+                _ => assert!(!may, "{answer} to {asked}: {got:?}"),
+            }
+        }
+    }
+}
+
+/// The tagged fields in these pieces: tag, name, and value with its head.
+fn fields(pieces: &[Piece], tag_and_length_bytes: usize) -> Vec<(u16, String, Vec<u8>)> {
+    let mut out: Vec<(u16, String, Vec<u8>)> = Vec::new();
+    for piece in pieces {
+        let annotation = piece.annotation();
+        if let Some(name) = annotation.name.strip_suffix(".tag") {
+            let tag = u16::from_le_bytes(piece.bytes[..].try_into().unwrap());
+            out.push((tag, name.trim_start_matches("fields.").to_owned(), Vec::new()));
+        }
+        if let Some(field) = out.last_mut() {
+            field.2.extend_from_slice(&piece.bytes);
+        }
+    }
+    assert!(out.iter().all(|field| field.2.len() >= tag_and_length_bytes));
+    out
+}
+
+/// Tag and name of each row of a table of fields.
+fn tags(rows: &[Vec<&str>]) -> BTreeSet<(u16, String)> {
+    rows.iter().map(|row| (number(row[0]), row[1].to_owned())).collect()
+}
+
+fn number(cell: &str) -> u16 {
+    u16::from_str_radix(cell.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("{cell:?} is no tag"))
+}
+
+#[test]
+fn the_table_of_greeting_fields_is_what_greetings_have() {
+    let greetings = examples("frame").into_iter().filter(|example| ["HELLO", "WELCOME"].contains(&example.name()));
+    let found = greetings.flat_map(|example| fields(&example.pieces[1..], 4)).map(|(tag, name, _)| (tag, name));
+    assert_eq!(found.collect::<BTreeSet<_>>(), tags(&book::table("### Greeting")));
+}
+
+#[test]
+fn every_object_is_the_value_it_says_both_ways() {
+    let found: Vec<String> = examples("object").iter().map(|example| example.name().to_owned()).collect();
+    assert_eq!(found, ["weights", "rows", "update"]);
+    for example in examples("object") {
+        let (digest, elements) = example.pieces.split_last().unwrap();
+        for piece in elements {
+            piece.annotation();
+        }
+        assert_eq!(example.bytes(), values::object(example.name()), "line {}", example.line());
+        assert_eq!(digest.comment, format!("SHA-256 = {}", Digest::of(&example.bytes())), "line {}", digest.line);
+
+        let descriptor = book::table("### The descriptor");
+        check_layout(&descriptor, &elements[..3]);
+    }
+}
+
+#[test]
+fn every_specification_is_the_value_it_says_both_ways() {
+    for example in examples("specification") {
+        let wanted = values::specification(example.name());
+        let decoded = specification::decode(Reader::new("the example", &example.bytes()));
+        assert_eq!(decoded.as_ref(), Ok(&wanted), "line {}", example.line());
+        assert_eq!(specification::encode(&wanted), example.bytes(), "line {}", example.line());
+        let digest = example.pieces.last().unwrap();
+        let said = format!("semantic digest = {}", specification::semantic_digest(&wanted));
+        assert_eq!(digest.comment, said, "line {}", digest.line);
+    }
+}
+
+#[test]
+fn the_digests_of_the_smallest_job_are_those_of_the_table() {
+    let rows = book::table("### The two digests");
+    let found: Vec<(&str, &str)> = rows.iter().map(|row| (row[0], row[1].trim_matches('`'))).collect();
+    let semantic = specification::semantic_digest(&values::smallest()).to_string();
+    let weights = Digest::of(&values::weights()).to_string();
+    let fingerprint = values::fingerprint().to_string();
+    assert_eq!(found, [("semantic digest", &*semantic), ("weights", &weights), ("fingerprint", &fingerprint)]);
+    // The formula in words, once more without the library's function for it.
+    let by_hand = [&b"gradwire specification 1"[..], &specification::encode(&values::smallest())].concat();
+    assert_eq!(Digest::of(&by_hand).to_string(), semantic);
+}
+
+/// Fields of a specification put together again.
+fn assemble(fields: &BTreeMap<u16, Vec<u8>>) -> Vec<u8> {
+    fields.values().flatten().copied().collect()
+}
+
+fn decode_fields(fields: &BTreeMap<u16, Vec<u8>>) -> Result<job::Specification, Malformation> {
+    specification::decode(Reader::new("the specification", &assemble(fields))).map_err(|error| error.why)
+}
+
+fn field(tag: u16, value: &[u8]) -> Vec<u8> {
+    [&tag.to_le_bytes()[..], &(value.len() as u32).to_le_bytes(), value].concat()
+}
+
+#[test]
+fn the_table_of_specification_fields_is_what_is_decoded() {
+    let rows = book::table("## 6 The specification");
+    let mut seen = BTreeSet::new();
+    let mut specifications: Vec<BTreeMap<u16, Vec<u8>>> = Vec::new();
+    for example in examples("specification") {
+        let fields = fields(&example.pieces[..example.pieces.len() - 1], 6);
+        seen.extend(fields.iter().map(|(tag, name, _)| (*tag, name.clone())));
+        specifications.push(fields.into_iter().map(|(tag, _, bytes)| (tag, bytes)).collect());
+    }
+    assert_eq!(seen, tags(&rows), "the examples together have every field of the table");
+
+    for row in &rows {
+        let (tag, kind, default) = (number(row[0]), row[2], row[3]);
+        // Left out: a default, or an error. The digest changes with semantic fields only.
+        let with = specifications.iter().find(|fields| fields.contains_key(&tag)).unwrap();
+        let mut without = with.clone();
+        without.remove(&tag);
+        match decode_fields(&without) {
+            Ok(changed) => {
+                assert_ne!(default, "required", "{row:?}");
+                let digest = specification::semantic_digest;
+                let same = digest(&changed) == digest(&decode_fields(with).unwrap());
+                assert_eq!(same, tag >= 0x4000, "whether {row:?} is hashed");
+            }
+            Err(why) => assert_eq!((why, default), (Malformation::MissingField { tag }, "required")),
+        }
+        // Written: a default is refused.
+        if !["required", "none"].contains(&default) {
+            let annotation = book::Annotation { name: row[1], kind, value: Some(default) };
+            let mut written = specifications[0].clone();
+            written.insert(tag, field(tag, &annotation.encode().unwrap()));
+            assert_eq!(decode_fields(&written), Err(Malformation::DefaultWritten { tag }), "{row:?}");
+        }
+    }
+
+    // Who may ignore an unknown field.
+    for (tag, skipped) in [(0x0024, false), (0x4003, false), (0xC000, true), (0x8000, false)] {
+        let mut fields = specifications[0].clone();
+        fields.insert(tag, field(tag, b"new"));
+        let wanted = if skipped { Ok(values::smallest()) } else { Err(Malformation::UnknownField { tag }) };
+        assert_eq!(decode_fields(&fields), wanted, "{tag:#06x}");
+    }
+}
+
+/// The frames of a conversation: who sends, and the pieces.
+fn frames(example: &Example) -> Vec<(char, &[Piece])> {
+    let starts = example.pieces.chunk_by(|_, next| next.direction.is_none());
+    starts.map(|pieces| (pieces[0].direction.expect("a conversation begins with > or <"), pieces)).collect()
+}
+
+#[test]
+fn every_conversation_keeps_the_rules_of_a_session() {
+    let role = |name: &str| ROLES.into_iter().find(|role| role.to_string() == name).unwrap();
+    assert_eq!(examples("conversation").len(), 4);
+    for example in examples("conversation") {
+        let (dialler, acceptor) = example.name().split_once(' ').unwrap();
+        let (dialler, acceptor) = (role(dialler), role(acceptor));
+        let mut sides = [
+            Session::<()>::new(dialler, acceptor, true, Duration::ZERO),
+            Session::<()>::new(acceptor, dialler, false, Duration::ZERO),
+        ];
+        let mut greeted = !example.pieces[0].comment.starts_with("HELLO");
+        let mut closed = false;
+        for (direction, pieces) in frames(&example) {
+            let line = pieces[0].line;
+            let (header, payload) = check_frame(pieces);
+            for piece in &pieces[1..] {
+                piece.annotation();
+            }
+            assert!(!closed, "line {line}: the connection is closed");
+            let kind = MessageType::from_number(header.kind).unwrap();
+            let message = Message::decode(kind, &payload).unwrap();
+            check_pieces(&message, line);
+            if !greeted {
+                let turn = match &message {
+                    Message::Hello(hello) => hello.role == dialler && direction == '>',
+                    Message::Welcome(welcome) => welcome.role == acceptor && direction == '<',
+                    Message::Error(_) => direction == '<',
+                    _ => false,
+                };
+                assert!(turn && header.request == 0 && header.flags == Flags::NONE, "line {line}: {kind}");
+                greeted = kind == MessageType::Welcome;
+                closed = kind == MessageType::Error;
+                continue;
+            }
+            let [first, second] = &mut sides;
+            let (sender, receiver) = if direction == '>' { (first, second) } else { (second, first) };
+            match receiver.receive(Duration::ZERO, &header).unwrap_or_else(|error| panic!("line {line}: {error}")) {
+                Incoming::Request(kind) => assert_eq!(sender.open(kind, ()), Some(header.request), "line {line}"),
+                Incoming::Answer { last: true, .. } => assert!(sender.answered(header.request), "line {line}"),
+                Incoming::Answer { last: false, .. } => assert!(sender.is_open(header.request), "line {line}"),
+                Incoming::Alone(_) => closed = kind == MessageType::Goodbye,
+                Incoming::Skipped => panic!("line {line}: an unknown type"),
+            }
+        }
+        assert!(sides.iter().all(|side| side.unanswered().count() == 0), "{}: a request is open", example.label);
+    }
+}
+
+/// What travels whole has the digest that names it.
+fn check_pieces(message: &Message<'_>, line: usize) {
+    match message {
+        Message::Put(piece) | Message::Data(piece) if piece.bytes.len() as u64 == piece.object_bytes => {
+            assert_eq!(Digest::of(&piece.bytes), piece.digest, "line {line}");
+        }
+        Message::Trained(trained) => assert_eq!(Digest::of(&trained.inline), trained.update, "line {line}"),
+        _ => {}
+    }
+}
+
+#[test]
+fn numbers_in_the_prose_are_the_codes() {
+    let says = |text: &str| assert!(book::TEXT.replace('\n', " ").contains(text), "{text:?} is not in protocol.md");
+    says(&format!("`{}`: F5, then `GRW`", MAGIC.map(|byte| format!("{byte:02X}")).join(" ")));
+    says(&format!("a header of {HEADER_BYTES} bytes"));
+    says(&format!("CRC-32 of the nine bytes `\"123456789\"` is `{:08X}`", crc(b"123456789")));
+    says(&format!("that of no bytes is {}.", crc(b"")));
+    says(&format!("Numbers {OPTIONAL_TYPES_FROM:#x} to 0xFF are for optional messages"));
+    says("A piece has at most 1,048,528 bytes");
+    assert_eq!(gradwire::wire::message::PIECE_BYTES_MAX, 1_048_528);
+}
+
+/// CRC-32 as frames have it.
+fn crc(bytes: &[u8]) -> u32 {
+    let frame = gradwire::wire::Encoded::seal(MessageType::Ping as u8, Flags::NONE, 1, bytes, None).to_bytes();
+    only_frame(&frame, 0).0.payload_crc
+}
+
+/// The streams that the examples make, by the names of their files.
+fn seeds() -> BTreeMap<String, Vec<u8>> {
+    let mut seeds = BTreeMap::new();
+    for example in examples("frame") {
+        seeds.insert(format!("{}.bin", example.name().to_lowercase().replace([' ', '_'], "-")), example.bytes());
+    }
+    for (index, example) in examples("conversation").iter().enumerate() {
+        seeds.insert(format!("conversation-{}.bin", index + 1), example.bytes());
+    }
+    seeds
+}
+
+/// With `GRADWIRE_WRITE_SEEDS` set, writes them instead.
+#[test]
+fn the_fuzzers_seeds_are_the_examples() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/frame_decode");
+    if std::env::var_os("GRADWIRE_WRITE_SEEDS").is_some() {
+        std::fs::create_dir_all(&folder).unwrap();
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        for (name, bytes) in seeds() {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+    }
+    let file =
+        |entry: std::fs::DirEntry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap());
+    let found: BTreeMap<String, Vec<u8>> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| file(entry.unwrap())).collect();
+    assert_eq!(found, seeds(), "write them anew: GRADWIRE_WRITE_SEEDS=1 cargo test --test protocol_md seeds");
+}

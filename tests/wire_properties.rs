@@ -1,0 +1,474 @@
+//! Properties of the wire: values and bytes, streams however they are cut, specifications, sessions.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use gradwire::digest::Digest;
+use gradwire::job::{JobId, OnTaskFailure, Operation, RowsRef, Specification, TaskId, Training};
+use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
+use gradwire::wire::header::{Flags, Header};
+use gradwire::wire::message::*;
+use gradwire::wire::session::{Heartbeat, Incoming};
+use gradwire::wire::{ErrorCode, Message, MessageType, Reader, Role, Session, fuzzing, limits, specification};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest)
+}
+
+fn name() -> impl Strategy<Value = String> {
+    vec(select(b"AZaz09._-".as_slice()), 1..=limits::NAME_BYTES_MAX)
+        .prop_map(|bytes| String::from_utf8(bytes).expect("ASCII"))
+}
+
+/// Text without control characters, some of it of several bytes a character, within the limit.
+fn sentence() -> impl Strategy<Value = String> {
+    vec(any::<char>().prop_filter("control", |c| !c.is_control()), 0..=limits::SENTENCE_BYTES_MAX / 4)
+        .prop_map(String::from_iter)
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    select(vec![Role::Client, Role::Coordinator, Role::Node])
+}
+
+/// Any number but NaN, which is not equal to itself.
+fn number() -> impl Strategy<Value = f64> {
+    use proptest::num::f64::{INFINITE, NEGATIVE, NORMAL, POSITIVE, SUBNORMAL, ZERO};
+    POSITIVE | NEGATIVE | NORMAL | SUBNORMAL | ZERO | INFINITE
+}
+
+fn features() -> impl Strategy<Value = Features> {
+    (
+        option::of(name()),
+        vec(any::<u16>(), 0..=64),
+        option::of(any::<u32>()),
+        option::of(name()),
+        option::of(sentence()),
+    )
+        .prop_map(|(cluster, arithmetics, workers, name, software)| Features {
+            cluster,
+            arithmetics,
+            workers,
+            name,
+            software,
+        })
+}
+
+fn hello() -> impl Strategy<Value = Hello> {
+    // Versions that include 1: the fields of others are not read.
+    (1..=u8::MAX, role(), limits::GREETING_PAYLOAD_BYTES_MAX.., any::<[u8; 16]>(), any::<[u8; 32]>(), features())
+        .prop_map(|(version_max, role, payload_bytes_max, id, nonce, features)| Hello {
+            version_min: 1,
+            version_max,
+            role,
+            payload_bytes_max,
+            id,
+            nonce,
+            features,
+        })
+}
+
+fn welcome() -> impl Strategy<Value = Welcome> {
+    (any::<u8>(), hello()).prop_map(|(version, hello)| {
+        let Hello { role, payload_bytes_max, id, nonce, features, .. } = hello;
+        Welcome { version, role, payload_bytes_max, id, nonce, features }
+    })
+}
+
+fn error() -> impl Strategy<Value = Error> {
+    (select(ErrorCode::ALL), any::<u8>(), any::<bool>(), any::<u64>(), any::<u64>(), sentence())
+        .prop_map(|(code, about, retry, got, allowed, text)| Error { code, about, retry, got, allowed, text })
+}
+
+fn task_name() -> impl Strategy<Value = TaskName> {
+    (any::<u128>(), any::<u64>(), any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
+        |(job, step, shard, attempt, token)| TaskName { task: TaskId { job: JobId(job), step, shard }, attempt, token },
+    )
+}
+
+fn recipe() -> impl Strategy<Value = Recipe> {
+    let enums = (
+        select(vec![Activation::Relu, Activation::Identity, Activation::MaskedIdentity]),
+        select(vec![Optimiser::Sgd, Optimiser::Adam]),
+        select(vec![LossReduction::Mean, LossReduction::Sum]),
+        select(vec![Initialisation::He, Initialisation::Small]),
+    );
+    // Defaults often, or a field left out would hardly be tried.
+    let numbers = (
+        1e-30f32..1e30,
+        prop_oneof![Just(1.0), 1e-30f32..1.0],
+        prop_oneof![Just(0), 1..=gradwire::model::recipe::BATCH_ROWS_MAX],
+        prop_oneof![Just(1), 1..=gradwire::model::recipe::EPOCHS_MAX],
+        prop_oneof![Just(0.0), Just(-0.0), 0f32..1.0],
+        option::of(prop_oneof![Just(0.0), Just(-0.0), 0f32..1e30]),
+    );
+    (enums, numbers).prop_map(|((activation, optimiser, reduction, initialisation), numbers)| {
+        let (eta, eta_decay, rows, epochs, log_epsilon, change) = numbers;
+        let batch = NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
+        let stop_loss_change = change.filter(|_| batch == BatchSize::Full);
+        let recipe = Recipe {
+            activation,
+            optimiser,
+            reduction,
+            initialisation,
+            eta,
+            eta_decay,
+            batch,
+            epochs,
+            log_epsilon,
+            stop_loss_change,
+        };
+        recipe.checked().expect("within its limits")
+    })
+}
+
+fn training() -> impl Strategy<Value = Training> {
+    let network = (1..2000u32, vec(1..200u32, 0..=5), 2..500u32)
+        .prop_map(|(inputs, hidden, classes)| Network::new(inputs, &hidden, classes).expect("within its limits"));
+    let one_or = |any: BoxedStrategy<u64>| prop_oneof![Just(1), any];
+    (1..=2u16, network, recipe(), one_or(any::<u64>().boxed()))
+        .prop_map(|(arithmetic, network, recipe, seed)| Training { arithmetic, network, recipe, seed })
+}
+
+fn job_specification() -> impl Strategy<Value = Specification> {
+    let rows = || (1..=gradwire::job::ROWS_MAX, digest()).prop_map(|(rows, digest)| RowsRef { rows, digest });
+    let rounds = prop_oneof![Just(1), 1..=gradwire::job::ROUNDS_MAX];
+    let operation = (select(vec![OnTaskFailure::Fail, OnTaskFailure::Skip]), any::<bool>())
+        .prop_map(|(on_task_failure, allow_inexact)| Operation { on_task_failure, allow_inexact });
+    (training(), rounds, vec(rows(), 1..20), rows(), option::of(digest()), operation).prop_map(
+        |(training, rounds, shards, validation, initial, operation)| Specification {
+            training,
+            rounds,
+            shards,
+            validation,
+            initial,
+            operation,
+        },
+    )
+}
+
+fn piece() -> impl Strategy<Value = Piece<'static>> {
+    (digest(), vec(any::<u8>(), 1..300), any::<u32>(), any::<u32>()).prop_map(|(digest, bytes, offset, behind)| {
+        let offset = u64::from(offset);
+        let object_bytes = offset + bytes.len() as u64 + u64::from(behind);
+        Piece { digest, object_bytes, offset, bytes: bytes.into() }
+    })
+}
+
+fn control() -> impl Strategy<Value = Message<'static>> {
+    let pong = (any::<u32>(), any::<u32>(), 0f64..f64::MAX)
+        .prop_map(|(running, waiting, rows_per_second)| Pong { running, waiting, rows_per_second }.into());
+    prop_oneof![
+        hello().prop_map(Message::from),
+        welcome().prop_map(Message::from),
+        error().prop_map(Message::from),
+        sentence().prop_map(|text| Goodbye { text }.into()),
+        Just(Ping.into()),
+        pong,
+        any::<u32>().prop_map(|request| Cancel { request }.into()),
+    ]
+}
+
+fn transfer() -> impl Strategy<Value = Message<'static>> {
+    let fetch = (digest(), any::<u64>(), 1..=u32::MAX)
+        .prop_map(|(digest, offset, bytes_max)| Fetch { digest, offset, bytes_max }.into());
+    prop_oneof![
+        vec(digest(), 0..50).prop_map(|digests| Have { digests }.into()),
+        vec(any::<u64>(), 0..50).prop_map(|bytes| Held { bytes }.into()),
+        piece().prop_map(Message::Put),
+        piece().prop_map(Message::Data),
+        fetch,
+    ]
+}
+
+fn tasks() -> impl Strategy<Value = Message<'static>> {
+    let source = prop_oneof![digest().prop_map(ShardSource::Shipped), name().prop_map(ShardSource::Resident)];
+    let train = (task_name(), any::<bool>(), digest(), source, training())
+        .prop_map(|(name, may_reject, base, shard, training)| Train { name, may_reject, base, shard, training }.into());
+    let inside = (any::<bool>(), vec(any::<u8>(), 0..300), any::<u64>());
+    let trained = (task_name(), any::<u32>(), number(), any::<u64>(), digest(), inside).prop_map(
+        |(name, epochs, loss, train_us, update, (inside, bytes, elsewhere))| {
+            let (inline, update_bytes) = if inside { (bytes.clone(), bytes.len() as u64) } else { (vec![], elsewhere) };
+            Trained { name, epochs, loss, train_us, update, update_bytes, inline }.into()
+        },
+    );
+    let reason = select(vec![RejectReason::LoadProbability, RejectReason::Busy]);
+    let rejected = (task_name(), reason, any::<u32>(), any::<u32>())
+        .prop_map(|(name, reason, running, waiting)| Rejected { name, reason, running, waiting }.into());
+    let state = select(vec![TaskState::Unknown, TaskState::Waiting, TaskState::Running]);
+    let polled =
+        (task_name(), state, any::<u64>(), any::<u64>()).prop_map(|(name, state, batches_done, batches_planned)| {
+            Polled { name, state, batches_done, batches_planned }.into()
+        });
+    prop_oneof![train, trained, rejected, task_name().prop_map(|name| Poll { name }.into()), polled]
+}
+
+fn jobs() -> impl Strategy<Value = Message<'static>> {
+    let submit = (any::<u128>(), job_specification())
+        .prop_map(|(job, specification)| Submit { job: JobId(job), specification }.into());
+    let state = select(vec![JobState::Queued, JobState::Running, JobState::Ended]);
+    let accepted = (state, any::<bool>(), any::<u32>(), any::<u32>()).prop_map(
+        |(state, attached, queue_position, rounds_done)| {
+            Accepted { state, attached, queue_position, rounds_done }.into()
+        },
+    );
+    let round = (any::<[u32; 5]>(), number(), any::<[u64; 3]>()).prop_map(
+        |([round, rounds, nodes, merged, skipped], loss, [errors, rows, round_us])| {
+            Round { round, rounds, loss, errors, rows, nodes, merged, skipped, round_us }.into()
+        },
+    );
+    let kinds =
+        [NoticeKind::Other, NoticeKind::Membership, NoticeKind::Revival, NoticeKind::Skipped, NoticeKind::Alarm];
+    let notice = (select(kinds.to_vec()), sentence()).prop_map(|(kind, text)| Notice { kind, text }.into());
+    let node = (name(), any::<u64>()).prop_map(|(node, tasks)| NodeTasks { node, tasks });
+    let done = (digest(), digest(), number(), any::<[u64; 10]>(), any::<u32>(), any::<bool>(), vec(node, 0..20))
+        .prop_map(|(fingerprint, weights, loss, counts, revivals, reproducible, nodes)| {
+            let [weights_bytes, errors, rows, merged, skipped, times @ ..] = counts;
+            let [elapsed_us, waiting_us, merging_us, validating_us, training_us] = times;
+            let done = Done {
+                fingerprint,
+                weights,
+                weights_bytes,
+                errors,
+                rows,
+                loss,
+                merged,
+                skipped,
+                elapsed_us,
+                waiting_us,
+                merging_us,
+                validating_us,
+                training_us,
+                revivals,
+                reproducible,
+                nodes,
+            };
+            done.into()
+        });
+    prop_oneof![submit, accepted, round, notice, done]
+}
+
+fn message() -> impl Strategy<Value = Message<'static>> {
+    prop_oneof![control(), transfer(), tasks(), jobs()]
+}
+
+/// A message as the frame that a peer would send.
+fn sealed() -> impl Strategy<Value = Vec<u8>> {
+    (message(), any::<u32>(), any::<bool>()).prop_map(|(message, request, more)| message.seal(request, more).to_bytes())
+}
+
+proptest! {
+    #[test]
+    fn every_message_comes_back_equal_from_its_bytes(message in message()) {
+        let payload = message.payload();
+        prop_assert!(payload.len() <= limits::PAYLOAD_BYTES_MAX as usize);
+        prop_assert_eq!(Message::decode(message.message_type(), &payload), Ok(message));
+    }
+
+    /// A longer or a shorter payload is another message or none: nothing is ignored at a payload's end.
+    #[test]
+    fn a_payload_cut_or_extended_is_not_the_same_message(message in message(), cut in any::<Index>()) {
+        let (kind, payload) = (message.message_type(), message.payload());
+        let longer = [&payload[..], &[0]].concat();
+        prop_assert_ne!(Message::decode(kind, &longer), Ok(message.clone()));
+        if !payload.is_empty() {
+            prop_assert_ne!(Message::decode(kind, &payload[..cut.index(payload.len())]), Ok(message));
+        }
+    }
+
+    /// Bytes that are accepted at all are the encoding of what they were taken for. The exception are tagged fields
+    /// that may be skipped, and greetings of other versions: those come out shorter, and then settle.
+    #[test]
+    fn accepted_payloads_have_one_encoding(
+        message in message(),
+        changes in vec((any::<Index>(), any::<u8>()), 1..4),
+    ) {
+        let kind = message.message_type();
+        let mut payload = message.payload();
+        prop_assume!(!payload.is_empty());
+        for (index, byte) in changes {
+            let index = index.index(payload.len());
+            payload[index] = byte;
+        }
+        if let Ok(changed) = Message::decode(kind, &payload) {
+            let again = changed.payload();
+            if again != payload {
+                prop_assert!(fuzzing::may_skip(kind) && again.len() < payload.len());
+                prop_assert_eq!(Message::decode(kind, &again).map(|settled| settled.payload()), Ok(again));
+            }
+        }
+    }
+
+    /// Whole, cut at random, byte by byte: the body of the fuzz target, over streams that are nearly right.
+    #[test]
+    fn streams_mean_the_same_however_they_are_cut(
+        frames in vec(sealed(), 1..5),
+        changes in vec((any::<Index>(), any::<u8>()), 0..4),
+        kept in any::<Index>(),
+    ) {
+        let mut stream = frames.concat();
+        fuzzing::frame_decode(&stream);
+        for (index, byte) in changes {
+            let index = index.index(stream.len());
+            stream[index] = byte;
+        }
+        fuzzing::frame_decode(&stream);
+        fuzzing::frame_decode(&stream[..kept.index(stream.len())]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_frames_at_all_are_survived(stream in vec(any::<u8>(), 0..2000)) {
+        fuzzing::frame_decode(&stream);
+    }
+
+    #[test]
+    fn a_specification_has_one_encoding_and_its_operation_is_not_hashed(specification in job_specification()) {
+        let bytes = specification::encode(&specification);
+        let decoded = specification::decode(Reader::new("a specification", &bytes));
+        prop_assert_eq!(decoded.as_ref(), Ok(&specification));
+        prop_assert_eq!(specification::encode(&specification), bytes);
+
+        let semantic = specification::semantic_digest(&specification);
+        let mut other = Specification { operation: Operation::default(), ..specification };
+        prop_assert_eq!(specification::semantic_digest(&other), semantic);
+        other.training.seed ^= 1;
+        prop_assert_ne!(specification::semantic_digest(&other), semantic);
+    }
+
+    /// Fields in another order, or twice, are refused: there is one way to write a specification.
+    #[test]
+    fn fields_of_a_specification_are_in_order(
+        specification in job_specification(),
+        first in any::<Index>(),
+        second in any::<Index>(),
+    ) {
+        let mut fields = split(&specification::encode(&specification));
+        let (first, second) = (first.index(fields.len()), second.index(fields.len()));
+        if first == second {
+            fields.insert(first, fields[first].clone());
+        } else {
+            fields.swap(first, second);
+        }
+        prop_assert!(specification::decode(Reader::new("a specification", &fields.concat())).is_err());
+    }
+
+    #[test]
+    fn a_session_survives_anything_and_stays_bounded(
+        me in role(),
+        peer in role(),
+        dialled in any::<bool>(),
+        operations in vec(operation(), 0..3000),
+    ) {
+        check_session(me, peer, dialled, &operations);
+    }
+}
+
+/// The fields of a specification, each with its head.
+fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut fields = Vec::new();
+    while let Some(length) = bytes.get(2..6) {
+        let length = u32::from_le_bytes(length.try_into().expect("four bytes")) as usize;
+        let (field, rest) = bytes.split_at(6 + length);
+        fields.push(field.to_vec());
+        bytes = rest;
+    }
+    fields
+}
+
+/// Something that happens to a session.
+#[derive(Clone, Debug)]
+enum Step {
+    Open(MessageType),
+    Receive { kind: u8, flags: u16, request: u32 },
+    Answer(u32),
+    Wait { ms: u64 },
+}
+
+fn operation() -> impl Strategy<Value = Step> {
+    use MessageType::*;
+    let types: Vec<u8> = MessageType::ALL.iter().map(|&kind| kind as u8).collect();
+    let kind = prop_oneof![20 => select(types), 1 => any::<u8>()];
+    let flags = prop_oneof![20 => 0..=1u16, 1 => any::<u16>()];
+    let request = || prop_oneof![20 => 0..6000u32, 1 => any::<u32>()];
+    prop_oneof![
+        8 => select(vec![Ping, Have, Put, Fetch, Train, Poll, Submit]).prop_map(Step::Open),
+        4 => (kind, flags, request()).prop_map(|(kind, flags, request)| Step::Receive { kind, flags, request }),
+        1 => request().prop_map(Step::Answer),
+        1 => (0..1500u64).prop_map(|ms| Step::Wait { ms }),
+    ]
+}
+
+/// What one side may ask of the other (protocol.md, "Who may send what"), said once more.
+fn may_ask(kind: MessageType, from: Role, to: Role) -> bool {
+    use MessageType::*;
+    match kind {
+        Ping | Have | Fetch => true,
+        Put | Train | Poll => (from, to) == (Role::Coordinator, Role::Node),
+        Submit => (from, to) == (Role::Client, Role::Coordinator),
+        _ => false,
+    }
+}
+
+/// Beside the session goes a model of it: the sets of open requests, and what was heard when.
+fn check_session(me: Role, peer: Role, dialled: bool, operations: &[Step]) {
+    let mut now = Duration::ZERO;
+    let mut heard_at = now;
+    let mut session = Session::new(me, peer, dialled, now);
+    let (mut ours, mut theirs, mut used) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut peer_last = 0;
+    for step in operations {
+        match *step {
+            Step::Open(kind) if may_ask(kind, me, peer) => {
+                let room = ours.len() < limits::OPEN_REQUESTS_MAX - usize::from(kind != MessageType::Ping);
+                let opened = session.open(kind, ());
+                assert_eq!(opened.is_some(), room, "{kind} with {} open", ours.len());
+                if let Some(request) = opened {
+                    assert_eq!(request % 2 == 1, dialled, "parity");
+                    assert!(used.insert(request), "an id twice");
+                    ours.insert(request);
+                }
+            }
+            Step::Open(_) => {}
+            Step::Receive { kind, flags, request } => {
+                let header =
+                    Header { version: 1, kind, flags: Flags(flags), request, payload_bytes: 0, payload_crc: 0 };
+                heard_at = now;
+                match session.receive(now, &header) {
+                    Ok(Incoming::Request(kind)) => {
+                        assert!(may_ask(kind, peer, me) && (request % 2 == 0) == dialled && request != 0);
+                        assert!(request > peer_last && theirs.insert(request), "an id twice");
+                        peer_last = request;
+                        assert!(session.is_open(request));
+                    }
+                    Ok(Incoming::Answer { last, .. }) => {
+                        assert!(ours.contains(&request), "an answer to nothing");
+                        if last {
+                            ours.remove(&request);
+                        }
+                    }
+                    Ok(Incoming::Alone(_)) => assert_eq!(request, 0),
+                    Ok(Incoming::Skipped) => assert!(kind >= 0x80),
+                    Err(violation) => assert!(!violation.to_string().is_empty()),
+                }
+            }
+            Step::Answer(request) => {
+                assert_eq!(session.answered(request), theirs.remove(&request));
+                assert!(!session.answered(request), "answered twice");
+            }
+            Step::Wait { ms } => {
+                now += Duration::from_millis(ms);
+                match session.heartbeat(now) {
+                    Heartbeat::Lost => assert!(now - heard_at >= limits::HEARTBEAT_LOST),
+                    Heartbeat::Ping => assert!(now - heard_at >= limits::HEARTBEAT_SILENCE),
+                    Heartbeat::Quiet { until } => assert!(until > now && until <= heard_at + limits::HEARTBEAT_LOST),
+                }
+            }
+        }
+        assert!(ours.len() <= limits::OPEN_REQUESTS_MAX && theirs.len() <= limits::OPEN_REQUESTS_MAX);
+        assert_eq!(session.unanswered().count(), ours.len());
+    }
+}
