@@ -105,10 +105,10 @@ impl Run {
         let shard = attempt.task.shard;
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
+                let Some(round) = self.end_attempt(shard, &live, cx) else { return };
                 if reason == RejectReason::Busy {
                     cx.fleet.busy_told(link, cx.now);
                 }
-                let Some(round) = self.end_attempt(shard, &live, cx) else { return };
                 if live.may_reject {
                     round.mark(shard, live.node, Standing::Refused);
                 } else {

@@ -6,8 +6,8 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`events`](self) | the vocabulary: [`Event`], [`Action`] |
-//! | [`report`](self) | what watchers and the console are told |
+//! | `events` | the vocabulary: [`Event`], [`Action`] |
+//! | `report` | what watchers and the console are told |
 //! | `jobs` | the queue, the turn of jobs, the outcomes |
 //! | `run` | the stages of the running job |
 //! | `attempts` | a task's way to its node and its result's way into the sum |

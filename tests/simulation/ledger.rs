@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gradwire::digest::Digest;
 use gradwire::engine::{
-    Action, Admission, Attempt, Engine, Event, FailReason, JobEvent, JobState, LinkKey, NodeInfo, NodeKey, Notice,
-    Outcome, Policy, Settings, Summary,
+    Action, Admission, Attempt, Engine, Event, FailReason, Fault, JobEvent, JobState, LinkKey, NodeInfo, NodeKey,
+    Notice, Outcome, Policy, Settings, Summary,
 };
-use gradwire::job::{JobId, OnTaskFailure};
+use gradwire::job::{JobId, OnTaskFailure, TaskId};
 
+use crate::ending::Ending;
 use crate::model;
 use crate::scenario::{COMMON_ARITHMETIC, JobPlan, NodePlan, Scenario};
-use crate::world::Ending;
 
 /// Longest time in which nothing is under way although a node could work: the longest pause before a doubted node is asked
 /// again, and the sweep.
@@ -27,13 +27,20 @@ enum Stage {
     Finished,
 }
 
+/// A result on its way into the sum.
+struct Merging {
+    update: Digest,
+    is_exact: bool,
+    node: NodeKey,
+}
+
 struct Job {
     plan: JobPlan,
     has_data: bool,
     stage: Stage,
     admitted: bool,
     merged: BTreeMap<(u64, u32), Digest>,
-    merging: BTreeMap<(u64, u32), (Digest, bool)>,
+    merging: BTreeMap<(u64, u32), Merging>,
     skipped: BTreeSet<(u64, u32)>,
     validating: BTreeMap<u64, Digest>,
     rounds_reported: u64,
@@ -79,6 +86,8 @@ pub struct Ledger {
     links: BTreeMap<LinkKey, (NodeKey, NodeInfo)>,
     /// What is out: the link, and whether the node may turn it down.
     live: Vec<(LinkKey, Attempt, bool)>,
+    /// Failures by task and node, of this round. A final one counts twice: there is no second chance.
+    failures: BTreeMap<(TaskId, NodeKey), u32>,
     tokens: BTreeSet<u64>,
     made_up: BTreeSet<Digest>,
     /// The result that is being told: the only one that may be accumulated or discarded now.
@@ -99,6 +108,7 @@ impl Ledger {
             quarantined: BTreeSet::new(),
             links: BTreeMap::new(),
             live: Vec::new(),
+            failures: BTreeMap::new(),
             tokens: BTreeSet::new(),
             made_up: BTreeSet::new(),
             told: None,
@@ -145,20 +155,35 @@ impl Ledger {
             Event::DataReady { job } => self.job(*job).has_data = true,
             Event::Trained { link, attempt, update, .. } => {
                 self.told = Some((*link, *attempt, *update));
-                self.told_is_live = self.end_attempt(*link, attempt) == Some(attempt.token);
+                let ended = self.end_attempt(*link, attempt);
+                self.told_is_live = ended.is_some_and(|(token, _)| token == attempt.token);
+                if ended.is_some() && !self.told_is_live {
+                    self.failed(*link, attempt.task, 1);
+                }
             }
-            Event::Rejected { link, attempt, .. } | Event::TaskFailed { link, attempt, .. } => {
-                self.end_attempt(*link, attempt);
+            Event::Rejected { link, attempt, .. } => {
+                if let Some((_, may_reject)) = self.end_attempt(*link, attempt) {
+                    self.failed(*link, attempt.task, u32::from(!may_reject));
+                }
+            }
+            Event::TaskFailed { link, attempt, fault, .. } => {
+                let ended = self.end_attempt(*link, attempt).map_or(0, |_| if *fault == Fault::Final { 2 } else { 1 });
+                self.failed(*link, attempt.task, ended);
             }
             Event::WorkFailed { job, .. } => self.job(*job).worker_failed = true,
             Event::Accumulated { job, step, shard } => {
                 let job = self.job(*job);
-                if let Some((update, is_exact)) = job.merging.remove(&(*step, *shard)) {
+                if let Some(Merging { update, is_exact, .. }) = job.merging.remove(&(*step, *shard)) {
                     job.is_exact &= is_exact;
                     assert_eq!(job.merged.insert((*step, *shard), update), None);
                 }
             }
-            Event::UpdateRefused { job, step, shard, .. } => drop(self.job(*job).merging.remove(&(*step, *shard))),
+            Event::UpdateRefused { job, step, shard, .. } => {
+                if let Some(merging) = self.job(*job).merging.remove(&(*step, *shard)) {
+                    let task = TaskId { job: *job, step: *step, shard: *shard };
+                    *self.failures.entry((task, merging.node)).or_default() += 1;
+                }
+            }
             Event::Merged { job, step, base } => {
                 let job = self.job(*job);
                 if matches!(job.stage, Stage::Merging) {
@@ -185,19 +210,22 @@ impl Ledger {
             }
             Action::Dispatch { link, attempt, base, may_reject } => self.dispatch(*link, attempt, *base, *may_reject),
             Action::Cancel { link, attempt } => {
-                assert!(self.end_attempt(*link, attempt) == Some(attempt.token), "what is not out is cancelled");
+                let ended = self.end_attempt(*link, attempt);
+                assert!(ended.is_some_and(|(token, _)| token == attempt.token), "what is not out is cancelled");
             }
             Action::Accumulate { link, attempt, update, rows } => {
                 assert_eq!(self.told.take(), Some((*link, *attempt, *update)), "a result from nowhere");
                 assert!(self.told_is_live, "a result that is of no attempt that is out is merged");
                 assert_eq!(*rows, 100 + attempt.task.shard % 2);
                 let is_exact = self.computes(*link, attempt.task.job);
+                let (node, _) = self.links[link];
                 let place = (attempt.task.step, attempt.task.shard);
                 let job = self.job(attempt.task.job);
                 assert!(!matches!(job.stage, Stage::Finished), "a job that is over merges");
                 assert!(!job.merged.contains_key(&place), "{place:?} is merged twice");
                 assert!(!job.skipped.contains(&place), "{place:?} is merged and skipped");
-                assert_eq!(job.merging.insert(place, (*update, is_exact)), None, "{place:?} is merged twice");
+                let merging = Merging { update: *update, is_exact, node };
+                assert!(job.merging.insert(place, merging).is_none(), "{place:?} is merged twice");
             }
             Action::Discard { link, attempt, update } => {
                 assert_eq!(self.told.take(), Some((*link, *attempt, *update)), "a result is freed that is not there");
@@ -257,8 +285,8 @@ impl Ledger {
         let ready = |job: &Job| matches!(job.stage, Stage::Waiting) && job.admitted && job.has_data;
         assert!(job.is_some() || !self.jobs.values().any(ready), "a job that could run waits for nothing");
         let status = engine.status();
-        let known_max = self.settings.queued_max + 1 + self.settings.finished_max;
-        assert!(status.jobs.len() <= known_max, "finished jobs pile up");
+        let finished = status.jobs.iter().filter(|job| matches!(job.state, JobState::Finished(_)));
+        assert!(finished.count() <= self.settings.finished_max, "finished jobs pile up");
         let queued = |state: &JobState| matches!(state, JobState::Queued { .. } | JobState::Collecting { .. });
         assert!(status.jobs.iter().filter(|job| queued(&job.state)).count() <= self.settings.queued_max);
     }
@@ -288,6 +316,7 @@ impl Ledger {
                 assert!(waiting < queued_max, "the queue is too long");
                 // A job that is forgotten may come again, and is new.
                 *job = Job { admitted: true, ..Job::new(&job.plan) };
+                self.failures.retain(|(task, _), _| task.job != id);
             }
             Admission::Attached { state } => {
                 assert!(job.admitted);
@@ -369,6 +398,7 @@ impl Ledger {
                     (attempt.task.job, attempt.task.step, attempt.task.shard) == (id, *step, *shard)
                 };
                 assert!(!self.live.iter().any(is_out), "a task is skipped while it is out");
+                self.expect_hopeless(TaskId { job: id, step: *step, shard: *shard });
                 let job = self.job(id);
                 assert_eq!(job.plan.on_task_failure, OnTaskFailure::Skip);
                 assert!(job.skipped.insert((*step, *shard)), "a task is skipped twice");
@@ -376,7 +406,8 @@ impl Ledger {
             Notice::DigestMismatch { step, shard, merged, other, .. } => {
                 let job = self.job(id);
                 let place = (*step, *shard);
-                let won = job.merged.get(&place).or_else(|| job.merging.get(&place).map(|(update, _)| update)).copied();
+                let won =
+                    job.merged.get(&place).or_else(|| job.merging.get(&place).map(|merging| &merging.update)).copied();
                 assert_eq!(won, Some(*merged));
                 job.alarms += 1;
                 assert!(self.made_up.contains(merged) || self.made_up.contains(other), "an alarm for nothing");
@@ -389,6 +420,9 @@ impl Ledger {
     }
 
     fn finished(&mut self, id: JobId, outcome: &Outcome) {
+        if let Outcome::Failed(FailReason::TaskFailed { step, shard, .. }) = outcome {
+            self.expect_hopeless(TaskId { job: id, step: *step, shard: *shard });
+        }
         let is_rock = |node: &NodeKey| self.plans[node.0 as usize].is_rock;
         let has_rock = self.plans.iter().any(|plan| plan.is_rock) && !self.quarantined.iter().any(is_rock);
         let rock_is_there = self.links.values().any(|(node, _)| is_rock(node));
@@ -442,13 +476,30 @@ impl Ledger {
         self.links.get(&link).is_some_and(|(_, info)| info.arithmetics.contains(&self.jobs[&job].plan.arithmetic))
     }
 
-    /// Takes an attempt that is out over this link off the book; its true token.
-    fn end_attempt(&mut self, link: LinkKey, attempt: &Attempt) -> Option<u64> {
+    /// Nobody that is there can do a task: every node has failed it for good, or it failed too often in all.
+    fn expect_hopeless(&self, task: TaskId) {
+        let of_task = self.failures.iter().filter(|((failed, _), _)| *failed == task);
+        let in_all: u32 = of_task.map(|(_, count)| count).sum();
+        let had_chances =
+            |link: &LinkKey| self.failures.get(&(task, self.links[link].0)).is_some_and(|&count| count >= 2);
+        let mut crew = self.links.keys().filter(|&&link| self.is_eligible(link, task.job));
+        assert!(in_all > self.settings.attempts_max || crew.all(had_chances), "{task:?} is given up too early");
+    }
+
+    fn failed(&mut self, link: LinkKey, task: TaskId, weight: u32) {
+        if let Some((node, _)) = self.links.get(&link) {
+            *self.failures.entry((task, *node)).or_default() += weight;
+        }
+    }
+
+    /// Takes an attempt that is out over this link off the book; its true token, and whether it may be turned down.
+    fn end_attempt(&mut self, link: LinkKey, attempt: &Attempt) -> Option<(u64, bool)> {
         let same = |(out, live, _): &(LinkKey, Attempt, bool)| {
             *out == link && live.task == attempt.task && live.attempt == attempt.attempt
         };
         let place = self.live.iter().position(same)?;
-        Some(self.live.remove(place).1.token)
+        let (_, ended, may_reject) = self.live.remove(place);
+        Some((ended.token, may_reject))
     }
 
     fn link_down(&mut self, link: LinkKey) {

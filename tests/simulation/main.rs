@@ -5,6 +5,7 @@
 //! `GRADWIRE_SIMULATION_SEED=<seed> cargo test --test simulation one_seed -- --nocapture`.
 #![cfg(feature = "coordinator")]
 
+mod ending;
 mod ledger;
 mod model;
 mod scenario;
@@ -13,7 +14,8 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use world::{Ending, World};
+use ending::Ending;
+use world::World;
 
 /// Names one seed to run alone.
 const SEED_VARIABLE: &str = "GRADWIRE_SIMULATION_SEED";

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use gradwire::digest::{Digest, Hasher};
-use gradwire::engine::{
-    Action, Attempt, Engine, Event, Fault, JobEvent, LinkKey, NodeInfo, NodeKey, Outcome, RejectReason, Time,
-};
+use gradwire::engine::{Action, Attempt, Engine, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason, Time};
 use gradwire::job::{JobId, Operation, RowsRef, Specification, Training};
 use gradwire::model::{Network, Recipe};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
+use crate::ending::Ending;
 use crate::ledger::Ledger;
 use crate::model;
 use crate::scenario::{JobPlan, Lies, NodePlan, Scenario};
@@ -64,73 +63,6 @@ type Attempt0 = (JobId, u64, u32, u32, u64);
 
 fn key(attempt: &Attempt) -> Attempt0 {
     (attempt.task.job, attempt.task.step, attempt.task.shard, attempt.attempt, attempt.token)
-}
-
-/// What happened in a life, or in many.
-#[derive(Debug, Default)]
-pub struct Ending {
-    pub done: u64,
-    pub reproducible: u64,
-    pub failed: u64,
-    pub cancelled: u64,
-    pub merged: u64,
-    pub skipped: u64,
-    pub duplicates: u64,
-    pub stale: u64,
-    pub revivals: u64,
-    pub copies: u64,
-    pub quarantines: u64,
-    pub mismatches: u64,
-    pub refusals: u64,
-    pub lost: u64,
-    /// Digest of every action in order; only of a single life.
-    pub trace: Option<Digest>,
-}
-
-impl Ending {
-    pub fn add(&mut self, other: &Ending) {
-        for (sum, (_, count)) in self.counts_mut().into_iter().zip(other.counts()) {
-            *sum += count;
-        }
-    }
-
-    pub fn counts(&self) -> [(&'static str, u64); 14] {
-        [
-            ("jobs done", self.done),
-            ("jobs done that are reproducible", self.reproducible),
-            ("jobs failed", self.failed),
-            ("jobs cancelled", self.cancelled),
-            ("tasks merged", self.merged),
-            ("tasks skipped", self.skipped),
-            ("duplicate results", self.duplicates),
-            ("stale results", self.stale),
-            ("revivals", self.revivals),
-            ("copies of slow tasks", self.copies),
-            ("nodes quarantined", self.quarantines),
-            ("results that differ", self.mismatches),
-            ("updates refused", self.refusals),
-            ("links lost", self.lost),
-        ]
-    }
-
-    fn counts_mut(&mut self) -> [&mut u64; 14] {
-        [
-            &mut self.done,
-            &mut self.reproducible,
-            &mut self.failed,
-            &mut self.cancelled,
-            &mut self.merged,
-            &mut self.skipped,
-            &mut self.duplicates,
-            &mut self.stale,
-            &mut self.revivals,
-            &mut self.copies,
-            &mut self.quarantines,
-            &mut self.mismatches,
-            &mut self.refusals,
-            &mut self.lost,
-        ]
-    }
 }
 
 pub struct World {
@@ -328,7 +260,6 @@ impl World {
                 }
             }
             Action::ReleaseJob { job } => self.sums.retain(|(other, _), _| *other != job),
-            Action::Report { event: JobEvent::Finished(Outcome::Done(_)), .. } => {}
             Action::Admit { .. } | Action::Discard { .. } | Action::StopDialling { .. } | Action::Report { .. } => {}
         }
     }
@@ -507,8 +438,10 @@ impl World {
     }
 
     fn dial(&mut self, node: usize) {
+        // A poller that knows who is quarantined does not dial it; one that does not must do no harm.
+        let is_left_alone = self.ledger.is_quarantined(NodeKey(node as u32)) && self.rng.random_bool(0.5);
         let it = &mut self.nodes[node];
-        if !it.is_up || it.is_frozen || it.link.is_some() || self.ledger.is_quarantined(NodeKey(node as u32)) {
+        if !it.is_up || it.is_frozen || it.link.is_some() || is_left_alone {
             return;
         }
         self.links += 1;

@@ -1,0 +1,290 @@
+//! Failures: of tasks, of results, of nodes, of all nodes.
+
+use super::*;
+
+#[test]
+fn a_task_that_failed_goes_to_another_node() {
+    for fault in [Fault::Retryable, Fault::Final, Fault::Malformed] {
+        let mut desk = Desk::new(Policy::Random);
+        desk.join(1);
+        let task = desk.start(JOB, &specification(1, 1))[0];
+        desk.join(2);
+        assert_eq!(only_sent(&desk.failed(&task, fault)).link, LinkKey(2), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_node_that_failed_is_asked_again_after_a_pause_if_there_is_no_other() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let task = desk.start(JOB, &specification(1, 1))[0];
+    assert_eq!(sent(&desk.failed(&task, Fault::Retryable)), []);
+    assert_eq!(sent(&desk.pass_ms(49)), []);
+    let again = only_sent(&desk.pass_ms(1));
+    assert_eq!(again.attempt.attempt, 2);
+    // The pause doubles.
+    desk.failed(&again, Fault::Retryable);
+    assert_eq!(sent(&desk.pass_ms(99)), []);
+    only_sent(&desk.pass_ms(1));
+}
+
+#[test]
+fn a_task_that_failed_for_good_everywhere_fails_the_job() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let task = desk.start(JOB, &specification(2, 1))[0];
+    let actions = desk.failed(&task, Fault::Final);
+    let shard = task.shard();
+    let reason = FailReason::TaskFailed { step: 0, shard, reason: "out of memory".to_owned() };
+    assert_eq!(outcome(&actions), Some(Outcome::Failed(reason)));
+    // The other task was still out.
+    assert!(actions.iter().any(|action| matches!(action, Action::Cancel { .. })));
+    assert_eq!(actions.last(), Some(&Action::ReleaseJob { job: JOB }));
+}
+
+#[test]
+fn a_task_that_failed_too_often_fails_the_job() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let mut task = desk.start(JOB, &specification(1, 1))[0];
+    for _ in 0..12 {
+        assert_eq!(outcome(&desk.failed(&task, Fault::Retryable)), None);
+        task = only_sent(&desk.pass_ms(3_200));
+    }
+    let actions = desk.failed(&task, Fault::Retryable);
+    assert!(matches!(outcome(&actions), Some(Outcome::Failed(FailReason::TaskFailed { .. }))));
+}
+
+#[test]
+fn a_skipped_task_is_left_out_and_the_result_is_called_not_reproducible() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let tasks = desk.start(JOB, &skipping(specification(3, 1)));
+    let actions = desk.failed(&tasks[1], Fault::Final);
+    assert!(matches!(notices(&actions)[..], [Notice::TaskSkipped { step: 0, shard: 1, .. }]));
+    desk.finish(&tasks[0]);
+    let actions = desk.finish(&tasks[2]);
+    assert!(actions.contains(&Action::FinishRound { job: JOB, step: 0, rows: 200 }));
+    desk.merged(JOB, 0);
+    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
+    assert_eq!((summary.merged, summary.skipped, summary.reproducible), (2, 1, false));
+}
+
+#[test]
+fn a_round_of_which_everything_is_skipped_fails_the_job() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let tasks = desk.start(JOB, &skipping(specification(2, 1)));
+    assert_eq!(outcome(&desk.failed(&tasks[0], Fault::Final)), None);
+    let actions = desk.failed(&tasks[1], Fault::Final);
+    assert!(matches!(outcome(&actions), Some(Outcome::Failed(FailReason::AllSkipped { step: 0, .. }))));
+}
+
+#[test]
+fn a_job_that_may_skip_still_tries_the_task_elsewhere_when_a_node_is_lost() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    desk.start(JOB, &skipping(specification(1, 1)));
+    desk.join(2);
+    assert_eq!(only_sent(&desk.cut(1)).link, LinkKey(2));
+}
+
+#[test]
+fn a_wrong_token_is_a_bad_result_and_never_merged() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let tasks = desk.start(JOB, &specification(3, 1));
+    desk.join(2);
+    let forged = |task: &Sent| Sent { attempt: Attempt { token: !task.attempt.token, ..task.attempt }, ..*task };
+    for (index, task) in tasks.iter().enumerate() {
+        let actions = desk.trained(&forged(task));
+        assert!(discards(&actions) && !accumulates(&actions));
+        assert_eq!(only_sent(&actions).link, LinkKey(2), "the task is done again, elsewhere");
+        // The third bad result is the last.
+        assert_eq!(drops(&actions), if index == 2 { vec![1] } else { vec![] });
+    }
+}
+
+#[test]
+fn a_quarantined_node_gets_no_work_and_no_link_until_it_is_listed_anew() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let tasks = desk.start(JOB, &specification(3, 1));
+    desk.join(2);
+    desk.failed(&tasks[0], Fault::Malformed);
+    desk.failed(&tasks[1], Fault::Malformed);
+    let actions = desk.failed(&tasks[2], Fault::Malformed);
+    assert!(matches!(notices(&actions)[..], [Notice::Quarantined { .. }]));
+    assert!(actions.contains(&Action::StopDialling { node: NodeKey(1) }));
+    assert_eq!(drops(&desk.link(1, 11, 1, &[1])), [11]);
+    assert_eq!(desk.engine.status().nodes[0].state, NodeState::Quarantined);
+    // Losing the other node does not bring it back.
+    let dialled = |action: &Action| matches!(action, Action::DialNow { nodes } if nodes == &[NodeKey(2)]);
+    assert!(desk.cut(2).iter().any(dialled));
+    desk.tell(Event::NodeUnlisted { node: NodeKey(1) });
+    desk.join(1);
+    assert_eq!(sent(&desk.pass_ms(500)).len(), 3);
+}
+
+#[test]
+fn a_refused_update_is_a_strike_once_another_node_has_done_the_task_well() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let tasks = desk.start(JOB, &specification(3, 1));
+    desk.join(2);
+    let mut again = Vec::new();
+    for task in &tasks {
+        desk.trained_as(task, Digest::of(&[task.shard() as u8]));
+        let actions = desk.refused(task);
+        assert!(matches!(&notices(&actions)[..], [Notice::UpdateRefused { node, .. }] if node == "n1"));
+        again.push(only_sent(&actions));
+    }
+    assert_eq!(links(&again), [2, 2, 2]);
+    desk.finish(&again[0]);
+    desk.finish(&again[1]);
+    let actions = desk.finish(&again[2]);
+    assert!(matches!(&notices(&actions)[..], [Notice::Quarantined { name, .. }] if name == "n1"));
+}
+
+#[test]
+fn a_job_that_diverges_fails_and_quarantines_nobody() {
+    let mut desk = Desk::new(Policy::Random);
+    (1..=3).for_each(|number| drop(desk.join(number)));
+    let mut out = desk.start(JOB, &specification(4, 1));
+    let ended = loop {
+        let task = out.remove(0);
+        desk.trained(&task);
+        let mut actions = desk.refused(&task);
+        actions.extend(desk.pass_ms(3_200));
+        out.extend(sent(&actions));
+        if let Some(outcome) = outcome(&actions) {
+            break outcome;
+        }
+    };
+    assert!(matches!(ended, Outcome::Failed(FailReason::TaskFailed { .. })), "{ended:?}");
+    assert!(desk.engine.status().nodes.iter().all(|node| node.state == NodeState::Active));
+}
+
+#[test]
+fn nodes_that_gave_the_same_refused_update_vouch_for_each_other() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let tasks = desk.start(JOB, &specification(4, 1));
+    desk.join(2);
+    let mut second = Vec::new();
+    for task in &tasks {
+        desk.trained(task);
+        second.push(only_sent(&desk.refused(task)));
+    }
+    desk.join(3);
+    for task in &second {
+        desk.trained(task);
+        let third = only_sent(&desk.refused(task));
+        assert_eq!(third.link, LinkKey(3));
+        assert_eq!(notices(&desk.finish(&third)), []);
+    }
+}
+
+#[test]
+fn three_revivals_are_tried_and_then_the_job_fails() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.tell(Event::NodeListed { node: NodeKey(1), address: "10.0.0.1:7000".to_owned() });
+    desk.submit(JOB, &specification(1, 1));
+    desk.tell(Event::DataReady { job: JOB });
+    let mut actions = desk.tell(Event::Prepared { job: JOB, base: base(0) });
+    assert!(actions.contains(&Action::DialNow { nodes: vec![NodeKey(1)] }));
+    actions.extend(desk.pass_ms(6_999));
+    let revival = |number, seconds| Notice::Revival { number, of: 3, wait: Duration::from_secs(seconds) };
+    assert_eq!(notices(&actions), [Notice::NoNodes, revival(1, 1), revival(2, 2), revival(3, 4)]);
+    assert_eq!(outcome(&actions), None);
+    assert_eq!(outcome(&desk.pass_ms(1)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
+}
+
+#[test]
+fn a_node_that_comes_back_in_the_last_moment_rescues_the_job() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    desk.start(JOB, &specification(1, 1));
+    desk.cut(1);
+    assert_eq!(outcome(&desk.pass_ms(6_999)), None);
+    let task = only_sent(&desk.link(1, 11, 1, &[1]));
+    assert_eq!(outcome(&desk.pass_ms(60_000)), None);
+    desk.finish(&task);
+    desk.merged(JOB, 0);
+    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
+    assert_eq!((summary.revivals, summary.reproducible), (3, true));
+}
+
+#[test]
+fn a_node_that_comes_and_goes_without_finishing_anything_does_not_keep_a_job_alive() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    desk.start(JOB, &specification(1, 1));
+    for link in 11..14 {
+        assert_eq!(outcome(&desk.cut(if link == 11 { 1 } else { link - 1 })), None);
+        desk.pass_ms(500);
+        desk.link(1, link, 1, &[1]);
+        desk.pass_ms(10_000);
+    }
+    assert_eq!(outcome(&desk.cut(13)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
+}
+
+#[test]
+fn a_finished_task_gives_a_job_its_revivals_back() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    desk.start(JOB, &specification(1, 9));
+    for round in 0..8 {
+        let old = if round == 0 { 1 } else { 10 + round };
+        assert_eq!(outcome(&desk.cut(old)), None);
+        let task = only_sent(&desk.link(1, 11 + round, 1, &[1]));
+        desk.finish(&task);
+        desk.merged(JOB, round);
+        desk.validated(JOB, round);
+    }
+}
+
+#[test]
+fn nodes_of_another_arithmetic_get_no_work_unless_the_job_allows_it() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join_with(1, 1, &[2, 3]);
+    desk.submit(JOB, &specification(1, 1));
+    desk.tell(Event::DataReady { job: JOB });
+    let mut actions = desk.tell(Event::Prepared { job: JOB, base: base(0) });
+    actions.extend(desk.pass_ms(7_000));
+    assert_eq!(sent(&actions), []);
+    let told = notices(&actions).into_iter().filter(|notice| *notice == Notice::NoneEligible { arithmetic: 1 });
+    assert_eq!(told.count(), 1);
+    assert_eq!(outcome(&actions), Some(Outcome::Failed(FailReason::NoEligibleNode { arithmetic: 1 })));
+
+    let mut inexact = specification(1, 1);
+    inexact.operation.allow_inexact = true;
+    let task = desk.start(JobId(8), &inexact)[0];
+    desk.finish(&task);
+    desk.merged(JobId(8), 0);
+    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JobId(8), 0)) else { panic!("the job is done") };
+    assert!(!summary.reproducible);
+}
+
+#[test]
+fn a_node_that_is_unlisted_finishes_its_task_and_is_dropped() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let task = desk.start(JOB, &specification(1, 2))[0];
+    desk.join(2);
+    assert_eq!(drops(&desk.tell(Event::NodeUnlisted { node: NodeKey(1) })), []);
+    let actions = desk.finish(&task);
+    assert!(accumulates(&actions));
+    assert_eq!(drops(&actions), [1]);
+    assert_eq!(only_sent(&desk.merged(JOB, 0)).link, LinkKey(2));
+    assert_eq!(desk.engine.status().nodes.len(), 1);
+}
+
+#[test]
+fn the_callers_own_failure_fails_the_job() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.submit(JOB, &specification(1, 1));
+    desk.tell(Event::DataReady { job: JOB });
+    let actions = desk.tell(Event::WorkFailed { job: JOB, reason: "the weights do not fit".to_owned() });
+    assert!(matches!(outcome(&actions), Some(Outcome::Failed(FailReason::Work { .. }))));
+}

@@ -1,0 +1,234 @@
+//! The engine's rules, one a test. Owns the desk at which tests play every thread around the engine by hand.
+
+mod failures;
+mod jobs;
+mod policies;
+mod rounds;
+
+use std::sync::Arc;
+
+use super::*;
+use crate::digest::Digest;
+use crate::job::{OnTaskFailure, Operation, RowsRef, Specification, TaskId, Training};
+use crate::model::{Network, Recipe};
+
+/// The rows of every shard.
+const ROWS: u32 = 100;
+
+/// A task as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Sent {
+    link: LinkKey,
+    attempt: Attempt,
+    may_reject: bool,
+}
+
+impl Sent {
+    fn shard(&self) -> u32 {
+        self.attempt.task.shard
+    }
+}
+
+/// An engine, and the hour.
+struct Desk {
+    engine: Engine,
+    now: Time,
+}
+
+impl Desk {
+    fn new(policy: Policy) -> Desk {
+        Desk { engine: Engine::new(Settings::new(policy), 1), now: Time(1_000_000) }
+    }
+
+    fn tell(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.engine.handle(self.now, event, &mut actions);
+        actions
+    }
+
+    /// Lets time pass, with a tick at every deadline.
+    fn pass_ms(&mut self, ms: u64) -> Vec<Action> {
+        let until = self.now.after_us(ms * 1000);
+        let mut actions = Vec::new();
+        while let Some(deadline) = self.engine.next_deadline().filter(|&deadline| deadline <= until) {
+            self.now = deadline;
+            actions.extend(self.tell(Event::Tick));
+        }
+        self.now = until;
+        actions
+    }
+
+    /// A node of one worker that is listed and linked; link and node bear the same number.
+    fn join(&mut self, number: u32) -> Vec<Action> {
+        self.join_with(number, 1, &[1])
+    }
+
+    fn join_with(&mut self, number: u32, workers: u32, arithmetics: &[u16]) -> Vec<Action> {
+        let node = NodeKey(number);
+        let mut actions = self.tell(Event::NodeListed { node, address: format!("10.0.0.{number}:7000") });
+        actions.extend(self.link(number, u64::from(number), workers, arithmetics));
+        actions
+    }
+
+    fn link(&mut self, number: u32, link: u64, workers: u32, arithmetics: &[u16]) -> Vec<Action> {
+        let info = NodeInfo { name: format!("n{number}"), arithmetics: arithmetics.to_vec(), workers };
+        self.tell(Event::LinkUp { node: NodeKey(number), link: LinkKey(link), info })
+    }
+
+    fn cut(&mut self, link: u64) -> Vec<Action> {
+        self.tell(Event::LinkDown { link: LinkKey(link), reason: "the connection was reset".to_owned() })
+    }
+
+    fn submit(&mut self, job: JobId, specification: &Specification) -> Vec<Action> {
+        self.tell(submitted(job, specification))
+    }
+
+    /// Submits a job and brings it to its first round.
+    fn start(&mut self, job: JobId, specification: &Specification) -> Vec<Sent> {
+        self.submit(job, specification);
+        self.tell(Event::DataReady { job });
+        sent(&self.tell(Event::Prepared { job, base: base(0) }))
+    }
+
+    fn trained(&mut self, sent: &Sent) -> Vec<Action> {
+        self.trained_as(sent, update(sent))
+    }
+
+    fn trained_as(&mut self, sent: &Sent, update: Digest) -> Vec<Action> {
+        self.tell(Event::Trained { link: sent.link, attempt: sent.attempt, update, loss: 100.0 })
+    }
+
+    fn accumulated(&mut self, sent: &Sent) -> Vec<Action> {
+        let TaskId { job, step, shard } = sent.attempt.task;
+        self.tell(Event::Accumulated { job, step, shard })
+    }
+
+    /// A task is trained and merged.
+    fn finish(&mut self, sent: &Sent) -> Vec<Action> {
+        let mut actions = self.trained(sent);
+        actions.extend(self.accumulated(sent));
+        actions
+    }
+
+    fn refused(&mut self, sent: &Sent) -> Vec<Action> {
+        let TaskId { job, step, shard } = sent.attempt.task;
+        self.tell(Event::UpdateRefused { job, step, shard, reason: "the update is not a number".to_owned() })
+    }
+
+    fn failed(&mut self, sent: &Sent, fault: Fault) -> Vec<Action> {
+        let (link, attempt) = (sent.link, sent.attempt);
+        self.tell(Event::TaskFailed { link, attempt, fault, reason: "out of memory".to_owned() })
+    }
+
+    fn rejected(&mut self, sent: &Sent) -> Vec<Action> {
+        let (link, attempt) = (sent.link, sent.attempt);
+        self.tell(Event::Rejected { link, attempt, reason: RejectReason::LoadProbability })
+    }
+
+    fn merged(&mut self, job: JobId, step: u64) -> Vec<Action> {
+        self.tell(Event::Merged { job, step, base: base(step + 1) })
+    }
+
+    fn validated(&mut self, job: JobId, step: u64) -> Vec<Action> {
+        self.tell(Event::Validated { job, step, errors: 3, rows: 50, loss: 9.0 })
+    }
+}
+
+const JOB: JobId = JobId(7);
+
+fn specification(shards: usize, rounds: u32) -> Specification {
+    let rows = RowsRef { rows: ROWS, digest: Digest::of(b"rows") };
+    Specification {
+        training: Training {
+            arithmetic: 1,
+            network: Network::new(2, &[], 2).unwrap(),
+            recipe: Recipe::DEFAULT,
+            seed: 1,
+        },
+        rounds,
+        shards: vec![rows; shards],
+        validation: rows,
+        initial: None,
+        operation: Operation::default(),
+    }
+}
+
+fn skipping(mut specification: Specification) -> Specification {
+    specification.operation.on_task_failure = OnTaskFailure::Skip;
+    specification
+}
+
+fn submitted(job: JobId, specification: &Specification) -> Event {
+    let semantic = Digest::of(format!("{:?}", specification.training).as_bytes());
+    Event::Submitted { job, specification: Arc::new(specification.clone()), semantic }
+}
+
+fn base(step: u64) -> Digest {
+    Digest::of(&step.to_le_bytes())
+}
+
+fn update(sent: &Sent) -> Digest {
+    Digest::of(&[sent.attempt.task.step as u8, sent.shard() as u8])
+}
+
+fn sent(actions: &[Action]) -> Vec<Sent> {
+    let sent = |action: &Action| match *action {
+        Action::Dispatch { link, attempt, may_reject, .. } => Some(Sent { link, attempt, may_reject }),
+        _ => None,
+    };
+    actions.iter().filter_map(sent).collect()
+}
+
+/// The only task that is sent.
+#[track_caller]
+fn only_sent(actions: &[Action]) -> Sent {
+    match sent(actions).as_slice() {
+        [only] => *only,
+        others => panic!("one task should be sent, not {others:?}"),
+    }
+}
+
+fn links(sent: &[Sent]) -> Vec<u64> {
+    let mut links: Vec<u64> = sent.iter().map(|sent| sent.link.0).collect();
+    links.sort_unstable();
+    links
+}
+
+fn events(actions: &[Action]) -> Vec<JobEvent> {
+    let event = |action: &Action| match action {
+        Action::Report { event, .. } => Some(event.clone()),
+        _ => None,
+    };
+    actions.iter().filter_map(event).collect()
+}
+
+fn notices(actions: &[Action]) -> Vec<Notice> {
+    let notice = |event| match event {
+        JobEvent::Notice(notice) => Some(notice),
+        _ => None,
+    };
+    events(actions).into_iter().filter_map(notice).collect()
+}
+
+fn outcome(actions: &[Action]) -> Option<Outcome> {
+    events(actions).into_iter().find_map(|event| match event {
+        JobEvent::Finished(outcome) => Some(outcome),
+        _ => None,
+    })
+}
+
+fn accumulates(actions: &[Action]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Accumulate { .. }))
+}
+
+fn discards(actions: &[Action]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Discard { .. }))
+}
+
+fn drops(actions: &[Action]) -> Vec<u64> {
+    let dropped = |action: &Action| match action {
+        Action::DropLink { link, .. } => Some(link.0),
+        _ => None,
+    };
+    actions.iter().filter_map(dropped).collect()
+}

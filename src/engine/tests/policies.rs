@@ -1,0 +1,212 @@
+//! Policies: who gets a task, who waits, who gets a copy.
+
+use super::*;
+
+#[test]
+fn random_sends_everything_at_once_and_owes_every_node_a_task() {
+    let mut desk = Desk::new(Policy::Random);
+    (1..=5).for_each(|number| drop(desk.join(number)));
+    let tasks = desk.start(JOB, &specification(40, 1));
+    assert_eq!(tasks.len(), 40);
+    assert!(tasks.iter().all(|task| !task.may_reject));
+    assert_eq!(links(&tasks[..5]), [1, 2, 3, 4, 5]);
+    // The rest is drawn: not dealt out in turn.
+    assert!(links(&tasks).chunk_by(|a, b| a == b).any(|of_one| of_one.len() != 8));
+}
+
+#[test]
+fn random_gives_a_node_that_joined_late_a_task_in_the_next_round() {
+    let mut desk = Desk::new(Policy::Random);
+    (1..=5).for_each(|number| drop(desk.join(number)));
+    let task = desk.start(JOB, &specification(1, 2))[0];
+    desk.join(6);
+    desk.finish(&task);
+    // Five nodes have not had a task yet, and the one that had is none of them.
+    assert_ne!(only_sent(&desk.merged(JOB, 0)).link, task.link);
+}
+
+#[test]
+fn load_balancing_never_sends_more_than_a_node_has_workers_for() {
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    desk.join_with(1, 1, &[1]);
+    desk.join_with(2, 3, &[1]);
+    let tasks = desk.start(JOB, &specification(10, 1));
+    assert_eq!(links(&tasks), [1, 2, 2, 2]);
+    assert!(tasks.iter().all(|task| task.may_reject));
+    let of_two = tasks.iter().find(|task| task.link == LinkKey(2)).unwrap();
+    assert_eq!(only_sent(&desk.finish(of_two)).link, LinkKey(2));
+}
+
+#[test]
+fn load_balancing_gives_equal_nodes_work_in_every_round() {
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    (1..=4).for_each(|number| drop(desk.join_with(number, 4, &[1])));
+    let mut tasks = desk.start(JOB, &specification(4, 5));
+    for step in 0..5 {
+        assert_eq!(links(&tasks), [1, 2, 3, 4], "round {step}");
+        // Equally fast, give or take a little.
+        desk.now = desk.now.after_us(10_000);
+        for task in &tasks {
+            desk.now = desk.now.after_us(50);
+            desk.finish(task);
+        }
+        tasks = sent(&desk.merged(JOB, step));
+        desk.validated(JOB, step);
+    }
+}
+
+/// Two nodes of one worker each, after a round that took 10 ms and 100 ms a task.
+fn fast_and_slow(rounds: u32) -> Desk {
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    desk.join(1);
+    desk.join(2);
+    let tasks = desk.start(JOB, &specification(2, rounds));
+    desk.now = desk.now.after_us(10_000);
+    desk.finish(&tasks[0]);
+    desk.now = desk.now.after_us(90_000);
+    desk.finish(&tasks[1]);
+    desk
+}
+
+#[test]
+fn load_balancing_waits_for_a_fast_node_rather_than_use_a_slow_one() {
+    let mut desk = fast_and_slow(2);
+    let first = only_sent(&desk.merged(JOB, 0));
+    assert_eq!(first.link, LinkKey(1));
+    desk.now = desk.now.after_us(10_000);
+    assert_eq!(only_sent(&desk.finish(&first)).link, LinkKey(1));
+}
+
+#[test]
+fn load_balancing_turns_to_the_slow_node_when_the_fast_one_keeps_it_waiting() {
+    let mut desk = fast_and_slow(2);
+    let first = only_sent(&desk.merged(JOB, 0));
+    assert_eq!(sent(&desk.pass_ms(50)), []);
+    let second = only_sent(&desk.pass_ms(60));
+    assert_eq!((first.link, second.link), (LinkKey(1), LinkKey(2)));
+}
+
+#[test]
+fn load_balancing_counts_what_others_do_on_a_node() {
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    desk.join(1);
+    desk.join(2);
+    let tasks = desk.start(JOB, &specification(2, 2));
+    desk.now = desk.now.after_us(10_000);
+    tasks.iter().for_each(|task| drop(desk.finish(task)));
+    desk.tell(Event::LoadReported { link: LinkKey(1), running: 1, waiting: 3 });
+    let actions = desk.merged(JOB, 0);
+    assert_eq!(sent(&actions)[0].link, LinkKey(2));
+}
+
+#[test]
+fn load_balancing_offers_nothing_more_to_a_node_that_says_it_is_busy() {
+    for (reason, offered) in [(RejectReason::LoadProbability, 1), (RejectReason::Busy, 0)] {
+        let mut desk = Desk::new(Policy::LoadBalancing);
+        desk.join(1);
+        desk.join(2);
+        let first = desk.start(JOB, &specification(5, 1));
+        // Both nodes take 10 ms a task. Two more are out then, and one waits.
+        desk.now = desk.now.after_us(10_000);
+        let third = only_sent(&desk.finish(&first[0]));
+        only_sent(&desk.finish(&first[1]));
+        desk.now = desk.now.after_us(1_000);
+        let (link, attempt) = (third.link, third.attempt);
+        assert_eq!(sent(&desk.tell(Event::Rejected { link, attempt, reason })).len(), offered, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_task_that_everybody_turned_down_is_sent_firmly() {
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    desk.join(1);
+    desk.join(2);
+    let first = desk.start(JOB, &specification(1, 1))[0];
+    let second = only_sent(&desk.rejected(&first));
+    assert_ne!(first.link, second.link);
+    assert!(second.may_reject);
+    let third = only_sent(&desk.rejected(&second));
+    assert!(!third.may_reject);
+    // To turn down what may not be turned down is a failure: another node, firmly, then a pause.
+    let fourth = only_sent(&desk.rejected(&third));
+    assert!(!fourth.may_reject && fourth.link != third.link);
+    assert_eq!(sent(&desk.rejected(&fourth)), []);
+    only_sent(&desk.pass_ms(200));
+}
+
+#[test]
+fn a_task_that_was_turned_down_waits_for_a_node_that_is_merely_full() {
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    desk.join(1);
+    desk.join(2);
+    let tasks = desk.start(JOB, &specification(2, 1));
+    assert_eq!(sent(&desk.rejected(&tasks[0])), []);
+    let second = only_sent(&desk.finish(&tasks[1]));
+    assert_eq!((second.link, second.may_reject), (tasks[1].link, true));
+}
+
+#[test]
+fn a_node_that_joins_in_the_middle_gets_what_is_waiting() {
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    desk.join(1);
+    assert_eq!(desk.start(JOB, &specification(2, 1)).len(), 1);
+    let actions = desk.join(2);
+    assert_eq!(only_sent(&actions).link, LinkKey(2));
+    assert!(matches!(notices(&actions)[..], [Notice::NodeJoined { .. }]));
+}
+
+/// Four nodes; three of four tasks are done after 100 ms. What is left.
+fn last_of_four(policy: Policy) -> (Desk, Sent) {
+    let mut desk = Desk::new(policy);
+    (1..=4).for_each(|number| drop(desk.join(number)));
+    let tasks = desk.start(JOB, &specification(4, 1));
+    desk.now = desk.now.after_us(100_000);
+    tasks[..3].iter().for_each(|task| drop(desk.finish(task)));
+    (desk, tasks[3])
+}
+
+#[test]
+fn a_task_that_takes_longer_than_expected_is_copied_to_an_idle_node_and_the_loser_is_cancelled() {
+    for policy in [Policy::Random, Policy::LoadBalancing] {
+        let (mut desk, slow) = last_of_four(policy);
+        assert_eq!(sent(&desk.pass_ms(99)), [], "{policy}");
+        let actions = desk.pass_ms(1);
+        let copy = only_sent(&actions);
+        assert_ne!(copy.link, slow.link);
+        assert!(matches!(notices(&actions)[..], [Notice::Speculating { waited_us: 200_000, .. }]));
+        // Two attempts at most, however long it takes.
+        assert_eq!(sent(&desk.pass_ms(10_000)), []);
+        let actions = desk.finish(&copy);
+        assert!(actions.contains(&Action::Cancel { link: slow.link, attempt: slow.attempt }));
+        // The loser was too far to stop: its result is compared, and is the same.
+        assert_eq!(notices(&desk.trained(&slow)), []);
+    }
+}
+
+#[test]
+fn a_slow_task_is_not_copied_to_a_busy_node() {
+    let (mut desk, slow) = last_of_four(Policy::Random);
+    for link in (1..=4).filter(|&link| link != slow.link.0) {
+        desk.tell(Event::LoadReported { link: LinkKey(link), running: 1, waiting: 0 });
+    }
+    assert_eq!(sent(&desk.pass_ms(4_000)), []);
+    // What was told is old: it is no longer believed.
+    only_sent(&desk.pass_ms(2_000));
+}
+
+#[test]
+fn the_copy_goes_on_when_the_slow_node_is_lost() {
+    let (mut desk, slow) = last_of_four(Policy::Random);
+    let copy = only_sent(&desk.pass_ms(100));
+    assert_eq!(sent(&desk.cut(slow.link.0)), []);
+    assert!(desk.finish(&copy).contains(&Action::FinishRound { job: JOB, step: 0, rows: 400 }));
+}
+
+#[test]
+fn policies_have_numbers_and_names() {
+    for (number, policy) in [("1", Policy::Random), ("2", Policy::LoadBalancing)] {
+        assert_eq!(number.parse(), Ok(policy));
+        assert_eq!(policy.to_string().parse(), Ok(policy));
+    }
+    assert_eq!("3".parse::<Policy>(), Err(NotAPolicy));
+}

@@ -1,0 +1,226 @@
+//! Rounds: what is sent, merged, validated and reported, and in which order.
+
+use super::*;
+
+#[test]
+fn a_job_goes_from_submission_to_done() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let actions = desk.submit(JOB, &specification(2, 1));
+    assert_eq!(
+        actions,
+        [Action::Admit { job: JOB, admission: Admission::Admitted { position: 0 } }, Action::CollectData { job: JOB }]
+    );
+    let actions = desk.tell(Event::DataReady { job: JOB });
+    assert_eq!(actions, [Action::Report { job: JOB, event: JobEvent::Started }, Action::Prepare { job: JOB }]);
+    let tasks = sent(&desk.tell(Event::Prepared { job: JOB, base: base(0) }));
+    assert_eq!(tasks.len(), 2);
+    desk.now = desk.now.after_us(1000);
+    desk.finish(&tasks[0]);
+    let actions = desk.trained(&tasks[1]);
+    let (link, attempt) = (tasks[1].link, tasks[1].attempt);
+    assert_eq!(actions, [Action::Accumulate { link, attempt, update: update(&tasks[1]), rows: ROWS }]);
+    let actions = desk.accumulated(&tasks[1]);
+    assert_eq!(actions, [Action::FinishRound { job: JOB, step: 0, rows: 200 }]);
+    desk.now = desk.now.after_us(10);
+    let actions = desk.merged(JOB, 0);
+    assert_eq!(actions, [Action::Validate { job: JOB, step: 0, base: base(1) }]);
+    desk.now = desk.now.after_us(30);
+    let actions = desk.validated(JOB, 0);
+    let round = RoundDone {
+        step: 0,
+        loss: 1.0,
+        errors: 3,
+        rows: 50,
+        validation_loss: 9.0,
+        nodes_used: 1,
+        merged: 2,
+        skipped: 0,
+        elapsed_us: 1010,
+    };
+    let summary = Summary {
+        base: base(1),
+        rounds: 1,
+        errors: 3,
+        rows: 50,
+        loss: 1.0,
+        validation_loss: 9.0,
+        merged: 2,
+        skipped: 0,
+        reproducible: true,
+        duplicates: 0,
+        nodes: vec![NodeShare { name: "n1".to_owned(), merged: 2 }],
+        elapsed_us: 1040,
+        revivals: 0,
+        waiting_us: 1000,
+        merging_us: 10,
+        validating_us: 30,
+    };
+    assert_eq!(events(&actions), [JobEvent::RoundDone(round), JobEvent::Finished(Outcome::Done(summary))]);
+    assert_eq!(actions.last(), Some(&Action::ReleaseJob { job: JOB }));
+    assert_eq!(desk.engine.next_deadline(), None);
+}
+
+#[test]
+fn the_next_round_begins_before_the_last_one_is_validated() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let first = desk.start(JOB, &specification(1, 2));
+    desk.finish(&first[0]);
+    let actions = desk.merged(JOB, 0);
+    assert!(actions.contains(&Action::Validate { job: JOB, step: 0, base: base(1) }));
+    let second = only_sent(&actions);
+    assert!(actions.iter().any(|action| matches!(action, Action::Dispatch { base: from, .. } if *from == base(1))));
+    assert_eq!(second.attempt.task.step, 1);
+}
+
+#[test]
+fn rounds_are_reported_in_order_even_if_they_are_validated_out_of_order() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let first = desk.start(JOB, &specification(1, 2));
+    desk.finish(&first[0]);
+    let second = only_sent(&desk.merged(JOB, 0));
+    desk.finish(&second);
+    desk.merged(JOB, 1);
+    assert_eq!(events(&desk.validated(JOB, 1)), []);
+    let steps: Vec<u64> = events(&desk.validated(JOB, 0))
+        .iter()
+        .filter_map(|event| match event {
+            JobEvent::RoundDone(round) => Some(round.step),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(steps, [0, 1]);
+}
+
+#[test]
+fn at_most_four_rounds_wait_for_validation() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let mut task = desk.start(JOB, &specification(1, 9))[0];
+    for step in 0..4 {
+        assert!(desk.finish(&task).contains(&Action::FinishRound { job: JOB, step, rows: 100 }));
+        task = only_sent(&desk.merged(JOB, step));
+    }
+    let finish = Action::FinishRound { job: JOB, step: 4, rows: 100 };
+    assert!(!desk.finish(&task).contains(&finish));
+    assert!(desk.validated(JOB, 0).contains(&finish));
+}
+
+#[test]
+fn a_lost_link_voids_its_attempts_and_the_tasks_go_elsewhere() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let tasks = desk.start(JOB, &specification(2, 1));
+    desk.join(2);
+    let actions = desk.cut(1);
+    assert_eq!(links(&sent(&actions)), [2, 2]);
+    assert!(matches!(notices(&actions)[0], Notice::NodeLost { .. }));
+    // The result was in the caller's hands when the link went down.
+    let actions = desk.trained(&tasks[0]);
+    assert!(discards(&actions) && !accumulates(&actions));
+    assert_eq!(desk.engine.status().stale_results, 1);
+}
+
+#[test]
+fn a_result_on_its_way_into_the_sum_outlives_its_link() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let tasks = desk.start(JOB, &specification(1, 1));
+    desk.trained(&tasks[0]);
+    assert_eq!(sent(&desk.cut(1)), []);
+    assert_eq!(desk.accumulated(&tasks[0]), [Action::FinishRound { job: JOB, step: 0, rows: 100 }]);
+}
+
+#[test]
+fn a_second_connection_of_a_node_replaces_the_first() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let tasks = desk.start(JOB, &specification(1, 1));
+    let actions = desk.link(1, 11, 1, &[1]);
+    assert_eq!(drops(&actions), [1]);
+    assert_eq!(only_sent(&actions).link, LinkKey(11));
+    assert!(discards(&desk.trained(&tasks[0])));
+}
+
+#[test]
+fn a_result_that_comes_twice_is_counted_once() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let tasks = desk.start(JOB, &specification(1, 1));
+    assert!(accumulates(&desk.trained(&tasks[0])));
+    let actions = desk.trained(&tasks[0]);
+    assert!(discards(&actions) && notices(&actions).is_empty());
+    desk.accumulated(&tasks[0]);
+    // It may come a third time, when its round is over.
+    desk.merged(JOB, 0);
+    assert!(discards(&desk.trained(&tasks[0])));
+    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
+    assert_eq!((summary.merged, summary.duplicates), (1, 2));
+}
+
+#[test]
+fn a_second_result_that_differs_raises_the_alarm() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let tasks = desk.start(JOB, &specification(1, 1));
+    desk.trained(&tasks[0]);
+    let other = Digest::of(b"another");
+    let actions = desk.trained_as(&tasks[0], other);
+    assert!(discards(&actions));
+    let [notice @ Notice::DigestMismatch { .. }] = &notices(&actions)[..] else { panic!("no alarm: {actions:?}") };
+    assert!(notice.to_string().contains(&other.short()), "{notice}");
+    desk.accumulated(&tasks[0]);
+    desk.merged(JOB, 0);
+    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
+    assert!(!summary.reproducible);
+}
+
+#[test]
+fn results_that_fit_no_attempt_are_freed() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    desk.join(2);
+    let task = desk.start(JOB, &specification(1, 1))[0];
+    let other_link = if task.link == LinkKey(1) { LinkKey(2) } else { LinkKey(1) };
+    let stray = |change: fn(&mut Attempt)| {
+        let mut attempt = task.attempt;
+        change(&mut attempt);
+        Sent { attempt, ..task }
+    };
+    let strays = [
+        Sent { link: other_link, ..task },
+        Sent { link: LinkKey(99), ..task },
+        stray(|attempt| attempt.task.job = JobId(99)),
+        stray(|attempt| attempt.task.step = 99),
+        stray(|attempt| attempt.task.shard = u32::MAX),
+        stray(|attempt| attempt.attempt = 99),
+    ];
+    for stray in strays {
+        let actions = desk.trained(&stray);
+        assert!(discards(&actions) && !accumulates(&actions), "{stray:?}");
+    }
+    assert_eq!(desk.engine.status().stale_results, 6);
+    assert!(accumulates(&desk.trained(&task)));
+}
+
+#[test]
+fn loss_is_summed_in_shard_order_whatever_came_first() {
+    let loss = |order: [usize; 3]| {
+        let mut desk = Desk::new(Policy::Random);
+        desk.join(1);
+        let tasks = desk.start(JOB, &specification(3, 1));
+        for index in order {
+            let Sent { link, attempt, .. } = tasks[index];
+            // A sum of these depends on their order.
+            let loss = [1e16, 1.0, -1e16][attempt.task.shard as usize];
+            desk.tell(Event::Trained { link, attempt, update: update(&tasks[index]), loss });
+            desk.accumulated(&tasks[index]);
+        }
+        desk.merged(JOB, 0);
+        let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
+        summary.loss
+    };
+    assert_eq!(loss([0, 1, 2]), loss([2, 0, 1]));
+}

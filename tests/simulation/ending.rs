@@ -1,0 +1,70 @@
+//! What happened in a life, or in many: counted, so that a life in which nothing happens proves nothing.
+
+use gradwire::digest::Digest;
+
+/// What happened in a life, or in many.
+#[derive(Debug, Default)]
+pub struct Ending {
+    pub done: u64,
+    pub reproducible: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+    pub merged: u64,
+    pub skipped: u64,
+    pub duplicates: u64,
+    pub stale: u64,
+    pub revivals: u64,
+    pub copies: u64,
+    pub quarantines: u64,
+    pub mismatches: u64,
+    pub refusals: u64,
+    pub lost: u64,
+    /// Digest of every action in order; only of a single life.
+    pub trace: Option<Digest>,
+}
+
+impl Ending {
+    pub fn add(&mut self, other: &Ending) {
+        for (sum, (_, count)) in self.counts_mut().into_iter().zip(other.counts()) {
+            *sum += count;
+        }
+    }
+
+    pub fn counts(&self) -> [(&'static str, u64); 14] {
+        [
+            ("jobs done", self.done),
+            ("jobs done that are reproducible", self.reproducible),
+            ("jobs failed", self.failed),
+            ("jobs cancelled", self.cancelled),
+            ("tasks merged", self.merged),
+            ("tasks skipped", self.skipped),
+            ("duplicate results", self.duplicates),
+            ("stale results", self.stale),
+            ("revivals", self.revivals),
+            ("copies of slow tasks", self.copies),
+            ("nodes quarantined", self.quarantines),
+            ("results that differ", self.mismatches),
+            ("updates refused", self.refusals),
+            ("links lost", self.lost),
+        ]
+    }
+
+    fn counts_mut(&mut self) -> [&mut u64; 14] {
+        [
+            &mut self.done,
+            &mut self.reproducible,
+            &mut self.failed,
+            &mut self.cancelled,
+            &mut self.merged,
+            &mut self.skipped,
+            &mut self.duplicates,
+            &mut self.stale,
+            &mut self.revivals,
+            &mut self.copies,
+            &mut self.quarantines,
+            &mut self.mismatches,
+            &mut self.refusals,
+            &mut self.lost,
+        ]
+    }
+}
