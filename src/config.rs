@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::wire;
 
@@ -196,22 +197,36 @@ impl FromStr for Name {
     }
 }
 
-/// A whole program's exit code, by what happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// All is well.
-    Success = 0,
-    /// The job failed.
-    JobFailed = 1,
-    /// The command line, a file or the data is wrong.
-    Usage = 2,
-    /// The other program cannot be reached, or went away.
-    Connection = 3,
-    /// The result could not be written.
-    Output = 4,
-    /// Interrupted from the keyboard.
-    Interrupted = 130,
+/// Waits, at least one, each up to a day.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waits(Vec<Duration>);
+
+impl Waits {
+    /// The waits.
+    pub fn as_slice(&self) -> &[Duration] {
+        &self.0
+    }
+}
+
+impl FromStr for Waits {
+    type Err = String;
+
+    /// Seconds with commas between.
+    fn from_str(text: &str) -> Result<Waits, String> {
+        let seconds = |part: &str| match parse_seconds(part.trim()) {
+            Ok(wait) => Ok(wait),
+            Err(_) => Err("waits are seconds with commas between, like 1,2,4".to_owned()),
+        };
+        text.split(',').map(seconds).collect::<Result<_, _>>().map(Waits)
+    }
+}
+
+/// A wait from a number of seconds, up to a day.
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("a wait is a number of seconds from 0 to 86400".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 //! | `coordinator` | the threads around the engine: server, links, pollers, merging | policy: it obeys the engine's actions |
 //! | [`compute`] | a node's task runner, object cache, load injection, its server | scheduling |
 //! | `client` | submit, watch, render, save | nodes |
+//! | [`cli`] | what the programs share on the command line: the log, Ctrl-C, exit codes | what the programs do |
 //! | [`config`] | typed settings; `compute_nodes.txt` with line numbers | everything above |
 //! | [`digest`] | SHA-256 names of things | what the things are |
 //! | [`store`] | objects in memory by digest, within a budget | how they travel, what they hold |
@@ -28,6 +29,9 @@
 //! client file -> `dataset` -> SUBMIT -> `engine` plans tasks -> a link sends TRAIN -> a node trains -> TRAINED ->
 //! fetched -> merged -> validated -> next round -> DONE -> client.
 
+pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod compute;
 pub mod config;
 #[cfg(feature = "coordinator")]

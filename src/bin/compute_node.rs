@@ -1,1 +1,75 @@
-fn main() {}
+//! A compute node: trains tasks for coordinators. Owns its arguments; the rest is `gradwire::compute`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use gradwire::cli::{self, Exit, Failure};
+use gradwire::compute::{Node, Settings, WORKERS_MAX};
+use gradwire::config::{self, Name, Probability};
+use gradwire::model::Kernel;
+use gradwire::net::{IpAddr, SocketAddr};
+
+/// Trains tasks for gradwire coordinators.
+///
+/// With probability <LOAD_PROBABILITY> a task is delayed (injected load), and under load balancing rejected.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Port to listen on; 0 takes any free one
+    port: u16,
+    /// Probability of injected load, 0 to 1
+    load_probability: Probability,
+    /// Address to listen on; 0.0.0.0 opens the node to the network
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// How long injected load delays a task
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = config::parse_seconds)]
+    load_delay: Duration,
+    /// Tasks trained at once
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(WORKERS_MAX)))]
+    workers: u32,
+    /// Machine code for the arithmetic: auto, avx2 or portable; the bits are the same
+    #[arg(long, default_value = "auto")]
+    kernel: Kernel,
+    /// Memory for data and results, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    cache: u32,
+    /// What people call the node
+    #[arg(long)]
+    name: Option<Name>,
+    /// Refuse coordinators of other clusters
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<Name>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    cli::start_log("compute_node", log::LevelFilter::Info);
+    cli::exit("compute_node", run(&arguments))
+}
+
+fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let interrupts = cli::interrupts()?;
+    let settings = Settings {
+        load_probability: arguments.load_probability,
+        load_delay: arguments.load_delay,
+        workers: arguments.workers,
+        kernel: arguments.kernel,
+        cache_bytes: u64::from(arguments.cache) << 20,
+        name: arguments.name.clone(),
+        cluster: arguments.cluster.clone(),
+        ..Settings::new(SocketAddr::new(arguments.listen, arguments.port))
+    };
+    let mut node = Node::start(&settings).map_err(|error| Failure::new(Exit::Connection, error))?;
+    let workers = if settings.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", settings.workers) };
+    log::info!("listening at {}, {workers}, kernel {}", node.address(), settings.kernel);
+    if !arguments.listen.is_loopback() {
+        log::warn!("whoever reaches this port can have tasks trained here and read their data");
+    }
+    let _ = interrupts.recv();
+    log::info!("stopping");
+    node.stop();
+    Ok(Exit::Success)
+}

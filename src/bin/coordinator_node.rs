@@ -1,1 +1,74 @@
-fn main() {}
+//! The coordinator: hands out tasks and merges what comes back. Owns its arguments; the rest is
+//! `gradwire::coordinator`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use gradwire::cli::{self, Exit, Failure};
+use gradwire::config::{self, Name, Waits};
+use gradwire::coordinator::{Coordinator, Settings};
+use gradwire::engine::Policy;
+use gradwire::model::Kernel;
+use gradwire::net::{IpAddr, SocketAddr};
+
+/// Hands out training tasks to compute nodes, merges and validates what comes back, and answers clients.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Port to listen on for clients; 0 takes any free one
+    port: u16,
+    /// 1 or random: any active node; 2 or load-balancing: the node expected to be done first
+    scheduling_policy: Policy,
+    /// Address to listen on; 0.0.0.0 opens the coordinator to the network
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// The nodes that there may be, one <ip or name>,<port> a line
+    #[arg(long, value_name = "FILE", default_value = "compute_nodes.txt")]
+    nodes: PathBuf,
+    /// Seconds that each revival waits for a node when none is active
+    #[arg(long, value_name = "SECONDS,...", default_value = "1,2,4")]
+    revival_waits: Waits,
+    /// Memory for jobs' data, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    store: u32,
+    /// Machine code for validation: auto, avx2 or portable; the bits are the same
+    #[arg(long, default_value = "auto")]
+    kernel: Kernel,
+    /// Refuse clients and nodes of other clusters
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<Name>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    cli::start_log("coordinator_node", log::LevelFilter::Info);
+    cli::exit("coordinator_node", run(&arguments))
+}
+
+fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let interrupts = cli::interrupts()?;
+    let nodes = config::read_nodes_file(&arguments.nodes).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let settings = Settings {
+        revival_waits: arguments.revival_waits.as_slice().to_vec(),
+        store_bytes: u64::from(arguments.store) << 20,
+        kernel: arguments.kernel,
+        cluster: arguments.cluster.clone(),
+        ..Settings::new(SocketAddr::new(arguments.listen, arguments.port), arguments.scheduling_policy, nodes)
+    };
+    let mut coordinator = Coordinator::start(&settings).map_err(|error| Failure::new(Exit::Connection, error))?;
+    log::info!(
+        "listening at {}, policy {}, {} nodes in {}",
+        coordinator.address(),
+        settings.policy,
+        settings.nodes.len(),
+        arguments.nodes.display()
+    );
+    if !arguments.listen.is_loopback() {
+        log::warn!("whoever reaches this port can submit jobs and read models");
+    }
+    let _ = interrupts.recv();
+    log::info!("stopping");
+    coordinator.stop();
+    Ok(Exit::Success)
+}

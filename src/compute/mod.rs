@@ -18,9 +18,7 @@ use std::time::Duration;
 use crate::config::{Name, Probability};
 use crate::digest::Digest;
 use crate::model::{ARITHMETIC, Kernel};
-use crate::net::{
-    self, Caps, Greeted, Identity, Link, ListenError, Listener, Peer, Server, Service, SocketAddr,
-};
+use crate::net::{self, Caps, Greeted, Identity, Link, ListenError, Listener, Peer, Server, Service, SocketAddr};
 use crate::store::Store;
 use crate::wire::message::{Error, Features};
 use crate::wire::{ErrorCode, MessageType, Role};

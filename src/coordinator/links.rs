@@ -43,13 +43,7 @@ impl From<Fetching> for NodeContext {
 }
 
 /// Lives with a greeted node until its link ends.
-pub(super) fn live(
-    node: NodeKey,
-    address: &NodeAddress,
-    greeted: Greeted,
-    store: &Arc<Store>,
-    inputs: &Sender<Input>,
-) {
+pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, store: &Arc<Store>, inputs: &Sender<Input>) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let features = &greeted.peer.features;
     let info = NodeInfo {

@@ -120,11 +120,7 @@ impl Coordinator {
         let (merging, merger) = workers::start_merging(inputs.clone())?;
         let (validating, validator) = workers::start_validating(settings.kernel, inputs.clone())?;
         threads.extend([merger, validator]);
-        let dialling = pollers::Dialling {
-            identity: identity.clone(),
-            store: store.clone(),
-            inputs: inputs.clone(),
-        };
+        let dialling = pollers::Dialling { identity: identity.clone(), store: store.clone(), inputs: inputs.clone() };
         let (poller, inactive) = pollers::start_inactive(settings.nodes.clone(), dialling, stopped.clone())?;
         threads.push(inactive);
         threads.push(pollers::start_completion(inputs.clone(), stopped)?);
@@ -138,6 +134,12 @@ impl Coordinator {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// Waits until `count` nodes are active, for as long as `wait`. Says whether they are.
+    pub fn await_active(&self, count: usize, wait: Duration) -> bool {
+        let (reply, active) = bounded(1);
+        self.inputs.send(Input::AwaitActive { count, reply }).is_ok() && active.recv_timeout(wait).is_ok()
     }
 
     /// Says goodbye to everyone and ends its threads. Jobs that are not done are lost.

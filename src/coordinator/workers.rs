@@ -155,9 +155,7 @@ pub(super) fn start_validating(
                     loss: evaluation.loss,
                 },
                 Ok(Err(error)) => Event::WorkFailed { job, reason: error.to_string() },
-                Err(_) => {
-                    Event::WorkFailed { job, reason: "validating met a fault of the program's own".to_owned() }
-                }
+                Err(_) => Event::WorkFailed { job, reason: "validating met a fault of the program's own".to_owned() },
             };
             let _ = inputs.send(Input::Event(event));
         }
