@@ -133,6 +133,32 @@ fn every_example_has_the_layout_of_its_byte_table() {
     assert_eq!(only_frame(&header.bytes(), header.line()).0.kind, MessageType::Ping as u8);
 }
 
+/// Two fields of one type swapped in prose and example alike would leave the bytes right: the names must be the code's.
+#[test]
+fn every_number_in_an_example_has_the_name_that_the_code_gives_it() {
+    let mut compared = BTreeSet::new();
+    for &kind in MessageType::ALL.iter().filter(|&&kind| kind != MessageType::Challenge) {
+        let shown = format!("{:#?}", values::message(kind).1);
+        let fields: BTreeMap<&str, &str> = shown.lines().filter_map(|line| line.trim().split_once(": ")).collect();
+        let name = if kind == MessageType::Error { "ERROR BUSY" } else { kind.name() };
+        let example = examples("frame").into_iter().find(|example| example.name() == name).unwrap();
+        for annotation in example.pieces[1..].iter().map(Piece::annotation) {
+            let name = annotation.name.trim_start_matches("name.").trim_start_matches("node.");
+            let (Some(shown), Some(value)) = (fields.get(name), annotation.value) else { continue };
+            let said = match shown.trim_end_matches(',') {
+                "true" => "1",
+                "false" => "0",
+                number if number.parse::<f64>().is_ok() => number,
+                _ => continue,
+            };
+            let as_said = book::Annotation { value: Some(said), ..annotation };
+            assert_eq!(as_said.encode(), annotation.encode(), "{kind}: {name} is {said} in the code, {value} here");
+            compared.insert((kind, name.to_owned()));
+        }
+    }
+    assert!(compared.len() > 50, "only {} names are compared", compared.len());
+}
+
 #[test]
 fn every_short_example_of_an_error_is_described_truly() {
     for example in examples("frame").iter().filter(|example| example.name().starts_with("ERROR ")) {
