@@ -171,6 +171,10 @@ fn every_short_example_of_an_error_is_described_truly() {
             None if error.about == 0 => String::new(),
             None => format!(" about type {:#04x}", error.about),
         };
+        let connection = error.code as u16 <= ErrorCode::Authentication as u16;
+        let either = [ErrorCode::Busy, ErrorCode::Closing, ErrorCode::Recovering].contains(&error.code);
+        let (frame, _) = only_frame(&example.bytes(), header.line);
+        assert!(either || connection == (frame.request == 0), "line {}: the request of {}", header.line, error.code);
         let retry = if error.retry { ", may be retried" } else { "" };
         let text = format!("{}{about}{retry}: got {}, allowed {}", error.code, error.got, error.allowed);
         assert_eq!(said.comment, text, "line {}", said.line);
@@ -481,6 +485,7 @@ fn numbers_in_the_prose_are_the_codes() {
     says(&format!("CRC-32 of the nine bytes `\"123456789\"` is `{:08X}`", crc(b"123456789")));
     says(&format!("that of no bytes is {}.", crc(b"")));
     says(&format!("Numbers {OPTIONAL_TYPES_FROM:#x} to 0xFF are for optional messages"));
+    assert!(book::TEXT.contains(gradwire::wire::text::HELP), "what `help` answers is not in protocol.md");
     says("A piece has at most 1,048,528 bytes");
     assert_eq!(gradwire::wire::message::PIECE_BYTES_MAX, 1_048_528);
 }
