@@ -133,6 +133,32 @@ fn every_example_has_the_layout_of_its_byte_table() {
     assert_eq!(only_frame(&header.bytes(), header.line()).0.kind, MessageType::Ping as u8);
 }
 
+/// Two fields of one type swapped in prose and example alike would leave the bytes right: the names must be the code's.
+#[test]
+fn every_number_in_an_example_has_the_name_that_the_code_gives_it() {
+    let mut compared = BTreeSet::new();
+    for &kind in MessageType::ALL.iter().filter(|&&kind| kind != MessageType::Challenge) {
+        let shown = format!("{:#?}", values::message(kind).1);
+        let fields: BTreeMap<&str, &str> = shown.lines().filter_map(|line| line.trim().split_once(": ")).collect();
+        let name = if kind == MessageType::Error { "ERROR BUSY" } else { kind.name() };
+        let example = examples("frame").into_iter().find(|example| example.name() == name).unwrap();
+        for annotation in example.pieces[1..].iter().map(Piece::annotation) {
+            let name = annotation.name.trim_start_matches("name.").trim_start_matches("node.");
+            let (Some(shown), Some(value)) = (fields.get(name), annotation.value) else { continue };
+            let said = match shown.trim_end_matches(',') {
+                "true" => "1",
+                "false" => "0",
+                number if number.parse::<f64>().is_ok() => number,
+                _ => continue,
+            };
+            let as_said = book::Annotation { value: Some(said), ..annotation };
+            assert_eq!(as_said.encode(), annotation.encode(), "{kind}: {name} is {said} in the code, {value} here");
+            compared.insert((kind, name.to_owned()));
+        }
+    }
+    assert!(compared.len() > 50, "only {} names are compared", compared.len());
+}
+
 #[test]
 fn every_short_example_of_an_error_is_described_truly() {
     for example in examples("frame").iter().filter(|example| example.name().starts_with("ERROR ")) {
@@ -145,6 +171,10 @@ fn every_short_example_of_an_error_is_described_truly() {
             None if error.about == 0 => String::new(),
             None => format!(" about type {:#04x}", error.about),
         };
+        let connection = error.code as u16 <= ErrorCode::Authentication as u16;
+        let either = [ErrorCode::Busy, ErrorCode::Closing, ErrorCode::Recovering].contains(&error.code);
+        let (frame, _) = only_frame(&example.bytes(), header.line);
+        assert!(either || connection == (frame.request == 0), "line {}: the request of {}", header.line, error.code);
         let retry = if error.retry { ", may be retried" } else { "" };
         let text = format!("{}{about}{retry}: got {}, allowed {}", error.code, error.got, error.allowed);
         assert_eq!(said.comment, text, "line {}", said.line);
@@ -455,6 +485,7 @@ fn numbers_in_the_prose_are_the_codes() {
     says(&format!("CRC-32 of the nine bytes `\"123456789\"` is `{:08X}`", crc(b"123456789")));
     says(&format!("that of no bytes is {}.", crc(b"")));
     says(&format!("Numbers {OPTIONAL_TYPES_FROM:#x} to 0xFF are for optional messages"));
+    assert!(book::TEXT.contains(gradwire::wire::text::HELP), "what `help` answers is not in protocol.md");
     says("A piece has at most 1,048,528 bytes");
     assert_eq!(gradwire::wire::message::PIECE_BYTES_MAX, 1_048_528);
 }

@@ -83,6 +83,7 @@ fn piece(line: usize, text: &str) -> Piece {
 }
 
 /// A comment of the form `name: type`, or `name: type = value`.
+#[derive(Clone, Copy)]
 pub struct Annotation<'a> {
     pub name: &'a str,
     pub kind: &'a str,

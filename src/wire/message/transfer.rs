@@ -137,3 +137,35 @@ fn encode_head(out: &mut Vec<u8>, digest: &Digest, object_bytes: u64, offset: u6
     out.u64(object_bytes);
     out.u64(offset);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Message;
+    use crate::wire::code::ErrorCode;
+
+    fn refusal(object_bytes: u64, offset: u64, bytes: &[u8]) -> Option<ErrorCode> {
+        let mut payload = Vec::new();
+        encode_head(&mut payload, &Digest([7; 32]), object_bytes, offset);
+        payload.extend_from_slice(bytes);
+        Message::decode(MessageType::Put, &payload).err().map(|error| error.code())
+    }
+
+    #[test]
+    fn a_piece_has_a_byte_at_least_and_lies_within_its_object() {
+        assert_eq!(refusal(10, 8, b"ab"), None);
+        assert_eq!(refusal(10, 9, b"ab"), Some(ErrorCode::ObjectRange));
+        assert_eq!(refusal(10, 8, b""), Some(ErrorCode::ObjectRange));
+        assert_eq!(refusal(10, u64::MAX, b"ab"), Some(ErrorCode::ObjectRange), "offset + 2 overflows");
+    }
+
+    #[test]
+    fn a_shared_piece_is_the_same_frame() {
+        let object = std::sync::Arc::new(b"0123456789".to_vec());
+        let digest = Digest::of(&object);
+        let piece = Piece { digest, object_bytes: 10, offset: 4, bytes: Cow::Borrowed(&object[4..9]) };
+        let shared = SharedBytes::new(object.clone(), 4..9).unwrap();
+        let sealed = Piece::seal_shared(MessageType::Data, 3, &digest, 10, 4, shared).to_bytes();
+        assert_eq!(sealed, Message::Data(piece).seal(3, false).to_bytes());
+    }
+}
