@@ -1,7 +1,7 @@
 //! How fast a core trains: samples a second and GFLOP/s, for each kernel that this machine has.
 //!
-//! `cargo bench --bench kernels [-- WORD]`: only shapes whose line contains WORD. A plain timing loop: the best of several
-//! runs, because other work on the machine only ever makes a run longer.
+//! `cargo bench --bench kernels [-- WORD]`: only shapes whose line contains WORD. A plain timing loop: the best of many
+//! short runs, because other work on the machine only ever makes a run longer.
 
 use std::io::Write as _;
 use std::num::NonZeroU32;
@@ -14,7 +14,9 @@ use gradwire::model::{
 };
 
 /// How long a shape is measured.
-const MEASURE: Duration = Duration::from_millis(700);
+const MEASURE: Duration = Duration::from_secs(1);
+/// About how long one run of it takes: short enough to fall between two turns of another process.
+const RUN: Duration = Duration::from_millis(2);
 
 fn main() -> std::io::Result<()> {
     // cargo passes options of its own; a word is ours.
@@ -61,7 +63,7 @@ fn measure(kernel: Kernel, sizes: &[u32], rows: u32, recipe: Recipe) -> (f64, f6
         trainer.train(&training, 0, 0, &base, &rows, &mut Unwatched).expect("a task that can be trained");
         start.elapsed().as_secs_f64()
     };
-    let epochs = (0.05 / train(1)).clamp(1.0, 1000.0) as u32;
+    let epochs = (RUN.as_secs_f64() / train(1)).clamp(1.0, 1000.0) as u32;
     let (start, mut best) = (Instant::now(), f64::MAX);
     while start.elapsed() < MEASURE {
         best = best.min(train(epochs));

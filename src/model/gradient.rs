@@ -43,40 +43,43 @@ compiled_for_each_kernel! {
     fn on_lanes = on_lanes_body(gradient: &Gradient<'_>, out: &mut [f32])
 }
 
-/// Inputs and outputs of a tile on lanes, at most: 12 sums in registers, 7 loads for 12 multiply-adds.
-const LANED_TILE: (usize, usize) = (4, 3);
+/// Inputs and outputs of a tile on lanes, at most: 12 sums in registers, 7 loads for 12 multiply-adds; four outputs' lanes
+/// are added together.
+const LANED_TILE: (usize, usize) = (3, 4);
 
 #[inline(always)]
 fn on_lanes_body<V: Vector>(gradient: &Gradient<'_>, out: &mut [f32]) {
-    let Gradient { d, inputs, outputs, .. } = *gradient;
+    let Gradient { inputs, outputs, .. } = *gradient;
     let (weights, bias) = out.split_at_mut(inputs * outputs);
-    let (across, down) = (inputs.div_ceil(LANED_TILE.0), outputs.div_ceil(LANED_TILE.1));
-    for a in 0..across {
-        let (i, height) = part(inputs, across, a);
-        for b in 0..down {
-            let (j, width) = part(outputs, down, b);
+    let (down, across) = (inputs.div_ceil(LANED_TILE.0), outputs.div_ceil(LANED_TILE.1));
+    for a in 0..down {
+        let (i, height) = part(inputs, down, a);
+        for b in 0..across {
+            let (j, width) = part(outputs, across, b);
             match (height, width) {
                 (1, 1) => laned_tile::<V, 1, 1>(gradient, i, j, weights),
                 (1, 2) => laned_tile::<V, 1, 2>(gradient, i, j, weights),
-                (1, _) => laned_tile::<V, 1, 3>(gradient, i, j, weights),
+                (1, 3) => laned_tile::<V, 1, 3>(gradient, i, j, weights),
+                (1, _) => laned_tile::<V, 1, 4>(gradient, i, j, weights),
                 (2, 1) => laned_tile::<V, 2, 1>(gradient, i, j, weights),
                 (2, 2) => laned_tile::<V, 2, 2>(gradient, i, j, weights),
-                (2, _) => laned_tile::<V, 2, 3>(gradient, i, j, weights),
-                (3, 1) => laned_tile::<V, 3, 1>(gradient, i, j, weights),
-                (3, 2) => laned_tile::<V, 3, 2>(gradient, i, j, weights),
-                (3, _) => laned_tile::<V, 3, 3>(gradient, i, j, weights),
-                (_, 1) => laned_tile::<V, 4, 1>(gradient, i, j, weights),
-                (_, 2) => laned_tile::<V, 4, 2>(gradient, i, j, weights),
-                (_, _) => laned_tile::<V, 4, 3>(gradient, i, j, weights),
+                (2, 3) => laned_tile::<V, 2, 3>(gradient, i, j, weights),
+                (2, _) => laned_tile::<V, 2, 4>(gradient, i, j, weights),
+                (_, 1) => laned_tile::<V, 3, 1>(gradient, i, j, weights),
+                (_, 2) => laned_tile::<V, 3, 2>(gradient, i, j, weights),
+                (_, 3) => laned_tile::<V, 3, 3>(gradient, i, j, weights),
+                (_, _) => laned_tile::<V, 3, 4>(gradient, i, j, weights),
             }
         }
     }
-    for (j, bias) in bias.iter_mut().enumerate() {
-        let mut sum = V::splat(0.0);
-        for d in d.chunks_exact(outputs) {
-            sum = sum.plus(V::load(&d[j]));
+    for b in 0..across {
+        let (j, width) = part(outputs, across, b);
+        match width {
+            1 => laned_bias::<V, 1>(gradient, j, bias),
+            2 => laned_bias::<V, 2>(gradient, j, bias),
+            3 => laned_bias::<V, 3>(gradient, j, bias),
+            _ => laned_bias::<V, 4>(gradient, j, bias),
         }
-        *bias = sum.sum();
     }
 }
 
@@ -104,11 +107,29 @@ fn laned_tile<V: Vector, const A: usize, const B: usize>(
         }
     }
     for a in 0..A {
-        let out = &mut weights[(i + a) * outputs + j..][..B];
+        weights[(i + a) * outputs + j..][..B].copy_from_slice(&add_lanes(sums[a])[..B]);
+    }
+}
+
+/// Gradients of the bias of B outputs, all rows.
+#[inline(always)]
+fn laned_bias<V: Vector, const B: usize>(gradient: &Gradient<'_>, j: usize, bias: &mut [f32]) {
+    let mut sums = [V::splat(0.0); B];
+    for d in gradient.d.chunks_exact(gradient.outputs) {
+        let d = &d[j..][..B];
         for b in 0..B {
-            out[b] = sums[a][b].sum();
+            sums[b] = sums[b].plus(V::load(&d[b]));
         }
     }
+    bias[j..][..B].copy_from_slice(&add_lanes(sums)[..B]);
+}
+
+/// The sum of each vector's lanes, for up to four vectors.
+#[inline(always)]
+fn add_lanes<V: Vector, const B: usize>(sums: [V; B]) -> [f32; 4] {
+    let mut four = [V::splat(0.0); 4];
+    four[..B].copy_from_slice(&sums);
+    V::sums(four)
 }
 
 compiled_for_each_kernel! {

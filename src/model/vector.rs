@@ -26,15 +26,19 @@ pub(super) trait Vector: Copy {
     /// `if mask >= 0 { self } else { +0 }`
     fn where_not_negative(self, mask: Self) -> Self;
 
-    /// The sum of the eight lanes in arithmetic 1's order: halves, quarters, the last two.
+    /// The sum of the eight lanes of each, in arithmetic 1's order: halves, quarters, the last two.
     #[inline(always)]
-    fn sum(self) -> f32 {
-        let mut lanes = Lanes::ZERO;
-        self.store(&mut lanes);
-        let [a, b, c, d, e, f, g, h] = lanes.0;
-        let [a, b, c, d] = [a + e, b + f, c + g, d + h];
-        let [a, b] = [a + c, b + d];
-        a + b
+    fn sums(of: [Self; 4]) -> [f32; 4] {
+        let mut sums = [0.0; 4];
+        for (vector, sum) in of.into_iter().zip(&mut sums) {
+            let mut lanes = Lanes::ZERO;
+            vector.store(&mut lanes);
+            let [a, b, c, d, e, f, g, h] = lanes.0;
+            let [a, b, c, d] = [a + e, b + f, c + g, d + h];
+            let [a, b] = [a + c, b + d];
+            *sum = a + b;
+        }
+        sums
     }
 }
 
@@ -123,14 +127,24 @@ mod avx2 {
             Avx2(unsafe { _mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_GE_OQ>(mask.0, _mm256_setzero_ps())) })
         }
 
+        /// Four at once: each step adds two vectors' halves and leaves the sums side by side in one.
         #[inline(always)]
-        fn sum(self) -> f32 {
-            // SAFETY: see Avx2.
+        fn sums(of: [Avx2; 4]) -> [f32; 4] {
+            let [Avx2(a), Avx2(b), Avx2(c), Avx2(d)] = of;
+            let mut sums = [0.0; 4];
+            // SAFETY: see Avx2; the store fills the four f32 of `sums`.
             unsafe {
-                let halves = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
-                let quarters = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
-                _mm_cvtss_f32(_mm_add_ss(quarters, _mm_movehdup_ps(quarters)))
+                // [a a a a | c c c c], [b b b b | d d d d]: lanes 0 to 3 plus lanes 4 to 7.
+                let ac = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, c), _mm256_permute2f128_ps::<0x31>(a, c));
+                let bd = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(b, d), _mm256_permute2f128_ps::<0x31>(b, d));
+                // [a a b b | c c d d]: 0 and 1 plus 2 and 3.
+                let quarters = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(ac, bd), _mm256_shuffle_ps::<0xee>(ac, bd));
+                // [a b c d]: 0 plus 1.
+                let (ab, cd) = (_mm256_castps256_ps128(quarters), _mm256_extractf128_ps::<1>(quarters));
+                let last = _mm_add_ps(_mm_shuffle_ps::<0x88>(ab, cd), _mm_shuffle_ps::<0xdd>(ab, cd));
+                _mm_storeu_ps(sums.as_mut_ptr(), last);
             }
+            sums
         }
     }
 }
@@ -323,7 +337,7 @@ mod tests {
     use super::*;
 
     compiled_for_each_kernel! {
-        /// Every operation on `a`, `b` and `c`, in the trait's order; the sum of `a` is in every lane.
+        /// Every operation on `a`, `b` and `c`, in the trait's order; last the sums of `a`, `b`, `c` and `a`.
         fn all_operations = all_operations_body(a: &Lanes, b: &Lanes, c: &Lanes, out: &mut [Lanes; 8])
     }
 
@@ -338,11 +352,12 @@ mod tests {
             a.larger(b),
             a.where_positive(b),
             a.where_not_negative(b),
-            V::splat(a.sum()),
+            a,
         ];
-        for (result, out) in results.into_iter().zip(out) {
+        for (result, out) in results.into_iter().zip(out.iter_mut()) {
             result.store(out);
         }
+        out[7].0[..4].copy_from_slice(&V::sums([a, b, c, a]));
     }
 
     #[test]
@@ -384,13 +399,22 @@ mod tests {
     fn lanes_are_summed_by_halves() {
         // 1e8 swallows a 1 and cancels with -1e8: another order gives another sum.
         let a = Lanes([1e8, 1.0, 1.0, 1.0, -1e8, 1.0, 1.0, 1.0]);
+        let b = Lanes([1e8, -1e8, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        let c = Lanes([1.0, 1e8, 1.0, -1e8, 1.0, 1.0, 2.0, 1.0]);
+        let by_halves = |lanes: Lanes| {
+            let mut s = lanes.0;
+            for distance in [4, 2, 1] {
+                for k in 0..distance {
+                    s[k] += s[k + distance];
+                }
+            }
+            s[0]
+        };
+        assert_eq!([a, b, c].map(by_halves), [6.0, 0.0, 5.0]);
         for kernel in Kernel::available() {
             let mut out = [Lanes::ZERO; 8];
-            all_operations(kernel, &a, &a, &a, &mut out);
-            assert_eq!(out[7].0[0], 6.0);
-            let turned = Lanes([1e8, -1e8, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
-            all_operations(kernel, &turned, &a, &a, &mut out);
-            assert_eq!(out[7].0[0], 0.0, "{kernel}");
+            all_operations(kernel, &a, &b, &c, &mut out);
+            assert_eq!(out[7].0[..4], [6.0, 0.0, 5.0, 6.0], "{kernel}");
         }
     }
 }
