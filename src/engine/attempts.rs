@@ -15,6 +15,8 @@ use crate::job::OnTaskFailure;
 
 /// The first pause before a doubted node is asked again; each further failure doubles it.
 const PAUSE_US: u64 = 50_000;
+/// Slow tasks that are looked at in one go, the slowest first: a queue of thousands must not be walked at every event.
+const COPIES_AT_ONCE_MAX: usize = 64;
 /// Doublings of the pause, at most: 3.2 s.
 const PAUSE_DOUBLINGS_MAX: u32 = 6;
 
@@ -42,13 +44,19 @@ impl Run {
     pub(super) fn copy_slow_tasks(&mut self, cx: &mut Context<'_>) {
         let Stage::Training { round, .. } = &self.stage else { return };
         let Some(limit_us) = self.pace.limit_us(round.is_half_settled()) else { return };
-        if round.has_pending() || !cx.fleet.crew(self.needs).any(|(_, _, link)| link.is_idle(cx.now)) {
+        if round.has_pending() {
             return;
         }
         // Sent before this moment: slow by now.
         let slow_before = Time((cx.now.0 + 1).saturating_sub(limit_us));
-        let next = round.next_alone(slow_before);
-        for shard in round.alone_before(slow_before) {
+        let slow = round.alone_before(slow_before, COPIES_AT_ONCE_MAX);
+        if let Some(started) = round.next_alone(slow_before) {
+            self.wake_at(started.after_us(limit_us));
+        }
+        for shard in slow {
+            if !cx.fleet.crew(self.needs).any(|(_, _, link)| link.is_idle(cx.now)) {
+                return;
+            }
             let Stage::Training { round, .. } = &self.stage else { return };
             let (task, rows) = (round.task(shard), round.rows(shard));
             debug_assert!(task.is_alone());
@@ -59,9 +67,6 @@ impl Run {
             let (slow, name) = (cx.fleet.name(slow.node), cx.fleet.name(node));
             self.report(Notice::Speculating { shard, slow, name, waited_us }, cx);
             self.dispatch(shard, node, may_reject, cx);
-        }
-        if let Some(started) = next {
-            self.wake_at(started.after_us(limit_us));
         }
     }
 

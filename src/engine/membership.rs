@@ -125,6 +125,8 @@ pub(super) enum Joined {
 pub(super) struct Fleet {
     nodes: BTreeMap<NodeKey, Node>,
     links: BTreeMap<LinkKey, NodeKey>,
+    /// Nodes that are leaving; their number spares looking for them at every event.
+    leaving: usize,
 }
 
 impl Fleet {
@@ -132,7 +134,7 @@ impl Fleet {
     pub(super) fn list(&mut self, key: NodeKey, address: String) {
         if let Some(node) = self.nodes.get_mut(&key) {
             node.address = address;
-            node.leaving = false;
+            self.leaving -= usize::from(std::mem::take(&mut node.leaving));
             return;
         }
         let node = Node {
@@ -151,16 +153,24 @@ impl Fleet {
     /// Takes a node out of the list: at once if it has no link, else once it is idle ([`Fleet::dismiss_idle_leavers`]).
     pub(super) fn unlist(&mut self, key: NodeKey) {
         match self.nodes.get_mut(&key) {
-            Some(node) if node.link.is_some() => node.leaving = true,
+            Some(node) if node.leaving => {}
+            Some(node) if node.link.is_some() => {
+                node.leaving = true;
+                self.leaving += 1;
+            }
             _ => drop(self.nodes.remove(&key)),
         }
     }
 
     /// Forgets leaving nodes that have nothing out any more; returns their links.
     pub(super) fn dismiss_idle_leavers(&mut self) -> Vec<LinkKey> {
+        if self.leaving == 0 {
+            return Vec::new();
+        }
         let idle = |node: &Node| node.link.as_ref().is_none_or(|link| link.assigned.is_empty());
         let gone: Vec<NodeKey> =
             self.nodes.iter().filter(|(_, node)| node.leaving && idle(node)).map(|(&key, _)| key).collect();
+        self.leaving -= gone.len();
         let mut dropped = Vec::new();
         for key in gone {
             if let Some(link) = self.nodes.remove(&key).and_then(|node| node.link) {

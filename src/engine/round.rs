@@ -195,9 +195,9 @@ impl Round {
         !self.fresh.is_empty() || !self.marked.is_empty()
     }
 
-    /// Tasks with one attempt out that was sent before `moment`, the longest first.
-    pub(super) fn alone_before(&self, moment: Time) -> Vec<u32> {
-        self.alone.range(..(moment, 0)).map(|&(_, shard)| shard).collect()
+    /// The first `count` tasks with one attempt out that was sent before `moment`, the longest first.
+    pub(super) fn alone_before(&self, moment: Time, count: usize) -> Vec<u32> {
+        self.alone.range(..(moment, 0)).take(count).map(|&(_, shard)| shard).collect()
     }
 
     /// When the first attempt was sent that is alone and was not sent before `moment`.
