@@ -353,6 +353,38 @@ fn the_digests_of_the_smallest_job_are_those_of_the_table() {
     assert_eq!(Digest::of(&by_hand).to_string(), semantic);
 }
 
+#[test]
+fn the_smallest_job_trains_to_what_the_book_says() {
+    use gradwire::model::train::Unwatched;
+    use gradwire::model::{ExactSum, Kernel, Rows, Trainer, evaluate};
+    use gradwire::wire::object::{ObjectKind, decode_parameters, decode_rows};
+
+    let training = values::smallest().training;
+    let rows = |object: Vec<u8>| {
+        let (values, labels) = decode_rows(1, &object).unwrap();
+        Rows::new(1, values, labels, 2).unwrap()
+    };
+    let base = decode_parameters(ObjectKind::Weights, &training.network, &values::base()).unwrap();
+    for kernel in Kernel::available() {
+        let shard = rows(values::shard());
+        let trained = Trainer::new(kernel).train(&training, 0, 0, &base, &shard, &mut Unwatched).unwrap();
+        let (_, Message::Trained(said)) = values::message(MessageType::Trained) else { unreachable!() };
+        assert_eq!((trained.loss, trained.epochs), (said.loss, said.epochs));
+        let update = decode_parameters(ObjectKind::Update, &training.network, &values::update()).unwrap();
+        assert_eq!(trained.update, update);
+
+        let mut sum = ExactSum::new(base.len());
+        sum.add(&update, 2).unwrap();
+        let weights = sum.mean_onto(&base).unwrap();
+        assert_eq!(decode_parameters(ObjectKind::Weights, &training.network, &values::weights()), Ok(weights.clone()));
+        let recipe = &training.recipe;
+        let validation = rows(values::validation());
+        let evaluation =
+            evaluate(kernel, &training.network, recipe.activation, recipe.log_epsilon, &weights, &validation).unwrap();
+        assert_eq!(evaluation.errors, 0);
+    }
+}
+
 /// Fields of a specification put together again.
 fn assemble(fields: &BTreeMap<u16, Vec<u8>>) -> Vec<u8> {
     fields.values().flatten().copied().collect()
