@@ -136,6 +136,11 @@ impl Driver {
                 log::debug!("job {id}: round {} of {} is done", round.round, round.rounds);
                 round.into()
             }
+            JobEvent::Notice(copy @ Notice::Speculating { .. }) => {
+                // Everyday life on a busy fleet: worth a look when somebody wonders, not a line for everyone.
+                log::debug!("job {id}: {copy}");
+                return;
+            }
             JobEvent::Notice(text) => {
                 log::info!("job {id}: {text}");
                 notice(kind_of(&text), text.to_string()).into()
