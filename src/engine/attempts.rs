@@ -26,6 +26,9 @@ impl Run {
         let Stage::Training { round, .. } = &self.stage else { return };
         for shard in round.marked() {
             let Stage::Training { round, .. } = &self.stage else { return };
+            if self.is_over() {
+                return;
+            }
             if round.task(shard).failures > cx.settings.attempts_max {
                 self.give_up(shard, cx);
             } else {
@@ -33,7 +36,8 @@ impl Run {
             }
         }
         // What makes one fresh task wait makes all of them wait.
-        while let Stage::Training { round, .. } = &self.stage
+        while !self.is_over()
+            && let Stage::Training { round, .. } = &self.stage
             && let Some(shard) = round.first_fresh()
             && self.view(cx).0.has_room()
             && self.place(shard, cx)

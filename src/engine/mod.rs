@@ -2,7 +2,7 @@
 //!
 //! Pure: [`Engine::handle`] takes what happened and when, and tells what to do. Owns every decision of the coordinator;
 //! does not know sockets, threads, channels, clock, files, log or tensors. It holds handles and digests, and its random
-//! choices come from a seed, so the same events give the same actions: `tests/simulation.rs` lives on that.
+//! choices come from a seed, so the same events give the same actions: `tests/simulation` lives on that.
 //!
 //! | module | owns |
 //! |---|---|
@@ -90,7 +90,7 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that knows no node and no job. The seed decides tokens and random choices among nodes; no result of a
-    /// job depends on it.
+    /// job depends on it. Whoever knows it can forge tokens: draw it at random where nodes are not trusted.
     pub fn new(settings: Settings, seed: u64) -> Engine {
         Engine {
             settings,

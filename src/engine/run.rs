@@ -159,6 +159,11 @@ impl Run {
         self.outcome.get_or_insert(outcome);
     }
 
+    /// Whether the job has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.outcome.is_some()
+    }
+
     /// How the job ended, if it did.
     pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
         self.outcome.take()
@@ -168,11 +173,11 @@ impl Run {
     pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
         self.deadline = None;
         self.wake_at(cx.now.after_us(SWEEP_US));
-        if self.outcome.is_some() || !matches!(self.stage, Stage::Training { .. }) {
+        if self.is_over() || !matches!(self.stage, Stage::Training { .. }) {
             return;
         }
-        self.man(cx);
-        if self.outcome.is_some() {
+        self.place_or_revive(cx);
+        if self.is_over() {
             return;
         }
         self.copy_slow_tasks(cx);
@@ -236,7 +241,7 @@ impl Run {
     }
 
     /// Hands pending tasks to nodes, or tries to revive some.
-    fn man(&mut self, cx: &mut Context<'_>) {
+    fn place_or_revive(&mut self, cx: &mut Context<'_>) {
         let Stage::Training { round, .. } = &self.stage else { return };
         if !round.has_pending() {
             self.revival.not_needed();

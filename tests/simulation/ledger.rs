@@ -5,76 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use gradwire::digest::Digest;
 use gradwire::engine::{
     Action, Admission, Attempt, Engine, Event, FailReason, Fault, JobEvent, JobState, LinkKey, NodeInfo, NodeKey,
-    Notice, Outcome, Policy, Settings, Summary,
+    Notice, Outcome, Policy, Settings,
 };
 use gradwire::job::{JobId, OnTaskFailure, TaskId};
 
+use crate::account::{Job, Merging, Stage};
 use crate::ending::Ending;
 use crate::model;
-use crate::scenario::{COMMON_ARITHMETIC, JobPlan, NodePlan, Scenario};
+use crate::scenario::{COMMON_ARITHMETIC, NodePlan, Scenario};
 
 /// Longest time in which nothing is under way although a node could work: the longest pause before a doubted node is asked
 /// again, and the sweep.
 const IDLE_US_MAX: u64 = 4_500_000;
-
-/// Where a job stands.
-#[derive(Debug)]
-enum Stage {
-    Waiting,
-    Preparing,
-    Training { base: Digest, step: u64 },
-    Merging,
-    Finished,
-}
-
-/// A result on its way into the sum.
-struct Merging {
-    update: Digest,
-    is_exact: bool,
-    node: NodeKey,
-}
-
-struct Job {
-    plan: JobPlan,
-    has_data: bool,
-    stage: Stage,
-    admitted: bool,
-    merged: BTreeMap<(u64, u32), Digest>,
-    merging: BTreeMap<(u64, u32), Merging>,
-    skipped: BTreeSet<(u64, u32)>,
-    validating: BTreeMap<u64, Digest>,
-    rounds_reported: u64,
-    /// Whether everything merged was computed in the job's arithmetic.
-    is_exact: bool,
-    alarms: u64,
-    released: bool,
-    worker_failed: bool,
-}
-
-impl Job {
-    fn new(plan: &JobPlan) -> Job {
-        Job {
-            plan: plan.clone(),
-            has_data: false,
-            stage: Stage::Waiting,
-            admitted: false,
-            merged: BTreeMap::new(),
-            merging: BTreeMap::new(),
-            skipped: BTreeSet::new(),
-            validating: BTreeMap::new(),
-            rounds_reported: 0,
-            is_exact: true,
-            alarms: 0,
-            released: false,
-            worker_failed: false,
-        }
-    }
-
-    /// Whether an update that was made up is merged.
-    fn is_lied_to(&self, made_up: &BTreeSet<Digest>) -> bool {
-        self.merged.values().any(|update| made_up.contains(update))
-    }
-}
 
 pub struct Ledger {
     settings: Settings,
@@ -284,6 +226,8 @@ impl Ledger {
         }
         let ready = |job: &Job| matches!(job.stage, Stage::Waiting) && job.admitted && job.has_data;
         assert!(job.is_some() || !self.jobs.values().any(ready), "a job that could run waits for nothing");
+        let is_shunned = |(node, _): &(NodeKey, NodeInfo)| self.quarantined.contains(node);
+        assert!(!self.links.values().any(is_shunned), "a quarantined node keeps its link");
         let status = engine.status();
         let finished = status.jobs.iter().filter(|job| matches!(job.state, JobState::Finished(_)));
         assert!(finished.count() <= self.settings.finished_max, "finished jobs pile up");
@@ -429,7 +373,7 @@ impl Ledger {
         let crew = self.links.keys().filter(|&&link| self.is_eligible(link, id)).count();
         let job = self.jobs.get_mut(&id).expect("a job of this life");
         match outcome {
-            Outcome::Done(summary) => done(job, summary, &self.made_up, &mut self.ending),
+            Outcome::Done(summary) => job.done(summary, &self.made_up, &mut self.ending),
             Outcome::Cancelled => {
                 assert!(job.plan.cancelled_at_us.is_some());
                 self.ending.cancelled += 1;
@@ -510,25 +454,4 @@ impl Ledger {
     fn job(&mut self, job: JobId) -> &mut Job {
         self.jobs.get_mut(&job).expect("a job of this life")
     }
-}
-
-/// A job is DONE: everything planned is merged or skipped, and the weights are what they must be.
-fn done(job: &Job, summary: &Summary, made_up: &BTreeSet<Digest>, ending: &mut Ending) {
-    let JobPlan { shards, rounds, arithmetic, .. } = job.plan;
-    let planned = u64::from(shards) * u64::from(rounds);
-    assert_eq!(job.rounds_reported, u64::from(rounds));
-    assert_eq!((summary.merged, summary.skipped), (job.merged.len() as u64, job.skipped.len() as u64));
-    assert_eq!(summary.merged + summary.skipped, planned, "a task is missing");
-    assert_eq!(summary.nodes.iter().map(|share| share.merged).sum::<u64>(), summary.merged);
-    let is_reproducible = job.skipped.is_empty() && job.is_exact && job.alarms == 0;
-    assert_eq!(summary.reproducible, is_reproducible, "the summary is wrong about whether the result is reproducible");
-    if is_reproducible && !job.is_lied_to(made_up) {
-        let undisturbed = model::undisturbed(job.plan.job, shards, rounds, arithmetic);
-        assert_eq!(summary.base, undisturbed, "the result depends on the fleet");
-    }
-    ending.done += 1;
-    ending.reproducible += u64::from(summary.reproducible);
-    ending.merged += summary.merged;
-    ending.skipped += summary.skipped;
-    ending.duplicates += summary.duplicates;
 }

@@ -5,7 +5,9 @@
 //! `GRADWIRE_SIMULATION_SEED=<seed> cargo test --test simulation one_seed -- --nocapture`.
 #![cfg(feature = "coordinator")]
 
+mod account;
 mod ending;
+mod fleet;
 mod ledger;
 mod model;
 mod scenario;

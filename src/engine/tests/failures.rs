@@ -30,15 +30,16 @@ fn a_node_that_failed_is_asked_again_after_a_pause_if_there_is_no_other() {
 
 #[test]
 fn a_task_that_failed_for_good_everywhere_fails_the_job() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let task = desk.start(JOB, &specification(2, 1))[0];
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    desk.join_with(1, 2, &[1]);
+    let task = desk.start(JOB, &specification(3, 1))[0];
     let actions = desk.failed(&task, Fault::Final);
     let shard = task.shard();
     let reason = FailReason::TaskFailed { step: 0, shard, reason: "out of memory".to_owned() };
     assert_eq!(outcome(&actions), Some(Outcome::Failed(reason)));
-    // The other task was still out.
+    // The other task was still out, and nothing more is sent.
     assert!(actions.iter().any(|action| matches!(action, Action::Cancel { .. })));
+    assert_eq!(sent(&actions), []);
     assert_eq!(actions.last(), Some(&Action::ReleaseJob { job: JOB }));
 }
 

@@ -87,6 +87,24 @@ fn load_balancing_turns_to_the_slow_node_when_the_fast_one_keeps_it_waiting() {
 }
 
 #[test]
+fn load_balancing_tries_a_node_again_that_was_slow_once() {
+    let mut desk = fast_and_slow(60);
+    let tried_again = (0..60).find(|&step| {
+        let mut out = sent(&desk.merged(JOB, step));
+        let mut links = Vec::new();
+        while let Some(task) = out.pop() {
+            links.push(task.link);
+            desk.now = desk.now.after_us(10_000);
+            out.extend(sent(&desk.finish(&task)));
+        }
+        desk.validated(JOB, step);
+        links.contains(&LinkKey(2))
+    });
+    // A tenth of the speed is forgiven after some thirty rounds without work, not at once.
+    assert!(tried_again.is_some_and(|step| (10..50).contains(&step)), "{tried_again:?}");
+}
+
+#[test]
 fn load_balancing_counts_what_others_do_on_a_node() {
     let mut desk = Desk::new(Policy::LoadBalancing);
     desk.join(1);

@@ -214,7 +214,7 @@ fn loss_is_summed_in_shard_order_whatever_came_first() {
         for index in order {
             let Sent { link, attempt, .. } = tasks[index];
             // A sum of these depends on their order.
-            let loss = [1e16, 1.0, -1e16][attempt.task.shard as usize];
+            let loss = [1e16, -1e16, 1.0][attempt.task.shard as usize];
             desk.tell(Event::Trained { link, attempt, update: update(&tasks[index]), loss });
             desk.accumulated(&tasks[index]);
         }
@@ -222,5 +222,5 @@ fn loss_is_summed_in_shard_order_whatever_came_first() {
         let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
         summary.loss
     };
-    assert_eq!(loss([0, 1, 2]), loss([2, 0, 1]));
+    assert_eq!([loss([0, 1, 2]), loss([2, 1, 0]), loss([1, 2, 0])], [1.0 / 300.0; 3]);
 }

@@ -1,0 +1,239 @@
+//! The simulated nodes and their links: they train, turn work down, crash, freeze, lie. Owns what a node does; what becomes
+//! of it at the coordinator is the engine's.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use gradwire::digest::Digest;
+use gradwire::engine::{Attempt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason};
+use gradwire::job::JobId;
+use rand::{Rng as _, RngExt as _};
+
+use crate::model;
+use crate::scenario::{Lies, NodePlan};
+use crate::world::{Happening, World};
+
+/// A silent link counts as down after this.
+const SILENCE_US: u64 = 3_000_000;
+
+/// A node as it is now.
+pub struct Node {
+    pub plan: NodePlan,
+    pub is_up: bool,
+    pub is_frozen: bool,
+    /// Counts its starts.
+    pub life: u32,
+    pub link: Option<LinkKey>,
+    /// Tasks in training, and over which link they came.
+    pub training: BTreeMap<AttemptKey, LinkKey>,
+    pub queue: VecDeque<(LinkKey, Attempt, Digest)>,
+    /// What it has to say once it is no longer frozen.
+    pub unsaid: Vec<Happening>,
+}
+
+impl Node {
+    pub fn new(plan: &NodePlan) -> Node {
+        Node {
+            plan: plan.clone(),
+            is_up: false,
+            is_frozen: false,
+            life: 0,
+            link: None,
+            training: BTreeMap::new(),
+            queue: VecDeque::new(),
+            unsaid: Vec::new(),
+        }
+    }
+}
+
+/// An attempt as a key.
+pub type AttemptKey = (JobId, u64, u32, u32, u64);
+
+pub fn key(attempt: &Attempt) -> AttemptKey {
+    (attempt.task.job, attempt.task.step, attempt.task.shard, attempt.attempt, attempt.token)
+}
+
+impl World {
+    /// A task reaches its node.
+    pub fn arrive(&mut self, node: usize, link: LinkKey, attempt: Attempt, base: Digest, may_reject: bool) {
+        let it = &mut self.nodes[node];
+        if it.link != Some(link) || !it.is_up {
+            return;
+        }
+        if it.is_frozen {
+            it.unsaid.push(Happening::Arrive { node, link, attempt, base, may_reject });
+            return;
+        }
+        let is_busy = it.training.len() >= it.plan.workers as usize;
+        let plan = it.plan.clone();
+        if may_reject && (is_busy || self.rng.random_bool(plan.rejects)) {
+            let reason = if is_busy { RejectReason::Busy } else { RejectReason::LoadProbability };
+            self.send(node, Event::Rejected { link, attempt, reason });
+        } else if self.rng.random_bool(plan.retryable) {
+            self.fail(node, link, attempt, Fault::Retryable);
+        } else if self.rng.random_bool(plan.fails) {
+            self.fail(node, link, attempt, Fault::Final);
+        } else {
+            self.nodes[node].queue.push_back((link, attempt, base));
+            self.train_next(node);
+        }
+    }
+
+    fn fail(&mut self, node: usize, link: LinkKey, attempt: Attempt, fault: Fault) {
+        self.send(node, Event::TaskFailed { link, attempt, fault, reason: format!("{fault:?}") });
+    }
+
+    pub fn train_next(&mut self, node: usize) {
+        let it = &mut self.nodes[node];
+        while it.training.len() < it.plan.workers as usize
+            && let Some((link, attempt, base)) = it.queue.pop_front()
+        {
+            it.training.insert(key(&attempt), link);
+            let slow = if self.rng.random_bool(it.plan.straggles) { 50 } else { 1 };
+            let task_us = it.plan.task_us * slow * self.rng.random_range(80..120) / 100;
+            let at = (self.now_us + task_us, self.happened);
+            self.happened += 1;
+            self.heap.insert(at, Happening::Ready { node, life: it.life, attempt, base });
+        }
+    }
+
+    /// A node has trained a task, and says so, or lies.
+    pub fn answer(&mut self, node: usize, link: LinkKey, mut attempt: Attempt, base: Digest) {
+        let plan = self.nodes[node].plan.clone();
+        let job = self.plan(attempt.task.job);
+        let mut update = model::train(base, attempt.task.shard, plan.arithmetic);
+        if job.diverges_at.is_some_and(|step| attempt.task.step >= step) {
+            self.poisoned.insert(update);
+        }
+        match plan.lies {
+            Lies::Forges(chance) if self.rng.random_bool(chance) => attempt.token ^= 1 + (self.rng.next_u64() >> 1),
+            Lies::Malforms(chance) if self.rng.random_bool(chance) => {
+                return self.fail(node, link, attempt, Fault::Malformed);
+            }
+            Lies::Poisons(chance) if self.rng.random_bool(chance) => {
+                update = Digest::of(&self.rng.next_u64().to_le_bytes());
+                self.poisoned.insert(update);
+                self.ledger.made_up(update);
+            }
+            Lies::Miscomputes(chance) if self.rng.random_bool(chance) => {
+                update = Digest::of(&self.rng.next_u64().to_le_bytes());
+                self.ledger.made_up(update);
+            }
+            _ => {}
+        }
+        let event = Event::Trained { link, attempt, update, loss: model::loss(update) };
+        if self.rng.random_bool(plan.repeats) {
+            self.send(node, event.clone());
+        }
+        // A result of long ago comes again, perhaps over another link.
+        if self.rng.random_bool(0.02) && !self.sent.is_empty() {
+            let mut replay = self.sent[self.rng.random_range(0..self.sent.len())].clone();
+            if let Event::Trained { link: old, .. } = &mut replay
+                && self.rng.random_bool(0.5)
+            {
+                *old = link;
+            }
+            self.send(node, replay);
+        }
+        self.sent.push(event.clone());
+        self.send(node, event);
+    }
+
+    /// A node says something over its link. It arrives even if the link goes down meanwhile: the coordinator's threads may
+    /// have had it in hand.
+    fn send(&mut self, node: usize, event: Event) {
+        if self.nodes[node].link.is_some() {
+            self.post(Happening::Tell(event));
+            if self.rng.random_bool(0.1)
+                && let Some(link) = self.nodes[node].link
+            {
+                let (running, waiting) = (self.nodes[node].training.len() as u32, self.nodes[node].queue.len() as u32);
+                self.post(Happening::Tell(Event::LoadReported { link, running, waiting }));
+            }
+        }
+    }
+
+    pub fn dial(&mut self, node: usize) {
+        // A poller that knows who is quarantined does not dial it; one that does not must do no harm.
+        let is_left_alone = self.ledger.is_quarantined(NodeKey(node as u32)) && self.rng.random_bool(0.5);
+        let it = &mut self.nodes[node];
+        if !it.is_up || it.is_frozen || it.link.is_some() || is_left_alone {
+            return;
+        }
+        self.links += 1;
+        let link = LinkKey(self.links);
+        it.link = Some(link);
+        it.training.clear();
+        it.queue.clear();
+        let info =
+            NodeInfo { name: format!("n{node}"), arithmetics: vec![it.plan.arithmetic], workers: it.plan.workers };
+        self.tell(Event::LinkUp { node: NodeKey(node as u32), link, info });
+    }
+
+    /// The poller finds a node that is up within two seconds.
+    pub fn redial(&mut self, node: usize) {
+        if !self.ledger.is_over() {
+            let wait_us = self.rng.random_range(1_000..2_000_000);
+            self.happen_in(wait_us, Happening::Dial { node });
+        }
+    }
+
+    pub fn await_trouble(&mut self, node: usize) {
+        if let Some(mean_us) = self.nodes[node].plan.trouble_us {
+            let wait_us = self.rng.random_range(0..2 * mean_us);
+            let life = self.nodes[node].life;
+            self.happen_in(wait_us, Happening::Trouble { node, life });
+        }
+    }
+
+    pub fn trouble(&mut self, node: usize) {
+        match self.rng.random_range(0..4) {
+            // It crashes, and may come back.
+            0 => {
+                let it = &mut self.nodes[node];
+                it.is_up = false;
+                it.is_frozen = false;
+                it.training.clear();
+                it.queue.clear();
+                it.unsaid.clear();
+                // The machine's kernel says so at once, or nobody does.
+                let notice_us = if self.rng.random_bool(0.7) { 1_000 } else { SILENCE_US };
+                self.cut(node, notice_us, "the connection was reset");
+                if self.rng.random_bool(0.8) {
+                    let wait_us = self.rng.random_range(10_000..6_000_000);
+                    self.happen_in(wait_us, Happening::Start { node });
+                }
+                return;
+            }
+            // It freezes, and goes on.
+            1 => {
+                let life = self.nodes[node].life;
+                let wait_us = self.rng.random_range(10_000..6_000_000);
+                self.nodes[node].is_frozen = true;
+                if wait_us > SILENCE_US {
+                    self.cut(node, SILENCE_US, "no answer for 3 s");
+                }
+                self.happen_in(wait_us, Happening::Thaw { node, life });
+            }
+            // Its link breaks; both ends notice, each in its time.
+            2 => {
+                let wait_us = self.rng.random_range(0..SILENCE_US);
+                self.cut(node, wait_us, "the link broke");
+                self.redial(node);
+            }
+            // It connects a second time before the first connection is known to be gone.
+            _ if !self.nodes[node].is_frozen => {
+                self.cut(node, SILENCE_US, "no answer for 3 s");
+                self.dial(node);
+            }
+            _ => {}
+        }
+        self.await_trouble(node);
+    }
+
+    /// A link carries nothing more; the engine hears of it later.
+    fn cut(&mut self, node: usize, notice_us: u64, reason: &str) {
+        if let Some(link) = self.nodes[node].link.take() {
+            self.tell_in(notice_us, Event::LinkDown { link, reason: reason.to_owned() });
+        }
+    }
+}
