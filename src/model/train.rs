@@ -8,12 +8,12 @@ use std::fmt;
 use std::ops::ControlFlow;
 
 use super::kernel::Kernel;
-use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, Lanes, gather, panels_of};
+use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, gather, panels_of};
 use super::network::Network;
 use super::optimise::{Descent, eta_of_step};
 use super::pass::Pass;
 use super::random::{Purpose, Stream};
-use super::recipe::{BatchSize, LossReduction, Recipe, RecipeError};
+use super::recipe::{BatchSize, LossReduction, Optimiser, Recipe, RecipeError};
 use super::rows::Rows;
 use super::softmax::{Target, lose};
 use super::tree::Tree;
@@ -151,6 +151,8 @@ impl Trainer {
         let mut done = 0;
         let mut loss = 0.0;
         self.panels.resize(panels_of(batch_rows.min(BLOCK_ROWS)) * features, Lanes::ZERO);
+        self.labels.clear();
+        self.labels.reserve_exact(batch_rows.min(BLOCK_ROWS));
         for epoch in 0..recipe.epochs {
             self.order.clear();
             self.order.extend(0..rows.rows());
@@ -214,6 +216,34 @@ impl Work {
     fn update(&mut self) {
         self.descent.update(self.pass.kernel(), self.gradients.finish(), &mut self.weights);
     }
+}
+
+/// Bytes that a fresh [`Trainer`] takes for a task of so many rows, its result included and the rows themselves not: what
+/// to compare with a limit before [`Trainer::train`].
+pub fn working_bytes(training: &Training, rows: u32) -> u64 {
+    let network = &training.network;
+    let rows = u64::from(rows);
+    let batch_rows = match training.recipe.batch {
+        BatchSize::Full => rows,
+        BatchSize::Rows(size) => rows.min(u64::from(size.get())),
+    };
+    let panels = |rows: u64| rows.div_ceil(LANES as u64);
+    let block_rows = batch_rows.min(BLOCK_ROWS as u64);
+    let widths = || network.layers().map(|layer| layer.outputs as u64);
+    let hidden = network.hidden().iter().copied().max().unwrap_or(0);
+    // Weights, update, the block in hand, a sum for each level of the tree, moments.
+    let levels = u64::from(batch_rows.div_ceil(BLOCK_ROWS as u64).max(1).ilog2()) + 1;
+    let moments = if training.recipe.optimiser == Optimiser::Adam { 2 } else { 0 };
+    let of_parameters = network.parameters() as u64 * (3 + levels + moments) * size_of::<f32>() as u64;
+    // What each layer puts out, two of derivatives, the outputs turned to lanes.
+    let of_block = panels(block_rows) * (widths().sum::<u64>() + 2 * u64::from(hidden))
+        + panels(widths().max().unwrap_or(0)) * block_rows;
+    let (of_input, of_order) = match training.recipe.batch {
+        BatchSize::Full => (panels(rows), 0),
+        BatchSize::Rows(_) => (panels(block_rows), (rows + block_rows) * size_of::<u32>() as u64),
+    };
+    let lanes = of_block + of_input * u64::from(network.inputs());
+    of_parameters + lanes * size_of::<Lanes>() as u64 + of_order
 }
 
 /// What a batch's loss and gradient are multiplied by.
