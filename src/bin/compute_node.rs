@@ -19,6 +19,7 @@ struct Arguments {
     /// Port to listen on; 0 takes any free one
     port: u16,
     /// Probability of injected load, 0 to 1
+    #[arg(allow_negative_numbers = true)]
     load_probability: Probability,
     /// Address to listen on; 0.0.0.0 opens the node to the network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
