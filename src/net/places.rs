@@ -23,20 +23,20 @@ struct Taken {
 
 /// A place; given up when dropped.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
-    places: &'a Places,
+pub(super) struct Place {
+    places: Arc<Places>,
     stream: Arc<TcpStream>,
     is_crowded: bool,
 }
 
 impl Places {
-    pub(super) fn new(in_all: usize, per_address: usize) -> Places {
-        Places { in_all, per_address, taken: Mutex::default() }
+    pub(super) fn new(in_all: usize, per_address: usize) -> Arc<Places> {
+        Arc::new(Places { in_all, per_address, taken: Mutex::default() })
     }
 
     /// A place for a connection. Where there is none left, the oldest connection of its address, or of all, is hung up
     /// on.
-    pub(super) fn take(&self, stream: &TcpStream) -> io::Result<Place<'_>> {
+    pub(super) fn take(self: &Arc<Self>, stream: &TcpStream) -> io::Result<Place> {
         let ip = stream.peer_addr()?.ip();
         let stream = Arc::new(stream.try_clone()?);
         let mut taken = self.taken();
@@ -51,7 +51,7 @@ impl Places {
             let _ = oldest.stream.shutdown(Shutdown::Both);
         }
         taken.push_back(Taken { stream: stream.clone(), ip });
-        Ok(Place { places: self, stream, is_crowded: taken.len() * 2 >= self.in_all })
+        Ok(Place { places: self.clone(), stream, is_crowded: taken.len() * 2 >= self.in_all })
     }
 
     fn taken(&self) -> MutexGuard<'_, VecDeque<Taken>> {
@@ -59,14 +59,14 @@ impl Places {
     }
 }
 
-impl Place<'_> {
+impl Place {
     /// Whether half of all places were taken when this one was.
     pub(super) fn is_crowded(&self) -> bool {
         self.is_crowded
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.places.taken().retain(|other| !Arc::ptr_eq(&other.stream, &self.stream));
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::deadline::{self, Deadline};
 use super::greeting::{self, Greeted, GreetingError, Identity, Peer};
 use super::listen::{Listener, wake};
-use super::places::Places;
+use super::places::{Place, Places};
 use super::{THREAD_STACK_BYTES, console};
 use crate::wire::message::Error;
 use crate::wire::{Decoder, ErrorCode, MessageType, limits, text};
@@ -106,8 +106,8 @@ pub fn serve(listener: Listener, caps: Caps, service: Arc<dyn Service>) -> io::R
 struct State {
     service: Arc<dyn Service>,
     /// For those that have not greeted yet, or are being told why they are refused.
-    ungreeted: Places,
-    consoles: Places,
+    ungreeted: Arc<Places>,
+    consoles: Arc<Places>,
     greeted_max: usize,
     greeted: AtomicUsize,
 }
@@ -154,10 +154,13 @@ impl State {
 
 fn start(state: &Arc<State>, stream: TcpStream, address: SocketAddr) {
     let _ = stream.set_nodelay(true);
+    // Taken here, in the order of arrival. Every thread holds a place of one of three sorts or is on its way out: that
+    // limits their number.
+    let Ok(place) = state.ungreeted.take(&stream) else { return };
     let state = state.clone();
     let live = move || {
         // A panic is a bug of ours; it ends this connection and no other.
-        if catch_unwind(AssertUnwindSafe(|| converse(&state, stream, address))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| converse(&state, stream, address, place))).is_err() {
             log::error!("a fault of this program's own ended the connection from {address}");
         }
     };
@@ -166,9 +169,7 @@ fn start(state: &Arc<State>, stream: TcpStream, address: SocketAddr) {
     }
 }
 
-fn converse(state: &State, stream: TcpStream, address: SocketAddr) {
-    // Every thread holds a place of one of three sorts, or is on its way out: so their number is limited.
-    let Ok(ungreeted) = state.ungreeted.take(&stream) else { return };
+fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Place) {
     let wait = if ungreeted.is_crowded() { limits::FIRST_BYTE_WAIT_CROWDED } else { limits::FIRST_BYTE_WAIT };
     let mut decoder = Decoder::new(limits::GREETING_PAYLOAD_BYTES_MAX);
     match deadline::read(&stream, decoder.room(), Deadline::after(wait)) {
