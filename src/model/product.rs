@@ -82,13 +82,17 @@ fn multiply_body<V: Vector>(product: &Product<'_>, strip: &mut Strip, out: &mut 
     let panels = product.x.len() / product.depth;
     let packed = product.weights.len() > DIRECT_WEIGHTS_MAX && panels >= PACKED_PANELS_MIN;
     let depth_blocks = product.depth.div_ceil(DEPTH_MAX);
-    let strips = product.width.div_ceil(STRIP_MAX);
+    let strips = product.width.div_ceil(if V::HAS_REGISTERS { STRIP_MAX } else { 1 });
     for depth_block in 0..depth_blocks {
         let depths = part(product.depth, depth_blocks, depth_block);
         for index in 0..strips {
             // Even parts, so that no strip is much narrower than the others.
             let columns = part(product.width, strips, index);
             let place = Place { depths, first: columns.0, packed };
+            if !V::HAS_REGISTERS {
+                strip_body::<V, 1>(product, place, strip, out);
+                continue;
+            }
             match columns.1 {
                 1 => strip_body::<V, 1>(product, place, strip, out),
                 2 => strip_body::<V, 2>(product, place, strip, out),
@@ -212,6 +216,12 @@ fn panels_body<V: Vector, const J: usize, W: Weights<J>>(
     out: &mut [Lanes],
 ) {
     let panels = product.x.len() / product.depth;
+    if !V::HAS_REGISTERS {
+        for panel in 0..panels {
+            tile_body::<V, J, 1, W>(product, place, weights, panel, out);
+        }
+        return;
+    }
     for panel in 0..panels / 2 {
         tile_body::<V, J, 2, W>(product, place, weights, 2 * panel, out);
     }
