@@ -257,7 +257,7 @@ fn of_equal_logits_the_lowest_class_is_predicted_and_no_rows_give_no_classes() {
     for kernel in Kernel::available() {
         let classes = |values: &[f32]| predict(kernel, &network, Activation::Relu, &parameters, values).unwrap();
         assert_eq!(classes(&[0.0; 131]), [1; 131]);
-        assert_eq!(classes(&[]), []);
+        assert!(classes(&[]).is_empty());
     }
 }
 

@@ -172,9 +172,12 @@ fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes], o
     for a in 0..across {
         let (i, height) = part(inputs, across, a);
         match height {
-            1 => sequence_row::<V, 1>(gradient, i, columns, weights),
-            2 => sequence_row::<V, 2>(gradient, i, columns, weights),
-            3 => sequence_row::<V, 3>(gradient, i, columns, weights),
+            // Even parts are this narrow only where a layer has so few inputs.
+            1..=3 => {
+                for i in i..i + height {
+                    sequence_row::<V, 1>(gradient, i, columns, weights);
+                }
+            }
             4 => sequence_row::<V, 4>(gradient, i, columns, weights),
             5 => sequence_row::<V, 5>(gradient, i, columns, weights),
             _ => sequence_row::<V, SEQUENCE_TILE>(gradient, i, columns, weights),
