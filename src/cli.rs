@@ -2,14 +2,15 @@
 //! pipe. Does not know what the programs do.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::thread::Builder;
 
 use crossbeam_channel::{Receiver, bounded};
 use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::low_level::pipe;
 
 /// How a program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,17 +77,21 @@ pub fn start_log(program: &'static str, level: LevelFilter) {
 
 /// A message for each SIGINT or SIGTERM.
 pub fn interrupts() -> Result<Receiver<()>, Failure> {
-    let failed = |error: io::Error| Failure::new(Exit::Usage, format!("signals cannot be caught: {error}"));
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
-    let (sender, receiver) = bounded(4);
-    let forward = move || {
-        for _ in signals.forever() {
-            let _ = sender.try_send(());
-        }
+    let catch = || {
+        let (mut told, teller) = UnixStream::pair()?;
+        pipe::register(SIGINT, teller.try_clone()?)?;
+        pipe::register(SIGTERM, teller)?;
+        let (sender, receiver) = bounded(4);
+        let forward = move || {
+            // The handlers hold their ends for ever: this thread ends with the program.
+            while told.read(&mut [0]).is_ok_and(|count| count > 0) {
+                let _ = sender.try_send(());
+            }
+        };
+        Builder::new().name("signals".to_owned()).stack_size(64 << 10).spawn(forward)?;
+        Ok(receiver)
     };
-    // It ends with the program.
-    Builder::new().name("signals".to_owned()).stack_size(64 << 10).spawn(forward).map_err(failed)?;
-    Ok(receiver)
+    catch().map_err(|error: io::Error| Failure::new(Exit::Usage, format!("signals cannot be caught: {error}")))
 }
 
 /// Writes a line to stdout. Says whether somebody still reads: a closed pipe is no failure.

@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use crate::wire;
 
+/// Workers of a node, at most.
+pub const WORKERS_MAX: u32 = 1_024;
+/// Memory that can be asked for: 16 TiB.
+const MEMORY_MIB_MAX: u64 = 1 << 24;
 /// Nodes in a file, at most.
 pub const NODES_MAX: usize = 8_000;
 
@@ -218,6 +222,27 @@ impl FromStr for Waits {
             Err(_) => Err("waits are seconds with commas between, like 1,2,4".to_owned()),
         };
         text.split(',').map(seconds).collect::<Result<_, _>>().map(Waits)
+    }
+}
+
+/// A port; 0 takes any free one.
+pub fn parse_port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "a port is a number from 0 (any free one) to 65535".to_owned())
+}
+
+/// Workers of a node.
+pub fn parse_workers(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(workers @ 1..=WORKERS_MAX) => Ok(workers),
+        _ => Err(format!("a node has 1 to {WORKERS_MAX} workers")),
+    }
+}
+
+/// An amount of memory, from mebibytes to bytes.
+pub fn parse_mib(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(mib @ 1..=MEMORY_MIB_MAX) => Ok(mib << 20),
+        _ => Err(format!("memory is given in MiB, from 1 to {MEMORY_MIB_MAX}")),
     }
 }
 

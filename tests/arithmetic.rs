@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use gradwire::digest::Digest;
 use gradwire::job::Training;
+use gradwire::model::evaluate::EvaluateError;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::train::{TrainError, Unwatched};
 use gradwire::model::{
@@ -246,6 +247,31 @@ fn a_training_that_runs_away_is_an_error_and_no_update() {
         let result = Trainer::new(kernel).train(&task, 0, 0, &base, &rows(4, 50, 3, 8), &mut Unwatched);
         assert!(matches!(result, Err(TrainError::Diverged { .. })), "{result:?}");
     }
+}
+
+#[test]
+fn of_equal_logits_the_lowest_class_is_predicted_and_no_rows_give_no_classes() {
+    let network = Network::new(1, &[], 4).unwrap();
+    // Weights 0; biases 1, 3, 3, 2.
+    let parameters = [0.0, 0.0, 0.0, 0.0, 1.0, 3.0, 3.0, 2.0];
+    for kernel in Kernel::available() {
+        let classes = |values: &[f32]| predict(kernel, &network, Activation::Relu, &parameters, values).unwrap();
+        assert_eq!(classes(&[0.0; 131]), [1; 131]);
+        assert!(classes(&[]).is_empty());
+    }
+}
+
+#[test]
+fn a_model_and_rows_that_do_not_belong_together_are_not_evaluated() {
+    let network = Network::new(4, &[], 3).unwrap();
+    let refused = |parameters: usize, rows: &Rows| {
+        evaluate(Kernel::best(), &network, Activation::Relu, 0.0, &vec![0.0; parameters], rows).unwrap_err()
+    };
+    assert_eq!(refused(14, &rows(4, 9, 3, 1)), EvaluateError::Parameters { got: 14, expected: 15 });
+    assert_eq!(refused(15, &rows(5, 9, 3, 1)), EvaluateError::Features { got: 5, expected: 4 });
+    assert_eq!(refused(15, &rows(4, 9, 4, 1)), EvaluateError::Classes { got: 4, expected: 3 });
+    let torn = predict(Kernel::best(), &network, Activation::Relu, &[0.0; 15], &[0.0; 7]);
+    assert_eq!(torn, Err(EvaluateError::Values { got: 7, expected: 4 }));
 }
 
 /// SHA-256 of the update, the loss and the epochs, little-endian.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use gradwire::cli::{self, Exit, Failure};
-use gradwire::compute::{Node, Settings, WORKERS_MAX};
+use gradwire::compute::{Node, Settings};
 use gradwire::config::{self, Name, Probability};
 use gradwire::model::Kernel;
 use gradwire::net::{IpAddr, SocketAddr};
@@ -17,6 +17,7 @@ use gradwire::net::{IpAddr, SocketAddr};
 #[command(version)]
 struct Arguments {
     /// Port to listen on; 0 takes any free one
+    #[arg(value_parser = config::parse_port)]
     port: u16,
     /// Probability of injected load, 0 to 1
     #[arg(allow_negative_numbers = true)]
@@ -28,15 +29,14 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = config::parse_seconds)]
     load_delay: Duration,
     /// Tasks trained at once
-    #[arg(long, value_name = "N", default_value_t = 1,
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(WORKERS_MAX)))]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = config::parse_workers)]
     workers: u32,
     /// Machine code for the arithmetic: auto, avx2 or portable; the bits are the same
     #[arg(long, default_value = "auto")]
     kernel: Kernel,
     /// Memory for data and results, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    cache: u32,
+    #[arg(long, value_name = "MIB", default_value = "256", value_parser = config::parse_mib)]
+    cache: u64,
     /// What people call the node
     #[arg(long)]
     name: Option<Name>,
@@ -58,7 +58,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         load_delay: arguments.load_delay,
         workers: arguments.workers,
         kernel: arguments.kernel,
-        cache_bytes: u64::from(arguments.cache) << 20,
+        cache_bytes: arguments.cache,
         name: arguments.name.clone(),
         cluster: arguments.cluster.clone(),
         ..Settings::new(SocketAddr::new(arguments.listen, arguments.port))

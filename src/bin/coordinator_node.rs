@@ -17,6 +17,7 @@ use gradwire::net::{IpAddr, SocketAddr};
 #[command(version)]
 struct Arguments {
     /// Port to listen on for clients; 0 takes any free one
+    #[arg(value_parser = config::parse_port)]
     port: u16,
     /// 1 or random: any active node; 2 or load-balancing: the node expected to be done first
     scheduling_policy: Policy,
@@ -30,8 +31,8 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS,...", default_value = "1,2,4")]
     revival_waits: Waits,
     /// Memory for jobs' data, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    store: u32,
+    #[arg(long, value_name = "MIB", default_value = "1024", value_parser = config::parse_mib)]
+    store: u64,
     /// Machine code for validation: auto, avx2 or portable; the bits are the same
     #[arg(long, default_value = "auto")]
     kernel: Kernel,
@@ -51,7 +52,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let nodes = config::read_nodes_file(&arguments.nodes).map_err(|error| Failure::new(Exit::Usage, error))?;
     let settings = Settings {
         revival_waits: arguments.revival_waits.as_slice().to_vec(),
-        store_bytes: u64::from(arguments.store) << 20,
+        store_bytes: arguments.store,
         kernel: arguments.kernel,
         cluster: arguments.cluster.clone(),
         ..Settings::new(SocketAddr::new(arguments.listen, arguments.port), arguments.scheduling_policy, nodes)

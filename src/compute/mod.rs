@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::config::{Name, Probability};
+use crate::config::{Name, Probability, WORKERS_MAX};
 use crate::digest::Digest;
 use crate::model::{ARITHMETIC, Kernel};
 use crate::net::{self, Caps, Greeted, Identity, Link, ListenError, Listener, Peer, Server, Service, SocketAddr};
@@ -26,9 +26,6 @@ use crate::wire::{ErrorCode, MessageType, Role};
 use load::InjectedLoad;
 use serving::{Context, Serving};
 use workers::Workers;
-
-/// Workers of a node, at most.
-pub const WORKERS_MAX: u32 = 1_024;
 
 /// What a node is told at its start.
 #[derive(Clone, Debug)]

@@ -10,6 +10,8 @@ use super::report::{NodeState, NodeStatus};
 const NEWEST_WEIGHT: f64 = 0.3;
 /// What a round without work leaves of a node's average time: one slow moment must not exclude it for ever.
 const UNUSED_FACTOR: f64 = 0.95;
+/// Tasks out over one connection at a time: well below the unanswered requests that a peer takes (protocol.md, "Limits").
+pub(super) const ASSIGNED_MAX: usize = 256;
 /// A told load is believed for so long.
 const LOAD_VALID_US: u64 = 5_000_000;
 
@@ -53,7 +55,12 @@ impl Link {
 
     /// Whether as much is out as the node has workers.
     pub(super) fn is_full(&self) -> bool {
-        self.assigned.len() >= self.workers() as usize
+        self.assigned.len() >= self.workers() as usize || self.is_at_limit()
+    }
+
+    /// Whether it has as many tasks as one connection carries, whatever the policy.
+    pub(super) fn is_at_limit(&self) -> bool {
+        self.assigned.len() >= ASSIGNED_MAX
     }
 
     /// Tasks of others on the node, as far as known.

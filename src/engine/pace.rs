@@ -9,7 +9,7 @@ const ENOUGH: usize = 8;
 /// Median absolute deviations above the median that are still normal.
 const DEVIATIONS: u64 = 5;
 /// No task counts as slow before this: copies of tiny tasks cost more than they save.
-const FLOOR_US: u64 = 50_000;
+const FLOOR_US: u64 = 200_000;
 
 /// The last times from dispatch to result of one job's tasks.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Pace {
     }
 
     /// The time beyond which a task counts as slow: median + 5 median absolute deviations, at least twice the median and
-    /// at least 50 ms. None while there is too little to judge by: fewer than 8 observations, unless half of the round
+    /// at least 200 ms. None while there is too little to judge by: fewer than 8 observations, unless half of the round
     /// is done.
     pub(super) fn limit_us(&self, half_done: bool) -> Option<u64> {
         self.limit_us.filter(|_| half_done || self.recent_us.len() >= ENOUGH)
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_limit_follows_the_spread_and_never_falls_below_its_floors() {
-        assert_eq!(pace(&[1; 8]).limit_us(false), Some(50_000));
+        assert_eq!(pace(&[1; 8]).limit_us(false), Some(200_000));
         assert_eq!(pace(&[100, 100, 100, 60, 140, 60, 140, 140, 60]).limit_us(false), Some(300_000));
     }
 

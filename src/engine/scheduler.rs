@@ -127,7 +127,7 @@ impl View<'_> {
     /// Whether a task that no node has turned down or failed can be placed at all now.
     pub(super) fn has_room(&self) -> bool {
         match self.policy {
-            Policy::Random => true,
+            Policy::Random => self.fleet.crew(self.needs).any(|(_, _, link)| !link.is_at_limit()),
             Policy::LoadBalancing => self.fleet.crew(self.needs).any(|(_, _, link)| !link.is_full()),
         }
     }
@@ -216,7 +216,8 @@ struct Prospect {
 
 /// A node drawn at random; one that has not been sent a task yet comes first, so that whoever joins gets work.
 fn random<'a>(crew: impl Iterator<Item = Member<'a>>, rng: &mut ChaCha8Rng) -> Choice {
-    let (owed, others): (Vec<Member>, Vec<Member>) = crew.partition(|(_, _, link)| link.sent == 0);
+    let (owed, others): (Vec<Member>, Vec<Member>) =
+        crew.filter(|(_, _, link)| !link.is_at_limit()).partition(|(_, _, link)| link.sent == 0);
     let drawn_from = if owed.is_empty() { others } else { owed };
     match drawn_from.len() {
         0 => Choice::Wait { until: None },

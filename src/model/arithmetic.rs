@@ -23,9 +23,11 @@ impl Fma for Hardware {
 }
 
 /// The same from additions and multiplications of f64, for processors without the instruction.
+#[cfg(any(test, not(any(target_arch = "aarch64", target_feature = "fma"))))]
 #[derive(Clone, Copy)]
 pub(super) struct Software;
 
+#[cfg(any(test, not(any(target_arch = "aarch64", target_feature = "fma"))))]
 impl Fma for Software {
     /// The product of two f32 is exact in f64. The sum is rounded to odd (Boldo and Melquiond 2008), so that rounding it
     /// once more, to f32, gives what a single rounding would.

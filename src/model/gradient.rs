@@ -51,6 +51,15 @@ const LANED_TILE: (usize, usize) = (3, 4);
 fn on_lanes_body<V: Vector>(gradient: &Gradient<'_>, out: &mut [f32]) {
     let Gradient { inputs, outputs, .. } = *gradient;
     let (weights, bias) = out.split_at_mut(inputs * outputs);
+    if !V::HAS_REGISTERS {
+        for j in 0..outputs {
+            for i in 0..inputs {
+                laned_tile::<V, 1, 1>(gradient, i, j, weights);
+            }
+            laned_bias::<V, 1>(gradient, j, bias);
+        }
+        return;
+    }
     let (down, across) = (inputs.div_ceil(LANED_TILE.0), outputs.div_ceil(LANED_TILE.1));
     for a in 0..down {
         let (i, height) = part(inputs, down, a);
@@ -153,13 +162,22 @@ fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes], o
         }
         store_some(sum, bias);
     }
+    if !V::HAS_REGISTERS {
+        for i in 0..inputs {
+            sequence_row::<V, 1>(gradient, i, columns, weights);
+        }
+        return;
+    }
     let across = inputs.div_ceil(SEQUENCE_TILE);
     for a in 0..across {
         let (i, height) = part(inputs, across, a);
         match height {
-            1 => sequence_row::<V, 1>(gradient, i, columns, weights),
-            2 => sequence_row::<V, 2>(gradient, i, columns, weights),
-            3 => sequence_row::<V, 3>(gradient, i, columns, weights),
+            // Even parts are this narrow only where a layer has so few inputs.
+            1..=3 => {
+                for i in i..i + height {
+                    sequence_row::<V, 1>(gradient, i, columns, weights);
+                }
+            }
             4 => sequence_row::<V, 4>(gradient, i, columns, weights),
             5 => sequence_row::<V, 5>(gradient, i, columns, weights),
             _ => sequence_row::<V, SEQUENCE_TILE>(gradient, i, columns, weights),

@@ -72,6 +72,13 @@ pub(super) struct Product<'a> {
     pub finish: Finish<'a>,
 }
 
+impl Product<'_> {
+    #[inline(always)]
+    fn panels(&self) -> usize {
+        self.x.len() / self.depth
+    }
+}
+
 compiled_for_each_kernel! {
     /// Writes the product into `out`, panels of `width` values, as many as `x` has.
     pub(super) fn multiply = multiply_body(product: &Product<'_>, strip: &mut Strip, out: &mut [Lanes])
@@ -79,20 +86,25 @@ compiled_for_each_kernel! {
 
 #[inline(always)]
 fn multiply_body<V: Vector>(product: &Product<'_>, strip: &mut Strip, out: &mut [Lanes]) {
-    let panels = product.x.len() / product.depth;
-    let packed = product.weights.len() > DIRECT_WEIGHTS_MAX && panels >= PACKED_PANELS_MIN;
+    let packed = product.weights.len() > DIRECT_WEIGHTS_MAX && product.panels() >= PACKED_PANELS_MIN;
     let depth_blocks = product.depth.div_ceil(DEPTH_MAX);
-    let strips = product.width.div_ceil(STRIP_MAX);
+    let strips = product.width.div_ceil(if V::HAS_REGISTERS { STRIP_MAX } else { 1 });
     for depth_block in 0..depth_blocks {
         let depths = part(product.depth, depth_blocks, depth_block);
         for index in 0..strips {
             // Even parts, so that no strip is much narrower than the others.
             let columns = part(product.width, strips, index);
             let place = Place { depths, first: columns.0, packed };
+            if !V::HAS_REGISTERS {
+                packed_strip_body::<V, 1>(product, place, strip, out);
+                continue;
+            }
+            // Even parts are narrow only where the whole product is: their weights are few, and always copied, so that
+            // there is one piece of code for each width and not three.
             match columns.1 {
-                1 => strip_body::<V, 1>(product, place, strip, out),
-                2 => strip_body::<V, 2>(product, place, strip, out),
-                3 => strip_body::<V, 3>(product, place, strip, out),
+                1 => packed_strip_body::<V, 1>(product, place, strip, out),
+                2 => packed_strip_body::<V, 2>(product, place, strip, out),
+                3 => packed_strip_body::<V, 3>(product, place, strip, out),
                 4 => strip_body::<V, 4>(product, place, strip, out),
                 5 => strip_body::<V, 5>(product, place, strip, out),
                 _ => strip_body::<V, STRIP_MAX>(product, place, strip, out),
@@ -166,31 +178,57 @@ impl<const J: usize> Weights<J> for Along<'_, J> {
     }
 }
 
+/// A strip whose weights are read where they lie, unless copying them is worth it, or there is an odd panel: one piece of
+/// code for that is enough.
 #[inline(always)]
 fn strip_body<V: Vector, const J: usize>(product: &Product<'_>, place: Place, strip: &mut Strip, out: &mut [Lanes]) {
-    let (start, length) = place.depths;
-    match product.direction {
-        Direction::Forward { .. } => {
-            let across =
-                Across { values: &product.weights[start * product.width + place.first..], stride: product.width };
-            if place.packed {
-                panels_body::<V, J, _>(product, place, pack(across, length, strip), out);
-            } else {
-                panels_body::<V, J, _>(product, place, across, out);
-            }
-        }
-        Direction::Back => {
-            let mut rows: [&[f32]; J] = [&[]; J];
-            for (j, row) in rows.iter_mut().enumerate() {
-                *row = &product.weights[(place.first + j) * product.depth + start..][..length];
-            }
-            if place.packed {
-                panels_body::<V, J, _>(product, place, pack(Along(rows), length, strip), out);
-            } else {
-                panels_body::<V, J, _>(product, place, Along(rows), out);
-            }
-        }
+    if place.packed || product.panels() % 2 == 1 {
+        return packed_strip_body::<V, J>(product, place, strip, out);
     }
+    match product.direction {
+        Direction::Forward { .. } => pairs_body::<V, J, _>(product, place, across(product, place), out),
+        Direction::Back => pairs_body::<V, J, _>(product, place, along::<J>(product, place), out),
+    }
+}
+
+/// A strip whose weights are copied together first.
+#[inline(always)]
+fn packed_strip_body<V: Vector, const J: usize>(
+    product: &Product<'_>,
+    place: Place,
+    strip: &mut Strip,
+    out: &mut [Lanes],
+) {
+    let length = place.depths.1;
+    let packed = match product.direction {
+        Direction::Forward { .. } => pack(across(product, place), length, strip),
+        Direction::Back => pack(along::<J>(product, place), length, strip),
+    };
+    if !V::HAS_REGISTERS {
+        for panel in 0..product.panels() {
+            tile_body::<V, J, 1, _>(product, place, packed, panel, out);
+        }
+        return;
+    }
+    pairs_body::<V, J, _>(product, place, packed, out);
+    if product.panels() % 2 == 1 {
+        tile_body::<V, J, 1, _>(product, place, packed, product.panels() - 1, out);
+    }
+}
+
+#[inline(always)]
+fn across<'a>(product: &Product<'a>, place: Place) -> Across<'a> {
+    Across { values: &product.weights[place.depths.0 * product.width + place.first..], stride: product.width }
+}
+
+#[inline(always)]
+fn along<'a, const J: usize>(product: &Product<'a>, place: Place) -> Along<'a, J> {
+    let (start, length) = place.depths;
+    let mut rows: [&[f32]; J] = [&[]; J];
+    for (j, row) in rows.iter_mut().enumerate() {
+        *row = &product.weights[(place.first + j) * product.depth + start..][..length];
+    }
+    Along(rows)
 }
 
 #[inline(always)]
@@ -203,20 +241,16 @@ fn pack<const J: usize>(weights: impl Weights<J>, length: usize, strip: &mut Str
     Packed(places)
 }
 
-/// All panels of a strip, two by two.
+/// The panels of a strip, two by two; an odd last one is left.
 #[inline(always)]
-fn panels_body<V: Vector, const J: usize, W: Weights<J>>(
+fn pairs_body<V: Vector, const J: usize, W: Weights<J>>(
     product: &Product<'_>,
     place: Place,
     weights: W,
     out: &mut [Lanes],
 ) {
-    let panels = product.x.len() / product.depth;
-    for panel in 0..panels / 2 {
-        tile_body::<V, J, 2, W>(product, place, weights, 2 * panel, out);
-    }
-    if panels % 2 == 1 {
-        tile_body::<V, J, 1, W>(product, place, weights, panels - 1, out);
+    for pair in 0..product.panels() / 2 {
+        tile_body::<V, J, 2, W>(product, place, weights, 2 * pair, out);
     }
 }
 

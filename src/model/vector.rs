@@ -10,6 +10,9 @@ use super::lanes::Lanes;
 pub(super) trait Vector: Copy {
     /// How a single number is multiplied and added with one rounding.
     type Fma: Fma;
+    /// Whether a tile of many vectors stays in registers. Where it does not, tiles of one are as fast, and their code is
+    /// a tenth as long.
+    const HAS_REGISTERS: bool;
 
     fn splat(value: f32) -> Self;
     fn load(lanes: &Lanes) -> Self;
@@ -66,6 +69,7 @@ mod avx2 {
 
     impl Vector for Avx2 {
         type Fma = Hardware;
+        const HAS_REGISTERS: bool = true;
 
         #[inline(always)]
         fn splat(value: f32) -> Avx2 {
@@ -164,6 +168,7 @@ mod neon {
 
     impl Vector for Neon {
         type Fma = Hardware;
+        const HAS_REGISTERS: bool = true;
 
         #[inline(always)]
         fn splat(value: f32) -> Neon {
@@ -266,11 +271,20 @@ mod plain {
         }};
     }
 
+    /// Out of line where it is made of f64 operations: dozens of tiles, each with a dozen of these in line, were a tenth
+    /// of a whole node, and no faster.
+    #[cfg_attr(target_feature = "fma", inline(always))]
+    #[cfg_attr(not(target_feature = "fma"), inline(never))]
+    fn fused(value: Plain, factor: Plain, addend: Plain) -> Plain {
+        lane_wise!(value, factor, addend => <Plain as Vector>::Fma::fma(value, factor, addend))
+    }
+
     impl Vector for Plain {
         #[cfg(target_feature = "fma")]
         type Fma = arithmetic::Hardware;
         #[cfg(not(target_feature = "fma"))]
         type Fma = arithmetic::Software;
+        const HAS_REGISTERS: bool = false;
 
         #[inline(always)]
         fn splat(value: f32) -> Plain {
@@ -289,8 +303,7 @@ mod plain {
 
         #[inline(always)]
         fn fma(self, factor: Plain, addend: Plain) -> Plain {
-            let value = self;
-            lane_wise!(value, factor, addend => Self::Fma::fma(value, factor, addend))
+            fused(self, factor, addend)
         }
 
         #[inline(always)]

@@ -26,6 +26,17 @@ fn random_gives_a_node_that_joined_late_a_task_in_the_next_round() {
 }
 
 #[test]
+fn no_policy_sends_more_over_a_connection_than_it_carries() {
+    for policy in [Policy::Random, Policy::LoadBalancing] {
+        let mut desk = Desk::new(policy);
+        desk.join_with(1, u32::MAX, &[1]);
+        let tasks = desk.start(JOB, &specification(300, 1));
+        assert_eq!(tasks.len(), 256, "{policy}");
+        assert_eq!(only_sent(&desk.finish(&tasks[0])).shard(), 256, "{policy}");
+    }
+}
+
+#[test]
 fn load_balancing_never_sends_more_than_a_node_has_workers_for() {
     let mut desk = Desk::new(Policy::LoadBalancing);
     desk.join_with(1, 1, &[1]);
