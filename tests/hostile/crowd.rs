@@ -2,12 +2,16 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use gradwire::wire::{Role, limits, text};
+use gradwire::net::{self, Caps, Greeted, Identity, Listener, Service};
+use gradwire::wire::message::{Error, Features};
+use gradwire::wire::{ErrorCode, Message, Role, limits, text};
 use socket2::{Domain, Socket, Type};
 
-use crate::peer::Peer;
+use crate::peer::{Peer, hello};
 use crate::programs::{House, PATIENCE, to_both_servers, typed};
 
 fn is_open(mut stream: &TcpStream) -> bool {
@@ -83,4 +87,52 @@ fn consoles_left_open_do_not_keep_a_person_out() {
         }
         await_hang_up(&idle[0]);
     });
+}
+
+/// A node that keeps a connection until it is told to let one go.
+struct Keeper(Mutex<Receiver<()>>);
+
+impl Service for Keeper {
+    fn identity(&self) -> Identity {
+        Identity { role: Role::Node, id: [1; 16], features: Features::default() }
+    }
+
+    fn admit(&self, _: &net::Peer) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn connection(&self, greeted: Greeted) {
+        let _ = self.0.lock().unwrap().recv();
+        drop(greeted);
+    }
+
+    fn status(&self) -> String {
+        String::new()
+    }
+}
+
+#[test]
+fn one_connection_too_many_is_busy_until_another_ends() {
+    let (let_go, told) = sync_channel(1);
+    let caps = Caps { greeted: 1, ..Caps::default() };
+    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let server = net::serve(listener, caps, Arc::new(Keeper(Mutex::new(told)))).unwrap();
+    let mut first = Peer::greeted(server.address(), Role::Coordinator);
+    let mut second = Peer::dial(server.address());
+    second.send(hello(Role::Coordinator), 0);
+    let error = second.expect_end(ErrorCode::Busy);
+    assert_eq!((error.retry, error.got, error.allowed), (true, 2, 1));
+    let_go.send(()).unwrap();
+    first.expect_hang_up();
+    let began = Instant::now();
+    loop {
+        // The place is free a moment after the hang-up.
+        let mut next = Peer::dial(server.address());
+        next.send(hello(Role::Coordinator), 0);
+        match next.receive().message() {
+            Message::Welcome(_) => break,
+            _ => assert!(began.elapsed() < PATIENCE),
+        }
+    }
+    drop(let_go);
 }

@@ -6,11 +6,11 @@ use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use gradwire::wire::header::{HEADER_BYTES, OPTIONAL_TYPES_FROM};
-use gradwire::wire::message::{Error, Goodbye, Ping, version_range};
+use gradwire::wire::message::{Error, Features, Goodbye, Hello, Ping, version_range};
 use gradwire::wire::{ErrorCode, Flags, Header, Message, Role, limits};
 
 use crate::peer::{Peer, hello};
-use crate::programs::{House, to_both_servers};
+use crate::programs::{House, Server, to_both_servers};
 
 /// The HELLO of a client, as a frame.
 fn hello_frame() -> Vec<u8> {
@@ -67,7 +67,7 @@ fn a_payload_whose_checksum_is_wrong_is_not_believed() {
 #[test]
 fn a_future_version_is_told_both_ranges() {
     to_both_servers(|address| {
-        let hello = |role| gradwire::wire::message::Hello { version_min: 2, version_max: 9, ..hello(role) };
+        let hello = |role| Hello { version_min: 2, version_max: 9, ..hello(role) };
         for role in [Role::Client, Role::Coordinator] {
             let frame = Message::from(hello(role)).seal(0, false).to_bytes();
             let error = refusal(address, &frame, ErrorCode::Version);
@@ -153,6 +153,22 @@ fn each_server_refuses_the_roles_that_it_does_not_serve() {
         }
     }
     house.assert_is_well();
+}
+
+#[test]
+fn roles_are_judged_before_clusters() {
+    let node = Server::node_of_cluster("lab");
+    let greets = |role, cluster: &str| {
+        let mut peer = Peer::dial(node.address);
+        let features = Features { cluster: Some(cluster.to_owned()), ..Features::default() };
+        peer.send(Hello { features, ..hello(role) }, 0);
+        peer
+    };
+    greets(Role::Client, "shop").expect_end(ErrorCode::Unexpected);
+    greets(Role::Coordinator, "shop").expect_end(ErrorCode::Cluster);
+    assert!(matches!(greets(Role::Coordinator, "lab").receive().message(), Message::Welcome(_)));
+    // Who names no cluster belongs to any.
+    Peer::greeted(node.address, Role::Coordinator).expect_pong(1);
 }
 
 #[test]

@@ -10,7 +10,9 @@
 //! | `greeting` | attacks before the greeting is over |
 //! | `rules` | attacks on an open connection |
 //! | `crowd` | many connections that say nothing |
-//! | `objects` | bytes that are not what their digest says, from clients and from coordinators |
+//! | `smallest` | the smallest job, for who speaks frames |
+//! | `lying_client` | a client's data that is not what it says |
+//! | `lying_coordinator` | the same, from a coordinator to a node |
 //! | `lying_node` | a compute node that lies |
 //! | `lies` | what becomes of its lies |
 
@@ -19,8 +21,10 @@ mod console;
 mod crowd;
 mod greeting;
 mod lies;
+mod lying_client;
+mod lying_coordinator;
 mod lying_node;
-mod objects;
 mod peer;
 mod programs;
 mod rules;
+mod smallest;

@@ -44,6 +44,11 @@ impl Server {
         Server::start(Command::new(env!("CARGO_BIN_EXE_compute_node")).args(["0", "0", "--name", "honest"]))
     }
 
+    /// A compute node at a free port that belongs to a cluster.
+    pub fn node_of_cluster(cluster: &str) -> Server {
+        Server::start(Command::new(env!("CARGO_BIN_EXE_compute_node")).args(["0", "0", "--cluster", cluster]))
+    }
+
     /// A coordinator at a free port, of these nodes.
     pub fn coordinator(nodes: &[SocketAddr]) -> Server {
         let lines: String = nodes.iter().map(|node| format!("{},{}\n", node.ip(), node.port())).collect();

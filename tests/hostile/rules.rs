@@ -4,9 +4,9 @@ use gradwire::wire::header::OPTIONAL_TYPES_FROM;
 use gradwire::wire::message::{Cancel, Fetch, Goodbye, Have, Ping, Poll, Pong, Submit, TaskName};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Header, Message, MessageType, Role, limits};
 
-use crate::objects::{smallest_job, train};
 use crate::peer::{Peer, hello};
 use crate::programs::House;
+use crate::smallest::{smallest_job, train};
 
 /// A frame of any type, flags and payload, its checksums right.
 fn frame(kind: u8, flags: Flags, request: u32, payload: &[u8]) -> Vec<u8> {

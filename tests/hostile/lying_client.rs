@@ -1,0 +1,230 @@
+//! Clients that lie to the coordinator about their data: bytes that are not what their digest says, or not what the
+//! specification says, or never come. Their job ends with JOB_DATA, and nobody else's does.
+
+use std::borrow::Cow;
+
+use gradwire::digest::Digest;
+use gradwire::job::{JobId, RowsRef, Specification};
+use gradwire::wire::message::{Error, Fetch, Piece, Submit};
+use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, object};
+
+use crate::peer::Peer;
+use crate::programs::House;
+use crate::smallest::{await_fetch, base, job_of, owned, piece, rows, smallest_job};
+
+/// Submits a job as a client that answers every FETCH with what `answer` makes of it. Returns how the job ended.
+fn submit(peer: &mut Peer, job: (JobId, Specification), answer: impl Fn(Fetch) -> Message<'static>) -> Error {
+    peer.send(Submit { job: job.0, specification: job.1 }, 1);
+    loop {
+        let frame = peer.receive();
+        match frame.message() {
+            Message::Fetch(fetch) => peer.send(answer(fetch), frame.header.request),
+            Message::Accepted(_) | Message::Notice(_) => {}
+            Message::Error(error) => {
+                assert_eq!(frame.header.request, 1, "the job is refused, not the connection: {error}");
+                return error;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Answers FETCHes rightly, in pieces of at most so many bytes, until the job is done.
+fn serve_until_done(peer: &mut Peer, object: &[u8], piece_bytes: u32) {
+    loop {
+        let frame = peer.receive();
+        match frame.message() {
+            Message::Fetch(fetch) => {
+                let bytes_max = fetch.bytes_max.min(piece_bytes);
+                peer.send(owned(piece(Fetch { bytes_max, ..fetch }, object)), frame.header.request);
+            }
+            Message::Done(_) => return,
+            Message::Accepted(_) | Message::Notice(_) | Message::Round(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_client_whose_data_is_not_what_its_digest_says_is_told_so_and_the_coordinator_goes_on() {
+    let house = House::new();
+    let other_bytes = || {
+        let mut bytes = rows();
+        *bytes.last_mut().unwrap() ^= 1;
+        bytes
+    };
+    let from_8_on = |fetch| {
+        let rows = rows();
+        let whole = piece(fetch, &rows);
+        owned(Piece { offset: 8, bytes: Cow::Borrowed(&whole.bytes[8..]), ..whole })
+    };
+    let lies: [(&str, &dyn Fn(Fetch) -> Message<'static>); 5] = [
+        ("digest", &|fetch| owned(piece(fetch, &other_bytes()))),
+        ("another piece", &|fetch| owned(Piece { digest: Digest([1; 32]), ..piece(fetch, &rows()) })),
+        ("another piece", &from_8_on),
+        ("too large", &|fetch| owned(Piece { object_bytes: 1 << 40, ..piece(fetch, &rows()) })),
+        ("is not held", &|_| Error::new(ErrorCode::UnknownObject, MessageType::Fetch as u8, "is not held").into()),
+    ];
+    for (words, lie) in lies {
+        let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+        let error = submit(&mut peer, smallest_job(), lie);
+        assert_eq!(error.code, ErrorCode::JobData, "{error}");
+        assert!(error.text.contains(words), "{words}: {error}");
+        peer.expect_pong(3);
+    }
+    house.assert_is_well();
+}
+
+#[test]
+fn a_client_whose_data_is_not_what_the_specification_says_is_told_so() {
+    let house = House::new();
+    let cases = [
+        ("f32[4, 3]", object::encode_rows(3, &[0.5; 12], &[0, 1, 0, 1])),
+        ("label 2", object::encode_rows(2, &[0.5; 8], &[0, 1, 2, 1])),
+        ("3 rows", object::encode_rows(2, &[0.5; 6], &[0, 1, 0])),
+        ("kind 1", base()),
+        ("finite", object::encode_rows(2, &[f32::NAN; 8], &[0, 1, 0, 1])),
+    ];
+    for (words, bytes) in cases {
+        let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+        let answered = bytes.clone();
+        let error = submit(&mut peer, job_of(Digest::of(&bytes)), move |fetch| owned(piece(fetch, &answered)));
+        assert_eq!(error.code, ErrorCode::JobData, "{error}");
+        assert!(error.text.contains(words) || error.text.contains("too large"), "{words}: {error}");
+        peer.expect_pong(3);
+    }
+    house.assert_is_well();
+}
+
+#[test]
+fn a_client_that_leaves_before_its_data_is_there_harms_nobody() {
+    let house = House::new();
+    for _ in 0..20 {
+        let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+        let (job, specification) = smallest_job();
+        peer.send(Submit { job, specification }, 1);
+        let frame = peer.receive();
+        assert!(matches!(frame.message(), Message::Accepted(_) | Message::Fetch(_)), "{:?}", frame.message());
+    }
+    house.assert_is_well();
+}
+
+#[test]
+fn a_specification_outside_its_limits_refuses_the_job_and_not_the_connection() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, specification) = smallest_job();
+    let payload = Message::from(Submit { job, specification }).payload();
+    // Behind the job's id and the length: field 0x0002, inputs, four bytes.
+    let inputs = 16 + 4 + 2 + 4;
+    assert_eq!(payload[inputs - 6..inputs], [2, 0, 4, 0, 0, 0]);
+    let mut no_inputs = payload.clone();
+    no_inputs[inputs..inputs + 4].fill(0);
+    let mut submit = |payload: &[u8], request| {
+        peer.send_bytes(&Encoded::seal(MessageType::Submit as u8, Flags::NONE, request, payload, None).to_bytes());
+    };
+    submit(&no_inputs, 1);
+    let mut unknown_field = payload;
+    let fields = u32::from_le_bytes(unknown_field[16..20].try_into().unwrap()) + 6;
+    unknown_field[16..20].copy_from_slice(&fields.to_le_bytes());
+    unknown_field.extend([0xFF, 0x40, 0, 0, 0, 0]);
+    submit(&unknown_field, 3);
+    peer.expect_error(1, ErrorCode::Specification);
+    assert_eq!(peer.expect_error(3, ErrorCode::UnknownField).got, 0x40FF);
+    peer.expect_pong(5);
+    house.assert_is_well();
+}
+
+#[test]
+fn pieces_may_be_shorter_than_asked_for() {
+    let house = House::new();
+    let count = 60_000;
+    let values: Vec<f32> = (0..2 * count).map(|index| (index % 7) as f32).collect();
+    let labels: Vec<u32> = (0..count).map(|index| index % 2).collect();
+    let object = object::encode_rows(2, &values, &labels);
+    let (job, mut specification) = job_of(Digest::of(&object));
+    specification.shards[0].rows = count;
+    specification.validation.rows = count;
+    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    peer.send(Submit { job, specification }, 1);
+    serve_until_done(&mut peer, &object, 50_000);
+    house.assert_is_well();
+}
+
+#[test]
+fn what_a_liar_has_left_half_sent_does_no_harm_to_the_next() {
+    let house = House::new();
+    let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, specification) = smallest_job();
+    liar.send(Submit { job, specification }, 1);
+    let (request, fetch) = await_fetch(&mut liar);
+    let rows = rows();
+    liar.send(Message::Data(Piece { bytes: Cow::Borrowed(&[0xEE; 20]), ..piece(fetch, &rows) }), request);
+    assert_eq!(await_fetch(&mut liar).1.offset, 20, "what has come is believed so far");
+    drop(liar);
+    house.coordinator.await_status("clients           0");
+    let mut honest = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, specification) = smallest_job();
+    honest.send(Submit { job, specification }, 1);
+    let (request, fetch) = await_fetch(&mut honest);
+    assert_eq!(fetch.offset, 20, "it goes on from there");
+    honest.send(Message::Data(piece(fetch, &rows)), request);
+    serve_until_done(&mut honest, &rows, u32::MAX);
+    house.assert_is_well();
+}
+
+#[test]
+fn a_liar_harms_nobody_whose_job_has_the_same_data() {
+    let house = House::new();
+    let mut honest = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, specification) = smallest_job();
+    honest.send(Submit { job, specification: specification.clone() }, 1);
+    let (request, fetch) = await_fetch(&mut honest);
+    let lie = |fetch| owned(Piece { digest: Digest([1; 32]), ..piece(fetch, &rows()) });
+    let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
+    assert_eq!(submit(&mut liar, smallest_job(), lie).code, ErrorCode::JobData);
+    // Not even where it watches the very same job, and is asked for its data.
+    let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
+    liar.send(Submit { job, specification }, 1);
+    let (lied, asked) = await_fetch(&mut liar);
+    liar.send(lie(asked), lied);
+    liar.expect_pong(3);
+    let rows = rows();
+    honest.send(Message::Data(piece(fetch, &rows)), request);
+    serve_until_done(&mut honest, &rows, u32::MAX);
+    house.assert_is_well();
+}
+
+#[test]
+fn a_client_that_is_asked_for_data_and_sends_none_loses_its_job() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, specification) = smallest_job();
+    peer.send(Submit { job, specification }, 1);
+    await_fetch(&mut peer);
+    // Nobody waits for another's data meanwhile.
+    house.assert_is_well();
+    let error = loop {
+        match peer.receive().message() {
+            Message::Notice(_) => {}
+            Message::Error(error) => break error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(error.code, ErrorCode::JobData);
+    assert!(error.text.contains("sends nothing"), "{error}");
+    peer.expect_pong(3);
+}
+
+#[test]
+fn a_shard_counts_as_many_rows_as_it_has() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, mut specification) = smallest_job();
+    // The same object twice, and the second time it is said to weigh more.
+    specification.shards.push(RowsRef { rows: 1000, ..specification.shards[0] });
+    let error = submit(&mut peer, (job, specification), |fetch| owned(piece(fetch, &rows())));
+    assert_eq!(error.code, ErrorCode::JobData);
+    assert!(error.text.contains("shard 1 has 4 rows") && error.text.contains("says 1000"), "{error}");
+    house.assert_is_well();
+}

@@ -1,0 +1,188 @@
+//! Coordinators that lie to a node: pieces that do not fit, bytes that are not what their digest says. What they ask for
+//! is refused, and the node goes on.
+
+use std::borrow::Cow;
+
+use gradwire::digest::Digest;
+use gradwire::job::Training;
+use gradwire::model::Network;
+use gradwire::wire::message::{Error, Fetch, Hello, Piece, ShardSource, Train};
+use gradwire::wire::object::{self, ObjectKind};
+use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, limits};
+
+use crate::peer::{Peer, hello};
+use crate::programs::House;
+use crate::smallest::{await_fetch, base, owned, piece, rows, train, training};
+
+/// PUT of a piece.
+fn put(digest: Digest, object_bytes: u64, offset: u64, bytes: &[u8]) -> Message<'_> {
+    Message::Put(Piece { digest, object_bytes, offset, bytes: Cow::Borrowed(bytes) })
+}
+
+/// Asserts that HELD of one object is answered.
+fn expect_held(peer: &mut Peer, request: u32, bytes: u64) {
+    let frame = peer.receive();
+    let Message::Held(held) = frame.message() else { panic!("HELD was due, not {:?}", frame.message()) };
+    assert_eq!((held.bytes, frame.header.request), (vec![bytes], request));
+}
+
+#[test]
+fn a_piece_that_does_not_fit_is_refused_and_what_is_held_stays() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let (object, digest) = (rows(), Digest::of(&rows()));
+    let size = object.len() as u64;
+    let refused = |peer: &mut Peer, request, code, got, allowed| {
+        let error = peer.expect_error(request, code);
+        assert_eq!((error.about, error.got, error.allowed), (MessageType::Put as u8, got, allowed), "{error}");
+    };
+    peer.send(put(digest, size, 8, &object[8..]), 1);
+    refused(&mut peer, 1, ErrorCode::ObjectRange, 8, 0);
+    peer.send(put(digest, size, 0, &object[..8]), 3);
+    expect_held(&mut peer, 3, 8);
+    peer.send(put(digest, size, 0, &object), 5);
+    refused(&mut peer, 5, ErrorCode::ObjectRange, 0, 8);
+    peer.send(put(digest, size, 16, &object[16..]), 7);
+    refused(&mut peer, 7, ErrorCode::ObjectRange, 16, 8);
+    // Beyond its own size: refused by the message's layout.
+    peer.send(put(digest, 9, 8, &object[8..]), 9);
+    refused(&mut peer, 9, ErrorCode::ObjectRange, 8, 9);
+    peer.send(put(digest, size, 8, &object[8..]), 11);
+    expect_held(&mut peer, 11, size);
+    peer.send(put(digest, size, 0, &object), 13);
+    refused(&mut peer, 13, ErrorCode::ObjectRange, 0, size);
+    peer.send(put(Digest([1; 32]), 1 << 40, 0, b"x"), 15);
+    refused(&mut peer, 15, ErrorCode::ObjectTooLarge, 1 << 40, limits::OBJECT_BYTES_MAX);
+    peer.send(Fetch { digest, offset: size, bytes_max: 1 }, 17);
+    let error = peer.expect_error(17, ErrorCode::ObjectRange);
+    assert_eq!((error.got, error.allowed), (size, size));
+    house.assert_is_well();
+}
+
+#[test]
+fn a_peer_is_sent_no_longer_payload_than_it_takes() {
+    let house = House::new();
+    let mut peer = Peer::dial(house.node.address);
+    peer.send(Hello { payload_bytes_max: 1024, ..hello(Role::Coordinator) }, 0);
+    assert!(matches!(peer.receive().message(), Message::Welcome(_)));
+    // 300 parameters and more: an update that travels inside TRAINED elsewhere.
+    let network = Network::new(2, &[60], 2).unwrap();
+    let base = object::encode_parameters(ObjectKind::Weights, &network, &vec![0.0; network.parameters()]);
+    let (digest, size) = (Digest::of(&base), base.len() as u64);
+    peer.send(put(digest, size, 0, &base), 1);
+    expect_held(&mut peer, 1, size);
+    peer.send(put(Digest::of(&rows()), rows().len() as u64, 0, &rows()), 3);
+    expect_held(&mut peer, 3, rows().len() as u64);
+    peer.send(Fetch { digest, offset: 0, bytes_max: 1 << 20 }, 5);
+    assert_eq!(peer.receive().header.payload_bytes, 1024);
+    peer.send(Train { base: digest, training: Training { network, ..training() }, ..train() }, 7);
+    let frame = peer.receive();
+    let Message::Trained(trained) = frame.message() else { panic!("{:?}", frame.message()) };
+    assert!(trained.inline.is_empty(), "it is to be fetched");
+    peer.send(Fetch { digest: trained.update, offset: 0, bytes_max: 1 << 20 }, 9);
+    assert_eq!(peer.receive().header.payload_bytes, 1024);
+    house.assert_is_well();
+}
+
+#[test]
+fn a_coordinator_that_puts_other_bytes_than_their_digest_says_is_told_so() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let digest = Digest([0x77; 32]);
+    for request in [1, 3] {
+        peer.send(put(digest, 10, 0, b"0123456789"), request);
+        let error = peer.expect_error(request, ErrorCode::ObjectHash);
+        assert!(error.retry, "all bytes are dropped: it may begin again");
+    }
+    peer.send(Fetch { digest, offset: 0, bytes_max: 10 }, 5);
+    peer.expect_error(5, ErrorCode::UnknownObject);
+    house.assert_is_well();
+}
+
+/// Has a node train a task whose objects are served as `answer` says. Returns its refusal.
+fn refusal_of(peer: &mut Peer, request: u32, train: Train, answer: impl Fn(Fetch) -> Message<'static>) -> Error {
+    peer.send(train, request);
+    loop {
+        let frame = peer.receive();
+        match frame.message() {
+            Message::Fetch(fetch) => peer.send(answer(fetch), frame.header.request),
+            Message::Error(error) => {
+                assert_eq!(frame.header.request, request, "the task is refused, not the connection: {error}");
+                return error;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_coordinator_that_serves_other_bytes_than_asked_for_gets_its_task_refused() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let honest = |fetch: Fetch| if fetch.digest == Digest::of(&base()) { base() } else { rows() };
+    let swapped = |fetch: Fetch| if fetch.digest == Digest::of(&base()) { rows() } else { base() };
+    let error = refusal_of(&mut peer, 1, train(), |fetch| owned(piece(fetch, &swapped(fetch))));
+    assert_eq!(error.code, ErrorCode::ObjectHash, "{error}");
+    let elsewhere = |fetch| owned(Piece { digest: Digest([1; 32]), ..piece(fetch, &honest(fetch)) });
+    refusal_of(&mut peer, 3, train(), elsewhere);
+    let huge = |fetch| owned(Piece { object_bytes: 1 << 40, ..piece(fetch, &honest(fetch)) });
+    assert_eq!(refusal_of(&mut peer, 5, train(), huge).code, ErrorCode::ObjectTooLarge);
+    let unknown = |_| Error::new(ErrorCode::UnknownObject, MessageType::Fetch as u8, "gone").into();
+    assert_eq!(refusal_of(&mut peer, 7, train(), unknown).code, ErrorCode::UnknownObject);
+    // The right bytes of the wrong kind: the base where the shard should be.
+    let mixed_up = Train { shard: ShardSource::Shipped(Digest::of(&base())), ..train() };
+    let error = refusal_of(&mut peer, 9, mixed_up, |fetch| owned(piece(fetch, &base())));
+    assert_eq!(error.code, ErrorCode::ObjectMalformed, "{error}");
+    let foreign = Train { training: Training { arithmetic: 2, ..training() }, ..train() };
+    assert_eq!(refusal_of(&mut peer, 11, foreign, unknown).code, ErrorCode::Arithmetic);
+    let resident = Train { shard: ShardSource::Resident("attic".to_owned()), ..train() };
+    assert_eq!(refusal_of(&mut peer, 13, resident, unknown).code, ErrorCode::UnknownObject);
+    house.assert_is_well();
+}
+
+#[test]
+fn what_a_lying_coordinator_has_left_half_sent_does_no_harm_to_the_next() {
+    let house = House::new();
+    let mut liar = Peer::greeted(house.node.address, Role::Coordinator);
+    liar.send(train(), 1);
+    // Both objects, the wrong bytes of each, and more of them than there are.
+    for _ in 0..2 {
+        let (request, fetch) = await_fetch(&mut liar);
+        liar.send(Message::Data(Piece { bytes: Cow::Borrowed(&[0xEE; 500]), ..piece(fetch, &[0; 1000]) }), request);
+    }
+    drop(liar);
+    // The house's own coordinator stays.
+    house.node.await_status("coordinators  1");
+    let mut honest = Peer::greeted(house.node.address, Role::Coordinator);
+    honest.send(train(), 1);
+    loop {
+        let frame = honest.receive();
+        match frame.message() {
+            Message::Fetch(fetch) => {
+                let object = if fetch.digest == Digest::of(&base()) { base() } else { rows() };
+                if fetch.offset < object.len() as u64 {
+                    honest.send(Message::Data(piece(fetch, &object)), frame.header.request);
+                } else {
+                    let error = Error::new(ErrorCode::ObjectRange, MessageType::Fetch as u8, "it has no such byte");
+                    honest.send(error, frame.header.request);
+                }
+            }
+            Message::Trained(trained) => break assert_eq!(trained.name.token, train().name.token),
+            other => panic!("{other:?}"),
+        }
+    }
+    house.assert_is_well();
+}
+
+#[test]
+fn a_task_outside_its_limits_is_refused_and_not_the_connection() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let mut payload = Message::from(train()).payload();
+    let inputs = payload.windows(6).rposition(|bytes| bytes == [2, 0, 4, 0, 0, 0]).unwrap() + 6;
+    payload[inputs..inputs + 4].fill(0xFF);
+    peer.send_bytes(&Encoded::seal(MessageType::Train as u8, Flags::NONE, 1, &payload, None).to_bytes());
+    peer.expect_error(1, ErrorCode::Specification);
+    peer.expect_pong(3);
+    house.assert_is_well();
+}
