@@ -191,7 +191,7 @@ impl Jobs {
         let shards = specification.shards.iter().enumerate().map(|(index, rows)| (format!("shard {index}"), rows));
         for (what, rows) in shards.chain([("the validation data".to_owned(), &specification.validation)]) {
             let is_validation = *rows == specification.validation;
-            if !decoded.insert(rows.digest) && !is_validation {
+            if !decoded.insert((rows.digest, rows.rows)) && !is_validation {
                 continue;
             }
             let bytes = self.store.get(&rows.digest).ok_or_else(|| format!("{what} is gone"))?;

@@ -9,6 +9,7 @@
 //! | `server` | a reader and a writer for each client |
 //! | `links` | a reader and a writer for each node |
 //! | `pollers` | the inactive poller, which dials nodes that are down; the completion poller, which asks running tasks |
+//! | `transfers` | none: bytes in flight
 //! | `workers` | one that merges, one that validates |
 
 mod driver;
@@ -17,6 +18,7 @@ mod links;
 mod pollers;
 mod server;
 mod status;
+mod transfers;
 mod workers;
 
 use std::fmt;
@@ -124,7 +126,7 @@ impl Coordinator {
         let (poller, inactive) = pollers::start_inactive(settings.nodes.clone(), dialling, stopped.clone())?;
         threads.push(inactive);
         threads.push(pollers::start_completion(inputs.clone(), stopped)?);
-        let driver = Driver::new(settings, store.clone(), merging, validating, poller);
+        let driver = Driver::new(settings, store.clone(), inputs.clone(), merging, validating, poller);
         threads.push(Builder::new().name("engine".to_owned()).spawn(move || driver.run(&events))?);
         let service = server::Clients::new(identity, store, inputs.clone());
         let server = net::serve(listener, Caps::default(), Arc::new(service))?;
