@@ -10,8 +10,9 @@ use gradwire::client::{self, Options, Output, RecipeName, Target, local};
 use gradwire::config::Name;
 use gradwire::dataset::ValidationSplit;
 use gradwire::engine::Policy;
-use gradwire::job::{JobId, OnTaskFailure};
+use gradwire::job::{JobId, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX};
 use gradwire::model::Kernel;
+use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX};
 
 /// Trains a neural network on the nodes of a gradwire coordinator, or, with --local, within this process.
 #[derive(Parser)]
@@ -23,7 +24,8 @@ struct Arguments {
     /// Coordinator's port
     port: Option<u16>,
     /// Run a coordinator and N nodes inside this process, over TCP on free loopback ports
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(local::NODES_MAX)))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(local::NODES_MAX)))]
     local: Option<u32>,
     /// Data: a CSV file with numeric features and the label in the last column; without it, the built-in letters
     #[arg(long, value_name = "FILE.csv")]
@@ -32,22 +34,26 @@ struct Arguments {
     #[arg(long, default_value = "default")]
     recipe: RecipeName,
     /// Rounds: so often are the shards trained and merged [default: 40; classic: 25]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUNDS_MAX)))]
     rounds: Option<u32>,
     /// Passes over its shard in each task [default: 4; classic: 15]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(EPOCHS_MAX)))]
     epochs: Option<u32>,
     /// Widths of the hidden layers, like 64,32; "none" for no hidden layer [default: 128; classic: 20]
     #[arg(long, value_name = "W,...")]
     hidden: Option<Hidden>,
     /// Learning rate [default: 0.008; classic: 0.0001]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     eta: Option<f32>,
     /// Rows of a batch; 0 is the whole shard [default: 32; classic: 0]
-    #[arg(long, value_name = "ROWS")]
+    #[arg(long, value_name = "ROWS", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(0..=i64::from(BATCH_ROWS_MAX)))]
     batch: Option<u32>,
     /// Shards that the training rows are cut into [default: 4; classic: 11]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(SHARDS_MAX)))]
     shards: Option<u32>,
     /// Every random choice follows from it: the same command gives the same model
     #[arg(long, default_value_t = 1)]

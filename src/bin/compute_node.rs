@@ -20,6 +20,7 @@ struct Arguments {
     #[arg(value_parser = config::parse_port)]
     port: u16,
     /// Probability of injected load, 0 to 1
+    #[arg(allow_negative_numbers = true)]
     load_probability: Probability,
     /// Address to listen on; 0.0.0.0 opens the node to the network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]

@@ -121,8 +121,8 @@ fn run(
         match happening {
             Happening::Accepted(accepted) => renderer.accepted(&accepted)?,
             Happening::Round(round) => {
-                // Nobody reads any more: the job goes on without us.
-                if !renderer.round(&round)? {
+                // Nobody reads any more: the job goes on without us, unless its model is to be saved.
+                if !renderer.round(&round)? && options.out.is_none() {
                     return Ok(Exit::Success);
                 }
             }

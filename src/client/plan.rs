@@ -291,6 +291,9 @@ pub(super) fn check_output(out: &Path) -> Result<(), Failure> {
     if out.is_dir() {
         return fail(format!("{} is a directory: name a file in it", out.display()));
     }
+    if out.file_name().is_none() || (out.exists() && !out.is_file()) {
+        return fail(format!("{} is no file that a model may replace: name another", out.display()));
+    }
     let directory = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -298,5 +301,9 @@ pub(super) fn check_output(out: &Path) -> Result<(), Failure> {
     if !directory.is_dir() {
         return fail(format!("{} is no directory: make it, or save elsewhere", directory.display()));
     }
-    Ok(())
+    // The model will be written beside its place and moved there; whether that goes is only known by trying.
+    match tempfile::Builder::new().prefix(".gradwire-").suffix(".part").tempfile_in(directory) {
+        Ok(_) => Ok(()),
+        Err(error) => fail(format!("nothing can be written to {}: {error}; save elsewhere", directory.display())),
+    }
 }

@@ -165,30 +165,38 @@ impl Serving {
     }
 
     fn put(&mut self, link: &Link<Context>, request: u32, piece: &Piece<'_>) {
-        let refuse = |code, text: String| {
-            let _ = link.answer(request, &Error::new(code, MessageType::Put as u8, text).into());
+        let answer: Message<'_> = match self.take(link, piece) {
+            Ok(bytes) => Held { bytes: vec![bytes] }.into(),
+            Err(error) => error.into(),
         };
-        if piece.object_bytes > limits::OBJECT_BYTES_MAX {
+        let _ = link.answer(request, &answer);
+    }
+
+    /// Takes a piece in. Says how many bytes of its object are held then.
+    fn take(&mut self, link: &Link<Context>, piece: &Piece<'_>) -> Result<u64, Error> {
+        let error = |code, text: String| Error::new(code, MessageType::Put as u8, text);
+        let Piece { digest, object_bytes, offset, .. } = *piece;
+        if object_bytes > limits::OBJECT_BYTES_MAX {
             let allowed = limits::OBJECT_BYTES_MAX;
-            let text = format!("the object has {} bytes, and at most {allowed} are taken", piece.object_bytes);
-            return refuse(ErrorCode::ObjectTooLarge, text);
+            let text = format!("the object has {object_bytes} bytes, and at most {allowed} are taken");
+            return Err(error(ErrorCode::ObjectTooLarge, text).with_numbers(object_bytes, allowed));
         }
-        let mut part = self.store.resume(&piece.digest);
-        if piece.offset == part.held_bytes() && !self.store.holds(&piece.digest) {
-            part.append(&piece.bytes);
-            if part.held_bytes() == piece.object_bytes {
-                match part.finish() {
-                    Ok(bytes) => self.arrived(link, piece.digest, Arc::new(bytes)),
-                    Err(error) => return refuse(ErrorCode::ObjectHash, error.to_string()),
-                }
-            } else {
-                self.store.suspend(part);
-            }
-        } else {
+        let mut part = self.store.resume(&digest);
+        let whole = self.store.get(&digest).map(|bytes| bytes.len() as u64);
+        let held = whole.unwrap_or(part.held_bytes());
+        if whole.is_some() || offset != held {
             self.store.suspend(part);
+            let text = format!("the piece begins at {offset}, and {held} bytes are held");
+            return Err(error(ErrorCode::ObjectRange, text).with_numbers(offset, held));
         }
-        let bytes = vec![self.store.held_bytes(&piece.digest)];
-        let _ = link.answer(request, &Held { bytes }.into());
+        part.append(&piece.bytes);
+        if part.held_bytes() < object_bytes {
+            self.store.suspend(part);
+        } else {
+            let bytes = part.finish().map_err(|wrong| error(ErrorCode::ObjectHash, wrong.to_string()).retryable())?;
+            self.arrived(link, digest, Arc::new(bytes));
+        }
+        Ok(self.store.held_bytes(&digest))
     }
 
     fn poll(&self, link: &Link<Context>, request: u32, poll: Poll) {

@@ -20,7 +20,7 @@ use crate::net::Link;
 use crate::store::Store;
 use crate::wire::message::{Error, Train, Trained};
 use crate::wire::object::{self, ObjectKind};
-use crate::wire::{ErrorCode, Message, MessageType, limits};
+use crate::wire::{ErrorCode, Message, MessageType};
 
 /// Tasks that may wait for a worker; one more is refused as BUSY.
 const QUEUE_TASKS_MAX: usize = 4_096;
@@ -186,7 +186,10 @@ impl Worker {
         let Task { train, base, shard, ticket, link, request, cancelled, progress } = task;
         self.tally.running.fetch_add(1, Ordering::AcqRel);
         progress.running.store(1, Ordering::Release);
-        let answer = catch_unwind(AssertUnwindSafe(|| self.train(&train, &base, &shard, &cancelled, &progress)));
+        let inline_bytes_max = Trained::inline_bytes_max(link.peer().payload_bytes_max);
+        let answer = catch_unwind(AssertUnwindSafe(|| {
+            self.train(&train, &base, &shard, inline_bytes_max, &cancelled, &progress)
+        }));
         let answer = answer.unwrap_or_else(|_| {
             // A panic is a bug of ours; the trainer's memory may be half written.
             self.trainer = Trainer::new(self.kernel);
@@ -209,18 +212,18 @@ impl Worker {
         train: &Train,
         base: &[u8],
         shard: &[u8],
+        inline_bytes_max: usize,
         cancelled: &Receiver<()>,
         progress: &Progress,
     ) -> Result<Trained, Error> {
         self.wait_out_load(cancelled)?;
         let network = &train.training.network;
-        let malformed = |text: String| refusal(ErrorCode::ObjectMalformed, text);
         let base = object::decode_parameters(ObjectKind::Weights, network, base)
-            .map_err(|error| malformed(format!("base weights: {error}")))?;
-        let (values, labels) =
-            object::decode_rows(network.inputs(), shard).map_err(|error| malformed(format!("shard: {error}")))?;
+            .map_err(|error| refusal(error.code(), format!("base weights: {error}")))?;
+        let (values, labels) = object::decode_rows(network.inputs(), shard)
+            .map_err(|error| refusal(error.code(), format!("shard: {error}")))?;
         let rows = Rows::new(network.inputs(), values, labels, network.classes())
-            .map_err(|error| malformed(format!("shard: {error}")))?;
+            .map_err(|error| refusal(ErrorCode::ObjectMalformed, format!("shard: {error}")))?;
         let started = Instant::now();
         let task = train.name.task;
         let mut watch = Watching { progress, cancelled, stopped: &self.stopped };
@@ -238,7 +241,7 @@ impl Worker {
         let update = object::encode_parameters(ObjectKind::Update, network, &trained.update);
         let digest = Digest::of(&update);
         let update_bytes = update.len() as u64;
-        let inline = if update.len() <= limits::INLINE_UPDATE_BYTES_MAX {
+        let inline = if update.len() <= inline_bytes_max {
             update
         } else {
             self.store.insert(digest, Arc::new(update));

@@ -117,6 +117,10 @@ impl NodeLink {
             let reason = "its result names another task, attempt or token".to_owned();
             return self.failed(attempt, Fault::Malformed, reason);
         }
+        if !trained.loss.is_finite() {
+            let reason = format!("its loss is {}", trained.loss);
+            return self.failed(attempt, Fault::Malformed, reason);
+        }
         let wanted = object::parameters_bytes(&network);
         if trained.update_bytes != wanted {
             let reason = format!("its update has {} bytes, and the network's have {wanted}", trained.update_bytes);
@@ -206,6 +210,10 @@ impl Handler<NodeContext> for NodeLink {
                 self.trained(attempt, network, trained);
             }
             (NodeContext::Train { attempt, .. }, Message::Rejected(rejected)) => {
+                if attempt_of(&rejected.name) != attempt {
+                    let reason = "it rejects another task, attempt or token than it was sent".to_owned();
+                    return self.failed(attempt, Fault::Malformed, reason);
+                }
                 let reason = match rejected.reason {
                     message::RejectReason::LoadProbability => RejectReason::LoadProbability,
                     message::RejectReason::Busy => RejectReason::Busy,
@@ -221,7 +229,7 @@ impl Handler<NodeContext> for NodeLink {
                 let refused = lock(&self.fetcher).refused(link, digest, error);
                 self.data(digest, Err(refused));
             }
-            (NodeContext::Poll(attempt), Message::Polled(polled)) => {
+            (NodeContext::Poll(attempt), Message::Polled(polled)) if attempt_of(&polled.name) == attempt => {
                 let known = polled.state != TaskState::Unknown;
                 let (done, planned) = (polled.batches_done, polled.batches_planned);
                 let _ = self.inputs.send(Input::Polled { link: self.key, attempt, known, done, planned });

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::deadline::{self, Deadline};
 use super::random::fill_random;
-use crate::wire::message::{Error, Features, Hello, Welcome};
+use crate::wire::header::OPTIONAL_TYPES_FROM;
+use crate::wire::message::{Error, Features, Hello, Welcome, piece_bytes_max, version_range};
+use crate::wire::session::{Violation, check_flags};
 use crate::wire::{Decoder, ErrorCode, Message, MessageType, Role, VERSION, limits};
 
 /// What we say of ourselves.
@@ -30,8 +32,17 @@ pub struct Peer {
     pub role: Role,
     /// Its persistent id.
     pub id: [u8; 16],
+    /// The longest payload that it is sent: what it takes, and no more than anybody may send.
+    pub payload_bytes_max: u32,
     /// The rest.
     pub features: Features,
+}
+
+impl Peer {
+    /// Bytes of an object that it is sent in one piece, at most.
+    pub fn piece_bytes_max(&self) -> usize {
+        piece_bytes_max(self.payload_bytes_max)
+    }
 }
 
 /// A connection that both sides have agreed on.
@@ -97,58 +108,73 @@ pub(super) fn greet(stream: TcpStream, me: &Identity, wait: Duration) -> Result<
         ));
     }
     check_cluster(&me.features, &welcome.features, MessageType::Welcome)?;
-    let peer = Peer { address, role: welcome.role, id: welcome.id, features: welcome.features };
+    let peer = Peer {
+        address,
+        role: welcome.role,
+        id: welcome.id,
+        payload_bytes_max: welcome.payload_bytes_max.min(limits::PAYLOAD_BYTES_MAX),
+        features: welcome.features,
+    };
     Ok(Greeted { stream, decoder, me: me.role, dialled: true, peer })
 }
 
-/// Greets as the acceptor, by the deadline; `decoder` holds what has been read. `admit` may refuse the peer.
-pub(super) fn answer(
+/// Greets as the acceptor, by the deadline; `decoder` holds what has been read. `admit` may refuse the peer for its
+/// role, `place` for want of room; the place is the caller's for as long as the connection lives.
+pub(super) fn answer<P>(
     stream: TcpStream,
     mut decoder: Decoder,
     me: &Identity,
     wait: Duration,
     admit: impl FnOnce(&Peer) -> Result<(), Error>,
-) -> Result<Greeted, (TcpStream, GreetingError)> {
-    match try_answer(&stream, &mut decoder, me, wait, admit) {
-        Ok(peer) => {
+    place: impl FnOnce() -> Result<P, Error>,
+) -> Result<(Greeted, P), (TcpStream, GreetingError)> {
+    match try_answer(&stream, &mut decoder, me, wait, admit, place) {
+        Ok((peer, place)) => {
             decoder.set_payload_bytes_max(limits::PAYLOAD_BYTES_MAX);
-            Ok(Greeted { stream, decoder, me: me.role, dialled: false, peer })
+            Ok((Greeted { stream, decoder, me: me.role, dialled: false, peer }, place))
         }
         Err(error) => Err((stream, error)),
     }
 }
 
-fn try_answer(
+/// "The acceptor judges in this order: the fixed part's layout, version, fields, roles, cluster, room."
+fn try_answer<P>(
     stream: &TcpStream,
     decoder: &mut Decoder,
     me: &Identity,
     wait: Duration,
     admit: impl FnOnce(&Peer) -> Result<(), Error>,
-) -> Result<Peer, GreetingError> {
+    place: impl FnOnce() -> Result<P, Error>,
+) -> Result<(Peer, P), GreetingError> {
     let deadline = Deadline::after(wait);
     let hello = loop {
         match first_message(decoder)? {
             Some(Message::Hello(hello)) => break hello,
+            Some(Message::Error(error)) => return Err(GreetingError::Refused(error)),
             Some(other) => return Err(unexpected(other.message_type())),
             None => receive(stream, decoder, deadline)?,
         }
     };
+    // Decoding has judged the fixed part, and the fields where there is a version that both speak.
     if !(hello.version_min..=hello.version_max).contains(&VERSION) {
         let (min, max) = (hello.version_min, hello.version_max);
-        let mut error = Error::new(
-            ErrorCode::Version,
-            MessageType::Hello as u8,
-            format!(
-                "you speak versions {min} to {max} of the protocol, and this program speaks {VERSION} to {VERSION}"
-            ),
+        let text = format!(
+            "you speak versions {min} to {max} of the protocol, and this program speaks {VERSION} to {VERSION}"
         );
-        error.got = u64::from(min) | u64::from(max) << 8;
-        error.allowed = u64::from(VERSION) | u64::from(VERSION) << 8;
-        return Err(GreetingError::Refuse(error));
+        let error = Error::new(ErrorCode::Version, MessageType::Hello as u8, text);
+        let (got, allowed) = (version_range(min, max), version_range(VERSION, VERSION));
+        return Err(GreetingError::Refuse(error.with_numbers(got, allowed)));
     }
-    check_cluster(&me.features, &hello.features, MessageType::Hello)?;
-    let peer = Peer { address: stream.peer_addr()?, role: hello.role, id: hello.id, features: hello.features };
+    let peer = Peer {
+        address: stream.peer_addr()?,
+        role: hello.role,
+        id: hello.id,
+        payload_bytes_max: hello.payload_bytes_max.min(limits::PAYLOAD_BYTES_MAX),
+        features: hello.features,
+    };
     admit(&peer).map_err(GreetingError::Refuse)?;
+    check_cluster(&me.features, &peer.features, MessageType::Hello)?;
+    let place = place().map_err(GreetingError::Refuse)?;
     let mut nonce = [0; 32];
     fill_random(&mut nonce);
     let welcome = Welcome {
@@ -160,7 +186,7 @@ fn try_answer(
         features: me.features.clone(),
     };
     deadline::write_all(stream, &Message::from(welcome).seal(0, false).to_bytes(), deadline)?;
-    Ok(peer)
+    Ok((peer, place))
 }
 
 /// Tells the peer why the connection closes, and waits a moment for it to read that: a socket closed over unread bytes
@@ -186,32 +212,38 @@ pub(super) fn drain(stream: &TcpStream, deadline: Deadline) {
     }
 }
 
-/// The first message of the peer, once it is there.
+/// The first message of the peer, once it is there, judged in the order of protocol.md ("The order of checks").
 fn first_message(decoder: &mut Decoder) -> Result<Option<Message<'static>>, GreetingError> {
-    let frame = match decoder.next_frame() {
-        Ok(Some(frame)) => frame,
-        Ok(None) => return Ok(None),
-        Err(error) => return Err(GreetingError::Refuse(Error::new(error.code(), 0, error.to_string()))),
-    };
-    let refuse = |code, text: String| Err(GreetingError::Refuse(Error::new(code, frame.header.kind, text)));
-    let Some(kind) = MessageType::from_number(frame.header.kind) else {
-        return refuse(ErrorCode::UnknownType, "a connection begins with HELLO".to_owned());
-    };
-    if !matches!(kind, MessageType::Hello | MessageType::Welcome | MessageType::Error) {
-        return Err(unexpected(kind));
-    }
-    if frame.header.flags.0 != 0 {
-        return refuse(ErrorCode::Flags, format!("{kind} has no flags"));
-    }
-    if frame.header.request != 0 {
-        return refuse(ErrorCode::RequestId, format!("{kind} has request id 0"));
-    }
-    match Message::decode(kind, frame.payload) {
-        Ok(Message::Hello(hello)) => Ok(Some(Message::Hello(hello))),
-        Ok(Message::Welcome(welcome)) => Ok(Some(Message::Welcome(welcome))),
-        Ok(Message::Error(error)) => Ok(Some(Message::Error(error))),
-        Ok(_) => Err(unexpected(kind)),
-        Err(error) => refuse(ErrorCode::Malformed, error.to_string()),
+    let refuse = |error: Error| Err(GreetingError::Refuse(error));
+    loop {
+        let frame = match decoder.next_frame() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(None),
+            Err(error) => return refuse(error.into()),
+        };
+        let number = frame.header.kind;
+        let Some(kind) = MessageType::from_number(number) else {
+            if number >= OPTIONAL_TYPES_FROM {
+                continue;
+            }
+            return refuse(Violation::UnknownType { got: number }.into());
+        };
+        if let Err(violation) = check_flags(kind, frame.header.flags) {
+            return refuse(violation.into());
+        }
+        if !matches!(kind, MessageType::Hello | MessageType::Welcome | MessageType::Error) {
+            return Err(unexpected(kind));
+        }
+        if frame.header.request != 0 {
+            return refuse(Violation::RequestId { kind, got: frame.header.request }.into());
+        }
+        return match Message::decode(kind, frame.payload) {
+            Ok(Message::Hello(hello)) => Ok(Some(Message::Hello(hello))),
+            Ok(Message::Welcome(welcome)) => Ok(Some(Message::Welcome(welcome))),
+            Ok(Message::Error(error)) => Ok(Some(Message::Error(error))),
+            Ok(_) => Err(unexpected(kind)),
+            Err(error) => refuse(Error::of_payload(kind, &error)),
+        };
     }
 }
 
@@ -224,7 +256,9 @@ fn receive(stream: &TcpStream, decoder: &mut Decoder, deadline: Deadline) -> Res
         }
         Err(error) if error.kind() == ErrorKind::TimedOut => {
             let text = "the greeting was not over in time";
-            Err(GreetingError::Refuse(Error::new(ErrorCode::Timeout, MessageType::Hello as u8, text)))
+            let allowed_ms = limits::GREETING_WAIT.as_millis() as u64;
+            let error = Error::new(ErrorCode::Timeout, MessageType::Hello as u8, text).with_numbers(0, allowed_ms);
+            Err(GreetingError::Refuse(error))
         }
         Err(error) => Err(GreetingError::Io(error)),
     }

@@ -161,6 +161,13 @@ impl<C: Clone + Send + 'static> Link<C> {
         if self.is_closed() {
             return Err(Unsent);
         }
+        // Pieces and lists are cut to what the peer takes. What cannot be cut cannot be said to it.
+        let allowed = self.peer().payload_bytes_max;
+        if frame.payload_bytes() > allowed as usize {
+            let got = frame.payload_bytes();
+            self.cut(&format!("it takes payloads of {allowed} bytes at most, and one of {got} was to be sent"));
+            return Err(Unsent);
+        }
         match self.0.frames.try_send(frame) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {
@@ -361,7 +368,7 @@ fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder,
                     }
                 }
                 Ok(None) => break,
-                Err(error) => return End::Rule(Error::new(error.code(), 0, error.to_string())),
+                Err(error) => return End::Rule(error.into()),
             }
         }
         if now >= next_look {
@@ -405,12 +412,8 @@ fn receive<C: Clone + Send + 'static>(
     frame: Frame<'_>,
 ) -> Result<(), End> {
     let header = frame.header;
-    let incoming = link.session().receive(now, &header);
-    let incoming = incoming.map_err(|violation| {
-        let mut error = Error::new(violation.code(), violation.about(), violation.to_string());
-        error.got = header.request.into();
-        End::Rule(error)
-    })?;
+    let incoming = link.session().receive(now, &header).map_err(|violation| End::Rule(violation.into()))?;
+    // What is wrong with an answer cannot be refused to anybody: it is MALFORMED, and the stream is not believed.
     let decode = |kind| {
         Message::decode(kind, frame.payload)
             .map_err(|malformed| End::Rule(Error::new(ErrorCode::Malformed, kind as u8, malformed.to_string())))
@@ -421,10 +424,15 @@ fn receive<C: Clone + Send + 'static>(
             decode(MessageType::Ping)?;
             let _ = link.answer(header.request, &handler.load().into());
         }
-        Incoming::Request(kind) => match request_message(kind, decode(kind)) {
+        Incoming::Request(kind) => match Message::decode(kind, frame.payload) {
             Ok(message) => handler.request(link, header.request, message),
-            Err(refusal) => {
-                let _ = link.answer(header.request, &refusal?.into());
+            Err(malformed) => {
+                let error = Error::of_payload(kind, &malformed);
+                if error.code == ErrorCode::Malformed {
+                    return Err(End::Rule(error));
+                }
+                // The other codes refuse this one request.
+                let _ = link.answer(header.request, &error.into());
             }
         },
         Incoming::Answer { context, kind, last, .. } => match (decode(kind)?, context) {
@@ -440,15 +448,4 @@ fn receive<C: Clone + Send + 'static>(
         },
     }
     Ok(())
-}
-
-/// A specification that cannot be read is the submitter's mistake, not the end of the connection.
-fn request_message<'a>(
-    kind: MessageType,
-    decoded: Result<Message<'a>, End>,
-) -> Result<Message<'a>, Result<Error, End>> {
-    decoded.map_err(|end| match (kind, end) {
-        (MessageType::Submit, End::Rule(error)) => Ok(Error { code: ErrorCode::Specification, ..error }),
-        (_, end) => Err(end),
-    })
 }

@@ -1,11 +1,13 @@
 //! The only user of `std::net`: listening, dialling, deadlines, caps, first-byte sniffing, the greeting, and the reader
 //! and writer of a link. Owns sockets and the threads that block on them; does not know what is being trained.
 
+mod console;
 mod deadline;
 mod dial;
 mod greeting;
 mod link;
 mod listen;
+mod places;
 mod random;
 mod server;
 mod transfer;

@@ -1,22 +1,21 @@
-//! A server: an acceptor thread, a thread for each connection, caps on both. Owns a connection from its first byte to
-//! its greeting, and the text console's lines; what follows is the service's.
+//! A server: an acceptor thread, and a thread for each connection, limited by places. Owns a connection from its first
+//! byte to its greeting; what follows is the service's, or the console's.
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use super::THREAD_STACK_BYTES;
 use super::deadline::{self, Deadline};
 use super::greeting::{self, Greeted, GreetingError, Identity, Peer};
 use super::listen::{Listener, wake};
+use super::places::{Place, Places};
+use super::{THREAD_STACK_BYTES, console};
 use crate::wire::message::Error;
-use crate::wire::text::{self, Command};
-use crate::wire::{Decoder, ErrorCode, FrameError, limits};
+use crate::wire::{Decoder, ErrorCode, MessageType, limits, text};
 
 /// How many connections a server takes.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +24,10 @@ pub struct Caps {
     pub ungreeted: usize,
     /// Not yet greeted, from one address.
     pub ungreeted_per_address: usize,
-    /// In all.
-    pub connections: usize,
+    /// Text consoles.
+    pub consoles: usize,
+    /// Greeted.
+    pub greeted: usize,
 }
 
 impl Default for Caps {
@@ -34,7 +35,8 @@ impl Default for Caps {
         Caps {
             ungreeted: limits::UNGREETED_MAX,
             ungreeted_per_address: limits::UNGREETED_PER_ADDRESS_MAX,
-            connections: limits::CONNECTIONS_MAX,
+            consoles: limits::CONSOLES_MAX,
+            greeted: limits::CONNECTIONS_MAX,
         }
     }
 }
@@ -89,18 +91,25 @@ pub fn serve(listener: Listener, caps: Caps, service: Arc<dyn Service>) -> io::R
     let address = listener.address();
     let stopping = Arc::new(AtomicBool::new(false));
     let flag = stopping.clone();
-    let state = Arc::new(State { caps, service, connections: AtomicUsize::new(0), ungreeted: Mutex::default() });
+    let state = Arc::new(State {
+        service,
+        ungreeted: Places::new(caps.ungreeted, caps.ungreeted_per_address),
+        consoles: Places::new(caps.consoles, caps.consoles),
+        greeted_max: caps.greeted,
+        greeted: AtomicUsize::new(0),
+    });
     let accept = move || accept_all(&listener, &flag, &state);
     let acceptor = Builder::new().name(format!("accept {address}")).stack_size(THREAD_STACK_BYTES).spawn(accept)?;
     Ok(Server { address, stopping, acceptor: Some(acceptor) })
 }
 
 struct State {
-    caps: Caps,
     service: Arc<dyn Service>,
-    connections: AtomicUsize,
-    /// Connections that have said nothing worth an answer yet, the oldest first.
-    ungreeted: Mutex<VecDeque<Arc<TcpStream>>>,
+    /// For those that have not greeted yet, or are being told why they are refused.
+    ungreeted: Arc<Places>,
+    consoles: Arc<Places>,
+    greeted_max: usize,
+    greeted: AtomicUsize,
 }
 
 fn accept_all(listener: &Listener, stopping: &AtomicBool, state: &Arc<State>) {
@@ -121,105 +130,68 @@ fn accept_all(listener: &Listener, stopping: &AtomicBool, state: &Arc<State>) {
     }
 }
 
-/// Counts a connection for as long as it lives.
-struct Counted(Arc<State>);
+/// A greeted connection's place; given up when dropped.
+struct GreetedPlace<'a>(&'a AtomicUsize);
 
-impl Drop for Counted {
+impl Drop for GreetedPlace<'_> {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl State {
+    fn take_greeted_place(&self) -> Result<GreetedPlace<'_>, Error> {
+        let place = GreetedPlace(&self.greeted);
+        let before = self.greeted.fetch_add(1, Ordering::AcqRel);
+        if before < self.greeted_max {
+            return Ok(place);
+        }
+        let text = format!("{} connections are open, as many as this program takes", self.greeted_max);
+        let (got, allowed) = (before as u64 + 1, self.greeted_max as u64);
+        Err(Error::new(ErrorCode::Busy, MessageType::Hello as u8, text).retryable().with_numbers(got, allowed))
     }
 }
 
 fn start(state: &Arc<State>, stream: TcpStream, address: SocketAddr) {
-    let before = state.connections.fetch_add(1, Ordering::AcqRel);
-    let counted = Counted(state.clone());
     let _ = stream.set_nodelay(true);
-    if before >= state.caps.connections {
-        log::warn!("refused {address}: {before} connections are open");
-        refuse_at_once(&stream, "this program has as many connections as it takes");
-        return;
-    }
+    // Taken here, in the order of arrival. Every thread holds a place of one of three sorts or is on its way out: that
+    // limits their number.
+    let Ok(place) = state.ungreeted.take(&stream) else { return };
+    let state = state.clone();
     let live = move || {
-        let state = counted.0.clone();
         // A panic is a bug of ours; it ends this connection and no other.
-        if catch_unwind(AssertUnwindSafe(|| converse(&state, stream, address))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| converse(&state, stream, address, place))).is_err() {
             log::error!("a fault of this program's own ended the connection from {address}");
         }
-        drop(counted);
     };
     if let Err(error) = Builder::new().name(format!("peer {address}")).stack_size(THREAD_STACK_BYTES).spawn(live) {
         log::warn!("refused {address}: no thread for it: {error}");
     }
 }
 
-/// BUSY without a thread of its own: a new socket's buffer takes the frame without blocking.
-fn refuse_at_once(stream: &TcpStream, text: &str) {
-    let error = Error::new(ErrorCode::Busy, 0, text).retryable();
-    let frame = crate::wire::Message::from(error).seal(0, false).to_bytes();
-    let _ = stream.set_nonblocking(true);
-    let _ = io::Write::write(&mut &*stream, &frame);
-    let _ = stream.shutdown(Shutdown::Write);
-}
-
-/// A place among the not yet greeted; given up when dropped.
-struct Place<'a> {
-    state: &'a State,
-    stream: Arc<TcpStream>,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.state.waiting().retain(|other| !Arc::ptr_eq(other, &self.stream));
-    }
-}
-
-impl State {
-    fn waiting(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<TcpStream>>> {
-        self.ungreeted.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Takes a place, evicting the oldest of this address, or of all, where there is none left. Says how long the first
-    /// byte may take.
-    fn take_place(&self, stream: &TcpStream, ip: IpAddr) -> io::Result<(Place<'_>, Duration)> {
-        let stream = Arc::new(stream.try_clone()?);
-        let of = |stream: &TcpStream| stream.peer_addr().map(|address| address.ip()).ok();
-        let mut waiting = self.waiting();
-        let same = waiting.iter().filter(|other| of(other) == Some(ip)).count();
-        let evicted = if same >= self.caps.ungreeted_per_address {
-            waiting.iter().position(|other| of(other) == Some(ip))
-        } else {
-            (waiting.len() >= self.caps.ungreeted).then_some(0)
-        };
-        if let Some(oldest) = evicted.and_then(|index| waiting.remove(index)) {
-            let _ = oldest.shutdown(Shutdown::Both);
-        }
-        waiting.push_back(stream.clone());
-        let crowded = waiting.len() * 2 > self.caps.ungreeted;
-        let wait = if crowded { limits::FIRST_BYTE_WAIT_CROWDED } else { limits::FIRST_BYTE_WAIT };
-        Ok((Place { state: self, stream }, wait))
-    }
-}
-
-fn converse(state: &Arc<State>, stream: TcpStream, address: SocketAddr) {
-    let Ok((place, wait)) = state.take_place(&stream, address.ip()) else { return };
+fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Place) {
+    let wait = if ungreeted.is_crowded() { limits::FIRST_BYTE_WAIT_CROWDED } else { limits::FIRST_BYTE_WAIT };
     let mut decoder = Decoder::new(limits::GREETING_PAYLOAD_BYTES_MAX);
     match deadline::read(&stream, decoder.room(), Deadline::after(wait)) {
         Ok(count) if count > 0 => decoder.filled(count),
         _ => return,
     }
     if decoder.pending().first().copied().is_some_and(text::is_text) {
-        drop(place);
-        let _ = console(state.service.as_ref(), &stream, decoder.pending().to_vec());
+        let Ok(_console) = state.consoles.take(&stream) else { return };
+        drop(ungreeted);
+        let _ = console::answer(state.service.as_ref(), &stream, decoder.pending().to_vec());
         return;
     }
     let identity = state.service.identity();
     let admit = |peer: &Peer| state.service.admit(peer);
-    let greeted = greeting::answer(stream, decoder, &identity, limits::GREETING_WAIT, admit);
-    drop(place);
-    match greeted {
-        Ok(greeted) => state.service.connection(greeted),
+    let place = || state.take_greeted_place();
+    match greeting::answer(stream, decoder, &identity, limits::GREETING_WAIT, admit, place) {
+        Ok((greeted, _place)) => {
+            drop(ungreeted);
+            state.service.connection(greeted);
+        }
         Err((stream, GreetingError::Refuse(mut error))) => {
-            if error.code == FrameError::Magic.code() {
+            if error.code == ErrorCode::Magic {
                 error.text =
                     "this is a gradwire port; frames begin with F5 47 52 57, and text with a command".to_owned();
             }
@@ -228,44 +200,5 @@ fn converse(state: &Arc<State>, stream: TcpStream, address: SocketAddr) {
         }
         Err((_, GreetingError::Refused(error))) => log::info!("{address} refused us: {error}"),
         Err((_, GreetingError::Io(error))) => log::debug!("{address} went away while greeting: {error}"),
-    }
-}
-
-/// Answers lines of text until the peer hangs up, has typed nothing for too long, or types something unknown.
-fn console(service: &dyn Service, stream: &TcpStream, mut held: Vec<u8>) -> io::Result<()> {
-    let say = |text: &str| deadline::write_all(stream, text.as_bytes(), Deadline::after(limits::WRITE_STALL));
-    let close = |text: &str| {
-        say(text)?;
-        greeting::drain(stream, Deadline::after(Duration::from_millis(500)));
-        Ok(())
-    };
-    let mut deadline = Deadline::after(limits::TEXT_LINE_WAIT);
-    let mut half_closed = false;
-    loop {
-        // A sender that closes its half without a line end has finished its last line.
-        let line_end = held.iter().position(|&byte| byte == b'\n').or(half_closed.then_some(held.len()));
-        let Some(end) = line_end else {
-            if held.len() > limits::TEXT_LINE_BYTES_MAX {
-                return close("the line is too long\n");
-            }
-            let mut buffer = [0; limits::TEXT_LINE_BYTES_MAX];
-            match deadline::read(stream, &mut buffer, deadline)? {
-                0 => half_closed = true,
-                count => held.extend_from_slice(&buffer[..count]),
-            }
-            continue;
-        };
-        let line: Vec<u8> = held.drain(..(end + 1).min(held.len())).collect();
-        match text::parse(&line) {
-            Ok(None) => {}
-            Ok(Some(Command::Status)) => say(&service.status())?,
-            Ok(Some(Command::Help)) => say(text::HELP)?,
-            Ok(Some(Command::Quit)) => return close(""),
-            Err(text::UnknownCommand) => return close(text::UNKNOWN),
-        }
-        if half_closed && held.is_empty() {
-            return close("");
-        }
-        deadline = Deadline::after(limits::TEXT_LINE_WAIT);
     }
 }

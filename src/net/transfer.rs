@@ -25,17 +25,19 @@ pub fn answer_fetch<C: Clone + Send + 'static>(
     fetch: Fetch,
     store: &Store,
 ) -> Result<(), Unsent> {
-    let refuse = |code, text: String| link.answer(request, &Error::new(code, MessageType::Fetch as u8, text).into());
+    let error = |code, text: String| Error::new(code, MessageType::Fetch as u8, text);
     let Some(bytes) = store.get(&fetch.digest) else {
-        return refuse(ErrorCode::UnknownObject, format!("no object {} is held here", fetch.digest.short()));
+        let text = format!("no object {} is held here", fetch.digest.short());
+        return link.answer(request, &error(ErrorCode::UnknownObject, text).into());
     };
     let object_bytes = bytes.len() as u64;
     if fetch.offset >= object_bytes {
         let text = format!("the object has {object_bytes} bytes, and none at {}", fetch.offset);
-        return refuse(ErrorCode::ObjectRange, text);
+        let error = error(ErrorCode::ObjectRange, text).with_numbers(fetch.offset, object_bytes);
+        return link.answer(request, &error.into());
     }
     let start = fetch.offset as usize;
-    let end = bytes.len().min(start + (fetch.bytes_max as usize).min(PIECE_BYTES_MAX));
+    let end = bytes.len().min(start + (fetch.bytes_max as usize).min(link.peer().piece_bytes_max()));
     let Some(piece) = SharedBytes::new(bytes, start..end) else { return Ok(()) };
     link.answer_data(request, &SharedPiece { digest: &fetch.digest, object_bytes, offset: fetch.offset, bytes: piece })
 }

@@ -282,6 +282,11 @@ impl Encoded {
         self.head.len() + self.tail.as_ref().map_or(0, |tail| tail.as_slice().len())
     }
 
+    /// Length of the payload.
+    pub fn payload_bytes(&self) -> usize {
+        self.frame_bytes().saturating_sub(HEADER_BYTES)
+    }
+
     /// The whole frame in one piece.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.head.clone();

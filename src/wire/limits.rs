@@ -28,6 +28,8 @@ pub const DONE_NODES_MAX: usize = 8_000;
 pub const OPEN_REQUESTS_MAX: usize = 1_024;
 /// A line of the text console.
 pub const TEXT_LINE_BYTES_MAX: usize = 256;
+/// Text consoles of a server at a time.
+pub const CONSOLES_MAX: usize = 16;
 /// The head of an HTTP request.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 << 10;
 

@@ -72,6 +72,12 @@ fn use_of(kind: MessageType) -> Use {
     }
 }
 
+/// MORE is set on partial answers, always, and nothing is set on anything else; while greeting too.
+pub fn check_flags(kind: MessageType, flags: Flags) -> Result<(), Violation> {
+    let wanted = if use_of(kind) == Use::Partial { Flags::MORE } else { Flags::NONE };
+    if flags == wanted { Ok(()) } else { Err(Violation::Flags { kind, got: flags.0 }) }
+}
+
 /// Whether a request of type `kind` may go from `from` to `to`.
 fn may_request(kind: MessageType, from: Role, to: Role) -> bool {
     use MessageType::*;
@@ -162,15 +168,6 @@ impl Violation {
             Self::Unexpected { .. } => ErrorCode::Unexpected,
             Self::RequestId { .. } => ErrorCode::RequestId,
             Self::TooManyRequests => ErrorCode::Busy,
-        }
-    }
-
-    /// The number of the message type that the peer is told.
-    pub fn about(&self) -> u8 {
-        match *self {
-            Self::UnknownType { got } => got,
-            Self::Flags { kind, .. } | Self::Unexpected { kind, .. } | Self::RequestId { kind, .. } => kind as u8,
-            Self::TooManyRequests => 0,
         }
     }
 }
@@ -281,10 +278,7 @@ impl<C: Clone> Session<C> {
             }
             return Err(Violation::UnknownType { got: header.kind });
         };
-        let wanted_flags = if use_of(kind) == Use::Partial { Flags::MORE } else { Flags::NONE };
-        if header.flags != wanted_flags {
-            return Err(Violation::Flags { kind, got: header.flags.0 });
-        }
+        check_flags(kind, header.flags)?;
         match use_of(kind) {
             Use::Greeting => Err(Violation::Unexpected { kind, from: self.peer }),
             Use::Request => self.receive_request(kind, header.request),

@@ -1,5 +1,5 @@
-//! The text console's grammar: what a person types on a server's port. Owns parsing a line and what help says; does not
-//! know what the answers hold.
+//! The text console's grammar: what a person types on a server's port, and how a web browser's request is told from it.
+//! Owns parsing a line, what help says and what a browser is told; does not know what the answers hold.
 
 /// A line that a person may type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,29 @@ pub const HELP: &str = "status   what is going on\nhelp     this list\nquit     
 
 /// The answer to anything else, before the connection closes.
 pub const UNKNOWN: &str = "unknown command; try: status, help, quit\n";
+
+/// The answer to a line of more than 256 bytes, before the connection closes.
+pub const LINE_TOO_LONG: &str = "the line is too long: at most 256 bytes\n";
+
+/// The answer to any HTTP request, before the connection closes. It tells nothing: whatever a web page makes its
+/// visitor's browser send here, the page learns no more than that this port is not for it.
+pub const HTTP_ANSWER: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 93\r\n\
+    Connection: close\r\n\r\n\
+    This is a gradwire port, and it does not speak HTTP. Try: printf 'status\\n' | nc ADDRESS PORT\n";
+
+/// First words of HTTP requests.
+const HTTP_METHODS: [&[u8]; 9] =
+    [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
+
+/// Whether a line begins as an HTTP request does: with a method in capitals and a space. No command does.
+pub fn is_http(line: &[u8]) -> bool {
+    HTTP_METHODS.iter().any(|method| line.strip_prefix(*method).is_some_and(|rest| rest.first() == Some(&b' ')))
+}
+
+/// Whether these bytes hold the end of an HTTP request's head: an empty line.
+pub fn ends_http_head(head: &[u8]) -> bool {
+    head.windows(2).any(|two| two == b"\n\n") || head.windows(4).any(|four| four == b"\r\n\r\n")
+}
 
 /// Whether a connection that begins with this byte is a person's, not a frame's.
 pub fn is_text(first_byte: u8) -> bool {
@@ -55,6 +78,20 @@ mod tests {
         assert_eq!(parse(b"\r\n"), Ok(None));
         assert_eq!(parse(b"GET / HTTP/1.1"), Err(UnknownCommand));
         assert_eq!(parse(b"\xff\xfe"), Err(UnknownCommand));
+    }
+
+    #[test]
+    fn an_http_request_is_told_from_a_line_by_its_first_word() {
+        assert!(is_http(b"GET / HTTP/1.1\r\n") && is_http(b"POST /") && is_http(b"HEAD "));
+        assert!(!is_http(b"GET") && !is_http(b"get / HTTP/1.1") && !is_http(b"status\n") && !is_http(b"GETS x"));
+        assert!(ends_http_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") && ends_http_head(b"GET /\n\nbody"));
+        assert!(!ends_http_head(b"GET / HTTP/1.1\r\nHost: a\r\n"));
+    }
+
+    #[test]
+    fn the_http_answer_says_its_own_length() {
+        let (head, body) = HTTP_ANSWER.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Driver {
         if ended {
             let gone = || refuse(ErrorCode::Internal, "how the job ended is no longer known".to_owned()).into();
             let answer = self.jobs.final_answer(id).cloned().unwrap_or_else(gone);
-            let _ = watcher.client.link.answer(watcher.request, &answer);
+            answer_finally(&watcher, answer);
             return;
         }
         if let Some(job) = self.jobs.get(id) {
@@ -163,9 +163,20 @@ impl Driver {
         }
         let watchers = self.jobs.get(id).map(|job| std::mem::take(&mut job.watchers)).unwrap_or_default();
         for watcher in watchers {
-            let _ = watcher.client.link.answer(watcher.request, &answer);
+            answer_finally(&watcher, answer.clone());
         }
     }
+}
+
+/// Ends a watcher's request, with a list of nodes that is no longer than the client takes.
+fn answer_finally(watcher: &Watcher, answer: Message<'static>) {
+    let link = &watcher.client.link;
+    let answer = match answer {
+        Message::Done(done) => done.fitting(link.peer().payload_bytes_max).into(),
+        other => other,
+    };
+    // A client that has gone is reported by its reader.
+    let _ = link.answer(watcher.request, &answer);
 }
 
 fn notice(kind: NoticeKind, text: String) -> message::Notice {

@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::engine::{Attempt, Event, LinkKey, NodeInfo, NodeKey};
 use crate::net::{SharedPiece, Unsent};
 use crate::wire::SharedBytes;
-use crate::wire::message::{Cancel, PIECE_BYTES_MAX, Poll, ShardSource, TaskName, Train};
+use crate::wire::message::{Cancel, Poll, ShardSource, TaskName, Train};
 
 /// A running task is asked how far it is after so long, and again.
 const POLL_EVERY_US: u64 = 1_000_000;
@@ -75,7 +75,7 @@ impl Driver {
         let Some(shard) = job.specification.shards.get(attempt.task.shard as usize) else { return };
         let weights = job.base.as_ref().filter(|weights| weights.digest == base);
         if let Some(weights) = weights
-            && weights.bytes.len() <= PIECE_BYTES_MAX
+            && weights.bytes.len() <= node.linked.link.peer().piece_bytes_max()
             && node.pushed != Some(base)
         {
             // Small weights go ahead of the first task of a round, to save the node a question.

@@ -1,8 +1,12 @@
-//! ERROR, GOODBYE, PING, PONG, CANCEL.
+//! ERROR, GOODBYE, PING, PONG, CANCEL. Owns what ERROR says of each way to break a rule.
 
 use super::Layout;
-use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
+use crate::wire::bytes::{Malformation, MalformedPayload, Read, Reader, Write as _};
 use crate::wire::code::ErrorCode;
+use crate::wire::frame::FrameError;
+use crate::wire::header::{MessageType, VERSION};
+use crate::wire::limits;
+use crate::wire::session::Violation;
 
 /// The final answer to a request that failed, or, on request 0, why the connection closes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,56 @@ impl Error {
     /// The same, but the request may succeed later.
     pub fn retryable(self) -> Error {
         Error { retry: true, ..self }
+    }
+
+    /// The same, with what was got and what is allowed.
+    pub fn with_numbers(self, got: u64, allowed: u64) -> Error {
+        Error { got, allowed, ..self }
+    }
+
+    /// What is said of a payload of type `kind` that is not what it should be.
+    pub fn of_payload(kind: MessageType, malformed: &MalformedPayload) -> Error {
+        let (got, allowed) = match malformed.why {
+            Malformation::UnknownField { tag } => (tag.into(), 0),
+            Malformation::ObjectRange { offset, object_bytes, .. } => (offset, object_bytes),
+            _ => (0, 0),
+        };
+        Error::new(malformed.code(), kind as u8, malformed.to_string()).with_numbers(got, allowed)
+    }
+}
+
+/// A range of versions as VERSION tells it.
+pub fn version_range(lowest: u8, highest: u8) -> u64 {
+    u64::from(lowest) | u64::from(highest) << 8
+}
+
+impl From<FrameError> for Error {
+    fn from(error: FrameError) -> Error {
+        let (got, allowed) = match error {
+            FrameError::Magic => (0, 0),
+            FrameError::HeaderChecksum { said, computed } | FrameError::PayloadChecksum { said, computed } => {
+                (computed.into(), said.into())
+            }
+            FrameError::Version { got } => (version_range(got, got), version_range(VERSION, VERSION)),
+            FrameError::TooLarge { got, allowed } => (got.into(), allowed.into()),
+        };
+        Error::new(error.code(), 0, error.to_string()).with_numbers(got, allowed)
+    }
+}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Error {
+        let (about, got, allowed) = match violation {
+            Violation::UnknownType { got } => (got, got.into(), 0),
+            Violation::Flags { kind, got } => (kind as u8, got.into(), 0),
+            Violation::Unexpected { kind, .. } => (kind as u8, 0, 0),
+            Violation::RequestId { kind, got } => (kind as u8, got.into(), 0),
+            Violation::TooManyRequests => {
+                let allowed = limits::OPEN_REQUESTS_MAX as u64;
+                (0, allowed + 1, allowed)
+            }
+        };
+        Error::new(violation.code(), about, violation.to_string()).with_numbers(got, allowed)
     }
 }
 

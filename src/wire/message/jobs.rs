@@ -223,6 +223,26 @@ pub struct Done {
     pub nodes: Vec<NodeTasks>,
 }
 
+impl Done {
+    /// The same, with only so many nodes listed that it fits a payload of so many bytes.
+    pub fn fitting(mut self, payload_bytes_max: u32) -> Done {
+        let mut left = (payload_bytes_max as usize).saturating_sub(DONE_HEAD_BYTES);
+        let mut listed = 0;
+        for node in self.nodes.iter().take(limits::DONE_NODES_MAX) {
+            let Some(rest) = left.checked_sub(DONE_NODE_BYTES + node.node.len()) else { break };
+            left = rest;
+            listed += 1;
+        }
+        self.nodes.truncate(listed);
+        self
+    }
+}
+
+/// Bytes of DONE before its list of nodes.
+const DONE_HEAD_BYTES: usize = 164;
+/// Bytes of a node in that list, beside its name's own.
+const DONE_NODE_BYTES: usize = 10;
+
 impl Layout<'_> for Done {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
         let mut done = Done {
@@ -272,5 +292,42 @@ impl Layout<'_> for Done {
             out.name(&node.node);
             out.u64(node.tasks);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn done_lists_as_many_nodes_as_the_peer_takes() {
+        let nodes = (0..100).map(|index| NodeTasks { node: format!("node-{index:02}"), tasks: index }).collect();
+        let done = Done {
+            fingerprint: Digest([1; 32]),
+            weights: Digest([2; 32]),
+            weights_bytes: 64,
+            errors: 0,
+            rows: 1,
+            loss: 0.5,
+            merged: 100,
+            skipped: 0,
+            elapsed_us: 1,
+            waiting_us: 1,
+            merging_us: 0,
+            validating_us: 0,
+            training_us: 1,
+            revivals: 0,
+            reproducible: true,
+            nodes,
+        };
+        let bytes = |done: &Done| {
+            let mut out = Vec::new();
+            done.encode(&mut out);
+            out.len()
+        };
+        let small = done.clone().fitting(1024);
+        assert_eq!(small.nodes.len(), (1024 - DONE_HEAD_BYTES) / (DONE_NODE_BYTES + 7));
+        assert!(bytes(&small) <= 1024 && bytes(&small) + DONE_NODE_BYTES + 7 > 1024, "{}", bytes(&small));
+        assert_eq!(done.clone().fitting(1 << 20), done);
     }
 }

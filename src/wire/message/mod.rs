@@ -7,11 +7,11 @@ mod jobs;
 mod tasks;
 mod transfer;
 
-pub use control::{Cancel, Error, Goodbye, Ping, Pong};
+pub use control::{Cancel, Error, Goodbye, Ping, Pong, version_range};
 pub use greeting::{Features, Hello, Welcome};
 pub use jobs::{Accepted, Done, JobState, NodeTasks, Notice, NoticeKind, Round, Submit};
 pub use tasks::{Poll, Polled, RejectReason, Rejected, ShardSource, TaskName, TaskState, Train, Trained};
-pub use transfer::{Fetch, Have, Held, PIECE_BYTES_MAX, Piece};
+pub use transfer::{Fetch, Have, Held, PIECE_BYTES_MAX, Piece, piece_bytes_max};
 
 use super::bytes::{MalformedPayload, Read, Reader};
 use super::frame::Encoded;

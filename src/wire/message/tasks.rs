@@ -120,6 +120,16 @@ pub struct Trained {
     pub inline: Vec<u8>,
 }
 
+impl Trained {
+    /// Bytes of an update that travels inside, to a peer that takes payloads of so many bytes, at most.
+    pub fn inline_bytes_max(payload_bytes_max: u32) -> usize {
+        limits::INLINE_UPDATE_BYTES_MAX.min((payload_bytes_max as usize).saturating_sub(TRAINED_HEAD_BYTES))
+    }
+}
+
+/// Bytes of TRAINED before the update's own.
+const TRAINED_HEAD_BYTES: usize = 108;
+
 impl Layout<'_> for Trained {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
         let name = TaskName::decode(reader)?;
@@ -252,5 +262,22 @@ impl Layout<'_> for Polled {
         out.extend_from_slice(&[self.state as u8, 0, 0, 0]);
         out.u64(self.batches_done);
         out.u64(self.batches_planned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_that_travels_inside_fits_the_peers_payload() {
+        let name = TaskName { task: TaskId { job: JobId(1), step: 0, shard: 0 }, attempt: 1, token: 2 };
+        let inline = vec![0; Trained::inline_bytes_max(1024)];
+        let (update, update_bytes) = (Digest([3; 32]), inline.len() as u64);
+        let trained = Trained { name, epochs: 1, loss: 0.5, train_us: 1, update, update_bytes, inline };
+        let mut out = Vec::new();
+        trained.encode(&mut out);
+        assert_eq!(out.len(), 1024);
+        assert_eq!(Trained::inline_bytes_max(1 << 20), limits::INLINE_UPDATE_BYTES_MAX);
     }
 }

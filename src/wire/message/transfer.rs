@@ -12,7 +12,12 @@ use crate::wire::limits;
 /// Bytes of a piece before the object's own.
 const PIECE_HEAD_BYTES: usize = 48;
 /// Bytes of an object in one piece, at most.
-pub const PIECE_BYTES_MAX: usize = limits::PAYLOAD_BYTES_MAX as usize - PIECE_HEAD_BYTES;
+pub const PIECE_BYTES_MAX: usize = piece_bytes_max(limits::PAYLOAD_BYTES_MAX);
+
+/// Bytes of an object in one piece to a peer that takes payloads of so many bytes, at most.
+pub const fn piece_bytes_max(payload_bytes_max: u32) -> usize {
+    (payload_bytes_max as usize).saturating_sub(PIECE_HEAD_BYTES)
+}
 
 /// Which of these objects do you hold?
 #[derive(Clone, Debug, PartialEq, Eq)]

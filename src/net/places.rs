@@ -1,0 +1,111 @@
+//! Places for connections of one sort, a limited number of them: who comes when all are taken has the oldest hung up
+//! on. Owns who holds a place; does not know what the connections are for.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Places, in all and for one address.
+#[derive(Debug)]
+pub(super) struct Places {
+    in_all: usize,
+    per_address: usize,
+    /// The oldest first.
+    taken: Mutex<VecDeque<Taken>>,
+}
+
+#[derive(Clone, Debug)]
+struct Taken {
+    stream: Arc<TcpStream>,
+    ip: IpAddr,
+}
+
+/// A place; given up when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    stream: Arc<TcpStream>,
+    is_crowded: bool,
+}
+
+impl Places {
+    pub(super) fn new(in_all: usize, per_address: usize) -> Arc<Places> {
+        Arc::new(Places { in_all, per_address, taken: Mutex::default() })
+    }
+
+    /// A place for a connection. Where there is none left, the oldest connection of its address, or of all, is hung up
+    /// on.
+    pub(super) fn take(self: &Arc<Self>, stream: &TcpStream) -> io::Result<Place> {
+        let ip = stream.peer_addr()?.ip();
+        let stream = Arc::new(stream.try_clone()?);
+        let mut taken = self.taken();
+        let is_same = |other: &Taken| other.ip == ip;
+        let evicted = if taken.iter().filter(|other| is_same(other)).count() >= self.per_address {
+            taken.iter().position(is_same)
+        } else {
+            (taken.len() >= self.in_all).then_some(0)
+        };
+        if let Some(oldest) = evicted.and_then(|index| taken.remove(index)) {
+            // Its thread wakes up with the end of its stream.
+            let _ = oldest.stream.shutdown(Shutdown::Both);
+        }
+        taken.push_back(Taken { stream: stream.clone(), ip });
+        Ok(Place { places: self.clone(), stream, is_crowded: taken.len() * 2 >= self.in_all })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, VecDeque<Taken>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Whether half of all places were taken when this one was.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.is_crowded
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken().retain(|other| !Arc::ptr_eq(&other.stream, &self.stream));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A connection's two ends.
+    fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
+        let dialled = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (dialled, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn the_oldest_gives_way_when_all_places_are_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for places in [Places::new(2, 100), Places::new(100, 2)] {
+            let ends: Vec<_> = (0..3).map(|_| connection(&listener)).collect();
+            let held: Vec<_> = ends.iter().map(|(_, accepted)| places.take(accepted).unwrap()).collect();
+            assert_eq!((&ends[0].0).read(&mut [0]).unwrap(), 0, "hung up on");
+            assert_eq!(places.taken().len(), 2);
+            drop(held);
+            assert_eq!(places.taken().len(), 0);
+        }
+    }
+
+    #[test]
+    fn it_is_crowded_from_half_of_the_places_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let places = Places::new(4, 4);
+        let (_one, one) = connection(&listener);
+        let (_two, two) = connection(&listener);
+        let one = places.take(&one).unwrap();
+        let two = places.take(&two).unwrap();
+        assert!(!one.is_crowded() && two.is_crowded());
+    }
+}

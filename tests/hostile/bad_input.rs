@@ -1,0 +1,287 @@
+//! Command lines, files and data that are wrong: a sentence that says what and where, the right exit code, no panic, and
+//! nothing trained.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::programs::{Ended, House, Server, Written, assert_does_an_honest_job, client, run, small_data, undisturbed};
+
+const NODE: &str = env!("CARGO_BIN_EXE_compute_node");
+const COORDINATOR: &str = env!("CARGO_BIN_EXE_coordinator_node");
+const CLIENT: &str = env!("CARGO_BIN_EXE_client");
+
+/// The command line, a file or the data is wrong.
+const USAGE: i32 = 2;
+/// The other program cannot be reached, or a port cannot be had.
+const CONNECTION: i32 = 3;
+
+/// Asserts how a program ended, and that stderr says all of these words.
+fn assert_refused(ended: &Ended, code: i32, words: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+    assert_eq!(ended.stdout, "", "{ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "{word:?} is not said: {}", ended.stderr);
+    }
+}
+
+/// Runs `client --local 1` with these arguments, which are wrong.
+fn refuses(arguments: &[&str], words: &[&str]) {
+    let ended = client(["--local", "1", "--rounds", "1"].iter().chain(arguments));
+    assert_refused(&ended, USAGE, words);
+}
+
+/// The same with a data file of this text.
+fn refuses_data(text: impl AsRef<[u8]>, arguments: &[&str], words: &[&str]) {
+    let data = Written::new("sick.csv", text);
+    let named = [&["sick.csv"], words].concat();
+    refuses(&[&["--data", data.text()], arguments].concat(), &named);
+}
+
+#[test]
+fn data_that_is_no_table_is_refused_with_its_place() {
+    let directory = TempDir::new().unwrap();
+    refuses(&["--data", "no/such/file.csv"], &["no/such/file.csv", "no such file"]);
+    refuses(&["--data", directory.path().to_str().unwrap()], &["is a directory"]);
+    refuses_data("", &[], &["empty"]);
+    refuses_data("width,height,sort\n", &[], &["line 1", "no rows"]);
+    refuses_data("1,2,oak\n3,4,ash\n5,6\n", &[], &["line 3", "2 columns", "line 1 has 3"]);
+    refuses_data("1,2,oak\n3,wide,ash\n", &[], &["line 2", "column 2", "\"wide\" is not a number"]);
+    refuses_data("width,height,sort\n1,2,oak\n3,tall,ash\n", &[], &["line 3", "column 2 (\"height\")", "\"tall\""]);
+    refuses_data("1,2,oak\nNaN,4,ash\n", &[], &["line 2", "column 1", "NaN"]);
+    refuses_data("1,2,oak\n1e39,4,ash\n", &[], &["line 2", "column 1", "1e39"]);
+    refuses_data("1,2,oak\n,4,ash\n", &[], &["line 2", "column 1", "missing"]);
+    refuses_data(b"1,2,oak\n\xFF\xFE,4,ash\n", &[], &["line 2", "UTF-8"]);
+    refuses_data("1\n2\n", &[], &["only one column"]);
+}
+
+#[test]
+fn labels_that_cannot_be_learned_are_refused() {
+    refuses_data("1,2,oak\n3,4,oak\n5,6,oak\n", &[], &["every row has the label \"oak\""]);
+    let many: String = (0..65_536).map(|label| format!("1,2,label-{label}\n")).collect();
+    refuses_data(many, &[], &["line 65536", "65535"]);
+    let late = "1,2,oak\n3,4,ash\n1,2,oak\n3,4,ash\n5,6,fir\n";
+    refuses_data(late, &["--validate-split", "last:1"], &["line 5", "\"fir\"", "not among those that train"]);
+    refuses_data(late, &["--validate-split", "last:5"], &["none is left to train on"]);
+}
+
+#[test]
+fn numbers_outside_their_limits_are_refused() {
+    for (option, most) in [("--rounds", "1000000"), ("--epochs", "1000000"), ("--shards", "16384")] {
+        for number in ["0", "-1", "1000000000000"] {
+            let ended = client(["--local", "1", option, number]);
+            assert_refused(&ended, USAGE, &[option, number, most]);
+        }
+        assert_refused(&client(["--local", "1", option, "many"]), USAGE, &[option, "many"]);
+    }
+    for number in ["0", "-1", "NaN", "inf"] {
+        let shown = if number == "inf" { "inf" } else { number };
+        refuses(&["--eta", number], &["learning rate", shown]);
+    }
+    refuses(&["--batch", "-1"], &["--batch", "-1"]);
+    refuses(&["--hidden", "0"], &["hidden layer", "not 0"]);
+    refuses(&["--hidden", "8,,8"], &["whole numbers with commas between"]);
+    refuses(&["--hidden", "1000000,1000000"], &["parameters", "134217728", "narrower"]);
+    refuses(&["--validate-split", "1.5"], &["1.5"]);
+    let data = small_data();
+    refuses(&["--data", data.text(), "--shards", "1000"], &["1000 shards", "192 training rows", "at most 192"]);
+}
+
+#[test]
+fn options_that_mean_nothing_are_refused() {
+    refuses(&["--job", "nonsense"], &["32 hexadecimal digits"]);
+    refuses(&["--recipe", "soup"], &["default or classic"]);
+    refuses(&["--policy", "3"], &["--policy"]);
+    refuses(&["--frobnicate"], &["--frobnicate"]);
+    for nodes in ["0", "-1", "65"] {
+        assert_refused(&client(["--local", nodes]), USAGE, &["--local", nodes, "64"]);
+    }
+    assert_refused(&client(["127.0.0.1"]), USAGE, &["PORT"]);
+    assert_refused(&client(["127.0.0.1", "70000"]), USAGE, &["70000", "65535"]);
+}
+
+#[test]
+fn a_model_to_start_from_must_be_one_and_fit() {
+    refuses(&["--start-from", "no/such.safetensors"], &["no/such.safetensors"]);
+    let damaged = Written::new("damaged.safetensors", [0x41; 300]);
+    refuses(&["--start-from", damaged.text()], &["damaged.safetensors"]);
+    let (data, directory) = (small_data(), TempDir::new().unwrap());
+    let model = directory.path().join("small.safetensors");
+    let model = model.to_str().unwrap();
+    let made = client(["--local", "1", "--data", data.text(), "--rounds", "1", "--hidden", "8", "--out", model]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    refuses(&["--data", data.text(), "--hidden", "9", "--start-from", model], &["3-8-3", "3-9-3"]);
+    let mut bytes = std::fs::read(model).unwrap();
+    bytes.truncate(bytes.len() - 8);
+    let cut = Written::new("cut.safetensors", bytes);
+    refuses(&["--data", data.text(), "--hidden", "8", "--start-from", cut.text()], &["cut.safetensors"]);
+    let other = Written::new("other.csv", "1,2,3,elm\n2,1,3,yew\n1,2,3,elm\n2,1,3,yew\n5,5,5,box\n5,5,6,box\n");
+    refuses(&["--data", other.text(), "--hidden", "8", "--shards", "1", "--start-from", model], &["other classes"]);
+}
+
+#[test]
+fn a_place_where_no_model_can_be_saved_is_refused_before_anything_is_trained() {
+    let house = House::new();
+    let (data, directory) = (small_data(), TempDir::new().unwrap());
+    let directory = directory.path().to_str().unwrap();
+    let port = house.coordinator.address.port().to_string();
+    let places = [
+        (format!("{directory}/missing/model.safetensors"), "missing is no directory"),
+        (directory.to_owned(), "is a directory"),
+        // Nobody may write there, not even root.
+        ("/proc/model.safetensors".to_owned(), "nothing can be written to /proc"),
+        ("/dev/null".to_owned(), "/dev/null is no file that a model may replace"),
+    ];
+    for (place, words) in places {
+        let ended = client(["127.0.0.1", &port, "--data", data.text(), "--out", &place]);
+        assert_refused(&ended, USAGE, &[words]);
+    }
+    let status = house.coordinator.status();
+    assert!(status.trim_end().ends_with("PROGRESS"), "a job was submitted:\n{status}");
+    house.assert_is_well();
+}
+
+#[test]
+fn a_coordinator_that_is_not_there_is_said_so() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let ended = client(["127.0.0.1", &free]);
+    assert_refused(
+        &ended,
+        CONNECTION,
+        &["no coordinator", "nothing listens at", &free, "coordinator_node PORT POLICY"],
+    );
+    // A label of more than 63 bytes is no name anywhere: nobody has to be asked.
+    let unknown = format!("{}.invalid", "x".repeat(64));
+    assert_refused(&client([unknown.as_str(), "4000"]), CONNECTION, &["cannot be found", &unknown]);
+}
+
+#[test]
+fn a_program_of_another_kind_says_what_it_is() {
+    let house = House::new();
+    let port = house.node.address.port().to_string();
+    let ended = client(["127.0.0.1", &port]);
+    assert_refused(&ended, CONNECTION, &["this is a compute node", "a client asks a coordinator"]);
+    // A coordinator that is told of another one goes on, with that one inactive.
+    let files = Written::new("nodes.txt", format!("127.0.0.1,{}\n", house.coordinator.address.port()));
+    let confused = Server::coordinator_of_file(files.path());
+    let line = confused.await_line("is inactive");
+    assert!(line.contains("this coordinator dials its nodes itself") && line.contains("a coordinator"), "{line}");
+    assert!(confused.status().contains("0 of 1 active"));
+    house.assert_is_well();
+}
+
+#[test]
+fn a_port_in_use_is_said_so_and_its_owner_goes_on() {
+    let house = House::new();
+    let port = house.node.address.port().to_string();
+    assert_refused(&run(NODE, [port.as_str(), "0"]), CONNECTION, &[&port, "in use"]);
+    let port = house.coordinator.address.port().to_string();
+    let nodes = Written::new("nodes.txt", "127.0.0.1,1\n");
+    let ended = run(COORDINATOR, [port.as_str(), "2", "--nodes", nodes.text()]);
+    assert_refused(&ended, CONNECTION, &[&port, "in use"]);
+    house.assert_is_well();
+}
+
+#[test]
+fn a_load_probability_is_a_number_from_0_to_1() {
+    for text in ["1.5", "-0.5", "NaN", "often", ""] {
+        assert_refused(&run(NODE, ["0", text]), USAGE, &["a number from 0 to 1"]);
+    }
+    assert_refused(&run(NODE, ["0"]), USAGE, &["LOAD_PROBABILITY"]);
+    assert_refused(&run(NODE, ["http", "0"]), USAGE, &["http"]);
+    assert_refused(&run(NODE, ["0", "0", "--workers", "0"]), USAGE, &["--workers"]);
+    assert_refused(&run(NODE, ["0", "0", "--kernel", "abacus"]), USAGE, &["abacus"]);
+    assert_refused(&run(NODE, ["0", "0", "--name", "two words"]), USAGE, &["two words"]);
+}
+
+#[test]
+fn a_policy_is_one_of_two_and_nodes_come_from_a_file_that_says_where_it_is_wrong() {
+    for policy in ["3", "0", "-1", "fair"] {
+        assert_refused(&run(COORDINATOR, ["0", policy]), USAGE, &[policy]);
+    }
+    let refused = |text: &str, words: &[&str]| {
+        let nodes = Written::new("nodes.txt", text);
+        assert_refused(&run(COORDINATOR, ["0", "2", "--nodes", nodes.text()]), USAGE, words);
+    };
+    refused("127.0.0.1,5106\nnonsense\n", &["nodes.txt, line 2", "<ip or name>,<port>"]);
+    refused("127.0.0.1,70000\n", &["nodes.txt, line 1", "\"70000\"", "1 to 65535"]);
+    refused("# none\n\n", &["names no node"]);
+    refused("a b,1\n", &["line 1", "\"a b\""]);
+    assert_refused(&run(COORDINATOR, ["0", "2", "--nodes", "no/nodes.txt"]), USAGE, &["no/nodes.txt", "--nodes"]);
+    let waits = run(COORDINATOR, ["0", "2", "--revival-waits", "soon"]);
+    assert_refused(&waits, USAGE, &["seconds with commas between"]);
+}
+
+#[test]
+fn every_program_helps() {
+    let wanted: [(&str, &[&str]); 3] = [
+        (CLIENT, &["client <IP> <PORT>", "--local", "--data", "--out", "--rounds", "--json"]),
+        (COORDINATOR, &["<PORT> <SCHEDULING_POLICY>", "--nodes", "compute_nodes.txt", "--revival-waits"]),
+        (NODE, &["<PORT> <LOAD_PROBABILITY>", "--workers", "--load-delay", "--listen"]),
+    ];
+    for (program, words) in wanted {
+        let ended = run(program, ["--help"]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        words.iter().for_each(|word| assert!(ended.stdout.contains(word), "{word} is not in {}", ended.stdout));
+        assert_eq!(run(program, ["--version"]).code, Some(0));
+    }
+}
+
+/// Reads the first line of what the client prints and then closes the pipe, as `head -1` does. Returns its exit code.
+fn head_of_client(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut child = Command::new(CLIENT)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(!line.is_empty());
+    let ended = child.wait_with_output().unwrap();
+    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let data = small_data();
+    for form in [&[][..], &["--json"], &["--quiet"]] {
+        let arguments = [&["--local", "1", "--data", data.text(), "--rounds", "20", "--hidden", "8"], form].concat();
+        let (code, said) = head_of_client(&arguments);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn a_model_is_saved_though_nobody_reads_any_more() {
+    let (data, directory) = (small_data(), TempDir::new().unwrap());
+    let model = directory.path().join("model.safetensors");
+    let out = ["--out", model.to_str().unwrap()];
+    let arguments = [&["--local", "1", "--data", data.text(), "--rounds", "20", "--hidden", "8"], &out[..]].concat();
+    assert_eq!(head_of_client(&arguments).0, Some(0));
+    assert!(model.is_file());
+}
+
+#[test]
+fn bad_jobs_beside_a_good_one_do_not_touch_it() {
+    let house = House::new();
+    let port = house.coordinator.address.port().to_string();
+    let data = small_data();
+    let good = ["127.0.0.1", &port, "--data", data.text(), "--job", "00000000000000000000000000000abc"];
+    let first = client(good.iter().chain(&crate::programs::HONEST_JOB));
+    assert!(first.stdout.contains(undisturbed()), "{first:?}");
+    // The same id with another specification.
+    let ended = client(good.iter().chain(&["--rounds", "2", "--quiet"]));
+    assert_refused(&ended, USAGE, &["another specification", "take another id"]);
+    // The same id with the same one: how it ended is told again.
+    let again = client(good.iter().chain(&crate::programs::HONEST_JOB));
+    assert_eq!(again.stdout, first.stdout);
+    // A job that diverges everywhere fails, and says why.
+    let ended = client(["127.0.0.1", &port, "--data", data.text(), "--eta", "1e30", "--quiet"]);
+    assert_refused(&ended, 1, &["task"]);
+    assert_does_an_honest_job(&house.coordinator);
+}

@@ -1,0 +1,84 @@
+//! Many connections that say nothing: they hold no place that somebody else needs.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use gradwire::wire::{Role, limits, text};
+use socket2::{Domain, Socket, Type};
+
+use crate::peer::Peer;
+use crate::programs::{House, PATIENCE, to_both_servers, typed};
+
+fn is_open(mut stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let read = stream.read(&mut [0]);
+    stream.set_nonblocking(false).unwrap();
+    matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+fn await_hang_up(mut stream: &TcpStream) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    match stream.read(&mut [0]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        other => panic!("a hang-up was due, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_hundred_silent_connections_keep_nobody_waiting_and_the_oldest_give_way() {
+    let house = House::new();
+    for (server, role) in [(&house.node, Role::Coordinator), (&house.coordinator, Role::Client)] {
+        let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+        let began = Instant::now();
+        let mut honest = Peer::greeted(server.address, role);
+        // Shorter than any deadline of the silent: nobody waited for one of them to end.
+        assert!(began.elapsed() < limits::FIRST_BYTE_WAIT_CROWDED, "{:?}", began.elapsed());
+        silent[..84].iter().for_each(await_hang_up);
+        // The honest one has taken a place too, and given it up.
+        let open = silent.iter().filter(|stream| is_open(stream)).count();
+        assert_eq!(open, limits::UNGREETED_PER_ADDRESS_MAX - 1);
+        assert!(is_open(&silent[99]), "the youngest stays");
+        honest.expect_pong(1);
+    }
+    house.assert_is_well();
+}
+
+#[test]
+fn who_comes_when_half_of_the_places_are_taken_has_two_seconds_for_a_first_byte() {
+    // Each from another loopback address, or the cap for one address would make room.
+    let dial = |address: SocketAddr, last: u8| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        TcpStream::from(socket)
+    };
+    let house = House::new();
+    let address = house.coordinator.address;
+    let silent: Vec<TcpStream> = (0..limits::UNGREETED_MAX as u8 / 2).map(|index| dial(address, 10 + index)).collect();
+    let began = Instant::now();
+    await_hang_up(silent.last().unwrap());
+    assert!(began.elapsed() < limits::FIRST_BYTE_WAIT, "{:?}", began.elapsed());
+    assert!(is_open(&silent[0]), "who came before has ten seconds");
+    house.assert_is_well();
+}
+
+#[test]
+fn consoles_left_open_do_not_keep_a_person_out() {
+    to_both_servers(|address| {
+        let mut idle: Vec<TcpStream> = Vec::new();
+        for _ in 0..limits::CONSOLES_MAX {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(b"help\n").unwrap();
+            // Answered, it is a console for sure, and they are in order of age.
+            stream.read_exact(&mut vec![0; text::HELP.len()]).unwrap();
+            idle.push(stream);
+        }
+        for _ in 0..limits::CONSOLES_MAX {
+            assert!(!typed(address, b"status\n").is_empty());
+        }
+        await_hang_up(&idle[0]);
+    });
+}

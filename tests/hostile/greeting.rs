@@ -1,0 +1,197 @@
+//! Attacks before the greeting is over, on both servers: each gets the ERROR that protocol.md promises, and the
+//! connection closes.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+use gradwire::wire::header::{HEADER_BYTES, OPTIONAL_TYPES_FROM};
+use gradwire::wire::message::{Error, Goodbye, Ping, version_range};
+use gradwire::wire::{ErrorCode, Flags, Header, Message, Role, limits};
+
+use crate::peer::{Peer, hello};
+use crate::programs::{House, to_both_servers};
+
+/// The HELLO of a client, as a frame.
+fn hello_frame() -> Vec<u8> {
+    Message::from(hello(Role::Client)).seal(0, false).to_bytes()
+}
+
+/// What is answered to these bytes before the connection closes.
+fn refusal(address: SocketAddr, bytes: &[u8], code: ErrorCode) -> Error {
+    let mut peer = Peer::dial(address);
+    peer.send_bytes(bytes);
+    peer.expect_end(code)
+}
+
+/// A header with its checksum right, whatever it says.
+fn header(change: impl FnOnce(&mut Header)) -> Vec<u8> {
+    let mut header = Header { version: 1, kind: 1, flags: Flags::NONE, request: 0, payload_bytes: 0, payload_crc: 0 };
+    change(&mut header);
+    header.encode().to_vec()
+}
+
+#[test]
+fn bytes_that_are_no_frame_are_refused_at_the_first_wrong_one() {
+    to_both_servers(|address| {
+        for garbage in [&[0][..], &[0xFF; 4000], &[0xF5, 0x47, 0], b"\xF5GRX"] {
+            refusal(address, garbage, ErrorCode::Magic);
+        }
+    });
+}
+
+#[test]
+fn a_header_whose_checksum_is_wrong_is_not_believed() {
+    to_both_servers(|address| {
+        let mut frame = hello_frame();
+        frame[12] ^= 0x40;
+        let error = refusal(address, &frame, ErrorCode::HeaderChecksum);
+        let said = u32::from_le_bytes(frame[20..24].try_into().unwrap());
+        let has = crc32fast::hash(&frame[..20]);
+        assert_eq!((error.got, error.allowed), (has.into(), said.into()));
+    });
+}
+
+#[test]
+fn a_payload_whose_checksum_is_wrong_is_not_believed() {
+    to_both_servers(|address| {
+        let mut frame = hello_frame();
+        frame[HEADER_BYTES + 2] ^= 1;
+        let error = refusal(address, &frame, ErrorCode::PayloadChecksum);
+        let said = u32::from_le_bytes(frame[16..20].try_into().unwrap());
+        let has = crc32fast::hash(&frame[HEADER_BYTES..]);
+        assert_eq!((error.got, error.allowed), (has.into(), said.into()));
+    });
+}
+
+#[test]
+fn a_future_version_is_told_both_ranges() {
+    to_both_servers(|address| {
+        let hello = |role| gradwire::wire::message::Hello { version_min: 2, version_max: 9, ..hello(role) };
+        for role in [Role::Client, Role::Coordinator] {
+            let frame = Message::from(hello(role)).seal(0, false).to_bytes();
+            let error = refusal(address, &frame, ErrorCode::Version);
+            assert_eq!((error.got, error.allowed), (version_range(2, 9), version_range(1, 1)));
+        }
+        let error = refusal(address, &header(|header| header.version = 3), ErrorCode::Version);
+        assert_eq!((error.got, error.allowed), (version_range(3, 3), version_range(1, 1)));
+    });
+}
+
+#[test]
+fn a_length_of_four_gibibytes_is_refused_by_its_header() {
+    to_both_servers(|address| {
+        let error = refusal(address, &header(|header| header.payload_bytes = u32::MAX), ErrorCode::FrameTooLarge);
+        assert_eq!((error.got, error.allowed), (u32::MAX.into(), limits::GREETING_PAYLOAD_BYTES_MAX.into()));
+    });
+}
+
+#[test]
+fn unknown_types_are_refused_below_128_and_skipped_from_there_on() {
+    to_both_servers(|address| {
+        let error = refusal(address, &header(|header| header.kind = 0x7F), ErrorCode::UnknownType);
+        assert_eq!((error.about, error.got), (0x7F, 0x7F));
+        // What may be skipped is skipped whatever its flags: the greeting behind it is judged.
+        let skipped = header(|header| (header.kind, header.flags) = (OPTIONAL_TYPES_FROM, Flags(0xFFFF)));
+        refusal(address, &[skipped, header(|header| header.request = 1)].concat(), ErrorCode::RequestId);
+    });
+}
+
+#[test]
+fn flags_come_before_types_and_types_before_request_ids() {
+    to_both_servers(|address| {
+        let error = refusal(address, &header(|header| header.flags = Flags::TAGGED), ErrorCode::Flags);
+        assert_eq!((error.about, error.got), (1, 2));
+        let ping = |header: &mut Header| (header.kind, header.flags, header.request) = (8, Flags::MORE, 2);
+        refusal(address, &header(ping), ErrorCode::Flags);
+        let ping = |header: &mut Header| (header.kind, header.request) = (8, 2);
+        refusal(address, &header(ping), ErrorCode::Unexpected);
+        assert_eq!(refusal(address, &header(|header| header.request = 4), ErrorCode::RequestId).got, 4);
+    });
+}
+
+#[test]
+fn only_hello_begins_a_connection() {
+    to_both_servers(|address| {
+        let frames =
+            [Message::from(Ping).seal(1, false), Message::from(Goodbye { text: "hello".to_owned() }).seal(0, false)];
+        for frame in frames {
+            refusal(address, &frame.to_bytes(), ErrorCode::Unexpected);
+        }
+        // "A peer that gets ERROR on request 0 closes without an answer."
+        let mut peer = Peer::dial(address);
+        peer.send(Error::new(ErrorCode::Busy, 0, "no"), 0);
+        peer.expect_hang_up();
+    });
+}
+
+#[test]
+fn a_hello_that_is_not_what_the_book_says_is_malformed() {
+    to_both_servers(|address| {
+        let payload = Message::from(hello(Role::Client)).payload();
+        let sealed = |payload: &[u8]| {
+            let frame = gradwire::wire::Encoded::seal(1, Flags::NONE, 0, payload, None);
+            frame.to_bytes()
+        };
+        refusal(address, &sealed(&payload[..40]), ErrorCode::Malformed);
+        refusal(address, &sealed(&[&payload[..], &[1]].concat()), ErrorCode::Malformed);
+        let unknown_field = [&payload[..], &[0xFF, 0x7F, 0, 0]].concat();
+        assert_eq!(refusal(address, &sealed(&unknown_field), ErrorCode::UnknownField).got, 0x7FFF);
+    });
+}
+
+#[test]
+fn each_server_refuses_the_roles_that_it_does_not_serve() {
+    let house = House::new();
+    let strangers = [(&house.node, [Role::Client, Role::Node]), (&house.coordinator, [Role::Coordinator, Role::Node])];
+    for (server, roles) in strangers {
+        for role in roles {
+            let mut peer = Peer::dial(server.address);
+            peer.send(hello(role), 0);
+            let error = peer.expect_end(ErrorCode::Unexpected);
+            assert_eq!(error.about, 1);
+        }
+    }
+    house.assert_is_well();
+}
+
+#[test]
+fn half_a_frame_and_then_silence_is_over_two_seconds_after_the_first_byte() {
+    to_both_servers(|address| {
+        for half in [&hello_frame()[..10], &hello_frame()[..40]] {
+            let began = Instant::now();
+            let error = refusal(address, half, ErrorCode::Timeout);
+            assert_eq!((error.about, error.allowed), (1, 2000));
+            assert!(began.elapsed() < limits::FIRST_BYTE_WAIT, "{:?}", began.elapsed());
+        }
+    });
+}
+
+#[test]
+fn a_byte_now_and_then_does_not_move_the_deadline() {
+    to_both_servers(|address| {
+        let peer = Peer::dial(address);
+        let mut stream = peer.stream();
+        // The pause between two bytes is the wait for an answer.
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let began = Instant::now();
+        let answered = hello_frame().iter().any(|byte| {
+            let _ = stream.write_all(&[*byte]);
+            stream.read_exact(&mut [0; 1]).is_ok()
+        });
+        // 80 bytes would have taken 24 s.
+        assert!(answered && began.elapsed() < limits::FIRST_BYTE_WAIT, "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn a_connection_that_ends_without_a_word_is_no_event() {
+    to_both_servers(|address| {
+        for _ in 0..50 {
+            drop(Peer::dial(address));
+        }
+        let mut half_closed = Peer::dial(address);
+        half_closed.stream().shutdown(Shutdown::Write).unwrap();
+        half_closed.expect_hang_up();
+    });
+}

@@ -1,0 +1,150 @@
+//! What becomes of a node's lies: the job beside an honest node ends with the same fingerprint, and who repeats a bad
+//! result gets no more work.
+
+use gradwire::wire::ErrorCode;
+
+use crate::lying_node::{Lie, LyingNode};
+use crate::programs::{Server, assert_does_an_honest_job};
+
+/// Jobs until a liar must have been found out.
+const JOBS_MAX: usize = 8;
+
+struct Fleet {
+    _honest: Server,
+    liar: LyingNode,
+    coordinator: Server,
+}
+
+impl Fleet {
+    fn with(lie: Lie) -> Fleet {
+        let honest = Server::node();
+        let liar = LyingNode::start(lie);
+        let coordinator = Server::coordinator(&[honest.address, liar.address]);
+        Fleet { _honest: honest, liar, coordinator }
+    }
+
+    /// The liar's line of the console.
+    fn liar_status(&self) -> String {
+        let status = self.coordinator.status();
+        let line = status.lines().find(|line| line.starts_with("liar"));
+        line.unwrap_or_else(|| panic!("no liar in\n{status}")).to_owned()
+    }
+}
+
+/// A lie that is a bad result: jobs come out right, and the liar is quarantined.
+fn is_found_out(lie: Lie) {
+    let fleet = Fleet::with(lie);
+    for _ in 0..JOBS_MAX {
+        assert_does_an_honest_job(&fleet.coordinator);
+        if fleet.liar_status().contains("quarantined") {
+            assert!(fleet.liar.tasks() >= 3, "a strike or two may be chance");
+            let tasks = fleet.liar.tasks();
+            assert_does_an_honest_job(&fleet.coordinator);
+            assert_eq!(fleet.liar.tasks(), tasks, "it gets no more work");
+            return;
+        }
+    }
+    panic!("{lie:?} was asked {} times, and is still trusted: {}", fleet.liar.tasks(), fleet.liar_status());
+}
+
+/// A lie that is no bad result: jobs come out right, and the liar stays.
+fn is_worked_around(lie: Lie) -> Fleet {
+    let fleet = Fleet::with(lie);
+    for _ in 0..JOBS_MAX {
+        assert_does_an_honest_job(&fleet.coordinator);
+        if fleet.liar.tasks() > 0 {
+            assert!(!fleet.liar_status().contains("quarantined"));
+            return fleet;
+        }
+    }
+    panic!("{lie:?} was never asked");
+}
+
+#[test]
+fn an_update_that_is_not_a_number_is_not_merged() {
+    is_found_out(Lie::NotANumber);
+}
+
+#[test]
+fn an_update_out_of_range_is_not_merged() {
+    is_found_out(Lie::OutOfRange);
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_refuses_its_result() {
+    is_found_out(Lie::LossNotANumber);
+}
+
+#[test]
+fn an_update_of_another_shape_is_not_merged() {
+    is_found_out(Lie::WrongShape);
+}
+
+#[test]
+fn weights_are_no_update() {
+    is_found_out(Lie::WrongKind);
+}
+
+#[test]
+fn a_result_of_another_job_is_not_merged() {
+    is_found_out(Lie::OtherJob);
+}
+
+#[test]
+fn a_result_of_another_attempt_is_not_merged() {
+    is_found_out(Lie::OtherAttempt);
+}
+
+#[test]
+fn a_result_with_another_token_is_not_merged() {
+    is_found_out(Lie::OtherToken);
+}
+
+#[test]
+fn an_update_that_is_not_what_its_digest_says_is_not_merged() {
+    is_found_out(Lie::WrongDigest);
+}
+
+#[test]
+fn a_fetched_update_that_is_not_what_its_digest_says_is_not_merged() {
+    is_found_out(Lie::WrongDigestFetched);
+}
+
+#[test]
+fn a_rejection_in_another_name_is_a_bad_result() {
+    is_found_out(Lie::RejectsInAnotherName);
+}
+
+#[test]
+fn an_update_that_is_gone_when_it_is_fetched_is_trained_again() {
+    is_worked_around(Lie::NotHeld);
+}
+
+#[test]
+fn a_node_that_rejects_what_it_may_not_is_worked_around() {
+    is_worked_around(Lie::Rejects);
+}
+
+#[test]
+fn a_node_that_says_nothing_is_worked_around() {
+    let fleet = is_worked_around(Lie::Silence);
+    assert!(fleet.liar.cancels() > 0, "what it sat on was taken from it");
+}
+
+#[test]
+fn a_late_wrong_result_of_a_cancelled_task_is_compared_and_not_merged() {
+    let fleet = Fleet::with(Lie::LateAndWrong);
+    for _ in 0..JOBS_MAX {
+        let said = assert_does_an_honest_job(&fleet.coordinator);
+        if fleet.liar.cancels() > 0 && said.contains("liar") {
+            return;
+        }
+    }
+    panic!("the late result was never compared: {} tasks, {} cancels", fleet.liar.tasks(), fleet.liar.cancels());
+}
+
+#[test]
+fn a_second_answer_to_one_request_closes_the_connection() {
+    let fleet = is_worked_around(Lie::Twice);
+    assert!(fleet.liar.errors().contains(&ErrorCode::RequestId), "{:?}", fleet.liar.errors());
+}

@@ -1,0 +1,273 @@
+//! A compute node that lies. It greets, takes what it is sent and answers its heartbeat like any other; what it makes of
+//! a task is its lie's choice. Owns its threads, which end with the test's process.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use gradwire::digest::Digest;
+use gradwire::model::train::Unwatched;
+use gradwire::model::{ARITHMETIC, Kernel, Network, Rows, Trainer};
+use gradwire::wire::message::{
+    Features, Fetch, Held, Piece, Polled, Pong, RejectReason, Rejected, ShardSource, TaskState, Train, Trained,
+};
+use gradwire::wire::object::{self, ObjectKind};
+use gradwire::wire::{ErrorCode, Message, Role};
+
+use crate::peer::Peer;
+
+/// What the node does instead of its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// An update with a NaN in it.
+    NotANumber,
+    /// An update beyond what can be merged.
+    OutOfRange,
+    /// A loss that is no number.
+    LossNotANumber,
+    /// An update of another network.
+    WrongShape,
+    /// Weights instead of an update.
+    WrongKind,
+    /// The result of another job.
+    OtherJob,
+    /// Somebody else's attempt.
+    OtherAttempt,
+    /// Somebody else's token.
+    OtherToken,
+    /// Another digest than the update's.
+    WrongDigest,
+    /// The same, where the update must be fetched.
+    WrongDigestFetched,
+    /// An update that is not there when it is fetched.
+    NotHeld,
+    /// REJECTED whatever the task says, in a wrong name.
+    RejectsInAnotherName,
+    /// REJECTED though the task may not be.
+    Rejects,
+    /// A right result, and then again.
+    Twice,
+    /// Nothing. Only the heartbeat is answered.
+    Silence,
+    /// Nothing, until the task is cancelled: then a wrong result.
+    LateAndWrong,
+}
+
+/// A running liar.
+pub struct LyingNode {
+    pub address: SocketAddr,
+    told: Arc<Told>,
+}
+
+/// What the liar has been told.
+#[derive(Default)]
+struct Told {
+    tasks: AtomicU32,
+    cancels: AtomicU32,
+    errors: Mutex<Vec<ErrorCode>>,
+}
+
+impl LyingNode {
+    pub fn start(lie: Lie) -> LyingNode {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let told = Arc::new(Told::default());
+        let hears = told.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                Liar {
+                    lie,
+                    peer: Peer::new(stream),
+                    told: hears.clone(),
+                    objects: HashMap::new(),
+                    waiting: Vec::new(),
+                }
+                .live();
+            }
+        });
+        LyingNode { address, told }
+    }
+
+    /// Tasks that it was given.
+    pub fn tasks(&self) -> u32 {
+        self.told.tasks.load(Ordering::Relaxed)
+    }
+
+    /// Tasks that were taken from it again.
+    pub fn cancels(&self) -> u32 {
+        self.told.cancels.load(Ordering::Relaxed)
+    }
+
+    /// The codes of the ERRORs on request 0 that it was told.
+    pub fn errors(&self) -> Vec<ErrorCode> {
+        self.told.errors.lock().unwrap().clone()
+    }
+}
+
+/// One of its connections.
+struct Liar {
+    lie: Lie,
+    peer: Peer,
+    told: Arc<Told>,
+    objects: HashMap<Digest, Vec<u8>>,
+    /// Tasks that are not answered yet, by request.
+    waiting: Vec<(u32, Train)>,
+}
+
+impl Liar {
+    fn live(mut self) {
+        let features = Features { arithmetics: vec![ARITHMETIC], name: Some("liar".to_owned()), ..Features::default() };
+        if !self.peer.welcome(Role::Node, features) {
+            return;
+        }
+        while let Some(frame) = self.peer.next() {
+            let request = frame.header.request;
+            match frame.message() {
+                Message::Ping(_) => self.peer.send(Pong::default(), request),
+                Message::Put(piece) => {
+                    let bytes = vec![piece.object_bytes];
+                    self.objects.insert(piece.digest, piece.bytes.into_owned());
+                    self.peer.send(Held { bytes }, request);
+                }
+                Message::Train(train) => {
+                    // Its first request; the acceptor's are even.
+                    let fetch = 2 * (self.told.tasks.fetch_add(1, Ordering::Relaxed) + 1);
+                    self.train(request, fetch, train);
+                }
+                Message::Data(piece) => {
+                    self.objects.insert(piece.digest, piece.bytes.into_owned());
+                    self.answer_twice();
+                }
+                Message::Fetch(fetch) => self.serve(request, fetch),
+                Message::Poll(poll) => {
+                    let state = TaskState::Running;
+                    self.peer.send(Polled { name: poll.name, state, batches_done: 1, batches_planned: 9 }, request);
+                }
+                Message::Cancel(cancel) => {
+                    self.told.cancels.fetch_add(1, Ordering::Relaxed);
+                    if self.lie == Lie::LateAndWrong
+                        && let Some(at) = self.waiting.iter().position(|(waits, _)| *waits == cancel.request)
+                    {
+                        let (request, train) = self.waiting.swap_remove(at);
+                        self.peer.send(result(&train, &zeros(&train)), request);
+                    }
+                }
+                Message::Error(error) if request == 0 => self.told.errors.lock().unwrap().push(error.code),
+                _ => {}
+            }
+        }
+    }
+
+    fn train(&mut self, request: u32, fetch: u32, train: Train) {
+        let honest = result(&train, &zeros(&train));
+        let mut name = train.name;
+        let lie = match self.lie {
+            Lie::NotANumber => result(&train, &with_first(&train, f32::NAN)),
+            Lie::OutOfRange => result(&train, &with_first(&train, 1e30)),
+            Lie::LossNotANumber => Trained { loss: f64::NAN, ..honest },
+            Lie::WrongShape => {
+                let other = Network::new(1, &[], 2).unwrap();
+                with_update(&train, object::encode_parameters(ObjectKind::Update, &other, &[0.0; 4]))
+            }
+            Lie::WrongKind => {
+                let network = &train.training.network;
+                with_update(&train, object::encode_parameters(ObjectKind::Weights, network, &zeros(&train)))
+            }
+            Lie::OtherJob => {
+                name.task.job.0 ^= 1;
+                Trained { name, ..honest }
+            }
+            Lie::OtherAttempt => {
+                name.attempt += 1;
+                Trained { name, ..honest }
+            }
+            Lie::OtherToken => {
+                name.token ^= 1;
+                Trained { name, ..honest }
+            }
+            Lie::WrongDigest => Trained { update: Digest([0xAB; 32]), ..honest },
+            Lie::WrongDigestFetched | Lie::NotHeld => {
+                Trained { update: Digest::of(&train.name.token.to_le_bytes()), inline: Vec::new(), ..honest }
+            }
+            Lie::Rejects | Lie::RejectsInAnotherName => {
+                if self.lie == Lie::RejectsInAnotherName {
+                    name.token ^= 1;
+                }
+                let rejected = Rejected { name, reason: RejectReason::Busy, running: 1, waiting: 0 };
+                return self.peer.send(rejected, request);
+            }
+            Lie::Twice => {
+                let ShardSource::Shipped(digest) = train.shard else { return };
+                self.waiting.push((request, train));
+                return self.peer.send(Fetch { digest, offset: 0, bytes_max: 1 << 20 }, fetch);
+            }
+            Lie::Silence | Lie::LateAndWrong => return self.waiting.push((request, train)),
+        };
+        self.peer.send(lie, request);
+    }
+
+    /// Answers a FETCH of an update that was announced with a digest that is nothing's.
+    fn serve(&mut self, request: u32, fetch: Fetch) {
+        let bytes = match self.lie {
+            Lie::WrongDigestFetched => vec![0; fetch.bytes_max as usize],
+            _ => {
+                let error = gradwire::wire::message::Error::new(ErrorCode::UnknownObject, 0, "it is gone");
+                return self.peer.send(error, request);
+            }
+        };
+        let object_bytes = bytes.len() as u64;
+        let piece = Piece { digest: fetch.digest, object_bytes, offset: fetch.offset, bytes: Cow::Borrowed(&bytes) };
+        self.peer.send(Message::Data(piece), request);
+    }
+
+    /// Trains what can be trained, rightly, and answers each task twice.
+    fn answer_twice(&mut self) {
+        for (request, train) in std::mem::take(&mut self.waiting) {
+            let ShardSource::Shipped(shard) = train.shard else { continue };
+            let (Some(base), Some(rows)) = (self.objects.get(&train.base), self.objects.get(&shard)) else {
+                self.waiting.push((request, train));
+                continue;
+            };
+            let network = &train.training.network;
+            let base = object::decode_parameters(ObjectKind::Weights, network, base).unwrap();
+            let (values, labels) = object::decode_rows(network.inputs(), rows).unwrap();
+            let rows = Rows::new(network.inputs(), values, labels, network.classes()).unwrap();
+            let task = train.name.task;
+            let mut trainer = Trainer::new(Kernel::best());
+            let trained = trainer.train(&train.training, task.step, task.shard, &base, &rows, &mut Unwatched).unwrap();
+            let right = Trained { loss: trained.loss, ..result(&train, &trained.update) };
+            self.peer.send(right.clone(), request);
+            self.peer.send(right, request);
+        }
+    }
+}
+
+fn zeros(train: &Train) -> Vec<f32> {
+    vec![0.0; train.training.network.parameters()]
+}
+
+fn with_first(train: &Train, value: f32) -> Vec<f32> {
+    let mut update = zeros(train);
+    update[0] = value;
+    update
+}
+
+/// A well-formed result with this update.
+fn result(train: &Train, update: &[f32]) -> Trained {
+    with_update(train, object::encode_parameters(ObjectKind::Update, &train.training.network, update))
+}
+
+fn with_update(train: &Train, update: Vec<u8>) -> Trained {
+    Trained {
+        name: train.name,
+        epochs: 2,
+        loss: 1.0,
+        train_us: 100,
+        update: Digest::of(&update),
+        update_bytes: update.len() as u64,
+        inline: update,
+    }
+}

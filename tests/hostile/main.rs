@@ -1,0 +1,26 @@
+//! Bad input and hostile peers, end to end: the real programs on loopback, and whoever means them ill. Every test ends
+//! with the question whether the programs still serve who means them well.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `programs` | starting and ending the programs, an honest job |
+//! | `peer` | a peer that may send any bytes |
+//! | `bad_input` | command lines, files and data that are wrong |
+//! | `console` | people and browsers on a server's port |
+//! | `greeting` | attacks before the greeting is over |
+//! | `rules` | attacks on an open connection |
+//! | `crowd` | many connections that say nothing |
+//! | `objects` | bytes that are not what their digest says, from clients and from coordinators |
+//! | `lying_node` | a compute node that lies |
+//! | `lies` | what becomes of its lies |
+
+mod bad_input;
+mod console;
+mod crowd;
+mod greeting;
+mod lies;
+mod lying_node;
+mod objects;
+mod peer;
+mod programs;
+mod rules;
