@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Coordinator, Node, PATIENCE, node_column, nodes, ports, reserve_port};
+use crate::support::{Client, Coordinator, Node, node_column, nodes, reserve_port};
 
 /// 24 rounds of 11 tasks, each 80 ms at least: more than 5 s with four nodes of one worker.
 const LONG: [&str; 10] = ["--seed", "7", "--recipe", "classic", "--rounds", "24", "--epochs", "1", "--hidden", "8"];
@@ -94,9 +94,7 @@ fn a_job_without_any_node_left_is_rescued_by_one_that_comes_back() {
 
 /// Three revivals are shown, then the job fails with that reason.
 fn assert_given_up(client: Client) {
-    let started = Instant::now();
     let finished = client.finish();
-    assert!(started.elapsed() < PATIENCE);
     assert_eq!(finished.exit, Some(1), "{finished:#?}");
     assert_eq!(finished.failed()["code"], "NO_NODES");
     let reason = "no node is active, and none came back during 3 revivals";
@@ -128,9 +126,18 @@ fn a_job_that_never_sees_a_node_fails_after_three_revivals_with_the_reason() {
 
 #[test]
 fn by_default_the_three_revivals_take_seven_seconds_in_all() {
-    let coordinator = Coordinator::start("2", &ports(&nodes(1, "0", &[])), &[]);
-    // The node is gone again by now: it was dropped with the vector.
+    let coordinator = Coordinator::start("2", &[reserve_port()], &[]);
     let started = Instant::now();
     assert_given_up(Client::start(&coordinator, &LONG));
     assert!(started.elapsed() >= Duration::from_secs(7), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_linked_node_at_rest_fits_in_a_few_megabytes() {
+    let fleet = nodes(1, "0", &[]);
+    let _coordinator = Coordinator::of("2", &fleet, &[]);
+    // None where the system does not tell.
+    if let Some(peak_kib) = fleet[0].peak_memory_kib() {
+        assert!(peak_kib <= 8 << 10, "{peak_kib} KiB");
+    }
 }

@@ -146,8 +146,12 @@ impl Node {
     /// Starts a node at `port` (0: any) with this load probability, and waits until it listens.
     pub fn start(port: u16, load: &str, options: &[&str]) -> Node {
         let port = port.to_string();
-        let arguments = [words(&[&port, load]), words(options)].concat();
-        let (program, _, log) = Program::start(env!("CARGO_BIN_EXE_compute_node"), &arguments);
+        Node::run(env!("CARGO_BIN_EXE_compute_node"), &[&[port.as_str(), load], options].concat())
+    }
+
+    /// Starts whatever program is a node when given these arguments.
+    pub fn run(program: &str, arguments: &[&str]) -> Node {
+        let (program, _, log) = Program::start(program, &words(arguments));
         Node { port: port_of(&log), program, log }
     }
 
@@ -169,6 +173,13 @@ impl Node {
     /// Lets it go on.
     pub fn thaw(&self) {
         self.program.signal("CONT");
+    }
+
+    /// The most memory that it has had so far, in KiB, where the system tells.
+    pub fn peak_memory_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.0.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
     }
 
     /// Waits until a coordinator is linked.
@@ -221,11 +232,6 @@ impl Coordinator {
     /// Waits until it has said this.
     pub fn await_line(&self, text: &str) {
         self.log.wait(&text, PATIENCE, 0, |line| line.contains(text));
-    }
-
-    /// Waits until it has said this so many times.
-    pub fn await_lines(&self, text: &str, count: usize) {
-        (0..count).fold(0, |from, _| self.log.wait(&text, PATIENCE, from, |line| line.contains(text)).0 + 1);
     }
 
     /// What the console answers to `status`.
