@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     // cargo passes options of its own; a word is ours.
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let chosen = ALL.iter().filter(|(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name));
-    let mut report = Report::default();
+    let mut report = Report { measured: false, missed: false, is_judging: true };
     for (name, figures) in chosen {
         if let Err(error) = figures(&mut report) {
             eprintln!("{name} cannot be measured: {error}");
@@ -45,16 +45,21 @@ fn main() -> ExitCode {
 }
 
 /// What has been printed so far.
-#[derive(Default)]
 struct Report {
     measured: bool,
     missed: bool,
+    /// Whether this machine can keep the bounds.
+    is_judging: bool,
 }
 
 impl Report {
     fn figure(&mut self, what: &str, got: String, bound: &str, is_kept: bool) -> std::io::Result<()> {
-        self.missed |= !is_kept;
-        let word = if is_kept { "ok" } else { "MISSED" };
+        self.missed |= self.is_judging && !is_kept;
+        let word = match (self.is_judging, is_kept) {
+            (false, _) => "not judged",
+            (true, true) => "ok",
+            (true, false) => "MISSED",
+        };
         writeln!(std::io::stdout().lock(), "{what:58} {got:>12}   {bound:18} {word}")
     }
 }
@@ -136,48 +141,62 @@ fn numpy(report: &mut Report) -> std::io::Result<()> {
 
 /// What load balancing is worth where one of four nodes is four times slower than the others.
 fn slow_node(report: &mut Report) -> std::io::Result<()> {
-    // Tasks of a few dozen milliseconds, three for each node in a round.
-    let job = ["--shards", "12", "--epochs", "32", "--rounds", "8", "--hidden", "128"];
-    let one = nodes(1, "0", &[]);
-    let alone = Client::start(&Coordinator::of("2", &one, &[]), &job).finish();
-    let seconds = alone.done()["time"]["training_on_all_nodes"].as_f64().unwrap_or_default();
-    let task_seconds = seconds / (12.0 * 8.0);
-    drop(one);
+    // All four spend their time waiting, so that it does not matter how many cores this machine has, and how busy.
+    let delayed = |name: &str, delay: &str| Node::start(0, "1", &["--name", name, "--load-delay", delay]);
+    let mut waiting: Vec<Node> = ["node-1", "node-2", "node-3"].map(|name| delayed(name, "0.03")).into();
+    waiting.push(delayed("slow", "0.12"));
+    let short = ["--shards", "12", "--epochs", "1", "--rounds", "10", "--hidden", "8"];
+    report_policies(report, "one of 4 nodes waits longer", &waiting, &short)?;
+    drop(waiting);
 
-    let delay = format!("{:.4}", 3.0 * task_seconds);
+    // The same with tasks that take cores: for a machine that has one for each node.
+    let cores = thread::available_parallelism()?.get();
+    if cores < 4 {
+        let text =
+            format!("nodes that compute all the time need 4 cores to be equal, and here are {cores}: not judged");
+        writeln!(std::io::stdout().lock(), "{text}")?;
+        report.is_judging = false;
+    }
+    let long = ["--shards", "12", "--epochs", "48", "--rounds", "6", "--hidden", "128"];
+    let alone = nodes(1, "0", &[]);
+    let finished = Client::start(&Coordinator::of("2", &alone, &[]), &long).finish();
+    let training_seconds = finished.done()["time"]["training_on_all_nodes"].as_f64().unwrap_or_default();
+    drop(alone);
+    let delay = format!("{:.4}", 3.0 * training_seconds / (12.0 * 6.0));
     let mut loaded = nodes(3, "0", &[]);
-    loaded.push(Node::start(0, "1", &["--name", "slow", "--load-delay", &delay]));
-    let what = format!("one of 4 nodes with load of 3 x {:.0} ms: policy 2 / 1", 1e3 * task_seconds);
-    let ratio = policies_ratio(&loaded, &job);
-    report.figure(&what, format!("{ratio:.2}"), "at most 0.7", ratio <= 0.7)?;
+    loaded.push(delayed("slow", &delay));
+    report_policies(report, "one of 4 nodes loaded", &loaded, &long)?;
     drop(loaded);
 
     let throttled = nodes(4, "0", &[]);
     let has_ended = AtomicBool::new(false);
-    let ratio = thread::scope(|scope| {
+    thread::scope(|scope| {
         let slow = &throttled[3];
         scope.spawn(|| throttle(slow, &has_ended));
-        let ratio = policies_ratio(&throttled, &job);
+        let reported = report_policies(report, "one of 4 nodes throttled", &throttled, &long);
         has_ended.store(true, Ordering::Release);
-        ratio
-    });
-    let what = "one of 4 nodes runs a quarter of the time: policy 2 / 1";
-    report.figure(what, format!("{ratio:.2}"), "at most 0.7", ratio <= 0.7)
+        reported
+    })?;
+    report.is_judging = true;
+    Ok(())
 }
 
 /// The time of load balancing over that of random scheduling: medians of three runs each, in turn.
-fn policies_ratio(fleet: &[Node], job: &[&str]) -> f64 {
+fn report_policies(report: &mut Report, what: &str, fleet: &[Node], job: &[&str]) -> std::io::Result<()> {
     let seconds = |policy: &str| {
         let coordinator = Coordinator::of(policy, fleet, &[]);
         number(&Client::start(&coordinator, job).finish(), "seconds")
     };
     let (random, balanced): (Vec<f64>, Vec<f64>) = (0..3).map(|_| (seconds("1"), seconds("2"))).unzip();
-    median(balanced) / median(random)
+    let (random, balanced) = (median(random), median(balanced));
+    let ratio = balanced / random;
+    let what = format!("{what}: policy 2 {balanced:.2} s, policy 1 {random:.2} s: ratio");
+    report.figure(&what, format!("{ratio:.2}"), "at most 0.7", ratio <= 0.7)
 }
 
 /// Lets a node run for a quarter of the time.
 fn throttle(node: &Node, has_ended: &AtomicBool) {
-    const RUNS: Duration = Duration::from_millis(10);
+    const RUNS: Duration = Duration::from_millis(20);
     while !has_ended.load(Ordering::Acquire) {
         node.freeze();
         thread::sleep(3 * RUNS);

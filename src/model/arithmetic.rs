@@ -23,6 +23,7 @@ impl Fma for Hardware {
 }
 
 /// The same from additions and multiplications of f64, for processors without the instruction.
+#[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "every aarch64 has the instruction"))]
 #[derive(Clone, Copy)]
 pub(super) struct Software;
 
