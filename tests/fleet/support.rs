@@ -258,11 +258,13 @@ impl Coordinator {
     }
 }
 
-/// A column of a node's line in a status.
-pub fn node_column(status: &str, name: &str, column: usize) -> String {
-    let line = status.lines().find(|line| line.split_whitespace().next() == Some(name));
-    let line = line.unwrap_or_else(|| panic!("no node {name} in\n{status}"));
-    line.split_whitespace().nth(column).unwrap().to_owned()
+/// What a status says of a node under this head, once the node is known by its name.
+pub fn node_column(status: &str, name: &str, head: &str) -> Option<String> {
+    let mut rows = status.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let heads = rows.find(|row| row.first() == Some(&"NODE"))?;
+    let place = heads.iter().position(|other| *other == head)?;
+    let row = rows.find(|row| row.first() == Some(&name))?;
+    row.get(place).map(|word| (*word).to_owned())
 }
 
 /// A client that prints JSON.
