@@ -12,7 +12,9 @@ use crate::cli::{Exit, Failure};
 use crate::config::Name;
 use crate::digest::Digest;
 use crate::model::Network;
-use crate::net::{self, DialError, Fetched, Fetcher, Fetching, Handler, Identity, Link, answer_fetch, answer_have};
+use crate::net::{
+    self, DialError, FetchError, Fetched, Fetcher, Fetching, Handler, Identity, Link, answer_fetch, answer_have,
+};
 use crate::store::Store;
 use crate::wire::message::{Accepted, Done, Error, Features, Notice, Pong, Round, Submit};
 use crate::wire::object::{self, ObjectKind};
@@ -165,6 +167,14 @@ impl Listening {
         self.done = Some(done);
     }
 
+    fn fetched(&mut self, fetched: Result<Fetched, FetchError>) {
+        match fetched {
+            Ok(Fetched::Partly) => {}
+            Ok(Fetched::Whole(_, bytes)) => self.weights(&bytes),
+            Err(error) => self.fail(Exit::JobFailed, None, format!("the model cannot be fetched: {error}")),
+        }
+    }
+
     fn weights(&mut self, bytes: &[u8]) {
         let Some(done) = self.done.take() else { return };
         match object::decode_parameters(ObjectKind::Weights, &self.network, bytes) {
@@ -205,14 +215,13 @@ impl Handler<Context> for Listening {
             (Context::Submit, Message::Notice(notice)) => self.tell(Happening::Notice(notice)),
             (Context::Submit, Message::Done(done)) => self.done(link, done),
             (Context::Submit, Message::Error(error)) => self.refused(&error),
-            (Context::Fetch(digest), Message::Data(piece)) => match self.fetcher.piece(link, digest, &piece) {
-                Ok(Fetched::Partly) => {}
-                Ok(Fetched::Whole(_, bytes)) => self.weights(&bytes),
-                Err(error) => self.fail(Exit::JobFailed, None, format!("the model cannot be fetched: {error}")),
-            },
+            (Context::Fetch(digest), Message::Data(piece)) => {
+                let fetched = self.fetcher.piece(link, digest, &piece);
+                self.fetched(fetched);
+            }
             (Context::Fetch(digest), Message::Error(error)) => {
-                let error = self.fetcher.refused(link, digest, error);
-                self.fail(Exit::JobFailed, None, format!("the model cannot be fetched: {error}"));
+                let fetched = self.fetcher.refused(link, digest, error);
+                self.fetched(fetched);
             }
             _ => {}
         }

@@ -251,7 +251,7 @@ impl Handler<Context> for Serving {
     fn answer(&mut self, link: &Link<Context>, Context(digest): Context, message: Message<'_>, _last: bool) {
         let fetched = match message {
             Message::Data(piece) => self.fetcher.piece(link, digest, &piece),
-            Message::Error(error) => Err(self.fetcher.refused(link, digest, error)),
+            Message::Error(error) => self.fetcher.refused(link, digest, error),
             _ => return,
         };
         match fetched {

@@ -23,6 +23,8 @@ const ENDED_MAX: usize = 64;
 pub(super) struct Watcher {
     pub(super) client: Client,
     pub(super) request: u32,
+    /// Whether the job's data may be had from it: not once it has failed to give it.
+    pub(super) gives_data: bool,
 }
 
 /// A job that has not ended.
@@ -103,11 +105,6 @@ impl Jobs {
         self.running.get_mut(&job)
     }
 
-    /// The jobs that wait for this object.
-    pub(super) fn missing(&self, digest: &Digest) -> Vec<JobId> {
-        self.running.iter().filter(|(_, job)| job.missing.contains(digest)).map(|(&id, _)| id).collect()
-    }
-
     /// Whether a job like this can be taken at all, and now.
     pub(super) fn check(&self, job: JobId, specification: &Specification) -> Result<(), Refusal> {
         let arithmetic = specification.training.arithmetic;
@@ -149,7 +146,7 @@ impl Jobs {
         self.running.insert(id, job);
     }
 
-    /// Has the job's missing objects fetched from whoever watches it, the latest first. Those that are here already are
+    /// Has the job's missing objects fetched from whoever watches it and gives them, the latest first. Those that are here already are
     /// not fetched.
     pub(super) fn collect(&mut self, id: JobId) {
         let here: Vec<Digest> = self.get(id).map_or(Vec::new(), |job| job.missing.iter().copied().collect());
@@ -157,7 +154,7 @@ impl Jobs {
             self.arrived(digest);
         }
         let Some(job) = self.running.get(&id) else { return };
-        let Some(watcher) = job.watchers.last() else { return };
+        let Some(watcher) = job.source() else { return };
         for digest in &job.missing {
             watcher.client.want(*digest, job.objects[digest]);
         }
@@ -186,21 +183,25 @@ impl Jobs {
     pub(super) fn open_data(&mut self, id: JobId) -> Result<(), String> {
         let Some(job) = self.running.get_mut(&id) else { return Ok(()) };
         let network = &job.network;
-        let mut decoded = HashSet::new();
+        let mut decoded = HashMap::new();
         let specification = job.specification.clone();
         let shards = specification.shards.iter().enumerate().map(|(index, rows)| (format!("shard {index}"), rows));
         for (what, rows) in shards.chain([("the validation data".to_owned(), &specification.validation)]) {
             let is_validation = *rows == specification.validation;
-            if !decoded.insert((rows.digest, rows.rows)) && !is_validation {
-                continue;
+            let wrong_count = |found| format!("{what} has {found} rows, and the specification says {}", rows.rows);
+            // Shards may be the same object: it is decoded once, but counted for each.
+            match decoded.get(&rows.digest) {
+                Some(&found) if found != rows.rows as usize => return Err(wrong_count(found)),
+                Some(_) if !is_validation => continue,
+                _ => {}
             }
             let bytes = self.store.get(&rows.digest).ok_or_else(|| format!("{what} is gone"))?;
             let (values, labels) =
                 object::decode_rows(network.inputs(), &bytes).map_err(|error| format!("{what}: {error}"))?;
-            let found = labels.len();
-            if found != rows.rows as usize {
-                return Err(format!("{what} has {found} rows, and the specification says {}", rows.rows));
+            if labels.len() != rows.rows as usize {
+                return Err(wrong_count(labels.len()));
             }
+            decoded.insert(rows.digest, labels.len());
             let rows = Rows::new(network.inputs(), values, labels, network.classes())
                 .map_err(|error| format!("{what}: {error}"))?;
             if is_validation {
@@ -227,17 +228,27 @@ impl Jobs {
         }
     }
 
-    /// A client has gone. Returns the jobs whose data was still to come from it, and from nobody else.
-    pub(super) fn client_gone(&mut self, client: ClientKey) -> Vec<JobId> {
-        let mut stranded = Vec::new();
+    /// A client does not give an object, or, where none is named, any. Returns the jobs that wait for it and had asked
+    /// that client, each with whether there is still somebody to ask. Jobs of others are not touched.
+    pub(super) fn source_failed(&mut self, client: ClientKey, digest: Option<&Digest>) -> Vec<(JobId, bool)> {
+        let mut failed = Vec::new();
         for (&id, job) in &mut self.running {
-            let before = job.watchers.len();
-            job.watchers.retain(|watcher| watcher.client.key != client);
-            if job.watchers.len() < before && job.watchers.is_empty() && !job.missing.is_empty() {
-                stranded.push(id);
+            let waits = digest.map_or(!job.missing.is_empty(), |digest| job.missing.contains(digest));
+            let asked = |watcher: &&mut Watcher| watcher.gives_data && watcher.client.key == client;
+            if waits && job.watchers.iter_mut().filter(asked).map(|watcher| watcher.gives_data = false).count() > 0 {
+                failed.push((id, job.source().is_some()));
             }
         }
-        stranded
+        failed
+    }
+
+    /// A client has gone: it watches no more. Returns as [`Jobs::source_failed`] does.
+    pub(super) fn client_gone(&mut self, client: ClientKey) -> Vec<(JobId, bool)> {
+        let failed = self.source_failed(client, None);
+        for job in self.running.values_mut() {
+            job.watchers.retain(|watcher| watcher.client.key != client);
+        }
+        failed
     }
 
     /// The job that this request watches.
@@ -289,6 +300,11 @@ impl Jobs {
 }
 
 impl Job {
+    /// Whom its data is had from: the latest watcher that gives it.
+    fn source(&self) -> Option<&Watcher> {
+        self.watchers.iter().rev().find(|watcher| watcher.gives_data)
+    }
+
     /// What its watchers are told of a round.
     pub(super) fn round(&self, done: &RoundDone) -> Round {
         Round {

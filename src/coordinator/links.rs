@@ -227,7 +227,7 @@ impl Handler<NodeContext> for NodeLink {
             }
             (NodeContext::Fetch(digest), Message::Error(error)) => {
                 let refused = lock(&self.fetcher).refused(link, digest, error);
-                self.data(digest, Err(refused));
+                self.data(digest, refused);
             }
             (NodeContext::Poll(attempt), Message::Polled(polled)) if attempt_of(&polled.name) == attempt => {
                 let known = polled.state != TaskState::Unknown;

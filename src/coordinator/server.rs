@@ -46,6 +46,11 @@ impl Client {
         let _ = self.fetcher().want(&self.link, digest, bytes_max);
     }
 
+    /// Whether it has sent nothing of what it was asked for, for too long.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.fetcher().is_stalled()
+    }
+
     fn fetcher(&self) -> MutexGuard<'_, Fetcher> {
         self.fetcher.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -137,7 +142,7 @@ impl Handler<ClientContext> for ClientLink {
         let ClientContext(digest) = context;
         let fetched = match message {
             Message::Data(piece) => self.client.fetcher().piece(link, digest, &piece),
-            Message::Error(error) => Err(self.client.fetcher().refused(link, digest, error)),
+            Message::Error(error) => self.client.fetcher().refused(link, digest, error),
             _ => return,
         };
         let input = match fetched {
@@ -146,7 +151,7 @@ impl Handler<ClientContext> for ClientLink {
                 self.store.insert(digest, bytes);
                 Input::ObjectArrived { digest }
             }
-            Err(error) => Input::ObjectMissing { digest, reason: sentence(&error) },
+            Err(error) => Input::ObjectMissing { client: self.client.key, digest, reason: sentence(&error) },
         };
         let _ = self.inputs.send(input);
     }

@@ -43,6 +43,8 @@ pub const GREETING_WAIT: Duration = Duration::from_secs(2);
 pub const TEXT_LINE_WAIT: Duration = Duration::from_secs(60);
 /// A peer that takes nothing for so long while we write is dropped.
 pub const WRITE_STALL: Duration = Duration::from_secs(10);
+/// A peer that sends nothing of an object for so long after it was asked for is not asked any more.
+pub const FETCH_STALL: Duration = Duration::from_secs(10);
 /// After so long without a frame from the peer, a PING goes out.
 pub const HEARTBEAT_SILENCE: Duration = Duration::from_secs(1);
 /// After so long without a frame the peer is lost.

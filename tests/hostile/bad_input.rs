@@ -1,7 +1,7 @@
 //! Command lines, files and data that are wrong: a sentence that says what and where, the right exit code, no panic, and
 //! nothing trained.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -117,8 +117,8 @@ fn a_model_to_start_from_must_be_one_and_fit() {
     bytes.truncate(bytes.len() - 8);
     let cut = Written::new("cut.safetensors", bytes);
     refuses(&["--data", data.text(), "--hidden", "8", "--start-from", cut.text()], &["cut.safetensors"]);
-    let other = Written::new("other.csv", "1,2,3,elm\n2,1,3,yew\n1,2,3,elm\n2,1,3,yew\n5,5,5,box\n5,5,6,box\n");
-    refuses(&["--data", other.text(), "--hidden", "8", "--shards", "1", "--start-from", model], &["other classes"]);
+    let other = Written::new("other.csv", "1,2,3,elm\n2,1,3,yew\n5,5,5,box\n".repeat(20));
+    refuses(&["--data", other.text(), "--hidden", "8", "--start-from", model], &["other classes"]);
 }
 
 #[test]
@@ -127,13 +127,15 @@ fn a_place_where_no_model_can_be_saved_is_refused_before_anything_is_trained() {
     let (data, directory) = (small_data(), TempDir::new().unwrap());
     let directory = directory.path().to_str().unwrap();
     let port = house.coordinator.address.port().to_string();
-    let places = [
+    let mut places = vec![
         (format!("{directory}/missing/model.safetensors"), "missing is no directory"),
         (directory.to_owned(), "is a directory"),
-        // Nobody may write there, not even root.
-        ("/proc/model.safetensors".to_owned(), "nothing can be written to /proc"),
         ("/dev/null".to_owned(), "/dev/null is no file that a model may replace"),
     ];
+    if cfg!(target_os = "linux") {
+        // Nobody may write there, not even root.
+        places.push(("/proc/model.safetensors".to_owned(), "nothing can be written to /proc"));
+    }
     for (place, words) in places {
         let ended = client(["127.0.0.1", &port, "--data", data.text(), "--out", &place]);
         assert_refused(&ended, USAGE, &[words]);
@@ -155,6 +157,28 @@ fn a_coordinator_that_is_not_there_is_said_so() {
     // A label of more than 63 bytes is no name anywhere: nobody has to be asked.
     let unknown = format!("{}.invalid", "x".repeat(64));
     assert_refused(&client([unknown.as_str(), "4000"]), CONNECTION, &["cannot be found", &unknown]);
+}
+
+#[test]
+fn a_port_of_another_program_is_said_so() {
+    // One hangs up, one speaks another language, one says nothing.
+    for answer in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xF5"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let other = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut hello = [0; 24];
+            stream.read_exact(&mut hello).unwrap();
+            stream.write_all(answer).unwrap();
+            if answer == b"\xF5" {
+                // Silent until the client gives up.
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        });
+        let ended = client(["127.0.0.1", &port]);
+        assert_refused(&ended, CONNECTION, &["no coordinator", &port]);
+        other.join().unwrap();
+    }
 }
 
 #[test]
@@ -282,6 +306,6 @@ fn bad_jobs_beside_a_good_one_do_not_touch_it() {
     assert_eq!(again.stdout, first.stdout);
     // A job that diverges everywhere fails, and says why.
     let ended = client(["127.0.0.1", &port, "--data", data.text(), "--eta", "1e30", "--quiet"]);
-    assert_refused(&ended, 1, &["task"]);
+    assert_refused(&ended, 1, &["shard", "diverged", "lower learning rate"]);
     assert_does_an_honest_job(&house.coordinator);
 }

@@ -121,6 +121,11 @@ fn an_update_that_is_gone_when_it_is_fetched_is_trained_again() {
 }
 
 #[test]
+fn an_update_that_is_announced_and_never_sent_is_trained_elsewhere() {
+    is_worked_around(Lie::HeldBack);
+}
+
+#[test]
 fn a_node_that_rejects_what_it_may_not_is_worked_around() {
     is_worked_around(Lie::Rejects);
 }

@@ -44,6 +44,8 @@ pub enum Lie {
     WrongDigestFetched,
     /// An update that is not there when it is fetched.
     NotHeld,
+    /// An update that is never sent when it is fetched.
+    HeldBack,
     /// REJECTED whatever the task says, in a wrong name.
     RejectsInAnotherName,
     /// REJECTED though the task may not be.
@@ -189,7 +191,7 @@ impl Liar {
                 Trained { name, ..honest }
             }
             Lie::WrongDigest => Trained { update: Digest([0xAB; 32]), ..honest },
-            Lie::WrongDigestFetched | Lie::NotHeld => {
+            Lie::WrongDigestFetched | Lie::NotHeld | Lie::HeldBack => {
                 Trained { update: Digest::of(&train.name.token.to_le_bytes()), inline: Vec::new(), ..honest }
             }
             Lie::Rejects | Lie::RejectsInAnotherName => {
@@ -213,6 +215,7 @@ impl Liar {
     fn serve(&mut self, request: u32, fetch: Fetch) {
         let bytes = match self.lie {
             Lie::WrongDigestFetched => vec![0; fetch.bytes_max as usize],
+            Lie::HeldBack => return,
             _ => {
                 let error = gradwire::wire::message::Error::new(ErrorCode::UnknownObject, 0, "it is gone");
                 return self.peer.send(error, request);

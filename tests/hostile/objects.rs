@@ -185,6 +185,128 @@ fn a_specification_outside_its_limits_refuses_the_job_and_not_the_connection() {
     house.assert_is_well();
 }
 
+/// Answers FETCHes rightly, in pieces of at most so many bytes, until the job is done.
+fn serve_until_done(peer: &mut Peer, object: &[u8], piece_bytes: u32) {
+    loop {
+        let frame = peer.receive();
+        match frame.message() {
+            Message::Fetch(fetch) => {
+                let bytes_max = fetch.bytes_max.min(piece_bytes);
+                peer.send(owned(piece(Fetch { bytes_max, ..fetch }, object)), frame.header.request);
+            }
+            Message::Done(_) => return,
+            Message::Accepted(_) | Message::Notice(_) | Message::Round(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The next FETCH that comes.
+fn await_fetch(peer: &mut Peer) -> (u32, Fetch) {
+    loop {
+        let frame = peer.receive();
+        match frame.message() {
+            Message::Fetch(fetch) => return (frame.header.request, fetch),
+            Message::Accepted(_) => {}
+            other => panic!("FETCH was due, not {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn pieces_may_be_shorter_than_asked_for() {
+    let house = House::new();
+    let count = 60_000;
+    let values: Vec<f32> = (0..2 * count).map(|index| (index % 7) as f32).collect();
+    let labels: Vec<u32> = (0..count).map(|index| index % 2).collect();
+    let object = object::encode_rows(2, &values, &labels);
+    let (job, mut specification) = job_of(Digest::of(&object));
+    specification.shards[0].rows = count;
+    specification.validation.rows = count;
+    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    peer.send(Submit { job, specification }, 1);
+    serve_until_done(&mut peer, &object, 50_000);
+    house.assert_is_well();
+}
+
+#[test]
+fn what_a_liar_has_left_half_sent_does_no_harm_to_the_next() {
+    let house = House::new();
+    let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, specification) = smallest_job();
+    liar.send(Submit { job, specification }, 1);
+    let (request, fetch) = await_fetch(&mut liar);
+    let rows = rows();
+    liar.send(Message::Data(Piece { bytes: Cow::Borrowed(&[0xEE; 20]), ..piece(fetch, &rows) }), request);
+    assert_eq!(await_fetch(&mut liar).1.offset, 20, "what has come is believed so far");
+    drop(liar);
+    house.coordinator.await_status("clients           0");
+    let mut honest = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, specification) = smallest_job();
+    honest.send(Submit { job, specification }, 1);
+    let (request, fetch) = await_fetch(&mut honest);
+    assert_eq!(fetch.offset, 20, "it goes on from there");
+    honest.send(Message::Data(piece(fetch, &rows)), request);
+    serve_until_done(&mut honest, &rows, u32::MAX);
+    house.assert_is_well();
+}
+
+#[test]
+fn a_liar_harms_nobody_whose_job_has_the_same_data() {
+    let house = House::new();
+    let mut honest = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, specification) = smallest_job();
+    honest.send(Submit { job, specification: specification.clone() }, 1);
+    let (request, fetch) = await_fetch(&mut honest);
+    let lie = |fetch| owned(Piece { digest: Digest([1; 32]), ..piece(fetch, &rows()) });
+    let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
+    assert_eq!(submit(&mut liar, smallest_job(), lie).code, ErrorCode::JobData);
+    // Not even where it watches the very same job, and is asked for its data.
+    let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
+    liar.send(Submit { job, specification }, 1);
+    let (lied, asked) = await_fetch(&mut liar);
+    liar.send(lie(asked), lied);
+    liar.expect_pong(3);
+    let rows = rows();
+    honest.send(Message::Data(piece(fetch, &rows)), request);
+    serve_until_done(&mut honest, &rows, u32::MAX);
+    house.assert_is_well();
+}
+
+#[test]
+fn a_client_that_is_asked_for_data_and_sends_none_loses_its_job() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, specification) = smallest_job();
+    peer.send(Submit { job, specification }, 1);
+    await_fetch(&mut peer);
+    // Nobody waits for another's data meanwhile.
+    house.assert_is_well();
+    let error = loop {
+        match peer.receive().message() {
+            Message::Notice(_) => {}
+            Message::Error(error) => break error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(error.code, ErrorCode::JobData);
+    assert!(error.text.contains("sends nothing"), "{error}");
+    peer.expect_pong(3);
+}
+
+#[test]
+fn a_shard_counts_as_many_rows_as_it_has() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, mut specification) = smallest_job();
+    // The same object twice, and the second time it is said to weigh more.
+    specification.shards.push(RowsRef { rows: 1000, ..specification.shards[0] });
+    let error = submit(&mut peer, (job, specification), |fetch| owned(piece(fetch, &rows())));
+    assert_eq!(error.code, ErrorCode::JobData);
+    assert!(error.text.contains("shard 1 has 4 rows") && error.text.contains("says 1000"), "{error}");
+    house.assert_is_well();
+}
+
 /// PUT of a piece.
 fn put(digest: Digest, object_bytes: u64, offset: u64, bytes: &[u8]) -> Message<'_> {
     Message::Put(Piece { digest, object_bytes, offset, bytes: Cow::Borrowed(bytes) })
@@ -283,6 +405,40 @@ fn a_coordinator_that_serves_other_bytes_than_asked_for_gets_its_task_refused() 
     assert_eq!(refusal_of(&mut peer, 11, foreign, unknown).code, ErrorCode::Arithmetic);
     let resident = Train { shard: ShardSource::Resident("attic".to_owned()), ..train() };
     assert_eq!(refusal_of(&mut peer, 13, resident, unknown).code, ErrorCode::UnknownObject);
+    house.assert_is_well();
+}
+
+#[test]
+fn what_a_lying_coordinator_has_left_half_sent_does_no_harm_to_the_next() {
+    let house = House::new();
+    let mut liar = Peer::greeted(house.node.address, Role::Coordinator);
+    liar.send(train(), 1);
+    // Both objects, the wrong bytes of each, and more of them than there are.
+    for _ in 0..2 {
+        let (request, fetch) = await_fetch(&mut liar);
+        liar.send(Message::Data(Piece { bytes: Cow::Borrowed(&[0xEE; 500]), ..piece(fetch, &[0; 1000]) }), request);
+    }
+    drop(liar);
+    // The house's own coordinator stays.
+    house.node.await_status("coordinators  1");
+    let mut honest = Peer::greeted(house.node.address, Role::Coordinator);
+    honest.send(train(), 1);
+    loop {
+        let frame = honest.receive();
+        match frame.message() {
+            Message::Fetch(fetch) => {
+                let object = if fetch.digest == Digest::of(&base()) { base() } else { rows() };
+                if fetch.offset < object.len() as u64 {
+                    honest.send(Message::Data(piece(fetch, &object)), frame.header.request);
+                } else {
+                    let error = Error::new(ErrorCode::ObjectRange, MessageType::Fetch as u8, "it has no such byte");
+                    honest.send(error, frame.header.request);
+                }
+            }
+            Message::Trained(trained) => break assert_eq!(trained.name.token, train().name.token),
+            other => panic!("{other:?}"),
+        }
+    }
     house.assert_is_well();
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use gradwire::wire::message::{Error, Features, Hello, Welcome};
 use gradwire::wire::{Decoder, ErrorCode, Header, Message, MessageType, Role, VERSION, limits};
@@ -102,7 +103,9 @@ impl Peer {
 
     /// The next frame that is no heartbeat; heartbeats are answered.
     pub fn receive(&mut self) -> Received {
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "nothing comes but heartbeats");
             let frame = self.next().expect("an answer, not a hang-up");
             match frame.message() {
                 Message::Ping(_) => self.send(gradwire::wire::message::Pong::default(), frame.header.request),

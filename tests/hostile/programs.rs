@@ -86,6 +86,18 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Asks for the status until it contains `words`.
+    pub fn await_status(&self, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut status = self.status();
+        while !status.contains(words) {
+            assert!(Instant::now() < deadline, "{words:?} is not in\n{status}");
+            status = self.status();
+        }
+    }
+}
+
 /// Everything that a server answers to these bytes, from a sender that closes its half behind them.
 pub fn typed(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();

@@ -21,7 +21,7 @@ impl Driver {
         }
         let semantic = specification::semantic_digest(&specification);
         let specification = Arc::new(specification);
-        let watcher = Watcher { client, request };
+        let watcher = Watcher { client, request, gives_data: true };
         self.submitting = Some(Submission { watcher, specification: specification.clone(), semantic });
         self.tell(Event::Submitted { job, specification, semantic });
     }
@@ -85,17 +85,35 @@ impl Driver {
         });
     }
 
-    pub(super) fn object_missing(&mut self, digest: &Digest, reason: &str) {
-        for job in self.jobs.missing(digest) {
-            self.tell(Event::DataMissing { job, reason: reason.to_owned() });
-        }
+    pub(super) fn object_missing(&mut self, client: ClientKey, digest: &Digest, reason: &str) {
+        let failed = self.jobs.source_failed(client, Some(digest));
+        self.ask_others(failed, reason);
     }
 
     pub(super) fn client_gone(&mut self, client: ClientKey) {
         self.clients.remove(&client);
-        for job in self.jobs.client_gone(client) {
-            let reason = "the client went away before it had sent it".to_owned();
-            self.tell(Event::DataMissing { job, reason });
+        let failed = self.jobs.client_gone(client);
+        self.ask_others(failed, "the client went away before it had sent it");
+    }
+
+    /// Gives up on clients that have been asked for data and send none.
+    pub(super) fn sweep_stalled_clients(&mut self) {
+        let stalled: Vec<ClientKey> =
+            self.clients.values().filter(|client| client.is_stalled()).map(|client| client.key).collect();
+        for client in stalled {
+            let failed = self.jobs.source_failed(client, None);
+            self.ask_others(failed, "the client sends nothing of it");
+        }
+    }
+
+    /// A client does not give these jobs' data: somebody else who watches them is asked, where there is one.
+    fn ask_others(&mut self, jobs: Vec<(JobId, bool)>, reason: &str) {
+        for (job, is_other_there) in jobs {
+            if is_other_there {
+                self.jobs.collect(job);
+            } else {
+                self.tell(Event::DataMissing { job, reason: reason.to_owned() });
+            }
         }
     }
 

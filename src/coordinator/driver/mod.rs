@@ -60,7 +60,7 @@ pub(super) enum Input {
     /// A client's object is in the store.
     ObjectArrived { digest: Digest },
     /// A client's object cannot be had.
-    ObjectMissing { digest: Digest, reason: String },
+    ObjectMissing { client: ClientKey, digest: Digest, reason: String },
     /// The weights of step 0 exist.
     Prepared { job: JobId, weights: Weights },
     /// A round's weights exist.
@@ -237,7 +237,7 @@ impl Driver {
                     self.data_complete(job);
                 }
             }
-            Input::ObjectMissing { digest, reason } => self.object_missing(&digest, &reason),
+            Input::ObjectMissing { client, digest, reason } => self.object_missing(client, &digest, &reason),
             Input::Prepared { job, weights } => {
                 let base = weights.digest;
                 self.jobs.set_base(job, weights);
@@ -251,6 +251,7 @@ impl Driver {
             Input::Sweep => {
                 self.poll_running_tasks();
                 self.fetch_updates();
+                self.sweep_stalled_clients();
                 self.tell(Event::Tick);
             }
             Input::Status(reply) => {
