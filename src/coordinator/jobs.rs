@@ -146,18 +146,17 @@ impl Jobs {
         self.running.insert(id, job);
     }
 
-    /// Has the job's missing objects fetched from whoever watches it and gives them, the latest first. Those that are here already are
-    /// not fetched.
-    pub(super) fn collect(&mut self, id: JobId) {
-        let here: Vec<Digest> = self.get(id).map_or(Vec::new(), |job| job.missing.iter().copied().collect());
-        for digest in here {
-            self.arrived(digest);
-        }
-        let Some(job) = self.running.get(&id) else { return };
-        let Some(watcher) = job.source() else { return };
+    /// Has the job's missing objects fetched from whoever watches it and gives them, the latest first. Those that are
+    /// here already are not fetched. Returns the jobs, this one or others, that are complete for that.
+    pub(super) fn collect(&mut self, id: JobId) -> Vec<JobId> {
+        let missing: Vec<Digest> = self.get(id).map_or(Vec::new(), |job| job.missing.iter().copied().collect());
+        let complete = missing.into_iter().flat_map(|digest| self.arrived(digest)).collect();
+        let Some(job) = self.running.get(&id) else { return complete };
+        let Some(watcher) = job.source() else { return complete };
         for digest in &job.missing {
             watcher.client.want(*digest, job.objects[digest]);
         }
+        complete
     }
 
     /// An object may be in the store: pins it for every job that waits for it. Returns the jobs that are complete now.
@@ -172,11 +171,6 @@ impl Jobs {
             }
         }
         complete
-    }
-
-    /// Whether all of the job's objects are here.
-    pub(super) fn is_complete(&self, id: JobId) -> bool {
-        self.running.get(&id).is_some_and(|job| job.missing.is_empty())
     }
 
     /// Checks a complete job's objects against its specification, and decodes the validation rows.

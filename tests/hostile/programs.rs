@@ -1,6 +1,7 @@
 //! The three programs as child processes that end with the test. Owns how they are started, how their port is learned,
 //! and the honest job that shows that they are well.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
@@ -22,12 +23,18 @@ pub struct Server {
     child: Child,
     pub address: SocketAddr,
     log: Receiver<String>,
+    /// Lines of the log that have been looked at.
+    seen: RefCell<Vec<String>>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("what {} has said:", self.address);
+            self.seen.borrow().iter().cloned().chain(self.log.iter()).for_each(|line| eprintln!("  {line}"));
+        }
     }
 }
 
@@ -42,7 +49,7 @@ impl Server {
         let lines: String = nodes.iter().map(|node| format!("{},{}\n", node.ip(), node.port())).collect();
         // Read at the start, and never again.
         let server = Server::coordinator_of_file(Written::new("nodes.txt", lines).path());
-        nodes.iter().for_each(|_| drop(server.await_line("is active at")));
+        server.await_status(&format!("{0} of {0} active", nodes.len()));
         server
     }
 
@@ -60,22 +67,27 @@ impl Server {
         // It reads to the end whether or not anybody listens: a full pipe would stop the program.
         thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(sender.send(line))));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Server { child, address, log };
+        let mut server = Server { child, address, log, seen: RefCell::default() };
         let line = server.await_line("listening at ");
         let address = line.split("listening at ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
         server.address = address.parse().unwrap();
         server
     }
 
-    /// The next line of its log that contains `words`.
+    /// The first line of its log that contains `words`.
     pub fn await_line(&self, words: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
-        let mut before = String::new();
+        let mut seen = self.seen.borrow_mut();
+        if let Some(line) = seen.iter().find(|line| line.contains(words)) {
+            return line.clone();
+        }
         loop {
             match self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains(words) => return line,
-                Ok(line) => before += &format!("{line}\n"),
-                Err(_) => panic!("the log does not say {words:?}, but:\n{before}"),
+                Ok(line) => seen.push(line.clone()),
+                Err(_) => panic!("the log does not say {words:?}"),
+            }
+            if let Some(line) = seen.last().filter(|line| line.contains(words)) {
+                return line.clone();
             }
         }
     }

@@ -70,9 +70,8 @@ impl Driver {
     }
 
     pub(super) fn collect(&mut self, job: JobId) {
-        self.jobs.collect(job);
-        if self.jobs.is_complete(job) {
-            self.data_complete(job);
+        for complete in self.jobs.collect(job) {
+            self.data_complete(complete);
         }
     }
 
@@ -110,7 +109,7 @@ impl Driver {
     fn ask_others(&mut self, jobs: Vec<(JobId, bool)>, reason: &str) {
         for (job, is_other_there) in jobs {
             if is_other_there {
-                self.jobs.collect(job);
+                self.collect(job);
             } else {
                 self.tell(Event::DataMissing { job, reason: reason.to_owned() });
             }
