@@ -110,6 +110,9 @@ impl Coordinator {
     /// Listens for clients, and begins to dial the nodes.
     pub fn start(settings: &Settings) -> Result<Coordinator, StartError> {
         let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
+        // Said before the first node is dialled: what is logged of nodes comes after it.
+        let nodes = settings.nodes.len();
+        log::info!("listening at {}, policy {}, {nodes} nodes listed", listener.address(), settings.policy);
         Self::start_threads(settings, listener).map_err(StartError::Thread)
     }
 
