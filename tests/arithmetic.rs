@@ -285,10 +285,12 @@ fn digest(trained: &Trained) -> String {
 /// Whoever changes these has made another arithmetic: give it another number.
 #[test]
 fn some_tasks_give_the_bits_they_always_gave() {
-    let sgd = Recipe { optimiser: Optimiser::Sgd, eta: 0.05, ..Recipe::DEFAULT };
+    // Pinned by value: the default recipe may change, these bits may not.
+    let adam = Recipe { eta: 0.008, epochs: 4, ..Recipe::DEFAULT };
+    let sgd = Recipe { optimiser: Optimiser::Sgd, eta: 0.05, ..adam };
     let tasks: [(&[u32], u32, Recipe, &str); 5] = [
         (&[16, 20, 26], 1500, Recipe::CLASSIC, "c55236dff231f3ae6b2cc7b7add48a8cc9149471c0ba4236686fb93e3f080a47"),
-        (&[16, 128, 26], 500, Recipe::DEFAULT, "a5650e6a5ad3dea97304253c7caf0005f423f5eff8ea1f7bb08baa064c611523"),
+        (&[16, 128, 26], 500, adam, "a5650e6a5ad3dea97304253c7caf0005f423f5eff8ea1f7bb08baa064c611523"),
         (
             &[100, 70, 50, 10],
             300,
@@ -304,7 +306,7 @@ fn some_tasks_give_the_bits_they_always_gave() {
         (
             &[5, 3],
             37,
-            Recipe { activation: Activation::Identity, epochs: 9, ..Recipe::DEFAULT },
+            Recipe { activation: Activation::Identity, epochs: 9, ..adam },
             "fe4ca302b877360ed178c183692440122bef424ad17e5d2af753a8701b64c614",
         ),
     ];

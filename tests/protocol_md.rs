@@ -210,6 +210,7 @@ fn the_table_of_limits_is_the_codes() {
     wanted.extend(named![number; limits::DIMENSIONS_MAX, limits::SENTENCE_BYTES_MAX, limits::NAME_BYTES_MAX]);
     wanted.extend(named![number; limits::HAVE_DIGESTS_MAX, limits::DONE_NODES_MAX, limits::OPEN_REQUESTS_MAX]);
     wanted.extend(named![number; limits::TEXT_LINE_BYTES_MAX, limits::CONSOLES_MAX, limits::HTTP_HEAD_BYTES_MAX]);
+    wanted.extend(named![number; limits::IN_FLIGHT_BYTES_MAX]);
     wanted.extend(named![seconds; limits::FIRST_BYTE_WAIT, limits::FIRST_BYTE_WAIT_CROWDED, limits::GREETING_WAIT]);
     wanted.extend(named![seconds; limits::TEXT_LINE_WAIT, limits::WRITE_STALL, limits::FETCH_STALL]);
     wanted.extend(named![seconds; limits::HEARTBEAT_SILENCE, limits::HEARTBEAT_LOST]);

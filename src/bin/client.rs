@@ -37,14 +37,14 @@ struct Arguments {
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUNDS_MAX)))]
     rounds: Option<u32>,
-    /// Passes over its shard in each task [default: 4; classic: 15]
+    /// Passes over its shard in each task [default: 3; classic: 15]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(EPOCHS_MAX)))]
     epochs: Option<u32>,
-    /// Widths of the hidden layers, like 64,32; "none" for no hidden layer [default: 128; classic: 20]
+    /// Widths of the hidden layers, like 64,32; "none" for no hidden layer [default: 192; classic: 20]
     #[arg(long, value_name = "W,...")]
     hidden: Option<Hidden>,
-    /// Learning rate [default: 0.008; classic: 0.0001]
+    /// Learning rate [default: 0.01; classic: 0.0001]
     #[arg(long, allow_negative_numbers = true)]
     eta: Option<f32>,
     /// Rows of a batch; 0 is the whole shard [default: 32; classic: 0]

@@ -58,13 +58,6 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         ..Settings::new(SocketAddr::new(arguments.listen, arguments.port), arguments.scheduling_policy, nodes)
     };
     let mut coordinator = Coordinator::start(&settings).map_err(|error| Failure::new(Exit::Connection, error))?;
-    log::info!(
-        "listening at {}, policy {}, {} nodes in {}",
-        coordinator.address(),
-        settings.policy,
-        settings.nodes.len(),
-        arguments.nodes.display()
-    );
     if !arguments.listen.is_loopback() {
         log::warn!("whoever reaches this port can submit jobs and read models");
     }

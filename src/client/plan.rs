@@ -67,7 +67,7 @@ impl RecipeName {
             RecipeName::Default => Defaults {
                 recipe: Recipe::DEFAULT,
                 rounds: 40,
-                hidden: 128,
+                hidden: 192,
                 shards: 4,
                 scaling: Scaling::Standardise,
                 sharding: Sharding::Stratified,

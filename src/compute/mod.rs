@@ -4,6 +4,7 @@
 //! Owns the node's life: its server, its links, its workers, its injected load. Does not know scheduling, rounds or
 //! other nodes.
 
+mod kept;
 mod load;
 mod serving;
 mod workers;
@@ -108,8 +109,7 @@ impl Node {
         let store = Arc::new(Store::new(settings.cache_bytes));
         let load = InjectedLoad::new(settings.load_probability, settings.load_delay);
         let workers = settings.workers.clamp(1, WORKERS_MAX);
-        let (workers, queue) =
-            Workers::start(workers, settings.kernel, store.clone(), load.clone()).map_err(StartError::Thread)?;
+        let (workers, queue) = Workers::start(workers, settings.kernel, load.clone()).map_err(StartError::Thread)?;
         let shared = Arc::new(Shared {
             identity: identity(settings, listener.address().port(), queue.workers()),
             store,

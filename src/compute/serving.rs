@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Sender, bounded};
 
+use super::kept::Kept;
 use super::load::InjectedLoad;
 use super::workers::{Progress, Queue, Task, Ticket};
 use crate::digest::Digest;
@@ -34,6 +35,8 @@ pub(super) struct Serving {
     queue: Queue,
     load: InjectedLoad,
     fetcher: Fetcher,
+    /// Updates that the coordinator has not fetched yet.
+    kept: Arc<Kept>,
     /// Tasks that wait for data, by request.
     waiting: HashMap<u32, Waiting>,
     /// Every task not yet seen to be answered, by request. Dropping an entry cancels its task.
@@ -60,7 +63,8 @@ struct Open {
 impl Serving {
     pub(super) fn new(store: Arc<Store>, queue: Queue, load: InjectedLoad) -> Serving {
         let fetcher = Fetcher::new(store.clone());
-        Serving { store, queue, load, fetcher, waiting: HashMap::new(), open: HashMap::new() }
+        let kept = Arc::new(Kept::new(store.clone()));
+        Serving { store, queue, load, fetcher, kept, waiting: HashMap::new(), open: HashMap::new() }
     }
 
     fn train(&mut self, link: &Link<Context>, request: u32, train: Train) {
@@ -123,7 +127,8 @@ impl Serving {
             return;
         };
         let progress = open.progress.clone();
-        let task = Task { train, base, shard, ticket, link: link.clone(), request, cancelled, progress };
+        let kept = self.kept.clone();
+        let task = Task { train, base, shard, ticket, link: link.clone(), request, cancelled, progress, kept };
         if self.queue.push(task).is_err() {
             let error = Error::new(ErrorCode::Busy, MessageType::Train as u8, "too many tasks wait at this node");
             let _ = link.answer(request, &error.retryable().into());
@@ -231,7 +236,10 @@ impl Handler<Context> for Serving {
             Message::Put(piece) => self.put(link, request, &piece),
             Message::Poll(poll) => self.poll(link, request, poll),
             Message::Have(have) => drop(answer_have(link, request, &have, &self.store)),
-            Message::Fetch(fetch) => drop(answer_fetch(link, request, fetch, &self.store)),
+            Message::Fetch(fetch) => {
+                let _ = answer_fetch(link, request, fetch, &self.store);
+                self.kept.fetched(&fetch);
+            }
             other => {
                 let kind = other.message_type();
                 let text = format!("a node does not answer {kind}");

@@ -11,13 +11,14 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 
+use super::kept::Kept;
 use super::load::InjectedLoad;
 use super::serving::Context;
 use crate::digest::Digest;
+use crate::job::TaskId;
 use crate::model::train::TrainError;
 use crate::model::{Kernel, Rows, Trainer, Watch};
 use crate::net::Link;
-use crate::store::Store;
 use crate::wire::message::{Error, Train, Trained};
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::{ErrorCode, Message, MessageType};
@@ -37,6 +38,8 @@ pub(super) struct Task {
     /// Disconnected when the task is no longer wanted.
     pub(super) cancelled: Receiver<()>,
     pub(super) progress: Arc<Progress>,
+    /// Where an update goes that is too large for the answer.
+    pub(super) kept: Arc<Kept>,
 }
 
 /// How far a task is.
@@ -125,12 +128,7 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    pub(super) fn start(
-        count: u32,
-        kernel: Kernel,
-        store: Arc<Store>,
-        load: InjectedLoad,
-    ) -> io::Result<(Workers, Queue)> {
+    pub(super) fn start(count: u32, kernel: Kernel, load: InjectedLoad) -> io::Result<(Workers, Queue)> {
         let (tasks, queued) = bounded(QUEUE_TASKS_MAX);
         let (stop, stopped) = bounded(0);
         let tally = Arc::new(Tally::default());
@@ -139,7 +137,6 @@ impl Workers {
             let worker = Worker {
                 trainer: Trainer::new(kernel),
                 kernel,
-                store: store.clone(),
                 load: load.clone(),
                 tally: tally.clone(),
                 stopped: stopped.clone(),
@@ -162,7 +159,6 @@ impl Workers {
 struct Worker {
     trainer: Trainer,
     kernel: Kernel,
-    store: Arc<Store>,
     load: InjectedLoad,
     tally: Arc<Tally>,
     /// Disconnected when the node stops.
@@ -183,13 +179,9 @@ impl Worker {
     }
 
     fn answer(&mut self, task: Task) {
-        let Task { train, base, shard, ticket, link, request, cancelled, progress } = task;
         self.tally.running.fetch_add(1, Ordering::AcqRel);
-        progress.running.store(1, Ordering::Release);
-        let inline_bytes_max = Trained::inline_bytes_max(link.peer().payload_bytes_max);
-        let answer = catch_unwind(AssertUnwindSafe(|| {
-            self.train(&train, &base, &shard, inline_bytes_max, &cancelled, &progress)
-        }));
+        task.progress.running.store(1, Ordering::Release);
+        let answer = catch_unwind(AssertUnwindSafe(|| self.train(&task)));
         let answer = answer.unwrap_or_else(|_| {
             // A panic is a bug of ours; the trainer's memory may be half written.
             self.trainer = Trainer::new(self.kernel);
@@ -198,6 +190,7 @@ impl Worker {
         // The worker counts as free before the answer leaves: the next task may be on its way the moment after.
         self.tally.running.fetch_sub(1, Ordering::AcqRel);
         self.tally.done.fetch_add(1, Ordering::AcqRel);
+        let Task { link, request, ticket, .. } = task;
         drop(ticket);
         let message: Message<'_> = match answer {
             Ok(trained) => trained.into(),
@@ -207,15 +200,8 @@ impl Worker {
         let _ = link.answer(request, &message);
     }
 
-    fn train(
-        &mut self,
-        train: &Train,
-        base: &[u8],
-        shard: &[u8],
-        inline_bytes_max: usize,
-        cancelled: &Receiver<()>,
-        progress: &Progress,
-    ) -> Result<Trained, Error> {
+    fn train(&mut self, task: &Task) -> Result<Trained, Error> {
+        let Task { train, base, shard, cancelled, progress, .. } = task;
         self.wait_out_load(cancelled)?;
         let network = &train.training.network;
         let base = object::decode_parameters(ObjectKind::Weights, network, base)
@@ -225,26 +211,26 @@ impl Worker {
         let rows = Rows::new(network.inputs(), values, labels, network.classes())
             .map_err(|error| refusal(ErrorCode::ObjectMalformed, format!("shard: {error}")))?;
         let started = Instant::now();
-        let task = train.name.task;
+        let TaskId { step, shard, .. } = train.name.task;
         let mut watch = Watching { progress, cancelled, stopped: &self.stopped };
         let trained =
-            self.trainer.train(&train.training, task.step, task.shard, &base, &rows, &mut watch).map_err(|error| {
-                match error {
+            self.trainer.train(&train.training, step, shard, &base, &rows, &mut watch).map_err(
+                |error| match error {
                     TrainError::Cancelled => refusal(ErrorCode::Cancelled, "the task was cancelled"),
                     TrainError::Arithmetic { .. } => refusal(ErrorCode::Arithmetic, error.to_string()),
                     _ => refusal(ErrorCode::Training, error.to_string()),
-                }
-            })?;
+                },
+            )?;
         let spent = started.elapsed();
         let speed = f64::from(rows.rows()) * f64::from(trained.epochs) / spent.as_secs_f64().max(1e-9);
         self.tally.rows_per_second.store(speed.to_bits(), Ordering::Release);
         let update = object::encode_parameters(ObjectKind::Update, network, &trained.update);
         let digest = Digest::of(&update);
         let update_bytes = update.len() as u64;
-        let inline = if update.len() <= inline_bytes_max {
+        let inline = if update.len() <= Trained::inline_bytes_max(task.link.peer().payload_bytes_max) {
             update
         } else {
-            self.store.insert(digest, Arc::new(update));
+            task.kept.keep(digest, update);
             Vec::new()
         };
         Ok(Trained {

@@ -2,8 +2,8 @@
 //! not decide anything.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::Sender;
 
@@ -52,20 +52,17 @@ pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, store
         workers: features.workers.unwrap_or(1),
     };
     let key = LinkKey(NEXT.fetch_add(1, Ordering::Relaxed));
+    // Updates that are cut off are trained again: nothing is kept of them.
+    let fetcher = Arc::new(Mutex::new(Fetcher::new(Arc::new(Store::new(0)))));
     let (link, reader) = match net::open(greeted) {
         Ok(opened) => opened,
         Err(error) => return log::warn!("lost node {address}: {error}"),
     };
-    if inputs.send(Input::NodeLinked { node, key, link, info }).is_err() {
+    let linked = Linked { link, fetcher: fetcher.clone() };
+    if inputs.send(Input::NodeLinked { node, key, linked, info }).is_err() {
         return;
     }
-    let mut handler = NodeLink {
-        key,
-        inputs: inputs.clone(),
-        store: store.clone(),
-        fetcher: Fetcher::new(Arc::new(Store::new(0))),
-        coming: HashMap::new(),
-    };
+    let mut handler = NodeLink { key, inputs: inputs.clone(), store: store.clone(), fetcher, coming: HashMap::new() };
     let closed = reader.run(&mut handler);
     let _ = inputs.send(Input::NodeUnlinked { key, reason: closed.to_string() });
 }
@@ -78,11 +75,29 @@ fn name_of(address: &NodeAddress) -> String {
     name
 }
 
+/// What the driver holds of a node's link.
+pub(super) struct Linked {
+    pub(super) link: Link<NodeContext>,
+    fetcher: Arc<Mutex<Fetcher>>,
+}
+
+impl Linked {
+    /// Asks the node for an update of so many bytes.
+    pub(super) fn want(&self, digest: Digest, bytes: u64) {
+        // A link that has ended is reported by its reader.
+        let _ = lock(&self.fetcher).want(&self.link, digest, bytes);
+    }
+}
+
+fn lock(fetcher: &Mutex<Fetcher>) -> MutexGuard<'_, Fetcher> {
+    fetcher.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 struct NodeLink {
     key: LinkKey,
     inputs: Sender<Input>,
     store: Arc<Store>,
-    fetcher: Fetcher,
+    fetcher: Arc<Mutex<Fetcher>>,
     /// Results whose updates are on their way.
     coming: HashMap<Digest, Vec<(Attempt, Arc<Network>, Trained)>>,
 }
@@ -97,7 +112,7 @@ impl NodeLink {
         self.tell(Event::TaskFailed { link: self.key, attempt, fault, reason });
     }
 
-    fn trained(&mut self, link: &Link<NodeContext>, attempt: Attempt, network: Arc<Network>, trained: Trained) {
+    fn trained(&mut self, attempt: Attempt, network: Arc<Network>, trained: Trained) {
         if attempt_of(&trained.name) != attempt {
             let reason = "its result names another task, attempt or token".to_owned();
             return self.failed(attempt, Fault::Malformed, reason);
@@ -113,8 +128,12 @@ impl NodeLink {
         }
         if trained.inline.is_empty() {
             let digest = trained.update;
-            self.coming.entry(digest).or_default().push((attempt, network, trained));
-            let _ = self.fetcher.want(link, digest, wanted);
+            let coming = self.coming.entry(digest).or_default();
+            coming.push((attempt, network, trained));
+            if coming.len() == 1 {
+                // The driver asks for it when there is room.
+                let _ = self.inputs.send(Input::UpdateOffered { link: self.key, digest, bytes: wanted });
+            }
             return;
         }
         let got = Digest::of(&trained.inline);
@@ -129,7 +148,7 @@ impl NodeLink {
     fn arrived(&self, attempt: Attempt, network: &Network, trained: &Trained, bytes: &[u8]) {
         match object::decode_parameters(ObjectKind::Update, network, bytes) {
             Ok(values) => {
-                let update = Update { digest: trained.update, values, train_us: trained.train_us };
+                let update = Update { digest: trained.update, values, train_us: trained.train_us, room: None };
                 let _ = self.inputs.send(Input::Trained { link: self.key, attempt, update, loss: trained.loss });
             }
             Err(error) => self.failed(attempt, Fault::Malformed, error.to_string()),
@@ -150,6 +169,7 @@ impl NodeLink {
                     FetchError::Refused(_) => Fault::Retryable,
                     _ => Fault::Malformed,
                 };
+                let _ = self.inputs.send(Input::UpdateLost { link: self.key, digest });
                 for (attempt, ..) in self.coming.remove(&digest).unwrap_or_default() {
                     self.failed(attempt, fault, format!("its update cannot be had: {error}"));
                 }
@@ -187,7 +207,7 @@ impl Handler<NodeContext> for NodeLink {
     fn answer(&mut self, link: &Link<NodeContext>, context: NodeContext, message: Message<'_>, _last: bool) {
         match (context, message) {
             (NodeContext::Train { attempt, network }, Message::Trained(trained)) => {
-                self.trained(link, attempt, network, trained);
+                self.trained(attempt, network, trained);
             }
             (NodeContext::Train { attempt, .. }, Message::Rejected(rejected)) => {
                 if attempt_of(&rejected.name) != attempt {
@@ -202,11 +222,11 @@ impl Handler<NodeContext> for NodeLink {
             }
             (NodeContext::Train { attempt, .. }, Message::Error(error)) => self.train_refused(attempt, error),
             (NodeContext::Fetch(digest), Message::Data(piece)) => {
-                let fetched = self.fetcher.piece(link, digest, &piece);
+                let fetched = lock(&self.fetcher).piece(link, digest, &piece);
                 self.data(digest, fetched);
             }
             (NodeContext::Fetch(digest), Message::Error(error)) => {
-                let refused = self.fetcher.refused(link, digest, error);
+                let refused = lock(&self.fetcher).refused(link, digest, error);
                 self.data(digest, refused);
             }
             (NodeContext::Poll(attempt), Message::Polled(polled)) if attempt_of(&polled.name) == attempt => {

@@ -9,6 +9,7 @@
 //! | `server` | a reader and a writer for each client |
 //! | `links` | a reader and a writer for each node |
 //! | `pollers` | the inactive poller, which dials nodes that are down; the completion poller, which asks running tasks |
+//! | `transfers` | none: bytes in flight
 //! | `workers` | one that merges, one that validates |
 
 mod driver;
@@ -17,6 +18,7 @@ mod links;
 mod pollers;
 mod server;
 mod status;
+mod transfers;
 mod workers;
 
 use std::fmt;
@@ -108,6 +110,9 @@ impl Coordinator {
     /// Listens for clients, and begins to dial the nodes.
     pub fn start(settings: &Settings) -> Result<Coordinator, StartError> {
         let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
+        // Said before the first node is dialled: what is logged of nodes comes after it.
+        let nodes = settings.nodes.len();
+        log::info!("listening at {}, policy {}, {nodes} nodes listed", listener.address(), settings.policy);
         Self::start_threads(settings, listener).map_err(StartError::Thread)
     }
 
@@ -124,7 +129,7 @@ impl Coordinator {
         let (poller, inactive) = pollers::start_inactive(settings.nodes.clone(), dialling, stopped.clone())?;
         threads.push(inactive);
         threads.push(pollers::start_completion(inputs.clone(), stopped)?);
-        let driver = Driver::new(settings, store.clone(), merging, validating, poller);
+        let driver = Driver::new(settings, store.clone(), inputs.clone(), merging, validating, poller);
         threads.push(Builder::new().name("engine".to_owned()).spawn(move || driver.run(&events))?);
         let service = server::Clients::new(identity, store, inputs.clone());
         let server = net::serve(listener, Caps::default(), Arc::new(service))?;

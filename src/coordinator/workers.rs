@@ -10,6 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::driver::Input;
+use super::transfers::Room;
 use crate::digest::Digest;
 use crate::engine::Event;
 use crate::job::{JobId, Specification};
@@ -36,7 +37,7 @@ pub(super) enum Merging {
     /// Make the weights of step 0: drawn, or those of this object.
     Prepare { job: JobId, specification: Arc<Specification>, initial: Option<Arc<Vec<u8>>> },
     /// Add an update to the job's sum.
-    Accumulate { job: JobId, step: u64, shard: u32, rows: u32, values: Vec<f32> },
+    Accumulate { job: JobId, step: u64, shard: u32, rows: u32, values: Vec<f32>, room: Option<Room> },
     /// Divide the sum, and begin the next.
     Finish { job: JobId, step: u64 },
     /// Forget the job.
@@ -112,9 +113,11 @@ impl Merger {
                 self.sums.insert(job, Sum { network, base: weights.values.clone(), sum });
                 Some(Input::Prepared { job, weights })
             }
-            Merging::Accumulate { job, step, shard, rows, values } => {
+            Merging::Accumulate { job, step, shard, rows, values, room } => {
                 let sum = self.sums.get_mut(&job)?;
-                Some(Input::Event(match sum.sum.add(&values, rows) {
+                let added = sum.sum.add(&values, rows);
+                drop((values, room));
+                Some(Input::Event(match added {
                     Ok(()) => Event::Accumulated { job, step, shard },
                     Err(error) => Event::UpdateRefused { job, step, shard, reason: error.to_string() },
                 }))

@@ -92,10 +92,10 @@ impl Recipe {
         optimiser: Optimiser::Adam,
         reduction: LossReduction::Mean,
         initialisation: Initialisation::He,
-        eta: 0.008,
+        eta: 0.01,
         eta_decay: 0.94,
         batch: BatchSize::Rows(NonZeroU32::new(32).unwrap()),
-        epochs: 4,
+        epochs: 3,
         log_epsilon: 0.0,
         stop_loss_change: None,
     };

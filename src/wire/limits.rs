@@ -8,6 +8,8 @@ pub const PAYLOAD_BYTES_MAX: u32 = 1 << 20;
 pub const GREETING_PAYLOAD_BYTES_MAX: u32 = 1 << 10;
 /// An object, unless configured otherwise.
 pub const OBJECT_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of updates on their way to a coordinator or waiting there to be merged.
+pub const IN_FLIGHT_BYTES_MAX: u64 = 512 << 20;
 /// An update up to this size travels inside TRAINED; a larger one is fetched.
 pub const INLINE_UPDATE_BYTES_MAX: usize = 64 << 10;
 /// Tensors of an object: two for each of 65 layers.

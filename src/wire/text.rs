@@ -23,7 +23,7 @@ pub const LINE_TOO_LONG: &str = "the line is too long: at most 256 bytes\n";
 
 /// The answer to any HTTP request, before the connection closes. It tells nothing: whatever a web page makes its
 /// visitor's browser send here, the page learns no more than that this port is not for it.
-pub const HTTP_ANSWER: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 93\r\n\
+pub const HTTP_ANSWER: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 94\r\n\
     Connection: close\r\n\r\n\
     This is a gradwire port, and it does not speak HTTP. Try: printf 'status\\n' | nc ADDRESS PORT\n";
 

@@ -79,7 +79,7 @@ pub fn specification(name: &str) -> Specification {
     match name {
         "smallest" => {}
         "mini-batches" => {
-            specification.training.recipe = Recipe::DEFAULT;
+            specification.training.recipe = Recipe { eta: 0.008, epochs: 4, ..Recipe::DEFAULT };
             specification.initial = None;
         }
         "every-field" => {

@@ -14,17 +14,19 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::Settings;
 use super::jobs::{Jobs, Watcher};
-use super::links::NodeContext;
+use super::links::Linked;
 use super::pollers::Command;
 use super::server::{Client, ClientKey};
 use super::status;
+use super::transfers::{Room, Transfers};
 use super::workers::{Merging, Validating, Weights};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{self, Action, Attempt, Engine, Event, Fault, LinkKey, NodeInfo, NodeKey, Time};
 use crate::job::{JobId, Specification, TaskId};
-use crate::net::{self, Link};
+use crate::net;
 use crate::store::Store;
+use crate::wire::limits::IN_FLIGHT_BYTES_MAX;
 use crate::wire::message::Submit;
 
 /// What happens to the coordinator.
@@ -34,11 +36,17 @@ pub(super) enum Input {
     /// A dial has failed.
     DialFailed { node: NodeKey, reason: String },
     /// A node is linked.
-    NodeLinked { node: NodeKey, key: LinkKey, link: Link<NodeContext>, info: NodeInfo },
+    NodeLinked { node: NodeKey, key: LinkKey, linked: Linked, info: NodeInfo },
     /// A node's link has ended.
     NodeUnlinked { key: LinkKey, reason: String },
     /// A node has trained a task; the update's digest and shape are right.
     Trained { link: LinkKey, attempt: Attempt, update: Update, loss: f64 },
+    /// A node has an update that is too large to travel inside TRAINED.
+    UpdateOffered { link: LinkKey, digest: Digest, bytes: u64 },
+    /// Such an update cannot be had.
+    UpdateLost { link: LinkKey, digest: Digest },
+    /// An update has been merged or dropped: there is room for others.
+    Room,
     /// A node has said how far a task is.
     Polled { link: LinkKey, attempt: Attempt, known: bool, done: u64, planned: u64 },
     /// A client is connected.
@@ -72,11 +80,13 @@ pub(super) struct Update {
     pub(super) digest: Digest,
     pub(super) values: Vec<f32>,
     pub(super) train_us: u64,
+    /// Its share of the bytes in flight, if it was fetched; given back when the update is merged or dropped.
+    pub(super) room: Option<Room>,
 }
 
 /// A linked node.
 struct NodeLink {
-    link: Link<NodeContext>,
+    linked: Linked,
     node: NodeKey,
     /// The last weights that were put there.
     pushed: Option<Digest>,
@@ -106,6 +116,8 @@ pub(super) struct Driver {
     awaiting: Vec<(usize, Sender<()>)>,
     /// The submission that the engine is being asked about.
     submitting: Option<Submission>,
+    /// Large updates, offered and on their way.
+    transfers: Transfers,
     merging: Sender<Merging>,
     validating: Sender<Validating>,
     poller: Sender<Command>,
@@ -125,6 +137,7 @@ impl Driver {
     pub(super) fn new(
         settings: &Settings,
         store: Arc<Store>,
+        inputs: Sender<Input>,
         merging: Sender<Merging>,
         validating: Sender<Validating>,
         poller: Sender<Command>,
@@ -142,6 +155,7 @@ impl Driver {
             arrived: HashMap::new(),
             inactive_told: vec![false; settings.nodes.len()],
             submitting: None,
+            transfers: Transfers::new(IN_FLIGHT_BYTES_MAX, inputs),
             merging,
             validating,
             poller,
@@ -166,7 +180,7 @@ impl Driver {
             }
         }
         for node in self.links.values() {
-            node.link.close("the coordinator is stopping");
+            node.linked.link.close("the coordinator is stopping");
         }
         for client in self.clients.values() {
             client.link.close("the coordinator is stopping");
@@ -182,16 +196,23 @@ impl Driver {
                 self.tell(event);
             }
             Input::DialFailed { node, reason } => self.dial_failed(node, &reason),
-            Input::NodeLinked { node, key, link, info } => self.node_linked(node, key, link, info),
+            Input::NodeLinked { node, key, linked, info } => self.node_linked(node, key, linked, info),
             Input::NodeUnlinked { key, reason } => self.node_unlinked(key, reason),
-            Input::Trained { link, attempt, update, loss } => {
+            Input::Trained { link, attempt, mut update, loss } => {
                 self.no_longer_out(link, attempt);
                 let digest = update.digest;
+                update.room = self.transfers.take(link, &digest);
                 self.arrived.insert((link, attempt), update);
                 self.tell(Event::Trained { link, attempt, update: digest, loss });
                 // Whatever the engine made of it has taken it out; what is left belongs to nothing.
                 self.arrived.remove(&(link, attempt));
             }
+            Input::UpdateOffered { link, digest, bytes } => {
+                self.transfers.offer(link, digest, bytes);
+                self.fetch_updates();
+            }
+            Input::UpdateLost { link, digest } => drop(self.transfers.take(link, &digest)),
+            Input::Room => self.fetch_updates(),
             Input::Polled { link, attempt, known, done, planned } => {
                 log::debug!("task {:?}: {done} of {planned} batches", attempt.task);
                 let is_out = self.links.get(&link).is_some_and(|node| node.out.contains_key(&attempt));
@@ -229,6 +250,7 @@ impl Driver {
             }
             Input::Sweep => {
                 self.poll_running_tasks();
+                self.fetch_updates();
                 self.sweep_stalled_clients();
                 self.tell(Event::Tick);
             }
@@ -273,7 +295,14 @@ impl Driver {
                     if let Some(job) = self.jobs.get(job) {
                         job.training_us += update.train_us;
                     }
-                    self.merge(Merging::Accumulate { job, step, shard, rows, values: update.values });
+                    self.merge(Merging::Accumulate {
+                        job,
+                        step,
+                        shard,
+                        rows,
+                        values: update.values,
+                        room: update.room,
+                    });
                 }
             }
             Action::Discard { link, attempt, .. } => {
@@ -283,7 +312,7 @@ impl Driver {
             Action::Validate { job, step, .. } => self.validate(job, step),
             Action::DropLink { link, reason } => {
                 if let Some(node) = self.links.remove(&link) {
-                    node.link.close(&reason);
+                    node.linked.link.close(&reason);
                 }
             }
             Action::DialNow { nodes } => self.order_poller(Command::DialNow(nodes)),

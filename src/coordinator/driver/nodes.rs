@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use super::{Driver, NodeLink, Out, now};
-use crate::coordinator::links::NodeContext;
+use crate::coordinator::links::{Linked, NodeContext};
 use crate::coordinator::pollers::Command;
 use crate::digest::Digest;
 use crate::engine::{Attempt, Event, LinkKey, NodeInfo, NodeKey};
-use crate::net::{Link, SharedPiece, Unsent};
+use crate::net::{SharedPiece, Unsent};
 use crate::wire::SharedBytes;
 use crate::wire::message::{Cancel, Poll, ShardSource, TaskName, Train};
 
@@ -23,10 +23,10 @@ impl Driver {
         }
     }
 
-    pub(super) fn node_linked(&mut self, node: NodeKey, key: LinkKey, link: Link<NodeContext>, info: NodeInfo) {
+    pub(super) fn node_linked(&mut self, node: NodeKey, key: LinkKey, linked: Linked, info: NodeInfo) {
         log::info!("node {} is active at {}", info.name, self.nodes[node.0 as usize]);
         self.inactive_told[node.0 as usize] = true;
-        self.links.insert(key, NodeLink { link, node, pushed: None, out: HashMap::new() });
+        self.links.insert(key, NodeLink { linked, node, pushed: None, out: HashMap::new() });
         self.tell(Event::LinkUp { node, link: key, info });
         self.tell_awaiting();
     }
@@ -40,10 +40,23 @@ impl Driver {
     }
 
     pub(super) fn node_unlinked(&mut self, key: LinkKey, reason: String) {
+        self.transfers.link_ended(key);
+        self.fetch_updates();
         if let Some(node) = self.links.remove(&key) {
             log::info!("node {} is inactive: {reason}", self.nodes[node.node.0 as usize]);
         }
         self.tell(Event::LinkDown { link: key, reason });
+    }
+
+    /// Asks for the updates that there is room for, in the order in which they were offered.
+    pub(super) fn fetch_updates(&mut self) {
+        while let Some((link, digest, bytes)) = self.transfers.begin() {
+            if let Some(node) = self.links.get(&link) {
+                node.linked.want(digest, bytes);
+            } else {
+                drop(self.transfers.take(link, &digest));
+            }
+        }
     }
 
     pub(super) fn no_longer_out(&mut self, link: LinkKey, attempt: Attempt) {
@@ -62,14 +75,14 @@ impl Driver {
         let Some(shard) = job.specification.shards.get(attempt.task.shard as usize) else { return };
         let weights = job.base.as_ref().filter(|weights| weights.digest == base);
         if let Some(weights) = weights
-            && weights.bytes.len() <= node.link.peer().piece_bytes_max()
+            && weights.bytes.len() <= node.linked.link.peer().piece_bytes_max()
             && node.pushed != Some(base)
         {
             // Small weights go ahead of the first task of a round, to save the node a question.
             let object_bytes = weights.bytes.len() as u64;
             if let Some(bytes) = SharedBytes::new(weights.bytes.clone(), 0..weights.bytes.len()) {
                 let piece = SharedPiece { digest: &base, object_bytes, offset: 0, bytes };
-                let _ = node.link.put(&piece, NodeContext::Put);
+                let _ = node.linked.link.put(&piece, NodeContext::Put);
                 node.pushed = Some(base);
             }
         }
@@ -81,12 +94,12 @@ impl Driver {
             training: job.specification.training.clone(),
         };
         let context = NodeContext::Train { attempt, network: job.network.clone() };
-        match node.link.request(&train.into(), context) {
+        match node.linked.link.request(&train.into(), context) {
             Ok(request) => {
                 node.out.insert(attempt, Out { request, asked: now() });
             }
-            Err(Unsent) if node.link.is_closed() => {} // Its reader reports the end.
-            Err(Unsent) => node.link.close("more tasks wait for it than it takes"),
+            Err(Unsent) if node.linked.link.is_closed() => {} // Its reader reports the end.
+            Err(Unsent) => node.linked.link.close("more tasks wait for it than it takes"),
         }
     }
 
@@ -94,7 +107,7 @@ impl Driver {
         if let Some(node) = self.links.get_mut(&link)
             && let Some(out) = node.out.remove(&attempt)
         {
-            let _ = node.link.send(&Cancel { request: out.request }.into());
+            let _ = node.linked.link.send(&Cancel { request: out.request }.into());
         }
     }
 
@@ -104,7 +117,8 @@ impl Driver {
             for (attempt, out) in &mut node.out {
                 if now.since_us(out.asked) >= POLL_EVERY_US {
                     out.asked = now;
-                    let _ = node.link.request(&Poll { name: name_of(attempt) }.into(), NodeContext::Poll(*attempt));
+                    let _ =
+                        node.linked.link.request(&Poll { name: name_of(attempt) }.into(), NodeContext::Poll(*attempt));
                 }
             }
         }

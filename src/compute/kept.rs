@@ -1,0 +1,89 @@
+//! Updates too large for a TRAINED message, until their coordinator has fetched them. Owns how long they stay: until they
+//! have been read to their end, or the link that they were trained for ends (protocol.md, "A task's life").
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::digest::Digest;
+use crate::store::Store;
+use crate::wire::message::Fetch;
+
+/// One link's updates. Pinned in the store while they are kept here; what is left when this is dropped is let go.
+pub(super) struct Kept {
+    store: Arc<Store>,
+    /// How often each was kept, and its size.
+    updates: Mutex<HashMap<Digest, (u32, u64)>>,
+}
+
+impl Kept {
+    pub(super) fn new(store: Arc<Store>) -> Kept {
+        Kept { store, updates: Mutex::default() }
+    }
+
+    /// Keeps an update.
+    pub(super) fn keep(&self, digest: Digest, bytes: Vec<u8>) {
+        let object_bytes = bytes.len() as u64;
+        self.store.insert(digest, Arc::new(bytes));
+        if self.store.pin(&digest) {
+            self.updates().entry(digest).or_insert((0, object_bytes)).0 += 1;
+        }
+    }
+
+    /// Lets an update go once its end has been asked for.
+    pub(super) fn fetched(&self, fetch: &Fetch) {
+        let mut updates = self.updates();
+        let Some((times, object_bytes)) = updates.get_mut(&fetch.digest) else { return };
+        if fetch.offset.saturating_add(fetch.bytes_max.into()) < *object_bytes {
+            return;
+        }
+        *times -= 1;
+        if *times == 0 {
+            updates.remove(&fetch.digest);
+        }
+        self.store.unpin(&fetch.digest);
+    }
+
+    fn updates(&self) -> MutexGuard<'_, HashMap<Digest, (u32, u64)>> {
+        self.updates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let updates = std::mem::take(&mut *self.updates());
+        for (digest, (times, _)) in updates {
+            (0..times).for_each(|_| self.store.unpin(&digest));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_stays_until_its_end_has_been_asked_for_however_little_room_there_is() {
+        let store = Arc::new(Store::new(0));
+        let kept = Kept::new(store.clone());
+        let (update, other) = (vec![1; 1000], vec![2; 1000]);
+        let digest = Digest::of(&update);
+        kept.keep(digest, update);
+        kept.keep(Digest::of(&other), other);
+        kept.fetched(&Fetch { digest, offset: 0, bytes_max: 999 });
+        assert!(store.holds(&digest));
+        kept.fetched(&Fetch { digest, offset: 999, bytes_max: 1 });
+        assert!(!store.holds(&digest), "a store without room lets it go at once");
+    }
+
+    #[test]
+    fn what_was_never_fetched_goes_with_the_link() {
+        let store = Arc::new(Store::new(0));
+        let kept = Kept::new(store.clone());
+        let digest = Digest::of(&[1; 1000]);
+        kept.keep(digest, vec![1; 1000]);
+        kept.keep(digest, vec![1; 1000]);
+        assert!(store.holds(&digest));
+        drop(kept);
+        assert!(!store.holds(&digest));
+    }
+}

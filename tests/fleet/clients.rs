@@ -1,0 +1,84 @@
+//! Several clients, and clients that go away: who waits is told so, and a job outlives who asked for it.
+
+use crate::support::{Client, Coordinator, Node, nodes, reserve_port, small_table};
+
+/// The coordinator's limit on waiting jobs.
+const QUEUED_MAX: usize = 16;
+
+#[test]
+fn the_second_of_two_clients_is_told_that_it_waits_and_both_finish() {
+    let (port, job) = (reserve_port(), ["--recipe", "classic", "--rounds", "3"]);
+    // Without a node the first job cannot end before the second is there.
+    let coordinator = Coordinator::start("2", &[port], &["--revival-waits", "60"]);
+    let mut first = Client::start(&coordinator, &job);
+    first.await_notice("revival 1 of 1");
+    let mut second = Client::start(&coordinator, &job);
+    let accepted = second.await_accepted();
+    assert_eq!((&accepted["state"], &accepted["queue_position"]), (&"queued".into(), &1.into()));
+    let _node = Node::start(port, "0", &[]);
+    let (first, second) = (first.finish(), second.finish());
+    assert_eq!(first.fingerprint(), second.fingerprint());
+    assert_ne!(first.done()["job"], second.done()["job"]);
+}
+
+#[test]
+fn clients_beyond_the_queue_are_told_that_the_coordinator_is_busy_and_the_others_finish() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = small_table(&directory, 0);
+    let job = ["--recipe", "classic", "--data", &table, "--rounds", "1"];
+    let port = reserve_port();
+    let coordinator = Coordinator::start("2", &[port], &["--revival-waits", "60"]);
+    let mut running = Client::start(&coordinator, &job);
+    running.await_notice("revival 1 of 1");
+    let mut queued: Vec<Client> = (0..QUEUED_MAX).map(|_| Client::start(&coordinator, &job)).collect();
+    let mut places: Vec<u64> =
+        queued.iter_mut().map(|client| client.await_accepted()["queue_position"].as_u64().unwrap()).collect();
+    places.sort_unstable();
+    assert!(places.iter().copied().eq(1..=QUEUED_MAX as u64), "{places:?}");
+
+    let busy = Client::start(&coordinator, &job).finish();
+    assert_eq!(busy.exit, Some(3), "{busy:#?}");
+    assert_eq!(busy.failed()["code"], "BUSY");
+    assert!(busy.log.contains("16 jobs are queued already: try again later"), "{busy:#?}");
+
+    let _node = Node::start(port, "0", &[]);
+    let expected = running.finish().fingerprint();
+    for client in queued {
+        assert_eq!(client.finish().fingerprint(), expected);
+    }
+}
+
+#[test]
+fn a_job_outlives_its_client_and_another_client_sees_how_it_ended() {
+    let id = "0123456789abcdef0123456789abcdef";
+    let job = ["--recipe", "classic", "--rounds", "6", "--seed", "7"];
+    let expected = Client::local(1, &job).finish().fingerprint();
+    let named = [&job[..], &["--job", id]].concat();
+    let fleet = nodes(2, "1", &["--load-delay", "0.05"]);
+    let coordinator = Coordinator::of("2", &fleet, &[]);
+
+    let mut asking = Client::start(&coordinator, &named);
+    asking.await_round();
+    asking.kill();
+    // In the middle: somebody else hears the rest.
+    let mut watching = Client::start(&coordinator, &named);
+    let accepted = watching.await_accepted();
+    assert_eq!((&accepted["state"], &accepted["attached"]), (&"running".into(), &true.into()));
+    watching.await_round();
+    watching.kill();
+
+    coordinator.await_line(&format!("job {id} is done"));
+    let status = coordinator.status();
+    let line = status.lines().find(|line| line.starts_with(id)).unwrap_or_else(|| panic!("{status}"));
+    assert_eq!(line.split_whitespace().nth(1), Some("done"), "{status}");
+
+    let mut late = Client::start(&coordinator, &named);
+    let accepted = late.await_accepted();
+    assert_eq!((&accepted["state"], &accepted["attached"]), (&"ended".into(), &true.into()));
+    assert_eq!(late.finish().fingerprint(), expected);
+
+    let other = ["--recipe", "classic", "--rounds", "6", "--seed", "8", "--job", id];
+    let conflict = Client::start(&coordinator, &other).finish();
+    assert_eq!(conflict.exit, Some(2), "{conflict:#?}");
+    assert_eq!(conflict.failed()["code"], "CONFLICT");
+}

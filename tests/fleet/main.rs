@@ -1,0 +1,10 @@
+//! The fleet's promises, kept by real processes on loopback: the same bits whatever the fleet did, nothing lost, and an
+//! end with a reason where no good end is possible.
+#![cfg(feature = "client")]
+
+mod clients;
+mod failures;
+mod membership;
+mod models;
+mod same_bits;
+mod support;

@@ -1,0 +1,145 @@
+//! Nodes that go and come in the middle of a job: the work goes on, and the bits stay.
+//!
+//! "In the middle" is after the client has printed a round. Every task of these jobs is delayed, so that no machine is
+//! fast enough to be done before the event.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Client, Coordinator, Node, node_column, nodes, reserve_port};
+
+/// 24 rounds of 11 tasks, each 80 ms at least: more than 5 s with four nodes of one worker.
+const LONG: [&str; 10] = ["--seed", "7", "--recipe", "classic", "--rounds", "24", "--epochs", "1", "--hidden", "8"];
+const DELAYED: [&str; 2] = ["--load-delay", "0.08"];
+/// A node has work this soon after it has come.
+const WORK_WITHIN: Duration = Duration::from_secs(2);
+
+fn kill_one_and_freeze_one(policy: &str) {
+    let expected = Client::local(2, &LONG).finish().fingerprint();
+    let mut fleet = nodes(4, "1", &DELAYED);
+    let coordinator = Coordinator::of(policy, &fleet, &[]);
+    let mut client = Client::start(&coordinator, &LONG);
+    client.await_round();
+    fleet[1].kill();
+    fleet[2].freeze();
+    client.await_notice("node node-2 is lost");
+    // Its connection stays open: only the heartbeat tells.
+    client.await_notice("node node-3 is lost");
+    client.await_round();
+    fleet[2].thaw();
+    client.await_notice("node node-3 joins");
+    let finished = client.finish();
+    assert_eq!(finished.fingerprint(), expected);
+    assert_eq!(finished.done()["reproducible"], true);
+    assert_eq!(finished.done()["tasks"]["merged"], 24 * 11);
+    let tasks = finished.tasks();
+    assert!(tasks.iter().filter(|(_, tasks)| *tasks > 0).count() >= 3, "{tasks:?}");
+    assert!(finished.notices("alarm").is_empty(), "{finished:#?}");
+}
+
+#[test]
+fn a_node_killed_and_a_node_frozen_in_the_middle_change_no_bit_under_random_scheduling() {
+    kill_one_and_freeze_one("1");
+}
+
+#[test]
+fn a_node_killed_and_a_node_frozen_in_the_middle_change_no_bit_under_load_balancing() {
+    kill_one_and_freeze_one("2");
+}
+
+#[test]
+fn a_node_started_in_the_middle_has_a_task_within_two_seconds_and_changes_no_bit() {
+    let expected = Client::local(1, &LONG).finish().fingerprint();
+    for policy in ["1", "2"] {
+        let port = reserve_port();
+        let first = nodes(1, "1", &["--load-delay", "0.02"]);
+        let coordinator = Coordinator::start(policy, &[first[0].port, port], &[]);
+        let mut client = Client::start(&coordinator, &LONG);
+        client.await_round();
+        let late = Node::start(port, "1", &["--name", "late", "--load-delay", "0.02"]);
+        let started = Instant::now();
+        late.await_link(WORK_WITHIN);
+        // Out with it now, or merged already.
+        let has_work = |status: &str| {
+            let is_some = |column| node_column(status, "late", column).is_some_and(|count| count != "0");
+            is_some("TASKS") || is_some("DONE")
+        };
+        coordinator.await_status("a task for the late node", WORK_WITHIN.saturating_sub(started.elapsed()), has_work);
+        client.await_notice("node late joins");
+        let finished = client.finish();
+        assert_eq!(finished.fingerprint(), expected, "policy {policy}");
+        let late = finished.tasks().into_iter().find(|(name, _)| name == "late");
+        assert!(late.is_some_and(|(_, tasks)| tasks > 0), "policy {policy}: {:?}", finished.tasks());
+    }
+}
+
+#[test]
+fn a_job_without_any_node_left_is_rescued_by_one_that_comes_back() {
+    let job = ["--seed", "7", "--recipe", "classic", "--rounds", "6"];
+    let expected = Client::local(1, &job).finish().fingerprint();
+    for policy in ["1", "2"] {
+        let mut fleet = nodes(2, "1", &["--load-delay", "0.05"]);
+        let port = fleet[0].port;
+        let coordinator = Coordinator::of(policy, &fleet, &["--revival-waits", "0.1,60"]);
+        let mut client = Client::start(&coordinator, &job);
+        client.await_round();
+        fleet.iter_mut().for_each(Node::kill);
+        client.await_notice("no node is active");
+        client.await_notice("revival 2 of 2");
+        let _back = Node::start(port, "0", &["--name", "node-1"]);
+        client.await_notice("node node-1 joins");
+        let finished = client.finish();
+        assert_eq!(finished.fingerprint(), expected, "policy {policy}");
+        assert_eq!(finished.done()["revivals"], 2, "policy {policy}");
+        assert_eq!(finished.notices("revival").len(), 3, "{finished:#?}");
+    }
+}
+
+/// Three revivals are shown, then the job fails with that reason.
+fn assert_given_up(client: Client) {
+    let finished = client.finish();
+    assert_eq!(finished.exit, Some(1), "{finished:#?}");
+    assert_eq!(finished.failed()["code"], "NO_NODES");
+    let reason = "no node is active, and none came back during 3 revivals";
+    assert!(finished.failed()["text"].as_str().unwrap().starts_with(reason), "{finished:#?}");
+    assert!(finished.log.contains(reason), "{finished:#?}");
+    let notices = finished.notices("revival");
+    assert_eq!(notices.len(), 4, "{notices:?}");
+    assert_eq!(notices[0], "no node is active");
+    for (number, notice) in notices.iter().enumerate().skip(1) {
+        assert!(notice.starts_with(&format!("revival {number} of 3")), "{notices:?}");
+    }
+}
+
+#[test]
+fn a_job_whose_nodes_all_die_fails_after_three_revivals_with_the_reason() {
+    let mut fleet = nodes(2, "1", &DELAYED);
+    let coordinator = Coordinator::of("2", &fleet, &["--revival-waits", "0.2,0.4,0.8"]);
+    let mut client = Client::start(&coordinator, &LONG);
+    client.await_round();
+    fleet.iter_mut().for_each(Node::kill);
+    assert_given_up(client);
+}
+
+#[test]
+fn a_job_that_never_sees_a_node_fails_after_three_revivals_with_the_reason() {
+    let coordinator = Coordinator::start("1", &[reserve_port(), reserve_port()], &["--revival-waits", "0.2,0.4,0.8"]);
+    assert_given_up(Client::start(&coordinator, &LONG));
+}
+
+#[test]
+fn by_default_the_three_revivals_take_seven_seconds_in_all() {
+    let coordinator = Coordinator::start("2", &[reserve_port()], &[]);
+    let started = Instant::now();
+    assert_given_up(Client::start(&coordinator, &LONG));
+    assert!(started.elapsed() >= Duration::from_secs(7), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_linked_node_at_rest_fits_in_a_few_megabytes() {
+    let fleet = nodes(1, "0", &[]);
+    let _coordinator = Coordinator::of("2", &fleet, &[]);
+    // None where the system does not tell.
+    if let Some(peak_kib) = fleet[0].peak_memory_kib() {
+        assert!(peak_kib <= 8 << 10, "{peak_kib} KiB");
+    }
+}

@@ -1,0 +1,397 @@
+//! The three programs as children: started on free ports, heard line by line, killed when dropped. Owns the waiting: for
+//! an event, with a deadline. Does not know what a test is about.
+
+use std::fmt::Display;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// What should happen at once may take so long on a machine that has much else to do.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The lines that a child has written, and whether it may write more.
+#[derive(Clone)]
+struct Lines(Arc<(Mutex<Heard>, Condvar)>);
+
+#[derive(Default)]
+struct Heard {
+    lines: Vec<String>,
+    has_ended: bool,
+}
+
+impl Lines {
+    /// Reads `source` on a thread of its own until it ends.
+    fn of(source: impl Read + Send + 'static) -> Lines {
+        let lines = Lines(Arc::default());
+        let heard = lines.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(source).lines().map_while(Result::ok) {
+                heard.change(|heard| heard.lines.push(line));
+            }
+            heard.change(|heard| heard.has_ended = true);
+        });
+        lines
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Heard)) {
+        change(&mut self.0.0.lock().unwrap());
+        self.0.1.notify_all();
+    }
+
+    /// The first line from `from` on that is wanted, and its number.
+    fn wait(
+        &self,
+        what: &dyn Display,
+        within: Duration,
+        from: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> (usize, String) {
+        let mut at = from;
+        let find = |heard: &mut Heard| {
+            let found = heard.lines.iter().enumerate().skip(at).find(|(_, line)| wanted(line));
+            at = heard.lines.len();
+            found.map(|(number, line)| (number, line.clone()))
+        };
+        self.until(what, within, find)
+    }
+
+    /// Every line, once there will be no more.
+    fn all(&self, within: Duration) -> Vec<String> {
+        self.until(&"its end", within, |heard| heard.has_ended.then(|| heard.lines.clone()))
+    }
+
+    fn until<T>(&self, what: &dyn Display, within: Duration, mut find: impl FnMut(&mut Heard) -> Option<T>) -> T {
+        let deadline = Instant::now() + within;
+        let mut heard: MutexGuard<'_, Heard> = self.0.0.lock().unwrap();
+        loop {
+            if let Some(found) = find(&mut heard) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if heard.has_ended || left.is_zero() {
+                let how = if heard.has_ended { "it ended" } else { "time ran out" };
+                panic!("waiting for {what}, {how}; it said:\n{}", heard.lines.join("\n"));
+            }
+            heard = self.0.1.wait_timeout(heard, left).unwrap().0;
+        }
+    }
+}
+
+/// A child process; killed when dropped.
+struct Program(Child);
+
+impl Program {
+    /// Starts a program; what it says on stdout and stderr.
+    fn start(program: &str, arguments: &[String]) -> (Program, Lines, Lines) {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program} does not start: {error}"));
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        (Program(child), Lines::of(stdout), Lines::of(stderr))
+    }
+
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.0.id());
+        let status = Command::new("sh").args(["-c", &command]).status().unwrap();
+        assert!(status.success(), "{command}");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// The port in a program's first words: "listening at 127.0.0.1:PORT, ...".
+fn port_of(log: &Lines) -> u16 {
+    let (_, line) = log.wait(&"the port it listens on", PATIENCE, 0, |line| line.contains("listening at "));
+    let behind = line.split("127.0.0.1:").nth(1).unwrap();
+    behind.split(',').next().unwrap().parse().unwrap()
+}
+
+/// A port that was free a moment ago, for a node that is started later.
+pub fn reserve_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A compute node.
+pub struct Node {
+    program: Program,
+    log: Lines,
+    pub port: u16,
+}
+
+impl Node {
+    /// Starts a node at `port` (0: any) with this load probability, and waits until it listens.
+    pub fn start(port: u16, load: &str, options: &[&str]) -> Node {
+        let port = port.to_string();
+        Node::run(env!("CARGO_BIN_EXE_compute_node"), &[&[port.as_str(), load], options].concat())
+    }
+
+    /// Starts whatever program is a node when given these arguments.
+    pub fn run(program: &str, arguments: &[&str]) -> Node {
+        let (program, _, log) = Program::start(program, &words(arguments));
+        Node { port: port_of(&log), program, log }
+    }
+
+    /// A node of this name without injected load.
+    pub fn named(name: &str) -> Node {
+        Node::start(0, "0", &["--name", name])
+    }
+
+    /// Ends it without a goodbye.
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// Freezes it: its connections stay, and nothing is heard of it.
+    pub fn freeze(&self) {
+        self.program.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.program.signal("CONT");
+    }
+
+    /// The most memory that it has had so far, in KiB, where the system tells.
+    pub fn peak_memory_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.0.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Waits until a coordinator is linked.
+    pub fn await_link(&self, within: Duration) {
+        self.log.wait(&"a link", within, 0, |line| line.contains("linked to the coordinator"));
+    }
+}
+
+/// `count` nodes named node-1, node-2 and so on, with the same load and options.
+pub fn nodes(count: usize, load: &str, options: &[&str]) -> Vec<Node> {
+    let node = |number| Node::start(0, load, &[&["--name", &format!("node-{number}")], options].concat());
+    (1..=count).map(node).collect()
+}
+
+/// The nodes' ports.
+pub fn ports(nodes: &[Node]) -> Vec<u16> {
+    nodes.iter().map(|node| node.port).collect()
+}
+
+/// A coordinator.
+pub struct Coordinator {
+    _program: Program,
+    log: Lines,
+    pub port: u16,
+    /// Read once, at the start.
+    _nodes_file: tempfile::NamedTempFile,
+}
+
+impl Coordinator {
+    /// Starts a coordinator of the nodes at these ports, and waits until it listens.
+    pub fn start(policy: &str, ports: &[u16], options: &[&str]) -> Coordinator {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        ports.iter().for_each(|port| writeln!(file, "127.0.0.1,{port}").unwrap());
+        let path = file.path().to_str().unwrap().to_owned();
+        let arguments = [words(&["0", policy, "--nodes", &path]), words(options)].concat();
+        let (program, _, log) = Program::start(env!("CARGO_BIN_EXE_coordinator_node"), &arguments);
+        Coordinator { port: port_of(&log), _program: program, log, _nodes_file: file }
+    }
+
+    /// A coordinator of these nodes, once all of them are active.
+    pub fn of(policy: &str, nodes: &[Node], options: &[&str]) -> Coordinator {
+        let coordinator = Coordinator::start(policy, &ports(nodes), options);
+        for node in nodes {
+            let active = format!("is active at 127.0.0.1:{}", node.port);
+            coordinator.await_line(&active);
+        }
+        coordinator
+    }
+
+    /// Waits until it has said this.
+    pub fn await_line(&self, text: &str) {
+        self.log.wait(&text, PATIENCE, 0, |line| line.contains(text));
+    }
+
+    /// What the console answers to `status`.
+    pub fn status(&self) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"status\n").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Asks for the status until it is as wanted.
+    pub fn await_status(&self, what: &str, within: Duration, wanted: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + within;
+        loop {
+            let status = self.status();
+            if wanted(&status) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{what} did not come to pass:\n{status}");
+        }
+    }
+}
+
+/// What a status says of a node under this head, once the node is known by its name.
+pub fn node_column(status: &str, name: &str, head: &str) -> Option<String> {
+    let mut rows = status.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let heads = rows.find(|row| row.first() == Some(&"NODE"))?;
+    let place = heads.iter().position(|other| *other == head)?;
+    let row = rows.find(|row| row.first() == Some(&name))?;
+    row.get(place).map(|word| (*word).to_owned())
+}
+
+/// A client that prints JSON.
+pub struct Client {
+    program: Program,
+    events: Lines,
+    log: Lines,
+    /// Lines of `events` that the test has passed.
+    passed: usize,
+}
+
+impl Client {
+    /// Asks this coordinator for a job.
+    pub fn start(coordinator: &Coordinator, options: &[&str]) -> Client {
+        Client::at(coordinator.port, options)
+    }
+
+    /// Asks whoever listens at this port for a job.
+    pub fn at(port: u16, options: &[&str]) -> Client {
+        Client::run(&[&["127.0.0.1", &port.to_string()], options].concat())
+    }
+
+    /// Trains in a house of its own.
+    pub fn local(nodes: usize, options: &[&str]) -> Client {
+        Client::run(&[&["--local", &nodes.to_string()], options].concat())
+    }
+
+    fn run(options: &[&str]) -> Client {
+        let arguments = [words(options), words(&["--json"])].concat();
+        let (program, events, log) = Program::start(env!("CARGO_BIN_EXE_client"), &arguments);
+        Client { program, events, log, passed: 0 }
+    }
+
+    /// The next event that is wanted, after the one before.
+    pub fn await_event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let (number, line) = self.events.wait(&what, PATIENCE, self.passed, |line| wanted(&json(line)));
+        self.passed = number + 1;
+        json(&line)
+    }
+
+    /// The next round.
+    pub fn await_round(&mut self) -> Value {
+        self.await_event("a round", |event| event["event"] == "round")
+    }
+
+    /// The next notice that says this.
+    pub fn await_notice(&mut self, text: &str) -> Value {
+        self.await_event(text, |event| event["event"] == "notice" && event["text"].as_str().unwrap().contains(text))
+    }
+
+    /// The word on whether the job is accepted.
+    pub fn await_accepted(&mut self) -> Value {
+        self.await_event("acceptance", |event| event["event"] == "accepted")
+    }
+
+    /// Ends it without a goodbye.
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// Waits until it has ended.
+    pub fn finish(mut self) -> Finished {
+        let events = self.events.all(PATIENCE).iter().map(|line| json(line)).collect();
+        let log = self.log.all(PATIENCE).join("\n");
+        let exit = self.program.0.wait().unwrap().code();
+        Finished { exit, events, log }
+    }
+}
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?} is no JSON: {error}"))
+}
+
+/// A client that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Exit code; none if a signal ended it.
+    pub exit: Option<i32>,
+    pub events: Vec<Value>,
+    /// What it said on stderr.
+    pub log: String,
+}
+
+impl Finished {
+    /// The last event of a job that went well.
+    pub fn done(&self) -> &Value {
+        assert_eq!(self.exit, Some(0), "{self:#?}");
+        self.events.iter().find(|event| event["event"] == "done").unwrap_or_else(|| panic!("not done: {self:#?}"))
+    }
+
+    /// The fingerprint of a job that went well.
+    pub fn fingerprint(&self) -> String {
+        self.done()["fingerprint"].as_str().unwrap().to_owned()
+    }
+
+    /// The last event of a job that failed.
+    pub fn failed(&self) -> &Value {
+        self.events.iter().find(|event| event["event"] == "failed").unwrap_or_else(|| panic!("not failed: {self:#?}"))
+    }
+
+    /// The notices of this kind.
+    pub fn notices(&self, kind: &str) -> Vec<&str> {
+        let wanted = |event: &&Value| event["event"] == "notice" && event["kind"] == kind;
+        self.events.iter().filter(wanted).map(|event| event["text"].as_str().unwrap()).collect()
+    }
+
+    /// Merged tasks of each node, by name.
+    pub fn tasks(&self) -> Vec<(String, u64)> {
+        let nodes = self.done()["nodes"].as_array().unwrap();
+        nodes.iter().map(|node| (node["node"].as_str().unwrap().to_owned(), node["tasks"].as_u64().unwrap())).collect()
+    }
+}
+
+/// A directory that is gone with the test, and a file in it.
+pub fn file_in(directory: &tempfile::TempDir, name: &str) -> PathBuf {
+    directory.path().join(name)
+}
+
+/// A small table of two features and two classes, in a file; the first `poisoned` rows are so large that no training on
+/// them stays finite.
+pub fn small_table(directory: &tempfile::TempDir, poisoned: usize) -> String {
+    let row = |row: usize| {
+        let (x, y) = ((row % 7) as f32 - 3.0, (row % 5) as f32 - 2.0);
+        let scale = if row < poisoned { 1e30 } else { 1.0 };
+        format!("{},{},{}\n", x * scale, y * scale, if x > y { "over" } else { "under" })
+    };
+    let path = file_in(directory, "table.csv");
+    std::fs::write(&path, "x,y,side\n".to_owned() + &(0..200).map(row).collect::<String>()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
