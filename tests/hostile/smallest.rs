@@ -15,8 +15,7 @@ use crate::peer::Peer;
 
 /// What any task of the job must know.
 pub fn training() -> Training {
-    let recipe =
-        Recipe { epochs: 1, batch: BatchSize::Rows(NonZeroU32::MIN), ..Recipe::DEFAULT };
+    let recipe = Recipe { epochs: 1, batch: BatchSize::Rows(NonZeroU32::MIN), ..Recipe::DEFAULT };
     Training { arithmetic: ARITHMETIC, network: Network::new(2, &[], 2).unwrap(), recipe, seed: 1 }
 }
 
