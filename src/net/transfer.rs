@@ -1,7 +1,7 @@
 //! Objects over a link: answering a peer's FETCH and HAVE from a store, and fetching what we want from the peer. Owns
 //! which pieces are on their way; does not know what objects hold.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ struct Wanted {
     /// Asked for in a piece: what the peer has shown that it gives.
     piece_bytes: u32,
     /// Pieces asked for and not here: where they begin, and their length at most.
-    in_flight: BTreeMap<u64, u32>,
+    in_flight: Vec<(u64, u32)>,
     /// A piece was shorter than asked for, or came out of its turn: what is in flight does not join on, and is asked
     /// for again.
     has_gap: bool,
@@ -148,7 +148,7 @@ impl Wanted {
             object_bytes: None,
             asked_bytes,
             piece_bytes: FETCH_BYTES,
-            in_flight: BTreeMap::new(),
+            in_flight: Vec::new(),
             has_gap: false,
         }
     }
@@ -181,11 +181,14 @@ impl Wanted {
     /// A piece is no longer in flight: the one at this offset, or, where the answer tells none that was asked for, the
     /// first. Says how long it could be.
     fn answered(&mut self, offset: Option<u64>) -> Option<u32> {
-        let asked_bytes = offset.and_then(|offset| self.in_flight.remove(&offset));
-        if asked_bytes.is_none() {
-            self.in_flight.pop_first();
+        let place = self.in_flight.iter().position(|(start, _)| Some(*start) == offset);
+        if let Some(place) = place {
+            return Some(self.in_flight.remove(place).1);
         }
-        asked_bytes
+        if !self.in_flight.is_empty() {
+            self.in_flight.remove(0);
+        }
+        None
     }
 
     /// What is to be asked for next, if anything is.
@@ -206,7 +209,7 @@ impl Wanted {
 
     /// The piece has been asked for.
     fn asked(&mut self, fetch: Fetch) {
-        self.in_flight.insert(fetch.offset, fetch.bytes_max);
+        self.in_flight.push((fetch.offset, fetch.bytes_max));
         self.asked_bytes += u64::from(fetch.bytes_max);
     }
 }

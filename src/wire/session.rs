@@ -1,7 +1,6 @@
 //! The rules of an open connection (protocol.md, "Sessions"): who may send what, request ids, final answers, heartbeat.
 //! Pure: it takes `now` and frame headers, and owns no socket. `C` is what the owner wants to remember of each request.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -204,6 +203,14 @@ pub enum Heartbeat {
     Lost,
 }
 
+/// A request of ours without a final answer.
+#[derive(Debug)]
+struct Ours<C> {
+    request: u32,
+    kind: MessageType,
+    context: C,
+}
+
 /// One side of an open connection.
 #[derive(Debug)]
 pub struct Session<C> {
@@ -211,13 +218,13 @@ pub struct Session<C> {
     peer: Role,
     /// The id of our next request; ids of one side keep their parity.
     next_request: u32,
-    /// Our requests without a final answer.
-    ours: BTreeMap<u32, (MessageType, C)>,
+    /// Our requests without a final answer, in the order of their ids: ids grow, and there are few.
+    ours: Vec<Ours<C>>,
     /// The peer's last request id. Theirs have the other parity.
     peer_last: u32,
     peer_parity: u32,
-    /// The peer's requests that we have not answered finally.
-    theirs: BTreeSet<u32>,
+    /// The peer's requests that we have not answered finally, in the order of their ids.
+    theirs: Vec<u32>,
     heard_at: Duration,
     pinged: bool,
 }
@@ -229,10 +236,10 @@ impl<C: Clone> Session<C> {
             me,
             peer,
             next_request: if dialled { 1 } else { 2 },
-            ours: BTreeMap::new(),
+            ours: Vec::new(),
             peer_last: 0,
             peer_parity: if dialled { 0 } else { 1 },
-            theirs: BTreeSet::new(),
+            theirs: Vec::new(),
             heard_at: now,
             pinged: false,
         }
@@ -248,24 +255,25 @@ impl<C: Clone> Session<C> {
         }
         let request = self.next_request;
         self.next_request = request.checked_add(2)?;
-        self.ours.insert(request, (kind, context));
+        self.ours.push(Ours { request, kind, context });
         Some(request)
     }
 
     /// Our requests without a final answer.
     pub fn unanswered(&self) -> impl Iterator<Item = (u32, &C)> {
-        self.ours.iter().map(|(&request, (_, context))| (request, context))
+        self.ours.iter().map(|ours| (ours.request, &ours.context))
     }
 
     /// Notes that the final answer to the peer's `request` leaves. False if there is no such request: then nothing may
     /// be sent.
     pub fn answered(&mut self, request: u32) -> bool {
-        self.theirs.remove(&request)
+        let place = self.theirs.binary_search(&request);
+        place.map(|place| self.theirs.remove(place)).is_ok()
     }
 
     /// Whether the peer's `request` waits for its final answer.
     pub fn is_open(&self, request: u32) -> bool {
-        self.theirs.contains(&request)
+        self.theirs.binary_search(&request).is_ok()
     }
 
     /// Judges a frame that has arrived.
@@ -301,21 +309,22 @@ impl<C: Clone> Session<C> {
             return Err(Violation::TooManyRequests);
         }
         self.peer_last = request;
-        self.theirs.insert(request);
+        self.theirs.push(request);
         Ok(Incoming::Request(kind))
     }
 
     fn receive_answer(&mut self, kind: MessageType, request: u32) -> Result<Incoming<C>, Violation> {
-        let Some((to, context)) = self.ours.get(&request) else {
+        let Ok(place) = self.ours.binary_search_by_key(&request, |ours| ours.request) else {
             return Err(Violation::RequestId { kind, got: request });
         };
+        let Ours { kind: to, context, .. } = &self.ours[place];
         if !answers(kind, *to) {
             return Err(Violation::Unexpected { kind, from: self.peer });
         }
         let last = use_of(kind) != Use::Partial;
         let answer = Incoming::Answer { kind, to: *to, context: context.clone(), last };
         if last {
-            self.ours.remove(&request);
+            self.ours.remove(place);
         }
         Ok(answer)
     }
