@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::Parser;
 use gradwire::cli::{self, Exit, Failure};
 use gradwire::client::{self, Options, Output, RecipeName, Target, local};
-use gradwire::config::Name;
+use gradwire::config::{self, Name};
 use gradwire::dataset::ValidationSplit;
 use gradwire::engine::Policy;
 use gradwire::job::{JobId, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX};
@@ -22,6 +22,7 @@ struct Arguments {
     #[arg(required_unless_present = "local", conflicts_with = "local", requires = "port")]
     ip: Option<String>,
     /// Coordinator's port
+    #[arg(value_parser = config::parse_port)]
     port: Option<u16>,
     /// Run a coordinator and N nodes inside this process, over TCP on free loopback ports
     #[arg(long, value_name = "N", allow_negative_numbers = true,
@@ -120,7 +121,8 @@ fn on_task_failure(text: &str) -> Result<OnTaskFailure, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    cli::start_log("client", log::LevelFilter::Warn);
+    // What a person must know, the client says itself; with --local the servers' log would say it twice.
+    cli::start_log("client", log::LevelFilter::Error);
     cli::exit("client", run(arguments))
 }
 

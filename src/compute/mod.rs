@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::config::{Name, Probability, WORKERS_MAX};
-use crate::digest::Digest;
 use crate::model::{ARITHMETIC, Kernel};
 use crate::net::{self, Caps, Greeted, Identity, Link, ListenError, Listener, Peer, Server, Service, SocketAddr};
 use crate::store::Store;
@@ -199,7 +198,7 @@ impl Service for Shared {
 fn identity(settings: &Settings, port: u16, workers: u32) -> Identity {
     Identity {
         role: Role::Node,
-        id: persistent_id(port),
+        id: net::persistent_id(Role::Node, port),
         features: Features {
             cluster: settings.cluster.as_ref().map(|name| name.as_str().to_owned()),
             arithmetics: vec![ARITHMETIC],
@@ -208,13 +207,4 @@ fn identity(settings: &Settings, port: u16, workers: u32) -> Identity {
             software: Some(concat!("gradwire ", env!("CARGO_PKG_VERSION")).to_owned()),
         },
     }
-}
-
-/// The same for a machine and a port across restarts, without a file of our own; random where the machine has no id.
-fn persistent_id(port: u16) -> [u8; 16] {
-    let machine = std::fs::read("/etc/machine-id").unwrap_or_else(|_| net::random_u128().to_le_bytes().to_vec());
-    let digest = Digest::of_parts(&[b"gradwire node", &machine, &port.to_le_bytes()]);
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest.0[..16]);
-    id
 }

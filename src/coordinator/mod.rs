@@ -30,7 +30,6 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 
 use crate::config::{Name, NodeAddress};
-use crate::digest::Digest;
 use crate::engine::{self, Policy};
 use crate::model::Kernel;
 use crate::net::{self, Caps, Identity, ListenError, Listener, Server, SocketAddr};
@@ -165,13 +164,9 @@ impl Drop for Coordinator {
 }
 
 fn identity(settings: &Settings, port: u16) -> Identity {
-    let machine = std::fs::read("/etc/machine-id").unwrap_or_else(|_| net::random_u128().to_le_bytes().to_vec());
-    let digest = Digest::of_parts(&[b"gradwire coordinator", &machine, &port.to_le_bytes()]);
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest.0[..16]);
     Identity {
         role: Role::Coordinator,
-        id,
+        id: net::persistent_id(Role::Coordinator, port),
         features: Features {
             cluster: settings.cluster.as_ref().map(|name| name.as_str().to_owned()),
             software: Some(concat!("gradwire ", env!("CARGO_PKG_VERSION")).to_owned()),

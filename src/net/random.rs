@@ -1,6 +1,9 @@
-//! Unpredictable bytes from the operating system: ids, nonces, tokens. Nothing here reaches a model.
+//! Ids, and unpredictable bytes from the operating system: nonces, tokens. Nothing here reaches a model.
 
 use rand::TryRng as _;
+
+use crate::digest::Digest;
+use crate::wire::Role;
 
 /// Fills `out` with the operating system's random bytes.
 pub fn fill_random(out: &mut [u8]) {
@@ -19,4 +22,14 @@ pub fn random_u128() -> u128 {
     let mut out = [0; 16];
     fill_random(&mut out);
     u128::from_le_bytes(out)
+}
+
+/// A program's id: the same for a role, a machine and a port across restarts, without a file of our own; random where the
+/// machine has no id.
+pub fn persistent_id(role: Role, port: u16) -> [u8; 16] {
+    let machine = std::fs::read("/etc/machine-id").unwrap_or_else(|_| random_u128().to_le_bytes().to_vec());
+    let digest = Digest::of_parts(&[b"gradwire id", &[role as u8], &machine, &port.to_le_bytes()]);
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest.0[..16]);
+    id
 }
