@@ -15,8 +15,8 @@ use super::kept::Kept;
 use super::load::InjectedLoad;
 use super::serving::Context;
 use crate::digest::Digest;
-use crate::job::TaskId;
-use crate::model::train::TrainError;
+use crate::job::{TaskId, Training};
+use crate::model::train::{TrainError, working_bytes};
 use crate::model::{Kernel, Rows, Trainer, Watch};
 use crate::net::Link;
 use crate::wire::message::{Error, Train, Trained};
@@ -25,6 +25,9 @@ use crate::wire::{ErrorCode, Message, MessageType};
 
 /// Tasks that may wait for a worker; one more is refused as BUSY.
 const QUEUE_TASKS_MAX: usize = 4_096;
+
+/// Memory that training one task may take: the largest network with Adam fits.
+const TASK_BYTES_MAX: u64 = 8 << 30;
 
 /// A task whose data is here.
 pub(super) struct Task {
@@ -210,6 +213,7 @@ impl Worker {
             .map_err(|error| refusal(error.code(), format!("shard: {error}")))?;
         let rows = Rows::new(network.inputs(), values, labels, network.classes())
             .map_err(|error| refusal(ErrorCode::ObjectMalformed, format!("shard: {error}")))?;
+        check_memory(&train.training, rows.rows())?;
         let started = Instant::now();
         let TaskId { step, shard, .. } = train.name.task;
         let mut watch = Watching { progress, cancelled, stopped: &self.stopped };
@@ -256,6 +260,19 @@ impl Worker {
     }
 }
 
+/// Refuses a task that takes more memory than one may, before any of it is taken.
+fn check_memory(training: &Training, rows: u32) -> Result<(), Error> {
+    let bytes = working_bytes(training, rows);
+    if bytes > TASK_BYTES_MAX {
+        let text = format!(
+            "training the task takes {bytes} bytes of memory, and at most {TASK_BYTES_MAX} are given to one: take more \
+             shards, smaller batches or narrower layers"
+        );
+        return Err(refusal(ErrorCode::Training, text).with_numbers(bytes, TASK_BYTES_MAX));
+    }
+    Ok(())
+}
+
 /// Notes how far a task is, and stops it between batches when nobody wants it any more.
 struct Watching<'a> {
     progress: &'a Progress,
@@ -274,4 +291,26 @@ impl Watch for Watching<'_> {
 
 fn refusal(code: ErrorCode, text: impl Into<String>) -> Error {
     Error::new(code, MessageType::Train as u8, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ARITHMETIC, BatchSize, Network, Recipe};
+
+    #[test]
+    fn a_task_that_would_take_too_much_memory_is_refused() {
+        let training = |inputs, hidden, batch| Training {
+            arithmetic: ARITHMETIC,
+            network: Network::new(inputs, &[hidden], 2).unwrap(),
+            recipe: Recipe { batch, ..Recipe::DEFAULT },
+            seed: 1,
+        };
+        let largest = training(1 << 10, 130_000, Recipe::DEFAULT.batch);
+        assert_eq!(check_memory(&largest, 1_000_000), Ok(()));
+        let long = training(1 << 10, 16, BatchSize::Full);
+        assert_eq!(check_memory(&long, 100_000), Ok(()));
+        let refused = check_memory(&long, 1 << 30).unwrap_err();
+        assert_eq!((refused.code, refused.allowed), (ErrorCode::Training, TASK_BYTES_MAX));
+    }
 }
