@@ -153,6 +153,11 @@ fn parse_node(line: &str) -> Result<NodeAddress, LineError> {
     }
 }
 
+/// What tells this machine from others, where it has that.
+pub fn machine_id() -> Option<Vec<u8>> {
+    std::fs::read("/etc/machine-id").ok()
+}
+
 /// A number from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Probability(f64);

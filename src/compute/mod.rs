@@ -10,15 +10,13 @@ mod serving;
 mod workers;
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::config::{Name, Probability, WORKERS_MAX};
+use crate::config::{self, Name, Probability, WORKERS_MAX};
 use crate::model::{ARITHMETIC, Kernel};
-use crate::net::{self, Caps, Greeted, Identity, Link, ListenError, Listener, Peer, Server, Service, SocketAddr};
+use crate::net::{self, Caps, Greeted, Identity, Link, Listener, Peer, Server, Service, SocketAddr, StartError};
 use crate::store::Store;
 use crate::wire::message::{Error, Features};
 use crate::wire::{ErrorCode, MessageType, Role};
@@ -63,26 +61,6 @@ impl Settings {
         }
     }
 }
-
-/// Why a node does not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// It cannot listen.
-    Listen(ListenError),
-    /// The system gives no thread.
-    Thread(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(error) => error.fmt(f),
-            Self::Thread(error) => write!(f, "no thread could be started: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// A running node; it stops when dropped.
 pub struct Node {
@@ -198,7 +176,7 @@ impl Service for Shared {
 fn identity(settings: &Settings, port: u16, workers: u32) -> Identity {
     Identity {
         role: Role::Node,
-        id: net::persistent_id(Role::Node, port),
+        id: net::persistent_id(Role::Node, port, config::machine_id()),
         features: Features {
             cluster: settings.cluster.as_ref().map(|name| name.as_str().to_owned()),
             arithmetics: vec![ARITHMETIC],

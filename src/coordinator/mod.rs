@@ -21,7 +21,6 @@ mod status;
 mod transfers;
 mod workers;
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -29,10 +28,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
-use crate::config::{Name, NodeAddress};
+use crate::config::{self, Name, NodeAddress};
 use crate::engine::{self, Policy};
 use crate::model::Kernel;
-use crate::net::{self, Caps, Identity, ListenError, Listener, Server, SocketAddr};
+use crate::net::{self, Caps, Identity, Listener, Server, SocketAddr, StartError};
 use crate::store::Store;
 use crate::wire::Role;
 use crate::wire::message::Features;
@@ -72,26 +71,6 @@ impl Settings {
         }
     }
 }
-
-/// Why a coordinator does not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// It cannot listen.
-    Listen(ListenError),
-    /// The system gives no thread.
-    Thread(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(error) => error.fmt(f),
-            Self::Thread(error) => write!(f, "no thread could be started: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// A running coordinator; it stops when dropped.
 pub struct Coordinator {
@@ -166,7 +145,7 @@ impl Drop for Coordinator {
 fn identity(settings: &Settings, port: u16) -> Identity {
     Identity {
         role: Role::Coordinator,
-        id: net::persistent_id(Role::Coordinator, port),
+        id: net::persistent_id(Role::Coordinator, port, config::machine_id()),
         features: Features {
             cluster: settings.cluster.as_ref().map(|name| name.as_str().to_owned()),
             software: Some(concat!("gradwire ", env!("CARGO_PKG_VERSION")).to_owned()),

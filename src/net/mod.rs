@@ -18,7 +18,7 @@ pub use deadline::now;
 pub use dial::{DialError, dial};
 pub use greeting::{Greeted, Identity, Peer};
 pub use link::{Closed, Handler, Link, LinkReader, SharedPiece, Unsent, open};
-pub use listen::{ListenError, Listener};
+pub use listen::{ListenError, Listener, StartError};
 pub use random::{fill_random, persistent_id, random_u64, random_u128};
 pub use server::{Caps, Server, Service, serve};
 pub use transfer::{FetchError, Fetched, Fetcher, Fetching, answer_fetch, answer_have};

@@ -24,11 +24,10 @@ pub fn random_u128() -> u128 {
     u128::from_le_bytes(out)
 }
 
-/// A program's id: the same for a role, a machine and a port across restarts, without a file of our own; random where the
-/// machine has no id.
-pub fn persistent_id(role: Role, port: u16) -> [u8; 16] {
-    let machine = std::fs::read("/etc/machine-id").unwrap_or_else(|_| random_u128().to_le_bytes().to_vec());
-    let digest = Digest::of_parts(&[b"gradwire id", &[role as u8], &machine, &port.to_le_bytes()]);
+/// A program's id: the same for a role, a machine and a port across restarts; random where the machine has no id.
+pub fn persistent_id(role: Role, port: u16, machine_id: Option<Vec<u8>>) -> [u8; 16] {
+    let machine_id = machine_id.unwrap_or_else(|| random_u128().to_le_bytes().to_vec());
+    let digest = Digest::of_parts(&[b"gradwire id", &[role as u8], &machine_id, &port.to_le_bytes()]);
     let mut id = [0; 16];
     id.copy_from_slice(&digest.0[..16]);
     id
