@@ -189,7 +189,7 @@ fn small_frames() -> (Vec<u8>, u32) {
         let asked = if index % 4 == 3 { Have { digests: vec![Digest([9; 32]); 2] }.into() } else { Ping.into() };
         add(&asked, theirs);
         let answer: Message<'_> = match index % 4 {
-            1 => polled.clone().into(),
+            1 => polled.into(),
             2 => Held { bytes: vec![64] }.into(),
             _ => Pong { running: 1, waiting: 0, rows_per_second: 1.5e6 }.into(),
         };

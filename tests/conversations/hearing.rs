@@ -57,17 +57,16 @@ struct Program<'a> {
     unanswered: usize,
 }
 
-/// Hears a stream that arrives in pieces of these sizes, and then whole.
+/// Hears a stream that arrives in pieces of these sizes, and then what is left of it.
 ///
 /// # Panics
 ///
 /// When the program would allocate what has not come, keep more than its limits, or refuse in words that cannot be read.
 pub fn hear(side: &Side, answers: bool, stream: &[u8], mut sizes: impl Iterator<Item = usize>) -> Verdict {
-    let greeted = || State::Greeted(session(side));
-    let state = if side.greets { State::Greeting } else { greeted() };
-    let greeting_of_acceptor = side.greets && !side.dialled;
-    let payload_bytes_max =
-        if greeting_of_acceptor { limits::GREETING_PAYLOAD_BYTES_MAX } else { limits::PAYLOAD_BYTES_MAX };
+    let state = if side.greets { State::Greeting } else { State::Greeted(session(side)) };
+    // Who accepts takes little before the greeting, and may find a person there.
+    let is_accepted = side.greets && !side.dialled;
+    let payload_bytes_max = if is_accepted { limits::GREETING_PAYLOAD_BYTES_MAX } else { limits::PAYLOAD_BYTES_MAX };
     let mut decoder = Decoder::new(payload_bytes_max);
     let mut program = Program { side, answers, state, verdict: Verdict::default(), unanswered: 0 };
     let mut frames = 0;
@@ -77,7 +76,7 @@ pub fn hear(side: &Side, answers: bool, stream: &[u8], mut sizes: impl Iterator<
         let (piece, after) = rest.split_at(size);
         rest = after;
         decoder.feed(piece);
-        if greeting_of_acceptor && frames == 0 && decoder.pending().first().copied().is_some_and(text::is_text) {
+        if is_accepted && frames == 0 && decoder.pending().first().copied().is_some_and(text::is_text) {
             program.verdict.end = End::Text;
             return program.verdict;
         }
@@ -131,7 +130,7 @@ impl Program<'_> {
             State::Greeting => self.greet(frame),
             State::Greeted(session) => {
                 let incoming = session.receive(Duration::ZERO, &frame.header);
-                let incoming = incoming.or_else(|violation| Err(End::Refused(violation.into())))?;
+                let incoming = incoming.map_err(|violation| End::Refused(violation.into()))?;
                 self.receive(&frame, incoming)
             }
         }
@@ -155,7 +154,7 @@ impl Program<'_> {
             return refuse(Violation::RequestId { kind, got: request });
         }
         let message = Message::decode(kind, frame.payload)
-            .or_else(|malformed| Err(End::Refused(Error::of_payload(kind, &malformed))))?;
+            .map_err(|malformed| End::Refused(Error::of_payload(kind, &malformed)))?;
         self.understood(&frame);
         let (role, versions, features) = match (message, self.side.dialled) {
             (Message::Hello(hello), false) => {

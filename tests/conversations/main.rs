@@ -41,7 +41,7 @@ use valid::{Conversation, conversations};
 const CONVERSATION_VARIABLE: &str = "GRADWIRE_CONVERSATION";
 /// Mutated conversations in a test run.
 const CONVERSATIONS: u64 = 1_000_000;
-/// A conversation of so many is heard again, cut at random.
+/// One conversation of so many is heard again, cut at random.
 const HEARD_TWICE: u64 = 4;
 
 /// How often streams have ended so.
@@ -125,7 +125,7 @@ fn hear_mutated(number: u64, valid: &[Conversation], endings: &mut Endings) {
     for (side, other) in valid[chosen].iter().zip(&valid[other]) {
         let stream = mutated(&mut rng, side, other);
         let verdict = hear(side, answers, &stream, std::iter::empty());
-        if number % HEARD_TWICE == 0 {
+        if number.is_multiple_of(HEARD_TWICE) {
             let sizes = std::iter::repeat_with(|| 1 + (rng.random::<u32>() % 300) as usize);
             assert_eq!(hear(side, answers, &stream, sizes), verdict, "cut at random");
         }
