@@ -17,7 +17,8 @@ use std::fs;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -139,10 +140,14 @@ fn greeted(address: SocketAddr, from: Ipv4Addr) -> io::Result<(TcpStream, Decode
     }
 }
 
-/// Answers the heartbeats of greeted connections until told to stop. Returns how many have ended before.
-fn idle(mut connections: Vec<(TcpStream, Decoder)>, stop: &AtomicBool) -> usize {
-    let count = connections.len();
+/// Answers the heartbeats of the greeted connections that it is given, until told to stop. Returns how many have ended
+/// before.
+fn idle(arriving: &Receiver<(TcpStream, Decoder)>, stop: &AtomicBool) -> usize {
+    let (mut connections, mut count) = (Vec::new(), 0);
     while !stop.load(Ordering::Acquire) {
+        let arrived = connections.len();
+        connections.extend(arriving.try_iter());
+        count += connections.len() - arrived;
         connections.retain_mut(|(stream, decoder)| answer_pings(stream, decoder).is_ok());
         thread::sleep(Duration::from_millis(200));
     }
@@ -298,21 +303,18 @@ fn storm(report: &mut Report) -> io::Result<()> {
     let quiet_before = pace(address, QUIET)?;
 
     let stop = AtomicBool::new(false);
-    let greeted_in_all = AtomicU64::new(0);
     let (stormy, drip_longest, raged, own, shared, lost, in_storm) = thread::scope(|scope| {
-        let mut crowd = Vec::with_capacity(IDLE);
+        let stop = &stop;
+        let (arrive, arriving) = channel();
+        let idlers = scope.spawn(move || idle(&arriving, stop));
         for index in 0..IDLE {
-            let connection = greeted(address, Ipv4Addr::new(127, 1, (index / 200) as u8, 1))?;
-            connection.0.set_nonblocking(true)?;
-            crowd.push(connection);
-            greeted_in_all.fetch_add(1, Ordering::Relaxed);
-            // Those that are here already must not be silent for too long.
-            if index % 500 == 499 {
-                crowd.retain_mut(|(stream, decoder)| answer_pings(stream, decoder).is_ok());
+            let greeted = greeted(address, Ipv4Addr::new(127, 1, (index / 200) as u8, 1));
+            if let Some(error) = greeted.and_then(|idle| idle.0.set_nonblocking(true).map(|()| arrive.send(idle))).err()
+            {
+                stop.store(true, Ordering::Release);
+                return Err(error);
             }
         }
-        let stop = &stop;
-        let idlers = scope.spawn(move || idle(crowd, stop));
         let drips = scope.spawn(move || drip(address, stop));
         let rager = scope.spawn(move || rage(address, stop));
         let own = scope.spawn(move || honest(address, Ipv4Addr::new(127, 0, 4, 1), stop));
@@ -331,14 +333,14 @@ fn storm(report: &mut Report) -> io::Result<()> {
             in_storm?,
         ))
     })?;
-    // Everything that was held is closed; threads end within their deadlines.
-    let (mut after, deadline) = (holdings(coordinator.pid())?, Instant::now() + Duration::from_secs(15));
-    while (after.threads > at_rest.threads || after.descriptors > at_rest.descriptors) && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(100));
-        after = holdings(coordinator.pid())?;
-    }
     let quiet_after = pace(address, QUIET)?;
-    let settled = holdings(coordinator.pid())?;
+    // Everything that was held is closed; threads end within their deadlines.
+    let (mut settled, deadline) = (holdings(coordinator.pid())?, Instant::now() + Duration::from_secs(15));
+    while (settled.threads > at_rest.threads || settled.descriptors > at_rest.descriptors) && Instant::now() < deadline
+    {
+        thread::sleep(Duration::from_millis(100));
+        settled = holdings(coordinator.pid())?;
+    }
     job.kill();
 
     let quiet = (quiet_before + quiet_after) / 2.0;

@@ -84,7 +84,7 @@ impl fmt::Display for FrameError {
 impl std::error::Error for FrameError {}
 
 /// Room that is made for the next read, at least.
-const READ_BYTES: usize = 16 << 10;
+const READ_BYTES: usize = 4 << 10;
 /// A drained buffer larger than this is given back.
 const IDLE_BYTES_MAX: usize = 256 << 10;
 

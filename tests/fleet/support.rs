@@ -235,6 +235,7 @@ impl Coordinator {
     }
 
     /// Its process.
+    #[allow(dead_code, reason = "a bench asks for it")]
     pub fn pid(&self) -> u32 {
         self.program.0.id()
     }
