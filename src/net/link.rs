@@ -15,11 +15,10 @@ use super::THREAD_STACK_BYTES;
 use super::deadline::{self, Deadline};
 use super::greeting::{Greeted, Peer, drain};
 use super::tally::{self, Tally};
+use crate::wire::judge::{self, Judged};
 use crate::wire::message::{Error, Goodbye, Ping, Pong};
-use crate::wire::session::{Heartbeat, Incoming};
-use crate::wire::{
-    Decoder, Encoded, ErrorCode, Frame, HEADER_BYTES, Message, MessageType, Session, SharedBytes, limits,
-};
+use crate::wire::session::Heartbeat;
+use crate::wire::{Decoder, Encoded, Frame, HEADER_BYTES, Message, MessageType, Session, SharedBytes, limits};
 
 /// Frames that may wait for the writer. A peer for whom more wait does not read, and is dropped.
 const QUEUE_FRAMES_MAX: usize = 2_048;
@@ -436,39 +435,26 @@ fn receive<C: Clone + Send + 'static>(
     let header = frame.header;
     tally::count(&link.0.tally.frames_received, 1);
     let incoming = link.session().receive(now, &header).map_err(|violation| End::Rule(violation.into()))?;
-    // What is wrong with an answer cannot be refused to anybody: it is MALFORMED, and the stream is not believed.
-    let decode = |kind| {
-        Message::decode(kind, frame.payload)
-            .map_err(|malformed| End::Rule(Error::new(ErrorCode::Malformed, kind as u8, malformed.to_string())))
-    };
-    match incoming {
-        Incoming::Skipped => tally::count(&link.0.tally.frames_skipped, 1),
-        Incoming::Request(MessageType::Ping) => {
-            decode(MessageType::Ping)?;
+    match judge::frame(incoming, &frame).map_err(End::Rule)? {
+        Judged::Request(Message::Ping(Ping)) => {
             let _ = link.answer(header.request, &handler.load().into());
         }
-        Incoming::Request(kind) => match Message::decode(kind, frame.payload) {
-            Ok(message) => handler.request(link, header.request, message),
-            Err(malformed) => {
-                let error = Error::of_payload(kind, &malformed);
-                if error.code == ErrorCode::Malformed {
-                    return Err(End::Rule(error));
-                }
-                // The other codes refuse this one request.
-                let _ = link.answer(header.request, &error.into());
-            }
-        },
-        Incoming::Answer { context, kind, last, .. } => match (decode(kind)?, context) {
-            (Message::Pong(pong), None) => handler.peer_load(pong),
-            (message, Some(context)) => handler.answer(link, context, message, last),
-            (_, None) => {}
-        },
-        Incoming::Alone(kind) => match decode(kind)? {
-            Message::Cancel(cancel) if link.session().is_open(cancel.request) => handler.cancel(link, cancel.request),
-            Message::Goodbye(goodbye) => return Err(End::Peer(format!("it said goodbye: {}", goodbye.text))),
-            Message::Error(error) => return Err(End::Peer(format!("it closed: {error}"))),
-            _ => {}
-        },
+        Judged::Request(message) => handler.request(link, header.request, message),
+        Judged::Refused(error) => {
+            let _ = link.answer(header.request, &error.into());
+        }
+        Judged::Answer { context: Some(context), message, last } => handler.answer(link, context, message, last),
+        Judged::Answer { context: None, message: Message::Pong(pong), .. } => handler.peer_load(pong),
+        Judged::Answer { context: None, .. } => {}
+        Judged::Alone(Message::Cancel(cancel)) if link.session().is_open(cancel.request) => {
+            handler.cancel(link, cancel.request);
+        }
+        Judged::Alone(Message::Goodbye(goodbye)) => {
+            return Err(End::Peer(format!("it said goodbye: {}", goodbye.text)));
+        }
+        Judged::Alone(Message::Error(error)) => return Err(End::Peer(format!("it closed: {error}"))),
+        Judged::Alone(_) => {}
+        Judged::Skipped => tally::count(&link.0.tally.frames_skipped, 1),
     }
     Ok(())
 }
