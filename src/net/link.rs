@@ -18,7 +18,9 @@ use super::tally::{self, Tally};
 use crate::wire::judge::{self, Judged};
 use crate::wire::message::{Error, Goodbye, Ping, Pong};
 use crate::wire::session::Heartbeat;
-use crate::wire::{Decoder, Encoded, Frame, HEADER_BYTES, Message, MessageType, Session, SharedBytes, limits};
+use crate::wire::{
+    Decoder, Encoded, ErrorCode, Frame, HEADER_BYTES, Message, MessageType, Session, SharedBytes, limits,
+};
 
 /// Frames that may wait for the writer. A peer for whom more wait does not read, and is dropped.
 const QUEUE_FRAMES_MAX: usize = 2_048;
@@ -111,12 +113,20 @@ impl<C: Clone + Send + 'static> Link<C> {
         self.queue(piece.seal(MessageType::Put, request)).map(|()| request)
     }
 
-    /// Answers the peer's request for good. A request that is not open is left alone: it was answered before.
+    /// Answers the peer's request for good. A request that is not open is left alone: it was answered before. An answer that
+    /// is longer than the peer takes becomes an ERROR that says so.
     pub fn answer(&self, request: u32, message: &Message<'_>) -> Result<(), Unsent> {
         if !self.session().answered(request) {
             return Ok(());
         }
-        self.queue(message.seal(request, false))
+        let (frame, allowed) = (message.seal(request, false), self.peer().payload_bytes_max);
+        let got = frame.payload_bytes();
+        if got <= allowed as usize {
+            return self.queue(frame);
+        }
+        let text = format!("the answer, {}, has {got} bytes, and you take {allowed}", message.message_type());
+        let error = Error::new(ErrorCode::FrameTooLarge, message.message_type() as u8, text);
+        self.queue(Message::from(error.with_numbers(got as u64, allowed.into())).seal(request, false))
     }
 
     /// Answers a FETCH with bytes that stay where they are.
@@ -375,9 +385,13 @@ enum End {
 fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder, handler: &mut dyn Handler<C>) -> End {
     let mut stream = &link.0.stream;
     let mut next_look = Duration::ZERO;
+    let mut arrived = 0;
     loop {
         // Frames first: some may have arrived behind the greeting.
         let now = deadline::now();
+        if arrived > 0 {
+            link.session().arrived(now, std::mem::take(&mut arrived));
+        }
         loop {
             match decoder.next_frame() {
                 Ok(Some(frame)) => {
@@ -414,6 +428,7 @@ fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder,
             Ok(count) => {
                 decoder.filled(count);
                 tally::count(&link.0.tally.bytes_received, count);
+                arrived = count;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // The socket's clock and ours may differ by a hair.
