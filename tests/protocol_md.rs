@@ -1,6 +1,7 @@
 //! protocol.md, executed: every example both ways, every table of numbers against the code.
 
 mod book;
+mod seeds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use gradwire::wire::{
     Decoder, ErrorCode, Malformation, Message, MessageType, Reader, Role, Session, limits, specification,
 };
 use gradwire::{job, model};
+use seeds::Files;
 
 fn examples(kind: &str) -> Vec<Example> {
     book::examples().into_iter().filter(|example| example.kind() == kind).collect()
@@ -530,33 +532,30 @@ fn crc(bytes: &[u8]) -> u32 {
 }
 
 /// The streams that the examples make, by the names of their files.
-fn seeds() -> BTreeMap<String, Vec<u8>> {
-    let mut seeds = BTreeMap::new();
+fn streams() -> Files {
+    let mut streams = Files::new();
     for example in examples("frame") {
-        seeds.insert(format!("{}.bin", example.name().to_lowercase().replace([' ', '_'], "-")), example.bytes());
+        streams.insert(format!("{}.bin", example.name().to_lowercase().replace([' ', '_'], "-")), example.bytes());
     }
     for (index, example) in examples("conversation").iter().enumerate() {
-        seeds.insert(format!("conversation-{}.bin", index + 1), example.bytes());
+        streams.insert(format!("conversation-{}.bin", index + 1), example.bytes());
     }
-    seeds
+    streams
 }
 
-/// With `GRADWIRE_WRITE_SEEDS` set, writes them instead.
 #[test]
-fn the_fuzzers_seeds_are_the_examples() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/frame_decode");
-    if std::env::var_os("GRADWIRE_WRITE_SEEDS").is_some() {
-        std::fs::create_dir_all(&folder).unwrap();
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            std::fs::remove_file(entry.unwrap().path()).unwrap();
-        }
-        for (name, bytes) in seeds() {
-            std::fs::write(folder.join(name), bytes).unwrap();
-        }
-    }
-    let file =
-        |entry: std::fs::DirEntry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap());
-    let found: BTreeMap<String, Vec<u8>> =
-        std::fs::read_dir(&folder).unwrap().map(|entry| file(entry.unwrap())).collect();
-    assert_eq!(found, seeds(), "write them anew: GRADWIRE_WRITE_SEEDS=1 cargo test --test protocol_md seeds");
+fn the_seeds_of_frame_decode_are_the_examples() {
+    seeds::check("frame_decode", streams());
+}
+
+#[test]
+fn the_seeds_of_split_independent_are_the_conversations_cut_into_pieces() {
+    // Cuts in front of the stream: after the magic, inside the header, behind it; conversations alone, which hold frames
+    // of every type, with the payload limit of a greeting too.
+    let cut = |head: u8, stream: &[u8]| [&[head, 3, 6, 12][..], stream].concat();
+    let conversations = streams().into_iter().filter(|(name, _)| name.starts_with("conversation"));
+    let seeds = conversations.flat_map(|(name, stream)| {
+        [(name.replace(".bin", "-greeting.bin"), cut(0x83, &stream)), (name, cut(3, &stream))]
+    });
+    seeds::check("split_independent", seeds.collect());
 }

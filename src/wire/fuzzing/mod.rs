@@ -1,0 +1,12 @@
+//! What the fuzz targets of the wire assert, kept here so that a stable test can replay their inputs. One function for
+//! each target under `fuzz/`; each panics when the wire breaks a promise. Owns the assertions; does not know how inputs
+//! are found.
+
+mod dialogue;
+mod roundtrip;
+mod stream;
+mod values;
+
+pub use dialogue::session;
+pub use roundtrip::message_roundtrip;
+pub use stream::{frame_decode, may_skip, split_independent};
