@@ -107,39 +107,39 @@ mod operation {
     }
 
     pub fn answer(side: u8, which: u8, choice: u8, times: u8) -> Vec<u8> {
-        vec![1, side, which, choice, times]
+        vec![10, side, which, choice, times]
     }
 
     pub fn answer_any(side: u8, request: u32) -> Vec<u8> {
-        [&[2, side][..], &request.to_le_bytes()].concat()
+        [&[35, side][..], &request.to_le_bytes()].concat()
     }
 
     pub fn cancel(side: u8, which: u8) -> Vec<u8> {
-        vec![3, side, which]
+        vec![36, side, which]
     }
 
     pub fn send_optional(side: u8) -> Vec<u8> {
-        vec![4, side, 0]
+        vec![37, side, 0]
     }
 
     pub fn deliver(side: u8, times: u8) -> Vec<u8> {
-        vec![5, side, times]
+        vec![20, side, times]
     }
 
     pub fn stall(ms: u16) -> Vec<u8> {
-        [&[6, 0][..], &ms.to_be_bytes()].concat()
+        [&[30, 0][..], &ms.to_be_bytes()].concat()
     }
 
     pub fn idle(ms: u16) -> Vec<u8> {
-        [&[7, 0][..], &ms.to_be_bytes()].concat()
+        [&[32, 0][..], &ms.to_be_bytes()].concat()
     }
 
     pub fn inject(side: u8, kind: u8, flags: u16, request: u32) -> Vec<u8> {
-        [&[8, side, kind][..], &flags.to_le_bytes(), &request.to_le_bytes()].concat()
+        [&[38, side, kind][..], &flags.to_le_bytes(), &request.to_le_bytes()].concat()
     }
 
     pub fn close(side: u8, error: u8) -> Vec<u8> {
-        vec![9, side, error]
+        vec![40, side, error]
     }
 }
 

@@ -81,26 +81,27 @@ struct Times(usize);
 impl<'a> Arbitrary<'a> for Times {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let byte: u8 = u.arbitrary()?;
-        Ok(Times(1 + usize::from(byte.saturating_sub(0xF0)) * 70))
+        Ok(Times(1 + usize::from(byte.saturating_sub(0xFC)) * 350))
     }
 }
 
 impl<'a> Arbitrary<'a> for Operation {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let (operation, dialler) = (u.int_in_range(0..=9u8)?, u.arbitrary()?);
+        // Traffic often, an end seldom: a dialogue is to get somewhere.
+        let (operation, dialler) = (u.int_in_range(0..=40u8)?, u.arbitrary()?);
         Ok(match operation {
-            0 => Operation::Ask { dialler, kind: u.choose(&RULES)?.request, times: u.arbitrary()? },
-            1 => {
+            0..10 => Operation::Ask { dialler, kind: u.choose(&RULES)?.request, times: u.arbitrary()? },
+            10..20 => {
                 let (which, choice, times) = u.arbitrary()?;
                 Operation::Answer { dialler, which, choice, times }
             }
-            2 => Operation::AnswerAny { dialler, request: u.arbitrary()? },
-            3 => Operation::Cancel { dialler, which: u.arbitrary()? },
-            4 => Operation::SendOptional { dialler, kind: u.int_in_range(OPTIONAL_TYPES_FROM..=u8::MAX)? },
-            5 => Operation::Deliver { dialler, times: u.arbitrary()? },
-            6 => Operation::Stall { ms: u.int_in_range(0..=3_100)? },
-            7 => Operation::Idle { ms: u.int_in_range(0..=30_000)? },
-            8 => {
+            20..30 => Operation::Deliver { dialler, times: u.arbitrary()? },
+            30..32 => Operation::Stall { ms: u.int_in_range(0..=3_100)? },
+            32..35 => Operation::Idle { ms: u.int_in_range(0..=30_000)? },
+            35 => Operation::AnswerAny { dialler, request: u.arbitrary()? },
+            36 => Operation::Cancel { dialler, which: u.arbitrary()? },
+            37 => Operation::SendOptional { dialler, kind: u.int_in_range(OPTIONAL_TYPES_FROM..=u8::MAX)? },
+            38..40 => {
                 let (kind, flags, request) = u.arbitrary()?;
                 Operation::Inject { dialler, kind, flags, request }
             }
