@@ -235,11 +235,22 @@ pub fn parse_port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "a port is a number from 0 (any free one) to 65535".to_owned())
 }
 
+/// Greeted connections that a server may be set to take: each has two threads.
+const CONNECTIONS_SET_MAX: usize = 8_000;
+
 /// Workers of a node.
 pub fn parse_workers(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(workers @ 1..=WORKERS_MAX) => Ok(workers),
         _ => Err(format!("a node has 1 to {WORKERS_MAX} workers")),
+    }
+}
+
+/// Greeted connections of a server.
+pub fn parse_connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(connections @ 1..=CONNECTIONS_SET_MAX) => Ok(connections),
+        _ => Err(format!("a program takes 1 to {CONNECTIONS_SET_MAX} connections")),
     }
 }
 

@@ -41,6 +41,11 @@ impl Store {
         self.inner().touch(digest).map(|entry| entry.bytes.clone())
     }
 
+    /// Bytes of whole objects held.
+    pub fn bytes(&self) -> u64 {
+        self.inner().bytes
+    }
+
     /// Whether the object is here, whole.
     pub fn holds(&self, digest: &Digest) -> bool {
         self.inner().objects.contains_key(digest)

@@ -43,6 +43,15 @@ struct Arguments {
     /// Refuse coordinators of other clusters
     #[arg(long, value_name = "NAME")]
     cluster: Option<Name>,
+    /// Coordinators connected at a time, up to 8000
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = config::parse_connections)]
+    connections: usize,
+    /// The largest object that is taken, in MiB
+    #[arg(long, value_name = "MIB", default_value = "1024", value_parser = config::parse_mib)]
+    object: u64,
+    /// Answer HTTP under this name too, besides addresses and localhost; may be given several times
+    #[arg(long, value_name = "NAME")]
+    http_host: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -61,6 +70,9 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         cache_bytes: arguments.cache,
         name: arguments.name.clone(),
         cluster: arguments.cluster.clone(),
+        connections: arguments.connections,
+        object_bytes: arguments.object,
+        http_hosts: arguments.http_host.clone(),
         ..Settings::new(SocketAddr::new(arguments.listen, arguments.port))
     };
     let mut node = Node::start(&settings).map_err(|error| Failure::new(Exit::Connection, error))?;

@@ -39,6 +39,18 @@ struct Arguments {
     /// Refuse clients and nodes of other clusters
     #[arg(long, value_name = "NAME")]
     cluster: Option<Name>,
+    /// Clients connected at a time, up to 8000
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = config::parse_connections)]
+    connections: usize,
+    /// The largest object that is taken, in MiB
+    #[arg(long, value_name = "MIB", default_value = "1024", value_parser = config::parse_mib)]
+    object: u64,
+    /// Updates fetched from nodes at a time, in MiB
+    #[arg(long, value_name = "MIB", default_value = "512", value_parser = config::parse_mib)]
+    in_flight: u64,
+    /// Answer HTTP under this name too, besides addresses and localhost; may be given several times
+    #[arg(long, value_name = "NAME")]
+    http_host: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -55,6 +67,10 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         store_bytes: arguments.store,
         kernel: arguments.kernel,
         cluster: arguments.cluster.clone(),
+        connections: arguments.connections,
+        object_bytes: arguments.object,
+        in_flight_bytes: arguments.in_flight,
+        http_hosts: arguments.http_host.clone(),
         ..Settings::new(SocketAddr::new(arguments.listen, arguments.port), arguments.scheduling_policy, nodes)
     };
     let mut coordinator = Coordinator::start(&settings).map_err(|error| Failure::new(Exit::Connection, error))?;

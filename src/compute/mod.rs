@@ -4,6 +4,7 @@
 //! Owns the node's life: its server, its links, its workers, its injected load. Does not know scheduling, rounds or
 //! other nodes.
 
+mod board;
 mod kept;
 mod load;
 mod serving;
@@ -16,11 +17,15 @@ use std::time::Duration;
 
 use crate::config::{self, Name, Probability, WORKERS_MAX};
 use crate::model::{ARITHMETIC, Kernel};
-use crate::net::{self, Caps, Greeted, Identity, Link, Listener, Peer, Server, Service, SocketAddr, StartError};
+use crate::net::{
+    self, Caps, Feed, Greeted, Identity, Link, Listener, Peer, Port, Question, Server, Service, SocketAddr, StartError,
+};
 use crate::store::Store;
 use crate::wire::message::{Error, Features};
-use crate::wire::{ErrorCode, MessageType, Role};
+use crate::wire::text::{Align, Kind, Metrics, Table};
+use crate::wire::{ErrorCode, MessageType, Role, limits};
 
+use board::Board;
 use load::InjectedLoad;
 use serving::{Context, Serving};
 use workers::Workers;
@@ -44,6 +49,12 @@ pub struct Settings {
     pub name: Option<Name>,
     /// The cluster that it belongs to.
     pub cluster: Option<Name>,
+    /// The largest object that is taken.
+    pub object_bytes: u64,
+    /// Coordinators linked at a time.
+    pub connections: usize,
+    /// Names, besides `localhost`, under which HTTP is answered.
+    pub http_hosts: Vec<String>,
 }
 
 impl Settings {
@@ -58,6 +69,9 @@ impl Settings {
             cache_bytes: 256 << 20,
             name: None,
             cluster: None,
+            object_bytes: limits::OBJECT_BYTES_MAX,
+            connections: limits::CONNECTIONS_MAX,
+            http_hosts: Vec::new(),
         }
     }
 }
@@ -75,6 +89,10 @@ struct Shared {
     store: Arc<Store>,
     queue: workers::Queue,
     load: InjectedLoad,
+    board: Board,
+    feed: Feed,
+    address: SocketAddr,
+    object_bytes: u64,
     links: Mutex<HashMap<u64, Link<Context>>>,
     next_link: AtomicU64,
 }
@@ -87,15 +105,24 @@ impl Node {
         let load = InjectedLoad::new(settings.load_probability, settings.load_delay);
         let workers = settings.workers.clamp(1, WORKERS_MAX);
         let (workers, queue) = Workers::start(workers, settings.kernel, load.clone()).map_err(StartError::Thread)?;
+        let port = Port {
+            caps: Caps { greeted: settings.connections, ..Caps::default() },
+            http_hosts: settings.http_hosts.clone(),
+            ..Port::default()
+        };
         let shared = Arc::new(Shared {
             identity: identity(settings, listener.address().port(), queue.workers()),
             store,
             queue,
             load,
+            board: Board::default(),
+            feed: port.feed.clone(),
+            address: listener.address(),
+            object_bytes: settings.object_bytes,
             links: Mutex::default(),
             next_link: AtomicU64::new(0),
         });
-        let server = net::serve(listener, Caps::default(), shared.clone()).map_err(StartError::Thread)?;
+        let server = net::serve(listener, port, shared.clone()).map_err(StartError::Thread)?;
         Ok(Node { server, shared, workers: Some(workers) })
     }
 
@@ -151,25 +178,76 @@ impl Service for Shared {
             Err(error) => return log::warn!("lost the coordinator at {address}: {error}"),
         };
         log::info!("linked to the coordinator at {address}");
+        self.feed.say("link", address, || "a coordinator is linked");
         let key = self.next_link.fetch_add(1, Ordering::Relaxed);
         self.links().insert(key, link);
-        let mut serving = Serving::new(self.store.clone(), self.queue.clone(), self.load.clone());
+        let mut serving = Serving::new(self);
         let closed = reader.run(&mut serving);
         self.links().remove(&key);
         log::info!("the link to the coordinator at {address} has ended: {closed}");
+        self.feed.say("link", address, || format!("the link to the coordinator has ended: {closed}"));
     }
 
-    fn status(&self) -> String {
+    fn answer(&self, question: Question) -> String {
+        match question {
+            Question::Status => {
+                let (own, jobs) = (self.own_line(), self.board.jobs());
+                format!(
+                    "compute_node  {}\nworkers       {}\ncoordinators  {}\nkept          {} bytes\n\n{own}\n{jobs}",
+                    env!("CARGO_PKG_VERSION"),
+                    self.queue.workers(),
+                    self.links().len(),
+                    self.store.bytes(),
+                )
+            }
+            Question::Nodes => self.own_line().to_string(),
+            Question::Jobs => self.board.jobs(),
+            Question::Job(prefix) => self.board.job(prefix),
+        }
+    }
+
+    fn metrics(&self, out: &mut Metrics) {
         let counts = self.queue.counts();
-        format!(
-            "compute_node  {}\nworkers       {}\nrunning       {}\nwaiting       {}\ntasks_done    {}\ncoordinators  {}\n",
-            env!("CARGO_PKG_VERSION"),
-            self.queue.workers(),
-            counts.running,
-            counts.waiting,
-            counts.done,
-            self.links().len(),
-        )
+        out.single("gradwire_workers", Kind::Gauge, "Tasks that are trained at once.", f64::from(self.queue.workers()));
+        out.family("gradwire_tasks", Kind::Gauge, "Tasks in hand, by state.");
+        out.sample(&[("state", "running")], f64::from(counts.running));
+        out.sample(&[("state", "waiting")], f64::from(counts.waiting));
+        out.single("gradwire_tasks_done_total", Kind::Counter, "Tasks answered.", counts.done as f64);
+        out.single("gradwire_coordinators", Kind::Gauge, "Coordinators linked.", self.links().len() as f64);
+        let help = "Rows that one worker trains in a second, as measured in the last task.";
+        out.single("gradwire_rows_per_second", Kind::Gauge, help, counts.rows_per_second);
+        out.single("gradwire_store_bytes", Kind::Gauge, "Bytes of objects kept.", self.store.bytes() as f64);
+    }
+
+    fn limits(&self) -> Vec<(&'static str, u64)> {
+        vec![("OBJECT_BYTES_MAX", self.object_bytes)]
+    }
+}
+
+impl Shared {
+    /// This node, in the columns in which a coordinator lists its nodes.
+    fn own_line(&self) -> Table<7> {
+        use Align::{Left, Right};
+        let mut table = Table::new(&[
+            ("NODE", Left),
+            ("ADDRESS", Left),
+            ("STATE", Left),
+            ("RUNNING", Right),
+            ("WAITING", Right),
+            ("DONE", Right),
+            ("ROWS/S", Right),
+        ]);
+        let counts = self.queue.counts();
+        table.row([
+            self.identity.features.name.clone().unwrap_or_default(),
+            self.address.to_string(),
+            if self.links().is_empty() { "idle" } else { "linked" }.to_owned(),
+            counts.running.to_string(),
+            counts.waiting.to_string(),
+            counts.done.to_string(),
+            format!("{:.0}", counts.rows_per_second),
+        ]);
+        table
     }
 }
 

@@ -7,17 +7,19 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Sender, bounded};
 
+use super::Shared;
+use super::board::{Board, Line};
 use super::kept::Kept;
 use super::load::InjectedLoad;
-use super::workers::{Progress, Queue, Task, Ticket};
+use super::workers::{Progress, Queue, Task, Ticket, say_task};
 use crate::digest::Digest;
 use crate::model::ARITHMETIC;
-use crate::net::{FetchError, Fetched, Fetcher, Fetching, Handler, Link, answer_fetch, answer_have};
+use crate::net::{Feed, FetchError, Fetched, Fetcher, Fetching, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
 use crate::wire::message::{
     Error, Held, Piece, Poll, Polled, Pong, RejectReason, Rejected, ShardSource, TaskName, TaskState, Train,
 };
-use crate::wire::{ErrorCode, Message, MessageType, limits};
+use crate::wire::{ErrorCode, Message, MessageType};
 
 /// What a node remembers of its requests: it only ever fetches.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,9 @@ pub(super) struct Serving {
     store: Arc<Store>,
     queue: Queue,
     load: InjectedLoad,
+    board: Board,
+    feed: Feed,
+    object_bytes_max: u64,
     fetcher: Fetcher,
     /// Updates that the coordinator has not fetched yet.
     kept: Arc<Kept>,
@@ -50,6 +55,7 @@ struct Waiting {
     base_bytes: Option<Arc<Vec<u8>>>,
     shard_bytes: Option<Arc<Vec<u8>>>,
     ticket: Ticket,
+    line: Line,
     cancelled: crossbeam_channel::Receiver<()>,
 }
 
@@ -61,10 +67,20 @@ struct Open {
 }
 
 impl Serving {
-    pub(super) fn new(store: Arc<Store>, queue: Queue, load: InjectedLoad) -> Serving {
-        let fetcher = Fetcher::new(store.clone());
-        let kept = Arc::new(Kept::new(store.clone()));
-        Serving { store, queue, load, fetcher, kept, waiting: HashMap::new(), open: HashMap::new() }
+    pub(super) fn new(shared: &Shared) -> Serving {
+        let store = shared.store.clone();
+        Serving {
+            fetcher: Fetcher::new(store.clone()),
+            kept: Arc::new(Kept::new(store.clone())),
+            store,
+            queue: shared.queue.clone(),
+            load: shared.load.clone(),
+            board: shared.board.clone(),
+            feed: shared.feed.clone(),
+            object_bytes_max: shared.object_bytes,
+            waiting: HashMap::new(),
+            open: HashMap::new(),
+        }
     }
 
     fn train(&mut self, link: &Link<Context>, request: u32, train: Train) {
@@ -87,6 +103,7 @@ impl Serving {
             Err(reason) => {
                 let counts = self.queue.counts();
                 let (running, waiting) = (counts.running, counts.waiting);
+                self.say(&train.name, || format!("rejected: {reason:?}"));
                 let _ = link.answer(request, &Rejected { name: train.name, reason, running, waiting }.into());
                 return;
             }
@@ -94,16 +111,22 @@ impl Serving {
         let (cancel, cancelled) = bounded(0);
         // Tasks whose answers have left since are done with.
         self.open.retain(|&other, _| link.is_open(other));
-        self.open.insert(request, Open { name: train.name, progress: Arc::default(), _cancel: cancel });
+        let progress = Arc::<Progress>::default();
+        let line = self.board.enter(train.name.task, link.peer().address, progress.clone());
+        self.open.insert(request, Open { name: train.name, progress, _cancel: cancel });
         let (base_bytes, shard_bytes) = (self.store.get(&train.base), self.store.get(&shard));
         let missing = [(train.base, base_bytes.is_none()), (shard, shard_bytes.is_none())];
-        self.waiting.insert(request, Waiting { train, shard, base_bytes, shard_bytes, ticket, cancelled });
+        self.waiting.insert(request, Waiting { train, shard, base_bytes, shard_bytes, ticket, line, cancelled });
         for (digest, is_missing) in missing {
             if is_missing {
-                let _ = self.fetcher.want(link, digest, limits::OBJECT_BYTES_MAX);
+                let _ = self.fetcher.want(link, digest, self.object_bytes_max);
             }
         }
         self.start_if_complete(link, request);
+    }
+
+    fn say(&self, name: &TaskName, sentence: impl FnOnce() -> String) {
+        say_task(&self.feed, name, sentence);
     }
 
     /// A place for the task, or why it is rejected.
@@ -123,12 +146,15 @@ impl Serving {
             return;
         }
         let (Some(task), Some(open)) = (self.waiting.remove(&request), self.open.get(&request)) else { return };
-        let Waiting { train, base_bytes: Some(base), shard_bytes: Some(shard), ticket, cancelled, .. } = task else {
+        let Waiting { train, base_bytes: Some(base), shard_bytes: Some(shard), ticket, line, cancelled, .. } = task
+        else {
             return;
         };
         let progress = open.progress.clone();
         let kept = self.kept.clone();
-        let task = Task { train, base, shard, ticket, link: link.clone(), request, cancelled, progress, kept };
+        let feed = self.feed.clone();
+        let task =
+            Task { train, base, shard, ticket, line, feed, link: link.clone(), request, cancelled, progress, kept };
         if self.queue.push(task).is_err() {
             let error = Error::new(ErrorCode::Busy, MessageType::Train as u8, "too many tasks wait at this node");
             let _ = link.answer(request, &error.retryable().into());
@@ -181,8 +207,8 @@ impl Serving {
     fn take(&mut self, link: &Link<Context>, piece: &Piece<'_>) -> Result<u64, Error> {
         let error = |code, text: String| Error::new(code, MessageType::Put as u8, text);
         let Piece { digest, object_bytes, offset, .. } = *piece;
-        if object_bytes > limits::OBJECT_BYTES_MAX {
-            let allowed = limits::OBJECT_BYTES_MAX;
+        let allowed = self.object_bytes_max;
+        if object_bytes > allowed {
             let text = format!("the object has {object_bytes} bytes, and at most {allowed} are taken");
             return Err(error(ErrorCode::ObjectTooLarge, text).with_numbers(object_bytes, allowed));
         }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 
+use super::board::Line;
 use super::kept::Kept;
 use super::load::InjectedLoad;
 use super::serving::Context;
@@ -18,8 +19,8 @@ use crate::digest::Digest;
 use crate::job::{TaskId, Training};
 use crate::model::train::{TrainError, working_bytes};
 use crate::model::{Kernel, Rows, Trainer, Watch};
-use crate::net::Link;
-use crate::wire::message::{Error, Train, Trained};
+use crate::net::{Feed, Link};
+use crate::wire::message::{Error, TaskName, Train, Trained};
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::{ErrorCode, Message, MessageType};
 
@@ -35,6 +36,8 @@ pub(super) struct Task {
     pub(super) base: Arc<Vec<u8>>,
     pub(super) shard: Arc<Vec<u8>>,
     pub(super) ticket: Ticket,
+    pub(super) line: Line,
+    pub(super) feed: Feed,
     /// Who asked, and as what.
     pub(super) link: Link<Context>,
     pub(super) request: u32,
@@ -193,8 +196,15 @@ impl Worker {
         // The worker counts as free before the answer leaves: the next task may be on its way the moment after.
         self.tally.running.fetch_sub(1, Ordering::AcqRel);
         self.tally.done.fetch_add(1, Ordering::AcqRel);
-        let Task { link, request, ticket, .. } = task;
-        drop(ticket);
+        let Task { train, link, request, ticket, line, feed, .. } = task;
+        say_task(&feed, &train.name, || match &answer {
+            Ok(trained) => format!("trained in {:.1} ms, loss {:.4}", trained.train_us as f64 / 1e3, trained.loss),
+            Err(error) => format!("not trained: {error}"),
+        });
+        if answer.is_ok() {
+            line.done();
+        }
+        drop((ticket, line));
         let message: Message<'_> = match answer {
             Ok(trained) => trained.into(),
             Err(error) => error.into(),
@@ -258,6 +268,12 @@ impl Worker {
         }
         Err(refusal(ErrorCode::Cancelled, "the task was cancelled"))
     }
+}
+
+/// Says what has become of a task.
+pub(super) fn say_task(feed: &Feed, name: &TaskName, sentence: impl FnOnce() -> String) {
+    let TaskId { job, step, shard } = name.task;
+    feed.say("task", job, || format!("round {}, shard {shard}, attempt {}: {}", step + 1, name.attempt, sentence()));
 }
 
 /// Refuses a task that takes more memory than one may, before any of it is taken.

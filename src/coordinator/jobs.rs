@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::server::{Client, ClientKey};
+use super::status::{Open, Record};
 use super::workers::Weights;
 use crate::digest::Digest;
 use crate::engine::{Outcome, RoundDone, Summary};
@@ -13,7 +14,7 @@ use crate::job::{JobId, Specification};
 use crate::model::{Network, Rows};
 use crate::store::Store;
 use crate::wire::message::{Done, Error, NodeTasks, Round};
-use crate::wire::{ErrorCode, Message, MessageType, is_name, limits, object, specification};
+use crate::wire::{ErrorCode, Message, MessageType, is_name, object, specification};
 
 /// Final answers of ended jobs that are kept.
 const ENDED_MAX: usize = 64;
@@ -41,6 +42,7 @@ pub(super) struct Job {
     /// The weights of the current step; their object is pinned in the store.
     pub(super) base: Option<Weights>,
     pub(super) rounds_done: u32,
+    pub(super) last_round: Option<Round>,
     /// Training time of its merged tasks, as the nodes say.
     pub(super) training_us: u64,
 }
@@ -50,7 +52,7 @@ pub(super) enum Refusal {
     /// Its arithmetic is not known here.
     Arithmetic { got: u16 },
     /// One of its objects is too large.
-    Object { bytes: u64 },
+    Object { bytes: u64, allowed: u64 },
     /// Its data does not fit, whatever else there is.
     TooMuchData { bytes: u64, allowed: u64 },
     /// Its data does not fit beside that of other jobs.
@@ -61,7 +63,7 @@ impl Refusal {
     pub(super) fn error(&self) -> Error {
         let (code, retry, got, allowed) = match *self {
             Self::Arithmetic { got } => (ErrorCode::Arithmetic, false, got.into(), crate::model::ARITHMETIC.into()),
-            Self::Object { bytes } => (ErrorCode::ObjectTooLarge, false, bytes, limits::OBJECT_BYTES_MAX),
+            Self::Object { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::TooMuchData { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::NoRoom { bytes, free } => (ErrorCode::Busy, true, bytes, free),
         };
@@ -73,11 +75,12 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arithmetic { got } => write!(f, "the job wants arithmetic {got}, which is not known here"),
-            Self::Object { bytes } => write!(
-                f,
-                "one of the job's objects has {bytes} bytes, and at most {} are allowed: take more shards",
-                limits::OBJECT_BYTES_MAX
-            ),
+            Self::Object { bytes, allowed } => {
+                write!(
+                    f,
+                    "one of the job's objects has {bytes} bytes, and at most {allowed} are allowed: take more shards"
+                )
+            }
             Self::TooMuchData { bytes, allowed } => {
                 write!(f, "the job's data has {bytes} bytes, and this coordinator keeps at most {allowed}")
             }
@@ -93,12 +96,28 @@ pub(super) struct Jobs {
     store: Arc<Store>,
     store_bytes: u64,
     running: HashMap<JobId, Job>,
-    ended: VecDeque<(JobId, Message<'static>)>,
+    /// The largest object that a job may have.
+    object_bytes_max: u64,
+    ended: VecDeque<(JobId, Arc<Message<'static>>)>,
 }
 
 impl Jobs {
-    pub(super) fn new(store: Arc<Store>, store_bytes: u64) -> Jobs {
-        Jobs { store, store_bytes, running: HashMap::new(), ended: VecDeque::new() }
+    pub(super) fn new(store: Arc<Store>, store_bytes: u64, object_bytes_max: u64) -> Jobs {
+        Jobs { store, store_bytes, object_bytes_max, running: HashMap::new(), ended: VecDeque::new() }
+    }
+
+    /// What is held of every job, for the console.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let open = |job: &Job| Open {
+            specification: job.specification.clone(),
+            missing: job.missing.len(),
+            watchers: job.watchers.len(),
+            round: job.last_round,
+        };
+        let running = self.running.iter().map(|(&id, job)| Record { job: id, open: Some(open(job)), answer: None });
+        let ended =
+            self.ended.iter().rev().map(|(id, answer)| Record { job: *id, open: None, answer: Some(answer.clone()) });
+        running.chain(ended).collect()
     }
 
     pub(super) fn get(&mut self, job: JobId) -> Option<&mut Job> {
@@ -112,8 +131,8 @@ impl Jobs {
             return Err(Refusal::Arithmetic { got: arithmetic });
         }
         let objects = objects_of(specification);
-        if let Some(&bytes) = objects.values().find(|&&bytes| bytes > limits::OBJECT_BYTES_MAX) {
-            return Err(Refusal::Object { bytes });
+        if let Some(&bytes) = objects.values().find(|&&bytes| bytes > self.object_bytes_max) {
+            return Err(Refusal::Object { bytes, allowed: self.object_bytes_max });
         }
         let bytes = objects.values().fold(0u64, |sum, &bytes| sum.saturating_add(bytes));
         if bytes > self.store_bytes {
@@ -141,6 +160,7 @@ impl Jobs {
             validation: None,
             base: None,
             rounds_done: 0,
+            last_round: None,
             training_us: 0,
         };
         self.running.insert(id, job);
@@ -252,7 +272,7 @@ impl Jobs {
     }
 
     /// Remembers how a job ended, for who asks later, and returns its final answer.
-    pub(super) fn end(&mut self, id: JobId, outcome: &Outcome) -> Message<'static> {
+    pub(super) fn end(&mut self, id: JobId, outcome: &Outcome) -> Arc<Message<'static>> {
         let job = self.running.get(&id);
         let answer: Message<'static> = match (outcome, job) {
             (Outcome::Done(summary), Some(job)) => job.done(summary).into(),
@@ -272,13 +292,14 @@ impl Jobs {
         if self.ended.len() == ENDED_MAX {
             self.ended.pop_front();
         }
+        let answer = Arc::new(answer);
         self.ended.push_back((id, answer.clone()));
         answer
     }
 
     /// The final answer of a job that has ended.
-    pub(super) fn final_answer(&self, id: JobId) -> Option<&Message<'static>> {
-        self.ended.iter().rev().find(|(ended, _)| *ended == id).map(|(_, answer)| answer)
+    pub(super) fn final_answer(&self, id: JobId) -> Option<Arc<Message<'static>>> {
+        self.ended.iter().rev().find(|(ended, _)| *ended == id).map(|(_, answer)| answer.clone())
     }
 
     /// Lets go of all that was held for the job. Its last weights stay in the store for a while, to be fetched.

@@ -31,10 +31,10 @@ use crossbeam_channel::{Sender, bounded};
 use crate::config::{self, Name, NodeAddress};
 use crate::engine::{self, Policy};
 use crate::model::Kernel;
-use crate::net::{self, Caps, Identity, Listener, Server, SocketAddr, StartError};
+use crate::net::{self, Caps, Identity, Listener, Port, Server, SocketAddr, StartError};
 use crate::store::Store;
-use crate::wire::Role;
 use crate::wire::message::Features;
+use crate::wire::{Role, limits};
 
 use driver::{Driver, Input};
 
@@ -55,6 +55,14 @@ pub struct Settings {
     pub kernel: Kernel,
     /// The cluster that it belongs to.
     pub cluster: Option<Name>,
+    /// The largest object that is taken.
+    pub object_bytes: u64,
+    /// Bytes of updates that are fetched from nodes at a time.
+    pub in_flight_bytes: u64,
+    /// Clients connected at a time.
+    pub connections: usize,
+    /// Names, besides `localhost`, under which HTTP is answered.
+    pub http_hosts: Vec<String>,
 }
 
 impl Settings {
@@ -68,6 +76,10 @@ impl Settings {
             store_bytes: 1 << 30,
             kernel: Kernel::best(),
             cluster: None,
+            object_bytes: limits::OBJECT_BYTES_MAX,
+            in_flight_bytes: limits::IN_FLIGHT_BYTES_MAX,
+            connections: limits::CONNECTIONS_MAX,
+            http_hosts: Vec::new(),
         }
     }
 }
@@ -103,14 +115,26 @@ impl Coordinator {
         let (merging, merger) = workers::start_merging(inputs.clone())?;
         let (validating, validator) = workers::start_validating(settings.kernel, inputs.clone())?;
         threads.extend([merger, validator]);
-        let dialling = pollers::Dialling { identity: identity.clone(), store: store.clone(), inputs: inputs.clone() };
+        let port = Port {
+            caps: Caps { greeted: settings.connections, ..Caps::default() },
+            http_hosts: settings.http_hosts.clone(),
+            ..Port::default()
+        };
+        let dialling = pollers::Dialling {
+            identity: identity.clone(),
+            store: store.clone(),
+            inputs: inputs.clone(),
+            tally: port.tally.clone(),
+        };
         let (poller, inactive) = pollers::start_inactive(settings.nodes.clone(), dialling, stopped.clone())?;
         threads.push(inactive);
         threads.push(pollers::start_completion(inputs.clone(), stopped)?);
-        let driver = Driver::new(settings, store.clone(), inputs.clone(), merging, validating, poller);
+        let driver =
+            Driver::new(settings, store.clone(), inputs.clone(), merging, validating, poller, port.feed.clone());
         threads.push(Builder::new().name("engine".to_owned()).spawn(move || driver.run(&events))?);
-        let service = server::Clients::new(identity, store, inputs.clone());
-        let server = net::serve(listener, Caps::default(), Arc::new(service))?;
+        let set = vec![("OBJECT_BYTES_MAX", settings.object_bytes), ("IN_FLIGHT_BYTES_MAX", settings.in_flight_bytes)];
+        let service = server::Clients::new(identity, store, inputs.clone(), set);
+        let server = net::serve(listener, port, Arc::new(service))?;
         Ok(Coordinator { server, inputs, stop_pollers: Some(stop_pollers), threads })
     }
 

@@ -12,7 +12,7 @@ use super::driver::Input;
 use super::links;
 use crate::config::NodeAddress;
 use crate::engine::NodeKey;
-use crate::net::{self, Identity};
+use crate::net::{self, Identity, Tally};
 use crate::store::Store;
 use crate::wire::Role;
 
@@ -44,6 +44,7 @@ pub(super) struct Dialling {
     pub(super) identity: Identity,
     pub(super) store: Arc<Store>,
     pub(super) inputs: Sender<Input>,
+    pub(super) tally: Arc<Tally>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,6 +130,7 @@ impl Poller {
             let was_linked = match dialled {
                 Ok(greeted) => {
                     let _ = reports.send(Report::Linked(node));
+                    let greeted = greeted.counted_by(&dialling.tally);
                     links::live(node, &address, greeted, &dialling.store, &dialling.inputs);
                     true
                 }

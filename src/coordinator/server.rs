@@ -8,13 +8,15 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 
 use super::driver::Input;
+use super::status::{self, Snapshot};
 use crate::digest::Digest;
 use crate::net::{
-    self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Identity, Link, Peer, Service, answer_fetch,
-    answer_have,
+    self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Identity, Link, Peer, Question, Service,
+    answer_fetch, answer_have,
 };
 use crate::store::Store;
 use crate::wire::message::{Error, Pong};
+use crate::wire::text::Metrics;
 use crate::wire::{ErrorCode, Message, MessageType, Role};
 
 /// What is remembered of a request to a client: only its objects are asked for.
@@ -61,12 +63,26 @@ pub(super) struct Clients {
     identity: Identity,
     store: Arc<Store>,
     inputs: Sender<Input>,
+    limits: Vec<(&'static str, u64)>,
     next: AtomicU64,
 }
 
 impl Clients {
-    pub(super) fn new(identity: Identity, store: Arc<Store>, inputs: Sender<Input>) -> Clients {
-        Clients { identity, store, inputs, next: AtomicU64::new(1) }
+    /// `limits` are those that were set at the start.
+    pub(super) fn new(
+        identity: Identity,
+        store: Arc<Store>,
+        inputs: Sender<Input>,
+        limits: Vec<(&'static str, u64)>,
+    ) -> Clients {
+        Clients { identity, store, inputs, limits, next: AtomicU64::new(1) }
+    }
+
+    /// A moment of the thread that owns everything.
+    fn snapshot(&self) -> Result<Snapshot, &'static str> {
+        let (reply, answer) = bounded(1);
+        self.inputs.send(Input::Status(reply)).map_err(|_| "the coordinator is stopping\n")?;
+        answer.recv_timeout(Duration::from_secs(5)).map_err(|_| "the coordinator is busy; try again\n")
     }
 }
 
@@ -106,12 +122,22 @@ impl Service for Clients {
         let _ = self.inputs.send(Input::ClientGone { client: key });
     }
 
-    fn status(&self) -> String {
-        let (reply, answer) = bounded(1);
-        if self.inputs.send(Input::Status(reply)).is_err() {
-            return "stopping\n".to_owned();
+    fn answer(&self, question: Question) -> String {
+        match self.snapshot() {
+            Ok(snapshot) => status::answer(question, &snapshot),
+            Err(sentence) => sentence.to_owned(),
         }
-        answer.recv_timeout(Duration::from_secs(5)).unwrap_or_else(|_| "busy\n".to_owned())
+    }
+
+    fn metrics(&self, out: &mut Metrics) {
+        // Without a snapshot the scraper gets what the connections have counted.
+        if let Ok(snapshot) = self.snapshot() {
+            status::metrics(&snapshot, out);
+        }
+    }
+
+    fn limits(&self) -> Vec<(&'static str, u64)> {
+        self.limits.clone()
     }
 }
 

@@ -1,61 +1,279 @@
-//! What the coordinator's console says: columns that line up for people and split on white space for scripts.
+//! What the coordinator's console and its metrics say. Owns their words and columns; decides and holds nothing: it is
+//! given a snapshot.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
+use std::sync::Arc;
 
-use crate::engine::{JobState, NodeState, Outcome, Policy, Status};
+use crate::engine::{JobState, NodeState, NodeStatus, Outcome, Policy, Status};
+use crate::job::{JobId, Specification};
+use crate::net::Question;
+use crate::wire::Message;
+use crate::wire::message::Round;
+use crate::wire::text::{Align, JobPrefix, Kind, Metrics, Table, shown};
 
-/// Jobs that are shown, at most.
+/// Jobs that `status` shows, at most.
 const JOBS_SHOWN_MAX: usize = 20;
 
-/// The answer to `status`.
-pub(super) fn render(status: &Status, policy: Policy, clients: usize) -> String {
-    let active = status.nodes.iter().filter(|node| node.state == NodeState::Active).count();
+/// A moment of the coordinator's life.
+pub(super) struct Snapshot {
+    pub(super) policy: Policy,
+    pub(super) clients: usize,
+    pub(super) engine: Status,
+    /// What is held of the engine's jobs.
+    pub(super) jobs: Vec<Record>,
+    pub(super) counts: Counts,
+}
+
+/// What is held of a job.
+pub(super) struct Record {
+    pub(super) job: JobId,
+    /// As long as the job has not ended.
+    pub(super) open: Option<Open>,
+    /// Once it has.
+    pub(super) answer: Option<Arc<Message<'static>>>,
+}
+
+/// A job that has not ended.
+pub(super) struct Open {
+    pub(super) specification: Arc<Specification>,
+    /// Objects that have not arrived.
+    pub(super) missing: usize,
+    /// Clients that watch it.
+    pub(super) watchers: usize,
+    /// The last round that was reported.
+    pub(super) round: Option<Round>,
+}
+
+/// What has happened since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) jobs_done: u64,
+    pub(super) jobs_failed: u64,
+    pub(super) jobs_cancelled: u64,
+    pub(super) rounds: u64,
+    pub(super) tasks_merged: u64,
+    pub(super) tasks_skipped: u64,
+    pub(super) tasks_rejected: u64,
+    pub(super) tasks_failed: u64,
+    pub(super) copies: u64,
+    pub(super) revivals: u64,
+}
+
+/// The answer to a question on the console.
+pub(super) fn answer(question: Question, snapshot: &Snapshot) -> String {
+    match question {
+        Question::Status => {
+            let Snapshot { policy, clients, engine, .. } = snapshot;
+            let active = count(engine, NodeState::Active);
+            format!(
+                "coordinator_node  {}\npolicy            {policy}\nnodes             {active} of {} active\nclients           \
+                 {clients}\n\n{}\n{}",
+                env!("CARGO_PKG_VERSION"),
+                engine.nodes.len(),
+                nodes(engine),
+                jobs(engine, JOBS_SHOWN_MAX),
+            )
+        }
+        Question::Nodes => nodes(&snapshot.engine).to_string(),
+        Question::Jobs => jobs(&snapshot.engine, usize::MAX).to_string(),
+        Question::Job(prefix) => job(prefix, snapshot),
+    }
+}
+
+fn count(status: &Status, state: NodeState) -> usize {
+    status.nodes.iter().filter(|node| node.state == state).count()
+}
+
+fn nodes(status: &Status) -> Table<8> {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("NODE", Left),
+        ("ADDRESS", Left),
+        ("STATE", Left),
+        ("TASKS", Right),
+        ("RUNNING", Right),
+        ("WAITING", Right),
+        ("DONE", Right),
+        ("ROWS/S", Right),
+    ]);
+    for node in &status.nodes {
+        let speed = node.rows_per_second.map_or_else(String::new, |speed| format!("{speed:.0}"));
+        table.row([
+            node.name.clone(),
+            node.address.clone(),
+            state_of(node).to_owned(),
+            node.outstanding.to_string(),
+            node.running.to_string(),
+            node.waiting.to_string(),
+            node.tasks_done.to_string(),
+            speed,
+        ]);
+    }
+    table
+}
+
+fn state_of(node: &NodeStatus) -> &'static str {
+    name_of(node.state)
+}
+
+fn name_of(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Active => "active",
+        NodeState::Leaving => "leaving",
+        NodeState::Inactive => "inactive",
+        NodeState::Quarantined => "quarantined",
+    }
+}
+
+fn jobs(status: &Status, shown_max: usize) -> Table<3> {
+    let mut table = Table::new(&[("JOB", Align::Left), ("STATE", Align::Left), ("PROGRESS", Align::Left)]);
+    for job in status.jobs.iter().take(shown_max) {
+        let (state, progress) = progress(&job.state);
+        table.row([job.job.to_string(), state.to_owned(), progress]);
+    }
+    table
+}
+
+/// A job's state in a word, and how far it is.
+fn progress(state: &JobState) -> (&'static str, String) {
+    match state {
+        JobState::Collecting { position } => ("collecting", format!("{position} before it")),
+        JobState::Queued { position } => ("queued", format!("{position} before it")),
+        JobState::Running { step, rounds, tasks_done, tasks } => {
+            ("running", format!("round {} of {rounds}, {tasks_done} of {tasks} tasks", step + 1))
+        }
+        JobState::Finished(Outcome::Done(summary)) => ("done", percent(summary.rows - summary.errors, summary.rows)),
+        JobState::Finished(Outcome::Failed(reason)) => ("failed", shown(&reason.to_string()).to_string()),
+        JobState::Finished(Outcome::Cancelled) => ("cancelled", String::new()),
+    }
+}
+
+fn percent(right: u64, rows: u64) -> String {
+    format!("{:.2} %", 100.0 * right as f64 / rows.max(1) as f64)
+}
+
+/// The jobs whose ids begin so: the one in full, or a list to choose from.
+fn job(prefix: JobPrefix, snapshot: &Snapshot) -> String {
+    let mut matching: Vec<_> = snapshot.engine.jobs.iter().filter(|status| prefix.begins(status.job)).collect();
+    match &matching[..] {
+        [] => format!("no job begins with {prefix}; try: jobs\n"),
+        [status] => {
+            let record = snapshot.jobs.iter().find(|record| record.job == status.job);
+            one_job(status.job, &status.state, record)
+        }
+        _ => {
+            let count = matching.len();
+            matching.truncate(JOBS_SHOWN_MAX);
+            let ids: String = matching.iter().map(|status| format!("{}\n", status.job)).collect();
+            format!("{count} jobs begin with {prefix}; which one?\n{ids}")
+        }
+    }
+}
+
+fn one_job(job: JobId, state: &JobState, record: Option<&Record>) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(
-        out,
-        "coordinator_node  {}\npolicy            {policy}\nnodes             {active} of {} active\nclients           {clients}\n",
-        env!("CARGO_PKG_VERSION"),
-        status.nodes.len(),
-    );
-    let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0).max(8);
-    let name_width = width(&mut status.nodes.iter().map(|node| node.name.len()));
-    let address_width = width(&mut status.nodes.iter().map(|node| node.address.len()));
-    let _ = writeln!(
-        out,
-        "{:name_width$}  {:address_width$}  {:11}  {:>5}  {:>7}  {:>7}  {:>6}  {:>10}",
-        "NODE", "ADDRESS", "STATE", "TASKS", "RUNNING", "WAITING", "DONE", "ROWS/S"
-    );
-    for node in &status.nodes {
-        let state = match node.state {
-            NodeState::Active => "active",
-            NodeState::Leaving => "leaving",
-            NodeState::Inactive => "inactive",
-            NodeState::Quarantined => "quarantined",
-        };
-        let speed = node.rows_per_second.map_or_else(|| "-".to_owned(), |speed| format!("{speed:.0}"));
-        let _ = writeln!(
-            out,
-            "{:name_width$}  {:address_width$}  {state:11}  {:>5}  {:>7}  {:>7}  {:>6}  {speed:>10}",
-            node.name, node.address, node.outstanding, node.running, node.waiting, node.tasks_done
-        );
+    let mut line = |name: &str, value: &dyn Display| {
+        let _ = writeln!(out, "{name:12}  {value}");
+    };
+    let (state, progress) = progress(state);
+    line("job", &job);
+    line("state", &state);
+    if !progress.is_empty() {
+        line("progress", &progress);
     }
-    let _ = writeln!(out, "\n{:32}  {:10}  PROGRESS", "JOB", "STATE");
-    for job in status.jobs.iter().take(JOBS_SHOWN_MAX) {
-        let (state, progress) = match &job.state {
-            JobState::Collecting { position } => ("collecting", format!("{position} before it")),
-            JobState::Queued { position } => ("queued", format!("{position} before it")),
-            JobState::Running { step, rounds, tasks_done, tasks } => {
-                ("running", format!("round {} of {rounds}, {tasks_done} of {tasks} tasks", step + 1))
+    if let Some(open) = record.and_then(|record| record.open.as_ref()) {
+        let Specification { training, shards, validation, rounds, .. } = &*open.specification;
+        let network = &training.network;
+        let widths: Vec<String> = network.layers().map(|layer| layer.inputs.to_string()).collect();
+        line("network", &format!("{}-{}", widths.join("-"), network.classes()));
+        line("parameters", &network.parameters());
+        let rows: u64 = shards.iter().map(|shard| u64::from(shard.rows)).sum();
+        line("data", &format!("{rows} rows in {} shards, {} to validate", shards.len(), validation.rows));
+        line("rounds", rounds);
+        line("seed", &training.seed);
+        line("clients", &open.watchers);
+        if open.missing > 0 {
+            line("missing", &format!("{} objects are on their way from the client", open.missing));
+        }
+        if let Some(round) = &open.round {
+            line("round", &format!("{} of {}", round.round, round.rounds));
+            line("accuracy", &percent(round.rows - round.errors, round.rows));
+            line("loss", &round.loss);
+            line("round_s", &(round.round_us as f64 / 1e6));
+        }
+    }
+    match record.and_then(|record| record.answer.as_deref()) {
+        Some(Message::Done(done)) => {
+            line("fingerprint", &done.fingerprint);
+            line("weights", &done.weights);
+            line("loss", &done.loss);
+            line("merged", &done.merged);
+            line("skipped", &done.skipped);
+            line("revivals", &done.revivals);
+            line("reproducible", &done.reproducible);
+            line("elapsed_s", &(done.elapsed_us as f64 / 1e6));
+            let mut table = Table::new(&[("NODE", Align::Left), ("TASKS", Align::Right)]);
+            for node in &done.nodes {
+                table.row([node.node.clone(), node.tasks.to_string()]);
             }
-            JobState::Finished(Outcome::Done(summary)) => {
-                let accuracy = 100.0 * (1.0 - summary.errors as f64 / summary.rows.max(1) as f64);
-                ("done", format!("{accuracy:.2} %"))
-            }
-            JobState::Finished(Outcome::Failed(reason)) => ("failed", reason.to_string()),
-            JobState::Finished(Outcome::Cancelled) => ("cancelled", String::new()),
-        };
-        let _ = writeln!(out, "{}  {state:10}  {progress}", job.job);
+            let _ = write!(out, "\n{table}");
+        }
+        Some(Message::Error(error)) => line("code", &error.code),
+        _ => {}
     }
     out
+}
+
+/// What there is to count.
+pub(super) fn metrics(snapshot: &Snapshot, out: &mut Metrics) {
+    let Snapshot { clients, engine, counts, .. } = snapshot;
+    out.family("gradwire_nodes", Kind::Gauge, "Listed nodes by their standing.");
+    for state in [NodeState::Active, NodeState::Leaving, NodeState::Inactive, NodeState::Quarantined] {
+        out.sample(&[("state", name_of(state))], count(engine, state) as f64);
+    }
+    out.single("gradwire_clients", Kind::Gauge, "Clients connected.", *clients as f64);
+    let in_state = |name| engine.jobs.iter().filter(|job| progress(&job.state).0 == name).count() as f64;
+    out.family("gradwire_jobs", Kind::Gauge, "Jobs that have not ended, by state.");
+    for state in ["collecting", "queued", "running"] {
+        out.sample(&[("state", state)], in_state(state));
+    }
+    out.family("gradwire_jobs_ended_total", Kind::Counter, "Jobs that have ended, by outcome.");
+    for (outcome, ended) in
+        [("done", counts.jobs_done), ("failed", counts.jobs_failed), ("cancelled", counts.jobs_cancelled)]
+    {
+        out.sample(&[("outcome", outcome)], ended as f64);
+    }
+    for (name, help, value) in [
+        ("gradwire_rounds_total", "Rounds merged and validated.", counts.rounds),
+        ("gradwire_tasks_merged_total", "Tasks whose update was merged.", counts.tasks_merged),
+        ("gradwire_tasks_skipped_total", "Tasks left out of their round.", counts.tasks_skipped),
+        ("gradwire_tasks_rejected_total", "Tasks that a node turned down.", counts.tasks_rejected),
+        ("gradwire_tasks_failed_total", "Attempts that failed.", counts.tasks_failed),
+        ("gradwire_task_copies_total", "Copies of slow tasks that were started.", counts.copies),
+        ("gradwire_revivals_total", "Revivals begun for want of an active node.", counts.revivals),
+        ("gradwire_stale_results_total", "Results that belonged to nothing.", engine.stale_results),
+    ] {
+        out.single(name, Kind::Counter, help, value as f64);
+    }
+    let mut by_node = |name, kind, help, value: &dyn Fn(&NodeStatus) -> Option<f64>| {
+        out.family(name, kind, help);
+        for node in &engine.nodes {
+            if let Some(value) = value(node) {
+                out.sample(&[("node", &node.name), ("address", &node.address)], value);
+            }
+        }
+    };
+    by_node("gradwire_node_up", Kind::Gauge, "Whether the node is active.", &|node| {
+        Some(f64::from(u8::from(node.state == NodeState::Active)))
+    });
+    by_node("gradwire_node_tasks", Kind::Gauge, "Tasks that are out with the node.", &|node| {
+        Some(f64::from(node.outstanding))
+    });
+    by_node("gradwire_node_tasks_merged_total", Kind::Counter, "Tasks of the node that were merged.", &|node| {
+        Some(node.tasks_done as f64)
+    });
+    by_node("gradwire_node_rows_per_second", Kind::Gauge, "Rows that the node trains in a second.", &|node| {
+        node.rows_per_second
+    });
 }

@@ -3,10 +3,12 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::deadline::{self, Deadline};
 use super::random::fill_random;
+use super::tally::Tally;
 use crate::wire::header::OPTIONAL_TYPES_FROM;
 use crate::wire::message::{Error, Features, Hello, Welcome, piece_bytes_max, version_range};
 use crate::wire::session::{Violation, check_flags};
@@ -53,8 +55,16 @@ pub struct Greeted {
     pub(super) decoder: Decoder,
     pub(super) me: Role,
     pub(super) dialled: bool,
+    pub(super) tally: Arc<Tally>,
     /// The other side.
     pub peer: Peer,
+}
+
+impl Greeted {
+    /// Counts what the connection sees there.
+    pub fn counted_by(self, tally: &Arc<Tally>) -> Greeted {
+        Greeted { tally: tally.clone(), ..self }
+    }
 }
 
 /// Why there is no agreement.
@@ -115,7 +125,7 @@ pub(super) fn greet(stream: TcpStream, me: &Identity, wait: Duration) -> Result<
         payload_bytes_max: welcome.payload_bytes_max.min(limits::PAYLOAD_BYTES_MAX),
         features: welcome.features,
     };
-    Ok(Greeted { stream, decoder, me: me.role, dialled: true, peer })
+    Ok(Greeted { stream, decoder, me: me.role, dialled: true, tally: Arc::default(), peer })
 }
 
 /// Greets as the acceptor, by the deadline; `decoder` holds what has been read. `admit` may refuse the peer for its
@@ -131,7 +141,7 @@ pub(super) fn answer<P>(
     match try_answer(&stream, &mut decoder, me, wait, admit, place) {
         Ok((peer, place)) => {
             decoder.set_payload_bytes_max(limits::PAYLOAD_BYTES_MAX);
-            Ok((Greeted { stream, decoder, me: me.role, dialled: false, peer }, place))
+            Ok((Greeted { stream, decoder, me: me.role, dialled: false, tally: Arc::default(), peer }, place))
         }
         Err(error) => Err((stream, error)),
     }

@@ -4,19 +4,22 @@
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 
 use super::THREAD_STACK_BYTES;
 use super::deadline::{self, Deadline};
 use super::greeting::{Greeted, Peer, drain};
+use super::tally::{self, Tally};
 use crate::wire::message::{Error, Goodbye, Ping, Pong};
 use crate::wire::session::{Heartbeat, Incoming};
-use crate::wire::{Decoder, Encoded, ErrorCode, Frame, Message, MessageType, Session, SharedBytes, limits};
+use crate::wire::{
+    Decoder, Encoded, ErrorCode, Frame, HEADER_BYTES, Message, MessageType, Session, SharedBytes, limits,
+};
 
 /// Frames that may wait for the writer. A peer for whom more wait does not read, and is dropped.
 const QUEUE_FRAMES_MAX: usize = 2_048;
@@ -40,6 +43,9 @@ struct Shared<C> {
     /// `None` as context is our own heartbeat's. Held for a few instructions, never across I/O.
     session: Mutex<Session<Option<C>>>,
     frames: Sender<Encoded>,
+    /// Frames that the writer has not taken yet.
+    queued: AtomicUsize,
+    tally: Arc<Tally>,
     closed: AtomicBool,
     reason: Mutex<Option<String>>,
 }
@@ -168,14 +174,11 @@ impl<C: Clone + Send + 'static> Link<C> {
             self.cut(&format!("it takes payloads of {allowed} bytes at most, and one of {got} was to be sent"));
             return Err(Unsent);
         }
-        match self.0.frames.try_send(frame) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => {
-                self.cut("it does not read what it is sent");
-                Err(Unsent)
-            }
-            Err(TrySendError::Disconnected(_)) => Err(Unsent),
+        if self.0.queued.fetch_add(1, Ordering::AcqRel) >= QUEUE_FRAMES_MAX {
+            self.cut("it does not read what it is sent");
+            return Err(Unsent);
         }
+        self.0.frames.send(frame).map_err(|_| Unsent)
     }
 
     /// Closes at once.
@@ -224,9 +227,10 @@ pub struct LinkReader<C> {
 
 /// Opens a greeted connection: starts its writer; the caller runs the reader.
 pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>, LinkReader<C>)> {
-    let Greeted { stream, decoder, me, dialled, peer } = greeted;
+    let Greeted { stream, decoder, me, dialled, tally, peer } = greeted;
     let session = Session::new(me, peer.role, dialled, deadline::now());
-    let (frames, queued) = bounded(QUEUE_FRAMES_MAX);
+    // Bounded by `queued`: a channel with a bound of its own would take memory for all its places, in every connection.
+    let (frames, to_send) = unbounded();
     let (stop_writer, stop) = bounded::<()>(0);
     let (writer_ended, ended) = bounded::<()>(0);
     stream.set_write_timeout(Some(WRITE_TICK))?;
@@ -237,13 +241,15 @@ pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>,
         stream,
         session: Mutex::new(session),
         frames,
+        queued: AtomicUsize::new(0),
+        tally,
         closed: AtomicBool::new(false),
         reason: Mutex::new(None),
     }));
     let noting = link.clone();
     let writer = Builder::new().name(name).stack_size(THREAD_STACK_BYTES).spawn(move || {
         let _dropped_at_the_end = writer_ended;
-        if let Err(error) = write_frames(&writing, &queued, &stop) {
+        if let Err(error) = write_frames(&writing, &to_send, &stop, &noting.0.queued, &noting.0.tally) {
             let reason = if error.kind() == ErrorKind::TimedOut {
                 "it takes nothing of what it is sent".to_owned()
             } else {
@@ -261,12 +267,18 @@ pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>,
 }
 
 /// Writes what is queued until told to stop, or an empty frame says that the last one has been queued.
-fn write_frames(stream: &TcpStream, queued: &Receiver<Encoded>, stop: &Receiver<()>) -> io::Result<()> {
+fn write_frames(
+    stream: &TcpStream,
+    to_send: &Receiver<Encoded>,
+    stop: &Receiver<()>,
+    queued: &AtomicUsize,
+    tally: &Tally,
+) -> io::Result<()> {
     let mut batch: Vec<Encoded> = Vec::with_capacity(BATCH_FRAMES_MAX);
     let mut stopping = false;
     while !stopping {
         select! {
-            recv(queued) -> frame => match frame {
+            recv(to_send) -> frame => match frame {
                 Ok(frame) => batch.push(frame),
                 Err(_) => return Ok(()),
             },
@@ -274,9 +286,13 @@ fn write_frames(stream: &TcpStream, queued: &Receiver<Encoded>, stop: &Receiver<
         }
         // What has queued up meanwhile leaves in the same write.
         loop {
-            batch.extend(queued.try_iter().take(BATCH_FRAMES_MAX - batch.len()));
+            batch.extend(to_send.try_iter().take(BATCH_FRAMES_MAX - batch.len()));
+            queued.fetch_sub(batch.len(), Ordering::AcqRel);
             let end = batch.iter().position(|frame| frame.head.is_empty());
-            write_batch(stream, &batch[..end.unwrap_or(batch.len())])?;
+            let frames = &batch[..end.unwrap_or(batch.len())];
+            write_batch(stream, frames)?;
+            tally::count(&tally.frames_sent, frames.len());
+            tally::count(&tally.bytes_sent, frames.iter().map(|frame| HEADER_BYTES + frame.payload_bytes()).sum());
             if end.is_some() {
                 return Ok(());
             }
@@ -326,6 +342,9 @@ impl<C: Clone + Send + 'static> LinkReader<C> {
     pub fn run(self, handler: &mut dyn Handler<C>) -> Closed {
         let LinkReader { link, mut decoder, writer, stop_writer, writer_ended } = self;
         let ended = read_frames(&link, &mut decoder, handler);
+        if let End::Rule(error) = &ended {
+            link.0.tally.refused(error.code);
+        }
         let told = match &ended {
             End::Rule(error) => link.send(&error.clone().into()).is_ok(),
             _ => false,
@@ -393,7 +412,10 @@ fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder,
         }
         match stream.read(decoder.room()) {
             Ok(0) => return End::Peer("it hung up".to_owned()),
-            Ok(count) => decoder.filled(count),
+            Ok(count) => {
+                decoder.filled(count);
+                tally::count(&link.0.tally.bytes_received, count);
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // The socket's clock and ours may differ by a hair.
             Err(error) if deadline::is_timeout(&error) => next_look = Duration::ZERO,
@@ -412,6 +434,7 @@ fn receive<C: Clone + Send + 'static>(
     frame: Frame<'_>,
 ) -> Result<(), End> {
     let header = frame.header;
+    tally::count(&link.0.tally.frames_received, 1);
     let incoming = link.session().receive(now, &header).map_err(|violation| End::Rule(violation.into()))?;
     // What is wrong with an answer cannot be refused to anybody: it is MALFORMED, and the stream is not believed.
     let decode = |kind| {
@@ -419,7 +442,7 @@ fn receive<C: Clone + Send + 'static>(
             .map_err(|malformed| End::Rule(Error::new(ErrorCode::Malformed, kind as u8, malformed.to_string())))
     };
     match incoming {
-        Incoming::Skipped => log::debug!("skipped a message of type {:#04x} from {}", header.kind, link.peer().address),
+        Incoming::Skipped => tally::count(&link.0.tally.frames_skipped, 1),
         Incoming::Request(MessageType::Ping) => {
             decode(MessageType::Ping)?;
             let _ = link.answer(header.request, &handler.load().into());

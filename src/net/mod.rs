@@ -4,23 +4,28 @@
 mod console;
 mod deadline;
 mod dial;
+mod feed;
 mod greeting;
 mod link;
 mod listen;
 mod places;
 mod random;
 mod server;
+mod tally;
 mod transfer;
 
 pub use std::net::{IpAddr, SocketAddr};
 
+pub use console::Question;
 pub use deadline::now;
 pub use dial::{DialError, dial};
+pub use feed::Feed;
 pub use greeting::{Greeted, Identity, Peer};
 pub use link::{Closed, Handler, Link, LinkReader, SharedPiece, Unsent, open};
 pub use listen::{ListenError, Listener, StartError};
 pub use random::{fill_random, persistent_id, random_u64, random_u128};
-pub use server::{Caps, Server, Service, serve};
+pub use server::{Caps, Port, Server, Service, serve};
+pub use tally::Tally;
 pub use transfer::{FetchError, Fetched, Fetcher, Fetching, answer_fetch, answer_have};
 
 /// Stack of a thread that only moves bytes: thousands of them fit.

@@ -27,6 +27,7 @@ pub(super) struct Place {
     places: Arc<Places>,
     stream: Arc<TcpStream>,
     is_crowded: bool,
+    has_evicted: bool,
 }
 
 impl Places {
@@ -46,12 +47,19 @@ impl Places {
         } else {
             (taken.len() >= self.in_all).then_some(0)
         };
-        if let Some(oldest) = evicted.and_then(|index| taken.remove(index)) {
+        let evicted = evicted.and_then(|index| taken.remove(index));
+        if let Some(oldest) = &evicted {
             // Its thread wakes up with the end of its stream.
             let _ = oldest.stream.shutdown(Shutdown::Both);
         }
         taken.push_back(Taken { stream: stream.clone(), ip });
-        Ok(Place { places: self.clone(), stream, is_crowded: taken.len() * 2 >= self.in_all })
+        let is_crowded = taken.len() * 2 >= self.in_all;
+        Ok(Place { places: self.clone(), stream, is_crowded, has_evicted: evicted.is_some() })
+    }
+
+    /// How many are taken.
+    pub(super) fn count(&self) -> usize {
+        self.taken().len()
     }
 
     fn taken(&self) -> MutexGuard<'_, VecDeque<Taken>> {
@@ -63,6 +71,11 @@ impl Place {
     /// Whether half of all places were taken when this one was.
     pub(super) fn is_crowded(&self) -> bool {
         self.is_crowded
+    }
+
+    /// Whether somebody was hung up on for it.
+    pub(super) fn has_evicted(&self) -> bool {
+        self.has_evicted
     }
 }
 

@@ -7,15 +7,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::THREAD_STACK_BYTES;
+use super::console::{self, Answers, Question};
 use super::deadline::{self, Deadline};
+use super::feed::{Feed, Watching};
 use super::greeting::{self, Greeted, GreetingError, Identity, Peer};
 use super::listen::{Listener, wake};
 use super::places::{Place, Places};
-use super::{THREAD_STACK_BYTES, console};
+use super::tally::{self, Tally};
 use crate::wire::message::Error;
-use crate::wire::{Decoder, ErrorCode, MessageType, limits, text};
+use crate::wire::text::{Kind, Metrics};
+use crate::wire::{Decoder, ErrorCode, MessageType, Role, VERSION, limits, text};
 
 /// How many connections a server takes.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +56,27 @@ pub trait Service: Send + Sync + 'static {
     /// Lives with a greeted connection until its end.
     fn connection(&self, greeted: Greeted);
 
-    /// The answer to `status` on the console: whole lines.
-    fn status(&self) -> String;
+    /// The answer to a question on the console: whole lines.
+    fn answer(&self, question: Question) -> String;
+
+    /// What there is to count.
+    fn metrics(&self, out: &mut Metrics);
+
+    /// Limits that were set at the start, by their names in protocol.md; those of [`Caps`] are known.
+    fn limits(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// What a server is given besides its service.
+#[derive(Clone, Debug, Default)]
+pub struct Port {
+    /// How many connections it takes.
+    pub caps: Caps,
+    /// Names, besides `localhost`, under which HTTP is answered.
+    pub http_hosts: Vec<String>,
+    /// Where the program counts what its connections see.
+    pub tally: Arc<Tally>,
+    /// Where the program says what happens.
+    pub feed: Feed,
 }
 
 /// A running server; it stops when told to, or when dropped.
@@ -87,15 +110,17 @@ impl Drop for Server {
 }
 
 /// Serves at a listening socket, on a thread of its own.
-pub fn serve(listener: Listener, caps: Caps, service: Arc<dyn Service>) -> io::Result<Server> {
+pub fn serve(listener: Listener, port: Port, service: Arc<dyn Service>) -> io::Result<Server> {
     let address = listener.address();
     let stopping = Arc::new(AtomicBool::new(false));
     let flag = stopping.clone();
+    let caps = port.caps;
     let state = Arc::new(State {
         service,
+        port,
+        started: SystemTime::now(),
         ungreeted: Places::new(caps.ungreeted, caps.ungreeted_per_address),
         consoles: Places::new(caps.consoles, caps.consoles),
-        greeted_max: caps.greeted,
         greeted: AtomicUsize::new(0),
     });
     let accept = move || accept_all(&listener, &flag, &state);
@@ -105,10 +130,11 @@ pub fn serve(listener: Listener, caps: Caps, service: Arc<dyn Service>) -> io::R
 
 struct State {
     service: Arc<dyn Service>,
+    port: Port,
+    started: SystemTime,
     /// For those that have not greeted yet, or are being told why they are refused.
     ungreeted: Arc<Places>,
     consoles: Arc<Places>,
-    greeted_max: usize,
     greeted: AtomicUsize,
 }
 
@@ -143,24 +169,28 @@ impl State {
     fn take_greeted_place(&self) -> Result<GreetedPlace<'_>, Error> {
         let place = GreetedPlace(&self.greeted);
         let before = self.greeted.fetch_add(1, Ordering::AcqRel);
-        if before < self.greeted_max {
+        let greeted_max = self.port.caps.greeted;
+        if before < greeted_max {
             return Ok(place);
         }
-        let text = format!("{} connections are open, as many as this program takes", self.greeted_max);
-        let (got, allowed) = (before as u64 + 1, self.greeted_max as u64);
+        let text = format!("{greeted_max} connections are open, as many as this program takes");
+        let (got, allowed) = (before as u64 + 1, greeted_max as u64);
         Err(Error::new(ErrorCode::Busy, MessageType::Hello as u8, text).retryable().with_numbers(got, allowed))
     }
 }
 
 fn start(state: &Arc<State>, stream: TcpStream, address: SocketAddr) {
     let _ = stream.set_nodelay(true);
+    tally::count(&state.port.tally.accepted, 1);
     // Taken here, in the order of arrival. Every thread holds a place of one of three sorts or is on its way out: that
     // limits their number.
     let Ok(place) = state.ungreeted.take(&stream) else { return };
+    tally::count(&state.port.tally.evicted, usize::from(place.has_evicted()));
     let state = state.clone();
     let live = move || {
         // A panic is a bug of ours; it ends this connection and no other.
         if catch_unwind(AssertUnwindSafe(|| converse(&state, stream, address, place))).is_err() {
+            tally::count(&state.port.tally.faults, 1);
             log::error!("a fault of this program's own ended the connection from {address}");
         }
     };
@@ -179,7 +209,7 @@ fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Pl
     if decoder.pending().first().copied().is_some_and(text::is_text) {
         let Ok(_console) = state.consoles.take(&stream) else { return };
         drop(ungreeted);
-        let _ = console::answer(state.service.as_ref(), &stream, decoder.pending().to_vec());
+        let _ = console::answer(state, &stream, decoder.pending().to_vec());
         return;
     }
     let identity = state.service.identity();
@@ -188,6 +218,7 @@ fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Pl
     match greeting::answer(stream, decoder, &identity, limits::GREETING_WAIT, admit, place) {
         Ok((greeted, _place)) => {
             drop(ungreeted);
+            let greeted = greeted.counted_by(&state.port.tally);
             state.service.connection(greeted);
         }
         Err((stream, GreetingError::Refuse(mut error))) => {
@@ -196,9 +227,72 @@ fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Pl
                     "this is a gradwire port; frames begin with F5 47 52 57, and text with a command".to_owned();
             }
             log::info!("refused {address}: {error}");
+            state.port.tally.refused(error.code);
+            state.port.feed.say("peer", address, || format!("refused: {error}"));
             greeting::say_and_close(&stream, &error);
         }
         Err((_, GreetingError::Refused(error))) => log::info!("{address} refused us: {error}"),
         Err((_, GreetingError::Io(error))) => log::debug!("{address} went away while greeting: {error}"),
+    }
+}
+
+impl Answers for State {
+    fn answer(&self, question: Question) -> String {
+        self.service.answer(question)
+    }
+
+    fn limits(&self) -> String {
+        let Caps { ungreeted, ungreeted_per_address, consoles, greeted } = self.port.caps;
+        let mut set = self.service.limits();
+        set.extend([
+            ("UNGREETED_MAX", ungreeted as u64),
+            ("UNGREETED_PER_ADDRESS_MAX", ungreeted_per_address as u64),
+            ("CONSOLES_MAX", consoles as u64),
+            ("CONNECTIONS_MAX", greeted as u64),
+        ]);
+        text::limits_in_force(&set)
+    }
+
+    fn version(&self) -> String {
+        let identity = self.service.identity();
+        format!(
+            "program   {}\nsoftware  {}\nprotocol  {VERSION}\n",
+            program(identity.role),
+            identity.features.software.as_deref().unwrap_or("-")
+        )
+    }
+
+    fn metrics(&self) -> String {
+        let mut out = Metrics::default();
+        let identity = self.service.identity();
+        out.family("gradwire_build_info", Kind::Gauge, "Which program this is; always 1.");
+        let software = identity.features.software.as_deref().unwrap_or_default();
+        let version = software.rsplit(' ').next().unwrap_or_default();
+        out.sample(&[("program", program(identity.role)), ("version", version)], 1.0);
+        let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        out.single("process_start_time_seconds", Kind::Gauge, "When it was started, in seconds since 1970.", started);
+        out.family("gradwire_connections", Kind::Gauge, "Open connections that this program has accepted.");
+        out.sample(&[("kind", "ungreeted")], self.ungreeted.count() as f64);
+        out.sample(&[("kind", "console")], self.consoles.count() as f64);
+        out.sample(&[("kind", "greeted")], self.greeted.load(Ordering::Relaxed) as f64);
+        self.port.tally.write(&mut out);
+        self.service.metrics(&mut out);
+        out.into_text()
+    }
+
+    fn watch(&self) -> Watching {
+        self.port.feed.watch()
+    }
+
+    fn http_hosts(&self) -> &[String] {
+        &self.port.http_hosts
+    }
+}
+
+fn program(role: Role) -> &'static str {
+    match role {
+        Role::Client => "client",
+        Role::Coordinator => "coordinator_node",
+        Role::Node => "compute_node",
     }
 }

@@ -1,58 +1,61 @@
-//! The limits of the wire, in one place (protocol.md, "Limits"). Each is checked before anything is allocated for it.
+//! The limits of the wire, in one table that yields the constants, what the console shows, and protocol.md's "Limits".
+//! Each is checked before anything is allocated for it.
 
 use std::time::Duration;
 
-/// Payload of a frame once the session is open.
-pub const PAYLOAD_BYTES_MAX: u32 = 1 << 20;
-/// Payload of a frame until WELCOME.
-pub const GREETING_PAYLOAD_BYTES_MAX: u32 = 1 << 10;
-/// An object, unless configured otherwise.
-pub const OBJECT_BYTES_MAX: u64 = 1 << 30;
-/// Bytes of updates on their way to a coordinator or waiting there to be merged.
-pub const IN_FLIGHT_BYTES_MAX: u64 = 512 << 20;
-/// An update up to this size travels inside TRAINED; a larger one is fetched.
-pub const INLINE_UPDATE_BYTES_MAX: usize = 64 << 10;
-/// Tensors of an object: two for each of 65 layers.
-pub const TENSORS_MAX: usize = 130;
-/// Dimensions of a tensor.
-pub const DIMENSIONS_MAX: usize = 4;
-/// Bytes of a sentence meant for a person.
-pub const SENTENCE_BYTES_MAX: usize = 1_000;
-/// Bytes of a name.
-pub const NAME_BYTES_MAX: usize = 64;
-/// Digests in one HAVE.
-pub const HAVE_DIGESTS_MAX: usize = 1_024;
-/// Nodes listed in a DONE.
-pub const DONE_NODES_MAX: usize = 8_000;
-/// Requests of one peer that may be unanswered at a time.
-pub const OPEN_REQUESTS_MAX: usize = 1_024;
-/// A line of the text console.
-pub const TEXT_LINE_BYTES_MAX: usize = 256;
-/// Text consoles of a server at a time.
-pub const CONSOLES_MAX: usize = 16;
-/// The head of an HTTP request.
-pub const HTTP_HEAD_BYTES_MAX: usize = 8 << 10;
+/// A limit, as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The constant's name.
+    pub name: &'static str,
+    /// How much is allowed, unless it was set otherwise.
+    pub value: u64,
+    /// `bytes`, `s`, or what is counted.
+    pub unit: &'static str,
+    /// What it limits.
+    pub of: &'static str,
+}
 
-/// A connection's first byte.
-pub const FIRST_BYTE_WAIT: Duration = Duration::from_secs(10);
-/// The same while half of the slots for the not yet greeted are taken.
-pub const FIRST_BYTE_WAIT_CROWDED: Duration = Duration::from_secs(2);
-/// From the first byte of a frame to WELCOME, in all.
-pub const GREETING_WAIT: Duration = Duration::from_secs(2);
-/// A line of text, in all.
-pub const TEXT_LINE_WAIT: Duration = Duration::from_secs(60);
-/// A peer that takes nothing for so long while we write is dropped.
-pub const WRITE_STALL: Duration = Duration::from_secs(10);
-/// A peer that sends nothing of an object for so long after it was asked for is not asked any more.
-pub const FETCH_STALL: Duration = Duration::from_secs(10);
-/// After so long without a frame from the peer, a PING goes out.
-pub const HEARTBEAT_SILENCE: Duration = Duration::from_secs(1);
-/// After so long without a frame the peer is lost.
-pub const HEARTBEAT_LOST: Duration = Duration::from_secs(3);
+macro_rules! limits {
+    ($($name:ident: $type:ident = $value:expr, $unit:literal, $of:literal;)*) => {
+        $(#[doc = concat!("At most: ", $of, ".")] pub const $name: $type = $value;)*
 
-/// Connections not yet greeted, in all.
-pub const UNGREETED_MAX: usize = 64;
-/// Connections not yet greeted from one address.
-pub const UNGREETED_PER_ADDRESS_MAX: usize = 16;
-/// Greeted connections, unless configured otherwise.
-pub const CONNECTIONS_MAX: usize = 1_024;
+        /// All of them.
+        pub const ALL: &[Limit] =
+            &[$(Limit { name: stringify!($name), value: limits!(@number $type $name), unit: $unit, of: $of }),*];
+    };
+    (@number Duration $name:ident) => { $name.as_secs() };
+    (@number $type:ident $name:ident) => { $name as u64 };
+}
+
+limits! {
+    PAYLOAD_BYTES_MAX: u32 = 1 << 20, "bytes", "a payload";
+    GREETING_PAYLOAD_BYTES_MAX: u32 = 1 << 10, "bytes", "a payload until WELCOME";
+    OBJECT_BYTES_MAX: u64 = 1 << 30, "bytes", "an object; can be set";
+    IN_FLIGHT_BYTES_MAX: u64 = 512 << 20, "bytes", "updates that a coordinator fetches at a time; can be set";
+    INLINE_UPDATE_BYTES_MAX: usize = 64 << 10, "bytes", "an update inside TRAINED";
+    // Two for each of 65 layers.
+    TENSORS_MAX: usize = 130, "tensors", "tensors of an object";
+    DIMENSIONS_MAX: usize = 4, "dimensions", "dimensions of a tensor";
+    SENTENCE_BYTES_MAX: usize = 1_000, "bytes", "a sentence for a person";
+    NAME_BYTES_MAX: usize = 64, "bytes", "a name";
+    HAVE_DIGESTS_MAX: usize = 1_024, "digests", "digests in HAVE, numbers in HELD";
+    DONE_NODES_MAX: usize = 8_000, "nodes", "nodes listed in DONE; the rest is left out";
+    OPEN_REQUESTS_MAX: usize = 1_024, "requests", "unanswered requests of one side";
+    TEXT_LINE_BYTES_MAX: usize = 256, "bytes", "a line of text";
+    CONSOLES_MAX: usize = 16, "connections", "connections of people";
+    HTTP_HEAD_BYTES_MAX: usize = 8 << 10, "bytes", "the head of an HTTP request";
+    FIRST_BYTE_WAIT: Duration = Duration::from_secs(10), "s", "from connecting to the first byte";
+    FIRST_BYTE_WAIT_CROWDED: Duration = Duration::from_secs(2), "s",
+        "the same while half of the places for the not yet greeted are taken";
+    GREETING_WAIT: Duration = Duration::from_secs(2), "s", "from the first byte of a frame to WELCOME";
+    TEXT_LINE_WAIT: Duration = Duration::from_secs(60), "s", "a line of text; none while watching";
+    HTTP_HEAD_WAIT: Duration = Duration::from_secs(2), "s", "the head of an HTTP request";
+    WRITE_STALL: Duration = Duration::from_secs(10), "s", "a peer takes nothing of what is written to it";
+    FETCH_STALL: Duration = Duration::from_secs(10), "s", "a client sends nothing of what it was asked for";
+    HEARTBEAT_SILENCE: Duration = Duration::from_secs(1), "s", "silence until PING";
+    HEARTBEAT_LOST: Duration = Duration::from_secs(3), "s", "silence until the peer is lost";
+    UNGREETED_MAX: usize = 64, "connections", "connections not yet greeted";
+    UNGREETED_PER_ADDRESS_MAX: usize = 16, "connections", "of these, from one address";
+    CONNECTIONS_MAX: usize = 1_024, "connections", "greeted connections; can be set, up to 8,000";
+}

@@ -1,11 +1,17 @@
-//! People with netcat, and web browsers, on both servers' ports.
+//! People with netcat on both servers' ports.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use gradwire::wire::{limits, text};
 
 use crate::programs::{House, PATIENCE, to_both_servers, typed};
+
+fn dial(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
 
 #[test]
 fn a_line_is_answered_in_any_case_and_with_any_line_end() {
@@ -23,6 +29,7 @@ fn an_unknown_line_gets_a_hint_and_the_connection_closes() {
     to_both_servers(|address| {
         assert_eq!(typed(address, b"rm -rf /\nstatus\n"), text::UNKNOWN);
         assert_eq!(typed(address, b"s\xC3\x28\nstatus\n"), text::UNKNOWN);
+        assert_eq!(typed(address, b"job ../../etc\nstatus\n"), text::NO_JOB_ID);
     });
 }
 
@@ -37,31 +44,106 @@ fn a_line_of_300_bytes_is_refused_with_or_without_its_end() {
 }
 
 #[test]
-fn an_http_request_gets_one_answer_and_never_reaches_the_console() {
+fn every_command_is_answered_and_the_connection_stays() {
     to_both_servers(|address| {
-        let requests: [&[u8]; 5] = [
-            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\nstatus\r\nstatus\r\n",
-            b"POST / HTTP/1.1\r\nContent-Length: 14\r\n\r\nstatus\nstatus\n",
-            b"HEAD / HTTP/1.0\n\n",
-            b"GET / HTTP/1.1\r\nstatus\r\n",
-        ];
-        for request in requests {
-            assert_eq!(typed(address, request), text::HTTP_ANSWER);
+        let mut stream = dial(address);
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+        for (command, first) in [
+            ("status", "co"),
+            ("nodes", "NODE "),
+            ("jobs", "JOB "),
+            ("job 0", "no job "),
+            ("limits", "LIMIT "),
+            ("version", "program "),
+            ("help", "status "),
+        ] {
+            // What lies between the answer's first line and the pong is the rest of it.
+            writeln!(stream, "{command}\nping").unwrap();
+            let line = lines.next().unwrap();
+            assert!(line.starts_with(first), "{command}: {line}");
+            assert!(lines.by_ref().any(|line| line == "pong"), "{command}");
         }
-        let long = [b"GET /", &[b'a'; 20_000][..], b" HTTP/1.1\r\n\r\n"].concat();
-        assert_eq!(typed(address, &long), text::HTTP_ANSWER);
+        writeln!(stream, "quit").unwrap();
+        assert_eq!(lines.next(), None);
     });
 }
 
 #[test]
-fn a_browser_that_keeps_its_half_open_is_answered_all_the_same() {
+fn tables_have_as_many_words_in_each_line_as_titles() {
+    let house = House::new();
+    house.assert_is_well();
+    for (address, commands) in
+        [(house.coordinator.address, ["nodes"].as_slice()), (house.node.address, &["nodes", "jobs"])]
+    {
+        for command in commands {
+            let text = typed(address, command.as_bytes());
+            let words: Vec<usize> = text.lines().map(|line| line.split_whitespace().count()).collect();
+            assert!(words.len() > 1 && words.iter().all(|&count| count == words[0]), "{command}:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_job_is_found_by_the_beginning_of_its_id_on_both_servers() {
+    let house = House::new();
+    house.assert_is_well();
+    let jobs = typed(house.coordinator.address, b"jobs\n");
+    let id = jobs.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    assert_eq!(id.len(), 32);
+    for length in [1, 7, 32] {
+        let command = format!("JOB {}\n", id[..length].to_uppercase());
+        let job = typed(house.coordinator.address, command.as_bytes());
+        assert!(job.starts_with(&format!("job           {id}\nstate         done\n")), "{job}");
+        assert!(job.contains("\nreproducible  true\n") && job.contains("\nhonest "), "{job}");
+        let job = typed(house.node.address, command.as_bytes());
+        assert!(job.starts_with(&format!("job   {id}\ndone  ")), "{job}");
+    }
+}
+
+#[test]
+fn who_watches_hears_of_a_job_from_beginning_to_end_and_may_go_on_typing() {
+    let house = House::new();
+    let watch = |address| {
+        let mut stream = dial(address);
+        // What is typed behind `watch` is answered once watching has begun.
+        stream.write_all(b"watch\nping\n").unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+        assert_eq!(lines.next().unwrap(), "pong");
+        (stream, lines)
+    };
+    let (_keeps_it_open, mut coordinator) = watch(house.coordinator.address);
+    let (mut typing, mut node) = watch(house.node.address);
+    // Somebody who half-closes, as `nc -N` does, watches all the same.
+    let (half_closed, mut third) = watch(house.coordinator.address);
+    half_closed.shutdown(Shutdown::Write).unwrap();
+    house.assert_is_well();
+    for lines in [&mut coordinator, &mut third] {
+        for happening in
+            [" client ", "is queued", "starts", "at honest: trained in", "round 1 of", "is done: fingerprint"]
+        {
+            let line = lines.by_ref().find(|line| line.contains(happening)).unwrap();
+            let time = line.split_whitespace().next().unwrap();
+            assert!(time.len() == "2000-01-01T00:00:00.000Z".len() && time.ends_with('Z'), "{line}");
+        }
+    }
+    assert!(node.any(|line| line.contains("  task  ") && line.contains("shard 0, attempt 1: trained in")));
+    typing.write_all(b"quit\n").unwrap();
+    node.for_each(drop);
+}
+
+#[test]
+fn a_peer_that_breaks_a_rule_is_seen_by_who_watches_and_counted() {
     to_both_servers(|address| {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert_eq!(answer, text::HTTP_ANSWER);
+        let mut stream = dial(address);
+        stream.write_all(b"watch\nping\n").unwrap();
+        let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+        assert_eq!(lines.next().unwrap(), "pong");
+        let mut wrong = dial(address);
+        wrong.write_all(b"\xF5\x47\x52\x58").unwrap();
+        wrong.read_to_end(&mut Vec::new()).unwrap();
+        let peer = wrong.local_addr().unwrap().to_string();
+        assert!(lines.any(|line| line.contains(&peer) && line.contains("refused: ") && line.ends_with("(MAGIC)")));
+        let metrics = typed(address, b"GET /metrics HTTP/1.0\n\n");
+        assert!(metrics.contains("\ngradwire_connections_refused_total{code=\"MAGIC\"} 1\n"), "{metrics}");
     });
 }

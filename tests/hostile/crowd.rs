@@ -6,8 +6,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use gradwire::net::{self, Caps, Greeted, Identity, Listener, Service};
+use gradwire::net::{self, Caps, Greeted, Identity, Listener, Port, Question, Service};
 use gradwire::wire::message::{Error, Features};
+use gradwire::wire::text::Metrics;
 use gradwire::wire::{ErrorCode, Message, Role, limits, text};
 use socket2::{Domain, Socket, Type};
 
@@ -106,8 +107,14 @@ impl Service for Keeper {
         drop(greeted);
     }
 
-    fn status(&self) -> String {
+    fn answer(&self, _: Question) -> String {
         String::new()
+    }
+
+    fn metrics(&self, _: &mut Metrics) {}
+
+    fn limits(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
     }
 }
 
@@ -116,7 +123,7 @@ fn one_connection_too_many_is_busy_until_another_ends() {
     let (let_go, told) = sync_channel(1);
     let caps = Caps { greeted: 1, ..Caps::default() };
     let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let server = net::serve(listener, caps, Arc::new(Keeper(Mutex::new(told)))).unwrap();
+    let server = net::serve(listener, Port { caps, ..Port::default() }, Arc::new(Keeper(Mutex::new(told)))).unwrap();
     let mut first = Peer::greeted(server.address(), Role::Coordinator);
     let mut second = Peer::dial(server.address());
     second.send(hello(Role::Coordinator), 0);

@@ -20,6 +20,7 @@ mod bad_input;
 mod console;
 mod crowd;
 mod greeting;
+mod http;
 mod lies;
 mod lying_client;
 mod lying_coordinator;

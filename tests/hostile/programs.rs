@@ -44,6 +44,11 @@ impl Server {
         Server::start(Command::new(env!("CARGO_BIN_EXE_compute_node")).args(["0", "0", "--name", "honest"]))
     }
 
+    /// A compute node at a free port that answers HTTP under this name too.
+    pub fn node_of_http_host(name: &str) -> Server {
+        Server::start(Command::new(env!("CARGO_BIN_EXE_compute_node")).args(["0", "0", "--http-host", name]))
+    }
+
     /// A compute node at a free port that belongs to a cluster.
     pub fn node_of_cluster(cluster: &str) -> Server {
         Server::start(Command::new(env!("CARGO_BIN_EXE_compute_node")).args(["0", "0", "--cluster", cluster]))
@@ -233,7 +238,15 @@ pub struct House {
 
 impl House {
     pub fn new() -> House {
-        let node = Server::node();
+        House::of(Server::node())
+    }
+
+    /// The node answers HTTP under this name too.
+    pub fn with_http_host(name: &str) -> House {
+        House::of(Server::node_of_http_host(name))
+    }
+
+    fn of(node: Server) -> House {
         let coordinator = Server::coordinator(&[node.address]);
         House { node, coordinator }
     }

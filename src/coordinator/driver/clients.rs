@@ -7,7 +7,7 @@ use crate::coordinator::jobs::Watcher;
 use crate::coordinator::server::{Client, ClientKey};
 use crate::coordinator::workers::{Merging, Validating};
 use crate::digest::Digest;
-use crate::engine::{Admission, Event, JobEvent, JobState, Notice};
+use crate::engine::{Admission, Event, JobEvent, JobState, Notice, Outcome};
 use crate::job::JobId;
 use crate::wire::message::{self, Accepted, Error, NoticeKind, Submit};
 use crate::wire::{ErrorCode, Message, MessageType, specification};
@@ -32,6 +32,7 @@ impl Driver {
         let (accepted, ended) = match admission {
             Admission::Admitted { position } => {
                 log::info!("job {id} is queued, {position} before it");
+                self.feed.say("job", id, || format!("is queued, {position} before it"));
                 self.jobs.insert(id, specification, semantic);
                 (accepted(message::JobState::Queued, false, *position, 0), false)
             }
@@ -59,9 +60,10 @@ impl Driver {
         };
         let _ = watcher.client.link.answer_more(watcher.request, &accepted.into());
         if ended {
-            let gone = || refuse(ErrorCode::Internal, "how the job ended is no longer known".to_owned()).into();
-            let answer = self.jobs.final_answer(id).cloned().unwrap_or_else(gone);
-            answer_finally(&watcher, answer);
+            let gone =
+                || Arc::new(refuse(ErrorCode::Internal, "how the job ended is no longer known".to_owned()).into());
+            let answer = self.jobs.final_answer(id).unwrap_or_else(gone);
+            answer_finally(&watcher, &answer);
             return;
         }
         if let Some(job) = self.jobs.get(id) {
@@ -90,7 +92,9 @@ impl Driver {
     }
 
     pub(super) fn client_gone(&mut self, client: ClientKey) {
-        self.clients.remove(&client);
+        if let Some(gone) = self.clients.remove(&client) {
+            self.feed.say("client", gone.link.peer().address, || "is gone");
+        }
         let failed = self.jobs.client_gone(client);
         self.ask_others(failed, "the client went away before it had sent it");
     }
@@ -144,22 +148,36 @@ impl Driver {
             }
             JobEvent::Started => {
                 log::info!("job {id} starts");
+                self.feed.say("job", id, || "starts");
                 return;
             }
             JobEvent::RoundDone(done) => {
                 let Some(job) = self.jobs.get(id) else { return };
                 job.rounds_done = done.step as u32 + 1;
                 let round = job.round(&done);
+                job.last_round = Some(round);
+                self.counts.rounds += 1;
+                self.counts.tasks_merged += u64::from(round.merged);
+                self.counts.tasks_skipped += u64::from(round.skipped);
                 log::debug!("job {id}: round {} of {} is done", round.round, round.rounds);
+                self.feed.say("job", id, || {
+                    let right = 100.0 * (1.0 - round.errors as f64 / round.rows.max(1) as f64);
+                    let (number, of, loss) = (round.round, round.rounds, round.loss);
+                    format!("round {number} of {of} is done: loss {loss:.5}, accuracy {right:.2} %")
+                });
                 round.into()
             }
             JobEvent::Notice(copy @ Notice::Speculating { .. }) => {
                 // Everyday life on a busy fleet: worth a look when somebody wonders, not a line for everyone.
                 log::debug!("job {id}: {copy}");
+                self.counts.copies += 1;
+                self.feed.say("job", id, || copy.to_string());
                 return;
             }
             JobEvent::Notice(text) => {
                 log::info!("job {id}: {text}");
+                self.counts.revivals += u64::from(matches!(text, Notice::Revival { .. }));
+                self.feed.say("job", id, || text.to_string());
                 notice(kind_of(&text), text.to_string()).into()
             }
             JobEvent::Finished(outcome) => return self.finished(id, &outcome),
@@ -171,29 +189,41 @@ impl Driver {
         }
     }
 
-    fn finished(&mut self, id: JobId, outcome: &crate::engine::Outcome) {
+    fn finished(&mut self, id: JobId, outcome: &Outcome) {
         let answer = self.jobs.end(id, outcome);
-        match &answer {
-            Message::Done(done) => log::info!("job {id} is done: fingerprint {}", done.fingerprint),
-            Message::Error(error) => log::warn!("job {id} has ended: {}", error.text),
+        match &*answer {
+            Message::Done(done) => {
+                log::info!("job {id} is done: fingerprint {}", done.fingerprint);
+                self.feed.say("job", id, || format!("is done: fingerprint {}", done.fingerprint));
+            }
+            Message::Error(error) => {
+                log::warn!("job {id} has ended: {}", error.text);
+                self.feed.say("job", id, || format!("has ended: {}", error.text));
+            }
             _ => {}
         }
+        *match outcome {
+            Outcome::Done(_) => &mut self.counts.jobs_done,
+            Outcome::Failed(_) => &mut self.counts.jobs_failed,
+            Outcome::Cancelled => &mut self.counts.jobs_cancelled,
+        } += 1;
         let watchers = self.jobs.get(id).map(|job| std::mem::take(&mut job.watchers)).unwrap_or_default();
         for watcher in watchers {
-            answer_finally(&watcher, answer.clone());
+            answer_finally(&watcher, &answer);
         }
     }
 }
 
 /// Ends a watcher's request, with a list of nodes that is no longer than the client takes.
-fn answer_finally(watcher: &Watcher, answer: Message<'static>) {
+fn answer_finally(watcher: &Watcher, answer: &Message<'static>) {
     let link = &watcher.client.link;
-    let answer = match answer {
-        Message::Done(done) => done.fitting(link.peer().payload_bytes_max).into(),
-        other => other,
-    };
     // A client that has gone is reported by its reader.
-    let _ = link.answer(watcher.request, &answer);
+    let _ = match answer {
+        Message::Done(done) => {
+            link.answer(watcher.request, &done.clone().fitting(link.peer().payload_bytes_max).into())
+        }
+        other => link.answer(watcher.request, other),
+    };
 }
 
 fn notice(kind: NoticeKind, text: String) -> message::Notice {

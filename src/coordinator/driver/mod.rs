@@ -17,16 +17,15 @@ use super::jobs::{Jobs, Watcher};
 use super::links::Linked;
 use super::pollers::Command;
 use super::server::{Client, ClientKey};
-use super::status;
+use super::status::{Counts, Snapshot};
 use super::transfers::{Room, Transfers};
 use super::workers::{Merging, Validating, Weights};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{self, Action, Attempt, Engine, Event, Fault, LinkKey, NodeInfo, NodeKey, Time};
 use crate::job::{JobId, Specification, TaskId};
-use crate::net;
+use crate::net::{self, Feed};
 use crate::store::Store;
-use crate::wire::limits::IN_FLIGHT_BYTES_MAX;
 use crate::wire::message::Submit;
 
 /// What happens to the coordinator.
@@ -68,7 +67,7 @@ pub(super) enum Input {
     /// The completion poller's beat.
     Sweep,
     /// Somebody asks on the console.
-    Status(Sender<String>),
+    Status(Sender<Snapshot>),
     /// Somebody waits until so many nodes are active.
     AwaitActive { count: usize, reply: Sender<()> },
     /// The program ends.
@@ -87,6 +86,7 @@ pub(super) struct Update {
 /// A linked node.
 struct NodeLink {
     linked: Linked,
+    name: String,
     node: NodeKey,
     /// The last weights that were put there.
     pushed: Option<Digest>,
@@ -118,6 +118,8 @@ pub(super) struct Driver {
     submitting: Option<Submission>,
     /// Large updates, offered and on their way.
     transfers: Transfers,
+    counts: Counts,
+    feed: Feed,
     merging: Sender<Merging>,
     validating: Sender<Validating>,
     poller: Sender<Command>,
@@ -141,6 +143,7 @@ impl Driver {
         merging: Sender<Merging>,
         validating: Sender<Validating>,
         poller: Sender<Command>,
+        feed: Feed,
     ) -> Driver {
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
@@ -148,14 +151,16 @@ impl Driver {
             engine: Engine::new(engine_settings, net::random_u64()),
             policy: settings.policy,
             nodes: settings.nodes.clone(),
-            jobs: Jobs::new(store, settings.store_bytes),
+            jobs: Jobs::new(store, settings.store_bytes, settings.object_bytes),
             awaiting: Vec::new(),
             links: HashMap::new(),
             clients: HashMap::new(),
             arrived: HashMap::new(),
             inactive_told: vec![false; settings.nodes.len()],
             submitting: None,
-            transfers: Transfers::new(IN_FLIGHT_BYTES_MAX, inputs),
+            transfers: Transfers::new(settings.in_flight_bytes, inputs),
+            counts: Counts::default(),
+            feed,
             merging,
             validating,
             poller,
@@ -192,6 +197,7 @@ impl Driver {
             Input::Event(event) => {
                 if let Event::TaskFailed { link, attempt, .. } | Event::Rejected { link, attempt, .. } = &event {
                     self.no_longer_out(*link, *attempt);
+                    self.say_not_trained(&event, *link, *attempt);
                 }
                 self.tell(event);
             }
@@ -200,6 +206,9 @@ impl Driver {
             Input::NodeUnlinked { key, reason } => self.node_unlinked(key, reason),
             Input::Trained { link, attempt, mut update, loss } => {
                 self.no_longer_out(link, attempt);
+                self.say_task(link, attempt, || {
+                    format!("trained in {:.1} ms, loss {loss:.4}", update.train_us as f64 / 1e3)
+                });
                 let digest = update.digest;
                 update.room = self.transfers.take(link, &digest);
                 self.arrived.insert((link, attempt), update);
@@ -223,6 +232,7 @@ impl Driver {
                 }
             }
             Input::ClientHere { client } => {
+                self.feed.say("client", client.link.peer().address, || "is here");
                 self.clients.insert(client.key, client);
             }
             Input::ClientGone { client } => self.client_gone(client),
@@ -255,8 +265,13 @@ impl Driver {
                 self.tell(Event::Tick);
             }
             Input::Status(reply) => {
-                let text = status::render(&self.engine.status(), self.policy, self.clients.len());
-                let _ = reply.send(text);
+                let _ = reply.send(Snapshot {
+                    policy: self.policy,
+                    clients: self.clients.len(),
+                    engine: self.engine.status(),
+                    jobs: self.jobs.records(),
+                    counts: self.counts,
+                });
             }
             Input::AwaitActive { count, reply } => {
                 self.awaiting.push((count, reply));

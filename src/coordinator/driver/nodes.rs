@@ -7,6 +7,7 @@ use crate::coordinator::links::{Linked, NodeContext};
 use crate::coordinator::pollers::Command;
 use crate::digest::Digest;
 use crate::engine::{Attempt, Event, LinkKey, NodeInfo, NodeKey};
+use crate::job::TaskId;
 use crate::net::{SharedPiece, Unsent};
 use crate::wire::SharedBytes;
 use crate::wire::message::{Cancel, Poll, ShardSource, TaskName, Train};
@@ -25,8 +26,9 @@ impl Driver {
 
     pub(super) fn node_linked(&mut self, node: NodeKey, key: LinkKey, linked: Linked, info: NodeInfo) {
         log::info!("node {} is active at {}", info.name, self.nodes[node.0 as usize]);
+        self.feed.say("node", &info.name, || format!("is active at {}", self.nodes[node.0 as usize]));
         self.inactive_told[node.0 as usize] = true;
-        self.links.insert(key, NodeLink { linked, node, pushed: None, out: HashMap::new() });
+        self.links.insert(key, NodeLink { linked, name: info.name.clone(), node, pushed: None, out: HashMap::new() });
         self.tell(Event::LinkUp { node, link: key, info });
         self.tell_awaiting();
     }
@@ -44,8 +46,33 @@ impl Driver {
         self.fetch_updates();
         if let Some(node) = self.links.remove(&key) {
             log::info!("node {} is inactive: {reason}", self.nodes[node.node.0 as usize]);
+            self.feed.say("node", &self.nodes[node.node.0 as usize], || format!("is inactive: {reason}"));
         }
         self.tell(Event::LinkDown { link: key, reason });
+    }
+
+    /// Says that a node has turned a task down, or failed at it.
+    pub(super) fn say_not_trained(&mut self, event: &Event, link: LinkKey, attempt: Attempt) {
+        match event {
+            Event::Rejected { reason, .. } => {
+                self.counts.tasks_rejected += 1;
+                self.say_task(link, attempt, || format!("rejected: {reason}"));
+            }
+            Event::TaskFailed { reason, .. } => {
+                self.counts.tasks_failed += 1;
+                self.say_task(link, attempt, || format!("failed: {reason}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Says what has become of an attempt.
+    pub(super) fn say_task(&self, link: LinkKey, attempt: Attempt, sentence: impl FnOnce() -> String) {
+        let TaskId { job, step, shard } = attempt.task;
+        self.feed.say("task", job, || {
+            let node = self.links.get(&link).map_or("a node that has gone", |node| &node.name);
+            format!("round {}, shard {shard}, attempt {} at {node}: {}", step + 1, attempt.attempt, sentence())
+        });
     }
 
     /// Asks for the updates that there is room for, in the order in which they were offered.
