@@ -8,12 +8,13 @@ use seeds::{Files, files};
 /// A fuzz target: its name, its body, and how many seeds it has at least.
 type Target = (&'static str, fn(&[u8]), usize);
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     ("csv", gradwire::dataset::fuzzing::csv, 30),
     ("frame_decode", fuzzing::frame_decode, 50),
     ("message_roundtrip", fuzzing::message_roundtrip, 60),
     ("session", fuzzing::session, 10),
     ("split_independent", fuzzing::split_independent, 8),
+    ("text_line", fuzzing::text_line, 30),
 ];
 
 /// Runs a target on a file, whose name is shown should it fail.

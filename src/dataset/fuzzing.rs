@@ -98,8 +98,12 @@ fn check_table(data: &Dataset, file_bytes: usize) {
 /// The sentence begins with the file, then a line that the file has, or nothing narrower where all of it is at fault.
 fn check_sentence(error: &DatasetError, bytes: &[u8]) {
     let sentence = error.to_string();
-    let unfit = |c: char| c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    assert!(!sentence.contains(unfit), "{sentence:?} may upset a terminal");
+    // Neither what moves a cursor nor what turns the direction of writing (Unicode's Bidi_Control).
+    let turns = ['\u{61C}', '\u{200E}', '\u{200F}'];
+    let misleads = |c: char| {
+        c.is_control() || turns.contains(&c) || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    };
+    assert!(!sentence.contains(misleads), "{sentence:?} may upset a terminal");
     assert!(sentence.chars().count() <= SENTENCE_CHARACTERS_MAX, "{sentence:?} is too long");
 
     let said = sentence.strip_prefix(NAME).unwrap_or_else(|| panic!("{sentence:?} does not name the file"));

@@ -5,8 +5,10 @@
 mod dialogue;
 mod roundtrip;
 mod stream;
+mod text;
 mod values;
 
 pub use dialogue::session;
 pub use roundtrip::message_roundtrip;
 pub use stream::{frame_decode, may_skip, split_independent};
+pub use text::text_line;

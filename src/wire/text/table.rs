@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::misleads;
+
 /// On which side a column's cells stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -24,15 +26,16 @@ impl<const N: usize> Table<N> {
         Table { columns: *columns, rows: Vec::new() }
     }
 
-    /// Adds a row. A cell is one word, and `-` where it would be none; the last one may be a sentence.
+    /// Adds a row. A cell is one word, and `-` where it would be none; the last one may be a sentence. Other white space,
+    /// and what may not be shown as it is, becomes `_`.
     pub fn row(&mut self, mut cells: [String; N]) {
         for (index, cell) in cells.iter_mut().enumerate() {
             let is_last = index + 1 == N;
-            if cell.is_empty() {
-                cell.push('-');
-            } else if cell.contains(|c: char| c.is_control() || !is_last && c.is_whitespace()) {
-                let visible = |c: char| if c.is_control() || !is_last && c.is_whitespace() { '_' } else { c };
-                *cell = cell.chars().map(visible).collect();
+            let is_hidden = |c: char| misleads(c) || !is_last && c.is_whitespace();
+            if cell.contains(is_hidden) {
+                *cell = cell.chars().map(|c| if is_hidden(c) { '_' } else { c }).collect();
+            } else if cell.trim().is_empty() {
+                "-".clone_into(cell);
             }
         }
         self.rows.push(cells);
@@ -75,5 +78,13 @@ mod tests {
         table.row(["node a\n".to_owned(), "7".to_owned(), "it hung up".to_owned()]);
         table.row([String::new(), "1234567".to_owned(), "\u{1b}x".to_owned()]);
         assert_eq!(table.to_string(), "NODE       TASKS  WHY\nnode_a_        7  it hung up\n-        1234567  _x\n");
+    }
+
+    #[test]
+    fn no_cell_turns_the_direction_of_writing_or_is_only_spaces() {
+        let mut table = Table::new(&[("NODE", Align::Left), ("WHY", Align::Left)]);
+        table.row(["a\u{202e}b".to_owned(), "it\u{61c} left\u{2028}".to_owned()]);
+        table.row(["\u{3000}".to_owned(), " \u{3000}".to_owned()]);
+        assert_eq!(table.to_string(), "NODE  WHY\na_b   it_ left_\n_     -\n");
     }
 }
