@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-use super::stream::check_told;
+use super::payload::check_told;
 use super::values::role;
 use crate::wire::header::{Flags, Header, OPTIONAL_TYPES_FROM, VERSION};
 use crate::wire::session::{Heartbeat, Incoming, Violation};

@@ -1,15 +1,15 @@
 //! The targets that take a stream as it may come from a peer: `frame_decode` and `split_independent`. Owns what must be
-//! true of a decoder and of the payloads that come out of it.
+//! true of a decoder; payloads have a file of their own.
 //!
 //! Both take the stream as it is, and once more with magic, version and checksums made right, so that a change inside a
 //! payload is not stopped at the first gate. The library itself has no switch for that.
 
 use std::iter;
 
+use super::payload::{check_payload, check_told};
 use crate::wire::frame::{Decoder, FrameError};
 use crate::wire::header::{HEADER_BYTES, Header, MAGIC, MessageType, VERSION};
-use crate::wire::message::Error;
-use crate::wire::{Message, limits};
+use crate::wire::limits;
 
 /// A frame as it came out of a decoder: header and payload.
 pub(super) type OwnedFrame = (Header, Vec<u8>);
@@ -25,8 +25,8 @@ pub(super) struct Reading {
 ///
 /// # Panics
 ///
-/// When a decoder consumes or allocates what has not come, when a message that was understood is not encoded as it came,
-/// or when the peer could not be told what is wrong.
+/// When a decoder consumes or allocates what has not come, waits for more of what cannot become a frame, when a message
+/// that was understood is not encoded as it came, or when the peer could not be told what is wrong.
 pub fn frame_decode(stream: &[u8]) {
     check_frames(stream);
     check_frames(&resealed(stream));
@@ -82,7 +82,14 @@ pub(super) fn read(stream: &[u8], payload_bytes_max: u32, mut sizes: impl Iterat
         loop {
             match decoder.next_frame() {
                 Ok(Some(frame)) => frames.push((frame.header, frame.payload.to_vec())),
-                Ok(None) => break,
+                Ok(None) => {
+                    // "Wrong magic is refused at its first wrong byte": what waits may still become a frame.
+                    assert!(
+                        decoder.pending().iter().zip(&MAGIC).all(|(held, magic)| held == magic),
+                        "no frame begins so"
+                    );
+                    break;
+                }
                 Err(error) => {
                     assert_eq!(decoder.next_frame(), Err(error), "a lost stream stays lost");
                     return Reading { frames, end: Err(error) };
@@ -93,34 +100,6 @@ pub(super) fn read(stream: &[u8], payload_bytes_max: u32, mut sizes: impl Iterat
         assert!(decoder.allocated_bytes() <= 4 * arrived + (64 << 10), "{} allocated", decoder.allocated_bytes());
     }
     Reading { frames, end: Ok(decoder.pending_bytes()) }
-}
-
-/// What was understood is encoded as it came. A payload with fields that were skipped comes out shorter, without them.
-/// Of what was not, the peer is told.
-pub(super) fn check_payload(kind: MessageType, payload: &[u8]) {
-    let message = match Message::decode(kind, payload) {
-        Ok(message) => message,
-        Err(malformed) => return check_told(Error::of_payload(kind, &malformed)),
-    };
-    let again = message.payload();
-    if again != payload {
-        assert!(may_skip(kind) && again.len() < payload.len(), "{kind} came out as another payload");
-    }
-    let settled = Message::decode(kind, &again).map(|message| message.payload());
-    assert_eq!(settled.as_ref(), Ok(&again), "{kind} does not settle");
-}
-
-/// An ERROR that this side sends reaches the peer as it is, and fits what every peer takes.
-pub(super) fn check_told(error: Error) {
-    let message = Message::from(error);
-    let payload = message.payload();
-    assert!(payload.len() <= limits::GREETING_PAYLOAD_BYTES_MAX as usize, "the peer might not take {message:?}");
-    assert_eq!(Message::decode(MessageType::Error, &payload).as_ref(), Ok(&message));
-}
-
-/// Whether messages of this type have tagged fields, of which unknown ones may be skipped.
-pub fn may_skip(kind: MessageType) -> bool {
-    matches!(kind, MessageType::Hello | MessageType::Welcome | MessageType::Submit | MessageType::Train)
 }
 
 /// The stream with magic, version and checksums of each frame made right. Lengths stay, as long as the payload is there.
@@ -152,6 +131,7 @@ fn resealed(stream: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Message;
     use crate::wire::message::{Cancel, Ping};
 
     #[test]
