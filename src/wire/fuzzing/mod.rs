@@ -5,6 +5,7 @@
 mod dialogue;
 mod payload;
 mod roundtrip;
+mod side;
 mod stream;
 mod text;
 mod values;

@@ -1,20 +1,21 @@
 //! What must be true of a payload, whatever it holds. Owns where tagged fields lie and which may be skipped, said once
 //! more; does not know how payloads arrive.
 
-use crate::wire::message::{Error, ShardSource};
-use crate::wire::{Message, MessageType, VERSION, limits};
+use crate::wire::message::{Error, Goodbye, Notice, ShardSource};
+use crate::wire::{Message, MessageType, VERSION, is_name, limits};
 
 /// A payload that was understood is encoded as it came, but for fields that may be skipped; of one that was not, the
 /// peer can be told.
 ///
 /// # Panics
 ///
-/// When it is encoded otherwise, or when the peer could not be told.
+/// When it is encoded otherwise, when a value is beyond its limits, or when the peer could not be told.
 pub fn check_payload(kind: MessageType, payload: &[u8]) {
     let message = match Message::decode(kind, payload) {
         Ok(message) => message,
         Err(malformed) => return check_told(Error::of_payload(kind, &malformed)),
     };
+    check_values(&message);
     let again = message.payload();
     assert_eq!(Message::decode(kind, &again).map(|message| message.payload()).as_ref(), Ok(&again), "does not settle");
     let Some(fields) = Fields::of(&message) else {
@@ -26,6 +27,31 @@ pub fn check_payload(kind: MessageType, payload: &[u8]) {
     let told = fields.start - fields.told_bytes;
     assert_eq!(head[..told], head_again[..told], "the head of {kind} came out as another");
     assert_eq!(fields_again, fields.kept(fields_as_they_came), "fields of {kind} came out as others");
+}
+
+/// What the rest of the program takes for granted of a message from a peer.
+fn check_values(message: &Message<'_>) {
+    let is_fit = match message {
+        Message::Put(piece) | Message::Data(piece) => {
+            let end = piece.offset.checked_add(piece.bytes.len() as u64);
+            !piece.bytes.is_empty() && end.is_some_and(|end| end <= piece.object_bytes)
+        }
+        Message::Fetch(fetch) => fetch.bytes_max > 0,
+        Message::Pong(pong) => pong.rows_per_second.is_finite() && pong.rows_per_second >= 0.0,
+        Message::Submit(submit) => {
+            submit.specification.clone().checked().is_ok() && submit.specification.training.recipe.checked().is_ok()
+        }
+        Message::Train(train) => train.training.recipe.checked().is_ok(),
+        Message::Trained(trained) => trained.inline.is_empty() || trained.inline.len() as u64 == trained.update_bytes,
+        Message::Done(done) => done.nodes.iter().all(|node| is_name(&node.node)),
+        Message::Error(Error { text, .. })
+        | Message::Goodbye(Goodbye { text })
+        | Message::Notice(Notice { text, .. }) => {
+            text.len() <= limits::SENTENCE_BYTES_MAX && !text.contains(char::is_control)
+        }
+        _ => true,
+    };
+    assert!(is_fit, "{message:?} was let in");
 }
 
 /// An ERROR that this side sends reaches the peer as it is, and fits what every peer takes.

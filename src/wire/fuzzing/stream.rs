@@ -7,7 +7,7 @@
 use std::iter;
 
 use super::payload::{check_payload, check_told};
-use crate::wire::frame::{Decoder, FrameError};
+use crate::wire::frame::{Decoder, Frame, FrameError};
 use crate::wire::header::{HEADER_BYTES, Header, MAGIC, MessageType, VERSION};
 use crate::wire::limits;
 
@@ -81,7 +81,11 @@ pub(super) fn read(stream: &[u8], payload_bytes_max: u32, mut sizes: impl Iterat
         rest = after;
         loop {
             match decoder.next_frame() {
-                Ok(Some(frame)) => frames.push((frame.header, frame.payload.to_vec())),
+                Ok(Some(Frame { header, payload })) => {
+                    assert!(header.version == VERSION && header.payload_bytes <= payload_bytes_max);
+                    assert_eq!(header.payload_bytes as usize, payload.len());
+                    frames.push((header, payload.to_vec()));
+                }
                 Ok(None) => {
                     // "Wrong magic is refused at its first wrong byte": what waits may still become a frame.
                     assert!(

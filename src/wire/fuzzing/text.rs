@@ -125,6 +125,9 @@ fn check_request(input: &[u8]) {
         let line = input.split(|&byte| byte == b'\n').next().unwrap_or_default();
         assert_eq!(text::parse(line), Err(NoCommand::Unknown), "an HTTP request is a command");
     }
+    let mut lines = input.split(|&byte| byte == b'\n').rev().skip(1);
+    let has_end = lines.any(|line| line.is_empty() || line == b"\r");
+    assert_eq!(http::head_bytes(input).is_some(), has_end, "a head ends with an empty line");
     let Some(head_bytes) = http::head_bytes(input) else { return };
     let head = &input[..head_bytes];
     assert_eq!(http::head_bytes(&[head, b"Host: x\n\n"].concat()), Some(head_bytes), "what follows a head counts");
