@@ -536,8 +536,14 @@ fn streams() -> Files {
 }
 
 #[test]
-fn the_seeds_of_frame_decode_are_the_examples() {
-    seeds::check("frame_decode", streams());
+fn the_seeds_of_frame_decode_are_the_examples_and_two_frames_that_are_refused() {
+    let mut wanted = streams();
+    let (ping, _) = only_frame(&wanted["ping.bin"], 0);
+    wanted.insert("refused-version.bin".to_owned(), Header { version: 2, ..ping }.encode().to_vec());
+    let (request, Message::Put(piece)) = values::message(MessageType::Put) else { unreachable!() };
+    let beyond = Message::Put(gradwire::wire::message::Piece { offset: u64::MAX, object_bytes: u64::MAX, ..piece });
+    wanted.insert("refused-piece.bin".to_owned(), beyond.seal(request, false).to_bytes());
+    seeds::check("frame_decode", wanted);
 }
 
 #[test]
