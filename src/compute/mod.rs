@@ -226,7 +226,7 @@ impl Service for Shared {
 
 impl Shared {
     /// This node, in the columns in which a coordinator lists its nodes.
-    fn own_line(&self) -> Table<7> {
+    fn own_line(&self) -> Table {
         use Align::{Left, Right};
         let mut table = Table::new(&[
             ("NODE", Left),
@@ -245,7 +245,7 @@ impl Shared {
             counts.running.to_string(),
             counts.waiting.to_string(),
             counts.done.to_string(),
-            format!("{:.0}", counts.rows_per_second),
+            (counts.rows_per_second as u64).to_string(),
         ]);
         table
     }

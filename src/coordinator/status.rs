@@ -84,7 +84,7 @@ fn count(status: &Status, state: NodeState) -> usize {
     status.nodes.iter().filter(|node| node.state == state).count()
 }
 
-fn nodes(status: &Status) -> Table<8> {
+fn nodes(status: &Status) -> Table {
     use Align::{Left, Right};
     let mut table = Table::new(&[
         ("NODE", Left),
@@ -125,7 +125,7 @@ fn name_of(state: NodeState) -> &'static str {
     }
 }
 
-fn jobs(status: &Status, shown_max: usize) -> Table<3> {
+fn jobs(status: &Status, shown_max: usize) -> Table {
     let mut table = Table::new(&[("JOB", Align::Left), ("STATE", Align::Left), ("PROGRESS", Align::Left)]);
     for job in status.jobs.iter().take(shown_max) {
         let (state, progress) = progress(&job.state);

@@ -1,7 +1,8 @@
-//! Places for connections of one sort, a limited number of them: who comes when all are taken has the oldest hung up
-//! on. Owns who holds a place; does not know what the connections are for.
+//! Places for connections of one sort, a limited number of them: who comes when all are taken has somebody hung up on,
+//! the oldest connection of the address that has most of them. So whoever opens many takes places from himself. Owns who
+//! holds a place; does not know what the connections are for.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,8 +36,8 @@ impl Places {
         Arc::new(Places { in_all, per_address, taken: Mutex::default() })
     }
 
-    /// A place for a connection. Where there is none left, the oldest connection of its address, or of all, is hung up
-    /// on.
+    /// A place for a connection. Where there is none left for its address, the oldest of that address is hung up on; where
+    /// there is none left at all, the oldest of the address that has most.
     pub(super) fn take(self: &Arc<Self>, stream: &TcpStream) -> io::Result<Place> {
         let ip = stream.peer_addr()?.ip();
         let stream = Arc::new(stream.try_clone()?);
@@ -44,8 +45,10 @@ impl Places {
         let is_same = |other: &Taken| other.ip == ip;
         let evicted = if taken.iter().filter(|other| is_same(other)).count() >= self.per_address {
             taken.iter().position(is_same)
+        } else if taken.len() >= self.in_all {
+            oldest_of_the_busiest(&taken)
         } else {
-            (taken.len() >= self.in_all).then_some(0)
+            None
         };
         let evicted = evicted.and_then(|index| taken.remove(index));
         if let Some(oldest) = &evicted {
@@ -65,6 +68,16 @@ impl Places {
     fn taken(&self) -> MutexGuard<'_, VecDeque<Taken>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The place in the list of the oldest connection of the address that has most of them.
+fn oldest_of_the_busiest(taken: &VecDeque<Taken>) -> Option<usize> {
+    let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+    for other in taken {
+        *counts.entry(other.ip).or_default() += 1;
+    }
+    let most = counts.values().copied().max()?;
+    taken.iter().position(|other| counts.get(&other.ip) == Some(&most))
 }
 
 impl Place {
@@ -109,6 +122,28 @@ mod tests {
             drop(held);
             assert_eq!(places.taken().len(), 0);
         }
+    }
+
+    // Only Linux gives a loopback interface more than one address.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn whoever_opens_many_takes_places_from_himself() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let from = |last: u8| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.bind(&std::net::SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
+            socket.connect(&listener.local_addr().unwrap().into()).unwrap();
+            (TcpStream::from(socket), listener.accept().unwrap().0)
+        };
+        let places = Places::new(4, 4);
+        // An honest one comes first, then many of one address: the honest one is the oldest, and stays.
+        let ends: Vec<_> = [9, 7, 7, 7, 7, 8].map(from).into();
+        let _held: Vec<_> = ends.iter().map(|(_, accepted)| places.take(accepted).unwrap()).collect();
+        for evicted in [1, 2] {
+            assert_eq!((&ends[evicted].0).read(&mut [0]).unwrap(), 0, "connection {evicted} is hung up on");
+        }
+        let open: Vec<u16> = places.taken().iter().map(|taken| taken.stream.peer_addr().unwrap().port()).collect();
+        assert_eq!(open, [0, 3, 4, 5].map(|index: usize| ends[index].0.local_addr().unwrap().port()));
     }
 
     #[test]

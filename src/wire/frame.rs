@@ -84,7 +84,7 @@ impl fmt::Display for FrameError {
 impl std::error::Error for FrameError {}
 
 /// Room that is made for the next read, at least.
-const READ_BYTES: usize = 16 << 10;
+const READ_BYTES: usize = 4 << 10;
 /// A drained buffer larger than this is given back.
 const IDLE_BYTES_MAX: usize = 256 << 10;
 
@@ -124,10 +124,13 @@ impl Decoder {
         if held == 0 && self.buffer.len() > IDLE_BYTES_MAX {
             self.buffer = Vec::new();
         }
-        // Doubling: a byte is copied O(1) times, and at most as much again as has arrived is allocated ahead.
-        let wanted = held + held.max(READ_BYTES);
-        if self.buffer.len() < wanted {
-            self.buffer.resize(wanted, 0);
+        // Doubling: a byte is copied O(1) times, and at most as much again as has arrived is allocated ahead; but not more
+        // than is missing of a frame that has begun, nor what a vector would add to that on its own.
+        let frame_bytes = self.header.map_or(usize::MAX, |header| HEADER_BYTES + header.payload_bytes as usize);
+        let ahead = held.min(frame_bytes.saturating_sub(held)).max(READ_BYTES);
+        if let Some(more) = (held + ahead).checked_sub(self.buffer.len()) {
+            self.buffer.reserve_exact(more);
+            self.buffer.resize(held + ahead, 0);
         }
         &mut self.buffer[held..]
     }
@@ -362,6 +365,7 @@ mod tests {
             }
         }
         assert!(decoder.next_frame().unwrap().is_some());
+        assert!(decoder.allocated_bytes() <= whole.len() + READ_BYTES, "a frame, and one read beyond it");
     }
 
     #[test]

@@ -175,9 +175,14 @@ impl Node {
         self.program.signal("CONT");
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.program.0.id()
+    }
+
     /// The most memory that it has had so far, in KiB, where the system tells.
     pub fn peak_memory_kib(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.0.id())).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
         line.split_whitespace().nth(1)?.parse().ok()
     }
@@ -201,7 +206,7 @@ pub fn ports(nodes: &[Node]) -> Vec<u16> {
 
 /// A coordinator.
 pub struct Coordinator {
-    _program: Program,
+    program: Program,
     log: Lines,
     pub port: u16,
     /// Read once, at the start.
@@ -216,7 +221,7 @@ impl Coordinator {
         let path = file.path().to_str().unwrap().to_owned();
         let arguments = [words(&["0", policy, "--nodes", &path]), words(options)].concat();
         let (program, _, log) = Program::start(env!("CARGO_BIN_EXE_coordinator_node"), &arguments);
-        Coordinator { port: port_of(&log), _program: program, log, _nodes_file: file }
+        Coordinator { port: port_of(&log), program, log, _nodes_file: file }
     }
 
     /// A coordinator of these nodes, once all of them are active.
@@ -227,6 +232,12 @@ impl Coordinator {
             coordinator.await_line(&active);
         }
         coordinator
+    }
+
+    /// Its process.
+    #[allow(dead_code, reason = "a bench asks for it")]
+    pub fn pid(&self) -> u32 {
+        self.program.0.id()
     }
 
     /// Waits until it has said this.

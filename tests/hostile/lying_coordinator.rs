@@ -56,6 +56,8 @@ fn a_piece_that_does_not_fit_is_refused_and_what_is_held_stays() {
     peer.send(Fetch { digest, offset: size, bytes_max: 1 }, 17);
     let error = peer.expect_error(17, ErrorCode::ObjectRange);
     assert_eq!((error.got, error.allowed), (size, size));
+    peer.send(put(Digest([1; 32]), size, 0, b""), 19);
+    refused(&mut peer, 19, ErrorCode::ObjectRange, 0, size);
     house.assert_is_well();
 }
 

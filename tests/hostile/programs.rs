@@ -102,6 +102,21 @@ impl Server {
         }
     }
 
+    /// Asserts that nothing in its log speaks of a bug of its own.
+    pub fn assert_has_no_fault(&self) {
+        let mut seen = self.seen.borrow_mut();
+        seen.extend(self.log.try_iter());
+        let fault = seen.iter().find(|line| line.contains("fault of this program's own") || line.contains("panicked"));
+        assert_eq!(fault, None);
+    }
+
+    /// Its threads and open descriptors, where the system tells.
+    #[allow(dead_code, reason = "who makes many connections uses it")]
+    pub fn threads_and_descriptors(&self) -> Option<(usize, usize)> {
+        let count = |what| Some(std::fs::read_dir(format!("/proc/{}/{what}", self.child.id())).ok()?.count());
+        Some((count("task")?, count("fd")?))
+    }
+
     /// What its console answers to `status`, typed by somebody who then closes his half.
     pub fn status(&self) -> String {
         typed(self.address, b"status\n")
@@ -251,11 +266,13 @@ impl House {
         House { node, coordinator }
     }
 
-    /// Asserts that both programs answer a person and do an honest job.
+    /// Asserts that both programs answer a person, do an honest job, and have met no fault of their own.
     pub fn assert_is_well(&self) {
         assert!(self.node.status().starts_with("compute_node"), "{}", self.node.status());
         assert!(self.coordinator.status().contains("1 of 1 active"), "{}", self.coordinator.status());
         assert_does_an_honest_job(&self.coordinator);
+        self.node.assert_has_no_fault();
+        self.coordinator.assert_has_no_fault();
     }
 }
 

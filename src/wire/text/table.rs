@@ -15,56 +15,60 @@ pub enum Align {
 
 /// A table: a line of titles, and a line for each row.
 #[derive(Clone, Debug)]
-pub struct Table<const N: usize> {
-    columns: [(&'static str, Align); N],
-    rows: Vec<[String; N]>,
+pub struct Table {
+    columns: Vec<(&'static str, Align)>,
+    /// One after the other, each as long as `columns`.
+    cells: Vec<String>,
 }
 
-impl<const N: usize> Table<N> {
-    /// A table with these titles.
-    pub fn new(columns: &[(&'static str, Align); N]) -> Table<N> {
-        Table { columns: *columns, rows: Vec::new() }
+impl Table {
+    /// A table with these titles, at least one.
+    pub fn new(columns: &[(&'static str, Align)]) -> Table {
+        Table { columns: columns.to_vec(), cells: Vec::new() }
     }
 
-    /// Adds a row. A cell is one word, and `-` where it would be none; the last one may be a sentence. Other white space,
-    /// and what may not be shown as it is, becomes `_`.
-    pub fn row(&mut self, mut cells: [String; N]) {
-        for (index, cell) in cells.iter_mut().enumerate() {
-            let is_last = index + 1 == N;
-            let is_hidden = |c: char| misleads(c) || !is_last && c.is_whitespace();
-            if cell.contains(is_hidden) {
-                *cell = cell.chars().map(|c| if is_hidden(c) { '_' } else { c }).collect();
+    /// Adds a row: a cell for each column. A cell is one word, and `-` where it would be none; the last one may be a
+    /// sentence. Other white space, and what may not be shown as it is, becomes `_`.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.add(cells.to_vec());
+    }
+
+    fn add(&mut self, cells: Vec<String>) {
+        assert_eq!(cells.len(), self.columns.len(), "a cell for each column");
+        let last = cells.len() - 1;
+        for (column, mut cell) in cells.into_iter().enumerate() {
+            let is_taken_out = |c: char| misleads(c) || column != last && c.is_whitespace();
+            if cell.contains(is_taken_out) {
+                cell = cell.chars().map(|c| if is_taken_out(c) { '_' } else { c }).collect();
             } else if cell.trim().is_empty() {
-                "-".clone_into(cell);
+                "-".clone_into(&mut cell);
             }
+            self.cells.push(cell);
         }
-        self.rows.push(cells);
-    }
-
-    fn width(&self, column: usize) -> usize {
-        let cells = self.rows.iter().map(|row| row[column].chars().count());
-        cells.fold(self.columns[column].0.len(), usize::max)
     }
 }
 
-impl<const N: usize> fmt::Display for Table<N> {
+impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let widths: [usize; N] = std::array::from_fn(|column| self.width(column));
-        let mut line = |cells: [&str; N]| {
-            for (column, cell) in cells.into_iter().enumerate() {
-                let width = widths[column];
-                let gap = if column == 0 { "" } else { "  " };
-                match self.columns[column].1 {
-                    Align::Right => write!(f, "{gap}{cell:>width$}")?,
-                    // Nothing stands behind the last word of a line.
-                    Align::Left if column + 1 == N => write!(f, "{gap}{cell}")?,
-                    Align::Left => write!(f, "{gap}{cell:width$}")?,
-                }
-            }
-            f.write_str("\n")
-        };
-        line(self.columns.map(|(title, _)| title))?;
-        self.rows.iter().try_for_each(|row| line(std::array::from_fn(|column| row[column].as_str())))
+        let count = self.columns.len();
+        let mut widths: Vec<usize> = self.columns.iter().map(|(title, _)| title.len()).collect();
+        for (index, cell) in self.cells.iter().enumerate() {
+            widths[index % count] = widths[index % count].max(cell.chars().count());
+        }
+        let titles = self.columns.iter().map(|(title, _)| *title);
+        for (index, cell) in titles.chain(self.cells.iter().map(String::as_str)).enumerate() {
+            let column = index % count;
+            let is_last = column + 1 == count;
+            let room = widths[column].saturating_sub(cell.chars().count());
+            // Nothing stands behind the last word of a line.
+            let (before, behind) = match self.columns[column].1 {
+                Align::Right => (room, 0),
+                Align::Left => (0, if is_last { 0 } else { room }),
+            };
+            let gap = if is_last { "\n" } else { "  " };
+            write!(f, "{:before$}{cell}{:behind$}{gap}", "", "")?;
+        }
+        Ok(())
     }
 }
 
