@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
+use super::payload::check_told;
 use super::side::{RULES, Side, header};
 use super::values::role;
 use crate::wire::header::{Flags, Header, OPTIONAL_TYPES_FROM};
@@ -157,9 +158,10 @@ impl Dialogue {
             }
             Operation::Idle { ms } => self.idle(Duration::from_millis(ms.into())),
             Operation::Inject { dialler, kind, flags, request } => {
-                if self.is_hostile {
-                    let header = Header { kind, flags: Flags(flags), ..header(MessageType::Ping, false, request) };
-                    self.receive(dialler, &header);
+                let (now, is_hostile) = (self.now, self.is_hostile);
+                let header = Header { kind, flags: Flags(flags), ..header(MessageType::Ping, false, request) };
+                if is_hostile && let Err(violation) = self.sides(dialler).0.receive(now, &header) {
+                    check_told(violation.into());
                 }
             }
             Operation::Close { dialler, error } => {
@@ -235,6 +237,8 @@ impl Dialogue {
 
     /// Whatever is owed is answered, and nothing stays open.
     fn finish(mut self) {
+        self.dialler.check_all();
+        self.acceptor.check_all();
         if self.is_hostile || self.is_closed {
             return;
         }
@@ -247,7 +251,6 @@ impl Dialogue {
         }
         self.flush();
         for side in [&self.dialler, &self.acceptor] {
-            side.check();
             assert!(self.is_closed || (side.asked.is_empty() && side.owed.is_empty()), "a request has no final answer");
         }
     }

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::payload::check_told;
 use crate::wire::header::{Flags, Header, OPTIONAL_TYPES_FROM, VERSION};
 use crate::wire::session::{Heartbeat, Incoming, Violation};
 use crate::wire::{MessageType, Role, Session, limits};
@@ -129,7 +128,6 @@ impl Side {
             Ok(incoming) => incoming,
             Err(violation) => {
                 self.check_refusal(violation, header);
-                check_told(violation.into());
                 return Err(violation);
             }
         };
@@ -220,10 +218,18 @@ impl Side {
         expected
     }
 
-    /// What is remembered is what is open, and bounded.
+    /// What is remembered is bounded, and is what is open.
     pub(super) fn check(&self) {
-        assert!(self.session.unanswered().eq(self.asked.keys().map(|request| (*request, request))));
         assert!(self.asked.len() <= limits::OPEN_REQUESTS_MAX && self.owed.len() <= limits::OPEN_REQUESTS_MAX);
+        // To compare all of a full table after every step would be most of the work.
+        if self.asked.len() < 50 {
+            self.check_all();
+        }
+    }
+
+    /// The same, whatever it costs.
+    pub(super) fn check_all(&self) {
+        assert!(self.session.unanswered().eq(self.asked.keys().map(|request| (*request, request))));
     }
 }
 
