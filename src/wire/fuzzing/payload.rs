@@ -1,7 +1,9 @@
-//! What must be true of a payload, whatever it holds. Owns where tagged fields lie and which may be skipped, said once
+//! What must be true of a payload, whatever it holds, and of an object in it. Owns where tagged fields lie and which may be skipped, said once
 //! more; does not know how payloads arrive.
 
+use crate::model::Network;
 use crate::wire::message::{Error, Goodbye, Notice, ShardSource};
+use crate::wire::object::{self, ObjectKind};
 use crate::wire::{Message, MessageType, VERSION, is_name, limits};
 
 /// A payload that was understood is encoded as it came, but for fields that may be skipped; of one that was not, the
@@ -16,6 +18,11 @@ pub fn check_payload(kind: MessageType, payload: &[u8]) {
         Err(malformed) => return check_told(Error::of_payload(kind, &malformed)),
     };
     check_values(&message);
+    match &message {
+        Message::Put(piece) | Message::Data(piece) => check_object(&piece.bytes),
+        Message::Trained(trained) => check_object(&trained.inline),
+        _ => {}
+    }
     let again = message.payload();
     assert_eq!(Message::decode(kind, &again).map(|message| message.payload()).as_ref(), Ok(&again), "does not settle");
     let Some(fields) = Fields::of(&message) else {
@@ -52,6 +59,26 @@ fn check_values(message: &Message<'_>) {
         _ => true,
     };
     assert!(is_fit, "{message:?} was let in");
+}
+
+/// An object that is what it should be is encoded as it came. What it should be is said by others: here the network of
+/// protocol.md's examples, and rows of as many features as the descriptor says.
+fn check_object(bytes: &[u8]) {
+    let Ok(network) = Network::new(1, &[], 2) else { return };
+    for kind in [ObjectKind::Weights, ObjectKind::Update] {
+        match object::decode_parameters(kind, &network, bytes) {
+            Ok(values) => {
+                assert!(object::encode_parameters(kind, &network, &values) == bytes, "{kind} came out as others")
+            }
+            Err(error) => assert!(!error.to_string().contains(char::is_control)),
+        }
+    }
+    // The descriptor's first tensor is the features', its second side their number.
+    let features = bytes.get(24..28).and_then(|side| side.first_chunk()).map_or(1, |side| u32::from_le_bytes(*side));
+    if let Ok((values, labels)) = object::decode_rows(features, bytes) {
+        assert_eq!(values.len(), labels.len() * features as usize);
+        assert!(object::encode_rows(features, &values, &labels) == bytes, "rows came out as others");
+    }
 }
 
 /// An ERROR that this side sends reaches the peer as it is, and fits what every peer takes.
