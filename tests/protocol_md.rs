@@ -11,7 +11,7 @@ use gradwire::digest::Digest;
 use gradwire::wire::header::{Flags, HEADER_BYTES, Header, MAGIC, OPTIONAL_TYPES_FROM};
 use gradwire::wire::session::Incoming;
 use gradwire::wire::{
-    Decoder, ErrorCode, Malformation, Message, MessageType, Reader, Role, Session, limits, specification,
+    Decoder, Encoded, ErrorCode, Malformation, Message, MessageType, Reader, Role, Session, limits, specification,
 };
 use gradwire::{job, model};
 use seeds::Files;
@@ -519,7 +519,7 @@ fn numbers_in_the_prose_are_the_codes() {
 
 /// CRC-32 as frames have it.
 fn crc(bytes: &[u8]) -> u32 {
-    let frame = gradwire::wire::Encoded::seal(MessageType::Ping as u8, Flags::NONE, 1, bytes, None).to_bytes();
+    let frame = Encoded::seal(MessageType::Ping as u8, Flags::NONE, 1, bytes, None).to_bytes();
     only_frame(&frame, 0).0.payload_crc
 }
 
@@ -536,13 +536,24 @@ fn streams() -> Files {
 }
 
 #[test]
-fn the_seeds_of_frame_decode_are_the_examples_and_two_frames_that_are_refused() {
+fn the_seeds_of_frame_decode_are_the_examples_and_three_frames_that_are_refused() {
     let mut wanted = streams();
     let (ping, _) = only_frame(&wanted["ping.bin"], 0);
     wanted.insert("refused-version.bin".to_owned(), Header { version: 2, ..ping }.encode().to_vec());
+
     let (request, Message::Put(piece)) = values::message(MessageType::Put) else { unreachable!() };
-    let beyond = Message::Put(gradwire::wire::message::Piece { offset: u64::MAX, object_bytes: u64::MAX, ..piece });
-    wanted.insert("refused-piece.bin".to_owned(), beyond.seal(request, false).to_bytes());
+    let beyond = gradwire::wire::message::Piece { offset: u64::MAX, object_bytes: u64::MAX, ..piece };
+    wanted.insert("refused-piece.bin".to_owned(), Message::Put(beyond).seal(request, false).to_bytes());
+
+    // The smallest job, with its one round written out: a default.
+    let smallest = &examples("specification")[0];
+    let fields = fields(&smallest.pieces[..smallest.pieces.len() - 1], 6);
+    let mut written: BTreeMap<u16, Vec<u8>> = fields.into_iter().map(|(tag, _, bytes)| (tag, bytes)).collect();
+    written.insert(0x0020, field(0x0020, &1u32.to_le_bytes()));
+    let specification = assemble(&written);
+    let payload = [&[7; 16][..], &(specification.len() as u32).to_le_bytes(), &specification].concat();
+    let submit = Encoded::seal(MessageType::Submit as u8, Flags::NONE, 1, &payload, None);
+    wanted.insert("refused-default.bin".to_owned(), submit.to_bytes());
     seeds::check("frame_decode", wanted);
 }
 
