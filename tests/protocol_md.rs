@@ -9,6 +9,7 @@ use std::time::Duration;
 use book::{Example, Piece, values};
 use gradwire::digest::Digest;
 use gradwire::wire::header::{Flags, HEADER_BYTES, Header, MAGIC, OPTIONAL_TYPES_FROM};
+use gradwire::wire::message::Piece as WirePiece;
 use gradwire::wire::session::Incoming;
 use gradwire::wire::{
     Decoder, Encoded, ErrorCode, Malformation, Message, MessageType, Reader, Role, Session, limits, specification,
@@ -536,14 +537,19 @@ fn streams() -> Files {
 }
 
 #[test]
-fn the_seeds_of_frame_decode_are_the_examples_and_three_frames_that_are_refused() {
+fn the_seeds_of_frame_decode_are_the_examples_and_frames_that_are_refused() {
     let mut wanted = streams();
     let (ping, _) = only_frame(&wanted["ping.bin"], 0);
     wanted.insert("refused-version.bin".to_owned(), Header { version: 2, ..ping }.encode().to_vec());
 
     let (request, Message::Put(piece)) = values::message(MessageType::Put) else { unreachable!() };
-    let beyond = gradwire::wire::message::Piece { offset: u64::MAX, object_bytes: u64::MAX, ..piece };
-    wanted.insert("refused-piece.bin".to_owned(), Message::Put(beyond).seal(request, false).to_bytes());
+    let mut put = |name: &str, piece| {
+        wanted.insert(format!("refused-{name}.bin"), Message::Put(piece).seal(request, false).to_bytes());
+    };
+    put("piece", WirePiece { offset: u64::MAX, object_bytes: u64::MAX, ..piece.clone() });
+    // An object with one element more than it says.
+    let bytes = [&piece.bytes[..], &[0; 4]].concat();
+    put("object", WirePiece { object_bytes: bytes.len() as u64, bytes: bytes.into(), ..piece });
 
     // The smallest job, with its one round written out: a default.
     let smallest = &examples("specification")[0];
