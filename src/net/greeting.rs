@@ -9,10 +9,8 @@ use std::time::Duration;
 use super::deadline::{self, Deadline};
 use super::random::fill_random;
 use super::tally::Tally;
-use crate::wire::header::OPTIONAL_TYPES_FROM;
-use crate::wire::message::{Error, Features, Hello, Welcome, piece_bytes_max, version_range};
-use crate::wire::session::{Violation, check_flags};
-use crate::wire::{Decoder, ErrorCode, Message, MessageType, Role, VERSION, limits};
+use crate::wire::message::{Error, Features, Hello, Welcome, piece_bytes_max};
+use crate::wire::{Decoder, ErrorCode, Message, MessageType, Role, VERSION, judge, limits};
 
 /// What we say of ourselves.
 #[derive(Clone, Debug)]
@@ -78,6 +76,12 @@ pub(super) enum GreetingError {
     Refused(Error),
 }
 
+impl From<Error> for GreetingError {
+    fn from(error: Error) -> Self {
+        GreetingError::Refuse(error)
+    }
+}
+
 impl From<io::Error> for GreetingError {
     fn from(error: io::Error) -> Self {
         GreetingError::Io(error)
@@ -103,21 +107,18 @@ pub(super) fn greet(stream: TcpStream, me: &Identity, wait: Duration) -> Result<
     // The acceptor may send its first requests right behind WELCOME: a full payload is allowed from here on.
     let mut decoder = Decoder::new(limits::PAYLOAD_BYTES_MAX);
     let welcome = loop {
-        match first_message(&mut decoder)? {
+        match judge::greeting(&mut decoder)? {
             Some(Message::Welcome(welcome)) => break welcome,
             Some(Message::Error(error)) => return Err(GreetingError::Refused(error)),
-            Some(other) => return Err(unexpected(other.message_type())),
+            Some(other) => return Err(judge::out_of_place(other.message_type()).into()),
             None => receive(&stream, &mut decoder, deadline)?,
         }
     };
     if welcome.version != VERSION {
-        return Err(refuse(
-            ErrorCode::Version,
-            MessageType::Welcome,
-            "WELCOME chose a version that HELLO did not offer",
-        ));
+        let text = "WELCOME chose a version that HELLO did not offer";
+        return Err(Error::new(ErrorCode::Version, MessageType::Welcome as u8, text).into());
     }
-    check_cluster(&me.features, &welcome.features, MessageType::Welcome)?;
+    judge::cluster(&me.features, &welcome.features, MessageType::Welcome)?;
     let peer = Peer {
         address,
         role: welcome.role,
@@ -158,23 +159,15 @@ fn try_answer<P>(
 ) -> Result<(Peer, P), GreetingError> {
     let deadline = Deadline::after(wait);
     let hello = loop {
-        match first_message(decoder)? {
+        match judge::greeting(decoder)? {
             Some(Message::Hello(hello)) => break hello,
             Some(Message::Error(error)) => return Err(GreetingError::Refused(error)),
-            Some(other) => return Err(unexpected(other.message_type())),
+            Some(other) => return Err(judge::out_of_place(other.message_type()).into()),
             None => receive(stream, decoder, deadline)?,
         }
     };
     // Decoding has judged the fixed part, and the fields where there is a version that both speak.
-    if !(hello.version_min..=hello.version_max).contains(&VERSION) {
-        let (min, max) = (hello.version_min, hello.version_max);
-        let text = format!(
-            "you speak versions {min} to {max} of the protocol, and this program speaks {VERSION} to {VERSION}"
-        );
-        let error = Error::new(ErrorCode::Version, MessageType::Hello as u8, text);
-        let (got, allowed) = (version_range(min, max), version_range(VERSION, VERSION));
-        return Err(GreetingError::Refuse(error.with_numbers(got, allowed)));
-    }
+    judge::version(&hello)?;
     let peer = Peer {
         address: stream.peer_addr()?,
         role: hello.role,
@@ -182,9 +175,9 @@ fn try_answer<P>(
         payload_bytes_max: hello.payload_bytes_max.min(limits::PAYLOAD_BYTES_MAX),
         features: hello.features,
     };
-    admit(&peer).map_err(GreetingError::Refuse)?;
-    check_cluster(&me.features, &peer.features, MessageType::Hello)?;
-    let place = place().map_err(GreetingError::Refuse)?;
+    admit(&peer)?;
+    judge::cluster(&me.features, &peer.features, MessageType::Hello)?;
+    let place = place()?;
     let mut nonce = [0; 32];
     fill_random(&mut nonce);
     let welcome = Welcome {
@@ -222,41 +215,6 @@ pub(super) fn drain(stream: &TcpStream, deadline: Deadline) {
     }
 }
 
-/// The first message of the peer, once it is there, judged in the order of protocol.md ("The order of checks").
-fn first_message(decoder: &mut Decoder) -> Result<Option<Message<'static>>, GreetingError> {
-    let refuse = |error: Error| Err(GreetingError::Refuse(error));
-    loop {
-        let frame = match decoder.next_frame() {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return Ok(None),
-            Err(error) => return refuse(error.into()),
-        };
-        let number = frame.header.kind;
-        let Some(kind) = MessageType::from_number(number) else {
-            if number >= OPTIONAL_TYPES_FROM {
-                continue;
-            }
-            return refuse(Violation::UnknownType { got: number }.into());
-        };
-        if let Err(violation) = check_flags(kind, frame.header.flags) {
-            return refuse(violation.into());
-        }
-        if !matches!(kind, MessageType::Hello | MessageType::Welcome | MessageType::Error) {
-            return Err(unexpected(kind));
-        }
-        if frame.header.request != 0 {
-            return refuse(Violation::RequestId { kind, got: frame.header.request }.into());
-        }
-        return match Message::decode(kind, frame.payload) {
-            Ok(Message::Hello(hello)) => Ok(Some(Message::Hello(hello))),
-            Ok(Message::Welcome(welcome)) => Ok(Some(Message::Welcome(welcome))),
-            Ok(Message::Error(error)) => Ok(Some(Message::Error(error))),
-            Ok(_) => Err(unexpected(kind)),
-            Err(error) => refuse(Error::of_payload(kind, &error)),
-        };
-    }
-}
-
 fn receive(stream: &TcpStream, decoder: &mut Decoder, deadline: Deadline) -> Result<(), GreetingError> {
     match deadline::read(stream, decoder.room(), deadline) {
         Ok(0) => Err(GreetingError::Io(ErrorKind::UnexpectedEof.into())),
@@ -272,23 +230,4 @@ fn receive(stream: &TcpStream, decoder: &mut Decoder, deadline: Deadline) -> Res
         }
         Err(error) => Err(GreetingError::Io(error)),
     }
-}
-
-fn check_cluster(ours: &Features, theirs: &Features, about: MessageType) -> Result<(), GreetingError> {
-    match (&ours.cluster, &theirs.cluster) {
-        (Some(ours), Some(theirs)) if ours != theirs => Err(GreetingError::Refuse(Error::new(
-            ErrorCode::Cluster,
-            about as u8,
-            format!("you belong to cluster {theirs}, and this program to {ours}"),
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn refuse(code: ErrorCode, about: MessageType, text: &str) -> GreetingError {
-    GreetingError::Refuse(Error::new(code, about as u8, text))
-}
-
-fn unexpected(kind: MessageType) -> GreetingError {
-    refuse(ErrorCode::Unexpected, kind, "a connection begins with HELLO, answered by WELCOME")
 }

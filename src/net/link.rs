@@ -15,8 +15,9 @@ use super::THREAD_STACK_BYTES;
 use super::deadline::{self, Deadline};
 use super::greeting::{Greeted, Peer, drain};
 use super::tally::{self, Tally};
+use crate::wire::judge::{self, Judged};
 use crate::wire::message::{Error, Goodbye, Ping, Pong};
-use crate::wire::session::{Heartbeat, Incoming};
+use crate::wire::session::Heartbeat;
 use crate::wire::{
     Decoder, Encoded, ErrorCode, Frame, HEADER_BYTES, Message, MessageType, Session, SharedBytes, limits,
 };
@@ -112,12 +113,20 @@ impl<C: Clone + Send + 'static> Link<C> {
         self.queue(piece.seal(MessageType::Put, request)).map(|()| request)
     }
 
-    /// Answers the peer's request for good. A request that is not open is left alone: it was answered before.
+    /// Answers the peer's request for good. A request that is not open is left alone: it was answered before. An answer that
+    /// is longer than the peer takes becomes an ERROR that says so.
     pub fn answer(&self, request: u32, message: &Message<'_>) -> Result<(), Unsent> {
         if !self.session().answered(request) {
             return Ok(());
         }
-        self.queue(message.seal(request, false))
+        let (frame, allowed) = (message.seal(request, false), self.peer().payload_bytes_max);
+        let got = frame.payload_bytes();
+        if got <= allowed as usize {
+            return self.queue(frame);
+        }
+        let text = format!("the answer, {}, has {got} bytes, and you take {allowed}", message.message_type());
+        let error = Error::new(ErrorCode::FrameTooLarge, message.message_type() as u8, text);
+        self.queue(Message::from(error.with_numbers(got as u64, allowed.into())).seal(request, false))
     }
 
     /// Answers a FETCH with bytes that stay where they are.
@@ -376,9 +385,13 @@ enum End {
 fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder, handler: &mut dyn Handler<C>) -> End {
     let mut stream = &link.0.stream;
     let mut next_look = Duration::ZERO;
+    let mut arrived = 0;
     loop {
         // Frames first: some may have arrived behind the greeting.
         let now = deadline::now();
+        if arrived > 0 {
+            link.session().arrived(now, std::mem::take(&mut arrived));
+        }
         loop {
             match decoder.next_frame() {
                 Ok(Some(frame)) => {
@@ -415,6 +428,7 @@ fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder,
             Ok(count) => {
                 decoder.filled(count);
                 tally::count(&link.0.tally.bytes_received, count);
+                arrived = count;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // The socket's clock and ours may differ by a hair.
@@ -436,39 +450,26 @@ fn receive<C: Clone + Send + 'static>(
     let header = frame.header;
     tally::count(&link.0.tally.frames_received, 1);
     let incoming = link.session().receive(now, &header).map_err(|violation| End::Rule(violation.into()))?;
-    // What is wrong with an answer cannot be refused to anybody: it is MALFORMED, and the stream is not believed.
-    let decode = |kind| {
-        Message::decode(kind, frame.payload)
-            .map_err(|malformed| End::Rule(Error::new(ErrorCode::Malformed, kind as u8, malformed.to_string())))
-    };
-    match incoming {
-        Incoming::Skipped => tally::count(&link.0.tally.frames_skipped, 1),
-        Incoming::Request(MessageType::Ping) => {
-            decode(MessageType::Ping)?;
+    match judge::frame(incoming, &frame).map_err(End::Rule)? {
+        Judged::Request(Message::Ping(Ping)) => {
             let _ = link.answer(header.request, &handler.load().into());
         }
-        Incoming::Request(kind) => match Message::decode(kind, frame.payload) {
-            Ok(message) => handler.request(link, header.request, message),
-            Err(malformed) => {
-                let error = Error::of_payload(kind, &malformed);
-                if error.code == ErrorCode::Malformed {
-                    return Err(End::Rule(error));
-                }
-                // The other codes refuse this one request.
-                let _ = link.answer(header.request, &error.into());
-            }
-        },
-        Incoming::Answer { context, kind, last, .. } => match (decode(kind)?, context) {
-            (Message::Pong(pong), None) => handler.peer_load(pong),
-            (message, Some(context)) => handler.answer(link, context, message, last),
-            (_, None) => {}
-        },
-        Incoming::Alone(kind) => match decode(kind)? {
-            Message::Cancel(cancel) if link.session().is_open(cancel.request) => handler.cancel(link, cancel.request),
-            Message::Goodbye(goodbye) => return Err(End::Peer(format!("it said goodbye: {}", goodbye.text))),
-            Message::Error(error) => return Err(End::Peer(format!("it closed: {error}"))),
-            _ => {}
-        },
+        Judged::Request(message) => handler.request(link, header.request, message),
+        Judged::Refused(error) => {
+            let _ = link.answer(header.request, &error.into());
+        }
+        Judged::Answer { context: Some(context), message, last } => handler.answer(link, context, message, last),
+        Judged::Answer { context: None, message: Message::Pong(pong), .. } => handler.peer_load(pong),
+        Judged::Answer { context: None, .. } => {}
+        Judged::Alone(Message::Cancel(cancel)) if link.session().is_open(cancel.request) => {
+            handler.cancel(link, cancel.request);
+        }
+        Judged::Alone(Message::Goodbye(goodbye)) => {
+            return Err(End::Peer(format!("it said goodbye: {}", goodbye.text)));
+        }
+        Judged::Alone(Message::Error(error)) => return Err(End::Peer(format!("it closed: {error}"))),
+        Judged::Alone(_) => {}
+        Judged::Skipped => tally::count(&link.0.tally.frames_skipped, 1),
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod feed;
 mod greeting;
 mod link;
 mod listen;
+mod memory;
 mod places;
 mod random;
 mod server;

@@ -15,6 +15,7 @@ use super::deadline::{self, Deadline};
 use super::feed::{Feed, Watching};
 use super::greeting::{self, Greeted, GreetingError, Identity, Peer};
 use super::listen::{Listener, wake};
+use super::memory::Crowd;
 use super::places::{Place, Places};
 use super::tally::{self, Tally};
 use crate::wire::message::Error;
@@ -122,6 +123,7 @@ pub fn serve(listener: Listener, port: Port, service: Arc<dyn Service>) -> io::R
         ungreeted: Places::new(caps.ungreeted, caps.ungreeted_per_address),
         consoles: Places::new(caps.consoles, caps.consoles),
         greeted: AtomicUsize::new(0),
+        crowd: Crowd::default(),
     });
     let accept = move || accept_all(&listener, &flag, &state);
     let acceptor = Builder::new().name(format!("accept {address}")).stack_size(THREAD_STACK_BYTES).spawn(accept)?;
@@ -136,6 +138,7 @@ struct State {
     ungreeted: Arc<Places>,
     consoles: Arc<Places>,
     greeted: AtomicUsize,
+    crowd: Crowd,
 }
 
 fn accept_all(listener: &Listener, stopping: &AtomicBool, state: &Arc<State>) {
@@ -157,18 +160,23 @@ fn accept_all(listener: &Listener, stopping: &AtomicBool, state: &Arc<State>) {
 }
 
 /// A greeted connection's place; given up when dropped.
-struct GreetedPlace<'a>(&'a AtomicUsize);
+struct GreetedPlace<'a> {
+    greeted: &'a AtomicUsize,
+    crowd: &'a Crowd,
+}
 
 impl Drop for GreetedPlace<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        let before = self.greeted.fetch_sub(1, Ordering::AcqRel);
+        self.crowd.shrunk(before - 1);
     }
 }
 
 impl State {
     fn take_greeted_place(&self) -> Result<GreetedPlace<'_>, Error> {
-        let place = GreetedPlace(&self.greeted);
+        let place = GreetedPlace { greeted: &self.greeted, crowd: &self.crowd };
         let before = self.greeted.fetch_add(1, Ordering::AcqRel);
+        self.crowd.grown(before + 1);
         let greeted_max = self.port.caps.greeted;
         if before < greeted_max {
             return Ok(place);

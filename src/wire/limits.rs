@@ -55,6 +55,7 @@ limits! {
     FETCH_STALL: Duration = Duration::from_secs(10), "s", "a client sends nothing of what it was asked for";
     HEARTBEAT_SILENCE: Duration = Duration::from_secs(1), "s", "silence until PING";
     HEARTBEAT_LOST: Duration = Duration::from_secs(3), "s", "silence until the peer is lost";
+    HEARTBEAT_BYTES: usize = 16 << 10, "bytes", "bytes of an unfinished frame that are a sign of life";
     UNGREETED_MAX: usize = 64, "connections", "connections not yet greeted";
     UNGREETED_PER_ADDRESS_MAX: usize = 16, "connections", "of these, from one address";
     CONNECTIONS_MAX: usize = 1_024, "connections", "greeted connections; can be set, up to 8,000";

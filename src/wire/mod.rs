@@ -9,6 +9,7 @@ pub mod frame;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod header;
+pub mod judge;
 pub mod limits;
 pub mod message;
 pub mod object;

@@ -67,6 +67,11 @@ pub enum ObjectError {
         /// The tensors wanted.
         wanted: String,
     },
+    /// A weight is not a number, or infinite.
+    NotFinite {
+        /// Which of the parameters, in their flat order.
+        index: usize,
+    },
     /// It has more or fewer bytes than its descriptor says.
     Size {
         /// Bytes of elements there are.
@@ -91,6 +96,7 @@ impl fmt::Display for ObjectError {
                 write!(f, "the object is of kind {got}, and {wanted} ({}) was wanted", *wanted as u8)
             }
             Self::Shape { got, wanted } => write!(f, "the object's tensors are {got}, and {wanted} was wanted"),
+            Self::NotFinite { index } => write!(f, "parameter {index} (from 0) is no finite number"),
             Self::Size { got, wanted } => write!(f, "the object holds {got} bytes of elements, and says {wanted}"),
         }
     }
@@ -221,7 +227,12 @@ pub fn encode_parameters(kind: ObjectKind, network: &Network, values: &[f32]) ->
 /// The flat parameters in an object that must be of this kind and network.
 pub fn decode_parameters(kind: ObjectKind, network: &Network, bytes: &[u8]) -> Result<Vec<f32>, ObjectError> {
     let (_, elements) = open(bytes, kind, |_| parameter_tensors(network))?;
-    Ok(f32_from_bytes(elements))
+    let values = f32_from_bytes(elements);
+    // Whether an update can be merged is judged when it is, and says more than this.
+    match values.iter().position(|value| kind == ObjectKind::Weights && !value.is_finite()) {
+        Some(index) => Err(ObjectError::NotFinite { index }),
+        None => Ok(values),
+    }
 }
 
 /// Rows of data as an object; `values` row-major, one label a row.
@@ -282,5 +293,15 @@ mod tests {
             bytes[side..side + 8].copy_from_slice(&u64::MAX.to_le_bytes());
         }
         assert!(decode_rows(1, &bytes).is_err());
+    }
+    #[test]
+    fn weights_are_finite() {
+        let network = Network::new(1, &[], 2).unwrap();
+        let bytes = |value| encode_parameters(ObjectKind::Weights, &network, &[0.0, 1.0, value, 0.0]);
+        assert!(decode_parameters(ObjectKind::Weights, &network, &bytes(f32::MAX)).is_ok());
+        for value in [f32::NAN, f32::NEG_INFINITY] {
+            let refused = decode_parameters(ObjectKind::Weights, &network, &bytes(value));
+            assert_eq!(refused, Err(ObjectError::NotFinite { index: 2 }));
+        }
     }
 }

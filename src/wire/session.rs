@@ -227,6 +227,8 @@ pub struct Session<C> {
     theirs: Vec<u32>,
     heard_at: Duration,
     pinged: bool,
+    /// Bytes that have arrived since the last sign of life.
+    unheard_bytes: usize,
 }
 
 impl<C: Clone> Session<C> {
@@ -242,7 +244,23 @@ impl<C: Clone> Session<C> {
             theirs: Vec::new(),
             heard_at: now,
             pinged: false,
+            unheard_bytes: 0,
         }
+    }
+
+    /// Notes that bytes have arrived, whole frames or not. "So many bytes of a frame that is still arriving are a sign of
+    /// life too": a large frame over a slow line is no silence, and a byte now and then is no life.
+    pub fn arrived(&mut self, now: Duration, bytes: usize) {
+        self.unheard_bytes = self.unheard_bytes.saturating_add(bytes);
+        if self.unheard_bytes >= limits::HEARTBEAT_BYTES {
+            self.hear(now);
+        }
+    }
+
+    fn hear(&mut self, now: Duration) {
+        self.heard_at = now;
+        self.pinged = false;
+        self.unheard_bytes = 0;
     }
 
     /// Opens a request and returns its id; `None` while as many are open as the peer must take, and once the ids of
@@ -278,8 +296,7 @@ impl<C: Clone> Session<C> {
 
     /// Judges a frame that has arrived.
     pub fn receive(&mut self, now: Duration, header: &Header) -> Result<Incoming<C>, Violation> {
-        self.heard_at = now;
-        self.pinged = false;
+        self.hear(now);
         let Some(kind) = MessageType::from_number(header.kind) else {
             if header.kind >= OPTIONAL_TYPES_FROM {
                 return Ok(Incoming::Skipped);
@@ -457,5 +474,21 @@ mod tests {
         session.receive(at(2900), &header(Pong, Flags::NONE, 1)).unwrap();
         assert_eq!(session.heartbeat(at(3000)), Heartbeat::Quiet { until: at(3900) });
         assert_eq!(session.heartbeat(at(5900)), Heartbeat::Lost);
+    }
+    #[test]
+    fn a_large_frame_on_a_slow_line_is_no_silence_and_a_byte_now_and_then_is() {
+        let mut session = coordinator_to_node();
+        let at = Duration::from_secs;
+        let chunk = limits::HEARTBEAT_BYTES / 2;
+        for second in 1..=20 {
+            session.arrived(at(second), chunk);
+            assert_ne!(session.heartbeat(at(second)), Heartbeat::Lost, "{second} s");
+        }
+        for second in 21..23 {
+            session.arrived(at(second), 1);
+            assert_ne!(session.heartbeat(at(second)), Heartbeat::Lost, "{second} s");
+        }
+        session.arrived(at(23), 1);
+        assert_eq!(session.heartbeat(at(23)), Heartbeat::Lost);
     }
 }

@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use gradwire::wire::header::OPTIONAL_TYPES_FROM;
-use gradwire::wire::message::{Error, Hello, Welcome, version_range};
-use gradwire::wire::session::{Incoming, Violation, check_flags};
-use gradwire::wire::{
-    Decoder, ErrorCode, Frame, HEADER_BYTES, Header, Message, MessageType, Session, VERSION, limits, text,
-};
+use gradwire::wire::judge::{self, Judged};
+use gradwire::wire::message::{Error, Features};
+use gradwire::wire::session::Incoming;
+use gradwire::wire::{Decoder, ErrorCode, Frame, HEADER_BYTES, Message, MessageType, Session, VERSION, limits, text};
 
 use crate::valid::Side;
 
@@ -81,14 +79,19 @@ pub fn hear(side: &Side, answers: bool, stream: &[u8], mut sizes: impl Iterator<
             return program.verdict;
         }
         loop {
-            let ended = match decoder.next_frame() {
-                Ok(Some(frame)) => {
-                    frames += 1;
-                    program.frame(frame)
-                }
-                Ok(None) => break,
-                Err(error) => Err(End::Refused(error.into())),
+            let ended = match program.state {
+                State::Greeting => match judge::greeting(&mut decoder) {
+                    Ok(Some(message)) => program.greet(&message),
+                    Ok(None) => break,
+                    Err(error) => Err(End::Refused(error)),
+                },
+                State::Greeted(_) => match decoder.next_frame() {
+                    Ok(Some(frame)) => program.frame(frame),
+                    Ok(None) => break,
+                    Err(error) => Err(End::Refused(error.into())),
+                },
             };
+            frames += 1;
             if let Err(end) = ended {
                 if let End::Refused(error) = &end {
                     assert_can_be_told(error);
@@ -125,94 +128,55 @@ fn refuse(error: impl Into<Error>) -> Result<(), End> {
 }
 
 impl Program<'_> {
-    fn frame(&mut self, frame: Frame<'_>) -> Result<(), End> {
-        match &mut self.state {
-            State::Greeting => self.greet(frame),
-            State::Greeted(session) => {
-                let incoming = session.receive(Duration::ZERO, &frame.header);
-                let incoming = incoming.map_err(|violation| End::Refused(violation.into()))?;
-                self.receive(&frame, incoming)
-            }
-        }
-    }
-
     /// The greeting, judged as protocol.md says: "the fixed part's layout, version, fields, roles, cluster, room".
-    fn greet(&mut self, frame: Frame<'_>) -> Result<(), End> {
-        let Header { kind: number, flags, request, .. } = frame.header;
-        let Some(kind) = MessageType::from_number(number) else {
-            return match number {
-                OPTIONAL_TYPES_FROM.. => Ok(()),
-                got => refuse(Violation::UnknownType { got }),
-            };
-        };
-        check_flags(kind, flags).or_else(refuse)?;
-        let from = self.side.peer;
-        if !matches!(kind, MessageType::Hello | MessageType::Welcome | MessageType::Error) {
-            return refuse(Violation::Unexpected { kind, from });
-        }
-        if request != 0 {
-            return refuse(Violation::RequestId { kind, got: request });
-        }
-        let message = Message::decode(kind, frame.payload)
-            .map_err(|malformed| End::Refused(Error::of_payload(kind, &malformed)))?;
-        self.understood(&frame);
-        let (role, versions, features) = match (message, self.side.dialled) {
+    fn greet(&mut self, message: &Message<'_>) -> Result<(), End> {
+        self.verdict.understood += 1;
+        let kind = message.message_type();
+        let ours = Features { cluster: Some("lab".to_owned()), ..Features::default() };
+        let (role, features) = match (message, self.side.dialled) {
             (Message::Hello(hello), false) => {
-                let Hello { version_min, version_max, role, features, .. } = hello;
-                (role, version_min..=version_max, features)
+                judge::version(hello).or_else(refuse)?;
+                (hello.role, &hello.features)
             }
-            (Message::Welcome(Welcome { version, role, features, .. }), true) => (role, version..=version, features),
+            (Message::Welcome(welcome), true) if welcome.version == VERSION => (welcome.role, &welcome.features),
+            (Message::Welcome(_), true) => {
+                return refuse(Error::new(ErrorCode::Version, kind as u8, "a version that was not offered"));
+            }
             (Message::Error(_), _) => return Err(End::PeerClosed),
-            _ => return refuse(Violation::Unexpected { kind, from }),
+            _ => return refuse(judge::out_of_place(kind)),
         };
-        if !versions.contains(&VERSION) {
-            let (got, allowed) = (version_range(*versions.start(), *versions.end()), version_range(VERSION, VERSION));
-            let error = Error::new(ErrorCode::Version, number, "the peers have no version in common");
-            return refuse(error.with_numbers(got, allowed));
+        if role != self.side.peer {
+            return refuse(Error::new(ErrorCode::Unexpected, kind as u8, format!("a {role} was not expected here")));
         }
-        if role != from {
-            return refuse(Error::new(ErrorCode::Unexpected, number, format!("a {role} was not expected here")));
-        }
-        if features.cluster.is_some_and(|cluster| cluster != "lab") {
-            return refuse(Error::new(ErrorCode::Cluster, number, "the clusters' names differ"));
-        }
+        judge::cluster(&ours, features, kind).or_else(refuse)?;
         self.state = State::Greeted(session(self.side));
         Ok(())
     }
 
-    fn receive(&mut self, frame: &Frame<'_>, incoming: Incoming<()>) -> Result<(), End> {
-        let decode = |kind| {
-            Message::decode(kind, frame.payload)
-                .map_err(|malformed| End::Refused(Error::new(ErrorCode::Malformed, kind as u8, malformed.to_string())))
-        };
-        match incoming {
-            Incoming::Skipped => return Ok(()),
-            Incoming::Request(kind) => {
-                self.unanswered += 1;
-                match Message::decode(kind, frame.payload) {
-                    Ok(_) if self.answers || kind == MessageType::Ping => self.answered(frame.header.request),
-                    Ok(_) => {}
-                    Err(malformed) => {
-                        let error = Error::of_payload(kind, &malformed);
-                        // The other codes refuse this one request.
-                        if error.code == ErrorCode::Malformed {
-                            return Err(End::Refused(error));
-                        }
-                        assert_can_be_told(&error);
-                        self.answered(frame.header.request);
-                        self.verdict.refused.push(error.code);
-                        return Ok(());
-                    }
+    fn frame(&mut self, frame: Frame<'_>) -> Result<(), End> {
+        let State::Greeted(session) = &mut self.state else { return Ok(()) };
+        let incoming = session.receive(Duration::ZERO, &frame.header);
+        let incoming = incoming.map_err(|violation| End::Refused(violation.into()))?;
+        self.unanswered += usize::from(matches!(incoming, Incoming::Request(_)));
+        match judge::frame(incoming, &frame).map_err(End::Refused)? {
+            Judged::Skipped => return Ok(()),
+            Judged::Request(message) => {
+                if self.answers || matches!(message, Message::Ping(_)) {
+                    self.answered(frame.header.request);
                 }
             }
-            Incoming::Answer { kind, .. } => drop(decode(kind)?),
-            Incoming::Alone(kind) => match decode(kind)? {
-                Message::Cancel(cancel) => self.answered(cancel.request),
-                Message::Goodbye(_) | Message::Error(_) => return Err(End::PeerClosed),
-                _ => {}
-            },
+            Judged::Refused(error) => {
+                assert_can_be_told(&error);
+                self.answered(frame.header.request);
+                self.verdict.refused.push(error.code);
+                return Ok(());
+            }
+            Judged::Answer { .. } => {}
+            Judged::Alone(Message::Cancel(cancel)) => self.answered(cancel.request),
+            Judged::Alone(Message::Goodbye(_) | Message::Error(_)) => return Err(End::PeerClosed),
+            Judged::Alone(_) => {}
         }
-        self.understood(frame);
+        self.understood(&frame);
         Ok(())
     }
 

@@ -1,7 +1,11 @@
 //! Attacks on an open connection, on both servers: whoever breaks a rule is told which, and the connection closes.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gradwire::digest::Digest;
 use gradwire::wire::header::OPTIONAL_TYPES_FROM;
-use gradwire::wire::message::{Cancel, Fetch, Goodbye, Have, Ping, Poll, Pong, Submit, TaskName};
+use gradwire::wire::message::{Cancel, Fetch, Goodbye, Have, Hello, Piece, Ping, Poll, Pong, Submit, TaskName};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Header, Message, MessageType, Role, limits};
 
 use crate::peer::{Peer, hello};
@@ -179,4 +183,44 @@ fn a_peer_that_stops_in_mid_frame_is_lost_after_three_seconds() {
             assert!(matches!(frame.message(), Message::Ping(_)), "{:?}", frame.message());
         }
     });
+}
+
+#[test]
+fn a_large_frame_over_a_slow_line_is_not_lost() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    // A digest that these bytes do not have: what counts is that the frame is heard to its end.
+    let piece = Piece { digest: Digest([3; 32]), object_bytes: 1 << 20, offset: 0, bytes: vec![0; 200_000].into() };
+    let frame = Message::Put(piece).seal(1, false).to_bytes();
+    let began = Instant::now();
+    for part in frame.chunks(limits::HEARTBEAT_BYTES + 1_000) {
+        peer.send_bytes(part);
+        // The line is slow; nothing is waited for.
+        thread::sleep(Duration::from_millis(350));
+    }
+    assert!(began.elapsed() > limits::HEARTBEAT_LOST);
+    loop {
+        let answer = peer.receive();
+        match answer.message() {
+            Message::Ping(_) => {}
+            Message::Held(held) => break assert_eq!((answer.header.request, held.bytes), (1, vec![200_000])),
+            other => panic!("{other:?}"),
+        }
+    }
+    house.assert_is_well();
+}
+
+#[test]
+fn an_answer_that_is_longer_than_its_asker_takes_becomes_an_error() {
+    let house = House::new();
+    for (server, role) in [(&house.node, Role::Coordinator), (&house.coordinator, Role::Client)] {
+        let mut peer = Peer::dial(server.address);
+        peer.send(Hello { payload_bytes_max: limits::GREETING_PAYLOAD_BYTES_MAX, ..hello(role) }, 0);
+        assert!(matches!(peer.receive().message(), Message::Welcome(_)));
+        peer.send(Have { digests: vec![Digest([9; 32]); 1_000] }, 1);
+        let error = peer.expect_error(1, ErrorCode::FrameTooLarge);
+        assert_eq!((error.about, error.got, error.allowed), (MessageType::Held as u8, 8_004, 1_024));
+        peer.expect_pong(3);
+    }
+    house.assert_is_well();
 }
