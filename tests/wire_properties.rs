@@ -1,16 +1,12 @@
 //! Properties of the wire: values and bytes, streams however they are cut, specifications, sessions.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use gradwire::digest::Digest;
 use gradwire::job::{JobId, OnTaskFailure, Operation, RowsRef, Specification, TaskId, Training};
 use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
-use gradwire::wire::header::{Flags, Header};
 use gradwire::wire::message::*;
-use gradwire::wire::session::{Heartbeat, Incoming};
-use gradwire::wire::{ErrorCode, Message, MessageType, Reader, Role, Session, fuzzing, limits, specification};
+use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -280,8 +276,8 @@ proptest! {
         }
     }
 
-    /// Bytes that are accepted at all are the encoding of what they were taken for. The exception are tagged fields
-    /// that may be skipped, and greetings of other versions: those come out shorter, and then settle.
+    /// Bytes that are accepted at all are the encoding of what they were taken for, but for tagged fields that may be
+    /// skipped, and greetings of other versions.
     #[test]
     fn accepted_payloads_have_one_encoding(
         message in message(),
@@ -294,35 +290,30 @@ proptest! {
             let index = index.index(payload.len());
             payload[index] = byte;
         }
-        if let Ok(changed) = Message::decode(kind, &payload) {
-            let again = changed.payload();
-            if again != payload {
-                prop_assert!(fuzzing::may_skip(kind) && again.len() < payload.len());
-                prop_assert_eq!(Message::decode(kind, &again).map(|settled| settled.payload()), Ok(again));
-            }
-        }
+        fuzzing::check_payload(kind, &payload);
     }
 
-    /// Whole, cut at random, byte by byte: the body of the fuzz target, over streams that are nearly right.
+    /// The bodies of two fuzz targets, over streams that are nearly right.
     #[test]
     fn streams_mean_the_same_however_they_are_cut(
         frames in vec(sealed(), 1..5),
         changes in vec((any::<Index>(), any::<u8>()), 0..4),
         kept in any::<Index>(),
+        cuts in any::<[u8; 3]>(),
     ) {
         let mut stream = frames.concat();
-        fuzzing::frame_decode(&stream);
+        check_stream(cuts, &stream);
         for (index, byte) in changes {
             let index = index.index(stream.len());
             stream[index] = byte;
         }
-        fuzzing::frame_decode(&stream);
-        fuzzing::frame_decode(&stream[..kept.index(stream.len())]);
+        check_stream(cuts, &stream);
+        check_stream(cuts, &stream[..kept.index(stream.len())]);
     }
 
     #[test]
-    fn bytes_that_are_no_frames_at_all_are_survived(stream in vec(any::<u8>(), 0..2000)) {
-        fuzzing::frame_decode(&stream);
+    fn bytes_that_are_no_frames_at_all_are_survived(stream in vec(any::<u8>(), 0..2000), cuts in any::<[u8; 3]>()) {
+        check_stream(cuts, &stream);
     }
 
     #[test]
@@ -356,15 +347,16 @@ proptest! {
         prop_assert!(specification::decode(Reader::new("a specification", &fields.concat())).is_err());
     }
 
+    /// The body of a fuzz target: dialogues drawn from these bytes.
     #[test]
-    fn a_session_survives_anything_and_stays_bounded(
-        me in role(),
-        peer in role(),
-        dialled in any::<bool>(),
-        operations in vec(operation(), 0..3000),
-    ) {
-        check_session(me, peer, dialled, &operations);
+    fn two_sessions_keep_the_rules_whatever_happens_between_them(dialogue in vec(any::<u8>(), 0..3000)) {
+        fuzzing::session(&dialogue);
     }
+}
+
+fn check_stream(cuts: [u8; 3], stream: &[u8]) {
+    fuzzing::frame_decode(stream);
+    fuzzing::split_independent(&[&[cuts.len() as u8][..], &cuts, stream].concat());
 }
 
 /// The fields of a specification, each with its head.
@@ -377,98 +369,4 @@ fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
         bytes = rest;
     }
     fields
-}
-
-/// Something that happens to a session.
-#[derive(Clone, Debug)]
-enum Step {
-    Open(MessageType),
-    Receive { kind: u8, flags: u16, request: u32 },
-    Answer(u32),
-    Wait { ms: u64 },
-}
-
-fn operation() -> impl Strategy<Value = Step> {
-    use MessageType::*;
-    let types: Vec<u8> = MessageType::ALL.iter().map(|&kind| kind as u8).collect();
-    let kind = prop_oneof![20 => select(types), 1 => any::<u8>()];
-    let flags = prop_oneof![20 => 0..=1u16, 1 => any::<u16>()];
-    let request = || prop_oneof![20 => 0..6000u32, 1 => any::<u32>()];
-    prop_oneof![
-        8 => select(vec![Ping, Have, Put, Fetch, Train, Poll, Submit]).prop_map(Step::Open),
-        4 => (kind, flags, request()).prop_map(|(kind, flags, request)| Step::Receive { kind, flags, request }),
-        1 => request().prop_map(Step::Answer),
-        1 => (0..1500u64).prop_map(|ms| Step::Wait { ms }),
-    ]
-}
-
-/// What one side may ask of the other (protocol.md, "Who may send what"), said once more.
-fn may_ask(kind: MessageType, from: Role, to: Role) -> bool {
-    use MessageType::*;
-    match kind {
-        Ping | Have | Fetch => true,
-        Put | Train | Poll => (from, to) == (Role::Coordinator, Role::Node),
-        Submit => (from, to) == (Role::Client, Role::Coordinator),
-        _ => false,
-    }
-}
-
-/// Beside the session goes a model of it: the sets of open requests, and what was heard when.
-fn check_session(me: Role, peer: Role, dialled: bool, operations: &[Step]) {
-    let mut now = Duration::ZERO;
-    let mut heard_at = now;
-    let mut session = Session::new(me, peer, dialled, now);
-    let (mut ours, mut theirs, mut used) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let mut peer_last = 0;
-    for step in operations {
-        match *step {
-            Step::Open(kind) if may_ask(kind, me, peer) => {
-                let room = ours.len() < limits::OPEN_REQUESTS_MAX - usize::from(kind != MessageType::Ping);
-                let opened = session.open(kind, ());
-                assert_eq!(opened.is_some(), room, "{kind} with {} open", ours.len());
-                if let Some(request) = opened {
-                    assert_eq!(request % 2 == 1, dialled, "parity");
-                    assert!(used.insert(request), "an id twice");
-                    ours.insert(request);
-                }
-            }
-            Step::Open(_) => {}
-            Step::Receive { kind, flags, request } => {
-                let header =
-                    Header { version: 1, kind, flags: Flags(flags), request, payload_bytes: 0, payload_crc: 0 };
-                heard_at = now;
-                match session.receive(now, &header) {
-                    Ok(Incoming::Request(kind)) => {
-                        assert!(may_ask(kind, peer, me) && (request % 2 == 0) == dialled && request != 0);
-                        assert!(request > peer_last && theirs.insert(request), "an id twice");
-                        peer_last = request;
-                        assert!(session.is_open(request));
-                    }
-                    Ok(Incoming::Answer { last, .. }) => {
-                        assert!(ours.contains(&request), "an answer to nothing");
-                        if last {
-                            ours.remove(&request);
-                        }
-                    }
-                    Ok(Incoming::Alone(_)) => assert_eq!(request, 0),
-                    Ok(Incoming::Skipped) => assert!(kind >= 0x80),
-                    Err(violation) => assert!(!violation.to_string().is_empty()),
-                }
-            }
-            Step::Answer(request) => {
-                assert_eq!(session.answered(request), theirs.remove(&request));
-                assert!(!session.answered(request), "answered twice");
-            }
-            Step::Wait { ms } => {
-                now += Duration::from_millis(ms);
-                match session.heartbeat(now) {
-                    Heartbeat::Lost => assert!(now - heard_at >= limits::HEARTBEAT_LOST),
-                    Heartbeat::Ping => assert!(now - heard_at >= limits::HEARTBEAT_SILENCE),
-                    Heartbeat::Quiet { until } => assert!(until > now && until <= heard_at + limits::HEARTBEAT_LOST),
-                }
-            }
-        }
-        assert!(ours.len() <= limits::OPEN_REQUESTS_MAX && theirs.len() <= limits::OPEN_REQUESTS_MAX);
-        assert_eq!(session.unanswered().count(), ours.len());
-    }
 }

@@ -5,6 +5,8 @@
 //! same bits on every machine.
 
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod reading;
 mod shards;
 mod split;

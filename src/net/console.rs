@@ -11,7 +11,7 @@ use super::deadline::{self, Deadline};
 use super::feed::Watching;
 use super::greeting::drain;
 use crate::wire::limits;
-use crate::wire::text::{self, Command, JobPrefix, http};
+use crate::wire::text::{self, Beginning, Command, JobPrefix, http};
 
 /// Time for the peer to read the last answer.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
@@ -154,21 +154,14 @@ impl Lines<'_> {
 
     /// A line out of what is held.
     fn held_line(&mut self) -> Option<Line> {
-        if http::is_request(&self.held) {
-            return Some(Line::Http);
-        }
-        let end = self.held.iter().position(|&byte| byte == b'\n');
-        if end.unwrap_or(self.held.len()) > limits::TEXT_LINE_BYTES_MAX {
-            return Some(Line::TooLong);
-        }
-        // A sender that closes its half without a line end has finished its last line.
-        let line_bytes = match end {
-            Some(end) => end + 1,
-            None if self.is_half_closed && !self.held.is_empty() => self.held.len(),
-            None => return None,
-        };
-        self.deadline = Deadline::after(limits::TEXT_LINE_WAIT);
-        Some(Line::Whole(self.held.drain(..line_bytes).collect()))
+        Some(match text::beginning(&self.held, self.is_half_closed)? {
+            Beginning::Request => Line::Http,
+            Beginning::TooLong => Line::TooLong,
+            Beginning::Line { bytes } => {
+                self.deadline = Deadline::after(limits::TEXT_LINE_WAIT);
+                Line::Whole(self.held.drain(..bytes).collect())
+            }
+        })
     }
 
     /// Reads an HTTP request's head, and makes the answer. What follows the head is not looked at.

@@ -6,7 +6,7 @@
 mod bytes;
 pub mod code;
 pub mod frame;
-#[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod header;
 pub mod judge;

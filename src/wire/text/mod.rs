@@ -145,6 +145,37 @@ pub fn parse(line: &[u8]) -> Result<Option<Command>, NoCommand> {
     command.map(|&(_, command)| Some(command)).ok_or(NoCommand::Unknown)
 }
 
+/// What bytes that are no frame begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// A line.
+    Line {
+        /// Its length, with its end where it has one.
+        bytes: usize,
+    },
+    /// A line that is longer than lines may be.
+    TooLong,
+    /// No line, but an HTTP request.
+    Request,
+}
+
+/// What `held` begins with; none while that cannot be told. `is_all` says that nothing more will come: a sender that
+/// closes its half without a line end has finished its last line.
+pub fn beginning(held: &[u8], is_all: bool) -> Option<Beginning> {
+    if http::is_request(held) {
+        return Some(Beginning::Request);
+    }
+    let end = held.iter().position(|&byte| byte == b'\n');
+    if end.unwrap_or(held.len()) > limits::TEXT_LINE_BYTES_MAX {
+        return Some(Beginning::TooLong);
+    }
+    match end {
+        Some(end) => Some(Beginning::Line { bytes: end + 1 }),
+        None if is_all && !held.is_empty() => Some(Beginning::Line { bytes: held.len() }),
+        None => None,
+    }
+}
+
 /// Whether a connection that begins with this byte is a person's, not a frame's.
 pub fn is_text(first_byte: u8) -> bool {
     first_byte.is_ascii_graphic() || first_byte.is_ascii_whitespace()
@@ -162,6 +193,13 @@ pub fn limits_in_force(set: &[(&str, u64)]) -> String {
     table.to_string()
 }
 
+/// Whether a character moves a cursor, ends a line, or turns the direction of writing (Unicode's `Bidi_Control`): none of
+/// these is shown as it is.
+fn misleads(c: char) -> bool {
+    const TURNS: [char; 3] = ['\u{61c}', '\u{200e}', '\u{200f}'];
+    c.is_control() || TURNS.contains(&c) || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A text as it may be shown: one line, nothing that moves a cursor or ends a word unseen. Control characters are
 /// written as Rust writes them (`\n`, `\u{1b}`), so are those that turn the direction of writing.
 pub fn shown(text: &str) -> impl fmt::Display {
@@ -169,12 +207,10 @@ pub fn shown(text: &str) -> impl fmt::Display {
     impl fmt::Display for Shown<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             for c in self.0.chars() {
-                match c {
-                    '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                        write!(f, "{}", c.escape_unicode())?;
-                    }
-                    c if c.is_control() => write!(f, "{}", c.escape_default())?,
-                    c => f.write_char(c)?,
+                if misleads(c) {
+                    write!(f, "{}", c.escape_default())?;
+                } else {
+                    f.write_char(c)?;
                 }
             }
             Ok(())
@@ -195,6 +231,17 @@ mod tests {
         for line in [&b"GET / HTTP/1.1"[..], b"\xff\xfe", b"status now", b"statu", b"quit quit"] {
             assert_eq!(parse(line), Err(NoCommand::Unknown));
         }
+    }
+
+    #[test]
+    fn a_line_has_at_most_256_bytes_before_its_end() {
+        let with = |length: usize, end: &str| [&vec![b'a'; length][..], end.as_bytes()].concat();
+        assert_eq!(beginning(&with(256, "\nb"), false), Some(Beginning::Line { bytes: 257 }));
+        assert_eq!(beginning(&with(257, "\nb"), false), Some(Beginning::TooLong));
+        assert_eq!((beginning(&with(256, ""), false), beginning(b"", true)), (None, None));
+        assert_eq!(beginning(&with(256, ""), true), Some(Beginning::Line { bytes: 256 }));
+        assert_eq!(beginning(&with(257, ""), false), Some(Beginning::TooLong));
+        assert_eq!(beginning(&[&b"GET "[..], &with(300, "")].concat(), false), Some(Beginning::Request));
     }
 
     #[test]
@@ -249,7 +296,7 @@ mod tests {
 
     #[test]
     fn what_moves_a_cursor_is_shown_as_what_it_is() {
-        assert_eq!(shown("a\u{1b}[2Jb\r\né\u{202e}").to_string(), "a\\u{1b}[2Jb\\r\\né\\u{202e}");
+        assert_eq!(shown("a\u{1b}[2Jb\r\né\u{202e}\u{61c}").to_string(), "a\\u{1b}[2Jb\\r\\né\\u{202e}\\u{61c}");
     }
 
     #[test]

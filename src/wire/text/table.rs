@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::misleads;
+
 /// On which side a column's cells stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -26,7 +28,7 @@ impl Table {
     }
 
     /// Adds a row: a cell for each column. A cell is one word, and `-` where it would be none; the last one may be a
-    /// sentence.
+    /// sentence. Other white space, and what may not be shown as it is, becomes `_`.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.add(cells.to_vec());
     }
@@ -35,11 +37,11 @@ impl Table {
         assert_eq!(cells.len(), self.columns.len(), "a cell for each column");
         let last = cells.len() - 1;
         for (column, mut cell) in cells.into_iter().enumerate() {
-            let is_taken_out = |c: char| c.is_control() || column != last && c.is_whitespace();
-            if cell.is_empty() {
-                cell.push('-');
-            } else if cell.contains(is_taken_out) {
+            let is_taken_out = |c: char| misleads(c) || column != last && c.is_whitespace();
+            if cell.contains(is_taken_out) {
                 cell = cell.chars().map(|c| if is_taken_out(c) { '_' } else { c }).collect();
+            } else if cell.trim().is_empty() {
+                "-".clone_into(&mut cell);
             }
             self.cells.push(cell);
         }
@@ -80,5 +82,13 @@ mod tests {
         table.row(["node a\n".to_owned(), "7".to_owned(), "it hung up".to_owned()]);
         table.row([String::new(), "1234567".to_owned(), "\u{1b}x".to_owned()]);
         assert_eq!(table.to_string(), "NODE       TASKS  WHY\nnode_a_        7  it hung up\n-        1234567  _x\n");
+    }
+
+    #[test]
+    fn no_cell_turns_the_direction_of_writing_or_is_only_spaces() {
+        let mut table = Table::new(&[("NODE", Align::Left), ("WHY", Align::Left)]);
+        table.row(["a\u{202e}b".to_owned(), "it\u{61c} left\u{2028}".to_owned()]);
+        table.row(["\u{3000}".to_owned(), " \u{3000}".to_owned()]);
+        assert_eq!(table.to_string(), "NODE  WHY\na_b   it_ left_\n_     -\n");
     }
 }

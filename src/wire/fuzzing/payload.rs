@@ -1,0 +1,138 @@
+//! What must be true of a payload, whatever it holds, and of an object in it. Owns where tagged fields lie and which may be skipped, said once
+//! more; does not know how payloads arrive.
+
+use crate::model::Network;
+use crate::wire::message::{Error, Goodbye, Notice, ShardSource};
+use crate::wire::object::{self, ObjectKind};
+use crate::wire::{Message, MessageType, VERSION, is_name, limits};
+
+/// A payload that was understood is encoded as it came, but for fields that may be skipped; of one that was not, the
+/// peer can be told.
+///
+/// # Panics
+///
+/// When it is encoded otherwise, when a value is beyond its limits, or when the peer could not be told.
+pub fn check_payload(kind: MessageType, payload: &[u8]) {
+    let message = match Message::decode(kind, payload) {
+        Ok(message) => message,
+        Err(malformed) => return check_told(Error::of_payload(kind, &malformed)),
+    };
+    check_values(&message);
+    match &message {
+        Message::Put(piece) | Message::Data(piece) => check_object(&piece.bytes),
+        Message::Trained(trained) => check_object(&trained.inline),
+        _ => {}
+    }
+    let again = message.payload();
+    assert_eq!(Message::decode(kind, &again).map(|message| message.payload()).as_ref(), Ok(&again), "does not settle");
+    let Some(fields) = Fields::of(&message) else {
+        return assert!(again == payload, "{kind} came out as another payload");
+    };
+    let (head, fields_as_they_came) = payload.split_at(fields.start);
+    let (head_again, fields_again) = again.split_at(fields.start);
+    // The fields' length, where it is said, is the head's end.
+    let told = fields.start - fields.told_bytes;
+    assert_eq!(head[..told], head_again[..told], "the head of {kind} came out as another");
+    assert_eq!(fields_again, fields.kept(fields_as_they_came), "fields of {kind} came out as others");
+}
+
+/// What the rest of the program takes for granted of a message from a peer.
+fn check_values(message: &Message<'_>) {
+    let is_fit = match message {
+        Message::Put(piece) | Message::Data(piece) => {
+            let end = piece.offset.checked_add(piece.bytes.len() as u64);
+            !piece.bytes.is_empty() && end.is_some_and(|end| end <= piece.object_bytes)
+        }
+        Message::Fetch(fetch) => fetch.bytes_max > 0,
+        Message::Pong(pong) => pong.rows_per_second.is_finite() && pong.rows_per_second >= 0.0,
+        Message::Submit(submit) => {
+            submit.specification.clone().checked().is_ok() && submit.specification.training.recipe.checked().is_ok()
+        }
+        Message::Train(train) => train.training.recipe.checked().is_ok(),
+        Message::Trained(trained) => trained.inline.is_empty() || trained.inline.len() as u64 == trained.update_bytes,
+        Message::Done(done) => done.nodes.iter().all(|node| is_name(&node.node)),
+        Message::Error(Error { text, .. })
+        | Message::Goodbye(Goodbye { text })
+        | Message::Notice(Notice { text, .. }) => {
+            text.len() <= limits::SENTENCE_BYTES_MAX && !text.contains(char::is_control)
+        }
+        _ => true,
+    };
+    assert!(is_fit, "{message:?} was let in");
+}
+
+/// An object that is what it should be is encoded as it came. What it should be is said by others: here the network of
+/// protocol.md's examples, and rows of as many features as the descriptor says.
+fn check_object(bytes: &[u8]) {
+    let Ok(network) = Network::new(1, &[], 2) else { return };
+    for kind in [ObjectKind::Weights, ObjectKind::Update] {
+        match object::decode_parameters(kind, &network, bytes) {
+            Ok(values) => {
+                assert!(object::encode_parameters(kind, &network, &values) == bytes, "{kind} came out as others")
+            }
+            Err(error) => assert!(!error.to_string().contains(char::is_control)),
+        }
+    }
+    // The descriptor's first tensor is the features', its second side their number.
+    let features = bytes.get(24..28).and_then(|side| side.first_chunk()).map_or(1, |side| u32::from_le_bytes(*side));
+    if let Ok((values, labels)) = object::decode_rows(features, bytes) {
+        assert_eq!(values.len(), labels.len() * features as usize);
+        assert!(object::encode_rows(features, &values, &labels) == bytes, "rows came out as others");
+    }
+}
+
+/// An ERROR that this side sends reaches the peer as it is, and fits what every peer takes.
+pub(super) fn check_told(error: Error) {
+    let message = Message::from(error);
+    let payload = message.payload();
+    assert!(payload.len() <= limits::GREETING_PAYLOAD_BYTES_MAX as usize, "the peer might not take {message:?}");
+    assert_eq!(Message::decode(MessageType::Error, &payload).as_ref(), Ok(&message));
+}
+
+/// The tagged fields at a payload's end, as protocol.md has them.
+struct Fields {
+    /// Where they begin.
+    start: usize,
+    /// Bytes before them that tell their length; none where they take all that is left.
+    told_bytes: usize,
+    /// Bytes of a field's length, behind its tag of two.
+    length_bytes: usize,
+    /// Whether a field of this tag may be skipped here, and is.
+    is_skipped: fn(u16) -> bool,
+}
+
+impl Fields {
+    /// The fields of a message; none where it has none.
+    fn of(message: &Message<'_>) -> Option<Fields> {
+        let (start, told_bytes, length_bytes) = match message {
+            Message::Hello(_) | Message::Welcome(_) => (56, 0, 2),
+            Message::Submit(_) => (20, 4, 4),
+            Message::Train(train) => match &train.shard {
+                ShardSource::Shipped(_) => (112, 4, 4),
+                ShardSource::Resident(name) => (82 + name.len(), 4, 4),
+            },
+            _ => return None,
+        };
+        let is_skipped: fn(u16) -> bool = match message {
+            // The fields of a greeting that offers no version known here are not read.
+            Message::Hello(hello) if !(hello.version_min..=hello.version_max).contains(&VERSION) => |_| true,
+            Message::Hello(_) | Message::Welcome(_) => |tag| tag >= 0x8000 && !(0x8001..=0x8003).contains(&tag),
+            _ => |tag| tag >= 0xC000,
+        };
+        Some(Fields { start, told_bytes, length_bytes, is_skipped })
+    }
+
+    /// What comes out again of these bytes.
+    fn kept(&self, mut fields: &[u8]) -> Vec<u8> {
+        let mut kept = Vec::new();
+        while let Some((tag, behind)) = fields.split_first_chunk::<2>() {
+            let length = behind.iter().take(self.length_bytes).rev().fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+            let (field, rest) = fields.split_at((2 + self.length_bytes + length).min(fields.len()));
+            if !(self.is_skipped)(u16::from_le_bytes(*tag)) {
+                kept.extend_from_slice(field);
+            }
+            fields = rest;
+        }
+        kept
+    }
+}

@@ -1,0 +1,275 @@
+//! Any message, made from a fuzzer's bytes: every type, every variant, every field within its limits, and the limits
+//! themselves. Owns how values are drawn; does not know what is asserted of them.
+//!
+//! Where values depend on each other they are made to fit; where that is not worth it, the input is given up.
+
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+
+use arbitrary::{Arbitrary, Error as Unfit, Result, Unstructured};
+
+use crate::digest::Digest;
+use crate::job::{
+    JobId, OnTaskFailure, Operation, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX, Specification, TaskId, Training,
+};
+use crate::model::network::{CLASSES_MAX, HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX, INPUTS_MAX};
+use crate::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX};
+use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
+use crate::wire::message::{
+    Accepted, Cancel, Done, Error, Features, Fetch, Goodbye, Have, Held, Hello, JobState, NodeTasks, Notice,
+    NoticeKind, PIECE_BYTES_MAX, Piece, Poll, Polled, Pong, RejectReason, Rejected, Round, ShardSource, Submit,
+    TaskName, TaskState, Train, Trained, Welcome,
+};
+use crate::wire::session::Role;
+use crate::wire::{ErrorCode, Message, MessageType, VERSION, limits};
+
+impl<'a> Arbitrary<'a> for Message<'static> {
+    /// The first byte chooses the type: its place among all of them.
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match u.choose(MessageType::ALL)? {
+            MessageType::Hello => hello(u)?.into(),
+            MessageType::Welcome => welcome(u)?.into(),
+            MessageType::Error => error(u)?.into(),
+            // It has a number and no layout.
+            MessageType::Challenge => return Err(Unfit::IncorrectFormat),
+            MessageType::Goodbye => Goodbye { text: sentence(u)? }.into(),
+            MessageType::Ping => crate::wire::message::Ping.into(),
+            MessageType::Pong => {
+                let (running, waiting, speed): (_, _, u64) = u.arbitrary()?;
+                Pong { running, waiting, rows_per_second: f64::from_bits(speed % f64::INFINITY.to_bits()) }.into()
+            }
+            MessageType::Cancel => Cancel { request: u.arbitrary()? }.into(),
+            MessageType::Have => Have { digests: list(u, 0..=limits::HAVE_DIGESTS_MAX, digest)? }.into(),
+            MessageType::Held => Held { bytes: list(u, 0..=limits::HAVE_DIGESTS_MAX, u64::arbitrary)? }.into(),
+            MessageType::Put => Message::Put(piece(u)?),
+            MessageType::Fetch => {
+                let (digest, offset) = (digest(u)?, u.arbitrary()?);
+                Fetch { digest, offset, bytes_max: u.int_in_range(1..=u32::MAX)? }.into()
+            }
+            MessageType::Data => Message::Data(piece(u)?),
+            MessageType::Train => train(u)?.into(),
+            MessageType::Trained => trained(u)?.into(),
+            MessageType::Rejected => {
+                let reason = *u.choose(&[RejectReason::LoadProbability, RejectReason::Busy])?;
+                Rejected { name: task_name(u)?, reason, running: u.arbitrary()?, waiting: u.arbitrary()? }.into()
+            }
+            MessageType::Poll => Poll { name: task_name(u)? }.into(),
+            MessageType::Polled => {
+                let state = *u.choose(&[TaskState::Unknown, TaskState::Waiting, TaskState::Running])?;
+                let (batches_done, batches_planned) = u.arbitrary()?;
+                Polled { name: task_name(u)?, state, batches_done, batches_planned }.into()
+            }
+            MessageType::Submit => Submit { job: JobId(u.arbitrary()?), specification: specification(u)? }.into(),
+            MessageType::Accepted => {
+                let state = *u.choose(&[JobState::Queued, JobState::Running, JobState::Ended])?;
+                let (attached, queue_position, rounds_done) = u.arbitrary()?;
+                Accepted { state, attached, queue_position, rounds_done }.into()
+            }
+            MessageType::Round => round(u)?.into(),
+            MessageType::Notice => {
+                use NoticeKind::{Alarm, Membership, Other, Revival, Skipped};
+                let kind = *u.choose(&[Other, Membership, Revival, Skipped, Alarm])?;
+                Notice { kind, text: sentence(u)? }.into()
+            }
+            MessageType::Done => done(u)?.into(),
+        })
+    }
+}
+
+fn hello(u: &mut Unstructured<'_>) -> Result<Hello> {
+    let version_min = u.int_in_range(1..=u8::MAX)?;
+    let version_max = u.int_in_range(version_min..=u8::MAX)?;
+    let role = role(u)?;
+    let payload_bytes_max = u.int_in_range(limits::GREETING_PAYLOAD_BYTES_MAX..=u32::MAX)?;
+    let (id, nonce) = u.arbitrary()?;
+    // The fields of a greeting that offers no version known here are not read.
+    let known = (version_min..=version_max).contains(&VERSION);
+    let features = if known { features(u)? } else { Features::default() };
+    Ok(Hello { version_min, version_max, role, payload_bytes_max, id, nonce, features })
+}
+
+fn welcome(u: &mut Unstructured<'_>) -> Result<Welcome> {
+    Ok(Welcome {
+        version: u.arbitrary()?,
+        role: role(u)?,
+        payload_bytes_max: u.int_in_range(limits::GREETING_PAYLOAD_BYTES_MAX..=u32::MAX)?,
+        id: u.arbitrary()?,
+        nonce: u.arbitrary()?,
+        features: features(u)?,
+    })
+}
+
+fn features(u: &mut Unstructured<'_>) -> Result<Features> {
+    Ok(Features {
+        cluster: maybe(u, name)?,
+        arithmetics: list(u, 0..=64, u16::arbitrary)?,
+        workers: u.arbitrary()?,
+        name: maybe(u, name)?,
+        software: maybe(u, sentence)?,
+    })
+}
+
+fn error(u: &mut Unstructured<'_>) -> Result<Error> {
+    let code = *u.choose(ErrorCode::ALL)?;
+    let (about, retry, got, allowed) = u.arbitrary()?;
+    Ok(Error { code, about, retry, got, allowed, text: sentence(u)? })
+}
+
+fn piece(u: &mut Unstructured<'_>) -> Result<Piece<'static>> {
+    let digest = digest(u)?;
+    let bytes = bytes(u, 1..=PIECE_BYTES_MAX)?;
+    let offset = u.int_in_range(0..=u64::MAX - bytes.len() as u64)?;
+    let object_bytes = u.int_in_range(offset + bytes.len() as u64..=u64::MAX)?;
+    Ok(Piece { digest, object_bytes, offset, bytes: bytes.into() })
+}
+
+fn train(u: &mut Unstructured<'_>) -> Result<Train> {
+    let shard = if u.arbitrary()? { ShardSource::Shipped(digest(u)?) } else { ShardSource::Resident(name(u)?) };
+    let (may_reject, base) = (u.arbitrary()?, digest(u)?);
+    Ok(Train { name: task_name(u)?, may_reject, base, shard, training: training(u)? })
+}
+
+fn trained(u: &mut Unstructured<'_>) -> Result<Trained> {
+    let inline = bytes(u, 0..=limits::INLINE_UPDATE_BYTES_MAX)?;
+    let update_bytes = if inline.is_empty() { u.arbitrary()? } else { inline.len() as u64 };
+    let (epochs, loss, train_us) = u.arbitrary()?;
+    Ok(Trained { name: task_name(u)?, epochs, loss, train_us, update: digest(u)?, update_bytes, inline })
+}
+
+fn task_name(u: &mut Unstructured<'_>) -> Result<TaskName> {
+    let (job, step, shard, attempt, token) = u.arbitrary()?;
+    Ok(TaskName { task: TaskId { job: JobId(job), step, shard }, attempt, token })
+}
+
+fn specification(u: &mut Unstructured<'_>) -> Result<Specification> {
+    let training = training(u)?;
+    let operation = Operation {
+        on_task_failure: *u.choose(&[OnTaskFailure::Fail, OnTaskFailure::Skip])?,
+        allow_inexact: u.arbitrary()?,
+    };
+    Ok(Specification {
+        training,
+        rounds: u.int_in_range(1..=ROUNDS_MAX)?,
+        shards: list(u, 1..=SHARDS_MAX as usize, rows_ref)?,
+        validation: rows_ref(u)?,
+        initial: maybe(u, digest)?,
+        operation,
+    })
+}
+
+fn training(u: &mut Unstructured<'_>) -> Result<Training> {
+    let inputs = u.int_in_range(1..=INPUTS_MAX)?;
+    let hidden = list(u, 0..=HIDDEN_LAYERS_MAX, |u| u.int_in_range(1..=HIDDEN_WIDTH_MAX))?;
+    let classes = u.int_in_range(2..=CLASSES_MAX)?;
+    // Sizes within their limits may have too many parameters together.
+    let network = Network::new(inputs, &hidden, classes).map_err(|_| Unfit::IncorrectFormat)?;
+    Ok(Training { arithmetic: u.arbitrary()?, network, recipe: recipe(u)?, seed: u.arbitrary()? })
+}
+
+fn recipe(u: &mut Unstructured<'_>) -> Result<Recipe> {
+    // Positive floats are in the order of their bits.
+    let infinity = f32::INFINITY.to_bits();
+    let mut float = |end: u32| Ok(f32::from_bits(u.arbitrary::<u32>()? % end));
+    let (eta, eta_decay, log_epsilon) = (float(infinity)?, float(1f32.to_bits() + 1)?, float(1f32.to_bits())?);
+    let change = [float(infinity)?, 0.0, -0.0];
+    let batch = match NonZeroU32::new(u.int_in_range(0..=BATCH_ROWS_MAX)?) {
+        Some(rows) => BatchSize::Rows(rows),
+        None => BatchSize::Full,
+    };
+    let change = *u.choose(&change)?;
+    let recipe = Recipe {
+        activation: *u.choose(&[Activation::Relu, Activation::Identity, Activation::MaskedIdentity])?,
+        optimiser: *u.choose(&[Optimiser::Sgd, Optimiser::Adam])?,
+        reduction: *u.choose(&[LossReduction::Mean, LossReduction::Sum])?,
+        initialisation: *u.choose(&[Initialisation::He, Initialisation::Small])?,
+        eta,
+        eta_decay,
+        batch,
+        epochs: u.int_in_range(1..=EPOCHS_MAX)?,
+        log_epsilon,
+        // Stopping by loss needs full batches.
+        stop_loss_change: (u.arbitrary()? && batch == BatchSize::Full).then_some(change),
+    };
+    // Zero is no learning rate, and no decay.
+    recipe.checked().map_err(|_| Unfit::IncorrectFormat)
+}
+
+fn rows_ref(u: &mut Unstructured<'_>) -> Result<RowsRef> {
+    Ok(RowsRef { rows: u.int_in_range(1..=ROWS_MAX)?, digest: digest(u)? })
+}
+
+fn round(u: &mut Unstructured<'_>) -> Result<Round> {
+    let (round, rounds, loss) = u.arbitrary()?;
+    let (errors, rows, nodes, merged, skipped, round_us) = u.arbitrary()?;
+    Ok(Round { round, rounds, loss, errors, rows, nodes, merged, skipped, round_us })
+}
+
+fn done(u: &mut Unstructured<'_>) -> Result<Done> {
+    let (weights_bytes, errors, rows, loss, merged, skipped) = u.arbitrary()?;
+    let (elapsed_us, waiting_us, merging_us, validating_us, training_us) = u.arbitrary()?;
+    let node = |u: &mut Unstructured<'_>| Ok(NodeTasks { node: name(u)?, tasks: u.arbitrary()? });
+    Ok(Done {
+        fingerprint: digest(u)?,
+        weights: digest(u)?,
+        weights_bytes,
+        errors,
+        rows,
+        loss,
+        merged,
+        skipped,
+        elapsed_us,
+        waiting_us,
+        merging_us,
+        validating_us,
+        training_us,
+        revivals: u.arbitrary()?,
+        reproducible: u.arbitrary()?,
+        nodes: list(u, 0..=limits::DONE_NODES_MAX, node)?,
+    })
+}
+
+pub(super) fn role(u: &mut Unstructured<'_>) -> Result<Role> {
+    Ok(*u.choose(&[Role::Client, Role::Coordinator, Role::Node])?)
+}
+
+fn digest(u: &mut Unstructured<'_>) -> Result<Digest> {
+    Ok(Digest(u.arbitrary()?))
+}
+
+fn name(u: &mut Unstructured<'_>) -> Result<String> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    let length = u.int_in_range(1..=limits::NAME_BYTES_MAX)?;
+    (0..length).map(|_| u.choose(ALPHABET).map(|&byte| char::from(byte))).collect()
+}
+
+/// As a peer's sentence may be: without control characters, within its limit.
+fn sentence(u: &mut Unstructured<'_>) -> Result<String> {
+    let mut text: String = u.arbitrary::<&str>()?.chars().filter(|c| !c.is_control()).collect();
+    text.truncate(text.floor_char_boundary(limits::SENTENCE_BYTES_MAX));
+    Ok(text)
+}
+
+fn maybe<'a, T>(u: &mut Unstructured<'a>, draw: impl Fn(&mut Unstructured<'a>) -> Result<T>) -> Result<Option<T>> {
+    if u.arbitrary()? { draw(u).map(Some) } else { Ok(None) }
+}
+
+/// Few elements mostly, and sometimes as many as are allowed: past the input's end they are zeros, so that a short input
+/// reaches every limit.
+fn list<'a, T>(
+    u: &mut Unstructured<'a>,
+    allowed: RangeInclusive<usize>,
+    draw: impl Fn(&mut Unstructured<'a>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let few = *allowed.start()..=*allowed.end().min(&8);
+    let count = if u.ratio(31, 32)? { u.int_in_range(few)? } else { u.int_in_range(allowed)? };
+    (0..count).map(|_| draw(u)).collect()
+}
+
+/// Some of the input, and sometimes zeros behind it, up to any length that is allowed.
+fn bytes(u: &mut Unstructured<'_>, allowed: RangeInclusive<usize>) -> Result<Vec<u8>> {
+    let length = if u.ratio(1, 32)? { u.int_in_range(allowed.clone())? } else { *allowed.start() };
+    let given: &[u8] = u.arbitrary()?;
+    let mut bytes = given[..given.len().min(*allowed.end())].to_vec();
+    bytes.resize(bytes.len().max(length), 0);
+    Ok(bytes)
+}
