@@ -22,7 +22,7 @@ struct Arguments {
     /// 1 or random: any active node; 2 or load-balancing: the node expected to be done first
     scheduling_policy: Policy,
     /// Address to listen on; 0.0.0.0 opens the coordinator to the network
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = config::parse_address)]
     listen: IpAddr,
     /// The nodes that there may be, one <ip or name>,<port> a line
     #[arg(long, value_name = "FILE", default_value = "compute_nodes.txt")]

@@ -1,5 +1,7 @@
 //! What the three programs share on the command line: the log's form, Ctrl-C, exit codes, output that survives a closed
-//! pipe. Does not know what the programs do.
+//! pipe, arguments read by a table. Does not know what the programs do.
+
+mod arguments;
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -11,6 +13,8 @@ use crossbeam_channel::{Receiver, bounded};
 use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
+
+pub use arguments::{Named, Positional, Set, Syntax};
 
 /// How a program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
