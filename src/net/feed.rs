@@ -44,13 +44,15 @@ pub(super) struct Watching(Arc<Inbox>);
 impl Feed {
     /// Says that something has happened: of what kind, to whom, and a sentence, which is only made if somebody watches.
     pub fn say<S: Display>(&self, kind: &str, whom: impl Display, sentence: impl FnOnce() -> S) {
-        if self.0.watchers.load(Ordering::Relaxed) == 0 {
-            return;
+        if self.0.watchers.load(Ordering::Relaxed) != 0 {
+            self.tell(kind, &whom, &sentence().to_string());
         }
+    }
+
+    fn tell(&self, kind: &str, whom: &dyn Display, sentence: &str) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = Timestamp { unix_ms: since.as_millis() as u64 };
-        let sentence = sentence().to_string();
-        let line: Arc<str> = format!("{time}  {kind:6}  {whom}  {}\n", shown(&sentence)).into();
+        let line: Arc<str> = format!("{time}  {kind:6}  {whom}  {}\n", shown(sentence)).into();
         let mut list = self.list();
         list.retain(|watcher| watcher.upgrade().map(|inbox| inbox.put(&line)).is_some());
         self.0.watchers.store(list.len(), Ordering::Relaxed);
