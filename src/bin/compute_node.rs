@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use gradwire::cli::{self, Exit, Failure, Named, Positional, Syntax};
+use gradwire::cli::{self, Exit, Failure, Interrupts, Named, Positional, Syntax};
 use gradwire::compute::{Node, Settings};
 use gradwire::config;
 use gradwire::model::Kernel;
@@ -127,14 +127,14 @@ fn untold() -> Settings {
 fn run() -> Result<Exit, Failure> {
     let Some(settings) = SYNTAX.settings(untold())? else { return Ok(Exit::Success) };
     cli::start_log(SYNTAX.program, log::LevelFilter::Info);
-    let interrupts = cli::interrupts()?;
+    let mut interrupts = Interrupts::catch()?;
     let mut node = Node::start(&settings).map_err(|error| Failure::new(Exit::Connection, error))?;
     let workers = if settings.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", settings.workers) };
     log::info!("listening at {}, {workers}, kernel {}", node.address(), settings.kernel);
     if !settings.listen.ip().is_loopback() {
         log::warn!("whoever reaches this port can have tasks trained here and read their data");
     }
-    let _ = interrupts.recv();
+    interrupts.wait();
     log::info!("stopping");
     node.stop();
     Ok(Exit::Success)
