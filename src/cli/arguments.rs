@@ -204,30 +204,27 @@ impl<T> Syntax<T> {
 
     /// Lines of at most [`HELP_COLUMNS`], without the last one's end.
     fn help(&self) -> String {
-        let mut arguments = Vec::new();
+        let mut rows = Vec::new();
         for Positional { name, help, .. } in self.positionals {
-            arguments.push((format!("<{name}>"), words(help)));
+            rows.push((format!("<{name}>"), *help, String::new()));
         }
-        let mut options = Vec::new();
         for Named { name, value, default, help, .. } in self.options {
-            let mut help = words(help);
-            help.extend(default.map(|default| format!("[default: {default}]")));
-            options.push((format!("--{name} <{value}>"), help));
+            let default = default.map(|default| format!("[default: {default}]"));
+            rows.push((format!("--{name} <{value}>"), *help, default.unwrap_or_default()));
         }
-        options.push(("-h, --help".to_owned(), words("Print this help")));
-        options.push(("-V, --version".to_owned(), words("Print the version")));
+        rows.push(("-h, --help".to_owned(), "Print this help", String::new()));
+        rows.push(("-V, --version".to_owned(), "Print the version", String::new()));
 
-        let lefts = arguments.iter().chain(&options).map(|(left, _)| left.len());
-        let width = lefts.max().unwrap_or(0) + HELP_INDENT;
+        let width = rows.iter().map(|(left, ..)| left.len()).max().unwrap_or(0) + HELP_INDENT;
         let mut text = String::new();
-        wrap(&mut text, 0, &words(self.about));
+        wrap(&mut text, 0, self.about, "");
         text.push_str(&format!("\n\nUsage: {}\n\nArguments:", self.usage()));
-        for (title, rows) in [("", arguments), ("\n\nOptions:", options)] {
-            text.push_str(title);
-            for (left, right) in rows {
-                text.push_str(&format!("\n{:HELP_INDENT$}{left:width$}", ""));
-                wrap(&mut text, HELP_INDENT + width, &right);
+        for (index, (left, help, default)) in rows.iter().enumerate() {
+            if index == self.positionals.len() {
+                text.push_str("\n\nOptions:");
             }
+            text.push_str(&format!("\n{:HELP_INDENT$}{left:width$}", ""));
+            wrap(&mut text, HELP_INDENT + width, help, default);
         }
         text
     }
@@ -285,14 +282,11 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn words(text: &str) -> Vec<String> {
-    text.split(' ').map(str::to_owned).collect()
-}
-
-/// Adds words to a text whose last line is `indent` columns wide, in lines of at most [`HELP_COLUMNS`] that begin there.
-fn wrap(text: &mut String, indent: usize, words: &[String]) {
+/// Adds the words of a sentence, and then `last` untorn, to a text whose last line is `indent` columns wide: in lines of
+/// at most [`HELP_COLUMNS`] that begin there.
+fn wrap(text: &mut String, indent: usize, sentence: &str, last: &str) {
     let mut column = indent;
-    for word in words {
+    for word in sentence.split(' ').chain([last]).filter(|word| !word.is_empty()) {
         if column > indent && column + 1 + word.len() > HELP_COLUMNS {
             text.push_str(&format!("\n{:indent$}", ""));
             column = indent;

@@ -74,7 +74,7 @@ pub fn start_log(program: &'static str, level: LevelFilter) {
     builder.filter_level(level).parse_default_env();
     builder.format(move |out, record| match record.level() {
         log::Level::Info => writeln!(out, "{program}: {}", record.args()),
-        level => writeln!(out, "{program}: {}: {}", level.as_str().to_lowercase(), record.args()),
+        level => writeln!(out, "{program}: {}: {}", level.as_str().to_ascii_lowercase(), record.args()),
     });
     builder.init();
 }
