@@ -17,7 +17,7 @@
 //! | `coordinator` | the threads around the engine: server, links, pollers, merging | policy: it obeys the engine's actions |
 //! | [`compute`] | a node's task runner, object cache, load injection, its server | scheduling |
 //! | `client` | submit, watch, render, save | nodes |
-//! | [`cli`] | what the programs share on the command line: the log, Ctrl-C, exit codes | what the programs do |
+//! | [`cli`] | what the programs share on the command line: the log, Ctrl-C, exit codes, arguments by a table | what the programs do |
 //! | [`config`] | typed settings; `compute_nodes.txt` with line numbers | everything above |
 //! | [`digest`] | SHA-256 names of things | what the things are |
 //! | [`store`] | objects in memory by digest, within a budget | how they travel, what they hold |
