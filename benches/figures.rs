@@ -235,7 +235,7 @@ fn size(report: &mut Report) -> std::io::Result<()> {
         .output()?;
     let text = String::from_utf8_lossy(&tree.stdout).replace(" (*)", "");
     let crates: std::collections::BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-    report.figure("compute_node: crates", crates.len().to_string(), "at most 55", crates.len() <= 55)
+    report.figure("compute_node: crates", crates.len().to_string(), "at most 30", crates.len() <= 30)
 }
 
 /// A number in the last event of a job.

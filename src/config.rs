@@ -2,6 +2,7 @@
 //! not know what the settings do.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -144,7 +145,7 @@ fn parse_node(line: &str) -> Result<NodeAddress, LineError> {
     let (host, port) = (host.trim(), port.trim());
     let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let is_name = !host.is_empty() && host.len() <= 253 && host.bytes().all(name_byte);
-    if !is_name && host.parse::<std::net::IpAddr>().is_err() {
+    if !is_name && host.parse::<IpAddr>().is_err() {
         return Err(LineError::Host(host.to_owned()));
     }
     match port.parse() {
@@ -228,6 +229,11 @@ impl FromStr for Waits {
         };
         text.split(',').map(seconds).collect::<Result<_, _>>().map(Waits)
     }
+}
+
+/// An address to listen on.
+pub fn parse_address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "an address is an IP address, like 127.0.0.1, 0.0.0.0 or ::1".to_owned())
 }
 
 /// A port; 0 takes any free one.

@@ -88,7 +88,7 @@ const RULES: &[Rule] = &[
     Rule { module: "client", may_not_know: &[SCHEDULING, STD_NET, &["crate::compute"]], but: &[] },
     // It builds the whole house.
     Rule { module: "client/local.rs", may_not_know: &[STD_NET, BYTES], but: &[] },
-    Rule { module: "cli.rs", may_not_know: &[&["crate"]], but: &[] },
+    Rule { module: "cli", may_not_know: &[&["crate"]], but: &["crate::cli"] },
     // What a name is, the wire says; an address is a value, no socket.
     Rule { module: "config.rs", may_not_know: &[&["crate", "std::net"]], but: &["crate::wire", "std::net::IpAddr"] },
     Rule { module: "digest.rs", may_not_know: &[&["crate", "std::fs", "std::net"]], but: &[] },
@@ -187,7 +187,7 @@ fn a_rule_forbids_what_lies_below_and_a_way_around_it_but_not_a_namesake() {
 
 #[test]
 fn a_node_is_built_from_few_crates() {
-    const CRATES_MAX: usize = 55;
+    const CRATES_MAX: usize = 30;
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
         .args(["tree", "--offline", "--locked", "--edges", "normal", "--no-default-features", "--prefix", "none"])

@@ -10,9 +10,10 @@ use book::{Example, Piece, values};
 use gradwire::digest::Digest;
 use gradwire::wire::header::{Flags, HEADER_BYTES, Header, MAGIC, OPTIONAL_TYPES_FROM};
 use gradwire::wire::message::Piece as WirePiece;
-use gradwire::wire::session::Incoming;
+use gradwire::wire::session::{Incoming, Violation, check_flags};
 use gradwire::wire::{
-    Decoder, Encoded, ErrorCode, Malformation, Message, MessageType, Reader, Role, Session, limits, specification,
+    Decoder, Encoded, ErrorCode, Malformation, Message, MessageType, Reader, Role, Session, judge, limits,
+    specification,
 };
 use gradwire::{job, model};
 use seeds::Files;
@@ -271,6 +272,59 @@ fn the_table_of_messages_is_the_rules_of_a_session() {
             }
         }
     }
+}
+
+#[test]
+fn the_table_of_states_is_what_may_come_in_which() {
+    let types: Vec<Vec<&str>> = book::table("## 4 Messages");
+    let states = book::table("### States");
+    let cell = |kind: MessageType, column: usize| {
+        let row = states.iter().find(|row| row[0].split(", ").any(|name| name == kind.name())).or_else(|| {
+            let usage = types.iter().find(|row| row[1] == kind.name()).unwrap()[3];
+            let group = if usage == "request" { "requests" } else { "answers" };
+            states.iter().find(|row| row[0] == group)
+        });
+        row.unwrap()[column]
+    };
+    for kind in (0..=u8::MAX).filter_map(MessageType::from_number) {
+        for (dialled, column) in [(false, 1), (true, 2)] {
+            let mut decoder = Decoder::new(limits::PAYLOAD_BYTES_MAX);
+            let flags = if check_flags(kind, Flags::NONE).is_ok() { Flags::NONE } else { Flags::MORE };
+            decoder.feed(&Encoded::seal(kind as u8, flags, 0, &[], None).to_bytes());
+            let got = judge::greeting(&mut decoder, dialled);
+            let is_unexpected = got.is_err_and(|error| error.code == ErrorCode::Unexpected);
+            assert_eq!(is_unexpected, cell(kind, column) == "UNEXPECTED", "{kind}, dialled: {dialled}");
+        }
+        // Greetings are for no role and no request when a connection is open; whatever else comes may be right.
+        let is_unexpected_for_all = ROLES.iter().flat_map(|&me| ROLES.map(|peer| (me, peer))).all(|(me, peer)| {
+            let mut session: Session<()> = Session::new(me, peer, true, Duration::ZERO);
+            let flags = if check_flags(kind, Flags::NONE).is_ok() { Flags::NONE } else { Flags::MORE };
+            let got = [0, 1, 2].map(|request| session.receive(Duration::ZERO, &header(kind, flags, request)));
+            got.iter().all(|got| matches!(got, Err(Violation::Unexpected { .. })))
+        });
+        assert_eq!(is_unexpected_for_all, cell(kind, 3) == "UNEXPECTED", "{kind} in an open connection");
+    }
+}
+
+#[test]
+fn the_examples_of_errors_say_what_the_table_of_errors_says() {
+    let table = book::table("### What an error says");
+    let mut compared = 0;
+    for example in examples("frame").iter().filter(|example| example.name().starts_with("ERROR ")) {
+        let payload = &example.bytes()[HEADER_BYTES..];
+        let Ok(Message::Error(error)) = Message::decode(MessageType::Error, payload) else { continue };
+        let line = example.line();
+        match table.iter().find(|row| row[0].split(", ").any(|name| name == error.code.name())) {
+            None => assert_eq!((error.got, error.allowed), (0, 0), "line {line}"),
+            Some(row) => {
+                compared += 1;
+                assert!(row[3] != "0" || error.got == 0, "line {line}: got");
+                assert!(row[4] != "0" || error.allowed == 0, "line {line}: allowed");
+                assert!(!["0", "1"].contains(&row[2]) || row[2] == u8::from(error.retry).to_string(), "line {line}");
+            }
+        }
+    }
+    assert!(compared >= 15, "only {compared} errors are compared");
 }
 
 /// The tagged fields in these pieces: tag, name, and value with its head.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::Parser;
-use gradwire::cli::{self, Exit, Failure};
+use gradwire::cli::{self, Exit, Failure, Interrupts};
 use gradwire::client::{self, Options, Output, RecipeName, Target, local};
 use gradwire::config::{self, Name};
 use gradwire::dataset::ValidationSplit;
@@ -127,7 +127,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let interrupts = cli::interrupts()?;
+    let interrupts = Interrupts::catch()?.into_messages()?;
     let options = Options {
         data: arguments.data,
         recipe: arguments.recipe,

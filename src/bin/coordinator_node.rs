@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use gradwire::cli::{self, Exit, Failure};
+use gradwire::cli::{self, Exit, Failure, Interrupts};
 use gradwire::config::{self, Name, Waits};
 use gradwire::coordinator::{Coordinator, Settings};
 use gradwire::engine::Policy;
@@ -22,7 +22,7 @@ struct Arguments {
     /// 1 or random: any active node; 2 or load-balancing: the node expected to be done first
     scheduling_policy: Policy,
     /// Address to listen on; 0.0.0.0 opens the coordinator to the network
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = config::parse_address)]
     listen: IpAddr,
     /// The nodes that there may be, one <ip or name>,<port> a line
     #[arg(long, value_name = "FILE", default_value = "compute_nodes.txt")]
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let interrupts = cli::interrupts()?;
+    let mut interrupts = Interrupts::catch()?;
     let nodes = config::read_nodes_file(&arguments.nodes).map_err(|error| Failure::new(Exit::Usage, error))?;
     let settings = Settings {
         revival_waits: arguments.revival_waits.as_slice().to_vec(),
@@ -77,7 +77,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if !arguments.listen.is_loopback() {
         log::warn!("whoever reaches this port can submit jobs and read models");
     }
-    let _ = interrupts.recv();
+    interrupts.wait();
     log::info!("stopping");
     coordinator.stop();
     Ok(Exit::Success)

@@ -264,7 +264,7 @@ impl Worker {
         select! {
             recv(cancelled) -> _ => {}
             recv(self.stopped) -> _ => {}
-            recv(crossbeam_channel::after(delay)) -> _ => return Ok(()),
+            default(delay) => return Ok(()),
         }
         Err(refusal(ErrorCode::Cancelled, "the task was cancelled"))
     }

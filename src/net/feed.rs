@@ -1,12 +1,11 @@
 //! What happens in a program, a line each, for whoever watches on the console. Owns the watchers; does not know what
 //! happens. A watcher that does not read misses lines, and holds up nobody.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use crate::wire::text::{Timestamp, shown};
 
@@ -21,68 +20,85 @@ pub struct Feed(Arc<Shared>);
 struct Shared {
     /// Changes with the list; read alone, it saves whoever says something from writing lines that nobody sees.
     watchers: AtomicUsize,
-    list: Mutex<Vec<Watcher>>,
+    list: Mutex<Vec<Weak<Inbox>>>,
 }
 
-#[derive(Debug)]
-struct Watcher {
-    lines: Sender<Arc<str>>,
-    missed: Arc<AtomicUsize>,
+/// What waits for a watcher.
+#[derive(Debug, Default)]
+struct Inbox {
+    waiting: Mutex<Lines>,
+    arrived: Condvar,
 }
 
-/// A watcher's end.
-#[derive(Debug)]
-pub(super) struct Watching {
-    lines: Receiver<Arc<str>>,
-    missed: Arc<AtomicUsize>,
+#[derive(Debug, Default)]
+struct Lines {
+    lines: VecDeque<Arc<str>>,
+    /// Lines that there was no room for.
+    missed: usize,
 }
+
+/// A watcher's end; who drops it watches no more.
+#[derive(Debug)]
+pub(super) struct Watching(Arc<Inbox>);
 
 impl Feed {
     /// Says that something has happened: of what kind, to whom, and a sentence, which is only made if somebody watches.
     pub fn say<S: Display>(&self, kind: &str, whom: impl Display, sentence: impl FnOnce() -> S) {
-        if self.0.watchers.load(Ordering::Relaxed) == 0 {
-            return;
+        if self.0.watchers.load(Ordering::Relaxed) != 0 {
+            self.tell(kind, &whom, &sentence().to_string());
         }
+    }
+
+    fn tell(&self, kind: &str, whom: &dyn Display, sentence: &str) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = Timestamp { unix_ms: since.as_millis() as u64 };
-        let sentence = sentence().to_string();
-        let line: Arc<str> = format!("{time}  {kind:6}  {whom}  {}\n", shown(&sentence)).into();
+        let line: Arc<str> = format!("{time}  {kind:6}  {whom}  {}\n", shown(sentence)).into();
         let mut list = self.list();
-        list.retain(|watcher| match watcher.lines.try_send(line.clone()) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                watcher.missed.fetch_add(1, Ordering::Relaxed);
-                true
-            }
-            Err(TrySendError::Disconnected(_)) => false,
-        });
+        list.retain(|watcher| watcher.upgrade().map(|inbox| inbox.put(&line)).is_some());
         self.0.watchers.store(list.len(), Ordering::Relaxed);
     }
 
     /// From now on.
     pub(super) fn watch(&self) -> Watching {
-        let (sender, lines) = bounded(LINES_MAX);
-        let missed = Arc::<AtomicUsize>::default();
+        let inbox = Arc::<Inbox>::default();
         let mut list = self.list();
-        list.push(Watcher { lines: sender, missed: missed.clone() });
+        list.push(Arc::downgrade(&inbox));
         self.0.watchers.store(list.len(), Ordering::Relaxed);
-        Watching { lines, missed }
+        Watching(inbox)
     }
 
-    fn list(&self) -> MutexGuard<'_, Vec<Watcher>> {
+    fn list(&self) -> MutexGuard<'_, Vec<Weak<Inbox>>> {
         self.0.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inbox {
+    fn put(&self, line: &Arc<str>) {
+        let mut waiting = self.waiting();
+        if waiting.lines.len() < LINES_MAX {
+            waiting.lines.push_back(line.clone());
+        } else {
+            waiting.missed += 1;
+        }
+        self.arrived.notify_one();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Lines> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Watching {
     /// What has happened, waiting for it as long as `wait`; nothing if nothing has.
     pub(super) fn lines(&self, wait: Duration) -> String {
-        let mut text = match self.lines.recv_timeout(wait) {
-            Ok(line) => line.to_string(),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return String::new(),
-        };
-        text.extend(self.lines.try_iter().map(|line| line.to_string()));
-        match self.missed.swap(0, Ordering::Relaxed) {
+        let none = |waiting: &mut Lines| waiting.lines.is_empty();
+        let waited = self.0.arrived.wait_timeout_while(self.0.waiting(), wait, none);
+        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        for line in waiting.lines.drain(..) {
+            text.push_str(&line);
+        }
+        match std::mem::take(&mut waiting.missed) {
             0 => {}
             missed => text.push_str(&format!("(you read too slowly: {missed} lines are left out here)\n")),
         }
@@ -107,6 +123,21 @@ mod tests {
         drop(watching);
         feed.say("node", "a", || "the watcher is found to be gone");
         feed.say("node", "a", || -> String { panic!("nobody watches") });
+    }
+
+    #[test]
+    fn a_watcher_that_waits_is_woken_by_what_happens() {
+        let feed = Feed::default();
+        let (first, second) = (feed.watch(), feed.watch());
+        let long = Duration::from_secs(60);
+        let waiting = std::thread::spawn(move || {
+            let since = std::time::Instant::now();
+            (first.lines(long), since.elapsed())
+        });
+        feed.say("node", "a", || "is there");
+        let (line, waited) = waiting.join().unwrap();
+        assert!(line.ends_with("a  is there\n") && waited < long, "{line} after {waited:?}");
+        assert_eq!(second.lines(NOW).lines().count(), 1);
     }
 
     #[test]

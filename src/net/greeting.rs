@@ -107,11 +107,10 @@ pub(super) fn greet(stream: TcpStream, me: &Identity, wait: Duration) -> Result<
     // The acceptor may send its first requests right behind WELCOME: a full payload is allowed from here on.
     let mut decoder = Decoder::new(limits::PAYLOAD_BYTES_MAX);
     let welcome = loop {
-        match judge::greeting(&mut decoder)? {
+        match judge::greeting(&mut decoder, true)? {
             Some(Message::Welcome(welcome)) => break welcome,
             Some(Message::Error(error)) => return Err(GreetingError::Refused(error)),
-            Some(other) => return Err(judge::out_of_place(other.message_type()).into()),
-            None => receive(&stream, &mut decoder, deadline)?,
+            Some(_) | None => receive(&stream, &mut decoder, deadline)?,
         }
     };
     if welcome.version != VERSION {
@@ -159,11 +158,10 @@ fn try_answer<P>(
 ) -> Result<(Peer, P), GreetingError> {
     let deadline = Deadline::after(wait);
     let hello = loop {
-        match judge::greeting(decoder)? {
+        match judge::greeting(decoder, false)? {
             Some(Message::Hello(hello)) => break hello,
             Some(Message::Error(error)) => return Err(GreetingError::Refused(error)),
-            Some(other) => return Err(judge::out_of_place(other.message_type()).into()),
-            None => receive(stream, decoder, deadline)?,
+            Some(_) | None => receive(stream, decoder, deadline)?,
         }
     };
     // Decoding has judged the fixed part, and the fields where there is a version that both speak.

@@ -356,13 +356,15 @@ impl<C: Clone + Send + 'static> LinkReader<C> {
         }
         let told = match &ended {
             End::Rule(error) => link.send(&error.clone().into()).is_ok(),
-            _ => false,
+            End::Peer(_) => false,
         };
         drop(stop_writer);
+        // What has been answered leaves first: a peer may have closed its sending half only. One that has closed both ends
+        // the writing at once.
+        let deadline = Deadline::after(FLUSH_WAIT);
+        let _ = writer_ended.recv_timeout(FLUSH_WAIT);
         if told {
-            // The peer is to read why: the writer sends its last frame, and what the peer still sends is taken in.
-            let deadline = Deadline::after(FLUSH_WAIT);
-            let _ = writer_ended.recv_timeout(FLUSH_WAIT);
+            // The peer is to read why it is refused: what it still sends is taken in.
             drain(&link.0.stream, deadline);
         }
         link.cut(&match ended {

@@ -2,7 +2,7 @@
 //! the oldest connection of the address that has most of them. So whoever opens many takes places from himself. Owns who
 //! holds a place; does not know what the connections are for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,12 +72,9 @@ impl Places {
 
 /// The place in the list of the oldest connection of the address that has most of them.
 fn oldest_of_the_busiest(taken: &VecDeque<Taken>) -> Option<usize> {
-    let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-    for other in taken {
-        *counts.entry(other.ip).or_default() += 1;
-    }
-    let most = counts.values().copied().max()?;
-    taken.iter().position(|other| counts.get(&other.ip) == Some(&most))
+    let count = |ip| taken.iter().filter(|other| other.ip == ip).count();
+    // Of equals the last wins: the oldest, from behind.
+    (0..taken.len()).rev().max_by_key(|&index| count(taken[index].ip))
 }
 
 impl Place {

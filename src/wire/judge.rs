@@ -52,9 +52,10 @@ pub fn frame<'a, C>(incoming: Incoming<C>, frame: &Frame<'a>) -> Result<Judged<'
     })
 }
 
-/// The peer's first message, HELLO, WELCOME or ERROR, once it is there. An error ends the connection; the peer is
-/// told it.
-pub fn greeting(decoder: &mut Decoder) -> Result<Option<Message<'static>>, Error> {
+/// The peer's first message, once it is there: HELLO, or WELCOME if we have `dialled`, or ERROR. Another error ends the
+/// connection; the peer is told it.
+pub fn greeting(decoder: &mut Decoder, dialled: bool) -> Result<Option<Message<'static>>, Error> {
+    let wanted = if dialled { MessageType::Welcome } else { MessageType::Hello };
     loop {
         let Some(frame) = decoder.next_frame().map_err(Error::from)? else { return Ok(None) };
         let number = frame.header.kind;
@@ -65,7 +66,7 @@ pub fn greeting(decoder: &mut Decoder) -> Result<Option<Message<'static>>, Error
             return Err(Violation::UnknownType { got: number }.into());
         };
         check_flags(kind, frame.header.flags).map_err(Error::from)?;
-        if !matches!(kind, MessageType::Hello | MessageType::Welcome | MessageType::Error) {
+        if kind != wanted && kind != MessageType::Error {
             return Err(out_of_place(kind));
         }
         if frame.header.request != 0 {
@@ -81,8 +82,7 @@ pub fn greeting(decoder: &mut Decoder) -> Result<Option<Message<'static>>, Error
     }
 }
 
-/// The greeting's message does not belong where it came.
-pub fn out_of_place(kind: MessageType) -> Error {
+fn out_of_place(kind: MessageType) -> Error {
     let text = "a connection begins with HELLO, answered by WELCOME";
     Error::new(ErrorCode::Unexpected, kind as u8, text)
 }

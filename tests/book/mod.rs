@@ -42,6 +42,16 @@ impl Example {
     }
 }
 
+/// Fenced blocks that are no bytes.
+const PROSE: [&str; 2] = ["text", "sh"];
+
+/// What stands in the blocks that a reader pastes into a shell, in order.
+#[allow(dead_code, reason = "one of the tests that read the document")]
+pub fn shell_blocks() -> Vec<&'static str> {
+    let behind = TEXT.split("```sh\n").skip(1);
+    behind.map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
 /// All examples that consist of bytes, in order.
 pub fn examples() -> Vec<Example> {
     let mut examples: Vec<Example> = Vec::new();
@@ -53,13 +63,13 @@ pub fn examples() -> Vec<Example> {
                 examples.push(Example { label: label.to_owned(), pieces: Vec::new() });
             }
             Some(_) => open = false,
-            None if open && examples.last().is_some_and(|example| example.kind() != "text") => {
+            None if open && examples.last().is_some_and(|example| !PROSE.contains(&example.kind())) => {
                 examples.last_mut().unwrap().pieces.push(piece(index + 1, text));
             }
             None => {}
         }
     }
-    examples.retain(|example| example.kind() != "text");
+    examples.retain(|example| !PROSE.contains(&example.kind()));
     examples
 }
 

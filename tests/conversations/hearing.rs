@@ -80,7 +80,7 @@ pub fn hear(side: &Side, answers: bool, stream: &[u8], mut sizes: impl Iterator<
         }
         loop {
             let ended = match program.state {
-                State::Greeting => match judge::greeting(&mut decoder) {
+                State::Greeting => match judge::greeting(&mut decoder, side.dialled) {
                     Ok(Some(message)) => program.greet(&message),
                     Ok(None) => break,
                     Err(error) => Err(End::Refused(error)),
@@ -143,7 +143,7 @@ impl Program<'_> {
                 return refuse(Error::new(ErrorCode::Version, kind as u8, "a version that was not offered"));
             }
             (Message::Error(_), _) => return Err(End::PeerClosed),
-            _ => return refuse(judge::out_of_place(kind)),
+            (other, dialled) => panic!("{other:?} greets one that has dialled: {dialled}"),
         };
         if role != self.side.peer {
             return refuse(Error::new(ErrorCode::Unexpected, kind as u8, format!("a {role} was not expected here")));

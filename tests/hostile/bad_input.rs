@@ -221,6 +221,37 @@ fn a_load_probability_is_a_number_from_0_to_1() {
 }
 
 #[test]
+fn a_node_says_what_is_wrong_with_its_command_line_in_one_line_that_ends_with_where_to_look() {
+    let lines: [(&[&str], &str); 16] = [
+        (&[], "<PORT> is missing in compute_node [OPTIONS] <PORT> <LOAD_PROBABILITY>"),
+        (&["0", "0", "0"], "\"0\" is one value too many for compute_node [OPTIONS] <PORT> <LOAD_PROBABILITY>"),
+        (&["70000", "0"], "<PORT> cannot be \"70000\": a port is a number from 0 (any free one) to 65535"),
+        (&["0", "-1"], "<LOAD_PROBABILITY> cannot be \"-1\": a probability is a number from 0 to 1"),
+        (&["0", "0", "--listen", "here"], "--listen cannot be \"here\": an address is an IP address"),
+        (
+            &["0", "0", "--load-delay=-1"],
+            "--load-delay cannot be \"-1\": a wait is a number of seconds from 0 to 86400",
+        ),
+        (&["0", "0", "--workers", "1025"], "--workers cannot be \"1025\": a node has 1 to 1024 workers"),
+        (&["0", "0", "--kernel", "abacus"], "--kernel cannot be \"abacus\": this machine has no kernel"),
+        (&["0", "0", "--cache", "0"], "--cache cannot be \"0\": memory is given in MiB, from 1 to 16777216"),
+        (&["0", "0", "--name="], "--name cannot be \"\": a name is 1 to 64 of A-Z a-z 0-9 . _ -"),
+        (&["0", "0", "--cluster", "a b"], "--cluster cannot be \"a b\": a name is 1 to 64"),
+        (&["0", "0", "--connections", "-8"], "--connections cannot be \"-8\": a program takes 1 to 8000"),
+        (&["0", "0", "--object", "much"], "--object cannot be \"much\": memory is given in MiB"),
+        (&["0", "0", "--workers", "--cache", "1"], "--workers needs a value, <N>, and \"--cache\" follows it"),
+        (&["0", "0", "--cache=1", "--cache=1"], "--cache may be given once"),
+        (&["0", "0", "--wrokers", "2"], "there is no option --wrokers; --workers is close to it"),
+    ];
+    for (line, sentence) in lines {
+        let ended = run(NODE, line);
+        assert_refused(&ended, USAGE, &[&format!("compute_node: {sentence}")]);
+        assert!(ended.stderr.ends_with(" (see compute_node --help)\n"), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    }
+}
+
+#[test]
 fn a_policy_is_one_of_two_and_nodes_come_from_a_file_that_says_where_it_is_wrong() {
     for policy in ["3", "0", "-1", "fair"] {
         assert_refused(&run(COORDINATOR, ["0", policy]), USAGE, &[policy]);
@@ -243,7 +274,7 @@ fn every_program_helps() {
     let wanted: [(&str, &[&str]); 3] = [
         (CLIENT, &["client <IP> <PORT>", "--local", "--data", "--out", "--rounds", "--json"]),
         (COORDINATOR, &["<PORT> <SCHEDULING_POLICY>", "--nodes", "compute_nodes.txt", "--revival-waits"]),
-        (NODE, &["<PORT> <LOAD_PROBABILITY>", "--workers", "--load-delay", "--listen"]),
+        (NODE, &["<PORT> <LOAD_PROBABILITY>", "--workers", "--load-delay", "--listen", "[default: 127.0.0.1]"]),
     ];
     for (program, words) in wanted {
         let ended = run(program, ["--help"]);

@@ -6,14 +6,15 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use gradwire::net::{self, Caps, Greeted, Identity, Listener, Port, Question, Service};
-use gradwire::wire::message::{Error, Features};
+use gradwire::digest::Digest;
+use gradwire::net::{self, Caps, Greeted, Handler, Identity, Link, Listener, Port, Question, Service};
+use gradwire::wire::message::{Error, Features, Have, Hello, Pong};
 use gradwire::wire::text::Metrics;
 use gradwire::wire::{ErrorCode, Message, Role, limits, text};
 use socket2::{Domain, Socket, Type};
 
 use crate::peer::{Peer, hello};
-use crate::programs::{House, PATIENCE, to_both_servers, typed};
+use crate::programs::{House, PATIENCE, Server, to_both_servers, typed};
 
 fn is_open(mut stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
@@ -50,20 +51,23 @@ fn a_hundred_silent_connections_keep_nobody_waiting_and_the_oldest_give_way() {
     house.assert_is_well();
 }
 
-// Only Linux gives a loopback interface more than one address.
+/// Dials from a loopback address of its own: the cap for one address would make room. Only Linux gives the interface more
+/// than one.
+#[cfg(target_os = "linux")]
+fn dial_from(address: SocketAddr, last: u8) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    TcpStream::from(socket)
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn who_comes_when_half_of_the_places_are_taken_has_two_seconds_for_a_first_byte() {
-    // Each from another loopback address, or the cap for one address would make room.
-    let dial = |address: SocketAddr, last: u8| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
-        socket.connect(&address.into()).unwrap();
-        TcpStream::from(socket)
-    };
     let house = House::new();
     let address = house.coordinator.address;
-    let silent: Vec<TcpStream> = (0..limits::UNGREETED_MAX as u8 / 2).map(|index| dial(address, 10 + index)).collect();
+    let silent: Vec<TcpStream> =
+        (0..limits::UNGREETED_MAX as u8 / 2).map(|index| dial_from(address, 10 + index)).collect();
     let began = Instant::now();
     await_hang_up(silent.last().unwrap());
     assert!(began.elapsed() < limits::FIRST_BYTE_WAIT, "{:?}", began.elapsed());
@@ -142,4 +146,93 @@ fn one_connection_too_many_is_busy_until_another_ends() {
         }
     }
     drop(let_go);
+}
+
+/// A node in which something goes wrong as soon as a peer of this id is greeted.
+struct Fragile;
+
+impl Service for Fragile {
+    fn identity(&self) -> Identity {
+        Identity { role: Role::Node, id: [1; 16], features: Features::default() }
+    }
+
+    fn admit(&self, _: &net::Peer) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn connection(&self, greeted: Greeted) {
+        assert_ne!(greeted.peer.id, [0xBA; 16], "a fault of our own, for the test");
+        let (_link, reader) = net::open::<u32>(greeted).unwrap();
+        reader.run(&mut Deaf);
+    }
+
+    fn answer(&self, _: Question) -> String {
+        String::new()
+    }
+
+    fn metrics(&self, _: &mut Metrics) {}
+
+    fn limits(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+}
+
+/// Answers pings, and nothing else.
+struct Deaf;
+
+impl Handler<u32> for Deaf {
+    fn request(&mut self, _: &Link<u32>, _: u32, _: Message<'_>) {}
+
+    fn answer(&mut self, _: &Link<u32>, _: u32, _: Message<'_>, _: bool) {}
+
+    fn cancel(&mut self, _: &Link<u32>, _: u32) {}
+
+    fn load(&mut self) -> Pong {
+        Pong::default()
+    }
+
+    fn peer_load(&mut self, _: Pong) {}
+}
+
+#[test]
+fn a_fault_in_one_connection_ends_that_one_and_is_counted() {
+    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let server = net::serve(listener, Port::default(), Arc::new(Fragile)).unwrap();
+    let mut before = Peer::greeted(server.address(), Role::Coordinator);
+    let mut unlucky = Peer::dial(server.address());
+    unlucky.send(Hello { id: [0xBA; 16], ..hello(Role::Coordinator) }, 0);
+    assert!(matches!(unlucky.receive().message(), Message::Welcome(_)));
+    unlucky.expect_hang_up();
+    before.expect_pong(1);
+    Peer::greeted(server.address(), Role::Coordinator).expect_pong(1);
+    let metrics = typed(server.address(), b"GET /metrics HTTP/1.0\n\n");
+    assert!(metrics.contains("\ngradwire_faults_total 1\n"), "{metrics}");
+}
+
+#[test]
+fn a_peer_that_asks_and_never_reads_is_dropped_and_holds_up_nobody() {
+    let house = House::new();
+    for (server, role) in [(&house.node, Role::Coordinator), (&house.coordinator, Role::Client)] {
+        let mut greedy = Peer::greeted(server.address, role);
+        let mut honest = Peer::greeted(server.address, role);
+        // Each answer has 8 kB: the sockets' buffers are full soon, then the queue is.
+        let ask = Have { digests: vec![Digest([9; 32]); limits::HAVE_DIGESTS_MAX] };
+        let dropped = (0..20_000).position(|index| !greedy.try_send(ask.clone(), 2 * index + 1));
+        assert!(dropped.is_some(), "it may ask for ever");
+        honest.expect_pong(1);
+    }
+    house.assert_is_well();
+}
+
+// Elsewhere `ulimit` may not be what it is here.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_out_of_descriptors_goes_on_when_there_are_some_again() {
+    let node = Server::node_of_descriptors(40);
+    // From many addresses, so that nobody has to give way.
+    let crowd: Vec<TcpStream> = (0..60).map(|index| dial_from(node.address, 10 + index)).collect();
+    node.await_line("cannot accept a connection");
+    drop(crowd);
+    node.await_status("compute_node");
+    Peer::greeted(node.address, Role::Coordinator).expect_pong(1);
 }

@@ -82,6 +82,11 @@ impl Peer {
         self.send_bytes(&frame);
     }
 
+    /// Sends a message; false once the other side has hung up.
+    pub fn try_send<'a>(&mut self, message: impl Into<Message<'a>>, request: u32) -> bool {
+        self.stream.write_all(&message.into().seal(request, false).to_bytes()).is_ok()
+    }
+
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }

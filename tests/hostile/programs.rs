@@ -44,6 +44,12 @@ impl Server {
         Server::start(Command::new(env!("CARGO_BIN_EXE_compute_node")).args(["0", "0", "--name", "honest"]))
     }
 
+    /// A compute node at a free port that may have so many descriptors open.
+    pub fn node_of_descriptors(count: u32) -> Server {
+        let start = format!("ulimit -n {count}; exec {} 0 0", env!("CARGO_BIN_EXE_compute_node"));
+        Server::start(Command::new("sh").args(["-c", &start]))
+    }
+
     /// A compute node at a free port that answers HTTP under this name too.
     pub fn node_of_http_host(name: &str) -> Server {
         Server::start(Command::new(env!("CARGO_BIN_EXE_compute_node")).args(["0", "0", "--http-host", name]))

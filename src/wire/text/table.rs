@@ -30,7 +30,7 @@ impl Table {
     /// Adds a row: a cell for each column. A cell is one word, and `-` where it would be none; the last one may be a
     /// sentence. Other white space, and what may not be shown as it is, becomes `_`.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.add(cells.to_vec());
+        self.add(cells.into());
     }
 
     fn add(&mut self, cells: Vec<String>) {

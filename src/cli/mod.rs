@@ -1,5 +1,7 @@
 //! What the three programs share on the command line: the log's form, Ctrl-C, exit codes, output that survives a closed
-//! pipe. Does not know what the programs do.
+//! pipe, arguments read by a table. Does not know what the programs do.
+
+mod arguments;
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -11,6 +13,8 @@ use crossbeam_channel::{Receiver, bounded};
 use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
+
+pub use arguments::{Named, Positional, Set, Syntax};
 
 /// How a program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,28 +74,49 @@ pub fn start_log(program: &'static str, level: LevelFilter) {
     builder.filter_level(level).parse_default_env();
     builder.format(move |out, record| match record.level() {
         log::Level::Info => writeln!(out, "{program}: {}", record.args()),
-        level => writeln!(out, "{program}: {}: {}", level.as_str().to_lowercase(), record.args()),
+        level => writeln!(out, "{program}: {}: {}", level.as_str().to_ascii_lowercase(), record.args()),
     });
     builder.init();
 }
 
-/// A message for each SIGINT or SIGTERM.
-pub fn interrupts() -> Result<Receiver<()>, Failure> {
-    let catch = || {
-        let (mut told, teller) = UnixStream::pair()?;
-        pipe::register(SIGINT, teller.try_clone()?)?;
-        pipe::register(SIGTERM, teller)?;
+/// SIGINT and SIGTERM, which end nothing by themselves once this is made.
+#[derive(Debug)]
+pub struct Interrupts(UnixStream);
+
+impl Interrupts {
+    /// From now on.
+    pub fn catch() -> Result<Interrupts, Failure> {
+        let catch = || {
+            let (told, teller) = UnixStream::pair()?;
+            pipe::register(SIGINT, teller.try_clone()?)?;
+            pipe::register(SIGTERM, teller)?;
+            Ok(Interrupts(told))
+        };
+        catch().map_err(uncaught)
+    }
+
+    /// Waits for the next.
+    pub fn wait(&mut self) {
+        // The handlers hold their ends for ever: there is nothing to fail.
+        let _ = self.0.read_exact(&mut [0]);
+    }
+
+    /// A message for each.
+    pub fn into_messages(mut self) -> Result<Receiver<()>, Failure> {
         let (sender, receiver) = bounded(4);
         let forward = move || {
-            // The handlers hold their ends for ever: this thread ends with the program.
-            while told.read(&mut [0]).is_ok_and(|count| count > 0) {
+            // This ends with the program.
+            while self.0.read_exact(&mut [0]).is_ok() {
                 let _ = sender.try_send(());
             }
         };
-        Builder::new().name("signals".to_owned()).stack_size(64 << 10).spawn(forward)?;
+        Builder::new().name("signals".to_owned()).stack_size(64 << 10).spawn(forward).map_err(uncaught)?;
         Ok(receiver)
-    };
-    catch().map_err(|error: io::Error| Failure::new(Exit::Usage, format!("signals cannot be caught: {error}")))
+    }
+}
+
+fn uncaught(error: io::Error) -> Failure {
+    Failure::new(Exit::Usage, format_args!("signals cannot be caught: {error}"))
 }
 
 /// Writes a line to stdout. Says whether somebody still reads: a closed pipe is no failure.
