@@ -51,11 +51,13 @@ pub fn split_independent(input: &[u8]) {
         assert_eq!(read(stream, payload_bytes_max, sizes()), whole, "cut into {cuts:?}");
         assert_eq!(read(stream, payload_bytes_max, iter::repeat(1)), whole, "byte by byte");
 
-        let greeting = greet(stream, iter::empty());
-        assert_eq!(greet(stream, sizes()), greeting, "greeted in {cuts:?}");
-        assert_eq!(greet(stream, iter::repeat(1)), greeting, "greeted byte by byte");
-        if let Err(error) = greeting {
-            check_told(error);
+        for dialled in [true, false] {
+            let greeting = greet(stream, dialled, iter::empty());
+            assert_eq!(greet(stream, dialled, sizes()), greeting, "greeted in {cuts:?}");
+            assert_eq!(greet(stream, dialled, iter::repeat(1)), greeting, "greeted byte by byte");
+            if let Err(error) = greeting {
+                check_told(error);
+            }
         }
     }
 }
@@ -77,13 +79,17 @@ fn check_frames(stream: &[u8]) {
     }
 }
 
-/// What the greeting in `stream` is judged to be, as far as it has come.
-fn greet(mut stream: &[u8], mut sizes: impl Iterator<Item = usize>) -> Result<Option<Message<'static>>, Error> {
+/// What the greeting in `stream` is judged to be by the dialler or the acceptor, as far as it has come.
+fn greet(
+    mut stream: &[u8],
+    dialled: bool,
+    mut sizes: impl Iterator<Item = usize>,
+) -> Result<Option<Message<'static>>, Error> {
     let mut decoder = Decoder::new(limits::GREETING_PAYLOAD_BYTES_MAX);
     loop {
         let (piece, rest) = stream.split_at(sizes.next().unwrap_or(stream.len()).min(stream.len()));
         decoder.feed(piece);
-        match judge::greeting(&mut decoder)? {
+        match judge::greeting(&mut decoder, dialled)? {
             None if !rest.is_empty() => stream = rest,
             judged => return Ok(judged),
         }
