@@ -133,6 +133,10 @@ mod operation {
         vec![20, side, times]
     }
 
+    pub fn trickle(side: u8, bytes: u16) -> Vec<u8> {
+        [&[29, side][..], &bytes.to_le_bytes()].concat()
+    }
+
     pub fn stall(ms: u16) -> Vec<u8> {
         [&[30, 0][..], &ms.to_be_bytes()].concat()
     }
@@ -175,6 +179,8 @@ fn the_seeds_of_session_are_dialogues_of_every_kind() {
     seed("full", &[begin(false, 1, 2), full.clone(), answer(ACCEPTOR, 3, 0, OFTEN), idle(5_000)]);
     seed("full-on-both-sides", &[begin(false, 2, 1), ask(DIALLER, 1, OFTEN), ask(ACCEPTOR, 4, OFTEN), idle(3_000)]);
     seed("idle", &[begin(false, 2, 1), idle(30_000), send_optional(ACCEPTOR), idle(1_500), stall(2_000), idle(1)]);
+    let slow = [trickle(DIALLER, 8_192), trickle(ACCEPTOR, 8_191), stall(1_400)].concat();
+    seed("slow-line", &[begin(false, 1, 2), slow.clone(), slow.clone(), trickle(ACCEPTOR, 2), slow]);
     seed("answered-out-of-turn", &[begin(false, 1, 2), answer_any(ACCEPTOR, 1), full, answer_any(ACCEPTOR, 7)]);
     // Every type to each side, as request 0, of either parity, and with MORE.
     for kind in (0..=0x40).chain([0x7F, 0x80, 0xFF]) {

@@ -30,6 +30,8 @@ enum Operation {
     SendOptional { dialler: bool, kind: u8 },
     /// Frames arrive at a side.
     Deliver { dialler: bool, times: Times },
+    /// A part of a large frame arrives at a side.
+    Trickle { dialler: bool, bytes: u16 },
     /// Time passes while nothing arrives.
     Stall { ms: u16 },
     /// Time passes while everything arrives at once and PINGs are answered.
@@ -61,7 +63,8 @@ impl<'a> Arbitrary<'a> for Operation {
                 let (which, choice, times) = u.arbitrary()?;
                 Operation::Answer { dialler, which, choice, times }
             }
-            20..30 => Operation::Deliver { dialler, times: u.arbitrary()? },
+            20..29 => Operation::Deliver { dialler, times: u.arbitrary()? },
+            29 => Operation::Trickle { dialler, bytes: u.arbitrary()? },
             30..32 => Operation::Stall { ms: u.int_in_range(0..=3_100)? },
             32..35 => Operation::Idle { ms: u.int_in_range(0..=30_000)? },
             35 => Operation::AnswerAny { dialler, request: u.arbitrary()? },
@@ -151,6 +154,10 @@ impl Dialogue {
                 for _ in 0..times.0 {
                     self.deliver(dialler);
                 }
+            }
+            Operation::Trickle { dialler, bytes } => {
+                let now = self.now;
+                self.sides(dialler).0.trickle(now, bytes.into());
             }
             Operation::Stall { ms } => {
                 self.now += Duration::from_millis(ms.into());

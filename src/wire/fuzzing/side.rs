@@ -59,6 +59,8 @@ pub(super) struct Side {
     last_owed: u32,
     heard_at: Duration,
     pinged: bool,
+    /// Of a frame that is still arriving, since the last sign of life.
+    unheard_bytes: usize,
 }
 
 impl Side {
@@ -75,6 +77,7 @@ impl Side {
             last_owed: 0,
             heard_at: Duration::ZERO,
             pinged: false,
+            unheard_bytes: 0,
         }
     }
 
@@ -121,9 +124,22 @@ impl Side {
         (!self.asked.is_empty()).then(|| header(MessageType::Cancel, false, 0))
     }
 
+    /// A part of a frame arrives.
+    pub(super) fn trickle(&mut self, now: Duration, bytes: usize) {
+        self.session.arrived(now, bytes);
+        self.unheard_bytes += bytes;
+        if self.unheard_bytes >= limits::HEARTBEAT_BYTES {
+            self.hear(now);
+        }
+    }
+
+    fn hear(&mut self, now: Duration) {
+        (self.heard_at, self.pinged, self.unheard_bytes) = (now, false, 0);
+    }
+
     /// A frame arrives. Says whether the connection goes on.
     pub(super) fn receive(&mut self, now: Duration, header: &Header) -> Result<bool, Violation> {
-        (self.heard_at, self.pinged) = (now, false);
+        self.hear(now);
         let incoming = match self.session.receive(now, header) {
             Ok(incoming) => incoming,
             Err(violation) => {
@@ -201,7 +217,7 @@ impl Side {
         assert!(is_true, "{header:?} was refused with {violation:?}");
     }
 
-    /// "PING after 1 s without a frame, lost after 3 s": neither earlier nor later.
+    /// PING after a second of silence, lost after three: neither earlier nor later.
     pub(super) fn heartbeat(&mut self, now: Duration) -> Heartbeat {
         let silence = now - self.heard_at;
         let expected = if silence >= limits::HEARTBEAT_LOST {

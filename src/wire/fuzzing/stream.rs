@@ -9,7 +9,8 @@ use std::iter;
 use super::payload::{check_payload, check_told};
 use crate::wire::frame::{Decoder, Frame, FrameError};
 use crate::wire::header::{HEADER_BYTES, Header, MAGIC, MessageType, VERSION};
-use crate::wire::limits;
+use crate::wire::message::Error;
+use crate::wire::{Message, judge, limits};
 
 /// A frame as it came out of a decoder: header and payload.
 pub(super) type OwnedFrame = (Header, Vec<u8>);
@@ -38,17 +39,26 @@ pub fn frame_decode(stream: &[u8]) {
 ///
 /// # Panics
 ///
-/// When frames or error depend on how the stream is cut.
+/// When frames, error, or what the greeting is judged to be depend on how the stream is cut.
 pub fn split_independent(input: &[u8]) {
     let Some((&head, rest)) = input.split_first() else { return };
     let payload_bytes_max =
         if head & 0x80 == 0 { limits::PAYLOAD_BYTES_MAX } else { limits::GREETING_PAYLOAD_BYTES_MAX };
     let (cuts, stream) = rest.split_at(usize::from(head & 0x7F).min(rest.len()));
     for stream in [stream, &resealed(stream)] {
+        let sizes = || cuts.iter().map(|&cut| usize::from(cut) + 1).cycle();
         let whole = read(stream, payload_bytes_max, iter::empty());
-        let sizes = cuts.iter().map(|&cut| usize::from(cut) + 1).cycle();
-        assert_eq!(read(stream, payload_bytes_max, sizes), whole, "cut into {cuts:?}");
+        assert_eq!(read(stream, payload_bytes_max, sizes()), whole, "cut into {cuts:?}");
         assert_eq!(read(stream, payload_bytes_max, iter::repeat(1)), whole, "byte by byte");
+
+        for dialled in [true, false] {
+            let greeting = greet(stream, dialled, iter::empty());
+            assert_eq!(greet(stream, dialled, sizes()), greeting, "greeted in {cuts:?}");
+            assert_eq!(greet(stream, dialled, iter::repeat(1)), greeting, "greeted byte by byte");
+            if let Err(error) = greeting {
+                check_told(error);
+            }
+        }
     }
 }
 
@@ -65,6 +75,23 @@ fn check_frames(stream: &[u8]) {
     for (header, payload) in &frames {
         if let Some(kind) = MessageType::from_number(header.kind) {
             check_payload(kind, payload);
+        }
+    }
+}
+
+/// What the greeting in `stream` is judged to be by the dialler or the acceptor, as far as it has come.
+fn greet(
+    mut stream: &[u8],
+    dialled: bool,
+    mut sizes: impl Iterator<Item = usize>,
+) -> Result<Option<Message<'static>>, Error> {
+    let mut decoder = Decoder::new(limits::GREETING_PAYLOAD_BYTES_MAX);
+    loop {
+        let (piece, rest) = stream.split_at(sizes.next().unwrap_or(stream.len()).min(stream.len()));
+        decoder.feed(piece);
+        match judge::greeting(&mut decoder, dialled)? {
+            None if !rest.is_empty() => stream = rest,
+            judged => return Ok(judged),
         }
     }
 }
@@ -135,7 +162,6 @@ fn resealed(stream: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Message;
     use crate::wire::message::{Cancel, Ping};
 
     #[test]
