@@ -290,6 +290,25 @@ fn a_silent_coordinator_gets_a_ping_after_a_second_and_is_dropped_after_three() 
 }
 
 #[test]
+fn a_frame_that_is_slow_to_come_is_a_sign_of_life_while_enough_of_it_comes() {
+    const PIECE: usize = 16_384;
+    let Some(python) = Python::start(&[]) else { return };
+    let mut peer = Peer::greeted(python.address, Role::Coordinator);
+    let started = Instant::now();
+    let object = vec![7; 5 * PIECE];
+    let frame = put(&object).seal(1, false).to_bytes();
+    let (beginning, rest) = frame.split_at(frame.len() - 4 * PIECE);
+    peer.send_bytes(beginning);
+    for piece in rest.chunks(PIECE) {
+        // After a second without a byte.
+        assert!(matches!(peer.next().unwrap().message(), Message::Ping(_)));
+        peer.send_bytes(piece);
+    }
+    expect_held(&mut peer, 1, &[object.len() as u64]);
+    assert!(started.elapsed() > Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+#[test]
 fn a_task_that_diverges_or_that_it_cannot_know_is_refused_and_the_link_lives() {
     let Some(python) = Python::start(&[]) else { return };
     let mut peer = supplied(&python);

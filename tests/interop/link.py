@@ -56,10 +56,10 @@ class Link(socketserver.BaseRequestHandler):
     def finish(self):
         with self.lock:
             self.closed = True
-        for task in filter(None, self.open.values()):
-            task.cancelled.set()
-        for _, future in self.asked.values():
-            future.set_result(None)
+            for task in filter(None, self.open.values()):
+                task.cancelled.set()
+            for _, future in self.asked.values():
+                future.set_result(None)
         with contextlib.suppress(OSError):
             # What is unread when a socket closes makes the close a reset, which destroys what was said last.
             self.socket.shutdown(socket.SHUT_WR)

@@ -105,10 +105,11 @@ class Task:
 
     def train(self, base, shard, delay):
         """What TRAINED says of it: epochs, loss, microseconds, and the update as an object."""
-        recipe, started = self.recipe, time.monotonic()
+        recipe = self.recipe
         start, (x, labels) = wire.read_weights(base, recipe), wire.read_rows(shard, recipe)
         self.state, self.batches_planned = RUNNING, training.batches(recipe, len(x))
         self.cancelled.wait(delay)
+        started = time.monotonic()
         inputs = recipe, start, x, labels, self.step, self.number
         epochs, loss, changes = training.train(*inputs, self.before_batch)
         microseconds = int(1e6 * (time.monotonic() - started))
@@ -212,7 +213,8 @@ class CoordinatorLink(Link):
             log(f"{self.title}: {task} rejected")
             self.answer(request, Type.REJECTED, "40sB3xII", task.name, reason, *self.node.load())
         else:
-            self.open[request] = task
+            with self.lock:
+                self.open[request] = task
             self.node.pool.submit(self.train, request, task)
 
     def on_poll(self, request, name):
