@@ -13,12 +13,9 @@ use std::time::Instant;
 
 use crate::support::PATIENCE;
 
-/// The node's sources, the node itself first.
-pub const SOURCES: [&str; 4] = ["node.py", "link.py", "wire.py", "training.py"];
-
-/// The path of a source.
-pub fn source(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "interop", name].iter().collect()
+/// The path of its source.
+pub fn source() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "interop", "node.py"].iter().collect()
 }
 
 /// Whether the node can run here. Says so where it cannot.
@@ -56,7 +53,7 @@ impl Python {
             return None;
         }
         let mut command = Command::new("python3");
-        command.arg(source(SOURCES[0])).arg(port.to_string()).args(["--name", "python"]).args(options);
+        command.arg(source()).arg(port.to_string()).args(["--name", "python"]).args(options);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = channel();
