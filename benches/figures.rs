@@ -227,7 +227,7 @@ fn size(report: &mut Report) -> std::io::Result<()> {
     }
     let bytes = std::fs::metadata(directory.join("release/compute_node"))?.len();
     let mb = bytes as f64 / 1e6;
-    report.figure("compute_node without default features: file", format!("{mb:.3} MB"), "at most 1.2 MB", mb <= 1.2)?;
+    report.figure("compute_node without default features: file", format!("{mb:.3} MB"), "at most 1.1 MB", mb <= 1.1)?;
     let tree = cargo()
         .args(["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
         .args(features)

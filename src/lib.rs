@@ -8,8 +8,8 @@
 //! | module | owns | may not know |
 //! |---|---|---|
 //! | `bin/*` | arguments, logging, exit code | bytes, threads |
-//! | [`wire`] | bytes <-> values: header, frames, messages, error codes, limits; the session's rules | sockets, threads, clock, log |
-//! | [`net`] | the only user of `std::net`: listen, dial, deadlines, caps, handshake, reader and writer of a link | what is being trained |
+//! | [`wire`] | bytes <-> values: header, frames, messages, error codes, limits; the session's rules; what people type and HTTP asks for | sockets, threads, clock, log |
+//! | [`net`] | the only user of `std::net`: listen, dial, deadlines, caps, handshake, reader and writer of a link, the console | what is being trained |
 //! | [`model`] | the mathematics: network, recipe, local training, loss and metrics, kernels, exact sums, model file | network, threads, files other than its own format |
 //! | `dataset` | CSV -> matrices, scaling, validation split, shards | network |
 //! | [`job`] | the job's specification, shared by all three programs | how it travels or runs |
@@ -17,7 +17,7 @@
 //! | `coordinator` | the threads around the engine: server, links, pollers, merging | policy: it obeys the engine's actions |
 //! | [`compute`] | a node's task runner, object cache, load injection, its server | scheduling |
 //! | `client` | submit, watch, render, save | nodes |
-//! | [`cli`] | what the programs share on the command line: the log, Ctrl-C, exit codes | what the programs do |
+//! | [`cli`] | what the programs share on the command line: the log, Ctrl-C, exit codes, arguments by a table | what the programs do |
 //! | [`config`] | typed settings; `compute_nodes.txt` with line numbers | everything above |
 //! | [`digest`] | SHA-256 names of things | what the things are |
 //! | [`store`] | objects in memory by digest, within a budget | how they travel, what they hold |

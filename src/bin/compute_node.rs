@@ -56,9 +56,10 @@ const SYNTAX: Syntax<Settings> = Syntax {
             default: Some("auto"),
             is_repeatable: false,
             help: "Machine code for the arithmetic: auto, avx2 or portable; the bits are the same",
-            set: |node, text| match text.parse::<Kernel>() {
-                Ok(kernel) => Ok(node.kernel = kernel),
-                Err(error) => Err(error.to_string()),
+            set: |node, text| {
+                let kernel = text.parse::<Kernel>().map_err(|error| error.to_string())?;
+                node.kernel = kernel;
+                Ok(())
             },
         },
         Named {

@@ -2,7 +2,7 @@
 //! reading are made. Owns the forms (`--name VALUE`, `--name=VALUE`, `--`), the help's layout and what is said about
 //! mistakes; does not know what the values are, which the rows' setters say.
 //!
-//! The other programs have clap for this, which is a sixth of a node's file: too much for a small box.
+//! The other programs have clap for this, which would be a fifth of a node's file: too much for a small box.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -96,10 +96,10 @@ impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown { got, meant: Some(meant) } => {
-                write!(f, "there is no option {got}; --{meant} is close to it")
+                write!(f, "there is no option {got:?}; --{meant} is close to it")
             }
             Self::Unknown { got, meant: None } => {
-                write!(f, "there is no option {got}; if it is a value, write -- before it")
+                write!(f, "there is no option {got:?}; if it is a value, write -- before it")
             }
             Self::NoValue { option, value, follows: None } => {
                 write!(f, "--{option} needs a value, <{value}>, and nothing follows it")
@@ -163,10 +163,10 @@ impl<T> Syntax<T> {
                     }
                     None => return Err(Mistake::TooMany { got, usage: self.usage() }),
                 },
-                Some(Arg::Short('h') | Arg::Long("help")) => return nothing_behind(&mut parser, "help", Asked::Help),
-                Some(Arg::Short('V') | Arg::Long("version")) => {
-                    return nothing_behind(&mut parser, "version", Asked::Version);
-                }
+                Some(Arg::Short('h')) => return Ok(Asked::Help),
+                Some(Arg::Short('V')) => return Ok(Asked::Version),
+                Some(Arg::Long("help")) => return nothing_behind(&mut parser, "help", Asked::Help),
+                Some(Arg::Long("version")) => return nothing_behind(&mut parser, "version", Asked::Version),
                 Some(Arg::Short(letter)) => return Err(Mistake::Unknown { got: format!("-{letter}"), meant: None }),
                 Some(Arg::Long(name)) => name,
             };
@@ -410,8 +410,8 @@ mod tests {
         let said = |line: [&OsStr; 2]| SYNTAX.read(Parser::from_args(line), Kettle::default()).unwrap_err().to_string();
         assert_eq!(said([broken, broken]), "<LITRES> cannot be \"\\xFF\": it is not UTF-8");
         assert_eq!(said(["--lid".as_ref(), broken]), "--lid cannot be \"\\xFF\": it is not UTF-8");
-        assert!(said([OsStr::from_bytes(b"--l\xFF"), broken]).starts_with("there is no option --l"));
-        assert!(said([OsStr::from_bytes(b"-\xFF"), broken]).starts_with("there is no option -"));
+        assert!(said([OsStr::from_bytes(b"--l\xFF"), broken]).starts_with("there is no option \"--l"));
+        assert!(said([OsStr::from_bytes(b"-\xFF"), broken]).starts_with("there is no option \"-"));
     }
 
     #[test]
@@ -419,6 +419,7 @@ mod tests {
         for (misspelt, meant) in [("--lod", "lid"), ("--li", "lid"), ("--hreb", "herb"), ("--hepl=1", "help")] {
             assert!(said(&[misspelt]).ends_with(&format!("; --{meant} is close to it")), "{}", said(&[misspelt]));
         }
+        assert!(said(&["--sp\nout"]).starts_with("there is no option \"--sp\\nout\";"));
         for unknown in ["--spout", "-l", "-lid"] {
             assert!(said(&[unknown]).ends_with("; if it is a value, write -- before it"), "{}", said(&[unknown]));
         }
@@ -429,7 +430,7 @@ mod tests {
         for line in [&["--help"][..], &["-h"], &["1", "--lid=tin", "--help", "--spout"]] {
             assert_eq!(read(line), Ok(Asked::Help), "{line:?}");
         }
-        for line in [["--version"], ["-V"]] {
+        for line in [["--version"], ["-V"], ["-Vh"]] {
             assert_eq!(read(&line), Ok(Asked::Version), "{line:?}");
         }
     }

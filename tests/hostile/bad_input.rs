@@ -241,7 +241,7 @@ fn a_node_says_what_is_wrong_with_its_command_line_in_one_line_that_ends_with_wh
         (&["0", "0", "--object", "much"], "--object cannot be \"much\": memory is given in MiB"),
         (&["0", "0", "--workers", "--cache", "1"], "--workers needs a value, <N>, and \"--cache\" follows it"),
         (&["0", "0", "--cache=1", "--cache=1"], "--cache may be given once"),
-        (&["0", "0", "--wrokers", "2"], "there is no option --wrokers; --workers is close to it"),
+        (&["0", "0", "--wrokers", "2"], "there is no option \"--wrokers\"; --workers is close to it"),
     ];
     for (line, sentence) in lines {
         let ended = run(NODE, line);
