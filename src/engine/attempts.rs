@@ -47,10 +47,10 @@ impl Run {
     /// Starts a copy of each task that takes longer than expected, as long as idle nodes are there.
     pub(super) fn copy_slow_tasks(&mut self, cx: &mut Context<'_>) {
         let Stage::Training { round, .. } = &self.stage else { return };
-        let Some(limit_us) = self.pace.limit_us(round.is_half_settled()) else { return };
         if round.has_pending() {
             return;
         }
+        let limit_us = self.pace.copy_after_us(round.is_half_settled());
         // Sent before this moment: slow by now.
         let slow_before = Time((cx.now.0 + 1).saturating_sub(limit_us));
         let slow = round.alone_before(slow_before, COPIES_AT_ONCE_MAX);

@@ -8,6 +8,12 @@ const KEPT: usize = 64;
 const ENOUGH: usize = 8;
 /// Median absolute deviations above the median that are still normal.
 const DEVIATIONS: u64 = 5;
+/// With fewer observations a task is copied after so many times the longest of them.
+const CAUTION: u64 = 8;
+/// No task is copied on so little evidence before this.
+const CAUTION_FLOOR_US: u64 = 1_000_000;
+/// Without any observation a task is copied after this: every node that has one may hang.
+const UNSEEN_US: u64 = 30_000_000;
 /// No task counts as slow before this: copies of tiny tasks cost more than they save.
 const FLOOR_US: u64 = 200_000;
 
@@ -39,6 +45,14 @@ impl Pace {
     pub(super) fn limit_us(&self, half_done: bool) -> Option<u64> {
         self.limit_us.filter(|_| half_done || self.recent_us.len() >= ENOUGH)
     }
+
+    /// The time after which an idle node gets a copy of a task. Where there is too little to judge by, it is generous; but
+    /// it comes: the slow node may have most of the round's tasks, and never say a word of them.
+    pub(super) fn copy_after_us(&self, half_done: bool) -> u64 {
+        let longest_us = || self.recent_us.iter().copied().max();
+        let cautious_us = || longest_us().map(|longest| longest.saturating_mul(CAUTION).max(CAUTION_FLOOR_US));
+        self.limit_us(half_done).or_else(cautious_us).unwrap_or(UNSEEN_US)
+    }
 }
 
 /// The upper median of at least one value.
@@ -63,6 +77,15 @@ mod tests {
         assert_eq!(pace(&[100; 7]).limit_us(false), None);
         assert_eq!(pace(&[100; 7]).limit_us(true), Some(200_000));
         assert_eq!(pace(&[100; 8]).limit_us(false), Some(200_000));
+    }
+
+    #[test]
+    fn a_copy_comes_some_time_however_little_was_seen() {
+        assert_eq!(pace(&[]).copy_after_us(false), UNSEEN_US);
+        assert_eq!(pace(&[20, 30]).copy_after_us(false), 1_000_000);
+        assert_eq!(pace(&[20, 300]).copy_after_us(false), 2_400_000);
+        assert_eq!(pace(&[100; 7]).copy_after_us(true), 200_000);
+        assert_eq!(pace(&[100; 8]).copy_after_us(false), 200_000);
     }
 
     #[test]

@@ -213,6 +213,24 @@ fn a_task_that_takes_longer_than_expected_is_copied_to_an_idle_node_and_the_lose
 }
 
 #[test]
+fn what_a_silent_node_has_is_copied_though_it_has_most_of_the_round_or_all_of_it() {
+    for done in [1, 0] {
+        let mut desk = Desk::new(Policy::LoadBalancing);
+        (1..=4).for_each(|number| drop(desk.join(number)));
+        let tasks = desk.start(JOB, &specification(4, 1));
+        desk.now = desk.now.after_us(100_000);
+        tasks[..done].iter().for_each(|task| drop(desk.finish(task)));
+        // The others say nothing of their tasks, and nothing of being busy: nobody can tell what is normal.
+        let patience_ms = if done == 1 { 900 } else { 29_900 };
+        assert_eq!(sent(&desk.pass_ms(patience_ms - 1)), []);
+        if done == 0 {
+            desk.join(5);
+        }
+        assert!(!sent(&desk.pass_ms(1)).is_empty(), "{done} done");
+    }
+}
+
+#[test]
 fn a_slow_task_is_not_copied_to_a_busy_node() {
     let (mut desk, slow) = last_of_four(Policy::Random);
     for link in (1..=4).filter(|&link| link != slow.link.0) {
