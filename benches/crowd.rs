@@ -2,8 +2,9 @@
 //! how long a person waits for the status of a large fleet. Each figure beside its bound, and `ok` or `MISSED`.
 //!
 //! `cargo bench --bench crowd [-- storm | status]`; a minute and a half in all. All on loopback, from several of its
-//! addresses. Linux only: it reads /proc. With `taskset` there, the programs that are measured run on one core and the crowd on
-//! another, so that the crowd takes nothing from them but what they spend on it.
+//! addresses. Linux only: it reads /proc. With `taskset` there, the nodes run on one core, as if on machines of their own,
+//! and the coordinator shares another with the crowd that bothers it. What the crowd costs the coordinator is shown as
+//! processor time: on a machine that trains on the same core too, the job loses as much of it.
 //!
 //! The storm's bounds are those of a quiet machine; the honest clients come from an address of their own, as they do
 //! in life, and from the storm's, where nobody has promised them anything.
@@ -88,6 +89,16 @@ fn holdings(pid: u32) -> io::Result<Holdings> {
     };
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
     Ok(Holdings { memory_kib: number("VmRSS:")?, threads: number("Threads:")?, descriptors })
+}
+
+/// Processor time of all threads of a process so far.
+fn processor_time(pid: u32) -> io::Result<Duration> {
+    // A hundredth of a second is the unit of /proc/PID/stat on every Linux there is (`getconf CLK_TCK`).
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let behind_the_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = behind_the_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u32>().ok());
+    Ok(TICK * ticks.sum::<u32>())
 }
 
 /// Puts all threads of a process on one core, where that can be done.
@@ -294,16 +305,16 @@ fn storm(report: &mut Report) -> io::Result<()> {
     let address = SocketAddr::from(([127, 0, 0, 1], coordinator.port));
     let mut job = Client::start(&coordinator, &["--rounds", "1000000", "--epochs", "12"]);
     let is_pinned = thread::available_parallelism()?.get() > 1
-        && fleet.iter().map(|node| node.pid()).chain([coordinator.pid()]).all(|pid| pin(pid, 0))
-        && pin(std::process::id(), 1);
-    report.note("programs on core 0, crowd on core 1", if is_pinned { "yes" } else { "no" })?;
+        && fleet.iter().all(|node| pin(node.pid(), 0))
+        && [coordinator.pid(), std::process::id()].iter().all(|&pid| pin(pid, 1));
+    report.note("nodes on core 0, coordinator and crowd on core 1", if is_pinned { "yes" } else { "no" })?;
     job.await_round();
     job.await_round();
     let at_rest = holdings(coordinator.pid())?;
     let quiet_before = pace(address, QUIET)?;
 
     let stop = AtomicBool::new(false);
-    let (stormy, drip_longest, raged, own, shared, lost, in_storm) = thread::scope(|scope| {
+    let (stormy, drip_longest, raged, own, shared, lost, in_storm, spent) = thread::scope(|scope| {
         let stop = &stop;
         let (arrive, arriving) = channel();
         let idlers = scope.spawn(move || idle(&arriving, stop));
@@ -319,7 +330,9 @@ fn storm(report: &mut Report) -> io::Result<()> {
         let rager = scope.spawn(move || rage(address, stop));
         let own = scope.spawn(move || honest(address, Ipv4Addr::new(127, 0, 4, 1), stop));
         let shared = scope.spawn(move || honest(address, Ipv4Addr::new(127, 0, 2, 1), stop));
+        let spent_before = processor_time(coordinator.pid());
         let stormy = pace(address, STORM);
+        let spent = processor_time(coordinator.pid()).and_then(|spent| Ok(spent - spent_before?));
         let in_storm = holdings(coordinator.pid());
         stop.store(true, Ordering::Release);
         let joined = |what: &str| io::Error::other(format!("{what} met a fault of its own"));
@@ -331,6 +344,7 @@ fn storm(report: &mut Report) -> io::Result<()> {
             shared.join().map_err(|_| joined("the honest client"))?,
             idlers.join().map_err(|_| joined("the idle crowd"))?,
             in_storm?,
+            spent?,
         ))
     })?;
     let quiet_after = pace(address, QUIET)?;
@@ -350,6 +364,8 @@ fn storm(report: &mut Report) -> io::Result<()> {
     )?;
     let ratio = stormy / quiet;
     report.figure("job's pace in the storm, of the quiet one", format!("{ratio:.3}"), "at least 0.9", ratio >= 0.9)?;
+    let share = format!("{:.0} %", 100.0 * spent.as_secs_f64() / STORM.as_secs_f64());
+    report.note("coordinator's processor time in the storm, of a core", share)?;
     report.note("connections of the storm", raged)?;
     report.figure("idle connections that were lost", lost, "none", lost == 0)?;
     let is_quick =

@@ -2,30 +2,23 @@
 //! state and the socket's life; does not know what messages mean.
 
 use std::fmt;
-use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
-
 use super::THREAD_STACK_BYTES;
 use super::deadline::{self, Deadline};
 use super::greeting::{Greeted, Peer, drain};
+use super::outbox::{NotTaken, Outbox, WRITE_TICK};
 use super::tally::{self, Tally};
 use crate::wire::judge::{self, Judged};
 use crate::wire::message::{Error, Goodbye, Ping, Pong};
 use crate::wire::session::Heartbeat;
-use crate::wire::{
-    Decoder, Encoded, ErrorCode, Frame, HEADER_BYTES, Message, MessageType, Session, SharedBytes, limits,
-};
+use crate::wire::{Decoder, Encoded, ErrorCode, Frame, Message, MessageType, Session, SharedBytes, limits};
 
-/// Frames that may wait for the writer. A peer for whom more wait does not read, and is dropped.
-const QUEUE_FRAMES_MAX: usize = 2_048;
-/// Frames that leave in one write.
-const BATCH_FRAMES_MAX: usize = 32;
 /// Time to send what is queued when a connection closes.
 const FLUSH_WAIT: Duration = Duration::from_secs(1);
 
@@ -43,9 +36,7 @@ struct Shared<C> {
     stream: TcpStream,
     /// `None` as context is our own heartbeat's. Held for a few instructions, never across I/O.
     session: Mutex<Session<Option<C>>>,
-    frames: Sender<Encoded>,
-    /// Frames that the writer has not taken yet.
-    queued: AtomicUsize,
+    outbox: Outbox,
     tally: Arc<Tally>,
     closed: AtomicBool,
     reason: Mutex<Option<String>>,
@@ -154,7 +145,7 @@ impl<C: Clone + Send + 'static> Link<C> {
     pub fn close(&self, reason: &str) {
         self.note(reason);
         let _ = self.send(&Goodbye { text: reason.to_owned() }.into());
-        let _ = self.queue(Encoded { head: Vec::new(), tail: None });
+        self.0.outbox.close();
     }
 
     /// Whether the peer's request still waits for its final answer.
@@ -183,11 +174,18 @@ impl<C: Clone + Send + 'static> Link<C> {
             self.cut(&format!("it takes payloads of {allowed} bytes at most, and one of {got} was to be sent"));
             return Err(Unsent);
         }
-        if self.0.queued.fetch_add(1, Ordering::AcqRel) >= QUEUE_FRAMES_MAX {
-            self.cut("it does not read what it is sent");
-            return Err(Unsent);
+        match self.0.outbox.put(frame, &self.0.stream, &self.0.tally) {
+            Ok(()) => Ok(()),
+            Err(NotTaken::Closing) => Err(Unsent),
+            Err(NotTaken::Full) => {
+                self.cut("it does not read what it is sent");
+                Err(Unsent)
+            }
+            Err(NotTaken::Failed(error)) => {
+                self.cut(&format!("writing to it failed: {error}"));
+                Err(Unsent)
+            }
         }
-        self.0.frames.send(frame).map_err(|_| Unsent)
     }
 
     /// Closes at once.
@@ -228,20 +226,12 @@ pub struct LinkReader<C> {
     link: Link<C>,
     decoder: Decoder,
     writer: JoinHandle<()>,
-    /// Dropping it tells the writer to send what is queued and end.
-    stop_writer: Sender<()>,
-    /// Disconnected once the writer has ended.
-    writer_ended: Receiver<()>,
 }
 
 /// Opens a greeted connection: starts its writer; the caller runs the reader.
 pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>, LinkReader<C>)> {
     let Greeted { stream, decoder, me, dialled, tally, peer } = greeted;
     let session = Session::new(me, peer.role, dialled, deadline::now());
-    // Bounded by `queued`: a channel with a bound of its own would take memory for all its places, in every connection.
-    let (frames, to_send) = unbounded();
-    let (stop_writer, stop) = bounded::<()>(0);
-    let (writer_ended, ended) = bounded::<()>(0);
     stream.set_write_timeout(Some(WRITE_TICK))?;
     let writing = stream.try_clone()?;
     let name = format!("write {}", peer.address);
@@ -249,16 +239,14 @@ pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>,
         peer,
         stream,
         session: Mutex::new(session),
-        frames,
-        queued: AtomicUsize::new(0),
+        outbox: Outbox::default(),
         tally,
         closed: AtomicBool::new(false),
         reason: Mutex::new(None),
     }));
     let noting = link.clone();
     let writer = Builder::new().name(name).stack_size(THREAD_STACK_BYTES).spawn(move || {
-        let _dropped_at_the_end = writer_ended;
-        if let Err(error) = write_frames(&writing, &to_send, &stop, &noting.0.queued, &noting.0.tally) {
+        if let Err(error) = noting.0.outbox.write_all(&writing, &noting.0.tally) {
             let reason = if error.kind() == ErrorKind::TimedOut {
                 "it takes nothing of what it is sent".to_owned()
             } else {
@@ -271,85 +259,14 @@ pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>,
             noting.0.closed.store(true, Ordering::Release);
         }
     })?;
-    let reader = LinkReader { link: link.clone(), decoder, writer, stop_writer, writer_ended: ended };
+    let reader = LinkReader { link: link.clone(), decoder, writer };
     Ok((link, reader))
 }
-
-/// Writes what is queued until told to stop, or an empty frame says that the last one has been queued.
-fn write_frames(
-    stream: &TcpStream,
-    to_send: &Receiver<Encoded>,
-    stop: &Receiver<()>,
-    queued: &AtomicUsize,
-    tally: &Tally,
-) -> io::Result<()> {
-    let mut batch: Vec<Encoded> = Vec::with_capacity(BATCH_FRAMES_MAX);
-    let mut stopping = false;
-    while !stopping {
-        select! {
-            recv(to_send) -> frame => match frame {
-                Ok(frame) => batch.push(frame),
-                Err(_) => return Ok(()),
-            },
-            recv(stop) -> _ => stopping = true,
-        }
-        // What has queued up meanwhile leaves in the same write.
-        loop {
-            batch.extend(to_send.try_iter().take(BATCH_FRAMES_MAX - batch.len()));
-            queued.fetch_sub(batch.len(), Ordering::AcqRel);
-            let end = batch.iter().position(|frame| frame.head.is_empty());
-            let frames = &batch[..end.unwrap_or(batch.len())];
-            write_batch(stream, frames)?;
-            tally::count(&tally.frames_sent, frames.len());
-            tally::count(&tally.bytes_sent, frames.iter().map(|frame| HEADER_BYTES + frame.payload_bytes()).sum());
-            if end.is_some() {
-                return Ok(());
-            }
-            let full = batch.len() == BATCH_FRAMES_MAX;
-            batch.clear();
-            if !full {
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Writes whole frames with as few calls as the socket allows. The peer may be slow, but not stop.
-fn write_batch(mut stream: &TcpStream, frames: &[Encoded]) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(frames.len() * 2);
-    for frame in frames {
-        slices.push(IoSlice::new(&frame.head));
-        if let Some(tail) = &frame.tail {
-            slices.push(IoSlice::new(tail.as_slice()));
-        }
-    }
-    let mut left = &mut slices[..];
-    let mut stalled: Option<Deadline> = None;
-    while !left.is_empty() {
-        match stream.write_vectored(left) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                IoSlice::advance_slices(&mut left, count);
-                stalled = None;
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if deadline::is_timeout(&error) => {
-                stalled.get_or_insert_with(|| Deadline::after(limits::WRITE_STALL - WRITE_TICK)).left()?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// A blocked write looks at its deadline this often.
-const WRITE_TICK: Duration = Duration::from_secs(1);
 
 impl<C: Clone + Send + 'static> LinkReader<C> {
     /// Reads until the connection ends, and says why it did. The peer is told where it broke the rules.
     pub fn run(self, handler: &mut dyn Handler<C>) -> Closed {
-        let LinkReader { link, mut decoder, writer, stop_writer, writer_ended } = self;
+        let LinkReader { link, mut decoder, writer } = self;
         let ended = read_frames(&link, &mut decoder, handler);
         if let End::Rule(error) = &ended {
             link.0.tally.refused(error.code);
@@ -358,11 +275,11 @@ impl<C: Clone + Send + 'static> LinkReader<C> {
             End::Rule(error) => link.send(&error.clone().into()).is_ok(),
             End::Peer(_) => false,
         };
-        drop(stop_writer);
+        link.0.outbox.close();
         // What has been answered leaves first: a peer may have closed its sending half only. One that has closed both ends
         // the writing at once.
         let deadline = Deadline::after(FLUSH_WAIT);
-        let _ = writer_ended.recv_timeout(FLUSH_WAIT);
+        link.0.outbox.await_end(FLUSH_WAIT);
         if told {
             // The peer is to read why it is refused: what it still sends is taken in.
             drain(&link.0.stream, deadline);

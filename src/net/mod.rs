@@ -9,6 +9,7 @@ mod greeting;
 mod link;
 mod listen;
 mod memory;
+mod outbox;
 mod places;
 mod random;
 mod server;

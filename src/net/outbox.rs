@@ -1,0 +1,253 @@
+//! Frames on their way out of a connection: sent at once where nothing waits and the socket takes them, else by the
+//! connection's writer. Owns their order and their number; does not know what they mean.
+//!
+//! Most frames are small, and most connections idle: handing each to another thread would cost more than sending it. So
+//! whoever has a small frame tries to send it himself, without ever waiting: a socket that is full leaves it to the writer.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, Write as _};
+use std::net::TcpStream;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::deadline::{self, Deadline};
+use super::tally::{self, Tally};
+use crate::wire::{Encoded, limits};
+
+/// Frames that may wait for the writer. A peer for whom more wait does not read.
+const FRAMES_MAX: usize = 2_048;
+/// Frames that leave in one write.
+const BATCH_FRAMES_MAX: usize = 32;
+/// A larger frame is left to the writer: it may take more than one write.
+const AT_ONCE_BYTES_MAX: usize = 4 << 10;
+/// A blocked write looks at its deadline this often.
+pub(super) const WRITE_TICK: Duration = Duration::from_secs(1);
+
+/// What waits.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    waiting: Mutex<Waiting>,
+    /// There is something to do for the writer, or the writer has ended.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: VecDeque<Encoded>,
+    /// The writer is writing: nobody else may.
+    is_writing: bool,
+    /// Nothing is taken any more; what waits is still sent.
+    is_closing: bool,
+    has_ended: bool,
+}
+
+/// Why a frame is not taken.
+#[derive(Debug)]
+pub(super) enum NotTaken {
+    /// More wait than may: the peer does not read.
+    Full,
+    /// The last frame has been taken.
+    Closing,
+    /// The connection has failed.
+    Failed(io::Error),
+}
+
+impl Outbox {
+    /// Sends a frame, now or soon, behind those that were given before.
+    pub(super) fn put(&self, frame: Encoded, stream: &TcpStream, tally: &Tally) -> Result<(), NotTaken> {
+        let mut waiting = self.waiting();
+        if waiting.is_closing {
+            return Err(NotTaken::Closing);
+        }
+        if waiting.frames.len() >= FRAMES_MAX {
+            return Err(NotTaken::Full);
+        }
+        let is_small = frame.tail.is_none() && frame.head.len() <= AT_ONCE_BYTES_MAX;
+        let left = if is_small && waiting.frames.is_empty() && !waiting.is_writing {
+            // The lock is held meanwhile, so that frames do not mix; the call never waits.
+            match send_at_once(stream, &frame.head) {
+                Ok(sent) if sent == frame.head.len() => {
+                    count(tally, &[frame]);
+                    return Ok(());
+                }
+                Ok(sent) => {
+                    tally::count(&tally.bytes_sent, sent);
+                    Encoded { head: frame.head[sent..].to_vec(), tail: None }
+                }
+                Err(error) => return Err(NotTaken::Failed(error)),
+            }
+        } else {
+            frame
+        };
+        waiting.frames.push_back(left);
+        drop(waiting);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Takes nothing any more; the writer ends once what waits has left.
+    pub(super) fn close(&self) {
+        self.waiting().is_closing = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the writer has ended, for as long as `wait`.
+    pub(super) fn await_end(&self, wait: Duration) {
+        let deadline = Instant::now() + wait;
+        let mut waiting = self.waiting();
+        while !waiting.has_ended {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
+            waiting = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The writer's life: writes what waits until the box is closed and empty.
+    pub(super) fn write_all(&self, stream: &TcpStream, tally: &Tally) -> io::Result<()> {
+        let mut batch: Vec<Encoded> = Vec::new();
+        let result = loop {
+            {
+                let mut waiting = self.waiting();
+                waiting.is_writing = false;
+                while waiting.frames.is_empty() && !waiting.is_closing {
+                    waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                }
+                if waiting.frames.is_empty() {
+                    break Ok(());
+                }
+                let count = waiting.frames.len().min(BATCH_FRAMES_MAX);
+                batch.extend(waiting.frames.drain(..count));
+                waiting.is_writing = true;
+            }
+            if let Err(error) = write_batch(stream, &batch) {
+                break Err(error);
+            }
+            count(tally, &batch);
+            batch.clear();
+        };
+        let mut waiting = self.waiting();
+        waiting.is_closing = true;
+        waiting.has_ended = true;
+        waiting.frames = VecDeque::new();
+        self.changed.notify_all();
+        result
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts frames that have left; the first of them may be what was left of one.
+fn count(tally: &Tally, frames: &[Encoded]) {
+    let bytes = frames.iter().map(Encoded::frame_bytes).sum();
+    tally::count(&tally.frames_sent, frames.len());
+    tally::count(&tally.bytes_sent, bytes);
+}
+
+/// Sends as much as the socket takes without waiting.
+#[cfg(target_os = "linux")]
+fn send_at_once(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    // MSG_DONTWAIT of <sys/socket.h>, on every architecture of Linux.
+    const DO_NOT_WAIT: std::ffi::c_int = 0x40;
+    match socket2::SockRef::from(stream).send_with_flags(bytes, DO_NOT_WAIT) {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
+        result => result,
+    }
+}
+
+/// Elsewhere all is left to the writer.
+#[cfg(not(target_os = "linux"))]
+fn send_at_once(_: &TcpStream, _: &[u8]) -> io::Result<usize> {
+    Ok(0)
+}
+
+/// Writes whole frames with as few calls as the socket allows. The peer may be slow, but not stop.
+fn write_batch(mut stream: &TcpStream, frames: &[Encoded]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(frames.len() * 2);
+    for frame in frames {
+        slices.push(IoSlice::new(&frame.head));
+        if let Some(tail) = &frame.tail {
+            slices.push(IoSlice::new(tail.as_slice()));
+        }
+    }
+    let mut left = &mut slices[..];
+    let mut stalled: Option<Deadline> = None;
+    while !left.is_empty() {
+        match stream.write_vectored(left) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                IoSlice::advance_slices(&mut left, count);
+                stalled = None;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if deadline::is_timeout(&error) => {
+                stalled.get_or_insert_with(|| Deadline::after(limits::WRITE_STALL - WRITE_TICK)).left()?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::wire::Message;
+    use crate::wire::message::{Have, Ping};
+
+    fn ends() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let dialled = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (dialled, listener.accept().unwrap().0)
+    }
+
+    fn large() -> Message<'static> {
+        Have { digests: vec![crate::digest::Digest([7; 32]); limits::HAVE_DIGESTS_MAX] }.into()
+    }
+
+    #[test]
+    fn frames_leave_whole_and_in_their_order_whoever_sends_them() {
+        let (mut reading, writing) = ends();
+        let (outbox, tally) = (Outbox::default(), Tally::default());
+        let mut expected = Vec::new();
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| outbox.write_all(&writing, &tally));
+            let reader = scope.spawn(move || {
+                let mut bytes = Vec::new();
+                reading.read_to_end(&mut bytes).unwrap();
+                bytes
+            });
+            for number in 1..=1_000 {
+                // Large ones fill the socket, so that small ones find something before them, or half their way.
+                let message = if number % 7 == 0 { large() } else { Message::from(Ping) };
+                let frame = message.seal(2 * number + 1, false);
+                expected.extend(frame.to_bytes());
+                outbox.put(frame, &writing, &tally).unwrap();
+            }
+            outbox.close();
+            assert!(matches!(outbox.put(Message::from(Ping).seal(1, false), &writing, &tally), Err(NotTaken::Closing)));
+            outbox.await_end(Duration::from_secs(30));
+            writer.join().unwrap().unwrap();
+            writing.shutdown(std::net::Shutdown::Write).unwrap();
+            assert!(reader.join().unwrap() == expected, "the bytes are others, or in another order");
+        });
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_fills_the_box_and_nobody_waits_for_it() {
+        let (_reading, writing) = ends();
+        let (outbox, tally) = (Outbox::default(), Tally::default());
+        let put = |_| outbox.put(large().seal(1, false), &writing, &tally);
+        let refused = (0..=FRAMES_MAX).map(put).find_map(Result::err);
+        assert!(matches!(refused, Some(NotTaken::Full)), "{refused:?}");
+        // One small frame after the other fills the socket first.
+        let outbox = Outbox::default();
+        let put = |_| outbox.put(Message::from(Ping).seal(1, false), &writing, &tally);
+        let refused = (0..10_000_000).map(put).find_map(Result::err);
+        assert!(matches!(refused, Some(NotTaken::Full)), "{refused:?}");
+    }
+}
