@@ -305,11 +305,16 @@ fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder,
     let mut stream = &link.0.stream;
     let mut next_look = Duration::ZERO;
     let mut arrived = 0;
+    let mut pinged = false;
     loop {
         // Frames first: some may have arrived behind the greeting.
         let now = deadline::now();
         if arrived > 0 {
             link.session().arrived(now, std::mem::take(&mut arrived));
+            // It lives: the next PING is due a second after its last sign, not when it would have been lost.
+            if std::mem::take(&mut pinged) {
+                next_look = Duration::ZERO;
+            }
         }
         loop {
             match decoder.next_frame() {
@@ -327,6 +332,7 @@ fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder,
             next_look = match heartbeat {
                 Heartbeat::Quiet { until } => until,
                 Heartbeat::Ping => {
+                    pinged = true;
                     let mut session = link.session();
                     if let Some(request) = session.open(MessageType::Ping, None) {
                         let _ = link.queue(Message::from(Ping).seal(request, false));

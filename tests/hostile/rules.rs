@@ -224,3 +224,18 @@ fn an_answer_that_is_longer_than_its_asker_takes_becomes_an_error() {
     }
     house.assert_is_well();
 }
+
+#[test]
+fn a_peer_that_takes_a_while_to_answer_each_ping_is_not_lost() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    for _ in 0..3 {
+        let frame = peer.next().expect("the link lives");
+        assert!(matches!(frame.message(), Message::Ping(_)), "{:?}", frame.message());
+        // PING comes after one second of silence: 1.6 s more are within the three.
+        thread::sleep(Duration::from_millis(1_600));
+        peer.send(Pong::default(), frame.header.request);
+    }
+    peer.expect_pong(1);
+    house.assert_is_well();
+}
