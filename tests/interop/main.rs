@@ -36,7 +36,7 @@ use std::process::Command;
 use python::{is_here, source};
 
 /// Lines of code of the node at most, and characters of a line: it is read in one sitting.
-const CODE_LINES_MAX: usize = 350;
+const CODE_LINES_MAX: usize = 370;
 const WIDTH_MAX: usize = 120;
 
 /// Counts a module's lines that are neither blank, nor comments, nor strings that document.

@@ -49,8 +49,7 @@ def split(layout, data, about):
     """The values of a payload. What has other bytes than these is MALFORMED (step 10 of "The order of checks")."""
     fixed, rest = "<" + layout.rstrip("*"), "*" in layout
     size = struct.calcsize(fixed)
-    fits = len(data) == size or len(data) > size and rest
-    check(fits, Code.MALFORMED, f"{len(data)} bytes, and not {size}", about)
+    check(len(data) == size or len(data) > size and rest, Code.MALFORMED, f"{len(data)} bytes, and not {size}", about)
     return struct.unpack_from(fixed, data) + (data[size:],) * rest
 
 
