@@ -101,7 +101,7 @@ fn nodes(status: &Status) -> Table {
         table.row([
             node.name.clone(),
             node.address.clone(),
-            state_of(node).to_owned(),
+            name_of(node.state).to_owned(),
             node.outstanding.to_string(),
             node.running.to_string(),
             node.waiting.to_string(),
@@ -110,10 +110,6 @@ fn nodes(status: &Status) -> Table {
         ]);
     }
     table
-}
-
-fn state_of(node: &NodeStatus) -> &'static str {
-    name_of(node.state)
 }
 
 fn name_of(state: NodeState) -> &'static str {

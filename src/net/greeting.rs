@@ -110,6 +110,7 @@ pub(super) fn greet(stream: TcpStream, me: &Identity, wait: Duration) -> Result<
         match judge::greeting(&mut decoder, true)? {
             Some(Message::Welcome(welcome)) => break welcome,
             Some(Message::Error(error)) => return Err(GreetingError::Refused(error)),
+            // `judge` lets nothing else through.
             Some(_) | None => receive(&stream, &mut decoder, deadline)?,
         }
     };
@@ -161,6 +162,7 @@ fn try_answer<P>(
         match judge::greeting(decoder, false)? {
             Some(Message::Hello(hello)) => break hello,
             Some(Message::Error(error)) => return Err(GreetingError::Refused(error)),
+            // `judge` lets nothing else through.
             Some(_) | None => receive(stream, decoder, deadline)?,
         }
     };
