@@ -36,10 +36,10 @@ impl Places {
         Arc::new(Places { in_all, per_address, taken: Mutex::default() })
     }
 
-    /// A place for a connection. Where there is none left for its address, the oldest of that address is hung up on; where
-    /// there is none left at all, the oldest of the address that has most.
-    pub(super) fn take(self: &Arc<Self>, stream: &TcpStream) -> io::Result<Place> {
-        let ip = stream.peer_addr()?.ip();
+    /// A place for a connection from `ip`. Where there is none left for its address, the oldest of that address is hung up
+    /// on; where there is none left at all, the oldest of the address that has most. An error is the system's, which has
+    /// no descriptor left to hold it by.
+    pub(super) fn take(self: &Arc<Self>, stream: &TcpStream, ip: IpAddr) -> io::Result<Place> {
         let stream = Arc::new(stream.try_clone()?);
         let mut taken = self.taken();
         let is_same = |other: &Taken| other.ip == ip;
@@ -113,7 +113,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         for places in [Places::new(2, 100), Places::new(100, 2)] {
             let ends: Vec<_> = (0..3).map(|_| connection(&listener)).collect();
-            let held: Vec<_> = ends.iter().map(|(_, accepted)| places.take(accepted).unwrap()).collect();
+            let held: Vec<_> = ends
+                .iter()
+                .map(|(_, accepted)| places.take(accepted, accepted.peer_addr().unwrap().ip()).unwrap())
+                .collect();
             assert_eq!((&ends[0].0).read(&mut [0]).unwrap(), 0, "hung up on");
             assert_eq!(places.taken().len(), 2);
             drop(held);
@@ -135,7 +138,10 @@ mod tests {
         let places = Places::new(4, 4);
         // An honest one comes first, then many of one address: the honest one is the oldest, and stays.
         let ends: Vec<_> = [9, 7, 7, 7, 7, 8].map(from).into();
-        let _held: Vec<_> = ends.iter().map(|(_, accepted)| places.take(accepted).unwrap()).collect();
+        let _held: Vec<_> = ends
+            .iter()
+            .map(|(_, accepted)| places.take(accepted, accepted.peer_addr().unwrap().ip()).unwrap())
+            .collect();
         for evicted in [1, 2] {
             assert_eq!((&ends[evicted].0).read(&mut [0]).unwrap(), 0, "connection {evicted} is hung up on");
         }
@@ -149,8 +155,8 @@ mod tests {
         let places = Places::new(4, 4);
         let (_one, one) = connection(&listener);
         let (_two, two) = connection(&listener);
-        let one = places.take(&one).unwrap();
-        let two = places.take(&two).unwrap();
+        let one = places.take(&one, one.peer_addr().unwrap().ip()).unwrap();
+        let two = places.take(&two, two.peer_addr().unwrap().ip()).unwrap();
         assert!(!one.is_crowded() && two.is_crowded());
     }
 }

@@ -147,8 +147,8 @@ fn accept_all(listener: &Listener, stopping: &AtomicBool, state: &Arc<State>) {
         if stopping.load(Ordering::Acquire) {
             return;
         }
-        match accepted {
-            Ok((stream, address)) => start(state, stream, address),
+        match accepted.and_then(|(stream, address)| start(state, stream, address)) {
+            Ok(()) => {}
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
             Err(error) => {
                 // Out of descriptors, most likely: connections that end will free some.
@@ -187,12 +187,13 @@ impl State {
     }
 }
 
-fn start(state: &Arc<State>, stream: TcpStream, address: SocketAddr) {
+/// Starts a connection's thread. An error is the system's, which has no descriptor or no thread left for it.
+fn start(state: &Arc<State>, stream: TcpStream, address: SocketAddr) -> io::Result<()> {
     let _ = stream.set_nodelay(true);
     tally::count(&state.port.tally.accepted, 1);
     // Taken here, in the order of arrival. Every thread holds a place of one of three sorts or is on its way out: that
     // limits their number.
-    let Ok(place) = state.ungreeted.take(&stream) else { return };
+    let place = state.ungreeted.take(&stream, address.ip())?;
     tally::count(&state.port.tally.evicted, usize::from(place.has_evicted()));
     let state = state.clone();
     let live = move || {
@@ -202,9 +203,8 @@ fn start(state: &Arc<State>, stream: TcpStream, address: SocketAddr) {
             log::error!("a fault of this program's own ended the connection from {address}");
         }
     };
-    if let Err(error) = Builder::new().name(format!("peer {address}")).stack_size(THREAD_STACK_BYTES).spawn(live) {
-        log::warn!("refused {address}: no thread for it: {error}");
-    }
+    Builder::new().name(format!("peer {address}")).stack_size(THREAD_STACK_BYTES).spawn(live)?;
+    Ok(())
 }
 
 fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Place) {
@@ -215,7 +215,7 @@ fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Pl
         _ => return,
     }
     if decoder.pending().first().copied().is_some_and(text::is_text) {
-        let Ok(_console) = state.consoles.take(&stream) else { return };
+        let Ok(_console) = state.consoles.take(&stream, address.ip()) else { return };
         drop(ungreeted);
         let _ = console::answer(state, &stream, decoder.pending().to_vec());
         return;
