@@ -1,5 +1,5 @@
-//! Objects in memory, by digest, within a budget of bytes. Owns what is kept and what goes first; does not know how
-//! objects travel or what they hold.
+//! Objects in memory, by digest, within a budget of bytes. Owns what is kept and what goes first, and the memory that
+//! objects leave behind; does not know how objects travel or what they hold.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,6 +11,7 @@ use crate::digest::{Digest, Hasher};
 pub struct Store {
     bytes_max: u64,
     inner: Mutex<Inner>,
+    spares: Spares,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +34,17 @@ struct Entry {
 impl Store {
     /// A store that holds up to `bytes_max` bytes beyond what is pinned.
     pub fn new(bytes_max: u64) -> Store {
-        Store { bytes_max, inner: Mutex::default() }
+        Store::with_spares(bytes_max, Spares::default())
+    }
+
+    /// The same, that takes memory from `spares` and leaves it there.
+    pub fn with_spares(bytes_max: u64, spares: Spares) -> Store {
+        Store { bytes_max, inner: Mutex::default(), spares }
+    }
+
+    /// Where objects that it lets go leave their memory.
+    pub fn spares(&self) -> &Spares {
+        &self.spares
     }
 
     /// The object, whole.
@@ -67,7 +78,7 @@ impl Store {
             inner.bytes += bytes.len() as u64;
             let used = inner.clock;
             inner.objects.insert(digest, Entry { bytes, pins: 0, used });
-            inner.evict(self.bytes_max, Some(&digest));
+            inner.evict(self.bytes_max, Some(&digest), &self.spares);
         }
     }
 
@@ -82,20 +93,22 @@ impl Store {
         if let Some(entry) = inner.objects.get_mut(digest) {
             entry.pins = entry.pins.saturating_sub(1);
         }
-        inner.evict(self.bytes_max, None);
+        inner.evict(self.bytes_max, None, &self.spares);
     }
 
     /// Forgets the object, unless it is pinned.
     pub fn remove(&self, digest: &Digest) {
         let mut inner = self.inner();
-        if inner.objects.get(digest).is_some_and(|entry| entry.pins == 0) {
-            inner.forget(digest);
+        if inner.objects.get(digest).is_some_and(|entry| entry.pins == 0)
+            && let Some(bytes) = inner.forget(digest)
+        {
+            self.spares.put(bytes);
         }
     }
 
     /// What has arrived of an object that is not whole, to go on from there; or its beginning.
     pub fn resume(&self, digest: &Digest) -> Assembly {
-        self.inner().partial.remove(digest).unwrap_or_else(|| Assembly::new(*digest))
+        self.inner().partial.remove(digest).unwrap_or_else(|| Assembly::new(*digest, self.spares.clone()))
     }
 
     /// Keeps what has arrived of an object that was cut off.
@@ -122,19 +135,67 @@ impl Inner {
         Some(entry)
     }
 
-    fn forget(&mut self, digest: &Digest) {
-        if let Some(entry) = self.objects.remove(digest) {
-            self.bytes -= entry.bytes.len() as u64;
-        }
+    fn forget(&mut self, digest: &Digest) -> Option<Arc<Vec<u8>>> {
+        let entry = self.objects.remove(digest)?;
+        self.bytes -= entry.bytes.len() as u64;
+        Some(entry.bytes)
     }
 
     /// Lets go of what was used least recently, but not of `keep`, which has just come.
-    fn evict(&mut self, bytes_max: u64, keep: Option<&Digest>) {
+    fn evict(&mut self, bytes_max: u64, keep: Option<&Digest>, spares: &Spares) {
         while self.bytes > bytes_max {
             let loose = self.objects.iter().filter(|(digest, entry)| entry.pins == 0 && Some(*digest) != keep);
             let Some(oldest) = loose.min_by_key(|(_, entry)| entry.used).map(|(digest, _)| *digest) else { return };
-            self.forget(&oldest);
+            if let Some(bytes) = self.forget(&oldest) {
+                spares.put(bytes);
+            }
         }
+    }
+}
+
+/// Memory smaller than this is not worth keeping: the allocator has it at hand.
+const SPARE_BYTES_MIN: usize = 1 << 20;
+/// So many pieces of memory are kept at most: one is filled while another is read.
+const SPARES_MAX: usize = 2;
+
+/// Memory of large objects that have gone, for those that come: a system that is asked for it anew, round after round,
+/// takes longer to give it than the bytes take to arrive.
+#[derive(Clone, Debug, Default)]
+pub struct Spares(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spares {
+    /// Empty memory for `bytes` bytes, where some is kept that fits them; otherwise none yet.
+    pub fn take(&self, bytes: u64) -> Vec<u8> {
+        let mut kept = self.kept();
+        let fits = |spare: &Vec<u8>| {
+            let capacity = spare.capacity() as u64;
+            capacity >= bytes && capacity / 2 <= bytes
+        };
+        kept.iter().position(fits).map_or_else(Vec::new, |place| kept.swap_remove(place))
+    }
+
+    /// Keeps the memory of an object that nobody else holds.
+    pub fn put(&self, bytes: Arc<Vec<u8>>) {
+        let Some(mut bytes) = Arc::into_inner(bytes) else { return };
+        if bytes.capacity() < SPARE_BYTES_MIN {
+            return;
+        }
+        bytes.clear();
+        let mut kept = self.kept();
+        if kept.len() == SPARES_MAX {
+            // The latest are of the size that is wanted now.
+            kept.remove(0);
+        }
+        kept.push(bytes);
+    }
+
+    /// Gives all of it back to the system.
+    pub fn clear(&self) {
+        self.kept().clear();
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -144,6 +205,7 @@ pub struct Assembly {
     digest: Digest,
     bytes: Vec<u8>,
     hasher: Hasher,
+    spares: Spares,
 }
 
 /// The bytes do not have the digest that names them.
@@ -165,8 +227,13 @@ impl std::error::Error for WrongDigest {}
 
 impl Assembly {
     /// An object of which nothing has arrived.
-    pub fn new(digest: Digest) -> Assembly {
-        Assembly { digest, bytes: Vec::new(), hasher: Hasher::default() }
+    fn new(digest: Digest, spares: Spares) -> Assembly {
+        Assembly { digest, bytes: Vec::new(), hasher: Hasher::default(), spares }
+    }
+
+    /// Begins anew.
+    pub fn begin_again(&self) -> Assembly {
+        Assembly::new(self.digest, self.spares.clone())
     }
 
     /// The name.
@@ -179,8 +246,12 @@ impl Assembly {
         self.bytes.len() as u64
     }
 
-    /// Takes the next bytes in.
-    pub fn append(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes in. The object is said to have `object_bytes` in all: where memory of that size is to spare, it
+    /// is used; none is asked for ahead of the bytes.
+    pub fn append(&mut self, bytes: &[u8], object_bytes: u64) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = self.spares.take(object_bytes);
+        }
         self.hasher.update(bytes);
         self.bytes.extend_from_slice(bytes);
     }
@@ -188,7 +259,11 @@ impl Assembly {
     /// The whole object, if its digest is right.
     pub fn finish(self) -> Result<Vec<u8>, WrongDigest> {
         let got = self.hasher.finish();
-        if got == self.digest { Ok(self.bytes) } else { Err(WrongDigest { wanted: self.digest, got }) }
+        if got == self.digest {
+            return Ok(self.bytes);
+        }
+        self.spares.put(Arc::new(self.bytes));
+        Err(WrongDigest { wanted: self.digest, got })
     }
 }
 
@@ -225,18 +300,67 @@ mod tests {
         let store = Store::new(1000);
         let (digest, bytes) = object(7);
         let mut part = store.resume(&digest);
-        part.append(&bytes[..60]);
+        part.append(&bytes[..60], 100);
         store.suspend(part);
         assert_eq!(store.held_bytes(&digest), 60);
         let mut part = store.resume(&digest);
-        part.append(&bytes[60..]);
+        part.append(&bytes[60..], 100);
         assert_eq!(part.finish().as_ref(), Ok(&*bytes));
     }
 
     #[test]
     fn bytes_of_another_digest_are_refused() {
-        let mut part = Assembly::new(object(1).0);
-        part.append(&object(2).1);
+        let mut part = Store::new(1000).resume(&object(1).0);
+        part.append(&object(2).1, 100);
         assert_eq!(part.finish(), Err(WrongDigest { wanted: object(1).0, got: object(2).0 }));
+    }
+
+    /// An object in memory of so many bytes, and where that lies.
+    fn large(bytes: usize) -> (Digest, Arc<Vec<u8>>, *const u8) {
+        let bytes = Arc::new(vec![3; bytes]);
+        (Digest::of(&bytes), bytes.clone(), bytes.as_ptr())
+    }
+
+    #[test]
+    fn a_large_object_comes_into_the_memory_of_one_that_has_gone() {
+        let store = Store::new(u64::MAX);
+        let (digest, bytes, place) = large(SPARE_BYTES_MIN);
+        store.insert(digest, bytes);
+        store.remove(&digest);
+        let mut part = store.resume(&digest);
+        part.append(&[1; 10], SPARE_BYTES_MIN as u64);
+        assert_eq!(part.bytes.as_ptr(), place);
+        assert_eq!(part.held_bytes(), 10);
+        // It is taken once.
+        let mut other = store.resume(&object(1).0);
+        other.append(&[1; 10], SPARE_BYTES_MIN as u64);
+        assert!(other.bytes.capacity() < SPARE_BYTES_MIN);
+    }
+
+    #[test]
+    fn memory_that_somebody_reads_or_that_does_not_fit_is_not_used_again() {
+        let spares = Spares::default();
+        let (_, held, _) = large(SPARE_BYTES_MIN);
+        spares.put(held.clone());
+        assert_eq!(spares.take(SPARE_BYTES_MIN as u64).capacity(), 0, "it is held");
+        spares.put(held);
+        for bytes in [0, 1000, SPARE_BYTES_MIN as u64 / 2 - 1, SPARE_BYTES_MIN as u64 + 1, u64::MAX] {
+            assert_eq!(spares.take(bytes).capacity(), 0, "{bytes} bytes");
+        }
+        assert_ne!(spares.take(SPARE_BYTES_MIN as u64 / 2).capacity(), 0);
+        spares.put(Arc::new(vec![0; SPARE_BYTES_MIN - 1]));
+        assert_eq!(spares.take(SPARE_BYTES_MIN as u64 - 1).capacity(), 0, "too small to be kept");
+    }
+
+    #[test]
+    fn no_more_memory_is_kept_than_is_worth_it() {
+        let spares = Spares::default();
+        for times in 1..=SPARES_MAX + 1 {
+            spares.put(Arc::new(vec![0; times * SPARE_BYTES_MIN]));
+        }
+        assert_eq!(spares.kept().iter().map(Vec::capacity).min(), Some(2 * SPARE_BYTES_MIN), "the oldest has gone");
+        assert_eq!(spares.kept().len(), SPARES_MAX);
+        spares.clear();
+        assert!(spares.kept().is_empty());
     }
 }

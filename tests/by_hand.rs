@@ -85,7 +85,7 @@ fn what_the_book_says_to_paste_does_what_it_says() {
     };
     let network = gradwire::model::Network::new(1, &[], 2).unwrap();
     let update = object::decode_parameters(ObjectKind::Update, &network, &inline);
-    assert_eq!(update, Ok(vec![0.25, -0.25, 0.0, 0.0]));
+    assert_eq!(update.as_deref(), Ok(&[0.25, -0.25, 0.0, 0.0][..]));
 
     // Not every nc knows -N.
     if Command::new("sh").args(["-c", "nc -h 2>&1 | grep -q -- -N"]).status().is_ok_and(|status| status.success()) {

@@ -39,13 +39,16 @@ fn one_round_of_classic_agrees_with_numpy() {
     let training = Training { arithmetic: ARITHMETIC, network, recipe: Recipe::CLASSIC, seed: 1 };
     let (base, expected) = (weights("classic_initial.f32"), weights("classic_round1.f32"));
     let letters = letters();
-    let mut sum = ExactSum::new(base.len());
+    let mut sum = ExactSum::new(Kernel::best(), base.len(), (SHARDS * SHARD_ROWS) as u64);
     let mut trainer = Trainer::new(Kernel::best());
     for (shard, letters) in letters.chunks(SHARD_ROWS).take(SHARDS).enumerate() {
         let trained = trainer.train(&training, 0, shard as u32, &base, &rows(letters), &mut Unwatched).unwrap();
-        sum.add(&trained.update, letters.len() as u32).unwrap();
+        let update: Vec<[u8; 4]> = trained.update.iter().map(|value| value.to_le_bytes()).collect();
+        sum.add(&update, letters.len() as u32).unwrap();
     }
-    let merged = sum.mean_onto(&base).unwrap();
+    let mut merged: Vec<[u8; 4]> = base.iter().map(|value| value.to_le_bytes()).collect();
+    sum.mean_onto(&mut merged).unwrap();
+    let merged: Vec<f32> = merged.into_iter().map(f32::from_le_bytes).collect();
     let square = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
     let differences = || merged.iter().zip(&expected).map(|(got, expected)| f64::from(*got) - f64::from(*expected));
     let relative = (square(&mut differences()) / square(&mut expected.iter().copied().map(f64::from))).sqrt();

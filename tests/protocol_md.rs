@@ -407,26 +407,29 @@ fn the_digests_of_the_smallest_job_are_those_of_the_table() {
 fn the_smallest_job_trains_to_what_the_book_says() {
     use gradwire::model::train::Unwatched;
     use gradwire::model::{ExactSum, Kernel, Rows, Trainer, evaluate};
-    use gradwire::wire::object::{ObjectKind, decode_parameters, decode_rows};
+    use gradwire::wire::object::{ObjectKind, decode_parameters, decode_rows, parameters, parameters_mut};
 
     let training = values::smallest().training;
     let rows = |object: Vec<u8>| {
         let (values, labels) = decode_rows(1, &object).unwrap();
         Rows::new(1, values, labels, 2).unwrap()
     };
-    let base = decode_parameters(ObjectKind::Weights, &training.network, &values::base()).unwrap();
+    let base = values::base();
+    let base = decode_parameters(ObjectKind::Weights, &training.network, &base).unwrap();
     for kernel in Kernel::available() {
         let shard = rows(values::shard());
         let trained = Trainer::new(kernel).train(&training, 0, 0, &base, &shard, &mut Unwatched).unwrap();
         let (_, Message::Trained(said)) = values::message(MessageType::Trained) else { unreachable!() };
         assert_eq!((trained.loss, trained.epochs), (said.loss, said.epochs));
-        let update = decode_parameters(ObjectKind::Update, &training.network, &values::update()).unwrap();
-        assert_eq!(trained.update, update);
+        let update = values::update();
+        assert_eq!(trained.update, *decode_parameters(ObjectKind::Update, &training.network, &update).unwrap());
 
-        let mut sum = ExactSum::new(base.len());
-        sum.add(&update, 2).unwrap();
-        let weights = sum.mean_onto(&base).unwrap();
-        assert_eq!(decode_parameters(ObjectKind::Weights, &training.network, &values::weights()), Ok(weights.clone()));
+        let mut sum = ExactSum::new(kernel, base.len(), 2);
+        sum.add(parameters(ObjectKind::Update, &training.network, &update).unwrap(), 2).unwrap();
+        let mut merged = values::base();
+        sum.mean_onto(parameters_mut(&training.network, &mut merged)).unwrap();
+        assert_eq!(merged, values::weights());
+        let weights = decode_parameters(ObjectKind::Weights, &training.network, &merged).unwrap();
         let recipe = &training.recipe;
         let validation = rows(values::validation());
         let evaluation =

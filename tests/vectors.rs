@@ -98,8 +98,15 @@ fn the_tiny_task_gives_the_published_updates() {
 
 #[test]
 fn the_published_updates_merge_to_the_published_weights() {
-    let mut sum = ExactSum::new(3);
-    sum.add(&[0.1, -1e-3, 1e-20], 3).unwrap();
-    sum.add(&[0.2, 2e-3, -3.0], 4).unwrap();
-    assert_eq!(hex(&sum.mean_onto(&[1.0, 0.5, 0.0]).unwrap()), "3f941d42 3f002ed0 bfdb6db7");
+    let bytes = |values: [f32; 3]| values.map(f32::to_le_bytes);
+    for kernel in Kernel::available() {
+        for rows_max in [7, u64::MAX] {
+            let mut sum = ExactSum::new(kernel, 3, rows_max);
+            sum.add(&bytes([0.1, -1e-3, 1e-20]), 3).unwrap();
+            sum.add(&bytes([0.2, 2e-3, -3.0]), 4).unwrap();
+            let mut weights = bytes([1.0, 0.5, 0.0]);
+            sum.mean_onto(&mut weights).unwrap();
+            assert_eq!(hex(&weights.map(f32::from_le_bytes)), "3f941d42 3f002ed0 bfdb6db7");
+        }
+    }
 }

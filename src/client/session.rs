@@ -178,7 +178,10 @@ impl Listening {
     fn weights(&mut self, bytes: &[u8]) {
         let Some(done) = self.done.take() else { return };
         match object::decode_parameters(ObjectKind::Weights, &self.network, bytes) {
-            Ok(weights) => self.tell(Happening::Done { done: Box::new(done), weights }),
+            Ok(weights) => {
+                let weights = weights.into_owned();
+                self.tell(Happening::Done { done: Box::new(done), weights });
+            }
             Err(error) => self.fail(Exit::JobFailed, None, format!("the model cannot be read: {error}")),
         }
     }

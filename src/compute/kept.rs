@@ -1,5 +1,6 @@
 //! Updates too large for a TRAINED message, until their coordinator has fetched them. Owns how long they stay: until they
-//! have been read to their end, or the link that they were trained for ends (protocol.md, "A task's life").
+//! have been read to their end, or the link that they were trained for ends (protocol.md, "A task's life"); and the
+//! memory that they leave to those after them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +12,15 @@ use crate::wire::message::Fetch;
 /// One link's updates. Pinned in the store while they are kept here; what is left when this is dropped is let go.
 pub(super) struct Kept {
     store: Arc<Store>,
+    updates: Mutex<Updates>,
+}
+
+#[derive(Default)]
+struct Updates {
     /// How often each was kept, and its size.
-    updates: Mutex<HashMap<Digest, (u32, u64)>>,
+    kept: HashMap<Digest, (u32, u64)>,
+    /// Asked for to their end: on their way still, perhaps, and soon of no more use.
+    fetched: Vec<Digest>,
 }
 
 impl Kept {
@@ -20,30 +28,39 @@ impl Kept {
         Kept { store, updates: Mutex::default() }
     }
 
+    /// Memory for an update of so many bytes: that of one that has been fetched, where there is one.
+    pub(super) fn room(&self, bytes: u64) -> Vec<u8> {
+        for digest in self.updates().fetched.drain(..) {
+            self.store.remove(&digest);
+        }
+        self.store.spares().take(bytes)
+    }
+
     /// Keeps an update.
     pub(super) fn keep(&self, digest: Digest, bytes: Vec<u8>) {
         let object_bytes = bytes.len() as u64;
         self.store.insert(digest, Arc::new(bytes));
         if self.store.pin(&digest) {
-            self.updates().entry(digest).or_insert((0, object_bytes)).0 += 1;
+            self.updates().kept.entry(digest).or_insert((0, object_bytes)).0 += 1;
         }
     }
 
     /// Lets an update go once its end has been asked for.
     pub(super) fn fetched(&self, fetch: &Fetch) {
         let mut updates = self.updates();
-        let Some((times, object_bytes)) = updates.get_mut(&fetch.digest) else { return };
+        let Some((times, object_bytes)) = updates.kept.get_mut(&fetch.digest) else { return };
         if fetch.offset.saturating_add(fetch.bytes_max.into()) < *object_bytes {
             return;
         }
         *times -= 1;
         if *times == 0 {
-            updates.remove(&fetch.digest);
+            updates.kept.remove(&fetch.digest);
+            updates.fetched.push(fetch.digest);
         }
         self.store.unpin(&fetch.digest);
     }
 
-    fn updates(&self) -> MutexGuard<'_, HashMap<Digest, (u32, u64)>> {
+    fn updates(&self) -> MutexGuard<'_, Updates> {
         self.updates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -51,7 +68,7 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         let updates = std::mem::take(&mut *self.updates());
-        for (digest, (times, _)) in updates {
+        for (digest, (times, _)) in updates.kept {
             (0..times).for_each(|_| self.store.unpin(&digest));
         }
     }
@@ -73,6 +90,20 @@ mod tests {
         assert!(store.holds(&digest));
         kept.fetched(&Fetch { digest, offset: 999, bytes_max: 1 });
         assert!(!store.holds(&digest), "a store without room lets it go at once");
+    }
+
+    #[test]
+    fn an_update_that_was_fetched_leaves_its_memory_to_the_next() {
+        let store = Arc::new(Store::new(u64::MAX));
+        let kept = Kept::new(store.clone());
+        let update = vec![1; 1 << 20];
+        let (digest, place) = (Digest::of(&update), update.as_ptr());
+        kept.keep(digest, update);
+        assert_eq!(kept.room(1 << 20).capacity(), 0, "it is kept");
+        kept.fetched(&Fetch { digest, offset: 0, bytes_max: 1 << 20 });
+        assert!(store.holds(&digest), "it may still be on its way");
+        let room = kept.room(1 << 20);
+        assert_eq!((room.as_ptr(), room.len()), (place, 0));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::kept::Kept;
 use super::load::InjectedLoad;
 use super::workers::{Progress, Queue, Task, Ticket, say_task};
 use crate::digest::Digest;
+use crate::job::{JobId, TaskId};
 use crate::model::ARITHMETIC;
 use crate::net::{Feed, FetchError, Fetched, Fetcher, Fetching, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
@@ -46,7 +47,12 @@ pub(super) struct Serving {
     waiting: HashMap<u32, Waiting>,
     /// Every task not yet seen to be answered, by request. Dropping an entry cancels its task.
     open: HashMap<u32, Open>,
+    /// The latest step of the jobs, and its base.
+    bases: HashMap<JobId, (u64, Digest)>,
 }
+
+/// Jobs whose base is remembered; beyond, all are forgotten, and bases go when there is no room for them.
+const BASES_MAX: usize = 64;
 
 /// A task that waits for data.
 struct Waiting {
@@ -80,6 +86,7 @@ impl Serving {
             object_bytes_max: shared.object_bytes,
             waiting: HashMap::new(),
             open: HashMap::new(),
+            bases: HashMap::new(),
         }
     }
 
@@ -114,6 +121,7 @@ impl Serving {
         let progress = Arc::<Progress>::default();
         let line = self.board.enter(train.name.task, link.peer().address, progress.clone());
         self.open.insert(request, Open { name: train.name, progress, _cancel: cancel });
+        self.drop_base_before(&train);
         let (base_bytes, shard_bytes) = (self.store.get(&train.base), self.store.get(&shard));
         let missing = [(train.base, base_bytes.is_none()), (shard, shard_bytes.is_none())];
         self.waiting.insert(request, Waiting { train, shard, base_bytes, shard_bytes, ticket, line, cancelled });
@@ -123,6 +131,21 @@ impl Serving {
             }
         }
         self.start_if_complete(link, request);
+    }
+
+    /// A job's step trains from the weights that the step before led to: those before them make room.
+    fn drop_base_before(&mut self, train: &Train) {
+        let TaskId { job, step, .. } = train.name.task;
+        if self.bases.len() == BASES_MAX && !self.bases.contains_key(&job) {
+            self.bases.clear();
+        }
+        let (last_step, last) = self.bases.entry(job).or_insert((step, train.base));
+        if step > *last_step {
+            if *last != train.base {
+                self.store.remove(last);
+            }
+            (*last_step, *last) = (step, train.base);
+        }
     }
 
     fn say(&self, name: &TaskName, sentence: impl FnOnce() -> String) {
@@ -222,7 +245,7 @@ impl Serving {
             let text = format!("the piece begins at {offset}, and {held} bytes are held");
             return Err(error(ErrorCode::ObjectRange, text).with_numbers(offset, held));
         }
-        part.append(&piece.bytes);
+        part.append(&piece.bytes, object_bytes);
         if part.held_bytes() < object_bytes {
             self.store.suspend(part);
         } else {
@@ -254,6 +277,7 @@ impl Drop for Serving {
     fn drop(&mut self) {
         // The link has ended: what had begun to arrive is kept for the next one. Open tasks are cancelled by their drop.
         self.fetcher.suspend();
+        self.store.spares().clear();
     }
 }
 

@@ -238,7 +238,8 @@ impl Worker {
         let spent = started.elapsed();
         let speed = f64::from(rows.rows()) * f64::from(trained.epochs) / spent.as_secs_f64().max(1e-9);
         self.tally.rows_per_second.store(speed.to_bits(), Ordering::Release);
-        let update = object::encode_parameters(ObjectKind::Update, network, &trained.update);
+        let room = task.kept.room(object::parameters_bytes(network));
+        let update = object::encode_parameters_into(room, ObjectKind::Update, network, &trained.update);
         let digest = Digest::of(&update);
         let update_bytes = update.len() as u64;
         let inline = if update.len() <= Trained::inline_bytes_max(task.link.peer().payload_bytes_max) {

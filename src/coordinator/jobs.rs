@@ -39,7 +39,7 @@ pub(super) struct Job {
     /// Of these, those that are not here yet.
     missing: HashSet<Digest>,
     pub(super) validation: Option<Arc<Rows>>,
-    /// The weights of the current step; their object is pinned in the store.
+    /// The weights of the current step, but while the next are made of them; their object is pinned in the store.
     pub(super) base: Option<Weights>,
     pub(super) rounds_done: u32,
     pub(super) last_round: Option<Round>,
@@ -231,15 +231,21 @@ impl Jobs {
         self.store.get(&initial)
     }
 
-    /// New weights are the job's base; those before are let go.
+    /// New weights are the job's base.
     pub(super) fn set_base(&mut self, id: JobId, weights: Weights) {
         let Some(job) = self.running.get_mut(&id) else { return };
         self.store.insert(weights.digest, weights.bytes.clone());
         self.store.pin(&weights.digest);
-        if let Some(before) = job.base.replace(weights) {
-            self.store.unpin(&before.digest);
-            self.store.remove(&before.digest);
-        }
+        job.base = Some(weights);
+    }
+
+    /// Lets go of the base weights, from which no task is to be trained any more, and gives them out: the weights after
+    /// them take their memory.
+    pub(super) fn take_base(&mut self, id: JobId) -> Option<Weights> {
+        let base = self.running.get_mut(&id)?.base.take()?;
+        self.store.unpin(&base.digest);
+        self.store.remove(&base.digest);
+        Some(base)
     }
 
     /// A client does not give an object, or, where none is named, any. Returns the jobs that wait for it and had asked

@@ -53,7 +53,8 @@ pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, store
     };
     let key = LinkKey(NEXT.fetch_add(1, Ordering::Relaxed));
     // Updates that are cut off are trained again: nothing is kept of them.
-    let fetcher = Arc::new(Mutex::new(Fetcher::new(Arc::new(Store::new(0)))));
+    let updates = Store::with_spares(0, store.spares().clone());
+    let fetcher = Arc::new(Mutex::new(Fetcher::new(Arc::new(updates))));
     let (link, reader) = match net::open(greeted) {
         Ok(opened) => opened,
         Err(error) => return log::warn!("lost node {address}: {error}"),
@@ -112,7 +113,7 @@ impl NodeLink {
         self.tell(Event::TaskFailed { link: self.key, attempt, fault, reason });
     }
 
-    fn trained(&mut self, attempt: Attempt, network: Arc<Network>, trained: Trained) {
+    fn trained(&mut self, attempt: Attempt, network: Arc<Network>, mut trained: Trained) {
         if attempt_of(&trained.name) != attempt {
             let reason = "its result names another task, attempt or token".to_owned();
             return self.failed(attempt, Fault::Malformed, reason);
@@ -141,14 +142,15 @@ impl NodeLink {
             let reason = format!("its update has digest {}, not {} as it says", got.short(), trained.update.short());
             return self.failed(attempt, Fault::Malformed, reason);
         }
-        self.arrived(attempt, &network, &trained, &trained.inline);
+        let update = Arc::new(std::mem::take(&mut trained.inline));
+        self.arrived(attempt, &network, &trained, update);
     }
 
     /// The update's bytes are here, and their digest is right.
-    fn arrived(&self, attempt: Attempt, network: &Network, trained: &Trained, bytes: &[u8]) {
-        match object::decode_parameters(ObjectKind::Update, network, bytes) {
-            Ok(values) => {
-                let update = Update { digest: trained.update, values, train_us: trained.train_us, room: None };
+    fn arrived(&self, attempt: Attempt, network: &Network, trained: &Trained, bytes: Arc<Vec<u8>>) {
+        match object::parameters(ObjectKind::Update, network, &bytes) {
+            Ok(_) => {
+                let update = Update { digest: trained.update, bytes, train_us: trained.train_us, room: None };
                 let _ = self.inputs.send(Input::Trained { link: self.key, attempt, update, loss: trained.loss });
             }
             Err(error) => self.failed(attempt, Fault::Malformed, error.to_string()),
@@ -160,7 +162,7 @@ impl NodeLink {
             Ok(Fetched::Partly) => {}
             Ok(Fetched::Whole(digest, bytes)) => {
                 for (attempt, network, trained) in self.coming.remove(&digest).unwrap_or_default() {
-                    self.arrived(attempt, &network, &trained, &bytes);
+                    self.arrived(attempt, &network, &trained, bytes.clone());
                 }
             }
             Err(error) => {

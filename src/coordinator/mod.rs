@@ -51,7 +51,7 @@ pub struct Settings {
     pub revival_waits: Vec<Duration>,
     /// Bytes of jobs' data kept.
     pub store_bytes: u64,
-    /// Machine code for validation.
+    /// Machine code for merging and validation.
     pub kernel: Kernel,
     /// The cluster that it belongs to.
     pub cluster: Option<Name>,
@@ -112,7 +112,7 @@ impl Coordinator {
         let (inputs, events) = bounded(INPUTS_MAX);
         let (stop_pollers, stopped) = bounded(0);
         let mut threads = Vec::new();
-        let (merging, merger) = workers::start_merging(inputs.clone())?;
+        let (merging, merger) = workers::start_merging(settings.kernel, store.spares().clone(), inputs.clone())?;
         let (validating, validator) = workers::start_validating(settings.kernel, inputs.clone())?;
         threads.extend([merger, validator]);
         let port = Port {

@@ -1,5 +1,4 @@
-//! The heavy arithmetic: one thread merges, one validates. Owns each running job's sum and base weights; does not know
-//! nodes.
+//! The heavy arithmetic: one thread merges, one validates. Owns each running job's sum; does not know nodes.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,20 +14,19 @@ use crate::digest::Digest;
 use crate::engine::Event;
 use crate::job::{JobId, Specification};
 use crate::model::{self, ExactSum, Kernel, Network, Rows};
+use crate::store::Spares;
 use crate::wire::object::{self, ObjectKind};
 
-/// Weights that exist: their values, and the object that holds them.
+/// Weights that exist, as the object that holds them.
 #[derive(Clone)]
 pub(super) struct Weights {
     pub(super) digest: Digest,
-    pub(super) values: Arc<Vec<f32>>,
     pub(super) bytes: Arc<Vec<u8>>,
 }
 
 impl Weights {
-    fn new(network: &Network, values: Vec<f32>) -> Weights {
-        let bytes = object::encode_parameters(ObjectKind::Weights, network, &values);
-        Weights { digest: Digest::of(&bytes), values: Arc::new(values), bytes: Arc::new(bytes) }
+    fn new(bytes: Vec<u8>) -> Weights {
+        Weights { digest: Digest::of(&bytes), bytes: Arc::new(bytes) }
     }
 }
 
@@ -36,10 +34,11 @@ impl Weights {
 pub(super) enum Merging {
     /// Make the weights of step 0: drawn, or those of this object.
     Prepare { job: JobId, specification: Arc<Specification>, initial: Option<Arc<Vec<u8>>> },
-    /// Add an update to the job's sum.
-    Accumulate { job: JobId, step: u64, shard: u32, rows: u32, values: Vec<f32>, room: Option<Room> },
-    /// Divide the sum, and begin the next.
-    Finish { job: JobId, step: u64 },
+    /// Add an update, an object of the right shape, to the job's sum.
+    Accumulate { job: JobId, step: u64, shard: u32, rows: u32, update: Arc<Vec<u8>>, room: Option<Room> },
+    /// Add the mean to the base, and begin the next sum. Nobody else holds the base, if it can be helped: then the new
+    /// weights take its place in memory.
+    Finish { job: JobId, step: u64, base: Arc<Vec<u8>> },
     /// Forget the job.
     Release { job: JobId },
 }
@@ -49,15 +48,19 @@ pub(super) struct Validating {
     pub(super) job: JobId,
     pub(super) step: u64,
     pub(super) specification: Arc<Specification>,
-    pub(super) weights: Arc<Vec<f32>>,
+    pub(super) weights: Arc<Vec<u8>>,
     pub(super) rows: Arc<Rows>,
 }
 
 /// Starts the merging thread. Its queue holds no more than the engine has asked for: one update a task of one round.
-pub(super) fn start_merging(inputs: Sender<Input>) -> io::Result<(Sender<Merging>, JoinHandle<()>)> {
+pub(super) fn start_merging(
+    kernel: Kernel,
+    spares: Spares,
+    inputs: Sender<Input>,
+) -> io::Result<(Sender<Merging>, JoinHandle<()>)> {
     let (orders, queue) = unbounded();
     let run = move || {
-        let mut merger = Merger { sums: HashMap::new(), inputs };
+        let mut merger = Merger { kernel, sums: HashMap::new(), spares, inputs };
         for order in &queue {
             merger.obey(order);
         }
@@ -67,12 +70,14 @@ pub(super) fn start_merging(inputs: Sender<Input>) -> io::Result<(Sender<Merging
 
 struct Sum {
     network: Network,
-    base: Arc<Vec<f32>>,
     sum: ExactSum,
 }
 
 struct Merger {
+    kernel: Kernel,
     sums: HashMap<JobId, Sum>,
+    /// Where memory comes from and goes.
+    spares: Spares,
     inputs: Sender<Input>,
 }
 
@@ -81,6 +86,9 @@ impl Merger {
         let job = match order {
             Merging::Release { job } => {
                 self.sums.remove(&job);
+                if self.sums.is_empty() {
+                    self.spares.clear();
+                }
                 return;
             }
             Merging::Prepare { job, .. } | Merging::Accumulate { job, .. } | Merging::Finish { job, .. } => job,
@@ -101,35 +109,48 @@ impl Merger {
             Merging::Prepare { job, specification, initial } => {
                 let training = &specification.training;
                 let network = training.network.clone();
-                let values = match initial {
-                    None => model::initialise(&network, training.recipe.initialisation, training.seed),
-                    Some(bytes) => match object::decode_parameters(ObjectKind::Weights, &network, &bytes) {
-                        Ok(values) => values,
+                let bytes = match initial {
+                    None => {
+                        let values = model::initialise(&network, training.recipe.initialisation, training.seed);
+                        Arc::new(object::encode_parameters(ObjectKind::Weights, &network, &values))
+                    }
+                    Some(bytes) => match object::parameters(ObjectKind::Weights, &network, &bytes) {
+                        Ok(_) => bytes,
                         Err(error) => return failed(job, format!("the initial weights: {error}")),
                     },
                 };
-                let weights = Weights::new(&network, values);
-                let sum = ExactSum::new(network.parameters());
-                self.sums.insert(job, Sum { network, base: weights.values.clone(), sum });
+                let weights = Weights { digest: Digest::of(&bytes), bytes };
+                let rows = specification.shards.iter().map(|shard| u64::from(shard.rows)).sum();
+                let sum = ExactSum::new(self.kernel, network.parameters(), rows);
+                self.sums.insert(job, Sum { network, sum });
                 Some(Input::Prepared { job, weights })
             }
-            Merging::Accumulate { job, step, shard, rows, values, room } => {
-                let sum = self.sums.get_mut(&job)?;
-                let added = sum.sum.add(&values, rows);
-                drop((values, room));
+            Merging::Accumulate { job, step, shard, rows, update, room } => {
+                let Sum { network, sum } = self.sums.get_mut(&job)?;
+                let added = match object::parameters(ObjectKind::Update, network, &update) {
+                    Ok(values) => sum.add(values, rows).map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                // In this order: whoever is given the room finds the memory.
+                self.spares.put(update);
+                drop(room);
                 Some(Input::Event(match added {
                     Ok(()) => Event::Accumulated { job, step, shard },
-                    Err(error) => Event::UpdateRefused { job, step, shard, reason: error.to_string() },
+                    Err(reason) => Event::UpdateRefused { job, step, shard, reason },
                 }))
             }
-            Merging::Finish { job, step } => {
-                let sum = self.sums.get_mut(&job)?;
-                match sum.sum.mean_onto(&sum.base) {
-                    Ok(values) => {
-                        let weights = Weights::new(&sum.network, values);
-                        sum.sum.reset();
-                        sum.base = weights.values.clone();
-                        Some(Input::Merged { job, step, weights })
+            Merging::Finish { job, step, base } => {
+                let Sum { network, sum } = self.sums.get_mut(&job)?;
+                // A link may still be sending it, or the last round's validation reading it.
+                let mut bytes = Arc::try_unwrap(base).unwrap_or_else(|shared| {
+                    let mut bytes = self.spares.take(shared.len() as u64);
+                    bytes.extend_from_slice(&shared);
+                    bytes
+                });
+                match sum.mean_onto(object::parameters_mut(network, &mut bytes)) {
+                    Ok(()) => {
+                        sum.reset();
+                        Some(Input::Merged { job, step, weights: Weights::new(bytes) })
                     }
                     Err(error) => failed(job, error.to_string()),
                 }
@@ -157,7 +178,7 @@ pub(super) fn start_validating(
                     rows: evaluation.rows,
                     loss: evaluation.loss,
                 },
-                Ok(Err(error)) => Event::WorkFailed { job, reason: error.to_string() },
+                Ok(Err(reason)) => Event::WorkFailed { job, reason },
                 Err(_) => Event::WorkFailed { job, reason: "validating met a fault of the program's own".to_owned() },
             };
             let _ = inputs.send(Input::Event(event));
@@ -166,8 +187,11 @@ pub(super) fn start_validating(
     Ok((orders, Builder::new().name("validate".to_owned()).spawn(run)?))
 }
 
-fn validate(kernel: Kernel, order: &Validating) -> Result<model::Evaluation, model::evaluate::EvaluateError> {
+fn validate(kernel: Kernel, order: &Validating) -> Result<model::Evaluation, String> {
     let training = &order.specification.training;
     let recipe = &training.recipe;
-    model::evaluate(kernel, &training.network, recipe.activation, recipe.log_epsilon, &order.weights, &order.rows)
+    let weights = object::decode_parameters(ObjectKind::Weights, &training.network, &order.weights)
+        .map_err(|error| format!("the merged weights: {error}"))?;
+    model::evaluate(kernel, &training.network, recipe.activation, recipe.log_epsilon, &weights, &order.rows)
+        .map_err(|error| error.to_string())
 }

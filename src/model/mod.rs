@@ -29,7 +29,7 @@ mod vector;
 pub use evaluate::{Evaluation, evaluate, predict};
 pub use initialise::initialise;
 pub use kernel::Kernel;
-pub use merge::ExactSum;
+pub use merge::{ExactSum, LittleEndianF32};
 pub use network::{Layer, Network, NetworkError};
 pub use recipe::{Activation, BatchSize, Initialisation, LossReduction, Optimiser, Recipe, RecipeError};
 pub use rows::Rows;

@@ -168,7 +168,7 @@ impl Wanted {
             self.has_gap = true;
             return Ok(());
         }
-        self.part.append(&piece.bytes);
+        self.part.append(&piece.bytes, piece.object_bytes);
         let is_last = self.part.held_bytes() == piece.object_bytes;
         if piece.bytes.len() < asked_bytes && !is_last {
             // "It may be shorter; then the receiver asks again."
@@ -300,10 +300,11 @@ impl Fetcher {
             return Ok(Fetched::Partly);
         }
         let Some(wanted) = self.give_up(&of) else { return Ok(Fetched::Partly) };
+        let anew = wanted.part.begin_again();
         match wanted.part.finish() {
             Ok(bytes) => Ok(Fetched::Whole(of, Arc::new(bytes))),
             Err(_) if wanted.is_resumed => {
-                self.begin_again(of, wanted.bytes_max);
+                self.begin_again(of, anew, wanted.bytes_max);
                 Ok(Fetched::Partly)
             }
             Err(error) => Err(FetchError::WrongDigest(error)),
@@ -317,7 +318,7 @@ impl Fetcher {
         match self.give_up(&of) {
             // More was held of it than there is: another peer had told another size.
             Some(wanted) if wanted.is_resumed && error.code == ErrorCode::ObjectRange => {
-                self.begin_again(of, wanted.bytes_max);
+                self.begin_again(of, wanted.part.begin_again(), wanted.bytes_max);
                 Ok(Fetched::Partly)
             }
             _ => Err(FetchError::Refused(error)),
@@ -325,8 +326,8 @@ impl Fetcher {
     }
 
     /// Asks for the whole object: what another connection had left of it was of no use.
-    fn begin_again(&mut self, of: Digest, bytes_max: u64) {
-        self.wanted.insert(of, Wanted::new(Assembly::new(of), bytes_max));
+    fn begin_again(&mut self, of: Digest, part: Assembly, bytes_max: u64) {
+        self.wanted.insert(of, Wanted::new(part, bytes_max));
         self.turns.push_back(of);
     }
 
@@ -369,7 +370,7 @@ mod tests {
     fn wanted(bytes: usize) -> (Digest, Vec<u8>, Wanted) {
         let object: Vec<u8> = (0..bytes).map(|index| (index % 251) as u8).collect();
         let digest = Digest::of(&object);
-        (digest, object, Wanted::new(Assembly::new(digest), bytes as u64))
+        (digest, object, Wanted::new(Store::new(0).resume(&digest), bytes as u64))
     }
 
     fn piece(digest: Digest, object: &[u8], start: usize, bytes: usize) -> Piece<'_> {

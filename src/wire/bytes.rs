@@ -370,14 +370,18 @@ pub(super) fn u32_from_bytes(bytes: &[u8]) -> Vec<u32> {
 
 /// Appends f32 values as little-endian bytes, in bulk.
 pub(super) fn append_f32(out: &mut Vec<u8>, values: &[f32]) {
-    let start = out.len();
-    out.resize(start + values.len() * 4, 0);
-    LittleEndian::write_f32_into(values, &mut out[start..]);
+    append(out, values, |value| value.to_le_bytes());
 }
 
 /// Appends u32 values as little-endian bytes, in bulk.
 pub(super) fn append_u32(out: &mut Vec<u8>, values: &[u32]) {
-    let start = out.len();
-    out.resize(start + values.len() * 4, 0);
-    LittleEndian::write_u32_into(values, &mut out[start..]);
+    append(out, values, |value| value.to_le_bytes());
+}
+
+fn append<T: bytemuck::NoUninit>(out: &mut Vec<u8>, values: &[T], little_endian: impl Fn(&T) -> [u8; 4]) {
+    if cfg!(target_endian = "little") {
+        out.extend_from_slice(bytemuck::cast_slice(values));
+    } else {
+        values.iter().for_each(|value| out.extend_from_slice(&little_endian(value)));
+    }
 }

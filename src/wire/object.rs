@@ -1,6 +1,7 @@
 //! Objects: a descriptor, then tensors, as bytes (protocol.md, "Objects"). An object is named by the SHA-256 of all of
 //! it, descriptor included. Owns their layout; does not know how they travel.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::bytes::{
@@ -8,7 +9,7 @@ use super::bytes::{
 };
 use super::code::ErrorCode;
 use super::limits;
-use crate::model::Network;
+use crate::model::{LittleEndianF32, Network};
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,22 +218,57 @@ pub fn rows_bytes(rows: u32, features: u32) -> u64 {
 
 /// A model's parameters, or an update, as an object. `values` are flat, as [`Network`] lays them out.
 pub fn encode_parameters(kind: ObjectKind, network: &Network, values: &[f32]) -> Vec<u8> {
-    debug_assert_eq!(values.len(), network.parameters());
-    let mut out = encode_descriptor(kind, &parameter_tensors(network));
-    out.reserve_exact(values.len() * 4);
-    append_f32(&mut out, values);
-    out
+    encode_parameters_into(Vec::new(), kind, network, values)
 }
 
-/// The flat parameters in an object that must be of this kind and network.
-pub fn decode_parameters(kind: ObjectKind, network: &Network, bytes: &[u8]) -> Result<Vec<f32>, ObjectError> {
+/// The same in memory that is there already, `room`; what was in it goes.
+pub fn encode_parameters_into(mut room: Vec<u8>, kind: ObjectKind, network: &Network, values: &[f32]) -> Vec<u8> {
+    debug_assert_eq!(values.len(), network.parameters());
+    let descriptor = encode_descriptor(kind, &parameter_tensors(network));
+    room.clear();
+    room.reserve_exact(descriptor.len() + values.len() * 4);
+    room.extend_from_slice(&descriptor);
+    append_f32(&mut room, values);
+    room
+}
+
+/// The flat parameters in an object that must be of this kind and network, as they lie there.
+pub fn parameters<'a>(
+    kind: ObjectKind,
+    network: &Network,
+    bytes: &'a [u8],
+) -> Result<&'a [LittleEndianF32], ObjectError> {
     let (_, elements) = open(bytes, kind, |_| parameter_tensors(network))?;
-    let values = f32_from_bytes(elements);
+    let values = elements.as_chunks().0;
     // Whether an update can be merged is judged when it is, and says more than this.
-    match values.iter().position(|value| kind == ObjectKind::Weights && !value.is_finite()) {
-        Some(index) => Err(ObjectError::NotFinite { index }),
-        None => Ok(values),
+    let is_finite = |value: &LittleEndianF32| f32::from_le_bytes(*value).is_finite();
+    if kind == ObjectKind::Weights
+        && let Some(index) = values.iter().position(|value| !is_finite(value))
+    {
+        return Err(ObjectError::NotFinite { index });
     }
+    Ok(values)
+}
+
+/// The flat parameters in an object of this network that we have made ourselves, to be changed where they lie. What is
+/// in it besides them stays.
+pub fn parameters_mut<'a>(network: &Network, bytes: &'a mut [u8]) -> &'a mut [LittleEndianF32] {
+    let start = bytes.len().saturating_sub(4 * network.parameters());
+    bytes[start..].as_chunks_mut().0
+}
+
+/// The flat parameters in an object that must be of this kind and network, to be computed with: where this machine can
+/// read them as they lie, they are not copied.
+pub fn decode_parameters<'a>(
+    kind: ObjectKind,
+    network: &Network,
+    bytes: &'a [u8],
+) -> Result<Cow<'a, [f32]>, ObjectError> {
+    let values = parameters(kind, network, bytes)?;
+    Ok(match bytemuck::try_cast_slice(values) {
+        Ok(in_place) if cfg!(target_endian = "little") => Cow::Borrowed(in_place),
+        _ => Cow::Owned(values.iter().map(|value| f32::from_le_bytes(*value)).collect()),
+    })
 }
 
 /// Rows of data as an object; `values` row-major, one label a row.
@@ -266,7 +302,7 @@ mod tests {
         let values: Vec<f32> = (0..network.parameters()).map(|i| i as f32 - 3.5).collect();
         let bytes = encode_parameters(ObjectKind::Update, &network, &values);
         assert_eq!(bytes.len() as u64, parameters_bytes(&network));
-        assert_eq!(decode_parameters(ObjectKind::Update, &network, &bytes), Ok(values));
+        assert_eq!(decode_parameters(ObjectKind::Update, &network, &bytes), Ok(values.into()));
 
         let bytes = encode_rows(2, &[1.0, 2.0, 3.0, 4.0], &[7, 8]);
         assert_eq!(bytes.len() as u64, rows_bytes(2, 2));
@@ -300,7 +336,8 @@ mod tests {
         let bytes = |value| encode_parameters(ObjectKind::Weights, &network, &[0.0, 1.0, value, 0.0]);
         assert!(decode_parameters(ObjectKind::Weights, &network, &bytes(f32::MAX)).is_ok());
         for value in [f32::NAN, f32::NEG_INFINITY] {
-            let refused = decode_parameters(ObjectKind::Weights, &network, &bytes(value));
+            let bytes = bytes(value);
+            let refused = decode_parameters(ObjectKind::Weights, &network, &bytes);
             assert_eq!(refused, Err(ObjectError::NotFinite { index: 2 }));
         }
     }

@@ -86,7 +86,7 @@ fn trained(address: SocketAddr, train: &Train, objects: &[Vec<u8>]) -> (Trained,
     }
     assert_eq!(Digest::of(&update), trained.update);
     let values = object::decode_parameters(ObjectKind::Update, &train.training.network, &update).unwrap();
-    (trained, values)
+    (trained, values.into_owned())
 }
 
 fn largest(values: impl Iterator<Item = f32>) -> f32 {

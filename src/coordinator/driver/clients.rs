@@ -133,10 +133,16 @@ impl Driver {
         let _ = self.merging.send(order);
     }
 
+    pub(super) fn finish_round(&mut self, job: JobId, step: u64) {
+        if let Some(base) = self.jobs.take_base(job) {
+            self.merge(Merging::Finish { job, step, base: base.bytes });
+        }
+    }
+
     pub(super) fn validate(&mut self, id: JobId, step: u64) {
         let Some(job) = self.jobs.get(id) else { return };
         let (Some(rows), Some(base)) = (job.validation.clone(), &job.base) else { return };
-        let weights = base.values.clone();
+        let weights = base.bytes.clone();
         let order = Validating { job: id, step, specification: job.specification.clone(), weights, rows };
         let _ = self.validating.send(order);
     }

@@ -77,7 +77,8 @@ pub(super) enum Input {
 /// An update that has arrived.
 pub(super) struct Update {
     pub(super) digest: Digest,
-    pub(super) values: Vec<f32>,
+    /// The object, of the right shape.
+    pub(super) bytes: Arc<Vec<u8>>,
     pub(super) train_us: u64,
     /// Its share of the bytes in flight, if it was fetched; given back when the update is merged or dropped.
     pub(super) room: Option<Room>,
@@ -310,20 +311,13 @@ impl Driver {
                     if let Some(job) = self.jobs.get(job) {
                         job.training_us += update.train_us;
                     }
-                    self.merge(Merging::Accumulate {
-                        job,
-                        step,
-                        shard,
-                        rows,
-                        values: update.values,
-                        room: update.room,
-                    });
+                    self.merge(Merging::Accumulate { job, step, shard, rows, update: update.bytes, room: update.room });
                 }
             }
             Action::Discard { link, attempt, .. } => {
                 self.arrived.remove(&(link, attempt));
             }
-            Action::FinishRound { job, step, .. } => self.merge(Merging::Finish { job, step }),
+            Action::FinishRound { job, step, .. } => self.finish_round(job, step),
             Action::Validate { job, step, .. } => self.validate(job, step),
             Action::DropLink { link, reason } => {
                 if let Some(node) = self.links.remove(&link) {
