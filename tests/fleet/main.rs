@@ -5,6 +5,7 @@
 mod clients;
 mod failures;
 mod membership;
+mod memory;
 mod models;
 mod same_bits;
 mod support;

@@ -182,15 +182,19 @@ impl Node {
 
     /// The most memory that it has had so far, in KiB, where the system tells.
     pub fn peak_memory_kib(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-        line.split_whitespace().nth(1)?.parse().ok()
+        peak_memory_kib(self.pid())
     }
 
     /// Waits until a coordinator is linked.
     pub fn await_link(&self, within: Duration) {
         self.log.wait(&"a link", within, 0, |line| line.contains("linked to the coordinator"));
     }
+}
+
+fn peak_memory_kib(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// `count` nodes named node-1, node-2 and so on, with the same load and options.
@@ -238,6 +242,11 @@ impl Coordinator {
     #[allow(dead_code, reason = "a bench asks for it")]
     pub fn pid(&self) -> u32 {
         self.program.0.id()
+    }
+
+    /// The most memory that it has had so far, in KiB, where the system tells.
+    pub fn peak_memory_kib(&self) -> Option<u64> {
+        peak_memory_kib(self.pid())
     }
 
     /// Waits until it has said this.
