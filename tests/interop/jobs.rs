@@ -82,7 +82,7 @@ fn beside_two_rust_nodes_it_does_its_part_of_an_inexact_job_and_the_model_is_as_
 
 #[test]
 fn alone_it_does_a_classic_job_as_a_rust_node_does() {
-    let Some(python) = Python::start(&["--workers", "2"]) else { return };
+    let Some(python) = Python::start(&[]) else { return };
     let coordinator = coordinator_of("2", &[python.address.port()]);
     let theirs = Client::start(&coordinator, &inexact(&CLASSIC)).finish();
     assert_eq!((tasks_of(&theirs, "python"), &theirs.done()["reproducible"]), (44, &false.into()));
@@ -102,7 +102,6 @@ fn a_node_that_turns_down_half_of_its_tasks_gets_them_done_all_the_same() {
     assert_eq!((tasks_of(&finished, "python"), &finished.done()["tasks"]["skipped"]), (44, &0.into()));
     // Each of 44 tasks was offered first: that all were taken has a chance of 2^-44.
     assert!(metric(&coordinator, "gradwire_tasks_rejected_total") > 0.0);
-    assert!(python.has_said("rejected"));
 }
 
 #[test]

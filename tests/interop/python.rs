@@ -23,11 +23,14 @@ pub fn is_here() -> bool {
     static IS_HERE: OnceLock<bool> = OnceLock::new();
     let is_here = *IS_HERE.get_or_init(|| {
         let mut command = Command::new("python3");
-        command.args(["-c", "import numpy"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-c", "import numpy, sys; sys.exit(sys.version_info < (3, 10))"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     });
     if !is_here {
-        eprintln!("skipped: there is no python3 with numpy");
+        eprintln!("skipped: there is no Python 3.10 with numpy");
     }
     is_here
 }
