@@ -93,6 +93,14 @@ def report(python):
     return json.loads(run([python, "-c", REPORT])[1][-1])
 
 
+def flower_bytes():
+    """The size of Flower and of what it needs, without Python itself."""
+    size = report(PYTHON).get("flower_bytes")
+    if not size:
+        raise Failed("Flower is not installed")
+    return size
+
+
 def python_with_torch(given):
     """The first Python that has PyTorch: the given one, the peers' own, this one, the system's."""
     candidates = [given] if given else [PYTHON, sys.executable, shutil.which("python3")]

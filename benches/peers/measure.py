@@ -39,7 +39,7 @@ class Line:
             return
         try:
             self.samples.setdefault(who, []).append(ask())
-        except (Failed, OSError, ValueError, KeyError, statistics.StatisticsError) as error:
+        except (Failed, OSError, ValueError, LookupError, StopIteration) as error:
             self.reasons[who] = str(error) or type(error).__name__
 
     def value(self, who):
@@ -264,7 +264,7 @@ def disk(session):
     """What a node takes on disk."""
     line = session.line("a node on disk", "MB", ratios={FLOWER: None}, bound=0.9)
     line.measure("gradwire", lambda: gradwire.build_smallest().stat().st_size / 1e6)
-    line.measure(FLOWER, lambda: machine.report(machine.PYTHON)["flower_bytes"] / 1e6)
+    line.measure(FLOWER, lambda: machine.flower_bytes() / 1e6)
 
 
 GROUPS = {group.__name__: group for group in (classic, kernels, rounds, memory, linked, disk)}

@@ -33,7 +33,7 @@ class Child:
     def __init__(self, command, variables=None):
         self.name = os.path.basename(str(command[0]))
         self._changed = threading.Condition()
-        self._lines = []  # (seconds, line), stdout and stderr in the order of their arrival
+        self._lines = []  # (when, is it stdout's, line), in the order of their arrival
         self._open = 2
         self.started_at = time.monotonic()
         self._process = subprocess.Popen(
@@ -62,7 +62,7 @@ class Child:
     def _listen(self, source):
         for line in source:
             with self._changed:
-                self._lines.append((time.monotonic(), line.rstrip("\n")))
+                self._lines.append((time.monotonic(), source is self._process.stdout, line.rstrip("\n")))
                 self._changed.notify_all()
         with self._changed:
             self._open -= 1
@@ -73,7 +73,7 @@ class Child:
         deadline = time.monotonic() + patience_s
         with self._changed:
             while True:
-                for number, (heard_at, line) in enumerate(self._lines[after:], after):
+                for number, (heard_at, _, line) in enumerate(self._lines[after:], after):
                     if text in line:
                         return heard_at, line, number + 1
                 after = len(self._lines)
@@ -98,7 +98,7 @@ class Child:
             raise Failed(f"{self.name} does not listen ({error}): {self._last_words()}") from error
 
     def finish(self, patience_s=PATIENCE_S):
-        """Waits until it has ended well: the seconds that it ran, and its lines."""
+        """Waits until it has ended well: the seconds that it ran, and the lines of its standard output."""
         try:
             code = self._process.wait(patience_s)
         except subprocess.TimeoutExpired as error:
@@ -109,7 +109,7 @@ class Child:
             listener.join(GRACE_S)
         if code != 0:
             raise Failed(f"{self.name} ended with {code}: {self._last_words()}")
-        return seconds, [line for _, line in self._lines]
+        return seconds, [line for _, is_output, line in self._lines if is_output]
 
     def peak_memory_mb(self):
         """The most memory that it has had so far (VmHWM), in 10^6 bytes."""
@@ -140,12 +140,12 @@ class Child:
                 pass
 
     def _last_words(self):
-        words = " / ".join(line for _, line in self._lines[-3:] if line.strip())
+        words = " / ".join(line for _, _, line in self._lines[-3:] if line.strip())
         return words[-400:] or "it said nothing"
 
 
 def run(command, patience_s=PATIENCE_S, variables=None):
-    """Runs a program to its end: the seconds that it took, and its lines."""
+    """Runs a program to its end: the seconds that it took, and the lines of its standard output."""
     with Child(command, variables) as child:
         return child.finish(patience_s)
 
