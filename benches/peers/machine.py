@@ -137,13 +137,39 @@ def family():
     return f"family {told.get('cpu family')} model {told.get('model')}{has_avx512}"
 
 
-def describe(core, peak, torch):
+class Strangers:
+    """How much of the core other programs took while this one and its ended children measured."""
+
+    def __init__(self, core):
+        self._core = core
+        self._before = self._times()
+
+    def share(self):
+        """In words, for the head of the table."""
+        busy, all_in_all, ours = (after - before for after, before in zip(self._times(), self._before))
+        return f"{100 * max(0.0, busy - ours) / all_in_all:.0f} % of the time" if all_in_all else "unknown"
+
+    def _times(self):
+        ticks = os.sysconf("SC_CLK_TCK")
+        mine = os.times()
+        ours = mine.user + mine.system + mine.children_user + mine.children_system
+        try:
+            text = Path("/proc/stat").read_text(encoding="ascii")
+            line = next(line for line in text.splitlines() if line.split()[0] == f"cpu{self._core}")
+        except (OSError, StopIteration):
+            return 0.0, 0.0, ours
+        user, nice, system, idle, waiting, interrupts, soft, stolen = (int(part) / ticks for part in line.split()[1:9])
+        busy = user + nice + system + interrupts + soft + stolen
+        return busy, busy + idle + waiting, ours
+
+
+def describe(core, strangers, peak, torch):
     """What was measured on what, for the head of the table."""
     said = {
         "date": datetime.date.today().isoformat(),
         "processor": f"{processor()} ({family()})",
         "core": f"{core} of {os.cpu_count()}",
-        "load": f"{os.getloadavg()[0]:.1f}",
+        "other programs had it": strangers.share(),
         "peak": peak or "not printed by the bench",
     }
     for name, ask in (("gradwire", version), ("peers", lambda: report(PYTHON)), ("torch", lambda: torch and report(torch))):
