@@ -55,8 +55,8 @@ def build_kernels():
 
 
 def version():
-    """What the programs call themselves."""
-    return run([RELEASE / "client", "--version"])[1][0]
+    """The version of the programs."""
+    return run([RELEASE / "client", "--version"])[1][0].split()[-1]
 
 
 def free_port():

@@ -170,8 +170,9 @@ def describe(core, strangers, peak, torch):
         "processor": f"{processor()} ({family()})",
         "core": f"{core} of {os.cpu_count()}",
         "other programs had it": strangers.share(),
-        "peak": peak or "not printed by the bench",
     }
+    if peak:
+        said["peak"] = peak
     for name, ask in (("gradwire", version), ("peers", lambda: report(PYTHON)), ("torch", lambda: torch and report(torch))):
         try:
             said[name] = ask()

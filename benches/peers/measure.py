@@ -212,7 +212,8 @@ def memory(session):
         with contextlib.ExitStack() as stack:
             fleet = session.fleet(stack, line, count)
             job = gradwire.idle_job(session.directory, count, 3, gradwire.LARGE)
-            line.measure("gradwire", lambda: (fleet.job(job), fleet.coordinator.peak_memory_mb())[1])
+            patience_s = 60 + 8 * count
+            line.measure("gradwire", lambda: (fleet.job(job, patience_s), fleet.coordinator.peak_memory_mb())[1])
         if count == NODES:
             with contextlib.ExitStack() as stack:
                 peers = session.flower(stack, line)
