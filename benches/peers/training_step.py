@@ -116,7 +116,7 @@ def main():
     labels = np.arange(rows) * 7 % widths[-1]
     make, run_s = {
         "numpy": (numpy_trainer, RUN_S),
-        "sklearn": (sklearn_trainer, 50 * RUN_S),
+        "sklearn": (sklearn_trainer, 25 * RUN_S),
         "torch": (torch_trainer, RUN_S),
     }[peer]
     train = make(widths, x, labels, batch, optimiser)
