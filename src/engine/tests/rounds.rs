@@ -52,8 +52,7 @@ fn a_job_goes_from_submission_to_done() {
         nodes: vec![NodeShare { name: "n1".to_owned(), merged: 2 }],
         elapsed_us: 1040,
         revivals: 0,
-        waiting_us: 1000,
-        merging_us: 10,
+        profile: Profile { compute_us: 300, wire_us: 700, merge_us: 10, validate_us: 30, ..Profile::default() },
         validating_us: 30,
     };
     assert_eq!(events(&actions), [JobEvent::RoundDone(round), JobEvent::Finished(Outcome::Done(summary))]);
@@ -215,7 +214,7 @@ fn loss_is_summed_in_shard_order_whatever_came_first() {
             let Sent { link, attempt, .. } = tasks[index];
             // A sum of these depends on their order.
             let loss = [1e16, -1e16, 1.0][attempt.task.shard as usize];
-            desk.tell(Event::Trained { link, attempt, update: update(&tasks[index]), loss });
+            desk.tell(Event::Trained { link, attempt, update: update(&tasks[index]), loss, train_us: 0 });
             desk.accumulated(&tasks[index]);
         }
         desk.merged(JOB, 0);
