@@ -237,3 +237,67 @@ fn shares(done: &Done) -> String {
     }
     shares.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::job::Profile;
+
+    fn done(profile: Profile) -> Done {
+        Done {
+            fingerprint: Digest([1; 32]),
+            weights: Digest([2; 32]),
+            weights_bytes: 64,
+            errors: 0,
+            rows: 1,
+            loss: 0.5,
+            merged: 1,
+            skipped: 0,
+            elapsed_us: profile.total_us(),
+            profile,
+            training_us: 0,
+            validating_us: 250_000,
+            revivals: 0,
+            reproducible: true,
+            nodes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_profile_has_a_line_for_each_part_and_the_one_line_their_sums() {
+        let done = done(Profile {
+            prepare_us: 1_000,
+            compute_us: 2_000_000,
+            wire_us: 500_000,
+            stragglers_us: 1_250_000,
+            no_nodes_us: 40_000,
+            merge_us: 9_000,
+            validate_us: 200_000,
+        });
+        let lines = profile(&done);
+        assert_eq!(lines[0], "time         4.000 s, of which");
+        let numbers: Vec<&str> = lines[1..8].iter().map(|line| &line[..32]).collect();
+        assert_eq!(
+            numbers,
+            [
+                "  prepare    0.001 s    0.0 %  u",
+                "  compute    2.000 s   50.0 %  t",
+                "  wire       0.500 s   12.5 %  w",
+                "  stragglers 1.250 s   31.2 %  n",
+                "  no nodes   0.040 s    1.0 %  n",
+                "  merge      0.009 s    0.2 %  f",
+                "  validate   0.200 s    5.0 %  n",
+            ]
+        );
+        let line = "time         4.000 s: 3.790 s waiting for results, 0.009 s merging; beside that 0.250 s validating";
+        assert_eq!(time(&done), line);
+    }
+
+    #[test]
+    fn a_profile_that_a_coordinator_makes_up_is_shown_and_breaks_nothing() {
+        let done = done(Profile { compute_us: u64::MAX, wire_us: u64::MAX, ..Profile::default() });
+        assert_eq!(profile(&Done { elapsed_us: 0, ..done.clone() }).len(), 9);
+        assert!(time(&done).starts_with("time "));
+    }
+}

@@ -8,6 +8,9 @@
 //!
 //! An event costs O(1), a round's end as much as the last node had results in it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use super::events::{LinkKey, Time};
