@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, OnTaskFailure, Operation, RowsRef, Specification, TaskId, Training};
+use gradwire::job::{JobId, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
 use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
 use gradwire::wire::message::*;
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
@@ -221,10 +221,13 @@ fn jobs() -> impl Strategy<Value = Message<'static>> {
         [NoticeKind::Other, NoticeKind::Membership, NoticeKind::Revival, NoticeKind::Skipped, NoticeKind::Alarm];
     let notice = (select(kinds.to_vec()), sentence()).prop_map(|(kind, text)| Notice { kind, text }.into());
     let node = (name(), any::<u64>()).prop_map(|(node, tasks)| NodeTasks { node, tasks });
-    let done = (digest(), digest(), number(), any::<[u64; 10]>(), any::<u32>(), any::<bool>(), vec(node, 0..20))
+    let done = (digest(), digest(), number(), any::<[u64; 15]>(), any::<u32>(), any::<bool>(), vec(node, 0..20))
         .prop_map(|(fingerprint, weights, loss, counts, revivals, reproducible, nodes)| {
             let [weights_bytes, errors, rows, merged, skipped, times @ ..] = counts;
-            let [elapsed_us, waiting_us, merging_us, validating_us, training_us] = times;
+            let [elapsed_us, training_us, validating_us, parts @ ..] = times;
+            let [prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us] = parts;
+            let profile =
+                Profile { prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us };
             let done = Done {
                 fingerprint,
                 weights,
@@ -235,10 +238,9 @@ fn jobs() -> impl Strategy<Value = Message<'static>> {
                 merged,
                 skipped,
                 elapsed_us,
-                waiting_us,
-                merging_us,
-                validating_us,
+                profile,
                 training_us,
+                validating_us,
                 revivals,
                 reproducible,
                 nodes,

@@ -84,6 +84,9 @@ struct Arguments {
     /// Print a JSON object a line
     #[arg(long)]
     json: bool,
+    /// Show where the job's time went; --json always does
+    #[arg(long, conflicts_with = "quiet")]
+    profile: bool,
     /// The cluster that the coordinator must belong to
     #[arg(long, value_name = "NAME")]
     cluster: Option<Name>,
@@ -149,6 +152,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             (_, true) => Output::Json,
             _ => Output::Table,
         },
+        profile: arguments.profile,
         cluster: arguments.cluster,
     };
     match (arguments.local, arguments.ip, arguments.port) {

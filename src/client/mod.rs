@@ -62,6 +62,8 @@ pub struct Options {
     pub job: Option<JobId>,
     /// How much is printed, and how.
     pub output: Output,
+    /// Whether the table's end says where the time went.
+    pub profile: bool,
     /// The cluster that the coordinator must belong to.
     pub cluster: Option<Name>,
 }
@@ -108,7 +110,7 @@ fn run(
         plan::check_output(out)?;
     }
     let session = Session::submit(target, options.cluster.as_ref(), plan)?;
-    let mut renderer = Renderer::new(options.output, plan);
+    let mut renderer = Renderer::new(options.output, options.profile, plan);
     renderer.submitted(target)?;
     loop {
         let happening = select! {

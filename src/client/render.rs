@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::session::JobFailure;
 use super::{Output, Plan, Target};
@@ -18,14 +18,15 @@ const NODES_SHOWN_MAX: usize = 12;
 /// Prints a job as it goes on.
 pub(super) struct Renderer {
     output: Output,
+    with_profile: bool,
     job: JobId,
     summary: [String; 2],
     has_head: bool,
 }
 
 impl Renderer {
-    pub(super) fn new(output: Output, plan: &Plan) -> Renderer {
-        Renderer { output, job: plan.job, summary: plan.summary(), has_head: false }
+    pub(super) fn new(output: Output, with_profile: bool, plan: &Plan) -> Renderer {
+        Renderer { output, with_profile, job: plan.job, summary: plan.summary(), has_head: false }
     }
 
     /// A sentence for the person at the terminal.
@@ -128,6 +129,8 @@ impl Renderer {
         if self.output == Output::Json {
             let node = |node: &crate::wire::message::NodeTasks| json!({"node": node.node, "tasks": node.tasks});
             let nodes: Vec<Value> = done.nodes.iter().map(node).collect();
+            let part = |(name, us): (&str, u64)| (format!("{name}_s"), seconds(us).into());
+            let profile: Map<String, Value> = done.profile.parts().map(part).into_iter().collect();
             return print_json(&json!({
                 "event": "done",
                 "job": self.job.to_string(),
@@ -141,9 +144,10 @@ impl Renderer {
                 "nodes": nodes,
                 "revivals": done.revivals,
                 "seconds": seconds(done.elapsed_us),
+                "profile": profile,
                 "time": {
-                    "waiting_for_results": seconds(done.waiting_us),
-                    "merging": seconds(done.merging_us),
+                    "waiting_for_results": seconds(done.profile.waiting_us()),
+                    "merging": seconds(done.profile.merge_us),
                     "validating": seconds(done.validating_us),
                     "training_on_all_nodes": seconds(done.training_us),
                 },
@@ -161,13 +165,7 @@ impl Renderer {
         if self.output == Output::Table {
             let skipped = if done.skipped > 0 { format!(", {} skipped", done.skipped) } else { String::new() };
             lines.push(format!("tasks        {} merged{skipped}: {}", done.merged, shares(done)));
-            lines.push(format!(
-                "time         {:.3} s: {:.3} s waiting for results, {:.3} s merging; beside that {:.3} s validating",
-                seconds(done.elapsed_us),
-                seconds(done.waiting_us),
-                seconds(done.merging_us),
-                seconds(done.validating_us)
-            ));
+            lines.extend(if self.with_profile { profile(done) } else { vec![time(done)] });
             lines.push(format!("training     {:.3} s on all nodes together", seconds(done.training_us)));
         }
         if let Some(saved) = saved {
@@ -197,6 +195,39 @@ fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
+/// Where the time went, in a line.
+fn time(done: &Done) -> String {
+    format!(
+        "time         {:.3} s: {:.3} s waiting for results, {:.3} s merging; beside that {:.3} s validating",
+        seconds(done.elapsed_us),
+        seconds(done.profile.waiting_us()),
+        seconds(done.profile.merge_us),
+        seconds(done.validating_us)
+    )
+}
+
+/// Where the time went, a line for each part.
+fn profile(done: &Done) -> Vec<String> {
+    let part = |(name, us): (&str, u64)| {
+        let meaning = match name {
+            "prepare" => "until the first weights were there",
+            "compute" => "the node that was last in its round trained",
+            "wire" => "weights, shards and results travelled, tasks waited at nodes",
+            "stragglers" => "nodes that were done waited for the others",
+            "no_nodes" => "no node was there",
+            "merge" => "from a round's last result to the next weights",
+            "validate" => "nothing but validations was left to do",
+            _ => "",
+        };
+        let share = 100.0 * us as f64 / done.elapsed_us.max(1) as f64;
+        format!("  {:10} {:.3} s  {share:>5.1} %  {meaning}", name.replace('_', " "), seconds(us))
+    };
+    let mut lines = vec![format!("time         {:.3} s, of which", seconds(done.elapsed_us))];
+    lines.extend(done.profile.parts().map(part));
+    lines.push(format!("validation   {:.3} s in all, mostly beside the rest", seconds(done.validating_us)));
+    lines
+}
+
 /// `node-1 40, node-2 40, ... and 3 more`
 fn shares(done: &Done) -> String {
     let mut shares: Vec<String> =
@@ -205,4 +236,68 @@ fn shares(done: &Done) -> String {
         shares.push(format!("and {} more", done.nodes.len() - NODES_SHOWN_MAX));
     }
     shares.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::job::Profile;
+
+    fn done(profile: Profile) -> Done {
+        Done {
+            fingerprint: Digest([1; 32]),
+            weights: Digest([2; 32]),
+            weights_bytes: 64,
+            errors: 0,
+            rows: 1,
+            loss: 0.5,
+            merged: 1,
+            skipped: 0,
+            elapsed_us: profile.total_us(),
+            profile,
+            training_us: 0,
+            validating_us: 250_000,
+            revivals: 0,
+            reproducible: true,
+            nodes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_profile_has_a_line_for_each_part_and_the_one_line_their_sums() {
+        let done = done(Profile {
+            prepare_us: 1_000,
+            compute_us: 2_000_000,
+            wire_us: 500_000,
+            stragglers_us: 1_250_000,
+            no_nodes_us: 40_000,
+            merge_us: 9_000,
+            validate_us: 200_000,
+        });
+        let lines = profile(&done);
+        assert_eq!(lines[0], "time         4.000 s, of which");
+        let numbers: Vec<&str> = lines[1..8].iter().map(|line| &line[..32]).collect();
+        assert_eq!(
+            numbers,
+            [
+                "  prepare    0.001 s    0.0 %  u",
+                "  compute    2.000 s   50.0 %  t",
+                "  wire       0.500 s   12.5 %  w",
+                "  stragglers 1.250 s   31.2 %  n",
+                "  no nodes   0.040 s    1.0 %  n",
+                "  merge      0.009 s    0.2 %  f",
+                "  validate   0.200 s    5.0 %  n",
+            ]
+        );
+        let line = "time         4.000 s: 3.790 s waiting for results, 0.009 s merging; beside that 0.250 s validating";
+        assert_eq!(time(&done), line);
+    }
+
+    #[test]
+    fn a_profile_that_a_coordinator_makes_up_is_shown_and_breaks_nothing() {
+        let done = done(Profile { compute_us: u64::MAX, wire_us: u64::MAX, ..Profile::default() });
+        assert_eq!(profile(&Done { elapsed_us: 0, ..done.clone() }).len(), 9);
+        assert!(time(&done).starts_with("time "));
+    }
 }

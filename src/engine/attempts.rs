@@ -75,7 +75,15 @@ impl Run {
     }
 
     /// A result arrived.
-    pub(super) fn trained(&mut self, link: LinkKey, attempt: Attempt, update: Digest, loss: f64, cx: &mut Context<'_>) {
+    pub(super) fn trained(
+        &mut self,
+        link: LinkKey,
+        attempt: Attempt,
+        update: Digest,
+        loss: f64,
+        train_us: u64,
+        cx: &mut Context<'_>,
+    ) {
         let shard = attempt.task.shard;
         let discard = Action::Discard { link, attempt, update };
         match self.claim(link, &attempt) {
@@ -85,11 +93,13 @@ impl Run {
                 let is_open = matches!(round.task(shard).state, State::Open);
                 if is_open {
                     round.begin_merging(shard, Won { attempt: live, update, loss });
+                    self.profiler.accepted(link, cx.now);
                     cx.actions.push(Action::Accumulate { link, attempt, update, rows });
                 } else {
                     cx.actions.push(discard);
                     self.compare(&live, &attempt, update, cx);
                 }
+                self.profiler.trained(link, live.started, train_us, cx.now);
                 let elapsed_us = cx.now.since_us(live.started);
                 self.pace.observe(elapsed_us);
                 cx.fleet.observe(live.node, elapsed_us, rows);
@@ -163,9 +173,11 @@ impl Run {
     pub(super) fn accumulated(&mut self, step: u64, shard: u32, cx: &mut Context<'_>) {
         let Some(round) = self.training(step) else { return };
         let Some(won) = round.merged(shard) else { return };
+        let others = round.task(shard).live.clone();
         cx.cancel(round, shard);
         let culprits = round.take_culprits(shard);
         let reason = round.task(shard).reason.clone();
+        others.iter().for_each(|live| self.profiler.ended(live.link, live.is_copy));
         let node = won.attempt.node;
         cx.fleet.task_done(node);
         let share = || NodeShare { name: cx.fleet.name(node), merged: 0 };
@@ -224,6 +236,7 @@ impl Run {
     fn dispatch(&mut self, shard: u32, node: NodeKey, may_reject: bool, cx: &mut Context<'_>) {
         let Stage::Training { round, base, .. } = &mut self.stage else { return };
         let Some(link) = cx.fleet.link_of(node) else { return };
+        let is_copy = !round.task(shard).live.is_empty();
         let live = round.begin_attempt(
             shard,
             Live {
@@ -234,8 +247,10 @@ impl Run {
                 started: cx.now,
                 exact: link.computes(self.needs.arithmetic),
                 may_reject,
+                is_copy,
             },
         );
+        self.profiler.sent(live.link, is_copy);
         cx.fleet.assign(live.link, (live.started, shard, live.number));
         let attempt = round.attempt(shard, &live);
         cx.actions.push(Action::Dispatch { link: live.link, attempt, base: *base, may_reject });
@@ -249,6 +264,7 @@ impl Run {
             OnTaskFailure::Fail => self.end(Outcome::Failed(FailReason::TaskFailed { step, shard, reason })),
             OnTaskFailure::Skip => {
                 round.skip(shard);
+                self.profiler.skipped(cx.now);
                 self.tally.reproducible = false;
                 self.report(Notice::TaskSkipped { step, shard, reason }, cx);
             }
@@ -280,6 +296,7 @@ impl Run {
     fn end_attempt(&mut self, shard: u32, live: &Live, cx: &mut Context<'_>) -> Option<&mut Round> {
         let Stage::Training { round, .. } = &mut self.stage else { return None };
         cx.release(round, shard, live);
+        self.profiler.ended(live.link, live.is_copy);
         Some(round)
     }
 
@@ -328,7 +345,7 @@ impl Run {
         let Some(lost) = cx.fleet.link_of(node).map(|link| link.key).and_then(|link| cx.fleet.link_down(link)) else {
             return;
         };
-        self.link_lost(&lost);
+        self.link_lost(&lost, cx.now);
         cx.actions.push(Action::DropLink { link: lost.link, reason: format!("quarantined: {reason}") });
     }
 }

@@ -170,6 +170,8 @@ pub enum Event {
         update: Digest,
         /// Loss summed over the shard's rows, as the node reports it.
         loss: f64,
+        /// How long the node trained, by its own account.
+        train_us: u64,
     },
     /// A node turned a task down.
     Rejected {

@@ -15,6 +15,7 @@
 //! | `scheduler` | the policies |
 //! | `membership` | nodes, links, speeds, quarantine |
 //! | `pace` | when a task counts as slow |
+//! | `profile` | where a job's time goes |
 //! | `revival` | what happens when no node is there |
 
 mod attempts;
@@ -22,6 +23,7 @@ mod events;
 mod jobs;
 mod membership;
 mod pace;
+mod profile;
 mod report;
 mod revival;
 mod round;
@@ -119,6 +121,10 @@ impl Engine {
         apply(event, &mut self.jobs, &mut cx);
         self.jobs.advance(&mut cx);
         for link in cx.fleet.dismiss_idle_leavers() {
+            // It does not wait for the others.
+            if let Some(run) = self.jobs.running_any() {
+                run.profiler.lost(link, cx.now);
+            }
             cx.actions.push(Action::DropLink { link, reason: "the node is no longer in the list".to_owned() });
         }
         self.check();
@@ -139,13 +145,18 @@ impl Engine {
     fn check(&mut self) {
         const TASKS_CHECKED_MAX: usize = 256;
         debug_assert!(self.next_deadline().is_none_or(|deadline| deadline > self.now), "the deadline has passed");
-        let round = self.jobs.running_any().and_then(|run| run.round());
+        let run = self.jobs.running_any();
+        let timed = run.as_ref().map_or(0, |run| run.profiler.out());
+        let round = run.and_then(|run| run.round());
         if cfg!(debug_assertions) && round.is_none_or(|round| round.tasks().len() <= TASKS_CHECKED_MAX) {
             let mut assigned: Vec<_> = self.fleet.assigned().collect();
             let mut live: Vec<_> = round.into_iter().flat_map(Round::live).collect();
             assigned.sort_unstable();
             live.sort_unstable();
             debug_assert_eq!(assigned, live, "the fleet's book and the round's differ");
+            let first =
+                round.into_iter().flat_map(Round::tasks).flat_map(|task| &task.live).filter(|live| !live.is_copy);
+            debug_assert_eq!(timed, first.count(), "the stopwatch's book and the round's differ");
             round.into_iter().for_each(Round::check);
         }
     }
@@ -177,8 +188,8 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
                 run.end(Outcome::Failed(FailReason::Work { reason }));
             }
         }
-        Event::Trained { link, attempt, update, loss } => match jobs.running(attempt.task.job) {
-            Some(run) if cx.fleet.node_of(link).is_some() => run.trained(link, attempt, update, loss, cx),
+        Event::Trained { link, attempt, update, loss, train_us } => match jobs.running(attempt.task.job) {
+            Some(run) if cx.fleet.node_of(link).is_some() => run.trained(link, attempt, update, loss, train_us, cx),
             _ => {
                 *cx.stale_results += 1;
                 cx.actions.push(Action::Discard { link, attempt, update });
@@ -237,7 +248,7 @@ fn link_up(node: NodeKey, link: LinkKey, info: NodeInfo, jobs: &mut Jobs, cx: &m
 
 fn link_lost(lost: &Lost, reason: String, jobs: &mut Jobs, cx: &mut Context<'_>) {
     if let Some(run) = jobs.running_any() {
-        run.link_lost(lost);
+        run.link_lost(lost, cx.now);
         run.report(Notice::NodeLost { name: lost.name.clone(), reason }, cx);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::events::NodeKey;
 use crate::digest::Digest;
-use crate::job::JobId;
+use crate::job::{JobId, Profile};
 
 /// Something happened to a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,11 +89,9 @@ pub struct Summary {
     pub elapsed_us: u64,
     /// Revivals begun.
     pub revivals: u32,
-    /// Time in which tasks were out.
-    pub waiting_us: u64,
-    /// Time between a round's last result and the next round's base.
-    pub merging_us: u64,
-    /// Time in which weights were being validated; overlaps the other two.
+    /// Where that time went; its parts add up to it.
+    pub profile: Profile,
+    /// All validations together, those that ran beside other work too.
     pub validating_us: u64,
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Live {
     pub(super) exact: bool,
     /// Whether the node was allowed to turn it down.
     pub(super) may_reject: bool,
+    /// Whether another attempt of the task was out when this one was sent.
+    pub(super) is_copy: bool,
 }
 
 /// The result that won.

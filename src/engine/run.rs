@@ -8,6 +8,7 @@ use super::Context;
 use super::events::{Action, NodeKey, Time};
 use super::membership::{Lost, Needs};
 use super::pace::Pace;
+use super::profile::{Need, Profiler};
 use super::report::{FailReason, JobEvent, JobState, NodeShare, Notice, Outcome, RoundDone, Summary};
 use super::revival::{Revival, Step};
 use super::round::Round;
@@ -29,6 +30,7 @@ pub(super) struct Run {
     /// The round before: late copies of its results are compared, too.
     pub(super) past: Option<Round>,
     pub(super) pace: Pace,
+    pub(super) profiler: Profiler,
     pub(super) revival: Revival,
     pub(super) tally: Tally,
     /// How the job ended. Nothing happens after that.
@@ -45,7 +47,7 @@ pub(super) enum Stage {
     /// Tasks are out.
     Training { round: Round, base: Digest, began: Time },
     /// Every task is merged or skipped; the sum is being divided.
-    Merging { round: Round, began: Time, ordered: Time },
+    Merging { round: Round, began: Time },
     /// Every round is merged; the last ones are being validated.
     Validating,
 }
@@ -67,8 +69,6 @@ pub(super) struct Tally {
     started: Time,
     merged: u64,
     skipped: u64,
-    waiting_us: u64,
-    merging_us: u64,
     validating_us: u64,
 }
 
@@ -89,6 +89,7 @@ impl Run {
             stage: Stage::Preparing,
             past: None,
             pace: Pace::default(),
+            profiler: Profiler::start(cx.now),
             revival: Revival::default(),
             tally: Tally {
                 nodes: BTreeMap::new(),
@@ -97,8 +98,6 @@ impl Run {
                 started: cx.now,
                 merged: 0,
                 skipped: 0,
-                waiting_us: 0,
-                merging_us: 0,
                 validating_us: 0,
             },
             outcome: None,
@@ -120,10 +119,10 @@ impl Run {
         if !matches!(&self.stage, Stage::Merging { round, .. } if round.step() == step) {
             return;
         }
-        let Stage::Merging { round, began, ordered } = std::mem::replace(&mut self.stage, Stage::Validating) else {
+        let Stage::Merging { round, began } = std::mem::replace(&mut self.stage, Stage::Validating) else {
             return;
         };
-        self.tally.merging_us += cx.now.since_us(ordered);
+        self.profiler.merged(cx.now);
         let done = round_done(&round, cx.now.since_us(began));
         self.tally.merged += u64::from(done.merged);
         self.tally.skipped += u64::from(done.skipped);
@@ -195,7 +194,8 @@ impl Run {
     }
 
     /// A link went down: what was out over it is void.
-    pub(super) fn link_lost(&mut self, lost: &Lost) {
+    pub(super) fn link_lost(&mut self, lost: &Lost, now: Time) {
+        self.profiler.lost(lost.link, now);
         if let Stage::Training { round, .. } = &mut self.stage {
             lost.assigned.iter().for_each(|&(_, shard, number)| round.void(shard, number));
         }
@@ -236,6 +236,7 @@ impl Run {
 
     fn begin_round(&mut self, step: u64, base: Digest, cx: &mut Context<'_>) {
         cx.fleet.begin_round();
+        self.profiler.round_begins(cx.now);
         let round = Round::new(self.job, step, Arc::clone(&self.specification));
         self.stage = Stage::Training { round, base, began: cx.now };
     }
@@ -249,8 +250,12 @@ impl Run {
             self.revival.not_needed();
             self.place_pending(cx);
         } else {
+            self.profiler.needs(Need::Nodes, cx.now);
             self.revive(cx);
+            return;
         }
+        let is_some_left = self.round().is_some_and(Round::has_pending);
+        self.profiler.needs(if is_some_left { Need::Tasks } else { Need::Results }, cx.now);
     }
 
     fn revive(&mut self, cx: &mut Context<'_>) {
@@ -281,7 +286,11 @@ impl Run {
 
     fn finish_round(&mut self, cx: &mut Context<'_>) {
         let Stage::Training { round, began, .. } = &mut self.stage else { return };
-        if !round.is_settled() || self.validations.len() >= UNVALIDATED_MAX {
+        if !round.is_settled() {
+            return;
+        }
+        if self.validations.len() >= UNVALIDATED_MAX {
+            self.profiler.held_up(cx.now);
             return;
         }
         let (step, rows, began) = (round.step(), round.rows_merged(), *began);
@@ -290,13 +299,13 @@ impl Run {
             self.end(Outcome::Failed(FailReason::AllSkipped { step, reason }));
             return;
         }
-        self.tally.waiting_us += cx.now.since_us(began);
+        self.profiler.round_ends(cx.now);
         let Stage::Training { round, .. } = std::mem::replace(&mut self.stage, Stage::Validating) else { return };
-        self.stage = Stage::Merging { round, began, ordered: cx.now };
+        self.stage = Stage::Merging { round, began };
         cx.actions.push(Action::FinishRound { job: self.job, step, rows });
     }
 
-    fn summary(&self, base: Digest, last: &RoundDone, now: Time) -> Summary {
+    fn summary(&mut self, base: Digest, last: &RoundDone, now: Time) -> Summary {
         Summary {
             base,
             rounds: self.specification.rounds,
@@ -311,8 +320,7 @@ impl Run {
             nodes: self.tally.nodes.values().cloned().collect(),
             elapsed_us: now.since_us(self.tally.started),
             revivals: self.revival.total(),
-            waiting_us: self.tally.waiting_us,
-            merging_us: self.tally.merging_us,
+            profile: self.profiler.done(now),
             validating_us: self.tally.validating_us,
         }
     }

@@ -1,7 +1,7 @@
 //! What the examples must be: the same values, built by hand from the library's types.
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, OnTaskFailure, Operation, RowsRef, Specification, TaskId, Training};
+use gradwire::job::{JobId, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
 use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
 use gradwire::wire::message::*;
 use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows};
@@ -220,10 +220,17 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
                 merged: 1,
                 skipped: 0,
                 elapsed_us: 2100,
-                waiting_us: 1400,
-                merging_us: 90,
-                validating_us: 60,
+                profile: Profile {
+                    prepare_us: 140,
+                    compute_us: 12,
+                    wire_us: 1798,
+                    stragglers_us: 0,
+                    no_nodes_us: 0,
+                    merge_us: 90,
+                    validate_us: 60,
+                },
                 training_us: 12,
+                validating_us: 60,
                 revivals: 0,
                 reproducible: true,
                 nodes: vec![NodeTasks { node: "node-a".to_owned(), tasks: 1 }],

@@ -22,6 +22,26 @@ fn the_second_of_two_clients_is_told_that_it_waits_and_both_finish() {
 }
 
 #[test]
+fn the_last_line_says_where_all_of_the_time_went() {
+    let port = reserve_port();
+    let coordinator = Coordinator::start("2", &[port], &["--revival-waits", "60"]);
+    let mut client = Client::start(&coordinator, &["--recipe", "classic", "--rounds", "3"]);
+    client.await_notice("revival 1 of 1");
+    let _node = Node::start(port, "0", &[]);
+    let finished = client.finish();
+    let us = |value: &serde_json::Value| (value.as_f64().unwrap() * 1e6).round() as u64;
+    let profile = finished.done()["profile"].as_object().unwrap();
+    let names = ["prepare_s", "compute_s", "wire_s", "stragglers_s", "no_nodes_s", "merge_s", "validate_s"];
+    assert_eq!(profile.values().map(us).sum::<u64>(), us(&finished.done()["seconds"]), "{profile:?}");
+    assert_eq!(names.iter().filter(|&&name| profile.contains_key(name)).count(), profile.len(), "{profile:?}");
+    // One node: nobody waits for another, and all that is trained is waited for.
+    assert_eq!(us(&profile["stragglers_s"]), 0, "{profile:?}");
+    assert!(us(&profile["no_nodes_s"]) > 0, "{profile:?}");
+    let trained = us(&finished.done()["time"]["training_on_all_nodes"]);
+    assert!((1..=trained).contains(&us(&profile["compute_s"])), "{trained}: {profile:?}");
+}
+
+#[test]
 fn clients_beyond_the_queue_are_told_that_the_coordinator_is_busy_and_the_others_finish() {
     let directory = tempfile::tempdir().unwrap();
     let table = small_table(&directory, 0);

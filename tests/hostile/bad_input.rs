@@ -272,7 +272,7 @@ fn a_policy_is_one_of_two_and_nodes_come_from_a_file_that_says_where_it_is_wrong
 #[test]
 fn every_program_helps() {
     let wanted: [(&str, &[&str]); 3] = [
-        (CLIENT, &["client <IP> <PORT>", "--local", "--data", "--out", "--rounds", "--json"]),
+        (CLIENT, &["client <IP> <PORT>", "--local", "--data", "--out", "--rounds", "--json", "--profile"]),
         (COORDINATOR, &["<PORT> <SCHEDULING_POLICY>", "--nodes", "compute_nodes.txt", "--revival-waits"]),
         (NODE, &["<PORT> <LOAD_PROBABILITY>", "--workers", "--load-delay", "--listen", "[default: 127.0.0.1]"]),
     ];

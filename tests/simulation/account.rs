@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gradwire::digest::Digest;
 use gradwire::engine::{NodeKey, Summary};
 
+use crate::clock::Clock;
 use crate::ending::Ending;
 use crate::model;
 use crate::scenario::JobPlan;
@@ -41,6 +42,8 @@ pub struct Job {
     pub alarms: u64,
     pub released: bool,
     pub worker_failed: bool,
+    /// Runs from the job's start on.
+    pub clock: Option<Clock>,
 }
 
 impl Job {
@@ -59,6 +62,7 @@ impl Job {
             alarms: 0,
             released: false,
             worker_failed: false,
+            clock: None,
         }
     }
 
@@ -67,8 +71,9 @@ impl Job {
         self.merged.values().any(|update| made_up.contains(update))
     }
 
-    /// The job is DONE: everything planned is merged or skipped, and the weights are what they must be.
-    pub fn done(&self, summary: &Summary, made_up: &BTreeSet<Digest>, ending: &mut Ending) {
+    /// The job is DONE: everything planned is merged or skipped, the weights are what they must be, and all of the time that
+    /// has passed is told truly.
+    pub fn done(&mut self, now_us: u64, summary: &Summary, made_up: &BTreeSet<Digest>, ending: &mut Ending) {
         let JobPlan { shards, rounds, arithmetic, .. } = self.plan;
         let planned = u64::from(shards) * u64::from(rounds);
         assert_eq!(self.rounds_reported, u64::from(rounds));
@@ -83,6 +88,13 @@ impl Job {
         if is_reproducible && !self.is_lied_to(made_up) {
             let undisturbed = model::undisturbed(self.plan.job, shards, rounds, arithmetic);
             assert_eq!(summary.base, undisturbed, "the result depends on the fleet");
+        }
+        let clock = self.clock.as_mut().expect("a job that is done was started");
+        assert_eq!(summary.elapsed_us, now_us - clock.started_us);
+        assert_eq!(summary.profile.total_us(), summary.elapsed_us, "the parts of the time do not add up");
+        assert_eq!(summary.profile, clock.done(now_us), "the time went elsewhere");
+        for ((_, part_us), count) in summary.profile.parts().iter().zip(&mut ending.parts) {
+            *count += u64::from(*part_us > 0);
         }
         ending.done += 1;
         ending.reproducible += u64::from(summary.reproducible);

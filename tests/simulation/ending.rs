@@ -19,6 +19,8 @@ pub struct Ending {
     pub mismatches: u64,
     pub refusals: u64,
     pub lost: u64,
+    /// Jobs done in which this part of the time was more than nothing, in the order of the profile.
+    pub parts: [u64; 7],
     /// Digest of every action in order; only of a single life.
     pub trace: Option<Digest>,
 }
@@ -30,7 +32,8 @@ impl Ending {
         }
     }
 
-    pub fn counts(&self) -> [(&'static str, u64); 14] {
+    pub fn counts(&self) -> [(&'static str, u64); 21] {
+        let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = self.parts;
         [
             ("jobs done", self.done),
             ("jobs done that are reproducible", self.reproducible),
@@ -46,10 +49,18 @@ impl Ending {
             ("results that differ", self.mismatches),
             ("updates refused", self.refusals),
             ("links lost", self.lost),
+            ("jobs that had to be prepared", prepare),
+            ("jobs that waited for training", compute),
+            ("jobs that waited for the wire", wire),
+            ("jobs that waited for stragglers", stragglers),
+            ("jobs that waited for nodes", no_nodes),
+            ("jobs that were merged", merge),
+            ("jobs that waited for validation", validate),
         ]
     }
 
-    fn counts_mut(&mut self) -> [&mut u64; 14] {
+    fn counts_mut(&mut self) -> [&mut u64; 21] {
+        let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = &mut self.parts;
         [
             &mut self.done,
             &mut self.reproducible,
@@ -65,6 +76,13 @@ impl Ending {
             &mut self.mismatches,
             &mut self.refusals,
             &mut self.lost,
+            prepare,
+            compute,
+            wire,
+            stragglers,
+            no_nodes,
+            merge,
+            validate,
         ]
     }
 }

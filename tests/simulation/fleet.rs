@@ -120,7 +120,9 @@ impl World {
             }
             _ => {}
         }
-        let event = Event::Trained { link, attempt, update, loss: model::loss(update) };
+        // A liar's account of its time is worth nothing, and must do no harm.
+        let train_us = if plan.is_honest() { plan.task_us } else { attempt.token >> (attempt.token % 64) };
+        let event = Event::Trained { link, attempt, update, loss: model::loss(update), train_us };
         if self.rng.random_bool(plan.repeats) {
             self.send(node, event.clone());
         }

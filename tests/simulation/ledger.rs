@@ -10,6 +10,7 @@ use gradwire::engine::{
 use gradwire::job::{JobId, OnTaskFailure, TaskId};
 
 use crate::account::{Job, Merging, Stage};
+use crate::clock::{Clock, Moment};
 use crate::ending::Ending;
 use crate::model;
 use crate::scenario::{COMMON_ARITHMETIC, NodePlan, Scenario};
@@ -30,7 +31,8 @@ pub struct Ledger {
     live: Vec<(LinkKey, Attempt, bool)>,
     /// Failures by task and node, of this round. A final one counts twice: there is no second chance.
     failures: BTreeMap<(TaskId, NodeKey), u32>,
-    tokens: BTreeSet<u64>,
+    /// By token: when an attempt was sent, and whether another of its task was out.
+    sent: BTreeMap<u64, (u64, bool)>,
     made_up: BTreeSet<Digest>,
     /// The result that is being told: the only one that may be accumulated or discarded now.
     told: Option<(LinkKey, Attempt, Digest)>,
@@ -51,7 +53,7 @@ impl Ledger {
             links: BTreeMap::new(),
             live: Vec::new(),
             failures: BTreeMap::new(),
-            tokens: BTreeSet::new(),
+            sent: BTreeMap::new(),
             made_up: BTreeSet::new(),
             told: None,
             told_is_live: false,
@@ -76,7 +78,7 @@ impl Ledger {
     }
 
     /// The engine is about to be told.
-    pub fn before(&mut self, _now_us: u64, event: &Event) {
+    pub fn before(&mut self, now_us: u64, event: &Event) {
         self.told = None;
         match event {
             Event::NodeListed { node, .. } => drop(self.listed.insert(*node)),
@@ -95,11 +97,15 @@ impl Ledger {
                 }
             }
             Event::DataReady { job } => self.job(*job).has_data = true,
-            Event::Trained { link, attempt, update, .. } => {
+            Event::Trained { link, attempt, update, train_us, .. } => {
                 self.told = Some((*link, *attempt, *update));
                 let ended = self.end_attempt(*link, attempt);
                 self.told_is_live = ended.is_some_and(|(token, _)| token == attempt.token);
-                if ended.is_some() && !self.told_is_live {
+                if self.told_is_live {
+                    let (sent_us, _) = self.sent[&attempt.token];
+                    let from_us = now_us.saturating_sub(*train_us).max(sent_us);
+                    self.clock(attempt.task.job).trained(*link, from_us, now_us);
+                } else if ended.is_some() {
                     self.failed(*link, attempt.task, 1);
                 }
             }
@@ -141,7 +147,7 @@ impl Ledger {
     }
 
     /// The engine ordered something.
-    pub fn action(&mut self, _now_us: u64, action: &Action) {
+    pub fn action(&mut self, now_us: u64, action: &Action) {
         match action {
             Action::Admit { job, admission } => self.admit(*job, admission),
             Action::CollectData { job } => assert!(!matches!(self.job(*job).stage, Stage::Finished)),
@@ -149,8 +155,11 @@ impl Ledger {
                 let job = self.job(*job);
                 assert!(matches!(job.stage, Stage::Waiting) && job.has_data, "a job starts without its data");
                 job.stage = Stage::Preparing;
+                job.clock = Some(Clock::start(now_us));
             }
-            Action::Dispatch { link, attempt, base, may_reject } => self.dispatch(*link, attempt, *base, *may_reject),
+            Action::Dispatch { link, attempt, base, may_reject } => {
+                self.dispatch(now_us, *link, attempt, *base, *may_reject);
+            }
             Action::Cancel { link, attempt } => {
                 let ended = self.end_attempt(*link, attempt);
                 assert!(ended.is_some_and(|(token, _)| token == attempt.token), "what is not out is cancelled");
@@ -168,11 +177,12 @@ impl Ledger {
                 assert!(!job.skipped.contains(&place), "{place:?} is merged and skipped");
                 let merging = Merging { update: *update, is_exact, node };
                 assert!(job.merging.insert(place, merging).is_none(), "{place:?} is merged twice");
+                self.clock(attempt.task.job).task_done(now_us, Some(*link));
             }
             Action::Discard { link, attempt, update } => {
                 assert_eq!(self.told.take(), Some((*link, *attempt, *update)), "a result is freed that is not there");
             }
-            Action::FinishRound { job, step, rows } => self.finish_round(*job, *step, *rows),
+            Action::FinishRound { job, step, rows } => self.finish_round(now_us, *job, *step, *rows),
             Action::Validate { job, step, base } => {
                 assert_eq!(self.job(*job).validating.insert(*step, *base), None);
             }
@@ -196,7 +206,7 @@ impl Ledger {
                 self.quarantined.insert(*node);
                 self.ending.quarantines += 1;
             }
-            Action::Report { job, event } => self.report(*job, event),
+            Action::Report { job, event } => self.report(now_us, *job, event),
             Action::ReleaseJob { job } => {
                 assert!(!self.live.iter().any(|(_, attempt, _)| attempt.task.job == *job), "a task outlives its job");
                 let job = self.job(*job);
@@ -226,6 +236,10 @@ impl Ledger {
         }
         let ready = |job: &Job| matches!(job.stage, Stage::Waiting) && job.admitted && job.has_data;
         assert!(job.is_some() || !self.jobs.values().any(ready), "a job that could run waits for nothing");
+        if let Some(id) = job.map(|job| job.plan.job) {
+            let moment = self.moment(id);
+            self.clock(id).turn(now_us, moment);
+        }
         let is_shunned = |(node, _): &(NodeKey, NodeInfo)| self.quarantined.contains(node);
         assert!(!self.links.values().any(is_shunned), "a quarantined node keeps its link");
         let status = engine.status();
@@ -271,13 +285,42 @@ impl Ledger {
         }
     }
 
-    fn dispatch(&mut self, link: LinkKey, attempt: &Attempt, base: Digest, may_reject: bool) {
+    /// What a running job is at.
+    fn moment(&self, id: JobId) -> Moment {
+        let job = &self.jobs[&id];
+        let step = match job.stage {
+            Stage::Preparing => return Moment::Preparing,
+            Stage::Training { step, .. } => step,
+            _ if job.validating.contains_key(&u64::from(job.plan.rounds - 1)) => return Moment::Validating,
+            _ => return Moment::Merging,
+        };
+        let is_out = |shard| self.live.iter().any(|(_, out, _)| out.task == TaskId { job: id, step, shard });
+        let is_settled = |shard| job.merged.contains_key(&(step, shard)) || job.skipped.contains(&(step, shard));
+        let is_pending = |shard| !is_settled(shard) && !job.merging.contains_key(&(step, shard)) && !is_out(shard);
+        let has_work = |link| self.live.iter().any(|(out, attempt, _)| *out == link && !self.sent[&attempt.token].1);
+        let is_idle = |link| job.clock.as_ref().is_some_and(|clock| clock.has_trained(link)) && !has_work(link);
+        if (0..job.plan.shards).all(is_settled) {
+            Moment::HeldUp
+        } else if (0..job.plan.shards).any(is_pending) {
+            let is_deserted = !self.links.keys().any(|&link| self.is_eligible(link, id));
+            if is_deserted { Moment::Deserted } else { Moment::Working }
+        } else if self.links.keys().any(|&link| is_idle(link)) {
+            Moment::Straggling
+        } else {
+            Moment::Working
+        }
+    }
+
+    fn clock(&mut self, job: JobId) -> &mut Clock {
+        self.job(job).clock.as_mut().expect("a job that runs was started")
+    }
+
+    fn dispatch(&mut self, now_us: u64, link: LinkKey, attempt: &Attempt, base: Digest, may_reject: bool) {
         let id = attempt.task.job;
         let (node, info) = self.links.get(&link).expect("a task goes to a link that is down").clone();
         assert!(!self.quarantined.contains(&node), "a quarantined node gets work");
         assert!(self.listed.contains(&node), "a node that is leaving gets work");
         assert!(self.is_eligible(link, id), "a node gets work in an arithmetic that it does not compute");
-        assert!(self.tokens.insert(attempt.token), "a token is used twice");
         let out = self.live.iter().filter(|(out, ..)| *out == link).count();
         match self.settings.policy {
             Policy::Random => assert!(!may_reject),
@@ -287,6 +330,8 @@ impl Ledger {
             self.live.iter().filter(|(_, other, _)| other.task == attempt.task).map(|(out, ..)| *out).collect();
         assert!(copies.len() < 2 && !copies.contains(&link), "too many copies of a task are out");
         self.ending.copies += copies.len() as u64;
+        let sent = self.sent.insert(attempt.token, (now_us, !copies.is_empty()));
+        assert!(sent.is_none(), "a token is used twice");
         let place = (attempt.task.step, attempt.task.shard);
         let job = self.job(id);
         let Stage::Training { base: current, step } = job.stage else { panic!("a job gets work outside a round") };
@@ -296,7 +341,7 @@ impl Ledger {
         self.live.push((link, *attempt, may_reject));
     }
 
-    fn finish_round(&mut self, id: JobId, step: u64, rows: u64) {
+    fn finish_round(&mut self, now_us: u64, id: JobId, step: u64, rows: u64) {
         assert!(!self.live.iter().any(|(_, attempt, _)| attempt.task.job == id), "tasks are out at the round's end");
         let job = self.job(id);
         assert!(matches!(job.stage, Stage::Training { step: current, .. } if current == step));
@@ -309,10 +354,12 @@ impl Ledger {
         }
         assert_eq!(rows, rows_merged);
         assert!(rows > 0, "a round of nothing is merged");
+        self.clock(id).round_done(now_us);
+        let job = self.job(id);
         job.stage = Stage::Merging;
     }
 
-    fn report(&mut self, id: JobId, event: &JobEvent) {
+    fn report(&mut self, now_us: u64, id: JobId, event: &JobEvent) {
         let job = self.job(id);
         assert!(!matches!(job.stage, Stage::Finished), "a job that is over reports {event:?}");
         match event {
@@ -330,12 +377,12 @@ impl Ledger {
                 assert_eq!((round.merged, round.loss), (count, loss / f64::from(rows)));
                 assert_eq!(round.merged + round.skipped, job.plan.shards);
             }
-            JobEvent::Notice(notice) => self.notice(id, notice),
-            JobEvent::Finished(outcome) => self.finished(id, outcome),
+            JobEvent::Notice(notice) => self.notice(now_us, id, notice),
+            JobEvent::Finished(outcome) => self.finished(now_us, id, outcome),
         }
     }
 
-    fn notice(&mut self, id: JobId, notice: &Notice) {
+    fn notice(&mut self, now_us: u64, id: JobId, notice: &Notice) {
         match notice {
             Notice::TaskSkipped { step, shard, .. } => {
                 let is_out = |(_, attempt, _): &(LinkKey, Attempt, bool)| {
@@ -346,6 +393,7 @@ impl Ledger {
                 let job = self.job(id);
                 assert_eq!(job.plan.on_task_failure, OnTaskFailure::Skip);
                 assert!(job.skipped.insert((*step, *shard)), "a task is skipped twice");
+                self.clock(id).task_done(now_us, None);
             }
             Notice::DigestMismatch { step, shard, merged, other, .. } => {
                 let job = self.job(id);
@@ -363,7 +411,7 @@ impl Ledger {
         }
     }
 
-    fn finished(&mut self, id: JobId, outcome: &Outcome) {
+    fn finished(&mut self, now_us: u64, id: JobId, outcome: &Outcome) {
         if let Outcome::Failed(FailReason::TaskFailed { step, shard, .. }) = outcome {
             self.expect_hopeless(TaskId { job: id, step: *step, shard: *shard });
         }
@@ -373,7 +421,7 @@ impl Ledger {
         let crew = self.links.keys().filter(|&&link| self.is_eligible(link, id)).count();
         let job = self.jobs.get_mut(&id).expect("a job of this life");
         match outcome {
-            Outcome::Done(summary) => job.done(summary, &self.made_up, &mut self.ending),
+            Outcome::Done(summary) => job.done(now_us, summary, &self.made_up, &mut self.ending),
             Outcome::Cancelled => {
                 assert!(job.plan.cancelled_at_us.is_some());
                 self.ending.cancelled += 1;

@@ -6,6 +6,7 @@
 #![cfg(feature = "coordinator")]
 
 mod account;
+mod clock;
 mod ending;
 mod fleet;
 mod ledger;

@@ -210,10 +210,10 @@ impl Driver {
                 self.say_task(link, attempt, || {
                     format!("trained in {:.1} ms, loss {loss:.4}", update.train_us as f64 / 1e3)
                 });
-                let digest = update.digest;
+                let (digest, train_us) = (update.digest, update.train_us);
                 update.room = self.transfers.take(link, &digest);
                 self.arrived.insert((link, attempt), update);
-                self.tell(Event::Trained { link, attempt, update: digest, loss });
+                self.tell(Event::Trained { link, attempt, update: digest, loss, train_us });
                 // Whatever the engine made of it has taken it out; what is left belongs to nothing.
                 self.arrived.remove(&(link, attempt));
             }

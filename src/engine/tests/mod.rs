@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::digest::Digest;
-use crate::job::{OnTaskFailure, Operation, RowsRef, Specification, TaskId, Training};
+use crate::job::{OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
 use crate::model::{Network, Recipe};
 
 /// The rows of every shard.
@@ -95,7 +95,7 @@ impl Desk {
     }
 
     fn trained_as(&mut self, sent: &Sent, update: Digest) -> Vec<Action> {
-        self.tell(Event::Trained { link: sent.link, attempt: sent.attempt, update, loss: 100.0 })
+        self.tell(Event::Trained { link: sent.link, attempt: sent.attempt, update, loss: 100.0, train_us: 300 })
     }
 
     fn accumulated(&mut self, sent: &Sent) -> Vec<Action> {

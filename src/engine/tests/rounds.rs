@@ -52,8 +52,7 @@ fn a_job_goes_from_submission_to_done() {
         nodes: vec![NodeShare { name: "n1".to_owned(), merged: 2 }],
         elapsed_us: 1040,
         revivals: 0,
-        waiting_us: 1000,
-        merging_us: 10,
+        profile: Profile { compute_us: 300, wire_us: 700, merge_us: 10, validate_us: 30, ..Profile::default() },
         validating_us: 30,
     };
     assert_eq!(events(&actions), [JobEvent::RoundDone(round), JobEvent::Finished(Outcome::Done(summary))]);
@@ -106,6 +105,48 @@ fn at_most_four_rounds_wait_for_validation() {
     let finish = Action::FinishRound { job: JOB, step: 4, rows: 100 };
     assert!(!desk.finish(&task).contains(&finish));
     assert!(desk.validated(JOB, 0).contains(&finish));
+}
+
+#[test]
+fn a_round_that_validations_hold_up_waits_for_them_and_for_no_node() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    let mut task = desk.start(JOB, &specification(1, 5))[0];
+    for step in 0..4 {
+        desk.finish(&task);
+        task = only_sent(&desk.merged(JOB, step));
+    }
+    desk.trained(&task);
+    desk.now = desk.now.after_us(5);
+    desk.accumulated(&task);
+    desk.now = desk.now.after_us(700);
+    desk.tell(Event::Tick);
+    desk.now = desk.now.after_us(20);
+    assert!(desk.validated(JOB, 0).contains(&Action::FinishRound { job: JOB, step: 4, rows: 100 }));
+    desk.now = desk.now.after_us(3);
+    desk.merged(JOB, 4);
+    let actions: Vec<Action> = (1..5).flat_map(|step| desk.validated(JOB, step)).collect();
+    let Some(Outcome::Done(summary)) = outcome(&actions) else { panic!("not done: {actions:?}") };
+    assert_eq!(summary.profile, Profile { merge_us: 8, validate_us: 720, ..Profile::default() });
+}
+
+#[test]
+fn a_node_that_leaves_the_list_once_it_is_done_waits_for_nobody() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join(1);
+    desk.join(2);
+    let tasks = desk.start(JOB, &specification(2, 1));
+    let (mine, other) = if tasks[0].link == LinkKey(1) { (tasks[0], tasks[1]) } else { (tasks[1], tasks[0]) };
+    desk.tell(Event::NodeUnlisted { node: NodeKey(1) });
+    desk.now = desk.now.after_us(300);
+    assert_eq!(drops(&desk.trained(&mine)), [1]);
+    desk.accumulated(&mine);
+    desk.now = desk.now.after_us(100);
+    desk.finish(&other);
+    desk.merged(JOB, 0);
+    let actions = desk.validated(JOB, 0);
+    let Some(Outcome::Done(summary)) = outcome(&actions) else { panic!("not done: {actions:?}") };
+    assert_eq!(summary.profile, Profile { compute_us: 300, wire_us: 100, ..Profile::default() });
 }
 
 #[test]
@@ -215,7 +256,7 @@ fn loss_is_summed_in_shard_order_whatever_came_first() {
             let Sent { link, attempt, .. } = tasks[index];
             // A sum of these depends on their order.
             let loss = [1e16, -1e16, 1.0][attempt.task.shard as usize];
-            desk.tell(Event::Trained { link, attempt, update: update(&tasks[index]), loss });
+            desk.tell(Event::Trained { link, attempt, update: update(&tasks[index]), loss, train_us: 0 });
             desk.accumulated(&tasks[index]);
         }
         desk.merged(JOB, 0);

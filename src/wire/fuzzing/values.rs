@@ -10,7 +10,8 @@ use arbitrary::{Arbitrary, Error as Unfit, Result, Unstructured};
 
 use crate::digest::Digest;
 use crate::job::{
-    JobId, OnTaskFailure, Operation, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX, Specification, TaskId, Training,
+    JobId, OnTaskFailure, Operation, Profile, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX, Specification, TaskId,
+    Training,
 };
 use crate::model::network::{CLASSES_MAX, HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX, INPUTS_MAX};
 use crate::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX};
@@ -206,7 +207,9 @@ fn round(u: &mut Unstructured<'_>) -> Result<Round> {
 
 fn done(u: &mut Unstructured<'_>) -> Result<Done> {
     let (weights_bytes, errors, rows, loss, merged, skipped) = u.arbitrary()?;
-    let (elapsed_us, waiting_us, merging_us, validating_us, training_us) = u.arbitrary()?;
+    let (elapsed_us, training_us, validating_us) = u.arbitrary()?;
+    let (prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us) = u.arbitrary()?;
+    let profile = Profile { prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us };
     let node = |u: &mut Unstructured<'_>| Ok(NodeTasks { node: name(u)?, tasks: u.arbitrary()? });
     Ok(Done {
         fingerprint: digest(u)?,
@@ -218,10 +221,9 @@ fn done(u: &mut Unstructured<'_>) -> Result<Done> {
         merged,
         skipped,
         elapsed_us,
-        waiting_us,
-        merging_us,
-        validating_us,
+        profile,
         training_us,
+        validating_us,
         revivals: u.arbitrary()?,
         reproducible: u.arbitrary()?,
         nodes: list(u, 0..=limits::DONE_NODES_MAX, node)?,

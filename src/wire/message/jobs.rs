@@ -2,7 +2,7 @@
 
 use super::Layout;
 use crate::digest::Digest;
-use crate::job::{JobId, Specification};
+use crate::job::{JobId, Profile, Specification};
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::{limits, specification};
 
@@ -207,14 +207,12 @@ pub struct Done {
     pub skipped: u64,
     /// Time from the job's start.
     pub elapsed_us: u64,
-    /// Of that: waiting for nodes' results.
-    pub waiting_us: u64,
-    /// Of that: merging.
-    pub merging_us: u64,
-    /// Of that: validating, while nothing else was to be done.
-    pub validating_us: u64,
+    /// Where that went.
+    pub profile: Profile,
     /// Training time of all merged tasks, as the nodes say.
     pub training_us: u64,
+    /// Time of all validations, those that ran beside other work too.
+    pub validating_us: u64,
     /// Revivals that it took.
     pub revivals: u32,
     /// Whether the same specification gives the same bits again.
@@ -239,7 +237,7 @@ impl Done {
 }
 
 /// Bytes of DONE before its list of nodes.
-const DONE_HEAD_BYTES: usize = 164;
+const DONE_HEAD_BYTES: usize = 204;
 /// Bytes of a node in that list, beside its name's own.
 const DONE_NODE_BYTES: usize = 10;
 
@@ -255,10 +253,17 @@ impl Layout<'_> for Done {
             merged: reader.u64()?,
             skipped: reader.u64()?,
             elapsed_us: reader.u64()?,
-            waiting_us: reader.u64()?,
-            merging_us: reader.u64()?,
-            validating_us: reader.u64()?,
+            profile: Profile {
+                prepare_us: reader.u64()?,
+                compute_us: reader.u64()?,
+                wire_us: reader.u64()?,
+                stragglers_us: reader.u64()?,
+                no_nodes_us: reader.u64()?,
+                merge_us: reader.u64()?,
+                validate_us: reader.u64()?,
+            },
             training_us: reader.u64()?,
+            validating_us: reader.u64()?,
             revivals: reader.u32()?,
             reproducible: reader.boolean()?,
             nodes: Vec::new(),
@@ -279,11 +284,16 @@ impl Layout<'_> for Done {
         out.u64(self.errors);
         out.u64(self.rows);
         out.f64(self.loss);
-        for value in [self.merged, self.skipped, self.elapsed_us, self.waiting_us, self.merging_us] {
+        for value in [self.merged, self.skipped, self.elapsed_us] {
             out.u64(value);
         }
-        out.u64(self.validating_us);
+        let Profile { prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us } =
+            self.profile;
+        for us in [prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us] {
+            out.u64(us);
+        }
         out.u64(self.training_us);
+        out.u64(self.validating_us);
         out.u32(self.revivals);
         out.extend_from_slice(&[self.reproducible.into(), 0, 0, 0]);
         let listed = self.nodes.len().min(limits::DONE_NODES_MAX);
@@ -312,10 +322,9 @@ mod tests {
             merged: 100,
             skipped: 0,
             elapsed_us: 1,
-            waiting_us: 1,
-            merging_us: 0,
-            validating_us: 0,
+            profile: Profile { compute_us: 1, ..Profile::default() },
             training_us: 1,
+            validating_us: 0,
             revivals: 0,
             reproducible: true,
             nodes,
