@@ -88,6 +88,11 @@ impl Linked {
         // A link that has ended is reported by its reader.
         let _ = lock(&self.fetcher).want(&self.link, digest, bytes);
     }
+
+    /// Whether the node has left what it was asked for unanswered for too long.
+    pub(super) fn is_stalled(&self) -> bool {
+        lock(&self.fetcher).is_stalled()
+    }
 }
 
 fn lock(fetcher: &Mutex<Fetcher>) -> MutexGuard<'_, Fetcher> {
@@ -128,6 +133,7 @@ impl NodeLink {
             return self.failed(attempt, Fault::Malformed, reason);
         }
         if trained.inline.is_empty() {
+            let _ = self.inputs.send(Input::TrainedApart { link: self.key, attempt });
             let digest = trained.update;
             let coming = self.coming.entry(digest).or_default();
             coming.push((attempt, network, trained));

@@ -52,7 +52,7 @@ limits! {
     TEXT_LINE_WAIT: Duration = Duration::from_secs(60), "s", "a line of text; none while watching";
     HTTP_HEAD_WAIT: Duration = Duration::from_secs(2), "s", "the head of an HTTP request";
     WRITE_STALL: Duration = Duration::from_secs(10), "s", "a peer takes nothing of what is written to it";
-    FETCH_STALL: Duration = Duration::from_secs(10), "s", "a client sends nothing of what it was asked for";
+    FETCH_STALL: Duration = Duration::from_secs(10), "s", "a peer sends the coordinator nothing of what it was asked for";
     HEARTBEAT_SILENCE: Duration = Duration::from_secs(1), "s", "silence until PING";
     HEARTBEAT_LOST: Duration = Duration::from_secs(3), "s", "silence until the peer is lost";
     HEARTBEAT_BYTES: usize = 16 << 10, "bytes", "bytes of an unfinished frame that are a sign of life";

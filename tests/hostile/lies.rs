@@ -4,7 +4,7 @@
 use gradwire::wire::ErrorCode;
 
 use crate::lying_node::{Lie, LyingNode};
-use crate::programs::{Server, assert_does_an_honest_job};
+use crate::programs::{Server, assert_does_an_honest_job, client, small_data};
 
 /// Jobs until a liar must have been found out.
 const JOBS_MAX: usize = 8;
@@ -123,6 +123,28 @@ fn an_update_that_is_gone_when_it_is_fetched_is_trained_again() {
 #[test]
 fn an_update_that_is_announced_and_never_sent_is_trained_elsewhere() {
     is_worked_around(Lie::HeldBack);
+}
+
+#[test]
+fn a_node_that_announces_an_update_and_never_sends_it_is_dialled_anew_though_there_is_no_other() {
+    let liar = LyingNode::start(Lie::HeldBackOnce);
+    let coordinator = Server::coordinator(&[liar.address]);
+    let (data, port) = (small_data(), coordinator.address.port().to_string());
+    let job = ["--rounds", "1", "--shards", "1", "--hidden", "8", "--quiet"];
+    let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
+    assert_eq!((ended.code, liar.tasks()), (Some(0), 2), "{ended:?}");
+    coordinator.await_line("it sends nothing of an update that it has announced");
+}
+
+#[test]
+fn an_update_that_takes_long_to_come_is_waited_for_though_its_node_is_done_with_the_task() {
+    let liar = LyingNode::start(Lie::SlowToSend);
+    let coordinator = Server::coordinator(&[liar.address]);
+    let (data, port) = (small_data(), coordinator.address.port().to_string());
+    let job = ["--rounds", "2", "--shards", "2", "--hidden", "8", "--quiet"];
+    let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(liar.tasks(), 4, "each task is given once");
 }
 
 #[test]

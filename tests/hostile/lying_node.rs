@@ -18,6 +18,7 @@ use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, Role};
 
 use crate::peer::Peer;
+use crate::smallest::piece;
 
 /// What the node does instead of its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,11 @@ pub enum Lie {
     NotHeld,
     /// An update that is never sent when it is fetched.
     HeldBack,
+    /// A right update that must be fetched, and is given only when the coordinator has asked whether anybody is there for
+    /// three seconds.
+    SlowToSend,
+    /// The same, given at once, but over its first connection never.
+    HeldBackOnce,
     /// REJECTED whatever the task says, in a wrong name.
     RejectsInAnotherName,
     /// REJECTED though the task may not be.
@@ -79,13 +85,16 @@ impl LyingNode {
         let told = Arc::new(Told::default());
         let hears = told.clone();
         thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
+            for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
                 Liar {
                     lie,
+                    is_first: number == 0,
                     peer: Peer::new(stream),
                     told: hears.clone(),
                     objects: HashMap::new(),
                     waiting: Vec::new(),
+                    held_back: Vec::new(),
+                    pings: 0,
                 }
                 .live();
             }
@@ -112,11 +121,15 @@ impl LyingNode {
 /// One of its connections.
 struct Liar {
     lie: Lie,
+    is_first: bool,
     peer: Peer,
     told: Arc<Told>,
     objects: HashMap<Digest, Vec<u8>>,
     /// Tasks that are not answered yet, by request.
     waiting: Vec<(u32, Train)>,
+    /// What it was asked for and has not given, by request.
+    held_back: Vec<(u32, Fetch)>,
+    pings: u32,
 }
 
 impl Liar {
@@ -128,7 +141,15 @@ impl Liar {
         while let Some(frame) = self.peer.next() {
             let request = frame.header.request;
             match frame.message() {
-                Message::Ping(_) => self.peer.send(Pong::default(), request),
+                Message::Ping(_) => {
+                    self.peer.send(Pong::default(), request);
+                    self.pings += 1;
+                    if self.lie == Lie::SlowToSend && self.pings >= 3 {
+                        for (request, fetch) in std::mem::take(&mut self.held_back) {
+                            self.give(request, fetch);
+                        }
+                    }
+                }
                 Message::Put(piece) => {
                     let bytes = vec![piece.object_bytes];
                     self.objects.insert(piece.digest, piece.bytes.into_owned());
@@ -145,7 +166,9 @@ impl Liar {
                 }
                 Message::Fetch(fetch) => self.serve(request, fetch),
                 Message::Poll(poll) => {
-                    let state = TaskState::Running;
+                    // Whose answer is given, that task is done with.
+                    let is_done = self.lie == Lie::SlowToSend;
+                    let state = if is_done { TaskState::Unknown } else { TaskState::Running };
                     self.peer.send(Polled { name: poll.name, state, batches_done: 1, batches_planned: 9 }, request);
                 }
                 Message::Cancel(cancel) => {
@@ -194,6 +217,10 @@ impl Liar {
             Lie::WrongDigestFetched | Lie::NotHeld | Lie::HeldBack => {
                 Trained { update: Digest::of(&train.name.token.to_le_bytes()), inline: Vec::new(), ..honest }
             }
+            Lie::SlowToSend | Lie::HeldBackOnce => {
+                self.objects.insert(honest.update, honest.inline);
+                Trained { inline: Vec::new(), ..honest }
+            }
             Lie::Rejects | Lie::RejectsInAnotherName => {
                 if self.lie == Lie::RejectsInAnotherName {
                     name.token ^= 1;
@@ -216,6 +243,9 @@ impl Liar {
         let bytes = match self.lie {
             Lie::WrongDigestFetched => vec![0; fetch.bytes_max as usize],
             Lie::HeldBack => return,
+            Lie::SlowToSend if self.pings < 3 => return self.held_back.push((request, fetch)),
+            Lie::HeldBackOnce if self.is_first => return,
+            Lie::SlowToSend | Lie::HeldBackOnce => return self.give(request, fetch),
             _ => {
                 let error = gradwire::wire::message::Error::new(ErrorCode::UnknownObject, 0, "it is gone");
                 return self.peer.send(error, request);
@@ -223,6 +253,11 @@ impl Liar {
         };
         let object_bytes = bytes.len() as u64;
         let piece = Piece { digest: fetch.digest, object_bytes, offset: fetch.offset, bytes: Cow::Borrowed(&bytes) };
+        self.peer.send(Message::Data(piece), request);
+    }
+
+    fn give(&mut self, request: u32, fetch: Fetch) {
+        let piece = piece(fetch, &self.objects[&fetch.digest]);
         self.peer.send(Message::Data(piece), request);
     }
 

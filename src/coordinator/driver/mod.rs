@@ -40,7 +40,9 @@ pub(super) enum Input {
     NodeUnlinked { key: LinkKey, reason: String },
     /// A node has trained a task; the update's digest and shape are right.
     Trained { link: LinkKey, attempt: Attempt, update: Update, loss: f64 },
-    /// A node has an update that is too large to travel inside TRAINED.
+    /// A node has trained a task, and its update is too large to travel inside TRAINED.
+    TrainedApart { link: LinkKey, attempt: Attempt },
+    /// Such an update is to be had.
     UpdateOffered { link: LinkKey, digest: Digest, bytes: u64 },
     /// Such an update cannot be had.
     UpdateLost { link: LinkKey, digest: Digest },
@@ -217,6 +219,8 @@ impl Driver {
                 // Whatever the engine made of it has taken it out; what is left belongs to nothing.
                 self.arrived.remove(&(link, attempt));
             }
+            // The node has answered, and is done with it: to ask it how far the task is would hear that it knows none.
+            Input::TrainedApart { link, attempt } => self.no_longer_out(link, attempt),
             Input::UpdateOffered { link, digest, bytes } => {
                 self.transfers.offer(link, digest, bytes);
                 self.fetch_updates();
@@ -263,6 +267,7 @@ impl Driver {
                 self.poll_running_tasks();
                 self.fetch_updates();
                 self.sweep_stalled_clients();
+                self.sweep_stalled_nodes();
                 self.tell(Event::Tick);
             }
             Input::Status(reply) => {

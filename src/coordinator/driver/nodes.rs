@@ -86,6 +86,13 @@ impl Driver {
         }
     }
 
+    /// Ends the links of nodes that have announced an update and send nothing of it.
+    pub(super) fn sweep_stalled_nodes(&self) {
+        for node in self.links.values().filter(|node| node.linked.is_stalled()) {
+            node.linked.link.close("it sends nothing of an update that it has announced");
+        }
+    }
+
     pub(super) fn no_longer_out(&mut self, link: LinkKey, attempt: Attempt) {
         if let Some(node) = self.links.get_mut(&link) {
             node.out.remove(&attempt);
