@@ -125,6 +125,11 @@ mod peak {
     /// GFLOP/s of the instructions that a kernel uses, if its instructions are more than a compiler's choice.
     pub fn gflops(kernel: Kernel) -> Option<f64> {
         #[cfg(target_arch = "x86_64")]
+        if Kernel::avx512() == Some(kernel) {
+            // SAFETY: the kernel is proof of AVX-512.
+            return Some(best_of(|| unsafe { x86::avx512_chains() }));
+        }
+        #[cfg(target_arch = "x86_64")]
         if Kernel::avx2() == Some(kernel) {
             // SAFETY: the kernel is proof of AVX2 and FMA.
             return Some(best_of(|| unsafe { x86::avx2_chains() }));
@@ -168,6 +173,20 @@ mod peak {
             }
             black_box(sums);
             LINKS * 12 * 8 * 2
+        }
+
+        /// As many of sixteen lanes.
+        #[target_feature(enable = "avx512f")]
+        pub fn avx512_chains() -> u32 {
+            let factor = _mm512_set1_ps(black_box(0.999));
+            let mut sums = [_mm512_set1_ps(black_box(1.0)); 12];
+            for _ in 0..LINKS {
+                for sum in &mut sums {
+                    *sum = _mm512_fmadd_ps(*sum, factor, factor);
+                }
+            }
+            black_box(sums);
+            LINKS * 12 * 16 * 2
         }
     }
 
