@@ -3,8 +3,9 @@
 
 use std::fmt;
 
+use super::gather::{Order, gather};
 use super::kernel::Kernel;
-use super::lanes::{BLOCK_ROWS, Lanes, gather, panels_of};
+use super::lanes::{BLOCK_ROWS, Lanes, panels_of};
 use super::network::Network;
 use super::pass::Pass;
 use super::recipe::Activation;
@@ -100,7 +101,7 @@ fn each_block(
     for first in (0..rows).step_by(BLOCK_ROWS) {
         let count = (rows - first).min(BLOCK_ROWS);
         let x = &mut panels[..panels_of(count) * features];
-        gather(values, features, first..first + count, x);
+        gather(kernel, values, features, Order::From(first, count), x);
         take(first, count, pass.forward(parameters, x, count));
     }
     Ok(())

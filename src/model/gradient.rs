@@ -166,8 +166,8 @@ compiled_for_each_kernel! {
     fn in_sequence = in_sequence_body(gradient: &Gradient<'_>, columns: &mut [Lanes], out: &mut [f32])
 }
 
-/// Inputs of a tile in sequence, at most.
-const SEQUENCE_INPUTS: usize = 6;
+/// Inputs of a tile in sequence, at most: 10 sums in registers. With 12, the compiler moved them to memory and back.
+const SEQUENCE_INPUTS: usize = 5;
 
 /// Here outputs lie on lanes instead of rows: each lane is then one plain sequence over the rows.
 #[inline(always)]
@@ -177,7 +177,7 @@ fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes], o
     let columns = &mut columns[..columns_of(outputs, rows)];
     transpose::<V>(gradient, columns);
     let pairs = panels_of(outputs) / 2;
-    // 12 sums in registers: of each of six inputs 16 outputs, or 32.
+    // Of each of five inputs 16 outputs, or 32.
     let mut pair = 0;
     while V::HAS_WIDE_TWINS && pair + 2 <= pairs {
         sequence_strip::<V, 2>(gradient, pair, columns, weights);
@@ -248,7 +248,7 @@ fn sequence_strip<V: Vector, const B: usize>(
     for a in 0..heights {
         match part(inputs, heights, a) {
             (i, SEQUENCE_INPUTS) => sequence_tile::<V, SEQUENCE_INPUTS, B>(gradient, i, j, columns, weights),
-            // Even parts are narrower than five only where a layer has few inputs; then some are covered twice.
+            // Even parts are narrower than four only where a layer has few inputs; then some are covered twice.
             (i, _) => {
                 const LESS: usize = SEQUENCE_INPUTS - 1;
                 sequence_tile::<V, LESS, B>(gradient, i.min(inputs - LESS), j, columns, weights);
@@ -276,10 +276,11 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
         let x = &x[i..][..A];
         let first = panel * LANES;
         let present = (rows - first).min(LANES);
+        let d = d.map(|column| &column[first..][..present]);
         for lane in 0..present {
             let mut factors = [V::Twin::splat(0.0); B];
             for b in 0..B {
-                factors[b] = V::Twin::load_pair(&d[b][first + lane]);
+                factors[b] = V::Twin::load_pair(&d[b][lane]);
             }
             for a in 0..A {
                 let value = V::Twin::splat(x[a].0[lane]);

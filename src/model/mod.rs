@@ -7,6 +7,7 @@ mod arithmetic;
 pub mod evaluate;
 #[cfg(feature = "client")]
 pub mod file;
+mod gather;
 mod gradient;
 pub mod initialise;
 pub mod kernel;

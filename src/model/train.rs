@@ -7,8 +7,9 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
+use super::gather::{Order, gather};
 use super::kernel::Kernel;
-use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, gather, panels_of};
+use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, panels_of};
 use super::network::Network;
 use super::optimise::{Descent, eta_of_step};
 use super::pass::Pass;
@@ -106,7 +107,7 @@ impl Trainer {
     fn full_batches(&mut self, recipe: &Recipe, rows: &Rows, watch: &mut dyn Watch) -> Result<(f64, u32), TrainError> {
         let (count, features) = (rows.labels().len(), rows.features() as usize);
         self.panels.resize(panels_of(count) * features, Lanes::ZERO);
-        gather(rows.values(), features, 0..count, &mut self.panels);
+        gather(self.work.pass.kernel(), rows.values(), features, Order::From(0, count), &mut self.panels);
         let mut loss = self.full_pass(recipe, rows, true);
         for epoch in 1..=recipe.epochs {
             self.work.update();
@@ -162,7 +163,7 @@ impl Trainer {
                 let scale = scale_of(recipe.reduction, batch.len());
                 for block in batch.chunks(BLOCK_ROWS) {
                     let x = &mut self.panels[..panels_of(block.len()) * features];
-                    gather(rows.values(), features, block.iter().map(|row| *row as usize), x);
+                    gather(self.work.pass.kernel(), rows.values(), features, Order::These(block), x);
                     self.labels.clear();
                     self.labels.extend(block.iter().map(|row| rows.labels()[*row as usize]));
                     let target = Target { labels: &self.labels, scale, log_epsilon: recipe.log_epsilon };

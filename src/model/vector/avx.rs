@@ -122,7 +122,7 @@ impl<W: Width> Vector for Ymm<W> {
     /// Four at once: each step adds two vectors' halves and leaves the sums side by side in one.
     #[inline(always)]
     fn sums(of: [Self; 4]) -> [f32; 4] {
-        let [a, b, c, d] = of.map(|vector| vector.0);
+        let [Ymm(a, _), Ymm(b, _), Ymm(c, _), Ymm(d, _)] = of;
         let mut sums = [0.0; 4];
         // SAFETY: see Ymm; the store fills the four f32 of `sums`.
         unsafe {
@@ -142,19 +142,9 @@ impl<W: Width> Vector for Ymm<W> {
     /// Pairs, then fours, then halves.
     #[inline(always)]
     fn transposed(of: [Self; LANES]) -> [Self; LANES] {
-        let [a, b, c, d, e, f, g, h] = of.map(|vector| vector.0);
+        let [Ymm(a, _), Ymm(b, _), Ymm(c, _), Ymm(d, _), Ymm(e, _), Ymm(f, _), Ymm(g, _), Ymm(h, _)] = of;
         // SAFETY: see Ymm.
         let columns = unsafe {
-            let fours = |a, b, c, d| {
-                let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-                let (cd_low, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
-                [
-                    _mm256_shuffle_ps::<0x44>(ab_low, cd_low),
-                    _mm256_shuffle_ps::<0xee>(ab_low, cd_low),
-                    _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
-                    _mm256_shuffle_ps::<0xee>(ab_high, cd_high),
-                ]
-            };
             let ([p, q, r, s], [t, u, v, w]) = (fours(a, b, c, d), fours(e, f, g, h));
             [
                 _mm256_permute2f128_ps::<0x20>(p, t),
@@ -167,7 +157,25 @@ impl<W: Width> Vector for Ymm<W> {
                 _mm256_permute2f128_ps::<0x31>(s, w),
             ]
         };
-        columns.map(|column| Ymm(column, PhantomData))
+        let [a, b, c, d, e, f, g, h] = columns;
+        let own = PhantomData;
+        [Ymm(a, own), Ymm(b, own), Ymm(c, own), Ymm(d, own), Ymm(e, own), Ymm(f, own), Ymm(g, own), Ymm(h, own)]
+    }
+}
+
+/// Rows of fours to columns of fours, in both halves of the registers. Only for the transposition in [`Ymm`].
+#[inline(always)]
+fn fours(a: __m256, b: __m256, c: __m256, d: __m256) -> [__m256; 4] {
+    // SAFETY: see Ymm.
+    unsafe {
+        let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let (cd_low, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        [
+            _mm256_shuffle_ps::<0x44>(ab_low, cd_low),
+            _mm256_shuffle_ps::<0xee>(ab_low, cd_low),
+            _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+            _mm256_shuffle_ps::<0xee>(ab_high, cd_high),
+        ]
     }
 }
 
