@@ -1,6 +1,8 @@
 //! How fast a core trains: samples a second, GFLOP/s, and what share that is of the core's own peak, for each kernel that
 //! this machine has. The peak is measured beside each shape, because it is a machine's, and a machine has moods.
 //!
+//! Then, what a second worker brings: one that has no task of its own and helps with large batches.
+//!
 //! `cargo bench --bench kernels [-- WORD]`: only shapes whose line contains WORD. A plain timing loop: the best of many
 //! short runs, because other work on the machine only ever makes a run longer.
 
@@ -8,6 +10,7 @@ use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use gradwire::compute::crew::Help;
 use gradwire::job::Training;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
@@ -67,7 +70,7 @@ fn main() -> std::io::Result<()> {
             if !line.contains(&wanted) {
                 continue;
             }
-            let (samples, flops) = measure(kernel, sizes, rows, recipe);
+            let (samples, flops) = measure(Trainer::new(kernel), sizes, rows, recipe);
             let gflops = samples * flops / 1e9;
             let mut out = std::io::stdout().lock();
             write!(out, "{line} {samples:11.0} samples/s {gflops:7.1} GFLOP/s")?;
@@ -82,11 +85,38 @@ fn main() -> std::io::Result<()> {
             writeln!(out)?;
         }
     }
+    let help = Help::new(2);
+    let offers = help.clone();
+    std::thread::spawn(move || offers.invitations().iter().for_each(|invitation| invitation.follow(|| true)));
+    for (sizes, rows, recipe) in shared_shapes() {
+        for kernel in Kernel::available().filter(|kernel| *kernel != Kernel::PORTABLE) {
+            let line = format!("{sizes:?} {:?} {:?} {kernel} shared", recipe.batch, recipe.optimiser);
+            if !line.contains(&wanted) {
+                continue;
+            }
+            let (one, _) = measure(Trainer::new(kernel), sizes, rows, recipe);
+            let (two, _) = measure(Trainer::with_crew(kernel, help.crew()), sizes, rows, recipe);
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{line}: one worker {one:.0} samples/s, two {two:.0}: {:.2} times as many", two / one)?;
+        }
+    }
     Ok(())
 }
 
+/// Batches that two share.
+fn shared_shapes() -> [(&'static [u32], u32, Recipe); 3] {
+    let classic = Recipe { stop_loss_change: None, ..Recipe::CLASSIC };
+    let sgd = Recipe { optimiser: Optimiser::Sgd, reduction: LossReduction::Mean, ..Recipe::DEFAULT };
+    let batch = BatchSize::Rows(NonZeroU32::new(1024).expect("rows"));
+    [
+        (&[16, 20, 26], 16_500, classic),
+        (&[784, 128, 10], 4096, Recipe { batch, ..sgd }),
+        (&[17, 23, 37, 11, 5], 1501, classic),
+    ]
+}
+
 /// Samples a second, and floating-point operations of a sample.
-fn measure(kernel: Kernel, sizes: &[u32], rows: u32, recipe: Recipe) -> (f64, f64) {
+fn measure(mut trainer: Trainer, sizes: &[u32], rows: u32, recipe: Recipe) -> (f64, f64) {
     let (inputs, classes) = (sizes[0], sizes[sizes.len() - 1]);
     let network = Network::new(inputs, &sizes[1..sizes.len() - 1], classes).expect("a shape within the limits");
     let values = (0..rows * inputs).map(|i| (f64::from(i) * 0.7).sin() as f32).collect();
@@ -95,7 +125,6 @@ fn measure(kernel: Kernel, sizes: &[u32], rows: u32, recipe: Recipe) -> (f64, f6
     let base = initialise(&network, recipe.initialisation, 1);
     // Forward, back, gradient: 2 operations for each weight, but none back into the input.
     let flops: usize = network.layers().map(|layer| layer.weights() * if layer.offset == 0 { 4 } else { 6 }).sum();
-    let mut trainer = Trainer::new(kernel);
     let mut train = |epochs| {
         let training =
             Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe { epochs, ..recipe }, seed: 1 };

@@ -14,7 +14,7 @@ enum Instructions {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// That with AVX-512's F, VL and DQ. Built nowhere but in [`Kernel::avx512`].
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     Avx512,
     /// What every machine of the target has.
     Portable,
@@ -43,9 +43,10 @@ impl Kernel {
         None
     }
 
-    /// Sixteen f32 at once with AVX-512, if this machine has what it takes.
+    /// Sixteen f32 at once with AVX-512, if this machine has what it takes and the program was built with the feature
+    /// `avx512`.
     pub fn avx512() -> Option<Kernel> {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         if Kernel::avx2().is_some()
             && std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512vl")
@@ -57,7 +58,7 @@ impl Kernel {
     }
 
     /// Whether code that needs AVX-512's F, VL and DQ, AVX2 and FMA may be entered.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     pub(super) fn has_avx512(self) -> bool {
         self.0 == Instructions::Avx512
     }
@@ -65,7 +66,7 @@ impl Kernel {
     /// Whether code that needs AVX2 and FMA may be entered.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn has_avx2(self) -> bool {
-        matches!(self.0, Instructions::Avx2 | Instructions::Avx512)
+        self.0 == Instructions::Avx2
     }
 }
 
@@ -74,7 +75,7 @@ impl fmt::Display for Kernel {
         f.write_str(match self.0 {
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             Instructions::Avx512 => "avx512",
             Instructions::Portable => "portable",
         })
@@ -117,7 +118,7 @@ macro_rules! compiled_for_each_kernel {
     ($(#[$attribute:meta])* $visibility:vis fn $name:ident = $body:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?) => {
         $(#[$attribute])*
         $visibility fn $name(kernel: $crate::model::Kernel, $($argument: $type),*) $(-> $result)? {
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             if kernel.has_avx512() {
                 #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512dq")]
                 fn avx512($($argument: $type),*) $(-> $result)? {

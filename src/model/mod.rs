@@ -4,6 +4,7 @@
 //! protocol.md. Does not know the network, threads, or any file but the model's own.
 
 mod arithmetic;
+pub mod crew;
 pub mod evaluate;
 #[cfg(feature = "client")]
 pub mod file;
@@ -27,6 +28,7 @@ pub mod train;
 mod tree;
 mod vector;
 
+pub use crew::Crew;
 pub use evaluate::{Evaluation, evaluate, predict};
 pub use initialise::initialise;
 pub use kernel::Kernel;
@@ -34,7 +36,7 @@ pub use merge::ExactSum;
 pub use network::{Layer, Network, NetworkError};
 pub use recipe::{Activation, BatchSize, Initialisation, LossReduction, Optimiser, Recipe, RecipeError};
 pub use rows::Rows;
-pub use train::{Trained, Trainer, Watch};
+pub use train::{Hand, Trained, Trainer, Watch};
 
 /// The number of the arithmetic that this program computes (protocol.md, "Arithmetic 1").
 pub const ARITHMETIC: u16 = 1;

@@ -15,6 +15,7 @@ pub struct Ymm<W>(__m256, PhantomData<W>);
 /// A processor with AVX2 and FMA.
 pub type Avx2 = Ymm<Narrow>;
 /// A processor with AVX-512 besides.
+#[cfg(feature = "avx512")]
 pub type Avx512 = Ymm<Wide>;
 
 /// What twins are made of.
@@ -33,9 +34,11 @@ impl Width for Narrow {
 }
 
 /// One AVX-512 register.
+#[cfg(feature = "avx512")]
 #[derive(Clone, Copy)]
 pub struct Wide;
 
+#[cfg(feature = "avx512")]
 impl Width for Wide {
     type Twin = Zmm;
     const IS_WIDE: bool = true;
@@ -180,9 +183,11 @@ fn fours(a: __m256, b: __m256, c: __m256, d: __m256) -> [__m256; 4] {
 }
 
 /// One AVX-512 register. It is made through [`Wide`] alone: see [`Ymm`].
+#[cfg(feature = "avx512")]
 #[derive(Clone, Copy)]
 pub struct Zmm(__m512);
 
+#[cfg(feature = "avx512")]
 impl Twin for Zmm {
     type Half = Avx512;
 

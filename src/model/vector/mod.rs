@@ -145,7 +145,9 @@ impl<V: Vector> Twin for Two<V> {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use avx::{Avx2, Avx512};
+pub(super) use avx::Avx2;
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+pub(super) use avx::Avx512;
 
 /// What every machine of the target has.
 #[cfg(target_arch = "aarch64")]
