@@ -178,10 +178,12 @@ mod peak {
 
     /// `run` tells how many floating-point operations it has done.
     fn best_of(run: impl Fn() -> u32) -> f64 {
-        (0..RUNS).map(|_| {
-            let start = Instant::now();
-            f64::from(run()) / start.elapsed().as_nanos() as f64
-        }).fold(0.0, f64::max)
+        (0..RUNS)
+            .map(|_| {
+                let start = Instant::now();
+                f64::from(run()) / start.elapsed().as_nanos() as f64
+            })
+            .fold(0.0, f64::max)
     }
 
     #[cfg(target_arch = "x86_64")]

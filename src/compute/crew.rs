@@ -204,7 +204,8 @@ impl Crew for Others {
         }
         // SAFETY: only the lifetime changes. Helpers use it between here and the end of `withdraw`, and that is before this
         // function's end, however it ends.
-        let erased = unsafe { std::mem::transmute::<&(dyn Fn(&mut Hand) + Sync), *const (dyn Fn(&mut Hand) + Sync)>(work) };
+        let erased =
+            unsafe { std::mem::transmute::<&(dyn Fn(&mut Hand) + Sync), *const (dyn Fn(&mut Hand) + Sync)>(work) };
         let gang = &*self.gang;
         {
             let mut state = gang.state();
@@ -234,7 +235,8 @@ mod tests {
 
     fn task(batch: BatchSize) -> (Training, Rows, Vec<f32>) {
         let network = Network::new(17, &[67, 31], 11).unwrap();
-        let training = Training { arithmetic: ARITHMETIC, network, recipe: Recipe { batch, ..Recipe::DEFAULT }, seed: 1 };
+        let training =
+            Training { arithmetic: ARITHMETIC, network, recipe: Recipe { batch, ..Recipe::DEFAULT }, seed: 1 };
         let values = (0..2001 * 17).map(|i| (i as f32 * 0.7).sin()).collect();
         let rows = Rows::new(17, values, (0..2001).map(|row| row * 7 % 11).collect(), 11).unwrap();
         let base = initialise(&training.network, training.recipe.initialisation, 1);

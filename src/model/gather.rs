@@ -41,7 +41,9 @@ fn gather_body<V: Vector>(values: &[f32], features: usize, order: Order<'_>, out
             present += 1;
         }
         let mut first = 0;
-        let (blocks, rest) = out.as_chunks_mut::<LANES>();
+        let in_blocks = if V::HAS_REGISTERS { out.len() / LANES * LANES } else { 0 };
+        let (blocks, rest) = out.split_at_mut(in_blocks);
+        let (blocks, _) = blocks.as_chunks_mut::<LANES>();
         for block in blocks {
             let mut vectors = [V::splat(0.0); LANES];
             for (vector, row) in vectors.iter_mut().zip(rows) {

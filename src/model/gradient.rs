@@ -188,8 +188,10 @@ fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes], o
         pair += 1;
     }
     let odd = &columns[2 * pairs * rows..];
-    if !odd.is_empty() {
-        sequence_odd::<V>(gradient, odd, weights);
+    if !odd.is_empty() && V::HAS_REGISTERS {
+        sequence_odd::<V, 8>(gradient, odd, weights);
+    } else if !odd.is_empty() {
+        sequence_odd::<V, 1>(gradient, odd, weights);
     }
     for (bias, column) in bias.chunks_mut(2 * LANES).zip(columns.chunks(2 * rows)) {
         let stride = column.len() / rows;
@@ -300,13 +302,11 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
     }
 }
 
-/// Gradients of the weights from all inputs to the last eight or fewer outputs.
+/// Gradients of the weights from all inputs, A at a time, to the last eight or fewer outputs.
 #[inline(always)]
-fn sequence_odd<V: Vector>(gradient: &Gradient<'_>, column: &[Lanes], weights: &mut [f32]) {
+fn sequence_odd<V: Vector, const A: usize>(gradient: &Gradient<'_>, column: &[Lanes], weights: &mut [f32]) {
     let Gradient { x, inputs, outputs, .. } = *gradient;
     let j = (outputs - 1) / LANES * LANES;
-    /// Inputs at a time.
-    const A: usize = 8;
     for i in (0..inputs).step_by(A) {
         let mut sums = [V::splat(0.0); A];
         let i = i.min(inputs.saturating_sub(A));

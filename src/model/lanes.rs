@@ -29,6 +29,12 @@ pub(super) fn flat(lanes: &mut [Lanes]) -> &mut [f32] {
     unsafe { std::slice::from_raw_parts_mut(lanes.as_mut_ptr().cast(), lanes.len() * LANES) }
 }
 
+/// Makes room for so many values; what they are at first does not matter.
+#[inline(never)]
+pub(super) fn make_room(values: &mut Vec<Lanes>, length: usize) {
+    values.resize(length, Lanes::ZERO);
+}
+
 /// Panels that `rows` rows fill, the last perhaps in part.
 pub(super) fn panels_of(rows: usize) -> usize {
     rows.div_ceil(LANES)

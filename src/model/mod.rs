@@ -29,7 +29,7 @@ mod tree;
 mod vector;
 
 pub use crew::Crew;
-pub use evaluate::{Evaluation, evaluate, predict};
+pub use evaluate::{Evaluation, Evaluator, evaluate, predict};
 pub use initialise::initialise;
 pub use kernel::Kernel;
 pub use merge::ExactSum;

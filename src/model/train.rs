@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use super::crew::{Alone, Crew};
 use super::gather::{Order, gather};
 use super::kernel::Kernel;
-use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, panels_of};
+use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, make_room, panels_of};
 use super::optimise::{Descent, eta_of_step};
 use super::pass::Pass;
 use super::random::{Purpose, Stream};
@@ -74,7 +74,7 @@ impl Trainer {
             gradients: Tree::new(),
             losses: Tree::new(),
             weights: Vec::new(),
-            hands: Vec::new(),
+            hands: vec![Hand::new(kernel)],
             parts: Vec::new(),
             blocks_each: 1,
         };
@@ -115,7 +115,7 @@ impl Trainer {
     /// Every epoch is one batch of all rows in their own order. Returns the loss and the epochs run.
     fn full_batches(&mut self, recipe: &Recipe, rows: &Rows, watch: &mut dyn Watch) -> Result<(f64, u32), TrainError> {
         let (count, features) = (rows.labels().len(), rows.features() as usize);
-        self.panels.resize(panels_of(count) * features, Lanes::ZERO);
+        make_room(&mut self.panels, panels_of(count) * features);
         gather(self.work.kernel, rows.values(), features, Order::From(0, count), &mut self.panels);
         let Trainer { work, crew, panels, .. } = self;
         let (scale, log_epsilon) = (scale_of(recipe.reduction, count), recipe.log_epsilon);
@@ -221,7 +221,7 @@ impl Hand {
         self.losses.prepare(1, blocks);
         if training.recipe.batch != BatchSize::Full {
             let rows = batch_rows.min(BLOCK_ROWS);
-            self.panels.resize(panels_of(rows) * network.inputs() as usize, Lanes::ZERO);
+            make_room(&mut self.panels, panels_of(rows) * network.inputs() as usize);
             self.labels.clear();
             self.labels.reserve_exact(rows);
         }

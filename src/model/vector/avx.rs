@@ -236,16 +236,12 @@ impl Twin for Zmm {
     #[inline(always)]
     fn where_positive(self, mask: Zmm) -> Zmm {
         // SAFETY: see Ymm.
-        Zmm(unsafe {
-            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(mask.0, _mm512_setzero_ps()), self.0)
-        })
+        Zmm(unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(mask.0, _mm512_setzero_ps()), self.0) })
     }
 
     #[inline(always)]
     fn where_not_negative(self, mask: Zmm) -> Zmm {
         // SAFETY: see Ymm.
-        Zmm(unsafe {
-            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(mask.0, _mm512_setzero_ps()), self.0)
-        })
+        Zmm(unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(mask.0, _mm512_setzero_ps()), self.0) })
     }
 }
