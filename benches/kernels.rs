@@ -87,7 +87,7 @@ fn main() -> std::io::Result<()> {
     }
     let help = Help::new(2);
     let offers = help.clone();
-    std::thread::spawn(move || offers.invitations().iter().for_each(|invitation| invitation.follow(|| true)));
+    std::thread::spawn(move || offers.calls().iter().for_each(|()| offers.give(|| true)));
     for (sizes, rows, recipe) in shared_shapes() {
         for kernel in Kernel::available().filter(|kernel| *kernel != Kernel::PORTABLE) {
             let line = format!("{sizes:?} {:?} {:?} {kernel} shared", recipe.batch, recipe.optimiser);

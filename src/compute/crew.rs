@@ -20,48 +20,49 @@ const WATCH: Duration = Duration::from_micros(50);
 /// Where a node's workers ask for help, and offer it.
 #[derive(Clone)]
 pub struct Help {
-    workers: usize,
-    ask: Sender<Invitation>,
-    offer: Receiver<Invitation>,
+    waiting: Arc<Mutex<Vec<Arc<Gang>>>>,
+    /// One token for each that is waiting.
+    ask: Sender<()>,
+    offer: Receiver<()>,
 }
 
 impl Help {
     /// Among so many workers.
     pub fn new(workers: usize) -> Help {
         let (ask, offer) = bounded(workers);
-        Help { workers, ask, offer }
+        Help { waiting: Arc::new(Mutex::new(Vec::with_capacity(workers))), ask, offer }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Arc<Gang>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn workers(&self) -> usize {
+        self.ask.capacity().unwrap_or(1)
     }
 
     /// The crew of one worker's trainer: the other workers, when they are idle.
     pub fn crew(&self) -> Box<dyn Crew> {
-        Box::new(Others { workers: self.workers, ask: self.ask.clone(), gang: Arc::new(Gang::default()) })
+        Box::new(Others { help: self.clone(), gang: Arc::new(Gang::default()) })
     }
 
-    /// Where an idle worker is invited to help.
-    pub fn invitations(&self) -> &Receiver<Invitation> {
+    /// Tells an idle worker that it is wanted; [`Help::give`] is then its answer.
+    pub fn calls(&self) -> &Receiver<()> {
         &self.offer
     }
-}
 
-/// A worker's request for help.
-pub struct Invitation(Arc<Gang>);
-
-impl Invitation {
-    /// Helps with batch after batch, until none comes for a while or, between two, until the helper is no longer `free`.
-    pub fn follow(self, free: impl Fn() -> bool) {
+    /// Helps with batch after batch of a worker that has called, until none comes for a while or, between two, until the
+    /// helper is no longer `free`.
+    pub fn give(&self, free: impl Fn() -> bool) {
+        let Some(gang) = self.waiting().pop() else { return };
         let mut last = 0;
         while free() {
-            last = self.0.help(last);
-            if !self.0.another_comes(last) {
+            last = gang.help(last);
+            if !gang.another_comes(last) {
                 break;
             }
         }
-    }
-}
-
-impl Drop for Invitation {
-    fn drop(&mut self) {
-        self.0.expected.fetch_sub(1, Ordering::Relaxed);
+        gang.expected.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -174,27 +175,31 @@ fn comes_soon(is_true: impl Fn() -> bool) -> bool {
 
 /// The other workers of a node, when they are idle.
 struct Others {
-    workers: usize,
-    ask: Sender<Invitation>,
+    help: Help,
     gang: Arc<Gang>,
 }
 
 impl Others {
-    /// Invites those of `count` helpers who are not here or on their way.
-    fn invite(&self, count: usize) {
+    /// Calls those of `count` helpers who are not here or on their way.
+    fn call(&self, count: usize) {
         while self.gang.expected.load(Ordering::Relaxed) < count {
-            self.gang.expected.fetch_add(1, Ordering::Relaxed);
-            // One that finds no room is dropped, and no longer expected.
-            if self.ask.try_send(Invitation(self.gang.clone())).is_err() {
+            let mut waiting = self.help.waiting();
+            if waiting.len() == waiting.capacity() {
                 return;
             }
+            self.gang.expected.fetch_add(1, Ordering::Relaxed);
+            waiting.push(self.gang.clone());
+            drop(waiting);
+            // There is room for as many tokens as may wait, but a token is taken before its gang is: one that finds no
+            // room is not needed.
+            let _ = self.help.ask.try_send(());
         }
     }
 }
 
 impl Crew for Others {
     fn hands(&self) -> usize {
-        self.workers
+        self.help.workers()
     }
 
     fn work(&self, hands: &mut [Hand], work: &(dyn Fn(&mut Hand) + Sync)) {
@@ -214,7 +219,7 @@ impl Crew for Others {
             gang.batch.fetch_add(1, Ordering::Release);
         }
         let posted = Posted(gang);
-        self.invite(others.len());
+        self.call(others.len());
         work(first);
         drop(posted);
         assert!(!gang.state().panicked, "a helper has panicked");
@@ -256,7 +261,7 @@ mod tests {
                 scope.spawn(|| {
                     loop {
                         crossbeam_channel::select! {
-                            recv(help.invitations()) -> invitation => invitation.unwrap().follow(|| true),
+                            recv(help.calls()) -> _ => help.give(|| true),
                             recv(stopped) -> _ => return,
                         }
                     }
@@ -301,7 +306,10 @@ mod tests {
         let help = Help::new(2);
         for trainers_own in [true, false] {
             thread::scope(|scope| {
-                let helper = scope.spawn(|| help.invitations().recv().unwrap().follow(|| true));
+                let helper = scope.spawn(|| {
+                    help.calls().recv().unwrap();
+                    help.give(|| true);
+                });
                 let ended = AtomicUsize::new(0);
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     two_work(&help, |is_trainer| {

@@ -183,10 +183,8 @@ impl Worker {
                     Ok(task) => self.answer(task),
                     Err(_) => return,
                 },
-                recv(self.help.invitations()) -> invitation => if let Ok(invitation) = invitation {
-                    // A task of its own comes first.
-                    invitation.follow(|| queued.is_empty());
-                },
+                // A task of its own comes first.
+                recv(self.help.calls()) -> _ => self.help.give(|| queued.is_empty()),
                 recv(self.stopped) -> _ => return,
             }
         }

@@ -20,19 +20,24 @@ macro_rules! lane_wise {
     }};
 }
 
+#[cfg(target_feature = "fma")]
+use arithmetic::Hardware as InLine;
+#[cfg(not(target_feature = "fma"))]
+use arithmetic::Software as InLine;
+
 /// Out of line where it is made of f64 operations: dozens of tiles, each with a dozen of these in line, were a tenth
 /// of a whole node, and no faster.
 #[cfg_attr(target_feature = "fma", inline(always))]
 #[cfg_attr(not(target_feature = "fma"), inline(never))]
 fn fused(value: Plain, factor: Plain, addend: Plain) -> Plain {
-    lane_wise!(value, factor, addend => <Plain as Vector>::Fma::fma(value, factor, addend))
+    lane_wise!(value, factor, addend => InLine::fma(value, factor, addend))
 }
 
 impl Vector for Plain {
     #[cfg(target_feature = "fma")]
     type Fma = arithmetic::Hardware;
     #[cfg(not(target_feature = "fma"))]
-    type Fma = arithmetic::Software;
+    type Fma = arithmetic::SoftwareCall;
     type Twin = Two<Plain>;
     const HAS_REGISTERS: bool = false;
     const HAS_WIDE_TWINS: bool = false;
