@@ -260,6 +260,7 @@ fn sequence_strip<V: Vector, const B: usize>(
 }
 
 /// Gradients of the weights from A inputs to B pairs of eight outputs, of which the last may be partly beyond the end.
+#[expect(clippy::needless_range_loop, reason = "lanes are numbered")]
 #[inline(always)]
 fn sequence_tile<V: Vector, const A: usize, const B: usize>(
     gradient: &Gradient<'_>,
