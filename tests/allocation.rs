@@ -1,4 +1,4 @@
-//! What training takes from the system: as much as it says, once.
+//! What training and evaluation take from the system: as much as they say, once.
 //!
 //! One test alone, because the counters are the process's.
 
@@ -10,16 +10,18 @@ use counting::measure;
 use gradwire::job::Training;
 use gradwire::model::train::{Unwatched, working_bytes};
 use gradwire::model::{
-    ARITHMETIC, BatchSize, Initialisation, Kernel, Network, Optimiser, Recipe, Rows, Trainer, initialise,
+    ARITHMETIC, BatchSize, Crew, Evaluator, Hand, Initialisation, Kernel, Network, Optimiser, Recipe, Rows, Trainer,
+    initialise,
 };
 
 #[test]
 fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {
     let batch = |rows| BatchSize::Rows(NonZeroU32::new(rows).unwrap());
-    let tasks: [(&[u32], u32, BatchSize, Optimiser); 5] = [
+    let tasks: [(&[u32], u32, BatchSize, Optimiser); 6] = [
         (&[16, 20, 26], 1500, BatchSize::Full, Optimiser::Sgd),
         (&[16, 128, 26], 700, batch(32), Optimiser::Adam),
         (&[100, 70, 90, 10], 900, batch(600), Optimiser::Adam),
+        (&[64, 90, 10], 1500, batch(700), Optimiser::Sgd),
         (&[5, 3000, 2], 3, batch(9), Optimiser::Sgd),
         (&[2000, 2], 300, BatchSize::Full, Optimiser::Sgd),
     ];
@@ -40,5 +42,30 @@ fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {
         let (second, again) = measure(train);
         assert_eq!(again.allocations, 1, "{sizes:?}");
         assert_eq!(first, second);
+        let mut trainer = Trainer::with_crew(Kernel::best(), Box::new(InTurn));
+        let mut train = || trainer.train(&training, 0, 0, &base, &rows, &mut Unwatched).unwrap();
+        assert_eq!(train(), first);
+        let (second, again) = measure(train);
+        assert_eq!(again.allocations, 1, "{sizes:?}, shared");
+        assert_eq!(first, second);
+        let mut evaluator = Evaluator::new(Kernel::best());
+        let mut evaluate = || evaluator.evaluate(&training.network, recipe.activation, 0.0, &base, &rows).unwrap();
+        let first = evaluate();
+        let (second, again) = measure(evaluate);
+        assert_eq!(again.allocations, 0, "{sizes:?}, evaluated");
+        assert_eq!(first, second);
+    }
+}
+
+/// Three hands, one after the other.
+struct InTurn;
+
+impl Crew for InTurn {
+    fn hands(&self) -> usize {
+        3
+    }
+
+    fn work(&self, hands: &mut [Hand], work: &(dyn Fn(&mut Hand) + Sync)) {
+        hands.iter_mut().for_each(work);
     }
 }

@@ -5,6 +5,7 @@
 //! other nodes.
 
 mod board;
+pub mod crew;
 mod kept;
 mod load;
 mod serving;

@@ -1,5 +1,5 @@
 //! The threads that train. Owns the queue of tasks whose data is here, their training and their answers; does not know
-//! where data comes from.
+//! where data comes from. A worker without a task helps another with its batches (`crew`).
 
 use std::io;
 use std::ops::ControlFlow;
@@ -12,6 +12,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 
 use super::board::Line;
+use super::crew::Help;
 use super::kept::Kept;
 use super::load::InjectedLoad;
 use super::serving::Context;
@@ -138,11 +139,13 @@ impl Workers {
         let (tasks, queued) = bounded(QUEUE_TASKS_MAX);
         let (stop, stopped) = bounded(0);
         let tally = Arc::new(Tally::default());
+        let help = Help::new(count as usize);
         let mut threads = Vec::new();
         for index in 0..count {
             let worker = Worker {
-                trainer: Trainer::new(kernel),
+                trainer: Trainer::with_crew(kernel, help.crew()),
                 kernel,
+                help: help.clone(),
                 load: load.clone(),
                 tally: tally.clone(),
                 stopped: stopped.clone(),
@@ -165,6 +168,7 @@ impl Workers {
 struct Worker {
     trainer: Trainer,
     kernel: Kernel,
+    help: Help,
     load: InjectedLoad,
     tally: Arc<Tally>,
     /// Disconnected when the node stops.
@@ -179,6 +183,8 @@ impl Worker {
                     Ok(task) => self.answer(task),
                     Err(_) => return,
                 },
+                // A task of its own comes first.
+                recv(self.help.calls()) -> _ => self.help.give(|| queued.is_empty()),
                 recv(self.stopped) -> _ => return,
             }
         }
@@ -190,7 +196,7 @@ impl Worker {
         let answer = catch_unwind(AssertUnwindSafe(|| self.train(&task)));
         let answer = answer.unwrap_or_else(|_| {
             // A panic is a bug of ours; the trainer's memory may be half written.
-            self.trainer = Trainer::new(self.kernel);
+            self.trainer = Trainer::with_crew(self.kernel, self.help.crew());
             Err(refusal(ErrorCode::Internal, "training met a fault of the program's own"))
         });
         // The worker counts as free before the answer leaves: the next task may be on its way the moment after.

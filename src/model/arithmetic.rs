@@ -47,6 +47,20 @@ impl Fma for Software {
     }
 }
 
+/// [`Software`], out of line. In line, e^x and ln x, which are a dozen of it, were 4 kB of a node for processors that are rare
+/// by now.
+#[cfg(not(any(target_arch = "aarch64", target_feature = "fma")))]
+#[derive(Clone, Copy)]
+pub(super) struct SoftwareCall;
+
+#[cfg(not(any(target_arch = "aarch64", target_feature = "fma")))]
+impl Fma for SoftwareCall {
+    #[inline(never)]
+    fn fma(a: f32, b: f32, c: f32) -> f32 {
+        Software::fma(a, b, c)
+    }
+}
+
 /// 1.5 * 2^23: adding it leaves an integer, ties to even, in the low bits.
 const ROUND: f32 = 12_582_912.0;
 /// ln 2 in two parts: the upper has 16 bits, so that its product with an exponent is exact.

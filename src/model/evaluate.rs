@@ -3,8 +3,9 @@
 
 use std::fmt;
 
+use super::gather::{Order, gather};
 use super::kernel::Kernel;
-use super::lanes::{BLOCK_ROWS, Lanes, gather, panels_of};
+use super::lanes::{BLOCK_ROWS, Lanes, make_room, panels_of};
 use super::network::Network;
 use super::pass::Pass;
 use super::recipe::Activation;
@@ -39,26 +40,7 @@ pub fn evaluate(
     parameters: &[f32],
     rows: &Rows,
 ) -> Result<Evaluation, EvaluateError> {
-    if rows.classes() > network.classes() {
-        return Err(EvaluateError::Classes { got: rows.classes(), expected: network.classes() });
-    }
-    if rows.features() != network.inputs() {
-        return Err(EvaluateError::Features { got: rows.features(), expected: network.inputs() });
-    }
-    let mut evaluation = Evaluation { rows: u64::from(rows.rows()), errors: 0, loss: 0.0 };
-    let mut losses = Tree::new();
-    losses.prepare(1, rows.labels().len().div_ceil(BLOCK_ROWS));
-    let mut classes = Vec::with_capacity(BLOCK_ROWS);
-    each_block(kernel, network, activation, parameters, rows.values(), |first, count, logits| {
-        let labels = &rows.labels()[first..][..count];
-        classes.resize(count, 0);
-        softmax::predict(logits, &mut classes);
-        evaluation.errors += classes.iter().zip(labels).filter(|(class, label)| class != label).count() as u64;
-        losses.next()[0] = lose(kernel, logits, &Target { labels, scale: 1.0, log_epsilon });
-        losses.take();
-    })?;
-    evaluation.loss = losses.finish()[0];
-    Ok(evaluation)
+    Evaluator::new(kernel).evaluate(network, activation, log_epsilon, parameters, rows)
 }
 
 /// The class that the model takes each row for: the lowest index of the largest logit. `values` are rows of as many
@@ -71,39 +53,86 @@ pub fn predict(
     values: &[f32],
 ) -> Result<Vec<u32>, EvaluateError> {
     let mut classes = vec![0; values.len() / network.inputs() as usize];
-    each_block(kernel, network, activation, parameters, values, |first, count, logits| {
-        softmax::predict(logits, &mut classes[first..][..count]);
+    Evaluator::new(kernel).each_block(network, activation, parameters, values, |first, count, logits| {
+        softmax::predict(kernel, logits, &mut classes[first..][..count]);
     })?;
     Ok(classes)
 }
 
-/// Calls `take` with each block's first row, its number of rows and its logits.
-fn each_block(
-    kernel: Kernel,
-    network: &Network,
-    activation: Activation,
-    parameters: &[f32],
-    values: &[f32],
-    mut take: impl FnMut(usize, usize, &mut [Lanes]),
-) -> Result<(), EvaluateError> {
-    let features = network.inputs() as usize;
-    if !values.len().is_multiple_of(features) {
-        return Err(EvaluateError::Values { got: values.len(), expected: network.inputs() });
+/// Evaluates models, one after the other. Keeps its working memory from one to the next, and nothing else.
+pub struct Evaluator {
+    pass: Pass,
+    /// The rows of one block.
+    panels: Vec<Lanes>,
+    losses: Tree<f64>,
+}
+
+impl Evaluator {
+    /// An evaluator that computes with `kernel`.
+    pub fn new(kernel: Kernel) -> Evaluator {
+        Evaluator { pass: Pass::new(kernel), panels: Vec::new(), losses: Tree::new() }
     }
-    if parameters.len() != network.parameters() {
-        return Err(EvaluateError::Parameters { got: parameters.len(), expected: network.parameters() });
+
+    /// Counts a model's mistakes on `rows`. `log_epsilon` is the recipe's.
+    pub fn evaluate(
+        &mut self,
+        network: &Network,
+        activation: Activation,
+        log_epsilon: f32,
+        parameters: &[f32],
+        rows: &Rows,
+    ) -> Result<Evaluation, EvaluateError> {
+        if rows.classes() > network.classes() {
+            return Err(EvaluateError::Classes { got: rows.classes(), expected: network.classes() });
+        }
+        if rows.features() != network.inputs() {
+            return Err(EvaluateError::Features { got: rows.features(), expected: network.inputs() });
+        }
+        let kernel = self.pass.kernel();
+        let mut losses = std::mem::replace(&mut self.losses, Tree::new());
+        losses.prepare(1, rows.labels().len().div_ceil(BLOCK_ROWS));
+        let mut errors = 0;
+        let mut classes = [0; BLOCK_ROWS];
+        self.each_block(network, activation, parameters, rows.values(), |first, count, logits| {
+            let (labels, classes) = (&rows.labels()[first..][..count], &mut classes[..count]);
+            softmax::predict(kernel, logits, classes);
+            errors += classes.iter().zip(labels).filter(|(class, label)| class != label).count() as u64;
+            losses.next()[0] = lose(kernel, logits, &Target { labels, scale: 1.0, log_epsilon });
+            losses.take();
+        })?;
+        let loss = losses.finish()[0];
+        self.losses = losses;
+        Ok(Evaluation { rows: u64::from(rows.rows()), errors, loss })
     }
-    let rows = values.len() / features;
-    let mut pass = Pass::new(kernel);
-    pass.prepare(network, activation, rows, false);
-    let mut panels = vec![Lanes::ZERO; panels_of(rows.min(BLOCK_ROWS)) * features];
-    for first in (0..rows).step_by(BLOCK_ROWS) {
-        let count = (rows - first).min(BLOCK_ROWS);
-        let x = &mut panels[..panels_of(count) * features];
-        gather(values, features, first..first + count, x);
-        take(first, count, pass.forward(parameters, x, count));
+
+    /// Calls `take` with each block's first row, its number of rows and its logits.
+    fn each_block(
+        &mut self,
+        network: &Network,
+        activation: Activation,
+        parameters: &[f32],
+        values: &[f32],
+        mut take: impl FnMut(usize, usize, &mut [Lanes]),
+    ) -> Result<(), EvaluateError> {
+        let features = network.inputs() as usize;
+        if !values.len().is_multiple_of(features) {
+            return Err(EvaluateError::Values { got: values.len(), expected: network.inputs() });
+        }
+        if parameters.len() != network.parameters() {
+            return Err(EvaluateError::Parameters { got: parameters.len(), expected: network.parameters() });
+        }
+        let rows = values.len() / features;
+        let kernel = self.pass.kernel();
+        self.pass.prepare(network, activation, rows, false);
+        make_room(&mut self.panels, panels_of(rows.min(BLOCK_ROWS)) * features);
+        for first in (0..rows).step_by(BLOCK_ROWS) {
+            let count = (rows - first).min(BLOCK_ROWS);
+            let x = &mut self.panels[..panels_of(count) * features];
+            gather(kernel, values, features, Order::From(first, count), x);
+            take(first, count, self.pass.forward(parameters, x, count));
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Why a model cannot be evaluated on these rows.

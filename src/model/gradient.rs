@@ -4,7 +4,7 @@
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::{LANES, Lanes, panels_of};
 use super::product::part;
-use super::vector::Vector;
+use super::vector::{Twin as _, Vector};
 
 /// Weights of a layer whose rows are summed on eight lanes, at most; above, in one sequence. Part of arithmetic 1.
 pub(super) const LANED_WEIGHTS_MAX: usize = 4096;
@@ -43,56 +43,61 @@ compiled_for_each_kernel! {
     fn on_lanes = on_lanes_body(gradient: &Gradient<'_>, out: &mut [f32])
 }
 
-/// Inputs and outputs of a tile on lanes, at most: 12 sums in registers, 7 loads for 12 multiply-adds; four outputs' lanes
-/// are added together.
-const LANED_TILE: (usize, usize) = (3, 4);
+/// Outputs of a tile on lanes: two twins, whose lanes are added together.
+const LANED_OUTPUTS: usize = 4;
 
 #[inline(always)]
 fn on_lanes_body<V: Vector>(gradient: &Gradient<'_>, out: &mut [f32]) {
     let Gradient { inputs, outputs, .. } = *gradient;
     let (weights, bias) = out.split_at_mut(inputs * outputs);
-    if !V::HAS_REGISTERS {
+    if V::HAS_REGISTERS && outputs >= LANED_OUTPUTS {
+        for j in (0..outputs).step_by(LANED_OUTPUTS) {
+            laned_bias::<V, LANED_OUTPUTS>(gradient, j.min(outputs - LANED_OUTPUTS), bias);
+        }
+    } else {
+        for j in 0..outputs {
+            laned_bias::<V, 1>(gradient, j, bias);
+        }
+    }
+    if !V::HAS_REGISTERS || outputs == 1 {
         for j in 0..outputs {
             for i in 0..inputs {
-                laned_tile::<V, 1, 1>(gradient, i, j, weights);
+                laned_weight::<V>(gradient, i, j, weights);
             }
-            laned_bias::<V, 1>(gradient, j, bias);
         }
         return;
     }
-    let (down, across) = (inputs.div_ceil(LANED_TILE.0), outputs.div_ceil(LANED_TILE.1));
-    for a in 0..down {
-        let (i, height) = part(inputs, down, a);
-        for b in 0..across {
-            let (j, width) = part(outputs, across, b);
-            match (height, width) {
-                (1, 1) => laned_tile::<V, 1, 1>(gradient, i, j, weights),
-                (1, 2) => laned_tile::<V, 1, 2>(gradient, i, j, weights),
-                (1, 3) => laned_tile::<V, 1, 3>(gradient, i, j, weights),
-                (1, _) => laned_tile::<V, 1, 4>(gradient, i, j, weights),
-                (2, 1) => laned_tile::<V, 2, 1>(gradient, i, j, weights),
-                (2, 2) => laned_tile::<V, 2, 2>(gradient, i, j, weights),
-                (2, 3) => laned_tile::<V, 2, 3>(gradient, i, j, weights),
-                (2, _) => laned_tile::<V, 2, 4>(gradient, i, j, weights),
-                (_, 1) => laned_tile::<V, 3, 1>(gradient, i, j, weights),
-                (_, 2) => laned_tile::<V, 3, 2>(gradient, i, j, weights),
-                (_, 3) => laned_tile::<V, 3, 3>(gradient, i, j, weights),
-                (_, _) => laned_tile::<V, 3, 4>(gradient, i, j, weights),
-            }
-        }
-    }
-    for b in 0..across {
-        let (j, width) = part(outputs, across, b);
-        match width {
-            1 => laned_bias::<V, 1>(gradient, j, bias),
-            2 => laned_bias::<V, 2>(gradient, j, bias),
-            3 => laned_bias::<V, 3>(gradient, j, bias),
-            _ => laned_bias::<V, 4>(gradient, j, bias),
+    // 12 sums in 16 registers, or 8 in 32, which is what it takes to keep two units of four cycles busy.
+    let heights = inputs.div_ceil(if V::HAS_WIDE_TWINS { 4 } else { 3 });
+    for a in 0..heights {
+        let (i, height) = part(inputs, heights, a);
+        match height {
+            1 => laned_row::<V, 1>(gradient, i, weights),
+            2 => laned_row::<V, 2>(gradient, i, weights),
+            4 if V::HAS_WIDE_TWINS => laned_row::<V, 4>(gradient, i, weights),
+            _ => laned_row::<V, 3>(gradient, i, weights),
         }
     }
 }
 
-/// Gradients of the weights from A inputs to B outputs, all rows.
+/// Gradients of the weights from A inputs to all outputs, of which there are two or more. The last tile may cover some
+/// that the one before it has covered: their sums are the same.
+#[inline(always)]
+fn laned_row<V: Vector, const A: usize>(gradient: &Gradient<'_>, i: usize, weights: &mut [f32]) {
+    let outputs = gradient.outputs;
+    let mut j = 0;
+    while j < outputs {
+        if outputs - j > LANED_OUTPUTS / 2 && outputs >= LANED_OUTPUTS {
+            laned_tile::<V, A, 2>(gradient, i, j.min(outputs - LANED_OUTPUTS), weights);
+            j += LANED_OUTPUTS;
+        } else {
+            laned_tile::<V, A, 1>(gradient, i, j.min(outputs - LANED_OUTPUTS / 2), weights);
+            j += LANED_OUTPUTS / 2;
+        }
+    }
+}
+
+/// Gradients of the weights from A inputs to B pairs of outputs, all rows.
 #[inline(always)]
 fn laned_tile<V: Vector, const A: usize, const B: usize>(
     gradient: &Gradient<'_>,
@@ -101,23 +106,39 @@ fn laned_tile<V: Vector, const A: usize, const B: usize>(
     weights: &mut [f32],
 ) {
     let Gradient { x, d, inputs, outputs, .. } = *gradient;
-    let mut sums = [[V::splat(0.0); B]; A];
+    let mut sums = [[V::Twin::splat(0.0); B]; A];
     for (x, d) in x.chunks_exact(inputs).zip(d.chunks_exact(outputs)) {
-        let (x, d) = (&x[i..][..A], &d[j..][..B]);
-        let mut factors = [V::splat(0.0); B];
+        let (x, (pairs, _)) = (&x[i..][..A], d[j..][..2 * B].as_chunks::<2>());
+        let mut factors = [V::Twin::splat(0.0); B];
         for b in 0..B {
-            factors[b] = V::load(&d[b]);
+            factors[b] = V::Twin::load_pair(&pairs[b]);
         }
         for a in 0..A {
-            let value = V::load(&x[a]);
+            let value = V::Twin::load_twice(&x[a]);
             for b in 0..B {
                 sums[a][b] = value.fma(factors[b], sums[a][b]);
             }
         }
     }
     for a in 0..A {
-        weights[(i + a) * outputs + j..][..B].copy_from_slice(&add_lanes(sums[a])[..B]);
+        let mut four = [V::splat(0.0); LANED_OUTPUTS];
+        for b in 0..B {
+            let [first, second] = sums[a][b].halves();
+            (four[2 * b], four[2 * b + 1]) = (first, second);
+        }
+        weights[(i + a) * outputs + j..][..2 * B].copy_from_slice(&V::sums(four)[..2 * B]);
     }
+}
+
+/// The gradient of one weight, all rows.
+#[inline(always)]
+fn laned_weight<V: Vector>(gradient: &Gradient<'_>, i: usize, j: usize, weights: &mut [f32]) {
+    let Gradient { x, d, inputs, outputs, .. } = *gradient;
+    let mut sum = V::splat(0.0);
+    for (x, d) in x.chunks_exact(inputs).zip(d.chunks_exact(outputs)) {
+        sum = V::load(&x[i]).fma(V::load(&d[j]), sum);
+    }
+    weights[i * outputs + j] = add_lanes([sum])[0];
 }
 
 /// Gradients of the bias of B outputs, all rows.
@@ -145,8 +166,8 @@ compiled_for_each_kernel! {
     fn in_sequence = in_sequence_body(gradient: &Gradient<'_>, columns: &mut [Lanes], out: &mut [f32])
 }
 
-/// Inputs of a tile in sequence, at most; it spans two groups of eight outputs.
-const SEQUENCE_TILE: usize = 6;
+/// Inputs of a tile in sequence, at most: 10 sums in registers. With 12, the compiler moved them to memory and back.
+const SEQUENCE_INPUTS: usize = 5;
 
 /// Here outputs lie on lanes instead of rows: each lane is then one plain sequence over the rows.
 #[inline(always)]
@@ -154,96 +175,118 @@ fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes], o
     let Gradient { inputs, outputs, rows, .. } = *gradient;
     let (weights, bias) = out.split_at_mut(inputs * outputs);
     let columns = &mut columns[..columns_of(outputs, rows)];
-    transpose(gradient, columns);
-    for (bias, column) in bias.chunks_mut(LANES).zip(columns.chunks_exact(rows)) {
-        let mut sum = V::splat(0.0);
-        for d in column {
-            sum = sum.plus(V::load(d));
-        }
-        store_some(sum, bias);
+    transpose::<V>(gradient, columns);
+    let pairs = panels_of(outputs) / 2;
+    // Of each of five inputs 16 outputs, or 32.
+    let mut pair = 0;
+    while V::HAS_WIDE_TWINS && pair + 2 <= pairs {
+        sequence_strip::<V, 2>(gradient, pair, columns, weights);
+        pair += 2;
     }
-    if !V::HAS_REGISTERS {
+    while pair < pairs {
+        sequence_strip::<V, 1>(gradient, pair, columns, weights);
+        pair += 1;
+    }
+    let odd = &columns[2 * pairs * rows..];
+    if !odd.is_empty() && V::HAS_REGISTERS {
+        sequence_odd::<V, 8>(gradient, odd, weights);
+    } else if !odd.is_empty() {
+        sequence_odd::<V, 1>(gradient, odd, weights);
+    }
+    for (bias, column) in bias.chunks_mut(2 * LANES).zip(columns.chunks(2 * rows)) {
+        let stride = column.len() / rows;
+        for (half, bias) in bias.chunks_mut(LANES).enumerate() {
+            let mut sum = V::splat(0.0);
+            for d in column[half..].iter().step_by(stride) {
+                sum = sum.plus(V::load(d));
+            }
+            store_some(sum, bias);
+        }
+    }
+}
+
+/// From panels (rows on lanes) to columns: for each sixteen outputs, row by row, outputs on the lanes of two neighbours;
+/// for the last eight or fewer, on those of one. Lanes beyond the last output are +0.
+#[inline(always)]
+fn transpose<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes]) {
+    let Gradient { d, outputs, rows, .. } = *gradient;
+    for (pair, column) in columns.chunks_mut(2 * rows).enumerate() {
+        let stride = column.len() / rows;
+        for half in 0..stride {
+            let first = (2 * pair + half) * LANES;
+            let width = (outputs - first).min(LANES);
+            for (d, column) in d.chunks_exact(outputs).zip(column.chunks_mut(stride * LANES)) {
+                let mut block = [V::splat(0.0); LANES];
+                for (vector, d) in block.iter_mut().zip(&d[first..][..width]) {
+                    *vector = V::load(d);
+                }
+                let places = column[half..].iter_mut().step_by(stride);
+                for (row, place) in V::transposed(block).into_iter().zip(places) {
+                    row.store(place);
+                }
+            }
+        }
+    }
+}
+
+/// Gradients of the weights from all inputs to 16 B outputs.
+#[inline(always)]
+fn sequence_strip<V: Vector, const B: usize>(
+    gradient: &Gradient<'_>,
+    pair: usize,
+    columns: &[Lanes],
+    weights: &mut [f32],
+) {
+    let Gradient { inputs, rows, .. } = *gradient;
+    let (columns, _) = columns[2 * pair * rows..][..2 * B * rows].as_chunks::<2>();
+    let j = 2 * pair * LANES;
+    if !V::HAS_REGISTERS || inputs < SEQUENCE_INPUTS - 1 {
         for i in 0..inputs {
-            sequence_row::<V, 1>(gradient, i, columns, weights);
+            sequence_tile::<V, 1, B>(gradient, i, j, columns, weights);
         }
         return;
     }
-    let across = inputs.div_ceil(SEQUENCE_TILE);
-    for a in 0..across {
-        let (i, height) = part(inputs, across, a);
-        match height {
-            // Even parts are this narrow only where a layer has so few inputs.
-            1..=3 => {
-                for i in i..i + height {
-                    sequence_row::<V, 1>(gradient, i, columns, weights);
-                }
-            }
-            4 => sequence_row::<V, 4>(gradient, i, columns, weights),
-            5 => sequence_row::<V, 5>(gradient, i, columns, weights),
-            _ => sequence_row::<V, SEQUENCE_TILE>(gradient, i, columns, weights),
-        }
-    }
-}
-
-/// From panels (rows on lanes) to columns: for each eight outputs, row by row, outputs on lanes. Lanes beyond the last
-/// output are +0.
-#[inline(always)]
-fn transpose(gradient: &Gradient<'_>, columns: &mut [Lanes]) {
-    let Gradient { d, outputs, rows, .. } = *gradient;
-    for (group, column) in columns.chunks_exact_mut(rows).enumerate() {
-        let first = group * LANES;
-        let width = (outputs - first).min(LANES);
-        for (d, rows) in d.chunks_exact(outputs).zip(column.chunks_mut(LANES)) {
-            let mut block = [Lanes::ZERO; LANES];
-            block[..width].copy_from_slice(&d[first..][..width]);
-            for (lane, row) in rows.iter_mut().enumerate() {
-                *row = Lanes(block.map(|lanes| lanes.0[lane]));
+    let heights = inputs.div_ceil(SEQUENCE_INPUTS);
+    for a in 0..heights {
+        match part(inputs, heights, a) {
+            (i, SEQUENCE_INPUTS) => sequence_tile::<V, SEQUENCE_INPUTS, B>(gradient, i, j, columns, weights),
+            // Even parts are narrower than four only where a layer has few inputs; then some are covered twice.
+            (i, _) => {
+                const LESS: usize = SEQUENCE_INPUTS - 1;
+                sequence_tile::<V, LESS, B>(gradient, i.min(inputs - LESS), j, columns, weights);
             }
         }
     }
 }
 
-/// Gradients of the weights from A inputs to all outputs.
-#[inline(always)]
-fn sequence_row<V: Vector, const A: usize>(gradient: &Gradient<'_>, i: usize, columns: &[Lanes], weights: &mut [f32]) {
-    let Gradient { outputs, rows, .. } = *gradient;
-    let groups = panels_of(outputs);
-    for pair in 0..groups / 2 {
-        let columns = &columns[2 * pair * rows..][..2 * rows];
-        sequence_tile::<V, A, 2>(gradient, i, 2 * pair * LANES, columns, weights);
-    }
-    if groups % 2 == 1 {
-        let columns = &columns[(groups - 1) * rows..][..rows];
-        sequence_tile::<V, A, 1>(gradient, i, (groups - 1) * LANES, columns, weights);
-    }
-}
-
-/// Gradients of the weights from A inputs to B groups of eight outputs, of which the last may be partly beyond the end.
+/// Gradients of the weights from A inputs to B pairs of eight outputs, of which the last may be partly beyond the end.
+#[expect(clippy::needless_range_loop, reason = "lanes are numbered")]
 #[inline(always)]
 fn sequence_tile<V: Vector, const A: usize, const B: usize>(
     gradient: &Gradient<'_>,
     i: usize,
     j: usize,
-    columns: &[Lanes],
+    columns: &[[Lanes; 2]],
     weights: &mut [f32],
 ) {
     let Gradient { x, inputs, outputs, rows, .. } = *gradient;
-    let mut d: [&[Lanes]; B] = [&[]; B];
+    let mut d: [&[[Lanes; 2]]; B] = [&[]; B];
     for b in 0..B {
         d[b] = &columns[b * rows..][..rows];
     }
-    let mut sums = [[V::splat(0.0); B]; A];
+    let mut sums = [[V::Twin::splat(0.0); B]; A];
     for (panel, x) in x.chunks_exact(inputs).enumerate() {
         let x = &x[i..][..A];
         let first = panel * LANES;
         let present = (rows - first).min(LANES);
+        let d = d.map(|column| &column[first..][..present]);
         for lane in 0..present {
-            let mut factors = [V::splat(0.0); B];
+            let mut factors = [V::Twin::splat(0.0); B];
             for b in 0..B {
-                factors[b] = V::load(&d[b][first + lane]);
+                factors[b] = V::Twin::load_pair(&d[b][lane]);
             }
             for a in 0..A {
-                let value = V::splat(x[a].0[lane]);
+                let value = V::Twin::splat(x[a].0[lane]);
                 for b in 0..B {
                     sums[a][b] = value.fma(factors[b], sums[a][b]);
                 }
@@ -253,7 +296,37 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
     for a in 0..A {
         let row = &mut weights[(i + a) * outputs..][..outputs];
         for b in 0..B {
-            store_some(sums[a][b], &mut row[j + b * LANES..]);
+            let [first, second] = sums[a][b].halves();
+            store_some(first, &mut row[j + 2 * b * LANES..]);
+            store_some(second, &mut row[j + (2 * b + 1) * LANES..]);
+        }
+    }
+}
+
+/// Gradients of the weights from all inputs, A at a time, to the last eight or fewer outputs.
+#[inline(always)]
+fn sequence_odd<V: Vector, const A: usize>(gradient: &Gradient<'_>, column: &[Lanes], weights: &mut [f32]) {
+    let Gradient { x, inputs, outputs, .. } = *gradient;
+    let j = (outputs - 1) / LANES * LANES;
+    for i in (0..inputs).step_by(A) {
+        let mut sums = [V::splat(0.0); A];
+        let i = i.min(inputs.saturating_sub(A));
+        let height = (inputs - i).min(A);
+        for (x, d) in x.chunks_exact(inputs).zip(column.chunks(LANES)) {
+            // Where a layer has fewer inputs, the first stands in for the others.
+            let mut values = [&x[i]; A];
+            for (value, x) in values.iter_mut().zip(&x[i..][..height]) {
+                *value = x;
+            }
+            for (lane, d) in d.iter().enumerate() {
+                let factor = V::load(d);
+                for a in 0..A {
+                    sums[a] = V::splat(values[a].0[lane]).fma(factor, sums[a]);
+                }
+            }
+        }
+        for a in 0..height {
+            store_some(sums[a], &mut weights[(i + a) * outputs + j..][..outputs - j]);
         }
     }
 }
@@ -261,8 +334,11 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
 /// Stores as many lanes as there is room for.
 #[inline(always)]
 fn store_some(sum: impl Vector, out: &mut [f32]) {
+    if let Some(all) = out.first_chunk_mut::<LANES>() {
+        return sum.store_anywhere(all);
+    }
     let mut lanes = Lanes::ZERO;
     sum.store(&mut lanes);
-    let width = out.len().min(LANES);
-    out[..width].copy_from_slice(&lanes.0[..width]);
+    let width = out.len();
+    out.copy_from_slice(&lanes.0[..width]);
 }

@@ -13,6 +13,9 @@ enum Instructions {
     /// x86-64 with AVX2 and FMA. Built nowhere but in [`Kernel::avx2`].
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// That with AVX-512's F, VL and DQ. Built nowhere but in [`Kernel::avx512`].
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+    Avx512,
     /// What every machine of the target has.
     Portable,
 }
@@ -23,12 +26,12 @@ impl Kernel {
 
     /// The fastest that this machine has.
     pub fn best() -> Kernel {
-        Kernel::avx2().unwrap_or(Kernel::PORTABLE)
+        Kernel::avx512().or_else(Kernel::avx2).unwrap_or(Kernel::PORTABLE)
     }
 
     /// All that this machine has, the fastest first.
     pub fn available() -> impl Iterator<Item = Kernel> {
-        Kernel::avx2().into_iter().chain([Kernel::PORTABLE])
+        Kernel::avx512().into_iter().chain(Kernel::avx2()).chain([Kernel::PORTABLE])
     }
 
     /// Eight f32 at once with AVX2 and FMA, if this machine has both.
@@ -38,6 +41,26 @@ impl Kernel {
             return Some(Kernel(Instructions::Avx2));
         }
         None
+    }
+
+    /// Sixteen f32 at once with AVX-512, if this machine has what it takes and the program was built with the feature
+    /// `avx512`.
+    pub fn avx512() -> Option<Kernel> {
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+        if Kernel::avx2().is_some()
+            && std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512vl")
+            && std::arch::is_x86_feature_detected!("avx512dq")
+        {
+            return Some(Kernel(Instructions::Avx512));
+        }
+        None
+    }
+
+    /// Whether code that needs AVX-512's F, VL and DQ, AVX2 and FMA may be entered.
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+    pub(super) fn has_avx512(self) -> bool {
+        self.0 == Instructions::Avx512
     }
 
     /// Whether code that needs AVX2 and FMA may be entered.
@@ -52,6 +75,8 @@ impl fmt::Display for Kernel {
         f.write_str(match self.0 {
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => "avx2",
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            Instructions::Avx512 => "avx512",
             Instructions::Portable => "portable",
         })
     }
@@ -93,6 +118,15 @@ macro_rules! compiled_for_each_kernel {
     ($(#[$attribute:meta])* $visibility:vis fn $name:ident = $body:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?) => {
         $(#[$attribute])*
         $visibility fn $name(kernel: $crate::model::Kernel, $($argument: $type),*) $(-> $result)? {
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            if kernel.has_avx512() {
+                #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512dq")]
+                fn avx512($($argument: $type),*) $(-> $result)? {
+                    $body::<$crate::model::vector::Avx512>($($argument),*)
+                }
+                // SAFETY: such a kernel is made only where these features have been detected.
+                return unsafe { avx512($($argument),*) };
+            }
             #[cfg(target_arch = "x86_64")]
             if kernel.has_avx2() {
                 #[target_feature(enable = "avx2,fma")]

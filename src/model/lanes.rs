@@ -1,5 +1,5 @@
-//! Eight rows side by side, and the layout that follows from it. Owns lanes, panels and the transposition into them;
-//! does not know what is computed, or with which instructions (`vector`).
+//! Eight rows side by side, and the layout that follows from it. Owns lanes and panels; does not know
+//! what is computed, or with which instructions (`vector`).
 //!
 //! A **panel** holds eight rows feature by feature: `features` values of type [`Lanes`]. A **block** is up to
 //! [`BLOCK_PANELS`] panels one behind the other. With rows on lanes every sum that arithmetic 1 wants in order is
@@ -29,34 +29,15 @@ pub(super) fn flat(lanes: &mut [Lanes]) -> &mut [f32] {
     unsafe { std::slice::from_raw_parts_mut(lanes.as_mut_ptr().cast(), lanes.len() * LANES) }
 }
 
+/// Makes room for so many values; what they are at first does not matter.
+#[inline(never)]
+pub(super) fn make_room(values: &mut Vec<Lanes>, length: usize) {
+    values.resize(length, Lanes::ZERO);
+}
+
 /// Panels that `rows` rows fill, the last perhaps in part.
 pub(super) fn panels_of(rows: usize) -> usize {
     rows.div_ceil(LANES)
-}
-
-/// Lays rows of row-major `values` into panels. `order` names the rows, `out` holds `features` values for each panel.
-#[inline(always)]
-pub(super) fn gather(values: &[f32], features: usize, order: impl ExactSizeIterator<Item = usize>, out: &mut [Lanes]) {
-    let mut order = order;
-    for panel in out.chunks_exact_mut(features) {
-        let mut rows: [&[f32]; LANES] = [&[]; LANES];
-        let present = order.len().min(LANES);
-        for (row, index) in rows.iter_mut().zip(order.by_ref().take(LANES)) {
-            *row = &values[index * features..][..features];
-        }
-        if present == LANES {
-            for (feature, lanes) in panel.iter_mut().enumerate() {
-                *lanes = Lanes(rows.map(|row| row[feature]));
-            }
-        } else {
-            panel.fill(Lanes::ZERO);
-            for (lane, row) in rows[..present].iter().enumerate() {
-                for (lanes, value) in panel.iter_mut().zip(*row) {
-                    lanes.0[lane] = *value;
-                }
-            }
-        }
-    }
 }
 
 /// Sets the lanes of rows that are not there to +0: in the last of `out`'s panels, from lane `rows % 8` on.
@@ -74,17 +55,6 @@ pub(super) fn clear_missing_rows(rows: usize, features: usize, out: &mut [Lanes]
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rows_are_laid_out_feature_by_feature_and_missing_rows_are_zero() {
-        let values: Vec<f32> = (1..=10).flat_map(|row| [row as f32, -(row as f32)]).collect();
-        let mut out = vec![Lanes([9.0; LANES]); 4];
-        gather(&values, 2, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0].into_iter(), &mut out);
-        assert_eq!(out[0], Lanes([10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0]));
-        assert_eq!(out[1], Lanes([-10.0, -9.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0]));
-        assert_eq!(out[2], Lanes([2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
-        assert_eq!(out[3], Lanes([-2.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
-    }
 
     #[test]
     fn only_missing_rows_are_cleared() {

@@ -4,9 +4,11 @@
 //! protocol.md. Does not know the network, threads, or any file but the model's own.
 
 mod arithmetic;
+pub mod crew;
 pub mod evaluate;
 #[cfg(feature = "client")]
 pub mod file;
+mod gather;
 mod gradient;
 pub mod initialise;
 pub mod kernel;
@@ -26,14 +28,15 @@ pub mod train;
 mod tree;
 mod vector;
 
-pub use evaluate::{Evaluation, evaluate, predict};
+pub use crew::Crew;
+pub use evaluate::{Evaluation, Evaluator, evaluate, predict};
 pub use initialise::initialise;
 pub use kernel::Kernel;
 pub use merge::{ExactSum, LittleEndianF32};
 pub use network::{Layer, Network, NetworkError};
 pub use recipe::{Activation, BatchSize, Initialisation, LossReduction, Optimiser, Recipe, RecipeError};
 pub use rows::Rows;
-pub use train::{Trained, Trainer, Watch};
+pub use train::{Hand, Trained, Trainer, Watch};
 
 /// The number of the arithmetic that this program computes (protocol.md, "Arithmetic 1").
 pub const ARITHMETIC: u16 = 1;

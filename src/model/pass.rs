@@ -3,7 +3,7 @@
 
 use super::gradient::{Gradient, columns_of, differentiate};
 use super::kernel::Kernel;
-use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, panels_of};
+use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, make_room, panels_of};
 use super::network::{Layer, Network};
 use super::product::{Direction, Finish, Product, Strip, multiply};
 use super::recipe::Activation;
@@ -50,15 +50,15 @@ impl Pass {
         self.layers.extend(network.layers());
         self.outputs.resize_with(self.layers.len(), Vec::new);
         for (outputs, layer) in self.outputs.iter_mut().zip(&self.layers) {
-            outputs.resize(panels * layer.outputs, Lanes::ZERO);
+            make_room(outputs, panels * layer.outputs);
         }
         if back {
             let hidden = network.hidden().iter().copied().max().unwrap_or(0) as usize;
             for derivatives in &mut self.derivatives {
-                derivatives.resize(panels * hidden, Lanes::ZERO);
+                make_room(derivatives, panels * hidden);
             }
             let widest = self.layers.iter().map(|layer| layer.outputs).max().unwrap_or(0);
-            self.columns.resize(columns_of(widest, rows), Lanes::ZERO);
+            make_room(&mut self.columns, columns_of(widest, rows));
         }
     }
 

@@ -9,9 +9,9 @@
 
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::Lanes;
-use super::vector::Vector;
+use super::vector::{Twin as _, Vector};
 
-/// Outputs of a tile, at most: with two panels, 12 of AVX2's 16 registers hold sums.
+/// Outputs of a tile, at most: with two panels, 12 of AVX2's 16 registers hold sums; with four, 12 of AVX-512's 32.
 const STRIP_MAX: usize = 6;
 /// Depth of a tile, at most: its packed weights (6 KiB) and two panels (16 KiB) stay in the first cache.
 const DEPTH_MAX: usize = 256;
@@ -178,16 +178,15 @@ impl<const J: usize> Weights<J> for Along<'_, J> {
     }
 }
 
-/// A strip whose weights are read where they lie, unless copying them is worth it, or there is an odd panel: one piece of
-/// code for that is enough.
+/// A strip whose weights are read where they lie, unless copying them is worth it.
 #[inline(always)]
 fn strip_body<V: Vector, const J: usize>(product: &Product<'_>, place: Place, strip: &mut Strip, out: &mut [Lanes]) {
-    if place.packed || product.panels() % 2 == 1 {
+    if place.packed {
         return packed_strip_body::<V, J>(product, place, strip, out);
     }
     match product.direction {
-        Direction::Forward { .. } => pairs_body::<V, J, _>(product, place, across(product, place), out),
-        Direction::Back => pairs_body::<V, J, _>(product, place, along::<J>(product, place), out),
+        Direction::Forward { .. } => tiles_body::<V, J, _>(product, place, across(product, place), out),
+        Direction::Back => tiles_body::<V, J, _>(product, place, along::<J>(product, place), out),
     }
 }
 
@@ -204,16 +203,7 @@ fn packed_strip_body<V: Vector, const J: usize>(
         Direction::Forward { .. } => pack(across(product, place), length, strip),
         Direction::Back => pack(along::<J>(product, place), length, strip),
     };
-    if !V::HAS_REGISTERS {
-        for panel in 0..product.panels() {
-            tile_body::<V, J, 1, _>(product, place, packed, panel, out);
-        }
-        return;
-    }
-    pairs_body::<V, J, _>(product, place, packed, out);
-    if product.panels() % 2 == 1 {
-        tile_body::<V, J, 1, _>(product, place, packed, product.panels() - 1, out);
-    }
+    tiles_body::<V, J, _>(product, place, packed, out);
 }
 
 #[inline(always)]
@@ -241,20 +231,27 @@ fn pack<const J: usize>(weights: impl Weights<J>, length: usize, strip: &mut Str
     Packed(places)
 }
 
-/// The panels of a strip, two by two; an odd last one is left.
+/// The panels of a strip, two or four by four.
 #[inline(always)]
-fn pairs_body<V: Vector, const J: usize, W: Weights<J>>(
+fn tiles_body<V: Vector, const J: usize, W: Weights<J>>(
     product: &Product<'_>,
     place: Place,
     weights: W,
     out: &mut [Lanes],
 ) {
-    for pair in 0..product.panels() / 2 {
-        tile_body::<V, J, 2, W>(product, place, weights, 2 * pair, out);
+    if V::HAS_WIDE_TWINS {
+        for panel in (0..product.panels()).step_by(4) {
+            tile_body::<V, J, 2, W>(product, place, weights, panel, out);
+        }
+    } else {
+        for panel in (0..product.panels()).step_by(2) {
+            tile_body::<V, J, 1, W>(product, place, weights, panel, out);
+        }
     }
 }
 
-/// J results of P panels, over the place's depths.
+/// J results of P twins of panels from `panel` on, over the place's depths. The last panel stands in for those beyond it:
+/// its results are computed and written more than once, the same each time, which takes no code of its own.
 #[inline(always)]
 fn tile_body<V: Vector, const J: usize, const P: usize, W: Weights<J>>(
     product: &Product<'_>,
@@ -265,62 +262,87 @@ fn tile_body<V: Vector, const J: usize, const P: usize, W: Weights<J>>(
 ) {
     let (start, length) = place.depths;
     let Product { depth, width, .. } = *product;
-    let mut x: [&[Lanes]; P] = [&[]; P];
-    let mut sums = [[V::splat(0.0); P]; J];
+    let last = product.panels() - 1;
+    let mut x: [[&[Lanes]; 2]; P] = [[&[]; 2]; P];
+    let mut places = [[0; 2]; P];
     for p in 0..P {
-        x[p] = &product.x[(panel + p) * depth + start..][..length];
-        if start > 0 {
-            let before = &out[(panel + p) * width + place.first..][..J];
+        for half in 0..2 {
+            let panel = (panel + 2 * p + half).min(last);
+            x[p][half] = &product.x[panel * depth + start..][..length];
+            places[p][half] = panel * width + place.first;
+        }
+    }
+    let mut sums = [[V::Twin::splat(0.0); P]; J];
+    if start > 0 {
+        for p in 0..P {
+            let before = twins_of::<V, J>(out, places[p]);
             for j in 0..J {
-                sums[j][p] = V::load(&before[j]);
+                sums[j][p] = before[j];
             }
-        } else if let Direction::Forward { bias } = product.direction {
-            let bias = &bias[place.first..][..J];
-            for j in 0..J {
-                sums[j][p] = V::splat(bias[j]);
-            }
+        }
+    } else if let Direction::Forward { bias } = product.direction {
+        let bias = &bias[place.first..][..J];
+        for j in 0..J {
+            sums[j] = [V::Twin::splat(bias[j]); P];
         }
     }
     for k in 0..length {
         let weights = weights.at(k);
-        let mut values = [V::splat(0.0); P];
+        let mut values = [V::Twin::splat(0.0); P];
         for p in 0..P {
-            values[p] = V::load(&x[p][k]);
+            values[p] = V::Twin::load(&x[p][0][k], &x[p][1][k]);
         }
         for j in 0..J {
-            let weight = V::splat(weights[j]);
+            let weight = V::Twin::splat(weights[j]);
             for p in 0..P {
                 sums[j][p] = weight.fma(values[p], sums[j][p]);
             }
         }
     }
     let finish = if start + length == depth { product.finish } else { Finish::Keep };
-    for p in 0..P {
-        let first = (panel + p) * width + place.first;
-        let out = &mut out[first..][..J];
-        match finish {
-            Finish::Keep => {
-                for j in 0..J {
-                    sums[j][p].store(&mut out[j]);
+    match finish {
+        Finish::Keep => {}
+        Finish::Relu => {
+            for j in 0..J {
+                for p in 0..P {
+                    sums[j][p] = sums[j][p].where_positive(sums[j][p]);
                 }
             }
-            Finish::Relu => {
+        }
+        Finish::WherePositive(mask) => {
+            for p in 0..P {
+                let mask = twins_of::<V, J>(mask, places[p]);
                 for j in 0..J {
-                    sums[j][p].where_positive(sums[j][p]).store(&mut out[j]);
+                    sums[j][p] = sums[j][p].where_positive(mask[j]);
                 }
             }
-            Finish::WherePositive(mask) => {
-                let mask = &mask[first..][..J];
+        }
+        Finish::WhereNotNegative(mask) => {
+            for p in 0..P {
+                let mask = twins_of::<V, J>(mask, places[p]);
                 for j in 0..J {
-                    sums[j][p].where_positive(V::load(&mask[j])).store(&mut out[j]);
-                }
-            }
-            Finish::WhereNotNegative(mask) => {
-                let mask = &mask[first..][..J];
-                for j in 0..J {
-                    sums[j][p].where_not_negative(V::load(&mask[j])).store(&mut out[j]);
+                    sums[j][p] = sums[j][p].where_not_negative(mask[j]);
                 }
             }
         }
     }
+    for p in 0..P {
+        for half in 0..2 {
+            let out = &mut out[places[p][half]..][..J];
+            for j in 0..J {
+                sums[j][p].halves()[half].store(&mut out[j]);
+            }
+        }
+    }
+}
+
+/// J values of each of two panels, from these places on.
+#[inline(always)]
+fn twins_of<V: Vector, const J: usize>(values: &[Lanes], places: [usize; 2]) -> [V::Twin; J] {
+    let [first, second] = places.map(|place| &values[place..][..J]);
+    let mut twins = [V::Twin::splat(0.0); J];
+    for j in 0..J {
+        twins[j] = V::Twin::load(&first[j], &second[j]);
+    }
+    twins
 }

@@ -133,18 +133,24 @@ fn losses<V: Vector>(
     loss
 }
 
-/// Writes each row's predicted class, the lowest index of the largest logit, for every row; `out` has one place for each, and is not empty.
-pub(super) fn predict(logits: &[Lanes], out: &mut [u32]) {
+compiled_for_each_kernel! {
+    /// Writes each row's predicted class, the lowest index of the largest logit, for every row; `out` has one place for
+    /// each, and is not empty.
+    pub(super) fn predict = predict_body(logits: &[Lanes], out: &mut [u32])
+}
+
+#[inline(always)]
+fn predict_body<V: Vector>(logits: &[Lanes], out: &mut [u32]) {
     let classes = logits.len() / panels_of(out.len());
     for (panel, out) in logits.chunks_exact(classes).zip(out.chunks_mut(LANES)) {
-        for (lane, out) in out.iter_mut().enumerate() {
-            let mut best = 0;
-            for class in 1..classes {
-                if panel[class].0[lane] > panel[best].0[lane] {
-                    best = class;
-                }
+        let (mut largest, mut best) = (panel[0].0, [0; LANES]);
+        for (class, logits) in panel.iter().enumerate() {
+            for lane in 0..LANES {
+                let larger = logits.0[lane] > largest[lane];
+                largest[lane] = if larger { logits.0[lane] } else { largest[lane] };
+                best[lane] = if larger { class as u32 } else { best[lane] };
             }
-            *out = best as u32;
         }
+        out.copy_from_slice(&best[..out.len()]);
     }
 }

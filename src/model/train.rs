@@ -6,10 +6,13 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use super::crew::{Alone, Crew};
+use super::gather::{Order, gather};
 use super::kernel::Kernel;
-use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, gather, panels_of};
-use super::network::Network;
+use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, make_room, panels_of};
 use super::optimise::{Descent, eta_of_step};
 use super::pass::Pass;
 use super::random::{Purpose, Stream};
@@ -50,25 +53,32 @@ pub struct Trained {
 /// Trains tasks, one after the other. Keeps its working memory from task to task, and nothing else.
 pub struct Trainer {
     work: Work,
-    /// The rows of a full batch in panels, or one block of a mini-batch.
+    crew: Box<dyn Crew>,
+    /// The rows of a full batch in panels.
     panels: Vec<Lanes>,
     /// An epoch's order of rows.
     order: Vec<u32>,
-    /// The labels of one block of a mini-batch.
-    labels: Vec<u32>,
 }
 
 impl Trainer {
-    /// A trainer that computes with `kernel`.
+    /// A trainer that computes with `kernel`, alone.
     pub fn new(kernel: Kernel) -> Trainer {
+        Trainer::with_crew(kernel, Box::new(Alone))
+    }
+
+    /// A trainer that computes with `kernel`, and has `crew` help where a batch is worth it.
+    pub fn with_crew(kernel: Kernel, crew: Box<dyn Crew>) -> Trainer {
         let work = Work {
-            pass: Pass::new(kernel),
+            kernel,
             descent: Descent::new(),
             gradients: Tree::new(),
             losses: Tree::new(),
             weights: Vec::new(),
+            hands: vec![Hand::new(kernel)],
+            parts: Vec::new(),
+            blocks_each: 1,
         };
-        Trainer { work, panels: Vec::new(), order: Vec::new(), labels: Vec::new() }
+        Trainer { work, crew, panels: Vec::new(), order: Vec::new() }
     }
 
     /// Trains shard `shard` of step `step`, whose data is `rows`, from the weights `base`.
@@ -87,7 +97,7 @@ impl Trainer {
             BatchSize::Full => rows.labels().len(),
             BatchSize::Rows(size) => rows.labels().len().min(size.get() as usize),
         };
-        self.work.begin(&training.network, &recipe, step, base, batch_rows);
+        self.work.begin(training, &recipe, step, base, batch_rows, self.crew.hands());
         let (loss, epochs) = match recipe.batch {
             BatchSize::Full => self.full_batches(&recipe, rows, watch)?,
             BatchSize::Rows(_) => {
@@ -105,36 +115,29 @@ impl Trainer {
     /// Every epoch is one batch of all rows in their own order. Returns the loss and the epochs run.
     fn full_batches(&mut self, recipe: &Recipe, rows: &Rows, watch: &mut dyn Watch) -> Result<(f64, u32), TrainError> {
         let (count, features) = (rows.labels().len(), rows.features() as usize);
-        self.panels.resize(panels_of(count) * features, Lanes::ZERO);
-        gather(rows.values(), features, 0..count, &mut self.panels);
-        let mut loss = self.full_pass(recipe, rows, true);
+        make_room(&mut self.panels, panels_of(count) * features);
+        gather(self.work.kernel, rows.values(), features, Order::From(0, count), &mut self.panels);
+        let Trainer { work, crew, panels, .. } = self;
+        let (scale, log_epsilon) = (scale_of(recipe.reduction, count), recipe.log_epsilon);
+        let batch = Batch { rows, source: Source::All { panels }, scale, log_epsilon };
+        let mut loss = work.batch(&**crew, &batch, true);
         for epoch in 1..=recipe.epochs {
-            self.work.update();
+            work.update();
             go_on(watch, u64::from(epoch), u64::from(recipe.epochs))?;
             let last = epoch == recipe.epochs;
             if let Some(change) = recipe.stop_loss_change {
                 // The pass that measures this epoch's loss is the next epoch's forward pass. Its gradient comes with it:
                 // one too many, once, when the task stops, is cheaper than going forward twice in every epoch.
                 let before = loss;
-                loss = self.full_pass(recipe, rows, !last);
+                loss = work.batch(&**crew, &batch, !last);
                 if (before - loss).abs() <= f64::from(change) {
                     return Ok((loss, epoch));
                 }
             } else if !last {
-                loss = self.full_pass(recipe, rows, true);
+                loss = work.batch(&**crew, &batch, true);
             }
         }
         Ok((loss, recipe.epochs))
-    }
-
-    /// All rows forward and, with `back`, their gradient. Returns the loss.
-    fn full_pass(&mut self, recipe: &Recipe, rows: &Rows, back: bool) -> f64 {
-        let scale = scale_of(recipe.reduction, rows.labels().len());
-        let panels = self.panels.chunks(BLOCK_PANELS * rows.features() as usize);
-        for (x, labels) in panels.zip(rows.labels().chunks(BLOCK_ROWS)) {
-            self.work.block(x, &Target { labels, scale, log_epsilon: recipe.log_epsilon }, back);
-        }
-        self.work.losses.finish()[0]
     }
 
     /// Every epoch goes through the rows in a new order, `batch_rows` at a time. Returns the loss and the epochs run.
@@ -146,29 +149,18 @@ impl Trainer {
         rows: &Rows,
         watch: &mut dyn Watch,
     ) -> Result<(f64, u32), TrainError> {
-        let (count, features) = (rows.labels().len(), rows.features() as usize);
-        let planned = u64::from(recipe.epochs) * count.div_ceil(batch_rows) as u64;
+        let planned = u64::from(recipe.epochs) * rows.labels().len().div_ceil(batch_rows) as u64;
         let mut done = 0;
         let mut loss = 0.0;
-        self.panels.resize(panels_of(batch_rows.min(BLOCK_ROWS)) * features, Lanes::ZERO);
-        self.labels.clear();
-        self.labels.reserve_exact(batch_rows.min(BLOCK_ROWS));
         for epoch in 0..recipe.epochs {
             self.order.clear();
             self.order.extend(0..rows.rows());
             shuffle(u64::from(epoch)).shuffle(&mut self.order);
             loss = 0.0;
-            for batch in self.order.chunks(batch_rows) {
-                let scale = scale_of(recipe.reduction, batch.len());
-                for block in batch.chunks(BLOCK_ROWS) {
-                    let x = &mut self.panels[..panels_of(block.len()) * features];
-                    gather(rows.values(), features, block.iter().map(|row| *row as usize), x);
-                    self.labels.clear();
-                    self.labels.extend(block.iter().map(|row| rows.labels()[*row as usize]));
-                    let target = Target { labels: &self.labels, scale, log_epsilon: recipe.log_epsilon };
-                    self.work.block(x, &target, true);
-                }
-                loss += self.work.losses.finish()[0];
+            for order in self.order.chunks(batch_rows) {
+                let (scale, log_epsilon) = (scale_of(recipe.reduction, order.len()), recipe.log_epsilon);
+                let batch = Batch { rows, source: Source::These { order }, scale, log_epsilon };
+                loss += self.work.batch(&*self.crew, &batch, true);
                 self.work.update();
                 done += 1;
                 go_on(watch, done, planned)?;
@@ -178,47 +170,217 @@ impl Trainer {
     }
 }
 
+/// Rows that the weights are updated by at once.
+struct Batch<'a> {
+    rows: &'a Rows,
+    source: Source<'a>,
+    scale: f32,
+    log_epsilon: f32,
+}
+
+enum Source<'a> {
+    /// All rows, in panels.
+    All { panels: &'a [Lanes] },
+    /// These rows, not yet in panels.
+    These { order: &'a [u32] },
+}
+
+impl Batch<'_> {
+    fn blocks(&self) -> usize {
+        let rows = match self.source {
+            Source::All { .. } => self.rows.labels().len(),
+            Source::These { order } => order.len(),
+        };
+        rows.div_ceil(BLOCK_ROWS)
+    }
+}
+
+/// The memory in which one thread takes blocks forward and back.
+pub struct Hand {
+    pass: Pass,
+    gradients: Tree<f32>,
+    losses: Tree<f64>,
+    /// The rows of one block of a mini-batch.
+    panels: Vec<Lanes>,
+    /// Their labels.
+    labels: Vec<u32>,
+}
+
+impl Hand {
+    /// A hand without room.
+    pub(crate) fn new(kernel: Kernel) -> Hand {
+        let (gradients, losses) = (Tree::new(), Tree::new());
+        Hand { pass: Pass::new(kernel), gradients, losses, panels: Vec::new(), labels: Vec::new() }
+    }
+
+    /// Makes room for `blocks` blocks of batches of up to `batch_rows` rows.
+    fn prepare(&mut self, training: &Training, batch_rows: usize, blocks: usize) {
+        let network = &training.network;
+        self.pass.prepare(network, training.recipe.activation, batch_rows, true);
+        self.gradients.prepare(network.parameters(), blocks);
+        self.losses.prepare(1, blocks);
+        if training.recipe.batch != BatchSize::Full {
+            let rows = batch_rows.min(BLOCK_ROWS);
+            make_room(&mut self.panels, panels_of(rows) * network.inputs() as usize);
+            self.labels.clear();
+            self.labels.reserve_exact(rows);
+        }
+    }
+
+    /// Takes the loss of a batch's block into the sum and, with `back`, its gradient.
+    fn block(&mut self, weights: &[f32], batch: &Batch<'_>, block: usize, back: bool) {
+        let kernel = self.pass.kernel();
+        let features = batch.rows.features() as usize;
+        let (x, labels) = match batch.source {
+            Source::All { panels } => {
+                let x = panels.chunks(BLOCK_PANELS * features).nth(block);
+                (x.unwrap_or_default(), batch.rows.labels().chunks(BLOCK_ROWS).nth(block).unwrap_or_default())
+            }
+            Source::These { order } => {
+                let order = order.chunks(BLOCK_ROWS).nth(block).unwrap_or_default();
+                let x = &mut self.panels[..panels_of(order.len()) * features];
+                gather(kernel, batch.rows.values(), features, Order::These(order), x);
+                self.labels.clear();
+                self.labels.extend(order.iter().map(|row| batch.rows.labels()[*row as usize]));
+                (&*x, &*self.labels)
+            }
+        };
+        let logits = self.pass.forward(weights, x, labels.len());
+        let target = Target { labels, scale: batch.scale, log_epsilon: batch.log_epsilon };
+        self.losses.next()[0] = lose(kernel, logits, &target);
+        self.losses.take();
+        if back {
+            self.pass.backward(weights, x, labels.len(), self.gradients.next());
+            self.gradients.take();
+        }
+    }
+}
+
+/// What one hand has summed: a node of the block tree.
+#[derive(Default)]
+struct Part {
+    gradient: Vec<f32>,
+    loss: f64,
+}
+
 /// The weights in training, and all that changes them.
 struct Work {
-    pass: Pass,
+    kernel: Kernel,
     descent: Descent,
+    /// The batch's gradient, from that of its parts.
     gradients: Tree<f32>,
     losses: Tree<f64>,
     weights: Vec<f32>,
+    hands: Vec<Hand>,
+    /// Locked for the moment in which a finished sum is put there.
+    parts: Vec<Mutex<Part>>,
+    /// Blocks of a part: a power of two, so that a part is a whole node of the block tree.
+    blocks_each: usize,
 }
 
 impl Work {
     /// Starts a task: makes all the room that its batches of up to `batch_rows` rows need.
-    fn begin(&mut self, network: &Network, recipe: &Recipe, step: u64, base: &[f32], batch_rows: usize) {
+    fn begin(
+        &mut self,
+        training: &Training,
+        recipe: &Recipe,
+        step: u64,
+        base: &[f32],
+        batch_rows: usize,
+        hands_most: usize,
+    ) {
         let blocks = batch_rows.div_ceil(BLOCK_ROWS);
         self.weights.clear();
         self.weights.extend_from_slice(base);
-        self.pass.prepare(network, recipe.activation, batch_rows, true);
-        self.gradients.prepare(base.len(), blocks);
-        self.losses.prepare(1, blocks);
+        let hands = if batch_rows * base.len() < SHARED_WORK_MIN { 1 } else { hands_most.min(HANDS_MAX).min(blocks) };
+        // Some parts for each hand, so that one that is late does not hold up the others by much: fewer where it takes
+        // long to add them up.
+        let parts_most = hands * if base.len() <= FEW_PARAMETERS { 4 } else { 2 };
+        self.blocks_each = blocks.next_power_of_two();
+        while hands > 1 && self.blocks_each > 1 && blocks.div_ceil(self.blocks_each / 2) <= parts_most {
+            self.blocks_each /= 2;
+        }
+        let mut parts = blocks.div_ceil(self.blocks_each);
+        // The largest networks are left to one hand: each part is as large as the weights.
+        if parts > 1 && parts * size_of_val(base) > PARTS_BYTES_MAX {
+            self.blocks_each = blocks.next_power_of_two();
+            parts = 1;
+        }
+        self.parts.resize_with(parts, Mutex::default);
+        if parts == 1 {
+            // The only hand's own sums are the batch's.
+            self.parts.clear();
+        }
+        for part in &mut self.parts {
+            let part = part.get_mut().unwrap_or_else(PoisonError::into_inner);
+            part.gradient.resize(base.len(), 0.0);
+        }
+        self.hands.resize_with(if parts == 1 { 1 } else { hands }, || Hand::new(self.kernel));
+        for hand in &mut self.hands {
+            hand.prepare(training, batch_rows, self.blocks_each.min(blocks));
+        }
+        let of_parts = if parts == 1 { 0 } else { base.len() };
+        self.gradients.prepare(of_parts, parts);
+        self.losses.prepare(1, parts);
         self.descent.begin(recipe.optimiser, eta_of_step(recipe.eta, recipe.eta_decay, step), base.len());
     }
 
-    /// Takes a block's loss into the batch's and, with `back`, its gradient.
-    fn block(&mut self, x: &[Lanes], target: &Target<'_>, back: bool) {
-        let rows = target.labels.len();
-        let kernel = self.pass.kernel();
-        let logits = self.pass.forward(&self.weights, x, rows);
-        self.losses.next()[0] = lose(kernel, logits, target);
-        self.losses.take();
-        if back {
-            self.pass.backward(&self.weights, x, rows, self.gradients.next());
-            self.gradients.take();
+    /// All of a batch forward and, with `back`, its gradient. Returns the loss.
+    fn batch(&mut self, crew: &dyn Crew, batch: &Batch<'_>, back: bool) -> f64 {
+        let blocks = batch.blocks();
+        let Work { hands, weights, parts, blocks_each, .. } = self;
+        if parts.is_empty() {
+            for block in 0..blocks {
+                hands[0].block(weights, batch, block, back);
+            }
+            return hands[0].losses.finish()[0];
         }
+        let count = blocks.div_ceil(*blocks_each);
+        let next = AtomicUsize::new(0);
+        crew.work(hands, &|hand| {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(part) = parts[..count].get(index) else { break };
+                let first = index * *blocks_each;
+                for block in first..blocks.min(first + *blocks_each) {
+                    hand.block(weights, batch, block, back);
+                }
+                let loss = hand.losses.finish()[0];
+                let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+                part.loss = loss;
+                if back {
+                    hand.gradients.finish_into(&mut part.gradient);
+                }
+            }
+        });
+        for part in &mut parts[..count] {
+            let part = part.get_mut().unwrap_or_else(PoisonError::into_inner);
+            self.losses.next()[0] = part.loss;
+            self.losses.take();
+            if back {
+                self.gradients.take_from(&mut part.gradient);
+            }
+        }
+        self.losses.finish()[0]
     }
 
     /// Ends a batch: one update of the weights by the gradient of its blocks.
     fn update(&mut self) {
-        self.descent.update(self.pass.kernel(), self.gradients.finish(), &mut self.weights);
+        let gradients = if self.parts.is_empty() { &mut self.hands[0].gradients } else { &mut self.gradients };
+        self.descent.update(self.kernel, gradients.finish(), &mut self.weights);
     }
 }
 
-/// Bytes that a fresh [`Trainer`] takes for a task of so many rows, its result included and the rows themselves not: what
+/// Rows times parameters of a batch that is worth sharing: some 30 microseconds of work.
+const SHARED_WORK_MIN: usize = 1 << 19;
+/// Parameters whose parts stay in a core's second cache.
+const FEW_PARAMETERS: usize = 1 << 14;
+/// Hands that share a batch, at most.
+const HANDS_MAX: usize = 16;
+/// Memory for the parts of a shared batch, at most.
+const PARTS_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes that a fresh [`Trainer`] without a crew takes for a task of so many rows, its result included and the rows themselves not: what
 /// to compare with a limit before [`Trainer::train`].
 pub fn working_bytes(training: &Training, rows: u32) -> u64 {
     let network = &training.network;

@@ -45,8 +45,26 @@ impl<T: Copy + Default + Add<Output = T>> Tree<T> {
         self.blocks += 1;
     }
 
+    /// Adds a block, whole, and leaves other memory of its length in its place.
+    pub fn take_from(&mut self, block: &mut Vec<T>) {
+        std::mem::swap(&mut self.next, block);
+        self.take();
+    }
+
     /// The sum of all blocks since the last `prepare` or `finish`; starts again with none. At least one was taken.
     pub fn finish(&mut self) -> &[T] {
+        let last = self.total();
+        &self.levels[last]
+    }
+
+    /// The same, in exchange for memory of its length.
+    pub fn finish_into(&mut self, total: &mut Vec<T>) {
+        let last = self.total();
+        std::mem::swap(&mut self.levels[last], total);
+    }
+
+    /// Adds up what there is, and says at which level.
+    fn total(&mut self) -> usize {
         let lowest = self.blocks.trailing_zeros() as usize;
         let mut last = lowest;
         for level in lowest + 1..self.levels.len() {
@@ -57,7 +75,7 @@ impl<T: Copy + Default + Add<Output = T>> Tree<T> {
             }
         }
         self.blocks = 0;
-        &self.levels[last]
+        last
     }
 }
 

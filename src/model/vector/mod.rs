@@ -1,0 +1,245 @@
+//! Eight f32 in registers, and twice eight. Owns the instructions behind each operation; does not know what is computed.
+//!
+//! Why not arrays and loops, which a compiler can vectorise: a tile's twelve sums must stay in registers, and where each
+//! is a loop over eight lanes the optimiser gives up on the whole long before that (measured: a fifth of the speed).
+
+#[cfg(target_arch = "x86_64")]
+mod avx;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(not(target_arch = "aarch64"))]
+mod plain;
+
+use super::arithmetic::Fma;
+use super::lanes::{LANES, Lanes};
+
+/// Eight f32 and what arithmetic 1 does with them: every operation lane by lane and rounded as IEEE 754 says.
+pub(super) trait Vector: Copy {
+    /// How a single number is multiplied and added with one rounding.
+    type Fma: Fma;
+    /// Two of them.
+    type Twin: Twin<Half = Self>;
+    /// Whether a tile of many vectors stays in registers. Where it does not, tiles of one are as fast, and their code is
+    /// a tenth as long.
+    const HAS_REGISTERS: bool;
+    /// Whether a twin is one register, of 32 there are: such tiles are twice as large.
+    const HAS_WIDE_TWINS: bool;
+
+    fn splat(value: f32) -> Self;
+    fn load(lanes: &Lanes) -> Self;
+    /// From wherever eight numbers lie.
+    fn load_anywhere(values: &[f32; LANES]) -> Self;
+    fn store(self, lanes: &mut Lanes);
+    /// Into wherever eight numbers lie.
+    fn store_anywhere(self, values: &mut [f32; LANES]);
+    /// `self * factor + addend`, rounded once.
+    fn fma(self, factor: Self, addend: Self) -> Self;
+    fn plus(self, other: Self) -> Self;
+    fn minus(self, other: Self) -> Self;
+    fn times(self, other: Self) -> Self;
+    /// `if other > self { other } else { self }`
+    fn larger(self, other: Self) -> Self;
+    /// `if mask > 0 { self } else { +0 }`
+    fn where_positive(self, mask: Self) -> Self;
+    /// `if mask >= 0 { self } else { +0 }`
+    fn where_not_negative(self, mask: Self) -> Self;
+
+    /// The sum of the eight lanes of each, in arithmetic 1's order: halves, quarters, the last two.
+    #[inline(always)]
+    fn sums(of: [Self; 4]) -> [f32; 4] {
+        let mut sums = [0.0; 4];
+        for (vector, sum) in of.into_iter().zip(&mut sums) {
+            let mut lanes = Lanes::ZERO;
+            vector.store(&mut lanes);
+            let [a, b, c, d, e, f, g, h] = lanes.0;
+            let [a, b, c, d] = [a + e, b + f, c + g, d + h];
+            let [a, b] = [a + c, b + d];
+            *sum = a + b;
+        }
+        sums
+    }
+
+    /// Rows to columns: lane k of vector n becomes lane n of vector k.
+    #[inline(always)]
+    fn transposed(of: [Self; LANES]) -> [Self; LANES] {
+        let mut rows = [Lanes::ZERO; LANES];
+        for (vector, row) in of.into_iter().zip(&mut rows) {
+            vector.store(row);
+        }
+        let mut columns = of;
+        for (lane, column) in columns.iter_mut().enumerate() {
+            *column = Self::load(&Lanes(rows.map(|row| row.0[lane])));
+        }
+        columns
+    }
+}
+
+/// Two vectors on which the same is done.
+pub(super) trait Twin: Copy {
+    /// One of the two.
+    type Half: Vector;
+
+    fn splat(value: f32) -> Self;
+    fn load(first: &Lanes, second: &Lanes) -> Self;
+    /// Two that lie side by side.
+    fn load_pair(pair: &[Lanes; 2]) -> Self;
+    /// The same twice.
+    fn load_twice(lanes: &Lanes) -> Self;
+    fn halves(self) -> [Self::Half; 2];
+    /// `self * factor + addend`, rounded once.
+    fn fma(self, factor: Self, addend: Self) -> Self;
+    /// `if mask > 0 { self } else { +0 }`
+    fn where_positive(self, mask: Self) -> Self;
+    /// `if mask >= 0 { self } else { +0 }`
+    fn where_not_negative(self, mask: Self) -> Self;
+}
+
+/// Two registers side by side.
+#[derive(Clone, Copy)]
+pub struct Two<V>(V, V);
+
+impl<V: Vector> Twin for Two<V> {
+    type Half = V;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Two<V> {
+        let half = V::splat(value);
+        Two(half, half)
+    }
+
+    #[inline(always)]
+    fn load(first: &Lanes, second: &Lanes) -> Two<V> {
+        Two(V::load(first), V::load(second))
+    }
+
+    #[inline(always)]
+    fn load_pair([first, second]: &[Lanes; 2]) -> Two<V> {
+        Two(V::load(first), V::load(second))
+    }
+
+    #[inline(always)]
+    fn load_twice(lanes: &Lanes) -> Two<V> {
+        let half = V::load(lanes);
+        Two(half, half)
+    }
+
+    #[inline(always)]
+    fn halves(self) -> [V; 2] {
+        [self.0, self.1]
+    }
+
+    #[inline(always)]
+    fn fma(self, factor: Two<V>, addend: Two<V>) -> Two<V> {
+        Two(self.0.fma(factor.0, addend.0), self.1.fma(factor.1, addend.1))
+    }
+
+    #[inline(always)]
+    fn where_positive(self, mask: Two<V>) -> Two<V> {
+        Two(self.0.where_positive(mask.0), self.1.where_positive(mask.1))
+    }
+
+    #[inline(always)]
+    fn where_not_negative(self, mask: Two<V>) -> Two<V> {
+        Two(self.0.where_not_negative(mask.0), self.1.where_not_negative(mask.1))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx::Avx2;
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+pub(super) use avx::Avx512;
+
+/// What every machine of the target has.
+#[cfg(target_arch = "aarch64")]
+pub(super) type Portable = neon::Neon;
+/// What every machine of the target has.
+#[cfg(not(target_arch = "aarch64"))]
+pub(super) type Portable = plain::Plain;
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::{Kernel, compiled_for_each_kernel};
+    use super::*;
+
+    compiled_for_each_kernel! {
+        /// Every operation on `a`, `b` and `c`, in the trait's order; last the sums of `a`, `b`, `c` and `a`.
+        fn all_operations = all_operations_body(a: &Lanes, b: &Lanes, c: &Lanes, out: &mut [Lanes; 8])
+    }
+
+    #[inline(always)]
+    fn all_operations_body<V: Vector>(a: &Lanes, b: &Lanes, c: &Lanes, out: &mut [Lanes; 8]) {
+        let (a, b, c) = (V::load(a), V::load(b), V::load(c));
+        let results = [
+            a.fma(b, c),
+            a.plus(b),
+            a.minus(b),
+            a.times(b),
+            a.larger(b),
+            a.where_positive(b),
+            a.where_not_negative(b),
+            a,
+        ];
+        for (result, out) in results.into_iter().zip(out.iter_mut()) {
+            result.store(out);
+        }
+        out[7].0[..4].copy_from_slice(&V::sums([a, b, c, a]));
+    }
+
+    #[test]
+    fn every_kernel_does_what_the_trait_says_with_ordinary_and_special_values() {
+        let special = [0.0, -0.0, 1.0, -1.5, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-42];
+        for turn in 0..64 {
+            let mut b = Lanes(special);
+            b.0.rotate_left(turn % 8);
+            let mut c = Lanes(special);
+            c.0.rotate_left(turn / 8);
+            let a = Lanes(special);
+            let expected = |lane: usize| {
+                let (a, b, c) = (a.0[lane], b.0[lane], c.0[lane]);
+                [
+                    a.mul_add(b, c),
+                    a + b,
+                    a - b,
+                    a * b,
+                    if b > a { b } else { a },
+                    if b > 0.0 { a } else { 0.0 },
+                    if b >= 0.0 { a } else { 0.0 },
+                ]
+            };
+            for kernel in Kernel::available() {
+                let mut out = [Lanes::ZERO; 8];
+                all_operations(kernel, &a, &b, &c, &mut out);
+                for lane in 0..8 {
+                    for (operation, expected) in expected(lane).into_iter().enumerate() {
+                        let got = out[operation].0[lane];
+                        let same = got.to_bits() == expected.to_bits() || (got.is_nan() && expected.is_nan());
+                        assert!(same, "{kernel}: operation {operation}, lane {lane}: {got}, not {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lanes_are_summed_by_halves() {
+        // 1e8 swallows a 1 and cancels with -1e8: another order gives another sum.
+        let a = Lanes([1e8, 1.0, 1.0, 1.0, -1e8, 1.0, 1.0, 1.0]);
+        let b = Lanes([1e8, -1e8, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        let c = Lanes([1.0, 1e8, 1.0, -1e8, 1.0, 1.0, 2.0, 1.0]);
+        let by_halves = |lanes: Lanes| {
+            let mut s = lanes.0;
+            for distance in [4, 2, 1] {
+                for k in 0..distance {
+                    s[k] += s[k + distance];
+                }
+            }
+            s[0]
+        };
+        assert_eq!([a, b, c].map(by_halves), [6.0, 0.0, 5.0]);
+        for kernel in Kernel::available() {
+            let mut out = [Lanes::ZERO; 8];
+            all_operations(kernel, &a, &b, &c, &mut out);
+            assert_eq!(out[7].0[..4], [6.0, 0.0, 5.0, 6.0], "{kernel}");
+        }
+    }
+}

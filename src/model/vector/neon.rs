@@ -1,0 +1,113 @@
+//! aarch64: a pair of NEON registers.
+
+use std::arch::aarch64::*;
+
+use super::super::arithmetic::Hardware;
+use super::super::lanes::LANES;
+use super::{Lanes, Two, Vector};
+
+/// Two NEON registers, lanes 0 to 3 and 4 to 7. NEON is part of every aarch64 target that Rust builds for with
+/// floating point: that is the ground of every `unsafe` here.
+#[derive(Clone, Copy)]
+pub struct Neon(float32x4_t, float32x4_t);
+
+impl Vector for Neon {
+    type Fma = Hardware;
+    type Twin = Two<Neon>;
+    const HAS_REGISTERS: bool = true;
+    const HAS_WIDE_TWINS: bool = false;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Neon {
+        // SAFETY: see Neon.
+        let half = unsafe { vdupq_n_f32(value) };
+        Neon(half, half)
+    }
+
+    #[inline(always)]
+    fn load(lanes: &Lanes) -> Neon {
+        let first = lanes.0.as_ptr();
+        // SAFETY: see Neon; Lanes is eight f32.
+        unsafe { Neon(vld1q_f32(first), vld1q_f32(first.add(LANES / 2))) }
+    }
+
+    #[inline(always)]
+    fn load_anywhere(values: &[f32; LANES]) -> Neon {
+        let first = values.as_ptr();
+        // SAFETY: see Neon; eight f32, however they are aligned.
+        unsafe { Neon(vld1q_f32(first), vld1q_f32(first.add(LANES / 2))) }
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: &mut Lanes) {
+        let first = lanes.0.as_mut_ptr();
+        // SAFETY: see Neon; Lanes is eight f32.
+        unsafe {
+            vst1q_f32(first, self.0);
+            vst1q_f32(first.add(LANES / 2), self.1);
+        }
+    }
+
+    #[inline(always)]
+    fn store_anywhere(self, values: &mut [f32; LANES]) {
+        let first = values.as_mut_ptr();
+        // SAFETY: see Neon; eight f32, however they are aligned.
+        unsafe {
+            vst1q_f32(first, self.0);
+            vst1q_f32(first.add(LANES / 2), self.1);
+        }
+    }
+
+    #[inline(always)]
+    fn fma(self, factor: Neon, addend: Neon) -> Neon {
+        // SAFETY: see Neon.
+        unsafe { Neon(vfmaq_f32(addend.0, self.0, factor.0), vfmaq_f32(addend.1, self.1, factor.1)) }
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Neon) -> Neon {
+        // SAFETY: see Neon.
+        unsafe { Neon(vaddq_f32(self.0, other.0), vaddq_f32(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn minus(self, other: Neon) -> Neon {
+        // SAFETY: see Neon.
+        unsafe { Neon(vsubq_f32(self.0, other.0), vsubq_f32(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn times(self, other: Neon) -> Neon {
+        // SAFETY: see Neon.
+        unsafe { Neon(vmulq_f32(self.0, other.0), vmulq_f32(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn larger(self, other: Neon) -> Neon {
+        // SAFETY: see Neon. NEON's own maximum would turn a NaN in either into NaN.
+        unsafe {
+            Neon(
+                vbslq_f32(vcgtq_f32(other.0, self.0), other.0, self.0),
+                vbslq_f32(vcgtq_f32(other.1, self.1), other.1, self.1),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn where_positive(self, mask: Neon) -> Neon {
+        // SAFETY: see Neon.
+        unsafe {
+            let zero = vdupq_n_f32(0.0);
+            Neon(vbslq_f32(vcgtq_f32(mask.0, zero), self.0, zero), vbslq_f32(vcgtq_f32(mask.1, zero), self.1, zero))
+        }
+    }
+
+    #[inline(always)]
+    fn where_not_negative(self, mask: Neon) -> Neon {
+        // SAFETY: see Neon.
+        unsafe {
+            let zero = vdupq_n_f32(0.0);
+            Neon(vbslq_f32(vcgeq_f32(mask.0, zero), self.0, zero), vbslq_f32(vcgeq_f32(mask.1, zero), self.1, zero))
+        }
+    }
+}

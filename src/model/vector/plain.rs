@@ -1,0 +1,110 @@
+//! Any machine: what a compiler makes of arrays.
+
+use super::super::arithmetic;
+use super::super::lanes::LANES;
+use super::{Fma, Lanes, Two, Vector};
+
+/// An array, for machines of which nothing is known.
+#[derive(Clone, Copy)]
+pub struct Plain([f32; LANES]);
+
+/// The lane-wise result of an expression in the names of up to three vectors.
+macro_rules! lane_wise {
+    ($($name:ident),+ => $result:expr) => {{
+        let mut out = [0.0; LANES];
+        for lane in 0..LANES {
+            $(let $name = $name.0[lane];)+
+            out[lane] = $result;
+        }
+        Plain(out)
+    }};
+}
+
+#[cfg(target_feature = "fma")]
+use arithmetic::Hardware as InLine;
+#[cfg(not(target_feature = "fma"))]
+use arithmetic::Software as InLine;
+
+/// Out of line where it is made of f64 operations: dozens of tiles, each with a dozen of these in line, were a tenth
+/// of a whole node, and no faster.
+#[cfg_attr(target_feature = "fma", inline(always))]
+#[cfg_attr(not(target_feature = "fma"), inline(never))]
+fn fused(value: Plain, factor: Plain, addend: Plain) -> Plain {
+    lane_wise!(value, factor, addend => InLine::fma(value, factor, addend))
+}
+
+impl Vector for Plain {
+    #[cfg(target_feature = "fma")]
+    type Fma = arithmetic::Hardware;
+    #[cfg(not(target_feature = "fma"))]
+    type Fma = arithmetic::SoftwareCall;
+    type Twin = Two<Plain>;
+    const HAS_REGISTERS: bool = false;
+    const HAS_WIDE_TWINS: bool = false;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Plain {
+        Plain([value; LANES])
+    }
+
+    #[inline(always)]
+    fn load(lanes: &Lanes) -> Plain {
+        Plain(lanes.0)
+    }
+
+    #[inline(always)]
+    fn load_anywhere(values: &[f32; LANES]) -> Plain {
+        Plain(*values)
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: &mut Lanes) {
+        lanes.0 = self.0;
+    }
+
+    #[inline(always)]
+    fn store_anywhere(self, values: &mut [f32; LANES]) {
+        *values = self.0;
+    }
+
+    #[inline(always)]
+    fn fma(self, factor: Plain, addend: Plain) -> Plain {
+        fused(self, factor, addend)
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Plain) -> Plain {
+        let value = self;
+        lane_wise!(value, other => value + other)
+    }
+
+    #[inline(always)]
+    fn minus(self, other: Plain) -> Plain {
+        let value = self;
+        lane_wise!(value, other => value - other)
+    }
+
+    #[inline(always)]
+    fn times(self, other: Plain) -> Plain {
+        let value = self;
+        lane_wise!(value, other => value * other)
+    }
+
+    #[inline(always)]
+    fn larger(self, other: Plain) -> Plain {
+        let value = self;
+        lane_wise!(value, other => if other > value { other } else { value })
+    }
+
+    #[inline(always)]
+    fn where_positive(self, mask: Plain) -> Plain {
+        let value = self;
+        lane_wise!(value, mask => if mask > 0.0 { value } else { 0.0 })
+    }
+
+    #[inline(always)]
+    fn where_not_negative(self, mask: Plain) -> Plain {
+        let value = self;
+        lane_wise!(value, mask => if mask >= 0.0 { value } else { 0.0 })
+    }
+}

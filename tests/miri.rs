@@ -1,0 +1,46 @@
+//! The few `unsafe` lines of the kernels and of the crew, in an interpreter that watches every access to memory.
+//!
+//! Needs `cargo +nightly miri` and its sources (`rustup toolchain install nightly --component miri,rust-src`); where they
+//! are missing it says so, and passes. It interprets AVX2, as far as the kernels use it, and no AVX-512.
+#![cfg(target_arch = "x86_64")]
+
+use std::path::Path;
+use std::process::Command;
+
+/// Tests of the library that reach all of it and are done in seconds: each of the vector's operations, lanes as flat
+/// numbers, the transposition, a batch that two threads share. A whole task takes minutes.
+const TESTS: [&str; 4] =
+    ["model::vector::tests", "model::lanes::tests", "model::gather::tests", "compute::crew::tests::a_panic"];
+
+fn miri() -> Command {
+    let mut command = Command::new("cargo");
+    // The toolchain that runs this test is named in the environment, and would be taken instead.
+    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC").args(["+nightly", "miri"]);
+    command
+}
+
+#[test]
+fn the_unsafe_lines_of_the_kernels_and_of_the_crew_are_sound_where_an_interpreter_looks() {
+    let has_miri = miri().arg("--version").output().is_ok_and(|output| output.status.success());
+    if !has_miri {
+        eprintln!("SKIPPED, nothing was tested: cargo +nightly miri is not installed");
+        return;
+    }
+    if !miri().arg("setup").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED, nothing was tested: cargo +nightly miri cannot be set up: is rust-src installed?");
+        return;
+    }
+    let status = miri()
+        .args(["test", "--locked", "--no-default-features", "--lib", "--target-dir"])
+        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("miri"))
+        .arg("--")
+        .args(TESTS)
+        // What the interpreter says the processor has.
+        .env("RUSTFLAGS", "-C target-feature=+avx2,+fma")
+        // The clock, for the crew.
+        .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
