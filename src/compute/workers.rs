@@ -254,10 +254,12 @@ impl Worker {
             task.kept.keep(digest, update);
             Vec::new()
         };
+        let (epochs, loss) = (trained.epochs, trained.loss);
+        self.trainer.recycle(trained);
         Ok(Trained {
             name: train.name,
-            epochs: trained.epochs,
-            loss: trained.loss,
+            epochs,
+            loss,
             train_us: spent.as_micros() as u64,
             update: digest,
             update_bytes,

@@ -105,11 +105,17 @@ impl Trainer {
                 self.mini_batches(&recipe, batch_rows, shuffle, rows, watch)?
             }
         };
-        let update: Vec<f32> = self.work.weights.iter().zip(base).map(|(trained, base)| trained - base).collect();
-        match update.iter().position(|value| !merge::can_be_merged(*value)) {
+        let weights = &mut self.work.weights;
+        weights.iter_mut().zip(base).for_each(|(trained, base)| *trained -= base);
+        match weights.iter().position(|value| !merge::can_be_merged(*value)) {
             Some(index) => Err(TrainError::Diverged { index }),
-            None => Ok(Trained { update, loss, epochs }),
+            None => Ok(Trained { update: std::mem::take(weights), loss, epochs }),
         }
+    }
+
+    /// Takes an update's memory back, for the next task's weights.
+    pub fn recycle(&mut self, trained: Trained) {
+        self.work.weights = trained.update;
     }
 
     /// Every epoch is one batch of all rows in their own order. Returns the loss and the epochs run.
@@ -393,10 +399,10 @@ pub fn working_bytes(training: &Training, rows: u32) -> u64 {
     let block_rows = batch_rows.min(BLOCK_ROWS as u64);
     let widths = || network.layers().map(|layer| layer.outputs as u64);
     let hidden = network.hidden().iter().copied().max().unwrap_or(0);
-    // Weights, update, the block in hand, a sum for each level of the tree, moments.
+    // Weights, which become the update; the block in hand, a sum for each level of the tree, moments.
     let levels = u64::from(batch_rows.div_ceil(BLOCK_ROWS as u64).max(1).ilog2()) + 1;
     let moments = if training.recipe.optimiser == Optimiser::Adam { 2 } else { 0 };
-    let of_parameters = network.parameters() as u64 * (3 + levels + moments) * size_of::<f32>() as u64;
+    let of_parameters = network.parameters() as u64 * (2 + levels + moments) * size_of::<f32>() as u64;
     // What each layer puts out, two of derivatives, the outputs turned to lanes.
     let of_block = panels(block_rows) * (widths().sum::<u64>() + 2 * u64::from(hidden))
         + panels(widths().max().unwrap_or(0)) * block_rows;

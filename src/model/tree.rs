@@ -24,7 +24,7 @@ impl<T: Copy + Default + Add<Output = T>> Tree<T> {
         let levels = blocks.max(1).ilog2() as usize + 1;
         self.levels.resize_with(levels, Vec::new);
         for sums in self.levels.iter_mut().chain([&mut self.next]) {
-            sums.clear();
+            // What is left in them is overwritten: each is written whole before it is read.
             sums.resize(width, T::default());
         }
         self.blocks = 0;
