@@ -38,26 +38,30 @@ const CHANGE: f32 = 1e-7;
 pub struct Work {
     /// On a node of full speed.
     pub time: Duration,
-    /// Whether a tenth of the nodes is twice, and a fiftieth (but one at least) five times slower.
+    /// Whether a tenth of the nodes is nearly twice, and a fiftieth (but one at least) five times slower.
     pub is_mixed: bool,
 }
 
+/// Full speed, in tenths of a task's time.
+const TENTHS: u32 = 10;
+
 impl Work {
-    /// How many times longer a node takes than one of full speed.
-    fn slowness(self, index: usize, count: usize) -> u32 {
+    /// How long a node takes, in tenths of what one of full speed does. Not twice as long exactly: that is where a task
+    /// begins to count as slow.
+    fn tenths(self, index: usize) -> u32 {
         match index {
-            _ if !self.is_mixed => 1,
-            index if index % 50 == 7 % count => 5,
-            index if index % 10 == 3 => 2,
-            _ => 1,
+            _ if !self.is_mixed => TENTHS,
+            index if index % 50 == 7 => 5 * TENTHS,
+            index if index % 10 == 3 => 2 * TENTHS - 1,
+            _ => TENTHS,
         }
     }
 
     /// How long `tasks` tasks take on `count` nodes, each training one at a time, if they are given out as well as can be.
     pub fn least_time(self, tasks: usize, count: usize) -> Duration {
-        let done_after = |beats: u32| (0..count).map(|node| (beats / self.slowness(node, count)) as usize).sum::<usize>();
-        let beats = (1..).find(|&beats| done_after(beats) >= tasks).unwrap_or_default();
-        self.time * beats
+        let done_after = |tenths: u32| (0..count).map(|node| (tenths / self.tenths(node)) as usize).sum::<usize>();
+        let tenths = (1..).find(|&tenths| done_after(tenths) >= tasks).unwrap_or_default();
+        self.time * tenths / TENTHS
     }
 }
 
@@ -69,7 +73,6 @@ pub struct Nodes {
 
 /// What all nodes share.
 struct Shared {
-    count: usize,
     work: Mutex<Work>,
     update: Mutex<Option<(Network, Arc<Update>)>>,
     /// For what is fetched: the updates.
@@ -118,7 +121,6 @@ impl Nodes {
     /// `count` nodes, each at a port of its own.
     pub fn start(count: usize) -> io::Result<Nodes> {
         let shared = Arc::new(Shared {
-            count,
             work: Mutex::new(Work { time: Duration::ZERO, is_mixed: false }),
             update: Mutex::default(),
             store: Store::new(u64::MAX),
@@ -353,7 +355,7 @@ impl Serving {
     /// All that the task needs is here.
     fn begin(&self, link: &Link<Fetching>, request: u32, train: Train) {
         let work = *lock(&self.shared.work);
-        let time = work.time * work.slowness(self.index, self.shared.count);
+        let time = work.time * work.tenths(self.index) / TENTHS;
         let mut busy = lock(&self.busy);
         busy.free_at = busy.free_at.max(Instant::now()) + time;
         let free_at = busy.free_at;
