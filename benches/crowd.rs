@@ -9,12 +9,12 @@
 //! The storm's bounds are those of a quiet machine; the honest clients come from an address of their own, as they do
 //! in life, and from the storm's, where nobody has promised them anything.
 
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "../tests/fleet/support.rs"]
-mod support;
 #[allow(dead_code, reason = "another bench uses the rest")]
 #[path = "common/processes.rs"]
 mod processes;
+#[allow(dead_code, reason = "the fleet's tests use the rest")]
+#[path = "../tests/fleet/support.rs"]
+mod support;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};

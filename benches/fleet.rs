@@ -2,7 +2,7 @@
 //! simulated nodes that answer when their time is up. A table of round times beside the best that any coordinator could
 //! do, and of what the coordinator used meanwhile.
 //!
-//! `cargo bench --bench fleet [-- small | large]`; within three minutes for both, whatever happens: jobs that there is no
+//! `cargo bench --bench fleet [-- engine | small | large]`; within three minutes for all, whatever happens: jobs that there is no
 //! time for are left out, and named. Linux only: it reads /proc. With `taskset` there, the coordinator has one core to
 //! itself, and the nodes and the client share another; `NODES` is the processor time of those, which should be well
 //! below a round's time, or they are what is measured.
@@ -10,6 +10,8 @@
 //! `BEST` is how long the round's tasks take on the nodes if nothing else takes time and every task is given to the right
 //! node; `OVER` is what the round took beyond that, and `US/TASK` the same for each task.
 
+#[path = "fleet/deciding.rs"]
+mod deciding;
 #[path = "fleet/nodes.rs"]
 mod nodes;
 #[allow(dead_code, reason = "another bench uses the rest")]
@@ -67,6 +69,12 @@ const MODELS: &[Model] = &[
 fn main() -> ExitCode {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let began = Instant::now();
+    if wanted.as_deref().is_none_or(|wanted| wanted == "engine")
+        && let Err(error) = deciding::measure()
+    {
+        eprintln!("the engine cannot be measured: {error}");
+        return ExitCode::FAILURE;
+    }
     for model in MODELS.iter().filter(|model| wanted.as_deref().is_none_or(|wanted| wanted == model.name)) {
         if let Err(error) = measure(model, began) {
             eprintln!("{} cannot be measured: {error}", model.name);
@@ -118,8 +126,21 @@ fn head(title: &str) -> io::Result<()> {
     writeln!(
         io::stdout().lock(),
         "{title}\n{:>5}  {:5}  {:>6}  {:>9}  {:>8}  {:>9}  {:>8}  {:>8}  {:>8}  {:>8}  {:>7}  {:>6}  {:>7}  {:>5}  {:>8}",
-        "NODES", "WORK", "ROUNDS", "ROUND MS", "BEST MS", "OVER MS", "US/TASK", "CPU MS", "CPU US/T", "NODES MS", "PEAK MIB",
-        "NOW", "THREADS", "FDS", "REJECTED"
+        "NODES",
+        "WORK",
+        "ROUNDS",
+        "ROUND MS",
+        "BEST MS",
+        "OVER MS",
+        "US/TASK",
+        "CPU MS",
+        "CPU US/T",
+        "NODES MS",
+        "PEAK MIB",
+        "NOW",
+        "THREADS",
+        "FDS",
+        "REJECTED"
     )
 }
 

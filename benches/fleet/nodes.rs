@@ -57,6 +57,11 @@ impl Work {
         }
     }
 
+    /// How long a task takes on a node.
+    pub fn time_on(self, index: usize) -> Duration {
+        self.time * self.tenths(index) / TENTHS
+    }
+
     /// How long `tasks` tasks take on `count` nodes, each training one at a time, if they are given out as well as can be.
     pub fn least_time(self, tasks: usize, count: usize) -> Duration {
         let done_after = |tenths: u32| (0..count).map(|node| (tenths / self.tenths(node)) as usize).sum::<usize>();
@@ -355,7 +360,7 @@ impl Serving {
     /// All that the task needs is here.
     fn begin(&self, link: &Link<Fetching>, request: u32, train: Train) {
         let work = *lock(&self.shared.work);
-        let time = work.time * work.tenths(self.index) / TENTHS;
+        let time = work.time_on(self.index);
         let mut busy = lock(&self.busy);
         busy.free_at = busy.free_at.max(Instant::now()) + time;
         let free_at = busy.free_at;
