@@ -58,7 +58,7 @@ impl Run {
             self.wake_at(started.after_us(limit_us));
         }
         for shard in slow {
-            if !cx.fleet.crew(self.needs).any(|(_, _, link)| link.is_idle(cx.now)) {
+            if !self.view(cx).0.has_idle() {
                 return;
             }
             let Stage::Training { round, .. } = &self.stage else { return };
