@@ -163,6 +163,10 @@ impl Run {
     pub(super) fn accumulated(&mut self, step: u64, shard: u32, cx: &mut Context<'_>) {
         let Some(round) = self.training(step) else { return };
         let Some(won) = round.merged(shard) else { return };
+        // A node that copies overtake every time would never be known to be slow, and be tried first in every round.
+        for overtaken in &round.task(shard).live {
+            cx.fleet.observe_at_least(overtaken.node, cx.now.since_us(overtaken.started), round.rows(shard));
+        }
         cx.cancel(round, shard);
         let culprits = round.take_culprits(shard);
         let reason = round.task(shard).reason.clone();

@@ -340,6 +340,15 @@ impl Fleet {
         }
     }
 
+    /// Notes that a task has taken so long and is not done. Nothing good is learned of the node by that: its average may
+    /// only grow.
+    pub(super) fn observe_at_least(&mut self, key: NodeKey, elapsed_us: u64, rows: u32) {
+        let expected_us = self.nodes.get(&key).and_then(|node| node.task_us(rows));
+        if expected_us.is_none_or(|expected_us| expected_us < elapsed_us as f64) {
+            self.observe(key, elapsed_us, rows);
+        }
+    }
+
     /// Notes a task of the node that was merged.
     pub(super) fn task_done(&mut self, key: NodeKey) {
         if let Some(node) = self.nodes.get_mut(&key) {
