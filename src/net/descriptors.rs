@@ -15,6 +15,7 @@ pub fn raise_descriptor_limit() -> Option<u64> {
     if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0 {
         limit = raised;
     }
+    #[allow(clippy::unnecessary_cast, reason = "it has 32 bits on some systems")]
     Some(limit.rlim_cur as u64)
 }
 
