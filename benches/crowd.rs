@@ -9,15 +9,17 @@
 //! The storm's bounds are those of a quiet machine; the honest clients come from an address of their own, as they do
 //! in life, and from the storm's, where nobody has promised them anything.
 
+#[allow(dead_code, reason = "another bench uses the rest")]
+#[path = "common/processes.rs"]
+mod processes;
 #[allow(dead_code, reason = "the fleet's tests use the rest")]
 #[path = "../tests/fleet/support.rs"]
 mod support;
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 use gradwire::compute;
 use gradwire::wire::message::{Features, Hello, Pong};
 use gradwire::wire::{Decoder, Message, MessageType, Role, VERSION, limits};
+use processes::{Holdings, holdings, pin, processor_time};
 use socket2::{Domain, Socket, Type};
 use support::{Client, Coordinator, nodes};
 
@@ -70,42 +73,6 @@ impl Report {
     fn note(&self, what: &str, got: impl std::fmt::Display) -> io::Result<()> {
         writeln!(io::stdout().lock(), "{what:62} {got:>16}")
     }
-}
-
-/// What a process has of the system's.
-#[derive(Clone, Copy, Debug)]
-struct Holdings {
-    memory_kib: u64,
-    threads: u64,
-    descriptors: u64,
-}
-
-fn holdings(pid: u32) -> io::Result<Holdings> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let number = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
-            .ok_or(io::Error::from(ErrorKind::InvalidData))
-    };
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
-    Ok(Holdings { memory_kib: number("VmRSS:")?, threads: number("Threads:")?, descriptors })
-}
-
-/// Processor time of all threads of a process so far.
-fn processor_time(pid: u32) -> io::Result<Duration> {
-    // A hundredth of a second is the unit of /proc/PID/stat on every Linux there is (`getconf CLK_TCK`).
-    const TICK: Duration = Duration::from_millis(10);
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let behind_the_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = behind_the_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u32>().ok());
-    Ok(TICK * ticks.sum::<u32>())
-}
-
-/// Puts all threads of a process on one core, where that can be done.
-fn pin(pid: u32, core: usize) -> bool {
-    let arguments = ["-a", "-p", "-c", &core.to_string(), &pid.to_string()].map(str::to_owned);
-    let status = Command::new("taskset").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
 }
 
 /// Connects from a loopback address of the caller's choice.

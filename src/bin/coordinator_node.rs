@@ -10,7 +10,7 @@ use gradwire::config::{self, Name, Waits};
 use gradwire::coordinator::{Coordinator, Settings};
 use gradwire::engine::Policy;
 use gradwire::model::Kernel;
-use gradwire::net::{IpAddr, SocketAddr};
+use gradwire::net::{self, IpAddr, SocketAddr};
 
 /// Hands out training tasks to compute nodes, merges and validates what comes back, and answers clients.
 #[derive(Parser)]
@@ -59,9 +59,20 @@ fn main() -> ExitCode {
     cli::exit("coordinator_node", run(&arguments))
 }
 
+/// What a coordinator opens at most: two descriptors for each link, and those of connections that are not greeted yet, of
+/// people, and of its own.
+fn descriptors_needed(nodes: usize, clients: usize) -> u64 {
+    (nodes + clients) as u64 * 2 + 256
+}
+
 fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::catch()?;
     let nodes = config::read_nodes_file(&arguments.nodes).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let needed = descriptors_needed(nodes.len(), arguments.connections);
+    if let Some(allowed) = net::raise_descriptor_limit().filter(|&allowed| allowed < needed) {
+        let (nodes, clients) = (nodes.len(), arguments.connections);
+        log::warn!("{allowed} descriptors may be open, and {nodes} nodes and {clients} clients take up to {needed}");
+    }
     let settings = Settings {
         revival_waits: arguments.revival_waits.as_slice().to_vec(),
         store_bytes: arguments.store,

@@ -58,7 +58,7 @@ impl Run {
             self.wake_at(started.after_us(limit_us));
         }
         for shard in slow {
-            if !cx.fleet.crew(self.needs).any(|(_, _, link)| link.is_idle(cx.now)) {
+            if !self.view(cx).0.has_idle() {
                 return;
             }
             let Stage::Training { round, .. } = &self.stage else { return };
@@ -174,6 +174,10 @@ impl Run {
         let Some(round) = self.training(step) else { return };
         let Some(won) = round.merged(shard) else { return };
         let others = round.task(shard).live.clone();
+        // A node that copies overtake every time would never be known to be slow, and be tried first in every round.
+        for overtaken in &others {
+            cx.fleet.observe_at_least(overtaken.node, cx.now.since_us(overtaken.started), round.rows(shard));
+        }
         cx.cancel(round, shard);
         let culprits = round.take_culprits(shard);
         let reason = round.task(shard).reason.clone();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::events::{LinkKey, NodeInfo, NodeKey, Time};
 use super::report::{NodeState, NodeStatus};
+use super::roster::{Place, Roster};
 
 /// Weight of the newest time in a node's running average.
 const NEWEST_WEIGHT: f64 = 0.3;
@@ -89,6 +90,8 @@ pub(super) struct Node {
     tasks_done: u64,
     us_per_row: Option<f64>,
     link: Option<Link>,
+    /// Where it is in the roster.
+    place: Place,
 }
 
 impl Node {
@@ -100,6 +103,26 @@ impl Node {
     /// Expected time of a task of so many rows, in microseconds, from those seen in this job.
     pub(super) fn task_us(&self, rows: u32) -> Option<f64> {
         self.us_per_row.map(|us| us * f64::from(rows))
+    }
+
+    /// Where it belongs in the roster of a job that needs this.
+    fn place(&self, needs: Needs) -> Place {
+        let Some(link) = self.link.as_ref().filter(|_| self.state() == NodeState::Active) else { return Place::Away };
+        if !needs.are_met_by(link) {
+            return Place::Away;
+        }
+        let (out, workers) = (link.assigned.len(), link.workers());
+        match link.assigned.first() {
+            // It is at its limit before its workers are busy.
+            _ if workers as usize > ASSIGNED_MAX => Place::Odd,
+            Some(&(oldest, ..)) if link.is_full() => Place::Full { oldest, us_per_row: self.us_per_row },
+            _ if link.load.as_ref().is_some_and(|load| load.others > 0) => Place::Odd,
+            _ => Place::Free {
+                share: out as f64 / f64::from(workers),
+                sent: link.sent,
+                us_per_row: self.us_per_row.unwrap_or_default(),
+            },
+        }
     }
 
     fn state(&self) -> NodeState {
@@ -134,6 +157,16 @@ pub(super) struct Fleet {
     links: BTreeMap<LinkKey, NodeKey>,
     /// Nodes that are leaving; their number spares looking for them at every event.
     leaving: usize,
+    /// What the running job needs, once there is one.
+    needs: Option<Needs>,
+    /// The crew of the running job.
+    roster: Roster,
+}
+
+impl Needs {
+    fn are_met_by(self, link: &Link) -> bool {
+        self.allow_inexact || link.computes(self.arithmetic)
+    }
 }
 
 impl Fleet {
@@ -142,7 +175,7 @@ impl Fleet {
         if let Some(node) = self.nodes.get_mut(&key) {
             node.address = address;
             self.leaving -= usize::from(std::mem::take(&mut node.leaving));
-            return;
+            return self.replace(key);
         }
         let node = Node {
             address,
@@ -153,6 +186,7 @@ impl Fleet {
             tasks_done: 0,
             us_per_row: None,
             link: None,
+            place: Place::Away,
         };
         self.nodes.insert(key, node);
     }
@@ -164,6 +198,7 @@ impl Fleet {
             Some(node) if node.link.is_some() => {
                 node.leaving = true;
                 self.leaving += 1;
+                self.replace(key);
             }
             _ => drop(self.nodes.remove(&key)),
         }
@@ -202,6 +237,7 @@ impl Fleet {
             node.link =
                 Some(Link { key: link, assigned: BTreeSet::new(), sent: 0, info, used_this_round: false, load: None });
             self.links.insert(link, key);
+            self.replace(key);
         }
         Joined::Active { replaced }
     }
@@ -211,25 +247,27 @@ impl Fleet {
         let key = self.links.remove(&link)?;
         let node = self.nodes.get_mut(&key)?;
         let old = node.link.take()?;
-        Some(Lost { name: node.name().to_owned(), link, assigned: old.assigned })
+        let lost = Lost { name: node.name().to_owned(), link, assigned: old.assigned };
+        self.replace(key);
+        Some(lost)
     }
 
     /// Notes a node's load as it told it.
     pub(super) fn load_reported(&mut self, link: LinkKey, running: u32, waiting: u32, now: Time) {
-        if let Some(link) = self.link_mut(link) {
+        self.change(link, |link| {
             let ours = u32::try_from(link.assigned.len()).unwrap_or(u32::MAX);
             let others = running.saturating_add(waiting).saturating_sub(ours);
             link.load = Some(Load { running, waiting, others, told: now });
-        }
+        });
     }
 
     /// Notes that a node said it is busy: its workers are not ours until it tells otherwise.
     pub(super) fn busy_told(&mut self, link: LinkKey, now: Time) {
-        if let Some(link) = self.link_mut(link) {
+        self.change(link, |link| {
             let ours = u32::try_from(link.assigned.len()).unwrap_or(u32::MAX);
             let others = link.workers().saturating_sub(ours);
             link.load = Some(Load { running: link.workers(), waiting: 0, others, told: now });
-        }
+        });
     }
 
     /// Counts a bad result. True if the node is quarantined by it; its link is the caller's to drop.
@@ -238,12 +276,13 @@ impl Fleet {
         node.strikes += 1;
         let quarantined_now = !node.quarantined && node.strikes >= strikes_max;
         node.quarantined |= quarantined_now;
+        self.replace(key);
         quarantined_now
     }
 
     /// Nodes that may get new work for a job.
     pub(super) fn crew(&self, needs: Needs) -> impl Iterator<Item = (NodeKey, &Node, &Link)> {
-        self.active().filter(move |(_, _, link)| needs.allow_inexact || link.computes(needs.arithmetic))
+        self.active().filter(move |(_, _, link)| needs.are_met_by(link))
     }
 
     /// Nodes that may get new work for some job.
@@ -275,18 +314,18 @@ impl Fleet {
 
     /// Notes an attempt that is being sent.
     pub(super) fn assign(&mut self, link: LinkKey, assignment: Assignment) {
-        if let Some(link) = self.link_mut(link) {
+        self.change(link, |link| {
             link.assigned.insert(assignment);
             link.sent += 1;
             link.used_this_round = true;
-        }
+        });
     }
 
     /// Notes that an attempt is over, however it ended.
     pub(super) fn release(&mut self, link: LinkKey, assignment: Assignment) {
-        if let Some(link) = self.link_mut(link) {
+        self.change(link, |link| {
             link.assigned.remove(&assignment);
-        }
+        });
     }
 
     /// Notes how long a task took, from dispatch to result.
@@ -297,6 +336,16 @@ impl Fleet {
                 Some(average) => average + NEWEST_WEIGHT * (newest - average),
                 None => newest,
             });
+            self.replace(key);
+        }
+    }
+
+    /// Notes that a task has taken so long and is not done. Nothing good is learned of the node by that: its average may
+    /// only grow.
+    pub(super) fn observe_at_least(&mut self, key: NodeKey, elapsed_us: u64, rows: u32) {
+        let expected_us = self.nodes.get(&key).and_then(|node| node.task_us(rows));
+        if expected_us.is_none_or(|expected_us| expected_us < elapsed_us as f64) {
+            self.observe(key, elapsed_us, rows);
         }
     }
 
@@ -308,22 +357,29 @@ impl Fleet {
     }
 
     /// A job begins: times of another network say nothing about it, and every node is owed a task.
-    pub(super) fn begin_job(&mut self) {
-        for node in self.nodes.values_mut() {
+    pub(super) fn begin_job(&mut self, needs: Needs) {
+        self.needs = Some(needs);
+        for (&key, node) in &mut self.nodes {
             node.us_per_row = None;
             if let Some(link) = &mut node.link {
                 link.sent = 0;
                 link.used_this_round = true;
             }
+            let place = node.place(needs);
+            self.roster.shift(key, &mut node.place, place);
         }
     }
 
     /// A round begins.
     pub(super) fn begin_round(&mut self) {
-        for node in self.nodes.values_mut() {
+        for (&key, node) in &mut self.nodes {
             let Some(link) = &mut node.link else { continue };
             if !std::mem::take(&mut link.used_this_round) {
                 node.us_per_row = node.us_per_row.map(|us| us * UNUSED_FACTOR);
+                if let Some(needs) = self.needs {
+                    let place = node.place(needs);
+                    self.roster.shift(key, &mut node.place, place);
+                }
             }
         }
     }
@@ -353,7 +409,31 @@ impl Fleet {
         self.nodes.iter().map(status).collect()
     }
 
-    fn link_mut(&mut self, link: LinkKey) -> Option<&mut Link> {
-        self.nodes.get_mut(self.links.get(&link)?)?.link.as_mut()
+    /// The crew of the running job, in the orders in which it is searched.
+    pub(super) fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// A node of the roster.
+    pub(super) fn member(&self, key: NodeKey) -> Option<(NodeKey, &Node, &Link)> {
+        let node = self.nodes.get(&key)?;
+        Some((key, node, node.link.as_ref()?))
+    }
+
+    /// Changes a link in use.
+    fn change(&mut self, link: LinkKey, change: impl FnOnce(&mut Link)) {
+        let Some(&key) = self.links.get(&link) else { return };
+        if let Some(link) = self.nodes.get_mut(&key).and_then(|node| node.link.as_mut()) {
+            change(link);
+            self.replace(key);
+        }
+    }
+
+    /// Puts a node into its place in the roster. Runs after every change of a node.
+    fn replace(&mut self, key: NodeKey) {
+        if let (Some(node), Some(needs)) = (self.nodes.get_mut(&key), self.needs) {
+            let place = node.place(needs);
+            self.roster.shift(key, &mut node.place, place);
+        }
     }
 }

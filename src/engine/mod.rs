@@ -14,6 +14,7 @@
 //! | `round` | the book of a round's tasks and attempts |
 //! | `scheduler` | the policies |
 //! | `membership` | nodes, links, speeds, quarantine |
+//! | `roster` | the nodes in the orders in which the policies search them |
 //! | `pace` | when a task counts as slow |
 //! | `profile` | where a job's time goes |
 //! | `revival` | what happens when no node is there |
@@ -26,6 +27,7 @@ mod pace;
 mod profile;
 mod report;
 mod revival;
+mod roster;
 mod round;
 mod run;
 mod scheduler;

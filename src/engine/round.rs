@@ -107,6 +107,11 @@ impl Task {
         self.standings.iter().find(|(key, _)| *key == node).map(|(_, standing)| *standing)
     }
 
+    /// Whether no node has made itself unwelcome at it.
+    pub(super) fn is_welcome_everywhere(&self) -> bool {
+        self.standings.is_empty()
+    }
+
     /// Whether a copy may start: one attempt is out and no result is in.
     pub(super) fn is_alone(&self) -> bool {
         matches!(self.state, State::Open) && self.live.len() == 1

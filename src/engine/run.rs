@@ -75,16 +75,17 @@ pub(super) struct Tally {
 impl Run {
     /// The job begins.
     pub(super) fn start(job: JobId, semantic: Digest, specification: Arc<Specification>, cx: &mut Context<'_>) -> Run {
-        cx.fleet.begin_job();
+        let needs = Needs {
+            arithmetic: specification.training.arithmetic,
+            allow_inexact: specification.operation.allow_inexact,
+        };
+        cx.fleet.begin_job(needs);
         cx.report(job, JobEvent::Started);
         cx.actions.push(Action::Prepare { job });
         Run {
             job,
             semantic,
-            needs: Needs {
-                arithmetic: specification.training.arithmetic,
-                allow_inexact: specification.operation.allow_inexact,
-            },
+            needs,
             specification,
             stage: Stage::Preparing,
             past: None,

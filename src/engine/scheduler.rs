@@ -91,6 +91,13 @@ impl View<'_> {
     /// Nodes that have done nothing to the task come first; then those that turned it down, now firmly; then, after a
     /// pause, those that failed it once.
     pub(super) fn choose(&self, task: &Task, rows: u32, rng: &mut ChaCha8Rng) -> Choice {
+        if self.policy == Policy::LoadBalancing
+            && task.is_welcome_everywhere()
+            && let Some(choice) = self.least_finish_of_all(rows)
+        {
+            debug_assert_eq!(choice, self.least_finish(self.fleet.crew(self.needs), rows, true));
+            return choice;
+        }
         let mut choice = Choice::Nowhere;
         for standing in [None, Some(Standing::Refused), Some(Standing::Doubted)] {
             let crew = || self.fleet.crew(self.needs).filter(|(node, ..)| task.standing(*node) == standing);
@@ -128,8 +135,21 @@ impl View<'_> {
     pub(super) fn has_room(&self) -> bool {
         match self.policy {
             Policy::Random => self.fleet.crew(self.needs).any(|(_, _, link)| !link.is_at_limit()),
-            Policy::LoadBalancing => self.fleet.crew(self.needs).any(|(_, _, link)| !link.is_full()),
+            Policy::LoadBalancing => {
+                let roster = self.fleet.roster();
+                roster.has_free() || self.odd().any(|(_, _, link)| !link.is_full())
+            }
         }
+    }
+
+    /// Whether a worker is free somewhere, as far as known.
+    pub(super) fn has_idle(&self) -> bool {
+        self.fleet.roster().has_free() || self.odd().any(|(_, _, link)| link.is_idle(self.now))
+    }
+
+    /// Nodes of the roster that no order says anything of.
+    fn odd(&self) -> impl Iterator<Item = Member<'_>> {
+        self.fleet.roster().odd().filter_map(|node| self.fleet.member(node))
     }
 
     fn choose_among<'a>(
@@ -170,14 +190,76 @@ impl View<'_> {
             return Choice::Wait { until: overdue };
         };
         if let Some(full_us) = soonest(true).filter(|&full_us| full_us < free_us) {
-            // A full node's prediction gets worse with time once its task is overdue, so this ends.
-            let recheck_us = RECHECK_US.max((free_us - full_us) as u64);
-            return Choice::Wait { until: Some(self.now.after_us(recheck_us)) };
+            return self.recheck(free_us, full_us);
         }
         let near =
             prospects.iter().filter(|prospect| !prospect.is_full && prospect.finish_us <= free_us * EQUAL_WITHIN);
         let least = near.min_by(|a, b| a.share.total_cmp(&b.share).then(a.sent.cmp(&b.sent)));
         least.map_or(Choice::Wait { until: None }, |prospect| Choice::Send { node: prospect.node, may_reject })
+    }
+
+    /// What [`View::least_finish`] says of the whole crew, where one of it is not full, without looking at all of it: a
+    /// choice among thousands of nodes is to cost what one among ten does.
+    fn least_finish_of_all(&self, rows: u32) -> Option<Choice> {
+        let roster = self.fleet.roster();
+        let odd: Vec<Prospect> = self.odd().map(|member| self.prospect(member, rows)).collect();
+        let odd_finishes = |full| odd.iter().filter(move |odd| odd.is_full == full).map(|odd| odd.finish_us);
+        // A task begins at once on a free node.
+        let task_us = |us_per_row: f64| us_per_row * f64::from(rows);
+        let finishes = roster.least_free_us().map(task_us).into_iter().chain(odd_finishes(false));
+        let free_us = finishes.min_by(f64::total_cmp)?;
+        let full_us = odd_finishes(true).fold(self.soonest_full(rows, free_us), f64::min);
+        if full_us < free_us {
+            return Some(self.recheck(free_us, full_us));
+        }
+        let near_us = free_us * EQUAL_WITHIN;
+        let free = roster.free().find(|&(.., us_per_row)| task_us(us_per_row) <= near_us);
+        let free = free.map(|(share, sent, node, _)| (share, sent, node));
+        let odd = odd.iter().filter(|odd| !odd.is_full && odd.finish_us <= near_us);
+        let near = odd.map(|odd| (odd.share, odd.sent, odd.node)).chain(free);
+        let (.., node) = near.min_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))))?;
+        Some(Choice::Send { node, may_reject: true })
+    }
+
+    /// The least predicted finish of the full nodes of known speed, if it is less than `below_us`; else that.
+    ///
+    /// With m for the least time of a task on any of them and a for the age of its oldest task, a full node's finish is
+    /// neither below m, nor below a, nor below 2m - a. So only ages around m matter.
+    fn soonest_full(&self, rows: u32, below_us: f64) -> f64 {
+        /// Bounds are rounded otherwise than predictions.
+        const SLACK: f64 = 1.0 - 1e-9;
+        let roster = self.fleet.roster();
+        let mut soonest_us = below_us;
+        let Some(least_us) = roster.least_full_us().map(|us| us * f64::from(rows)) else { return soonest_us };
+        if least_us * SLACK >= soonest_us {
+            return soonest_us;
+        }
+        let turn = Time(self.now.0.saturating_sub(least_us as u64));
+        let mut look = |started: Time, node, bound_us: f64| {
+            let is_open = bound_us * SLACK < soonest_us;
+            if let Some(member) = self.fleet.member(node).filter(|_| is_open) {
+                debug_assert_eq!(member.2.assigned.first().map(|&(oldest, ..)| oldest), Some(started));
+                soonest_us = soonest_us.min(self.prospect(member, rows).finish_us);
+            }
+            is_open
+        };
+        let age_us = |started: Time| self.now.since_us(started) as f64;
+        for (started, node) in roster.full_since(turn) {
+            if !look(started, node, 2.0 * least_us - age_us(started)) {
+                break;
+            }
+        }
+        for (started, node) in roster.full_before(turn) {
+            if !look(started, node, age_us(started)) {
+                break;
+            }
+        }
+        soonest_us
+    }
+
+    /// Waits for a full node. Its prediction gets worse with time once its task is overdue, so this ends.
+    fn recheck(&self, free_us: f64, full_us: f64) -> Choice {
+        Choice::Wait { until: Some(self.now.after_us(RECHECK_US.max((free_us - full_us) as u64))) }
     }
 
     fn prospect(&self, (node, about, link): Member, rows: u32) -> Prospect {
@@ -222,5 +304,82 @@ fn random<'a>(crew: impl Iterator<Item = Member<'a>>, rng: &mut ChaCha8Rng) -> C
     match drawn_from.len() {
         0 => Choice::Wait { until: None },
         count => Choice::Send { node: drawn_from[rng.random_range(0..count)].0, may_reject: false },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rand::{Rng as _, SeedableRng as _};
+
+    use super::*;
+    use crate::engine::events::{LinkKey, NodeInfo};
+
+    const NODES: u64 = 40;
+    const NEEDS: Needs = Needs { arithmetic: 1, allow_inexact: false };
+
+    /// A node whose link bears its number joins; one in eight computes something else.
+    fn join(fleet: &mut Fleet, number: u64, rng: &mut ChaCha8Rng) {
+        let node = NodeKey(number as u32);
+        fleet.list(node, number.to_string());
+        let arithmetics = vec![1 + u16::from(rng.random_range(0..8) == 0)];
+        let workers = if rng.random_range(0..400) == 0 { 300 } else { [1, 1, 1, 1, 2, 3][rng.random_range(0..6)] };
+        fleet.link_up(node, LinkKey(number), NodeInfo { name: number.to_string(), arithmetics, workers });
+    }
+
+    #[test]
+    fn a_choice_from_the_roster_is_that_of_a_look_at_every_node() {
+        let (mut chosen, mut waited) = (0, 0);
+        for seed in 0..40 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut fleet = Fleet::default();
+            (0..NODES).for_each(|number| join(&mut fleet, number, &mut rng));
+            fleet.begin_job(NEEDS);
+            let mut now = Time(1_000_000);
+            let mut out: Vec<(LinkKey, (Time, u32, u32))> = Vec::new();
+            for number in 0..600 {
+                // Time often stands still, as it does while a round is handed out.
+                now = now.after(Duration::from_micros([0, 0, 10, 900, 3_000][rng.random_range(0..5)]));
+                let rows = rng.random_range(90..110);
+                let view = View { now, policy: Policy::LoadBalancing, fleet: &fleet, needs: NEEDS, limit_us: None };
+                let looked = view.least_finish(fleet.crew(NEEDS), rows, true);
+                let choice = view.least_finish_of_all(rows);
+                assert_eq!(choice.is_some(), view.has_room());
+                assert_eq!(choice.unwrap_or(looked), looked, "seed {seed}, step {number}");
+                match choice.unwrap_or(Choice::Nowhere) {
+                    Choice::Send { node, .. } => {
+                        let assignment = (now, number, 1);
+                        fleet.assign(LinkKey(node.0.into()), assignment);
+                        out.push((LinkKey(node.0.into()), assignment));
+                        chosen += 1;
+                    }
+                    Choice::Wait { .. } => waited += 1,
+                    Choice::Nowhere => {}
+                }
+                let link = LinkKey(rng.random_range(0..NODES));
+                match rng.random_range(0..48) {
+                    0 => drop(fleet.link_down(link)),
+                    1 => join(&mut fleet, link.0, &mut rng),
+                    2 => fleet.load_reported(link, rng.random_range(0..3), rng.random_range(0..2), now),
+                    3 => fleet.busy_told(link, now),
+                    4 => fleet.begin_round(),
+                    5 => fleet.unlist(NodeKey(link.0 as u32)),
+                    6 => drop(fleet.strike(NodeKey(link.0 as u32), 20)),
+                    7 => now = now.after_us(6_000_000),
+                    8..16 if !out.is_empty() => {
+                        let (link, assignment) = out.swap_remove(rng.random_range(0..out.len()));
+                        fleet.release(link, assignment);
+                        // Most are about as fast as each other, some are not.
+                        let us_per_row = 100 + link.0 % 7 + if link.0 % 10 == 3 { 90 } else { 0 };
+                        let elapsed_us = us_per_row * u64::from(rows) + rng.next_u64() % 50;
+                        fleet.observe(NodeKey(link.0 as u32), elapsed_us, rows);
+                    }
+                    _ => {}
+                }
+                fleet.dismiss_idle_leavers();
+            }
+        }
+        assert!(chosen > 1_000 && waited > 1_000, "{chosen} sent, {waited} kept waiting");
     }
 }

@@ -3,6 +3,7 @@
 
 mod console;
 mod deadline;
+mod descriptors;
 mod dial;
 mod feed;
 mod greeting;
@@ -20,6 +21,7 @@ pub use std::net::{IpAddr, SocketAddr};
 
 pub use console::Question;
 pub use deadline::now;
+pub use descriptors::raise_descriptor_limit;
 pub use dial::{DialError, dial};
 pub use feed::Feed;
 pub use greeting::{Greeted, Identity, Peer};

@@ -3,9 +3,12 @@
 //! "In the middle" is after the client has printed a round. Every task of these jobs is delayed, so that no machine is
 //! fast enough to be done before the event.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Coordinator, Node, node_column, nodes, reserve_port};
+use gradwire::compute;
+
+use crate::support::{Client, Coordinator, Node, PATIENCE, node_column, nodes, reserve_port};
 
 /// 24 rounds of 11 tasks, each 80 ms at least: more than 5 s with four nodes of one worker.
 const LONG: [&str; 10] = ["--seed", "7", "--recipe", "classic", "--rounds", "24", "--epochs", "1", "--hidden", "8"];
@@ -142,4 +145,14 @@ fn a_linked_node_at_rest_fits_in_a_few_megabytes() {
     if let Some(peak_kib) = fleet[0].peak_memory_kib() {
         assert!(peak_kib <= 8 << 10, "{peak_kib} KiB");
     }
+}
+
+/// Each node takes two descriptors.
+#[test]
+fn a_coordinator_links_more_nodes_than_its_shell_gives_it_descriptors_for() {
+    let settings = compute::Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let fleet: Vec<_> = (0..20).map(|_| compute::Node::start(&settings).unwrap()).collect();
+    let ports: Vec<u16> = fleet.iter().map(|node| node.address().port()).collect();
+    let coordinator = Coordinator::start_within(32, "2", &ports);
+    coordinator.await_status("a linked fleet", PATIENCE, |status| status.contains("20 of 20 active"));
 }

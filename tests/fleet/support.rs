@@ -208,6 +208,13 @@ pub fn ports(nodes: &[Node]) -> Vec<u16> {
     nodes.iter().map(|node| node.port).collect()
 }
 
+/// A list of nodes for a coordinator.
+fn nodes_file(ports: &[u16]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    ports.iter().for_each(|port| writeln!(file, "127.0.0.1,{port}").unwrap());
+    file
+}
+
 /// A coordinator.
 pub struct Coordinator {
     program: Program,
@@ -220,11 +227,21 @@ pub struct Coordinator {
 impl Coordinator {
     /// Starts a coordinator of the nodes at these ports, and waits until it listens.
     pub fn start(policy: &str, ports: &[u16], options: &[&str]) -> Coordinator {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        ports.iter().for_each(|port| writeln!(file, "127.0.0.1,{port}").unwrap());
+        let file = nodes_file(ports);
         let path = file.path().to_str().unwrap().to_owned();
         let arguments = [words(&["0", policy, "--nodes", &path]), words(options)].concat();
         let (program, _, log) = Program::start(env!("CARGO_BIN_EXE_coordinator_node"), &arguments);
+        Coordinator { port: port_of(&log), program, log, _nodes_file: file }
+    }
+
+    /// The same in a shell that lets it have so many descriptors, unless it asks for more.
+    #[allow(dead_code, reason = "one test asks for it")]
+    pub fn start_within(descriptors: u32, policy: &str, ports: &[u16]) -> Coordinator {
+        let file = nodes_file(ports);
+        let shell = format!("ulimit -S -n {descriptors} && exec \"$0\" \"$@\"");
+        let program = env!("CARGO_BIN_EXE_coordinator_node");
+        let arguments = words(&["-c", &shell, program, "0", policy, "--nodes", file.path().to_str().unwrap()]);
+        let (program, _, log) = Program::start("sh", &arguments);
         Coordinator { port: port_of(&log), program, log, _nodes_file: file }
     }
 

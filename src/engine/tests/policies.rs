@@ -213,6 +213,23 @@ fn a_task_that_takes_longer_than_expected_is_copied_to_an_idle_node_and_the_lose
 }
 
 #[test]
+fn a_node_that_copies_have_overtaken_is_known_to_be_slow() {
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    (1..=4).for_each(|number| drop(desk.join(number)));
+    let tasks = desk.start(JOB, &specification(4, 2));
+    desk.now = desk.now.after_us(100_000);
+    tasks[..3].iter().for_each(|task| drop(desk.finish(task)));
+    let copy = only_sent(&desk.pass_ms(100));
+    desk.now = desk.now.after_us(100_000);
+    desk.finish(&copy);
+    // The others take 100 ms: a second task after the first is done before one that takes this node 300 ms or more.
+    let slow = tasks[3].link.0;
+    let (first, then) = (sent(&desk.merged(JOB, 0)), sent(&desk.pass_ms(50)));
+    assert_eq!((first.len(), then), (3, Vec::new()));
+    assert!(!links(&first).contains(&slow), "{first:?}");
+}
+
+#[test]
 fn what_a_silent_node_has_is_copied_though_it_has_most_of_the_round_or_all_of_it() {
     for done in [1, 0] {
         let mut desk = Desk::new(Policy::LoadBalancing);

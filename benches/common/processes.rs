@@ -1,0 +1,48 @@
+//! What a process has of the system's, and which core it runs on. Linux only: it reads /proc. Owns how these are asked
+//! for; does not know what is measured.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// What a process has of the system's.
+#[derive(Clone, Copy, Debug)]
+pub struct Holdings {
+    /// Memory in use.
+    pub memory_kib: u64,
+    /// The most that was in use so far.
+    pub peak_memory_kib: u64,
+    pub threads: u64,
+    pub descriptors: u64,
+}
+
+/// What a process has now.
+pub fn holdings(pid: u32) -> io::Result<Holdings> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let number = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+            .ok_or(io::Error::from(ErrorKind::InvalidData))
+    };
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
+    let (memory_kib, peak_memory_kib) = (number("VmRSS:")?, number("VmHWM:")?);
+    Ok(Holdings { memory_kib, peak_memory_kib, threads: number("Threads:")?, descriptors })
+}
+
+/// Processor time of all threads of a process so far.
+pub fn processor_time(pid: u32) -> io::Result<Duration> {
+    // A hundredth of a second is the unit of /proc/PID/stat on every Linux there is (`getconf CLK_TCK`).
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let behind_the_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = behind_the_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u32>().ok());
+    Ok(TICK * ticks.sum::<u32>())
+}
+
+/// Puts all threads of a process on one core, where that can be done.
+pub fn pin(pid: u32, core: usize) -> bool {
+    let arguments = ["-a", "-p", "-c", &core.to_string(), &pid.to_string()].map(str::to_owned);
+    let status = Command::new("taskset").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
