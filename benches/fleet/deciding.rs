@@ -122,7 +122,7 @@ impl World {
                 let time_us = self.work.time_on(link.0 as usize).as_micros() as u64;
                 // No two nodes are as fast as each other to the microsecond.
                 let wait_us = time_us + link.0 * 7 % 1_000;
-                self.tell_in(wait_us, Event::Trained { link, attempt, update: base, loss: 1.0 });
+                self.tell_in(wait_us, Event::Trained { link, attempt, update: base, train_us: wait_us, loss: 1.0 });
             }
             Action::Accumulate { attempt, .. } => {
                 let task = attempt.task;
