@@ -125,7 +125,9 @@ def idle_job(directory, shards, rounds, widths):
 
 
 class Kernels:
-    """The bench of the kernels. Its lines are read by their words and numbers, not by their columns."""
+    """The bench of the kernels: a line for each shape and kernel."""
+
+    LINE = re.compile(r"(\S+) +(all|by) +(\d+) +(\w+) +(\w+) +(\d+) samples/s +[\d.]+ GFLOP/s(?: +\d+ % of (\d+))?")
 
     def __init__(self, program):
         self._program = program
@@ -133,26 +135,15 @@ class Kernels:
 
     def samples_per_second(self, sizes, batch, optimiser, patience_s=300.0):
         """The fastest kernel's samples a second for this shape."""
-        shape = ", ".join(map(str, sizes))
-        _, lines = run([self._program, "--bench", f"[{shape}]"], patience_s)
-        found = [line for line in lines if self._is_of(line, shape, batch, optimiser)]
-        self.peak = next((line.strip() for line in lines if "peak" in line.lower()), self.peak)
-        speeds = [speed for speed in map(self._speed, found) if speed is not None]
+        shape = "-".join(map(str, sizes))
+        _, lines = run([self._program, "--bench", shape], patience_s)
+        speeds = []
+        for found in filter(None, map(self.LINE.match, lines)):
+            of, how, rows, by, kernel, speed, peak = found.groups()
+            if (of, by.lower()) == (shape, optimiser) and (how == "all" if batch == 0 else (how, rows) == ("by", str(batch))):
+                speeds.append((int(speed), f"{peak} GFLOP/s ({kernel})"))
         if not speeds:
-            raise Failed(f"the bench has no line for [{shape}] {batch or 'full batch'} {optimiser}")
-        return max(speeds)
+            raise Failed(f"the bench has no line for {shape} {batch or 'full batch'} {optimiser}")
+        fastest, self.peak = max(speeds)
+        return fastest
 
-    @staticmethod
-    def _is_of(line, shape, batch, optimiser):
-        words = line.lower()
-        if f"[{shape}]" not in words or optimiser not in words:
-            return False
-        behind = words.split("]", 1)[1]
-        return re.search(rf"\b{batch}\b", behind) is not None if batch else "full" in behind
-
-    @staticmethod
-    def _speed(line):
-        found = re.search(r"([\d.,_]+)\s*([kM]?)\s*(?:samples|rows)\s*/\s*s", line)
-        if found is None:
-            return None
-        return float(re.sub("[,_]", "", found.group(1))) * {"": 1, "k": 1e3, "M": 1e6}[found.group(2)]
