@@ -4,6 +4,8 @@
 //! `exp` and `ln` are made of + - * /, fused multiply-adds and bit operations only: a platform's own functions round
 //! differently from machine to machine.
 
+use super::vector::Vector;
+
 /// How a fused multiply-add is done. Every implementation gives the same bits.
 pub(super) trait Fma: Copy {
     /// `a * b + c`, rounded once.
@@ -66,10 +68,14 @@ const ROUND: f32 = 12_582_912.0;
 /// ln 2 in two parts: the upper has 16 bits, so that its product with an exponent is exact.
 const LN_2_UPPER: f32 = f32::from_bits(0x3f31_7200);
 const LN_2_LOWER: f32 = f32::from_bits(0x35bf_be8e);
+/// The polynomial (e^r - 1 - r) / r^2, the highest power first.
+const EXP_TERMS: [f32; 5] = [1.392_621_5e-3, 8.363_204e-3, 4.166_655_4e-2, 1.666_657_7e-1, 0.5];
+/// What is less has an e^x of +0.
+const EXP_LEAST: f32 = -87.336_54;
 
 /// e^x within 1.1 units in the last place. What would be under 2^-126 is +0, what would be over `f32::MAX` is +infinity,
-/// NaN stays NaN.
-#[inline(always)]
+/// NaN stays NaN. The reference: programs need no more of it than [`exp_of_no_positives`].
+#[cfg(test)]
 pub(super) fn exp<F: Fma>(x: f32) -> f32 {
     let clamped = x.clamp(-87.4, 88.8); // NaN stays NaN.
     // x = n ln 2 + r, n an integer, |r| at most about ln 2 / 2.
@@ -77,21 +83,37 @@ pub(super) fn exp<F: Fma>(x: f32) -> f32 {
     let n = shifted - ROUND;
     let r = F::fma(n, -LN_2_UPPER, clamped);
     let r = F::fma(n, -LN_2_LOWER, r);
-    // (e^r - 1 - r) / r^2
-    let mut q = 1.392_621_5e-3_f32;
-    q = F::fma(q, r, 8.363_204e-3);
-    q = F::fma(q, r, 4.166_655_4e-2);
-    q = F::fma(q, r, 1.666_657_7e-1);
-    q = F::fma(q, r, 0.5);
+    let mut q = EXP_TERMS[0];
+    for term in &EXP_TERMS[1..] {
+        q = F::fma(q, r, *term);
+    }
     let fraction = 1.0 + F::fma(q, r * r, r);
     // 2^n in two factors: n reaches 128, which no single f32 exponent holds.
     let n = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let half = n >> 1;
     let power = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
     let y = fraction * power(half) * power(n.wrapping_sub(half));
-    let y = if x < -87.336_54 { 0.0 } else { y };
+    let y = if x < EXP_LEAST { 0.0 } else { y };
     let y = if x > 88.722_84 { f32::INFINITY } else { y };
     if x.is_nan() { f32::NAN } else { y }
+}
+
+/// [`exp`] of eight numbers none of which is over 0, the same bits. Nothing overflows there, and a single f32 exponent
+/// holds every power of two.
+#[inline(always)]
+pub(super) fn exp_of_no_positives<V: Vector>(x: V) -> V {
+    let clamped = x.larger(V::splat(-87.4)); // NaN stays NaN.
+    let shifted = clamped.fma(V::splat(std::f32::consts::LOG2_E), V::splat(ROUND));
+    let n = shifted.minus(V::splat(ROUND));
+    let r = n.fma(V::splat(-LN_2_UPPER), clamped);
+    let r = n.fma(V::splat(-LN_2_LOWER), r);
+    let mut q = V::splat(EXP_TERMS[0]);
+    for term in &EXP_TERMS[1..] {
+        q = q.fma(r, V::splat(*term));
+    }
+    let fraction = V::splat(1.0).plus(q.fma(r.times(r), r));
+    let y = fraction.times_two_to_the(shifted);
+    y.where_not_negative(x.minus(V::splat(EXP_LEAST))).nan_where_nan(x)
 }
 
 /// The bits of sqrt(1/2), where a mantissa's range begins for [`ln`].
@@ -123,6 +145,9 @@ pub(super) fn ln<F: Fma>(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Kernel;
+    use crate::model::kernel::compiled_for_each_kernel;
+    use crate::model::lanes::Lanes;
 
     /// Distance of `got` from `exact` in units of the last place of an f32 of that size.
     fn ulps(got: f32, exact: f64) -> f64 {
@@ -197,6 +222,35 @@ mod tests {
             let x = f32::from_bits(bits);
             assert_eq!(exp::<Hardware>(x).to_bits(), exp::<Software>(x).to_bits(), "exp {x}");
             assert_eq!(ln::<Hardware>(x).to_bits(), ln::<Software>(x).to_bits(), "ln {x}");
+        }
+    }
+
+    compiled_for_each_kernel! {
+        fn exps = exps_body(values: &mut Lanes)
+    }
+
+    #[inline(always)]
+    fn exps_body<V: Vector>(values: &mut Lanes) {
+        exp_of_no_positives(V::load(values)).store(values);
+    }
+
+    #[test]
+    fn exp_of_eight_that_are_not_positive_is_the_same_bits_on_every_kernel() {
+        let least = EXP_LEAST.to_bits();
+        let others = [0, 0x7fc0_0000, 0x7f80_0001, 0xffff_ffff, 0xff80_0000];
+        let bits = (0x8000_0000..=0xffff_ffff_u32).step_by(509).chain(least - 9..least + 9).chain(others);
+        for bits in bits {
+            let mut values = [0, 1, 2, 3, 4, 5, 6, 7].map(|n| f32::from_bits(bits ^ n << 9));
+            values[0] = f32::from_bits(bits);
+            for value in &mut values {
+                *value = if *value > 0.0 { -*value } else { *value };
+            }
+            for kernel in Kernel::available() {
+                let mut got = Lanes(values);
+                exps(kernel, &mut got);
+                let same = got.0.iter().zip(values).all(|(got, x)| got.to_bits() == exp::<Hardware>(x).to_bits());
+                assert!(same, "{kernel}: exp {values:?}, not {got:?}");
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Softmax with cross-entropy over a block: probabilities, losses, derivatives, predictions. Owns their order of
 //! operations (arithmetic 1); does not know what made the logits.
 
-use super::arithmetic::{exp, ln};
+use super::arithmetic::{exp_of_no_positives, ln};
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::{BLOCK_PANELS, LANES, Lanes, clear_missing_rows, flat, panels_of};
 use super::vector::Vector;
@@ -31,19 +31,30 @@ const PARTIALS: usize = 4;
 fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
     let rows = target.labels.len();
     let classes = logits.len() / panels_of(rows);
-    let label_logits = less_the_largest::<V>(logits, classes, target.labels);
-    for logit in flat(logits) {
-        *logit = exp::<V::Fma>(*logit);
-    }
-    let totals = totals::<V>(logits, classes);
-    let loss = losses::<V>(logits, classes, &totals, &label_logits, target);
-    let mut factors = totals;
-    for factor in flat(&mut factors) {
-        *factor = target.scale / *factor;
-    }
-    clear_missing_rows(rows, 1, &mut factors[..panels_of(rows)]);
-    for ((panel, factor), labels) in logits.chunks_exact_mut(classes).zip(&factors).zip(target.labels.chunks(LANES)) {
-        let factor = V::load(factor);
+    let mut logarithms = [Lanes::ZERO; BLOCK_PANELS];
+    let mut label_logits = [Lanes::ZERO; BLOCK_PANELS];
+    let of_rows = logarithms.iter_mut().zip(&mut label_logits);
+    for ((panel, labels), (logarithm, label_logit)) in
+        logits.chunks_exact_mut(classes).zip(target.labels.chunks(LANES)).zip(of_rows)
+    {
+        let largest = largest::<V>(panel);
+        if target.log_epsilon == 0.0 {
+            of_labels::<V>(panel, labels).minus(largest).store(label_logit);
+        }
+        let total = exponentials::<V>(panel, largest);
+        let of_loss = if target.log_epsilon == 0.0 {
+            total
+        } else {
+            of_labels::<V>(panel, labels).divided_by(total).plus(V::splat(target.log_epsilon))
+        };
+        of_loss.store(logarithm);
+        let mut factor = V::splat(target.scale).divided_by(total);
+        if labels.len() < LANES {
+            let mut factors = Lanes::ZERO;
+            factor.store(&mut factors);
+            clear_missing_rows(labels.len(), 1, std::slice::from_mut(&mut factors));
+            factor = V::load(&factors);
+        }
         for exponential in panel.iter_mut() {
             V::load(exponential).times(factor).store(exponential);
         }
@@ -51,79 +62,12 @@ fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
             panel[*label as usize].0[lane] -= target.scale;
         }
     }
-    loss
-}
-
-/// One value of each row of a block.
-type OfRows = [Lanes; BLOCK_PANELS];
-
-/// Takes each row's largest logit from all of its logits. Returns what that leaves of the label's.
-#[inline(always)]
-fn less_the_largest<V: Vector>(logits: &mut [Lanes], classes: usize, labels: &[u32]) -> OfRows {
-    let mut of_labels = [Lanes::ZERO; BLOCK_PANELS];
-    let panels = logits.chunks_exact_mut(classes).zip(labels.chunks(LANES));
-    for ((panel, labels), of_labels) in panels.zip(&mut of_labels) {
-        let mut largest = V::load(&panel[0]);
-        for logit in &panel[1..] {
-            largest = largest.larger(V::load(logit));
-        }
-        for logit in panel.iter_mut() {
-            V::load(logit).minus(largest).store(logit);
-        }
-        for (lane, label) in labels.iter().enumerate() {
-            of_labels.0[lane] = panel[*label as usize].0[lane];
-        }
-    }
-    of_labels
-}
-
-/// The sum of each row's exponentials: strided partial sums, then a tree.
-#[inline(always)]
-fn totals<V: Vector>(exponentials: &[Lanes], classes: usize) -> OfRows {
-    // Rows that are not there divide by 1, not by 0.
-    let mut totals = [Lanes([1.0; LANES]); BLOCK_PANELS];
-    for (panel, total) in exponentials.chunks_exact(classes).zip(&mut totals) {
-        let mut partials = [V::splat(0.0); PARTIALS];
-        let (fours, rest) = panel.as_chunks::<PARTIALS>();
-        for four in fours {
-            for partial in 0..PARTIALS {
-                partials[partial] = partials[partial].plus(V::load(&four[partial]));
-            }
-        }
-        for (partial, exponential) in partials.iter_mut().zip(rest) {
-            *partial = partial.plus(V::load(exponential));
-        }
-        partials[0].plus(partials[2]).plus(partials[1].plus(partials[3])).store(total);
-    }
-    totals
-}
-
-/// The losses of a block's rows, added in their order.
-#[inline(always)]
-fn losses<V: Vector>(
-    exponentials: &[Lanes],
-    classes: usize,
-    totals: &OfRows,
-    label_logits: &OfRows,
-    target: &Target<'_>,
-) -> f64 {
-    let mut logarithms = *totals;
-    if target.log_epsilon != 0.0 {
-        let panels = exponentials.chunks_exact(classes).zip(target.labels.chunks(LANES));
-        for ((panel, labels), logarithms) in panels.zip(&mut logarithms) {
-            for (lane, label) in labels.iter().enumerate() {
-                let probability = panel[*label as usize].0[lane] / logarithms.0[lane];
-                logarithms.0[lane] = probability + target.log_epsilon;
-            }
-        }
-    }
-    let logarithms = flat(&mut logarithms);
+    let logarithms = &mut flat(&mut logarithms)[..rows];
     for logarithm in logarithms.iter_mut() {
         *logarithm = ln::<V::Fma>(*logarithm);
     }
-    let rows = logarithms.iter().zip(label_logits.iter().flat_map(|lanes| &lanes.0)).take(target.labels.len());
     let mut loss = 0.0;
-    for (logarithm, label_logit) in rows {
+    for (logarithm, label_logit) in logarithms.iter().zip(flat(&mut label_logits)) {
         loss += if target.log_epsilon == 0.0 {
             f64::from(*logarithm) - f64::from(*label_logit)
         } else {
@@ -131,6 +75,57 @@ fn losses<V: Vector>(
         };
     }
     loss
+}
+
+/// Each row's largest logit; NaN only where the first is.
+#[inline(always)]
+fn largest<V: Vector>(panel: &[Lanes]) -> V {
+    // Two chains of comparisons wait half as long as one. Both begin with the first logit, so that it alone decides
+    // about NaN, as in a single chain.
+    let mut largest = [V::load(&panel[0]); 2];
+    let (pairs, rest) = panel[1..].as_chunks::<2>();
+    for pair in pairs {
+        largest = [largest[0].larger(V::load(&pair[0])), largest[1].larger(V::load(&pair[1]))];
+    }
+    for logit in rest {
+        largest[0] = largest[0].larger(V::load(logit));
+    }
+    largest[0].larger(largest[1])
+}
+
+/// What each row's label has; +0 for rows that are not there.
+#[inline(always)]
+fn of_labels<V: Vector>(panel: &[Lanes], labels: &[u32]) -> V {
+    let mut of_labels = Lanes::ZERO;
+    for (lane, label) in labels.iter().enumerate() {
+        of_labels.0[lane] = panel[*label as usize].0[lane];
+    }
+    V::load(&of_labels)
+}
+
+/// Turns logits into their exponentials, the largest into 1. Returns each row's sum: strided partial sums, then a tree.
+#[inline(always)]
+fn exponentials<V: Vector>(panel: &mut [Lanes], largest: V) -> V {
+    let mut partials = [V::splat(0.0); PARTIALS];
+    let (fours, rest) = panel.as_chunks_mut::<PARTIALS>();
+    for four in fours {
+        for partial in 0..PARTIALS {
+            partials[partial] = partials[partial].plus(exponential(&mut four[partial], largest));
+        }
+    }
+    for (partial, logit) in partials.iter_mut().zip(rest) {
+        *partial = partial.plus(exponential(logit, largest));
+    }
+    partials[0].plus(partials[2]).plus(partials[1].plus(partials[3]))
+}
+
+/// Turns a class's logits into exponentials, and returns them. No closure: that would be compiled without the kernel's
+/// instructions.
+#[inline(always)]
+fn exponential<V: Vector>(logit: &mut Lanes, largest: V) -> V {
+    let exponential = exp_of_no_positives(V::load(logit).minus(largest));
+    exponential.store(logit);
+    exponential
 }
 
 compiled_for_each_kernel! {

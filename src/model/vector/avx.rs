@@ -105,6 +105,31 @@ impl<W: Width> Vector for Ymm<W> {
     }
 
     #[inline(always)]
+    fn divided_by(self, other: Self) -> Self {
+        // SAFETY: see Ymm.
+        Ymm(unsafe { _mm256_div_ps(self.0, other.0) }, PhantomData)
+    }
+
+    #[inline(always)]
+    fn times_two_to_the(self, exponent: Self) -> Self {
+        // SAFETY: see Ymm. The shift leaves nine bits of the sum: a sign, which is 0, and a biased exponent.
+        let power = unsafe {
+            let biased = _mm256_add_epi32(_mm256_castps_si256(exponent.0), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        };
+        self.times(Ymm(power, PhantomData))
+    }
+
+    #[inline(always)]
+    fn nan_where_nan(self, other: Self) -> Self {
+        // SAFETY: see Ymm.
+        let chosen = unsafe {
+            _mm256_blendv_ps(self.0, _mm256_set1_ps(f32::NAN), _mm256_cmp_ps::<_CMP_UNORD_Q>(other.0, other.0))
+        };
+        Ymm(chosen, PhantomData)
+    }
+
+    #[inline(always)]
     fn larger(self, other: Self) -> Self {
         // SAFETY: see Ymm. The instruction is `if first > second { first } else { second }`.
         Ymm(unsafe { _mm256_max_ps(other.0, self.0) }, PhantomData)

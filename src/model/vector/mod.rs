@@ -37,6 +37,11 @@ pub(super) trait Vector: Copy {
     fn plus(self, other: Self) -> Self;
     fn minus(self, other: Self) -> Self;
     fn times(self, other: Self) -> Self;
+    fn divided_by(self, other: Self) -> Self;
+    /// `self * 2^n`, n the integer from -126 to 127 in the lowest nine bits of `exponent`.
+    fn times_two_to_the(self, exponent: Self) -> Self;
+    /// `if other.is_nan() { f32::NAN } else { self }`
+    fn nan_where_nan(self, other: Self) -> Self;
     /// `if other > self { other } else { self }`
     fn larger(self, other: Self) -> Self;
     /// `if mask > 0 { self } else { +0 }`

@@ -83,6 +83,36 @@ impl Vector for Neon {
     }
 
     #[inline(always)]
+    fn divided_by(self, other: Neon) -> Neon {
+        // SAFETY: see Neon.
+        unsafe { Neon(vdivq_f32(self.0, other.0), vdivq_f32(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn times_two_to_the(self, exponent: Neon) -> Neon {
+        // The shift leaves nine bits of the sum: a sign, which is 0, and a biased exponent.
+        let power = |exponent| {
+            // SAFETY: see Neon.
+            unsafe {
+                vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vreinterpretq_s32_f32(exponent), vdupq_n_s32(127))))
+            }
+        };
+        self.times(Neon(power(exponent.0), power(exponent.1)))
+    }
+
+    #[inline(always)]
+    fn nan_where_nan(self, other: Neon) -> Neon {
+        // SAFETY: see Neon. A NaN alone is not equal to itself.
+        unsafe {
+            let nan = vdupq_n_f32(f32::NAN);
+            Neon(
+                vbslq_f32(vceqq_f32(other.0, other.0), self.0, nan),
+                vbslq_f32(vceqq_f32(other.1, other.1), self.1, nan),
+            )
+        }
+    }
+
+    #[inline(always)]
     fn larger(self, other: Neon) -> Neon {
         // SAFETY: see Neon. NEON's own maximum would turn a NaN in either into NaN.
         unsafe {

@@ -91,6 +91,24 @@ impl Vector for Plain {
     }
 
     #[inline(always)]
+    fn divided_by(self, other: Plain) -> Plain {
+        let value = self;
+        lane_wise!(value, other => value / other)
+    }
+
+    #[inline(always)]
+    fn times_two_to_the(self, exponent: Plain) -> Plain {
+        let value = self;
+        lane_wise!(value, exponent => value * f32::from_bits(exponent.to_bits().wrapping_add(127) << 23))
+    }
+
+    #[inline(always)]
+    fn nan_where_nan(self, other: Plain) -> Plain {
+        let value = self;
+        lane_wise!(value, other => if other.is_nan() { f32::NAN } else { value })
+    }
+
+    #[inline(always)]
     fn larger(self, other: Plain) -> Plain {
         let value = self;
         lane_wise!(value, other => if other > value { other } else { value })
