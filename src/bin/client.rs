@@ -93,7 +93,7 @@ struct Arguments {
     /// With --local: how tasks are handed out, 1 (random) or 2 (load-balancing)
     #[arg(long, default_value = "2", requires = "local")]
     policy: Policy,
-    /// With --local: machine code for the arithmetic: auto, avx2 or portable; the bits are the same
+    /// With --local: machine code for the arithmetic: auto, avx512, avx2 or portable; the bits are the same
     #[arg(long, default_value = "auto", requires = "local")]
     kernel: Kernel,
 }

@@ -55,7 +55,7 @@ const SYNTAX: Syntax<Settings> = Syntax {
             value: "KERNEL",
             default: Some("auto"),
             is_repeatable: false,
-            help: "Machine code for the arithmetic: auto, avx2 or portable; the bits are the same",
+            help: "Machine code for the arithmetic: auto, avx512, avx2 or portable; the bits are the same",
             set: |node, text| {
                 let kernel = text.parse::<Kernel>().map_err(|error| error.to_string())?;
                 node.kernel = kernel;

@@ -33,7 +33,7 @@ struct Arguments {
     /// Memory for jobs' data, in MiB
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = config::parse_mib)]
     store: u64,
-    /// Machine code for validation: auto, avx2 or portable; the bits are the same
+    /// Machine code for merging and validation: auto, avx512, avx2 or portable; the bits are the same
     #[arg(long, default_value = "auto")]
     kernel: Kernel,
     /// Refuse clients and nodes of other clusters
