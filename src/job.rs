@@ -14,6 +14,9 @@ pub const SHARDS_MAX: u32 = 16_384;
 /// Rows of a shard, or of the validation set, at most.
 pub const ROWS_MAX: u32 = 1 << 30;
 
+/// Bytes of a job's notes, at most: beside the longest list of shards they fit a frame.
+pub const NOTES_BYTES_MAX: usize = 262_144;
+
 /// A job's name: 128 bits that the client chooses at random, so that it can ask again after a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u128);
@@ -141,6 +144,17 @@ pub enum OnTaskFailure {
     Skip = 2,
 }
 
+/// What happens to a job when no node is active after every revival.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OnNoNodes {
+    /// The job fails.
+    #[default]
+    Fail = 1,
+    /// It waits until it is resumed or cancelled.
+    Pause = 2,
+}
+
 /// A job, whole. The first fields say what is computed; `operation` says how it may be gone about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Specification {
@@ -156,6 +170,8 @@ pub struct Specification {
     pub initial: Option<Digest>,
     /// How the job may be gone about: no part of its identity.
     pub operation: Operation,
+    /// Whatever the client wants to be told with the job again. Nobody else looks into it, and it is not hashed.
+    pub notes: Vec<u8>,
 }
 
 /// The operational part of a specification: not hashed, no part of what the job computes.
@@ -165,6 +181,8 @@ pub struct Operation {
     pub on_task_failure: OnTaskFailure,
     /// Whether nodes of another arithmetic may work on it; the result is then not reproducible.
     pub allow_inexact: bool,
+    /// What happens to the job when no node is left.
+    pub on_no_nodes: OnNoNodes,
 }
 
 impl Specification {
@@ -181,12 +199,21 @@ impl Specification {
                 return Err(SpecificationError::Rows { got: rows.rows });
             }
         }
+        check_notes(&self.notes)?;
         Ok(self)
     }
 
     /// Training rows of all shards together.
     pub fn rows(&self) -> u64 {
         self.shards.iter().map(|shard| u64::from(shard.rows)).sum()
+    }
+}
+
+/// Whether a job may have notes as long as these.
+pub fn check_notes(notes: &[u8]) -> Result<(), SpecificationError> {
+    match notes.len() {
+        0..=NOTES_BYTES_MAX => Ok(()),
+        got => Err(SpecificationError::Notes { got }),
     }
 }
 
@@ -208,6 +235,11 @@ pub enum SpecificationError {
         /// Rows asked for.
         got: u32,
     },
+    /// More than [`NOTES_BYTES_MAX`].
+    Notes {
+        /// Bytes of them.
+        got: usize,
+    },
 }
 
 impl fmt::Display for SpecificationError {
@@ -216,6 +248,7 @@ impl fmt::Display for SpecificationError {
             Self::Rounds { got } => write!(f, "a job has 1 to {ROUNDS_MAX} rounds, not {got}"),
             Self::Shards { got } => write!(f, "a job has 1 to {SHARDS_MAX} shards, not {got}"),
             Self::Rows { got } => write!(f, "a shard and the validation set have 1 to {ROWS_MAX} rows, not {got}"),
+            Self::Notes { got } => write!(f, "a job's notes have at most {NOTES_BYTES_MAX} bytes, not {got}"),
         }
     }
 }

@@ -155,7 +155,7 @@ fn an_object_of_four_gibibytes_is_refused_at_the_first_piece_that_is_fetched() {
 
     let mut peer = servers.to_the_coordinator();
     let (job, specification) = smallest_job();
-    peer.send(Submit { job, specification }, 1);
+    peer.send(Submit { job, rounds_seen: 0, specification }, 1);
     let (request, fetch) = await_fetch(&mut peer);
     let frame = sealed(Message::Data(of_four_gibibytes(fetch.digest, &bytes)), request);
     let error = takes_no_more_than(frame.len(), || {
@@ -171,7 +171,7 @@ fn a_job_whose_data_is_too_large_is_refused_by_its_specification() {
     let (job, mut specification) = smallest_job();
     specification.shards = vec![RowsRef { rows: ROWS_MAX, digest: Digest([3; 32]) }];
     let mut peer = servers.to_the_coordinator();
-    let frame = sealed(Submit { job, specification }, 1);
+    let frame = sealed(Submit { job, rounds_seen: 0, specification }, 1);
     let error = takes_no_more_than(frame.len(), || {
         peer.send_bytes(&frame);
         peer.expect_error(1, ErrorCode::ObjectTooLarge)
@@ -184,7 +184,7 @@ fn node_with_a_task(listener: &TcpListener, client: &mut Peer) -> (Peer, u32, Tr
     let mut node = Peer::new(listener.accept().unwrap().0);
     assert!(node.welcome(Role::Node, Features { arithmetics: vec![ARITHMETIC], ..Features::default() }));
     let (job, specification) = smallest_job();
-    client.send(Submit { job, specification }, 1);
+    client.send(Submit { job, rounds_seen: 0, specification }, 1);
     let rows = rows();
     let (request, fetch) = await_fetch(client);
     client.send(Message::Data(piece(fetch, &rows)), request);
@@ -293,7 +293,7 @@ fn a_piece_without_a_byte_that_was_fetched_ends_the_connection() {
     refused(peer, request, fetch);
     let mut peer = servers.to_the_coordinator();
     let (job, specification) = smallest_job();
-    peer.send(Submit { job, specification }, 1);
+    peer.send(Submit { job, rounds_seen: 0, specification }, 1);
     let (request, fetch) = await_fetch(&mut peer);
     refused(peer, request, fetch);
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
+use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
 use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
 use gradwire::wire::message::*;
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
@@ -133,16 +133,22 @@ fn training() -> impl Strategy<Value = Training> {
 fn job_specification() -> impl Strategy<Value = Specification> {
     let rows = || (1..=gradwire::job::ROWS_MAX, digest()).prop_map(|(rows, digest)| RowsRef { rows, digest });
     let rounds = prop_oneof![Just(1), 1..=gradwire::job::ROUNDS_MAX];
-    let operation = (select(vec![OnTaskFailure::Fail, OnTaskFailure::Skip]), any::<bool>())
-        .prop_map(|(on_task_failure, allow_inexact)| Operation { on_task_failure, allow_inexact });
-    (training(), rounds, vec(rows(), 1..20), rows(), option::of(digest()), operation).prop_map(
-        |(training, rounds, shards, validation, initial, operation)| Specification {
+    let on_task_failure = select(vec![OnTaskFailure::Fail, OnTaskFailure::Skip]);
+    let on_no_nodes = select(vec![OnNoNodes::Fail, OnNoNodes::Pause]);
+    let operation =
+        (on_task_failure, any::<bool>(), on_no_nodes).prop_map(|(on_task_failure, allow_inexact, on_no_nodes)| {
+            Operation { on_task_failure, allow_inexact, on_no_nodes }
+        });
+    let notes = vec(any::<u8>(), 0..100);
+    (training(), rounds, vec(rows(), 1..20), rows(), option::of(digest()), operation, notes).prop_map(
+        |(training, rounds, shards, validation, initial, operation, notes)| Specification {
             training,
             rounds,
             shards,
             validation,
             initial,
             operation,
+            notes,
         },
     )
 }
@@ -200,12 +206,15 @@ fn tasks() -> impl Strategy<Value = Message<'static>> {
         (task_name(), state, any::<u64>(), any::<u64>()).prop_map(|(name, state, batches_done, batches_planned)| {
             Polled { name, state, batches_done, batches_planned }.into()
         });
-    prop_oneof![train, trained, rejected, task_name().prop_map(|name| Poll { name }.into()), polled]
+    let results = any::<u128>().prop_map(|job| Results { job: JobId(job) }.into());
+    let held = (any::<u64>(), any::<u32>(), digest()).prop_map(|(step, shard, base)| HeldResult { step, shard, base });
+    let holding = vec(held, 0..20).prop_map(|results| Holding { results }.into());
+    prop_oneof![train, trained, rejected, task_name().prop_map(|name| Poll { name }.into()), polled, results, holding]
 }
 
 fn jobs() -> impl Strategy<Value = Message<'static>> {
-    let submit = (any::<u128>(), job_specification())
-        .prop_map(|(job, specification)| Submit { job: JobId(job), specification }.into());
+    let submit = (any::<u128>(), any::<u32>(), job_specification())
+        .prop_map(|(job, rounds_seen, specification)| Submit { job: JobId(job), rounds_seen, specification }.into());
     let state = select(vec![JobState::Queued, JobState::Running, JobState::Ended]);
     let accepted = (state, any::<bool>(), any::<u32>(), any::<u32>()).prop_map(
         |(state, attached, queue_position, rounds_done)| {
@@ -250,8 +259,69 @@ fn jobs() -> impl Strategy<Value = Message<'static>> {
     prop_oneof![submit, accepted, round, notice, done]
 }
 
+fn job_id() -> impl Strategy<Value = JobId> {
+    any::<u128>().prop_map(JobId)
+}
+
+/// How a job stands: code, fingerprint and text where they belong.
+fn standing() -> impl Strategy<Value = Job> {
+    use JobStanding::*;
+    let said = (select(ErrorCode::ALL), any::<[u8; 32]>(), sentence());
+    let state = select(vec![Collecting, Queued, Running, Done, Failed, Cancelled, Paused]);
+    (job_id(), state, any::<[u32; 3]>(), any::<[u64; 2]>(), said).prop_map(
+        |(job, state, [rounds_done, rounds, queue_position], [submitted_ms, ended_ms], (code, mut digest, text))| {
+            digest[0] |= 1;
+            Job {
+                job,
+                state,
+                code: state.has_reason().then_some(code),
+                rounds_done,
+                rounds,
+                queue_position,
+                submitted_ms,
+                ended_ms,
+                fingerprint: (state == Done).then_some(Digest(digest)),
+                text: if state.has_reason() { text } else { String::new() },
+            }
+        },
+    )
+}
+
+fn ledger_entry() -> impl Strategy<Value = LedgerEntry> {
+    let merged = (any::<u32>(), -f64::MAX..f64::MAX, digest(), name())
+        .prop_map(|(attempt, loss, update, node)| MergedTask { attempt, loss, update, node });
+    (any::<u32>(), digest(), option::of(merged)).prop_map(|(rows, base, merged)| LedgerEntry { rows, base, merged })
+}
+
+/// What is asked of jobs that are known.
+fn known_jobs() -> impl Strategy<Value = Message<'static>> {
+    let attach = (job_id(), any::<u32>()).prop_map(|(job, rounds_seen)| Attach { job, rounds_seen }.into());
+    let jobs = option::of(1..=u128::MAX).prop_map(|job| Jobs { job: job.map(JobId) }.into());
+    let order = (job_id(), select(vec![OrderVerb::Cancel, OrderVerb::Resume]))
+        .prop_map(|(job, verb)| Order { job, verb }.into());
+    let described =
+        (job_id(), job_specification()).prop_map(|(job, specification)| Described { job, specification }.into());
+    let entries = (any::<u32>(), any::<u32>(), 1..=gradwire::job::SHARDS_MAX, vec(ledger_entry(), 0..20)).prop_map(
+        |(first, behind, shards, entries)| {
+            let first = u64::from(first);
+            Entries { total: first + entries.len() as u64 + u64::from(behind), first, shards, entries }.into()
+        },
+    );
+    prop_oneof![
+        attach,
+        jobs,
+        standing().prop_map(Message::from),
+        any::<u32>().prop_map(|jobs| Listed { jobs }.into()),
+        order,
+        job_id().prop_map(|job| Describe { job }.into()),
+        described,
+        (job_id(), any::<u64>()).prop_map(|(job, first)| Ledger { job, first }.into()),
+        entries,
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message<'static>> {
-    prop_oneof![control(), transfer(), tasks(), jobs()]
+    prop_oneof![control(), transfer(), tasks(), jobs(), known_jobs()]
 }
 
 /// A message as the frame that a peer would send.
@@ -319,14 +389,14 @@ proptest! {
     }
 
     #[test]
-    fn a_specification_has_one_encoding_and_its_operation_is_not_hashed(specification in job_specification()) {
+    fn a_specification_has_one_encoding_and_neither_its_operation_nor_its_notes_are_hashed(specification in job_specification()) {
         let bytes = specification::encode(&specification);
         let decoded = specification::decode(Reader::new("a specification", &bytes));
         prop_assert_eq!(decoded.as_ref(), Ok(&specification));
         prop_assert_eq!(specification::encode(&specification), bytes);
 
         let semantic = specification::semantic_digest(&specification);
-        let mut other = Specification { operation: Operation::default(), ..specification };
+        let mut other = Specification { operation: Operation::default(), notes: Vec::new(), ..specification };
         prop_assert_eq!(specification::semantic_digest(&other), semantic);
         other.training.seed ^= 1;
         prop_assert_ne!(specification::semantic_digest(&other), semantic);

@@ -88,6 +88,7 @@ impl World {
             validation: rows,
             initial: None,
             operation: Operation::default(),
+            notes: Vec::new(),
         });
         self.tell_in(0, Event::Submitted { job, specification, semantic: Digest::of(b"job") });
         self.tell_in(0, Event::DataReady { job });

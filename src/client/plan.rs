@@ -151,7 +151,12 @@ impl Plan {
             shards,
             validation: rows_object(&objects, features, &validation),
             initial,
-            operation: Operation { on_task_failure: options.on_task_failure, allow_inexact: options.allow_inexact },
+            operation: Operation {
+                on_task_failure: options.on_task_failure,
+                allow_inexact: options.allow_inexact,
+                ..Operation::default()
+            },
+            notes: Vec::new(),
         };
         let specification = specification.checked().map_err(|error| usage(&error))?;
         let job = options.job.unwrap_or_else(new_job);

@@ -105,7 +105,7 @@ impl Session {
             done: None,
             sender: sender.clone(),
         };
-        let submit = Submit { job: plan.job, specification: plan.specification.clone() };
+        let submit = Submit { job: plan.job, rounds_seen: 0, specification: plan.specification.clone() };
         link.request(&submit.into(), Context::Submit).map_err(|error| lost(&error))?;
         let job = plan.job;
         let listen = move || {

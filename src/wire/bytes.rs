@@ -313,6 +313,7 @@ pub(super) trait Write {
     fn u16(&mut self, value: u16);
     fn u32(&mut self, value: u32);
     fn u64(&mut self, value: u64);
+    fn u128(&mut self, value: u128);
     fn f64(&mut self, value: f64);
     fn sentence(&mut self, text: &str);
     fn name(&mut self, name: &str);
@@ -332,6 +333,10 @@ impl Write for Vec<u8> {
     }
 
     fn u64(&mut self, value: u64) {
+        self.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn u128(&mut self, value: u128) {
         self.extend_from_slice(&value.to_le_bytes());
     }
 

@@ -180,6 +180,10 @@ message_types! {
     Poll = 0x23 "POLL";
     /// So far.
     Polled = 0x24 "POLLED";
+    /// Which results of this job do you still hold?
+    Results = 0x25 "RESULTS";
+    /// These.
+    Holding = 0x26 "HOLDING";
     /// Run this job, or attach me to it.
     Submit = 0x30 "SUBMIT";
     /// The job is known; more follows.
@@ -190,6 +194,24 @@ message_types! {
     Notice = 0x33 "NOTICE";
     /// The job is done.
     Done = 0x34 "DONE";
+    /// Attach me to this job, if it is known.
+    Attach = 0x35 "ATTACH";
+    /// Which jobs do you know?
+    Jobs = 0x36 "JOBS";
+    /// How one of them stands; more follows.
+    Job = 0x37 "JOB";
+    /// That was all of them.
+    Listed = 0x38 "LISTED";
+    /// Cancel or resume this job.
+    Order = 0x39 "ORDER";
+    /// What was asked for with this job?
+    Describe = 0x3A "DESCRIBE";
+    /// Its specification.
+    Described = 0x3B "DESCRIBED";
+    /// How did this job's tasks go?
+    Ledger = 0x3C "LEDGER";
+    /// So, from one of them on.
+    Entries = 0x3D "ENTRIES";
 }
 
 impl fmt::Display for MessageType {

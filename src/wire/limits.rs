@@ -41,6 +41,8 @@ limits! {
     NAME_BYTES_MAX: usize = 64, "bytes", "a name";
     HAVE_DIGESTS_MAX: usize = 1_024, "digests", "digests in HAVE, numbers in HELD";
     DONE_NODES_MAX: usize = 8_000, "nodes", "nodes listed in DONE; the rest is left out";
+    LEDGER_ENTRIES_MAX: usize = 4_096, "entries", "entries of a ledger in ENTRIES; the rest is asked for again";
+    HOLDING_MAX: usize = 1_024, "results", "results listed in HOLDING; the rest is left out";
     OPEN_REQUESTS_MAX: usize = 1_024, "requests", "unanswered requests of one side";
     TEXT_LINE_BYTES_MAX: usize = 256, "bytes", "a line of text";
     CONSOLES_MAX: usize = 16, "connections", "connections of people";

@@ -62,9 +62,11 @@ enum Use {
 fn use_of(kind: MessageType) -> Use {
     use MessageType::*;
     match kind {
-        Ping | Have | Put | Fetch | Train | Poll | Submit => Use::Request,
-        Pong | Held | Data | Trained | Rejected | Polled | Done => Use::Final,
-        Accepted | Round | Notice => Use::Partial,
+        Ping | Have | Put | Fetch | Train | Poll | Results => Use::Request,
+        Submit | Attach | Jobs | Order | Describe | Ledger => Use::Request,
+        Pong | Held | Data | Trained | Rejected | Polled | Holding => Use::Final,
+        Done | Listed | Described | Entries => Use::Final,
+        Accepted | Round | Notice | Job => Use::Partial,
         Cancel | Goodbye => Use::Alone,
         Error => Use::Error,
         Hello | Welcome | Challenge => Use::Greeting,
@@ -82,8 +84,8 @@ fn may_request(kind: MessageType, from: Role, to: Role) -> bool {
     use MessageType::*;
     match kind {
         Ping | Have | Fetch => true,
-        Put | Train | Poll => from == Role::Coordinator && to == Role::Node,
-        Submit => from == Role::Client && to == Role::Coordinator,
+        Put | Train | Poll | Results => from == Role::Coordinator && to == Role::Node,
+        Submit | Attach | Jobs | Order | Describe | Ledger => from == Role::Client && to == Role::Coordinator,
         _ => false,
     }
 }
@@ -99,7 +101,11 @@ fn answers(answer: MessageType, request: MessageType) -> bool {
             | (Fetch, Data)
             | (Train, Trained | Rejected)
             | (Poll, Polled)
-            | (Submit, Accepted | Round | Notice | Done)
+            | (Results, Holding)
+            | (Submit | Attach, Accepted | Round | Notice | Done)
+            | (Jobs | Order, Job | Listed)
+            | (Describe, Described)
+            | (Ledger, Entries)
     )
 }
 
@@ -414,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_node_may_not_submit_or_train() {
-        for kind in [Submit, Train, Put, Poll, Hello] {
+        for kind in [Submit, Attach, Jobs, Order, Describe, Ledger, Train, Put, Poll, Results, Hello] {
             let refused = coordinator_to_node().receive(NOW, &header(kind, Flags::NONE, 2));
             assert_eq!(refused, Err(Violation::Unexpected { kind, from: Role::Node }));
         }

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use super::bytes::{Malformation, Read, Reader};
 use crate::digest::Digest;
-use crate::job::{OnTaskFailure, Operation, RowsRef, Specification, Training};
+use crate::job::{OnNoNodes, OnTaskFailure, Operation, RowsRef, Specification, Training, check_notes};
 use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
 
 /// A field without this bit is part of what the job computes, and hashed.
@@ -36,6 +36,8 @@ mod tag {
     pub const INITIAL: u16 = 0x0023;
     pub const ON_TASK_FAILURE: u16 = 0x4001;
     pub const ALLOW_INEXACT: u16 = 0x4002;
+    pub const ON_NO_NODES: u16 = 0x4003;
+    pub const NOTES: u16 = 0xC001;
 }
 
 /// Bytes of a rows reference: rows u32, digest.
@@ -45,9 +47,11 @@ const ROWS_REF_BYTES: usize = 36;
 pub fn encode(specification: &Specification) -> Vec<u8> {
     let mut out = Fields::default();
     out.semantic(specification);
-    let Operation { on_task_failure, allow_inexact } = specification.operation;
+    let Operation { on_task_failure, allow_inexact, on_no_nodes } = specification.operation;
     out.unless(on_task_failure == OnTaskFailure::Fail, tag::ON_TASK_FAILURE, &[on_task_failure as u8]);
     out.unless(!allow_inexact, tag::ALLOW_INEXACT, &[1]);
+    out.unless(on_no_nodes == OnNoNodes::Fail, tag::ON_NO_NODES, &[on_no_nodes as u8]);
+    out.unless(specification.notes.is_empty(), tag::NOTES, &specification.notes);
     out.0
 }
 
@@ -134,7 +138,7 @@ fn rows_ref(rows: &RowsRef) -> [u8; ROWS_REF_BYTES] {
 
 /// What the fields that have come so far say.
 #[derive(Default)]
-struct Draft {
+struct Draft<'a> {
     arithmetic: Option<u16>,
     inputs: Option<u32>,
     hidden: Vec<u32>,
@@ -155,6 +159,7 @@ struct Draft {
     validation: Option<RowsRef>,
     initial: Option<Digest>,
     operation: Operation,
+    notes: &'a [u8],
 }
 
 /// The specification in these fields, within its limits.
@@ -166,6 +171,10 @@ pub fn decode(reader: Reader<'_>) -> Read<Specification> {
     if draft.shards.is_empty() {
         return reader.fail(missing(tag::SHARDS));
     }
+    // Nothing is allocated for what is over its limit.
+    if let Err(error) = check_notes(draft.notes) {
+        return reader.fail(Malformation::Specification(error.to_string()));
+    }
     let specification = Specification {
         training,
         rounds: draft.rounds.unwrap_or(1),
@@ -173,6 +182,7 @@ pub fn decode(reader: Reader<'_>) -> Read<Specification> {
         validation,
         initial: draft.initial,
         operation: draft.operation,
+        notes: draft.notes.to_vec(),
     };
     specification.checked().or_else(|error| reader.fail(Malformation::Specification(error.to_string())))
 }
@@ -182,8 +192,8 @@ pub fn decode_training(reader: Reader<'_>) -> Read<Training> {
     Draft::read(reader, false)?.training(&reader)
 }
 
-impl Draft {
-    fn read(mut reader: Reader<'_>, whole: bool) -> Read<Draft> {
+impl<'a> Draft<'a> {
+    fn read(mut reader: Reader<'a>, whole: bool) -> Read<Draft<'a>> {
         let mut draft = Draft::default();
         let mut last = 0;
         while reader.left() > 0 {
@@ -203,7 +213,7 @@ impl Draft {
     }
 
     /// Takes a field; says whether it is known, or may be skipped.
-    fn take(&mut self, tag: u16, field: &mut Reader<'_>, whole: bool) -> Read<bool> {
+    fn take(&mut self, tag: u16, field: &mut Reader<'a>, whole: bool) -> Read<bool> {
         match tag {
             tag::ARITHMETIC => self.arithmetic = Some(not(field.u16()?, 1, tag, field)?),
             tag::INPUTS => self.inputs = Some(field.u32()?),
@@ -253,6 +263,15 @@ impl Draft {
                 self.operation.on_task_failure = choice(field, tag, &[None, Some(OnTaskFailure::Skip)])?;
             }
             tag::ALLOW_INEXACT if whole => self.operation.allow_inexact = choice(field, tag, &[Some(true)])?,
+            tag::ON_NO_NODES if whole => {
+                self.operation.on_no_nodes = choice(field, tag, &[None, Some(OnNoNodes::Pause)])?;
+            }
+            tag::NOTES if whole => {
+                if field.left() == 0 {
+                    return field.fail(Malformation::DefaultWritten { tag });
+                }
+                self.notes = field.rest();
+            }
             _ if tag & SKIPPABLE != 0 && tag & OPERATIONAL != 0 => {
                 field.rest();
             }

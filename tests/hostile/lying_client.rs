@@ -14,7 +14,7 @@ use crate::smallest::{await_fetch, base, job_of, owned, piece, rows, smallest_jo
 
 /// Submits a job as a client that answers every FETCH with what `answer` makes of it. Returns how the job ended.
 fn submit(peer: &mut Peer, job: (JobId, Specification), answer: impl Fn(Fetch) -> Message<'static>) -> Error {
-    peer.send(Submit { job: job.0, specification: job.1 }, 1);
+    peer.send(Submit { job: job.0, rounds_seen: 0, specification: job.1 }, 1);
     loop {
         let frame = peer.receive();
         match frame.message() {
@@ -102,7 +102,7 @@ fn a_client_that_leaves_before_its_data_is_there_harms_nobody() {
     for _ in 0..20 {
         let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
         let (job, specification) = smallest_job();
-        peer.send(Submit { job, specification }, 1);
+        peer.send(Submit { job, rounds_seen: 0, specification }, 1);
         let frame = peer.receive();
         assert!(matches!(frame.message(), Message::Accepted(_) | Message::Fetch(_)), "{:?}", frame.message());
     }
@@ -114,7 +114,7 @@ fn a_specification_outside_its_limits_refuses_the_job_and_not_the_connection() {
     let house = House::new();
     let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
-    let payload = Message::from(Submit { job, specification }).payload();
+    let payload = Message::from(Submit { job, rounds_seen: 0, specification }).payload();
     // Behind the job's id and the length: field 0x0002, inputs, four bytes.
     let inputs = 16 + 4 + 2 + 4;
     assert_eq!(payload[inputs - 6..inputs], [2, 0, 4, 0, 0, 0]);
@@ -146,7 +146,7 @@ fn pieces_may_be_shorter_than_asked_for() {
     specification.shards[0].rows = count;
     specification.validation.rows = count;
     let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
-    peer.send(Submit { job, specification }, 1);
+    peer.send(Submit { job, rounds_seen: 0, specification }, 1);
     serve_until_done(&mut peer, &object, 50_000);
     house.assert_is_well();
 }
@@ -156,7 +156,7 @@ fn what_a_liar_has_left_half_sent_does_no_harm_to_the_next() {
     let house = House::new();
     let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
-    liar.send(Submit { job, specification }, 1);
+    liar.send(Submit { job, rounds_seen: 0, specification }, 1);
     let (request, fetch) = await_fetch(&mut liar);
     let rows = rows();
     liar.send(Message::Data(Piece { bytes: Cow::Borrowed(&[0xEE; 20]), ..piece(fetch, &rows) }), request);
@@ -165,7 +165,7 @@ fn what_a_liar_has_left_half_sent_does_no_harm_to_the_next() {
     house.coordinator.await_status("clients           0");
     let mut honest = Peer::greeted(house.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
-    honest.send(Submit { job, specification }, 1);
+    honest.send(Submit { job, rounds_seen: 0, specification }, 1);
     let (request, fetch) = await_fetch(&mut honest);
     assert_eq!(fetch.offset, 20, "it goes on from there");
     honest.send(Message::Data(piece(fetch, &rows)), request);
@@ -178,14 +178,14 @@ fn a_liar_harms_nobody_whose_job_has_the_same_data() {
     let house = House::new();
     let mut honest = Peer::greeted(house.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
-    honest.send(Submit { job, specification: specification.clone() }, 1);
+    honest.send(Submit { job, rounds_seen: 0, specification: specification.clone() }, 1);
     let (request, fetch) = await_fetch(&mut honest);
     let lie = |fetch| owned(Piece { digest: Digest([1; 32]), ..piece(fetch, &rows()) });
     let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
     assert_eq!(submit(&mut liar, smallest_job(), lie).code, ErrorCode::JobData);
     // Not even where it watches the very same job, and is asked for its data.
     let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
-    liar.send(Submit { job, specification }, 1);
+    liar.send(Submit { job, rounds_seen: 0, specification }, 1);
     let (lied, asked) = await_fetch(&mut liar);
     liar.send(lie(asked), lied);
     liar.expect_pong(3);
@@ -200,7 +200,7 @@ fn a_client_that_is_asked_for_data_and_sends_none_loses_its_job() {
     let house = House::new();
     let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
-    peer.send(Submit { job, specification }, 1);
+    peer.send(Submit { job, rounds_seen: 0, specification }, 1);
     await_fetch(&mut peer);
     // Nobody waits for another's data meanwhile.
     house.assert_is_well();

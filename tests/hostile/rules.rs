@@ -71,7 +71,7 @@ fn an_answer_to_nothing_and_a_lone_message_on_a_request_are_refused() {
 fn messages_that_a_role_may_not_send_are_unexpected() {
     let house = House::new();
     let name = TaskName { task: train().name.task, attempt: 1, token: 1 };
-    let submit = Submit { job: smallest_job().0, specification: smallest_job().1 };
+    let submit = Submit { job: smallest_job().0, rounds_seen: 0, specification: smallest_job().1 };
     let to_the_coordinator: [Message<'_>; 2] = [train().into(), Poll { name }.into()];
     for message in to_the_coordinator {
         let mut peer = Peer::greeted(house.coordinator.address, Role::Client);

@@ -43,6 +43,7 @@ pub fn job_of(rows: Digest) -> (JobId, Specification) {
         validation: rows,
         initial: None,
         operation: Operation::default(),
+        notes: Vec::new(),
     };
     (JobId(random_u128()), specification)
 }

@@ -135,7 +135,12 @@ impl World {
             shards: (0..plan.shards).map(|shard| row(shard, 100 + shard % 2)).collect(),
             validation: row(u32::MAX, 50),
             initial: None,
-            operation: Operation { on_task_failure: plan.on_task_failure, allow_inexact: plan.allow_inexact },
+            operation: Operation {
+                on_task_failure: plan.on_task_failure,
+                allow_inexact: plan.allow_inexact,
+                ..Operation::default()
+            },
+            notes: Vec::new(),
         });
         let job = plan.job;
         let semantic = Digest::of(&job.0.to_le_bytes());

@@ -14,7 +14,7 @@ use crate::wire::{ErrorCode, Message, MessageType, specification};
 
 impl Driver {
     pub(super) fn submit(&mut self, client: Client, request: u32, submit: Submit) {
-        let Submit { job, specification } = submit;
+        let Submit { job, specification, .. } = submit;
         if let Err(refusal) = self.jobs.check(job, &specification) {
             let _ = client.link.answer(request, &refusal.error().into());
             return;

@@ -150,6 +150,7 @@ fn specification(shards: usize, rounds: u32) -> Specification {
         validation: rows,
         initial: None,
         operation: Operation::default(),
+        notes: Vec::new(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What must be true of a payload, whatever it holds, and of an object in it. Owns where tagged fields lie and which may be skipped, said once
 //! more; does not know how payloads arrive.
 
+use crate::job::{NOTES_BYTES_MAX, SHARDS_MAX, Specification};
 use crate::model::Network;
-use crate::wire::message::{Error, Goodbye, Notice, ShardSource};
+use crate::wire::message::{Error, Goodbye, Job, JobStanding, Notice, ShardSource};
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::{Message, MessageType, VERSION, is_name, limits};
 
@@ -45,20 +46,38 @@ fn check_values(message: &Message<'_>) {
         }
         Message::Fetch(fetch) => fetch.bytes_max > 0,
         Message::Pong(pong) => pong.rows_per_second.is_finite() && pong.rows_per_second >= 0.0,
-        Message::Submit(submit) => {
-            submit.specification.clone().checked().is_ok() && submit.specification.training.recipe.checked().is_ok()
-        }
+        Message::Submit(submit) => is_fit(&submit.specification),
+        Message::Described(described) => is_fit(&described.specification),
         Message::Train(train) => train.training.recipe.checked().is_ok(),
         Message::Trained(trained) => trained.inline.is_empty() || trained.inline.len() as u64 == trained.update_bytes,
         Message::Done(done) => done.nodes.iter().all(|node| is_name(&node.node)),
+        Message::Holding(holding) => holding.results.len() <= limits::HOLDING_MAX,
+        Message::Job(Job { state, code, fingerprint, .. }) if !state.has_reason() => {
+            code.is_none() && fingerprint.is_some() == (*state == JobStanding::Done)
+        }
+        Message::Entries(entries) => {
+            let merged = || entries.entries.iter().filter_map(|entry| entry.merged.as_ref());
+            let end = entries.first.checked_add(entries.entries.len() as u64);
+            (1..=SHARDS_MAX).contains(&entries.shards)
+                && entries.entries.len() <= limits::LEDGER_ENTRIES_MAX
+                && (entries.entries.is_empty() || end.is_some_and(|end| end <= entries.total))
+                && merged().all(|merged| merged.loss.is_finite() && is_name(&merged.node))
+        }
         Message::Error(Error { text, .. })
         | Message::Goodbye(Goodbye { text })
+        | Message::Job(Job { text, .. })
         | Message::Notice(Notice { text, .. }) => {
             text.len() <= limits::SENTENCE_BYTES_MAX && !text.contains(char::is_control)
         }
         _ => true,
     };
     assert!(is_fit, "{message:?} was let in");
+}
+
+fn is_fit(specification: &Specification) -> bool {
+    specification.clone().checked().is_ok()
+        && specification.training.recipe.checked().is_ok()
+        && specification.notes.len() <= NOTES_BYTES_MAX
 }
 
 /// An object that is what it should be is encoded as it came. What it should be is said by others: here the network of
@@ -106,7 +125,8 @@ impl Fields {
     fn of(message: &Message<'_>) -> Option<Fields> {
         let (start, told_bytes, length_bytes) = match message {
             Message::Hello(_) | Message::Welcome(_) => (56, 0, 2),
-            Message::Submit(_) => (20, 4, 4),
+            Message::Submit(_) => (24, 4, 4),
+            Message::Described(_) => (20, 4, 4),
             Message::Train(train) => match &train.shard {
                 ShardSource::Shipped(_) => (112, 4, 4),
                 ShardSource::Resident(name) => (82 + name.len(), 4, 4),
@@ -117,7 +137,9 @@ impl Fields {
             // The fields of a greeting that offers no version known here are not read.
             Message::Hello(hello) if !(hello.version_min..=hello.version_max).contains(&VERSION) => |_| true,
             Message::Hello(_) | Message::Welcome(_) => |tag| tag >= 0x8000 && !(0x8001..=0x8003).contains(&tag),
-            _ => |tag| tag >= 0xC000,
+            // A task has no notes.
+            Message::Train(_) => |tag| tag >= 0xC000,
+            _ => |tag| tag >= 0xC000 && tag != 0xC001,
         };
         Some(Fields { start, told_bytes, length_bytes, is_skipped })
     }

@@ -17,7 +17,7 @@ pub(super) struct Rule {
     last: &'static [MessageType],
 }
 
-pub(super) const RULES: [Rule; 7] = {
+pub(super) const RULES: [Rule; 13] = {
     use MessageType::*;
     const TO_NODE: Option<(Role, Role)> = Some((Role::Coordinator, Role::Node));
     const TO_COORDINATOR: Option<(Role, Role)> = Some((Role::Client, Role::Coordinator));
@@ -29,6 +29,12 @@ pub(super) const RULES: [Rule; 7] = {
         Rule { request: Train, from_to: TO_NODE, partial: &[], last: &[Trained, Rejected, Error] },
         Rule { request: Poll, from_to: TO_NODE, partial: &[], last: &[Polled, Error] },
         Rule { request: Submit, from_to: TO_COORDINATOR, partial: &[Accepted, Round, Notice], last: &[Done, Error] },
+        Rule { request: Attach, from_to: TO_COORDINATOR, partial: &[Accepted, Round, Notice], last: &[Done, Error] },
+        Rule { request: Jobs, from_to: TO_COORDINATOR, partial: &[Job], last: &[Listed, Error] },
+        Rule { request: Order, from_to: TO_COORDINATOR, partial: &[Job], last: &[Listed, Error] },
+        Rule { request: Describe, from_to: TO_COORDINATOR, partial: &[], last: &[Described, Error] },
+        Rule { request: Ledger, from_to: TO_COORDINATOR, partial: &[], last: &[Entries, Error] },
+        Rule { request: Results, from_to: TO_NODE, partial: &[], last: &[Holding, Error] },
     ]
 };
 

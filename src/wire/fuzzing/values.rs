@@ -10,16 +10,17 @@ use arbitrary::{Arbitrary, Error as Unfit, Result, Unstructured};
 
 use crate::digest::Digest;
 use crate::job::{
-    JobId, OnTaskFailure, Operation, Profile, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX, Specification, TaskId,
-    Training,
+    JobId, NOTES_BYTES_MAX, OnNoNodes, OnTaskFailure, Operation, Profile, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX,
+    Specification, TaskId, Training,
 };
 use crate::model::network::{CLASSES_MAX, HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX, INPUTS_MAX};
 use crate::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX};
 use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
 use crate::wire::message::{
-    Accepted, Cancel, Done, Error, Features, Fetch, Goodbye, Have, Held, Hello, JobState, NodeTasks, Notice,
-    NoticeKind, PIECE_BYTES_MAX, Piece, Poll, Polled, Pong, RejectReason, Rejected, Round, ShardSource, Submit,
-    TaskName, TaskState, Train, Trained, Welcome,
+    Accepted, Attach, Cancel, Describe, Described, Done, Entries, Error, Features, Fetch, Goodbye, Have, Held,
+    HeldResult, Hello, Holding, Job, JobStanding, JobState, Jobs, Ledger, LedgerEntry, Listed, MergedTask, NodeTasks,
+    Notice, NoticeKind, Order, OrderVerb, PIECE_BYTES_MAX, Piece, Poll, Polled, Pong, RejectReason, Rejected, Results,
+    Round, ShardSource, Submit, TaskName, TaskState, Train, Trained, Welcome,
 };
 use crate::wire::session::Role;
 use crate::wire::{ErrorCode, Message, MessageType, VERSION, limits};
@@ -60,7 +61,12 @@ impl<'a> Arbitrary<'a> for Message<'static> {
                 let (batches_done, batches_planned) = u.arbitrary()?;
                 Polled { name: task_name(u)?, state, batches_done, batches_planned }.into()
             }
-            MessageType::Submit => Submit { job: JobId(u.arbitrary()?), specification: specification(u)? }.into(),
+            MessageType::Results => Results { job: job(u)? }.into(),
+            MessageType::Holding => Holding { results: list(u, 0..=limits::HOLDING_MAX, held_result)? }.into(),
+            MessageType::Submit => {
+                let (job, rounds_seen) = (job(u)?, u.arbitrary()?);
+                Submit { job, rounds_seen, specification: specification(u)? }.into()
+            }
             MessageType::Accepted => {
                 let state = *u.choose(&[JobState::Queued, JobState::Running, JobState::Ended])?;
                 let (attached, queue_position, rounds_done) = u.arbitrary()?;
@@ -73,6 +79,17 @@ impl<'a> Arbitrary<'a> for Message<'static> {
                 Notice { kind, text: sentence(u)? }.into()
             }
             MessageType::Done => done(u)?.into(),
+            MessageType::Attach => Attach { job: job(u)?, rounds_seen: u.arbitrary()? }.into(),
+            MessageType::Jobs => Jobs { job: maybe(u, job)?.filter(|job| job.0 != 0) }.into(),
+            MessageType::Job => standing(u)?.into(),
+            MessageType::Listed => Listed { jobs: u.arbitrary()? }.into(),
+            MessageType::Order => {
+                Order { job: job(u)?, verb: *u.choose(&[OrderVerb::Cancel, OrderVerb::Resume])? }.into()
+            }
+            MessageType::Describe => Describe { job: job(u)? }.into(),
+            MessageType::Described => Described { job: job(u)?, specification: specification(u)? }.into(),
+            MessageType::Ledger => Ledger { job: job(u)?, first: u.arbitrary()? }.into(),
+            MessageType::Entries => entries(u)?.into(),
         })
     }
 }
@@ -147,6 +164,7 @@ fn specification(u: &mut Unstructured<'_>) -> Result<Specification> {
     let operation = Operation {
         on_task_failure: *u.choose(&[OnTaskFailure::Fail, OnTaskFailure::Skip])?,
         allow_inexact: u.arbitrary()?,
+        on_no_nodes: *u.choose(&[OnNoNodes::Fail, OnNoNodes::Pause])?,
     };
     Ok(Specification {
         training,
@@ -155,6 +173,7 @@ fn specification(u: &mut Unstructured<'_>) -> Result<Specification> {
         validation: rows_ref(u)?,
         initial: maybe(u, digest)?,
         operation,
+        notes: bytes(u, 0..=NOTES_BYTES_MAX)?,
     })
 }
 
@@ -228,6 +247,56 @@ fn done(u: &mut Unstructured<'_>) -> Result<Done> {
         reproducible: u.arbitrary()?,
         nodes: list(u, 0..=limits::DONE_NODES_MAX, node)?,
     })
+}
+
+fn held_result(u: &mut Unstructured<'_>) -> Result<HeldResult> {
+    let (step, shard) = u.arbitrary()?;
+    Ok(HeldResult { step, shard, base: digest(u)? })
+}
+
+fn standing(u: &mut Unstructured<'_>) -> Result<Job> {
+    use JobStanding::{Cancelled, Collecting, Done, Failed, Paused, Queued, Running};
+    let state = *u.choose(&[Collecting, Queued, Running, Done, Failed, Cancelled, Paused])?;
+    let (job, rounds_done, rounds, queue_position, submitted_ms, ended_ms) = u.arbitrary()?;
+    let (code, fingerprint, text) = (*u.choose(ErrorCode::ALL)?, digest(u)?, sentence(u)?);
+    if state == Done && fingerprint == Digest([0; 32]) {
+        return Err(Unfit::IncorrectFormat);
+    }
+    Ok(Job {
+        job: JobId(job),
+        state,
+        code: state.has_reason().then_some(code),
+        rounds_done,
+        rounds,
+        queue_position,
+        submitted_ms,
+        ended_ms,
+        fingerprint: (state == Done).then_some(fingerprint),
+        text: if state.has_reason() { text } else { String::new() },
+    })
+}
+
+fn entries(u: &mut Unstructured<'_>) -> Result<Entries> {
+    let shards = u.int_in_range(1..=SHARDS_MAX)?;
+    let entries = list(u, 0..=limits::LEDGER_ENTRIES_MAX, ledger_entry)?;
+    let first = u.int_in_range(0..=u64::MAX - entries.len() as u64)?;
+    // Where there is none from there on there may be fewer.
+    let least = if entries.is_empty() { 0 } else { first + entries.len() as u64 };
+    Ok(Entries { total: u.int_in_range(least..=u64::MAX)?, first, shards, entries })
+}
+
+fn ledger_entry(u: &mut Unstructured<'_>) -> Result<LedgerEntry> {
+    let merged = |u: &mut Unstructured<'_>| {
+        let (attempt, loss): (_, u64) = u.arbitrary()?;
+        // Finite, of either sign.
+        let loss = f64::from_bits((loss >> 1) % f64::INFINITY.to_bits() | loss << 63);
+        Ok(MergedTask { attempt, loss, update: digest(u)?, node: name(u)? })
+    };
+    Ok(LedgerEntry { rows: u.arbitrary()?, base: digest(u)?, merged: maybe(u, merged)? })
+}
+
+fn job(u: &mut Unstructured<'_>) -> Result<JobId> {
+    u.arbitrary().map(JobId)
 }
 
 pub(super) fn role(u: &mut Unstructured<'_>) -> Result<Role> {

@@ -11,24 +11,35 @@ use crate::wire::{limits, specification};
 pub struct Submit {
     /// The job's id, chosen by the client.
     pub job: JobId,
+    /// Rounds that the client has shown already: they are not sent again.
+    pub rounds_seen: u32,
     /// What to do.
     pub specification: Specification,
 }
 
 impl Layout<'_> for Submit {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
-        let job = JobId(reader.u128()?);
-        let bytes = reader.u32()? as usize;
-        let specification = specification::decode(reader.sub("the specification", bytes)?)?;
-        Ok(Submit { job, specification })
+        let (job, rounds_seen) = (JobId(reader.u128()?), reader.u32()?);
+        Ok(Submit { job, rounds_seen, specification: read_specification(reader)? })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.job.0.to_le_bytes());
-        let specification = specification::encode(&self.specification);
-        out.u32(specification.len() as u32);
-        out.extend_from_slice(&specification);
+        out.u128(self.job.0);
+        out.u32(self.rounds_seen);
+        write_specification(out, &self.specification);
     }
+}
+
+/// A specification behind its length, as SUBMIT and DESCRIBED have it.
+pub(super) fn read_specification(reader: &mut Reader<'_>) -> Read<Specification> {
+    let bytes = reader.u32()? as usize;
+    specification::decode(reader.sub("the specification", bytes)?)
+}
+
+pub(super) fn write_specification(out: &mut Vec<u8>, specification: &Specification) {
+    let fields = specification::encode(specification);
+    out.u32(fields.len() as u32);
+    out.extend_from_slice(&fields);
 }
 
 /// Where a job stands.

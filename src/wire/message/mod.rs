@@ -4,13 +4,20 @@
 mod control;
 mod greeting;
 mod jobs;
+mod ledger;
+mod standing;
 mod tasks;
 mod transfer;
 
 pub use control::{Cancel, Error, Goodbye, Ping, Pong, version_range};
 pub use greeting::{Features, Hello, Welcome};
 pub use jobs::{Accepted, Done, JobState, NodeTasks, Notice, NoticeKind, Round, Submit};
-pub use tasks::{Poll, Polled, RejectReason, Rejected, ShardSource, TaskName, TaskState, Train, Trained};
+pub use ledger::{Entries, Ledger, LedgerEntry, MergedTask};
+pub use standing::{Attach, Describe, Described, Job, JobStanding, Jobs, Listed, Order, OrderVerb};
+pub use tasks::{
+    HeldResult, Holding, Poll, Polled, RejectReason, Rejected, Results, ShardSource, TaskName, TaskState, Train,
+    Trained,
+};
 pub use transfer::{Fetch, Have, Held, PIECE_BYTES_MAX, Piece, piece_bytes_max};
 
 use super::bytes::{MalformedPayload, Read, Reader};
@@ -94,11 +101,22 @@ messages! {
     Rejected(Rejected),
     Poll(Poll),
     Polled(Polled),
+    Results(Results),
+    Holding(Holding),
     Submit(Submit),
     Accepted(Accepted),
     Round(Round),
     Notice(Notice),
     Done(Done),
+    Attach(Attach),
+    Jobs(Jobs),
+    Job(Job),
+    Listed(Listed),
+    Order(Order),
+    Describe(Describe),
+    Described(Described),
+    Ledger(Ledger),
+    Entries(Entries),
     ; Put, Data
 }
 

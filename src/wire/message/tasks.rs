@@ -1,4 +1,5 @@
-//! TRAIN, TRAINED, REJECTED, POLL, POLLED. Every one names its task in full; nothing is inferred from a request id.
+//! TRAIN, TRAINED, REJECTED, POLL, POLLED. Every one names its task in full; nothing is inferred from a request id. Beside
+//! them RESULTS and HOLDING, about tasks that were trained already.
 
 use super::Layout;
 use crate::digest::Digest;
@@ -26,7 +27,7 @@ impl Layout<'_> for TaskName {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.task.job.0.to_le_bytes());
+        out.u128(self.task.job.0);
         out.u64(self.task.step);
         out.u32(self.task.shard);
         out.u32(self.attempt);
@@ -265,9 +266,96 @@ impl Layout<'_> for Polled {
     }
 }
 
+/// Which results of this job do you still hold, from connections that have ended?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Results {
+    /// The job.
+    pub job: JobId,
+}
+
+impl Layout<'_> for Results {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        Ok(Results { job: JobId(reader.u128()?) })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.u128(self.job.0);
+    }
+}
+
+/// A result that a node still holds: it answers TRAIN of this task from this base at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldResult {
+    /// The task's step.
+    pub step: u64,
+    /// Its shard.
+    pub shard: u32,
+    /// The weights that it started from.
+    pub base: Digest,
+}
+
+/// The results that the node still holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// One for each.
+    pub results: Vec<HeldResult>,
+}
+
+impl Holding {
+    /// The same, with only so many results listed that it fits a payload of so many bytes.
+    pub fn fitting(mut self, payload_bytes_max: u32) -> Holding {
+        let room = (payload_bytes_max as usize).saturating_sub(HOLDING_HEAD_BYTES) / HELD_RESULT_BYTES;
+        self.results.truncate(room.min(limits::HOLDING_MAX));
+        self
+    }
+}
+
+/// Bytes of HOLDING before its results.
+const HOLDING_HEAD_BYTES: usize = 4;
+/// Bytes of each.
+const HELD_RESULT_BYTES: usize = 48;
+
+impl Layout<'_> for Holding {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let count = reader.count(limits::HOLDING_MAX, HELD_RESULT_BYTES)?;
+        let result = |_| {
+            let (step, shard) = (reader.u64()?, reader.u32()?);
+            reader.reserved(4)?;
+            Ok(HeldResult { step, shard, base: reader.digest()? })
+        };
+        Ok(Holding { results: (0..count).map(result).collect::<Read<_>>()? })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let listed = self.results.len().min(limits::HOLDING_MAX);
+        out.u32(listed as u32);
+        for HeldResult { step, shard, base } in &self.results[..listed] {
+            out.u64(*step);
+            out.u32(*shard);
+            out.u32(0);
+            out.extend_from_slice(&base.0);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn holding_lists_as_many_results_as_the_peer_takes() {
+        let held = |step| HeldResult { step, shard: 1, base: Digest([2; 32]) };
+        let holding = Holding { results: (0..2_000).map(held).collect() };
+        let bytes = |holding: &Holding| {
+            let mut out = Vec::new();
+            holding.encode(&mut out);
+            out.len()
+        };
+        let small = holding.clone().fitting(1024);
+        assert_eq!(small.results.len(), 21);
+        assert!(bytes(&small) <= 1024 && bytes(&small) + HELD_RESULT_BYTES > 1024, "{}", bytes(&small));
+        assert_eq!(holding.fitting(1 << 20).results.len(), limits::HOLDING_MAX);
+    }
 
     #[test]
     fn an_update_that_travels_inside_fits_the_peers_payload() {
