@@ -159,6 +159,19 @@ pub fn machine_id() -> Option<Vec<u8>> {
     std::fs::read("/etc/machine-id").ok()
 }
 
+/// Where a coordinator at this port keeps its jobs unless it is told otherwise, by the platform's convention; none where
+/// the environment names no home.
+pub fn state_directory(port: u16) -> Option<PathBuf> {
+    let named = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = if cfg!(target_os = "macos") {
+        named("HOME")?.join("Library/Application Support")
+    } else {
+        // XDG Base Directory Specification: what is kept between restarts, and is no setting.
+        named("XDG_STATE_HOME").or_else(|| Some(named("HOME")?.join(".local/state")))?
+    };
+    Some(base.join("gradwire").join(format!("coordinator-{port}")))
+}
+
 /// A number from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Probability(f64);

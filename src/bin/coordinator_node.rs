@@ -3,11 +3,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr as _;
+use std::time::Duration;
 
 use clap::Parser;
 use gradwire::cli::{self, Exit, Failure, Interrupts};
 use gradwire::config::{self, Name, Waits};
-use gradwire::coordinator::{Coordinator, Settings};
+use gradwire::coordinator::{Coordinator, OnDiskError, Settings};
 use gradwire::engine::Policy;
 use gradwire::model::Kernel;
 use gradwire::net::{self, IpAddr, SocketAddr};
@@ -51,6 +53,22 @@ struct Arguments {
     /// Answer HTTP under this name too, besides addresses and localhost; may be given several times
     #[arg(long, value_name = "NAME")]
     http_host: Vec<String>,
+    /// Where jobs are kept, so that they go on after a restart [default: a directory for this port under
+    /// $XDG_STATE_HOME/gradwire or ~/.local/state/gradwire; none for port 0]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Keep jobs in memory alone
+    #[arg(long, conflicts_with = "state_dir")]
+    no_state: bool,
+    /// When jobs cannot be written: stop (a restart goes on from what was written) or continue
+    #[arg(long, value_name = "WHAT", default_value_t = OnDiskError::Stop, value_parser = OnDiskError::from_str)]
+    on_disk_error: OnDiskError,
+    /// Jobs that are known after their end, the latest
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    keep_jobs: u32,
+    /// Days for which they are
+    #[arg(long, value_name = "DAYS", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    keep_days: u32,
 }
 
 fn main() -> ExitCode {
@@ -66,7 +84,7 @@ fn descriptors_needed(nodes: usize, clients: usize) -> u64 {
 }
 
 fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let mut interrupts = Interrupts::catch()?;
+    let interrupts = Interrupts::catch()?;
     let nodes = config::read_nodes_file(&arguments.nodes).map_err(|error| Failure::new(Exit::Usage, error))?;
     let needed = descriptors_needed(nodes.len(), arguments.connections);
     if let Some(allowed) = net::raise_descriptor_limit().filter(|&allowed| allowed < needed) {
@@ -82,14 +100,45 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         object_bytes: arguments.object,
         in_flight_bytes: arguments.in_flight,
         http_hosts: arguments.http_host.clone(),
+        state_dir: state_directory(arguments),
+        on_disk_error: arguments.on_disk_error,
+        keep_jobs: arguments.keep_jobs as usize,
+        keep_ended: Duration::from_secs(u64::from(arguments.keep_days) * 24 * 3_600),
         ..Settings::new(SocketAddr::new(arguments.listen, arguments.port), arguments.scheduling_policy, nodes)
     };
     let mut coordinator = Coordinator::start(&settings).map_err(|error| Failure::new(Exit::Connection, error))?;
     if !arguments.listen.is_loopback() {
         log::warn!("whoever reaches this port can submit jobs and read models");
     }
-    interrupts.wait();
-    log::info!("stopping");
+    let stopped = interrupts.into_messages()?;
+    let result = match cli::first(&stopped, coordinator.failures()) {
+        None => {
+            log::info!("stopping");
+            Ok(Exit::Success)
+        }
+        Some(why) => Err(Failure::new(
+            Exit::Output,
+            format!(
+                "the journal cannot be kept: {why}. Make room or mend the disk, then start again: jobs go on from what \
+                 was written"
+            ),
+        )),
+    };
     coordinator.stop();
-    Ok(Exit::Success)
+    result
+}
+
+/// Where jobs are kept, if anywhere.
+fn state_directory(arguments: &Arguments) -> Option<PathBuf> {
+    let directory = match &arguments.state_dir {
+        _ if arguments.no_state => None,
+        Some(directory) => Some(directory.clone()),
+        None if arguments.port == 0 => None,
+        None => config::state_directory(arguments.port),
+    };
+    match &directory {
+        Some(directory) => log::info!("jobs are kept in {}", directory.display()),
+        None => log::info!("jobs are kept in memory alone, and lost when this ends; --state-dir DIR keeps them"),
+    }
+    directory
 }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::thread::Builder;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, bounded, select};
 use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
@@ -112,6 +112,14 @@ impl Interrupts {
         };
         Builder::new().name("signals".to_owned()).stack_size(64 << 10).spawn(forward).map_err(uncaught)?;
         Ok(receiver)
+    }
+}
+
+/// Waits for an interrupt, or for the news that the program cannot go on: these then.
+pub fn first(interrupts: &Receiver<()>, failures: &Receiver<String>) -> Option<String> {
+    select! {
+        recv(interrupts) -> _ => None,
+        recv(failures) -> failure => failure.ok(),
     }
 }
 

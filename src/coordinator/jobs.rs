@@ -5,19 +5,17 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
+use super::journal::Restored;
 use super::server::{Client, ClientKey};
 use super::status::{Open, Record};
 use super::workers::Weights;
 use crate::digest::Digest;
-use crate::engine::{Outcome, RoundDone, Summary};
+use crate::engine::{FailReason, Outcome, RoundDone, Summary};
 use crate::job::{JobId, Specification};
 use crate::model::{Network, Rows};
 use crate::store::Store;
-use crate::wire::message::{Done, Error, NodeTasks, Round};
+use crate::wire::message::{Done, Error, Job as Standing, JobStanding, NodeTasks, Round};
 use crate::wire::{ErrorCode, Message, MessageType, is_name, object, specification};
-
-/// Final answers of ended jobs that are kept.
-const ENDED_MAX: usize = 64;
 
 /// A client's request that hears of a job.
 #[derive(Clone)]
@@ -26,6 +24,33 @@ pub(super) struct Watcher {
     pub(super) request: u32,
     /// Whether the job's data may be had from it: not once it has failed to give it.
     pub(super) gives_data: bool,
+    /// Whether it has submitted the job, so that its CANCEL is the job's.
+    pub(super) is_submitter: bool,
+    /// Rounds that it has been told of, or had seen before.
+    pub(super) rounds_seen: u32,
+}
+
+impl Watcher {
+    /// Tells it of rounds, those that it has not seen.
+    pub(super) fn tell_rounds(&mut self, rounds: &[Round]) {
+        let unseen: Vec<_> = rounds.iter().filter(|round| round.round > self.rounds_seen).collect();
+        if let Some(last) = unseen.last() {
+            self.rounds_seen = last.round;
+        }
+        // A client that has gone is reported by its reader.
+        let _ = self.client.link.answer_many(self.request, unseen.into_iter().map(|&round| round.into()));
+    }
+
+    /// Ends its request, with a list of nodes that is no longer than the client takes.
+    pub(super) fn answer(&self, answer: &Message<'static>) {
+        let link = &self.client.link;
+        let _ = match answer {
+            Message::Done(done) => {
+                link.answer(self.request, &done.clone().fitting(link.peer().payload_bytes_max).into())
+            }
+            other => link.answer(self.request, other),
+        };
+    }
 }
 
 /// A job that has not ended.
@@ -41,8 +66,17 @@ pub(super) struct Job {
     pub(super) validation: Option<Arc<Rows>>,
     /// The weights of the current step, but while the next are made of them; their object is pinned in the store.
     pub(super) base: Option<Weights>,
-    pub(super) rounds_done: u32,
-    pub(super) last_round: Option<Round>,
+    /// Rounds that are durable.
+    pub(super) rounds: Vec<Round>,
+    /// Rounds that are not: nobody is told of them yet.
+    pub(super) untold: VecDeque<Round>,
+    /// Weights of rounds that are not yet ordered to be written, each with the training time until then.
+    pub(super) unwritten: VecDeque<(Weights, u64)>,
+    pub(super) submitted_ms: u64,
+    /// Whether it is being written; not before its data is here.
+    pub(super) is_written: bool,
+    /// Why it is paused, if it is, and whether that is durable.
+    pub(super) paused: Option<(Error, bool)>,
     /// Training time of its merged tasks, as the nodes say.
     pub(super) training_us: u64,
 }
@@ -98,26 +132,22 @@ pub(super) struct Jobs {
     running: HashMap<JobId, Job>,
     /// The largest object that a job may have.
     object_bytes_max: u64,
-    ended: VecDeque<(JobId, Arc<Message<'static>>)>,
 }
 
 impl Jobs {
     pub(super) fn new(store: Arc<Store>, store_bytes: u64, object_bytes_max: u64) -> Jobs {
-        Jobs { store, store_bytes, object_bytes_max, running: HashMap::new(), ended: VecDeque::new() }
+        Jobs { store, store_bytes, object_bytes_max, running: HashMap::new() }
     }
 
-    /// What is held of every job, for the console.
-    pub(super) fn records(&self) -> Vec<Record> {
+    /// What is held of every job that has not ended, for the console.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
         let open = |job: &Job| Open {
             specification: job.specification.clone(),
             missing: job.missing.len(),
             watchers: job.watchers.len(),
-            round: job.last_round,
+            round: job.rounds.last().copied(),
         };
-        let running = self.running.iter().map(|(&id, job)| Record { job: id, open: Some(open(job)), answer: None });
-        let ended =
-            self.ended.iter().rev().map(|(id, answer)| Record { job: *id, open: None, answer: Some(answer.clone()) });
-        running.chain(ended).collect()
+        self.running.iter().map(move |(&id, job)| Record { job: id, open: Some(open(job)), answer: None })
     }
 
     pub(super) fn get(&mut self, job: JobId) -> Option<&mut Job> {
@@ -148,7 +178,13 @@ impl Jobs {
     }
 
     /// Takes a new job in.
-    pub(super) fn insert(&mut self, id: JobId, specification: Arc<Specification>, semantic: Digest) {
+    pub(super) fn insert(
+        &mut self,
+        id: JobId,
+        specification: Arc<Specification>,
+        semantic: Digest,
+        submitted_ms: u64,
+    ) -> &mut Job {
         let objects = objects_of(&specification);
         let job = Job {
             network: Arc::new(specification.training.network.clone()),
@@ -159,11 +195,62 @@ impl Jobs {
             objects,
             validation: None,
             base: None,
-            rounds_done: 0,
-            last_round: None,
+            rounds: Vec::new(),
+            untold: VecDeque::new(),
+            unwritten: VecDeque::new(),
+            submitted_ms,
+            is_written: false,
+            paused: None,
             training_us: 0,
         };
-        self.running.insert(id, job);
+        self.running.entry(id).insert_entry(job).into_mut()
+    }
+
+    /// Takes in a job from before the start, with its data.
+    pub(super) fn restore(&mut self, restored: Restored) -> Result<(), String> {
+        let Restored { state, rounds, weights, objects } = restored;
+        let id = state.job();
+        for (digest, bytes) in objects {
+            self.store.insert(digest, bytes);
+            self.store.pin(&digest);
+        }
+        let semantic = specification::semantic_digest(&state.specification);
+        let job = self.insert(id, state.specification.clone(), semantic, state.standing.submitted_ms);
+        job.missing.clear();
+        job.is_written = true;
+        job.rounds = rounds;
+        job.training_us = state.training_us;
+        job.paused = match state.answer.as_deref() {
+            Some(Message::Error(error)) => Some((error.clone(), true)),
+            _ => None,
+        };
+        if let Some(weights) = weights {
+            self.set_base(id, weights);
+        }
+        self.open_data(id)
+    }
+
+    /// What is told of a job that has not ended.
+    pub(super) fn standing(&self, id: JobId, state: JobStanding, queue_position: u32) -> Option<Standing> {
+        let job = self.running.get(&id)?;
+        let reason = job.paused.as_ref().filter(|_| state == JobStanding::Paused).map(|(error, _)| error);
+        Some(Standing {
+            job: id,
+            state,
+            code: reason.map(|error| error.code),
+            rounds_done: job.rounds.len() as u32,
+            rounds: job.specification.rounds,
+            queue_position,
+            submitted_ms: job.submitted_ms,
+            ended_ms: 0,
+            fingerprint: None,
+            text: reason.map_or_else(String::new, |error| error.text.clone()),
+        })
+    }
+
+    /// The jobs that have not ended.
+    pub(super) fn ids(&self) -> Vec<JobId> {
+        self.running.keys().copied().collect()
     }
 
     /// Has the job's missing objects fetched from whoever watches it and gives them, the latest first. Those that are
@@ -271,41 +358,17 @@ impl Jobs {
         failed
     }
 
-    /// The job that this request watches.
-    pub(super) fn watched_by(&self, client: ClientKey, request: u32) -> Option<JobId> {
-        let same = |watcher: &Watcher| watcher.client.key == client && watcher.request == request;
-        self.running.iter().find(|(_, job)| job.watchers.iter().any(same)).map(|(&id, _)| id)
+    /// The job that this request watches, and whether it has submitted it.
+    pub(super) fn watched_by(&self, client: ClientKey, request: u32) -> Option<(JobId, bool)> {
+        let same = |watcher: &&Watcher| watcher.client.key == client && watcher.request == request;
+        self.running.iter().find_map(|(&id, job)| Some((id, job.watchers.iter().find(same)?.is_submitter)))
     }
 
-    /// Remembers how a job ended, for who asks later, and returns its final answer.
-    pub(super) fn end(&mut self, id: JobId, outcome: &Outcome) -> Arc<Message<'static>> {
-        let job = self.running.get(&id);
-        let answer: Message<'static> = match (outcome, job) {
-            (Outcome::Done(summary), Some(job)) => job.done(summary).into(),
-            (Outcome::Done(_), None) => failure(ErrorCode::Internal, "the job's record is gone".to_owned()).into(),
-            (Outcome::Failed(reason), _) => {
-                use crate::engine::FailReason::{AllSkipped, DataMissing, NoEligibleNode, NoNodes, TaskFailed, Work};
-                let code = match reason {
-                    NoNodes { .. } | NoEligibleNode { .. } => ErrorCode::NoNodes,
-                    TaskFailed { .. } | AllSkipped { .. } => ErrorCode::TaskFailed,
-                    DataMissing { .. } => ErrorCode::JobData,
-                    Work { .. } => ErrorCode::Internal,
-                };
-                failure(code, reason.to_string()).into()
-            }
-            (Outcome::Cancelled, _) => failure(ErrorCode::Cancelled, "the job was cancelled".to_owned()).into(),
-        };
-        if self.ended.len() == ENDED_MAX {
-            self.ended.pop_front();
+    /// A request watches no more.
+    pub(super) fn stop_watching(&mut self, id: JobId, client: ClientKey, request: u32) {
+        if let Some(job) = self.running.get_mut(&id) {
+            job.watchers.retain(|watcher| watcher.client.key != client || watcher.request != request);
         }
-        let answer = Arc::new(answer);
-        self.ended.push_back((id, answer.clone()));
-        answer
-    }
-
-    /// The final answer of a job that has ended.
-    pub(super) fn final_answer(&self, id: JobId) -> Option<Arc<Message<'static>>> {
-        self.ended.iter().rev().find(|(ended, _)| *ended == id).map(|(_, answer)| answer.clone())
     }
 
     /// Lets go of all that was held for the job. Its last weights stay in the store for a while, to be fetched.
@@ -318,6 +381,18 @@ impl Jobs {
             self.store.unpin(&base.digest);
         }
     }
+}
+
+/// What the watchers of a job that is not done are told.
+pub(super) fn failure_of(reason: &FailReason) -> Error {
+    use FailReason::{AllSkipped, DataMissing, NoEligibleNode, NoNodes, Recorded, TaskFailed, Work};
+    let code = match reason {
+        NoNodes { .. } | NoEligibleNode { .. } => ErrorCode::NoNodes,
+        TaskFailed { .. } | AllSkipped { .. } => ErrorCode::TaskFailed,
+        DataMissing { .. } => ErrorCode::JobData,
+        Work { .. } | Recorded { .. } => ErrorCode::Internal,
+    };
+    failure(code, reason.to_string())
 }
 
 impl Job {
@@ -339,6 +414,21 @@ impl Job {
             skipped: done.skipped,
             round_us: done.elapsed_us,
         }
+    }
+
+    /// The final answer.
+    pub(super) fn answer(&self, outcome: &Outcome) -> Message<'static> {
+        match outcome {
+            Outcome::Done(summary) => self.done(summary).into(),
+            Outcome::Failed(reason) => failure_of(reason).into(),
+            Outcome::Cancelled => failure(ErrorCode::Cancelled, "the job was cancelled".to_owned()).into(),
+        }
+    }
+
+    /// The weights after a round that is to be written, and the training time until then.
+    pub(super) fn take_unwritten(&mut self, weights: &Digest) -> Option<(Weights, u64)> {
+        let place = self.unwritten.iter().position(|(unwritten, _)| unwritten.digest == *weights)?;
+        self.unwritten.drain(..=place).next_back()
     }
 
     fn done(&self, summary: &Summary) -> Done {
@@ -366,12 +456,13 @@ impl Job {
     }
 }
 
-fn failure(code: ErrorCode, text: String) -> Error {
+/// A final answer to SUBMIT.
+pub(super) fn failure(code: ErrorCode, text: String) -> Error {
     Error::new(code, MessageType::Submit as u8, text)
 }
 
 /// Every object that a job needs from its client, with its exact size.
-fn objects_of(specification: &Specification) -> HashMap<Digest, u64> {
+pub(super) fn objects_of(specification: &Specification) -> HashMap<Digest, u64> {
     let network = &specification.training.network;
     let rows = specification.shards.iter().chain([&specification.validation]);
     let mut objects: HashMap<Digest, u64> =

@@ -9,11 +9,14 @@
 //! | `server` | a reader and a writer for each client |
 //! | `links` | a reader and a writer for each node |
 //! | `pollers` | the inactive poller, which dials nodes that are down; the completion poller, which asks running tasks |
-//! | `transfers` | none: bytes in flight
+//! | `journal` | one that writes what jobs need to go on after a restart, and reads it back at the start |
+//! | `transfers`, `jobs`, `ended` | none: bytes in flight, jobs that have not ended, jobs that have |
 //! | `workers` | one that merges, one that validates |
 
 mod driver;
+mod ended;
 mod jobs;
+mod journal;
 mod links;
 mod pollers;
 mod server;
@@ -21,22 +24,27 @@ mod status;
 mod transfers;
 mod workers;
 
+use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::config::{self, Name, NodeAddress};
 use crate::engine::{self, Policy};
 use crate::model::Kernel;
-use crate::net::{self, Caps, Identity, Listener, Port, Server, SocketAddr, StartError};
+use crate::net::{self, Caps, Identity, ListenError, Listener, Port, Server, SocketAddr};
 use crate::store::Store;
 use crate::wire::message::Features;
 use crate::wire::{Role, limits};
 
-use driver::{Driver, Input};
+use driver::{Around, Driver, Input};
+use journal::Directory;
+pub use journal::{OnDiskError, OpenError};
 
 /// What the coordinator is told at its start.
 #[derive(Clone, Debug)]
@@ -63,6 +71,14 @@ pub struct Settings {
     pub connections: usize,
     /// Names, besides `localhost`, under which HTTP is answered.
     pub http_hosts: Vec<String>,
+    /// Where jobs are written, so that they survive the coordinator; nowhere if none.
+    pub state_dir: Option<PathBuf>,
+    /// What happens when they cannot be.
+    pub on_disk_error: OnDiskError,
+    /// Jobs that are known after their end, the latest.
+    pub keep_jobs: usize,
+    /// How long they are.
+    pub keep_ended: Duration,
 }
 
 impl Settings {
@@ -80,9 +96,36 @@ impl Settings {
             in_flight_bytes: limits::IN_FLIGHT_BYTES_MAX,
             connections: limits::CONNECTIONS_MAX,
             http_hosts: Vec::new(),
+            state_dir: None,
+            on_disk_error: OnDiskError::Stop,
+            keep_jobs: engine::Settings::new(policy).finished_max,
+            keep_ended: Duration::from_secs(30 * 24 * 3_600),
         }
     }
 }
+
+/// Why a coordinator does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// It cannot listen.
+    Listen(ListenError),
+    /// It cannot keep its jobs where it was told to.
+    Journal(OpenError),
+    /// The system gives no thread.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(error) => error.fmt(f),
+            Self::Journal(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "no thread could be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
 
 /// A running coordinator; it stops when dropped.
 pub struct Coordinator {
@@ -91,6 +134,7 @@ pub struct Coordinator {
     /// Dropping it ends the pollers.
     stop_pollers: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
+    failures: Receiver<String>,
 }
 
 /// Events that may wait for the engine.
@@ -99,14 +143,22 @@ const INPUTS_MAX: usize = 8_192;
 impl Coordinator {
     /// Listens for clients, and begins to dial the nodes.
     pub fn start(settings: &Settings) -> Result<Coordinator, StartError> {
+        let directory = match &settings.state_dir {
+            Some(path) => Some(Arc::new(Directory::open(path).map_err(StartError::Journal)?)),
+            None => None,
+        };
         let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
         // Said before the first node is dialled: what is logged of nodes comes after it.
         let nodes = settings.nodes.len();
         log::info!("listening at {}, policy {}, {nodes} nodes listed", listener.address(), settings.policy);
-        Self::start_threads(settings, listener).map_err(StartError::Thread)
+        Self::start_threads(settings, listener, directory).map_err(StartError::Thread)
     }
 
-    fn start_threads(settings: &Settings, listener: Listener) -> io::Result<Coordinator> {
+    fn start_threads(
+        settings: &Settings,
+        listener: Listener,
+        directory: Option<Arc<Directory>>,
+    ) -> io::Result<Coordinator> {
         let identity = identity(settings, listener.address().port());
         let store = Arc::new(Store::new(settings.store_bytes));
         let (inputs, events) = bounded(INPUTS_MAX);
@@ -129,13 +181,30 @@ impl Coordinator {
         let (poller, inactive) = pollers::start_inactive(settings.nodes.clone(), dialling, stopped.clone())?;
         threads.push(inactive);
         threads.push(pollers::start_completion(inputs.clone(), stopped)?);
-        let driver =
-            Driver::new(settings, store.clone(), inputs.clone(), merging, validating, poller, port.feed.clone());
+        let (journal, archive, writer) =
+            journal::start(directory, settings.on_disk_error, store.clone(), inputs.clone())?;
+        let recovering = Arc::new(AtomicBool::new(true));
+        let (failures, failed) = bounded(1);
+        let around = Around {
+            store: store.clone(),
+            inputs: inputs.clone(),
+            merging,
+            validating,
+            poller,
+            journal,
+            archive: archive.clone(),
+            recovering: recovering.clone(),
+            failures,
+            feed: port.feed.clone(),
+        };
+        let driver = Driver::new(settings, around);
         threads.push(Builder::new().name("engine".to_owned()).spawn(move || driver.run(&events))?);
+        // Last: it has written everything once the engine's thread has ended.
+        threads.push(writer);
         let set = vec![("OBJECT_BYTES_MAX", settings.object_bytes), ("IN_FLIGHT_BYTES_MAX", settings.in_flight_bytes)];
-        let service = server::Clients::new(identity, store, inputs.clone(), set);
+        let service = server::Clients::new(identity, store, archive, recovering, inputs.clone(), set);
         let server = net::serve(listener, port, Arc::new(service))?;
-        Ok(Coordinator { server, inputs, stop_pollers: Some(stop_pollers), threads })
+        Ok(Coordinator { server, inputs, stop_pollers: Some(stop_pollers), threads, failures: failed })
     }
 
     /// Where it listens.
@@ -149,7 +218,12 @@ impl Coordinator {
         self.inputs.send(Input::AwaitActive { count, reply }).is_ok() && active.recv_timeout(wait).is_ok()
     }
 
-    /// Says goodbye to everyone and ends its threads. Jobs that are not done are lost.
+    /// Tells why the coordinator cannot go on, if that happens: it is to be stopped then.
+    pub fn failures(&self) -> &Receiver<String> {
+        &self.failures
+    }
+
+    /// Says goodbye to everyone, writes what is to be written, and ends its threads.
     pub fn stop(&mut self) {
         self.server.stop();
         self.stop_pollers = None;

@@ -1,13 +1,14 @@
 //! The server for clients: their readers' side. Owns objects on their way from a client; turns messages into inputs.
 //! Does not know jobs.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
 use super::driver::Input;
+use super::journal::Archive;
 use super::status::{self, Snapshot};
 use crate::digest::Digest;
 use crate::net::{
@@ -15,9 +16,10 @@ use crate::net::{
     answer_fetch, answer_have,
 };
 use crate::store::Store;
-use crate::wire::message::{Error, Pong};
+use crate::job::JobId;
+use crate::wire::message::{Describe, Described, Error, Jobs, Ledger, Pong};
 use crate::wire::text::Metrics;
-use crate::wire::{ErrorCode, Message, MessageType, Role};
+use crate::wire::{ErrorCode, Message, MessageType, Role, limits};
 
 /// What is remembered of a request to a client: only its objects are asked for.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +64,9 @@ impl Client {
 pub(super) struct Clients {
     identity: Identity,
     store: Arc<Store>,
+    archive: Arc<Archive>,
+    /// Until the journal has been read.
+    recovering: Arc<AtomicBool>,
     inputs: Sender<Input>,
     limits: Vec<(&'static str, u64)>,
     next: AtomicU64,
@@ -72,10 +77,12 @@ impl Clients {
     pub(super) fn new(
         identity: Identity,
         store: Arc<Store>,
+        archive: Arc<Archive>,
+        recovering: Arc<AtomicBool>,
         inputs: Sender<Input>,
         limits: Vec<(&'static str, u64)>,
     ) -> Clients {
-        Clients { identity, store, inputs, limits, next: AtomicU64::new(1) }
+        Clients { identity, store, archive, recovering, inputs, limits, next: AtomicU64::new(1) }
     }
 
     /// A moment of the thread that owns everything.
@@ -93,6 +100,10 @@ impl Service for Clients {
 
     fn admit(&self, peer: &Peer) -> Result<(), Error> {
         match peer.role {
+            Role::Client if self.recovering.load(Ordering::Acquire) => {
+                let text = "the coordinator is reading its journal: try again soon";
+                Err(Error::new(ErrorCode::Recovering, MessageType::Hello as u8, text).retryable())
+            }
             Role::Client => Ok(()),
             role => Err(Error::new(
                 ErrorCode::Unexpected,
@@ -115,7 +126,12 @@ impl Service for Clients {
         if self.inputs.send(Input::ClientHere { client: client.clone() }).is_err() {
             return;
         }
-        let mut handler = ClientLink { client: client.clone(), store: self.store.clone(), inputs: self.inputs.clone() };
+        let mut handler = ClientLink {
+            client: client.clone(),
+            store: self.store.clone(),
+            archive: self.archive.clone(),
+            inputs: self.inputs.clone(),
+        };
         let closed = reader.run(&mut handler);
         client.fetcher().suspend();
         log::debug!("client {address} is gone: {closed}");
@@ -144,7 +160,24 @@ impl Service for Clients {
 struct ClientLink {
     client: Client,
     store: Arc<Store>,
+    archive: Arc<Archive>,
     inputs: Sender<Input>,
+}
+
+impl ClientLink {
+    fn unknown_job(&self, request: u32, job: JobId, about: MessageType) {
+        let error = Error::new(ErrorCode::UnknownJob, about as u8, format!("no job {job} is known here"));
+        let _ = self.client.link.answer(request, &error.into());
+    }
+
+    /// Has an object that only the journal holds taken into memory, where it is wanted.
+    fn recall(&self, digest: &Digest) {
+        if !self.store.holds(digest)
+            && let Some(bytes) = self.archive.object(digest)
+        {
+            self.store.insert(*digest, Arc::new(bytes));
+        }
+    }
 }
 
 impl Handler<ClientContext> for ClientLink {
@@ -154,7 +187,38 @@ impl Handler<ClientContext> for ClientLink {
                 let client = self.client.clone();
                 let _ = self.inputs.send(Input::Submit { client, request, submit: Box::new(submit) });
             }
-            Message::Fetch(fetch) => drop(answer_fetch(link, request, fetch, &self.store)),
+            Message::Attach(attach) => {
+                let client = self.client.clone();
+                let _ = self.inputs.send(Input::Attach { client, request, attach });
+            }
+            Message::Jobs(Jobs { job }) => {
+                let client = self.client.clone();
+                let _ = self.inputs.send(Input::List { client, request, job });
+            }
+            Message::Order(order) => {
+                let client = self.client.clone();
+                let _ = self.inputs.send(Input::Order { client, request, order });
+            }
+            Message::Describe(Describe { job }) => match self.archive.specification(job) {
+                Some(specification) => {
+                    let specification = Arc::unwrap_or_clone(specification);
+                    let _ = link.answer(request, &Described { job, specification }.into());
+                }
+                None => self.unknown_job(request, job, MessageType::Describe),
+            },
+            Message::Ledger(Ledger { job, first }) => {
+                match self.archive.entries(job, first, limits::LEDGER_ENTRIES_MAX) {
+                    Some(entries) => {
+                        let entries = entries.fitting(link.peer().payload_bytes_max);
+                        let _ = link.answer(request, &entries.into());
+                    }
+                    None => self.unknown_job(request, job, MessageType::Ledger),
+                }
+            }
+            Message::Fetch(fetch) => {
+                self.recall(&fetch.digest);
+                let _ = answer_fetch(link, request, fetch, &self.store);
+            }
             Message::Have(have) => drop(answer_have(link, request, &have, &self.store)),
             other => {
                 let kind = other.message_type();
@@ -183,7 +247,7 @@ impl Handler<ClientContext> for ClientLink {
     }
 
     fn cancel(&mut self, _: &Link<ClientContext>, request: u32) {
-        let _ = self.inputs.send(Input::CancelSubmit { client: self.client.key, request });
+        let _ = self.inputs.send(Input::CancelRequest { client: self.client.key, request });
     }
 
     fn load(&mut self) -> Pong {

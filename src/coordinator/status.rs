@@ -138,6 +138,7 @@ fn progress(state: &JobState) -> (&'static str, String) {
         JobState::Running { step, rounds, tasks_done, tasks } => {
             ("running", format!("round {} of {rounds}, {tasks_done} of {tasks} tasks", step + 1))
         }
+        JobState::Paused { reason, .. } => ("paused", shown(&reason.to_string()).to_string()),
         JobState::Finished(Outcome::Done(summary)) => ("done", percent(summary.rows - summary.errors, summary.rows)),
         JobState::Finished(Outcome::Failed(reason)) => ("failed", shown(&reason.to_string()).to_string()),
         JobState::Finished(Outcome::Cancelled) => ("cancelled", String::new()),
@@ -231,7 +232,7 @@ pub(super) fn metrics(snapshot: &Snapshot, out: &mut Metrics) {
     out.single("gradwire_clients", Kind::Gauge, "Clients connected.", *clients as f64);
     let in_state = |name| engine.jobs.iter().filter(|job| progress(&job.state).0 == name).count() as f64;
     out.family("gradwire_jobs", Kind::Gauge, "Jobs that have not ended, by state.");
-    for state in ["collecting", "queued", "running"] {
+    for state in ["collecting", "queued", "running", "paused"] {
         out.sample(&[("state", state)], in_state(state));
     }
     out.family("gradwire_jobs_ended_total", Kind::Counter, "Jobs that have ended, by outcome.");

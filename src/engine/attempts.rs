@@ -6,7 +6,7 @@ use rand::rngs::ChaCha8Rng;
 
 use super::Context;
 use super::events::{Action, Attempt, Fault, LinkKey, NodeKey, RejectReason, Time};
-use super::report::{FailReason, NodeShare, Notice, Outcome};
+use super::report::{FailReason, Notice, Outcome};
 use super::round::{Claim, Live, Round, Standing, State, Won};
 use super::run::{Run, Stage};
 use super::scheduler::{Choice, View};
@@ -184,8 +184,7 @@ impl Run {
         others.iter().for_each(|live| self.profiler.ended(live.link, live.is_copy));
         let node = won.attempt.node;
         cx.fleet.task_done(node);
-        let share = || NodeShare { name: cx.fleet.name(node), merged: 0 };
-        self.tally.nodes.entry(node).or_insert_with(share).merged += 1;
+        *self.tally.nodes.entry(cx.fleet.name(node)).or_insert(0) += 1;
         self.tally.reproducible &= won.attempt.exact;
         self.revival.merged(won.attempt.started);
         for culprit in culprits {

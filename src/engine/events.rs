@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::report::{JobEvent, JobState};
+use super::report::{FailReason, JobEvent, JobState, Outcome, Progress, RoundRecord};
 use crate::digest::Digest;
 use crate::job::{JobId, Specification, TaskId};
 
@@ -146,7 +146,40 @@ pub enum Event {
         /// The job.
         job: JobId,
     },
-    /// The base weights of step 0 exist.
+    /// A client wants a paused job to go on.
+    ResumeRequested {
+        /// The job.
+        job: JobId,
+    },
+    /// A job that had not ended when the coordinator did. Its data is here, and if it has made progress, the weights of
+    /// that too. Jobs are restored in the order in which they were submitted, before any is submitted.
+    Restored {
+        /// The job.
+        job: JobId,
+        /// What is asked for.
+        specification: Arc<Specification>,
+        /// Digest of the specification's semantic part.
+        semantic: Digest,
+        /// How far it was; none before the first round was done.
+        progress: Option<Box<Progress>>,
+        /// Why it was paused, if it was.
+        paused: Option<FailReason>,
+    },
+    /// A job that had ended before the coordinator did. The earliest end first.
+    RestoredEnded {
+        /// The job.
+        job: JobId,
+        /// Digest of its specification's semantic part.
+        semantic: Digest,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A job that has ended is too old to be kept.
+    Expired {
+        /// The job.
+        job: JobId,
+    },
+    /// The base weights of the job's first step exist.
     Prepared {
         /// The job.
         job: JobId,
@@ -277,7 +310,7 @@ pub enum Action {
         /// The job.
         job: JobId,
     },
-    /// Make the weights of step 0, then [`Event::Prepared`].
+    /// Make the weights of the job's first step (of step 0, or of the step after its progress), then [`Event::Prepared`].
     Prepare {
         /// The job.
         job: JobId,
@@ -355,6 +388,14 @@ pub enum Action {
         /// The node.
         node: NodeKey,
     },
+    /// Write a round down, so that the job can go on after it. Whoever watches hears of the round
+    /// ([`JobEvent::RoundDone`], ordered next) once that is so; the job itself does not wait for it.
+    Persist {
+        /// The job.
+        job: JobId,
+        /// What to write.
+        record: Box<RoundRecord>,
+    },
     /// Tell whoever watches the job.
     Report {
         /// The job.
@@ -362,8 +403,18 @@ pub enum Action {
         /// What happened.
         event: JobEvent,
     },
+    /// The job is paused: drop its sum, but keep its data and the base weights of its step.
+    Suspend {
+        /// The job.
+        job: JobId,
+    },
     /// The job is over: drop its sums, data and weights. What is still under way for it is ignored when it ends.
     ReleaseJob {
+        /// The job.
+        job: JobId,
+    },
+    /// The job is not known any more: drop how it ended, and what is written of it.
+    Forget {
         /// The job.
         job: JobId,
     },

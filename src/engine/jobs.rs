@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::Context;
 use super::events::{Action, Admission, Time};
-use super::report::{FailReason, JobEvent, JobState, JobStatus, Outcome};
-use super::run::Run;
+use super::report::{FailReason, JobEvent, JobState, JobStatus, Outcome, Progress};
+use super::run::{Ending, Run};
 use crate::digest::Digest;
 use crate::job::{JobId, Specification};
 
@@ -16,6 +16,7 @@ use crate::job::{JobId, Specification};
 pub(super) struct Jobs {
     queue: Vec<Queued>,
     running: Option<Run>,
+    paused: Vec<Paused>,
     /// The oldest first.
     finished: VecDeque<Finished>,
 }
@@ -25,8 +26,18 @@ struct Queued {
     semantic: Digest,
     specification: Arc<Specification>,
     has_data: bool,
+    /// How far it was when it was paused or the coordinator ended.
+    progress: Option<Box<Progress>>,
     /// The place that whoever watches was last told.
     position_told: u32,
+}
+
+struct Paused {
+    job: JobId,
+    semantic: Digest,
+    specification: Arc<Specification>,
+    progress: Option<Box<Progress>>,
+    reason: FailReason,
 }
 
 struct Finished {
@@ -61,7 +72,8 @@ impl Jobs {
             None if self.queue.len() >= queued_max => Admission::Busy { queued_max },
             None => {
                 let position_told = self.ahead(self.queue.len());
-                self.queue.push(Queued { job, semantic, specification, has_data: false, position_told });
+                let (has_data, progress) = (false, None);
+                self.queue.push(Queued { job, semantic, specification, has_data, progress, position_told });
                 Admission::Admitted { position: position_told }
             }
         };
@@ -99,6 +111,53 @@ impl Jobs {
         } else if let Some(place) = self.queue.iter().position(|queued| queued.job == job) {
             let Queued { semantic, .. } = self.queue.remove(place);
             self.finish(job, semantic, Outcome::Cancelled, cx);
+        } else if let Some(place) = self.paused.iter().position(|paused| paused.job == job) {
+            let Paused { semantic, .. } = self.paused.remove(place);
+            self.finish(job, semantic, Outcome::Cancelled, cx);
+        }
+    }
+
+    /// A paused job goes on: behind those that wait already.
+    pub(super) fn resume_requested(&mut self, job: JobId) {
+        let Some(place) = self.paused.iter().position(|paused| paused.job == job) else { return };
+        let Paused { job, semantic, specification, progress, .. } = self.paused.remove(place);
+        let position_told = self.ahead(self.queue.len());
+        self.queue.push(Queued { job, semantic, specification, has_data: true, progress, position_told });
+    }
+
+    /// A job is known from before the start.
+    pub(super) fn restored(
+        &mut self,
+        job: JobId,
+        specification: Arc<Specification>,
+        semantic: Digest,
+        progress: Option<Box<Progress>>,
+        paused: Option<FailReason>,
+    ) {
+        if self.known(job).is_some() {
+            return;
+        }
+        match paused {
+            Some(reason) => self.paused.push(Paused { job, semantic, specification, progress, reason }),
+            None => {
+                let position_told = self.ahead(self.queue.len());
+                self.queue.push(Queued { job, semantic, specification, has_data: true, progress, position_told });
+            }
+        }
+    }
+
+    /// How a job ended is known from before the start.
+    pub(super) fn restored_ended(&mut self, job: JobId, semantic: Digest, outcome: Outcome, cx: &mut Context<'_>) {
+        if self.known(job).is_none() {
+            self.keep(Finished { job, semantic, outcome }, cx);
+        }
+    }
+
+    /// A job that has ended is too old to be kept.
+    pub(super) fn expired(&mut self, job: JobId, cx: &mut Context<'_>) {
+        if let Some(place) = self.finished.iter().position(|finished| finished.job == job) {
+            self.finished.remove(place);
+            cx.actions.push(Action::Forget { job });
         }
     }
 
@@ -108,16 +167,21 @@ impl Jobs {
             let Some(run) = &mut self.running else {
                 // In the order of submission, but nobody waits for another's data.
                 let Some(place) = self.queue.iter().position(|queued| queued.has_data) else { break };
-                let Queued { job, semantic, specification, .. } = self.queue.remove(place);
-                self.running = Some(Run::start(job, semantic, specification, cx));
+                let Queued { job, semantic, specification, progress, .. } = self.queue.remove(place);
+                self.running = Some(Run::start(job, semantic, specification, progress, cx));
                 continue;
             };
             run.advance(cx);
-            let Some(outcome) = run.take_outcome() else { break };
+            let Some(ending) = run.take_ending() else { break };
             run.cancel_attempts(cx);
-            let (job, semantic) = (run.job, run.semantic);
-            self.running = None;
-            self.finish(job, semantic, outcome, cx);
+            let Some(run) = self.running.take() else { break };
+            match ending {
+                Ending::Over(outcome) => self.finish(run.job, run.semantic, outcome, cx),
+                Ending::Paused(reason) if self.paused.len() >= cx.settings.paused_max => {
+                    self.finish(run.job, run.semantic, Outcome::Failed(reason), cx);
+                }
+                Ending::Paused(reason) => self.pause(run, reason, cx),
+            }
         }
         self.tell_positions(cx);
     }
@@ -127,17 +191,18 @@ impl Jobs {
         self.running.as_ref().and_then(Run::deadline)
     }
 
-    /// Every job: the running one, the queue, the finished ones from the latest on.
+    /// Every job: the running one, the queue, the paused ones, the finished ones from the latest on.
     pub(super) fn status(&self) -> Vec<JobStatus> {
         let running = self.running.iter().map(|run| JobStatus { job: run.job, state: run.state() });
         let queued = (0..self.queue.len())
             .map(|place| JobStatus { job: self.queue[place].job, state: self.queued_state(place) });
+        let paused = self.paused.iter().map(|paused| JobStatus { job: paused.job, state: paused.state() });
         let finished = self
             .finished
             .iter()
             .rev()
             .map(|finished| JobStatus { job: finished.job, state: JobState::Finished(finished.outcome.clone()) });
-        running.chain(queued).chain(finished).collect()
+        running.chain(queued).chain(paused).chain(finished).collect()
     }
 
     /// What a job means and how far it is, if it is known.
@@ -147,6 +212,9 @@ impl Jobs {
         }
         if let Some(place) = self.queue.iter().position(|queued| queued.job == job) {
             return Some((self.queue[place].semantic, self.queued_state(place)));
+        }
+        if let Some(paused) = self.paused.iter().find(|paused| paused.job == job) {
+            return Some((paused.semantic, paused.state()));
         }
         let finished = self.finished.iter().find(|finished| finished.job == job)?;
         Some((finished.semantic, JobState::Finished(finished.outcome.clone())))
@@ -165,10 +233,23 @@ impl Jobs {
     fn finish(&mut self, job: JobId, semantic: Digest, outcome: Outcome, cx: &mut Context<'_>) {
         cx.report(job, JobEvent::Finished(outcome.clone()));
         cx.actions.push(Action::ReleaseJob { job });
-        self.finished.push_back(Finished { job, semantic, outcome });
-        if self.finished.len() > cx.settings.finished_max {
-            self.finished.pop_front();
+        self.keep(Finished { job, semantic, outcome }, cx);
+    }
+
+    fn keep(&mut self, finished: Finished, cx: &mut Context<'_>) {
+        self.finished.push_back(finished);
+        while self.finished.len() > cx.settings.finished_max
+            && let Some(Finished { job, .. }) = self.finished.pop_front()
+        {
+            cx.actions.push(Action::Forget { job });
         }
+    }
+
+    fn pause(&mut self, run: Run, reason: FailReason, cx: &mut Context<'_>) {
+        let Run { job, semantic, specification, progress, .. } = run;
+        cx.report(job, JobEvent::Paused(reason.clone()));
+        cx.actions.push(Action::Suspend { job });
+        self.paused.push(Paused { job, semantic, specification, progress, reason });
     }
 
     fn tell_positions(&mut self, cx: &mut Context<'_>) {
@@ -179,5 +260,12 @@ impl Jobs {
                 cx.report(queued.job, JobEvent::Queued { position });
             }
         }
+    }
+}
+
+impl Paused {
+    fn state(&self) -> JobState {
+        let rounds_done = self.progress.as_ref().map_or(0, |progress| progress.rounds_done());
+        JobState::Paused { rounds_done, reason: self.reason.clone() }
     }
 }

@@ -41,8 +41,8 @@ use rand::rngs::ChaCha8Rng;
 
 pub use events::{Action, Admission, Attempt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason, Time};
 pub use report::{
-    FailReason, JobEvent, JobState, JobStatus, NodeShare, NodeState, NodeStatus, Notice, Outcome, RoundDone, Status,
-    Summary,
+    FailReason, JobEvent, JobState, JobStatus, MergedTask, NodeShare, NodeState, NodeStatus, Notice, Outcome, Progress,
+    RoundDone, RoundRecord, Status, Summary,
 };
 pub use scheduler::{NotAPolicy, Policy};
 
@@ -58,6 +58,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Jobs that may wait at the same time.
     pub queued_max: usize,
+    /// Jobs that may be paused at the same time; one more fails.
+    pub paused_max: usize,
     /// Finished jobs whose outcome is kept.
     pub finished_max: usize,
     /// Failures of a task that are forgiven; attempts that ended with their link do not count.
@@ -74,6 +76,7 @@ impl Settings {
         Settings {
             policy,
             queued_max: 16,
+            paused_max: 16,
             finished_max: 64,
             attempts_max: 12,
             strikes_max: 3,
@@ -180,6 +183,12 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
         Event::DataReady { job } => jobs.data_ready(job),
         Event::DataMissing { job, reason } => jobs.data_missing(job, reason, cx),
         Event::CancelRequested { job } => jobs.cancel_requested(job, cx),
+        Event::ResumeRequested { job } => jobs.resume_requested(job),
+        Event::Restored { job, specification, semantic, progress, paused } => {
+            jobs.restored(job, specification, semantic, progress, paused);
+        }
+        Event::RestoredEnded { job, semantic, outcome } => jobs.restored_ended(job, semantic, outcome, cx),
+        Event::Expired { job } => jobs.expired(job, cx),
         Event::Prepared { job, base } => {
             if let Some(run) = jobs.running(job) {
                 run.prepared(base, cx);

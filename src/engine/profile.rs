@@ -36,9 +36,14 @@ pub(super) struct Profiler {
 }
 
 impl Profiler {
-    /// The job begins.
-    pub(super) fn start(now: Time) -> Profiler {
-        Profiler { told: Profile::default(), since: now, round: None }
+    /// The job begins, or goes on after `told`.
+    pub(super) fn start(told: Profile, now: Time) -> Profiler {
+        Profiler { told, since: now, round: None }
+    }
+
+    /// Where the time went until the last round was merged.
+    pub(super) fn told(&self) -> Profile {
+        self.told
     }
 
     /// The weights are there, and a round's tasks can be handed out.

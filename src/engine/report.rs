@@ -22,8 +22,68 @@ pub enum JobEvent {
     RoundDone(RoundDone),
     /// Worth a line.
     Notice(Notice),
+    /// It waits until somebody resumes it. Nothing of it is under way.
+    Paused(FailReason),
     /// It is over. The last event of every job, reported once.
     Finished(Outcome),
+}
+
+/// All that a job needs to go on after a round, besides its specification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// The last round that is done.
+    pub last: RoundDone,
+    /// The weights after it.
+    pub base: Digest,
+    /// Tasks merged.
+    pub merged: u64,
+    /// Tasks skipped.
+    pub skipped: u64,
+    /// Whether the same job on any fleet gives the same weights.
+    pub reproducible: bool,
+    /// Results that came a second time.
+    pub duplicates: u64,
+    /// Tasks merged by node.
+    pub nodes: Vec<NodeShare>,
+    /// Revivals begun.
+    pub revivals: u32,
+    /// Of these, those since a task was last merged that was sent after one.
+    pub revivals_used: u32,
+    /// Where the time went; its parts add up to the time that the job ran.
+    pub profile: Profile,
+    /// All validations together.
+    pub validating_us: u64,
+}
+
+impl Progress {
+    /// Rounds that are done: the step that comes next.
+    pub fn rounds_done(&self) -> u32 {
+        self.last.step as u32 + 1
+    }
+}
+
+/// What became of a round's tasks, and how far the job is after it: what is written down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoundRecord {
+    /// The weights that its tasks started from.
+    pub base: Digest,
+    /// What became of each shard's task; none where it was skipped.
+    pub tasks: Vec<Option<MergedTask>>,
+    /// The job after the round.
+    pub progress: Progress,
+}
+
+/// A task's result that is in the sum.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MergedTask {
+    /// The node whose result it is.
+    pub node: String,
+    /// Which dispatch of the task it came of.
+    pub attempt: u32,
+    /// Loss summed over the shard's rows, as the node reports it.
+    pub loss: f64,
+    /// The update.
+    pub update: Digest,
 }
 
 /// What came of a round.
@@ -140,6 +200,11 @@ pub enum FailReason {
     },
     /// The coordinator's own workers failed.
     Work {
+        /// Why.
+        reason: String,
+    },
+    /// It failed before the coordinator was started; this is what was written down.
+    Recorded {
         /// Why.
         reason: String,
     },
@@ -290,6 +355,7 @@ impl fmt::Display for FailReason {
             }
             Self::DataMissing { reason } => write!(f, "the job's data could not be had ({reason}): submit it again"),
             Self::Work { reason } => write!(f, "the coordinator could not do its part of the job: {reason}"),
+            Self::Recorded { reason } => f.write_str(reason),
         }
     }
 }
@@ -317,6 +383,13 @@ pub enum JobState {
         tasks_done: u32,
         /// Tasks of this round.
         tasks: u32,
+    },
+    /// Waits to be resumed.
+    Paused {
+        /// Rounds that are done.
+        rounds_done: u32,
+        /// Why.
+        reason: FailReason,
     },
     /// Over.
     Finished(Outcome),
@@ -372,7 +445,7 @@ pub struct NodeStatus {
 pub struct Status {
     /// Every node, in the list's order.
     pub nodes: Vec<NodeStatus>,
-    /// The running job, then the queue, then the finished ones from the latest on.
+    /// The running job, then the queue, then the paused ones, then the finished ones from the latest on.
     pub jobs: Vec<JobStatus>,
     /// Results that belonged to nothing: of dead links, past rounds, jobs that are over, or forged.
     pub stale_results: u64,

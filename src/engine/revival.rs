@@ -29,6 +29,16 @@ pub(super) enum Step {
 }
 
 impl Revival {
+    /// The revivals of a job that goes on: those that it has used up do not come back.
+    pub(super) fn restored(used: u32, total: u32) -> Revival {
+        Revival { used, total, ..Revival::default() }
+    }
+
+    /// Revivals begun since a task was last merged that was sent after one.
+    pub(super) fn used(&self) -> u32 {
+        self.used
+    }
+
     /// No node is there.
     pub(super) fn nobody(&mut self, now: Time, waits: &[Duration]) -> Step {
         if let Some(until) = self.until.filter(|&until| now < until) {

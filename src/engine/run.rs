@@ -9,11 +9,13 @@ use super::events::{Action, NodeKey, Time};
 use super::membership::{Lost, Needs};
 use super::pace::Pace;
 use super::profile::{Need, Profiler};
-use super::report::{FailReason, JobEvent, JobState, NodeShare, Notice, Outcome, RoundDone, Summary};
+use super::report::{
+    FailReason, JobEvent, JobState, MergedTask, NodeShare, Notice, Outcome, Progress, RoundDone, RoundRecord, Summary,
+};
 use super::revival::{Revival, Step};
-use super::round::Round;
+use super::round::{Round, Task};
 use crate::digest::Digest;
-use crate::job::{JobId, Specification};
+use crate::job::{JobId, OnNoNodes, Profile, Specification};
 
 /// Rounds that may be merged but not validated: each keeps a model in the caller's memory.
 const UNVALIDATED_MAX: usize = 4;
@@ -33,8 +35,10 @@ pub(super) struct Run {
     pub(super) profiler: Profiler,
     pub(super) revival: Revival,
     pub(super) tally: Tally,
+    /// How far the job is by what was last to be written down.
+    pub(super) progress: Option<Box<Progress>>,
     /// How the job ended. Nothing happens after that.
-    outcome: Option<Outcome>,
+    ending: Option<Ending>,
     validations: VecDeque<Validation>,
     none_eligible_told: bool,
     deadline: Option<Time>,
@@ -47,34 +51,50 @@ pub(super) enum Stage {
     /// Tasks are out.
     Training { round: Round, base: Digest, began: Time },
     /// Every task is merged or skipped; the sum is being divided.
-    Merging { round: Round, began: Time },
+    Merging { round: Round, base: Digest, began: Time },
     /// Every round is merged; the last ones are being validated.
     Validating,
 }
 
+/// How a job leaves its turn.
+pub(super) enum Ending {
+    /// For good.
+    Over(Outcome),
+    /// Until it is resumed.
+    Paused(FailReason),
+}
+
 /// A merged round whose weights are being validated.
 struct Validation {
-    base: Digest,
     ordered: Time,
     is_done: bool,
     /// Errors and validation loss are filled in when they come.
-    round: RoundDone,
+    record: Box<RoundRecord>,
 }
 
 /// What the summary counts.
 pub(super) struct Tally {
-    pub(super) nodes: BTreeMap<NodeKey, NodeShare>,
+    /// Tasks merged, by the name of their node.
+    pub(super) nodes: BTreeMap<String, u64>,
     pub(super) reproducible: bool,
     pub(super) duplicates: u64,
     started: Time,
+    /// How long the job ran before that.
+    before_us: u64,
     merged: u64,
     skipped: u64,
     validating_us: u64,
 }
 
 impl Run {
-    /// The job begins.
-    pub(super) fn start(job: JobId, semantic: Digest, specification: Arc<Specification>, cx: &mut Context<'_>) -> Run {
+    /// The job begins, or goes on after its progress.
+    pub(super) fn start(
+        job: JobId,
+        semantic: Digest,
+        specification: Arc<Specification>,
+        progress: Option<Box<Progress>>,
+        cx: &mut Context<'_>,
+    ) -> Run {
         let needs = Needs {
             arithmetic: specification.training.arithmetic,
             allow_inexact: specification.operation.allow_inexact,
@@ -82,6 +102,8 @@ impl Run {
         cx.fleet.begin_job(needs);
         cx.report(job, JobEvent::Started);
         cx.actions.push(Action::Prepare { job });
+        let so_far = progress.as_deref();
+        let profile = so_far.map_or(Profile::default(), |progress| progress.profile);
         Run {
             job,
             semantic,
@@ -90,28 +112,43 @@ impl Run {
             stage: Stage::Preparing,
             past: None,
             pace: Pace::default(),
-            profiler: Profiler::start(cx.now),
-            revival: Revival::default(),
+            profiler: Profiler::start(profile, cx.now),
+            revival: so_far.map_or_else(Revival::default, |progress| {
+                Revival::restored(progress.revivals_used, progress.revivals)
+            }),
             tally: Tally {
-                nodes: BTreeMap::new(),
-                reproducible: true,
-                duplicates: 0,
+                nodes: so_far.map_or_else(BTreeMap::new, |progress| {
+                    progress.nodes.iter().map(|share| (share.name.clone(), share.merged)).collect()
+                }),
+                reproducible: so_far.is_none_or(|progress| progress.reproducible),
+                duplicates: so_far.map_or(0, |progress| progress.duplicates),
                 started: cx.now,
-                merged: 0,
-                skipped: 0,
-                validating_us: 0,
+                before_us: profile.total_us(),
+                merged: so_far.map_or(0, |progress| progress.merged),
+                skipped: so_far.map_or(0, |progress| progress.skipped),
+                validating_us: so_far.map_or(0, |progress| progress.validating_us),
             },
-            outcome: None,
+            progress,
+            ending: None,
             validations: VecDeque::new(),
             none_eligible_told: false,
             deadline: None,
         }
     }
 
-    /// The base weights of step 0 exist.
+    /// The base weights of the first step exist.
     pub(super) fn prepared(&mut self, base: Digest, cx: &mut Context<'_>) {
-        if matches!(self.stage, Stage::Preparing) {
-            self.begin_round(0, base, cx);
+        if !matches!(self.stage, Stage::Preparing) {
+            return;
+        }
+        let step = self.progress.as_ref().map_or(0, |progress| progress.rounds_done());
+        if step < self.specification.rounds {
+            self.begin_round(u64::from(step), base, cx);
+        } else if let Some(progress) = self.progress.take() {
+            // Its last round was written down, but not its end.
+            self.stage = Stage::Validating;
+            let summary = self.summary(progress.base, &progress.last, cx.now);
+            self.end(Outcome::Done(summary));
         }
     }
 
@@ -120,14 +157,22 @@ impl Run {
         if !matches!(&self.stage, Stage::Merging { round, .. } if round.step() == step) {
             return;
         }
-        let Stage::Merging { round, began } = std::mem::replace(&mut self.stage, Stage::Validating) else {
+        let Stage::Merging { round, base: trained_from, began } = std::mem::replace(&mut self.stage, Stage::Validating)
+        else {
             return;
         };
         self.profiler.merged(cx.now);
         let done = round_done(&round, cx.now.since_us(began));
         self.tally.merged += u64::from(done.merged);
         self.tally.skipped += u64::from(done.skipped);
-        self.validations.push_back(Validation { base, ordered: cx.now, is_done: false, round: done });
+        let task = |task: &Task| {
+            let won = task.won()?;
+            let (node, attempt) = (cx.fleet.name(won.attempt.node), won.attempt.number);
+            Some(MergedTask { node, attempt, loss: won.loss, update: won.update })
+        };
+        let tasks = round.tasks().iter().map(task).collect();
+        let record = RoundRecord { base: trained_from, tasks, progress: self.progress(base, done) };
+        self.validations.push_back(Validation { ordered: cx.now, is_done: false, record: Box::new(record) });
         self.past = Some(round);
         cx.actions.push(Action::Validate { job: self.job, step, base });
         if step + 1 < u64::from(self.specification.rounds) {
@@ -137,36 +182,42 @@ impl Run {
 
     /// A round's weights have been tried. Rounds are reported in order, and the last one ends the job.
     pub(super) fn validated(&mut self, step: u64, errors: u64, rows: u64, loss: f64, cx: &mut Context<'_>) {
-        let under_way = |validation: &&mut Validation| validation.round.step == step && !validation.is_done;
+        let under_way =
+            |validation: &&mut Validation| validation.record.progress.last.step == step && !validation.is_done;
         let Some(validation) = self.validations.iter_mut().find(under_way) else { return };
         validation.is_done = true;
-        validation.round.errors = errors;
-        validation.round.rows = rows;
-        validation.round.validation_loss = loss;
+        let round = &mut validation.record.progress.last;
+        round.errors = errors;
+        round.rows = rows;
+        round.validation_loss = loss;
         self.tally.validating_us += cx.now.since_us(validation.ordered);
         while self.validations.front().is_some_and(|validation| validation.is_done) {
-            let Some(Validation { base, round, .. }) = self.validations.pop_front() else { return };
-            cx.report(self.job, JobEvent::RoundDone(round.clone()));
+            let Some(Validation { mut record, .. }) = self.validations.pop_front() else { return };
+            record.progress.validating_us = self.tally.validating_us;
+            let progress = record.progress.clone();
+            cx.actions.push(Action::Persist { job: self.job, record });
+            cx.report(self.job, JobEvent::RoundDone(progress.last.clone()));
             if matches!(self.stage, Stage::Validating) && self.validations.is_empty() {
-                let summary = self.summary(base, &round, cx.now);
+                let summary = self.summary(progress.base, &progress.last, cx.now);
                 self.end(Outcome::Done(summary));
             }
+            self.progress = Some(Box::new(progress));
         }
     }
 
-    /// The job is over; [`Run::take_outcome`] tells it.
+    /// The job is over; [`Run::take_ending`] tells it.
     pub(super) fn end(&mut self, outcome: Outcome) {
-        self.outcome.get_or_insert(outcome);
+        self.ending.get_or_insert(Ending::Over(outcome));
     }
 
-    /// Whether the job has ended.
+    /// Whether the job has ended, or is to be paused.
     pub(super) fn is_over(&self) -> bool {
-        self.outcome.is_some()
+        self.ending.is_some()
     }
 
-    /// How the job ended, if it did.
-    pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
-        self.outcome.take()
+    /// How the job leaves its turn, if it does.
+    pub(super) fn take_ending(&mut self) -> Option<Ending> {
+        self.ending.take()
     }
 
     /// Does what can be done now: tasks to nodes, copies of slow ones, revivals, the round's end.
@@ -277,10 +328,19 @@ impl Run {
                 cx.actions.push(Action::DialNow { nodes: cx.fleet.inactive() });
                 self.wake_at(until);
             }
-            Step::GiveUp if ineligible => self.end(Outcome::Failed(FailReason::NoEligibleNode { arithmetic })),
-            Step::GiveUp => {
-                let revivals = self.revival.total();
-                self.end(Outcome::Failed(FailReason::NoNodes { revivals }));
+            Step::GiveUp if ineligible => self.give_up_waiting(FailReason::NoEligibleNode { arithmetic }),
+            Step::GiveUp => self.give_up_waiting(FailReason::NoNodes { revivals: self.revival.total() }),
+        }
+    }
+
+    /// No node came back.
+    fn give_up_waiting(&mut self, reason: FailReason) {
+        match self.specification.operation.on_no_nodes {
+            OnNoNodes::Fail => self.end(Outcome::Failed(reason)),
+            // What is merged is to be written down before.
+            OnNoNodes::Pause if !self.validations.is_empty() => {}
+            OnNoNodes::Pause => {
+                self.ending.get_or_insert(Ending::Paused(reason));
             }
         }
     }
@@ -301,9 +361,26 @@ impl Run {
             return;
         }
         self.profiler.round_ends(cx.now);
-        let Stage::Training { round, .. } = std::mem::replace(&mut self.stage, Stage::Validating) else { return };
-        self.stage = Stage::Merging { round, began };
+        let Stage::Training { round, base, .. } = std::mem::replace(&mut self.stage, Stage::Validating) else { return };
+        self.stage = Stage::Merging { round, base, began };
         cx.actions.push(Action::FinishRound { job: self.job, step, rows });
+    }
+
+    /// The job after a round that has just been merged.
+    fn progress(&self, base: Digest, last: RoundDone) -> Progress {
+        Progress {
+            last,
+            base,
+            merged: self.tally.merged,
+            skipped: self.tally.skipped,
+            reproducible: self.tally.reproducible,
+            duplicates: self.tally.duplicates,
+            nodes: self.tally.shares(),
+            revivals: self.revival.total(),
+            revivals_used: self.revival.used(),
+            profile: self.profiler.told(),
+            validating_us: self.tally.validating_us,
+        }
     }
 
     fn summary(&mut self, base: Digest, last: &RoundDone, now: Time) -> Summary {
@@ -318,12 +395,18 @@ impl Run {
             skipped: self.tally.skipped,
             reproducible: self.tally.reproducible,
             duplicates: self.tally.duplicates,
-            nodes: self.tally.nodes.values().cloned().collect(),
-            elapsed_us: now.since_us(self.tally.started),
+            nodes: self.tally.shares(),
+            elapsed_us: self.tally.before_us + now.since_us(self.tally.started),
             revivals: self.revival.total(),
             profile: self.profiler.done(now),
             validating_us: self.tally.validating_us,
         }
+    }
+}
+
+impl Tally {
+    fn shares(&self) -> Vec<NodeShare> {
+        self.nodes.iter().map(|(name, &merged)| NodeShare { name: name.clone(), merged }).collect()
     }
 }
 

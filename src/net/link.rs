@@ -136,6 +136,28 @@ impl<C: Clone + Send + 'static> Link<C> {
         self.queue(message.seal(request, true))
     }
 
+    /// Answers the peer's request with many messages, each shorter than any peer's limit; more follows. However many they
+    /// are, they take few places among the frames that may wait.
+    pub fn answer_many<'m>(
+        &self,
+        request: u32,
+        messages: impl IntoIterator<Item = Message<'m>>,
+    ) -> Result<(), Unsent> {
+        const BATCH_BYTES: usize = 64 << 10;
+        if !self.session().is_open(request) {
+            return Ok(());
+        }
+        let mut batch = Encoded { head: Vec::new(), tail: None };
+        for message in messages {
+            let Encoded { head, .. } = message.seal(request, true);
+            batch.head.extend_from_slice(&head);
+            if batch.head.len() >= BATCH_BYTES {
+                self.hand_over(std::mem::replace(&mut batch, Encoded { head: Vec::new(), tail: None }))?;
+            }
+        }
+        if batch.head.is_empty() { Ok(()) } else { self.hand_over(batch) }
+    }
+
     /// Sends a message that stands alone.
     pub fn send(&self, message: &Message<'_>) -> Result<(), Unsent> {
         self.queue(message.seal(0, false))
@@ -174,7 +196,11 @@ impl<C: Clone + Send + 'static> Link<C> {
             self.cut(&format!("it takes payloads of {allowed} bytes at most, and one of {got} was to be sent"));
             return Err(Unsent);
         }
-        match self.0.outbox.put(frame, &self.0.stream, &self.0.tally) {
+        self.hand_over(frame)
+    }
+
+    fn hand_over(&self, frames: Encoded) -> Result<(), Unsent> {
+        match self.0.outbox.put(frames, &self.0.stream, &self.0.tally) {
             Ok(()) => Ok(()),
             Err(NotTaken::Closing) => Err(Unsent),
             Err(NotTaken::Full) => {

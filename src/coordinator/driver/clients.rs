@@ -1,74 +1,199 @@
-//! What the driver does with clients and their jobs: submissions, data, merging and validating, reports. Decides nothing.
+//! What the driver does with clients and what they ask: submissions, data, watching, orders. Decides nothing.
 
 use std::sync::Arc;
 
-use super::{Driver, Submission};
-use crate::coordinator::jobs::Watcher;
+use super::{Driver, Submission, unix_ms};
+use crate::coordinator::jobs::{Watcher, failure};
+use crate::coordinator::journal::Order;
 use crate::coordinator::server::{Client, ClientKey};
 use crate::coordinator::workers::{Merging, Validating};
 use crate::digest::Digest;
-use crate::engine::{Admission, Event, JobEvent, JobState, Notice, Outcome};
+use crate::engine::{Admission, Event, JobState};
 use crate::job::JobId;
-use crate::wire::message::{self, Accepted, Error, NoticeKind, Submit};
+use crate::wire::message::{
+    Accepted, Attach, Error, Job as Standing, JobStanding, JobState as AcceptedAs, Listed, Order as JobOrder, OrderVerb,
+    Submit,
+};
 use crate::wire::{ErrorCode, Message, MessageType, specification};
 
 impl Driver {
     pub(super) fn submit(&mut self, client: Client, request: u32, submit: Submit) {
-        let Submit { job, specification, .. } = submit;
-        if let Err(refusal) = self.jobs.check(job, &specification) {
+        let Submit { job, rounds_seen, specification } = submit;
+        let is_new = self.ended.get(job).is_none();
+        if is_new && let Err(refusal) = self.jobs.check(job, &specification) {
             let _ = client.link.answer(request, &refusal.error().into());
             return;
         }
         let semantic = specification::semantic_digest(&specification);
         let specification = Arc::new(specification);
-        let watcher = Watcher { client, request, gives_data: true };
+        let watcher = Watcher { client, request, gives_data: true, is_submitter: true, rounds_seen };
         self.submitting = Some(Submission { watcher, specification: specification.clone(), semantic });
         self.tell(Event::Submitted { job, specification, semantic });
     }
 
     pub(super) fn admit(&mut self, id: JobId, admission: &Admission) {
         let Some(Submission { watcher, specification, semantic }) = self.submitting.take() else { return };
-        let refuse = |code, text: String| Error::new(code, MessageType::Submit as u8, text);
-        let (accepted, ended) = match admission {
+        let refused = match admission {
             Admission::Admitted { position } => {
                 log::info!("job {id} is queued, {position} before it");
                 self.feed.say("job", id, || format!("is queued, {position} before it"));
-                self.jobs.insert(id, specification, semantic);
-                (accepted(message::JobState::Queued, false, *position, 0), false)
+                let submitted_ms = unix_ms();
+                self.archive.begin(id, specification.clone());
+                let job = self.jobs.insert(id, specification, semantic, submitted_ms);
+                let accepted =
+                    Accepted { state: AcceptedAs::Queued, attached: false, queue_position: *position, rounds_done: 0 };
+                let _ = watcher.client.link.answer_more(watcher.request, &accepted.into());
+                job.watchers.push(watcher);
+                return;
             }
-            Admission::Attached { state } => {
-                let rounds_done = self.jobs.get(id).map_or(0, |job| job.rounds_done);
-                match state {
-                    JobState::Collecting { position } | JobState::Queued { position } => {
-                        (accepted(message::JobState::Queued, true, *position, 0), false)
-                    }
-                    JobState::Running { .. } => (accepted(message::JobState::Running, true, 0, rounds_done), false),
-                    JobState::Finished(_) => (accepted(message::JobState::Ended, true, 0, rounds_done), true),
-                }
-            }
+            Admission::Attached { .. } => return self.watch(id, watcher),
             Admission::Conflict => {
                 let text = format!("a job {id} exists with another specification: take another id");
-                let _ = watcher.client.link.answer(watcher.request, &refuse(ErrorCode::Conflict, text).into());
-                return;
+                failure(ErrorCode::Conflict, text)
             }
             Admission::Busy { queued_max } => {
                 let text = format!("{queued_max} jobs are queued already: try again later");
-                let error = refuse(ErrorCode::Busy, text).retryable();
-                let _ = watcher.client.link.answer(watcher.request, &error.into());
-                return;
+                failure(ErrorCode::Busy, text).retryable()
             }
         };
+        let _ = watcher.client.link.answer(watcher.request, &refused.into());
+    }
+
+    /// A client watches a job that is known, whatever it computes.
+    pub(super) fn attach(&mut self, client: Client, request: u32, attach: Attach) {
+        let Attach { job, rounds_seen } = attach;
+        self.watch(job, Watcher { client, request, gives_data: false, is_submitter: false, rounds_seen });
+    }
+
+    /// Tells a watcher where the job stands, what has been, and from now on what comes.
+    fn watch(&mut self, id: JobId, mut watcher: Watcher) {
+        let Some(standing) = self.standing(id) else {
+            let _ = watcher.client.link.answer(watcher.request, &unknown_job(id, MessageType::Attach).into());
+            return;
+        };
+        let state = match standing.state {
+            JobStanding::Collecting | JobStanding::Queued => AcceptedAs::Queued,
+            JobStanding::Running => AcceptedAs::Running,
+            JobStanding::Paused | JobStanding::Done | JobStanding::Failed | JobStanding::Cancelled => AcceptedAs::Ended,
+        };
+        let accepted = Accepted {
+            state,
+            attached: true,
+            queue_position: standing.queue_position,
+            rounds_done: standing.rounds_done,
+        };
         let _ = watcher.client.link.answer_more(watcher.request, &accepted.into());
-        if ended {
-            let gone =
-                || Arc::new(refuse(ErrorCode::Internal, "how the job ended is no longer known".to_owned()).into());
-            let answer = self.jobs.final_answer(id).unwrap_or_else(gone);
-            answer_finally(&watcher, &answer);
+        if let Some(job) = self.jobs.get(id) {
+            watcher.tell_rounds(&job.rounds);
+            match &job.paused {
+                Some((error, true)) => watcher.answer(&error.clone().into()),
+                _ => job.watchers.push(watcher),
+            }
             return;
         }
-        if let Some(job) = self.jobs.get(id) {
-            job.watchers.push(watcher);
+        let Some(ended) = self.ended.get_mut(id) else { return };
+        match &mut ended.waiting {
+            Some(waiting) => {
+                watcher.tell_rounds(&waiting.rounds);
+                waiting.watchers.push(watcher);
+            }
+            None if watcher.rounds_seen >= ended.standing.rounds_done => watcher.answer(&ended.answer),
+            None => {
+                let (answer, after) = (ended.answer.clone(), watcher.rounds_seen);
+                let then = move |rounds: Vec<_>| {
+                    watcher.tell_rounds(&rounds);
+                    watcher.answer(&answer);
+                };
+                self.write(Order::Rounds { job: id, after, then: Box::new(then) });
+            }
         }
+    }
+
+    /// A request is not wanted any more: the job neither, if it was a submission.
+    pub(super) fn cancel_request(&mut self, client: ClientKey, request: u32) {
+        match self.jobs.watched_by(client, request) {
+            Some((job, true)) => self.tell(Event::CancelRequested { job }),
+            Some((job, false)) => {
+                self.jobs.stop_watching(job, client, request);
+                if let Some(client) = self.clients.get(&client) {
+                    let error = Error::new(ErrorCode::Cancelled, MessageType::Attach as u8, "watched no more");
+                    let _ = client.link.answer(request, &error.into());
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// A client asks how jobs stand.
+    pub(super) fn list(&mut self, client: &Client, request: u32, asked: Option<JobId>) {
+        let listed: Vec<Standing> = match asked {
+            Some(job) => match self.standing(job) {
+                Some(standing) => vec![standing],
+                None => {
+                    let _ = client.link.answer(request, &unknown_job(job, MessageType::Jobs).into());
+                    return;
+                }
+            },
+            None => self.standings(),
+        };
+        let jobs = listed.len() as u32;
+        let _ = client.link.answer_many(request, listed.into_iter().map(Message::from));
+        let _ = client.link.answer(request, &Listed { jobs }.into());
+    }
+
+    /// A client has something done to a job.
+    pub(super) fn order(&mut self, client: &Client, request: u32, order: JobOrder) {
+        let JobOrder { job, verb } = order;
+        if self.standing(job).is_none() {
+            let _ = client.link.answer(request, &unknown_job(job, MessageType::Order).into());
+            return;
+        }
+        match verb {
+            OrderVerb::Cancel => self.tell(Event::CancelRequested { job }),
+            OrderVerb::Resume => {
+                if let Some(open) = self.jobs.get(job)
+                    && open.paused.take().is_some()
+                {
+                    log::info!("job {job} is resumed");
+                    self.feed.say("job", job, || "is resumed");
+                    self.write(Order::Resume { job });
+                    self.tell(Event::ResumeRequested { job });
+                }
+            }
+        }
+        self.list(client, request, Some(job));
+    }
+
+    /// How a job stands, if it is known.
+    fn standing(&self, id: JobId) -> Option<Standing> {
+        if let Some(ended) = self.ended.get(id) {
+            return Some(ended.standing.clone());
+        }
+        let status = self.engine.status();
+        let state = &status.jobs.iter().find(|status| status.job == id)?.state;
+        self.open_standing(id, state)
+    }
+
+    /// How all jobs stand: the open ones in the order in which their turn comes, then the ended ones, the latest first.
+    fn standings(&self) -> Vec<Standing> {
+        let status = self.engine.status();
+        let mut standings: Vec<Standing> =
+            status.jobs.iter().filter_map(|status| self.open_standing(status.job, &status.state)).collect();
+        let mut ended: Vec<&Standing> = self.ended.iter().map(|(_, ended)| &ended.standing).collect();
+        ended.sort_by_key(|standing| std::cmp::Reverse((standing.ended_ms, standing.job)));
+        standings.extend(ended.into_iter().cloned());
+        standings
+    }
+
+    fn open_standing(&self, id: JobId, state: &JobState) -> Option<Standing> {
+        let (state, position) = match state {
+            JobState::Collecting { position } => (JobStanding::Collecting, *position),
+            JobState::Queued { position } => (JobStanding::Queued, *position),
+            JobState::Running { .. } => (JobStanding::Running, 0),
+            JobState::Paused { .. } => (JobStanding::Paused, 0),
+            JobState::Finished(_) => return None,
+        };
+        self.jobs.standing(id, state, position)
     }
 
     pub(super) fn collect(&mut self, job: JobId) {
@@ -80,6 +205,15 @@ impl Driver {
     /// All objects of a job are here: checks them, and tells the engine.
     pub(super) fn data_complete(&mut self, job: JobId) {
         let checked = self.jobs.open_data(job);
+        if checked.is_ok()
+            && let Some(open) = self.jobs.get(job)
+        {
+            open.is_written = true;
+            let specification = open.specification.clone();
+            if let Some(standing) = self.jobs.standing(job, JobStanding::Queued, 0) {
+                self.write(Order::Begin { standing, specification });
+            }
+        }
         self.tell(match checked {
             Ok(()) => Event::DataReady { job },
             Err(reason) => Event::DataMissing { job, reason },
@@ -94,6 +228,9 @@ impl Driver {
     pub(super) fn client_gone(&mut self, client: ClientKey) {
         if let Some(gone) = self.clients.remove(&client) {
             self.feed.say("client", gone.link.peer().address, || "is gone");
+        }
+        for (_, watchers) in self.ended.watchers() {
+            watchers.retain(|watcher| watcher.client.key != client);
         }
         let failed = self.jobs.client_gone(client);
         self.ask_others(failed, "the client went away before it had sent it");
@@ -121,7 +258,8 @@ impl Driver {
     }
 
     pub(super) fn prepare(&mut self, id: JobId) {
-        let initial = self.jobs.initial(id);
+        // A job that goes on starts from its own weights.
+        let initial = self.jobs.take_base(id).map(|base| base.bytes).or_else(|| self.jobs.initial(id));
         if let Some(job) = self.jobs.get(id) {
             let specification = job.specification.clone();
             self.merge(Merging::Prepare { job: id, specification, initial });
@@ -146,106 +284,8 @@ impl Driver {
         let order = Validating { job: id, step, specification: job.specification.clone(), weights, rows };
         let _ = self.validating.send(order);
     }
-
-    pub(super) fn report(&mut self, id: JobId, event: JobEvent) {
-        let message: Message<'static> = match event {
-            JobEvent::Queued { position } => {
-                notice(NoticeKind::Other, format!("the job waits, {position} before it")).into()
-            }
-            JobEvent::Started => {
-                log::info!("job {id} starts");
-                self.feed.say("job", id, || "starts");
-                return;
-            }
-            JobEvent::RoundDone(done) => {
-                let Some(job) = self.jobs.get(id) else { return };
-                job.rounds_done = done.step as u32 + 1;
-                let round = job.round(&done);
-                job.last_round = Some(round);
-                self.counts.rounds += 1;
-                self.counts.tasks_merged += u64::from(round.merged);
-                self.counts.tasks_skipped += u64::from(round.skipped);
-                log::debug!("job {id}: round {} of {} is done", round.round, round.rounds);
-                self.feed.say("job", id, || {
-                    let right = 100.0 * (1.0 - round.errors as f64 / round.rows.max(1) as f64);
-                    let (number, of, loss) = (round.round, round.rounds, round.loss);
-                    format!("round {number} of {of} is done: loss {loss:.5}, accuracy {right:.2} %")
-                });
-                round.into()
-            }
-            JobEvent::Notice(copy @ Notice::Speculating { .. }) => {
-                // Everyday life on a busy fleet: worth a look when somebody wonders, not a line for everyone.
-                log::debug!("job {id}: {copy}");
-                self.counts.copies += 1;
-                self.feed.say("job", id, || copy.to_string());
-                return;
-            }
-            JobEvent::Notice(text) => {
-                log::info!("job {id}: {text}");
-                self.counts.revivals += u64::from(matches!(text, Notice::Revival { .. }));
-                self.feed.say("job", id, || text.to_string());
-                notice(kind_of(&text), text.to_string()).into()
-            }
-            JobEvent::Finished(outcome) => return self.finished(id, &outcome),
-        };
-        let Some(job) = self.jobs.get(id) else { return };
-        for watcher in &job.watchers {
-            // A client that has gone is reported by its reader.
-            let _ = watcher.client.link.answer_more(watcher.request, &message);
-        }
-    }
-
-    fn finished(&mut self, id: JobId, outcome: &Outcome) {
-        let answer = self.jobs.end(id, outcome);
-        match &*answer {
-            Message::Done(done) => {
-                log::info!("job {id} is done: fingerprint {}", done.fingerprint);
-                self.feed.say("job", id, || format!("is done: fingerprint {}", done.fingerprint));
-            }
-            Message::Error(error) => {
-                log::warn!("job {id} has ended: {}", error.text);
-                self.feed.say("job", id, || format!("has ended: {}", error.text));
-            }
-            _ => {}
-        }
-        *match outcome {
-            Outcome::Done(_) => &mut self.counts.jobs_done,
-            Outcome::Failed(_) => &mut self.counts.jobs_failed,
-            Outcome::Cancelled => &mut self.counts.jobs_cancelled,
-        } += 1;
-        let watchers = self.jobs.get(id).map(|job| std::mem::take(&mut job.watchers)).unwrap_or_default();
-        for watcher in watchers {
-            answer_finally(&watcher, &answer);
-        }
-    }
 }
 
-/// Ends a watcher's request, with a list of nodes that is no longer than the client takes.
-fn answer_finally(watcher: &Watcher, answer: &Message<'static>) {
-    let link = &watcher.client.link;
-    // A client that has gone is reported by its reader.
-    let _ = match answer {
-        Message::Done(done) => {
-            link.answer(watcher.request, &done.clone().fitting(link.peer().payload_bytes_max).into())
-        }
-        other => link.answer(watcher.request, other),
-    };
-}
-
-fn notice(kind: NoticeKind, text: String) -> message::Notice {
-    message::Notice { kind, text }
-}
-
-fn kind_of(notice: &Notice) -> NoticeKind {
-    match notice {
-        Notice::NodeLost { .. } | Notice::NodeJoined { .. } => NoticeKind::Membership,
-        Notice::NoNodes | Notice::NoneEligible { .. } | Notice::Revival { .. } => NoticeKind::Revival,
-        Notice::TaskSkipped { .. } => NoticeKind::Skipped,
-        Notice::Quarantined { .. } | Notice::DigestMismatch { .. } | Notice::UpdateRefused { .. } => NoticeKind::Alarm,
-        Notice::Speculating { .. } => NoticeKind::Other,
-    }
-}
-
-fn accepted(state: message::JobState, attached: bool, queue_position: u32, rounds_done: u32) -> Accepted {
-    Accepted { state, attached, queue_position, rounds_done }
+fn unknown_job(job: JobId, about: MessageType) -> Error {
+    Error::new(ErrorCode::UnknownJob, about as u8, format!("no job {job} is known here"))
 }

@@ -1,23 +1,27 @@
 //! The thread that owns the engine: it tells the engine what has happened and does what the engine orders. Owns the
 //! handles of all links and the updates that have arrived; does not decide anything.
 //!
-//! This file has the loop and who does what; `nodes` and `clients` have the doing.
+//! This file has the loop and who does what; `nodes`, `clients` and `reports` have the doing.
 
 mod clients;
 mod nodes;
+mod reports;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::Settings;
+use super::ended::AllEnded;
 use super::jobs::{Jobs, Watcher};
+use super::journal::{Archive, Order, Told};
 use super::links::Linked;
 use super::pollers::Command;
 use super::server::{Client, ClientKey};
-use super::status::{Counts, Snapshot};
+use super::status::{Counts, Record, Snapshot};
 use super::transfers::{Room, Transfers};
 use super::workers::{Merging, Validating, Weights};
 use crate::config::NodeAddress;
@@ -26,7 +30,7 @@ use crate::engine::{self, Action, Attempt, Engine, Event, Fault, LinkKey, NodeIn
 use crate::job::{JobId, Specification, TaskId};
 use crate::net::{self, Feed};
 use crate::store::Store;
-use crate::wire::message::Submit;
+use crate::wire::message::{Attach, Order as JobOrder, Submit};
 
 /// What happens to the coordinator.
 pub(super) enum Input {
@@ -56,8 +60,16 @@ pub(super) enum Input {
     ClientGone { client: ClientKey },
     /// A client submits a job.
     Submit { client: Client, request: u32, submit: Box<Submit> },
-    /// A client no longer wants its job.
-    CancelSubmit { client: ClientKey, request: u32 },
+    /// A client watches a job.
+    Attach { client: Client, request: u32, attach: Attach },
+    /// A client asks how this job stands, or all of them.
+    List { client: Client, request: u32, job: Option<JobId> },
+    /// A client has something done to a job.
+    Order { client: Client, request: u32, order: JobOrder },
+    /// A client no longer wants the answer to a request.
+    CancelRequest { client: ClientKey, request: u32 },
+    /// What the journal says.
+    Journal(Told),
     /// A client's object is in the store.
     ObjectArrived { digest: Digest },
     /// A client's object cannot be had.
@@ -109,6 +121,11 @@ pub(super) struct Driver {
     policy: engine::Policy,
     nodes: Vec<NodeAddress>,
     jobs: Jobs,
+    ended: AllEnded,
+    /// How long jobs are kept after their end.
+    keep_ended: Duration,
+    /// When the jobs that have ended were last looked through for old ones.
+    looked_through: Time,
     links: HashMap<LinkKey, NodeLink>,
     clients: HashMap<ClientKey, Client>,
     /// Updates that the engine has been told of and has not ordered anything for.
@@ -126,6 +143,14 @@ pub(super) struct Driver {
     merging: Sender<Merging>,
     validating: Sender<Validating>,
     poller: Sender<Command>,
+    journal: Sender<Order>,
+    archive: Arc<Archive>,
+    /// Whether weights are written, and must be held until they are.
+    writes_weights: bool,
+    /// Until the journal has been read.
+    recovering: Arc<AtomicBool>,
+    /// Who is told if the coordinator cannot go on.
+    failures: Sender<String>,
     /// What the engine is to be told once it has handled the event before.
     pending: VecDeque<Event>,
     handling: bool,
@@ -138,23 +163,37 @@ struct Submission {
     semantic: Digest,
 }
 
+/// The threads around the driver, by what it tells them.
+pub(super) struct Around {
+    pub(super) store: Arc<Store>,
+    pub(super) inputs: Sender<Input>,
+    pub(super) merging: Sender<Merging>,
+    pub(super) validating: Sender<Validating>,
+    pub(super) poller: Sender<Command>,
+    pub(super) journal: Sender<Order>,
+    pub(super) archive: Arc<Archive>,
+    pub(super) recovering: Arc<AtomicBool>,
+    pub(super) failures: Sender<String>,
+    pub(super) feed: Feed,
+}
+
+/// Jobs that have ended are looked through for old ones this often.
+const LOOK_THROUGH_EVERY_US: u64 = 60_000_000;
+
 impl Driver {
-    pub(super) fn new(
-        settings: &Settings,
-        store: Arc<Store>,
-        inputs: Sender<Input>,
-        merging: Sender<Merging>,
-        validating: Sender<Validating>,
-        poller: Sender<Command>,
-        feed: Feed,
-    ) -> Driver {
+    pub(super) fn new(settings: &Settings, around: Around) -> Driver {
+        let Around { store, inputs, merging, validating, poller, journal, archive, recovering, failures, feed } = around;
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
+        engine_settings.finished_max = settings.keep_jobs;
         Driver {
             engine: Engine::new(engine_settings, net::random_u64()),
             policy: settings.policy,
             nodes: settings.nodes.clone(),
             jobs: Jobs::new(store, settings.store_bytes, settings.object_bytes),
+            ended: AllEnded::default(),
+            keep_ended: settings.keep_ended,
+            looked_through: Time(0),
             awaiting: Vec::new(),
             links: HashMap::new(),
             clients: HashMap::new(),
@@ -167,6 +206,11 @@ impl Driver {
             merging,
             validating,
             poller,
+            journal,
+            archive,
+            writes_weights: settings.state_dir.is_some(),
+            recovering,
+            failures,
             pending: VecDeque::new(),
             handling: false,
         }
@@ -242,11 +286,11 @@ impl Driver {
             }
             Input::ClientGone { client } => self.client_gone(client),
             Input::Submit { client, request, submit } => self.submit(client, request, *submit),
-            Input::CancelSubmit { client, request } => {
-                if let Some(job) = self.jobs.watched_by(client, request) {
-                    self.tell(Event::CancelRequested { job });
-                }
-            }
+            Input::Attach { client, request, attach } => self.attach(client, request, attach),
+            Input::List { client, request, job } => self.list(&client, request, job),
+            Input::Order { client, request, order } => self.order(&client, request, order),
+            Input::CancelRequest { client, request } => self.cancel_request(client, request),
+            Input::Journal(told) => self.hear_journal(told),
             Input::ObjectArrived { digest } => {
                 for job in self.jobs.arrived(digest) {
                     self.data_complete(job);
@@ -260,6 +304,11 @@ impl Driver {
             }
             Input::Merged { job, step, weights } => {
                 let base = weights.digest;
+                if self.writes_weights
+                    && let Some(job) = self.jobs.get(job)
+                {
+                    job.unwritten.push_back((weights.clone(), job.training_us));
+                }
                 self.jobs.set_base(job, weights);
                 self.tell(Event::Merged { job, step, base });
             }
@@ -268,6 +317,7 @@ impl Driver {
                 self.fetch_updates();
                 self.sweep_stalled_clients();
                 self.sweep_stalled_nodes();
+                self.sweep_old_jobs();
                 self.tell(Event::Tick);
             }
             Input::Status(reply) => {
@@ -275,7 +325,7 @@ impl Driver {
                     policy: self.policy,
                     clients: self.clients.len(),
                     engine: self.engine.status(),
-                    jobs: self.jobs.records(),
+                    jobs: self.records(),
                     counts: self.counts,
                 });
             }
@@ -285,6 +335,37 @@ impl Driver {
             }
             Input::Stop => {}
         }
+    }
+
+    /// What is held of every job, for the console.
+    fn records(&self) -> Vec<Record> {
+        let ended = self.ended.iter();
+        let ended = ended.map(|(job, ended)| Record { job, open: None, answer: Some(ended.answer.clone()) });
+        self.jobs.records().chain(ended).collect()
+    }
+
+    /// Lets go of jobs that ended long ago.
+    fn sweep_old_jobs(&mut self) {
+        let now = now();
+        if now.since_us(self.looked_through) < LOOK_THROUGH_EVERY_US {
+            return;
+        }
+        self.looked_through = now;
+        let keep_ms = u64::try_from(self.keep_ended.as_millis()).unwrap_or(u64::MAX);
+        for job in self.ended.before(unix_ms().saturating_sub(keep_ms)) {
+            self.tell(Event::Expired { job });
+        }
+    }
+
+    /// Has something written.
+    fn write(&self, order: Order) {
+        // A journal that has failed takes no more; the coordinator is about to end.
+        let _ = self.journal.send(order);
+    }
+
+    /// The coordinator cannot go on.
+    fn fail(&mut self, why: String) {
+        let _ = self.failures.try_send(why);
     }
 
     /// Tells the engine, and does what it orders. What comes of that is told afterwards, in order.
@@ -331,10 +412,17 @@ impl Driver {
             }
             Action::DialNow { nodes } => self.order_poller(Command::DialNow(nodes)),
             Action::StopDialling { node } => self.order_poller(Command::StopDialling(node)),
+            Action::Persist { job, record } => self.persist(job, record),
             Action::Report { job, event } => self.report(job, event),
+            Action::Suspend { job } => self.merge(Merging::Release { job }),
             Action::ReleaseJob { job } => {
                 self.jobs.release(job);
                 self.merge(Merging::Release { job });
+            }
+            Action::Forget { job } => {
+                self.ended.forget(job);
+                self.archive.forget(job);
+                self.write(Order::Forget { job });
             }
         }
     }
@@ -342,4 +430,9 @@ impl Driver {
 
 fn now() -> Time {
     Time(net::now().as_micros() as u64)
+}
+
+/// Milliseconds since 1970 in UTC.
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

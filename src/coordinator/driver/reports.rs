@@ -1,0 +1,257 @@
+//! What the driver does with what the engine reports of jobs: it has it written, and tells whoever watches once it is
+//! durable. Decides nothing.
+
+use std::collections::VecDeque;
+
+use super::{Driver, unix_ms};
+use crate::coordinator::ended::{Ended, Waiting, outcome};
+use crate::coordinator::jobs::failure_of;
+use crate::coordinator::journal::{Order, Restored, Told};
+use crate::engine::{Event, FailReason, JobEvent, Notice, Outcome, RoundRecord};
+use crate::job::JobId;
+use crate::wire::message::{self, JobStanding, NoticeKind, Round};
+use crate::wire::{ErrorCode, Message, specification};
+
+impl Driver {
+    /// A round is to be written.
+    pub(super) fn persist(&mut self, id: JobId, record: Box<RoundRecord>) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let round = job.round(&record.progress.last);
+        let (weights, training_us) = match job.take_unwritten(&record.progress.base) {
+            Some((weights, training_us)) => (Some(weights), training_us),
+            None => (None, job.training_us),
+        };
+        self.write(Order::Round { job: id, record, round, weights, training_us });
+    }
+
+    pub(super) fn report(&mut self, id: JobId, event: JobEvent) {
+        let message: Message<'static> = match event {
+            JobEvent::Queued { position } => {
+                notice(NoticeKind::Other, format!("the job waits, {position} before it")).into()
+            }
+            JobEvent::Started => {
+                log::info!("job {id} starts");
+                self.feed.say("job", id, || "starts");
+                return;
+            }
+            JobEvent::RoundDone(done) => {
+                let Some(job) = self.jobs.get(id) else { return };
+                let round = job.round(&done);
+                job.untold.push_back(round);
+                self.counts.rounds += 1;
+                self.counts.tasks_merged += u64::from(round.merged);
+                self.counts.tasks_skipped += u64::from(round.skipped);
+                log::debug!("job {id}: round {} of {} is done", round.round, round.rounds);
+                self.feed.say("job", id, || {
+                    let right = 100.0 * (1.0 - round.errors as f64 / round.rows.max(1) as f64);
+                    let (number, of, loss) = (round.round, round.rounds, round.loss);
+                    format!("round {number} of {of} is done: loss {loss:.5}, accuracy {right:.2} %")
+                });
+                return;
+            }
+            JobEvent::Notice(copy @ Notice::Speculating { .. }) => {
+                // Everyday life on a busy fleet: worth a look when somebody wonders, not a line for everyone.
+                log::debug!("job {id}: {copy}");
+                self.counts.copies += 1;
+                self.feed.say("job", id, || copy.to_string());
+                return;
+            }
+            JobEvent::Notice(text) => {
+                log::info!("job {id}: {text}");
+                self.counts.revivals += u64::from(matches!(text, Notice::Revival { .. }));
+                self.feed.say("job", id, || text.to_string());
+                notice(kind_of(&text), text.to_string()).into()
+            }
+            JobEvent::Paused(reason) => return self.paused(id, &reason),
+            JobEvent::Finished(outcome) => return self.finished(id, &outcome),
+        };
+        self.tell_watchers(id, &message);
+    }
+
+    fn tell_watchers(&mut self, id: JobId, message: &Message<'static>) {
+        let Some(job) = self.jobs.get(id) else { return };
+        for watcher in &job.watchers {
+            // A client that has gone is reported by its reader.
+            let _ = watcher.client.link.answer_more(watcher.request, message);
+        }
+    }
+
+    fn paused(&mut self, id: JobId, reason: &FailReason) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let mut error = failure_of(reason);
+        error.code = ErrorCode::Paused;
+        error.text = format!("{}. The job is paused: resume {id} lets it go on", error.text);
+        log::warn!("job {id} is paused: {reason}");
+        job.paused = Some((error.clone(), false));
+        self.feed.say("job", id, || format!("is paused: {reason}"));
+        self.write(Order::Pause { job: id, error });
+    }
+
+    fn finished(&mut self, id: JobId, outcome: &Outcome) {
+        *match outcome {
+            Outcome::Done(_) => &mut self.counts.jobs_done,
+            Outcome::Failed(_) => &mut self.counts.jobs_failed,
+            Outcome::Cancelled => &mut self.counts.jobs_cancelled,
+        } += 1;
+        let Some(job) = self.jobs.get(id) else { return };
+        let answer = std::sync::Arc::new(job.answer(outcome));
+        let state = match outcome {
+            Outcome::Done(_) => JobStanding::Done,
+            Outcome::Failed(_) => JobStanding::Failed,
+            Outcome::Cancelled => JobStanding::Cancelled,
+        };
+        let watchers = std::mem::take(&mut job.watchers);
+        if let Outcome::Failed(FailReason::DataMissing { .. }) = outcome {
+            // It is forgotten, so that it may be submitted again.
+            log::warn!("job {id} has ended: {}", sentence(&answer));
+            watchers.iter().for_each(|watcher| watcher.answer(&answer));
+            self.archive.forget(id);
+            return;
+        }
+        let (rounds, untold) = (std::mem::take(&mut job.rounds), std::mem::take(&mut job.untold));
+        let is_written = job.is_written;
+        let rounds_done = (rounds.len() + untold.len()) as u32;
+        let Some(mut standing) = self.jobs.standing(id, state, 0) else { return };
+        standing.rounds_done = rounds_done;
+        // Not before it was submitted, whatever the clock says.
+        standing.ended_ms = unix_ms().max(standing.submitted_ms).max(1);
+        match &*answer {
+            Message::Done(done) => standing.fingerprint = Some(done.fingerprint),
+            Message::Error(error) => {
+                standing.code = Some(error.code);
+                standing.text.clone_from(&error.text);
+            }
+            _ => {}
+        }
+        let waiting = Some(Waiting { watchers, rounds, untold });
+        self.ended.insert(id, Ended { answer: answer.clone(), standing: standing.clone(), waiting });
+        if is_written {
+            self.write(Order::End { standing, answer });
+        } else {
+            self.durable(id, rounds_done, state);
+        }
+    }
+
+    /// What the journal says.
+    pub(super) fn hear_journal(&mut self, told: Told) {
+        match told {
+            Told::Recovered(restored) => self.restore(restored),
+            Told::Durable { job, rounds, state } => self.durable(job, rounds, state),
+            Told::NotWritten(why) => {
+                let text = format!(
+                    "the journal cannot be written: {why}. Jobs go on; what they do until it can is lost if the \
+                     coordinator ends"
+                );
+                log::error!("{text}");
+                self.feed.say("journal", "coordinator", || text.clone());
+                let message: Message<'static> = notice(NoticeKind::Alarm, text).into();
+                for job in self.jobs.ids() {
+                    self.tell_watchers(job, &message);
+                }
+            }
+            Told::Failed(why) => self.fail(why),
+        }
+    }
+
+    /// A job is durable up to this round and in this state: whoever watches is told.
+    fn durable(&mut self, id: JobId, rounds: u32, state: JobStanding) {
+        if let Some(job) = self.jobs.get(id) {
+            let told = take_durable(&mut job.untold, rounds);
+            job.watchers.iter_mut().for_each(|watcher| watcher.tell_rounds(&told));
+            job.rounds.extend(told);
+            if state == JobStanding::Paused
+                && let Some((error, is_durable)) = &mut job.paused
+            {
+                *is_durable = true;
+                let answer = error.clone().into();
+                job.watchers.drain(..).for_each(|watcher| watcher.answer(&answer));
+            }
+            return;
+        }
+        let Some(ended) = self.ended.get_mut(id) else { return };
+        let Some(waiting) = &mut ended.waiting else { return };
+        let told = take_durable(&mut waiting.untold, rounds);
+        waiting.watchers.iter_mut().for_each(|watcher| watcher.tell_rounds(&told));
+        waiting.rounds.extend(told);
+        if !matches!(state, JobStanding::Done | JobStanding::Failed | JobStanding::Cancelled) {
+            return;
+        }
+        let answer = ended.answer.clone();
+        for watcher in ended.waiting.take().into_iter().flat_map(|waiting| waiting.watchers) {
+            watcher.answer(&answer);
+        }
+        match &*answer {
+            Message::Done(done) => {
+                log::info!("job {id} is done: fingerprint {}", done.fingerprint);
+                self.feed.say("job", id, || format!("is done: fingerprint {}", done.fingerprint));
+            }
+            other => {
+                log::warn!("job {id} has ended: {}", sentence(other));
+                self.feed.say("job", id, || format!("has ended: {}", sentence(other)));
+            }
+        }
+    }
+
+    /// Takes in what was written before the start.
+    fn restore(&mut self, restored: Vec<Restored>) {
+        let count = restored.len();
+        let mut open = 0;
+        for job in restored {
+            let (id, state) = (job.state.job(), &job.state);
+            let semantic = specification::semantic_digest(&state.specification);
+            if state.standing.ended_ms != 0 {
+                let Some(answer) = state.answer.clone() else { continue };
+                let Some(outcome) = outcome(&answer, state.specification.rounds) else { continue };
+                self.ended.insert(id, Ended { answer, standing: state.standing.clone(), waiting: None });
+                self.tell(Event::RestoredEnded { job: id, semantic, outcome });
+                continue;
+            }
+            let (specification, progress) = (state.specification.clone(), state.progress.clone().map(Box::new));
+            let paused = match state.answer.as_deref() {
+                Some(Message::Error(error)) => Some(FailReason::Recorded { reason: error.text.clone() }),
+                _ => None,
+            };
+            if let Err(why) = self.jobs.restore(job) {
+                log::error!("job {id} cannot go on: {why}; submit it again");
+                self.jobs.release(id);
+                continue;
+            }
+            open += 1;
+            let rounds_done = progress.as_ref().map_or(0, |progress| progress.rounds_done());
+            let how = if paused.is_some() { "is still paused" } else { "goes on" };
+            log::info!("job {id} {how} after round {rounds_done} of {}", specification.rounds);
+            self.tell(Event::Restored { job: id, specification, semantic, progress, paused });
+        }
+        if count > 0 {
+            log::info!("{count} jobs are restored, {open} of them have not ended");
+        }
+        self.recovering.store(false, std::sync::atomic::Ordering::Release);
+    }
+}
+
+/// The rounds up to this one.
+fn take_durable(untold: &mut VecDeque<Round>, rounds: u32) -> Vec<Round> {
+    let count = untold.partition_point(|round| round.round <= rounds);
+    untold.drain(..count).collect()
+}
+
+fn sentence<'a>(answer: &'a Message<'_>) -> &'a str {
+    match answer {
+        Message::Error(error) => &error.text,
+        _ => "",
+    }
+}
+
+fn notice(kind: NoticeKind, text: String) -> message::Notice {
+    message::Notice { kind, text }
+}
+
+fn kind_of(notice: &Notice) -> NoticeKind {
+    match notice {
+        Notice::NodeLost { .. } | Notice::NodeJoined { .. } => NoticeKind::Membership,
+        Notice::NoNodes | Notice::NoneEligible { .. } | Notice::Revival { .. } => NoticeKind::Revival,
+        Notice::TaskSkipped { .. } => NoticeKind::Skipped,
+        Notice::Quarantined { .. } | Notice::DigestMismatch { .. } | Notice::UpdateRefused { .. } => NoticeKind::Alarm,
+        Notice::Speculating { .. } => NoticeKind::Other,
+    }
+}

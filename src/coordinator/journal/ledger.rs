@@ -1,0 +1,188 @@
+//! A job's ledger as it is written: one block a round, each sealed by a digest over itself and the seal before. Owns the
+//! block's layout (protocol.md, "The journal"); does not know where blocks are kept.
+
+use std::fmt;
+
+use crate::digest::Digest;
+use crate::engine::RoundRecord;
+use crate::job::Specification;
+use crate::wire::message::{Entries, LedgerEntry, MergedTask, Round};
+use crate::wire::{Message, MessageType, Reader, limits};
+
+/// Bytes of a digest.
+const SEAL_BYTES: usize = 32;
+/// Bytes of a length.
+const LENGTH_BYTES: usize = 4;
+
+/// How far a ledger goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Bytes from its start.
+    pub(crate) bytes: u64,
+    /// The seal of the last block; zeros before the first.
+    pub(crate) seal: Digest,
+}
+
+impl Extent {
+    /// No round is done.
+    pub(crate) const START: Extent = Extent { bytes: 0, seal: Digest([0; 32]) };
+}
+
+/// A round's block.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Block {
+    /// What watchers heard of it.
+    pub(crate) round: Round,
+    /// Its tasks, in the order of their shards.
+    pub(crate) entries: Vec<LedgerEntry>,
+}
+
+/// What is wrong with a ledger.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum LedgerError {
+    /// It ends in the middle of a block.
+    Short {
+        /// Bytes of it.
+        bytes: usize,
+    },
+    /// A block's seal is not that of its bytes.
+    Seal {
+        /// Where the block begins.
+        offset: usize,
+    },
+    /// A block is well sealed and does not make sense.
+    Layout {
+        /// Where the block begins.
+        offset: usize,
+        /// Why.
+        why: String,
+    },
+}
+
+impl fmt::Display for LedgerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short { bytes } => write!(f, "the ledger ends after {bytes} bytes, in the middle of a round"),
+            Self::Seal { offset } => write!(f, "the digest of the round at byte {offset} of the ledger is wrong"),
+            Self::Layout { offset, why } => write!(f, "the round at byte {offset} of the ledger: {why}"),
+        }
+    }
+}
+
+/// What is written of a round's tasks.
+pub(crate) fn entries(specification: &Specification, record: &RoundRecord) -> Vec<LedgerEntry> {
+    let entry = |(task, shard): (&Option<crate::engine::MergedTask>, &crate::job::RowsRef)| LedgerEntry {
+        rows: shard.rows,
+        base: record.base,
+        merged: task.as_ref().map(|task| MergedTask {
+            attempt: task.attempt,
+            loss: task.loss,
+            update: task.update,
+            node: if crate::wire::is_name(&task.node) { task.node.clone() } else { "unnamed".to_owned() },
+        }),
+    };
+    record.tasks.iter().zip(&specification.shards).map(entry).collect()
+}
+
+/// Appends a round's block to `out`, behind the block with `seal`; returns its own seal.
+pub(crate) fn append(out: &mut Vec<u8>, block: Block, seal: &Digest) -> Digest {
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    let shards = block.entries.len() as u32;
+    let first = u64::from(block.round.round - 1) * u64::from(shards);
+    let total = first + u64::from(shards);
+    part(out, &block.round.into());
+    for (index, entries) in block.entries.chunks(limits::LEDGER_ENTRIES_MAX).enumerate() {
+        let first = first + (index * limits::LEDGER_ENTRIES_MAX) as u64;
+        part(out, &Entries { total, first, shards, entries: entries.to_vec() }.into());
+    }
+    let length = (out.len() - start - LENGTH_BYTES) as u32;
+    out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+    let own = Digest::of_parts(&[&seal.0, &out[start..]]);
+    out.extend_from_slice(&own.0);
+    own
+}
+
+/// Appends a message's payload behind its length.
+pub(crate) fn part(out: &mut Vec<u8>, message: &Message<'_>) {
+    payload(out, &message.payload());
+}
+
+/// Appends a payload behind its length.
+pub(crate) fn payload(out: &mut Vec<u8>, payload: &[u8]) {
+    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    out.extend_from_slice(payload);
+}
+
+/// Walks over a ledger's blocks.
+pub(crate) struct Blocks<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+    seal: Digest,
+}
+
+impl<'a> Blocks<'a> {
+    /// The blocks in `bytes`, the first behind a block with `seal`.
+    pub(crate) fn new(bytes: &'a [u8], seal: Digest) -> Blocks<'a> {
+        Blocks { bytes, offset: 0, seal }
+    }
+
+    /// The seal of the last block that was walked over.
+    pub(crate) fn seal(&self) -> Digest {
+        self.seal
+    }
+
+    fn step(&mut self) -> Result<Option<Block>, LedgerError> {
+        let offset = self.offset;
+        let rest = &self.bytes[offset..];
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let short = LedgerError::Short { bytes: self.bytes.len() };
+        let Some((length, _)) = rest.split_first_chunk::<LENGTH_BYTES>() else { return Err(short) };
+        let sealed_bytes = (u32::from_le_bytes(*length) as usize).saturating_add(LENGTH_BYTES);
+        let Some((sealed, rest)) = rest.split_at_checked(sealed_bytes) else { return Err(short) };
+        let Some((seal, _)) = rest.split_first_chunk::<SEAL_BYTES>() else { return Err(short) };
+        if Digest::of_parts(&[&self.seal.0, sealed]).0 != *seal {
+            return Err(LedgerError::Seal { offset });
+        }
+        self.seal = Digest(*seal);
+        self.offset += sealed_bytes + SEAL_BYTES;
+        let block = read(&sealed[LENGTH_BYTES..]).map_err(|why| LedgerError::Layout { offset, why })?;
+        Ok(Some(block))
+    }
+}
+
+impl Iterator for Blocks<'_> {
+    type Item = Result<Block, LedgerError>;
+
+    fn next(&mut self) -> Option<Result<Block, LedgerError>> {
+        let block = self.step();
+        if block.is_err() {
+            self.offset = self.bytes.len();
+        }
+        block.transpose()
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Block, String> {
+    let mut reader = Reader::new("a round of the ledger", bytes);
+    let Message::Round(round) = read_part(&mut reader, MessageType::Round)? else { return Err("no ROUND".to_owned()) };
+    let mut entries = Vec::new();
+    while reader.left() > 0 {
+        let Message::Entries(part) = read_part(&mut reader, MessageType::Entries)? else {
+            return Err("no ENTRIES".to_owned());
+        };
+        entries.extend(part.entries);
+    }
+    if round.round == 0 {
+        return Err("rounds are counted from 1".to_owned());
+    }
+    Ok(Block { round, entries })
+}
+
+/// Reads a message's payload behind its length.
+pub(crate) fn read_part<'a>(reader: &mut Reader<'a>, kind: MessageType) -> Result<Message<'a>, String> {
+    let bytes = reader.u32().and_then(|length| reader.take(length as usize)).map_err(|error| error.to_string())?;
+    Message::decode(kind, bytes).map_err(|error| error.to_string())
+}

@@ -1,0 +1,424 @@
+//! The journal: what a job needs to go on after the coordinator has ended in whatever way, and the ledger of what its
+//! tasks came to. One thread writes it, behind the engine: jobs do not wait for the disk, only what their watchers are
+//! told does. Rounds that come while one is being written share the next write.
+//!
+//! Owns what is written and when it counts as durable; does not know what a job does next (`engine`), nor sockets. Without
+//! a directory everything but the weights is kept in memory, and durable at once.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `directory` | files and their places |
+//! | `state` | a state's layout |
+//! | `ledger` | the layout of the ledger's blocks |
+//! | `archive` | what is read while the journal is being written |
+//! | `recovery` | what is read at the start |
+
+mod archive;
+mod directory;
+mod ledger;
+mod recovery;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+
+pub(super) use archive::Archive;
+use archive::Shelved;
+pub(super) use directory::Directory;
+pub use directory::OpenError;
+use directory::{DiskError, Doing};
+use ledger::{Block, Extent};
+pub(super) use recovery::Restored;
+use state::State;
+
+use super::driver::Input;
+use super::jobs::objects_of;
+use super::workers::Weights;
+use crate::digest::Digest;
+use crate::engine::RoundRecord;
+use crate::job::{JobId, Specification};
+use crate::store::Store;
+use crate::wire::Message;
+use crate::wire::message::{Error, Job, JobStanding, Round};
+
+/// Bytes of a ledger's latest blocks that stay in the state, where they cost no write of their own.
+const TAIL_BYTES_MAX: usize = 256 << 10;
+/// Bytes of rounds' weights that are kept of a job, so that its tasks can be verified one by one.
+const KEPT_WEIGHTS_BYTES_MAX: u64 = 64 << 20;
+/// What could not be written is tried again this often.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// What happens when the journal cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDiskError {
+    /// The coordinator ends. Started again, it goes on from what was written last.
+    #[default]
+    Stop,
+    /// It says so, and goes on without; what is not written is lost if it ends.
+    Continue,
+}
+
+impl FromStr for OnDiskError {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<OnDiskError, String> {
+        match text {
+            "stop" => Ok(OnDiskError::Stop),
+            "continue" => Ok(OnDiskError::Continue),
+            _ => Err("when the disk fails the coordinator can stop or continue".to_owned()),
+        }
+    }
+}
+
+/// What is to be written.
+pub(super) enum Order {
+    /// A job, whose data is in the store.
+    Begin { standing: Job, specification: Arc<Specification> },
+    /// A round of it, and the weights after it.
+    Round { job: JobId, record: Box<RoundRecord>, round: Round, weights: Option<Weights>, training_us: u64 },
+    /// It is paused, with what its watchers are told.
+    Pause { job: JobId, error: Error },
+    /// It is queued again.
+    Resume { job: JobId },
+    /// It has ended, with this final answer.
+    End { standing: Job, answer: Arc<Message<'static>> },
+    /// It is not known any more.
+    Forget { job: JobId },
+    /// No order: somebody wants the rounds of a job after this one.
+    Rounds { job: JobId, after: u32, then: Box<dyn FnOnce(Vec<Round>) + Send> },
+}
+
+/// What the journal tells the coordinator.
+pub(super) enum Told {
+    /// It has been read. Nothing is written before that.
+    Recovered(Vec<Restored>),
+    /// A job is written up to this round, and its end, if it has one.
+    Durable { job: JobId, rounds: u32, state: JobStanding },
+    /// Something could not be written, and the coordinator goes on.
+    NotWritten(String),
+    /// Something could not be written, and the coordinator is to end.
+    Failed(String),
+}
+
+/// Starts the journal's thread. It ends when the orders' channel does, and has written everything by then.
+pub(super) fn start(
+    directory: Option<Arc<Directory>>,
+    on_disk_error: OnDiskError,
+    store: Arc<Store>,
+    inputs: Sender<Input>,
+) -> io::Result<(Sender<Order>, Arc<Archive>, JoinHandle<()>)> {
+    // Never more than the engine has in its books: a round's record each, and small ones.
+    let (orders, queue) = unbounded();
+    let archive = Arc::new(Archive::new(directory.clone()));
+    let writer = Writer {
+        directory,
+        on_disk_error,
+        store,
+        inputs,
+        archive: archive.clone(),
+        books: BTreeMap::new(),
+        objects: HashMap::new(),
+        submitted: 0,
+        is_behind: false,
+    };
+    let thread = Builder::new().name("journal".to_owned()).spawn(move || writer.run(&queue))?;
+    Ok((orders, archive, thread))
+}
+
+/// A job that is being written.
+struct Book {
+    state: State,
+    /// The ledger's blocks behind its file.
+    tail: Vec<Arc<Vec<u8>>>,
+    /// The seal of the last of them.
+    seal: Digest,
+    /// The weights after its last round, until they are written: the merge wants their memory.
+    weights: Option<Weights>,
+    kept_bytes: u64,
+    /// Whether its data is written.
+    has_begun: bool,
+    /// Whether the state on the disk is an older one.
+    is_dirty: bool,
+}
+
+struct Writer {
+    directory: Option<Arc<Directory>>,
+    on_disk_error: OnDiskError,
+    store: Arc<Store>,
+    inputs: Sender<Input>,
+    archive: Arc<Archive>,
+    books: BTreeMap<JobId, Book>,
+    /// The data of every job that is written.
+    objects: HashMap<JobId, Vec<Digest>>,
+    /// Jobs submitted so far.
+    submitted: u64,
+    /// Whether something could not be written.
+    is_behind: bool,
+}
+
+/// The coordinator is to end.
+struct Stop;
+
+impl Writer {
+    fn run(mut self, orders: &Receiver<Order>) {
+        match self.recover() {
+            Ok(restored) => self.tell(Told::Recovered(restored)),
+            Err(error) => return self.tell(Told::Failed(error.to_string())),
+        }
+        loop {
+            let order = if self.is_behind {
+                orders.recv_timeout(TRY_AGAIN)
+            } else {
+                orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match order {
+                Ok(order) => {
+                    self.take(order);
+                    // What has come meanwhile shares the write.
+                    orders.try_iter().for_each(|order| self.take(order));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.flush().is_err() {
+                return;
+            }
+        }
+        if self.is_behind {
+            let _ = self.flush();
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        // It listens as long as it gives orders.
+        let _ = self.inputs.send(Input::Journal(told));
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Begin { standing, specification } => self.begin(standing, specification),
+            Order::Round { job, record, round, weights, training_us } => {
+                let Some(book) = self.books.get_mut(&job) else { return };
+                book.round(&record, round, weights, training_us);
+            }
+            Order::Pause { job, error } => self.change(job, |state| {
+                state.standing.state = JobStanding::Paused;
+                state.standing.code = Some(error.code);
+                state.standing.text.clone_from(&error.text);
+                state.answer = Some(Arc::new(error.into()));
+            }),
+            Order::Resume { job } => self.change(job, |state| {
+                state.standing.state = JobStanding::Queued;
+                state.standing.code = None;
+                state.standing.text.clear();
+                state.answer = None;
+            }),
+            Order::End { standing, answer } => self.change(standing.job, |state| {
+                state.standing = standing;
+                state.answer = Some(answer);
+            }),
+            Order::Forget { job } => self.forget(job),
+            Order::Rounds { job, after, then } => {
+                let rounds = self.archive.rounds(job).into_iter().filter(|round| round.round > after);
+                then(rounds.collect());
+            }
+        }
+    }
+
+    fn begin(&mut self, standing: Job, specification: Arc<Specification>) {
+        let job = standing.job;
+        self.submitted += 1;
+        let state = State {
+            sequence: 0,
+            submitted_as: self.submitted,
+            submit: Arc::new(state::submit_payload(job, &specification)),
+            specification,
+            standing,
+            answer: None,
+            progress: None,
+            training_us: 0,
+            ledger: Extent::START,
+            tail: Vec::new(),
+        };
+        self.books.insert(job, Book::new(state, None));
+    }
+
+    fn change(&mut self, job: JobId, change: impl FnOnce(&mut State)) {
+        if let Some(book) = self.books.get_mut(&job) {
+            change(&mut book.state);
+            book.is_dirty = true;
+        }
+    }
+
+    /// Writes what has changed, and says what is durable.
+    fn flush(&mut self) -> Result<(), Stop> {
+        let was_behind = std::mem::take(&mut self.is_behind);
+        let dirty: Vec<JobId> = self.books.iter().filter(|(_, book)| book.is_dirty).map(|(&job, _)| job).collect();
+        for job in dirty {
+            if let Err(error) = self.write(job) {
+                self.failed(&error, was_behind)?;
+            }
+            let Some(book) = self.books.get(&job) else { continue };
+            let standing = &book.state.standing;
+            let has_ended = standing.ended_ms != 0;
+            self.tell(Told::Durable { job, rounds: standing.rounds_done, state: standing.state });
+            self.archive.shelve(job, book.shelved());
+            if has_ended && !book.is_dirty && self.directory.is_some() {
+                // From here on it is read where it is written.
+                self.archive.unshelve(job, book.state.progress.as_ref().map(|progress| progress.base));
+                self.books.remove(&job);
+            } else if has_ended && self.directory.is_none() {
+                self.books.remove(&job);
+            }
+        }
+        if was_behind && !self.is_behind {
+            log::info!("the journal is written again");
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, job: JobId) -> Result<(), DiskError> {
+        let Some(book) = self.books.get_mut(&job) else { return Ok(()) };
+        if let Some(directory) = &self.directory {
+            if !book.has_begun {
+                let digests: Vec<Digest> = objects_of(&book.state.specification).into_keys().collect();
+                let held: Vec<_> = digests.iter().filter_map(|digest| Some((*digest, self.store.get(digest)?))).collect();
+                let objects: Vec<(Digest, &[u8])> = held.iter().map(|(digest, bytes)| (*digest, &bytes[..])).collect();
+                directory.put_objects(&objects)?;
+                directory.begin_job(job)?;
+                self.objects.insert(job, digests);
+            }
+            book.write(job, directory)?;
+            if let Some(weights) = book.weights.take()
+                && book.kept_bytes + weights.bytes.len() as u64 <= KEPT_WEIGHTS_BYTES_MAX
+                && self.archive.keep(job, weights.digest)
+            {
+                directory.put_weights(job, &weights.digest, &weights.bytes)?;
+                book.kept_bytes += weights.bytes.len() as u64;
+            }
+        }
+        book.has_begun = true;
+        book.is_dirty = false;
+        Ok(())
+    }
+
+    /// Something could not be written: the policy decides, but for a failed sync. After that the system may say that what
+    /// it has dropped is written.
+    fn failed(&mut self, error: &DiskError, was_behind: bool) -> Result<(), Stop> {
+        if error.doing == Doing::Sync || self.on_disk_error == OnDiskError::Stop {
+            self.tell(Told::Failed(error.to_string()));
+            return Err(Stop);
+        }
+        if !was_behind && !self.is_behind {
+            self.tell(Told::NotWritten(error.to_string()));
+        }
+        self.is_behind = true;
+        Ok(())
+    }
+
+    /// Removes a job and the data that no other job needs.
+    fn forget(&mut self, job: JobId) {
+        self.books.remove(&job);
+        self.archive.forget(job);
+        let (Some(directory), Some(objects)) = (&self.directory, self.objects.remove(&job)) else { return };
+        let is_needed = |digest: &Digest| self.objects.values().any(|others| others.contains(digest));
+        let removed = directory.remove_job(job).and_then(|()| {
+            objects.iter().filter(|digest| !is_needed(digest)).try_for_each(|digest| directory.remove_object(digest))
+        });
+        if let Err(error) = removed {
+            log::warn!("what is written of job {job} is not all removed: {error}; the next start tries again");
+        }
+    }
+}
+
+impl Book {
+    fn new(state: State, weights: Option<Weights>) -> Book {
+        Book {
+            tail: Vec::new(),
+            seal: state.ledger.seal,
+            state,
+            weights,
+            kept_bytes: 0,
+            has_begun: false,
+            is_dirty: true,
+        }
+    }
+
+    fn round(&mut self, record: &RoundRecord, round: Round, weights: Option<Weights>, training_us: u64) {
+        let state = &mut self.state;
+        let mut block = Vec::new();
+        let entries = ledger::entries(&state.specification, record);
+        self.seal = ledger::append(&mut block, Block { round, entries }, &self.seal);
+        self.tail.push(Arc::new(block));
+        state.progress = Some(record.progress.clone());
+        state.training_us = training_us;
+        state.standing.state = JobStanding::Running;
+        state.standing.rounds_done = round.round;
+        self.weights = weights;
+        self.is_dirty = true;
+    }
+
+    fn tail_bytes(&self) -> usize {
+        self.tail.iter().map(|block| block.len()).sum()
+    }
+
+    fn write(&mut self, job: JobId, directory: &Directory) -> Result<(), DiskError> {
+        if self.tail_bytes() > TAIL_BYTES_MAX {
+            let blocks = self.tail.concat_bytes();
+            directory.write_ledger(job, self.state.ledger.bytes, &blocks)?;
+            self.state.ledger = Extent { bytes: self.state.ledger.bytes + blocks.len() as u64, seal: self.seal };
+            self.tail.clear();
+        }
+        if self.weights.is_none()
+            && let Some(progress) = &self.state.progress
+        {
+            // They are in the state before.
+            let bytes = recovery::last_weights(directory, job, &progress.base);
+            let missing = || DiskError::missing(directory, job);
+            self.weights = Some(Weights { digest: progress.base, bytes: Arc::new(bytes.ok_or_else(missing)?) });
+        }
+        self.state.sequence += 1;
+        self.state.tail = self.tail.concat_bytes();
+        let weights: &[u8] = self.weights.as_ref().map_or(&[], |weights| &weights.bytes);
+        let (head, trailer) = self.state.encode(weights.len() as u64);
+        let generation = (self.state.sequence % 2) as u8;
+        directory.write_state(job, generation, &[&head, weights, &trailer.0])
+    }
+
+    fn shelved(&self) -> Shelved {
+        Shelved {
+            specification: self.state.specification.clone(),
+            ledger: self.state.ledger,
+            tail: self.tail.clone(),
+        }
+    }
+}
+
+/// Blocks in one piece.
+trait ConcatBytes {
+    fn concat_bytes(&self) -> Vec<u8>;
+}
+
+impl ConcatBytes for [Arc<Vec<u8>>] {
+    fn concat_bytes(&self) -> Vec<u8> {
+        self.iter().flat_map(|block| block.iter().copied()).collect()
+    }
+}
+
+impl fmt::Display for OnDiskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OnDiskError::Stop => "stop",
+            OnDiskError::Continue => "continue",
+        })
+    }
+}

@@ -1,0 +1,210 @@
+//! What is read at the start: for each job the newest of its states that is whole, with the ledger and the data that it
+//! needs. Owns the choice between generations, and what becomes of a job that cannot be read back; a state is used only if
+//! every digest in it is right.
+
+use std::sync::Arc;
+
+use super::archive::Shelved;
+use super::directory::{Directory, DiskError};
+use super::ledger::{Blocks, Extent};
+use super::state::State;
+use super::{Book, Writer};
+use crate::coordinator::jobs::objects_of;
+use crate::coordinator::workers::Weights;
+use crate::digest::Digest;
+use crate::job::JobId;
+use crate::wire::message::{JobStanding, Round};
+
+/// A job from before the start.
+pub(in super::super) struct Restored {
+    pub(in super::super) state: State,
+    /// What was told of its rounds, the weights after them and its data; only of a job that has not ended.
+    pub(in super::super) rounds: Vec<Round>,
+    pub(in super::super) weights: Option<Weights>,
+    pub(in super::super) objects: Vec<(Digest, Arc<Vec<u8>>)>,
+}
+
+/// A state of a job that is whole, with its weights.
+struct Whole {
+    state: State,
+    weights: Option<Weights>,
+    rounds: Vec<Round>,
+    generation: u8,
+}
+
+impl Writer {
+    /// Reads everything back, in the order in which it was submitted; what has ended, in the order in which it did.
+    pub(super) fn recover(&mut self) -> Result<Vec<Restored>, DiskError> {
+        let Some(directory) = self.directory.clone() else { return Ok(Vec::new()) };
+        let mut restored = Vec::new();
+        for job in directory.jobs()? {
+            match self.read_job(&directory, job) {
+                Ok(read) => restored.extend(read),
+                Err(why) => set_aside(&directory, job, &why),
+            }
+        }
+        restored.sort_by_key(|job| (job.state.standing.ended_ms, job.state.submitted_as));
+        self.submitted = restored.iter().map(|job| job.state.submitted_as).max().unwrap_or(0);
+        let needed: std::collections::HashSet<Digest> = self.objects.values().flatten().copied().collect();
+        if let Err(error) = directory.sweep(|digest| needed.contains(digest)) {
+            log::warn!("what a crash has left in {} is not removed: {error}", directory.root().display());
+        }
+        Ok(restored)
+    }
+
+    fn read_job(&mut self, directory: &Directory, job: JobId) -> Result<Option<Restored>, String> {
+        let Some(Whole { state, weights, rounds, .. }) = newest(directory, job)? else {
+            // It was killed before anything of it was durable.
+            return directory.remove_job(job).map(|()| None).map_err(|error| error.to_string());
+        };
+        let digests: Vec<Digest> = objects_of(&state.specification).into_keys().collect();
+        let base = state.progress.as_ref().map(|progress| progress.base);
+        let has_ended = state.standing.ended_ms != 0;
+        let mut objects = Vec::new();
+        if !has_ended {
+            for digest in &digests {
+                match directory.get_object(digest) {
+                    Ok(Some(bytes)) => objects.push((*digest, Arc::new(bytes))),
+                    Ok(None) => return Err(format!("its data {digest} is missing or damaged")),
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+        }
+        self.objects.insert(job, digests);
+        for digest in directory.kept_weights(job).map_err(|error| error.to_string())? {
+            self.archive.keep(job, digest);
+        }
+        if has_ended {
+            self.archive.unshelve(job, base);
+            return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, objects }));
+        }
+        let mut book = Book::new(state.clone(), weights.clone());
+        book.resume();
+        self.archive.shelve(job, book.shelved());
+        self.books.insert(job, book);
+        Ok(Some(Restored { state, rounds, weights, objects }))
+    }
+}
+
+impl Book {
+    /// Goes on behind what is written.
+    fn resume(&mut self) {
+        let tail = std::mem::take(&mut self.state.tail);
+        let mut blocks = Blocks::new(&tail, self.state.ledger.seal);
+        while let Some(Ok(_)) = blocks.next() {}
+        self.seal = blocks.seal();
+        if !tail.is_empty() {
+            self.tail = vec![Arc::new(tail)];
+        }
+        if self.state.standing.state == JobStanding::Running {
+            self.state.standing.state = JobStanding::Queued;
+        }
+        self.has_begun = true;
+        self.is_dirty = false;
+    }
+}
+
+fn set_aside(directory: &Directory, job: JobId, why: &str) {
+    match directory.set_aside(job) {
+        Ok(path) => log::error!(
+            "job {job} cannot be read back: {why}; what is there of it is now in {}. Submit the job again",
+            path.display()
+        ),
+        Err(error) => log::error!("job {job} cannot be read back: {why}; {error}"),
+    }
+}
+
+/// The newest state of a job that is whole; none where there is no state at all.
+fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>, String> {
+    let mut whole: Vec<Whole> = Vec::new();
+    let mut damaged = Vec::new();
+    for generation in [0, 1] {
+        match read_generation(directory, job, generation) {
+            None => {}
+            Some(Ok(state)) => whole.push(state),
+            Some(Err(why)) => damaged.push(format!("state-{generation}: {why}")),
+        }
+    }
+    let newest = whole.into_iter().max_by_key(|whole| whole.state.sequence);
+    match (newest, damaged.is_empty()) {
+        (Some(whole), true) => Ok(Some(whole)),
+        (Some(whole), false) => {
+            log::warn!(
+                "job {job}: {} is refused; state-{}, after round {}, is used",
+                damaged.join("; "),
+                whole.generation,
+                whole.state.standing.rounds_done
+            );
+            Ok(Some(whole))
+        }
+        (None, true) => Ok(None),
+        (None, false) => Err(damaged.join("; ")),
+    }
+}
+
+fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<Result<Whole, String>> {
+    let bytes = match directory.read_state(job, generation)? {
+        Ok(bytes) => bytes,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    Some(check(directory, job, generation, bytes))
+}
+
+fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) -> Result<Whole, String> {
+    let (state, weights) = State::decode(&bytes).map_err(|error| error.to_string())?;
+    if state.job() != job {
+        return Err(format!("it is of job {}", state.job()));
+    }
+    let rounds = rounds(directory, &state)?;
+    let rounds_done = state.progress.as_ref().map_or(0, |progress| progress.rounds_done());
+    if rounds.len() != rounds_done as usize || state.standing.rounds_done != rounds_done {
+        return Err(format!("its ledger has {} rounds, and {rounds_done} are done", rounds.len()));
+    }
+    let weights = state.progress.as_ref().map(|progress| {
+        bytes.truncate(weights.end);
+        bytes.drain(..weights.start);
+        Weights { digest: progress.base, bytes: Arc::new(bytes) }
+    });
+    if weights.as_ref().is_some_and(|weights| weights.bytes.is_empty()) {
+        return Err("its weights are missing".to_owned());
+    }
+    Ok(Whole { state, weights, rounds, generation })
+}
+
+/// What was told of the rounds in a state's ledger, if all of it is right.
+fn rounds(directory: &Directory, state: &State) -> Result<Vec<Round>, String> {
+    let Extent { bytes, seal } = state.ledger;
+    let file = directory.read_ledger(state.job(), bytes).map_err(|error: DiskError| error.to_string())?;
+    if file.len() as u64 != bytes {
+        return Err(format!("its ledger has {} bytes, and {bytes} are needed", file.len()));
+    }
+    let mut rounds = Vec::new();
+    let mut walk = |bytes: &[u8], seal: Digest| {
+        let mut blocks = Blocks::new(bytes, seal);
+        for block in &mut blocks {
+            let block = block.map_err(|error| error.to_string())?;
+            if block.round.round as usize != rounds.len() + 1 || block.entries.len() != state.specification.shards.len() {
+                return Err("its ledger is not of this job, or has a round twice".to_owned());
+            }
+            rounds.push(block.round);
+        }
+        Ok(blocks.seal())
+    };
+    if walk(&file, Extent::START.seal)? != seal {
+        return Err("its ledger is another than the state was written with".to_owned());
+    }
+    walk(&state.tail, seal)?;
+    Ok(rounds)
+}
+
+/// What is told of a job that has ended.
+pub(super) fn shelved(directory: &Directory, job: JobId) -> Option<Shelved> {
+    let state = newest(directory, job).ok()??.state;
+    Some(Shelved { specification: state.specification, ledger: state.ledger, tail: vec![Arc::new(state.tail)] })
+}
+
+/// The last weights of a job that has ended, if they are still these.
+pub(super) fn last_weights(directory: &Directory, job: JobId, digest: &Digest) -> Option<Vec<u8>> {
+    let weights = newest(directory, job).ok()??.weights?;
+    (weights.digest == *digest).then(|| Arc::unwrap_or_clone(weights.bytes))
+}

@@ -1,0 +1,278 @@
+//! A job's state as it is written: one file, whole. Owns its layout (protocol.md, "The journal"); does not know where the
+//! file lies or when it is written.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::ledger::{Extent, part, payload, read_part};
+use crate::digest::Digest;
+use crate::engine::{NodeShare, Progress, RoundDone};
+use crate::job::{JobId, Profile, Specification};
+use crate::wire::message::{Job, Submit};
+use crate::wire::{Message, MalformedPayload, MessageType, Reader};
+
+/// How the file begins.
+const MAGIC: &[u8; 8] = b"GWSTATE1";
+/// Bytes of the digest at its end.
+const TRAILER_BYTES: usize = 32;
+
+/// A job's state, but for its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct State {
+    /// Grows from one state of the job to the next.
+    pub(crate) sequence: u64,
+    /// Grows from one job to the next that is submitted.
+    pub(crate) submitted_as: u64,
+    /// What is asked for.
+    pub(crate) specification: Arc<Specification>,
+    /// The same as it is written.
+    pub(crate) submit: Arc<Vec<u8>>,
+    /// How the job stands.
+    pub(crate) standing: Job,
+    /// The final answer that its watchers got, once it has ended or is paused.
+    pub(crate) answer: Option<Arc<Message<'static>>>,
+    /// How far it is; none before the first round is done.
+    pub(crate) progress: Option<Progress>,
+    /// Training time of its merged tasks, as the nodes say.
+    pub(crate) training_us: u64,
+    /// How much of the ledger is in its own file.
+    pub(crate) ledger: Extent,
+    /// The blocks behind that.
+    pub(crate) tail: Vec<u8>,
+}
+
+/// What is wrong with a state.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StateError {
+    /// It does not begin as a state does.
+    Magic,
+    /// It ends too early.
+    Short {
+        /// Bytes of it.
+        bytes: usize,
+    },
+    /// The digest at its end is not that of its bytes.
+    Trailer,
+    /// The weights are not those that it names.
+    Weights,
+    /// It is sealed well, and does not make sense.
+    Layout(String),
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic => f.write_str("it is not a state of a job"),
+            Self::Short { bytes } => write!(f, "it ends after {bytes} bytes, too early"),
+            Self::Trailer => f.write_str("its bytes do not have the digest at its end"),
+            Self::Weights => f.write_str("its weights do not have their digest"),
+            Self::Layout(why) => write!(f, "it does not make sense: {why}"),
+        }
+    }
+}
+
+impl From<MalformedPayload> for StateError {
+    fn from(error: MalformedPayload) -> StateError {
+        StateError::Layout(error.to_string())
+    }
+}
+
+/// A specification as it is written.
+pub(crate) fn submit_payload(job: JobId, specification: &Specification) -> Vec<u8> {
+    Message::from(Submit { job, rounds_seen: 0, specification: specification.clone() }).payload()
+}
+
+impl State {
+    /// What comes before the weights in the file, and what comes after them.
+    pub(crate) fn encode(&self, weights_bytes: u64) -> (Vec<u8>, Digest) {
+        let mut head = MAGIC.to_vec();
+        head.extend_from_slice(&[0; 4]);
+        for number in [self.sequence, self.submitted_as, self.training_us] {
+            u64_to(&mut head, number);
+        }
+        payload(&mut head, &self.submit);
+        part(&mut head, &self.standing.clone().into());
+        match self.answer.as_deref() {
+            Some(answer) => {
+                head.push(answer.message_type() as u8);
+                part(&mut head, answer);
+            }
+            None => head.push(0),
+        }
+        match &self.progress {
+            Some(progress) => {
+                head.push(1);
+                write_progress(&mut head, progress);
+            }
+            None => head.push(0),
+        }
+        u64_to(&mut head, self.ledger.bytes);
+        head.extend_from_slice(&self.ledger.seal.0);
+        head.extend_from_slice(&(self.tail.len() as u32).to_le_bytes());
+        head.extend_from_slice(&self.tail);
+        u64_to(&mut head, weights_bytes);
+        let length = head.len() as u32;
+        head[MAGIC.len()..MAGIC.len() + 4].copy_from_slice(&length.to_le_bytes());
+        let trailer = Digest::of(&head);
+        (head, trailer)
+    }
+
+    /// The state in a file's bytes, and where in them its weights lie; an empty range where it has none.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(State, std::ops::Range<usize>), StateError> {
+        let short = || StateError::Short { bytes: bytes.len() };
+        let Some(start) = bytes.first_chunk::<12>() else { return Err(short()) };
+        if !start.starts_with(MAGIC) {
+            return Err(StateError::Magic);
+        }
+        let head_bytes = u32::from_le_bytes([start[8], start[9], start[10], start[11]]) as usize;
+        let Some((rest, trailer)) = bytes.split_last_chunk::<TRAILER_BYTES>() else { return Err(short()) };
+        let Some((head, weights)) = rest.split_at_checked(head_bytes.max(12)) else { return Err(short()) };
+        if Digest::of(head).0 != *trailer {
+            return Err(StateError::Trailer);
+        }
+        let mut reader = Reader::new("the state", &head[12..]);
+        let state = State::read(&mut reader)?;
+        let weights_bytes = reader.u64()?;
+        reader.end()?;
+        if weights_bytes != weights.len() as u64 {
+            return Err(short());
+        }
+        let named = state.progress.as_ref().map(|progress| progress.base);
+        if weights_bytes > 0 && named != Some(Digest::of(weights)) {
+            return Err(StateError::Weights);
+        }
+        Ok((state, head.len()..rest.len()))
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<State, StateError> {
+        let (sequence, submitted_as, training_us) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let bytes = reader.u32()? as usize;
+        let written = reader.take(bytes)?;
+        let Message::Submit(submit) = Message::decode(MessageType::Submit, written)? else {
+            return Err(StateError::Layout("no SUBMIT".to_owned()));
+        };
+        let Message::Job(standing) = read_part(reader, MessageType::Job).map_err(StateError::Layout)? else {
+            return Err(StateError::Layout("no JOB".to_owned()));
+        };
+        if standing.job != submit.job {
+            return Err(StateError::Layout("two job ids".to_owned()));
+        }
+        let answer = match reader.u8()? {
+            0 => None,
+            number => Some(Arc::new(read_answer(reader, number)?)),
+        };
+        let progress = match reader.u8()? {
+            0 => None,
+            _ => Some(read_progress(reader)?),
+        };
+        let ledger = Extent { bytes: reader.u64()?, seal: reader.digest()? };
+        let tail_bytes = reader.u32()? as usize;
+        let tail = reader.take(tail_bytes)?.to_vec();
+        let (specification, submit) = (Arc::new(submit.specification), Arc::new(written.to_vec()));
+        Ok(State { sequence, submitted_as, specification, submit, standing, answer, progress, training_us, ledger, tail })
+    }
+
+    /// The job.
+    pub(crate) fn job(&self) -> JobId {
+        self.standing.job
+    }
+}
+
+fn read_answer(reader: &mut Reader<'_>, number: u8) -> Result<Message<'static>, StateError> {
+    for kind in [MessageType::Done, MessageType::Error] {
+        if number == kind as u8 {
+            return match read_part(reader, kind).map_err(StateError::Layout)? {
+                Message::Done(done) => Ok(done.into()),
+                Message::Error(error) => Ok(error.into()),
+                _ => Err(StateError::Layout("no answer".to_owned())),
+            };
+        }
+    }
+    Err(StateError::Layout(format!("type {number} is no final answer")))
+}
+
+fn u64_to(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(&number.to_le_bytes());
+}
+
+fn write_progress(out: &mut Vec<u8>, progress: &Progress) {
+    let RoundDone { step, loss, errors, rows, validation_loss, nodes_used, merged, skipped, elapsed_us } = progress.last;
+    let numbers = [
+        step,
+        loss.to_bits(),
+        errors,
+        rows,
+        validation_loss.to_bits(),
+        nodes_used.into(),
+        merged.into(),
+        skipped.into(),
+        elapsed_us,
+        progress.merged,
+        progress.skipped,
+        progress.duplicates,
+        progress.reproducible.into(),
+        progress.revivals.into(),
+        progress.revivals_used.into(),
+        progress.validating_us,
+    ];
+    numbers.into_iter().chain(progress.profile.parts().map(|(_, us)| us)).for_each(|number| u64_to(out, number));
+    out.extend_from_slice(&progress.base.0);
+    out.extend_from_slice(&(progress.nodes.len() as u32).to_le_bytes());
+    for NodeShare { name, merged } in &progress.nodes {
+        out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        out.extend_from_slice(name.as_bytes());
+        u64_to(out, *merged);
+    }
+}
+
+fn read_progress(reader: &mut Reader<'_>) -> Result<Progress, StateError> {
+    let mut next = || reader.u64();
+    let small = |number: u64| {
+        u32::try_from(number).map_err(|_| StateError::Layout(format!("{number} is too large for what it counts")))
+    };
+    let last = RoundDone {
+        step: next()?,
+        loss: f64::from_bits(next()?),
+        errors: next()?,
+        rows: next()?,
+        validation_loss: f64::from_bits(next()?),
+        nodes_used: small(next()?)?,
+        merged: small(next()?)?,
+        skipped: small(next()?)?,
+        elapsed_us: next()?,
+    };
+    let (merged, skipped, duplicates) = (next()?, next()?, next()?);
+    let reproducible = next()? != 0;
+    let (revivals, revivals_used) = (small(next()?)?, small(next()?)?);
+    let validating_us = next()?;
+    let profile = Profile {
+        prepare_us: next()?,
+        compute_us: next()?,
+        wire_us: next()?,
+        stragglers_us: next()?,
+        no_nodes_us: next()?,
+        merge_us: next()?,
+        validate_us: next()?,
+    };
+    let base = reader.digest()?;
+    let count = reader.u32()?;
+    let mut nodes = Vec::new();
+    for _ in 0..count {
+        let bytes = reader.u16()? as usize;
+        let name = String::from_utf8_lossy(reader.take(bytes)?).into_owned();
+        nodes.push(NodeShare { name, merged: reader.u64()? });
+    }
+    Ok(Progress {
+        last,
+        base,
+        merged,
+        skipped,
+        reproducible,
+        duplicates,
+        nodes,
+        revivals,
+        revivals_used,
+        profile,
+        validating_us,
+    })
+}
