@@ -11,7 +11,7 @@ type Target = (&'static str, fn(&[u8]), usize);
 const TARGETS: [Target; 6] = [
     ("csv", gradwire::dataset::fuzzing::csv, 30),
     ("frame_decode", fuzzing::frame_decode, 50),
-    ("message_roundtrip", fuzzing::message_roundtrip, 60),
+    ("message_roundtrip", fuzzing::message_roundtrip, 90),
     ("session", fuzzing::session, 10),
     ("split_independent", fuzzing::split_independent, 8),
     ("text_line", fuzzing::text_line, 30),
@@ -108,7 +108,7 @@ mod operation {
         vec![hostile.into(), dialler, acceptor]
     }
 
-    /// Kinds in the order PING, HAVE, PUT, FETCH, TRAIN, POLL, SUBMIT.
+    /// Kinds in the order PING, HAVE, PUT, FETCH, TRAIN, POLL, SUBMIT, ATTACH, JOBS, ORDER, DESCRIBE, LEDGER, RESULTS.
     pub fn ask(side: u8, kind: u8, times: u8) -> Vec<u8> {
         vec![0, side, kind, times]
     }
@@ -162,8 +162,20 @@ fn the_seeds_of_session_are_dialogues_of_every_kind() {
         wanted.insert(format!("{name}.bin"), operations.concat());
     };
     // Each kind of request in its direction, delivered, answered in each way, and the answer delivered.
-    let kinds = [("ping", 1, 2), ("have", 1, 2), ("put", 1, 2), ("fetch", 2, 1), ("train", 1, 2), ("poll", 1, 2)];
-    for (kind, (name, dialler, acceptor)) in (0..).zip(kinds) {
+    let kinds = [
+        (0, "ping", 1, 2),
+        (1, "have", 1, 2),
+        (2, "put", 1, 2),
+        (3, "fetch", 2, 1),
+        (4, "train", 1, 2),
+        (5, "poll", 1, 2),
+        (8, "jobs", 0, 1),
+        (9, "order", 0, 1),
+        (10, "describe", 0, 1),
+        (11, "ledger", 0, 1),
+        (12, "results", 1, 2),
+    ];
+    for (kind, name, dialler, acceptor) in kinds {
         for choice in 0..3 {
             let there = [ask(DIALLER, kind, ONCE), deliver(ACCEPTOR, ONCE)].concat();
             let back = [answer(ACCEPTOR, 0, choice, ONCE), deliver(DIALLER, ONCE)].concat();
@@ -173,6 +185,8 @@ fn the_seeds_of_session_are_dialogues_of_every_kind() {
     let submit = [begin(false, 0, 1), ask(DIALLER, 6, ONCE), deliver(ACCEPTOR, ONCE)].concat();
     let partial = |choice| [answer(ACCEPTOR, 0, choice, ONCE), deliver(DIALLER, ONCE)].concat();
     seed("submit", &[submit.clone(), partial(0), partial(1), partial(2), cancel(DIALLER), partial(3)]);
+    let attach = [begin(false, 0, 1), ask(DIALLER, 7, ONCE), deliver(ACCEPTOR, ONCE)].concat();
+    seed("attach", &[attach, partial(0), partial(1), partial(2), cancel(DIALLER), partial(4)]);
     seed("submit-closed", &[submit.clone(), partial(0), close(ACCEPTOR, 0), deliver(DIALLER, OFTEN), idle(100)]);
     seed("submit-lost", &[submit, stall(999), stall(1), stall(1_999), stall(1)]);
     let full = [ask(DIALLER, 4, OFTEN), ask(DIALLER, 0, ONCE), deliver(ACCEPTOR, OFTEN)].concat();

@@ -80,6 +80,9 @@ fn every_message_type_and_every_error_code_has_exactly_one_example() {
     assert_eq!(bytes.len(), found.len(), "two examples have the same bytes");
 }
 
+/// Types in byte tables whose parts have lines of their own in an example.
+const PARTED: [&str; 5] = ["fields", "nodes", "task", "results", "entries"];
+
 /// Goes through the fields of an example beside the rows of its byte table.
 fn check_layout(rows: &[Vec<&str>], pieces: &[Piece]) {
     let mut pieces = pieces.iter().peekable();
@@ -97,7 +100,7 @@ fn check_layout(rows: &[Vec<&str>], pieces: &[Piece]) {
             lines += 1;
             at += piece.bytes.len();
             let annotation = piece.annotation();
-            if annotation.name == field && field != "reserved" && !matches!(kind, "fields" | "nodes" | "task") {
+            if annotation.name == field && field != "reserved" && !PARTED.contains(&kind) {
                 assert_eq!(annotation.kind, kind, "line {}: the type of {field}", piece.line);
             }
             // Where a length is fixed a field has it after one line, unless its parts follow: two reserved fields in a
@@ -125,11 +128,19 @@ fn every_example_has_the_layout_of_its_byte_table() {
         if !fields.is_empty() {
             check_layout(&book::table(&format!("### {kind} ({:#04X})", *kind as u8).replace("0X", "0x")), fields);
         }
-        if fields.iter().any(|piece| piece.annotation().name == "name.job") {
-            let strip = |piece: &Piece| piece.annotation().name.strip_prefix("name.").map(str::to_owned);
-            let named: Vec<String> = fields.iter().filter_map(strip).collect();
-            let rows = book::table("### The name of a task");
-            assert_eq!(named, rows.iter().map(|row| row[3]).collect::<Vec<_>>(), "{name}");
+        for (part, heading) in [
+            ("name.", "### The name of a task"),
+            ("result.", "### A result that is held"),
+            ("entry.", "### An entry of the ledger"),
+        ] {
+            let alone = |piece: &Piece| {
+                let comment = piece.comment.strip_prefix(part)?.to_owned();
+                Some(Piece { comment, bytes: piece.bytes.clone(), ..*piece })
+            };
+            let alone: Vec<Piece> = fields.iter().filter_map(alone).collect();
+            if !alone.is_empty() {
+                check_layout(&book::table(heading), &alone);
+            }
         }
     }
     let header = &examples("header")[0];
@@ -147,7 +158,8 @@ fn every_number_in_an_example_has_the_name_that_the_code_gives_it() {
         let name = if kind == MessageType::Error { "ERROR BUSY" } else { kind.name() };
         let example = examples("frame").into_iter().find(|example| example.name() == name).unwrap();
         for annotation in example.pieces[1..].iter().map(Piece::annotation) {
-            let name = annotation.name.trim_start_matches("name.").trim_start_matches("node.");
+            let parts = ["name.", "node.", "result.", "entry."];
+            let name = parts.iter().fold(annotation.name, |name, part| name.trim_start_matches(part));
             let (Some(shown), Some(value)) = (fields.get(name), annotation.value) else { continue };
             let said = match shown.trim_end_matches(',') {
                 "true" => "1",
@@ -213,7 +225,7 @@ fn the_table_of_limits_is_the_codes() {
     wanted.extend(named![number; model::network::HIDDEN_LAYERS_MAX, model::network::CLASSES_MAX]);
     wanted.extend(named![number; model::network::PARAMETERS_MAX]);
     wanted.extend(named![number; model::recipe::EPOCHS_MAX, model::recipe::BATCH_ROWS_MAX]);
-    wanted.extend(named![number; job::ROUNDS_MAX, job::SHARDS_MAX, job::ROWS_MAX]);
+    wanted.extend(named![number; job::ROUNDS_MAX, job::SHARDS_MAX, job::ROWS_MAX, job::NOTES_BYTES_MAX]);
 
     let rows = book::table("## 9 Limits");
     let found: BTreeMap<&str, String> = rows.iter().map(|row| (row[0], row[1].to_owned())).collect();
@@ -488,7 +500,7 @@ fn the_table_of_specification_fields_is_what_is_decoded() {
     }
 
     // Who may ignore an unknown field.
-    for (tag, skipped) in [(0x0024, false), (0x4003, false), (0xC000, true), (0x8000, false)] {
+    for (tag, skipped) in [(0x0024, false), (0x4004, false), (0xC000, true), (0x8000, false)] {
         let mut fields = specifications[0].clone();
         fields.insert(tag, field(tag, b"new"));
         let wanted = if skipped { Ok(values::smallest()) } else { Err(Malformation::UnknownField { tag }) };
@@ -505,7 +517,7 @@ fn frames(example: &Example) -> Vec<(char, &[Piece])> {
 #[test]
 fn every_conversation_keeps_the_rules_of_a_session() {
     let role = |name: &str| ROLES.into_iter().find(|role| role.to_string() == name).unwrap();
-    assert_eq!(examples("conversation").len(), 4);
+    assert_eq!(examples("conversation").len(), 5);
     for example in examples("conversation") {
         let (dialler, acceptor) = example.name().split_once(' ').unwrap();
         let (dialler, acceptor) = (role(dialler), role(acceptor));
@@ -614,7 +626,7 @@ fn the_seeds_of_frame_decode_are_the_examples_and_frames_that_are_refused() {
     let mut written: BTreeMap<u16, Vec<u8>> = fields.into_iter().map(|(tag, _, bytes)| (tag, bytes)).collect();
     written.insert(0x0020, field(0x0020, &1u32.to_le_bytes()));
     let specification = assemble(&written);
-    let payload = [&[7; 16][..], &(specification.len() as u32).to_le_bytes(), &specification].concat();
+    let payload = [&[7; 20][..], &(specification.len() as u32).to_le_bytes(), &specification].concat();
     let submit = Encoded::seal(MessageType::Submit as u8, Flags::NONE, 1, &payload, None);
     wanted.insert("refused-default.bin".to_owned(), submit.to_bytes());
     seeds::check("frame_decode", wanted);

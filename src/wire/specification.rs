@@ -333,6 +333,8 @@ fn read_rows_ref(field: &mut Reader<'_>) -> Read<RowsRef> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{NOTES_BYTES_MAX, ROWS_MAX, SHARDS_MAX};
+    use crate::wire::{ErrorCode, limits};
 
     fn training(change: f32) -> Training {
         let recipe = Recipe { stop_loss_change: Some(change), ..Recipe::CLASSIC };
@@ -348,5 +350,43 @@ mod tests {
         negative[last] = 0x80;
         assert!(decode_training(Reader::new("a recipe", &bytes)).is_ok());
         assert!(decode_training(Reader::new("a recipe", &negative)).is_err());
+    }
+
+    /// As large as a specification gets.
+    fn largest(notes_bytes: usize) -> Specification {
+        let rows = RowsRef { rows: ROWS_MAX, digest: Digest([1; 32]) };
+        Specification {
+            training: Training { network: Network::new(2, &[3; 64], 2).unwrap(), ..training(0.5) },
+            rounds: 7,
+            shards: vec![rows; SHARDS_MAX as usize],
+            validation: rows,
+            initial: Some(Digest([2; 32])),
+            operation: Operation { on_no_nodes: OnNoNodes::Pause, ..Operation::default() },
+            notes: vec![3; notes_bytes],
+        }
+    }
+
+    #[test]
+    fn the_largest_specification_fits_a_frame_with_its_notes_and_no_longer_notes_are_taken() {
+        let whole = largest(NOTES_BYTES_MAX);
+        let bytes = encode(&whole);
+        assert!(bytes.len() + 1_000 < limits::PAYLOAD_BYTES_MAX as usize, "{} bytes", bytes.len());
+        assert_eq!(decode(Reader::new("a specification", &bytes)), Ok(whole));
+
+        let bytes = encode(&largest(NOTES_BYTES_MAX + 1));
+        let refused = decode(Reader::new("a specification", &bytes)).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Specification, "{refused}");
+        assert!(refused.to_string().contains("262145"), "{refused}");
+    }
+
+    #[test]
+    fn notes_are_left_out_where_there_are_none_and_skipped_in_a_task() {
+        let specification = Specification { shards: largest(0).shards[..1].to_vec(), ..largest(0) };
+        let notes = |bytes: &[u8]| [&tag::NOTES.to_le_bytes(), &(bytes.len() as u32).to_le_bytes()[..], bytes].concat();
+        let empty = [encode(&specification), notes(&[])].concat();
+        let refused = decode(Reader::new("a specification", &empty)).unwrap_err();
+        assert_eq!(refused.why, Malformation::DefaultWritten { tag: tag::NOTES });
+        let task = [encode_training(&specification.training), notes(b"new")].concat();
+        assert_eq!(decode_training(Reader::new("a recipe", &task)), Ok(specification.training));
     }
 }

@@ -1,7 +1,7 @@
 //! What the examples must be: the same values, built by hand from the library's types.
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
+use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
 use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
 use gradwire::wire::message::*;
 use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows};
@@ -70,7 +70,14 @@ pub fn smallest() -> Specification {
         validation: RowsRef { rows: 1, digest: Digest::of(&validation()) },
         initial: Some(Digest::of(&base())),
         operation: Operation::default(),
+        notes: Vec::new(),
     }
+}
+
+/// The same, with what is no part of what it computes.
+fn annotated() -> Specification {
+    let operation = Operation { on_no_nodes: OnNoNodes::Pause, ..Operation::default() };
+    Specification { operation, notes: b"for the paper".to_vec(), ..smallest() }
 }
 
 /// The specification of an example `specification NAME`.
@@ -103,7 +110,9 @@ pub fn specification(name: &str) -> Specification {
             specification.rounds = 40;
             specification.shards.push(specification.validation);
             specification.initial = Some(Digest([0x22; 32]));
-            specification.operation = Operation { on_task_failure: OnTaskFailure::Skip, allow_inexact: true };
+            specification.notes = annotated().notes;
+            specification.operation =
+                Operation { on_task_failure: OnTaskFailure::Skip, allow_inexact: true, on_no_nodes: OnNoNodes::Pause };
         }
         _ => panic!("no specification {name:?} is built here: add it"),
     }
@@ -187,7 +196,12 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
             let (state, batches_done, batches_planned) = (TaskState::Running, 40, 100);
             (13, Polled { name: name(), state, batches_done, batches_planned }.into())
         }
-        MessageType::Submit => (1, Submit { job: JOB, specification: smallest() }.into()),
+        MessageType::Results => (15, Results { job: JOB }.into()),
+        MessageType::Holding => {
+            let result = HeldResult { step: 0, shard: 0, base: Digest::of(&base()) };
+            (15, Holding { results: vec![result] }.into())
+        }
+        MessageType::Submit => (1, Submit { job: JOB, rounds_seen: 0, specification: smallest() }.into()),
         MessageType::Accepted => {
             let (queue_position, rounds_done) = (0, 0);
             (1, Accepted { state: JobState::Queued, attached: false, queue_position, rounds_done }.into())
@@ -236,6 +250,34 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
                 nodes: vec![NodeTasks { node: "node-a".to_owned(), tasks: 1 }],
             };
             (1, done.into())
+        }
+        MessageType::Attach => (3, Attach { job: JOB, rounds_seen: 1 }.into()),
+        MessageType::Jobs => (5, Jobs { job: None }.into()),
+        MessageType::Job => {
+            let job = Job {
+                job: JOB,
+                state: JobStanding::Paused,
+                code: Some(ErrorCode::Paused),
+                rounds_done: 0,
+                rounds: 1,
+                queue_position: 0,
+                submitted_ms: 1_767_225_600_000,
+                ended_ms: 0,
+                fingerprint: None,
+                text: "no node was active after 3 revivals".to_owned(),
+            };
+            (5, job.into())
+        }
+        MessageType::Listed => (5, Listed { jobs: 1 }.into()),
+        MessageType::Order => (7, Order { job: JOB, verb: OrderVerb::Resume }.into()),
+        MessageType::Describe => (9, Describe { job: JOB }.into()),
+        MessageType::Described => (9, Described { job: JOB, specification: annotated() }.into()),
+        MessageType::Ledger => (11, Ledger { job: JOB, first: 0 }.into()),
+        MessageType::Entries => {
+            let (loss, update, node) = (2.0 * f64::from(LN_2), Digest::of(&update()), "node-a".to_owned());
+            let merged = Some(MergedTask { attempt: 1, loss, update, node });
+            let entries = vec![LedgerEntry { rows: 2, base: Digest::of(&base()), merged }];
+            (11, Entries { total: 1, first: 0, shards: 1, entries }.into())
         }
     }
 }

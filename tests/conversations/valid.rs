@@ -12,7 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use crate::book::{self, values};
 
 /// The document's conversations.
-pub const OF_BOOK: usize = 4;
+pub const OF_BOOK: usize = 5;
 /// Conversations that are drawn beside the document's own.
 const DRAWN: usize = 600;
 /// The longest list of bytes in a drawn message, but for a few.
@@ -110,8 +110,8 @@ fn of_book(example: &book::Example) -> Conversation {
 fn requests(from: Role, to: Role) -> &'static [MessageType] {
     use MessageType::*;
     match (from, to) {
-        (Role::Coordinator, Role::Node) => &[Ping, Have, Fetch, Put, Train, Poll],
-        (Role::Client, Role::Coordinator) => &[Ping, Have, Fetch, Submit],
+        (Role::Coordinator, Role::Node) => &[Ping, Have, Fetch, Put, Train, Poll, Results],
+        (Role::Client, Role::Coordinator) => &[Ping, Have, Fetch, Submit, Attach, Jobs, Order, Describe, Ledger],
         _ => &[Ping, Have, Fetch],
     }
 }
@@ -208,8 +208,12 @@ fn question(rng: &mut ChaCha8Rng, kind: MessageType) -> Message<'static> {
             submit.specification.shards.push(row(rng));
             submit.specification.rounds = rng.random_range(1..50);
             submit.job = JobId(rng.random());
+            submit.rounds_seen = rng.random();
+            submit.specification.notes = bytes(rng);
             submit.into()
         }
+        Message::Attach(_) => Attach { job: JobId(rng.random()), rounds_seen: rng.random() }.into(),
+        Message::Ledger(_) => Ledger { job: JobId(rng.random()), first: rng.random() }.into(),
         other => other,
     }
 }
@@ -218,8 +222,13 @@ fn question(rng: &mut ChaCha8Rng, kind: MessageType) -> Message<'static> {
 fn answer(rng: &mut ChaCha8Rng, side: &mut Side, ask: usize, request: u32) {
     use MessageType::*;
     let asked = side.asks[ask];
-    if asked == Submit {
-        for kind in list(rng, |rng| one_of(rng, &[Accepted, Round, Notice])).into_iter().take(6) {
+    let partial: &[MessageType] = match asked {
+        Submit | Attach => &[Accepted, Round, Notice],
+        Jobs | Order => &[Job],
+        _ => &[],
+    };
+    if !partial.is_empty() {
+        for kind in list(rng, |rng| one_of(rng, partial)).into_iter().take(6) {
             add(side, &values::message(kind).1, request, true);
         }
     }
@@ -230,6 +239,10 @@ fn answer(rng: &mut ChaCha8Rng, side: &mut Side, ask: usize, request: u32) {
         Fetch => Data,
         Train => one_of(rng, &[Trained, Rejected]),
         Poll => Polled,
+        Results => Holding,
+        Jobs | Order => Listed,
+        Describe => Described,
+        Ledger => Entries,
         _ => Done,
     };
     let message = match values::message(kind).1 {
@@ -244,6 +257,19 @@ fn answer(rng: &mut ChaCha8Rng, side: &mut Side, ask: usize, request: u32) {
         Message::Done(done) => {
             let node = |rng: &mut ChaCha8Rng| NodeTasks { node: "node-b".to_owned(), tasks: rng.random() };
             self::Done { nodes: list(rng, node), ..done }.into()
+        }
+        Message::Holding(_) => {
+            let result =
+                |rng: &mut ChaCha8Rng| HeldResult { step: rng.random(), shard: rng.random(), base: digest(rng) };
+            self::Holding { results: list(rng, result) }.into()
+        }
+        Message::Entries(entries) => {
+            let entry = |rng: &mut ChaCha8Rng| {
+                let merged = entries.entries[0].merged.clone().filter(|_| rng.random_bool(0.9));
+                LedgerEntry { rows: rng.random(), base: digest(rng), merged }
+            };
+            let entries = list(rng, entry);
+            self::Entries { total: entries.len() as u64, first: 0, shards: 3, entries }.into()
         }
         other => other,
     };

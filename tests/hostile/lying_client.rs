@@ -115,8 +115,8 @@ fn a_specification_outside_its_limits_refuses_the_job_and_not_the_connection() {
     let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
     let payload = Message::from(Submit { job, rounds_seen: 0, specification }).payload();
-    // Behind the job's id and the length: field 0x0002, inputs, four bytes.
-    let inputs = 16 + 4 + 2 + 4;
+    // Behind the job's id, the rounds seen and the length: field 0x0002, inputs, four bytes.
+    let inputs = 16 + 4 + 4 + 2 + 4;
     assert_eq!(payload[inputs - 6..inputs], [2, 0, 4, 0, 0, 0]);
     let mut no_inputs = payload.clone();
     no_inputs[inputs..inputs + 4].fill(0);
@@ -125,8 +125,8 @@ fn a_specification_outside_its_limits_refuses_the_job_and_not_the_connection() {
     };
     submit(&no_inputs, 1);
     let mut unknown_field = payload;
-    let fields = u32::from_le_bytes(unknown_field[16..20].try_into().unwrap()) + 6;
-    unknown_field[16..20].copy_from_slice(&fields.to_le_bytes());
+    let fields = u32::from_le_bytes(unknown_field[20..24].try_into().unwrap()) + 6;
+    unknown_field[20..24].copy_from_slice(&fields.to_le_bytes());
     unknown_field.extend([0xFF, 0x40, 0, 0, 0, 0]);
     submit(&unknown_field, 3);
     peer.expect_error(1, ErrorCode::Specification);

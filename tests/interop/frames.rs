@@ -9,7 +9,7 @@ use gradwire::digest::Digest;
 use gradwire::job::{JobId, Training};
 use gradwire::model::{BatchSize, Recipe};
 use gradwire::wire::message::{
-    Cancel, Features, Fetch, Have, Hello, Piece, Ping, Poll, Polled, RejectReason, TaskState, Train,
+    Cancel, Features, Fetch, Have, Hello, Holding, Piece, Ping, Poll, Polled, RejectReason, Results, TaskState, Train,
 };
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role};
 
@@ -96,6 +96,17 @@ fn it_says_in_its_welcome_who_it_is_and_that_its_arithmetic_is_its_own() {
     assert_eq!((welcome.version, welcome.role), (1, Role::Node));
     let Features { arithmetics, name, .. } = welcome.features;
     assert_eq!((name.as_deref(), arithmetics.as_slice()), (Some("python"), &[40_001][..]));
+}
+
+#[test]
+fn it_keeps_no_result_for_a_link_to_come() {
+    let Some(python) = Python::start(&[]) else { return };
+    let mut peer = supplied(&python);
+    peer.send(train(), 5);
+    expect_trained(&mut peer, 5);
+    peer.send(Results { job: train().name.task.job }, 7);
+    let frame = peer.receive();
+    assert_eq!((frame.message(), frame.header.request), (Holding { results: Vec::new() }.into(), 7));
 }
 
 #[test]

@@ -9,7 +9,8 @@ MESSAGES = dict(  # "Messages": number, and how `struct` writes what a payload b
     HELLO=(0x01, "<BBBxI16s32s"), WELCOME=(0x02, "<BxBxI16s32s"), ERROR=(0x03, "<HBBQQH"), GOODBYE=(0x05, "<H"),
     PING=(0x08, "<"), PONG=(0x09, "<IId"), CANCEL=(0x0A, "<I"), HAVE=(0x10, "<I"), HELD=(0x11, "<I"),
     PUT=(0x12, "<32sQQ"), FETCH=(0x13, "<32sQI4x"), DATA=(0x14, "<32sQQ"), TRAIN=(0x20, "<40sBB2x32s32sI"),
-    TRAINED=(0x21, "<40sI4xdQ32sQI"), REJECTED=(0x22, "<40sB3xII"), POLL=(0x23, "<40s"), POLLED=(0x24, "<40sB3xQQ"))
+    TRAINED=(0x21, "<40sI4xdQ32sQI"), REJECTED=(0x22, "<40sB3xII"), POLL=(0x23, "<40s"), POLLED=(0x24, "<40sB3xQQ"),
+    RESULTS=(0x25, "<16s"), HOLDING=(0x26, "<I"))
 NAMES = {number: name for name, (number, _) in MESSAGES.items()}
 ERRORS = dict(HEADER_CHECKSUM=2, PAYLOAD_CHECKSUM=3, VERSION=4, FRAME_TOO_LARGE=5, MALFORMED=8, UNEXPECTED=9,
     TIMEOUT=11, CANCELLED=17, UNKNOWN_OBJECT=20, OBJECT_HASH=21, OBJECT_RANGE=22, OBJECT_TOO_LARGE=23, TRAINING=34,
@@ -229,6 +230,8 @@ class Link:
             case "POLL", name, _:
                 known = (task.progress for task in self.tasks.values() if task.name == name)
                 self.send("POLLED", request, name, *next(known, (UNKNOWN, 0, 0)))
+            case "RESULTS", *_:
+                self.send("HOLDING", request, 0)  # it forgets the results of a link that has ended
             case "CANCEL", wanted, _ if (self, wanted) in self.tasks:
                 self.tasks.pop((self, wanted)).stop.set()
                 self.refuse(wanted, "TRAIN", "CANCELLED", "the task was cancelled")

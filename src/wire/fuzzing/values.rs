@@ -289,7 +289,7 @@ fn ledger_entry(u: &mut Unstructured<'_>) -> Result<LedgerEntry> {
     let merged = |u: &mut Unstructured<'_>| {
         let (attempt, loss): (_, u64) = u.arbitrary()?;
         // Finite, of either sign.
-        let loss = f64::from_bits((loss >> 1) % f64::INFINITY.to_bits() | loss << 63);
+        let loss = f64::from_bits(((loss >> 1) % f64::INFINITY.to_bits()) | (loss << 63));
         Ok(MergedTask { attempt, loss, update: digest(u)?, node: name(u)? })
     };
     Ok(LedgerEntry { rows: u.arbitrary()?, base: digest(u)?, merged: maybe(u, merged)? })

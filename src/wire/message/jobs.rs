@@ -50,7 +50,7 @@ pub enum JobState {
     Queued = 1,
     /// It runs.
     Running = 2,
-    /// It has ended; the final answer follows.
+    /// It has ended, or is paused; the final answer follows.
     Ended = 3,
 }
 
