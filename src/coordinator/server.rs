@@ -11,12 +11,12 @@ use super::driver::Input;
 use super::journal::Archive;
 use super::status::{self, Snapshot};
 use crate::digest::Digest;
+use crate::job::JobId;
 use crate::net::{
     self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Identity, Link, Peer, Question, Service,
     answer_fetch, answer_have,
 };
 use crate::store::Store;
-use crate::job::JobId;
 use crate::wire::message::{Describe, Described, Error, Jobs, Ledger, Pong};
 use crate::wire::text::Metrics;
 use crate::wire::{ErrorCode, Message, MessageType, Role, limits};

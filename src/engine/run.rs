@@ -113,9 +113,8 @@ impl Run {
             past: None,
             pace: Pace::default(),
             profiler: Profiler::start(profile, cx.now),
-            revival: so_far.map_or_else(Revival::default, |progress| {
-                Revival::restored(progress.revivals_used, progress.revivals)
-            }),
+            revival: so_far
+                .map_or_else(Revival::default, |progress| Revival::restored(progress.revivals_used, progress.revivals)),
             tally: Tally {
                 nodes: so_far.map_or_else(BTreeMap::new, |progress| {
                     progress.nodes.iter().map(|share| (share.name.clone(), share.merged)).collect()

@@ -206,6 +206,9 @@ impl Ledger {
                 self.quarantined.insert(*node);
                 self.ending.quarantines += 1;
             }
+            Action::Persist { .. } => {}
+            Action::Suspend { .. } => panic!("no job of these lives may be paused"),
+            Action::Forget { .. } => {}
             Action::Report { job, event } => self.report(now_us, *job, event),
             Action::ReleaseJob { job } => {
                 assert!(!self.live.iter().any(|(_, attempt, _)| attempt.task.job == *job), "a task outlives its job");
@@ -378,6 +381,7 @@ impl Ledger {
                 assert_eq!(round.merged + round.skipped, job.plan.shards);
             }
             JobEvent::Notice(notice) => self.notice(now_us, id, notice),
+            JobEvent::Paused(_) => panic!("no job of these lives may be paused"),
             JobEvent::Finished(outcome) => self.finished(now_us, id, outcome),
         }
     }
@@ -448,6 +452,7 @@ impl Ledger {
                     }
                     FailReason::DataMissing { .. } => assert!(job.plan.data_missing),
                     FailReason::Work { .. } => assert!(job.worker_failed),
+                    FailReason::Recorded { .. } => panic!("a job fails with another's words"),
                 }
             }
         }

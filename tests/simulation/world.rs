@@ -230,7 +230,13 @@ impl World {
                 }
             }
             Action::ReleaseJob { job } => self.sums.retain(|(other, _), _| *other != job),
-            Action::Admit { .. } | Action::Discard { .. } | Action::StopDialling { .. } | Action::Report { .. } => {}
+            Action::Admit { .. }
+            | Action::Discard { .. }
+            | Action::StopDialling { .. }
+            | Action::Persist { .. }
+            | Action::Suspend { .. }
+            | Action::Forget { .. }
+            | Action::Report { .. } => {}
         }
     }
 

@@ -11,8 +11,8 @@ use crate::digest::Digest;
 use crate::engine::{Admission, Event, JobState};
 use crate::job::JobId;
 use crate::wire::message::{
-    Accepted, Attach, Error, Job as Standing, JobStanding, JobState as AcceptedAs, Listed, Order as JobOrder, OrderVerb,
-    Submit,
+    Accepted, Attach, Error, Job as Standing, JobStanding, JobState as AcceptedAs, Listed, Order as JobOrder,
+    OrderVerb, Submit,
 };
 use crate::wire::{ErrorCode, Message, MessageType, specification};
 

@@ -182,7 +182,8 @@ const LOOK_THROUGH_EVERY_US: u64 = 60_000_000;
 
 impl Driver {
     pub(super) fn new(settings: &Settings, around: Around) -> Driver {
-        let Around { store, inputs, merging, validating, poller, journal, archive, recovering, failures, feed } = around;
+        let Around { store, inputs, merging, validating, poller, journal, archive, recovering, failures, feed } =
+            around;
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
         engine_settings.finished_max = settings.keep_jobs;

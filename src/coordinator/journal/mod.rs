@@ -291,7 +291,8 @@ impl Writer {
         if let Some(directory) = &self.directory {
             if !book.has_begun {
                 let digests: Vec<Digest> = objects_of(&book.state.specification).into_keys().collect();
-                let held: Vec<_> = digests.iter().filter_map(|digest| Some((*digest, self.store.get(digest)?))).collect();
+                let held: Vec<_> =
+                    digests.iter().filter_map(|digest| Some((*digest, self.store.get(digest)?))).collect();
                 let objects: Vec<(Digest, &[u8])> = held.iter().map(|(digest, bytes)| (*digest, &bytes[..])).collect();
                 directory.put_objects(&objects)?;
                 directory.begin_job(job)?;
@@ -395,11 +396,7 @@ impl Book {
     }
 
     fn shelved(&self) -> Shelved {
-        Shelved {
-            specification: self.state.specification.clone(),
-            ledger: self.state.ledger,
-            tail: self.tail.clone(),
-        }
+        Shelved { specification: self.state.specification.clone(), ledger: self.state.ledger, tail: self.tail.clone() }
     }
 }
 

@@ -183,7 +183,8 @@ fn rounds(directory: &Directory, state: &State) -> Result<Vec<Round>, String> {
         let mut blocks = Blocks::new(bytes, seal);
         for block in &mut blocks {
             let block = block.map_err(|error| error.to_string())?;
-            if block.round.round as usize != rounds.len() + 1 || block.entries.len() != state.specification.shards.len() {
+            if block.round.round as usize != rounds.len() + 1 || block.entries.len() != state.specification.shards.len()
+            {
                 return Err("its ledger is not of this job, or has a round twice".to_owned());
             }
             rounds.push(block.round);

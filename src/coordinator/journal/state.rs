@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::engine::{NodeShare, Progress, RoundDone};
 use crate::job::{JobId, Profile, Specification};
 use crate::wire::message::{Job, Submit};
-use crate::wire::{Message, MalformedPayload, MessageType, Reader};
+use crate::wire::{MalformedPayload, Message, MessageType, Reader};
 
 /// How the file begins.
 const MAGIC: &[u8; 8] = b"GWSTATE1";
@@ -169,7 +169,18 @@ impl State {
         let tail_bytes = reader.u32()? as usize;
         let tail = reader.take(tail_bytes)?.to_vec();
         let (specification, submit) = (Arc::new(submit.specification), Arc::new(written.to_vec()));
-        Ok(State { sequence, submitted_as, specification, submit, standing, answer, progress, training_us, ledger, tail })
+        Ok(State {
+            sequence,
+            submitted_as,
+            specification,
+            submit,
+            standing,
+            answer,
+            progress,
+            training_us,
+            ledger,
+            tail,
+        })
     }
 
     /// The job.
@@ -196,7 +207,8 @@ fn u64_to(out: &mut Vec<u8>, number: u64) {
 }
 
 fn write_progress(out: &mut Vec<u8>, progress: &Progress) {
-    let RoundDone { step, loss, errors, rows, validation_loss, nodes_used, merged, skipped, elapsed_us } = progress.last;
+    let RoundDone { step, loss, errors, rows, validation_loss, nodes_used, merged, skipped, elapsed_us } =
+        progress.last;
     let numbers = [
         step,
         loss.to_bits(),

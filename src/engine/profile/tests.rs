@@ -11,7 +11,7 @@ struct Bench {
 impl Bench {
     /// A job whose first round begins after 5.
     fn new() -> Bench {
-        let mut bench = Bench { profiler: Profiler::start(Time(100)), now: Time(100) };
+        let mut bench = Bench { profiler: Profiler::start(Profile::default(), Time(100)), now: Time(100) };
         bench.pass(5);
         bench.profiler.round_begins(bench.now);
         bench
