@@ -181,9 +181,10 @@ impl Coordinator {
         let (poller, inactive) = pollers::start_inactive(settings.nodes.clone(), dialling, stopped.clone())?;
         threads.push(inactive);
         threads.push(pollers::start_completion(inputs.clone(), stopped)?);
+        // Without a journal there is nothing to read first.
+        let recovering = Arc::new(AtomicBool::new(directory.is_some()));
         let (journal, archive, writer) =
             journal::start(directory, settings.on_disk_error, store.clone(), inputs.clone())?;
-        let recovering = Arc::new(AtomicBool::new(true));
         let (failures, failed) = bounded(1);
         let around = Around {
             store: store.clone(),

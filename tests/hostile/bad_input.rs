@@ -295,9 +295,10 @@ fn head_of_client(arguments: &[&str]) -> (Option<i32>, String) {
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(!line.is_empty());
     let ended = child.wait_with_output().unwrap();
-    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(!line.is_empty(), "{said}");
+    (ended.status.code(), said)
 }
 
 #[test]

@@ -205,8 +205,15 @@ fn a_fault_in_one_connection_ends_that_one_and_is_counted() {
     unlucky.expect_hang_up();
     before.expect_pong(1);
     Peer::greeted(server.address(), Role::Coordinator).expect_pong(1);
-    let metrics = typed(server.address(), b"GET /metrics HTTP/1.0\n\n");
-    assert!(metrics.contains("\ngradwire_faults_total 1\n"), "{metrics}");
+    // It is counted once the connection is gone.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metrics = typed(server.address(), b"GET /metrics HTTP/1.0\n\n");
+        if metrics.contains("\ngradwire_faults_total 1\n") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{metrics}");
+    }
 }
 
 #[test]
