@@ -119,17 +119,7 @@ pub(super) fn start(
     // Never more than the engine has in its books: a round's record each, and small ones.
     let (orders, queue) = unbounded();
     let archive = Arc::new(Archive::new(directory.clone()));
-    let writer = Writer {
-        directory,
-        on_disk_error,
-        store,
-        inputs,
-        archive: archive.clone(),
-        books: BTreeMap::new(),
-        objects: HashMap::new(),
-        submitted: 0,
-        is_behind: false,
-    };
+    let writer = Writer::new(directory, on_disk_error, store, inputs, archive.clone());
     let thread = Builder::new().name("journal".to_owned()).spawn(move || writer.run(&queue))?;
     Ok((orders, archive, thread))
 }
@@ -153,6 +143,7 @@ struct Book {
 struct Writer {
     directory: Option<Arc<Directory>>,
     on_disk_error: OnDiskError,
+    tail_bytes_max: usize,
     store: Arc<Store>,
     inputs: Sender<Input>,
     archive: Arc<Archive>,
@@ -169,6 +160,27 @@ struct Writer {
 struct Stop;
 
 impl Writer {
+    fn new(
+        directory: Option<Arc<Directory>>,
+        on_disk_error: OnDiskError,
+        store: Arc<Store>,
+        inputs: Sender<Input>,
+        archive: Arc<Archive>,
+    ) -> Writer {
+        Writer {
+            directory,
+            on_disk_error,
+            tail_bytes_max: TAIL_BYTES_MAX,
+            store,
+            inputs,
+            archive,
+            books: BTreeMap::new(),
+            objects: HashMap::new(),
+            submitted: 0,
+            is_behind: false,
+        }
+    }
+
     fn run(mut self, orders: &Receiver<Order>) {
         match self.recover() {
             Ok(restored) => self.tell(Told::Recovered(restored)),
@@ -298,7 +310,7 @@ impl Writer {
                 directory.begin_job(job)?;
                 self.objects.insert(job, digests);
             }
-            book.write(job, directory)?;
+            book.write(job, directory, self.tail_bytes_max)?;
             if let Some(weights) = book.weights.take()
                 && book.kept_bytes + weights.bytes.len() as u64 <= KEPT_WEIGHTS_BYTES_MAX
                 && self.archive.keep(job, weights.digest)
@@ -372,8 +384,8 @@ impl Book {
         self.tail.iter().map(|block| block.len()).sum()
     }
 
-    fn write(&mut self, job: JobId, directory: &Directory) -> Result<(), DiskError> {
-        if self.tail_bytes() > TAIL_BYTES_MAX {
+    fn write(&mut self, job: JobId, directory: &Directory, tail_bytes_max: usize) -> Result<(), DiskError> {
+        if self.tail_bytes() > tail_bytes_max {
             let blocks = self.tail.concat_bytes();
             directory.write_ledger(job, self.state.ledger.bytes, &blocks)?;
             self.state.ledger = Extent { bytes: self.state.ledger.bytes + blocks.len() as u64, seal: self.seal };

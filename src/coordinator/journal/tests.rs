@@ -1,1 +1,432 @@
+//! The journal on a real directory: what is written is read back, and what is damaged is never taken for something else.
 
+use std::path::{Path, PathBuf};
+
+use crossbeam_channel::Receiver;
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt as _, SeedableRng as _};
+use tempfile::TempDir;
+
+use super::*;
+use crate::engine::{MergedTask, NodeShare, Progress, RoundDone};
+use crate::job::{Operation, Profile, RowsRef, Training};
+use crate::model::{Network, Recipe};
+use crate::wire::ErrorCode;
+use crate::wire::object::{self, ObjectKind};
+
+const ROUNDS: u32 = 6;
+const SHARDS: u32 = 2;
+
+/// A journal at work, without its thread.
+struct Desk {
+    writer: Writer,
+    store: Arc<Store>,
+    told: Receiver<Input>,
+}
+
+impl Desk {
+    fn open(root: &Path) -> Desk {
+        let directory = Arc::new(Directory::open(root).expect("a directory for the journal"));
+        let store = Arc::new(Store::new(u64::MAX));
+        let (inputs, told) = unbounded();
+        let archive = Arc::new(Archive::new(Some(directory.clone())));
+        let mut writer = Writer::new(Some(directory), OnDiskError::Stop, store.clone(), inputs, archive);
+        // Small: the ledger's own file is in use from the second round on.
+        writer.tail_bytes_max = 600;
+        Desk { writer, store, told }
+    }
+
+    fn order(&mut self, order: Order) {
+        self.writer.take(order);
+        assert!(self.writer.flush().is_ok(), "{:?}", self.failure());
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.told.try_iter().find_map(|input| match input {
+            Input::Journal(Told::Failed(why)) => Some(why),
+            _ => None,
+        })
+    }
+
+    fn recover(&mut self) -> Vec<Restored> {
+        self.writer.recover().expect("the directory can be listed")
+    }
+
+    fn begin(&mut self, job: JobId) {
+        let specification = Arc::new(specification(job, &self.store));
+        self.order(Order::Begin { standing: standing(job, &specification), specification });
+    }
+
+    fn round(&mut self, job: JobId, round: u32) {
+        self.order(round_order(job, round));
+    }
+
+    fn end(&mut self, job: JobId) {
+        let error = Error::new(ErrorCode::TaskFailed, 0x30, "shard 1 failed everywhere");
+        let specification = self.writer.archive.specification(job).expect("a job that has begun");
+        let mut standing = standing(job, &specification);
+        standing.state = JobStanding::Failed;
+        standing.code = Some(error.code);
+        standing.text.clone_from(&error.text);
+        standing.rounds_done = ROUNDS;
+        standing.ended_ms = 9_000;
+        self.order(Order::End { standing, answer: Arc::new(error.into()) });
+    }
+}
+
+fn specification(job: JobId, store: &Store) -> Specification {
+    let rows = |label: u32| {
+        let bytes = object::encode_rows(1, &[job.0 as f32, 1.0], &[label, 1]);
+        let digest = Digest::of(&bytes);
+        store.insert(digest, Arc::new(bytes));
+        RowsRef { rows: 2, digest }
+    };
+    Specification {
+        training: Training {
+            arithmetic: 1,
+            network: Network::new(1, &[], 2).expect("a small network"),
+            recipe: Recipe::DEFAULT,
+            seed: job.0 as u64,
+        },
+        rounds: ROUNDS,
+        shards: (0..SHARDS).map(|_| rows(0)).collect(),
+        validation: rows(1),
+        initial: None,
+        operation: Operation::default(),
+        notes: b"notes".to_vec(),
+    }
+}
+
+fn standing(job: JobId, specification: &Specification) -> Job {
+    Job {
+        job,
+        state: JobStanding::Queued,
+        code: None,
+        rounds_done: 0,
+        rounds: specification.rounds,
+        queue_position: 0,
+        submitted_ms: 1_000,
+        ended_ms: 0,
+        fingerprint: None,
+        text: String::new(),
+    }
+}
+
+/// The weights after a round; those of another round are others.
+fn weights(job: JobId, round: u32) -> Weights {
+    let network = Network::new(1, &[], 2).expect("a small network");
+    let bytes = object::encode_parameters(ObjectKind::Weights, &network, &[round as f32, job.0 as f32, 0.5, -0.5]);
+    Weights { digest: Digest::of(&bytes), bytes: Arc::new(bytes) }
+}
+
+fn round_order(job: JobId, round: u32) -> Order {
+    let last = RoundDone {
+        step: u64::from(round) - 1,
+        loss: 1.0 / f64::from(round),
+        errors: 1,
+        rows: 2,
+        validation_loss: 0.5,
+        nodes_used: 1,
+        merged: SHARDS - 1,
+        skipped: 1,
+        elapsed_us: 70,
+    };
+    let update = Digest::of(&round.to_le_bytes());
+    let task = MergedTask { node: "node-a".to_owned(), attempt: round, loss: 0.25, update };
+    let progress = Progress {
+        last,
+        base: weights(job, round).digest,
+        merged: u64::from(round),
+        skipped: u64::from(round),
+        reproducible: false,
+        duplicates: 3,
+        nodes: vec![NodeShare { name: "node-a".to_owned(), merged: u64::from(round) }],
+        revivals: 2,
+        revivals_used: 1,
+        profile: Profile { compute_us: 70 * u64::from(round), ..Profile::default() },
+        validating_us: 5,
+    };
+    let record = RoundRecord { base: weights(job, round - 1).digest, tasks: vec![Some(task), None], progress };
+    let told =
+        Round { round, rounds: ROUNDS, loss: 0.5, errors: 1, rows: 2, nodes: 1, merged: 1, skipped: 1, round_us: 70 };
+    let (record, weights) = (Box::new(record), Some(weights(job, round)));
+    Order::Round { job, record, round: told, weights, training_us: 11 * u64::from(round) }
+}
+
+/// What must be so of a job that is restored after this round, whatever has happened to its files.
+fn assert_is_after(restored: &Restored, job: JobId, round: u32) {
+    let Order::Round { record, training_us, .. } = round_order(job, round) else { unreachable!() };
+    assert_eq!(restored.state.progress, Some(record.progress));
+    assert_eq!(restored.state.training_us, training_us);
+    assert_eq!(restored.state.specification.training.seed, job.0 as u64);
+    assert_eq!(restored.state.specification.notes, b"notes");
+    if restored.state.standing.ended_ms == 0 {
+        let rounds: Vec<u32> = restored.rounds.iter().map(|round| round.round).collect();
+        assert_eq!(rounds, (1..=round).collect::<Vec<_>>());
+        let found = restored.weights.as_ref().expect("weights");
+        assert_eq!((found.digest, &found.bytes), (weights(job, round).digest, &weights(job, round).bytes));
+        for (digest, bytes) in &restored.objects {
+            assert_eq!(*digest, Digest::of(bytes));
+        }
+    }
+}
+
+fn entries(archive: &Archive, job: JobId) -> Vec<(u32, bool)> {
+    let entries = archive.entries(job, 0, usize::MAX).expect("a ledger");
+    assert_eq!(entries.total, entries.entries.len() as u64);
+    entries
+        .entries
+        .iter()
+        .map(|entry| (entry.merged.as_ref().map_or(0, |task| task.attempt), entry.merged.is_some()))
+        .collect()
+}
+
+#[test]
+fn a_job_is_read_back_as_it_was_after_each_round() {
+    let root = TempDir::new().unwrap();
+    let job = JobId(7);
+    let mut desk = Desk::open(root.path());
+    assert!(desk.recover().is_empty());
+    desk.begin(job);
+    for round in 1..=ROUNDS {
+        desk.round(job, round);
+        drop(desk);
+        desk = Desk::open(root.path());
+        let restored = desk.recover();
+        assert_eq!(restored.len(), 1);
+        assert_is_after(&restored[0], job, round);
+        assert_eq!(restored[0].objects.len(), 2, "two shards of the same bytes, and the validation data");
+        for (digest, bytes) in &restored[0].objects {
+            desk.store.insert(*digest, bytes.clone());
+        }
+        let expected: Vec<_> = (1..=round).flat_map(|round| [(round, true), (0, false)]).collect();
+        assert_eq!(entries(&desk.writer.archive, job), expected);
+    }
+}
+
+#[test]
+fn a_job_that_has_ended_is_read_where_it_is_written_and_forgotten_without_a_trace() {
+    let root = TempDir::new().unwrap();
+    let (job, other) = (JobId(1), JobId(2));
+    let mut desk = Desk::open(root.path());
+    for job in [job, other] {
+        desk.begin(job);
+        (1..=ROUNDS).for_each(|round| desk.round(job, round));
+    }
+    desk.end(job);
+    assert!(!desk.writer.books.contains_key(&job));
+    drop(desk);
+    let mut desk = Desk::open(root.path());
+    let restored = desk.recover();
+    let ids: Vec<JobId> = restored.iter().map(|job| job.state.job()).collect();
+    assert_eq!(ids, [other, job], "what has not ended, then what has");
+    assert_is_after(&restored[1], job, ROUNDS);
+    assert!(
+        matches!(restored[1].state.answer.as_deref(), Some(Message::Error(error)) if error.text.contains("shard 1"))
+    );
+    let archive = desk.writer.archive.clone();
+    assert_eq!(archive.rounds(job).len(), ROUNDS as usize);
+    assert_eq!(entries(&archive, job).len(), (ROUNDS * SHARDS) as usize);
+    assert_eq!(archive.object(&weights(job, ROUNDS).digest), Some((*weights(job, ROUNDS).bytes).clone()));
+    assert_eq!(archive.object(&weights(job, 2).digest), Some((*weights(job, 2).bytes).clone()), "of a round before");
+    let data = restored[1].state.specification.validation.digest;
+    assert!(archive.object(&data).is_some());
+    desk.order(Order::Forget { job });
+    assert!(archive.specification(job).is_none() && archive.entries(job, 0, 9).is_none());
+    assert!(archive.object(&weights(job, ROUNDS).digest).is_none());
+    assert!(archive.object(&data).is_none());
+    assert!(archive.specification(other).is_some());
+    assert!(!root.path().join("jobs").join(job.to_string()).exists());
+}
+
+#[test]
+fn a_paused_job_is_paused_after_a_restart_and_resumed_is_not() {
+    let root = TempDir::new().unwrap();
+    let job = JobId(3);
+    let mut desk = Desk::open(root.path());
+    desk.begin(job);
+    desk.round(job, 1);
+    desk.order(Order::Pause { job, error: Error::new(ErrorCode::Paused, 0x30, "no node") });
+    drop(desk);
+    let mut desk = Desk::open(root.path());
+    let restored = desk.recover();
+    assert_eq!(restored[0].state.standing.state, JobStanding::Paused);
+    assert_is_after(&restored[0], job, 1);
+    desk.order(Order::Resume { job });
+    drop(desk);
+    let restored = Desk::open(root.path()).recover();
+    assert_eq!((restored[0].state.standing.state, &restored[0].state.answer), (JobStanding::Queued, &None));
+    assert_is_after(&restored[0], job, 1);
+}
+
+#[test]
+fn a_ledger_is_told_page_by_page() {
+    let root = TempDir::new().unwrap();
+    let job = JobId(4);
+    let mut desk = Desk::open(root.path());
+    desk.begin(job);
+    (1..=ROUNDS).for_each(|round| desk.round(job, round));
+    let archive = &desk.writer.archive;
+    let mut first = 0;
+    let mut seen = Vec::new();
+    while let page = archive.entries(job, first, 5).unwrap()
+        && !page.entries.is_empty()
+    {
+        assert_eq!((page.first, page.total, page.shards), (first, u64::from(ROUNDS * SHARDS), SHARDS));
+        first += page.entries.len() as u64;
+        seen.extend(page.entries.iter().map(|entry| entry.base));
+    }
+    let bases: Vec<Digest> = (0..ROUNDS).flat_map(|round| [weights(job, round).digest; 2]).collect();
+    assert_eq!(seen, bases);
+}
+
+#[test]
+fn two_coordinators_do_not_share_a_directory() {
+    let root = TempDir::new().unwrap();
+    let _desk = Desk::open(root.path());
+    let refused = Directory::open(root.path()).unwrap_err();
+    assert!(matches!(refused, OpenError::Locked(_)) && refused.to_string().contains("--state-dir"), "{refused}");
+}
+
+#[test]
+fn a_directory_of_something_else_is_refused() {
+    let root = TempDir::new().unwrap();
+    std::fs::write(root.path().join("FORMAT"), "gradwire journal 2\n").unwrap();
+    let refused = Directory::open(root.path()).unwrap_err();
+    assert!(refused.to_string().contains("gradwire journal 2"), "{refused}");
+}
+
+/// The files of a journal, to be damaged.
+type Files = Vec<(PathBuf, Vec<u8>)>;
+
+fn read_all(root: &Path) -> Files {
+    let mut files = Vec::new();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                let inside = path.strip_prefix(root).unwrap().to_owned();
+                files.push((inside, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn write_all(root: &Path, files: &Files) {
+    for (inside, bytes) in files {
+        let path = root.join(inside);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+/// A directory in memory, where there is such a thing: ten thousand journals on a disk take a minute.
+fn scratch() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
+/// Damages a few of a journal's files; says what it did.
+fn damage(rng: &mut ChaCha8Rng, files: &mut Files, older: &[Files]) -> String {
+    let mut did = String::new();
+    for _ in 0..rng.random_range(1..=3) {
+        let index = rng.random_range(0..files.len());
+        let name = files[index].0.display().to_string();
+        if name == "FORMAT" || name == "lock" {
+            continue;
+        }
+        let bytes = &mut files[index].1;
+        match rng.random_range(0..7) {
+            0 | 1 if !bytes.is_empty() => {
+                let at = rng.random_range(0..bytes.len());
+                let bit = rng.random_range(0..8);
+                bytes[at] ^= 1 << bit;
+                did += &format!("bit {bit} of byte {at} of {name}; ");
+            }
+            2 => {
+                let length = rng.random_range(0..=bytes.len());
+                bytes.truncate(length);
+                did += &format!("{name} cut to {length}; ");
+            }
+            3 => {
+                files.remove(index);
+                did += &format!("{name} removed; ");
+            }
+            4 => {
+                // A file of an earlier moment, as a disk gives it back that has lost writes.
+                let old = &older[rng.random_range(0..older.len())];
+                if let Some((_, old)) = old.iter().find(|(inside, _)| *inside == files[index].0) {
+                    files[index].1.clone_from(old);
+                    did += &format!("{name} of an earlier moment; ");
+                }
+            }
+            5 => {
+                let other = rng.random_range(0..files.len());
+                let bytes = files[other].1.clone();
+                did += &format!("{name} with the bytes of {}; ", files[other].0.display());
+                files[index].1 = bytes;
+            }
+            _ => {
+                let count = rng.random_range(1..64);
+                files[index].1.extend((0..count).map(|_| rng.random::<u8>()));
+                did += &format!("{count} bytes more in {name}; ");
+            }
+        }
+    }
+    did
+}
+
+#[test]
+fn ten_thousand_damaged_journals_are_read_as_some_moment_that_was_or_refused() {
+    const DAMAGED: u64 = 10_000;
+    let root = TempDir::new().unwrap();
+    let jobs = [JobId(5), JobId(6)];
+    let mut desk = Desk::open(root.path());
+    let mut moments = Vec::new();
+    jobs.iter().for_each(|&job| desk.begin(job));
+    for round in 1..=ROUNDS {
+        jobs.iter().for_each(|&job| desk.round(job, round));
+        moments.push(read_all(root.path()));
+    }
+    desk.end(jobs[1]);
+    moments.push(read_all(root.path()));
+    drop(desk);
+    let (mut whole, mut refused, mut older) = (0, 0, 0);
+    for seed in 0..DAMAGED {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let now = rng.random_range(0..moments.len());
+        let mut files = moments[now].clone();
+        let did = damage(&mut rng, &mut files, &moments[..=now]);
+        let scratch = scratch();
+        write_all(scratch.path(), &files);
+        let mut desk = Desk::open(scratch.path());
+        let restored = desk.recover();
+        for job in jobs {
+            let Some(read) = restored.iter().find(|read| read.state.job() == job) else {
+                refused += 1;
+                continue;
+            };
+            let after = read.state.progress.as_ref().map_or(0, Progress::rounds_done);
+            assert!(
+                after as usize <= now + 1 && after <= ROUNDS,
+                "seed {seed} ({did}): round {after} has not been yet"
+            );
+            if after > 0 {
+                assert_is_after(read, job, after);
+            }
+            if (after as usize) < (now + 1).min(ROUNDS as usize) { older += 1 } else { whole += 1 }
+        }
+        // Whatever was refused, the journal can be written again.
+        if seed % 100 == 0 {
+            let job = JobId(77);
+            desk.begin(job);
+            desk.round(job, 1);
+        }
+    }
+    println!("{DAMAGED} damaged journals of two jobs: {whole} jobs read, {older} from before, {refused} refused");
+    assert!(whole > 1_000 && older > 1_000 && refused > 100, "{whole}, {older}, {refused}");
+}
