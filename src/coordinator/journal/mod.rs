@@ -27,7 +27,7 @@ use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
@@ -154,6 +154,7 @@ struct Writer {
     submitted: u64,
     /// Whether something could not be written.
     is_behind: bool,
+    rests_until: Instant,
 }
 
 /// The coordinator is to end.
@@ -178,6 +179,7 @@ impl Writer {
             objects: HashMap::new(),
             submitted: 0,
             is_behind: false,
+            rests_until: Instant::now(),
         }
     }
 
@@ -186,28 +188,42 @@ impl Writer {
             Ok(restored) => self.tell(Told::Recovered(restored)),
             Err(error) => return self.tell(Told::Failed(error.to_string())),
         }
-        loop {
-            let order = if self.is_behind {
-                orders.recv_timeout(TRY_AGAIN)
-            } else {
-                orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            };
-            match order {
-                Ok(order) => {
-                    self.take(order);
-                    // What has come meanwhile shares the write.
-                    orders.try_iter().for_each(|order| self.take(order));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
+        while self.gather(orders) {
+            let began = Instant::now();
             if self.flush().is_err() {
                 return;
             }
+            self.rests_until = Instant::now() + began.elapsed();
         }
         if self.is_behind {
             let _ = self.flush();
         }
+    }
+
+    /// Waits for orders, and takes all that have come. After a write it rests for as long as that took: what comes
+    /// meanwhile shares the next one, and the end of a job, which does not wait, finds the disk idle. False once there will
+    /// be no more.
+    fn gather(&mut self, orders: &Receiver<Order>) -> bool {
+        let first = if self.is_behind {
+            orders.recv_timeout(TRY_AGAIN)
+        } else {
+            orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        let mut next = match first {
+            Ok(order) => Some(order),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        while let Some(order) = next {
+            let is_urgent = matches!(order, Order::Pause { .. } | Order::End { .. });
+            self.take(order);
+            if is_urgent {
+                break;
+            }
+            next = orders.recv_deadline(self.rests_until).ok();
+        }
+        orders.try_iter().for_each(|order| self.take(order));
+        true
     }
 
     fn tell(&self, told: Told) {
@@ -281,19 +297,32 @@ impl Writer {
             }
             let Some(book) = self.books.get(&job) else { continue };
             let standing = &book.state.standing;
-            let has_ended = standing.ended_ms != 0;
-            self.tell(Told::Durable { job, rounds: standing.rounds_done, state: standing.state });
+            let (rounds, state) = (standing.rounds_done, standing.state);
             self.archive.shelve(job, book.shelved());
-            if has_ended && !book.is_dirty && self.directory.is_some() {
-                // From here on it is read where it is written.
-                self.archive.unshelve(job, book.state.progress.as_ref().map(|progress| progress.base));
-                self.books.remove(&job);
-            } else if has_ended && self.directory.is_none() {
-                self.books.remove(&job);
+            self.tell(Told::Durable { job, rounds, state });
+            if !book.is_dirty {
+                self.settle(job, was_behind)?;
             }
         }
         if was_behind && !self.is_behind {
             log::info!("the journal is written again");
+        }
+        Ok(())
+    }
+
+    /// A job is written: what need not be held for it any more is let go.
+    fn settle(&mut self, job: JobId, was_behind: bool) -> Result<(), Stop> {
+        if let Err(error) = self.keep_weights(job) {
+            self.failed(&error, was_behind)?;
+        }
+        if let Some(book) = self.books.get(&job)
+            && book.state.standing.ended_ms != 0
+        {
+            if self.directory.is_some() {
+                // From here on it is read where it is written.
+                self.archive.unshelve(job, book.state.progress.as_ref().map(|progress| progress.base));
+            }
+            self.books.remove(&job);
         }
         Ok(())
     }
@@ -311,16 +340,22 @@ impl Writer {
                 self.objects.insert(job, digests);
             }
             book.write(job, directory, self.tail_bytes_max)?;
-            if let Some(weights) = book.weights.take()
-                && book.kept_bytes + weights.bytes.len() as u64 <= KEPT_WEIGHTS_BYTES_MAX
-                && self.archive.keep(job, weights.digest)
-            {
-                directory.put_weights(job, &weights.digest, &weights.bytes)?;
-                book.kept_bytes += weights.bytes.len() as u64;
-            }
         }
         book.has_begun = true;
         book.is_dirty = false;
+        Ok(())
+    }
+
+    /// Lets go of weights that are written; keeps them for who verifies single tasks, as long as there is room.
+    fn keep_weights(&mut self, job: JobId) -> Result<(), DiskError> {
+        let (Some(directory), Some(book)) = (&self.directory, self.books.get_mut(&job)) else { return Ok(()) };
+        if let Some(weights) = book.weights.take()
+            && book.kept_bytes + weights.bytes.len() as u64 <= KEPT_WEIGHTS_BYTES_MAX
+            && self.archive.keep(job, weights.digest)
+        {
+            directory.put_weights(job, &weights.digest, &weights.bytes)?;
+            book.kept_bytes += weights.bytes.len() as u64;
+        }
         Ok(())
     }
 
