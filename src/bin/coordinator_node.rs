@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use gradwire::cli::{self, Exit, Failure, Interrupts};
 use gradwire::config::{self, Name, Waits};
-use gradwire::coordinator::{Coordinator, OnDiskError, Settings};
+use gradwire::coordinator::{Coordinator, OnDiskError, Settings, StartError};
 use gradwire::engine::Policy;
 use gradwire::model::Kernel;
 use gradwire::net::{self, IpAddr, SocketAddr};
@@ -106,16 +106,22 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         keep_ended: Duration::from_secs(u64::from(arguments.keep_days) * 24 * 3_600),
         ..Settings::new(SocketAddr::new(arguments.listen, arguments.port), arguments.scheduling_policy, nodes)
     };
-    let mut coordinator = Coordinator::start(&settings).map_err(|error| Failure::new(Exit::Connection, error))?;
+    let mut coordinator = Coordinator::start(&settings).map_err(|error| {
+        let exit = if matches!(error, StartError::Journal(_)) { Exit::Output } else { Exit::Connection };
+        Failure::new(exit, error)
+    })?;
     if !arguments.listen.is_loopback() {
         log::warn!("whoever reaches this port can submit jobs and read models");
     }
     let stopped = interrupts.into_messages()?;
-    let result = match cli::first(&stopped, coordinator.failures()) {
-        None => {
-            log::info!("stopping");
-            Ok(Exit::Success)
-        }
+    let failure = cli::first(&stopped, coordinator.failures());
+    if failure.is_none() {
+        log::info!("stopping");
+    }
+    coordinator.stop();
+    // What was still to be written then may have failed, too.
+    match failure.or_else(|| coordinator.failures().try_recv().ok()) {
+        None => Ok(Exit::Success),
         Some(why) => Err(Failure::new(
             Exit::Output,
             format!(
@@ -123,9 +129,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
                  was written"
             ),
         )),
-    };
-    coordinator.stop();
-    result
+    }
 }
 
 /// Where jobs are kept, if anywhere.

@@ -183,9 +183,9 @@ impl Coordinator {
         threads.push(pollers::start_completion(inputs.clone(), stopped)?);
         // Without a journal there is nothing to read first.
         let recovering = Arc::new(AtomicBool::new(directory.is_some()));
-        let (journal, archive, writer) =
-            journal::start(directory, settings.on_disk_error, store.clone(), inputs.clone())?;
         let (failures, failed) = bounded(1);
+        let (journal, archive, writer) =
+            journal::start(directory, settings.on_disk_error, store.clone(), inputs.clone(), failures)?;
         let around = Around {
             store: store.clone(),
             inputs: inputs.clone(),
@@ -195,7 +195,6 @@ impl Coordinator {
             journal,
             archive: archive.clone(),
             recovering: recovering.clone(),
-            failures,
             feed: port.feed.clone(),
         };
         let driver = Driver::new(settings, around);
@@ -219,7 +218,7 @@ impl Coordinator {
         self.inputs.send(Input::AwaitActive { count, reply }).is_ok() && active.recv_timeout(wait).is_ok()
     }
 
-    /// Tells why the coordinator cannot go on, if that happens: it is to be stopped then.
+    /// Tells why the coordinator cannot go on, if that happens, while it stops too: it is to be stopped then.
     pub fn failures(&self) -> &Receiver<String> {
         &self.failures
     }

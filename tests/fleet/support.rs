@@ -234,6 +234,57 @@ impl Coordinator {
         Coordinator { port: port_of(&log), program, log, _nodes_file: file }
     }
 
+    /// The same at this port, so that it can be killed and started again where it was; `before` may be a program that
+    /// starts it and its options.
+    #[allow(dead_code, reason = "not every user of this file kills it")]
+    pub fn at(port: u16, before: &[&str], ports: &[u16], options: &[&str]) -> Coordinator {
+        Coordinator::try_at(port, before, ports, options).unwrap_or_else(|(_, said)| panic!("it ended:\n{said}"))
+    }
+
+    /// The same; its exit code and all that it has said if it ends before it listens.
+    pub fn try_at(
+        port: u16,
+        before: &[&str],
+        ports: &[u16],
+        options: &[&str],
+    ) -> Result<Coordinator, (Option<i32>, String)> {
+        let file = nodes_file(ports);
+        let (path, port) = (file.path().to_str().unwrap().to_owned(), port.to_string());
+        let program = env!("CARGO_BIN_EXE_coordinator_node");
+        let command = [words(before), words(&[program, &port, "2", "--nodes", &path]), words(options)].concat();
+        let (mut program, _, log) = Program::start(&command[0], &command[1..]);
+        let listens = |heard: &mut Heard| {
+            let listens = heard.lines.iter().any(|line| line.contains("listening at "));
+            (listens || heard.has_ended).then_some(listens)
+        };
+        if log.until(&"that it listens or ends", PATIENCE, listens) {
+            return Ok(Coordinator { port: port_of(&log), program, log, _nodes_file: file });
+        }
+        Err((program.0.wait().unwrap().code(), log.all(PATIENCE).join("\n")))
+    }
+
+    /// Ends it without a goodbye.
+    #[allow(dead_code, reason = "not every user of this file kills it")]
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// Asks it to end, and waits until it has; its exit code, and all that it has said.
+    #[allow(dead_code, reason = "not every user of this file stops it")]
+    pub fn stop(mut self) -> (Option<i32>, String) {
+        if self.program.0.try_wait().unwrap().is_none() {
+            self.program.signal("TERM");
+        }
+        self.end()
+    }
+
+    /// Waits until it has ended; its exit code, and all that it has said.
+    #[allow(dead_code, reason = "not every user of this file waits for it")]
+    pub fn end(&mut self) -> (Option<i32>, String) {
+        let said = self.log.all(PATIENCE).join("\n");
+        (self.program.0.wait().unwrap().code(), said)
+    }
+
     /// The same in a shell that lets it have so many descriptors, unless it asks for more.
     #[allow(dead_code, reason = "one test asks for it")]
     pub fn start_within(descriptors: u32, policy: &str, ports: &[u16]) -> Coordinator {

@@ -149,8 +149,6 @@ pub(super) struct Driver {
     writes_weights: bool,
     /// Until the journal has been read.
     recovering: Arc<AtomicBool>,
-    /// Who is told if the coordinator cannot go on.
-    failures: Sender<String>,
     /// What the engine is to be told once it has handled the event before.
     pending: VecDeque<Event>,
     handling: bool,
@@ -173,7 +171,6 @@ pub(super) struct Around {
     pub(super) journal: Sender<Order>,
     pub(super) archive: Arc<Archive>,
     pub(super) recovering: Arc<AtomicBool>,
-    pub(super) failures: Sender<String>,
     pub(super) feed: Feed,
 }
 
@@ -182,8 +179,7 @@ const LOOK_THROUGH_EVERY_US: u64 = 60_000_000;
 
 impl Driver {
     pub(super) fn new(settings: &Settings, around: Around) -> Driver {
-        let Around { store, inputs, merging, validating, poller, journal, archive, recovering, failures, feed } =
-            around;
+        let Around { store, inputs, merging, validating, poller, journal, archive, recovering, feed } = around;
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
         engine_settings.finished_max = settings.keep_jobs;
@@ -211,7 +207,6 @@ impl Driver {
             archive,
             writes_weights: settings.state_dir.is_some(),
             recovering,
-            failures,
             pending: VecDeque::new(),
             handling: false,
         }
@@ -362,11 +357,6 @@ impl Driver {
     fn write(&self, order: Order) {
         // A journal that has failed takes no more; the coordinator is about to end.
         let _ = self.journal.send(order);
-    }
-
-    /// The coordinator cannot go on.
-    fn fail(&mut self, why: String) {
-        let _ = self.failures.try_send(why);
     }
 
     /// Tells the engine, and does what it orders. What comes of that is told afterwards, in order.

@@ -149,7 +149,6 @@ impl Driver {
                     self.tell_watchers(job, &message);
                 }
             }
-            Told::Failed(why) => self.fail(why),
         }
     }
 

@@ -16,7 +16,8 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -193,10 +194,9 @@ impl Directory {
     pub(crate) fn write_ledger(&self, job: JobId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let path = self.ledger(job);
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let mut file = file.map_err(at(Doing::Open, &path))?;
+        let file = file.map_err(at(Doing::Open, &path))?;
         file.set_len(offset).map_err(at(Doing::Write, &path))?;
-        file.seek(SeekFrom::Start(offset)).map_err(at(Doing::Write, &path))?;
-        file.write_all(bytes).map_err(at(Doing::Write, &path))?;
+        file.write_all_at(bytes, offset).map_err(at(Doing::Write, &path))?;
         file.sync_data().map_err(at(Doing::Sync, &path))
     }
 
@@ -222,8 +222,8 @@ impl Directory {
             }
             let path = self.object(digest);
             let part = part_of(&path);
-            let mut file = File::create(&part).map_err(at(Doing::Open, &part))?;
-            file.write_all(bytes).map_err(at(Doing::Write, &part))?;
+            let file = File::create(&part).map_err(at(Doing::Open, &part))?;
+            file.write_all_at(bytes, 0).map_err(at(Doing::Write, &part))?;
             files.push((file, part, path));
         }
         for (file, part, _) in &files {
@@ -252,7 +252,8 @@ impl Directory {
         let directory = self.job(job).join("weights");
         make_directory(&directory)?;
         let part = part_of(&path);
-        fs::write(&part, bytes).map_err(at(Doing::Write, &part))?;
+        let file = File::create(&part).map_err(at(Doing::Open, &part))?;
+        file.write_all_at(bytes, 0).map_err(at(Doing::Write, &part))?;
         fs::rename(&part, &path).map_err(at(Doing::Rename, &path))
     }
 
@@ -348,9 +349,11 @@ fn part_of(path: &Path) -> PathBuf {
 /// Puts a new file, in parts, in the place of an old one.
 fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), DiskError> {
     let part = part_of(path);
-    let mut file = File::create(&part).map_err(at(Doing::Open, &part))?;
+    let file = File::create(&part).map_err(at(Doing::Open, &part))?;
+    let mut offset = 0;
     for bytes in parts {
-        file.write_all(bytes).map_err(at(Doing::Write, &part))?;
+        file.write_all_at(bytes, offset).map_err(at(Doing::Write, &part))?;
+        offset += bytes.len() as u64;
     }
     file.sync_all().map_err(at(Doing::Sync, &part))?;
     fs::rename(&part, path).map_err(at(Doing::Rename, path))?;

@@ -105,21 +105,21 @@ pub(super) enum Told {
     Durable { job: JobId, rounds: u32, state: JobStanding },
     /// Something could not be written, and the coordinator goes on.
     NotWritten(String),
-    /// Something could not be written, and the coordinator is to end.
-    Failed(String),
 }
 
 /// Starts the journal's thread. It ends when the orders' channel does, and has written everything by then.
+/// `failures` hears, once, why the coordinator is to end.
 pub(super) fn start(
     directory: Option<Arc<Directory>>,
     on_disk_error: OnDiskError,
     store: Arc<Store>,
     inputs: Sender<Input>,
+    failures: Sender<String>,
 ) -> io::Result<(Sender<Order>, Arc<Archive>, JoinHandle<()>)> {
     // Never more than the engine has in its books: a round's record each, and small ones.
     let (orders, queue) = unbounded();
     let archive = Arc::new(Archive::new(directory.clone()));
-    let writer = Writer::new(directory, on_disk_error, store, inputs, archive.clone());
+    let writer = Writer::new(directory, on_disk_error, store, inputs, failures, archive.clone());
     let thread = Builder::new().name("journal".to_owned()).spawn(move || writer.run(&queue))?;
     Ok((orders, archive, thread))
 }
@@ -146,6 +146,7 @@ struct Writer {
     tail_bytes_max: usize,
     store: Arc<Store>,
     inputs: Sender<Input>,
+    failures: Sender<String>,
     archive: Arc<Archive>,
     books: BTreeMap<JobId, Book>,
     /// The data of every job that is written.
@@ -166,6 +167,7 @@ impl Writer {
         on_disk_error: OnDiskError,
         store: Arc<Store>,
         inputs: Sender<Input>,
+        failures: Sender<String>,
         archive: Arc<Archive>,
     ) -> Writer {
         Writer {
@@ -174,6 +176,7 @@ impl Writer {
             tail_bytes_max: TAIL_BYTES_MAX,
             store,
             inputs,
+            failures,
             archive,
             books: BTreeMap::new(),
             objects: HashMap::new(),
@@ -186,7 +189,10 @@ impl Writer {
     fn run(mut self, orders: &Receiver<Order>) {
         match self.recover() {
             Ok(restored) => self.tell(Told::Recovered(restored)),
-            Err(error) => return self.tell(Told::Failed(error.to_string())),
+            Err(error) => {
+                let _ = self.failures.try_send(error.to_string());
+                return;
+            }
         }
         while self.gather(orders) {
             let began = Instant::now();
@@ -363,7 +369,8 @@ impl Writer {
     /// it has dropped is written.
     fn failed(&mut self, error: &DiskError, was_behind: bool) -> Result<(), Stop> {
         if error.doing == Doing::Sync || self.on_disk_error == OnDiskError::Stop {
-            self.tell(Told::Failed(error.to_string()));
+            // Whoever started the coordinator listens.
+            let _ = self.failures.try_send(error.to_string());
             return Err(Stop);
         }
         if !was_behind && !self.is_behind {

@@ -21,31 +21,25 @@ const SHARDS: u32 = 2;
 struct Desk {
     writer: Writer,
     store: Arc<Store>,
-    told: Receiver<Input>,
+    failed: Receiver<String>,
 }
 
 impl Desk {
     fn open(root: &Path) -> Desk {
         let directory = Arc::new(Directory::open(root).expect("a directory for the journal"));
         let store = Arc::new(Store::new(u64::MAX));
-        let (inputs, told) = unbounded();
+        let (inputs, _) = unbounded();
+        let (failures, failed) = unbounded();
         let archive = Arc::new(Archive::new(Some(directory.clone())));
-        let mut writer = Writer::new(Some(directory), OnDiskError::Stop, store.clone(), inputs, archive);
+        let mut writer = Writer::new(Some(directory), OnDiskError::Stop, store.clone(), inputs, failures, archive);
         // Small: the ledger's own file is in use from the second round on.
         writer.tail_bytes_max = 600;
-        Desk { writer, store, told }
+        Desk { writer, store, failed }
     }
 
     fn order(&mut self, order: Order) {
         self.writer.take(order);
-        assert!(self.writer.flush().is_ok(), "{:?}", self.failure());
-    }
-
-    fn failure(&self) -> Option<String> {
-        self.told.try_iter().find_map(|input| match input {
-            Input::Journal(Told::Failed(why)) => Some(why),
-            _ => None,
-        })
+        assert!(self.writer.flush().is_ok(), "{:?}", self.failed.try_recv());
     }
 
     fn recover(&mut self) -> Vec<Restored> {
