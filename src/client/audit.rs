@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::broken::Broken;
+use super::conversation::Object;
 use super::ledger::WholeLedger;
 use super::recompute::{Recomputer, Round, Stopped};
 use crate::digest::Digest;
@@ -18,7 +19,7 @@ pub(super) trait Weights {
     fn holds(&self, digests: &[Digest]) -> Result<Vec<bool>, Broken>;
 
     /// These, if it holds them.
-    fn fetch(&self, digest: Digest) -> Result<Option<Arc<Vec<u8>>>, Broken>;
+    fn fetch(&self, digest: Digest) -> Result<Option<Object>, Broken>;
 }
 
 /// Something that is not as it must be.
@@ -52,7 +53,7 @@ pub(super) struct Audit<'a> {
     ledger: &'a WholeLedger,
     source: &'a dyn Weights,
     recomputer: Recomputer<'a>,
-    initial: Option<Arc<Vec<u8>>>,
+    initial: Option<Object>,
     progress: &'a mut dyn FnMut(u64),
     state: State,
 }
@@ -63,7 +64,7 @@ struct State {
     /// Places in the ledger that have been compared.
     judged: BTreeSet<u64>,
     /// The weights of a step, as computed.
-    held: Option<(u64, Arc<Vec<u8>>)>,
+    held: Option<(u64, Object)>,
     /// Steps whose recomputation does not lead to the next one's weights.
     broken: Vec<u64>,
 }
@@ -75,7 +76,7 @@ impl<'a> Audit<'a> {
         ledger: &'a WholeLedger,
         source: &'a dyn Weights,
         recomputer: Recomputer<'a>,
-        initial: Option<Arc<Vec<u8>>>,
+        initial: Option<Object>,
         progress: &'a mut dyn FnMut(u64),
     ) -> Audit<'a> {
         Audit { ledger, source, recomputer, initial, progress, state: State::default() }
@@ -106,7 +107,7 @@ impl<'a> Audit<'a> {
 
     /// The weights that a step starts from: computed already, held by the coordinator, or computed from the nearest step
     /// before it whose weights can be had.
-    fn weights_of(&mut self, step: u64) -> Result<Option<Arc<Vec<u8>>>, Broken> {
+    fn weights_of(&mut self, step: u64) -> Result<Option<Object>, Broken> {
         // Nothing can be computed across a step that leads elsewhere.
         let floor =
             self.state.broken.iter().copied().filter(|broken| *broken < step).max().map_or(0, |broken| broken + 1);
@@ -130,7 +131,7 @@ impl<'a> Audit<'a> {
     }
 
     /// The weights of the last step in `from..=to` that the coordinator still holds.
-    fn fetch_nearest(&self, from: u64, to: u64) -> Result<Option<(u64, Arc<Vec<u8>>)>, Broken> {
+    fn fetch_nearest(&self, from: u64, to: u64) -> Result<Option<(u64, Object)>, Broken> {
         let mut end = to + 1;
         while end > from {
             let start = end.saturating_sub(HAVE_DIGESTS_MAX as u64).max(from);
@@ -149,7 +150,7 @@ impl<'a> Audit<'a> {
 
     /// Computes and compares tasks of a step. With all that were merged in it, the weights that the next step starts from,
     /// if they are what the ledger says.
-    fn check(&mut self, step: u64, weights: &[u8], shards: &[u32]) -> Result<Option<Arc<Vec<u8>>>, Broken> {
+    fn check(&mut self, step: u64, weights: &[u8], shards: &[u32]) -> Result<Option<Object>, Broken> {
         let is_whole = *shards == self.ledger.merged(step)[..];
         let round = self.recomputer.round(step, weights, shards, is_whole).map_err(|stopped| match stopped {
             Stopped::Interrupted => Broken::Interrupted,
@@ -196,7 +197,7 @@ impl<'a> Audit<'a> {
     }
 
     /// The merged weights, if the ledger's next round starts from them.
-    fn follows(&mut self, step: u64, merged: Arc<Vec<u8>>, is_as_told: bool) -> Option<Arc<Vec<u8>>> {
+    fn follows(&mut self, step: u64, merged: Object, is_as_told: bool) -> Option<Object> {
         let told = (step + 1 < self.ledger.steps()).then(|| self.ledger.base(step + 1));
         let digest = Digest::of(&merged);
         match told {

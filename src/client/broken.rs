@@ -41,6 +41,8 @@ impl Broken {
         match self {
             Broken::Dial(DialError::Resolve { .. } | DialError::Connect { .. } | DialError::Greeting { .. })
             | Broken::Lost(_) => true,
+            // It was too busy to greet in time.
+            Broken::Dial(DialError::Protocol { error, .. }) => error.code == ErrorCode::Timeout,
             Broken::Refused(error) => error.retry && is_of_the_moment(error.code),
             Broken::Object(FetchError::Refused(error)) => error.retry,
             Broken::Dial(_) | Broken::Object(_) | Broken::Lie(_) | Broken::Interrupted => false,

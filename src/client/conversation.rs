@@ -28,6 +28,9 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// So often is it looked whether an object still comes.
 const STALL_LOOK: Duration = Duration::from_secs(1);
 
+/// The bytes of an object.
+pub(super) type Object = Arc<Vec<u8>>;
+
 /// What is remembered of a request.
 #[derive(Clone, Copy, Debug)]
 enum Context {
@@ -59,7 +62,7 @@ pub(super) enum Answer {
 enum Heard {
     Answer(Answer),
     Refused(Error),
-    Object(Digest, Result<Arc<Vec<u8>>, FetchError>),
+    Object(Digest, Result<Object, FetchError>),
     Closed(String),
 }
 
@@ -148,7 +151,7 @@ impl Conversation {
     }
 
     /// Fetches an object of at most so many bytes; its bytes have this digest.
-    pub(super) fn fetch(&self, digest: Digest, bytes_max: u64) -> Result<Arc<Vec<u8>>, Broken> {
+    pub(super) fn fetch(&self, digest: Digest, bytes_max: u64) -> Result<Object, Broken> {
         let wanted = fetcher_of(&self.fetcher).want(&self.link, digest, bytes_max);
         wanted.map_err(|Unsent| self.why_unsent())?;
         loop {

@@ -4,11 +4,12 @@
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crossbeam_channel::Receiver;
 
+use super::conversation::Object;
 use crate::digest::Digest;
 use crate::job::Specification;
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
@@ -53,11 +54,11 @@ impl<'a> Recomputer<'a> {
     /// Of a job whose shards these objects are, in their order.
     pub(super) fn new(
         specification: &'a Specification,
-        shards: &[Arc<Vec<u8>>],
+        shards: &[Object],
         interrupts: &'a Receiver<()>,
     ) -> Result<Recomputer<'a>, String> {
         let kernel = Kernel::best();
-        let open = |(index, object): (usize, &Arc<Vec<u8>>)| {
+        let open = |(index, object): (usize, &Object)| {
             let rows = open_rows(specification, object).map_err(|why| format!("shard {index}: {why}"))?;
             let bytes = working_bytes(&specification.training, rows.rows());
             if bytes > TASK_BYTES_MAX {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Output;
 use super::audit::{Audit, Finding, Verdict, Weights};
 use super::broken::Broken;
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Object};
 use super::ledger::{self, WholeLedger};
 use super::recompute::Recomputer;
 use super::render::{print_json, say};
@@ -106,11 +106,10 @@ fn draw(places: &[u64], count: usize, seed: u64) -> BTreeSet<u64> {
 }
 
 /// The job's shards, and the weights that it starts from where they can be had.
-#[allow(clippy::type_complexity, reason = "two lists of bytes")]
 fn objects(
     conversation: &Conversation,
     specification: &Specification,
-) -> Result<(Vec<Arc<Vec<u8>>>, Option<Arc<Vec<u8>>>), Broken> {
+) -> Result<(Vec<Object>, Option<Object>), Broken> {
     let network = &specification.training.network;
     let fetch_shard = |(index, shard): (usize, &RowsRef)| {
         let bytes_max = object::rows_bytes(shard.rows, network.inputs());
@@ -147,7 +146,7 @@ impl Weights for Source<'_> {
         self.conversation.holds(digests, self.bytes)
     }
 
-    fn fetch(&self, digest: Digest) -> Result<Option<Arc<Vec<u8>>>, Broken> {
+    fn fetch(&self, digest: Digest) -> Result<Option<Object>, Broken> {
         match self.conversation.fetch(digest, self.bytes) {
             Err(unknown) if unknown.is_unknown_object() => Ok(None),
             fetched => fetched.map(Some),
@@ -217,14 +216,18 @@ fn lines(verdict: &Verdict, steps: u64) -> Vec<String> {
         let count = tasks(*count);
         lines.push(format!("round {round}: {count} not computed: the weights it starts from cannot be had"));
     }
-    let skipped =
-        if verdict.skipped > 0 { format!("; {} were skipped", tasks(verdict.skipped)) } else { String::new() };
+    let skipped = match verdict.skipped {
+        0 => String::new(),
+        1 => "; 1 task was skipped".to_owned(),
+        skipped => format!("; {skipped} tasks were skipped"),
+    };
     let computed = format!("{}{besides} of {steps} rounds", tasks(verdict.tasks));
     lines.push(match (verdict.findings.len(), verdict.unchecked.len()) {
         (0, 0) => format!("verified {computed}: every update has the ledger's bits{skipped}"),
         (0, _) => {
             format!("recomputed {computed}: every update has the ledger's bits, but not all could be computed{skipped}")
         }
+        (1, _) => format!("recomputed {computed}: 1 difference from the ledger{skipped}"),
         (differs, _) => format!("recomputed {computed}: {differs} differences from the ledger{skipped}"),
     });
     lines

@@ -92,14 +92,16 @@ impl Watching<'_> {
                 course.was_there && (broken.is_recovering() || matches!(broken, Broken::Lost(_)))
             };
             if !is_of_use || course.patience.retry_for().is_zero() {
-                return self.failed(&broken, &course);
+                return self.failed(&broken, &course, false);
             }
             let now = net::now();
             if !std::mem::replace(&mut course.is_lost, true) {
                 course.patience.lost(now);
                 self.renderer.lost(&broken.cause(), course.patience.retry_for())?;
             }
-            let Some(wait) = course.patience.wait(now, net::random_u64()) else { return self.failed(&broken, &course) };
+            let Some(wait) = course.patience.wait(now, net::random_u64()) else {
+                return self.failed(&broken, &course, true);
+            };
             select! {
                 recv(self.interrupts) -> _ => return self.interrupted(&course),
                 recv(after(wait)) -> _ => {}
@@ -192,13 +194,15 @@ impl Watching<'_> {
         Ok(Exit::Interrupted)
     }
 
-    fn failed(&self, broken: &Broken, course: &Course) -> Result<Exit, Failure> {
+    /// The job has ended, or it is of no use to look for the coordinator any longer; `is_out_of_patience` if it might have
+    /// been.
+    fn failed(&self, broken: &Broken, course: &Course, is_out_of_patience: bool) -> Result<Exit, Failure> {
         let job = self.work.job;
         let command = |verb| self.access.command(verb, job);
         let text = match broken.code() {
             Some(ErrorCode::Paused) => format!("{broken}; {} lets it go on", command(Command::RESUME)),
             Some(ErrorCode::UnknownJob) => unknown_job(self.access, job),
-            _ if course.is_lost => format!(
+            _ if is_out_of_patience => format!(
                 "the coordinator did not come back within {} s: {}. When it is back, {} shows the rest",
                 self.access.retry_for.as_secs(),
                 broken.cause(),
