@@ -210,7 +210,10 @@ fn report(
 
 fn lines(verdict: &Verdict, steps: u64) -> Vec<String> {
     let tasks = |count: u64| if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") };
-    let besides = if verdict.others > 0 { format!(" and {} besides", tasks(verdict.others)) } else { String::new() };
+    let besides = match verdict.others {
+        0 => String::new(),
+        others => format!(", and {others} more on the way to them"),
+    };
     let mut lines: Vec<String> = verdict.findings.iter().map(finding_line).collect();
     for (round, count) in &verdict.unchecked {
         let count = tasks(*count);
@@ -221,7 +224,7 @@ fn lines(verdict: &Verdict, steps: u64) -> Vec<String> {
         1 => "; 1 task was skipped".to_owned(),
         skipped => format!("; {skipped} tasks were skipped"),
     };
-    let computed = format!("{}{besides} of {steps} rounds", tasks(verdict.tasks));
+    let computed = format!("{} of {steps} rounds{besides}", tasks(verdict.tasks));
     lines.push(match (verdict.findings.len(), verdict.unchecked.len()) {
         (0, 0) => format!("verified {computed}: every update has the ledger's bits{skipped}"),
         (0, _) => {

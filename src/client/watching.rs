@@ -200,7 +200,7 @@ impl Watching<'_> {
         let job = self.work.job;
         let command = |verb| self.access.command(verb, job);
         let text = match broken.code() {
-            Some(ErrorCode::Paused) => format!("{broken}; {} lets it go on", command(Command::RESUME)),
+            Some(ErrorCode::Paused) => format!("{broken}. To go on: {}", command(Command::RESUME)),
             Some(ErrorCode::UnknownJob) => unknown_job(self.access, job),
             _ if is_out_of_patience => format!(
                 "the coordinator did not come back within {} s: {}. When it is back, {} shows the rest",

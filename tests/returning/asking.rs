@@ -240,7 +240,8 @@ fn a_sample_is_drawn_by_its_seed_and_computed_from_weights_that_are_held_or_can_
     }
     let unheld = sample(&book, "5");
     assert_eq!(unheld.code, Some(0), "{unheld:?}");
-    assert!(unheld.stdout.starts_with("verified 3 tasks and ") && unheld.stdout.contains(" besides"), "{unheld:?}");
+    let besides = "verified 3 tasks of 6 rounds, and ";
+    assert!(unheld.stdout.starts_with(besides) && unheld.stdout.contains(" more on the way"), "{unheld:?}");
     let all = ask(&book, &["verify", "beef", "--sample", "1000"]);
     assert!(all.stdout.starts_with("verified 17 tasks of 6 rounds"), "{all:?}");
     // What is drawn with no seed is told, so that it can be drawn again.
