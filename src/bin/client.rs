@@ -1,22 +1,65 @@
-//! The client: submits a job and shows it. Owns its arguments; the rest is `gradwire::client`.
+//! The client: submits a job and shows it, and asks about others. Owns its arguments; the rest is `gradwire::client`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use gradwire::cli::{self, Exit, Failure, Interrupts};
-use gradwire::client::{self, Options, Output, RecipeName, Target, local};
+use gradwire::client::{self, Access, Command, JobName, Options, Output, RecipeName, Target, local};
 use gradwire::config::{self, Name};
 use gradwire::dataset::ValidationSplit;
 use gradwire::engine::Policy;
-use gradwire::job::{JobId, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX};
+use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX};
 use gradwire::model::Kernel;
 use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX};
 
-/// Trains a neural network on the nodes of a gradwire coordinator, or, with --local, within this process.
+/// What follows the options in the help.
+const AFTER_HELP: &str = "\
+Commands, between the port and the options:
+  train      Train a job, and watch it; the command where none is given
+  jobs       List the jobs that the coordinator knows [--json]
+  job ID     Show one of them in full [--json]
+  attach ID  Watch one, from its first round on [--out, --profile, --quiet, --json]
+  cancel ID  End one [--json]
+  resume ID  Let one go on that is paused [--json]
+  model ID   Save the model of one that is done: the file that train writes [--out, --json]
+  ledger ID  Print what came of each of its tasks, and who did it [--json]
+  verify ID  Recompute its tasks here, and compare the bits [--sample, --seed, --json, --quiet]
+The first digits of an ID will do, 4 at least. All of them take --cluster and --retry-for.
+
+Exit codes:
+  0    done
+  1    the job failed, or does not verify
+  2    the command line, a file or the data is wrong
+  3    the coordinator cannot be reached, has no room, or went away and did not come back
+  4    the result could not be written
+  5    the job was cancelled
+  6    the job is paused; resume lets it go on
+  130  interrupted; the job goes on, and attach shows the rest";
+
+/// Options that every command takes.
+const OF_ALL: &[&str] = &["json", "cluster", "retry_for"];
+/// The commands, whether a job's id follows, and which options they take besides those of all; train takes all but
+/// verify's.
+const COMMANDS: &[(&str, bool, &[&str])] = &[
+    ("jobs", false, &[]),
+    ("job", true, &[]),
+    (Command::ATTACH, true, &["out", "profile", "quiet"]),
+    ("cancel", true, &[]),
+    (Command::RESUME, true, &[]),
+    ("model", true, &["out"]),
+    ("ledger", true, &[]),
+    ("verify", true, &["sample", "seed", "quiet"]),
+];
+
+/// Trains a neural network on the nodes of a gradwire coordinator, or, with --local, within this process; and asks the
+/// coordinator about its jobs.
 #[derive(Parser)]
-#[command(version, override_usage = "client <IP> <PORT> [OPTIONS]\n       client --local <N> [OPTIONS]")]
+#[command(version, after_help = AFTER_HELP,
+    override_usage = "client <IP> <PORT> [COMMAND] [OPTIONS]\n       client --local <N> [OPTIONS]")]
 struct Arguments {
     /// Coordinator's IP address or name
     #[arg(required_unless_present = "local", conflicts_with = "local", requires = "port")]
@@ -24,6 +67,10 @@ struct Arguments {
     /// Coordinator's port
     #[arg(value_parser = config::parse_port)]
     port: Option<u16>,
+    /// What to do [default: train]
+    command: Option<String>,
+    /// The job that it is about
+    id: Option<JobName>,
     /// Run a coordinator and N nodes inside this process, over TCP on free loopback ports
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(local::NODES_MAX)))]
@@ -56,9 +103,9 @@ struct Arguments {
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(SHARDS_MAX)))]
     shards: Option<u32>,
-    /// Every random choice follows from it: the same command gives the same model
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Every random choice follows from it: the same command gives the same model [default: 1; verify: a random one]
+    #[arg(long)]
+    seed: Option<u64>,
     /// Rows that validate: a stratified fraction (0.2), or the file's last (last:0.2, last:3500)
     /// [default: 0.2; built-in data: last:3500; classic: last:0.2]
     #[arg(long, value_name = "SPLIT")]
@@ -69,6 +116,9 @@ struct Arguments {
     /// Let nodes of another arithmetic help; the result is then not reproducible
     #[arg(long)]
     allow_inexact: bool,
+    /// What happens to the job when no node is left: fail, or pause until it is resumed
+    #[arg(long, value_name = "WHAT", default_value = "fail", value_parser = on_no_nodes)]
+    on_no_nodes: OnNoNodes,
     /// Start from the weights of this model
     #[arg(long, value_name = "FILE.safetensors")]
     start_from: Option<PathBuf>,
@@ -90,6 +140,12 @@ struct Arguments {
     /// The cluster that the coordinator must belong to
     #[arg(long, value_name = "NAME")]
     cluster: Option<Name>,
+    /// A coordinator that is lost is dialled again for so long; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    retry_for: u32,
+    /// With verify: draw so many tasks instead of taking all
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    sample: Option<u64>,
     /// With --local: how tasks are handed out, 1 (random) or 2 (load-balancing)
     #[arg(long, default_value = "2", requires = "local")]
     policy: Policy,
@@ -122,16 +178,96 @@ fn on_task_failure(text: &str) -> Result<OnTaskFailure, String> {
     }
 }
 
-fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    // What a person must know, the client says itself; with --local the servers' log would say it twice.
-    cli::start_log("client", log::LevelFilter::Error);
-    cli::exit("client", run(arguments))
+fn on_no_nodes(text: &str) -> Result<OnNoNodes, String> {
+    match text {
+        "fail" => Ok(OnNoNodes::Fail),
+        "pause" => Ok(OnNoNodes::Pause),
+        _ => Err("a job without nodes fails, or waits to be resumed: fail or pause".to_owned()),
+    }
 }
 
-fn run(arguments: Arguments) -> Result<Exit, Failure> {
+fn main() -> ExitCode {
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    // What a person must know, the client says itself; with --local the servers' log would say it twice.
+    cli::start_log("client", log::LevelFilter::Error);
+    cli::exit("client", run(arguments, &matches))
+}
+
+fn run(arguments: Arguments, matches: &ArgMatches) -> Result<Exit, Failure> {
+    let command = command(&arguments, matches).map_err(|text| Failure::new(Exit::Usage, text))?;
     let interrupts = Interrupts::catch()?.into_messages()?;
-    let options = Options {
+    let output = match (arguments.quiet, arguments.json) {
+        (true, _) => Output::Quiet,
+        (_, true) => Output::Json,
+        _ => Output::Table,
+    };
+    let access = |host: &str, port| Access {
+        target: Target { host: host.to_owned(), port },
+        cluster: arguments.cluster.clone(),
+        retry_for: Duration::from_secs(arguments.retry_for.into()),
+    };
+    let local = arguments.local.map(|nodes| local::House { nodes, policy: arguments.policy, kernel: arguments.kernel });
+    let access = arguments.ip.as_deref().zip(arguments.port).map(|(host, port)| access(host, port));
+    match (local, access, command) {
+        (_, Some(access), Some(command)) => client::command(&access, &command, output, &interrupts),
+        (Some(house), _, _) => local::train(house, &options(arguments, output), &interrupts),
+        (None, Some(access), None) => client::train(&access, &options(arguments, output), &interrupts),
+        (None, None, _) => Err(Failure::new(Exit::Usage, "name the coordinator's ip and port, or --local N")),
+    }
+}
+
+/// What is asked for, unless it is to train; a sentence where that cannot be.
+fn command(arguments: &Arguments, matches: &ArgMatches) -> Result<Option<Command>, String> {
+    let given = |option: &&str| matches.value_source(option) == Some(ValueSource::CommandLine);
+    let name = arguments.command.as_deref().unwrap_or("train");
+    let shown =
+        |options: &[&str]| options.iter().map(|o| format!("--{}", o.replace('_', "-"))).collect::<Vec<_>>().join(", ");
+    let Some((_, takes_job, taken)) = COMMANDS.iter().find(|(known, ..)| *known == name) else {
+        let names: Vec<&str> = COMMANDS.iter().map(|(name, ..)| *name).collect();
+        return match (name, &arguments.id, arguments.sample) {
+            ("train", None, None) => Ok(None),
+            ("train", Some(_), _) => Err("train takes no ID: --job ID gives the job its id".to_owned()),
+            ("train", None, Some(_)) => Err("--sample is for verify".to_owned()),
+            _ => Err(format!("there is no command {name:?}; there are train, {}", names.join(", "))),
+        };
+    };
+    let ids = matches.ids().map(|id| id.as_str());
+    let foreign: Vec<&str> = ids
+        .filter(given)
+        .filter(|option| !["ip", "port", "command", "id", "Arguments"].contains(option))
+        .filter(|option| !OF_ALL.contains(option) && !taken.contains(option))
+        .collect();
+    if !foreign.is_empty() {
+        let taken = [*taken, OF_ALL].concat();
+        return Err(format!("{name} does not take {}; it takes {}", shown(&foreign), shown(&taken)));
+    }
+    let (ip, port) = (arguments.ip.as_deref().unwrap_or("IP"), arguments.port.unwrap_or_default());
+    let job = match (takes_job, arguments.id) {
+        (true, None) => {
+            return Err(format!(
+                "{name} of which job? client {ip} {port} {name} ID; client {ip} {port} jobs lists them"
+            ));
+        }
+        (false, Some(_)) => return Err(format!("{name} takes no ID; job ID shows one job")),
+        (_, id) => id,
+    };
+    let Some(job) = job else { return Ok(Some(Command::Jobs)) };
+    let (out, profile) = (arguments.out.clone(), arguments.profile);
+    Ok(Some(match (name, out) {
+        ("job", _) => Command::Job(job),
+        (Command::ATTACH, out) => Command::Attach { job, out, profile },
+        ("cancel", _) => Command::Cancel(job),
+        (Command::RESUME, _) => Command::Resume(job),
+        ("model", Some(out)) => Command::Model { job, out },
+        ("model", None) => return Err(format!("where to? client {ip} {port} model ID --out FILE.safetensors")),
+        ("ledger", _) => Command::Ledger(job),
+        _ => Command::Verify { job, sample: arguments.sample, seed: arguments.seed },
+    }))
+}
+
+fn options(arguments: Arguments, output: Output) -> Options {
+    Options {
         data: arguments.data,
         recipe: arguments.recipe,
         rounds: arguments.rounds,
@@ -140,27 +276,15 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         eta: arguments.eta,
         batch: arguments.batch,
         shards: arguments.shards,
-        seed: arguments.seed,
+        seed: arguments.seed.unwrap_or(1),
         validate_split: arguments.validate_split,
         on_task_failure: arguments.on_task_failure,
         allow_inexact: arguments.allow_inexact,
+        on_no_nodes: arguments.on_no_nodes,
         start_from: arguments.start_from,
         out: arguments.out,
         job: arguments.job,
-        output: match (arguments.quiet, arguments.json) {
-            (true, _) => Output::Quiet,
-            (_, true) => Output::Json,
-            _ => Output::Table,
-        },
+        output,
         profile: arguments.profile,
-        cluster: arguments.cluster,
-    };
-    match (arguments.local, arguments.ip, arguments.port) {
-        (Some(nodes), ..) => {
-            let house = local::House { nodes, policy: arguments.policy, kernel: arguments.kernel };
-            local::train(house, &options, &interrupts)
-        }
-        (None, Some(host), Some(port)) => client::train(&Target { host, port }, &options, &interrupts),
-        _ => Err(Failure::new(Exit::Usage, "name the coordinator's ip and port, or --local N")),
     }
 }

@@ -30,6 +30,10 @@ pub enum Exit {
     Connection = 3,
     /// The result could not be written.
     Output = 4,
+    /// The job was cancelled.
+    Cancelled = 5,
+    /// The job waits to be resumed.
+    Paused = 6,
     /// Ended from the keyboard.
     Interrupted = 130,
 }

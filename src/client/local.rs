@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use super::{Options, Plan, Target};
+use super::{Access, Options, Plan, Target};
 use crate::cli::{Exit, Failure};
 use crate::compute::{self, Node};
 use crate::config::NodeAddress;
@@ -47,5 +47,7 @@ pub fn train(house: House, options: &Options, interrupts: &Receiver<()>) -> Resu
     // They are in this process: that they do not come is no case, but waiting for ever would be worse.
     coordinator.await_active(nodes.len(), Duration::from_secs(10));
     let target = Target { host: free.ip().to_string(), port: coordinator.address().port() };
-    super::run(&target, options, &plan, interrupts, || "stopped, and the job with it".to_owned())
+    // What ends in this process does not come back.
+    let access = Access { target, cluster: None, retry_for: Duration::ZERO };
+    super::run(&access, options, plan, interrupts, true)
 }

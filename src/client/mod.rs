@@ -1,33 +1,58 @@
-//! The client: it prepares a job from a file, submits it, watches it and saves the model. Owns what a user asks for and
-//! sees; does not know nodes.
+//! The client: it prepares a job from a file, submits it, watches it and saves the model; and asks about jobs that a
+//! coordinator knows. Owns what a user asks for and sees; does not know nodes.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `plan` | from options and data to a specification and the objects it names |
-//! | `session` | the conversation with the coordinator |
-//! | `render` | what is printed |
+//! | `work` | a job as the client knows it, in words and as a model file |
+//! | `notes` | what only the data know of a job, and how it travels with it |
+//! | `conversation` | a connection to the coordinator, its questions and answers |
+//! | `broken` | why there is no answer, and whether to ask again |
+//! | `returning` | when a lost coordinator is dialled again |
+//! | `watching` | a job, watched to its end over as many connections as it takes |
+//! | `commands` | everything that is asked of a coordinator but to watch |
+//! | `ledger` | a job's ledger, page by page |
+//! | `verify` | what of a ledger is recomputed, and what is said of it |
+//! | `audit` | which rounds that takes, and what is found |
+//! | `recompute` | rounds, trained and merged anew |
+//! | `render`, `listing` | what is printed |
 //! | `local` | the whole house in one process |
 
+mod audit;
+mod broken;
+mod commands;
+mod conversation;
+mod ledger;
+mod listing;
 pub mod local;
+mod notes;
 mod plan;
+mod recompute;
 mod render;
-mod session;
+mod returning;
+mod verify;
+mod watching;
+mod work;
 
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::Receiver;
 
 use crate::cli::{Exit, Failure};
 use crate::config::Name;
 use crate::dataset::ValidationSplit;
-use crate::job::{JobId, OnTaskFailure};
+use crate::job::{JobId, OnNoNodes, OnTaskFailure};
 use crate::net;
+use crate::wire::text::JobPrefix;
 
+pub use commands::command;
 pub use plan::{Plan, RecipeName};
 use render::Renderer;
-use session::{Happening, Session};
+use watching::{Watching, Way};
 
-/// What a user asks of the client, apart from where the coordinator is.
+/// What a user asks of a job to be trained.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The data; the built-in letters if none.
@@ -54,6 +79,8 @@ pub struct Options {
     pub on_task_failure: OnTaskFailure,
     /// Whether nodes of another arithmetic may help.
     pub allow_inexact: bool,
+    /// What happens to the job when no node is left.
+    pub on_no_nodes: OnNoNodes,
     /// Model to start from.
     pub start_from: Option<PathBuf>,
     /// Where the model is saved.
@@ -64,8 +91,6 @@ pub struct Options {
     pub output: Output,
     /// Whether the table's end says where the time went.
     pub profile: bool,
-    /// The cluster that the coordinator must belong to.
-    pub cluster: Option<Name>,
 }
 
 /// How much is printed, and how.
@@ -89,63 +114,143 @@ pub struct Target {
     pub port: u16,
 }
 
+/// How a coordinator is reached.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Where it is.
+    pub target: Target,
+    /// The cluster that it must belong to.
+    pub cluster: Option<Name>,
+    /// How long it is waited for when it is lost.
+    pub retry_for: Duration,
+}
+
+impl Access {
+    /// The command line that asks it something.
+    fn command_line(&self, rest: &str) -> String {
+        let Target { host, port } = &self.target;
+        format!("client {host} {port} {rest}")
+    }
+
+    /// The command line that asks it something of a job.
+    fn command(&self, verb: &str, job: JobId) -> String {
+        self.command_line(&format!("{verb} {job}"))
+    }
+}
+
+/// A job as a user names it: by its id, or the beginning of it.
+#[derive(Clone, Copy, Debug)]
+pub struct JobName {
+    prefix: JobPrefix,
+    /// Where it is all of the id.
+    whole: Option<JobId>,
+}
+
+/// Digits of an id that may be taken for all of it, at least.
+const JOB_DIGITS_MIN: usize = 4;
+
+impl FromStr for JobName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<JobName, String> {
+        match JobPrefix::parse(text.as_bytes()) {
+            Some(prefix) if text.len() >= JOB_DIGITS_MIN => Ok(JobName { prefix, whole: text.parse().ok() }),
+            _ => Err(format!(
+                "a job's id is 32 hexadecimal digits, and its first {JOB_DIGITS_MIN} will do where no other begins so"
+            )),
+        }
+    }
+}
+
+/// What a user asks of a coordinator besides training a job.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// How all jobs stand.
+    Jobs,
+    /// How one stands, and what was asked for.
+    Job(JobName),
+    /// Watch it.
+    Attach {
+        /// The job.
+        job: JobName,
+        /// Where the model is saved.
+        out: Option<PathBuf>,
+        /// Whether the table's end says where the time went.
+        profile: bool,
+    },
+    /// End it.
+    Cancel(JobName),
+    /// Let it go on.
+    Resume(JobName),
+    /// Save its model.
+    Model {
+        /// The job.
+        job: JobName,
+        /// Where.
+        out: PathBuf,
+    },
+    /// What came of each of its tasks.
+    Ledger(JobName),
+    /// Recompute its tasks.
+    Verify {
+        /// The job.
+        job: JobName,
+        /// So many tasks, drawn at random; all of them if none.
+        sample: Option<u64>,
+        /// The drawing follows from it; a random one if none.
+        seed: Option<u64>,
+    },
+}
+
+impl Command {
+    /// Its name for [`Command::Attach`].
+    pub const ATTACH: &str = "attach";
+    /// Its name for [`Command::Resume`].
+    pub const RESUME: &str = "resume";
+}
+
 /// Trains a job at a coordinator.
-pub fn train(target: &Target, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
+pub fn train(access: &Access, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
     let plan = Plan::new(options)?;
-    run(target, options, &plan, interrupts, || {
-        format!("stopped watching; the job goes on. The same command with --job {} shows the rest", plan.job)
-    })
+    run(access, options, plan, interrupts, false)
 }
 
 /// Submits a planned job, and shows it until it ends.
 fn run(
-    target: &Target,
+    access: &Access,
     options: &Options,
-    plan: &Plan,
+    plan: Plan,
     interrupts: &Receiver<()>,
-    interrupted: impl Fn() -> String,
+    is_local: bool,
 ) -> Result<Exit, Failure> {
     // The model's place is tried before anything is trained for it.
     if let Some(out) = &options.out {
         plan::check_output(out)?;
     }
-    let session = Session::submit(target, options.cluster.as_ref(), plan)?;
-    let mut renderer = Renderer::new(options.output, options.profile, plan);
-    renderer.submitted(target)?;
-    loop {
-        let happening = select! {
-            recv(session.happenings()) -> happening => happening.unwrap_or_else(|_| Happening::lost()),
-            recv(interrupts) -> _ => {
-                renderer.say(&interrupted());
-                return Ok(Exit::Interrupted);
-            }
-        };
-        match happening {
-            Happening::Accepted(accepted) => renderer.accepted(&accepted)?,
-            Happening::Round(round) => {
-                // Nobody reads any more: the job goes on without us, unless its model is to be saved.
-                if !renderer.round(&round)? && options.out.is_none() {
-                    return Ok(Exit::Success);
-                }
-            }
-            Happening::Notice(notice) => renderer.notice(&notice)?,
-            Happening::Done { done, weights } => {
-                let saved = match &options.out {
-                    Some(out) => Some(plan.save(out, &done, weights)?),
-                    None => None,
-                };
-                renderer.done(&done, saved)?;
-                return Ok(Exit::Success);
-            }
-            Happening::Failed(failure) => {
-                renderer.failed(&failure)?;
-                return Err(Failure::new(failure.exit, failure.text));
-            }
-        }
-    }
+    let Plan { work, objects } = plan;
+    let renderer = Renderer::new(options.output, options.profile, work.job);
+    let out = options.out.as_deref();
+    Watching { access, work: &work, way: Way::Submit(objects), out, interrupts, renderer, is_local }.run(None)
 }
 
 /// A job id that nobody has used.
 fn new_job() -> JobId {
     JobId(net::random_u128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_named_by_four_digits_at_least() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let named: JobName = id.parse().unwrap();
+        assert_eq!(named.whole.map(|job| job.to_string()).as_deref(), Some(id));
+        let begun: JobName = "0123".parse().unwrap();
+        assert!(begun.whole.is_none() && begun.prefix.begins(named.whole.unwrap()));
+        for text in ["", "012", "xyzw", "0123456789abcdef0123456789abcdef0", "+123"] {
+            assert!(text.parse::<JobName>().is_err(), "{text}");
+        }
+    }
 }

@@ -1,22 +1,22 @@
-//! From options and data to a job: its specification, the objects that it names, and what the model file will say. Owns
-//! the defaults; does not know the network.
+//! From options and data to a job: its specification, the objects that it names, and its words. Owns the defaults; does
+//! not know the network.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::notes::Words;
+use super::work::Work;
 use super::{Options, new_job};
 use crate::cli::{Exit, Failure};
-use crate::dataset::{Block, Dataset, Preparation, Prepared, Scaling, Sharding};
+use crate::dataset::{Block, Dataset, Preparation, Scaling, Sharding};
 use crate::digest::Digest;
-use crate::job::{JobId, Operation, RowsRef, Specification, Training};
+use crate::job::{Operation, RowsRef, Specification, Training};
 use crate::model::file::ModelFile;
-use crate::model::{ARITHMETIC, BatchSize, Network, Optimiser, Recipe};
+use crate::model::{ARITHMETIC, BatchSize, Network, Recipe};
 use crate::store::Store;
-use crate::wire::message::Done;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
 
@@ -86,19 +86,10 @@ impl RecipeName {
 
 /// A job, ready to be submitted.
 pub struct Plan {
-    /// Its id.
-    pub job: JobId,
     /// What is asked for.
-    pub specification: Specification,
-    /// The digest of what is asked for.
-    pub semantic: Digest,
+    pub work: Work,
     /// The objects that the specification names.
     pub objects: Arc<Store>,
-    /// The data's name, for people.
-    pub data: String,
-    /// The recipe's name.
-    pub recipe: RecipeName,
-    prepared: Prepared,
 }
 
 impl Plan {
@@ -145,6 +136,13 @@ impl Plan {
         let shards = std::mem::take(&mut prepared.shards);
         let shards = shards.into_iter().map(|block| rows_object(&objects, features, &block)).collect();
         let validation = std::mem::replace(&mut prepared.validation, Block { values: Vec::new(), labels: Vec::new() });
+        let words = Words {
+            data: dataset.name().to_owned(),
+            recipe: options.recipe.to_string(),
+            feature_names: prepared.feature_names,
+            class_names: prepared.classes,
+            scaling: prepared.scaling,
+        };
         let specification = Specification {
             training: Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed },
             rounds: options.rounds.unwrap_or(defaults.rounds),
@@ -154,106 +152,14 @@ impl Plan {
             operation: Operation {
                 on_task_failure: options.on_task_failure,
                 allow_inexact: options.allow_inexact,
-                ..Operation::default()
+                on_no_nodes: options.on_no_nodes,
             },
-            notes: Vec::new(),
+            notes: words.to_notes().unwrap_or_default(),
         };
         let specification = specification.checked().map_err(|error| usage(&error))?;
         let job = options.job.unwrap_or_else(new_job);
         let semantic = specification::semantic_digest(&specification);
-        Ok(Plan {
-            job,
-            specification,
-            semantic,
-            objects,
-            data: dataset.name().to_owned(),
-            recipe: options.recipe,
-            prepared,
-        })
-    }
-
-    /// Saves the model; returns where.
-    pub fn save(&self, out: &Path, done: &Done, parameters: Vec<f32>) -> Result<PathBuf, Failure> {
-        let training = &self.specification.training;
-        let file = ModelFile {
-            network: training.network.clone(),
-            activation: training.recipe.activation,
-            fingerprint: done.fingerprint,
-            specification: self.described(done),
-            scaling: self.prepared.scaling.clone(),
-            feature_names: self.prepared.feature_names.clone(),
-            class_names: self.prepared.classes.clone(),
-            parameters,
-        };
-        file.write(out).map_err(|error| Failure::new(Exit::Output, error))?;
-        Ok(out.to_owned())
-    }
-
-    /// The specification in words, for the model file: a function of the job alone, so that the same job gives the same
-    /// file.
-    fn described(&self, done: &Done) -> BTreeMap<String, String> {
-        let Specification { training, rounds, shards, validation, .. } = &self.specification;
-        let recipe = &training.recipe;
-        let mut described = BTreeMap::new();
-        let mut put = |key: &str, value: String| described.insert(key.to_owned(), value);
-        put("data", self.data.clone());
-        put("recipe", self.recipe.to_string());
-        put("arithmetic", training.arithmetic.to_string());
-        put("optimiser", optimiser_name(recipe.optimiser).to_owned());
-        put("eta", recipe.eta.to_string());
-        put("eta_decay", recipe.eta_decay.to_string());
-        put("batch", batch_name(recipe.batch));
-        put("epochs", recipe.epochs.to_string());
-        put("rounds", rounds.to_string());
-        put("shards", shards.len().to_string());
-        put("seed", training.seed.to_string());
-        put("training_rows", self.specification.rows().to_string());
-        put("validation_rows", validation.rows.to_string());
-        put("validation_errors", done.errors.to_string());
-        put("reproducible", done.reproducible.to_string());
-        described
-    }
-
-    /// The plan in two lines for people.
-    pub fn summary(&self) -> [String; 2] {
-        let Specification { training, rounds, shards, validation, .. } = &self.specification;
-        let recipe = &training.recipe;
-        let network = &training.network;
-        [
-            format!(
-                "{}: {} rows train in {} shards, {} validate; {} features, {} classes",
-                self.data,
-                self.specification.rows(),
-                shards.len(),
-                validation.rows,
-                network.inputs(),
-                network.classes()
-            ),
-            format!(
-                "network {network}, {} parameters; recipe {}: {}, batch {}, eta {}, {rounds} rounds of {} epochs, seed {}",
-                network.parameters(),
-                self.recipe,
-                optimiser_name(recipe.optimiser),
-                batch_name(recipe.batch),
-                recipe.eta,
-                recipe.epochs,
-                training.seed
-            ),
-        ]
-    }
-}
-
-fn optimiser_name(optimiser: Optimiser) -> &'static str {
-    match optimiser {
-        Optimiser::Sgd => "sgd",
-        Optimiser::Adam => "adam",
-    }
-}
-
-fn batch_name(batch: BatchSize) -> String {
-    match batch {
-        BatchSize::Full => "full".to_owned(),
-        BatchSize::Rows(rows) => rows.to_string(),
+        Ok(Plan { work: Work { job, specification, semantic, words: Some(words) }, objects })
     }
 }
 

@@ -3,13 +3,15 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::session::JobFailure;
-use super::{Output, Plan, Target};
+use super::work::Work;
+use super::{Access, Output};
 use crate::cli::{self, Failure};
 use crate::job::JobId;
+use crate::wire::ErrorCode;
 use crate::wire::message::{Accepted, Done, JobState, Notice, NoticeKind, Round};
 
 /// Nodes listed in the table, at most.
@@ -20,29 +22,48 @@ pub(super) struct Renderer {
     output: Output,
     with_profile: bool,
     job: JobId,
-    summary: [String; 2],
     has_head: bool,
 }
 
 impl Renderer {
-    pub(super) fn new(output: Output, with_profile: bool, plan: &Plan) -> Renderer {
-        Renderer { output, with_profile, job: plan.job, summary: plan.summary(), has_head: false }
+    pub(super) fn new(output: Output, with_profile: bool, job: JobId) -> Renderer {
+        Renderer { output, with_profile, job, has_head: false }
     }
 
     /// A sentence for the person at the terminal.
     pub(super) fn say(&self, text: &str) {
-        let _ = writeln!(std::io::stderr(), "client: {text}");
+        say(text);
     }
 
-    pub(super) fn submitted(&self, target: &Target) -> Result<(), Failure> {
+    /// Which job is about to be watched, and where.
+    pub(super) fn asked(&self, access: &Access, work: &Work) {
         if self.output == Output::Table {
-            self.summary.iter().for_each(|line| self.say(line));
-            self.say(&format!("job {} at {}:{}", self.job, target.host, target.port));
+            work.summary().iter().for_each(|line| self.say(line));
+            self.say(&format!("job {} at {}:{}", self.job, access.target.host, access.target.port));
         }
+    }
+
+    /// The coordinator is lost, and looked for.
+    pub(super) fn lost(&self, cause: &str, retry_for: Duration) -> Result<(), Failure> {
+        let retry_for = retry_for.as_secs();
+        if self.output == Output::Json {
+            return print_json(&json!({"event": "lost", "text": cause, "retry_for_s": retry_for})).map(drop);
+        }
+        self.say(&format!("lost the coordinator ({cause}); trying again for {retry_for} s"));
         Ok(())
     }
 
-    pub(super) fn accepted(&self, accepted: &Accepted) -> Result<(), Failure> {
+    /// It is found again.
+    pub(super) fn back(&self, lost_for: Duration) -> Result<(), Failure> {
+        if self.output == Output::Json {
+            return print_json(&json!({"event": "back", "seconds": lost_for.as_secs_f64()})).map(drop);
+        }
+        self.say(&format!("back at the coordinator after {:.1} s", lost_for.as_secs_f64()));
+        Ok(())
+    }
+
+    /// The coordinator has taken the job on, for the first time or `again`.
+    pub(super) fn accepted(&self, accepted: &Accepted, again: bool) -> Result<(), Failure> {
         match (self.output, accepted.state) {
             (Output::Json, state) => {
                 let state = match state {
@@ -59,7 +80,7 @@ impl Renderer {
             (_, JobState::Queued) if accepted.queue_position > 0 => {
                 self.say(&format!("the job waits, {} before it", accepted.queue_position));
             }
-            (_, state) if accepted.attached => {
+            (_, state) if accepted.attached && !again => {
                 let where_it_is = match state {
                     JobState::Queued => "it waits".to_owned(),
                     JobState::Running => format!("{} rounds are done", accepted.rounds_done),
@@ -174,16 +195,21 @@ impl Renderer {
         cli::print(&lines.join("\n")).map(drop)
     }
 
-    pub(super) fn failed(&self, failure: &JobFailure) -> Result<(), Failure> {
+    pub(super) fn failed(&self, code: Option<ErrorCode>, text: &str) -> Result<(), Failure> {
         if self.output == Output::Json {
-            let code = failure.code.map(|code| code.name());
-            print_json(&json!({"event": "failed", "job": self.job.to_string(), "code": code, "text": failure.text}))?;
+            let code = code.map(|code| code.name());
+            print_json(&json!({"event": "failed", "job": self.job.to_string(), "code": code, "text": text}))?;
         }
         Ok(())
     }
 }
 
-fn print_json(value: &Value) -> Result<bool, Failure> {
+/// A sentence for the person at the terminal.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "client: {text}");
+}
+
+pub(super) fn print_json(value: &Value) -> Result<bool, Failure> {
     cli::print(&value.to_string())
 }
 

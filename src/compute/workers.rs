@@ -18,7 +18,7 @@ use super::load::InjectedLoad;
 use super::serving::Context;
 use crate::digest::Digest;
 use crate::job::{TaskId, Training};
-use crate::model::train::{TrainError, working_bytes};
+use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
 use crate::model::{Kernel, Rows, Trainer, Watch};
 use crate::net::{Feed, Link};
 use crate::wire::message::{Error, TaskName, Train, Trained};
@@ -27,9 +27,6 @@ use crate::wire::{ErrorCode, Message, MessageType};
 
 /// Tasks that may wait for a worker; one more is refused as BUSY.
 const QUEUE_TASKS_MAX: usize = 4_096;
-
-/// Memory that training one task may take: the largest network with Adam fits.
-const TASK_BYTES_MAX: u64 = 8 << 30;
 
 /// A task whose data is here.
 pub(super) struct Task {

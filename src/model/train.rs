@@ -386,6 +386,9 @@ const HANDS_MAX: usize = 16;
 /// Memory for the parts of a shared batch, at most.
 const PARTS_BYTES_MAX: usize = 256 << 20;
 
+/// Memory that training one task may take: the largest network with Adam fits.
+pub const TASK_BYTES_MAX: u64 = 8 << 30;
+
 /// Bytes that a fresh [`Trainer`] without a crew takes for a task of so many rows, its result included and the rows themselves not: what
 /// to compare with a limit before [`Trainer::train`].
 pub fn working_bytes(training: &Training, rows: u32) -> u64 {

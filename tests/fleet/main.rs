@@ -7,5 +7,6 @@ mod failures;
 mod membership;
 mod memory;
 mod models;
+mod returning;
 mod same_bits;
 mod support;

@@ -227,9 +227,14 @@ pub struct Coordinator {
 impl Coordinator {
     /// Starts a coordinator of the nodes at these ports, and waits until it listens.
     pub fn start(policy: &str, ports: &[u16], options: &[&str]) -> Coordinator {
+        Coordinator::start_at(0, policy, ports, options)
+    }
+
+    /// The same at a port of its own.
+    pub fn start_at(port: u16, policy: &str, ports: &[u16], options: &[&str]) -> Coordinator {
         let file = nodes_file(ports);
         let path = file.path().to_str().unwrap().to_owned();
-        let arguments = [words(&["0", policy, "--nodes", &path]), words(options)].concat();
+        let arguments = [words(&[&port.to_string(), policy, "--nodes", &path]), words(options)].concat();
         let (program, _, log) = Program::start(env!("CARGO_BIN_EXE_coordinator_node"), &arguments);
         Coordinator { port: port_of(&log), program, log, _nodes_file: file }
     }
@@ -304,6 +309,12 @@ impl Coordinator {
             coordinator.await_line(&active);
         }
         coordinator
+    }
+
+    /// Ends it without a goodbye.
+    #[allow(dead_code, reason = "who comes back asks for it")]
+    pub fn kill(&mut self) {
+        self.program.kill();
     }
 
     /// Its process.

@@ -1,0 +1,262 @@
+//! An audit of a job: tasks of its ledger, recomputed and compared. Owns which rounds must be computed for that, and from
+//! which weights; does not know how tasks are computed, or where weights come from.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::broken::Broken;
+use super::conversation::Object;
+use super::ledger::WholeLedger;
+use super::recompute::{Recomputer, Round, Stopped};
+use crate::digest::Digest;
+use crate::job::Specification;
+use crate::wire::limits::HAVE_DIGESTS_MAX;
+use crate::wire::message::MergedTask;
+
+/// Whoever may still hold a round's weights.
+pub(super) trait Weights {
+    /// Which of these, no more than one HAVE may name, it holds.
+    fn holds(&self, digests: &[Digest]) -> Result<Vec<bool>, Broken>;
+
+    /// These, if it holds them.
+    fn fetch(&self, digest: Digest) -> Result<Option<Object>, Broken>;
+}
+
+/// Something that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    /// Counted from 1.
+    pub(super) round: u64,
+    /// The shard and whose task it was, where it is about a task.
+    pub(super) task: Option<(u32, String)>,
+    pub(super) text: String,
+}
+
+/// What an audit has come to.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    /// Tasks that were asked for and compared.
+    pub(super) tasks: u64,
+    /// Tasks that were compared besides, because the weights of others needed them.
+    pub(super) others: u64,
+    /// Tasks that were skipped: there is nothing to compare.
+    pub(super) skipped: u64,
+    pub(super) findings: Vec<Finding>,
+    /// Tasks that were asked for and could not be computed, for want of their round's weights: how many of which rounds.
+    pub(super) unchecked: Vec<(u64, u64)>,
+    /// The weights after the last round of the ledger, where they were computed.
+    pub(super) last: Option<Digest>,
+}
+
+/// An audit at work.
+pub(super) struct Audit<'a> {
+    ledger: &'a WholeLedger,
+    source: &'a dyn Weights,
+    recomputer: Recomputer<'a>,
+    initial: Option<Object>,
+    progress: &'a mut dyn FnMut(u64),
+    state: State,
+}
+
+#[derive(Default)]
+struct State {
+    verdict: Verdict,
+    /// Places in the ledger that have been compared.
+    judged: BTreeSet<u64>,
+    /// The weights of a step, as computed.
+    held: Option<(u64, Object)>,
+    /// Steps whose recomputation does not lead to the next one's weights.
+    broken: Vec<u64>,
+}
+
+impl<'a> Audit<'a> {
+    /// Of this ledger, with what `source` holds and the weights of step 0, where those could be had. After each round
+    /// `progress` is told its step.
+    pub(super) fn new(
+        ledger: &'a WholeLedger,
+        source: &'a dyn Weights,
+        recomputer: Recomputer<'a>,
+        initial: Option<Object>,
+        progress: &'a mut dyn FnMut(u64),
+    ) -> Audit<'a> {
+        Audit { ledger, source, recomputer, initial, progress, state: State::default() }
+    }
+
+    /// Compares the tasks at these places of the ledger, all of which are merged ones.
+    pub(super) fn run(mut self, wanted: &BTreeSet<u64>) -> Result<Verdict, Broken> {
+        let shards = u64::from(self.ledger.shards);
+        let mut places = wanted.iter().copied().peekable();
+        while let Some(&place) = places.peek() {
+            let step = place / shards;
+            let mut of_step = Vec::new();
+            while let Some(place) = places.next_if(|place| place / shards == step) {
+                of_step.push((place % shards) as u32);
+            }
+            match self.weights_of(step)? {
+                Some(weights) => drop(self.check(step, &weights, &of_step)?),
+                None => self.state.verdict.unchecked.push((step + 1, of_step.len() as u64)),
+            }
+        }
+        let State { mut verdict, judged, held, .. } = self.state;
+        verdict.tasks = judged.intersection(wanted).count() as u64;
+        verdict.others = judged.len() as u64 - verdict.tasks;
+        verdict.last = held.filter(|(step, _)| *step == self.ledger.steps()).map(|(_, weights)| Digest::of(&weights));
+        verdict.findings.sort_by_key(|finding| (finding.round, finding.task.as_ref().map(|(shard, _)| *shard)));
+        Ok(verdict)
+    }
+
+    /// The weights that a step starts from: computed already, held by the coordinator, or computed from the nearest step
+    /// before it whose weights can be had.
+    fn weights_of(&mut self, step: u64) -> Result<Option<Object>, Broken> {
+        // Nothing can be computed across a step that leads elsewhere.
+        let floor =
+            self.state.broken.iter().copied().filter(|broken| *broken < step).max().map_or(0, |broken| broken + 1);
+        let held = self.state.held.clone().filter(|(held, _)| (floor..=step).contains(held));
+        let initial = self.initial.clone().filter(|_| floor == 0).map(|weights| (0, weights));
+        let known = held.or(initial);
+        let nearer = match &known {
+            Some((known, _)) if *known == step => None,
+            Some((known, _)) => self.fetch_nearest(known + 1, step)?,
+            None => self.fetch_nearest(floor, step)?,
+        };
+        let Some((mut at, mut weights)) = nearer.or(known) else { return Ok(None) };
+        while at < step {
+            let merged = self.ledger.merged(at);
+            match self.check(at, &weights, &merged)? {
+                Some(next) => (at, weights) = (at + 1, next),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(weights))
+    }
+
+    /// The weights of the last step in `from..=to` that the coordinator still holds.
+    fn fetch_nearest(&self, from: u64, to: u64) -> Result<Option<(u64, Object)>, Broken> {
+        let mut end = to + 1;
+        while end > from {
+            let start = end.saturating_sub(HAVE_DIGESTS_MAX as u64).max(from);
+            let digests: Vec<Digest> = (start..end).map(|step| self.ledger.base(step)).collect();
+            let holds = self.source.holds(&digests)?;
+            for (back, (digest, _)) in (1..).zip(digests.iter().zip(holds).rev()).filter(|(_, (_, holds))| *holds) {
+                // It may have let them go meanwhile.
+                if let Some(weights) = self.source.fetch(*digest)? {
+                    return Ok(Some((end - back, weights)));
+                }
+            }
+            end = start;
+        }
+        Ok(None)
+    }
+
+    /// Computes and compares tasks of a step. With all that were merged in it, the weights that the next step starts from,
+    /// if they are what the ledger says.
+    fn check(&mut self, step: u64, weights: &[u8], shards: &[u32]) -> Result<Option<Object>, Broken> {
+        let is_whole = *shards == self.ledger.merged(step)[..];
+        let round = self.recomputer.round(step, weights, shards, is_whole).map_err(|stopped| match stopped {
+            Stopped::Interrupted => Broken::Interrupted,
+            Stopped::Base(why) => Broken::Lie(format!("the weights of round {}: {why}", step + 1)),
+        })?;
+        (self.progress)(step);
+        let Round { tasks, merged } = round;
+        let mut is_as_told = true;
+        for (shard, retrained) in tasks {
+            let place = step * u64::from(self.ledger.shards) + u64::from(shard);
+            let entry = &self.ledger.entries[place as usize];
+            let Some(MergedTask { update, loss, node, .. }) = &entry.merged else { continue };
+            let text = match retrained {
+                Ok(retrained) if retrained.update != *update => {
+                    format!("its update is {} here, and {update} in the ledger", retrained.update)
+                }
+                Ok(retrained) if retrained.loss.to_bits() != loss.to_bits() => {
+                    format!("its loss is {} here, and {loss} in the ledger", retrained.loss)
+                }
+                Ok(_) => String::new(),
+                Err(why) => format!("it cannot be computed here: {why}"),
+            };
+            is_as_told &= text.is_empty();
+            if self.state.judged.insert(place) && !text.is_empty() {
+                let task = Some((shard, node.clone()));
+                self.state.verdict.findings.push(Finding { round: step + 1, task, text });
+            }
+        }
+        if !is_whole {
+            return Ok(None);
+        }
+        let next = merged.and_then(|merged| match merged {
+            Ok(merged) => self.follows(step, Arc::new(merged), is_as_told),
+            Err(why) => {
+                self.find(step, format!("its updates cannot be merged here: {why}"));
+                None
+            }
+        });
+        match &next {
+            Some(next) => self.state.held = Some((step + 1, next.clone())),
+            None => self.state.broken.push(step),
+        }
+        Ok(next)
+    }
+
+    /// The merged weights, if the ledger's next round starts from them.
+    fn follows(&mut self, step: u64, merged: Object, is_as_told: bool) -> Option<Object> {
+        let told = (step + 1 < self.ledger.steps()).then(|| self.ledger.base(step + 1));
+        let digest = Digest::of(&merged);
+        match told {
+            Some(told) if told != digest => {
+                // Other updates lead to other weights: they are what is to be told then.
+                if is_as_told {
+                    let text =
+                        format!("its updates lead to the weights {digest}, and the next round starts from {told}");
+                    self.find(step, text);
+                }
+                None
+            }
+            None if !is_as_told => None,
+            _ => Some(merged),
+        }
+    }
+
+    fn find(&mut self, step: u64, text: String) {
+        let finding = Finding { round: step + 1, task: None, text };
+        if !self.state.verdict.findings.contains(&finding) {
+            self.state.verdict.findings.push(finding);
+        }
+    }
+}
+
+impl WholeLedger {
+    /// Rounds in it.
+    pub(super) fn steps(&self) -> u64 {
+        self.entries.len() as u64 / u64::from(self.shards)
+    }
+
+    /// The weights that a step starts from.
+    fn base(&self, step: u64) -> Digest {
+        self.entries[(step * u64::from(self.shards)) as usize].base
+    }
+
+    /// The shards that were merged in a step.
+    fn merged(&self, step: u64) -> Vec<u32> {
+        let start = (step * u64::from(self.shards)) as usize;
+        let of_step = self.entries[start..start + self.shards as usize].iter();
+        (0..).zip(of_step).filter(|(_, entry)| entry.merged.is_some()).map(|(shard, _)| shard).collect()
+    }
+
+    /// What in it cannot be, whatever was computed.
+    pub(super) fn contradictions(&self, specification: &Specification) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (place, entry) in (0..).zip(&self.entries) {
+            let (step, shard) = (place / u64::from(self.shards), (place % u64::from(self.shards)) as u32);
+            let node = entry.merged.as_ref().map_or_else(|| "-".to_owned(), |merged| merged.node.clone());
+            let mut find =
+                |text: String| findings.push(Finding { round: step + 1, task: Some((shard, node.clone())), text });
+            let rows = specification.shards.get(shard as usize).map_or(0, |shard| shard.rows);
+            if entry.rows != rows {
+                find(format!("it has {} rows in the ledger, and {rows} in the job", entry.rows));
+            }
+            if entry.base != self.base(step) {
+                find("it starts from other weights than the rest of its round".to_owned());
+            }
+        }
+        findings
+    }
+}

@@ -1,0 +1,263 @@
+//! What is asked of a coordinator besides watching: jobs and how they stand, orders, models, ledgers. Owns the questions
+//! and how a job is found by the beginning of its id; does not know how answers are printed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, after, select};
+
+use super::broken::Broken;
+use super::conversation::{Answer, Conversation};
+use super::ledger::Pages;
+use super::render::{self, Renderer};
+use super::returning::Patience;
+use super::watching::{Watching, Way, fetch_model, unknown_job};
+use super::work::Work;
+use super::{Access, Command, JobName, Output, listing, plan, verify};
+use crate::cli::{Exit, Failure};
+use crate::job::JobId;
+use crate::net;
+use crate::store::Store;
+use crate::wire::ErrorCode;
+use crate::wire::message::{Attach, Describe, Done, Job, JobStanding, Jobs, Order, OrderVerb};
+
+/// Jobs that are listed, at most: no coordinator knows so many.
+const JOBS_MAX: usize = 100_000;
+
+/// Does what a user asks of a coordinator.
+pub fn command(access: &Access, command: &Command, output: Output, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
+    let desk = Desk { access, output, interrupts };
+    match command {
+        Command::Jobs => desk.jobs(),
+        Command::Job(job) => desk.job(job),
+        Command::Attach { job, out, profile } => desk.attach(job, out.as_deref(), *profile),
+        Command::Cancel(job) => desk.order(job, OrderVerb::Cancel),
+        Command::Resume(job) => desk.order(job, OrderVerb::Resume),
+        Command::Model { job, out } => desk.model(job, out),
+        Command::Ledger(job) => desk.ledger(job),
+        Command::Verify { job, sample, seed } => desk.verify(job, *sample, *seed),
+    }
+}
+
+/// Why a question has no answer: the conversation broke, or there is something else to be told.
+enum Stop {
+    Broken(Broken),
+    Failure(Failure),
+}
+
+impl From<Broken> for Stop {
+    fn from(broken: Broken) -> Stop {
+        Stop::Broken(broken)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Failure(failure)
+    }
+}
+
+struct Desk<'a> {
+    access: &'a Access,
+    output: Output,
+    interrupts: &'a Receiver<()>,
+}
+
+impl Desk<'_> {
+    fn jobs(&self) -> Result<Exit, Failure> {
+        let (_, jobs) = self.ask(|conversation| Ok(jobs(conversation, None)?))?;
+        listing::jobs(&jobs, self.output)
+    }
+
+    fn job(&self, name: &JobName) -> Result<Exit, Failure> {
+        let (_, (job, work)) = self.ask(|conversation| {
+            let job = self.find(conversation, name)?;
+            let work = match describe(conversation, job.job) {
+                // It stands somewhere all the same.
+                Err(Broken::Refused(_)) => None,
+                described => Some(described?),
+            };
+            Ok((job, work))
+        })?;
+        listing::job(&job, work.as_ref(), self.output)
+    }
+
+    fn attach(&self, name: &JobName, out: Option<&Path>, with_profile: bool) -> Result<Exit, Failure> {
+        if let Some(out) = out {
+            plan::check_output(out)?;
+        }
+        let (conversation, work) = self.ask(|conversation| {
+            let id = self.find(conversation, name)?.job;
+            Ok(describe(conversation, id)?)
+        })?;
+        if out.is_some() {
+            work.check_words()?;
+        }
+        let Desk { access, output, interrupts } = *self;
+        let renderer = Renderer::new(output, with_profile, work.job);
+        Watching { access, work: &work, way: Way::Attach, out, interrupts, renderer, is_local: false }
+            .run(Some(conversation))
+    }
+
+    fn order(&self, name: &JobName, verb: OrderVerb) -> Result<Exit, Failure> {
+        let (_, job) = self.ask(|conversation| {
+            let id = self.find(conversation, name)?.job;
+            conversation.ask(&Order { job: id, verb }.into())?;
+            self.one(listed(conversation)?, id)
+        })?;
+        let rest = (verb == OrderVerb::Resume).then(|| self.access.command(Command::ATTACH, job.job));
+        listing::stands(&job, rest.as_deref(), self.output)
+    }
+
+    fn model(&self, name: &JobName, out: &Path) -> Result<Exit, Failure> {
+        plan::check_output(out)?;
+        let (_, (work, done, parameters)) = self.ask(|conversation| {
+            let job = self.find(conversation, name)?;
+            if job.state != JobStanding::Done {
+                let rest = self.access.command(Command::ATTACH, job.job);
+                let text =
+                    format!("{}: {rest} --out FILE waits for its end and saves the model", listing::standing(&job));
+                return Err(Failure::new(Exit::JobFailed, text).into());
+            }
+            let work = describe(conversation, job.job)?;
+            work.check_words()?;
+            let done = done(conversation, job.job, job.rounds)?;
+            let parameters = fetch_model(conversation, &work, &done)?;
+            Ok((work, done, parameters))
+        })?;
+        let saved = work.save(out, &done, parameters)?;
+        listing::model(work.job, &done, &saved, self.output)
+    }
+
+    fn ledger(&self, name: &JobName) -> Result<Exit, Failure> {
+        let (conversation, job) = self.ask(|conversation| self.find(conversation, name))?;
+        let mut table = listing::Ledger::new(job.job, self.output);
+        let mut pages = Pages::new(job.job);
+        while let Some((first, shards, entries)) = pages.next(&conversation)? {
+            for (place, entry) in (first..).zip(&entries) {
+                if !table.entry(place, shards, entry)? {
+                    return Ok(Exit::Success);
+                }
+            }
+        }
+        table.end(pages.total(), pages.shards(), job.rounds);
+        Ok(Exit::Success)
+    }
+
+    fn verify(&self, name: &JobName, sample: Option<u64>, seed: Option<u64>) -> Result<Exit, Failure> {
+        let (conversation, (job, work)) = self.ask(|conversation| {
+            let job = self.find(conversation, name)?;
+            let work = describe(conversation, job.job)?;
+            Ok((job, work))
+        })?;
+        let drawn = sample.map(|tasks| (tasks, seed.unwrap_or_else(net::random_u64)));
+        verify::verify(&conversation, &job, &work, drawn, self.output, self.interrupts)
+    }
+
+    /// Connects and asks, again while the coordinator says that it is about to be ready.
+    fn ask<T>(&self, question: impl Fn(&Conversation) -> Result<T, Stop>) -> Result<(Conversation, T), Failure> {
+        let (nothing, parts) = (Arc::new(Store::new(0)), Arc::new(Store::new(u64::MAX)));
+        let mut patience = Patience::new(self.access.retry_for);
+        let mut has_said = false;
+        loop {
+            let conversation = Conversation::open(self.access, &nothing, &parts, self.interrupts);
+            let asked = conversation.map_err(Stop::from).and_then(|conversation| {
+                let answer = question(&conversation)?;
+                Ok((conversation, answer))
+            });
+            let broken = match asked {
+                Ok(answered) => return Ok(answered),
+                Err(Stop::Failure(failure)) => return Err(failure),
+                Err(Stop::Broken(broken)) => broken,
+            };
+            if !broken.is_recovering() {
+                return Err(broken.into());
+            }
+            let now = net::now();
+            if !std::mem::replace(&mut has_said, true) {
+                patience.lost(now);
+                if !patience.retry_for().is_zero() {
+                    render::say(&format!("{broken} (trying again for {} s)", patience.retry_for().as_secs()));
+                }
+            }
+            let Some(wait) = patience.wait(now, net::random_u64()) else { return Err(broken.into()) };
+            select! {
+                recv(self.interrupts) -> _ => return Err(Broken::Interrupted.into()),
+                recv(after(wait)) -> _ => {}
+            }
+        }
+    }
+
+    /// The one job that is meant.
+    fn find(&self, conversation: &Conversation, name: &JobName) -> Result<Job, Stop> {
+        if let Some(id) = name.whole {
+            let known = match jobs(conversation, Some(id)) {
+                Err(Broken::Refused(error)) if error.code == ErrorCode::UnknownJob => Vec::new(),
+                known => known?,
+            };
+            return self.one(known, id);
+        }
+        let mut known = jobs(conversation, None)?;
+        known.retain(|job| name.prefix.begins(job.job));
+        match &known[..] {
+            [] => Err(self.unknown(name.prefix)),
+            [_] => Ok(known.remove(0)),
+            several => {
+                let ids: Vec<String> = several.iter().take(4).map(|job| job.job.to_string()).collect();
+                let text = format!(
+                    "{} jobs begin with {}: {}{}; add digits until one is left",
+                    several.len(),
+                    name.prefix,
+                    ids.join(", "),
+                    if several.len() > ids.len() { ", ..." } else { "" }
+                );
+                Err(Failure::new(Exit::Usage, text).into())
+            }
+        }
+    }
+
+    fn one(&self, known: Vec<Job>, id: JobId) -> Result<Job, Stop> {
+        known.into_iter().find(|job| job.job == id).ok_or_else(|| self.unknown(id))
+    }
+
+    fn unknown(&self, job: impl std::fmt::Display) -> Stop {
+        Failure::new(Exit::JobFailed, unknown_job(self.access, job)).into()
+    }
+}
+
+/// How all jobs stand, or one.
+fn jobs(conversation: &Conversation, job: Option<JobId>) -> Result<Vec<Job>, Broken> {
+    conversation.ask(&Jobs { job }.into())?;
+    listed(conversation)
+}
+
+/// The jobs that come until LISTED.
+fn listed(conversation: &Conversation) -> Result<Vec<Job>, Broken> {
+    let mut jobs = Vec::new();
+    loop {
+        match conversation.next_at_once()? {
+            Answer::Job(job) if jobs.len() < JOBS_MAX => jobs.push(*job),
+            Answer::Listed(listed) if listed.jobs as usize == jobs.len() => return Ok(jobs),
+            _ => return Err(Broken::unfitting("a question about jobs")),
+        }
+    }
+}
+
+fn describe(conversation: &Conversation, job: JobId) -> Result<Work, Broken> {
+    match conversation.answer_to(&Describe { job }.into())? {
+        Answer::Described(described) if described.job == job => Ok(Work::from(*described)),
+        _ => Err(Broken::unfitting("DESCRIBE")),
+    }
+}
+
+/// How a job that is done ended.
+fn done(conversation: &Conversation, job: JobId, rounds: u32) -> Result<Done, Broken> {
+    conversation.ask(&Attach { job, rounds_seen: rounds }.into())?;
+    loop {
+        match conversation.next_at_once()? {
+            Answer::Done(done) => return Ok(*done),
+            Answer::Accepted(_) | Answer::Round(_) | Answer::Notice(_) => {}
+            _ => return Err(Broken::unfitting("ATTACH")),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What is printed of jobs that a coordinator knows: how they stand, their ledgers, models. Owns the tables and the JSON
+//! lines; does not know where anything comes from.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::Output;
+use super::render::{print_json, say};
+use super::work::Work;
+use crate::cli::{self, Exit, Failure};
+use crate::job::{JobId, OnNoNodes, OnTaskFailure};
+use crate::wire::message::{Done, Job, JobStanding, LedgerEntry};
+use crate::wire::text::{Align, Table, Timestamp, shown};
+
+/// All jobs, a line each.
+pub(super) fn jobs(jobs: &[Job], output: Output) -> Result<Exit, Failure> {
+    if output == Output::Json {
+        for job in jobs {
+            if !print_json(&job_json(job))? {
+                break;
+            }
+        }
+        return Ok(Exit::Success);
+    }
+    let mut table = Table::new(&[
+        ("JOB", Align::Left),
+        ("STATE", Align::Left),
+        ("ROUNDS", Align::Right),
+        ("SUBMITTED", Align::Left),
+        ("ENDED", Align::Left),
+        ("RESULT", Align::Left),
+    ]);
+    for job in jobs {
+        table.row([
+            job.job.to_string(),
+            state_name(job.state).to_owned(),
+            format!("{}/{}", job.rounds_done, job.rounds),
+            time(job.submitted_ms).unwrap_or_default(),
+            time(job.ended_ms).unwrap_or_default(),
+            match (&job.fingerprint, job.state) {
+                (Some(fingerprint), _) => format!("fingerprint {}", fingerprint.short()),
+                (None, JobStanding::Queued) => format!("{} before it", job.queue_position),
+                (None, _) => shown(&job.text).to_string(),
+            },
+        ]);
+    }
+    cli::print(table.to_string().trim_end()).map(|_| Exit::Success)
+}
+
+/// One job in full; what was asked for where that is known.
+pub(super) fn job(job: &Job, work: Option<&Work>, output: Output) -> Result<Exit, Failure> {
+    if output == Output::Json {
+        let mut value = job_json(job);
+        if let (Some(work), Value::Object(fields)) = (work, &mut value) {
+            let specification = &work.specification;
+            fields.insert("network".to_owned(), specification.training.network.to_string().into());
+            fields.insert("parameters".to_owned(), specification.training.network.parameters().into());
+            fields.insert("data".to_owned(), work.words.as_ref().map(|words| words.data.clone()).into());
+            fields.insert("recipe".to_owned(), work.words.as_ref().map(|words| words.recipe.clone()).into());
+            fields.insert("epochs".to_owned(), specification.training.recipe.epochs.into());
+            fields.insert("training_rows".to_owned(), specification.rows().into());
+            fields.insert("validation_rows".to_owned(), specification.validation.rows.into());
+            fields.insert("shards".to_owned(), specification.shards.len().into());
+            fields.insert("seed".to_owned(), specification.training.seed.into());
+        }
+        return print_json(&value).map(|_| Exit::Success);
+    }
+    let lines: Vec<String> = lines(job, work).iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
+    cli::print(&lines.join("\n")).map(|_| Exit::Success)
+}
+
+/// A job's names and values.
+fn lines(job: &Job, work: Option<&Work>) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
+        ("id", job.job.to_string()),
+        ("state", state_name(job.state).to_owned()),
+        ("progress", format!("{} of {} rounds", job.rounds_done, job.rounds)),
+    ];
+    if job.state == JobStanding::Queued {
+        lines.push(("queue", format!("{} before it", job.queue_position)));
+    }
+    lines.extend(time(job.submitted_ms).map(|time| ("submitted", time)));
+    lines.extend(time(job.ended_ms).map(|time| ("ended", time)));
+    lines.extend(job.code.map(|code| ("reason", format!("{} ({code})", shown(&job.text)))));
+    lines.extend(job.fingerprint.map(|fingerprint| ("fingerprint", fingerprint.to_string())));
+    let Some(work) = work else { return lines };
+    let (training, operation) = (&work.specification.training, &work.specification.operation);
+    lines.extend([
+        ("data", format!("{}: {}", work.data_name(), work.data_in_words())),
+        ("network", work.network_in_words()),
+        ("recipe", work.recipe_in_words()),
+        ("rounds", format!("{} of {} epochs", work.specification.rounds, training.recipe.epochs)),
+        ("seed", training.seed.to_string()),
+    ]);
+    if operation.on_task_failure == OnTaskFailure::Skip {
+        lines.push(("tasks", "what no node can do is skipped".to_owned()));
+    }
+    if operation.on_no_nodes == OnNoNodes::Pause {
+        lines.push(("no nodes", "it waits to be resumed".to_owned()));
+    }
+    if operation.allow_inexact {
+        lines.push(("arithmetic", "nodes of another may help".to_owned()));
+    }
+    lines
+}
+
+/// How a job stands after an order.
+pub(super) fn stands(job: &Job, rest: Option<&str>, output: Output) -> Result<Exit, Failure> {
+    if output == Output::Json {
+        return print_json(&job_json(job)).map(|_| Exit::Success);
+    }
+    let goes_on = !job.state.has_reason() && job.state != JobStanding::Done;
+    let rest = rest.filter(|_| goes_on).map_or_else(String::new, |rest| format!("; {rest} shows the rest"));
+    cli::print(&format!("{}{rest}", standing(job))).map(|_| Exit::Success)
+}
+
+/// How a job stands, in a sentence.
+pub(super) fn standing(job: &Job) -> String {
+    let (id, text) = (job.job, shown(&job.text));
+    match job.state {
+        JobStanding::Collecting => format!("job {id} waits for its data"),
+        JobStanding::Queued => format!("job {id} waits, {} before it", job.queue_position),
+        JobStanding::Running => format!("job {id} runs, {} of {} rounds are done", job.rounds_done, job.rounds),
+        JobStanding::Done => {
+            let fingerprint = job.fingerprint.map_or_else(String::new, |digest| format!(", fingerprint {digest}"));
+            format!("job {id} is done{fingerprint}")
+        }
+        JobStanding::Failed => format!("job {id} has failed: {text}"),
+        JobStanding::Cancelled => format!("job {id} is cancelled: {text}"),
+        JobStanding::Paused => format!("job {id} is paused: {text}"),
+    }
+}
+
+/// A model has been saved.
+pub(super) fn model(job: JobId, done: &Done, saved: &Path, output: Output) -> Result<Exit, Failure> {
+    let saved = saved.display().to_string();
+    if output == Output::Json {
+        let fingerprint = done.fingerprint.to_string();
+        let value = json!({"event": "model", "job": job.to_string(), "fingerprint": fingerprint, "out": saved});
+        return print_json(&value).map(|_| Exit::Success);
+    }
+    cli::print(&format!("fingerprint  {}\nmodel        {saved}", done.fingerprint)).map(|_| Exit::Success)
+}
+
+/// A ledger on its way to the terminal.
+pub(super) struct Ledger {
+    job: JobId,
+    output: Output,
+    has_head: bool,
+}
+
+impl Ledger {
+    pub(super) fn new(job: JobId, output: Output) -> Ledger {
+        Ledger { job, output, has_head: false }
+    }
+
+    /// A line for an entry. Says whether somebody still reads.
+    pub(super) fn entry(&mut self, place: u64, shards: u32, entry: &LedgerEntry) -> Result<bool, Failure> {
+        let (round, shard) = (place / u64::from(shards) + 1, place % u64::from(shards));
+        if self.output == Output::Json {
+            let merged = entry.merged.as_ref();
+            return print_json(&json!({
+                "event": "entry",
+                "job": self.job.to_string(),
+                "round": round,
+                "shard": shard,
+                "result": if merged.is_some() { "merged" } else { "skipped" },
+                "rows": entry.rows,
+                "base": entry.base.to_string(),
+                "node": merged.map(|merged| merged.node.clone()),
+                "attempt": merged.map(|merged| merged.attempt),
+                "loss": merged.map(|merged| merged.loss),
+                "update": merged.map(|merged| merged.update.to_string()),
+            }));
+        }
+        if !std::mem::replace(&mut self.has_head, true) {
+            cli::print(&line(["ROUND", "SHARD", "RESULT", "NODE", "ATTEMPT", "ROWS", "LOSS", "UPDATE"]))?;
+        }
+        let (round, shard, rows) = (round.to_string(), shard.to_string(), entry.rows.to_string());
+        cli::print(&match &entry.merged {
+            None => line([&round, &shard, "SKIPPED", "-", "-", &rows, "-", "-"]),
+            Some(merged) => {
+                let (attempt, loss, update) =
+                    (merged.attempt.to_string(), loss(merged.loss), merged.update.to_string());
+                line([&round, &shard, "MERGED", &shown(&merged.node).to_string(), &attempt, &rows, &loss, &update])
+            }
+        })
+    }
+
+    /// That was all of it so far.
+    pub(super) fn end(&self, total: u64, shards: u32, rounds: u32) {
+        if self.output != Output::Json {
+            let (done, planned) = (total / u64::from(shards), u64::from(rounds) * u64::from(shards));
+            let of = if total == 0 { "no task".to_owned() } else { format!("{total} of {planned} tasks") };
+            say(&format!("{of}: {done} of {rounds} rounds are done"));
+        }
+    }
+}
+
+fn line(cells: [&str; 8]) -> String {
+    let [round, shard, result, node, attempt, rows, loss, update] = cells;
+    format!("{round:>7}  {shard:>5}  {result:<7}  {node:<16}  {attempt:>7}  {rows:>9}  {loss:>14}  {update}")
+}
+
+/// Six places, or, where it is far too large for them, its magnitude.
+fn loss(loss: f64) -> String {
+    if loss.abs() < 1e7 { format!("{loss:.6}") } else { format!("{loss:.6e}") }
+}
+
+fn state_name(state: JobStanding) -> &'static str {
+    match state {
+        JobStanding::Collecting => "collecting",
+        JobStanding::Queued => "queued",
+        JobStanding::Running => "running",
+        JobStanding::Done => "done",
+        JobStanding::Failed => "failed",
+        JobStanding::Cancelled => "cancelled",
+        JobStanding::Paused => "paused",
+    }
+}
+
+fn time(unix_ms: u64) -> Option<String> {
+    (unix_ms != 0).then(|| Timestamp { unix_ms }.to_string())
+}
+
+fn job_json(job: &Job) -> Value {
+    json!({
+        "event": "job",
+        "job": job.job.to_string(),
+        "state": state_name(job.state),
+        "rounds_done": job.rounds_done,
+        "rounds": job.rounds,
+        "queue_position": job.queue_position,
+        "submitted": time(job.submitted_ms),
+        "ended": time(job.ended_ms),
+        "fingerprint": job.fingerprint.map(|fingerprint| fingerprint.to_string()),
+        "code": job.code.map(|code| code.name()),
+        "text": (!job.text.is_empty()).then_some(&job.text),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::wire::ErrorCode;
+
+    fn running() -> Job {
+        Job {
+            job: JobId(0xabc << 116),
+            state: JobStanding::Running,
+            code: None,
+            rounds_done: 3,
+            rounds: 40,
+            queue_position: 0,
+            submitted_ms: 951_827_696_000,
+            ended_ms: 0,
+            fingerprint: None,
+            text: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_job_stands_in_a_sentence_and_in_lines_without_what_is_not_there() {
+        assert_eq!(standing(&running()), "job abc00000000000000000000000000000 runs, 3 of 40 rounds are done");
+        let names = |job: &Job| lines(job, None).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(&running()), ["id", "state", "progress", "submitted"]);
+        let (code, text) = (Some(ErrorCode::Paused), "no\nnode".to_owned());
+        let paused = Job { state: JobStanding::Paused, code, text, ..running() };
+        assert!(standing(&paused).ends_with("is paused: no\\nnode"));
+        assert_eq!(lines(&paused, None).last().unwrap(), &("reason", "no\\nnode (PAUSED)".to_owned()));
+        let done = Job { state: JobStanding::Done, fingerprint: Some(Digest([1; 32])), ended_ms: 7, ..running() };
+        assert_eq!(names(&done), ["id", "state", "progress", "submitted", "ended", "fingerprint"]);
+        assert_eq!(job_json(&done)["ended"], "1970-01-01T00:00:00.007Z");
+    }
+
+    #[test]
+    fn the_lines_of_a_ledger_split_into_as_many_words() {
+        let head = line(["ROUND", "SHARD", "RESULT", "NODE", "ATTEMPT", "ROWS", "LOSS", "UPDATE"]);
+        let skipped = line(["1", "0", "SKIPPED", "-", "-", "4", "-", "-"]);
+        let merged =
+            line(["1", "1", "MERGED", &"n".repeat(64), "1", "4", &loss(f64::MAX), &Digest([7; 32]).to_string()]);
+        for line in [head, skipped, merged] {
+            assert_eq!(line.split_whitespace().count(), 8, "{line}");
+        }
+        assert_eq!((loss(0.5), loss(-1.25e300)), ("0.500000".to_owned(), "-1.250000e300".to_owned()));
+    }
+}

@@ -1,0 +1,146 @@
+//! Rounds of a job, computed anew with the model's own code: tasks on all cores, and the merge of their updates. Owns the
+//! threads; does not know what the results are compared with.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crossbeam_channel::Receiver;
+
+use super::conversation::Object;
+use crate::digest::Digest;
+use crate::job::Specification;
+use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
+use crate::model::{ExactSum, Kernel, Rows, Trainer, Watch};
+use crate::wire::object::{self, ObjectKind};
+
+/// A task that has been trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Retrained {
+    /// The digest of its update, as an object.
+    pub(super) update: Digest,
+    pub(super) loss: f64,
+}
+
+/// Some tasks of a round that have been trained.
+pub(super) struct Round {
+    /// Of each shard what came of it, or why nothing did; by shard.
+    pub(super) tasks: Vec<(u32, Result<Retrained, String>)>,
+    /// The weights after their merge, as an object, if that was asked for and every task came to something.
+    pub(super) merged: Option<Result<Vec<u8>, String>>,
+}
+
+/// Why there is no round.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// From the keyboard.
+    Interrupted,
+    /// The weights that it starts from are none.
+    Base(String),
+}
+
+/// Computes tasks of one job.
+pub(super) struct Recomputer<'a> {
+    specification: &'a Specification,
+    shards: Vec<Rows>,
+    trainers: Vec<Trainer>,
+    kernel: Kernel,
+    interrupts: &'a Receiver<()>,
+}
+
+impl<'a> Recomputer<'a> {
+    /// Of a job whose shards these objects are, in their order.
+    pub(super) fn new(
+        specification: &'a Specification,
+        shards: &[Object],
+        interrupts: &'a Receiver<()>,
+    ) -> Result<Recomputer<'a>, String> {
+        let kernel = Kernel::best();
+        let open = |(index, object): (usize, &Object)| {
+            let rows = open_rows(specification, object).map_err(|why| format!("shard {index}: {why}"))?;
+            let bytes = working_bytes(&specification.training, rows.rows());
+            if bytes > TASK_BYTES_MAX {
+                return Err(format!(
+                    "a task of shard {index} takes {bytes} bytes of memory, and {TASK_BYTES_MAX} are allowed"
+                ));
+            }
+            Ok(rows)
+        };
+        debug_assert_eq!(shards.len(), specification.shards.len());
+        let shards: Vec<Rows> = shards.iter().enumerate().map(open).collect::<Result<_, _>>()?;
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(shards.len());
+        let trainers = (0..cores).map(|_| Trainer::new(kernel)).collect();
+        Ok(Recomputer { specification, shards, trainers, kernel, interrupts })
+    }
+
+    /// Trains these shards of a step from the weights in the object `base`; with `merges`, merges what comes of them.
+    pub(super) fn round(&mut self, step: u64, base: &[u8], shards: &[u32], merges: bool) -> Result<Round, Stopped> {
+        let Recomputer { specification, shards: rows, trainers, kernel, interrupts } = self;
+        let (kernel, network) = (*kernel, &specification.training.network);
+        let weights = object::decode_parameters(ObjectKind::Weights, network, base);
+        let weights = weights.map_err(|error| Stopped::Base(error.to_string()))?;
+        let sum = merges.then(|| Mutex::new(ExactSum::new(kernel, network.parameters(), specification.rows())));
+        let next = AtomicUsize::new(0);
+        let tasks = Mutex::new(Vec::with_capacity(shards.len()));
+        let train = |trainer: &mut Trainer, shard: u32| -> Result<Retrained, TrainError> {
+            let rows = &rows[shard as usize];
+            let trained =
+                trainer.train(&specification.training, step, shard, &weights, rows, &mut Unless(interrupts))?;
+            let (update, loss) =
+                (object::encode_parameters(ObjectKind::Update, network, &trained.update), trained.loss);
+            trainer.recycle(trained);
+            if let (Some(sum), Ok(values)) = (&sum, object::parameters(ObjectKind::Update, network, &update)) {
+                // A trained update can always be merged: training has checked it.
+                let _ = sum.lock().unwrap_or_else(PoisonError::into_inner).add(values, rows.rows());
+            }
+            Ok(Retrained { update: Digest::of(&update), loss })
+        };
+        thread::scope(|scope| {
+            for trainer in trainers {
+                scope.spawn(|| {
+                    while let Some(&shard) = shards.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let trained = train(trainer, shard);
+                        let is_over = trained == Err(TrainError::Cancelled);
+                        tasks.lock().unwrap_or_else(PoisonError::into_inner).push((shard, trained));
+                        if is_over {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        let mut tasks = tasks.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if tasks.iter().any(|(_, trained)| *trained == Err(TrainError::Cancelled)) {
+            return Err(Stopped::Interrupted);
+        }
+        tasks.sort_unstable_by_key(|(shard, _)| *shard);
+        let is_whole = tasks.iter().all(|(_, trained)| trained.is_ok());
+        let merged = sum.filter(|_| is_whole).map(|sum| {
+            let mut merged = base.to_vec();
+            let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let mean = sum.mean_onto(object::parameters_mut(network, &mut merged));
+            mean.map(|()| merged).map_err(|error| error.to_string())
+        });
+        let told = |(shard, trained): (u32, Result<Retrained, TrainError>)| {
+            (shard, trained.map_err(|error| error.to_string()))
+        };
+        Ok(Round { tasks: tasks.into_iter().map(told).collect(), merged })
+    }
+}
+
+fn open_rows(specification: &Specification, object: &[u8]) -> Result<Rows, String> {
+    let network = &specification.training.network;
+    let (values, labels) = object::decode_rows(network.inputs(), object).map_err(|error| error.to_string())?;
+    Rows::new(network.inputs(), values, labels, network.classes()).map_err(|error| error.to_string())
+}
+
+/// Trains unless somebody has had enough.
+struct Unless<'a>(&'a Receiver<()>);
+
+impl Watch for Unless<'_> {
+    fn batch_done(&mut self, _: u64, _: u64) -> ControlFlow<()> {
+        if self.0.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}

@@ -1,0 +1,126 @@
+//! When a client that has lost its coordinator dials again. Owns the schedule; pure: it is told the time and what chance
+//! says, and does not know connections.
+
+use std::time::Duration;
+
+/// The first wait, which chance may halve.
+const WAIT_MIN: Duration = Duration::from_millis(100);
+/// Waits double until they are so long.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// A connection that ends sooner, with nothing said on it, ends nothing: the loss before it goes on.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// How long a lost coordinator is waited for.
+#[derive(Clone, Debug)]
+pub(super) struct Patience {
+    retry_for: Duration,
+    lost_at: Option<Duration>,
+    back_at: Option<Duration>,
+    /// Waits since the loss.
+    waits: u32,
+}
+
+impl Patience {
+    /// Patience for so long after each loss; none at all for 0.
+    pub(super) fn new(retry_for: Duration) -> Patience {
+        Patience { retry_for, lost_at: None, back_at: None, waits: 0 }
+    }
+
+    /// How long it lasts.
+    pub(super) fn retry_for(&self) -> Duration {
+        self.retry_for
+    }
+
+    /// The coordinator has been lost.
+    pub(super) fn lost(&mut self, now: Duration) {
+        let is_the_same = self.back_at.take().is_some_and(|back| now.saturating_sub(back) < SETTLED);
+        if !is_the_same || self.lost_at.is_none() {
+            self.lost_at = Some(now);
+            self.waits = 0;
+        }
+    }
+
+    /// How long to wait before the next attempt, of which `chance` takes up to a half; `None` if it is time to give up.
+    pub(super) fn wait(&mut self, now: Duration, chance: u64) -> Option<Duration> {
+        let end = self.lost_at? + self.retry_for;
+        let left = end.checked_sub(now).filter(|left| !left.is_zero())?;
+        let most = WAIT_MIN.saturating_mul(1 << self.waits.min(16)).min(WAIT_MAX);
+        self.waits = self.waits.saturating_add(1);
+        // Clients that have lost the same coordinator at the same moment do not all come back at another one.
+        let taken = most.mul_f64(0.5 * (chance >> 11) as f64 / (1u64 << 53) as f64);
+        Some((most - taken).min(left))
+    }
+
+    /// The coordinator answers again; how long it was lost.
+    pub(super) fn back(&mut self, now: Duration) -> Duration {
+        self.back_at = Some(now);
+        now.saturating_sub(self.lost_at.unwrap_or(now))
+    }
+
+    /// It has said something new: whatever comes now is a loss of its own.
+    pub(super) fn settled(&mut self) {
+        (self.lost_at, self.back_at) = (None, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn waits_double_up_to_five_seconds_and_chance_takes_up_to_half() {
+        let mut patience = Patience::new(Duration::from_secs(300));
+        patience.lost(ms(7));
+        let waits: Vec<u64> = (0..8).map(|_| patience.wait(ms(7), 0).unwrap().as_millis() as u64).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        let wait = patience.wait(ms(7), u64::MAX).unwrap();
+        assert!(wait >= ms(2500) && wait < ms(2501), "{wait:?}");
+        for _ in 0..100 {
+            assert_eq!(patience.wait(ms(7), 0), Some(ms(5000)));
+        }
+    }
+
+    #[test]
+    fn patience_ends_so_long_after_the_loss_and_the_last_wait_is_cut() {
+        let mut patience = Patience::new(ms(1000));
+        patience.lost(ms(500));
+        assert_eq!(patience.wait(ms(1460), 0), Some(ms(40)));
+        assert_eq!(patience.wait(ms(1500), 0), None);
+        let mut none = Patience::new(Duration::ZERO);
+        none.lost(ms(500));
+        assert_eq!(none.wait(ms(500), 0), None);
+    }
+
+    #[test]
+    fn a_coordinator_that_comes_and_goes_is_not_dialled_faster_and_not_for_ever() {
+        let mut patience = Patience::new(ms(10_000));
+        patience.lost(ms(0));
+        patience.wait(ms(0), 0);
+        assert_eq!(patience.back(ms(100)), ms(100));
+        patience.lost(ms(200));
+        assert_eq!(patience.wait(ms(200), 0), Some(ms(200)));
+        assert_eq!(patience.back(ms(9_000)), ms(9_000));
+        patience.lost(ms(10_000));
+        assert_eq!(patience.wait(ms(10_000), 0), None);
+    }
+
+    #[test]
+    fn a_loss_after_news_or_some_seconds_begins_anew() {
+        for settle in [true, false] {
+            let mut patience = Patience::new(ms(10_000));
+            patience.lost(ms(0));
+            patience.wait(ms(0), 0);
+            patience.back(ms(9_000));
+            if settle {
+                patience.settled();
+            }
+            let lost = ms(if settle { 9_001 } else { 14_000 });
+            patience.lost(lost);
+            assert_eq!(patience.wait(lost + ms(9_900), 0), Some(ms(100)));
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Watching a job until it ends, and coming back to it when the coordinator is lost. Owns what has been shown and how a
+//! watched job ends the program; does not know how anything is printed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, after, select};
+
+use super::broken::Broken;
+use super::conversation::{Answer, Conversation};
+use super::render::Renderer;
+use super::returning::Patience;
+use super::work::Work;
+use super::{Access, Command};
+use crate::cli::{Exit, Failure};
+use crate::net;
+use crate::store::Store;
+use crate::wire::message::{Accepted, Attach, Done, Submit};
+use crate::wire::{ErrorCode, Message, object, specification};
+
+/// How the job is asked for.
+pub(super) enum Way {
+    /// Submitted, again whenever the coordinator is back; its data is served.
+    Submit(Arc<Store>),
+    /// Attached to.
+    Attach,
+}
+
+/// A job that is watched.
+pub(super) struct Watching<'a> {
+    pub(super) access: &'a Access,
+    pub(super) work: &'a Work,
+    pub(super) way: Way,
+    /// Where the model is saved.
+    pub(super) out: Option<&'a Path>,
+    pub(super) interrupts: &'a Receiver<()>,
+    pub(super) renderer: Renderer,
+    /// The house is this process: what becomes of it becomes of the job.
+    pub(super) is_local: bool,
+}
+
+/// What watching has come to.
+struct Course {
+    patience: Patience,
+    /// The last round that was shown.
+    rounds_shown: u32,
+    /// The coordinator has been reached, or has said that it will be soon.
+    was_there: bool,
+    has_asked: bool,
+    was_accepted: bool,
+    is_lost: bool,
+    /// What is fetched and cut off, to go on with.
+    parts: Arc<Store>,
+}
+
+impl Watching<'_> {
+    /// Watches to the end: over `first`, if there is a connection already, and over others when it breaks.
+    pub(super) fn run(mut self, mut first: Option<Conversation>) -> Result<Exit, Failure> {
+        let mut course = Course {
+            patience: Patience::new(self.access.retry_for),
+            rounds_shown: 0,
+            was_there: first.is_some(),
+            has_asked: false,
+            was_accepted: false,
+            is_lost: false,
+            parts: Arc::new(Store::new(u64::MAX)),
+        };
+        loop {
+            let conversation = match first.take() {
+                Some(conversation) => Ok(conversation),
+                None => self.open(&course),
+            };
+            let ended = conversation.and_then(|conversation| {
+                if !std::mem::replace(&mut course.has_asked, true) {
+                    self.renderer.asked(self.access, self.work);
+                }
+                course.was_there = true;
+                self.converse(&conversation, &mut course)
+            });
+            let broken = match ended {
+                Ok(end) => return end,
+                Err(broken) => broken,
+            };
+            if let Broken::Interrupted = broken {
+                return self.interrupted(&course);
+            }
+            course.was_there |= broken.is_recovering();
+            let is_of_use = if course.was_accepted || course.is_lost {
+                broken.may_pass()
+            } else {
+                // At the start, a coordinator that is busy or not there is a thing to be told.
+                course.was_there && (broken.is_recovering() || matches!(broken, Broken::Lost(_)))
+            };
+            if !is_of_use || course.patience.retry_for().is_zero() {
+                return self.failed(&broken, &course, false);
+            }
+            let now = net::now();
+            if !std::mem::replace(&mut course.is_lost, true) {
+                course.patience.lost(now);
+                self.renderer.lost(&broken.cause(), course.patience.retry_for())?;
+            }
+            let Some(wait) = course.patience.wait(now, net::random_u64()) else {
+                return self.failed(&broken, &course, true);
+            };
+            select! {
+                recv(self.interrupts) -> _ => return self.interrupted(&course),
+                recv(after(wait)) -> _ => {}
+            }
+        }
+    }
+
+    fn open(&self, course: &Course) -> Result<Conversation, Broken> {
+        let nothing = Arc::new(Store::new(0));
+        let objects = match &self.way {
+            Way::Submit(objects) => objects,
+            Way::Attach => &nothing,
+        };
+        Conversation::open(self.access, objects, &course.parts, self.interrupts)
+    }
+
+    /// Asks for the job and shows what comes, until it ends.
+    fn converse(&mut self, conversation: &Conversation, course: &mut Course) -> Result<Result<Exit, Failure>, Broken> {
+        conversation.ask(&self.request(course.rounds_shown, conversation.payload_bytes_max()))?;
+        loop {
+            let ended = match conversation.next()? {
+                Answer::Accepted(accepted) => self.accepted(&accepted, course).map(|()| None),
+                Answer::Round(round) => {
+                    course.patience.settled();
+                    // A coordinator that does not know what has been shown tells it again.
+                    if round.round <= course.rounds_shown {
+                        continue;
+                    }
+                    course.rounds_shown = round.round;
+                    // Nobody reads any more: the job goes on without us, unless its model is to be saved.
+                    let is_read = self.renderer.round(&round);
+                    is_read.map(|is_read| (!is_read && self.out.is_none()).then_some(Exit::Success))
+                }
+                Answer::Notice(notice) => {
+                    course.patience.settled();
+                    self.renderer.notice(&notice).map(|()| None)
+                }
+                Answer::Done(done) => return self.done(conversation, &done),
+                _ => return Err(Broken::unfitting("what it was asked")),
+            };
+            match ended {
+                Ok(None) => {}
+                Ok(Some(exit)) => return Ok(Ok(exit)),
+                Err(failure) => return Ok(Err(failure)),
+            }
+        }
+    }
+
+    fn request(&self, rounds_seen: u32, payload_bytes_max: u32) -> Message<'static> {
+        let job = self.work.job;
+        match self.way {
+            Way::Attach => Attach { job, rounds_seen }.into(),
+            Way::Submit(_) => {
+                let submit = Submit { job, rounds_seen, specification: self.work.specification.clone() };
+                fitting(submit, payload_bytes_max).into()
+            }
+        }
+    }
+
+    fn accepted(&self, accepted: &Accepted, course: &mut Course) -> Result<(), Failure> {
+        let was_accepted = std::mem::replace(&mut course.was_accepted, true);
+        if std::mem::take(&mut course.is_lost) {
+            self.renderer.back(course.patience.back(net::now()))?;
+        }
+        let is_new = matches!(self.way, Way::Submit(_)) && !accepted.attached;
+        if was_accepted && is_new {
+            self.renderer.say("it had forgotten the job, which begins again there");
+        }
+        self.renderer.accepted(accepted, was_accepted)
+    }
+
+    fn done(&self, conversation: &Conversation, done: &Done) -> Result<Result<Exit, Failure>, Broken> {
+        let parameters = fetch_model(conversation, self.work, done)?;
+        let finish = || {
+            let saved = self.out.map(|out| self.work.save(out, done, parameters)).transpose()?;
+            self.renderer.done(done, saved)?;
+            Ok(Exit::Success)
+        };
+        Ok(finish())
+    }
+
+    fn interrupted(&self, course: &Course) -> Result<Exit, Failure> {
+        let rest = || self.access.command(Command::ATTACH, self.work.job);
+        self.renderer.say(&match (self.is_local, course.was_accepted, course.is_lost) {
+            (true, ..) => "stopped, and the job with it".to_owned(),
+            (_, false, _) => "stopped before the coordinator had accepted the job".to_owned(),
+            (_, _, true) => format!("stopped watching; when the coordinator is back, {} shows the rest", rest()),
+            (_, _, false) => format!("stopped watching; the job goes on: {} shows the rest", rest()),
+        });
+        Ok(Exit::Interrupted)
+    }
+
+    /// The job has ended, or it is of no use to look for the coordinator any longer; `is_out_of_patience` if it might have
+    /// been.
+    fn failed(&self, broken: &Broken, course: &Course, is_out_of_patience: bool) -> Result<Exit, Failure> {
+        let job = self.work.job;
+        let command = |verb| self.access.command(verb, job);
+        let text = match broken.code() {
+            Some(ErrorCode::Paused) => format!("{broken}. To go on: {}", command(Command::RESUME)),
+            Some(ErrorCode::UnknownJob) => unknown_job(self.access, job),
+            _ if is_out_of_patience => format!(
+                "the coordinator did not come back within {} s: {}. When it is back, {} shows the rest",
+                self.access.retry_for.as_secs(),
+                broken.cause(),
+                command(Command::ATTACH)
+            ),
+            _ if course.was_accepted && matches!(broken, Broken::Lost(_)) => {
+                format!("{broken}. If it still runs, {} shows the rest", command(Command::ATTACH))
+            }
+            _ => broken.to_string(),
+        };
+        self.renderer.failed(broken.code(), &text)?;
+        Err(Failure::new(broken.exit(), text))
+    }
+}
+
+/// SUBMIT, without notes where it would be longer with them than the coordinator takes.
+fn fitting(mut submit: Submit, payload_bytes_max: u32) -> Submit {
+    // Job, rounds seen, the specification's length.
+    const HEAD_BYTES: usize = 16 + 4 + 4;
+    let bytes = HEAD_BYTES + specification::encode(&submit.specification).len();
+    if bytes > payload_bytes_max as usize {
+        submit.specification.notes.clear();
+    }
+    submit
+}
+
+/// The parameters of a done job's model, which are what the job's fingerprint says.
+pub(super) fn fetch_model(conversation: &Conversation, work: &Work, done: &Done) -> Result<Vec<f32>, Broken> {
+    work.check_fingerprint(done).map_err(Broken::Lie)?;
+    let network = &work.specification.training.network;
+    let weights =
+        conversation.fetch(done.weights, object::parameters_bytes(network)).map_err(|broken| match broken {
+            Broken::Object(error) if !broken.may_pass() => Broken::Lie(format!("the model cannot be fetched: {error}")),
+            other => other,
+        })?;
+    work.parameters(&weights).map_err(Broken::Lie)
+}
+
+/// What is said of a job that the coordinator does not know.
+pub(super) fn unknown_job(access: &Access, job: impl std::fmt::Display) -> String {
+    format!("the coordinator knows no job {job}, or no longer; {} lists those it knows", access.command_line("jobs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{JobId, OnNoNodes, Operation, RowsRef, Specification, Training};
+    use crate::model::{ARITHMETIC, Network, Recipe};
+
+    #[test]
+    fn notes_are_left_away_where_submit_would_be_too_long_with_them() {
+        let rows = RowsRef { rows: 4, digest: crate::digest::Digest([7; 32]) };
+        let recipe = Recipe::DEFAULT;
+        let specification = Specification {
+            training: Training { arithmetic: ARITHMETIC, network: Network::new(2, &[], 2).unwrap(), recipe, seed: 1 },
+            rounds: 1,
+            shards: vec![rows],
+            validation: rows,
+            initial: None,
+            operation: Operation { on_no_nodes: OnNoNodes::Pause, ..Operation::default() },
+            notes: vec![1; 1000],
+        };
+        let submit = Submit { job: JobId(1), rounds_seen: 0, specification };
+        let bytes = Message::from(submit.clone()).payload().len() as u32;
+        assert_eq!(fitting(submit.clone(), bytes), submit);
+        let without = fitting(submit.clone(), bytes - 1);
+        assert!(without.specification.notes.is_empty());
+        assert_eq!(without.specification.operation, submit.specification.operation);
+    }
+}

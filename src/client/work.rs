@@ -1,0 +1,184 @@
+//! A job as the client knows it, whoever submitted it: what is asked for, in words, and as the model file that comes of
+//! it. Does not know data or the network.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::notes::Words;
+use crate::cli::{Exit, Failure};
+use crate::digest::Digest;
+use crate::job::{JobId, Specification};
+use crate::model::file::ModelFile;
+use crate::model::{BatchSize, Optimiser};
+use crate::wire::message::{Described, Done};
+use crate::wire::object::{self, ObjectKind};
+use crate::wire::specification;
+use crate::wire::text::shown;
+
+/// A job.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// Its id.
+    pub job: JobId,
+    /// What is asked for.
+    pub specification: Specification,
+    /// The digest of what is asked for.
+    pub semantic: Digest,
+    /// What the data say of it, where that is known.
+    pub words: Option<Words>,
+}
+
+impl From<Described> for Work {
+    fn from(described: Described) -> Work {
+        let Described { job, specification } = described;
+        let semantic = specification::semantic_digest(&specification);
+        let words = Words::from_notes(&specification.notes, &specification.training.network);
+        Work { job, specification, semantic, words }
+    }
+}
+
+impl Work {
+    /// That the fingerprint of a done job follows from it and its weights.
+    pub fn check_fingerprint(&self, done: &Done) -> Result<(), String> {
+        let wanted = specification::fingerprint(&self.semantic, &done.weights);
+        if wanted != done.fingerprint {
+            return Err(format!(
+                "the coordinator's fingerprint {} is not that of this job and its weights, {wanted}",
+                done.fingerprint
+            ));
+        }
+        Ok(())
+    }
+
+    /// The parameters in the object that holds the job's weights.
+    pub fn parameters(&self, weights: &[u8]) -> Result<Vec<f32>, String> {
+        let parameters = object::decode_parameters(ObjectKind::Weights, &self.specification.training.network, weights);
+        Ok(parameters.map_err(|error| format!("the model cannot be read: {error}"))?.into_owned())
+    }
+
+    /// That a model file can be written, before anybody waits for the model.
+    pub fn check_words(&self) -> Result<(), Failure> {
+        match &self.words {
+            Some(_) => Ok(()),
+            None => Err(Failure::new(Exit::Output, self.wordless())),
+        }
+    }
+
+    fn wordless(&self) -> String {
+        format!(
+            "the job has no notes of a client of this version, and a model file needs its data's names and scaling: \
+             where the data is, the command that trained it, with --job {} and --out, writes the file",
+            self.job
+        )
+    }
+
+    /// Saves the model; returns where.
+    pub fn save(&self, out: &Path, done: &Done, parameters: Vec<f32>) -> Result<PathBuf, Failure> {
+        let Some(words) = &self.words else { return Err(Failure::new(Exit::Output, self.wordless())) };
+        let training = &self.specification.training;
+        let file = ModelFile {
+            network: training.network.clone(),
+            activation: training.recipe.activation,
+            fingerprint: done.fingerprint,
+            specification: self.described(words, done),
+            scaling: words.scaling.clone(),
+            feature_names: words.feature_names.clone(),
+            class_names: words.class_names.clone(),
+            parameters,
+        };
+        file.write(out).map_err(|error| Failure::new(Exit::Output, error))?;
+        Ok(out.to_owned())
+    }
+
+    /// The specification in words, for the model file: a function of the job alone, so that the same job gives the same
+    /// file.
+    fn described(&self, words: &Words, done: &Done) -> BTreeMap<String, String> {
+        let Specification { training, rounds, shards, validation, .. } = &self.specification;
+        let recipe = &training.recipe;
+        let mut described = BTreeMap::new();
+        let mut put = |key: &str, value: String| described.insert(key.to_owned(), value);
+        put("data", words.data.clone());
+        put("recipe", words.recipe.clone());
+        put("arithmetic", training.arithmetic.to_string());
+        put("optimiser", optimiser_name(recipe.optimiser).to_owned());
+        put("eta", recipe.eta.to_string());
+        put("eta_decay", recipe.eta_decay.to_string());
+        put("batch", batch_name(recipe.batch));
+        put("epochs", recipe.epochs.to_string());
+        put("rounds", rounds.to_string());
+        put("shards", shards.len().to_string());
+        put("seed", training.seed.to_string());
+        put("training_rows", self.specification.rows().to_string());
+        put("validation_rows", validation.rows.to_string());
+        put("validation_errors", done.errors.to_string());
+        put("reproducible", done.reproducible.to_string());
+        described
+    }
+
+    /// The job in two lines for people: its data, its network and recipe.
+    pub fn summary(&self) -> [String; 2] {
+        let Specification { training, rounds, .. } = &self.specification;
+        [
+            format!("{}: {}", self.data_name(), self.data_in_words()),
+            format!(
+                "network {}; recipe {}, {rounds} rounds of {} epochs, seed {}",
+                self.network_in_words(),
+                self.recipe_in_words(),
+                training.recipe.epochs,
+                training.seed
+            ),
+        ]
+    }
+
+    /// The data's name, as it may be shown.
+    pub fn data_name(&self) -> String {
+        match &self.words {
+            Some(words) => shown(&words.data).to_string(),
+            None => "data of an unknown name".to_owned(),
+        }
+    }
+
+    /// Rows, shards, features, classes.
+    pub fn data_in_words(&self) -> String {
+        let Specification { training, shards, validation, .. } = &self.specification;
+        format!(
+            "{} rows train in {} shards, {} validate; {} features, {} classes",
+            self.specification.rows(),
+            shards.len(),
+            validation.rows,
+            training.network.inputs(),
+            training.network.classes()
+        )
+    }
+
+    /// Shape and size.
+    pub fn network_in_words(&self) -> String {
+        let network = &self.specification.training.network;
+        format!("{network}, {} parameters", network.parameters())
+    }
+
+    /// The recipe's name, and what matters most of it.
+    pub fn recipe_in_words(&self) -> String {
+        let recipe = &self.specification.training.recipe;
+        let name = self
+            .words
+            .as_ref()
+            .map_or_else(|| "of an unknown name".to_owned(), |words| shown(&words.recipe).to_string());
+        let (optimiser, batch) = (optimiser_name(recipe.optimiser), batch_name(recipe.batch));
+        format!("{name}: {optimiser}, batch {batch}, eta {}", recipe.eta)
+    }
+}
+
+fn optimiser_name(optimiser: Optimiser) -> &'static str {
+    match optimiser {
+        Optimiser::Sgd => "sgd",
+        Optimiser::Adam => "adam",
+    }
+}
+
+fn batch_name(batch: BatchSize) -> String {
+    match batch {
+        BatchSize::Full => "full".to_owned(),
+        BatchSize::Rows(rows) => rows.to_string(),
+    }
+}

@@ -1,0 +1,115 @@
+//! Jobs that outlive connections and coordinators, and what is asked about them: the client comes back, anybody sees the
+//! rest, and whoever doubts a bit computes it again.
+
+use serde_json::Value;
+
+use crate::support::{Client, Coordinator, Finished, Node, file_in, nodes, ports, reserve_port, small_table};
+
+const JOB: [&str; 6] = ["--recipe", "classic", "--rounds", "12", "--seed", "7"];
+
+/// Asks a coordinator something of a job, or of all.
+fn ask(coordinator: &Coordinator, words: &[&str]) -> Finished {
+    Client::start(coordinator, words).finish()
+}
+
+fn id(accepted: &Value) -> String {
+    accepted["job"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_client_whose_coordinator_is_killed_comes_back_to_the_next_and_the_model_is_the_same() {
+    let expected = Client::local(1, &JOB).finish().fingerprint();
+    let directory = tempfile::tempdir().unwrap();
+    let state = file_in(&directory, "state");
+    let options = ["--state-dir", state.to_str().unwrap()];
+    let (port, fleet) = (reserve_port(), nodes(2, "1", &["--load-delay", "0.05"]));
+    let mut coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    let mut client = Client::at(port, &JOB);
+    let job = id(&client.await_accepted());
+    for _ in 0..3 {
+        client.await_round();
+    }
+    coordinator.kill();
+    client.await_event("the loss", |event| event["event"] == "lost");
+    let coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    client.await_event("the return", |event| event["event"] == "back");
+    let finished = client.finish();
+    assert_eq!(finished.fingerprint(), expected);
+    let rounds: Vec<u64> = finished.events.iter().filter_map(|event| event["round"].as_u64()).collect();
+    assert_eq!(rounds, (1..=12).collect::<Vec<_>>(), "{finished:#?}");
+    let verified = ask(&coordinator, &["verify", &job]);
+    assert_eq!((verified.exit, &verified.events[0]["tasks"]), (Some(0), &132.into()), "{verified:#?}");
+}
+
+#[test]
+fn a_model_is_had_from_any_machine_and_is_the_same_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| file_in(&directory, name).to_str().unwrap().to_owned();
+    let table = small_table(&directory, 0);
+    let coordinator = Coordinator::of("2", &nodes(1, "0", &[]), &[]);
+    let trained = ask(&coordinator, &["--data", &table, "--rounds", "3", "--out", &path("trained")]);
+    let job = trained.done()["job"].as_str().unwrap()[..8].to_owned();
+    std::fs::remove_file(&table).unwrap();
+    assert_eq!(ask(&coordinator, &["model", &job, "--out", &path("fetched")]).exit, Some(0));
+    assert_eq!(ask(&coordinator, &["attach", &job, "--out", &path("attached")]).fingerprint(), trained.fingerprint());
+    let trained = std::fs::read(path("trained")).unwrap();
+    assert_eq!(std::fs::read(path("fetched")).unwrap(), trained);
+    assert_eq!(std::fs::read(path("attached")).unwrap(), trained);
+}
+
+#[test]
+fn jobs_are_listed_and_their_ledgers_verify_whatever_was_skipped() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = small_table(&directory, 10);
+    let job = ["--recipe", "classic", "--data", &table, "--rounds", "3", "--on-task-failure", "skip"];
+    let coordinator = Coordinator::of("2", &nodes(2, "0", &[]), &[]);
+    let skipping = ask(&coordinator, &job).done()["job"].as_str().unwrap().to_owned();
+    let plain = ask(&coordinator, &JOB).done()["job"].as_str().unwrap().to_owned();
+    let listed = ask(&coordinator, &["jobs"]);
+    let known: Vec<&str> = listed.events.iter().map(|job| job["job"].as_str().unwrap()).collect();
+    assert!(known.len() == 2 && known.contains(&&*skipping) && known.contains(&&*plain), "{listed:#?}");
+    assert!(listed.events.iter().all(|job| job["state"] == "done"), "{listed:#?}");
+
+    let ledger = ask(&coordinator, &["ledger", &skipping]);
+    let skipped = ledger.events.iter().filter(|entry| entry["result"] == "skipped").count();
+    assert_eq!((ledger.events.len(), skipped), (33, 3), "{ledger:#?}");
+    let verified = ask(&coordinator, &["verify", &skipping]);
+    let verdict = &verified.events[0];
+    let counts = (&verdict["tasks"], &verdict["skipped"]);
+    assert_eq!((verified.exit, counts), (Some(0), (&30.into(), &3.into())), "{verified:#?}");
+    let sampled = ask(&coordinator, &["verify", &plain, "--sample", "5", "--seed", "3"]);
+    assert_eq!((sampled.exit, &sampled.events[0]["tasks"]), (Some(0), &5.into()), "{sampled:#?}");
+}
+
+#[test]
+fn a_cancelled_job_ends_its_watchers_and_stays_known() {
+    // Without a node it does not end by itself.
+    let coordinator = Coordinator::start("2", &[reserve_port()], &["--revival-waits", "60"]);
+    let mut client = Client::start(&coordinator, &JOB);
+    let job = id(&client.await_accepted());
+    client.await_notice("revival 1 of 1");
+    let mut attached = Client::start(&coordinator, &["attach", &job[..8]]);
+    attached.await_accepted();
+    let cancelled = ask(&coordinator, &["cancel", &job]);
+    assert_eq!((cancelled.exit, &cancelled.events[0]["state"]), (Some(0), &"cancelled".into()), "{cancelled:#?}");
+    for watcher in [client.finish(), attached.finish(), ask(&coordinator, &["attach", &job])] {
+        assert_eq!((watcher.exit, &watcher.failed()["code"]), (Some(5), &"CANCELLED".into()), "{watcher:#?}");
+    }
+    let unknown = ask(&coordinator, &["attach", &"1".repeat(32)]);
+    assert_eq!(unknown.exit, Some(1), "{unknown:#?}");
+}
+
+#[test]
+fn a_job_without_nodes_pauses_if_asked_to_and_goes_on_when_it_is_resumed() {
+    let expected = Client::local(1, &JOB).finish().fingerprint();
+    let port = reserve_port();
+    let coordinator = Coordinator::start("2", &[port], &["--revival-waits", "0.1"]);
+    let paused = ask(&coordinator, &[&JOB[..], &["--on-no-nodes", "pause"]].concat());
+    assert_eq!((paused.exit, &paused.failed()["code"]), (Some(6), &"PAUSED".into()), "{paused:#?}");
+    let job = paused.failed()["job"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&coordinator, &["job", &job]).events[0]["state"], "paused");
+    let _node = Node::start(port, "0", &[]);
+    coordinator.await_line("is active at");
+    assert_eq!(ask(&coordinator, &["resume", &job]).exit, Some(0));
+    assert_eq!(ask(&coordinator, &["attach", &job]).fingerprint(), expected);
+}

@@ -1,0 +1,311 @@
+//! What a client asks about jobs: how they stand, their ledgers, their models, and whether their bits are right.
+
+use std::thread;
+
+use gradwire::digest::Digest;
+use gradwire::wire::message::JobStanding;
+use gradwire::wire::{ErrorCode, Message};
+use serde_json::Value;
+
+use crate::book::{Book, ROUNDS, SHARDS};
+use crate::programs::{Ended, client};
+use crate::script::{Script, next_request};
+
+/// Asks a coordinator that knows this job, on one connection.
+fn ask(book: &Book, arguments: &[&str]) -> Ended {
+    let script = Script::new();
+    let port = script.port();
+    thread::scope(|scope| {
+        scope.spawn(|| book.serve(script.welcome()));
+        client(["127.0.0.1", &port].iter().chain(arguments))
+    })
+}
+
+fn notes() -> Vec<u8> {
+    // Written by hand: what another version's client reads is this, not what our code makes of it.
+    br#"{"class_names":["oak","ash"],"data":"trees.csv","feature_inverse_deviations":[0.5,0.1],"feature_means":[1.5,-2.0],
+    "feature_names":["width","height"],"format":"gradwire client notes 1","recipe":"default"}"#
+        .to_vec()
+}
+
+#[test]
+fn all_jobs_are_listed_in_a_table_and_as_json() {
+    let book = Book::new(notes());
+    let table = ask(&book, &["jobs"]);
+    assert_eq!(table.code, Some(0), "{table:?}");
+    let lines: Vec<Vec<&str>> = table.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["JOB", "STATE", "ROUNDS", "SUBMITTED", "ENDED", "RESULT"]);
+    assert_eq!(lines.len(), 4);
+    let fingerprint = book.done.fingerprint.short();
+    let id = book.job.to_string();
+    assert_eq!(lines[1], [&id, "done", "6/6", "2000-02-29T12:34:56.000Z", "-", "fingerprint", &fingerprint]);
+    let json = ask(&book, &["jobs", "--json"]);
+    let jobs: Vec<Value> = json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((jobs.len(), &jobs[0]["job"], &jobs[0]["state"]), (3, &id.into(), &"done".into()));
+}
+
+#[test]
+fn one_job_is_found_by_the_beginning_of_its_id_if_no_other_begins_so() {
+    let book = Book::new(notes());
+    for name in ["beef", "BEEF0000", &book.job.to_string()] {
+        let ended = ask(&book, &["job", name]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        for line in ["state        done", "data         trees.csv: 12 rows train in 3 shards", "seed         7"] {
+            assert!(ended.stdout.contains(line), "{line}: {ended:?}");
+        }
+    }
+    let none = ask(&book, &["job", "1234"]);
+    assert_eq!((none.code, none.stdout.as_str()), (Some(1), ""));
+    assert!(none.stderr.contains("knows no job 1234") && none.stderr.contains(" jobs lists"), "{none:?}");
+    let mut twin = book.clone();
+    twin.job.0 = 0xCAFE << 112 | 4;
+    let several = ask(&twin, &["job", "cafe"]);
+    assert_eq!(several.code, Some(2), "{several:?}");
+    assert!(several.stderr.contains("2 jobs begin with cafe") && several.stderr.contains("add digits"), "{several:?}");
+    let foreign = ask(&book, &["job", &"1".repeat(32)]);
+    assert_eq!(foreign.code, Some(1), "{foreign:?}");
+}
+
+#[test]
+fn orders_say_how_the_job_stands_after_them() {
+    let mut book = Book::new(notes());
+    book.state = JobStanding::Running;
+    let resumed = ask(&book, &["resume", "beef"]);
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    let (id, stdout) = (book.job, &resumed.stdout);
+    assert!(stdout.starts_with(&format!("job {id} runs, 6 of 6 rounds are done; client 127.0.0.1 ")), "{stdout}");
+    assert!(stdout.ends_with(&format!(" attach {id} shows the rest\n")), "{stdout}");
+    book.state = JobStanding::Paused;
+    let cancelled = ask(&book, &["cancel", "beef"]);
+    assert_eq!(cancelled.stdout, format!("job {id} is paused: no node was left\n"));
+}
+
+#[test]
+fn a_ledger_is_read_page_by_page_to_its_end() {
+    let mut book = Book::new(notes());
+    let ended = ask(&book, &["ledger", "beef"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines: Vec<Vec<&str>> = ended.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 1 + (ROUNDS * SHARDS) as usize);
+    for (place, line) in lines[1..].iter().enumerate() {
+        let (round, shard) = (place as u32 / SHARDS + 1, place as u32 % SHARDS);
+        assert_eq!((line[0], line[1]), (&*round.to_string(), &*shard.to_string()));
+        if (round, shard) == (2, 1) {
+            assert_eq!(line[2..], ["SKIPPED", "-", "-", "4", "-", "-"]);
+        } else {
+            assert_eq!(line[2..4], ["MERGED", &format!("node-{shard}")]);
+            assert_eq!(line[7], book.task(round, shard).update.to_string());
+        }
+    }
+    assert!(ended.stderr.contains("18 of 18 tasks: 6 of 6 rounds are done"), "{ended:?}");
+    book.entries.truncate(2 * SHARDS as usize);
+    let partly = ask(&book, &["ledger", "beef", "--json"]);
+    let last: Value = serde_json::from_str(partly.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["round"], &last["shard"], &last["result"]), (&2.into(), &2.into(), &"merged".into()));
+    assert!(ask(&book, &["ledger", "beef"]).stderr.contains("6 of 18 tasks: 2 of 6 rounds are done"));
+}
+
+#[test]
+fn a_done_jobs_model_is_written_without_its_data_if_its_notes_are_there() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let book = Book::new(notes());
+    let saved = ask(&book, &["model", "beef", "--out", &path("a")]);
+    assert_eq!(saved.code, Some(0), "{saved:?}");
+    assert!(saved.stdout.contains(&book.done.fingerprint.to_string()), "{saved:?}");
+    let attached = ask(&book, &["attach", "beef", "--out", &path("b"), "--quiet"]);
+    assert_eq!(attached.code, Some(0), "{attached:?}");
+    let bytes = std::fs::read(path("a")).unwrap();
+    assert_eq!(bytes, std::fs::read(path("b")).unwrap());
+    let text = String::from_utf8_lossy(&bytes);
+    for words in ["trees.csv", r#"[\"oak\",\"ash\"]"#, "[1.5,-2.0]", &book.done.fingerprint.to_string()] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let wordless = Book::new(b"{}".to_vec());
+    for command in ["model", "attach"] {
+        let refused = ask(&wordless, &[command, "beef", "--out", &path("c")]);
+        assert_eq!(refused.code, Some(4), "{refused:?}");
+        assert!(refused.stderr.contains("no notes of a client") && refused.stderr.contains("--out"), "{refused:?}");
+    }
+    let running = Book { state: JobStanding::Running, ..book.clone() };
+    let refused = ask(&running, &["model", "beef", "--out", &path("c")]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("6 of 6 rounds are done") && refused.stderr.contains("attach"), "{refused:?}");
+    let mut lie = book;
+    lie.done.fingerprint = Digest([1; 32]);
+    let refused = ask(&lie, &["model", "beef", "--out", &path("c")]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("is not that of this job"), "{refused:?}");
+    assert!(!directory.path().join("c").exists());
+}
+
+#[test]
+fn attaching_shows_all_rounds_of_a_job_that_is_done() {
+    let ended = ask(&Book::new(notes()), &["attach", "beef"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let rounds = ended.stdout.lines().filter(|line| line.trim_start().contains("/6 ")).count();
+    assert_eq!(rounds, ROUNDS as usize, "{ended:?}");
+    assert!(ended.stderr.contains("trees.csv: 12 rows train in 3 shards"), "{ended:?}");
+}
+
+#[test]
+fn a_ledger_verifies_if_every_update_has_its_bits() {
+    let mut book = Book::new(notes());
+    let well = ask(&book, &["verify", "beef"]);
+    assert_eq!(well.code, Some(0), "{well:?}");
+    let said = "verified 17 tasks of 6 rounds: every update has the ledger's bits; 1 task was skipped\n";
+    assert_eq!(well.stdout, said, "{well:?}");
+    // So does what there is of it so far.
+    book.entries.truncate(3 * SHARDS as usize);
+    book.state = JobStanding::Running;
+    let partly = ask(&book, &["verify", "beef"]);
+    assert!(partly.stdout.starts_with("verified 8 tasks of 3 rounds"), "{partly:?}");
+    book.entries.clear();
+    assert_eq!(ask(&book, &["verify", "beef"]).code, Some(1));
+}
+
+/// The rounds, shards and nodes that differ.
+fn differs(ended: &Ended) -> Vec<(u64, Option<u64>, Option<String>)> {
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let verdict: Value = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(verdict["agrees"], false);
+    let finding = |finding: &Value| {
+        let node = finding["node"].as_str().map(str::to_owned);
+        (finding["round"].as_u64().unwrap(), finding["shard"].as_u64(), node)
+    };
+    verdict["differs"].as_array().unwrap().iter().map(finding).collect()
+}
+
+#[test]
+fn whatever_in_a_ledger_is_not_what_is_computed_is_told_with_its_node() {
+    let node = |round, shard: u64| (round, Some(shard), Some(format!("node-{shard}")));
+    let verify = |book: &Book| differs(&ask(book, &["verify", "beef", "--json"]));
+    let mut update = Book::new(notes());
+    update.task(3, 1).update = Digest([9; 32]);
+    assert_eq!(verify(&update), [node(3, 1)]);
+    let mut loss = Book::new(notes());
+    loss.task(5, 0).loss += 1e-9;
+    assert_eq!(verify(&loss), [node(5, 0)]);
+    let mut rows = Book::new(notes());
+    rows.entries[4].rows = 5;
+    assert_eq!(verify(&rows), [(2, Some(1), Some("-".to_owned()))]);
+    let mut fingerprint = Book::new(notes());
+    fingerprint.done.fingerprint = Digest([9; 32]);
+    assert_eq!(verify(&fingerprint), [(6, None, None)]);
+    // Weights that do not follow from the updates, and those that follow from them.
+    let mut weights = Book::new(notes());
+    let other = weights.base(3);
+    for entry in &mut weights.entries[(3 * SHARDS) as usize..(4 * SHARDS) as usize] {
+        entry.base = other;
+    }
+    let found = verify(&weights);
+    assert!(
+        found.contains(&(3, None, None)) && found.contains(&node(4, 0)) && !found.contains(&node(5, 0)),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn behind_a_task_of_another_arithmetic_rounds_are_computed_from_weights_that_the_coordinator_holds() {
+    let mut book = Book::with_inexact(notes(), (1, 0));
+    let ended = ask(&book, &["verify", "beef"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert!(lines[0].starts_with("round 2, shard 0, of node-0: its update is "), "{ended:?}");
+    assert_eq!(lines[1..], ["recomputed 17 tasks of 6 rounds: 1 difference from the ledger; 1 task was skipped"]);
+    // Where it does not hold them, nobody can tell.
+    for round in 3..=5 {
+        book.objects.remove(&book.base(round));
+    }
+    let ended = ask(&book, &["verify", "beef"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for round in 3..=5 {
+        let line = format!("round {round}: 3 tasks not computed: the weights it starts from cannot be had\n");
+        assert!(ended.stdout.contains(&line), "{ended:?}");
+    }
+    assert!(ended.stdout.contains("recomputed 8 tasks of 6 rounds: 1 difference"), "{ended:?}");
+}
+
+#[test]
+fn a_sample_is_drawn_by_its_seed_and_computed_from_weights_that_are_held_or_can_be() {
+    let mut book = Book::new(notes());
+    let sample = |book: &Book, seed: &str| ask(book, &["verify", "beef", "--sample", "3", "--seed", seed]);
+    let held = sample(&book, "5");
+    assert_eq!(held.code, Some(0), "{held:?}");
+    assert!(held.stdout.starts_with("verified 3 tasks of 6 rounds"), "{held:?}");
+    assert!(held.stderr.contains("3 of 18 tasks are drawn with --seed 5"), "{held:?}");
+    // Nothing but the job's data is held: what lies between is computed too.
+    for round in 1..=ROUNDS {
+        book.objects.remove(&book.base(round));
+    }
+    let unheld = sample(&book, "5");
+    assert_eq!(unheld.code, Some(0), "{unheld:?}");
+    let besides = "verified 3 tasks of 6 rounds, and ";
+    assert!(unheld.stdout.starts_with(besides) && unheld.stdout.contains(" more on the way"), "{unheld:?}");
+    let all = ask(&book, &["verify", "beef", "--sample", "1000"]);
+    assert!(all.stdout.starts_with("verified 17 tasks of 6 rounds"), "{all:?}");
+    // What is drawn with no seed is told, so that it can be drawn again.
+    assert!(ask(&book, &["verify", "beef", "--sample", "1"]).stderr.contains("are drawn with --seed "));
+}
+
+#[test]
+fn a_job_whose_data_is_gone_cannot_be_verified() {
+    let mut book = Book::new(notes());
+    book.objects.remove(&book.specification.shards[2].digest);
+    let ended = ask(&book, &["verify", "beef"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("no longer holds the job's data (shard 2)"), "{ended:?}");
+}
+
+#[test]
+fn a_coordinator_that_answers_otherwise_than_it_may_is_told_of() {
+    let script = Script::new();
+    let port = script.port();
+    let ended = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut peer = script.welcome();
+            let frame = next_request(&mut peer).unwrap();
+            assert!(matches!(frame.message(), Message::Jobs(_)));
+            peer.send(gradwire::wire::message::Listed { jobs: 3 }, frame.header.request);
+            while next_request(&mut peer).is_some() {}
+        });
+        client(["127.0.0.1", &port, "jobs"])
+    });
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    assert!(ended.stderr.contains("does not fit"), "{ended:?}");
+}
+
+#[test]
+fn a_question_waits_until_the_journal_is_read() {
+    let (script, book) = (Script::new(), Book::new(notes()));
+    let port = script.port();
+    let ended = thread::scope(|scope| {
+        scope.spawn(|| {
+            script.refuse(ErrorCode::Recovering);
+            script.refuse(ErrorCode::Recovering);
+            book.serve(script.welcome());
+        });
+        client(["127.0.0.1", &port, "jobs"])
+    });
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.stderr.matches("the journal is being read").count(), 1, "{ended:?}");
+}
+
+#[test]
+fn wrong_command_lines_are_refused_with_their_cure() {
+    let refused = |arguments: &[&str], words: &[&str]| {
+        let ended = client(["127.0.0.1", "1"].iter().chain(arguments));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+        words.iter().for_each(|word| assert!(ended.stderr.contains(word), "{word}: {ended:?}"));
+    };
+    refused(&["tarin"], &["no command \"tarin\"", "train, jobs"]);
+    refused(&["attach"], &["attach of which job?", "client 127.0.0.1 1 jobs lists them"]);
+    refused(&["job", "xyz"], &["32 hexadecimal digits", "first 4"]);
+    refused(&["jobs", "beef"], &["jobs takes no ID"]);
+    refused(&["train", "beef"], &["--job ID"]);
+    refused(&["ledger", "beef", "--rounds", "3", "--on-no-nodes", "pause"], &["does not take --rounds, --on-no-nodes"]);
+    refused(&["model", "beef"], &["--out FILE"]);
+    refused(&["--sample", "3"], &["--sample is for verify"]);
+    refused(&["verify", "beef", "--sample", "0"], &["--sample"]);
+    refused(&["--on-no-nodes", "wait"], &["fail or pause"]);
+}
