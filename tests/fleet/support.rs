@@ -311,12 +311,6 @@ impl Coordinator {
         coordinator
     }
 
-    /// Ends it without a goodbye.
-    #[allow(dead_code, reason = "who comes back asks for it")]
-    pub fn kill(&mut self) {
-        self.program.kill();
-    }
-
     /// Its process.
     #[allow(dead_code, reason = "a bench asks for it")]
     pub fn pid(&self) -> u32 {

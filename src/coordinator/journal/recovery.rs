@@ -73,7 +73,11 @@ impl Writer {
         self.objects.insert(job, digests);
         // Nothing depends on them: who verifies a task computes them again.
         match directory.kept_weights(job) {
-            Ok(kept) => kept.into_iter().for_each(|digest| drop(self.archive.keep(job, digest))),
+            Ok(kept) => {
+                for digest in kept {
+                    self.archive.keep(job, digest);
+                }
+            }
             Err(error) => log::warn!("{error}"),
         }
         if has_ended {
