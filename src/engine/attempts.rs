@@ -125,8 +125,12 @@ impl Run {
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
                 let Some(round) = self.end_attempt(shard, &live, cx) else { return };
-                if reason == RejectReason::Busy {
-                    cx.fleet.busy_told(link, cx.now);
+                match reason {
+                    // No fault, whether it was allowed to or not. The node gets nothing more over this link: the task need
+                    // not remember it.
+                    RejectReason::Closing => return cx.fleet.closing_told(link),
+                    RejectReason::Busy => cx.fleet.busy_told(link, cx.now),
+                    RejectReason::LoadProbability => {}
                 }
                 if live.may_reject {
                     round.mark(shard, live.node, Standing::Refused);
