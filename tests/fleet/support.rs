@@ -175,6 +175,25 @@ impl Node {
         self.program.signal("CONT");
     }
 
+    /// Tells it to end.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn terminate(&self) {
+        self.program.signal("TERM");
+    }
+
+    /// Waits until it has ended, and says how: its exit code, and what it said.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn await_end(&mut self) -> (Option<i32>, String) {
+        let log = self.log.all(PATIENCE).join("\n");
+        (self.program.0.wait().unwrap().code(), log)
+    }
+
+    /// Waits until it has said this.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn await_line(&self, text: &str) {
+        self.log.wait(&text, PATIENCE, 0, |line| line.contains(text));
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.program.0.id()
@@ -220,8 +239,8 @@ pub struct Coordinator {
     program: Program,
     log: Lines,
     pub port: u16,
-    /// Read once, at the start.
-    _nodes_file: tempfile::NamedTempFile,
+    /// Read at the start, and again when it changes.
+    nodes_file: tempfile::NamedTempFile,
 }
 
 impl Coordinator {
@@ -231,7 +250,7 @@ impl Coordinator {
         let path = file.path().to_str().unwrap().to_owned();
         let arguments = [words(&["0", policy, "--nodes", &path]), words(options)].concat();
         let (program, _, log) = Program::start(env!("CARGO_BIN_EXE_coordinator_node"), &arguments);
-        Coordinator { port: port_of(&log), program, log, _nodes_file: file }
+        Coordinator { port: port_of(&log), program, log, nodes_file: file }
     }
 
     /// The same in a shell that lets it have so many descriptors, unless it asks for more.
@@ -242,7 +261,7 @@ impl Coordinator {
         let program = env!("CARGO_BIN_EXE_coordinator_node");
         let arguments = words(&["-c", &shell, program, "0", policy, "--nodes", file.path().to_str().unwrap()]);
         let (program, _, log) = Program::start("sh", &arguments);
-        Coordinator { port: port_of(&log), program, log, _nodes_file: file }
+        Coordinator { port: port_of(&log), program, log, nodes_file: file }
     }
 
     /// A coordinator of these nodes, once all of them are active.
@@ -271,11 +290,36 @@ impl Coordinator {
         self.log.wait(&text, PATIENCE, 0, |line| line.contains(text));
     }
 
+    /// Its nodes file has this text from now on.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn write_nodes_file(&self, text: &str) {
+        std::fs::write(self.nodes_file.path(), text).unwrap();
+    }
+
+    /// Its nodes file names the nodes at these ports from now on.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn list(&self, ports: &[u16]) {
+        self.write_nodes_file(&ports.iter().map(|port| format!("127.0.0.1,{port}\n")).collect::<String>());
+    }
+
     /// What the console answers to `status`.
     pub fn status(&self) -> String {
+        self.answer("status\n")
+    }
+
+    /// What the metrics say of this one.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn metric(&self, name: &str) -> f64 {
+        let metrics = self.answer("GET /metrics HTTP/1.0\r\n\r\n");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is missing:\n{metrics}")).trim().parse().unwrap()
+    }
+
+    /// What its port answers to this text.
+    fn answer(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"status\n").unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
