@@ -9,12 +9,14 @@
 //! | `server` | a reader and a writer for each client |
 //! | `links` | a reader and a writer for each node |
 //! | `pollers` | the inactive poller, which dials nodes that are down; the completion poller, which asks running tasks |
+//! | `listing` | none: the list of nodes, which the inactive poller has read again when its file changes |
 //! | `transfers` | none: bytes in flight
 //! | `workers` | one that merges, one that validates |
 
 mod driver;
 mod jobs;
 mod links;
+mod listing;
 mod pollers;
 mod server;
 mod status;
@@ -28,7 +30,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
-use crate::config::{self, Name, NodeAddress};
+use crate::config::{self, Name, NodeAddress, NodesFile};
 use crate::engine::{self, Policy};
 use crate::model::Kernel;
 use crate::net::{self, Caps, Identity, Listener, Port, Server, SocketAddr, StartError};
@@ -37,6 +39,7 @@ use crate::wire::message::Features;
 use crate::wire::{Role, limits};
 
 use driver::{Driver, Input};
+use listing::Listing;
 
 /// What the coordinator is told at its start.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub struct Settings {
     pub policy: Policy,
     /// The nodes that there may be.
     pub nodes: Vec<NodeAddress>,
+    /// Where they are listed, if the list may change.
+    pub nodes_file: Option<NodesFile>,
     /// How long each revival waits for a node.
     pub revival_waits: Vec<Duration>,
     /// Bytes of jobs' data kept.
@@ -72,6 +77,7 @@ impl Settings {
             listen,
             policy,
             nodes,
+            nodes_file: None,
             revival_waits: engine::Settings::new(policy).revival_waits,
             store_bytes: 1 << 30,
             kernel: Kernel::best(),
@@ -126,7 +132,7 @@ impl Coordinator {
             inputs: inputs.clone(),
             tally: port.tally.clone(),
         };
-        let (poller, inactive) = pollers::start_inactive(settings.nodes.clone(), dialling, stopped.clone())?;
+        let (poller, inactive) = pollers::start_inactive(Listing::new(settings), dialling, stopped.clone())?;
         threads.push(inactive);
         threads.push(pollers::start_completion(inputs.clone(), stopped)?);
         let driver =
