@@ -396,68 +396,64 @@ mod tests {
             assert!(text.parse::<Probability>().is_err(), "{text}");
         }
     }
-}
 
-/// A node alone has nothing that makes files.
-#[cfg(all(test, feature = "client"))]
-mod edits {
-    use super::*;
+    /// A node alone has nothing that makes files.
+    #[cfg(feature = "client")]
+    mod edits {
+        use super::*;
 
-    fn parse(text: &str) -> Vec<NodeAddress> {
-        parse_nodes(Path::new("nodes.txt"), text).unwrap()
-    }
+        /// A nodes file with this text.
+        fn edited(text: &str) -> (tempfile::TempDir, PathBuf) {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("nodes.txt");
+            fs::write(&path, text).unwrap();
+            (directory, path)
+        }
 
-    /// A nodes file with this text.
-    fn edited(text: &str) -> (tempfile::TempDir, PathBuf) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("nodes.txt");
-        fs::write(&path, text).unwrap();
-        (directory, path)
-    }
+        /// What two looks in a row bring.
+        fn looked_twice(file: &mut NodesFile) -> Option<Result<Vec<NodeAddress>, String>> {
+            assert!(file.look().is_none(), "a file that has just changed may be half written");
+            file.look().map(|nodes| nodes.map_err(|error| error.to_string()))
+        }
 
-    /// What two looks in a row bring.
-    fn looked_twice(file: &mut NodesFile) -> Option<Result<Vec<NodeAddress>, String>> {
-        assert!(file.look().is_none(), "a file that has just changed may be half written");
-        file.look().map(|nodes| nodes.map_err(|error| error.to_string()))
-    }
+        #[test]
+        fn a_file_without_a_node_is_refused_at_the_start_only() {
+            let (_directory, path) = edited("# none\n");
+            let refused = NodesFile::open(&path).unwrap_err().to_string();
+            assert!(refused.ends_with("names no node: add lines of the form <ip or name>,<port>"), "{refused}");
+            fs::write(&path, "a,1\n").unwrap();
+            let (mut file, nodes) = NodesFile::open(&path).unwrap();
+            assert_eq!(nodes, parse("a,1").unwrap());
+            fs::write(&path, "# none").unwrap();
+            assert_eq!(looked_twice(&mut file), Some(Ok(Vec::new())));
+        }
 
-    #[test]
-    fn a_file_without_a_node_is_refused_at_the_start_only() {
-        let (_directory, path) = edited("# none\n");
-        let refused = NodesFile::open(&path).unwrap_err().to_string();
-        assert!(refused.ends_with("names no node: add lines of the form <ip or name>,<port>"), "{refused}");
-        fs::write(&path, "a,1\n").unwrap();
-        let (mut file, nodes) = NodesFile::open(&path).unwrap();
-        assert_eq!(nodes, parse("a,1"));
-        fs::write(&path, "# none").unwrap();
-        assert_eq!(looked_twice(&mut file), Some(Ok(Vec::new())));
-    }
+        #[test]
+        fn a_change_is_told_once_and_only_once_the_file_is_at_rest() {
+            let (_directory, path) = edited("a,1\n");
+            let (mut file, _) = NodesFile::open(&path).unwrap();
+            assert!(file.look().is_none() && file.look().is_none());
+            fs::write(&path, "a,1\nb,2").unwrap();
+            assert!(file.look().is_none());
+            fs::write(&path, "a,1\nb,22").unwrap();
+            assert_eq!(looked_twice(&mut file), Some(Ok(parse("a,1\nb,22").unwrap())));
+            assert!(file.look().is_none() && file.look().is_none());
+        }
 
-    #[test]
-    fn a_change_is_told_once_and_only_once_the_file_is_at_rest() {
-        let (_directory, path) = edited("a,1\n");
-        let (mut file, _) = NodesFile::open(&path).unwrap();
-        assert!(file.look().is_none() && file.look().is_none());
-        fs::write(&path, "a,1\nb,2").unwrap();
-        assert!(file.look().is_none());
-        fs::write(&path, "a,1\nb,22").unwrap();
-        assert_eq!(looked_twice(&mut file), Some(Ok(parse("a,1\nb,22"))));
-        assert!(file.look().is_none() && file.look().is_none());
-    }
-
-    #[test]
-    fn a_bad_change_is_told_once_and_so_is_a_file_that_is_gone() {
-        let (_directory, path) = edited("a,1\n");
-        let (mut file, _) = NodesFile::open(&path).unwrap();
-        fs::write(&path, "a,1\nnonsense\n").unwrap();
-        let said = looked_twice(&mut file).unwrap().unwrap_err();
-        assert!(said.contains("nodes.txt, line 2: "), "{said}");
-        assert!((0..5).all(|_| file.look().is_none()), "it is said again");
-        fs::remove_file(&path).unwrap();
-        let said = looked_twice(&mut file).unwrap().unwrap_err();
-        assert!(said.contains("nodes.txt cannot be read"), "{said}");
-        assert!((0..5).all(|_| file.look().is_none()), "it is said again");
-        fs::write(&path, "a,1\n").unwrap();
-        assert_eq!(looked_twice(&mut file), Some(Ok(parse("a,1"))));
+        #[test]
+        fn a_bad_change_is_told_once_and_so_is_a_file_that_is_gone() {
+            let (_directory, path) = edited("a,1\n");
+            let (mut file, _) = NodesFile::open(&path).unwrap();
+            fs::write(&path, "a,1\nnonsense\n").unwrap();
+            let said = looked_twice(&mut file).unwrap().unwrap_err();
+            assert!(said.contains("nodes.txt, line 2: "), "{said}");
+            assert!((0..5).all(|_| file.look().is_none()), "it is said again");
+            fs::remove_file(&path).unwrap();
+            let said = looked_twice(&mut file).unwrap().unwrap_err();
+            assert!(said.contains("nodes.txt cannot be read"), "{said}");
+            assert!((0..5).all(|_| file.look().is_none()), "it is said again");
+            fs::write(&path, "a,1\n").unwrap();
+            assert_eq!(looked_twice(&mut file), Some(Ok(parse("a,1").unwrap())));
+        }
     }
 }
