@@ -93,6 +93,9 @@ impl Run {
                 let is_open = matches!(round.task(shard).state, State::Open);
                 if is_open {
                     round.begin_merging(shard, Won { attempt: live, update, loss });
+                    // Named now: it may have left the list when its update is in the sum.
+                    let share = || NodeShare { name: cx.fleet.name(live.node), merged: 0 };
+                    self.tally.nodes.entry(live.node).or_insert_with(share);
                     self.profiler.accepted(link, cx.now);
                     cx.actions.push(Action::Accumulate { link, attempt, update, rows });
                 } else {
@@ -188,8 +191,9 @@ impl Run {
         others.iter().for_each(|live| self.profiler.ended(live.link, live.is_copy));
         let node = won.attempt.node;
         cx.fleet.task_done(node);
-        let share = || NodeShare { name: cx.fleet.name(node), merged: 0 };
-        self.tally.nodes.entry(node).or_insert_with(share).merged += 1;
+        if let Some(share) = self.tally.nodes.get_mut(&node) {
+            share.merged += 1;
+        }
         self.tally.reproducible &= won.attempt.exact;
         self.revival.merged(won.attempt.started);
         for culprit in culprits {

@@ -318,7 +318,7 @@ impl Run {
             skipped: self.tally.skipped,
             reproducible: self.tally.reproducible,
             duplicates: self.tally.duplicates,
-            nodes: self.tally.nodes.values().cloned().collect(),
+            nodes: self.tally.nodes.values().filter(|share| share.merged > 0).cloned().collect(),
             elapsed_us: now.since_us(self.tally.started),
             revivals: self.revival.total(),
             profile: self.profiler.done(now),

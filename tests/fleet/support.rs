@@ -304,38 +304,43 @@ impl Coordinator {
 
     /// What the console answers to `status`.
     pub fn status(&self) -> String {
-        self.answer("status\n")
+        answer(self.port, "status\n")
     }
 
     /// What the metrics say of this one.
     #[allow(dead_code, reason = "the tests of a fleet ask for it")]
     pub fn metric(&self, name: &str) -> f64 {
-        let metrics = self.answer("GET /metrics HTTP/1.0\r\n\r\n");
+        let metrics = answer(self.port, "GET /metrics HTTP/1.0\r\n\r\n");
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("{name} is missing:\n{metrics}")).trim().parse().unwrap()
     }
 
-    /// What its port answers to this text.
-    fn answer(&self, text: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(text.as_bytes()).unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
     /// Asks for the status until it is as wanted.
     pub fn await_status(&self, what: &str, within: Duration, wanted: impl Fn(&str) -> bool) {
-        let deadline = Instant::now() + within;
-        loop {
-            let status = self.status();
-            if wanted(&status) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{what} did not come to pass:\n{status}");
+        await_status(self.port, what, within, wanted);
+    }
+}
+
+/// What a program's port answers to this text.
+fn answer(port: u16, text: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Asks at a program's port for the status until it is as wanted.
+pub fn await_status(port: u16, what: &str, within: Duration, wanted: impl Fn(&str) -> bool) {
+    let deadline = Instant::now() + within;
+    loop {
+        let status = answer(port, "status\n");
+        if wanted(&status) {
+            return;
         }
+        assert!(Instant::now() < deadline, "{what} did not come to pass:\n{status}");
     }
 }
 

@@ -277,8 +277,15 @@ fn a_node_that_is_unlisted_finishes_its_task_and_is_dropped() {
     let actions = desk.finish(&task);
     assert!(accumulates(&actions));
     assert_eq!(drops(&actions), [1]);
-    assert_eq!(only_sent(&desk.merged(JOB, 0)).link, LinkKey(2));
+    let last = only_sent(&desk.merged(JOB, 0));
+    assert_eq!(last.link, LinkKey(2));
     assert_eq!(desk.engine.status().nodes.len(), 1);
+    desk.validated(JOB, 0);
+    desk.finish(&last);
+    desk.merged(JOB, 1);
+    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 1)) else { panic!("the job is done") };
+    let names: Vec<&str> = summary.nodes.iter().map(|share| share.name.as_str()).collect();
+    assert_eq!(names, ["n1", "n2"], "it is named although it has left");
 }
 
 #[test]
