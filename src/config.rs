@@ -1,11 +1,14 @@
 //! Typed settings and the file `compute_nodes.txt`. Owns what a user may write and what is said about mistakes; does
 //! not know what the settings do.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::fs::{self, Metadata};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::wire;
 
@@ -17,7 +20,7 @@ const MEMORY_MIB_MAX: u64 = 1 << 24;
 pub const NODES_MAX: usize = 8_000;
 
 /// A compute node's place in `compute_nodes.txt`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodeAddress {
     /// IP address or name.
     pub host: String,
@@ -43,7 +46,7 @@ pub enum NodesFileError {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A line is not `<ip or name>,<port>`.
     Line {
@@ -110,15 +113,95 @@ impl fmt::Display for NodesFileError {
 
 impl std::error::Error for NodesFileError {}
 
-/// The nodes in a file: one `<ip or name>,<port>` a line, spaces allowed, `#` begins a comment, blank lines pass.
-pub fn read_nodes_file(path: &Path) -> Result<Vec<NodeAddress>, NodesFileError> {
+/// A nodes file that may be edited while it is in use: one `<ip or name>,<port>` a line, spaces allowed, `#` begins a
+/// comment, blank lines pass.
+#[derive(Clone, Debug)]
+pub struct NodesFile {
+    path: PathBuf,
+    /// What it was like when it was read.
+    read: Stamp,
+    /// What it was like when it was looked at last.
+    seen: Stamp,
+}
+
+/// What tells a file from itself before an edit, without reading it: time of the last change, size, and which file it is;
+/// none where it cannot be had.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
+impl NodesFile {
+    /// Reads the file. It must name a node.
+    pub fn open(path: &Path) -> Result<(NodesFile, Vec<NodeAddress>), NodesFileError> {
+        // Taken before the reading: an edit after that is seen.
+        let stamp = stamp(path);
+        let nodes = read_nodes(path)?;
+        if nodes.is_empty() {
+            return Err(NodesFileError::NoNodes { path: path.to_owned() });
+        }
+        Ok((NodesFile { path: path.to_owned(), read: stamp, seen: stamp }, nodes))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The nodes in the file, if it has changed since it was read, or what is wrong with it: once for each change. A file
+    /// that has changed since the last look, too, is perhaps being written, and is left alone until the next. It may be
+    /// empty now.
+    pub fn look(&mut self) -> Option<Result<Vec<NodeAddress>, NodesFileError>> {
+        let now = stamp(&self.path);
+        let is_at_rest = std::mem::replace(&mut self.seen, now) == now;
+        if now == self.read || !is_at_rest {
+            return None;
+        }
+        let nodes = match now {
+            Some(_) => read_nodes(&self.path),
+            None => Err(self.unreadable()),
+        };
+        if stamp(&self.path) != now {
+            return None;
+        }
+        self.read = now;
+        Some(nodes)
+    }
+
+    /// Why there is nothing to read. To try it could wait for ever: a pipe may be there now.
+    fn unreadable(&self) -> NodesFileError {
+        let source = match fs::metadata(&self.path) {
+            Ok(_) => io::Error::other("it is not a regular file"),
+            Err(error) => error,
+        };
+        NodesFileError::Unreadable { path: self.path.clone(), source }
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let about = fs::metadata(path).ok()?;
+    // To read a pipe takes away what is in it, and may wait for ever: it is read at the start and no more.
+    about.is_file().then(|| Some((about.modified().ok()?, about.len(), file_number(&about))))?
+}
+
+/// An editor may put a new file in the old one's place, and an old one back.
+#[cfg(unix)]
+fn file_number(about: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(about)
+}
+
+/// Elsewhere its time and size have to do.
+#[cfg(not(unix))]
+fn file_number(_: &Metadata) -> u64 {
+    0
+}
+
+fn read_nodes(path: &Path) -> Result<Vec<NodeAddress>, NodesFileError> {
     let text =
-        std::fs::read_to_string(path).map_err(|source| NodesFileError::Unreadable { path: path.to_owned(), source })?;
+        fs::read_to_string(path).map_err(|source| NodesFileError::Unreadable { path: path.to_owned(), source })?;
     parse_nodes(path, &text)
 }
 
 fn parse_nodes(path: &Path, text: &str) -> Result<Vec<NodeAddress>, NodesFileError> {
-    let mut nodes: Vec<(usize, NodeAddress)> = Vec::new();
+    let mut nodes = Vec::new();
+    let mut lines = HashMap::new();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let fail = |why| NodesFileError::Line { path: path.to_owned(), line: index + 1, why };
         let line = line.split('#').next().unwrap_or_default().trim();
@@ -126,18 +209,15 @@ fn parse_nodes(path: &Path, text: &str) -> Result<Vec<NodeAddress>, NodesFileErr
             continue;
         }
         let node = parse_node(line).map_err(fail)?;
-        if let Some((first, _)) = nodes.iter().find(|(_, other)| *other == node) {
-            return Err(fail(LineError::Twice { first: *first }));
+        if let Some(first) = lines.insert(node.clone(), index + 1) {
+            return Err(fail(LineError::Twice { first }));
         }
         if nodes.len() == NODES_MAX {
             return Err(NodesFileError::TooMany { path: path.to_owned() });
         }
-        nodes.push((index + 1, node));
+        nodes.push(node);
     }
-    if nodes.is_empty() {
-        return Err(NodesFileError::NoNodes { path: path.to_owned() });
-    }
-    Ok(nodes.into_iter().map(|(_, node)| node).collect())
+    Ok(nodes)
 }
 
 fn parse_node(line: &str) -> Result<NodeAddress, LineError> {
@@ -319,7 +399,7 @@ mod tests {
         assert_eq!(said("\n b d,1"), "nodes.txt, line 2: \"b d\" is neither an IP address nor a host name");
         assert_eq!(said(",1"), "nodes.txt, line 1: \"\" is neither an IP address nor a host name");
         assert_eq!(said("a,1\nb,1\na,1"), "nodes.txt, line 3: this node stands on line 1 already");
-        assert_eq!(said("# none\n"), "nodes.txt names no node: add lines of the form <ip or name>,<port>");
+        assert_eq!(parse("# none\n").unwrap(), []);
     }
 
     #[test]
@@ -327,6 +407,66 @@ mod tests {
         assert_eq!("0.5".parse::<Probability>().map(Probability::get), Ok(0.5));
         for text in ["1.1", "-0.1", "NaN", "x", ""] {
             assert!(text.parse::<Probability>().is_err(), "{text}");
+        }
+    }
+
+    /// A node alone has nothing that makes files.
+    #[cfg(feature = "client")]
+    mod edits {
+        use super::*;
+
+        /// A nodes file with this text.
+        fn edited(text: &str) -> (tempfile::TempDir, PathBuf) {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("nodes.txt");
+            fs::write(&path, text).unwrap();
+            (directory, path)
+        }
+
+        /// What two looks in a row bring.
+        fn looked_twice(file: &mut NodesFile) -> Option<Result<Vec<NodeAddress>, String>> {
+            assert!(file.look().is_none(), "a file that has just changed may be half written");
+            file.look().map(|nodes| nodes.map_err(|error| error.to_string()))
+        }
+
+        #[test]
+        fn a_file_without_a_node_is_refused_at_the_start_only() {
+            let (_directory, path) = edited("# none\n");
+            let refused = NodesFile::open(&path).unwrap_err().to_string();
+            assert!(refused.ends_with("names no node: add lines of the form <ip or name>,<port>"), "{refused}");
+            fs::write(&path, "a,1\n").unwrap();
+            let (mut file, nodes) = NodesFile::open(&path).unwrap();
+            assert_eq!(nodes, parse("a,1").unwrap());
+            fs::write(&path, "# none").unwrap();
+            assert_eq!(looked_twice(&mut file), Some(Ok(Vec::new())));
+        }
+
+        #[test]
+        fn a_change_is_told_once_and_only_once_the_file_is_at_rest() {
+            let (_directory, path) = edited("a,1\n");
+            let (mut file, _) = NodesFile::open(&path).unwrap();
+            assert!(file.look().is_none() && file.look().is_none());
+            fs::write(&path, "a,1\nb,2").unwrap();
+            assert!(file.look().is_none());
+            fs::write(&path, "a,1\nb,22").unwrap();
+            assert_eq!(looked_twice(&mut file), Some(Ok(parse("a,1\nb,22").unwrap())));
+            assert!(file.look().is_none() && file.look().is_none());
+        }
+
+        #[test]
+        fn a_bad_change_is_told_once_and_so_is_a_file_that_is_gone() {
+            let (_directory, path) = edited("a,1\n");
+            let (mut file, _) = NodesFile::open(&path).unwrap();
+            fs::write(&path, "a,1\nnonsense\n").unwrap();
+            let said = looked_twice(&mut file).unwrap().unwrap_err();
+            assert!(said.contains("nodes.txt, line 2: "), "{said}");
+            assert!((0..5).all(|_| file.look().is_none()), "it is said again");
+            fs::remove_file(&path).unwrap();
+            let said = looked_twice(&mut file).unwrap().unwrap_err();
+            assert!(said.contains("nodes.txt cannot be read"), "{said}");
+            assert!((0..5).all(|_| file.look().is_none()), "it is said again");
+            fs::write(&path, "a,1\n").unwrap();
+            assert_eq!(looked_twice(&mut file), Some(Ok(parse("a,1").unwrap())));
         }
     }
 }

@@ -71,6 +71,15 @@ const SYNTAX: Syntax<Settings> = Syntax {
             set: |node, text| config::parse_mib(text).map(|bytes| node.cache_bytes = bytes),
         },
         Named {
+            name: "drain",
+            value: "SECONDS",
+            default: Some("10"),
+            is_repeatable: false,
+            help: "How long the node, told to end (SIGTERM, Ctrl-C), may still take to deliver what it trains; told twice, it \
+                   ends at once",
+            set: |node, text| config::parse_seconds(text).map(|wait| node.drain_wait = wait),
+        },
+        Named {
             name: "name",
             value: "NAME",
             default: None,
@@ -128,7 +137,7 @@ fn untold() -> Settings {
 fn run() -> Result<Exit, Failure> {
     let Some(settings) = SYNTAX.settings(untold())? else { return Ok(Exit::Success) };
     cli::start_log(SYNTAX.program, log::LevelFilter::Info);
-    let mut interrupts = Interrupts::catch()?;
+    let mut interrupts = Interrupts::catch_first()?;
     let mut node = Node::start(&settings).map_err(|error| Failure::new(Exit::Connection, error))?;
     let workers = if settings.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", settings.workers) };
     log::info!("listening at {}, {workers}, kernel {}", node.address(), settings.kernel);
@@ -136,6 +145,13 @@ fn run() -> Result<Exit, Failure> {
         log::warn!("whoever reaches this port can have tasks trained here and read their data");
     }
     interrupts.wait();
+    let wait = settings.drain_wait;
+    let left = node.drain(wait, |owed| {
+        log::info!("stopping after {owed}, {:.1} s from now at the latest", wait.as_secs_f64());
+    });
+    if !left.is_nothing() {
+        log::warn!("its time is up: {left} left to others");
+    }
     log::info!("stopping");
     node.stop();
     Ok(Exit::Success)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use gradwire::cli::{self, Exit, Failure, Interrupts};
-use gradwire::config::{self, Name, Waits};
+use gradwire::config::{self, Name, NodesFile, Waits};
 use gradwire::coordinator::{Coordinator, OnDiskError, Settings, StartError};
 use gradwire::engine::Policy;
 use gradwire::model::Kernel;
@@ -26,7 +26,7 @@ struct Arguments {
     /// Address to listen on; 0.0.0.0 opens the coordinator to the network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = config::parse_address)]
     listen: IpAddr,
-    /// The nodes that there may be, one <ip or name>,<port> a line
+    /// The nodes that there may be, one <ip or name>,<port> a line; read again when it changes
     #[arg(long, value_name = "FILE", default_value = "compute_nodes.txt")]
     nodes: PathBuf,
     /// Seconds that each revival waits for a node when none is active
@@ -85,13 +85,14 @@ fn descriptors_needed(nodes: usize, clients: usize) -> u64 {
 
 fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let interrupts = Interrupts::catch()?;
-    let nodes = config::read_nodes_file(&arguments.nodes).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let (file, nodes) = NodesFile::open(&arguments.nodes).map_err(|error| Failure::new(Exit::Usage, error))?;
     let needed = descriptors_needed(nodes.len(), arguments.connections);
     if let Some(allowed) = net::raise_descriptor_limit().filter(|&allowed| allowed < needed) {
         let (nodes, clients) = (nodes.len(), arguments.connections);
         log::warn!("{allowed} descriptors may be open, and {nodes} nodes and {clients} clients take up to {needed}");
     }
     let settings = Settings {
+        nodes_file: Some(file),
         revival_waits: arguments.revival_waits.as_slice().to_vec(),
         store_bytes: arguments.store,
         kernel: arguments.kernel,

@@ -7,11 +7,14 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::Builder;
 
 use crossbeam_channel::{Receiver, bounded, select};
 use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 pub use arguments::{Named, Positional, Set, Syntax};
@@ -97,6 +100,17 @@ impl Interrupts {
             Ok(Interrupts(told))
         };
         catch().map_err(uncaught)
+    }
+
+    /// From now on, where the second ends the program at once.
+    pub fn catch_first() -> Result<Interrupts, Failure> {
+        let is_second = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the one that sets the flag does not find it set.
+            let exit = flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, is_second.clone());
+            exit.and_then(|_| flag::register(signal, is_second.clone())).map_err(uncaught)?;
+        }
+        Interrupts::catch()
     }
 
     /// Waits for the next.

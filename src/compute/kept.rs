@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::duties::{Duties, Duty, Kind};
 use crate::digest::Digest;
 use crate::store::Store;
 use crate::wire::message::Fetch;
@@ -12,20 +13,21 @@ use crate::wire::message::Fetch;
 /// One link's updates. Pinned in the store while they are kept here; what is left when this is dropped is let go.
 pub(super) struct Kept {
     store: Arc<Store>,
+    duties: Duties,
     updates: Mutex<Updates>,
 }
 
 #[derive(Default)]
 struct Updates {
-    /// How often each was kept, and its size.
-    kept: HashMap<Digest, (u32, u64)>,
+    /// A duty for each time that it was kept, and its size.
+    kept: HashMap<Digest, (Vec<Duty>, u64)>,
     /// Asked for to their end: on their way still, perhaps, and soon of no more use.
     fetched: Vec<Digest>,
 }
 
 impl Kept {
-    pub(super) fn new(store: Arc<Store>) -> Kept {
-        Kept { store, updates: Mutex::default() }
+    pub(super) fn new(store: Arc<Store>, duties: Duties) -> Kept {
+        Kept { store, duties, updates: Mutex::default() }
     }
 
     /// Memory for an update of so many bytes: that of one that has been fetched, where there is one.
@@ -41,19 +43,20 @@ impl Kept {
         let object_bytes = bytes.len() as u64;
         self.store.insert(digest, Arc::new(bytes));
         if self.store.pin(&digest) {
-            self.updates().kept.entry(digest).or_insert((0, object_bytes)).0 += 1;
+            let duty = self.duties.owe(Kind::Update);
+            self.updates().kept.entry(digest).or_insert_with(|| (Vec::new(), object_bytes)).0.push(duty);
         }
     }
 
     /// Lets an update go once its end has been asked for.
     pub(super) fn fetched(&self, fetch: &Fetch) {
         let mut updates = self.updates();
-        let Some((times, object_bytes)) = updates.kept.get_mut(&fetch.digest) else { return };
+        let Some((duties, object_bytes)) = updates.kept.get_mut(&fetch.digest) else { return };
         if fetch.offset.saturating_add(fetch.bytes_max.into()) < *object_bytes {
             return;
         }
-        *times -= 1;
-        if *times == 0 {
+        drop(duties.pop());
+        if duties.is_empty() {
             updates.kept.remove(&fetch.digest);
             updates.fetched.push(fetch.digest);
         }
@@ -68,8 +71,8 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         let updates = std::mem::take(&mut *self.updates());
-        for (digest, (times, _)) in updates.kept {
-            (0..times).for_each(|_| self.store.unpin(&digest));
+        for (digest, (duties, _)) in updates.kept {
+            duties.iter().for_each(|_| self.store.unpin(&digest));
         }
     }
 }
@@ -81,7 +84,7 @@ mod tests {
     #[test]
     fn an_update_stays_until_its_end_has_been_asked_for_however_little_room_there_is() {
         let store = Arc::new(Store::new(0));
-        let kept = Kept::new(store.clone());
+        let kept = Kept::new(store.clone(), Duties::default());
         let (update, other) = (vec![1; 1000], vec![2; 1000]);
         let digest = Digest::of(&update);
         kept.keep(digest, update);
@@ -95,7 +98,7 @@ mod tests {
     #[test]
     fn an_update_that_was_fetched_leaves_its_memory_to_the_next() {
         let store = Arc::new(Store::new(u64::MAX));
-        let kept = Kept::new(store.clone());
+        let kept = Kept::new(store.clone(), Duties::default());
         let update = vec![1; 1 << 20];
         let (digest, place) = (Digest::of(&update), update.as_ptr());
         kept.keep(digest, update);
@@ -109,7 +112,7 @@ mod tests {
     #[test]
     fn what_was_never_fetched_goes_with_the_link() {
         let store = Arc::new(Store::new(0));
-        let kept = Kept::new(store.clone());
+        let kept = Kept::new(store.clone(), Duties::default());
         let digest = Digest::of(&[1; 1000]);
         kept.keep(digest, vec![1; 1000]);
         kept.keep(digest, vec![1; 1000]);

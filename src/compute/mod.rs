@@ -6,6 +6,7 @@
 
 mod board;
 pub mod crew;
+mod duties;
 mod kept;
 mod load;
 mod serving;
@@ -27,9 +28,12 @@ use crate::wire::text::{Align, Kind, Metrics, Table};
 use crate::wire::{ErrorCode, MessageType, Role, limits};
 
 use board::Board;
+use duties::{Duties, Kind as Of};
 use load::InjectedLoad;
 use serving::{Context, Serving};
 use workers::Workers;
+
+pub use duties::Owed;
 
 /// What a node is told at its start.
 #[derive(Clone, Debug)]
@@ -56,6 +60,8 @@ pub struct Settings {
     pub connections: usize,
     /// Names, besides `localhost`, under which HTTP is answered.
     pub http_hosts: Vec<String>,
+    /// How long a node that is to end waits for what it still owes.
+    pub drain_wait: Duration,
 }
 
 impl Settings {
@@ -73,9 +79,13 @@ impl Settings {
             object_bytes: limits::OBJECT_BYTES_MAX,
             connections: limits::CONNECTIONS_MAX,
             http_hosts: Vec::new(),
+            drain_wait: Duration::from_secs(10),
         }
     }
 }
+
+/// Why a node that ends takes no task and closes its links.
+const CLOSING: &str = "the node is shutting down";
 
 /// A running node; it stops when dropped.
 pub struct Node {
@@ -91,6 +101,7 @@ struct Shared {
     queue: workers::Queue,
     load: InjectedLoad,
     board: Board,
+    duties: Duties,
     feed: Feed,
     address: SocketAddr,
     object_bytes: u64,
@@ -105,7 +116,9 @@ impl Node {
         let store = Arc::new(Store::new(settings.cache_bytes));
         let load = InjectedLoad::new(settings.load_probability, settings.load_delay);
         let workers = settings.workers.clamp(1, WORKERS_MAX);
-        let (workers, queue) = Workers::start(workers, settings.kernel, load.clone()).map_err(StartError::Thread)?;
+        let duties = Duties::default();
+        let (workers, queue) =
+            Workers::start(workers, settings.kernel, load.clone(), duties.clone()).map_err(StartError::Thread)?;
         let port = Port {
             caps: Caps { greeted: settings.connections, ..Caps::default() },
             http_hosts: settings.http_hosts.clone(),
@@ -117,6 +130,7 @@ impl Node {
             queue,
             load,
             board: Board::default(),
+            duties,
             feed: port.feed.clone(),
             address: listener.address(),
             object_bytes: settings.object_bytes,
@@ -132,14 +146,40 @@ impl Node {
         self.server.address()
     }
 
+    /// Takes no task from now on, and hands back those that no worker has begun; `told` what is left to be done, if
+    /// something is. Waits until it is done, for as long as `wait`, and says goodbye to every coordinator. What was not
+    /// done by then is told, and is theirs again: no coordinator takes it for a failure.
+    pub fn drain(&mut self, wait: Duration, told: impl FnOnce(Owed)) -> Owed {
+        /// A coordinator that has heard the goodbye closes; what was sent before it is on its way until then.
+        const CLOSE_WAIT: Duration = Duration::from_secs(1);
+        let duties = &self.shared.duties;
+        duties.drain();
+        if let Some(workers) = &self.workers {
+            workers.hand_back_queued();
+        }
+        let owed = duties.owed();
+        if !owed.is_nothing() {
+            self.shared.feed.say("node", self.shared.address, || format!("shuts down after {owed}"));
+            told(owed);
+        }
+        let left = duties.await_done(wait, Owed::is_nothing);
+        self.close_links();
+        duties.await_done(CLOSE_WAIT, |owed| owed.links == 0);
+        left
+    }
+
     /// Says goodbye to every coordinator, gives up what is being trained, and ends its threads.
     pub fn stop(&mut self) {
         self.server.stop();
-        for link in self.shared.links().values() {
-            link.close("the node is stopping");
-        }
+        self.close_links();
         if let Some(workers) = self.workers.take() {
             workers.stop();
+        }
+    }
+
+    fn close_links(&self) {
+        for link in self.shared.links().values() {
+            link.close(CLOSING);
         }
     }
 }
@@ -163,6 +203,9 @@ impl Service for Shared {
 
     fn admit(&self, peer: &Peer) -> Result<(), Error> {
         match peer.role {
+            Role::Coordinator if self.duties.are_draining() => {
+                Err(Error::new(ErrorCode::Closing, MessageType::Hello as u8, CLOSING).retryable())
+            }
             Role::Coordinator => Ok(()),
             role => Err(Error::new(
                 ErrorCode::Unexpected,
@@ -178,6 +221,7 @@ impl Service for Shared {
             Ok(opened) => opened,
             Err(error) => return log::warn!("lost the coordinator at {address}: {error}"),
         };
+        let _open = self.duties.owe(Of::Link);
         log::info!("linked to the coordinator at {address}");
         self.feed.say("link", address, || "a coordinator is linked");
         let key = self.next_link.fetch_add(1, Ordering::Relaxed);
@@ -226,6 +270,14 @@ impl Service for Shared {
 }
 
 impl Shared {
+    fn state(&self) -> &'static str {
+        match self.links().is_empty() {
+            _ if self.duties.are_draining() => "draining",
+            true => "idle",
+            false => "linked",
+        }
+    }
+
     /// This node, in the columns in which a coordinator lists its nodes.
     fn own_line(&self) -> Table {
         use Align::{Left, Right};
@@ -242,7 +294,7 @@ impl Shared {
         table.row([
             self.identity.features.name.clone().unwrap_or_default(),
             self.address.to_string(),
-            if self.links().is_empty() { "idle" } else { "linked" }.to_owned(),
+            self.state().to_owned(),
             counts.running.to_string(),
             counts.waiting.to_string(),
             counts.done.to_string(),

@@ -2,6 +2,7 @@
 //! train.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,9 +10,10 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::Shared;
 use super::board::{Board, Line};
+use super::duties::{Duties, Duty};
 use super::kept::Kept;
 use super::load::InjectedLoad;
-use super::workers::{Progress, Queue, Task, Ticket, say_task};
+use super::workers::{Progress, Queue, Task, Ticket, closing, say_task};
 use crate::digest::Digest;
 use crate::job::{JobId, TaskId};
 use crate::model::ARITHMETIC;
@@ -38,6 +40,7 @@ pub(super) struct Serving {
     queue: Queue,
     load: InjectedLoad,
     board: Board,
+    duties: Duties,
     feed: Feed,
     object_bytes_max: u64,
     fetcher: Fetcher,
@@ -61,6 +64,7 @@ struct Waiting {
     base_bytes: Option<Arc<Vec<u8>>>,
     shard_bytes: Option<Arc<Vec<u8>>>,
     ticket: Ticket,
+    duty: Duty,
     line: Line,
     cancelled: crossbeam_channel::Receiver<()>,
 }
@@ -77,11 +81,12 @@ impl Serving {
         let store = shared.store.clone();
         Serving {
             fetcher: Fetcher::new(store.clone()),
-            kept: Arc::new(Kept::new(store.clone())),
+            kept: Arc::new(Kept::new(store.clone(), shared.duties.clone())),
             store,
             queue: shared.queue.clone(),
             load: shared.load.clone(),
             board: shared.board.clone(),
+            duties: shared.duties.clone(),
             feed: shared.feed.clone(),
             object_bytes_max: shared.object_bytes,
             waiting: HashMap::new(),
@@ -105,6 +110,11 @@ impl Serving {
                 return refuse(ErrorCode::UnknownObject, format!("no data named {name} lives at this node"));
             }
         };
+        let Some(duty) = self.duties.take_task() else {
+            self.say(&train.name, || "handed back");
+            let _ = link.answer(request, &closing().into());
+            return;
+        };
         let ticket = match self.ticket(train.may_reject) {
             Ok(ticket) => ticket,
             Err(reason) => {
@@ -124,7 +134,7 @@ impl Serving {
         self.drop_base_before(&train);
         let (base_bytes, shard_bytes) = (self.store.get(&train.base), self.store.get(&shard));
         let missing = [(train.base, base_bytes.is_none()), (shard, shard_bytes.is_none())];
-        self.waiting.insert(request, Waiting { train, shard, base_bytes, shard_bytes, ticket, line, cancelled });
+        self.waiting.insert(request, Waiting { train, shard, base_bytes, shard_bytes, ticket, duty, line, cancelled });
         for (digest, is_missing) in missing {
             if is_missing {
                 let _ = self.fetcher.want(link, digest, self.object_bytes_max);
@@ -148,7 +158,7 @@ impl Serving {
         }
     }
 
-    fn say(&self, name: &TaskName, sentence: impl FnOnce() -> String) {
+    fn say<S: Display>(&self, name: &TaskName, sentence: impl FnOnce() -> S) {
         say_task(&self.feed, name, sentence);
     }
 
@@ -169,16 +179,20 @@ impl Serving {
             return;
         }
         let (Some(task), Some(open)) = (self.waiting.remove(&request), self.open.get(&request)) else { return };
-        let Waiting { train, base_bytes: Some(base), shard_bytes: Some(shard), ticket, line, cancelled, .. } = task
+        let Waiting { train, base_bytes: Some(base), shard_bytes: Some(shard), ticket, duty, line, cancelled, .. } =
+            task
         else {
             return;
         };
         let progress = open.progress.clone();
         let kept = self.kept.clone();
         let feed = self.feed.clone();
+        let link_too = link.clone();
         let task =
-            Task { train, base, shard, ticket, line, feed, link: link.clone(), request, cancelled, progress, kept };
-        if self.queue.push(task).is_err() {
+            Task { train, base, shard, ticket, duty, line, feed, link: link_too, request, cancelled, progress, kept };
+        if self.duties.are_draining() {
+            task.hand_back();
+        } else if self.queue.push(task).is_err() {
             let error = Error::new(ErrorCode::Busy, MessageType::Train as u8, "too many tasks wait at this node");
             let _ = link.answer(request, &error.retryable().into());
         }

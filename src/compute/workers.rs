@@ -1,6 +1,7 @@
 //! The threads that train. Owns the queue of tasks whose data is here, their training and their answers; does not know
 //! where data comes from. A worker without a task helps another with its batches (`crew`).
 
+use std::fmt::Display;
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,8 +12,10 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 
+use super::CLOSING;
 use super::board::Line;
 use super::crew::Help;
+use super::duties::{Duties, Duty};
 use super::kept::Kept;
 use super::load::InjectedLoad;
 use super::serving::Context;
@@ -34,6 +37,7 @@ pub(super) struct Task {
     pub(super) base: Arc<Vec<u8>>,
     pub(super) shard: Arc<Vec<u8>>,
     pub(super) ticket: Ticket,
+    pub(super) duty: Duty,
     pub(super) line: Line,
     pub(super) feed: Feed,
     /// Who asked, and as what.
@@ -44,6 +48,14 @@ pub(super) struct Task {
     pub(super) progress: Arc<Progress>,
     /// Where an update goes that is too large for the answer.
     pub(super) kept: Arc<Kept>,
+}
+
+impl Task {
+    /// Gives the task back: the node ends before it could train it.
+    pub(super) fn hand_back(self) {
+        say_task(&self.feed, &self.train.name, || "handed back");
+        let _ = self.link.answer(self.request, &closing().into());
+    }
 }
 
 /// How far a task is.
@@ -127,12 +139,18 @@ impl Queue {
 /// The worker threads.
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
+    queued: Receiver<Task>,
     /// Dropping it ends them.
     stop: Sender<()>,
 }
 
 impl Workers {
-    pub(super) fn start(count: u32, kernel: Kernel, load: InjectedLoad) -> io::Result<(Workers, Queue)> {
+    pub(super) fn start(
+        count: u32,
+        kernel: Kernel,
+        load: InjectedLoad,
+        duties: Duties,
+    ) -> io::Result<(Workers, Queue)> {
         let (tasks, queued) = bounded(QUEUE_TASKS_MAX);
         let (stop, stopped) = bounded(0);
         let tally = Arc::new(Tally::default());
@@ -145,12 +163,18 @@ impl Workers {
                 help: help.clone(),
                 load: load.clone(),
                 tally: tally.clone(),
+                duties: duties.clone(),
                 stopped: stopped.clone(),
             };
             let queued = queued.clone();
             threads.push(Builder::new().name(format!("train {index}")).spawn(move || worker.run(&queued))?);
         }
-        Ok((Workers { threads, stop }, Queue { tasks, tally, workers: count }))
+        Ok((Workers { threads, queued, stop }, Queue { tasks, tally, workers: count }))
+    }
+
+    /// Gives back the tasks that no worker has begun.
+    pub(super) fn hand_back_queued(&self) {
+        self.queued.try_iter().for_each(Task::hand_back);
     }
 
     /// Gives up what is being trained, and waits for the threads.
@@ -168,6 +192,7 @@ struct Worker {
     help: Help,
     load: InjectedLoad,
     tally: Arc<Tally>,
+    duties: Duties,
     /// Disconnected when the node stops.
     stopped: Receiver<()>,
 }
@@ -188,6 +213,9 @@ impl Worker {
     }
 
     fn answer(&mut self, task: Task) {
+        if self.duties.are_draining() {
+            return task.hand_back();
+        }
         self.tally.running.fetch_add(1, Ordering::AcqRel);
         task.progress.running.store(1, Ordering::Release);
         let answer = catch_unwind(AssertUnwindSafe(|| self.train(&task)));
@@ -199,7 +227,7 @@ impl Worker {
         // The worker counts as free before the answer leaves: the next task may be on its way the moment after.
         self.tally.running.fetch_sub(1, Ordering::AcqRel);
         self.tally.done.fetch_add(1, Ordering::AcqRel);
-        let Task { train, link, request, ticket, line, feed, .. } = task;
+        let Task { train, link, request, ticket, duty, line, feed, .. } = task;
         say_task(&feed, &train.name, || match &answer {
             Ok(trained) => format!("trained in {:.1} ms, loss {:.4}", trained.train_us as f64 / 1e3, trained.loss),
             Err(error) => format!("not trained: {error}"),
@@ -214,6 +242,7 @@ impl Worker {
         };
         // A link that has ended wants no answer: its coordinator has given the task to another node.
         let _ = link.answer(request, &message);
+        drop(duty);
     }
 
     fn train(&mut self, task: &Task) -> Result<Trained, Error> {
@@ -277,7 +306,7 @@ impl Worker {
 }
 
 /// Says what has become of a task.
-pub(super) fn say_task(feed: &Feed, name: &TaskName, sentence: impl FnOnce() -> String) {
+pub(super) fn say_task<S: Display>(feed: &Feed, name: &TaskName, sentence: impl FnOnce() -> S) {
     let TaskId { job, step, shard } = name.task;
     feed.say("task", job, || format!("round {}, shard {shard}, attempt {}: {}", step + 1, name.attempt, sentence()));
 }
@@ -309,6 +338,11 @@ impl Watch for Watching<'_> {
         let ended = |signal: &Receiver<()>| signal.try_recv() == Err(TryRecvError::Disconnected);
         if ended(self.cancelled) || ended(self.stopped) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
+}
+
+/// The answer to a task that a node which ends does not train.
+pub(super) fn closing() -> Error {
+    refusal(ErrorCode::Closing, CLOSING).retryable()
 }
 
 fn refusal(code: ErrorCode, text: impl Into<String>) -> Error {

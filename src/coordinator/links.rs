@@ -186,9 +186,12 @@ impl NodeLink {
     }
 
     fn train_refused(&self, attempt: Attempt, error: Error) {
+        if error.code == ErrorCode::Closing {
+            return self.tell(Event::Rejected { link: self.key, attempt, reason: RejectReason::Closing });
+        }
         let fault = match error.code {
             _ if error.retry => Fault::Retryable,
-            ErrorCode::Cancelled | ErrorCode::Closing | ErrorCode::Busy => Fault::Retryable,
+            ErrorCode::Cancelled | ErrorCode::Busy => Fault::Retryable,
             _ => Fault::Final,
         };
         self.failed(attempt, fault, error.text);

@@ -10,6 +10,7 @@
 //! | `links` | a reader and a writer for each node |
 //! | `pollers` | the inactive poller, which dials nodes that are down; the completion poller, which asks running tasks |
 //! | `journal` | one that writes what jobs need to go on after a restart, and reads it back at the start |
+//! | `listing` | none: the list of nodes, which the inactive poller has read again when its file changes |
 //! | `transfers`, `jobs`, `ended` | none: bytes in flight, jobs that have not ended, jobs that have |
 //! | `workers` | one that merges, one that validates |
 
@@ -18,6 +19,7 @@ mod ended;
 mod jobs;
 mod journal;
 mod links;
+mod listing;
 mod pollers;
 mod server;
 mod status;
@@ -34,7 +36,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::config::{self, Name, NodeAddress};
+use crate::config::{self, Name, NodeAddress, NodesFile};
 use crate::engine::{self, Policy};
 use crate::model::Kernel;
 use crate::net::{self, Caps, Identity, ListenError, Listener, Port, Server, SocketAddr};
@@ -45,6 +47,7 @@ use crate::wire::{Role, limits};
 use driver::{Around, Driver, Input};
 use journal::Directory;
 pub use journal::{OnDiskError, OpenError};
+use listing::Listing;
 
 /// What the coordinator is told at its start.
 #[derive(Clone, Debug)]
@@ -55,6 +58,8 @@ pub struct Settings {
     pub policy: Policy,
     /// The nodes that there may be.
     pub nodes: Vec<NodeAddress>,
+    /// Where they are listed, if the list may change.
+    pub nodes_file: Option<NodesFile>,
     /// How long each revival waits for a node.
     pub revival_waits: Vec<Duration>,
     /// Bytes of jobs' data kept.
@@ -88,6 +93,7 @@ impl Settings {
             listen,
             policy,
             nodes,
+            nodes_file: None,
             revival_waits: engine::Settings::new(policy).revival_waits,
             store_bytes: 1 << 30,
             kernel: Kernel::best(),
@@ -178,7 +184,7 @@ impl Coordinator {
             inputs: inputs.clone(),
             tally: port.tally.clone(),
         };
-        let (poller, inactive) = pollers::start_inactive(settings.nodes.clone(), dialling, stopped.clone())?;
+        let (poller, inactive) = pollers::start_inactive(Listing::new(settings), dialling, stopped.clone())?;
         threads.push(inactive);
         threads.push(pollers::start_completion(inputs.clone(), stopped)?);
         // Without a journal there is nothing to read first.

@@ -1,15 +1,16 @@
-//! The two pollers. The inactive poller owns which nodes are to be dialled and when; the completion poller owns nothing
-//! but its beat. Neither knows jobs.
+//! The two pollers. The inactive poller owns which nodes are to be dialled and when, and looks whether their list has
+//! changed; the completion poller owns nothing but its beat. Neither knows jobs.
 
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, after, bounded, select, tick};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
 
 use super::driver::Input;
 use super::links;
+use super::listing::{Changed, Listing};
 use crate::config::NodeAddress;
 use crate::engine::NodeKey;
 use crate::net::{self, Identity, Tally};
@@ -26,6 +27,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 const NODES_AT_FULL_PACE: usize = 256;
 /// Dials at a time.
 const DIALS_MAX: usize = 64;
+/// The list of nodes is looked at this often: what has changed is in force after two looks.
+const LIST_BEAT: Duration = Duration::from_millis(500);
 /// The completion poller's beat.
 const COMPLETION_BEAT: Duration = Duration::from_millis(250);
 
@@ -47,14 +50,39 @@ pub(super) struct Dialling {
     pub(super) tally: Arc<Tally>,
 }
 
+/// A node, by its key.
+struct Entry {
+    address: NodeAddress,
+    /// Whether it is to be dialled at all: it is listed, and is not quarantined.
+    is_wanted: bool,
+    state: State,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
-    /// To be dialled at this time.
+    /// To be dialled at this time, if it is wanted.
     Waiting { due: Instant, backoff: Duration },
     /// Being dialled, or linked.
     Busy { backoff: Duration },
-    /// Not to be dialled.
-    Stopped,
+}
+
+impl Entry {
+    /// Wanted from now on.
+    fn new(address: NodeAddress) -> Entry {
+        Entry { address, is_wanted: true, state: State::Waiting { due: Instant::now(), backoff: BACKOFF_MIN } }
+    }
+
+    /// Wanted again: dialled at once, unless it is linked still.
+    fn want(&mut self) {
+        self.is_wanted = true;
+        if let State::Waiting { due, backoff } = &mut self.state {
+            (*due, *backoff) = (Instant::now(), BACKOFF_MIN);
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.is_wanted && matches!(self.state, State::Waiting { .. })
+    }
 }
 
 /// What a dialling thread reports.
@@ -66,7 +94,7 @@ enum Report {
 }
 
 struct Poller {
-    nodes: Vec<(NodeAddress, State)>,
+    nodes: Vec<Entry>,
     dialling: Dialling,
     reports: Sender<Report>,
     /// Dials under way.
@@ -75,17 +103,17 @@ struct Poller {
 
 /// Starts the thread that dials nodes that are down, now and then.
 pub(super) fn start_inactive(
-    nodes: Vec<NodeAddress>,
+    mut listing: Listing,
     dialling: Dialling,
     stopped: Receiver<()>,
 ) -> io::Result<(Sender<Command>, JoinHandle<()>)> {
-    // A command for every node fits, so that the engine's thread never waits for this one.
-    let (commands, orders) = bounded(nodes.len() * 2 + 16);
-    let (reports, reported) = bounded(nodes.len() * 2 + 16);
-    let now = Instant::now();
-    let waiting = State::Waiting { due: now, backoff: BACKOFF_MIN };
-    let nodes = nodes.into_iter().map(|node| (node, waiting)).collect();
+    // A command for every node fits, so that the engine's thread never waits for this one. A list that can change may grow.
+    let may_grow = if listing.may_change() { 1_024 } else { 16 };
+    let (commands, orders) = bounded(listing.nodes().len() * 2 + may_grow);
+    let (reports, reported) = bounded(listing.nodes().len() * 2 + 16);
+    let nodes = listing.nodes().iter().cloned().map(Entry::new).collect();
     let mut poller = Poller { nodes, dialling, reports, dials: 0 };
+    let looks = if listing.may_change() { tick(LIST_BEAT) } else { never() };
     let run = move || {
         loop {
             let next = poller.dial_due();
@@ -96,6 +124,7 @@ pub(super) fn start_inactive(
                 },
                 // This thread holds a sender of its own, so the channel cannot be closed.
                 recv(reported) -> report => report.into_iter().for_each(|report| poller.note(report)),
+                recv(looks) -> _ => listing.look().into_iter().for_each(|changed| poller.follow(changed)),
                 recv(stopped) -> _ => return,
                 recv(after(next)) -> _ => {}
             }
@@ -111,7 +140,9 @@ impl Poller {
         let now = Instant::now();
         let mut next = Duration::from_secs(60);
         for index in 0..self.nodes.len() {
-            let State::Waiting { due, backoff } = self.nodes[index].1 else { continue };
+            let Entry { is_wanted: true, state: State::Waiting { due, backoff }, .. } = self.nodes[index] else {
+                continue;
+            };
             if due > now {
                 next = next.min(due - now);
             } else if self.dials < DIALS_MAX {
@@ -122,7 +153,7 @@ impl Poller {
     }
 
     fn dial(&mut self, index: usize, backoff: Duration) {
-        let address = self.nodes[index].0.clone();
+        let address = self.nodes[index].address.clone();
         let node = NodeKey(index as u32);
         let (dialling, reports) = (self.dialling.clone(), self.reports.clone());
         let run = move || {
@@ -143,24 +174,38 @@ impl Poller {
             let _ = reports.send(Report::Down { node, was_linked });
         };
         // The thread that has dialled reads the link until it ends.
-        let name = format!("node {}", self.nodes[index].0);
+        let name = format!("node {}", self.nodes[index].address);
         match Builder::new().name(name).stack_size(256 << 10).spawn(run) {
             Ok(_) => {
                 self.dials += 1;
-                self.nodes[index].1 = State::Busy { backoff };
+                self.nodes[index].state = State::Busy { backoff };
             }
             Err(error) => {
-                log::warn!("no thread to dial {}: {error}", self.nodes[index].0);
+                log::warn!("no thread to dial {}: {error}", self.nodes[index].address);
                 self.wait(index, BACKOFF_MAX);
             }
         }
+    }
+
+    /// The list has changed. The engine's thread is told before anything is dialled that it does not know.
+    fn follow(&mut self, changed: Changed) {
+        for (node, _) in &changed.left {
+            self.nodes[node.0 as usize].is_wanted = false;
+        }
+        for (node, address) in &changed.joined {
+            match self.nodes.get_mut(node.0 as usize) {
+                Some(entry) => entry.want(),
+                None => self.nodes.push(Entry::new(address.clone())),
+            }
+        }
+        let _ = self.dialling.inputs.send(Input::ListChanged(changed));
     }
 
     fn note(&mut self, report: Report) {
         match report {
             Report::Linked(node) => {
                 self.dials -= 1;
-                if let Some((_, State::Busy { backoff })) = self.nodes.get_mut(node.0 as usize) {
+                if let Some(Entry { state: State::Busy { backoff }, .. }) = self.nodes.get_mut(node.0 as usize) {
                     *backoff = BACKOFF_MIN;
                 }
             }
@@ -169,8 +214,8 @@ impl Poller {
                     self.dials -= 1;
                 }
                 let index = node.0 as usize;
-                if let Some((_, State::Busy { backoff })) = self.nodes.get(index) {
-                    self.wait(index, *backoff);
+                if let Some(&Entry { state: State::Busy { backoff }, .. }) = self.nodes.get(index) {
+                    self.wait(index, backoff);
                 }
             }
         }
@@ -180,14 +225,14 @@ impl Poller {
         match command {
             Command::DialNow(nodes) => {
                 for node in nodes {
-                    if let Some((_, State::Waiting { due, .. })) = self.nodes.get_mut(node.0 as usize) {
+                    if let Some(Entry { state: State::Waiting { due, .. }, .. }) = self.nodes.get_mut(node.0 as usize) {
                         *due = Instant::now();
                     }
                 }
             }
             Command::StopDialling(node) => {
-                if let Some((_, state)) = self.nodes.get_mut(node.0 as usize) {
-                    *state = State::Stopped;
+                if let Some(entry) = self.nodes.get_mut(node.0 as usize) {
+                    entry.is_wanted = false;
                 }
             }
         }
@@ -195,11 +240,11 @@ impl Poller {
 
     /// Plans the next dial after about `backoff`, jittered so that nodes do not get into step.
     fn wait(&mut self, index: usize, backoff: Duration) {
-        let inactive = self.nodes.iter().filter(|(_, state)| matches!(state, State::Waiting { .. })).count();
+        let inactive = self.nodes.iter().filter(|entry| entry.is_waiting()).count();
         let longest = BACKOFF_MAX.mul_f64((inactive as f64 / NODES_AT_FULL_PACE as f64).max(1.0));
         let jitter = 0.75 + (net::random_u64() % 1024) as f64 / 2048.0;
         let due = Instant::now() + backoff.mul_f64(jitter);
-        self.nodes[index].1 = State::Waiting { due, backoff: (backoff * 2).min(longest) };
+        self.nodes[index].state = State::Waiting { due, backoff: (backoff * 2).min(longest) };
     }
 }
 
@@ -215,4 +260,60 @@ pub(super) fn start_completion(inputs: Sender<Input>, stopped: Receiver<()>) -> 
         }
     };
     Builder::new().name("completion poller".to_owned()).spawn(run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::message::Features;
+
+    fn address(port: u16) -> NodeAddress {
+        NodeAddress { host: "10.0.0.1".to_owned(), port }
+    }
+
+    /// A poller of one node, and what the engine's thread is told.
+    fn poller() -> (Poller, Receiver<Input>) {
+        let (inputs, told) = bounded(8);
+        let identity = Identity { role: Role::Coordinator, id: [0; 16], features: Features::default() };
+        let dialling = Dialling { identity, store: Arc::new(Store::new(0)), inputs, tally: Arc::default() };
+        let (reports, _) = bounded(8);
+        (Poller { nodes: vec![Entry::new(address(1))], dialling, reports, dials: 0 }, told)
+    }
+
+    fn joins(nodes: &[(u32, u16)]) -> Changed {
+        let joined = nodes.iter().map(|&(key, port)| (NodeKey(key), address(port))).collect();
+        Changed { joined, left: Vec::new() }
+    }
+
+    fn leaves() -> Changed {
+        Changed { joined: Vec::new(), left: vec![(NodeKey(0), address(1))] }
+    }
+
+    #[test]
+    fn a_node_that_is_unlisted_or_quarantined_is_not_dialled_until_it_is_listed_anew() {
+        let (mut poller, told) = poller();
+        assert!(poller.nodes[0].is_waiting());
+        poller.obey(Command::StopDialling(NodeKey(0)));
+        assert!(!poller.nodes[0].is_waiting());
+        poller.follow(leaves());
+        assert!(!poller.nodes[0].is_waiting());
+        poller.follow(joins(&[(0, 1), (1, 2)]));
+        assert!(poller.nodes.iter().all(Entry::is_waiting), "quarantine is forgiven");
+        assert_eq!(told.try_iter().filter(|input| matches!(input, Input::ListChanged(_))).count(), 2);
+    }
+
+    #[test]
+    fn a_node_that_is_unlisted_and_listed_while_its_link_lives_is_dialled_once_that_has_ended() {
+        let (mut poller, _told) = poller();
+        poller.nodes[0].state = State::Busy { backoff: BACKOFF_MIN };
+        poller.follow(leaves());
+        poller.follow(joins(&[(0, 1)]));
+        assert!(!poller.nodes[0].is_waiting(), "a second link would end the first");
+        poller.note(Report::Down { node: NodeKey(0), was_linked: true });
+        assert!(poller.nodes[0].is_waiting());
+        poller.nodes[0].state = State::Busy { backoff: BACKOFF_MIN };
+        poller.follow(leaves());
+        poller.note(Report::Down { node: NodeKey(0), was_linked: true });
+        assert!(!poller.nodes[0].is_waiting());
+    }
 }

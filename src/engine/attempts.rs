@@ -93,6 +93,8 @@ impl Run {
                 let is_open = matches!(round.task(shard).state, State::Open);
                 if is_open {
                     round.begin_merging(shard, Won { attempt: live, update, loss });
+                    // Named now: it may have left the list when its update is in the sum.
+                    self.tally.names.entry(live.node).or_insert_with(|| cx.fleet.name(live.node));
                     self.profiler.accepted(link, cx.now);
                     cx.actions.push(Action::Accumulate { link, attempt, update, rows });
                 } else {
@@ -125,8 +127,12 @@ impl Run {
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
                 let Some(round) = self.end_attempt(shard, &live, cx) else { return };
-                if reason == RejectReason::Busy {
-                    cx.fleet.busy_told(link, cx.now);
+                match reason {
+                    // No fault, whether it was allowed to or not. The node gets nothing more over this link: the task need
+                    // not remember it.
+                    RejectReason::Closing => return cx.fleet.closing_told(link),
+                    RejectReason::Busy => cx.fleet.busy_told(link, cx.now),
+                    RejectReason::LoadProbability => {}
                 }
                 if live.may_reject {
                     round.mark(shard, live.node, Standing::Refused);
@@ -184,7 +190,9 @@ impl Run {
         others.iter().for_each(|live| self.profiler.ended(live.link, live.is_copy));
         let node = won.attempt.node;
         cx.fleet.task_done(node);
-        *self.tally.nodes.entry(cx.fleet.name(node)).or_insert(0) += 1;
+        if let Some(name) = self.tally.names.get(&node) {
+            *self.tally.nodes.entry(name.clone()).or_insert(0) += 1;
+        }
         self.tally.reproducible &= won.attempt.exact;
         self.revival.merged(won.attempt.started);
         for culprit in culprits {

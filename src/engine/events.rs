@@ -67,6 +67,8 @@ pub enum RejectReason {
     LoadProbability,
     /// All its workers are busy.
     Busy,
+    /// It is shutting down: it takes no task over this link any more, and finishes those that it trains.
+    Closing,
 }
 
 /// What went wrong with an attempt.
@@ -425,6 +427,7 @@ impl fmt::Display for RejectReason {
         f.write_str(match self {
             Self::LoadProbability => "the node's load probability turned the task down",
             Self::Busy => "all workers of the node are busy",
+            Self::Closing => "the node is shutting down",
         })
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Link {
     info: NodeInfo,
     used_this_round: bool,
     load: Option<Load>,
+    /// The node has said that it is shutting down: what is out is finished, and nothing new is sent.
+    is_closing: bool,
 }
 
 /// A load as told, and what of it was not ours when it was told.
@@ -126,11 +128,11 @@ impl Node {
     }
 
     fn state(&self) -> NodeState {
-        match (&self.link, self.leaving) {
+        match &self.link {
             _ if self.quarantined => NodeState::Quarantined,
-            (None, _) => NodeState::Inactive,
-            (Some(_), true) => NodeState::Leaving,
-            (Some(_), false) => NodeState::Active,
+            None => NodeState::Inactive,
+            Some(link) if self.leaving || link.is_closing => NodeState::Leaving,
+            Some(_) => NodeState::Active,
         }
     }
 }
@@ -234,8 +236,15 @@ impl Fleet {
         let replaced = self.nodes[&key].link.as_ref().map(|old| old.key).and_then(|old| self.link_down(old));
         if let Some(node) = self.nodes.get_mut(&key) {
             node.name = Some(info.name.clone());
-            node.link =
-                Some(Link { key: link, assigned: BTreeSet::new(), sent: 0, info, used_this_round: false, load: None });
+            node.link = Some(Link {
+                key: link,
+                assigned: BTreeSet::new(),
+                sent: 0,
+                info,
+                used_this_round: false,
+                load: None,
+                is_closing: false,
+            });
             self.links.insert(link, key);
             self.replace(key);
         }
@@ -268,6 +277,11 @@ impl Fleet {
             let others = link.workers().saturating_sub(ours);
             link.load = Some(Load { running: link.workers(), waiting: 0, others, told: now });
         });
+    }
+
+    /// Notes that a node said it is shutting down. Another link of it is another life.
+    pub(super) fn closing_told(&mut self, link: LinkKey) {
+        self.change(link, |link| link.is_closing = true);
     }
 
     /// Counts a bad result. True if the node is quarantined by it; its link is the caller's to drop.

@@ -409,7 +409,7 @@ pub struct JobStatus {
 pub enum NodeState {
     /// Linked.
     Active,
-    /// Linked, but no longer listed: it finishes what it has.
+    /// Linked, but no longer listed, or shutting down: it finishes what it has.
     Leaving,
     /// Not linked.
     Inactive,

@@ -74,6 +74,8 @@ struct Validation {
 
 /// What the summary counts.
 pub(super) struct Tally {
+    /// The names of nodes that gave results.
+    pub(super) names: BTreeMap<NodeKey, String>,
     /// Tasks merged, by the name of their node.
     pub(super) nodes: BTreeMap<String, u64>,
     pub(super) reproducible: bool,
@@ -116,6 +118,7 @@ impl Run {
             revival: so_far
                 .map_or_else(Revival::default, |progress| Revival::restored(progress.revivals_used, progress.revivals)),
             tally: Tally {
+                names: BTreeMap::new(),
                 nodes: so_far.map_or_else(BTreeMap::new, |progress| {
                     progress.nodes.iter().map(|share| (share.name.clone(), share.merged)).collect()
                 }),
@@ -166,8 +169,8 @@ impl Run {
         self.tally.skipped += u64::from(done.skipped);
         let task = |task: &Task| {
             let won = task.won()?;
-            let (node, attempt) = (cx.fleet.name(won.attempt.node), won.attempt.number);
-            Some(MergedTask { node, attempt, loss: won.loss, update: won.update })
+            let node = self.tally.names.get(&won.attempt.node).cloned().unwrap_or_default();
+            Some(MergedTask { node, attempt: won.attempt.number, loss: won.loss, update: won.update })
         };
         let tasks = round.tasks().iter().map(task).collect();
         let record = RoundRecord { base: trained_from, tasks, progress: self.progress(base, done) };

@@ -297,6 +297,11 @@ impl<C: Clone + Send + 'static> LinkReader<C> {
             End::Rule(error) => link.send(&error.clone().into()).is_ok(),
             End::Peer(_) => false,
         };
+        // Noted before anything is refused for want of a connection: who closes it for that does not know why it ended.
+        link.note(&match ended {
+            End::Rule(error) => format!("it broke a rule: {error}"),
+            End::Peer(why) => why,
+        });
         link.0.outbox.close();
         // What has been answered leaves first: a peer may have closed its sending half only. One that has closed both ends
         // the writing at once.
@@ -306,10 +311,7 @@ impl<C: Clone + Send + 'static> LinkReader<C> {
             // The peer is to read why it is refused: what it still sends is taken in.
             drain(&link.0.stream, deadline);
         }
-        link.cut(&match ended {
-            End::Rule(error) => format!("it broke a rule: {error}"),
-            End::Peer(why) => why,
-        });
+        link.cut("it has ended");
         let _ = writer.join();
         let reason = link.0.reason.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         Closed(reason.unwrap_or_else(|| "it hung up".to_owned()))

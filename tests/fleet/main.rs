@@ -3,6 +3,7 @@
 #![cfg(feature = "client")]
 
 mod clients;
+mod draining;
 mod failures;
 mod membership;
 mod memory;

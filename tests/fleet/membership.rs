@@ -3,12 +3,13 @@
 //! "In the middle" is after the client has printed a round. Every task of these jobs is delayed, so that no machine is
 //! fast enough to be done before the event.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use gradwire::compute;
 
-use crate::support::{Client, Coordinator, Node, PATIENCE, node_column, nodes, reserve_port};
+use crate::support::{Client, Coordinator, Node, PATIENCE, node_column, nodes, ports, reserve_port};
 
 /// 24 rounds of 11 tasks, each 80 ms at least: more than 5 s with four nodes of one worker.
 const LONG: [&str; 10] = ["--seed", "7", "--recipe", "classic", "--rounds", "24", "--epochs", "1", "--hidden", "8"];
@@ -73,6 +74,85 @@ fn a_node_started_in_the_middle_has_a_task_within_two_seconds_and_changes_no_bit
         let late = finished.tasks().into_iter().find(|(name, _)| name == "late");
         assert!(late.is_some_and(|(_, tasks)| tasks > 0), "policy {policy}: {:?}", finished.tasks());
     }
+}
+
+#[test]
+fn a_node_added_to_the_file_in_the_middle_gets_a_task_and_changes_no_bit() {
+    let expected = Client::local(1, &LONG).finish().fingerprint();
+    let fleet = nodes(2, "1", &["--load-delay", "0.02"]);
+    let coordinator = Coordinator::start("2", &[fleet[0].port], &[]);
+    let mut client = Client::start(&coordinator, &LONG);
+    client.await_round();
+    coordinator.list(&ports(&fleet));
+    coordinator.await_line(&format!("has changed: 2 nodes listed; joined: 127.0.0.1:{}", fleet[1].port));
+    client.await_notice("node node-2 joins");
+    let finished = client.finish();
+    assert_eq!(finished.fingerprint(), expected);
+    assert!(finished.tasks().iter().any(|(name, tasks)| name == "node-2" && *tasks > 0), "{:?}", finished.tasks());
+}
+
+/// A node out of two leaves the list while its task is out. Tasks take long enough for the edit to come within one.
+fn take_one_out(policy: &str) {
+    let job = ["--seed", "7", "--shards", "2", "--rounds", "2", "--epochs", "1", "--hidden", "8"];
+    let expected = Client::local(1, &job).finish().fingerprint();
+    let fleet = nodes(2, "1", &["--load-delay", "4"]);
+    let coordinator = Coordinator::of(policy, &fleet, &[]);
+    let client = Client::start(&coordinator, &job);
+    coordinator.list(&[fleet[0].port]);
+    coordinator.await_line(&format!("has changed: 1 node listed; left: 127.0.0.1:{}", fleet[1].port));
+    let had = Cell::new(0);
+    coordinator.await_status("a node that leaves with work to do", PATIENCE, |status| {
+        let count = |head| node_column(status, "node-2", head).and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+        let is_leaving = node_column(status, "node-2", "STATE").as_deref() == Some("leaving");
+        had.set(count("TASKS") + count("DONE"));
+        is_leaving && count("TASKS") > 0
+    });
+    coordinator.await_line("node node-2 is let go: the node is no longer in the list");
+    assert!(coordinator.status().contains("1 of 1 active"), "{}", coordinator.status());
+    let finished = client.finish();
+    assert_eq!(finished.fingerprint(), expected, "policy {policy}");
+    // Everything that it had was done. What was just being merged counts as neither.
+    let tasks = finished.tasks().into_iter().find(|(name, _)| name == "node-2").map_or(0, |(_, tasks)| tasks);
+    assert!(tasks >= had.get(), "policy {policy}: {tasks} of {} at least", had.get());
+    assert!(!finished.log.contains("lost"), "{finished:#?}");
+    let ended = "has ended: it said goodbye: the node is no longer in the list";
+    fleet[1].await_line(ended);
+}
+
+#[test]
+fn a_node_taken_out_of_the_file_finishes_its_tasks_and_is_let_go_under_random_scheduling() {
+    take_one_out("1");
+}
+
+#[test]
+fn a_node_taken_out_of_the_file_finishes_its_task_and_is_let_go_under_load_balancing() {
+    take_one_out("2");
+}
+
+#[test]
+fn a_node_taken_out_of_the_file_and_put_in_again_is_dialled_again() {
+    let fleet = nodes(1, "0", &[]);
+    let coordinator = Coordinator::of("2", &fleet, &[]);
+    coordinator.write_nodes_file("# nobody\n");
+    coordinator.await_line(&format!("has changed: no node listed; left: 127.0.0.1:{}", fleet[0].port));
+    fleet[0].await_line("has ended: it said goodbye: the node is no longer in the list");
+    coordinator.await_status("an empty list", PATIENCE, |status| status.contains("0 of 0 active"));
+    coordinator.list(&ports(&fleet));
+    coordinator.await_status("a linked node", PATIENCE, |status| status.contains("1 of 1 active"));
+}
+
+#[test]
+fn a_bad_line_in_the_file_leaves_the_list_as_it_was_and_is_named() {
+    let fleet = nodes(2, "0", &[]);
+    let coordinator = Coordinator::of("2", &fleet[..1], &[]);
+    coordinator.write_nodes_file(&format!("127.0.0.1,{}\n127.0.0.1;5\n", fleet[1].port));
+    coordinator.await_line(
+        "line 2: a line is <ip or name>,<port>, and this one has no comma; the list of 1 node stays in use",
+    );
+    assert_eq!(node_column(&coordinator.status(), "node-1", "STATE").as_deref(), Some("active"));
+    assert_eq!(node_column(&coordinator.status(), "node-2", "STATE"), None);
+    coordinator.list(&ports(&fleet));
+    coordinator.await_status("the corrected list", PATIENCE, |status| status.contains("2 of 2 active"));
 }
 
 #[test]

@@ -175,6 +175,25 @@ impl Node {
         self.program.signal("CONT");
     }
 
+    /// Tells it to end.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn terminate(&self) {
+        self.program.signal("TERM");
+    }
+
+    /// Waits until it has ended, and says how: its exit code, and what it said.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn await_end(&mut self) -> (Option<i32>, String) {
+        let log = self.log.all(PATIENCE).join("\n");
+        (self.program.0.wait().unwrap().code(), log)
+    }
+
+    /// Waits until it has said this.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn await_line(&self, text: &str) {
+        self.log.wait(&text, PATIENCE, 0, |line| line.contains(text));
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.program.0.id()
@@ -220,8 +239,8 @@ pub struct Coordinator {
     program: Program,
     log: Lines,
     pub port: u16,
-    /// Read once, at the start.
-    _nodes_file: tempfile::NamedTempFile,
+    /// Read at the start, and again when it changes.
+    nodes_file: tempfile::NamedTempFile,
 }
 
 impl Coordinator {
@@ -236,7 +255,7 @@ impl Coordinator {
         let path = file.path().to_str().unwrap().to_owned();
         let arguments = [words(&[&port.to_string(), policy, "--nodes", &path]), words(options)].concat();
         let (program, _, log) = Program::start(env!("CARGO_BIN_EXE_coordinator_node"), &arguments);
-        Coordinator { port: port_of(&log), program, log, _nodes_file: file }
+        Coordinator { port: port_of(&log), program, log, nodes_file: file }
     }
 
     /// The same at this port, so that it can be killed and started again where it was; `before` may be a program that
@@ -263,7 +282,7 @@ impl Coordinator {
             (listens || heard.has_ended).then_some(listens)
         };
         if log.until(&"that it listens or ends", PATIENCE, listens) {
-            return Ok(Coordinator { port: port_of(&log), program, log, _nodes_file: file });
+            return Ok(Coordinator { port: port_of(&log), program, log, nodes_file: file });
         }
         Err((program.0.wait().unwrap().code(), log.all(PATIENCE).join("\n")))
     }
@@ -298,7 +317,7 @@ impl Coordinator {
         let program = env!("CARGO_BIN_EXE_coordinator_node");
         let arguments = words(&["-c", &shell, program, "0", policy, "--nodes", file.path().to_str().unwrap()]);
         let (program, _, log) = Program::start("sh", &arguments);
-        Coordinator { port: port_of(&log), program, log, _nodes_file: file }
+        Coordinator { port: port_of(&log), program, log, nodes_file: file }
     }
 
     /// A coordinator of these nodes, once all of them are active.
@@ -327,27 +346,57 @@ impl Coordinator {
         self.log.wait(&text, PATIENCE, 0, |line| line.contains(text));
     }
 
+    /// Its nodes file has this text from now on.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn write_nodes_file(&self, text: &str) {
+        std::fs::write(self.nodes_file.path(), text).unwrap();
+    }
+
+    /// Its nodes file names the nodes at these ports from now on.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn list(&self, ports: &[u16]) {
+        self.write_nodes_file(&ports.iter().map(|port| format!("127.0.0.1,{port}\n")).collect::<String>());
+    }
+
     /// What the console answers to `status`.
     pub fn status(&self) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"status\n").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        answer(self.port, "status\n")
+    }
+
+    /// What the metrics say of this one.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn metric(&self, name: &str) -> f64 {
+        let metrics = answer(self.port, "GET /metrics HTTP/1.0\r\n\r\n");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is missing:\n{metrics}")).trim().parse().unwrap()
     }
 
     /// Asks for the status until it is as wanted.
     pub fn await_status(&self, what: &str, within: Duration, wanted: impl Fn(&str) -> bool) {
-        let deadline = Instant::now() + within;
-        loop {
-            let status = self.status();
-            if wanted(&status) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{what} did not come to pass:\n{status}");
+        await_status(self.port, what, within, wanted);
+    }
+}
+
+/// What a program's port answers to this text.
+fn answer(port: u16, text: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Asks at a program's port for the status until it is as wanted.
+pub fn await_status(port: u16, what: &str, within: Duration, wanted: impl Fn(&str) -> bool) {
+    let deadline = Instant::now() + within;
+    loop {
+        let status = answer(port, "status\n");
+        if wanted(&status) {
+            return;
         }
+        assert!(Instant::now() < deadline, "{what} did not come to pass:\n{status}");
     }
 }
 

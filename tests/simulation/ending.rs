@@ -19,6 +19,7 @@ pub struct Ending {
     pub mismatches: u64,
     pub refusals: u64,
     pub lost: u64,
+    pub closings: u64,
     /// Jobs done in which this part of the time was more than nothing, in the order of the profile.
     pub parts: [u64; 7],
     /// Digest of every action in order; only of a single life.
@@ -32,7 +33,7 @@ impl Ending {
         }
     }
 
-    pub fn counts(&self) -> [(&'static str, u64); 21] {
+    pub fn counts(&self) -> [(&'static str, u64); 22] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = self.parts;
         [
             ("jobs done", self.done),
@@ -49,6 +50,7 @@ impl Ending {
             ("results that differ", self.mismatches),
             ("updates refused", self.refusals),
             ("links lost", self.lost),
+            ("tasks handed back by nodes that end", self.closings),
             ("jobs that had to be prepared", prepare),
             ("jobs that waited for training", compute),
             ("jobs that waited for the wire", wire),
@@ -59,7 +61,7 @@ impl Ending {
         ]
     }
 
-    fn counts_mut(&mut self) -> [&mut u64; 21] {
+    fn counts_mut(&mut self) -> [&mut u64; 22] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = &mut self.parts;
         [
             &mut self.done,
@@ -76,6 +78,7 @@ impl Ending {
             &mut self.mismatches,
             &mut self.refusals,
             &mut self.lost,
+            &mut self.closings,
             prepare,
             compute,
             wire,

@@ -20,6 +20,8 @@ pub struct Node {
     pub plan: NodePlan,
     pub is_up: bool,
     pub is_frozen: bool,
+    /// It takes nothing more, and ends once it has done what it has.
+    pub is_draining: bool,
     /// Counts its starts.
     pub life: u32,
     pub link: Option<LinkKey>,
@@ -36,6 +38,7 @@ impl Node {
             plan: plan.clone(),
             is_up: false,
             is_frozen: false,
+            is_draining: false,
             life: 0,
             link: None,
             training: BTreeMap::new(),
@@ -62,6 +65,9 @@ impl World {
         if it.is_frozen {
             it.unsaid.push(Happening::Arrive { node, link, attempt, base, may_reject });
             return;
+        }
+        if it.is_draining {
+            return self.send(node, Event::Rejected { link, attempt, reason: RejectReason::Closing });
         }
         let is_busy = it.training.len() >= it.plan.workers as usize;
         let plan = it.plan.clone();
@@ -158,7 +164,7 @@ impl World {
         // A poller that knows who is quarantined does not dial it; one that does not must do no harm.
         let is_left_alone = self.ledger.is_quarantined(NodeKey(node as u32)) && self.rng.random_bool(0.5);
         let it = &mut self.nodes[node];
-        if !it.is_up || it.is_frozen || it.link.is_some() || is_left_alone {
+        if !it.is_up || it.is_frozen || it.is_draining || it.link.is_some() || is_left_alone {
             return;
         }
         self.links += 1;
@@ -188,23 +194,22 @@ impl World {
     }
 
     pub fn trouble(&mut self, node: usize) {
-        match self.rng.random_range(0..4) {
+        match self.rng.random_range(0..5) {
             // It crashes, and may come back.
             0 => {
-                let it = &mut self.nodes[node];
-                it.is_up = false;
-                it.is_frozen = false;
-                it.training.clear();
-                it.queue.clear();
-                it.unsaid.clear();
                 // The machine's kernel says so at once, or nobody does.
                 let notice_us = if self.rng.random_bool(0.7) { 1_000 } else { SILENCE_US };
-                self.cut(node, notice_us, "the connection was reset");
-                if self.rng.random_bool(0.8) {
-                    let wait_us = self.rng.random_range(10_000..6_000_000);
-                    self.happen_in(wait_us, Happening::Start { node });
+                return self.end(node, notice_us, "the connection was reset");
+            }
+            // It is told to end: what waits at it is handed back, and what it trains is delivered if it is not for long.
+            3 if !self.nodes[node].is_frozen => {
+                let life = self.nodes[node].life;
+                self.nodes[node].is_draining = true;
+                for (link, attempt, _) in std::mem::take(&mut self.nodes[node].queue) {
+                    self.send(node, Event::Rejected { link, attempt, reason: RejectReason::Closing });
                 }
-                return;
+                let wait_us = self.rng.random_range(0..1_000_000);
+                return self.happen_in(wait_us, Happening::Drained { node, life });
             }
             // It freezes, and goes on.
             1 => {
@@ -230,6 +235,22 @@ impl World {
             _ => {}
         }
         self.await_trouble(node);
+    }
+
+    /// A node ends, and may come back.
+    pub fn end(&mut self, node: usize, notice_us: u64, reason: &str) {
+        let it = &mut self.nodes[node];
+        it.is_up = false;
+        it.is_frozen = false;
+        it.is_draining = false;
+        it.training.clear();
+        it.queue.clear();
+        it.unsaid.clear();
+        self.cut(node, notice_us, reason);
+        if self.rng.random_bool(0.8) {
+            let wait_us = self.rng.random_range(10_000..6_000_000);
+            self.happen_in(wait_us, Happening::Start { node });
+        }
     }
 
     /// A link carries nothing more; the engine hears of it later.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gradwire::digest::Digest;
 use gradwire::engine::{
     Action, Admission, Attempt, Engine, Event, FailReason, Fault, JobEvent, JobState, LinkKey, NodeInfo, NodeKey,
-    Notice, Outcome, Policy, Settings,
+    Notice, Outcome, Policy, RejectReason, Settings,
 };
 use gradwire::job::{JobId, OnTaskFailure, TaskId};
 
@@ -27,6 +27,8 @@ pub struct Ledger {
     listed: BTreeSet<NodeKey>,
     quarantined: BTreeSet<NodeKey>,
     links: BTreeMap<LinkKey, (NodeKey, NodeInfo)>,
+    /// Links whose nodes have said that they end.
+    closing: BTreeSet<LinkKey>,
     /// What is out: the link, and whether the node may turn it down.
     live: Vec<(LinkKey, Attempt, bool)>,
     /// Failures by task and node, of this round. A final one counts twice: there is no second chance.
@@ -51,6 +53,7 @@ impl Ledger {
             listed: BTreeSet::new(),
             quarantined: BTreeSet::new(),
             links: BTreeMap::new(),
+            closing: BTreeSet::new(),
             live: Vec::new(),
             failures: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -109,11 +112,14 @@ impl Ledger {
                     self.failed(*link, attempt.task, 1);
                 }
             }
-            Event::Rejected { link, attempt, .. } => {
-                if let Some((_, may_reject)) = self.end_attempt(*link, attempt) {
-                    self.failed(*link, attempt.task, u32::from(!may_reject));
+            Event::Rejected { link, attempt, reason } => match (self.end_attempt(*link, attempt), reason) {
+                (Some(_), RejectReason::Closing) => {
+                    self.closing.insert(*link);
+                    self.ending.closings += 1;
                 }
-            }
+                (Some((_, may_reject)), _) => self.failed(*link, attempt.task, u32::from(!may_reject)),
+                (None, _) => {}
+            },
             Event::TaskFailed { link, attempt, fault, .. } => {
                 let ended = self.end_attempt(*link, attempt).map_or(0, |_| if *fault == Fault::Final { 2 } else { 1 });
                 self.failed(*link, attempt.task, ended);
@@ -323,6 +329,7 @@ impl Ledger {
         let (node, info) = self.links.get(&link).expect("a task goes to a link that is down").clone();
         assert!(!self.quarantined.contains(&node), "a quarantined node gets work");
         assert!(self.listed.contains(&node), "a node that is leaving gets work");
+        assert!(!self.closing.contains(&link), "a node that ends gets work");
         assert!(self.is_eligible(link, id), "a node gets work in an arithmetic that it does not compute");
         let out = self.live.iter().filter(|(out, ..)| *out == link).count();
         match self.settings.policy {
@@ -466,6 +473,7 @@ impl Ledger {
         let Some((node, _)) = self.links.get(&link) else { return false };
         self.listed.contains(node)
             && !self.quarantined.contains(node)
+            && !self.closing.contains(&link)
             && (self.jobs[&job].plan.allow_inexact || self.computes(link, job))
     }
 

@@ -37,6 +37,8 @@ pub enum Happening {
     Trouble { node: usize, life: u32 },
     /// A frozen node goes on.
     Thaw { node: usize, life: u32 },
+    /// A node that is told to end does.
+    Drained { node: usize, life: u32 },
     /// The list of nodes is edited.
     Unlist { node: usize },
 }
@@ -300,6 +302,11 @@ impl World {
                         self.happen(happening);
                     }
                     self.redial(node);
+                }
+            }
+            Happening::Drained { node, life } => {
+                if self.nodes[node].life == life && self.nodes[node].is_up {
+                    self.end(node, 1_000, "it said goodbye");
                 }
             }
             Happening::Unlist { node } => {

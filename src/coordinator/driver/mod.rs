@@ -19,6 +19,7 @@ use super::ended::AllEnded;
 use super::jobs::{Jobs, Watcher};
 use super::journal::{Archive, Order, Told};
 use super::links::Linked;
+use super::listing::Changed;
 use super::pollers::Command;
 use super::server::{Client, ClientKey};
 use super::status::{Counts, Record, Snapshot};
@@ -38,6 +39,8 @@ pub(super) enum Input {
     Event(Event),
     /// A dial has failed.
     DialFailed { node: NodeKey, reason: String },
+    /// The list of nodes has changed.
+    ListChanged(Changed),
     /// A node is linked.
     NodeLinked { node: NodeKey, key: LinkKey, linked: Linked, info: NodeInfo },
     /// A node's link has ended.
@@ -244,6 +247,7 @@ impl Driver {
                 }
                 self.tell(event);
             }
+            Input::ListChanged(changed) => self.list_changed(changed),
             Input::DialFailed { node, reason } => self.dial_failed(node, &reason),
             Input::NodeLinked { node, key, linked, info } => self.node_linked(node, key, linked, info),
             Input::NodeUnlinked { key, reason } => self.node_unlinked(key, reason),
@@ -398,6 +402,7 @@ impl Driver {
             Action::Validate { job, step, .. } => self.validate(job, step),
             Action::DropLink { link, reason } => {
                 if let Some(node) = self.links.remove(&link) {
+                    self.say_let_go(&node, &reason);
                     node.linked.link.close(&reason);
                 }
             }

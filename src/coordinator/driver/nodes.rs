@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::{Driver, NodeLink, Out, now};
 use crate::coordinator::links::{Linked, NodeContext};
+use crate::coordinator::listing::Changed;
 use crate::coordinator::pollers::Command;
 use crate::digest::Digest;
 use crate::engine::{Attempt, Event, LinkKey, NodeInfo, NodeKey};
@@ -16,6 +17,33 @@ use crate::wire::message::{Cancel, Poll, ShardSource, TaskName, Train};
 const POLL_EVERY_US: u64 = 1_000_000;
 
 impl Driver {
+    pub(super) fn list_changed(&mut self, changed: Changed) {
+        let Changed { joined, left } = changed;
+        for (node, address) in left {
+            // A dial that is still under way may fail: that is nobody's concern any more.
+            self.inactive_told[node.0 as usize] = true;
+            self.feed.say("node", address, || "is no longer listed");
+            self.tell(Event::NodeUnlisted { node });
+        }
+        for (node, address) in joined {
+            self.feed.say("node", &address, || "is listed");
+            self.tell(Event::NodeListed { node, address: address.to_string() });
+            match self.inactive_told.get_mut(node.0 as usize) {
+                Some(told) => *told = false,
+                None => {
+                    self.inactive_told.push(false);
+                    self.nodes.push(address);
+                }
+            }
+        }
+    }
+
+    /// Says that a node is done with.
+    pub(super) fn say_let_go(&self, node: &NodeLink, reason: &str) {
+        log::info!("node {} is let go: {reason}", node.name);
+        self.feed.say("node", &node.name, || format!("is let go: {reason}"));
+    }
+
     pub(super) fn dial_failed(&mut self, node: NodeKey, reason: &str) {
         if let Some(told) = self.inactive_told.get_mut(node.0 as usize)
             && !std::mem::replace(told, true)

@@ -277,8 +277,55 @@ fn a_node_that_is_unlisted_finishes_its_task_and_is_dropped() {
     let actions = desk.finish(&task);
     assert!(accumulates(&actions));
     assert_eq!(drops(&actions), [1]);
-    assert_eq!(only_sent(&desk.merged(JOB, 0)).link, LinkKey(2));
+    let last = only_sent(&desk.merged(JOB, 0));
+    assert_eq!(last.link, LinkKey(2));
     assert_eq!(desk.engine.status().nodes.len(), 1);
+    desk.validated(JOB, 0);
+    desk.finish(&last);
+    desk.merged(JOB, 1);
+    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 1)) else { panic!("the job is done") };
+    let names: Vec<&str> = summary.nodes.iter().map(|share| share.name.as_str()).collect();
+    assert_eq!(names, ["n1", "n2"], "it is named although it has left");
+}
+
+#[test]
+fn a_node_that_shuts_down_finishes_what_it_has_and_gets_nothing_more() {
+    for policy in [Policy::Random, Policy::LoadBalancing] {
+        let mut desk = Desk::new(policy);
+        desk.join_with(1, 2, &[1]);
+        let tasks = desk.start(JOB, &specification(2, 2));
+        desk.join_with(2, 2, &[1]);
+        let again = only_sent(&desk.rejected_for(&tasks[0], RejectReason::Closing));
+        assert_eq!(again.link, LinkKey(2), "{policy}");
+        assert_eq!(desk.engine.status().nodes[0].state, NodeState::Leaving);
+        assert!(accumulates(&desk.finish(&tasks[1])), "what it trains counts");
+        desk.finish(&again);
+        assert_eq!(links(&sent(&desk.merged(JOB, 0))), [2, 2], "{policy}");
+        desk.cut(1);
+        assert_eq!(desk.engine.status().nodes[0].state, NodeState::Inactive);
+        desk.link(1, 11, 1, &[1]);
+        assert_eq!(desk.engine.status().nodes[0].state, NodeState::Active, "another life");
+    }
+}
+
+#[test]
+fn a_node_that_shuts_down_costs_a_task_none_of_its_attempts() {
+    for policy in [Policy::Random, Policy::LoadBalancing] {
+        let mut desk = Desk::new(policy);
+        desk.join(1);
+        desk.join(2);
+        let mut task = desk.start(JOB, &specification(1, 1))[0];
+        // More often than a task may fail, by two nodes in turn, over a new link each time.
+        for life in 1..=10 {
+            for number in [1, 2].map(|node| if task.link.0 % 2 == 1 { node } else { 3 - node }) {
+                let old = task.link.0;
+                task = only_sent(&desk.rejected_for(&task, RejectReason::Closing));
+                desk.cut(old);
+                desk.link(number, u64::from(100 * life + number % 2), 1, &[1]);
+            }
+        }
+        assert!(accumulates(&desk.finish(&task)), "{policy}");
+    }
 }
 
 #[test]

@@ -121,8 +121,12 @@ impl Desk {
     }
 
     fn rejected(&mut self, sent: &Sent) -> Vec<Action> {
+        self.rejected_for(sent, RejectReason::LoadProbability)
+    }
+
+    fn rejected_for(&mut self, sent: &Sent, reason: RejectReason) -> Vec<Action> {
         let (link, attempt) = (sent.link, sent.attempt);
-        self.tell(Event::Rejected { link, attempt, reason: RejectReason::LoadProbability })
+        self.tell(Event::Rejected { link, attempt, reason })
     }
 
     fn merged(&mut self, job: JobId, step: u64) -> Vec<Action> {
