@@ -46,7 +46,8 @@ fn a_model_is_had_from_any_machine_and_is_the_same_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| file_in(&directory, name).to_str().unwrap().to_owned();
     let table = small_table(&directory, 0);
-    let coordinator = Coordinator::of("2", &nodes(1, "0", &[]), &[]);
+    let fleet = nodes(1, "0", &[]);
+    let coordinator = Coordinator::of("2", &fleet, &[]);
     let trained = ask(&coordinator, &["--data", &table, "--rounds", "3", "--out", &path("trained")]);
     let job = trained.done()["job"].as_str().unwrap()[..8].to_owned();
     std::fs::remove_file(&table).unwrap();
@@ -62,7 +63,8 @@ fn jobs_are_listed_and_their_ledgers_verify_whatever_was_skipped() {
     let directory = tempfile::tempdir().unwrap();
     let table = small_table(&directory, 10);
     let job = ["--recipe", "classic", "--data", &table, "--rounds", "3", "--on-task-failure", "skip"];
-    let coordinator = Coordinator::of("2", &nodes(2, "0", &[]), &[]);
+    let fleet = nodes(2, "0", &[]);
+    let coordinator = Coordinator::of("2", &fleet, &[]);
     let skipping = ask(&coordinator, &job).done()["job"].as_str().unwrap().to_owned();
     let plain = ask(&coordinator, &JOB).done()["job"].as_str().unwrap().to_owned();
     let listed = ask(&coordinator, &["jobs"]);
