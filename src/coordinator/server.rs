@@ -14,10 +14,10 @@ use crate::digest::Digest;
 use crate::job::JobId;
 use crate::net::{
     self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Identity, Link, Peer, Question, Service,
-    answer_fetch, answer_have,
+    answer_fetch,
 };
 use crate::store::Store;
-use crate::wire::message::{Describe, Described, Error, Jobs, Ledger, Pong};
+use crate::wire::message::{Describe, Described, Error, Held, Jobs, Ledger, Pong};
 use crate::wire::text::Metrics;
 use crate::wire::{ErrorCode, Message, MessageType, Role, limits};
 
@@ -219,7 +219,14 @@ impl Handler<ClientContext> for ClientLink {
                 self.recall(&fetch.digest);
                 let _ = answer_fetch(link, request, fetch, &self.store);
             }
-            Message::Have(have) => drop(answer_have(link, request, &have, &self.store)),
+            Message::Have(have) => {
+                let held = |digest| match self.store.held_bytes(digest) {
+                    0 => self.archive.object_bytes(digest).unwrap_or(0),
+                    bytes => bytes,
+                };
+                let bytes = have.digests.iter().map(held).collect();
+                let _ = link.answer(request, &Held { bytes }.into());
+            }
             other => {
                 let kind = other.message_type();
                 let text = format!("a coordinator does not answer {kind} of a client");

@@ -89,6 +89,20 @@ impl Archive {
         })
     }
 
+    /// The size of an object that is on the disk; its bytes have not been looked at.
+    pub(in super::super) fn object_bytes(&self, digest: &Digest) -> Option<u64> {
+        let directory = self.directory.as_ref()?;
+        let (kept, last) = {
+            let inner = self.inner();
+            (inner.kept.get(digest).copied(), inner.last.get(digest).copied())
+        };
+        match (kept, last) {
+            (Some(job), _) => directory.weights_bytes(job, digest),
+            (None, Some(job)) => recovery::last_weights(directory, job, digest).map(|bytes| bytes.len() as u64),
+            (None, None) => directory.object_bytes(digest),
+        }
+    }
+
     /// A job has been submitted; nothing of it is written yet.
     pub(in super::super) fn begin(&self, job: JobId, specification: Arc<Specification>) {
         self.shelve(job, Shelved { specification, ledger: Extent::START, tail: Vec::new() });

@@ -241,6 +241,11 @@ impl Directory {
         Ok(bytes.filter(|bytes| Digest::of(bytes) == *digest))
     }
 
+    /// The size of an object that is there.
+    pub(crate) fn object_bytes(&self, digest: &Digest) -> Option<u64> {
+        fs::metadata(self.object(digest)).ok().map(|file| file.len())
+    }
+
     /// Removes an object that no job needs.
     pub(crate) fn remove_object(&self, digest: &Digest) -> Result<(), DiskError> {
         remove_if_there(&self.object(digest))
@@ -261,6 +266,11 @@ impl Directory {
     pub(crate) fn get_weights(&self, job: JobId, digest: &Digest) -> Result<Option<Vec<u8>>, DiskError> {
         let bytes = read_if_there(&self.weights(job, digest))?;
         Ok(bytes.filter(|bytes| Digest::of(bytes) == *digest))
+    }
+
+    /// The size of weights of a round that are there.
+    pub(crate) fn weights_bytes(&self, job: JobId, digest: &Digest) -> Option<u64> {
+        fs::metadata(self.weights(job, digest)).ok().map(|file| file.len())
     }
 
     /// Weights of rounds that are kept of a job.
