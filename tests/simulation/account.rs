@@ -147,7 +147,9 @@ impl Job {
         for (task, shard) in tasks.iter().zip(0..) {
             let won = self.merged.get(&(step, shard));
             assert_eq!(task.is_none(), self.skipped.contains(&(step, shard)));
-            let told = task.as_ref().map(|MergedTask { node, attempt, loss, update }| (node.clone(), *attempt, *loss, *update));
+            let told = task
+                .as_ref()
+                .map(|MergedTask { node, attempt, loss, update }| (node.clone(), *attempt, *loss, *update));
             let was = won.map(|won| (name(won.node), won.attempt, model::loss(won.update), won.update));
             assert_eq!(told, was, "shard {shard} of step {step} is not written as it was");
         }
@@ -189,7 +191,7 @@ impl Job {
         };
         let all = self.written.len();
         // A pause or an end is written behind the rounds.
-        let is_behind_all = (is_ended || matches!(self.stage, Stage::Paused)) && is_standing_durable;
+        let is_behind_all = is_paused || (is_ended && is_standing_durable);
         if !is_behind_all && all > self.durable && rng.random_bool(0.5) {
             self.written.truncate(rng.random_range(self.durable..all));
         }
