@@ -94,7 +94,7 @@ impl Scenario {
         let is_wild = rng.random_bool(0.7);
         let nodes = (0..rng.random_range(1..=6)).map(|_| node(rng, is_wild)).collect();
         let jobs = (0..rng.random_range(1..=4)).map(|index| job(rng, index)).collect();
-        let is_mortal = rng.random_bool(0.3);
+        let is_mortal = rng.random_bool(0.4);
         let crashes_max = if is_mortal { rng.random_range(1..=3) } else { 0 };
         Scenario {
             settings,
