@@ -468,7 +468,6 @@ fn specification(plan: &JobPlan) -> Arc<Specification> {
             on_task_failure: plan.on_task_failure,
             allow_inexact: plan.allow_inexact,
             on_no_nodes: plan.on_no_nodes,
-            ..Operation::default()
         },
         notes: Vec::new(),
     })

@@ -28,7 +28,7 @@ fn progress(rounds_done: u32) -> Progress {
         skipped: 1,
         reproducible: false,
         duplicates: 4,
-        nodes: vec![share("n1", 1), share("n9", u64::from(rounds_done) * 2 - 2)],
+        nodes: vec![share("n1", 1), share("gone", u64::from(rounds_done) * 2 - 2)],
         revivals: 3,
         revivals_used: 3,
         profile: Profile { prepare_us: 10, compute_us: 2_000, ..Profile::default() },
@@ -132,7 +132,7 @@ fn a_restored_job_goes_on_with_its_next_round_from_its_weights() {
     let summary = summary(&actions);
     assert_eq!((summary.merged, summary.skipped, summary.reproducible, summary.duplicates), (5, 1, false, 4));
     // In the order of the list, and then who is in it no more.
-    assert_eq!(summary.nodes, [share("n1", 3), share("n9", 2)]);
+    assert_eq!(summary.nodes, [share("n1", 3), share("gone", 2)]);
     assert_eq!((summary.elapsed_us, summary.profile.total_us()), (8_010, 8_010));
     assert_eq!((summary.profile.prepare_us, summary.revivals, summary.validating_us), (6_010, 3, 70));
 }
@@ -261,6 +261,19 @@ fn a_task_of_a_paused_job_is_taken_back_and_not_merged_when_it_goes_on() {
     desk.merged(JOB, 0);
     let summary = summary(&desk.validated(JOB, 0));
     assert_eq!((summary.merged, &summary.nodes[..]), (2, &[share("n1", 2)][..]));
+}
+
+#[test]
+fn what_a_leaving_node_trains_of_a_job_that_pauses_is_taken_back() {
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    desk.join(1);
+    let task = desk.start(JOB, &pausing(specification(2, 1)))[0];
+    desk.tell(Event::NodeUnlisted { node: NodeKey(1) });
+    let actions = desk.pass_ms(7_000);
+    assert!(pauses(&actions));
+    assert!(actions.contains(&Action::Cancel { link: task.link, attempt: task.attempt }));
+    assert_eq!(drops(&actions), [1]);
+    assert!(discards(&desk.trained(&task)));
 }
 
 #[test]
