@@ -1,5 +1,6 @@
 //! Drives the engine through thousands of seeded lives: nodes that crash, freeze, restart, lie, repeat themselves and turn
-//! work down, over links that delay, reorder and break. Virtual time; nothing here reads a clock or sleeps.
+//! work down, over links that delay, reorder and break, and a coordinator that is killed and goes on from what is durable,
+//! with jobs that are paused, resumed and forgotten. Virtual time; nothing here reads a clock or sleeps.
 //!
 //! A failing seed prints itself. Run it alone, with everything that happens, by
 //! `GRADWIRE_SIMULATION_SEED=<seed> cargo test --test simulation one_seed -- --nocapture`.
