@@ -92,9 +92,8 @@ impl Run {
                 let rows = round.rows(shard);
                 let is_open = matches!(round.task(shard).state, State::Open);
                 if is_open {
-                    round.begin_merging(shard, Won { attempt: live, update, loss });
-                    // Named now: it may have left the list when its update is in the sum.
-                    self.tally.names.entry(live.node).or_insert_with(|| cx.fleet.name(live.node));
+                    let name = cx.fleet.name(live.node);
+                    round.begin_merging(shard, Won { attempt: live, name, update, loss });
                     self.profiler.accepted(link, cx.now);
                     cx.actions.push(Action::Accumulate { link, attempt, update, rows });
                 } else {
@@ -188,11 +187,8 @@ impl Run {
         let culprits = round.take_culprits(shard);
         let reason = round.task(shard).reason.clone();
         others.iter().for_each(|live| self.profiler.ended(live.link, live.is_copy));
-        let node = won.attempt.node;
-        cx.fleet.task_done(node);
-        if let Some(name) = self.tally.names.get(&node) {
-            *self.tally.nodes.entry(name.clone()).or_insert(0) += 1;
-        }
+        cx.fleet.task_done(won.attempt.node);
+        *self.tally.nodes.entry(won.name).or_insert(0) += 1;
         self.tally.reproducible &= won.attempt.exact;
         self.revival.merged(won.attempt.started);
         for culprit in culprits {
@@ -211,8 +207,7 @@ impl Run {
         let standing = second_chance(round, shard, node);
         round.mark(shard, node, standing);
         count_failure(round, shard, reason.clone(), cx.now);
-        let node = cx.fleet.name(node);
-        self.report(Notice::UpdateRefused { node, shard, reason }, cx);
+        self.report(Notice::UpdateRefused { node: won.name, shard, reason }, cx);
     }
 
     /// What a choice of a node depends on, and the source of random choices.
@@ -314,7 +309,7 @@ impl Run {
     /// A result of a task that has one already: the two must be the same.
     fn compare(&mut self, live: &Live, attempt: &Attempt, update: Digest, cx: &mut Context<'_>) {
         let (step, shard) = (attempt.task.step, attempt.task.shard);
-        let Some(won) = self.round_known(step).and_then(|round| round.task(shard).won()).copied() else {
+        let Some(won) = self.round_known(step).and_then(|round| round.task(shard).won()).cloned() else {
             *cx.stale_results += 1;
             return;
         };
@@ -323,11 +318,11 @@ impl Run {
         if won.update == update || !won.attempt.exact || !live.exact {
             return;
         }
-        self.tally.reproducible = false;
+        self.doubt(step);
         let notice = Notice::DigestMismatch {
             step,
             shard,
-            merged_name: cx.fleet.name(won.attempt.node),
+            merged_name: won.name,
             merged: won.update,
             other_name: cx.fleet.name(live.node),
             other: update,

@@ -326,6 +326,11 @@ impl Fleet {
         self.nodes.get(&key).map_or_else(|| format!("#{}", key.0), |node| node.name().to_owned())
     }
 
+    /// Where in the list each name is.
+    pub(super) fn places_by_name(&self) -> BTreeMap<&str, usize> {
+        self.nodes.values().enumerate().map(|(place, node)| (node.name(), place)).collect()
+    }
+
     /// Notes an attempt that is being sent.
     pub(super) fn assign(&mut self, link: LinkKey, assignment: Assignment) {
         self.change(link, |link| {

@@ -46,9 +46,14 @@ impl Profiler {
         self.told
     }
 
-    /// The weights are there, and a round's tasks can be handed out.
-    pub(super) fn round_begins(&mut self, now: Time) {
+    /// The first weights are there.
+    pub(super) fn prepared(&mut self, now: Time) {
         self.told.prepare_us += self.pass(now);
+    }
+
+    /// A round's tasks can be handed out.
+    pub(super) fn round_begins(&mut self, now: Time) {
+        debug_assert_eq!(self.since, now, "time has passed that counts to nothing");
         self.round = Some(Round::new(now));
     }
 

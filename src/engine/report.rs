@@ -143,7 +143,7 @@ pub struct Summary {
     pub reproducible: bool,
     /// Results that came a second time, and were compared and dropped.
     pub duplicates: u64,
-    /// Tasks merged by node, in the order of the nodes' list.
+    /// Tasks merged by node, in the order of the nodes' list; of those that have left it, by name.
     pub nodes: Vec<NodeShare>,
     /// From start to the last validation.
     pub elapsed_us: u64,

@@ -29,9 +29,10 @@ pub(super) enum Step {
 }
 
 impl Revival {
-    /// The revivals of a job that goes on: those that it has used up do not come back.
-    pub(super) fn restored(used: u32, total: u32) -> Revival {
-        Revival { used, total, ..Revival::default() }
+    /// The revivals of a job that goes on after a pause or a restart: all of them again. No link is up yet after a restart,
+    /// and whoever resumes a job has a reason.
+    pub(super) fn going_on(total: u32) -> Revival {
+        Revival { total, ..Revival::default() }
     }
 
     /// Revivals begun since a task was last merged that was sent after one.

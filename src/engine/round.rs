@@ -37,9 +37,11 @@ pub(super) struct Live {
 }
 
 /// The result that won.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Won {
     pub(super) attempt: Live,
+    /// Its node's name when it came: the node may have left the list since.
+    pub(super) name: String,
     pub(super) update: Digest,
     pub(super) loss: f64,
 }
@@ -276,8 +278,8 @@ impl Round {
     /// The result on its way into the sum is in it. None if none was on its way.
     pub(super) fn merged(&mut self, shard: u32) -> Option<Won> {
         let task = self.tasks.get_mut(shard as usize)?;
-        let State::Merging(won) = task.state else { return None };
-        task.state = State::Merged(won);
+        let State::Merging(won) = task.state.clone() else { return None };
+        task.state = State::Merged(won.clone());
         self.settled += 1;
         Some(won)
     }
@@ -285,7 +287,7 @@ impl Round {
     /// The result on its way into the sum cannot be summed: the task is open again. None if none was on its way.
     pub(super) fn merge_refused(&mut self, shard: u32) -> Option<Won> {
         let task = self.tasks.get_mut(shard as usize)?;
-        let State::Merging(won) = task.state else { return None };
+        let State::Merging(won) = task.state.clone() else { return None };
         task.state = State::Open;
         task.refused.push((won.attempt.node, won.update));
         self.refresh(shard);

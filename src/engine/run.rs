@@ -46,7 +46,7 @@ pub(super) struct Run {
 
 /// Where the job stands.
 pub(super) enum Stage {
-    /// The base weights of step 0 are being made.
+    /// The base weights of the first step are being made.
     Preparing,
     /// Tasks are out.
     Training { round: Round, base: Digest, began: Time },
@@ -74,8 +74,6 @@ struct Validation {
 
 /// What the summary counts.
 pub(super) struct Tally {
-    /// The names of nodes that gave results.
-    pub(super) names: BTreeMap<NodeKey, String>,
     /// Tasks merged, by the name of their node.
     pub(super) nodes: BTreeMap<String, u64>,
     pub(super) reproducible: bool,
@@ -115,10 +113,8 @@ impl Run {
             past: None,
             pace: Pace::default(),
             profiler: Profiler::start(profile, cx.now),
-            revival: so_far
-                .map_or_else(Revival::default, |progress| Revival::restored(progress.revivals_used, progress.revivals)),
+            revival: so_far.map_or_else(Revival::default, |progress| Revival::going_on(progress.revivals)),
             tally: Tally {
-                names: BTreeMap::new(),
                 nodes: so_far.map_or_else(BTreeMap::new, |progress| {
                     progress.nodes.iter().map(|share| (share.name.clone(), share.merged)).collect()
                 }),
@@ -143,13 +139,14 @@ impl Run {
         if !matches!(self.stage, Stage::Preparing) {
             return;
         }
-        let step = self.progress.as_ref().map_or(0, |progress| progress.rounds_done());
+        self.profiler.prepared(cx.now);
+        let step = self.rounds_written();
         if step < self.specification.rounds {
             self.begin_round(u64::from(step), base, cx);
         } else if let Some(progress) = self.progress.take() {
             // Its last round was written down, but not its end.
             self.stage = Stage::Validating;
-            let summary = self.summary(progress.base, &progress.last, cx.now);
+            let summary = self.summary(progress.base, &progress.last, cx);
             self.end(Outcome::Done(summary));
         }
     }
@@ -169,8 +166,8 @@ impl Run {
         self.tally.skipped += u64::from(done.skipped);
         let task = |task: &Task| {
             let won = task.won()?;
-            let node = self.tally.names.get(&won.attempt.node).cloned().unwrap_or_default();
-            Some(MergedTask { node, attempt: won.attempt.number, loss: won.loss, update: won.update })
+            let (node, attempt) = (won.name.clone(), won.attempt.number);
+            Some(MergedTask { node, attempt, loss: won.loss, update: won.update })
         };
         let tasks = round.tasks().iter().map(task).collect();
         let record = RoundRecord { base: trained_from, tasks, progress: self.progress(base, done) };
@@ -200,7 +197,7 @@ impl Run {
             cx.actions.push(Action::Persist { job: self.job, record });
             cx.report(self.job, JobEvent::RoundDone(progress.last.clone()));
             if matches!(self.stage, Stage::Validating) && self.validations.is_empty() {
-                let summary = self.summary(progress.base, &progress.last, cx.now);
+                let summary = self.summary(progress.base, &progress.last, cx);
                 self.end(Outcome::Done(summary));
             }
             self.progress = Some(Box::new(progress));
@@ -268,7 +265,7 @@ impl Run {
         let rounds = self.specification.rounds;
         let tasks = self.specification.shards.len() as u32;
         let (step, tasks_done) = match &self.stage {
-            Stage::Preparing => (0, 0),
+            Stage::Preparing => (u64::from(self.rounds_written().min(rounds.saturating_sub(1))), 0),
             Stage::Training { round, .. } | Stage::Merging { round, .. } => (round.step(), round.settled() as u32),
             Stage::Validating => (u64::from(rounds.saturating_sub(1)), tasks),
         };
@@ -286,6 +283,23 @@ impl Run {
             Stage::Training { round, .. } => Some(round),
             _ => None,
         }
+    }
+
+    /// Two nodes disagree about a task of a round: neither that round's weights nor any later ones can be relied on, whether
+    /// they are yet to be written down or to be gone on from.
+    pub(super) fn doubt(&mut self, step: u64) {
+        self.tally.reproducible = false;
+        let unwritten = self.validations.iter_mut().map(|validation| &mut validation.record.progress);
+        let written = self.progress.as_deref_mut();
+        unwritten
+            .chain(written)
+            .filter(|progress| progress.last.step >= step)
+            .for_each(|progress| progress.reproducible = false);
+    }
+
+    /// Rounds that are done, by what was last to be written down.
+    fn rounds_written(&self) -> u32 {
+        self.progress.as_ref().map_or(0, |progress| progress.rounds_done())
     }
 
     fn begin_round(&mut self, step: u64, base: Digest, cx: &mut Context<'_>) {
@@ -385,7 +399,11 @@ impl Run {
         }
     }
 
-    fn summary(&mut self, base: Digest, last: &RoundDone, now: Time) -> Summary {
+    fn summary(&mut self, base: Digest, last: &RoundDone, cx: &Context<'_>) -> Summary {
+        let now = cx.now;
+        let mut nodes = self.tally.shares();
+        let places = cx.fleet.places_by_name();
+        nodes.sort_by_key(|share| places.get(share.name.as_str()).copied().unwrap_or(usize::MAX));
         Summary {
             base,
             rounds: self.specification.rounds,
@@ -397,7 +415,7 @@ impl Run {
             skipped: self.tally.skipped,
             reproducible: self.tally.reproducible,
             duplicates: self.tally.duplicates,
-            nodes: self.tally.shares(),
+            nodes,
             elapsed_us: self.tally.before_us + now.since_us(self.tally.started),
             revivals: self.revival.total(),
             profile: self.profiler.done(now),

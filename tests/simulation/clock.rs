@@ -22,6 +22,8 @@ pub enum Moment {
 #[derive(Debug)]
 pub struct Clock {
     pub started_us: u64,
+    /// How long the job ran before.
+    pub before_us: u64,
     now: Moment,
     since_us: u64,
     /// The round under way: its moments, what was trained in it, when its last task was done, and over which link.
@@ -33,16 +35,18 @@ pub struct Clock {
 }
 
 impl Clock {
-    pub fn start(now_us: u64) -> Clock {
+    /// The job begins, or goes on after `told`.
+    pub fn start(now_us: u64, told: Profile) -> Clock {
         Clock {
             started_us: now_us,
+            before_us: told.total_us(),
             now: Moment::Preparing,
             since_us: now_us,
             moments: Vec::new(),
             trained: Vec::new(),
             last_us: now_us,
             last: None,
-            told: Profile::default(),
+            told,
         }
     }
 
@@ -98,6 +102,11 @@ impl Clock {
                 _ => self.told.merge_us += after_us,
             }
         }
+    }
+
+    /// Where the time has gone, up to the present round or the last one.
+    pub fn told(&self) -> Profile {
+        self.told
     }
 
     pub fn done(&mut self, now_us: u64) -> Profile {

@@ -20,6 +20,18 @@ pub struct Ending {
     pub refusals: u64,
     pub lost: u64,
     pub closings: u64,
+    pub crashes: u64,
+    /// Jobs with progress that went on, or waited on, after a crash.
+    pub restored: u64,
+    pub restored_paused: u64,
+    pub restored_ended: u64,
+    /// Results of attempts that were sent before a crash.
+    pub late: u64,
+    pub paused: u64,
+    /// Jobs that failed because too many were paused.
+    pub unpaused: u64,
+    pub resumed: u64,
+    pub forgotten: u64,
     /// Jobs done in which this part of the time was more than nothing, in the order of the profile.
     pub parts: [u64; 7],
     /// Digest of every action in order; only of a single life.
@@ -33,7 +45,7 @@ impl Ending {
         }
     }
 
-    pub fn counts(&self) -> [(&'static str, u64); 22] {
+    pub fn counts(&self) -> [(&'static str, u64); 31] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = self.parts;
         [
             ("jobs done", self.done),
@@ -51,6 +63,15 @@ impl Ending {
             ("updates refused", self.refusals),
             ("links lost", self.lost),
             ("tasks handed back by nodes that end", self.closings),
+            ("crashes", self.crashes),
+            ("jobs restored that had begun", self.restored),
+            ("jobs restored that were paused", self.restored_paused),
+            ("jobs restored that had ended", self.restored_ended),
+            ("results of before a crash", self.late),
+            ("jobs paused", self.paused),
+            ("jobs that could not be paused", self.unpaused),
+            ("jobs resumed", self.resumed),
+            ("jobs forgotten", self.forgotten),
             ("jobs that had to be prepared", prepare),
             ("jobs that waited for training", compute),
             ("jobs that waited for the wire", wire),
@@ -61,7 +82,7 @@ impl Ending {
         ]
     }
 
-    fn counts_mut(&mut self) -> [&mut u64; 22] {
+    fn counts_mut(&mut self) -> [&mut u64; 31] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = &mut self.parts;
         [
             &mut self.done,
@@ -79,6 +100,15 @@ impl Ending {
             &mut self.refusals,
             &mut self.lost,
             &mut self.closings,
+            &mut self.crashes,
+            &mut self.restored,
+            &mut self.restored_paused,
+            &mut self.restored_ended,
+            &mut self.late,
+            &mut self.paused,
+            &mut self.unpaused,
+            &mut self.resumed,
+            &mut self.forgotten,
             prepare,
             compute,
             wire,

@@ -28,6 +28,8 @@ pub struct Node {
     /// Tasks in training, and over which link they came.
     pub training: BTreeMap<AttemptKey, LinkKey>,
     pub queue: VecDeque<(LinkKey, Attempt, Digest)>,
+    /// It goes on with what it was given by a coordinator that is gone.
+    pub is_orphaned: bool,
     /// What it has to say once it is no longer frozen.
     pub unsaid: Vec<Happening>,
 }
@@ -43,6 +45,7 @@ impl Node {
             link: None,
             training: BTreeMap::new(),
             queue: VecDeque::new(),
+            is_orphaned: false,
             unsaid: Vec::new(),
         }
     }
@@ -103,7 +106,14 @@ impl World {
     }
 
     /// A node has trained a task, and says so, or lies.
-    pub fn answer(&mut self, node: usize, link: LinkKey, mut attempt: Attempt, base: Digest) {
+    pub fn answer(&mut self, node: usize, mut link: LinkKey, mut attempt: Attempt, base: Digest) {
+        // What a coordinator asked for that is gone: the one that is there now may get the answer.
+        if link.0 <= self.links_before
+            && let Some(present) = self.nodes[node].link
+            && self.rng.random_bool(0.7)
+        {
+            link = present;
+        }
         let plan = self.nodes[node].plan.clone();
         let job = self.plan(attempt.task.job);
         let mut update = model::train(base, attempt.task.shard, plan.arithmetic);
@@ -170,11 +180,21 @@ impl World {
         self.links += 1;
         let link = LinkKey(self.links);
         it.link = Some(link);
-        it.training.clear();
-        it.queue.clear();
+        if !std::mem::take(&mut it.is_orphaned) {
+            it.training.clear();
+            it.queue.clear();
+        }
         let info =
             NodeInfo { name: format!("n{node}"), arithmetics: vec![it.plan.arithmetic], workers: it.plan.workers };
         self.tell(Event::LinkUp { node: NodeKey(node as u32), link, info });
+    }
+
+    /// The coordinator is gone: each node notices, and drops what it was given, or goes on with it.
+    pub fn orphan_nodes(&mut self) {
+        for node in &mut self.nodes {
+            node.link = None;
+            node.is_orphaned = node.is_up && self.rng.random_bool(0.5);
+        }
     }
 
     /// The poller finds a node that is up within two seconds.

@@ -1,19 +1,21 @@
 //! The promises, checked from outside: from events and actions alone, never from the engine's own book.
 
+mod reports;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use gradwire::digest::Digest;
 use gradwire::engine::{
-    Action, Admission, Attempt, Engine, Event, FailReason, Fault, JobEvent, JobState, LinkKey, NodeInfo, NodeKey,
-    Notice, Outcome, Policy, RejectReason, Settings,
+    Action, Admission, Attempt, Engine, Event, Fault, JobEvent, JobState, LinkKey, NodeInfo, NodeKey, Policy,
+    RejectReason, RoundDone, Settings,
 };
-use gradwire::job::{JobId, OnTaskFailure, TaskId};
+use gradwire::job::{JobId, Profile, TaskId};
+use rand::rngs::ChaCha8Rng;
 
-use crate::account::{Job, Merging, Stage};
+use crate::account::{Job, Left, Stage, Won};
 use crate::clock::{Clock, Moment};
 use crate::ending::Ending;
-use crate::model;
-use crate::scenario::{COMMON_ARITHMETIC, NodePlan, Scenario};
+use crate::scenario::{NodePlan, Scenario};
 
 /// Longest time in which nothing is under way although a node could work: the longest pause before a doubted node is asked
 /// again, and the sweep.
@@ -23,7 +25,13 @@ pub struct Ledger {
     settings: Settings,
     plans: Vec<NodePlan>,
     jobs: BTreeMap<JobId, Job>,
-    submissions_open: Vec<(JobId, u32)>,
+    /// What clients are yet to ask for: submissions, and that paused jobs go on.
+    wishes_open: Vec<JobId>,
+    submitted: u64,
+    /// Jobs that wait for their turn, the first one first.
+    queue: Vec<JobId>,
+    /// Jobs whose end is kept, the oldest first.
+    kept: Vec<JobId>,
     listed: BTreeSet<NodeKey>,
     quarantined: BTreeSet<NodeKey>,
     links: BTreeMap<LinkKey, (NodeKey, NodeInfo)>,
@@ -35,12 +43,30 @@ pub struct Ledger {
     failures: BTreeMap<(TaskId, NodeKey), u32>,
     /// By token: when an attempt was sent, and whether another of its task was out.
     sent: BTreeMap<u64, (u64, bool)>,
+    /// Tokens of attempts that an engine before this one has sent: whatever comes of them is stale.
+    past_tokens: BTreeSet<u64>,
+    stale_before: u64,
     made_up: BTreeSet<Digest>,
     /// The result that is being told: the only one that may be accumulated or discarded now.
     told: Option<(LinkKey, Attempt, Digest)>,
     told_is_live: bool,
+    told_is_past: bool,
+    /// The only job that may be cancelled now, and the only one that may expire.
+    cancelling: Option<JobId>,
+    expiring: Option<JobId>,
+    /// A job whose weights of this step have just come into being.
+    merged_to: Option<(JobId, u64)>,
+    /// What must be ordered next: the report of a round that is written, or the suspension of a job.
+    next: Option<Next>,
     idle_since: Option<u64>,
     ending: Ending,
+}
+
+/// An order that must follow another at once.
+#[derive(Debug, PartialEq)]
+enum Next {
+    RoundDone(JobId, RoundDone),
+    Suspend(JobId),
 }
 
 impl Ledger {
@@ -49,7 +75,10 @@ impl Ledger {
             settings: scenario.settings.clone(),
             plans: scenario.nodes.clone(),
             jobs: scenario.jobs.iter().map(|plan| (plan.job, Job::new(plan))).collect(),
-            submissions_open: scenario.jobs.iter().map(|plan| (plan.job, 0)).collect(),
+            wishes_open: Vec::new(),
+            submitted: 0,
+            queue: Vec::new(),
+            kept: Vec::new(),
             listed: BTreeSet::new(),
             quarantined: BTreeSet::new(),
             links: BTreeMap::new(),
@@ -57,18 +86,90 @@ impl Ledger {
             live: Vec::new(),
             failures: BTreeMap::new(),
             sent: BTreeMap::new(),
+            past_tokens: BTreeSet::new(),
+            stale_before: 0,
             made_up: BTreeSet::new(),
             told: None,
             told_is_live: false,
+            told_is_past: false,
+            cancelling: None,
+            expiring: None,
+            merged_to: None,
+            next: None,
             idle_since: None,
             ending: Ending::default(),
         }
     }
 
-    /// Whether every job that was admitted is over. Jobs that are yet to be submitted are not.
+    /// Whether every job that was admitted is over, or paused for good. Jobs that are yet to be submitted are not.
     pub fn is_over(&self) -> bool {
-        self.submissions_open.is_empty()
-            && self.jobs.values().all(|job| !job.admitted || matches!(job.stage, Stage::Finished))
+        self.wishes_open.is_empty()
+            && self.jobs.values().all(|job| !job.is_open() || matches!(job.stage, Stage::Paused))
+    }
+
+    /// A client is going to submit a job, or to resume it.
+    pub fn wished(&mut self, job: JobId) {
+        self.wishes_open.push(job);
+    }
+
+    /// The nodes of the list.
+    pub fn listed(&self) -> Vec<NodeKey> {
+        self.listed.iter().copied().collect()
+    }
+
+    /// The weights that a job starts from, or goes on from.
+    pub fn first_base(&self, job: JobId) -> Digest {
+        self.jobs[&job].first_base()
+    }
+
+    /// Everything that is written of a job so far is durable, and whoever watches is told.
+    pub fn durable(&mut self, job: JobId) {
+        let job = self.job(job);
+        job.durable = job.written.len();
+        job.standing_is_durable = matches!(job.stage, Stage::Finished | Stage::Paused);
+    }
+
+    /// Whether an answer of a node would be taken for that to another question: the attempt that is out over this link has
+    /// the same name and another token. Nodes that are honest answer what they are asked.
+    pub fn is_mistakable(&self, link: LinkKey, attempt: &Attempt) -> bool {
+        let same = |(out, live, _): &(LinkKey, Attempt, bool)| {
+            *out == link && live.task == attempt.task && live.attempt == attempt.attempt && live.token != attempt.token
+        };
+        let is_honest = |(node, _): &(NodeKey, NodeInfo)| self.plans[node.0 as usize].is_honest();
+        self.live.iter().any(same) && self.links.get(&link).is_some_and(is_honest)
+    }
+
+    /// The coordinator is gone, and what it knew. How each job stands that is known to what it has written: those that have
+    /// not ended in the order in which they were submitted, then the others in the order in which they ended. And the jobs
+    /// that are forgotten.
+    pub fn crash(&mut self, engine: &Engine, rng: &mut ChaCha8Rng) -> (Vec<(JobId, Left)>, Vec<JobId>) {
+        self.ending.stale += engine.status().stale_results;
+        self.ending.crashes += 1;
+        self.stale_before = 0;
+        self.listed.clear();
+        self.quarantined.clear();
+        self.links.clear();
+        self.live.clear();
+        self.failures.clear();
+        self.past_tokens.extend(std::mem::take(&mut self.sent).into_keys());
+        self.idle_since = None;
+        self.queue.clear();
+        let kept = std::mem::take(&mut self.kept);
+        let (mut open, mut ended, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
+        for (&id, job) in &mut self.jobs {
+            let was_open = job.is_open();
+            let place = kept.iter().position(|&kept| kept == id);
+            match job.crash(place.is_some(), rng) {
+                Some(left @ Left::Ended(_)) => ended.push((place, (id, left))),
+                Some(left @ Left::Open { .. }) => open.push((job.submitted_as, (id, left))),
+                None if was_open => forgotten.push(id),
+                None => {}
+            }
+        }
+        open.sort_by_key(|(submitted_as, _)| *submitted_as);
+        ended.sort_by_key(|(place, _)| *place);
+        let open = open.into_iter().map(|(_, job)| job);
+        (open.chain(ended.into_iter().map(|(_, job)| job)).collect(), forgotten)
     }
 
     pub fn is_quarantined(&self, node: NodeKey) -> bool {
@@ -83,6 +184,9 @@ impl Ledger {
     /// The engine is about to be told.
     pub fn before(&mut self, now_us: u64, event: &Event) {
         self.told = None;
+        self.told_is_past = false;
+        self.cancelling = None;
+        self.expiring = None;
         match event {
             Event::NodeListed { node, .. } => drop(self.listed.insert(*node)),
             Event::NodeUnlisted { node } => {
@@ -92,17 +196,55 @@ impl Ledger {
             }
             Event::LinkUp { node, link, info } => drop(self.links.insert(*link, (*node, info.clone()))),
             Event::LinkDown { link, .. } => self.link_down(*link),
-            Event::Submitted { job, .. } => self.submissions_open.retain(|(open, _)| open != job),
+            Event::Submitted { job, .. } => self.wish_heard(*job),
+            Event::ResumeRequested { job: id } => {
+                self.wish_heard(*id);
+                let job = self.job(*id);
+                if matches!(job.stage, Stage::Paused) {
+                    job.stage = Stage::Waiting;
+                    job.standing_is_durable = false;
+                    job.resumed = true;
+                    self.queue.push(*id);
+                    self.ending.resumed += 1;
+                }
+            }
+            Event::CancelRequested { job } => self.cancelling = Some(*job),
+            Event::Expired { job } => self.expiring = Some(*job),
+            Event::Restored { job: id, paused, .. } => {
+                let job = self.job(*id);
+                if !std::mem::replace(&mut job.admitted, true) {
+                    job.stage = if paused.is_some() { Stage::Paused } else { Stage::Waiting };
+                    let (is_paused, has_begun) = (paused.is_some(), !job.written.is_empty());
+                    if !is_paused {
+                        self.queue.push(*id);
+                    }
+                    self.ending.restored_paused += u64::from(is_paused);
+                    self.ending.restored += u64::from(has_begun);
+                }
+            }
+            Event::RestoredEnded { job: id, .. } => {
+                let job = self.job(*id);
+                if !std::mem::replace(&mut job.admitted, true) {
+                    self.kept.push(*id);
+                    self.ending.restored_ended += 1;
+                }
+            }
             Event::Prepared { job, base } => {
                 let job = self.job(*job);
                 if matches!(job.stage, Stage::Preparing) {
-                    job.stage = Stage::Training { base: *base, step: 0 };
+                    let step = job.written.len() as u64;
+                    assert_eq!(*base, job.first_base());
+                    let is_done = step == u64::from(job.plan.rounds);
+                    job.stage = if is_done { Stage::Merging } else { Stage::Training { base: *base, step } };
+                    job.bases.insert(step, (*base, job.time_before()));
                 }
             }
             Event::DataReady { job } => self.job(*job).has_data = true,
             Event::Trained { link, attempt, update, train_us, .. } => {
                 self.told = Some((*link, *attempt, *update));
                 let ended = self.end_attempt(*link, attempt);
+                // A liar's may pass for a wrong answer to what it was asked now.
+                self.told_is_past = ended.is_none() && self.past_tokens.contains(&attempt.token);
                 self.told_is_live = ended.is_some_and(|(token, _)| token == attempt.token);
                 if self.told_is_live {
                     let (sent_us, _) = self.sent[&attempt.token];
@@ -127,25 +269,27 @@ impl Ledger {
             Event::WorkFailed { job, .. } => self.job(*job).worker_failed = true,
             Event::Accumulated { job, step, shard } => {
                 let job = self.job(*job);
-                if let Some(Merging { update, is_exact, .. }) = job.merging.remove(&(*step, *shard)) {
-                    job.is_exact &= is_exact;
-                    assert_eq!(job.merged.insert((*step, *shard), update), None);
+                if let Some(won) = job.merging.remove(&(*step, *shard)) {
+                    assert!(job.merged.insert((*step, *shard), won).is_none());
                 }
             }
             Event::UpdateRefused { job, step, shard, .. } => {
-                if let Some(merging) = self.job(*job).merging.remove(&(*step, *shard)) {
+                if let Some(won) = self.job(*job).merging.remove(&(*step, *shard)) {
                     let task = TaskId { job: *job, step: *step, shard: *shard };
-                    *self.failures.entry((task, merging.node)).or_default() += 1;
+                    *self.failures.entry((task, won.node)).or_default() += 1;
                 }
             }
-            Event::Merged { job, step, base } => {
-                let job = self.job(*job);
+            Event::Merged { job: id, step, base } => {
+                let job = self.job(*id);
                 if matches!(job.stage, Stage::Merging) {
                     job.stage = if step + 1 < u64::from(job.plan.rounds) {
                         Stage::Training { base: *base, step: step + 1 }
                     } else {
                         Stage::Merging
                     };
+                    // Where its time has gone is known once this moment is over.
+                    job.bases.insert(step + 1, (*base, Profile::default()));
+                    self.merged_to = Some((*id, step + 1));
                 }
             }
             _ => {}
@@ -154,14 +298,28 @@ impl Ledger {
 
     /// The engine ordered something.
     pub fn action(&mut self, now_us: u64, action: &Action) {
+        match (self.next.take(), action) {
+            (Some(next), Action::Report { job, event: JobEvent::RoundDone(round) }) => {
+                assert_eq!(next, Next::RoundDone(*job, round.clone()), "a round is written and not told");
+            }
+            (Some(next), Action::Suspend { job }) => assert_eq!(next, Next::Suspend(*job)),
+            (Some(next), other) => panic!("{other:?} comes instead of {next:?}"),
+            (None, Action::Report { event: JobEvent::RoundDone(_), .. } | Action::Suspend { .. }) => {
+                panic!("{action:?} comes from nowhere");
+            }
+            (None, _) => {}
+        }
         match action {
             Action::Admit { job, admission } => self.admit(*job, admission),
             Action::CollectData { job } => assert!(!matches!(self.job(*job).stage, Stage::Finished)),
             Action::Prepare { job } => {
+                let next = self.queue.iter().position(|waiting| self.jobs[waiting].has_data);
+                let next = next.map(|place| self.queue.remove(place));
+                assert_eq!(next, Some(*job), "a job starts out of turn, or without its data");
                 let job = self.job(*job);
-                assert!(matches!(job.stage, Stage::Waiting) && job.has_data, "a job starts without its data");
+                assert!(matches!(job.stage, Stage::Waiting));
                 job.stage = Stage::Preparing;
-                job.clock = Some(Clock::start(now_us));
+                job.clock = Some(Clock::start(now_us, job.time_before()));
             }
             Action::Dispatch { link, attempt, base, may_reject } => {
                 self.dispatch(now_us, *link, attempt, *base, *may_reject);
@@ -181,8 +339,8 @@ impl Ledger {
                 assert!(!matches!(job.stage, Stage::Finished), "a job that is over merges");
                 assert!(!job.merged.contains_key(&place), "{place:?} is merged twice");
                 assert!(!job.skipped.contains(&place), "{place:?} is merged and skipped");
-                let merging = Merging { update: *update, is_exact, node };
-                assert!(job.merging.insert(place, merging).is_none(), "{place:?} is merged twice");
+                let won = Won { update: *update, is_exact, node, attempt: attempt.attempt };
+                assert!(job.merging.insert(place, won).is_none(), "{place:?} is merged twice");
                 self.clock(attempt.task.job).task_done(now_us, Some(*link));
             }
             Action::Discard { link, attempt, update } => {
@@ -212,9 +370,26 @@ impl Ledger {
                 self.quarantined.insert(*node);
                 self.ending.quarantines += 1;
             }
-            Action::Persist { .. } => {}
-            Action::Suspend { .. } => panic!("no job of these lives may be paused"),
-            Action::Forget { .. } => {}
+            Action::Persist { job, record } => {
+                self.job(*job).persist(record);
+                self.next = Some(Next::RoundDone(*job, record.progress.last.clone()));
+            }
+            Action::Suspend { job } => {
+                assert!(
+                    !self.live.iter().any(|(_, attempt, _)| attempt.task.job == *job),
+                    "a paused job has tasks out"
+                );
+                self.failures.retain(|(task, _), _| task.job != *job);
+                self.job(*job).go_back();
+            }
+            Action::Forget { job } => {
+                let place = self.kept.iter().position(|kept| kept == job).expect("what is not kept is forgotten");
+                let has_expired = self.expiring.take() == Some(*job);
+                let is_oldest = place == 0 && self.kept.len() > self.settings.finished_max;
+                assert!(has_expired || is_oldest, "an end is forgotten too early");
+                self.kept.remove(place);
+                self.ending.forgotten += 1;
+            }
             Action::Report { job, event } => self.report(now_us, *job, event),
             Action::ReleaseJob { job } => {
                 assert!(!self.live.iter().any(|(_, attempt, _)| attempt.task.job == *job), "a task outlives its job");
@@ -228,8 +403,10 @@ impl Ledger {
     /// The engine has ordered everything that follows from what it was told.
     pub fn after(&mut self, now_us: u64, engine: &Engine) {
         assert_eq!(self.told, None, "a result is neither merged nor freed");
-        let is_running = |job: &&Job| !matches!(job.stage, Stage::Waiting | Stage::Finished);
-        let mut running = self.jobs.values().filter(is_running);
+        assert_eq!(self.next, None);
+        assert!(self.cancelling.is_none_or(|wanted| !self.jobs[&wanted].is_open()), "what is cancelled goes on");
+        assert!(self.expiring.is_none_or(|expired| !self.kept.contains(&expired)), "what has expired is kept");
+        let mut running = self.jobs.values().filter(|job| job.is_running());
         let job = running.next();
         assert!(running.next().is_none(), "two jobs run");
         // Nothing is under way although something could be: not for long.
@@ -248,49 +425,81 @@ impl Ledger {
         if let Some(id) = job.map(|job| job.plan.job) {
             let moment = self.moment(id);
             self.clock(id).turn(now_us, moment);
+            if let Some((_, step)) = self.merged_to.take().filter(|(merged, _)| *merged == id) {
+                let told = self.clock(id).told();
+                self.job(id).bases.get_mut(&step).expect("weights of a step").1 = told;
+            }
         }
         let is_shunned = |(node, _): &(NodeKey, NodeInfo)| self.quarantined.contains(node);
         assert!(!self.links.values().any(is_shunned), "a quarantined node keeps its link");
         let status = engine.status();
-        let finished = status.jobs.iter().filter(|job| matches!(job.state, JobState::Finished(_)));
-        assert!(finished.count() <= self.settings.finished_max, "finished jobs pile up");
-        let queued = |state: &JobState| matches!(state, JobState::Queued { .. } | JobState::Collecting { .. });
-        assert!(status.jobs.iter().filter(|job| queued(&job.state)).count() <= self.settings.queued_max);
+        let stale = status.stale_results - std::mem::replace(&mut self.stale_before, status.stale_results);
+        assert!(!self.told_is_past || stale == 1, "a result of an attempt of before the crash is not called stale");
+        self.ending.late += u64::from(self.told_is_past);
+        let mut listed = status.jobs.iter();
+        if let Some(id) = self.running() {
+            let first = listed.next().expect("the running job is listed first");
+            assert!(first.job == id && matches!(first.state, JobState::Running { .. }));
+        }
+        for (&id, place) in self.queue.iter().zip(u32::from(self.running().is_some())..) {
+            let next = listed.next().expect("a job that waits is listed");
+            let state = if self.jobs[&id].has_data {
+                JobState::Queued { position: place }
+            } else {
+                JobState::Collecting { position: place }
+            };
+            assert_eq!((next.job, &next.state), (id, &state));
+        }
+        for next in listed {
+            match &next.state {
+                JobState::Paused { rounds_done, .. } => {
+                    let job = &self.jobs[&next.job];
+                    assert!(matches!(job.stage, Stage::Paused) && *rounds_done as usize == job.written.len());
+                }
+                JobState::Finished(_) => assert!(self.kept.contains(&next.job)),
+                other => panic!("{:?} is listed too late as {other:?}", next.job),
+            }
+        }
+        assert!(self.kept.len() <= self.settings.finished_max, "finished jobs pile up");
     }
 
     /// Everything has happened.
     pub fn close(mut self, engine: &Engine) -> Ending {
         for job in self.jobs.values() {
-            assert!(
-                !job.admitted || (matches!(job.stage, Stage::Finished) && job.released),
-                "{:?} is not over",
-                job.plan
-            );
+            assert!(!job.is_open() || matches!(job.stage, Stage::Paused), "{:?} is not over", job.plan);
         }
         assert_eq!(self.live, [], "tasks are out although every job is over");
         assert_eq!(engine.next_deadline(), None);
-        self.ending.stale = engine.status().stale_results;
+        self.ending.stale += engine.status().stale_results;
         self.ending
     }
 
     fn admit(&mut self, id: JobId, admission: &Admission) {
-        let waiting = self.jobs.values().filter(|job| job.admitted && matches!(job.stage, Stage::Waiting)).count();
-        let queued_max = self.settings.queued_max;
+        let (waiting, queued_max) = (self.queue.len(), self.settings.queued_max);
+        let is_kept = self.kept.contains(&id);
+        let submitted_as = self.submitted;
         let job = self.job(id);
         match admission {
             Admission::Admitted { .. } => {
-                assert!(!job.admitted || job.released, "a job is admitted twice");
+                assert!(!job.is_open() && !is_kept, "a job is admitted twice");
                 assert!(waiting < queued_max, "the queue is too long");
                 // A job that is forgotten may come again, and is new.
-                *job = Job { admitted: true, ..Job::new(&job.plan) };
+                *job = Job { admitted: true, submitted_as, ..Job::new(&job.plan) };
                 self.failures.retain(|(task, _), _| task.job != id);
+                self.queue.push(id);
+                self.submitted += 1;
             }
             Admission::Attached { state } => {
-                assert!(job.admitted);
-                assert_eq!(matches!(job.stage, Stage::Finished), matches!(state, JobState::Finished(_)));
+                assert!(job.is_open() || is_kept, "what is forgotten is attached to");
+                match state {
+                    JobState::Finished(outcome) => assert_eq!(Some(outcome), job.outcome.as_ref()),
+                    JobState::Paused { .. } => assert!(matches!(job.stage, Stage::Paused)),
+                    JobState::Running { .. } => assert!(job.is_running()),
+                    _ => assert!(matches!(job.stage, Stage::Waiting)),
+                }
             }
             Admission::Conflict => panic!("the same job is taken for another"),
-            Admission::Busy { .. } => assert_eq!(waiting, queued_max, "a job is turned away although there is room"),
+            Admission::Busy { .. } => assert!(waiting >= queued_max, "a job is turned away although there is room"),
         }
     }
 
@@ -369,104 +578,14 @@ impl Ledger {
         job.stage = Stage::Merging;
     }
 
-    fn report(&mut self, now_us: u64, id: JobId, event: &JobEvent) {
-        let job = self.job(id);
-        assert!(!matches!(job.stage, Stage::Finished), "a job that is over reports {event:?}");
-        match event {
-            JobEvent::Queued { .. } => assert!(matches!(job.stage, Stage::Waiting)),
-            JobEvent::Started => {}
-            JobEvent::RoundDone(round) => {
-                assert_eq!(round.step, job.rounds_reported, "rounds are reported out of order");
-                assert!(job.validating.remove(&round.step).is_some());
-                job.rounds_reported += 1;
-                let shards = (0..job.plan.shards).filter_map(|shard| job.merged.get(&(round.step, shard)));
-                let (count, loss) =
-                    shards.fold((0, 0.0), |(count, sum), &update| (count + 1, sum + model::loss(update)));
-                let rows = (0..job.plan.shards).filter(|&shard| job.merged.contains_key(&(round.step, shard)));
-                let rows: u32 = rows.map(|shard| 100 + shard % 2).sum();
-                assert_eq!((round.merged, round.loss), (count, loss / f64::from(rows)));
-                assert_eq!(round.merged + round.skipped, job.plan.shards);
-            }
-            JobEvent::Notice(notice) => self.notice(now_us, id, notice),
-            JobEvent::Paused(_) => panic!("no job of these lives may be paused"),
-            JobEvent::Finished(outcome) => self.finished(now_us, id, outcome),
-        }
+    fn running(&self) -> Option<JobId> {
+        self.jobs.values().find(|job| job.is_running()).map(|job| job.plan.job)
     }
 
-    fn notice(&mut self, now_us: u64, id: JobId, notice: &Notice) {
-        match notice {
-            Notice::TaskSkipped { step, shard, .. } => {
-                let is_out = |(_, attempt, _): &(LinkKey, Attempt, bool)| {
-                    (attempt.task.job, attempt.task.step, attempt.task.shard) == (id, *step, *shard)
-                };
-                assert!(!self.live.iter().any(is_out), "a task is skipped while it is out");
-                self.expect_hopeless(TaskId { job: id, step: *step, shard: *shard });
-                let job = self.job(id);
-                assert_eq!(job.plan.on_task_failure, OnTaskFailure::Skip);
-                assert!(job.skipped.insert((*step, *shard)), "a task is skipped twice");
-                self.clock(id).task_done(now_us, None);
-            }
-            Notice::DigestMismatch { step, shard, merged, other, .. } => {
-                let job = self.job(id);
-                let place = (*step, *shard);
-                let won =
-                    job.merged.get(&place).or_else(|| job.merging.get(&place).map(|merging| &merging.update)).copied();
-                assert_eq!(won, Some(*merged));
-                job.alarms += 1;
-                assert!(self.made_up.contains(merged) || self.made_up.contains(other), "an alarm for nothing");
-                self.ending.mismatches += 1;
-            }
-            Notice::UpdateRefused { .. } => self.ending.refusals += 1,
-            Notice::NodeLost { .. } => self.ending.lost += 1,
-            _ => {}
+    fn wish_heard(&mut self, job: JobId) {
+        if let Some(place) = self.wishes_open.iter().position(|&wish| wish == job) {
+            self.wishes_open.remove(place);
         }
-    }
-
-    fn finished(&mut self, now_us: u64, id: JobId, outcome: &Outcome) {
-        if let Outcome::Failed(FailReason::TaskFailed { step, shard, .. }) = outcome {
-            self.expect_hopeless(TaskId { job: id, step: *step, shard: *shard });
-        }
-        let is_rock = |node: &NodeKey| self.plans[node.0 as usize].is_rock;
-        let has_rock = self.plans.iter().any(|plan| plan.is_rock) && !self.quarantined.iter().any(is_rock);
-        let rock_is_there = self.links.values().any(|(node, _)| is_rock(node));
-        let crew = self.links.keys().filter(|&&link| self.is_eligible(link, id)).count();
-        let job = self.jobs.get_mut(&id).expect("a job of this life");
-        match outcome {
-            Outcome::Done(summary) => job.done(now_us, summary, &self.made_up, &mut self.ending),
-            Outcome::Cancelled => {
-                assert!(job.plan.cancelled_at_us.is_some());
-                self.ending.cancelled += 1;
-            }
-            Outcome::Failed(reason) => {
-                self.ending.failed += 1;
-                let is_common = job.plan.arithmetic == COMMON_ARITHMETIC || job.plan.allow_inexact;
-                let is_healthy = is_common && job.plan.diverges_at.is_none();
-                match reason {
-                    FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. } => {
-                        assert_eq!(crew, 0, "a job is given up although a node could do it");
-                        assert!(
-                            !(has_rock && is_common),
-                            "a job fails although a good node could be dialled: {reason}"
-                        );
-                    }
-                    FailReason::TaskFailed { .. } => {
-                        assert_eq!(job.plan.on_task_failure, OnTaskFailure::Fail);
-                        assert!(!(rock_is_there && is_healthy), "a task fails that a good node could do");
-                    }
-                    FailReason::AllSkipped { .. } => {
-                        assert_eq!(job.plan.on_task_failure, OnTaskFailure::Skip);
-                        assert!(!(rock_is_there && is_healthy), "tasks are skipped that a good node could do");
-                    }
-                    FailReason::DataMissing { .. } => assert!(job.plan.data_missing),
-                    FailReason::Work { .. } => assert!(job.worker_failed),
-                    FailReason::Recorded { .. } => panic!("a job fails with another's words"),
-                }
-            }
-        }
-        let job = self.job(id);
-        job.stage = Stage::Finished;
-        job.merging.clear();
-        job.validating.clear();
     }
 
     fn is_eligible(&self, link: LinkKey, job: JobId) -> bool {
@@ -479,16 +598,6 @@ impl Ledger {
 
     fn computes(&self, link: LinkKey, job: JobId) -> bool {
         self.links.get(&link).is_some_and(|(_, info)| info.arithmetics.contains(&self.jobs[&job].plan.arithmetic))
-    }
-
-    /// Nobody that is there can do a task: every node has failed it for good, or it failed too often in all.
-    fn expect_hopeless(&self, task: TaskId) {
-        let of_task = self.failures.iter().filter(|((failed, _), _)| *failed == task);
-        let in_all: u32 = of_task.map(|(_, count)| count).sum();
-        let had_chances =
-            |link: &LinkKey| self.failures.get(&(task, self.links[link].0)).is_some_and(|&count| count >= 2);
-        let mut crew = self.links.keys().filter(|&&link| self.is_eligible(link, task.job));
-        assert!(in_all > self.settings.attempts_max || crew.all(had_chances), "{task:?} is given up too early");
     }
 
     fn failed(&mut self, link: LinkKey, task: TaskId, weight: u32) {

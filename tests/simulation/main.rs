@@ -1,5 +1,6 @@
 //! Drives the engine through thousands of seeded lives: nodes that crash, freeze, restart, lie, repeat themselves and turn
-//! work down, over links that delay, reorder and break. Virtual time; nothing here reads a clock or sleeps.
+//! work down, over links that delay, reorder and break, and a coordinator that is killed and goes on from what is durable,
+//! with jobs that are paused, resumed and forgotten. Virtual time; nothing here reads a clock or sleeps.
 //!
 //! A failing seed prints itself. Run it alone, with everything that happens, by
 //! `GRADWIRE_SIMULATION_SEED=<seed> cargo test --test simulation one_seed -- --nocapture`.
@@ -59,7 +60,7 @@ fn every_promise_holds_in_ten_thousand_lives() {
     println!("{endings:?}");
     // The lives are worth nothing if what they are about does not happen in them.
     for (what, count) in endings.counts() {
-        assert!(count > SEEDS / 200, "only {count} times in all lives: {what}");
+        assert!(count > SEEDS / 250, "only {count} times in all lives: {what}");
     }
 }
 

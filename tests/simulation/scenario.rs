@@ -1,7 +1,7 @@
 //! A life, drawn from a seed: the fleet and its faults, the jobs and their troubles.
 
 use gradwire::engine::{Policy, Settings};
-use gradwire::job::{JobId, OnTaskFailure};
+use gradwire::job::{JobId, OnNoNodes, OnTaskFailure};
 use rand::RngExt as _;
 use rand::rngs::ChaCha8Rng;
 
@@ -16,6 +16,11 @@ pub struct Scenario {
     pub jobs: Vec<JobPlan>,
     /// Longest way of a message, in microseconds.
     pub delay_us_max: u64,
+    /// When the coordinator is killed whatever happens.
+    pub crashes_at_us: Vec<u64>,
+    /// How often it may be killed besides, and how likely that is after what is worth writing down.
+    pub crashes_max: u32,
+    pub crashes: f64,
 }
 
 /// A node and its faults. Probabilities are by task unless said otherwise.
@@ -68,6 +73,7 @@ pub struct JobPlan {
     pub shards: u32,
     pub rounds: u32,
     pub on_task_failure: OnTaskFailure,
+    pub on_no_nodes: OnNoNodes,
     pub allow_inexact: bool,
     pub submitted_at_us: u64,
     pub data_after_us: u64,
@@ -84,10 +90,21 @@ impl Scenario {
         let mut settings = Settings::new(policy);
         settings.queued_max = rng.random_range(1..=4);
         settings.finished_max = rng.random_range(1..=3);
+        settings.paused_max = rng.random_range(0..=3);
         let is_wild = rng.random_bool(0.7);
         let nodes = (0..rng.random_range(1..=6)).map(|_| node(rng, is_wild)).collect();
         let jobs = (0..rng.random_range(1..=4)).map(|index| job(rng, index)).collect();
-        Scenario { settings, nodes, jobs, delay_us_max: rng.random_range(50..20_000) }
+        let is_mortal = rng.random_bool(0.4);
+        let crashes_max = if is_mortal { rng.random_range(1..=3) } else { 0 };
+        Scenario {
+            settings,
+            nodes,
+            jobs,
+            delay_us_max: rng.random_range(50..20_000),
+            crashes_at_us: (0..crashes_max).map(|_| rng.random_range(0..6_000_000)).collect(),
+            crashes_max,
+            crashes: rng.random_range(0.0..0.3),
+        }
     }
 }
 
@@ -101,12 +118,12 @@ fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
     let fails = sometimes(0.1, 0.3);
     let straggles = sometimes(0.2, 0.2);
     let repeats = sometimes(0.4, 0.5);
-    let lies = match rng.random_range(0..12) {
+    let lies = match rng.random_range(0..13) {
         _ if is_rock || !is_wild => Lies::None,
         0 => Lies::Forges(rng.random_range(0.05..1.0)),
         1 => Lies::Malforms(rng.random_range(0.05..1.0)),
         2 => Lies::Poisons(rng.random_range(0.05..1.0)),
-        3 => Lies::Miscomputes(rng.random_range(0.05..0.5)),
+        3 | 4 => Lies::Miscomputes(rng.random_range(0.05..0.5)),
         _ => Lies::None,
     };
     NodePlan {
@@ -133,6 +150,7 @@ fn job(rng: &mut ChaCha8Rng, index: u128) -> JobPlan {
         shards: rng.random_range(1..=10),
         rounds: rng.random_range(1..=5),
         on_task_failure: if rng.random_bool(0.5) { OnTaskFailure::Fail } else { OnTaskFailure::Skip },
+        on_no_nodes: if rng.random_bool(0.6) { OnNoNodes::Pause } else { OnNoNodes::Fail },
         allow_inexact: rng.random_bool(0.2),
         submitted_at_us,
         data_after_us: rng.random_range(0..1_000_000),

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gradwire::digest::{Digest, Hasher};
-use gradwire::engine::{Action, Attempt, Engine, Event, LinkKey, NodeKey, Time};
+use gradwire::engine::{Action, Attempt, Engine, Event, FailReason, JobEvent, LinkKey, NodeKey, Time};
 use gradwire::job::{JobId, Operation, RowsRef, Specification, Training};
 use gradwire::model::{Network, Recipe};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
+use crate::account::Left;
 use crate::ending::Ending;
 use crate::fleet::{Node, key};
 use crate::ledger::Ledger;
@@ -19,6 +20,9 @@ use crate::scenario::{JobPlan, Scenario};
 
 /// No life is longer than this: a job that is still going is stuck.
 const LIFE_US_MAX: u64 = 3_600_000_000;
+/// The coordinator's workers need no longer for anything.
+const WORK_US_MAX: u64 = 3_000;
+
 /// What is yet to happen.
 pub enum Happening {
     /// The engine is told.
@@ -41,6 +45,8 @@ pub enum Happening {
     Drained { node: usize, life: u32 },
     /// The list of nodes is edited.
     Unlist { node: usize },
+    /// The coordinator is killed, and started again.
+    Crash,
 }
 
 pub struct World {
@@ -50,9 +56,16 @@ pub struct World {
     pub ledger: Ledger,
     pub nodes: Vec<Node>,
     pub now_us: u64,
+    /// When the coordinator was started: its clock begins there.
+    pub started_us: u64,
     pub heap: BTreeMap<(u64, u64), Happening>,
     pub happened: u64,
     pub links: u64,
+    /// Links that the coordinator had before it was started last.
+    pub links_before: u64,
+    pub crashes: u32,
+    /// Until then the workers have something in hand of jobs that are paused.
+    pub idle_at_us: u64,
     /// Updates that cannot be summed.
     pub poisoned: BTreeSet<Digest>,
     /// Results sent so far, for replays.
@@ -75,9 +88,13 @@ impl World {
             ledger: Ledger::new(&scenario),
             nodes: scenario.nodes.iter().map(Node::new).collect(),
             now_us: 0,
+            started_us: 0,
             heap: BTreeMap::new(),
             happened: 0,
             links: 0,
+            links_before: 0,
+            crashes: 0,
+            idle_at_us: 0,
             poisoned: BTreeSet::new(),
             sent: Vec::new(),
             sums: BTreeMap::new(),
@@ -102,6 +119,9 @@ impl World {
         for plan in self.scenario.jobs.clone() {
             self.submit(&plan);
         }
+        for at in self.scenario.crashes_at_us.clone() {
+            self.happen_in(at, Happening::Crash);
+        }
         while let Some(at) = self.next_moment() {
             assert!(at >= self.now_us && at < LIFE_US_MAX, "a job does not end");
             self.now_us = at;
@@ -120,40 +140,101 @@ impl World {
 
     fn next_moment(&self) -> Option<u64> {
         let happening = self.heap.first_key_value().map(|(&(at, _), _)| at);
-        let deadline = self.engine.next_deadline().map(|deadline| deadline.0);
+        let deadline = self.engine.next_deadline().map(|deadline| self.started_us + deadline.0);
         happening.into_iter().chain(deadline).min()
     }
 
     fn submit(&mut self, plan: &JobPlan) {
-        let row = |index: u32, rows: u32| RowsRef { rows, digest: Digest::of(&index.to_le_bytes()) };
-        let specification = Arc::new(Specification {
-            training: Training {
-                arithmetic: plan.arithmetic,
-                network: Network::new(2, &[], 2).expect("a small network"),
-                recipe: Recipe::DEFAULT,
-                seed: 1,
-            },
-            rounds: plan.rounds,
-            shards: (0..plan.shards).map(|shard| row(shard, 100 + shard % 2)).collect(),
-            validation: row(u32::MAX, 50),
-            initial: None,
-            operation: Operation {
-                on_task_failure: plan.on_task_failure,
-                allow_inexact: plan.allow_inexact,
-                ..Operation::default()
-            },
-            notes: Vec::new(),
-        });
-        let job = plan.job;
-        let semantic = Digest::of(&job.0.to_le_bytes());
-        let submitted = Event::Submitted { job, specification, semantic };
-        self.tell_in(plan.submitted_at_us, submitted.clone());
+        self.submit_in(plan.submitted_at_us, plan.job);
         if self.rng.random_bool(0.2) {
             let wait_us = self.rng.random_range(0..5_000_000);
-            self.tell_in(plan.submitted_at_us + wait_us, submitted);
+            self.submit_in(plan.submitted_at_us + wait_us, plan.job);
         }
         if let Some(at) = plan.cancelled_at_us {
-            self.tell_in(at, Event::CancelRequested { job });
+            self.tell_in(at, Event::CancelRequested { job: plan.job });
+        }
+    }
+
+    fn submit_in(&mut self, wait_us: u64, job: JobId) {
+        let specification = specification(self.plan(job));
+        self.ledger.wished(job);
+        self.tell_in(wait_us, Event::Submitted { job, specification, semantic: semantic(job) });
+    }
+
+    fn resume_in(&mut self, wait_us: u64, job: JobId) {
+        self.ledger.wished(job);
+        self.tell_in(wait_us, Event::ResumeRequested { job });
+    }
+
+    /// The coordinator is killed, and started again with what is durable.
+    fn crash(&mut self) {
+        // What it was about to hear is lost with it; what clients want and how the list is edited is not.
+        self.heap.retain(|_, happening| match happening {
+            Happening::Tell(event) => matches!(
+                event,
+                Event::NodeListed { .. }
+                    | Event::Submitted { .. }
+                    | Event::CancelRequested { .. }
+                    | Event::ResumeRequested { .. }
+                    | Event::Expired { .. }
+            ),
+            _ => true,
+        });
+        self.sums.clear();
+        self.bases.clear();
+        self.links_before = self.links;
+        self.started_us = self.now_us;
+        self.orphan_nodes();
+        let listed = self.ledger.listed();
+        let (left, forgotten) = self.ledger.crash(&self.engine, &mut self.rng);
+        self.engine = Engine::new(self.scenario.settings.clone(), self.rng.next_u64());
+        for node in listed {
+            self.tell(Event::NodeListed { node, address: format!("10.0.0.{}:7000", node.0) });
+        }
+        for (job, left) in left {
+            let semantic = semantic(job);
+            let event = match left {
+                Left::Ended(outcome) => Event::RestoredEnded { job, semantic, outcome },
+                Left::Open { progress, is_paused } => {
+                    if is_paused {
+                        self.after_pause(job);
+                    }
+                    let paused = is_paused.then(|| FailReason::Recorded { reason: "no node is active".to_owned() });
+                    let specification = specification(self.plan(job));
+                    Event::Restored { job, specification, semantic, progress, paused }
+                }
+            };
+            if self.rng.random_bool(0.1) {
+                self.tell(event.clone());
+            }
+            self.tell(event);
+        }
+        for job in forgotten {
+            let wait_us = self.rng.random_range(10_000..3_000_000);
+            self.submit_in(wait_us, job);
+        }
+        (0..self.nodes.len()).for_each(|node| self.redial(node));
+    }
+
+    /// Somebody resumes a paused job some time, or cancels it, or forgets about it.
+    fn after_pause(&mut self, job: JobId) {
+        let wait_us = self.rng.random_range(10_000..8_000_000);
+        match self.rng.random_range(0..10) {
+            0..6 => self.resume_in(wait_us, job),
+            6..8 => self.tell_in(wait_us, Event::CancelRequested { job }),
+            _ => {}
+        }
+    }
+
+    /// Something was ordered that is written down: perhaps it is durable by now, perhaps the coordinator is killed.
+    fn after_writing(&mut self, job: JobId) {
+        if self.rng.random_bool(0.4) {
+            self.ledger.durable(job);
+        }
+        if self.crashes < self.scenario.crashes_max && self.rng.random_bool(self.scenario.crashes) {
+            self.crashes += 1;
+            let wait_us = self.rng.random_range(0..5_000);
+            self.happen_in(wait_us, Happening::Crash);
         }
     }
 
@@ -165,7 +246,7 @@ impl World {
         // What the engine may still hear of is settled before it hears: the ledger knows which answers count.
         self.ledger.before(self.now_us, &event);
         let mut actions = Vec::new();
-        self.engine.handle(Time(self.now_us), event, &mut actions);
+        self.engine.handle(Time(self.now_us - self.started_us), event, &mut actions);
         for action in actions {
             if self.is_shown {
                 println!("{:>10} -> {action:?}", self.now_us);
@@ -189,14 +270,16 @@ impl World {
                 self.tell_in(plan.data_after_us, event);
             }
             Action::Prepare { job } => {
-                let base = model::prepare(job);
+                let base = self.ledger.first_base(job);
                 self.bases.insert(job, base);
                 let event = if self.plan(job).worker_breaks {
                     Event::WorkFailed { job, reason: "the weights do not fit".to_owned() }
                 } else {
                     Event::Prepared { job, base }
                 };
-                self.work(event);
+                // The workers do one thing after the other.
+                let wait_us = self.rng.random_range(1..WORK_US_MAX) + self.idle_at_us.saturating_sub(self.now_us);
+                self.tell_in(wait_us, event);
             }
             Action::Dispatch { link, attempt, base, may_reject } => {
                 if let Some(node) = self.node_of(link) {
@@ -232,13 +315,28 @@ impl World {
                 }
             }
             Action::ReleaseJob { job } => self.sums.retain(|(other, _), _| *other != job),
-            Action::Admit { .. }
-            | Action::Discard { .. }
-            | Action::StopDialling { .. }
-            | Action::Persist { .. }
-            | Action::Suspend { .. }
-            | Action::Forget { .. }
-            | Action::Report { .. } => {}
+            Action::Persist { job, .. } => self.after_writing(job),
+            Action::Suspend { job } => {
+                self.sums.retain(|(other, _), _| *other != job);
+                self.idle_at_us = self.now_us + WORK_US_MAX;
+                self.after_pause(job);
+                self.after_writing(job);
+            }
+            Action::Report { job, event: JobEvent::Finished(_) } => {
+                self.after_writing(job);
+                if self.rng.random_bool(0.1) {
+                    let wait_us = self.rng.random_range(1..5_000_000);
+                    self.tell_in(wait_us, Event::Expired { job });
+                }
+            }
+            Action::Forget { job } => {
+                // It comes again, once nobody has anything of it in hand.
+                if self.rng.random_bool(0.1) {
+                    let wait_us = self.rng.random_range(10_000..3_000_000);
+                    self.submit_in(wait_us, job);
+                }
+            }
+            Action::Admit { .. } | Action::Discard { .. } | Action::StopDialling { .. } | Action::Report { .. } => {}
         }
     }
 
@@ -255,7 +353,13 @@ impl World {
 
     pub fn happen(&mut self, happening: Happening) {
         match happening {
+            Happening::Tell(
+                Event::Trained { link, attempt, .. }
+                | Event::Rejected { link, attempt, .. }
+                | Event::TaskFailed { link, attempt, .. },
+            ) if self.ledger.is_mistakable(link, &attempt) => {}
             Happening::Tell(event) => self.tell(event),
+            Happening::Crash => self.crash(),
             Happening::Arrive { node, link, attempt, base, may_reject } => {
                 self.arrive(node, link, attempt, base, may_reject);
             }
@@ -336,7 +440,7 @@ impl World {
 
     /// The coordinator's workers take their time.
     fn work(&mut self, event: Event) {
-        let wait_us = self.rng.random_range(1..3_000);
+        let wait_us = self.rng.random_range(1..WORK_US_MAX);
         self.tell_in(wait_us, event);
     }
 
@@ -348,4 +452,30 @@ impl World {
         self.heap.insert((self.now_us + wait_us, self.happened), happening);
         self.happened += 1;
     }
+}
+
+fn semantic(job: JobId) -> Digest {
+    Digest::of(&job.0.to_le_bytes())
+}
+
+fn specification(plan: &JobPlan) -> Arc<Specification> {
+    let row = |index: u32, rows: u32| RowsRef { rows, digest: Digest::of(&index.to_le_bytes()) };
+    Arc::new(Specification {
+        training: Training {
+            arithmetic: plan.arithmetic,
+            network: Network::new(2, &[], 2).expect("a small network"),
+            recipe: Recipe::DEFAULT,
+            seed: 1,
+        },
+        rounds: plan.rounds,
+        shards: (0..plan.shards).map(|shard| row(shard, 100 + shard % 2)).collect(),
+        validation: row(u32::MAX, 50),
+        initial: None,
+        operation: Operation {
+            on_task_failure: plan.on_task_failure,
+            allow_inexact: plan.allow_inexact,
+            on_no_nodes: plan.on_no_nodes,
+        },
+        notes: Vec::new(),
+    })
 }

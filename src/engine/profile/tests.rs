@@ -13,6 +13,7 @@ impl Bench {
     fn new() -> Bench {
         let mut bench = Bench { profiler: Profiler::start(Profile::default(), Time(100)), now: Time(100) };
         bench.pass(5);
+        bench.profiler.prepared(bench.now);
         bench.profiler.round_begins(bench.now);
         bench
     }

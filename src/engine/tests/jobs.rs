@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn admission(actions: &[Action]) -> Admission {
+pub(super) fn admission(actions: &[Action]) -> Admission {
     let admission = |action: &Action| match action {
         Action::Admit { admission, .. } => Some(admission.clone()),
         _ => None,

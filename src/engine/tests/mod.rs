@@ -3,6 +3,7 @@
 mod failures;
 mod jobs;
 mod policies;
+mod restoring;
 mod rounds;
 
 use std::sync::Arc;
