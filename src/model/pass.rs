@@ -5,7 +5,7 @@ use super::gradient::{Gradient, columns_of, differentiate};
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, make_room, panels_of};
 use super::network::{Layer, Network};
-use super::product::{Direction, Finish, Product, Strip, multiply};
+use super::product::{BELOW_ZERO, Direction, Finish, Product, Strip, multiply};
 use super::recipe::Activation;
 
 /// Room for a block's way through a network; used again for block after block, task after task.
@@ -114,8 +114,8 @@ impl Pass {
                 width: layer.inputs,
                 direction: Direction::Back,
                 finish: match self.activation {
-                    Activation::Relu => Finish::WherePositive(x),
-                    Activation::MaskedIdentity => Finish::WhereNotNegative(x),
+                    Activation::Relu => Finish::WhereAbove(x, 0.0),
+                    Activation::MaskedIdentity => Finish::WhereAbove(x, BELOW_ZERO),
                     Activation::Identity => Finish::Keep,
                 },
             };
