@@ -1,8 +1,9 @@
 //! Gradients of a layer's weights and bias over one block. Owns arithmetic 1's two orders of summing rows; does not know
 //! how blocks are added up (`tree`).
 
+use super::few;
 use super::kernel::compiled_for_each_kernel;
-use super::lanes::{LANES, Lanes, panels_of};
+use super::lanes::{LANES, Lanes, flat, panels_of};
 use super::product::part;
 use super::vector::{Elements as _, Twin as _, Vector};
 
@@ -29,6 +30,13 @@ pub(super) struct Gradient<'a> {
 pub(super) fn differentiate(kernel: super::Kernel, gradient: &Gradient<'_>, columns: &mut [Lanes], out: &mut [f32]) {
     if gradient.inputs * gradient.outputs <= LANED_WEIGHTS_MAX {
         on_lanes(kernel, gradient, out);
+    } else if gradient.rows == 1 {
+        let d = &mut flat(columns)[..gradient.outputs];
+        d.iter_mut().zip(gradient.d).for_each(|(d, lanes)| *d = lanes.0[0]);
+        let (weights, bias) = out.split_at_mut(gradient.inputs * gradient.outputs);
+        few::outer(kernel, gradient.x, d, weights);
+        // A sum from +0, as of any number of rows.
+        bias.iter_mut().zip(d).for_each(|(bias, d)| *bias = 0.0 + *d);
     } else {
         in_sequence(kernel, gradient, columns, out);
     }
