@@ -2,6 +2,8 @@
 //! and so they are read once, in the order in which they lie, and their neighbours take the lanes. Owns that order; the sums
 //! are those of `product` and `gradient`, to the bit.
 
+#![expect(clippy::needless_range_loop, reason = "sums are numbered; nested iterators would hide them")]
+
 use super::arithmetic::Fma as _;
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::lanes::{LANES, Lanes};
@@ -59,7 +61,8 @@ fn forward_body<V: Vector>(product: &Product<'_>, rows: usize, out: &mut [Lanes]
             for row in 0..rows {
                 let sum = sums[row][output];
                 out.0[row] = match finish {
-                    Finish::Relu if !(sum > 0.0) => 0.0,
+                    Finish::Relu if sum > 0.0 => sum,
+                    Finish::Relu => 0.0,
                     _ => sum,
                 };
             }
