@@ -270,8 +270,8 @@ impl FromStr for Probability {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Probability, String> {
-        match text.parse() {
-            Ok(value) if (0.0..=1.0).contains(&value) => Ok(Probability(value)),
+        match parse_decimal(text) {
+            Some(value) if (0.0..=1.0).contains(&value) => Ok(Probability(value)),
             _ => Err("a probability is a number from 0 to 1".to_owned()),
         }
     }
@@ -363,10 +363,25 @@ pub fn parse_mib(text: &str) -> Result<u64, String> {
 
 /// A wait from a number of seconds, up to a day.
 pub fn parse_seconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+    match parse_decimal(text) {
+        Some(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("a wait is a number of seconds from 0 to 86400".to_owned()),
     }
+}
+
+/// A number of up to fifteen digits, as `12`, `0.25` or `.5`. The standard library's reader takes every notation of every
+/// f64, and would be a seventieth of a whole node.
+fn parse_decimal(text: &str) -> Option<f64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if !(1..=15).contains(&(whole.len() + fraction.len())) {
+        return None;
+    }
+    let mut digits = 0;
+    for byte in whole.bytes().chain(fraction.bytes()) {
+        digits = digits * 10 + u64::from((byte as char).to_digit(10)?);
+    }
+    // Both are exact, so that the quotient is the f64 nearest to the text.
+    Some(digits as f64 / 10u64.pow(fraction.len() as u32) as f64)
 }
 
 #[cfg(test)]
@@ -467,6 +482,17 @@ mod tests {
             assert!((0..5).all(|_| file.look().is_none()), "it is said again");
             fs::write(&path, "a,1\n").unwrap();
             assert_eq!(looked_twice(&mut file), Some(Ok(parse("a,1").unwrap())));
+        }
+    }
+
+    #[test]
+    fn decimal_numbers_are_read_as_the_standard_library_reads_them() {
+        let texts = ["0", "1", "1.", ".5", "0.1", "0.3", "00.70", "86400", "3.14159265358979", "999999999999999"];
+        for text in texts.into_iter().chain(["0.00000000000001", "123456789.123456", "0.14285714285714"]) {
+            assert_eq!(parse_decimal(text), text.parse().ok(), "{text}");
+        }
+        for text in ["", ".", "+1", "-1", "1e3", "1.2.3", " 1", "1 ", "inf", "\u{661}", "0.1234567890123456"] {
+            assert_eq!(parse_decimal(text), None, "{text}");
         }
     }
 }

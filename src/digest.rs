@@ -40,6 +40,20 @@ impl Hasher {
         self.0.update(bytes);
     }
 
+    /// Up to where so many bytes are whole blocks: what is taken in up to there is not put aside.
+    pub fn whole_blocks(bytes: usize) -> usize {
+        bytes / 64 * 64
+    }
+
+    /// Takes the next bytes in, and appends them to `copy`. Little by little: a hash is one long chain, and a processor
+    /// copies beside it.
+    pub fn update_and_copy(&mut self, bytes: &[u8], copy: &mut Vec<u8>) {
+        for part in bytes.chunks(512) {
+            self.update(part);
+            copy.extend_from_slice(part);
+        }
+    }
+
     /// The digest of everything taken in.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())

@@ -252,8 +252,7 @@ impl Assembly {
         if self.bytes.capacity() == 0 {
             self.bytes = self.spares.take(object_bytes);
         }
-        self.hasher.update(bytes);
-        self.bytes.extend_from_slice(bytes);
+        self.hasher.update_and_copy(bytes, &mut self.bytes);
     }
 
     /// The whole object, if its digest is right.

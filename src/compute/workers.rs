@@ -19,7 +19,7 @@ use super::duties::{Duties, Duty};
 use super::kept::Kept;
 use super::load::InjectedLoad;
 use super::serving::Context;
-use crate::digest::Digest;
+use crate::digest::Hasher;
 use crate::job::{TaskId, Training};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
 use crate::model::{Kernel, Rows, Trainer, Watch};
@@ -259,20 +259,29 @@ impl Worker {
         let started = Instant::now();
         let TaskId { step, shard, .. } = train.name.task;
         let mut watch = Watching { progress, cancelled, stopped: &self.stopped };
-        let trained =
-            self.trainer.train(&train.training, step, shard, &base, &rows, &mut watch).map_err(
-                |error| match error {
-                    TrainError::Cancelled => refusal(ErrorCode::Cancelled, "the task was cancelled"),
-                    TrainError::Arithmetic { .. } => refusal(ErrorCode::Arithmetic, error.to_string()),
-                    _ => refusal(ErrorCode::Training, error.to_string()),
-                },
-            )?;
+        // The update goes where it will be sent from, and is hashed while it is in the cache.
+        let room = task.kept.room(object::parameters_bytes(network));
+        let mut update = object::begin_parameters(room, ObjectKind::Update, network);
+        let (mut hasher, mut hashed_bytes) = (Hasher::default(), 0);
+        let mut take = |part: &[f32]| {
+            object::append_parameters(&mut update, part);
+            let whole_bytes = Hasher::whole_blocks(update.len());
+            hasher.update(&update[hashed_bytes..whole_bytes]);
+            hashed_bytes = whole_bytes;
+        };
+        let trained = self
+            .trainer
+            .train_into(&train.training, step, shard, &base, &rows, &mut watch, &mut take)
+            .map_err(|error| match error {
+                TrainError::Cancelled => refusal(ErrorCode::Cancelled, "the task was cancelled"),
+                TrainError::Arithmetic { .. } => refusal(ErrorCode::Arithmetic, error.to_string()),
+                _ => refusal(ErrorCode::Training, error.to_string()),
+            })?;
         let spent = started.elapsed();
         let speed = f64::from(rows.rows()) * f64::from(trained.epochs) / spent.as_secs_f64().max(1e-9);
         self.tally.rows_per_second.store(speed.to_bits(), Ordering::Release);
-        let room = task.kept.room(object::parameters_bytes(network));
-        let update = object::encode_parameters_into(room, ObjectKind::Update, network, &trained.update);
-        let digest = Digest::of(&update);
+        hasher.update(&update[hashed_bytes..]);
+        let digest = hasher.finish();
         let update_bytes = update.len() as u64;
         let inline = if update.len() <= Trained::inline_bytes_max(task.link.peer().payload_bytes_max) {
             update
@@ -280,12 +289,10 @@ impl Worker {
             task.kept.keep(digest, update);
             Vec::new()
         };
-        let (epochs, loss) = (trained.epochs, trained.loss);
-        self.trainer.recycle(trained);
         Ok(Trained {
             name: train.name,
-            epochs,
-            loss,
+            epochs: trained.epochs,
+            loss: trained.loss,
             train_us: spent.as_micros() as u64,
             update: digest,
             update_bytes,

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::driver::Input;
 use super::transfers::Room;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
 use crate::job::{JobId, Specification};
 use crate::model::{self, ExactSum, Kernel, Network, Rows};
@@ -22,12 +22,6 @@ use crate::wire::object::{self, ObjectKind};
 pub(super) struct Weights {
     pub(super) digest: Digest,
     pub(super) bytes: Arc<Vec<u8>>,
-}
-
-impl Weights {
-    fn new(bytes: Vec<u8>) -> Weights {
-        Weights { digest: Digest::of(&bytes), bytes: Arc::new(bytes) }
-    }
 }
 
 /// What the merging thread is to do.
@@ -147,10 +141,16 @@ impl Merger {
                     bytes.extend_from_slice(&shared);
                     bytes
                 });
-                match sum.mean_onto(object::parameters_mut(network, &mut bytes)) {
+                // What stands before the values is part of the object, and of its name.
+                let first = bytes.len().saturating_sub(4 * network.parameters());
+                let mut hasher = Hasher::default();
+                hasher.update(&bytes[..first]);
+                let values = object::parameters_mut(network, &mut bytes);
+                match sum.mean_onto_and_tell(values, &mut |part| hasher.update(part.as_flattened())) {
                     Ok(()) => {
                         sum.reset();
-                        Some(Input::Merged { job, step, weights: Weights::new(bytes) })
+                        let weights = Weights { digest: hasher.finish(), bytes: Arc::new(bytes) };
+                        Some(Input::Merged { job, step, weights })
                     }
                     Err(error) => failed(job, error.to_string()),
                 }

@@ -1,6 +1,6 @@
 //! From rows as they arrive, one behind the other, to panels. Owns the transposition; does not know why these rows.
 
-use super::kernel::compiled_for_each_kernel;
+use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::lanes::{LANES, Lanes};
 use super::vector::Vector;
 
@@ -24,13 +24,18 @@ impl Order<'_> {
     }
 }
 
+/// Lays rows of row-major `values` into panels: `out` holds `features` values for each.
+pub(super) fn gather(kernel: Kernel, values: &[f32], features: usize, order: Order<'_>, out: &mut [Lanes]) {
+    lay(kernel.of_eight(), values, features, order, out);
+}
+
 compiled_for_each_kernel! {
-    /// Lays rows of row-major `values` into panels: `out` holds `features` values for each.
-    pub(super) fn gather = gather_body(values: &[f32], features: usize, order: Order<'_>, out: &mut [Lanes])
+    #[inline(always)]
+    fn lay = lay_body(values: &[f32], features: usize, order: Order<'_>, out: &mut [Lanes])
 }
 
 #[inline(always)]
-fn gather_body<V: Vector>(values: &[f32], features: usize, order: Order<'_>, out: &mut [Lanes]) {
+fn lay_body<V: Vector>(values: &[f32], features: usize, order: Order<'_>, out: &mut [Lanes]) {
     for (panel, out) in out.chunks_exact_mut(features).enumerate() {
         // A row that is not there is some row's place for the moment, and zeros in the end.
         let mut rows: [&[f32]; LANES] = [&values[..features]; LANES];
@@ -69,7 +74,6 @@ fn gather_body<V: Vector>(values: &[f32], features: usize, order: Order<'_>, out
 
 #[cfg(test)]
 mod tests {
-    use super::super::kernel::Kernel;
     use super::*;
 
     #[test]

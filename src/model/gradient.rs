@@ -1,10 +1,11 @@
 //! Gradients of a layer's weights and bias over one block. Owns arithmetic 1's two orders of summing rows; does not know
 //! how blocks are added up (`tree`).
 
+use super::few;
 use super::kernel::compiled_for_each_kernel;
-use super::lanes::{LANES, Lanes, panels_of};
+use super::lanes::{LANES, Lanes, flat, panels_of};
 use super::product::part;
-use super::vector::{Twin as _, Vector};
+use super::vector::{Elements as _, Twin as _, Vector};
 
 /// Weights of a layer whose rows are summed on eight lanes, at most; above, in one sequence. Part of arithmetic 1.
 pub(super) const LANED_WEIGHTS_MAX: usize = 4096;
@@ -29,6 +30,13 @@ pub(super) struct Gradient<'a> {
 pub(super) fn differentiate(kernel: super::Kernel, gradient: &Gradient<'_>, columns: &mut [Lanes], out: &mut [f32]) {
     if gradient.inputs * gradient.outputs <= LANED_WEIGHTS_MAX {
         on_lanes(kernel, gradient, out);
+    } else if gradient.rows == 1 {
+        let d = &mut flat(columns)[..gradient.outputs];
+        d.iter_mut().zip(gradient.d).for_each(|(d, lanes)| *d = lanes.0[0]);
+        let (weights, bias) = out.split_at_mut(gradient.inputs * gradient.outputs);
+        few::outer(kernel, gradient.x, d, weights);
+        // A sum from +0, as of any number of rows.
+        bias.iter_mut().zip(d).for_each(|(bias, d)| *bias = 0.0 + *d);
     } else {
         in_sequence(kernel, gradient, columns, out);
     }
@@ -177,14 +185,22 @@ fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes], o
     let columns = &mut columns[..columns_of(outputs, rows)];
     transpose::<V>(gradient, columns);
     let pairs = panels_of(outputs) / 2;
-    // Of each of five inputs 16 outputs, or 32.
+    // Of each of five inputs 16 outputs, or 32. Large layers of few inputs are rare: less code does for them.
+    let has_inputs = inputs >= SEQUENCE_INPUTS - 1;
     let mut pair = 0;
-    while V::HAS_WIDE_TWINS && pair + 2 <= pairs {
+    while V::HAS_WIDE_TWINS && has_inputs && pair + 2 <= pairs {
         sequence_strip::<V, 2>(gradient, pair, columns, weights);
         pair += 2;
     }
     while pair < pairs {
-        sequence_strip::<V, 1>(gradient, pair, columns, weights);
+        if V::HAS_REGISTERS && has_inputs {
+            sequence_strip::<V, 1>(gradient, pair, columns, weights);
+        } else {
+            let (columns, _) = columns[2 * pair * rows..].as_chunks::<2>();
+            for i in 0..inputs {
+                sequence_tile::<V, 1, 1>(gradient, i, 2 * pair * LANES, columns, weights);
+            }
+        }
         pair += 1;
     }
     let odd = &columns[2 * pairs * rows..];
@@ -229,7 +245,7 @@ fn transpose<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes]) {
     }
 }
 
-/// Gradients of the weights from all inputs to 16 B outputs.
+/// Gradients of the weights from all inputs, four or more, to 16 B outputs.
 #[inline(always)]
 fn sequence_strip<V: Vector, const B: usize>(
     gradient: &Gradient<'_>,
@@ -240,12 +256,6 @@ fn sequence_strip<V: Vector, const B: usize>(
     let Gradient { inputs, rows, .. } = *gradient;
     let (columns, _) = columns[2 * pair * rows..][..2 * B * rows].as_chunks::<2>();
     let j = 2 * pair * LANES;
-    if !V::HAS_REGISTERS || inputs < SEQUENCE_INPUTS - 1 {
-        for i in 0..inputs {
-            sequence_tile::<V, 1, B>(gradient, i, j, columns, weights);
-        }
-        return;
-    }
     let heights = inputs.div_ceil(SEQUENCE_INPUTS);
     for a in 0..heights {
         match part(inputs, heights, a) {

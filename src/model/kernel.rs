@@ -10,7 +10,8 @@ pub struct Kernel(Instructions);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Instructions {
-    /// x86-64 with AVX2 and FMA. Built nowhere but in [`Kernel::avx2`].
+    /// x86-64 with AVX2 and FMA. Built nowhere but in [`Kernel::avx2`] and from
+    /// [`Instructions::Avx512`], which has both.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// That with AVX-512's F, VL and DQ. Built nowhere but in [`Kernel::avx512`].
@@ -55,6 +56,16 @@ impl Kernel {
             return Some(Kernel(Instructions::Avx512));
         }
         None
+    }
+
+    /// The same without registers of sixteen f32, for work that gains nothing by them: its code is there once less.
+    #[inline(always)]
+    pub(super) fn of_eight(self) -> Kernel {
+        match self.0 {
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            Instructions::Avx512 => Kernel(Instructions::Avx2),
+            other => Kernel(other),
+        }
     }
 
     /// Whether code that needs AVX-512's F, VL and DQ, AVX2 and FMA may be entered.

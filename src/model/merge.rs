@@ -13,7 +13,7 @@ use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::vector::Vector;
 
 /// Where magnitudes begin that an update may not have.
-const MAGNITUDE_LIMIT: f32 = 16_384.0;
+pub(super) const MAGNITUDE_LIMIT: f32 = 16_384.0;
 /// Binary places of a unit.
 const PLACES: i32 = 64;
 /// A unit.
@@ -97,13 +97,28 @@ impl ExactSum {
     /// Adds the mean of the updates to `values`, the base: the mean is rounded to whole units, ties to even, and the new
     /// value to f64 and then to f32.
     pub fn mean_onto(&self, values: &mut [LittleEndianF32]) -> Result<(), MergeError> {
+        self.mean_onto_and_tell(values, &mut |_| ())
+    }
+
+    /// The same; the new values are told to `take` as they are made, part by part.
+    pub fn mean_onto_and_tell(
+        &self,
+        values: &mut [LittleEndianF32],
+        take: &mut dyn FnMut(&[LittleEndianF32]),
+    ) -> Result<(), MergeError> {
         self.same_length(values)?;
         if self.rows == 0 {
             return Err(MergeError::Empty);
         }
-        match &self.high {
-            High::Narrow(high) => mean_narrow(self.kernel, &self.low, high, self.rows, values),
-            High::Wide(high) => mean_wide(self.kernel, &self.low, high, self.rows, values),
+        for (index, values) in values.chunks_mut(MEANS).enumerate() {
+            let range = index * MEANS..index * MEANS + values.len();
+            match &self.high {
+                High::Narrow(high) => {
+                    mean_narrow(self.kernel, &self.low[range.clone()], &high[range], self.rows, values)
+                }
+                High::Wide(high) => mean_wide(self.kernel, &self.low[range.clone()], &high[range], self.rows, values),
+            }
+            take(values);
         }
         Ok(())
     }

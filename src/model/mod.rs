@@ -6,6 +6,7 @@
 mod arithmetic;
 pub mod crew;
 pub mod evaluate;
+mod few;
 #[cfg(feature = "client")]
 pub mod file;
 mod gather;

@@ -37,12 +37,22 @@ impl Descent {
 
     /// One update of `weights`.
     pub fn update(&mut self, kernel: Kernel, gradient: &[f32], weights: &mut [f32]) {
+        self.advance();
+        self.update_part(kernel, 0, gradient, weights);
+    }
+
+    /// Begins an update that is done part by part.
+    pub fn advance(&mut self) {
+        self.powers = [self.powers[0] * BETAS[0], self.powers[1] * BETAS[1]];
+    }
+
+    /// Updates the weights from the `first` on, as many as are given, as part of the update that has been begun.
+    pub fn update_part(&mut self, kernel: Kernel, first: usize, gradient: &[f32], weights: &mut [f32]) {
         match self.optimiser {
             Optimiser::Sgd => sgd(kernel, self.eta, gradient, weights),
             Optimiser::Adam => {
-                self.powers = [self.powers[0] * BETAS[0], self.powers[1] * BETAS[1]];
                 let corrections = self.powers.map(|power| (1.0 / (1.0 - power)) as f32);
-                let [first, second] = &mut self.moments;
+                let [first, second] = self.moments.each_mut().map(|moments| &mut moments[first..][..weights.len()]);
                 adam(kernel, self.eta, corrections, gradient, first, second, weights);
             }
         }

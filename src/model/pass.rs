@@ -1,12 +1,16 @@
 //! One block of rows through a network: forward to the logits, and back to the gradient of every parameter. Owns the
 //! room for what lies between the layers; does not know batches, losses or optimisers.
 
+use super::few;
 use super::gradient::{Gradient, columns_of, differentiate};
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, make_room, panels_of};
 use super::network::{Layer, Network};
-use super::product::{Direction, Finish, Product, Strip, multiply};
+use super::product::{BELOW_ZERO, Direction, Finish, Product, Strip, multiply};
 use super::recipe::Activation;
+
+/// Weights of a layer above which few rows go their own way.
+const FEW_WEIGHTS_MIN: usize = 1 << 12;
 
 /// Room for a block's way through a network; used again for block after block, task after task.
 pub(super) struct Pass {
@@ -82,6 +86,10 @@ impl Pass {
                 direction: Direction::Forward { bias: &parameters[layer.bias_offset()..][..layer.outputs] },
                 finish,
             };
+            if rows <= few::FORWARD_ROWS_MAX && layer.weights() > FEW_WEIGHTS_MIN {
+                few::forward(self.kernel, &product, rows, out);
+                continue;
+            }
             multiply(self.kernel, &product, &mut self.strip, out);
             // A row that is not there comes out as its biases, but counts as zeros in the next layer's gradient.
             if index < last {
@@ -114,12 +122,17 @@ impl Pass {
                 width: layer.inputs,
                 direction: Direction::Back,
                 finish: match self.activation {
-                    Activation::Relu => Finish::WherePositive(x),
-                    Activation::MaskedIdentity => Finish::WhereNotNegative(x),
+                    Activation::Relu => Finish::WhereAbove(x, 0.0),
+                    Activation::MaskedIdentity => Finish::WhereAbove(x, BELOW_ZERO),
                     Activation::Identity => Finish::Keep,
                 },
             };
-            multiply(self.kernel, &product, &mut self.strip, &mut below[..panels * layer.inputs]);
+            let out = &mut below[..panels * layer.inputs];
+            if rows <= few::BACK_ROWS_MAX && layer.weights() > FEW_WEIGHTS_MIN {
+                few::back(self.kernel, &product, out);
+            } else {
+                multiply(self.kernel, &product, &mut self.strip, out);
+            }
             std::mem::swap(&mut here, &mut below);
         }
     }

@@ -9,7 +9,7 @@
 
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::Lanes;
-use super::vector::{Twin as _, Vector};
+use super::vector::{Elements as _, Twin as _, Vector};
 
 /// Outputs of a tile, at most: with two panels, 12 of AVX2's 16 registers hold sums; with four, 12 of AVX-512's 32.
 const STRIP_MAX: usize = 6;
@@ -49,11 +49,12 @@ pub(super) enum Finish<'a> {
     Keep,
     /// `if z > 0 { z } else { 0 }`.
     Relu,
-    /// +0 unless the value of the same place here is above zero.
-    WherePositive(&'a [Lanes]),
-    /// +0 unless the value of the same place here is zero or above.
-    WhereNotNegative(&'a [Lanes]),
+    /// +0 unless the value of the same place here is above this limit.
+    WhereAbove(&'a [Lanes], f32),
 }
+
+/// The limit that zero, and nothing less, is above.
+pub(super) const BELOW_ZERO: f32 = -f32::from_bits(1);
 
 /// One layer's product with a block.
 #[derive(Clone, Copy)]
@@ -96,15 +97,13 @@ fn multiply_body<V: Vector>(product: &Product<'_>, strip: &mut Strip, out: &mut 
             let columns = part(product.width, strips, index);
             let place = Place { depths, first: columns.0, packed };
             if !V::HAS_REGISTERS {
-                packed_strip_body::<V, 1>(product, place, strip, out);
+                strip_body::<V, 1>(product, place, strip, out);
                 continue;
             }
-            // Even parts are narrow only where the whole product is: their weights are few, and always copied, so that
-            // there is one piece of code for each width and not three.
             match columns.1 {
-                1 => packed_strip_body::<V, 1>(product, place, strip, out),
-                2 => packed_strip_body::<V, 2>(product, place, strip, out),
-                3 => packed_strip_body::<V, 3>(product, place, strip, out),
+                1 => strip_body::<V, 1>(product, place, strip, out),
+                2 => strip_body::<V, 2>(product, place, strip, out),
+                3 => strip_body::<V, 3>(product, place, strip, out),
                 4 => strip_body::<V, 4>(product, place, strip, out),
                 5 => strip_body::<V, 5>(product, place, strip, out),
                 _ => strip_body::<V, STRIP_MAX>(product, place, strip, out),
@@ -131,121 +130,95 @@ struct Place {
     packed: bool,
 }
 
-/// Weights of J neighbouring results, depth by depth.
-trait Weights<const J: usize>: Copy {
-    fn at(self, depth: usize) -> [f32; J];
-}
-
-/// Copied together.
+/// The weights of a strip of J results: that of result j at depth k is `values[j * across + k * down]`.
 #[derive(Clone, Copy)]
-struct Packed<'a, const J: usize>(&'a [[f32; J]]);
-
-impl<const J: usize> Weights<J> for Packed<'_, J> {
-    #[inline(always)]
-    fn at(self, depth: usize) -> [f32; J] {
-        self.0[depth]
-    }
-}
-
-/// Where they lie, depth by depth `stride` apart.
-#[derive(Clone, Copy)]
-struct Across<'a> {
+struct Weights<'a, const J: usize> {
     values: &'a [f32],
-    stride: usize,
+    /// The same from the fourth result on, if there are so many.
+    upper: &'a [f32],
+    across: usize,
+    down: usize,
+    depths: usize,
 }
 
-impl<const J: usize> Weights<J> for Across<'_> {
+impl<'a, const J: usize> Weights<'a, J> {
+    /// Weights for so many depths.
     #[inline(always)]
-    fn at(self, depth: usize) -> [f32; J] {
-        let mut weights = [0.0; J];
-        weights.copy_from_slice(&self.values[depth * self.stride..][..J]);
-        weights
+    fn new(values: &'a [f32], across: usize, down: usize, depths: usize) -> Weights<'a, J> {
+        assert!(depths > 0 && (J - 1) * across + (depths - 1) * down < values.len());
+        let upper = if J > 3 { &values[3 * across..] } else { values };
+        Weights { values, upper, across, down, depths }
     }
-}
 
-/// Where they lie, each result's in sequence.
-#[derive(Clone, Copy)]
-struct Along<'a, const J: usize>([&'a [f32]; J]);
+    /// Where they lie.
+    #[inline(always)]
+    fn of(product: &Product<'a>, place: Place) -> Weights<'a, J> {
+        let (start, depths) = place.depths;
+        match product.direction {
+            Direction::Forward { .. } => {
+                Weights::new(&product.weights[start * product.width + place.first..], 1, product.width, depths)
+            }
+            Direction::Back => {
+                Weights::new(&product.weights[place.first * product.depth + start..], product.depth, 1, depths)
+            }
+        }
+    }
 
-impl<const J: usize> Weights<J> for Along<'_, J> {
+    /// The weights at a depth below `depths`.
     #[inline(always)]
     fn at(self, depth: usize) -> [f32; J] {
+        debug_assert!(depth < self.depths);
         let mut weights = [0.0; J];
         for j in 0..J {
-            weights[j] = self.0[j][depth];
+            // Three near each of two places: no more than a processor's addresses can say.
+            let (near, step) = if j < 3 { (self.values, j) } else { (self.upper, j - 3) };
+            // SAFETY: the last of the last depth lies within, and no other lies behind it: checked in `new`.
+            weights[j] = unsafe { *near.get_unchecked(step * self.across + depth * self.down) };
         }
         weights
+    }
+
+    /// The same, copied together.
+    #[inline(always)]
+    fn packed(self, strip: &mut Strip) -> Weights<'_, J> {
+        let (places, _) = strip.0.as_chunks_mut::<J>();
+        let places = &mut places[..self.depths];
+        if self.across == 1 {
+            for (place, weights) in places.iter_mut().zip(self.values.chunks(self.down)) {
+                place.copy_from_slice(&weights[..J]);
+            }
+        } else {
+            for (depth, place) in places.iter_mut().enumerate() {
+                *place = self.at(depth);
+            }
+        }
+        Weights::new(&strip.0, 1, J, self.depths)
     }
 }
 
 /// A strip whose weights are read where they lie, unless copying them is worth it.
 #[inline(always)]
 fn strip_body<V: Vector, const J: usize>(product: &Product<'_>, place: Place, strip: &mut Strip, out: &mut [Lanes]) {
-    if place.packed {
-        return packed_strip_body::<V, J>(product, place, strip, out);
-    }
-    match product.direction {
-        Direction::Forward { .. } => tiles_body::<V, J, _>(product, place, across(product, place), out),
-        Direction::Back => tiles_body::<V, J, _>(product, place, along::<J>(product, place), out),
-    }
-}
-
-/// A strip whose weights are copied together first.
-#[inline(always)]
-fn packed_strip_body<V: Vector, const J: usize>(
-    product: &Product<'_>,
-    place: Place,
-    strip: &mut Strip,
-    out: &mut [Lanes],
-) {
-    let length = place.depths.1;
-    let packed = match product.direction {
-        Direction::Forward { .. } => pack(across(product, place), length, strip),
-        Direction::Back => pack(along::<J>(product, place), length, strip),
-    };
-    tiles_body::<V, J, _>(product, place, packed, out);
-}
-
-#[inline(always)]
-fn across<'a>(product: &Product<'a>, place: Place) -> Across<'a> {
-    Across { values: &product.weights[place.depths.0 * product.width + place.first..], stride: product.width }
-}
-
-#[inline(always)]
-fn along<'a, const J: usize>(product: &Product<'a>, place: Place) -> Along<'a, J> {
-    let (start, length) = place.depths;
-    let mut rows: [&[f32]; J] = [&[]; J];
-    for (j, row) in rows.iter_mut().enumerate() {
-        *row = &product.weights[(place.first + j) * product.depth + start..][..length];
-    }
-    Along(rows)
-}
-
-#[inline(always)]
-fn pack<const J: usize>(weights: impl Weights<J>, length: usize, strip: &mut Strip) -> Packed<'_, J> {
-    let (places, _) = strip.0.as_chunks_mut::<J>();
-    let places = &mut places[..length];
-    for (depth, place) in places.iter_mut().enumerate() {
-        *place = weights.at(depth);
-    }
-    Packed(places)
+    let lying = Weights::<J>::of(product, place);
+    let weights = if place.packed { lying.packed(strip) } else { lying };
+    tiles_body::<V, J>(product, place, weights, out);
 }
 
 /// The panels of a strip, two or four by four.
 #[inline(always)]
-fn tiles_body<V: Vector, const J: usize, W: Weights<J>>(
+fn tiles_body<V: Vector, const J: usize>(
     product: &Product<'_>,
     place: Place,
-    weights: W,
+    weights: Weights<'_, J>,
     out: &mut [Lanes],
 ) {
     if V::HAS_WIDE_TWINS {
         for panel in (0..product.panels()).step_by(4) {
-            tile_body::<V, J, 2, W>(product, place, weights, panel, out);
+            tile_body::<V, J, 2>(product, place, weights, panel, out);
         }
     } else {
         for panel in (0..product.panels()).step_by(2) {
-            tile_body::<V, J, 1, W>(product, place, weights, panel, out);
+            tile_body::<V, J, 1>(product, place, weights, panel, out);
         }
     }
 }
@@ -253,10 +226,10 @@ fn tiles_body<V: Vector, const J: usize, W: Weights<J>>(
 /// J results of P twins of panels from `panel` on, over the place's depths. The last panel stands in for those beyond it:
 /// its results are computed and written more than once, the same each time, which takes no code of its own.
 #[inline(always)]
-fn tile_body<V: Vector, const J: usize, const P: usize, W: Weights<J>>(
+fn tile_body<V: Vector, const J: usize, const P: usize>(
     product: &Product<'_>,
     place: Place,
-    weights: W,
+    weights: Weights<'_, J>,
     panel: usize,
     out: &mut [Lanes],
 ) {
@@ -303,25 +276,19 @@ fn tile_body<V: Vector, const J: usize, const P: usize, W: Weights<J>>(
     match finish {
         Finish::Keep => {}
         Finish::Relu => {
+            let zero = V::Twin::splat(0.0);
             for j in 0..J {
                 for p in 0..P {
-                    sums[j][p] = sums[j][p].where_positive(sums[j][p]);
+                    sums[j][p] = zero.larger(sums[j][p]);
                 }
             }
         }
-        Finish::WherePositive(mask) => {
+        Finish::WhereAbove(mask, limit) => {
+            let limit = V::Twin::splat(limit);
             for p in 0..P {
                 let mask = twins_of::<V, J>(mask, places[p]);
                 for j in 0..J {
-                    sums[j][p] = sums[j][p].where_positive(mask[j]);
-                }
-            }
-        }
-        Finish::WhereNotNegative(mask) => {
-            for p in 0..P {
-                let mask = twins_of::<V, J>(mask, places[p]);
-                for j in 0..J {
-                    sums[j][p] = sums[j][p].where_not_negative(mask[j]);
+                    sums[j][p] = sums[j][p].where_above(mask[j], limit);
                 }
             }
         }

@@ -1,10 +1,10 @@
 //! Softmax with cross-entropy over a block: probabilities, losses, derivatives, predictions. Owns their order of
 //! operations (arithmetic 1); does not know what made the logits.
 
-use super::arithmetic::{exp_of_no_positives, ln};
+use super::arithmetic::ln;
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::{BLOCK_PANELS, LANES, Lanes, clear_missing_rows, flat, panels_of};
-use super::vector::Vector;
+use super::vector::{Elements as _, Twin as _, Vector};
 
 /// What the loss is of.
 #[derive(Clone, Copy)]
@@ -23,9 +23,6 @@ compiled_for_each_kernel! {
     /// Returns the block's loss: the sum over its rows, in their order.
     pub(super) fn lose = lose_body(logits: &mut [Lanes], target: &Target<'_>) -> f64
 }
-
-/// Strided partial sums of the exponentials. Part of arithmetic 1.
-const PARTIALS: usize = 4;
 
 #[inline(always)]
 fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
@@ -55,7 +52,12 @@ fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
             clear_missing_rows(labels.len(), 1, std::slice::from_mut(&mut factors));
             factor = V::load(&factors);
         }
-        for exponential in panel.iter_mut() {
+        let factors = V::Twin::join(factor, factor);
+        let (pairs, rest) = panel.as_chunks_mut();
+        for pair in pairs {
+            V::Twin::load_pair(pair).times(factors).store_pair(pair);
+        }
+        for exponential in rest {
             V::load(exponential).times(factor).store(exponential);
         }
         for (lane, label) in labels.iter().enumerate() {
@@ -80,17 +82,17 @@ fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
 /// Each row's largest logit; NaN only where the first is.
 #[inline(always)]
 fn largest<V: Vector>(panel: &[Lanes]) -> V {
-    // Two chains of comparisons wait half as long as one. Both begin with the first logit, so that it alone decides
-    // about NaN, as in a single chain.
-    let mut largest = [V::load(&panel[0]); 2];
-    let (pairs, rest) = panel[1..].as_chunks::<2>();
+    // Both chains of comparisons begin with the first logit, so that it alone decides about NaN, as in a single chain.
+    let mut largest = V::Twin::load_twice(&panel[0]);
+    let (pairs, rest) = panel.as_chunks();
     for pair in pairs {
-        largest = [largest[0].larger(V::load(&pair[0])), largest[1].larger(V::load(&pair[1]))];
+        largest = largest.larger(V::Twin::load_pair(pair));
     }
     for logit in rest {
-        largest[0] = largest[0].larger(V::load(logit));
+        largest = largest.larger(V::Twin::load_twice(logit));
     }
-    largest[0].larger(largest[1])
+    let [first, second] = largest.halves();
+    first.larger(second)
 }
 
 /// What each row's label has; +0 for rows that are not there.
@@ -103,29 +105,27 @@ fn of_labels<V: Vector>(panel: &[Lanes], labels: &[u32]) -> V {
     V::load(&of_labels)
 }
 
-/// Turns logits into their exponentials, the largest into 1. Returns each row's sum: strided partial sums, then a tree.
+/// Turns logits into their exponentials, the largest into 1. Returns each row's sum: four partial sums, of every fourth class
+/// each, then a tree. Part of arithmetic 1.
 #[inline(always)]
 fn exponentials<V: Vector>(panel: &mut [Lanes], largest: V) -> V {
-    let mut partials = [V::splat(0.0); PARTIALS];
-    let (fours, rest) = panel.as_chunks_mut::<PARTIALS>();
-    for four in fours {
-        for partial in 0..PARTIALS {
-            partials[partial] = partials[partial].plus(exponential(&mut four[partial], largest));
-        }
+    // The partial sums of two neighbouring classes side by side. Those that the next two classes belong to come first.
+    let mut partials = [V::Twin::splat(0.0); 2];
+    let of_both = V::Twin::join(largest, largest);
+    let (pairs, rest) = panel.as_chunks_mut();
+    for pair in pairs {
+        let exponentials = V::Twin::load_pair(pair).minus(of_both).exp();
+        exponentials.store_pair(pair);
+        partials = [partials[1], partials[0].plus(exponentials)];
     }
-    for (partial, logit) in partials.iter_mut().zip(rest) {
-        *partial = partial.plus(exponential(logit, largest));
+    for logit in rest {
+        let exponential = V::load(logit).minus(largest).exp();
+        exponential.store(logit);
+        partials[0] = partials[0].plus(V::Twin::join(exponential, V::splat(0.0)));
     }
-    partials[0].plus(partials[2]).plus(partials[1].plus(partials[3]))
-}
-
-/// Turns a class's logits into exponentials, and returns them. No closure: that would be compiled without the kernel's
-/// instructions.
-#[inline(always)]
-fn exponential<V: Vector>(logit: &mut Lanes, largest: V) -> V {
-    let exponential = exp_of_no_positives(V::load(logit).minus(largest));
-    exponential.store(logit);
-    exponential
+    // A sum of two is the same in either order.
+    let [first, second] = partials[0].plus(partials[1]).halves();
+    first.plus(second)
 }
 
 compiled_for_each_kernel! {

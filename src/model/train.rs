@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::crew::{Alone, Crew};
 use super::gather::{Order, gather};
-use super::kernel::Kernel;
+use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, make_room, panels_of};
 use super::optimise::{Descent, eta_of_step};
 use super::pass::Pass;
@@ -20,6 +20,7 @@ use super::recipe::{BatchSize, LossReduction, Optimiser, Recipe, RecipeError};
 use super::rows::Rows;
 use super::softmax::{Target, lose};
 use super::tree::Tree;
+use super::vector::Vector;
 use super::{ARITHMETIC, merge};
 use crate::job::{ROUNDS_MAX, Training};
 
@@ -50,6 +51,15 @@ pub struct Trained {
     pub epochs: u32,
 }
 
+/// What a task yields besides its update: as in [`Trained`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Done {
+    /// The loss, summed over rows.
+    pub loss: f64,
+    /// Epochs that were run.
+    pub epochs: u32,
+}
+
 /// Trains tasks, one after the other. Keeps its working memory from task to task, and nothing else.
 pub struct Trainer {
     work: Work,
@@ -74,6 +84,8 @@ impl Trainer {
             gradients: Tree::new(),
             losses: Tree::new(),
             weights: Vec::new(),
+            state: State::AtBase,
+            has_last_update: false,
             hands: vec![Hand::new(kernel)],
             parts: Vec::new(),
             blocks_each: 1,
@@ -91,70 +103,86 @@ impl Trainer {
         rows: &Rows,
         watch: &mut dyn Watch,
     ) -> Result<Trained, TrainError> {
+        let mut update = Vec::with_capacity(base.len());
+        let take = &mut |part: &[f32]| update.extend_from_slice(part);
+        let Done { loss, epochs } = self.train_into(training, step, shard, base, rows, watch, take)?;
+        Ok(Trained { update, loss, epochs })
+    }
+
+    /// The same; the update goes to `take`, part by part. What is taken of a task that fails is no update.
+    #[expect(clippy::too_many_arguments, reason = "a task, and where its result goes")]
+    pub fn train_into(
+        &mut self,
+        training: &Training,
+        step: u64,
+        shard: u32,
+        base: &[f32],
+        rows: &Rows,
+        watch: &mut dyn Watch,
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<Done, TrainError> {
         let recipe = training.recipe.checked().map_err(TrainError::Recipe)?;
         check(training, step, base, rows)?;
         let batch_rows = match recipe.batch {
             BatchSize::Full => rows.labels().len(),
             BatchSize::Rows(size) => rows.labels().len().min(size.get() as usize),
         };
-        self.work.begin(training, &recipe, step, base, batch_rows, self.crew.hands());
-        let (loss, epochs) = match recipe.batch {
-            BatchSize::Full => self.full_batches(&recipe, rows, watch)?,
+        self.work.begin(training, &recipe, step, base.len(), batch_rows, self.crew.hands());
+        let done = match recipe.batch {
+            BatchSize::Full => self.full_batches(&recipe, base, rows, watch)?,
             BatchSize::Rows(_) => {
                 let shuffle = |epoch| Stream::new(Purpose::Shuffle, training.seed, [step, u64::from(shard), epoch]);
-                self.mini_batches(&recipe, batch_rows, shuffle, rows, watch)?
+                self.mini_batches(&recipe, batch_rows, shuffle, base, rows, watch)?
             }
         };
-        let weights = &mut self.work.weights;
-        weights.iter_mut().zip(base).for_each(|(trained, base)| *trained -= base);
-        match weights.iter().position(|value| !merge::can_be_merged(*value)) {
-            Some(index) => Err(TrainError::Diverged { index }),
-            None => Ok(Trained { update: std::mem::take(weights), loss, epochs }),
-        }
+        self.work.tell_update(base, take)?;
+        Ok(done)
     }
 
-    /// Takes an update's memory back, for the next task's weights.
-    pub fn recycle(&mut self, trained: Trained) {
-        self.work.weights = trained.update;
-    }
-
-    /// Every epoch is one batch of all rows in their own order. Returns the loss and the epochs run.
-    fn full_batches(&mut self, recipe: &Recipe, rows: &Rows, watch: &mut dyn Watch) -> Result<(f64, u32), TrainError> {
+    /// Every epoch is one batch of all rows in their own order.
+    fn full_batches(
+        &mut self,
+        recipe: &Recipe,
+        base: &[f32],
+        rows: &Rows,
+        watch: &mut dyn Watch,
+    ) -> Result<Done, TrainError> {
         let (count, features) = (rows.labels().len(), rows.features() as usize);
         make_room(&mut self.panels, panels_of(count) * features);
         gather(self.work.kernel, rows.values(), features, Order::From(0, count), &mut self.panels);
         let Trainer { work, crew, panels, .. } = self;
         let (scale, log_epsilon) = (scale_of(recipe.reduction, count), recipe.log_epsilon);
         let batch = Batch { rows, source: Source::All { panels }, scale, log_epsilon };
-        let mut loss = work.batch(&**crew, &batch, true);
+        let mut loss = work.batch(&**crew, base, &batch, true);
         for epoch in 1..=recipe.epochs {
-            work.update();
-            go_on(watch, u64::from(epoch), u64::from(recipe.epochs))?;
             let last = epoch == recipe.epochs;
+            work.update(base, last && recipe.stop_loss_change.is_none());
+            go_on(watch, u64::from(epoch), u64::from(recipe.epochs))?;
             if let Some(change) = recipe.stop_loss_change {
                 // The pass that measures this epoch's loss is the next epoch's forward pass. Its gradient comes with it:
                 // one too many, once, when the task stops, is cheaper than going forward twice in every epoch.
                 let before = loss;
-                loss = work.batch(&**crew, &batch, !last);
+                loss = work.batch(&**crew, base, &batch, !last);
                 if (before - loss).abs() <= f64::from(change) {
-                    return Ok((loss, epoch));
+                    return Ok(Done { loss, epochs: epoch });
                 }
             } else if !last {
-                loss = work.batch(&**crew, &batch, true);
+                loss = work.batch(&**crew, base, &batch, true);
             }
         }
-        Ok((loss, recipe.epochs))
+        Ok(Done { loss, epochs: recipe.epochs })
     }
 
-    /// Every epoch goes through the rows in a new order, `batch_rows` at a time. Returns the loss and the epochs run.
+    /// Every epoch goes through the rows in a new order, `batch_rows` at a time.
     fn mini_batches(
         &mut self,
         recipe: &Recipe,
         batch_rows: usize,
         shuffle: impl Fn(u64) -> Stream,
+        base: &[f32],
         rows: &Rows,
         watch: &mut dyn Watch,
-    ) -> Result<(f64, u32), TrainError> {
+    ) -> Result<Done, TrainError> {
         let planned = u64::from(recipe.epochs) * rows.labels().len().div_ceil(batch_rows) as u64;
         let mut done = 0;
         let mut loss = 0.0;
@@ -166,13 +194,13 @@ impl Trainer {
             for order in self.order.chunks(batch_rows) {
                 let (scale, log_epsilon) = (scale_of(recipe.reduction, order.len()), recipe.log_epsilon);
                 let batch = Batch { rows, source: Source::These { order }, scale, log_epsilon };
-                loss += self.work.batch(&*self.crew, &batch, true);
-                self.work.update();
+                loss += self.work.batch(&*self.crew, base, &batch, true);
                 done += 1;
+                self.work.update(base, done == planned);
                 go_on(watch, done, planned)?;
             }
         }
-        Ok((loss, recipe.epochs))
+        Ok(Done { loss, epochs: recipe.epochs })
     }
 }
 
@@ -276,13 +304,30 @@ struct Work {
     /// The batch's gradient, from that of its parts.
     gradients: Tree<f32>,
     losses: Tree<f64>,
+    /// The weights, once they are no longer the base: a task's only batch needs none of its own.
     weights: Vec<f32>,
+    state: State,
+    /// The last update is still to be done, where the task's update is told.
+    has_last_update: bool,
     hands: Vec<Hand>,
     /// Locked for the moment in which a finished sum is put there.
     parts: Vec<Mutex<Part>>,
     /// Blocks of a part: a power of two, so that a part is a whole node of the block tree.
     blocks_each: usize,
 }
+
+/// How far the weights have come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// They are the base.
+    AtBase,
+    /// They are in [`Work::weights`].
+    Moved,
+}
+
+/// Parameters of an update that are computed and told at a time. So few that a processor computes the next while it still
+/// hashes the last: a hash is one long chain, which leaves room beside it.
+const PART: usize = 128;
 
 impl Work {
     /// Starts a task: makes all the room that its batches of up to `batch_rows` rows need.
@@ -291,24 +336,23 @@ impl Work {
         training: &Training,
         recipe: &Recipe,
         step: u64,
-        base: &[f32],
+        parameters: usize,
         batch_rows: usize,
         hands_most: usize,
     ) {
         let blocks = batch_rows.div_ceil(BLOCK_ROWS);
-        self.weights.clear();
-        self.weights.extend_from_slice(base);
-        let hands = if batch_rows * base.len() < SHARED_WORK_MIN { 1 } else { hands_most.min(HANDS_MAX).min(blocks) };
+        (self.state, self.has_last_update) = (State::AtBase, false);
+        let hands = if batch_rows * parameters < SHARED_WORK_MIN { 1 } else { hands_most.min(HANDS_MAX).min(blocks) };
         // Some parts for each hand, so that one that is late does not hold up the others by much: fewer where it takes
         // long to add them up.
-        let parts_most = hands * if base.len() <= FEW_PARAMETERS { 4 } else { 2 };
+        let parts_most = hands * if parameters <= FEW_PARAMETERS { 4 } else { 2 };
         self.blocks_each = blocks.next_power_of_two();
         while hands > 1 && self.blocks_each > 1 && blocks.div_ceil(self.blocks_each / 2) <= parts_most {
             self.blocks_each /= 2;
         }
         let mut parts = blocks.div_ceil(self.blocks_each);
         // The largest networks are left to one hand: each part is as large as the weights.
-        if parts > 1 && parts * size_of_val(base) > PARTS_BYTES_MAX {
+        if parts > 1 && parts * parameters * size_of::<f32>() > PARTS_BYTES_MAX {
             self.blocks_each = blocks.next_power_of_two();
             parts = 1;
         }
@@ -319,22 +363,23 @@ impl Work {
         }
         for part in &mut self.parts {
             let part = part.get_mut().unwrap_or_else(PoisonError::into_inner);
-            part.gradient.resize(base.len(), 0.0);
+            part.gradient.resize(parameters, 0.0);
         }
         self.hands.resize_with(if parts == 1 { 1 } else { hands }, || Hand::new(self.kernel));
         for hand in &mut self.hands {
             hand.prepare(training, batch_rows, self.blocks_each.min(blocks));
         }
-        let of_parts = if parts == 1 { 0 } else { base.len() };
+        let of_parts = if parts == 1 { 0 } else { parameters };
         self.gradients.prepare(of_parts, parts);
         self.losses.prepare(1, parts);
-        self.descent.begin(recipe.optimiser, eta_of_step(recipe.eta, recipe.eta_decay, step), base.len());
+        self.descent.begin(recipe.optimiser, eta_of_step(recipe.eta, recipe.eta_decay, step), parameters);
     }
 
     /// All of a batch forward and, with `back`, its gradient. Returns the loss.
-    fn batch(&mut self, crew: &dyn Crew, batch: &Batch<'_>, back: bool) -> f64 {
+    fn batch(&mut self, crew: &dyn Crew, base: &[f32], batch: &Batch<'_>, back: bool) -> f64 {
         let blocks = batch.blocks();
-        let Work { hands, weights, parts, blocks_each, .. } = self;
+        let Work { hands, weights, state, parts, blocks_each, .. } = self;
+        let weights = if *state == State::AtBase { base } else { weights };
         if parts.is_empty() {
             for block in 0..blocks {
                 hands[0].block(weights, batch, block, back);
@@ -370,11 +415,62 @@ impl Work {
         self.losses.finish()[0]
     }
 
-    /// Ends a batch: one update of the weights by the gradient of its blocks.
-    fn update(&mut self) {
+    /// Ends a batch: one update of the weights by the gradient of its blocks. The task's last is left to
+    /// [`Work::tell_update`].
+    fn update(&mut self, base: &[f32], is_last: bool) {
+        self.has_last_update = is_last;
+        if is_last {
+            return;
+        }
+        if self.state == State::AtBase {
+            self.weights.clear();
+            self.weights.extend_from_slice(base);
+            self.state = State::Moved;
+        }
         let gradients = if self.parts.is_empty() { &mut self.hands[0].gradients } else { &mut self.gradients };
         self.descent.update(self.kernel, gradients.finish(), &mut self.weights);
     }
+
+    /// Ends a task: does the last update, and tells by how much the weights have left the base, all in one pass over the
+    /// parameters, which may be more than the caches hold.
+    fn tell_update(&mut self, base: &[f32], take: &mut dyn FnMut(&[f32])) -> Result<(), TrainError> {
+        let gradients = if self.parts.is_empty() { &mut self.hands[0].gradients } else { &mut self.gradients };
+        let gradient = if self.has_last_update { gradients.finish() } else { &[] };
+        let weights = if self.state == State::AtBase { base } else { &self.weights };
+        if self.has_last_update {
+            self.descent.advance();
+        }
+        let mut room = [0.0; PART];
+        for (index, (weights, base)) in weights.chunks(PART).zip(base.chunks(PART)).enumerate() {
+            let first = index * PART;
+            let part = &mut room[..base.len()];
+            part.copy_from_slice(weights);
+            if self.has_last_update {
+                self.descent.update_part(self.kernel, first, &gradient[first..][..base.len()], part);
+            }
+            if !leave(self.kernel, base, part) {
+                let index = part.iter().position(|value| !merge::can_be_merged(*value)).unwrap_or_default();
+                return Err(TrainError::Diverged { index: first + index });
+            }
+            take(part);
+        }
+        Ok(())
+    }
+}
+
+compiled_for_each_kernel! {
+    /// Turns weights into their differences from the base. Says whether all can be merged.
+    fn leave = leave_body(base: &[f32], weights: &mut [f32]) -> bool
+}
+
+#[inline(always)]
+fn leave_body<V: Vector>(base: &[f32], weights: &mut [f32]) -> bool {
+    let mut can_all = true;
+    for (weight, base) in weights.iter_mut().zip(base) {
+        *weight -= base;
+        can_all &= merge::can_be_merged(*weight);
+    }
+    can_all
 }
 
 /// Rows times parameters of a batch that is worth sharing: some 30 microseconds of work.
@@ -402,10 +498,10 @@ pub fn working_bytes(training: &Training, rows: u32) -> u64 {
     let block_rows = batch_rows.min(BLOCK_ROWS as u64);
     let widths = || network.layers().map(|layer| layer.outputs as u64);
     let hidden = network.hidden().iter().copied().max().unwrap_or(0);
-    // Weights, which become the update; the block in hand, a sum for each level of the tree, moments.
+    // Weights, the update; the block in hand, a sum for each level of the tree, moments.
     let levels = u64::from(batch_rows.div_ceil(BLOCK_ROWS as u64).max(1).ilog2()) + 1;
     let moments = if training.recipe.optimiser == Optimiser::Adam { 2 } else { 0 };
-    let of_parameters = network.parameters() as u64 * (2 + levels + moments) * size_of::<f32>() as u64;
+    let of_parameters = network.parameters() as u64 * (3 + levels + moments) * size_of::<f32>() as u64;
     // What each layer puts out, two of derivatives, the outputs turned to lanes.
     let of_block = panels(block_rows) * (widths().sum::<u64>() + 2 * u64::from(hidden))
         + panels(widths().max().unwrap_or(0)) * block_rows;

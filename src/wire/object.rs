@@ -218,19 +218,28 @@ pub fn rows_bytes(rows: u32, features: u32) -> u64 {
 
 /// A model's parameters, or an update, as an object. `values` are flat, as [`Network`] lays them out.
 pub fn encode_parameters(kind: ObjectKind, network: &Network, values: &[f32]) -> Vec<u8> {
-    encode_parameters_into(Vec::new(), kind, network, values)
+    debug_assert_eq!(values.len(), network.parameters());
+    let mut object = begin_parameters(Vec::new(), kind, network);
+    append_parameters(&mut object, values);
+    object
 }
 
-/// The same in memory that is there already, `room`; what was in it goes.
-pub fn encode_parameters_into(mut room: Vec<u8>, kind: ObjectKind, network: &Network, values: &[f32]) -> Vec<u8> {
-    debug_assert_eq!(values.len(), network.parameters());
+/// The same without its values yet, in memory that may be there already, `room`; what was in it goes.
+pub fn begin_parameters(mut room: Vec<u8>, kind: ObjectKind, network: &Network) -> Vec<u8> {
     let descriptor = encode_descriptor(kind, &parameter_tensors(network));
     room.clear();
-    room.reserve_exact(descriptor.len() + values.len() * 4);
+    room.reserve_exact(descriptor.len() + network.parameters() * 4);
     room.extend_from_slice(&descriptor);
-    append_f32(&mut room, values);
     room
 }
+
+/// The next values of an object that has been begun.
+pub fn append_parameters(object: &mut Vec<u8>, values: &[f32]) {
+    append_f32(object, values);
+}
+
+/// Values of which is found out at a time whether they are finite.
+const FINITE_PART: usize = 256;
 
 /// The flat parameters in an object that must be of this kind and network, as they lie there.
 pub fn parameters<'a>(
@@ -242,9 +251,13 @@ pub fn parameters<'a>(
     let values = elements.as_chunks().0;
     // Whether an update can be merged is judged when it is, and says more than this.
     let is_finite = |value: &LittleEndianF32| f32::from_le_bytes(*value).is_finite();
+    // All of some hundred at a time: looking for the first costs as much as training with it.
+    let are_finite = |values: &[LittleEndianF32]| values.iter().fold(true, |all, value| all & is_finite(value));
     if kind == ObjectKind::Weights
-        && let Some(index) = values.iter().position(|value| !is_finite(value))
+        && let Some(part) = values.chunks(FINITE_PART).position(|part| !are_finite(part))
     {
+        let first = part * FINITE_PART;
+        let index = first + values[first..].iter().position(|value| !is_finite(value)).unwrap_or_default();
         return Err(ObjectError::NotFinite { index });
     }
     Ok(values)

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use super::super::arithmetic::Hardware;
 use super::super::lanes::LANES;
-use super::{Lanes, Twin, Two, Vector};
+use super::{Elements, Lanes, Twin, Two, Vector};
 
 /// One AVX register. Only `compiled_for_each_kernel` names it, inside a function that is entered with the features of
 /// its kernel alone: AVX2 and FMA, and for `Wide` AVX-512's F, VL and DQ. That is the ground of every `unsafe` here.
@@ -44,40 +44,11 @@ impl Width for Wide {
     const IS_WIDE: bool = true;
 }
 
-impl<W: Width> Vector for Ymm<W> {
-    type Fma = Hardware;
-    type Twin = W::Twin;
-    const HAS_REGISTERS: bool = true;
-    const HAS_WIDE_TWINS: bool = W::IS_WIDE;
-
+impl<W: Width> Elements for Ymm<W> {
     #[inline(always)]
     fn splat(value: f32) -> Self {
         // SAFETY: see Ymm.
         Ymm(unsafe { _mm256_set1_ps(value) }, PhantomData)
-    }
-
-    #[inline(always)]
-    fn load(lanes: &Lanes) -> Self {
-        // SAFETY: see Ymm; Lanes is eight f32, aligned to 32 bytes.
-        Ymm(unsafe { _mm256_load_ps(lanes.0.as_ptr()) }, PhantomData)
-    }
-
-    #[inline(always)]
-    fn load_anywhere(values: &[f32; LANES]) -> Self {
-        // SAFETY: see Ymm; eight f32, however they are aligned.
-        Ymm(unsafe { _mm256_loadu_ps(values.as_ptr()) }, PhantomData)
-    }
-
-    #[inline(always)]
-    fn store(self, lanes: &mut Lanes) {
-        // SAFETY: see Ymm; Lanes is eight f32, aligned to 32 bytes.
-        unsafe { _mm256_store_ps(lanes.0.as_mut_ptr(), self.0) }
-    }
-
-    #[inline(always)]
-    fn store_anywhere(self, values: &mut [f32; LANES]) {
-        // SAFETY: see Ymm; eight f32, however they are aligned.
-        unsafe { _mm256_storeu_ps(values.as_mut_ptr(), self.0) }
     }
 
     #[inline(always)]
@@ -105,12 +76,6 @@ impl<W: Width> Vector for Ymm<W> {
     }
 
     #[inline(always)]
-    fn divided_by(self, other: Self) -> Self {
-        // SAFETY: see Ymm.
-        Ymm(unsafe { _mm256_div_ps(self.0, other.0) }, PhantomData)
-    }
-
-    #[inline(always)]
     fn times_two_to_the(self, exponent: Self) -> Self {
         // SAFETY: see Ymm. The shift leaves nine bits of the sum: a sign, which is 0, and a biased exponent.
         let power = unsafe {
@@ -121,30 +86,58 @@ impl<W: Width> Vector for Ymm<W> {
     }
 
     #[inline(always)]
-    fn nan_where_nan(self, other: Self) -> Self {
-        // SAFETY: see Ymm.
-        let chosen = unsafe {
-            _mm256_blendv_ps(self.0, _mm256_set1_ps(f32::NAN), _mm256_cmp_ps::<_CMP_UNORD_Q>(other.0, other.0))
-        };
-        Ymm(chosen, PhantomData)
-    }
-
-    #[inline(always)]
     fn larger(self, other: Self) -> Self {
         // SAFETY: see Ymm. The instruction is `if first > second { first } else { second }`.
         Ymm(unsafe { _mm256_max_ps(other.0, self.0) }, PhantomData)
     }
 
     #[inline(always)]
-    fn where_positive(self, mask: Self) -> Self {
+    fn where_above(self, mask: Self, limit: Self) -> Self {
         // SAFETY: see Ymm.
-        Ymm(unsafe { _mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_GT_OQ>(mask.0, _mm256_setzero_ps())) }, PhantomData)
+        Ymm(unsafe { _mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_GT_OQ>(mask.0, limit.0)) }, PhantomData)
     }
 
     #[inline(always)]
-    fn where_not_negative(self, mask: Self) -> Self {
+    fn unless_below(self, mask: Self, limit: Self) -> Self {
         // SAFETY: see Ymm.
-        Ymm(unsafe { _mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_GE_OQ>(mask.0, _mm256_setzero_ps())) }, PhantomData)
+        Ymm(unsafe { _mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_NLT_UQ>(mask.0, limit.0)) }, PhantomData)
+    }
+}
+
+impl<W: Width> Vector for Ymm<W> {
+    type Fma = Hardware;
+    type Twin = W::Twin;
+    const HAS_REGISTERS: bool = true;
+    const HAS_WIDE_TWINS: bool = W::IS_WIDE;
+
+    #[inline(always)]
+    fn load(lanes: &Lanes) -> Self {
+        // SAFETY: see Ymm; Lanes is eight f32, aligned to 32 bytes.
+        Ymm(unsafe { _mm256_load_ps(lanes.0.as_ptr()) }, PhantomData)
+    }
+
+    #[inline(always)]
+    fn load_anywhere(values: &[f32; LANES]) -> Self {
+        // SAFETY: see Ymm; eight f32, however they are aligned.
+        Ymm(unsafe { _mm256_loadu_ps(values.as_ptr()) }, PhantomData)
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: &mut Lanes) {
+        // SAFETY: see Ymm; Lanes is eight f32, aligned to 32 bytes.
+        unsafe { _mm256_store_ps(lanes.0.as_mut_ptr(), self.0) }
+    }
+
+    #[inline(always)]
+    fn store_anywhere(self, values: &mut [f32; LANES]) {
+        // SAFETY: see Ymm; eight f32, however they are aligned.
+        unsafe { _mm256_storeu_ps(values.as_mut_ptr(), self.0) }
+    }
+
+    #[inline(always)]
+    fn divided_by(self, other: Self) -> Self {
+        // SAFETY: see Ymm.
+        Ymm(unsafe { _mm256_div_ps(self.0, other.0) }, PhantomData)
     }
 
     /// Four at once: each step adds two vectors' halves and leaves the sums side by side in one.
@@ -213,9 +206,7 @@ fn fours(a: __m256, b: __m256, c: __m256, d: __m256) -> [__m256; 4] {
 pub struct Zmm(__m512);
 
 #[cfg(feature = "avx512")]
-impl Twin for Zmm {
-    type Half = Avx512;
-
+impl Elements for Zmm {
     #[inline(always)]
     fn splat(value: f32) -> Zmm {
         // SAFETY: see Ymm.
@@ -223,12 +214,66 @@ impl Twin for Zmm {
     }
 
     #[inline(always)]
-    fn load(first: &Lanes, second: &Lanes) -> Zmm {
-        // SAFETY: see Ymm; Lanes is eight f32, aligned to 32 bytes.
-        unsafe {
-            let (first, second) = (_mm256_load_ps(first.0.as_ptr()), _mm256_load_ps(second.0.as_ptr()));
-            Zmm(_mm512_insertf32x8::<1>(_mm512_castps256_ps512(first), second))
-        }
+    fn fma(self, factor: Zmm, addend: Zmm) -> Zmm {
+        // SAFETY: see Ymm.
+        Zmm(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Zmm) -> Zmm {
+        // SAFETY: see Ymm.
+        Zmm(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn minus(self, other: Zmm) -> Zmm {
+        // SAFETY: see Ymm.
+        Zmm(unsafe { _mm512_sub_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn times(self, other: Zmm) -> Zmm {
+        // SAFETY: see Ymm.
+        Zmm(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn times_two_to_the(self, exponent: Zmm) -> Zmm {
+        // SAFETY: see Ymm. The shift leaves nine bits of the sum: a sign, which is 0, and a biased exponent.
+        let power = unsafe {
+            let biased = _mm512_add_epi32(_mm512_castps_si512(exponent.0), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        };
+        self.times(Zmm(power))
+    }
+
+    #[inline(always)]
+    fn larger(self, other: Zmm) -> Zmm {
+        // SAFETY: see Ymm. The instruction is `if first > second { first } else { second }`.
+        Zmm(unsafe { _mm512_max_ps(other.0, self.0) })
+    }
+
+    #[inline(always)]
+    fn where_above(self, mask: Zmm, limit: Zmm) -> Zmm {
+        // SAFETY: see Ymm.
+        Zmm(unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(mask.0, limit.0), self.0) })
+    }
+
+    #[inline(always)]
+    fn unless_below(self, mask: Zmm, limit: Zmm) -> Zmm {
+        // SAFETY: see Ymm.
+        Zmm(unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(mask.0, limit.0), self.0) })
+    }
+}
+
+#[cfg(feature = "avx512")]
+impl Twin for Zmm {
+    type Half = Avx512;
+
+    #[inline(always)]
+    fn join(first: Avx512, second: Avx512) -> Zmm {
+        // SAFETY: see Ymm.
+        Zmm(unsafe { _mm512_insertf32x8::<1>(_mm512_castps256_ps512(first.0), second.0) })
     }
 
     #[inline(always)]
@@ -244,29 +289,17 @@ impl Twin for Zmm {
     }
 
     #[inline(always)]
+    fn store_pair(self, pair: &mut [Lanes; 2]) {
+        // SAFETY: see Ymm; two Lanes are sixteen f32, with nothing between them.
+        unsafe { _mm512_storeu_ps(pair.as_mut_ptr().cast(), self.0) }
+    }
+
+    #[inline(always)]
     fn halves(self) -> [Avx512; 2] {
         // SAFETY: see Ymm.
         unsafe {
             let second = _mm512_extractf32x8_ps::<1>(self.0);
             [Ymm(_mm512_castps512_ps256(self.0), PhantomData), Ymm(second, PhantomData)]
         }
-    }
-
-    #[inline(always)]
-    fn fma(self, factor: Zmm, addend: Zmm) -> Zmm {
-        // SAFETY: see Ymm.
-        Zmm(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
-    }
-
-    #[inline(always)]
-    fn where_positive(self, mask: Zmm) -> Zmm {
-        // SAFETY: see Ymm.
-        Zmm(unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(mask.0, _mm512_setzero_ps()), self.0) })
-    }
-
-    #[inline(always)]
-    fn where_not_negative(self, mask: Zmm) -> Zmm {
-        // SAFETY: see Ymm.
-        Zmm(unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(mask.0, _mm512_setzero_ps()), self.0) })
     }
 }

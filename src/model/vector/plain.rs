@@ -2,7 +2,7 @@
 
 use super::super::arithmetic;
 use super::super::lanes::LANES;
-use super::{Fma, Lanes, Two, Vector};
+use super::{Elements, Fma, Lanes, Two, Vector};
 
 /// An array, for machines of which nothing is known.
 #[derive(Clone, Copy)]
@@ -33,38 +33,10 @@ fn fused(value: Plain, factor: Plain, addend: Plain) -> Plain {
     lane_wise!(value, factor, addend => InLine::fma(value, factor, addend))
 }
 
-impl Vector for Plain {
-    #[cfg(target_feature = "fma")]
-    type Fma = arithmetic::Hardware;
-    #[cfg(not(target_feature = "fma"))]
-    type Fma = arithmetic::SoftwareCall;
-    type Twin = Two<Plain>;
-    const HAS_REGISTERS: bool = false;
-    const HAS_WIDE_TWINS: bool = false;
-
+impl Elements for Plain {
     #[inline(always)]
     fn splat(value: f32) -> Plain {
         Plain([value; LANES])
-    }
-
-    #[inline(always)]
-    fn load(lanes: &Lanes) -> Plain {
-        Plain(lanes.0)
-    }
-
-    #[inline(always)]
-    fn load_anywhere(values: &[f32; LANES]) -> Plain {
-        Plain(*values)
-    }
-
-    #[inline(always)]
-    fn store(self, lanes: &mut Lanes) {
-        lanes.0 = self.0;
-    }
-
-    #[inline(always)]
-    fn store_anywhere(self, values: &mut [f32; LANES]) {
-        *values = self.0;
     }
 
     #[inline(always)]
@@ -91,21 +63,9 @@ impl Vector for Plain {
     }
 
     #[inline(always)]
-    fn divided_by(self, other: Plain) -> Plain {
-        let value = self;
-        lane_wise!(value, other => value / other)
-    }
-
-    #[inline(always)]
     fn times_two_to_the(self, exponent: Plain) -> Plain {
         let value = self;
         lane_wise!(value, exponent => value * f32::from_bits(exponent.to_bits().wrapping_add(127) << 23))
-    }
-
-    #[inline(always)]
-    fn nan_where_nan(self, other: Plain) -> Plain {
-        let value = self;
-        lane_wise!(value, other => if other.is_nan() { f32::NAN } else { value })
     }
 
     #[inline(always)]
@@ -115,14 +75,56 @@ impl Vector for Plain {
     }
 
     #[inline(always)]
-    fn where_positive(self, mask: Plain) -> Plain {
+    fn where_above(self, mask: Plain, limit: Plain) -> Plain {
         let value = self;
-        lane_wise!(value, mask => if mask > 0.0 { value } else { 0.0 })
+        lane_wise!(value, mask, limit => if mask > limit { value } else { 0.0 })
     }
 
     #[inline(always)]
-    fn where_not_negative(self, mask: Plain) -> Plain {
+    fn unless_below(self, mask: Plain, limit: Plain) -> Plain {
         let value = self;
-        lane_wise!(value, mask => if mask >= 0.0 { value } else { 0.0 })
+        lane_wise!(value, mask, limit => if mask < limit { 0.0 } else { value })
+    }
+
+    /// Out of line, as its multiply-adds are.
+    #[inline(never)]
+    fn exp(self) -> Plain {
+        arithmetic::exp_of_no_positives(self)
+    }
+}
+
+impl Vector for Plain {
+    #[cfg(target_feature = "fma")]
+    type Fma = arithmetic::Hardware;
+    #[cfg(not(target_feature = "fma"))]
+    type Fma = arithmetic::SoftwareCall;
+    type Twin = Two<Plain>;
+    const HAS_REGISTERS: bool = false;
+    const HAS_WIDE_TWINS: bool = false;
+
+    #[inline(always)]
+    fn load(lanes: &Lanes) -> Plain {
+        Plain(lanes.0)
+    }
+
+    #[inline(always)]
+    fn load_anywhere(values: &[f32; LANES]) -> Plain {
+        Plain(*values)
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: &mut Lanes) {
+        lanes.0 = self.0;
+    }
+
+    #[inline(always)]
+    fn store_anywhere(self, values: &mut [f32; LANES]) {
+        *values = self.0;
+    }
+
+    #[inline(always)]
+    fn divided_by(self, other: Plain) -> Plain {
+        let value = self;
+        lane_wise!(value, other => value / other)
     }
 }

@@ -1,0 +1,232 @@
+//! A layer's products with so few rows that most lanes of their panel would idle: what takes time is to read the weights,
+//! and so they are read once, in the order in which they lie, and their neighbours take the lanes. Owns that order; the sums
+//! are those of `product` and `gradient`, to the bit.
+
+#![expect(clippy::needless_range_loop, reason = "sums are numbered; nested iterators would hide them")]
+
+use super::arithmetic::Fma as _;
+use super::kernel::{Kernel, compiled_for_each_kernel};
+use super::lanes::{LANES, Lanes};
+use super::product::{Direction, Finish, Product};
+use super::vector::Vector;
+
+/// Rows that are few forward: lanes that are used by rows of a panel and those that are used by outputs then come to the
+/// same.
+pub(super) const FORWARD_ROWS_MAX: usize = 4;
+/// Rows that are few on the way back, where weights are turned to lanes.
+pub(super) const BACK_ROWS_MAX: usize = 1;
+
+/// Outputs whose sums stay in the first cache, for each row.
+const OUTPUTS: usize = 1024;
+/// Inputs of which a sum takes in the products at a time.
+const INPUTS: usize = 4;
+
+/// Writes the product of one panel of `rows` rows forward, at most [`FORWARD_ROWS_MAX`], into `out`; missing rows
+/// come out as +0.
+pub(super) fn forward(kernel: Kernel, product: &Product<'_>, rows: usize, out: &mut [Lanes]) {
+    forward_in_eights(kernel.of_eight(), product, rows, out);
+}
+
+compiled_for_each_kernel! {
+    #[inline(always)]
+    fn forward_in_eights = forward_body(product: &Product<'_>, rows: usize, out: &mut [Lanes])
+}
+
+#[inline(always)]
+fn forward_body<V: Vector>(product: &Product<'_>, rows: usize, out: &mut [Lanes]) {
+    let Product { x, depth, weights, width, finish, .. } = *product;
+    let Direction::Forward { bias } = product.direction else { return };
+    for (part, out) in out.chunks_mut(OUTPUTS).enumerate() {
+        let first = part * OUTPUTS;
+        let mut sums = [[0.0; OUTPUTS]; FORWARD_ROWS_MAX];
+        for sums in &mut sums[..rows] {
+            sums[..out.len()].copy_from_slice(&bias[first..][..out.len()]);
+        }
+        let weights = |input: usize| &weights[input * width + first..][..out.len()];
+        let whole = depth / INPUTS * INPUTS;
+        for input in (0..whole).step_by(INPUTS) {
+            let lines = [weights(input), weights(input + 1), weights(input + 2), weights(input + 3)];
+            for (row, sums) in sums[..rows].iter_mut().enumerate() {
+                let x = [x[input].0[row], x[input + 1].0[row], x[input + 2].0[row], x[input + 3].0[row]];
+                add_products::<V, INPUTS>(x, lines, &mut sums[..out.len()]);
+            }
+        }
+        for input in whole..depth {
+            for (row, sums) in sums[..rows].iter_mut().enumerate() {
+                add_products::<V, 1>([x[input].0[row]], [weights(input)], &mut sums[..out.len()]);
+            }
+        }
+        for (output, out) in out.iter_mut().enumerate() {
+            *out = Lanes::ZERO;
+            for row in 0..rows {
+                let sum = sums[row][output];
+                out.0[row] = match finish {
+                    Finish::Relu if sum > 0.0 => sum,
+                    Finish::Relu => 0.0,
+                    _ => sum,
+                };
+            }
+        }
+    }
+}
+
+/// Adds N inputs' products to the sums, one after the other.
+#[inline(always)]
+fn add_products<V: Vector, const N: usize>(x: [f32; N], weights: [&[f32]; N], sums: &mut [f32]) {
+    let weights = weights.map(|weights| &weights[..sums.len()]);
+    for output in 0..sums.len() {
+        let mut sum = sums[output];
+        for n in 0..N {
+            sum = V::Fma::fma(x[n], weights[n][output], sum);
+        }
+        sums[output] = sum;
+    }
+}
+
+/// Writes the product of one panel of one row on the way back into `out`; missing rows come out as +0.
+pub(super) fn back(kernel: Kernel, product: &Product<'_>, out: &mut [Lanes]) {
+    back_in_eights(kernel.of_eight(), product, out);
+}
+
+compiled_for_each_kernel! {
+    #[inline(always)]
+    fn back_in_eights = back_body(product: &Product<'_>, out: &mut [Lanes])
+}
+
+/// Vectors of results that are summed side by side: a single chain waits for each of its links.
+const CHAINS: usize = 2;
+
+#[inline(always)]
+fn back_body<V: Vector>(product: &Product<'_>, out: &mut [Lanes]) {
+    let Product { x: d, depth, weights, finish, .. } = *product;
+    let in_lanes = if V::HAS_REGISTERS { out.len() / (CHAINS * LANES) * (CHAINS * LANES) } else { 0 };
+    let mut put = |input: usize, sum: f32| {
+        let value = match finish {
+            Finish::Keep => sum,
+            Finish::Relu if sum > 0.0 => sum,
+            Finish::WhereAbove(mask, limit) if mask[input].0[0] > limit => sum,
+            Finish::Relu | Finish::WhereAbove(..) => 0.0,
+        };
+        out[input] = Lanes::ZERO;
+        out[input].0[0] = value;
+    };
+    for input in (0..in_lanes).step_by(CHAINS * LANES) {
+        let mut sums = [V::splat(0.0); CHAINS];
+        let whole = depth / LANES * LANES;
+        for output in (0..whole).step_by(LANES) {
+            let mut columns = [[V::splat(0.0); LANES]; CHAINS];
+            for chain in 0..CHAINS {
+                let mut lines = [V::splat(0.0); LANES];
+                for (lane, line) in lines.iter_mut().enumerate() {
+                    let place = (input + chain * LANES + lane) * depth + output;
+                    if let Some(eight) = weights[place..].first_chunk() {
+                        *line = V::load_anywhere(eight);
+                    }
+                }
+                columns[chain] = V::transposed(lines);
+            }
+            for (next, d) in d[output..][..LANES].iter().enumerate() {
+                let d = V::splat(d.0[0]);
+                for chain in 0..CHAINS {
+                    sums[chain] = columns[chain][next].fma(d, sums[chain]);
+                }
+            }
+        }
+        for chain in 0..CHAINS {
+            let mut lanes = Lanes::ZERO;
+            sums[chain].store(&mut lanes);
+            for (lane, sum) in lanes.0.into_iter().enumerate() {
+                let input = input + chain * LANES + lane;
+                put(input, chain_from::<V>(sum, &weights[input * depth..][whole..depth], &d[whole..]));
+            }
+        }
+    }
+    for input in in_lanes..product.width {
+        put(input, chain_from::<V>(0.0, &weights[input * depth..][..depth], d));
+    }
+}
+
+/// The sum with the first row's products.
+#[inline(always)]
+fn chain_from<V: Vector>(mut sum: f32, weights: &[f32], d: &[Lanes]) -> f32 {
+    for (weight, d) in weights.iter().zip(d) {
+        sum = V::Fma::fma(*weight, d.0[0], sum);
+    }
+    sum
+}
+
+/// Writes the gradient of the weights over one row, `[inputs][outputs]`. `d` is the row's derivatives.
+pub(super) fn outer(kernel: Kernel, x: &[Lanes], d: &[f32], weights: &mut [f32]) {
+    outer_in_eights(kernel.of_eight(), x, d, weights);
+}
+
+compiled_for_each_kernel! {
+    #[inline(always)]
+    fn outer_in_eights = outer_body(x: &[Lanes], d: &[f32], weights: &mut [f32])
+}
+
+#[inline(always)]
+fn outer_body<V: Vector>(x: &[Lanes], d: &[f32], weights: &mut [f32]) {
+    for (x, weights) in x.iter().zip(weights.chunks_exact_mut(d.len())) {
+        for (weight, d) in weights.iter_mut().zip(d) {
+            *weight = V::Fma::fma(x.0[0], *d, 0.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::product::{BELOW_ZERO, Strip, multiply};
+    use super::*;
+
+    fn noise(length: usize, seed: usize) -> Vec<f32> {
+        (0..length).map(|index| ((index * 7 + seed) as f32 * 0.37).sin() * 1.3).collect()
+    }
+
+    /// A panel of so many rows and features, missing rows zero.
+    fn panel(rows: usize, features: usize) -> Vec<Lanes> {
+        let mut panel = vec![Lanes::ZERO; features];
+        for (feature, lanes) in panel.iter_mut().enumerate() {
+            lanes.0[..rows].copy_from_slice(&noise(rows, feature * 13 + rows));
+        }
+        panel
+    }
+
+    fn bits(lanes: &[Lanes]) -> Vec<[u32; LANES]> {
+        lanes.iter().map(|lanes| lanes.0.map(f32::to_bits)).collect()
+    }
+
+    #[test]
+    fn few_rows_come_out_as_a_whole_panel_does_to_the_bit() {
+        for (inputs, outputs) in [(1, 1), (3, 2), (5, 17), (16, 40), (37, 16), (33, 1030), (260, 41)] {
+            let (weights, bias) = (noise(inputs * outputs, 1), noise(outputs, 2));
+            for kernel in Kernel::available() {
+                for rows in 1..=FORWARD_ROWS_MAX {
+                    for finish in [Finish::Keep, Finish::Relu] {
+                        let x = panel(rows, inputs);
+                        let direction = Direction::Forward { bias: &bias };
+                        let product =
+                            Product { x: &x, depth: inputs, weights: &weights, width: outputs, direction, finish };
+                        let mut expected = vec![Lanes::ZERO; outputs];
+                        multiply(kernel, &product, &mut Strip::new(), &mut expected);
+                        expected.iter_mut().for_each(|lanes| lanes.0[rows..].fill(0.0));
+                        let mut got = vec![Lanes([f32::NAN; LANES]); outputs];
+                        forward(kernel, &product, rows, &mut got);
+                        assert_eq!(bits(&got), bits(&expected), "{kernel}: {inputs} to {outputs}, {rows} rows");
+                    }
+                }
+                let (d, below) = (panel(1, outputs), panel(1, inputs));
+                for finish in [Finish::Keep, Finish::WhereAbove(&below, 0.0), Finish::WhereAbove(&below, BELOW_ZERO)] {
+                    let direction = Direction::Back;
+                    let product =
+                        Product { x: &d, depth: outputs, weights: &weights, width: inputs, direction, finish };
+                    let mut expected = vec![Lanes::ZERO; inputs];
+                    multiply(kernel, &product, &mut Strip::new(), &mut expected);
+                    let mut got = vec![Lanes([f32::NAN; LANES]); inputs];
+                    back(kernel, &product, &mut got);
+                    assert_eq!(bits(&got), bits(&expected), "{kernel}: {outputs} back to {inputs}");
+                }
+            }
+        }
+    }
+}
