@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::Builder;
 
 use crossbeam_channel::{Receiver, bounded, select};
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
@@ -75,39 +75,15 @@ pub fn exit(program: &str, result: Result<Exit, Failure>) -> ExitCode {
     }
 }
 
-/// Sends the log to stderr, a plain line each. `RUST_LOG` overrides the level: it is `off`, `error`, `warn`, `info`, `debug`
-/// or `trace`.
+/// Sends the log to stderr, a plain line each. `RUST_LOG` overrides the level.
 pub fn start_log(program: &'static str, level: LevelFilter) {
-    let level = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(level);
-    // A second log would be a bug, and is no reason to end.
-    if log::set_boxed_logger(Box::new(Lines(program))).is_ok() {
-        log::set_max_level(level);
-    }
-}
-
-/// The log of a program.
-struct Lines(&'static str);
-
-impl Log for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        let (program, text) = (self.0, record.args());
-        // In one call: threads share stderr with each other and with whoever else writes to it.
-        let line = match record.level() {
-            Level::Info => format!("{program}: {text}\n"),
-            Level::Error => format!("{program}: error: {text}\n"),
-            Level::Warn => format!("{program}: warn: {text}\n"),
-            Level::Debug => format!("{program}: debug: {text}\n"),
-            Level::Trace => format!("{program}: trace: {text}\n"),
-        };
-        // A closed stderr leaves nobody to tell.
-        let _ = io::stderr().write_all(line.as_bytes());
-    }
-
-    fn flush(&self) {}
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level).parse_default_env();
+    builder.format(move |out, record| match record.level() {
+        log::Level::Info => writeln!(out, "{program}: {}", record.args()),
+        level => writeln!(out, "{program}: {}: {}", level.as_str().to_ascii_lowercase(), record.args()),
+    });
+    builder.init();
 }
 
 /// SIGINT and SIGTERM, which end nothing by themselves once this is made.

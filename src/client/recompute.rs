@@ -88,9 +88,8 @@ impl<'a> Recomputer<'a> {
             let rows = &rows[shard as usize];
             let trained =
                 trainer.train(&specification.training, step, shard, &weights, rows, &mut Unless(interrupts))?;
-            let (update, loss) =
-                (object::encode_parameters(ObjectKind::Update, network, &trained.update), trained.loss);
-            trainer.recycle(trained);
+            let update = object::encode_parameters(ObjectKind::Update, network, &trained.update);
+            let loss = trained.loss;
             if let (Some(sum), Ok(values)) = (&sum, object::parameters(ObjectKind::Update, network, &update)) {
                 // A trained update can always be merged: training has checked it.
                 let _ = sum.lock().unwrap_or_else(PoisonError::into_inner).add(values, rows.rows());
