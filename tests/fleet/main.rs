@@ -5,9 +5,11 @@
 mod clients;
 mod draining;
 mod failures;
+mod havoc;
 mod membership;
 mod memory;
 mod models;
 mod returning;
 mod same_bits;
 mod support;
+mod survival;

@@ -440,6 +440,12 @@ impl Client {
         Client { program, events, log, passed: 0 }
     }
 
+    /// Its process.
+    #[allow(dead_code, reason = "who kills it from afar asks for it")]
+    pub fn pid(&self) -> u32 {
+        self.program.0.id()
+    }
+
     /// The next event that is wanted, after the one before.
     pub fn await_event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let (number, line) = self.events.wait(&what, PATIENCE, self.passed, |line| wanted(&json(line)));
