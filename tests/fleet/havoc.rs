@@ -104,6 +104,11 @@ impl House {
                 Err(RecvTimeoutError::Disconnected) => panic!("job {job}: its client does not end"),
             };
             if let Some(finished) = finished {
+                if finished.exit == Some(3) && !finished.events.iter().any(|event| event["event"] == "accepted") {
+                    // The coordinator was killed before the client had found it; a person would type it again.
+                    (client, ended) = watched(Client::at(self.port, &options));
+                    continue;
+                }
                 if finished.exit == Some(1) && finished.failed()["code"] == "UNKNOWN_JOB" {
                     // Client and coordinator were killed before the job was safe: nobody had been told of a round.
                     (client, ended) = watched(Client::at(self.port, &options));
