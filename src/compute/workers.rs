@@ -4,7 +4,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
@@ -13,17 +13,18 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 
 use super::board::Line;
 use super::crew::Help;
+use super::held::{Held, Key, Outcome};
 use super::kept::Kept;
 use super::load::InjectedLoad;
-use super::serving::Context;
+use super::serving::Recipient;
 use crate::digest::Digest;
 use crate::job::{TaskId, Training};
 use crate::model::train::{TrainError, working_bytes};
 use crate::model::{Kernel, Rows, Trainer, Watch};
-use crate::net::{Feed, Link};
-use crate::wire::message::{Error, TaskName, Train, Trained};
+use crate::net::Feed;
+use crate::wire::message::{Error, TaskName, Train};
 use crate::wire::object::{self, ObjectKind};
-use crate::wire::{ErrorCode, Message, MessageType};
+use crate::wire::{ErrorCode, MessageType};
 
 /// Tasks that may wait for a worker; one more is refused as BUSY.
 const QUEUE_TASKS_MAX: usize = 4_096;
@@ -34,19 +35,17 @@ const TASK_BYTES_MAX: u64 = 8 << 30;
 /// A task whose data is here.
 pub(super) struct Task {
     pub(super) train: Train,
+    pub(super) key: Key,
     pub(super) base: Arc<Vec<u8>>,
     pub(super) shard: Arc<Vec<u8>>,
     pub(super) ticket: Ticket,
     pub(super) line: Line,
     pub(super) feed: Feed,
     /// Who asked, and as what.
-    pub(super) link: Link<Context>,
-    pub(super) request: u32,
+    pub(super) to: Recipient,
     /// Disconnected when the task is no longer wanted.
     pub(super) cancelled: Receiver<()>,
     pub(super) progress: Arc<Progress>,
-    /// Where an update goes that is too large for the answer.
-    pub(super) kept: Arc<Kept>,
 }
 
 /// How far a task is.
@@ -135,7 +134,12 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    pub(super) fn start(count: u32, kernel: Kernel, load: InjectedLoad) -> io::Result<(Workers, Queue)> {
+    pub(super) fn start(
+        count: u32,
+        kernel: Kernel,
+        load: InjectedLoad,
+        held: &Arc<Held<Recipient>>,
+    ) -> io::Result<(Workers, Queue)> {
         let (tasks, queued) = bounded(QUEUE_TASKS_MAX);
         let (stop, stopped) = bounded(0);
         let tally = Arc::new(Tally::default());
@@ -148,6 +152,7 @@ impl Workers {
                 help: help.clone(),
                 load: load.clone(),
                 tally: tally.clone(),
+                held: held.clone(),
                 stopped: stopped.clone(),
             };
             let queued = queued.clone();
@@ -165,12 +170,24 @@ impl Workers {
     }
 }
 
+/// What training a task takes.
+struct Work<'a> {
+    train: &'a Train,
+    base: &'a [u8],
+    shard: &'a [u8],
+    cancelled: &'a Receiver<()>,
+    progress: &'a Progress,
+    /// Has memory for the update, as long as the link is there that asked.
+    kept: Weak<Kept>,
+}
+
 struct Worker {
     trainer: Trainer,
     kernel: Kernel,
     help: Help,
     load: InjectedLoad,
     tally: Arc<Tally>,
+    held: Arc<Held<Recipient>>,
     /// Disconnected when the node stops.
     stopped: Receiver<()>,
 }
@@ -192,8 +209,18 @@ impl Worker {
 
     fn answer(&mut self, task: Task) {
         self.tally.running.fetch_add(1, Ordering::AcqRel);
-        task.progress.running.store(1, Ordering::Release);
-        let answer = catch_unwind(AssertUnwindSafe(|| self.train(&task)));
+        let Task { train, key, base, shard, ticket, line, feed, to, cancelled, progress } = task;
+        progress.running.store(1, Ordering::Release);
+        let work = Work {
+            train: &train,
+            base: &base,
+            shard: &shard,
+            cancelled: &cancelled,
+            progress: &progress,
+            kept: Arc::downgrade(&to.kept),
+        };
+        self.held.begin(key, &progress, to.serving, to);
+        let answer = catch_unwind(AssertUnwindSafe(|| self.train(&work)));
         let answer = answer.unwrap_or_else(|_| {
             // A panic is a bug of ours; the trainer's memory may be half written.
             self.trainer = Trainer::with_crew(self.kernel, self.help.crew());
@@ -202,8 +229,9 @@ impl Worker {
         // The worker counts as free before the answer leaves: the next task may be on its way the moment after.
         self.tally.running.fetch_sub(1, Ordering::AcqRel);
         self.tally.done.fetch_add(1, Ordering::AcqRel);
-        let Task { train, link, request, ticket, line, feed, .. } = task;
-        say_task(&feed, &train.name, || match &answer {
+        let to = self.held.end(&progress, answer.as_ref().ok());
+        let name = to.as_ref().map_or(&train.name, |to| &to.name);
+        say_task(&feed, name, || match &answer {
             Ok(trained) => format!("trained in {:.1} ms, loss {:.4}", trained.train_us as f64 / 1e3, trained.loss),
             Err(error) => format!("not trained: {error}"),
         });
@@ -211,16 +239,14 @@ impl Worker {
             line.done();
         }
         drop((ticket, line));
-        let message: Message<'_> = match answer {
-            Ok(trained) => trained.into(),
-            Err(error) => error.into(),
-        };
-        // A link that has ended wants no answer: its coordinator has given the task to another node.
-        let _ = link.answer(request, &message);
+        // Where a link has ended nobody wants an answer: the result stays, for whoever asks for it.
+        if let Some(to) = to {
+            to.answer(answer);
+        }
     }
 
-    fn train(&mut self, task: &Task) -> Result<Trained, Error> {
-        let Task { train, base, shard, cancelled, progress, .. } = task;
+    fn train(&mut self, work: &Work<'_>) -> Result<Outcome, Error> {
+        let Work { train, base, shard, cancelled, progress, kept } = work;
         self.wait_out_load(cancelled)?;
         let network = &train.training.network;
         let base = object::decode_parameters(ObjectKind::Weights, network, base)
@@ -244,27 +270,11 @@ impl Worker {
         let spent = started.elapsed();
         let speed = f64::from(rows.rows()) * f64::from(trained.epochs) / spent.as_secs_f64().max(1e-9);
         self.tally.rows_per_second.store(speed.to_bits(), Ordering::Release);
-        let room = task.kept.room(object::parameters_bytes(network));
+        let room = kept.upgrade().map(|kept| kept.room(object::parameters_bytes(network))).unwrap_or_default();
         let update = object::encode_parameters_into(room, ObjectKind::Update, network, &trained.update);
-        let digest = Digest::of(&update);
-        let update_bytes = update.len() as u64;
-        let inline = if update.len() <= Trained::inline_bytes_max(task.link.peer().payload_bytes_max) {
-            update
-        } else {
-            task.kept.keep(digest, update);
-            Vec::new()
-        };
-        let (epochs, loss) = (trained.epochs, trained.loss);
+        let (epochs, loss, train_us) = (trained.epochs, trained.loss, spent.as_micros() as u64);
         self.trainer.recycle(trained);
-        Ok(Trained {
-            name: train.name,
-            epochs,
-            loss,
-            train_us: spent.as_micros() as u64,
-            update: digest,
-            update_bytes,
-            inline,
-        })
+        Ok(Outcome { epochs, loss, train_us, update: Digest::of(&update), bytes: Arc::new(update) })
     }
 
     /// Sits out the injected delay, if there is one, unless the task is cancelled.

@@ -121,6 +121,8 @@ pub(super) struct Driver {
     policy: engine::Policy,
     nodes: Vec<NodeAddress>,
     jobs: Jobs,
+    /// The job whose turn it is.
+    running: Option<JobId>,
     ended: AllEnded,
     /// How long jobs are kept after their end.
     keep_ended: Duration,
@@ -192,6 +194,7 @@ impl Driver {
             policy: settings.policy,
             nodes: settings.nodes.clone(),
             jobs: Jobs::new(store, settings.store_bytes, settings.object_bytes),
+            running: None,
             ended: AllEnded::default(),
             keep_ended: settings.keep_ended,
             looked_through: Time(0),
