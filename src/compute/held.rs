@@ -186,6 +186,9 @@ impl<R> Held<R> {
     }
 
     fn keep(&self, inner: &mut Inner<R>, result: Result) {
+        if result.outcome.bytes.len() as u64 > self.bytes_max {
+            return;
+        }
         if let Some(place) = inner.results.iter().position(|other| other.key == result.key) {
             self.drop_result(inner, place);
         }
@@ -206,5 +209,146 @@ impl<R> Held<R> {
     fn inner(&self) -> MutexGuard<'_, Inner<R>> {
         // Every change is whole before anything can panic.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::{Receiver, TryRecvError, bounded};
+
+    use super::*;
+
+    const JOB: JobId = JobId(7);
+
+    fn key(step: u64, shard: u32) -> Key {
+        Key { task: TaskId { job: JOB, step, shard }, base: Digest::of(&step.to_le_bytes()), rest: Digest([3; 32]) }
+    }
+
+    fn outcome(bytes: usize) -> Outcome {
+        let bytes = Arc::new(vec![1; bytes]);
+        Outcome { epochs: 2, loss: 0.5, train_us: 3_000_000, update: Digest::of(&bytes), bytes }
+    }
+
+    /// Requests are answered by their number.
+    fn held(bytes_max: u64) -> Held<u32> {
+        Held::new(bytes_max, Spares::default())
+    }
+
+    /// A task is trained over a link.
+    fn train(held: &Held<u32>, key: Key, link: u64, bytes: usize) {
+        let progress = Arc::default();
+        held.begin(key, &progress, link, 1);
+        assert_eq!(held.end(&progress, Some(&outcome(bytes))), Some(1));
+    }
+
+    /// A task is in training and its link has ended; its progress, and what is disconnected when it is to stop.
+    fn orphan(held: &Held<u32>, key: Key) -> (Arc<Progress>, Receiver<()>) {
+        let progress = Arc::default();
+        let (cancel, cancelled) = bounded(0);
+        held.begin(key, &progress, 1, 1);
+        held.leave(&progress, cancel);
+        (progress, cancelled)
+    }
+
+    fn is_nothing(found: &Found<u32>) -> bool {
+        matches!(found, Found::Nothing(_))
+    }
+
+    #[test]
+    fn another_link_gets_the_result_and_the_same_link_has_it_trained_again() {
+        let held = held(1_000);
+        train(&held, key(0, 1), 1, 100);
+        assert!(is_nothing(&held.ask(&key(0, 1), 1, 5)), "it is not content with the result");
+        assert!(held.of_job(JOB, 1).is_empty());
+        let listed = HeldResult { step: 0, shard: 1, base: key(0, 1).base };
+        assert_eq!(held.of_job(JOB, 2), [listed]);
+        assert!(held.of_job(JobId(8), 2).is_empty());
+        let Found::Result(result, 5) = held.ask(&key(0, 1), 2, 5) else { panic!("it is held") };
+        assert_eq!(result, outcome(100));
+        assert!(is_nothing(&held.ask(&key(0, 1), 2, 5)), "now that link has it");
+        assert_eq!(held.reused(), 1);
+    }
+
+    #[test]
+    fn a_result_is_given_for_nothing_but_the_same_task() {
+        let held = held(1_000);
+        train(&held, key(4, 1), 1, 100);
+        let right = key(4, 1);
+        let foreign = TaskId { job: JobId(8), ..right.task };
+        for other in [
+            key(4, 2),
+            Key { task: foreign, ..right },
+            Key { base: Digest([9; 32]), ..right },
+            Key { rest: Digest([9; 32]), ..right },
+        ] {
+            assert!(is_nothing(&held.ask(&other, 2, 5)), "{other:?}");
+        }
+        assert!(!is_nothing(&held.ask(&right, 2, 5)));
+    }
+
+    #[test]
+    fn what_a_link_that_ended_had_in_training_goes_on_for_whoever_asks_for_it() {
+        let held = held(1_000);
+        let (progress, cancelled) = orphan(&held, key(0, 1));
+        assert_eq!(held.of_job(JOB, 2).len(), 1);
+        let Found::Running(same, cancel) = held.ask(&key(0, 1), 2, 9) else { panic!("it is in training") };
+        assert!(Arc::ptr_eq(&progress, &same));
+        assert!(is_nothing(&held.ask(&key(0, 1), 3, 10)), "it has somebody");
+        assert_eq!(cancelled.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(held.end(&progress, Some(&outcome(100))), Some(9));
+        drop(cancel);
+        assert_eq!(cancelled.try_recv(), Err(TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn what_nobody_has_asked_for_by_its_end_is_kept() {
+        let held = held(1_000);
+        let (progress, _cancelled) = orphan(&held, key(0, 1));
+        assert_eq!(held.end(&progress, Some(&outcome(100))), None);
+        assert!(matches!(held.ask(&key(0, 1), 1, 5), Found::Result(_, 5)), "the link's number does not matter");
+        let (failed, _cancelled) = orphan(&held, key(0, 2));
+        assert_eq!(held.end(&failed, None), None);
+        assert_eq!(held.count(), 1);
+    }
+
+    #[test]
+    fn a_task_that_had_not_begun_is_dropped_with_its_link() {
+        let held = held(1_000);
+        let (cancel, cancelled) = bounded::<()>(0);
+        held.leave(&Arc::default(), cancel);
+        assert_eq!(cancelled.try_recv(), Err(TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn a_task_of_a_later_step_lets_go_of_the_earlier_ones_of_its_job_alone() {
+        let held = held(1_000);
+        train(&held, key(2, 0), 1, 100);
+        train(&held, key(3, 0), 1, 100);
+        let foreign = Key { task: TaskId { job: JobId(8), ..key(2, 0).task }, ..key(2, 0) };
+        train(&held, foreign, 1, 100);
+        let (_, cancelled) = orphan(&held, key(2, 1));
+        held.ask(&key(2, 5), 2, 5);
+        assert_eq!((held.count(), cancelled.try_recv()), (3, Err(TryRecvError::Empty)), "the same step");
+        held.ask(&key(3, 5), 2, 5);
+        assert_eq!((held.count(), cancelled.try_recv()), (2, Err(TryRecvError::Disconnected)));
+        assert_eq!(held.of_job(JOB, 2), [HeldResult { step: 3, shard: 0, base: key(3, 0).base }]);
+        assert_eq!(held.of_job(JobId(8), 2).len(), 1);
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_when_there_are_too_many_or_too_large_ones() {
+        let held = held(1_000);
+        (0..4).for_each(|shard| train(&held, key(0, shard), 1, 250));
+        held.ask(&key(0, 0), 2, 5);
+        train(&held, key(0, 4), 1, 250);
+        let shards = |held: &Held<u32>| held.of_job(JOB, 3).iter().map(|result| result.shard).collect::<Vec<_>>();
+        assert_eq!(shards(&held), [2, 3, 0, 4]);
+        // The same task once more takes its own place.
+        train(&held, key(0, 2), 4, 250);
+        assert_eq!(shards(&held), [3, 0, 4, 2]);
+        train(&held, key(0, 5), 1, 1_001);
+        assert_eq!(shards(&held), [3, 0, 4, 2], "larger than all there is room for");
+        (0..200).for_each(|shard| train(&held, key(0, shard), 1, 1));
+        assert_eq!(held.count(), RESULTS_MAX);
     }
 }

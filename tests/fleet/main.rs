@@ -4,6 +4,7 @@
 
 mod clients;
 mod failures;
+mod holding;
 mod membership;
 mod memory;
 mod models;

@@ -3,6 +3,7 @@
 mod failures;
 mod jobs;
 mod policies;
+mod returning;
 mod rounds;
 
 use std::sync::Arc;
