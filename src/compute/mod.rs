@@ -113,7 +113,8 @@ impl Node {
         let held = Arc::new(Held::new(held_bytes, store.spares().clone()));
         let load = InjectedLoad::new(settings.load_probability, settings.load_delay);
         let workers = settings.workers.clamp(1, WORKERS_MAX);
-        let (workers, queue) = Workers::start(workers, settings.kernel, load.clone(), &held).map_err(StartError::Thread)?;
+        let (workers, queue) =
+            Workers::start(workers, settings.kernel, load.clone(), &held).map_err(StartError::Thread)?;
         let port = Port {
             caps: Caps { greeted: settings.connections, ..Caps::default() },
             http_hosts: settings.http_hosts.clone(),

@@ -19,8 +19,8 @@ use crate::model::ARITHMETIC;
 use crate::net::{Feed, FetchError, Fetched, Fetcher, Fetching, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
 use crate::wire::message::{
-    Error, Held as HeldBytes, Holding, Piece, Poll, Polled, Pong, RejectReason, Rejected, Results, ShardSource, TaskName,
-    TaskState, Train, Trained,
+    Error, Held as HeldBytes, Holding, Piece, Poll, Polled, Pong, RejectReason, Rejected, Results, ShardSource,
+    TaskName, TaskState, Train, Trained,
 };
 use crate::wire::{ErrorCode, Message, MessageType};
 
@@ -236,7 +236,8 @@ impl Serving {
             return;
         }
         let (Some(task), Some(open)) = (self.waiting.remove(&request), self.open.get(&request)) else { return };
-        let Waiting { train, key, base_bytes: Some(base), shard_bytes: Some(shard), ticket, line, cancelled, .. } = task
+        let Waiting { train, key, base_bytes: Some(base), shard_bytes: Some(shard), ticket, line, cancelled, .. } =
+            task
         else {
             return;
         };

@@ -250,6 +250,9 @@ impl Driver {
                     self.no_longer_out(*link, *attempt);
                     self.say_not_trained(&event, *link, *attempt);
                 }
+                if let Event::ResultsHeld { link, job, held } = &event {
+                    self.say_held(*link, *job, held.len());
+                }
                 self.tell(event);
             }
             Input::DialFailed { node, reason } => self.dial_failed(node, &reason),

@@ -53,6 +53,14 @@ impl Driver {
         }
     }
 
+    /// Says how many results of a job a node holds.
+    pub(super) fn say_held(&self, link: LinkKey, job: JobId, count: usize) {
+        if let Some(node) = self.links.get(&link).filter(|_| count > 0) {
+            log::debug!("node {} holds {count} results of job {job}", node.name);
+            self.feed.say("node", &node.name, || format!("holds {count} results of job {job}"));
+        }
+    }
+
     /// Tells those who wait for so many active nodes that they are there.
     pub(super) fn tell_awaiting(&mut self) {
         let active = self.links.len();

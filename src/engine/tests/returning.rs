@@ -98,7 +98,8 @@ fn what_a_node_says_it_holds_is_of_no_use_where_it_does_not_fit() {
     desk.join(1);
     desk.join_with(2, 1, &[9]);
     let out = only_sent_of(desk.start(JOB, &specification(3, 2)));
-    let told = |desk: &mut Desk, link, job, held| sent(&desk.tell(Event::ResultsHeld { link: LinkKey(link), job, held }));
+    let told =
+        |desk: &mut Desk, link, job, held| sent(&desk.tell(Event::ResultsHeld { link: LinkKey(link), job, held }));
     let fits = (0, 2, base(0));
     // Of another step, from another base, of no shard; out already; of another job; from nobody; of no use for the job.
     let (step, other, none) = ((1, 2, base(0)), (0, 2, base(1)), (0, 3, base(0)));
