@@ -39,9 +39,9 @@ impl Kept {
     }
 
     /// Keeps an update.
-    pub(super) fn keep(&self, digest: Digest, bytes: Vec<u8>) {
+    pub(super) fn keep(&self, digest: Digest, bytes: Arc<Vec<u8>>) {
         let object_bytes = bytes.len() as u64;
-        self.store.insert(digest, Arc::new(bytes));
+        self.store.insert(digest, bytes);
         if self.store.pin(&digest) {
             let duty = self.duties.owe(Kind::Update);
             self.updates().kept.entry(digest).or_insert_with(|| (Vec::new(), object_bytes)).0.push(duty);
@@ -87,8 +87,8 @@ mod tests {
         let kept = Kept::new(store.clone(), Duties::default());
         let (update, other) = (vec![1; 1000], vec![2; 1000]);
         let digest = Digest::of(&update);
-        kept.keep(digest, update);
-        kept.keep(Digest::of(&other), other);
+        kept.keep(digest, Arc::new(update));
+        kept.keep(Digest::of(&other), Arc::new(other));
         kept.fetched(&Fetch { digest, offset: 0, bytes_max: 999 });
         assert!(store.holds(&digest));
         kept.fetched(&Fetch { digest, offset: 999, bytes_max: 1 });
@@ -101,7 +101,7 @@ mod tests {
         let kept = Kept::new(store.clone(), Duties::default());
         let update = vec![1; 1 << 20];
         let (digest, place) = (Digest::of(&update), update.as_ptr());
-        kept.keep(digest, update);
+        kept.keep(digest, Arc::new(update));
         assert_eq!(kept.room(1 << 20).capacity(), 0, "it is kept");
         kept.fetched(&Fetch { digest, offset: 0, bytes_max: 1 << 20 });
         assert!(store.holds(&digest), "it may still be on its way");
@@ -114,8 +114,8 @@ mod tests {
         let store = Arc::new(Store::new(0));
         let kept = Kept::new(store.clone(), Duties::default());
         let digest = Digest::of(&[1; 1000]);
-        kept.keep(digest, vec![1; 1000]);
-        kept.keep(digest, vec![1; 1000]);
+        kept.keep(digest, Arc::new(vec![1; 1000]));
+        kept.keep(digest, Arc::new(vec![1; 1000]));
         assert!(store.holds(&digest));
         drop(kept);
         assert!(!store.holds(&digest));

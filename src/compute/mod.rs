@@ -7,6 +7,7 @@
 mod board;
 pub mod crew;
 mod duties;
+mod held;
 mod kept;
 mod load;
 mod serving;
@@ -29,8 +30,9 @@ use crate::wire::{ErrorCode, MessageType, Role, limits};
 
 use board::Board;
 use duties::{Duties, Kind as Of};
+use held::Held;
 use load::InjectedLoad;
-use serving::{Context, Serving};
+use serving::{Context, Recipient, Serving};
 use workers::Workers;
 
 pub use duties::Owed;
@@ -86,6 +88,8 @@ impl Settings {
 
 /// Why a node that ends takes no task and closes its links.
 const CLOSING: &str = "the node is shutting down";
+/// What results that are kept beyond their answer may take of the memory for objects: one part in so many.
+const HELD_PART: u64 = 16;
 
 /// A running node; it stops when dropped.
 pub struct Node {
@@ -98,6 +102,7 @@ pub struct Node {
 struct Shared {
     identity: Identity,
     store: Arc<Store>,
+    held: Arc<Held<Recipient>>,
     queue: workers::Queue,
     load: InjectedLoad,
     board: Board,
@@ -113,12 +118,14 @@ impl Node {
     /// Listens and starts the workers.
     pub fn start(settings: &Settings) -> Result<Node, StartError> {
         let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
-        let store = Arc::new(Store::new(settings.cache_bytes));
+        let held_bytes = settings.cache_bytes / HELD_PART;
+        let store = Arc::new(Store::new(settings.cache_bytes - held_bytes));
+        let held = Arc::new(Held::new(held_bytes, store.spares().clone()));
         let load = InjectedLoad::new(settings.load_probability, settings.load_delay);
         let workers = settings.workers.clamp(1, WORKERS_MAX);
         let duties = Duties::default();
-        let (workers, queue) =
-            Workers::start(workers, settings.kernel, load.clone(), duties.clone()).map_err(StartError::Thread)?;
+        let (workers, queue) = Workers::start(workers, settings.kernel, load.clone(), duties.clone(), &held)
+            .map_err(StartError::Thread)?;
         let port = Port {
             caps: Caps { greeted: settings.connections, ..Caps::default() },
             http_hosts: settings.http_hosts.clone(),
@@ -127,6 +134,7 @@ impl Node {
         let shared = Arc::new(Shared {
             identity: identity(settings, listener.address().port(), queue.workers()),
             store,
+            held,
             queue,
             load,
             board: Board::default(),
@@ -226,7 +234,7 @@ impl Service for Shared {
         self.feed.say("link", address, || "a coordinator is linked");
         let key = self.next_link.fetch_add(1, Ordering::Relaxed);
         self.links().insert(key, link);
-        let mut serving = Serving::new(self);
+        let mut serving = Serving::new(self, key);
         let closed = reader.run(&mut serving);
         self.links().remove(&key);
         log::info!("the link to the coordinator at {address} has ended: {closed}");
@@ -238,11 +246,14 @@ impl Service for Shared {
             Question::Status => {
                 let (own, jobs) = (self.own_line(), self.board.jobs());
                 format!(
-                    "compute_node  {}\nworkers       {}\ncoordinators  {}\nkept          {} bytes\n\n{own}\n{jobs}",
+                    "compute_node  {}\nworkers       {}\ncoordinators  {}\nkept          {} bytes\nheld          \
+                     {} results, {} reused\n\n{own}\n{jobs}",
                     env!("CARGO_PKG_VERSION"),
                     self.queue.workers(),
                     self.links().len(),
                     self.store.bytes(),
+                    self.held.count(),
+                    self.held.reused(),
                 )
             }
             Question::Nodes => self.own_line().to_string(),
@@ -261,6 +272,10 @@ impl Service for Shared {
         out.single("gradwire_coordinators", Kind::Gauge, "Coordinators linked.", self.links().len() as f64);
         let help = "Rows that one worker trains in a second, as measured in the last task.";
         out.single("gradwire_rows_per_second", Kind::Gauge, help, counts.rows_per_second);
+        let help = "Results kept in case that they are asked for again.";
+        out.single("gradwire_results_held", Kind::Gauge, help, self.held.count() as f64);
+        let help = "Tasks that another connection had trained, or was training when it ended.";
+        out.single("gradwire_results_reused_total", Kind::Counter, help, self.held.reused() as f64);
         out.single("gradwire_store_bytes", Kind::Gauge, "Bytes of objects kept.", self.store.bytes() as f64);
     }
 

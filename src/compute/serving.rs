@@ -11,6 +11,7 @@ use crossbeam_channel::{Sender, bounded};
 use super::Shared;
 use super::board::{Board, Line};
 use super::duties::{Duties, Duty};
+use super::held::{Found, Held, Key, Outcome};
 use super::kept::Kept;
 use super::load::InjectedLoad;
 use super::workers::{Progress, Queue, Task, Ticket, closing, say_task};
@@ -20,7 +21,8 @@ use crate::model::ARITHMETIC;
 use crate::net::{Feed, FetchError, Fetched, Fetcher, Fetching, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
 use crate::wire::message::{
-    Error, Held, Piece, Poll, Polled, Pong, RejectReason, Rejected, ShardSource, TaskName, TaskState, Train,
+    Error, Held as HeldBytes, Holding, Piece, Poll, Polled, Pong, RejectReason, Rejected, Results, ShardSource,
+    TaskName, TaskState, Train, Trained,
 };
 use crate::wire::{ErrorCode, Message, MessageType};
 
@@ -34,8 +36,44 @@ impl From<Fetching> for Context {
     }
 }
 
+/// Who asked for a task, and as what.
+#[derive(Clone)]
+pub(super) struct Recipient {
+    /// The link's number.
+    pub(super) serving: u64,
+    pub(super) link: Link<Context>,
+    pub(super) request: u32,
+    pub(super) name: TaskName,
+    /// Where an update goes that is too large for the answer.
+    pub(super) kept: Arc<Kept>,
+}
+
+impl Recipient {
+    /// Answers with what came of the task.
+    pub(super) fn answer(&self, answer: Result<Outcome, Error>) {
+        let message: Message<'_> = match answer {
+            Ok(Outcome { epochs, loss, train_us, update, bytes }) => {
+                let update_bytes = bytes.len() as u64;
+                let inline = if bytes.len() <= Trained::inline_bytes_max(self.link.peer().payload_bytes_max) {
+                    bytes.to_vec()
+                } else {
+                    self.kept.keep(update, bytes);
+                    Vec::new()
+                };
+                Trained { name: self.name, epochs, loss, train_us, update, update_bytes, inline }.into()
+            }
+            Err(error) => error.into(),
+        };
+        // A link that has just ended wants no answer.
+        let _ = self.link.answer(self.request, &message);
+    }
+}
+
 /// The requests of one coordinator.
 pub(super) struct Serving {
+    /// The link's number.
+    number: u64,
+    held: Arc<Held<Recipient>>,
     store: Arc<Store>,
     queue: Queue,
     load: InjectedLoad,
@@ -60,6 +98,7 @@ const BASES_MAX: usize = 64;
 /// A task that waits for data.
 struct Waiting {
     train: Train,
+    key: Key,
     shard: Digest,
     base_bytes: Option<Arc<Vec<u8>>>,
     shard_bytes: Option<Arc<Vec<u8>>>,
@@ -73,13 +112,15 @@ struct Open {
     name: TaskName,
     progress: Arc<Progress>,
     /// Dropping it cancels the task.
-    _cancel: Sender<()>,
+    cancel: Sender<()>,
 }
 
 impl Serving {
-    pub(super) fn new(shared: &Shared) -> Serving {
+    pub(super) fn new(shared: &Shared, number: u64) -> Serving {
         let store = shared.store.clone();
         Serving {
+            number,
+            held: shared.held.clone(),
             fetcher: Fetcher::new(store.clone()),
             kept: Arc::new(Kept::new(store.clone(), shared.duties.clone())),
             store,
@@ -110,11 +151,17 @@ impl Serving {
                 return refuse(ErrorCode::UnknownObject, format!("no data named {name} lives at this node"));
             }
         };
+        // Tasks whose answers have left since are done with.
+        self.open.retain(|&other, _| link.is_open(other));
         let Some(duty) = self.duties.take_task() else {
             self.say(&train.name, || "handed back");
             let _ = link.answer(request, &closing().into());
             return;
         };
+        let key = Key::of(&train, &shard);
+        if self.is_held(link, request, &train, &key) {
+            return;
+        }
         let ticket = match self.ticket(train.may_reject) {
             Ok(ticket) => ticket,
             Err(reason) => {
@@ -126,21 +173,42 @@ impl Serving {
             }
         };
         let (cancel, cancelled) = bounded(0);
-        // Tasks whose answers have left since are done with.
-        self.open.retain(|&other, _| link.is_open(other));
         let progress = Arc::<Progress>::default();
         let line = self.board.enter(train.name.task, link.peer().address, progress.clone());
-        self.open.insert(request, Open { name: train.name, progress, _cancel: cancel });
+        self.open.insert(request, Open { name: train.name, progress, cancel });
         self.drop_base_before(&train);
         let (base_bytes, shard_bytes) = (self.store.get(&train.base), self.store.get(&shard));
         let missing = [(train.base, base_bytes.is_none()), (shard, shard_bytes.is_none())];
-        self.waiting.insert(request, Waiting { train, shard, base_bytes, shard_bytes, ticket, duty, line, cancelled });
+        let waiting = Waiting { train, key, shard, base_bytes, shard_bytes, ticket, duty, line, cancelled };
+        self.waiting.insert(request, waiting);
         for (digest, is_missing) in missing {
             if is_missing {
                 let _ = self.fetcher.want(link, digest, self.object_bytes_max);
             }
         }
         self.start_if_complete(link, request);
+    }
+
+    /// Answers a task that was trained for a link before, or goes on with one that is in training since. Says whether it
+    /// has.
+    fn is_held(&mut self, link: &Link<Context>, request: u32, train: &Train, key: &Key) -> bool {
+        match self.held.ask(key, self.number, self.recipient(link, request, train.name)) {
+            Found::Result(outcome, to) => {
+                self.say(&train.name, || "is trained already: the result was held".to_owned());
+                to.answer(Ok(outcome));
+                true
+            }
+            Found::Running(progress, cancel) => {
+                self.say(&train.name, || "is being trained already, since before this link".to_owned());
+                self.open.insert(request, Open { name: train.name, progress, cancel });
+                true
+            }
+            Found::Nothing(_) => false,
+        }
+    }
+
+    fn recipient(&self, link: &Link<Context>, request: u32, name: TaskName) -> Recipient {
+        Recipient { serving: self.number, link: link.clone(), request, name, kept: self.kept.clone() }
     }
 
     /// A job's step trains from the weights that the step before led to: those before them make room.
@@ -179,17 +247,16 @@ impl Serving {
             return;
         }
         let (Some(task), Some(open)) = (self.waiting.remove(&request), self.open.get(&request)) else { return };
-        let Waiting { train, base_bytes: Some(base), shard_bytes: Some(shard), ticket, duty, line, cancelled, .. } =
-            task
+        let Waiting {
+            train, key, base_bytes: Some(base), shard_bytes: Some(shard), ticket, duty, line, cancelled, ..
+        } = task
         else {
             return;
         };
         let progress = open.progress.clone();
-        let kept = self.kept.clone();
         let feed = self.feed.clone();
-        let link_too = link.clone();
-        let task =
-            Task { train, base, shard, ticket, duty, line, feed, link: link_too, request, cancelled, progress, kept };
+        let to = self.recipient(link, request, train.name);
+        let task = Task { train, key, base, shard, ticket, duty, line, feed, to, cancelled, progress };
         if self.duties.are_draining() {
             task.hand_back();
         } else if self.queue.push(task).is_err() {
@@ -234,7 +301,7 @@ impl Serving {
 
     fn put(&mut self, link: &Link<Context>, request: u32, piece: &Piece<'_>) {
         let answer: Message<'_> = match self.take(link, piece) {
-            Ok(bytes) => Held { bytes: vec![bytes] }.into(),
+            Ok(bytes) => HeldBytes { bytes: vec![bytes] }.into(),
             Err(error) => error.into(),
         };
         let _ = link.answer(request, &answer);
@@ -289,7 +356,12 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // The link has ended: what had begun to arrive is kept for the next one. Open tasks are cancelled by their drop.
+        // The link has ended: what is in training goes on, for whoever asks for it; other tasks are cancelled by the drop of
+        // what they wait with.
+        for (_, Open { progress, cancel, .. }) in self.open.drain() {
+            self.held.leave(&progress, cancel);
+        }
+        // What had begun to arrive is kept for the next one.
         self.fetcher.suspend();
         self.store.spares().clear();
     }
@@ -301,6 +373,10 @@ impl Handler<Context> for Serving {
             Message::Train(train) => self.train(link, request, train),
             Message::Put(piece) => self.put(link, request, &piece),
             Message::Poll(poll) => self.poll(link, request, poll),
+            Message::Results(Results { job }) => {
+                let holding = Holding { results: self.held.of_job(job, self.number) };
+                let _ = link.answer(request, &holding.fitting(link.peer().payload_bytes_max).into());
+            }
             Message::Have(have) => drop(answer_have(link, request, &have, &self.store)),
             Message::Fetch(fetch) => {
                 let _ = answer_fetch(link, request, fetch, &self.store);

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
@@ -16,17 +16,18 @@ use super::CLOSING;
 use super::board::Line;
 use super::crew::Help;
 use super::duties::{Duties, Duty};
+use super::held::{Held, Key, Outcome};
 use super::kept::Kept;
 use super::load::InjectedLoad;
-use super::serving::Context;
+use super::serving::Recipient;
 use crate::digest::Hasher;
 use crate::job::{TaskId, Training};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
 use crate::model::{Kernel, Rows, Trainer, Watch};
-use crate::net::{Feed, Link};
-use crate::wire::message::{Error, TaskName, Train, Trained};
+use crate::net::Feed;
+use crate::wire::message::{Error, TaskName, Train};
 use crate::wire::object::{self, ObjectKind};
-use crate::wire::{ErrorCode, Message, MessageType};
+use crate::wire::{ErrorCode, MessageType};
 
 /// Tasks that may wait for a worker; one more is refused as BUSY.
 const QUEUE_TASKS_MAX: usize = 4_096;
@@ -34,6 +35,7 @@ const QUEUE_TASKS_MAX: usize = 4_096;
 /// A task whose data is here.
 pub(super) struct Task {
     pub(super) train: Train,
+    pub(super) key: Key,
     pub(super) base: Arc<Vec<u8>>,
     pub(super) shard: Arc<Vec<u8>>,
     pub(super) ticket: Ticket,
@@ -41,20 +43,17 @@ pub(super) struct Task {
     pub(super) line: Line,
     pub(super) feed: Feed,
     /// Who asked, and as what.
-    pub(super) link: Link<Context>,
-    pub(super) request: u32,
+    pub(super) to: Recipient,
     /// Disconnected when the task is no longer wanted.
     pub(super) cancelled: Receiver<()>,
     pub(super) progress: Arc<Progress>,
-    /// Where an update goes that is too large for the answer.
-    pub(super) kept: Arc<Kept>,
 }
 
 impl Task {
     /// Gives the task back: the node ends before it could train it.
     pub(super) fn hand_back(self) {
         say_task(&self.feed, &self.train.name, || "handed back");
-        let _ = self.link.answer(self.request, &closing().into());
+        self.to.answer(Err(closing()));
     }
 }
 
@@ -150,6 +149,7 @@ impl Workers {
         kernel: Kernel,
         load: InjectedLoad,
         duties: Duties,
+        held: &Arc<Held<Recipient>>,
     ) -> io::Result<(Workers, Queue)> {
         let (tasks, queued) = bounded(QUEUE_TASKS_MAX);
         let (stop, stopped) = bounded(0);
@@ -164,6 +164,7 @@ impl Workers {
                 load: load.clone(),
                 tally: tally.clone(),
                 duties: duties.clone(),
+                held: held.clone(),
                 stopped: stopped.clone(),
             };
             let queued = queued.clone();
@@ -186,6 +187,17 @@ impl Workers {
     }
 }
 
+/// What training a task takes.
+struct Work<'a> {
+    train: &'a Train,
+    base: &'a [u8],
+    shard: &'a [u8],
+    cancelled: &'a Receiver<()>,
+    progress: &'a Progress,
+    /// Has memory for the update, as long as the link is there that asked.
+    kept: Weak<Kept>,
+}
+
 struct Worker {
     trainer: Trainer,
     kernel: Kernel,
@@ -193,6 +205,7 @@ struct Worker {
     load: InjectedLoad,
     tally: Arc<Tally>,
     duties: Duties,
+    held: Arc<Held<Recipient>>,
     /// Disconnected when the node stops.
     stopped: Receiver<()>,
 }
@@ -217,8 +230,18 @@ impl Worker {
             return task.hand_back();
         }
         self.tally.running.fetch_add(1, Ordering::AcqRel);
-        task.progress.running.store(1, Ordering::Release);
-        let answer = catch_unwind(AssertUnwindSafe(|| self.train(&task)));
+        let Task { train, key, base, shard, ticket, duty, line, feed, to, cancelled, progress } = task;
+        progress.running.store(1, Ordering::Release);
+        let work = Work {
+            train: &train,
+            base: &base,
+            shard: &shard,
+            cancelled: &cancelled,
+            progress: &progress,
+            kept: Arc::downgrade(&to.kept),
+        };
+        self.held.begin(key, &progress, to.serving, to);
+        let answer = catch_unwind(AssertUnwindSafe(|| self.train(&work)));
         let answer = answer.unwrap_or_else(|_| {
             // A panic is a bug of ours; the trainer's memory may be half written.
             self.trainer = Trainer::with_crew(self.kernel, self.help.crew());
@@ -227,8 +250,9 @@ impl Worker {
         // The worker counts as free before the answer leaves: the next task may be on its way the moment after.
         self.tally.running.fetch_sub(1, Ordering::AcqRel);
         self.tally.done.fetch_add(1, Ordering::AcqRel);
-        let Task { train, link, request, ticket, duty, line, feed, .. } = task;
-        say_task(&feed, &train.name, || match &answer {
+        let to = self.held.end(&progress, answer.as_ref().ok());
+        let name = to.as_ref().map_or(&train.name, |to| &to.name);
+        say_task(&feed, name, || match &answer {
             Ok(trained) => format!("trained in {:.1} ms, loss {:.4}", trained.train_us as f64 / 1e3, trained.loss),
             Err(error) => format!("not trained: {error}"),
         });
@@ -236,17 +260,15 @@ impl Worker {
             line.done();
         }
         drop((ticket, line));
-        let message: Message<'_> = match answer {
-            Ok(trained) => trained.into(),
-            Err(error) => error.into(),
-        };
-        // A link that has ended wants no answer: its coordinator has given the task to another node.
-        let _ = link.answer(request, &message);
+        // Where a link has ended nobody wants an answer: the result stays, for whoever asks for it.
+        if let Some(to) = to {
+            to.answer(answer);
+        }
         drop(duty);
     }
 
-    fn train(&mut self, task: &Task) -> Result<Trained, Error> {
-        let Task { train, base, shard, cancelled, progress, .. } = task;
+    fn train(&mut self, work: &Work<'_>) -> Result<Outcome, Error> {
+        let Work { train, base, shard, cancelled, progress, kept } = work;
         self.wait_out_load(cancelled)?;
         let network = &train.training.network;
         let base = object::decode_parameters(ObjectKind::Weights, network, base)
@@ -260,7 +282,7 @@ impl Worker {
         let TaskId { step, shard, .. } = train.name.task;
         let mut watch = Watching { progress, cancelled, stopped: &self.stopped };
         // The update goes where it will be sent from, and is hashed while it is in the cache.
-        let room = task.kept.room(object::parameters_bytes(network));
+        let room = kept.upgrade().map(|kept| kept.room(object::parameters_bytes(network))).unwrap_or_default();
         let mut update = object::begin_parameters(room, ObjectKind::Update, network);
         let (mut hasher, mut hashed_bytes) = (Hasher::default(), 0);
         let mut take = |part: &[f32]| {
@@ -281,23 +303,8 @@ impl Worker {
         let speed = f64::from(rows.rows()) * f64::from(trained.epochs) / spent.as_secs_f64().max(1e-9);
         self.tally.rows_per_second.store(speed.to_bits(), Ordering::Release);
         hasher.update(&update[hashed_bytes..]);
-        let digest = hasher.finish();
-        let update_bytes = update.len() as u64;
-        let inline = if update.len() <= Trained::inline_bytes_max(task.link.peer().payload_bytes_max) {
-            update
-        } else {
-            task.kept.keep(digest, update);
-            Vec::new()
-        };
-        Ok(Trained {
-            name: train.name,
-            epochs: trained.epochs,
-            loss: trained.loss,
-            train_us: spent.as_micros() as u64,
-            update: digest,
-            update_bytes,
-            inline,
-        })
+        let (epochs, loss, train_us) = (trained.epochs, trained.loss, spent.as_micros() as u64);
+        Ok(Outcome { epochs, loss, train_us, update: hasher.finish(), bytes: Arc::new(update) })
     }
 
     /// Sits out the injected delay, if there is one, unless the task is cancelled.

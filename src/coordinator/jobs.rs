@@ -75,6 +75,8 @@ pub(super) struct Job {
     pub(super) submitted_ms: u64,
     /// Whether it is being written; not before its data is here.
     pub(super) is_written: bool,
+    /// Whether it has run before, perhaps: nodes may hold results of it.
+    pub(super) goes_on: bool,
     /// Why it is paused, if it is, and whether that is durable.
     pub(super) paused: Option<(Error, bool)>,
     /// Training time of its merged tasks, as the nodes say.
@@ -200,6 +202,7 @@ impl Jobs {
             unwritten: VecDeque::new(),
             submitted_ms,
             is_written: false,
+            goes_on: false,
             paused: None,
             training_us: 0,
         };
@@ -218,6 +221,7 @@ impl Jobs {
         let job = self.insert(id, state.specification.clone(), semantic, state.standing.submitted_ms);
         job.missing.clear();
         job.is_written = true;
+        job.goes_on = true;
         job.rounds = rounds;
         job.training_us = state.training_us;
         job.paused = match state.answer.as_deref() {

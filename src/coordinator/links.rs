@@ -11,6 +11,7 @@ use super::driver::{Input, Update};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{Attempt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason};
+use crate::job::JobId;
 use crate::model::Network;
 use crate::net::{self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
@@ -30,6 +31,8 @@ pub(super) enum NodeContext {
     },
     /// A POLL of this attempt.
     Poll(Attempt),
+    /// A RESULTS of this job.
+    Results(JobId),
     /// A PUT.
     Put,
     /// A FETCH.
@@ -244,6 +247,14 @@ impl Handler<NodeContext> for NodeLink {
                 let known = polled.state != TaskState::Unknown;
                 let (done, planned) = (polled.batches_done, polled.batches_planned);
                 let _ = self.inputs.send(Input::Polled { link: self.key, attempt, known, done, planned });
+            }
+            (NodeContext::Results(job), Message::Holding(holding)) => {
+                let held = holding.results.iter().map(|held| (held.step, held.shard, held.base)).collect();
+                self.tell(Event::ResultsHeld { link: self.key, job, held });
+            }
+            // A node that does not answer as it should holds nothing, as far as anybody knows.
+            (NodeContext::Results(job), _) => {
+                self.tell(Event::ResultsHeld { link: self.key, job, held: Vec::new() });
             }
             _ => {}
         }

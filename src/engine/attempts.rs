@@ -20,6 +20,15 @@ const COPIES_AT_ONCE_MAX: usize = 64;
 /// Doublings of the pause, at most: 3.2 s.
 const PAUSE_DOUBLINGS_MAX: u32 = 6;
 
+/// How a task is sent.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    /// Whether the node may turn it down.
+    pub(super) may_reject: bool,
+    /// Whether the node said that it holds the result.
+    pub(super) is_held: bool,
+}
+
 impl Run {
     /// Hands pending tasks to nodes. At least one node is there.
     pub(super) fn place_pending(&mut self, cx: &mut Context<'_>) {
@@ -70,7 +79,7 @@ impl Run {
             let waited_us = cx.now.since_us(slow.started);
             let (slow, name) = (cx.fleet.name(slow.node), cx.fleet.name(node));
             self.report(Notice::Speculating { shard, slow, name, waited_us }, cx);
-            self.dispatch(shard, node, may_reject, cx);
+            self.dispatch(shard, node, Terms { may_reject, is_held: false }, cx);
         }
     }
 
@@ -101,9 +110,11 @@ impl Run {
                     self.compare(&live, &attempt, update, cx);
                 }
                 self.profiler.trained(link, live.started, train_us, cx.now);
-                let elapsed_us = cx.now.since_us(live.started);
-                self.pace.observe(elapsed_us);
-                cx.fleet.observe(live.node, elapsed_us, rows);
+                if !live.is_held {
+                    let elapsed_us = cx.now.since_us(live.started);
+                    self.pace.observe(elapsed_us);
+                    cx.fleet.observe(live.node, elapsed_us, rows);
+                }
             }
             Claim::Retired(live) => {
                 cx.actions.push(discard);
@@ -225,7 +236,7 @@ impl Run {
         let (view, rng) = self.view(cx);
         match view.choose(task, rows, rng) {
             Choice::Send { node, may_reject } => {
-                self.dispatch(shard, node, may_reject, cx);
+                self.dispatch(shard, node, Terms { may_reject, is_held: false }, cx);
                 true
             }
             Choice::Wait { until } => {
@@ -239,7 +250,9 @@ impl Run {
         }
     }
 
-    fn dispatch(&mut self, shard: u32, node: NodeKey, may_reject: bool, cx: &mut Context<'_>) {
+    /// Sends an open task to a node.
+    pub(super) fn dispatch(&mut self, shard: u32, node: NodeKey, terms: Terms, cx: &mut Context<'_>) {
+        let Terms { may_reject, is_held } = terms;
         let Stage::Training { round, base, .. } = &mut self.stage else { return };
         let Some(link) = cx.fleet.link_of(node) else { return };
         let is_copy = !round.task(shard).live.is_empty();
@@ -254,6 +267,7 @@ impl Run {
                 exact: link.computes(self.needs.arithmetic),
                 may_reject,
                 is_copy,
+                is_held,
             },
         );
         self.profiler.sent(live.link, is_copy);

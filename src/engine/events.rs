@@ -228,6 +228,15 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A node told which results of a job it holds, or is training, since before its connection.
+    ResultsHeld {
+        /// Its connection.
+        link: LinkKey,
+        /// The job.
+        job: JobId,
+        /// Steps, shards, and the weights that were trained from.
+        held: Vec<(u64, u32, Digest)>,
+    },
     /// An accepted update is in the round's sum.
     Accumulated {
         /// The job.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Context;
 use super::events::{Action, Admission, Time};
 use super::report::{FailReason, JobEvent, JobState, JobStatus, Outcome, Progress};
+use super::returning::Returning;
 use super::run::{Ending, Run};
 use crate::digest::Digest;
 use crate::job::{JobId, Specification};
@@ -28,6 +29,8 @@ struct Queued {
     has_data: bool,
     /// How far it was when it was paused or the coordinator ended.
     progress: Option<Box<Progress>>,
+    /// Whether it ran before the coordinator ended, perhaps: nodes may hold results of it.
+    is_restored: bool,
     /// The place that whoever watches was last told.
     position_told: u32,
 }
@@ -72,8 +75,16 @@ impl Jobs {
             None if self.queue.len() >= queued_max => Admission::Busy { queued_max },
             None => {
                 let position_told = self.ahead(self.queue.len());
-                let (has_data, progress) = (false, None);
-                self.queue.push(Queued { job, semantic, specification, has_data, progress, position_told });
+                let (has_data, progress, is_restored) = (false, None, false);
+                self.queue.push(Queued {
+                    job,
+                    semantic,
+                    specification,
+                    has_data,
+                    progress,
+                    is_restored,
+                    position_told,
+                });
                 Admission::Admitted { position: position_told }
             }
         };
@@ -122,7 +133,8 @@ impl Jobs {
         let Some(place) = self.paused.iter().position(|paused| paused.job == job) else { return };
         let Paused { job, semantic, specification, progress, .. } = self.paused.remove(place);
         let position_told = self.ahead(self.queue.len());
-        self.queue.push(Queued { job, semantic, specification, has_data: true, progress, position_told });
+        let (has_data, is_restored) = (true, false);
+        self.queue.push(Queued { job, semantic, specification, has_data, progress, is_restored, position_told });
     }
 
     /// A job is known from before the start.
@@ -141,7 +153,16 @@ impl Jobs {
             Some(reason) => self.paused.push(Paused { job, semantic, specification, progress, reason }),
             None => {
                 let position_told = self.ahead(self.queue.len());
-                self.queue.push(Queued { job, semantic, specification, has_data: true, progress, position_told });
+                let (has_data, is_restored) = (true, true);
+                self.queue.push(Queued {
+                    job,
+                    semantic,
+                    specification,
+                    has_data,
+                    progress,
+                    is_restored,
+                    position_told,
+                });
             }
         }
     }
@@ -167,8 +188,10 @@ impl Jobs {
             let Some(run) = &mut self.running else {
                 // In the order of submission, but nobody waits for another's data.
                 let Some(place) = self.queue.iter().position(|queued| queued.has_data) else { break };
-                let Queued { job, semantic, specification, progress, .. } = self.queue.remove(place);
-                self.running = Some(Run::start(job, semantic, specification, progress, cx));
+                let Queued { job, semantic, specification, progress, is_restored, .. } = self.queue.remove(place);
+                let mut run = Run::start(job, semantic, specification, progress, cx);
+                run.returning = is_restored.then(Returning::default);
+                self.running = Some(run);
                 continue;
             };
             run.advance(cx);

@@ -321,6 +321,19 @@ impl Fleet {
         self.nodes.get(&key)?.link.as_ref()
     }
 
+    /// The node of this link, if it may be sent one more task of a job.
+    pub(super) fn taker(&self, link: LinkKey, needs: Needs) -> Option<NodeKey> {
+        let (key, node, link) = self.member(self.node_of(link)?)?;
+        let takes = node.state() == NodeState::Active && needs.are_met_by(link) && !link.is_at_limit();
+        takes.then_some(key)
+    }
+
+    /// The links of all nodes that may yet work; none for a node that is not linked.
+    pub(super) fn expected(&self) -> impl Iterator<Item = Option<LinkKey>> {
+        let state = |node: &&Node| matches!(node.state(), NodeState::Active | NodeState::Inactive);
+        self.nodes.values().filter(state).map(|node| node.link.as_ref().map(|link| link.key))
+    }
+
     /// A node's name, for people.
     pub(super) fn name(&self, key: NodeKey) -> String {
         self.nodes.get(&key).map_or_else(|| format!("#{}", key.0), |node| node.name().to_owned())

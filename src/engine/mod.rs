@@ -11,6 +11,7 @@
 //! | `jobs` | the queue, the turn of jobs, the outcomes |
 //! | `run` | the stages of the running job |
 //! | `attempts` | a task's way to its node and its result's way into the sum |
+//! | `returning` | results that nodes held while the coordinator was away |
 //! | `round` | the book of a round's tasks and attempts |
 //! | `scheduler` | the policies |
 //! | `membership` | nodes, links, speeds, quarantine |
@@ -26,6 +27,7 @@ mod membership;
 mod pace;
 mod profile;
 mod report;
+mod returning;
 mod revival;
 mod roster;
 mod round;
@@ -214,6 +216,11 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
         Event::TaskFailed { link, attempt, fault, reason } => {
             if let Some(run) = jobs.running(attempt.task.job) {
                 run.task_failed(link, attempt, fault, reason, cx);
+            }
+        }
+        Event::ResultsHeld { link, job, held } => {
+            if let Some(run) = jobs.running(job) {
+                run.results_held(link, held, cx);
             }
         }
         Event::Accumulated { job, step, shard } => {

@@ -34,6 +34,8 @@ pub(super) struct Live {
     pub(super) may_reject: bool,
     /// Whether another attempt of the task was out when this one was sent.
     pub(super) is_copy: bool,
+    /// Whether the node said that it holds the result: its time tells nothing of the node's speed.
+    pub(super) is_held: bool,
 }
 
 /// The result that won.
@@ -125,6 +127,11 @@ impl Task {
             State::Merging(won) | State::Merged(won) => Some(won),
             State::Open | State::Skipped => None,
         }
+    }
+
+    /// Whether it waits for a node, and this one has done nothing to make itself unwelcome.
+    pub(super) fn may_go_to(&self, node: NodeKey) -> bool {
+        matches!(self.state, State::Open) && self.live.is_empty() && self.standing(node).is_none()
     }
 
     fn is_settled(&self) -> bool {

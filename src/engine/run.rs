@@ -12,6 +12,7 @@ use super::profile::{Need, Profiler};
 use super::report::{
     FailReason, JobEvent, JobState, MergedTask, NodeShare, Notice, Outcome, Progress, RoundDone, RoundRecord, Summary,
 };
+use super::returning::{HeldByLink, Returning};
 use super::revival::{Revival, Step};
 use super::round::{Round, Task};
 use crate::digest::Digest;
@@ -35,6 +36,10 @@ pub(super) struct Run {
     pub(super) profiler: Profiler,
     pub(super) revival: Revival,
     pub(super) tally: Tally,
+    /// Until nodes have told what they held while the coordinator was away.
+    pub(super) returning: Option<Returning>,
+    /// What nodes hold of rounds that have not begun.
+    pub(super) told: Vec<HeldByLink>,
     /// How far the job is by what was last to be written down.
     pub(super) progress: Option<Box<Progress>>,
     /// How the job ended. Nothing happens after that.
@@ -127,6 +132,8 @@ impl Run {
                 validating_us: so_far.map_or(0, |progress| progress.validating_us),
             },
             progress,
+            returning: None,
+            told: Vec::new(),
             ending: None,
             validations: VecDeque::new(),
             none_eligible_told: false,
@@ -307,6 +314,7 @@ impl Run {
         self.profiler.round_begins(cx.now);
         let round = Round::new(self.job, step, Arc::clone(&self.specification));
         self.stage = Stage::Training { round, base, began: cx.now };
+        self.place_told(cx);
     }
 
     /// Hands pending tasks to nodes, or tries to revive some.
@@ -316,7 +324,9 @@ impl Run {
             self.revival.not_needed();
         } else if cx.fleet.crew(self.needs).next().is_some() {
             self.revival.not_needed();
-            self.place_pending(cx);
+            if !self.awaits_held_results(cx) {
+                self.place_pending(cx);
+            }
         } else {
             self.profiler.needs(Need::Nodes, cx.now);
             self.revive(cx);

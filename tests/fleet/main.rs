@@ -6,6 +6,7 @@ mod clients;
 mod draining;
 mod failures;
 mod havoc;
+mod holding;
 mod membership;
 mod memory;
 mod models;

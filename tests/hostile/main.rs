@@ -14,12 +14,14 @@
 //! | `lying_client` | a client's data that is not what it says |
 //! | `lying_coordinator` | the same, from a coordinator to a node |
 //! | `lying_node` | a compute node that lies |
+//! | `holding` | results that a node holds, and who gets them |
 //! | `lies` | what becomes of its lies |
 
 mod bad_input;
 mod console;
 mod crowd;
 mod greeting;
+mod holding;
 mod http;
 mod lies;
 mod lying_client;

@@ -154,6 +154,7 @@ impl Driver {
                 if let Some(open) = self.jobs.get(job)
                     && open.paused.take().is_some()
                 {
+                    open.goes_on = true;
                     log::info!("job {job} is resumed");
                     self.feed.say("job", job, || "is resumed");
                     self.write(Order::Resume { job });

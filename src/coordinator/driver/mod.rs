@@ -124,6 +124,8 @@ pub(super) struct Driver {
     policy: engine::Policy,
     nodes: Vec<NodeAddress>,
     jobs: Jobs,
+    /// The job whose turn it is.
+    running: Option<JobId>,
     ended: AllEnded,
     /// How long jobs are kept after their end.
     keep_ended: Duration,
@@ -191,6 +193,7 @@ impl Driver {
             policy: settings.policy,
             nodes: settings.nodes.clone(),
             jobs: Jobs::new(store, settings.store_bytes, settings.object_bytes),
+            running: None,
             ended: AllEnded::default(),
             keep_ended: settings.keep_ended,
             looked_through: Time(0),
@@ -244,6 +247,9 @@ impl Driver {
                 if let Event::TaskFailed { link, attempt, .. } | Event::Rejected { link, attempt, .. } = &event {
                     self.no_longer_out(*link, *attempt);
                     self.say_not_trained(&event, *link, *attempt);
+                }
+                if let Event::ResultsHeld { link, job, held } = &event {
+                    self.say_held(*link, *job, held.len());
                 }
                 self.tell(event);
             }

@@ -8,10 +8,10 @@ use crate::coordinator::listing::Changed;
 use crate::coordinator::pollers::Command;
 use crate::digest::Digest;
 use crate::engine::{Attempt, Event, LinkKey, NodeInfo, NodeKey};
-use crate::job::TaskId;
+use crate::job::{JobId, TaskId};
 use crate::net::{SharedPiece, Unsent};
 use crate::wire::SharedBytes;
-use crate::wire::message::{Cancel, Poll, ShardSource, TaskName, Train};
+use crate::wire::message::{Cancel, Poll, Results, ShardSource, TaskName, Train};
 
 /// A running task is asked how far it is after so long, and again.
 const POLL_EVERY_US: u64 = 1_000_000;
@@ -57,8 +57,36 @@ impl Driver {
         self.feed.say("node", &info.name, || format!("is active at {}", self.nodes[node.0 as usize]));
         self.inactive_told[node.0 as usize] = true;
         self.links.insert(key, NodeLink { linked, name: info.name.clone(), node, pushed: None, out: HashMap::new() });
+        // Asked first: the answer is on its way before the first task is.
+        if let Some(job) = self.running {
+            self.ask_for_results(key, job);
+        }
         self.tell(Event::LinkUp { node, link: key, info });
         self.tell_awaiting();
+    }
+
+    /// A job takes its turn. Nodes may hold results of it if it has had one before.
+    pub(super) fn job_runs(&mut self, job: JobId) {
+        self.running = Some(job);
+        if self.jobs.get(job).is_some_and(|open| open.goes_on) {
+            self.links.keys().for_each(|&link| self.ask_for_results(link, job));
+        }
+    }
+
+    /// Asks a node which results of a job it holds.
+    fn ask_for_results(&self, link: LinkKey, job: JobId) {
+        if let Some(node) = self.links.get(&link) {
+            // A link that has ended is reported by its reader.
+            let _ = node.linked.link.request(&Results { job }.into(), NodeContext::Results(job));
+        }
+    }
+
+    /// Says how many results of a job a node holds.
+    pub(super) fn say_held(&self, link: LinkKey, job: JobId, count: usize) {
+        if let Some(node) = self.links.get(&link).filter(|_| count > 0) {
+            log::debug!("node {} holds {count} results of job {job}", node.name);
+            self.feed.say("node", &node.name, || format!("holds {count} results of job {job}"));
+        }
     }
 
     /// Tells those who wait for so many active nodes that they are there.

@@ -32,7 +32,7 @@ impl Driver {
             JobEvent::Started => {
                 log::info!("job {id} starts");
                 self.feed.say("job", id, || "starts");
-                return;
+                return self.job_runs(id);
             }
             JobEvent::RoundDone(done) => {
                 let Some(job) = self.jobs.get(id) else { return };
@@ -62,8 +62,14 @@ impl Driver {
                 self.feed.say("job", id, || text.to_string());
                 notice(kind_of(&text), text.to_string()).into()
             }
-            JobEvent::Paused(reason) => return self.paused(id, &reason),
-            JobEvent::Finished(outcome) => return self.finished(id, &outcome),
+            JobEvent::Paused(reason) => {
+                self.running.take_if(|running| *running == id);
+                return self.paused(id, &reason);
+            }
+            JobEvent::Finished(outcome) => {
+                self.running.take_if(|running| *running == id);
+                return self.finished(id, &outcome);
+            }
         };
         self.tell_watchers(id, &message);
     }

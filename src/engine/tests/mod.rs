@@ -4,6 +4,7 @@ mod failures;
 mod jobs;
 mod policies;
 mod restoring;
+mod returning;
 mod rounds;
 
 use std::sync::Arc;

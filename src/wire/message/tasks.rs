@@ -266,7 +266,7 @@ impl Layout<'_> for Polled {
     }
 }
 
-/// Which results of this job do you still hold, from connections that have ended?
+/// Which results of this job do you still hold, from other connections than this?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Results {
     /// The job.

@@ -1,0 +1,171 @@
+//! Results that a node holds for coordinators to come: who gets them, and who does not.
+
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use gradwire::digest::Digest;
+use gradwire::job::{JobId, TaskId, Training};
+use gradwire::model::{BatchSize, Recipe};
+use gradwire::wire::message::{Cancel, Fetch, HeldResult, Poll, Polled, Results, TaskName, TaskState, Train, Trained};
+use gradwire::wire::{ErrorCode, Message, Role};
+
+use crate::peer::Peer;
+use crate::programs::{House, PATIENCE, typed};
+use crate::smallest::{base, owned, piece, rows, train, training};
+
+/// A coordinator, and the number of its next request.
+struct Coordinator(Peer, u32);
+
+impl Coordinator {
+    fn new(house: &House) -> Coordinator {
+        Coordinator(Peer::greeted(house.node.address, Role::Coordinator), 1)
+    }
+
+    fn send<'a>(&mut self, message: impl Into<Message<'a>>) -> u32 {
+        let request = self.1;
+        self.0.send(message, request);
+        self.1 += 2;
+        request
+    }
+
+    fn results(&mut self, job: JobId) -> Vec<HeldResult> {
+        let request = self.send(Results { job });
+        let frame = self.0.receive();
+        let Message::Holding(holding) = frame.message() else { panic!("HOLDING was due, not {:?}", frame.message()) };
+        assert_eq!(frame.header.request, request);
+        holding.results
+    }
+
+    /// Asks until the node holds this task: it may not have seen yet that the other link has ended.
+    fn await_held(&mut self, train: &Train) {
+        let deadline = Instant::now() + PATIENCE;
+        let TaskId { job, step, shard } = train.name.task;
+        while self.results(job) != [HeldResult { step, shard, base: train.base }] {
+            assert!(Instant::now() < deadline, "the node does not hold {:?}", train.name);
+        }
+    }
+
+    /// Polls until the task has trained this many batches.
+    fn await_batches(&mut self, name: TaskName, batches: u64) -> Polled {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.send(Poll { name });
+            let frame = self.0.receive();
+            match frame.message() {
+                Message::Polled(polled) if polled.batches_done >= batches => return polled,
+                Message::Polled(polled) => assert!(Instant::now() < deadline, "{polled:?}"),
+                Message::Fetch(fetch) => self.serve(frame.header.request, fetch),
+                other => panic!("POLLED was due, not {other:?}"),
+            }
+        }
+    }
+
+    /// Gives the smallest job's objects.
+    fn serve(&mut self, request: u32, fetch: Fetch) {
+        let object = if fetch.digest == Digest::of(&base()) { base() } else { rows() };
+        self.0.send(owned(piece(fetch, &object)), request);
+    }
+
+    /// Has a task trained. Its result, and the objects that were asked for.
+    fn train(&mut self, train: &Train) -> (Trained, usize) {
+        let request = self.send(train.clone());
+        let mut fetched = 0;
+        loop {
+            let frame = self.0.receive();
+            match frame.message() {
+                Message::Fetch(fetch) => {
+                    fetched += 1;
+                    self.serve(frame.header.request, fetch);
+                }
+                Message::Trained(trained) => {
+                    assert_eq!((frame.header.request, trained.name), (request, train.name));
+                    return (trained, fetched);
+                }
+                other => panic!("TRAINED was due, not {other:?}"),
+            }
+        }
+    }
+}
+
+/// A task of the same job, dispatched anew.
+fn again(train: &Train) -> Train {
+    Train { name: TaskName { attempt: 1, token: train.name.token + 1, ..train.name }, ..train.clone() }
+}
+
+/// Tasks that a node has trained, and those that it did not need to.
+fn trained_and_reused(house: &House) -> (String, String) {
+    let metrics = typed(house.node.address, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let value = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).to_owned()
+    };
+    (value("gradwire_tasks_done_total"), value("gradwire_results_reused_total"))
+}
+
+#[test]
+fn a_held_result_is_given_once_more_under_the_new_attempts_name() {
+    let house = House::new();
+    let train = train();
+    let mut first = Coordinator::new(&house);
+    let (trained, _) = first.train(&train);
+    assert_eq!(first.results(train.name.task.job), [], "it has it");
+    drop(first);
+    let mut second = Coordinator::new(&house);
+    second.await_held(&train);
+    let (again, fetched) = second.train(&again(&train));
+    assert_eq!(again, Trained { name: again.name, ..trained });
+    assert_eq!((fetched, trained_and_reused(&house)), (0, ("1".to_owned(), "1".to_owned())));
+    house.assert_is_well();
+}
+
+#[test]
+fn who_knows_a_jobs_name_gets_nothing_that_was_trained_otherwise() {
+    let house = House::new();
+    let task = train();
+    Coordinator::new(&house).train(&task);
+    let mut other = Coordinator::new(&house);
+    other.await_held(&task);
+    assert_eq!(other.results(JobId(task.name.task.job.0 ^ 1)), []);
+    // The same rows as another object, or trained in another way, are another task.
+    let seed = Train { training: Training { seed: 2, ..training() }, ..again(&task) };
+    let step = Train { name: TaskName { task: TaskId { shard: 1, ..task.name.task }, ..task.name }, ..task.clone() };
+    other.train(&seed);
+    other.train(&step);
+    assert_eq!(trained_and_reused(&house), ("3".to_owned(), "0".to_owned()));
+    // A later step: the earlier ones are merged.
+    let later = Train { name: TaskName { task: TaskId { step: 1, ..task.name.task }, ..task.name }, ..task.clone() };
+    other.train(&later);
+    assert_eq!(other.results(task.name.task.job), []);
+    house.assert_is_well();
+}
+
+#[test]
+fn what_is_being_trained_when_its_link_ends_goes_on_for_the_next_and_stops_when_that_cancels_it() {
+    let house = House::new();
+    let recipe = Recipe { epochs: 1_000_000, batch: BatchSize::Rows(NonZeroU32::MIN), eta: 1e-9, ..Recipe::DEFAULT };
+    let endless = Train { training: Training { recipe, ..training() }, ..train() };
+    let mut first = Coordinator::new(&house);
+    first.send(endless.clone());
+    let before = first.await_batches(endless.name, 1);
+    drop(first);
+    let mut second = Coordinator::new(&house);
+    second.await_held(&endless);
+    let adopted = again(&endless);
+    let request = second.send(adopted.clone());
+    let after = second.await_batches(adopted.name, before.batches_done);
+    assert_eq!((after.name, after.state), (adopted.name, TaskState::Running));
+    assert_eq!(second.results(endless.name.task.job), [], "it has somebody");
+    second.0.send(Cancel { request }, 0);
+    second.0.expect_error(request, ErrorCode::Cancelled);
+    assert_eq!(trained_and_reused(&house), ("1".to_owned(), "1".to_owned()));
+    house.assert_is_well();
+}
+
+#[test]
+fn a_client_may_not_ask_for_results() {
+    let house = House::new();
+    let mut client = Peer::greeted(house.coordinator.address, Role::Client);
+    client.send(Results { job: JobId(1) }, 1);
+    client.expect_end(ErrorCode::Unexpected);
+    house.assert_is_well();
+}
