@@ -120,6 +120,8 @@ fn a_restored_job_goes_on_with_its_next_round_from_its_weights() {
     let running = JobState::Running { step: 2, rounds: 3, tasks_done: 0, tasks: 2 };
     assert_eq!(desk.engine.status().jobs[0].state, running);
     desk.pass_ms(6);
+    // The node holds nothing of it.
+    desk.tell(Event::ResultsHeld { link: LinkKey(1), job: JOB, held: Vec::new() });
     let actions = desk.tell(Event::Prepared { job: JOB, base: base(2) });
     let tasks = sent(&actions);
     assert!(tasks.len() == 2 && tasks.iter().all(|task| task.attempt.task.step == 2));
