@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, select};
 
 use super::CLOSING;
 use super::board::Line;
@@ -96,7 +96,8 @@ impl Drop for Ticket {
 /// Where tasks wait for a worker.
 #[derive(Clone)]
 pub(super) struct Queue {
-    tasks: Sender<Task>,
+    /// Boxed: room for all that may wait is taken at once.
+    tasks: Sender<Box<Task>>,
     tally: Arc<Tally>,
     workers: u32,
 }
@@ -131,7 +132,7 @@ impl Queue {
 
     /// Queues a task; gives it back where too many wait.
     pub(super) fn push(&self, task: Task) -> Result<(), Box<Task>> {
-        self.tasks.try_send(task).map_err(|error| Box::new(error.into_inner()))
+        self.tasks.try_send(Box::new(task)).map_err(TrySendError::into_inner)
     }
 }
 
@@ -211,11 +212,11 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, queued: &Receiver<Task>) {
+    fn run(mut self, queued: &Receiver<Box<Task>>) {
         loop {
             select! {
                 recv(queued) -> task => match task {
-                    Ok(task) => self.answer(task),
+                    Ok(task) => self.answer(*task),
                     Err(_) => return,
                 },
                 // A task of its own comes first.
