@@ -139,7 +139,7 @@ impl Queue {
 /// The worker threads.
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
-    queued: Receiver<Task>,
+    queued: Receiver<Box<Task>>,
     /// Dropping it ends them.
     stop: Sender<()>,
 }
@@ -176,7 +176,7 @@ impl Workers {
 
     /// Gives back the tasks that no worker has begun.
     pub(super) fn hand_back_queued(&self) {
-        self.queued.try_iter().for_each(Task::hand_back);
+        self.queued.try_iter().for_each(|task| task.hand_back());
     }
 
     /// Gives up what is being trained, and waits for the threads.
