@@ -2,7 +2,7 @@
 //! up its journal (injected by `strace`; skipped with a word where that cannot be). Each time it must go on to the same
 //! model, or say what is wrong; it must never be silent, and never take up anything that was not.
 //!
-//! A test run tries a part of the points, another part each time the seed changes; `GRADWIRE_EVERY_CRASH_POINT=1` all.
+//! A test run tries one point in four; with `GRADWIRE_EVERY_CRASH_POINT=1` it tries all, which takes some minutes.
 #![cfg(feature = "client")]
 
 #[allow(dead_code, reason = "the fleet's tests use the rest")]
