@@ -136,7 +136,6 @@ fn round_order(job: JobId, round: u32) -> Order {
         duplicates: 3,
         nodes: vec![NodeShare { name: "node-a".to_owned(), merged: u64::from(round) }],
         revivals: 2,
-        revivals_used: 1,
         profile: Profile { compute_us: 70 * u64::from(round), ..Profile::default() },
         validating_us: 5,
     };
