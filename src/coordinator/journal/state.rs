@@ -278,16 +278,5 @@ fn read_progress(reader: &mut Reader<'_>) -> Result<Progress, StateError> {
         let name = String::from_utf8_lossy(reader.take(bytes)?).into_owned();
         nodes.push(NodeShare { name, merged: reader.u64()? });
     }
-    Ok(Progress {
-        last,
-        base,
-        merged,
-        skipped,
-        reproducible,
-        duplicates,
-        nodes,
-        revivals,
-        profile,
-        validating_us,
-    })
+    Ok(Progress { last, base, merged, skipped, reproducible, duplicates, nodes, revivals, profile, validating_us })
 }
