@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::{Client, Coordinator, Node, reserve_port};
 
 /// Lines of the reader at most.
-const LINES_MAX: usize = 155;
+const LINES_MAX: usize = 165;
 const FIRST: &str = "000000000000000000000000000000b1";
 const SECOND: &str = "000000000000000000000000000000b2";
 /// Rounds of the second job that are certain to be told: more of the ledger than stays in a state.
