@@ -85,3 +85,16 @@ fn every_number_of_the_progress_has_the_name_that_the_code_gives_it() {
     }
     assert_eq!(compared, 22);
 }
+
+#[test]
+fn names_and_sizes_in_the_book_are_the_codes() {
+    let says = |text: &str| assert!(BOOK.replace('\n', " ").contains(text), "{text:?} is not in protocol.md");
+    assert_eq!((TAIL_BYTES_MAX, KEPT_WEIGHTS_BYTES_MAX), (262_144, 64 << 20));
+    says("at most 262,144 bytes. More move to the file");
+    says("kept up to 64 MiB a job");
+    let root = TempDir::new().unwrap();
+    drop(Desk::open(root.path()));
+    let format = std::fs::read_to_string(root.path().join("FORMAT")).unwrap();
+    assert!(format.ends_with('\n'));
+    says(&format!("{:?} and LF", format.trim_end()));
+}
