@@ -81,7 +81,7 @@ fn every_message_type_and_every_error_code_has_exactly_one_example() {
 }
 
 /// Types in byte tables whose parts have lines of their own in an example.
-const PARTED: [&str; 5] = ["fields", "nodes", "task", "results", "entries"];
+const PARTED: [&str; 6] = ["fields", "nodes", "task", "results", "entries", "progress"];
 
 /// Goes through the fields of an example beside the rows of its byte table.
 fn check_layout(rows: &[Vec<&str>], pieces: &[Piece]) {
@@ -133,11 +133,7 @@ fn every_example_has_the_layout_of_its_byte_table() {
             ("result.", "### A result that is held"),
             ("entry.", "### An entry of the ledger"),
         ] {
-            let alone = |piece: &Piece| {
-                let comment = piece.comment.strip_prefix(part)?.to_owned();
-                Some(Piece { comment, bytes: piece.bytes.clone(), ..*piece })
-            };
-            let alone: Vec<Piece> = fields.iter().filter_map(alone).collect();
+            let alone = inside(fields, part);
             if !alone.is_empty() {
                 check_layout(&book::table(heading), &alone);
             }
@@ -146,6 +142,54 @@ fn every_example_has_the_layout_of_its_byte_table() {
     let header = &examples("header")[0];
     check_layout(&book::table("### The header"), &header.pieces);
     assert_eq!(only_frame(&header.bytes(), header.line()).0.kind, MessageType::Ping as u8);
+}
+
+/// The pieces whose names begin with this, without it.
+fn inside(pieces: &[Piece], of: &str) -> Vec<Piece> {
+    let inside = |piece: &Piece| {
+        let comment = piece.comment.strip_prefix(of)?.to_owned();
+        Some(Piece { comment, bytes: piece.bytes.clone(), ..*piece })
+    };
+    pieces.iter().filter_map(inside).collect()
+}
+
+/// The bytes of the field with this name.
+fn bytes_of(example: &Example, name: &str) -> Vec<u8> {
+    let named = example.pieces.iter().filter(|piece| piece.annotation().name == name);
+    named.flat_map(|piece| piece.bytes.iter().copied()).collect()
+}
+
+#[test]
+fn the_journal_of_the_smallest_job_has_the_layouts_digests_and_messages_that_it_says() {
+    let [state, block] = ["state", "block"].map(|kind| examples(kind).pop().unwrap());
+    check_layout(&book::table("### A state"), &state.pieces);
+    check_layout(&book::table("### How far a job is"), &inside(&state.pieces, "progress."));
+    check_layout(&book::table("### A block of the ledger"), &block.pieces);
+
+    let (head, rest) = (state.bytes(), bytes_of(&state, "weights").len() + 32);
+    let head = &head[..head.len() - rest];
+    assert_eq!(bytes_of(&state, "head_bytes"), (head.len() as u32).to_le_bytes());
+    assert_eq!(bytes_of(&state, "trailer"), Digest::of(head).0);
+    assert_eq!(bytes_of(&state, "weights"), values::weights());
+    assert_eq!(bytes_of(&state, "progress.base"), Digest::of(&values::weights()).0);
+    assert_eq!(bytes_of(&state, "tail"), block.bytes());
+    let sealed = &block.bytes()[..block.bytes().len() - 32];
+    assert_eq!(bytes_of(&block, "sealed_bytes"), (sealed.len() as u32 - 4).to_le_bytes());
+    assert_eq!(bytes_of(&block, "seal"), Digest::of_parts(&[&[0; 32], sealed]).0);
+
+    let parts = [
+        (&state, "submit", MessageType::Submit),
+        (&state, "answer", MessageType::Done),
+        (&block, "round", MessageType::Round),
+    ];
+    for (example, name, kind) in parts.into_iter().chain([(&block, "entries", MessageType::Entries)]) {
+        let payload = bytes_of(example, name);
+        assert_eq!(bytes_of(example, &format!("{name}_bytes")), (payload.len() as u32).to_le_bytes());
+        assert_eq!(Message::decode(kind, &payload).as_ref(), Ok(&values::message(kind).1), "{name}");
+    }
+    let standing = bytes_of(&state, "standing");
+    let Ok(Message::Job(standing)) = Message::decode(MessageType::Job, &standing) else { panic!("no JOB") };
+    assert_eq!(standing.fingerprint, Some(values::fingerprint()));
 }
 
 /// Two fields of one type swapped in prose and example alike would leave the bytes right: the names must be the code's.
@@ -447,6 +491,8 @@ fn the_smallest_job_trains_to_what_the_book_says() {
         let evaluation =
             evaluate(kernel, &training.network, recipe.activation, recipe.log_epsilon, &weights, &validation).unwrap();
         assert_eq!(evaluation.errors, 0);
+        let state = examples("state").pop().unwrap();
+        assert_eq!(bytes_of(&state, "progress.validation_loss"), evaluation.loss.to_le_bytes());
     }
 }
 

@@ -47,8 +47,6 @@ pub struct Progress {
     pub nodes: Vec<NodeShare>,
     /// Revivals begun.
     pub revivals: u32,
-    /// Of these, those since a task was last merged that was sent after one.
-    pub revivals_used: u32,
     /// Where the time went; its parts add up to the time that the job ran.
     pub profile: Profile,
     /// All validations together.

@@ -35,11 +35,6 @@ impl Revival {
         Revival { total, ..Revival::default() }
     }
 
-    /// Revivals begun since a task was last merged that was sent after one.
-    pub(super) fn used(&self) -> u32 {
-        self.used
-    }
-
     /// No node is there.
     pub(super) fn nobody(&mut self, now: Time, waits: &[Duration]) -> Step {
         if let Some(until) = self.until.filter(|&until| now < until) {

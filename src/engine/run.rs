@@ -403,7 +403,6 @@ impl Run {
             duplicates: self.tally.duplicates,
             nodes: self.tally.shares(),
             revivals: self.revival.total(),
-            revivals_used: self.revival.used(),
             profile: self.profiler.told(),
             validating_us: self.tally.validating_us,
         }

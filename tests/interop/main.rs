@@ -6,13 +6,15 @@
 //! | `python` | starting and ending `node.py` |
 //! | `jobs` | jobs in which it takes part |
 //! | `frames` | a coordinator that speaks frames with it |
+//! | `journal` | `journal.py`, which reads a coordinator's journal, in the same way |
 //! | `updates` | its updates beside those of the Rust node |
 //!
-//! Where there is no Python 3.10 with numpy the tests say so and pass.
+//! Where there is no Python 3.10 with numpy (for `journal.py`: no Python 3.8) the tests say so and pass.
 #![cfg(feature = "client")]
 
 mod frames;
 mod jobs;
+mod journal;
 #[allow(dead_code, reason = "the hostile tests use the rest")]
 #[path = "../hostile/peer.rs"]
 mod peer;

@@ -2,6 +2,7 @@
 //! memory. Owns what is held for that; any thread may ask, and reads the disk itself.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::directory::Directory;
@@ -120,9 +121,16 @@ impl Archive {
         inner.last.extend(weights.map(|weights| (weights, job)));
     }
 
-    /// Weights of a round are about to be kept; false where they are already.
+    /// Weights of a round are about to be kept; false where they are already, of this job or of another with the same.
     pub(super) fn keep(&self, job: JobId, weights: Digest) -> bool {
-        self.inner().kept.insert(weights, job).is_none()
+        match self.inner().kept.entry(weights) {
+            Entry::Vacant(place) => {
+                place.insert(job);
+                true
+            }
+            // The file lies with the job that came first.
+            Entry::Occupied(_) => false,
+        }
     }
 
     /// A job is not known any more.

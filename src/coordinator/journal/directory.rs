@@ -306,7 +306,12 @@ impl Directory {
     pub(crate) fn sweep(&self, is_needed: impl Fn(&Digest) -> bool) -> Result<(), DiskError> {
         let objects = self.root.join("objects");
         for name in list(&objects)? {
-            if !name.parse().is_ok_and(|digest| is_needed(&digest)) {
+            let is_left = match name.parse() {
+                Ok(digest) => !is_needed(&digest),
+                // What it has not put there it leaves alone.
+                Err(_) => Path::new(&name).extension().is_some_and(|extension| extension == PART),
+            };
+            if is_left {
                 remove_if_there(&objects.join(name))?;
             }
         }
@@ -315,10 +320,12 @@ impl Directory {
             let path = jobs.join(&name);
             if path.extension().is_some_and(|extension| extension == GONE) {
                 fs::remove_dir_all(&path).map_err(at(Doing::Remove, &path))?;
-            } else if path.is_dir() {
-                for file in list(&path)?.iter().map(|file| path.join(file)) {
-                    if file.extension().is_some_and(|extension| extension == PART) {
-                        remove_if_there(&file)?;
+            } else {
+                for directory in [path.join("weights"), path].iter().filter(|directory| directory.is_dir()) {
+                    for file in list(directory)?.iter().map(|file| directory.join(file)) {
+                        if file.extension().is_some_and(|extension| extension == PART) {
+                            remove_if_there(&file)?;
+                        }
                     }
                 }
             }

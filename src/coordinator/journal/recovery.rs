@@ -72,9 +72,11 @@ impl Writer {
         }
         self.objects.insert(job, digests);
         // Nothing depends on them: who verifies a task computes them again.
+        let mut kept_bytes = 0;
         match directory.kept_weights(job) {
             Ok(kept) => {
                 for digest in kept {
+                    kept_bytes += directory.weights_bytes(job, &digest).unwrap_or(0);
                     self.archive.keep(job, digest);
                 }
             }
@@ -86,6 +88,7 @@ impl Writer {
         }
         let mut book = Book::new(state.clone(), weights.clone());
         book.resume();
+        book.kept_bytes = kept_bytes;
         self.archive.shelve(job, book.shelved());
         self.books.insert(job, book);
         Ok(Some(Restored { state, rounds, weights, objects }))

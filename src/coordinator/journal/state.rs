@@ -161,10 +161,7 @@ impl State {
             0 => None,
             number => Some(Arc::new(read_answer(reader, number)?)),
         };
-        let progress = match reader.u8()? {
-            0 => None,
-            _ => Some(read_progress(reader)?),
-        };
+        let progress = truth(reader.u8()?.into())?.then(|| read_progress(reader)).transpose()?;
         let ledger = Extent { bytes: reader.u64()?, seal: reader.digest()? };
         let tail_bytes = reader.u32()? as usize;
         let tail = reader.take(tail_bytes)?.to_vec();
@@ -206,6 +203,14 @@ fn u64_to(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&number.to_le_bytes());
 }
 
+fn truth(number: u64) -> Result<bool, StateError> {
+    match number {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(StateError::Layout(format!("{number} is no truth value"))),
+    }
+}
+
 fn write_progress(out: &mut Vec<u8>, progress: &Progress) {
     let RoundDone { step, loss, errors, rows, validation_loss, nodes_used, merged, skipped, elapsed_us } =
         progress.last;
@@ -224,7 +229,6 @@ fn write_progress(out: &mut Vec<u8>, progress: &Progress) {
         progress.duplicates,
         progress.reproducible.into(),
         progress.revivals.into(),
-        progress.revivals_used.into(),
         progress.validating_us,
     ];
     numbers.into_iter().chain(progress.profile.parts().map(|(_, us)| us)).for_each(|number| u64_to(out, number));
@@ -254,8 +258,8 @@ fn read_progress(reader: &mut Reader<'_>) -> Result<Progress, StateError> {
         elapsed_us: next()?,
     };
     let (merged, skipped, duplicates) = (next()?, next()?, next()?);
-    let reproducible = next()? != 0;
-    let (revivals, revivals_used) = (small(next()?)?, small(next()?)?);
+    let reproducible = truth(next()?)?;
+    let revivals = small(next()?)?;
     let validating_us = next()?;
     let profile = Profile {
         prepare_us: next()?,
@@ -274,17 +278,5 @@ fn read_progress(reader: &mut Reader<'_>) -> Result<Progress, StateError> {
         let name = String::from_utf8_lossy(reader.take(bytes)?).into_owned();
         nodes.push(NodeShare { name, merged: reader.u64()? });
     }
-    Ok(Progress {
-        last,
-        base,
-        merged,
-        skipped,
-        reproducible,
-        duplicates,
-        nodes,
-        revivals,
-        revivals_used,
-        profile,
-        validating_us,
-    })
+    Ok(Progress { last, base, merged, skipped, reproducible, duplicates, nodes, revivals, profile, validating_us })
 }

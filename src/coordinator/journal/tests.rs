@@ -1,5 +1,7 @@
 //! The journal on a real directory: what is written is read back, and what is damaged is never taken for something else.
 
+mod book;
+
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::Receiver;
@@ -136,7 +138,6 @@ fn round_order(job: JobId, round: u32) -> Order {
         duplicates: 3,
         nodes: vec![NodeShare { name: "node-a".to_owned(), merged: u64::from(round) }],
         revivals: 2,
-        revivals_used: 1,
         profile: Profile { compute_us: 70 * u64::from(round), ..Profile::default() },
         validating_us: 5,
     };
@@ -272,6 +273,42 @@ fn a_ledger_is_told_page_by_page() {
     }
     let bases: Vec<Digest> = (0..ROUNDS).flat_map(|round| [weights(job, round).digest; 2]).collect();
     assert_eq!(seen, bases);
+}
+
+#[test]
+fn weights_that_two_jobs_have_are_found_with_the_first_of_them() {
+    let root = TempDir::new().unwrap();
+    let (first, second) = (JobId(1), JobId(2));
+    let Weights { digest, bytes } = weights(first, 1);
+    let desk = Desk::open(root.path());
+    let (archive, directory) = (&desk.writer.archive, desk.writer.directory.as_ref().unwrap());
+    assert!(archive.keep(first, digest));
+    directory.put_weights(first, &digest, &bytes).unwrap();
+    assert!(!archive.keep(second, digest), "they are written once");
+    archive.forget(second);
+    assert_eq!(archive.object(&digest), Some((*bytes).clone()));
+}
+
+#[test]
+fn a_start_counts_the_weights_that_are_kept_and_removes_what_is_not_whole() {
+    let root = TempDir::new().unwrap();
+    let job = JobId(9);
+    let mut desk = Desk::open(root.path());
+    desk.begin(job);
+    (1..=3).for_each(|round| desk.round(job, round));
+    let kept_bytes = desk.writer.books[&job].kept_bytes;
+    assert_eq!(kept_bytes, 3 * weights(job, 1).bytes.len() as u64);
+    drop(desk);
+    let part = root.path().join("jobs").join(job.to_string()).join("weights").join("half.part");
+    let foreign = root.path().join("objects").join("README");
+    for path in [&part, &foreign] {
+        std::fs::write(path, "something").unwrap();
+    }
+    let mut desk = Desk::open(root.path());
+    desk.recover();
+    assert_eq!(desk.writer.books[&job].kept_bytes, kept_bytes);
+    assert!(!part.exists());
+    assert!(foreign.exists(), "what is somebody else's is left alone");
 }
 
 #[test]

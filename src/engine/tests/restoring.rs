@@ -30,7 +30,6 @@ fn progress(rounds_done: u32) -> Progress {
         duplicates: 4,
         nodes: vec![share("n1", 1), share("gone", u64::from(rounds_done) * 2 - 2)],
         revivals: 3,
-        revivals_used: 3,
         profile: Profile { prepare_us: 10, compute_us: 2_000, ..Profile::default() },
         validating_us: 70,
     }

@@ -1,0 +1,121 @@
+//! `journal.py` reads what a coordinator has written, after it was killed: with every digest, and to the last line of its
+//! ledgers. Like `node.py` it is both an example and the proof that protocol.md says enough.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::{Client, Coordinator, Node, reserve_port};
+
+/// Lines of the reader at most.
+const LINES_MAX: usize = 165;
+const FIRST: &str = "000000000000000000000000000000b1";
+const SECOND: &str = "000000000000000000000000000000b2";
+/// Rounds of the second job that are certain to be told: more of the ledger than stays in a state.
+const ROUNDS_SEEN: usize = 10;
+
+fn source() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "interop", "journal.py"].iter().collect()
+}
+
+/// Whether the reader can run here. Says so where it cannot.
+fn is_here() -> bool {
+    let mut command = Command::new("python3");
+    command.args(["-c", "import sys; sys.exit(sys.version_info < (3, 8))"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let is_here = command.status().is_ok_and(|status| status.success());
+    if !is_here {
+        eprintln!("skipped: there is no Python 3.8");
+    }
+    is_here
+}
+
+fn read(state: &Path) -> Output {
+    Command::new("python3").arg(source()).arg(state).output().unwrap()
+}
+
+/// The lines that it printed behind the head of this job.
+fn lines_of(printed: &str, job: &str) -> Vec<String> {
+    let behind = printed.lines().skip_while(|line| !line.starts_with(&format!("job {job} ")));
+    behind.skip(1).take_while(|line| !line.starts_with("job ")).map(str::to_owned).collect()
+}
+
+/// The lines that the client prints.
+fn ledger(coordinator: &Coordinator, job: &str) -> Vec<String> {
+    let port = coordinator.port.to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_client")).args(["127.0.0.1", &port, "ledger", job]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().lines().skip(1).map(str::to_owned).collect()
+}
+
+/// A file of the journal of each kind that has a digest.
+fn files(state: &Path) -> Vec<PathBuf> {
+    let job = state.join("jobs").join(SECOND);
+    let any = |folder: PathBuf| {
+        let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.find(|path| path.extension().is_none()).unwrap()
+    };
+    let of_job = ["state-0", "state-1", "ledger"].map(|name| job.join(name));
+    of_job.into_iter().chain([any(state.join("objects")), any(job.join("weights"))]).collect()
+}
+
+#[test]
+fn it_prints_the_ledgers_of_a_killed_coordinator_and_refuses_a_journal_with_one_bit_changed() {
+    if !is_here() {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let state = directory.path().join("state");
+    let options = ["--state-dir", state.to_str().unwrap(), "--revival-waits", "3600"];
+    let node = Node::named("node");
+    let mut coordinator = Coordinator::at(reserve_port(), &[], &[node.port], &options);
+    let small = |job, shards, rounds| {
+        ["--job", job, "--shards", shards, "--rounds", rounds, "--hidden", "4", "--epochs", "1"].map(str::to_owned)
+    };
+    let start = |job, shards, rounds| {
+        let options = small(job, shards, rounds);
+        Client::start(&coordinator, &options.each_ref().map(String::as_str))
+    };
+    start(FIRST, "4", "3").finish().done();
+    let mut second = start(SECOND, "300", "100000");
+    (0..ROUNDS_SEEN).for_each(|_| drop(second.await_round()));
+    coordinator.kill();
+    second.kill();
+
+    let output = read(&state);
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.starts_with(&format!("job {FIRST} is done, 3 of 3 rounds are done\n")), "{printed}");
+    assert!(printed.contains(&format!("job {SECOND} is running, ")));
+    let found = [FIRST, SECOND].map(|job| lines_of(&printed, job));
+    assert_eq!(found[0].len(), 12);
+    assert!(found[1].len() >= 300 * ROUNDS_SEEN, "every round that was shown is there");
+
+    // No node is there from now on: what is read is what was written.
+    let coordinator = Coordinator::at(reserve_port(), &[], &[reserve_port()], &options);
+    assert_eq!([FIRST, SECOND].map(|job| ledger(&coordinator, job)), found);
+    assert_eq!(coordinator.stop().0, Some(0));
+
+    assert!(read(&state).status.success());
+    for path in files(&state) {
+        let whole = fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 3] ^= 0x10;
+        fs::write(&path, damaged).unwrap();
+        let output = read(&state);
+        assert_eq!(output.status.code(), Some(1), "{} is damaged", path.display());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with("journal.py: ") && said.lines().count() == 1, "{said}");
+        fs::write(&path, whole).unwrap();
+    }
+    fs::write(state.join("FORMAT"), "gradwire journal 2\n").unwrap();
+    assert_eq!(read(&state).status.code(), Some(1), "another version");
+}
+
+#[test]
+fn it_stays_short_enough_to_be_an_example() {
+    let text = fs::read_to_string(source()).unwrap();
+    assert!((100..=LINES_MAX).contains(&text.lines().count()), "{} lines", text.lines().count());
+    assert!(text.lines().all(|line| line.chars().count() <= 120));
+}
