@@ -334,13 +334,22 @@ impl fmt::Display for Notice {
     }
 }
 
+impl FailReason {
+    /// The reason alone, for a job that may still go on.
+    pub fn without_cure(&self) -> String {
+        match self {
+            Self::NoNodes { revivals } => {
+                format!("no node is active, and none came back during {revivals} revivals")
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for FailReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoNodes { revivals } => write!(
-                f,
-                "no node is active, and none came back during {revivals} revivals: start a compute node, then submit again"
-            ),
+            Self::NoNodes { .. } => write!(f, "{}: start a compute node, then submit again", self.without_cure()),
             Self::NoEligibleNode { arithmetic } => write!(
                 f,
                 "nodes are active, but none computes arithmetic {arithmetic}: update the nodes, or allow inexact results"

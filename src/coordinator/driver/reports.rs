@@ -86,7 +86,7 @@ impl Driver {
         let Some(job) = self.jobs.get(id) else { return };
         let mut error = failure_of(reason);
         error.code = ErrorCode::Paused;
-        error.text = format!("{}. The job is paused: resume {id} lets it go on", error.text);
+        error.text = format!("{}. The job is paused until it is resumed", reason.without_cure());
         log::warn!("job {id} is paused: {reason}");
         job.paused = Some((error.clone(), false));
         self.feed.say("job", id, || format!("is paused: {reason}"));
@@ -228,7 +228,8 @@ impl Driver {
             self.tell(Event::Restored { job: id, specification, semantic, progress, paused });
         }
         if count > 0 {
-            log::info!("{count} jobs are restored, {open} of them have not ended");
+            let jobs = if count == 1 { "1 job is".to_owned() } else { format!("{count} jobs are") };
+            log::info!("{jobs} restored, {open} of them not ended");
         }
         self.recovering.store(false, std::sync::atomic::Ordering::Release);
     }

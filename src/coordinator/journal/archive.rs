@@ -35,6 +35,8 @@ struct Inner {
     kept: HashMap<Digest, JobId>,
     /// Whose last weights these are, of jobs that have ended.
     last: HashMap<Digest, JobId>,
+    /// The job that was last looked up on the disk: a ledger is asked for page by page.
+    looked_up: Option<(JobId, Shelved)>,
 }
 
 impl Archive {
@@ -137,13 +139,22 @@ impl Archive {
     pub(in super::super) fn forget(&self, job: JobId) {
         let mut inner = self.inner();
         inner.shelf.remove(&job);
+        inner.looked_up = None;
         inner.kept.retain(|_, owner| *owner != job);
         inner.last.retain(|_, owner| *owner != job);
     }
 
     fn look_up(&self, job: JobId) -> Option<Shelved> {
-        let shelved = self.inner().shelf.get(&job).cloned();
-        shelved.or_else(|| recovery::shelved(self.directory.as_ref()?, job))
+        {
+            let inner = self.inner();
+            let looked_up = inner.looked_up.as_ref().filter(|(looked_up, _)| *looked_up == job);
+            if let Some(shelved) = inner.shelf.get(&job).or(looked_up.map(|(_, shelved)| shelved)) {
+                return Some(shelved.clone());
+            }
+        }
+        let shelved = recovery::shelved(self.directory.as_ref()?, job)?;
+        self.inner().looked_up = Some((job, shelved.clone()));
+        Some(shelved)
     }
 
     /// Goes over what is durable of a job's ledger, as far as it is whole.

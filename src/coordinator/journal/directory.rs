@@ -78,6 +78,12 @@ impl DiskError {
         let why = io::Error::new(ErrorKind::InvalidData, "the weights that were written to it are not there");
         DiskError { doing: Doing::Read, path: directory.job(job), why }
     }
+
+    /// A job's data has left memory before it could be written.
+    pub(crate) fn no_data(directory: &Directory, job: JobId) -> DiskError {
+        let why = io::Error::new(ErrorKind::InvalidData, "the job's data is not in memory any more");
+        DiskError { doing: Doing::Write, path: directory.job(job), why }
+    }
 }
 
 /// Why a directory cannot hold the journal.
@@ -135,6 +141,10 @@ impl Directory {
         let disk = |error: DiskError| OpenError::Disk(error.to_string());
         for directory in [root.to_owned(), root.join("objects"), root.join("jobs")] {
             make_directory(&directory).map_err(disk)?;
+        }
+        let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        for directory in [root, parent] {
+            sync_directory(directory).map_err(disk)?;
         }
         let path = root.join("lock");
         let lock = OpenOptions::new().create(true).append(true).open(&path).map_err(at(Doing::Open, &path));
@@ -284,6 +294,9 @@ impl Directory {
     pub(crate) fn remove_job(&self, job: JobId) -> Result<(), DiskError> {
         let directory = self.job(job);
         let gone = directory.with_extension(GONE);
+        if gone.exists() {
+            fs::remove_dir_all(&gone).map_err(at(Doing::Remove, &gone))?;
+        }
         match fs::rename(&directory, &gone) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             other => other.map_err(at(Doing::Rename, &directory))?,

@@ -318,6 +318,13 @@ impl Writer {
 
     /// A job is written: what need not be held for it any more is let go.
     fn settle(&mut self, job: JobId, was_behind: bool) -> Result<(), Stop> {
+        // An end that was told must not be undone by the loss of one file: it takes the place of the state before, too.
+        if let (Some(directory), Some(book)) = (&self.directory, self.books.get_mut(&job))
+            && book.state.standing.ended_ms != 0
+            && let Err(error) = book.write(job, directory, self.tail_bytes_max)
+        {
+            self.failed(&error, was_behind)?;
+        }
         if let Err(error) = self.keep_weights(job) {
             self.failed(&error, was_behind)?;
         }
@@ -340,8 +347,13 @@ impl Writer {
                 let digests: Vec<Digest> = objects_of(&book.state.specification).into_keys().collect();
                 let held: Vec<_> =
                     digests.iter().filter_map(|digest| Some((*digest, self.store.get(digest)?))).collect();
+                if held.len() < digests.len() && book.state.standing.ended_ms == 0 {
+                    return Err(DiskError::no_data(directory, job));
+                }
                 let objects: Vec<(Digest, &[u8])> = held.iter().map(|(digest, bytes)| (*digest, &bytes[..])).collect();
                 directory.put_objects(&objects)?;
+                // What is left of a job of this id that could not be read is not to be mixed with it.
+                directory.remove_job(job)?;
                 directory.begin_job(job)?;
                 self.objects.insert(job, digests);
             }

@@ -2,6 +2,7 @@
 //! needs. Owns the choice between generations, and what becomes of a job that cannot be read back; a state is used only if
 //! every digest in it is right.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::archive::Shelved;
@@ -37,25 +38,33 @@ impl Writer {
     pub(super) fn recover(&mut self) -> Result<Vec<Restored>, DiskError> {
         let Some(directory) = self.directory.clone() else { return Ok(Vec::new()) };
         let mut restored = Vec::new();
+        let mut is_all_read = true;
         for job in directory.jobs()? {
             match self.read_job(&directory, job) {
                 Ok(read) => restored.extend(read),
-                Err(why) => set_aside(&directory, job, &why),
+                Err(Unread::Damaged(why)) => set_aside(&directory, job, &why),
+                Err(Unread::Disk(why)) => {
+                    // Perhaps it can be tomorrow: nothing of it is touched.
+                    is_all_read = false;
+                    log::error!(
+                        "job {job} cannot be read: {why}; it is left as it is. Start again once it can be, or submit it again"
+                    );
+                }
             }
         }
         restored.sort_by_key(|job| (job.state.standing.ended_ms, job.state.submitted_as));
         self.submitted = restored.iter().map(|job| job.state.submitted_as).max().unwrap_or(0);
-        let needed: std::collections::HashSet<Digest> = self.objects.values().flatten().copied().collect();
-        if let Err(error) = directory.sweep(|digest| needed.contains(digest)) {
+        let needed: HashSet<Digest> = self.objects.values().flatten().copied().collect();
+        if is_all_read && let Err(error) = directory.sweep(|digest| needed.contains(digest)) {
             log::warn!("what a crash has left in {} is not removed: {error}", directory.root().display());
         }
         Ok(restored)
     }
 
-    fn read_job(&mut self, directory: &Directory, job: JobId) -> Result<Option<Restored>, String> {
+    fn read_job(&mut self, directory: &Directory, job: JobId) -> Result<Option<Restored>, Unread> {
         let Some(Whole { state, weights, rounds, .. }) = newest(directory, job)? else {
             // It was killed before anything of it was durable.
-            return directory.remove_job(job).map(|()| None).map_err(|error| error.to_string());
+            return directory.remove_job(job).map(|()| None).map_err(|error| Unread::Disk(error.to_string()));
         };
         let digests: Vec<Digest> = objects_of(&state.specification).into_keys().collect();
         let base = state.progress.as_ref().map(|progress| progress.base);
@@ -65,8 +74,8 @@ impl Writer {
             for digest in &digests {
                 match directory.get_object(digest) {
                     Ok(Some(bytes)) => objects.push((*digest, Arc::new(bytes))),
-                    Ok(None) => return Err(format!("its data {digest} is missing or damaged")),
-                    Err(error) => return Err(error.to_string()),
+                    Ok(None) => return Err(Unread::Damaged(format!("its data {digest} is missing or damaged"))),
+                    Err(error) => return Err(Unread::Disk(error.to_string())),
                 }
             }
         }
@@ -123,15 +132,27 @@ fn set_aside(directory: &Directory, job: JobId, why: &str) {
     }
 }
 
+/// Why a job is not restored.
+enum Unread {
+    /// What is there is not what was written.
+    Damaged(String),
+    /// The disk does not give it.
+    Disk(String),
+}
+
 /// The newest state of a job that is whole; none where there is no state at all.
-fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>, String> {
+fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>, Unread> {
     let mut whole: Vec<Whole> = Vec::new();
-    let mut damaged = Vec::new();
+    let (mut damaged, mut is_disk) = (Vec::new(), false);
     for generation in [0, 1] {
         match read_generation(directory, job, generation) {
             None => {}
             Some(Ok(state)) => whole.push(state),
-            Some(Err(why)) => damaged.push(format!("state-{generation}: {why}")),
+            Some(Err(Unread::Damaged(why))) => damaged.push(format!("state-{generation}: {why}")),
+            Some(Err(Unread::Disk(why))) => {
+                is_disk = true;
+                damaged.push(format!("state-{generation}: {why}"));
+            }
         }
     }
     let newest = whole.into_iter().max_by_key(|whole| whole.state.sequence);
@@ -147,27 +168,28 @@ fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>, String> {
             Ok(Some(whole))
         }
         (None, true) => Ok(None),
-        (None, false) => Err(damaged.join("; ")),
+        (None, false) if is_disk => Err(Unread::Disk(damaged.join("; "))),
+        (None, false) => Err(Unread::Damaged(damaged.join("; "))),
     }
 }
 
-fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<Result<Whole, String>> {
+fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<Result<Whole, Unread>> {
     let bytes = match directory.read_state(job, generation)? {
         Ok(bytes) => bytes,
-        Err(error) => return Some(Err(error.to_string())),
+        Err(error) => return Some(Err(Unread::Disk(error.to_string()))),
     };
     Some(check(directory, job, generation, bytes))
 }
 
-fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) -> Result<Whole, String> {
-    let (state, weights) = State::decode(&bytes).map_err(|error| error.to_string())?;
+fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) -> Result<Whole, Unread> {
+    let (state, weights) = State::decode(&bytes).map_err(|error| Unread::Damaged(error.to_string()))?;
     if state.job() != job {
-        return Err(format!("it is of job {}", state.job()));
+        return Err(Unread::Damaged(format!("it is of job {}", state.job())));
     }
     let rounds = rounds(directory, &state)?;
     let rounds_done = state.progress.as_ref().map_or(0, |progress| progress.rounds_done());
     if rounds.len() != rounds_done as usize || state.standing.rounds_done != rounds_done {
-        return Err(format!("its ledger has {} rounds, and {rounds_done} are done", rounds.len()));
+        return Err(Unread::Damaged(format!("its ledger has {} rounds, and {rounds_done} are done", rounds.len())));
     }
     let weights = state.progress.as_ref().map(|progress| {
         bytes.truncate(weights.end);
@@ -175,33 +197,33 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
         Weights { digest: progress.base, bytes: Arc::new(bytes) }
     });
     if weights.as_ref().is_some_and(|weights| weights.bytes.is_empty()) {
-        return Err("its weights are missing".to_owned());
+        return Err(Unread::Damaged("its weights are missing".to_owned()));
     }
     Ok(Whole { state, weights, rounds, generation })
 }
 
 /// What was told of the rounds in a state's ledger, if all of it is right.
-fn rounds(directory: &Directory, state: &State) -> Result<Vec<Round>, String> {
+fn rounds(directory: &Directory, state: &State) -> Result<Vec<Round>, Unread> {
     let Extent { bytes, seal } = state.ledger;
-    let file = directory.read_ledger(state.job(), bytes).map_err(|error: DiskError| error.to_string())?;
+    let file = directory.read_ledger(state.job(), bytes).map_err(|error| Unread::Disk(error.to_string()))?;
     if file.len() as u64 != bytes {
-        return Err(format!("its ledger has {} bytes, and {bytes} are needed", file.len()));
+        return Err(Unread::Damaged(format!("its ledger has {} bytes, and {bytes} are needed", file.len())));
     }
     let mut rounds = Vec::new();
     let mut walk = |bytes: &[u8], seal: Digest| {
         let mut blocks = Blocks::new(bytes, seal);
         for block in &mut blocks {
-            let block = block.map_err(|error| error.to_string())?;
+            let block = block.map_err(|error| Unread::Damaged(error.to_string()))?;
             if block.round.round as usize != rounds.len() + 1 || block.entries.len() != state.specification.shards.len()
             {
-                return Err("its ledger is not of this job, or has a round twice".to_owned());
+                return Err(Unread::Damaged("its ledger is not of this job, or has a round twice".to_owned()));
             }
             rounds.push(block.round);
         }
         Ok(blocks.seal())
     };
     if walk(&file, Extent::START.seal)? != seal {
-        return Err("its ledger is another than the state was written with".to_owned());
+        return Err(Unread::Damaged("its ledger is another than the state was written with".to_owned()));
     }
     walk(&state.tail, seal)?;
     Ok(rounds)

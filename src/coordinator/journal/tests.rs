@@ -235,6 +235,53 @@ fn a_job_that_has_ended_is_read_where_it_is_written_and_forgotten_without_a_trac
 }
 
 #[test]
+fn an_end_survives_the_loss_of_either_state() {
+    for generation in [0, 1] {
+        let root = TempDir::new().unwrap();
+        let job = JobId(9);
+        let mut desk = Desk::open(root.path());
+        desk.begin(job);
+        (1..=ROUNDS).for_each(|round| desk.round(job, round));
+        desk.end(job);
+        drop(desk);
+        let state = root.path().join("jobs").join(job.to_string()).join(format!("state-{generation}"));
+        std::fs::write(&state, "nonsense").unwrap();
+        let restored = Desk::open(root.path()).recover();
+        assert_eq!(restored[0].state.standing.state, JobStanding::Failed, "state-{generation}");
+        assert_is_after(&restored[0], job, ROUNDS);
+    }
+}
+
+#[test]
+fn a_job_that_the_disk_does_not_give_is_left_as_it_is() {
+    let root = TempDir::new().unwrap();
+    let job = JobId(8);
+    let mut desk = Desk::open(root.path());
+    desk.begin(job);
+    desk.round(job, 1);
+    drop(desk);
+    let directory = root.path().join("jobs").join(job.to_string());
+    let state = directory.join("state-0");
+    // A directory in a file's place cannot be read as one.
+    let (away, other) = (root.path().join("away"), directory.join("state-1"));
+    std::fs::rename(&state, &away).unwrap();
+    for state in [&state, &other] {
+        let _ = std::fs::remove_file(state);
+        std::fs::create_dir(state).unwrap();
+    }
+    let mut desk = Desk::open(root.path());
+    assert!(desk.recover().is_empty());
+    drop(desk);
+    for state in [&state, &other] {
+        std::fs::remove_dir(state).unwrap();
+    }
+    std::fs::rename(&away, &state).unwrap();
+    let restored = Desk::open(root.path()).recover();
+    assert_is_after(&restored[0], job, 1);
+    assert!(!restored[0].objects.is_empty(), "its data is still there");
+}
+
+#[test]
 fn a_paused_job_is_paused_after_a_restart_and_resumed_is_not() {
     let root = TempDir::new().unwrap();
     let job = JobId(3);
