@@ -136,7 +136,7 @@ fn untold() -> Settings {
 
 fn run() -> Result<Exit, Failure> {
     let Some(settings) = SYNTAX.settings(untold())? else { return Ok(Exit::Success) };
-    cli::start_log(SYNTAX.program, log::LevelFilter::Info);
+    cli::start_plain_log(SYNTAX.program, log::LevelFilter::Info);
     let mut interrupts = Interrupts::catch_first()?;
     let mut node = Node::start(&settings).map_err(|error| Failure::new(Exit::Connection, error))?;
     let workers = if settings.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", settings.workers) };

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::Builder;
 
 use crossbeam_channel::{Receiver, bounded, select};
-use log::LevelFilter;
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
@@ -75,15 +75,52 @@ pub fn exit(program: &str, result: Result<Exit, Failure>) -> ExitCode {
     }
 }
 
-/// Sends the log to stderr, a plain line each. `RUST_LOG` overrides the level.
+/// Sends the log to stderr, a plain line each. `RUST_LOG` overrides the level, for single modules too.
+#[cfg(feature = "coordinator")]
 pub fn start_log(program: &'static str, level: LevelFilter) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(level).parse_default_env();
-    builder.format(move |out, record| match record.level() {
-        log::Level::Info => writeln!(out, "{program}: {}", record.args()),
-        level => writeln!(out, "{program}: {}: {}", level.as_str().to_ascii_lowercase(), record.args()),
-    });
+    builder.format(move |out, record| out.write_all(log_line(program, record).as_bytes()));
     builder.init();
+}
+
+/// The same without filters, for a small program: `RUST_LOG` is a level, `off`, `error`, `warn`, `info`, `debug` or
+/// `trace`; anything else in it counts as nothing.
+pub fn start_plain_log(program: &'static str, level: LevelFilter) {
+    let level = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(level);
+    // A second log would be a bug, and is no reason to end.
+    if log::set_boxed_logger(Box::new(PlainLog(program))).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// The log of a program.
+struct PlainLog(&'static str);
+
+impl Log for PlainLog {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        // In one call: threads share stderr with each other and with whoever else writes to it. A closed one leaves nobody
+        // to tell.
+        let _ = io::stderr().write_all(log_line(self.0, record).as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
+/// What the log of every program looks like.
+fn log_line(program: &str, record: &Record<'_>) -> String {
+    let level = match record.level() {
+        Level::Error => "error: ",
+        Level::Warn => "warn: ",
+        Level::Info => "",
+        Level::Debug => "debug: ",
+        Level::Trace => "trace: ",
+    };
+    format!("{program}: {level}{}\n", record.args())
 }
 
 /// SIGINT and SIGTERM, which end nothing by themselves once this is made.
