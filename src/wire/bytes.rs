@@ -307,8 +307,10 @@ pub fn is_name(text: &str) -> bool {
     (1..=limits::NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-/// Writing, by the same layout.
+/// Writing, by the same layout. Messages are written field by field in a hundred places: a call in each takes less than the
+/// growing of the payload would.
 pub(super) trait Write {
+    fn bytes(&mut self, bytes: &[u8]);
     fn u8(&mut self, value: u8);
     fn u16(&mut self, value: u16);
     fn u32(&mut self, value: u32);
@@ -320,26 +322,36 @@ pub(super) trait Write {
 }
 
 impl Write for Vec<u8> {
+    #[inline(never)]
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+
     fn u8(&mut self, value: u8) {
         self.push(value);
     }
 
+    #[inline(never)]
     fn u16(&mut self, value: u16) {
         self.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[inline(never)]
     fn u32(&mut self, value: u32) {
         self.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[inline(never)]
     fn u64(&mut self, value: u64) {
         self.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[inline(never)]
     fn u128(&mut self, value: u128) {
         self.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[inline(never)]
     fn f64(&mut self, value: f64) {
         self.extend_from_slice(&value.to_le_bytes());
     }
@@ -349,13 +361,13 @@ impl Write for Vec<u8> {
         let mut clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         clean.truncate(clean.floor_char_boundary(limits::SENTENCE_BYTES_MAX));
         self.u16(clean.len() as u16);
-        self.extend_from_slice(clean.as_bytes());
+        self.bytes(clean.as_bytes());
     }
 
     fn name(&mut self, name: &str) {
         debug_assert!(is_name(name), "{name:?}");
         self.u16(name.len() as u16);
-        self.extend_from_slice(name.as_bytes());
+        self.bytes(name.as_bytes());
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU32;
 
-use super::bytes::{Malformation, Read, Reader};
+use super::bytes::{Malformation, Read, Reader, Write as _};
 use crate::digest::Digest;
 use crate::job::{OnNoNodes, OnTaskFailure, Operation, RowsRef, Specification, Training, check_notes};
 use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
@@ -79,9 +79,9 @@ struct Fields(Vec<u8>);
 
 impl Fields {
     fn put(&mut self, tag: u16, bytes: &[u8]) {
-        self.0.extend_from_slice(&tag.to_le_bytes());
-        self.0.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        self.0.extend_from_slice(bytes);
+        self.0.u16(tag);
+        self.0.u32(bytes.len() as u32);
+        self.0.bytes(bytes);
     }
 
     /// A field that has its default is left out: every specification has one encoding.

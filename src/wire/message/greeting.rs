@@ -93,10 +93,10 @@ impl Layout<'_> for Hello {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[self.version_min, self.version_max, self.role as u8, 0]);
+        out.bytes(&[self.version_min, self.version_max, self.role as u8, 0]);
         out.u32(self.payload_bytes_max);
-        out.extend_from_slice(&self.id);
-        out.extend_from_slice(&self.nonce);
+        out.bytes(&self.id);
+        out.bytes(&self.nonce);
         self.features.encode(out);
     }
 }
@@ -118,10 +118,10 @@ impl Layout<'_> for Welcome {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[self.version, 0, self.role as u8, 0]);
+        out.bytes(&[self.version, 0, self.role as u8, 0]);
         out.u32(self.payload_bytes_max);
-        out.extend_from_slice(&self.id);
-        out.extend_from_slice(&self.nonce);
+        out.bytes(&self.id);
+        out.bytes(&self.nonce);
         self.features.encode(out);
     }
 }
@@ -188,7 +188,7 @@ impl Layout<'_> for Features {
         let mut field = |tag: u16, bytes: &[u8]| {
             out.u16(tag);
             out.u16(bytes.len() as u16);
-            out.extend_from_slice(bytes);
+            out.bytes(bytes);
         };
         if let Some(cluster) = &self.cluster {
             field(tag::CLUSTER, cluster.as_bytes());

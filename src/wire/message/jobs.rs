@@ -39,7 +39,7 @@ pub(super) fn read_specification(reader: &mut Reader<'_>) -> Read<Specification>
 pub(super) fn write_specification(out: &mut Vec<u8>, specification: &Specification) {
     let fields = specification::encode(specification);
     out.u32(fields.len() as u32);
-    out.extend_from_slice(&fields);
+    out.bytes(&fields);
 }
 
 /// Where a job stands.
@@ -81,7 +81,7 @@ impl Layout<'_> for Accepted {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[self.state as u8, self.attached.into(), 0, 0]);
+        out.bytes(&[self.state as u8, self.attached.into(), 0, 0]);
         out.u32(self.queue_position);
         out.u32(self.rounds_done);
     }
@@ -183,7 +183,7 @@ impl Layout<'_> for Notice {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[self.kind as u8, 0, 0, 0]);
+        out.bytes(&[self.kind as u8, 0, 0, 0]);
         out.sentence(&self.text);
     }
 }
@@ -289,8 +289,8 @@ impl Layout<'_> for Done {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.fingerprint.0);
-        out.extend_from_slice(&self.weights.0);
+        out.bytes(&self.fingerprint.0);
+        out.bytes(&self.weights.0);
         out.u64(self.weights_bytes);
         out.u64(self.errors);
         out.u64(self.rows);
@@ -306,7 +306,7 @@ impl Layout<'_> for Done {
         out.u64(self.training_us);
         out.u64(self.validating_us);
         out.u32(self.revivals);
-        out.extend_from_slice(&[self.reproducible.into(), 0, 0, 0]);
+        out.bytes(&[self.reproducible.into(), 0, 0, 0]);
         let listed = self.nodes.len().min(limits::DONE_NODES_MAX);
         out.u32(listed as u32);
         for node in &self.nodes[..listed] {

@@ -88,13 +88,13 @@ impl Layout<'_> for LedgerEntry {
 
     fn encode(&self, out: &mut Vec<u8>) {
         let merged = self.merged.as_ref();
-        out.extend_from_slice(&[if merged.is_some() { MERGED } else { SKIPPED }, 0, 0, 0]);
+        out.bytes(&[if merged.is_some() { MERGED } else { SKIPPED }, 0, 0, 0]);
         out.u32(merged.map_or(0, |merged| merged.attempt));
         out.u32(self.rows);
         out.u32(0);
         out.f64(merged.map_or(0.0, |merged| merged.loss));
-        out.extend_from_slice(&self.base.0);
-        out.extend_from_slice(&merged.map_or(NO_DIGEST, |merged| merged.update).0);
+        out.bytes(&self.base.0);
+        out.bytes(&merged.map_or(NO_DIGEST, |merged| merged.update).0);
         match merged {
             Some(merged) => out.name(&merged.node),
             None => out.u16(0),

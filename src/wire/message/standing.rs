@@ -158,14 +158,14 @@ impl Layout<'_> for Job {
     fn encode(&self, out: &mut Vec<u8>) {
         debug_assert!(self.is_consistent(), "{self:?}");
         out.u128(self.job.0);
-        out.extend_from_slice(&[self.state as u8, 0]);
+        out.bytes(&[self.state as u8, 0]);
         out.u16(self.code.map_or(0, |code| code as u16));
         out.u32(self.rounds_done);
         out.u32(self.rounds);
         out.u32(self.queue_position);
         out.u64(self.submitted_ms);
         out.u64(self.ended_ms);
-        out.extend_from_slice(&self.fingerprint.unwrap_or(NO_DIGEST).0);
+        out.bytes(&self.fingerprint.unwrap_or(NO_DIGEST).0);
         out.sentence(&self.text);
     }
 }
@@ -220,7 +220,7 @@ impl Layout<'_> for Order {
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.u128(self.job.0);
-        out.extend_from_slice(&[self.verb as u8, 0, 0, 0]);
+        out.bytes(&[self.verb as u8, 0, 0, 0]);
     }
 }
 

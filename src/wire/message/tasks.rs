@@ -91,14 +91,14 @@ impl Layout<'_> for Train {
             ShardSource::Resident(_) => RESIDENT,
         });
         out.u16(0);
-        out.extend_from_slice(&self.base.0);
+        out.bytes(&self.base.0);
         match &self.shard {
-            ShardSource::Shipped(digest) => out.extend_from_slice(&digest.0),
+            ShardSource::Shipped(digest) => out.bytes(&digest.0),
             ShardSource::Resident(name) => out.name(name),
         }
         let training = specification::encode_training(&self.training);
         out.u32(training.len() as u32);
-        out.extend_from_slice(&training);
+        out.bytes(&training);
     }
 }
 
@@ -153,10 +153,10 @@ impl Layout<'_> for Trained {
         out.u32(0);
         out.f64(self.loss);
         out.u64(self.train_us);
-        out.extend_from_slice(&self.update.0);
+        out.bytes(&self.update.0);
         out.u64(self.update_bytes);
         out.u32(self.inline.len() as u32);
-        out.extend_from_slice(&self.inline);
+        out.bytes(&self.inline);
     }
 }
 
@@ -197,7 +197,7 @@ impl Layout<'_> for Rejected {
 
     fn encode(&self, out: &mut Vec<u8>) {
         self.name.encode(out);
-        out.extend_from_slice(&[self.reason as u8, 0, 0, 0]);
+        out.bytes(&[self.reason as u8, 0, 0, 0]);
         out.u32(self.running);
         out.u32(self.waiting);
     }
@@ -260,7 +260,7 @@ impl Layout<'_> for Polled {
 
     fn encode(&self, out: &mut Vec<u8>) {
         self.name.encode(out);
-        out.extend_from_slice(&[self.state as u8, 0, 0, 0]);
+        out.bytes(&[self.state as u8, 0, 0, 0]);
         out.u64(self.batches_done);
         out.u64(self.batches_planned);
     }
@@ -333,7 +333,7 @@ impl Layout<'_> for Holding {
             out.u64(*step);
             out.u32(*shard);
             out.u32(0);
-            out.extend_from_slice(&base.0);
+            out.bytes(&base.0);
         }
     }
 }

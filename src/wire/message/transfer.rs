@@ -35,7 +35,7 @@ impl Layout<'_> for Have {
     fn encode(&self, out: &mut Vec<u8>) {
         out.u32(self.digests.len() as u32);
         for digest in &self.digests {
-            out.extend_from_slice(&digest.0);
+            out.bytes(&digest.0);
         }
     }
 }
@@ -83,7 +83,7 @@ impl Layout<'_> for Fetch {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.digest.0);
+        out.bytes(&self.digest.0);
         out.u64(self.offset);
         out.u32(self.bytes_max);
         out.u32(0);
@@ -117,7 +117,7 @@ impl<'a> Layout<'a> for Piece<'a> {
 
     fn encode(&self, out: &mut Vec<u8>) {
         encode_head(out, &self.digest, self.object_bytes, self.offset);
-        out.extend_from_slice(&self.bytes);
+        out.bytes(&self.bytes);
     }
 }
 
@@ -138,7 +138,7 @@ impl Piece<'_> {
 }
 
 fn encode_head(out: &mut Vec<u8>, digest: &Digest, object_bytes: u64, offset: u64) {
-    out.extend_from_slice(&digest.0);
+    out.bytes(&digest.0);
     out.u64(object_bytes);
     out.u64(offset);
 }
@@ -152,7 +152,7 @@ mod tests {
     fn refusal(object_bytes: u64, offset: u64, bytes: &[u8]) -> Option<ErrorCode> {
         let mut payload = Vec::new();
         encode_head(&mut payload, &Digest([7; 32]), object_bytes, offset);
-        payload.extend_from_slice(bytes);
+        payload.bytes(bytes);
         Message::decode(MessageType::Put, &payload).err().map(|error| error.code())
     }
 
