@@ -13,7 +13,6 @@ mod load;
 mod serving;
 mod workers;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -110,7 +109,8 @@ struct Shared {
     feed: Feed,
     address: SocketAddr,
     object_bytes: u64,
-    links: Mutex<HashMap<u64, Link<Context>>>,
+    /// With their numbers.
+    links: Mutex<Vec<(u64, Link<Context>)>>,
     next_link: AtomicU64,
 }
 
@@ -186,7 +186,7 @@ impl Node {
     }
 
     fn close_links(&self) {
-        for link in self.shared.links().values() {
+        for (_, link) in &*self.shared.links() {
             link.close(CLOSING);
         }
     }
@@ -199,7 +199,7 @@ impl Drop for Node {
 }
 
 impl Shared {
-    fn links(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Link<Context>>> {
+    fn links(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Link<Context>)>> {
         self.links.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -233,10 +233,10 @@ impl Service for Shared {
         log::info!("linked to the coordinator at {address}");
         self.feed.say("link", address, || "a coordinator is linked");
         let key = self.next_link.fetch_add(1, Ordering::Relaxed);
-        self.links().insert(key, link);
+        self.links().push((key, link));
         let mut serving = Serving::new(self, key);
         let closed = reader.run(&mut serving);
-        self.links().remove(&key);
+        self.links().retain(|(other, _)| *other != key);
         log::info!("the link to the coordinator at {address} has ended: {closed}");
         self.feed.say("link", address, || format!("the link to the coordinator has ended: {closed}"));
     }

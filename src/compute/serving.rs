@@ -89,7 +89,7 @@ pub(super) struct Serving {
     /// Every task not yet seen to be answered, by request. Dropping an entry cancels its task.
     open: HashMap<u32, Open>,
     /// The latest step of the jobs, and its base.
-    bases: HashMap<JobId, (u64, Digest)>,
+    bases: Vec<(JobId, u64, Digest)>,
 }
 
 /// Jobs whose base is remembered; beyond, all are forgotten, and bases go when there is no room for them.
@@ -132,7 +132,7 @@ impl Serving {
             object_bytes_max: shared.object_bytes,
             waiting: HashMap::new(),
             open: HashMap::new(),
-            bases: HashMap::new(),
+            bases: Vec::new(),
         }
     }
 
@@ -214,10 +214,12 @@ impl Serving {
     /// A job's step trains from the weights that the step before led to: those before them make room.
     fn drop_base_before(&mut self, train: &Train) {
         let TaskId { job, step, .. } = train.name.task;
-        if self.bases.len() == BASES_MAX && !self.bases.contains_key(&job) {
-            self.bases.clear();
-        }
-        let (last_step, last) = self.bases.entry(job).or_insert((step, train.base));
+        let Some((_, last_step, last)) = self.bases.iter_mut().find(|(other, ..)| *other == job) else {
+            if self.bases.len() == BASES_MAX {
+                self.bases.clear();
+            }
+            return self.bases.push((job, step, train.base));
+        };
         if step > *last_step {
             if *last != train.base {
                 self.store.remove(last);

@@ -111,8 +111,8 @@ pub struct Fetcher {
     wanted: HashMap<Digest, Wanted>,
     /// Objects with pieces still to be asked for, in turn.
     turns: VecDeque<Digest>,
-    /// Answers that will still come for objects that have been given up.
-    unwanted: HashMap<Digest, usize>,
+    /// Objects that have been given up, once for each answer that will still come.
+    unwanted: Vec<Digest>,
     /// Pieces asked for and not here, the unwanted too.
     in_flight: usize,
     /// When a piece last came, or was asked for while none was on its way.
@@ -221,7 +221,7 @@ impl Fetcher {
             store,
             wanted: HashMap::new(),
             turns: VecDeque::new(),
-            unwanted: HashMap::new(),
+            unwanted: Vec::new(),
             in_flight: 0,
             heard_at: Duration::ZERO,
         }
@@ -277,12 +277,13 @@ impl Fetcher {
     fn heard(&mut self, of: &Digest) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.heard_at = deadline::now();
-        match self.unwanted.get_mut(of) {
-            Some(answers) if *answers > 1 => *answers -= 1,
-            Some(_) => drop(self.unwanted.remove(of)),
-            None => return self.wanted.contains_key(of),
+        match self.unwanted.iter().position(|digest| digest == of) {
+            Some(place) => {
+                self.unwanted.swap_remove(place);
+                false
+            }
+            None => self.wanted.contains_key(of),
         }
-        false
     }
 
     fn take(&mut self, of: Digest, piece: &Piece<'_>) -> Result<Fetched, FetchError> {
@@ -334,9 +335,7 @@ impl Fetcher {
     /// No longer wants an object. What is in flight of it will come all the same.
     fn give_up(&mut self, of: &Digest) -> Option<Wanted> {
         let wanted = self.wanted.remove(of)?;
-        if !wanted.in_flight.is_empty() {
-            *self.unwanted.entry(*of).or_default() += wanted.in_flight.len();
-        }
+        self.unwanted.extend(wanted.in_flight.iter().map(|_| *of));
         Some(wanted)
     }
 
