@@ -121,6 +121,7 @@ impl Store {
         }
     }
 
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Every change is whole before anything can panic.
         self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -194,6 +195,7 @@ impl Spares {
         self.kept().clear();
     }
 
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn kept(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

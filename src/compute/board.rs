@@ -113,6 +113,7 @@ impl Board {
         }
     }
 
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

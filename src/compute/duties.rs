@@ -115,6 +115,7 @@ impl Duties {
         Duty { duties: self.clone(), kind }
     }
 
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

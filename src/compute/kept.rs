@@ -63,6 +63,7 @@ impl Kept {
         self.store.unpin(&fetch.digest);
     }
 
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn updates(&self) -> MutexGuard<'_, Updates> {
         self.updates.lock().unwrap_or_else(PoisonError::into_inner)
     }

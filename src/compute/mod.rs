@@ -199,6 +199,7 @@ impl Drop for Node {
 }
 
 impl Shared {
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn links(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Link<Context>)>> {
         self.links.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

@@ -67,6 +67,7 @@ impl Feed {
         Watching(inbox)
     }
 
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn list(&self) -> MutexGuard<'_, Vec<Weak<Inbox>>> {
         self.0.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,6 +84,7 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn waiting(&self) -> MutexGuard<'_, Lines> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

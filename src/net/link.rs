@@ -176,6 +176,7 @@ impl<C: Clone + Send + 'static> Link<C> {
         self.0.closed.load(Ordering::Acquire)
     }
 
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn session(&self) -> MutexGuard<'_, Session<Option<C>>> {
         // A panic elsewhere leaves the session's tables whole: each call changes them in one step.
         self.0.session.lock().unwrap_or_else(|poisoned| poisoned.into_inner())

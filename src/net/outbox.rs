@@ -134,6 +134,7 @@ impl Outbox {
         result
     }
 
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

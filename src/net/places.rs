@@ -65,6 +65,7 @@ impl Places {
         self.taken().len()
     }
 
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn taken(&self) -> MutexGuard<'_, VecDeque<Taken>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
