@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::workers::Progress;
 use crate::job::{JobId, TaskId};
 use crate::net::SocketAddr;
-use crate::wire::text::{Align, JobPrefix, Table};
+use crate::wire::text::{Align, JobPrefix, Table, number};
 
 /// Jobs that are remembered after their last task.
 const JOBS_MAX: usize = 64;
@@ -74,7 +74,7 @@ impl Board {
             let of_job = || state.tasks.iter().filter(|task| task.id.job == job.id);
             let running = of_job().filter(|task| task.is_running()).count();
             let waiting = of_job().count() - running;
-            table.row([job.id.to_string(), running.to_string(), waiting.to_string(), job.done.to_string()]);
+            table.row([job.id.to_string(), number(running as u64), number(waiting as u64), number(job.done)]);
         }
         table.to_string()
     }
@@ -96,11 +96,11 @@ impl Board {
             ]);
             for task in state.tasks.iter().filter(|task| task.id.job == job.id) {
                 table.row([
-                    (task.id.step + 1).to_string(),
-                    task.id.shard.to_string(),
+                    number(task.id.step + 1),
+                    number(task.id.shard.into()),
                     if task.is_running() { "running" } else { "waiting" }.to_owned(),
-                    task.progress.batches_done.load(Ordering::Relaxed).to_string(),
-                    task.progress.batches_planned.load(Ordering::Relaxed).to_string(),
+                    number(task.progress.batches_done.load(Ordering::Relaxed)),
+                    number(task.progress.batches_planned.load(Ordering::Relaxed)),
                     task.coordinator.to_string(),
                 ]);
             }

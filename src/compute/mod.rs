@@ -24,7 +24,7 @@ use crate::net::{
 };
 use crate::store::Store;
 use crate::wire::message::{Error, Features};
-use crate::wire::text::{Align, Kind, Metrics, Table};
+use crate::wire::text::{Align, Kind, Metrics, Table, number};
 use crate::wire::{ErrorCode, MessageType, Role, limits};
 
 use board::Board;
@@ -311,10 +311,10 @@ impl Shared {
             self.identity.features.name.clone().unwrap_or_default(),
             self.address.to_string(),
             self.state().to_owned(),
-            counts.running.to_string(),
-            counts.waiting.to_string(),
-            counts.done.to_string(),
-            (counts.rows_per_second as u64).to_string(),
+            number(counts.running.into()),
+            number(counts.waiting.into()),
+            number(counts.done),
+            number(counts.rows_per_second as u64),
         ]);
         table
     }

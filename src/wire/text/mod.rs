@@ -7,7 +7,7 @@ mod table;
 mod timestamp;
 
 pub use metrics::{Kind, Metrics};
-pub use table::{Align, Table};
+pub use table::{Align, Table, number};
 pub use timestamp::Timestamp;
 
 use std::fmt::{self, Write as _};
