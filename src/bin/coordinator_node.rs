@@ -63,9 +63,9 @@ struct Arguments {
     /// When jobs cannot be written: stop (a restart goes on from what was written) or continue
     #[arg(long, value_name = "WHAT", default_value_t = OnDiskError::Stop, value_parser = OnDiskError::from_str)]
     on_disk_error: OnDiskError,
-    /// Jobs that are known after their end, the latest
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    keep_jobs: u32,
+    /// Jobs that are known after their end, the latest [default: 1000; 64 where they are kept in memory alone]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    keep_jobs: Option<u32>,
     /// Days for which they are
     #[arg(long, value_name = "DAYS", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     keep_days: u32,
@@ -91,6 +91,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         let (nodes, clients) = (nodes.len(), arguments.connections);
         log::warn!("{allowed} descriptors may be open, and {nodes} nodes and {clients} clients take up to {needed}");
     }
+    let state_dir = state_directory(arguments);
     let settings = Settings {
         nodes_file: Some(file),
         revival_waits: arguments.revival_waits.as_slice().to_vec(),
@@ -101,9 +102,9 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         object_bytes: arguments.object,
         in_flight_bytes: arguments.in_flight,
         http_hosts: arguments.http_host.clone(),
-        state_dir: state_directory(arguments),
+        keep_jobs: arguments.keep_jobs.unwrap_or(if state_dir.is_some() { 1_000 } else { 64 }) as usize,
+        state_dir,
         on_disk_error: arguments.on_disk_error,
-        keep_jobs: arguments.keep_jobs as usize,
         keep_ended: Duration::from_secs(u64::from(arguments.keep_days) * 24 * 3_600),
         ..Settings::new(SocketAddr::new(arguments.listen, arguments.port), arguments.scheduling_policy, nodes)
     };

@@ -24,6 +24,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -120,7 +121,14 @@ pub(super) fn start(
     let (orders, queue) = unbounded();
     let archive = Arc::new(Archive::new(directory.clone()));
     let writer = Writer::new(directory, on_disk_error, store, inputs, failures, archive.clone());
-    let thread = Builder::new().name("journal".to_owned()).spawn(move || writer.run(&queue))?;
+    let run = move || {
+        let failures = writer.failures.clone();
+        // Whoever waits for a round to be durable would wait for ever.
+        if catch_unwind(AssertUnwindSafe(|| writer.run(&queue))).is_err() {
+            let _ = failures.try_send("it has met a fault of the program's own".to_owned());
+        }
+    };
+    let thread = Builder::new().name("journal".to_owned()).spawn(run)?;
     Ok((orders, archive, thread))
 }
 

@@ -148,10 +148,10 @@ fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>, Unread> {
         match read_generation(directory, job, generation) {
             None => {}
             Some(Ok(state)) => whole.push(state),
-            Some(Err(Unread::Damaged(why))) => damaged.push(format!("state-{generation}: {why}")),
+            Some(Err(Unread::Damaged(why))) => damaged.push(format!("state-{generation} is refused: {why}")),
             Some(Err(Unread::Disk(why))) => {
                 is_disk = true;
-                damaged.push(format!("state-{generation}: {why}"));
+                damaged.push(format!("state-{generation} is refused: {why}"));
             }
         }
     }
@@ -160,7 +160,7 @@ fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>, Unread> {
         (Some(whole), true) => Ok(Some(whole)),
         (Some(whole), false) => {
             log::warn!(
-                "job {job}: {} is refused; state-{}, after round {}, is used",
+                "job {job}: {}; state-{}, after round {}, is used",
                 damaged.join("; "),
                 whole.generation,
                 whole.state.standing.rounds_done
