@@ -136,15 +136,10 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// Where jobs are kept, if anywhere.
 fn state_directory(arguments: &Arguments) -> Option<PathBuf> {
-    let directory = match &arguments.state_dir {
+    match &arguments.state_dir {
         _ if arguments.no_state => None,
         Some(directory) => Some(directory.clone()),
         None if arguments.port == 0 => None,
         None => config::state_directory(arguments.port),
-    };
-    match &directory {
-        Some(directory) => log::info!("jobs are kept in {}", directory.display()),
-        None => log::info!("jobs are kept in memory alone, and lost when this ends; --state-dir DIR keeps them"),
     }
-    directory
 }

@@ -150,8 +150,15 @@ impl Coordinator {
     /// Listens for clients, and begins to dial the nodes.
     pub fn start(settings: &Settings) -> Result<Coordinator, StartError> {
         let directory = match &settings.state_dir {
-            Some(path) => Some(Arc::new(Directory::open(path).map_err(StartError::Journal)?)),
-            None => None,
+            Some(path) => {
+                let directory = Directory::open(path).map_err(StartError::Journal)?;
+                log::info!("jobs are kept in {}", path.display());
+                Some(Arc::new(directory))
+            }
+            None => {
+                log::info!("jobs are kept in memory alone, and lost when this ends; --state-dir DIR keeps them");
+                None
+            }
         };
         let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
         // Said before the first node is dialled: what is logged of nodes comes after it.
