@@ -258,12 +258,18 @@ impl Writer {
                 state.standing.text.clone_from(&error.text);
                 state.answer = Some(Arc::new(error.into()));
             }),
-            Order::Resume { job } => self.change(job, |state| {
-                state.standing.state = JobStanding::Queued;
-                state.standing.code = None;
-                state.standing.text.clear();
-                state.answer = None;
-            }),
+            Order::Resume { job } => {
+                // It waits behind those that wait already, after a restart, too.
+                self.submitted += 1;
+                let submitted_as = self.submitted;
+                self.change(job, |state| {
+                    state.submitted_as = submitted_as;
+                    state.standing.state = JobStanding::Queued;
+                    state.standing.code = None;
+                    state.standing.text.clear();
+                    state.answer = None;
+                });
+            }
             Order::End { standing, answer } => self.change(standing.job, |state| {
                 state.standing = standing;
                 state.answer = Some(answer);

@@ -21,7 +21,7 @@ const TRAILER_BYTES: usize = 32;
 pub(crate) struct State {
     /// Grows from one state of the job to the next.
     pub(crate) sequence: u64,
-    /// Grows from one job to the next that is submitted.
+    /// Grows from one job to the next that is submitted or resumed.
     pub(crate) submitted_as: u64,
     /// What is asked for.
     pub(crate) specification: Arc<Specification>,

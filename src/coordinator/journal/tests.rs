@@ -294,9 +294,14 @@ fn a_paused_job_is_paused_after_a_restart_and_resumed_is_not() {
     let restored = desk.recover();
     assert_eq!(restored[0].state.standing.state, JobStanding::Paused);
     assert_is_after(&restored[0], job, 1);
+    let later = JobId(4);
+    desk.begin(later);
     desk.order(Order::Resume { job });
     drop(desk);
     let restored = Desk::open(root.path()).recover();
+    let ids: Vec<JobId> = restored.iter().map(|job| job.state.job()).collect();
+    assert_eq!(ids, [later, job], "it waits behind who came meanwhile");
+    let restored = &restored[1..];
     assert_eq!((restored[0].state.standing.state, &restored[0].state.answer), (JobStanding::Queued, &None));
     assert_is_after(&restored[0], job, 1);
 }
