@@ -1,6 +1,7 @@
 //! A node for aarch64, static and without the default features, under an emulator: the same bits as on this machine.
 //!
-//! Needs the target `aarch64-unknown-linux-musl` and `qemu-aarch64`; where one of them is missing it says so, and passes.
+//! Needs the target `aarch64-unknown-linux-musl` and `qemu-aarch64` (or `qemu-aarch64-static`, as Debian has it); where one
+//! of them is missing it says so, and passes.
 #![cfg(feature = "client")]
 
 #[allow(dead_code, reason = "the fleet's tests use the rest")]
@@ -13,19 +14,19 @@ use std::process::Command;
 use support::{Client, Coordinator, Node};
 
 const TARGET: &str = "aarch64-unknown-linux-musl";
-const EMULATOR: &str = "qemu-aarch64";
+const EMULATORS: [&str; 2] = ["qemu-aarch64", "qemu-aarch64-static"];
 
-/// What this machine lacks for the test.
-fn missing() -> Option<String> {
+/// The emulator, or what this machine lacks for the test.
+fn emulator() -> Result<&'static str, String> {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let libraries = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
     let has_target = libraries.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir());
-    let has_emulator = Command::new(EMULATOR).arg("--version").output().is_ok_and(|output| output.status.success());
-    match (has_target, has_emulator) {
-        (false, _) => Some(format!("the target {TARGET} is not installed")),
-        (true, false) => Some(format!("{EMULATOR} is not installed")),
-        (true, true) => None,
+    if !has_target {
+        return Err(format!("the target {TARGET} is not installed"));
     }
+    let runs =
+        |emulator: &&str| Command::new(emulator).arg("--version").output().is_ok_and(|output| output.status.success());
+    EMULATORS.into_iter().find(runs).ok_or_else(|| format!("{} is not installed", EMULATORS[0]))
 }
 
 /// Builds the node as one would for a small box; where it is.
@@ -47,12 +48,12 @@ fn build() -> PathBuf {
 
 #[test]
 fn a_static_aarch64_node_gives_the_same_bits() {
-    if let Some(missing) = missing() {
-        eprintln!("SKIPPED, nothing was tested: {missing}");
-        return;
-    }
+    let emulator = match emulator() {
+        Ok(emulator) => emulator,
+        Err(missing) => return eprintln!("SKIPPED, nothing was tested: {missing}"),
+    };
     let program = build();
-    let node = Node::run(EMULATOR, &[program.to_str().unwrap(), "0", "0", "--name", "aarch64"]);
+    let node = Node::run(emulator, &[program.to_str().unwrap(), "0", "0", "--name", "aarch64"]);
     let coordinator = Coordinator::start("2", &[node.port], &[]);
     let classic = ["--recipe", "classic", "--rounds", "2", "--epochs", "3"];
     let default = ["--rounds", "2", "--epochs", "1", "--hidden", "16,12", "--seed", "7"];
