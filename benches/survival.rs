@@ -91,7 +91,7 @@ fn resubmits(report: &mut Report, seed: u64) -> io::Result<()> {
     let state = directory.path().join("state");
     let (node, port) = (Node::start(0, "0", &[]), reserve_port());
     let options = ["--state-dir", state.to_str().ok_or(io::ErrorKind::InvalidData)?, "--keep-jobs", "1000"];
-    let start = || Coordinator::at(port, &[], &[node.port], &options);
+    let start = || Coordinator::start_at(port, "2", &[node.port], &options);
     let mut coordinator = start();
     let (mut admitted, mut restarts, mut killed, mut conflicts) = (HashMap::new(), 0, 0, 0);
     let mut note = |said: &str| {
@@ -194,7 +194,7 @@ fn recovery(report: &mut Report, _: u64) -> io::Result<()> {
     let state = directory.path().join("state");
     let (fleet, port) = (nodes(2, "0", &[]), reserve_port());
     let options = ["--state-dir", state.to_str().ok_or(io::ErrorKind::InvalidData)?];
-    let mut coordinator = Coordinator::at(port, &[], &ports(&fleet), &options);
+    let mut coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
     for seed in 1..=ENDED {
         Client::at(port, &["--data", &table, "--rounds", "2", "--seed", &seed.to_string()]).finish().done();
     }
@@ -205,7 +205,7 @@ fn recovery(report: &mut Report, _: u64) -> io::Result<()> {
     for _ in 0..5 {
         coordinator.kill();
         let began = Instant::now();
-        coordinator = Coordinator::at(port, &[], &ports(&fleet), &options);
+        coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
         coordinator.await_line("goes on after round");
         worst = worst.max(began.elapsed());
     }

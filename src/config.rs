@@ -272,7 +272,7 @@ impl FromStr for Probability {
     fn from_str(text: &str) -> Result<Probability, String> {
         match parse_decimal(text) {
             Some(value) if (0.0..=1.0).contains(&value) => Ok(Probability(value)),
-            _ => Err("a probability is a number from 0 to 1".to_owned()),
+            _ => Err("a probability is a number from 0 to 1, written like 0.25".to_owned()),
         }
     }
 }

@@ -111,7 +111,7 @@ impl Bench {
                 let watching = scope.spawn(|| {
                     let ended = coordinator.end();
                     let next = !is_over.load(Ordering::Acquire);
-                    (ended, next.then(|| Coordinator::at(port, &[], &ports, &options)))
+                    (ended, next.then(|| Coordinator::start_at(port, "2", &ports, &options)))
                 });
                 self.run_jobs(port, point);
                 is_over.store(true, Ordering::Release);
@@ -135,7 +135,7 @@ impl Bench {
         let was_hit = injected.any(is_of_journal) || was_killed;
         if was_hit {
             // Started again where nothing happens, it is as if nothing had.
-            let coordinator = Coordinator::at(port, &[], &ports, &options);
+            let coordinator = Coordinator::start_at(port, "2", &ports, &options);
             self.run_jobs(port, point);
             let (code, said) = coordinator.stop();
             assert_eq!(code, Some(0), "{point:?}: {said}");
@@ -247,7 +247,8 @@ fn a_coordinator_survives_a_crash_or_a_failed_disk_at_any_call_that_loads() {
     let before = scratch();
     let node = Node::named("node");
     let state = before.path().join("state");
-    let mut coordinator = Coordinator::at(reserve_port(), &[], &[node.port], &["--state-dir", state.to_str().unwrap()]);
+    let mut coordinator =
+        Coordinator::start_at(reserve_port(), "2", &[node.port], &["--state-dir", state.to_str().unwrap()]);
     Client::start(&coordinator, &options(FIRST)).finish().done();
     let long = ["--rounds", "3", "--hidden", "4", "--epochs", "1", "--job", SECOND];
     let mut client = Client::start(&coordinator, &long);

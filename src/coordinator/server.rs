@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 
 use super::driver::Input;
+use super::jobs::unknown_job;
 use super::journal::Archive;
 use super::status::{self, Snapshot};
 use crate::digest::Digest;
@@ -166,8 +167,7 @@ struct ClientLink {
 
 impl ClientLink {
     fn unknown_job(&self, request: u32, job: JobId, about: MessageType) {
-        let error = Error::new(ErrorCode::UnknownJob, about as u8, format!("no job {job} is known here"));
-        let _ = self.client.link.answer(request, &error.into());
+        let _ = self.client.link.answer(request, &unknown_job(job, about).into());
     }
 
     /// Has an object that only the journal holds taken into memory, where it is wanted.

@@ -74,18 +74,16 @@ impl Jobs {
             Some((_, state)) => Admission::Attached { state },
             None if self.queue.len() >= queued_max => Admission::Busy { queued_max },
             None => {
-                let position_told = self.ahead(self.queue.len());
-                let (has_data, progress, is_restored) = (false, None, false);
-                self.queue.push(Queued {
+                let queued = Queued {
                     job,
                     semantic,
                     specification,
-                    has_data,
-                    progress,
-                    is_restored,
-                    position_told,
-                });
-                Admission::Admitted { position: position_told }
+                    has_data: false,
+                    progress: None,
+                    is_restored: false,
+                    position_told: 0,
+                };
+                Admission::Admitted { position: self.enqueue(queued) }
             }
         };
         let collect = matches!(
@@ -132,9 +130,15 @@ impl Jobs {
     pub(super) fn resume_requested(&mut self, job: JobId) {
         let Some(place) = self.paused.iter().position(|paused| paused.job == job) else { return };
         let Paused { job, semantic, specification, progress, .. } = self.paused.remove(place);
-        let position_told = self.ahead(self.queue.len());
-        let (has_data, is_restored) = (true, false);
-        self.queue.push(Queued { job, semantic, specification, has_data, progress, is_restored, position_told });
+        self.enqueue(Queued {
+            job,
+            semantic,
+            specification,
+            has_data: true,
+            progress,
+            is_restored: false,
+            position_told: 0,
+        });
     }
 
     /// A job is known from before the start.
@@ -152,16 +156,14 @@ impl Jobs {
         match paused {
             Some(reason) => self.paused.push(Paused { job, semantic, specification, progress, reason }),
             None => {
-                let position_told = self.ahead(self.queue.len());
-                let (has_data, is_restored) = (true, true);
-                self.queue.push(Queued {
+                self.enqueue(Queued {
                     job,
                     semantic,
                     specification,
-                    has_data,
+                    has_data: true,
                     progress,
-                    is_restored,
-                    position_told,
+                    is_restored: true,
+                    position_told: 0,
                 });
             }
         }
@@ -229,7 +231,7 @@ impl Jobs {
     }
 
     /// What a job means and how far it is, if it is known.
-    fn known(&self, job: JobId) -> Option<(Digest, JobState)> {
+    pub(super) fn known(&self, job: JobId) -> Option<(Digest, JobState)> {
         if let Some(run) = self.running.as_ref().filter(|run| run.job == job) {
             return Some((run.semantic, run.state()));
         }
@@ -246,6 +248,13 @@ impl Jobs {
     fn queued_state(&self, place: usize) -> JobState {
         let position = self.ahead(place);
         if self.queue[place].has_data { JobState::Queued { position } } else { JobState::Collecting { position } }
+    }
+
+    /// Puts a job behind those that wait; how many are ahead of it.
+    fn enqueue(&mut self, queued: Queued) -> u32 {
+        let position_told = self.ahead(self.queue.len());
+        self.queue.push(Queued { position_told, ..queued });
+        position_told
     }
 
     /// Jobs ahead of a place in the queue.

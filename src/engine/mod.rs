@@ -142,6 +142,11 @@ impl Engine {
         self.jobs.deadline()
     }
 
+    /// How far a job is, if it is known.
+    pub fn job_state(&self, job: JobId) -> Option<JobState> {
+        self.jobs.known(job).map(|(_, state)| state)
+    }
+
     /// Nodes and jobs as they are.
     pub fn status(&self) -> Status {
         Status { nodes: self.fleet.status(), jobs: self.jobs.status(), stale_results: self.stale_results }

@@ -83,7 +83,12 @@ pub fn kill_everything(seed: u64, jobs: u32, wanted: Kills) -> Outcome {
 
 fn start(port: u16, nodes: &[u16], state: &tempfile::TempDir) -> Coordinator {
     // Nothing that the restarts leave behind is to be waited for longer than it takes to start a node.
-    Coordinator::at(port, &[], nodes, &["--state-dir", state.path().to_str().unwrap(), "--revival-waits", "2,4,8"])
+    Coordinator::start_at(
+        port,
+        "2",
+        nodes,
+        &["--state-dir", state.path().to_str().unwrap(), "--revival-waits", "2,4,8"],
+    )
 }
 
 fn id(job: u32) -> String {

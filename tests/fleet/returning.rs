@@ -42,6 +42,28 @@ fn a_client_whose_coordinator_is_killed_comes_back_to_the_next_and_the_model_is_
 }
 
 #[test]
+fn a_coordinator_told_to_end_in_the_middle_of_a_job_tells_its_client_and_the_next_goes_on() {
+    let expected = Client::local(1, &JOB).finish().fingerprint();
+    let directory = tempfile::tempdir().unwrap();
+    let state = file_in(&directory, "state");
+    let options = ["--state-dir", state.to_str().unwrap()];
+    let (port, fleet) = (reserve_port(), nodes(1, "1", &["--load-delay", "0.05"]));
+    let coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    let mut client = Client::at(port, &JOB);
+    client.await_round();
+    let (exit, said) = coordinator.stop();
+    assert_eq!(exit, Some(0), "{said}");
+    let lost = client.await_event("the loss", |event| event["event"] == "lost");
+    assert!(lost.to_string().contains("the coordinator is stopping"), "{lost}");
+    let coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    coordinator.await_line("goes on after round ");
+    let finished = client.finish();
+    assert_eq!(finished.fingerprint(), expected);
+    let rounds: Vec<u64> = finished.events.iter().filter_map(|event| event["round"].as_u64()).collect();
+    assert_eq!(rounds, (1..=12).collect::<Vec<_>>(), "{finished:#?}");
+}
+
+#[test]
 fn a_model_is_had_from_any_machine_and_is_the_same_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| file_in(&directory, name).to_str().unwrap().to_owned();

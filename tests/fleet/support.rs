@@ -258,14 +258,9 @@ impl Coordinator {
         Coordinator { port: port_of(&log), program, log, nodes_file: file }
     }
 
-    /// The same at this port, so that it can be killed and started again where it was; `before` may be a program that
-    /// starts it and its options.
-    #[allow(dead_code, reason = "not every user of this file kills it")]
-    pub fn at(port: u16, before: &[&str], ports: &[u16], options: &[&str]) -> Coordinator {
-        Coordinator::try_at(port, before, ports, options).unwrap_or_else(|(_, said)| panic!("it ended:\n{said}"))
-    }
-
-    /// The same; its exit code and all that it has said if it ends before it listens.
+    /// The same, started by the program `before` with its options; the exit code and all that it has said if it ends before
+    /// it listens.
+    #[allow(dead_code, reason = "one test asks for it")]
     pub fn try_at(
         port: u16,
         before: &[&str],

@@ -69,7 +69,7 @@ fn it_prints_the_ledgers_of_a_killed_coordinator_and_refuses_a_journal_with_one_
     let state = directory.path().join("state");
     let options = ["--state-dir", state.to_str().unwrap(), "--revival-waits", "3600"];
     let node = Node::named("node");
-    let mut coordinator = Coordinator::at(reserve_port(), &[], &[node.port], &options);
+    let mut coordinator = Coordinator::start_at(reserve_port(), "2", &[node.port], &options);
     let small = |job, shards, rounds| {
         ["--job", job, "--shards", shards, "--rounds", rounds, "--hidden", "4", "--epochs", "1"].map(str::to_owned)
     };
@@ -93,7 +93,7 @@ fn it_prints_the_ledgers_of_a_killed_coordinator_and_refuses_a_journal_with_one_
     assert!(found[1].len() >= 300 * ROUNDS_SEEN, "every round that was shown is there");
 
     // No node is there from now on: what is read is what was written.
-    let coordinator = Coordinator::at(reserve_port(), &[], &[reserve_port()], &options);
+    let coordinator = Coordinator::start_at(reserve_port(), "2", &[reserve_port()], &options);
     assert_eq!([FIRST, SECOND].map(|job| ledger(&coordinator, job)), found);
     assert_eq!(coordinator.stop().0, Some(0));
 

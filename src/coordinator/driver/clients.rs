@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Driver, Submission, unix_ms};
-use crate::coordinator::jobs::{Watcher, failure};
+use crate::coordinator::jobs::{Watcher, failure, unknown_job};
 use crate::coordinator::journal::Order;
 use crate::coordinator::server::{Client, ClientKey};
 use crate::coordinator::workers::{Merging, Validating};
@@ -170,9 +170,7 @@ impl Driver {
         if let Some(ended) = self.ended.get(id) {
             return Some(ended.standing.clone());
         }
-        let status = self.engine.status();
-        let state = &status.jobs.iter().find(|status| status.job == id)?.state;
-        self.open_standing(id, state)
+        self.open_standing(id, &self.engine.job_state(id)?)
     }
 
     /// How all jobs stand: the open ones in the order in which their turn comes, then the ended ones, the latest first.
@@ -285,8 +283,4 @@ impl Driver {
         let order = Validating { job: id, step, specification: job.specification.clone(), weights, rows };
         let _ = self.validating.send(order);
     }
-}
-
-fn unknown_job(job: JobId, about: MessageType) -> Error {
-    Error::new(ErrorCode::UnknownJob, about as u8, format!("no job {job} is known here"))
 }

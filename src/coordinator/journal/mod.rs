@@ -454,7 +454,7 @@ impl Book {
 
     fn write(&mut self, job: JobId, directory: &Directory, tail_bytes_max: usize) -> Result<(), DiskError> {
         if self.tail_bytes() > tail_bytes_max {
-            let blocks = self.tail.concat_bytes();
+            let blocks = in_one_piece(&self.tail);
             directory.write_ledger(job, self.state.ledger.bytes, &blocks)?;
             self.state.ledger = Extent { bytes: self.state.ledger.bytes + blocks.len() as u64, seal: self.seal };
             self.tail.clear();
@@ -468,7 +468,7 @@ impl Book {
             self.weights = Some(Weights { digest: progress.base, bytes: Arc::new(bytes.ok_or_else(missing)?) });
         }
         self.state.sequence += 1;
-        self.state.tail = self.tail.concat_bytes();
+        self.state.tail = in_one_piece(&self.tail);
         let weights: &[u8] = self.weights.as_ref().map_or(&[], |weights| &weights.bytes);
         let (head, trailer) = self.state.encode(weights.len() as u64);
         let generation = (self.state.sequence % 2) as u8;
@@ -480,15 +480,10 @@ impl Book {
     }
 }
 
-/// Blocks in one piece.
-trait ConcatBytes {
-    fn concat_bytes(&self) -> Vec<u8>;
-}
-
-impl ConcatBytes for [Arc<Vec<u8>>] {
-    fn concat_bytes(&self) -> Vec<u8> {
-        self.iter().flat_map(|block| block.iter().copied()).collect()
-    }
+fn in_one_piece(blocks: &[Arc<Vec<u8>>]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(blocks.iter().map(|block| block.len()).sum());
+    blocks.iter().for_each(|block| bytes.extend_from_slice(block));
+    bytes
 }
 
 impl fmt::Display for OnDiskError {
