@@ -25,10 +25,12 @@ fn is_open(mut stream: &TcpStream) -> bool {
 
 fn await_hang_up(mut stream: &TcpStream) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    match stream.read(&mut [0]) {
+    // Until its end, not one read: a process that is stopped for a moment has its read interrupted.
+    let mut said = Vec::new();
+    match stream.read_to_end(&mut said) {
         Ok(0) => {}
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-        other => panic!("a hang-up was due, not {other:?}"),
+        other => panic!("a hang-up was due, not {other:?} and {said:?}"),
     }
 }
 

@@ -100,6 +100,8 @@ impl Peer {
             match self.stream.read(self.decoder.room()) {
                 Ok(0) => return None,
                 Ok(count) => self.decoder.filled(count),
+                // A process that was stopped for a moment: a read with a timeout is not restarted.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("nothing comes: {error}"),
             }
