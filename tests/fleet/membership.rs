@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use gradwire::compute;
 
-use crate::support::{Client, Coordinator, Node, PATIENCE, node_column, nodes, ports, reserve_port};
+use crate::support::{Client, Coordinator, Node, PATIENCE, node_column, nodes, ports, reserve_port, signal};
 
 /// 24 rounds of 11 tasks, each 80 ms at least: more than 5 s with four nodes of one worker.
 const LONG: [&str; 10] = ["--seed", "7", "--recipe", "classic", "--rounds", "24", "--epochs", "1", "--hidden", "8"];
@@ -48,6 +48,25 @@ fn a_node_killed_and_a_node_frozen_in_the_middle_change_no_bit_under_random_sche
 #[test]
 fn a_node_killed_and_a_node_frozen_in_the_middle_change_no_bit_under_load_balancing() {
     kill_one_and_freeze_one("2");
+}
+
+/// As a debugger, a suspended laptop or a moved virtual machine does it. A system call with a timeout is not restarted
+/// afterwards: each of them has to bear that.
+#[test]
+fn programs_that_are_stopped_for_a_moment_again_and_again_lose_no_link() {
+    let expected = Client::local(1, &LONG).finish().fingerprint();
+    let fleet = nodes(2, "0.5", &["--load-delay", "0.02"]);
+    let coordinator = Coordinator::of("2", &fleet, &[]);
+    let mut client = Client::start(&coordinator, &LONG);
+    let programs = [fleet[0].pid(), fleet[1].pid(), coordinator.pid(), client.pid()];
+    // Not reaped before it is asked: its number is nobody else's.
+    while !client.has_ended() {
+        signal("STOP", &programs);
+        signal("CONT", &programs);
+    }
+    let finished = client.finish();
+    assert_eq!(finished.fingerprint(), expected);
+    assert!(finished.notices("membership").is_empty() && finished.log.is_empty(), "{finished:#?}");
 }
 
 #[test]

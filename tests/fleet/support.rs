@@ -107,10 +107,15 @@ impl Program {
     }
 
     fn signal(&self, name: &str) {
-        let command = format!("kill -{name} {}", self.0.id());
-        let status = Command::new("sh").args(["-c", &command]).status().unwrap();
-        assert!(status.success(), "{command}");
+        assert!(signal(name, &[self.0.id()]), "{} is not there", self.0.id());
     }
+}
+
+/// Sends a signal to these processes; false if one is there no more.
+pub fn signal(name: &str, pids: &[u32]) -> bool {
+    let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+    let command = format!("kill -{name} {} 2>/dev/null", pids.join(" "));
+    Command::new("sh").args(["-c", &command]).status().unwrap().success()
 }
 
 impl Drop for Program {
@@ -466,6 +471,12 @@ impl Client {
     /// Ends it without a goodbye.
     pub fn kill(&mut self) {
         self.program.kill();
+    }
+
+    /// Whether it has ended.
+    #[allow(dead_code, reason = "the tests of a fleet ask for it")]
+    pub fn has_ended(&mut self) -> bool {
+        self.program.0.try_wait().unwrap().is_some()
     }
 
     /// Waits until it has ended.
