@@ -3,9 +3,12 @@
 
 use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::iter;
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -135,9 +138,18 @@ fn port_of(log: &Lines) -> u16 {
     behind.split(',').next().unwrap().parse().unwrap()
 }
 
-/// A port that was free a moment ago, for a node that is started later.
+/// A port for a program that is started later, or again. No other test gets it meanwhile: it lies below those that the
+/// system gives to who asks for any.
 pub fn reserve_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    const PORTS: Range<u32> = 20_000..32_000;
+    // Another process's tests begin elsewhere.
+    let first = std::process::id().wrapping_mul(101);
+    let mut ports = iter::from_fn(|| {
+        let index = first.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        Some((PORTS.start + index % PORTS.len() as u32) as u16)
+    });
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// A compute node.
