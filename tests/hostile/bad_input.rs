@@ -2,8 +2,10 @@
 //! nothing trained.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::programs::{Ended, House, Server, Written, assert_does_an_honest_job, client, run, small_data, undisturbed};
@@ -147,7 +149,10 @@ fn a_place_where_no_model_can_be_saved_is_refused_before_anything_is_trained() {
 
 #[test]
 fn a_coordinator_that_is_not_there_is_said_so() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    // Bound and deaf: nobody else gets the port meanwhile.
+    let deaf = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    deaf.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let free = deaf.local_addr().unwrap().as_socket().unwrap().port().to_string();
     let ended = client(["127.0.0.1", &free]);
     assert_refused(
         &ended,
