@@ -60,10 +60,10 @@ class Line:
             aim = self.ratios.get(peer)
             goal = f"{aim:.3g}" if aim else f"{self.bound:g} {self.unit}" if self.bound else ""
             if aim and ratio is not None:
-                is_kept = ratio >= aim if self.is_speed else ratio <= aim
+                share = ratio / aim if self.is_speed else aim / ratio
             else:
-                is_kept = ours <= self.bound if self.bound and ours is not None else None
-            word = {None: "", True: "ok", False: "MISSED"}[is_kept]
+                share = self.bound / ours if self.bound and ours is not None else None
+            word = "" if share is None else "ok" if share >= 1 else "within 10 %" if share >= 1 / 1.1 else "MISSED"
             name = f"{peer} {self._shown(peer, notes)}" if peer else ""
             yield self.work, shown, name, f"{ratio:.3g}" if ratio is not None else "", goal, word
 
