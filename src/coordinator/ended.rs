@@ -48,10 +48,21 @@ impl AllEnded {
         self.0.remove(&job);
     }
 
-    /// Jobs that ended before this moment.
+    /// Jobs that ended before this moment, of those that nobody waits for.
     pub(super) fn before(&self, moment_ms: u64) -> Vec<JobId> {
-        let is_old = |ended: &Ended| ended.waiting.is_none() && ended.standing.ended_ms < moment_ms;
-        self.0.iter().filter(|(_, ended)| is_old(ended)).map(|(&job, _)| job).collect()
+        self.told().filter(|(ended_ms, _)| *ended_ms < moment_ms).map(|(_, job)| job).collect()
+    }
+
+    /// All jobs that nobody waits for but the latest so many.
+    pub(super) fn beyond(&self, count: usize) -> Vec<JobId> {
+        let mut told: Vec<_> = self.told().collect();
+        told.sort_unstable();
+        told.truncate(told.len().saturating_sub(count));
+        told.into_iter().map(|(_, job)| job).collect()
+    }
+
+    fn told(&self) -> impl Iterator<Item = (u64, JobId)> {
+        self.0.iter().filter(|(_, ended)| ended.waiting.is_none()).map(|(&job, ended)| (ended.standing.ended_ms, job))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (JobId, &Ended)> {

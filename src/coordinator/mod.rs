@@ -86,6 +86,9 @@ pub struct Settings {
     pub keep_ended: Duration,
 }
 
+/// Jobs that are known after their end where nothing else is asked for.
+const KEEP_JOBS: usize = 64;
+
 impl Settings {
     /// The settings of a coordinator at this address with these nodes.
     pub fn new(listen: SocketAddr, policy: Policy, nodes: Vec<NodeAddress>) -> Settings {
@@ -104,7 +107,7 @@ impl Settings {
             http_hosts: Vec::new(),
             state_dir: None,
             on_disk_error: OnDiskError::Stop,
-            keep_jobs: engine::Settings::new(policy).finished_max,
+            keep_jobs: KEEP_JOBS,
             keep_ended: Duration::from_secs(30 * 24 * 3_600),
         }
     }

@@ -176,7 +176,7 @@ pub enum Event {
         /// How it ended.
         outcome: Outcome,
     },
-    /// A job that has ended is too old to be kept.
+    /// A job that has ended, and whose end everyone has been told, need not be kept any more. Until then it is.
     Expired {
         /// The job.
         job: JobId,

@@ -1,7 +1,6 @@
 //! Which job runs: the queue, the running job, the outcomes of finished ones. Owns admission and the turn of jobs; does
 //! not know how a job runs (`run`).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Context;
@@ -19,7 +18,7 @@ pub(super) struct Jobs {
     running: Option<Run>,
     paused: Vec<Paused>,
     /// The oldest first.
-    finished: VecDeque<Finished>,
+    finished: Vec<Finished>,
 }
 
 struct Queued {
@@ -170,9 +169,9 @@ impl Jobs {
     }
 
     /// How a job ended is known from before the start.
-    pub(super) fn restored_ended(&mut self, job: JobId, semantic: Digest, outcome: Outcome, cx: &mut Context<'_>) {
+    pub(super) fn restored_ended(&mut self, job: JobId, semantic: Digest, outcome: Outcome) {
         if self.known(job).is_none() {
-            self.keep(Finished { job, semantic, outcome }, cx);
+            self.finished.push(Finished { job, semantic, outcome });
         }
     }
 
@@ -265,16 +264,7 @@ impl Jobs {
     fn finish(&mut self, job: JobId, semantic: Digest, outcome: Outcome, cx: &mut Context<'_>) {
         cx.report(job, JobEvent::Finished(outcome.clone()));
         cx.actions.push(Action::ReleaseJob { job });
-        self.keep(Finished { job, semantic, outcome }, cx);
-    }
-
-    fn keep(&mut self, finished: Finished, cx: &mut Context<'_>) {
-        self.finished.push_back(finished);
-        while self.finished.len() > cx.settings.finished_max
-            && let Some(Finished { job, .. }) = self.finished.pop_front()
-        {
-            cx.actions.push(Action::Forget { job });
-        }
+        self.finished.push(Finished { job, semantic, outcome });
     }
 
     fn pause(&mut self, run: Run, reason: FailReason, cx: &mut Context<'_>) {

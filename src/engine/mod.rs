@@ -62,8 +62,6 @@ pub struct Settings {
     pub queued_max: usize,
     /// Jobs that may be paused at the same time; one more fails.
     pub paused_max: usize,
-    /// Finished jobs whose outcome is kept.
-    pub finished_max: usize,
     /// Failures of a task that are forgiven; attempts that ended with their link do not count.
     pub attempts_max: u32,
     /// Bad results of a node before it is quarantined.
@@ -79,7 +77,6 @@ impl Settings {
             policy,
             queued_max: 16,
             paused_max: 16,
-            finished_max: 64,
             attempts_max: 12,
             strikes_max: 3,
             revival_waits: [1, 2, 4].map(Duration::from_secs).to_vec(),
@@ -194,7 +191,7 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
         Event::Restored { job, specification, semantic, progress, paused } => {
             jobs.restored(job, specification, semantic, progress, paused);
         }
-        Event::RestoredEnded { job, semantic, outcome } => jobs.restored_ended(job, semantic, outcome, cx),
+        Event::RestoredEnded { job, semantic, outcome } => jobs.restored_ended(job, semantic, outcome),
         Event::Expired { job } => jobs.expired(job, cx),
         Event::Prepared { job, base } => {
             if let Some(run) = jobs.running(job) {

@@ -124,6 +124,22 @@ fn a_cancelled_job_ends_its_watchers_and_stays_known() {
 }
 
 #[test]
+fn who_waits_for_a_job_is_answered_however_few_ended_jobs_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = file_in(&directory, "state");
+    let fleet = nodes(1, "0", &[]);
+    let coordinator = Coordinator::of("2", &fleet, &["--keep-jobs", "1", "--state-dir", state.to_str().unwrap()]);
+    let data = small_table(&directory, 0);
+    let job = ["--data", &data, "--shards", "1", "--rounds", "1", "--epochs", "1", "--hidden", "2"];
+    let clients: Vec<Client> = (0..8).map(|_| Client::start(&coordinator, &job)).collect();
+    let fingerprints: Vec<String> = clients.into_iter().map(|client| client.finish().fingerprint()).collect();
+    assert!(fingerprints.iter().all(|fingerprint| *fingerprint == fingerprints[0]), "{fingerprints:?}");
+    // The last of them is known, and only it.
+    let known = ask(&coordinator, &["jobs"]);
+    assert_eq!(known.events.len(), 1, "{known:#?}");
+}
+
+#[test]
 fn a_job_without_nodes_pauses_if_asked_to_and_goes_on_when_it_is_resumed() {
     let expected = Client::local(1, &JOB).finish().fingerprint();
     let port = reserve_port();

@@ -89,7 +89,6 @@ impl Scenario {
         let policy = if rng.random_bool(0.5) { Policy::Random } else { Policy::LoadBalancing };
         let mut settings = Settings::new(policy);
         settings.queued_max = rng.random_range(1..=4);
-        settings.finished_max = rng.random_range(1..=3);
         settings.paused_max = rng.random_range(0..=3);
         let is_wild = rng.random_bool(0.7);
         let nodes = (0..rng.random_range(1..=6)).map(|_| node(rng, is_wild)).collect();

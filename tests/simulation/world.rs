@@ -324,7 +324,7 @@ impl World {
             }
             Action::Report { job, event: JobEvent::Finished(_) } => {
                 self.after_writing(job);
-                if self.rng.random_bool(0.1) {
+                if self.rng.random_bool(0.3) {
                     let wait_us = self.rng.random_range(1..5_000_000);
                     self.tell_in(wait_us, Event::Expired { job });
                 }

@@ -129,6 +129,7 @@ pub(super) struct Driver {
     ended: AllEnded,
     /// How long jobs are kept after their end.
     keep_ended: Duration,
+    keep_jobs: usize,
     /// When the jobs that have ended were last looked through for old ones.
     looked_through: Time,
     links: HashMap<LinkKey, NodeLink>,
@@ -187,7 +188,6 @@ impl Driver {
         let Around { store, inputs, merging, validating, poller, journal, archive, recovering, feed } = around;
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
-        engine_settings.finished_max = settings.keep_jobs;
         Driver {
             engine: Engine::new(engine_settings, net::random_u64()),
             policy: settings.policy,
@@ -196,6 +196,7 @@ impl Driver {
             running: None,
             ended: AllEnded::default(),
             keep_ended: settings.keep_ended,
+            keep_jobs: settings.keep_jobs,
             looked_through: Time(0),
             awaiting: Vec::new(),
             links: HashMap::new(),
@@ -359,6 +360,13 @@ impl Driver {
         self.looked_through = now;
         let keep_ms = u64::try_from(self.keep_ended.as_millis()).unwrap_or(u64::MAX);
         for job in self.ended.before(unix_ms().saturating_sub(keep_ms)) {
+            self.tell(Event::Expired { job });
+        }
+    }
+
+    /// Lets go of the oldest jobs that have ended, if there are too many.
+    fn keep_the_last(&mut self) {
+        for job in self.ended.beyond(self.keep_jobs) {
             self.tell(Event::Expired { job });
         }
     }

@@ -195,6 +195,7 @@ impl Driver {
                 self.feed.say("job", id, || format!("has ended: {}", sentence(other)));
             }
         }
+        self.keep_the_last();
     }
 
     /// Takes in what was written before the start.
@@ -231,6 +232,7 @@ impl Driver {
             let jobs = if count == 1 { "1 job is".to_owned() } else { format!("{count} jobs are") };
             log::info!("{jobs} restored, {open} of them not ended");
         }
+        self.keep_the_last();
         self.recovering.store(false, std::sync::atomic::Ordering::Release);
     }
 }

@@ -118,18 +118,6 @@ fn a_running_job_that_is_cancelled_takes_its_tasks_back_and_lets_the_next_one_ru
 }
 
 #[test]
-fn the_outcomes_of_the_last_sixty_four_jobs_are_kept() {
-    let mut desk = Desk::new(Policy::Random);
-    for job in 0..70 {
-        desk.submit(JobId(job), &specification(1, 1));
-        desk.tell(Event::CancelRequested { job: JobId(job) });
-    }
-    let known = desk.engine.status().jobs;
-    assert_eq!(known.len(), 64);
-    assert_eq!((known[0].job, known[63].job), (JobId(69), JobId(6)));
-}
-
-#[test]
 fn the_same_seed_and_events_give_the_same_actions() {
     let life = |seed| {
         let mut desk = Desk { engine: Engine::new(Settings::new(Policy::Random), seed), now: Time(0) };
