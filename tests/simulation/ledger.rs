@@ -188,10 +188,14 @@ impl Ledger {
         self.cancelling = None;
         self.expiring = None;
         match event {
-            Event::NodeListed { node, .. } => drop(self.listed.insert(*node)),
+            Event::NodeListed { node, .. } => {
+                // Its past is forgotten, what it did while it was leaving, too.
+                if self.listed.insert(*node) {
+                    self.quarantined.remove(node);
+                }
+            }
             Event::NodeUnlisted { node } => {
                 self.listed.remove(node);
-                // Once it is gone from the list its past is forgotten.
                 self.quarantined.remove(node);
             }
             Event::LinkUp { node, link, info } => drop(self.links.insert(*link, (*node, info.clone()))),
