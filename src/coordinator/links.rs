@@ -155,23 +155,36 @@ impl NodeLink {
         self.arrived(attempt, &network, &trained, update);
     }
 
-    /// The update's bytes are here, and their digest is right.
-    fn arrived(&self, attempt: Attempt, network: &Network, trained: &Trained, bytes: Arc<Vec<u8>>) {
+    /// The update's bytes are here, and their digest is right. Says whether they are an update.
+    fn arrived(&self, attempt: Attempt, network: &Network, trained: &Trained, bytes: Arc<Vec<u8>>) -> bool {
         match object::parameters(ObjectKind::Update, network, &bytes) {
             Ok(_) => {
                 let update = Update { digest: trained.update, bytes, train_us: trained.train_us, room: None };
                 let _ = self.inputs.send(Input::Trained { link: self.key, attempt, update, loss: trained.loss });
+                true
             }
-            Err(error) => self.failed(attempt, Fault::Malformed, error.to_string()),
+            Err(error) => {
+                self.failed(attempt, Fault::Malformed, error.to_string());
+                false
+            }
         }
+    }
+
+    /// An update will not come, or is none: others may have its room.
+    fn lost(&self, digest: Digest) {
+        let _ = self.inputs.send(Input::UpdateLost { link: self.key, digest });
     }
 
     fn data(&mut self, digest: Digest, fetched: Result<Fetched, FetchError>) {
         match fetched {
             Ok(Fetched::Partly) => {}
             Ok(Fetched::Whole(digest, bytes)) => {
+                let mut is_taken = false;
                 for (attempt, network, trained) in self.coming.remove(&digest).unwrap_or_default() {
-                    self.arrived(attempt, &network, &trained, bytes.clone());
+                    is_taken |= self.arrived(attempt, &network, &trained, bytes.clone());
+                }
+                if !is_taken {
+                    self.lost(digest);
                 }
             }
             Err(error) => {
@@ -180,7 +193,7 @@ impl NodeLink {
                     FetchError::Refused(_) => Fault::Retryable,
                     _ => Fault::Malformed,
                 };
-                let _ = self.inputs.send(Input::UpdateLost { link: self.key, digest });
+                self.lost(digest);
                 for (attempt, ..) in self.coming.remove(&digest).unwrap_or_default() {
                     self.failed(attempt, fault, format!("its update cannot be had: {error}"));
                 }

@@ -116,7 +116,8 @@ pub struct Fetcher {
     /// Pieces asked for and not here, the unwanted too.
     in_flight: usize,
     /// When a piece last came, or was asked for while none was on its way.
-    heard_at: Duration,
+    /// When the peer's time is up, unless more comes.
+    due: Duration,
 }
 
 #[derive(Debug)]
@@ -214,6 +215,12 @@ impl Wanted {
     }
 }
 
+/// How long bytes keep a peer from being called stalled. Were it as long for one byte as for many, a byte now and then would
+/// hold a place for ever.
+fn worth(bytes: usize) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / limits::FETCH_BYTES_A_SECOND as f64)
+}
+
 impl Fetcher {
     /// Nothing on its way; what is cut off is kept in `store`.
     pub fn new(store: Arc<Store>) -> Fetcher {
@@ -223,7 +230,7 @@ impl Fetcher {
             turns: VecDeque::new(),
             unwanted: Vec::new(),
             in_flight: 0,
-            heard_at: Duration::ZERO,
+            due: Duration::ZERO,
         }
     }
 
@@ -232,6 +239,9 @@ impl Fetcher {
     where
         C: Clone + Send + From<Fetching> + 'static,
     {
+        if self.in_flight == 0 {
+            self.due = deadline::now() + limits::FETCH_STALL;
+        }
         if !self.wanted.contains_key(&digest) {
             let part = self.store.resume(&digest);
             self.wanted.insert(digest, Wanted::new(part, bytes_max));
@@ -245,7 +255,8 @@ impl Fetcher {
     where
         C: Clone + Send + From<Fetching> + 'static,
     {
-        let fetched = if self.heard(&of) { self.take(of, piece) } else { Ok(Fetched::Partly) };
+        let fetched =
+            if self.heard(&of, worth(piece.bytes.len())) { self.take(of, piece) } else { Ok(Fetched::Partly) };
         let _ = self.ask(link);
         fetched
     }
@@ -255,14 +266,15 @@ impl Fetcher {
     where
         C: Clone + Send + From<Fetching> + 'static,
     {
-        let fetched = if self.heard(&of) { self.take_refusal(of, error) } else { Ok(Fetched::Partly) };
+        let fetched =
+            if self.heard(&of, limits::FETCH_STALL) { self.take_refusal(of, error) } else { Ok(Fetched::Partly) };
         let _ = self.ask(link);
         fetched
     }
 
     /// Whether the peer has left what was asked for unanswered for too long.
     pub fn is_stalled(&self) -> bool {
-        self.in_flight > 0 && deadline::now().saturating_sub(self.heard_at) >= limits::FETCH_STALL
+        self.in_flight > 0 && deadline::now() >= self.due
     }
 
     /// Keeps what has come of objects that the link's end has cut off.
@@ -273,10 +285,10 @@ impl Fetcher {
         self.turns.clear();
     }
 
-    /// Notes that an answer has come. Says whether the object is still wanted.
-    fn heard(&mut self, of: &Digest) -> bool {
+    /// Notes that an answer has come, worth so much time. Says whether the object is still wanted.
+    fn heard(&mut self, of: &Digest, worth: Duration) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.heard_at = deadline::now();
+        self.due = (self.due + worth).min(deadline::now() + limits::FETCH_STALL);
         match self.unwanted.iter().position(|digest| digest == of) {
             Some(place) => {
                 self.unwanted.swap_remove(place);
@@ -349,9 +361,6 @@ impl Fetcher {
             let Some(fetch) = wanted.next_fetch(digest) else { continue };
             link.request(&fetch.into(), Fetching(digest).into())?;
             wanted.asked(fetch);
-            if self.in_flight == 0 {
-                self.heard_at = deadline::now();
-            }
             self.in_flight += 1;
             self.turns.push_back(digest);
         }

@@ -55,6 +55,7 @@ limits! {
     HTTP_HEAD_WAIT: Duration = Duration::from_secs(2), "s", "the head of an HTTP request";
     WRITE_STALL: Duration = Duration::from_secs(10), "s", "a peer takes nothing of what is written to it";
     FETCH_STALL: Duration = Duration::from_secs(10), "s", "a peer sends the coordinator nothing of what it was asked for";
+    FETCH_BYTES_A_SECOND: u64 = 16 << 10, "bytes", "bytes that put this off by a second";
     HEARTBEAT_SILENCE: Duration = Duration::from_secs(1), "s", "silence until PING";
     HEARTBEAT_LOST: Duration = Duration::from_secs(3), "s", "silence until the peer is lost";
     HEARTBEAT_BYTES: usize = 16 << 10, "bytes", "bytes of an unfinished frame that are a sign of life";

@@ -133,7 +133,30 @@ fn a_node_that_announces_an_update_and_never_sends_it_is_dialled_anew_though_the
     let job = ["--rounds", "1", "--shards", "1", "--hidden", "8", "--quiet"];
     let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
     assert_eq!((ended.code, liar.tasks()), (Some(0), 2), "{ended:?}");
-    coordinator.await_line("it sends nothing of an update that it has announced");
+    coordinator.await_line("it sends too little of an update that it has announced");
+}
+
+#[test]
+fn a_node_that_sends_a_byte_of_its_update_now_and_then_holds_no_place_for_ever() {
+    let liar = LyingNode::start(Lie::DrippedOnce);
+    let coordinator = Server::coordinator(&[liar.address]);
+    let (data, port) = (small_data(), coordinator.address.port().to_string());
+    let job = ["--rounds", "1", "--shards", "1", "--hidden", "8", "--quiet"];
+    let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
+    assert_eq!((ended.code, liar.tasks()), (Some(0), 2), "{ended:?}");
+    coordinator.await_line("it sends too little of an update that it has announced");
+}
+
+#[test]
+fn the_room_of_a_fetched_update_that_is_none_is_given_to_others() {
+    let (honest, liar) = (Server::node(), LyingNode::start(Lie::WrongKindTwice));
+    let coordinator = Server::coordinator_with(&[honest.address, liar.address], &["--in-flight", "1"]);
+    let (data, port) = (small_data(), coordinator.address.port().to_string());
+    // An update is larger than all that may be in flight: two come at a time.
+    let job = ["--rounds", "2", "--shards", "4", "--hidden", "40000", "--quiet"];
+    let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(liar.tasks() >= 2, "it was not asked often enough: {}", liar.tasks());
 }
 
 #[test]

@@ -52,6 +52,10 @@ pub enum Lie {
     SlowToSend,
     /// The same, given at once, but over its first connection never.
     HeldBackOnce,
+    /// The same, but over its first connection a byte each time that the coordinator asks whether anybody is there.
+    DrippedOnce,
+    /// An update that must be fetched; twice its bytes are weights.
+    WrongKindTwice,
     /// REJECTED whatever the task says, in a wrong name.
     RejectsInAnotherName,
     /// REJECTED though the task may not be.
@@ -149,6 +153,11 @@ impl Liar {
                             self.give(request, fetch);
                         }
                     }
+                    if self.lie == Lie::DrippedOnce
+                        && let Some((request, fetch)) = self.held_back.pop()
+                    {
+                        self.give(request, Fetch { bytes_max: 1, ..fetch });
+                    }
                 }
                 Message::Put(piece) => {
                     let bytes = vec![piece.object_bytes];
@@ -167,7 +176,7 @@ impl Liar {
                 Message::Fetch(fetch) => self.serve(request, fetch),
                 Message::Poll(poll) => {
                     // Whose answer is given, that task is done with.
-                    let is_done = self.lie == Lie::SlowToSend;
+                    let is_done = matches!(self.lie, Lie::SlowToSend | Lie::DrippedOnce);
                     let state = if is_done { TaskState::Unknown } else { TaskState::Running };
                     self.peer.send(Polled { name: poll.name, state, batches_done: 1, batches_planned: 9 }, request);
                 }
@@ -217,10 +226,13 @@ impl Liar {
             Lie::WrongDigestFetched | Lie::NotHeld | Lie::HeldBack => {
                 Trained { update: Digest::of(&train.name.token.to_le_bytes()), inline: Vec::new(), ..honest }
             }
-            Lie::SlowToSend | Lie::HeldBackOnce => {
-                self.objects.insert(honest.update, honest.inline);
-                Trained { inline: Vec::new(), ..honest }
+            Lie::WrongKindTwice if fetch <= 4 => {
+                // Another one each time.
+                let weights = with_first(&train, fetch as f32);
+                let weights = object::encode_parameters(ObjectKind::Weights, &train.training.network, &weights);
+                self.offer(with_update(&train, weights))
             }
+            Lie::SlowToSend | Lie::HeldBackOnce | Lie::DrippedOnce | Lie::WrongKindTwice => self.offer(honest),
             Lie::Rejects | Lie::RejectsInAnotherName => {
                 if self.lie == Lie::RejectsInAnotherName {
                     name.token ^= 1;
@@ -238,6 +250,12 @@ impl Liar {
         self.peer.send(lie, request);
     }
 
+    /// The result without its update, which is fetched.
+    fn offer(&mut self, result: Trained) -> Trained {
+        self.objects.insert(result.update, result.inline);
+        Trained { inline: Vec::new(), ..result }
+    }
+
     /// Answers a FETCH of an update that was announced with a digest that is nothing's.
     fn serve(&mut self, request: u32, fetch: Fetch) {
         let bytes = match self.lie {
@@ -245,7 +263,10 @@ impl Liar {
             Lie::HeldBack => return,
             Lie::SlowToSend if self.pings < 3 => return self.held_back.push((request, fetch)),
             Lie::HeldBackOnce if self.is_first => return,
-            Lie::SlowToSend | Lie::HeldBackOnce => return self.give(request, fetch),
+            Lie::DrippedOnce if self.is_first => return self.held_back.push((request, fetch)),
+            Lie::SlowToSend | Lie::HeldBackOnce | Lie::DrippedOnce | Lie::WrongKindTwice => {
+                return self.give(request, fetch);
+            }
             _ => {
                 let error = gradwire::wire::message::Error::new(ErrorCode::UnknownObject, 0, "it is gone");
                 return self.peer.send(error, request);

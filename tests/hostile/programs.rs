@@ -25,6 +25,8 @@ pub struct Server {
     log: Receiver<String>,
     /// Lines of the log that have been looked at.
     seen: RefCell<Vec<String>>,
+    /// A coordinator's, which it reads again when it changes.
+    nodes_file: Option<Written>,
 }
 
 impl Drop for Server {
@@ -62,17 +64,27 @@ impl Server {
 
     /// A coordinator at a free port, of these nodes.
     pub fn coordinator(nodes: &[SocketAddr]) -> Server {
+        Server::coordinator_with(nodes, &[])
+    }
+
+    /// The same with options.
+    pub fn coordinator_with(nodes: &[SocketAddr], options: &[&str]) -> Server {
         let lines: String = nodes.iter().map(|node| format!("{},{}\n", node.ip(), node.port())).collect();
-        // Read at the start, and never again.
-        let server = Server::coordinator_of_file(Written::new("nodes.txt", lines).path());
+        let file = Written::new("nodes.txt", lines);
+        let mut server = Server::coordinator_of(file.path(), options);
+        server.nodes_file = Some(file);
         server.await_status(&format!("{0} of {0} active", nodes.len()));
         server
     }
 
     /// A coordinator at a free port, of the nodes in this file.
     pub fn coordinator_of_file(nodes: &Path) -> Server {
+        Server::coordinator_of(nodes, &[])
+    }
+
+    fn coordinator_of(nodes: &Path, options: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coordinator_node"));
-        Server::start(command.args(["0", "2", "--nodes"]).arg(nodes))
+        Server::start(command.args(["0", "2", "--nodes"]).arg(nodes).args(options))
     }
 
     /// Starts a program and learns its port from what it says.
@@ -83,7 +95,7 @@ impl Server {
         // It reads to the end whether or not anybody listens: a full pipe would stop the program.
         thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(sender.send(line))));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Server { child, address, log, seen: RefCell::default() };
+        let mut server = Server { child, address, log, seen: RefCell::default(), nodes_file: None };
         let line = server.await_line("listening at ");
         let address = line.split("listening at ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
         server.address = address.parse().unwrap();

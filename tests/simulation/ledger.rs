@@ -190,9 +190,8 @@ impl Ledger {
         match event {
             Event::NodeListed { node, .. } => {
                 // Its past is forgotten, what it did while it was leaving, too.
-                if self.listed.insert(*node) {
-                    self.quarantined.remove(node);
-                }
+                let is_new = self.listed.insert(*node);
+                self.quarantined.retain(|other| !is_new || other != node);
             }
             Event::NodeUnlisted { node } => {
                 self.listed.remove(node);

@@ -235,13 +235,13 @@ impl Driver {
         self.ask_others(failed, "the client went away before it had sent it");
     }
 
-    /// Gives up on clients that have been asked for data and send none.
+    /// Gives up on clients that have been asked for data and send none, or too little.
     pub(super) fn sweep_stalled_clients(&mut self) {
         let stalled: Vec<ClientKey> =
             self.clients.values().filter(|client| client.is_stalled()).map(|client| client.key).collect();
         for client in stalled {
             let failed = self.jobs.source_failed(client, None);
-            self.ask_others(failed, "the client sends nothing of it");
+            self.ask_others(failed, "the client sends nothing of it, or too little");
         }
     }
 

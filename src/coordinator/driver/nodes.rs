@@ -142,10 +142,10 @@ impl Driver {
         }
     }
 
-    /// Ends the links of nodes that have announced an update and send nothing of it.
+    /// Ends the links of nodes that have announced an update and send nothing of it, or too little.
     pub(super) fn sweep_stalled_nodes(&self) {
         for node in self.links.values().filter(|node| node.linked.is_stalled()) {
-            node.linked.link.close("it sends nothing of an update that it has announced");
+            node.linked.link.close("it sends too little of an update that it has announced");
         }
     }
 
