@@ -121,7 +121,11 @@ impl fmt::Display for Refusal {
                 write!(f, "the job's data has {bytes} bytes, and this coordinator keeps at most {allowed}")
             }
             Self::NoRoom { bytes, free } => {
-                write!(f, "the job's data has {bytes} bytes, and {free} are free until other jobs end: try again later")
+                write!(
+                    f,
+                    "of the job's data {bytes} bytes are not here yet, and {free} are free until other jobs end: try \
+                     again later"
+                )
             }
         }
     }
@@ -172,7 +176,9 @@ impl Jobs {
         }
         let held: HashMap<_, _> = self.running.values().flat_map(|job| &job.objects).collect();
         let free = self.store_bytes.saturating_sub(held.values().copied().sum());
-        // A job that is known brings nothing new.
+        // A job that is known brings nothing new; of another, what is held for some job counts once.
+        let new = objects.iter().filter(|(digest, _)| !held.contains_key(digest));
+        let bytes = new.fold(0u64, |sum, (_, &bytes)| sum.saturating_add(bytes));
         if bytes > free && !self.running.contains_key(&job) {
             return Err(Refusal::NoRoom { bytes, free });
         }

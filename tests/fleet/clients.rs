@@ -69,6 +69,22 @@ fn clients_beyond_the_queue_are_told_that_the_coordinator_is_busy_and_the_others
 }
 
 #[test]
+fn data_that_several_jobs_have_takes_room_once() {
+    let port = reserve_port();
+    // The built-in data takes more than half of it.
+    let coordinator = Coordinator::start("2", &[port], &["--revival-waits", "60", "--store", "2"]);
+    let mut first = Client::start(&coordinator, &["--recipe", "classic", "--rounds", "1"]);
+    first.await_notice("revival 1 of 1");
+    let mut second = Client::start(&coordinator, &["--recipe", "classic", "--rounds", "2"]);
+    assert_eq!(second.await_accepted()["state"], "queued");
+    // Other shards are other data.
+    let other = Client::start(&coordinator, &["--recipe", "classic", "--shards", "3"]).finish();
+    assert_eq!((other.exit, &other.failed()["code"]), (Some(3), &"BUSY".into()), "{other:#?}");
+    let _node = Node::start(port, "0", &[]);
+    assert_eq!((first.finish().exit, second.finish().exit), (Some(0), Some(0)));
+}
+
+#[test]
 fn a_job_outlives_its_client_and_another_client_sees_how_it_ended() {
     let id = "0123456789abcdef0123456789abcdef";
     let job = ["--recipe", "classic", "--rounds", "6", "--seed", "7"];
