@@ -107,7 +107,7 @@ impl Run {
                     cx.actions.push(Action::Accumulate { link, attempt, update, rows });
                 } else {
                     cx.actions.push(discard);
-                    self.compare(&live, &attempt, update, cx);
+                    self.compare(&live, attempt.task.step, shard, update, cx);
                 }
                 self.profiler.trained(link, live.started, train_us, cx.now);
                 if !live.is_held {
@@ -118,7 +118,7 @@ impl Run {
             }
             Claim::Retired(live) => {
                 cx.actions.push(discard);
-                self.compare(&live, &attempt, update, cx);
+                self.compare(&live, attempt.task.step, shard, update, cx);
             }
             Claim::Forged(live) => {
                 cx.actions.push(discard);
@@ -196,12 +196,16 @@ impl Run {
         }
         cx.cancel(round, shard);
         let culprits = round.take_culprits(shard);
+        let beside = round.take_beside(shard);
         let reason = round.task(shard).reason.clone();
         others.iter().for_each(|live| self.profiler.ended(live.link, live.is_copy));
         cx.fleet.task_done(won.attempt.node);
         *self.tally.nodes.entry(won.name).or_insert(0) += 1;
         self.tally.reproducible &= won.attempt.exact;
         self.revival.merged(won.attempt.started);
+        for (live, update) in beside {
+            self.compare(&live, step, shard, update, cx);
+        }
         for culprit in culprits {
             self.strike(culprit, &reason, cx);
         }
@@ -321,8 +325,10 @@ impl Run {
     }
 
     /// A result of a task that has one already: the two must be the same.
-    fn compare(&mut self, live: &Live, attempt: &Attempt, update: Digest, cx: &mut Context<'_>) {
-        let (step, shard) = (attempt.task.step, attempt.task.shard);
+    fn compare(&mut self, live: &Live, step: u64, shard: u32, update: Digest, cx: &mut Context<'_>) {
+        if self.training(step).is_some_and(|round| round.keep_beside(shard, *live, update)) {
+            return;
+        }
         let Some(won) = self.round_known(step).and_then(|round| round.task(shard).won()).cloned() else {
             *cx.stale_results += 1;
             return;

@@ -74,6 +74,8 @@ pub(super) struct Task {
     pub(super) not_before: Time,
     /// Updates that were refused, and whose they are.
     refused: Vec<(NodeKey, Digest)>,
+    /// Results that came while another was on its way into the sum: whether that is a result is not known yet.
+    beside: Vec<(Live, Digest)>,
     standings: Vec<(NodeKey, Standing)>,
     /// Attempts that ended, their links being up: a result of theirs may still come.
     retired: Vec<Live>,
@@ -99,6 +101,7 @@ impl Task {
             reason: String::new(),
             not_before: Time(0),
             refused: Vec::new(),
+            beside: Vec::new(),
             standings: Vec::new(),
             retired: Vec::new(),
             attempts: 0,
@@ -291,11 +294,28 @@ impl Round {
         Some(won)
     }
 
+    /// Keeps a result in mind that came while another is on its way into the sum; false if none is.
+    pub(super) fn keep_beside(&mut self, shard: u32, live: Live, update: Digest) -> bool {
+        let task = &mut self.tasks[shard as usize];
+        let is_merging = matches!(task.state, State::Merging(_));
+        if is_merging {
+            task.beside.push((live, update));
+        }
+        is_merging
+    }
+
+    /// Results that came while the one that is in the sum now was on its way.
+    pub(super) fn take_beside(&mut self, shard: u32) -> Vec<(Live, Digest)> {
+        std::mem::take(&mut self.tasks[shard as usize].beside)
+    }
+
     /// The result on its way into the sum cannot be summed: the task is open again. None if none was on its way.
     pub(super) fn merge_refused(&mut self, shard: u32) -> Option<Won> {
         let task = self.tasks.get_mut(shard as usize)?;
         let State::Merging(won) = task.state.clone() else { return None };
         task.state = State::Open;
+        // Nothing follows from how they differ from what is none.
+        task.beside.clear();
         task.refused.push((won.attempt.node, won.update));
         self.refresh(shard);
         Some(won)

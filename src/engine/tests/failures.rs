@@ -336,3 +336,20 @@ fn the_callers_own_failure_fails_the_job() {
     let actions = desk.tell(Event::WorkFailed { job: JOB, reason: "the weights do not fit".to_owned() });
     assert!(matches!(outcome(&actions), Some(Outcome::Failed(FailReason::Work { .. }))));
 }
+
+#[test]
+fn a_result_that_differs_from_one_that_cannot_be_summed_is_no_alarm() {
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    desk.join(1);
+    desk.join(2);
+    let first = desk.start(JOB, &specification(1, 1))[0];
+    let copy = only_sent(&desk.pass_ms(31_000));
+    desk.trained_as(&first, Digest::of(b"not a number"));
+    assert_eq!(notices(&desk.trained(&copy)), []);
+    let refused = desk.refused(&first);
+    assert!(matches!(notices(&refused)[..], [Notice::UpdateRefused { .. }]), "{refused:?}");
+    let again = sent(&refused).first().copied().unwrap_or_else(|| only_sent(&desk.pass_ms(5_000)));
+    assert_eq!(notices(&desk.finish(&again)), []);
+    desk.merged(JOB, 0);
+    assert!(summary(&desk.validated(JOB, 0)).reproducible);
+}

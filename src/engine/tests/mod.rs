@@ -209,6 +209,13 @@ fn events(actions: &[Action]) -> Vec<JobEvent> {
     actions.iter().filter_map(event).collect()
 }
 
+fn summary(actions: &[Action]) -> Summary {
+    match outcome(actions) {
+        Some(Outcome::Done(summary)) => summary,
+        other => panic!("the job should be done, not {other:?}"),
+    }
+}
+
 fn notices(actions: &[Action]) -> Vec<Notice> {
     let notice = |event| match event {
         JobEvent::Notice(notice) => Some(notice),

@@ -67,13 +67,6 @@ fn pauses(actions: &[Action]) -> bool {
     events(actions).iter().any(|event| matches!(event, JobEvent::Paused(_)))
 }
 
-fn summary(actions: &[Action]) -> Summary {
-    match outcome(actions) {
-        Some(Outcome::Done(summary)) => summary,
-        other => panic!("the job should be done, not {other:?}"),
-    }
-}
-
 /// A job of one task that pauses for want of nodes while it runs.
 fn pause(desk: &mut Desk, job: JobId) -> Vec<Action> {
     desk.submit(job, &pausing(specification(1, 1)));

@@ -47,8 +47,11 @@ impl Ledger {
             Notice::DigestMismatch { step, shard, merged, other, .. } => {
                 let job = self.job(id);
                 let place = (*step, *shard);
-                let won = job.merged.get(&place).or_else(|| job.merging.get(&place));
-                assert_eq!(won.map(|won| won.update), Some(*merged));
+                assert_eq!(
+                    job.merged.get(&place).map(|won| won.update),
+                    Some(*merged),
+                    "nothing differs from what is none"
+                );
                 job.alarms.push(*step);
                 assert!(self.made_up.contains(merged) || self.made_up.contains(other), "an alarm for nothing");
                 self.ending.mismatches += 1;
