@@ -2,7 +2,7 @@
 
 use super::broken::Broken;
 use super::conversation::{Answer, Conversation};
-use crate::job::JobId;
+use crate::job::{JobId, Specification};
 use crate::wire::message::{Entries, Ledger, LedgerEntry};
 
 /// Where a reader of a ledger is.
@@ -70,14 +70,31 @@ pub(super) struct WholeLedger {
     pub(super) shards: u32,
 }
 
-/// All that a ledger holds by now.
-pub(super) fn whole(conversation: &Conversation, job: JobId) -> Result<WholeLedger, Broken> {
+/// All that the ledger of a job like this holds by now.
+pub(super) fn whole(
+    conversation: &Conversation,
+    job: JobId,
+    specification: &Specification,
+) -> Result<WholeLedger, Broken> {
     let mut pages = Pages::new(job);
     let mut whole = Vec::new();
     while let Some((_, _, mut entries)) = pages.next(conversation)? {
+        // Before it is kept: a ledger that is larger than its job has no end.
+        is_of(specification, pages.total(), pages.shards())?;
         whole.append(&mut entries);
     }
     Ok(WholeLedger { entries: whole, shards: pages.shards() })
+}
+
+fn is_of(specification: &Specification, total: u64, shards: u32) -> Result<(), Broken> {
+    let planned = u64::from(specification.rounds) * specification.shards.len() as u64;
+    if shards as usize == specification.shards.len() && total <= planned {
+        return Ok(());
+    }
+    Err(Broken::Lie(format!(
+        "the ledger is not this job's: {total} entries of {shards} shards, where the job has {planned} tasks of {} shards",
+        specification.shards.len()
+    )))
 }
 
 #[cfg(test)]

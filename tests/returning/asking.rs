@@ -162,6 +162,11 @@ fn a_ledger_verifies_if_every_update_has_its_bits() {
     assert!(partly.stdout.starts_with("verified 8 tasks of 3 rounds"), "{partly:?}");
     book.entries.clear();
     assert_eq!(ask(&book, &["verify", "beef"]).code, Some(1));
+    // One that is larger than its job is not read to its end.
+    let mut endless = Book::new(notes());
+    endless.entries.extend_from_within(..SHARDS as usize);
+    let lie = ask(&endless, &["verify", "beef"]);
+    assert!(lie.stderr.contains("21 entries of 3 shards, where the job has 18 tasks"), "{lie:?}");
 }
 
 /// The rounds, shards and nodes that differ.
