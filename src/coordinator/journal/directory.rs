@@ -78,12 +78,6 @@ impl DiskError {
         let why = io::Error::new(ErrorKind::InvalidData, "the weights that were written to it are not there");
         DiskError { doing: Doing::Read, path: directory.job(job), why }
     }
-
-    /// A job's data has left memory before it could be written.
-    pub(crate) fn no_data(directory: &Directory, job: JobId) -> DiskError {
-        let why = io::Error::new(ErrorKind::InvalidData, "the job's data is not in memory any more");
-        DiskError { doing: Doing::Write, path: directory.job(job), why }
-    }
 }
 
 /// Why a directory cannot hold the journal.

@@ -312,6 +312,9 @@ impl Writer {
         let was_behind = std::mem::take(&mut self.is_behind);
         let dirty: Vec<JobId> = self.books.iter().filter(|(_, book)| book.is_dirty).map(|(&job, _)| job).collect();
         for job in dirty {
+            if self.awaits_its_end(job) {
+                continue;
+            }
             if let Err(error) = self.write(job) {
                 self.failed(&error, was_behind)?;
             }
@@ -328,6 +331,14 @@ impl Writer {
             log::info!("the journal is written again");
         }
         Ok(())
+    }
+
+    /// Whether a job's data has left memory before it was written. Then it has ended meanwhile, and its end is among the
+    /// orders that are still to come.
+    fn awaits_its_end(&self, job: JobId) -> bool {
+        let Some(book) = self.books.get(&job) else { return false };
+        let is_to_begin = self.directory.is_some() && !book.has_begun && book.state.standing.ended_ms == 0;
+        is_to_begin && !objects_of(&book.state.specification).keys().all(|digest| self.store.get(digest).is_some())
     }
 
     /// A job is written: what need not be held for it any more is let go.
@@ -361,9 +372,6 @@ impl Writer {
                 let digests: Vec<Digest> = objects_of(&book.state.specification).into_keys().collect();
                 let held: Vec<_> =
                     digests.iter().filter_map(|digest| Some((*digest, self.store.get(digest)?))).collect();
-                if held.len() < digests.len() && book.state.standing.ended_ms == 0 {
-                    return Err(DiskError::no_data(directory, job));
-                }
                 let objects: Vec<(Digest, &[u8])> = held.iter().map(|(digest, bytes)| (*digest, &bytes[..])).collect();
                 directory.put_objects(&objects)?;
                 // What is left of a job of this id that could not be read is not to be mixed with it.

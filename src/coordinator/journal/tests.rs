@@ -235,6 +235,24 @@ fn a_job_that_has_ended_is_read_where_it_is_written_and_forgotten_without_a_trac
 }
 
 #[test]
+fn a_job_that_ends_before_it_is_written_and_takes_its_data_along_is_written_with_its_end() {
+    let root = TempDir::new().unwrap();
+    let job = JobId(9);
+    let mut desk = Desk::open(root.path());
+    let specification = Arc::new(specification(job, &Store::new(u64::MAX)));
+    let mut standing = standing(job, &specification);
+    desk.order(Order::Begin { standing: standing.clone(), specification });
+    assert!(!root.path().join("jobs").join(job.to_string()).exists());
+    (standing.state, standing.ended_ms) = (JobStanding::Cancelled, 9_000);
+    (standing.code, standing.text) = (Some(ErrorCode::Cancelled), "cancelled".to_owned());
+    let answer = Arc::new(Error::new(ErrorCode::Cancelled, 0x30, "cancelled").into());
+    desk.order(Order::End { standing, answer });
+    drop(desk);
+    let restored = Desk::open(root.path()).recover();
+    assert_eq!(restored[0].state.standing.state, JobStanding::Cancelled);
+}
+
+#[test]
 fn an_end_survives_the_loss_of_either_state() {
     for generation in [0, 1] {
         let root = TempDir::new().unwrap();
