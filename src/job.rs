@@ -21,19 +21,24 @@ pub const NOTES_BYTES_MAX: usize = 262_144;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u128);
 
+impl JobId {
+    /// No job's: who asks for it asks for all of them.
+    pub const NIL: JobId = JobId(0);
+}
+
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
 
-/// The text is not 32 hexadecimal digits.
+/// The text is not 32 hexadecimal digits, or nothing but zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAJobId;
 
 impl fmt::Display for NotAJobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a job id is 32 hexadecimal digits")
+        f.write_str("a job id is 32 hexadecimal digits, not all of them 0")
     }
 }
 
@@ -46,7 +51,8 @@ impl FromStr for JobId {
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(NotAJobId);
         }
-        u128::from_str_radix(text, 16).map(JobId).map_err(|_| NotAJobId)
+        let job = u128::from_str_radix(text, 16).map(JobId).map_err(|_| NotAJobId)?;
+        if job == JobId::NIL { Err(NotAJobId) } else { Ok(job) }
     }
 }
 

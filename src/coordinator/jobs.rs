@@ -85,6 +85,8 @@ pub(super) struct Job {
 
 /// Why a submission is turned away before the engine sees it.
 pub(super) enum Refusal {
+    /// It has the id that no job has.
+    Nil,
     /// Its arithmetic is not known here.
     Arithmetic { got: u16 },
     /// One of its objects is too large.
@@ -98,6 +100,7 @@ pub(super) enum Refusal {
 impl Refusal {
     pub(super) fn error(&self) -> Error {
         let (code, retry, got, allowed) = match *self {
+            Self::Nil => (ErrorCode::Specification, false, 0, 1),
             Self::Arithmetic { got } => (ErrorCode::Arithmetic, false, got.into(), crate::model::ARITHMETIC.into()),
             Self::Object { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::TooMuchData { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
@@ -110,6 +113,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Nil => f.write_str("a job's id is not 0, which stands for all jobs: take another, at random"),
             Self::Arithmetic { got } => write!(f, "the job wants arithmetic {got}, which is not known here"),
             Self::Object { bytes, allowed } => {
                 write!(
@@ -162,6 +166,9 @@ impl Jobs {
 
     /// Whether a job like this can be taken at all, and now.
     pub(super) fn check(&self, job: JobId, specification: &Specification) -> Result<(), Refusal> {
+        if job == JobId::NIL {
+            return Err(Refusal::Nil);
+        }
         let arithmetic = specification.training.arithmetic;
         if arithmetic != crate::model::ARITHMETIC {
             return Err(Refusal::Arithmetic { got: arithmetic });

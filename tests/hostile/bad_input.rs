@@ -94,6 +94,7 @@ fn numbers_outside_their_limits_are_refused() {
 #[test]
 fn options_that_mean_nothing_are_refused() {
     refuses(&["--job", "nonsense"], &["32 hexadecimal digits"]);
+    refuses(&["--job", &"0".repeat(32)], &["not all of them 0"]);
     refuses(&["--recipe", "soup"], &["default or classic"]);
     refuses(&["--policy", "3"], &["--policy"]);
     refuses(&["--frobnicate"], &["--frobnicate"]);

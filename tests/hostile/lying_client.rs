@@ -136,6 +136,18 @@ fn a_specification_outside_its_limits_refuses_the_job_and_not_the_connection() {
 }
 
 #[test]
+fn a_job_that_has_the_id_of_none_is_refused_and_the_connection_lives() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let error = submit(&mut peer, (JobId::NIL, smallest_job().1), |fetch| owned(piece(fetch, &rows())));
+    assert_eq!((error.code, error.about), (ErrorCode::Specification, MessageType::Submit as u8), "{error}");
+    assert_eq!((error.got, error.allowed, error.retry), (0, 1, false), "{error}");
+    assert!(error.text.contains("not 0"), "{error}");
+    peer.expect_pong(3);
+    house.assert_is_well();
+}
+
+#[test]
 fn pieces_may_be_shorter_than_asked_for() {
     let house = House::new();
     let count = 60_000;

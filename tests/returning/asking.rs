@@ -304,13 +304,57 @@ fn wrong_command_lines_are_refused_with_their_cure() {
         words.iter().for_each(|word| assert!(ended.stderr.contains(word), "{word}: {ended:?}"));
     };
     refused(&["tarin"], &["no command \"tarin\"", "train, jobs"]);
-    refused(&["attach"], &["attach of which job?", "client 127.0.0.1 1 jobs lists them"]);
-    refused(&["job", "xyz"], &["32 hexadecimal digits", "first 4"]);
-    refused(&["jobs", "beef"], &["jobs takes no ID"]);
-    refused(&["train", "beef"], &["--job ID"]);
+    for command in ["job", "attach", "cancel", "resume", "model", "ledger", "verify"] {
+        let lists = "client 127.0.0.1 1 jobs lists them";
+        refused(&[command], &[&format!("client: {command} of which job? client 127.0.0.1 1 {command} ID; {lists}\n")]);
+        refused(
+            &[command, "xyz"],
+            &[&format!("{command} of which job? \"xyz\" is no ID: "), "32 hexadecimal", "first 4", lists],
+        );
+        let cure = format!(
+            "client: {command} takes one ID, and \"extra\" stands behind it: client 127.0.0.1 1 {command} beef\n"
+        );
+        refused(&[command, "beef", "extra"], &[&cure]);
+        refused(&[command, "beef", "extra", "more"], &[&cure]);
+    }
+    let shows = "jobs takes no ID, and \"beef\" stands behind it: client 127.0.0.1 1 job beef shows that one job\n";
+    refused(&["jobs", "beef"], &[shows]);
+    refused(&["jobs", "beef", "extra"], &[shows]);
+    refused(
+        &["jobs", "extra"],
+        &["jobs takes no word, and \"extra\" stands behind it: client 127.0.0.1 1 jobs lists all jobs\n"],
+    );
+    refused(&["tarin", "beef", "extra"], &["no command \"tarin\""]);
+    for line in [&["train", "beef"][..], &["train", "trees.csv", "more"]] {
+        refused(line, &[&format!("{:?} does", line[1]), "--job ID", "--data FILE.csv"]);
+    }
     refused(&["ledger", "beef", "--rounds", "3", "--on-no-nodes", "pause"], &["does not take --rounds, --on-no-nodes"]);
-    refused(&["model", "beef"], &["--out FILE"]);
+    refused(&["model", "beef"], &["client 127.0.0.1 1 model beef --out FILE.safetensors"]);
     refused(&["--sample", "3"], &["--sample is for verify"]);
-    refused(&["verify", "beef", "--sample", "0"], &["--sample"]);
+    for number in ["0", "many"] {
+        refused(&["verify", "beef", "--sample", number], &["--sample", number, "a whole number from 1 to "]);
+    }
     refused(&["--on-no-nodes", "wait"], &["fail or pause"]);
+}
+
+#[test]
+fn a_coordinator_that_is_named_by_half_is_asked_for() {
+    let lines: [(&[&str], &str); 10] = [
+        (&[], "which coordinator? client IP PORT asks one"),
+        (&["jobs"], "jobs at which coordinator? Its IP and PORT come first: client IP PORT jobs"),
+        (&["ledger", "127.0.0.1", "5105", "beef"], "ledger at which coordinator?"),
+        (&["127.0.0.1"], "which port of 127.0.0.1? client 127.0.0.1 PORT"),
+        (&["127.0.0.1", "jobs"], "jobs at which port of 127.0.0.1? It comes first: client 127.0.0.1 PORT jobs"),
+        (&["127.0.0.1", "http", "jobs"], "a number from 1 to 65535, and not \"http\": client 127.0.0.1 PORT"),
+        (&["127.0.0.1", "0"], "a number from 1 to 65535, and not \"0\""),
+        (&["127.0.0.1:5105", "jobs"], "\"127.0.0.1:5105\" is one: client 127.0.0.1 5105"),
+        (&["--local", "1", "jobs"], "leave out \"jobs\" and what follows it, or --local"),
+        (&["127.0.0.1", "5105", "--local", "1"], "leave out \"127.0.0.1\" and what follows it, or --local"),
+    ];
+    for (line, sentence) in lines {
+        let ended = client(line);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+        assert!(ended.stderr.starts_with("client: ") && ended.stderr.lines().count() == 1, "{ended:?}");
+        assert!(ended.stderr.contains(sentence), "{sentence}: {ended:?}");
+    }
 }

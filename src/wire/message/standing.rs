@@ -31,18 +31,18 @@ impl Layout<'_> for Attach {
 /// How do the jobs stand?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jobs {
-    /// The one that is asked for; all of them where there is none. It travels as 0 then: nobody can ask for job 0 alone.
+    /// The one that is asked for; all of them where there is none. It travels as [`JobId::NIL`] then, which no job has.
     pub job: Option<JobId>,
 }
 
 impl Layout<'_> for Jobs {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
-        let job = reader.u128()?;
-        Ok(Jobs { job: (job != 0).then_some(JobId(job)) })
+        let job = JobId(reader.u128()?);
+        Ok(Jobs { job: (job != JobId::NIL).then_some(job) })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.u128(self.job.map_or(0, |job| job.0));
+        out.u128(self.job.unwrap_or(JobId::NIL).0);
     }
 }
 
