@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use gradwire::cli::{self, Exit, Failure, Interrupts};
 use gradwire::config::{self, Name, NodesFile, Waits};
-use gradwire::coordinator::{Coordinator, OnDiskError, Settings, StartError};
+use gradwire::coordinator::{Coordinator, OnDiskError, Settings, StartError, Trouble};
 use gradwire::engine::Policy;
 use gradwire::model::Kernel;
 use gradwire::net::{self, IpAddr, SocketAddr};
@@ -116,21 +116,16 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         log::warn!("whoever reaches this port can submit jobs and read models");
     }
     let stopped = interrupts.into_messages()?;
-    let failure = cli::first(&stopped, coordinator.failures());
-    if failure.is_none() {
+    let trouble = cli::first(&stopped, coordinator.troubles());
+    if trouble.is_none() {
         log::info!("stopping");
     }
     coordinator.stop();
     // What was still to be written then may have failed, too.
-    match failure.or_else(|| coordinator.failures().try_recv().ok()) {
+    match trouble.or_else(|| coordinator.troubles().try_recv().ok()) {
         None => Ok(Exit::Success),
-        Some(why) => Err(Failure::new(
-            Exit::Output,
-            format!(
-                "the journal cannot be kept: {why}. Make room or mend the disk, then start again: jobs go on from what \
-                 was written"
-            ),
-        )),
+        Some(trouble @ Trouble::Journal(_)) => Err(Failure::new(Exit::Output, trouble)),
+        Some(trouble @ Trouble::Fault { .. }) => Err(Failure::new(Exit::Fault, trouble)),
     }
 }
 

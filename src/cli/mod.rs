@@ -37,6 +37,8 @@ pub enum Exit {
     Cancelled = 5,
     /// The job waits to be resumed.
     Paused = 6,
+    /// A fault of the program's own. A panic ends with the same.
+    Fault = 101,
     /// Ended from the keyboard.
     Interrupted = 130,
 }
@@ -171,10 +173,10 @@ impl Interrupts {
 }
 
 /// Waits for an interrupt, or for the news that the program cannot go on: these then.
-pub fn first(interrupts: &Receiver<()>, failures: &Receiver<String>) -> Option<String> {
+pub fn first<T>(interrupts: &Receiver<()>, news: &Receiver<T>) -> Option<T> {
     select! {
         recv(interrupts) -> _ => None,
-        recv(failures) -> failure => failure.ok(),
+        recv(news) -> news => news.ok(),
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `pollers` | the inactive poller, which dials nodes that are down; the completion poller, which asks running tasks |
 //! | `journal` | one that writes what jobs need to go on after a restart, and reads it back at the start |
 //! | `listing` | none: the list of nodes, which the inactive poller has read again when its file changes |
+//! | `threads` | none of its own: it starts those that there is no going on without
 //! | `transfers`, `jobs`, `ended` | none: bytes in flight, jobs that have not ended, jobs that have |
 //! | `workers` | one that merges, one that validates |
 
@@ -23,6 +24,7 @@ mod listing;
 mod pollers;
 mod server;
 mod status;
+mod threads;
 mod transfers;
 mod workers;
 
@@ -31,7 +33,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -48,6 +50,8 @@ use driver::{Around, Driver, Input};
 use journal::Directory;
 pub use journal::{OnDiskError, OpenError};
 use listing::Listing;
+use threads::Threads;
+pub use threads::Trouble;
 
 /// What the coordinator is told at its start.
 #[derive(Clone, Debug)]
@@ -143,7 +147,7 @@ pub struct Coordinator {
     /// Dropping it ends the pollers.
     stop_pollers: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
-    failures: Receiver<String>,
+    troubles: Receiver<Trouble>,
 }
 
 /// Events that may wait for the engine.
@@ -180,8 +184,10 @@ impl Coordinator {
         let (inputs, events) = bounded(INPUTS_MAX);
         let (stop_pollers, stopped) = bounded(0);
         let mut threads = Vec::new();
-        let (merging, merger) = workers::start_merging(settings.kernel, store.spares().clone(), inputs.clone())?;
-        let (validating, validator) = workers::start_validating(settings.kernel, inputs.clone())?;
+        let (start, troubles) = Threads::new();
+        let (merging, merger) =
+            workers::start_merging(&start, settings.kernel, store.spares().clone(), inputs.clone())?;
+        let (validating, validator) = workers::start_validating(&start, settings.kernel, inputs.clone())?;
         threads.extend([merger, validator]);
         let port = Port {
             caps: Caps { greeted: settings.connections, ..Caps::default() },
@@ -194,14 +200,13 @@ impl Coordinator {
             inputs: inputs.clone(),
             tally: port.tally.clone(),
         };
-        let (poller, inactive) = pollers::start_inactive(Listing::new(settings), dialling, stopped.clone())?;
+        let (poller, inactive) = pollers::start_inactive(&start, Listing::new(settings), dialling, stopped.clone())?;
         threads.push(inactive);
-        threads.push(pollers::start_completion(inputs.clone(), stopped)?);
+        threads.push(pollers::start_completion(&start, inputs.clone(), stopped)?);
         // Without a journal there is nothing to read first.
         let recovering = Arc::new(AtomicBool::new(directory.is_some()));
-        let (failures, failed) = bounded(1);
         let (journal, archive, writer) =
-            journal::start(directory, settings.on_disk_error, store.clone(), inputs.clone(), failures)?;
+            journal::start(&start, directory, settings.on_disk_error, store.clone(), inputs.clone())?;
         let around = Around {
             store: store.clone(),
             inputs: inputs.clone(),
@@ -214,13 +219,13 @@ impl Coordinator {
             feed: port.feed.clone(),
         };
         let driver = Driver::new(settings, around);
-        threads.push(Builder::new().name("engine".to_owned()).spawn(move || driver.run(&events))?);
+        threads.push(start.start("engine", move || driver.run(&events))?);
         // Last: it has written everything once the engine's thread has ended.
         threads.push(writer);
         let set = vec![("OBJECT_BYTES_MAX", settings.object_bytes), ("IN_FLIGHT_BYTES_MAX", settings.in_flight_bytes)];
         let service = server::Clients::new(identity, store, archive, recovering, inputs.clone(), set);
         let server = net::serve(listener, port, Arc::new(service))?;
-        Ok(Coordinator { server, inputs, stop_pollers: Some(stop_pollers), threads, failures: failed })
+        Ok(Coordinator { server, inputs, stop_pollers: Some(stop_pollers), threads, troubles })
     }
 
     /// Where it listens.
@@ -235,8 +240,8 @@ impl Coordinator {
     }
 
     /// Tells why the coordinator cannot go on, if that happens, while it stops too: it is to be stopped then.
-    pub fn failures(&self) -> &Receiver<String> {
-        &self.failures
+    pub fn troubles(&self) -> &Receiver<Trouble> {
+        &self.troubles
     }
 
     /// Says goodbye to everyone, writes what is to be written, and ends its threads.

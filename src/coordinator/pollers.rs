@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
 use super::driver::Input;
 use super::links;
 use super::listing::{Changed, Listing};
+use super::threads::Threads;
 use crate::config::NodeAddress;
 use crate::engine::NodeKey;
 use crate::net::{self, Identity, Tally};
@@ -103,6 +104,7 @@ struct Poller {
 
 /// Starts the thread that dials nodes that are down, now and then.
 pub(super) fn start_inactive(
+    threads: &Threads,
     mut listing: Listing,
     dialling: Dialling,
     stopped: Receiver<()>,
@@ -130,7 +132,7 @@ pub(super) fn start_inactive(
             }
         }
     };
-    let thread = Builder::new().name("inactive poller".to_owned()).spawn(run)?;
+    let thread = threads.start("inactive poller", run)?;
     Ok((commands, thread))
 }
 
@@ -249,7 +251,11 @@ impl Poller {
 }
 
 /// Starts the thread that has running tasks asked how far they are, and deadlines and stragglers looked at.
-pub(super) fn start_completion(inputs: Sender<Input>, stopped: Receiver<()>) -> io::Result<JoinHandle<()>> {
+pub(super) fn start_completion(
+    threads: &Threads,
+    inputs: Sender<Input>,
+    stopped: Receiver<()>,
+) -> io::Result<JoinHandle<()>> {
     let beat = tick(COMPLETION_BEAT);
     let run = move || {
         loop {
@@ -259,7 +265,7 @@ pub(super) fn start_completion(inputs: Sender<Input>, stopped: Receiver<()>) -> 
             }
         }
     };
-    Builder::new().name("completion poller".to_owned()).spawn(run)
+    threads.start("completion poller", run)
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::driver::Input;
+use super::threads::Threads;
 use super::transfers::Room;
 use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
@@ -48,6 +49,7 @@ pub(super) struct Validating {
 
 /// Starts the merging thread. Its queue holds no more than the engine has asked for: one update a task of one round.
 pub(super) fn start_merging(
+    threads: &Threads,
     kernel: Kernel,
     spares: Spares,
     inputs: Sender<Input>,
@@ -59,7 +61,7 @@ pub(super) fn start_merging(
             merger.obey(order);
         }
     };
-    Ok((orders, Builder::new().name("merge".to_owned()).spawn(run)?))
+    Ok((orders, threads.start("merge", run)?))
 }
 
 struct Sum {
@@ -162,6 +164,7 @@ impl Merger {
 
 /// Starts the validating thread. At most one order a round of one job waits.
 pub(super) fn start_validating(
+    threads: &Threads,
     kernel: Kernel,
     inputs: Sender<Input>,
 ) -> io::Result<(Sender<Validating>, JoinHandle<()>)> {
@@ -184,7 +187,7 @@ pub(super) fn start_validating(
             let _ = inputs.send(Input::Event(event));
         }
     };
-    Ok((orders, Builder::new().name("validate".to_owned()).spawn(run)?))
+    Ok((orders, threads.start("validate", run)?))
 }
 
 fn validate(kernel: Kernel, order: &Validating) -> Result<model::Evaluation, String> {

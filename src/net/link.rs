@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _};
 use std::net::{Shutdown, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
@@ -34,7 +35,8 @@ impl<C> Clone for Link<C> {
 struct Shared<C> {
     peer: Peer,
     stream: TcpStream,
-    /// `None` as context is our own heartbeat's. Held for a few instructions, never across I/O.
+    /// `None` as context is our own heartbeat's. Held for a few instructions, and across a send that does not wait where a
+    /// frame must leave in the order in which it was entered.
     session: Mutex<Session<Option<C>>>,
     outbox: Outbox,
     tally: Arc<Tally>,
@@ -290,18 +292,24 @@ impl<C: Clone + Send + 'static> LinkReader<C> {
     /// Reads until the connection ends, and says why it did. The peer is told where it broke the rules.
     pub fn run(self, handler: &mut dyn Handler<C>) -> Closed {
         let LinkReader { link, mut decoder, writer } = self;
-        let ended = read_frames(&link, &mut decoder, handler);
+        // A panic is a bug of ours: it ends this connection as its peer's going would, and no other.
+        let ended = catch_unwind(AssertUnwindSafe(|| read_frames(&link, &mut decoder, handler))).unwrap_or_else(|_| {
+            tally::count(&link.0.tally.faults, 1);
+            log::error!("a fault of this program's own ended the connection with {}", link.peer().address);
+            End::Fault
+        });
         if let End::Rule(error) = &ended {
             link.0.tally.refused(error.code);
         }
         let told = match &ended {
             End::Rule(error) => link.send(&error.clone().into()).is_ok(),
-            End::Peer(_) => false,
+            End::Peer(_) | End::Fault => false,
         };
         // Noted before anything is refused for want of a connection: who closes it for that does not know why it ended.
         link.note(&match ended {
             End::Rule(error) => format!("it broke a rule: {error}"),
             End::Peer(why) => why,
+            End::Fault => "a fault of this program's own ended it".to_owned(),
         });
         link.0.outbox.close();
         // What has been answered leaves first: a peer may have closed its sending half only. One that has closed both ends
@@ -324,6 +332,8 @@ enum End {
     Rule(Error),
     /// The connection ended.
     Peer(String),
+    /// A panic.
+    Fault,
 }
 
 fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder, handler: &mut dyn Handler<C>) -> End {
@@ -333,7 +343,7 @@ fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder,
     let mut pinged = false;
     loop {
         // Frames first: some may have arrived behind the greeting.
-        let now = deadline::now();
+        let mut now = deadline::now();
         if arrived > 0 {
             link.session().arrived(now, std::mem::take(&mut arrived));
             // It lives: the next PING is due a second after its last sign, not when it would have been lost.
@@ -344,6 +354,10 @@ fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder,
         loop {
             match decoder.next_frame() {
                 Ok(Some(frame)) => {
+                    if link.0.outbox.await_room() {
+                        // It reads: that is a sign of life, too.
+                        now = deadline::now();
+                    }
                     if let Err(end) = receive(link, handler, now, frame) {
                         return end;
                     }

@@ -1,5 +1,5 @@
 //! Frames on their way out of a connection: sent at once where nothing waits and the socket takes them, else by the
-//! connection's writer. Owns their order and their number; does not know what they mean.
+//! connection's writer. Owns their order, their number and their bytes; does not know what they mean.
 //!
 //! Most frames are small, and most connections idle: handing each to another thread would cost more than sending it. So
 //! whoever has a small frame tries to send it himself, without ever waiting: a socket that is full leaves it to the writer.
@@ -16,6 +16,9 @@ use crate::wire::{Encoded, limits};
 
 /// Frames that may wait for the writer. A peer for whom more wait does not read.
 const FRAMES_MAX: usize = 2_048;
+/// While more bytes than these wait, nothing more is read of what the peer asks. What is shared with others, as pieces of
+/// objects are, does not count.
+const OWN_BYTES_MAX: usize = 4 << 20;
 /// Frames that leave in one write.
 const BATCH_FRAMES_MAX: usize = 32;
 /// A larger frame is left to the writer: it may take more than one write.
@@ -34,6 +37,8 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct Waiting {
     frames: VecDeque<Encoded>,
+    /// Of these, and of those that the writer has in hand.
+    own_bytes: usize,
     /// The writer is writing: nobody else may.
     is_writing: bool,
     /// Nothing is taken any more; what waits is still sent.
@@ -81,10 +86,22 @@ impl Outbox {
         } else {
             frame
         };
+        waiting.own_bytes += left.head.len();
         waiting.frames.push_back(left);
         drop(waiting);
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// Waits while so much waits that the peer must read first. Says whether that was so. A peer that does not read ends
+    /// the writer, and with it the waiting.
+    pub(super) fn await_room(&self) -> bool {
+        let mut waiting = self.waiting();
+        let has_waited = waiting.own_bytes > OWN_BYTES_MAX;
+        while waiting.own_bytes > OWN_BYTES_MAX && !waiting.has_ended {
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        has_waited
     }
 
     /// Takes nothing any more; the writer ends once what waits has left.
@@ -110,6 +127,11 @@ impl Outbox {
             {
                 let mut waiting = self.waiting();
                 waiting.is_writing = false;
+                if waiting.own_bytes > OWN_BYTES_MAX {
+                    self.changed.notify_all();
+                }
+                waiting.own_bytes -= own_bytes(&batch);
+                batch.clear();
                 while waiting.frames.is_empty() && !waiting.is_closing {
                     waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -124,7 +146,6 @@ impl Outbox {
                 break Err(error);
             }
             count(tally, &batch);
-            batch.clear();
         };
         let mut waiting = self.waiting();
         waiting.is_closing = true;
@@ -138,6 +159,10 @@ impl Outbox {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn own_bytes(frames: &[Encoded]) -> usize {
+    frames.iter().map(|frame| frame.head.len()).sum()
 }
 
 /// A frame whose bytes lie behind each other.
@@ -219,6 +244,35 @@ mod tests {
 
     fn large() -> Message<'static> {
         Have { digests: vec![crate::digest::Digest([7; 32]); limits::HAVE_DIGESTS_MAX] }.into()
+    }
+
+    #[test]
+    fn who_asks_for_more_than_he_reads_is_waited_for() {
+        let (mut reading, writing) = ends();
+        let (outbox, tally) = (Outbox::default(), Tally::default());
+        assert!(!outbox.await_room());
+        let frame = large().seal(1, false).to_bytes();
+        let frames = OWN_BYTES_MAX / frame.len() + 1;
+        for request in 0..frames {
+            outbox.put(large().seal(2 * request as u32 + 1, false), &writing, &tally).unwrap();
+        }
+        let goes_on = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let has_waited = outbox.await_room();
+                goes_on.store(true, std::sync::atomic::Ordering::Release);
+                has_waited
+            });
+            // Nothing is read yet.
+            thread::yield_now();
+            assert!(!goes_on.load(std::sync::atomic::Ordering::Acquire));
+            scope.spawn(|| outbox.write_all(&writing, &tally));
+            let mut bytes = vec![0; frames * frame.len()];
+            reading.read_exact(&mut bytes).unwrap();
+            assert!(waiter.join().unwrap());
+            assert!(!outbox.await_room(), "all has left");
+            outbox.close();
+        });
     }
 
     #[test]

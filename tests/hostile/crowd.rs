@@ -2,19 +2,22 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Instant;
 
 use gradwire::digest::Digest;
+use gradwire::job::SHARDS_MAX;
 use gradwire::net::{self, Caps, Greeted, Handler, Identity, Link, Listener, Port, Question, Service};
-use gradwire::wire::message::{Error, Features, Have, Hello, Pong};
+use gradwire::wire::message::{Describe, Error, Features, Have, Hello, Pong, Submit};
 use gradwire::wire::text::Metrics;
 use gradwire::wire::{ErrorCode, Message, Role, limits, text};
 use socket2::{Domain, Socket, Type};
 
 use crate::peer::{Peer, hello};
 use crate::programs::{House, PATIENCE, Server, to_both_servers, typed};
+use crate::smallest::smallest_job;
 
 fn is_open(mut stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
@@ -150,8 +153,8 @@ fn one_connection_too_many_is_busy_until_another_ends() {
     drop(let_go);
 }
 
-/// A node in which something goes wrong as soon as a peer of this id is greeted.
-struct Fragile;
+/// A node in which something goes wrong as soon as a peer of this id is greeted, or anything is asked for.
+struct Fragile(Mutex<Sender<String>>);
 
 impl Service for Fragile {
     fn identity(&self) -> Identity {
@@ -165,7 +168,8 @@ impl Service for Fragile {
     fn connection(&self, greeted: Greeted) {
         assert_ne!(greeted.peer.id, [0xBA; 16], "a fault of our own, for the test");
         let (_link, reader) = net::open::<u32>(greeted).unwrap();
-        reader.run(&mut Deaf);
+        let closed = reader.run(&mut Faulty);
+        let _ = self.0.lock().unwrap().send(closed.to_string());
     }
 
     fn answer(&self, _: Question) -> String {
@@ -179,11 +183,13 @@ impl Service for Fragile {
     }
 }
 
-/// Answers pings, and nothing else.
-struct Deaf;
+/// Answers pings, and breaks at anything else.
+struct Faulty;
 
-impl Handler<u32> for Deaf {
-    fn request(&mut self, _: &Link<u32>, _: u32, _: Message<'_>) {}
+impl Handler<u32> for Faulty {
+    fn request(&mut self, _: &Link<u32>, _: u32, _: Message<'_>) {
+        panic!("a fault of our own, for the test");
+    }
 
     fn answer(&mut self, _: &Link<u32>, _: u32, _: Message<'_>, _: bool) {}
 
@@ -199,19 +205,25 @@ impl Handler<u32> for Deaf {
 #[test]
 fn a_fault_in_one_connection_ends_that_one_and_is_counted() {
     let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let server = net::serve(listener, Port::default(), Arc::new(Fragile)).unwrap();
+    let (closed, closings) = channel();
+    let server = net::serve(listener, Port::default(), Arc::new(Fragile(Mutex::new(closed)))).unwrap();
     let mut before = Peer::greeted(server.address(), Role::Coordinator);
     let mut unlucky = Peer::dial(server.address());
     unlucky.send(Hello { id: [0xBA; 16], ..hello(Role::Coordinator) }, 0);
     assert!(matches!(unlucky.receive().message(), Message::Welcome(_)));
     unlucky.expect_hang_up();
+    // Whoever owns the connection hears of the end of one that was open already.
+    let mut asking = Peer::greeted(server.address(), Role::Coordinator);
+    asking.send(Have { digests: vec![Digest([9; 32])] }, 1);
+    asking.expect_hang_up();
+    assert_eq!(closings.recv_timeout(PATIENCE).unwrap(), "a fault of this program's own ended it");
     before.expect_pong(1);
     Peer::greeted(server.address(), Role::Coordinator).expect_pong(1);
     // It is counted once the connection is gone.
     let deadline = Instant::now() + PATIENCE;
     loop {
         let metrics = typed(server.address(), b"GET /metrics HTTP/1.0\n\n");
-        if metrics.contains("\ngradwire_faults_total 1\n") {
+        if metrics.contains("\ngradwire_faults_total 2\n") {
             break;
         }
         assert!(Instant::now() < deadline, "{metrics}");
@@ -223,12 +235,31 @@ fn a_peer_that_asks_and_never_reads_is_dropped_and_holds_up_nobody() {
     let house = House::new();
     for (server, role) in [(&house.node, Role::Coordinator), (&house.coordinator, Role::Client)] {
         let mut greedy = Peer::greeted(server.address, role);
-        let mut honest = Peer::greeted(server.address, role);
-        // Each answer has 8 kB: the sockets' buffers are full soon, then the queue is.
-        let ask = Have { digests: vec![Digest([9; 32]); limits::HAVE_DIGESTS_MAX] };
-        let dropped = (0..20_000).position(|index| !greedy.try_send(ask.clone(), 2 * index + 1));
-        assert!(dropped.is_some(), "it may ask for ever");
-        honest.expect_pong(1);
+        thread::scope(|scope| {
+            // Each answer has 8 kB: the sockets' buffers are full soon, and then nothing more is read.
+            let ask = Have { digests: vec![Digest([9; 32]); limits::HAVE_DIGESTS_MAX] };
+            let mut asks = (0..20_000).map(|index| 2 * index + 1);
+            let dropped = scope.spawn(move || asks.any(|request| !greedy.try_send(ask.clone(), request)));
+            Peer::greeted(server.address, role).expect_pong(1);
+            assert!(dropped.join().unwrap(), "it may ask for ever");
+        });
+    }
+    house.assert_is_well();
+}
+
+#[test]
+fn long_answers_to_a_peer_that_does_not_read_take_little_memory() {
+    let house = House::new();
+    let mut greedy = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, mut specification) = smallest_job();
+    specification.shards = vec![specification.shards[0]; SHARDS_MAX as usize];
+    greedy.send(Submit { job, rounds_seen: 0, specification }, 1);
+    assert!(matches!(greedy.receive().message(), Message::Accepted(_)));
+    // An answer has 0.6 MB, and the question 40 bytes.
+    let dropped = (1..1_000_000).any(|index| !greedy.try_send(Describe { job }, 2 * index + 1));
+    assert!(dropped, "it may ask for ever");
+    if let Some(peak_kib) = house.coordinator.peak_memory_kib() {
+        assert!(peak_kib <= 64 << 10, "{peak_kib} KiB");
     }
     house.assert_is_well();
 }

@@ -135,6 +135,13 @@ impl Server {
         Some((count("task")?, count("fd")?))
     }
 
+    /// The most memory that it has had so far, in KiB, where the system tells.
+    pub fn peak_memory_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
     /// What its console answers to `status`, typed by somebody who then closes his half.
     pub fn status(&self) -> String {
         typed(self.address, b"status\n")

@@ -24,10 +24,9 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
@@ -43,6 +42,7 @@ use state::State;
 
 use super::driver::Input;
 use super::jobs::objects_of;
+use super::threads::{Threads, Trouble};
 use super::workers::Weights;
 use crate::digest::Digest;
 use crate::engine::RoundRecord;
@@ -108,27 +108,20 @@ pub(super) enum Told {
     NotWritten(String),
 }
 
-/// Starts the journal's thread. It ends when the orders' channel does, and has written everything by then.
-/// `failures` hears, once, why the coordinator is to end.
+/// Starts the journal's thread. It ends when the orders' channel does, and has written everything by then; or it tells why
+/// the coordinator is to end.
 pub(super) fn start(
+    threads: &Threads,
     directory: Option<Arc<Directory>>,
     on_disk_error: OnDiskError,
     store: Arc<Store>,
     inputs: Sender<Input>,
-    failures: Sender<String>,
 ) -> io::Result<(Sender<Order>, Arc<Archive>, JoinHandle<()>)> {
     // Never more than the engine has in its books: a round's record each, and small ones.
     let (orders, queue) = unbounded();
     let archive = Arc::new(Archive::new(directory.clone()));
-    let writer = Writer::new(directory, on_disk_error, store, inputs, failures, archive.clone());
-    let run = move || {
-        let failures = writer.failures.clone();
-        // Whoever waits for a round to be durable would wait for ever.
-        if catch_unwind(AssertUnwindSafe(|| writer.run(&queue))).is_err() {
-            let _ = failures.try_send("it has met a fault of the program's own".to_owned());
-        }
-    };
-    let thread = Builder::new().name("journal".to_owned()).spawn(run)?;
+    let writer = Writer::new(directory, on_disk_error, store, inputs, threads.clone(), archive.clone());
+    let thread = threads.start("journal", move || writer.run(&queue))?;
     Ok((orders, archive, thread))
 }
 
@@ -154,7 +147,7 @@ struct Writer {
     tail_bytes_max: usize,
     store: Arc<Store>,
     inputs: Sender<Input>,
-    failures: Sender<String>,
+    threads: Threads,
     archive: Arc<Archive>,
     books: BTreeMap<JobId, Book>,
     /// The data of every job that is written.
@@ -175,7 +168,7 @@ impl Writer {
         on_disk_error: OnDiskError,
         store: Arc<Store>,
         inputs: Sender<Input>,
-        failures: Sender<String>,
+        threads: Threads,
         archive: Arc<Archive>,
     ) -> Writer {
         Writer {
@@ -184,7 +177,7 @@ impl Writer {
             tail_bytes_max: TAIL_BYTES_MAX,
             store,
             inputs,
-            failures,
+            threads,
             archive,
             books: BTreeMap::new(),
             objects: HashMap::new(),
@@ -198,7 +191,7 @@ impl Writer {
         match self.recover() {
             Ok(restored) => self.tell(Told::Recovered(restored)),
             Err(error) => {
-                let _ = self.failures.try_send(error.to_string());
+                self.threads.tell(Trouble::Journal(error.to_string()));
                 return;
             }
         }
@@ -404,7 +397,7 @@ impl Writer {
     fn failed(&mut self, error: &DiskError, was_behind: bool) -> Result<(), Stop> {
         if error.doing == Doing::Sync || self.on_disk_error == OnDiskError::Stop {
             // Whoever started the coordinator listens.
-            let _ = self.failures.try_send(error.to_string());
+            self.threads.tell(Trouble::Journal(error.to_string()));
             return Err(Stop);
         }
         if !was_behind && !self.is_behind {

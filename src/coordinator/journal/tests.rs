@@ -23,7 +23,7 @@ const SHARDS: u32 = 2;
 struct Desk {
     writer: Writer,
     store: Arc<Store>,
-    failed: Receiver<String>,
+    failed: Receiver<Trouble>,
 }
 
 impl Desk {
@@ -31,9 +31,9 @@ impl Desk {
         let directory = Arc::new(Directory::open(root).expect("a directory for the journal"));
         let store = Arc::new(Store::new(u64::MAX));
         let (inputs, _) = unbounded();
-        let (failures, failed) = unbounded();
+        let (threads, failed) = Threads::new();
         let archive = Arc::new(Archive::new(Some(directory.clone())));
-        let mut writer = Writer::new(Some(directory), OnDiskError::Stop, store.clone(), inputs, failures, archive);
+        let mut writer = Writer::new(Some(directory), OnDiskError::Stop, store.clone(), inputs, threads, archive);
         // Small: the ledger's own file is in use from the second round on.
         writer.tail_bytes_max = 600;
         Desk { writer, store, failed }
