@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use gradwire::digest::Digest;
 use gradwire::job::{JobId, RowsRef, Specification};
-use gradwire::wire::message::{Error, Fetch, Piece, Submit};
+use gradwire::wire::message::{Attach, Error, Fetch, Order, OrderVerb, Piece, Submit};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, object};
 
 use crate::peer::Peer;
@@ -144,6 +144,24 @@ fn a_job_that_has_the_id_of_none_is_refused_and_the_connection_lives() {
     assert_eq!((error.got, error.allowed, error.retry), (0, 1, false), "{error}");
     assert!(error.text.contains("not 0"), "{error}");
     peer.expect_pong(3);
+    house.assert_is_well();
+}
+
+#[test]
+fn a_job_cancelled_while_its_data_is_on_its_way_ends_for_everyone_who_waits() {
+    let house = House::new();
+    let mut submitting = Peer::greeted(house.coordinator.address, Role::Client);
+    let (job, specification) = smallest_job();
+    submitting.send(Submit { job, rounds_seen: 0, specification }, 1);
+    assert!(matches!(submitting.receive().message(), Message::Accepted(_)));
+    await_fetch(&mut submitting);
+    let mut cancelling = Peer::greeted(house.coordinator.address, Role::Client);
+    cancelling.send(Order { job, verb: OrderVerb::Cancel }, 1);
+    submitting.expect_error(1, ErrorCode::Cancelled);
+    let mut late = Peer::greeted(house.coordinator.address, Role::Client);
+    late.send(Attach { job, rounds_seen: 0 }, 1);
+    assert!(matches!(late.receive().message(), Message::Accepted(_)));
+    late.expect_error(1, ErrorCode::Cancelled);
     house.assert_is_well();
 }
 

@@ -160,7 +160,9 @@ impl Driver {
 
     /// A job is durable up to this round and in this state: whoever watches is told.
     fn durable(&mut self, id: JobId, rounds: u32, state: JobStanding) {
-        if let Some(job) = self.jobs.get(id) {
+        // One that has just ended may not have been let go of yet.
+        let has_ended = self.ended.get(id).is_some_and(|ended| ended.waiting.is_some());
+        if let Some(job) = self.jobs.get(id).filter(|_| !has_ended) {
             let told = take_durable(&mut job.untold, rounds);
             job.watchers.iter_mut().for_each(|watcher| watcher.tell_rounds(&told));
             job.rounds.extend(told);
