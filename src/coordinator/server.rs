@@ -208,9 +208,14 @@ impl Handler<ClientContext> for ClientLink {
             },
             Message::Ledger(Ledger { job, first }) => {
                 match self.archive.entries(job, first, limits::LEDGER_ENTRIES_MAX) {
-                    Some(entries) => {
+                    Some(Ok(entries)) => {
                         let entries = entries.fitting(link.peer().payload_bytes_max);
                         let _ = link.answer(request, &entries.into());
+                    }
+                    Some(Err(text)) => {
+                        log::error!("{text}");
+                        let error = Error::new(ErrorCode::Internal, MessageType::Ledger as u8, text);
+                        let _ = link.answer(request, &error.into());
                     }
                     None => self.unknown_job(request, job, MessageType::Ledger),
                 }

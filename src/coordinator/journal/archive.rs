@@ -1,24 +1,36 @@
 //! What is read of the journal while it is being written: specifications, ledgers, rounds, objects that are no longer in
 //! memory. Owns what is held for that; any thread may ask, and reads the disk itself.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::directory::Directory;
-use super::ledger::{Blocks, Extent};
+use super::ledger::{self, Block, Blocks, Extent};
 use super::recovery;
 use crate::digest::Digest;
 use crate::job::{JobId, Specification};
 use crate::wire::message::{Entries, LedgerEntry, Round};
+
+/// Jobs that have ended and whose ledgers can be asked for page by page without being looked up again.
+const LOOKED_UP_MAX: usize = 8;
 
 /// What is told of a job: as much of it as is durable.
 #[derive(Clone)]
 pub(super) struct Shelved {
     pub(super) specification: Arc<Specification>,
     pub(super) ledger: Extent,
+    /// Where the blocks in the ledger's file begin: a page is read without those before it.
+    pub(super) starts: Arc<Vec<u64>>,
     /// The ledger's blocks behind its file.
     pub(super) tail: Vec<Arc<Vec<u8>>>,
+}
+
+impl Shelved {
+    fn rounds(&self) -> usize {
+        self.starts.len() + self.tail.len()
+    }
 }
 
 /// The journal's readers' side.
@@ -35,8 +47,8 @@ struct Inner {
     kept: HashMap<Digest, JobId>,
     /// Whose last weights these are, of jobs that have ended.
     last: HashMap<Digest, JobId>,
-    /// The job that was last looked up on the disk: a ledger is asked for page by page.
-    looked_up: Option<(JobId, Shelved)>,
+    /// The jobs that were last looked up on the disk, the latest at the end: a ledger is asked for page by page.
+    looked_up: VecDeque<(JobId, Shelved)>,
 }
 
 impl Archive {
@@ -49,27 +61,40 @@ impl Archive {
         self.look_up(job).map(|shelved| shelved.specification)
     }
 
-    /// Entries of a job's ledger, from this one on, no more than `count_max` of them.
-    pub(in super::super) fn entries(&self, job: JobId, first: u64, count_max: usize) -> Option<Entries> {
+    /// Entries of a job's ledger, from this one on, no more than `count_max` of them; a sentence where they cannot be read.
+    /// No more is read than the blocks in which they lie.
+    pub(in super::super) fn entries(
+        &self,
+        job: JobId,
+        first: u64,
+        count_max: usize,
+    ) -> Option<Result<Entries, String>> {
         let shelved = self.look_up(job)?;
-        let shards = shelved.specification.shards.len() as u32;
-        let mut total = 0;
+        let shards = shelved.specification.shards.len() as u64;
+        let total = shelved.rounds() as u64 * shards;
+        let end = total.min(first.saturating_add(count_max as u64));
+        let rounds = (first / shards) as usize..end.div_ceil(shards) as usize;
         let mut entries: Vec<LedgerEntry> = Vec::new();
-        self.walk(job, &shelved, |_, block| {
-            let before = total;
-            total += block.len() as u64;
-            let skipped = first.saturating_sub(before).min(block.len() as u64) as usize;
-            let room = count_max - entries.len();
-            entries.extend(block.into_iter().skip(skipped).take(room));
-        });
-        Some(Entries { total, first, shards, entries })
+        if first < end {
+            let due = rounds.len() as u64 * shards;
+            let read = self.read(job, &shelved, rounds, |block| entries.extend(block.entries));
+            let is_whole = || if entries.len() as u64 == due { Ok(()) } else { Err("entries are missing".to_owned()) };
+            if let Err(why) = read.and_then(|()| is_whole()) {
+                return Some(Err(format!("the ledger of job {job} cannot be read: {why}")));
+            }
+            entries.drain(..(first % shards) as usize);
+            entries.truncate(count_max);
+        }
+        Some(Ok(Entries { total, first, shards: shards as u32, entries }))
     }
 
-    /// What was told of a job's rounds.
+    /// What was told of a job's rounds, as far as its ledger is whole.
     pub(super) fn rounds(&self, job: JobId) -> Vec<Round> {
         let mut rounds = Vec::new();
-        if let Some(shelved) = self.look_up(job) {
-            self.walk(job, &shelved, |round, _| rounds.push(round));
+        if let Some(shelved) = self.look_up(job)
+            && let Err(why) = self.walk(job, &shelved, |block| rounds.push(block.round))
+        {
+            log::warn!("job {job}: {why}");
         }
         rounds
     }
@@ -108,7 +133,7 @@ impl Archive {
 
     /// A job has been submitted; nothing of it is written yet.
     pub(in super::super) fn begin(&self, job: JobId, specification: Arc<Specification>) {
-        self.shelve(job, Shelved { specification, ledger: Extent::START, tail: Vec::new() });
+        self.shelve(job, Shelved { specification, ledger: Extent::START, starts: Arc::default(), tail: Vec::new() });
     }
 
     /// This much of a job is durable.
@@ -120,6 +145,7 @@ impl Archive {
     pub(super) fn unshelve(&self, job: JobId, weights: Option<Digest>) {
         let mut inner = self.inner();
         inner.shelf.remove(&job);
+        inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
         inner.last.extend(weights.map(|weights| (weights, job)));
     }
 
@@ -139,7 +165,7 @@ impl Archive {
     pub(in super::super) fn forget(&self, job: JobId) {
         let mut inner = self.inner();
         inner.shelf.remove(&job);
-        inner.looked_up = None;
+        inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
         inner.kept.retain(|_, owner| *owner != job);
         inner.last.retain(|_, owner| *owner != job);
     }
@@ -147,38 +173,63 @@ impl Archive {
     fn look_up(&self, job: JobId) -> Option<Shelved> {
         {
             let inner = self.inner();
-            let looked_up = inner.looked_up.as_ref().filter(|(looked_up, _)| *looked_up == job);
+            let looked_up = inner.looked_up.iter().find(|(looked_up, _)| *looked_up == job);
             if let Some(shelved) = inner.shelf.get(&job).or(looked_up.map(|(_, shelved)| shelved)) {
                 return Some(shelved.clone());
             }
         }
         let shelved = recovery::shelved(self.directory.as_ref()?, job)?;
-        self.inner().looked_up = Some((job, shelved.clone()));
+        let mut inner = self.inner();
+        inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
+        inner.looked_up.push_back((job, shelved.clone()));
+        if inner.looked_up.len() > LOOKED_UP_MAX {
+            inner.looked_up.pop_front();
+        }
         Some(shelved)
     }
 
-    /// Goes over what is durable of a job's ledger, as far as it is whole.
-    fn walk(&self, job: JobId, shelved: &Shelved, mut each: impl FnMut(Round, Vec<LedgerEntry>)) {
-        let mut seal = Extent::START.seal;
-        let mut read = |bytes: &[u8]| {
-            let mut blocks = Blocks::new(bytes, seal);
-            for block in &mut blocks {
-                match block {
-                    Ok(block) => each(block.round, block.entries),
-                    Err(error) => return log::warn!("job {job}: {error}"),
-                }
-            }
-            seal = blocks.seal();
+    /// Reads the blocks of these rounds, counted from 0, of what is durable of a job's ledger.
+    fn read(
+        &self,
+        job: JobId,
+        shelved: &Shelved,
+        rounds: Range<usize>,
+        mut each: impl FnMut(Block),
+    ) -> Result<(), String> {
+        let Shelved { ledger, starts, tail, .. } = shelved;
+        let mut walk = |bytes: &[u8], seal| {
+            let mut blocks = Blocks::within(bytes, seal);
+            blocks.try_for_each(|block| block.map(&mut each)).map_err(|error| error.to_string())
         };
-        if shelved.ledger.bytes > 0 {
-            let file = self.directory.as_ref().map(|directory| directory.read_ledger(job, shelved.ledger.bytes));
-            match file {
-                Some(Ok(bytes)) => read(&bytes),
-                Some(Err(error)) => return log::warn!("{error}"),
-                None => {}
+        if let Some(&start) = starts.get(rounds.start)
+            && let Some(directory) = &self.directory
+        {
+            let end = starts.get(rounds.end).copied().unwrap_or(ledger.bytes);
+            // The seal of the block before lies before it.
+            let before = if rounds.start > 0 { ledger::SEAL_BYTES } else { 0 };
+            let bytes = directory.read_ledger(job, start - before as u64..end).map_err(|error| error.to_string())?;
+            let (before, blocks) = bytes.split_at(before);
+            walk(blocks, ledger::last_seal(before))?;
+        }
+        for round in rounds.start.max(starts.len())..rounds.end {
+            let place = round - starts.len();
+            let before = place.checked_sub(1).and_then(|place| tail.get(place));
+            let seal = before.map_or(ledger.seal, |block| ledger::last_seal(block));
+            walk(tail.get(place).map_or(&[], |block| block), seal)?;
+        }
+        Ok(())
+    }
+
+    /// Goes over what is durable of a job's ledger, from its start.
+    fn walk(&self, job: JobId, shelved: &Shelved, mut each: impl FnMut(Block)) -> Result<(), String> {
+        let Shelved { ledger, starts, .. } = shelved;
+        if let Some(directory) = self.directory.as_ref().filter(|_| ledger.bytes > 0) {
+            let (file, _) = directory.open_ledger(job).map_err(|error| error.to_string())?;
+            for block in Blocks::new(file, ledger.bytes, Extent::START.seal) {
+                each(block.map_err(|error| error.to_string())?);
             }
         }
-        shelved.tail.iter().for_each(|block| read(block));
+        self.read(job, shelved, starts.len()..shelved.rounds(), each)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

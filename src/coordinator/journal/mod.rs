@@ -135,6 +135,8 @@ pub(super) fn start(
 /// A job that is being written.
 struct Book {
     state: State,
+    /// Where the blocks in the ledger's file begin.
+    starts: Arc<Vec<u64>>,
     /// The ledger's blocks behind its file.
     tail: Vec<Arc<Vec<u8>>>,
     /// The seal of the last of them.
@@ -424,6 +426,7 @@ impl Writer {
 impl Book {
     fn new(state: State, weights: Option<Weights>) -> Book {
         Book {
+            starts: Arc::default(),
             tail: Vec::new(),
             seal: state.ledger.seal,
             state,
@@ -456,8 +459,13 @@ impl Book {
         if self.tail_bytes() > tail_bytes_max {
             let blocks = in_one_piece(&self.tail);
             directory.write_ledger(job, self.state.ledger.bytes, &blocks)?;
-            self.state.ledger = Extent { bytes: self.state.ledger.bytes + blocks.len() as u64, seal: self.seal };
-            self.tail.clear();
+            let starts = Arc::make_mut(&mut self.starts);
+            let mut bytes = self.state.ledger.bytes;
+            for block in self.tail.drain(..) {
+                starts.push(bytes);
+                bytes += block.len() as u64;
+            }
+            self.state.ledger = Extent { bytes, seal: self.seal };
         }
         if self.weights.is_none()
             && let Some(progress) = &self.state.progress
@@ -476,7 +484,12 @@ impl Book {
     }
 
     fn shelved(&self) -> Shelved {
-        Shelved { specification: self.state.specification.clone(), ledger: self.state.ledger, tail: self.tail.clone() }
+        Shelved {
+            specification: self.state.specification.clone(),
+            ledger: self.state.ledger,
+            starts: self.starts.clone(),
+            tail: self.tail.clone(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::archive::Shelved;
 use super::directory::{Directory, DiskError};
-use super::ledger::{Blocks, Extent};
+use super::ledger::{self, Block, Blocks, Extent, LedgerError};
 use super::state::State;
 use super::{Book, Writer};
 use crate::coordinator::jobs::objects_of;
@@ -30,6 +30,8 @@ struct Whole {
     state: State,
     weights: Option<Weights>,
     rounds: Vec<Round>,
+    /// Where the blocks in the ledger's file begin.
+    starts: Vec<u64>,
     generation: u8,
 }
 
@@ -62,7 +64,7 @@ impl Writer {
     }
 
     fn read_job(&mut self, directory: &Directory, job: JobId) -> Result<Option<Restored>, Unread> {
-        let Some(Whole { state, weights, rounds, .. }) = newest(directory, job)? else {
+        let Some(Whole { state, weights, rounds, starts, .. }) = newest(directory, job)? else {
             // It was killed before anything of it was durable.
             return directory.remove_job(job).map(|()| None).map_err(|error| Unread::Disk(error.to_string()));
         };
@@ -96,7 +98,7 @@ impl Writer {
             return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, objects }));
         }
         let mut book = Book::new(state.clone(), weights.clone());
-        book.resume();
+        book.resume(starts);
         book.kept_bytes = kept_bytes;
         self.archive.shelve(job, book.shelved());
         self.books.insert(job, book);
@@ -106,13 +108,12 @@ impl Writer {
 
 impl Book {
     /// Goes on behind what is written.
-    fn resume(&mut self) {
+    fn resume(&mut self, starts: Vec<u64>) {
         let tail = std::mem::take(&mut self.state.tail);
-        let mut blocks = Blocks::new(&tail, self.state.ledger.seal);
-        while let Some(Ok(_)) = blocks.next() {}
-        self.seal = blocks.seal();
-        if !tail.is_empty() {
-            self.tail = vec![Arc::new(tail)];
+        self.starts = Arc::new(starts);
+        self.tail = ledger::split(&tail, self.state.ledger.seal);
+        if let Some(last) = self.tail.last() {
+            self.seal = ledger::last_seal(last);
         }
         if self.state.standing.state == JobStanding::Running {
             self.state.standing.state = JobStanding::Queued;
@@ -186,7 +187,7 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     if state.job() != job {
         return Err(Unread::Damaged(format!("it is of job {}", state.job())));
     }
-    let rounds = rounds(directory, &state)?;
+    let (rounds, starts) = rounds(directory, &state)?;
     let rounds_done = state.progress.as_ref().map_or(0, |progress| progress.rounds_done());
     if rounds.len() != rounds_done as usize || state.standing.rounds_done != rounds_done {
         return Err(Unread::Damaged(format!("its ledger has {} rounds, and {rounds_done} are done", rounds.len())));
@@ -199,40 +200,48 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     if weights.as_ref().is_some_and(|weights| weights.bytes.is_empty()) {
         return Err(Unread::Damaged("its weights are missing".to_owned()));
     }
-    Ok(Whole { state, weights, rounds, generation })
+    Ok(Whole { state, weights, rounds, starts, generation })
 }
 
-/// What was told of the rounds in a state's ledger, if all of it is right.
-fn rounds(directory: &Directory, state: &State) -> Result<Vec<Round>, Unread> {
+/// What was told of the rounds in a state's ledger, if all of it is right, and where those in its file begin.
+fn rounds(directory: &Directory, state: &State) -> Result<(Vec<Round>, Vec<u64>), Unread> {
+    let job = state.job();
     let Extent { bytes, seal } = state.ledger;
-    let file = directory.read_ledger(state.job(), bytes).map_err(|error| Unread::Disk(error.to_string()))?;
-    if file.len() as u64 != bytes {
-        return Err(Unread::Damaged(format!("its ledger has {} bytes, and {bytes} are needed", file.len())));
+    let (file, file_bytes) = directory.open_ledger(job).map_err(|error| Unread::Disk(error.to_string()))?;
+    if file_bytes < bytes {
+        return Err(Unread::Damaged(format!("its ledger has {file_bytes} bytes, and {bytes} are needed")));
     }
-    let mut rounds = Vec::new();
-    let mut walk = |bytes: &[u8], seal: Digest| {
-        let mut blocks = Blocks::new(bytes, seal);
-        for block in &mut blocks {
-            let block = block.map_err(|error| Unread::Damaged(error.to_string()))?;
-            if block.round.round as usize != rounds.len() + 1 || block.entries.len() != state.specification.shards.len()
-            {
-                return Err(Unread::Damaged("its ledger is not of this job, or has a round twice".to_owned()));
-            }
-            rounds.push(block.round);
+    let (mut rounds, mut starts) = (Vec::new(), Vec::new());
+    let mut take = |block: Result<Block, LedgerError>| {
+        let block = block.map_err(|error| match error {
+            LedgerError::Disk(why) => Unread::Disk(directory.ledger_error(job, why).to_string()),
+            error => Unread::Damaged(error.to_string()),
+        })?;
+        if block.round.round as usize != rounds.len() + 1 || block.entries.len() != state.specification.shards.len() {
+            return Err(Unread::Damaged("its ledger is not of this job, or has a round twice".to_owned()));
         }
-        Ok(blocks.seal())
+        rounds.push(block.round);
+        Ok(())
     };
-    if walk(&file, Extent::START.seal)? != seal {
+    let mut filed = Blocks::new(file, bytes, Extent::START.seal);
+    loop {
+        let start = filed.offset();
+        let Some(block) = filed.next() else { break };
+        take(block)?;
+        starts.push(start);
+    }
+    if filed.seal() != seal {
         return Err(Unread::Damaged("its ledger is another than the state was written with".to_owned()));
     }
-    walk(&state.tail, seal)?;
-    Ok(rounds)
+    Blocks::within(&state.tail, seal).try_for_each(take)?;
+    Ok((rounds, starts))
 }
 
 /// What is told of a job that has ended.
 pub(super) fn shelved(directory: &Directory, job: JobId) -> Option<Shelved> {
-    let state = newest(directory, job).ok()??.state;
-    Some(Shelved { specification: state.specification, ledger: state.ledger, tail: vec![Arc::new(state.tail)] })
+    let Whole { state, starts, .. } = newest(directory, job).ok()??;
+    let tail = ledger::split(&state.tail, state.ledger.seal);
+    Some(Shelved { specification: state.specification, ledger: state.ledger, starts: Arc::new(starts), tail })
 }
 
 /// The last weights of a job that has ended, if they are still these.

@@ -1,6 +1,7 @@
 //! The journal on a real directory: what is written is read back, and what is damaged is never taken for something else.
 
 mod book;
+mod pages;
 
 use std::path::{Path, PathBuf};
 
@@ -167,7 +168,7 @@ fn assert_is_after(restored: &Restored, job: JobId, round: u32) {
 }
 
 fn entries(archive: &Archive, job: JobId) -> Vec<(u32, bool)> {
-    let entries = archive.entries(job, 0, usize::MAX).expect("a ledger");
+    let entries = archive.entries(job, 0, usize::MAX).expect("a ledger").expect("that can be read");
     assert_eq!(entries.total, entries.entries.len() as u64);
     entries
         .entries
@@ -316,7 +317,7 @@ fn a_ledger_is_told_page_by_page() {
     let archive = &desk.writer.archive;
     let mut first = 0;
     let mut seen = Vec::new();
-    while let page = archive.entries(job, first, 5).unwrap()
+    while let page = archive.entries(job, first, 5).unwrap().unwrap()
         && !page.entries.is_empty()
     {
         assert_eq!((page.first, page.total, page.shards), (first, u64::from(ROUNDS * SHARDS), SHARDS));
