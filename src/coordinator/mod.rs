@@ -45,7 +45,7 @@ use crate::wire::message::Features;
 use crate::wire::{Role, limits};
 
 use driver::{Around, Driver, Input};
-use journal::Directory;
+use journal::{Directory, Keeping};
 pub use journal::{OnDiskError, OpenError};
 use listing::Listing;
 
@@ -84,7 +84,12 @@ pub struct Settings {
     pub keep_jobs: usize,
     /// How long they are.
     pub keep_ended: Duration,
+    /// Bytes that they take where jobs are written, but for the latest of them.
+    pub keep_bytes: u64,
 }
+
+/// Bytes that jobs take once they have ended, where nothing else is said.
+pub const KEEP_BYTES: u64 = 10_000_000_000;
 
 impl Settings {
     /// The settings of a coordinator at this address with these nodes.
@@ -106,6 +111,7 @@ impl Settings {
             on_disk_error: OnDiskError::Stop,
             keep_jobs: engine::Settings::new(policy).finished_max,
             keep_ended: Duration::from_secs(30 * 24 * 3_600),
+            keep_bytes: KEEP_BYTES,
         }
     }
 }
@@ -197,8 +203,9 @@ impl Coordinator {
         // Without a journal there is nothing to read first.
         let recovering = Arc::new(AtomicBool::new(directory.is_some()));
         let (failures, failed) = bounded(1);
-        let (journal, archive, writer) =
-            journal::start(directory, settings.on_disk_error, store.clone(), inputs.clone(), failures)?;
+        let keeping =
+            Keeping { directory, on_disk_error: settings.on_disk_error, ended_bytes_max: settings.keep_bytes };
+        let (journal, archive, writer) = journal::start(keeping, store.clone(), inputs.clone(), failures)?;
         let around = Around {
             store: store.clone(),
             inputs: inputs.clone(),

@@ -137,3 +137,36 @@ fn a_job_without_nodes_pauses_if_asked_to_and_goes_on_when_it_is_resumed() {
     assert_eq!(ask(&coordinator, &["resume", &job]).exit, Some(0));
     assert_eq!(ask(&coordinator, &["attach", &job]).fingerprint(), expected);
 }
+
+#[test]
+fn jobs_that_have_ended_make_room_on_the_disk_and_those_that_have_not_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = file_in(&directory, "state");
+    let options = ["--state-dir", state.to_str().unwrap(), "--keep-bytes", "1kB", "--revival-waits", "0.1"];
+    let port = reserve_port();
+    let coordinator = Coordinator::start("2", &[port], &options);
+    let paused = ask(&coordinator, &[&JOB[..], &["--on-no-nodes", "pause"]].concat());
+    let paused = paused.failed()["job"].as_str().unwrap().to_owned();
+    let _node = Node::start(port, "0", &[]);
+    coordinator.await_line("is active at");
+    let small = ["--recipe", "classic", "--rounds", "1"];
+    let mut last = String::new();
+    for before in [None, Some(()), Some(())] {
+        let ended = last;
+        last = ask(&coordinator, &small).done()["job"].as_str().unwrap().to_owned();
+        if before.is_some() {
+            coordinator.await_line(&format!("job {ended} is forgotten: jobs that have ended take "));
+        }
+    }
+    let is_left = |known: &[&str]| {
+        let listed = ask(&coordinator, &["jobs"]);
+        assert_eq!(listed.events.iter().map(|job| job["job"].as_str().unwrap()).collect::<Vec<_>>(), known);
+    };
+    is_left(&[&paused, &last]);
+    // It is whole, however large it is.
+    assert_eq!(ask(&coordinator, &["verify", &last]).exit, Some(0));
+    assert_eq!(ask(&coordinator, &["resume", &paused]).exit, Some(0));
+    ask(&coordinator, &["attach", &paused]).done();
+    coordinator.await_line(&format!("job {last} is forgotten: "));
+    is_left(&[&paused]);
+}

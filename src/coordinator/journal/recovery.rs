@@ -2,7 +2,6 @@
 //! needs. Owns the choice between generations, and what becomes of a job that cannot be read back; a state is used only if
 //! every digest in it is right.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::archive::Shelved;
@@ -32,6 +31,8 @@ struct Whole {
     rounds: Vec<Round>,
     /// Where the blocks in the ledger's file begin.
     starts: Vec<u64>,
+    /// Bytes of its file.
+    state_bytes: u64,
     generation: u8,
 }
 
@@ -56,24 +57,23 @@ impl Writer {
         }
         restored.sort_by_key(|job| (job.state.standing.ended_ms, job.state.submitted_as));
         self.submitted = restored.iter().map(|job| job.state.submitted_as).max().unwrap_or(0);
-        let needed: HashSet<Digest> = self.objects.values().flatten().copied().collect();
-        if is_all_read && let Err(error) = directory.sweep(|digest| needed.contains(digest)) {
+        if is_all_read && let Err(error) = directory.sweep(|digest| self.kept.is_needed(digest)) {
             log::warn!("what a crash has left in {} is not removed: {error}", directory.root().display());
         }
         Ok(restored)
     }
 
     fn read_job(&mut self, directory: &Directory, job: JobId) -> Result<Option<Restored>, Unread> {
-        let Some(Whole { state, weights, rounds, starts, .. }) = newest(directory, job)? else {
+        let Some(Whole { state, weights, rounds, starts, state_bytes, .. }) = newest(directory, job)? else {
             // It was killed before anything of it was durable.
             return directory.remove_job(job).map(|()| None).map_err(|error| Unread::Disk(error.to_string()));
         };
-        let digests: Vec<Digest> = objects_of(&state.specification).into_keys().collect();
+        let needed = objects_of(&state.specification);
         let base = state.progress.as_ref().map(|progress| progress.base);
         let has_ended = state.standing.ended_ms != 0;
         let mut objects = Vec::new();
         if !has_ended {
-            for digest in &digests {
+            for digest in needed.keys() {
                 match directory.get_object(digest) {
                     Ok(Some(bytes)) => objects.push((*digest, Arc::new(bytes))),
                     Ok(None) => return Err(Unread::Damaged(format!("its data {digest} is missing or damaged"))),
@@ -81,7 +81,7 @@ impl Writer {
                 }
             }
         }
-        self.objects.insert(job, digests);
+        self.kept.begin(job, needed);
         // Nothing depends on them: who verifies a task computes them again.
         let mut kept_bytes = 0;
         match directory.kept_weights(job) {
@@ -95,6 +95,8 @@ impl Writer {
         }
         if has_ended {
             self.archive.unshelve(job, base);
+            let bytes = 2 * state_bytes + state.ledger.bytes + kept_bytes;
+            self.kept.end(job, state.standing.ended_ms, bytes);
             return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, objects }));
         }
         let mut book = Book::new(state.clone(), weights.clone());
@@ -183,6 +185,7 @@ fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<
 }
 
 fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) -> Result<Whole, Unread> {
+    let state_bytes = bytes.len() as u64;
     let (state, weights) = State::decode(&bytes).map_err(|error| Unread::Damaged(error.to_string()))?;
     if state.job() != job {
         return Err(Unread::Damaged(format!("it is of job {}", state.job())));
@@ -200,7 +203,7 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     if weights.as_ref().is_some_and(|weights| weights.bytes.is_empty()) {
         return Err(Unread::Damaged("its weights are missing".to_owned()));
     }
-    Ok(Whole { state, weights, rounds, starts, generation })
+    Ok(Whole { state, weights, rounds, starts, state_bytes, generation })
 }
 
 /// What was told of the rounds in a state's ledger, if all of it is right, and where those in its file begin.

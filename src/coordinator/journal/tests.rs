@@ -24,6 +24,7 @@ const SHARDS: u32 = 2;
 struct Desk {
     writer: Writer,
     store: Arc<Store>,
+    told: Receiver<Input>,
     failed: Receiver<String>,
 }
 
@@ -31,13 +32,15 @@ impl Desk {
     fn open(root: &Path) -> Desk {
         let directory = Arc::new(Directory::open(root).expect("a directory for the journal"));
         let store = Arc::new(Store::new(u64::MAX));
-        let (inputs, _) = unbounded();
+        let (inputs, told) = unbounded();
         let (failures, failed) = unbounded();
         let archive = Arc::new(Archive::new(Some(directory.clone())));
-        let mut writer = Writer::new(Some(directory), OnDiskError::Stop, store.clone(), inputs, failures, archive);
+        let keeping =
+            Keeping { directory: Some(directory), on_disk_error: OnDiskError::Stop, ended_bytes_max: u64::MAX };
+        let mut writer = Writer::new(keeping, store.clone(), inputs, failures, archive);
         // Small: the ledger's own file is in use from the second round on.
         writer.tail_bytes_max = 600;
-        Desk { writer, store, failed }
+        Desk { writer, store, told, failed }
     }
 
     fn order(&mut self, order: Order) {
@@ -58,6 +61,17 @@ impl Desk {
         self.order(round_order(job, round));
     }
 
+    /// The job that is to go, if it was named since the last time.
+    fn too_much(&self) -> Option<JobId> {
+        let named: Vec<JobId> = self
+            .told
+            .try_iter()
+            .filter_map(|told| if let Input::Journal(Told::TooMuch { job }) = told { Some(job) } else { None })
+            .collect();
+        assert!(named.len() <= 1, "{named:?}");
+        named.first().copied()
+    }
+
     fn end(&mut self, job: JobId) {
         let error = Error::new(ErrorCode::TaskFailed, 0x30, "shard 1 failed everywhere");
         let specification = self.writer.archive.specification(job).expect("a job that has begun");
@@ -66,7 +80,8 @@ impl Desk {
         standing.code = Some(error.code);
         standing.text.clone_from(&error.text);
         standing.rounds_done = ROUNDS;
-        standing.ended_ms = 9_000;
+        // One after the other.
+        standing.ended_ms = 9_000 + job.0 as u64;
         self.order(Order::End { standing, answer: Arc::new(error.into()) });
     }
 }
@@ -233,6 +248,54 @@ fn a_job_that_has_ended_is_read_where_it_is_written_and_forgotten_without_a_trac
     assert!(archive.object(&data).is_none());
     assert!(archive.specification(other).is_some());
     assert!(!root.path().join("jobs").join(job.to_string()).exists());
+}
+
+#[test]
+fn what_jobs_that_have_ended_take_is_what_their_files_have_and_the_first_goes_where_it_is_too_much() {
+    let root = TempDir::new().unwrap();
+    let mut desk = Desk::open(root.path());
+    let jobs = [1, 2, 3].map(JobId);
+    let open = JobId(4);
+    for job in [jobs[0], jobs[1], jobs[2], open] {
+        desk.begin(job);
+        (1..=ROUNDS).for_each(|round| desk.round(job, round));
+    }
+    desk.order(Order::Pause { job: open, error: Error::new(ErrorCode::Paused, 0x30, "no node") });
+    jobs.iter().for_each(|&job| desk.end(job));
+    // Every file but those of the job that is paused, and what is no job's.
+    let bytes_there = |files: &Files| -> u64 {
+        let needed = objects_of(&specification(open, &Store::new(u64::MAX)));
+        let of_open: Vec<String> = needed.keys().map(Digest::to_string).collect();
+        let is_ended = |path: &Path| {
+            let path = path.to_str().unwrap();
+            !path.contains(&open.to_string())
+                && !of_open.iter().any(|object| path.ends_with(object))
+                && path.contains('/')
+        };
+        files.iter().filter(|(path, _)| is_ended(path)).map(|(_, bytes)| bytes.len() as u64).sum()
+    };
+    let bytes = desk.writer.kept.ended_bytes();
+    assert_eq!(bytes, bytes_there(&read_all(root.path())));
+    assert_eq!(desk.too_much(), None);
+    drop(desk);
+    let mut desk = Desk::open(root.path());
+    assert_eq!(desk.recover().len(), 4);
+    assert_eq!(desk.writer.kept.ended_bytes(), bytes, "after a restart, too");
+    // One byte too many, and what then is as much as one of them takes.
+    desk.writer.ended_bytes_max = bytes - 1;
+    desk.writer.expire();
+    assert_eq!(desk.too_much(), Some(jobs[0]));
+    desk.order(Order::Forget { job: jobs[0] });
+    assert_eq!(desk.writer.kept.ended_bytes(), bytes_there(&read_all(root.path())));
+    assert_eq!(desk.too_much(), None, "two are not too much");
+    desk.writer.ended_bytes_max = 1;
+    desk.writer.expire();
+    assert_eq!(desk.too_much(), Some(jobs[1]));
+    desk.order(Order::Forget { job: jobs[1] });
+    assert_eq!(desk.too_much(), None, "the last one stays, and what is paused does not count");
+    drop(desk);
+    let ids: Vec<JobId> = Desk::open(root.path()).recover().iter().map(|job| job.state.job()).collect();
+    assert_eq!(ids, [open, jobs[2]]);
 }
 
 #[test]
