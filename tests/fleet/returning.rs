@@ -170,3 +170,53 @@ fn jobs_that_have_ended_make_room_on_the_disk_and_those_that_have_not_stay() {
     coordinator.await_line(&format!("job {last} is forgotten: "));
     is_left(&[&paused]);
 }
+
+#[test]
+fn a_job_that_the_disk_does_not_give_is_neither_unknown_nor_run_again_and_goes_on_once_it_does() {
+    let expected = Client::local(1, &JOB).finish().fingerprint();
+    let directory = tempfile::tempdir().unwrap();
+    let state = file_in(&directory, "state");
+    let options = ["--state-dir", state.to_str().unwrap()];
+    let fleet = nodes(1, "1", &["--load-delay", "0.05"]);
+    let mut coordinator = Coordinator::start("2", &ports(&fleet), &options);
+    let mut client = Client::start(&coordinator, &JOB);
+    let job = id(&client.await_accepted());
+    client.await_round();
+    client.await_round();
+    client.kill();
+    coordinator.kill();
+    // Directories in the places of files: whoever is root may read anything else.
+    let states = ["state-0", "state-1"].map(|name| state.join("jobs").join(&job).join(name));
+    let away = states.each_ref().map(|path| path.with_extension("away"));
+    for (path, away) in states.iter().zip(&away) {
+        std::fs::rename(path, away).unwrap();
+        std::fs::create_dir(path).unwrap();
+    }
+    let coordinator = Coordinator::start("2", &ports(&fleet), &options);
+    let submission = [&JOB[..], &["--job", &job]].concat();
+    let questions: [&[&str]; 7] = [
+        &["job", &job],
+        &["attach", &job],
+        &["cancel", &job],
+        &["resume", &job],
+        &["ledger", &job],
+        &["verify", &job],
+        &submission,
+    ];
+    for question in questions {
+        let refused = ask(&coordinator, question);
+        assert_eq!(refused.exit, Some(1), "{question:?}: {refused:#?}");
+        for words in ["cannot be read", states[0].to_str().unwrap(), "Start the coordinator again"] {
+            assert!(refused.log.contains(words), "{question:?}: {words}: {refused:#?}");
+        }
+    }
+    assert_eq!(ask(&coordinator, &["jobs"]).events.len(), 0);
+    assert_eq!(coordinator.stop().0, Some(0));
+    for (path, away) in states.iter().zip(&away) {
+        std::fs::remove_dir(path).unwrap();
+        std::fs::rename(away, path).unwrap();
+    }
+    let coordinator = Coordinator::start("2", &ports(&fleet), &options);
+    coordinator.await_line("goes on after round ");
+    assert_eq!(ask(&coordinator, &["attach", &job]).fingerprint(), expected);
+}

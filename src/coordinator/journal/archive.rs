@@ -11,7 +11,8 @@ use super::ledger::{self, Block, Blocks, Extent};
 use super::recovery;
 use crate::digest::Digest;
 use crate::job::{JobId, Specification};
-use crate::wire::message::{Entries, LedgerEntry, Round};
+use crate::wire::message::{Entries, Error, LedgerEntry, Round};
+use crate::wire::{ErrorCode, MessageType};
 
 /// Jobs that have ended and whose ledgers can be asked for page by page without being looked up again.
 const LOOKED_UP_MAX: usize = 8;
@@ -33,6 +34,26 @@ impl Shelved {
     }
 }
 
+/// Why nothing is told of a job.
+#[derive(Debug, PartialEq, Eq)]
+pub(in super::super) enum Absent {
+    /// No job of this id is known.
+    Unknown,
+    /// It is written, and cannot be read: a sentence that says which file, and what to do.
+    Unread(String),
+}
+
+impl Absent {
+    /// The answer to a message about this job.
+    pub(in super::super) fn error(self, job: JobId, about: MessageType) -> Error {
+        match self {
+            Absent::Unknown => Error::new(ErrorCode::UnknownJob, about as u8, format!("no job {job} is known here")),
+            // It may be otherwise after the next start.
+            Absent::Unread(text) => Error::new(ErrorCode::Internal, about as u8, text).retryable(),
+        }
+    }
+}
+
 /// The journal's readers' side.
 pub(in super::super) struct Archive {
     directory: Option<Arc<Directory>>,
@@ -49,6 +70,8 @@ struct Inner {
     last: HashMap<Digest, JobId>,
     /// The jobs that were last looked up on the disk, the latest at the end: a ledger is asked for page by page.
     looked_up: VecDeque<(JobId, Shelved)>,
+    /// Jobs that are written and could not be read at the start, and why. They are not known, and not to be begun anew.
+    unread: HashMap<JobId, String>,
 }
 
 impl Archive {
@@ -56,19 +79,28 @@ impl Archive {
         Archive { directory, inner: Mutex::default() }
     }
 
+    /// Why nothing is known of a job that is neither open nor has ended.
+    pub(in super::super) fn absent(&self, job: JobId) -> Absent {
+        self.inner().unread.get(&job).map_or(Absent::Unknown, |why| Absent::Unread(why.clone()))
+    }
+
+    /// Whether there are jobs of which nobody knows what data they need.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.inner().unread.is_empty()
+    }
+
+    /// A job could not be read at the start.
+    pub(super) fn leave_unread(&self, job: JobId, why: String) {
+        self.inner().unread.insert(job, why);
+    }
+
     /// What was asked for with this job.
-    pub(in super::super) fn specification(&self, job: JobId) -> Option<Arc<Specification>> {
+    pub(in super::super) fn specification(&self, job: JobId) -> Result<Arc<Specification>, Absent> {
         self.look_up(job).map(|shelved| shelved.specification)
     }
 
-    /// Entries of a job's ledger, from this one on, no more than `count_max` of them; a sentence where they cannot be read.
-    /// No more is read than the blocks in which they lie.
-    pub(in super::super) fn entries(
-        &self,
-        job: JobId,
-        first: u64,
-        count_max: usize,
-    ) -> Option<Result<Entries, String>> {
+    /// Entries of a job's ledger, from this one on, no more than `count_max` of them. No more is read than the blocks in which they lie.
+    pub(in super::super) fn entries(&self, job: JobId, first: u64, count_max: usize) -> Result<Entries, Absent> {
         let shelved = self.look_up(job)?;
         let shards = shelved.specification.shards.len() as u64;
         let total = shelved.rounds() as u64 * shards;
@@ -80,18 +112,18 @@ impl Archive {
             let read = self.read(job, &shelved, rounds, |block| entries.extend(block.entries));
             let is_whole = || if entries.len() as u64 == due { Ok(()) } else { Err("entries are missing".to_owned()) };
             if let Err(why) = read.and_then(|()| is_whole()) {
-                return Some(Err(format!("the ledger of job {job} cannot be read: {why}")));
+                return Err(Absent::Unread(format!("the ledger of job {job} cannot be read: {why}")));
             }
             entries.drain(..(first % shards) as usize);
             entries.truncate(count_max);
         }
-        Some(Ok(Entries { total, first, shards: shards as u32, entries }))
+        Ok(Entries { total, first, shards: shards as u32, entries })
     }
 
     /// What was told of a job's rounds, as far as its ledger is whole.
     pub(super) fn rounds(&self, job: JobId) -> Vec<Round> {
         let mut rounds = Vec::new();
-        if let Some(shelved) = self.look_up(job)
+        if let Ok(shelved) = self.look_up(job)
             && let Err(why) = self.walk(job, &shelved, |block| rounds.push(block.round))
         {
             log::warn!("job {job}: {why}");
@@ -170,22 +202,26 @@ impl Archive {
         inner.last.retain(|_, owner| *owner != job);
     }
 
-    fn look_up(&self, job: JobId) -> Option<Shelved> {
+    fn look_up(&self, job: JobId) -> Result<Shelved, Absent> {
         {
             let inner = self.inner();
             let looked_up = inner.looked_up.iter().find(|(looked_up, _)| *looked_up == job);
             if let Some(shelved) = inner.shelf.get(&job).or(looked_up.map(|(_, shelved)| shelved)) {
-                return Some(shelved.clone());
+                return Ok(shelved.clone());
+            }
+            if let Some(why) = inner.unread.get(&job) {
+                return Err(Absent::Unread(why.clone()));
             }
         }
-        let shelved = recovery::shelved(self.directory.as_ref()?, job)?;
+        let Some(directory) = &self.directory else { return Err(Absent::Unknown) };
+        let shelved = recovery::shelved(directory, job)?;
         let mut inner = self.inner();
         inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
         inner.looked_up.push_back((job, shelved.clone()));
         if inner.looked_up.len() > LOOKED_UP_MAX {
             inner.looked_up.pop_front();
         }
-        Some(shelved)
+        Ok(shelved)
     }
 
     /// Reads the blocks of these rounds, counted from 0, of what is durable of a job's ledger.

@@ -360,7 +360,8 @@ impl Directory {
         Ok(())
     }
 
-    fn job(&self, job: JobId) -> PathBuf {
+    /// Where a job's own files are.
+    pub(crate) fn job(&self, job: JobId) -> PathBuf {
         self.root.join("jobs").join(job.to_string())
     }
 

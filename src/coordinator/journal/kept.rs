@@ -43,11 +43,9 @@ impl Object {
 }
 
 impl Kept {
-    /// A job is about to be written, with these objects and their sizes.
+    /// A job is about to be written, with these objects and their sizes; whatever was of this id before is not.
     pub(super) fn begin(&mut self, job: JobId, objects: HashMap<Digest, u64>) {
-        if self.jobs.contains_key(&job) {
-            return;
-        }
+        self.forget(job);
         for (&digest, &bytes) in &objects {
             self.objects.entry(digest).or_insert(Object { bytes, open: 0, ended: 0 });
             self.change(digest, |object| object.open += 1);
@@ -139,6 +137,9 @@ mod tests {
         assert!(kept.is_needed(&Digest([20; 32])) && !kept.is_needed(&Digest([10; 32])));
         assert_eq!(kept.forget(second).map(|gone| gone.len()), Some(2));
         assert_eq!((kept.ended_bytes(), kept.forget(second)), (0, None));
+        kept.begin(first, objects(&[1, 2]));
+        kept.begin(first, objects(&[2, 3]));
+        assert!(!kept.is_needed(&Digest([1; 32])) && kept.is_needed(&Digest([3; 32])), "another job of the same id");
     }
 
     #[test]

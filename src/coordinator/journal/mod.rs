@@ -34,8 +34,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-pub(super) use archive::Archive;
 use archive::Shelved;
+pub(super) use archive::{Absent, Archive};
 pub(super) use directory::Directory;
 pub use directory::OpenError;
 use directory::{DiskError, Doing};
@@ -443,11 +443,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes a job and the data that no other job needs.
+    /// Removes a job, and the data that no other job needs.
     fn forget(&mut self, job: JobId) {
         self.books.remove(&job);
         self.archive.forget(job);
         let (Some(directory), Some(unneeded)) = (&self.directory, self.kept.forget(job)) else { return };
+        // Of jobs that could not be read nobody knows what they need: the sweep of a later start decides.
+        let unneeded = if self.archive.has_unread() { Vec::new() } else { unneeded };
         let removed = directory
             .remove_job(job)
             .and_then(|()| unneeded.iter().try_for_each(|digest| directory.remove_object(digest)));

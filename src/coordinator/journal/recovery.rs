@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::archive::Shelved;
+use super::archive::{Absent, Shelved};
 use super::directory::{Directory, DiskError};
 use super::ledger::{self, Block, Blocks, Extent, LedgerError};
 use super::state::State;
@@ -41,26 +41,40 @@ impl Writer {
     pub(super) fn recover(&mut self) -> Result<Vec<Restored>, DiskError> {
         let Some(directory) = self.directory.clone() else { return Ok(Vec::new()) };
         let mut restored = Vec::new();
-        let mut is_all_read = true;
         for job in directory.jobs()? {
             match self.read_job(&directory, job) {
                 Ok(read) => restored.extend(read),
-                Err(Unread::Damaged(why)) => set_aside(&directory, job, &why),
-                Err(Unread::Disk(why)) => {
-                    // Perhaps it can be tomorrow: nothing of it is touched.
-                    is_all_read = false;
-                    log::error!(
-                        "job {job} cannot be read: {why}; it is left as it is. Start again once it can be, or submit it again"
-                    );
-                }
+                Err(Unread::Damaged(why)) => match directory.set_aside(job) {
+                    Ok(path) => log::error!(
+                        "job {job} cannot be read back: {why}; what is there of it is now in {}. Submit the job again",
+                        path.display()
+                    ),
+                    Err(error) => self.leave(&directory, job, &format!("{why}; {error}")),
+                },
+                // Perhaps it can be tomorrow: nothing of it is touched.
+                Err(Unread::Disk(why)) => self.leave(&directory, job, &why),
             }
         }
         restored.sort_by_key(|job| (job.state.standing.ended_ms, job.state.submitted_as));
         self.submitted = restored.iter().map(|job| job.state.submitted_as).max().unwrap_or(0);
-        if is_all_read && let Err(error) = directory.sweep(|digest| self.kept.is_needed(digest)) {
+        // Nobody knows what a job needs that is not read.
+        if !self.archive.has_unread()
+            && let Err(error) = directory.sweep(|digest| self.kept.is_needed(digest))
+        {
             log::warn!("what a crash has left in {} is not removed: {error}", directory.root().display());
         }
         Ok(restored)
+    }
+
+    /// A job stays unknown until a later start, and nobody may begin another of its id.
+    fn leave(&self, directory: &Directory, job: JobId, why: &str) {
+        let text = format!(
+            "job {job} is in the journal and cannot be read: {why}. It is left as it is, and can neither be shown nor \
+             submitted again. Start the coordinator again once the disk gives it, or once {} is moved away",
+            directory.job(job).display()
+        );
+        log::error!("{text}");
+        self.archive.leave_unread(job, text);
     }
 
     fn read_job(&mut self, directory: &Directory, job: JobId) -> Result<Option<Restored>, Unread> {
@@ -122,16 +136,6 @@ impl Book {
         }
         self.has_begun = true;
         self.is_dirty = false;
-    }
-}
-
-fn set_aside(directory: &Directory, job: JobId, why: &str) {
-    match directory.set_aside(job) {
-        Ok(path) => log::error!(
-            "job {job} cannot be read back: {why}; what is there of it is now in {}. Submit the job again",
-            path.display()
-        ),
-        Err(error) => log::error!("job {job} cannot be read back: {why}; {error}"),
     }
 }
 
@@ -241,10 +245,15 @@ fn rounds(directory: &Directory, state: &State) -> Result<(Vec<Round>, Vec<u64>)
 }
 
 /// What is told of a job that has ended.
-pub(super) fn shelved(directory: &Directory, job: JobId) -> Option<Shelved> {
-    let Whole { state, starts, .. } = newest(directory, job).ok()??;
+pub(super) fn shelved(directory: &Directory, job: JobId) -> Result<Shelved, Absent> {
+    let Whole { state, starts, .. } = match newest(directory, job) {
+        Ok(whole) => whole.ok_or(Absent::Unknown)?,
+        Err(Unread::Damaged(why) | Unread::Disk(why)) => {
+            return Err(Absent::Unread(format!("job {job} is in the journal and cannot be read any more: {why}")));
+        }
+    };
     let tail = ledger::split(&state.tail, state.ledger.seal);
-    Some(Shelved { specification: state.specification, ledger: state.ledger, starts: Arc::new(starts), tail })
+    Ok(Shelved { specification: state.specification, ledger: state.ledger, starts: Arc::new(starts), tail })
 }
 
 /// The last weights of a job that has ended, if they are still these.
