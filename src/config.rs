@@ -361,6 +361,30 @@ pub fn parse_mib(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Units of bytes, and how many bytes each is.
+const BYTE_UNITS: [(&str, u64); 9] = [
+    ("", 1),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+/// An amount of bytes on a disk, with a unit or without.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let each = BYTE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim_start())).map(|(_, each)| each);
+    let bytes = number.parse::<u64>().ok().zip(each).and_then(|(number, each)| number.checked_mul(*each));
+    bytes.filter(|&bytes| bytes > 0).ok_or_else(|| {
+        "bytes are a whole number from 1 on, alone or in kB, MB, GB, TB, KiB, MiB, GiB or TiB, like 500MB".to_owned()
+    })
+}
+
 /// A wait from a number of seconds, up to a day.
 pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     match parse_decimal(text) {
@@ -493,6 +517,17 @@ mod tests {
         }
         for text in ["", ".", "+1", "-1", "1e3", "1.2.3", " 1", "1 ", "inf", "\u{661}", "0.1234567890123456"] {
             assert_eq!(parse_decimal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_given_in_units_of_a_thousand_or_1024_or_alone() {
+        let units = [("1", 1), ("500MB", 500_000_000), ("10GB", 10_000_000_000), ("2 TB", 2_000_000_000_000)];
+        for (text, bytes) in units.into_iter().chain([("3kb", 3_000), ("3KiB", 3_072), ("1gib", 1 << 30)]) {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "0GB", "-1", "GB", "1.5GB", "10G", "10 apples", "18446744073709551616", "99999999TiB"] {
+            assert!(parse_bytes(text).unwrap_err().contains("like 500MB"), "{text}");
         }
     }
 }

@@ -69,6 +69,9 @@ struct Arguments {
     /// Days for which they are
     #[arg(long, value_name = "DAYS", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     keep_days: u32,
+    /// What they may take on the disk, such as 500MB or 10GB; the latest of them is kept however large it is
+    #[arg(long, value_name = "BYTES", default_value = "10GB", value_parser = config::parse_bytes)]
+    keep_bytes: u64,
 }
 
 fn main() -> ExitCode {
@@ -106,6 +109,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         state_dir,
         on_disk_error: arguments.on_disk_error,
         keep_ended: Duration::from_secs(u64::from(arguments.keep_days) * 24 * 3_600),
+        keep_bytes: arguments.keep_bytes,
         ..Settings::new(SocketAddr::new(arguments.listen, arguments.port), arguments.scheduling_policy, nodes)
     };
     let mut coordinator = Coordinator::start(&settings).map_err(|error| {

@@ -478,11 +478,6 @@ pub(super) fn failure(code: ErrorCode, text: String) -> Error {
     Error::new(code, MessageType::Submit as u8, text)
 }
 
-/// The answer to a question about a job that is not known.
-pub(super) fn unknown_job(job: JobId, about: MessageType) -> Error {
-    Error::new(ErrorCode::UnknownJob, about as u8, format!("no job {job} is known here"))
-}
-
 /// Every object that a job needs from its client, with its exact size.
 pub(super) fn objects_of(specification: &Specification) -> HashMap<Digest, u64> {
     let network = &specification.training.network;

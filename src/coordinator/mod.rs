@@ -47,7 +47,7 @@ use crate::wire::message::Features;
 use crate::wire::{Role, limits};
 
 use driver::{Around, Driver, Input};
-use journal::Directory;
+use journal::{Directory, Keeping};
 pub use journal::{OnDiskError, OpenError};
 use listing::Listing;
 use threads::Threads;
@@ -88,10 +88,14 @@ pub struct Settings {
     pub keep_jobs: usize,
     /// How long they are.
     pub keep_ended: Duration,
+    /// Bytes that they take where jobs are written, but for the latest of them.
+    pub keep_bytes: u64,
 }
 
 /// Jobs that are known after their end where nothing else is asked for.
 const KEEP_JOBS: usize = 64;
+/// Bytes that jobs take once they have ended, where nothing else is said.
+pub const KEEP_BYTES: u64 = 10_000_000_000;
 
 impl Settings {
     /// The settings of a coordinator at this address with these nodes.
@@ -113,6 +117,7 @@ impl Settings {
             on_disk_error: OnDiskError::Stop,
             keep_jobs: KEEP_JOBS,
             keep_ended: Duration::from_secs(30 * 24 * 3_600),
+            keep_bytes: KEEP_BYTES,
         }
     }
 }
@@ -205,8 +210,9 @@ impl Coordinator {
         threads.push(pollers::start_completion(&start, inputs.clone(), stopped)?);
         // Without a journal there is nothing to read first.
         let recovering = Arc::new(AtomicBool::new(directory.is_some()));
-        let (journal, archive, writer) =
-            journal::start(&start, directory, settings.on_disk_error, store.clone(), inputs.clone())?;
+        let keeping =
+            Keeping { directory, on_disk_error: settings.on_disk_error, ended_bytes_max: settings.keep_bytes };
+        let (journal, archive, writer) = journal::start(&start, keeping, store.clone(), inputs.clone())?;
         let around = Around {
             store: store.clone(),
             inputs: inputs.clone(),

@@ -8,8 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 
 use super::driver::Input;
-use super::jobs::unknown_job;
-use super::journal::Archive;
+use super::journal::{Absent, Archive};
 use super::status::{self, Snapshot};
 use crate::digest::Digest;
 use crate::job::JobId;
@@ -166,8 +165,11 @@ struct ClientLink {
 }
 
 impl ClientLink {
-    fn unknown_job(&self, request: u32, job: JobId, about: MessageType) {
-        let _ = self.client.link.answer(request, &unknown_job(job, about).into());
+    fn refuse(&self, request: u32, why: Absent, job: JobId, about: MessageType) {
+        if let Absent::Unread(text) = &why {
+            log::error!("{text}");
+        }
+        let _ = self.client.link.answer(request, &why.error(job, about).into());
     }
 
     /// Has an object that only the journal holds taken into memory, where it is wanted.
@@ -200,19 +202,19 @@ impl Handler<ClientContext> for ClientLink {
                 let _ = self.inputs.send(Input::Order { client, request, order });
             }
             Message::Describe(Describe { job }) => match self.archive.specification(job) {
-                Some(specification) => {
+                Ok(specification) => {
                     let specification = Arc::unwrap_or_clone(specification);
                     let _ = link.answer(request, &Described { job, specification }.into());
                 }
-                None => self.unknown_job(request, job, MessageType::Describe),
+                Err(why) => self.refuse(request, why, job, MessageType::Describe),
             },
             Message::Ledger(Ledger { job, first }) => {
                 match self.archive.entries(job, first, limits::LEDGER_ENTRIES_MAX) {
-                    Some(entries) => {
+                    Ok(entries) => {
                         let entries = entries.fitting(link.peer().payload_bytes_max);
                         let _ = link.answer(request, &entries.into());
                     }
-                    None => self.unknown_job(request, job, MessageType::Ledger),
+                    Err(why) => self.refuse(request, why, job, MessageType::Ledger),
                 }
             }
             Message::Fetch(fetch) => {

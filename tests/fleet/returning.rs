@@ -153,3 +153,86 @@ fn a_job_without_nodes_pauses_if_asked_to_and_goes_on_when_it_is_resumed() {
     assert_eq!(ask(&coordinator, &["resume", &job]).exit, Some(0));
     assert_eq!(ask(&coordinator, &["attach", &job]).fingerprint(), expected);
 }
+
+#[test]
+fn jobs_that_have_ended_make_room_on_the_disk_and_those_that_have_not_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = file_in(&directory, "state");
+    let options = ["--state-dir", state.to_str().unwrap(), "--keep-bytes", "1kB", "--revival-waits", "0.1"];
+    let port = reserve_port();
+    let coordinator = Coordinator::start("2", &[port], &options);
+    let paused = ask(&coordinator, &[&JOB[..], &["--on-no-nodes", "pause"]].concat());
+    let paused = paused.failed()["job"].as_str().unwrap().to_owned();
+    let _node = Node::start(port, "0", &[]);
+    coordinator.await_line("is active at");
+    let small = ["--recipe", "classic", "--rounds", "1"];
+    let mut last = String::new();
+    for before in [None, Some(()), Some(())] {
+        let ended = last;
+        last = ask(&coordinator, &small).done()["job"].as_str().unwrap().to_owned();
+        if before.is_some() {
+            coordinator.await_line(&format!("job {ended} is forgotten: jobs that have ended take "));
+        }
+    }
+    let is_left = |known: &[&str]| {
+        let listed = ask(&coordinator, &["jobs"]);
+        assert_eq!(listed.events.iter().map(|job| job["job"].as_str().unwrap()).collect::<Vec<_>>(), known);
+    };
+    is_left(&[&paused, &last]);
+    // It is whole, however large it is.
+    assert_eq!(ask(&coordinator, &["verify", &last]).exit, Some(0));
+    assert_eq!(ask(&coordinator, &["resume", &paused]).exit, Some(0));
+    ask(&coordinator, &["attach", &paused]).done();
+    coordinator.await_line(&format!("job {last} is forgotten: "));
+    is_left(&[&paused]);
+}
+
+#[test]
+fn a_job_that_the_disk_does_not_give_is_neither_unknown_nor_run_again_and_goes_on_once_it_does() {
+    let expected = Client::local(1, &JOB).finish().fingerprint();
+    let directory = tempfile::tempdir().unwrap();
+    let state = file_in(&directory, "state");
+    let options = ["--state-dir", state.to_str().unwrap()];
+    let fleet = nodes(1, "1", &["--load-delay", "0.05"]);
+    let mut coordinator = Coordinator::start("2", &ports(&fleet), &options);
+    let mut client = Client::start(&coordinator, &JOB);
+    let job = id(&client.await_accepted());
+    client.await_round();
+    client.await_round();
+    client.kill();
+    coordinator.kill();
+    // Directories in the places of files: whoever is root may read anything else.
+    let states = ["state-0", "state-1"].map(|name| state.join("jobs").join(&job).join(name));
+    let away = states.each_ref().map(|path| path.with_extension("away"));
+    for (path, away) in states.iter().zip(&away) {
+        std::fs::rename(path, away).unwrap();
+        std::fs::create_dir(path).unwrap();
+    }
+    let coordinator = Coordinator::start("2", &ports(&fleet), &options);
+    let submission = [&JOB[..], &["--job", &job]].concat();
+    let questions: [&[&str]; 7] = [
+        &["job", &job],
+        &["attach", &job],
+        &["cancel", &job],
+        &["resume", &job],
+        &["ledger", &job],
+        &["verify", &job],
+        &submission,
+    ];
+    for question in questions {
+        let refused = ask(&coordinator, question);
+        assert_eq!(refused.exit, Some(1), "{question:?}: {refused:#?}");
+        for words in ["cannot be read", states[0].to_str().unwrap(), "Start the coordinator again"] {
+            assert!(refused.log.contains(words), "{question:?}: {words}: {refused:#?}");
+        }
+    }
+    assert_eq!(ask(&coordinator, &["jobs"]).events.len(), 0);
+    assert_eq!(coordinator.stop().0, Some(0));
+    for (path, away) in states.iter().zip(&away) {
+        std::fs::remove_dir(path).unwrap();
+        std::fs::rename(away, path).unwrap();
+    }
+    let coordinator = Coordinator::start("2", &ports(&fleet), &options);
+    coordinator.await_line("goes on after round ");
+    assert_eq!(ask(&coordinator, &["attach", &job]).fingerprint(), expected);
+}

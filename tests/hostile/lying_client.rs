@@ -9,7 +9,7 @@ use gradwire::wire::message::{Attach, Error, Fetch, Order, OrderVerb, Piece, Sub
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, object};
 
 use crate::peer::Peer;
-use crate::programs::House;
+use crate::programs::{House, Server, client};
 use crate::smallest::{await_fetch, base, job_of, owned, piece, rows, smallest_job};
 
 /// Submits a job as a client that answers every FETCH with what `answer` makes of it. Returns how the job ended.
@@ -257,4 +257,32 @@ fn a_shard_counts_as_many_rows_as_it_has() {
     assert_eq!(error.code, ErrorCode::JobData);
     assert!(error.text.contains("shard 1 has 4 rows") && error.text.contains("says 1000"), "{error}");
     house.assert_is_well();
+}
+
+/// What protocol.md says of ACCEPTED: the data is still to come, and nothing is written without it.
+#[test]
+fn accepted_is_no_promise_beyond_the_coordinators_end_and_the_job_may_be_submitted_again() {
+    let state = tempfile::TempDir::new().unwrap();
+    let (job, specification) = smallest_job();
+    let submit = |coordinator: &Server| {
+        let mut peer = Peer::greeted(coordinator.address, Role::Client);
+        peer.send(Submit { job, rounds_seen: 0, specification: specification.clone() }, 1);
+        loop {
+            match peer.receive().message() {
+                Message::Accepted(accepted) => return accepted,
+                // It is not answered: the data never comes.
+                Message::Fetch(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let coordinator = Server::coordinator_of_state(state.path());
+    assert!(!submit(&coordinator).attached);
+    // Killed.
+    drop(coordinator);
+    let coordinator = Server::coordinator_of_state(state.path());
+    let ended = client(["127.0.0.1", &coordinator.address.port().to_string(), "attach", &job.to_string()]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("knows no job"), "{ended:?}");
+    assert!(!submit(&coordinator).attached, "it is taken in as a new one");
 }

@@ -87,6 +87,14 @@ impl Server {
         Server::start(command.args(["0", "2", "--nodes"]).arg(nodes).args(options))
     }
 
+    /// A coordinator at a free port that keeps its jobs here, and has no node.
+    #[allow(dead_code, reason = "one test asks for it")]
+    pub fn coordinator_of_state(state: &Path) -> Server {
+        let nodes = Written::new("nodes.txt", "127.0.0.1,1\n");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coordinator_node"));
+        Server::start(command.args(["0", "2", "--nodes"]).arg(nodes.path()).arg("--state-dir").arg(state))
+    }
+
     /// Starts a program and learns its port from what it says.
     fn start(command: &mut Command) -> Server {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

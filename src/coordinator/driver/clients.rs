@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Driver, Submission, unix_ms};
-use crate::coordinator::jobs::{Watcher, failure, unknown_job};
-use crate::coordinator::journal::Order;
+use crate::coordinator::jobs::{Watcher, failure};
+use crate::coordinator::journal::{Absent, Order};
 use crate::coordinator::server::{Client, ClientKey};
 use crate::coordinator::workers::{Merging, Validating};
 use crate::digest::Digest;
@@ -19,6 +19,11 @@ use crate::wire::{ErrorCode, Message, MessageType, specification};
 impl Driver {
     pub(super) fn submit(&mut self, client: Client, request: u32, submit: Submit) {
         let Submit { job, rounds_seen, specification } = submit;
+        // It would be run a second time, in the place of what is there of the first.
+        if let unread @ Absent::Unread(_) = self.archive.absent(job) {
+            let _ = client.link.answer(request, &unread.error(job, MessageType::Submit).into());
+            return;
+        }
         let is_new = self.ended.get(job).is_none();
         if is_new && let Err(refusal) = self.jobs.check(job, &specification) {
             let _ = client.link.answer(request, &refusal.error().into());
@@ -68,7 +73,7 @@ impl Driver {
     /// Tells a watcher where the job stands, what has been, and from now on what comes.
     fn watch(&mut self, id: JobId, mut watcher: Watcher) {
         let Some(standing) = self.standing(id) else {
-            let _ = watcher.client.link.answer(watcher.request, &unknown_job(id, MessageType::Attach).into());
+            let _ = watcher.client.link.answer(watcher.request, &self.absent(id, MessageType::Attach).into());
             return;
         };
         let state = match standing.state {
@@ -130,7 +135,7 @@ impl Driver {
             Some(job) => match self.standing(job) {
                 Some(standing) => vec![standing],
                 None => {
-                    let _ = client.link.answer(request, &unknown_job(job, MessageType::Jobs).into());
+                    let _ = client.link.answer(request, &self.absent(job, MessageType::Jobs).into());
                     return;
                 }
             },
@@ -145,7 +150,7 @@ impl Driver {
     pub(super) fn order(&mut self, client: &Client, request: u32, order: JobOrder) {
         let JobOrder { job, verb } = order;
         if self.standing(job).is_none() {
-            let _ = client.link.answer(request, &unknown_job(job, MessageType::Order).into());
+            let _ = client.link.answer(request, &self.absent(job, MessageType::Order).into());
             return;
         }
         match verb {
@@ -163,6 +168,11 @@ impl Driver {
             }
         }
         self.list(client, request, Some(job));
+    }
+
+    /// The answer to a message about a job that is not known.
+    fn absent(&self, job: JobId, about: MessageType) -> Error {
+        self.archive.absent(job).error(job, about)
     }
 
     /// How a job stands, if it is known.

@@ -143,6 +143,7 @@ impl Driver {
         match told {
             Told::Recovered(restored) => self.restore(restored),
             Told::Durable { job, rounds, state } => self.durable(job, rounds, state),
+            Told::TooMuch { job } => self.tell(Event::Expired { job }),
             Told::NotWritten(why) => {
                 let text = format!(
                     "the journal cannot be written: {why}. Jobs go on; what they do until it can is lost if the \

@@ -1,24 +1,57 @@
 //! What is read of the journal while it is being written: specifications, ledgers, rounds, objects that are no longer in
 //! memory. Owns what is held for that; any thread may ask, and reads the disk itself.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::directory::Directory;
-use super::ledger::{Blocks, Extent};
+use super::ledger::{self, Block, Blocks, Extent};
 use super::recovery;
 use crate::digest::Digest;
 use crate::job::{JobId, Specification};
-use crate::wire::message::{Entries, LedgerEntry, Round};
+use crate::wire::message::{Entries, Error, LedgerEntry, Round};
+use crate::wire::{ErrorCode, MessageType};
+
+/// Jobs that have ended and whose ledgers can be asked for page by page without being looked up again.
+const LOOKED_UP_MAX: usize = 8;
 
 /// What is told of a job: as much of it as is durable.
 #[derive(Clone)]
 pub(super) struct Shelved {
     pub(super) specification: Arc<Specification>,
     pub(super) ledger: Extent,
+    /// Where the blocks in the ledger's file begin: a page is read without those before it.
+    pub(super) starts: Arc<Vec<u64>>,
     /// The ledger's blocks behind its file.
     pub(super) tail: Vec<Arc<Vec<u8>>>,
+}
+
+impl Shelved {
+    fn rounds(&self) -> usize {
+        self.starts.len() + self.tail.len()
+    }
+}
+
+/// Why nothing is told of a job.
+#[derive(Debug, PartialEq, Eq)]
+pub(in super::super) enum Absent {
+    /// No job of this id is known.
+    Unknown,
+    /// It is written, and cannot be read: a sentence that says which file, and what to do.
+    Unread(String),
+}
+
+impl Absent {
+    /// The answer to a message about this job.
+    pub(in super::super) fn error(self, job: JobId, about: MessageType) -> Error {
+        match self {
+            Absent::Unknown => Error::new(ErrorCode::UnknownJob, about as u8, format!("no job {job} is known here")),
+            // It may be otherwise after the next start.
+            Absent::Unread(text) => Error::new(ErrorCode::Internal, about as u8, text).retryable(),
+        }
+    }
 }
 
 /// The journal's readers' side.
@@ -35,8 +68,10 @@ struct Inner {
     kept: HashMap<Digest, JobId>,
     /// Whose last weights these are, of jobs that have ended.
     last: HashMap<Digest, JobId>,
-    /// The job that was last looked up on the disk: a ledger is asked for page by page.
-    looked_up: Option<(JobId, Shelved)>,
+    /// The jobs that were last looked up on the disk, the latest at the end: a ledger is asked for page by page.
+    looked_up: VecDeque<(JobId, Shelved)>,
+    /// Jobs that are written and could not be read at the start, and why. They are not known, and not to be begun anew.
+    unread: HashMap<JobId, String>,
 }
 
 impl Archive {
@@ -44,32 +79,54 @@ impl Archive {
         Archive { directory, inner: Mutex::default() }
     }
 
+    /// Why nothing is known of a job that is neither open nor has ended.
+    pub(in super::super) fn absent(&self, job: JobId) -> Absent {
+        self.inner().unread.get(&job).map_or(Absent::Unknown, |why| Absent::Unread(why.clone()))
+    }
+
+    /// Whether there are jobs of which nobody knows what data they need.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.inner().unread.is_empty()
+    }
+
+    /// A job could not be read at the start.
+    pub(super) fn leave_unread(&self, job: JobId, why: String) {
+        self.inner().unread.insert(job, why);
+    }
+
     /// What was asked for with this job.
-    pub(in super::super) fn specification(&self, job: JobId) -> Option<Arc<Specification>> {
+    pub(in super::super) fn specification(&self, job: JobId) -> Result<Arc<Specification>, Absent> {
         self.look_up(job).map(|shelved| shelved.specification)
     }
 
-    /// Entries of a job's ledger, from this one on, no more than `count_max` of them.
-    pub(in super::super) fn entries(&self, job: JobId, first: u64, count_max: usize) -> Option<Entries> {
+    /// Entries of a job's ledger, from this one on, no more than `count_max` of them. No more is read than the blocks in which they lie.
+    pub(in super::super) fn entries(&self, job: JobId, first: u64, count_max: usize) -> Result<Entries, Absent> {
         let shelved = self.look_up(job)?;
-        let shards = shelved.specification.shards.len() as u32;
-        let mut total = 0;
+        let shards = shelved.specification.shards.len() as u64;
+        let total = shelved.rounds() as u64 * shards;
+        let end = total.min(first.saturating_add(count_max as u64));
+        let rounds = (first / shards) as usize..end.div_ceil(shards) as usize;
         let mut entries: Vec<LedgerEntry> = Vec::new();
-        self.walk(job, &shelved, |_, block| {
-            let before = total;
-            total += block.len() as u64;
-            let skipped = first.saturating_sub(before).min(block.len() as u64) as usize;
-            let room = count_max - entries.len();
-            entries.extend(block.into_iter().skip(skipped).take(room));
-        });
-        Some(Entries { total, first, shards, entries })
+        if first < end {
+            let due = rounds.len() as u64 * shards;
+            let read = self.read(job, &shelved, rounds, |block| entries.extend(block.entries));
+            let is_whole = || if entries.len() as u64 == due { Ok(()) } else { Err("entries are missing".to_owned()) };
+            if let Err(why) = read.and_then(|()| is_whole()) {
+                return Err(Absent::Unread(format!("the ledger of job {job} cannot be read: {why}")));
+            }
+            entries.drain(..(first % shards) as usize);
+            entries.truncate(count_max);
+        }
+        Ok(Entries { total, first, shards: shards as u32, entries })
     }
 
-    /// What was told of a job's rounds.
+    /// What was told of a job's rounds, as far as its ledger is whole.
     pub(super) fn rounds(&self, job: JobId) -> Vec<Round> {
         let mut rounds = Vec::new();
-        if let Some(shelved) = self.look_up(job) {
-            self.walk(job, &shelved, |round, _| rounds.push(round));
+        if let Ok(shelved) = self.look_up(job)
+            && let Err(why) = self.walk(job, &shelved, |block| rounds.push(block.round))
+        {
+            log::warn!("job {job}: {why}");
         }
         rounds
     }
@@ -108,7 +165,7 @@ impl Archive {
 
     /// A job has been submitted; nothing of it is written yet.
     pub(in super::super) fn begin(&self, job: JobId, specification: Arc<Specification>) {
-        self.shelve(job, Shelved { specification, ledger: Extent::START, tail: Vec::new() });
+        self.shelve(job, Shelved { specification, ledger: Extent::START, starts: Arc::default(), tail: Vec::new() });
     }
 
     /// This much of a job is durable.
@@ -120,6 +177,7 @@ impl Archive {
     pub(super) fn unshelve(&self, job: JobId, weights: Option<Digest>) {
         let mut inner = self.inner();
         inner.shelf.remove(&job);
+        inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
         inner.last.extend(weights.map(|weights| (weights, job)));
     }
 
@@ -139,46 +197,75 @@ impl Archive {
     pub(in super::super) fn forget(&self, job: JobId) {
         let mut inner = self.inner();
         inner.shelf.remove(&job);
-        inner.looked_up = None;
+        inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
         inner.kept.retain(|_, owner| *owner != job);
         inner.last.retain(|_, owner| *owner != job);
     }
 
-    fn look_up(&self, job: JobId) -> Option<Shelved> {
+    fn look_up(&self, job: JobId) -> Result<Shelved, Absent> {
         {
             let inner = self.inner();
-            let looked_up = inner.looked_up.as_ref().filter(|(looked_up, _)| *looked_up == job);
+            let looked_up = inner.looked_up.iter().find(|(looked_up, _)| *looked_up == job);
             if let Some(shelved) = inner.shelf.get(&job).or(looked_up.map(|(_, shelved)| shelved)) {
-                return Some(shelved.clone());
+                return Ok(shelved.clone());
+            }
+            if let Some(why) = inner.unread.get(&job) {
+                return Err(Absent::Unread(why.clone()));
             }
         }
-        let shelved = recovery::shelved(self.directory.as_ref()?, job)?;
-        self.inner().looked_up = Some((job, shelved.clone()));
-        Some(shelved)
+        let Some(directory) = &self.directory else { return Err(Absent::Unknown) };
+        let shelved = recovery::shelved(directory, job)?;
+        let mut inner = self.inner();
+        inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
+        inner.looked_up.push_back((job, shelved.clone()));
+        if inner.looked_up.len() > LOOKED_UP_MAX {
+            inner.looked_up.pop_front();
+        }
+        Ok(shelved)
     }
 
-    /// Goes over what is durable of a job's ledger, as far as it is whole.
-    fn walk(&self, job: JobId, shelved: &Shelved, mut each: impl FnMut(Round, Vec<LedgerEntry>)) {
-        let mut seal = Extent::START.seal;
-        let mut read = |bytes: &[u8]| {
-            let mut blocks = Blocks::new(bytes, seal);
-            for block in &mut blocks {
-                match block {
-                    Ok(block) => each(block.round, block.entries),
-                    Err(error) => return log::warn!("job {job}: {error}"),
-                }
-            }
-            seal = blocks.seal();
+    /// Reads the blocks of these rounds, counted from 0, of what is durable of a job's ledger.
+    fn read(
+        &self,
+        job: JobId,
+        shelved: &Shelved,
+        rounds: Range<usize>,
+        mut each: impl FnMut(Block),
+    ) -> Result<(), String> {
+        let Shelved { ledger, starts, tail, .. } = shelved;
+        let mut walk = |bytes: &[u8], seal| {
+            let mut blocks = Blocks::within(bytes, seal);
+            blocks.try_for_each(|block| block.map(&mut each)).map_err(|error| error.to_string())
         };
-        if shelved.ledger.bytes > 0 {
-            let file = self.directory.as_ref().map(|directory| directory.read_ledger(job, shelved.ledger.bytes));
-            match file {
-                Some(Ok(bytes)) => read(&bytes),
-                Some(Err(error)) => return log::warn!("{error}"),
-                None => {}
+        if let Some(&start) = starts.get(rounds.start)
+            && let Some(directory) = &self.directory
+        {
+            let end = starts.get(rounds.end).copied().unwrap_or(ledger.bytes);
+            // The seal of the block before lies before it.
+            let before = if rounds.start > 0 { ledger::SEAL_BYTES } else { 0 };
+            let bytes = directory.read_ledger(job, start - before as u64..end).map_err(|error| error.to_string())?;
+            let (before, blocks) = bytes.split_at(before);
+            walk(blocks, ledger::last_seal(before))?;
+        }
+        for round in rounds.start.max(starts.len())..rounds.end {
+            let place = round - starts.len();
+            let before = place.checked_sub(1).and_then(|place| tail.get(place));
+            let seal = before.map_or(ledger.seal, |block| ledger::last_seal(block));
+            walk(tail.get(place).map_or(&[], |block| block), seal)?;
+        }
+        Ok(())
+    }
+
+    /// Goes over what is durable of a job's ledger, from its start.
+    fn walk(&self, job: JobId, shelved: &Shelved, mut each: impl FnMut(Block)) -> Result<(), String> {
+        let Shelved { ledger, starts, .. } = shelved;
+        if let Some(directory) = self.directory.as_ref().filter(|_| ledger.bytes > 0) {
+            let (file, _) = directory.open_ledger(job).map_err(|error| error.to_string())?;
+            for block in Blocks::new(file, ledger.bytes, Extent::START.seal) {
+                each(block.map_err(|error| error.to_string())?);
             }
         }
-        shelved.tail.iter().for_each(|block| read(block));
+        self.read(job, shelved, starts.len()..shelved.rounds(), each)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -16,7 +16,8 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, BufReader, ErrorKind, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -204,16 +205,29 @@ impl Directory {
         file.sync_data().map_err(at(Doing::Sync, &path))
     }
 
-    /// The first `bytes` bytes of the job's ledger; fewer if it is shorter.
-    pub(crate) fn read_ledger(&self, job: JobId, bytes: u64) -> Result<Vec<u8>, DiskError> {
+    /// The job's ledger, to be read from its start, and its size; nothing of no bytes where there is no such file.
+    pub(crate) fn open_ledger(&self, job: JobId) -> Result<(Box<dyn Read>, u64), DiskError> {
         let path = self.ledger(job);
         let file = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Box::new(io::empty()), 0)),
             other => other.map_err(at(Doing::Open, &path))?,
         };
-        let mut out = Vec::new();
-        file.take(bytes).read_to_end(&mut out).map_err(at(Doing::Read, &path))?;
-        Ok(out)
+        let bytes = file.metadata().map_err(at(Doing::Read, &path))?.len();
+        Ok((Box::new(BufReader::new(file)), bytes))
+    }
+
+    /// These bytes of the job's ledger.
+    pub(crate) fn read_ledger(&self, job: JobId, range: Range<u64>) -> Result<Vec<u8>, DiskError> {
+        let path = self.ledger(job);
+        let file = File::open(&path).map_err(at(Doing::Open, &path))?;
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        file.read_exact_at(&mut bytes, range.start).map_err(at(Doing::Read, &path))?;
+        Ok(bytes)
+    }
+
+    /// A job's ledger that was opened cannot be read.
+    pub(crate) fn ledger_error(&self, job: JobId, why: io::Error) -> DiskError {
+        DiskError { doing: Doing::Read, path: self.ledger(job), why }
     }
 
     /// Writes objects that are not there yet, and waits until all are on the disk.
@@ -340,7 +354,8 @@ impl Directory {
         Ok(())
     }
 
-    fn job(&self, job: JobId) -> PathBuf {
+    /// Where a job's own files are.
+    pub(crate) fn job(&self, job: JobId) -> PathBuf {
         self.root.join("jobs").join(job.to_string())
     }
 

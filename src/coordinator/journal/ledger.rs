@@ -2,6 +2,8 @@
 //! block's layout (protocol.md, "The journal"); does not know where blocks are kept.
 
 use std::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::engine::RoundRecord;
@@ -10,7 +12,7 @@ use crate::wire::message::{Entries, LedgerEntry, MergedTask, Round};
 use crate::wire::{Message, MessageType, Reader, limits};
 
 /// Bytes of a digest.
-const SEAL_BYTES: usize = 32;
+pub(crate) const SEAL_BYTES: usize = 32;
 /// Bytes of a length.
 const LENGTH_BYTES: usize = 4;
 
@@ -38,22 +40,24 @@ pub(crate) struct Block {
 }
 
 /// What is wrong with a ledger.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum LedgerError {
+    /// The disk does not give it.
+    Disk(io::Error),
     /// It ends in the middle of a block.
     Short {
         /// Bytes of it.
-        bytes: usize,
+        bytes: u64,
     },
     /// A block's seal is not that of its bytes.
     Seal {
         /// Where the block begins.
-        offset: usize,
+        offset: u64,
     },
     /// A block is well sealed and does not make sense.
     Layout {
         /// Where the block begins.
-        offset: usize,
+        offset: u64,
         /// Why.
         why: String,
     },
@@ -62,6 +66,7 @@ pub(crate) enum LedgerError {
 impl fmt::Display for LedgerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Disk(why) => write!(f, "the ledger cannot be read: {why}"),
             Self::Short { bytes } => write!(f, "the ledger ends after {bytes} bytes, in the middle of a round"),
             Self::Seal { offset } => write!(f, "the digest of the round at byte {offset} of the ledger is wrong"),
             Self::Layout { offset, why } => write!(f, "the round at byte {offset} of the ledger: {why}"),
@@ -114,17 +119,26 @@ pub(crate) fn payload(out: &mut Vec<u8>, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Walks over a ledger's blocks.
-pub(crate) struct Blocks<'a> {
-    bytes: &'a [u8],
-    offset: usize,
+/// Walks over a ledger's blocks; holds one of them at a time.
+pub(crate) struct Blocks<R> {
+    reader: R,
+    /// Bytes that are still to be walked over.
+    left: u64,
+    offset: u64,
     seal: Digest,
 }
 
-impl<'a> Blocks<'a> {
+impl<'a> Blocks<&'a [u8]> {
     /// The blocks in `bytes`, the first behind a block with `seal`.
-    pub(crate) fn new(bytes: &'a [u8], seal: Digest) -> Blocks<'a> {
-        Blocks { bytes, offset: 0, seal }
+    pub(crate) fn within(bytes: &'a [u8], seal: Digest) -> Blocks<&'a [u8]> {
+        Blocks::new(bytes, bytes.len() as u64, seal)
+    }
+}
+
+impl<R: Read> Blocks<R> {
+    /// The blocks in the next `bytes` bytes of a reader, the first behind a block with `seal`.
+    pub(crate) fn new(reader: R, bytes: u64, seal: Digest) -> Blocks<R> {
+        Blocks { reader, left: bytes, offset: 0, seal }
     }
 
     /// The seal of the last block that was walked over.
@@ -132,37 +146,71 @@ impl<'a> Blocks<'a> {
         self.seal
     }
 
+    /// Where the next block begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     fn step(&mut self) -> Result<Option<Block>, LedgerError> {
-        let offset = self.offset;
-        let rest = &self.bytes[offset..];
-        if rest.is_empty() {
+        if self.left == 0 {
             return Ok(None);
         }
-        let short = LedgerError::Short { bytes: self.bytes.len() };
-        let Some((length, _)) = rest.split_first_chunk::<LENGTH_BYTES>() else { return Err(short) };
-        let sealed_bytes = (u32::from_le_bytes(*length) as usize).saturating_add(LENGTH_BYTES);
-        let Some((sealed, rest)) = rest.split_at_checked(sealed_bytes) else { return Err(short) };
-        let Some((seal, _)) = rest.split_first_chunk::<SEAL_BYTES>() else { return Err(short) };
-        if Digest::of_parts(&[&self.seal.0, sealed]).0 != *seal {
+        let offset = self.offset;
+        let length = self.take(LENGTH_BYTES as u64)?;
+        let sealed_bytes = length.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte));
+        let sealed = self.take(sealed_bytes)?;
+        let seal = self.take(SEAL_BYTES as u64)?;
+        let own = Digest::of_parts(&[&self.seal.0, &length, &sealed]);
+        if own.0 != *seal {
             return Err(LedgerError::Seal { offset });
         }
-        self.seal = Digest(*seal);
-        self.offset += sealed_bytes + SEAL_BYTES;
-        let block = read(&sealed[LENGTH_BYTES..]).map_err(|why| LedgerError::Layout { offset, why })?;
+        self.seal = own;
+        let block = read(&sealed).map_err(|why| LedgerError::Layout { offset, why })?;
         Ok(Some(block))
+    }
+
+    fn take(&mut self, count: u64) -> Result<Vec<u8>, LedgerError> {
+        if count > self.left {
+            return Err(LedgerError::Short { bytes: self.offset + self.left });
+        }
+        let mut bytes = Vec::with_capacity(count as usize);
+        self.reader.by_ref().take(count).read_to_end(&mut bytes).map_err(LedgerError::Disk)?;
+        self.left -= count;
+        self.offset += bytes.len() as u64;
+        if (bytes.len() as u64) < count {
+            return Err(LedgerError::Short { bytes: self.offset });
+        }
+        Ok(bytes)
     }
 }
 
-impl Iterator for Blocks<'_> {
+impl<R: Read> Iterator for Blocks<R> {
     type Item = Result<Block, LedgerError>;
 
     fn next(&mut self) -> Option<Result<Block, LedgerError>> {
         let block = self.step();
         if block.is_err() {
-            self.offset = self.bytes.len();
+            self.left = 0;
         }
         block.transpose()
     }
+}
+
+/// The seal at the end of these blocks; of none, that before the first.
+pub(crate) fn last_seal(blocks: &[u8]) -> Digest {
+    blocks.last_chunk::<SEAL_BYTES>().map_or(Extent::START.seal, |seal| Digest(*seal))
+}
+
+/// These blocks, of which the first is behind a block with `seal`, one by one.
+pub(crate) fn split(bytes: &[u8], seal: Digest) -> Vec<Arc<Vec<u8>>> {
+    let mut blocks = Blocks::within(bytes, seal);
+    let (mut split, mut start) = (Vec::new(), 0);
+    while let Some(Ok(_)) = blocks.next() {
+        let end = blocks.offset() as usize;
+        split.push(Arc::new(bytes[start..end].to_vec()));
+        start = end;
+    }
+    split
 }
 
 fn read(bytes: &[u8]) -> Result<Block, String> {

@@ -10,18 +10,20 @@
 //! | `directory` | files and their places |
 //! | `state` | a state's layout |
 //! | `ledger` | the layout of the ledger's blocks |
+//! | `kept` | what is kept, in bytes, and what goes first |
 //! | `archive` | what is read while the journal is being written |
 //! | `recovery` | what is read at the start |
 
 mod archive;
 mod directory;
+mod kept;
 mod ledger;
 mod recovery;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
@@ -31,11 +33,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-pub(super) use archive::Archive;
 use archive::Shelved;
+pub(super) use archive::{Absent, Archive};
 pub(super) use directory::Directory;
 pub use directory::OpenError;
 use directory::{DiskError, Doing};
+use kept::Kept;
 use ledger::{Block, Extent};
 pub(super) use recovery::Restored;
 use state::State;
@@ -106,21 +109,31 @@ pub(super) enum Told {
     Durable { job: JobId, rounds: u32, state: JobStanding },
     /// Something could not be written, and the coordinator goes on.
     NotWritten(String),
+    /// Jobs that have ended take more than they may: this one, the first of them, is to be forgotten.
+    TooMuch { job: JobId },
+}
+
+/// What the journal is told at its start.
+pub(super) struct Keeping {
+    /// Where; nowhere if none.
+    pub(super) directory: Option<Arc<Directory>>,
+    pub(super) on_disk_error: OnDiskError,
+    /// Bytes that jobs may take there once they have ended.
+    pub(super) ended_bytes_max: u64,
 }
 
 /// Starts the journal's thread. It ends when the orders' channel does, and has written everything by then; or it tells why
 /// the coordinator is to end.
 pub(super) fn start(
     threads: &Threads,
-    directory: Option<Arc<Directory>>,
-    on_disk_error: OnDiskError,
+    keeping: Keeping,
     store: Arc<Store>,
     inputs: Sender<Input>,
 ) -> io::Result<(Sender<Order>, Arc<Archive>, JoinHandle<()>)> {
     // Never more than the engine has in its books: a round's record each, and small ones.
     let (orders, queue) = unbounded();
-    let archive = Arc::new(Archive::new(directory.clone()));
-    let writer = Writer::new(directory, on_disk_error, store, inputs, threads.clone(), archive.clone());
+    let archive = Arc::new(Archive::new(keeping.directory.clone()));
+    let writer = Writer::new(keeping, store, inputs, threads.clone(), archive.clone());
     let thread = threads.start("journal", move || writer.run(&queue))?;
     Ok((orders, archive, thread))
 }
@@ -128,6 +141,8 @@ pub(super) fn start(
 /// A job that is being written.
 struct Book {
     state: State,
+    /// Where the blocks in the ledger's file begin.
+    starts: Arc<Vec<u64>>,
     /// The ledger's blocks behind its file.
     tail: Vec<Arc<Vec<u8>>>,
     /// The seal of the last of them.
@@ -135,6 +150,8 @@ struct Book {
     /// The weights after its last round, until they are written: the merge wants their memory.
     weights: Option<Weights>,
     kept_bytes: u64,
+    /// Of the last state that was written.
+    state_bytes: u64,
     /// Whether its data is written.
     has_begun: bool,
     /// Whether the state on the disk is an older one.
@@ -144,14 +161,15 @@ struct Book {
 struct Writer {
     directory: Option<Arc<Directory>>,
     on_disk_error: OnDiskError,
+    ended_bytes_max: u64,
     tail_bytes_max: usize,
     store: Arc<Store>,
     inputs: Sender<Input>,
     threads: Threads,
     archive: Arc<Archive>,
     books: BTreeMap<JobId, Book>,
-    /// The data of every job that is written.
-    objects: HashMap<JobId, Vec<Digest>>,
+    /// Every job that is written, with its data.
+    kept: Kept,
     /// Jobs submitted so far.
     submitted: u64,
     /// Whether something could not be written.
@@ -164,23 +182,24 @@ struct Stop;
 
 impl Writer {
     fn new(
-        directory: Option<Arc<Directory>>,
-        on_disk_error: OnDiskError,
+        keeping: Keeping,
         store: Arc<Store>,
         inputs: Sender<Input>,
         threads: Threads,
         archive: Arc<Archive>,
     ) -> Writer {
+        let Keeping { directory, on_disk_error, ended_bytes_max } = keeping;
         Writer {
             directory,
             on_disk_error,
+            ended_bytes_max,
             tail_bytes_max: TAIL_BYTES_MAX,
             store,
             inputs,
             threads,
             archive,
             books: BTreeMap::new(),
-            objects: HashMap::new(),
+            kept: Kept::default(),
             submitted: 0,
             is_behind: false,
             rests_until: Instant::now(),
@@ -189,7 +208,10 @@ impl Writer {
 
     fn run(mut self, orders: &Receiver<Order>) {
         match self.recover() {
-            Ok(restored) => self.tell(Told::Recovered(restored)),
+            Ok(restored) => {
+                self.tell(Told::Recovered(restored));
+                self.expire();
+            }
             Err(error) => {
                 self.threads.tell(Trouble::Journal(error.to_string()));
                 return;
@@ -323,6 +345,7 @@ impl Writer {
         if was_behind && !self.is_behind {
             log::info!("the journal is written again");
         }
+        self.expire();
         Ok(())
     }
 
@@ -332,6 +355,16 @@ impl Writer {
         let Some(book) = self.books.get(&job) else { return false };
         let is_to_begin = self.directory.is_some() && !book.has_begun && book.state.standing.ended_ms == 0;
         is_to_begin && !objects_of(&book.state.specification).keys().all(|digest| self.store.get(digest).is_some())
+    }
+
+    /// Says which job is to go, if those that have ended take too much; the next one's turn comes once it is forgotten.
+    fn expire(&mut self) {
+        let max = self.ended_bytes_max;
+        if let Some(job) = self.kept.too_much(max) {
+            let bytes = self.kept.ended_bytes();
+            log::info!("job {job} is forgotten: jobs that have ended take {bytes} bytes, and --keep-bytes is {max}");
+            self.tell(Told::TooMuch { job });
+        }
     }
 
     /// A job is written: what need not be held for it any more is let go.
@@ -353,7 +386,11 @@ impl Writer {
                 // From here on it is read where it is written.
                 self.archive.unshelve(job, book.state.progress.as_ref().map(|progress| progress.base));
             }
-            self.books.remove(&job);
+            if let Some(book) = self.books.remove(&job)
+                && self.directory.is_some()
+            {
+                self.kept.end(job, book.state.standing.ended_ms, book.bytes());
+            }
         }
         Ok(())
     }
@@ -362,15 +399,15 @@ impl Writer {
         let Some(book) = self.books.get_mut(&job) else { return Ok(()) };
         if let Some(directory) = &self.directory {
             if !book.has_begun {
-                let digests: Vec<Digest> = objects_of(&book.state.specification).into_keys().collect();
+                let needed = objects_of(&book.state.specification);
                 let held: Vec<_> =
-                    digests.iter().filter_map(|digest| Some((*digest, self.store.get(digest)?))).collect();
+                    needed.keys().filter_map(|digest| Some((*digest, self.store.get(digest)?))).collect();
                 let objects: Vec<(Digest, &[u8])> = held.iter().map(|(digest, bytes)| (*digest, &bytes[..])).collect();
                 directory.put_objects(&objects)?;
                 // What is left of a job of this id that could not be read is not to be mixed with it.
                 directory.remove_job(job)?;
                 directory.begin_job(job)?;
-                self.objects.insert(job, digests);
+                self.kept.begin(job, needed);
             }
             book.write(job, directory, self.tail_bytes_max)?;
         }
@@ -407,15 +444,16 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes a job and the data that no other job needs.
+    /// Removes a job, and the data that no other job needs.
     fn forget(&mut self, job: JobId) {
         self.books.remove(&job);
         self.archive.forget(job);
-        let (Some(directory), Some(objects)) = (&self.directory, self.objects.remove(&job)) else { return };
-        let is_needed = |digest: &Digest| self.objects.values().any(|others| others.contains(digest));
-        let removed = directory.remove_job(job).and_then(|()| {
-            objects.iter().filter(|digest| !is_needed(digest)).try_for_each(|digest| directory.remove_object(digest))
-        });
+        let (Some(directory), Some(unneeded)) = (&self.directory, self.kept.forget(job)) else { return };
+        // Of jobs that could not be read nobody knows what they need: the sweep of a later start decides.
+        let unneeded = if self.archive.has_unread() { Vec::new() } else { unneeded };
+        let removed = directory
+            .remove_job(job)
+            .and_then(|()| unneeded.iter().try_for_each(|digest| directory.remove_object(digest)));
         if let Err(error) = removed {
             log::warn!("what is written of job {job} is not all removed: {error}; the next start tries again");
         }
@@ -425,11 +463,13 @@ impl Writer {
 impl Book {
     fn new(state: State, weights: Option<Weights>) -> Book {
         Book {
+            starts: Arc::default(),
             tail: Vec::new(),
             seal: state.ledger.seal,
             state,
             weights,
             kept_bytes: 0,
+            state_bytes: 0,
             has_begun: false,
             is_dirty: true,
         }
@@ -457,8 +497,13 @@ impl Book {
         if self.tail_bytes() > tail_bytes_max {
             let blocks = in_one_piece(&self.tail);
             directory.write_ledger(job, self.state.ledger.bytes, &blocks)?;
-            self.state.ledger = Extent { bytes: self.state.ledger.bytes + blocks.len() as u64, seal: self.seal };
-            self.tail.clear();
+            let starts = Arc::make_mut(&mut self.starts);
+            let mut bytes = self.state.ledger.bytes;
+            for block in self.tail.drain(..) {
+                starts.push(bytes);
+                bytes += block.len() as u64;
+            }
+            self.state.ledger = Extent { bytes, seal: self.seal };
         }
         if self.weights.is_none()
             && let Some(progress) = &self.state.progress
@@ -473,11 +518,22 @@ impl Book {
         let weights: &[u8] = self.weights.as_ref().map_or(&[], |weights| &weights.bytes);
         let (head, trailer) = self.state.encode(weights.len() as u64);
         let generation = (self.state.sequence % 2) as u8;
+        self.state_bytes = state::file_bytes(&head, weights);
         directory.write_state(job, generation, &[&head, weights, &trailer.0])
     }
 
+    /// What the job's own files have: two states alike, once it has ended.
+    fn bytes(&self) -> u64 {
+        2 * self.state_bytes + self.state.ledger.bytes + self.kept_bytes
+    }
+
     fn shelved(&self) -> Shelved {
-        Shelved { specification: self.state.specification.clone(), ledger: self.state.ledger, tail: self.tail.clone() }
+        Shelved {
+            specification: self.state.specification.clone(),
+            ledger: self.state.ledger,
+            starts: self.starts.clone(),
+            tail: self.tail.clone(),
+        }
     }
 }
 

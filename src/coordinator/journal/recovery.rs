@@ -2,12 +2,11 @@
 //! needs. Owns the choice between generations, and what becomes of a job that cannot be read back; a state is used only if
 //! every digest in it is right.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::archive::Shelved;
+use super::archive::{Absent, Shelved};
 use super::directory::{Directory, DiskError};
-use super::ledger::{Blocks, Extent};
+use super::ledger::{self, Block, Blocks, Extent, LedgerError};
 use super::state::State;
 use super::{Book, Writer};
 use crate::coordinator::jobs::objects_of;
@@ -30,6 +29,10 @@ struct Whole {
     state: State,
     weights: Option<Weights>,
     rounds: Vec<Round>,
+    /// Where the blocks in the ledger's file begin.
+    starts: Vec<u64>,
+    /// Bytes of its file.
+    state_bytes: u64,
     generation: u8,
 }
 
@@ -38,40 +41,53 @@ impl Writer {
     pub(super) fn recover(&mut self) -> Result<Vec<Restored>, DiskError> {
         let Some(directory) = self.directory.clone() else { return Ok(Vec::new()) };
         let mut restored = Vec::new();
-        let mut is_all_read = true;
         for job in directory.jobs()? {
             match self.read_job(&directory, job) {
                 Ok(read) => restored.extend(read),
-                Err(Unread::Damaged(why)) => set_aside(&directory, job, &why),
-                Err(Unread::Disk(why)) => {
-                    // Perhaps it can be tomorrow: nothing of it is touched.
-                    is_all_read = false;
-                    log::error!(
-                        "job {job} cannot be read: {why}; it is left as it is. Start again once it can be, or submit it again"
-                    );
-                }
+                Err(Unread::Damaged(why)) => match directory.set_aside(job) {
+                    Ok(path) => log::error!(
+                        "job {job} cannot be read back: {why}; what is there of it is now in {}. Submit the job again",
+                        path.display()
+                    ),
+                    Err(error) => self.leave(&directory, job, &format!("{why}; {error}")),
+                },
+                // Perhaps it can be tomorrow: nothing of it is touched.
+                Err(Unread::Disk(why)) => self.leave(&directory, job, &why),
             }
         }
         restored.sort_by_key(|job| (job.state.standing.ended_ms, job.state.submitted_as));
         self.submitted = restored.iter().map(|job| job.state.submitted_as).max().unwrap_or(0);
-        let needed: HashSet<Digest> = self.objects.values().flatten().copied().collect();
-        if is_all_read && let Err(error) = directory.sweep(|digest| needed.contains(digest)) {
+        // Nobody knows what a job needs that is not read.
+        if !self.archive.has_unread()
+            && let Err(error) = directory.sweep(|digest| self.kept.is_needed(digest))
+        {
             log::warn!("what a crash has left in {} is not removed: {error}", directory.root().display());
         }
         Ok(restored)
     }
 
+    /// A job stays unknown until a later start, and nobody may begin another of its id.
+    fn leave(&self, directory: &Directory, job: JobId, why: &str) {
+        let text = format!(
+            "job {job} is in the journal and cannot be read: {why}. It is left as it is, and can neither be shown nor \
+             submitted again. Start the coordinator again once the disk gives it, or once {} is moved away",
+            directory.job(job).display()
+        );
+        log::error!("{text}");
+        self.archive.leave_unread(job, text);
+    }
+
     fn read_job(&mut self, directory: &Directory, job: JobId) -> Result<Option<Restored>, Unread> {
-        let Some(Whole { state, weights, rounds, .. }) = newest(directory, job)? else {
+        let Some(Whole { state, weights, rounds, starts, state_bytes, .. }) = newest(directory, job)? else {
             // It was killed before anything of it was durable.
             return directory.remove_job(job).map(|()| None).map_err(|error| Unread::Disk(error.to_string()));
         };
-        let digests: Vec<Digest> = objects_of(&state.specification).into_keys().collect();
+        let needed = objects_of(&state.specification);
         let base = state.progress.as_ref().map(|progress| progress.base);
         let has_ended = state.standing.ended_ms != 0;
         let mut objects = Vec::new();
         if !has_ended {
-            for digest in &digests {
+            for digest in needed.keys() {
                 match directory.get_object(digest) {
                     Ok(Some(bytes)) => objects.push((*digest, Arc::new(bytes))),
                     Ok(None) => return Err(Unread::Damaged(format!("its data {digest} is missing or damaged"))),
@@ -79,7 +95,7 @@ impl Writer {
                 }
             }
         }
-        self.objects.insert(job, digests);
+        self.kept.begin(job, needed);
         // Nothing depends on them: who verifies a task computes them again.
         let mut kept_bytes = 0;
         match directory.kept_weights(job) {
@@ -93,10 +109,12 @@ impl Writer {
         }
         if has_ended {
             self.archive.unshelve(job, base);
+            let bytes = 2 * state_bytes + state.ledger.bytes + kept_bytes;
+            self.kept.end(job, state.standing.ended_ms, bytes);
             return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, objects }));
         }
         let mut book = Book::new(state.clone(), weights.clone());
-        book.resume();
+        book.resume(starts);
         book.kept_bytes = kept_bytes;
         self.archive.shelve(job, book.shelved());
         self.books.insert(job, book);
@@ -106,29 +124,18 @@ impl Writer {
 
 impl Book {
     /// Goes on behind what is written.
-    fn resume(&mut self) {
+    fn resume(&mut self, starts: Vec<u64>) {
         let tail = std::mem::take(&mut self.state.tail);
-        let mut blocks = Blocks::new(&tail, self.state.ledger.seal);
-        while let Some(Ok(_)) = blocks.next() {}
-        self.seal = blocks.seal();
-        if !tail.is_empty() {
-            self.tail = vec![Arc::new(tail)];
+        self.starts = Arc::new(starts);
+        self.tail = ledger::split(&tail, self.state.ledger.seal);
+        if let Some(last) = self.tail.last() {
+            self.seal = ledger::last_seal(last);
         }
         if self.state.standing.state == JobStanding::Running {
             self.state.standing.state = JobStanding::Queued;
         }
         self.has_begun = true;
         self.is_dirty = false;
-    }
-}
-
-fn set_aside(directory: &Directory, job: JobId, why: &str) {
-    match directory.set_aside(job) {
-        Ok(path) => log::error!(
-            "job {job} cannot be read back: {why}; what is there of it is now in {}. Submit the job again",
-            path.display()
-        ),
-        Err(error) => log::error!("job {job} cannot be read back: {why}; {error}"),
     }
 }
 
@@ -182,11 +189,12 @@ fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<
 }
 
 fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) -> Result<Whole, Unread> {
+    let state_bytes = bytes.len() as u64;
     let (state, weights) = State::decode(&bytes).map_err(|error| Unread::Damaged(error.to_string()))?;
     if state.job() != job {
         return Err(Unread::Damaged(format!("it is of job {}", state.job())));
     }
-    let rounds = rounds(directory, &state)?;
+    let (rounds, starts) = rounds(directory, &state)?;
     let rounds_done = state.progress.as_ref().map_or(0, |progress| progress.rounds_done());
     if rounds.len() != rounds_done as usize || state.standing.rounds_done != rounds_done {
         return Err(Unread::Damaged(format!("its ledger has {} rounds, and {rounds_done} are done", rounds.len())));
@@ -199,40 +207,53 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     if weights.as_ref().is_some_and(|weights| weights.bytes.is_empty()) {
         return Err(Unread::Damaged("its weights are missing".to_owned()));
     }
-    Ok(Whole { state, weights, rounds, generation })
+    Ok(Whole { state, weights, rounds, starts, state_bytes, generation })
 }
 
-/// What was told of the rounds in a state's ledger, if all of it is right.
-fn rounds(directory: &Directory, state: &State) -> Result<Vec<Round>, Unread> {
+/// What was told of the rounds in a state's ledger, if all of it is right, and where those in its file begin.
+fn rounds(directory: &Directory, state: &State) -> Result<(Vec<Round>, Vec<u64>), Unread> {
+    let job = state.job();
     let Extent { bytes, seal } = state.ledger;
-    let file = directory.read_ledger(state.job(), bytes).map_err(|error| Unread::Disk(error.to_string()))?;
-    if file.len() as u64 != bytes {
-        return Err(Unread::Damaged(format!("its ledger has {} bytes, and {bytes} are needed", file.len())));
+    let (file, file_bytes) = directory.open_ledger(job).map_err(|error| Unread::Disk(error.to_string()))?;
+    if file_bytes < bytes {
+        return Err(Unread::Damaged(format!("its ledger has {file_bytes} bytes, and {bytes} are needed")));
     }
-    let mut rounds = Vec::new();
-    let mut walk = |bytes: &[u8], seal: Digest| {
-        let mut blocks = Blocks::new(bytes, seal);
-        for block in &mut blocks {
-            let block = block.map_err(|error| Unread::Damaged(error.to_string()))?;
-            if block.round.round as usize != rounds.len() + 1 || block.entries.len() != state.specification.shards.len()
-            {
-                return Err(Unread::Damaged("its ledger is not of this job, or has a round twice".to_owned()));
-            }
-            rounds.push(block.round);
+    let (mut rounds, mut starts) = (Vec::new(), Vec::new());
+    let mut take = |block: Result<Block, LedgerError>| {
+        let block = block.map_err(|error| match error {
+            LedgerError::Disk(why) => Unread::Disk(directory.ledger_error(job, why).to_string()),
+            error => Unread::Damaged(error.to_string()),
+        })?;
+        if block.round.round as usize != rounds.len() + 1 || block.entries.len() != state.specification.shards.len() {
+            return Err(Unread::Damaged("its ledger is not of this job, or has a round twice".to_owned()));
         }
-        Ok(blocks.seal())
+        rounds.push(block.round);
+        Ok(())
     };
-    if walk(&file, Extent::START.seal)? != seal {
+    let mut filed = Blocks::new(file, bytes, Extent::START.seal);
+    loop {
+        let start = filed.offset();
+        let Some(block) = filed.next() else { break };
+        take(block)?;
+        starts.push(start);
+    }
+    if filed.seal() != seal {
         return Err(Unread::Damaged("its ledger is another than the state was written with".to_owned()));
     }
-    walk(&state.tail, seal)?;
-    Ok(rounds)
+    Blocks::within(&state.tail, seal).try_for_each(take)?;
+    Ok((rounds, starts))
 }
 
 /// What is told of a job that has ended.
-pub(super) fn shelved(directory: &Directory, job: JobId) -> Option<Shelved> {
-    let state = newest(directory, job).ok()??.state;
-    Some(Shelved { specification: state.specification, ledger: state.ledger, tail: vec![Arc::new(state.tail)] })
+pub(super) fn shelved(directory: &Directory, job: JobId) -> Result<Shelved, Absent> {
+    let Whole { state, starts, .. } = match newest(directory, job) {
+        Ok(whole) => whole.ok_or(Absent::Unknown)?,
+        Err(Unread::Damaged(why) | Unread::Disk(why)) => {
+            return Err(Absent::Unread(format!("job {job} is in the journal and cannot be read any more: {why}")));
+        }
+    };
+    let tail = ledger::split(&state.tail, state.ledger.seal);
+    Ok(Shelved { specification: state.specification, ledger: state.ledger, starts: Arc::new(starts), tail })
 }
 
 /// The last weights of a job that has ended, if they are still these.

@@ -77,6 +77,11 @@ impl From<MalformedPayload> for StateError {
     }
 }
 
+/// Bytes of the file of a state.
+pub(crate) fn file_bytes(head: &[u8], weights: &[u8]) -> u64 {
+    (head.len() + weights.len() + TRAILER_BYTES) as u64
+}
+
 /// A specification as it is written.
 pub(crate) fn submit_payload(job: JobId, specification: &Specification) -> Vec<u8> {
     Message::from(Submit { job, rounds_seen: 0, specification: specification.clone() }).payload()

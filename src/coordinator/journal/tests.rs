@@ -1,6 +1,7 @@
 //! The journal on a real directory: what is written is read back, and what is damaged is never taken for something else.
 
 mod book;
+mod pages;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ const SHARDS: u32 = 2;
 struct Desk {
     writer: Writer,
     store: Arc<Store>,
+    told: Receiver<Input>,
     failed: Receiver<Trouble>,
 }
 
@@ -30,13 +32,15 @@ impl Desk {
     fn open(root: &Path) -> Desk {
         let directory = Arc::new(Directory::open(root).expect("a directory for the journal"));
         let store = Arc::new(Store::new(u64::MAX));
-        let (inputs, _) = unbounded();
+        let (inputs, told) = unbounded();
         let (threads, failed) = Threads::new();
         let archive = Arc::new(Archive::new(Some(directory.clone())));
-        let mut writer = Writer::new(Some(directory), OnDiskError::Stop, store.clone(), inputs, threads, archive);
+        let keeping =
+            Keeping { directory: Some(directory), on_disk_error: OnDiskError::Stop, ended_bytes_max: u64::MAX };
+        let mut writer = Writer::new(keeping, store.clone(), inputs, threads, archive);
         // Small: the ledger's own file is in use from the second round on.
         writer.tail_bytes_max = 600;
-        Desk { writer, store, failed }
+        Desk { writer, store, told, failed }
     }
 
     fn order(&mut self, order: Order) {
@@ -57,6 +61,17 @@ impl Desk {
         self.order(round_order(job, round));
     }
 
+    /// The job that is to go, if it was named since the last time.
+    fn too_much(&self) -> Option<JobId> {
+        let named: Vec<JobId> = self
+            .told
+            .try_iter()
+            .filter_map(|told| if let Input::Journal(Told::TooMuch { job }) = told { Some(job) } else { None })
+            .collect();
+        assert!(named.len() <= 1, "{named:?}");
+        named.first().copied()
+    }
+
     fn end(&mut self, job: JobId) {
         let error = Error::new(ErrorCode::TaskFailed, 0x30, "shard 1 failed everywhere");
         let specification = self.writer.archive.specification(job).expect("a job that has begun");
@@ -65,7 +80,8 @@ impl Desk {
         standing.code = Some(error.code);
         standing.text.clone_from(&error.text);
         standing.rounds_done = ROUNDS;
-        standing.ended_ms = 9_000;
+        // One after the other.
+        standing.ended_ms = 9_000 + job.0 as u64;
         self.order(Order::End { standing, answer: Arc::new(error.into()) });
     }
 }
@@ -227,10 +243,11 @@ fn a_job_that_has_ended_is_read_where_it_is_written_and_forgotten_without_a_trac
     let data = restored[1].state.specification.validation.digest;
     assert!(archive.object(&data).is_some());
     desk.order(Order::Forget { job });
-    assert!(archive.specification(job).is_none() && archive.entries(job, 0, 9).is_none());
+    assert_eq!(archive.specification(job).unwrap_err(), Absent::Unknown);
+    assert_eq!(archive.entries(job, 0, 9).unwrap_err(), Absent::Unknown);
     assert!(archive.object(&weights(job, ROUNDS).digest).is_none());
     assert!(archive.object(&data).is_none());
-    assert!(archive.specification(other).is_some());
+    assert!(archive.specification(other).is_ok());
     assert!(!root.path().join("jobs").join(job.to_string()).exists());
 }
 
@@ -250,6 +267,54 @@ fn a_job_that_ends_before_it_is_written_and_takes_its_data_along_is_written_with
     drop(desk);
     let restored = Desk::open(root.path()).recover();
     assert_eq!(restored[0].state.standing.state, JobStanding::Cancelled);
+}
+
+#[test]
+fn what_jobs_that_have_ended_take_is_what_their_files_have_and_the_first_goes_where_it_is_too_much() {
+    let root = TempDir::new().unwrap();
+    let mut desk = Desk::open(root.path());
+    let jobs = [1, 2, 3].map(JobId);
+    let open = JobId(4);
+    for job in [jobs[0], jobs[1], jobs[2], open] {
+        desk.begin(job);
+        (1..=ROUNDS).for_each(|round| desk.round(job, round));
+    }
+    desk.order(Order::Pause { job: open, error: Error::new(ErrorCode::Paused, 0x30, "no node") });
+    jobs.iter().for_each(|&job| desk.end(job));
+    // Every file but those of the job that is paused, and what is no job's.
+    let bytes_there = |files: &Files| -> u64 {
+        let needed = objects_of(&specification(open, &Store::new(u64::MAX)));
+        let of_open: Vec<String> = needed.keys().map(Digest::to_string).collect();
+        let is_ended = |path: &Path| {
+            let path = path.to_str().unwrap();
+            !path.contains(&open.to_string())
+                && !of_open.iter().any(|object| path.ends_with(object))
+                && path.contains('/')
+        };
+        files.iter().filter(|(path, _)| is_ended(path)).map(|(_, bytes)| bytes.len() as u64).sum()
+    };
+    let bytes = desk.writer.kept.ended_bytes();
+    assert_eq!(bytes, bytes_there(&read_all(root.path())));
+    assert_eq!(desk.too_much(), None);
+    drop(desk);
+    let mut desk = Desk::open(root.path());
+    assert_eq!(desk.recover().len(), 4);
+    assert_eq!(desk.writer.kept.ended_bytes(), bytes, "after a restart, too");
+    // One byte too many, and what then is as much as one of them takes.
+    desk.writer.ended_bytes_max = bytes - 1;
+    desk.writer.expire();
+    assert_eq!(desk.too_much(), Some(jobs[0]));
+    desk.order(Order::Forget { job: jobs[0] });
+    assert_eq!(desk.writer.kept.ended_bytes(), bytes_there(&read_all(root.path())));
+    assert_eq!(desk.too_much(), None, "two are not too much");
+    desk.writer.ended_bytes_max = 1;
+    desk.writer.expire();
+    assert_eq!(desk.too_much(), Some(jobs[1]));
+    desk.order(Order::Forget { job: jobs[1] });
+    assert_eq!(desk.too_much(), None, "the last one stays, and what is paused does not count");
+    drop(desk);
+    let ids: Vec<JobId> = Desk::open(root.path()).recover().iter().map(|job| job.state.job()).collect();
+    assert_eq!(ids, [open, jobs[2]]);
 }
 
 #[test]
@@ -288,7 +353,19 @@ fn a_job_that_the_disk_does_not_give_is_left_as_it_is() {
         std::fs::create_dir(state).unwrap();
     }
     let mut desk = Desk::open(root.path());
+    let beside = JobId(9);
     assert!(desk.recover().is_empty());
+    // Whoever asks for it hears which file, and what to do, and not that it is unknown.
+    let Err(Absent::Unread(text)) = desk.writer.archive.specification(job) else { panic!("it is known, or unknown") };
+    for words in [state.to_str().unwrap(), other.to_str().unwrap(), "Start the coordinator again"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert_eq!(desk.writer.archive.absent(job), Absent::Unread(text));
+    assert_eq!(desk.writer.archive.absent(beside), Absent::Unknown);
+    // A job with the same data comes and goes beside it: nobody knows that the data is needed still, and it stays.
+    let specification = Arc::new(specification(job, &desk.store));
+    desk.order(Order::Begin { standing: standing(beside, &specification), specification });
+    desk.order(Order::Forget { job: beside });
     drop(desk);
     for state in [&state, &other] {
         std::fs::remove_dir(state).unwrap();

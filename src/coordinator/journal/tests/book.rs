@@ -38,7 +38,7 @@ fn the_state_in_the_book_is_read_and_written_again_byte_by_byte() {
 #[test]
 fn the_block_in_the_book_is_read_and_written_again_byte_by_byte() {
     let (bytes, _) = example("block smallest");
-    let mut blocks = Blocks::new(&bytes, Extent::START.seal);
+    let mut blocks = Blocks::within(&bytes, Extent::START.seal);
     let block = blocks.next().expect("a block").expect("that is whole");
     assert!(blocks.next().is_none());
     let mut again = Vec::new();

@@ -1,0 +1,165 @@
+//! What it costs to read a ledger page by page: what is on the pages, and not what is before them.
+
+use super::*;
+use crate::wire::limits;
+
+/// A job of so many shards and rounds that are durable in as many writes, or in one.
+fn long(desk: &mut Desk, job: JobId, shards: usize, rounds: u32) {
+    let mut specification = specification(job, &desk.store);
+    specification.shards = vec![specification.shards[0]; shards];
+    let specification = Arc::new(specification);
+    desk.order(Order::Begin { standing: standing(job, &specification), specification });
+    for round in 1..=rounds {
+        let Order::Round { job, mut record, round, weights, training_us } = round_order(job, round) else {
+            unreachable!()
+        };
+        // A node's name for each shard: blocks are of all lengths.
+        let task = |shard: usize| {
+            let node = format!("node-{}", "x".repeat((shard + round.round as usize) % 32));
+            Some(MergedTask { node, attempt: round.round, loss: shard as f64, update: Digest([7; 32]) })
+        };
+        record.tasks = (0..shards).map(task).collect();
+        desk.writer.take(Order::Round { job, record, round, weights, training_us });
+    }
+    assert!(desk.writer.flush().is_ok());
+}
+
+/// Bytes that this thread has read, of whatever.
+fn bytes_read() -> Option<u64> {
+    let counted = std::fs::read_to_string("/proc/thread-self/io").ok()?;
+    counted.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok())
+}
+
+/// Reads all pages of a ledger. Returns how many there are, and the bytes that were read: for all, and at most for one.
+fn read_pages(archive: &Archive, job: JobId, shards: usize, rounds: u32) -> (u64, u64, u64) {
+    let (mut first, mut pages, mut most) = (0, 0, 0);
+    let start = bytes_read().unwrap();
+    loop {
+        let before = bytes_read().unwrap();
+        let page = archive.entries(job, first, limits::LEDGER_ENTRIES_MAX).unwrap();
+        if page.entries.is_empty() {
+            assert_eq!(first, shards as u64 * u64::from(rounds));
+            return (pages, bytes_read().unwrap() - start, most);
+        }
+        most = most.max(bytes_read().unwrap() - before);
+        for (place, entry) in (first..).zip(&page.entries) {
+            let task = entry.merged.as_ref().unwrap();
+            let (round, shard) = (place / shards as u64 + 1, place % shards as u64);
+            assert_eq!((u64::from(task.attempt), task.loss), (round, shard as f64));
+        }
+        (first, pages) = (first + page.entries.len() as u64, pages + 1);
+    }
+}
+
+/// Pages of one entry, here and there.
+fn entries_here_and_there(archive: &Archive, job: JobId, shards: usize, rounds: u32) {
+    for round in [1, 2, rounds / 2, rounds - 1, rounds] {
+        for shard in [0, shards - 1] {
+            let first = u64::from(round - 1) * shards as u64 + shard as u64;
+            let page = archive.entries(job, first, 1).unwrap();
+            let task = page.entries[0].merged.as_ref().unwrap();
+            assert_eq!((page.entries.len(), task.attempt, task.loss), (1, round, shard as f64));
+        }
+    }
+}
+
+#[test]
+fn a_page_costs_no_more_than_the_rounds_that_are_on_it() {
+    if bytes_read().is_none() {
+        return eprintln!("skipped: nothing counts what is read here");
+    }
+    // What the counter itself reads, and the seal of the block before.
+    const SLACK: u64 = 1_024;
+    for (shards, rounds) in [(16_384, 12), (1, 20_000), (300, 300)] {
+        let root = scratch();
+        let job = JobId(4);
+        let mut desk = Desk::open(root.path());
+        desk.recover();
+        long(&mut desk, job, shards, rounds);
+        let ledger = std::fs::metadata(root.path().join("jobs").join(job.to_string()).join("ledger")).unwrap().len();
+        let block = ledger / u64::from(rounds) + shards as u64 * 32;
+        // Blocks in which a page lies: whole ones, and one more at each end.
+        let blocks = (limits::LEDGER_ENTRIES_MAX.div_ceil(shards) + 1) as u64;
+        let check = |archive: &Archive, when: &str| {
+            let (pages, all, most) = read_pages(archive, job, shards, rounds);
+            println!(
+                "{shards} shards, {rounds} rounds, {when}: {pages} pages of a ledger of {ledger} bytes: {all} bytes read, at most {most} for one"
+            );
+            assert!(most <= blocks * block + SLACK, "{when}: {most} bytes for a page, {blocks} blocks of {block}");
+            assert!(all <= pages * (blocks * block + SLACK));
+            entries_here_and_there(archive, job, shards, rounds);
+        };
+        check(&desk.writer.archive, "while it is written");
+        drop(desk);
+        let mut desk = Desk::open(root.path());
+        desk.recover();
+        check(&desk.writer.archive, "after a restart");
+        let error = Error::new(ErrorCode::TaskFailed, 0x30, "it failed");
+        let specification = desk.writer.archive.specification(job).unwrap();
+        let standing = Job {
+            state: JobStanding::Failed,
+            code: Some(error.code),
+            text: error.text.clone(),
+            rounds_done: rounds,
+            ended_ms: 9_000,
+            ..standing(job, &specification)
+        };
+        desk.order(Order::End { standing, answer: Arc::new(error.into()) });
+        // Looked up once, it is at hand, beside others.
+        desk.writer.archive.specification(job).unwrap();
+        check(&desk.writer.archive, "after its end");
+    }
+}
+
+#[test]
+fn ledgers_that_are_asked_for_in_turn_are_looked_up_once() {
+    if bytes_read().is_none() {
+        return eprintln!("skipped: nothing counts what is read here");
+    }
+    let root = scratch();
+    let mut desk = Desk::open(root.path());
+    desk.recover();
+    let jobs = [JobId(1), JobId(2), JobId(3)];
+    for job in jobs {
+        desk.begin(job);
+        (1..=ROUNDS).for_each(|round| desk.round(job, round));
+        desk.end(job);
+    }
+    let archive = &desk.writer.archive;
+    let ask = || jobs.iter().for_each(|&job| assert_eq!(archive.entries(job, 0, 1).unwrap().entries.len(), 1));
+    ask();
+    let before = bytes_read().unwrap();
+    ask();
+    let again = bytes_read().unwrap() - before;
+    let block = 2 * std::fs::metadata(root.path().join("jobs").join(jobs[0].to_string()).join("ledger")).unwrap().len();
+    assert!(again < 3 * block / u64::from(ROUNDS) + 1_024, "{again} bytes were read");
+}
+
+#[test]
+fn a_ledger_that_is_damaged_while_the_coordinator_runs_is_told_of_and_nothing_of_the_damage() {
+    let root = scratch();
+    let job = JobId(4);
+    let mut desk = Desk::open(root.path());
+    desk.recover();
+    desk.begin(job);
+    (1..=ROUNDS).for_each(|round| desk.round(job, round));
+    let path = root.path().join("jobs").join(job.to_string()).join("ledger");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let (length, archive) = (bytes.len(), &desk.writer.archive);
+    let mut blocks = ledger::Blocks::within(&bytes, Extent::START.seal);
+    (1..=2).for_each(|_| drop(blocks.next().unwrap().unwrap()));
+    let third = blocks.offset() as usize;
+    bytes[third + 9] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(archive.entries(job, 0, 4).unwrap().entries.len(), 4, "what is before it is as it was");
+    let said = |first| match archive.entries(job, first, 1) {
+        Err(Absent::Unread(said)) => said,
+        other => panic!("{other:?}"),
+    };
+    let seal = said(4);
+    assert!(seal.contains("the ledger of job 0000") && seal.contains("digest"), "{seal}");
+    assert_eq!(archive.rounds(job).len(), 2);
+    std::fs::write(&path, &bytes[..length / 2]).unwrap();
+    let short = said(6);
+    assert!(short.contains("cannot read ") && short.contains("ledger"), "{short}");
+}

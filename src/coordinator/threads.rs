@@ -1,0 +1,85 @@
+//! The threads that the coordinator cannot do without. Owns their start, and the news that one of them cannot go on; does
+//! not know what they do.
+
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+/// Why the coordinator cannot go on, as a sentence with the cure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// What must be written cannot be.
+    Journal(String),
+    /// A thread has ended by a fault of the program's own. Whoever waits for it would wait for ever.
+    Fault {
+        /// The thread's name.
+        thread: &'static str,
+    },
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal(why) => write!(
+                f,
+                "the journal cannot be kept: {why}. Make room or mend the disk, then start again: jobs go on from what was \
+                 written"
+            ),
+            Self::Fault { thread } => write!(
+                f,
+                "a fault of this program's own has ended its {thread} thread. Start it again: jobs go on from what was \
+                 written"
+            ),
+        }
+    }
+}
+
+/// Starts threads, and hears of their faults.
+#[derive(Clone)]
+pub(super) struct Threads(Sender<Trouble>);
+
+impl Threads {
+    /// The receiver hears why the coordinator is to end.
+    pub(super) fn new() -> (Threads, Receiver<Trouble>) {
+        // The first counts, and one that was written while it stops.
+        let (troubles, heard) = bounded(2);
+        (Threads(troubles), heard)
+    }
+
+    /// Tells what has gone wrong; what nobody waits for any more is dropped.
+    pub(super) fn tell(&self, trouble: Trouble) {
+        let _ = self.0.try_send(trouble);
+    }
+
+    /// Starts a thread whose panic is told.
+    pub(super) fn start(
+        &self,
+        thread: &'static str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let threads = self.clone();
+        let guarded = move || {
+            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                threads.tell(Trouble::Fault { thread });
+            }
+        };
+        Builder::new().name(thread.to_owned()).spawn(guarded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_is_told_and_one_that_ends_is_not() {
+        let (threads, troubles) = Threads::new();
+        threads.start("engine", || panic!("a fault of our own, for the test")).unwrap().join().unwrap();
+        threads.start("journal", || {}).unwrap().join().unwrap();
+        drop(threads);
+        assert_eq!(troubles.iter().collect::<Vec<_>>(), [Trouble::Fault { thread: "engine" }]);
+    }
+}
