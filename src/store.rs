@@ -17,8 +17,8 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Inner {
     objects: HashMap<Digest, Entry>,
-    /// Objects that have begun to arrive and were cut off.
-    partial: HashMap<Digest, Assembly>,
+    /// Objects that have begun to arrive and were cut off: few, one for each digest.
+    partial: Vec<Assembly>,
     bytes: u64,
     /// Grows with every use.
     clock: u64,
@@ -66,13 +66,14 @@ impl Store {
     pub fn held_bytes(&self, digest: &Digest) -> u64 {
         let inner = self.inner();
         let whole = inner.objects.get(digest).map(|entry| entry.bytes.len());
-        whole.or_else(|| inner.partial.get(digest).map(|part| part.bytes.len())).unwrap_or(0) as u64
+        let part = || inner.partial.iter().find(|part| part.digest == *digest).map(|part| part.bytes.len());
+        whole.or_else(part).unwrap_or(0) as u64
     }
 
     /// Takes in an object whose digest has been verified.
     pub fn insert(&self, digest: Digest, bytes: Arc<Vec<u8>>) {
         let mut inner = self.inner();
-        inner.partial.remove(&digest);
+        inner.take_partial(&digest);
         if inner.touch(&digest).is_none() {
             inner.clock += 1;
             inner.bytes += bytes.len() as u64;
@@ -108,16 +109,17 @@ impl Store {
 
     /// What has arrived of an object that is not whole, to go on from there; or its beginning.
     pub fn resume(&self, digest: &Digest) -> Assembly {
-        self.inner().partial.remove(digest).unwrap_or_else(|| Assembly::new(*digest, self.spares.clone()))
+        self.inner().take_partial(digest).unwrap_or_else(|| Assembly::new(*digest, self.spares.clone()))
     }
 
     /// Keeps what has arrived of an object that was cut off.
     pub fn suspend(&self, part: Assembly) {
         let mut inner = self.inner();
-        let held: usize = inner.partial.values().map(|part| part.bytes.len()).sum();
+        let held: usize = inner.partial.iter().map(|part| part.bytes.len()).sum();
         let fits = held as u64 + part.bytes.len() as u64 <= self.bytes_max / 4;
         if !part.bytes.is_empty() && fits && !inner.objects.contains_key(&part.digest) {
-            inner.partial.insert(part.digest, part);
+            inner.take_partial(&part.digest);
+            inner.partial.push(part);
         }
     }
 
@@ -134,6 +136,11 @@ impl Inner {
         let entry = self.objects.get_mut(digest)?;
         entry.used = self.clock;
         Some(entry)
+    }
+
+    fn take_partial(&mut self, digest: &Digest) -> Option<Assembly> {
+        let place = self.partial.iter().position(|part| part.digest == *digest)?;
+        Some(self.partial.swap_remove(place))
     }
 
     fn forget(&mut self, digest: &Digest) -> Option<Arc<Vec<u8>>> {

@@ -1,7 +1,6 @@
 //! Which tasks a node has in hand, and what it has done for which job: what its console shows. Owns that list; does not
 //! train, and nothing is decided by it.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,7 +26,7 @@ struct Shared {
 struct State {
     tasks: Vec<Task>,
     /// The latest first.
-    jobs: VecDeque<Job>,
+    jobs: Vec<Job>,
 }
 
 struct Task {
@@ -56,8 +55,8 @@ impl Board {
         match state.jobs.iter().position(|job| job.id == id.job) {
             Some(0) => {}
             place => {
-                let job = place.and_then(|place| state.jobs.remove(place)).unwrap_or(Job { id: id.job, done: 0 });
-                state.jobs.push_front(job);
+                let job = place.map_or(Job { id: id.job, done: 0 }, |place| state.jobs.remove(place));
+                state.jobs.insert(0, job);
                 state.jobs.truncate(JOBS_MAX);
             }
         }

@@ -6,7 +6,6 @@
 //! take its place. It is given to another link than the one that has it: who asks again over the same link is not content
 //! with what it got, and the task is trained again.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -61,7 +60,7 @@ struct Inner<R> {
     /// In training.
     runs: Vec<Run<R>>,
     /// The least recently used first.
-    results: VecDeque<Result>,
+    results: Vec<Result>,
     /// Of their updates.
     bytes: u64,
 }
@@ -100,7 +99,7 @@ pub(super) enum Found<R> {
 impl<R> Held<R> {
     /// Keeps updates of so many bytes in all.
     pub(super) fn new(bytes_max: u64, spares: Spares) -> Held<R> {
-        let inner = Inner { runs: Vec::new(), results: VecDeque::new(), bytes: 0 };
+        let inner = Inner { runs: Vec::new(), results: Vec::new(), bytes: 0 };
         Held { bytes_max, spares, reused: AtomicU64::new(0), inner: Mutex::new(inner) }
     }
 
@@ -146,12 +145,11 @@ impl<R> Held<R> {
             self.drop_result(&mut inner, place);
         }
         let mut results = inner.results.iter();
-        if let Some(place) = results.position(|result| result.key == *key && result.link != Some(link))
-            && let Some(mut result) = inner.results.remove(place)
-        {
+        if let Some(place) = results.position(|result| result.key == *key && result.link != Some(link)) {
+            let mut result = inner.results.remove(place);
             result.link = Some(link);
             let outcome = result.outcome.clone();
-            inner.results.push_back(result);
+            inner.results.push(result);
             self.reused.fetch_add(1, Ordering::Relaxed);
             return Found::Result(outcome, to);
         }
@@ -193,14 +191,14 @@ impl<R> Held<R> {
             self.drop_result(inner, place);
         }
         inner.bytes += result.outcome.bytes.len() as u64;
-        inner.results.push_back(result);
+        inner.results.push(result);
         while inner.bytes > self.bytes_max || inner.results.len() > RESULTS_MAX {
             self.drop_result(inner, 0);
         }
     }
 
     fn drop_result(&self, inner: &mut Inner<R>, place: usize) {
-        let Some(Result { outcome, .. }) = inner.results.remove(place) else { return };
+        let Result { outcome, .. } = inner.results.remove(place);
         inner.bytes -= outcome.bytes.len() as u64;
         // Memory that a reader still holds is put there by whoever is the last.
         self.spares.put(outcome.bytes);

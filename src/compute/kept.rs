@@ -2,7 +2,6 @@
 //! have been read to their end, or the link that they were trained for ends (protocol.md, "A task's life"); and the
 //! memory that they leave to those after them.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::duties::{Duties, Duty, Kind};
@@ -19,10 +18,17 @@ pub(super) struct Kept {
 
 #[derive(Default)]
 struct Updates {
-    /// A duty for each time that it was kept, and its size.
-    kept: HashMap<Digest, (Vec<Duty>, u64)>,
+    /// One may be there more than once.
+    kept: Vec<Update>,
     /// Asked for to their end: on their way still, perhaps, and soon of no more use.
     fetched: Vec<Digest>,
+}
+
+struct Update {
+    digest: Digest,
+    object_bytes: u64,
+    /// Owed until it is let go.
+    _duty: Duty,
 }
 
 impl Kept {
@@ -44,20 +50,20 @@ impl Kept {
         self.store.insert(digest, bytes);
         if self.store.pin(&digest) {
             let duty = self.duties.owe(Kind::Update);
-            self.updates().kept.entry(digest).or_insert_with(|| (Vec::new(), object_bytes)).0.push(duty);
+            self.updates().kept.push(Update { digest, object_bytes, _duty: duty });
         }
     }
 
     /// Lets an update go once its end has been asked for.
     pub(super) fn fetched(&self, fetch: &Fetch) {
         let mut updates = self.updates();
-        let Some((duties, object_bytes)) = updates.kept.get_mut(&fetch.digest) else { return };
-        if fetch.offset.saturating_add(fetch.bytes_max.into()) < *object_bytes {
+        let is_it = |update: &Update| update.digest == fetch.digest;
+        let Some(place) = updates.kept.iter().position(is_it) else { return };
+        if fetch.offset.saturating_add(fetch.bytes_max.into()) < updates.kept[place].object_bytes {
             return;
         }
-        drop(duties.pop());
-        if duties.is_empty() {
-            updates.kept.remove(&fetch.digest);
+        updates.kept.remove(place);
+        if !updates.kept.iter().any(is_it) {
             updates.fetched.push(fetch.digest);
         }
         self.store.unpin(&fetch.digest);
@@ -72,9 +78,7 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         let updates = std::mem::take(&mut *self.updates());
-        for (digest, (duties, _)) in updates.kept {
-            duties.iter().for_each(|_| self.store.unpin(&digest));
-        }
+        updates.kept.iter().for_each(|update| self.store.unpin(&update.digest));
     }
 }
 

@@ -1,7 +1,6 @@
 //! One coordinator's requests. Owns the tasks of its link until their data is here, and what is on its way; does not
 //! train.
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -84,10 +83,10 @@ pub(super) struct Serving {
     fetcher: Fetcher,
     /// Updates that the coordinator has not fetched yet.
     kept: Arc<Kept>,
-    /// Tasks that wait for data, by request.
-    waiting: HashMap<u32, Waiting>,
-    /// Every task not yet seen to be answered, by request. Dropping an entry cancels its task.
-    open: HashMap<u32, Open>,
+    /// Tasks that wait for data, in the order of their requests.
+    waiting: Vec<Waiting>,
+    /// Every task not yet seen to be answered. Dropping an entry cancels its task.
+    open: Vec<Open>,
     /// The latest step of the jobs, and its base.
     bases: Vec<(JobId, u64, Digest)>,
 }
@@ -97,6 +96,7 @@ const BASES_MAX: usize = 64;
 
 /// A task that waits for data.
 struct Waiting {
+    request: u32,
     train: Train,
     key: Key,
     shard: Digest,
@@ -109,6 +109,7 @@ struct Waiting {
 }
 
 struct Open {
+    request: u32,
     name: TaskName,
     progress: Arc<Progress>,
     /// Dropping it cancels the task.
@@ -130,8 +131,8 @@ impl Serving {
             duties: shared.duties.clone(),
             feed: shared.feed.clone(),
             object_bytes_max: shared.object_bytes,
-            waiting: HashMap::new(),
-            open: HashMap::new(),
+            waiting: Vec::new(),
+            open: Vec::new(),
             bases: Vec::new(),
         }
     }
@@ -152,7 +153,7 @@ impl Serving {
             }
         };
         // Tasks whose answers have left since are done with.
-        self.open.retain(|&other, _| link.is_open(other));
+        self.open.retain(|open| link.is_open(open.request));
         let Some(duty) = self.duties.take_task() else {
             self.say(&train.name, || "handed back");
             let _ = link.answer(request, &closing().into());
@@ -175,18 +176,18 @@ impl Serving {
         let (cancel, cancelled) = bounded(0);
         let progress = Arc::<Progress>::default();
         let line = self.board.enter(train.name.task, link.peer().address, progress.clone());
-        self.open.insert(request, Open { name: train.name, progress, cancel });
+        self.open.push(Open { request, name: train.name, progress, cancel });
         self.drop_base_before(&train);
         let (base_bytes, shard_bytes) = (self.store.get(&train.base), self.store.get(&shard));
         let missing = [(train.base, base_bytes.is_none()), (shard, shard_bytes.is_none())];
-        let waiting = Waiting { train, key, shard, base_bytes, shard_bytes, ticket, duty, line, cancelled };
-        self.waiting.insert(request, waiting);
+        let waiting = Waiting { request, train, key, shard, base_bytes, shard_bytes, ticket, duty, line, cancelled };
+        self.waiting.push(waiting);
         for (digest, is_missing) in missing {
             if is_missing {
                 let _ = self.fetcher.want(link, digest, self.object_bytes_max);
             }
         }
-        self.start_if_complete(link, request);
+        self.start_complete(link);
     }
 
     /// Answers a task that was trained for a link before, or goes on with one that is in training since. Says whether it
@@ -200,7 +201,7 @@ impl Serving {
             }
             Found::Running(progress, cancel) => {
                 self.say(&train.name, || "is being trained already, since before this link".to_owned());
-                self.open.insert(request, Open { name: train.name, progress, cancel });
+                self.open.push(Open { request, name: train.name, progress, cancel });
                 true
             }
             Found::Nothing(_) => false,
@@ -243,18 +244,19 @@ impl Serving {
         self.queue.accept_if_free().ok_or(RejectReason::Busy)
     }
 
-    fn start_if_complete(&mut self, link: &Link<Context>, request: u32) {
+    /// Starts the tasks whose data is here.
+    fn start_complete(&mut self, link: &Link<Context>) {
         let complete = |task: &Waiting| task.base_bytes.is_some() && task.shard_bytes.is_some();
-        if !self.waiting.get(&request).is_some_and(complete) {
-            return;
+        while let Some(place) = self.waiting.iter().position(complete) {
+            let task = self.waiting.remove(place);
+            self.start(link, task);
         }
-        let (Some(task), Some(open)) = (self.waiting.remove(&request), self.open.get(&request)) else { return };
-        let Waiting {
-            train, key, base_bytes: Some(base), shard_bytes: Some(shard), ticket, duty, line, cancelled, ..
-        } = task
-        else {
-            return;
-        };
+    }
+
+    fn start(&mut self, link: &Link<Context>, task: Waiting) {
+        let Waiting { request, train, key, base_bytes, shard_bytes, ticket, duty, line, cancelled, .. } = task;
+        let open = self.open.iter().find(|open| open.request == request);
+        let (Some(open), Some(base), Some(shard)) = (open, base_bytes, shard_bytes) else { return };
         let progress = open.progress.clone();
         let feed = self.feed.clone();
         let to = self.recipient(link, request, train.name);
@@ -270,7 +272,7 @@ impl Serving {
     /// An object is here: tasks that waited for it may start.
     fn arrived(&mut self, link: &Link<Context>, digest: Digest, bytes: Arc<Vec<u8>>) {
         self.store.insert(digest, bytes.clone());
-        for task in self.waiting.values_mut() {
+        for task in &mut self.waiting {
             if task.train.base == digest {
                 task.base_bytes = Some(bytes.clone());
             }
@@ -278,11 +280,7 @@ impl Serving {
                 task.shard_bytes = Some(bytes.clone());
             }
         }
-        let mut requests: Vec<u32> = self.waiting.keys().copied().collect();
-        requests.sort_unstable();
-        for request in requests {
-            self.start_if_complete(link, request);
-        }
+        self.start_complete(link);
     }
 
     /// An object cannot be had: neither can the tasks that wait for it.
@@ -293,11 +291,10 @@ impl Serving {
             FetchError::TooLarge { .. } => ErrorCode::ObjectTooLarge,
             FetchError::Refused(_) | FetchError::WrongPiece { .. } => ErrorCode::UnknownObject,
         };
-        let lost = self.waiting.extract_if(|_, task| task.train.base == digest || task.shard == digest);
-        for (request, _) in lost {
+        for task in self.waiting.extract_if(.., |task| task.train.base == digest || task.shard == digest) {
             let text = format!("the task's data cannot be had: {error}");
             let error = Error::new(code, MessageType::Train as u8, text);
-            let _ = link.answer(request, &error.retryable().into());
+            let _ = link.answer(task.request, &error.retryable().into());
         }
     }
 
@@ -339,8 +336,8 @@ impl Serving {
     }
 
     fn poll(&self, link: &Link<Context>, request: u32, poll: Poll) {
-        let open = self.open.iter().find(|(request, open)| open.name == poll.name && link.is_open(**request));
-        let progress = open.map(|(_, open)| &open.progress);
+        let open = self.open.iter().find(|open| open.name == poll.name && link.is_open(open.request));
+        let progress = open.map(|open| &open.progress);
         let state = match progress {
             None => TaskState::Unknown,
             Some(progress) if progress.running.load(Ordering::Acquire) == 0 => TaskState::Waiting,
@@ -360,7 +357,7 @@ impl Drop for Serving {
     fn drop(&mut self) {
         // The link has ended: what is in training goes on, for whoever asks for it; other tasks are cancelled by the drop of
         // what they wait with.
-        for (_, Open { progress, cancel, .. }) in self.open.drain() {
+        for Open { progress, cancel, .. } in self.open.drain(..) {
             self.held.leave(&progress, cancel);
         }
         // What had begun to arrive is kept for the next one.
@@ -406,8 +403,9 @@ impl Handler<Context> for Serving {
     }
 
     fn cancel(&mut self, link: &Link<Context>, request: u32) {
-        self.open.remove(&request);
-        if self.waiting.remove(&request).is_some() {
+        self.open.retain(|open| open.request != request);
+        if let Some(place) = self.waiting.iter().position(|task| task.request == request) {
+            self.waiting.remove(place);
             let error = Error::new(ErrorCode::Cancelled, MessageType::Train as u8, "the task was cancelled");
             let _ = link.answer(request, &error.into());
         }

@@ -34,17 +34,24 @@ compiled_for_each_kernel! {
     fn lay = lay_body(values: &[f32], features: usize, order: Order<'_>, out: &mut [Lanes])
 }
 
+/// The rows from `place` on, and how many there are: one that is not there is some row's place for the moment, and zeros in
+/// the end. Nothing here is vectors': one code does for every kernel.
+#[inline(never)]
+fn rows_of<'a>(values: &'a [f32], features: usize, order: Order<'_>, place: usize) -> ([&'a [f32]; LANES], usize) {
+    let mut rows = [&values[..features]; LANES];
+    let mut present = 0;
+    for row in &mut rows {
+        let Some(index) = order.row(place + present) else { break };
+        *row = &values[index * features..][..features];
+        present += 1;
+    }
+    (rows, present)
+}
+
 #[inline(always)]
 fn lay_body<V: Vector>(values: &[f32], features: usize, order: Order<'_>, out: &mut [Lanes]) {
     for (panel, out) in out.chunks_exact_mut(features).enumerate() {
-        // A row that is not there is some row's place for the moment, and zeros in the end.
-        let mut rows: [&[f32]; LANES] = [&values[..features]; LANES];
-        let mut present = 0;
-        for row in &mut rows {
-            let Some(index) = order.row(panel * LANES + present) else { break };
-            *row = &values[index * features..][..features];
-            present += 1;
-        }
+        let (rows, present) = rows_of(values, features, order, panel * LANES);
         let mut first = 0;
         let in_blocks = if V::HAS_REGISTERS { out.len() / LANES * LANES } else { 0 };
         let (blocks, rest) = out.split_at_mut(in_blocks);

@@ -38,6 +38,8 @@ pub(super) fn differentiate(kernel: super::Kernel, gradient: &Gradient<'_>, colu
         // A sum from +0, as of any number of rows.
         bias.iter_mut().zip(d).for_each(|(bias, d)| *bias = 0.0 + *d);
     } else {
+        let columns = &mut columns[..columns_of(gradient.outputs, gradient.rows)];
+        transpose(kernel.of_eight(), gradient, columns);
         in_sequence(kernel, gradient, columns, out);
     }
 }
@@ -171,7 +173,8 @@ fn add_lanes<V: Vector, const B: usize>(sums: [V; B]) -> [f32; 4] {
 }
 
 compiled_for_each_kernel! {
-    fn in_sequence = in_sequence_body(gradient: &Gradient<'_>, columns: &mut [Lanes], out: &mut [f32])
+    /// `columns` are what [`transpose`] has made of the derivatives.
+    fn in_sequence = in_sequence_body(gradient: &Gradient<'_>, columns: &[Lanes], out: &mut [f32])
 }
 
 /// Inputs of a tile in sequence, at most: 10 sums in registers. With 12, the compiler moved them to memory and back.
@@ -179,11 +182,9 @@ const SEQUENCE_INPUTS: usize = 5;
 
 /// Here outputs lie on lanes instead of rows: each lane is then one plain sequence over the rows.
 #[inline(always)]
-fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes], out: &mut [f32]) {
+fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &[Lanes], out: &mut [f32]) {
     let Gradient { inputs, outputs, rows, .. } = *gradient;
     let (weights, bias) = out.split_at_mut(inputs * outputs);
-    let columns = &mut columns[..columns_of(outputs, rows)];
-    transpose::<V>(gradient, columns);
     let pairs = panels_of(outputs) / 2;
     // Of each of five inputs 16 outputs, or 32. Large layers of few inputs are rare: less code does for them.
     let has_inputs = inputs >= SEQUENCE_INPUTS - 1;
@@ -221,10 +222,14 @@ fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes], o
     }
 }
 
-/// From panels (rows on lanes) to columns: for each sixteen outputs, row by row, outputs on the lanes of two neighbours;
-/// for the last eight or fewer, on those of one. Lanes beyond the last output are +0.
+compiled_for_each_kernel! {
+    /// From panels (rows on lanes) to columns: for each sixteen outputs, row by row, outputs on the lanes of two neighbours;
+    /// for the last eight or fewer, on those of one. Lanes beyond the last output are +0.
+    fn transpose = transpose_body(gradient: &Gradient<'_>, columns: &mut [Lanes])
+}
+
 #[inline(always)]
-fn transpose<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes]) {
+fn transpose_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes]) {
     let Gradient { d, outputs, rows, .. } = *gradient;
     for (pair, column) in columns.chunks_mut(2 * rows).enumerate() {
         let stride = column.len() / rows;

@@ -18,6 +18,11 @@ const DEPTH_MAX: usize = 256;
 /// Weights that are read where they lie, at most: beyond, strips are copied together first, because rows a power of two
 /// apart fall on the same few cache sets.
 const DIRECT_WEIGHTS_MAX: usize = 4096;
+/// Results whose weights are read where they lie, however many those are: so few rows find room in any cache.
+const DIRECT_RESULTS_MAX: usize = 3;
+/// Depth of a product back whose weights are read where they lie, at most: those of a strip are one piece of memory there,
+/// and a small one, which is sooner read than copied.
+const DIRECT_DEPTH_MAX: usize = 64;
 /// Panels that are worth copying weights for.
 const PACKED_PANELS_MIN: usize = 4;
 
@@ -87,7 +92,8 @@ compiled_for_each_kernel! {
 
 #[inline(always)]
 fn multiply_body<V: Vector>(product: &Product<'_>, strip: &mut Strip, out: &mut [Lanes]) {
-    let packed = product.weights.len() > DIRECT_WEIGHTS_MAX && product.panels() >= PACKED_PANELS_MIN;
+    let lie_close = matches!(product.direction, Direction::Back) && product.depth <= DIRECT_DEPTH_MAX;
+    let packed = product.weights.len() > DIRECT_WEIGHTS_MAX && product.panels() >= PACKED_PANELS_MIN && !lie_close;
     let depth_blocks = product.depth.div_ceil(DEPTH_MAX);
     let strips = product.width.div_ceil(if V::HAS_REGISTERS { STRIP_MAX } else { 1 });
     for depth_block in 0..depth_blocks {
@@ -177,30 +183,30 @@ impl<'a, const J: usize> Weights<'a, J> {
         }
         weights
     }
+}
 
-    /// The same, copied together.
-    #[inline(always)]
-    fn packed(self, strip: &mut Strip) -> Weights<'_, J> {
-        let (places, _) = strip.0.as_chunks_mut::<J>();
-        let places = &mut places[..self.depths];
-        if self.across == 1 {
-            for (place, weights) in places.iter_mut().zip(self.values.chunks(self.down)) {
-                place.copy_from_slice(&weights[..J]);
-            }
-        } else {
-            for (depth, place) in places.iter_mut().enumerate() {
-                *place = self.at(depth);
-            }
+/// The same weights, copied together. Nothing here is vectors': one code does for every kernel.
+#[inline(never)]
+fn packed<'a, const J: usize>(lying: &Weights<'_, J>, strip: &'a mut Strip) -> Weights<'a, J> {
+    let (places, _) = strip.0.as_chunks_mut::<J>();
+    let places = &mut places[..lying.depths];
+    if lying.across == 1 {
+        for (place, weights) in places.iter_mut().zip(lying.values.chunks(lying.down)) {
+            place.copy_from_slice(&weights[..J]);
         }
-        Weights::new(&strip.0, 1, J, self.depths)
+    } else {
+        for (depth, place) in places.iter_mut().enumerate() {
+            *place = lying.at(depth);
+        }
     }
+    Weights::new(&strip.0, 1, J, lying.depths)
 }
 
 /// A strip whose weights are read where they lie, unless copying them is worth it.
 #[inline(always)]
 fn strip_body<V: Vector, const J: usize>(product: &Product<'_>, place: Place, strip: &mut Strip, out: &mut [Lanes]) {
     let lying = Weights::<J>::of(product, place);
-    let weights = if place.packed { lying.packed(strip) } else { lying };
+    let weights = if place.packed && J > DIRECT_RESULTS_MAX { packed(&lying, strip) } else { lying };
     tiles_body::<V, J>(product, place, weights, out);
 }
 

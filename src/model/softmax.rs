@@ -36,13 +36,13 @@ fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
     {
         let largest = largest::<V>(panel);
         if target.log_epsilon == 0.0 {
-            of_labels::<V>(panel, labels).minus(largest).store(label_logit);
+            V::load(&of_labels(panel, labels)).minus(largest).store(label_logit);
         }
         let total = exponentials::<V>(panel, largest);
         let of_loss = if target.log_epsilon == 0.0 {
             total
         } else {
-            of_labels::<V>(panel, labels).divided_by(total).plus(V::splat(target.log_epsilon))
+            V::load(&of_labels(panel, labels)).divided_by(total).plus(V::splat(target.log_epsilon))
         };
         of_loss.store(logarithm);
         let mut factor = V::splat(target.scale).divided_by(total);
@@ -60,9 +60,7 @@ fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
         for exponential in rest {
             V::load(exponential).times(factor).store(exponential);
         }
-        for (lane, label) in labels.iter().enumerate() {
-            panel[*label as usize].0[lane] -= target.scale;
-        }
+        take_from_labels(panel, labels, target.scale);
     }
     let logarithms = &mut flat(&mut logarithms)[..rows];
     for logarithm in logarithms.iter_mut() {
@@ -95,14 +93,22 @@ fn largest<V: Vector>(panel: &[Lanes]) -> V {
     first.larger(second)
 }
 
-/// What each row's label has; +0 for rows that are not there.
-#[inline(always)]
-fn of_labels<V: Vector>(panel: &[Lanes], labels: &[u32]) -> V {
+/// What each row's label has; +0 for rows that are not there. Nothing here is vectors': one code does for every kernel.
+#[inline(never)]
+fn of_labels(panel: &[Lanes], labels: &[u32]) -> Lanes {
     let mut of_labels = Lanes::ZERO;
     for (lane, label) in labels.iter().enumerate() {
         of_labels.0[lane] = panel[*label as usize].0[lane];
     }
-    V::load(&of_labels)
+    of_labels
+}
+
+/// Takes `scale` from what each row's label has.
+#[inline(never)]
+fn take_from_labels(panel: &mut [Lanes], labels: &[u32], scale: f32) {
+    for (lane, label) in labels.iter().enumerate() {
+        panel[*label as usize].0[lane] -= scale;
+    }
 }
 
 /// Turns logits into their exponentials, the largest into 1. Returns each row's sum: four partial sums, of every fourth class

@@ -1,7 +1,6 @@
 //! What happens in a program, a line each, for whoever watches on the console. Owns the watchers; does not know what
 //! happens. A watcher that does not read misses lines, and holds up nobody.
 
-use std::collections::VecDeque;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -32,7 +31,7 @@ struct Inbox {
 
 #[derive(Debug, Default)]
 struct Lines {
-    lines: VecDeque<Arc<str>>,
+    lines: Vec<Arc<str>>,
     /// Lines that there was no room for.
     missed: usize,
 }
@@ -45,14 +44,14 @@ impl Feed {
     /// Says that something has happened: of what kind, to whom, and a sentence, which is only made if somebody watches.
     pub fn say<S: Display>(&self, kind: &str, whom: impl Display, sentence: impl FnOnce() -> S) {
         if self.0.watchers.load(Ordering::Relaxed) != 0 {
-            self.tell(kind, &whom, &sentence().to_string());
+            self.tell(kind, &whom, &sentence());
         }
     }
 
-    fn tell(&self, kind: &str, whom: &dyn Display, sentence: &str) {
+    fn tell(&self, kind: &str, whom: &dyn Display, sentence: &dyn Display) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = Timestamp { unix_ms: since.as_millis() as u64 };
-        let line: Arc<str> = format!("{time}  {kind:6}  {whom}  {}\n", shown(sentence)).into();
+        let line: Arc<str> = format!("{time}  {kind:6}  {whom}  {}\n", shown(&sentence.to_string())).into();
         let mut list = self.list();
         list.retain(|watcher| watcher.upgrade().map(|inbox| inbox.put(&line)).is_some());
         self.0.watchers.store(list.len(), Ordering::Relaxed);
@@ -77,7 +76,7 @@ impl Inbox {
     fn put(&self, line: &Arc<str>) {
         let mut waiting = self.waiting();
         if waiting.lines.len() < LINES_MAX {
-            waiting.lines.push_back(line.clone());
+            waiting.lines.push(line.clone());
         } else {
             waiting.missed += 1;
         }

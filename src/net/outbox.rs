@@ -138,8 +138,11 @@ impl Outbox {
                 if waiting.frames.is_empty() {
                     break Ok(());
                 }
-                let count = waiting.frames.len().min(BATCH_FRAMES_MAX);
-                batch.extend(waiting.frames.drain(..count));
+                while batch.len() < BATCH_FRAMES_MAX
+                    && let Some(frame) = waiting.frames.pop_front()
+                {
+                    batch.push(frame);
+                }
                 waiting.is_writing = true;
             }
             if let Err(error) = write_batch(stream, &batch) {

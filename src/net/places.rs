@@ -2,7 +2,6 @@
 //! the oldest connection of the address that has most of them. So whoever opens many takes places from himself. Owns who
 //! holds a place; does not know what the connections are for.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +12,7 @@ pub(super) struct Places {
     in_all: usize,
     per_address: usize,
     /// The oldest first.
-    taken: Mutex<VecDeque<Taken>>,
+    taken: Mutex<Vec<Taken>>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,12 +49,12 @@ impl Places {
         } else {
             None
         };
-        let evicted = evicted.and_then(|index| taken.remove(index));
+        let evicted = evicted.map(|index| taken.remove(index));
         if let Some(oldest) = &evicted {
             // Its thread wakes up with the end of its stream.
             let _ = oldest.stream.shutdown(Shutdown::Both);
         }
-        taken.push_back(Taken { stream: stream.clone(), ip });
+        taken.push(Taken { stream: stream.clone(), ip });
         let is_crowded = taken.len() * 2 >= self.in_all;
         Ok(Place { places: self.clone(), stream, is_crowded, has_evicted: evicted.is_some() })
     }
@@ -66,13 +65,13 @@ impl Places {
     }
 
     #[inline(never)] // Locking takes more code than a call, and is done in many places.
-    fn taken(&self) -> MutexGuard<'_, VecDeque<Taken>> {
+    fn taken(&self) -> MutexGuard<'_, Vec<Taken>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The place in the list of the oldest connection of the address that has most of them.
-fn oldest_of_the_busiest(taken: &VecDeque<Taken>) -> Option<usize> {
+fn oldest_of_the_busiest(taken: &[Taken]) -> Option<usize> {
     let count = |ip| taken.iter().filter(|other| other.ip == ip).count();
     // Of equals the last wins: the oldest, from behind.
     (0..taken.len()).rev().max_by_key(|&index| count(taken[index].ip))

@@ -105,21 +105,30 @@ impl fmt::Display for ObjectError {
 
 impl std::error::Error for ObjectError {}
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Tensor {
     element: u8,
     encoding: u8,
-    shape: Vec<u64>,
+    dimensions: usize,
+    /// As many as there are dimensions; zeros behind them.
+    sides: [u64; limits::DIMENSIONS_MAX],
 }
 
 impl Tensor {
-    fn f32(shape: &[u64]) -> Tensor {
-        Tensor { element: F32, encoding: RAW, shape: shape.to_vec() }
+    /// A raw one of at most [`limits::DIMENSIONS_MAX`] dimensions.
+    fn raw(element: u8, shape: &[u64]) -> Tensor {
+        let mut sides = [0; limits::DIMENSIONS_MAX];
+        sides[..shape.len()].copy_from_slice(shape);
+        Tensor { element, encoding: RAW, dimensions: shape.len(), sides }
+    }
+
+    fn shape(&self) -> &[u64] {
+        &self.sides[..self.dimensions]
     }
 
     /// Bytes of the elements, every element type having four; `None` past u64.
     fn bytes(&self) -> Option<u64> {
-        self.shape.iter().try_fold(4u64, |bytes, &side| bytes.checked_mul(side))
+        self.shape().iter().try_fold(4u64, |bytes, &side| bytes.checked_mul(side))
     }
 }
 
@@ -130,7 +139,7 @@ fn describe(tensors: &[Tensor]) -> String {
             (U32, RAW) => "u32".to_owned(),
             (element, encoding) => format!("element {element} encoding {encoding} "),
         };
-        format!("{element}{:?}", tensor.shape)
+        format!("{element}{:?}", tensor.shape())
     };
     // A message needs the beginning of a long list, not all of it.
     let mut text = tensors.iter().take(8).map(one).collect::<Vec<_>>().join(" ");
@@ -143,8 +152,8 @@ fn describe(tensors: &[Tensor]) -> String {
 fn encode_descriptor(kind: ObjectKind, tensors: &[Tensor]) -> Vec<u8> {
     let mut out = vec![kind as u8, tensors.len() as u8, 0, 0, 0, 0, 0, 0];
     for tensor in tensors {
-        out.extend_from_slice(&[tensor.element, tensor.encoding, tensor.shape.len() as u8, 0, 0, 0, 0, 0]);
-        for &side in &tensor.shape {
+        out.extend_from_slice(&[tensor.element, tensor.encoding, tensor.dimensions as u8, 0, 0, 0, 0, 0]);
+        for &side in tensor.shape() {
             out.u64(side);
         }
     }
@@ -166,18 +175,21 @@ fn decode_descriptor(reader: &mut Reader<'_>) -> Read<(u8, Vec<Tensor>)> {
         if rank > limits::DIMENSIONS_MAX {
             return reader.fail(OverLimit { got: rank as u64, allowed: limits::DIMENSIONS_MAX as u64 });
         }
-        let shape = (0..rank).map(|_| reader.u64()).collect::<Read<_>>()?;
-        tensors.push(Tensor { element, encoding, shape });
+        let mut tensor = Tensor { element, encoding, dimensions: rank, sides: [0; limits::DIMENSIONS_MAX] };
+        for side in &mut tensor.sides[..rank] {
+            *side = reader.u64()?;
+        }
+        tensors.push(tensor);
     }
     Ok((kind, tensors))
 }
 
 /// Checks kind, shapes and size against `wanted`, which gets the tensors found; returns the elements' bytes.
-fn open(
-    bytes: &[u8],
+fn open<'a>(
+    bytes: &'a [u8],
     wanted_kind: ObjectKind,
-    wanted: impl FnOnce(&[Tensor]) -> Vec<Tensor>,
-) -> Result<(Vec<Tensor>, &[u8]), ObjectError> {
+    wanted: &dyn Fn(&[Tensor]) -> Vec<Tensor>,
+) -> Result<(Vec<Tensor>, &'a [u8]), ObjectError> {
     let mut reader = Reader::new("the object's descriptor", bytes);
     let (kind, tensors) = decode_descriptor(&mut reader).map_err(ObjectError::Descriptor)?;
     if ObjectKind::from_number(kind) != Some(wanted_kind) {
@@ -197,11 +209,11 @@ fn open(
 
 fn parameter_tensors(network: &Network) -> Vec<Tensor> {
     let sides = |layer: crate::model::Layer| (layer.inputs as u64, layer.outputs as u64);
-    network.layers().map(sides).flat_map(|(i, o)| [Tensor::f32(&[i, o]), Tensor::f32(&[o])]).collect()
+    network.layers().map(sides).flat_map(|(i, o)| [Tensor::raw(F32, &[i, o]), Tensor::raw(F32, &[o])]).collect()
 }
 
 fn rows_tensors(rows: u64, features: u64) -> Vec<Tensor> {
-    vec![Tensor::f32(&[rows, features]), Tensor { element: U32, encoding: RAW, shape: vec![rows] }]
+    vec![Tensor::raw(F32, &[rows, features]), Tensor::raw(U32, &[rows])]
 }
 
 /// Size of an object of `kind` [`ObjectKind::Weights`] or [`ObjectKind::Update`] for this network.
@@ -247,7 +259,7 @@ pub fn parameters<'a>(
     network: &Network,
     bytes: &'a [u8],
 ) -> Result<&'a [LittleEndianF32], ObjectError> {
-    let (_, elements) = open(bytes, kind, |_| parameter_tensors(network))?;
+    let (_, elements) = open(bytes, kind, &|_| parameter_tensors(network))?;
     let values = elements.as_chunks().0;
     // Whether an update can be merged is judged when it is, and says more than this.
     let is_finite = |value: &LittleEndianF32| f32::from_le_bytes(*value).is_finite();
@@ -296,8 +308,8 @@ pub fn encode_rows(features: u32, values: &[f32], labels: &[u32]) -> Vec<u8> {
 
 /// Row-major values and labels in an object of rows that must have so many features; as many rows as it has.
 pub fn decode_rows(features: u32, bytes: &[u8]) -> Result<(Vec<f32>, Vec<u32>), ObjectError> {
-    let (tensors, elements) = open(bytes, ObjectKind::Rows, |found| {
-        let rows = found.first().and_then(|tensor| tensor.shape.first()).copied().unwrap_or(1);
+    let (tensors, elements) = open(bytes, ObjectKind::Rows, &|found| {
+        let rows = found.first().and_then(|tensor| tensor.shape().first()).copied().unwrap_or(1);
         rows_tensors(rows, features.into())
     })?;
     // `open` has compared the sizes, so the product fits what is there.

@@ -33,6 +33,7 @@ fn fused(value: Plain, factor: Plain, addend: Plain) -> Plain {
     lane_wise!(value, factor, addend => InLine::fma(value, factor, addend))
 }
 
+/// What softmax is made of is out of line, too, where [`fused`] is: in line it was twice as much code, and no faster.
 impl Elements for Plain {
     #[inline(always)]
     fn splat(value: f32) -> Plain {
@@ -44,19 +45,22 @@ impl Elements for Plain {
         fused(self, factor, addend)
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_feature = "fma", inline(always))]
+    #[cfg_attr(not(target_feature = "fma"), inline(never))]
     fn plus(self, other: Plain) -> Plain {
         let value = self;
         lane_wise!(value, other => value + other)
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_feature = "fma", inline(always))]
+    #[cfg_attr(not(target_feature = "fma"), inline(never))]
     fn minus(self, other: Plain) -> Plain {
         let value = self;
         lane_wise!(value, other => value - other)
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_feature = "fma", inline(always))]
+    #[cfg_attr(not(target_feature = "fma"), inline(never))]
     fn times(self, other: Plain) -> Plain {
         let value = self;
         lane_wise!(value, other => value * other)
@@ -68,7 +72,8 @@ impl Elements for Plain {
         lane_wise!(value, exponent => value * f32::from_bits(exponent.to_bits().wrapping_add(127) << 23))
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_feature = "fma", inline(always))]
+    #[cfg_attr(not(target_feature = "fma"), inline(never))]
     fn larger(self, other: Plain) -> Plain {
         let value = self;
         lane_wise!(value, other => if other > value { other } else { value })
@@ -122,7 +127,8 @@ impl Vector for Plain {
         *values = self.0;
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_feature = "fma", inline(always))]
+    #[cfg_attr(not(target_feature = "fma"), inline(never))]
     fn divided_by(self, other: Plain) -> Plain {
         let value = self;
         lane_wise!(value, other => value / other)
