@@ -177,4 +177,32 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_last_update_is_the_same_part_by_part_whether_others_came_before_it_or_not() {
+        let count = 2 * LAST_PART_MAX + 3;
+        let gradient: Vec<f32> = (0..count).map(|index| (index as f32 * 0.7).sin()).collect();
+        for kernel in Kernel::available() {
+            for optimiser in [Optimiser::Sgd, Optimiser::Adam] {
+                for before in 0..3 {
+                    let (mut whole, mut in_parts) = (Descent::new(), Descent::new());
+                    let mut weights = [vec![0.5; count], vec![0.5; count]];
+                    for (descent, weights) in [&mut whole, &mut in_parts].into_iter().zip(&mut weights) {
+                        descent.begin(optimiser, 0.01);
+                        (0..before).for_each(|_| descent.update(kernel, &gradient, weights));
+                    }
+                    let [expected, got] = &mut weights;
+                    whole.update(kernel, &gradient, expected);
+                    in_parts.advance();
+                    let parts = got.chunks_mut(LAST_PART_MAX).zip(gradient.chunks(LAST_PART_MAX));
+                    for (index, (weights, gradient)) in parts.enumerate() {
+                        in_parts.update_last_part(kernel, index * LAST_PART_MAX, gradient, weights);
+                    }
+                    assert_eq!(got, expected, "{kernel}, {optimiser:?}, {before} before");
+                    let kept = in_parts.moments[0].len();
+                    assert_eq!(kept, if before > 0 && optimiser == Optimiser::Adam { count } else { 0 });
+                }
+            }
+        }
+    }
 }
