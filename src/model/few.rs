@@ -12,17 +12,26 @@ use super::vector::Vector;
 
 /// Rows that are few forward: lanes that are used by rows of a panel and those that are used by outputs then come to the
 /// same.
-pub(super) const FORWARD_ROWS_MAX: usize = 4;
+const FORWARD_ROWS_MAX: usize = 4;
+/// Weights of a layer that no cache holds. Reading them in their order saves more than lanes that are all used: then a
+/// whole panel is few.
+const UNCACHED_WEIGHTS_MIN: usize = 1 << 22;
 /// Rows that are few on the way back, where weights are turned to lanes.
 pub(super) const BACK_ROWS_MAX: usize = 1;
 
-/// Outputs whose sums stay in the first cache, for each row.
+/// Sums that stay in the first cache, of all rows together.
+const SUMS: usize = 4096;
+/// Outputs whose sums a row has there, at most.
 const OUTPUTS: usize = 1024;
 /// Inputs of which a sum takes in the products at a time.
 const INPUTS: usize = 4;
 
-/// Writes the product of one panel of `rows` rows forward, at most [`FORWARD_ROWS_MAX`], into `out`; missing rows
-/// come out as +0.
+/// Whether so many rows are few on their way forward through a layer of so many weights.
+pub(super) fn are_few_forward(rows: usize, weights: usize) -> bool {
+    rows <= if weights < UNCACHED_WEIGHTS_MIN { FORWARD_ROWS_MAX } else { LANES }
+}
+
+/// Writes the product of one panel of `rows` rows forward into `out`; missing rows come out as +0.
 pub(super) fn forward(kernel: Kernel, product: &Product<'_>, rows: usize, out: &mut [Lanes]) {
     forward_in_eights(kernel.of_eight(), product, rows, out);
 }
@@ -36,30 +45,32 @@ compiled_for_each_kernel! {
 fn forward_body<V: Vector>(product: &Product<'_>, rows: usize, out: &mut [Lanes]) {
     let Product { x, depth, weights, width, finish, .. } = *product;
     let Direction::Forward { bias } = product.direction else { return };
-    for (part, out) in out.chunks_mut(OUTPUTS).enumerate() {
-        let first = part * OUTPUTS;
-        let mut sums = [[0.0; OUTPUTS]; FORWARD_ROWS_MAX];
-        for sums in &mut sums[..rows] {
-            sums[..out.len()].copy_from_slice(&bias[first..][..out.len()]);
+    let outputs = OUTPUTS.min(SUMS / rows.max(1));
+    for (part, out) in out.chunks_mut(outputs).enumerate() {
+        let first = part * outputs;
+        let mut sums = [0.0; SUMS];
+        for sums in sums.chunks_mut(out.len()).take(rows) {
+            sums.copy_from_slice(&bias[first..][..out.len()]);
         }
         let weights = |input: usize| &weights[input * width + first..][..out.len()];
         let whole = depth / INPUTS * INPUTS;
         for input in (0..whole).step_by(INPUTS) {
             let lines = [weights(input), weights(input + 1), weights(input + 2), weights(input + 3)];
-            for (row, sums) in sums[..rows].iter_mut().enumerate() {
+            for (row, sums) in sums.chunks_mut(out.len()).take(rows).enumerate() {
                 let x = [x[input].0[row], x[input + 1].0[row], x[input + 2].0[row], x[input + 3].0[row]];
-                add_products::<V, INPUTS>(x, lines, &mut sums[..out.len()]);
+                add_products::<V, INPUTS>(x, lines, sums);
             }
         }
         for input in whole..depth {
-            for (row, sums) in sums[..rows].iter_mut().enumerate() {
-                add_products::<V, 1>([x[input].0[row]], [weights(input)], &mut sums[..out.len()]);
+            for (row, sums) in sums.chunks_mut(out.len()).take(rows).enumerate() {
+                add_products::<V, 1>([x[input].0[row]], [weights(input)], sums);
             }
         }
+        let across = out.len();
         for (output, out) in out.iter_mut().enumerate() {
             *out = Lanes::ZERO;
             for row in 0..rows {
-                let sum = sums[row][output];
+                let sum = sums[row * across + output];
                 out.0[row] = match finish {
                     Finish::Relu if sum > 0.0 => sum,
                     Finish::Relu => 0.0,
@@ -110,25 +121,26 @@ fn back_body<V: Vector>(product: &Product<'_>, out: &mut [Lanes]) {
         out[input] = Lanes::ZERO;
         out[input].0[0] = value;
     };
+    let steps = depth / LANES;
     for input in (0..in_lanes).step_by(CHAINS * LANES) {
-        let mut sums = [V::splat(0.0); CHAINS];
-        let whole = depth / LANES * LANES;
-        for output in (0..whole).step_by(LANES) {
-            let mut columns = [[V::splat(0.0); LANES]; CHAINS];
-            for chain in 0..CHAINS {
-                let mut lines = [V::splat(0.0); LANES];
-                for (lane, line) in lines.iter_mut().enumerate() {
-                    let place = (input + chain * LANES + lane) * depth + output;
-                    if let Some(eight) = weights[place..].first_chunk() {
-                        *line = V::load_anywhere(eight);
-                    }
-                }
-                columns[chain] = V::transposed(lines);
+        // Cut once, to one length: a check for each load would leave a processor no room to look ahead for the next.
+        let mut lines = [[&[][..]; LANES]; CHAINS];
+        for (chain, lines) in lines.iter_mut().enumerate() {
+            for (lane, line) in lines.iter_mut().enumerate() {
+                let of_input = &weights[(input + chain * LANES + lane) * depth..][..depth];
+                *line = &of_input.as_chunks::<LANES>().0[..steps];
             }
-            for (next, d) in d[output..][..LANES].iter().enumerate() {
-                let d = V::splat(d.0[0]);
-                for chain in 0..CHAINS {
-                    sums[chain] = columns[chain][next].fma(d, sums[chain]);
+        }
+        let mut sums = [V::splat(0.0); CHAINS];
+        for (step, d) in d.as_chunks::<LANES>().0[..steps].iter().enumerate() {
+            for chain in 0..CHAINS {
+                let mut columns = [V::splat(0.0); LANES];
+                for lane in 0..LANES {
+                    columns[lane] = V::load_anywhere(&lines[chain][lane][step]);
+                }
+                columns = V::transposed(columns);
+                for next in 0..LANES {
+                    sums[chain] = columns[next].fma(V::splat(d[next].0[0]), sums[chain]);
                 }
             }
         }
@@ -137,7 +149,8 @@ fn back_body<V: Vector>(product: &Product<'_>, out: &mut [Lanes]) {
             sums[chain].store(&mut lanes);
             for (lane, sum) in lanes.0.into_iter().enumerate() {
                 let input = input + chain * LANES + lane;
-                put(input, chain_from::<V>(sum, &weights[input * depth..][whole..depth], &d[whole..]));
+                let rest = steps * LANES;
+                put(input, chain_from::<V>(sum, &weights[input * depth..][rest..depth], &d[rest..]));
             }
         }
     }
@@ -201,7 +214,7 @@ mod tests {
         for (inputs, outputs) in [(1, 1), (3, 2), (5, 17), (16, 40), (37, 16), (33, 1030), (260, 41)] {
             let (weights, bias) = (noise(inputs * outputs, 1), noise(outputs, 2));
             for kernel in Kernel::available() {
-                for rows in 1..=FORWARD_ROWS_MAX {
+                for rows in 1..=LANES {
                     for finish in [Finish::Keep, Finish::Relu] {
                         let x = panel(rows, inputs);
                         let direction = Direction::Forward { bias: &bias };

@@ -86,7 +86,7 @@ impl Pass {
                 direction: Direction::Forward { bias: &parameters[layer.bias_offset()..][..layer.outputs] },
                 finish,
             };
-            if rows <= few::FORWARD_ROWS_MAX && layer.weights() > FEW_WEIGHTS_MIN {
+            if layer.weights() > FEW_WEIGHTS_MIN && few::are_few_forward(rows, layer.weights()) {
                 few::forward(self.kernel, &product, rows, out);
                 continue;
             }

@@ -13,7 +13,7 @@ use super::crew::{Alone, Crew};
 use super::gather::{Order, gather};
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, make_room, panels_of};
-use super::optimise::{Descent, eta_of_step};
+use super::optimise::{Descent, LAST_PART_MAX, eta_of_step};
 use super::pass::Pass;
 use super::random::{Purpose, Stream};
 use super::recipe::{BatchSize, LossReduction, Optimiser, Recipe, RecipeError};
@@ -327,7 +327,7 @@ enum State {
 
 /// Parameters of an update that are computed and told at a time. So few that a processor computes the next while it still
 /// hashes the last: a hash is one long chain, which leaves room beside it.
-const PART: usize = 128;
+const PART: usize = LAST_PART_MAX;
 
 impl Work {
     /// Starts a task: makes all the room that its batches of up to `batch_rows` rows need.
@@ -372,7 +372,7 @@ impl Work {
         let of_parts = if parts == 1 { 0 } else { parameters };
         self.gradients.prepare(of_parts, parts);
         self.losses.prepare(1, parts);
-        self.descent.begin(recipe.optimiser, eta_of_step(recipe.eta, recipe.eta_decay, step), parameters);
+        self.descent.begin(recipe.optimiser, eta_of_step(recipe.eta, recipe.eta_decay, step));
     }
 
     /// All of a batch forward and, with `back`, its gradient. Returns the loss.
@@ -446,7 +446,7 @@ impl Work {
             let part = &mut room[..base.len()];
             part.copy_from_slice(weights);
             if self.has_last_update {
-                self.descent.update_part(self.kernel, first, &gradient[first..][..base.len()], part);
+                self.descent.update_last_part(self.kernel, first, &gradient[first..][..base.len()], part);
             }
             if !leave(self.kernel, base, part) {
                 let index = part.iter().position(|value| !merge::can_be_merged(*value)).unwrap_or_default();

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use super::greeting::{self, Greeted, GreetingError, Identity};
+use super::pacing::unpaced_within_machine;
 use crate::wire::message::Error;
 use crate::wire::{Role, limits};
 
@@ -88,12 +91,19 @@ pub fn dial(host: &str, port: u16, me: &Identity, wanted: Role, wait: Duration) 
     let addresses = (host, port).to_socket_addrs().map_err(resolve)?;
     let mut last = io::Error::new(ErrorKind::NotFound, "it has no address");
     for address in addresses {
-        match TcpStream::connect_timeout(&address, wait) {
+        match connect(&address, wait) {
             Ok(stream) => return greet(stream, target, me, wanted),
             Err(error) => last = error,
         }
     }
     Err(DialError::Connect { target, source: last })
+}
+
+pub(super) fn connect(address: &SocketAddr, wait: Duration) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+    unpaced_within_machine(&socket, address.ip());
+    socket.connect_timeout(&(*address).into(), wait)?;
+    Ok(socket.into())
 }
 
 fn greet(stream: TcpStream, target: String, me: &Identity, wanted: Role) -> Result<Greeted, DialError> {

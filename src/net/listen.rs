@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use super::pacing::unpaced_within_machine;
+
 /// Connections that may wait to be accepted. std's 128 loses connections under load; the system may cap this.
 const BACKLOG: i32 = 4_096;
 
@@ -80,6 +82,7 @@ impl Listener {
             #[cfg(unix)]
             socket.set_reuse_address(true)?;
             socket.bind(&address.into())?;
+            unpaced_within_machine(&socket, address.ip());
             socket.listen(BACKLOG)?;
             let socket = TcpListener::from(socket);
             Ok(Listener { address: socket.local_addr()?, socket })

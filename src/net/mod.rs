@@ -11,6 +11,7 @@ mod link;
 mod listen;
 mod memory;
 mod outbox;
+mod pacing;
 mod places;
 mod random;
 mod server;
