@@ -5,6 +5,9 @@
 //! takes a few minutes. Ends with exit code 1 if a bound is missed. What compares two things runs them in turn, and gives
 //! their ratio: machines are noisy, and it is the same noise for both.
 
+#[allow(dead_code, reason = "other benches use the rest")]
+#[path = "common/processes.rs"]
+mod processes;
 #[allow(dead_code, reason = "the fleet's tests use the rest")]
 #[path = "../tests/fleet/support.rs"]
 mod support;
@@ -17,9 +20,6 @@ use std::thread;
 use std::time::Duration;
 
 use support::{Client, Coordinator, Finished, Node, nodes};
-
-/// Set for the run of this program that is pinned to one core.
-const PINNED: &str = "GRADWIRE_FIGURES_PINNED";
 
 type Figures = fn(&mut Report) -> std::io::Result<()>;
 
@@ -101,19 +101,17 @@ fn default(report: &mut Report) -> std::io::Result<()> {
     report.figure("default recipe: tasks of the least used node", tasks.to_string(), "at least 1", is_kept)
 }
 
-/// The classic recipe on a fleet of processes against numpy in one process, all on one core.
+/// The classic recipe on a fleet of processes against numpy in one process, all on one core: what a thread that is on it
+/// has started.
 fn numpy(report: &mut Report) -> std::io::Result<()> {
-    if std::env::var_os(PINNED).is_none() && Command::new("taskset").arg("--version").output().is_ok() {
-        // Whatever this process starts is pinned with it.
-        let pinned = Command::new("taskset")
-            .args(["-c", "0"])
-            .arg(std::env::current_exe()?)
-            .arg("numpy")
-            .env(PINNED, "1")
-            .status()?;
-        report.missed |= !pinned.success();
-        return Ok(());
-    }
+    let measure = || {
+        processes::pin_this_thread();
+        numpy_on_this_core(report)
+    };
+    thread::scope(|scope| scope.spawn(measure).join()).unwrap_or_else(|_| Err(std::io::Error::other("it panicked")))
+}
+
+fn numpy_on_this_core(report: &mut Report) -> std::io::Result<()> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/classic_numpy.py");
     let python = || Command::new("python3").arg(&script).env("OMP_NUM_THREADS", "1").output();
     let fleet = nodes(4, "0", &[]);

@@ -1,15 +1,22 @@
-//! How fast a core trains: samples a second, GFLOP/s, and what share that is of the core's own peak, for each kernel that
-//! this machine has. The peak is measured beside each shape, because it is a machine's, and a machine has moods.
+//! How fast a core trains: samples a second for each kernel that this machine has, and what a second worker brings that has
+//! no task of its own and helps with large batches.
 //!
-//! Then, what a second worker brings: one that has no task of its own and helps with large batches.
-//!
-//! `cargo bench --bench kernels [-- WORD]`: only shapes whose line contains WORD. A plain timing loop: the best of many
-//! short runs, because other work on the machine only ever makes a run longer.
+//! `cargo bench --bench kernels [-- WORD..]`: only what has one of the words in its name, regular expressions: `train`,
+//! `avx2`, `peak 16-64-26`; divan's other options serve, too. The fastest run counts, because other work on the machine only ever
+//! makes a run longer. `item` is a sample, and `Hz` counts floating-point operations a second: divided by those of `peak`
+//! they are the share of what the core could do. Goals are shares of AVX2's peak, whichever kernel reaches them.
 
-use std::io::Write as _;
+#[allow(dead_code, reason = "other benches use the rest")]
+#[path = "common/processes.rs"]
+mod processes;
+
+use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use divan::counter::{CyclesCount, ItemsCount};
+use divan::{Bencher, Divan};
 use gradwire::compute::crew::Help;
 use gradwire::job::Training;
 use gradwire::model::train::Unwatched;
@@ -22,101 +29,108 @@ const MEASURE: Duration = Duration::from_millis(700);
 /// About how long one run of it takes: short enough to fall between two turns of another process.
 const RUN: Duration = Duration::from_millis(2);
 
-/// A network, the rows it is trained on, how, and what a core whose AVX2 peak is [`GOAL_PEAK_GFLOPS`] is to reach.
+/// The worker that has no task of its own.
+static HELP: LazyLock<Help> = LazyLock::new(|| {
+    let help = Help::new(2);
+    let offers = help.clone();
+    std::thread::spawn(move || offers.calls().iter().for_each(|()| offers.give(|| true)));
+    help
+});
+
+fn main() {
+    // Before this thread is bound to one core: the helper may use the others.
+    LazyLock::force(&HELP);
+    processes::pin_this_thread();
+    Divan::default().min_time(MEASURE).max_time(MEASURE).config_with_args().main();
+}
+
+/// A network, the rows it is trained on, and how.
 struct Shape {
     sizes: &'static [u32],
     rows: u32,
     recipe: Recipe,
-    goal: Option<f64>,
+    kernel: Kernel,
 }
 
-/// The peak of the machine that the goals were set on. Elsewhere they are judged in proportion.
-const GOAL_PEAK_GFLOPS: f64 = 117.0;
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sizes.iter().map(u32::to_string).collect::<Vec<_>>().join("-"))?;
+        match self.recipe.batch {
+            BatchSize::Full => write!(f, " all {}", self.rows)?,
+            BatchSize::Rows(rows) => write!(f, " by {rows}")?,
+        }
+        let optimiser = format!("{:?}", self.recipe.optimiser).to_lowercase();
+        write!(f, " {optimiser} {}", self.kernel)
+    }
+}
 
-fn shapes() -> Vec<Shape> {
-    let sgd = Recipe { optimiser: Optimiser::Sgd, reduction: LossReduction::Mean, ..Recipe::DEFAULT };
-    let adam = Recipe::DEFAULT;
-    let classic = Recipe { stop_loss_change: None, ..Recipe::CLASSIC };
-    let batch = |rows, recipe| Recipe { batch: BatchSize::Rows(NonZeroU32::new(rows).expect("rows")), ..recipe };
-    let shape = |sizes, rows, recipe, goal| Shape { sizes, rows, recipe, goal };
-    vec![
-        shape(&[16, 20, 26], 1500, classic, Some(18e6)),
-        shape(&[16, 64, 26], 1536, batch(128, adam), Some(4e6)),
-        shape(&[784, 128, 10], 1536, batch(128, sgd), Some(240e3)),
-        shape(&[784, 512, 512, 10], 1024, batch(128, sgd), Some(30e3)),
-        shape(&[16, 64, 26], 1536, batch(128, sgd), None),
-        shape(&[16, 192, 26], 1500, batch(32, adam), None),
-        shape(&[784, 128, 10], 1536, batch(32, adam), None),
+fn shapes() -> impl Iterator<Item = Shape> {
+    let [sgd, adam, classic] = recipes();
+    let shapes: [(&[u32], _, _); _] = [
+        // Goal 68 %: on a core of 117 GFLOP/s 18 million samples a second.
+        (&[16, 20, 26], 1500, classic),
+        // Goal 48 %: 4 million.
+        (&[16, 64, 26], 1536, by(128, adam)),
+        // Goal 84 %: 240,000.
+        (&[784, 128, 10], 1536, by(128, sgd)),
+        // Goal 82 %: 30,000.
+        (&[784, 512, 512, 10], 1024, by(128, sgd)),
+        // For orientation.
+        (&[16, 64, 26], 1536, by(128, sgd)),
+        (&[16, 192, 26], 1500, by(32, adam)),
+        (&[784, 128, 10], 1536, by(32, adam)),
         // Sizes that divide by nothing.
-        shape(&[17, 23, 37, 11, 5], 1111, batch(37, adam), None),
-        shape(&[17, 23, 37, 11, 5], 1501, classic, None),
-        shape(&[13, 67, 3], 1001, batch(100, sgd), None),
-        shape(&[97, 131, 61, 29, 7], 1111, batch(111, sgd), None),
-        shape(&[301, 203, 11], 999, batch(37, sgd), None),
-    ]
-}
-
-fn main() -> std::io::Result<()> {
-    // cargo passes options of its own; a word is ours.
-    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    for Shape { sizes, rows, recipe, goal } in shapes() {
-        for kernel in Kernel::available() {
-            let batch = match recipe.batch {
-                BatchSize::Full => format!("all {rows}"),
-                BatchSize::Rows(rows) => format!("by {rows}"),
-            };
-            let sizes_text = sizes.iter().map(u32::to_string).collect::<Vec<_>>().join("-");
-            let line = format!("{sizes_text:18} {batch:8} {:4} {kernel:8}", format!("{:?}", recipe.optimiser));
-            if !line.contains(&wanted) {
-                continue;
-            }
-            let (samples, flops) = measure(Trainer::new(kernel), sizes, rows, recipe);
-            let gflops = samples * flops / 1e9;
-            let mut out = std::io::stdout().lock();
-            write!(out, "{line} {samples:11.0} samples/s {gflops:7.1} GFLOP/s")?;
-            if let Some(peak) = peak::gflops(kernel) {
-                write!(out, " {:4.0} % of {peak:.0}", 100.0 * gflops / peak)?;
-            }
-            if let (Some(goal), Some(peak)) = (goal, peak::gflops_of_goals()) {
-                // A goal is a share of AVX2's peak, whichever kernel reaches it.
-                let goal = goal * peak / GOAL_PEAK_GFLOPS;
-                write!(out, ", {:.2} of the goal {goal:.0}", samples / goal)?;
-            }
-            writeln!(out)?;
-        }
-    }
-    let help = Help::new(2);
-    let offers = help.clone();
-    std::thread::spawn(move || offers.calls().iter().for_each(|()| offers.give(|| true)));
-    for (sizes, rows, recipe) in shared_shapes() {
-        for kernel in Kernel::available().filter(|kernel| *kernel != Kernel::PORTABLE) {
-            let line = format!("{sizes:?} {:?} {:?} {kernel} shared", recipe.batch, recipe.optimiser);
-            if !line.contains(&wanted) {
-                continue;
-            }
-            let (one, _) = measure(Trainer::new(kernel), sizes, rows, recipe);
-            let (two, _) = measure(Trainer::with_crew(kernel, help.crew()), sizes, rows, recipe);
-            let mut out = std::io::stdout().lock();
-            writeln!(out, "{line}: one worker {one:.0} samples/s, two {two:.0}: {:.2} times as many", two / one)?;
-        }
-    }
-    Ok(())
-}
-
-/// Batches that two share.
-fn shared_shapes() -> [(&'static [u32], u32, Recipe); 3] {
-    let classic = Recipe { stop_loss_change: None, ..Recipe::CLASSIC };
-    let sgd = Recipe { optimiser: Optimiser::Sgd, reduction: LossReduction::Mean, ..Recipe::DEFAULT };
-    let batch = BatchSize::Rows(NonZeroU32::new(1024).expect("rows"));
-    [
-        (&[16, 20, 26], 16_500, classic),
-        (&[784, 128, 10], 4096, Recipe { batch, ..sgd }),
+        (&[17, 23, 37, 11, 5], 1111, by(37, adam)),
         (&[17, 23, 37, 11, 5], 1501, classic),
-    ]
+        (&[13, 67, 3], 1001, by(100, sgd)),
+        (&[97, 131, 61, 29, 7], 1111, by(111, sgd)),
+        (&[301, 203, 11], 999, by(37, sgd)),
+    ];
+    on_each_kernel(shapes)
 }
 
-/// Samples a second, and floating-point operations of a sample.
-fn measure(mut trainer: Trainer, sizes: &[u32], rows: u32, recipe: Recipe) -> (f64, f64) {
+/// With batches that two share.
+fn large_shapes() -> impl Iterator<Item = Shape> {
+    let [sgd, _, classic] = recipes();
+    let shapes: [(&[u32], _, _); _] = [
+        (&[16, 20, 26], 16_500, classic),
+        (&[784, 128, 10], 4096, by(1024, sgd)),
+        (&[17, 23, 37, 11, 5], 1501, classic),
+    ];
+    on_each_kernel(shapes).filter(|shape| shape.kernel != Kernel::PORTABLE)
+}
+
+/// Plain gradient descent, Adam, the classic recipe.
+fn recipes() -> [Recipe; 3] {
+    let sgd = Recipe { optimiser: Optimiser::Sgd, reduction: LossReduction::Mean, ..Recipe::DEFAULT };
+    [sgd, Recipe::DEFAULT, Recipe { stop_loss_change: None, ..Recipe::CLASSIC }]
+}
+
+fn by(rows: u32, recipe: Recipe) -> Recipe {
+    Recipe { batch: BatchSize::Rows(NonZeroU32::new(rows).expect("rows")), ..recipe }
+}
+
+fn on_each_kernel(shapes: impl IntoIterator<Item = (&'static [u32], u32, Recipe)>) -> impl Iterator<Item = Shape> {
+    let of = |(sizes, rows, recipe)| Kernel::available().map(move |kernel| Shape { sizes, rows, recipe, kernel });
+    shapes.into_iter().flat_map(of)
+}
+
+#[divan::bench(args = shapes())]
+fn train(bencher: Bencher<'_, '_>, shape: &Shape) {
+    train_with(Trainer::new(shape.kernel), bencher, shape);
+}
+
+#[divan::bench(name = "one worker", args = large_shapes())]
+fn one_worker(bencher: Bencher<'_, '_>, shape: &Shape) {
+    train_with(Trainer::new(shape.kernel), bencher, shape);
+}
+
+#[divan::bench(name = "two workers", args = large_shapes())]
+fn two_workers(bencher: Bencher<'_, '_>, shape: &Shape) {
+    train_with(Trainer::with_crew(shape.kernel, HELP.crew()), bencher, shape);
+}
+
+fn train_with(mut trainer: Trainer, bencher: Bencher<'_, '_>, &Shape { sizes, rows, recipe, .. }: &Shape) {
     let (inputs, classes) = (sizes[0], sizes[sizes.len() - 1]);
     let network = Network::new(inputs, &sizes[1..sizes.len() - 1], classes).expect("a shape within the limits");
     let values = (0..rows * inputs).map(|i| (f64::from(i) * 0.7).sin() as f32).collect();
@@ -128,62 +142,50 @@ fn measure(mut trainer: Trainer, sizes: &[u32], rows: u32, recipe: Recipe) -> (f
     let mut train = |epochs| {
         let training =
             Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe { epochs, ..recipe }, seed: 1 };
-        let start = Instant::now();
-        trainer.train(&training, 0, 0, &base, &rows, &mut Unwatched).expect("a task that can be trained");
-        start.elapsed().as_secs_f64()
+        trainer.train(&training, 0, 0, &base, &rows, &mut Unwatched).expect("a task that can be trained")
     };
-    let epochs = (RUN.as_secs_f64() / train(1)).clamp(1.0, 1000.0) as u32;
-    let (start, mut best) = (Instant::now(), f64::MAX);
-    while start.elapsed() < MEASURE {
-        best = best.min(train(epochs));
-    }
-    (f64::from(rows.rows()) * f64::from(epochs) / best, flops as f64)
+    let start = Instant::now();
+    train(1);
+    let epochs = (RUN.as_secs_f64() / start.elapsed().as_secs_f64()).clamp(1.0, 1000.0) as u32;
+    let samples = u64::from(rows.rows()) * u64::from(epochs);
+    let bencher = bencher.counter(ItemsCount::new(samples)).counter(CyclesCount::new(samples * flops as u64));
+    bencher.bench_local(|| train(epochs));
 }
 
-/// What the core could do if it did nothing but fused multiply-adds: independent chains in registers.
-mod peak {
+/// What the core could do if it did nothing but fused multiply-adds, of the instructions that a kernel uses.
+#[divan::bench(args = Kernel::available().filter(|&kernel| chains::run(kernel).is_some()))]
+fn peak(bencher: Bencher<'_, '_>, &kernel: &Kernel) {
+    let flops = chains::run(kernel).expect("instructions of its own");
+    bencher.counter(CyclesCount::new(flops)).bench_local(|| chains::run(kernel));
+}
+
+/// Fused multiply-adds in registers, in chains that are independent of each other.
+mod chains {
     use std::hint::black_box;
-    use std::time::Instant;
 
     use gradwire::model::Kernel;
 
     /// Links of a chain in one run: some 50 microseconds.
     const LINKS: u32 = 20_000;
-    const RUNS: u32 = 200;
 
-    /// GFLOP/s of the instructions that a kernel uses, if its instructions are more than a compiler's choice.
-    pub fn gflops(kernel: Kernel) -> Option<f64> {
+    /// How many floating-point operations it has done; none if a kernel's instructions are a compiler's choice.
+    pub fn run(kernel: Kernel) -> Option<u32> {
         #[cfg(target_arch = "x86_64")]
         if Kernel::avx512() == Some(kernel) {
             // SAFETY: the kernel is proof of AVX-512.
-            return Some(best_of(|| unsafe { x86::avx512_chains() }));
+            return Some(unsafe { x86::avx512() });
         }
         #[cfg(target_arch = "x86_64")]
         if Kernel::avx2() == Some(kernel) {
             // SAFETY: the kernel is proof of AVX2 and FMA.
-            return Some(best_of(|| unsafe { x86::avx2_chains() }));
+            return Some(unsafe { x86::avx2() });
         }
         #[cfg(target_arch = "aarch64")]
         if kernel == Kernel::PORTABLE {
-            return Some(best_of(neon_chains));
+            return Some(neon());
         }
         let _ = kernel;
         None
-    }
-
-    /// GFLOP/s of what the goals are a share of.
-    pub fn gflops_of_goals() -> Option<f64> {
-        gflops(Kernel::avx2().unwrap_or(Kernel::PORTABLE))
-    }
-
-    /// `run` tells how many floating-point operations it has done.
-    fn best_of(run: impl Fn() -> u32) -> f64 {
-        (0..RUNS)
-            .map(|_| {
-                let start = Instant::now();
-                f64::from(run()) / start.elapsed().as_nanos() as f64
-            })
-            .fold(0.0, f64::max)
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -194,7 +196,7 @@ mod peak {
 
         /// Twelve chains: more than latency times instructions a cycle on any machine with AVX2.
         #[target_feature(enable = "avx2,fma")]
-        pub fn avx2_chains() -> u32 {
+        pub fn avx2() -> u32 {
             let factor = _mm256_set1_ps(black_box(0.999));
             let mut sums = [_mm256_set1_ps(black_box(1.0)); 12];
             for _ in 0..LINKS {
@@ -208,7 +210,7 @@ mod peak {
 
         /// As many of sixteen lanes.
         #[target_feature(enable = "avx512f")]
-        pub fn avx512_chains() -> u32 {
+        pub fn avx512() -> u32 {
             let factor = _mm512_set1_ps(black_box(0.999));
             let mut sums = [_mm512_set1_ps(black_box(1.0)); 12];
             for _ in 0..LINKS {
@@ -222,7 +224,7 @@ mod peak {
     }
 
     #[cfg(target_arch = "aarch64")]
-    fn neon_chains() -> u32 {
+    fn neon() -> u32 {
         use std::arch::aarch64::*;
         // SAFETY: NEON is part of every aarch64 target with floating point.
         unsafe {

@@ -1,16 +1,22 @@
 //! How fast one core takes frames in and seals them, in memory: bytes arrive in a decoder as a read from a socket brings
-//! them, and come out as messages. Each figure beside its goal, and `ok` or `MISSED`.
+//! them, and come out as messages. A goal stands in the name of its figure, and is kept by the fastest run, because other
+//! work on the machine only ever makes a run longer.
 //!
-//! `cargo bench --bench wire [-- WORD]`: only figures whose line contains WORD. Pins itself to one core where `taskset`
-//! is there. The best of many short runs, because other work on the machine only ever makes a run longer. Ends with exit
-//! code 1 if a goal is missed.
+//! `cargo bench --bench wire [-- WORD]`: only figures whose name contains WORD; divan's other options serve, too. Pins
+//! itself to one core where `taskset` is there. Ends with exit code 1 if a goal is missed.
+
+#[allow(dead_code, reason = "other benches use the rest")]
+#[path = "common/processes.rs"]
+mod processes;
 
 use std::hint::black_box;
-use std::io::Write as _;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, Divan, black_box_drop};
 use gradwire::digest::Digest;
 use gradwire::job::{JobId, TaskId};
 use gradwire::wire::message::{Have, Held, PIECE_BYTES_MAX, Piece, Ping, Polled, Pong, TaskName, TaskState};
@@ -19,139 +25,89 @@ use gradwire::wire::{Decoder, Message, MessageType, Role, Session, SharedBytes, 
 
 /// How long a figure is measured.
 const MEASURE: Duration = Duration::from_secs(1);
-/// Set for the run of this program that is pinned to one core.
-const PINNED: &str = "GRADWIRE_WIRE_PINNED";
 /// Bytes that one read from a socket brings, at most.
 const READ_BYTES_MAX: usize = 256 << 10;
 /// Requests of either side in a run of small frames, and as many answers.
 const SMALL_REQUESTS: u32 = 1_000;
 
-/// A way to spend time, and what a run of it is worth.
-struct Figure {
-    what: &'static str,
-    /// What is counted, by its unit.
-    unit: &'static str,
-    /// Units in a run.
-    count: f64,
-    /// Units a second, at least; none where the figure is for orientation.
-    goal: Option<f64>,
-    run: Box<dyn FnMut()>,
-}
+static IS_MISSED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    if let Some(code) = run_pinned() {
-        return code;
+    processes::pin_this_thread();
+    Divan::default().min_time(MEASURE).max_time(MEASURE).config_with_args().main();
+    if IS_MISSED.load(Ordering::Relaxed) {
+        eprintln!("a goal is missed");
+        return ExitCode::FAILURE;
     }
-    // cargo passes options of its own; a word is ours.
-    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let mut is_missed = false;
-    for mut figure in figures() {
-        if !figure.what.contains(&wanted) {
-            continue;
-        }
-        let got = figure.count / best_seconds(&mut figure.run);
-        let verdict = match figure.goal {
-            None => String::new(),
-            Some(goal) if got >= goal => format!("at least {goal:5.2}   ok"),
-            Some(goal) => {
-                is_missed = true;
-                format!("at least {goal:5.2}   MISSED")
-            }
-        };
-        let unit = figure.unit;
-        // Nobody reads any more: nothing is left to be said.
-        if writeln!(std::io::stdout().lock(), "{:58} {got:8.2} {unit:18} {verdict}", figure.what).is_err() {
-            break;
-        }
-    }
-    if is_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    ExitCode::SUCCESS
 }
 
-/// Runs this program again on one core, and says how that ended; none where it runs there already, or nothing can pin it.
-fn run_pinned() -> Option<ExitCode> {
-    if std::env::var_os(PINNED).is_some() || Command::new("taskset").arg("--version").output().is_err() {
-        return None;
-    }
-    let this = std::env::current_exe().ok()?;
-    let core = std::thread::available_parallelism().map_or(1, usize::from) - 1;
-    let mut command = Command::new("taskset");
-    command.args(["-c", &core.to_string()]).arg(this).args(std::env::args_os().skip(1)).env(PINNED, "1");
-    let ended = command.status().ok()?;
-    Some(if ended.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The shortest run of many.
-fn best_seconds(run: &mut dyn FnMut()) -> f64 {
-    let (began, mut best) = (Instant::now(), f64::MAX);
-    while began.elapsed() < MEASURE {
+/// Measures what is to take no longer than a goal allows.
+fn judge(bencher: Bencher<'_, '_>, most: Duration, mut run: impl FnMut()) {
+    let (mut runs, mut fastest) = (0, Duration::MAX);
+    bencher.bench_local(|| {
         let start = Instant::now();
         run();
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    best
+        (runs, fastest) = (runs + 1, fastest.min(start.elapsed()));
+    });
+    // A single run, of a cold machine, is divan's `--test`.
+    IS_MISSED.fetch_or(runs > 1 && fastest > most, Ordering::Relaxed);
 }
 
-fn figures() -> [Figure; 6] {
-    let object: Vec<u8> = (0..PIECE_BYTES_MAX).map(|index| (index * 31 % 251) as u8).collect();
-    let large: Arc<Vec<u8>> = Arc::new((0..8).flat_map(|index| large_frame(&object, 2 * index + 1)).collect());
-    let large_gigabytes = large.len() as f64 / 1e9;
-    let (small, frames) = small_frames();
-    let millions = f64::from(frames) / 1e6;
-    let shared = Arc::new(object.clone());
-    let hashed = object.clone();
-    let (mut kept, raw) = (Decoder::new(limits::PAYLOAD_BYTES_MAX), large.clone());
-    [
-        Figure {
-            what: "1 MiB frames: decoded, on a connection that lives",
-            unit: "GB/s",
-            count: large_gigabytes,
-            goal: Some(5.0),
-            run: Box::new(move || assert_eq!(decode(&mut kept, &raw), 8)),
-        },
-        Figure {
-            what: "1 MiB frames: decoded, the first eight of a connection",
-            unit: "GB/s",
-            count: large_gigabytes,
-            goal: None,
-            run: Box::new(move || assert_eq!(decode(&mut Decoder::new(limits::PAYLOAD_BYTES_MAX), &large), 8)),
-        },
-        Figure {
-            what: "1 MiB frames: sealed around shared bytes",
-            unit: "GB/s",
-            count: object.len() as f64 / 1e9,
-            goal: None,
-            run: Box::new(move || {
-                let bytes = SharedBytes::new(shared.clone(), 0..shared.len()).expect("all of it");
-                let size = shared.len() as u64;
-                black_box(Piece::seal_shared(MessageType::Data, 1, &Digest([7; 32]), size, 0, bytes));
-            }),
-        },
-        Figure {
-            what: "small frames: decoded, judged, understood",
-            unit: "million frames/s",
-            count: millions,
-            goal: Some(2.0),
-            run: Box::new(move || assert_eq!(understand(&small), frames)),
-        },
-        Figure {
-            what: "small frames: sealed",
-            unit: "million frames/s",
-            count: millions,
-            goal: None,
-            run: Box::new(|| {
-                black_box(small_frames());
-            }),
-        },
-        Figure {
-            what: "objects: SHA-256",
-            unit: "GB/s",
-            count: object.len() as f64 / 1e9,
-            goal: None,
-            run: Box::new(move || {
-                black_box(Digest::of(&hashed));
-            }),
-        },
-    ]
+/// At least 5 GB a second, checksums included, on a connection that lives.
+#[divan::bench(name = "1 MiB frames: decoded (goal: 5 GB/s)")]
+fn decode_large(bencher: Bencher<'_, '_>) {
+    let (stream, mut decoder) = (large_frames(), Decoder::new(limits::PAYLOAD_BYTES_MAX));
+    let most = Duration::from_secs_f64(stream.len() as f64 / 5e9);
+    judge(bencher.counter(BytesCount::of_slice(&stream)), most, || assert_eq!(decode(&mut decoder, &stream), 8));
+}
+
+/// On a connection that begins.
+#[divan::bench(name = "1 MiB frames: decoded, the first eight")]
+fn decode_first(bencher: Bencher<'_, '_>) {
+    let stream = large_frames();
+    let first = || assert_eq!(decode(&mut Decoder::new(limits::PAYLOAD_BYTES_MAX), &stream), 8);
+    bencher.counter(BytesCount::of_slice(&stream)).bench_local(first);
+}
+
+#[divan::bench(name = "1 MiB frames: sealed around shared bytes")]
+fn seal_large(bencher: Bencher<'_, '_>) {
+    let shared = Arc::new(object());
+    let size = shared.len() as u64;
+    bencher.counter(BytesCount::new(size)).bench_local(|| {
+        let bytes = SharedBytes::new(shared.clone(), 0..shared.len()).expect("all of it");
+        Piece::seal_shared(MessageType::Data, 1, &Digest([7; 32]), size, 0, bytes)
+    });
+}
+
+/// At least two million frames a second: decoded, judged by the session's rules, taken apart.
+#[divan::bench(name = "small frames: understood (goal: 2 Mitem/s)")]
+fn understand_small(bencher: Bencher<'_, '_>) {
+    let (stream, frames) = small_frames();
+    let most = Duration::from_secs_f64(f64::from(frames) / 2e6);
+    judge(bencher.counter(ItemsCount::new(frames)), most, || assert_eq!(understand(&stream), frames));
+}
+
+#[divan::bench(name = "small frames: sealed")]
+fn seal_small(bencher: Bencher<'_, '_>) {
+    bencher.counter(ItemsCount::new(2 * SMALL_REQUESTS)).bench_local(|| black_box_drop(small_frames()));
+}
+
+#[divan::bench(name = "objects: SHA-256")]
+fn hash(bencher: Bencher<'_, '_>) {
+    let object = object();
+    bencher.counter(BytesCount::of_slice(&object)).bench_local(|| Digest::of(&object));
+}
+
+/// As many bytes as a frame carries of an object.
+fn object() -> Vec<u8> {
+    (0..PIECE_BYTES_MAX).map(|index| (index * 31 % 251) as u8).collect()
+}
+
+/// Eight frames of DATA with whole payloads.
+fn large_frames() -> Vec<u8> {
+    let object = object();
+    (0..8).flat_map(|index| large_frame(&object, 2 * index + 1)).collect()
 }
 
 /// DATA of a whole payload.

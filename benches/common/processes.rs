@@ -42,7 +42,22 @@ pub fn processor_time(pid: u32) -> io::Result<Duration> {
 
 /// Puts all threads of a process on one core, where that can be done.
 pub fn pin(pid: u32, core: usize) -> bool {
-    let arguments = ["-a", "-p", "-c", &core.to_string(), &pid.to_string()].map(str::to_owned);
-    let status = Command::new("taskset").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    taskset("-apc", &core.to_string(), &pid.to_string())
+}
+
+/// Puts this thread, and all threads and programs that it starts from now on, on the last core that it may use. Says so
+/// where that cannot be done.
+pub fn pin_this_thread() {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let word = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let last_core = word("Cpus_allowed_list:").and_then(|list| list.rsplit([',', '-']).next());
+    if !last_core.zip(word("Pid:")).is_some_and(|(core, thread)| taskset("-pc", core, thread)) {
+        eprintln!("there is no taskset: this shares all cores");
+    }
+}
+
+fn taskset(options: &str, core: &str, id: &str) -> bool {
+    let mut command = Command::new("taskset");
+    let status = command.args([options, core, id]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }

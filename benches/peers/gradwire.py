@@ -125,9 +125,12 @@ def idle_job(directory, shards, rounds, widths):
 
 
 class Kernels:
-    """The bench of the kernels: a line for each shape and kernel."""
+    """The bench of the kernels: a row for each shape and kernel and for each kernel's peak, its rates below it."""
 
-    LINE = re.compile(r"(\S+) +(all|by) +(\d+) +(\w+) +(\w+) +(\d+) samples/s +[\d.]+ GFLOP/s(?: +\d+ % of (\d+))?")
+    ROW = re.compile(r"[│ ]*[├╰]─ (\S.*?)(?:  |$)")
+    # The first column: the fastest run's.
+    RATE = re.compile(r"[│ ]+ ([\d.]+) ([KMGT]?)(item/s|Hz) ")
+    SCALES = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
     def __init__(self, program):
         self._program = program
@@ -136,14 +139,18 @@ class Kernels:
     def samples_per_second(self, sizes, batch, optimiser, patience_s=300.0):
         """The fastest kernel's samples a second for this shape."""
         shape = "-".join(map(str, sizes))
-        _, lines = run([self._program, "--bench", shape], patience_s)
-        speeds = []
-        for found in filter(None, map(self.LINE.match, lines)):
-            of, how, rows, by, kernel, speed, peak = found.groups()
-            if (of, by.lower()) == (shape, optimiser) and (how == "all" if batch == 0 else (how, rows) == ("by", str(batch))):
-                speeds.append((int(speed), f"{peak} GFLOP/s ({kernel})"))
+        of = f"{shape} {f'by {batch}' if batch else r'all [0-9]+'} {optimiser} "
+        _, lines = run([self._program, "--bench", f"train::{of}", "peak"], patience_s)
+        row, rates = None, {}
+        for line in lines:
+            if found := self.ROW.match(line):
+                row = found[1]
+            elif found := self.RATE.match(line):
+                rates[row, found[3]] = float(found[1]) * self.SCALES[found[2]]
+        speeds = [(rate, row.split()[-1]) for (row, unit), rate in rates.items() if unit == "item/s"]
         if not speeds:
             raise Failed(f"the bench has no line for {shape} {batch or 'full batch'} {optimiser}")
-        fastest, self.peak = max(speeds)
+        fastest, kernel = max(speeds)
+        peak = rates.get((kernel, "Hz"))
+        self.peak = peak and f"{peak / 1e9:.0f} GFLOP/s ({kernel})"
         return fastest
-
