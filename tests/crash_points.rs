@@ -150,7 +150,10 @@ impl Bench {
             let found = |finished: &Finished| finished.exit != Some(3);
             let finished = (0..100).map(|_| Client::at(port, &options(job)).finish()).find(found);
             let finished = finished.unwrap_or_else(|| panic!("{point:?}: no coordinator"));
-            if may_be_unread && finished.exit == Some(1) && finished.log.contains("is in the journal and cannot be read") {
+            if may_be_unread
+                && finished.exit == Some(1)
+                && finished.log.contains("is in the journal and cannot be read")
+            {
                 continue;
             }
             assert_eq!(finished.fingerprint(), *fingerprint, "{point:?}");
