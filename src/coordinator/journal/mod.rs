@@ -340,8 +340,9 @@ impl Writer {
         let max = self.ended_bytes_max;
         if let Some(job) = self.kept.too_much(max) {
             let bytes = self.kept.ended_bytes();
-            log::info!("job {job} is forgotten: jobs that have ended take {bytes} bytes, and --keep-bytes is {max}");
             self.tell(Told::TooMuch { job });
+            // Whoever reads it and asks for the job then is answered behind that.
+            log::info!("job {job} is forgotten: jobs that have ended take {bytes} bytes, and --keep-bytes is {max}");
         }
     }
 
