@@ -114,7 +114,9 @@ fn check_job_prefix(word: &[u8]) {
     assert_eq!(text.as_bytes(), word.to_ascii_lowercase());
     for padding in ["0", "8", "f"] {
         let padded = format!("{text}{}", padding.repeat(32 - text.len()));
-        assert!(padded.parse().is_ok_and(|job| prefix.begins(job)));
+        let job = u128::from_str_radix(&padded, 16).map(JobId).expect("32 hexadecimal digits");
+        assert!(prefix.begins(job));
+        assert_eq!(padded.parse().ok(), Some(job).filter(|job| *job != JobId::NIL), "no job has this id");
     }
     let other = JobId(u128::from(crc32fast::hash(word)) << 96);
     assert_eq!(prefix.begins(other), other.to_string().starts_with(&text));
