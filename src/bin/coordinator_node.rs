@@ -142,3 +142,15 @@ fn state_directory(arguments: &Arguments) -> Option<PathBuf> {
         None => config::state_directory(arguments.port),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gradwire::coordinator::KEEP_BYTES;
+
+    use super::*;
+
+    #[test]
+    fn the_disk_that_help_promises_to_ended_jobs_is_that_of_a_coordinator_that_is_told_nothing() {
+        assert_eq!(Arguments::parse_from(["coordinator_node", "0", "2"]).keep_bytes, KEEP_BYTES);
+    }
+}

@@ -273,6 +273,10 @@ fn a_policy_is_one_of_two_and_nodes_come_from_a_file_that_says_where_it_is_wrong
     assert_refused(&run(COORDINATOR, ["0", "2", "--nodes", "no/nodes.txt"]), USAGE, &["no/nodes.txt", "--nodes"]);
     let waits = run(COORDINATOR, ["0", "2", "--revival-waits", "soon"]);
     assert_refused(&waits, USAGE, &["seconds with commas between"]);
+    for bytes in ["lots", "0", "1.5GB"] {
+        let ended = run(COORDINATOR, ["0", "2", "--keep-bytes", bytes]);
+        assert_refused(&ended, USAGE, &["--keep-bytes", bytes, "like 500MB"]);
+    }
 }
 
 #[test]

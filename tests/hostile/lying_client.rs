@@ -264,7 +264,12 @@ fn a_shard_counts_as_many_rows_as_it_has() {
 fn accepted_is_no_promise_beyond_the_coordinators_end_and_the_job_may_be_submitted_again() {
     let state = tempfile::TempDir::new().unwrap();
     let (job, specification) = smallest_job();
+    let ask = |coordinator: &Server, words: &[&str]| {
+        client(["127.0.0.1", &coordinator.address.port().to_string()].iter().chain(words))
+    };
     let submit = |coordinator: &Server| {
+        // A client waits until the journal is read; a peer of ours does not.
+        assert_eq!(ask(coordinator, &["jobs"]).code, Some(0));
         let mut peer = Peer::greeted(coordinator.address, Role::Client);
         peer.send(Submit { job, rounds_seen: 0, specification: specification.clone() }, 1);
         loop {
@@ -281,7 +286,7 @@ fn accepted_is_no_promise_beyond_the_coordinators_end_and_the_job_may_be_submitt
     // Killed.
     drop(coordinator);
     let coordinator = Server::coordinator_of_state(state.path());
-    let ended = client(["127.0.0.1", &coordinator.address.port().to_string(), "attach", &job.to_string()]);
+    let ended = ask(&coordinator, &["attach", &job.to_string()]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("knows no job"), "{ended:?}");
     assert!(!submit(&coordinator).attached, "it is taken in as a new one");

@@ -10,11 +10,13 @@
 //! | `directory` | files and their places |
 //! | `state` | a state's layout |
 //! | `ledger` | the layout of the ledger's blocks |
+//! | `book` | a job that is being written |
 //! | `kept` | what is kept, in bytes, and what goes first |
 //! | `archive` | what is read while the journal is being written |
 //! | `recovery` | what is read at the start |
 
 mod archive;
+mod book;
 mod directory;
 mod kept;
 mod ledger;
@@ -33,13 +35,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use archive::Shelved;
 pub(super) use archive::{Absent, Archive};
+use book::Book;
 pub(super) use directory::Directory;
 pub use directory::OpenError;
 use directory::{DiskError, Doing};
 use kept::Kept;
-use ledger::{Block, Extent};
+use ledger::Extent;
 pub(super) use recovery::Restored;
 use state::State;
 
@@ -136,26 +138,6 @@ pub(super) fn start(
     let writer = Writer::new(keeping, store, inputs, threads.clone(), archive.clone());
     let thread = threads.start("journal", move || writer.run(&queue))?;
     Ok((orders, archive, thread))
-}
-
-/// A job that is being written.
-struct Book {
-    state: State,
-    /// Where the blocks in the ledger's file begin.
-    starts: Arc<Vec<u64>>,
-    /// The ledger's blocks behind its file.
-    tail: Vec<Arc<Vec<u8>>>,
-    /// The seal of the last of them.
-    seal: Digest,
-    /// The weights after its last round, until they are written: the merge wants their memory.
-    weights: Option<Weights>,
-    kept_bytes: u64,
-    /// Of the last state that was written.
-    state_bytes: u64,
-    /// Whether its data is written.
-    has_begun: bool,
-    /// Whether the state on the disk is an older one.
-    is_dirty: bool,
 }
 
 struct Writer {
@@ -362,8 +344,9 @@ impl Writer {
         let max = self.ended_bytes_max;
         if let Some(job) = self.kept.too_much(max) {
             let bytes = self.kept.ended_bytes();
-            log::info!("job {job} is forgotten: jobs that have ended take {bytes} bytes, and --keep-bytes is {max}");
             self.tell(Told::TooMuch { job });
+            // Whoever reads it and asks for the job then is answered behind that.
+            log::info!("job {job} is forgotten: jobs that have ended take {bytes} bytes, and --keep-bytes is {max}");
         }
     }
 
@@ -458,89 +441,6 @@ impl Writer {
             log::warn!("what is written of job {job} is not all removed: {error}; the next start tries again");
         }
     }
-}
-
-impl Book {
-    fn new(state: State, weights: Option<Weights>) -> Book {
-        Book {
-            starts: Arc::default(),
-            tail: Vec::new(),
-            seal: state.ledger.seal,
-            state,
-            weights,
-            kept_bytes: 0,
-            state_bytes: 0,
-            has_begun: false,
-            is_dirty: true,
-        }
-    }
-
-    fn round(&mut self, record: &RoundRecord, round: Round, weights: Option<Weights>, training_us: u64) {
-        let state = &mut self.state;
-        let mut block = Vec::new();
-        let entries = ledger::entries(&state.specification, record);
-        self.seal = ledger::append(&mut block, Block { round, entries }, &self.seal);
-        self.tail.push(Arc::new(block));
-        state.progress = Some(record.progress.clone());
-        state.training_us = training_us;
-        state.standing.state = JobStanding::Running;
-        state.standing.rounds_done = round.round;
-        self.weights = weights;
-        self.is_dirty = true;
-    }
-
-    fn tail_bytes(&self) -> usize {
-        self.tail.iter().map(|block| block.len()).sum()
-    }
-
-    fn write(&mut self, job: JobId, directory: &Directory, tail_bytes_max: usize) -> Result<(), DiskError> {
-        if self.tail_bytes() > tail_bytes_max {
-            let blocks = in_one_piece(&self.tail);
-            directory.write_ledger(job, self.state.ledger.bytes, &blocks)?;
-            let starts = Arc::make_mut(&mut self.starts);
-            let mut bytes = self.state.ledger.bytes;
-            for block in self.tail.drain(..) {
-                starts.push(bytes);
-                bytes += block.len() as u64;
-            }
-            self.state.ledger = Extent { bytes, seal: self.seal };
-        }
-        if self.weights.is_none()
-            && let Some(progress) = &self.state.progress
-        {
-            // They are in the state before.
-            let bytes = recovery::last_weights(directory, job, &progress.base);
-            let missing = || DiskError::missing(directory, job);
-            self.weights = Some(Weights { digest: progress.base, bytes: Arc::new(bytes.ok_or_else(missing)?) });
-        }
-        self.state.sequence += 1;
-        self.state.tail = in_one_piece(&self.tail);
-        let weights: &[u8] = self.weights.as_ref().map_or(&[], |weights| &weights.bytes);
-        let (head, trailer) = self.state.encode(weights.len() as u64);
-        let generation = (self.state.sequence % 2) as u8;
-        self.state_bytes = state::file_bytes(&head, weights);
-        directory.write_state(job, generation, &[&head, weights, &trailer.0])
-    }
-
-    /// What the job's own files have: two states alike, once it has ended.
-    fn bytes(&self) -> u64 {
-        2 * self.state_bytes + self.state.ledger.bytes + self.kept_bytes
-    }
-
-    fn shelved(&self) -> Shelved {
-        Shelved {
-            specification: self.state.specification.clone(),
-            ledger: self.state.ledger,
-            starts: self.starts.clone(),
-            tail: self.tail.clone(),
-        }
-    }
-}
-
-fn in_one_piece(blocks: &[Arc<Vec<u8>>]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(blocks.iter().map(|block| block.len()).sum());
-    blocks.iter().for_each(|block| bytes.extend_from_slice(block));
-    bytes
 }
 
 impl fmt::Display for OnDiskError {

@@ -13,7 +13,7 @@ use crate::coordinator::jobs::objects_of;
 use crate::coordinator::workers::Weights;
 use crate::digest::Digest;
 use crate::job::JobId;
-use crate::wire::message::{JobStanding, Round};
+use crate::wire::message::Round;
 
 /// A job from before the start.
 pub(in super::super) struct Restored {
@@ -119,23 +119,6 @@ impl Writer {
         self.archive.shelve(job, book.shelved());
         self.books.insert(job, book);
         Ok(Some(Restored { state, rounds, weights, objects }))
-    }
-}
-
-impl Book {
-    /// Goes on behind what is written.
-    fn resume(&mut self, starts: Vec<u64>) {
-        let tail = std::mem::take(&mut self.state.tail);
-        self.starts = Arc::new(starts);
-        self.tail = ledger::split(&tail, self.state.ledger.seal);
-        if let Some(last) = self.tail.last() {
-            self.seal = ledger::last_seal(last);
-        }
-        if self.state.standing.state == JobStanding::Running {
-            self.state.standing.state = JobStanding::Queued;
-        }
-        self.has_begun = true;
-        self.is_dirty = false;
     }
 }
 

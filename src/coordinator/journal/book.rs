@@ -1,0 +1,138 @@
+//! A job that is being written: its state, the end of its ledger, and what is written of them when. Owns a job's part of the
+//! journal; does not know which jobs there are, or who waits for what.
+
+use std::sync::Arc;
+
+use super::archive::Shelved;
+use super::directory::{Directory, DiskError};
+use super::ledger::{self, Block, Extent};
+use super::recovery;
+use super::state::{self, State};
+use crate::coordinator::workers::Weights;
+use crate::digest::Digest;
+use crate::engine::RoundRecord;
+use crate::job::JobId;
+use crate::wire::message::{JobStanding, Round};
+
+/// A job that is being written.
+pub(super) struct Book {
+    pub(super) state: State,
+    /// Where the blocks in the ledger's file begin.
+    starts: Arc<Vec<u64>>,
+    /// The ledger's blocks behind its file.
+    tail: Vec<Arc<Vec<u8>>>,
+    /// The seal of the last of them.
+    seal: Digest,
+    /// The weights after its last round, until they are written: the merge wants their memory.
+    pub(super) weights: Option<Weights>,
+    /// Of weights that are kept beside the state.
+    pub(super) kept_bytes: u64,
+    /// Of the last state that was written.
+    state_bytes: u64,
+    /// Whether its data is written.
+    pub(super) has_begun: bool,
+    /// Whether the state on the disk is an older one.
+    pub(super) is_dirty: bool,
+}
+
+impl Book {
+    /// Nothing of it is written yet.
+    pub(super) fn new(state: State, weights: Option<Weights>) -> Book {
+        Book {
+            starts: Arc::default(),
+            tail: Vec::new(),
+            seal: state.ledger.seal,
+            state,
+            weights,
+            kept_bytes: 0,
+            state_bytes: 0,
+            has_begun: false,
+            is_dirty: true,
+        }
+    }
+
+    /// Goes on behind what is written.
+    pub(super) fn resume(&mut self, starts: Vec<u64>) {
+        let tail = std::mem::take(&mut self.state.tail);
+        self.starts = Arc::new(starts);
+        self.tail = ledger::split(&tail, self.state.ledger.seal);
+        if let Some(last) = self.tail.last() {
+            self.seal = ledger::last_seal(last);
+        }
+        if self.state.standing.state == JobStanding::Running {
+            self.state.standing.state = JobStanding::Queued;
+        }
+        self.has_begun = true;
+        self.is_dirty = false;
+    }
+
+    /// A round is done.
+    pub(super) fn round(&mut self, record: &RoundRecord, round: Round, weights: Option<Weights>, training_us: u64) {
+        let state = &mut self.state;
+        let mut block = Vec::new();
+        let entries = ledger::entries(&state.specification, record);
+        self.seal = ledger::append(&mut block, Block { round, entries }, &self.seal);
+        self.tail.push(Arc::new(block));
+        state.progress = Some(record.progress.clone());
+        state.training_us = training_us;
+        state.standing.state = JobStanding::Running;
+        state.standing.rounds_done = round.round;
+        self.weights = weights;
+        self.is_dirty = true;
+    }
+
+    fn tail_bytes(&self) -> usize {
+        self.tail.iter().map(|block| block.len()).sum()
+    }
+
+    /// Writes a state, and before it what is too long for the state's end of the ledger.
+    pub(super) fn write(&mut self, job: JobId, directory: &Directory, tail_bytes_max: usize) -> Result<(), DiskError> {
+        if self.tail_bytes() > tail_bytes_max {
+            let blocks = in_one_piece(&self.tail);
+            directory.write_ledger(job, self.state.ledger.bytes, &blocks)?;
+            let starts = Arc::make_mut(&mut self.starts);
+            let mut bytes = self.state.ledger.bytes;
+            for block in self.tail.drain(..) {
+                starts.push(bytes);
+                bytes += block.len() as u64;
+            }
+            self.state.ledger = Extent { bytes, seal: self.seal };
+        }
+        if self.weights.is_none()
+            && let Some(progress) = &self.state.progress
+        {
+            // They are in the state before.
+            let bytes = recovery::last_weights(directory, job, &progress.base);
+            let missing = || DiskError::missing(directory, job);
+            self.weights = Some(Weights { digest: progress.base, bytes: Arc::new(bytes.ok_or_else(missing)?) });
+        }
+        self.state.sequence += 1;
+        self.state.tail = in_one_piece(&self.tail);
+        let weights: &[u8] = self.weights.as_ref().map_or(&[], |weights| &weights.bytes);
+        let (head, trailer) = self.state.encode(weights.len() as u64);
+        let generation = (self.state.sequence % 2) as u8;
+        self.state_bytes = state::file_bytes(&head, weights);
+        directory.write_state(job, generation, &[&head, weights, &trailer.0])
+    }
+
+    /// What the job's own files have: two states alike, once it has ended.
+    pub(super) fn bytes(&self) -> u64 {
+        2 * self.state_bytes + self.state.ledger.bytes + self.kept_bytes
+    }
+
+    /// What may be told of it, once it is written.
+    pub(super) fn shelved(&self) -> Shelved {
+        Shelved {
+            specification: self.state.specification.clone(),
+            ledger: self.state.ledger,
+            starts: self.starts.clone(),
+            tail: self.tail.clone(),
+        }
+    }
+}
+
+fn in_one_piece(blocks: &[Arc<Vec<u8>>]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(blocks.iter().map(|block| block.len()).sum());
+    blocks.iter().for_each(|block| bytes.extend_from_slice(block));
+    bytes
+}

@@ -1,0 +1,107 @@
+//! Journals whose files are damaged in every way that a seed thinks of.
+
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::*;
+
+/// Damages a few of a journal's files; says what it did.
+fn damage(rng: &mut ChaCha8Rng, files: &mut Files, older: &[Files]) -> String {
+    let mut did = String::new();
+    for _ in 0..rng.random_range(1..=3) {
+        let index = rng.random_range(0..files.len());
+        let name = files[index].0.display().to_string();
+        if name == "FORMAT" || name == "lock" {
+            continue;
+        }
+        let bytes = &mut files[index].1;
+        match rng.random_range(0..7) {
+            0 | 1 if !bytes.is_empty() => {
+                let at = rng.random_range(0..bytes.len());
+                let bit = rng.random_range(0..8);
+                bytes[at] ^= 1 << bit;
+                did += &format!("bit {bit} of byte {at} of {name}; ");
+            }
+            2 => {
+                let length = rng.random_range(0..=bytes.len());
+                bytes.truncate(length);
+                did += &format!("{name} cut to {length}; ");
+            }
+            3 => {
+                files.remove(index);
+                did += &format!("{name} removed; ");
+            }
+            4 => {
+                // A file of an earlier moment, as a disk gives it back that has lost writes.
+                let old = &older[rng.random_range(0..older.len())];
+                if let Some((_, old)) = old.iter().find(|(inside, _)| *inside == files[index].0) {
+                    files[index].1.clone_from(old);
+                    did += &format!("{name} of an earlier moment; ");
+                }
+            }
+            5 => {
+                let other = rng.random_range(0..files.len());
+                let bytes = files[other].1.clone();
+                did += &format!("{name} with the bytes of {}; ", files[other].0.display());
+                files[index].1 = bytes;
+            }
+            _ => {
+                let count = rng.random_range(1..64);
+                files[index].1.extend((0..count).map(|_| rng.random::<u8>()));
+                did += &format!("{count} bytes more in {name}; ");
+            }
+        }
+    }
+    did
+}
+
+#[test]
+fn ten_thousand_damaged_journals_are_read_as_some_moment_that_was_or_refused() {
+    const DAMAGED: u64 = 10_000;
+    let root = TempDir::new().unwrap();
+    let jobs = [JobId(5), JobId(6)];
+    let mut desk = Desk::open(root.path());
+    let mut moments = Vec::new();
+    jobs.iter().for_each(|&job| desk.begin(job));
+    for round in 1..=ROUNDS {
+        jobs.iter().for_each(|&job| desk.round(job, round));
+        moments.push(read_all(root.path()));
+    }
+    desk.end(jobs[1]);
+    moments.push(read_all(root.path()));
+    drop(desk);
+    let (mut whole, mut refused, mut older) = (0, 0, 0);
+    for seed in 0..DAMAGED {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let now = rng.random_range(0..moments.len());
+        let mut files = moments[now].clone();
+        let did = damage(&mut rng, &mut files, &moments[..=now]);
+        let scratch = scratch();
+        write_all(scratch.path(), &files);
+        let mut desk = Desk::open(scratch.path());
+        let restored = desk.recover();
+        for job in jobs {
+            let Some(read) = restored.iter().find(|read| read.state.job() == job) else {
+                refused += 1;
+                continue;
+            };
+            let after = read.state.progress.as_ref().map_or(0, Progress::rounds_done);
+            assert!(
+                after as usize <= now + 1 && after <= ROUNDS,
+                "seed {seed} ({did}): round {after} has not been yet"
+            );
+            if after > 0 {
+                assert_is_after(read, job, after);
+            }
+            if (after as usize) < (now + 1).min(ROUNDS as usize) { older += 1 } else { whole += 1 }
+        }
+        // Whatever was refused, the journal can be written again.
+        if seed % 100 == 0 {
+            let job = JobId(77);
+            desk.begin(job);
+            desk.round(job, 1);
+        }
+    }
+    println!("{DAMAGED} damaged journals of two jobs: {whole} jobs read, {older} from before, {refused} refused");
+    assert!(whole > 1_000 && older > 1_000 && refused > 100, "{whole}, {older}, {refused}");
+}
