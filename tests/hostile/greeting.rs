@@ -1,16 +1,16 @@
 //! Attacks before the greeting is over, on both servers: each gets the ERROR that protocol.md promises, and the
 //! connection closes.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gradwire::wire::header::{HEADER_BYTES, OPTIONAL_TYPES_FROM};
 use gradwire::wire::message::{Error, Features, Goodbye, Hello, Ping, version_range};
 use gradwire::wire::{ErrorCode, Flags, Header, Message, Role, limits};
 
 use crate::peer::{Peer, hello};
-use crate::programs::{House, Server, to_both_servers};
+use crate::programs::{House, PATIENCE, Server, to_both_servers};
 
 /// The HELLO of a client, as a frame.
 fn hello_frame() -> Vec<u8> {
@@ -175,10 +175,9 @@ fn roles_are_judged_before_clusters() {
 fn half_a_frame_and_then_silence_is_over_two_seconds_after_the_first_byte() {
     to_both_servers(|address| {
         for half in [&hello_frame()[..10], &hello_frame()[..40]] {
-            let began = Instant::now();
+            // Who is over the ten seconds for a first byte is hung up on without a word.
             let error = refusal(address, half, ErrorCode::Timeout);
             assert_eq!((error.about, error.allowed), (1, 2000));
-            assert!(began.elapsed() < limits::FIRST_BYTE_WAIT, "{:?}", began.elapsed());
         }
     });
 }
@@ -190,13 +189,16 @@ fn a_byte_now_and_then_does_not_move_the_deadline() {
         let mut stream = peer.stream();
         // The pause between two bytes is the wait for an answer.
         stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-        let began = Instant::now();
-        let answered = hello_frame().iter().any(|byte| {
+        // Without the last one there is no HELLO to be answered, and all of them take more than twenty seconds.
+        let hello = hello_frame();
+        let answered = hello[..hello.len() - 1].iter().any(|byte| {
             let _ = stream.write_all(&[*byte]);
-            stream.read_exact(&mut [0; 1]).is_ok()
+            stream.peek(&mut [0; 1]).is_ok()
         });
-        // 80 bytes would have taken 24 s.
-        assert!(answered && began.elapsed() < limits::FIRST_BYTE_WAIT, "{:?}", began.elapsed());
+        assert!(answered, "the deadline moves");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let error = peer.expect_end(ErrorCode::Timeout);
+        assert_eq!((error.about, error.allowed), (1, 2000));
     });
 }
 
