@@ -170,15 +170,20 @@ impl<'a, const J: usize> Weights<'a, J> {
         }
     }
 
-    /// The weights at a depth below `depths`.
+    /// The weights at a depth.
+    ///
+    /// # Safety
+    ///
+    /// It is below `depths`. A check for each depth would cost the kernels more than what it guards.
     #[inline(always)]
-    fn at(self, depth: usize) -> [f32; J] {
+    unsafe fn at(self, depth: usize) -> [f32; J] {
         debug_assert!(depth < self.depths);
         let mut weights = [0.0; J];
         for j in 0..J {
             // Three near each of two places: no more than a processor's addresses can say.
             let (near, step) = if j < 3 { (self.values, j) } else { (self.upper, j - 3) };
-            // SAFETY: the last of the last depth lies within, and no other lies behind it: checked in `new`.
+            // SAFETY: the last of the last depth lies within, and no other lies behind it: checked in `new`; the depth is no
+            // later one, as the caller sees to.
             weights[j] = unsafe { *near.get_unchecked(step * self.across + depth * self.down) };
         }
         weights
@@ -196,7 +201,8 @@ fn packed<'a, const J: usize>(lying: &Weights<'_, J>, strip: &'a mut Strip) -> W
         }
     } else {
         for (depth, place) in places.iter_mut().enumerate() {
-            *place = lying.at(depth);
+            // SAFETY: there are `depths` places.
+            *place = unsafe { lying.at(depth) };
         }
     }
     Weights::new(&strip.0, 1, J, lying.depths)
@@ -265,8 +271,10 @@ fn tile_body<V: Vector, const J: usize, const P: usize>(
             sums[j] = [V::Twin::splat(bias[j]); P];
         }
     }
+    assert_eq!(weights.depths, length);
     for k in 0..length {
-        let weights = weights.at(k);
+        // SAFETY: `k` is below `length`, which is the weights' depths, as was checked.
+        let weights = unsafe { weights.at(k) };
         let mut values = [V::Twin::splat(0.0); P];
         for p in 0..P {
             values[p] = V::Twin::load(&x[p][0][k], &x[p][1][k]);

@@ -35,8 +35,8 @@ impl<C> Clone for Link<C> {
 struct Shared<C> {
     peer: Peer,
     stream: TcpStream,
-    /// `None` as context is our own heartbeat's. Held for a few instructions, and across a send that does not wait where a
-    /// frame must leave in the order in which it was entered.
+    /// `None` as context is our own heartbeat's. Who opens a request holds it until the frame is in the outbox, so that ids
+    /// leave in their order: that may be one call that sends, but none that waits for the socket.
     session: Mutex<Session<Option<C>>>,
     outbox: Outbox,
     tally: Arc<Tally>,
