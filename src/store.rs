@@ -1,7 +1,7 @@
 //! Objects in memory, by digest, within a budget of bytes. Owns what is kept and what goes first, and the memory that
 //! objects leave behind; does not know how objects travel or what they hold.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::digest::{Digest, Hasher};
@@ -17,12 +17,21 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Inner {
     objects: HashMap<Digest, Entry>,
-    /// Objects that have begun to arrive and were cut off: few, one for each digest.
-    partial: Vec<Assembly>,
+    /// Objects that have begun to arrive and were cut off, each with when that was.
+    partial: HashMap<Digest, (u64, Assembly)>,
+    /// The same in that order.
+    partial_order: BTreeMap<u64, Digest>,
+    /// What they cost.
+    partial_bytes: u64,
     bytes: u64,
     /// Grows with every use.
     clock: u64,
 }
+
+/// What is cut off may cost this part of the budget, beside the rest.
+const PARTIAL_SHARE: u64 = 4;
+/// What an object that was cut off costs beside its bytes: without, many that have hardly begun would cost nothing.
+const PARTIAL_COST_BYTES: u64 = 512;
 
 #[derive(Debug)]
 struct Entry {
@@ -66,8 +75,7 @@ impl Store {
     pub fn held_bytes(&self, digest: &Digest) -> u64 {
         let inner = self.inner();
         let whole = inner.objects.get(digest).map(|entry| entry.bytes.len());
-        let part = || inner.partial.iter().find(|part| part.digest == *digest).map(|part| part.bytes.len());
-        whole.or_else(part).unwrap_or(0) as u64
+        whole.or_else(|| inner.partial.get(digest).map(|(_, part)| part.bytes.len())).unwrap_or(0) as u64
     }
 
     /// Takes in an object whose digest has been verified.
@@ -112,14 +120,27 @@ impl Store {
         self.inner().take_partial(digest).unwrap_or_else(|| Assembly::new(*digest, self.spares.clone()))
     }
 
-    /// Keeps what has arrived of an object that was cut off.
-    pub fn suspend(&self, part: Assembly) {
+    /// Keeps what has arrived of an object that was cut off. Where there is no room, those that were cut off before it go.
+    pub fn suspend(&self, mut part: Assembly) {
+        let allowed = self.bytes_max / PARTIAL_SHARE;
+        if part.cost_bytes() > allowed {
+            part.bytes.shrink_to_fit();
+        }
         let mut inner = self.inner();
-        let held: usize = inner.partial.iter().map(|part| part.bytes.len()).sum();
-        let fits = held as u64 + part.bytes.len() as u64 <= self.bytes_max / 4;
-        if !part.bytes.is_empty() && fits && !inner.objects.contains_key(&part.digest) {
-            inner.take_partial(&part.digest);
-            inner.partial.push(part);
+        if part.bytes.is_empty() || part.cost_bytes() > allowed || inner.objects.contains_key(&part.digest) {
+            return;
+        }
+        inner.take_partial(&part.digest);
+        inner.clock += 1;
+        let now = inner.clock;
+        inner.partial_bytes += part.cost_bytes();
+        inner.partial_order.insert(now, part.digest);
+        inner.partial.insert(part.digest, (now, part));
+        while inner.partial_bytes > allowed
+            && let Some((_, oldest)) = inner.partial_order.first_key_value()
+        {
+            let oldest = *oldest;
+            inner.take_partial(&oldest);
         }
     }
 
@@ -138,15 +159,18 @@ impl Inner {
         Some(entry)
     }
 
-    fn take_partial(&mut self, digest: &Digest) -> Option<Assembly> {
-        let place = self.partial.iter().position(|part| part.digest == *digest)?;
-        Some(self.partial.swap_remove(place))
-    }
-
     fn forget(&mut self, digest: &Digest) -> Option<Arc<Vec<u8>>> {
         let entry = self.objects.remove(digest)?;
         self.bytes -= entry.bytes.len() as u64;
         Some(entry.bytes)
+    }
+
+    /// Takes out what was cut off of this object, if anything was.
+    fn take_partial(&mut self, digest: &Digest) -> Option<Assembly> {
+        let (since, part) = self.partial.remove(digest)?;
+        self.partial_order.remove(&since);
+        self.partial_bytes -= part.cost_bytes();
+        Some(part)
     }
 
     /// Lets go of what was used least recently, but not of `keep`, which has just come.
@@ -255,6 +279,11 @@ impl Assembly {
         self.bytes.len() as u64
     }
 
+    /// What keeping it costs.
+    fn cost_bytes(&self) -> u64 {
+        self.bytes.capacity() as u64 + PARTIAL_COST_BYTES
+    }
+
     /// Takes the next bytes in. The object is said to have `object_bytes` in all: where memory of that size is to spare, it
     /// is used; none is asked for ahead of the bytes.
     pub fn append(&mut self, bytes: &[u8], object_bytes: u64) {
@@ -305,7 +334,7 @@ mod tests {
 
     #[test]
     fn an_object_that_was_cut_off_goes_on_where_it_stopped() {
-        let store = Store::new(1000);
+        let store = Store::new(1 << 20);
         let (digest, bytes) = object(7);
         let mut part = store.resume(&digest);
         part.append(&bytes[..60], 100);
@@ -314,6 +343,45 @@ mod tests {
         let mut part = store.resume(&digest);
         part.append(&bytes[60..], 100);
         assert_eq!(part.finish().as_ref(), Ok(&*bytes));
+    }
+
+    /// A store in which an object of this number was cut off after so many bytes.
+    fn cut_off(store: &Store, number: u32, bytes: usize) -> Digest {
+        let digest = Digest::of(&number.to_le_bytes());
+        let mut part = store.resume(&digest);
+        part.append(&vec![1; bytes], u64::MAX);
+        store.suspend(part);
+        digest
+    }
+
+    #[test]
+    fn of_what_was_cut_off_the_oldest_goes_however_little_has_come_of_it() {
+        let store = Store::new(64 << 20);
+        let first = cut_off(&store, 0, 1);
+        assert_eq!(store.held_bytes(&first), 1);
+        for number in 1..60_000 {
+            cut_off(&store, number, 1);
+        }
+        let kept = store.inner().partial.len() as u64;
+        assert!(kept * PARTIAL_COST_BYTES <= (64 << 20) / PARTIAL_SHARE, "{kept} are kept");
+        assert_eq!(store.held_bytes(&first), 0);
+        // The next transfer that is cut off finds room, and one that goes on keeps its place.
+        let large = cut_off(&store, 60_000, 15 << 20);
+        assert_eq!(store.held_bytes(&large), 15 << 20);
+        let second = cut_off(&store, 60_001, 1 << 19);
+        assert_eq!(cut_off(&store, 60_000, 1), large);
+        cut_off(&store, 60_002, 1 << 19);
+        assert_eq!((store.held_bytes(&large), store.held_bytes(&second)), ((15 << 20) + 1, 0));
+        // What fits nowhere drives nobody out.
+        let huge = cut_off(&store, 60_003, 17 << 20);
+        assert_eq!((store.held_bytes(&huge), store.held_bytes(&large)), (0, (15 << 20) + 1));
+        // What is whole or goes on costs nothing here.
+        let kept: Vec<Digest> = store.inner().partial.keys().copied().collect();
+        for digest in kept {
+            store.insert(digest, Arc::new(Vec::new()));
+        }
+        let inner = store.inner();
+        assert_eq!((inner.partial.len(), inner.partial_order.len(), inner.partial_bytes), (0, 0, 0));
     }
 
     #[test]

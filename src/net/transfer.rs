@@ -1,7 +1,7 @@
 //! Objects over a link: answering a peer's FETCH and HAVE from a store, and fetching what we want from the peer. Owns
 //! which pieces are on their way; does not know what objects hold.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ pub enum Fetched {
 #[derive(Debug)]
 pub struct Fetcher {
     store: Arc<Store>,
-    wanted: Vec<Wanted>,
+    wanted: HashMap<Digest, Wanted>,
     /// Objects with pieces still to be asked for, in turn.
     turns: VecDeque<Digest>,
     /// Objects that have been given up, once for each answer that will still come.
@@ -226,7 +226,7 @@ impl Fetcher {
     pub fn new(store: Arc<Store>) -> Fetcher {
         Fetcher {
             store,
-            wanted: Vec::new(),
+            wanted: HashMap::new(),
             turns: VecDeque::new(),
             unwanted: Vec::new(),
             in_flight: 0,
@@ -242,9 +242,10 @@ impl Fetcher {
         if self.in_flight == 0 {
             self.due = deadline::now() + limits::FETCH_STALL;
         }
-        if self.place_of(&digest).is_none() {
+        if !self.wanted.contains_key(&digest) {
             let part = self.store.resume(&digest);
-            self.begin(part, bytes_max);
+            self.wanted.insert(digest, Wanted::new(part, bytes_max));
+            self.turns.push_back(digest);
         }
         self.ask(link)
     }
@@ -278,7 +279,7 @@ impl Fetcher {
 
     /// Keeps what has come of objects that the link's end has cut off.
     pub fn suspend(&mut self) {
-        for wanted in self.wanted.drain(..) {
+        for (_, wanted) in self.wanted.drain() {
             self.store.suspend(wanted.part);
         }
         self.turns.clear();
@@ -293,13 +294,12 @@ impl Fetcher {
                 self.unwanted.swap_remove(place);
                 false
             }
-            None => self.place_of(of).is_some(),
+            None => self.wanted.contains_key(of),
         }
     }
 
     fn take(&mut self, of: Digest, piece: &Piece<'_>) -> Result<Fetched, FetchError> {
-        let Some(place) = self.place_of(&of) else { return Ok(Fetched::Partly) };
-        let wanted = &mut self.wanted[place];
+        let Some(wanted) = self.wanted.get_mut(&of) else { return Ok(Fetched::Partly) };
         let is_first = wanted.object_bytes.is_none();
         if let Err(error) = wanted.take(&of, piece) {
             self.give_up(&of);
@@ -317,7 +317,7 @@ impl Fetcher {
         match wanted.part.finish() {
             Ok(bytes) => Ok(Fetched::Whole(of, Arc::new(bytes))),
             Err(_) if wanted.is_resumed => {
-                self.begin(anew, wanted.bytes_max);
+                self.begin_again(of, anew, wanted.bytes_max);
                 Ok(Fetched::Partly)
             }
             Err(error) => Err(FetchError::WrongDigest(error)),
@@ -325,32 +325,28 @@ impl Fetcher {
     }
 
     fn take_refusal(&mut self, of: Digest, error: Error) -> Result<Fetched, FetchError> {
-        if let Some(place) = self.place_of(&of) {
-            self.wanted[place].answered(None);
+        if let Some(wanted) = self.wanted.get_mut(&of) {
+            wanted.answered(None);
         }
         match self.give_up(&of) {
             // More was held of it than there is: another peer had told another size.
             Some(wanted) if wanted.is_resumed && error.code == ErrorCode::ObjectRange => {
-                self.begin(wanted.part.begin_again(), wanted.bytes_max);
+                self.begin_again(of, wanted.part.begin_again(), wanted.bytes_max);
                 Ok(Fetched::Partly)
             }
             _ => Err(FetchError::Refused(error)),
         }
     }
 
-    /// Asks for an object from the end of `part` on.
-    fn begin(&mut self, part: Assembly, bytes_max: u64) {
-        self.turns.push_back(part.digest());
-        self.wanted.push(Wanted::new(part, bytes_max));
-    }
-
-    fn place_of(&self, digest: &Digest) -> Option<usize> {
-        self.wanted.iter().position(|wanted| wanted.part.digest() == *digest)
+    /// Asks for the whole object: what another connection had left of it was of no use.
+    fn begin_again(&mut self, of: Digest, part: Assembly, bytes_max: u64) {
+        self.wanted.insert(of, Wanted::new(part, bytes_max));
+        self.turns.push_back(of);
     }
 
     /// No longer wants an object. What is in flight of it will come all the same.
     fn give_up(&mut self, of: &Digest) -> Option<Wanted> {
-        let wanted = self.wanted.swap_remove(self.place_of(of)?);
+        let wanted = self.wanted.remove(of)?;
         self.unwanted.extend(wanted.in_flight.iter().map(|_| *of));
         Some(wanted)
     }
@@ -361,8 +357,7 @@ impl Fetcher {
     {
         while self.in_flight < PIECES_IN_FLIGHT_MAX {
             let Some(digest) = self.turns.pop_front() else { return Ok(()) };
-            let Some(place) = self.place_of(&digest) else { continue };
-            let wanted = &mut self.wanted[place];
+            let Some(wanted) = self.wanted.get_mut(&digest) else { continue };
             let Some(fetch) = wanted.next_fetch(digest) else { continue };
             link.request(&fetch.into(), Fetching(digest).into())?;
             wanted.asked(fetch);
