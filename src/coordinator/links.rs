@@ -62,9 +62,9 @@ pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, store
         Ok(opened) => opened,
         Err(error) => return log::warn!("lost node {address}: {error}"),
     };
-    let linked = Linked { link, fetcher: fetcher.clone() };
+    let linked = Linked { link: link.clone(), fetcher: fetcher.clone() };
     if inputs.send(Input::NodeLinked { node, key, linked, info }).is_err() {
-        return;
+        return link.close("the coordinator is stopping");
     }
     let mut handler = NodeLink { key, inputs: inputs.clone(), store: store.clone(), fetcher, coming: HashMap::new() };
     let closed = reader.run(&mut handler);

@@ -124,7 +124,7 @@ impl Service for Clients {
         let client = Client { key, link, fetcher };
         log::debug!("client {address} is here");
         if self.inputs.send(Input::ClientHere { client: client.clone() }).is_err() {
-            return;
+            return client.link.close("the coordinator is stopping");
         }
         let mut handler = ClientLink {
             client: client.clone(),

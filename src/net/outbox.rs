@@ -16,9 +16,6 @@ use crate::wire::{Encoded, limits};
 
 /// Frames that may wait for the writer. A peer for whom more wait does not read.
 const FRAMES_MAX: usize = 2_048;
-/// While more bytes than these wait, nothing more is read of what the peer asks. What is shared with others, as pieces of
-/// objects are, does not count.
-const OWN_BYTES_MAX: usize = 4 << 20;
 /// Frames that leave in one write.
 const BATCH_FRAMES_MAX: usize = 32;
 /// A larger frame is left to the writer: it may take more than one write.
@@ -97,8 +94,8 @@ impl Outbox {
     /// the writer, and with it the waiting.
     pub(super) fn await_room(&self) -> bool {
         let mut waiting = self.waiting();
-        let has_waited = waiting.own_bytes > OWN_BYTES_MAX;
-        while waiting.own_bytes > OWN_BYTES_MAX && !waiting.has_ended {
+        let has_waited = waiting.own_bytes > limits::UNREAD_BYTES_MAX;
+        while waiting.own_bytes > limits::UNREAD_BYTES_MAX && !waiting.has_ended {
             waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         has_waited
@@ -127,7 +124,7 @@ impl Outbox {
             {
                 let mut waiting = self.waiting();
                 waiting.is_writing = false;
-                if waiting.own_bytes > OWN_BYTES_MAX {
+                if waiting.own_bytes > limits::UNREAD_BYTES_MAX {
                     self.changed.notify_all();
                 }
                 waiting.own_bytes -= own_bytes(&batch);
@@ -255,7 +252,7 @@ mod tests {
         let (outbox, tally) = (Outbox::default(), Tally::default());
         assert!(!outbox.await_room());
         let frame = large().seal(1, false).to_bytes();
-        let frames = OWN_BYTES_MAX / frame.len() + 1;
+        let frames = limits::UNREAD_BYTES_MAX / frame.len() + 1;
         for request in 0..frames {
             outbox.put(large().seal(2 * request as u32 + 1, false), &writing, &tally).unwrap();
         }

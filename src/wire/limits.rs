@@ -44,6 +44,7 @@ limits! {
     LEDGER_ENTRIES_MAX: usize = 4_096, "entries", "entries of a ledger in ENTRIES; the rest is asked for again";
     HOLDING_MAX: usize = 1_024, "results", "results listed in HOLDING; the rest is left out";
     OPEN_REQUESTS_MAX: usize = 1_024, "requests", "unanswered requests of one side";
+    UNREAD_BYTES_MAX: usize = 4 << 20, "bytes", "answers that wait for a peer to read them; pieces of objects do not count";
     TEXT_LINE_BYTES_MAX: usize = 256, "bytes", "a line of text";
     CONSOLES_MAX: usize = 16, "connections", "connections of people";
     HTTP_HEAD_BYTES_MAX: usize = 8 << 10, "bytes", "the head of an HTTP request";
