@@ -39,7 +39,7 @@ Exit codes:
   4    the result could not be written
   5    the job was cancelled
   6    the job is paused; resume lets it go on
-  130  interrupted; the job goes on, and attach shows the rest";
+  130  interrupted; a job whose data has been sent goes on, and attach shows the rest";
 
 /// The command that is meant where none is named.
 const TRAIN: &str = "train";

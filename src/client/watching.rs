@@ -1,6 +1,7 @@
 //! Watching a job until it ends, and coming back to it when the coordinator is lost. Owns what has been shown and how a
 //! watched job ends the program; does not know how anything is printed.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,6 +49,8 @@ struct Course {
     was_there: bool,
     has_asked: bool,
     was_accepted: bool,
+    /// It was taken in for this client, and no round of it is done: until its data is there, it goes with the client.
+    is_new: bool,
     is_lost: bool,
     /// What is fetched and cut off, to go on with.
     parts: Arc<Store>,
@@ -62,6 +65,7 @@ impl Watching<'_> {
             was_there: first.is_some(),
             has_asked: false,
             was_accepted: false,
+            is_new: false,
             is_lost: false,
             parts: Arc::new(Store::new(u64::MAX)),
         };
@@ -131,6 +135,7 @@ impl Watching<'_> {
                         continue;
                     }
                     course.rounds_shown = round.round;
+                    course.is_new = false;
                     // Nobody reads any more: the job goes on without us, unless its model is to be saved.
                     let is_read = self.renderer.round(&round);
                     is_read.map(|is_read| (!is_read && self.out.is_none()).then_some(Exit::Success))
@@ -166,8 +171,8 @@ impl Watching<'_> {
         if std::mem::take(&mut course.is_lost) {
             self.renderer.back(course.patience.back(net::now()))?;
         }
-        let is_new = matches!(self.way, Way::Submit(_)) && !accepted.attached;
-        if was_accepted && is_new {
+        course.is_new = matches!(self.way, Way::Submit(_)) && !accepted.attached;
+        if was_accepted && course.is_new {
             self.renderer.say("it had forgotten the job, which begins again there");
         }
         self.renderer.accepted(accepted, was_accepted)
@@ -184,14 +189,24 @@ impl Watching<'_> {
     }
 
     fn interrupted(&self, course: &Course) -> Result<Exit, Failure> {
-        let rest = || self.access.command(Command::ATTACH, self.work.job);
         self.renderer.say(&match (self.is_local, course.was_accepted, course.is_lost) {
             (true, ..) => "stopped, and the job with it".to_owned(),
             (_, false, _) => "stopped before the coordinator had accepted the job".to_owned(),
-            (_, _, true) => format!("stopped watching; when the coordinator is back, {} shows the rest", rest()),
-            (_, _, false) => format!("stopped watching; the job goes on: {} shows the rest", rest()),
+            (_, _, true) => format!("stopped watching; when the coordinator is back, {}", self.shows_the_rest(course)),
+            (..) if course.is_new => format!("stopped watching: {}", self.shows_the_rest(course)),
+            (..) => format!("stopped watching; the job goes on: {}", self.shows_the_rest(course)),
         });
         Ok(Exit::Interrupted)
+    }
+
+    /// How to see the rest of a job that goes on without this client, or may.
+    fn shows_the_rest(&self, course: &Course) -> String {
+        let attach = self.access.command(Command::ATTACH, self.work.job);
+        if course.is_new {
+            format!("{attach} shows the rest if all of the job's data had been sent; if not, submit it again")
+        } else {
+            format!("{attach} shows the rest")
+        }
     }
 
     /// The job has ended, or it is of no use to look for the coordinator any longer; `is_out_of_patience` if it might have
@@ -203,19 +218,25 @@ impl Watching<'_> {
             Some(ErrorCode::Paused) => format!("{broken}. To go on: {}", command(Command::RESUME)),
             Some(ErrorCode::UnknownJob) => unknown_job(self.access, job),
             _ if is_out_of_patience => format!(
-                "the coordinator did not come back within {} s: {}. When it is back, {} shows the rest",
+                "the coordinator did not come back within {} s: {} When it is back, {}",
                 self.access.retry_for.as_secs(),
-                broken.cause(),
-                command(Command::ATTACH)
+                ended(&broken.cause()),
+                self.shows_the_rest(course)
             ),
             _ if course.was_accepted && matches!(broken, Broken::Lost(_)) => {
-                format!("{broken}. If it still runs, {} shows the rest", command(Command::ATTACH))
+                format!("{} If it still runs, {}", ended(broken), self.shows_the_rest(course))
             }
             _ => broken.to_string(),
         };
         self.renderer.failed(broken.code(), &text)?;
         Err(Failure::new(broken.exit(), text))
     }
+}
+
+/// The sentence with its end: a question has one already.
+fn ended(sentence: &impl Display) -> String {
+    let sentence = sentence.to_string();
+    if sentence.ends_with('?') { sentence } else { sentence + "." }
 }
 
 /// SUBMIT, without notes where it would be longer with them than the coordinator takes.

@@ -308,3 +308,24 @@ fn ctrl_c_leaves_the_job_alone_and_says_how_to_see_the_rest() {
     assert_eq!(said.next().as_deref(), Some(&*expected));
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
+
+#[test]
+fn ctrl_c_before_a_round_is_done_does_not_promise_that_the_job_goes_on() {
+    let (data, coordinator) = (small_data(), Script::new());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+    command
+        .args(["127.0.0.1", &coordinator.port(), "--data", data.text()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut peer = coordinator.welcome();
+    let (request, _) = go_on(&mut peer, false, 1..=0);
+    more(&mut peer, notice("all is well"), request);
+    assert!(said.any(|line| line.contains("all is well")));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let last = said.next().unwrap();
+    assert!(last.contains("stopped watching: client 127.0.0.1 "), "{last}");
+    assert!(last.ends_with("shows the rest if all of the job's data had been sent; if not, submit it again"), "{last}");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
