@@ -1,5 +1,6 @@
-//! Training and evaluation are arithmetic 1 to the last bit, whatever the shapes and whichever kernel computes.
+//! Training and evaluation are arithmetic 2 to the last bit, whatever the shapes and whichever kernel computes.
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod definition;
 
 use std::num::NonZeroU32;
@@ -42,9 +43,10 @@ fn bits(values: &[f32]) -> Vec<u32> {
 fn agrees_with_the_definition(training: &Training, rows: &Rows) {
     let (step, shard) = (3, 7);
     let base = initialise(&training.network, training.recipe.initialisation, training.seed);
-    let (update, loss, epochs) = definition::train(training, step, shard, &base, rows);
+    let mut definition = definition::ARITHMETIC_2;
+    let (update, loss, epochs) = definition.train(training, step, shard, &base, rows);
     let trained_weights: Vec<f32> = base.iter().zip(&update).map(|(base, update)| base + update).collect();
-    let (errors, validation_loss) = definition::evaluate(training, &trained_weights, rows);
+    let (errors, validation_loss) = definition.evaluate(training, &trained_weights, rows);
     let what = format!("{} {:?} {} rows", training.network, training.recipe, rows.rows());
     for kernel in Kernel::available() {
         let trained = Trainer::new(kernel).train(training, step, shard, &base, rows, &mut Unwatched).unwrap();
@@ -228,8 +230,8 @@ fn a_task_whose_parts_do_not_belong_together_is_refused() {
         Trainer::new(Kernel::best()).train(task, step, 0, base, rows, &mut Unwatched).unwrap_err()
     };
     assert_eq!(
-        refused(&Training { arithmetic: 2, ..task.clone() }, 0, &base, &good),
-        TrainError::Arithmetic { got: 2 }
+        refused(&Training { arithmetic: 1, ..task.clone() }, 0, &base, &good),
+        TrainError::Arithmetic { got: 1 }
     );
     let recipe = Recipe { epochs: 0, ..Recipe::DEFAULT };
     assert!(matches!(refused(&Training { recipe, ..task.clone() }, 0, &base, &good), TrainError::Recipe(_)));
@@ -289,25 +291,25 @@ fn some_tasks_give_the_bits_they_always_gave() {
     let adam = Recipe { eta: 0.008, epochs: 4, ..Recipe::DEFAULT };
     let sgd = Recipe { optimiser: Optimiser::Sgd, eta: 0.05, ..adam };
     let tasks: [(&[u32], u32, Recipe, &str); 5] = [
-        (&[16, 20, 26], 1500, Recipe::CLASSIC, "c55236dff231f3ae6b2cc7b7add48a8cc9149471c0ba4236686fb93e3f080a47"),
-        (&[16, 128, 26], 500, adam, "a5650e6a5ad3dea97304253c7caf0005f423f5eff8ea1f7bb08baa064c611523"),
+        (&[16, 20, 26], 1500, Recipe::CLASSIC, "26da126cbc96bc04f0be7c30923da5693eda96638ee24e133433d9c1ec860bc4"),
+        (&[16, 128, 26], 500, adam, "11aaf4452f2bbb408d4daef50d0b9bf6dd4d28cfa1adf00593bca9a439e74e46"),
         (
             &[100, 70, 50, 10],
             300,
             Recipe { batch: batches_of(150), ..sgd },
-            "4510b0c260ba1cbf34340687ad93996a5eb1e8febff0f573c7639250d0ed312c",
+            "e2f0d450e34ae1f0fe8a710aea71edcd813b1d8606264d118ebeebda8261b0b7",
         ),
         (
             &[784, 32, 10],
             130,
             Recipe { batch: BatchSize::Full, epochs: 2, ..sgd },
-            "57c06816010f87c5035deac7dbe50305ed10c5f703edb6abbf3ff8e1d40fa034",
+            "8c33a21287ca02e48b1def66f0dc3c1902aba35752b497c863783130e04c9aa6",
         ),
         (
             &[5, 3],
             37,
             Recipe { activation: Activation::Identity, epochs: 9, ..adam },
-            "fe4ca302b877360ed178c183692440122bef424ad17e5d2af753a8701b64c614",
+            "53dfd5acc2034f6874f278e05757420901672f1054900f224c2e55a3e2ade7f7",
         ),
     ];
     for (sizes, count, recipe, expected) in tasks {

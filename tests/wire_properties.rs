@@ -99,7 +99,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         prop_oneof![Just(1.0), 1e-30f32..1.0],
         prop_oneof![Just(0), 1..=gradwire::model::recipe::BATCH_ROWS_MAX],
         prop_oneof![Just(1), 1..=gradwire::model::recipe::EPOCHS_MAX],
-        prop_oneof![Just(0.0), Just(-0.0), 0f32..1.0],
+        prop_oneof![Just(0.0), Just(-0.0), 1e-18f32..1.0],
         option::of(prop_oneof![Just(0.0), Just(-0.0), 0f32..1e30]),
     );
     (enums, numbers).prop_map(|((activation, optimiser, reduction, initialisation), numbers)| {

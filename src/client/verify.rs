@@ -114,7 +114,10 @@ fn objects(
     let initial = match specification.initial {
         Some(digest) => match conversation.fetch(digest, object::parameters_bytes(network)) {
             Err(unknown) if unknown.is_unknown_object() => None,
-            fetched => Some(fetched?),
+            fetched => {
+                let given = object::weights_to_start_from(network, fetched?);
+                Some(given.map_err(|error| Broken::Lie(format!("the job's initial weights: {error}")))?)
+            }
         },
         None => {
             let training = &specification.training;

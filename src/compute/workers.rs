@@ -301,8 +301,10 @@ impl Worker {
                 _ => refusal(ErrorCode::Training, error.to_string()),
             })?;
         let spent = started.elapsed();
-        let speed = f64::from(rows.rows()) * f64::from(trained.epochs) / spent.as_secs_f64().max(1e-9);
-        self.tally.rows_per_second.store(speed.to_bits(), Ordering::Release);
+        if trained.epochs > 0 {
+            let speed = f64::from(rows.rows()) * f64::from(trained.epochs) / spent.as_secs_f64().max(1e-9);
+            self.tally.rows_per_second.store(speed.to_bits(), Ordering::Release);
+        }
         hasher.update(&update[hashed_bytes..]);
         let (epochs, loss, train_us) = (trained.epochs, trained.loss, spent.as_micros() as u64);
         Ok(Outcome { epochs, loss, train_us, update: hasher.finish(), bytes: Arc::new(update) })

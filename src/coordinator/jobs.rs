@@ -12,9 +12,9 @@ use super::workers::Weights;
 use crate::digest::Digest;
 use crate::engine::{FailReason, Outcome, RoundDone, Summary};
 use crate::job::{JobId, Specification};
-use crate::model::{Network, Rows};
+use crate::model::{self, Network, Rows};
 use crate::store::Store;
-use crate::wire::message::{Done, Error, Job as Standing, JobStanding, NodeTasks, Round};
+use crate::wire::message::{Done, Error, Job as Standing, JobStanding, NodeTasks, Notice, NoticeKind, Round};
 use crate::wire::{ErrorCode, Message, MessageType, is_name, object, specification};
 
 /// A client's request that hears of a job.
@@ -39,6 +39,20 @@ impl Watcher {
         }
         // A client that has gone is reported by its reader.
         let _ = self.client.link.answer_many(self.request, unseen.into_iter().map(|&round| round.into()));
+    }
+
+    /// Tells it from which round on the job trains nothing, if there is one.
+    pub(super) fn tell_where_training_ends(&self, specification: &Specification) {
+        let Some(first) = model::first_round_without_rate(&specification.training.recipe, specification.rounds) else {
+            return;
+        };
+        let text = format!(
+            "from round {} of {} on the learning rate is too small to change a weight and counts as 0: those rounds train \
+             nothing; take a decay (eta_decay) closer to 1, or fewer rounds",
+            first + 1,
+            specification.rounds
+        );
+        let _ = self.client.link.answer_more(self.request, &Notice { kind: NoticeKind::Other, text }.into());
     }
 
     /// Ends its request, with a list of nodes that is no longer than the client takes.

@@ -44,6 +44,8 @@ pub(super) struct Validating {
     pub(super) step: u64,
     pub(super) specification: Arc<Specification>,
     pub(super) weights: Arc<Vec<u8>>,
+    /// Of the weights.
+    pub(super) digest: Digest,
     pub(super) rows: Arc<Rows>,
 }
 
@@ -110,8 +112,8 @@ impl Merger {
                         let values = model::initialise(&network, training.recipe.initialisation, training.seed);
                         Arc::new(object::encode_parameters(ObjectKind::Weights, &network, &values))
                     }
-                    Some(bytes) => match object::parameters(ObjectKind::Weights, &network, &bytes) {
-                        Ok(_) => bytes,
+                    Some(bytes) => match object::weights_to_start_from(&network, bytes) {
+                        Ok(bytes) => bytes,
                         Err(error) => return failed(job, format!("the initial weights: {error}")),
                     },
                 };
@@ -170,9 +172,18 @@ pub(super) fn start_validating(
 ) -> io::Result<(Sender<Validating>, JoinHandle<()>)> {
     let (orders, queue): (Sender<Validating>, Receiver<Validating>) = unbounded();
     let run = move || {
+        let mut last: Option<(JobId, Digest, model::Evaluation)> = None;
         for order in &queue {
             let (job, step) = (order.job, order.step);
-            let done = catch_unwind(AssertUnwindSafe(|| validate(kernel, &order)));
+            // A round that trains nothing ends with the weights that the one before it ended with.
+            let known = last.filter(|(known, digest, _)| (*known, *digest) == (job, order.digest));
+            let done = match known {
+                Some((.., evaluation)) => Ok(Ok(evaluation)),
+                None => catch_unwind(AssertUnwindSafe(|| validate(kernel, &order))),
+            };
+            if let Ok(Ok(evaluation)) = &done {
+                last = Some((job, order.digest, *evaluation));
+            }
             let event = match done {
                 Ok(Ok(evaluation)) => Event::Validated {
                     job,

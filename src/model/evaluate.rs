@@ -9,7 +9,7 @@ use super::lanes::{BLOCK_ROWS, Lanes, make_room, panels_of};
 use super::network::Network;
 use super::pass::Pass;
 use super::recipe::Activation;
-use super::rows::Rows;
+use super::rows::{Rows, cut_inputs};
 use super::softmax::{self, Target, lose};
 use super::tree::Tree;
 
@@ -52,8 +52,10 @@ pub fn predict(
     parameters: &[f32],
     values: &[f32],
 ) -> Result<Vec<u32>, EvaluateError> {
+    let mut values = values.to_vec();
+    cut_inputs(&mut values);
     let mut classes = vec![0; values.len() / network.inputs() as usize];
-    Evaluator::new(kernel).each_block(network, activation, parameters, values, |first, count, logits| {
+    Evaluator::new(kernel).each_block(network, activation, parameters, &values, |first, count, logits| {
         softmax::predict(kernel, logits, &mut classes[first..][..count]);
     })?;
     Ok(classes)
@@ -97,7 +99,7 @@ impl Evaluator {
             let (labels, classes) = (&rows.labels()[first..][..count], &mut classes[..count]);
             softmax::predict(kernel, logits, classes);
             errors += classes.iter().zip(labels).filter(|(class, label)| class != label).count() as u64;
-            losses.next()[0] = lose(kernel, logits, &Target { labels, scale: 1.0, log_epsilon });
+            losses.next()[0] = lose(kernel, logits, &Target { labels, log_epsilon });
             losses.take();
         })?;
         let loss = losses.finish()[0];

@@ -71,11 +71,7 @@ fn forward_body<V: Vector>(product: &Product<'_>, rows: usize, out: &mut [Lanes]
             *out = Lanes::ZERO;
             for row in 0..rows {
                 let sum = sums[row * across + output];
-                out.0[row] = match finish {
-                    Finish::Relu if sum > 0.0 => sum,
-                    Finish::Relu => 0.0,
-                    _ => sum,
-                };
+                out.0[row] = finish.of_one(sum, 0.0);
             }
         }
     }
@@ -112,12 +108,8 @@ fn back_body<V: Vector>(product: &Product<'_>, out: &mut [Lanes]) {
     let Product { x: d, depth, weights, finish, .. } = *product;
     let in_lanes = if V::HAS_REGISTERS { out.len() / (CHAINS * LANES) * (CHAINS * LANES) } else { 0 };
     let mut put = |input: usize, sum: f32| {
-        let value = match finish {
-            Finish::Keep => sum,
-            Finish::Relu if sum > 0.0 => sum,
-            Finish::WhereAbove(mask, limit) if mask[input].0[0] > limit => sum,
-            Finish::Relu | Finish::WhereAbove(..) => 0.0,
-        };
+        let mask = if let Finish::CutWhereAbove(mask, _) = finish { mask[input].0[0] } else { 0.0 };
+        let value = finish.of_one(sum, mask);
         out[input] = Lanes::ZERO;
         out[input].0[0] = value;
     };
@@ -229,7 +221,9 @@ mod tests {
                     }
                 }
                 let (d, below) = (panel(1, outputs), panel(1, inputs));
-                for finish in [Finish::Keep, Finish::WhereAbove(&below, 0.0), Finish::WhereAbove(&below, BELOW_ZERO)] {
+                for finish in
+                    [Finish::Keep, Finish::CutWhereAbove(&below, 0.0), Finish::CutWhereAbove(&below, BELOW_ZERO)]
+                {
                     let direction = Direction::Back;
                     let product =
                         Product { x: &d, depth: outputs, weights: &weights, width: inputs, direction, finish };

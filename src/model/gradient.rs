@@ -1,4 +1,4 @@
-//! Gradients of a layer's weights and bias over one block. Owns arithmetic 1's two orders of summing rows; does not know
+//! Gradients of a layer's weights and bias over one block. Owns arithmetic 2's two orders of summing rows; does not know
 //! how blocks are added up (`tree`).
 
 use super::few;
@@ -7,7 +7,7 @@ use super::lanes::{LANES, Lanes, flat, panels_of};
 use super::product::part;
 use super::vector::{Elements as _, Twin as _, Vector};
 
-/// Weights of a layer whose rows are summed on eight lanes, at most; above, in one sequence. Part of arithmetic 1.
+/// Weights of a layer whose rows are summed on eight lanes, at most; above, in one sequence. Part of arithmetic 2.
 pub(super) const LANED_WEIGHTS_MAX: usize = 4096;
 
 /// One layer's gradient over a block.

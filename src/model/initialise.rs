@@ -1,8 +1,10 @@
-//! The weights of round 0. Owns how they are drawn; does not know what comes of them.
+//! The weights of round 0. Owns how they are drawn, and what becomes of given ones; does not know what comes of them.
 
+use super::merge::LittleEndianF32;
 use super::network::Network;
 use super::random::{Purpose, Stream};
 use super::recipe::Initialisation;
+use super::thresholds::{VALUE_LEAST, cut};
 
 /// The parameters that a job of this network and seed starts from, flat as [`Network`] says.
 pub fn initialise(network: &Network, initialisation: Initialisation, seed: u64) -> Vec<f32> {
@@ -21,6 +23,20 @@ pub fn initialise(network: &Network, initialisation: Initialisation, seed: u64) 
         }
     }
     parameters
+}
+
+/// Whether given weights can be those of round 0 as they are: none is below 2^-40 in magnitude but +0.
+pub fn are_fit_to_start_from(weights: &[LittleEndianF32]) -> bool {
+    weights.iter().all(|weight| weight_to_start_from(*weight) == *weight)
+}
+
+/// Makes the weights of round 0 of given ones: those below 2^-40 in magnitude become +0.
+pub fn make_fit_to_start_from(weights: &mut [LittleEndianF32]) {
+    weights.iter_mut().for_each(|weight| *weight = weight_to_start_from(*weight));
+}
+
+fn weight_to_start_from(given: LittleEndianF32) -> LittleEndianF32 {
+    cut(f32::from_le_bytes(given), VALUE_LEAST).to_le_bytes()
 }
 
 #[cfg(test)]
@@ -46,5 +62,19 @@ mod tests {
         assert_eq!(parameters.len(), network.parameters());
         assert!(parameters.iter().all(|value| value.abs() <= 0.01 && *value != 0.0));
         assert_ne!(parameters, initialise(&network, Initialisation::Small, 8));
+    }
+
+    #[test]
+    fn given_weights_are_taken_with_plus_zero_for_what_is_too_small() {
+        let mut weights = [1.0, 1e-12, -1e-13, -0.0, 1e-42].map(f32::to_le_bytes);
+        assert!(!are_fit_to_start_from(&weights));
+        make_fit_to_start_from(&mut weights);
+        assert_eq!(weights, [1.0, 1e-12, 0.0, 0.0, 0.0].map(f32::to_le_bytes));
+        assert!(are_fit_to_start_from(&weights));
+        for initialisation in [Initialisation::He, Initialisation::Small] {
+            let network = Network::new(300, &[300], 7).unwrap();
+            let drawn = initialise(&network, initialisation, 3);
+            assert!(are_fit_to_start_from(&drawn.into_iter().map(f32::to_le_bytes).collect::<Vec<_>>()));
+        }
     }
 }

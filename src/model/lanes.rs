@@ -2,13 +2,13 @@
 //! what is computed, or with which instructions (`vector`).
 //!
 //! A **panel** holds eight rows feature by feature: `features` values of type [`Lanes`]. A **block** is up to
-//! [`BLOCK_PANELS`] panels one behind the other. With rows on lanes every sum that arithmetic 1 wants in order is
+//! [`BLOCK_PANELS`] panels one behind the other. With rows on lanes every sum that arithmetic 2 wants in order is
 //! plainly in order, whatever the widths of the layers, and no operation works across lanes. Rows missing in a block's
 //! last panel are rows of zeros.
 
 /// Rows of a panel.
 pub(super) const LANES: usize = 8;
-/// Rows of a block: the unit of arithmetic 1's sums over a batch.
+/// Rows of a block: the unit of arithmetic 2's sums over a batch.
 pub(super) const BLOCK_ROWS: usize = 128;
 /// Panels of a whole block.
 pub(super) const BLOCK_PANELS: usize = BLOCK_ROWS / LANES;

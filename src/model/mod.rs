@@ -1,6 +1,6 @@
 //! The mathematics: network, recipe, local training, loss and metrics, kernels, exact sums.
 //!
-//! Owns every floating-point operation that reaches a model's bits: arithmetic 1, defined to the last rounding in
+//! Owns every floating-point operation that reaches a model's bits: arithmetic 2, defined to the last rounding in
 //! protocol.md. Does not know the network, threads, or any file but the model's own.
 
 mod arithmetic;
@@ -25,6 +25,7 @@ pub mod rows;
 #[cfg(feature = "client")]
 pub mod scaling;
 mod softmax;
+mod thresholds;
 pub mod train;
 mod tree;
 mod vector;
@@ -35,9 +36,10 @@ pub use initialise::initialise;
 pub use kernel::Kernel;
 pub use merge::{ExactSum, LittleEndianF32};
 pub use network::{Layer, Network, NetworkError};
+pub use optimise::first_round_without_rate;
 pub use recipe::{Activation, BatchSize, Initialisation, LossReduction, Optimiser, Recipe, RecipeError};
 pub use rows::Rows;
 pub use train::{Hand, Trained, Trainer, Watch};
 
-/// The number of the arithmetic that this program computes (protocol.md, "Arithmetic 1").
-pub const ARITHMETIC: u16 = 1;
+/// The number of the arithmetic that this program computes (protocol.md, "Arithmetic 2").
+pub const ARITHMETIC: u16 = 2;

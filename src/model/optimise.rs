@@ -3,7 +3,11 @@
 
 use super::arithmetic::Fma as _;
 use super::kernel::{Kernel, compiled_for_each_kernel};
-use super::recipe::Optimiser;
+use super::recipe::{LossReduction, Optimiser, Recipe};
+use super::thresholds::{
+    ADAM_RATE_LEAST, FIRST_MOMENT_LEAST, GRADIENT_LEAST, MOMENTS_EVERY, SECOND_MOMENT_LEAST, SGD_RATE_LEAST,
+    STEP_LEAST, VALUE_LEAST, cut,
+};
 use super::vector::Vector;
 
 /// An optimiser in the middle of a task.
@@ -12,8 +16,29 @@ pub(super) struct Descent {
     eta: f32,
     /// Adam's first and second moments; empty with SGD, and before the first update.
     moments: [Vec<f32>; 2],
+    /// Updates that have begun.
+    updates: u32,
     /// 0.9^t and 0.999^t after t updates.
     powers: [f64; 2],
+}
+
+/// How the gradient of a batch, which is a sum over its rows, becomes the one that parameters follow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Averaging {
+    /// Sums below this in magnitude are +0.
+    least: f32,
+    /// What the others are multiplied by.
+    scale: f32,
+}
+
+impl Averaging {
+    /// For a batch of so many rows.
+    pub fn over(reduction: LossReduction, rows: usize) -> Averaging {
+        match reduction {
+            LossReduction::Sum => Averaging { least: GRADIENT_LEAST, scale: 1.0 },
+            LossReduction::Mean => Averaging { least: rows as f32 * GRADIENT_LEAST, scale: 1.0 / rows as f32 },
+        }
+    }
 }
 
 const BETAS: [f64; 2] = [0.9, 0.999];
@@ -23,43 +48,62 @@ pub(super) const LAST_PART_MAX: usize = 128;
 
 impl Descent {
     pub fn new() -> Descent {
-        Descent { optimiser: Optimiser::Sgd, eta: 0.0, moments: [Vec::new(), Vec::new()], powers: [1.0; 2] }
+        Descent { optimiser: Optimiser::Sgd, eta: 0.0, moments: [Vec::new(), Vec::new()], updates: 0, powers: [1.0; 2] }
     }
 
     /// Starts a task: moments zero.
     pub fn begin(&mut self, optimiser: Optimiser, eta: f32) {
         self.optimiser = optimiser;
         self.eta = eta;
+        self.updates = 0;
         self.powers = [1.0; 2];
         self.moments.iter_mut().for_each(Vec::clear);
     }
 
+    /// Whether the learning rate is not +0: without one, no update would change a weight.
+    pub fn moves(&self) -> bool {
+        self.eta > 0.0
+    }
+
     /// One update of `weights`, which others follow.
-    pub fn update(&mut self, kernel: Kernel, gradient: &[f32], weights: &mut [f32]) {
-        self.advance();
+    pub fn update(&mut self, kernel: Kernel, averaging: Averaging, gradient: &[f32], weights: &mut [f32]) {
+        self.advance(kernel);
         match self.optimiser {
-            Optimiser::Sgd => sgd(kernel, self.eta, gradient, weights),
+            Optimiser::Sgd => sgd(kernel, self.eta * averaging.scale, averaging.least, gradient, weights),
             Optimiser::Adam => {
-                let corrections = self.corrections();
+                let factors = self.factors(averaging);
                 let [first, second] = &mut self.moments;
                 first.resize(weights.len(), 0.0);
                 second.resize(weights.len(), 0.0);
-                adam(kernel, self.eta, corrections, gradient, first, second, weights);
+                adam(kernel, &factors, gradient, first, second, weights);
             }
         }
     }
 
-    /// Begins the task's last update, which is done part by part.
-    pub fn advance(&mut self) {
+    /// Begins an update; the task's last is then done part by part.
+    pub fn advance(&mut self, kernel: Kernel) {
+        self.updates = self.updates.wrapping_add(1);
+        if self.updates.is_multiple_of(MOMENTS_EVERY) {
+            let [first, second] = &mut self.moments;
+            cut_all(kernel, first, FIRST_MOMENT_LEAST);
+            cut_all(kernel, second, SECOND_MOMENT_LEAST);
+        }
         self.powers = [self.powers[0] * BETAS[0], self.powers[1] * BETAS[1]];
     }
 
     /// Updates the weights from the `first` on, at most [`LAST_PART_MAX`], as part of the last update.
-    pub fn update_last_part(&mut self, kernel: Kernel, first: usize, gradient: &[f32], weights: &mut [f32]) {
+    pub fn update_last_part(
+        &mut self,
+        kernel: Kernel,
+        averaging: Averaging,
+        first: usize,
+        gradient: &[f32],
+        weights: &mut [f32],
+    ) {
         match self.optimiser {
-            Optimiser::Sgd => sgd(kernel, self.eta, gradient, weights),
+            Optimiser::Sgd => sgd(kernel, self.eta * averaging.scale, averaging.least, gradient, weights),
             Optimiser::Adam => {
-                let corrections = self.corrections();
+                let factors = self.factors(averaging);
                 // Where no update came before, moments are zero, and nobody needs what becomes of them: as many as there
                 // are weights, in memory, would take longer than all else that is done here.
                 let mut fresh = [[0.0; LAST_PART_MAX]; 2];
@@ -67,44 +111,81 @@ impl Descent {
                     [Some(first), Some(second)] if !first.is_empty() => [first, second],
                     _ => fresh.each_mut().map(|moments| &mut moments[..]),
                 };
-                adam(kernel, self.eta, corrections, gradient, first, second, weights);
+                adam(kernel, &factors, gradient, first, second, weights);
             }
         }
     }
 
-    fn corrections(&self) -> [f32; 2] {
-        self.powers.map(|power| (1.0 / (1.0 - power)) as f32)
+    fn factors(&self, averaging: Averaging) -> Factors {
+        let [first, second] = self.powers.map(|power| (1.0 / (1.0 - power)) as f32);
+        Factors { averaging, first: self.eta * first, second }
     }
 }
 
-/// The learning rate of a step: `eta` times `decay`, step times, in f64, rounded once to f32.
-pub(super) fn eta_of_step(eta: f32, decay: f32, step: u64) -> f32 {
-    let (mut eta, decay) = (f64::from(eta), f64::from(decay));
+/// What one update of Adam's multiplies with.
+#[derive(Clone, Copy)]
+struct Factors {
+    averaging: Averaging,
+    /// The learning rate, corrected for a first moment that began with 0.
+    first: f32,
+    /// The second moment's correction.
+    second: f32,
+}
+
+/// The first of a job's `rounds` rounds, counted from 0, whose learning rate is +0, if there is one: it and all after it
+/// train nothing.
+pub fn first_round_without_rate(recipe: &Recipe, rounds: u32) -> Option<u32> {
+    let has_rate = |round: u32| eta_of_step(recipe, round.into()) > 0.0;
+    if rounds == 0 || has_rate(rounds - 1) {
+        return None;
+    }
+    // Rates never rise: between the last round known to have one and the first known to have none.
+    let (mut first, mut last) = (0, rounds - 1);
+    while first < last {
+        let middle = first + (last - first) / 2;
+        if has_rate(middle) {
+            first = middle + 1;
+        } else {
+            last = middle;
+        }
+    }
+    Some(first)
+}
+
+/// The learning rate of a step: the recipe's times its decay, step times, in f64, rounded once to f32; +0 where that is less
+/// than the optimiser's least.
+pub(super) fn eta_of_step(recipe: &Recipe, step: u64) -> f32 {
+    let least = match recipe.optimiser {
+        Optimiser::Sgd => SGD_RATE_LEAST,
+        Optimiser::Adam => ADAM_RATE_LEAST,
+    };
+    let (mut eta, decay) = (f64::from(recipe.eta), f64::from(recipe.eta_decay));
     for _ in 0..step {
         let next = eta * decay;
-        if next == eta {
-            break; // decay 1, or the smallest numbers: it stays so.
+        // Decay 1, which changes nothing, or so little left that it stays below the least.
+        if next == eta || eta < f64::from(0.5 * least) {
+            break;
         }
         eta = next;
     }
-    eta as f32
+    cut(eta as f32, least)
 }
 
 compiled_for_each_kernel! {
-    fn sgd = sgd_body(eta: f32, gradient: &[f32], weights: &mut [f32])
+    fn sgd = sgd_body(rate: f32, least: f32, gradient: &[f32], weights: &mut [f32])
 }
 
+/// `rate` is the learning rate times what makes a mean of the gradient.
 #[inline(always)]
-fn sgd_body<V: Vector>(eta: f32, gradient: &[f32], weights: &mut [f32]) {
+fn sgd_body<V: Vector>(rate: f32, least: f32, gradient: &[f32], weights: &mut [f32]) {
     for (weight, gradient) in weights.iter_mut().zip(gradient) {
-        *weight = V::Fma::fma(-eta, *gradient, *weight);
+        *weight = cut(V::Fma::fma(-rate, cut(*gradient, least), *weight), VALUE_LEAST);
     }
 }
 
 compiled_for_each_kernel! {
     fn adam = adam_body(
-        eta: f32,
-        corrections: [f32; 2],
+        factors: &Factors,
         gradient: &[f32],
         first: &mut [f32],
         second: &mut [f32],
@@ -114,21 +195,34 @@ compiled_for_each_kernel! {
 
 #[inline(always)]
 fn adam_body<V: Vector>(
-    eta: f32,
-    corrections: [f32; 2],
+    factors: &Factors,
     gradient: &[f32],
     first: &mut [f32],
     second: &mut [f32],
     weights: &mut [f32],
 ) {
     const EPSILON: f32 = 1e-8;
+    let Factors { averaging: Averaging { least, scale }, first: first_factor, second: second_factor } = *factors;
     let [beta1, beta2] = BETAS.map(|beta| beta as f32);
     let moments = first.iter_mut().zip(second);
     for ((weight, gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(moments) {
-        *first = V::Fma::fma(beta1, *first - *gradient, *gradient);
-        *second = V::Fma::fma(beta2, *second, (1.0 - beta2) * *gradient * *gradient);
-        let root = (*second * corrections[1]).sqrt() + EPSILON;
-        *weight -= eta * (*first * corrections[0]) / root;
+        let gradient = cut(*gradient, least) * scale;
+        *first = V::Fma::fma(beta1, *first - gradient, gradient);
+        *second = V::Fma::fma(beta2, *second, (1.0 - beta2) * gradient * gradient);
+        let root = (*second * second_factor).sqrt() + EPSILON;
+        // Where the quotient would be less than the least step. A weight less a step is a multiple of 2^-63, as both are.
+        *weight -= cut(first_factor * *first, STEP_LEAST * root) / root;
+    }
+}
+
+compiled_for_each_kernel! {
+    fn cut_all = cut_all_body(values: &mut [f32], least: f32)
+}
+
+#[inline(always)]
+fn cut_all_body<V: Vector>(values: &mut [f32], least: f32) {
+    for value in values {
+        *value = cut(*value, least);
     }
 }
 
@@ -136,13 +230,86 @@ fn adam_body<V: Vector>(
 mod tests {
     use super::*;
 
+    /// A sum that is its own mean.
+    const AS_IT_IS: Averaging = Averaging { least: GRADIENT_LEAST, scale: 1.0 };
+
+    fn falling(optimiser: Optimiser, eta: f32, eta_decay: f32) -> Recipe {
+        Recipe { optimiser, eta, eta_decay, ..Recipe::DEFAULT }
+    }
+
     #[test]
     fn the_learning_rate_falls_by_repeated_multiplication_and_ends_early_where_it_stays() {
-        assert_eq!(eta_of_step(0.008, 0.94, 0), 0.008);
+        let eta = |eta, decay, step| eta_of_step(&falling(Optimiser::Sgd, eta, decay), step);
+        assert_eq!(eta(0.008, 0.94, 0), 0.008);
         let twice = f64::from(0.008f32) * f64::from(0.94f32) * f64::from(0.94f32);
-        assert_eq!(eta_of_step(0.008, 0.94, 2), twice as f32);
-        assert_eq!(eta_of_step(0.008, 1.0, u64::MAX), 0.008);
-        assert_eq!(eta_of_step(0.008, 0.25, u64::MAX), 0.0);
+        assert_eq!(eta(0.008, 0.94, 2), twice as f32);
+        assert_eq!(eta(0.008, 1.0, u64::MAX), 0.008);
+        assert_eq!(eta(0.008, 0.25, u64::MAX), 0.0);
+    }
+
+    #[test]
+    fn a_learning_rate_below_its_threshold_is_plus_zero() {
+        for (optimiser, least) in [(Optimiser::Sgd, SGD_RATE_LEAST), (Optimiser::Adam, ADAM_RATE_LEAST)] {
+            let eta = |eta, decay, step| eta_of_step(&falling(optimiser, eta, decay), step);
+            assert_eq!(eta(least, 1.0, 0), least);
+            assert_eq!(eta(least, 0.999, 1).to_bits(), 0);
+            assert_eq!(eta(2.0 * least, 0.5, 1), least);
+            assert_eq!(eta(2.0 * least, 0.5, 2).to_bits(), 0);
+            assert_eq!(eta(1e-45, 1.0, 0).to_bits(), 0);
+        }
+    }
+
+    #[test]
+    fn the_first_round_without_a_rate_is_found_wherever_it_is() {
+        let default = falling(Optimiser::Adam, 0.01, 0.94);
+        for (rounds, expected) in [(40, None), (1000, Some(374)), (375, Some(374)), (374, None)] {
+            assert_eq!(first_round_without_rate(&default, rounds), expected, "{rounds} rounds");
+        }
+        assert!(eta_of_step(&default, 373) > 0.0 && eta_of_step(&default, 374) == 0.0);
+        assert_eq!(first_round_without_rate(&falling(Optimiser::Sgd, 1e-30, 1.0), 3), Some(0));
+        assert_eq!(first_round_without_rate(&falling(Optimiser::Sgd, 0.01, 1.0), u32::MAX), None);
+    }
+
+    #[test]
+    fn a_mean_is_taken_of_sums_that_are_not_too_small_for_it() {
+        for kernel in Kernel::available() {
+            let moved = |reduction, rows, gradient: f32| {
+                let mut descent = Descent::new();
+                descent.begin(Optimiser::Sgd, 1.0);
+                let mut weights = [0.0];
+                descent.update(kernel, Averaging::over(reduction, rows), &[gradient], &mut weights);
+                weights[0]
+            };
+            assert_eq!(moved(LossReduction::Mean, 4, 10.0), -2.5);
+            assert_eq!(moved(LossReduction::Sum, 4, 10.0), -10.0);
+            // Below what a weight keeps, but not below what the optimiser reckons with.
+            let mut descent = Descent::new();
+            descent.begin(Optimiser::Adam, 0.5);
+            let sums = [4.1 * GRADIENT_LEAST, 3.9 * GRADIENT_LEAST];
+            descent.update(kernel, Averaging::over(LossReduction::Mean, 4), &sums, &mut [0.0; 2]);
+            let [first, _] = &descent.moments;
+            assert!(first[0] > 0.0 && first[1].to_bits() == 0, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn moments_without_a_gradient_end_and_steps_that_are_too_short_are_none() {
+        for kernel in Kernel::available() {
+            let mut descent = Descent::new();
+            descent.begin(Optimiser::Adam, 0.01);
+            let mut weights = [0.5];
+            descent.update(kernel, AS_IT_IS, &[1.0], &mut weights);
+            let mut last_step = 0;
+            for update in 2..100_000 {
+                let before = weights;
+                descent.update(kernel, AS_IT_IS, &[0.0], &mut weights);
+                last_step = if before == weights { last_step } else { update };
+                let moments = descent.moments.each_ref().map(|moment| moment[0]);
+                assert!(moments.iter().all(|moment| *moment == 0.0 || moment.is_normal()), "{update}: {moments:?}");
+            }
+            assert_eq!(descent.moments, [vec![0.0], vec![0.0]]);
+            assert!((100..300).contains(&last_step), "{last_step}");
+        }
     }
 
     #[test]
@@ -152,7 +319,7 @@ mod tests {
             descent.begin(Optimiser::Sgd, 0.1);
             let gradient: Vec<f32> = (0..11).map(|i| i as f32 - 5.3).collect();
             let mut weights = vec![0.7; 11];
-            descent.update(kernel, &gradient, &mut weights);
+            descent.update(kernel, AS_IT_IS, &gradient, &mut weights);
             for (weight, gradient) in weights.iter().zip(&gradient) {
                 assert_eq!(*weight, (-0.1f32).mul_add(*gradient, 0.7));
             }
@@ -171,7 +338,7 @@ mod tests {
                     m = 0.9 * m + 0.1 * gradient;
                     v = 0.999 * v + 0.001 * gradient * gradient;
                     exact -= 0.01 * (m / (1.0 - 0.9f64.powi(t))) / ((v / (1.0 - 0.999f64.powi(t))).sqrt() + 1e-8);
-                    descent.update(kernel, &[gradient as f32], &mut weights);
+                    descent.update(kernel, AS_IT_IS, &[gradient as f32], &mut weights);
                 }
                 assert!((f64::from(weights[0]) - exact).abs() < 1e-5, "{} {exact}", weights[0]);
             }
@@ -184,19 +351,19 @@ mod tests {
         let gradient: Vec<f32> = (0..count).map(|index| (index as f32 * 0.7).sin()).collect();
         for kernel in Kernel::available() {
             for optimiser in [Optimiser::Sgd, Optimiser::Adam] {
-                for before in 0..3 {
+                for before in [0, 1, 2, MOMENTS_EVERY - 1] {
                     let (mut whole, mut in_parts) = (Descent::new(), Descent::new());
                     let mut weights = [vec![0.5; count], vec![0.5; count]];
                     for (descent, weights) in [&mut whole, &mut in_parts].into_iter().zip(&mut weights) {
                         descent.begin(optimiser, 0.01);
-                        (0..before).for_each(|_| descent.update(kernel, &gradient, weights));
+                        (0..before).for_each(|_| descent.update(kernel, AS_IT_IS, &gradient, weights));
                     }
                     let [expected, got] = &mut weights;
-                    whole.update(kernel, &gradient, expected);
-                    in_parts.advance();
+                    whole.update(kernel, AS_IT_IS, &gradient, expected);
+                    in_parts.advance(kernel);
                     let parts = got.chunks_mut(LAST_PART_MAX).zip(gradient.chunks(LAST_PART_MAX));
                     for (index, (weights, gradient)) in parts.enumerate() {
-                        in_parts.update_last_part(kernel, index * LAST_PART_MAX, gradient, weights);
+                        in_parts.update_last_part(kernel, AS_IT_IS, index * LAST_PART_MAX, gradient, weights);
                     }
                     assert_eq!(got, expected, "{kernel}, {optimiser:?}, {before} before");
                     let kept = in_parts.moments[0].len();

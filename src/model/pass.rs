@@ -75,8 +75,9 @@ impl Pass {
             let x = below.last().map_or(x, |below| &below[..panels * layer.inputs]);
             let out = &mut above[0][..panels * layer.outputs];
             let finish = match self.activation {
-                Activation::Relu if index < last => Finish::Relu,
-                _ => Finish::Keep,
+                _ if index == last => Finish::Keep,
+                Activation::Relu => Finish::Relu,
+                Activation::Identity | Activation::MaskedIdentity => Finish::Cut,
             };
             let product = Product {
                 x,
@@ -122,9 +123,9 @@ impl Pass {
                 width: layer.inputs,
                 direction: Direction::Back,
                 finish: match self.activation {
-                    Activation::Relu => Finish::WhereAbove(x, 0.0),
-                    Activation::MaskedIdentity => Finish::WhereAbove(x, BELOW_ZERO),
-                    Activation::Identity => Finish::Keep,
+                    Activation::Relu => Finish::CutWhereAbove(x, 0.0),
+                    Activation::MaskedIdentity => Finish::CutWhereAbove(x, BELOW_ZERO),
+                    Activation::Identity => Finish::Cut,
                 },
             };
             let out = &mut below[..panels * layer.inputs];

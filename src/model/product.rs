@@ -1,7 +1,7 @@
 //! Products of a block with a layer's weights: forward sums, and gradients carried back. Owns tile sizes and the order of
 //! reading; does not know losses or gradients of weights.
 //!
-//! Each value is one chain of fused multiply-adds in increasing index (arithmetic 1). Tiles of some outputs by some
+//! Each value is one chain of fused multiply-adds in increasing index (arithmetic 2). Tiles of some outputs by some
 //! panels share what they read; a chain that is cut into depth blocks is carried through the result. Neither changes a
 //! bit.
 
@@ -9,6 +9,7 @@
 
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::Lanes;
+use super::thresholds::{VALUE_LEAST, cut};
 use super::vector::{Elements as _, Twin as _, Vector};
 
 /// Outputs of a tile, at most: with two panels, 12 of AVX2's 16 registers hold sums; with four, 12 of AVX-512's 32.
@@ -50,16 +51,32 @@ pub(super) enum Direction<'a> {
 /// What is done to a finished sum.
 #[derive(Clone, Copy)]
 pub(super) enum Finish<'a> {
-    /// Nothing.
+    /// Nothing: these are logits.
     Keep,
-    /// `if z > 0 { z } else { 0 }`.
+    /// `if z < VALUE_LEAST { +0 } else { z }`.
     Relu,
-    /// +0 unless the value of the same place here is above this limit.
-    WhereAbove(&'a [Lanes], f32),
+    /// `if |z| < VALUE_LEAST { +0 } else { z }`.
+    Cut,
+    /// That where the value of the same place here is above this limit, and +0 elsewhere.
+    CutWhereAbove(&'a [Lanes], f32),
 }
 
-/// The limit that zero, and nothing less, is above.
-pub(super) const BELOW_ZERO: f32 = -f32::from_bits(1);
+impl Finish<'_> {
+    /// What becomes of one sum, whose place in the mask has `mask`.
+    #[inline(always)]
+    pub fn of_one(self, sum: f32, mask: f32) -> f32 {
+        match self {
+            Finish::Keep => sum,
+            Finish::Relu if sum < VALUE_LEAST => 0.0,
+            Finish::Relu => sum,
+            Finish::CutWhereAbove(_, limit) if !(mask > limit) => 0.0,
+            Finish::Cut | Finish::CutWhereAbove(..) => cut(sum, VALUE_LEAST),
+        }
+    }
+}
+
+/// The limit that zero is above, and of what a layer puts out nothing that is less.
+pub(super) const BELOW_ZERO: f32 = -0.5 * VALUE_LEAST;
 
 /// One layer's product with a block.
 #[derive(Clone, Copy)]
@@ -287,22 +304,29 @@ fn tile_body<V: Vector, const J: usize, const P: usize>(
         }
     }
     let finish = if start + length == depth { product.finish } else { Finish::Keep };
+    let least = V::Twin::splat(VALUE_LEAST);
     match finish {
         Finish::Keep => {}
         Finish::Relu => {
-            let zero = V::Twin::splat(0.0);
             for j in 0..J {
                 for p in 0..P {
-                    sums[j][p] = zero.larger(sums[j][p]);
+                    sums[j][p] = sums[j][p].unless_below(sums[j][p], least);
                 }
             }
         }
-        Finish::WhereAbove(mask, limit) => {
+        Finish::Cut => {
+            for j in 0..J {
+                for p in 0..P {
+                    sums[j][p] = sums[j][p].cut(least);
+                }
+            }
+        }
+        Finish::CutWhereAbove(mask, limit) => {
             let limit = V::Twin::splat(limit);
             for p in 0..P {
                 let mask = twins_of::<V, J>(mask, places[p]);
                 for j in 0..J {
-                    sums[j][p] = sums[j][p].where_above(mask[j], limit);
+                    sums[j][p] = sums[j][p].cut(least).where_above(mask[j], limit);
                 }
             }
         }

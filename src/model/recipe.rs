@@ -8,6 +8,9 @@ pub const EPOCHS_MAX: u32 = 1_000_000;
 /// Rows of a mini-batch, at most.
 pub const BATCH_ROWS_MAX: u32 = 1 << 24;
 
+/// Epsilon of a loss that has one, at least: 2^-60. A smaller one is below what f32 keeps of any sum with it.
+pub const LOG_EPSILON_MIN: f32 = 1.0 / (1u64 << 60) as f32;
+
 /// What a hidden layer does to its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -130,7 +133,8 @@ impl Recipe {
         {
             return Err(RecipeError::Batch { got: rows.get() });
         }
-        if !(self.log_epsilon >= 0.0 && self.log_epsilon < 1.0) {
+        let is_none = self.log_epsilon == 0.0;
+        if !(is_none || self.log_epsilon >= LOG_EPSILON_MIN && self.log_epsilon < 1.0) {
             return Err(RecipeError::LogEpsilon { got: self.log_epsilon });
         }
         if let Some(change) = self.stop_loss_change {
@@ -168,7 +172,7 @@ pub enum RecipeError {
         /// Rows asked for.
         got: u32,
     },
-    /// Not in 0..1.
+    /// Neither 0 nor from [`LOG_EPSILON_MIN`] below 1.
     LogEpsilon {
         /// Value asked for.
         got: f32,
@@ -189,7 +193,9 @@ impl fmt::Display for RecipeError {
             Self::EtaDecay { got } => write!(f, "the learning rate's decay is above 0 and at most 1, not {got}"),
             Self::Epochs { got } => write!(f, "a task has 1 to {EPOCHS_MAX} epochs, not {got}"),
             Self::Batch { got } => write!(f, "a batch has 1 to {BATCH_ROWS_MAX} rows, not {got}"),
-            Self::LogEpsilon { got } => write!(f, "the loss's epsilon is at least 0 and below 1, not {got}"),
+            Self::LogEpsilon { got } => {
+                write!(f, "the loss's epsilon is 0, or at least {LOG_EPSILON_MIN:e} and below 1, not {got:e}")
+            }
             Self::StopLossChange { got } => write!(f, "the loss change to stop at is 0 or more, not {got}"),
             Self::StopNeedsFullBatch => f.write_str("stopping by the loss's change needs full batches"),
         }
@@ -219,7 +225,11 @@ mod tests {
         assert!(matches!(refused(|r| r.eta = 0.0), RecipeError::Eta { .. }));
         assert!(matches!(refused(|r| r.eta_decay = 1.5), RecipeError::EtaDecay { .. }));
         assert!(matches!(refused(|r| r.epochs = 0), RecipeError::Epochs { .. }));
-        assert!(matches!(refused(|r| r.log_epsilon = -1.0), RecipeError::LogEpsilon { .. }));
+        for log_epsilon in [-1.0, 1e-40, 1.0, f32::NAN] {
+            let recipe = Recipe { log_epsilon, ..Recipe::CLASSIC };
+            assert!(matches!(recipe.checked(), Err(RecipeError::LogEpsilon { .. })), "{log_epsilon}");
+        }
+        assert!(Recipe { log_epsilon: LOG_EPSILON_MIN, ..Recipe::CLASSIC }.checked().is_ok());
         assert!(matches!(refused(|r| r.stop_loss_change = Some(f32::INFINITY)), RecipeError::StopLossChange { .. }));
         assert_eq!(refused(|r| r.batch = BatchSize::Rows(NonZeroU32::MIN)), RecipeError::StopNeedsFullBatch);
     }

@@ -1,9 +1,12 @@
-//! Labelled rows, ready to train or to validate on. Owns the checks that make them safe to compute with; does not know
-//! where they come from.
+//! Labelled rows, ready to train or to validate on. Owns the checks that make them safe to compute with, and the threshold
+//! of inputs; does not know where they come from.
 
 use std::fmt;
 
-/// Rows of features, row-major, each with a label. There is at least one; every value is finite, every label a class.
+use super::thresholds::{VALUE_LEAST, cut};
+
+/// Rows of features, row-major, each with a label. There is at least one; every value is finite, and +0 or not below 2^-40 in
+/// magnitude; every label is a class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows {
     features: u32,
@@ -14,7 +17,8 @@ pub struct Rows {
 
 impl Rows {
     /// The rows of `values`, `features` each, row-major, whose labels are below `classes`.
-    pub fn new(features: u32, values: Vec<f32>, labels: Vec<u32>, classes: u32) -> Result<Rows, RowsError> {
+    /// What of the values is below 2^-40 in magnitude becomes +0.
+    pub fn new(features: u32, mut values: Vec<f32>, labels: Vec<u32>, classes: u32) -> Result<Rows, RowsError> {
         if features == 0 {
             return Err(RowsError::NoFeatures);
         }
@@ -30,6 +34,7 @@ impl Rows {
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             return Err(RowsError::NotFinite { row: index / features as usize, feature: index % features as usize });
         }
+        cut_inputs(&mut values);
         Ok(Rows { features, values, labels, classes })
     }
 
@@ -57,6 +62,13 @@ impl Rows {
     /// What every label is below.
     pub fn classes(&self) -> u32 {
         self.classes
+    }
+}
+
+/// Makes network inputs of values: those below the threshold become +0.
+pub(super) fn cut_inputs(values: &mut [f32]) {
+    for value in values {
+        *value = cut(*value, VALUE_LEAST);
     }
 }
 
@@ -126,6 +138,11 @@ mod tests {
         assert_eq!(Rows::new(2, vec![], vec![], 3), Err(RowsError::NoRows));
         assert_eq!(Rows::new(2, vec![1.0; 3], vec![0, 0], 3), Err(RowsError::Values { got: 3, rows: 2, features: 2 }));
         assert_eq!(Rows::new(1, vec![1.0; 2], vec![0, 3], 3), Err(RowsError::Label { row: 1, got: 3, classes: 3 }));
+        let tiny = Rows::new(2, vec![1e-12, -1e-13, 1e-13, -0.0], vec![0, 0], 1).unwrap();
+        assert_eq!(
+            tiny.values().iter().map(|value| value.to_bits()).collect::<Vec<_>>(),
+            [1e-12f32.to_bits(), 0, 0, 0]
+        );
         let values = vec![1.0, 1.0, 1.0, f32::NAN];
         assert_eq!(Rows::new(2, values, vec![0, 0], 3), Err(RowsError::NotFinite { row: 1, feature: 1 }));
     }

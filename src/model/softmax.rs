@@ -1,9 +1,10 @@
 //! Softmax with cross-entropy over a block: probabilities, losses, derivatives, predictions. Owns their order of
-//! operations (arithmetic 1); does not know what made the logits.
+//! operations (arithmetic 2); does not know what made the logits.
 
 use super::arithmetic::ln;
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::{BLOCK_PANELS, LANES, Lanes, clear_missing_rows, flat, panels_of};
+use super::thresholds::VALUE_LEAST;
 use super::vector::{Elements as _, Twin as _, Vector};
 
 /// What the loss is of.
@@ -11,8 +12,6 @@ use super::vector::{Elements as _, Twin as _, Vector};
 pub(super) struct Target<'a> {
     /// The label of each row of the block; there is at least one.
     pub labels: &'a [u32],
-    /// What a row's derivative is multiplied by: 1, or 1 / rows of the batch.
-    pub scale: f32,
     /// Added to the probability of the label under the loss's logarithm.
     pub log_epsilon: f32,
 }
@@ -45,7 +44,7 @@ fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
             V::load(&of_labels(panel, labels)).divided_by(total).plus(V::splat(target.log_epsilon))
         };
         of_loss.store(logarithm);
-        let mut factor = V::splat(target.scale).divided_by(total);
+        let mut factor = V::splat(1.0).divided_by(total);
         if labels.len() < LANES {
             let mut factors = Lanes::ZERO;
             factor.store(&mut factors);
@@ -53,14 +52,17 @@ fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
             factor = V::load(&factors);
         }
         let factors = V::Twin::join(factor, factor);
+        let (least, leasts) = (V::splat(VALUE_LEAST), V::Twin::splat(VALUE_LEAST));
         let (pairs, rest) = panel.as_chunks_mut();
         for pair in pairs {
-            V::Twin::load_pair(pair).times(factors).store_pair(pair);
+            let probabilities = V::Twin::load_pair(pair).times(factors);
+            probabilities.unless_below(probabilities, leasts).store_pair(pair);
         }
         for exponential in rest {
-            V::load(exponential).times(factor).store(exponential);
+            let probability = V::load(exponential).times(factor);
+            probability.unless_below(probability, least).store(exponential);
         }
-        take_from_labels(panel, labels, target.scale);
+        take_from_labels(panel, labels);
     }
     let logarithms = &mut flat(&mut logarithms)[..rows];
     for logarithm in logarithms.iter_mut() {
@@ -103,16 +105,16 @@ fn of_labels(panel: &[Lanes], labels: &[u32]) -> Lanes {
     of_labels
 }
 
-/// Takes `scale` from what each row's label has.
+/// Takes 1 from what each row's label has.
 #[inline(never)]
-fn take_from_labels(panel: &mut [Lanes], labels: &[u32], scale: f32) {
+fn take_from_labels(panel: &mut [Lanes], labels: &[u32]) {
     for (lane, label) in labels.iter().enumerate() {
-        panel[*label as usize].0[lane] -= scale;
+        panel[*label as usize].0[lane] -= 1.0;
     }
 }
 
 /// Turns logits into their exponentials, the largest into 1. Returns each row's sum: four partial sums, of every fourth class
-/// each, then a tree. Part of arithmetic 1.
+/// each, then a tree. Part of arithmetic 2.
 #[inline(always)]
 fn exponentials<V: Vector>(panel: &mut [Lanes], largest: V) -> V {
     // The partial sums of two neighbouring classes side by side. Those that the next two classes belong to come first.

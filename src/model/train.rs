@@ -13,10 +13,10 @@ use super::crew::{Alone, Crew};
 use super::gather::{Order, gather};
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, make_room, panels_of};
-use super::optimise::{Descent, LAST_PART_MAX, eta_of_step};
+use super::optimise::{Averaging, Descent, LAST_PART_MAX, eta_of_step};
 use super::pass::Pass;
 use super::random::{Purpose, Stream};
-use super::recipe::{BatchSize, LossReduction, Optimiser, Recipe, RecipeError};
+use super::recipe::{BatchSize, Optimiser, Recipe, RecipeError};
 use super::rows::Rows;
 use super::softmax::{Target, lose};
 use super::tree::Tree;
@@ -47,7 +47,7 @@ pub struct Trained {
     /// The loss, summed over rows: with an early stop, at the trained weights; with full batches otherwise, before the
     /// last update; with mini-batches, of the last epoch's batches, each before its update.
     pub loss: f64,
-    /// Epochs that were run.
+    /// Epochs that were run; none, and no loss, where the learning rate is +0.
     pub epochs: u32,
 }
 
@@ -85,7 +85,7 @@ impl Trainer {
             losses: Tree::new(),
             weights: Vec::new(),
             state: State::AtBase,
-            has_last_update: false,
+            last_update: None,
             hands: vec![Hand::new(kernel)],
             parts: Vec::new(),
             blocks_each: 1,
@@ -129,6 +129,8 @@ impl Trainer {
         };
         self.work.begin(training, &recipe, step, base.len(), batch_rows, self.crew.hands());
         let done = match recipe.batch {
+            // No epoch would change anything.
+            _ if !self.work.descent.moves() => Done { loss: 0.0, epochs: 0 },
             BatchSize::Full => self.full_batches(&recipe, base, rows, watch)?,
             BatchSize::Rows(_) => {
                 let shuffle = |epoch| Stream::new(Purpose::Shuffle, training.seed, [step, u64::from(shard), epoch]);
@@ -151,12 +153,12 @@ impl Trainer {
         make_room(&mut self.panels, panels_of(count) * features);
         gather(self.work.kernel, rows.values(), features, Order::From(0, count), &mut self.panels);
         let Trainer { work, crew, panels, .. } = self;
-        let (scale, log_epsilon) = (scale_of(recipe.reduction, count), recipe.log_epsilon);
-        let batch = Batch { rows, source: Source::All { panels }, scale, log_epsilon };
+        let averaging = Averaging::over(recipe.reduction, count);
+        let batch = Batch { rows, source: Source::All { panels }, log_epsilon: recipe.log_epsilon };
         let mut loss = work.batch(&**crew, base, &batch, true);
         for epoch in 1..=recipe.epochs {
             let last = epoch == recipe.epochs;
-            work.update(base, last && recipe.stop_loss_change.is_none());
+            work.update(averaging, base, last && recipe.stop_loss_change.is_none());
             go_on(watch, u64::from(epoch), u64::from(recipe.epochs))?;
             if let Some(change) = recipe.stop_loss_change {
                 // The pass that measures this epoch's loss is the next epoch's forward pass. Its gradient comes with it:
@@ -192,11 +194,11 @@ impl Trainer {
             shuffle(u64::from(epoch)).shuffle(&mut self.order);
             loss = 0.0;
             for order in self.order.chunks(batch_rows) {
-                let (scale, log_epsilon) = (scale_of(recipe.reduction, order.len()), recipe.log_epsilon);
-                let batch = Batch { rows, source: Source::These { order }, scale, log_epsilon };
+                let averaging = Averaging::over(recipe.reduction, order.len());
+                let batch = Batch { rows, source: Source::These { order }, log_epsilon: recipe.log_epsilon };
                 loss += self.work.batch(&*self.crew, base, &batch, true);
                 done += 1;
-                self.work.update(base, done == planned);
+                self.work.update(averaging, base, done == planned);
                 go_on(watch, done, planned)?;
             }
         }
@@ -208,7 +210,6 @@ impl Trainer {
 struct Batch<'a> {
     rows: &'a Rows,
     source: Source<'a>,
-    scale: f32,
     log_epsilon: f32,
 }
 
@@ -280,7 +281,7 @@ impl Hand {
             }
         };
         let logits = self.pass.forward(weights, x, labels.len());
-        let target = Target { labels, scale: batch.scale, log_epsilon: batch.log_epsilon };
+        let target = Target { labels, log_epsilon: batch.log_epsilon };
         self.losses.next()[0] = lose(kernel, logits, &target);
         self.losses.take();
         if back {
@@ -307,8 +308,8 @@ struct Work {
     /// The weights, once they are no longer the base: a task's only batch needs none of its own.
     weights: Vec<f32>,
     state: State,
-    /// The last update is still to be done, where the task's update is told.
-    has_last_update: bool,
+    /// The task's last update, still to be done where the task's update is told.
+    last_update: Option<Averaging>,
     hands: Vec<Hand>,
     /// Locked for the moment in which a finished sum is put there.
     parts: Vec<Mutex<Part>>,
@@ -341,7 +342,7 @@ impl Work {
         hands_most: usize,
     ) {
         let blocks = batch_rows.div_ceil(BLOCK_ROWS);
-        (self.state, self.has_last_update) = (State::AtBase, false);
+        (self.state, self.last_update) = (State::AtBase, None);
         let hands = if batch_rows * parameters < SHARED_WORK_MIN { 1 } else { hands_most.min(HANDS_MAX).min(blocks) };
         // Some parts for each hand, so that one that is late does not hold up the others by much: fewer where it takes
         // long to add them up.
@@ -372,7 +373,7 @@ impl Work {
         let of_parts = if parts == 1 { 0 } else { parameters };
         self.gradients.prepare(of_parts, parts);
         self.losses.prepare(1, parts);
-        self.descent.begin(recipe.optimiser, eta_of_step(recipe.eta, recipe.eta_decay, step));
+        self.descent.begin(recipe.optimiser, eta_of_step(recipe, step));
     }
 
     /// All of a batch forward and, with `back`, its gradient. Returns the loss.
@@ -417,8 +418,8 @@ impl Work {
 
     /// Ends a batch: one update of the weights by the gradient of its blocks. The task's last is left to
     /// [`Work::tell_update`].
-    fn update(&mut self, base: &[f32], is_last: bool) {
-        self.has_last_update = is_last;
+    fn update(&mut self, averaging: Averaging, base: &[f32], is_last: bool) {
+        self.last_update = is_last.then_some(averaging);
         if is_last {
             return;
         }
@@ -428,25 +429,26 @@ impl Work {
             self.state = State::Moved;
         }
         let gradients = if self.parts.is_empty() { &mut self.hands[0].gradients } else { &mut self.gradients };
-        self.descent.update(self.kernel, gradients.finish(), &mut self.weights);
+        self.descent.update(self.kernel, averaging, gradients.finish(), &mut self.weights);
     }
 
     /// Ends a task: does the last update, and tells by how much the weights have left the base, all in one pass over the
     /// parameters, which may be more than the caches hold.
     fn tell_update(&mut self, base: &[f32], take: &mut dyn FnMut(&[f32])) -> Result<(), TrainError> {
         let gradients = if self.parts.is_empty() { &mut self.hands[0].gradients } else { &mut self.gradients };
-        let gradient = if self.has_last_update { gradients.finish() } else { &[] };
+        let gradient = if self.last_update.is_some() { gradients.finish() } else { &[] };
         let weights = if self.state == State::AtBase { base } else { &self.weights };
-        if self.has_last_update {
-            self.descent.advance();
+        if self.last_update.is_some() {
+            self.descent.advance(self.kernel);
         }
         let mut room = [0.0; PART];
         for (index, (weights, base)) in weights.chunks(PART).zip(base.chunks(PART)).enumerate() {
             let first = index * PART;
             let part = &mut room[..base.len()];
             part.copy_from_slice(weights);
-            if self.has_last_update {
-                self.descent.update_last_part(self.kernel, first, &gradient[first..][..base.len()], part);
+            if let Some(averaging) = self.last_update {
+                let gradient = &gradient[first..][..base.len()];
+                self.descent.update_last_part(self.kernel, averaging, first, gradient, part);
             }
             if !leave(self.kernel, base, part) {
                 let index = part.iter().position(|value| !merge::can_be_merged(*value)).unwrap_or_default();
@@ -511,14 +513,6 @@ pub fn working_bytes(training: &Training, rows: u32) -> u64 {
     };
     let lanes = of_block + of_input * u64::from(network.inputs());
     of_parameters + lanes * size_of::<Lanes>() as u64 + of_order
-}
-
-/// What a batch's loss and gradient are multiplied by.
-fn scale_of(reduction: LossReduction, batch_rows: usize) -> f32 {
-    match reduction {
-        LossReduction::Sum => 1.0,
-        LossReduction::Mean => 1.0 / batch_rows as f32,
-    }
 }
 
 fn go_on(watch: &mut dyn Watch, done: u64, planned: u64) -> Result<(), TrainError> {

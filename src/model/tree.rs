@@ -1,4 +1,4 @@
-//! Adding up blocks by arithmetic 1's fixed binary tree. Owns the shape of the sum; does not know what is summed.
+//! Adding up blocks by arithmetic 2's fixed binary tree. Owns the shape of the sum; does not know what is summed.
 
 use std::ops::Add;
 

@@ -3,13 +3,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use super::bytes::{
     MalformedPayload, Read, Reader, Write as _, append_f32, append_u32, f32_from_bytes, u32_from_bytes,
 };
 use super::code::ErrorCode;
 use super::limits;
-use crate::model::{LittleEndianF32, Network};
+use crate::model::{LittleEndianF32, Network, initialise};
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,6 +281,16 @@ pub fn parameters<'a>(
 pub fn parameters_mut<'a>(network: &Network, bytes: &'a mut [u8]) -> &'a mut [LittleEndianF32] {
     let start = bytes.len().saturating_sub(4 * network.parameters());
     bytes[start..].as_chunks_mut().0
+}
+
+/// The weights of round 0 that given ones come to, which may be the same object.
+pub fn weights_to_start_from(network: &Network, given: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, ObjectError> {
+    if initialise::are_fit_to_start_from(parameters(ObjectKind::Weights, network, &given)?) {
+        return Ok(given);
+    }
+    let mut bytes = Arc::unwrap_or_clone(given);
+    initialise::make_fit_to_start_from(parameters_mut(network, &mut bytes));
+    Ok(Arc::new(bytes))
 }
 
 /// The flat parameters in an object that must be of this kind and network, to be computed with: where this machine can

@@ -7,7 +7,7 @@ use gradwire::wire::message::*;
 use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows};
 use gradwire::wire::{ErrorCode, Message, MessageType, Role, specification};
 
-/// ln 2 as arithmetic 1 rounds it.
+/// ln 2 as arithmetic 2 rounds it.
 const LN_2: f32 = std::f32::consts::LN_2;
 const JOB: JobId = JobId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
 
@@ -58,7 +58,7 @@ fn training() -> Training {
         log_epsilon: 0.0,
         stop_loss_change: None,
     };
-    Training { arithmetic: 1, network: network(), recipe, seed: 1 }
+    Training { arithmetic: 2, network: network(), recipe, seed: 1 }
 }
 
 /// The smallest job.
@@ -145,7 +145,7 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
         }
         MessageType::Welcome => {
             let name = Some("node-a".to_owned());
-            let features = Features { cluster, arithmetics: vec![1], workers: Some(2), name, software: None };
+            let features = Features { cluster, arithmetics: vec![2], workers: Some(2), name, software: None };
             let (id, nonce) = (bytes(0xB0), bytes(0x20));
             (0, Welcome { version: 1, role: Role::Node, payload_bytes_max: 1 << 20, id, nonce, features }.into())
         }

@@ -1,122 +1,67 @@
-//! Arithmetic 1 as protocol.md defines it, in plain loops over single numbers: an oracle that shares no code with
+//! Arithmetic 2 as protocol.md defines it, in plain loops over single numbers: an oracle that shares no code with
 //! `gradwire::model` but the random streams and the shape of a network. Slow, and meant to be read beside the definition.
+//!
+//! Every f32 operation goes through [`Definition`], so that a meter sees its operands and its result. The thresholds of the
+//! definition are values, so that a test can see what each of them is for.
 
 use gradwire::job::Training;
 use gradwire::model::random::{Purpose, Stream};
-use gradwire::model::{Activation, BatchSize, LossReduction, Network, Optimiser, Recipe, Rows};
+use gradwire::model::{Activation, BatchSize, Layer, LossReduction, Network, Optimiser, Recipe, Rows};
 
-fn fma(a: f32, b: f32, c: f32) -> f32 {
-    a.mul_add(b, c)
+/// Sees the operands and the result of every f32 operation.
+pub trait Meter {
+    fn see(&mut self, operands: &[f32], result: f32);
 }
 
-pub fn exp(x: f32) -> f32 {
-    if x.is_nan() {
-        return f32::NAN;
-    }
-    if x > 88.722_84 {
-        return f32::INFINITY;
-    }
-    if x < -87.336_54 {
-        return 0.0;
-    }
-    let shift = f32::from_bits(0x4b40_0000);
-    let shifted = fma(x, f32::from_bits(0x3fb8_aa3b), shift);
-    let n = shifted - shift;
-    let r = fma(n, f32::from_bits(0xb5bf_be8e), fma(n, f32::from_bits(0xbf31_7200), x));
-    let q = [0x3ab6_88a0, 0x3c09_05d2, 0x3d2a_aa8c, 0x3e2a_aa6e, 0x3f00_0000]
-        .map(f32::from_bits)
-        .into_iter()
-        .reduce(|q, coefficient| fma(q, r, coefficient))
-        .unwrap();
-    let fraction = 1.0 + fma(q, r * r, r);
-    // By repeated doubling and halving, where the program assembles exponents: exact either way but for the last step.
-    let n = n as i32;
-    let half = n.div_euclid(2);
-    fraction * 2f64.powi(half) as f32 * 2f64.powi(n - half) as f32
+/// Does not look.
+impl Meter for () {
+    fn see(&mut self, _operands: &[f32], _result: f32) {}
 }
 
-pub fn ln(x: f32) -> f32 {
-    if x.is_nan() || x < 0.0 {
-        return f32::NAN;
-    }
-    if x < f32::MIN_POSITIVE {
-        return f32::NEG_INFINITY;
-    }
-    if x == f32::INFINITY {
-        return x;
-    }
-    let (mut mantissa, mut exponent) = (f64::from(x), 0);
-    let root = f64::from(f32::from_bits(0x3f35_04f3));
-    while mantissa >= 2.0 * root {
-        mantissa /= 2.0;
-        exponent += 1;
-    }
-    while mantissa < root {
-        mantissa *= 2.0;
-        exponent -= 1;
-    }
-    let (f, e) = (mantissa as f32 - 1.0, exponent as f32);
-    let s = f / (2.0 + f);
-    let z = s * s;
-    let w = z * z;
-    let t1 = w * fma(w, f32::from_bits(0x3e78_9e26), f32::from_bits(0x3ecc_ce13));
-    let t2 = z * fma(w, f32::from_bits(0x3e91_e9ee), f32::from_bits(0x3f2a_aaaa));
-    let h = 0.5 * f * f;
-    fma(e, f32::from_bits(0x3f31_7180), fma(s, h + (t1 + t2), e * f32::from_bits(0x3717_f7d1)) - h + f)
+/// What is taken for +0 below it.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    pub input: f32,
+    pub weight: f32,
+    pub output: f32,
+    pub exp_argument: f32,
+    pub probability: f32,
+    pub derivative: f32,
+    pub gradient: f32,
+    pub first_moment: f32,
+    pub second_moment: f32,
+    pub step: f32,
+    pub sgd_rate: f32,
+    pub adam_rate: f32,
 }
 
-/// A layer's weight from input i to output j is `w[i][j]`; the bias is the last row.
-type LayerWeights = Vec<Vec<f32>>;
-
-fn unflatten(network: &Network, parameters: &[f32]) -> Vec<LayerWeights> {
-    let layer = |layer: gradwire::model::Layer| {
-        let flat = &parameters[layer.offset..layer.bias_offset() + layer.outputs];
-        flat.chunks(layer.outputs).map(<[f32]>::to_vec).collect()
+impl Thresholds {
+    /// Those of arithmetic 2.
+    pub const DEFINED: Thresholds = Thresholds {
+        input: VALUE,
+        weight: VALUE,
+        output: VALUE,
+        exp_argument: -41.5,
+        probability: VALUE,
+        derivative: VALUE,
+        gradient: 1.110_223_024_625_156_5e-16,
+        first_moment: 1.355_252_715_606_880_5e-20,
+        second_moment: 7.523_163_845_262_64e-37,
+        step: VALUE,
+        sgd_rate: 8.673_617_379_884_035e-19,
+        adam_rate: VALUE,
     };
-    network.layers().map(layer).collect()
 }
 
-/// What comes into each layer for one row, and the logits last.
-fn forward(layers: &[LayerWeights], activation: Activation, x: &[f32]) -> Vec<Vec<f32>> {
-    let mut values = vec![x.to_vec()];
-    for (index, weights) in layers.iter().enumerate() {
-        let (bias, weights) = weights.split_last().unwrap();
-        let input = values.last().unwrap();
-        let mut sums = bias.clone();
-        for (j, sum) in sums.iter_mut().enumerate() {
-            for (i, x) in input.iter().enumerate() {
-                *sum = fma(*x, weights[i][j], *sum);
-            }
-            if index + 1 < layers.len() && activation == Activation::Relu {
-                *sum = if *sum > 0.0 { *sum } else { 0.0 };
-            }
-        }
-        values.push(sums);
-    }
-    values
-}
+/// 2^-40.
+const VALUE: f32 = 9.094_947_017_729_282e-13;
 
-/// (the row's loss, the derivatives by its logits)
-fn softmax(logits: &[f32], label: usize, scale: f32, log_epsilon: f32) -> (f64, Vec<f32>) {
-    let largest = logits.iter().copied().reduce(|m, z| if z > m { z } else { m }).unwrap();
-    let exponentials: Vec<f32> = logits.iter().map(|z| exp(z - largest)).collect();
-    let mut partials = [0f32; 4];
-    for (j, e) in exponentials.iter().enumerate() {
-        partials[j % 4] += e;
-    }
-    let total = (partials[0] + partials[2]) + (partials[1] + partials[3]);
-    let loss = if log_epsilon == 0.0 {
-        f64::from(ln(total)) - f64::from(logits[label] - largest)
-    } else {
-        -f64::from(ln(exponentials[label] / total + log_epsilon))
-    };
-    let mut derivatives: Vec<f32> = exponentials.iter().map(|e| e * (scale / total)).collect();
-    derivatives[label] -= scale;
-    (loss, derivatives)
+fn cut(value: f32, least: f32) -> f32 {
+    if value.abs() < least { 0.0 } else { value }
 }
 
 /// Level by level, neighbours added, an odd last one unchanged.
-fn tree<T>(mut blocks: Vec<T>, add: impl Fn(&T, &T) -> T) -> T {
+fn tree<T>(mut blocks: Vec<T>, mut add: impl FnMut(&T, &T) -> T) -> T {
     while blocks.len() > 1 {
         let mut above = Vec::new();
         let mut pairs = blocks.into_iter();
@@ -131,152 +76,408 @@ fn tree<T>(mut blocks: Vec<T>, add: impl Fn(&T, &T) -> T) -> T {
     blocks.remove(0)
 }
 
-/// The sum over a block's rows of `x[row] * d[row]`, in the order that a layer of so many weights has.
-fn row_sum(x: &[f32], d: &[f32], weights: usize) -> f32 {
-    let pairs = x.iter().zip(d);
-    if weights > 4096 {
-        return pairs.fold(0.0, |sum, (x, d)| fma(*x, *d, sum));
-    }
-    let mut lanes = [0f32; 8];
-    for (row, (x, d)) in pairs.enumerate() {
-        lanes[row % 8] = fma(*x, *d, lanes[row % 8]);
-    }
-    for missing in x.len()..x.len().next_multiple_of(8) {
-        lanes[missing % 8] = fma(0.0, 0.0, lanes[missing % 8]);
-    }
-    for distance in [4, 2, 1] {
-        for k in 0..distance {
-            lanes[k] += lanes[k + distance];
-        }
-    }
-    lanes[0]
+/// The definition with these thresholds, under this meter.
+pub struct Definition<M> {
+    pub thresholds: Thresholds,
+    pub meter: M,
 }
 
-/// (loss, gradient of the flat parameters) of a batch
-fn batch(training: &Training, parameters: &[f32], rows: &Rows, order: &[usize]) -> (f64, Vec<f32>) {
-    let Recipe { activation, reduction, log_epsilon, .. } = training.recipe;
-    let layers = unflatten(&training.network, parameters);
-    let features = rows.features() as usize;
-    let scale = match reduction {
-        LossReduction::Sum => 1.0,
-        LossReduction::Mean => 1.0 / order.len() as f32,
-    };
-    let block = |block: &[usize]| {
-        // inputs[layer][row][i] and derivatives[layer][row][j]
-        let mut inputs = vec![Vec::new(); layers.len()];
-        let mut derivatives = vec![Vec::new(); layers.len()];
+/// What one layer takes in and what it is told on the way back, for each row of a block.
+struct Trace {
+    inputs: Vec<Vec<f32>>,
+    derivatives: Vec<Vec<f32>>,
+}
+
+impl<M: Meter> Definition<M> {
+    fn seen(&mut self, operands: &[f32], result: f32) -> f32 {
+        self.meter.see(operands, result);
+        result
+    }
+
+    fn fma(&mut self, a: f32, b: f32, c: f32) -> f32 {
+        self.seen(&[a, b, c], a.mul_add(b, c))
+    }
+
+    fn plus(&mut self, a: f32, b: f32) -> f32 {
+        self.seen(&[a, b], a + b)
+    }
+
+    fn minus(&mut self, a: f32, b: f32) -> f32 {
+        self.seen(&[a, b], a - b)
+    }
+
+    fn times(&mut self, a: f32, b: f32) -> f32 {
+        self.seen(&[a, b], a * b)
+    }
+
+    fn over(&mut self, a: f32, b: f32) -> f32 {
+        self.seen(&[a, b], a / b)
+    }
+
+    fn root(&mut self, a: f32) -> f32 {
+        self.seen(&[a], a.sqrt())
+    }
+
+    /// Of numbers up to 0.
+    fn exp(&mut self, x: f32) -> f32 {
+        if x.is_nan() {
+            return f32::NAN;
+        }
+        if x < self.thresholds.exp_argument {
+            return 0.0;
+        }
+        let shift = f32::from_bits(0x4b40_0000);
+        let shifted = self.fma(x, f32::from_bits(0x3fb8_aa3b), shift);
+        let n = self.minus(shifted, shift);
+        let r = self.fma(n, f32::from_bits(0xbf31_7200), x);
+        let r = self.fma(n, f32::from_bits(0xb5bf_be8e), r);
+        let mut p = f32::from_bits(0x3ab6_88a0);
+        for term in [0x3c09_05d2, 0x3d2a_aa8c, 0x3e2a_aa6e, 0x3f00_0000, 0x3f80_0000, 0x3f80_0000] {
+            p = self.fma(p, r, f32::from_bits(term));
+        }
+        // By repeated halving, where the program assembles an exponent.
+        let result = (f64::from(p) * 2f64.powi(n as i32)) as f32;
+        self.seen(&[p], result)
+    }
+
+    fn ln(&mut self, x: f32) -> f32 {
+        if x.is_nan() || x < 0.0 {
+            return f32::NAN;
+        }
+        if x < f32::MIN_POSITIVE {
+            return f32::NEG_INFINITY;
+        }
+        if x == f32::INFINITY {
+            return x;
+        }
+        let (mut mantissa, mut exponent) = (f64::from(x), 0);
+        let root = f64::from(f32::from_bits(0x3f35_04f3));
+        while mantissa >= 2.0 * root {
+            mantissa /= 2.0;
+            exponent += 1;
+        }
+        while mantissa < root {
+            mantissa *= 2.0;
+            exponent -= 1;
+        }
+        let e = exponent as f32;
+        let f = self.minus(mantissa as f32, 1.0);
+        let divisor = self.plus(2.0, f);
+        let s = self.over(f, divisor);
+        let z = self.times(s, s);
+        let w = self.times(z, z);
+        let odd = self.fma(w, f32::from_bits(0x3e78_9e26), f32::from_bits(0x3ecc_ce13));
+        let odd = self.times(w, odd);
+        let even = self.fma(w, f32::from_bits(0x3e91_e9ee), f32::from_bits(0x3f2a_aaaa));
+        let even = self.times(z, even);
+        let r = self.plus(odd, even);
+        let half = self.times(0.5, f);
+        let h = self.times(half, f);
+        let lower = self.times(e, f32::from_bits(0x3717_f7d1));
+        let sum = self.plus(h, r);
+        let tail = self.fma(s, sum, lower);
+        let tail = self.minus(tail, h);
+        let tail = self.plus(tail, f);
+        self.fma(e, f32::from_bits(0x3f31_7180), tail)
+    }
+
+    /// What comes into each layer for one row, and the logits last.
+    fn forward(&mut self, network: &Network, activation: Activation, parameters: &[f32], x: &[f32]) -> Vec<Vec<f32>> {
+        let least = self.thresholds.output;
+        let mut values = vec![x.to_vec()];
+        for Layer { inputs, outputs, offset } in network.layers() {
+            let is_last = values.len() == network.layers().count();
+            let (weights, bias) = parameters[offset..][..(inputs + 1) * outputs].split_at(inputs * outputs);
+            let mut sums = bias.to_vec();
+            for (x, weights) in values.last().unwrap().iter().zip(weights.chunks(outputs)) {
+                for (sum, weight) in sums.iter_mut().zip(weights) {
+                    *sum = self.fma(*x, *weight, *sum);
+                }
+            }
+            for sum in &mut sums {
+                *sum = match activation {
+                    _ if is_last => *sum,
+                    Activation::Relu if *sum < least => 0.0,
+                    // Taken out, the threshold is Relu's own 0.
+                    Activation::Relu => {
+                        if *sum < 0.0 {
+                            0.0
+                        } else {
+                            *sum
+                        }
+                    }
+                    Activation::Identity | Activation::MaskedIdentity => cut(*sum, least),
+                };
+            }
+            values.push(sums);
+        }
+        values
+    }
+
+    /// (the row's loss, the derivatives by its logits)
+    fn softmax(&mut self, logits: &[f32], label: usize, log_epsilon: f32) -> (f64, Vec<f32>) {
+        let largest = logits.iter().copied().reduce(|m, z| if z > m { z } else { m }).unwrap();
+        let mut partials = [0f32; 4];
+        let mut exponentials = Vec::new();
+        for (j, z) in logits.iter().enumerate() {
+            let distance = self.minus(*z, largest);
+            let e = self.exp(distance);
+            partials[j % 4] = self.plus(partials[j % 4], e);
+            exponentials.push(e);
+        }
+        let (even, odd) = (self.plus(partials[0], partials[2]), self.plus(partials[1], partials[3]));
+        let total = self.plus(even, odd);
+        let loss = if log_epsilon == 0.0 {
+            f64::from(self.ln(total)) - f64::from(self.minus(logits[label], largest))
+        } else {
+            let probability = self.over(exponentials[label], total);
+            let shifted = self.plus(probability, log_epsilon);
+            -f64::from(self.ln(shifted))
+        };
+        let factor = self.over(1.0, total);
+        let least = self.thresholds.probability;
+        let mut derivatives: Vec<f32> = exponentials.iter().map(|e| cut(self.times(*e, factor), least)).collect();
+        derivatives[label] = self.minus(derivatives[label], 1.0);
+        (loss, derivatives)
+    }
+
+    /// The sum over a block's rows of `x[row] * d[row]`, in the order that a layer of so many weights has.
+    fn row_sum(&mut self, x: impl Fn(usize) -> f32, d: impl Fn(usize) -> f32, rows: usize, weights: usize) -> f32 {
+        if weights > 4096 {
+            return (0..rows).fold(0.0, |sum, row| self.fma(x(row), d(row), sum));
+        }
+        let mut lanes = [0f32; 8];
+        for row in 0..rows {
+            lanes[row % 8] = self.fma(x(row), d(row), lanes[row % 8]);
+        }
+        for missing in rows..rows.next_multiple_of(8) {
+            lanes[missing % 8] = self.fma(0.0, 0.0, lanes[missing % 8]);
+        }
+        for distance in [4, 2, 1] {
+            for k in 0..distance {
+                lanes[k] = self.plus(lanes[k], lanes[k + distance]);
+            }
+        }
+        lanes[0]
+    }
+
+    /// (loss, gradient of the flat parameters) of a block
+    fn block(
+        &mut self,
+        training: &Training,
+        parameters: &[f32],
+        rows: (&[f32], &[u32]),
+        block: &[usize],
+    ) -> (f64, Vec<f32>) {
+        let Recipe { activation, log_epsilon, .. } = training.recipe;
+        let layers: Vec<Layer> = training.network.layers().collect();
+        let (values, labels) = rows;
+        let features = training.network.inputs() as usize;
+        let mut traces: Vec<Trace> =
+            layers.iter().map(|_| Trace { inputs: Vec::new(), derivatives: Vec::new() }).collect();
         let mut loss = 0.0;
         for &row in block {
-            let values = forward(&layers, activation, &rows.values()[row * features..][..features]);
-            let label = rows.labels()[row] as usize;
-            let (row_loss, mut d) = softmax(values.last().unwrap(), label, scale, log_epsilon);
+            let x = self.inputs(&values[row * features..][..features]);
+            let mut layers_in = self.forward(&training.network, activation, parameters, &x);
+            let logits = layers_in.pop().unwrap();
+            let (row_loss, mut d) = self.softmax(&logits, labels[row] as usize, log_epsilon);
             loss += row_loss;
-            for (index, weights) in layers.iter().enumerate().rev() {
+            for (index, layer) in layers.iter().enumerate().rev() {
+                let inputs = layers_in.pop().unwrap();
                 let mut below = Vec::new();
-                for (i, value) in values[index].iter().enumerate() {
-                    let sum = weights[i].iter().zip(&d).fold(0.0, |sum, (w, d)| fma(*w, *d, sum));
-                    let passes = match activation {
-                        Activation::Relu => *value > 0.0,
-                        Activation::MaskedIdentity => *value >= 0.0,
-                        Activation::Identity => true,
-                    };
-                    below.push(if passes { sum } else { 0.0 });
+                if index > 0 {
+                    for (i, value) in inputs.iter().enumerate() {
+                        let weights = &parameters[layer.offset + i * layer.outputs..][..layer.outputs];
+                        let sum = weights.iter().zip(&d).fold(0.0, |sum, (w, d)| self.fma(*w, *d, sum));
+                        let passes = match activation {
+                            Activation::Relu => *value > 0.0,
+                            Activation::MaskedIdentity => *value >= 0.0,
+                            Activation::Identity => true,
+                        };
+                        below.push(if passes { cut(sum, self.thresholds.derivative) } else { 0.0 });
+                    }
                 }
-                inputs[index].push(values[index].clone());
-                derivatives[index].push(std::mem::replace(&mut d, below));
+                traces[index].inputs.push(inputs);
+                traces[index].derivatives.push(std::mem::replace(&mut d, below));
             }
         }
         let mut gradient = Vec::new();
-        for layer in training.network.layers() {
-            let (x, d) = (inputs.remove(0), derivatives.remove(0));
-            let column = |rows: &[Vec<f32>], index: usize| rows.iter().map(|row| row[index]).collect::<Vec<f32>>();
+        for (Trace { inputs, derivatives }, layer) in traces.iter().zip(&layers) {
             for i in 0..=layer.inputs {
-                let x = if i < layer.inputs { column(&x, i) } else { vec![1.0; d.len()] };
+                let x = |row: usize| if i < layer.inputs { inputs[row][i] } else { 1.0 };
                 for j in 0..layer.outputs {
-                    gradient.push(row_sum(&x, &column(&d, j), layer.weights()));
+                    gradient.push(self.row_sum(x, |row| derivatives[row][j], block.len(), layer.weights()));
                 }
             }
         }
         (loss, gradient)
-    };
-    tree(order.chunks(128).map(block).collect(), |a, b| (a.0 + b.0, a.1.iter().zip(&b.1).map(|(a, b)| a + b).collect()))
-}
-
-/// (update, loss, epochs)
-pub fn train(training: &Training, step: u64, shard: u32, base: &[f32], rows: &Rows) -> (Vec<f32>, f64, u32) {
-    let recipe = training.recipe;
-    let mut eta = f64::from(recipe.eta);
-    for _ in 0..step {
-        eta *= f64::from(recipe.eta_decay);
     }
-    let eta = eta as f32;
-    let mut weights = base.to_vec();
-    let (mut m, mut v) = (vec![0f32; base.len()], vec![0f32; base.len()]);
-    let (mut power1, mut power2) = (1f64, 1f64);
-    let mut update = |weights: &mut [f32], gradient: &[f32]| {
-        power1 *= 0.9;
-        power2 *= 0.999;
-        let (c1, c2) = ((1.0 / (1.0 - power1)) as f32, (1.0 / (1.0 - power2)) as f32);
-        for (index, g) in gradient.iter().copied().enumerate() {
-            match recipe.optimiser {
-                Optimiser::Sgd => weights[index] = fma(-eta, g, weights[index]),
-                Optimiser::Adam => {
-                    m[index] = fma(0.9, m[index] - g, g);
-                    v[index] = fma(0.999, v[index], ((1.0 - 0.999f32) * g) * g);
-                    weights[index] -= (eta * (m[index] * c1)) / ((v[index] * c2).sqrt() + 1e-8);
-                }
-            }
+
+    /// (loss, gradient of the flat parameters) of a batch, both summed over its rows
+    fn batch(
+        &mut self,
+        training: &Training,
+        parameters: &[f32],
+        rows: (&[f32], &[u32]),
+        order: &[usize],
+    ) -> (f64, Vec<f32>) {
+        let blocks: Vec<_> = order.chunks(128).map(|block| self.block(training, parameters, rows, block)).collect();
+        tree(blocks, |a, b| (a.0 + b.0, a.1.iter().zip(&b.1).map(|(a, b)| self.plus(*a, *b)).collect()))
+    }
+
+    fn inputs(&self, values: &[f32]) -> Vec<f32> {
+        values.iter().map(|value| cut(*value, self.thresholds.input)).collect()
+    }
+
+    /// The weights of round 0 that given ones come to.
+    pub fn start_from(&self, given: &[f32]) -> Vec<f32> {
+        given.iter().map(|weight| cut(*weight, self.thresholds.weight)).collect()
+    }
+
+    /// (update, loss, epochs)
+    pub fn train(
+        &mut self,
+        training: &Training,
+        step: u64,
+        shard: u32,
+        base: &[f32],
+        rows: &Rows,
+    ) -> (Vec<f32>, f64, u32) {
+        self.train_on(training, step, shard, base, rows.values(), rows.labels())
+    }
+
+    /// The same on values that no [`Rows`] has seen.
+    pub fn train_on(
+        &mut self,
+        training: &Training,
+        step: u64,
+        shard: u32,
+        base: &[f32],
+        values: &[f32],
+        labels: &[u32],
+    ) -> (Vec<f32>, f64, u32) {
+        let rows = (values, labels);
+        let recipe = training.recipe;
+        let mut eta = f64::from(recipe.eta);
+        for _ in 0..step {
+            eta *= f64::from(recipe.eta_decay);
         }
-    };
-    let in_order: Vec<usize> = (0..rows.rows() as usize).collect();
-    let (mut loss, mut epochs) = (0.0, 0);
-    for epoch in 0..recipe.epochs {
-        epochs = epoch + 1;
-        match recipe.batch {
-            BatchSize::Full => {
-                let (before, gradient) = batch(training, &weights, rows, &in_order);
-                update(&mut weights, &gradient);
-                loss = before;
-                if let Some(change) = recipe.stop_loss_change {
-                    loss = batch(training, &weights, rows, &in_order).0;
-                    if (before - loss).abs() <= f64::from(change) {
-                        break;
+        let eta = match recipe.optimiser {
+            Optimiser::Sgd => cut(eta as f32, self.thresholds.sgd_rate),
+            Optimiser::Adam => cut(eta as f32, self.thresholds.adam_rate),
+        };
+        if eta == 0.0 {
+            return (vec![0.0; base.len()], 0.0, 0);
+        }
+        let mut descent =
+            Descent { recipe, eta, m: vec![0.0; base.len()], v: vec![0.0; base.len()], updates: 0, powers: [1.0; 2] };
+        let mut weights = base.to_vec();
+        let in_order: Vec<usize> = (0..labels.len()).collect();
+        let (mut loss, mut epochs) = (0.0, 0);
+        for epoch in 0..recipe.epochs {
+            epochs = epoch + 1;
+            match recipe.batch {
+                BatchSize::Full => {
+                    let (before, gradient) = self.batch(training, &weights, rows, &in_order);
+                    self.update(&mut descent, &gradient, in_order.len(), &mut weights);
+                    loss = before;
+                    if let Some(change) = recipe.stop_loss_change {
+                        loss = self.batch(training, &weights, rows, &in_order).0;
+                        if (before - loss).abs() <= f64::from(change) {
+                            break;
+                        }
+                    }
+                }
+                BatchSize::Rows(size) => {
+                    let mut order = in_order.clone();
+                    let indices = [step, u64::from(shard), u64::from(epoch)];
+                    Stream::new(Purpose::Shuffle, training.seed, indices).shuffle(&mut order);
+                    loss = 0.0;
+                    for order in order.chunks(size.get() as usize) {
+                        let (of_batch, gradient) = self.batch(training, &weights, rows, order);
+                        loss += of_batch;
+                        self.update(&mut descent, &gradient, order.len(), &mut weights);
                     }
                 }
             }
-            BatchSize::Rows(size) => {
-                let mut order = in_order.clone();
-                let indices = [step, u64::from(shard), u64::from(epoch)];
-                Stream::new(Purpose::Shuffle, training.seed, indices).shuffle(&mut order);
-                loss = 0.0;
-                for order in order.chunks(size.get() as usize) {
-                    let (of_batch, gradient) = batch(training, &weights, rows, order);
-                    loss += of_batch;
-                    update(&mut weights, &gradient);
+        }
+        (weights.iter().zip(base).map(|(trained, base)| self.minus(*trained, *base)).collect(), loss, epochs)
+    }
+
+    /// One update by the gradient, summed over so many rows.
+    fn update(&mut self, descent: &mut Descent, gradient: &[f32], rows: usize, weights: &mut [f32]) {
+        let Thresholds { gradient: least, first_moment, second_moment, step, weight, .. } = self.thresholds;
+        let Descent { recipe, eta, m, v, updates, powers } = descent;
+        let (least, scale) = match recipe.reduction {
+            LossReduction::Sum => (least, 1.0),
+            LossReduction::Mean => (rows as f32 * least, 1.0 / rows as f32),
+        };
+        *updates += 1;
+        if *updates % 64 == 0 {
+            m.iter_mut().for_each(|m| *m = cut(*m, first_moment));
+            v.iter_mut().for_each(|v| *v = cut(*v, second_moment));
+        }
+        *powers = [powers[0] * 0.9, powers[1] * 0.999];
+        let [c1, c2] = powers.map(|power| (1.0 / (1.0 - power)) as f32);
+        let rate = match recipe.optimiser {
+            Optimiser::Sgd => self.times(*eta, scale),
+            Optimiser::Adam => self.times(*eta, c1),
+        };
+        for (index, w) in weights.iter_mut().enumerate() {
+            let sum = cut(gradient[index], least);
+            *w = match recipe.optimiser {
+                Optimiser::Sgd => cut(self.fma(-rate, sum, *w), weight),
+                Optimiser::Adam => {
+                    let g = self.times(sum, scale);
+                    let distance = self.minus(m[index], g);
+                    m[index] = self.fma(0.9, distance, g);
+                    let part = self.times(1.0 - 0.999f32, g);
+                    let square = self.times(part, g);
+                    v[index] = self.fma(0.999, v[index], square);
+                    let second = self.times(v[index], c2);
+                    let root = self.root(second);
+                    let root = self.plus(root, 1e-8);
+                    let limit = self.times(step, root);
+                    let numerator = cut(self.times(rate, m[index]), limit);
+                    let step = self.over(numerator, root);
+                    self.minus(*w, step)
                 }
-            }
+            };
         }
     }
-    (weights.iter().zip(base).map(|(trained, base)| trained - base).collect(), loss, epochs)
+
+    /// (errors, loss)
+    pub fn evaluate(&mut self, training: &Training, parameters: &[f32], rows: &Rows) -> (u64, f64) {
+        let Recipe { activation, log_epsilon, .. } = training.recipe;
+        let mut errors = 0;
+        let mut block_losses = Vec::new();
+        let all = rows.values().chunks(rows.features() as usize).zip(rows.labels()).collect::<Vec<_>>();
+        for block in all.chunks(128) {
+            let mut block_loss = 0.0;
+            for (x, label) in block {
+                let x = self.inputs(x);
+                let values = self.forward(&training.network, activation, parameters, &x);
+                let logits = values.last().unwrap();
+                let best =
+                    (0..logits.len()).rev().reduce(|best, j| if logits[j] >= logits[best] { j } else { best }).unwrap();
+                errors += u64::from(best != **label as usize);
+                block_loss += self.softmax(logits, **label as usize, log_epsilon).0;
+            }
+            block_losses.push(block_loss);
+        }
+        (errors, tree(block_losses, |a, b| a + b))
+    }
 }
 
-/// (errors, loss)
-pub fn evaluate(training: &Training, parameters: &[f32], rows: &Rows) -> (u64, f64) {
-    let layers = unflatten(&training.network, parameters);
-    let mut errors = 0;
-    let mut block_losses = Vec::new();
-    let all = rows.values().chunks(rows.features() as usize).zip(rows.labels()).collect::<Vec<_>>();
-    for block in all.chunks(128) {
-        let mut block_loss = 0.0;
-        for (x, label) in block {
-            let values = forward(&layers, training.recipe.activation, x);
-            let logits = values.last().unwrap();
-            let best =
-                (0..logits.len()).rev().reduce(|best, j| if logits[j] >= logits[best] { j } else { best }).unwrap();
-            errors += u64::from(best != **label as usize);
-            block_loss += softmax(logits, **label as usize, 1.0, training.recipe.log_epsilon).0;
-        }
-        block_losses.push(block_loss);
-    }
-    (errors, tree(block_losses, |a, b| a + b))
+/// An optimiser in the middle of a task.
+struct Descent {
+    recipe: Recipe,
+    eta: f32,
+    m: Vec<f32>,
+    v: Vec<f32>,
+    updates: u32,
+    powers: [f64; 2],
 }
+
+/// Arithmetic 2 itself.
+pub const ARITHMETIC_2: Definition<()> = Definition { thresholds: Thresholds::DEFINED, meter: () };

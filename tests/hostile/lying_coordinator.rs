@@ -136,7 +136,7 @@ fn a_coordinator_that_serves_other_bytes_than_asked_for_gets_its_task_refused() 
     let mixed_up = Train { shard: ShardSource::Shipped(Digest::of(&base())), ..train() };
     let error = refusal_of(&mut peer, 9, mixed_up, |fetch| owned(piece(fetch, &base())));
     assert_eq!(error.code, ErrorCode::ObjectMalformed, "{error}");
-    let foreign = Train { training: Training { arithmetic: 2, ..training() }, ..train() };
+    let foreign = Train { training: Training { arithmetic: 1, ..training() }, ..train() };
     assert_eq!(refusal_of(&mut peer, 11, foreign, unknown).code, ErrorCode::Arithmetic);
     let resident = Train { shard: ShardSource::Resident("attic".to_owned()), ..train() };
     assert_eq!(refusal_of(&mut peer, 13, resident, unknown).code, ErrorCode::UnknownObject);

@@ -36,7 +36,7 @@ impl Book {
         Book::with_inexact(notes, (u64::MAX, 0))
     }
 
-    /// The same, with a task, a step and a shard, whose update was not computed in arithmetic 1.
+    /// The same, with a task, a step and a shard, whose update was not computed in arithmetic 2.
     pub fn with_inexact(notes: Vec<u8>, inexact: (u64, u32)) -> Book {
         let mut objects = Objects::new();
         let mut keep = |bytes: Vec<u8>| {

@@ -44,10 +44,11 @@ impl Driver {
                 self.feed.say("job", id, || format!("is queued, {position} before it"));
                 let submitted_ms = unix_ms();
                 self.archive.begin(id, specification.clone());
-                let job = self.jobs.insert(id, specification, semantic, submitted_ms);
                 let accepted =
                     Accepted { state: AcceptedAs::Queued, attached: false, queue_position: *position, rounds_done: 0 };
                 let _ = watcher.client.link.answer_more(watcher.request, &accepted.into());
+                watcher.tell_where_training_ends(&specification);
+                let job = self.jobs.insert(id, specification, semantic, submitted_ms);
                 job.watchers.push(watcher);
                 return;
             }
@@ -89,6 +90,7 @@ impl Driver {
         };
         let _ = watcher.client.link.answer_more(watcher.request, &accepted.into());
         if let Some(job) = self.jobs.get(id) {
+            watcher.tell_where_training_ends(&job.specification);
             watcher.tell_rounds(&job.rounds);
             match &job.paused {
                 Some((error, true)) => watcher.answer(&error.clone().into()),
@@ -289,8 +291,8 @@ impl Driver {
     pub(super) fn validate(&mut self, id: JobId, step: u64) {
         let Some(job) = self.jobs.get(id) else { return };
         let (Some(rows), Some(base)) = (job.validation.clone(), &job.base) else { return };
-        let weights = base.bytes.clone();
-        let order = Validating { job: id, step, specification: job.specification.clone(), weights, rows };
+        let (weights, digest) = (base.bytes.clone(), base.digest);
+        let order = Validating { job: id, step, specification: job.specification.clone(), weights, digest, rows };
         let _ = self.validating.send(order);
     }
 }

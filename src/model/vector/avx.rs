@@ -102,6 +102,13 @@ impl<W: Width> Elements for Ymm<W> {
         // SAFETY: see Ymm.
         Ymm(unsafe { _mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_NLT_UQ>(mask.0, limit.0)) }, PhantomData)
     }
+
+    #[inline(always)]
+    fn cut(self, least: Self) -> Self {
+        // SAFETY: see Ymm.
+        let magnitude = unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), self.0) };
+        self.unless_below(Ymm(magnitude, PhantomData), least)
+    }
 }
 
 impl<W: Width> Vector for Ymm<W> {
@@ -263,6 +270,12 @@ impl Elements for Zmm {
     fn unless_below(self, mask: Zmm, limit: Zmm) -> Zmm {
         // SAFETY: see Ymm.
         Zmm(unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(mask.0, limit.0), self.0) })
+    }
+
+    #[inline(always)]
+    fn cut(self, least: Zmm) -> Zmm {
+        // SAFETY: see Ymm.
+        self.unless_below(Zmm(unsafe { _mm512_abs_ps(self.0) }), least)
     }
 }
 

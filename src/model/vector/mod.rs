@@ -10,10 +10,10 @@ mod neon;
 #[cfg(not(target_arch = "aarch64"))]
 mod plain;
 
-use super::arithmetic::{Fma, exp_of_no_positives};
+use super::arithmetic::{Fma, exp};
 use super::lanes::{LANES, Lanes};
 
-/// Some f32 side by side and what arithmetic 1 does with them: every operation lane by lane and rounded as IEEE 754 says.
+/// Some f32 side by side and what arithmetic 2 does with them: every operation lane by lane and rounded as IEEE 754 says.
 pub(super) trait Elements: Copy {
     fn splat(value: f32) -> Self;
     /// `self * factor + addend`, rounded once.
@@ -30,11 +30,13 @@ pub(super) trait Elements: Copy {
     fn where_above(self, mask: Self, limit: Self) -> Self;
     /// `if mask < limit { +0 } else { self }`
     fn unless_below(self, mask: Self, limit: Self) -> Self;
+    /// `if |self| < least { +0 } else { self }`
+    fn cut(self, least: Self) -> Self;
 
-    /// [`exp_of_no_positives`]
+    /// [`exp`]
     #[inline(always)]
     fn exp(self) -> Self {
-        exp_of_no_positives(self)
+        exp(self)
     }
 }
 
@@ -58,7 +60,7 @@ pub(super) trait Vector: Elements {
     fn store_anywhere(self, values: &mut [f32; LANES]);
     fn divided_by(self, other: Self) -> Self;
 
-    /// The sum of the eight lanes of each, in arithmetic 1's order: halves, quarters, the last two.
+    /// The sum of the eight lanes of each, in arithmetic 2's order: halves, quarters, the last two.
     #[inline(always)]
     fn sums(of: [Self; 4]) -> [f32; 4] {
         let mut sums = [0.0; 4];
@@ -159,6 +161,11 @@ impl<V: Vector> Elements for Two<V> {
     }
 
     #[inline(always)]
+    fn cut(self, least: Two<V>) -> Two<V> {
+        Two(self.0.cut(least.0), self.1.cut(least.1))
+    }
+
+    #[inline(always)]
     fn exp(self) -> Two<V> {
         Two(self.0.exp(), self.1.exp())
     }
@@ -215,11 +222,11 @@ mod tests {
     compiled_for_each_kernel! {
         /// Every operation on `a`, `b` and `c`, in the traits' order, alone, and on twins; last the sums of `a`, `b`, `c`
         /// and `a`.
-        fn all_operations = all_operations_body(a: &Lanes, b: &Lanes, c: &Lanes, out: &mut [[Lanes; 2]; 10])
+        fn all_operations = all_operations_body(a: &Lanes, b: &Lanes, c: &Lanes, out: &mut [[Lanes; 2]; 11])
     }
 
     #[inline(always)]
-    fn all_operations_body<V: Vector>(a: &Lanes, b: &Lanes, c: &Lanes, out: &mut [[Lanes; 2]; 10]) {
+    fn all_operations_body<V: Vector>(a: &Lanes, b: &Lanes, c: &Lanes, out: &mut [[Lanes; 2]; 11]) {
         let vectors = [V::load(a), V::load(b), V::load(c)];
         for (result, out) in operations(vectors).into_iter().zip(out.iter_mut()) {
             result.store(&mut out[0]);
@@ -238,11 +245,11 @@ mod tests {
             let [first, second] = V::Twin::load_pair(&pair).halves();
             assert!(same_lanes(pair, [first, second]) && same_lanes([out[0]; 2], [first; 2]));
         }
-        out[9][0].0[..4].copy_from_slice(&V::sums([vectors[0], vectors[1], vectors[2], vectors[0]]));
+        out[10][0].0[..4].copy_from_slice(&V::sums([vectors[0], vectors[1], vectors[2], vectors[0]]));
     }
 
     #[inline(always)]
-    fn operations<E: Elements>([a, b, c]: [E; 3]) -> [E; 9] {
+    fn operations<E: Elements>([a, b, c]: [E; 3]) -> [E; 10] {
         [
             a.fma(b, c),
             a.plus(b),
@@ -251,6 +258,7 @@ mod tests {
             a.larger(b),
             a.where_above(b, c),
             a.unless_below(b, c),
+            a.cut(b),
             E::splat(1.5),
             a,
         ]
@@ -286,12 +294,13 @@ mod tests {
                     if b > a { b } else { a },
                     if b > c { a } else { 0.0 },
                     if b < c { 0.0 } else { a },
+                    if a.abs() < b { 0.0 } else { a },
                     1.5,
                     a,
                 ]
             };
             for kernel in Kernel::available() {
-                let mut out = [[Lanes::ZERO; 2]; 10];
+                let mut out = [[Lanes::ZERO; 2]; 11];
                 all_operations(kernel, &a, &b, &c, &mut out);
                 for (half, lane) in (0..2).flat_map(|half| (0..8).map(move |lane| (half, lane))) {
                     for (operation, expected) in expected((lane + half) % 8).into_iter().enumerate() {
@@ -321,9 +330,9 @@ mod tests {
         };
         assert_eq!([a, b, c].map(by_halves), [6.0, 0.0, 5.0]);
         for kernel in Kernel::available() {
-            let mut out = [[Lanes::ZERO; 2]; 10];
+            let mut out = [[Lanes::ZERO; 2]; 11];
             all_operations(kernel, &a, &b, &c, &mut out);
-            assert_eq!(out[9][0].0[..4], [6.0, 0.0, 5.0, 6.0], "{kernel}");
+            assert_eq!(out[10][0].0[..4], [6.0, 0.0, 5.0, 6.0], "{kernel}");
         }
     }
 }

@@ -89,6 +89,18 @@ impl Elements for Neon {
             )
         }
     }
+
+    #[inline(always)]
+    fn cut(self, least: Neon) -> Neon {
+        // SAFETY: see Neon.
+        unsafe {
+            let zero = vdupq_n_f32(0.0);
+            Neon(
+                vbslq_f32(vcltq_f32(vabsq_f32(self.0), least.0), zero, self.0),
+                vbslq_f32(vcltq_f32(vabsq_f32(self.1), least.1), zero, self.1),
+            )
+        }
+    }
 }
 
 impl Vector for Neon {

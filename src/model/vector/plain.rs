@@ -91,10 +91,16 @@ impl Elements for Plain {
         lane_wise!(value, mask, limit => if mask < limit { 0.0 } else { value })
     }
 
+    #[inline(always)]
+    fn cut(self, least: Plain) -> Plain {
+        let value = self;
+        lane_wise!(value, least => if value.abs() < least { 0.0 } else { value })
+    }
+
     /// Out of line, as its multiply-adds are.
     #[inline(never)]
     fn exp(self) -> Plain {
-        arithmetic::exp_of_no_positives(self)
+        arithmetic::exp(self)
     }
 }
 

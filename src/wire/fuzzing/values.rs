@@ -14,7 +14,7 @@ use crate::job::{
     Specification, TaskId, Training,
 };
 use crate::model::network::{CLASSES_MAX, HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX, INPUTS_MAX};
-use crate::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX};
+use crate::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX, LOG_EPSILON_MIN};
 use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
 use crate::wire::message::{
     Accepted, Attach, Cancel, Describe, Described, Done, Entries, Error, Features, Fetch, Goodbye, Have, Held,
@@ -191,6 +191,7 @@ fn recipe(u: &mut Unstructured<'_>) -> Result<Recipe> {
     let infinity = f32::INFINITY.to_bits();
     let mut float = |end: u32| Ok(f32::from_bits(u.arbitrary::<u32>()? % end));
     let (eta, eta_decay, log_epsilon) = (float(infinity)?, float(1f32.to_bits() + 1)?, float(1f32.to_bits())?);
+    let log_epsilon = if log_epsilon < LOG_EPSILON_MIN { 0.0 } else { log_epsilon };
     let change = [float(infinity)?, 0.0, -0.0];
     let batch = match NonZeroU32::new(u.int_in_range(0..=BATCH_ROWS_MAX)?) {
         Some(rows) => BatchSize::Rows(rows),

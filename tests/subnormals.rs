@@ -1,0 +1,445 @@
+//! No operation of training has a subnormal operand or result: by the definition, whose every operation is looked at, and by
+//! the processor's own word, for the kernels.
+
+#[allow(dead_code, reason = "other tests use the rest")]
+mod definition;
+
+use std::num::NonZeroU32;
+
+use definition::{Definition, Meter, Thresholds};
+use gradwire::job::Training;
+use gradwire::model::random::{Purpose, Stream};
+use gradwire::model::train::Unwatched;
+use gradwire::model::{
+    ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, LossReduction, Network, Optimiser, Recipe, Rows,
+    Trainer, evaluate, initialise,
+};
+
+/// Counts operations that a processor may need a hundred cycles for.
+#[derive(Default)]
+struct Count {
+    operations: u64,
+    subnormal: u64,
+}
+
+impl Meter for Count {
+    fn see(&mut self, operands: &[f32], result: f32) {
+        self.operations += 1;
+        self.subnormal += u64::from(result.is_subnormal() || operands.iter().any(|operand| operand.is_subnormal()));
+    }
+}
+
+fn counting(thresholds: Thresholds) -> Definition<Count> {
+    Definition { thresholds, meter: Count::default() }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Data {
+    /// Each class around a place of its own, far from the others: a network fits it perfectly.
+    Easy,
+    /// Labels that nothing follows from.
+    Noisy,
+    /// Every feature but one has the same value in all rows, some the smallest there is.
+    Constant,
+    /// Nine values of ten are 0, and the others of all sizes, down to subnormal ones.
+    Sparse,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    sizes: &'static [u32],
+    rows: u32,
+    data: Data,
+    recipe: Recipe,
+}
+
+fn rows(Shape { sizes, rows, data, .. }: &Shape) -> Rows {
+    let (features, classes) = (sizes[0], sizes[sizes.len() - 1]);
+    let mut stream = Stream::new(Purpose::Split, 5, [features.into(), classes.into(), 0]);
+    let mut values = Vec::new();
+    let mut labels = Vec::new();
+    for row in 0..*rows {
+        let label = if matches!(data, Data::Noisy) { stream.below(classes) } else { row % classes };
+        for feature in 0..features {
+            let noise = stream.symmetric(1.0);
+            values.push(match data {
+                Data::Easy => noise + if (label + feature) % classes.min(7) == 0 { 4.0 } else { -1.0 },
+                Data::Noisy => 2.0 * noise,
+                Data::Constant if feature == 0 => label as f32 - classes as f32 / 2.0,
+                Data::Constant => [0.0, 1.5, f32::MIN_POSITIVE, f32::from_bits(1)][feature as usize % 4],
+                Data::Sparse if stream.below(10) > 0 => 0.0,
+                Data::Sparse => noise * 10f32.powi(stream.below(90) as i32 / 2 - 44).max(f32::from_bits(9)) * 100.0,
+            });
+        }
+        labels.push(label);
+    }
+    Rows::new(features, values, labels, classes).unwrap()
+}
+
+fn training(shape: &Shape) -> Training {
+    let (classes, rest) = shape.sizes.split_last().unwrap();
+    let network = Network::new(rest[0], &rest[1..], *classes).unwrap();
+    Training { arithmetic: ARITHMETIC, network, recipe: shape.recipe.checked().unwrap(), seed: 1 }
+}
+
+/// As a single shard is merged.
+fn merged(base: &[f32], update: &[f32]) -> Vec<f32> {
+    let least = Thresholds::DEFINED.weight;
+    let sum = |(base, update): (&f32, &f32)| (f64::from(*base) + f64::from(*update)) as f32;
+    base.iter().zip(update).map(sum).map(|weight| if weight.abs() < least { 0.0 } else { weight }).collect()
+}
+
+const fn by(rows: u32) -> BatchSize {
+    BatchSize::Rows(NonZeroU32::new(rows).unwrap())
+}
+
+const ADAM: Recipe = Recipe { eta_decay: 0.995, epochs: 1, ..Recipe::DEFAULT };
+const SGD: Recipe = Recipe { optimiser: Optimiser::Sgd, eta: 0.1, ..ADAM };
+const SUM: Recipe = Recipe { reduction: LossReduction::Sum, eta: 0.02, batch: BatchSize::Full, ..SGD };
+/// So fast that units die.
+const DEADLY: Recipe = Recipe { eta: 0.3, batch: BatchSize::Rows(NonZeroU32::new(8).unwrap()), ..ADAM };
+const CLASSIC: Recipe = Recipe { stop_loss_change: None, epochs: 2, eta: 1e-3, ..Recipe::CLASSIC };
+const LINEAR: Recipe = Recipe { activation: Activation::Identity, ..SGD };
+
+const fn shape(sizes: &'static [u32], rows: u32, data: Data, recipe: Recipe) -> Shape {
+    Shape { sizes, rows, data, recipe }
+}
+
+use Data::{Constant, Easy, Noisy, Sparse};
+
+const NARROW: [Shape; 32] = [
+    shape(&[1, 2], 9, Easy, ADAM),
+    shape(&[1, 1, 2], 9, Easy, SGD),
+    shape(&[2, 2], 16, Noisy, SUM),
+    shape(&[4, 3], 24, Easy, SUM),
+    shape(&[4, 3], 24, Constant, ADAM),
+    shape(&[8, 5], 30, Sparse, ADAM),
+    shape(&[8, 5], 30, Sparse, LINEAR),
+    shape(&[5, 8, 3], 24, Easy, DEADLY),
+    shape(&[5, 8, 3], 24, Noisy, DEADLY),
+    shape(&[5, 8, 3], 24, Constant, DEADLY),
+    shape(&[5, 8, 3], 24, Sparse, DEADLY),
+    shape(&[5, 8, 3], 24, Easy, CLASSIC),
+    shape(&[5, 8, 3], 24, Noisy, CLASSIC),
+    shape(&[16, 20, 26], 52, Easy, CLASSIC),
+    shape(&[16, 20, 26], 52, Easy, Recipe { batch: BatchSize::Full, ..ADAM }),
+    shape(&[16, 20, 26], 26, Noisy, Recipe { batch: by(1), ..SGD }),
+    shape(&[16, 20, 26], 26, Sparse, Recipe { batch: by(7), ..ADAM }),
+    shape(&[16, 64, 26], 26, Easy, ADAM),
+    shape(&[16, 64, 26], 26, Easy, SUM),
+    shape(&[16, 48, 26], 26, Easy, Recipe { batch: by(3), ..ADAM }),
+    shape(&[20, 64], 64, Easy, ADAM),
+    shape(&[20, 32, 64], 64, Easy, SGD),
+    shape(&[64, 64], 30, Constant, SGD),
+    shape(&[6, 9, 7, 4], 24, Easy, ADAM),
+    shape(&[6, 9, 7, 4], 24, Noisy, LINEAR),
+    shape(&[6, 9, 7, 5, 4], 24, Easy, DEADLY),
+    shape(&[6, 9, 7, 6, 5, 4], 24, Easy, ADAM),
+    shape(&[6, 12, 12, 12, 12, 12, 4], 24, Easy, ADAM),
+    shape(&[6, 12, 12, 12, 12, 12, 4], 24, Noisy, SGD),
+    shape(&[6, 12, 12, 12, 12, 12, 4], 24, Sparse, Recipe { initialisation: Initialisation::Small, ..SUM }),
+    shape(&[6, 12, 12, 12, 12, 12, 4], 24, Easy, Recipe { activation: Activation::MaskedIdentity, eta: 0.003, ..ADAM }),
+    shape(&[3, 60, 2], 12, Easy, Recipe { log_epsilon: 1e-6, ..ADAM }),
+];
+
+const WIDE: [Shape; 14] = [
+    shape(&[16, 192, 26], 26, Easy, ADAM),
+    shape(&[20, 100], 100, Easy, ADAM),
+    shape(&[20, 100], 50, Noisy, Recipe { batch: BatchSize::Full, ..ADAM }),
+    shape(&[16, 16, 300], 60, Easy, ADAM),
+    shape(&[8, 2000], 16, Easy, ADAM),
+    shape(&[8, 2000], 16, Easy, SUM),
+    shape(&[4, 12, 1000], 20, Noisy, SGD),
+    shape(&[784, 24, 10], 12, Sparse, SGD),
+    shape(&[784, 24, 10], 12, Easy, ADAM),
+    shape(&[1024, 3], 12, Easy, ADAM),
+    shape(&[3, 1024, 2], 12, Easy, DEADLY),
+    shape(&[100, 128, 96, 10], 12, Easy, ADAM),
+    shape(&[100, 96, 96, 96, 10], 10, Noisy, SGD),
+    shape(&[10, 80, 80, 80, 80, 80, 5], 10, Easy, ADAM),
+];
+
+/// What the definition counts in these rounds of a job that begins with `weights`.
+fn count_rounds(shape: &Shape, mut weights: Vec<f32>, rounds: std::ops::Range<u64>) {
+    let (training, rows) = (training(shape), rows(shape));
+    let mut definition = counting(Thresholds::DEFINED);
+    for round in rounds {
+        let (update, ..) = definition.train(&training, round, 0, &weights, &rows);
+        weights = merged(&weights, &update);
+    }
+    definition.evaluate(&training, &weights, &rows);
+    assert!(weights.iter().all(|weight| weight.is_finite()), "it ran away: {shape:?}");
+    let Count { operations, subnormal } = definition.meter;
+    assert_eq!(subnormal, 0, "of {operations}: {shape:?}");
+    assert!(operations > 10_000, "{operations}: {shape:?}");
+}
+
+/// The weights that the kernels have after so many rounds.
+fn trained(shape: &Shape, rounds: u64) -> Vec<f32> {
+    let (training, rows) = (training(shape), rows(shape));
+    let mut trainer = Trainer::new(Kernel::best());
+    let mut weights = initialise(&training.network, training.recipe.initialisation, training.seed);
+    for round in 0..rounds {
+        let trained = trainer.train(&training, round, 0, &weights, &rows, &mut Unwatched).unwrap();
+        weights = merged(&weights, &trained.update);
+    }
+    weights
+}
+
+#[test]
+fn five_hundred_rounds_of_narrow_networks_meet_no_subnormal_number() {
+    for shape in &NARROW {
+        let training = training(shape);
+        count_rounds(shape, initialise(&training.network, shape.recipe.initialisation, training.seed), 0..500);
+    }
+}
+
+#[test]
+fn twenty_rounds_of_wide_networks_in_the_midst_of_training_meet_no_subnormal_number() {
+    for shape in &WIDE {
+        count_rounds(shape, trained(shape, 300), 300..320);
+    }
+}
+
+/// A task, begun with these weights, that needs a threshold.
+struct Need {
+    threshold: &'static str,
+    taken_out: fn(&mut Thresholds),
+    sizes: &'static [u32],
+    recipe: Recipe,
+    weights: Vec<f32>,
+    /// Features, label.
+    rows: Vec<(Vec<f32>, u32)>,
+}
+
+/// A weight, an input as small as they may be, of 24 bits that make a product need 48.
+const SMALL: f32 = 1.234_567_9e-12;
+
+fn needs() -> Vec<Need> {
+    let sgd = Recipe { eta: 1.0, epochs: 3, ..SUM };
+    let adam = Recipe { optimiser: Optimiser::Adam, eta: 1.0, ..sgd };
+    let linear = Recipe { activation: Activation::Identity, ..sgd };
+    // Two classes as far apart as logits of ±`far` put them, and nothing else.
+    let apart = |far: f32| vec![0.0, 0.0, far, -far];
+    vec![
+        Need {
+            threshold: "inputs",
+            taken_out: |t| t.input = 0.0,
+            sizes: &[1, 2],
+            recipe: sgd,
+            weights: vec![0.01, 0.02, 0.0, 0.0],
+            rows: vec![(vec![1e-37], 0)],
+        },
+        Need {
+            threshold: "weights after an update",
+            taken_out: |t| t.weight = 0.0,
+            sizes: &[1, 2],
+            // The gradient of the weights is ±0.5 times 1e-12, the rate small: some 1e-28, and then times 1e-12.
+            recipe: Recipe { eta: 1e-16, ..sgd },
+            weights: vec![0.0; 4],
+            // The biases stay 0.
+            rows: vec![(vec![SMALL], 0), (vec![-SMALL], 1)],
+        },
+        Need {
+            threshold: "outputs of hidden layers",
+            taken_out: |t| t.output = 0.0,
+            sizes: &[1, 1, 1, 1, 2],
+            recipe: linear,
+            weights: vec![SMALL, 0.0, SMALL, 0.0, 1e-3, 0.0, SMALL, SMALL, 0.0, 0.0],
+            rows: vec![(vec![SMALL], 0)],
+        },
+        Need {
+            threshold: "outputs of ReLU",
+            taken_out: |t| t.output = 0.0,
+            sizes: &[1, 1, 1, 1, 2],
+            recipe: sgd,
+            weights: vec![SMALL, 0.0, SMALL, 0.0, 1e-3, 0.0, SMALL, SMALL, 0.0, 0.0],
+            rows: vec![(vec![SMALL], 0)],
+        },
+        Need {
+            threshold: "exponentials",
+            taken_out: |t| t.exp_argument = f32::NEG_INFINITY,
+            sizes: &[1, 2],
+            recipe: sgd,
+            weights: apart(43.8),
+            rows: vec![(vec![1.0], 0)],
+        },
+        Need {
+            threshold: "probabilities",
+            taken_out: |t| t.probability = 0.0,
+            // Two classes of e^-41 pull each of eight hidden values by weights that cancel but for the rounding of products.
+            sizes: &[1, 8, 3],
+            recipe: sgd,
+            weights: {
+                let mut weights = vec![0.0; 8];
+                weights.extend([1.0; 8]);
+                for i in 0..8 {
+                    let small = SMALL * (1.0 + 0.1 * i as f32);
+                    weights.extend([0.0, small, -small]);
+                }
+                weights.extend([0.0, -41.0, -41.0]);
+                weights
+            },
+            rows: vec![(vec![1.0], 0)],
+        },
+        Need {
+            threshold: "derivatives",
+            taken_out: |t| t.derivative = 0.0,
+            sizes: &[1, 1, 1, 1, 1, 2],
+            recipe: linear,
+            weights: vec![1.0, 1.0, 1e-3, 1.0, SMALL, 1.0, SMALL, 1.0, SMALL, -SMALL, 0.0, 0.0],
+            rows: vec![(vec![1.0], 0)],
+        },
+        Need {
+            threshold: "gradients",
+            taken_out: |t| t.gradient = 0.0,
+            sizes: &[1, 2],
+            recipe: adam,
+            weights: apart(11.5),
+            rows: vec![(vec![1e-9], 0)],
+        },
+        Need {
+            threshold: "gradients of a mean",
+            taken_out: |t| t.gradient = 0.0,
+            sizes: &[1, 2],
+            recipe: Recipe { reduction: LossReduction::Mean, ..adam },
+            weights: apart(11.5),
+            rows: vec![(vec![1e-9], 0), (vec![2e-9], 0)],
+        },
+        Need {
+            threshold: "first moments",
+            taken_out: |t| t.first_moment = 0.0,
+            sizes: &[1, 2],
+            // Fits its row to the last bit within some updates; from then on there is no gradient.
+            recipe: Recipe { epochs: 1200, ..adam },
+            weights: apart(0.0),
+            rows: vec![(vec![1.0], 0)],
+        },
+        Need {
+            threshold: "second moments",
+            taken_out: |t| t.second_moment = 0.0,
+            sizes: &[1, 2],
+            recipe: Recipe { epochs: 100_000, ..adam },
+            weights: apart(0.0),
+            rows: vec![(vec![1.0], 0)],
+        },
+        Need {
+            threshold: "Adam's steps",
+            taken_out: |t| t.step = 0.0,
+            // One row has a gradient of 5e14; hundreds of updates later the second moment still shows it, the first does not.
+            sizes: &[2, 2],
+            recipe: Recipe { epochs: 2, batch: by(1), eta: 1e-11, ..adam },
+            weights: vec![0.0; 6],
+            rows: (0..1500).map(|row| (vec![if row == 0 { 1e15 } else { 0.0 }, 1.0], row % 2)).collect(),
+        },
+        Need {
+            threshold: "learning rates of SGD",
+            taken_out: |t| t.sgd_rate = 0.0,
+            sizes: &[1, 2],
+            recipe: Recipe { eta: 1e-27, ..sgd },
+            weights: vec![0.0; 4],
+            rows: vec![(vec![SMALL], 0)],
+        },
+        Need {
+            threshold: "learning rates of Adam",
+            taken_out: |t| t.adam_rate = 0.0,
+            sizes: &[1, 2],
+            recipe: Recipe { eta: 1e-30, ..adam },
+            weights: vec![0.0; 4],
+            rows: vec![(vec![1e-9], 0)],
+        },
+    ]
+}
+
+#[test]
+fn without_any_one_threshold_there_are_subnormal_numbers() {
+    for Need { threshold, taken_out, sizes, recipe, weights, rows } in needs() {
+        let network = Network::new(sizes[0], &sizes[1..sizes.len() - 1], sizes[sizes.len() - 1]).unwrap();
+        let (values, labels): (Vec<Vec<f32>>, Vec<u32>) = rows.into_iter().unzip();
+        let training = Training { arithmetic: ARITHMETIC, network, recipe: recipe.checked().unwrap(), seed: 1 };
+        let count = |thresholds: Thresholds| {
+            // The definition's own inputs, not those that have gone through the threshold already.
+            let mut definition = counting(thresholds);
+            definition.train_on(&training, 0, 0, &weights, &values.concat(), &labels);
+            definition.meter.subnormal
+        };
+        assert_eq!(count(Thresholds::DEFINED), 0, "{threshold}");
+        let mut without = Thresholds::DEFINED;
+        taken_out(&mut without);
+        assert!(count(without) > 0, "nothing needs the threshold of {threshold}");
+    }
+}
+
+#[test]
+fn weights_given_and_merged_are_none_that_would_make_subnormal_numbers() {
+    let definition = counting(Thresholds::DEFINED);
+    let given = [1.0, -1e-13, 1e-39, SMALL];
+    assert_eq!(definition.start_from(&given), [1.0, 0.0, 0.0, SMALL]);
+    // Nearly the whole weight is taken away: what is left would be 1e-18.
+    let base = [1e-10f32, 0.5];
+    let update = [-1e-10f32 + 1e-17, -0.25];
+    for kernel in Kernel::available() {
+        let mut sum = gradwire::model::ExactSum::new(kernel, 2, 10);
+        sum.add(&update.map(f32::to_le_bytes), 7).unwrap();
+        let mut weights = base.map(f32::to_le_bytes);
+        sum.mean_onto(&mut weights).unwrap();
+        assert_eq!(weights.map(f32::from_le_bytes), [0.0, 0.25], "{kernel}");
+    }
+}
+
+/// What the processor has met since its flags were cleared: subnormal operands, results that were too small to be exact.
+#[cfg(target_arch = "x86_64")]
+mod flags {
+    use std::arch::asm;
+
+    const DENORMAL_OPERAND: u32 = 1 << 1;
+    const UNDERFLOW: u32 = 1 << 4;
+
+    fn control_and_status() -> u32 {
+        let mut register = 0u32;
+        // SAFETY: stores the register there, and does nothing else.
+        unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut register, options(nostack, preserves_flags)) };
+        register
+    }
+
+    pub fn clear() {
+        let register = control_and_status() & !(DENORMAL_OPERAND | UNDERFLOW);
+        // SAFETY: what is written differs from what was there by the flags alone; nothing else reads them.
+        unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const register, options(nostack, preserves_flags)) };
+    }
+
+    pub fn has_met_subnormals() -> bool {
+        control_and_status() & (DENORMAL_OPERAND | UNDERFLOW) != 0
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_processor_meets_no_subnormal_number_in_any_kernel() {
+    use std::hint::black_box;
+    flags::clear();
+    black_box(black_box(f32::MIN_POSITIVE) * black_box(0.3));
+    assert!(flags::has_met_subnormals(), "the flags tell nothing");
+    let mut shapes: Vec<Shape> = NARROW.into_iter().chain(WIDE).collect();
+    shapes.push(shape(&[784, 512, 300, 10], 40, Easy, SGD));
+    for kernel in Kernel::available() {
+        // The portable kernel may take a hundred times as long.
+        let rounds = if kernel == Kernel::PORTABLE { 0..8 } else { 0..400 };
+        for shape in &shapes {
+            let (training, rows) = (training(shape), rows(shape));
+            let Recipe { activation, log_epsilon, .. } = shape.recipe;
+            let mut trainer = Trainer::new(kernel);
+            let mut weights = initialise(&training.network, shape.recipe.initialisation, training.seed);
+            let wide = shape.sizes.iter().any(|width| *width > 64);
+            for round in rounds.clone().step_by(if wide { 10 } else { 1 }) {
+                flags::clear();
+                let trained = trainer.train(&training, round, 0, &weights, &rows, &mut Unwatched).unwrap();
+                assert!(!flags::has_met_subnormals(), "{kernel}, round {round}: {shape:?}");
+                weights = merged(&weights, &trained.update);
+            }
+            flags::clear();
+            evaluate(kernel, &training.network, activation, log_epsilon, &weights, &rows).unwrap();
+            assert!(!flags::has_met_subnormals(), "{kernel}, validation: {shape:?}");
+        }
+    }
+}
