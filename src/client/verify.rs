@@ -19,7 +19,7 @@ use super::work::Work;
 use crate::cli::{self, Exit, Failure};
 use crate::digest::Digest;
 use crate::job::{RowsRef, Specification};
-use crate::model;
+use crate::model::{self, ARITHMETIC};
 use crate::net;
 use crate::wire::message::Job;
 use crate::wire::object::{self, ObjectKind};
@@ -39,6 +39,15 @@ pub(super) fn verify(
     interrupts: &Receiver<()>,
 ) -> Result<Exit, Failure> {
     let specification = &work.specification;
+    let computed = specification.training.arithmetic;
+    if computed != ARITHMETIC {
+        let text = format!(
+            "job {} was computed in arithmetic {computed}, and this program computes arithmetic {ARITHMETIC}: its tasks cannot \
+             be recomputed here; take the client that it was submitted with",
+            job.job
+        );
+        return Err(Failure::new(Exit::JobFailed, text));
+    }
     let ledger = ledger::whole(conversation, job.job, specification)?;
     if ledger.entries.is_empty() {
         let text = format!("no round of job {} is done yet: there is nothing to verify", job.job);

@@ -69,8 +69,9 @@ impl Finish<'_> {
             Finish::Keep => sum,
             Finish::Relu if sum < VALUE_LEAST => 0.0,
             Finish::Relu => sum,
-            Finish::CutWhereAbove(_, limit) if !(mask > limit) => 0.0,
-            Finish::Cut | Finish::CutWhereAbove(..) => cut(sum, VALUE_LEAST),
+            Finish::CutWhereAbove(_, limit) if mask > limit => cut(sum, VALUE_LEAST),
+            Finish::CutWhereAbove(..) => 0.0,
+            Finish::Cut => cut(sum, VALUE_LEAST),
         }
     }
 }

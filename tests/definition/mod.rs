@@ -44,17 +44,17 @@ impl Thresholds {
         exp_argument: -41.5,
         probability: VALUE,
         derivative: VALUE,
-        gradient: 1.110_223_024_625_156_5e-16,
-        first_moment: 1.355_252_715_606_880_5e-20,
-        second_moment: 7.523_163_845_262_64e-37,
+        gradient: 1.110_223e-16,
+        first_moment: 1.355_252_7e-20,
+        second_moment: 7.523_164e-37,
         step: VALUE,
-        sgd_rate: 8.673_617_379_884_035e-19,
+        sgd_rate: 8.673_617_4e-19,
         adam_rate: VALUE,
     };
 }
 
 /// 2^-40.
-const VALUE: f32 = 9.094_947_017_729_282e-13;
+const VALUE: f32 = 9.094_947e-13;
 
 fn cut(value: f32, least: f32) -> f32 {
     if value.abs() < least { 0.0 } else { value }
@@ -262,6 +262,7 @@ impl<M: Meter> Definition<M> {
     }
 
     /// (loss, gradient of the flat parameters) of a block
+    #[expect(clippy::needless_range_loop, reason = "the definition's own indices")]
     fn block(
         &mut self,
         training: &Training,

@@ -254,6 +254,15 @@ fn a_sample_is_drawn_by_its_seed_and_computed_from_weights_that_are_held_or_can_
 }
 
 #[test]
+fn a_job_of_another_arithmetic_cannot_be_verified_and_the_sentence_names_both() {
+    let mut book = Book::new(notes());
+    book.specification.training.arithmetic = 1;
+    let ended = ask(&book, &["verify", "beef"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("was computed in arithmetic 1, and this program computes arithmetic 2"), "{ended:?}");
+}
+
+#[test]
 fn a_job_whose_data_is_gone_cannot_be_verified() {
     let mut book = Book::new(notes());
     book.objects.remove(&book.specification.shards[2].digest);

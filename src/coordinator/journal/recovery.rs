@@ -2,6 +2,7 @@
 //! needs. Owns the choice between generations, and what becomes of a job that cannot be read back; a state is used only if
 //! every digest in it is right.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::archive::{Absent, Shelved};
@@ -13,6 +14,7 @@ use crate::coordinator::jobs::objects_of;
 use crate::coordinator::workers::Weights;
 use crate::digest::Digest;
 use crate::job::JobId;
+use crate::model::ARITHMETIC;
 use crate::wire::message::Round;
 
 /// A job from before the start.
@@ -53,6 +55,16 @@ impl Writer {
                 },
                 // Perhaps it can be tomorrow: nothing of it is touched.
                 Err(Unread::Disk(why)) => self.leave(&directory, job, &why),
+                Err(Unread::Arithmetic(begun)) => {
+                    let text = format!(
+                        "job {job} was begun in arithmetic {begun}, and this program computes arithmetic {ARITHMETIC}: only \
+                         the coordinator that began it can go on with it. It is left as it is: submit its data again under \
+                         another id, and remove {}",
+                        directory.job(job).display()
+                    );
+                    log::error!("{text}");
+                    self.archive.leave_unread(job, text);
+                }
             }
         }
         restored.sort_by_key(|job| (job.state.standing.ended_ms, job.state.submitted_as));
@@ -85,6 +97,10 @@ impl Writer {
         let needed = objects_of(&state.specification);
         let base = state.progress.as_ref().map(|progress| progress.base);
         let has_ended = state.standing.ended_ms != 0;
+        let begun = state.specification.training.arithmetic;
+        if !has_ended && begun != ARITHMETIC {
+            return Err(Unread::Arithmetic(begun));
+        }
         let mut objects = Vec::new();
         if !has_ended {
             for digest in needed.keys() {
@@ -128,6 +144,17 @@ enum Unread {
     Damaged(String),
     /// The disk does not give it.
     Disk(String),
+    /// It has not ended, and was begun in this arithmetic, which is not computed here.
+    Arithmetic(u16),
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(why) | Self::Disk(why) => f.write_str(why),
+            Self::Arithmetic(begun) => write!(f, "it was begun in arithmetic {begun}"),
+        }
+    }
 }
 
 /// The newest state of a job that is whole; none where there is no state at all.
@@ -138,9 +165,8 @@ fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>, Unread> {
         match read_generation(directory, job, generation) {
             None => {}
             Some(Ok(state)) => whole.push(state),
-            Some(Err(Unread::Damaged(why))) => damaged.push(format!("state-{generation} is refused: {why}")),
-            Some(Err(Unread::Disk(why))) => {
-                is_disk = true;
+            Some(Err(why)) => {
+                is_disk |= matches!(why, Unread::Disk(_));
                 damaged.push(format!("state-{generation} is refused: {why}"));
             }
         }
@@ -231,7 +257,7 @@ fn rounds(directory: &Directory, state: &State) -> Result<(Vec<Round>, Vec<u64>)
 pub(super) fn shelved(directory: &Directory, job: JobId) -> Result<Shelved, Absent> {
     let Whole { state, starts, .. } = match newest(directory, job) {
         Ok(whole) => whole.ok_or(Absent::Unknown)?,
-        Err(Unread::Damaged(why) | Unread::Disk(why)) => {
+        Err(why) => {
             return Err(Absent::Unread(format!("job {job} is in the journal and cannot be read any more: {why}")));
         }
     };

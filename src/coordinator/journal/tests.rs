@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::engine::{MergedTask, NodeShare, Progress, RoundDone};
 use crate::job::{Operation, Profile, RowsRef, Training};
-use crate::model::{Network, Recipe};
+use crate::model::{ARITHMETIC, Network, Recipe};
 use crate::wire::ErrorCode;
 use crate::wire::object::{self, ObjectKind};
 
@@ -94,7 +94,7 @@ fn specification(job: JobId, store: &Store) -> Specification {
     };
     Specification {
         training: Training {
-            arithmetic: 1,
+            arithmetic: ARITHMETIC,
             network: Network::new(1, &[], 2).expect("a small network"),
             recipe: Recipe::DEFAULT,
             seed: job.0 as u64,
@@ -373,6 +373,32 @@ fn a_job_that_the_disk_does_not_give_is_left_as_it_is() {
     let restored = Desk::open(root.path()).recover();
     assert_is_after(&restored[0], job, 1);
     assert!(!restored[0].objects.is_empty(), "its data is still there");
+}
+
+#[test]
+fn a_job_begun_in_another_arithmetic_is_left_with_a_sentence_and_one_that_ended_in_it_is_known() {
+    let root = TempDir::new().unwrap();
+    let mut desk = Desk::open(root.path());
+    let (open, ended) = (JobId(3), JobId(4));
+    for job in [open, ended] {
+        let mut specification = specification(job, &desk.store);
+        specification.training.arithmetic = 1;
+        let specification = Arc::new(specification);
+        desk.order(Order::Begin { standing: standing(job, &specification), specification });
+        (1..=ROUNDS).for_each(|round| desk.round(job, round));
+    }
+    desk.end(ended);
+    drop(desk);
+    let mut desk = Desk::open(root.path());
+    let restored = desk.recover();
+    assert_eq!(restored.iter().map(|job| job.state.job()).collect::<Vec<_>>(), [ended]);
+    assert!(desk.writer.archive.specification(ended).is_ok());
+    let Absent::Unread(text) = desk.writer.archive.absent(open) else { panic!("it is known, or unknown") };
+    for words in ["begun in arithmetic 1", &format!("computes arithmetic {ARITHMETIC}"), "submit its data again"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    drop(desk);
+    assert!(Directory::open(root.path()).unwrap().job(open).is_dir(), "its files are left alone");
 }
 
 #[test]
