@@ -320,7 +320,8 @@ fn ctrl_c_before_a_round_is_done_does_not_promise_that_the_job_goes_on() {
     let mut child = command.spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut peer = coordinator.welcome();
-    let (request, _) = go_on(&mut peer, false, 1..=0);
+    let (request, _) = await_submit(&mut peer);
+    more(&mut peer, accepted(JobState::Running, false, 0), request);
     more(&mut peer, notice("all is well"), request);
     assert!(said.any(|line| line.contains("all is well")));
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
