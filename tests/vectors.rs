@@ -197,8 +197,9 @@ fn tasks_of_extreme_values_give_the_published_updates() {
 #[test]
 fn the_vectors_of_extreme_values_depend_on_the_thresholds() {
     use definition::{Definition, Thresholds};
+    type TakeOut = fn(&mut Thresholds);
     for extreme in &EXTREMES {
-        let update = |change: fn(&mut Thresholds)| {
+        let update = |change: TakeOut| {
             let mut thresholds = Thresholds::DEFINED;
             change(&mut thresholds);
             let mut definition = Definition { thresholds, meter: () };
@@ -206,7 +207,7 @@ fn the_vectors_of_extreme_values_depend_on_the_thresholds() {
                 definition.train_on(&extreme.training(), 0, 4, extreme.base, extreme.values, extreme.labels);
             hex(&update)
         };
-        let all: [(&str, fn(&mut Thresholds)); 8] = [
+        let all: [(&str, TakeOut); 8] = [
             ("input", |t| t.input = 0.0),
             ("weight", |t| t.weight = 0.0),
             ("output", |t| t.output = 0.0),

@@ -44,14 +44,23 @@ def build_smallest():
     return SMALLEST / "release/compute_node"
 
 
-def build_kernels():
-    """Builds the bench of the kernels: the program."""
-    words = ["bench", "--bench", "kernels", "--no-run", "--quiet", "--target-dir", str(TARGET)]
+def build_bench(name):
+    """Builds a bench: the program."""
+    words = ["bench", "--bench", name, "--no-run", "--quiet", "--target-dir", str(TARGET)]
     for line in cargo(*words, "--message-format", "json").splitlines():
         message = json.loads(line) if line.startswith("{") else {}
-        if message.get("target", {}).get("name") == "kernels" and message.get("executable"):
+        if message.get("target", {}).get("name") == name and message.get("executable"):
             return message["executable"]
-    raise Failed("cargo does not say where the bench of the kernels is")
+    raise Failed(f"cargo does not say where the bench {name} is")
+
+
+def late_samples_per_second(program, sizes, rows, batch, optimiser):
+    """Samples a second late in training, by the bench of late tasks."""
+    shape = f"{'-'.join(map(str, sizes))} {rows} rows by {batch} {optimiser}"
+    for line in run([program, "--bench", shape], 120)[1]:
+        if line.startswith(shape):
+            return 1e3 * float(line.split()[-1])
+    raise Failed(f"the bench of late tasks has no shape {shape}")
 
 
 def version():

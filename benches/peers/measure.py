@@ -20,6 +20,7 @@ import machine
 from processes import Failed, end_children_on_signals, run
 
 FLOWER, NUMPY, SKLEARN, TORCH = "Flower", "numpy", "scikit-learn", "PyTorch"
+FLUSHING = "PyTorch that flushes"
 NODES = 4
 
 
@@ -159,7 +160,7 @@ def kernels(session):
     """Training steps of one core."""
     bench = None
     with contextlib.suppress(Failed):
-        bench = gradwire.Kernels(gradwire.build_kernels())
+        bench = gradwire.Kernels(gradwire.build_bench("kernels"))
     for widths, rows, batch, optimiser, aims in SHAPES:
         shape = "-".join(map(str, widths))
         how = f"batch {batch}" if batch else f"full batch {rows}"
@@ -180,6 +181,35 @@ def kernels(session):
                 command += [rows, batch, optimiser, 1]
                 line.measure(peer, lambda: float(run(command, 120)[1][-1]) / 1e3)
     session.peak = bench and bench.peak
+
+
+def late(session):
+    """Training steps of one core late in training, when the model fits its rows."""
+    program = None
+    with contextlib.suppress(Failed):
+        program = gradwire.build_bench("late")
+    for widths, rows, batch in [([16, 64, 26], 1536, 128), ([16, 192, 26], 1536, 32)]:
+        shape = "-".join(map(str, widths))
+        aims = {SKLEARN: 20, TORCH: 20, FLUSHING: 20}
+        line = session.line(f"late in training, {shape}, adam, batch {batch}", "k samples/s", ratios=aims, is_speed=True)
+        peers = [
+            (SKLEARN, "sklearn", machine.PYTHON),
+            (TORCH, "torch", session.torch),
+            (FLUSHING, "torch-flush", session.torch),
+        ]
+        for _ in range(session.options.repeat_kernels):
+            if program:
+                speed = lambda: gradwire.late_samples_per_second(program, widths, rows, batch, "adam") / 1e3
+                line.measure("gradwire", speed)
+            else:
+                line.reasons["gradwire"] = "the bench of late tasks does not build"
+            for peer, word, python in peers:
+                if python is None:
+                    line.reasons[peer] = session.no_torch
+                    continue
+                command = [python, machine.HERE / "training_step.py", word, ",".join(map(str, widths))]
+                command += [rows, batch, "adam", 1, "late"]
+                line.measure(peer, lambda: float(run(command, 120)[1][-1]) / 1e3)
 
 
 def rounds(session):
@@ -273,7 +303,7 @@ def disk(session):
     line.measure(FLOWER, lambda: machine.flower_bytes() / 1e6)
 
 
-GROUPS = {group.__name__: group for group in (classic, kernels, rounds, large, memory, linked, disk)}
+GROUPS = {group.__name__: group for group in (classic, kernels, late, rounds, large, memory, linked, disk)}
 
 
 def arguments():
@@ -301,7 +331,8 @@ def arguments():
 def set_up(groups):
     """Builds and installs what the groups need, on all cores; what is missing is said where it is missed."""
     steps = [machine.set_up, gradwire.build]
-    steps += [gradwire.build_kernels] if "kernels" in groups else []
+    steps += [lambda: gradwire.build_bench("kernels")] if "kernels" in groups else []
+    steps += [lambda: gradwire.build_bench("late")] if "late" in groups else []
     steps += [gradwire.build_smallest] if "disk" in groups else []
     for step in steps:
         try:

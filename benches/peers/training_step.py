@@ -1,6 +1,9 @@
 """Training steps of a small network in numpy, scikit-learn or PyTorch, one thread: prints samples a second.
 
-    training_step.py numpy|sklearn|torch 16,20,26 ROWS BATCH sgd|adam SECONDS     (BATCH 0: all rows)
+    training_step.py numpy|sklearn|torch|torch-flush 16,20,26 ROWS BATCH sgd|adam SECONDS [late]     (BATCH 0: all rows)
+
+`late`: rows that a network can fit perfectly, and the measuring begins after 90 epochs. `torch-flush` has PyTorch take subnormal
+numbers for 0 (`set_flush_denormal`).
 
 Rectified hidden layers, softmax, the mean cross-entropy, f32 throughout. The data lies in memory; the best of many short
 runs counts, because other work on the machine only ever makes a run longer. No peer computes the loss itself unless its
@@ -71,15 +74,19 @@ def numpy_trainer(widths, x, labels, batch, optimiser):
     return epochs
 
 
-def sklearn_trainer(widths, x, labels, batch, optimiser):
+def sklearn_trainer(widths, x, labels, batch, optimiser, late):
     from sklearn.neural_network import MLPClassifier
 
     # Its way to train is fit: a run is so long that what fit does once weighs nothing.
     warnings.simplefilter("ignore")
     fixed = {"batch_size": batch, "solver": optimiser, "tol": 0.0, "n_iter_no_change": 10**9, "momentum": 0.0}
 
+    make = lambda: MLPClassifier(tuple(widths[1:-1]), learning_rate_init=0.01, random_state=1, **fixed)
+    going_on = make().set_params(warm_start=True)
+
     def epochs(count):
-        MLPClassifier(tuple(widths[1:-1]), learning_rate_init=0.01, max_iter=count, random_state=1, **fixed).fit(x, labels)
+        model = going_on if late else make()
+        model.set_params(max_iter=count).fit(x, labels)
 
     return epochs
 
@@ -108,18 +115,34 @@ def torch_trainer(widths, x, labels, batch, optimiser):
     return epochs
 
 
+def flushing_torch_trainer(*words):
+    import torch
+
+    if not torch.set_flush_denormal(True):
+        raise SystemExit("this PyTorch cannot flush subnormal numbers here")
+    return torch_trainer(*words)
+
+
 def main():
-    peer, widths, rows, batch, optimiser, seconds = sys.argv[1:]
+    peer, widths, rows, batch, optimiser, seconds, *late = sys.argv[1:]
     widths, rows, seconds = [int(width) for width in widths.split(",")], int(rows), float(seconds)
     batch = int(batch) or rows
     x = np.sin(np.arange(rows * widths[0]) * 0.7).astype("f").reshape(rows, widths[0])
     labels = np.arange(rows) * 7 % widths[-1]
+    if late:
+        # Each class around a place of its own, far from the others.
+        labels = np.arange(rows) % widths[-1]
+        places = np.where((labels[:, None] + np.arange(widths[0])) % min(widths[-1], 7) == 0, 4, -1)
+        x = (places + np.random.default_rng(1).uniform(-1, 1, x.shape)).astype("f")
     make, run_s = {
         "numpy": (numpy_trainer, RUN_S),
-        "sklearn": (sklearn_trainer, 25 * RUN_S),
+        "sklearn": (lambda *words: sklearn_trainer(*words, late), 25 * RUN_S),
         "torch": (torch_trainer, RUN_S),
+        "torch-flush": (flushing_torch_trainer, RUN_S),
     }[peer]
     train = make(widths, x, labels, batch, optimiser)
+    if late:
+        train(90)
 
     def timed(epochs):
         start = time.perf_counter()

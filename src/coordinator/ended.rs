@@ -5,7 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::jobs::Watcher;
-use crate::engine::{FailReason, NodeShare, Outcome, Summary};
+use super::server::ClientKey;
+use crate::engine::{FailReason, NodeShare, Outcome, Summary, Time};
 use crate::job::JobId;
 use crate::wire::message::{Job, Round};
 use crate::wire::{ErrorCode, Message};
@@ -16,6 +17,29 @@ pub(super) struct Ended {
     pub(super) standing: Job,
     /// Who is told once its end is durable; nobody waits after that.
     pub(super) waiting: Option<Waiting>,
+    /// Clients that have been told, and until when the job is kept for each: they fetch its model next.
+    told: Vec<(ClientKey, Time)>,
+}
+
+/// How long a job is kept for a client that has been told its end, at most: a client that does not go must not keep it for
+/// ever.
+const FETCH_WITHIN_US: u64 = 60_000_000;
+
+impl Ended {
+    pub(super) fn new(answer: Arc<Message<'static>>, standing: Job, waiting: Option<Waiting>) -> Ended {
+        Ended { answer, standing, waiting, told: Vec::new() }
+    }
+
+    /// This client is told now, over the connection by which it fetches.
+    pub(super) fn tell(&mut self, client: ClientKey, now: Time) {
+        self.told.retain(|(told, until)| *told != client && *until > now);
+        self.told.push((client, Time(now.0 + FETCH_WITHIN_US)));
+    }
+
+    /// Whether nobody would miss it now.
+    fn can_go(&self, now: Time) -> bool {
+        self.waiting.is_none() && self.told.iter().all(|(_, until)| *until <= now)
+    }
 }
 
 /// What is not told yet.
@@ -48,21 +72,33 @@ impl AllEnded {
         self.0.remove(&job);
     }
 
-    /// Jobs that ended before this moment, of those that nobody waits for.
-    pub(super) fn before(&self, moment_ms: u64) -> Vec<JobId> {
-        self.told().filter(|(ended_ms, _)| *ended_ms < moment_ms).map(|(_, job)| job).collect()
+    /// A client has gone, and fetches nothing any more.
+    pub(super) fn client_gone(&mut self, client: ClientKey) {
+        self.0.values_mut().for_each(|ended| ended.told.retain(|(told, _)| *told != client));
     }
 
-    /// All jobs that nobody waits for but the latest so many.
-    pub(super) fn beyond(&self, count: usize) -> Vec<JobId> {
-        let mut told: Vec<_> = self.told().collect();
+    /// Whether a job is not known, or nobody would miss it.
+    pub(super) fn can_go(&self, job: JobId, now: Time) -> bool {
+        self.get(job).is_none_or(|ended| ended.can_go(now))
+    }
+
+    /// Jobs that ended before this moment, of those that can go.
+    pub(super) fn before(&self, moment_ms: u64, now: Time) -> Vec<JobId> {
+        self.that_can_go(now).filter(|(ended_ms, _)| *ended_ms < moment_ms).map(|(_, job)| job).collect()
+    }
+
+    /// All jobs that nobody waits for but the latest so many, of those that can go.
+    pub(super) fn beyond(&self, count: usize, now: Time) -> Vec<JobId> {
+        let told = self.0.iter().filter(|(_, ended)| ended.waiting.is_none());
+        let mut told: Vec<_> = told.map(|(&job, ended)| (ended.standing.ended_ms, job)).collect();
         told.sort_unstable();
         told.truncate(told.len().saturating_sub(count));
-        told.into_iter().map(|(_, job)| job).collect()
+        told.into_iter().map(|(_, job)| job).filter(|job| self.can_go(*job, now)).collect()
     }
 
-    fn told(&self) -> impl Iterator<Item = (u64, JobId)> {
-        self.0.iter().filter(|(_, ended)| ended.waiting.is_none()).map(|(&job, ended)| (ended.standing.ended_ms, job))
+    fn that_can_go(&self, now: Time) -> impl Iterator<Item = (u64, JobId)> {
+        let can_go = self.0.iter().filter(move |(_, ended)| ended.can_go(now));
+        can_go.map(|(&job, ended)| (ended.standing.ended_ms, job))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (JobId, &Ended)> {
@@ -99,5 +135,49 @@ pub(super) fn outcome(answer: &Message<'_>, rounds: u32) -> Option<Outcome> {
         Message::Error(error) if error.code == ErrorCode::Cancelled => Some(Outcome::Cancelled),
         Message::Error(error) => Some(Outcome::Failed(FailReason::Recorded { reason: error.text.clone() })),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::message::JobStanding;
+
+    fn ended(all: &mut AllEnded, number: u64) -> JobId {
+        let job = JobId(number.into());
+        let standing = Job {
+            job,
+            state: JobStanding::Failed,
+            code: None,
+            rounds_done: 0,
+            rounds: 1,
+            queue_position: 0,
+            submitted_ms: 0,
+            ended_ms: number,
+            fingerprint: None,
+            text: String::new(),
+        };
+        let answer = crate::wire::message::Error::new(ErrorCode::Internal, 0x30, "an end");
+        all.insert(job, Ended::new(Arc::new(answer.into()), standing, None));
+        job
+    }
+
+    #[test]
+    fn a_job_stays_for_a_client_that_was_told_its_end_until_it_goes_or_has_had_its_time() {
+        let mut all = AllEnded::default();
+        let [first, second] = [1, 2].map(|number| ended(&mut all, number));
+        let (now, later) = (Time(5), Time(5 + FETCH_WITHIN_US));
+        assert_eq!(all.beyond(1, now), [first]);
+        let clients = [ClientKey(7), ClientKey(8)];
+        for client in clients {
+            all.get_mut(first).unwrap().tell(client, now);
+        }
+        assert_eq!((all.beyond(1, now), all.before(9, now)), (vec![], vec![second]));
+        assert_eq!(all.beyond(1, later), [first]);
+        all.client_gone(clients[0]);
+        assert!(!all.can_go(first, now) && all.can_go(second, now));
+        all.client_gone(clients[1]);
+        assert!(all.can_go(first, now));
+        assert_eq!(all.beyond(1, now), [first]);
     }
 }

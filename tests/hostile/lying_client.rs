@@ -9,7 +9,7 @@ use gradwire::wire::message::{Attach, Error, Fetch, Order, OrderVerb, Piece, Sub
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, object};
 
 use crate::peer::Peer;
-use crate::programs::{House, Server, client};
+use crate::programs::{House, Server, assert_does_an_honest_job, client};
 use crate::smallest::{await_fetch, base, job_of, owned, piece, rows, smallest_job};
 
 /// Submits a job as a client that answers every FETCH with what `answer` makes of it. Returns how the job ended.
@@ -115,8 +115,8 @@ fn a_specification_outside_its_limits_refuses_the_job_and_not_the_connection() {
     let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
     let payload = Message::from(Submit { job, rounds_seen: 0, specification }).payload();
-    // Behind the job's id, the rounds seen and the length: field 0x0002, inputs, four bytes.
-    let inputs = 16 + 4 + 4 + 2 + 4;
+    // Behind the job's id, the rounds seen, the length, and the arithmetic: field 0x0002, inputs, four bytes.
+    let inputs = 16 + 4 + 4 + (2 + 4 + 2) + 2 + 4;
     assert_eq!(payload[inputs - 6..inputs], [2, 0, 4, 0, 0, 0]);
     let mut no_inputs = payload.clone();
     no_inputs[inputs..inputs + 4].fill(0);
@@ -290,4 +290,34 @@ fn accepted_is_no_promise_beyond_the_coordinators_end_and_the_job_may_be_submitt
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("knows no job"), "{ended:?}");
     assert!(!submit(&coordinator).attached, "it is taken in as a new one");
+}
+
+#[test]
+fn a_model_can_be_fetched_by_whoever_was_told_of_it_however_few_ended_jobs_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = ["--keep-jobs", "1", "--state-dir", directory.path().to_str().unwrap()];
+    let node = Server::node();
+    let (job, specification) = smallest_job();
+    let coordinator = Server::coordinator_with(&[node.address], &options);
+    let mut peer = Peer::greeted(coordinator.address, Role::Client);
+    peer.send(Submit { job, rounds_seen: 0, specification }, 1);
+    serve_until_done(&mut peer, &rows(), 1024);
+    drop((peer, coordinator));
+    // Started again, it has the model on disk alone.
+    let coordinator = Server::coordinator_with(&[node.address], &options);
+    let mut peer = Peer::greeted(coordinator.address, Role::Client);
+    peer.send(Attach { job, rounds_seen: 1 }, 1);
+    let weights = loop {
+        match peer.receive().message() {
+            Message::Done(done) => break done.weights,
+            Message::Accepted(_) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    // Another job takes the only place.
+    assert_does_an_honest_job(&coordinator);
+    peer.send(Fetch { digest: weights, offset: 0, bytes_max: 1024 }, 3);
+    let frame = peer.receive();
+    let Message::Data(piece) = frame.message() else { panic!("{:?}", frame.message()) };
+    assert_eq!(piece.digest, weights);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Driver, Submission, unix_ms};
+use super::{Driver, Submission, now, unix_ms};
 use crate::coordinator::jobs::{Watcher, failure};
 use crate::coordinator::journal::{Absent, Order};
 use crate::coordinator::server::{Client, ClientKey};
@@ -99,6 +99,9 @@ impl Driver {
             return;
         }
         let Some(ended) = self.ended.get_mut(id) else { return };
+        if ended.waiting.is_none() {
+            ended.tell(watcher.client.key, now());
+        }
         match &mut ended.waiting {
             Some(waiting) => {
                 watcher.tell_rounds(&waiting.rounds);
@@ -245,6 +248,9 @@ impl Driver {
         }
         let failed = self.jobs.client_gone(client);
         self.ask_others(failed, "the client went away before it had sent it");
+        // It fetches nothing any more.
+        self.ended.client_gone(client);
+        self.keep_the_last();
     }
 
     /// Gives up on clients that have been asked for data and send none, or too little.

@@ -140,6 +140,8 @@ pub(super) struct Driver {
     inactive_told: Vec<bool>,
     /// Who waits for so many nodes to be active.
     awaiting: Vec<(usize, Sender<()>)>,
+    /// Jobs that have ended and that the journal has named, because it has no room for them.
+    without_room: Vec<JobId>,
     /// The submission that the engine is being asked about.
     submitting: Option<Submission>,
     /// Large updates, offered and on their way.
@@ -199,6 +201,7 @@ impl Driver {
             keep_jobs: settings.keep_jobs,
             looked_through: Time(0),
             awaiting: Vec::new(),
+            without_room: Vec::new(),
             links: HashMap::new(),
             clients: HashMap::new(),
             arrived: HashMap::new(),
@@ -359,14 +362,19 @@ impl Driver {
         }
         self.looked_through = now;
         let keep_ms = u64::try_from(self.keep_ended.as_millis()).unwrap_or(u64::MAX);
-        for job in self.ended.before(unix_ms().saturating_sub(keep_ms)) {
+        for job in self.ended.before(unix_ms().saturating_sub(keep_ms), now) {
             self.tell(Event::Expired { job });
         }
+        self.keep_the_last();
     }
 
-    /// Lets go of the oldest jobs that have ended, if there are too many.
+    /// Lets go of the oldest jobs that have ended, if there are too many, and of those that the disk has no room for, as soon
+    /// as nobody is about to fetch their models.
     fn keep_the_last(&mut self) {
-        for job in self.ended.beyond(self.keep_jobs) {
+        let now = now();
+        let ended = &self.ended;
+        let without_room = self.without_room.extract_if(.., |job| ended.can_go(*job, now));
+        for job in without_room.chain(ended.beyond(self.keep_jobs, now)).collect::<Vec<_>>() {
             self.tell(Event::Expired { job });
         }
     }

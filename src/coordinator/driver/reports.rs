@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Driver, unix_ms};
+use super::{Driver, now, unix_ms};
 use crate::coordinator::ended::{Ended, Waiting, outcome};
 use crate::coordinator::jobs::failure_of;
 use crate::coordinator::journal::{Order, Restored, Told};
@@ -130,7 +130,7 @@ impl Driver {
             _ => {}
         }
         let waiting = Some(Waiting { watchers, rounds, untold });
-        self.ended.insert(id, Ended { answer: answer.clone(), standing: standing.clone(), waiting });
+        self.ended.insert(id, Ended::new(answer.clone(), standing.clone(), waiting));
         if is_written {
             self.write(Order::End { standing, answer });
         } else {
@@ -143,7 +143,10 @@ impl Driver {
         match told {
             Told::Recovered(restored) => self.restore(restored),
             Told::Durable { job, rounds, state } => self.durable(job, rounds, state),
-            Told::TooMuch { job } => self.tell(Event::Expired { job }),
+            Told::TooMuch { job } => {
+                self.without_room.push(job);
+                self.keep_the_last();
+            }
             Told::NotWritten(why) => {
                 let text = format!(
                     "the journal cannot be written: {why}. Jobs go on; what they do until it can is lost if the \
@@ -186,6 +189,7 @@ impl Driver {
         }
         let answer = ended.answer.clone();
         for watcher in ended.waiting.take().into_iter().flat_map(|waiting| waiting.watchers) {
+            ended.tell(watcher.client.key, now());
             watcher.answer(&answer);
         }
         match &*answer {
@@ -211,7 +215,7 @@ impl Driver {
             if state.standing.ended_ms != 0 {
                 let Some(answer) = state.answer.clone() else { continue };
                 let Some(outcome) = outcome(&answer, state.specification.rounds) else { continue };
-                self.ended.insert(id, Ended { answer, standing: state.standing.clone(), waiting: None });
+                self.ended.insert(id, Ended::new(answer, state.standing.clone(), None));
                 self.tell(Event::RestoredEnded { job: id, semantic, outcome });
                 continue;
             }
