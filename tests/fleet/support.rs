@@ -521,6 +521,13 @@ impl Finished {
         self.events.iter().find(|event| event["event"] == "done").unwrap_or_else(|| panic!("not done: {self:#?}"))
     }
 
+    /// What each round took.
+    #[allow(dead_code, reason = "benches ask for it")]
+    pub fn round_seconds(&self) -> Vec<f64> {
+        let rounds = self.events.iter().filter(|event| event["event"] == "round");
+        rounds.filter_map(|round| round["seconds"].as_f64()).collect()
+    }
+
     /// The fingerprint of a job that went well.
     pub fn fingerprint(&self) -> String {
         self.done()["fingerprint"].as_str().unwrap().to_owned()
