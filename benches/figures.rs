@@ -1,9 +1,9 @@
 //! The figures that gradwire promises, measured with the programs themselves: each beside its bound, and `ok` or
 //! `MISSED`.
 //!
-//! `cargo bench --bench figures [-- NAME]`: classic, default, numpy, slow-node or size; without a name all of them, in less
-//! than five minutes. Ends with exit code 1 if a bound is missed. Times are judged by ratios alone: what compares two things
-//! runs them in turn, because machines differ and are noisy, and it is the same machine and noise for both.
+//! `cargo bench --bench figures [-- NAME]`: classic, default, numpy, slow-node, check or size; without a name all of them, in
+//! less than five minutes. Ends with exit code 1 if a bound is missed. Speed is judged by ratios alone: what compares two
+//! things runs them in turn, because machines differ and are noisy, and it is the same machine and noise for both.
 
 #[allow(dead_code, reason = "other benches use the rest")]
 #[path = "common/processes.rs"]
@@ -14,19 +14,28 @@ mod processor;
 #[path = "../tests/fleet/support.rs"]
 mod support;
 
+use std::hint::black_box;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use gradwire::model::Kernel;
+use gradwire::model::conformance::Section;
 use support::{Client, Coordinator, Finished, Node, nodes};
 
 type Figures = fn(&mut Report) -> std::io::Result<()>;
 
-const ALL: [(&str, Figures); 5] =
-    [("classic", classic), ("default", default), ("numpy", numpy), ("slow-node", slow_node), ("size", size)];
+const ALL: [(&str, Figures); 6] = [
+    ("classic", classic),
+    ("default", default),
+    ("numpy", numpy),
+    ("slow-node", slow_node),
+    ("check", check),
+    ("size", size),
+];
 
 fn main() -> ExitCode {
     // cargo passes options of its own; a word is ours.
@@ -217,6 +226,29 @@ fn throttle(node: &Node, has_ended: &AtomicBool) {
         node.thaw();
         thread::sleep(RUNS);
     }
+}
+
+/// What it costs a program, at its start, to prove that its machine computes as defined; and a thread.
+fn check(report: &mut Report) -> std::io::Result<()> {
+    // The first of them, when nothing is in a cache, is what a program sees.
+    let ms = |sections: &[Section], kernel| {
+        let run = |_| {
+            let start = Instant::now();
+            for section in sections {
+                black_box(section.digest_here(kernel));
+            }
+            start.elapsed().as_secs_f64() * 1e3
+        };
+        let runs: Vec<f64> = (0..9).map(run).collect();
+        (runs[0], median(runs))
+    };
+    for kernel in Kernel::available() {
+        let (first, median) = ms(&Section::ALL, kernel);
+        let what = format!("start-up check, kernel {kernel}: the first {first:.2} ms, median");
+        report.figure(&what, format!("{median:.2} ms"), "at most 2 ms", median <= 2.0)?;
+    }
+    let (_, median) = ms(&Section::OF_THREAD, Kernel::best());
+    report.figure("check of a thread", format!("{median:.3} ms"), "at most 0.05 ms", median <= 0.05)
 }
 
 /// What a node takes of a small box.

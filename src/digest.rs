@@ -24,6 +24,24 @@ impl Digest {
         hasher.finish()
     }
 
+    /// The digest that this text is, 64 hexadecimal digits; a constant of another text is no program.
+    pub(crate) const fn from_hex(text: &str) -> Digest {
+        let text = text.as_bytes();
+        assert!(text.len() == 64);
+        let mut out = [0; 32];
+        let mut index = 0;
+        while index < 64 {
+            let value = match text[index] {
+                digit @ b'0'..=b'9' => digit - b'0',
+                digit @ b'a'..=b'f' => digit - b'a' + 10,
+                _ => panic!("no hexadecimal digit"),
+            };
+            out[index / 2] = out[index / 2] << 4 | value;
+            index += 1;
+        }
+        Digest(out)
+    }
+
     /// The first eight hexadecimal digits: enough for a log line, never for a decision.
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()

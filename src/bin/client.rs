@@ -35,7 +35,8 @@ Exit codes:
   0    done
   1    the job failed, or does not verify
   2    the command line, a file or the data is wrong
-  3    the coordinator cannot be reached, has no room, or went away and did not come back
+  3    the coordinator cannot be reached, has no room, or went away and did not come back; or this
+       machine does not compute as defined
   4    the result could not be written
   5    the job was cancelled
   6    the job is paused; resume lets it go on

@@ -154,6 +154,7 @@ impl<'a> Audit<'a> {
         let is_whole = *shards == self.ledger.merged(step)[..];
         let round = self.recomputer.round(step, weights, shards, is_whole).map_err(|stopped| match stopped {
             Stopped::Interrupted => Broken::Interrupted,
+            Stopped::Arithmetic(difference) => Broken::Arithmetic(difference),
             Stopped::Base(why) => Broken::Lie(format!("the weights of round {}: {why}", step + 1)),
         })?;
         (self.progress)(step);

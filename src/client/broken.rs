@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::cli::{Exit, Failure};
+use crate::model::conformance::Difference;
 use crate::net::{DialError, FetchError};
 use crate::wire::ErrorCode;
 use crate::wire::message::Error;
@@ -21,6 +22,8 @@ pub(super) enum Broken {
     Object(FetchError),
     /// What it says cannot be.
     Lie(String),
+    /// This machine computes otherwise than the definition says.
+    Arithmetic(Difference),
     /// The person at the keyboard has had enough.
     Interrupted,
 }
@@ -45,7 +48,7 @@ impl Broken {
             Broken::Dial(DialError::Protocol { error, .. }) => error.code == ErrorCode::Timeout,
             Broken::Refused(error) => error.retry && is_of_the_moment(error.code),
             Broken::Object(FetchError::Refused(error)) => error.retry,
-            Broken::Dial(_) | Broken::Object(_) | Broken::Lie(_) | Broken::Interrupted => false,
+            Broken::Dial(_) | Broken::Object(_) | Broken::Lie(_) | Broken::Arithmetic(_) | Broken::Interrupted => false,
         }
     }
 
@@ -79,7 +82,7 @@ impl Broken {
     /// How the program ends.
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Broken::Dial(_) | Broken::Lost(_) => Exit::Connection,
+            Broken::Dial(_) | Broken::Lost(_) | Broken::Arithmetic(_) => Exit::Connection,
             Broken::Refused(error) => match error.code {
                 ErrorCode::Specification
                 | ErrorCode::UnknownField
@@ -114,6 +117,7 @@ impl fmt::Display for Broken {
             Broken::Refused(error) => f.write_str(&error.text),
             Broken::Object(error) => error.fmt(f),
             Broken::Lie(what) => f.write_str(what),
+            Broken::Arithmetic(difference) => difference.fmt(f),
             Broken::Interrupted => f.write_str("interrupted"),
         }
     }

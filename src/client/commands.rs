@@ -16,6 +16,7 @@ use super::work::Work;
 use super::{Access, Command, JobName, Output, listing, plan, verify};
 use crate::cli::{Exit, Failure};
 use crate::job::JobId;
+use crate::model::Kernel;
 use crate::net;
 use crate::store::Store;
 use crate::wire::ErrorCode;
@@ -145,6 +146,7 @@ impl Desk<'_> {
     }
 
     fn verify(&self, name: &JobName, sample: Option<u64>, seed: Option<u64>) -> Result<Exit, Failure> {
+        super::prove(Kernel::best())?;
         let (conversation, (job, work)) = self.ask(|conversation| {
             let job = self.find(conversation, name)?;
             let work = describe(conversation, job.job)?;

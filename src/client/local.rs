@@ -30,6 +30,7 @@ pub struct House {
 
 /// Trains a job in a house of its own.
 pub fn train(house: House, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
+    super::prove(house.kernel)?;
     let plan = Plan::new(options)?;
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Connection, error);
     let free: SocketAddr = (IpAddr::from([127, 0, 0, 1]), 0).into();

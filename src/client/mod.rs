@@ -44,6 +44,7 @@ use crate::cli::{Exit, Failure};
 use crate::config::Name;
 use crate::dataset::ValidationSplit;
 use crate::job::{JobId, OnNoNodes, OnTaskFailure};
+use crate::model::{Kernel, conformance};
 use crate::net;
 use crate::wire::text::JobPrefix;
 
@@ -211,6 +212,7 @@ impl Command {
 
 /// Trains a job at a coordinator.
 pub fn train(access: &Access, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
+    prove(Kernel::best())?;
     let plan = Plan::new(options)?;
     run(access, options, plan, interrupts, false)
 }
@@ -231,6 +233,11 @@ fn run(
     let renderer = Renderer::new(options.output, options.profile, work.job);
     let out = options.out.as_deref();
     Watching { access, work: &work, way: Way::Submit(objects), out, interrupts, renderer, is_local }.run(None)
+}
+
+/// Proves that this machine computes as it must: what is prepared or recomputed here has the bits that it has elsewhere.
+fn prove(kernel: Kernel) -> Result<(), Failure> {
+    conformance::prove(kernel).map(drop).map_err(|difference| Failure::new(Exit::Connection, difference))
 }
 
 /// A job id that nobody has used.

@@ -3,6 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -12,6 +13,7 @@ use crossbeam_channel::Receiver;
 use super::conversation::Object;
 use crate::digest::Digest;
 use crate::job::Specification;
+use crate::model::conformance::{self, Difference};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
 use crate::model::{ExactSum, Kernel, Rows, Trainer, Watch};
 use crate::wire::object::{self, ObjectKind};
@@ -39,6 +41,8 @@ pub(super) enum Stopped {
     Interrupted,
     /// The weights that it starts from are none.
     Base(String),
+    /// A thread computes otherwise than the definition says.
+    Arithmetic(Difference),
 }
 
 /// Computes tasks of one job.
@@ -96,9 +100,11 @@ impl<'a> Recomputer<'a> {
             }
             Ok(Retrained { update: Digest::of(&update), loss })
         };
-        thread::scope(|scope| {
+        let proved: Result<(), Difference> = thread::scope(|scope| {
+            let mut threads = Vec::with_capacity(trainers.len());
             for trainer in trainers {
-                scope.spawn(|| {
+                threads.push(scope.spawn(|| {
+                    conformance::prove_thread(kernel)?;
                     while let Some(&shard) = shards.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let trained = train(trainer, shard);
                         let is_over = trained == Err(TrainError::Cancelled);
@@ -107,9 +113,12 @@ impl<'a> Recomputer<'a> {
                             break;
                         }
                     }
-                });
+                    Ok(())
+                }));
             }
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
+        proved.map_err(Stopped::Arithmetic)?;
         let mut tasks = tasks.into_inner().unwrap_or_else(PoisonError::into_inner);
         if tasks.iter().any(|(_, trained)| *trained == Err(TrainError::Cancelled)) {
             return Err(Stopped::Interrupted);

@@ -13,14 +13,17 @@ mod load;
 mod serving;
 mod workers;
 
+use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::config::{self, Name, Probability, WORKERS_MAX};
+use crate::model::conformance::{self, Difference};
 use crate::model::{ARITHMETIC, Kernel};
 use crate::net::{
-    self, Caps, Feed, Greeted, Identity, Link, Listener, Peer, Port, Question, Server, Service, SocketAddr, StartError,
+    self, Caps, Feed, Greeted, Identity, Link, ListenError, Listener, Peer, Port, Question, Server, Service, SocketAddr,
 };
 use crate::store::Store;
 use crate::wire::message::{Error, Features};
@@ -90,6 +93,29 @@ const CLOSING: &str = "the node is shutting down";
 /// What results that are kept beyond their answer may take of the memory for objects: one part in so many.
 const HELD_PART: u64 = 16;
 
+/// Why a node does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// This machine computes otherwise than the definition says.
+    Arithmetic(Difference),
+    /// It cannot listen.
+    Listen(ListenError),
+    /// The system gives no thread.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arithmetic(difference) => difference.fmt(f),
+            Self::Listen(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "no thread could be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
 /// A running node; it stops when dropped.
 pub struct Node {
     server: Server,
@@ -115,8 +141,9 @@ struct Shared {
 }
 
 impl Node {
-    /// Listens and starts the workers.
+    /// Proves that this machine computes as it must, listens, and starts the workers.
     pub fn start(settings: &Settings) -> Result<Node, StartError> {
+        conformance::prove(settings.kernel).map_err(StartError::Arithmetic)?;
         let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
         let held_bytes = settings.cache_bytes / HELD_PART;
         let store = Arc::new(Store::new(settings.cache_bytes - held_bytes));
@@ -124,8 +151,7 @@ impl Node {
         let load = InjectedLoad::new(settings.load_probability, settings.load_delay);
         let workers = settings.workers.clamp(1, WORKERS_MAX);
         let duties = Duties::default();
-        let (workers, queue) = Workers::start(workers, settings.kernel, load.clone(), duties.clone(), &held)
-            .map_err(StartError::Thread)?;
+        let (workers, queue) = Workers::start(workers, settings.kernel, load.clone(), duties.clone(), &held)?;
         let port = Port {
             caps: Caps { greeted: settings.connections, ..Caps::default() },
             http_hosts: settings.http_hosts.clone(),

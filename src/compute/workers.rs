@@ -2,17 +2,15 @@
 //! where data comes from. A worker without a task helps another with its batches (`crew`).
 
 use std::fmt::Display;
-use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, select};
 
-use super::CLOSING;
 use super::board::Line;
 use super::crew::Help;
 use super::duties::{Duties, Duty};
@@ -20,8 +18,10 @@ use super::held::{Held, Key, Outcome};
 use super::kept::Kept;
 use super::load::InjectedLoad;
 use super::serving::Recipient;
+use super::{CLOSING, StartError};
 use crate::digest::Hasher;
 use crate::job::{TaskId, Training};
+use crate::model::conformance::{self, Difference};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
 use crate::model::{Kernel, Rows, Trainer, Watch};
 use crate::net::Feed;
@@ -136,6 +136,28 @@ impl Queue {
     }
 }
 
+/// What worker threads have found out about themselves. (A channel of its own type would be 5 kB of machine code.)
+#[derive(Default)]
+struct Proofs {
+    told: Mutex<(u32, Option<Difference>)>,
+    more: Condvar,
+}
+
+impl Proofs {
+    fn tell(&self, proof: Result<(), Difference>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        *told = (told.0 + 1, told.1.or(proof.err()));
+        self.more.notify_one();
+    }
+
+    /// Waits for those of so many threads.
+    fn of_all(&self, count: u32) -> Result<(), Difference> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = self.more.wait_while(told, |told| told.0 < count).unwrap_or_else(PoisonError::into_inner);
+        told.1.map_or(Ok(()), Err)
+    }
+}
+
 /// The worker threads.
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
@@ -145,17 +167,19 @@ pub(super) struct Workers {
 }
 
 impl Workers {
+    /// Starts so many, once each of their threads has proved that it computes as it must.
     pub(super) fn start(
         count: u32,
         kernel: Kernel,
         load: InjectedLoad,
         duties: Duties,
         held: &Arc<Held<Recipient>>,
-    ) -> io::Result<(Workers, Queue)> {
+    ) -> Result<(Workers, Queue), StartError> {
         let (tasks, queued) = bounded(QUEUE_TASKS_MAX);
         let (stop, stopped) = bounded(0);
         let tally = Arc::new(Tally::default());
         let help = Help::new(count as usize);
+        let proofs = Arc::new(Proofs::default());
         let mut threads = Vec::new();
         for index in 0..count {
             let worker = Worker {
@@ -168,9 +192,17 @@ impl Workers {
                 held: held.clone(),
                 stopped: stopped.clone(),
             };
-            let queued = queued.clone();
-            threads.push(Builder::new().name(format!("train {index}")).spawn(move || worker.run(&queued))?);
+            let (queued, own_proofs) = (queued.clone(), proofs.clone());
+            let run = move || {
+                let proof = conformance::prove_thread(kernel);
+                own_proofs.tell(proof);
+                if proof.is_ok() {
+                    worker.run(&queued);
+                }
+            };
+            threads.push(Builder::new().name(format!("train {index}")).spawn(run).map_err(StartError::Thread)?);
         }
+        proofs.of_all(count).map_err(StartError::Arithmetic)?;
         Ok((Workers { threads, queued, stop }, Queue { tasks, tally, workers: count }))
     }
 

@@ -41,6 +41,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::config::{self, Name, NodeAddress, NodesFile};
 use crate::engine::{self, Policy};
 use crate::model::Kernel;
+use crate::model::conformance::{self, Difference};
 use crate::net::{self, Caps, Identity, ListenError, Listener, Port, Server, SocketAddr};
 use crate::store::Store;
 use crate::wire::message::Features;
@@ -125,6 +126,8 @@ impl Settings {
 /// Why a coordinator does not start.
 #[derive(Debug)]
 pub enum StartError {
+    /// This machine computes otherwise than the definition says.
+    Arithmetic(Difference),
     /// It cannot listen.
     Listen(ListenError),
     /// It cannot keep its jobs where it was told to.
@@ -136,6 +139,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Arithmetic(difference) => difference.fmt(f),
             Self::Listen(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
             Self::Thread(error) => write!(f, "no thread could be started: {error}"),
@@ -144,6 +148,12 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> StartError {
+        StartError::Thread(error)
+    }
+}
 
 /// A running coordinator; it stops when dropped.
 pub struct Coordinator {
@@ -159,8 +169,9 @@ pub struct Coordinator {
 const INPUTS_MAX: usize = 8_192;
 
 impl Coordinator {
-    /// Listens for clients, and begins to dial the nodes.
+    /// Proves that this machine computes as it must, listens for clients, and begins to dial the nodes.
     pub fn start(settings: &Settings) -> Result<Coordinator, StartError> {
+        conformance::prove(settings.kernel).map_err(StartError::Arithmetic)?;
         let directory = match &settings.state_dir {
             Some(path) => {
                 let directory = Directory::open(path).map_err(StartError::Journal)?;
@@ -176,14 +187,14 @@ impl Coordinator {
         // Said before the first node is dialled: what is logged of nodes comes after it.
         let nodes = settings.nodes.len();
         log::info!("listening at {}, policy {}, {nodes} nodes listed", listener.address(), settings.policy);
-        Self::start_threads(settings, listener, directory).map_err(StartError::Thread)
+        Self::start_threads(settings, listener, directory)
     }
 
     fn start_threads(
         settings: &Settings,
         listener: Listener,
         directory: Option<Arc<Directory>>,
-    ) -> io::Result<Coordinator> {
+    ) -> Result<Coordinator, StartError> {
         let identity = identity(settings, listener.address().port());
         let store = Arc::new(Store::new(settings.store_bytes));
         let (inputs, events) = bounded(INPUTS_MAX);

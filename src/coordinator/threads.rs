@@ -8,6 +8,9 @@ use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::StartError;
+use crate::model::{Kernel, conformance};
+
 /// Why the coordinator cannot go on, as a sentence with the cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -67,6 +70,27 @@ impl Threads {
             }
         };
         Builder::new().name(thread.to_owned()).spawn(guarded)
+    }
+
+    /// The same for a thread that computes with `kernel`, once it has proved that it does so as it must.
+    pub(super) fn start_computing(
+        &self,
+        thread: &'static str,
+        kernel: Kernel,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<JoinHandle<()>, StartError> {
+        let (told, proof) = bounded(1);
+        let started = self.start(thread, move || {
+            let proof = conformance::prove_thread(kernel);
+            // There is room for it.
+            let _ = told.send(proof);
+            if proof.is_ok() {
+                run();
+            }
+        })?;
+        // A thread that ends without a word has panicked, which is told elsewhere.
+        proof.recv().unwrap_or(Ok(())).map_err(StartError::Arithmetic)?;
+        Ok(started)
     }
 }
 

@@ -1,13 +1,13 @@
 //! The heavy arithmetic: one thread merges, one validates. Owns each running job's sum; does not know nodes.
 
 use std::collections::HashMap;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::StartError;
 use super::driver::Input;
 use super::threads::Threads;
 use super::transfers::Room;
@@ -55,7 +55,7 @@ pub(super) fn start_merging(
     kernel: Kernel,
     spares: Spares,
     inputs: Sender<Input>,
-) -> io::Result<(Sender<Merging>, JoinHandle<()>)> {
+) -> Result<(Sender<Merging>, JoinHandle<()>), StartError> {
     let (orders, queue) = unbounded();
     let run = move || {
         let mut merger = Merger { kernel, sums: HashMap::new(), spares, inputs };
@@ -63,7 +63,7 @@ pub(super) fn start_merging(
             merger.obey(order);
         }
     };
-    Ok((orders, threads.start("merge", run)?))
+    Ok((orders, threads.start_computing("merge", kernel, run)?))
 }
 
 struct Sum {
@@ -169,7 +169,7 @@ pub(super) fn start_validating(
     threads: &Threads,
     kernel: Kernel,
     inputs: Sender<Input>,
-) -> io::Result<(Sender<Validating>, JoinHandle<()>)> {
+) -> Result<(Sender<Validating>, JoinHandle<()>), StartError> {
     let (orders, queue): (Sender<Validating>, Receiver<Validating>) = unbounded();
     let run = move || {
         let mut last: Option<(JobId, Digest, model::Evaluation)> = None;
@@ -198,7 +198,7 @@ pub(super) fn start_validating(
             let _ = inputs.send(Input::Event(event));
         }
     };
-    Ok((orders, threads.start("validate", run)?))
+    Ok((orders, threads.start_computing("validate", kernel, run)?))
 }
 
 fn validate(kernel: Kernel, order: &Validating) -> Result<model::Evaluation, String> {

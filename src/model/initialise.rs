@@ -11,15 +11,12 @@ pub fn initialise(network: &Network, initialisation: Initialisation, seed: u64) 
     let mut stream = Stream::new(Purpose::Initialise, seed, [0; 3]);
     let mut parameters = Vec::with_capacity(network.parameters());
     for layer in network.layers() {
-        match initialisation {
-            Initialisation::He => {
-                let limit = (6.0 / layer.inputs as f32).sqrt();
-                parameters.extend((0..layer.weights()).map(|_| stream.symmetric(limit)));
-                parameters.resize(parameters.len() + layer.outputs, 0.0);
-            }
-            Initialisation::Small => {
-                parameters.extend((0..layer.weights() + layer.outputs).map(|_| stream.symmetric(0.01)));
-            }
+        let (limit, drawn) = match initialisation {
+            Initialisation::He => ((6.0 / layer.inputs as f32).sqrt(), layer.weights()),
+            Initialisation::Small => (0.01, layer.weights() + layer.outputs),
+        };
+        for index in 0..layer.weights() + layer.outputs {
+            parameters.push(if index < drawn { stream.symmetric(limit) } else { 0.0 });
         }
     }
     parameters

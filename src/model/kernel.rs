@@ -19,6 +19,9 @@ enum Instructions {
     Avx512,
     /// What every machine of the target has.
     Portable,
+    /// None that a machine has: the tests break it.
+    #[cfg(test)]
+    Faulty(super::vector::Fault),
 }
 
 impl Kernel {
@@ -58,6 +61,34 @@ impl Kernel {
         None
     }
 
+    /// A bit of its own.
+    pub(super) fn bit(self) -> u8 {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => 1 << 0,
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            Instructions::Avx512 => 1 << 1,
+            Instructions::Portable => 1 << 2,
+            #[cfg(test)]
+            Instructions::Faulty(fault) => 1 << (3 + fault as u8),
+        }
+    }
+
+    /// One whose arithmetic is broken.
+    #[cfg(test)]
+    pub(super) fn faulty(fault: super::vector::Fault) -> Kernel {
+        Kernel(Instructions::Faulty(fault))
+    }
+
+    /// What is broken.
+    #[cfg(test)]
+    pub(super) fn fault(self) -> Option<super::vector::Fault> {
+        match self.0 {
+            Instructions::Faulty(fault) => Some(fault),
+            _ => None,
+        }
+    }
+
     /// The same without registers of sixteen f32, for work that gains nothing by them: its code is there once less.
     #[inline(always)]
     pub(super) fn of_eight(self) -> Kernel {
@@ -89,6 +120,8 @@ impl fmt::Display for Kernel {
             #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             Instructions::Avx512 => "avx512",
             Instructions::Portable => "portable",
+            #[cfg(test)]
+            Instructions::Faulty(_) => "faulty",
         })
     }
 }
@@ -146,6 +179,11 @@ macro_rules! compiled_for_each_kernel {
                 }
                 // SAFETY: such a kernel is made only where both features have been detected.
                 return unsafe { avx2($($argument),*) };
+            }
+            #[cfg(test)]
+            if let Some(fault) = kernel.fault() {
+                fault.begin();
+                return $body::<$crate::model::vector::Faulty>($($argument),*);
             }
             let _ = kernel;
             $body::<$crate::model::vector::Portable>($($argument),*)

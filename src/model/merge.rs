@@ -277,6 +277,17 @@ fn exact_value(base: LittleEndianF32, low: u64, high: i64, rows: u64) -> f32 {
     cut((f64::from(f32::from_le_bytes(base)) + mean(sum, rows) as f64 * UNIT) as f32, VALUE_LEAST)
 }
 
+/// A base and the mean of some updates' values, each with its rows: the definition, without the sum's haste.
+pub(super) fn defined(updates: &[(LittleEndianF32, u32)], base: f32) -> f32 {
+    let (mut sum, mut all_rows) = (0, 0);
+    for (value, rows) in updates {
+        let (low, high) = weighted_units(*value, *rows);
+        sum += i128::from(high) << 64 | i128::from(low);
+        all_rows += u64::from(*rows);
+    }
+    exact_value(base.to_le_bytes(), sum as u64, (sum >> 64) as i64, all_rows)
+}
+
 /// `sum / rows` to the nearest whole number, ties to the even one.
 fn mean(sum: i128, rows: u64) -> i128 {
     let rows = u128::from(rows);

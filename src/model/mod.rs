@@ -4,6 +4,7 @@
 //! protocol.md. Does not know the network, threads, or any file but the model's own.
 
 mod arithmetic;
+pub mod conformance;
 pub mod crew;
 pub mod evaluate;
 mod few;

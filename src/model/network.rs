@@ -64,7 +64,9 @@ impl Network {
             return Err(NetworkError::HiddenWidth { got });
         }
         let network = Network { inputs, hidden: hidden.to_vec(), classes };
-        let parameters: u64 = network.sizes().map(|(inputs, outputs)| (inputs + 1) * outputs).sum();
+        // In u64: widths of 2^20 multiply to 2^40 before the cap is checked.
+        let sizes = (0..=hidden.len()).filter_map(|index| network.size(index));
+        let parameters: u64 = sizes.map(|(inputs, outputs)| (u64::from(inputs) + 1) * u64::from(outputs)).sum();
         if parameters > PARAMETERS_MAX {
             return Err(NetworkError::Parameters { got: parameters });
         }
@@ -93,18 +95,37 @@ impl Network {
 
     /// The layers from the input to the classes.
     pub fn layers(&self) -> impl Iterator<Item = Layer> + '_ {
-        self.sizes().scan(0, |next, (inputs, outputs)| {
-            let layer = Layer { inputs: inputs as usize, outputs: outputs as usize, offset: *next };
-            *next = layer.bias_offset() + layer.outputs;
-            Some(layer)
-        })
+        Layers { network: self, index: 0, offset: 0 }
     }
 
-    /// (inputs, outputs) of each layer. In u64: widths of 2^20 multiply to 2^40 before the cap is checked.
-    fn sizes(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let outputs = self.hidden.iter().copied().chain([self.classes]).map(u64::from);
-        let inputs = [self.inputs].into_iter().chain(self.hidden.iter().copied()).map(u64::from);
-        inputs.zip(outputs)
+    /// Inputs and outputs of a layer, if there is one of this index.
+    #[inline(never)] // It is asked for in a dozen places.
+    fn size(&self, index: usize) -> Option<(u32, u32)> {
+        let outputs = match self.hidden.get(index) {
+            Some(width) => *width,
+            None if index == self.hidden.len() => self.classes,
+            None => return None,
+        };
+        Some((if index == 0 { self.inputs } else { self.hidden[index - 1] }, outputs))
+    }
+}
+
+/// The layers of a network that are still to come.
+struct Layers<'a> {
+    network: &'a Network,
+    index: usize,
+    offset: usize,
+}
+
+impl Iterator for Layers<'_> {
+    type Item = Layer;
+
+    fn next(&mut self) -> Option<Layer> {
+        let (inputs, outputs) = self.network.size(self.index)?;
+        let layer = Layer { inputs: inputs as usize, outputs: outputs as usize, offset: self.offset };
+        self.index += 1;
+        self.offset = layer.bias_offset() + layer.outputs;
+        Some(layer)
     }
 }
 

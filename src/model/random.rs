@@ -28,6 +28,7 @@ impl Stream {
     /// The stream of ChaCha8 words under the key
     /// `SHA-256("gradwire stream" purpose:u8 seed:u64 index:u64 index:u64 index:u64)`, all little-endian, nonce and
     /// counter zero.
+    #[inline(never)]
     pub fn new(purpose: Purpose, seed: u64, indices: [u64; 3]) -> Stream {
         let [a, b, c] = indices.map(u64::to_le_bytes);
         let key = Digest::of_parts(&[b"gradwire stream", &[purpose as u8], &seed.to_le_bytes(), &a, &b, &c]);
@@ -45,6 +46,7 @@ impl Stream {
     }
 
     /// Uniform in -limit..limit: `(2 unit - 1) * limit`, one rounding.
+    #[inline(never)]
     pub fn symmetric(&mut self, limit: f32) -> f32 {
         (self.unit() * 2.0 - 1.0) * limit
     }

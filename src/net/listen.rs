@@ -53,26 +53,6 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// Why a server does not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// It cannot listen.
-    Listen(ListenError),
-    /// The system gives no thread.
-    Thread(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(error) => error.fmt(f),
-            Self::Thread(error) => write!(f, "no thread could be started: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
 impl Listener {
     /// Listens at `address`; port 0 takes any free one.
     pub fn bind(address: SocketAddr) -> Result<Listener, ListenError> {

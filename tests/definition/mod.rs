@@ -215,7 +215,7 @@ impl<M: Meter> Definition<M> {
     }
 
     /// (the row's loss, the derivatives by its logits)
-    fn softmax(&mut self, logits: &[f32], label: usize, log_epsilon: f32) -> (f64, Vec<f32>) {
+    pub fn softmax(&mut self, logits: &[f32], label: usize, log_epsilon: f32) -> (f64, Vec<f32>) {
         let largest = logits.iter().copied().reduce(|m, z| if z > m { z } else { m }).unwrap();
         let mut partials = [0f32; 4];
         let mut exponentials = Vec::new();

@@ -5,6 +5,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx;
+#[cfg(test)]
+mod faulty;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(not(target_arch = "aarch64"))]
@@ -206,6 +208,9 @@ impl<V: Vector> Twin for Two<V> {
 pub(super) use avx::Avx2;
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 pub(super) use avx::Avx512;
+
+#[cfg(test)]
+pub(super) use faulty::{Fault, Faulty};
 
 /// What every machine of the target has.
 #[cfg(target_arch = "aarch64")]
