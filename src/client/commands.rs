@@ -95,7 +95,7 @@ impl Desk<'_> {
             work.check_words()?;
         }
         let Desk { access, output, interrupts } = *self;
-        let renderer = Renderer::new(output, with_profile, work.job);
+        let renderer = Renderer::new(output, with_profile, &work);
         Watching { access, work: &work, way: Way::Attach, out, interrupts, renderer, is_local: false }
             .run(Some(conversation))
     }

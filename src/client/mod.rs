@@ -230,7 +230,7 @@ fn run(
         plan::check_output(out)?;
     }
     let Plan { work, objects } = plan;
-    let renderer = Renderer::new(options.output, options.profile, work.job);
+    let renderer = Renderer::new(options.output, options.profile, &work);
     let out = options.out.as_deref();
     Watching { access, work: &work, way: Way::Submit(objects), out, interrupts, renderer, is_local }.run(None)
 }

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use super::work::Work;
 use super::{Access, Output};
 use crate::cli::{self, Failure};
-use crate::job::JobId;
+use crate::job::{JobId, Specification};
+use crate::model;
 use crate::wire::ErrorCode;
 use crate::wire::message::{Accepted, Done, JobState, Notice, NoticeKind, Round};
 
@@ -22,12 +23,16 @@ pub(super) struct Renderer {
     output: Output,
     with_profile: bool,
     job: JobId,
+    /// Rounds before the learning rate is +0: those after them measure no training loss.
+    training_rounds: u32,
     has_head: bool,
 }
 
 impl Renderer {
-    pub(super) fn new(output: Output, with_profile: bool, job: JobId) -> Renderer {
-        Renderer { output, with_profile, job, has_head: false }
+    pub(super) fn new(output: Output, with_profile: bool, work: &Work) -> Renderer {
+        let Specification { training, rounds, .. } = &work.specification;
+        let training_rounds = model::first_round_without_rate(&training.recipe, *rounds).unwrap_or(*rounds);
+        Renderer { output, with_profile, job: work.job, training_rounds, has_head: false }
     }
 
     /// A sentence for the person at the terminal.
@@ -96,13 +101,14 @@ impl Renderer {
     /// Says whether somebody still reads.
     pub(super) fn round(&mut self, round: &Round) -> Result<bool, Failure> {
         let error = rate(round.errors, round.rows);
+        let loss = (round.round <= self.training_rounds).then_some(round.loss);
         match self.output {
             Output::Quiet => Ok(true),
             Output::Json => print_json(&json!({
                 "event": "round",
                 "round": round.round,
                 "rounds": round.rounds,
-                "loss": round.loss,
+                "loss": loss,
                 "validation_error": error,
                 "validation_accuracy": 1.0 - error,
                 "nodes": round.nodes,
@@ -118,9 +124,9 @@ impl Renderer {
                 }
                 let skipped = if round.skipped > 0 { format!("  {} skipped", round.skipped) } else { String::new() };
                 cli::print(&format!(
-                    "{:>9}  {:>9.5}  {:>7.2} %  {:>5}  {:>8.3}{skipped}",
+                    "{:>9}  {:>9}  {:>7.2} %  {:>5}  {:>8.3}{skipped}",
                     format!("{}/{}", round.round, round.rounds),
-                    round.loss,
+                    loss.map_or("-".to_owned(), |loss| format!("{loss:.5}")),
                     100.0 * (1.0 - error),
                     round.nodes,
                     seconds(round.round_us)

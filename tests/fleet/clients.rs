@@ -118,3 +118,15 @@ fn a_job_outlives_its_client_and_another_client_sees_how_it_ended() {
     assert_eq!(conflict.exit, Some(2), "{conflict:#?}");
     assert_eq!(conflict.failed()["code"], "CONFLICT");
 }
+
+#[test]
+fn a_job_whose_learning_rate_ends_says_from_which_round_on_and_shows_no_loss_for_rounds_that_train_nothing() {
+    let fleet = nodes(1, "0", &[]);
+    let coordinator = Coordinator::of("2", &fleet, &[]);
+    let finished = Client::start(&coordinator, &["--rounds", "3", "--hidden", "4", "--eta", "1e-20"]).finish();
+    let told = finished.notices("other");
+    assert!(told.iter().any(|text| text.starts_with("from round 1 of 3 on the learning rate")), "{told:?}");
+    let rounds: Vec<_> = finished.events.iter().filter(|event| event["event"] == "round").collect();
+    assert!(rounds.len() == 3 && rounds.iter().all(|round| round["loss"].is_null()), "{rounds:?}");
+    assert!(rounds.iter().all(|round| round["validation_error"] == rounds[0]["validation_error"]), "{rounds:?}");
+}
