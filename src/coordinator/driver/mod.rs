@@ -270,8 +270,11 @@ impl Driver {
                 // Whatever the engine made of it has taken it out; what is left belongs to nothing.
                 self.arrived.remove(&(link, attempt));
             }
-            // The node has answered, and is done with it: to ask it how far the task is would hear that it knows none.
-            Input::TrainedApart { link, attempt } => self.no_longer_out(link, attempt),
+            Input::TrainedApart { link, attempt } => {
+                // The node has answered, and is done with it: to ask it how far the task is would hear that it knows none.
+                self.no_longer_out(link, attempt);
+                self.tell(Event::UpdateComing { link, attempt });
+            }
             Input::UpdateOffered { link, digest, bytes } => {
                 self.transfers.offer(link, digest, bytes);
                 self.fetch_updates();
