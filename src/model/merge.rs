@@ -75,20 +75,37 @@ impl ExactSum {
 
     /// Adds an update weighted by its `rows`. All of it is checked first: one that is refused leaves no trace.
     pub fn add(&mut self, update: &[LittleEndianF32], rows: u32) -> Result<(), MergeError> {
-        self.same_length(update)?;
+        self.add_parts(vec![update], rows)
+    }
+
+    /// The same of an update in parts. Each of them is dropped as soon as it is added.
+    pub fn add_parts<P: AsRef<[LittleEndianF32]>>(&mut self, update: Vec<P>, rows: u32) -> Result<(), MergeError> {
+        self.same_length(update.iter().map(|part| part.as_ref().len()).sum())?;
         if rows == 0 || self.rows + u64::from(rows) > self.rows_max {
             return Err(MergeError::Rows { got: rows });
         }
-        if largest_magnitude_bits(self.kernel, update) >= MAGNITUDE_LIMIT.to_bits() {
-            let values = update.iter().copied().map(f32::from_le_bytes).enumerate();
-            if let Some((index, value)) = values.into_iter().find(|(_, value)| !can_be_merged(*value)) {
-                return Err(MergeError::Value { index, value });
+        let mut start = 0;
+        for part in &update {
+            let part = part.as_ref();
+            if largest_magnitude_bits(self.kernel, part) >= MAGNITUDE_LIMIT.to_bits() {
+                let mut values = part.iter().copied().map(f32::from_le_bytes).enumerate();
+                if let Some((index, value)) = values.find(|(_, value)| !can_be_merged(*value)) {
+                    return Err(MergeError::Value { index: start + index, value });
+                }
             }
+            start += part.len();
         }
         let first = self.rows == 0;
-        match &mut self.high {
-            High::Narrow(high) => add_narrow(self.kernel, &mut self.low, high, update, rows, first),
-            High::Wide(high) => add_wide(self.kernel, &mut self.low, high, update, rows, first),
+        let mut start = 0;
+        for part in update {
+            let part = part.as_ref();
+            let range = start..start + part.len();
+            let low = &mut self.low[range.clone()];
+            match &mut self.high {
+                High::Narrow(high) => add_narrow(self.kernel, low, &mut high[range], part, rows, first),
+                High::Wide(high) => add_wide(self.kernel, low, &mut high[range], part, rows, first),
+            }
+            start += part.len();
         }
         self.rows += u64::from(rows);
         Ok(())
@@ -106,7 +123,7 @@ impl ExactSum {
         values: &mut [LittleEndianF32],
         take: &mut dyn FnMut(&[LittleEndianF32]),
     ) -> Result<(), MergeError> {
-        self.same_length(values)?;
+        self.same_length(values.len())?;
         if self.rows == 0 {
             return Err(MergeError::Empty);
         }
@@ -123,9 +140,9 @@ impl ExactSum {
         Ok(())
     }
 
-    fn same_length(&self, values: &[LittleEndianF32]) -> Result<(), MergeError> {
-        if values.len() != self.low.len() {
-            return Err(MergeError::Length { got: values.len(), expected: self.low.len() });
+    fn same_length(&self, values: usize) -> Result<(), MergeError> {
+        if values != self.low.len() {
+            return Err(MergeError::Length { got: values, expected: self.low.len() });
         }
         Ok(())
     }

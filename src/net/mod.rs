@@ -17,6 +17,7 @@ mod random;
 mod server;
 mod tally;
 mod transfer;
+mod wanted;
 
 pub use std::net::{IpAddr, SocketAddr};
 
@@ -31,7 +32,8 @@ pub use listen::{ListenError, Listener, StartError};
 pub use random::{fill_random, persistent_id, random_u64, random_u128};
 pub use server::{Caps, Port, Server, Service, serve};
 pub use tally::Tally;
-pub use transfer::{FetchError, Fetched, Fetcher, Fetching, answer_fetch, answer_have};
+pub use transfer::{Fetched, Fetcher, Fetching, answer_fetch, answer_have};
+pub use wanted::FetchError;
 
 /// Stack of a thread that only moves bytes: thousands of them fit.
 const THREAD_STACK_BYTES: usize = 256 << 10;

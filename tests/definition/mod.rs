@@ -153,7 +153,7 @@ fn row_sum(x: &[f32], d: &[f32], weights: usize) -> f32 {
 }
 
 /// (loss, gradient of the flat parameters) of a batch
-fn batch(training: &Training, parameters: &[f32], rows: &Rows, order: &[usize]) -> (f64, Vec<f32>) {
+fn batch(training: &Training, parameters: &[f32], rows: &Rows<'_>, order: &[usize]) -> (f64, Vec<f32>) {
     let Recipe { activation, reduction, log_epsilon, .. } = training.recipe;
     let layers = unflatten(&training.network, parameters);
     let features = rows.features() as usize;
@@ -203,7 +203,7 @@ fn batch(training: &Training, parameters: &[f32], rows: &Rows, order: &[usize]) 
 }
 
 /// (update, loss, epochs)
-pub fn train(training: &Training, step: u64, shard: u32, base: &[f32], rows: &Rows) -> (Vec<f32>, f64, u32) {
+pub fn train(training: &Training, step: u64, shard: u32, base: &[f32], rows: &Rows<'_>) -> (Vec<f32>, f64, u32) {
     let recipe = training.recipe;
     let mut eta = f64::from(recipe.eta);
     for _ in 0..step {
@@ -261,7 +261,7 @@ pub fn train(training: &Training, step: u64, shard: u32, base: &[f32], rows: &Ro
 }
 
 /// (errors, loss)
-pub fn evaluate(training: &Training, parameters: &[f32], rows: &Rows) -> (u64, f64) {
+pub fn evaluate(training: &Training, parameters: &[f32], rows: &Rows<'_>) -> (u64, f64) {
     let layers = unflatten(&training.network, parameters);
     let mut errors = 0;
     let mut block_losses = Vec::new();
