@@ -103,7 +103,11 @@ impl Transfers {
 
     /// Gives memory that is not in use back to the system.
     pub(super) fn clear(&self) {
-        self.state().spare.clear();
+        let spare = std::mem::take(&mut self.state().spare);
+        if !spare.is_empty() {
+            drop(spare);
+            net::give_memory_back();
+        }
     }
 
     fn chunk(&self, bytes: usize) -> Vec<u8> {

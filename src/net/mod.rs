@@ -29,6 +29,7 @@ pub use feed::Feed;
 pub use greeting::{Greeted, Identity, Peer};
 pub use link::{Closed, Handler, Link, LinkReader, SharedPiece, Unsent, open};
 pub use listen::{ListenError, Listener, StartError};
+pub use memory::give_memory_back;
 pub use random::{fill_random, persistent_id, random_u64, random_u128};
 pub use server::{Caps, Port, Server, Service, serve};
 pub use tally::Tally;
