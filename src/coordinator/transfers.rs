@@ -20,8 +20,8 @@ use crate::net;
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 /// Beyond one update there is room for this part of another, however large they are.
 const MORE_PART: u64 = 8;
-/// An update that has been on its way for so long, and comes more slowly than this, is waited for by nobody: beside it there
-/// is room as if it were not there. There is one of them at a time.
+/// An update that has not been kept waiting for so long, and comes more slowly than this, is waited for by nobody: beside it
+/// there is room as if it were not there. There is one of them at a time.
 const LATE_AFTER: Duration = Duration::from_secs(1);
 const LATE_BYTES_A_SECOND: u64 = 4 << 20;
 
@@ -50,15 +50,18 @@ struct State {
 
 struct Transfer {
     link: LinkKey,
-    since: Duration,
     /// Its size.
     whole_bytes: u64,
     /// Of these, here or asked for, and not merged.
     held_bytes: u64,
     arrived_bytes: u64,
+    /// When it last began or went on, and what had arrived then.
+    since: (Duration, u64),
     is_whole: bool,
-    /// Up to where there was no room when it was asked for.
+    /// Up to where there was no room when it was asked for; until it is told that there is.
     refused: Option<u64>,
+    /// Whether it was refused room last.
+    is_kept_waiting: bool,
 }
 
 /// An update's share of what there may be; given back when dropped.
@@ -81,12 +84,13 @@ impl Transfers {
         state.next += 1;
         let transfer = Transfer {
             link,
-            since: net::now(),
             whole_bytes: 0,
             held_bytes: 0,
             arrived_bytes: 0,
+            since: (net::now(), 0),
             is_whole: false,
             refused: None,
+            is_kept_waiting: false,
         };
         state.offered.insert(number, transfer);
         Room { number, transfers: self.clone() }
@@ -180,9 +184,11 @@ impl State {
             return false;
         }
         let is_late = |(number, transfer): &(&u64, &Transfer)| {
-            let age = now.saturating_sub(transfer.since);
-            let least = age.as_secs_f64() * LATE_BYTES_A_SECOND as f64;
-            **number != besides && !transfer.is_whole && age >= LATE_AFTER && (transfer.arrived_bytes as f64) < least
+            let (since, before_bytes) = transfer.since;
+            let age = now.saturating_sub(since);
+            let least = before_bytes as f64 + age.as_secs_f64() * LATE_BYTES_A_SECOND as f64;
+            let is_asked = !transfer.is_whole && !transfer.is_kept_waiting;
+            **number != besides && is_asked && age >= LATE_AFTER && (transfer.arrived_bytes as f64) < least
         };
         let slowest = self.begun.iter().filter(is_late).min_by_key(|(_, transfer)| transfer.arrived_bytes);
         self.late = slowest.map(|(&number, _)| number);
@@ -198,16 +204,18 @@ impl Room {
         let Some(transfer) = state.transfer(self.number) else { return false };
         (transfer.whole_bytes, transfer.arrived_bytes) = (whole_bytes, arrived_bytes);
         let has_room = state.has_room(self.number, bytes, self.transfers.0.bytes_max);
-        if has_room && let Some(mut begins) = state.offered.remove(&self.number) {
-            begins.since = net::now();
+        if has_room && let Some(begins) = state.offered.remove(&self.number) {
             state.begun.insert(self.number, begins);
         }
-        if let Some(transfer) = state.transfer(self.number) {
-            if has_room {
-                transfer.held_bytes = bytes;
+        let Some(transfer) = state.transfer(self.number) else { return false };
+        if has_room {
+            if transfer.held_bytes == 0 || transfer.is_kept_waiting {
+                transfer.since = (net::now(), arrived_bytes);
             }
-            transfer.refused = (!has_room).then_some(bytes);
+            transfer.held_bytes = bytes;
         }
+        transfer.refused = (!has_room).then_some(bytes);
+        transfer.is_kept_waiting = !has_room;
         has_room
     }
 
@@ -344,6 +352,10 @@ mod tests {
         let rooms = begin(&transfers, 0..3);
         assert!(rooms[0].take(500, WHOLE, 0) && take(&rooms[1], 125) && !take(&rooms[1], 130));
         assert_eq!(transfers.next(), None);
+        // Whoever is kept waiting is not late.
+        let much_later = net::now() + 1_000 * LATE_AFTER;
+        assert!(!transfers.state().leave_behind(0, much_later));
+        assert!(take(&rooms[1], 125));
         let (soon, later) = (net::now() + LATE_AFTER / 2, net::now() + 60 * LATE_AFTER);
         assert!(!transfers.state().leave_behind(1, soon) && !transfers.state().leave_behind(0, soon));
         rooms[1].take(125, WHOLE, 120 * LATE_BYTES_A_SECOND);
