@@ -241,6 +241,74 @@ pub struct Assembly {
     spares: Spares,
 }
 
+/// An object on its way, wherever it is put together.
+pub trait Part: Sized {
+    /// The object, once it is here.
+    type Whole;
+
+    /// Bytes that have arrived.
+    fn held_bytes(&self) -> u64;
+
+    /// Whether there is room for the object's first `bytes` bytes, of `object_bytes` in all, and if so, takes it. Asked
+    /// before the peer is asked for them.
+    fn makes_room(&mut self, _bytes: u64, _object_bytes: u64) -> bool {
+        true
+    }
+
+    /// Takes the next bytes in. The object is said to have `object_bytes` in all.
+    fn append(&mut self, bytes: &[u8], object_bytes: u64);
+
+    /// The same object, of which nothing has arrived.
+    fn begin_again(&self) -> Self;
+
+    /// The whole object, if its digest is right.
+    fn finish(self) -> Result<Self::Whole, WrongDigest>;
+}
+
+/// Where objects are put together as they arrive.
+pub trait Workbench {
+    /// An object on its way.
+    type Part: Part;
+
+    /// What has arrived of an object that was cut off, to go on from there; or its beginning.
+    fn resume(&self, digest: &Digest) -> Self::Part;
+
+    /// An object is cut off: what has arrived of it may be kept.
+    fn suspend(&self, part: Self::Part);
+}
+
+impl Workbench for Store {
+    type Part = Assembly;
+
+    fn resume(&self, digest: &Digest) -> Assembly {
+        self.resume(digest)
+    }
+
+    fn suspend(&self, part: Assembly) {
+        self.suspend(part);
+    }
+}
+
+impl Part for Assembly {
+    type Whole = Arc<Vec<u8>>;
+
+    fn held_bytes(&self) -> u64 {
+        self.held_bytes()
+    }
+
+    fn append(&mut self, bytes: &[u8], object_bytes: u64) {
+        self.append(bytes, object_bytes);
+    }
+
+    fn begin_again(&self) -> Assembly {
+        self.begin_again()
+    }
+
+    fn finish(self) -> Result<Arc<Vec<u8>>, WrongDigest> {
+        self.finish().map(Arc::new)
+    }
+}
+
 /// The bytes do not have the digest that names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongDigest {

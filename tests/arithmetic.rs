@@ -18,10 +18,11 @@ use gradwire::model::{
 use proptest::prelude::*;
 
 /// Made-up data: features roughly uniform in -2..2, labels that follow from them.
-fn rows(features: u32, count: u32, classes: u32, seed: u64) -> Rows {
+fn rows(features: u32, count: u32, classes: u32, seed: u64) -> Rows<'static> {
     let mut stream = Stream::new(Purpose::Split, seed, [9; 3]);
     let values: Vec<f32> = (0..features * count).map(|_| stream.symmetric(2.0)).collect();
-    let labels = values.chunks(features as usize).map(|row| (row[0].abs() * 100.0) as u32 % classes).collect();
+    let labels: Vec<u32> =
+        values.chunks(features as usize).map(|row| (row[0].abs() * 100.0) as u32 % classes).collect();
     Rows::new(features, values, labels, classes).unwrap()
 }
 
@@ -40,7 +41,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 }
 
 /// Trains and evaluates by every kernel and by the definition, and compares bits.
-fn agrees_with_the_definition(training: &Training, rows: &Rows) {
+fn agrees_with_the_definition(training: &Training, rows: &Rows<'_>) {
     let (step, shard) = (3, 7);
     let base = initialise(&training.network, training.recipe.initialisation, training.seed);
     let mut definition = definition::ARITHMETIC_2;
@@ -226,7 +227,7 @@ fn a_task_whose_parts_do_not_belong_together_is_refused() {
     let task = training(&[4, 5, 3], Recipe::DEFAULT);
     let base = initialise(&task.network, Initialisation::He, 1);
     let good = rows(4, 50, 3, 8);
-    let refused = |task: &Training, step, base: &[f32], rows: &Rows| {
+    let refused = |task: &Training, step, base: &[f32], rows: &Rows<'_>| {
         Trainer::new(Kernel::best()).train(task, step, 0, base, rows, &mut Unwatched).unwrap_err()
     };
     assert_eq!(
@@ -266,7 +267,7 @@ fn of_equal_logits_the_lowest_class_is_predicted_and_no_rows_give_no_classes() {
 #[test]
 fn a_model_and_rows_that_do_not_belong_together_are_not_evaluated() {
     let network = Network::new(4, &[], 3).unwrap();
-    let refused = |parameters: usize, rows: &Rows| {
+    let refused = |parameters: usize, rows: &Rows<'_>| {
         evaluate(Kernel::best(), &network, Activation::Relu, 0.0, &vec![0.0; parameters], rows).unwrap_err()
     };
     assert_eq!(refused(14, &rows(4, 9, 3, 1)), EvaluateError::Parameters { got: 14, expected: 15 });

@@ -28,9 +28,10 @@ fn letters() -> Vec<(Vec<f32>, u32)> {
     text.lines().skip(1).map(row).collect()
 }
 
-fn rows(letters: &[(Vec<f32>, u32)]) -> Rows {
-    let values = letters.iter().flat_map(|(features, _)| features.iter().copied()).collect();
-    Rows::new(16, values, letters.iter().map(|(_, label)| *label).collect(), 26).unwrap()
+fn rows(letters: &[(Vec<f32>, u32)]) -> Rows<'static> {
+    let values: Vec<f32> = letters.iter().flat_map(|(features, _)| features.iter().copied()).collect();
+    let labels: Vec<u32> = letters.iter().map(|(_, label)| *label).collect();
+    Rows::new(16, values, labels, 26).unwrap()
 }
 
 #[test]

@@ -468,7 +468,7 @@ fn the_smallest_job_trains_to_what_the_book_says() {
     let training = values::smallest().training;
     let rows = |object: Vec<u8>| {
         let (values, labels) = decode_rows(1, &object).unwrap();
-        Rows::new(1, values, labels, 2).unwrap()
+        Rows::new(1, values, labels, 2).unwrap().into_owned()
     };
     let base = values::base();
     let base = decode_parameters(ObjectKind::Weights, &training.network, &base).unwrap();

@@ -35,7 +35,7 @@ fn tiny(recipe: Recipe) -> (Training, Vec<f32>) {
     (Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 }, base)
 }
 
-fn tiny_rows() -> Rows {
+fn tiny_rows() -> Rows<'static> {
     let values = vec![1.0, -0.5, 0.25, -1.0, 0.5, 2.0, 0.75, 1.5, -0.25, -2.0, -1.5, 1.0, 0.5, 0.25, -1.25];
     Rows::new(3, values, vec![0, 1, 1, 0, 1], 2).unwrap()
 }

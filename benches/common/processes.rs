@@ -48,12 +48,26 @@ pub fn pin(pid: u32, core: usize) -> bool {
 /// Puts this thread, and all threads and programs that it starts from now on, on the last core that it may use. Says so
 /// where that cannot be done.
 pub fn pin_this_thread() {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let word = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let last_core = word("Cpus_allowed_list:").and_then(|list| list.rsplit([',', '-']).next());
-    if !last_core.zip(word("Pid:")).is_some_and(|(core, thread)| taskset("-pc", core, thread)) {
+    let thread = of_this_thread("Pid:");
+    if !cores().last().is_some_and(|core| taskset("-pc", &core.to_string(), &thread)) {
         eprintln!("there is no taskset: this shares all cores");
     }
+}
+
+/// The cores that this thread may use, in order.
+pub fn cores() -> Vec<usize> {
+    let number = |text: &str| text.parse::<usize>().ok();
+    let range = |range: &str| match range.split_once('-') {
+        Some((first, last)) => number(first).zip(number(last)).map(|(first, last)| first..=last),
+        None => number(range).map(|core| core..=core),
+    };
+    of_this_thread("Cpus_allowed_list:").split(',').filter_map(range).flatten().collect()
+}
+
+/// What the system says of this thread under this name; nothing where it does not.
+fn of_this_thread(name: &str) -> String {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    status.lines().find_map(|line| line.strip_prefix(name)).map_or_else(String::new, |word| word.trim().to_owned())
 }
 
 fn taskset(options: &str, core: &str, id: &str) -> bool {

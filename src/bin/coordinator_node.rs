@@ -47,8 +47,8 @@ struct Arguments {
     /// The largest object that is taken, in MiB
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = config::parse_mib)]
     object: u64,
-    /// Updates fetched from nodes at a time, in MiB; two come at a time however large they are
-    #[arg(long, value_name = "MIB", default_value = "64", value_parser = config::parse_mib)]
+    /// Updates on their way from nodes at a time, in MiB; one and an eighth at least, however large they are
+    #[arg(long, value_name = "MIB", default_value = "32", value_parser = config::parse_mib)]
     in_flight: u64,
     /// Answer HTTP under this name too, besides addresses and localhost; may be given several times
     #[arg(long, value_name = "NAME")]

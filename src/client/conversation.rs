@@ -150,9 +150,9 @@ impl Conversation {
         }
     }
 
-    /// Fetches an object of at most so many bytes; its bytes have this digest.
-    pub(super) fn fetch(&self, digest: Digest, bytes_max: u64) -> Result<Object, Broken> {
-        let wanted = fetcher_of(&self.fetcher).want(&self.link, digest, bytes_max);
+    /// Fetches an object of so many bytes; what comes has this digest.
+    pub(super) fn fetch(&self, digest: Digest, bytes: u64) -> Result<Object, Broken> {
+        let wanted = fetcher_of(&self.fetcher).want(&self.link, digest, bytes, Some(bytes));
         wanted.map_err(|Unsent| self.why_unsent())?;
         loop {
             match self.hear(Some(STALL_LOOK))? {

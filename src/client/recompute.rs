@@ -48,7 +48,7 @@ pub(super) enum Stopped {
 /// Computes tasks of one job.
 pub(super) struct Recomputer<'a> {
     specification: &'a Specification,
-    shards: Vec<Rows>,
+    shards: Vec<Rows<'a>>,
     trainers: Vec<Trainer>,
     kernel: Kernel,
     interrupts: &'a Receiver<()>,
@@ -58,11 +58,11 @@ impl<'a> Recomputer<'a> {
     /// Of a job whose shards these objects are, in their order.
     pub(super) fn new(
         specification: &'a Specification,
-        shards: &[Object],
+        shards: &'a [Object],
         interrupts: &'a Receiver<()>,
     ) -> Result<Recomputer<'a>, String> {
         let kernel = Kernel::best();
-        let open = |(index, object): (usize, &Object)| {
+        let open = |(index, object): (usize, &'a Object)| {
             let rows = open_rows(specification, object).map_err(|why| format!("shard {index}: {why}"))?;
             let bytes = working_bytes(&specification.training, rows.rows());
             if bytes > TASK_BYTES_MAX {
@@ -73,7 +73,7 @@ impl<'a> Recomputer<'a> {
             Ok(rows)
         };
         debug_assert_eq!(shards.len(), specification.shards.len());
-        let shards: Vec<Rows> = shards.iter().enumerate().map(open).collect::<Result<_, _>>()?;
+        let shards: Vec<Rows<'a>> = shards.iter().enumerate().map(open).collect::<Result<_, _>>()?;
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(shards.len());
         let trainers = (0..cores).map(|_| Trainer::new(kernel)).collect();
         Ok(Recomputer { specification, shards, trainers, kernel, interrupts })
@@ -138,7 +138,7 @@ impl<'a> Recomputer<'a> {
     }
 }
 
-fn open_rows(specification: &Specification, object: &[u8]) -> Result<Rows, String> {
+fn open_rows<'a>(specification: &Specification, object: &'a [u8]) -> Result<Rows<'a>, String> {
     let network = &specification.training.network;
     let (values, labels) = object::decode_rows(network.inputs(), object).map_err(|error| error.to_string())?;
     Rows::new(network.inputs(), values, labels, network.classes()).map_err(|error| error.to_string())

@@ -64,8 +64,6 @@ pub(super) fn verify(
     }
     let (shards, initial) = objects(conversation, specification)?;
     let recomputer = Recomputer::new(specification, &shards, interrupts).map_err(Broken::Lie)?;
-    // As rows they are held already.
-    drop(shards);
     let (steps, mut last_said) = (ledger.steps(), net::now());
     let mut progress = |step: u64| {
         let now = net::now();

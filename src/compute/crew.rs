@@ -238,12 +238,13 @@ mod tests {
     use crate::model::train::{TrainError, Unwatched};
     use crate::model::{ARITHMETIC, BatchSize, Kernel, Network, Recipe, Rows, Trained, Trainer, Watch, initialise};
 
-    fn task(batch: BatchSize) -> (Training, Rows, Vec<f32>) {
+    fn task(batch: BatchSize) -> (Training, Rows<'static>, Vec<f32>) {
         let network = Network::new(17, &[67, 31], 11).unwrap();
         let training =
             Training { arithmetic: ARITHMETIC, network, recipe: Recipe { batch, ..Recipe::DEFAULT }, seed: 1 };
-        let values = (0..2001 * 17).map(|i| (i as f32 * 0.7).sin()).collect();
-        let rows = Rows::new(17, values, (0..2001).map(|row| row * 7 % 11).collect(), 11).unwrap();
+        let values: Vec<f32> = (0..2001 * 17).map(|i| (i as f32 * 0.7).sin()).collect();
+        let labels: Vec<u32> = (0..2001).map(|row| row * 7 % 11).collect();
+        let rows = Rows::new(17, values, labels, 11).unwrap();
         let base = initialise(&training.network, training.recipe.initialisation, 1);
         (training, rows, base)
     }

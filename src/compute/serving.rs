@@ -23,7 +23,7 @@ use crate::wire::message::{
     Error, Held as HeldBytes, Holding, Piece, Poll, Polled, Pong, RejectReason, Rejected, Results, ShardSource,
     TaskName, TaskState, Train, Trained,
 };
-use crate::wire::{ErrorCode, Message, MessageType};
+use crate::wire::{ErrorCode, Message, MessageType, object};
 
 /// What a node remembers of its requests: it only ever fetches.
 #[derive(Clone, Copy, Debug)]
@@ -179,12 +179,14 @@ impl Serving {
         self.open.push(Open { request, name: train.name, progress, cancel });
         self.drop_base_before(&train);
         let (base_bytes, shard_bytes) = (self.store.get(&train.base), self.store.get(&shard));
-        let missing = [(train.base, base_bytes.is_none()), (shard, shard_bytes.is_none())];
+        // A shard's size is not told; that of the weights follows from the network.
+        let weights = object::parameters_bytes(&train.training.network);
+        let missing = [(train.base, base_bytes.is_none(), Some(weights)), (shard, shard_bytes.is_none(), None)];
         let waiting = Waiting { request, train, key, shard, base_bytes, shard_bytes, ticket, duty, line, cancelled };
         self.waiting.push(waiting);
-        for (digest, is_missing) in missing {
+        for (digest, is_missing, bytes) in missing {
             if is_missing {
-                let _ = self.fetcher.want(link, digest, self.object_bytes_max);
+                let _ = self.fetcher.want(link, digest, self.object_bytes_max, bytes);
             }
         }
         self.start_complete(link);

@@ -77,7 +77,7 @@ pub(super) struct Job {
     objects: HashMap<Digest, u64>,
     /// Of these, those that are not here yet.
     missing: HashSet<Digest>,
-    pub(super) validation: Option<Arc<Rows>>,
+    pub(super) validation: Option<Arc<Rows<'static>>>,
     /// The weights of the current step, but while the next are made of them; their object is pinned in the store.
     pub(super) base: Option<Weights>,
     /// Rounds that are durable.
@@ -337,7 +337,7 @@ impl Jobs {
             let rows = Rows::new(network.inputs(), values, labels, network.classes())
                 .map_err(|error| format!("{what}: {error}"))?;
             if is_validation {
-                job.validation = Some(Arc::new(rows));
+                job.validation = Some(Arc::new(rows.into_owned()));
             }
         }
         Ok(())

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crossbeam_channel::Sender;
 
 use super::driver::{Input, Update};
+use super::pollers::Dialling;
+use super::update::{UpdateBytes, Updates};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{Attempt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason};
@@ -16,7 +18,7 @@ use crate::model::Network;
 use crate::net::{self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
 use crate::wire::message::{self, Error, Pong, TaskState, Trained};
-use crate::wire::object::{self, ObjectKind};
+use crate::wire::object;
 use crate::wire::{ErrorCode, Message, is_name};
 
 /// What is remembered of a request to a node.
@@ -46,7 +48,7 @@ impl From<Fetching> for NodeContext {
 }
 
 /// Lives with a greeted node until its link ends.
-pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, store: &Arc<Store>, inputs: &Sender<Input>) {
+pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, dialling: &Dialling) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let features = &greeted.peer.features;
     let info = NodeInfo {
@@ -55,9 +57,8 @@ pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, store
         workers: features.workers.unwrap_or(1),
     };
     let key = LinkKey(NEXT.fetch_add(1, Ordering::Relaxed));
-    // Updates that are cut off are trained again: nothing is kept of them.
-    let updates = Store::with_spares(0, store.spares().clone());
-    let fetcher = Arc::new(Mutex::new(Fetcher::new(Arc::new(updates))));
+    let Dialling { store, transfers, inputs, .. } = dialling;
+    let fetcher = Arc::new(Mutex::new(Fetcher::new(Arc::new(Updates::new(key, transfers.clone())))));
     let (link, reader) = match net::open(greeted) {
         Ok(opened) => opened,
         Err(error) => return log::warn!("lost node {address}: {error}"),
@@ -66,8 +67,10 @@ pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, store
     if inputs.send(Input::NodeLinked { node, key, linked, info }).is_err() {
         return link.close("the coordinator is stopping");
     }
-    let mut handler = NodeLink { key, inputs: inputs.clone(), store: store.clone(), fetcher, coming: HashMap::new() };
+    let (inputs, store) = (inputs.clone(), store.clone());
+    let mut handler = NodeLink { key, inputs: inputs.clone(), store, fetcher, coming: HashMap::new() };
     let closed = reader.run(&mut handler);
+    lock(&handler.fetcher).suspend();
     let _ = inputs.send(Input::NodeUnlinked { key, reason: closed.to_string() });
 }
 
@@ -82,14 +85,14 @@ fn name_of(address: &NodeAddress) -> String {
 /// What the driver holds of a node's link.
 pub(super) struct Linked {
     pub(super) link: Link<NodeContext>,
-    fetcher: Arc<Mutex<Fetcher>>,
+    fetcher: Arc<Mutex<Fetcher<Updates>>>,
 }
 
 impl Linked {
-    /// Asks the node for an update of so many bytes.
-    pub(super) fn want(&self, digest: Digest, bytes: u64) {
+    /// Asks the node for what there was no room for.
+    pub(super) fn go_on(&self) {
         // A link that has ended is reported by its reader.
-        let _ = lock(&self.fetcher).want(&self.link, digest, bytes);
+        let _ = lock(&self.fetcher).go_on(&self.link);
     }
 
     /// Whether the node has left what it was asked for unanswered for too long.
@@ -98,7 +101,7 @@ impl Linked {
     }
 }
 
-fn lock(fetcher: &Mutex<Fetcher>) -> MutexGuard<'_, Fetcher> {
+fn lock(fetcher: &Mutex<Fetcher<Updates>>) -> MutexGuard<'_, Fetcher<Updates>> {
     fetcher.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
@@ -106,7 +109,7 @@ struct NodeLink {
     key: LinkKey,
     inputs: Sender<Input>,
     store: Arc<Store>,
-    fetcher: Arc<Mutex<Fetcher>>,
+    fetcher: Arc<Mutex<Fetcher<Updates>>>,
     /// Results whose updates are on their way.
     coming: HashMap<Digest, Vec<(Attempt, Arc<Network>, Trained)>>,
 }
@@ -121,7 +124,7 @@ impl NodeLink {
         self.tell(Event::TaskFailed { link: self.key, attempt, fault, reason });
     }
 
-    fn trained(&mut self, attempt: Attempt, network: Arc<Network>, mut trained: Trained) {
+    fn trained(&mut self, link: &Link<NodeContext>, attempt: Attempt, network: Arc<Network>, mut trained: Trained) {
         if attempt_of(&trained.name) != attempt {
             let reason = "its result names another task, attempt or token".to_owned();
             return self.failed(attempt, Fault::Malformed, reason);
@@ -141,8 +144,8 @@ impl NodeLink {
             let coming = self.coming.entry(digest).or_default();
             coming.push((attempt, network, trained));
             if coming.len() == 1 {
-                // The driver asks for it when there is room.
-                let _ = self.inputs.send(Input::UpdateOffered { link: self.key, digest, bytes: wanted });
+                // A link that has ended is reported by its reader.
+                let _ = lock(&self.fetcher).want(link, digest, wanted, Some(wanted));
             }
             return;
         }
@@ -151,40 +154,28 @@ impl NodeLink {
             let reason = format!("its update has digest {}, not {} as it says", got.short(), trained.update.short());
             return self.failed(attempt, Fault::Malformed, reason);
         }
-        let update = Arc::new(std::mem::take(&mut trained.inline));
-        self.arrived(attempt, &network, &trained, update);
+        let update = UpdateBytes::inline(std::mem::take(&mut trained.inline));
+        self.arrived(attempt, &network, &trained, Arc::new(update));
     }
 
-    /// The update's bytes are here, and their digest is right. Says whether they are an update.
-    fn arrived(&self, attempt: Attempt, network: &Network, trained: &Trained, bytes: Arc<Vec<u8>>) -> bool {
-        match object::parameters(ObjectKind::Update, network, &bytes) {
-            Ok(_) => {
-                let update = Update { digest: trained.update, bytes, train_us: trained.train_us, room: None };
+    /// The update's bytes are here, and their digest is right.
+    fn arrived(&self, attempt: Attempt, network: &Network, trained: &Trained, bytes: Arc<UpdateBytes>) {
+        match bytes.check(network) {
+            Ok(()) => {
+                let update = Update { digest: trained.update, bytes, train_us: trained.train_us };
                 let _ = self.inputs.send(Input::Trained { link: self.key, attempt, update, loss: trained.loss });
-                true
             }
-            Err(error) => {
-                self.failed(attempt, Fault::Malformed, error.to_string());
-                false
-            }
+            Err(error) => self.failed(attempt, Fault::Malformed, error.to_string()),
         }
     }
 
-    /// An update will not come, or is none: others may have its room.
-    fn lost(&self, digest: Digest) {
-        let _ = self.inputs.send(Input::UpdateLost { link: self.key, digest });
-    }
-
-    fn data(&mut self, digest: Digest, fetched: Result<Fetched, FetchError>) {
+    fn data(&mut self, digest: Digest, fetched: Result<Fetched<UpdateBytes>, FetchError>) {
         match fetched {
             Ok(Fetched::Partly) => {}
             Ok(Fetched::Whole(digest, bytes)) => {
-                let mut is_taken = false;
+                let bytes = Arc::new(bytes);
                 for (attempt, network, trained) in self.coming.remove(&digest).unwrap_or_default() {
-                    is_taken |= self.arrived(attempt, &network, &trained, bytes.clone());
-                }
-                if !is_taken {
-                    self.lost(digest);
+                    self.arrived(attempt, &network, &trained, bytes.clone());
                 }
             }
             Err(error) => {
@@ -193,7 +184,6 @@ impl NodeLink {
                     FetchError::Refused(_) => Fault::Retryable,
                     _ => Fault::Malformed,
                 };
-                self.lost(digest);
                 for (attempt, ..) in self.coming.remove(&digest).unwrap_or_default() {
                     self.failed(attempt, fault, format!("its update cannot be had: {error}"));
                 }
@@ -234,7 +224,7 @@ impl Handler<NodeContext> for NodeLink {
     fn answer(&mut self, link: &Link<NodeContext>, context: NodeContext, message: Message<'_>, _last: bool) {
         match (context, message) {
             (NodeContext::Train { attempt, network }, Message::Trained(trained)) => {
-                self.trained(attempt, network, trained);
+                self.trained(link, attempt, network, trained);
             }
             (NodeContext::Train { attempt, .. }, Message::Rejected(rejected)) => {
                 if attempt_of(&rejected.name) != attempt {

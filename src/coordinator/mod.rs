@@ -12,7 +12,8 @@
 //! | `journal` | one that writes what jobs need to go on after a restart, and reads it back at the start |
 //! | `listing` | none: the list of nodes, which the inactive poller has read again when its file changes |
 //! | `threads` | none of its own: it starts those that there is no going on without
-//! | `transfers`, `jobs`, `ended` | none: bytes in flight, jobs that have not ended, jobs that have |
+//! | `transfers`, `update` | none: how many bytes of updates there may be, and how one comes together |
+//! | `jobs`, `ended` | none: jobs that have not ended, jobs that have |
 //! | `workers` | one that merges, one that validates |
 
 mod driver;
@@ -26,6 +27,7 @@ mod server;
 mod status;
 mod threads;
 mod transfers;
+mod update;
 mod workers;
 
 use std::fmt;
@@ -53,6 +55,7 @@ pub use journal::{OnDiskError, OpenError};
 use listing::Listing;
 use threads::Threads;
 pub use threads::Trouble;
+use transfers::Transfers;
 
 /// What the coordinator is told at its start.
 #[derive(Clone, Debug)]
@@ -75,7 +78,7 @@ pub struct Settings {
     pub cluster: Option<Name>,
     /// The largest object that is taken.
     pub object_bytes: u64,
-    /// Bytes of updates that are fetched from nodes at a time.
+    /// Bytes of updates that may be on their way from nodes at a time; of one and a part of another, whatever their size.
     pub in_flight_bytes: u64,
     /// Clients connected at a time.
     pub connections: usize,
@@ -201,8 +204,9 @@ impl Coordinator {
         let (stop_pollers, stopped) = bounded(0);
         let mut threads = Vec::new();
         let (start, troubles) = Threads::new();
+        let transfers = Transfers::new(settings.in_flight_bytes, inputs.clone());
         let (merging, merger) =
-            workers::start_merging(&start, settings.kernel, store.spares().clone(), inputs.clone())?;
+            workers::start_merging(&start, settings.kernel, store.spares().clone(), transfers.clone(), inputs.clone())?;
         let (validating, validator) = workers::start_validating(&start, settings.kernel, inputs.clone())?;
         threads.extend([merger, validator]);
         let port = Port {
@@ -213,6 +217,7 @@ impl Coordinator {
         let dialling = pollers::Dialling {
             identity: identity.clone(),
             store: store.clone(),
+            transfers: transfers.clone(),
             inputs: inputs.clone(),
             tally: port.tally.clone(),
         };
@@ -226,7 +231,7 @@ impl Coordinator {
         let (journal, archive, writer) = journal::start(&start, keeping, store.clone(), inputs.clone())?;
         let around = Around {
             store: store.clone(),
-            inputs: inputs.clone(),
+            transfers,
             merging,
             validating,
             poller,

@@ -12,6 +12,7 @@ use super::driver::Input;
 use super::links;
 use super::listing::{Changed, Listing};
 use super::threads::Threads;
+use super::transfers::Transfers;
 use crate::config::NodeAddress;
 use crate::engine::NodeKey;
 use crate::net::{self, Identity, Tally};
@@ -47,6 +48,7 @@ pub(super) enum Command {
 pub(super) struct Dialling {
     pub(super) identity: Identity,
     pub(super) store: Arc<Store>,
+    pub(super) transfers: Transfers,
     pub(super) inputs: Sender<Input>,
     pub(super) tally: Arc<Tally>,
 }
@@ -164,7 +166,7 @@ impl Poller {
                 Ok(greeted) => {
                     let _ = reports.send(Report::Linked(node));
                     let greeted = greeted.counted_by(&dialling.tally);
-                    links::live(node, &address, greeted, &dialling.store, &dialling.inputs);
+                    links::live(node, &address, greeted, &dialling);
                     true
                 }
                 Err(error) => {
@@ -281,7 +283,9 @@ mod tests {
     fn poller() -> (Poller, Receiver<Input>) {
         let (inputs, told) = bounded(8);
         let identity = Identity { role: Role::Coordinator, id: [0; 16], features: Features::default() };
-        let dialling = Dialling { identity, store: Arc::new(Store::new(0)), inputs, tally: Arc::default() };
+        let transfers = Transfers::new(0, inputs.clone());
+        let store = Arc::new(Store::new(0));
+        let dialling = Dialling { identity, store, transfers, inputs, tally: Arc::default() };
         let (reports, _) = bounded(8);
         (Poller { nodes: vec![Entry::new(address(1))], dialling, reports, dials: 0 }, told)
     }

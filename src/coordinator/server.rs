@@ -44,10 +44,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Asks the client for an object of exactly or at most so many bytes.
-    pub(super) fn want(&self, digest: Digest, bytes_max: u64) {
+    /// Asks the client for an object of so many bytes.
+    pub(super) fn want(&self, digest: Digest, bytes: u64) {
         // A client that has gone is reported by its reader.
-        let _ = self.fetcher().want(&self.link, digest, bytes_max);
+        let _ = self.fetcher().want(&self.link, digest, bytes, Some(bytes));
     }
 
     /// Whether it has sent nothing of what it was asked for, for too long.

@@ -1,131 +1,386 @@
 //! Large updates between being offered and being merged. Owns how many bytes of them there may be at a time, so that the
-//! coordinator's memory does not grow with nodes and shards; does not know how updates travel or what is in them.
+//! coordinator's memory does not grow with nodes and shards, and the memory that they leave to each other; does not know
+//! how updates travel or what is in them.
+//!
+//! Whoever has begun must be able to end: the update of which most is here, of those that are on their way, finds room for
+//! the rest of it at any time. So all others on their way together hold no more than what there is beyond one. An update
+//! that is whole asks for nothing: it is merged and gone.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use super::driver::Input;
-use crate::digest::Digest;
 use crate::engine::LinkKey;
+use crate::net;
 
-/// Updates that wait for room, and those that have it.
-pub(super) struct Transfers {
+/// Memory comes in pieces of so many bytes: one is free again as soon as what is in it is merged.
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
+/// Beyond one update there is room for this part of another, however large they are.
+const MORE_PART: u64 = 8;
+/// An update that has not been kept waiting for so long, and comes more slowly than this, is waited for by nobody: beside it
+/// there is room as if it were not there. There is one of them at a time.
+const LATE_AFTER: Duration = Duration::from_secs(1);
+const LATE_BYTES_A_SECOND: u64 = 4 << 20;
+
+/// All of them.
+#[derive(Clone)]
+pub(super) struct Transfers(Arc<Shared>);
+
+struct Shared {
     bytes_max: u64,
-    in_flight: Arc<InFlight>,
     inputs: Sender<Input>,
-    offered: VecDeque<(LinkKey, Digest, u64)>,
-    under_way: HashMap<(LinkKey, Digest), Room>,
+    state: Mutex<State>,
 }
-
-/// So many updates may be in flight however large they are: one at the end of a slow line does not hold up all others.
-const UPDATES_MIN: usize = 2;
 
 #[derive(Default)]
-struct InFlight {
-    updates: AtomicUsize,
-    bytes: AtomicU64,
+struct State {
+    next: u64,
+    /// Updates of which nothing has been asked for, by number: in the order in which they were offered.
+    offered: BTreeMap<u64, Transfer>,
+    /// All others.
+    begun: BTreeMap<u64, Transfer>,
+    /// Of these, the one that is waited for by nobody.
+    late: Option<u64>,
+    /// Memory to be used again.
+    spare: Vec<Vec<u8>>,
 }
 
-/// A share of what may be in flight; given back when dropped.
+struct Transfer {
+    link: LinkKey,
+    /// Its size.
+    whole_bytes: u64,
+    /// Of these, here or asked for, and not merged.
+    held_bytes: u64,
+    arrived_bytes: u64,
+    /// When it last began or went on, and what had arrived then.
+    since: (Duration, u64),
+    is_whole: bool,
+    /// Up to where there was no room when it was asked for; until it is told that there is.
+    refused: Option<u64>,
+    /// Whether it was refused room last.
+    is_kept_waiting: bool,
+}
+
+/// An update's share of what there may be; given back when dropped.
 pub(super) struct Room {
-    own_bytes: u64,
-    in_flight: Arc<InFlight>,
-    inputs: Sender<Input>,
+    number: u64,
+    transfers: Transfers,
+}
+
+impl Transfers {
+    /// Of up to `bytes_max` bytes, or of one update and a part of another where that is more. When there is room again for
+    /// who has been refused it, [`Input::Room`] tells.
+    pub(super) fn new(bytes_max: u64, inputs: Sender<Input>) -> Transfers {
+        Transfers(Arc::new(Shared { bytes_max, inputs, state: Mutex::default() }))
+    }
+
+    /// An update is to be had over this link.
+    pub(super) fn begin(&self, link: LinkKey) -> Room {
+        let mut state = self.state();
+        let number = state.next;
+        state.next += 1;
+        let transfer = Transfer {
+            link,
+            whole_bytes: 0,
+            held_bytes: 0,
+            arrived_bytes: 0,
+            since: (net::now(), 0),
+            is_whole: false,
+            refused: None,
+            is_kept_waiting: false,
+        };
+        state.offered.insert(number, transfer);
+        Room { number, transfers: self.clone() }
+    }
+
+    /// The link over which the first update comes for whose next bytes there is room by now.
+    pub(super) fn next(&self) -> Option<LinkKey> {
+        let mut state = self.state();
+        let number = state.first_to_go_on(self.0.bytes_max)?;
+        let transfer = state.transfer(number)?;
+        transfer.refused = None;
+        Some(transfer.link)
+    }
+
+    /// Gives memory that is not in use back to the system.
+    pub(super) fn clear(&self) {
+        let spare = std::mem::take(&mut self.state().spare);
+        if !spare.is_empty() {
+            drop(spare);
+            net::give_memory_back();
+        }
+    }
+
+    fn chunk(&self, bytes: usize) -> Vec<u8> {
+        let spare = if bytes == CHUNK_BYTES { self.state().spare.pop() } else { None };
+        spare.unwrap_or_else(|| Vec::with_capacity(bytes))
+    }
+
+    /// Changes what is held, and tells if somebody can go on for that.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        let can_go_on = state.first_to_go_on(self.0.bytes_max).is_some();
+        drop(state);
+        if can_go_on {
+            // Where the channel is full the driver is busy, and looks at its next beat; where it is closed there is nothing
+            // left to fetch.
+            let _ = self.0.inputs.try_send(Input::Room);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is whole before anything can panic.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn transfer(&mut self, number: u64) -> Option<&mut Transfer> {
+        self.begun.get_mut(&number).or_else(|| self.offered.get_mut(&number))
+    }
+
+    /// The first of those that have been refused room for which there is some now. Of those that have not begun there is
+    /// room for none if there is none for the first.
+    fn first_to_go_on(&mut self, bytes_max: u64) -> Option<u64> {
+        let refused = |(&number, transfer): (&u64, &Transfer)| Some((number, transfer.refused?));
+        let mut candidates: Vec<_> = self.begun.iter().filter_map(refused).collect();
+        candidates.extend(self.offered.iter().find_map(refused));
+        let mut candidates = candidates.into_iter();
+        candidates.find(|&(number, bytes)| self.has_room(number, bytes, bytes_max)).map(|(number, _)| number)
+    }
+
+    /// Whether an update may hold its first `bytes` bytes.
+    fn has_room(&mut self, number: u64, bytes: u64, bytes_max: u64) -> bool {
+        let fits = |state: &mut State| state.fits(number, bytes, bytes_max);
+        fits(self) || self.leave_behind(number, net::now()) && fits(self)
+    }
+
+    fn fits(&mut self, number: u64, bytes: u64, bytes_max: u64) -> bool {
+        let late = self.late;
+        if late == Some(number) {
+            return true;
+        }
+        let Some(whole_bytes) = self.transfer(number).map(|transfer| transfer.whole_bytes) else { return false };
+        let more = bytes_max.saturating_sub(whole_bytes).max(whole_bytes / MORE_PART);
+        let (mut held, mut coming, mut furthest) = (bytes, bytes, bytes);
+        let others = self.begun.iter().filter(|(other, _)| **other != number && late != Some(**other));
+        for (_, Transfer { held_bytes, is_whole, .. }) in others {
+            held += held_bytes;
+            if !is_whole {
+                coming += held_bytes;
+                furthest = furthest.max(*held_bytes);
+            }
+        }
+        held <= whole_bytes + more && coming - furthest <= more
+    }
+
+    /// Finds one that nobody is to wait for any more; not this one. Says whether one was found.
+    fn leave_behind(&mut self, besides: u64, now: Duration) -> bool {
+        if self.late.is_some() {
+            return false;
+        }
+        let is_late = |(number, transfer): &(&u64, &Transfer)| {
+            let (since, before_bytes) = transfer.since;
+            let age = now.saturating_sub(since);
+            let least = before_bytes as f64 + age.as_secs_f64() * LATE_BYTES_A_SECOND as f64;
+            let is_asked = !transfer.is_whole && !transfer.is_kept_waiting;
+            **number != besides && is_asked && age >= LATE_AFTER && (transfer.arrived_bytes as f64) < least
+        };
+        let slowest = self.begun.iter().filter(is_late).min_by_key(|(_, transfer)| transfer.arrived_bytes);
+        self.late = slowest.map(|(&number, _)| number);
+        self.late.is_some()
+    }
+}
+
+impl Room {
+    /// Whether there is room for the update's first `bytes` bytes, of `whole_bytes`, and if so, takes it. So many have
+    /// arrived.
+    pub(super) fn take(&self, bytes: u64, whole_bytes: u64, arrived_bytes: u64) -> bool {
+        let mut state = self.transfers.state();
+        let Some(transfer) = state.transfer(self.number) else { return false };
+        (transfer.whole_bytes, transfer.arrived_bytes) = (whole_bytes, arrived_bytes);
+        let has_room = state.has_room(self.number, bytes, self.transfers.0.bytes_max);
+        if has_room && let Some(begins) = state.offered.remove(&self.number) {
+            state.begun.insert(self.number, begins);
+        }
+        let Some(transfer) = state.transfer(self.number) else { return false };
+        if has_room {
+            if transfer.held_bytes == 0 || transfer.is_kept_waiting {
+                transfer.since = (net::now(), arrived_bytes);
+            }
+            transfer.held_bytes = bytes;
+        }
+        transfer.refused = (!has_room).then_some(bytes);
+        transfer.is_kept_waiting = !has_room;
+        has_room
+    }
+
+    /// Empty memory for up to `bytes` bytes, and no more than [`CHUNK_BYTES`].
+    pub(super) fn chunk(&self, bytes: u64) -> Vec<u8> {
+        self.transfers.chunk(bytes.min(CHUNK_BYTES as u64) as usize)
+    }
+
+    /// All of it is here.
+    pub(super) fn is_whole(&self) {
+        self.transfers.change(|state| {
+            if let Some(transfer) = state.transfer(self.number) {
+                transfer.is_whole = true;
+            }
+            state.late.take_if(|late| *late == self.number);
+        });
+    }
+
+    /// Takes back memory whose bytes are of no more use.
+    pub(super) fn give_back(&self, mut chunk: Vec<u8>) {
+        self.transfers.change(|state| {
+            if let Some(transfer) = state.transfer(self.number) {
+                transfer.held_bytes = transfer.held_bytes.saturating_sub(chunk.len() as u64);
+            }
+            if chunk.capacity() == CHUNK_BYTES {
+                chunk.clear();
+                state.spare.push(chunk);
+            }
+        });
+    }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.in_flight.updates.fetch_sub(1, Ordering::AcqRel);
-        self.in_flight.bytes.fetch_sub(self.own_bytes, Ordering::AcqRel);
-        // Where the channel is full the driver is busy, and looks for room at its next beat; where it is closed there is
-        // nothing left to fetch.
-        let _ = self.inputs.try_send(Input::Room);
-    }
-}
-
-impl Transfers {
-    pub(super) fn new(bytes_max: u64, inputs: Sender<Input>) -> Transfers {
-        Transfers { bytes_max, in_flight: Arc::default(), inputs, offered: VecDeque::new(), under_way: HashMap::new() }
-    }
-
-    /// A node has an update of so many bytes.
-    pub(super) fn offer(&mut self, link: LinkKey, digest: Digest, bytes: u64) {
-        self.offered.push_back((link, digest, bytes));
-    }
-
-    /// The next update that there is room for.
-    pub(super) fn begin(&mut self) -> Option<(LinkKey, Digest, u64)> {
-        let &(link, digest, own_bytes) = self.offered.front()?;
-        let InFlight { updates, bytes } = &*self.in_flight;
-        let fits = bytes.load(Ordering::Acquire) + own_bytes <= self.bytes_max;
-        if !fits && updates.load(Ordering::Acquire) >= UPDATES_MIN {
-            return None;
-        }
-        self.offered.pop_front();
-        updates.fetch_add(1, Ordering::AcqRel);
-        bytes.fetch_add(own_bytes, Ordering::AcqRel);
-        let room = Room { own_bytes, in_flight: self.in_flight.clone(), inputs: self.inputs.clone() };
-        self.under_way.insert((link, digest), room);
-        Some((link, digest, own_bytes))
-    }
-
-    /// An update has arrived, or will not: its room goes with it.
-    pub(super) fn take(&mut self, link: LinkKey, digest: &Digest) -> Option<Room> {
-        self.under_way.remove(&(link, *digest))
-    }
-
-    /// What was to come over this link does not come.
-    pub(super) fn link_ended(&mut self, link: LinkKey) {
-        self.offered.retain(|(other, ..)| *other != link);
-        self.under_way.retain(|(other, _), _| *other != link);
+        self.transfers.change(|state| {
+            state.offered.remove(&self.number);
+            state.begun.remove(&self.number);
+            state.late.take_if(|late| *late == self.number);
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crossbeam_channel::unbounded;
+    use crossbeam_channel::{Receiver, unbounded};
 
     use super::*;
 
-    #[test]
-    fn updates_wait_their_turn_until_there_is_room() {
+    /// Updates of 1,000 bytes each.
+    const WHOLE: u64 = 1_000;
+
+    fn transfers(bytes_max: u64) -> (Transfers, Receiver<Input>) {
         let (inputs, told) = unbounded();
-        let mut transfers = Transfers::new(100, inputs);
-        let digests = [1u8, 2, 3, 4, 5, 6].map(|byte| Digest::of(&[byte]));
-        for (digest, bytes) in digests.iter().zip([50, 40, 10, 5, 500, 600]) {
-            transfers.offer(LinkKey(1), *digest, bytes);
-        }
-        for (digest, bytes) in digests.iter().zip([50, 40, 10]) {
-            assert_eq!(transfers.begin(), Some((LinkKey(1), *digest, bytes)));
-        }
-        assert_eq!(transfers.begin(), None, "all room is taken");
-        drop(transfers.take(LinkKey(1), &digests[0]));
-        assert!(matches!(told.try_recv(), Ok(Input::Room)));
-        assert_eq!(transfers.begin(), Some((LinkKey(1), digests[3], 5)));
-        assert_eq!(transfers.begin(), None, "the large one waits until there are few");
-        drop(transfers.take(LinkKey(1), &digests[1]));
-        drop(transfers.take(LinkKey(1), &digests[2]));
-        assert_eq!(transfers.begin(), Some((LinkKey(1), digests[4], 500)));
-        assert_eq!(transfers.begin(), None, "two at a time, however large");
-        drop(transfers.take(LinkKey(1), &digests[3]));
-        assert_eq!(transfers.begin(), Some((LinkKey(1), digests[5], 600)));
+        (Transfers::new(bytes_max, inputs), told)
+    }
+
+    fn is_told(told: &Receiver<Input>) -> bool {
+        told.try_iter().any(|input| matches!(input, Input::Room))
+    }
+
+    fn begin(transfers: &Transfers, links: std::ops::Range<u64>) -> Vec<Room> {
+        links.map(|link| transfers.begin(LinkKey(link))).collect()
+    }
+
+    /// So many bytes are here or asked for, and arrive.
+    fn take(room: &Room, bytes: u64) -> bool {
+        room.take(bytes, WHOLE, bytes)
     }
 
     #[test]
-    fn a_link_that_ends_gives_its_room_back() {
-        let (inputs, _told) = unbounded();
-        let mut transfers = Transfers::new(100, inputs);
-        let digest = Digest::of(b"update");
-        let other = Digest::of(b"other");
-        for (link, digest) in [(1, digest), (1, other), (1, digest), (2, digest)] {
-            transfers.offer(LinkKey(link), digest, 100);
+    fn updates_that_fit_come_together_and_the_next_waits_until_one_is_merged() {
+        let (transfers, told) = transfers(3 * WHOLE);
+        let rooms = begin(&transfers, 0..4);
+        assert!(rooms[..3].iter().all(|room| take(room, WHOLE)));
+        assert!(!take(&rooms[3], 1));
+        assert!(!is_told(&told) && transfers.next().is_none());
+        rooms[1].is_whole();
+        assert!(!is_told(&told), "it still takes its room");
+        rooms[1].give_back(vec![0; 10]);
+        assert!(is_told(&told));
+        assert_eq!((transfers.next(), transfers.next()), (Some(LinkKey(3)), None));
+        assert!(take(&rooms[3], 10) && !take(&rooms[3], 11));
+    }
+
+    #[test]
+    fn of_large_updates_one_comes_and_a_part_of_others() {
+        let (transfers, told) = transfers(1);
+        let mut rooms = begin(&transfers, 0..3);
+        assert!(take(&rooms[0], 500));
+        // An eighth of an update is left for all others together.
+        assert!(take(&rooms[1], 100) && !take(&rooms[2], 100) && take(&rooms[2], 25));
+        assert!(!take(&rooms[1], 101));
+        assert!(take(&rooms[0], WHOLE), "whoever is the furthest comes to its end");
+        assert!(!is_told(&told));
+        // As it is merged, another goes on, and is the furthest from then on.
+        rooms[0].is_whole();
+        assert!(!take(&rooms[1], 101), "all of it is still held");
+        for _ in 0..5 {
+            rooms[0].give_back(vec![0; 100]);
         }
-        assert!(transfers.begin().is_some() && transfers.begin().is_some());
-        assert_eq!(transfers.begin(), None);
-        transfers.link_ended(LinkKey(1));
-        assert_eq!(transfers.begin(), Some((LinkKey(2), digest, 100)));
+        assert!(is_told(&told));
+        assert_eq!(transfers.next(), Some(LinkKey(1)));
+        assert!(take(&rooms[1], 600) && !take(&rooms[1], 601));
+        drop(rooms.remove(0));
+        assert!(is_told(&told) && take(&rooms[0], WHOLE));
+    }
+
+    #[test]
+    fn whoever_has_begun_can_end() {
+        // Every one takes what it gets, in turn, and is merged once it is whole.
+        for bytes_max in [0, WHOLE, 2 * WHOLE, 100 * WHOLE] {
+            let (transfers, _told) = transfers(bytes_max);
+            let mut rooms: Vec<(Room, u64)> = begin(&transfers, 0..9).into_iter().map(|room| (room, 0)).collect();
+            let mut most = 0;
+            while !rooms.is_empty() {
+                let before: u64 = rooms.iter().map(|(_, held)| held).sum();
+                for (room, held) in &mut rooms {
+                    if take(room, *held + 10) {
+                        *held += 10;
+                    }
+                }
+                let held: u64 = rooms.iter().map(|(_, held)| held).sum();
+                assert!(held > before, "nobody goes on: {:?}", rooms.iter().map(|(_, held)| held).collect::<Vec<_>>());
+                most = most.max(held);
+                rooms.retain(|(_, held)| *held < WHOLE);
+            }
+            assert!(most <= bytes_max.max(WHOLE + WHOLE / MORE_PART), "{most} of {bytes_max}");
+        }
+    }
+
+    #[test]
+    fn one_that_comes_too_slowly_is_waited_for_by_nobody() {
+        let (transfers, _told) = transfers(1);
+        let rooms = begin(&transfers, 0..3);
+        assert!(rooms[0].take(500, WHOLE, 0) && take(&rooms[1], 125) && !take(&rooms[1], 130));
+        assert_eq!(transfers.next(), None);
+        // Whoever is kept waiting is not late.
+        let much_later = net::now() + 1_000 * LATE_AFTER;
+        assert!(!transfers.state().leave_behind(0, much_later));
+        assert!(take(&rooms[1], 125));
+        let (soon, later) = (net::now() + LATE_AFTER / 2, net::now() + 60 * LATE_AFTER);
+        assert!(!transfers.state().leave_behind(1, soon) && !transfers.state().leave_behind(0, soon));
+        rooms[1].take(125, WHOLE, 120 * LATE_BYTES_A_SECOND);
+        assert!(!transfers.state().leave_behind(0, later), "it has come fast enough");
+        assert!(transfers.state().leave_behind(1, later) && !transfers.state().leave_behind(1, later));
+        assert!(take(&rooms[1], WHOLE) && rooms[0].take(WHOLE, WHOLE, 0));
+        assert!(take(&rooms[2], 125) && !take(&rooms[2], 126), "one alone is left behind");
+        rooms[0].is_whole();
+        assert_eq!(transfers.state().late, None);
+    }
+
+    #[test]
+    fn memory_is_used_again_until_it_is_given_back() {
+        let (transfers, _told) = transfers(1);
+        let room = transfers.begin(LinkKey(1));
+        let mut chunk = room.chunk(1 << 30);
+        assert_eq!((chunk.len(), chunk.capacity()), (0, CHUNK_BYTES));
+        chunk.push(1);
+        let place = chunk.as_ptr();
+        room.give_back(chunk);
+        room.give_back(room.chunk(10));
+        let again = room.chunk(CHUNK_BYTES as u64);
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+        room.give_back(again);
+        transfers.clear();
+        assert!(transfers.state().spare.is_empty());
     }
 }

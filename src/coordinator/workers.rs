@@ -10,7 +10,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::StartError;
 use super::driver::Input;
 use super::threads::Threads;
-use super::transfers::Room;
+use super::transfers::Transfers;
+use super::update::UpdateBytes;
 use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
 use crate::job::{JobId, Specification};
@@ -29,8 +30,8 @@ pub(super) struct Weights {
 pub(super) enum Merging {
     /// Make the weights of step 0: drawn, or those of this object.
     Prepare { job: JobId, specification: Arc<Specification>, initial: Option<Arc<Vec<u8>>> },
-    /// Add an update, an object of the right shape, to the job's sum.
-    Accumulate { job: JobId, step: u64, shard: u32, rows: u32, update: Arc<Vec<u8>>, room: Option<Room> },
+    /// Add an update of the right shape to the job's sum.
+    Accumulate { job: JobId, step: u64, shard: u32, rows: u32, update: Arc<UpdateBytes> },
     /// Add the mean to the base, and begin the next sum. Nobody else holds the base, if it can be helped: then the new
     /// weights take its place in memory.
     Finish { job: JobId, step: u64, base: Arc<Vec<u8>> },
@@ -46,7 +47,7 @@ pub(super) struct Validating {
     pub(super) weights: Arc<Vec<u8>>,
     /// Of the weights.
     pub(super) digest: Digest,
-    pub(super) rows: Arc<Rows>,
+    pub(super) rows: Arc<Rows<'static>>,
 }
 
 /// Starts the merging thread. Its queue holds no more than the engine has asked for: one update a task of one round.
@@ -54,11 +55,12 @@ pub(super) fn start_merging(
     threads: &Threads,
     kernel: Kernel,
     spares: Spares,
+    transfers: Transfers,
     inputs: Sender<Input>,
 ) -> Result<(Sender<Merging>, JoinHandle<()>), StartError> {
     let (orders, queue) = unbounded();
     let run = move || {
-        let mut merger = Merger { kernel, sums: HashMap::new(), spares, inputs };
+        let mut merger = Merger { kernel, sums: HashMap::new(), spares, transfers, inputs };
         for order in &queue {
             merger.obey(order);
         }
@@ -76,6 +78,7 @@ struct Merger {
     sums: HashMap<JobId, Sum>,
     /// Where memory comes from and goes.
     spares: Spares,
+    transfers: Transfers,
     inputs: Sender<Input>,
 }
 
@@ -86,6 +89,7 @@ impl Merger {
                 self.sums.remove(&job);
                 if self.sums.is_empty() {
                     self.spares.clear();
+                    self.transfers.clear();
                 }
                 return;
             }
@@ -123,24 +127,24 @@ impl Merger {
                 self.sums.insert(job, Sum { network, sum });
                 Some(Input::Prepared { job, weights })
             }
-            Merging::Accumulate { job, step, shard, rows, update, room } => {
+            Merging::Accumulate { job, step, shard, rows, update } => {
                 let Sum { network, sum } = self.sums.get_mut(&job)?;
-                let added = match object::parameters(ObjectKind::Update, network, &update) {
-                    Ok(values) => sum.add(values, rows).map_err(|error| error.to_string()),
-                    Err(error) => Err(error.to_string()),
+                let added = match Arc::try_unwrap(update) {
+                    Ok(update) => sum.add_parts(update.into_values(network), rows),
+                    // It is another task's, too.
+                    Err(update) => sum.add_parts(update.values(network), rows),
                 };
-                // In this order: whoever is given the room finds the memory.
-                self.spares.put(update);
-                drop(room);
                 Some(Input::Event(match added {
                     Ok(()) => Event::Accumulated { job, step, shard },
-                    Err(reason) => Event::UpdateRefused { job, step, shard, reason },
+                    Err(error) => Event::UpdateRefused { job, step, shard, reason: error.to_string() },
                 }))
             }
             Merging::Finish { job, step, base } => {
                 let Sum { network, sum } = self.sums.get_mut(&job)?;
                 // A link may still be sending it, or the last round's validation reading it.
                 let mut bytes = Arc::try_unwrap(base).unwrap_or_else(|shared| {
+                    // No update is on its way: their memory makes room for the copy.
+                    self.transfers.clear();
                     let mut bytes = self.spares.take(shared.len() as u64);
                     bytes.extend_from_slice(&shared);
                     bytes

@@ -83,6 +83,17 @@ impl Run {
         }
     }
 
+    /// A task is trained, and its update is on its way.
+    pub(super) fn update_coming(&mut self, link: LinkKey, attempt: &Attempt, cx: &mut Context<'_>) {
+        let shard = attempt.task.shard;
+        if let Claim::Live(live) = self.claim(link, attempt)
+            && let Stage::Training { round, .. } = &mut self.stage
+        {
+            round.update_coming(shard, live.number, cx.now);
+            cx.fleet.update_coming(link, (live.started, shard, live.number));
+        }
+    }
+
     /// A result arrived.
     pub(super) fn trained(
         &mut self,
@@ -109,7 +120,7 @@ impl Run {
                     cx.actions.push(discard);
                     self.compare(&live, attempt.task.step, shard, update, cx);
                 }
-                self.profiler.trained(link, live.started, train_us, cx.now);
+                self.profiler.trained(link, live.started, train_us, live.trained.unwrap_or(cx.now));
                 if !live.is_held {
                     let elapsed_us = cx.now.since_us(live.started);
                     self.pace.observe(elapsed_us);
@@ -268,6 +279,7 @@ impl Run {
                 number: 0,
                 token: cx.rng.next_u64(),
                 started: cx.now,
+                trained: None,
                 exact: link.computes(self.needs.arithmetic),
                 may_reject,
                 is_copy,

@@ -195,6 +195,14 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A node has trained a task, and its update is on its way: [`Event::Trained`] comes once it is here, or
+    /// [`Event::TaskFailed`]. The node's worker is free meanwhile.
+    UpdateComing {
+        /// The connection that it comes over.
+        link: LinkKey,
+        /// The attempt that it claims to be of.
+        attempt: Attempt,
+    },
     /// A result arrived whole and its hash is right.
     Trained {
         /// The connection that it came over.

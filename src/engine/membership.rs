@@ -33,6 +33,8 @@ pub(super) struct Link {
     pub(super) key: LinkKey,
     /// Nothing in here is older than the link.
     pub(super) assigned: BTreeSet<Assignment>,
+    /// Of these, those that are trained and whose updates are on their way: no worker has them any more.
+    coming: BTreeSet<Assignment>,
     /// Tasks sent for the running job over this link. A node at 0 is owed one.
     pub(super) sent: u64,
     info: NodeInfo,
@@ -56,9 +58,21 @@ impl Link {
         self.info.workers.max(1)
     }
 
-    /// Whether as much is out as the node has workers.
+    /// Tasks of ours that it trains, or that wait at it.
+    pub(super) fn busy(&self) -> u32 {
+        (self.assigned.len() - self.coming.len()) as u32
+    }
+
+    /// When the first of these was sent.
+    pub(super) fn busy_since(&self) -> Option<Time> {
+        self.assigned.iter().find(|assignment| !self.coming.contains(assignment)).map(|&(started, ..)| started)
+    }
+
+    /// Whether its workers have as many tasks as they are, or its updates come so slowly that it would have more than two of
+    /// them for each to keep.
     pub(super) fn is_full(&self) -> bool {
-        self.assigned.len() >= self.workers() as usize || self.is_at_limit()
+        let workers = self.workers();
+        self.busy() >= workers || self.assigned.len() >= 2 * workers as usize || self.is_at_limit()
     }
 
     /// Whether it has as many tasks as one connection carries, whatever the policy.
@@ -73,7 +87,7 @@ impl Link {
 
     /// Whether a worker is free, as far as known.
     pub(super) fn is_idle(&self, now: Time) -> bool {
-        self.assigned.len() + (self.others(now) as usize) < self.workers() as usize
+        self.busy().saturating_add(self.others(now)) < self.workers() && !self.is_full()
     }
 
     /// Whether the node computes this arithmetic.
@@ -113,14 +127,14 @@ impl Node {
         if !needs.are_met_by(link) {
             return Place::Away;
         }
-        let (out, workers) = (link.assigned.len(), link.workers());
-        match link.assigned.first() {
+        let (busy, workers) = (link.busy(), link.workers());
+        match link.busy_since() {
             // It is at its limit before its workers are busy.
             _ if workers as usize > ASSIGNED_MAX => Place::Odd,
-            Some(&(oldest, ..)) if link.is_full() => Place::Full { oldest, us_per_row: self.us_per_row },
-            _ if link.load.as_ref().is_some_and(|load| load.others > 0) => Place::Odd,
+            Some(oldest) if busy >= workers => Place::Full { oldest, us_per_row: self.us_per_row },
+            _ if link.is_full() || link.load.as_ref().is_some_and(|load| load.others > 0) => Place::Odd,
             _ => Place::Free {
-                share: out as f64 / f64::from(workers),
+                share: f64::from(busy) / f64::from(workers),
                 sent: link.sent,
                 us_per_row: self.us_per_row.unwrap_or_default(),
             },
@@ -239,6 +253,7 @@ impl Fleet {
             node.link = Some(Link {
                 key: link,
                 assigned: BTreeSet::new(),
+                coming: BTreeSet::new(),
                 sent: 0,
                 info,
                 used_this_round: false,
@@ -264,8 +279,7 @@ impl Fleet {
     /// Notes a node's load as it told it.
     pub(super) fn load_reported(&mut self, link: LinkKey, running: u32, waiting: u32, now: Time) {
         self.change(link, |link| {
-            let ours = u32::try_from(link.assigned.len()).unwrap_or(u32::MAX);
-            let others = running.saturating_add(waiting).saturating_sub(ours);
+            let others = running.saturating_add(waiting).saturating_sub(link.busy());
             link.load = Some(Load { running, waiting, others, told: now });
         });
     }
@@ -273,8 +287,7 @@ impl Fleet {
     /// Notes that a node said it is busy: its workers are not ours until it tells otherwise.
     pub(super) fn busy_told(&mut self, link: LinkKey, now: Time) {
         self.change(link, |link| {
-            let ours = u32::try_from(link.assigned.len()).unwrap_or(u32::MAX);
-            let others = link.workers().saturating_sub(ours);
+            let others = link.workers().saturating_sub(link.busy());
             link.load = Some(Load { running: link.workers(), waiting: 0, others, told: now });
         });
     }
@@ -353,10 +366,20 @@ impl Fleet {
         });
     }
 
+    /// Notes that an attempt that is out is trained, and its update on its way.
+    pub(super) fn update_coming(&mut self, link: LinkKey, assignment: Assignment) {
+        self.change(link, |link| {
+            if link.assigned.contains(&assignment) {
+                link.coming.insert(assignment);
+            }
+        });
+    }
+
     /// Notes that an attempt is over, however it ended.
     pub(super) fn release(&mut self, link: LinkKey, assignment: Assignment) {
         self.change(link, |link| {
             link.assigned.remove(&assignment);
+            link.coming.remove(&assignment);
         });
     }
 

@@ -210,6 +210,11 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
                 cx.actions.push(Action::Discard { link, attempt, update });
             }
         },
+        Event::UpdateComing { link, attempt } => {
+            if let Some(run) = jobs.running(attempt.task.job) {
+                run.update_coming(link, &attempt, cx);
+            }
+        }
         Event::Rejected { link, attempt, reason } => {
             if let Some(run) = jobs.running(attempt.task.job) {
                 run.rejected(link, attempt, reason, cx);

@@ -84,12 +84,12 @@ impl Profiler {
         }
     }
 
-    /// A result of an attempt that was sent at `started` has come, for which the node trained so long by its own account:
-    /// it is believed as far as the time allows.
-    pub(super) fn trained(&mut self, link: LinkKey, started: Time, train_us: u64, now: Time) {
+    /// A result of an attempt that was sent at `started` has come, for which the node trained until `ended`, and so long by
+    /// its own account: it is believed as far as the time allows.
+    pub(super) fn trained(&mut self, link: LinkKey, started: Time, train_us: u64, ended: Time) {
         let Some(round) = &mut self.round else { return };
-        let start = Time(now.0.saturating_sub(train_us)).max(started).max(round.began);
-        round.change(link, |crew| crew.trained.add(Span { start, end: now }));
+        let start = Time(ended.0.saturating_sub(train_us)).max(started).max(round.began);
+        round.change(link, |crew| crew.trained.add(Span { start, end: ended }));
     }
 
     /// The result that came last over `link` is the first of its task.
@@ -277,15 +277,15 @@ impl Span {
 struct Spans(Vec<Span>);
 
 impl Spans {
-    /// Adds a stretch that ends last of all.
+    /// Adds a stretch: what it touches becomes one with it.
     fn add(&mut self, mut added: Span) {
-        while let Some(&last) = self.0.last()
-            && last.end >= added.start
-        {
-            added.start = added.start.min(last.start);
-            self.0.pop();
+        let first = self.0.partition_point(|span| span.end < added.start);
+        let end = self.0.partition_point(|span| span.start <= added.end);
+        for touched in &self.0[first..end] {
+            added.start = added.start.min(touched.start);
+            added.end = added.end.max(touched.end);
         }
-        self.0.push(added);
+        self.0.splice(first..end, [added]);
     }
 
     fn cut_off(&mut self, end: Time) {

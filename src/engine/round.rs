@@ -28,6 +28,8 @@ pub(super) struct Live {
     pub(super) number: u32,
     pub(super) token: u64,
     pub(super) started: Time,
+    /// When the node said that it is trained, if its update comes after that.
+    pub(super) trained: Option<Time>,
     /// Whether the node computes the job's arithmetic.
     pub(super) exact: bool,
     /// Whether the node was allowed to turn it down.
@@ -251,6 +253,14 @@ impl Round {
         task.live.push(live);
         self.refresh(shard);
         live
+    }
+
+    /// Notes that an attempt that is out is trained, and its update on its way.
+    pub(super) fn update_coming(&mut self, shard: u32, number: u32, now: Time) {
+        let mut live = self.tasks[shard as usize].live.iter_mut();
+        if let Some(live) = live.find(|live| live.number == number) {
+            live.trained.get_or_insert(now);
+        }
     }
 
     /// Whose a result is that `link` claims to be of `attempt` of this round.

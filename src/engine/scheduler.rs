@@ -238,7 +238,7 @@ impl View<'_> {
         let mut look = |started: Time, node, bound_us: f64| {
             let is_open = bound_us * SLACK < soonest_us;
             if let Some(member) = self.fleet.member(node).filter(|_| is_open) {
-                debug_assert_eq!(member.2.assigned.first().map(|&(oldest, ..)| oldest), Some(started));
+                debug_assert_eq!(member.2.busy_since(), Some(started));
                 soonest_us = soonest_us.min(self.prospect(member, rows).finish_us);
             }
             is_open
@@ -264,8 +264,8 @@ impl View<'_> {
 
     fn prospect(&self, (node, about, link): Member, rows: u32) -> Prospect {
         let workers = f64::from(link.workers());
-        let load = link.assigned.len() as f64 + f64::from(link.others(self.now));
-        let oldest_us = link.assigned.first().map(|&(started, ..)| self.now.since_us(started) as f64);
+        let load = f64::from(link.busy()) + f64::from(link.others(self.now));
+        let oldest_us = link.busy_since().map(|started| self.now.since_us(started) as f64);
         let is_full = link.is_full();
         let finish_us = match about.task_us(rows) {
             // Unknown: tried first, but never waited for.
@@ -358,7 +358,7 @@ mod tests {
                     Choice::Nowhere => {}
                 }
                 let link = LinkKey(rng.random_range(0..NODES));
-                match rng.random_range(0..48) {
+                match rng.random_range(0..56) {
                     0 => drop(fleet.link_down(link)),
                     1 => join(&mut fleet, link.0, &mut rng),
                     2 => fleet.load_reported(link, rng.random_range(0..3), rng.random_range(0..2), now),
@@ -367,6 +367,10 @@ mod tests {
                     5 => fleet.unlist(NodeKey(link.0 as u32)),
                     6 => drop(fleet.strike(NodeKey(link.0 as u32), 20)),
                     7 => now = now.after_us(6_000_000),
+                    48..56 if !out.is_empty() => {
+                        let (link, assignment) = out[rng.random_range(0..out.len())];
+                        fleet.update_coming(link, assignment);
+                    }
                     8..16 if !out.is_empty() => {
                         let (link, assignment) = out.swap_remove(rng.random_range(0..out.len()));
                         fleet.release(link, assignment);

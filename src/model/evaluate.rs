@@ -38,7 +38,7 @@ pub fn evaluate(
     activation: Activation,
     log_epsilon: f32,
     parameters: &[f32],
-    rows: &Rows,
+    rows: &Rows<'_>,
 ) -> Result<Evaluation, EvaluateError> {
     Evaluator::new(kernel).evaluate(network, activation, log_epsilon, parameters, rows)
 }
@@ -82,7 +82,7 @@ impl Evaluator {
         activation: Activation,
         log_epsilon: f32,
         parameters: &[f32],
-        rows: &Rows,
+        rows: &Rows<'_>,
     ) -> Result<Evaluation, EvaluateError> {
         if rows.classes() > network.classes() {
             return Err(EvaluateError::Classes { got: rows.classes(), expected: network.classes() });

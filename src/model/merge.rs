@@ -76,20 +76,37 @@ impl ExactSum {
 
     /// Adds an update weighted by its `rows`. All of it is checked first: one that is refused leaves no trace.
     pub fn add(&mut self, update: &[LittleEndianF32], rows: u32) -> Result<(), MergeError> {
-        self.same_length(update)?;
+        self.add_parts(vec![update], rows)
+    }
+
+    /// The same of an update in parts. Each of them is dropped as soon as it is added.
+    pub fn add_parts<P: AsRef<[LittleEndianF32]>>(&mut self, update: Vec<P>, rows: u32) -> Result<(), MergeError> {
+        self.same_length(update.iter().map(|part| part.as_ref().len()).sum())?;
         if rows == 0 || self.rows + u64::from(rows) > self.rows_max {
             return Err(MergeError::Rows { got: rows });
         }
-        if largest_magnitude_bits(self.kernel, update) >= MAGNITUDE_LIMIT.to_bits() {
-            let values = update.iter().copied().map(f32::from_le_bytes).enumerate();
-            if let Some((index, value)) = values.into_iter().find(|(_, value)| !can_be_merged(*value)) {
-                return Err(MergeError::Value { index, value });
+        let mut start = 0;
+        for part in &update {
+            let part = part.as_ref();
+            if largest_magnitude_bits(self.kernel, part) >= MAGNITUDE_LIMIT.to_bits() {
+                let mut values = part.iter().copied().map(f32::from_le_bytes).enumerate();
+                if let Some((index, value)) = values.find(|(_, value)| !can_be_merged(*value)) {
+                    return Err(MergeError::Value { index: start + index, value });
+                }
             }
+            start += part.len();
         }
         let first = self.rows == 0;
-        match &mut self.high {
-            High::Narrow(high) => add_narrow(self.kernel, &mut self.low, high, update, rows, first),
-            High::Wide(high) => add_wide(self.kernel, &mut self.low, high, update, rows, first),
+        let mut start = 0;
+        for part in update {
+            let part = part.as_ref();
+            let range = start..start + part.len();
+            let low = &mut self.low[range.clone()];
+            match &mut self.high {
+                High::Narrow(high) => add_narrow(self.kernel, low, &mut high[range], part, rows, first),
+                High::Wide(high) => add_wide(self.kernel, low, &mut high[range], part, rows, first),
+            }
+            start += part.len();
         }
         self.rows += u64::from(rows);
         Ok(())
@@ -107,7 +124,7 @@ impl ExactSum {
         values: &mut [LittleEndianF32],
         take: &mut dyn FnMut(&[LittleEndianF32]),
     ) -> Result<(), MergeError> {
-        self.same_length(values)?;
+        self.same_length(values.len())?;
         if self.rows == 0 {
             return Err(MergeError::Empty);
         }
@@ -124,9 +141,9 @@ impl ExactSum {
         Ok(())
     }
 
-    fn same_length(&self, values: &[LittleEndianF32]) -> Result<(), MergeError> {
-        if values.len() != self.low.len() {
-            return Err(MergeError::Length { got: values.len(), expected: self.low.len() });
+    fn same_length(&self, values: usize) -> Result<(), MergeError> {
+        if values != self.low.len() {
+            return Err(MergeError::Length { got: values, expected: self.low.len() });
         }
         Ok(())
     }
@@ -136,6 +153,8 @@ impl ExactSum {
 trait Upper: Copy {
     fn from_wide(value: i64) -> Self;
     fn to_wide(self) -> i64;
+    /// Rounded, where it has more than 53 bits.
+    fn to_f64(self) -> f64;
 }
 
 impl Upper for i32 {
@@ -146,6 +165,11 @@ impl Upper for i32 {
 
     #[inline(always)]
     fn to_wide(self) -> i64 {
+        self.into()
+    }
+
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
         self.into()
     }
 }
@@ -159,6 +183,11 @@ impl Upper for i64 {
     #[inline(always)]
     fn to_wide(self) -> i64 {
         self
+    }
+
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from((self >> 32) as i32) * 4_294_967_296.0 + f64_of(self as u64 & 0xffff_ffff)
     }
 }
 
@@ -239,34 +268,46 @@ fn mean_body<V: Vector>(low: &[u64], high: &[impl Upper], rows: u64, values: &mu
     let part = 1.0 / rows as f64;
     let sums = low.chunks(MEANS).zip(high.chunks(MEANS));
     for ((low, high), values) in sums.zip(values.chunks_mut(MEANS)) {
-        let mut bounds = [[0.0; 2]; MEANS];
-        for (((low, high), value), bounds) in low.iter().zip(high).zip(&*values).zip(&mut bounds) {
-            *bounds = quick_bounds(*low, high.to_wide(), part, f32::from_le_bytes(*value));
+        let (mut least, mut most) = ([0.0f32; MEANS], [0.0f32; MEANS]);
+        let bounds = least.iter_mut().zip(&mut most);
+        for ((low, high), (value, (least, most))) in low.iter().zip(high).zip(values.iter().zip(bounds)) {
+            (*least, *most) = quick_bounds(*low, high.to_f64(), part, f32::from_le_bytes(*value));
         }
-        let is_clear = |[least, most]: &[f32; 2]| least.to_bits() == most.to_bits();
-        if bounds[..values.len()].iter().all(is_clear) {
-            for (value, [quick, _]) in values.iter_mut().zip(bounds) {
+        let bounds = || least.iter().zip(&most).map(|(least, most)| (least.to_bits(), most.to_bits()));
+        if bounds().fold(0, |differing, (least, most)| differing | (least ^ most)) == 0 {
+            for (value, quick) in values.iter_mut().zip(least) {
                 *value = quick.to_le_bytes();
             }
         } else {
-            for ((value, bounds), (low, high)) in values.iter_mut().zip(&bounds).zip(low.iter().zip(high)) {
-                let new = if is_clear(bounds) { bounds[0] } else { exact_value(*value, *low, high.to_wide(), rows) };
+            for ((value, (least, most)), (low, high)) in values.iter_mut().zip(bounds()).zip(low.iter().zip(high)) {
+                let exact = || exact_value(*value, *low, high.to_wide(), rows);
+                let new = if least == most { f32::from_bits(least) } else { exact() };
                 *value = new.to_le_bytes();
             }
         }
     }
 }
 
+/// A number below 2^52, exactly: few processors convert 64 bits in their vectors, and all of them can do this.
+#[inline(always)]
+fn f64_of(number: u64) -> f64 {
+    const POWER_52: f64 = 4_503_599_627_370_496.0;
+    f64::from_bits(POWER_52.to_bits() | number) - POWER_52
+}
+
 /// Two numbers that the new value is one of, or between.
 #[inline(always)]
-fn quick_bounds(low: u64, high: i64, part: f64, base: f32) -> [f32; 2] {
-    // Where the sum fits 64 bits it is converted in one step: the two parts would cancel, and leave their roundings.
-    let fits = high == low as i64 >> 63;
-    let sum = if fits { low as i64 as f64 } else { high as f64 / UNIT + low as f64 };
+fn quick_bounds(low: u64, high: f64, part: f64, base: f32) -> (f32, f32) {
+    // From the top, 32 bits at a time: as long as what is there has no more than 53 bits it is exact, and parts that cancel
+    // do so before anything is rounded.
+    const WORD: f64 = 4_294_967_296.0;
+    let sum = (high * WORD + f64_of(low >> 32)) * WORD + f64_of(low & 0xffff_ffff);
     let mean = sum * part * UNIT;
     // Five roundings of at most 2^-53 each, and half a unit.
     let error = mean.abs() * (1.0 / (1u64 << 49) as f64) + UNIT;
-    [-error, error].map(|error| cut((f64::from(base) + (mean + error)) as f32, VALUE_LEAST))
+    let base = f64::from(base);
+    let [least, most] = [-error, error].map(|error| cut((base + (mean + error)) as f32, VALUE_LEAST));
+    (least, most)
 }
 
 /// A base and the mean of a sum: the definition, in protocol.md's words.
@@ -471,12 +512,15 @@ mod tests {
 
     #[test]
     fn a_mean_between_two_numbers_is_rounded_as_the_definition_says() {
-        // Halfway between two f32, and a unit to either side; sums whose two parts nearly cancel; nothing onto nothing.
+        // Halfway between two f32, and a unit to either side; sums whose parts nearly cancel, or have more bits than f64;
+        // nothing onto nothing.
         let half = 1i128 << (PLACES - 24);
         let sums = [0, 1, -1, half, half + 1, half - 1, -half, 3 * half, 3 * half - 1, i128::from(u64::MAX), 1 << 64];
+        let long = [(1 << 53) + 1, (1 << 64) - (1 << 20), (1 << 85) + (1 << 32) + 3, (1 << 95) - 1];
         let bases = [0.0, -0.0, 1.0, -1.0, f32::from_bits(0x3f80_0001), f32::MIN_POSITIVE, 1e30, f32::MAX];
         for rows in [1u64, 2, 3, 4, 1 << 17] {
-            for sum in sums.iter().flat_map(|sum| [*sum, -sum, sum * i128::from(rows)]) {
+            let long = long.iter().flat_map(|sum| [*sum, -sum]);
+            for sum in sums.iter().flat_map(|sum| [*sum, -sum, sum * i128::from(rows)]).chain(long) {
                 for kernel in Kernel::available() {
                     for mut of in [1, u64::MAX].map(|rows_max| ExactSum::new(kernel, bases.len(), rows_max)) {
                         (of.rows, of.low) = (rows, vec![sum as u64; bases.len()]);

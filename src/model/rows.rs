@@ -1,6 +1,7 @@
 //! Labelled rows, ready to train or to validate on. Owns the checks that make them safe to compute with, and the threshold
 //! of inputs; does not know where they come from.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::thresholds::{VALUE_LEAST, cut};
@@ -8,17 +9,26 @@ use super::thresholds::{VALUE_LEAST, cut};
 /// Rows of features, row-major, each with a label. There is at least one; every value is finite, and +0 or not below 2^-40 in
 /// magnitude; every label is a class.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rows {
+pub struct Rows<'a> {
     features: u32,
-    values: Vec<f32>,
-    labels: Vec<u32>,
+    values: Cow<'a, [f32]>,
+    labels: Cow<'a, [u32]>,
     classes: u32,
 }
 
-impl Rows {
+/// Values of which is found out at a time whether they are finite.
+const FINITE_PART: usize = 256;
+
+impl<'a> Rows<'a> {
     /// The rows of `values`, `features` each, row-major, whose labels are below `classes`.
     /// What of the values is below 2^-40 in magnitude becomes +0.
-    pub fn new(features: u32, mut values: Vec<f32>, labels: Vec<u32>, classes: u32) -> Result<Rows, RowsError> {
+    pub fn new(
+        features: u32,
+        values: impl Into<Cow<'a, [f32]>>,
+        labels: impl Into<Cow<'a, [u32]>>,
+        classes: u32,
+    ) -> Result<Rows<'a>, RowsError> {
+        let (mut values, labels) = (values.into(), labels.into());
         if features == 0 {
             return Err(RowsError::NoFeatures);
         }
@@ -31,11 +41,24 @@ impl Rows {
         if let Some(row) = labels.iter().position(|label| *label >= classes) {
             return Err(RowsError::Label { row, got: labels[row], classes });
         }
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+        // All of some hundred at a time: looking for the first costs ten times as much.
+        let are_finite = |values: &[f32]| values.iter().fold(true, |all, value| all & value.is_finite());
+        if let Some(part) = values.chunks(FINITE_PART).position(|part| !are_finite(part)) {
+            let first = part * FINITE_PART;
+            let index = first + values[first..].iter().position(|value| !value.is_finite()).unwrap_or_default();
             return Err(RowsError::NotFinite { row: index / features as usize, feature: index % features as usize });
         }
-        cut_inputs(&mut values);
+        // They are copied for that only if there is such a value.
+        if values.iter().any(|value| cut(*value, VALUE_LEAST).to_bits() != value.to_bits()) {
+            cut_inputs(values.to_mut());
+        }
         Ok(Rows { features, values, labels, classes })
+    }
+
+    /// The same, with values and labels of its own.
+    pub fn into_owned(self) -> Rows<'static> {
+        let Rows { features, values, labels, classes } = self;
+        Rows { features, values: values.into_owned().into(), labels: labels.into_owned().into(), classes }
     }
 
     /// Number of rows; at least 1.

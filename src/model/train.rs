@@ -100,7 +100,7 @@ impl Trainer {
         step: u64,
         shard: u32,
         base: &[f32],
-        rows: &Rows,
+        rows: &Rows<'_>,
         watch: &mut dyn Watch,
     ) -> Result<Trained, TrainError> {
         let mut update = Vec::with_capacity(base.len());
@@ -117,7 +117,7 @@ impl Trainer {
         step: u64,
         shard: u32,
         base: &[f32],
-        rows: &Rows,
+        rows: &Rows<'_>,
         watch: &mut dyn Watch,
         take: &mut dyn FnMut(&[f32]),
     ) -> Result<Done, TrainError> {
@@ -146,7 +146,7 @@ impl Trainer {
         &mut self,
         recipe: &Recipe,
         base: &[f32],
-        rows: &Rows,
+        rows: &Rows<'_>,
         watch: &mut dyn Watch,
     ) -> Result<Done, TrainError> {
         let (count, features) = (rows.labels().len(), rows.features() as usize);
@@ -182,7 +182,7 @@ impl Trainer {
         batch_rows: usize,
         shuffle: impl Fn(u64) -> Stream,
         base: &[f32],
-        rows: &Rows,
+        rows: &Rows<'_>,
         watch: &mut dyn Watch,
     ) -> Result<Done, TrainError> {
         let planned = u64::from(recipe.epochs) * rows.labels().len().div_ceil(batch_rows) as u64;
@@ -208,7 +208,7 @@ impl Trainer {
 
 /// Rows that the weights are updated by at once.
 struct Batch<'a> {
-    rows: &'a Rows,
+    rows: &'a Rows<'a>,
     source: Source<'a>,
     log_epsilon: f32,
 }
@@ -523,7 +523,7 @@ fn go_on(watch: &mut dyn Watch, done: u64, planned: u64) -> Result<(), TrainErro
 }
 
 /// That the parts of a task belong together.
-fn check(training: &Training, step: u64, base: &[f32], rows: &Rows) -> Result<(), TrainError> {
+fn check(training: &Training, step: u64, base: &[f32], rows: &Rows<'_>) -> Result<(), TrainError> {
     let network = &training.network;
     if training.arithmetic != ARITHMETIC {
         return Err(TrainError::Arithmetic { got: training.arithmetic });

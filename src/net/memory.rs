@@ -1,4 +1,4 @@
-//! Giving memory back after a crowd. Owns when; the allocator owns the memory.
+//! Giving free memory back to the system, after a crowd or when it is asked for. Owns when; the allocator owns the memory.
 //!
 //! glibc keeps what is freed below the highest block that is still in use: of 5,000 connections 60 MB stay with a program
 //! that has ended them all, for good. Other allocators (musl's) return pages on their own.
@@ -29,14 +29,15 @@ impl Crowd {
     /// So many are left now: gives free memory back if most of a crowd has gone.
     pub(super) fn shrunk(&self, count: usize) {
         if self.has_left(count) {
-            give_back();
+            give_memory_back();
         }
     }
 }
 
+/// Gives free memory back to the system, as much as the allocator can. It looks at all of it: not for every little thing.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
-fn give_back() {
+pub fn give_memory_back() {
     unsafe extern "C" {
         fn malloc_trim(pad: usize) -> std::ffi::c_int;
     }
@@ -46,8 +47,9 @@ fn give_back() {
     }
 }
 
+/// Other allocators do it on their own.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn give_back() {}
+pub fn give_memory_back() {}
 
 #[cfg(test)]
 mod tests {
@@ -61,6 +63,6 @@ mod tests {
         assert_eq!(seen, [250], "250 are no crowd themselves");
         crowd.grown(CROWD_MIN - 1);
         assert!(!crowd.has_left(0));
-        give_back();
+        give_memory_back();
     }
 }

@@ -17,6 +17,7 @@ mod random;
 mod server;
 mod tally;
 mod transfer;
+mod wanted;
 
 pub use std::net::{IpAddr, SocketAddr};
 
@@ -28,10 +29,12 @@ pub use feed::Feed;
 pub use greeting::{Greeted, Identity, Peer};
 pub use link::{Closed, Handler, Link, LinkReader, SharedPiece, Unsent, open};
 pub use listen::{ListenError, Listener};
+pub use memory::give_memory_back;
 pub use random::{fill_random, persistent_id, random_u64, random_u128};
 pub use server::{Caps, Port, Server, Service, serve};
 pub use tally::Tally;
-pub use transfer::{FetchError, Fetched, Fetcher, Fetching, answer_fetch, answer_have};
+pub use transfer::{Fetched, Fetcher, Fetching, answer_fetch, answer_have};
+pub use wanted::FetchError;
 
 /// Stack of a thread that only moves bytes: thousands of them fit.
 const THREAD_STACK_BYTES: usize = 256 << 10;

@@ -191,7 +191,18 @@ fn open<'a>(
     wanted_kind: ObjectKind,
     wanted: &dyn Fn(&[Tensor]) -> Vec<Tensor>,
 ) -> Result<(Vec<Tensor>, &'a [u8]), ObjectError> {
-    let mut reader = Reader::new("the object's descriptor", bytes);
+    check(bytes, bytes.len() as u64, wanted_kind, wanted)
+}
+
+/// The same of an object of so many bytes, of which `head` has the first, and the descriptor; returns which elements' bytes
+/// are there.
+fn check<'a>(
+    head: &'a [u8],
+    object_bytes: u64,
+    wanted_kind: ObjectKind,
+    wanted: &dyn Fn(&[Tensor]) -> Vec<Tensor>,
+) -> Result<(Vec<Tensor>, &'a [u8]), ObjectError> {
+    let mut reader = Reader::new("the object's descriptor", head);
     let (kind, tensors) = decode_descriptor(&mut reader).map_err(ObjectError::Descriptor)?;
     if ObjectKind::from_number(kind) != Some(wanted_kind) {
         return Err(ObjectError::Kind { got: kind, wanted: wanted_kind });
@@ -202,8 +213,9 @@ fn open<'a>(
     }
     let said = tensors.iter().try_fold(0u64, |sum, tensor| sum.checked_add(tensor.bytes()?)).unwrap_or(u64::MAX);
     let elements = reader.rest();
-    if said != elements.len() as u64 {
-        return Err(ObjectError::Size { got: elements.len() as u64, wanted: said });
+    let got = object_bytes - (head.len() - elements.len()) as u64;
+    if said != got {
+        return Err(ObjectError::Size { got, wanted: said });
     }
     Ok((tensors, elements))
 }
@@ -276,6 +288,17 @@ pub fn parameters<'a>(
     Ok(values)
 }
 
+/// Whether an object of so many bytes is of this kind and network: `head` has the first of them, and the descriptor. Does not
+/// look at values.
+pub fn check_parameters(
+    kind: ObjectKind,
+    network: &Network,
+    head: &[u8],
+    object_bytes: u64,
+) -> Result<(), ObjectError> {
+    check(head, object_bytes, kind, &|_| parameter_tensors(network)).map(|_| ())
+}
+
 /// The flat parameters in an object of this network that we have made ourselves, to be changed where they lie. What is
 /// in it besides them stays.
 pub fn parameters_mut<'a>(network: &Network, bytes: &'a mut [u8]) -> &'a mut [LittleEndianF32] {
@@ -301,10 +324,7 @@ pub fn decode_parameters<'a>(
     bytes: &'a [u8],
 ) -> Result<Cow<'a, [f32]>, ObjectError> {
     let values = parameters(kind, network, bytes)?;
-    Ok(match bytemuck::try_cast_slice(values) {
-        Ok(in_place) if cfg!(target_endian = "little") => Cow::Borrowed(in_place),
-        _ => Cow::Owned(values.iter().map(|value| f32::from_le_bytes(*value)).collect()),
-    })
+    Ok(as_they_lie(values.as_flattened(), f32_from_bytes))
 }
 
 /// Rows of data as an object; `values` row-major, one label a row.
@@ -317,15 +337,28 @@ pub fn encode_rows(features: u32, values: &[f32], labels: &[u32]) -> Vec<u8> {
     out
 }
 
-/// Row-major values and labels in an object of rows that must have so many features; as many rows as it has.
-pub fn decode_rows(features: u32, bytes: &[u8]) -> Result<(Vec<f32>, Vec<u32>), ObjectError> {
+/// Row-major values and labels of rows.
+pub type ValuesAndLabels<'a> = (Cow<'a, [f32]>, Cow<'a, [u32]>);
+
+/// The values and labels in an object of rows that must have so many features; as many rows as it has. Where this machine can
+/// read them as they lie, they are not copied.
+pub fn decode_rows(features: u32, bytes: &[u8]) -> Result<ValuesAndLabels<'_>, ObjectError> {
     let (tensors, elements) = open(bytes, ObjectKind::Rows, &|found| {
         let rows = found.first().and_then(|tensor| tensor.shape().first()).copied().unwrap_or(1);
         rows_tensors(rows, features.into())
     })?;
     // `open` has compared the sizes, so the product fits what is there.
     let values = tensors[0].bytes().unwrap_or(0) as usize;
-    Ok((f32_from_bytes(&elements[..values]), u32_from_bytes(&elements[values..])))
+    let (values, labels) = elements.split_at(values);
+    Ok((as_they_lie(values, f32_from_bytes), as_they_lie(labels, u32_from_bytes)))
+}
+
+/// Numbers of four little-endian bytes each, where they are, if this machine can read them there; else as `copy` has them.
+fn as_they_lie<T: bytemuck::Pod>(bytes: &[u8], copy: impl Fn(&[u8]) -> Vec<T>) -> Cow<'_, [T]> {
+    match bytemuck::try_cast_slice(bytes) {
+        Ok(in_place) if cfg!(target_endian = "little") => Cow::Borrowed(in_place),
+        _ => Cow::Owned(copy(bytes)),
+    }
 }
 
 #[cfg(test)]
@@ -342,7 +375,7 @@ mod tests {
 
         let bytes = encode_rows(2, &[1.0, 2.0, 3.0, 4.0], &[7, 8]);
         assert_eq!(bytes.len() as u64, rows_bytes(2, 2));
-        assert_eq!(decode_rows(2, &bytes), Ok((vec![1.0, 2.0, 3.0, 4.0], vec![7, 8])));
+        assert_eq!(decode_rows(2, &bytes), Ok((vec![1.0, 2.0, 3.0, 4.0].into(), vec![7, 8].into())));
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn softmax(log_epsilon: f32) -> Vec<(f64, Vec<f32>)> {
 }
 
 /// A row of the table of tasks: what to train, from what, on what, at which step.
-fn task(row: &[&str]) -> (Training, Vec<f32>, Rows, u64) {
+fn task(row: &[&str]) -> (Training, Vec<f32>, Rows<'static>, u64) {
     let [_, sizes, weights, activation, optimiser, loss, eta, eta_decay, batch, epochs, stop, log_epsilon, rows, step] =
         row[..]
     else {
@@ -123,12 +123,12 @@ fn task(row: &[&str]) -> (Training, Vec<f32>, Rows, u64) {
     };
     let network = Network::new(features, &sizes[1..sizes.len() - 1], classes).unwrap();
     let base = initialise(&network, recipe.initialisation, 1);
-    let values = (0..rows * features).map(|index| (index * 37 % 101) as f32 / 32.0 - 1.5).collect();
-    let rows = Rows::new(features, values, (0..rows).map(|row| row % classes).collect(), classes).unwrap();
+    let values: Vec<f32> = (0..rows * features).map(|index| (index * 37 % 101) as f32 / 32.0 - 1.5).collect();
+    let rows = Rows::new(features, values, (0..rows).map(|row| row % classes).collect::<Vec<u32>>(), classes).unwrap();
     (Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 }, base, rows, step.parse().unwrap())
 }
 
-fn tasks(section: &str) -> Vec<(Training, Vec<f32>, Rows, u64)> {
+fn tasks(section: &str) -> Vec<(Training, Vec<f32>, Rows<'static>, u64)> {
     let rows = table("| Section | Network |");
     rows.iter().filter(|row| row[0] == section).map(|row| task(row)).collect()
 }

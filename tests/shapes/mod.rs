@@ -33,7 +33,7 @@ pub struct Shape {
 }
 
 /// The data.
-pub fn rows(Shape { sizes, rows, data, .. }: &Shape) -> Rows {
+pub fn rows(Shape { sizes, rows, data, .. }: &Shape) -> Rows<'static> {
     let (features, classes) = (sizes[0], sizes[sizes.len() - 1]);
     let mut stream = Stream::new(Purpose::Split, 5, [features.into(), classes.into(), 0]);
     let mut values = Vec::new();

@@ -15,6 +15,8 @@ pub struct Ending {
     pub stale: u64,
     pub revivals: u64,
     pub copies: u64,
+    /// Tasks sent to nodes whose workers would all be busy if an update on its way were still in training.
+    pub overlaps: u64,
     pub quarantines: u64,
     pub mismatches: u64,
     pub refusals: u64,
@@ -45,7 +47,7 @@ impl Ending {
         }
     }
 
-    pub fn counts(&self) -> [(&'static str, u64); 31] {
+    pub fn counts(&self) -> [(&'static str, u64); 32] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = self.parts;
         [
             ("jobs done", self.done),
@@ -58,6 +60,7 @@ impl Ending {
             ("stale results", self.stale),
             ("revivals", self.revivals),
             ("copies of slow tasks", self.copies),
+            ("tasks sent while an update was on its way", self.overlaps),
             ("nodes quarantined", self.quarantines),
             ("results that differ", self.mismatches),
             ("updates refused", self.refusals),
@@ -82,7 +85,7 @@ impl Ending {
         ]
     }
 
-    fn counts_mut(&mut self) -> [&mut u64; 31] {
+    fn counts_mut(&mut self) -> [&mut u64; 32] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = &mut self.parts;
         [
             &mut self.done,
@@ -95,6 +98,7 @@ impl Ending {
             &mut self.stale,
             &mut self.revivals,
             &mut self.copies,
+            &mut self.overlaps,
             &mut self.quarantines,
             &mut self.mismatches,
             &mut self.refusals,

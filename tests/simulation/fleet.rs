@@ -153,6 +153,12 @@ impl World {
             self.send(node, replay);
         }
         self.sent.push(event.clone());
+        // A large update is announced, and comes some time after; what is announced may be overtaken.
+        if self.rng.random_bool(plan.announces) {
+            self.send(node, Event::UpdateComing { link, attempt });
+            let wait_us = self.rng.random_range(0..50_000);
+            return self.tell_in(wait_us, event);
+        }
         self.send(node, event);
     }
 

@@ -41,6 +41,8 @@ pub struct Ledger {
     live: Vec<(LinkKey, Attempt, bool)>,
     /// Failures by task and node, of this round. A final one counts twice: there is no second chance.
     failures: BTreeMap<(TaskId, NodeKey), u32>,
+    /// By token: when attempts that are out were trained whose updates are on their way.
+    coming: BTreeMap<u64, u64>,
     /// By token: when an attempt was sent, and whether another of its task was out.
     sent: BTreeMap<u64, (u64, bool)>,
     /// Tokens of attempts that an engine before this one has sent: whatever comes of them is stale.
@@ -85,6 +87,7 @@ impl Ledger {
             closing: BTreeSet::new(),
             live: Vec::new(),
             failures: BTreeMap::new(),
+            coming: BTreeMap::new(),
             sent: BTreeMap::new(),
             past_tokens: BTreeSet::new(),
             stale_before: 0,
@@ -243,16 +246,22 @@ impl Ledger {
                 }
             }
             Event::DataReady { job } => self.job(*job).has_data = true,
+            Event::UpdateComing { link, attempt }
+                if self.live.iter().any(|(out, live, _)| out == link && live == attempt) =>
+            {
+                self.coming.entry(attempt.token).or_insert(now_us);
+            }
             Event::Trained { link, attempt, update, train_us, .. } => {
                 self.told = Some((*link, *attempt, *update));
+                let trained_us = self.coming.get(&attempt.token).copied().unwrap_or(now_us);
                 let ended = self.end_attempt(*link, attempt);
                 // A liar's may pass for a wrong answer to what it was asked now.
                 self.told_is_past = ended.is_none() && self.past_tokens.contains(&attempt.token);
                 self.told_is_live = ended.is_some_and(|(token, _)| token == attempt.token);
                 if self.told_is_live {
                     let (sent_us, _) = self.sent[&attempt.token];
-                    let from_us = now_us.saturating_sub(*train_us).max(sent_us);
-                    self.clock(attempt.task.job).trained(*link, from_us, now_us);
+                    let from_us = trained_us.saturating_sub(*train_us).max(sent_us);
+                    self.clock(attempt.task.job).trained(*link, from_us, trained_us);
                 } else if ended.is_some() {
                     self.failed(*link, attempt.task, 1);
                 }
@@ -540,10 +549,16 @@ impl Ledger {
         assert!(self.listed.contains(&node), "a node that is leaving gets work");
         assert!(!self.closing.contains(&link), "a node that ends gets work");
         assert!(self.is_eligible(link, id), "a node gets work in an arithmetic that it does not compute");
-        let out = self.live.iter().filter(|(out, ..)| *out == link).count();
+        let out = || self.live.iter().filter(|(out, ..)| *out == link);
+        let busy = out().filter(|(_, attempt, _)| !self.coming.contains_key(&attempt.token)).count();
+        let workers = info.workers as usize;
         match self.settings.policy {
             Policy::Random => assert!(!may_reject),
-            Policy::LoadBalancing => assert!(out < info.workers as usize, "a node gets more than it has workers for"),
+            Policy::LoadBalancing => {
+                assert!(busy < workers, "a node gets more than it has workers for");
+                assert!(out().count() < 2 * workers, "a node keeps more updates than it should");
+                self.ending.overlaps += u64::from(out().count() >= workers);
+            }
         }
         let copies: Vec<LinkKey> =
             self.live.iter().filter(|(_, other, _)| other.task == attempt.task).map(|(out, ..)| *out).collect();

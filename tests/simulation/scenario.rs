@@ -43,6 +43,8 @@ pub struct NodePlan {
     pub straggles: f64,
     /// Sends its result twice.
     pub repeats: f64,
+    /// Has an update that comes apart from its announcement.
+    pub announces: f64,
     pub lies: Lies,
 }
 
@@ -117,6 +119,7 @@ fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
     let fails = sometimes(0.1, 0.3);
     let straggles = sometimes(0.2, 0.2);
     let repeats = sometimes(0.4, 0.5);
+    let announces = if rng.random_bool(0.4) { rng.random_range(0.0..1.0) } else { 0.0 };
     let lies = match rng.random_range(0..13) {
         _ if is_rock || !is_wild => Lies::None,
         0 => Lies::Forges(rng.random_range(0.05..1.0)),
@@ -137,6 +140,7 @@ fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
         fails,
         straggles,
         repeats,
+        announces,
         lies,
     }
 }

@@ -354,7 +354,8 @@ impl World {
     pub fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Tell(
-                Event::Trained { link, attempt, .. }
+                Event::UpdateComing { link, attempt }
+                | Event::Trained { link, attempt, .. }
                 | Event::Rejected { link, attempt, .. }
                 | Event::TaskFailed { link, attempt, .. },
             ) if self.ledger.is_mistakable(link, &attempt) => {}

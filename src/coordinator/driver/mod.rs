@@ -23,7 +23,8 @@ use super::listing::Changed;
 use super::pollers::Command;
 use super::server::{Client, ClientKey};
 use super::status::{Counts, Record, Snapshot};
-use super::transfers::{Room, Transfers};
+use super::transfers::Transfers;
+use super::update::UpdateBytes;
 use super::workers::{Merging, Validating, Weights};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
@@ -49,11 +50,7 @@ pub(super) enum Input {
     Trained { link: LinkKey, attempt: Attempt, update: Update, loss: f64 },
     /// A node has trained a task, and its update is too large to travel inside TRAINED.
     TrainedApart { link: LinkKey, attempt: Attempt },
-    /// Such an update is to be had.
-    UpdateOffered { link: LinkKey, digest: Digest, bytes: u64 },
-    /// Such an update cannot be had.
-    UpdateLost { link: LinkKey, digest: Digest },
-    /// An update has been merged or dropped: there is room for others.
+    /// There is room for more of an update on its way.
     Room,
     /// A node has said how far a task is.
     Polled { link: LinkKey, attempt: Attempt, known: bool, done: u64, planned: u64 },
@@ -95,10 +92,8 @@ pub(super) enum Input {
 pub(super) struct Update {
     pub(super) digest: Digest,
     /// The object, of the right shape.
-    pub(super) bytes: Arc<Vec<u8>>,
+    pub(super) bytes: Arc<UpdateBytes>,
     pub(super) train_us: u64,
-    /// Its share of the bytes in flight, if it was fetched; given back when the update is merged or dropped.
-    pub(super) room: Option<Room>,
 }
 
 /// A linked node.
@@ -144,7 +139,7 @@ pub(super) struct Driver {
     without_room: Vec<JobId>,
     /// The submission that the engine is being asked about.
     submitting: Option<Submission>,
-    /// Large updates, offered and on their way.
+    /// Large updates on their way.
     transfers: Transfers,
     counts: Counts,
     feed: Feed,
@@ -172,7 +167,7 @@ struct Submission {
 /// The threads around the driver, by what it tells them.
 pub(super) struct Around {
     pub(super) store: Arc<Store>,
-    pub(super) inputs: Sender<Input>,
+    pub(super) transfers: Transfers,
     pub(super) merging: Sender<Merging>,
     pub(super) validating: Sender<Validating>,
     pub(super) poller: Sender<Command>,
@@ -187,7 +182,7 @@ const LOOK_THROUGH_EVERY_US: u64 = 60_000_000;
 
 impl Driver {
     pub(super) fn new(settings: &Settings, around: Around) -> Driver {
-        let Around { store, inputs, merging, validating, poller, journal, archive, recovering, feed } = around;
+        let Around { store, transfers, merging, validating, poller, journal, archive, recovering, feed } = around;
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
         Driver {
@@ -207,7 +202,7 @@ impl Driver {
             arrived: HashMap::new(),
             inactive_told: vec![false; settings.nodes.len()],
             submitting: None,
-            transfers: Transfers::new(settings.in_flight_bytes, inputs),
+            transfers,
             counts: Counts::default(),
             feed,
             merging,
@@ -261,25 +256,22 @@ impl Driver {
             Input::DialFailed { node, reason } => self.dial_failed(node, &reason),
             Input::NodeLinked { node, key, linked, info } => self.node_linked(node, key, linked, info),
             Input::NodeUnlinked { key, reason } => self.node_unlinked(key, reason),
-            Input::Trained { link, attempt, mut update, loss } => {
+            Input::Trained { link, attempt, update, loss } => {
                 self.no_longer_out(link, attempt);
                 self.say_task(link, attempt, || {
                     format!("trained in {:.1} ms, loss {loss:.4}", update.train_us as f64 / 1e3)
                 });
                 let (digest, train_us) = (update.digest, update.train_us);
-                update.room = self.transfers.take(link, &digest);
                 self.arrived.insert((link, attempt), update);
                 self.tell(Event::Trained { link, attempt, update: digest, loss, train_us });
                 // Whatever the engine made of it has taken it out; what is left belongs to nothing.
                 self.arrived.remove(&(link, attempt));
             }
-            // The node has answered, and is done with it: to ask it how far the task is would hear that it knows none.
-            Input::TrainedApart { link, attempt } => self.no_longer_out(link, attempt),
-            Input::UpdateOffered { link, digest, bytes } => {
-                self.transfers.offer(link, digest, bytes);
-                self.fetch_updates();
+            Input::TrainedApart { link, attempt } => {
+                // The node has answered, and is done with it: to ask it how far the task is would hear that it knows none.
+                self.no_longer_out(link, attempt);
+                self.tell(Event::UpdateComing { link, attempt });
             }
-            Input::UpdateLost { link, digest } => drop(self.transfers.take(link, &digest)),
             Input::Room => self.fetch_updates(),
             Input::Polled { link, attempt, known, done, planned } => {
                 log::debug!("task {:?}: {done} of {planned} batches", attempt.task);
@@ -414,7 +406,7 @@ impl Driver {
                     if let Some(job) = self.jobs.get(job) {
                         job.training_us += update.train_us;
                     }
-                    self.merge(Merging::Accumulate { job, step, shard, rows, update: update.bytes, room: update.room });
+                    self.merge(Merging::Accumulate { job, step, shard, rows, update: update.bytes });
                 }
             }
             Action::Discard { link, attempt, .. } => {

@@ -98,8 +98,6 @@ impl Driver {
     }
 
     pub(super) fn node_unlinked(&mut self, key: LinkKey, reason: String) {
-        self.transfers.link_ended(key);
-        self.fetch_updates();
         if let Some(node) = self.links.remove(&key) {
             log::info!("node {} is inactive: {reason}", self.nodes[node.node.0 as usize]);
             self.feed.say("node", &self.nodes[node.node.0 as usize], || format!("is inactive: {reason}"));
@@ -131,13 +129,12 @@ impl Driver {
         });
     }
 
-    /// Asks for the updates that there is room for, in the order in which they were offered.
+    /// Has what there is room for asked for, of the updates on their way.
     pub(super) fn fetch_updates(&mut self) {
-        while let Some((link, digest, bytes)) = self.transfers.begin() {
+        while let Some(link) = self.transfers.next() {
+            // Of one that has ended nothing is held.
             if let Some(node) = self.links.get(&link) {
-                node.linked.want(digest, bytes);
-            } else {
-                drop(self.transfers.take(link, &digest));
+                node.linked.go_on();
             }
         }
     }

@@ -88,6 +88,24 @@ fn tasks_that_a_node_trains_one_after_the_other_all_count() {
 }
 
 #[test]
+fn the_way_of_an_update_is_no_training_in_whatever_order_they_come() {
+    let mut bench = Bench::new();
+    let sent = bench.send(&[1, 1]);
+    bench.pass(100);
+    let first_trained = bench.now;
+    bench.pass(50);
+    let second_trained = bench.now;
+    bench.pass(20);
+    for (train_us, trained) in [(30, second_trained), (80, first_trained)] {
+        bench.profiler.ended(LinkKey(1), false);
+        bench.profiler.accepted(LinkKey(1), bench.now);
+        bench.profiler.trained(LinkKey(1), sent, train_us, trained);
+        bench.needs(Need::Results);
+    }
+    assert_eq!(bench.finish(), Profile { compute_us: 110, wire_us: 60, ..AROUND });
+}
+
+#[test]
 fn tasks_that_a_node_trains_side_by_side_count_once() {
     let mut bench = Bench::new();
     let sent = bench.send(&[1, 1, 1]);

@@ -100,6 +100,10 @@ impl Desk {
         self.tell(Event::Trained { link: sent.link, attempt: sent.attempt, update, loss: 100.0, train_us: 300 })
     }
 
+    fn update_coming(&mut self, sent: &Sent) -> Vec<Action> {
+        self.tell(Event::UpdateComing { link: sent.link, attempt: sent.attempt })
+    }
+
     fn accumulated(&mut self, sent: &Sent) -> Vec<Action> {
         let TaskId { job, step, shard } = sent.attempt.task;
         self.tell(Event::Accumulated { job, step, shard })
