@@ -267,11 +267,18 @@ fn a_server_out_of_descriptors_goes_on_when_there_are_some_again() {
     // A connection takes two: with one of these numbers the second is missing of the last one, with the other both are.
     for descriptors in [40, 41] {
         let node = Server::node_of_descriptors(descriptors);
+        let before = node.threads_and_descriptors();
         // From many addresses, so that nobody has to give way.
         let crowd: Vec<TcpStream> = (0..60).map(|index| dial_from(node.address, 10 + index)).collect();
         node.await_line("cannot accept a connection");
         drop(crowd);
+        // Until the last of them has ended, somebody new may find too few descriptors, and be hung up on.
         node.await_status("compute_node");
+        let began = Instant::now();
+        while node.threads_and_descriptors() != before {
+            assert!(began.elapsed() < PATIENCE, "{before:?} threads and descriptors are not back");
+            thread::yield_now();
+        }
         Peer::greeted(node.address, Role::Coordinator).expect_pong(1);
     }
 }

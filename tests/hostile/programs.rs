@@ -137,7 +137,6 @@ impl Server {
     }
 
     /// Its threads and open descriptors, where the system tells.
-    #[allow(dead_code, reason = "who makes many connections uses it")]
     pub fn threads_and_descriptors(&self) -> Option<(usize, usize)> {
         let count = |what| Some(std::fs::read_dir(format!("/proc/{}/{what}", self.child.id())).ok()?.count());
         Some((count("task")?, count("fd")?))
@@ -157,26 +156,32 @@ impl Server {
 }
 
 impl Server {
-    /// Asks for the status until it contains `words`.
+    /// Asks for the status until it contains `words`. A server that is short of something may hang up first.
     pub fn await_status(&self, words: &str) {
         let deadline = Instant::now() + PATIENCE;
-        let mut status = self.status();
-        while !status.contains(words) {
-            assert!(Instant::now() < deadline, "{words:?} is not in\n{status}");
-            status = self.status();
+        loop {
+            let status = try_typed(self.address, b"status\n");
+            if status.as_ref().is_ok_and(|status| status.contains(words)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{words:?} is not in\n{status:?}");
         }
     }
 }
 
 /// Everything that a server answers to these bytes, from a sender that closes its half behind them.
 pub fn typed(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(bytes).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
+    try_typed(address, bytes).unwrap()
+}
+
+fn try_typed(address: SocketAddr, bytes: &[u8]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(bytes)?;
+    stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// How a program ended.
