@@ -66,8 +66,8 @@ struct Inner {
     shelf: HashMap<JobId, Shelved>,
     /// Whose weights of a round these are.
     kept: HashMap<Digest, JobId>,
-    /// Whose last weights these are, of jobs that have ended.
-    last: HashMap<Digest, JobId>,
+    /// Whose last weights these are, of jobs that have ended: of all, because those of equal jobs are the same.
+    last: HashMap<Digest, Vec<JobId>>,
     /// The jobs that were last looked up on the disk, the latest at the end: a ledger is asked for page by page.
     looked_up: VecDeque<(JobId, Shelved)>,
     /// Jobs that are written and could not be read at the start, and why. They are not known, and not to be begun anew.
@@ -134,10 +134,7 @@ impl Archive {
     /// An object that is on the disk: data of a job, the weights of one that has ended, or those of a round.
     pub(in super::super) fn object(&self, digest: &Digest) -> Option<Vec<u8>> {
         let directory = self.directory.as_ref()?;
-        let (kept, last) = {
-            let inner = self.inner();
-            (inner.kept.get(digest).copied(), inner.last.get(digest).copied())
-        };
+        let (kept, last) = self.owners(digest);
         let found = match (kept, last) {
             (_, Some(job)) => Ok(recovery::last_weights(directory, job, digest)),
             (Some(job), None) => directory.get_weights(job, digest),
@@ -152,15 +149,18 @@ impl Archive {
     /// The size of an object that is on the disk; its bytes have not been looked at.
     pub(in super::super) fn object_bytes(&self, digest: &Digest) -> Option<u64> {
         let directory = self.directory.as_ref()?;
-        let (kept, last) = {
-            let inner = self.inner();
-            (inner.kept.get(digest).copied(), inner.last.get(digest).copied())
-        };
+        let (kept, last) = self.owners(digest);
         match (kept, last) {
             (Some(job), _) => directory.weights_bytes(job, digest),
             (None, Some(job)) => recovery::last_weights(directory, job, digest).map(|bytes| bytes.len() as u64),
             (None, None) => directory.object_bytes(digest),
         }
+    }
+
+    /// The job whose weights of a round these are, and one whose last weights they are.
+    pub(super) fn owners(&self, digest: &Digest) -> (Option<JobId>, Option<JobId>) {
+        let inner = self.inner();
+        (inner.kept.get(digest).copied(), inner.last.get(digest).and_then(|jobs| jobs.first().copied()))
     }
 
     /// A job has been submitted; nothing of it is written yet.
@@ -178,7 +178,9 @@ impl Archive {
         let mut inner = self.inner();
         inner.shelf.remove(&job);
         inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
-        inner.last.extend(weights.map(|weights| (weights, job)));
+        if let Some(weights) = weights {
+            inner.last.entry(weights).or_default().push(job);
+        }
     }
 
     /// Weights of a round are about to be kept; false where they are already, of this job or of another with the same.
@@ -199,7 +201,10 @@ impl Archive {
         inner.shelf.remove(&job);
         inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
         inner.kept.retain(|_, owner| *owner != job);
-        inner.last.retain(|_, owner| *owner != job);
+        inner.last.retain(|_, owners| {
+            owners.retain(|owner| *owner != job);
+            !owners.is_empty()
+        });
     }
 
     fn look_up(&self, job: JobId) -> Result<Shelved, Absent> {

@@ -462,6 +462,19 @@ fn weights_that_two_jobs_have_are_found_with_the_first_of_them() {
 }
 
 #[test]
+fn the_last_weights_of_two_equal_jobs_are_found_while_either_is_kept() {
+    let (first, second, digest) = (JobId(1), JobId(2), Digest([7; 32]));
+    let archive = Archive::new(None);
+    for (forgotten, other) in [(first, second), (second, first)] {
+        [first, second].iter().for_each(|job| archive.unshelve(*job, Some(digest)));
+        archive.forget(forgotten);
+        assert_eq!(archive.owners(&digest), (None, Some(other)));
+        archive.forget(other);
+        assert_eq!(archive.owners(&digest), (None, None));
+    }
+}
+
+#[test]
 fn a_start_counts_the_weights_that_are_kept_and_removes_what_is_not_whole() {
     let root = TempDir::new().unwrap();
     let job = JobId(9);
