@@ -256,23 +256,30 @@ mod tests {
         for request in 0..frames {
             outbox.put(large().seal(2 * request as u32 + 1, false), &writing, &tally).unwrap();
         }
-        let goes_on = std::sync::atomic::AtomicBool::new(false);
         thread::scope(|scope| {
             let waiter = scope.spawn(|| {
-                let has_waited = outbox.await_room();
-                goes_on.store(true, std::sync::atomic::Ordering::Release);
-                has_waited
+                outbox.await_room();
+                outbox.waiting().own_bytes
             });
-            // Nothing is read yet.
-            thread::yield_now();
-            assert!(!goes_on.load(std::sync::atomic::Ordering::Acquire));
+            assert!(!waiter.is_finished(), "nothing is read yet");
             scope.spawn(|| outbox.write_all(&writing, &tally));
             let mut bytes = vec![0; frames * frame.len()];
             reading.read_exact(&mut bytes).unwrap();
-            assert!(waiter.join().unwrap());
-            assert!(!outbox.await_room(), "all has left");
+            let own_bytes = waiter.join();
+            let has_waited = outbox.await_room();
+            // Before anything can fail: the writer would never end.
             outbox.close();
+            assert!(own_bytes.unwrap() <= limits::UNREAD_BYTES_MAX);
+            assert!(!has_waited, "all has left");
         });
+    }
+
+    #[test]
+    fn who_waits_for_a_writer_that_has_ended_goes_on_and_learns_that_he_had_to() {
+        let outbox = Outbox::default();
+        outbox.waiting().own_bytes = limits::UNREAD_BYTES_MAX + 1;
+        outbox.waiting().has_ended = true;
+        assert!(outbox.await_room());
     }
 
     #[test]

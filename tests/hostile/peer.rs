@@ -53,12 +53,17 @@ impl Peer {
         Peer::new(TcpStream::connect(address).unwrap())
     }
 
-    /// Dials and greets as the acceptor's usual peer.
+    /// Dials and greets as the acceptor's usual peer; again, while a coordinator reads its journal.
     pub fn greeted(address: SocketAddr, role: Role) -> Peer {
-        let mut peer = Peer::dial(address);
-        peer.send(hello(role), 0);
-        assert!(matches!(peer.receive().message(), Message::Welcome(_)));
-        peer
+        loop {
+            let mut peer = Peer::dial(address);
+            peer.send(hello(role), 0);
+            match peer.receive().message() {
+                Message::Welcome(_) => return peer,
+                Message::Error(error) if error.code == ErrorCode::Recovering => {}
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     /// Answers a dialler's HELLO.
