@@ -27,6 +27,7 @@ use gradwire::digest::Digest;
 use gradwire::engine::Policy;
 use gradwire::job::{ROWS_MAX, RowsRef};
 use gradwire::model::ARITHMETIC;
+use gradwire::model::conformance::published;
 use gradwire::wire::header::{Flags, Header};
 use gradwire::wire::message::{Features, Fetch, Have, Held, PIECE_BYTES_MAX, Piece, Submit, Train, Trained};
 use gradwire::wire::object::{self, ObjectKind};
@@ -182,7 +183,8 @@ fn a_job_whose_data_is_too_large_is_refused_by_its_specification() {
 /// A node that a coordinator has dialled, with a task of a client's on its hands.
 fn node_with_a_task(listener: &TcpListener, client: &mut Peer) -> (Peer, u32, Train) {
     let mut node = Peer::new(listener.accept().unwrap().0);
-    assert!(node.welcome(Role::Node, Features { arithmetics: vec![ARITHMETIC], ..Features::default() }));
+    let (arithmetics, conformance) = (vec![ARITHMETIC], vec![(ARITHMETIC, published())]);
+    assert!(node.welcome(Role::Node, Features { arithmetics, conformance, ..Features::default() }));
     let (job, specification) = smallest_job();
     client.send(Submit { job, rounds_seen: 0, specification }, 1);
     let rows = rows();

@@ -7,7 +7,7 @@ use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, Operation, Profile, RowsRef
 use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
 use gradwire::wire::message::*;
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -44,13 +44,15 @@ fn features() -> impl Strategy<Value = Features> {
         option::of(any::<u32>()),
         option::of(name()),
         option::of(sentence()),
+        btree_map(any::<u16>(), digest(), 0..=16),
     )
-        .prop_map(|(cluster, arithmetics, workers, name, software)| Features {
+        .prop_map(|(cluster, arithmetics, workers, name, software, conformance)| Features {
             cluster,
             arithmetics,
             workers,
             name,
             software,
+            conformance: conformance.into_iter().collect(),
         })
 }
 

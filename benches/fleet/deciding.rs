@@ -65,7 +65,8 @@ impl World {
         for index in 0..count {
             let (node, link) = (NodeKey(index as u32), LinkKey(index as u64));
             world.tell_in(0, Event::NodeListed { node, address: format!("node-{index}") });
-            let info = NodeInfo { name: format!("node-{index}"), arithmetics: vec![ARITHMETIC], workers: 1 };
+            let (name, arithmetics) = (format!("node-{index}"), vec![ARITHMETIC]);
+            let info = NodeInfo { name, arithmetics, doubts: Vec::new(), workers: 1 };
             world.tell_in(0, Event::LinkUp { node, link, info });
         }
         world

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gradwire::digest::Digest;
+use gradwire::model::conformance::published;
 use gradwire::model::{ARITHMETIC, Network};
 use gradwire::net::{
     self, Greeted, Handler, Identity, Link, Listener, Peer, Port, Question, Server, Service, answer_fetch, answer_have,
@@ -144,6 +145,7 @@ impl Nodes {
                 arithmetics: vec![ARITHMETIC],
                 workers: Some(1),
                 name: Some(format!("simulated-{index}")),
+                conformance: vec![(ARITHMETIC, published())],
                 ..Features::default()
             };
             let id = net::persistent_id(Role::Node, listener.address().port(), None);

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::config::{self, Name, Probability, WORKERS_MAX};
+use crate::digest::Digest;
 use crate::model::conformance::{self, Difference};
 use crate::model::{ARITHMETIC, Kernel};
 use crate::net::{
@@ -143,7 +144,7 @@ struct Shared {
 impl Node {
     /// Proves that this machine computes as it must, listens, and starts the workers.
     pub fn start(settings: &Settings) -> Result<Node, StartError> {
-        conformance::prove(settings.kernel).map_err(StartError::Arithmetic)?;
+        let proof = conformance::prove(settings.kernel).map_err(StartError::Arithmetic)?;
         let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
         let held_bytes = settings.cache_bytes / HELD_PART;
         let store = Arc::new(Store::new(settings.cache_bytes - held_bytes));
@@ -158,7 +159,7 @@ impl Node {
             ..Port::default()
         };
         let shared = Arc::new(Shared {
-            identity: identity(settings, listener.address().port(), queue.workers()),
+            identity: identity(settings, listener.address().port(), queue.workers(), proof),
             store,
             held,
             queue,
@@ -346,7 +347,7 @@ impl Shared {
     }
 }
 
-fn identity(settings: &Settings, port: u16, workers: u32) -> Identity {
+fn identity(settings: &Settings, port: u16, workers: u32, proof: Digest) -> Identity {
     Identity {
         role: Role::Node,
         id: net::persistent_id(Role::Node, port, config::machine_id()),
@@ -356,6 +357,7 @@ fn identity(settings: &Settings, port: u16, workers: u32) -> Identity {
             workers: Some(workers),
             name: settings.name.as_ref().map(|name| name.as_str().to_owned()),
             software: Some(concat!("gradwire ", env!("CARGO_PKG_VERSION")).to_owned()),
+            conformance: vec![(ARITHMETIC, proof)],
         },
     }
 }

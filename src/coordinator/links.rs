@@ -12,12 +12,12 @@ use super::pollers::Dialling;
 use super::update::{UpdateBytes, Updates};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
-use crate::engine::{Attempt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason};
+use crate::engine::{Attempt, Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason};
 use crate::job::JobId;
-use crate::model::Network;
+use crate::model::{ARITHMETIC, Network};
 use crate::net::{self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
-use crate::wire::message::{self, Error, Pong, TaskState, Trained};
+use crate::wire::message::{self, Error, Features, Pong, TaskState, Trained};
 use crate::wire::object;
 use crate::wire::{ErrorCode, Message, is_name};
 
@@ -51,9 +51,11 @@ impl From<Fetching> for NodeContext {
 pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, dialling: &Dialling) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let features = &greeted.peer.features;
+    let (arithmetics, doubts) = judge(features, dialling.proof);
     let info = NodeInfo {
         name: features.name.clone().unwrap_or_else(|| name_of(address)),
-        arithmetics: features.arithmetics.clone(),
+        arithmetics,
+        doubts,
         workers: features.workers.unwrap_or(1),
     };
     let key = LinkKey(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -72,6 +74,22 @@ pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, diall
     let closed = reader.run(&mut handler);
     lock(&handler.fetcher).suspend();
     let _ = inputs.send(Input::NodeUnlinked { key, reason: closed.to_string() });
+}
+
+/// The arithmetics that a node computes, and those that it says it computes, without showing it. `proof` is the digest of the
+/// vector that shows ours; whether another is shown nobody here can tell, and no job of ours asks for one.
+fn judge(features: &Features, proof: Digest) -> (Vec<u16>, Vec<(u16, Doubt)>) {
+    let (mut computed, mut doubts) = (Vec::new(), Vec::new());
+    for &arithmetic in &features.arithmetics {
+        let told = features.conformance.iter().find(|(known, _)| *known == arithmetic);
+        match told {
+            _ if arithmetic != ARITHMETIC => computed.push(arithmetic),
+            Some((_, digest)) if *digest == proof => computed.push(arithmetic),
+            Some(_) => doubts.push((arithmetic, Doubt::Differs)),
+            None => doubts.push((arithmetic, Doubt::Unproven)),
+        }
+    }
+    (computed, doubts)
 }
 
 /// What a node that has told no name is called.
@@ -271,5 +289,25 @@ impl Handler<NodeContext> for NodeLink {
 
     fn peer_load(&mut self, pong: Pong) {
         self.tell(Event::LoadReported { link: self.key, running: pong.running, waiting: pong.waiting });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arithmetic_that_we_know_is_believed_where_the_digest_is_ours() {
+        let ours = Digest([7; 32]);
+        let judged = |conformance: &[(u16, Digest)]| {
+            let (arithmetics, conformance) = (vec![ARITHMETIC, 40_001], conformance.to_vec());
+            judge(&Features { arithmetics, conformance, ..Features::default() }, ours)
+        };
+        assert_eq!(judged(&[(ARITHMETIC, ours)]), (vec![ARITHMETIC, 40_001], vec![]));
+        assert_eq!(judged(&[(ARITHMETIC, Digest([8; 32]))]), (vec![40_001], vec![(ARITHMETIC, Doubt::Differs)]));
+        assert_eq!(judged(&[(40_001, ours)]), (vec![40_001], vec![(ARITHMETIC, Doubt::Unproven)]));
+        // What it does not list it does not claim.
+        let conformance = vec![(ARITHMETIC, ours)];
+        assert_eq!(judge(&Features { conformance, ..Features::default() }, ours), (vec![], vec![]));
     }
 }

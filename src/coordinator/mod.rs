@@ -41,6 +41,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::config::{self, Name, NodeAddress, NodesFile};
+use crate::digest::Digest;
 use crate::engine::{self, Policy};
 use crate::model::Kernel;
 use crate::model::conformance::{self, Difference};
@@ -174,7 +175,7 @@ const INPUTS_MAX: usize = 8_192;
 impl Coordinator {
     /// Proves that this machine computes as it must, listens for clients, and begins to dial the nodes.
     pub fn start(settings: &Settings) -> Result<Coordinator, StartError> {
-        conformance::prove(settings.kernel).map_err(StartError::Arithmetic)?;
+        let proof = conformance::prove(settings.kernel).map_err(StartError::Arithmetic)?;
         let directory = match &settings.state_dir {
             Some(path) => {
                 let directory = Directory::open(path).map_err(StartError::Journal)?;
@@ -190,13 +191,14 @@ impl Coordinator {
         // Said before the first node is dialled: what is logged of nodes comes after it.
         let nodes = settings.nodes.len();
         log::info!("listening at {}, policy {}, {nodes} nodes listed", listener.address(), settings.policy);
-        Self::start_threads(settings, listener, directory)
+        Self::start_threads(settings, listener, directory, proof)
     }
 
     fn start_threads(
         settings: &Settings,
         listener: Listener,
         directory: Option<Arc<Directory>>,
+        proof: Digest,
     ) -> Result<Coordinator, StartError> {
         let identity = identity(settings, listener.address().port());
         let store = Arc::new(Store::new(settings.store_bytes));
@@ -216,6 +218,7 @@ impl Coordinator {
         };
         let dialling = pollers::Dialling {
             identity: identity.clone(),
+            proof,
             store: store.clone(),
             transfers: transfers.clone(),
             inputs: inputs.clone(),

@@ -14,6 +14,7 @@ use super::listing::{Changed, Listing};
 use super::threads::Threads;
 use super::transfers::Transfers;
 use crate::config::NodeAddress;
+use crate::digest::Digest;
 use crate::engine::NodeKey;
 use crate::net::{self, Identity, Tally};
 use crate::store::Store;
@@ -47,6 +48,8 @@ pub(super) enum Command {
 #[derive(Clone)]
 pub(super) struct Dialling {
     pub(super) identity: Identity,
+    /// What a node must show to be known to compute as we do.
+    pub(super) proof: Digest,
     pub(super) store: Arc<Store>,
     pub(super) transfers: Transfers,
     pub(super) inputs: Sender<Input>,
@@ -284,8 +287,8 @@ mod tests {
         let (inputs, told) = bounded(8);
         let identity = Identity { role: Role::Coordinator, id: [0; 16], features: Features::default() };
         let transfers = Transfers::new(0, inputs.clone());
-        let store = Arc::new(Store::new(0));
-        let dialling = Dialling { identity, store, transfers, inputs, tally: Arc::default() };
+        let (proof, store) = (Digest([0; 32]), Arc::new(Store::new(0)));
+        let dialling = Dialling { identity, proof, store, transfers, inputs, tally: Arc::default() };
         let (reports, _) = bounded(8);
         (Poller { nodes: vec![Entry::new(address(1))], dialling, reports, dials: 0 }, told)
     }

@@ -4,7 +4,7 @@
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
-use crate::engine::{JobState, NodeState, NodeStatus, Outcome, Policy, Status};
+use crate::engine::{Doubt, JobState, NodeState, NodeStatus, Outcome, Policy, Status};
 use crate::job::{JobId, Specification};
 use crate::net::Question;
 use crate::wire::Message;
@@ -101,7 +101,7 @@ fn nodes(status: &Status) -> Table {
         table.row([
             node.name.clone(),
             node.address.clone(),
-            name_of(node.state).to_owned(),
+            standing(node).to_owned(),
             node.outstanding.to_string(),
             node.running.to_string(),
             node.waiting.to_string(),
@@ -110,6 +110,15 @@ fn nodes(status: &Status) -> Table {
         ]);
     }
     table
+}
+
+/// What of a node's standing is the most important.
+fn standing(node: &NodeStatus) -> &'static str {
+    match (node.state, node.doubt) {
+        (NodeState::Active, Some(Doubt::Differs)) => "differs",
+        (NodeState::Active, Some(Doubt::Unproven)) => "unproven",
+        (state, _) => name_of(state),
+    }
 }
 
 fn name_of(state: NodeState) -> &'static str {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::events::{LinkKey, NodeInfo, NodeKey, Time};
+use super::events::{Doubt, LinkKey, NodeInfo, NodeKey, Time};
 use super::report::{NodeState, NodeStatus};
 use super::roster::{Place, Roster};
 
@@ -88,6 +88,11 @@ impl Link {
     /// Whether a worker is free, as far as known.
     pub(super) fn is_idle(&self, now: Time) -> bool {
         self.busy().saturating_add(self.others(now)) < self.workers() && !self.is_full()
+    }
+
+    /// Why the node is not believed that it computes this arithmetic, if it says so and is not.
+    pub(super) fn doubt(&self, arithmetic: u16) -> Option<Doubt> {
+        self.info.doubts.iter().find(|(doubted, _)| *doubted == arithmetic).map(|(_, doubt)| *doubt)
     }
 
     /// Whether the node computes this arithmetic.
@@ -341,6 +346,17 @@ impl Fleet {
         takes.then_some(key)
     }
 
+    /// Why the node of this link is not believed that it computes this arithmetic, if it says so and is not.
+    pub(super) fn doubt(&self, link: LinkKey, arithmetic: u16) -> Option<Doubt> {
+        self.link_of(self.node_of(link)?)?.doubt(arithmetic)
+    }
+
+    /// The active nodes that are not believed so, by name.
+    pub(super) fn doubted(&self, arithmetic: u16) -> Vec<(String, Doubt)> {
+        let doubted = |(_, node, link): (_, &Node, &Link)| Some((node.name().to_owned(), link.doubt(arithmetic)?));
+        self.active().filter_map(doubted).collect()
+    }
+
     /// The links of all nodes that may yet work; none for a node that is not linked.
     pub(super) fn expected(&self) -> impl Iterator<Item = Option<LinkKey>> {
         let state = |node: &&Node| matches!(node.state(), NodeState::Active | NodeState::Inactive);
@@ -454,6 +470,7 @@ impl Fleet {
                 name: node.name().to_owned(),
                 address: node.address.clone(),
                 state: node.state(),
+                doubt: node.link.as_ref().and_then(|link| link.info.doubts.first()).map(|(_, doubt)| *doubt),
                 outstanding: node.link.as_ref().map_or(0, |link| link.assigned.len() as u32),
                 running: load.map_or(0, |load| load.running),
                 waiting: load.map_or(0, |load| load.waiting),

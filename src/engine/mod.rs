@@ -41,7 +41,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;
 
-pub use events::{Action, Admission, Attempt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason, Time};
+pub use events::{Action, Admission, Attempt, Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason, Time};
 pub use report::{
     FailReason, JobEvent, JobState, JobStatus, MergedTask, NodeShare, NodeState, NodeStatus, Notice, Outcome, Progress,
     RoundDone, RoundRecord, Status, Summary,
@@ -265,7 +265,7 @@ fn link_up(node: NodeKey, link: LinkKey, info: NodeInfo, jobs: &mut Jobs, cx: &m
                 link_lost(&lost, reason, jobs, cx);
             }
             if let Some(run) = jobs.running_any() {
-                run.report(Notice::NodeJoined { name }, cx);
+                run.node_joined(link, name, cx);
             }
         }
     }

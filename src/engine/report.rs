@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::events::NodeKey;
+use super::events::{Doubt, NodeKey};
 use crate::digest::Digest;
 use crate::job::{JobId, Profile};
 
@@ -208,6 +208,9 @@ pub enum FailReason {
     },
 }
 
+/// Nodes that a sentence names, at most.
+const DOUBTED_SHOWN_MAX: usize = 3;
+
 /// Worth a line to whoever watches.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
@@ -223,12 +226,23 @@ pub enum Notice {
         /// The node.
         name: String,
     },
+    /// A node's link is up, and the node gets no work of the job: it is not believed that it computes its arithmetic.
+    NodeDoubted {
+        /// The node.
+        name: String,
+        /// The arithmetic.
+        arithmetic: u16,
+        /// Why.
+        doubt: Doubt,
+    },
     /// No node is active.
     NoNodes,
     /// Nodes are active, but none computes the job's arithmetic.
     NoneEligible {
         /// The arithmetic asked for.
         arithmetic: u16,
+        /// Those that say they do, and why they are not believed.
+        doubted: Vec<(String, Doubt)>,
     },
     /// Every inactive node is being dialled.
     Revival {
@@ -299,8 +313,21 @@ impl fmt::Display for Notice {
             Self::NodeLost { name, reason } => write!(f, "node {name} is lost ({reason}); its tasks go elsewhere"),
             Self::NodeJoined { name } => write!(f, "node {name} joins"),
             Self::NoNodes => f.write_str("no node is active"),
-            Self::NoneEligible { arithmetic } => {
-                write!(f, "no active node computes arithmetic {arithmetic}: update the nodes, or allow inexact results")
+            Self::NodeDoubted { name, arithmetic, doubt } => {
+                write!(f, "node {name} is here, and gets no task of this job: {}", doubt.about(*arithmetic))
+            }
+            Self::NoneEligible { arithmetic, doubted } => {
+                write!(
+                    f,
+                    "no active node computes arithmetic {arithmetic}: update the nodes, or allow inexact results"
+                )?;
+                for (name, doubt) in doubted.iter().take(DOUBTED_SHOWN_MAX) {
+                    write!(f, "; of node {name}: {}", doubt.about(*arithmetic))?;
+                }
+                match doubted.len().saturating_sub(DOUBTED_SHOWN_MAX) {
+                    0 => Ok(()),
+                    more => write!(f, "; of {more} more, too"),
+                }
             }
             Self::Revival { number, of, wait } => {
                 write!(f, "revival {number} of {of}: dialling every node, waiting {:.1} s", wait.as_secs_f64())
@@ -435,6 +462,8 @@ pub struct NodeStatus {
     pub address: String,
     /// Its standing.
     pub state: NodeState,
+    /// Why it is not believed that it computes as it says, if it is not: it gets no exact work.
+    pub doubt: Option<Doubt>,
     /// Tasks that the engine has out with it.
     pub outstanding: u32,
     /// Tasks in training, as it last told.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::Context;
-use super::events::{Action, NodeKey, Time};
+use super::events::{Action, LinkKey, NodeKey, Time};
 use super::membership::{Lost, Needs};
 use super::pace::Pace;
 use super::profile::{Need, Profiler};
@@ -251,6 +251,19 @@ impl Run {
         self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
     }
 
+    /// A link came up.
+    pub(super) fn node_joined(&mut self, link: LinkKey, name: String, cx: &mut Context<'_>) {
+        let arithmetic = self.needs.arithmetic;
+        let doubt = cx.fleet.doubt(link, arithmetic).filter(|_| !self.needs.allow_inexact);
+        self.report(
+            match doubt {
+                Some(doubt) => Notice::NodeDoubted { name, arithmetic, doubt },
+                None => Notice::NodeJoined { name },
+            },
+            cx,
+        );
+    }
+
     /// A link went down: what was out over it is void.
     pub(super) fn link_lost(&mut self, lost: &Lost, now: Time) {
         self.profiler.lost(lost.link, now);
@@ -341,7 +354,8 @@ impl Run {
         let arithmetic = self.needs.arithmetic;
         if ineligible && !self.none_eligible_told {
             self.none_eligible_told = true;
-            self.report(Notice::NoneEligible { arithmetic }, cx);
+            let doubted = cx.fleet.doubted(arithmetic);
+            self.report(Notice::NoneEligible { arithmetic, doubted }, cx);
         }
         match self.revival.nobody(cx.now, &cx.settings.revival_waits) {
             Step::Wait { until } => self.wake_at(until),

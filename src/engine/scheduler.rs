@@ -325,7 +325,11 @@ mod tests {
         fleet.list(node, number.to_string());
         let arithmetics = vec![1 + u16::from(rng.random_range(0..8) == 0)];
         let workers = if rng.random_range(0..400) == 0 { 300 } else { [1, 1, 1, 1, 2, 3][rng.random_range(0..6)] };
-        fleet.link_up(node, LinkKey(number), NodeInfo { name: number.to_string(), arithmetics, workers });
+        fleet.link_up(
+            node,
+            LinkKey(number),
+            NodeInfo { name: number.to_string(), arithmetics, doubts: Vec::new(), workers },
+        );
     }
 
     #[test]

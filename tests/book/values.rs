@@ -2,6 +2,7 @@
 
 use gradwire::digest::Digest;
 use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
+use gradwire::model::conformance::published;
 use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
 use gradwire::wire::message::*;
 use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows};
@@ -145,7 +146,9 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
         }
         MessageType::Welcome => {
             let name = Some("node-a".to_owned());
-            let features = Features { cluster, arithmetics: vec![2], workers: Some(2), name, software: None };
+            let conformance = vec![(2, published())];
+            let features =
+                Features { cluster, arithmetics: vec![2], workers: Some(2), name, software: None, conformance };
             let (id, nonce) = (bytes(0xB0), bytes(0x20));
             (0, Welcome { version: 1, role: Role::Node, payload_bytes_max: 1 << 20, id, nonce, features }.into())
         }

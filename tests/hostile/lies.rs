@@ -197,3 +197,35 @@ fn a_second_answer_to_one_request_closes_the_connection() {
     let fleet = is_worked_around(Lie::Twice);
     assert!(fleet.liar.errors().contains(&ErrorCode::RequestId), "{:?}", fleet.liar.errors());
 }
+
+/// A node that does not show that it computes as the coordinator does: it gets no exact work, and is named.
+fn is_named_and_not_asked(lie: Lie, word: &str, why: &str) {
+    let fleet = Fleet::with(lie);
+    assert_does_an_honest_job(&fleet.coordinator);
+    fleet.coordinator.await_line(&format!("warn: node liar gets no exact work: {why}"));
+    assert!(fleet.liar_status().contains(word), "{}", fleet.liar_status());
+
+    let liar = LyingNode::start(lie);
+    let alone = Server::coordinator_with(&[liar.address], &["--revival-waits", "0.1"]);
+    let (data, port) = (small_data(), alone.address.port().to_string());
+    let job = |options: &[&str]| {
+        client([&["127.0.0.1", &port, "--data", data.text(), "--rounds", "1", "--hidden", "8"], options].concat())
+    };
+    let ended = job(&[]);
+    let named = format!("of node liar: {why}");
+    assert!(ended.code == Some(1) && ended.stderr.contains(&named), "{ended:?}");
+    assert_eq!((fleet.liar.tasks(), liar.tasks()), (0, 0), "it was asked for exact work");
+    let ended = job(&["--allow-inexact"]);
+    assert!(ended.code == Some(0) && ended.stdout.contains("reproducible no"), "{ended:?}");
+    assert_eq!(liar.tasks(), 4, "it was not asked for inexact work");
+}
+
+#[test]
+fn a_node_whose_vector_has_another_digest_gets_no_exact_work_and_is_named() {
+    is_named_and_not_asked(Lie::OtherVector, "differs", "it computes arithmetic 2 otherwise than this coordinator");
+}
+
+#[test]
+fn a_node_that_tells_no_digest_of_a_vector_gets_no_exact_work_and_is_named() {
+    is_named_and_not_asked(Lie::NoVector, "unproven", "its greeting does not show that it computes arithmetic 2");
+}

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use gradwire::digest::Digest;
+use gradwire::model::conformance::published;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{ARITHMETIC, Kernel, Network, Rows, Trainer};
 use gradwire::wire::message::{
@@ -66,6 +67,10 @@ pub enum Lie {
     Silence,
     /// Nothing, until the task is cancelled: then a wrong result.
     LateAndWrong,
+    /// A vector of another digest. Asked all the same, it trains nothing and says it did.
+    OtherVector,
+    /// No digest of a vector. The same.
+    NoVector,
 }
 
 /// A running liar.
@@ -138,7 +143,13 @@ struct Liar {
 
 impl Liar {
     fn live(mut self) {
-        let features = Features { arithmetics: vec![ARITHMETIC], name: Some("liar".to_owned()), ..Features::default() };
+        let conformance = match self.lie {
+            Lie::OtherVector => vec![(ARITHMETIC, Digest([0xAB; 32]))],
+            Lie::NoVector => Vec::new(),
+            _ => vec![(ARITHMETIC, published())],
+        };
+        let name = Some("liar".to_owned());
+        let features = Features { arithmetics: vec![ARITHMETIC], name, conformance, ..Features::default() };
         if !self.peer.welcome(Role::Node, features) {
             return;
         }
@@ -232,6 +243,7 @@ impl Liar {
                 let weights = object::encode_parameters(ObjectKind::Weights, &train.training.network, &weights);
                 self.offer(with_update(&train, weights))
             }
+            Lie::OtherVector | Lie::NoVector => honest,
             Lie::SlowToSend | Lie::HeldBackOnce | Lie::DrippedOnce | Lie::WrongKindTwice => self.offer(honest),
             Lie::Rejects | Lie::RejectsInAnotherName => {
                 if self.lie == Lie::RejectsInAnotherName {

@@ -190,8 +190,8 @@ impl World {
             it.training.clear();
             it.queue.clear();
         }
-        let info =
-            NodeInfo { name: format!("n{node}"), arithmetics: vec![it.plan.arithmetic], workers: it.plan.workers };
+        let (name, arithmetics, workers) = (format!("n{node}"), vec![it.plan.arithmetic], it.plan.workers);
+        let info = NodeInfo { name, arithmetics, doubts: Vec::new(), workers };
         self.tell(Event::LinkUp { node: NodeKey(node as u32), link, info });
     }
 

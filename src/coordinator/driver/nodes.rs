@@ -55,6 +55,11 @@ impl Driver {
     pub(super) fn node_linked(&mut self, node: NodeKey, key: LinkKey, linked: Linked, info: NodeInfo) {
         log::info!("node {} is active at {}", info.name, self.nodes[node.0 as usize]);
         self.feed.say("node", &info.name, || format!("is active at {}", self.nodes[node.0 as usize]));
+        for (arithmetic, doubt) in &info.doubts {
+            let why = doubt.about(*arithmetic);
+            log::warn!("node {} gets no exact work: {why}", info.name);
+            self.feed.say("node", &info.name, || format!("gets no exact work: {why}"));
+        }
         self.inactive_told[node.0 as usize] = true;
         self.links.insert(key, NodeLink { linked, name: info.name.clone(), node, pushed: None, out: HashMap::new() });
         // Asked first: the answer is on its way before the first task is.

@@ -263,7 +263,7 @@ fn notice(kind: NoticeKind, text: String) -> message::Notice {
 
 fn kind_of(notice: &Notice) -> NoticeKind {
     match notice {
-        Notice::NodeLost { .. } | Notice::NodeJoined { .. } => NoticeKind::Membership,
+        Notice::NodeLost { .. } | Notice::NodeJoined { .. } | Notice::NodeDoubted { .. } => NoticeKind::Membership,
         Notice::NoNodes | Notice::NoneEligible { .. } | Notice::Revival { .. } => NoticeKind::Revival,
         Notice::TaskSkipped { .. } => NoticeKind::Skipped,
         Notice::Quarantined { .. } | Notice::DigestMismatch { .. } | Notice::UpdateRefused { .. } => NoticeKind::Alarm,

@@ -254,7 +254,9 @@ fn nodes_of_another_arithmetic_get_no_work_unless_the_job_allows_it() {
     let mut actions = desk.tell(Event::Prepared { job: JOB, base: base(0) });
     actions.extend(desk.pass_ms(7_000));
     assert_eq!(sent(&actions), []);
-    let told = notices(&actions).into_iter().filter(|notice| *notice == Notice::NoneEligible { arithmetic: 1 });
+    let told = notices(&actions)
+        .into_iter()
+        .filter(|notice| matches!(notice, Notice::NoneEligible { arithmetic: 1, doubted } if doubted.is_empty()));
     assert_eq!(told.count(), 1);
     assert_eq!(outcome(&actions), Some(Outcome::Failed(FailReason::NoEligibleNode { arithmetic: 1 })));
 
@@ -265,6 +267,50 @@ fn nodes_of_another_arithmetic_get_no_work_unless_the_job_allows_it() {
     desk.merged(JobId(8), 0);
     let Some(Outcome::Done(summary)) = outcome(&desk.validated(JobId(8), 0)) else { panic!("the job is done") };
     assert!(!summary.reproducible);
+}
+
+#[test]
+fn a_node_that_is_not_believed_gets_no_exact_work_and_is_named() {
+    let mut desk = Desk::new(Policy::Random);
+    desk.join_doubted(1, Doubt::Differs);
+    desk.submit(JOB, &specification(1, 1));
+    desk.tell(Event::DataReady { job: JOB });
+    let actions = desk.tell(Event::Prepared { job: JOB, base: base(0) });
+    assert_eq!(sent(&actions), []);
+    let doubted = vec![("n1".to_owned(), Doubt::Differs)];
+    assert_eq!(notices(&actions)[0], Notice::NoneEligible { arithmetic: 1, doubted });
+    assert!(notices(&actions)[0].to_string().contains("of node n1: it computes arithmetic 1 otherwise"));
+    let actions = desk.join_doubted(2, Doubt::Unproven);
+    let (name, doubt) = ("n2".to_owned(), Doubt::Unproven);
+    assert_eq!((sent(&actions), notices(&actions)), (vec![], vec![Notice::NodeDoubted { name, arithmetic: 1, doubt }]));
+    let doubts: Vec<_> = desk.engine.status().nodes.iter().map(|node| node.doubt).collect();
+    assert_eq!(doubts, [Some(Doubt::Differs), Some(Doubt::Unproven)]);
+
+    // The job goes on with one that is.
+    let task = only_sent(&desk.join(3));
+    assert_eq!(task.link, LinkKey(3));
+    desk.finish(&task);
+    desk.merged(JOB, 0);
+    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
+    assert!(summary.reproducible);
+
+    // To a job that allows it, it is like any other of another arithmetic.
+    desk.cut(3);
+    let mut inexact = specification(1, 1);
+    inexact.operation.allow_inexact = true;
+    let task = desk.start(JobId(8), &inexact)[0];
+    assert!(matches!(notices(&desk.join_doubted(4, Doubt::Differs))[..], [Notice::NodeJoined { .. }]));
+    desk.finish(&task);
+    desk.merged(JobId(8), 0);
+    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JobId(8), 0)) else { panic!("the job is done") };
+    assert!(!summary.reproducible);
+}
+
+#[test]
+fn a_sentence_names_a_few_nodes_that_are_not_believed_and_counts_the_others() {
+    let doubted = (1..=5).map(|number| (format!("n{number}"), Doubt::Unproven)).collect();
+    let text = Notice::NoneEligible { arithmetic: 1, doubted }.to_string();
+    assert!(text.contains("of node n3: ") && !text.contains("n4") && text.ends_with("of 2 more, too"), "{text}");
 }
 
 #[test]

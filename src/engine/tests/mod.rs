@@ -72,8 +72,19 @@ impl Desk {
         actions
     }
 
+    /// A node that says it computes arithmetic 1, and is not believed.
+    fn join_doubted(&mut self, number: u32, doubt: Doubt) -> Vec<Action> {
+        let node = NodeKey(number);
+        let mut actions = self.tell(Event::NodeListed { node, address: format!("10.0.0.{number}:7000") });
+        let (name, doubts) = (format!("n{number}"), vec![(1, doubt)]);
+        let info = NodeInfo { name, arithmetics: vec![3], doubts, workers: 1 };
+        actions.extend(self.tell(Event::LinkUp { node, link: LinkKey(u64::from(number)), info }));
+        actions
+    }
+
     fn link(&mut self, number: u32, link: u64, workers: u32, arithmetics: &[u16]) -> Vec<Action> {
-        let info = NodeInfo { name: format!("n{number}"), arithmetics: arithmetics.to_vec(), workers };
+        let (name, doubts) = (format!("n{number}"), Vec::new());
+        let info = NodeInfo { name, arithmetics: arithmetics.to_vec(), doubts, workers };
         self.tell(Event::LinkUp { node: NodeKey(number), link: LinkKey(link), info })
     }
 

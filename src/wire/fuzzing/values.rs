@@ -124,7 +124,16 @@ fn features(u: &mut Unstructured<'_>) -> Result<Features> {
         workers: u.arbitrary()?,
         name: maybe(u, name)?,
         software: maybe(u, sentence)?,
+        conformance: conformance(u)?,
     })
+}
+
+/// In ascending order, none twice.
+fn conformance(u: &mut Unstructured<'_>) -> Result<Vec<(u16, Digest)>> {
+    let mut proofs = list(u, 0..=16, |u| Ok((u.arbitrary()?, digest(u)?)))?;
+    proofs.sort_by_key(|(arithmetic, _)| *arithmetic);
+    proofs.dedup_by_key(|(arithmetic, _)| *arithmetic);
+    Ok(proofs)
 }
 
 fn error(u: &mut Unstructured<'_>) -> Result<Error> {

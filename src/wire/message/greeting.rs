@@ -1,6 +1,7 @@
 //! HELLO and WELCOME: a fixed part that no version may change, then tagged fields.
 
 use super::Layout;
+use crate::digest::Digest;
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::header::VERSION;
 use crate::wire::limits;
@@ -8,6 +9,10 @@ use crate::wire::session::Role;
 
 /// Arithmetics listed in a greeting, at most.
 const ARITHMETICS_MAX: usize = 64;
+/// Arithmetics that a greeting proves, at most.
+const CONFORMANCE_MAX: usize = 16;
+/// Bytes of such a proof.
+const CONFORMANCE_BYTES: usize = 34;
 /// Fields whose tag has this bit may be skipped by who does not know them.
 const SKIPPABLE: u16 = 0x8000;
 
@@ -17,6 +22,7 @@ mod tag {
     pub const WORKERS: u16 = 0x8001;
     pub const NAME: u16 = 0x8002;
     pub const SOFTWARE: u16 = 0x8003;
+    pub const CONFORMANCE: u16 = 0x8004;
 }
 
 /// What a peer says of itself beyond the fixed part of its greeting.
@@ -32,6 +38,9 @@ pub struct Features {
     pub name: Option<String>,
     /// Program and version, for people.
     pub software: Option<String>,
+    /// Of arithmetics that a node computes, in ascending order, the digest of the vector that shows it (protocol.md,
+    /// "Conformance").
+    pub conformance: Vec<(u16, Digest)>,
 }
 
 /// The dialler's greeting.
@@ -174,6 +183,24 @@ impl Layout<'_> for Features {
                 tag::WORKERS => features.workers = Some(field.u32()?),
                 tag::NAME => features.name = Some(field.rest_as_name()?),
                 tag::SOFTWARE => features.software = Some(field.sentence()?),
+                tag::CONFORMANCE => {
+                    let count = field.left() / CONFORMANCE_BYTES;
+                    if count == 0 {
+                        return field.fail(Malformation::DefaultWritten { tag });
+                    }
+                    if count > CONFORMANCE_MAX {
+                        let (got, allowed) = (count as u64, CONFORMANCE_MAX as u64);
+                        return field.fail(Malformation::OverLimit { got, allowed });
+                    }
+                    for _ in 0..count {
+                        let (arithmetic, digest) = (field.u16()?, Digest(field.bytes32()?));
+                        if features.conformance.last().is_some_and(|(last, _)| arithmetic <= *last) {
+                            let text = "what shows arithmetics is in ascending order, of each once";
+                            return field.fail(Malformation::Refused(text.to_owned()));
+                        }
+                        features.conformance.push((arithmetic, digest));
+                    }
+                }
                 _ if tag & SKIPPABLE != 0 => {
                     field.rest();
                 }
@@ -208,6 +235,14 @@ impl Layout<'_> for Features {
             bytes.sentence(software);
             field(tag::SOFTWARE, &bytes);
         }
+        if !self.conformance.is_empty() {
+            let mut bytes = Vec::new();
+            for (arithmetic, digest) in &self.conformance {
+                bytes.u16(*arithmetic);
+                bytes.bytes(&digest.0);
+            }
+            field(tag::CONFORMANCE, &bytes);
+        }
     }
 }
 
@@ -238,6 +273,25 @@ mod tests {
         let with = |tag: u16| [&hello(1)[..], &tag.to_le_bytes(), &[0, 0]].concat();
         assert_eq!(decode(&with(0x7FFF)), Err(Malformation::UnknownField { tag: 0x7FFF }));
         assert!(decode(&with(0xFFFF)).is_ok());
+    }
+
+    #[test]
+    fn what_shows_arithmetics_is_in_ascending_order_and_of_each_once() {
+        let with = |numbers: &[u16]| {
+            let value: Vec<u8> =
+                numbers.iter().flat_map(|number| [&number.to_le_bytes()[..], &[9; 32]].concat()).collect();
+            [&hello(1)[..], &tag::CONFORMANCE.to_le_bytes(), &(value.len() as u16).to_le_bytes(), &value].concat()
+        };
+        let read = with(&[2, 7]);
+        let Ok(Message::Hello(hello)) = decode(&read) else { panic!("it is a greeting") };
+        assert_eq!(hello.features.conformance, [(2, Digest([9; 32])), (7, Digest([9; 32]))]);
+        for numbers in [[2, 2], [7, 2]] {
+            assert!(matches!(decode(&with(&numbers)), Err(Malformation::Refused(_))), "{numbers:?}");
+        }
+        assert!(decode(&with(&[])).is_err() && decode(&with(&Vec::from_iter(0..17))).is_err());
+        let mut cut = with(&[2]);
+        cut.pop();
+        assert!(decode(&cut).is_err());
     }
 
     #[test]
