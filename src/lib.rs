@@ -21,6 +21,7 @@
 //! | [`config`] | typed settings; `compute_nodes.txt` with line numbers | everything above |
 //! | [`digest`] | SHA-256 names of things | what the things are |
 //! | [`store`] | objects in memory by digest, within a budget | how they travel, what they hold |
+//! | `build` | before the compiler: machines that would compute otherwise are refused | everything above |
 //!
 //! The right-hand column is a rule, not a wish: `tests/architecture.rs` checks it.
 //!

@@ -32,6 +32,11 @@ const SCHEDULING: &[&str] = &["crate::engine", "crate::coordinator"];
 
 /// One row for each entry of src but lib.rs.
 const RULES: &[Rule] = &[
+    Rule {
+        module: "build.rs",
+        may_not_know: &[SOCKETS, BYTES, THREADS, CLOCK, LOG, FILES, TENSORS, &["crate"]],
+        but: &[],
+    },
     Rule { module: "bin", may_not_know: &[BYTES, THREADS, STD_NET, &["crate::store"]], but: &[] },
     Rule {
         module: "wire",

@@ -3,11 +3,13 @@
 //!
 //! A machine needs its emulator (`qemu-user` has all of them) and what to build for it with (see `toolchain`); where one is
 //! missing the test of that machine says so, and passes. On Debian the packages `qemu-user rustc-web rust-web-src` and a
-//! cross compiler (`gcc-aarch64-linux-gnu`, `gcc-arm-linux-gnueabihf`, `gcc-s390x-linux-gnu`) are enough.
+//! cross compiler (`gcc-aarch64-linux-gnu`, `gcc-arm-linux-gnueabihf`, `gcc-s390x-linux-gnu`) are enough with
+//! GRADWIRE_BUILD_STD=1.
 #![cfg(feature = "client")]
 
 mod big_endian;
 mod nodes;
+mod refused;
 #[allow(dead_code, reason = "the fleet's tests use the rest")]
 #[path = "../fleet/support.rs"]
 mod support;

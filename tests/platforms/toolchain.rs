@@ -2,7 +2,8 @@
 //! where each is looked for; does not know what is built.
 //!
 //! The standard library is that of a target that rustup has installed, that of Debian's `libstd-rust-web-dev` for the other
-//! architecture, or one built on the spot from the sources that `rust-src` (rustup) or `rust-web-src` (Debian) brings.
+//! architecture, or, where GRADWIRE_BUILD_STD is set (it takes minutes), one built on the spot from the sources that `rust-src`
+//! (rustup) or `rust-web-src` (Debian) brings.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub struct Machine {
     targets: &'static [(&'static str, &'static str)],
 }
 
+/// Whether a standard library may be built.
+const BUILD_STD: &str = "GRADWIRE_BUILD_STD";
 /// musl's target brings all that it links; its linker comes with the compiler.
 const LLD: &str = "rust-lld";
 
@@ -76,16 +79,17 @@ impl Toolchain {
             asked(rustc, &["--print", "sysroot"]).is_some_and(sources) && *linker != LLD && runs(linker)
         };
         let installed = ways.clone().find(has_std).map(|way| (way, false));
-        match installed.or_else(|| ways.find(has_sources).map(|way| (way, true))) {
+        let to_build = || ways.find(has_sources).map(|way| (way, true));
+        let targets = machine.targets.iter().map(|(target, _)| *target).collect::<Vec<_>>().join(" or ");
+        match installed.or_else(to_build) {
+            Some((_, true)) if std::env::var_os(BUILD_STD).is_none() => Err(format!(
+                "the standard library for {targets} is not installed, and building it takes minutes: set {BUILD_STD}=1"
+            )),
             Some(((rustc, &(target, linker)), builds_std)) => {
                 Ok(Toolchain { emulator, rustc: rustc.clone(), target, linker, builds_std })
             }
             None => {
-                let targets: Vec<&str> = machine.targets.iter().map(|(target, _)| *target).collect();
-                Err(format!(
-                    "no standard library for {}, or no linker, is installed, nor the sources to build one",
-                    targets.join(" or ")
-                ))
+                Err(format!("neither a standard library for {targets} nor its sources, or no linker, are installed"))
             }
         }
     }
