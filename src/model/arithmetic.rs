@@ -15,9 +15,11 @@ pub(super) trait Fma: Copy {
 
 /// The processor's own instruction. Only for code that is compiled for a processor that has one: elsewhere it would be a
 /// slow call into a library.
+#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64", target_feature = "fma"))]
 #[derive(Clone, Copy)]
 pub(super) struct Hardware;
 
+#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64", target_feature = "fma"))]
 impl Fma for Hardware {
     #[inline(always)]
     fn fma(a: f32, b: f32, c: f32) -> f32 {
