@@ -121,7 +121,7 @@ impl Toolchain {
         let messages = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let program =
             |line| Some(PathBuf::from(serde_json::from_slice::<Value>(line).unwrap()["executable"].as_str()?));
-        messages.filter_map(program).last().expect("a program")
+        messages.filter_map(program).next_back().expect("a program")
     }
 }
 
