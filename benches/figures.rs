@@ -1,7 +1,7 @@
 //! The figures that gradwire promises, measured with the programs themselves: each beside its bound, and `ok` or
 //! `MISSED`.
 //!
-//! `cargo bench --bench figures [-- NAME]`: classic, default, numpy, slow-node, check or size; without a name all of them, in
+//! `cargo bench --bench figures [-- NAME]`: classic, default, numpy, slow-node, check, portable or size; without a name all of them, in
 //! less than five minutes. Ends with exit code 1 if a bound is missed. Speed is judged by ratios alone: what compares two
 //! things runs them in turn, because machines differ and are noisy, and it is the same machine and noise for both.
 
@@ -16,24 +16,28 @@ mod support;
 
 use std::hint::black_box;
 use std::io::Write as _;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gradwire::model::Kernel;
+use gradwire::job::Training;
 use gradwire::model::conformance::Section;
+use gradwire::model::train::Unwatched;
+use gradwire::model::{ARITHMETIC, BatchSize, Kernel, Network, Optimiser, Recipe, Rows, Trainer, initialise};
 use support::{Client, Coordinator, Finished, Node, nodes};
 
 type Figures = fn(&mut Report) -> std::io::Result<()>;
 
-const ALL: [(&str, Figures); 6] = [
+const ALL: [(&str, Figures); 7] = [
     ("classic", classic),
     ("default", default),
     ("numpy", numpy),
     ("slow-node", slow_node),
     ("check", check),
+    ("portable", portable),
     ("size", size),
 ];
 
@@ -249,6 +253,46 @@ fn check(report: &mut Report) -> std::io::Result<()> {
     }
     let (_, median) = ms(&Section::OF_THREAD, Kernel::best());
     report.figure("check of a thread", format!("{median:.3} ms"), "at most 0.05 ms", median <= 0.05)
+}
+
+/// What a processor without a fused multiply-add loses: the portable kernel's time over that of AVX2, the least of each in
+/// turn.
+fn portable(report: &mut Report) -> std::io::Result<()> {
+    let Some(avx2) = Kernel::avx2() else {
+        return report.told("portable kernel against AVX2: not measured, without", "AVX2".into());
+    };
+    let by = |rows| NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
+    let classic = Recipe { stop_loss_change: None, ..Recipe::CLASSIC };
+    let sgd = Recipe { optimiser: Optimiser::Sgd, batch: by(128), ..Recipe::DEFAULT };
+    // So few rows that an epoch falls between two turns of other processes.
+    let shapes: [(&[u32], u32, _); _] = [
+        (&[16, 20, 26], 1500, classic),
+        (&[16, 192, 26], 320, Recipe { batch: by(32), ..Recipe::DEFAULT }),
+        (&[784, 128, 10], 128, sgd),
+    ];
+    for (sizes, rows, recipe) in shapes {
+        let (inputs, classes) = (sizes[0], sizes[sizes.len() - 1]);
+        let network = Network::new(inputs, &sizes[1..sizes.len() - 1], classes).map_err(std::io::Error::other)?;
+        let values: Vec<f32> = (0..rows * inputs).map(|index| (f64::from(index) * 0.7).sin() as f32).collect();
+        let labels: Vec<u32> = (0..rows).map(|row| row * 7 % classes).collect();
+        let rows = Rows::new(inputs, values, labels, classes).map_err(std::io::Error::other)?;
+        let base = initialise(&network, recipe.initialisation, 1);
+        let training = Training { arithmetic: ARITHMETIC, network, recipe: Recipe { epochs: 1, ..recipe }, seed: 1 };
+        let mut timed = [avx2, Kernel::PORTABLE].map(|kernel| (Trainer::new(kernel), f64::MAX));
+        for _ in 0..99 {
+            for (trainer, least) in &mut timed {
+                let start = Instant::now();
+                trainer.train(&training, 0, 0, &base, &rows, &mut Unwatched).map_err(std::io::Error::other)?;
+                *least = least.min(start.elapsed().as_secs_f64());
+            }
+        }
+        let [avx2_ms, portable_ms] = timed.map(|(_, seconds)| seconds * 1e3);
+        let ratio = portable_ms / avx2_ms;
+        let shape = sizes.iter().map(u32::to_string).collect::<Vec<_>>().join("-");
+        let what = format!("{shape}: portable {portable_ms:.2} ms, avx2 {avx2_ms:.2} ms: ratio");
+        report.figure(&what, format!("{ratio:.1}"), "at most 30", ratio <= 30.0)?;
+    }
+    Ok(())
 }
 
 /// What a node takes of a small box.

@@ -15,11 +15,11 @@ pub(super) trait Fma: Copy {
 
 /// The processor's own instruction. Only for code that is compiled for a processor that has one: elsewhere it would be a
 /// slow call into a library.
-#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64", target_feature = "fma"))]
+#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 #[derive(Clone, Copy)]
 pub(super) struct Hardware;
 
-#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64", target_feature = "fma"))]
+#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 impl Fma for Hardware {
     #[inline(always)]
     fn fma(a: f32, b: f32, c: f32) -> f32 {
@@ -28,42 +28,51 @@ impl Fma for Hardware {
 }
 
 /// The same from additions and multiplications of f64, for processors without the instruction.
-#[cfg(any(test, not(any(target_arch = "aarch64", target_feature = "fma"))))]
+#[cfg(any(test, not(target_arch = "aarch64")))]
 #[derive(Clone, Copy)]
 pub(super) struct Software;
 
-#[cfg(any(test, not(any(target_arch = "aarch64", target_feature = "fma"))))]
+#[cfg(any(test, not(target_arch = "aarch64")))]
 impl Fma for Software {
-    /// The product of two f32 is exact in f64. The sum is rounded to odd (Boldo and Melquiond 2008), so that rounding it
-    /// once more, to f32, gives what a single rounding would.
-    #[inline(always)]
+    /// Out of line: e^x and ln x are a dozen of it, and processors that need it are rare by now.
+    #[inline(never)]
     fn fma(a: f32, b: f32, c: f32) -> f32 {
+        // The product of two f32 is exact in f64.
         let (product, addend) = (f64::from(a) * f64::from(b), f64::from(c));
         let sum = product + addend;
-        // Knuth's two-sum: sum + error is exactly product + addend. Infinity and NaN make the error NaN, hence no step.
-        let part = sum - product;
-        let error = (product - (sum - part)) + (addend - part);
-        let bits = sum.to_bits();
-        let inexact = (error < 0.0) | (error > 0.0);
-        let away_from_error = (error.to_bits() ^ bits) >> 63;
-        let step = 1u64.wrapping_sub(away_from_error << 1);
-        let even = inexact as u64 & !bits & 1;
-        f64::from_bits(bits.wrapping_add(step & even.wrapping_neg())) as f32
+        if may_be_wrong(sum) { round_once(product, addend) } else { sum as f32 }
     }
 }
 
-/// [`Software`], out of line. In line, e^x and ln x, which are a dozen of it, were 4 kB of a node for processors that are rare
-/// by now.
-#[cfg(not(any(target_arch = "aarch64", target_feature = "fma")))]
-#[derive(Clone, Copy)]
-pub(super) struct SoftwareCall;
+/// Whether a sum that was rounded to f64 may round to another f32 than the sum itself: `vector::doubles` says why no other
+/// does.
+#[inline(always)]
+pub(super) fn may_be_wrong(sum: f64) -> bool {
+    is_tie(sum) | ((sum != 0.0) & (sum.abs() < f64::from(f32::MIN_POSITIVE)))
+}
 
-#[cfg(not(any(target_arch = "aarch64", target_feature = "fma")))]
-impl Fma for SoftwareCall {
-    #[inline(never)]
-    fn fma(a: f32, b: f32, c: f32) -> f32 {
-        Software::fma(a, b, c)
-    }
+/// Whether an f64 lies in the middle between two neighbouring f32, if those have as many bits as an f32 can have.
+#[inline(always)]
+pub(super) fn is_tie(sum: f64) -> bool {
+    // Of the 29 bits that an f32 does not have, the first alone is set.
+    (sum.to_bits() as u32) << 3 == 1 << 31
+}
+
+/// The sum of a product of two f32 and an f32, rounded once. In f64 it is rounded to odd (Boldo and Melquiond 2008), so that
+/// rounding it once more, to f32, gives what a single rounding would.
+#[cold]
+#[inline(never)]
+pub(super) fn round_once(product: f64, addend: f64) -> f32 {
+    let sum = product + addend;
+    // Knuth's two-sum: sum + error is exactly product + addend. Infinity and NaN make the error NaN, hence no step.
+    let part = sum - product;
+    let error = (product - (sum - part)) + (addend - part);
+    let bits = sum.to_bits();
+    let inexact = (error < 0.0) | (error > 0.0);
+    let away_from_error = (error.to_bits() ^ bits) >> 63;
+    let step = 1u64.wrapping_sub(away_from_error << 1);
+    let even = inexact as u64 & !bits & 1;
+    f64::from_bits(bits.wrapping_add(step & even.wrapping_neg())) as f32
 }
 
 /// 1.5 * 2^23: adding it leaves an integer, ties to even, in the low bits.

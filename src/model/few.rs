@@ -6,8 +6,9 @@
 
 use super::arithmetic::Fma as _;
 use super::kernel::{Kernel, compiled_for_each_kernel};
-use super::lanes::{LANES, Lanes};
+use super::lanes::{LANES, Lanes, clear_missing_rows};
 use super::product::{Direction, Finish, Product};
+use super::unfused;
 use super::vector::Vector;
 
 /// Rows that are few forward: lanes that are used by rows of a panel and those that are used by outputs then come to the
@@ -45,6 +46,9 @@ compiled_for_each_kernel! {
 fn forward_body<V: Vector>(product: &Product<'_>, rows: usize, out: &mut [Lanes]) {
     let Product { x, depth, weights, width, finish, .. } = *product;
     let Direction::Forward { bias } = product.direction else { return };
+    if !V::HAS_REGISTERS {
+        return in_panels(product, rows, out);
+    }
     let outputs = OUTPUTS.min(SUMS / rows.max(1));
     for (part, out) in out.chunks_mut(outputs).enumerate() {
         let first = part * outputs;
@@ -77,6 +81,13 @@ fn forward_body<V: Vector>(product: &Product<'_>, rows: usize, out: &mut [Lanes]
     }
 }
 
+/// Without instructions for it, a multiply-add of eight lanes takes no longer than one of a single number.
+#[inline(always)]
+fn in_panels(product: &Product<'_>, rows: usize, out: &mut [Lanes]) {
+    unfused::multiply(product, out);
+    clear_missing_rows(rows, product.width, out);
+}
+
 /// Adds N inputs' products to the sums, one after the other.
 #[inline(always)]
 fn add_products<V: Vector, const N: usize>(x: [f32; N], weights: [&[f32]; N], sums: &mut [f32]) {
@@ -106,7 +117,10 @@ const CHAINS: usize = 2;
 #[inline(always)]
 fn back_body<V: Vector>(product: &Product<'_>, out: &mut [Lanes]) {
     let Product { x: d, depth, weights, finish, .. } = *product;
-    let in_lanes = if V::HAS_REGISTERS { out.len() / (CHAINS * LANES) * (CHAINS * LANES) } else { 0 };
+    if !V::HAS_REGISTERS {
+        return in_panels(product, 1, out);
+    }
+    let in_lanes = out.len() / (CHAINS * LANES) * (CHAINS * LANES);
     let mut put = |input: usize, sum: f32| {
         let mask = if let Finish::CutWhereAbove(mask, _) = finish { mask[input].0[0] } else { 0.0 };
         let value = finish.of_one(sum, mask);

@@ -5,6 +5,7 @@ use super::few;
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::{LANES, Lanes, flat, panels_of};
 use super::product::part;
+use super::unfused;
 use super::vector::{Elements as _, Twin as _, Vector};
 
 /// Weights of a layer whose rows are summed on eight lanes, at most; above, in one sequence. Part of arithmetic 2.
@@ -69,11 +70,12 @@ fn on_lanes_body<V: Vector>(gradient: &Gradient<'_>, out: &mut [f32]) {
             laned_bias::<V, 1>(gradient, j, bias);
         }
     }
-    if !V::HAS_REGISTERS || outputs == 1 {
-        for j in 0..outputs {
-            for i in 0..inputs {
-                laned_weight::<V>(gradient, i, j, weights);
-            }
+    if !V::HAS_REGISTERS {
+        return unfused::on_lanes(gradient, weights);
+    }
+    if outputs == 1 {
+        for i in 0..inputs {
+            laned_weight::<V>(gradient, i, weights);
         }
         return;
     }
@@ -140,15 +142,15 @@ fn laned_tile<V: Vector, const A: usize, const B: usize>(
     }
 }
 
-/// The gradient of one weight, all rows.
+/// The gradient of the weight from an input to the only output, all rows.
 #[inline(always)]
-fn laned_weight<V: Vector>(gradient: &Gradient<'_>, i: usize, j: usize, weights: &mut [f32]) {
-    let Gradient { x, d, inputs, outputs, .. } = *gradient;
+fn laned_weight<V: Vector>(gradient: &Gradient<'_>, i: usize, weights: &mut [f32]) {
+    let Gradient { x, d, inputs, .. } = *gradient;
     let mut sum = V::splat(0.0);
-    for (x, d) in x.chunks_exact(inputs).zip(d.chunks_exact(outputs)) {
-        sum = V::load(&x[i]).fma(V::load(&d[j]), sum);
+    for (x, d) in x.chunks_exact(inputs).zip(d) {
+        sum = V::load(&x[i]).fma(V::load(d), sum);
     }
-    weights[i * outputs + j] = add_lanes([sum])[0];
+    weights[i] = add_lanes([sum])[0];
 }
 
 /// Gradients of the bias of B outputs, all rows.
@@ -185,32 +187,13 @@ const SEQUENCE_INPUTS: usize = 5;
 fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &[Lanes], out: &mut [f32]) {
     let Gradient { inputs, outputs, rows, .. } = *gradient;
     let (weights, bias) = out.split_at_mut(inputs * outputs);
-    let pairs = panels_of(outputs) / 2;
-    // Of each of five inputs 16 outputs, or 32. Large layers of few inputs are rare: less code does for them.
-    let has_inputs = inputs >= SEQUENCE_INPUTS - 1;
-    let mut pair = 0;
-    while V::HAS_WIDE_TWINS && has_inputs && pair + 2 <= pairs {
-        sequence_strip::<V, 2>(gradient, pair, columns, weights);
-        pair += 2;
+    if V::HAS_REGISTERS {
+        sequence_weights::<V>(gradient, columns, weights);
+    } else {
+        unfused::in_sequence(gradient, columns, weights);
     }
-    while pair < pairs {
-        if V::HAS_REGISTERS && has_inputs {
-            sequence_strip::<V, 1>(gradient, pair, columns, weights);
-        } else {
-            let (columns, _) = columns[2 * pair * rows..].as_chunks::<2>();
-            for i in 0..inputs {
-                sequence_tile::<V, 1, 1>(gradient, i, 2 * pair * LANES, columns, weights);
-            }
-        }
-        pair += 1;
-    }
-    let odd = &columns[2 * pairs * rows..];
-    if !odd.is_empty() && V::HAS_REGISTERS {
-        sequence_odd::<V, 8>(gradient, odd, weights);
-    } else if !odd.is_empty() {
-        sequence_odd::<V, 1>(gradient, odd, weights);
-    }
-    for (bias, column) in bias.chunks_mut(2 * LANES).zip(columns.chunks(2 * rows)) {
+    let neighbours = neighbours::<V>();
+    for (bias, column) in bias.chunks_mut(neighbours * LANES).zip(columns.chunks(neighbours * rows)) {
         let stride = column.len() / rows;
         for (half, bias) in bias.chunks_mut(LANES).enumerate() {
             let mut sum = V::splat(0.0);
@@ -224,17 +207,25 @@ fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &[Lanes], out: 
 
 compiled_for_each_kernel! {
     /// From panels (rows on lanes) to columns: for each sixteen outputs, row by row, outputs on the lanes of two neighbours;
-    /// for the last eight or fewer, on those of one. Lanes beyond the last output are +0.
+    /// for the last eight or fewer, on those of one. Lanes beyond the last output are +0. Where vectors have no registers,
+    /// there are no neighbours.
     fn transpose = transpose_body(gradient: &Gradient<'_>, columns: &mut [Lanes])
+}
+
+/// Columns that lie row by row, where there are so many.
+#[inline(always)]
+fn neighbours<V: Vector>() -> usize {
+    if V::HAS_REGISTERS { 2 } else { 1 }
 }
 
 #[inline(always)]
 fn transpose_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes]) {
     let Gradient { d, outputs, rows, .. } = *gradient;
-    for (pair, column) in columns.chunks_mut(2 * rows).enumerate() {
+    let neighbours = neighbours::<V>();
+    for (group, column) in columns.chunks_mut(neighbours * rows).enumerate() {
         let stride = column.len() / rows;
         for half in 0..stride {
-            let first = (2 * pair + half) * LANES;
+            let first = (neighbours * group + half) * LANES;
             let width = (outputs - first).min(LANES);
             for (d, column) in d.chunks_exact(outputs).zip(column.chunks_mut(stride * LANES)) {
                 let mut block = [V::splat(0.0); LANES];
@@ -247,6 +238,35 @@ fn transpose_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes]) {
                 }
             }
         }
+    }
+}
+
+/// Gradients of all weights.
+#[inline(always)]
+fn sequence_weights<V: Vector>(gradient: &Gradient<'_>, columns: &[Lanes], weights: &mut [f32]) {
+    let Gradient { inputs, outputs, rows, .. } = *gradient;
+    let pairs = panels_of(outputs) / 2;
+    // Of each of five inputs 16 outputs, or 32. Large layers of few inputs are rare: less code does for them.
+    let has_inputs = inputs >= SEQUENCE_INPUTS - 1;
+    let mut pair = 0;
+    while V::HAS_WIDE_TWINS && has_inputs && pair + 2 <= pairs {
+        sequence_strip::<V, 2>(gradient, pair, columns, weights);
+        pair += 2;
+    }
+    while pair < pairs {
+        if has_inputs {
+            sequence_strip::<V, 1>(gradient, pair, columns, weights);
+        } else {
+            let (columns, _) = columns[2 * pair * rows..].as_chunks::<2>();
+            for i in 0..inputs {
+                sequence_tile::<V, 1, 1>(gradient, i, 2 * pair * LANES, columns, weights);
+            }
+        }
+        pair += 1;
+    }
+    let odd = &columns[2 * pairs * rows..];
+    if !odd.is_empty() {
+        sequence_odd::<V>(gradient, odd, weights);
     }
 }
 
@@ -318,9 +338,11 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
     }
 }
 
-/// Gradients of the weights from all inputs, A at a time, to the last eight or fewer outputs.
+/// Gradients of the weights from all inputs to the last eight or fewer outputs.
 #[inline(always)]
-fn sequence_odd<V: Vector, const A: usize>(gradient: &Gradient<'_>, column: &[Lanes], weights: &mut [f32]) {
+fn sequence_odd<V: Vector>(gradient: &Gradient<'_>, column: &[Lanes], weights: &mut [f32]) {
+    /// Inputs of a tile.
+    const A: usize = 8;
     let Gradient { x, inputs, outputs, .. } = *gradient;
     let j = (outputs - 1) / LANES * LANES;
     for i in (0..inputs).step_by(A) {

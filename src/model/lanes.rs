@@ -29,6 +29,12 @@ pub(super) fn flat(lanes: &mut [Lanes]) -> &mut [f32] {
     unsafe { std::slice::from_raw_parts_mut(lanes.as_mut_ptr().cast(), lanes.len() * LANES) }
 }
 
+/// The same, to be read.
+pub(super) fn flat_to_read(lanes: &[Lanes]) -> &[f32] {
+    // SAFETY: as in `flat`.
+    unsafe { std::slice::from_raw_parts(lanes.as_ptr().cast(), lanes.len() * LANES) }
+}
+
 /// Makes room for so many values; what they are at first does not matter.
 #[inline(never)]
 pub(super) fn make_room(values: &mut Vec<Lanes>, length: usize) {

@@ -29,6 +29,7 @@ mod softmax;
 mod thresholds;
 pub mod train;
 mod tree;
+mod unfused;
 mod vector;
 
 pub use crew::Crew;

@@ -10,6 +10,7 @@
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::Lanes;
 use super::thresholds::{VALUE_LEAST, cut};
+use super::unfused;
 use super::vector::{Elements as _, Twin as _, Vector};
 
 /// Outputs of a tile, at most: with two panels, 12 of AVX2's 16 registers hold sums; with four, 12 of AVX-512's 32.
@@ -110,20 +111,19 @@ compiled_for_each_kernel! {
 
 #[inline(always)]
 fn multiply_body<V: Vector>(product: &Product<'_>, strip: &mut Strip, out: &mut [Lanes]) {
+    if !V::HAS_REGISTERS {
+        return unfused::multiply(product, out);
+    }
     let lie_close = matches!(product.direction, Direction::Back) && product.depth <= DIRECT_DEPTH_MAX;
     let packed = product.weights.len() > DIRECT_WEIGHTS_MAX && product.panels() >= PACKED_PANELS_MIN && !lie_close;
     let depth_blocks = product.depth.div_ceil(DEPTH_MAX);
-    let strips = product.width.div_ceil(if V::HAS_REGISTERS { STRIP_MAX } else { 1 });
+    let strips = product.width.div_ceil(STRIP_MAX);
     for depth_block in 0..depth_blocks {
         let depths = part(product.depth, depth_blocks, depth_block);
         for index in 0..strips {
             // Even parts, so that no strip is much narrower than the others.
             let columns = part(product.width, strips, index);
             let place = Place { depths, first: columns.0, packed };
-            if !V::HAS_REGISTERS {
-                strip_body::<V, 1>(product, place, strip, out);
-                continue;
-            }
             match columns.1 {
                 1 => strip_body::<V, 1>(product, place, strip, out),
                 2 => strip_body::<V, 2>(product, place, strip, out),

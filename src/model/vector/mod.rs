@@ -5,6 +5,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx;
+#[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "every such processor has the instruction"))]
+pub(super) mod doubles;
 #[cfg(test)]
 mod faulty;
 #[cfg(target_arch = "aarch64")]
@@ -48,8 +50,8 @@ pub(super) trait Vector: Elements {
     type Fma: Fma;
     /// Two of them.
     type Twin: Twin<Half = Self>;
-    /// Whether a tile of many vectors stays in registers. Where it does not, tiles of one are as fast, and their code is
-    /// a tenth as long.
+    /// Whether a tile of many vectors stays in registers and is fused by instructions. Where it does not, `unfused` takes the
+    /// place of tiles.
     const HAS_REGISTERS: bool;
     /// Whether a twin is one register, of 32 there are: such tiles are twice as large.
     const HAS_WIDE_TWINS: bool;
@@ -69,10 +71,7 @@ pub(super) trait Vector: Elements {
         for (vector, sum) in of.into_iter().zip(&mut sums) {
             let mut lanes = Lanes::ZERO;
             vector.store(&mut lanes);
-            let [a, b, c, d, e, f, g, h] = lanes.0;
-            let [a, b, c, d] = [a + e, b + f, c + g, d + h];
-            let [a, b] = [a + c, b + d];
-            *sum = a + b;
+            *sum = sum_of_lanes(lanes.0);
         }
         sums
     }
@@ -90,6 +89,14 @@ pub(super) trait Vector: Elements {
         }
         columns
     }
+}
+
+/// Halves, quarters, the last two.
+#[inline(always)]
+pub(super) fn sum_of_lanes([a, b, c, d, e, f, g, h]: [f32; LANES]) -> f32 {
+    let [a, b, c, d] = [a + e, b + f, c + g, d + h];
+    let [a, b] = [a + c, b + d];
+    a + b
 }
 
 /// Two vectors on which the same is done.

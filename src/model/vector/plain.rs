@@ -2,7 +2,7 @@
 
 use super::super::arithmetic;
 use super::super::lanes::LANES;
-use super::{Elements, Fma, Lanes, Two, Vector};
+use super::{Elements, Lanes, Two, Vector, doubles};
 
 /// An array, for machines of which nothing is known.
 #[derive(Clone, Copy)]
@@ -20,17 +20,10 @@ macro_rules! lane_wise {
     }};
 }
 
-#[cfg(target_feature = "fma")]
-use arithmetic::Hardware as InLine;
-#[cfg(not(target_feature = "fma"))]
-use arithmetic::Software as InLine;
-
-/// Out of line where it is made of f64 operations: dozens of tiles, each with a dozen of these in line, were a tenth
-/// of a whole node, and no faster.
-#[cfg_attr(target_feature = "fma", inline(always))]
-#[cfg_attr(not(target_feature = "fma"), inline(never))]
+/// Out of line, because it is made of f64 operations: in line, a dozen of it in e^x alone were 4 kB.
+#[inline(never)]
 fn fused(value: Plain, factor: Plain, addend: Plain) -> Plain {
-    lane_wise!(value, factor, addend => InLine::fma(value, factor, addend))
+    Plain(doubles::fused::<doubles::Native>(&value.0, &factor.0, &addend.0))
 }
 
 /// What softmax is made of is out of line, too, where [`fused`] is: in line it was twice as much code, and no faster.
@@ -45,22 +38,19 @@ impl Elements for Plain {
         fused(self, factor, addend)
     }
 
-    #[cfg_attr(target_feature = "fma", inline(always))]
-    #[cfg_attr(not(target_feature = "fma"), inline(never))]
+    #[inline(never)]
     fn plus(self, other: Plain) -> Plain {
         let value = self;
         lane_wise!(value, other => value + other)
     }
 
-    #[cfg_attr(target_feature = "fma", inline(always))]
-    #[cfg_attr(not(target_feature = "fma"), inline(never))]
+    #[inline(never)]
     fn minus(self, other: Plain) -> Plain {
         let value = self;
         lane_wise!(value, other => value - other)
     }
 
-    #[cfg_attr(target_feature = "fma", inline(always))]
-    #[cfg_attr(not(target_feature = "fma"), inline(never))]
+    #[inline(never)]
     fn times(self, other: Plain) -> Plain {
         let value = self;
         lane_wise!(value, other => value * other)
@@ -72,8 +62,7 @@ impl Elements for Plain {
         lane_wise!(value, exponent => value * f32::from_bits(exponent.to_bits().wrapping_add(127) << 23))
     }
 
-    #[cfg_attr(target_feature = "fma", inline(always))]
-    #[cfg_attr(not(target_feature = "fma"), inline(never))]
+    #[inline(never)]
     fn larger(self, other: Plain) -> Plain {
         let value = self;
         lane_wise!(value, other => if other > value { other } else { value })
@@ -105,10 +94,7 @@ impl Elements for Plain {
 }
 
 impl Vector for Plain {
-    #[cfg(target_feature = "fma")]
-    type Fma = arithmetic::Hardware;
-    #[cfg(not(target_feature = "fma"))]
-    type Fma = arithmetic::SoftwareCall;
+    type Fma = arithmetic::Software;
     type Twin = Two<Plain>;
     const HAS_REGISTERS: bool = false;
     const HAS_WIDE_TWINS: bool = false;
@@ -133,8 +119,7 @@ impl Vector for Plain {
         *values = self.0;
     }
 
-    #[cfg_attr(target_feature = "fma", inline(always))]
-    #[cfg_attr(not(target_feature = "fma"), inline(never))]
+    #[inline(never)]
     fn divided_by(self, other: Plain) -> Plain {
         let value = self;
         lane_wise!(value, other => value / other)
