@@ -208,17 +208,21 @@ impl Writer {
             if self.flush().is_err() {
                 return;
             }
-            let rest = if self.begins_job { Duration::ZERO } else { began.elapsed() };
-            self.rests_until = Instant::now() + rest;
+            self.rests_until = Instant::now() + self.rest_after(began.elapsed());
         }
         if self.is_behind {
             let _ = self.flush();
         }
     }
 
-    /// Waits for orders, and takes all that have come. After a write it rests for as long as that took: what comes
-    /// meanwhile shares the next one, and the end of a job, which does not wait, finds the disk idle. But somebody waits for
-    /// the first round of a job that was written for the first time. False once there will be no more.
+    /// How long to rest after the last write, which took so long. What comes meanwhile shares the next one, and the end of a
+    /// job, which does not wait, finds the disk idle. But somebody waits for the first round of a job that was written for
+    /// the first time.
+    fn rest_after(&self, took: Duration) -> Duration {
+        if self.begins_job { Duration::ZERO } else { took }
+    }
+
+    /// Waits for orders, and takes all that come until it has rested from the last write. False once there will be no more.
     fn gather(&mut self, orders: &Receiver<Order>) -> bool {
         let first = if self.is_behind {
             orders.recv_timeout(TRY_AGAIN)
