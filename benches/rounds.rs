@@ -1,7 +1,8 @@
 //! What a round costs that trains next to nothing: its messages, its weights' way to the nodes, the updates' way back,
-//! merging; what the coordinator takes of memory for it; and which part of a job with much to train is training.
+//! merging; how long a new client waits for its first; what the coordinator takes of memory for it; and which part of a job
+//! with much to train is training.
 //!
-//! `cargo bench --bench rounds [-- NAME]`: small, large, memory or large-profile; without a name all of them, about two
+//! `cargo bench --bench rounds [-- NAME]`: small, first, large, memory or large-profile; without a name all of them, some
 //! minutes. Every program of a fleet runs on one core, the last that this process may use: the sum of what all of them
 //! spend. In large-profile the node has another to itself. No divan here: it times a function that it calls again and
 //! again, and these figures are what a fleet of programs tells of a job.
@@ -15,13 +16,14 @@ mod support;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use support::{Client, Coordinator, Finished, nodes};
 
 /// Measures, and says what. Besides the core that all programs run on there may be another.
 type Measure = fn(Option<usize>) -> std::io::Result<()>;
-const ALL: [(&str, Measure); 4] =
-    [("small", small), ("large", large), ("memory", memory), ("large-profile", large_profile)];
+const ALL: [(&str, Measure); 5] =
+    [("small", small), ("first", first), ("large", large), ("memory", memory), ("large-profile", large_profile)];
 
 fn main() -> ExitCode {
     let cores = processes::cores();
@@ -46,12 +48,23 @@ fn main() -> ExitCode {
 }
 
 fn say(what: &str, got: &str, goal: &str) -> std::io::Result<()> {
-    writeln!(std::io::stdout().lock(), "{what:72} {got:>12}   {goal}")
+    writeln!(std::io::stdout().lock(), "{what:84} {got:>14}   {goal}")
 }
 
 /// A job of tasks of one row each, one epoch: what its rounds take is not training.
 fn idle_job(coordinator: &Coordinator, shards: usize, hidden: &str, rounds: &str) -> std::io::Result<Finished> {
     let directory = tempfile::tempdir()?;
+    Ok(start_idle_job(coordinator, &directory, shards, hidden, rounds)?.finish())
+}
+
+/// The same, under way, its rows in this directory.
+fn start_idle_job(
+    coordinator: &Coordinator,
+    directory: &tempfile::TempDir,
+    shards: usize,
+    hidden: &str,
+    rounds: &str,
+) -> std::io::Result<Client> {
     let path = directory.path().join("rows.csv");
     // Four classes, so that there may be four shards and more; the last rows validate.
     let features = |row: usize| (0..10).map(|column| ((row * 7 + column) % 5).to_string() + ",").collect::<String>();
@@ -60,7 +73,7 @@ fn idle_job(coordinator: &Coordinator, shards: usize, hidden: &str, rounds: &str
     let (path, shards) = (path.to_string_lossy().into_owned(), shards.to_string());
     let data = ["--data", &path, "--validate-split", "last:8", "--shards", &shards];
     let recipe = ["--hidden", hidden, "--rounds", rounds, "--epochs", "1", "--batch", "0", "--eta", "0.0001"];
-    Ok(Client::start(coordinator, &[&data[..], &recipe].concat()).finish())
+    Ok(Client::start(coordinator, &[&data[..], &recipe].concat()))
 }
 
 /// The median round of a job, without the first, which brings the shards, in milliseconds.
@@ -72,8 +85,13 @@ fn round_ms(finished: &Finished) -> f64 {
     seconds.get(seconds.len() / 2).map_or(f64::NAN, |seconds| seconds * 1e3)
 }
 
-/// About 10,000,000 parameters.
-const LARGE: &str = "3155,3155";
+/// Two hidden layers of so many neurons make 10,004,509 parameters with the idle job's rows, and 30,008,424.
+const LARGE: u64 = 3155;
+const LARGER: u64 = 5470;
+
+fn parameters(width: u64) -> u64 {
+    10 * width + width * width + 4 * width + 2 * width + 4
+}
 
 fn small(_: Option<usize>) -> std::io::Result<()> {
     let fleet = nodes(4, "0", &[]);
@@ -82,33 +100,64 @@ fn small(_: Option<usize>) -> std::io::Result<()> {
     say("a round that trains nothing, 4 nodes, 304 parameters", &got, "goal 0.5 ms")
 }
 
-fn large(_: Option<usize>) -> std::io::Result<()> {
+/// From a client's start, and from its job's acceptance, to the word on its first round, at a fleet that has been at rest: no
+/// beat of anybody's is waited for.
+fn first(_: Option<usize>) -> std::io::Result<()> {
+    const JOBS: usize = 31;
+    const REST: Duration = Duration::from_millis(300);
     let fleet = nodes(4, "0", &[]);
-    let finished = idle_job(&Coordinator::of("2", &fleet, &[]), 4, LARGE, "10")?;
-    let got = format!("{:.0} ms", round_ms(&finished));
-    say("the same, 10,006,504 parameters", &got, "goal 450 ms")
-}
-
-/// The coordinator's peak with many nodes and shards.
-fn memory(_: Option<usize>) -> std::io::Result<()> {
-    for (fleet, shards) in [(2, 4), (4, 4), (4, 16), (16, 16), (64, 64)] {
-        let nodes = nodes(fleet, "0", &["--cache", "64"]);
-        let coordinator = Coordinator::of("2", &nodes, &[]);
-        idle_job(&coordinator, shards, LARGE, "2")?.done();
-        let what = format!("the coordinator's peak with it, {fleet} nodes, {shards} shards");
-        let got = coordinator
-            .peak_memory_kib()
-            .map_or("unknown".to_owned(), |kib| format!("{:.0} MB", kib as f64 * 1.024e-3));
-        say(&what, &got, "goal 250 MB")?;
+    let coordinator = Coordinator::of("2", &fleet, &[]);
+    let directory = tempfile::tempdir()?;
+    let (mut from_start, mut from_acceptance) = (Vec::new(), Vec::new());
+    for _ in 0..JOBS {
+        std::thread::sleep(REST);
+        let start = Instant::now();
+        let mut client = start_idle_job(&coordinator, &directory, 4, "20", "2")?;
+        client.await_accepted();
+        let accepted = Instant::now();
+        client.await_round();
+        from_start.push(start.elapsed());
+        from_acceptance.push(accepted.elapsed());
+        client.finish().done();
+    }
+    for (since, mut took) in [("its client's start", from_start), ("acceptance", from_acceptance)] {
+        took.sort();
+        for (which, index, goal) in [("median", JOBS / 2, ""), ("nine of ten within", JOBS * 9 / 10, "goal 50 ms")] {
+            let what = format!("a job's first round at a fleet at rest, from {since}: {which}");
+            say(&what, &format!("{:.1} ms", took[index].as_secs_f64() * 1e3), goal)?;
+        }
     }
     Ok(())
 }
 
-/// Rows that the profile's job trains on: with a fifth of all of them to validate, 8,000.
-const PROFILE_ROWS: usize = 10_000;
+fn large(_: Option<usize>) -> std::io::Result<()> {
+    let fleet = nodes(4, "0", &[]);
+    let hidden = format!("{LARGE},{LARGE}");
+    let finished = idle_job(&Coordinator::of("2", &fleet, &[]), 4, &hidden, "10")?;
+    let got = format!("{:.0} ms", round_ms(&finished));
+    say("a round that trains nothing, 4 nodes, 10,004,509 parameters", &got, "goal 450 ms")
+}
+
+/// The coordinator's peak with many nodes and shards, beside what the weights take.
+fn memory(_: Option<usize>) -> std::io::Result<()> {
+    // A node with the larger network takes a gigabyte.
+    for (width, fleet, shards) in [(LARGE, 2, 4), (LARGE, 4, 16), (LARGE, 16, 16), (LARGER, 2, 4), (LARGER, 4, 8)] {
+        let nodes = nodes(fleet, "0", &["--cache", "64"]);
+        let coordinator = Coordinator::of("2", &nodes, &[]);
+        idle_job(&coordinator, shards, &format!("{width},{width}"), "2")?.done();
+        let parameters = parameters(width);
+        let what = format!("the coordinator's peak, {parameters} parameters, {fleet} nodes, {shards} shards");
+        let got = coordinator.peak_memory_kib().map_or("unknown".to_owned(), |kib| {
+            let bytes = kib as f64 * 1024.0;
+            format!("{:.0} MB, {:.2} x", bytes * 1e-6, bytes / (4 * parameters) as f64)
+        });
+        say(&what, &got, "goal 5.5 times the weights")?;
+    }
+    Ok(())
+}
 
 /// Where the time of a job goes that has one node with a core of its own, and four shards for it: what is not training is
-/// what the node has to wait for.
+/// what the node has to wait for. With many rows to train on, and with so few that a task is two batches.
 fn large_profile(other_core: Option<usize>) -> std::io::Result<()> {
     let fleet = nodes(1, "0", &[]);
     if !other_core.is_some_and(|core| processes::pin(fleet[0].pid(), core)) {
@@ -119,34 +168,37 @@ fn large_profile(other_core: Option<usize>) -> std::io::Result<()> {
     let coordinator = Coordinator::of("2", &fleet, &[]);
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("rows.csv");
-    write_digits(&path)?;
-    let path = path.to_string_lossy().into_owned();
-    let job = ["--data", &path, "--shards", "4", "--hidden", "512,512", "--epochs", "1", "--batch", "128"];
-    let finished = Client::start(&coordinator, &[&job[..], &["--rounds", "20"]].concat()).finish();
-    let done = finished.done();
-    let (profile, seconds) = (&done["profile"], done["seconds"].as_f64().unwrap_or(f64::NAN));
-    for part in ["prepare", "compute", "wire", "stragglers", "no_nodes", "merge", "validate"] {
-        let share = 100.0 * profile[format!("{part}_s")].as_f64().unwrap_or(f64::NAN) / seconds;
-        let what = format!("784-512-512-10, one node, four shards of 2,000 rows, one epoch: {part}");
-        let word = match part {
-            "compute" if share >= 75.0 => "at least 75 %   ok",
-            "compute" => "at least 75 %   MISSED",
-            _ => "",
-        };
-        say(&what, &format!("{share:.1} %"), word)?;
+    for (rows, rounds) in [(8_000, "10"), (1_024, "40")] {
+        // A fifth of them validates.
+        write_digits(&path, rows / 4 * 5)?;
+        let path = path.to_string_lossy().into_owned();
+        let job = ["--data", &path, "--shards", "4", "--hidden", "512,512", "--epochs", "1", "--batch", "128"];
+        let finished = Client::start(&coordinator, &[&job[..], &["--rounds", rounds]].concat()).finish();
+        let done = finished.done();
+        let (profile, seconds) = (&done["profile"], done["seconds"].as_f64().unwrap_or(f64::NAN));
+        for part in ["prepare", "compute", "wire", "stragglers", "no_nodes", "merge", "validate"] {
+            let share = 100.0 * profile[format!("{part}_s")].as_f64().unwrap_or(f64::NAN) / seconds;
+            let what = format!("784-512-512-10, {rows} rows in 4 shards for one node: {part}");
+            let word = match part {
+                "compute" if share >= 75.0 => "at least 75 %   ok",
+                "compute" => "at least 75 %   MISSED",
+                _ => "",
+            };
+            say(&what, &format!("{share:.1} %"), word)?;
+        }
     }
     Ok(())
 }
 
 /// Rows like those of written digits: 784 features from 0 to 255, most of them 0, and ten classes.
-fn write_digits(path: &std::path::Path) -> std::io::Result<()> {
+fn write_digits(path: &std::path::Path, rows: usize) -> std::io::Result<()> {
     let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
     let mut state = 1u32;
     let mut random = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         state >> 24
     };
-    for row in 0..PROFILE_ROWS {
+    for row in 0..rows {
         let class = row % 10;
         for feature in 0..784 {
             let is_inked = (feature / 28 * 3 + feature * (class + 1)) % 10 < 2;

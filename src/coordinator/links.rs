@@ -157,14 +157,15 @@ impl NodeLink {
             return self.failed(attempt, Fault::Malformed, reason);
         }
         if trained.inline.is_empty() {
-            let _ = self.inputs.send(Input::TrainedApart { link: self.key, attempt });
             let digest = trained.update;
             let coming = self.coming.entry(digest).or_default();
             coming.push((attempt, network, trained));
             if coming.len() == 1 {
-                // A link that has ended is reported by its reader.
+                // Before the node gets its next task: some can only do one thing at a time. A link that has ended is
+                // reported by its reader.
                 let _ = lock(&self.fetcher).want(link, digest, wanted, Some(wanted));
             }
+            let _ = self.inputs.send(Input::TrainedApart { link: self.key, attempt });
             return;
         }
         let got = Digest::of(&trained.inline);

@@ -4,7 +4,8 @@
 //!
 //! Whoever has begun must be able to end: the update of which most is here, of those that are on their way, finds room for
 //! the rest of it at any time. So all others on their way together hold no more than what there is beyond one. An update
-//! that is whole asks for nothing: it is merged and gone.
+//! that is whole asks for nothing: it is merged and gone. Updates of another size, which a cancelled job may have left on
+//! their way, reckon with another size of one: where that leaves room for nobody, the furthest goes on all the same.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -166,16 +167,22 @@ impl State {
         }
         let Some(whole_bytes) = self.transfer(number).map(|transfer| transfer.whole_bytes) else { return false };
         let more = bytes_max.saturating_sub(whole_bytes).max(whole_bytes / MORE_PART);
-        let (mut held, mut coming, mut furthest) = (bytes, bytes, bytes);
+        let (mut merging, mut coming, mut furthest) = (0, bytes, bytes);
+        let mut is_furthest = self.begun.contains_key(&number);
+        let held_before = self.begun.get(&number).map_or(0, |transfer| transfer.held_bytes);
         let others = self.begun.iter().filter(|(other, _)| **other != number && late != Some(**other));
-        for (_, Transfer { held_bytes, is_whole, .. }) in others {
-            held += held_bytes;
-            if !is_whole {
+        for (other, Transfer { held_bytes, is_whole, .. }) in others {
+            if *is_whole {
+                merging += held_bytes;
+            } else {
                 coming += held_bytes;
                 furthest = furthest.max(*held_bytes);
+                is_furthest &= (*held_bytes, *other) < (held_before, number);
             }
         }
-        held <= whole_bytes + more && coming - furthest <= more
+        let fits = merging + coming <= whole_bytes + more && coming - furthest <= more;
+        // As long as anything is being merged, room comes of that.
+        fits || is_furthest && merging == 0
     }
 
     /// Finds one that nobody is to wait for any more; not this one. Says whether one was found.
@@ -343,6 +350,43 @@ mod tests {
                 rooms.retain(|(_, held)| *held < WHOLE);
             }
             assert!(most <= bytes_max.max(WHOLE + WHOLE / MORE_PART), "{most} of {bytes_max}");
+        }
+    }
+
+    #[test]
+    fn whoever_has_begun_can_end_beside_updates_of_another_size() {
+        // One large update has come a part of the way when many small ones begin; and the other way round.
+        for (large_first, small) in [(400, 130), (400, 131), (10, 100), (999, 333)] {
+            let (transfers, _told) = transfers(WHOLE + 70);
+            let mut rooms: Vec<(Room, u64, u64)> = Vec::new();
+            let mut begin = |link, bytes| rooms.push((transfers.begin(LinkKey(link)), 0, bytes));
+            begin(0, WHOLE);
+            (1..9).for_each(|link| begin(link, small));
+            assert!(rooms[0].0.take(large_first, WHOLE, large_first));
+            rooms[0].1 = large_first;
+            let (mut most, mut turns) = (0, 0);
+            while !rooms.is_empty() {
+                // What is whole is merged only once nobody goes on.
+                let mut has_gone_on = false;
+                for (room, held, whole) in &mut rooms {
+                    if *held < *whole && room.take(*held + 1, *whole, *held) {
+                        *held += 1;
+                        has_gone_on = true;
+                        if *held == *whole {
+                            room.is_whole();
+                        }
+                    }
+                }
+                most = most.max(rooms.iter().map(|(_, held, _)| held).sum::<u64>());
+                if !has_gone_on {
+                    let before = rooms.len();
+                    rooms.retain(|(_, held, whole)| held < whole);
+                    assert!(rooms.len() < before, "nobody goes on, and nothing is merged");
+                }
+                turns += 1;
+                assert!(turns < 100_000);
+            }
+            assert!(most <= 2 * (WHOLE + 70), "{most} at a time");
         }
     }
 

@@ -229,6 +229,26 @@ mod tests {
     }
 
     #[test]
+    fn what_has_another_digest_than_it_was_announced_with_gives_its_room_back() {
+        let (inputs, _told) = unbounded();
+        let transfers = Transfers::new(1, inputs);
+        let (_, bytes) = object(ObjectKind::Update);
+        let all = bytes.len() as u64;
+        for link in 1..5 {
+            let mut arriving = Updates::new(LinkKey(link), transfers.clone()).resume(&Digest([1; 32]));
+            assert!(arriving.makes_room(all, all), "{link}");
+            arriving.append(&bytes, all);
+            assert!(arriving.finish().is_err());
+        }
+        // And so does one whose link ends before anything has come of it.
+        let updates = Updates::new(LinkKey(5), transfers.clone());
+        let mut arriving = updates.resume(&Digest([1; 32]));
+        assert!(arriving.makes_room(all, all));
+        updates.suspend(arriving);
+        assert!(updates.resume(&Digest([1; 32])).makes_room(all, all));
+    }
+
+    #[test]
     fn a_chunk_that_is_merged_makes_room_at_once_and_what_is_cut_off_does_too() {
         let (inputs, _told) = unbounded();
         let transfers = Transfers::new(1, inputs);

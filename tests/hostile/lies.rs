@@ -151,7 +151,7 @@ fn the_room_of_a_fetched_update_that_is_none_is_given_to_others() {
     let (honest, liar) = (Server::node(), LyingNode::start(Lie::WrongKindTwice));
     let coordinator = Server::coordinator_with(&[honest.address, liar.address], &["--in-flight", "1"]);
     let (data, port) = (small_data(), coordinator.address.port().to_string());
-    // An update is larger than all that may be in flight: two come at a time.
+    // An update is larger than all that may be in flight: one comes at a time, and a part of another.
     let job = ["--rounds", "2", "--shards", "4", "--hidden", "40000", "--quiet"];
     let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
     assert_eq!(ended.code, Some(0), "{ended:?}");

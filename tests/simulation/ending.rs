@@ -17,6 +17,8 @@ pub struct Ending {
     pub copies: u64,
     /// Tasks sent to nodes whose workers would all be busy if an update on its way were still in training.
     pub overlaps: u64,
+    /// Updates on their way that did not come.
+    pub broken_off: u64,
     pub quarantines: u64,
     pub mismatches: u64,
     pub refusals: u64,
@@ -47,7 +49,7 @@ impl Ending {
         }
     }
 
-    pub fn counts(&self) -> [(&'static str, u64); 32] {
+    pub fn counts(&self) -> [(&'static str, u64); 33] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = self.parts;
         [
             ("jobs done", self.done),
@@ -61,6 +63,7 @@ impl Ending {
             ("revivals", self.revivals),
             ("copies of slow tasks", self.copies),
             ("tasks sent while an update was on its way", self.overlaps),
+            ("updates that broke off", self.broken_off),
             ("nodes quarantined", self.quarantines),
             ("results that differ", self.mismatches),
             ("updates refused", self.refusals),
@@ -85,7 +88,7 @@ impl Ending {
         ]
     }
 
-    fn counts_mut(&mut self) -> [&mut u64; 32] {
+    fn counts_mut(&mut self) -> [&mut u64; 33] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = &mut self.parts;
         [
             &mut self.done,
@@ -99,6 +102,7 @@ impl Ending {
             &mut self.revivals,
             &mut self.copies,
             &mut self.overlaps,
+            &mut self.broken_off,
             &mut self.quarantines,
             &mut self.mismatches,
             &mut self.refusals,

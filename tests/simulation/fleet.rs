@@ -153,10 +153,19 @@ impl World {
             self.send(node, replay);
         }
         self.sent.push(event.clone());
-        // A large update is announced, and comes some time after; what is announced may be overtaken.
+        // A large update is announced, and comes some time after; what is announced may be overtaken. Some of it is gone, or
+        // is not what was announced: that is told, and perhaps the rest comes all the same.
         if self.rng.random_bool(plan.announces) {
             self.send(node, Event::UpdateComing { link, attempt });
             let wait_us = self.rng.random_range(0..50_000);
+            if self.rng.random_bool(plan.breaks_off) {
+                let fault = if plan.is_honest() { Fault::Retryable } else { Fault::Malformed };
+                let reason = "its update broke off".to_owned();
+                self.tell_in(wait_us, Event::TaskFailed { link, attempt, fault, reason });
+                if self.rng.random_bool(0.5) {
+                    return;
+                }
+            }
             return self.tell_in(wait_us, event);
         }
         self.send(node, event);

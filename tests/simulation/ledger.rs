@@ -275,8 +275,11 @@ impl Ledger {
                 (None, _) => {}
             },
             Event::TaskFailed { link, attempt, fault, .. } => {
-                let ended = self.end_attempt(*link, attempt).map_or(0, |_| if *fault == Fault::Final { 2 } else { 1 });
-                self.failed(*link, attempt.task, ended);
+                let ended = self.end_attempt(*link, attempt);
+                let is_coming = ended.is_some_and(|(token, _)| self.coming.contains_key(&token));
+                self.ending.broken_off += u64::from(is_coming);
+                let failures = ended.map_or(0, |_| if *fault == Fault::Final { 2 } else { 1 });
+                self.failed(*link, attempt.task, failures);
             }
             Event::WorkFailed { job, .. } => self.job(*job).worker_failed = true,
             Event::Accumulated { job, step, shard } => {

@@ -45,6 +45,8 @@ pub struct NodePlan {
     pub repeats: f64,
     /// Has an update that comes apart from its announcement.
     pub announces: f64,
+    /// Has such an update that cannot be had.
+    pub breaks_off: f64,
     pub lies: Lies,
 }
 
@@ -119,6 +121,7 @@ fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
     let fails = sometimes(0.1, 0.3);
     let straggles = sometimes(0.2, 0.2);
     let repeats = sometimes(0.4, 0.5);
+    let breaks_off = sometimes(0.3, 0.3);
     let announces = if rng.random_bool(0.4) { rng.random_range(0.0..1.0) } else { 0.0 };
     let lies = match rng.random_range(0..13) {
         _ if is_rock || !is_wild => Lies::None,
@@ -141,6 +144,7 @@ fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
         straggles,
         repeats,
         announces,
+        breaks_off,
         lies,
     }
 }

@@ -157,6 +157,8 @@ struct Writer {
     /// Whether something could not be written.
     is_behind: bool,
     rests_until: Instant,
+    /// Whether a job was written for the first time in the last write.
+    begins_job: bool,
 }
 
 /// The coordinator is to end.
@@ -185,6 +187,7 @@ impl Writer {
             submitted: 0,
             is_behind: false,
             rests_until: Instant::now(),
+            begins_job: false,
         }
     }
 
@@ -201,19 +204,25 @@ impl Writer {
         }
         while self.gather(orders) {
             let began = Instant::now();
+            self.begins_job = false;
             if self.flush().is_err() {
                 return;
             }
-            self.rests_until = Instant::now() + began.elapsed();
+            self.rests_until = Instant::now() + self.rest_after(began.elapsed());
         }
         if self.is_behind {
             let _ = self.flush();
         }
     }
 
-    /// Waits for orders, and takes all that have come. After a write it rests for as long as that took: what comes
-    /// meanwhile shares the next one, and the end of a job, which does not wait, finds the disk idle. False once there will
-    /// be no more.
+    /// How long to rest after the last write, which took so long. What comes meanwhile shares the next one, and the end of a
+    /// job, which does not wait, finds the disk idle. But somebody waits for the first round of a job that was written for
+    /// the first time.
+    fn rest_after(&self, took: Duration) -> Duration {
+        if self.begins_job { Duration::ZERO } else { took }
+    }
+
+    /// Waits for orders, and takes all that come until it has rested from the last write. False once there will be no more.
     fn gather(&mut self, orders: &Receiver<Order>) -> bool {
         let first = if self.is_behind {
             orders.recv_timeout(TRY_AGAIN)
@@ -391,6 +400,7 @@ impl Writer {
                 directory.remove_job(job)?;
                 directory.begin_job(job)?;
                 self.kept.begin(job, needed);
+                self.begins_job = true;
             }
             book.write(job, directory, self.tail_bytes_max)?;
         }

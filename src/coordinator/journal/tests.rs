@@ -43,6 +43,7 @@ impl Desk {
     }
 
     fn order(&mut self, order: Order) {
+        self.writer.begins_job = false;
         self.writer.take(order);
         assert!(self.writer.flush().is_ok(), "{:?}", self.failed.try_recv());
     }
@@ -211,6 +212,21 @@ fn a_job_is_read_back_as_it_was_after_each_round() {
         }
         let expected: Vec<_> = (1..=round).flat_map(|round| [(round, true), (0, false)]).collect();
         assert_eq!(entries(&desk.writer.archive, job), expected);
+    }
+}
+
+#[test]
+fn the_first_round_of_a_job_is_written_without_a_rest_before_it_and_the_others_are_not() {
+    let directory = scratch();
+    let mut desk = Desk::open(directory.path());
+    let took = Duration::from_millis(70);
+    for job in [JobId(1), JobId(2)] {
+        desk.begin(job);
+        assert_eq!(desk.writer.rest_after(took), Duration::ZERO);
+        for round in 1..=2 {
+            desk.round(job, round);
+            assert_eq!(desk.writer.rest_after(took), took);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod policies;
 mod restoring;
 mod returning;
 mod rounds;
+mod updates;
 
 use std::sync::Arc;
 

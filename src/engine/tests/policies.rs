@@ -49,39 +49,6 @@ fn load_balancing_never_sends_more_than_a_node_has_workers_for() {
 }
 
 #[test]
-fn a_node_whose_update_is_on_its_way_gets_its_next_task_but_keeps_no_more_than_two() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    desk.join(1);
-    let first = desk.start(JOB, &specification(4, 1))[0];
-    let second = only_sent(&desk.update_coming(&first));
-    assert_eq!(sent(&desk.update_coming(&first)), [], "told twice");
-    assert_eq!(sent(&desk.update_coming(&second)), [], "it has two to give");
-    let third = only_sent(&desk.finish(&first));
-    assert_eq!(sent(&desk.finish(&second)), [], "its worker is busy");
-    // What comes in the wrong order frees nobody twice.
-    let fourth = only_sent(&desk.finish(&third));
-    assert_eq!(desk.update_coming(&third), []);
-    assert_eq!(desk.engine.status().nodes[0].outstanding, 1);
-    desk.finish(&fourth);
-    assert!(outcome(&[desk.merged(JOB, 0), desk.validated(JOB, 0)].concat()).is_some());
-}
-
-#[test]
-fn an_update_that_does_not_come_frees_nothing_that_was_not_taken() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    desk.join(1);
-    desk.join(2);
-    let tasks = desk.start(JOB, &specification(4, 1));
-    let forged = Attempt { token: tasks[0].attempt.token ^ 1, ..tasks[0].attempt };
-    assert_eq!(sent(&desk.tell(Event::UpdateComing { link: tasks[0].link, attempt: forged })), []);
-    let next = only_sent(&desk.update_coming(&tasks[0]));
-    assert_eq!(next.link, tasks[0].link);
-    // The task goes to another node, and the one that has lost it keeps what it trains.
-    assert_eq!(sent(&desk.failed(&tasks[0], Fault::Retryable)), []);
-    assert_eq!(links(&sent(&desk.update_coming(&tasks[1]))), [tasks[1].link.0]);
-}
-
-#[test]
 fn load_balancing_gives_equal_nodes_work_in_every_round() {
     let mut desk = Desk::new(Policy::LoadBalancing);
     (1..=4).for_each(|number| drop(desk.join_with(number, 4, &[1])));
