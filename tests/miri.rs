@@ -8,9 +8,14 @@ use std::path::Path;
 use std::process::Command;
 
 /// Tests of the library that reach all of it and are done in seconds: each of the vector's operations, lanes as flat
-/// numbers, the transposition, a batch that two threads share. A whole task takes minutes.
-const TESTS: [&str; 4] =
-    ["model::vector::tests", "model::lanes::tests", "model::gather::tests", "compute::crew::tests::a_panic"];
+/// numbers, the transposition, products of a layer, a batch that two threads share. A whole task takes minutes.
+const TESTS: [&str; 5] = [
+    "model::vector::tests",
+    "model::lanes::tests",
+    "model::gather::tests",
+    "model::product::tests",
+    "compute::crew::tests::a_panic",
+];
 
 fn miri() -> Command {
     let mut command = Command::new("cargo");

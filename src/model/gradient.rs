@@ -4,7 +4,7 @@
 use super::few;
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::{LANES, Lanes, flat, panels_of};
-use super::product::part;
+use super::strip::part;
 use super::unfused;
 use super::vector::{Elements as _, Twin as _, Vector};
 
@@ -179,8 +179,10 @@ compiled_for_each_kernel! {
     fn in_sequence = in_sequence_body(gradient: &Gradient<'_>, columns: &[Lanes], out: &mut [f32])
 }
 
-/// Inputs of a tile in sequence, at most: 10 sums in registers. With 12, the compiler moved them to memory and back.
-const SEQUENCE_INPUTS: usize = 5;
+/// Inputs of a tile in sequence, at most: with 16 outputs, 12 of AVX2's 16 registers hold sums.
+const SEQUENCE_INPUTS: usize = 6;
+/// Tiles of a group: their inputs (12 KiB) stay in the first cache while outputs go by, 16 or 32 at a time (8 KiB or 16).
+const GROUP_TILES: usize = 4;
 
 /// Here outputs lie on lanes instead of rows: each lane is then one plain sequence over the rows.
 #[inline(always)]
@@ -245,57 +247,67 @@ fn transpose_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes]) {
 #[inline(always)]
 fn sequence_weights<V: Vector>(gradient: &Gradient<'_>, columns: &[Lanes], weights: &mut [f32]) {
     let Gradient { inputs, outputs, rows, .. } = *gradient;
-    let pairs = panels_of(outputs) / 2;
-    // Of each of five inputs 16 outputs, or 32. Large layers of few inputs are rare: less code does for them.
-    let has_inputs = inputs >= SEQUENCE_INPUTS - 1;
-    let mut pair = 0;
-    while V::HAS_WIDE_TWINS && has_inputs && pair + 2 <= pairs {
-        sequence_strip::<V, 2>(gradient, pair, columns, weights);
-        pair += 2;
-    }
-    while pair < pairs {
-        if has_inputs {
-            sequence_strip::<V, 1>(gradient, pair, columns, weights);
-        } else {
-            let (columns, _) = columns[2 * pair * rows..].as_chunks::<2>();
+    let (in_pairs, odd) = columns.split_at(panels_of(outputs) / 2 * 2 * rows);
+    let (in_pairs, _) = in_pairs.as_chunks::<2>();
+    // Large layers of few inputs are rare: less code does for them.
+    if inputs >= SEQUENCE_INPUTS - 1 {
+        sequence_groups::<V>(gradient, in_pairs, weights);
+    } else {
+        for (pair, columns) in in_pairs.chunks_exact(rows).enumerate() {
             for i in 0..inputs {
                 sequence_tile::<V, 1, 1>(gradient, i, 2 * pair * LANES, columns, weights);
             }
         }
-        pair += 1;
     }
-    let odd = &columns[2 * pairs * rows..];
     if !odd.is_empty() {
         sequence_odd::<V>(gradient, odd, weights);
     }
 }
 
-/// Gradients of the weights from all inputs, four or more, to 16 B outputs.
+/// Gradients of the weights from all inputs, five or more, to all pairs of eight outputs. A group's rows of weights are
+/// written whole before the next group's: written column by column, they would take more pages at a time than the first
+/// TLB holds.
 #[inline(always)]
-fn sequence_strip<V: Vector, const B: usize>(
-    gradient: &Gradient<'_>,
-    pair: usize,
-    columns: &[Lanes],
-    weights: &mut [f32],
-) {
+fn sequence_groups<V: Vector>(gradient: &Gradient<'_>, columns: &[[Lanes; 2]], weights: &mut [f32]) {
     let Gradient { inputs, rows, .. } = *gradient;
-    let (columns, _) = columns[2 * pair * rows..][..2 * B * rows].as_chunks::<2>();
-    let j = 2 * pair * LANES;
-    let heights = inputs.div_ceil(SEQUENCE_INPUTS);
-    for a in 0..heights {
-        match part(inputs, heights, a) {
-            (i, SEQUENCE_INPUTS) => sequence_tile::<V, SEQUENCE_INPUTS, B>(gradient, i, j, columns, weights),
-            // Even parts are narrower than four only where a layer has few inputs; then some are covered twice.
-            (i, _) => {
-                const LESS: usize = SEQUENCE_INPUTS - 1;
-                sequence_tile::<V, LESS, B>(gradient, i.min(inputs - LESS), j, columns, weights);
+    let tiles = inputs.div_ceil(SEQUENCE_INPUTS);
+    for first in (0..tiles).step_by(GROUP_TILES) {
+        let group = first..tiles.min(first + GROUP_TILES);
+        let (mut columns, mut j) = (columns, 0);
+        while V::HAS_WIDE_TWINS && columns.len() >= 2 * rows {
+            for tile in group.clone() {
+                sequence_inputs::<V, 2>(gradient, tiles, tile, j, columns, weights);
             }
+            (columns, j) = (&columns[2 * rows..], j + 4 * LANES);
+        }
+        while !columns.is_empty() {
+            for tile in group.clone() {
+                sequence_inputs::<V, 1>(gradient, tiles, tile, j, columns, weights);
+            }
+            (columns, j) = (&columns[rows..], j + 2 * LANES);
         }
     }
 }
 
+/// Gradients of the weights from the `tile`th of so many even parts of the inputs to 16 B outputs.
+#[inline(always)]
+fn sequence_inputs<V: Vector, const B: usize>(
+    gradient: &Gradient<'_>,
+    tiles: usize,
+    tile: usize,
+    j: usize,
+    columns: &[[Lanes; 2]],
+    weights: &mut [f32],
+) {
+    /// Even parts are narrower than that only where a layer has few inputs; then some are covered twice.
+    const LESS: usize = SEQUENCE_INPUTS - 1;
+    match part(gradient.inputs, tiles, tile) {
+        (i, SEQUENCE_INPUTS) => sequence_tile::<V, SEQUENCE_INPUTS, B>(gradient, i, j, columns, weights),
+        (i, _) => sequence_tile::<V, LESS, B>(gradient, i.min(gradient.inputs - LESS), j, columns, weights),
+    }
+}
+
 /// Gradients of the weights from A inputs to B pairs of eight outputs, of which the last may be partly beyond the end.
-#[expect(clippy::needless_range_loop, reason = "lanes are numbered")]
 #[inline(always)]
 fn sequence_tile<V: Vector, const A: usize, const B: usize>(
     gradient: &Gradient<'_>,
@@ -304,36 +316,60 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
     columns: &[[Lanes; 2]],
     weights: &mut [f32],
 ) {
-    let Gradient { x, inputs, outputs, rows, .. } = *gradient;
+    let Gradient { inputs, outputs, rows, .. } = *gradient;
     let mut d: [&[[Lanes; 2]]; B] = [&[]; B];
     for b in 0..B {
         d[b] = &columns[b * rows..][..rows];
     }
     let mut sums = [[V::Twin::splat(0.0); B]; A];
-    for (panel, x) in x.chunks_exact(inputs).enumerate() {
-        let x = &x[i..][..A];
-        let first = panel * LANES;
-        let present = (rows - first).min(LANES);
-        let d = d.map(|column| &column[first..][..present]);
-        for lane in 0..present {
-            let mut factors = [V::Twin::splat(0.0); B];
-            for b in 0..B {
-                factors[b] = V::Twin::load_pair(&d[b][lane]);
+    for x in gradient.x[i..].chunks(inputs) {
+        let x = &x[..A];
+        if d[0].len() >= LANES {
+            for lane in 0..LANES {
+                add_row::<V, A, B>(x, d, lane, &mut sums);
             }
-            for a in 0..A {
-                let value = V::Twin::splat(x[a].0[lane]);
-                for b in 0..B {
-                    sums[a][b] = value.fma(factors[b], sums[a][b]);
-                }
+            d = d.map(|d| &d[LANES..]);
+        } else {
+            for lane in 0..d[0].len() {
+                add_row::<V, A, B>(x, d, lane, &mut sums);
             }
         }
     }
+    let out = &mut weights[i * outputs + j..];
     for a in 0..A {
-        let row = &mut weights[(i + a) * outputs..][..outputs];
+        let row = &mut out[a * outputs..];
         for b in 0..B {
             let [first, second] = sums[a][b].halves();
-            store_some(first, &mut row[j + 2 * b * LANES..]);
-            store_some(second, &mut row[j + (2 * b + 1) * LANES..]);
+            let first_output = j + 2 * b * LANES;
+            if outputs - first_output >= 2 * LANES {
+                let (eights, _) = row[2 * b * LANES..][..2 * LANES].as_chunks_mut::<LANES>();
+                first.store_anywhere(&mut eights[0]);
+                second.store_anywhere(&mut eights[1]);
+            } else {
+                let row = &mut row[2 * b * LANES..][..outputs - first_output];
+                store_some(first, row);
+                store_some(second, &mut row[LANES..]);
+            }
+        }
+    }
+}
+
+/// Adds the products of a row: of A inputs and B pairs of eight outputs.
+#[inline(always)]
+fn add_row<V: Vector, const A: usize, const B: usize>(
+    x: &[Lanes],
+    d: [&[[Lanes; 2]]; B],
+    lane: usize,
+    sums: &mut [[V::Twin; B]; A],
+) {
+    let mut factors = [V::Twin::splat(0.0); B];
+    for b in 0..B {
+        factors[b] = V::Twin::load_pair(&d[b][lane]);
+    }
+    for a in 0..A {
+        let value = V::Twin::splat(x[a].0[lane]);
+        for b in 0..B {
+            sums[a][b] = value.fma(factors[b], sums[a][b]);
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod rows;
 #[cfg(feature = "client")]
 pub mod scaling;
 mod softmax;
+mod strip;
 mod thresholds;
 pub mod train;
 mod tree;

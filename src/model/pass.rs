@@ -6,8 +6,9 @@ use super::gradient::{Gradient, columns_of, differentiate};
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, make_room, panels_of};
 use super::network::{Layer, Network};
-use super::product::{BELOW_ZERO, Direction, Finish, Product, Strip, multiply};
+use super::product::{BELOW_ZERO, Direction, Finish, Product, multiply};
 use super::recipe::Activation;
+use super::strip::Room;
 
 /// Weights of a layer above which few rows go their own way.
 const FEW_WEIGHTS_MIN: usize = 1 << 12;
@@ -22,7 +23,7 @@ pub(super) struct Pass {
     /// The loss's derivatives by the sums of the layer in hand and of the one below.
     derivatives: [Vec<Lanes>; 2],
     columns: Vec<Lanes>,
-    strip: Strip,
+    room: Room,
 }
 
 impl Pass {
@@ -35,7 +36,7 @@ impl Pass {
             outputs: Vec::new(),
             derivatives: [Vec::new(), Vec::new()],
             columns: Vec::new(),
-            strip: Strip::new(),
+            room: Room::new(),
         }
     }
 
@@ -91,7 +92,7 @@ impl Pass {
                 few::forward(self.kernel, &product, rows, out);
                 continue;
             }
-            multiply(self.kernel, &product, &mut self.strip, out);
+            multiply(self.kernel, &product, &mut self.room, out);
             // A row that is not there comes out as its biases, but counts as zeros in the next layer's gradient.
             if index < last {
                 clear_missing_rows(rows, layer.outputs, out);
@@ -132,7 +133,7 @@ impl Pass {
             if rows <= few::BACK_ROWS_MAX && layer.weights() > FEW_WEIGHTS_MIN {
                 few::back(self.kernel, &product, out);
             } else {
-                multiply(self.kernel, &product, &mut self.strip, out);
+                multiply(self.kernel, &product, &mut self.room, out);
             }
             std::mem::swap(&mut here, &mut below);
         }

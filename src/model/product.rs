@@ -9,33 +9,18 @@
 
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::Lanes;
+use super::strip::{DEPTH_MAX, Room, STRIP_MAX, Strip, Strips, groups_of, part};
 use super::thresholds::{VALUE_LEAST, cut};
 use super::unfused;
 use super::vector::{Elements as _, Twin as _, Vector};
 
-/// Outputs of a tile, at most: with two panels, 12 of AVX2's 16 registers hold sums; with four, 12 of AVX-512's 32.
-const STRIP_MAX: usize = 6;
-/// Depth of a tile, at most: its packed weights (6 KiB) and two panels (16 KiB) stay in the first cache.
-const DEPTH_MAX: usize = 256;
-/// Weights that are read where they lie, at most: beyond, strips are copied together first, because rows a power of two
-/// apart fall on the same few cache sets.
+/// Weights forward that are read where they lie, at most: beyond, strips are copied together first, because rows a power of
+/// two apart fall on the same few cache sets.
 const DIRECT_WEIGHTS_MAX: usize = 4096;
-/// Results whose weights are read where they lie, however many those are: so few rows find room in any cache.
+/// Results of strips whose weights are read where they lie, however many those are: so few rows find room in any cache.
 const DIRECT_RESULTS_MAX: usize = 3;
-/// Depth of a product back whose weights are read where they lie, at most: those of a strip are one piece of memory there,
-/// and a small one, which is sooner read than copied.
-const DIRECT_DEPTH_MAX: usize = 64;
 /// Panels that are worth copying weights for.
 const PACKED_PANELS_MIN: usize = 4;
-
-/// Where a packed strip of weights is put.
-pub(super) struct Strip(Vec<f32>);
-
-impl Strip {
-    pub fn new() -> Strip {
-        Strip(vec![0.0; STRIP_MAX * DEPTH_MAX])
-    }
-}
 
 /// Which index of the weights `[inputs][outputs]` the chain runs over.
 #[derive(Clone, Copy)]
@@ -106,205 +91,181 @@ impl Product<'_> {
 
 compiled_for_each_kernel! {
     /// Writes the product into `out`, panels of `width` values, as many as `x` has.
-    pub(super) fn multiply = multiply_body(product: &Product<'_>, strip: &mut Strip, out: &mut [Lanes])
+    pub(super) fn multiply = multiply_body(product: &Product<'_>, room: &mut Room, out: &mut [Lanes])
 }
 
 #[inline(always)]
-fn multiply_body<V: Vector>(product: &Product<'_>, strip: &mut Strip, out: &mut [Lanes]) {
+fn multiply_body<V: Vector>(product: &Product<'_>, room: &mut Room, out: &mut [Lanes]) {
     if !V::HAS_REGISTERS {
         return unfused::multiply(product, out);
     }
-    let lie_close = matches!(product.direction, Direction::Back) && product.depth <= DIRECT_DEPTH_MAX;
-    let packed = product.weights.len() > DIRECT_WEIGHTS_MAX && product.panels() >= PACKED_PANELS_MIN && !lie_close;
     let depth_blocks = product.depth.div_ceil(DEPTH_MAX);
     let strips = product.width.div_ceil(STRIP_MAX);
+    // Even parts, so that no strip is much narrower than the others: the first are wider by one result.
+    let (narrow, wider) = (product.width / strips, product.width % strips);
     for depth_block in 0..depth_blocks {
-        let depths = part(product.depth, depth_blocks, depth_block);
-        for index in 0..strips {
-            // Even parts, so that no strip is much narrower than the others.
-            let columns = part(product.width, strips, index);
-            let place = Place { depths, first: columns.0, packed };
-            match columns.1 {
-                1 => strip_body::<V, 1>(product, place, strip, out),
-                2 => strip_body::<V, 2>(product, place, strip, out),
-                3 => strip_body::<V, 3>(product, place, strip, out),
-                4 => strip_body::<V, 4>(product, place, strip, out),
-                5 => strip_body::<V, 5>(product, place, strip, out),
-                _ => strip_body::<V, STRIP_MAX>(product, place, strip, out),
+        let (start, depths) = part(product.depth, depth_blocks, depth_block);
+        for (width, first, count) in [(narrow + 1, 0, wider), (narrow, wider * (narrow + 1), strips - wider)] {
+            let run = Run { start, depths, first, count };
+            match width {
+                _ if count == 0 => {}
+                1 => run_body::<V, 1>(product, run, room, out),
+                2 => run_body::<V, 2>(product, run, room, out),
+                3 => run_body::<V, 3>(product, run, room, out),
+                4 => run_body::<V, 4>(product, run, room, out),
+                5 => run_body::<V, 5>(product, run, room, out),
+                _ => run_body::<V, STRIP_MAX>(product, run, room, out),
             }
         }
     }
 }
 
-/// Start and length of the `index`th of `parts` even parts of `total`.
-#[inline(always)]
-pub(super) fn part(total: usize, parts: usize, index: usize) -> (usize, usize) {
-    let (each, rest) = (total / parts, total % parts);
-    (index * each + index.min(rest), each + usize::from(index < rest))
-}
-
-/// Which part of a product a strip computes.
+/// Strips of the same width, and their depths.
 #[derive(Clone, Copy)]
-struct Place {
-    /// Start and length of the depths.
-    depths: (usize, usize),
+struct Run {
+    /// First depth.
+    start: usize,
+    depths: usize,
     /// First result.
     first: usize,
-    /// Whether to copy the strip's weights together.
-    packed: bool,
+    count: usize,
 }
 
-/// The weights of a strip of J results: that of result j at depth k is `values[j * across + k * down]`.
-#[derive(Clone, Copy)]
-struct Weights<'a, const J: usize> {
-    values: &'a [f32],
-    /// The same from the fourth result on, if there are so many.
-    upper: &'a [f32],
-    across: usize,
-    down: usize,
-    depths: usize,
-}
-
-impl<'a, const J: usize> Weights<'a, J> {
-    /// Weights for so many depths.
-    #[inline(always)]
-    fn new(values: &'a [f32], across: usize, down: usize, depths: usize) -> Weights<'a, J> {
-        assert!(depths > 0 && (J - 1) * across + (depths - 1) * down < values.len());
-        let upper = if J > 3 { &values[3 * across..] } else { values };
-        Weights { values, upper, across, down, depths }
-    }
-
-    /// Where they lie.
-    #[inline(always)]
-    fn of(product: &Product<'a>, place: Place) -> Weights<'a, J> {
-        let (start, depths) = place.depths;
-        match product.direction {
-            Direction::Forward { .. } => {
-                Weights::new(&product.weights[start * product.width + place.first..], 1, product.width, depths)
-            }
-            Direction::Back => {
-                Weights::new(&product.weights[place.first * product.depth + start..], product.depth, 1, depths)
-            }
-        }
-    }
-
-    /// The weights at a depth.
-    ///
-    /// # Safety
-    ///
-    /// It is below `depths`. A check for each depth would cost the kernels more than what it guards.
-    #[inline(always)]
-    unsafe fn at(self, depth: usize) -> [f32; J] {
-        debug_assert!(depth < self.depths);
-        let mut weights = [0.0; J];
-        for j in 0..J {
-            // Three near each of two places: no more than a processor's addresses can say.
-            let (near, step) = if j < 3 { (self.values, j) } else { (self.upper, j - 3) };
-            // SAFETY: the last of the last depth lies within, and no other lies behind it: checked in `new`; the depth is no
-            // later one, as the caller sees to.
-            weights[j] = unsafe { *near.get_unchecked(step * self.across + depth * self.down) };
-        }
-        weights
-    }
-}
-
-/// The same weights, copied together. Nothing here is vectors': one code does for every kernel.
-#[inline(never)]
-fn packed<'a, const J: usize>(lying: &Weights<'_, J>, strip: &'a mut Strip) -> Weights<'a, J> {
-    let (places, _) = strip.0.as_chunks_mut::<J>();
-    let places = &mut places[..lying.depths];
-    if lying.across == 1 {
-        for (place, weights) in places.iter_mut().zip(lying.values.chunks(lying.down)) {
-            place.copy_from_slice(&weights[..J]);
-        }
-    } else {
-        for (depth, place) in places.iter_mut().enumerate() {
-            // SAFETY: there are `depths` places.
-            *place = unsafe { lying.at(depth) };
-        }
-    }
-    Weights::new(&strip.0, 1, J, lying.depths)
-}
-
-/// A strip whose weights are read where they lie, unless copying them is worth it.
+/// Strips of J results, group by group: all panels go over a group's weights while a cache holds them.
 #[inline(always)]
-fn strip_body<V: Vector, const J: usize>(product: &Product<'_>, place: Place, strip: &mut Strip, out: &mut [Lanes]) {
-    let lying = Weights::<J>::of(product, place);
-    let weights = if place.packed && J > DIRECT_RESULTS_MAX { packed(&lying, strip) } else { lying };
-    tiles_body::<V, J>(product, place, weights, out);
+fn run_body<V: Vector, const J: usize>(product: &Product<'_>, run: Run, room: &mut Room, out: &mut [Lanes]) {
+    let Product { depth, weights, width, .. } = *product;
+    let Run { start, depths, count, .. } = run;
+    let is_packed = matches!(product.direction, Direction::Forward { .. })
+        && J > DIRECT_RESULTS_MAX
+        && weights.len() > DIRECT_WEIGHTS_MAX
+        && product.panels() >= PACKED_PANELS_MIN;
+    let (first, next, across, down) = match product.direction {
+        Direction::Forward { .. } => (start * width + run.first, J, 1, width),
+        Direction::Back => (run.first * depth + start, J * depth, depth, 1),
+    };
+    let strips = Strips { weights: &weights[first..], count, next, across, down };
+    let groups = groups_of::<J>(count, depths);
+    for index in 0..groups {
+        let (before, mut group) = strips.group(groups, index);
+        if is_packed {
+            group = room.pack::<V, J>(group, depths);
+        }
+        group_body::<V, J>(product, run, before, group, out);
+    }
 }
 
-/// The panels of a strip, two or four by four.
+/// All panels of a group of strips, two or four at a time. Before it come so many strips of the run.
 #[inline(always)]
-fn tiles_body<V: Vector, const J: usize>(
+fn group_body<V: Vector, const J: usize>(
     product: &Product<'_>,
-    place: Place,
-    weights: Weights<'_, J>,
+    run: Run,
+    before: usize,
+    group: Strips<'_>,
     out: &mut [Lanes],
 ) {
+    let first = run.first + before * J;
     if V::HAS_WIDE_TWINS {
         for panel in (0..product.panels()).step_by(4) {
-            tile_body::<V, J, 2>(product, place, weights, panel, out);
+            panels_body::<V, J, 2>(product, Run { first, ..run }, group, panel, out);
         }
     } else {
         for panel in (0..product.panels()).step_by(2) {
-            tile_body::<V, J, 1>(product, place, weights, panel, out);
+            panels_body::<V, J, 1>(product, Run { first, ..run }, group, panel, out);
         }
     }
 }
 
-/// J results of P twins of panels from `panel` on, over the place's depths. The last panel stands in for those beyond it:
-/// its results are computed and written more than once, the same each time, which takes no code of its own.
+/// A group's tiles of P twins of panels from `panel` on. The last panel stands in for those beyond it: its results are
+/// computed and written more than once, the same each time, which takes no code of its own.
 #[inline(always)]
-fn tile_body<V: Vector, const J: usize, const P: usize>(
+fn panels_body<V: Vector, const J: usize, const P: usize>(
     product: &Product<'_>,
-    place: Place,
-    weights: Weights<'_, J>,
+    run: Run,
+    group: Strips<'_>,
     panel: usize,
     out: &mut [Lanes],
 ) {
-    let (start, length) = place.depths;
     let Product { depth, width, .. } = *product;
+    let Run { start, depths, first, .. } = run;
     let last = product.panels() - 1;
     let mut x: [[&[Lanes]; 2]; P] = [[&[]; 2]; P];
     let mut places = [[0; 2]; P];
     for p in 0..P {
         for half in 0..2 {
             let panel = (panel + 2 * p + half).min(last);
-            x[p][half] = &product.x[panel * depth + start..][..length];
-            places[p][half] = panel * width + place.first;
+            x[p][half] = &product.x[panel * depth + start..][..depths];
+            places[p][half] = panel * width + first;
         }
     }
-    let mut sums = [[V::Twin::splat(0.0); P]; J];
-    if start > 0 {
-        for p in 0..P {
-            let before = twins_of::<V, J>(out, places[p]);
-            for j in 0..J {
-                sums[j][p] = before[j];
-            }
-        }
-    } else if let Direction::Forward { bias } = product.direction {
-        let bias = &bias[place.first..][..J];
-        for j in 0..J {
-            sums[j] = [V::Twin::splat(bias[j]); P];
-        }
-    }
-    assert_eq!(weights.depths, length);
-    for k in 0..length {
-        // SAFETY: `k` is below `length`, which is the weights' depths, as was checked.
-        let weights = unsafe { weights.at(k) };
-        let mut values = [V::Twin::splat(0.0); P];
-        for p in 0..P {
-            values[p] = V::Twin::load(&x[p][0][k], &x[p][1][k]);
-        }
-        for j in 0..J {
-            let weight = V::Twin::splat(weights[j]);
+    let finish = if start + depths == depth { product.finish } else { Finish::Keep };
+    for index in 0..group.count {
+        let weights = group.strip::<J>(index, depths);
+        let mut sums = [[V::Twin::splat(0.0); P]; J];
+        if start > 0 {
             for p in 0..P {
-                sums[j][p] = weight.fma(values[p], sums[j][p]);
+                let before = twins_of::<V, J>(out, places[p]);
+                for j in 0..J {
+                    sums[j][p] = before[j];
+                }
+            }
+        } else if let Direction::Forward { bias } = product.direction {
+            let bias = &bias[first + index * J..][..J];
+            for j in 0..J {
+                sums[j] = [V::Twin::splat(bias[j]); P];
+            }
+        }
+        for k in 0..depths {
+            // SAFETY: it is below `depths`, which the weights have and each of `x`.
+            unsafe { add_products::<V, J, P>(&x, weights, k, &mut sums) };
+        }
+        finish_body::<V, J, P>(finish, places, &mut sums);
+        for p in 0..P {
+            for half in 0..2 {
+                let out = &mut out[places[p][half]..][..J];
+                for j in 0..J {
+                    sums[j][p].halves()[half].store(&mut out[j]);
+                }
+                places[p][half] += J;
             }
         }
     }
-    let finish = if start + length == depth { product.finish } else { Finish::Keep };
+}
+
+/// One link of a tile's chains.
+///
+/// # Safety
+///
+/// The weights and each of `x` have this depth.
+#[inline(always)]
+unsafe fn add_products<V: Vector, const J: usize, const P: usize>(
+    x: &[[&[Lanes]; 2]; P],
+    weights: Strip<'_, J>,
+    depth: usize,
+    sums: &mut [[V::Twin; P]; J],
+) {
+    // SAFETY: as above.
+    let (weights, mut values) = (unsafe { weights.at(depth) }, [V::Twin::splat(0.0); P]);
+    for p in 0..P {
+        // SAFETY: as above.
+        let [first, second] = x[p].map(|x| unsafe { x.get_unchecked(depth) });
+        values[p] = V::Twin::load(first, second);
+    }
+    for j in 0..J {
+        let weight = V::Twin::splat(weights[j]);
+        for p in 0..P {
+            sums[j][p] = weight.fma(values[p], sums[j][p]);
+        }
+    }
+}
+
+/// What is done to finished sums, whose places these are.
+#[inline(always)]
+fn finish_body<V: Vector, const J: usize, const P: usize>(
+    finish: Finish<'_>,
+    places: [[usize; 2]; P],
+    sums: &mut [[V::Twin; P]; J],
+) {
     let least = V::Twin::splat(VALUE_LEAST);
     match finish {
         Finish::Keep => {}
@@ -332,14 +293,6 @@ fn tile_body<V: Vector, const J: usize, const P: usize>(
             }
         }
     }
-    for p in 0..P {
-        for half in 0..2 {
-            let out = &mut out[places[p][half]..][..J];
-            for j in 0..J {
-                sums[j][p].halves()[half].store(&mut out[j]);
-            }
-        }
-    }
 }
 
 /// J values of each of two panels, from these places on.
@@ -351,4 +304,65 @@ fn twins_of<V: Vector, const J: usize>(values: &[Lanes], places: [usize; 2]) -> 
         twins[j] = V::Twin::load(&first[j], &second[j]);
     }
     twins
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::Kernel;
+    use super::super::lanes::LANES;
+    use super::*;
+
+    /// In memory of this length and not more, so that an interpreter sees what is read beyond it.
+    fn noise(length: usize, seed: usize) -> Box<[f32]> {
+        (0..length).map(|i| ((i * 7 + seed * 131) as f32 * 0.61).sin()).collect()
+    }
+
+    fn panels(length: usize, seed: usize) -> Box<[Lanes]> {
+        noise(length * LANES, seed).as_chunks().0.iter().map(|&lanes| Lanes(lanes)).collect()
+    }
+
+    /// Each value by itself, from its definition.
+    fn defined(product: &Product<'_>) -> Vec<Lanes> {
+        let Product { x, depth, weights, width, direction, finish } = *product;
+        let value = |place: usize| {
+            let (x, j) = (&x[place / width * depth..][..depth], place % width);
+            Lanes(std::array::from_fn(|lane| {
+                let weight = |k: usize| match direction {
+                    Direction::Forward { .. } => weights[k * width + j],
+                    Direction::Back => weights[j * depth + k],
+                };
+                let start = if let Direction::Forward { bias } = direction { bias[j] } else { 0.0 };
+                let sum = (0..depth).fold(start, |sum, k| x[k].0[lane].mul_add(weight(k), sum));
+                let mask = if let Finish::CutWhereAbove(mask, _) = finish { mask[place].0[lane] } else { 0.0 };
+                finish.of_one(sum, mask)
+            }))
+        };
+        (0..x.len() / depth * width).map(value).collect()
+    }
+
+    #[test]
+    fn products_of_all_shapes_are_as_defined_to_the_bit_and_read_nothing_else() {
+        let bits = |values: &[Lanes]| values.iter().flat_map(|lanes| lanes.0.map(f32::to_bits)).collect::<Vec<_>>();
+        // Strips of each width, even and odd depths, one depth block and more, groups of strips where they lie and copied.
+        let mut shapes: Vec<_> = (1..=13).map(|width| (3, 5 + width % 2, width)).collect();
+        shapes.extend([(1, 1, 1), (2, 7, 3), (5, 131, 32), (4, 257, 17)]);
+        if !cfg!(miri) {
+            shapes.extend([(4, 256, 160), (5, 770, 65), (16, 300, 100)]);
+        }
+        for (count, depth, width) in shapes {
+            let (x, mask) = (panels(count * depth, 1), panels(count * width, 2));
+            let (weights, bias) = (noise(depth * width, 3), noise(width, 4));
+            for finish in [Finish::Keep, Finish::Relu, Finish::Cut, Finish::CutWhereAbove(&mask, BELOW_ZERO)] {
+                for direction in [Direction::Forward { bias: &bias }, Direction::Back] {
+                    let product = Product { x: &x, depth, weights: &weights, width, direction, finish };
+                    let expected = bits(&defined(&product));
+                    for kernel in Kernel::available() {
+                        let mut got = vec![Lanes([f32::NAN; LANES]); count * width].into_boxed_slice();
+                        multiply(kernel, &product, &mut Room::new(), &mut got);
+                        assert!(bits(&got) == expected, "{kernel}: {count} panels, {depth} to {width}");
+                    }
+                }
+            }
+        }
+    }
 }
