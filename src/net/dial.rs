@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use super::greeting::{self, Greeted, GreetingError, Identity};
 use super::pacing::unpaced_within_machine;
 use crate::wire::message::Error;
-use crate::wire::{Role, limits};
+use crate::wire::{ErrorCode, MessageType, Role, limits};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -110,7 +110,13 @@ fn greet(stream: TcpStream, target: String, me: &Identity, wanted: Role) -> Resu
     let greeted = stream.set_nodelay(true).map_err(GreetingError::Io);
     match greeted.and_then(|()| greeting::greet(stream, me, limits::GREETING_WAIT)) {
         Ok(greeted) if greeted.peer.role == wanted => Ok(greeted),
-        Ok(greeted) => Err(DialError::WrongRole { target, got: greeted.peer.role, wanted }),
+        Ok(greeted) => {
+            let got = greeted.peer.role;
+            let text = format!("you are a {got}, and a {wanted} was looked for");
+            let error = Error::new(ErrorCode::Unexpected, MessageType::Welcome as u8, text);
+            greeting::say_and_close(&greeted.stream, &error);
+            Err(DialError::WrongRole { target, got, wanted })
+        }
         Err(GreetingError::Io(source)) => Err(DialError::Greeting { target, source }),
         Err(GreetingError::Refuse(error)) => Err(DialError::Protocol { target, error }),
         Err(GreetingError::Refused(error)) => Err(DialError::Refused { target, error }),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::deadline::{self, Deadline};
 use super::random::fill_random;
 use super::tally::Tally;
-use crate::wire::message::{Error, Features, Hello, Welcome, piece_bytes_max};
+use crate::wire::message::{Error, Features, Hello, Welcome, piece_bytes_max, version_range};
 use crate::wire::{Decoder, ErrorCode, Message, MessageType, Role, VERSION, judge, limits};
 
 /// What we say of ourselves.
@@ -70,7 +70,7 @@ impl Greeted {
 pub(super) enum GreetingError {
     /// The socket failed, closed or timed out.
     Io(io::Error),
-    /// The peer broke the rules; it is told this.
+    /// The peer broke the rules; it is to be told this.
     Refuse(Error),
     /// The peer refused us, with this.
     Refused(Error),
@@ -88,8 +88,25 @@ impl From<io::Error> for GreetingError {
     }
 }
 
-/// Greets as the dialler, within `wait` in all.
+/// Greets as the dialler, within `wait` in all. A peer that breaks the rules is told so.
 pub(super) fn greet(stream: TcpStream, me: &Identity, wait: Duration) -> Result<Greeted, GreetingError> {
+    let mut decoder = Decoder::new(limits::GREETING_PAYLOAD_BYTES_MAX);
+    match try_greet(&stream, &mut decoder, me, wait) {
+        Ok(peer) => {
+            // The acceptor may send its first requests right behind WELCOME.
+            decoder.set_payload_bytes_max(limits::PAYLOAD_BYTES_MAX);
+            Ok(Greeted { stream, decoder, me: me.role, dialled: true, tally: Arc::default(), peer })
+        }
+        Err(error) => {
+            if let GreetingError::Refuse(error) = &error {
+                say_and_close(&stream, error);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn try_greet(stream: &TcpStream, decoder: &mut Decoder, me: &Identity, wait: Duration) -> Result<Peer, GreetingError> {
     let deadline = Deadline::after(wait);
     let address = stream.peer_addr()?;
     let mut nonce = [0; 32];
@@ -103,30 +120,29 @@ pub(super) fn greet(stream: TcpStream, me: &Identity, wait: Duration) -> Result<
         nonce,
         features: me.features.clone(),
     };
-    deadline::write_all(&stream, &Message::from(hello).seal(0, false).to_bytes(), deadline)?;
-    // The acceptor may send its first requests right behind WELCOME: a full payload is allowed from here on.
-    let mut decoder = Decoder::new(limits::PAYLOAD_BYTES_MAX);
+    deadline::write_all(stream, &Message::from(hello).seal(0, false).to_bytes(), deadline)?;
     let welcome = loop {
-        match judge::greeting(&mut decoder, true)? {
+        match judge::greeting(decoder, true)? {
             Some(Message::Welcome(welcome)) => break welcome,
             Some(Message::Error(error)) => return Err(GreetingError::Refused(error)),
             // `judge` lets nothing else through.
-            Some(_) | None => receive(&stream, &mut decoder, deadline)?,
+            Some(_) | None => receive(stream, decoder, deadline, MessageType::Welcome)?,
         }
     };
     if welcome.version != VERSION {
-        let text = "WELCOME chose a version that HELLO did not offer";
-        return Err(Error::new(ErrorCode::Version, MessageType::Welcome as u8, text).into());
+        let got = welcome.version;
+        let text = format!("WELCOME chose version {got}, and HELLO offered {VERSION}");
+        let error = Error::new(ErrorCode::Version, MessageType::Welcome as u8, text);
+        return Err(error.with_numbers(version_range(got, got), version_range(VERSION, VERSION)).into());
     }
     judge::cluster(&me.features, &welcome.features, MessageType::Welcome)?;
-    let peer = Peer {
+    Ok(Peer {
         address,
         role: welcome.role,
         id: welcome.id,
         payload_bytes_max: welcome.payload_bytes_max.min(limits::PAYLOAD_BYTES_MAX),
         features: welcome.features,
-    };
-    Ok(Greeted { stream, decoder, me: me.role, dialled: true, tally: Arc::default(), peer })
+    })
 }
 
 /// Greets as the acceptor, by the deadline; `decoder` holds what has been read. `admit` may refuse the peer for its
@@ -163,7 +179,7 @@ fn try_answer<P>(
             Some(Message::Hello(hello)) => break hello,
             Some(Message::Error(error)) => return Err(GreetingError::Refused(error)),
             // `judge` lets nothing else through.
-            Some(_) | None => receive(stream, decoder, deadline)?,
+            Some(_) | None => receive(stream, decoder, deadline, MessageType::Hello)?,
         }
     };
     // Decoding has judged the fixed part, and the fields where there is a version that both speak.
@@ -215,7 +231,13 @@ pub(super) fn drain(stream: &TcpStream, deadline: Deadline) {
     }
 }
 
-fn receive(stream: &TcpStream, decoder: &mut Decoder, deadline: Deadline) -> Result<(), GreetingError> {
+/// Reads on, until `awaited` is there.
+fn receive(
+    stream: &TcpStream,
+    decoder: &mut Decoder,
+    deadline: Deadline,
+    awaited: MessageType,
+) -> Result<(), GreetingError> {
     match deadline::read(stream, decoder.room(), deadline) {
         Ok(0) => Err(GreetingError::Io(ErrorKind::UnexpectedEof.into())),
         Ok(count) => {
@@ -225,7 +247,7 @@ fn receive(stream: &TcpStream, decoder: &mut Decoder, deadline: Deadline) -> Res
         Err(error) if error.kind() == ErrorKind::TimedOut => {
             let text = "the greeting was not over in time";
             let allowed_ms = limits::GREETING_WAIT.as_millis() as u64;
-            let error = Error::new(ErrorCode::Timeout, MessageType::Hello as u8, text).with_numbers(0, allowed_ms);
+            let error = Error::new(ErrorCode::Timeout, awaited as u8, text).with_numbers(0, allowed_ms);
             Err(GreetingError::Refuse(error))
         }
         Err(error) => Err(GreetingError::Io(error)),

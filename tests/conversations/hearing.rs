@@ -62,9 +62,9 @@ struct Program<'a> {
 /// When the program would allocate what has not come, keep more than its limits, or refuse in words that cannot be read.
 pub fn hear(side: &Side, answers: bool, stream: &[u8], mut sizes: impl Iterator<Item = usize>) -> Verdict {
     let state = if side.greets { State::Greeting } else { State::Greeted(session(side)) };
-    // Who accepts takes little before the greeting, and may find a person there.
+    // Little is taken before the greeting, and who accepts may find a person there.
     let is_accepted = side.greets && !side.dialled;
-    let payload_bytes_max = if is_accepted { limits::GREETING_PAYLOAD_BYTES_MAX } else { limits::PAYLOAD_BYTES_MAX };
+    let payload_bytes_max = if side.greets { limits::GREETING_PAYLOAD_BYTES_MAX } else { limits::PAYLOAD_BYTES_MAX };
     let mut decoder = Decoder::new(payload_bytes_max);
     let mut program = Program { side, answers, state, verdict: Verdict::default(), unanswered: 0 };
     let mut frames = 0;

@@ -1,16 +1,17 @@
-//! Attacks before the greeting is over, on both servers: each gets the ERROR that protocol.md promises, and the
-//! connection closes.
+//! Attacks before the greeting is over, on both servers and on who dials: each gets the ERROR that protocol.md promises, and
+//! the connection closes.
 
 use std::io::Write as _;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use gradwire::wire::header::{HEADER_BYTES, OPTIONAL_TYPES_FROM};
-use gradwire::wire::message::{Error, Features, Goodbye, Hello, Ping, version_range};
-use gradwire::wire::{ErrorCode, Flags, Header, Message, Role, limits};
+use gradwire::wire::message::{Error, Features, Goodbye, Hello, Listed, Ping, Welcome, version_range};
+use gradwire::wire::{Encoded, ErrorCode, Flags, Header, Message, MessageType, Role, limits};
 
-use crate::peer::{Peer, hello};
-use crate::programs::{House, PATIENCE, Server, to_both_servers};
+use crate::peer::{Peer, hello, welcome};
+use crate::programs::{Ended, House, PATIENCE, Server, client, to_both_servers};
 
 /// The HELLO of a client, as a frame.
 fn hello_frame() -> Vec<u8> {
@@ -212,4 +213,68 @@ fn a_connection_that_ends_without_a_word_is_no_event() {
         half_closed.stream().shutdown(Shutdown::Write).unwrap();
         half_closed.expect_hang_up();
     });
+}
+
+/// A client that has dialled and said HELLO.
+fn dialler() -> (Peer, JoinHandle<Ended>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let dials = thread::spawn(move || client(["127.0.0.1", &port, "jobs"]));
+    let mut peer = Peer::new(listener.accept().unwrap().0);
+    assert!(matches!(peer.receive().message(), Message::Hello(_)));
+    (peer, dials)
+}
+
+#[test]
+fn who_dials_says_what_is_wrong_with_the_answer_to_its_hello() {
+    let refusal = |answer: &[u8], code| {
+        let (mut peer, dials) = dialler();
+        peer.send_bytes(answer);
+        let error = peer.expect_end(code);
+        assert_ne!(dials.join().unwrap().code, Some(0));
+        error
+    };
+    let sealed = |message: Message<'_>| message.seal(0, false).to_bytes();
+    let coordinator = || welcome(Role::Coordinator, Features::default());
+
+    let error = refusal(&header(|header| (header.kind, header.payload_bytes) = (2, 1 << 20)), ErrorCode::FrameTooLarge);
+    assert_eq!((error.got, error.allowed), (1 << 20, 1024), "{error}");
+    let long = Encoded::seal(OPTIONAL_TYPES_FROM, Flags::NONE, 0, &[0; 100_000], None).to_bytes();
+    let error = refusal(&[long, sealed(coordinator().into())].concat(), ErrorCode::FrameTooLarge);
+    assert_eq!((error.got, error.allowed), (100_000, 1024), "{error}");
+
+    let error = refusal(&sealed(Welcome { version: 2, ..coordinator() }.into()), ErrorCode::Version);
+    assert_eq!((error.got, error.allowed), (version_range(2, 2), version_range(1, 1)), "{error}");
+    let payload = Message::from(coordinator()).payload();
+    let short = Encoded::seal(MessageType::Welcome as u8, Flags::NONE, 0, &payload[..40], None).to_bytes();
+    let error = refusal(&short, ErrorCode::Malformed);
+    assert_eq!(error.about, MessageType::Welcome as u8, "{error}");
+    let error = refusal(&sealed(welcome(Role::Node, Features::default()).into()), ErrorCode::Unexpected);
+    assert_eq!(error.about, MessageType::Welcome as u8, "{error}");
+    let challenge = header(|header| header.kind = MessageType::Challenge as u8);
+    let error = refusal(&challenge, ErrorCode::Unexpected);
+    assert_eq!(error.about, MessageType::Challenge as u8, "{error}");
+    refusal(b"HTTP/1.1 400 Bad Request\r\n\r\n", ErrorCode::Magic);
+    let error = refusal(&[0xF5], ErrorCode::Timeout);
+    assert_eq!((error.about, error.allowed), (MessageType::Welcome as u8, 2000), "{error}");
+}
+
+#[test]
+fn what_comes_right_behind_welcome_may_be_long() {
+    let (mut peer, dials) = dialler();
+    let welcome = Message::from(welcome(Role::Coordinator, Features::default())).seal(0, false).to_bytes();
+    let long = Encoded::seal(OPTIONAL_TYPES_FROM, Flags::NONE, 0, &[0; 100_000], None).to_bytes();
+    peer.send_bytes(&[welcome, long, Message::from(Ping).seal(2, false).to_bytes()].concat());
+    let mut is_answered = false;
+    while !is_answered {
+        let frame = peer.receive();
+        match frame.message() {
+            Message::Jobs(_) => peer.send(Listed { jobs: 0 }, frame.header.request),
+            Message::Pong(_) => is_answered = true,
+            Message::Goodbye(_) => panic!("it has gone, and PING is not answered"),
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(peer);
+    dials.join().unwrap();
 }

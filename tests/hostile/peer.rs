@@ -42,6 +42,18 @@ pub fn hello(role: Role) -> Hello {
     }
 }
 
+/// WELCOME as a well-behaved program says it.
+pub fn welcome(role: Role, features: Features) -> Welcome {
+    Welcome {
+        version: VERSION,
+        role,
+        payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
+        id: [9; 16],
+        nonce: [8; 32],
+        features,
+    }
+}
+
 impl Peer {
     pub fn new(stream: TcpStream) -> Peer {
         stream.set_nodelay(true).unwrap();
@@ -69,15 +81,7 @@ impl Peer {
     /// Answers a dialler's HELLO.
     pub fn welcome(&mut self, role: Role, features: Features) -> bool {
         let Some(frame) = self.next() else { return false };
-        let welcome = Welcome {
-            version: VERSION,
-            role,
-            payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
-            id: [9; 16],
-            nonce: [8; 32],
-            features,
-        };
-        self.send(welcome, 0);
+        self.send(welcome(role, features), 0);
         matches!(frame.message(), Message::Hello(_))
     }
 
