@@ -1,9 +1,11 @@
 //! What becomes of a node's lies: the job beside an honest node ends with the same fingerprint, and who repeats a bad
 //! result gets no more work.
 
-use gradwire::wire::ErrorCode;
+use gradwire::wire::message::{Hello, Jobs, Listed};
+use gradwire::wire::{ErrorCode, Message, Role, limits};
 
 use crate::lying_node::{Lie, LyingNode};
+use crate::peer::{Peer, hello};
 use crate::programs::{Server, assert_does_an_honest_job, client, small_data};
 
 /// Jobs until a liar must have been found out.
@@ -228,4 +230,26 @@ fn a_node_whose_vector_has_another_digest_gets_no_exact_work_and_is_named() {
 #[test]
 fn a_node_that_tells_no_digest_of_a_vector_gets_no_exact_work_and_is_named() {
     is_named_and_not_asked(Lie::NoVector, "unproven", "its greeting does not show that it computes arithmetic 2");
+}
+
+#[test]
+fn why_a_job_failed_is_shortened_to_what_its_asker_takes() {
+    let liar = LyingNode::start(Lie::Refuses);
+    let coordinator = Server::coordinator(&[liar.address]);
+    let (data, port) = (small_data(), coordinator.address.port().to_string());
+    let ended = client(["127.0.0.1", &port, "--data", data.text(), "--rounds", "1", "--hidden", "8", "--quiet"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    // The text is longer than a message may say, and JOB has 82 bytes before it.
+    let least = limits::GREETING_PAYLOAD_BYTES_MAX;
+    for (payload_bytes_max, text_bytes) in [(least, 942), (least + 7, 949), (limits::PAYLOAD_BYTES_MAX, 1_000)] {
+        let mut peer = Peer::dial(coordinator.address);
+        peer.send(Hello { payload_bytes_max, ..hello(Role::Client) }, 0);
+        assert!(matches!(peer.receive().message(), Message::Welcome(_)));
+        peer.send(Jobs { job: None }, 1);
+        let frame = peer.receive();
+        assert!(frame.header.payload_bytes <= payload_bytes_max, "{} bytes", frame.header.payload_bytes);
+        let Message::Job(job) = frame.message() else { panic!("JOB was due, not {:?}", frame.message()) };
+        assert_eq!((job.code, job.text.len()), (Some(ErrorCode::TaskFailed), text_bytes));
+        assert_eq!(peer.receive().message(), Listed { jobs: 1 }.into());
+    }
 }

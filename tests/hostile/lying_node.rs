@@ -13,10 +13,10 @@ use gradwire::model::conformance::published;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{ARITHMETIC, Kernel, Network, Rows, Trainer};
 use gradwire::wire::message::{
-    Features, Fetch, Held, Piece, Polled, Pong, RejectReason, Rejected, ShardSource, TaskState, Train, Trained,
+    Error, Features, Fetch, Held, Piece, Polled, Pong, RejectReason, Rejected, ShardSource, TaskState, Train, Trained,
 };
 use gradwire::wire::object::{self, ObjectKind};
-use gradwire::wire::{ErrorCode, Message, Role};
+use gradwire::wire::{ErrorCode, Message, MessageType, Role, limits};
 
 use crate::peer::Peer;
 use crate::smallest::piece;
@@ -61,6 +61,8 @@ pub enum Lie {
     RejectsInAnotherName,
     /// REJECTED though the task may not be.
     Rejects,
+    /// ERROR with the longest text.
+    Refuses,
     /// A right result, and then again.
     Twice,
     /// Nothing. Only the heartbeat is answered.
@@ -252,6 +254,11 @@ impl Liar {
                 let rejected = Rejected { name, reason: RejectReason::Busy, running: 1, waiting: 0 };
                 return self.peer.send(rejected, request);
             }
+            Lie::Refuses => {
+                let text = "x".repeat(limits::SENTENCE_BYTES_MAX);
+                let error = Error::new(ErrorCode::Training, MessageType::Train as u8, text);
+                return self.peer.send(error, request);
+            }
             Lie::Twice => {
                 let ShardSource::Shipped(digest) = train.shard else { return };
                 self.waiting.push((request, train));
@@ -280,7 +287,7 @@ impl Liar {
                 return self.give(request, fetch);
             }
             _ => {
-                let error = gradwire::wire::message::Error::new(ErrorCode::UnknownObject, 0, "it is gone");
+                let error = Error::new(ErrorCode::UnknownObject, 0, "it is gone");
                 return self.peer.send(error, request);
             }
         };

@@ -147,7 +147,9 @@ impl Driver {
             None => self.standings(),
         };
         let jobs = listed.len() as u32;
-        let _ = client.link.answer_many(request, listed.into_iter().map(Message::from));
+        let payload_bytes_max = client.link.peer().payload_bytes_max;
+        let fitting = listed.into_iter().map(|job| Message::from(job.fitting(payload_bytes_max)));
+        let _ = client.link.answer_many(request, fitting);
         let _ = client.link.answer(request, &Listed { jobs }.into());
     }
 

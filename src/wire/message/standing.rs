@@ -112,6 +112,13 @@ pub struct Job {
 }
 
 impl Job {
+    /// The same, with its text shortened so that it fits a payload of so many bytes.
+    pub fn fitting(mut self, payload_bytes_max: u32) -> Job {
+        let room = (payload_bytes_max as usize).saturating_sub(JOB_HEAD_BYTES);
+        self.text.truncate(self.text.floor_char_boundary(room));
+        self
+    }
+
     /// Whether code, fingerprint and text are there where they belong, and nowhere else.
     fn is_consistent(&self) -> bool {
         let has_reason = self.state.has_reason();
@@ -120,6 +127,9 @@ impl Job {
             && (has_reason || self.text.is_empty())
     }
 }
+
+/// Bytes of JOB before its text.
+const JOB_HEAD_BYTES: usize = 82;
 
 const NO_DIGEST: Digest = Digest([0; 32]);
 
@@ -299,6 +309,29 @@ mod tests {
         assert_eq!(decode(&bytes), Ok(paused));
         bytes[16] = JobStanding::Queued as u8;
         assert!(decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_text_is_shortened_between_characters_to_what_a_peer_takes() {
+        let (code, text) = (Some(ErrorCode::TaskFailed), "é".repeat(500));
+        let failed = Job {
+            job: JobId(1),
+            state: JobStanding::Failed,
+            code,
+            rounds_done: 1,
+            rounds: 2,
+            queue_position: 0,
+            submitted_ms: 5,
+            ended_ms: 6,
+            fingerprint: None,
+            text,
+        };
+        for (takes, bytes) in [(1_024, 1_024), (1_025, 1_024), (1_081, 1_080), (1_082, 1_082), (1 << 20, 1_082)] {
+            let mut out = Vec::new();
+            failed.clone().fitting(takes).encode(&mut out);
+            assert_eq!(out.len(), bytes, "to who takes {takes}");
+            assert!(decode(&out).is_ok());
+        }
     }
 
     #[test]
