@@ -248,6 +248,18 @@ pub enum SpecificationError {
     },
 }
 
+impl SpecificationError {
+    /// The value, and the limit that it passes.
+    pub fn got_and_limit(&self) -> (u64, u64) {
+        match *self {
+            Self::Rounds { got } => (got.into(), got.clamp(1, ROUNDS_MAX).into()),
+            Self::Shards { got } => (got as u64, got.clamp(1, SHARDS_MAX as usize) as u64),
+            Self::Rows { got } => (got.into(), got.clamp(1, ROWS_MAX).into()),
+            Self::Notes { got } => (got as u64, NOTES_BYTES_MAX as u64),
+        }
+    }
+}
+
 impl fmt::Display for SpecificationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -170,6 +170,19 @@ pub enum NetworkError {
     },
 }
 
+impl NetworkError {
+    /// The value, and the limit that it passes.
+    pub fn got_and_limit(&self) -> (u64, u64) {
+        match *self {
+            Self::Inputs { got } => (got.into(), got.clamp(1, INPUTS_MAX).into()),
+            Self::Classes { got } => (got.into(), got.clamp(2, CLASSES_MAX).into()),
+            Self::HiddenLayers { got } => (got as u64, HIDDEN_LAYERS_MAX as u64),
+            Self::HiddenWidth { got } => (got.into(), got.clamp(1, HIDDEN_WIDTH_MAX).into()),
+            Self::Parameters { got } => (got, PARAMETERS_MAX),
+        }
+    }
+}
+
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -186,6 +186,18 @@ pub enum RecipeError {
     StopNeedsFullBatch,
 }
 
+impl RecipeError {
+    /// The value, and the limit that it passes, where they are whole numbers; else zeros.
+    pub fn got_and_limit(&self) -> (u64, u64) {
+        match *self {
+            Self::Epochs { got } => (got.into(), got.clamp(1, EPOCHS_MAX).into()),
+            Self::Batch { got } => (got.into(), got.clamp(1, BATCH_ROWS_MAX).into()),
+            Self::Eta { .. } | Self::EtaDecay { .. } | Self::LogEpsilon { .. } | Self::StopLossChange { .. } => (0, 0),
+            Self::StopNeedsFullBatch => (0, 0),
+        }
+    }
+}
+
 impl fmt::Display for RecipeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

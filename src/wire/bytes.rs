@@ -71,8 +71,15 @@ pub enum Malformation {
         /// Its tag.
         tag: u16,
     },
-    /// A specification is well formed, but a value is outside its limits; the sentence says which.
-    Specification(String),
+    /// A specification is well formed, but a value is outside its limits.
+    Specification {
+        /// The sentence that says which.
+        why: String,
+        /// The value, where it is one whole number.
+        got: u64,
+        /// The limit that it passes then; 0 with a value of another kind.
+        allowed: u64,
+    },
     /// A piece does not lie within its object.
     ObjectRange {
         /// Bytes of the piece.
@@ -90,7 +97,7 @@ impl MalformedPayload {
     /// The code that the peer is told. Only MALFORMED closes the connection: the others refuse one request.
     pub fn code(&self) -> ErrorCode {
         match self.why {
-            Malformation::Specification(_) => ErrorCode::Specification,
+            Malformation::Specification { .. } => ErrorCode::Specification,
             Malformation::UnknownField { .. } => ErrorCode::UnknownField,
             Malformation::ObjectRange { .. } => ErrorCode::ObjectRange,
             _ => ErrorCode::Malformed,
@@ -120,7 +127,7 @@ impl fmt::Display for MalformedPayload {
             Malformation::ObjectRange { piece_bytes, offset, object_bytes } => {
                 write!(f, "{what}: {piece_bytes} bytes at {offset} are no piece of an object of {object_bytes}")
             }
-            Malformation::Specification(why) | Malformation::Refused(why) => write!(f, "{what}: {why}"),
+            Malformation::Specification { why, .. } | Malformation::Refused(why) => write!(f, "{what}: {why}"),
         }
     }
 }

@@ -6,8 +6,10 @@ use std::num::NonZeroU32;
 
 use super::bytes::{Malformation, Read, Reader, Write as _};
 use crate::digest::Digest;
-use crate::job::{OnNoNodes, OnTaskFailure, Operation, RowsRef, Specification, Training, check_notes};
-use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
+use crate::job::{
+    OnNoNodes, OnTaskFailure, Operation, RowsRef, Specification, SpecificationError, Training, check_notes,
+};
+use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, RecipeError};
 
 /// A field without this bit is part of what the job computes, and hashed.
 const OPERATIONAL: u16 = 0x4000;
@@ -149,13 +151,13 @@ struct Draft<'a> {
     initialisation: Option<Initialisation>,
     eta: Option<f32>,
     eta_decay: Option<f32>,
-    batch: Option<NonZeroU32>,
+    batch: Option<u32>,
     epochs: Option<u32>,
     log_epsilon: Option<f32>,
     stop_loss_change: Option<f32>,
     seed: Option<u64>,
     rounds: Option<u32>,
-    shards: Vec<RowsRef>,
+    shards: Option<Vec<RowsRef>>,
     validation: Option<RowsRef>,
     initial: Option<Digest>,
     operation: Operation,
@@ -164,27 +166,31 @@ struct Draft<'a> {
 
 /// The specification in these fields, within its limits.
 pub fn decode(reader: Reader<'_>) -> Read<Specification> {
-    let draft = Draft::read(reader, true)?;
-    let training = draft.training(&reader)?;
+    let mut draft = Draft::read(reader, true)?;
     let missing = |tag| Malformation::MissingField { tag };
+    let Some(shards) = draft.shards.take() else { return reader.fail(missing(tag::SHARDS)) };
     let Some(validation) = draft.validation else { return reader.fail(missing(tag::VALIDATION)) };
-    if draft.shards.is_empty() {
-        return reader.fail(missing(tag::SHARDS));
-    }
+    let training = draft.training(&reader)?;
+    let outside = |error: SpecificationError| outside(&error, error.got_and_limit());
     // Nothing is allocated for what is over its limit.
     if let Err(error) = check_notes(draft.notes) {
-        return reader.fail(Malformation::Specification(error.to_string()));
+        return reader.fail(outside(error));
     }
     let specification = Specification {
         training,
         rounds: draft.rounds.unwrap_or(1),
-        shards: draft.shards,
+        shards,
         validation,
         initial: draft.initial,
         operation: draft.operation,
         notes: draft.notes.to_vec(),
     };
-    specification.checked().or_else(|error| reader.fail(Malformation::Specification(error.to_string())))
+    specification.checked().or_else(|error| reader.fail(outside(error)))
+}
+
+/// What is said of a value outside its limits.
+fn outside(error: &dyn std::error::Error, (got, allowed): (u64, u64)) -> Malformation {
+    Malformation::Specification { why: error.to_string(), got, allowed }
 }
 
 /// Network, recipe and seed in these fields, within their limits.
@@ -195,13 +201,13 @@ pub fn decode_training(reader: Reader<'_>) -> Read<Training> {
 impl<'a> Draft<'a> {
     fn read(mut reader: Reader<'a>, whole: bool) -> Read<Draft<'a>> {
         let mut draft = Draft::default();
-        let mut last = 0;
+        let mut last = None;
         while reader.left() > 0 {
             let tag = reader.u16()?;
-            if tag <= last {
+            if last.is_some_and(|last| tag <= last) {
                 return reader.fail(Malformation::FieldOrder { tag });
             }
-            last = tag;
+            last = Some(tag);
             let bytes = reader.u32()? as usize;
             let mut field = reader.sub("a field of the specification", bytes)?;
             if !draft.take(tag, &mut field, whole)? {
@@ -237,10 +243,7 @@ impl<'a> Draft<'a> {
             }
             tag::ETA => self.eta = Some(field.f32()?),
             tag::ETA_DECAY => self.eta_decay = Some(not(field.f32()?, 1.0, tag, field)?),
-            tag::BATCH => match NonZeroU32::new(field.u32()?) {
-                Some(rows) => self.batch = Some(rows),
-                None => return field.fail(Malformation::DefaultWritten { tag }),
-            },
+            tag::BATCH => self.batch = Some(field.u32()?),
             tag::EPOCHS => self.epochs = Some(not(field.u32()?, 1, tag, field)?),
             tag::LOG_EPSILON => self.log_epsilon = Some(not(field.f32()?, 0.0, tag, field)?),
             tag::STOP_LOSS_CHANGE => {
@@ -253,8 +256,9 @@ impl<'a> Draft<'a> {
             tag::SEED => self.seed = Some(not(field.u64()?, 1, tag, field)?),
             tag::ROUNDS if whole => self.rounds = Some(not(field.u32()?, 1, tag, field)?),
             tag::SHARDS if whole => {
+                let shards = self.shards.insert(Vec::new());
                 while field.left() > 0 {
-                    self.shards.push(read_rows_ref(field)?);
+                    shards.push(read_rows_ref(field)?);
                 }
             }
             tag::VALIDATION if whole => self.validation = Some(read_rows_ref(field)?),
@@ -287,7 +291,13 @@ impl<'a> Draft<'a> {
         let Some(eta) = self.eta else { return reader.fail(missing(tag::ETA)) };
         let network = match Network::new(inputs, &self.hidden, classes) {
             Ok(network) => network,
-            Err(error) => return reader.fail(Malformation::Specification(error.to_string())),
+            Err(error) => return reader.fail(outside(&error, error.got_and_limit())),
+        };
+        let outside = |error: RecipeError| outside(&error, error.got_and_limit());
+        let batch = match self.batch.map(NonZeroU32::new) {
+            None => BatchSize::Full,
+            Some(Some(rows)) => BatchSize::Rows(rows),
+            Some(None) => return reader.fail(outside(RecipeError::Batch { got: 0 })),
         };
         let recipe = Recipe {
             activation: self.activation.unwrap_or(Activation::Relu),
@@ -296,7 +306,7 @@ impl<'a> Draft<'a> {
             initialisation: self.initialisation.unwrap_or(Initialisation::He),
             eta,
             eta_decay: self.eta_decay.unwrap_or(1.0),
-            batch: self.batch.map_or(BatchSize::Full, BatchSize::Rows),
+            batch,
             epochs: self.epochs.unwrap_or(1),
             log_epsilon: self.log_epsilon.unwrap_or(0.0),
             stop_loss_change: self.stop_loss_change,
@@ -306,7 +316,7 @@ impl<'a> Draft<'a> {
                 let (arithmetic, seed) = (self.arithmetic.unwrap_or(1), self.seed.unwrap_or(1));
                 Ok(Training { arithmetic, network, recipe, seed })
             }
-            Err(error) => reader.fail(Malformation::Specification(error.to_string())),
+            Err(error) => reader.fail(outside(error)),
         }
     }
 }
@@ -350,6 +360,17 @@ mod tests {
         negative[last] = 0x80;
         assert!(decode_training(Reader::new("a recipe", &bytes)).is_ok());
         assert!(decode_training(Reader::new("a recipe", &negative)).is_err());
+    }
+
+    #[test]
+    fn a_field_that_is_missing_is_found_before_any_limit_is_judged() {
+        let mut whole = largest(0);
+        (whole.rounds, whole.initial, whole.operation) = (0, None, Operation::default());
+        let bytes = encode(&whole);
+        assert_eq!(decode(Reader::new("a job", &bytes)).unwrap_err().code(), ErrorCode::Specification);
+        // Its last field is the validation data.
+        let refused = decode(Reader::new("a job", &bytes[..bytes.len() - 6 - ROWS_REF_BYTES])).unwrap_err();
+        assert_eq!(refused.why, Malformation::MissingField { tag: tag::VALIDATION });
     }
 
     /// As large as a specification gets.

@@ -2,9 +2,11 @@
 //! specification says, or never come. Their job ends with JOB_DATA, and nobody else's does.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, RowsRef, Specification};
+use gradwire::job::{JobId, NOTES_BYTES_MAX, ROUNDS_MAX, ROWS_MAX, RowsRef, Specification};
+use gradwire::model::{network, recipe};
 use gradwire::wire::message::{Attach, Error, Fetch, Order, OrderVerb, Piece, Submit};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, object};
 
@@ -93,6 +95,74 @@ fn a_client_whose_data_is_not_what_the_specification_says_is_told_so() {
         assert!(error.text.contains(words) || error.text.contains("too large"), "{words}: {error}");
         peer.expect_pong(3);
     }
+    house.assert_is_well();
+}
+
+/// SUBMIT of the smallest job with one field of its specification set to this.
+fn submit_with(peer: &mut Peer, request: u32, tag: u16, value: &[u8]) {
+    let (job, specification) = smallest_job();
+    let payload = Message::from(Submit { job, rounds_seen: 0, specification }).payload();
+    let (head, mut rest) = payload.split_at(24);
+    let mut fields = BTreeMap::new();
+    while let Some((tag, after)) = rest.split_first_chunk() {
+        let (bytes, after) = after.split_first_chunk().unwrap();
+        let (value, after) = after.split_at(u32::from_le_bytes(*bytes) as usize);
+        fields.insert(u16::from_le_bytes(*tag), value);
+        rest = after;
+    }
+    fields.insert(tag, value);
+    let field =
+        |(tag, value): (&u16, &&[u8])| [&tag.to_le_bytes()[..], &(value.len() as u32).to_le_bytes(), value].concat();
+    let fields: Vec<u8> = fields.iter().flat_map(field).collect();
+    let payload = [&head[..20], &(fields.len() as u32).to_le_bytes(), &fields].concat();
+    peer.send_bytes(&Encoded::seal(MessageType::Submit as u8, Flags::NONE, request, &payload, None).to_bytes());
+}
+
+#[test]
+fn a_specification_outside_its_limits_is_told_the_value_and_the_limit() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let rows = |count: u32| [&count.to_le_bytes()[..], &[7; 32]].concat();
+    let number = |value: u32| value.to_le_bytes().to_vec();
+    let most = u64::from(u32::MAX);
+    let cases = [
+        (0x0002, number(0), 0, 1),
+        (0x0002, number(u32::MAX), most, network::INPUTS_MAX.into()),
+        (0x0003, number(0), 0, 1),
+        (0x0003, number(u32::MAX), most, network::HIDDEN_WIDTH_MAX.into()),
+        (0x0003, [1, 0, 0, 0].repeat(65), 65, network::HIDDEN_LAYERS_MAX as u64),
+        (0x0004, number(1), 1, 2),
+        (0x0004, number(u32::MAX), most, network::CLASSES_MAX.into()),
+        (0x0009, 0f32.to_le_bytes().to_vec(), 0, 0),
+        (0x000B, number(0), 0, 1),
+        (0x000B, number(u32::MAX), most, recipe::BATCH_ROWS_MAX.into()),
+        (0x000C, number(0), 0, 1),
+        (0x0020, number(0), 0, 1),
+        (0x0020, number(u32::MAX), most, ROUNDS_MAX.into()),
+        (0x0021, Vec::new(), 0, 1),
+        (0x0021, rows(0), 0, 1),
+        (0x0022, rows(u32::MAX), most, ROWS_MAX.into()),
+        (0xC001, vec![1; NOTES_BYTES_MAX + 1], NOTES_BYTES_MAX as u64 + 1, NOTES_BYTES_MAX as u64),
+    ];
+    for (index, (tag, value, got, allowed)) in cases.into_iter().enumerate() {
+        let request = 2 * index as u32 + 1;
+        submit_with(&mut peer, request, tag, &value);
+        let error = peer.expect_error(request, ErrorCode::Specification);
+        assert_eq!((error.about, error.retry), (MessageType::Submit as u8, false), "{error}");
+        assert_eq!((error.got, error.allowed), (got, allowed), "{error}");
+    }
+    peer.expect_pong(1001);
+    house.assert_is_well();
+}
+
+#[test]
+fn a_field_of_tag_0_is_a_field_that_is_not_known() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    submit_with(&mut peer, 1, 0, b"zero");
+    let error = peer.expect_error(1, ErrorCode::UnknownField);
+    assert_eq!((error.about, error.got), (MessageType::Submit as u8, 0), "{error}");
+    peer.expect_pong(3);
     house.assert_is_well();
 }
 

@@ -46,6 +46,7 @@ impl Error {
         let (got, allowed) = match malformed.why {
             Malformation::UnknownField { tag } => (tag.into(), 0),
             Malformation::ObjectRange { offset, object_bytes, .. } => (offset, object_bytes),
+            Malformation::Specification { got, allowed, .. } => (got, allowed),
             _ => (0, 0),
         };
         Error::new(malformed.code(), kind as u8, malformed.to_string()).with_numbers(got, allowed)
