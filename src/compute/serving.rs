@@ -13,7 +13,7 @@ use super::duties::{Duties, Duty};
 use super::held::{Found, Held, Key, Outcome};
 use super::kept::Kept;
 use super::load::InjectedLoad;
-use super::workers::{Progress, Queue, Task, Ticket, closing, say_task};
+use super::workers::{Progress, QUEUE_TASKS_MAX, Queue, Task, Ticket, closing, say_task};
 use crate::digest::Digest;
 use crate::job::{JobId, TaskId};
 use crate::model::ARITHMETIC;
@@ -138,18 +138,21 @@ impl Serving {
     }
 
     fn train(&mut self, link: &Link<Context>, request: u32, train: Train) {
-        let refuse = |code, text: String| {
-            let _ = link.answer(request, &Error::new(code, MessageType::Train as u8, text).into());
-        };
+        let error = |code, text: String| Error::new(code, MessageType::Train as u8, text);
         let arithmetic = train.training.arithmetic;
         if arithmetic != ARITHMETIC {
             let text = format!("the task wants arithmetic {arithmetic}, and this node computes {ARITHMETIC}");
-            return refuse(ErrorCode::Arithmetic, text);
+            let error = error(ErrorCode::Arithmetic, text).with_numbers(arithmetic.into(), ARITHMETIC.into());
+            let _ = link.answer(request, &error.into());
+            return;
         }
         let shard = match &train.shard {
             ShardSource::Shipped(digest) => *digest,
             ShardSource::Resident(name) => {
-                return refuse(ErrorCode::UnknownObject, format!("no data named {name} lives at this node"));
+                // No later try finds it here.
+                let error = error(ErrorCode::UnknownObject, format!("no data named {name} lives at this node"));
+                let _ = link.answer(request, &error.into());
+                return;
             }
         };
         // Tasks whose answers have left since are done with.
@@ -267,7 +270,8 @@ impl Serving {
             task.hand_back();
         } else if self.queue.push(task).is_err() {
             let error = Error::new(ErrorCode::Busy, MessageType::Train as u8, "too many tasks wait at this node");
-            let _ = link.answer(request, &error.retryable().into());
+            let tasks_max = QUEUE_TASKS_MAX as u64;
+            let _ = link.answer(request, &error.retryable().with_numbers(tasks_max + 1, tasks_max).into());
         }
     }
 
@@ -288,14 +292,14 @@ impl Serving {
     /// An object cannot be had: neither can the tasks that wait for it.
     fn missing(&mut self, link: &Link<Context>, digest: Digest, error: &FetchError) {
         log::warn!("object {} cannot be had: {error}", digest.short());
-        let code = match error {
-            FetchError::WrongDigest(_) => ErrorCode::ObjectHash,
-            FetchError::TooLarge { .. } => ErrorCode::ObjectTooLarge,
-            FetchError::Refused(_) | FetchError::WrongPiece { .. } => ErrorCode::UnknownObject,
+        let (code, got, allowed) = match *error {
+            FetchError::WrongDigest(_) | FetchError::OtherSize { .. } => (ErrorCode::ObjectHash, 0, 0),
+            FetchError::TooLarge { got, allowed } => (ErrorCode::ObjectTooLarge, got, allowed),
+            FetchError::Refused(_) | FetchError::WrongPiece { .. } => (ErrorCode::UnknownObject, 0, 0),
         };
         for task in self.waiting.extract_if(.., |task| task.train.base == digest || task.shard == digest) {
             let text = format!("the task's data cannot be had: {error}");
-            let error = Error::new(code, MessageType::Train as u8, text);
+            let error = Error::new(code, MessageType::Train as u8, text).with_numbers(got, allowed);
             let _ = link.answer(task.request, &error.retryable().into());
         }
     }

@@ -23,14 +23,14 @@ use crate::digest::Hasher;
 use crate::job::{TaskId, Training};
 use crate::model::conformance::{self, Difference};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
-use crate::model::{Kernel, Rows, Trainer, Watch};
+use crate::model::{ARITHMETIC, Kernel, Rows, Trainer, Watch};
 use crate::net::Feed;
 use crate::wire::message::{Error, TaskName, Train};
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::{ErrorCode, MessageType};
 
 /// Tasks that may wait for a worker; one more is refused as BUSY.
-const QUEUE_TASKS_MAX: usize = 4_096;
+pub(super) const QUEUE_TASKS_MAX: usize = 4_096;
 
 /// A task whose data is here.
 pub(super) struct Task {
@@ -329,7 +329,9 @@ impl Worker {
             .train_into(&train.training, step, shard, &base, &rows, &mut watch, &mut take)
             .map_err(|error| match error {
                 TrainError::Cancelled => refusal(ErrorCode::Cancelled, "the task was cancelled"),
-                TrainError::Arithmetic { .. } => refusal(ErrorCode::Arithmetic, error.to_string()),
+                TrainError::Arithmetic { got } => {
+                    refusal(ErrorCode::Arithmetic, error.to_string()).with_numbers(got.into(), ARITHMETIC.into())
+                }
                 _ => refusal(ErrorCode::Training, error.to_string()),
             })?;
         let spent = started.elapsed();
@@ -401,7 +403,7 @@ fn refusal(code: ErrorCode, text: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ARITHMETIC, BatchSize, Network, Recipe};
+    use crate::model::{BatchSize, Network, Recipe};
 
     #[test]
     fn a_task_that_would_take_too_much_memory_is_refused() {

@@ -70,7 +70,7 @@ impl Greeted {
 pub(super) enum GreetingError {
     /// The socket failed, closed or timed out.
     Io(io::Error),
-    /// The peer broke the rules; it is to be told this.
+    /// The peer broke the rules: this is what it is told.
     Refuse(Error),
     /// The peer refused us, with this.
     Refused(Error),

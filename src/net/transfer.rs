@@ -219,6 +219,13 @@ impl<W: Workbench> Fetcher<W> {
                 self.begin_again(of, wanted.part.begin_again(), wanted.bytes_max);
                 Ok(Fetched::Partly)
             }
+            // Where we had asked for more than there is, it tells the size that it told before.
+            Some(wanted)
+                if error.code == ErrorCode::ObjectRange
+                    && wanted.object_bytes.is_some_and(|bytes| bytes != error.allowed) =>
+            {
+                Err(FetchError::OtherSize { digest: of })
+            }
             _ => Err(FetchError::Refused(error)),
         }
     }

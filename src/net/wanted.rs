@@ -21,6 +21,11 @@ pub enum FetchError {
         /// The object.
         digest: Digest,
     },
+    /// The peer has told two sizes of it: one of them is not the object's.
+    OtherSize {
+        /// The object.
+        digest: Digest,
+    },
     /// The object is larger than is allowed.
     TooLarge {
         /// Its size.
@@ -37,6 +42,7 @@ impl std::fmt::Display for FetchError {
         match self {
             Self::Refused(error) => write!(f, "it refused an object: {error}"),
             Self::WrongPiece { digest } => write!(f, "it sent another piece of {} than was asked for", digest.short()),
+            Self::OtherSize { digest } => write!(f, "it told two sizes of the object {}", digest.short()),
             Self::TooLarge { got, allowed } => {
                 write!(f, "an object of {got} bytes is too large here: at most {allowed} are allowed")
             }
@@ -87,9 +93,11 @@ impl<P: Part> Wanted<P> {
     /// Takes a piece in, if it is one that was asked for.
     pub(super) fn take(&mut self, of: &Digest, piece: &Piece<'_>) -> Result<(), FetchError> {
         let asked_bytes = self.answered(Some(piece.offset)).map_or(0, |bytes| bytes as usize);
-        let same_size = self.object_bytes.is_none_or(|bytes| bytes == piece.object_bytes);
-        if piece.digest != *of || !same_size || piece.bytes.len() > asked_bytes {
+        if piece.digest != *of || piece.bytes.len() > asked_bytes {
             return Err(FetchError::WrongPiece { digest: *of });
+        }
+        if self.object_bytes.is_some_and(|bytes| bytes != piece.object_bytes) {
+            return Err(FetchError::OtherSize { digest: *of });
         }
         if piece.object_bytes > self.bytes_max {
             return Err(FetchError::TooLarge { got: piece.object_bytes, allowed: self.bytes_max });
@@ -248,7 +256,8 @@ mod tests {
         other_size.take(&digest, &piece(digest, &object, 0, PIECE)).unwrap();
         assert_eq!(ask(&mut other_size, digest), [(PIECE, PIECE)]);
         let longer = [&object[..], b"more"].concat();
-        assert_eq!(other_size.take(&digest, &piece(digest, &longer, PIECE, PIECE)), wrong, "another size");
+        let refused = other_size.take(&digest, &piece(digest, &longer, PIECE, PIECE));
+        assert_eq!(refused, Err(FetchError::OtherSize { digest }));
         let too_large = Piece { object_bytes: 1 << 40, ..piece(digest, &object, 0, 10) };
         let refused = begun().take(&digest, &too_large);
         assert_eq!(refused, Err(FetchError::TooLarge { got: 1 << 40, allowed: 2 * PIECE as u64 }));

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use gradwire::digest::Digest;
 use gradwire::job::Training;
-use gradwire::model::Network;
+use gradwire::model::{ARITHMETIC, Network, network};
 use gradwire::wire::message::{Error, Fetch, Hello, Piece, ShardSource, Train};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, limits};
@@ -129,17 +129,61 @@ fn a_coordinator_that_serves_other_bytes_than_asked_for_gets_its_task_refused() 
     let elsewhere = |fetch| owned(Piece { digest: Digest([1; 32]), ..piece(fetch, &honest(fetch)) });
     refusal_of(&mut peer, 3, train(), elsewhere);
     let huge = |fetch| owned(Piece { object_bytes: 1 << 40, ..piece(fetch, &honest(fetch)) });
-    assert_eq!(refusal_of(&mut peer, 5, train(), huge).code, ErrorCode::ObjectTooLarge);
+    let error = refusal_of(&mut peer, 5, train(), huge);
+    assert_eq!((error.code, error.retry), (ErrorCode::ObjectTooLarge, true), "{error}");
+    assert_eq!((error.got, error.allowed), (1 << 40, limits::OBJECT_BYTES_MAX), "{error}");
     let unknown = |_| Error::new(ErrorCode::UnknownObject, MessageType::Fetch as u8, "gone").into();
-    assert_eq!(refusal_of(&mut peer, 7, train(), unknown).code, ErrorCode::UnknownObject);
+    let error = refusal_of(&mut peer, 7, train(), unknown);
+    assert_eq!((error.code, error.retry), (ErrorCode::UnknownObject, true), "{error}");
     // The right bytes of the wrong kind: the base where the shard should be.
     let mixed_up = Train { shard: ShardSource::Shipped(Digest::of(&base())), ..train() };
     let error = refusal_of(&mut peer, 9, mixed_up, |fetch| owned(piece(fetch, &base())));
     assert_eq!(error.code, ErrorCode::ObjectMalformed, "{error}");
     let foreign = Train { training: Training { arithmetic: 1, ..training() }, ..train() };
-    assert_eq!(refusal_of(&mut peer, 11, foreign, unknown).code, ErrorCode::Arithmetic);
+    let error = refusal_of(&mut peer, 11, foreign, unknown);
+    assert_eq!((error.code, error.got, error.allowed), (ErrorCode::Arithmetic, 1, ARITHMETIC.into()), "{error}");
     let resident = Train { shard: ShardSource::Resident("attic".to_owned()), ..train() };
-    assert_eq!(refusal_of(&mut peer, 13, resident, unknown).code, ErrorCode::UnknownObject);
+    let error = refusal_of(&mut peer, 13, resident, unknown);
+    assert_eq!((error.code, error.retry), (ErrorCode::UnknownObject, false), "no later try finds it here: {error}");
+    house.assert_is_well();
+}
+
+#[test]
+fn an_object_of_two_sizes_is_refused_alike_whether_it_is_put_or_fetched() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let (object, digest) = (rows(), Digest::of(&rows()));
+    let size = object.len() as u64;
+    peer.send(put(digest, size, 0, &object[..20]), 1);
+    expect_held(&mut peer, 1, 20);
+    peer.send(put(digest, size - 6, 20, &object[20..object.len() - 6]), 3);
+    assert!(peer.expect_error(3, ErrorCode::ObjectHash).retry);
+
+    let honest = |fetch: Fetch| if fetch.digest == digest { rows() } else { base() };
+    // Another size than before, while there is more to come.
+    let two_sizes = |fetch: Fetch| {
+        let object = honest(fetch);
+        let first = owned(piece(Fetch { bytes_max: 20, ..fetch }, &object));
+        if fetch.digest == digest && fetch.offset > 0 {
+            owned(piece(fetch, &object[..object.len() - 6]))
+        } else {
+            first
+        }
+    };
+    let error = refusal_of(&mut peer, 5, train(), two_sizes);
+    assert_eq!((error.code, error.retry), (ErrorCode::ObjectHash, true), "{error}");
+    // The size that was told is more than there is.
+    let too_large = |fetch: Fetch| {
+        let object = honest(fetch);
+        let size = object.len() as u64;
+        if fetch.offset < size {
+            return owned(Piece { object_bytes: size + 100, ..piece(fetch, &object) });
+        }
+        let error = Error::new(ErrorCode::ObjectRange, MessageType::Fetch as u8, "it has no such byte");
+        error.with_numbers(fetch.offset, size).into()
+    };
+    let error = refusal_of(&mut peer, 7, train(), too_large);
+    assert_eq!((error.code, error.retry), (ErrorCode::ObjectHash, true), "{error}");
     house.assert_is_well();
 }
 
@@ -185,7 +229,8 @@ fn a_task_outside_its_limits_is_refused_and_not_the_connection() {
     let inputs = payload.windows(6).rposition(|bytes| bytes == [2, 0, 4, 0, 0, 0]).unwrap() + 6;
     payload[inputs..inputs + 4].fill(0xFF);
     peer.send_bytes(&Encoded::seal(MessageType::Train as u8, Flags::NONE, 1, &payload, None).to_bytes());
-    peer.expect_error(1, ErrorCode::Specification);
+    let error = peer.expect_error(1, ErrorCode::Specification);
+    assert_eq!((error.got, error.allowed), (u32::MAX.into(), network::INPUTS_MAX.into()), "{error}");
     peer.expect_pong(3);
     house.assert_is_well();
 }
