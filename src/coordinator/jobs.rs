@@ -15,7 +15,8 @@ use crate::job::{JobId, Specification};
 use crate::model::{self, Network, Rows};
 use crate::store::Store;
 use crate::wire::message::{Done, Error, Job as Standing, JobStanding, NodeTasks, Notice, NoticeKind, Round};
-use crate::wire::{ErrorCode, Message, MessageType, is_name, object, specification};
+use crate::wire::object::{self, ObjectKind};
+use crate::wire::{ErrorCode, Message, MessageType, is_name, specification};
 
 /// A client's request that hears of a job.
 #[derive(Clone)]
@@ -55,10 +56,14 @@ impl Watcher {
         let _ = self.client.link.answer_more(self.request, &Notice { kind: NoticeKind::Other, text }.into());
     }
 
-    /// Ends its request, with a list of nodes that is no longer than the client takes.
+    /// Ends its request, with a list of nodes that is no longer than the client takes, or an error about what it asked.
     pub(super) fn answer(&self, answer: &Message<'static>) {
         let link = &self.client.link;
         let _ = match answer {
+            Message::Error(error) if !self.is_submitter => {
+                let error = Error { about: MessageType::Attach as u8, ..error.clone() };
+                link.answer(self.request, &error.into())
+            }
             Message::Done(done) => {
                 link.answer(self.request, &done.clone().fitting(link.peer().payload_bytes_max).into())
             }
@@ -311,7 +316,8 @@ impl Jobs {
         complete
     }
 
-    /// Checks a complete job's objects against its specification, and decodes the validation rows.
+    /// Checks a complete job's objects against its specification, and decodes the validation rows. Weights to start from are
+    /// looked at until the job has weights of its own.
     pub(super) fn open_data(&mut self, id: JobId) -> Result<(), String> {
         let Some(job) = self.running.get_mut(&id) else { return Ok(()) };
         let network = &job.network;
@@ -339,6 +345,11 @@ impl Jobs {
             if is_validation {
                 job.validation = Some(Arc::new(rows.into_owned()));
             }
+        }
+        if let Some(initial) = specification.initial.filter(|_| job.base.is_none()) {
+            let bytes = self.store.get(&initial).ok_or("the initial weights are gone")?;
+            object::parameters(ObjectKind::Weights, network, &bytes)
+                .map_err(|error| format!("the initial weights: {error}"))?;
         }
         Ok(())
     }
@@ -416,14 +427,15 @@ impl Jobs {
 
 /// What the watchers of a job that is not done are told.
 pub(super) fn failure_of(reason: &FailReason) -> Error {
-    use FailReason::{AllSkipped, DataMissing, NoEligibleNode, NoNodes, Recorded, TaskFailed, Work};
-    let code = match reason {
-        NoNodes { .. } | NoEligibleNode { .. } => ErrorCode::NoNodes,
-        TaskFailed { .. } | AllSkipped { .. } => ErrorCode::TaskFailed,
-        DataMissing { .. } => ErrorCode::JobData,
-        Work { .. } | Recorded { .. } => ErrorCode::Internal,
+    use FailReason::{AllSkipped, DataMissing, DataWrong, NoEligibleNode, NoNodes, Recorded, TaskFailed, Work};
+    let (code, retry) = match reason {
+        NoNodes { .. } | NoEligibleNode { .. } => (ErrorCode::NoNodes, true),
+        TaskFailed { .. } | AllSkipped { .. } => (ErrorCode::TaskFailed, false),
+        DataMissing { .. } => (ErrorCode::JobData, true),
+        DataWrong { .. } => (ErrorCode::JobData, false),
+        Work { .. } | Recorded { .. } => (ErrorCode::Internal, false),
     };
-    failure(code, reason.to_string())
+    Error { retry, ..failure(code, reason.to_string()) }
 }
 
 impl Job {
@@ -487,7 +499,7 @@ impl Job {
     }
 }
 
-/// A final answer to SUBMIT.
+/// A final answer to SUBMIT, and to ATTACH once it says so.
 pub(super) fn failure(code: ErrorCode, text: String) -> Error {
     Error::new(code, MessageType::Submit as u8, text)
 }

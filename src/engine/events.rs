@@ -168,6 +168,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A job's objects are here, and are not what its specification says.
+    DataWrong {
+        /// The job.
+        job: JobId,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// A client wants a job to end.
     CancelRequested {
         /// The job.

@@ -102,12 +102,11 @@ impl Jobs {
         }
     }
 
-    /// A job's data cannot be had: the job is forgotten, so that its client may try again.
-    pub(super) fn data_missing(&mut self, job: JobId, reason: String, cx: &mut Context<'_>) {
+    /// A job's data cannot be had, or is of no use: the job is forgotten, so that its client may try again.
+    pub(super) fn data_failed(&mut self, job: JobId, reason: FailReason, cx: &mut Context<'_>) {
         if let Some(place) = self.queue.iter().position(|queued| queued.job == job && !queued.has_data) {
             self.queue.remove(place);
-            let outcome = Outcome::Failed(FailReason::DataMissing { reason });
-            cx.report(job, JobEvent::Finished(outcome));
+            cx.report(job, JobEvent::Finished(Outcome::Failed(reason)));
             cx.actions.push(Action::ReleaseJob { job });
         }
     }

@@ -185,7 +185,8 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
         Event::LoadReported { link, running, waiting } => cx.fleet.load_reported(link, running, waiting, cx.now),
         Event::Submitted { job, specification, semantic } => jobs.submitted(job, specification, semantic, cx),
         Event::DataReady { job } => jobs.data_ready(job),
-        Event::DataMissing { job, reason } => jobs.data_missing(job, reason, cx),
+        Event::DataMissing { job, reason } => jobs.data_failed(job, FailReason::DataMissing { reason }, cx),
+        Event::DataWrong { job, reason } => jobs.data_failed(job, FailReason::DataWrong { reason }, cx),
         Event::CancelRequested { job } => jobs.cancel_requested(job, cx),
         Event::ResumeRequested { job } => jobs.resume_requested(job),
         Event::Restored { job, specification, semantic, progress, paused } => {

@@ -196,6 +196,11 @@ pub enum FailReason {
         /// Why.
         reason: String,
     },
+    /// The job's data is not what its specification says. Such a job is forgotten, too.
+    DataWrong {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The coordinator's own workers failed.
     Work {
         /// Why.
@@ -388,6 +393,7 @@ impl fmt::Display for FailReason {
                 write!(f, "every task of round {} was skipped, so there is nothing to merge: {reason}", step + 1)
             }
             Self::DataMissing { reason } => write!(f, "the job's data could not be had ({reason}): submit it again"),
+            Self::DataWrong { reason } => write!(f, "the job's data is not what its specification says: {reason}"),
             Self::Work { reason } => write!(f, "the coordinator could not do its part of the job: {reason}"),
             Self::Recorded { reason } => f.write_str(reason),
         }

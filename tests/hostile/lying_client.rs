@@ -5,14 +5,16 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, NOTES_BYTES_MAX, ROUNDS_MAX, ROWS_MAX, RowsRef, Specification};
-use gradwire::model::{network, recipe};
+use gradwire::job::{JobId, NOTES_BYTES_MAX, OnNoNodes, ROUNDS_MAX, ROWS_MAX, RowsRef, Specification};
+use gradwire::model::{Network, network, recipe};
 use gradwire::wire::message::{Attach, Error, Fetch, Order, OrderVerb, Piece, Submit};
-use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, object};
+use gradwire::wire::object::{self, ObjectKind};
+use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role};
 
+use crate::lying_node::{Lie, LyingNode};
 use crate::peer::Peer;
 use crate::programs::{House, Server, assert_does_an_honest_job, client};
-use crate::smallest::{await_fetch, base, job_of, owned, piece, rows, smallest_job};
+use crate::smallest::{await_fetch, base, job_of, owned, piece, rows, smallest_job, training};
 
 /// Submits a job as a client that answers every FETCH with what `answer` makes of it. Returns how the job ended.
 fn submit(peer: &mut Peer, job: (JobId, Specification), answer: impl Fn(Fetch) -> Message<'static>) -> Error {
@@ -72,6 +74,7 @@ fn a_client_whose_data_is_not_what_its_digest_says_is_told_so_and_the_coordinato
         let error = submit(&mut peer, smallest_job(), lie);
         assert_eq!(error.code, ErrorCode::JobData, "{error}");
         assert!(error.text.contains(words), "{words}: {error}");
+        assert!(error.retry && error.text.ends_with("submit it again"), "{error}");
         peer.expect_pong(3);
     }
     house.assert_is_well();
@@ -93,8 +96,74 @@ fn a_client_whose_data_is_not_what_the_specification_says_is_told_so() {
         let error = submit(&mut peer, job_of(Digest::of(&bytes)), move |fetch| owned(piece(fetch, &answered)));
         assert_eq!(error.code, ErrorCode::JobData, "{error}");
         assert!(error.text.contains(words) || error.text.contains("too large"), "{words}: {error}");
+        // What is too large may be another's that has this digest; what has been looked at stays what it is.
+        assert_eq!(error.retry, error.text.contains("too large"), "{error}");
+        assert_eq!(error.retry, error.text.ends_with("submit it again"), "{error}");
         peer.expect_pong(3);
     }
+    house.assert_is_well();
+}
+
+#[test]
+fn a_client_whose_weights_to_start_from_are_none_is_told_so() {
+    let house = House::new();
+    let (network, other) = (training().network, Network::new(1, &[], 3).unwrap());
+    assert_eq!(network.parameters(), other.parameters());
+    let cases = [
+        ("kind 3", object::encode_parameters(ObjectKind::Update, &network, &[0.0; 6])),
+        ("f32[1, 3]", object::encode_parameters(ObjectKind::Weights, &other, &[0.0; 6])),
+        ("finite", object::encode_parameters(ObjectKind::Weights, &network, &[f32::NAN; 6])),
+        ("finite", object::encode_parameters(ObjectKind::Weights, &network, &[f32::NEG_INFINITY; 6])),
+    ];
+    for (words, weights) in cases {
+        let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+        let (job, specification) = smallest_job();
+        let initial = Digest::of(&weights);
+        let specification = Specification { initial: Some(initial), ..specification };
+        let held = |fetch: Fetch| if fetch.digest == initial { weights.clone() } else { rows() };
+        let error = submit(&mut peer, (job, specification), |fetch| owned(piece(fetch, &held(fetch))));
+        assert_eq!((error.code, error.retry), (ErrorCode::JobData, false), "{error}");
+        assert!(error.text.contains("initial weights") && error.text.contains(words), "{words}: {error}");
+        peer.expect_pong(3);
+    }
+    house.assert_is_well();
+}
+
+#[test]
+fn a_job_that_no_node_could_do_may_be_tried_again_and_one_that_waits_is_resumed_instead() {
+    let liar = LyingNode::start(Lie::NoVector);
+    let coordinator = Server::coordinator_with(&[liar.address], &["--revival-waits", "0.1"]);
+    for (on_no_nodes, code, retry) in
+        [(OnNoNodes::Fail, ErrorCode::NoNodes, true), (OnNoNodes::Pause, ErrorCode::Paused, false)]
+    {
+        let mut peer = Peer::greeted(coordinator.address, Role::Client);
+        let (job, mut specification) = smallest_job();
+        specification.operation.on_no_nodes = on_no_nodes;
+        let error = submit(&mut peer, (job, specification), |fetch| owned(piece(fetch, &rows())));
+        assert_eq!((error.code, error.retry), (code, retry), "{error}");
+    }
+}
+
+#[test]
+fn a_job_too_many_is_told_how_many_may_wait() {
+    let house = House::new();
+    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    // Their data never comes.
+    for request in (1..).step_by(2).take(17) {
+        let (job, specification) = smallest_job();
+        peer.send(Submit { job, rounds_seen: 0, specification }, request);
+    }
+    let error = loop {
+        match peer.receive().message() {
+            Message::Fetch(_) | Message::Accepted(_) | Message::Notice(_) => {}
+            Message::Error(error) => break error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((error.code, error.retry), (ErrorCode::Busy, true), "{error}");
+    assert_eq!((error.got, error.allowed), (17, 16), "{error}");
+    drop(peer);
+    house.coordinator.await_status("clients           0");
     house.assert_is_well();
 }
 
@@ -225,13 +294,23 @@ fn a_job_cancelled_while_its_data_is_on_its_way_ends_for_everyone_who_waits() {
     submitting.send(Submit { job, rounds_seen: 0, specification }, 1);
     assert!(matches!(submitting.receive().message(), Message::Accepted(_)));
     await_fetch(&mut submitting);
+    let attach = || {
+        let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+        peer.send(Attach { job, rounds_seen: 0 }, 1);
+        assert!(matches!(peer.receive().message(), Message::Accepted(_)));
+        peer
+    };
+    let mut watching = attach();
     let mut cancelling = Peer::greeted(house.coordinator.address, Role::Client);
     cancelling.send(Order { job, verb: OrderVerb::Cancel }, 1);
-    submitting.expect_error(1, ErrorCode::Cancelled);
-    let mut late = Peer::greeted(house.coordinator.address, Role::Client);
-    late.send(Attach { job, rounds_seen: 0 }, 1);
-    assert!(matches!(late.receive().message(), Message::Accepted(_)));
-    late.expect_error(1, ErrorCode::Cancelled);
+    // Each is told of what it has asked.
+    let asked = |peer: &mut Peer, kind| {
+        let error = peer.expect_error(1, ErrorCode::Cancelled);
+        assert_eq!(error.about, kind as u8, "{error}");
+    };
+    asked(&mut submitting, MessageType::Submit);
+    asked(&mut watching, MessageType::Attach);
+    asked(&mut attach(), MessageType::Attach);
     house.assert_is_well();
 }
 

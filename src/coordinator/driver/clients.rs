@@ -59,7 +59,8 @@ impl Driver {
             }
             Admission::Busy { queued_max } => {
                 let text = format!("{queued_max} jobs are queued already: try again later");
-                failure(ErrorCode::Busy, text).retryable()
+                let queued_max = *queued_max as u64;
+                failure(ErrorCode::Busy, text).retryable().with_numbers(queued_max + 1, queued_max)
             }
         };
         let _ = watcher.client.link.answer(watcher.request, &refused.into());
@@ -232,7 +233,7 @@ impl Driver {
         }
         self.tell(match checked {
             Ok(()) => Event::DataReady { job },
-            Err(reason) => Event::DataMissing { job, reason },
+            Err(reason) => Event::DataWrong { job, reason },
         });
     }
 

@@ -86,6 +86,8 @@ impl Driver {
         let Some(job) = self.jobs.get(id) else { return };
         let mut error = failure_of(reason);
         error.code = ErrorCode::Paused;
+        // It goes on when it is resumed, not when it is submitted again.
+        error.retry = false;
         error.text = format!("{}. The job is paused until it is resumed", reason.without_cure());
         log::warn!("job {id} is paused: {reason}");
         job.paused = Some((error.clone(), false));
@@ -107,7 +109,7 @@ impl Driver {
             Outcome::Cancelled => JobStanding::Cancelled,
         };
         let watchers = std::mem::take(&mut job.watchers);
-        if let Outcome::Failed(FailReason::DataMissing { .. }) = outcome {
+        if let Outcome::Failed(FailReason::DataMissing { .. } | FailReason::DataWrong { .. }) = outcome {
             // It is forgotten, so that it may be submitted again.
             log::warn!("job {id} has ended: {}", sentence(&answer));
             watchers.iter().for_each(|watcher| watcher.answer(&answer));

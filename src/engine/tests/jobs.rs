@@ -89,13 +89,20 @@ fn a_job_without_its_data_does_not_hold_up_those_behind_it() {
 }
 
 #[test]
-fn a_job_whose_data_cannot_be_had_is_forgotten_and_may_come_again() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.submit(JOB, &specification(1, 1));
-    let actions = desk.tell(Event::DataMissing { job: JOB, reason: "the client is gone".to_owned() });
-    assert!(matches!(outcome(&actions), Some(Outcome::Failed(FailReason::DataMissing { .. }))));
-    assert_eq!(actions.last(), Some(&Action::ReleaseJob { job: JOB }));
-    assert_eq!(admission(&desk.submit(JOB, &specification(1, 1))), Admission::Admitted { position: 0 });
+fn a_job_whose_data_cannot_be_had_or_is_wrong_is_forgotten_and_may_come_again() {
+    let (missing, wrong) = ("the client is gone".to_owned(), "shard 0 has 3 rows".to_owned());
+    let ends = [
+        (Event::DataMissing { job: JOB, reason: missing.clone() }, FailReason::DataMissing { reason: missing }),
+        (Event::DataWrong { job: JOB, reason: wrong.clone() }, FailReason::DataWrong { reason: wrong }),
+    ];
+    for (event, reason) in ends {
+        let mut desk = Desk::new(Policy::Random);
+        desk.submit(JOB, &specification(1, 1));
+        let actions = desk.tell(event);
+        assert_eq!(outcome(&actions), Some(Outcome::Failed(reason)));
+        assert_eq!(actions.last(), Some(&Action::ReleaseJob { job: JOB }));
+        assert_eq!(admission(&desk.submit(JOB, &specification(1, 1))), Admission::Admitted { position: 0 });
+    }
 }
 
 #[test]

@@ -98,6 +98,7 @@ impl Ledger {
                         assert!(!(rock_is_there && is_healthy), "tasks are skipped that a good node could do");
                     }
                     FailReason::DataMissing { .. } => assert!(job.plan.data_missing),
+                    FailReason::DataWrong { .. } => panic!("nobody looks into data here"),
                     FailReason::Work { .. } => assert!(job.worker_failed),
                     FailReason::Recorded { .. } => panic!("a job fails with another's words"),
                 }
