@@ -138,7 +138,8 @@ impl<C: Clone + Send + 'static> Link<C> {
         self.queue(message.seal(request, true))
     }
 
-    /// Answers the peer's request with many messages, none longer than the peer takes; more follows. However many they are, they take few places among the frames that may wait.
+    /// Answers the peer's request with many messages, none longer than the peer takes; more follows. However many they are,
+    /// they take few places among the frames that may wait.
     pub fn answer_many<'m>(&self, request: u32, messages: impl IntoIterator<Item = Message<'m>>) -> Result<(), Unsent> {
         const BATCH_BYTES: usize = 64 << 10;
         if !self.session().is_open(request) {
