@@ -15,7 +15,7 @@
 //! | [`job`] | the job's specification, shared by all three programs | how it travels or runs |
 //! | `engine` | the deciding core, pure: `handle(now, event) -> actions` | sockets, threads, channels, clock, files, log, tensors |
 //! | `coordinator` | the threads around the engine: server, links, pollers, merging, the journal | policy: it obeys the engine's actions |
-//! | [`compute`] | a node's task runner, object cache, load injection, its server | scheduling |
+//! | [`compute`] | a node: its pure core, `handle(event) -> actions`; its links, its workers, its server | scheduling |
 //! | `client` | submit, watch, render, save | nodes |
 //! | [`cli`] | what the programs share on the command line: the log, Ctrl-C, exit codes, arguments by a table | what the programs do |
 //! | [`config`] | typed settings; `compute_nodes.txt` with line numbers | everything above |

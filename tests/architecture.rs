@@ -90,6 +90,22 @@ const RULES: &[Rule] = &[
         may_not_know: &[SCHEDULING, STD_NET, &["crate::client", "crate::dataset", "crate::cli"]],
         but: &[],
     },
+    Rule {
+        module: "compute/core",
+        may_not_know: &[
+            SOCKETS,
+            BYTES,
+            THREADS,
+            CLOCK,
+            FILES,
+            LOG,
+            TENSORS,
+            SCHEDULING,
+            PROGRAMS,
+            &["std::io", "std::env", "std::process", "std::sync", "rand::rng", "rand::random", "crate::store"],
+        ],
+        but: &["crate::compute::core"],
+    },
     Rule { module: "client", may_not_know: &[SCHEDULING, STD_NET, &["crate::compute"]], but: &[] },
     // It builds the whole house.
     Rule { module: "client/local.rs", may_not_know: &[STD_NET, BYTES], but: &[] },

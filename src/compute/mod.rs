@@ -1,44 +1,50 @@
 //! A compute node: it answers coordinators, keeps objects by hash, and trains tasks on its own threads, so that a node
 //! that trains hard still answers its heartbeat.
 //!
-//! Owns the node's life: its server, its links, its workers, its injected load. Does not know scheduling, rounds or
-//! other nodes.
+//! Owns the node's life: its server, its links, its workers. What becomes of a task is decided by `core` alone, which does
+//! nothing itself. Does not know scheduling, rounds or other nodes.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`core`] | the life of every task, pure: `handle(event) -> actions` |
+//! | `driver` | the core's lock, and its orders' way to whom they concern |
+//! | `links` | one coordinator's requests, and what is on its way from it |
+//! | `workers` | the threads that train |
+//! | [`crew`] | workers that help each other |
+//! | `console` | what people are shown |
 
-mod board;
+mod console;
+pub mod core;
 pub mod crew;
-mod duties;
-mod held;
-mod kept;
-mod load;
-mod serving;
+mod driver;
+mod links;
 mod workers;
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+
+use crossbeam_channel::bounded;
 
 use crate::config::{self, Name, Probability, WORKERS_MAX};
 use crate::digest::Digest;
 use crate::model::conformance::{self, Difference};
 use crate::model::{ARITHMETIC, Kernel};
 use crate::net::{
-    self, Caps, Feed, Greeted, Identity, Link, ListenError, Listener, Peer, Port, Question, Server, Service, SocketAddr,
+    self, Caps, Feed, Greeted, Identity, ListenError, Listener, Peer, Port, Question, Server, Service, SocketAddr,
 };
 use crate::store::Store;
 use crate::wire::message::{Error, Features};
-use crate::wire::text::{Align, Kind, Metrics, Table, number};
+use crate::wire::text::Metrics;
 use crate::wire::{ErrorCode, MessageType, Role, limits};
 
-use board::Board;
-use duties::{Duties, Kind as Of};
-use held::Held;
-use load::InjectedLoad;
-use serving::{Context, Recipient, Serving};
+use self::core::{Core, Event, Settings as CoreSettings};
+use driver::Driver;
+use links::Serving;
 use workers::Workers;
 
-pub use duties::Owed;
+pub use self::core::Outstanding;
 
 /// What a node is told at its start.
 #[derive(Clone, Debug)]
@@ -65,7 +71,7 @@ pub struct Settings {
     pub connections: usize,
     /// Names, besides `localhost`, under which HTTP is answered.
     pub http_hosts: Vec<String>,
-    /// How long a node that is to end waits for what it still owes.
+    /// How long a node that is to end waits for what is outstanding.
     pub drain_wait: Duration,
 }
 
@@ -91,8 +97,8 @@ impl Settings {
 
 /// Why a node that ends takes no task and closes its links.
 const CLOSING: &str = "the node is shutting down";
-/// What results that are kept beyond their answer may take of the memory for objects: one part in so many.
-const HELD_PART: u64 = 16;
+/// What the result cache may take of the memory for objects: one part in so many.
+const RESULTS_PART: u64 = 16;
 
 /// Why a node does not start.
 #[derive(Debug)]
@@ -128,17 +134,11 @@ pub struct Node {
 struct Shared {
     identity: Identity,
     store: Arc<Store>,
-    held: Arc<Held<Recipient>>,
-    queue: workers::Queue,
-    load: InjectedLoad,
-    board: Board,
-    duties: Duties,
+    driver: Arc<Driver>,
+    workers: u32,
     feed: Feed,
     address: SocketAddr,
     object_bytes: u64,
-    /// With their numbers.
-    links: Mutex<Vec<(u64, Link<Context>)>>,
-    next_link: AtomicU64,
 }
 
 impl Node {
@@ -146,31 +146,34 @@ impl Node {
     pub fn start(settings: &Settings) -> Result<Node, StartError> {
         let proof = conformance::prove(settings.kernel).map_err(StartError::Arithmetic)?;
         let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
-        let held_bytes = settings.cache_bytes / HELD_PART;
-        let store = Arc::new(Store::new(settings.cache_bytes - held_bytes));
-        let held = Arc::new(Held::new(held_bytes, store.spares().clone()));
-        let load = InjectedLoad::new(settings.load_probability, settings.load_delay);
-        let workers = settings.workers.clamp(1, WORKERS_MAX);
-        let duties = Duties::default();
-        let (workers, queue) = Workers::start(workers, settings.kernel, load.clone(), duties.clone(), &held)?;
         let port = Port {
             caps: Caps { greeted: settings.connections, ..Caps::default() },
             http_hosts: settings.http_hosts.clone(),
             ..Port::default()
         };
+        let count = settings.workers.clamp(1, WORKERS_MAX);
+        let results_bytes_max = settings.cache_bytes / RESULTS_PART;
+        let store = Arc::new(Store::new(settings.cache_bytes - results_bytes_max));
+        let core = CoreSettings {
+            load_probability: settings.load_probability.get(),
+            load_delay: settings.load_delay,
+            results_bytes_max,
+            ..CoreSettings::new(count)
+        };
+        let mut seed = [0; 8];
+        net::fill_random(&mut seed);
+        let core = Core::new(core, u64::from_le_bytes(seed));
+        let (starts, started) = bounded(count as usize);
+        let driver = Arc::new(Driver::new(core, store.clone(), starts, port.feed.clone()));
+        let workers = Workers::start(count, settings.kernel, &started, &driver, store.spares(), &port.feed)?;
         let shared = Arc::new(Shared {
-            identity: identity(settings, listener.address().port(), queue.workers(), proof),
+            identity: identity(settings, listener.address().port(), count, proof),
             store,
-            held,
-            queue,
-            load,
-            board: Board::default(),
-            duties,
+            driver,
+            workers: count,
             feed: port.feed.clone(),
             address: listener.address(),
             object_bytes: settings.object_bytes,
-            links: Mutex::default(),
-            next_link: AtomicU64::new(0),
         });
         let server = net::serve(listener, port, shared.clone()).map_err(StartError::Thread)?;
         Ok(Node { server, shared, workers: Some(workers) })
@@ -184,37 +187,28 @@ impl Node {
     /// Takes no task from now on, and hands back those that no worker has begun; `told` what is left to be done, if
     /// something is. Waits until it is done, for as long as `wait`, and says goodbye to every coordinator. What was not
     /// done by then is told, and is theirs again: no coordinator takes it for a failure.
-    pub fn drain(&mut self, wait: Duration, told: impl FnOnce(Owed)) -> Owed {
+    pub fn drain(&mut self, wait: Duration, told: impl FnOnce(Outstanding)) -> Outstanding {
         /// A coordinator that has heard the goodbye closes; what was sent before it is on its way until then.
         const CLOSE_WAIT: Duration = Duration::from_secs(1);
-        let duties = &self.shared.duties;
-        duties.drain();
-        if let Some(workers) = &self.workers {
-            workers.hand_back_queued();
+        let driver = &self.shared.driver;
+        driver.report(Event::DrainRequested);
+        let outstanding = driver.look(|core, _| core.outstanding());
+        if !outstanding.is_nothing() {
+            self.shared.feed.say("node", self.shared.address, || format!("shuts down after {outstanding}"));
+            told(outstanding);
         }
-        let owed = duties.owed();
-        if !owed.is_nothing() {
-            self.shared.feed.say("node", self.shared.address, || format!("shuts down after {owed}"));
-            told(owed);
-        }
-        let left = duties.await_done(wait, Owed::is_nothing);
-        self.close_links();
-        duties.await_done(CLOSE_WAIT, |owed| owed.links == 0);
+        let left = driver.await_drained(wait, |core| core.outstanding().is_nothing());
+        driver.report(Event::CloseRequested);
+        driver.await_drained(CLOSE_WAIT, |core| core.links() == 0);
         left
     }
 
     /// Says goodbye to every coordinator, gives up what is being trained, and ends its threads.
     pub fn stop(&mut self) {
         self.server.stop();
-        self.close_links();
+        self.shared.driver.report(Event::StopRequested);
         if let Some(workers) = self.workers.take() {
             workers.stop();
-        }
-    }
-
-    fn close_links(&self) {
-        for (_, link) in &*self.shared.links() {
-            link.close(CLOSING);
         }
     }
 }
@@ -225,13 +219,6 @@ impl Drop for Node {
     }
 }
 
-impl Shared {
-    #[inline(never)] // Locking takes more code than a call, and is done in many places.
-    fn links(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Link<Context>)>> {
-        self.links.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
 impl Service for Shared {
     fn identity(&self) -> Identity {
         self.identity.clone()
@@ -239,7 +226,7 @@ impl Service for Shared {
 
     fn admit(&self, peer: &Peer) -> Result<(), Error> {
         match peer.role {
-            Role::Coordinator if self.duties.are_draining() => {
+            Role::Coordinator if self.driver.look(|core, _| core.is_draining()) => {
                 Err(Error::new(ErrorCode::Closing, MessageType::Hello as u8, CLOSING).retryable())
             }
             Role::Coordinator => Ok(()),
@@ -257,93 +244,31 @@ impl Service for Shared {
             Ok(opened) => opened,
             Err(error) => return log::warn!("lost the coordinator at {address}: {error}"),
         };
-        let _open = self.duties.owe(Of::Link);
         log::info!("linked to the coordinator at {address}");
         self.feed.say("link", address, || "a coordinator is linked");
-        let key = self.next_link.fetch_add(1, Ordering::Relaxed);
-        self.links().push((key, link));
-        let mut serving = Serving::new(self, key);
+        let key = self.driver.link_up(link);
+        let mut serving = Serving::new(key, self.driver.clone(), self.store.clone(), self.object_bytes);
         let closed = reader.run(&mut serving);
-        self.links().retain(|(other, _)| *other != key);
+        drop(serving);
         log::info!("the link to the coordinator at {address} has ended: {closed}");
         self.feed.say("link", address, || format!("the link to the coordinator has ended: {closed}"));
     }
 
     fn answer(&self, question: Question) -> String {
         match question {
-            Question::Status => {
-                let (own, jobs) = (self.own_line(), self.board.jobs());
-                format!(
-                    "compute_node  {}\nworkers       {}\ncoordinators  {}\nkept          {} bytes\nheld          \
-                     {} results, {} reused\n\n{own}\n{jobs}",
-                    env!("CARGO_PKG_VERSION"),
-                    self.queue.workers(),
-                    self.links().len(),
-                    self.store.bytes(),
-                    self.held.count(),
-                    self.held.reused(),
-                )
-            }
+            Question::Status => self.status(),
             Question::Nodes => self.own_line().to_string(),
-            Question::Jobs => self.board.jobs(),
-            Question::Job(prefix) => self.board.job(prefix),
+            Question::Jobs => self.jobs(),
+            Question::Job(prefix) => self.job(prefix),
         }
     }
 
     fn metrics(&self, out: &mut Metrics) {
-        let counts = self.queue.counts();
-        out.single("gradwire_workers", Kind::Gauge, "Tasks that are trained at once.", f64::from(self.queue.workers()));
-        out.family("gradwire_tasks", Kind::Gauge, "Tasks in hand, by state.");
-        out.sample(&[("state", "running")], f64::from(counts.running));
-        out.sample(&[("state", "waiting")], f64::from(counts.waiting));
-        out.single("gradwire_tasks_done_total", Kind::Counter, "Tasks answered.", counts.done as f64);
-        out.single("gradwire_coordinators", Kind::Gauge, "Coordinators linked.", self.links().len() as f64);
-        let help = "Rows that one worker trains in a second, as measured in the last task.";
-        out.single("gradwire_rows_per_second", Kind::Gauge, help, counts.rows_per_second);
-        let help = "Results kept in case that they are asked for again.";
-        out.single("gradwire_results_held", Kind::Gauge, help, self.held.count() as f64);
-        let help = "Tasks that another connection had trained, or was training when it ended.";
-        out.single("gradwire_results_reused_total", Kind::Counter, help, self.held.reused() as f64);
-        out.single("gradwire_store_bytes", Kind::Gauge, "Bytes of objects kept.", self.store.bytes() as f64);
+        self.tell_metrics(out);
     }
 
     fn limits(&self) -> Vec<(&'static str, u64)> {
         vec![("OBJECT_BYTES_MAX", self.object_bytes)]
-    }
-}
-
-impl Shared {
-    fn state(&self) -> &'static str {
-        match self.links().is_empty() {
-            _ if self.duties.are_draining() => "draining",
-            true => "idle",
-            false => "linked",
-        }
-    }
-
-    /// This node, in the columns in which a coordinator lists its nodes.
-    fn own_line(&self) -> Table {
-        use Align::{Left, Right};
-        let mut table = Table::new(&[
-            ("NODE", Left),
-            ("ADDRESS", Left),
-            ("STATE", Left),
-            ("RUNNING", Right),
-            ("WAITING", Right),
-            ("DONE", Right),
-            ("ROWS/S", Right),
-        ]);
-        let counts = self.queue.counts();
-        table.row([
-            self.identity.features.name.clone().unwrap_or_default(),
-            self.address.to_string(),
-            self.state().to_owned(),
-            number(counts.running.into()),
-            number(counts.waiting.into()),
-            number(counts.done),
-            number(counts.rows_per_second as u64),
-        ]);
-        table
     }
 }
 

@@ -1,139 +1,69 @@
-//! The threads that train. Owns the queue of tasks whose data is here, their training and their answers; does not know
-//! where data comes from. A worker without a task helps another with its batches (`crew`).
+//! The threads that train. Owns the training of tasks; which task is trained when, and what becomes of its result, the core
+//! decides. A worker without a task helps another with its batches (`crew`).
 
 use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::board::Line;
+use super::StartError;
+use super::core::{Event, Outcome, TaskKey};
 use super::crew::Help;
-use super::duties::{Duties, Duty};
-use super::held::{Held, Key, Outcome};
-use super::kept::Kept;
-use super::load::InjectedLoad;
-use super::serving::Recipient;
-use super::{CLOSING, StartError};
+use super::driver::{Driver, Handles};
 use crate::digest::Hasher;
 use crate::job::{TaskId, Training};
 use crate::model::conformance::{self, Difference};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
 use crate::model::{ARITHMETIC, Kernel, Rows, Trainer, Watch};
 use crate::net::Feed;
+use crate::store::Spares;
 use crate::wire::message::{Error, TaskName, Train};
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::{ErrorCode, MessageType};
 
-/// Tasks that may wait for a worker; one more is refused as BUSY.
-pub(super) const QUEUE_TASKS_MAX: usize = 4_096;
+/// What is to be trained, how far that is, and the way to stop it.
+#[derive(Debug)]
+pub(super) struct Work {
+    train: Train,
+    batches_done: AtomicU64,
+    batches_planned: AtomicU64,
+    /// Holds something once the task is to stop.
+    stop: (Sender<()>, Receiver<()>),
+}
 
-/// A task whose data is here.
-pub(super) struct Task {
-    pub(super) train: Train,
-    pub(super) key: Key,
+impl Work {
+    pub(super) fn new(train: Train) -> Work {
+        Work { train, batches_done: AtomicU64::new(0), batches_planned: AtomicU64::new(0), stop: bounded(1) }
+    }
+
+    /// Whoever trains it stops soon.
+    pub(super) fn stop(&self) {
+        let _ = self.stop.0.try_send(());
+    }
+
+    /// Batches done, and planned; 0 until the training begins.
+    pub(super) fn batches(&self) -> (u64, u64) {
+        (self.batches_done.load(Ordering::Relaxed), self.batches_planned.load(Ordering::Relaxed))
+    }
+
+    fn is_stopped(&self) -> bool {
+        !self.stop.1.is_empty()
+    }
+}
+
+/// A task for whichever worker is free.
+pub(super) struct Start {
+    pub(super) task: TaskKey,
+    pub(super) work: Arc<Work>,
     pub(super) base: Arc<Vec<u8>>,
     pub(super) shard: Arc<Vec<u8>>,
-    pub(super) ticket: Ticket,
-    pub(super) duty: Duty,
-    pub(super) line: Line,
-    pub(super) feed: Feed,
-    /// Who asked, and as what.
-    pub(super) to: Recipient,
-    /// Disconnected when the task is no longer wanted.
-    pub(super) cancelled: Receiver<()>,
-    pub(super) progress: Arc<Progress>,
-}
-
-impl Task {
-    /// Gives the task back: the node ends before it could train it.
-    pub(super) fn hand_back(self) {
-        say_task(&self.feed, &self.train.name, || "handed back");
-        self.to.answer(Err(closing()));
-    }
-}
-
-/// How far a task is.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    pub(super) running: AtomicU32,
-    pub(super) batches_done: AtomicU64,
-    pub(super) batches_planned: AtomicU64,
-}
-
-/// The node's load at a moment.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Counts {
-    pub(super) running: u32,
-    pub(super) waiting: u32,
-    pub(super) done: u64,
-    pub(super) rows_per_second: f64,
-}
-
-#[derive(Debug, Default)]
-struct Tally {
-    /// Tasks accepted and not yet answered.
-    accepted: AtomicU32,
-    running: AtomicU32,
-    done: AtomicU64,
-    /// Bits of an f64.
-    rows_per_second: AtomicU64,
-}
-
-/// A place among the accepted tasks; given back when dropped.
-pub(super) struct Ticket(Arc<Tally>);
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.0.accepted.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Where tasks wait for a worker.
-#[derive(Clone)]
-pub(super) struct Queue {
-    /// Boxed: room for all that may wait is taken at once.
-    tasks: Sender<Box<Task>>,
-    tally: Arc<Tally>,
-    workers: u32,
-}
-
-impl Queue {
-    pub(super) fn workers(&self) -> u32 {
-        self.workers
-    }
-
-    pub(super) fn counts(&self) -> Counts {
-        let running = self.tally.running.load(Ordering::Acquire);
-        Counts {
-            running,
-            waiting: self.tally.accepted.load(Ordering::Acquire).saturating_sub(running),
-            done: self.tally.done.load(Ordering::Acquire),
-            rows_per_second: f64::from_bits(self.tally.rows_per_second.load(Ordering::Acquire)),
-        }
-    }
-
-    /// A place for a task, whatever the load.
-    pub(super) fn accept(&self) -> Ticket {
-        self.tally.accepted.fetch_add(1, Ordering::AcqRel);
-        Ticket(self.tally.clone())
-    }
-
-    /// A place for a task, if a worker is free for it.
-    pub(super) fn accept_if_free(&self) -> Option<Ticket> {
-        let free = |accepted| (accepted < self.workers).then_some(accepted + 1);
-        self.tally.accepted.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).ok()?;
-        Some(Ticket(self.tally.clone()))
-    }
-
-    /// Queues a task; gives it back where too many wait.
-    pub(super) fn push(&self, task: Task) -> Result<(), Box<Task>> {
-        self.tasks.try_send(Box::new(task)).map_err(TrySendError::into_inner)
-    }
+    /// Injected load: so long the worker does nothing first.
+    pub(super) delay: Duration,
 }
 
 /// What worker threads have found out about themselves. (A channel of its own type would be 5 kB of machine code.)
@@ -161,23 +91,21 @@ impl Proofs {
 /// The worker threads.
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
-    queued: Receiver<Box<Task>>,
     /// Dropping it ends them.
     stop: Sender<()>,
 }
 
 impl Workers {
-    /// Starts so many, once each of their threads has proved that it computes as it must.
+    /// Starts so many, once each of their threads has proved that it computes as it must. They take tasks from `starts`.
     pub(super) fn start(
         count: u32,
         kernel: Kernel,
-        load: InjectedLoad,
-        duties: Duties,
-        held: &Arc<Held<Recipient>>,
-    ) -> Result<(Workers, Queue), StartError> {
-        let (tasks, queued) = bounded(QUEUE_TASKS_MAX);
+        starts: &Receiver<Start>,
+        driver: &Arc<Driver>,
+        spares: &Spares,
+        feed: &Feed,
+    ) -> Result<Workers, StartError> {
         let (stop, stopped) = bounded(0);
-        let tally = Arc::new(Tally::default());
         let help = Help::new(count as usize);
         let proofs = Arc::new(Proofs::default());
         let mut threads = Vec::new();
@@ -186,32 +114,27 @@ impl Workers {
                 trainer: Trainer::with_crew(kernel, help.crew()),
                 kernel,
                 help: help.clone(),
-                load: load.clone(),
-                tally: tally.clone(),
-                duties: duties.clone(),
-                held: held.clone(),
+                starts: starts.clone(),
                 stopped: stopped.clone(),
+                driver: driver.clone(),
+                spares: spares.clone(),
+                feed: feed.clone(),
             };
-            let (queued, own_proofs) = (queued.clone(), proofs.clone());
+            let own_proofs = proofs.clone();
             let run = move || {
                 let proof = conformance::prove_thread(kernel);
                 own_proofs.tell(proof);
                 if proof.is_ok() {
-                    worker.run(&queued);
+                    worker.run();
                 }
             };
             threads.push(Builder::new().name(format!("train {index}")).spawn(run).map_err(StartError::Thread)?);
         }
         proofs.of_all(count).map_err(StartError::Arithmetic)?;
-        Ok((Workers { threads, queued, stop }, Queue { tasks, tally, workers: count }))
+        Ok(Workers { threads, stop })
     }
 
-    /// Gives back the tasks that no worker has begun.
-    pub(super) fn hand_back_queued(&self) {
-        self.queued.try_iter().for_each(|task| task.hand_back());
-    }
-
-    /// Gives up what is being trained, and waits for the threads.
+    /// Waits for the threads; what they train is given up if the core says so.
     pub(super) fn stop(self) {
         drop(self.stop);
         for thread in self.threads {
@@ -220,89 +143,61 @@ impl Workers {
     }
 }
 
-/// What training a task takes.
-struct Work<'a> {
-    train: &'a Train,
-    base: &'a [u8],
-    shard: &'a [u8],
-    cancelled: &'a Receiver<()>,
-    progress: &'a Progress,
-    /// Has memory for the update, as long as the link is there that asked.
-    kept: Weak<Kept>,
-}
-
 struct Worker {
     trainer: Trainer,
     kernel: Kernel,
     help: Help,
-    load: InjectedLoad,
-    tally: Arc<Tally>,
-    duties: Duties,
-    held: Arc<Held<Recipient>>,
+    starts: Receiver<Start>,
     /// Disconnected when the node stops.
     stopped: Receiver<()>,
+    driver: Arc<Driver>,
+    spares: Spares,
+    feed: Feed,
 }
 
 impl Worker {
-    fn run(mut self, queued: &Receiver<Box<Task>>) {
+    fn run(mut self) {
         loop {
             select! {
-                recv(queued) -> task => match task {
-                    Ok(task) => self.answer(*task),
+                recv(self.starts) -> start => match start {
+                    Ok(start) => self.work(start),
                     Err(_) => return,
                 },
                 // A task of its own comes first.
-                recv(self.help.calls()) -> _ => self.help.give(|| queued.is_empty()),
+                recv(self.help.calls()) -> _ => self.help.give(|| self.starts.is_empty()),
                 recv(self.stopped) -> _ => return,
             }
         }
     }
 
-    fn answer(&mut self, task: Task) {
-        if self.duties.are_draining() {
-            return task.hand_back();
-        }
-        self.tally.running.fetch_add(1, Ordering::AcqRel);
-        let Task { train, key, base, shard, ticket, duty, line, feed, to, cancelled, progress } = task;
-        progress.running.store(1, Ordering::Release);
-        let work = Work {
-            train: &train,
-            base: &base,
-            shard: &shard,
-            cancelled: &cancelled,
-            progress: &progress,
-            kept: Arc::downgrade(&to.kept),
-        };
-        self.held.begin(key, &progress, to.serving, to);
-        let answer = catch_unwind(AssertUnwindSafe(|| self.train(&work)));
-        let answer = answer.unwrap_or_else(|_| {
+    fn work(&mut self, start: Start) {
+        let result = catch_unwind(AssertUnwindSafe(|| self.train(&start)));
+        let result = result.unwrap_or_else(|_| {
             // A panic is a bug of ours; the trainer's memory may be half written.
             self.trainer = Trainer::with_crew(self.kernel, self.help.crew());
             Err(refusal(ErrorCode::Internal, "training met a fault of the program's own"))
         });
-        // The worker counts as free before the answer leaves: the next task may be on its way the moment after.
-        self.tally.running.fetch_sub(1, Ordering::AcqRel);
-        self.tally.done.fetch_add(1, Ordering::AcqRel);
-        let to = self.held.end(&progress, answer.as_ref().ok());
-        let name = to.as_ref().map_or(&train.name, |to| &to.name);
-        say_task(&feed, name, || match &answer {
-            Ok(trained) => format!("trained in {:.1} ms, loss {:.4}", trained.train_us as f64 / 1e3, trained.loss),
+        let Start { task, work, base, shard, .. } = start;
+        say_task(&self.feed, &work.train.name, || match &result {
+            Ok((trained, _)) => format!("trained in {:.1} ms, loss {:.4}", trained.train_us as f64 / 1e3, trained.loss),
             Err(error) => format!("not trained: {error}"),
         });
-        if answer.is_ok() {
-            line.done();
-        }
-        drop((ticket, line));
-        // Where a link has ended nobody wants an answer: the result stays, for whoever asks for it.
-        if let Some(to) = to {
-            to.answer(answer);
-        }
-        drop(duty);
+        // Before anybody hears of the result: the next task may want their memory.
+        drop((work, base, shard));
+        let (result, rows_per_second) = match result {
+            Ok((outcome, speed)) => (Ok(outcome), speed),
+            Err(error) => (Err(error), None),
+        };
+        self.driver.report(Event::Ended { task, result, rows_per_second });
     }
 
-    fn train(&mut self, work: &Work<'_>) -> Result<Outcome, Error> {
-        let Work { train, base, shard, cancelled, progress, kept } = work;
-        self.wait_out_load(cancelled)?;
+    /// Trains a task: what came of it, and at what speed, where that was measured.
+    fn train(&mut self, start: &Start) -> Result<(Outcome<Handles>, Option<f64>), Error> {
+        let Start { work, base, shard, delay, .. } = start;
+        let train = &work.train;
+        if !delay.is_zero() && work.stop.1.recv_timeout(*delay).is_ok() {
+            return Err(cancelled());
+        }
         let network = &train.training.network;
         let base = object::decode_parameters(ObjectKind::Weights, network, base)
             .map_err(|error| refusal(error.code(), format!("base weights: {error}")))?;
@@ -313,9 +208,8 @@ impl Worker {
         check_memory(&train.training, rows.rows())?;
         let started = Instant::now();
         let TaskId { step, shard, .. } = train.name.task;
-        let mut watch = Watching { progress, cancelled, stopped: &self.stopped };
         // The update goes where it will be sent from, and is hashed while it is in the cache.
-        let room = kept.upgrade().map(|kept| kept.room(object::parameters_bytes(network))).unwrap_or_default();
+        let room = self.spares.take(object::parameters_bytes(network));
         let mut update = object::begin_parameters(room, ObjectKind::Update, network);
         let (mut hasher, mut hashed_bytes) = (Hasher::default(), 0);
         let mut take = |part: &[f32]| {
@@ -326,33 +220,22 @@ impl Worker {
         };
         let trained = self
             .trainer
-            .train_into(&train.training, step, shard, &base, &rows, &mut watch, &mut take)
+            .train_into(&train.training, step, shard, &base, &rows, &mut Watching(work), &mut take)
             .map_err(|error| match error {
-                TrainError::Cancelled => refusal(ErrorCode::Cancelled, "the task was cancelled"),
+                TrainError::Cancelled => cancelled(),
                 TrainError::Arithmetic { got } => {
                     refusal(ErrorCode::Arithmetic, error.to_string()).with_numbers(got.into(), ARITHMETIC.into())
                 }
                 _ => refusal(ErrorCode::Training, error.to_string()),
             })?;
         let spent = started.elapsed();
-        if trained.epochs > 0 {
-            let speed = f64::from(rows.rows()) * f64::from(trained.epochs) / spent.as_secs_f64().max(1e-9);
-            self.tally.rows_per_second.store(speed.to_bits(), Ordering::Release);
-        }
+        let rows_trained = f64::from(rows.rows()) * f64::from(trained.epochs);
+        let speed = (trained.epochs > 0).then(|| rows_trained / spent.as_secs_f64().max(1e-9));
         hasher.update(&update[hashed_bytes..]);
         let (epochs, loss, train_us) = (trained.epochs, trained.loss, spent.as_micros() as u64);
-        Ok(Outcome { epochs, loss, train_us, update: hasher.finish(), bytes: Arc::new(update) })
-    }
-
-    /// Sits out the injected delay, if there is one, unless the task is cancelled.
-    fn wait_out_load(&self, cancelled: &Receiver<()>) -> Result<(), Error> {
-        let Some(delay) = self.load.delay() else { return Ok(()) };
-        select! {
-            recv(cancelled) -> _ => {}
-            recv(self.stopped) -> _ => {}
-            default(delay) => return Ok(()),
-        }
-        Err(refusal(ErrorCode::Cancelled, "the task was cancelled"))
+        let (digest, update_bytes) = (hasher.finish(), update.len() as u64);
+        let data = Arc::new(update);
+        Ok((Outcome { epochs, loss, train_us, update: digest, update_bytes, data }, speed))
     }
 }
 
@@ -376,27 +259,23 @@ fn check_memory(training: &Training, rows: u32) -> Result<(), Error> {
 }
 
 /// Notes how far a task is, and stops it between batches when nobody wants it any more.
-struct Watching<'a> {
-    progress: &'a Progress,
-    cancelled: &'a Receiver<()>,
-    stopped: &'a Receiver<()>,
-}
+struct Watching<'a>(&'a Work);
 
 impl Watch for Watching<'_> {
     fn batch_done(&mut self, done: u64, planned: u64) -> ControlFlow<()> {
-        self.progress.batches_done.store(done, Ordering::Relaxed);
-        self.progress.batches_planned.store(planned, Ordering::Relaxed);
-        let ended = |signal: &Receiver<()>| signal.try_recv() == Err(TryRecvError::Disconnected);
-        if ended(self.cancelled) || ended(self.stopped) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let Watching(work) = self;
+        work.batches_done.store(done, Ordering::Relaxed);
+        work.batches_planned.store(planned, Ordering::Relaxed);
+        if work.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
-/// The answer to a task that a node which ends does not train.
-pub(super) fn closing() -> Error {
-    refusal(ErrorCode::Closing, CLOSING).retryable()
+fn cancelled() -> Error {
+    refusal(ErrorCode::Cancelled, "the task was cancelled")
 }
 
-fn refusal(code: ErrorCode, text: impl Into<String>) -> Error {
+/// The answer to a task that is not trained.
+pub(super) fn refusal(code: ErrorCode, text: impl Into<String>) -> Error {
     Error::new(code, MessageType::Train as u8, text)
 }
 

@@ -6,8 +6,10 @@ use std::time::Instant;
 use gradwire::digest::Digest;
 use gradwire::job::{JobId, TaskId, Training};
 use gradwire::model::{BatchSize, Recipe};
-use gradwire::wire::message::{Cancel, Fetch, HeldResult, Poll, Polled, Results, TaskName, TaskState, Train, Trained};
-use gradwire::wire::{ErrorCode, Message, Role};
+use gradwire::wire::message::{
+    Cancel, Fetch, HeldResult, Poll, Polled, Results, ShardSource, TaskName, TaskState, Train, Trained,
+};
+use gradwire::wire::{ErrorCode, Message, Role, object};
 
 use crate::peer::Peer;
 use crate::programs::{House, PATIENCE, typed};
@@ -48,21 +50,25 @@ impl Coordinator {
     /// Polls until the task has trained this many batches.
     fn await_batches(&mut self, name: TaskName, batches: u64) -> Polled {
         let deadline = Instant::now() + PATIENCE;
+        self.send(Poll { name });
         loop {
-            self.send(Poll { name });
             let frame = self.0.receive();
             match frame.message() {
                 Message::Polled(polled) if polled.batches_done >= batches => return polled,
-                Message::Polled(polled) => assert!(Instant::now() < deadline, "{polled:?}"),
+                Message::Polled(polled) => {
+                    assert!(Instant::now() < deadline, "{polled:?}");
+                    self.send(Poll { name });
+                }
                 Message::Fetch(fetch) => self.serve(frame.header.request, fetch),
                 other => panic!("POLLED was due, not {other:?}"),
             }
         }
     }
 
-    /// Gives the smallest job's objects.
+    /// Gives the objects of these tests' tasks.
     fn serve(&mut self, request: u32, fetch: Fetch) {
-        let object = if fetch.digest == Digest::of(&base()) { base() } else { rows() };
+        let objects = [base(), rows(), many_rows()];
+        let object = objects.into_iter().find(|object| Digest::of(object) == fetch.digest).unwrap();
         self.0.send(owned(piece(fetch, &object)), request);
     }
 
@@ -85,6 +91,22 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// A task that nobody waits for to end.
+fn endless() -> Train {
+    let recipe = Recipe { epochs: 1_000_000, batch: BatchSize::Rows(NonZeroU32::MIN), eta: 1e-9, ..Recipe::DEFAULT };
+    Train {
+        training: Training { recipe, ..training() },
+        shard: ShardSource::Shipped(Digest::of(&many_rows())),
+        ..train()
+    }
+}
+
+/// Rows like the smallest job's, so many that training with them takes half an hour.
+fn many_rows() -> Vec<u8> {
+    let (values, labels) = ([0.0, 1.0, 1.0, 0.0].repeat(2_048), [0, 1].repeat(2_048));
+    object::encode_rows(2, &values, &labels)
 }
 
 /// A task of the same job, dispatched anew.
@@ -142,8 +164,7 @@ fn who_knows_a_jobs_name_gets_nothing_that_was_trained_otherwise() {
 #[test]
 fn what_is_being_trained_when_its_link_ends_goes_on_for_the_next_and_stops_when_that_cancels_it() {
     let house = House::new();
-    let recipe = Recipe { epochs: 1_000_000, batch: BatchSize::Rows(NonZeroU32::MIN), eta: 1e-9, ..Recipe::DEFAULT };
-    let endless = Train { training: Training { recipe, ..training() }, ..train() };
+    let endless = endless();
     let mut first = Coordinator::new(&house);
     first.send(endless.clone());
     let before = first.await_batches(endless.name, 1);
@@ -167,5 +188,32 @@ fn a_client_may_not_ask_for_results() {
     let mut client = Peer::greeted(house.coordinator.address, Role::Client);
     client.send(Results { job: JobId(1) }, 1);
     client.expect_end(ErrorCode::Unexpected);
+    house.assert_is_well();
+}
+
+#[test]
+fn a_task_that_is_cancelled_while_it_waits_behind_a_running_one_is_answered_at_once() {
+    let house = House::new();
+    let mut coordinator = Coordinator::new(&house);
+    let running = endless();
+    let waiting = again(&running);
+    let first = coordinator.send(running.clone());
+    coordinator.await_batches(running.name, 1);
+    let request = coordinator.send(waiting.clone());
+    assert_eq!(coordinator.await_batches(waiting.name, 0).state, TaskState::Waiting);
+    // People see both, and the jobs that they are of.
+    let rows = |text: String, from: usize| -> Vec<Vec<String>> {
+        text.lines().skip(from).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+    assert_eq!(rows(typed(house.node.address, b"jobs\n"), 1)[0][1..], ["1", "1", "0"]);
+    let asked = format!("job {}\n", running.name.task.job);
+    let states = rows(typed(house.node.address, asked.as_bytes()), 4).into_iter().map(|row| row[2].clone());
+    assert_eq!(states.collect::<Vec<_>>(), ["running", "waiting"]);
+    coordinator.0.send(Cancel { request }, 0);
+    coordinator.0.expect_error(request, ErrorCode::Cancelled);
+    assert_eq!(coordinator.await_batches(waiting.name, 0).state, TaskState::Unknown);
+    assert_eq!(coordinator.await_batches(running.name, 1).state, TaskState::Running);
+    coordinator.0.send(Cancel { request: first }, 0);
+    coordinator.0.expect_error(first, ErrorCode::Cancelled);
     house.assert_is_well();
 }

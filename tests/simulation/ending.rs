@@ -38,8 +38,22 @@ pub struct Ending {
     pub forgotten: u64,
     /// Jobs done in which this part of the time was more than nothing, in the order of the profile.
     pub parts: [u64; 7],
+    pub of_nodes: OfNodes,
     /// Digest of every action in order; only of a single life.
     pub trace: Option<Digest>,
+}
+
+/// What happened in the nodes' cores.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OfNodes {
+    /// Results that another link had had.
+    pub reused: u64,
+    /// Trainings that went on for another link.
+    pub adopted: u64,
+    /// Tasks that were cancelled before a worker had them.
+    pub cancelled_waiting: u64,
+    /// Drains after which nothing was left to do.
+    pub drained: u64,
 }
 
 impl Ending {
@@ -49,7 +63,7 @@ impl Ending {
         }
     }
 
-    pub fn counts(&self) -> [(&'static str, u64); 33] {
+    pub fn counts(&self) -> [(&'static str, u64); 37] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = self.parts;
         [
             ("jobs done", self.done),
@@ -78,6 +92,10 @@ impl Ending {
             ("jobs that could not be paused", self.unpaused),
             ("jobs resumed", self.resumed),
             ("jobs forgotten", self.forgotten),
+            ("results given to another link", self.of_nodes.reused),
+            ("trainings that went on for another link", self.of_nodes.adopted),
+            ("tasks cancelled that waited", self.of_nodes.cancelled_waiting),
+            ("nodes that ended with nothing left to do", self.of_nodes.drained),
             ("jobs that had to be prepared", prepare),
             ("jobs that waited for training", compute),
             ("jobs that waited for the wire", wire),
@@ -88,7 +106,7 @@ impl Ending {
         ]
     }
 
-    fn counts_mut(&mut self) -> [&mut u64; 33] {
+    fn counts_mut(&mut self) -> [&mut u64; 37] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = &mut self.parts;
         [
             &mut self.done,
@@ -117,6 +135,10 @@ impl Ending {
             &mut self.unpaused,
             &mut self.resumed,
             &mut self.forgotten,
+            &mut self.of_nodes.reused,
+            &mut self.of_nodes.adopted,
+            &mut self.of_nodes.cancelled_waiting,
+            &mut self.of_nodes.drained,
             prepare,
             compute,
             wire,

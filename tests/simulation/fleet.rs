@@ -1,14 +1,13 @@
-//! The simulated nodes and their links: they train, turn work down, crash, freeze, lie. Owns what a node does; what becomes
-//! of it at the coordinator is the engine's.
-
-use std::collections::{BTreeMap, VecDeque};
+//! The simulated nodes and their links: they crash, freeze, drain, lie. Owns what happens to a node and what it says; what it
+//! does with its tasks is its core's (`node`), and what becomes of them at the coordinator the engine's.
 
 use gradwire::digest::Digest;
-use gradwire::engine::{Attempt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason};
+use gradwire::engine::{Attempt, Event, Fault, LinkKey, NodeInfo, NodeKey};
 use gradwire::job::JobId;
 use rand::{Rng as _, RngExt as _};
 
 use crate::model;
+use crate::node::{Input, Program};
 use crate::scenario::{Lies, NodePlan};
 use crate::world::{Happening, World};
 
@@ -25,13 +24,10 @@ pub struct Node {
     /// Counts its starts.
     pub life: u32,
     pub link: Option<LinkKey>,
-    /// Tasks in training, and over which link they came.
-    pub training: BTreeMap<AttemptKey, LinkKey>,
-    pub queue: VecDeque<(LinkKey, Attempt, Digest)>,
-    /// It goes on with what it was given by a coordinator that is gone.
-    pub is_orphaned: bool,
-    /// What it has to say once it is no longer frozen.
-    pub unsaid: Vec<Happening>,
+    /// What it runs while it is up.
+    pub program: Option<Program>,
+    /// What it hears once it is no longer frozen.
+    pub unheard: Vec<Input>,
 }
 
 impl Node {
@@ -43,87 +39,37 @@ impl Node {
             is_draining: false,
             life: 0,
             link: None,
-            training: BTreeMap::new(),
-            queue: VecDeque::new(),
-            is_orphaned: false,
-            unsaid: Vec::new(),
+            program: None,
+            unheard: Vec::new(),
         }
     }
-}
-
-/// An attempt as a key.
-pub type AttemptKey = (JobId, u64, u32, u32, u64);
-
-pub fn key(attempt: &Attempt) -> AttemptKey {
-    (attempt.task.job, attempt.task.step, attempt.task.shard, attempt.attempt, attempt.token)
 }
 
 impl World {
-    /// A task reaches its node.
-    pub fn arrive(&mut self, node: usize, link: LinkKey, attempt: Attempt, base: Digest, may_reject: bool) {
+    /// A node starts.
+    pub fn start(&mut self, node: usize) {
+        let seed = self.rng.next_u64();
         let it = &mut self.nodes[node];
-        if it.link != Some(link) || !it.is_up {
-            return;
-        }
-        if it.is_frozen {
-            it.unsaid.push(Happening::Arrive { node, link, attempt, base, may_reject });
-            return;
-        }
-        if it.is_draining {
-            return self.send(node, Event::Rejected { link, attempt, reason: RejectReason::Closing });
-        }
-        let is_busy = it.training.len() >= it.plan.workers as usize;
-        let plan = it.plan.clone();
-        if may_reject && (is_busy || self.rng.random_bool(plan.rejects)) {
-            let reason = if is_busy { RejectReason::Busy } else { RejectReason::LoadProbability };
-            self.send(node, Event::Rejected { link, attempt, reason });
-        } else if self.rng.random_bool(plan.retryable) {
-            self.fail(node, link, attempt, Fault::Retryable);
-        } else if self.rng.random_bool(plan.fails) {
-            self.fail(node, link, attempt, Fault::Final);
-        } else {
-            self.nodes[node].queue.push_back((link, attempt, base));
-            self.train_next(node);
-        }
+        it.is_up = true;
+        it.life += 1;
+        it.program = Some(Program::new(&it.plan, seed));
+        self.await_trouble(node);
+        self.redial(node);
     }
 
-    fn fail(&mut self, node: usize, link: LinkKey, attempt: Attempt, fault: Fault) {
-        self.send(node, Event::TaskFailed { link, attempt, fault, reason: format!("{fault:?}") });
-    }
-
-    pub fn train_next(&mut self, node: usize) {
-        let it = &mut self.nodes[node];
-        while it.training.len() < it.plan.workers as usize
-            && let Some((link, attempt, base)) = it.queue.pop_front()
-        {
-            it.training.insert(key(&attempt), link);
-            let slow = if self.rng.random_bool(it.plan.straggles) { 50 } else { 1 };
-            let task_us = it.plan.task_us * slow * self.rng.random_range(80..120) / 100;
-            let at = (self.now_us + task_us, self.happened);
-            self.happened += 1;
-            self.heap.insert(at, Happening::Ready { node, life: it.life, attempt, base });
-        }
-    }
-
-    /// A node has trained a task, and says so, or lies.
-    pub fn answer(&mut self, node: usize, mut link: LinkKey, mut attempt: Attempt, base: Digest) {
-        // What a coordinator asked for that is gone: the one that is there now may get the answer.
-        if link.0 <= self.links_before
-            && let Some(present) = self.nodes[node].link
-            && self.rng.random_bool(0.7)
-        {
-            link = present;
-        }
+    /// A node has a result, and says so, or lies.
+    pub fn answer(&mut self, node: usize, link: LinkKey, mut attempt: Attempt, mut update: Digest, is_inside: bool) {
         let plan = self.nodes[node].plan.clone();
+        let kept = update;
         let job = self.plan(attempt.task.job);
-        let mut update = model::train(base, attempt.task.shard, plan.arithmetic);
         if job.diverges_at.is_some_and(|step| attempt.task.step >= step) {
             self.poisoned.insert(update);
         }
         match plan.lies {
             Lies::Forges(chance) if self.rng.random_bool(chance) => attempt.token ^= 1 + (self.rng.next_u64() >> 1),
             Lies::Malforms(chance) if self.rng.random_bool(chance) => {
-                return self.fail(node, link, attempt, Fault::Malformed);
+                let reason = format!("{:?}", Fault::Malformed);
+                return self.send(node, Event::TaskFailed { link, attempt, fault: Fault::Malformed, reason });
             }
             Lies::Poisons(chance) if self.rng.random_bool(chance) => {
                 update = Digest::of(&self.rng.next_u64().to_le_bytes());
@@ -153,11 +99,12 @@ impl World {
             self.send(node, replay);
         }
         self.sent.push(event.clone());
-        // A large update is announced, and comes some time after; what is announced may be overtaken. Some of it is gone, or
+        // A large update is announced, and fetched some time after; what is announced may be overtaken. Some of it is gone, or
         // is not what was announced: that is told, and perhaps the rest comes all the same.
-        if self.rng.random_bool(plan.announces) {
+        if !is_inside {
             self.send(node, Event::UpdateComing { link, attempt });
             let wait_us = self.rng.random_range(0..50_000);
+            self.hear_in(wait_us, node, Input::Fetched { link, digest: kept });
             if self.rng.random_bool(plan.breaks_off) {
                 let fault = if plan.is_honest() { Fault::Retryable } else { Fault::Malformed };
                 let reason = "its update broke off".to_owned();
@@ -173,13 +120,14 @@ impl World {
 
     /// A node says something over its link. It arrives even if the link goes down meanwhile: the coordinator's threads may
     /// have had it in hand.
-    fn send(&mut self, node: usize, event: Event) {
+    pub fn send(&mut self, node: usize, event: Event) {
         if self.nodes[node].link.is_some() {
             self.post(Happening::Tell(event));
             if self.rng.random_bool(0.1)
                 && let Some(link) = self.nodes[node].link
+                && let Some(program) = &self.nodes[node].program
             {
-                let (running, waiting) = (self.nodes[node].training.len() as u32, self.nodes[node].queue.len() as u32);
+                let (running, waiting) = program.load();
                 self.post(Happening::Tell(Event::LoadReported { link, running, waiting }));
             }
         }
@@ -195,21 +143,37 @@ impl World {
         self.links += 1;
         let link = LinkKey(self.links);
         it.link = Some(link);
-        if !std::mem::take(&mut it.is_orphaned) {
-            it.training.clear();
-            it.queue.clear();
-        }
         let (name, arithmetics, workers) = (format!("n{node}"), vec![it.plan.arithmetic], it.plan.workers);
         let info = NodeInfo { name, arithmetics, doubts: Vec::new(), workers };
+        self.link_node(node, link);
+        // Asked first: the question is on its way before the first task is.
+        if let Some(job) = self.ledger.running() {
+            self.ask_for_results(node, job);
+        }
         self.tell(Event::LinkUp { node: NodeKey(node as u32), link, info });
     }
 
-    /// The coordinator is gone: each node notices, and drops what it was given, or goes on with it.
-    pub fn orphan_nodes(&mut self) {
-        for node in &mut self.nodes {
-            node.link = None;
-            node.is_orphaned = node.is_up && self.rng.random_bool(0.5);
+    /// The coordinator asks a node what it has of a job.
+    pub fn ask_for_results(&mut self, node: usize, job: JobId) {
+        if let Some(link) = self.nodes[node].link {
+            self.post_to_node(node, Input::Results { link, job });
         }
+    }
+
+    /// The coordinator is gone: each node notices.
+    pub fn orphan_nodes(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.lose_link(node);
+        }
+    }
+
+    /// A node's link carries nothing more; the node hears of it later.
+    pub fn lose_link(&mut self, node: usize) -> Option<LinkKey> {
+        let link = self.nodes[node].link.take()?;
+        let wait_us = self.rng.random_range(0..SILENCE_US);
+        let wait_us = if self.rng.random_bool(0.7) { wait_us / 1000 } else { wait_us };
+        self.hear_in(wait_us, node, Input::Unlinked { link });
+        Some(link)
     }
 
     /// The poller finds a node that is up within two seconds.
@@ -240,9 +204,7 @@ impl World {
             3 if !self.nodes[node].is_frozen => {
                 let life = self.nodes[node].life;
                 self.nodes[node].is_draining = true;
-                for (link, attempt, _) in std::mem::take(&mut self.nodes[node].queue) {
-                    self.send(node, Event::Rejected { link, attempt, reason: RejectReason::Closing });
-                }
+                self.drain(node);
                 let wait_us = self.rng.random_range(0..1_000_000);
                 return self.happen_in(wait_us, Happening::Drained { node, life });
             }
@@ -278,9 +240,8 @@ impl World {
         it.is_up = false;
         it.is_frozen = false;
         it.is_draining = false;
-        it.training.clear();
-        it.queue.clear();
-        it.unsaid.clear();
+        it.program = None;
+        it.unheard.clear();
         self.cut(node, notice_us, reason);
         if self.rng.random_bool(0.8) {
             let wait_us = self.rng.random_range(10_000..6_000_000);
@@ -290,7 +251,7 @@ impl World {
 
     /// A link carries nothing more; the engine hears of it later.
     fn cut(&mut self, node: usize, notice_us: u64, reason: &str) {
-        if let Some(link) = self.nodes[node].link.take() {
+        if let Some(link) = self.lose_link(node) {
             self.tell_in(notice_us, Event::LinkDown { link, reason: reason.to_owned() });
         }
     }

@@ -37,6 +37,8 @@ pub struct Ledger {
     links: BTreeMap<LinkKey, (NodeKey, NodeInfo)>,
     /// Links whose nodes have said that they end.
     closing: BTreeSet<LinkKey>,
+    /// What nodes say that they hold: it costs them nothing, however much they have.
+    held: BTreeSet<(LinkKey, TaskId, Digest)>,
     /// What is out: the link, and whether the node may turn it down.
     live: Vec<(LinkKey, Attempt, bool)>,
     /// Failures by task and node, of this round. A final one counts twice: there is no second chance.
@@ -85,6 +87,7 @@ impl Ledger {
             quarantined: BTreeSet::new(),
             links: BTreeMap::new(),
             closing: BTreeSet::new(),
+            held: BTreeSet::new(),
             live: Vec::new(),
             failures: BTreeMap::new(),
             coming: BTreeMap::new(),
@@ -280,6 +283,10 @@ impl Ledger {
                 self.ending.broken_off += u64::from(is_coming);
                 let failures = ended.map_or(0, |_| if *fault == Fault::Final { 2 } else { 1 });
                 self.failed(*link, attempt.task, failures);
+            }
+            Event::ResultsHeld { link, job, held } => {
+                let task = |step, shard| TaskId { job: *job, step, shard };
+                self.held.extend(held.iter().map(|&(step, shard, base)| (*link, task(step, shard), base)));
             }
             Event::WorkFailed { job, .. } => self.job(*job).worker_failed = true,
             Event::Accumulated { job, step, shard } => {
@@ -557,6 +564,7 @@ impl Ledger {
         let workers = info.workers as usize;
         match self.settings.policy {
             Policy::Random => assert!(!may_reject),
+            Policy::LoadBalancing if !may_reject && self.held.contains(&(link, attempt.task, base)) => {}
             Policy::LoadBalancing => {
                 assert!(busy < workers, "a node gets more than it has workers for");
                 assert!(out().count() < 2 * workers, "a node keeps more updates than it should");
@@ -596,7 +604,8 @@ impl Ledger {
         job.stage = Stage::Merging;
     }
 
-    fn running(&self) -> Option<JobId> {
+    /// The job whose turn it is.
+    pub fn running(&self) -> Option<JobId> {
         self.jobs.values().find(|job| job.is_running()).map(|job| job.plan.job)
     }
 

@@ -1,4 +1,4 @@
-//! Drives the engine through thousands of seeded lives: nodes that crash, freeze, restart, lie, repeat themselves and turn
+//! Drives the engine and the nodes' cores through thousands of seeded lives: nodes that crash, freeze, restart, lie, repeat themselves and turn
 //! work down, over links that delay, reorder and break, and a coordinator that is killed and goes on from what is durable,
 //! with jobs that are paused, resumed and forgotten. Virtual time; nothing here reads a clock or sleeps.
 //!
@@ -12,6 +12,7 @@ mod ending;
 mod fleet;
 mod ledger;
 mod model;
+mod node;
 mod scenario;
 mod world;
 

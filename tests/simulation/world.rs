@@ -12,10 +12,11 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
 use crate::account::Left;
-use crate::ending::Ending;
-use crate::fleet::{Node, key};
+use crate::ending::{Ending, OfNodes};
+use crate::fleet::Node;
 use crate::ledger::Ledger;
 use crate::model;
+use crate::node::{Input, Program};
 use crate::scenario::{JobPlan, Scenario};
 
 /// No life is longer than this: a job that is still going is stuck.
@@ -27,12 +28,8 @@ const WORK_US_MAX: u64 = 3_000;
 pub enum Happening {
     /// The engine is told.
     Tell(Event),
-    /// A task reaches its node.
-    Arrive { node: usize, link: LinkKey, attempt: Attempt, base: Digest, may_reject: bool },
-    /// A cancellation reaches a node.
-    Void { node: usize, attempt: Attempt },
-    /// A node has trained a task.
-    Ready { node: usize, life: u32, attempt: Attempt, base: Digest },
+    /// Something reaches a node, or its workers have done something, in this life of it.
+    Hear { node: usize, life: u32, input: Input },
     /// A node is dialled.
     Dial { node: usize },
     /// A node starts.
@@ -72,6 +69,7 @@ pub struct World {
     pub sent: Vec<Event>,
     pub sums: BTreeMap<(JobId, u64), BTreeMap<u32, Digest>>,
     pub bases: BTreeMap<JobId, Digest>,
+    pub ending_of_nodes: OfNodes,
     pub trace: Hasher,
     pub is_shown: bool,
 }
@@ -99,6 +97,7 @@ impl World {
             sent: Vec::new(),
             sums: BTreeMap::new(),
             bases: BTreeMap::new(),
+            ending_of_nodes: OfNodes::default(),
             trace: Hasher::default(),
             is_shown,
             scenario,
@@ -133,7 +132,9 @@ impl World {
                 None => self.tell(Event::Tick),
             }
         }
+        self.nodes.iter().filter_map(|node| node.program.as_ref()).for_each(Program::assert_has_answered);
         let mut ending = self.ledger.close(&self.engine);
+        ending.of_nodes = self.ending_of_nodes;
         ending.trace = Some(self.trace.finish());
         ending
     }
@@ -272,6 +273,8 @@ impl World {
             Action::Prepare { job } => {
                 let base = self.ledger.first_base(job);
                 self.bases.insert(job, base);
+                // Nodes may have results of it if it has had a turn before.
+                (0..self.nodes.len()).for_each(|node| self.ask_for_results(node, job));
                 let event = if self.plan(job).worker_breaks {
                     Event::WorkFailed { job, reason: "the weights do not fit".to_owned() }
                 } else {
@@ -283,12 +286,13 @@ impl World {
             }
             Action::Dispatch { link, attempt, base, may_reject } => {
                 if let Some(node) = self.node_of(link) {
-                    self.post(Happening::Arrive { node, link, attempt, base, may_reject });
+                    self.post_to_node(node, Input::Train { link, attempt, base, may_reject });
                 }
             }
             Action::Cancel { link, attempt } => {
-                if let Some(node) = self.node_of(link) {
-                    self.post(Happening::Void { node, attempt });
+                // Half of the cancellations come too late.
+                if let Some(node) = self.node_of(link).filter(|_| self.rng.random_bool(0.5)) {
+                    self.post_to_node(node, Input::Cancel { attempt });
                 }
             }
             Action::Accumulate { attempt, update, .. } => self.accumulate(attempt, update),
@@ -304,7 +308,7 @@ impl World {
             }
             Action::DropLink { link, .. } => {
                 if let Some(node) = self.node_of(link) {
-                    self.nodes[node].link = None;
+                    self.lose_link(node);
                     self.redial(node);
                 }
             }
@@ -361,39 +365,9 @@ impl World {
             ) if self.ledger.is_mistakable(link, &attempt) => {}
             Happening::Tell(event) => self.tell(event),
             Happening::Crash => self.crash(),
-            Happening::Arrive { node, link, attempt, base, may_reject } => {
-                self.arrive(node, link, attempt, base, may_reject);
-            }
-            Happening::Void { node, attempt } => {
-                // Half of the nodes' cancellations come too late.
-                if self.rng.random_bool(0.5) {
-                    self.nodes[node].training.remove(&key(&attempt));
-                    self.nodes[node].queue.retain(|(_, queued, _)| *queued != attempt);
-                    self.train_next(node);
-                }
-            }
-            Happening::Ready { node, life, attempt, base } => {
-                let it = &mut self.nodes[node];
-                if it.life != life || !it.is_up {
-                    return;
-                }
-                if it.is_frozen {
-                    it.unsaid.push(Happening::Ready { node, life, attempt, base });
-                    return;
-                }
-                if let Some(link) = it.training.remove(&key(&attempt)) {
-                    self.answer(node, link, attempt, base);
-                }
-                self.train_next(node);
-            }
+            Happening::Hear { node, life, input } => self.hear(node, life, input),
             Happening::Dial { node } => self.dial(node),
-            Happening::Start { node } => {
-                let it = &mut self.nodes[node];
-                it.is_up = true;
-                it.life += 1;
-                self.await_trouble(node);
-                self.redial(node);
-            }
+            Happening::Start { node } => self.start(node),
             Happening::Trouble { node, life } => {
                 if self.nodes[node].life == life && self.nodes[node].is_up && !self.ledger.is_over() {
                     self.trouble(node);
@@ -403,14 +377,15 @@ impl World {
                 let it = &mut self.nodes[node];
                 if it.life == life && it.is_up {
                     it.is_frozen = false;
-                    for happening in std::mem::take(&mut it.unsaid) {
-                        self.happen(happening);
+                    for input in std::mem::take(&mut it.unheard) {
+                        self.hear(node, life, input);
                     }
                     self.redial(node);
                 }
             }
             Happening::Drained { node, life } => {
                 if self.nodes[node].life == life && self.nodes[node].is_up {
+                    self.close(node);
                     self.end(node, 1_000, "it said goodbye");
                 }
             }
@@ -437,6 +412,18 @@ impl World {
     pub fn post(&mut self, happening: Happening) {
         let wait_us = self.rng.random_range(10..self.scenario.delay_us_max);
         self.happen_in(wait_us, happening);
+    }
+
+    /// The same to a node.
+    pub fn post_to_node(&mut self, node: usize, input: Input) {
+        let life = self.nodes[node].life;
+        self.post(Happening::Hear { node, life, input });
+    }
+
+    /// Something is for a node after this time.
+    pub fn hear_in(&mut self, wait_us: u64, node: usize, input: Input) {
+        let life = self.nodes[node].life;
+        self.happen_in(wait_us, Happening::Hear { node, life, input });
     }
 
     /// The coordinator's workers take their time.

@@ -1,0 +1,410 @@
+//! The node's deciding core: which tasks it takes, which worker gets what when, who is answered, what is kept.
+//!
+//! Pure: [`Core::handle`] takes what happened, and tells what to do. Owns the life of every task on the node; does not know
+//! sockets, threads, channels, clock, log or tensors, nor how anything travels. Its random choices come from a seed, so the
+//! same events give the same actions: `tests/simulation` lives on that. No rule here is about time, so that it is told none:
+//! an injected delay is a length that the worker is told, and how long a drain may take is for whoever asks for it.
+//!
+//! ```text
+//! TRAIN -> fetching -> queued -> running -> cached -> forgotten
+//!    |        |          |         |           for another link; until a later step, or newer results
+//!    |        |          |         +-- CANCEL, or a later step where the link has ended: stopped
+//!    |        +----------+------------ CANCEL, the link's end, a drain: out of the table at once
+//!    +-------------------------------- rejected, reused from the cache, or adopted while it runs
+//! ```
+//!
+//! | module | owns |
+//! |---|---|
+//! | `events` | the vocabulary: [`Event`], [`Action`] |
+//! | `table` | the tasks and the indexes over them |
+//! | `results` | the result cache, and trainings whose link has ended |
+//! | `links` | pending updates, and the bases of jobs |
+//! | `load` | injected load |
+//! | `history` | what was done for which job |
+
+mod events;
+mod history;
+mod links;
+mod load;
+mod results;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use events::{
+    Action, Attempt, Content, Counts, Event, Failure, Identity, LinkKey, Listed, Note, Object, Outcome, Outstanding,
+    Recipient, RejectReason, TaskKey, TaskState, Train,
+};
+pub use history::JobDone;
+
+use crate::digest::Digest;
+use crate::job::TaskId;
+use history::History;
+use links::Links;
+use load::InjectedLoad;
+use table::{Stage, Table, Task};
+
+/// How the core decides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Tasks trained at once, at least 1.
+    pub workers: u32,
+    /// With this probability a task is delayed, and one that may be rejected is.
+    pub load_probability: f64,
+    /// The delay.
+    pub load_delay: Duration,
+    /// Tasks that may wait for a worker; one more is refused.
+    pub queued_max: usize,
+    /// Results in the cache, at most.
+    pub results_max: usize,
+    /// Bytes of their updates, at most.
+    pub results_bytes_max: u64,
+}
+
+impl Settings {
+    /// The settings of a node without injected load.
+    pub fn new(workers: u32) -> Settings {
+        Settings {
+            workers,
+            load_probability: 0.0,
+            load_delay: Duration::ZERO,
+            queued_max: 4_096,
+            results_max: 64,
+            results_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// The deciding core.
+pub struct Core<C: Content> {
+    settings: Settings,
+    load: InjectedLoad,
+    links: Links,
+    table: Table<C>,
+    history: History,
+    is_draining: bool,
+    done: u64,
+    reused: u64,
+    rows_per_second: f64,
+}
+
+/// A task that has not been answered, for people.
+pub struct TaskStatus<'a, C: Content> {
+    /// The task.
+    pub task: TaskId,
+    /// The connection that it is for; None once that has ended.
+    pub link: Option<LinkKey>,
+    /// Where it is.
+    pub state: TaskState,
+    /// What is, or will be, trained.
+    pub work: &'a C::Work,
+}
+
+impl<C: Content> Core<C> {
+    /// A core without links and tasks. The seed decides when injected load strikes, and nothing else.
+    pub fn new(settings: Settings, seed: u64) -> Core<C> {
+        Core {
+            load: InjectedLoad::new(settings.load_probability, settings.load_delay, seed),
+            settings,
+            links: Links::default(),
+            table: Table::new(),
+            history: History::default(),
+            is_draining: false,
+            done: 0,
+            reused: 0,
+            rows_per_second: 0.0,
+        }
+    }
+
+    /// Takes what happened, and appends what is to be done, in order, to `actions`.
+    ///
+    /// An event that fits nothing (of a link that is down, a task that is not known) changes nothing.
+    pub fn handle(&mut self, event: Event<C>, actions: &mut Vec<Action<C>>) {
+        match event {
+            Event::LinkUp { link, inline_bytes_max } => self.links.up(link, inline_bytes_max),
+            Event::LinkDown { link } => self.link_down(link, actions),
+            Event::TrainRequested(train) => self.train(train, actions),
+            Event::PollRequested { link, request, attempt } => {
+                let state = self.polled(link, attempt);
+                actions.push(Action::AnswerPolled { link, request, attempt, state });
+            }
+            Event::ResultsRequested { link, request, job } => {
+                let results = self.results(link, job);
+                actions.push(Action::AnswerResults { link, request, results });
+            }
+            Event::CancelRequested { link, request } => self.cancel(link, request, actions),
+            Event::ObjectHere { link, digest, data } => self.object_here(link, digest, &data, actions),
+            Event::ObjectMissing { link, digest, failure } => self.object_missing(link, digest, &failure, actions),
+            Event::PieceFetched { link, digest, end_bytes } => {
+                if self.links.get_mut(link).is_some_and(|linked| linked.fetched(digest, end_bytes)) {
+                    actions.push(Action::UnpinUpdate { digest });
+                }
+            }
+            Event::Ended { task, result, rows_per_second } => {
+                self.rows_per_second = rows_per_second.unwrap_or(self.rows_per_second);
+                self.ended(task, result, actions);
+            }
+            Event::DrainRequested => {
+                self.is_draining = true;
+                self.hand_back(actions);
+            }
+            Event::CloseRequested => actions.extend(self.links.keys().map(|link| Action::Close { link })),
+            Event::StopRequested => self.stop(actions),
+        }
+        self.start_next(actions);
+        self.table.check();
+    }
+
+    /// The load.
+    pub fn counts(&self) -> Counts {
+        let running = self.table.running().len();
+        Counts {
+            running: running as u32,
+            waiting: (self.table.unanswered() - running) as u32,
+            done: self.done,
+            rows_per_second: self.rows_per_second,
+        }
+    }
+
+    /// What is still to be done before the node can end without loss.
+    pub fn outstanding(&self) -> Outstanding {
+        Outstanding { tasks: self.table.unanswered(), updates: self.links.pending() }
+    }
+
+    /// Whether tasks are no longer taken.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
+    /// Links that are up.
+    pub fn links(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Results in the cache.
+    pub fn cached(&self) -> usize {
+        self.table.cache().len()
+    }
+
+    /// Tasks that did not have to be trained again.
+    pub fn reused(&self) -> u64 {
+        self.reused
+    }
+
+    /// The jobs that the node has worked for, the latest first.
+    pub fn jobs(&self) -> &[JobDone] {
+        self.history.jobs()
+    }
+
+    /// The tasks that have not been answered.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskStatus<'_, C>> {
+        self.table.all().filter_map(|task| {
+            let link = task.to.map(|to| to.link);
+            Some(TaskStatus { task: task.identity.task, link, state: task.state()?, work: &task.work })
+        })
+    }
+
+    fn train(&mut self, train: Train<C>, actions: &mut Vec<Action<C>>) {
+        let Train { to, identity, may_reject, base, shard, work } = train;
+        if self.links.get_mut(to.link).is_none() {
+            return;
+        }
+        if self.is_draining {
+            return hand_back(to, actions);
+        }
+        self.forget_before(identity.task, actions);
+        if self.reuse(&identity, to, actions) || self.adopt(&identity, to, actions) {
+            return;
+        }
+        if may_reject && let Some(reason) = self.rejection() {
+            actions.push(Action::Tell { attempt: to.attempt, note: Note::Rejected(reason) });
+            return actions.push(Action::AnswerRejected { to, reason, counts: self.counts() });
+        }
+        self.history.taken(identity.task.job);
+        let before = self.links.get_mut(to.link).and_then(|linked| linked.replace_base(identity.task, base.digest));
+        actions.extend(before.map(|digest| Action::DropObject { digest }));
+        for object in [&base, &shard] {
+            if object.data.is_none() {
+                actions.push(Action::Fetch { link: to.link, digest: object.digest });
+            }
+        }
+        let stage = Stage::Fetching { base, shard };
+        let key = self.table.insert(Task { identity, attempt: to.attempt, to: Some(to), work, stage });
+        self.enqueue_if_complete(key, actions);
+    }
+
+    /// Why a task that may be rejected is.
+    fn rejection(&mut self) -> Option<RejectReason> {
+        if self.load.rejects() {
+            return Some(RejectReason::LoadProbability);
+        }
+        (self.table.unanswered() >= self.settings.workers as usize).then_some(RejectReason::Busy)
+    }
+
+    /// Puts a task whose data is here behind the others that wait for a worker.
+    fn enqueue_if_complete(&mut self, key: TaskKey, actions: &mut Vec<Action<C>>) {
+        let Some(Task { stage: Stage::Fetching { base, shard }, .. }) = self.table.get(key) else { return };
+        let (Some(base), Some(shard)) = (base.data.clone(), shard.data.clone()) else { return };
+        let queued_max = self.settings.queued_max;
+        if self.table.queued() >= queued_max {
+            return self.give_up(key, Failure::QueueFull { queued_max }, actions);
+        }
+        self.table.enqueue(key, base, shard);
+    }
+
+    /// Gives free workers what waits for them.
+    fn start_next(&mut self, actions: &mut Vec<Action<C>>) {
+        while self.table.running().len() < self.settings.workers as usize
+            && let Some((key, base, shard)) = self.table.start_first()
+        {
+            let Some(task) = self.table.get(key) else { return };
+            if let Some(linked) = task.to.and_then(|to| self.links.get_mut(to.link)) {
+                // The next update takes the memory of one that has been fetched.
+                actions.extend(linked.take_fetched().into_iter().map(|digest| Action::DropObject { digest }));
+            }
+            actions.push(Action::Start { task: key, work: task.work.clone(), base, shard, delay: self.load.delay() });
+        }
+    }
+
+    fn polled(&self, link: LinkKey, attempt: Attempt) -> Option<(TaskState, C::Work)> {
+        let mut tasks = self.table.of_link(link).filter_map(|key| self.table.get(key));
+        let task = tasks.find(|task| task.attempt == attempt)?;
+        Some((task.state()?, task.work.clone()))
+    }
+
+    fn cancel(&mut self, link: LinkKey, request: u32, actions: &mut Vec<Action<C>>) {
+        let Some(key) = self.table.of_request(link, request) else { return };
+        match self.table.get(key).and_then(Task::state) {
+            // Its worker answers: with the result if that is faster.
+            Some(TaskState::Running) => self.stop_running(key, actions),
+            _ => self.give_up(key, Failure::Cancelled, actions),
+        }
+    }
+
+    fn object_here(&mut self, link: LinkKey, digest: Digest, data: &C::Data, actions: &mut Vec<Action<C>>) {
+        for key in self.table.of_link(link).collect::<Vec<_>>() {
+            let Some(Task { stage: Stage::Fetching { base, shard }, .. }) = self.table.get_mut(key) else { continue };
+            let mut is_wanted = false;
+            for object in [base, shard] {
+                if object.digest == digest {
+                    object.data = Some(data.clone());
+                    is_wanted = true;
+                }
+            }
+            if is_wanted {
+                self.enqueue_if_complete(key, actions);
+            }
+        }
+    }
+
+    fn object_missing(&mut self, link: LinkKey, digest: Digest, failure: &C::Failure, actions: &mut Vec<Action<C>>) {
+        for key in self.table.of_link(link).collect::<Vec<_>>() {
+            let Some(Task { stage: Stage::Fetching { base, shard }, .. }) = self.table.get(key) else { continue };
+            if base.digest == digest || shard.digest == digest {
+                self.give_up(key, Failure::DataMissing(failure.clone()), actions);
+            }
+        }
+    }
+
+    /// A worker is free again.
+    fn ended(&mut self, key: TaskKey, result: Result<Outcome<C>, C::Failure>, actions: &mut Vec<Action<C>>) {
+        let Some(Task { stage: Stage::Running { is_stopping }, identity, .. }) = self.table.get(key) else { return };
+        let (is_stopping, identity) = (*is_stopping, *identity);
+        let to = self.table.take_recipient(key);
+        self.done += 1;
+        match result {
+            Ok(outcome) => {
+                self.history.trained(identity.task.job);
+                // What was stopped and has nobody is of a step that is passed, or was cancelled.
+                if is_stopping && to.is_none() {
+                    self.table.remove(key);
+                } else {
+                    self.cache_result(key, identity, outcome.clone(), to.map(|to| to.link), actions);
+                }
+                if let Some(to) = to {
+                    self.answer_trained(to, outcome, actions);
+                }
+            }
+            Err(failure) => {
+                self.table.remove(key);
+                // Where a link has ended nobody wants an answer.
+                actions.extend(to.map(|to| Action::AnswerFailed { to, failure: Failure::Training(failure) }));
+            }
+        }
+    }
+
+    fn answer_trained(&mut self, to: Recipient, outcome: Outcome<C>, actions: &mut Vec<Action<C>>) {
+        let Some(linked) = self.links.get_mut(to.link) else { return };
+        let inline = outcome.update_bytes <= linked.inline_bytes_max;
+        if !inline {
+            linked.announce(outcome.update, outcome.update_bytes);
+            actions.push(Action::PinUpdate { digest: outcome.update, data: outcome.data.clone() });
+        }
+        actions.push(Action::AnswerTrained { to, outcome, inline });
+    }
+
+    /// A link has ended: what is being trained for it goes on, for whoever asks for it; its other tasks are dropped.
+    fn link_down(&mut self, link: LinkKey, actions: &mut Vec<Action<C>>) {
+        for key in self.table.of_link(link).collect::<Vec<_>>() {
+            match self.table.get(key).and_then(Task::state) {
+                Some(TaskState::Running) => drop(self.table.take_recipient(key)),
+                _ => drop(self.table.remove(key)),
+            }
+        }
+        actions.extend(self.links.down(link).into_iter().map(|digest| Action::UnpinUpdate { digest }));
+    }
+
+    /// Gives back the tasks that no worker has begun.
+    fn hand_back(&mut self, actions: &mut Vec<Action<C>>) {
+        for key in self.table.not_begun() {
+            if let Some(to) = self.table.remove(key).and_then(|task| task.to) {
+                hand_back(to, actions);
+            }
+        }
+    }
+
+    /// Everything is given up, and nothing more is taken.
+    fn stop(&mut self, actions: &mut Vec<Action<C>>) {
+        self.is_draining = true;
+        actions.extend(self.links.keys().map(|link| Action::Close { link }));
+        for key in self.table.not_begun() {
+            self.table.remove(key);
+        }
+        for key in self.table.running().to_vec() {
+            self.stop_running(key, actions);
+        }
+    }
+
+    /// Takes a task out that no worker has begun, and answers it.
+    fn give_up(&mut self, key: TaskKey, failure: Failure<C::Failure>, actions: &mut Vec<Action<C>>) {
+        if let Some(to) = self.table.remove(key).and_then(|task| task.to) {
+            actions.push(Action::AnswerFailed { to, failure });
+        }
+    }
+
+    fn stop_running(&mut self, key: TaskKey, actions: &mut Vec<Action<C>>) {
+        if let Some(Task { stage: Stage::Running { is_stopping }, work, .. }) = self.table.get_mut(key)
+            && !std::mem::replace(is_stopping, true)
+        {
+            actions.push(Action::Stop { work: work.clone() });
+        }
+    }
+}
+
+impl<C: Content> Task<C> {
+    /// How far it is, unless it is done.
+    fn state(&self) -> Option<TaskState> {
+        match self.stage {
+            Stage::Fetching { .. } | Stage::Queued { .. } => Some(TaskState::Waiting),
+            Stage::Running { .. } => Some(TaskState::Running),
+            Stage::Cached { .. } => None,
+        }
+    }
+}
+
+fn hand_back<C: Content>(to: Recipient, actions: &mut Vec<Action<C>>) {
+    actions.push(Action::Tell { attempt: to.attempt, note: Note::HandedBack });
+    actions.push(Action::AnswerFailed { to, failure: Failure::Closing });
+}

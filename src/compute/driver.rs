@@ -1,0 +1,334 @@
+//! The core's owner: takes events from links and workers, and has the core's orders carried out.
+//!
+//! There is no thread for it. Whoever has an event to report, a link's reader or a worker, takes the lock, has the core
+//! decide, and puts the orders at the end of one queue. If nobody else is carrying orders out he does, one after the other,
+//! with the lock released, until the queue is empty. So:
+//!
+//! - one at a time decides, and nothing is done under the lock but deciding;
+//! - the queue is in the order of the decisions, and one at a time carries out from its front: orders happen in the order in
+//!   which they were decided, on each link and everywhere else;
+//! - a task and its answer cost no thread more than the reader's and the worker's: a thread of the core's own would add a
+//!   wake-up each way, and those are most of what a small task takes.
+//!
+//! The price: a reader or worker may carry out what others have decided meanwhile. None of it waits for a socket
+//! (`net::Link` never does), a disk or a training.
+//!
+//! Owns the lock and the queue; does not know why anything is ordered.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use super::CLOSING;
+use super::core::{self, Content, Core, Event, Failure, LinkKey, Note, Outstanding};
+use super::links::Context;
+use super::workers::{Start, Work, refusal, say_task};
+use crate::digest::Digest;
+use crate::net::{Feed, Link, SocketAddr};
+use crate::store::Store;
+use crate::wire::message::{Error, HeldResult, Holding, Polled, RejectReason, Rejected, TaskName, TaskState, Trained};
+use crate::wire::{ErrorCode, Message};
+
+/// What the core passes on between links, workers and the store.
+#[derive(Clone, Debug)]
+pub(super) struct Handles;
+
+impl Content for Handles {
+    type Work = Arc<Work>;
+    type Data = Arc<Vec<u8>>;
+    type Failure = Error;
+}
+
+type Action = core::Action<Handles>;
+
+/// The core and what carries its orders out.
+pub(super) struct Driver {
+    state: Mutex<State>,
+    /// While the node drains: something has been done.
+    done: Condvar,
+    store: Arc<Store>,
+    /// Has room for as many as there are workers: the core starts no more.
+    starts: Sender<Start>,
+    feed: Feed,
+}
+
+struct State {
+    core: Core<Handles>,
+    links: Vec<(LinkKey, Link<Context>)>,
+    next_link: u64,
+    /// Yet to be carried out.
+    orders: VecDeque<Action>,
+    /// Somebody is carrying orders out.
+    is_busy: bool,
+    /// Memory for the orders of one event.
+    decided: Vec<Action>,
+}
+
+impl Driver {
+    pub(super) fn new(core: Core<Handles>, store: Arc<Store>, starts: Sender<Start>, feed: Feed) -> Driver {
+        let state = State {
+            core,
+            links: Vec::new(),
+            next_link: 0,
+            orders: VecDeque::new(),
+            is_busy: false,
+            decided: Vec::new(),
+        };
+        Driver { state: Mutex::new(state), done: Condvar::new(), store, starts, feed }
+    }
+
+    /// A coordinator is linked: what the link is called from now on.
+    pub(super) fn link_up(&self, link: Link<Context>) -> LinkKey {
+        let inline_bytes_max = Trained::inline_bytes_max(link.peer().payload_bytes_max) as u64;
+        let mut state = self.state();
+        let key = LinkKey(state.next_link);
+        state.next_link += 1;
+        state.links.push((key, link));
+        drop(state);
+        self.report(Event::LinkUp { link: key, inline_bytes_max });
+        key
+    }
+
+    /// A link has ended.
+    pub(super) fn link_down(&self, link: LinkKey) {
+        self.state().links.retain(|(other, _)| *other != link);
+        self.report(Event::LinkDown { link });
+    }
+
+    /// Has the core decide on an event, and its orders carried out, by this thread or another. Returns the objects that the
+    /// event's link is to ask for: they come of its own requests alone, and its reader, which reports those, owns what it
+    /// asks with.
+    pub(super) fn report(&self, event: Event<Handles>) -> Vec<Digest> {
+        let mut wanted = Vec::new();
+        let mut state = self.state();
+        let State { core, orders, decided, .. } = &mut *state;
+        core.handle(event, decided);
+        for action in decided.drain(..) {
+            match action {
+                Action::Fetch { digest, .. } => wanted.push(digest),
+                other => orders.push_back(other),
+            }
+        }
+        if state.is_busy {
+            return wanted;
+        }
+        state.is_busy = true;
+        while let Some(action) = state.orders.pop_front() {
+            let link = link_of(&action).and_then(|key| state.link(key)).cloned();
+            drop(state);
+            // A panic is a bug of ours: it costs this order, and not all that come after it.
+            if catch_unwind(AssertUnwindSafe(|| self.carry_out(action, link.as_ref()))).is_err() {
+                log::error!("a fault of this program's own: something that was decided could not be done");
+            }
+            state = self.state();
+        }
+        state.is_busy = false;
+        if state.core.is_draining() {
+            self.done.notify_all();
+        }
+        wanted
+    }
+
+    /// Looks at the core as it is, for a moment; and says where a link's coordinator is.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&Core<Handles>, &dyn Fn(LinkKey) -> Option<SocketAddr>) -> R) -> R {
+        let state = self.state();
+        look(&state.core, &|key| Some(state.link(key)?.peer().address))
+    }
+
+    /// Waits until the core is so and its orders are carried out, for as long as `wait`, while the node drains. What is
+    /// outstanding then.
+    pub(super) fn await_drained(&self, wait: Duration, is_so: impl Fn(&Core<Handles>) -> bool) -> Outstanding {
+        let is_not_so = |state: &mut State| state.is_busy || !is_so(&state.core);
+        let waited = self.done.wait_timeout_while(self.state(), wait, is_not_so);
+        waited.unwrap_or_else(PoisonError::into_inner).0.core.outstanding()
+    }
+
+    fn carry_out(&self, action: Action, link: Option<&Link<Context>>) {
+        let answer = |request, message: Message<'_>| {
+            // A link that has just ended wants no answer.
+            let _ = link.map(|link| link.answer(request, &message));
+        };
+        match action {
+            Action::Start { task, work, base, shard, delay } => {
+                let _ = self.starts.try_send(Start { task, work, base, shard, delay });
+            }
+            Action::Stop { work } => work.stop(),
+            // Its reader has been told.
+            Action::Fetch { .. } => {}
+            Action::AnswerTrained { to, outcome, inline } => {
+                let core::Outcome { epochs, loss, train_us, update, update_bytes, data } = outcome;
+                let inline = if inline { data.to_vec() } else { Vec::new() };
+                let name = name_of(to.attempt);
+                answer(to.request, Trained { name, epochs, loss, train_us, update, update_bytes, inline }.into());
+            }
+            Action::AnswerRejected { to, reason, counts } => {
+                let (running, waiting) = (counts.running, counts.waiting);
+                let reason = match reason {
+                    core::RejectReason::LoadProbability => RejectReason::LoadProbability,
+                    core::RejectReason::Busy => RejectReason::Busy,
+                };
+                answer(to.request, Rejected { name: name_of(to.attempt), reason, running, waiting }.into());
+            }
+            Action::AnswerFailed { to, failure } => answer(to.request, error_of(failure).into()),
+            Action::AnswerPolled { request, attempt, state, .. } => {
+                let (batches_done, batches_planned) = state.as_ref().map_or((0, 0), |(_, work)| work.batches());
+                let state = match state {
+                    None => TaskState::Unknown,
+                    Some((core::TaskState::Waiting, _)) => TaskState::Waiting,
+                    Some((core::TaskState::Running, _)) => TaskState::Running,
+                };
+                answer(request, Polled { name: name_of(attempt), state, batches_done, batches_planned }.into());
+            }
+            Action::AnswerResults { request, results, .. } => {
+                let listed = |core::Listed { step, shard, base }| HeldResult { step, shard, base };
+                let holding = Holding { results: results.into_iter().map(listed).collect() };
+                let bytes_max = link.map_or(0, |link| link.peer().payload_bytes_max);
+                answer(request, holding.fitting(bytes_max).into());
+            }
+            Action::PinUpdate { digest, data } => {
+                self.store.insert(digest, data);
+                self.store.pin(&digest);
+            }
+            Action::UnpinUpdate { digest } => self.store.unpin(&digest),
+            Action::DropObject { digest } => self.store.remove(&digest),
+            // Memory that a reader still holds is put there by whoever is the last.
+            Action::ReuseMemory { data } => self.store.spares().put(data),
+            Action::Close { .. } => {
+                let _ = link.map(|link| link.close(CLOSING));
+            }
+            Action::Tell { attempt, note } => say_task(&self.feed, &name_of(attempt), || match note {
+                Note::HandedBack => "handed back".to_owned(),
+                Note::Rejected(reason) => format!("rejected: {reason:?}"),
+                Note::Reused => "is trained already: the result was held".to_owned(),
+                Note::Adopted => "is being trained already, since before this link".to_owned(),
+            }),
+        }
+    }
+
+    #[inline(never)] // Locking takes more code than a call, and is done in many places.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn link(&self, key: LinkKey) -> Option<&Link<Context>> {
+        self.links.iter().find(|(other, _)| *other == key).map(|(_, link)| link)
+    }
+}
+
+/// The link that an order needs.
+fn link_of(action: &Action) -> Option<LinkKey> {
+    match action {
+        Action::AnswerTrained { to, .. } | Action::AnswerRejected { to, .. } | Action::AnswerFailed { to, .. } => {
+            Some(to.link)
+        }
+        Action::AnswerPolled { link, .. } | Action::AnswerResults { link, .. } | Action::Close { link } => Some(*link),
+        _ => None,
+    }
+}
+
+/// An attempt as it travels.
+fn name_of(attempt: core::Attempt) -> TaskName {
+    let core::Attempt { task, attempt, token } = attempt;
+    TaskName { task, attempt, token }
+}
+
+fn error_of(failure: Failure<Error>) -> Error {
+    match failure {
+        Failure::Cancelled => refusal(ErrorCode::Cancelled, "the task was cancelled"),
+        Failure::Closing => refusal(ErrorCode::Closing, CLOSING).retryable(),
+        Failure::QueueFull { queued_max } => {
+            let error = refusal(ErrorCode::Busy, "too many tasks wait at this node").retryable();
+            error.with_numbers(queued_max as u64 + 1, queued_max as u64)
+        }
+        Failure::DataMissing(error) | Failure::Training(error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::{Receiver, bounded};
+
+    use super::*;
+    use crate::compute::core::{Attempt, Identity, Object, Recipient, Settings, Train as TrainRequest};
+    use crate::job::{JobId, TaskId, Training};
+    use crate::model::{ARITHMETIC, Network, Recipe};
+    use crate::wire::message::{ShardSource, Train};
+
+    fn driver(workers: u32, store_bytes: u64) -> (Driver, Receiver<Start>) {
+        let (starts, started) = bounded(workers as usize);
+        let store = Arc::new(Store::new(store_bytes));
+        (Driver::new(Core::new(Settings::new(workers), 1), store, starts, Feed::default()), started)
+    }
+
+    fn request(link: LinkKey, shard: u32) -> TrainRequest<Handles> {
+        let (digest, task) = (Digest([1; 32]), TaskId { job: JobId(1), step: 0, shard });
+        let network = Network::new(1, &[], 2).unwrap();
+        let train = Train {
+            name: TaskName { task, attempt: 1, token: 1 },
+            may_reject: false,
+            base: digest,
+            shard: ShardSource::Shipped(digest),
+            training: Training { arithmetic: ARITHMETIC, network, recipe: Recipe::DEFAULT, seed: 1 },
+        };
+        let object = || Object { digest, data: Some(Arc::new(Vec::new())) };
+        TrainRequest {
+            to: Recipient { link, request: shard, attempt: Attempt { task, attempt: 1, token: 1 } },
+            identity: Identity { task, base: digest, rest: digest },
+            may_reject: false,
+            base: object(),
+            shard: object(),
+            work: Arc::new(Work::new(train)),
+        }
+    }
+
+    #[test]
+    fn orders_are_carried_out_in_the_order_in_which_they_were_decided_whoever_reports() {
+        const TASKS: u32 = 2_000;
+        let (driver, started) = driver(2 * TASKS, 0);
+        std::thread::scope(|scope| {
+            for link in [LinkKey(1), LinkKey(2)] {
+                driver.report(Event::LinkUp { link, inline_bytes_max: 0 });
+                scope.spawn({
+                    let driver = &driver;
+                    move || {
+                        (0..TASKS).for_each(|shard| drop(driver.report(Event::TrainRequested(request(link, shard)))))
+                    }
+                });
+            }
+        });
+        // The core numbers tasks as it starts them.
+        let tasks: Vec<u64> = started.try_iter().map(|start| start.task.0).collect();
+        assert_eq!(tasks, (0..2 * u64::from(TASKS)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_update_that_is_pinned_stays_however_little_room_there_is() {
+        let (driver, _started) = driver(1, 0);
+        let (update, other) = (vec![1; 1000], vec![2; 1000]);
+        let digest = Digest::of(&update);
+        driver.carry_out(Action::PinUpdate { digest, data: Arc::new(update) }, None);
+        driver.carry_out(Action::PinUpdate { digest: Digest::of(&other), data: Arc::new(other) }, None);
+        driver.carry_out(Action::DropObject { digest }, None);
+        assert!(driver.store.holds(&digest));
+        driver.carry_out(Action::UnpinUpdate { digest }, None);
+        assert!(!driver.store.holds(&digest), "a store without room lets it go at once");
+    }
+
+    #[test]
+    fn an_update_that_is_dropped_leaves_its_memory_to_the_next() {
+        let (driver, _started) = driver(1, u64::MAX);
+        let update = vec![1; 1 << 20];
+        let (digest, place) = (Digest::of(&update), update.as_ptr());
+        driver.carry_out(Action::PinUpdate { digest, data: Arc::new(update) }, None);
+        driver.carry_out(Action::UnpinUpdate { digest }, None);
+        assert!(driver.store.holds(&digest), "it may still be on its way");
+        driver.carry_out(Action::DropObject { digest }, None);
+        let next = driver.store.spares().take(1 << 20);
+        assert_eq!((next.as_ptr(), next.len()), (place, 0));
+    }
+}

@@ -1,0 +1,199 @@
+//! One coordinator's requests. Owns what is on its way from that coordinator; what becomes of a task the core decides.
+
+use std::sync::Arc;
+
+use super::core::{Attempt, Event, Identity, LinkKey, Object, Recipient, Train as TrainRequest};
+use super::driver::Driver;
+use super::workers::{Work, refusal};
+use crate::digest::Digest;
+use crate::model::ARITHMETIC;
+use crate::net::{FetchError, Fetched, Fetcher, Fetching, Handler, Link, answer_fetch, answer_have};
+use crate::store::Store;
+use crate::wire::message::{Error, Held, Piece, Poll, Pong, Results, ShardSource, TaskName, Train};
+use crate::wire::{ErrorCode, Message, MessageType, object, specification};
+
+/// What a node remembers of its requests: it only ever fetches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context(Digest);
+
+impl From<Fetching> for Context {
+    fn from(Fetching(digest): Fetching) -> Context {
+        Context(digest)
+    }
+}
+
+/// The requests of one coordinator.
+pub(super) struct Serving {
+    key: LinkKey,
+    driver: Arc<Driver>,
+    store: Arc<Store>,
+    object_bytes_max: u64,
+    fetcher: Fetcher,
+}
+
+impl Serving {
+    pub(super) fn new(key: LinkKey, driver: Arc<Driver>, store: Arc<Store>, object_bytes_max: u64) -> Serving {
+        Serving { key, driver, fetcher: Fetcher::new(store.clone()), store, object_bytes_max }
+    }
+
+    fn train(&mut self, link: &Link<Context>, request: u32, train: Train) {
+        let arithmetic = train.training.arithmetic;
+        if arithmetic != ARITHMETIC {
+            let text = format!("the task wants arithmetic {arithmetic}, and this node computes {ARITHMETIC}");
+            let error = refusal(ErrorCode::Arithmetic, text).with_numbers(arithmetic.into(), ARITHMETIC.into());
+            let _ = link.answer(request, &error.into());
+            return;
+        }
+        let shard = match &train.shard {
+            ShardSource::Shipped(digest) => *digest,
+            ShardSource::Resident(name) => {
+                // No later try finds it here.
+                let text = format!("no data named {name} lives at this node");
+                let _ = link.answer(request, &refusal(ErrorCode::UnknownObject, text).into());
+                return;
+            }
+        };
+        let base = train.base;
+        // A shard's size is not told; that of the weights follows from the network.
+        let weights = object::parameters_bytes(&train.training.network);
+        let object = |digest| Object { digest, data: self.store.get(&digest) };
+        let wanted = self.driver.report(Event::TrainRequested(TrainRequest {
+            to: Recipient { link: self.key, request, attempt: attempt_of(train.name) },
+            identity: identity_of(&train, &shard),
+            may_reject: train.may_reject,
+            base: object(base),
+            shard: object(shard),
+            work: Arc::new(Work::new(train)),
+        }));
+        for digest in wanted {
+            let _ = self.fetcher.want(link, digest, self.object_bytes_max, (digest == base).then_some(weights));
+        }
+    }
+
+    /// An object is here.
+    fn arrived(&self, digest: Digest, bytes: Arc<Vec<u8>>) {
+        self.store.insert(digest, bytes.clone());
+        self.driver.report(Event::ObjectHere { link: self.key, digest, data: bytes });
+    }
+
+    /// An object cannot be had.
+    fn missing(&self, digest: Digest, error: &FetchError) {
+        log::warn!("object {} cannot be had: {error}", digest.short());
+        let (code, got, allowed) = match *error {
+            FetchError::WrongDigest(_) | FetchError::OtherSize { .. } => (ErrorCode::ObjectHash, 0, 0),
+            FetchError::TooLarge { got, allowed } => (ErrorCode::ObjectTooLarge, got, allowed),
+            FetchError::Refused(_) | FetchError::WrongPiece { .. } => (ErrorCode::UnknownObject, 0, 0),
+        };
+        let text = format!("the task's data cannot be had: {error}");
+        let failure = refusal(code, text).with_numbers(got, allowed).retryable();
+        self.driver.report(Event::ObjectMissing { link: self.key, digest, failure });
+    }
+
+    fn put(&self, link: &Link<Context>, request: u32, piece: &Piece<'_>) {
+        let answer: Message<'_> = match self.take(piece) {
+            Ok(bytes) => Held { bytes: vec![bytes] }.into(),
+            Err(error) => error.into(),
+        };
+        let _ = link.answer(request, &answer);
+    }
+
+    /// Takes a piece in. Says how many bytes of its object are held then.
+    fn take(&self, piece: &Piece<'_>) -> Result<u64, Error> {
+        let error = |code, text: String| Error::new(code, MessageType::Put as u8, text);
+        let Piece { digest, object_bytes, offset, .. } = *piece;
+        let allowed = self.object_bytes_max;
+        if object_bytes > allowed {
+            let text = format!("the object has {object_bytes} bytes, and at most {allowed} are taken");
+            return Err(error(ErrorCode::ObjectTooLarge, text).with_numbers(object_bytes, allowed));
+        }
+        if let Some(bytes) = self.store.get(&digest) {
+            return Ok(bytes.len() as u64);
+        }
+        let mut part = self.store.resume(&digest);
+        let held = part.held_bytes();
+        if offset != held {
+            self.store.suspend(part);
+            let text = format!("the piece begins at {offset}, and {held} bytes are held");
+            return Err(error(ErrorCode::ObjectRange, text).with_numbers(offset, held));
+        }
+        part.append(&piece.bytes, object_bytes);
+        if part.held_bytes() < object_bytes {
+            self.store.suspend(part);
+        } else {
+            let bytes = part.finish().map_err(|wrong| error(ErrorCode::ObjectHash, wrong.to_string()).retryable())?;
+            self.arrived(digest, Arc::new(bytes));
+        }
+        Ok(self.store.held_bytes(&digest))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.driver.link_down(self.key);
+        // What had begun to arrive is kept for the next one.
+        self.fetcher.suspend();
+        self.store.spares().clear();
+    }
+}
+
+impl Handler<Context> for Serving {
+    fn request(&mut self, link: &Link<Context>, request: u32, message: Message<'_>) {
+        let key = self.key;
+        match message {
+            Message::Train(train) => self.train(link, request, train),
+            Message::Put(piece) => self.put(link, request, &piece),
+            Message::Poll(Poll { name }) => {
+                self.driver.report(Event::PollRequested { link: key, request, attempt: attempt_of(name) });
+            }
+            Message::Results(Results { job }) => {
+                self.driver.report(Event::ResultsRequested { link: key, request, job });
+            }
+            Message::Have(have) => drop(answer_have(link, request, &have, &self.store)),
+            Message::Fetch(fetch) => {
+                let _ = answer_fetch(link, request, fetch, &self.store);
+                let end_bytes = fetch.offset.saturating_add(fetch.bytes_max.into());
+                self.driver.report(Event::PieceFetched { link: key, digest: fetch.digest, end_bytes });
+            }
+            other => {
+                let kind = other.message_type();
+                let text = format!("a node does not answer {kind}");
+                let _ = link.answer(request, &Error::new(ErrorCode::Unexpected, kind as u8, text).into());
+            }
+        }
+    }
+
+    fn answer(&mut self, link: &Link<Context>, Context(digest): Context, message: Message<'_>, _last: bool) {
+        let fetched = match message {
+            Message::Data(piece) => self.fetcher.piece(link, digest, &piece),
+            Message::Error(error) => self.fetcher.refused(link, digest, error),
+            _ => return,
+        };
+        match fetched {
+            Ok(Fetched::Partly) => {}
+            Ok(Fetched::Whole(digest, bytes)) => self.arrived(digest, bytes),
+            Err(error) => self.missing(digest, &error),
+        }
+    }
+
+    fn cancel(&mut self, _: &Link<Context>, request: u32) {
+        self.driver.report(Event::CancelRequested { link: self.key, request });
+    }
+
+    fn load(&mut self) -> Pong {
+        let counts = self.driver.look(|core, _| core.counts());
+        Pong { running: counts.running, waiting: counts.waiting, rows_per_second: counts.rows_per_second }
+    }
+
+    fn peer_load(&mut self, _: Pong) {}
+}
+
+fn attempt_of(name: TaskName) -> Attempt {
+    let TaskName { task, attempt, token } = name;
+    Attempt { task, attempt, token }
+}
+
+/// What the result of a task on these rows depends on, the training fields as they travel.
+fn identity_of(train: &Train, shard: &Digest) -> Identity {
+    let training = specification::encode_training(&train.training);
+    Identity { task: train.name.task, base: train.base, rest: Digest::of_parts(&[&shard.0, &training]) }
+}

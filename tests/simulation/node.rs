@@ -1,0 +1,372 @@
+//! A node's program: its real core, and what the threads around that would do. Owns what is asked of the core and what it
+//! orders, and checks what it promises from outside; what happens to the node is `fleet`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use gradwire::compute::core::{
+    self, Action, Content, Core, Event as CoreEvent, Failure, Identity, Note, Object, Outcome, Recipient, TaskKey,
+    TaskState,
+};
+use gradwire::digest::Digest;
+use gradwire::engine::{Attempt, Event, Fault, LinkKey, RejectReason};
+use gradwire::job::JobId;
+use rand::RngExt as _;
+
+use crate::model;
+use crate::scenario::NodePlan;
+use crate::world::World;
+
+/// The largest update that travels inside its answer, and one that does not.
+const INLINE_BYTES: u64 = 100;
+const LARGE_BYTES: u64 = 101;
+/// Results that a node keeps, and their bytes: few, so that some are let go.
+const RESULTS_MAX: usize = 8;
+const RESULTS_BYTES_MAX: u64 = 700;
+
+/// What the core passes on: an attempt is work, and bytes are nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Simulated;
+
+impl Content for Simulated {
+    type Work = Work;
+    type Data = ();
+    type Failure = Fault;
+}
+
+/// A task as it was asked for first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Work {
+    link: LinkKey,
+    attempt: Attempt,
+    base: Digest,
+}
+
+/// What a node hears, from outside or from its workers.
+pub enum Input {
+    /// A task is asked for.
+    Train { link: LinkKey, attempt: Attempt, base: Digest, may_reject: bool },
+    /// A task is no longer wanted.
+    Cancel { attempt: Attempt },
+    /// It is asked for what it has of a job.
+    Results { link: LinkKey, job: JobId },
+    /// An object has come, or cannot be had.
+    Object { link: LinkKey, digest: Digest, is_here: bool },
+    /// An update has been fetched.
+    Fetched { link: LinkKey, digest: Digest },
+    /// A link has ended.
+    Unlinked { link: LinkKey },
+    /// A worker has done with a task.
+    Ready { task: TaskKey },
+}
+
+/// A program, from its start to its end.
+pub struct Program {
+    core: Core<Simulated>,
+    workers: usize,
+    /// Requests that are to be answered, and what each asks for.
+    open: BTreeMap<(core::LinkKey, u32), (Attempt, Digest)>,
+    requests: u32,
+    /// The jobs that requests for results are about.
+    asked: BTreeMap<u32, JobId>,
+    /// What the workers have.
+    running: BTreeMap<TaskKey, Work>,
+    /// Of that, what they were told to stop.
+    stopping: BTreeSet<TaskKey>,
+    /// Objects that are here, and how often each is pinned.
+    objects: BTreeSet<Digest>,
+    pinned: BTreeMap<Digest, u32>,
+    is_draining: bool,
+}
+
+impl Program {
+    pub fn new(plan: &NodePlan, seed: u64) -> Program {
+        let settings = core::Settings {
+            load_probability: plan.rejects,
+            load_delay: Duration::from_micros(plan.task_us),
+            results_max: RESULTS_MAX,
+            results_bytes_max: RESULTS_BYTES_MAX,
+            ..core::Settings::new(plan.workers)
+        };
+        Program {
+            core: Core::new(settings, seed),
+            workers: plan.workers as usize,
+            open: BTreeMap::new(),
+            requests: 0,
+            asked: BTreeMap::new(),
+            running: BTreeMap::new(),
+            stopping: BTreeSet::new(),
+            objects: BTreeSet::new(),
+            pinned: BTreeMap::new(),
+            is_draining: false,
+        }
+    }
+
+    /// What it says of its load.
+    pub fn load(&self) -> (u32, u32) {
+        (self.core.counts().running, self.core.counts().waiting)
+    }
+
+    /// Nothing happens any more: every request has been answered whose link is up.
+    pub fn assert_has_answered(&self) {
+        assert!(self.open.is_empty(), "requests were never answered: {:?}", self.open);
+        assert!(self.core.outstanding().tasks == 0 && self.running.is_empty(), "tasks were never answered");
+    }
+
+    fn request(&mut self) -> u32 {
+        self.requests += 1;
+        self.requests
+    }
+
+    /// A request gets its one answer.
+    fn answered(&mut self, to: Recipient) -> (Attempt, Digest) {
+        let asked = self.open.remove(&(to.link, to.request));
+        let (attempt, base) = asked.expect("a request is answered twice, or was never made");
+        assert_eq!(attempt_of(&attempt), to.attempt, "another attempt is answered than was asked for");
+        (attempt, base)
+    }
+}
+
+fn attempt_of(attempt: &Attempt) -> core::Attempt {
+    core::Attempt { task: attempt.task, attempt: attempt.attempt, token: attempt.token }
+}
+
+fn shard_of(attempt: &Attempt) -> Digest {
+    Digest::of_parts(&[&attempt.task.job.0.to_le_bytes(), &attempt.task.shard.to_le_bytes()])
+}
+
+impl World {
+    /// A node hears something that is meant for this life of it; later, if it is frozen.
+    pub fn hear(&mut self, node: usize, life: u32, input: Input) {
+        let it = &mut self.nodes[node];
+        if it.life != life || !it.is_up {
+            return;
+        }
+        if it.is_frozen {
+            return it.unheard.push(input);
+        }
+        match input {
+            Input::Train { link, attempt, base, may_reject } => {
+                if it.link == Some(link) {
+                    self.train(node, link, attempt, base, may_reject);
+                }
+            }
+            Input::Cancel { attempt } => self.cancel(node, attempt),
+            Input::Results { link, job } => self.ask_results(node, link, job),
+            Input::Object { link, digest, is_here } => self.object(node, link, digest, is_here),
+            Input::Fetched { link, digest } => {
+                let link = core::LinkKey(link.0);
+                self.tell_core(node, CoreEvent::PieceFetched { link, digest, end_bytes: LARGE_BYTES });
+            }
+            Input::Unlinked { link } => self.unlink_node(node, link),
+            Input::Ready { task } => self.ready(node, task),
+        }
+    }
+
+    /// A node's core is told, and obeyed.
+    fn tell_core(&mut self, node: usize, event: CoreEvent<Simulated>) {
+        if self.is_shown {
+            println!("{:>10} n{node} <- {event:?}", self.now_us);
+        }
+        let Some(program) = &mut self.nodes[node].program else { return };
+        let mut actions = Vec::new();
+        program.core.handle(event, &mut actions);
+        for action in actions {
+            if self.is_shown {
+                println!("{:>10} n{node} -> {action:?}", self.now_us);
+            }
+            self.trace.update(format!("{action:?}").as_bytes());
+            self.obey_core(node, action);
+        }
+    }
+
+    fn program(&mut self, node: usize) -> &mut Program {
+        self.nodes[node].program.as_mut().expect("a node that is up runs a program")
+    }
+
+    pub fn link_node(&mut self, node: usize, link: LinkKey) {
+        self.tell_core(node, CoreEvent::LinkUp { link: core::LinkKey(link.0), inline_bytes_max: INLINE_BYTES });
+    }
+
+    fn unlink_node(&mut self, node: usize, link: LinkKey) {
+        let link = core::LinkKey(link.0);
+        self.tell_core(node, CoreEvent::LinkDown { link });
+        if let Some(program) = &mut self.nodes[node].program {
+            program.open.retain(|(other, _), _| *other != link);
+        }
+    }
+
+    /// A task is asked for.
+    fn train(&mut self, node: usize, link: LinkKey, attempt: Attempt, base: Digest, may_reject: bool) {
+        let program = self.program(node);
+        let to = Recipient { link: core::LinkKey(link.0), request: program.request(), attempt: attempt_of(&attempt) };
+        program.open.insert((to.link, to.request), (attempt, base));
+        let shard = shard_of(&attempt);
+        let object = |digest| Object { digest, data: program.objects.contains(&digest).then_some(()) };
+        let train = core::Train {
+            to,
+            identity: Identity { task: attempt.task, base, rest: shard },
+            may_reject,
+            base: object(base),
+            shard: object(shard),
+            work: Work { link, attempt, base },
+        };
+        self.tell_core(node, CoreEvent::TrainRequested(train));
+    }
+
+    /// An attempt is cancelled: if it waits it is answered at once.
+    fn cancel(&mut self, node: usize, attempt: Attempt) {
+        let Some(program) = &mut self.nodes[node].program else { return };
+        let Some((&(link, request), _)) = program.open.iter().find(|(_, (open, _))| *open == attempt) else { return };
+        self.tell_core(node, CoreEvent::CancelRequested { link, request });
+        let program = self.program(node);
+        let mut polled = Vec::new();
+        program.core.handle(CoreEvent::PollRequested { link, request: 0, attempt: attempt_of(&attempt) }, &mut polled);
+        let [Action::AnswerPolled { state, .. }] = &polled[..] else { panic!("a POLL leads to {polled:?}") };
+        let is_open = program.open.contains_key(&(link, request));
+        assert_eq!(state.as_ref().map(|(state, _)| *state), is_open.then_some(TaskState::Running));
+        self.ending_of_nodes.cancelled_waiting += u64::from(!is_open);
+    }
+
+    /// The coordinator asks what the node has of a job.
+    fn ask_results(&mut self, node: usize, link: LinkKey, job: JobId) {
+        let program = self.program(node);
+        let request = program.request();
+        program.asked.insert(request, job);
+        self.tell_core(node, CoreEvent::ResultsRequested { link: core::LinkKey(link.0), request, job });
+    }
+
+    /// An object has come, or cannot be had.
+    fn object(&mut self, node: usize, link: LinkKey, digest: Digest, is_here: bool) {
+        let link = core::LinkKey(link.0);
+        if !is_here {
+            return self.tell_core(node, CoreEvent::ObjectMissing { link, digest, failure: Fault::Retryable });
+        }
+        self.program(node).objects.insert(digest);
+        self.tell_core(node, CoreEvent::ObjectHere { link, digest, data: () });
+    }
+
+    /// The node is told to end.
+    pub fn drain(&mut self, node: usize) {
+        self.program(node).is_draining = true;
+        self.tell_core(node, CoreEvent::DrainRequested);
+        let program = self.program(node);
+        assert_eq!(program.core.outstanding().tasks, program.running.len(), "more is left than what is in training");
+    }
+
+    /// Its time is up.
+    pub fn close(&mut self, node: usize) {
+        self.ending_of_nodes.drained += u64::from(self.program(node).core.outstanding().is_nothing());
+        self.tell_core(node, CoreEvent::CloseRequested);
+    }
+
+    /// A worker has done with a task, if it has it still.
+    fn ready(&mut self, node: usize, task: TaskKey) {
+        let program = self.program(node);
+        let Some(work) = program.running.remove(&task) else { return };
+        let is_stopped = program.stopping.remove(&task);
+        let plan = self.nodes[node].plan.clone();
+        let result = if (is_stopped && self.rng.random_bool(0.7)) || self.rng.random_bool(plan.retryable) {
+            Err(Fault::Retryable)
+        } else if self.rng.random_bool(plan.fails) {
+            Err(Fault::Final)
+        } else {
+            let update = model::train(work.base, work.attempt.task.shard, plan.arithmetic);
+            let update_bytes = if self.rng.random_bool(plan.announces) { LARGE_BYTES } else { INLINE_BYTES };
+            let (loss, train_us) = (model::loss(update), plan.task_us);
+            // A node of another make takes every coordinator for the one that asked.
+            if work.link.0 <= self.links_before
+                && let Some(present) = self.nodes[node].link
+                && self.rng.random_bool(0.3)
+            {
+                self.answer(node, present, work.attempt, update, true);
+            }
+            Ok(Outcome { epochs: 1, loss, train_us, update, update_bytes, data: () })
+        };
+        self.tell_core(node, CoreEvent::Ended { task, result, rows_per_second: None });
+    }
+
+    fn obey_core(&mut self, node: usize, action: Action<Simulated>) {
+        match action {
+            Action::Start { task, work, delay, .. } => {
+                let program = self.program(node);
+                assert!(!program.is_draining, "a node that ends begins a task");
+                assert!(program.running.insert(task, work).is_none(), "a task is started twice");
+                assert!(program.running.len() <= program.workers, "more is started than there are workers");
+                let plan = &self.nodes[node].plan;
+                let slow = if self.rng.random_bool(plan.straggles) { 50 } else { 1 };
+                let task_us = self.nodes[node].plan.task_us * slow * self.rng.random_range(80..120) / 100;
+                self.hear_in(delay.as_micros() as u64 + task_us, node, Input::Ready { task });
+            }
+            Action::Stop { work } => {
+                let program = self.program(node);
+                let (&task, _) =
+                    program.running.iter().find(|(_, other)| **other == work).expect("what is stopped is running");
+                assert!(program.stopping.insert(task), "a task is stopped twice");
+                let wait_us = self.rng.random_range(0..2_000);
+                self.hear_in(wait_us, node, Input::Ready { task });
+            }
+            Action::Fetch { link, digest } => {
+                let is_here = self.rng.random_bool(0.98);
+                self.post_to_node(node, Input::Object { link: LinkKey(link.0), digest, is_here });
+            }
+            Action::AnswerTrained { to, outcome, inline } => {
+                let arithmetic = self.nodes[node].plan.arithmetic;
+                let (attempt, base) = self.program(node).answered(to);
+                let right = model::train(base, attempt.task.shard, arithmetic);
+                assert_eq!(outcome.update, right, "a task is answered with another one's result");
+                assert_eq!(inline, outcome.update_bytes <= INLINE_BYTES);
+                let pinned = self.program(node).pinned.get(&outcome.update).copied().unwrap_or(0);
+                assert!(inline || pinned > 0, "an update is announced that cannot be fetched");
+                self.answer(node, LinkKey(to.link.0), attempt, outcome.update, inline);
+            }
+            Action::AnswerRejected { to, reason, .. } => {
+                let (attempt, _) = self.program(node).answered(to);
+                let reason = match reason {
+                    core::RejectReason::LoadProbability => RejectReason::LoadProbability,
+                    core::RejectReason::Busy => RejectReason::Busy,
+                };
+                self.send(node, Event::Rejected { link: LinkKey(to.link.0), attempt, reason });
+            }
+            Action::AnswerFailed { to, failure } => {
+                let (attempt, _) = self.program(node).answered(to);
+                let link = LinkKey(to.link.0);
+                let fault = match failure {
+                    Failure::Closing => {
+                        return self.send(node, Event::Rejected { link, attempt, reason: RejectReason::Closing });
+                    }
+                    Failure::Cancelled | Failure::QueueFull { .. } => Fault::Retryable,
+                    Failure::DataMissing(fault) | Failure::Training(fault) => fault,
+                };
+                self.send(node, Event::TaskFailed { link, attempt, fault, reason: format!("{fault:?}") });
+            }
+            Action::AnswerPolled { .. } => {}
+            Action::AnswerResults { link, request, results } => {
+                let job = self.program(node).asked.remove(&request).expect("results are told that were asked for");
+                let held = results.iter().map(|listed| (listed.step, listed.shard, listed.base)).collect();
+                self.send(node, Event::ResultsHeld { link: LinkKey(link.0), job, held });
+            }
+            Action::PinUpdate { digest, .. } => {
+                let program = self.program(node);
+                program.objects.insert(digest);
+                *program.pinned.entry(digest).or_default() += 1;
+            }
+            Action::UnpinUpdate { digest } => {
+                let pins = self.program(node).pinned.get_mut(&digest).expect("what is unpinned was pinned");
+                *pins = pins.checked_sub(1).expect("an update is unpinned as often as it was pinned");
+            }
+            Action::DropObject { digest } => {
+                let program = self.program(node);
+                if program.pinned.get(&digest).copied().unwrap_or(0) == 0 {
+                    program.objects.remove(&digest);
+                }
+            }
+            Action::ReuseMemory { .. } | Action::Close { .. } => {}
+            Action::Tell { note, .. } => {
+                let counts = &mut self.ending_of_nodes;
+                counts.reused += u64::from(note == Note::Reused);
+                counts.adopted += u64::from(note == Note::Adopted);
+            }
+        }
+    }
+}
