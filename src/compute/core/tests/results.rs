@@ -52,6 +52,16 @@ fn a_failure_is_answered_and_nothing_of_it_is_kept() {
 }
 
 #[test]
+fn what_was_cancelled_and_has_lost_its_link_leaves_no_result() {
+    let mut desk = Desk::new(1);
+    let (to, task) = desk.run(LINK, 0, 0);
+    desk.cancel(to);
+    desk.tell(Event::LinkDown { link: LINK });
+    assert_eq!(desk.end(task, Ok(outcome(0, 10))), []);
+    assert_eq!((desk.core.cached(), desk.load()), (0, (0, 0)));
+}
+
+#[test]
 fn another_link_gets_the_result_and_the_same_link_has_it_trained_again() {
     let mut desk = Desk::new(1);
     desk.finish(LINK, 0, 0, 10);
