@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, Divan, black_box_drop};
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, TaskId};
-use gradwire::wire::message::{Have, Held, PIECE_BYTES_MAX, Piece, Ping, Polled, Pong, TaskName, TaskState};
+use gradwire::job::{Attempt, JobId, TaskId};
+use gradwire::wire::message::{Have, Held, PIECE_BYTES_MAX, Piece, Ping, Polled, Pong, TaskState};
 use gradwire::wire::session::Incoming;
 use gradwire::wire::{Decoder, Message, MessageType, Role, Session, SharedBytes, limits};
 
@@ -136,7 +136,7 @@ fn decode(decoder: &mut Decoder, mut stream: &[u8]) -> u32 {
 
 /// What a node sends a coordinator all day: heartbeats, what it holds, how far it is. How many frames that is, too.
 fn small_frames() -> (Vec<u8>, u32) {
-    let name = TaskName { task: TaskId { job: JobId(1), step: 2, shard: 3 }, attempt: 1, token: 4 };
+    let name = Attempt { task: TaskId { job: JobId(1), step: 2, shard: 3 }, attempt: 1, token: 4 };
     let polled = Polled { name, state: TaskState::Running, batches_done: 7, batches_planned: 9 };
     let mut stream = Vec::new();
     let mut add = |message: &Message<'_>, request| stream.extend_from_slice(&message.seal(request, false).head);

@@ -67,6 +67,17 @@ pub struct TaskId {
     pub shard: u32,
 }
 
+/// One dispatch of a task to one node over one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    /// The task.
+    pub task: TaskId,
+    /// Which dispatch of the task it is, counted from 1.
+    pub attempt: u32,
+    /// Random: a result that does not carry it was not trained for this attempt.
+    pub token: u64,
+}
+
 /// What a node must know to train any task of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Training {

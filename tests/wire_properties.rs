@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
+use gradwire::job::{
+    Attempt, JobId, OnNoNodes, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training,
+};
 use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
 use gradwire::wire::message::*;
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
@@ -82,9 +84,9 @@ fn error() -> impl Strategy<Value = Error> {
         .prop_map(|(code, about, retry, got, allowed, text)| Error { code, about, retry, got, allowed, text })
 }
 
-fn task_name() -> impl Strategy<Value = TaskName> {
+fn task_name() -> impl Strategy<Value = Attempt> {
     (any::<u128>(), any::<u64>(), any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
-        |(job, step, shard, attempt, token)| TaskName { task: TaskId { job: JobId(job), step, shard }, attempt, token },
+        |(job, step, shard, attempt, token)| Attempt { task: TaskId { job: JobId(job), step, shard }, attempt, token },
     )
 }
 

@@ -5,6 +5,7 @@
 //! Cheap enough that a thousand of them are no bottleneck: threads only block, one more has all the timers, and weights
 //! are counted as they arrive and thrown away.
 
+use gradwire::job::Attempt;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,7 +22,7 @@ use gradwire::net::{
 };
 use gradwire::store::Store;
 use gradwire::wire::message::{
-    Error, Features, Fetch, Held, Piece, Polled, Pong, RejectReason, Rejected, TaskName, TaskState, Train, Trained,
+    Error, Features, Fetch, Held, Piece, Polled, Pong, RejectReason, Rejected, TaskState, Train, Trained,
 };
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::text::Metrics;
@@ -106,7 +107,7 @@ struct Due {
 /// What a link's node has in hand.
 struct Busy {
     free_at: Instant,
-    out: Vec<(u32, TaskName)>,
+    out: Vec<(u32, Attempt)>,
 }
 
 /// A request of ours: a piece of the weights.

@@ -29,7 +29,7 @@ use super::workers::{Start, Work, refusal, say_task};
 use crate::digest::Digest;
 use crate::net::{Feed, Link, SocketAddr};
 use crate::store::Store;
-use crate::wire::message::{Error, HeldResult, Holding, Polled, RejectReason, Rejected, TaskName, TaskState, Trained};
+use crate::wire::message::{Error, HeldResult, Holding, Polled, RejectReason, Rejected, TaskState, Trained};
 use crate::wire::{ErrorCode, Message};
 
 /// What the core passes on between links, workers and the store.
@@ -161,7 +161,7 @@ impl Driver {
             Action::AnswerTrained { to, outcome, inline } => {
                 let core::Outcome { epochs, loss, train_us, update, update_bytes, data } = outcome;
                 let inline = if inline { data.to_vec() } else { Vec::new() };
-                let name = name_of(to.attempt);
+                let name = to.attempt;
                 answer(to.request, Trained { name, epochs, loss, train_us, update, update_bytes, inline }.into());
             }
             Action::AnswerRejected { to, reason, counts } => {
@@ -170,7 +170,7 @@ impl Driver {
                     core::RejectReason::LoadProbability => RejectReason::LoadProbability,
                     core::RejectReason::Busy => RejectReason::Busy,
                 };
-                answer(to.request, Rejected { name: name_of(to.attempt), reason, running, waiting }.into());
+                answer(to.request, Rejected { name: to.attempt, reason, running, waiting }.into());
             }
             Action::AnswerFailed { to, failure } => answer(to.request, error_of(failure).into()),
             Action::AnswerPolled { request, attempt, state, .. } => {
@@ -180,7 +180,7 @@ impl Driver {
                     Some((core::TaskState::Waiting, _)) => TaskState::Waiting,
                     Some((core::TaskState::Running, _)) => TaskState::Running,
                 };
-                answer(request, Polled { name: name_of(attempt), state, batches_done, batches_planned }.into());
+                answer(request, Polled { name: attempt, state, batches_done, batches_planned }.into());
             }
             Action::AnswerResults { request, results, .. } => {
                 let listed = |core::Listed { step, shard, base }| HeldResult { step, shard, base };
@@ -199,7 +199,7 @@ impl Driver {
             Action::Close { .. } => {
                 let _ = link.map(|link| link.close(CLOSING));
             }
-            Action::Tell { attempt, note } => say_task(&self.feed, &name_of(attempt), || match note {
+            Action::Tell { attempt, note } => say_task(&self.feed, &attempt, || match note {
                 Note::HandedBack => "handed back".to_owned(),
                 Note::Rejected(reason) => format!("rejected: {reason:?}"),
                 Note::Reused => "is trained already: the result was held".to_owned(),
@@ -231,12 +231,6 @@ fn link_of(action: &Action) -> Option<LinkKey> {
     }
 }
 
-/// An attempt as it travels.
-fn name_of(attempt: core::Attempt) -> TaskName {
-    let core::Attempt { task, attempt, token } = attempt;
-    TaskName { task, attempt, token }
-}
-
 fn error_of(failure: Failure<Error>) -> Error {
     match failure {
         Failure::Cancelled => refusal(ErrorCode::Cancelled, "the task was cancelled"),
@@ -254,8 +248,8 @@ mod tests {
     use crossbeam_channel::{Receiver, bounded};
 
     use super::*;
-    use crate::compute::core::{Attempt, Identity, Object, Recipient, Settings, Train as TrainRequest};
-    use crate::job::{JobId, TaskId, Training};
+    use crate::compute::core::{Identity, Object, Recipient, Settings, Train as TrainRequest};
+    use crate::job::{Attempt, JobId, TaskId, Training};
     use crate::model::{ARITHMETIC, Network, Recipe};
     use crate::wire::message::{ShardSource, Train};
 
@@ -269,7 +263,7 @@ mod tests {
         let (digest, task) = (Digest([1; 32]), TaskId { job: JobId(1), step: 0, shard });
         let network = Network::new(1, &[], 2).unwrap();
         let train = Train {
-            name: TaskName { task, attempt: 1, token: 1 },
+            name: Attempt { task, attempt: 1, token: 1 },
             may_reject: false,
             base: digest,
             shard: ShardSource::Shipped(digest),

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::core::{Attempt, Event, Identity, LinkKey, Object, Recipient, Train as TrainRequest};
+use super::core::{Event, Identity, LinkKey, Object, Recipient, Train as TrainRequest};
 use super::driver::Driver;
 use super::workers::{Work, refusal};
 use crate::digest::Digest;
 use crate::model::ARITHMETIC;
 use crate::net::{FetchError, Fetched, Fetcher, Fetching, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
-use crate::wire::message::{Error, Held, Piece, Poll, Pong, Results, ShardSource, TaskName, Train};
+use crate::wire::message::{Error, Held, Piece, Poll, Pong, Results, ShardSource, Train};
 use crate::wire::{ErrorCode, Message, MessageType, object, specification};
 
 /// What a node remembers of its requests: it only ever fetches.
@@ -58,7 +58,7 @@ impl Serving {
         let weights = object::parameters_bytes(&train.training.network);
         let object = |digest| Object { digest, data: self.store.get(&digest) };
         let wanted = self.driver.report(Event::TrainRequested(TrainRequest {
-            to: Recipient { link: self.key, request, attempt: attempt_of(train.name) },
+            to: Recipient { link: self.key, request, attempt: train.name },
             identity: identity_of(&train, &shard),
             may_reject: train.may_reject,
             base: object(base),
@@ -143,7 +143,7 @@ impl Handler<Context> for Serving {
             Message::Train(train) => self.train(link, request, train),
             Message::Put(piece) => self.put(link, request, &piece),
             Message::Poll(Poll { name }) => {
-                self.driver.report(Event::PollRequested { link: key, request, attempt: attempt_of(name) });
+                self.driver.report(Event::PollRequested { link: key, request, attempt: name });
             }
             Message::Results(Results { job }) => {
                 self.driver.report(Event::ResultsRequested { link: key, request, job });
@@ -185,11 +185,6 @@ impl Handler<Context> for Serving {
     }
 
     fn peer_load(&mut self, _: Pong) {}
-}
-
-fn attempt_of(name: TaskName) -> Attempt {
-    let TaskName { task, attempt, token } = name;
-    Attempt { task, attempt, token }
 }
 
 /// What the result of a task on these rows depends on, the training fields as they travel.

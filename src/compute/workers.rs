@@ -16,13 +16,13 @@ use super::core::{Event, Outcome, TaskKey};
 use super::crew::Help;
 use super::driver::{Driver, Handles};
 use crate::digest::Hasher;
-use crate::job::{TaskId, Training};
+use crate::job::{Attempt, TaskId, Training};
 use crate::model::conformance::{self, Difference};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
 use crate::model::{ARITHMETIC, Kernel, Rows, Trainer, Watch};
 use crate::net::Feed;
 use crate::store::Spares;
-use crate::wire::message::{Error, TaskName, Train};
+use crate::wire::message::{Error, Train};
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::{ErrorCode, MessageType};
 
@@ -240,7 +240,7 @@ impl Worker {
 }
 
 /// Says what has become of a task.
-pub(super) fn say_task<S: Display>(feed: &Feed, name: &TaskName, sentence: impl FnOnce() -> S) {
+pub(super) fn say_task<S: Display>(feed: &Feed, name: &Attempt, sentence: impl FnOnce() -> S) {
     let TaskId { job, step, shard } = name.task;
     feed.say("task", job, || format!("round {}, shard {shard}, attempt {}: {}", step + 1, name.attempt, sentence()));
 }

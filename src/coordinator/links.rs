@@ -12,8 +12,8 @@ use super::pollers::Dialling;
 use super::update::{UpdateBytes, Updates};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
-use crate::engine::{Attempt, Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason};
-use crate::job::JobId;
+use crate::engine::{Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason};
+use crate::job::{Attempt, JobId};
 use crate::model::{ARITHMETIC, Network};
 use crate::net::{self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
@@ -143,7 +143,7 @@ impl NodeLink {
     }
 
     fn trained(&mut self, link: &Link<NodeContext>, attempt: Attempt, network: Arc<Network>, mut trained: Trained) {
-        if attempt_of(&trained.name) != attempt {
+        if trained.name != attempt {
             let reason = "its result names another task, attempt or token".to_owned();
             return self.failed(attempt, Fault::Malformed, reason);
         }
@@ -223,10 +223,6 @@ impl NodeLink {
     }
 }
 
-fn attempt_of(name: &message::TaskName) -> Attempt {
-    Attempt { task: name.task, attempt: name.attempt, token: name.token }
-}
-
 impl Handler<NodeContext> for NodeLink {
     fn request(&mut self, link: &Link<NodeContext>, request: u32, message: Message<'_>) {
         match message {
@@ -246,7 +242,7 @@ impl Handler<NodeContext> for NodeLink {
                 self.trained(link, attempt, network, trained);
             }
             (NodeContext::Train { attempt, .. }, Message::Rejected(rejected)) => {
-                if attempt_of(&rejected.name) != attempt {
+                if rejected.name != attempt {
                     let reason = "it rejects another task, attempt or token than it was sent".to_owned();
                     return self.failed(attempt, Fault::Malformed, reason);
                 }
@@ -265,7 +261,7 @@ impl Handler<NodeContext> for NodeLink {
                 let refused = lock(&self.fetcher).refused(link, digest, error);
                 self.data(digest, refused);
             }
-            (NodeContext::Poll(attempt), Message::Polled(polled)) if attempt_of(&polled.name) == attempt => {
+            (NodeContext::Poll(attempt), Message::Polled(polled)) if polled.name == attempt => {
                 let known = polled.state != TaskState::Unknown;
                 let (done, planned) = (polled.batches_done, polled.batches_planned);
                 let _ = self.inputs.send(Input::Polled { link: self.key, attempt, known, done, planned });

@@ -5,13 +5,13 @@ use rand::Rng as _;
 use rand::rngs::ChaCha8Rng;
 
 use super::Context;
-use super::events::{Action, Attempt, Fault, LinkKey, NodeKey, RejectReason, Time};
+use super::events::{Action, Fault, LinkKey, NodeKey, RejectReason, Time};
 use super::report::{FailReason, Notice, Outcome};
 use super::round::{Claim, Live, Round, Standing, State, Won};
 use super::run::{Run, Stage};
 use super::scheduler::{Choice, View};
 use crate::digest::Digest;
-use crate::job::OnTaskFailure;
+use crate::job::{Attempt, OnTaskFailure};
 
 /// The first pause before a doubted node is asked again; each further failure doubles it.
 const PAUSE_US: u64 = 50_000;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::report::{FailReason, JobEvent, JobState, Outcome, Progress, RoundRecord};
 use crate::digest::Digest;
-use crate::job::{JobId, Specification, TaskId};
+use crate::job::{Attempt, JobId, Specification};
 
 /// A moment, in microseconds since some moment that the caller fixes once. Never runs backwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,17 +37,6 @@ pub struct NodeKey(pub u32);
 /// One connection to a node; never used again after it is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkKey(pub u64);
-
-/// One dispatch of a task to one node over one link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Attempt {
-    /// The task.
-    pub task: TaskId,
-    /// Which dispatch of the task it is, counted from 1.
-    pub attempt: u32,
-    /// Random: a result that does not carry it was not trained for this attempt.
-    pub token: u64,
-}
 
 /// What a node says of itself when its link comes up.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -41,7 +41,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;
 
-pub use events::{Action, Admission, Attempt, Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason, Time};
+pub use events::{Action, Admission, Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason, Time};
 pub use report::{
     FailReason, JobEvent, JobState, JobStatus, MergedTask, NodeShare, NodeState, NodeStatus, Notice, Outcome, Progress,
     RoundDone, RoundRecord, Status, Summary,

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::events::{Attempt, LinkKey, NodeKey, Time};
+use super::events::{LinkKey, NodeKey, Time};
 use super::membership::Assignment;
 use crate::digest::Digest;
-use crate::job::{JobId, Specification, TaskId};
+use crate::job::{Attempt, JobId, Specification, TaskId};
 
 /// What a node has done to make itself unwelcome at a task. Later ones are worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,9 @@
 //! What the examples must be: the same values, built by hand from the library's types.
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
+use gradwire::job::{
+    Attempt, JobId, OnNoNodes, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training,
+};
 use gradwire::model::conformance::published;
 use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
 use gradwire::wire::message::*;
@@ -129,8 +131,8 @@ fn bytes<const N: usize>(first: u8) -> [u8; N] {
     std::array::from_fn(|index| first + index as u8)
 }
 
-fn name() -> TaskName {
-    TaskName { task: TaskId { job: JOB, step: 0, shard: 0 }, attempt: 1, token: 0x1122_3344_5566_7788 }
+fn name() -> Attempt {
+    Attempt { task: TaskId { job: JOB, step: 0, shard: 0 }, attempt: 1, token: 0x1122_3344_5566_7788 }
 }
 
 /// The message of the example `frame NAME`, and its request id; of ERROR, the example in its own section.

@@ -2,7 +2,7 @@
 //! sent in them; does not know what becomes of these frames.
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, RowsRef, TaskId};
+use gradwire::job::{Attempt, JobId, RowsRef, TaskId};
 use gradwire::wire::header::{Header, MessageType, OPTIONAL_TYPES_FROM};
 use gradwire::wire::message::*;
 use gradwire::wire::{Decoder, Encoded, ErrorCode, Flags, Message, Role, limits};
@@ -293,9 +293,9 @@ fn digest(rng: &mut ChaCha8Rng) -> Digest {
     Digest(rng.random())
 }
 
-fn task_name(rng: &mut ChaCha8Rng) -> TaskName {
+fn task_name(rng: &mut ChaCha8Rng) -> Attempt {
     let task = TaskId { job: JobId(rng.random()), step: rng.random(), shard: rng.random() };
-    TaskName { task, attempt: rng.random(), token: rng.random() }
+    Attempt { task, attempt: rng.random(), token: rng.random() }
 }
 
 fn sentence(rng: &mut ChaCha8Rng) -> String {

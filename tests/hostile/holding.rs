@@ -4,10 +4,10 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, TaskId, Training};
+use gradwire::job::{Attempt, JobId, TaskId, Training};
 use gradwire::model::{BatchSize, Recipe};
 use gradwire::wire::message::{
-    Cancel, Fetch, HeldResult, Poll, Polled, Results, ShardSource, TaskName, TaskState, Train, Trained,
+    Cancel, Fetch, HeldResult, Poll, Polled, Results, ShardSource, TaskState, Train, Trained,
 };
 use gradwire::wire::{ErrorCode, Message, Role, object};
 
@@ -48,7 +48,7 @@ impl Coordinator {
     }
 
     /// Polls until the task has trained this many batches.
-    fn await_batches(&mut self, name: TaskName, batches: u64) -> Polled {
+    fn await_batches(&mut self, name: Attempt, batches: u64) -> Polled {
         let deadline = Instant::now() + PATIENCE;
         self.send(Poll { name });
         loop {
@@ -111,7 +111,7 @@ fn many_rows() -> Vec<u8> {
 
 /// A task of the same job, dispatched anew.
 fn again(train: &Train) -> Train {
-    Train { name: TaskName { attempt: 1, token: train.name.token + 1, ..train.name }, ..train.clone() }
+    Train { name: Attempt { attempt: 1, token: train.name.token + 1, ..train.name }, ..train.clone() }
 }
 
 /// Tasks that a node has trained, and those that it did not need to.
@@ -150,12 +150,12 @@ fn who_knows_a_jobs_name_gets_nothing_that_was_trained_otherwise() {
     assert_eq!(other.results(JobId(task.name.task.job.0 ^ 1)), []);
     // The same rows as another object, or trained in another way, are another task.
     let seed = Train { training: Training { seed: 2, ..training() }, ..again(&task) };
-    let step = Train { name: TaskName { task: TaskId { shard: 1, ..task.name.task }, ..task.name }, ..task.clone() };
+    let step = Train { name: Attempt { task: TaskId { shard: 1, ..task.name.task }, ..task.name }, ..task.clone() };
     other.train(&seed);
     other.train(&step);
     assert_eq!(trained_and_reused(&house), ("3".to_owned(), "0".to_owned()));
     // A later step: the earlier ones are merged.
-    let later = Train { name: TaskName { task: TaskId { step: 1, ..task.name.task }, ..task.name }, ..task.clone() };
+    let later = Train { name: Attempt { task: TaskId { step: 1, ..task.name.task }, ..task.name }, ..task.clone() };
     other.train(&later);
     assert_eq!(other.results(task.name.task.job), []);
     house.assert_is_well();

@@ -1,11 +1,12 @@
 //! Attacks on an open connection, on both servers: whoever breaks a rule is told which, and the connection closes.
 
+use gradwire::job::Attempt;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use gradwire::digest::Digest;
 use gradwire::wire::header::OPTIONAL_TYPES_FROM;
-use gradwire::wire::message::{Cancel, Fetch, Goodbye, Have, Hello, Piece, Ping, Poll, Pong, Submit, TaskName};
+use gradwire::wire::message::{Cancel, Fetch, Goodbye, Have, Hello, Piece, Ping, Poll, Pong, Submit};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Header, Message, MessageType, Role, limits};
 
 use crate::peer::{Peer, hello};
@@ -70,7 +71,7 @@ fn an_answer_to_nothing_and_a_lone_message_on_a_request_are_refused() {
 #[test]
 fn messages_that_a_role_may_not_send_are_unexpected() {
     let house = House::new();
-    let name = TaskName { task: train().name.task, attempt: 1, token: 1 };
+    let name = Attempt { task: train().name.task, attempt: 1, token: 1 };
     let submit = Submit { job: smallest_job().0, rounds_seen: 0, specification: smallest_job().1 };
     let to_the_coordinator: [Message<'_>; 2] = [train().into(), Poll { name }.into()];
     for message in to_the_coordinator {

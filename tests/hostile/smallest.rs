@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, Operation, RowsRef, Specification, TaskId, Training};
+use gradwire::job::{Attempt, JobId, Operation, RowsRef, Specification, TaskId, Training};
 use gradwire::model::{ARITHMETIC, BatchSize, Network, Recipe};
 use gradwire::net::random_u128;
 use gradwire::wire::Message;
-use gradwire::wire::message::{Fetch, Piece, ShardSource, TaskName, Train};
+use gradwire::wire::message::{Fetch, Piece, ShardSource, Train};
 use gradwire::wire::object::{self, ObjectKind};
 
 use crate::peer::Peer;
@@ -52,7 +52,7 @@ pub fn job_of(rows: Digest) -> (JobId, Specification) {
 pub fn train() -> Train {
     let task = TaskId { job: JobId(random_u128()), step: 0, shard: 0 };
     Train {
-        name: TaskName { task, attempt: 1, token: 5 },
+        name: Attempt { task, attempt: 1, token: 5 },
         may_reject: false,
         base: Digest::of(&base()),
         shard: ShardSource::Shipped(Digest::of(&rows())),

@@ -2,8 +2,8 @@
 //! does with its tasks is its core's (`node`), and what becomes of them at the coordinator the engine's.
 
 use gradwire::digest::Digest;
-use gradwire::engine::{Attempt, Event, Fault, LinkKey, NodeInfo, NodeKey};
-use gradwire::job::JobId;
+use gradwire::engine::{Event, Fault, LinkKey, NodeInfo, NodeKey};
+use gradwire::job::{Attempt, JobId};
 use rand::{Rng as _, RngExt as _};
 
 use crate::model;

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gradwire::digest::Digest;
 use gradwire::engine::{
-    Action, Admission, Attempt, Engine, Event, Fault, JobEvent, JobState, LinkKey, NodeInfo, NodeKey, Policy,
-    RejectReason, RoundDone, Settings,
+    Action, Admission, Engine, Event, Fault, JobEvent, JobState, LinkKey, NodeInfo, NodeKey, Policy, RejectReason,
+    RoundDone, Settings,
 };
-use gradwire::job::{JobId, Profile, TaskId};
+use gradwire::job::{Attempt, JobId, Profile, TaskId};
 use rand::rngs::ChaCha8Rng;
 
 use crate::account::{Job, Left, Stage, Won};

@@ -9,8 +9,8 @@ use gradwire::compute::core::{
     TaskState,
 };
 use gradwire::digest::Digest;
-use gradwire::engine::{Attempt, Event, Fault, LinkKey, RejectReason};
-use gradwire::job::JobId;
+use gradwire::engine::{Event, Fault, LinkKey, RejectReason};
+use gradwire::job::{Attempt, JobId};
 use rand::RngExt as _;
 
 use crate::model;
@@ -122,13 +122,9 @@ impl Program {
     fn answered(&mut self, to: Recipient) -> (Attempt, Digest) {
         let asked = self.open.remove(&(to.link, to.request));
         let (attempt, base) = asked.expect("a request is answered twice, or was never made");
-        assert_eq!(attempt_of(&attempt), to.attempt, "another attempt is answered than was asked for");
+        assert_eq!(attempt, to.attempt, "another attempt is answered than was asked for");
         (attempt, base)
     }
-}
-
-fn attempt_of(attempt: &Attempt) -> core::Attempt {
-    core::Attempt { task: attempt.task, attempt: attempt.attempt, token: attempt.token }
 }
 
 fn shard_of(attempt: &Attempt) -> Digest {
@@ -199,7 +195,7 @@ impl World {
     /// A task is asked for.
     fn train(&mut self, node: usize, link: LinkKey, attempt: Attempt, base: Digest, may_reject: bool) {
         let program = self.program(node);
-        let to = Recipient { link: core::LinkKey(link.0), request: program.request(), attempt: attempt_of(&attempt) };
+        let to = Recipient { link: core::LinkKey(link.0), request: program.request(), attempt };
         program.open.insert((to.link, to.request), (attempt, base));
         let shard = shard_of(&attempt);
         let object = |digest| Object { digest, data: program.objects.contains(&digest).then_some(()) };
@@ -221,7 +217,7 @@ impl World {
         self.tell_core(node, CoreEvent::CancelRequested { link, request });
         let program = self.program(node);
         let mut polled = Vec::new();
-        program.core.handle(CoreEvent::PollRequested { link, request: 0, attempt: attempt_of(&attempt) }, &mut polled);
+        program.core.handle(CoreEvent::PollRequested { link, request: 0, attempt }, &mut polled);
         let [Action::AnswerPolled { state, .. }] = &polled[..] else { panic!("a POLL leads to {polled:?}") };
         let is_open = program.open.contains_key(&(link, request));
         assert_eq!(state.as_ref().map(|(state, _)| *state), is_open.then_some(TaskState::Running));

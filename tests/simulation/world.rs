@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gradwire::digest::{Digest, Hasher};
-use gradwire::engine::{Action, Attempt, Engine, Event, FailReason, JobEvent, LinkKey, NodeKey, Time};
-use gradwire::job::{JobId, Operation, RowsRef, Specification, Training};
+use gradwire::engine::{Action, Engine, Event, FailReason, JobEvent, LinkKey, NodeKey, Time};
+use gradwire::job::{Attempt, JobId, Operation, RowsRef, Specification, Training};
 use gradwire::model::{Network, Recipe};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};

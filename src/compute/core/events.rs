@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::digest::Digest;
-use crate::job::{JobId, TaskId};
+use crate::job::{Attempt, JobId, TaskId};
 
 /// What the core is given and passes on without looking into it.
 pub trait Content: Clone + fmt::Debug {
@@ -25,17 +25,6 @@ pub struct LinkKey(pub u64);
 /// A task's place in the node's table; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskKey(pub u64);
-
-/// One dispatch of a task to this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Attempt {
-    /// The task.
-    pub task: TaskId,
-    /// Which dispatch of the task, counted from 1.
-    pub attempt: u32,
-    /// Random.
-    pub token: u64,
-}
 
 /// Who is answered, and of what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,13 +34,13 @@ mod tests;
 use std::time::Duration;
 
 pub use events::{
-    Action, Attempt, Content, Counts, Event, Failure, Identity, LinkKey, Listed, Note, Object, Outcome, Outstanding,
-    Recipient, RejectReason, TaskKey, TaskState, Train,
+    Action, Content, Counts, Event, Failure, Identity, LinkKey, Listed, Note, Object, Outcome, Outstanding, Recipient,
+    RejectReason, TaskKey, TaskState, Train,
 };
 pub use history::JobDone;
 
 use crate::digest::Digest;
-use crate::job::TaskId;
+use crate::job::{Attempt, TaskId};
 use history::History;
 use links::Links;
 use load::InjectedLoad;

@@ -1,9 +1,10 @@
 //! The table of tasks. Owns every task from its request to the end of its result's retention, and the indexes by which one is
 //! found; does not decide when a task goes from one stage to the next.
 
+use crate::job::Attempt;
 use std::collections::VecDeque;
 
-use super::events::{Attempt, Content, Identity, LinkKey, Object, Outcome, Recipient, TaskKey};
+use super::events::{Content, Identity, LinkKey, Object, Outcome, Recipient, TaskKey};
 
 /// A task.
 pub(super) struct Task<C: Content> {

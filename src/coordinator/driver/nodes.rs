@@ -7,11 +7,11 @@ use crate::coordinator::links::{Linked, NodeContext};
 use crate::coordinator::listing::Changed;
 use crate::coordinator::pollers::Command;
 use crate::digest::Digest;
-use crate::engine::{Attempt, Event, LinkKey, NodeInfo, NodeKey};
-use crate::job::{JobId, TaskId};
+use crate::engine::{Event, LinkKey, NodeInfo, NodeKey};
+use crate::job::{Attempt, JobId, TaskId};
 use crate::net::{SharedPiece, Unsent};
 use crate::wire::SharedBytes;
-use crate::wire::message::{Cancel, Poll, Results, ShardSource, TaskName, Train};
+use crate::wire::message::{Cancel, Poll, Results, ShardSource, Train};
 
 /// A running task is asked how far it is after so long, and again.
 const POLL_EVERY_US: u64 = 1_000_000;
@@ -179,7 +179,7 @@ impl Driver {
             }
         }
         let train = Train {
-            name: name_of(&attempt),
+            name: attempt,
             may_reject,
             base,
             shard: ShardSource::Shipped(shard.digest),
@@ -209,14 +209,9 @@ impl Driver {
             for (attempt, out) in &mut node.out {
                 if now.since_us(out.asked) >= POLL_EVERY_US {
                     out.asked = now;
-                    let _ =
-                        node.linked.link.request(&Poll { name: name_of(attempt) }.into(), NodeContext::Poll(*attempt));
+                    let _ = node.linked.link.request(&Poll { name: *attempt }.into(), NodeContext::Poll(*attempt));
                 }
             }
         }
     }
-}
-
-fn name_of(attempt: &Attempt) -> TaskName {
-    TaskName { task: attempt.task, attempt: attempt.attempt, token: attempt.token }
 }

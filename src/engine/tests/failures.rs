@@ -1,6 +1,7 @@
 //! Failures: of tasks, of results, of nodes, of all nodes.
 
 use super::*;
+use crate::job::Attempt;
 
 #[test]
 fn a_task_that_failed_goes_to_another_node() {

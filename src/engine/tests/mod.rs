@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::digest::Digest;
-use crate::job::{OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
+use crate::job::{Attempt, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
 use crate::model::{Network, Recipe};
 
 /// The rows of every shard.

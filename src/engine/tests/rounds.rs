@@ -1,6 +1,7 @@
 //! Rounds: what is sent, merged, validated and reported, and in which order.
 
 use super::*;
+use crate::job::Attempt;
 
 #[test]
 fn a_job_goes_from_submission_to_done() {

@@ -1,6 +1,7 @@
 //! Updates on their way: the node that has trained them is free for its next task, and they count once or not at all.
 
 use super::*;
+use crate::job::Attempt;
 
 #[test]
 fn a_node_whose_update_is_on_its_way_gets_its_next_task_but_keeps_no_more_than_two() {

@@ -10,8 +10,8 @@ use arbitrary::{Arbitrary, Error as Unfit, Result, Unstructured};
 
 use crate::digest::Digest;
 use crate::job::{
-    JobId, NOTES_BYTES_MAX, OnNoNodes, OnTaskFailure, Operation, Profile, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX,
-    Specification, TaskId, Training,
+    Attempt, JobId, NOTES_BYTES_MAX, OnNoNodes, OnTaskFailure, Operation, Profile, ROUNDS_MAX, ROWS_MAX, RowsRef,
+    SHARDS_MAX, Specification, TaskId, Training,
 };
 use crate::model::network::{CLASSES_MAX, HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX, INPUTS_MAX};
 use crate::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX, LOG_EPSILON_MIN};
@@ -20,7 +20,7 @@ use crate::wire::message::{
     Accepted, Attach, Cancel, Describe, Described, Done, Entries, Error, Features, Fetch, Goodbye, Have, Held,
     HeldResult, Hello, Holding, Job, JobStanding, JobState, Jobs, Ledger, LedgerEntry, Listed, MergedTask, NodeTasks,
     Notice, NoticeKind, Order, OrderVerb, PIECE_BYTES_MAX, Piece, Poll, Polled, Pong, RejectReason, Rejected, Results,
-    Round, ShardSource, Submit, TaskName, TaskState, Train, Trained, Welcome,
+    Round, ShardSource, Submit, TaskState, Train, Trained, Welcome,
 };
 use crate::wire::session::Role;
 use crate::wire::{ErrorCode, Message, MessageType, VERSION, limits};
@@ -163,9 +163,9 @@ fn trained(u: &mut Unstructured<'_>) -> Result<Trained> {
     Ok(Trained { name: task_name(u)?, epochs, loss, train_us, update: digest(u)?, update_bytes, inline })
 }
 
-fn task_name(u: &mut Unstructured<'_>) -> Result<TaskName> {
+fn task_name(u: &mut Unstructured<'_>) -> Result<Attempt> {
     let (job, step, shard, attempt, token) = u.arbitrary()?;
-    Ok(TaskName { task: TaskId { job: JobId(job), step, shard }, attempt, token })
+    Ok(Attempt { task: TaskId { job: JobId(job), step, shard }, attempt, token })
 }
 
 fn specification(u: &mut Unstructured<'_>) -> Result<Specification> {

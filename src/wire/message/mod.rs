@@ -15,8 +15,7 @@ pub use jobs::{Accepted, Done, JobState, NodeTasks, Notice, NoticeKind, Round, S
 pub use ledger::{Entries, Ledger, LedgerEntry, MergedTask};
 pub use standing::{Attach, Describe, Described, Job, JobStanding, Jobs, Listed, Order, OrderVerb};
 pub use tasks::{
-    HeldResult, Holding, Poll, Polled, RejectReason, Rejected, Results, ShardSource, TaskName, TaskState, Train,
-    Trained,
+    HeldResult, Holding, Poll, Polled, RejectReason, Rejected, Results, ShardSource, TaskState, Train, Trained,
 };
 pub use transfer::{Fetch, Have, Held, PIECE_BYTES_MAX, Piece, piece_bytes_max};
 

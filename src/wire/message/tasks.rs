@@ -3,27 +3,16 @@
 
 use super::Layout;
 use crate::digest::Digest;
-use crate::job::{JobId, TaskId, Training};
+use crate::job::{Attempt, JobId, TaskId, Training};
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::{limits, specification};
 
-/// A task and one attempt at it, by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TaskName {
-    /// The task.
-    pub task: TaskId,
-    /// Which dispatch of the task, counted from 1.
-    pub attempt: u32,
-    /// Random; a result without it is not this attempt's.
-    pub token: u64,
-}
-
-impl Layout<'_> for TaskName {
+impl Layout<'_> for Attempt {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
         let job = JobId(reader.u128()?);
         let step = reader.u64()?;
         let shard = reader.u32()?;
-        Ok(TaskName { task: TaskId { job, step, shard }, attempt: reader.u32()?, token: reader.u64()? })
+        Ok(Attempt { task: TaskId { job, step, shard }, attempt: reader.u32()?, token: reader.u64()? })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -48,7 +37,7 @@ pub enum ShardSource {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Train {
     /// The task.
-    pub name: TaskName,
+    pub name: Attempt,
     /// Whether the node may reject it.
     pub may_reject: bool,
     /// The weights to start from.
@@ -65,7 +54,7 @@ const RESIDENT: u8 = 2;
 
 impl Layout<'_> for Train {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
-        let name = TaskName::decode(reader)?;
+        let name = Attempt::decode(reader)?;
         let flags = reader.u8()?;
         if flags & !MAY_REJECT != 0 {
             return reader.fail(Malformation::UnknownValue { got: flags.into() });
@@ -106,7 +95,7 @@ impl Layout<'_> for Train {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trained {
     /// The task.
-    pub name: TaskName,
+    pub name: Attempt,
     /// Epochs run.
     pub epochs: u32,
     /// The loss, summed over the shard's rows.
@@ -133,7 +122,7 @@ const TRAINED_HEAD_BYTES: usize = 108;
 
 impl Layout<'_> for Trained {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
-        let name = TaskName::decode(reader)?;
+        let name = Attempt::decode(reader)?;
         let epochs = reader.u32()?;
         reader.reserved(4)?;
         let (loss, train_us) = (reader.f64()?, reader.u64()?);
@@ -174,7 +163,7 @@ pub enum RejectReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// The task.
-    pub name: TaskName,
+    pub name: Attempt,
     /// Why.
     pub reason: RejectReason,
     /// Tasks being trained.
@@ -185,7 +174,7 @@ pub struct Rejected {
 
 impl Layout<'_> for Rejected {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
-        let name = TaskName::decode(reader)?;
+        let name = Attempt::decode(reader)?;
         let reason = match reader.u8()? {
             1 => RejectReason::LoadProbability,
             2 => RejectReason::Busy,
@@ -207,12 +196,12 @@ impl Layout<'_> for Rejected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Poll {
     /// The task.
-    pub name: TaskName,
+    pub name: Attempt,
 }
 
 impl Layout<'_> for Poll {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
-        Ok(Poll { name: TaskName::decode(reader)? })
+        Ok(Poll { name: Attempt::decode(reader)? })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -236,7 +225,7 @@ pub enum TaskState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Polled {
     /// The task.
-    pub name: TaskName,
+    pub name: Attempt,
     /// Where it stands.
     pub state: TaskState,
     /// Batches trained.
@@ -247,7 +236,7 @@ pub struct Polled {
 
 impl Layout<'_> for Polled {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
-        let name = TaskName::decode(reader)?;
+        let name = Attempt::decode(reader)?;
         let state = match reader.u8()? {
             1 => TaskState::Unknown,
             2 => TaskState::Waiting,
@@ -359,7 +348,7 @@ mod tests {
 
     #[test]
     fn an_update_that_travels_inside_fits_the_peers_payload() {
-        let name = TaskName { task: TaskId { job: JobId(1), step: 0, shard: 0 }, attempt: 1, token: 2 };
+        let name = Attempt { task: TaskId { job: JobId(1), step: 0, shard: 0 }, attempt: 1, token: 2 };
         let inline = vec![0; Trained::inline_bytes_max(1024)];
         let (update, update_bytes) = (Digest([3; 32]), inline.len() as u64);
         let trained = Trained { name, epochs: 1, loss: 0.5, train_us: 1, update, update_bytes, inline };

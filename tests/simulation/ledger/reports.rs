@@ -1,7 +1,7 @@
 //! What whoever watches a job is told, and whether it is so: rounds, notices, pauses, ends.
 
-use gradwire::engine::{Attempt, FailReason, JobEvent, LinkKey, NodeKey, Notice, Outcome};
-use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, TaskId};
+use gradwire::engine::{FailReason, JobEvent, LinkKey, NodeKey, Notice, Outcome};
+use gradwire::job::{Attempt, JobId, OnNoNodes, OnTaskFailure, TaskId};
 
 use super::{Ledger, Next};
 use crate::account::Stage;

@@ -5,7 +5,7 @@ mod results;
 mod stages;
 
 use super::*;
-use crate::job::JobId;
+use crate::job::{Attempt, JobId};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Plain;
