@@ -45,6 +45,8 @@ pub(super) struct Run {
     /// How the job ended. Nothing happens after that.
     ending: Option<Ending>,
     validations: VecDeque<Validation>,
+    /// The step whose validation is yet to be ordered, and its weights.
+    to_validate: Option<(u64, Digest)>,
     none_eligible_told: bool,
     deadline: Option<Time>,
 }
@@ -136,6 +138,7 @@ impl Run {
             told: Vec::new(),
             ending: None,
             validations: VecDeque::new(),
+            to_validate: None,
             none_eligible_told: false,
             deadline: None,
         }
@@ -180,7 +183,7 @@ impl Run {
         let record = RoundRecord { base: trained_from, tasks, progress: self.progress(base, done) };
         self.validations.push_back(Validation { ordered: cx.now, is_done: false, record: Box::new(record) });
         self.past = Some(round);
-        cx.actions.push(Action::Validate { job: self.job, step, base });
+        self.to_validate = Some((step, base));
         if step + 1 < u64::from(self.specification.rounds) {
             self.begin_round(step + 1, base, cx);
         }
@@ -230,9 +233,15 @@ impl Run {
     pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
         self.deadline = None;
         self.wake_at(cx.now.after_us(SWEEP_US));
-        if self.is_over() || !matches!(self.stage, Stage::Training { .. }) {
-            return;
+        if !self.is_over() && matches!(self.stage, Stage::Training { .. }) {
+            self.advance_round(cx);
         }
+        // Nodes wait for what is sent to them, and nobody for a validation: it comes last.
+        let to_validate = self.to_validate.take();
+        cx.actions.extend(to_validate.map(|(step, base)| Action::Validate { job: self.job, step, base }));
+    }
+
+    fn advance_round(&mut self, cx: &mut Context<'_>) {
         self.place_or_revive(cx);
         if self.is_over() {
             return;

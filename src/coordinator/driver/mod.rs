@@ -386,8 +386,6 @@ impl Driver {
         let mut actions = Vec::new();
         while let Some(event) = self.pending.pop_front() {
             self.engine.handle(now(), event, &mut actions);
-            // Nodes wait for what is sent to them, and nobody for a validation: it comes last.
-            actions.sort_by_key(|action| matches!(action, Action::Validate { .. }));
             for action in actions.drain(..) {
                 self.act(action);
             }
