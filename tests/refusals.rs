@@ -29,7 +29,7 @@ use gradwire::job::{ROWS_MAX, RowsRef};
 use gradwire::model::ARITHMETIC;
 use gradwire::model::conformance::published;
 use gradwire::wire::header::{Flags, Header};
-use gradwire::wire::message::{Features, Fetch, Have, Held, PIECE_BYTES_MAX, Piece, Submit, Train, Trained};
+use gradwire::wire::message::{Features, Fetch, Have, Held, Holding, PIECE_BYTES_MAX, Piece, Submit, Train, Trained};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, HEADER_BYTES, Message, MessageType, Role};
 
@@ -194,7 +194,7 @@ fn node_with_a_task(listener: &TcpListener, client: &mut Peer) -> (Peer, u32, Tr
     (node, request, train)
 }
 
-/// The next TRAIN that comes; pieces are taken in as they should be.
+/// The next TRAIN that comes; pieces are taken in as they should be, and no result is here from before.
 fn await_train(node: &mut Peer) -> (u32, Train) {
     loop {
         let frame = node.receive();
@@ -202,6 +202,8 @@ fn await_train(node: &mut Peer) -> (u32, Train) {
         match frame.message() {
             Message::Train(train) => return (request, train),
             Message::Put(piece) => node.send(Held { bytes: vec![piece.object_bytes] }, request),
+            // The job may have been there before the coordinator has taken the node in.
+            Message::Results(_) => node.send(Holding { results: Vec::new() }, request),
             other => panic!("TRAIN was due, not {other:?}"),
         }
     }
