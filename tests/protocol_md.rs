@@ -1,9 +1,10 @@
-//! protocol.md, executed: every example both ways, every table of numbers against the code.
+//! The documents of the protocol, executed: every example both ways, every table of numbers against the code.
 
 mod book;
 mod seeds;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::time::Duration;
 
 use book::{Example, Piece, values};
@@ -23,7 +24,7 @@ fn examples(kind: &str) -> Vec<Example> {
 }
 
 /// The only frame in these bytes: checksums right, nothing behind it.
-fn only_frame(bytes: &[u8], line: usize) -> (Header, Vec<u8>) {
+fn only_frame(bytes: &[u8], line: impl Display) -> (Header, Vec<u8>) {
     let mut decoder = Decoder::new(limits::PAYLOAD_BYTES_MAX);
     decoder.feed(bytes);
     let frame = decoder.next_frame().unwrap_or_else(|error| panic!("line {line}: {error}"));
@@ -162,9 +163,9 @@ fn bytes_of(example: &Example, name: &str) -> Vec<u8> {
 #[test]
 fn the_journal_of_the_smallest_job_has_the_layouts_digests_and_messages_that_it_says() {
     let [state, block] = ["state", "block"].map(|kind| examples(kind).pop().unwrap());
-    check_layout(&book::table("### A state"), &state.pieces);
-    check_layout(&book::table("### How far a job is"), &inside(&state.pieces, "progress."));
-    check_layout(&book::table("### A block of the ledger"), &block.pieces);
+    check_layout(&book::table("## 2 A state"), &state.pieces);
+    check_layout(&book::table("## 3 How far a job is"), &inside(&state.pieces, "progress."));
+    check_layout(&book::table("## 4 A block of the ledger"), &block.pieces);
 
     let (head, rest) = (state.bytes(), bytes_of(&state, "weights").len() + 32);
     let head = &head[..head.len() - rest];
@@ -610,7 +611,7 @@ fn every_conversation_keeps_the_rules_of_a_session() {
 }
 
 /// What travels whole has the digest that names it.
-fn check_pieces(message: &Message<'_>, line: usize) {
+fn check_pieces(message: &Message<'_>, line: book::Place) {
     match message {
         Message::Put(piece) | Message::Data(piece) if piece.bytes.len() as u64 == piece.object_bytes => {
             assert_eq!(Digest::of(&piece.bytes), piece.digest, "line {line}");
@@ -622,13 +623,13 @@ fn check_pieces(message: &Message<'_>, line: usize) {
 
 #[test]
 fn numbers_in_the_prose_are_the_codes() {
-    let says = |text: &str| assert!(book::TEXT.replace('\n', " ").contains(text), "{text:?} is not in protocol.md");
+    let says = |text: &str| book::PROTOCOL.check_says(text);
     says(&format!("`{}`: F5, then `GRW`", MAGIC.map(|byte| format!("{byte:02X}")).join(" ")));
     says(&format!("a header of {HEADER_BYTES} bytes"));
     says(&format!("CRC-32 of the nine bytes `\"123456789\"` is `{:08X}`", crc(b"123456789")));
     says(&format!("that of no bytes is {}.", crc(b"")));
     says(&format!("Numbers {OPTIONAL_TYPES_FROM:#x} to 0xFF are for optional messages"));
-    assert!(book::TEXT.contains(gradwire::wire::text::HELP), "what `help` answers is not in protocol.md");
+    assert!(book::PROTOCOL.text.contains(gradwire::wire::text::HELP), "what `help` answers is not in protocol.md");
     says("A piece has at most 1,048,528 bytes");
     assert_eq!(gradwire::wire::message::PIECE_BYTES_MAX, 1_048_528);
 }

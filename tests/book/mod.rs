@@ -1,9 +1,49 @@
-//! Reads protocol.md: its fenced examples, and its tables. Owns their grammar; does not know what they mean.
+//! Reads the documents that define the protocol: their fenced examples, and their tables. Owns their grammar; does not know
+//! what they mean.
+
+use std::fmt;
 
 pub mod values;
 
-/// The whole document.
-pub const TEXT: &str = include_str!("../../protocol.md");
+/// A document that the tests execute.
+pub struct Document {
+    /// Where it lies in the repository.
+    pub path: &'static str,
+    pub text: &'static str,
+}
+
+pub const PROTOCOL: Document = Document { path: "protocol.md", text: include_str!("../../protocol.md") };
+pub const EXAMPLES: Document =
+    Document { path: "docs/protocol-examples.md", text: include_str!("../../docs/protocol-examples.md") };
+pub const JOURNAL: Document = Document { path: "docs/journal.md", text: include_str!("../../docs/journal.md") };
+pub const ARITHMETIC: Document =
+    Document { path: "docs/arithmetic.md", text: include_str!("../../docs/arithmetic.md") };
+
+/// All of them, in the order in which a reader meets them.
+pub const ALL: [Document; 4] = [PROTOCOL, EXAMPLES, ARITHMETIC, JOURNAL];
+
+/// A line of a document. Shown as `12 of protocol.md`.
+#[derive(Clone, Copy)]
+pub struct Place {
+    document: &'static str,
+    /// Counted from 1.
+    line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.line, self.document)
+    }
+}
+
+impl Document {
+    /// Whether the document says this, however its lines are broken.
+    #[allow(dead_code, reason = "one of the tests that read the documents")]
+    pub fn check_says(&self, text: &str) {
+        let says = |words: &str| words.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(says(self.text).contains(&says(text)), "{text:?} is not in {}", self.path);
+    }
+}
 
 /// A fenced example.
 pub struct Example {
@@ -14,8 +54,8 @@ pub struct Example {
 
 /// Bytes in an example, and what the comment behind them says of them.
 pub struct Piece {
-    /// Where it is, counted from 1.
-    pub line: usize,
+    /// Where it is.
+    pub line: Place,
     /// `>` or `<` where a line of a conversation begins a frame.
     pub direction: Option<char>,
     pub bytes: Vec<u8>,
@@ -37,7 +77,7 @@ impl Example {
         self.pieces.iter().flat_map(|piece| piece.bytes.iter().copied()).collect()
     }
 
-    pub fn line(&self) -> usize {
+    pub fn line(&self) -> Place {
         self.pieces[0].line
     }
 }
@@ -48,15 +88,19 @@ const PROSE: [&str; 2] = ["text", "sh"];
 /// What stands in the blocks that a reader pastes into a shell, in order.
 #[allow(dead_code, reason = "one of the tests that read the document")]
 pub fn shell_blocks() -> Vec<&'static str> {
-    let behind = TEXT.split("```sh\n").skip(1);
+    let behind = ALL.iter().flat_map(|document| document.text.split("```sh\n").skip(1));
     behind.map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
 /// All examples that consist of bytes, in order.
 pub fn examples() -> Vec<Example> {
+    ALL.iter().flat_map(examples_of).collect()
+}
+
+fn examples_of(document: &Document) -> Vec<Example> {
     let mut examples: Vec<Example> = Vec::new();
     let mut open = false;
-    for (index, text) in TEXT.lines().enumerate() {
+    for (index, text) in document.text.lines().enumerate() {
         match text.strip_prefix("```") {
             Some(label) if !open => {
                 open = true;
@@ -64,7 +108,11 @@ pub fn examples() -> Vec<Example> {
             }
             Some(_) => open = false,
             None if open && examples.last().is_some_and(|example| !PROSE.contains(&example.kind())) => {
-                examples.last_mut().unwrap().pieces.push(piece(index + 1, text));
+                examples
+                    .last_mut()
+                    .unwrap()
+                    .pieces
+                    .push(piece(Place { document: document.path, line: index + 1 }, text));
             }
             None => {}
         }
@@ -74,7 +122,7 @@ pub fn examples() -> Vec<Example> {
 }
 
 /// `> F5 47 "text"  # comment`
-fn piece(line: usize, text: &str) -> Piece {
+fn piece(line: Place, text: &str) -> Piece {
     let direction = text.chars().next().filter(|first| "<>".contains(*first));
     let mut rest = text.trim_start_matches(['<', '>']).trim();
     let mut bytes = Vec::new();
@@ -152,10 +200,11 @@ impl Annotation<'_> {
     }
 }
 
-/// The cells of the first table behind this heading, or behind this line, without the table's head.
+/// The cells of the first table behind this heading, which one of the documents has, without the table's head.
 pub fn table(heading: &str) -> Vec<Vec<&'static str>> {
-    let behind =
-        TEXT.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading:?} in protocol.md")).1;
+    let line = format!("\n{heading}\n");
+    let found: Vec<&str> = ALL.iter().flat_map(|document| document.text.split(&line).skip(1)).collect();
+    let [behind] = found[..] else { panic!("{heading:?} is in the documents {} times", found.len()) };
     let rows = behind.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
     rows.skip(2).map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }

@@ -1,4 +1,4 @@
-//! The vector as protocol.md says it, computed by the oracle: nothing here knows how the programs compute it.
+//! The vector as docs/arithmetic.md says it, computed by the oracle: nothing here knows how the programs compute it.
 
 use std::num::NonZeroU32;
 
@@ -14,7 +14,8 @@ use crate::definition::{self, Definition};
 
 /// What stands behind the heading.
 fn text() -> &'static str {
-    let behind = book::TEXT.split_once("\n### Conformance\n").expect("no section Conformance in protocol.md").1;
+    let behind =
+        book::ARITHMETIC.text.split_once("\n## 14 Conformance\n").expect("no section 14 in docs/arithmetic.md").1;
     behind.split("\n## ").next().unwrap()
 }
 
@@ -184,16 +185,23 @@ fn the_oracle_comes_to_the_published_digests_and_the_programs_know_them() {
     let computed: Vec<Digest> = published.iter().map(|row| compute(row[0])).collect();
     let whole = Digest::of(computed.iter().map(|digest| digest.0).collect::<Vec<_>>().as_flattened());
     let known = Section::ALL.map(Section::published);
-    // What to write, where all of it is right but the digests: in protocol.md, and in src/model/conformance/mod.rs.
+    // What to write, where all of it is right but the digests: in docs/arithmetic.md, and in src/model/conformance/mod.rs.
     let mut wanted = format!("    {whole}\n\n");
     published.iter().zip(&computed).for_each(|(row, digest)| wanted += &format!("| {} | `{digest}` |\n", row[0]));
     computed.iter().for_each(|digest| wanted += &format!("    Digest::from_hex(\"{digest}\").0,\n"));
     for ((row, computed), (section, known)) in published.iter().zip(&computed).zip(Section::ALL.iter().zip(known)) {
         assert_eq!(row[0], format!("{section:?}").to_lowercase());
-        assert_eq!(row[1].trim_matches('`'), computed.to_string(), "{section:?} in protocol.md; wanted:\n{wanted}");
+        assert_eq!(
+            row[1].trim_matches('`'),
+            computed.to_string(),
+            "{section:?} in docs/arithmetic.md; wanted:\n{wanted}"
+        );
         assert_eq!(known, *computed, "{section:?} in the programs; wanted:\n{wanted}");
     }
-    assert!(text().contains(&format!("\n    {whole}\n")), "the digest of the vector in protocol.md; wanted:\n{wanted}");
+    assert!(
+        text().contains(&format!("\n    {whole}\n")),
+        "the digest of the vector in docs/arithmetic.md; wanted:\n{wanted}"
+    );
     assert_eq!((published.len(), conformance::published()), (Section::ALL.len(), whole));
 }
 

@@ -1,13 +1,13 @@
-//! What protocol.md prints of a journal is what the code writes and reads.
+//! What docs/journal.md prints of a journal is what the code writes and reads.
 
 use super::super::ledger::Blocks;
 use super::*;
 
-const BOOK: &str = include_str!("../../../../protocol.md");
+const BOOK: &str = include_str!("../../../../docs/journal.md");
 
 /// The bytes of the example behind this fence, and the name and the offset of each of its lines.
 fn example(fence: &str) -> (Vec<u8>, Vec<(String, usize)>) {
-    let behind = BOOK.split_once(&format!("\n```{fence}\n")).expect("an example in protocol.md").1;
+    let behind = BOOK.split_once(&format!("\n```{fence}\n")).expect("an example in docs/journal.md").1;
     let (mut bytes, mut fields) = (Vec::new(), Vec::new());
     for line in behind.lines().take_while(|line| !line.starts_with("```")) {
         let (written, comment) = line.split_once('#').expect("a comment");
@@ -88,7 +88,7 @@ fn every_number_of_the_progress_has_the_name_that_the_code_gives_it() {
 
 #[test]
 fn names_and_sizes_in_the_book_are_the_codes() {
-    let says = |text: &str| assert!(BOOK.replace('\n', " ").contains(text), "{text:?} is not in protocol.md");
+    let says = |text: &str| assert!(BOOK.replace('\n', " ").contains(text), "{text:?} is not in docs/journal.md");
     assert_eq!((TAIL_BYTES_MAX, KEPT_WEIGHTS_BYTES_MAX), (262_144, 64 << 20));
     says("at most 262,144 bytes. More move to the file");
     says("kept up to 64 MiB a job");
