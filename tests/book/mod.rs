@@ -88,8 +88,7 @@ const PROSE: [&str; 2] = ["text", "sh"];
 /// What stands in the blocks that a reader pastes into a shell, in order.
 #[allow(dead_code, reason = "one of the tests that read the document")]
 pub fn shell_blocks() -> Vec<&'static str> {
-    let behind = ALL.iter().flat_map(|document| document.text.split("```sh\n").skip(1));
-    behind.map(|rest| rest.split("```").next().unwrap()).collect()
+    EXAMPLES.text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
 /// All examples that consist of bytes, in order.
