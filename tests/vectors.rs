@@ -1,10 +1,13 @@
-//! The test vectors of protocol.md's section "Arithmetic 2".
+//! The test vectors of docs/arithmetic.md, computed by every kernel and, from the definition alone, by the oracle.
 
+#[allow(dead_code, reason = "other tests use the rest")]
+mod book;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod definition;
 
 use std::num::NonZeroU32;
 
+use gradwire::digest::Digest;
 use gradwire::job::Training;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::train::Unwatched;
@@ -16,6 +19,26 @@ use gradwire::model::{
 fn hex(values: &[f32]) -> String {
     let words: Vec<String> = values.iter().map(|value| format!("{:08x}", value.to_bits())).collect();
     words.join(" ")
+}
+
+/// That the document has these values.
+fn says(values: &str) {
+    book::ARITHMETIC.check_says(values);
+}
+
+#[test]
+fn every_vector_here_is_the_documents() {
+    says("`a98c47c7 b3839195 437626b8 11383048`");
+    says("gives 8 3 4 5 7 1 0 2 9 6.");
+    says(&format!("update {SGD_UPDATE} loss 400b60ebf8000000"));
+    says(&format!("update {ADAM_UPDATE} loss 400b781aad000000"));
+    for extreme in &EXTREMES {
+        says(&format!("update {} loss {}", extreme.update, extreme.loss));
+    }
+    for recipe in [SGD, ADAM] {
+        says(&hex(&tiny(recipe).1));
+    }
+    says("`3f941d42 3f002ed0 bfdb6db7 00000000`");
 }
 
 #[test]
@@ -220,6 +243,82 @@ fn the_vectors_of_extreme_values_depend_on_the_thresholds() {
         let defined = update(|_| ());
         let shown: Vec<&str> = all.iter().filter(|(_, out)| update(*out) != defined).map(|(name, _)| *name).collect();
         assert_eq!(shown, extreme.shows);
+    }
+}
+
+/// A task on rows that a formula gives.
+struct Formulaic {
+    hidden: &'static [u32],
+    inputs: u32,
+    classes: u32,
+    recipe: Recipe,
+    rows: u32,
+    /// More parameters than the document has values for: their digest stands there.
+    is_large: bool,
+}
+
+const FORMULAIC: [Formulaic; 3] = [
+    // A layer whose gradients are summed row by row, and one whose are summed on lanes.
+    Formulaic {
+        hidden: &[64],
+        inputs: 65,
+        classes: 3,
+        recipe: Recipe {
+            optimiser: Optimiser::Sgd,
+            eta: 0.1,
+            eta_decay: 1.0,
+            batch: BatchSize::Full,
+            epochs: 1,
+            ..ADAM
+        },
+        rows: 20,
+        is_large: true,
+    },
+    // Three blocks: the last is not whole, and passes up the tree unchanged.
+    Formulaic { hidden: &[2], inputs: 3, classes: 2, recipe: Recipe { eta: 0.02, ..SGD }, rows: 300, is_large: false },
+    // It stops before its last epoch.
+    Formulaic {
+        hidden: &[2],
+        inputs: 3,
+        classes: 2,
+        recipe: Recipe {
+            initialisation: Initialisation::He,
+            eta: 0.01,
+            epochs: 50,
+            stop_loss_change: Some(0.0625),
+            ..SGD
+        },
+        rows: 130,
+        is_large: false,
+    },
+];
+
+#[test]
+fn tasks_on_formulaic_rows_give_the_published_updates() {
+    for Formulaic { hidden, inputs, classes, recipe, rows, is_large } in &FORMULAIC {
+        let network = Network::new(*inputs, hidden, *classes).unwrap();
+        let base = initialise(&network, recipe.initialisation, 1);
+        let values: Vec<f32> = (0..rows * inputs).map(|at| (at * 37 % 101) as f32 / 32.0 - 1.5).collect();
+        let labels: Vec<u32> = (0..*rows).map(|row| row % classes).collect();
+        let training = Training { arithmetic: ARITHMETIC, network, recipe: *recipe, seed: 1 };
+
+        let mut oracle = definition::ARITHMETIC_2;
+        let (update, loss, epochs) = oracle.train_on(&training, 0, 4, &base, &values, &labels);
+        let shown = if *is_large {
+            let bytes: Vec<u8> = update.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let ends = [&update[..4], &update[update.len() - 4..]].map(hex);
+            format!("{} … {} SHA-256 {}", ends[0], ends[1], Digest::of(&bytes))
+        } else {
+            hex(&update)
+        };
+        says(&format!("update {shown} loss {:016x} epochs {epochs}", loss.to_bits()));
+
+        let rows = Rows::new(*inputs, values, labels, *classes).unwrap();
+        for kernel in Kernel::available() {
+            let trained = Trainer::new(kernel).train(&training, 0, 4, &base, &rows, &mut Unwatched).unwrap();
+            assert!(trained.update == update, "{kernel}, {inputs} inputs");
+            assert_eq!((trained.loss.to_bits(), trained.epochs), (loss.to_bits(), epochs), "{kernel}");
+        }
     }
 }
 
