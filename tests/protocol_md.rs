@@ -558,6 +558,89 @@ fn the_table_of_specification_fields_is_what_is_decoded() {
     }
 }
 
+/// The specification of an example with this field as it is given; without it where it is none.
+fn with_field(example: &str, tag: u16, value: Option<&[u8]>) -> Vec<u8> {
+    let example = examples("specification").into_iter().find(|found| found.name() == example).unwrap();
+    let fields = fields(&example.pieces[..example.pieces.len() - 1], 6);
+    let mut fields: BTreeMap<u16, Vec<u8>> = fields.into_iter().map(|(tag, _, bytes)| (tag, bytes)).collect();
+    match value {
+        Some(value) => fields.insert(tag, field(tag, value)),
+        None => fields.remove(&tag),
+    };
+    assemble(&fields)
+}
+
+#[test]
+fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
+    let tags: BTreeMap<String, u16> =
+        book::table("## 5 The specification").iter().map(|row| (row[1].to_owned(), number(row[0]))).collect();
+    let written = |example, name: &str, value: &[u8]| with_field(example, tags[name], Some(value));
+    let f32s = |example: &'static str, names: &'static [&'static str], values: &'static [f32]| -> Vec<Vec<u8>> {
+        let each = |name: &&str| values.iter().map(|value| written(example, name, &value.to_le_bytes())).collect();
+        names.iter().flat_map(|name| -> Vec<Vec<u8>> { each(name) }).collect()
+    };
+    let smallest = "smallest";
+    let mut rows_of_no_shard = 0u32.to_le_bytes().to_vec();
+    rows_of_no_shard.extend([7; 32]);
+    let cases: Vec<(&str, Vec<Vec<u8>>)> = vec![
+        (
+            "a required field",
+            ["inputs", "classes", "eta", "shards", "validation"]
+                .map(|name| with_field(smallest, tags[name], None))
+                .into(),
+        ),
+        (
+            "a default",
+            vec![
+                written(smallest, "rounds", &1u32.to_le_bytes()),
+                written(smallest, "hidden", &[]),
+                written(smallest, "notes", &[]),
+            ],
+        ),
+        (
+            "none of its type",
+            vec![
+                written(smallest, "optimiser", &[9]),
+                written(smallest, "seed", &[1; 4]),
+                written(smallest, "hidden", &[1; 5]),
+            ],
+        ),
+        ("minus zero as `log_epsilon`", f32s("every-field", &["log_epsilon", "stop_loss_change"], &[-0.0])),
+        (
+            "minus zero as `eta`",
+            [
+                f32s("every-field", &["eta", "eta_decay"], &[-0.0]),
+                f32s(
+                    "every-field",
+                    &["eta", "eta_decay", "log_epsilon", "stop_loss_change"],
+                    &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY],
+                ),
+            ]
+            .concat(),
+        ),
+        (
+            "outside its",
+            vec![
+                written(smallest, "batch", &0u32.to_le_bytes()),
+                written(smallest, "rounds", &0u32.to_le_bytes()),
+                written(smallest, "shards", &rows_of_no_shard),
+            ],
+        ),
+        ("an empty `shards`", vec![written(smallest, "shards", &[])]),
+    ];
+    let table = book::table("### What a specification may not say");
+    // The job's id is none of the specification's fields.
+    assert_eq!(table.len(), cases.len() + 1);
+    for (said, specifications) in cases {
+        let rows: Vec<_> = table.iter().filter(|row| row[0].contains(said)).collect();
+        let [row] = rows[..] else { panic!("{said:?} is in {} rows", rows.len()) };
+        for (index, bytes) in specifications.iter().enumerate() {
+            let refused = specification::decode(Reader::new("a specification", bytes)).expect_err(said);
+            assert_eq!(refused.code().name(), row[1], "{said}, case {index}: {refused}");
+        }
+    }
+}
+
 /// The frames of a conversation: who sends, and the pieces.
 fn frames(example: &Example) -> Vec<(char, &[Piece])> {
     let starts = example.pieces.chunk_by(|_, next| next.direction.is_none());
