@@ -420,6 +420,43 @@ fn the_table_of_greeting_fields_is_what_greetings_have() {
     assert_eq!(found.collect::<BTreeSet<_>>(), tags(&book::table("### Greeting")));
 }
 
+/// "A field that breaks a rule is MALFORMED, skippable or not".
+#[test]
+fn a_greeting_field_that_breaks_a_rule_is_malformed_and_what_the_document_allows_is_taken() {
+    let (_, hello) = values::message(MessageType::Hello);
+    let fixed = &hello.payload()[..56];
+    let answer = |fields: &[(u16, &[u8])]| {
+        let field =
+            |(tag, value): &(u16, &[u8])| [&tag.to_le_bytes()[..], &(value.len() as u16).to_le_bytes(), value].concat();
+        let payload = [fixed.to_vec(), fields.iter().flat_map(field).collect()].concat();
+        Message::decode(MessageType::Hello, &payload).map(drop).map_err(|refused| refused.code().name())
+    };
+    let conformance = |arithmetics: &[u8]| -> Vec<u8> {
+        arithmetics.iter().flat_map(|&arithmetic| [vec![arithmetic, 0], vec![7; 32]].concat()).collect()
+    };
+    let refused: [&[(u16, &[u8])]; 14] = [
+        &[(0x8002, b"a"), (0x0001, b"lab")],
+        &[(0x0001, b"lab"), (0x0001, b"lab")],
+        &[(0x0001, b"")],
+        &[(0x0001, b"two words")],
+        &[(0x0002, b"")],
+        &[(0x0002, &[2, 0, 0])],
+        &[(0x0002, &[2; 130])],
+        &[(0x8001, &[1; 3])],
+        &[(0x8002, &[b'n'; 65])],
+        &[(0x8003, &[2, 0, b'a', 7])],
+        &[(0x8004, b"")],
+        &[(0x8004, &conformance(&[2])[1..])],
+        &[(0x8004, &conformance(&[2, 1]))],
+        &[(0x8004, &conformance(&Vec::from_iter(0..17)))],
+    ];
+    for fields in refused {
+        assert_eq!(answer(fields), Err("MALFORMED"), "{fields:?}");
+    }
+    assert_eq!(answer(&[(0x0003, b"new")]), Err("UNKNOWN_FIELD"));
+    assert_eq!(answer(&[(0x0002, &[9, 0, 2, 0]), (0x8001, &[0; 4]), (0x9000, b"new")]), Ok(()));
+}
+
 #[test]
 fn every_object_is_the_value_it_says_both_ways() {
     let found: BTreeSet<String> = examples("object").iter().map(|example| example.name().to_owned()).collect();
