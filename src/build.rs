@@ -1,4 +1,4 @@
-//! Refuses to build for machines on which f32 is not what arithmetic 2 (protocol.md) computes with, and says why. Owns which
+//! Refuses to build for machines on which f32 is not what docs/arithmetic.md computes with, and says why. Owns which
 //! those are; does not know whether the machine at hand keeps its word: that is asked at the start of each program.
 
 use std::env::var;

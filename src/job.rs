@@ -81,7 +81,7 @@ pub struct Attempt {
 /// What a node must know to train any task of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Training {
-    /// The arithmetic that the result is promised in (protocol.md).
+    /// The arithmetic that the result is promised in (docs/arithmetic.md).
     pub arithmetic: u16,
     /// The shape.
     pub network: Network,

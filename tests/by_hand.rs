@@ -1,7 +1,7 @@
-//! protocol.md, "By hand": what a reader pastes into a shell, pasted into a shell, against a running node. Skips where
-//! there is no `xxd` or no `nc`.
+//! docs/protocol-examples.md, "By hand": what a reader pastes into a shell, pasted into a shell, against a running node.
+//! Skips where there is no `xxd` or no `nc`.
 
-#[allow(dead_code, reason = "protocol.md's own test uses the rest")]
+#[allow(dead_code, reason = "the documents' own test uses the rest")]
 mod book;
 #[allow(dead_code, reason = "the fleet's tests use the rest")]
 #[path = "fleet/support.rs"]

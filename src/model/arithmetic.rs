@@ -1,5 +1,5 @@
 //! The elementary operations of arithmetic 2: the fused multiply-add on every machine, e^x and ln x. Owns how they round
-//! (protocol.md, "Arithmetic 2"); does not know what they are used for.
+//! (docs/arithmetic.md); does not know what they are used for.
 //!
 //! `exp` and `ln` are made of + - * /, fused multiply-adds and bit operations only: a platform's own functions round
 //! differently from machine to machine.
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(LN_2_LOWER, 1.428_606_8e-6);
     }
 
-    /// e^x as protocol.md writes it.
+    /// e^x as docs/arithmetic.md, section 6, writes it.
     fn written_exp(x: f32) -> f32 {
         if x < EXP_ARGUMENT_LEAST {
             return 0.0;

@@ -310,7 +310,7 @@ fn quick_bounds(low: u64, high: f64, part: f64, base: f32) -> (f32, f32) {
     (least, most)
 }
 
-/// A base and the mean of a sum: the definition, in protocol.md's words.
+/// A base and the mean of a sum: the definition, in the words of docs/arithmetic.md, section 13.
 #[cold]
 #[inline(never)]
 fn exact_value(base: LittleEndianF32, low: u64, high: i64, rows: u64) -> f32 {

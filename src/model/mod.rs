@@ -1,7 +1,7 @@
 //! The mathematics: network, recipe, local training, loss and metrics, kernels, exact sums.
 //!
 //! Owns every floating-point operation that reaches a model's bits: arithmetic 2, defined to the last rounding in
-//! protocol.md. Does not know the network, threads, or any file but the model's own.
+//! docs/arithmetic.md. Does not know the network, threads, or any file but the model's own.
 
 mod arithmetic;
 pub mod conformance;
@@ -44,5 +44,5 @@ pub use recipe::{Activation, BatchSize, Initialisation, LossReduction, Optimiser
 pub use rows::Rows;
 pub use train::{Hand, Trained, Trainer, Watch};
 
-/// The number of the arithmetic that this program computes (protocol.md, "Arithmetic 2").
+/// The number of the arithmetic that this program computes (docs/arithmetic.md).
 pub const ARITHMETIC: u16 = 2;

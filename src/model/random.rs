@@ -1,5 +1,5 @@
 //! Random choices that are part of a job's result. Owns the mapping from ChaCha8's raw words to numbers, permutations
-//! and keys (protocol.md, "Arithmetic 2", random choices); only the raw words come from a crate. Does not know what
+//! and keys (docs/arithmetic.md, section 4); only the raw words come from a crate. Does not know what
 //! they are used for.
 
 use rand::rngs::ChaCha8Rng;

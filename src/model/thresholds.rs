@@ -8,7 +8,7 @@
 //! bits from there, or, with weights, sums of such numbers. So a product of two is a multiple of 2^-126, and so is every sum
 //! of such products, however they cancel and are rounded on the way: it is 0 or at least 2^-126, and no longer subnormal.
 //! What follows, the optimiser, has thresholds of its own, each chosen so that the next product or quotient stays at 2^-126
-//! or above. protocol.md has the whole argument.
+//! or above. docs/arithmetic.md, section 2, has the whole argument.
 //!
 //! A flushing mode of the processor would not do: processors differ in what they flush, and when.
 

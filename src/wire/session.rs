@@ -1,4 +1,4 @@
-//! The rules of an open connection (protocol.md, "Sessions"): who may send what, request ids, final answers, heartbeat.
+//! The rules of an open connection (protocol.md, "A connection"): who may send what, request ids, final answers, heartbeat.
 //! Pure: it takes `now` and frame headers, and owns no socket. `C` is what the owner wants to remember of each request.
 
 use std::fmt;

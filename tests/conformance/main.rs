@@ -1,4 +1,4 @@
-//! The vector that the programs prove themselves by: computed from protocol.md and by the oracle alone, and programs that
+//! The vector that the programs prove themselves by: computed from docs/arithmetic.md and the oracle alone, and programs that
 //! are broken from outside.
 
 #[allow(dead_code, reason = "other tests use the rest")]

@@ -1,4 +1,4 @@
-//! Valid conversations, mutated: those of protocol.md and drawn ones, with most of their checksums made right again, so
+//! Valid conversations, mutated: those of the documents and drawn ones, with most of their checksums made right again, so
 //! that what is wrong gets past the first gates.
 //!
 //! | module | owns |

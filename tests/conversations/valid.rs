@@ -1,4 +1,4 @@
-//! Valid conversations: protocol.md's own, and drawn ones of other lengths, ids and sizes. Owns which frames a side is
+//! Valid conversations: the documents' own, and drawn ones of other lengths, ids and sizes. Owns which frames a side is
 //! sent in them; does not know what becomes of these frames.
 
 use gradwire::digest::Digest;
@@ -46,7 +46,7 @@ pub type Conversation = [Side; 2];
 pub fn conversations() -> Vec<Conversation> {
     let examples = book::examples().into_iter().filter(|example| example.kind() == "conversation");
     let mut all: Vec<Conversation> = examples.map(|example| of_book(&example)).collect();
-    assert_eq!(all.len(), OF_BOOK, "the conversations of protocol.md");
+    assert_eq!(all.len(), OF_BOOK, "the conversations of the documents");
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     all.extend((0..DRAWN).map(|_| drawn(&mut rng)));
     all
@@ -106,7 +106,7 @@ fn of_book(example: &book::Example) -> Conversation {
     sides
 }
 
-/// What one role may ask of another (protocol.md, "Who may send what").
+/// What one role may ask of another (protocol.md, "Messages").
 fn requests(from: Role, to: Role) -> &'static [MessageType] {
     use MessageType::*;
     match (from, to) {

@@ -1,4 +1,4 @@
-//! Arithmetic 2 as protocol.md defines it, in plain loops over single numbers: an oracle that shares no code with
+//! Arithmetic 2 as docs/arithmetic.md defines it, in plain loops over single numbers: an oracle that shares no code with
 //! `gradwire::model` but the random streams and the shape of a network. Slow, and meant to be read beside the definition.
 //!
 //! Every f32 operation goes through [`Definition`], so that a meter sees its operands and its result. The thresholds of the

@@ -1,7 +1,7 @@
 """journal.py DIR: checks every digest of a journal that no coordinator uses; prints its jobs and their ledgers.
 
-Written from protocol.md alone, whose sections stand in quotes; needs Python 3.8. Exits with 1 and a sentence if
-anything is wrong, even if a coordinator could do without it."""
+Written from docs/journal.md and protocol.md alone, whose sections stand in quotes; needs Python 3.8. Exits with 1 and a
+sentence if anything is wrong, even if a coordinator could do without it."""
 import hashlib, math, re, struct, sys
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 //! `journal.py` reads what a coordinator has written, after it was killed: with every digest, and to the last line of its
-//! ledgers. Like `node.py` it is both an example and the proof that protocol.md says enough.
+//! ledgers. Like `node.py` it is both an example and the proof that docs/journal.md says enough.
 
 use std::fs;
 use std::path::{Path, PathBuf};

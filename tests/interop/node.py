@@ -33,7 +33,7 @@ GREETING_WAIT, SILENCE, LOST = 2, 1, 3  # seconds
 
 
 class Fault(Exception):
-    """What ERROR says: a code's name, a sentence and, where "What an error says" has them, `got` and `allowed`."""
+    """What ERROR says: a code's name, a sentence and, where "Errors" has them, `got` and `allowed`."""
 
 
 def check(fits, *fault):

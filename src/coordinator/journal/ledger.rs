@@ -1,5 +1,5 @@
 //! A job's ledger as it is written: one block a round, each sealed by a digest over itself and the seal before. Owns the
-//! block's layout (protocol.md, "The journal"); does not know where blocks are kept.
+//! block's layout (docs/journal.md, section 4); does not know where blocks are kept.
 
 use std::fmt;
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! A job's state as it is written: one file, whole. Owns its layout (protocol.md, "The journal"); does not know where the
+//! A job's state as it is written: one file, whole. Owns its layout (docs/journal.md, section 2); does not know where the
 //! file lies or when it is written.
 
 use std::fmt;

@@ -81,7 +81,7 @@ fn is_fit(specification: &Specification) -> bool {
 }
 
 /// An object that is what it should be is encoded as it came. What it should be is said by others: here the network of
-/// protocol.md's examples, and rows of as many features as the descriptor says.
+/// the documents' examples, and rows of as many features as the descriptor says.
 fn check_object(bytes: &[u8]) {
     let Ok(network) = Network::new(1, &[], 2) else { return };
     for kind in [ObjectKind::Weights, ObjectKind::Update] {

@@ -38,8 +38,8 @@ pub struct Features {
     pub name: Option<String>,
     /// Program and version, for people.
     pub software: Option<String>,
-    /// Of arithmetics that a node computes, in ascending order, the digest of the vector that shows it (protocol.md,
-    /// "Conformance").
+    /// Of arithmetics that a node computes, in ascending order, the digest of the vector that shows it (docs/arithmetic.md,
+    /// section 14).
     pub conformance: Vec<(u16, Digest)>,
 }
 
