@@ -16,6 +16,9 @@ mod processor;
 #[path = "../tests/fleet/support.rs"]
 mod support;
 
+use gradwire::model::conformance::Section;
+use gradwire::model::train::Unwatched;
+use gradwire::model::{ARITHMETIC, BatchSize, Kernel, Network, Optimiser, Recipe, Rows, Trainer, Training, initialise};
 use std::hint::black_box;
 use std::io::Write as _;
 use std::num::NonZeroU32;
@@ -24,11 +27,6 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use gradwire::job::Training;
-use gradwire::model::conformance::Section;
-use gradwire::model::train::Unwatched;
-use gradwire::model::{ARITHMETIC, BatchSize, Kernel, Network, Optimiser, Recipe, Rows, Trainer, initialise};
 use support::{Client, Coordinator, Finished, Node, nodes};
 
 type Figures = fn(&mut Report) -> std::io::Result<()>;

@@ -20,10 +20,9 @@ use std::time::{Duration, Instant};
 use divan::counter::{CyclesCount, ItemsCount};
 use divan::{Bencher, Divan};
 use gradwire::compute::crew::Help;
-use gradwire::job::Training;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    ARITHMETIC, BatchSize, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Trainer, initialise,
+    ARITHMETIC, BatchSize, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Trainer, Training, initialise,
 };
 
 /// How long a shape is measured.

@@ -14,14 +14,12 @@ mod processor;
 #[path = "../tests/shapes/mod.rs"]
 mod shapes;
 
+use gradwire::model::train::Unwatched;
+use gradwire::model::{BatchSize, Kernel, Recipe, Rows, Trainer, Training, initialise};
+use shapes::{ADAM, Data, NARROW, Shape, WIDE, by, merged, rows, training};
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-
-use gradwire::job::Training;
-use gradwire::model::train::Unwatched;
-use gradwire::model::{BatchSize, Kernel, Recipe, Rows, Trainer, initialise};
-use shapes::{ADAM, Data, NARROW, Shape, WIDE, by, merged, rows, training};
 
 /// Rounds until it is late.
 const LATE: u64 = 400;

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, Divan, black_box_drop};
 use gradwire::digest::Digest;
-use gradwire::job::{Attempt, JobId, TaskId};
-use gradwire::wire::message::{Have, Held, PIECE_BYTES_MAX, Piece, Ping, Polled, Pong, TaskState};
+use gradwire::job::{Attempt, JobId, TaskId, TaskState};
+use gradwire::wire::message::{Have, Held, PIECE_BYTES_MAX, Piece, Ping, Polled, Pong};
 use gradwire::wire::session::Incoming;
 use gradwire::wire::{Decoder, Message, MessageType, Role, Session, SharedBytes, limits};
 

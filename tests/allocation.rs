@@ -7,11 +7,10 @@ mod counting;
 use std::num::NonZeroU32;
 
 use counting::measure;
-use gradwire::job::Training;
 use gradwire::model::train::{Unwatched, working_bytes};
 use gradwire::model::{
     ARITHMETIC, BatchSize, Crew, Evaluator, Hand, Initialisation, Kernel, Network, Optimiser, Recipe, Rows, Trainer,
-    initialise,
+    Training, initialise,
 };
 
 #[test]

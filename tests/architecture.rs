@@ -50,7 +50,16 @@ const RULES: &[Rule] = &[
     },
     Rule {
         module: "model",
-        may_not_know: &[SOCKETS, BYTES, THREADS, CLOCK, LOG, FILES, PROGRAMS, &["crate::engine", "crate::dataset"]],
+        may_not_know: &[
+            SOCKETS,
+            BYTES,
+            THREADS,
+            CLOCK,
+            LOG,
+            FILES,
+            PROGRAMS,
+            &["crate::engine", "crate::dataset", "crate::job"],
+        ],
         but: &[],
     },
     // The model's own format, written to a new file that then takes the old one's place.
@@ -61,7 +70,7 @@ const RULES: &[Rule] = &[
         but: &[],
     },
     Rule {
-        module: "job.rs",
+        module: "job",
         may_not_know: &[SOCKETS, BYTES, THREADS, CLOCK, LOG, FILES, PROGRAMS, &["crate::engine"]],
         but: &[],
     },

@@ -7,13 +7,12 @@ use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 
 use gradwire::digest::Digest;
-use gradwire::job::Training;
 use gradwire::model::evaluate::EvaluateError;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::train::{TrainError, Unwatched};
 use gradwire::model::{
     ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, LossReduction, Network, Optimiser, Recipe, Rows,
-    Trained, Trainer, Watch, evaluate, initialise, predict,
+    Trained, Trainer, Training, Watch, evaluate, initialise, predict,
 };
 use proptest::prelude::*;
 

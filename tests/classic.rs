@@ -1,11 +1,9 @@
 //! The `classic` recipe against an implementation of its own in numpy and float64 (tests/fixtures/make_classic_round.py):
 //! one round on the letters, from the same initial weights.
 
-use std::path::Path;
-
-use gradwire::job::Training;
 use gradwire::model::train::Unwatched;
-use gradwire::model::{ARITHMETIC, ExactSum, Kernel, Network, Recipe, Rows, Trainer, evaluate};
+use gradwire::model::{ARITHMETIC, ExactSum, Kernel, Network, Recipe, Rows, Trainer, Training, evaluate};
+use std::path::Path;
 
 const SHARDS: usize = 11;
 const SHARD_ROWS: usize = 1500;

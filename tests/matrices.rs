@@ -1,11 +1,10 @@
 //! One step of gradient descent, written with ndarray's matrices in f64: a check of the mathematics by other means than
 //! our own loops. The bits are the business of `tests/arithmetic.rs`.
-
-use gradwire::job::Training;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    ARITHMETIC, BatchSize, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Trainer, evaluate, initialise,
+    ARITHMETIC, BatchSize, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Trainer, Training, evaluate,
+    initialise,
 };
 use ndarray::{Array2, ArrayView2, Axis, s};
 

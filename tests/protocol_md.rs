@@ -180,7 +180,8 @@ fn the_journal_of_the_smallest_job_has_the_layouts_digests_and_messages_that_it_
 
     let parts = [
         (&state, "submit", MessageType::Submit),
-        (&state, "answer", MessageType::Done),
+        (&state, "done", MessageType::Done),
+        (&state, "progress.round", MessageType::Round),
         (&block, "round", MessageType::Round),
     ];
     for (example, name, kind) in parts.into_iter().chain([(&block, "entries", MessageType::Entries)]) {
@@ -517,7 +518,7 @@ fn the_smallest_job_trains_to_what_the_book_says() {
         let shard = rows(values::shard());
         let trained = Trainer::new(kernel).train(&training, 0, 0, &base, &shard, &mut Unwatched).unwrap();
         let (_, Message::Trained(said)) = values::message(MessageType::Trained) else { unreachable!() };
-        assert_eq!((trained.loss, trained.epochs), (said.loss, said.epochs));
+        assert_eq!((trained.loss, trained.epochs), (said.result.loss, said.result.epochs));
         let update = values::update();
         assert_eq!(trained.update, *decode_parameters(ObjectKind::Update, &training.network, &update).unwrap());
 
@@ -532,8 +533,7 @@ fn the_smallest_job_trains_to_what_the_book_says() {
         let evaluation =
             evaluate(kernel, &training.network, recipe.activation, recipe.log_epsilon, &weights, &validation).unwrap();
         assert_eq!(evaluation.errors, 0);
-        let state = examples("state").pop().unwrap();
-        assert_eq!(bytes_of(&state, "progress.validation_loss"), evaluation.loss.to_le_bytes());
+        assert_eq!(evaluation.metrics(), values::metrics());
     }
 }
 
@@ -739,7 +739,7 @@ fn check_pieces(message: &Message<'_>, line: book::Place) {
         Message::Put(piece) | Message::Data(piece) if piece.bytes.len() as u64 == piece.object_bytes => {
             assert_eq!(Digest::of(&piece.bytes), piece.digest, "line {line}");
         }
-        Message::Trained(trained) => assert_eq!(Digest::of(&trained.inline), trained.update, "line {line}"),
+        Message::Trained(trained) => assert_eq!(Digest::of(&trained.inline), trained.result.update, "line {line}"),
         _ => {}
     }
 }

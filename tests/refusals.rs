@@ -25,7 +25,7 @@ use gradwire::config::NodeAddress;
 use gradwire::coordinator::{self, Coordinator};
 use gradwire::digest::Digest;
 use gradwire::engine::Policy;
-use gradwire::job::{ROWS_MAX, RowsRef};
+use gradwire::job::{ROWS_MAX, RowsRef, TaskResult};
 use gradwire::model::ARITHMETIC;
 use gradwire::model::conformance::published;
 use gradwire::wire::header::{Flags, Header};
@@ -218,15 +218,9 @@ fn an_update_of_four_gibibytes_is_not_waited_for() {
     let mut client = Peer::greeted(coordinator.address(), Role::Client);
     let (mut node, request, train) = node_with_a_task(&listener, &mut client);
     let update = object::encode_parameters(ObjectKind::Update, &training().network, &[0.0; 6]);
-    let offer = Trained {
-        name: train.name,
-        epochs: 1,
-        loss: 1.0,
-        train_us: 1,
-        update: Digest::of(&update),
-        update_bytes: ANNOUNCED_BYTES,
-        inline: Vec::new(),
-    };
+    let (digest, update_bytes) = (Digest::of(&update), ANNOUNCED_BYTES);
+    let result = TaskResult { epochs: 1, loss: 1.0, train_us: 1, update: digest, update_bytes };
+    let offer = Trained { name: train.name, result, inline: Vec::new() };
     // It is a bad result: the task is sent again.
     let frame = sealed(offer.clone(), request);
     let (request, again) = takes_no_more_than(frame.len(), || {
@@ -236,8 +230,8 @@ fn an_update_of_four_gibibytes_is_not_waited_for() {
     assert_eq!(again.name.attempt, 2);
 
     // Offered as it should be, and announced as what it cannot be when it is fetched: the job has nobody else to ask.
-    let update_bytes = update.len() as u64;
-    node.send(Trained { name: again.name, update_bytes, ..offer }, request);
+    let result = TaskResult { update_bytes: update.len() as u64, ..result };
+    node.send(Trained { name: again.name, result, ..offer }, request);
     let (request, fetch) = await_fetch(&mut node);
     let bytes = vec![7; fetch.bytes_max as usize];
     let frame = sealed(Message::Data(of_four_gibibytes(fetch.digest, &bytes)), request);

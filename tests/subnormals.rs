@@ -7,10 +7,9 @@ mod definition;
 mod shapes;
 
 use definition::{Definition, Meter, Thresholds};
-use gradwire::job::Training;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    ARITHMETIC, Activation, Kernel, LossReduction, Network, Optimiser, Recipe, Trainer, evaluate, initialise,
+    ARITHMETIC, Activation, Kernel, LossReduction, Network, Optimiser, Recipe, Trainer, Training, evaluate, initialise,
 };
 use shapes::{Data, NARROW, SGD, SUM, Shape, WIDE, by, merged, rows, training};
 

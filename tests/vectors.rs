@@ -5,16 +5,14 @@ mod book;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod definition;
 
-use std::num::NonZeroU32;
-
 use gradwire::digest::Digest;
-use gradwire::job::Training;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
     ARITHMETIC, Activation, BatchSize, ExactSum, Initialisation, Kernel, LossReduction, Network, Optimiser, Recipe,
-    Rows, Trainer, initialise,
+    Rows, Trainer, Training, initialise,
 };
+use std::num::NonZeroU32;
 
 fn hex(values: &[f32]) -> String {
     let words: Vec<String> = values.iter().map(|value| format!("{:08x}", value.to_bits())).collect();

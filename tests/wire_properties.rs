@@ -4,9 +4,11 @@ use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
 use gradwire::job::{
-    Attempt, JobId, OnNoNodes, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training,
+    Attempt, CachedResult, FailKind, Failure, JobId, JobState, JobStatus, METRICS_MAX, MergedTask, Metrics, NodeTasks,
+    OnNoNodes, OnTaskFailure, Operation, Profile, RejectReason, RoundSummary, RowsRef, Specification, Summary, TaskId,
+    TaskResult, TaskState,
 };
-use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
+use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, Training};
 use gradwire::wire::message::*;
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
 use proptest::collection::{btree_map, vec};
@@ -199,7 +201,8 @@ fn tasks() -> impl Strategy<Value = Message<'static>> {
     let trained = (task_name(), any::<u32>(), number(), any::<u64>(), digest(), inside).prop_map(
         |(name, epochs, loss, train_us, update, (inside, bytes, elsewhere))| {
             let (inline, update_bytes) = if inside { (bytes.clone(), bytes.len() as u64) } else { (vec![], elsewhere) };
-            Trained { name, epochs, loss, train_us, update, update_bytes, inline }.into()
+            let result = TaskResult { epochs, loss, train_us, update, update_bytes };
+            Trained { name, result, inline }.into()
         },
     );
     let reason = select(vec![RejectReason::LoadProbability, RejectReason::Busy]);
@@ -211,7 +214,8 @@ fn tasks() -> impl Strategy<Value = Message<'static>> {
             Polled { name, state, batches_done, batches_planned }.into()
         });
     let results = any::<u128>().prop_map(|job| Results { job: JobId(job) }.into());
-    let held = (any::<u64>(), any::<u32>(), digest()).prop_map(|(step, shard, base)| HeldResult { step, shard, base });
+    let held =
+        (any::<u64>(), any::<u32>(), digest()).prop_map(|(step, shard, base)| CachedResult { step, shard, base });
     let holding = vec(held, 0..20).prop_map(|results| Holding { results }.into());
     prop_oneof![train, trained, rejected, task_name().prop_map(|name| Poll { name }.into()), polled, results, holding]
 }
@@ -219,48 +223,55 @@ fn tasks() -> impl Strategy<Value = Message<'static>> {
 fn jobs() -> impl Strategy<Value = Message<'static>> {
     let submit = (any::<u128>(), any::<u32>(), job_specification())
         .prop_map(|(job, rounds_seen, specification)| Submit { job: JobId(job), rounds_seen, specification }.into());
-    let state = select(vec![JobState::Queued, JobState::Running, JobState::Ended]);
+    let state = select(JobState::ALL.to_vec());
     let accepted = (state, any::<bool>(), any::<u32>(), any::<u32>()).prop_map(
         |(state, attached, queue_position, rounds_done)| {
             Accepted { state, attached, queue_position, rounds_done }.into()
         },
     );
-    let round = (any::<[u32; 5]>(), number(), any::<[u64; 3]>()).prop_map(
-        |([round, rounds, nodes, merged, skipped], loss, [errors, rows, round_us])| {
-            Round { round, rounds, loss, errors, rows, nodes, merged, skipped, round_us }.into()
+    let round = (any::<[u32; 5]>(), number(), any::<[u64; 2]>(), metrics()).prop_map(
+        |([round, rounds, nodes, merged, skipped], loss, [rows, round_us], metrics)| {
+            RoundSummary { round, rounds, loss, rows, metrics, nodes, merged, skipped, round_us }.into()
         },
     );
     let kinds =
         [NoticeKind::Other, NoticeKind::Membership, NoticeKind::Revival, NoticeKind::Skipped, NoticeKind::Alarm];
     let notice = (select(kinds.to_vec()), sentence()).prop_map(|(kind, text)| Notice { kind, text }.into());
     let node = (name(), any::<u64>()).prop_map(|(node, tasks)| NodeTasks { node, tasks });
-    let done = (digest(), digest(), number(), any::<[u64; 15]>(), any::<u32>(), any::<bool>(), vec(node, 0..20))
-        .prop_map(|(fingerprint, weights, loss, counts, revivals, reproducible, nodes)| {
-            let [weights_bytes, errors, rows, merged, skipped, times @ ..] = counts;
-            let [elapsed_us, training_us, validating_us, parts @ ..] = times;
-            let [prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us] = parts;
-            let profile =
-                Profile { prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us };
-            let done = Done {
-                fingerprint,
-                weights,
-                weights_bytes,
-                errors,
-                rows,
-                loss,
-                merged,
-                skipped,
-                elapsed_us,
-                profile,
-                training_us,
-                validating_us,
-                revivals,
-                reproducible,
-                nodes,
-            };
-            done.into()
-        });
+    let done =
+        (digest(), digest(), number(), any::<[u64; 14]>(), any::<u32>(), any::<bool>(), vec(node, 0..20), metrics())
+            .prop_map(|(fingerprint, weights, loss, counts, revivals, reproducible, nodes, metrics)| {
+                let [weights_bytes, rows, merged, skipped, times @ ..] = counts;
+                let [elapsed_us, training_us, validating_us, parts @ ..] = times;
+                let [prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us] = parts;
+                let profile =
+                    Profile { prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us };
+                let summary = Summary {
+                    fingerprint,
+                    weights,
+                    rows,
+                    metrics,
+                    loss,
+                    merged,
+                    skipped,
+                    elapsed_us,
+                    profile,
+                    training_us,
+                    validating_us,
+                    revivals,
+                    reproducible,
+                    nodes,
+                };
+                Done { weights_bytes, summary }.into()
+            });
     prop_oneof![submit, accepted, round, notice, done]
+}
+
+fn metrics() -> impl Strategy<Value = Metrics> {
+    btree_map(any::<u16>(), number(), 0..=METRICS_MAX).prop_map(|tagged| {
+        let with = |metrics: Metrics, (tag, value)| metrics.with_tagged(tag, value).unwrap();
+        tagged.into_iter().fold(Metrics::default(), with)
+    })
 }
 
 fn job_id() -> impl Strategy<Value = JobId> {
@@ -268,24 +279,23 @@ fn job_id() -> impl Strategy<Value = JobId> {
 }
 
 /// How a job stands: code, fingerprint and text where they belong.
-fn standing() -> impl Strategy<Value = Job> {
-    use JobStanding::*;
-    let said = (select(ErrorCode::ALL), any::<[u8; 32]>(), sentence());
-    let state = select(vec![Collecting, Queued, Running, Done, Failed, Cancelled, Paused]);
+fn status() -> impl Strategy<Value = JobStatus> {
+    let kinds: Vec<FailKind> = ErrorCode::ALL.iter().filter_map(|code| code.fail_kind()).collect();
+    let said = (select(kinds), any::<[u8; 32]>(), sentence());
+    let state = select(JobState::ALL.to_vec());
     (job_id(), state, any::<[u32; 3]>(), any::<[u64; 2]>(), said).prop_map(
-        |(job, state, [rounds_done, rounds, queue_position], [submitted_ms, ended_ms], (code, mut digest, text))| {
+        |(job, state, [rounds_done, rounds, queue_position], [submitted_ms, ended_ms], (kind, mut digest, text))| {
             digest[0] |= 1;
-            Job {
+            JobStatus {
                 job,
                 state,
-                code: state.has_reason().then_some(code),
+                failure: state.has_failure().then_some(Failure { kind, text }),
                 rounds_done,
                 rounds,
                 queue_position,
                 submitted_ms,
                 ended_ms,
-                fingerprint: (state == Done).then_some(Digest(digest)),
-                text: if state.has_reason() { text } else { String::new() },
+                fingerprint: (state == JobState::Done).then_some(Digest(digest)),
             }
         },
     )
@@ -314,7 +324,7 @@ fn known_jobs() -> impl Strategy<Value = Message<'static>> {
     prop_oneof![
         attach,
         jobs,
-        standing().prop_map(Message::from),
+        status().prop_map(Message::from),
         any::<u32>().prop_map(|jobs| Listed { jobs }.into()),
         order,
         job_id().prop_map(|job| Describe { job }.into()),

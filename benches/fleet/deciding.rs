@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use gradwire::digest::Digest;
 use gradwire::engine::{Action, Engine, Event, LinkKey, NodeInfo, NodeKey, Policy, Settings, Time};
-use gradwire::job::{JobId, Operation, RowsRef, Specification, Training};
-use gradwire::model::{ARITHMETIC, Network, Recipe};
+use gradwire::job::{JobId, Metrics, Operation, RowsRef, Specification, TaskResult};
+use gradwire::model::{ARITHMETIC, Network, Recipe, Training};
 
 use super::nodes::Work;
 
@@ -124,7 +124,8 @@ impl World {
                 let time_us = self.work.time_on(link.0 as usize).as_micros() as u64;
                 // No two nodes are as fast as each other to the microsecond.
                 let wait_us = time_us + link.0 * 7 % 1_000;
-                self.tell_in(wait_us, Event::Trained { link, attempt, update: base, train_us: wait_us, loss: 1.0 });
+                let result = TaskResult { epochs: 1, loss: 1.0, train_us: wait_us, update: base, update_bytes: 64 };
+                self.tell_in(wait_us, Event::Trained { link, attempt, result });
             }
             Action::Accumulate { attempt, .. } => {
                 let task = attempt.task;
@@ -132,7 +133,7 @@ impl World {
             }
             Action::FinishRound { job, step, .. } => self.tell_in(0, Event::Merged { job, step, base }),
             Action::Validate { job, step, .. } => {
-                self.tell_in(0, Event::Validated { job, step, errors: 0, rows: 16, loss: 1.0 });
+                self.tell_in(0, Event::Validated { job, step, rows: 16, metrics: Metrics::default() });
             }
             Action::ReleaseJob { .. } => self.is_over = true,
             _ => {}

@@ -5,7 +5,7 @@
 //! Cheap enough that a thousand of them are no bottleneck: threads only block, one more has all the timers, and weights
 //! are counted as they arrive and thrown away.
 
-use gradwire::job::Attempt;
+use gradwire::job::{Attempt, RejectReason, TaskResult, TaskState};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,9 +21,7 @@ use gradwire::net::{
     self, Greeted, Handler, Identity, Link, Listener, Peer, Port, Question, Server, Service, answer_fetch, answer_have,
 };
 use gradwire::store::Store;
-use gradwire::wire::message::{
-    Error, Features, Fetch, Held, Piece, Polled, Pong, RejectReason, Rejected, TaskState, Train, Trained,
-};
+use gradwire::wire::message::{Error, Features, Fetch, Held, Piece, Polled, Pong, Rejected, Train, Trained};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::text::Metrics;
 use gradwire::wire::{ErrorCode, Message, MessageType, Role};
@@ -247,15 +245,10 @@ impl Due {
 fn answer_train(shared: &Shared, link: &Link<Fetching>, request: u32, train: &Train) {
     let update = shared.update(&train.training.network);
     let is_inline = update.bytes.len() <= Trained::inline_bytes_max(link.peer().payload_bytes_max);
-    let trained = Trained {
-        name: train.name,
-        epochs: 1,
-        loss: 1.0,
-        train_us: 1,
-        update: update.digest,
-        update_bytes: update.bytes.len() as u64,
-        inline: if is_inline { update.bytes.to_vec() } else { Vec::new() },
-    };
+    let inline = if is_inline { update.bytes.to_vec() } else { Vec::new() };
+    let (update, update_bytes) = (update.digest, update.bytes.len() as u64);
+    let result = TaskResult { epochs: 1, loss: 1.0, train_us: 1, update, update_bytes };
+    let trained = Trained { name: train.name, result, inline };
     // A coordinator that has gone wants no answer.
     let _ = link.answer(request, &trained.into());
 }

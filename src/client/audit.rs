@@ -9,9 +9,8 @@ use super::conversation::Object;
 use super::ledger::WholeLedger;
 use super::recompute::{Recomputer, Round, Stopped};
 use crate::digest::Digest;
-use crate::job::Specification;
+use crate::job::{MergedTask, Specification};
 use crate::wire::limits::HAVE_DIGESTS_MAX;
-use crate::wire::message::MergedTask;
 
 /// Whoever may still hold a round's weights.
 pub(super) trait Weights {

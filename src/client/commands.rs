@@ -15,12 +15,12 @@ use super::watching::{Watching, Way, fetch_model, unknown_job};
 use super::work::Work;
 use super::{Access, Command, JobName, Output, listing, plan, verify};
 use crate::cli::{Exit, Failure};
-use crate::job::JobId;
+use crate::job::{JobId, JobState, JobStatus, Summary};
 use crate::model::Kernel;
 use crate::net;
 use crate::store::Store;
 use crate::wire::ErrorCode;
-use crate::wire::message::{Attach, Describe, Done, Job, JobStanding, Jobs, Order, OrderVerb};
+use crate::wire::message::{Attach, Describe, Jobs, Order, OrderVerb};
 
 /// Jobs that are listed, at most: no coordinator knows so many.
 const JOBS_MAX: usize = 100_000;
@@ -114,7 +114,7 @@ impl Desk<'_> {
         plan::check_output(out)?;
         let (_, (work, done, parameters)) = self.ask(|conversation| {
             let job = self.find(conversation, name)?;
-            if job.state != JobStanding::Done {
+            if job.state != JobState::Done {
                 let rest = self.access.command(Command::ATTACH, job.job);
                 let text =
                     format!("{}: {rest} --out FILE waits for its end and saves the model", listing::standing(&job));
@@ -191,7 +191,7 @@ impl Desk<'_> {
     }
 
     /// The one job that is meant.
-    fn find(&self, conversation: &Conversation, name: &JobName) -> Result<Job, Stop> {
+    fn find(&self, conversation: &Conversation, name: &JobName) -> Result<JobStatus, Stop> {
         if let Some(id) = name.whole {
             let known = match jobs(conversation, Some(id)) {
                 Err(Broken::Refused(error)) if error.code == ErrorCode::UnknownJob => Vec::new(),
@@ -218,7 +218,7 @@ impl Desk<'_> {
         }
     }
 
-    fn one(&self, known: Vec<Job>, id: JobId) -> Result<Job, Stop> {
+    fn one(&self, known: Vec<JobStatus>, id: JobId) -> Result<JobStatus, Stop> {
         known.into_iter().find(|job| job.job == id).ok_or_else(|| self.unknown(id))
     }
 
@@ -228,13 +228,13 @@ impl Desk<'_> {
 }
 
 /// How all jobs stand, or one.
-fn jobs(conversation: &Conversation, job: Option<JobId>) -> Result<Vec<Job>, Broken> {
+fn jobs(conversation: &Conversation, job: Option<JobId>) -> Result<Vec<JobStatus>, Broken> {
     conversation.ask(&Jobs { job }.into())?;
     listed(conversation)
 }
 
 /// The jobs that come until LISTED.
-fn listed(conversation: &Conversation) -> Result<Vec<Job>, Broken> {
+fn listed(conversation: &Conversation) -> Result<Vec<JobStatus>, Broken> {
     let mut jobs = Vec::new();
     loop {
         match conversation.next_at_once()? {
@@ -253,7 +253,7 @@ fn describe(conversation: &Conversation, job: JobId) -> Result<Work, Broken> {
 }
 
 /// How a job that is done ended.
-fn done(conversation: &Conversation, job: JobId, rounds: u32) -> Result<Done, Broken> {
+fn done(conversation: &Conversation, job: JobId, rounds: u32) -> Result<Summary, Broken> {
     conversation.ask(&Attach { job, rounds_seen: rounds }.into())?;
     loop {
         match conversation.next_at_once()? {

@@ -11,14 +11,13 @@ use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use super::Access;
 use super::broken::Broken;
 use crate::digest::Digest;
+use crate::job::{JobStatus, RoundSummary, Summary};
 use crate::net::{
     self, DialError, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Identity, Link, Unsent, answer_fetch,
     answer_have,
 };
 use crate::store::Store;
-use crate::wire::message::{
-    Accepted, Described, Done, Entries, Error, Features, Have, Held, Job, Listed, Notice, Pong, Round,
-};
+use crate::wire::message::{Accepted, Described, Entries, Error, Features, Have, Held, Listed, Notice, Pong};
 use crate::wire::{ErrorCode, Message, Role};
 
 /// The coordinator gets so long to take the connection.
@@ -48,10 +47,10 @@ impl From<Fetching> for Context {
 #[derive(Debug)]
 pub(super) enum Answer {
     Accepted(Accepted),
-    Round(Round),
+    Round(RoundSummary),
     Notice(Notice),
-    Done(Box<Done>),
-    Job(Box<Job>),
+    Done(Box<Summary>),
+    Job(Box<JobStatus>),
     Listed(Listed),
     Described(Box<Described>),
     Entries(Entries),
@@ -279,7 +278,7 @@ impl Handler<Context> for Listening {
             (Context::Asked, Message::Accepted(accepted)) => Answer::Accepted(accepted),
             (Context::Asked, Message::Round(round)) => Answer::Round(round),
             (Context::Asked, Message::Notice(notice)) => Answer::Notice(notice),
-            (Context::Asked, Message::Done(done)) => Answer::Done(Box::new(done)),
+            (Context::Asked, Message::Done(done)) => Answer::Done(Box::new(done.summary)),
             (Context::Asked, Message::Job(job)) => Answer::Job(Box::new(job)),
             (Context::Asked, Message::Listed(listed)) => Answer::Listed(listed),
             (Context::Asked, Message::Described(described)) => Answer::Described(Box::new(described)),

@@ -9,12 +9,13 @@ use super::Output;
 use super::render::{print_json, say};
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
-use crate::job::{JobId, OnNoNodes, OnTaskFailure};
-use crate::wire::message::{Done, Job, JobStanding, LedgerEntry};
+use crate::job::{JobId, JobState, JobStatus, OnNoNodes, OnTaskFailure, Summary};
+use crate::wire::ErrorCode;
+use crate::wire::message::LedgerEntry;
 use crate::wire::text::{Align, Table, Timestamp, shown};
 
 /// All jobs, a line each.
-pub(super) fn jobs(jobs: &[Job], output: Output) -> Result<Exit, Failure> {
+pub(super) fn jobs(jobs: &[JobStatus], output: Output) -> Result<Exit, Failure> {
     if output == Output::Json {
         for job in jobs {
             if !print_json(&job_json(job))? {
@@ -34,14 +35,14 @@ pub(super) fn jobs(jobs: &[Job], output: Output) -> Result<Exit, Failure> {
     for job in jobs {
         table.row([
             job.job.to_string(),
-            state_name(job.state).to_owned(),
+            job.state.name().to_owned(),
             format!("{}/{}", job.rounds_done, job.rounds),
             time(job.submitted_ms).unwrap_or_default(),
             time(job.ended_ms).unwrap_or_default(),
             match (&job.fingerprint, job.state) {
                 (Some(fingerprint), _) => format!("fingerprint {}", fingerprint.short()),
-                (None, JobStanding::Queued) => format!("{} before it", job.queue_position),
-                (None, _) => shown(&job.text).to_string(),
+                (None, JobState::Queued) => format!("{} before it", job.queue_position),
+                (None, _) => shown(job.failure_text()).to_string(),
             },
         ]);
     }
@@ -49,7 +50,7 @@ pub(super) fn jobs(jobs: &[Job], output: Output) -> Result<Exit, Failure> {
 }
 
 /// One job in full; what was asked for where that is known.
-pub(super) fn job(job: &Job, work: Option<&Work>, output: Output) -> Result<Exit, Failure> {
+pub(super) fn job(job: &JobStatus, work: Option<&Work>, output: Output) -> Result<Exit, Failure> {
     if output == Output::Json {
         let mut value = job_json(job);
         if let (Some(work), Value::Object(fields)) = (work, &mut value) {
@@ -71,18 +72,22 @@ pub(super) fn job(job: &Job, work: Option<&Work>, output: Output) -> Result<Exit
 }
 
 /// A job's names and values.
-fn lines(job: &Job, work: Option<&Work>) -> Vec<(&'static str, String)> {
+fn lines(job: &JobStatus, work: Option<&Work>) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("id", job.job.to_string()),
-        ("state", state_name(job.state).to_owned()),
+        ("state", job.state.name().to_owned()),
         ("progress", format!("{} of {} rounds", job.rounds_done, job.rounds)),
     ];
-    if job.state == JobStanding::Queued {
+    if job.state == JobState::Queued {
         lines.push(("queue", format!("{} before it", job.queue_position)));
     }
     lines.extend(time(job.submitted_ms).map(|time| ("submitted", time)));
     lines.extend(time(job.ended_ms).map(|time| ("ended", time)));
-    lines.extend(job.code.map(|code| ("reason", format!("{} ({code})", shown(&job.text)))));
+    lines.extend(
+        job.failure
+            .as_ref()
+            .map(|failure| ("reason", format!("{} ({})", shown(&failure.text), ErrorCode::from(failure.kind)))),
+    );
     lines.extend(job.fingerprint.map(|fingerprint| ("fingerprint", fingerprint.to_string())));
     let Some(work) = work else { return lines };
     let (training, operation) = (&work.specification.training, &work.specification.operation);
@@ -106,34 +111,34 @@ fn lines(job: &Job, work: Option<&Work>) -> Vec<(&'static str, String)> {
 }
 
 /// How a job stands after an order.
-pub(super) fn stands(job: &Job, rest: Option<&str>, output: Output) -> Result<Exit, Failure> {
+pub(super) fn stands(job: &JobStatus, rest: Option<&str>, output: Output) -> Result<Exit, Failure> {
     if output == Output::Json {
         return print_json(&job_json(job)).map(|_| Exit::Success);
     }
-    let goes_on = !job.state.has_reason() && job.state != JobStanding::Done;
+    let goes_on = !job.state.has_failure() && job.state != JobState::Done;
     let rest = rest.filter(|_| goes_on).map_or_else(String::new, |rest| format!("; {rest} shows the rest"));
     cli::print(&format!("{}{rest}", standing(job))).map(|_| Exit::Success)
 }
 
 /// How a job stands, in a sentence.
-pub(super) fn standing(job: &Job) -> String {
-    let (id, text) = (job.job, shown(&job.text));
+pub(super) fn standing(job: &JobStatus) -> String {
+    let (id, text) = (job.job, shown(job.failure_text()));
     match job.state {
-        JobStanding::Collecting => format!("job {id} waits for its data"),
-        JobStanding::Queued => format!("job {id} waits, {} before it", job.queue_position),
-        JobStanding::Running => format!("job {id} runs, {} of {} rounds are done", job.rounds_done, job.rounds),
-        JobStanding::Done => {
+        JobState::Collecting => format!("job {id} waits for its data"),
+        JobState::Queued => format!("job {id} waits, {} before it", job.queue_position),
+        JobState::Running => format!("job {id} runs, {} of {} rounds are done", job.rounds_done, job.rounds),
+        JobState::Done => {
             let fingerprint = job.fingerprint.map_or_else(String::new, |digest| format!(", fingerprint {digest}"));
             format!("job {id} is done{fingerprint}")
         }
-        JobStanding::Failed => format!("job {id} has failed: {text}"),
-        JobStanding::Cancelled => format!("job {id} is cancelled: {text}"),
-        JobStanding::Paused => format!("job {id} is paused: {text}"),
+        JobState::Failed => format!("job {id} has failed: {text}"),
+        JobState::Cancelled => format!("job {id} is cancelled: {text}"),
+        JobState::Paused => format!("job {id} is paused: {text}"),
     }
 }
 
 /// A model has been saved.
-pub(super) fn model(job: JobId, done: &Done, saved: &Path, output: Output) -> Result<Exit, Failure> {
+pub(super) fn model(job: JobId, done: &Summary, saved: &Path, output: Output) -> Result<Exit, Failure> {
     let saved = saved.display().to_string();
     if output == Output::Json {
         let fingerprint = done.fingerprint.to_string();
@@ -208,35 +213,23 @@ fn loss(loss: f64) -> String {
     if loss.abs() < 1e7 { format!("{loss:.6}") } else { format!("{loss:.6e}") }
 }
 
-fn state_name(state: JobStanding) -> &'static str {
-    match state {
-        JobStanding::Collecting => "collecting",
-        JobStanding::Queued => "queued",
-        JobStanding::Running => "running",
-        JobStanding::Done => "done",
-        JobStanding::Failed => "failed",
-        JobStanding::Cancelled => "cancelled",
-        JobStanding::Paused => "paused",
-    }
-}
-
 fn time(unix_ms: u64) -> Option<String> {
     (unix_ms != 0).then(|| Timestamp { unix_ms }.to_string())
 }
 
-fn job_json(job: &Job) -> Value {
+fn job_json(job: &JobStatus) -> Value {
     json!({
         "event": "job",
         "job": job.job.to_string(),
-        "state": state_name(job.state),
+        "state": job.state.name(),
         "rounds_done": job.rounds_done,
         "rounds": job.rounds,
         "queue_position": job.queue_position,
         "submitted": time(job.submitted_ms),
         "ended": time(job.ended_ms),
         "fingerprint": job.fingerprint.map(|fingerprint| fingerprint.to_string()),
-        "code": job.code.map(|code| code.name()),
-        "text": (!job.text.is_empty()).then_some(&job.text),
+        "code": job.failure.as_ref().map(|failure| ErrorCode::from(failure.kind).name()),
+        "text": job.failure.as_ref().map(|failure| &failure.text),
     })
 }
 
@@ -244,33 +237,32 @@ fn job_json(job: &Job) -> Value {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::wire::ErrorCode;
+    use crate::job::{FailKind, Failure};
 
-    fn running() -> Job {
-        Job {
+    fn running() -> JobStatus {
+        JobStatus {
             job: JobId(0xabc << 116),
-            state: JobStanding::Running,
-            code: None,
+            state: JobState::Running,
+            failure: None,
             rounds_done: 3,
             rounds: 40,
             queue_position: 0,
             submitted_ms: 951_827_696_000,
             ended_ms: 0,
             fingerprint: None,
-            text: String::new(),
         }
     }
 
     #[test]
     fn a_job_stands_in_a_sentence_and_in_lines_without_what_is_not_there() {
         assert_eq!(standing(&running()), "job abc00000000000000000000000000000 runs, 3 of 40 rounds are done");
-        let names = |job: &Job| lines(job, None).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let names = |job: &JobStatus| lines(job, None).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(&running()), ["id", "state", "progress", "submitted"]);
-        let (code, text) = (Some(ErrorCode::Paused), "no\nnode".to_owned());
-        let paused = Job { state: JobStanding::Paused, code, text, ..running() };
+        let failure = Some(Failure { kind: FailKind::Paused, text: "no\nnode".to_owned() });
+        let paused = JobStatus { state: JobState::Paused, failure, ..running() };
         assert!(standing(&paused).ends_with("is paused: no\\nnode"));
         assert_eq!(lines(&paused, None).last().unwrap(), &("reason", "no\\nnode (PAUSED)".to_owned()));
-        let done = Job { state: JobStanding::Done, fingerprint: Some(Digest([1; 32])), ended_ms: 7, ..running() };
+        let done = JobStatus { state: JobState::Done, fingerprint: Some(Digest([1; 32])), ended_ms: 7, ..running() };
         assert_eq!(names(&done), ["id", "state", "progress", "submitted", "ended", "fingerprint"]);
         assert_eq!(job_json(&done)["ended"], "1970-01-01T00:00:00.007Z");
     }

@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 use super::work::Work;
 use super::{Access, Output};
 use crate::cli::{self, Failure};
-use crate::job::{JobId, Specification};
+use crate::job::{JobId, JobState, Metric, Metrics, NodeTasks, RoundSummary, Specification, Summary};
 use crate::model;
 use crate::wire::ErrorCode;
-use crate::wire::message::{Accepted, Done, JobState, Notice, NoticeKind, Round};
+use crate::wire::message::{Accepted, Notice, NoticeKind};
 
 /// Nodes listed in the table, at most.
 const NODES_SHOWN_MAX: usize = 12;
@@ -72,9 +72,9 @@ impl Renderer {
         match (self.output, accepted.state) {
             (Output::Json, state) => {
                 let state = match state {
-                    JobState::Queued => "queued",
+                    JobState::Collecting | JobState::Queued => "queued",
                     JobState::Running => "running",
-                    JobState::Ended => "ended",
+                    JobState::Done | JobState::Failed | JobState::Cancelled | JobState::Paused => "ended",
                 };
                 let (job, attached) = (self.job.to_string(), accepted.attached);
                 let position = accepted.queue_position;
@@ -82,14 +82,15 @@ impl Renderer {
                     "event": "accepted", "job": job, "state": state, "attached": attached, "queue_position": position,
                 }))?;
             }
-            (_, JobState::Queued) if accepted.queue_position > 0 => {
+            (_, JobState::Collecting | JobState::Queued) if accepted.queue_position > 0 => {
                 self.say(&format!("the job waits, {} before it", accepted.queue_position));
             }
             (_, state) if accepted.attached && !again => {
                 let where_it_is = match state {
-                    JobState::Queued => "it waits".to_owned(),
+                    JobState::Collecting | JobState::Queued => "it waits".to_owned(),
                     JobState::Running => format!("{} rounds are done", accepted.rounds_done),
-                    JobState::Ended => "it has ended".to_owned(),
+                    JobState::Paused => "it is paused".to_owned(),
+                    JobState::Done | JobState::Failed | JobState::Cancelled => "it has ended".to_owned(),
                 };
                 self.say(&format!("attached to the job; {where_it_is}"));
             }
@@ -99,8 +100,8 @@ impl Renderer {
     }
 
     /// Says whether somebody still reads.
-    pub(super) fn round(&mut self, round: &Round) -> Result<bool, Failure> {
-        let error = rate(round.errors, round.rows);
+    pub(super) fn round(&mut self, round: &RoundSummary) -> Result<bool, Failure> {
+        let error = error_rate(&round.metrics, round.rows);
         let loss = (round.round <= self.training_rounds).then_some(round.loss);
         match self.output {
             Output::Quiet => Ok(true),
@@ -150,11 +151,11 @@ impl Renderer {
         print_json(&json!({"event": "notice", "kind": kind, "text": notice.text})).map(drop)
     }
 
-    pub(super) fn done(&self, done: &Done, saved: Option<PathBuf>) -> Result<(), Failure> {
-        let error = rate(done.errors, done.rows);
+    pub(super) fn done(&self, done: &Summary, saved: Option<PathBuf>) -> Result<(), Failure> {
+        let error = error_rate(&done.metrics, done.rows);
         let saved = saved.map(|path| path.display().to_string());
         if self.output == Output::Json {
-            let node = |node: &crate::wire::message::NodeTasks| json!({"node": node.node, "tasks": node.tasks});
+            let node = |node: &NodeTasks| json!({"node": node.node, "tasks": node.tasks});
             let nodes: Vec<Value> = done.nodes.iter().map(node).collect();
             let part = |(name, us): (&str, u64)| (format!("{name}_s"), seconds(us).into());
             let profile: Map<String, Value> = done.profile.parts().map(part).into_iter().collect();
@@ -219,8 +220,8 @@ pub(super) fn print_json(value: &Value) -> Result<bool, Failure> {
     cli::print(&value.to_string())
 }
 
-fn rate(errors: u64, rows: u64) -> f64 {
-    errors as f64 / rows.max(1) as f64
+fn error_rate(metrics: &Metrics, rows: u64) -> f64 {
+    metrics.get(Metric::Errors).unwrap_or(0.0) / rows.max(1) as f64
 }
 
 fn seconds(us: u64) -> f64 {
@@ -228,7 +229,7 @@ fn seconds(us: u64) -> f64 {
 }
 
 /// Where the time went, in a line.
-fn time(done: &Done) -> String {
+fn time(done: &Summary) -> String {
     format!(
         "time         {:.3} s: {:.3} s waiting for results, {:.3} s merging; beside that {:.3} s validating",
         seconds(done.elapsed_us),
@@ -239,7 +240,7 @@ fn time(done: &Done) -> String {
 }
 
 /// Where the time went, a line for each part.
-fn profile(done: &Done) -> Vec<String> {
+fn profile(done: &Summary) -> Vec<String> {
     let part = |(name, us): (&str, u64)| {
         let meaning = match name {
             "prepare" => "until the first weights were there",
@@ -261,7 +262,7 @@ fn profile(done: &Done) -> Vec<String> {
 }
 
 /// `node-1 40, node-2 40, ... and 3 more`
-fn shares(done: &Done) -> String {
+fn shares(done: &Summary) -> String {
     let mut shares: Vec<String> =
         done.nodes.iter().take(NODES_SHOWN_MAX).map(|node| format!("{} {}", node.node, node.tasks)).collect();
     if done.nodes.len() > NODES_SHOWN_MAX {
@@ -276,12 +277,11 @@ mod tests {
     use crate::digest::Digest;
     use crate::job::Profile;
 
-    fn done(profile: Profile) -> Done {
-        Done {
+    fn done(profile: Profile) -> Summary {
+        Summary {
             fingerprint: Digest([1; 32]),
             weights: Digest([2; 32]),
-            weights_bytes: 64,
-            errors: 0,
+            metrics: Metrics::default(),
             rows: 1,
             loss: 0.5,
             merged: 1,
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn a_profile_that_a_coordinator_makes_up_is_shown_and_breaks_nothing() {
         let done = done(Profile { compute_us: u64::MAX, wire_us: u64::MAX, ..Profile::default() });
-        assert_eq!(profile(&Done { elapsed_us: 0, ..done.clone() }).len(), 9);
+        assert_eq!(profile(&Summary { elapsed_us: 0, ..done.clone() }).len(), 9);
         assert!(time(&done).starts_with("time "));
     }
 }

@@ -18,12 +18,10 @@ use super::render::{print_json, say};
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
 use crate::digest::Digest;
-use crate::job::{RowsRef, Specification};
+use crate::job::{self, JobStatus, RowsRef, Specification};
 use crate::model::{self, ARITHMETIC};
 use crate::net;
-use crate::wire::message::Job;
 use crate::wire::object::{self, ObjectKind};
-use crate::wire::specification;
 use crate::wire::text::shown;
 
 /// So often is it said how far the audit is.
@@ -32,7 +30,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 /// Recomputes a job's tasks: all, or as many as are to be drawn, with the seed that they are drawn by.
 pub(super) fn verify(
     conversation: &Conversation,
-    job: &Job,
+    job: &JobStatus,
     work: &Work,
     drawn: Option<(u64, u64)>,
     output: Output,
@@ -155,7 +153,13 @@ impl Weights for Source<'_> {
 }
 
 /// What is wrong with the weights that the ledger begins and ends with.
-fn ends(job: &Job, work: &Work, ledger: &WholeLedger, initial: Option<Digest>, last: Option<Digest>) -> Vec<Finding> {
+fn ends(
+    job: &JobStatus,
+    work: &Work,
+    ledger: &WholeLedger,
+    initial: Option<Digest>,
+    last: Option<Digest>,
+) -> Vec<Finding> {
     let find = |round, text| Finding { round, task: None, text };
     let mut findings = Vec::new();
     let first = ledger.entries[0].base;
@@ -164,7 +168,7 @@ fn ends(job: &Job, work: &Work, ledger: &WholeLedger, initial: Option<Digest>, l
     }
     let is_all = ledger.steps() == u64::from(work.specification.rounds);
     if let (Some(last), Some(told), true) = (last, job.fingerprint, is_all) {
-        let fingerprint = specification::fingerprint(&work.semantic, &last);
+        let fingerprint = job::fingerprint(&work.semantic, &last);
         if fingerprint != told {
             findings.push(find(
                 ledger.steps(),
@@ -176,7 +180,7 @@ fn ends(job: &Job, work: &Work, ledger: &WholeLedger, initial: Option<Digest>, l
 }
 
 fn report(
-    job: &Job,
+    job: &JobStatus,
     verdict: &Verdict,
     ledger: &WholeLedger,
     drawn: Option<(u64, u64)>,

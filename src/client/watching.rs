@@ -14,9 +14,10 @@ use super::returning::Patience;
 use super::work::Work;
 use super::{Access, Command};
 use crate::cli::{Exit, Failure};
+use crate::job::Summary;
 use crate::net;
 use crate::store::Store;
-use crate::wire::message::{Accepted, Attach, Done, Submit};
+use crate::wire::message::{Accepted, Attach, Submit};
 use crate::wire::{ErrorCode, Message, object, specification};
 
 /// How the job is asked for.
@@ -178,7 +179,7 @@ impl Watching<'_> {
         self.renderer.accepted(accepted, was_accepted)
     }
 
-    fn done(&self, conversation: &Conversation, done: &Done) -> Result<Result<Exit, Failure>, Broken> {
+    fn done(&self, conversation: &Conversation, done: &Summary) -> Result<Result<Exit, Failure>, Broken> {
         let parameters = fetch_model(conversation, self.work, done)?;
         let finish = || {
             let saved = self.out.map(|out| self.work.save(out, done, parameters)).transpose()?;
@@ -251,7 +252,7 @@ fn fitting(mut submit: Submit, payload_bytes_max: u32) -> Submit {
 }
 
 /// The parameters of a done job's model, which are what the job's fingerprint says.
-pub(super) fn fetch_model(conversation: &Conversation, work: &Work, done: &Done) -> Result<Vec<f32>, Broken> {
+pub(super) fn fetch_model(conversation: &Conversation, work: &Work, done: &Summary) -> Result<Vec<f32>, Broken> {
     work.check_fingerprint(done).map_err(Broken::Lie)?;
     let network = &work.specification.training.network;
     let weights =
@@ -270,8 +271,8 @@ pub(super) fn unknown_job(access: &Access, job: impl std::fmt::Display) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{JobId, OnNoNodes, Operation, RowsRef, Specification, Training};
-    use crate::model::{ARITHMETIC, Network, Recipe};
+    use crate::job::{JobId, OnNoNodes, Operation, RowsRef, Specification};
+    use crate::model::{ARITHMETIC, Network, Recipe, Training};
 
     #[test]
     fn notes_are_left_away_where_submit_would_be_too_long_with_them() {

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use super::notes::Words;
 use crate::cli::{Exit, Failure};
 use crate::digest::Digest;
-use crate::job::{JobId, Specification};
+use crate::job::{self, JobId, Metric, Specification, Summary};
 use crate::model::file::ModelFile;
 use crate::model::{BatchSize, Optimiser};
-use crate::wire::message::{Described, Done};
+use crate::wire::message::Described;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
 use crate::wire::text::shown;
@@ -39,8 +39,8 @@ impl From<Described> for Work {
 
 impl Work {
     /// That the fingerprint of a done job follows from it and its weights.
-    pub fn check_fingerprint(&self, done: &Done) -> Result<(), String> {
-        let wanted = specification::fingerprint(&self.semantic, &done.weights);
+    pub fn check_fingerprint(&self, done: &Summary) -> Result<(), String> {
+        let wanted = job::fingerprint(&self.semantic, &done.weights);
         if wanted != done.fingerprint {
             return Err(format!(
                 "the coordinator's fingerprint {} is not that of this job and its weights, {wanted}",
@@ -73,7 +73,7 @@ impl Work {
     }
 
     /// Saves the model; returns where.
-    pub fn save(&self, out: &Path, done: &Done, parameters: Vec<f32>) -> Result<PathBuf, Failure> {
+    pub fn save(&self, out: &Path, done: &Summary, parameters: Vec<f32>) -> Result<PathBuf, Failure> {
         let Some(words) = &self.words else { return Err(Failure::new(Exit::Output, self.wordless())) };
         let training = &self.specification.training;
         let file = ModelFile {
@@ -92,7 +92,7 @@ impl Work {
 
     /// The specification in words, for the model file: a function of the job alone, so that the same job gives the same
     /// file.
-    fn described(&self, words: &Words, done: &Done) -> BTreeMap<String, String> {
+    fn described(&self, words: &Words, done: &Summary) -> BTreeMap<String, String> {
         let Specification { training, rounds, shards, validation, .. } = &self.specification;
         let recipe = &training.recipe;
         let mut described = BTreeMap::new();
@@ -110,7 +110,7 @@ impl Work {
         put("seed", training.seed.to_string());
         put("training_rows", self.specification.rows().to_string());
         put("validation_rows", validation.rows.to_string());
-        put("validation_errors", done.errors.to_string());
+        put("validation_errors", done.metrics.get(Metric::Errors).unwrap_or(0.0).to_string());
         put("reproducible", done.reproducible.to_string());
         described
     }

@@ -2,9 +2,9 @@
 //! decided here.
 
 use super::Shared;
-use super::core::{Core, TaskState};
+use super::core::Core;
 use super::driver::Handles;
-use crate::job::JobId;
+use crate::job::{JobId, TaskState};
 use crate::wire::text::{Align, JobPrefix, Kind, Metrics, Table, number};
 
 impl Shared {

@@ -234,9 +234,10 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::job::Training;
     use crate::model::train::{TrainError, Unwatched};
-    use crate::model::{ARITHMETIC, BatchSize, Kernel, Network, Recipe, Rows, Trained, Trainer, Watch, initialise};
+    use crate::model::{
+        ARITHMETIC, BatchSize, Kernel, Network, Recipe, Rows, Trained, Trainer, Training, Watch, initialise,
+    };
 
     fn task(batch: BatchSize) -> (Training, Rows<'static>, Vec<f32>) {
         let network = Network::new(17, &[67, 31], 11).unwrap();

@@ -23,13 +23,14 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::CLOSING;
-use super::core::{self, Content, Core, Event, Failure, LinkKey, Note, Outstanding};
+use super::core::{self, Content, Core, Event, Failure, LinkKey, Note, Outstanding, TrainedUpdate};
 use super::links::Context;
 use super::workers::{Start, Work, refusal, say_task};
 use crate::digest::Digest;
+use crate::job::TaskState;
 use crate::net::{Feed, Link, SocketAddr};
 use crate::store::Store;
-use crate::wire::message::{Error, HeldResult, Holding, Polled, RejectReason, Rejected, TaskState, Trained};
+use crate::wire::message::{Error, Holding, Polled, Rejected, Trained};
 use crate::wire::{ErrorCode, Message};
 
 /// What the core passes on between links, workers and the store.
@@ -158,35 +159,23 @@ impl Driver {
             Action::Stop { work } => work.stop(),
             // Its reader has been told.
             Action::Fetch { .. } => {}
-            Action::AnswerTrained { to, outcome, inline } => {
-                let core::Outcome { epochs, loss, train_us, update, update_bytes, data } = outcome;
+            Action::AnswerTrained { to, trained: TrainedUpdate { result, data }, inline } => {
                 let inline = if inline { data.to_vec() } else { Vec::new() };
-                let name = to.attempt;
-                answer(to.request, Trained { name, epochs, loss, train_us, update, update_bytes, inline }.into());
+                answer(to.request, Trained { name: to.attempt, result, inline }.into());
             }
             Action::AnswerRejected { to, reason, counts } => {
                 let (running, waiting) = (counts.running, counts.waiting);
-                let reason = match reason {
-                    core::RejectReason::LoadProbability => RejectReason::LoadProbability,
-                    core::RejectReason::Busy => RejectReason::Busy,
-                };
                 answer(to.request, Rejected { name: to.attempt, reason, running, waiting }.into());
             }
             Action::AnswerFailed { to, failure } => answer(to.request, error_of(failure).into()),
             Action::AnswerPolled { request, attempt, state, .. } => {
                 let (batches_done, batches_planned) = state.as_ref().map_or((0, 0), |(_, work)| work.batches());
-                let state = match state {
-                    None => TaskState::Unknown,
-                    Some((core::TaskState::Waiting, _)) => TaskState::Waiting,
-                    Some((core::TaskState::Running, _)) => TaskState::Running,
-                };
+                let state = state.map_or(TaskState::Unknown, |(state, _)| state);
                 answer(request, Polled { name: attempt, state, batches_done, batches_planned }.into());
             }
             Action::AnswerResults { request, results, .. } => {
-                let listed = |core::Listed { step, shard, base }| HeldResult { step, shard, base };
-                let holding = Holding { results: results.into_iter().map(listed).collect() };
                 let bytes_max = link.map_or(0, |link| link.peer().payload_bytes_max);
-                answer(request, holding.fitting(bytes_max).into());
+                answer(request, Holding { results }.fitting(bytes_max).into());
             }
             Action::PinUpdate { digest, data } => {
                 self.store.insert(digest, data);
@@ -249,8 +238,8 @@ mod tests {
 
     use super::*;
     use crate::compute::core::{Identity, Object, Recipient, Settings, Train as TrainRequest};
-    use crate::job::{Attempt, JobId, TaskId, Training};
-    use crate::model::{ARITHMETIC, Network, Recipe};
+    use crate::job::{Attempt, JobId, TaskId};
+    use crate::model::{ARITHMETIC, Network, Recipe, Training};
     use crate::wire::message::{ShardSource, Train};
 
     fn driver(workers: u32, store_bytes: u64) -> (Driver, Receiver<Start>) {

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::StartError;
-use super::core::{Event, Outcome, TaskKey};
+use super::core::{Event, TaskKey, TrainedUpdate};
 use super::crew::Help;
 use super::driver::{Driver, Handles};
 use crate::digest::Hasher;
-use crate::job::{Attempt, TaskId, Training};
+use crate::job::{Attempt, TaskId, TaskResult};
 use crate::model::conformance::{self, Difference};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
-use crate::model::{ARITHMETIC, Kernel, Rows, Trainer, Watch};
+use crate::model::{ARITHMETIC, Kernel, Rows, Trainer, Training, Watch};
 use crate::net::Feed;
 use crate::store::Spares;
 use crate::wire::message::{Error, Train};
@@ -179,20 +179,22 @@ impl Worker {
         });
         let Start { task, work, base, shard, .. } = start;
         say_task(&self.feed, &work.train.name, || match &result {
-            Ok((trained, _)) => format!("trained in {:.1} ms, loss {:.4}", trained.train_us as f64 / 1e3, trained.loss),
+            Ok((TrainedUpdate { result, .. }, _)) => {
+                format!("trained in {:.1} ms, loss {:.4}", result.train_us as f64 / 1e3, result.loss)
+            }
             Err(error) => format!("not trained: {error}"),
         });
         // Before anybody hears of the result: the next task may want their memory.
         drop((work, base, shard));
         let (result, rows_per_second) = match result {
-            Ok((outcome, speed)) => (Ok(outcome), speed),
+            Ok((trained, speed)) => (Ok(trained), speed),
             Err(error) => (Err(error), None),
         };
         self.driver.report(Event::Ended { task, result, rows_per_second });
     }
 
     /// Trains a task: what came of it, and at what speed, where that was measured.
-    fn train(&mut self, start: &Start) -> Result<(Outcome<Handles>, Option<f64>), Error> {
+    fn train(&mut self, start: &Start) -> Result<(TrainedUpdate<Handles>, Option<f64>), Error> {
         let Start { work, base, shard, delay, .. } = start;
         let train = &work.train;
         if !delay.is_zero() && work.stop.1.recv_timeout(*delay).is_ok() {
@@ -233,9 +235,10 @@ impl Worker {
         let speed = (trained.epochs > 0).then(|| rows_trained / spent.as_secs_f64().max(1e-9));
         hasher.update(&update[hashed_bytes..]);
         let (epochs, loss, train_us) = (trained.epochs, trained.loss, spent.as_micros() as u64);
-        let (digest, update_bytes) = (hasher.finish(), update.len() as u64);
         let data = Arc::new(update);
-        Ok((Outcome { epochs, loss, train_us, update: digest, update_bytes, data }, speed))
+        let (update, update_bytes) = (hasher.finish(), data.len() as u64);
+        let result = TaskResult { epochs, loss, train_us, update, update_bytes };
+        Ok((TrainedUpdate { result, data }, speed))
     }
 }
 

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use super::jobs::Watcher;
 use super::server::ClientKey;
-use crate::engine::{FailReason, NodeShare, Outcome, Summary, Time};
-use crate::job::JobId;
-use crate::wire::message::{Job, Round};
-use crate::wire::{ErrorCode, Message};
+use crate::engine::Time;
+use crate::job::{JobId, JobStatus, RoundSummary};
+use crate::wire::Message;
 
 /// A job that has ended.
 pub(super) struct Ended {
     pub(super) answer: Arc<Message<'static>>,
-    pub(super) standing: Job,
+    pub(super) status: JobStatus,
     /// Who is told once its end is durable; nobody waits after that.
     pub(super) waiting: Option<Waiting>,
     /// Clients that have been told, and until when the job is kept for each: they fetch its model next.
@@ -26,8 +25,8 @@ pub(super) struct Ended {
 const FETCH_WITHIN_US: u64 = 60_000_000;
 
 impl Ended {
-    pub(super) fn new(answer: Arc<Message<'static>>, standing: Job, waiting: Option<Waiting>) -> Ended {
-        Ended { answer, standing, waiting, told: Vec::new() }
+    pub(super) fn new(answer: Arc<Message<'static>>, status: JobStatus, waiting: Option<Waiting>) -> Ended {
+        Ended { answer, status, waiting, told: Vec::new() }
     }
 
     /// This client is told now, over the connection by which it fetches.
@@ -46,9 +45,9 @@ impl Ended {
 pub(super) struct Waiting {
     pub(super) watchers: Vec<Watcher>,
     /// Rounds that are durable, for who has not seen them.
-    pub(super) rounds: Vec<Round>,
+    pub(super) rounds: Vec<RoundSummary>,
     /// Rounds that are not.
-    pub(super) untold: VecDeque<Round>,
+    pub(super) untold: VecDeque<RoundSummary>,
 }
 
 /// All jobs that have ended and are still known.
@@ -90,7 +89,7 @@ impl AllEnded {
     /// All jobs that nobody waits for but the latest so many, of those that can go.
     pub(super) fn beyond(&self, count: usize, now: Time) -> Vec<JobId> {
         let told = self.0.iter().filter(|(_, ended)| ended.waiting.is_none());
-        let mut told: Vec<_> = told.map(|(&job, ended)| (ended.standing.ended_ms, job)).collect();
+        let mut told: Vec<_> = told.map(|(&job, ended)| (ended.status.ended_ms, job)).collect();
         told.sort_unstable();
         told.truncate(told.len().saturating_sub(count));
         told.into_iter().map(|(_, job)| job).filter(|job| self.can_go(*job, now)).collect()
@@ -98,7 +97,7 @@ impl AllEnded {
 
     fn that_can_go(&self, now: Time) -> impl Iterator<Item = (u64, JobId)> {
         let can_go = self.0.iter().filter(move |(_, ended)| ended.can_go(now));
-        can_go.map(|(&job, ended)| (ended.standing.ended_ms, job))
+        can_go.map(|(&job, ended)| (ended.status.ended_ms, job))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (JobId, &Ended)> {
@@ -111,54 +110,27 @@ impl AllEnded {
     }
 }
 
-/// How a job ended, by the final answer that was written down.
-pub(super) fn outcome(answer: &Message<'_>, rounds: u32) -> Option<Outcome> {
-    match answer {
-        Message::Done(done) => Some(Outcome::Done(Summary {
-            base: done.weights,
-            rounds,
-            errors: done.errors,
-            rows: done.rows,
-            loss: done.loss,
-            // Not in the answer, and of no use any more.
-            validation_loss: 0.0,
-            merged: done.merged,
-            skipped: done.skipped,
-            reproducible: done.reproducible,
-            duplicates: 0,
-            nodes: done.nodes.iter().map(|node| NodeShare { name: node.node.clone(), merged: node.tasks }).collect(),
-            elapsed_us: done.elapsed_us,
-            revivals: done.revivals,
-            profile: done.profile,
-            validating_us: done.validating_us,
-        })),
-        Message::Error(error) if error.code == ErrorCode::Cancelled => Some(Outcome::Cancelled),
-        Message::Error(error) => Some(Outcome::Failed(FailReason::Recorded { reason: error.text.clone() })),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::message::JobStanding;
+    use crate::job::{FailKind, Failure, JobState};
+    use crate::wire::ErrorCode;
 
     fn ended(all: &mut AllEnded, number: u64) -> JobId {
         let job = JobId(number.into());
-        let standing = Job {
+        let status = JobStatus {
             job,
-            state: JobStanding::Failed,
-            code: None,
+            state: JobState::Failed,
+            failure: Some(Failure { kind: FailKind::Internal, text: "an end".to_owned() }),
             rounds_done: 0,
             rounds: 1,
             queue_position: 0,
             submitted_ms: 0,
             ended_ms: number,
             fingerprint: None,
-            text: String::new(),
         };
         let answer = crate::wire::message::Error::new(ErrorCode::Internal, 0x30, "an end");
-        all.insert(job, Ended::new(Arc::new(answer.into()), standing, None));
+        all.insert(job, Ended::new(Arc::new(answer.into()), status, None));
         job
     }
 

@@ -7,16 +7,15 @@ use std::sync::Arc;
 
 use super::journal::Restored;
 use super::server::{Client, ClientKey};
-use super::status::{Open, Record};
+use super::status::Open;
 use super::workers::Weights;
 use crate::digest::Digest;
-use crate::engine::{FailReason, Outcome, RoundDone, Summary};
-use crate::job::{JobId, Specification};
+use crate::job::{Failure, JobId, JobState, JobStatus, RoundSummary, Specification};
 use crate::model::{self, Network, Rows};
 use crate::store::Store;
-use crate::wire::message::{Done, Error, Job as Standing, JobStanding, NodeTasks, Notice, NoticeKind, Round};
+use crate::wire::message::{Error, Notice, NoticeKind};
 use crate::wire::object::{self, ObjectKind};
-use crate::wire::{ErrorCode, Message, MessageType, is_name, specification};
+use crate::wire::{ErrorCode, Message, MessageType};
 
 /// A client's request that hears of a job.
 #[derive(Clone)]
@@ -33,7 +32,7 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Tells it of rounds, those that it has not seen.
-    pub(super) fn tell_rounds(&mut self, rounds: &[Round]) {
+    pub(super) fn tell_rounds(&mut self, rounds: &[RoundSummary]) {
         let unseen: Vec<_> = rounds.iter().filter(|round| round.round > self.rounds_seen).collect();
         if let Some(last) = unseen.last() {
             self.rounds_seen = last.round;
@@ -76,7 +75,6 @@ impl Watcher {
 pub(super) struct Job {
     pub(super) specification: Arc<Specification>,
     pub(super) network: Arc<Network>,
-    semantic: Digest,
     pub(super) watchers: Vec<Watcher>,
     /// Its objects, and their sizes.
     objects: HashMap<Digest, u64>,
@@ -86,20 +84,18 @@ pub(super) struct Job {
     /// The weights of the current step, but while the next are made of them; their object is pinned in the store.
     pub(super) base: Option<Weights>,
     /// Rounds that are durable.
-    pub(super) rounds: Vec<Round>,
+    pub(super) rounds: Vec<RoundSummary>,
     /// Rounds that are not: nobody is told of them yet.
-    pub(super) untold: VecDeque<Round>,
-    /// Weights of rounds that are not yet ordered to be written, each with the training time until then.
-    pub(super) unwritten: VecDeque<(Weights, u64)>,
+    pub(super) untold: VecDeque<RoundSummary>,
+    /// Weights of rounds that are not yet ordered to be written.
+    pub(super) unwritten: VecDeque<Weights>,
     pub(super) submitted_ms: u64,
     /// Whether it is being written; not before its data is here.
     pub(super) is_written: bool,
     /// Whether it has run before, perhaps: nodes may hold results of it.
     pub(super) goes_on: bool,
     /// Why it is paused, if it is, and whether that is durable.
-    pub(super) paused: Option<(Error, bool)>,
-    /// Training time of its merged tasks, as the nodes say.
-    pub(super) training_us: u64,
+    pub(super) paused: Option<(Failure, bool)>,
 }
 
 /// Why a submission is turned away before the engine sees it.
@@ -169,14 +165,14 @@ impl Jobs {
     }
 
     /// What is held of every job that has not ended, for the console.
-    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+    pub(super) fn open(&self) -> impl Iterator<Item = (JobId, Open)> {
         let open = |job: &Job| Open {
             specification: job.specification.clone(),
             missing: job.missing.len(),
             watchers: job.watchers.len(),
             round: job.rounds.last().copied(),
         };
-        self.running.iter().map(move |(&id, job)| Record { job: id, open: Some(open(job)), answer: None })
+        self.running.iter().map(move |(&id, job)| (id, open(job)))
     }
 
     pub(super) fn get(&mut self, job: JobId) -> Option<&mut Job> {
@@ -212,18 +208,11 @@ impl Jobs {
     }
 
     /// Takes a new job in.
-    pub(super) fn insert(
-        &mut self,
-        id: JobId,
-        specification: Arc<Specification>,
-        semantic: Digest,
-        submitted_ms: u64,
-    ) -> &mut Job {
+    pub(super) fn insert(&mut self, id: JobId, specification: Arc<Specification>, submitted_ms: u64) -> &mut Job {
         let objects = objects_of(&specification);
         let job = Job {
             network: Arc::new(specification.training.network.clone()),
             specification,
-            semantic,
             watchers: Vec::new(),
             missing: objects.keys().copied().collect(),
             objects,
@@ -236,7 +225,6 @@ impl Jobs {
             is_written: false,
             goes_on: false,
             paused: None,
-            training_us: 0,
         };
         self.running.entry(id).insert_entry(job).into_mut()
     }
@@ -249,17 +237,12 @@ impl Jobs {
             self.store.insert(digest, bytes);
             self.store.pin(&digest);
         }
-        let semantic = specification::semantic_digest(&state.specification);
-        let job = self.insert(id, state.specification.clone(), semantic, state.standing.submitted_ms);
+        let job = self.insert(id, state.specification.clone(), state.status.submitted_ms);
         job.missing.clear();
         job.is_written = true;
         job.goes_on = true;
         job.rounds = rounds;
-        job.training_us = state.training_us;
-        job.paused = match state.answer.as_deref() {
-            Some(Message::Error(error)) => Some((error.clone(), true)),
-            _ => None,
-        };
+        job.paused = state.status.failure.map(|failure| (failure, true));
         if let Some(weights) = weights {
             self.set_base(id, weights);
         }
@@ -267,20 +250,19 @@ impl Jobs {
     }
 
     /// What is told of a job that has not ended.
-    pub(super) fn standing(&self, id: JobId, state: JobStanding, queue_position: u32) -> Option<Standing> {
+    pub(super) fn status(&self, id: JobId, state: JobState, queue_position: u32) -> Option<JobStatus> {
         let job = self.running.get(&id)?;
-        let reason = job.paused.as_ref().filter(|_| state == JobStanding::Paused).map(|(error, _)| error);
-        Some(Standing {
+        let failure = job.paused.as_ref().filter(|_| state == JobState::Paused).map(|(failure, _)| failure.clone());
+        Some(JobStatus {
             job: id,
             state,
-            code: reason.map(|error| error.code),
+            failure,
             rounds_done: job.rounds.len() as u32,
             rounds: job.specification.rounds,
             queue_position,
             submitted_ms: job.submitted_ms,
             ended_ms: 0,
             fingerprint: None,
-            text: reason.map_or_else(String::new, |error| error.text.clone()),
         })
     }
 
@@ -425,83 +407,17 @@ impl Jobs {
     }
 }
 
-/// What the watchers of a job that is not done are told.
-pub(super) fn failure_of(reason: &FailReason) -> Error {
-    use FailReason::{AllSkipped, DataMissing, DataWrong, NoEligibleNode, NoNodes, Recorded, TaskFailed, Work};
-    let (code, retry) = match reason {
-        NoNodes { .. } | NoEligibleNode { .. } => (ErrorCode::NoNodes, true),
-        TaskFailed { .. } | AllSkipped { .. } => (ErrorCode::TaskFailed, false),
-        DataMissing { .. } => (ErrorCode::JobData, true),
-        DataWrong { .. } => (ErrorCode::JobData, false),
-        Work { .. } | Recorded { .. } => (ErrorCode::Internal, false),
-    };
-    Error { retry, ..failure(code, reason.to_string()) }
-}
-
 impl Job {
     /// Whom its data is had from: the latest watcher that gives it.
     fn source(&self) -> Option<&Watcher> {
         self.watchers.iter().rev().find(|watcher| watcher.gives_data)
     }
 
-    /// What its watchers are told of a round.
-    pub(super) fn round(&self, done: &RoundDone) -> Round {
-        Round {
-            round: done.step as u32 + 1,
-            rounds: self.specification.rounds,
-            loss: done.loss,
-            errors: done.errors,
-            rows: done.rows,
-            nodes: done.nodes_used,
-            merged: done.merged,
-            skipped: done.skipped,
-            round_us: done.elapsed_us,
-        }
-    }
-
-    /// The final answer.
-    pub(super) fn answer(&self, outcome: &Outcome) -> Message<'static> {
-        match outcome {
-            Outcome::Done(summary) => self.done(summary).into(),
-            Outcome::Failed(reason) => failure_of(reason).into(),
-            Outcome::Cancelled => failure(ErrorCode::Cancelled, "the job was cancelled".to_owned()).into(),
-        }
-    }
-
-    /// The weights after a round that is to be written, and the training time until then.
-    pub(super) fn take_unwritten(&mut self, weights: &Digest) -> Option<(Weights, u64)> {
-        let place = self.unwritten.iter().position(|(unwritten, _)| unwritten.digest == *weights)?;
+    /// The weights after a round that is to be written.
+    pub(super) fn take_unwritten(&mut self, weights: &Digest) -> Option<Weights> {
+        let place = self.unwritten.iter().position(|unwritten| unwritten.digest == *weights)?;
         self.unwritten.drain(..=place).next_back()
     }
-
-    fn done(&self, summary: &Summary) -> Done {
-        let node = |share: &crate::engine::NodeShare| {
-            let node = if is_name(&share.name) { share.name.clone() } else { "unnamed".to_owned() };
-            NodeTasks { node, tasks: share.merged }
-        };
-        Done {
-            fingerprint: specification::fingerprint(&self.semantic, &summary.base),
-            weights: summary.base,
-            weights_bytes: object::parameters_bytes(&self.network),
-            errors: summary.errors,
-            rows: summary.rows,
-            loss: summary.loss,
-            merged: summary.merged,
-            skipped: summary.skipped,
-            elapsed_us: summary.elapsed_us,
-            profile: summary.profile,
-            training_us: self.training_us,
-            validating_us: summary.validating_us,
-            revivals: summary.revivals,
-            reproducible: summary.reproducible,
-            nodes: summary.nodes.iter().map(node).collect(),
-        }
-    }
-}
-
-/// A final answer to SUBMIT, and to ATTACH once it says so.
-pub(super) fn failure(code: ErrorCode, text: String) -> Error {
-    Error::new(code, MessageType::Submit as u8, text)
 }
 
 /// Every object that a job needs from its client, with its exact size.

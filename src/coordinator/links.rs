@@ -12,12 +12,12 @@ use super::pollers::Dialling;
 use super::update::{UpdateBytes, Updates};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
-use crate::engine::{Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason};
-use crate::job::{Attempt, JobId};
+use crate::engine::{Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey};
+use crate::job::{Attempt, JobId, TaskState};
 use crate::model::{ARITHMETIC, Network};
 use crate::net::{self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
-use crate::wire::message::{self, Error, Features, Pong, TaskState, Trained};
+use crate::wire::message::{Error, Features, Pong, Trained};
 use crate::wire::object;
 use crate::wire::{ErrorCode, Message, is_name};
 
@@ -147,17 +147,18 @@ impl NodeLink {
             let reason = "its result names another task, attempt or token".to_owned();
             return self.failed(attempt, Fault::Malformed, reason);
         }
-        if !trained.loss.is_finite() {
-            let reason = format!("its loss is {}", trained.loss);
+        if !trained.result.loss.is_finite() {
+            let reason = format!("its loss is {}", trained.result.loss);
             return self.failed(attempt, Fault::Malformed, reason);
         }
         let wanted = object::parameters_bytes(&network);
-        if trained.update_bytes != wanted {
-            let reason = format!("its update has {} bytes, and the network's have {wanted}", trained.update_bytes);
+        if trained.result.update_bytes != wanted {
+            let reason =
+                format!("its update has {} bytes, and the network's have {wanted}", trained.result.update_bytes);
             return self.failed(attempt, Fault::Malformed, reason);
         }
         if trained.inline.is_empty() {
-            let digest = trained.update;
+            let digest = trained.result.update;
             let coming = self.coming.entry(digest).or_default();
             coming.push((attempt, network, trained));
             if coming.len() == 1 {
@@ -169,8 +170,9 @@ impl NodeLink {
             return;
         }
         let got = Digest::of(&trained.inline);
-        if got != trained.update {
-            let reason = format!("its update has digest {}, not {} as it says", got.short(), trained.update.short());
+        if got != trained.result.update {
+            let reason =
+                format!("its update has digest {}, not {} as it says", got.short(), trained.result.update.short());
             return self.failed(attempt, Fault::Malformed, reason);
         }
         let update = UpdateBytes::inline(std::mem::take(&mut trained.inline));
@@ -181,8 +183,8 @@ impl NodeLink {
     fn arrived(&self, attempt: Attempt, network: &Network, trained: &Trained, bytes: Arc<UpdateBytes>) {
         match bytes.check(network) {
             Ok(()) => {
-                let update = Update { digest: trained.update, bytes, train_us: trained.train_us };
-                let _ = self.inputs.send(Input::Trained { link: self.key, attempt, update, loss: trained.loss });
+                let update = Update { result: trained.result, bytes };
+                let _ = self.inputs.send(Input::Trained { link: self.key, attempt, update });
             }
             Err(error) => self.failed(attempt, Fault::Malformed, error.to_string()),
         }
@@ -212,7 +214,7 @@ impl NodeLink {
 
     fn train_refused(&self, attempt: Attempt, error: Error) {
         if error.code == ErrorCode::Closing {
-            return self.tell(Event::Rejected { link: self.key, attempt, reason: RejectReason::Closing });
+            return self.tell(Event::Closing { link: self.key, attempt });
         }
         let fault = match error.code {
             _ if error.retry => Fault::Retryable,
@@ -246,11 +248,7 @@ impl Handler<NodeContext> for NodeLink {
                     let reason = "it rejects another task, attempt or token than it was sent".to_owned();
                     return self.failed(attempt, Fault::Malformed, reason);
                 }
-                let reason = match rejected.reason {
-                    message::RejectReason::LoadProbability => RejectReason::LoadProbability,
-                    message::RejectReason::Busy => RejectReason::Busy,
-                };
-                self.tell(Event::Rejected { link: self.key, attempt, reason });
+                self.tell(Event::Rejected { link: self.key, attempt, reason: rejected.reason });
             }
             (NodeContext::Train { attempt, .. }, Message::Error(error)) => self.train_refused(attempt, error),
             (NodeContext::Fetch(digest), Message::Data(piece)) => {
@@ -267,8 +265,7 @@ impl Handler<NodeContext> for NodeLink {
                 let _ = self.inputs.send(Input::Polled { link: self.key, attempt, known, done, planned });
             }
             (NodeContext::Results(job), Message::Holding(holding)) => {
-                let held = holding.results.iter().map(|held| (held.step, held.shard, held.base)).collect();
-                self.tell(Event::ResultsHeld { link: self.key, job, held });
+                self.tell(Event::ResultsHeld { link: self.key, job, held: holding.results });
             }
             // A node that does not answer as it should holds nothing, as far as anybody knows.
             (NodeContext::Results(job), _) => {

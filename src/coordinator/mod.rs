@@ -16,6 +16,7 @@
 //! | `jobs`, `ended` | none: jobs that have not ended, jobs that have |
 //! | `workers` | one that merges, one that validates |
 
+mod answers;
 mod driver;
 mod ended;
 mod jobs;

@@ -4,11 +4,10 @@
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
-use crate::engine::{Doubt, JobState, NodeState, NodeStatus, Outcome, Policy, Status};
-use crate::job::{JobId, Specification};
+use crate::engine::{Doubt, JobProgress, NodeState, NodeStatus, Policy, Status};
+use crate::job::{Failure, JobId, JobState, Metric, Metrics as Judged, Outcome, RoundSummary, Specification};
 use crate::net::Question;
-use crate::wire::Message;
-use crate::wire::message::Round;
+use crate::wire::ErrorCode;
 use crate::wire::text::{Align, JobPrefix, Kind, Metrics, Table, shown};
 
 /// Jobs that `status` shows, at most.
@@ -19,18 +18,9 @@ pub(super) struct Snapshot {
     pub(super) policy: Policy,
     pub(super) clients: usize,
     pub(super) engine: Status,
-    /// What is held of the engine's jobs.
-    pub(super) jobs: Vec<Record>,
+    /// What is held of the jobs that have not ended.
+    pub(super) open: Vec<(JobId, Open)>,
     pub(super) counts: Counts,
-}
-
-/// What is held of a job.
-pub(super) struct Record {
-    pub(super) job: JobId,
-    /// As long as the job has not ended.
-    pub(super) open: Option<Open>,
-    /// Once it has.
-    pub(super) answer: Option<Arc<Message<'static>>>,
 }
 
 /// A job that has not ended.
@@ -41,7 +31,7 @@ pub(super) struct Open {
     /// Clients that watch it.
     pub(super) watchers: usize,
     /// The last round that was reported.
-    pub(super) round: Option<Round>,
+    pub(super) round: Option<RoundSummary>,
 }
 
 /// What has happened since the start.
@@ -133,29 +123,30 @@ fn name_of(state: NodeState) -> &'static str {
 fn jobs(status: &Status, shown_max: usize) -> Table {
     let mut table = Table::new(&[("JOB", Align::Left), ("STATE", Align::Left), ("PROGRESS", Align::Left)]);
     for job in status.jobs.iter().take(shown_max) {
-        let (state, progress) = progress(&job.state);
-        table.row([job.job.to_string(), state.to_owned(), progress]);
+        let state = job.progress.state().name().to_owned();
+        table.row([job.job.to_string(), state, progress(&job.progress)]);
     }
     table
 }
 
-/// A job's state in a word, and how far it is.
-fn progress(state: &JobState) -> (&'static str, String) {
-    match state {
-        JobState::Collecting { position } => ("collecting", format!("{position} before it")),
-        JobState::Queued { position } => ("queued", format!("{position} before it")),
-        JobState::Running { step, rounds, tasks_done, tasks } => {
-            ("running", format!("round {} of {rounds}, {tasks_done} of {tasks} tasks", step + 1))
+/// How far a job is.
+fn progress(progress: &JobProgress) -> String {
+    match progress {
+        JobProgress::Collecting { position } | JobProgress::Queued { position } => format!("{position} before it"),
+        JobProgress::Running { step, rounds, tasks_done, tasks } => {
+            format!("round {} of {rounds}, {tasks_done} of {tasks} tasks", step + 1)
         }
-        JobState::Paused { reason, .. } => ("paused", shown(&reason.to_string()).to_string()),
-        JobState::Finished(Outcome::Done(summary)) => ("done", percent(summary.rows - summary.errors, summary.rows)),
-        JobState::Finished(Outcome::Failed(reason)) => ("failed", shown(&reason.to_string()).to_string()),
-        JobState::Finished(Outcome::Cancelled) => ("cancelled", String::new()),
+        JobProgress::Paused { reason, .. } => shown(&reason.to_string()).to_string(),
+        JobProgress::Finished(Outcome::Done(summary)) => quality(&summary.metrics, summary.rows).1,
+        JobProgress::Finished(Outcome::Failed(reason)) => shown(&reason.to_string()).to_string(),
+        JobProgress::Finished(Outcome::Cancelled) => String::new(),
     }
 }
 
-fn percent(right: u64, rows: u64) -> String {
-    format!("{:.2} %", 100.0 * right as f64 / rows.max(1) as f64)
+/// How good a model is: by which measure, and that.
+pub(super) fn quality(metrics: &Judged, rows: u64) -> (&'static str, String) {
+    let errors = metrics.get(Metric::Errors).unwrap_or(0.0);
+    ("accuracy", format!("{:.2} %", 100.0 * (1.0 - errors / rows.max(1) as f64)))
 }
 
 /// The jobs whose ids begin so: the one in full, or a list to choose from.
@@ -164,8 +155,8 @@ fn job(prefix: JobPrefix, snapshot: &Snapshot) -> String {
     match &matching[..] {
         [] => format!("no job begins with {prefix}; try: jobs\n"),
         [status] => {
-            let record = snapshot.jobs.iter().find(|record| record.job == status.job);
-            one_job(status.job, &status.state, record)
+            let open = snapshot.open.iter().find(|(job, _)| *job == status.job);
+            one_job(status.job, &status.progress, open.map(|(_, open)| open))
         }
         _ => {
             let count = matching.len();
@@ -176,19 +167,19 @@ fn job(prefix: JobPrefix, snapshot: &Snapshot) -> String {
     }
 }
 
-fn one_job(job: JobId, state: &JobState, record: Option<&Record>) -> String {
+fn one_job(job: JobId, how_far: &JobProgress, open: Option<&Open>) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let mut line = |name: &str, value: &dyn Display| {
         let _ = writeln!(out, "{name:12}  {value}");
     };
-    let (state, progress) = progress(state);
+    let progress = progress(how_far);
     line("job", &job);
-    line("state", &state);
+    line("state", &how_far.state().name());
     if !progress.is_empty() {
         line("progress", &progress);
     }
-    if let Some(open) = record.and_then(|record| record.open.as_ref()) {
+    if let Some(open) = open {
         let Specification { training, shards, validation, rounds, .. } = &*open.specification;
         let network = &training.network;
         let widths: Vec<String> = network.layers().map(|layer| layer.inputs.to_string()).collect();
@@ -204,28 +195,30 @@ fn one_job(job: JobId, state: &JobState, record: Option<&Record>) -> String {
         }
         if let Some(round) = &open.round {
             line("round", &format!("{} of {}", round.round, round.rounds));
-            line("accuracy", &percent(round.rows - round.errors, round.rows));
+            let (measure, quality) = quality(&round.metrics, round.rows);
+            line(measure, &quality);
             line("loss", &round.loss);
             line("round_s", &(round.round_us as f64 / 1e6));
         }
     }
-    match record.and_then(|record| record.answer.as_deref()) {
-        Some(Message::Done(done)) => {
-            line("fingerprint", &done.fingerprint);
-            line("weights", &done.weights);
-            line("loss", &done.loss);
-            line("merged", &done.merged);
-            line("skipped", &done.skipped);
-            line("revivals", &done.revivals);
-            line("reproducible", &done.reproducible);
-            line("elapsed_s", &(done.elapsed_us as f64 / 1e6));
+    match how_far {
+        JobProgress::Finished(Outcome::Done(summary)) => {
+            line("fingerprint", &summary.fingerprint);
+            line("weights", &summary.weights);
+            line("loss", &summary.loss);
+            line("merged", &summary.merged);
+            line("skipped", &summary.skipped);
+            line("revivals", &summary.revivals);
+            line("reproducible", &summary.reproducible);
+            line("elapsed_s", &(summary.elapsed_us as f64 / 1e6));
             let mut table = Table::new(&[("NODE", Align::Left), ("TASKS", Align::Right)]);
-            for node in &done.nodes {
+            for node in &summary.nodes {
                 table.row([node.node.clone(), node.tasks.to_string()]);
             }
             let _ = write!(out, "\n{table}");
         }
-        Some(Message::Error(error)) => line("code", &error.code),
+        JobProgress::Finished(Outcome::Failed(reason)) => line("code", &ErrorCode::from(Failure::from(reason).kind)),
+        JobProgress::Finished(Outcome::Cancelled) => line("code", &ErrorCode::Cancelled),
         _ => {}
     }
     out
@@ -239,10 +232,10 @@ pub(super) fn metrics(snapshot: &Snapshot, out: &mut Metrics) {
         out.sample(&[("state", name_of(state))], count(engine, state) as f64);
     }
     out.single("gradwire_clients", Kind::Gauge, "Clients connected.", *clients as f64);
-    let in_state = |name| engine.jobs.iter().filter(|job| progress(&job.state).0 == name).count() as f64;
+    let in_state = |state| engine.jobs.iter().filter(|job| job.progress.state() == state).count() as f64;
     out.family("gradwire_jobs", Kind::Gauge, "Jobs that have not ended, by state.");
-    for state in ["collecting", "queued", "running", "paused"] {
-        out.sample(&[("state", state)], in_state(state));
+    for state in [JobState::Collecting, JobState::Queued, JobState::Running, JobState::Paused] {
+        out.sample(&[("state", state.name())], in_state(state));
     }
     out.family("gradwire_jobs_ended_total", Kind::Counter, "Jobs that have ended, by outcome.");
     for (outcome, ended) in

@@ -189,13 +189,9 @@ pub(super) fn start_validating(
                 last = Some((job, order.digest, *evaluation));
             }
             let event = match done {
-                Ok(Ok(evaluation)) => Event::Validated {
-                    job,
-                    step,
-                    errors: evaluation.errors,
-                    rows: evaluation.rows,
-                    loss: evaluation.loss,
-                },
+                Ok(Ok(evaluation)) => {
+                    Event::Validated { job, step, rows: evaluation.rows, metrics: evaluation.metrics() }
+                }
                 Ok(Err(reason)) => Event::WorkFailed { job, reason },
                 Err(_) => Event::WorkFailed { job, reason: "validating met a fault of the program's own".to_owned() },
             };

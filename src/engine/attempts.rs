@@ -5,13 +5,13 @@ use rand::Rng as _;
 use rand::rngs::ChaCha8Rng;
 
 use super::Context;
-use super::events::{Action, Fault, LinkKey, NodeKey, RejectReason, Time};
-use super::report::{FailReason, Notice, Outcome};
+use super::events::{Action, Fault, LinkKey, NodeKey, Time};
+use super::report::Notice;
 use super::round::{Claim, Live, Round, Standing, State, Won};
 use super::run::{Run, Stage};
 use super::scheduler::{Choice, View};
 use crate::digest::Digest;
-use crate::job::{Attempt, OnTaskFailure};
+use crate::job::{Attempt, FailReason, OnTaskFailure, Outcome, RejectReason, TaskResult};
 
 /// The first pause before a doubted node is asked again; each further failure doubles it.
 const PAUSE_US: u64 = 50_000;
@@ -95,16 +95,8 @@ impl Run {
     }
 
     /// A result arrived.
-    pub(super) fn trained(
-        &mut self,
-        link: LinkKey,
-        attempt: Attempt,
-        update: Digest,
-        loss: f64,
-        train_us: u64,
-        cx: &mut Context<'_>,
-    ) {
-        let shard = attempt.task.shard;
+    pub(super) fn trained(&mut self, link: LinkKey, attempt: Attempt, result: TaskResult, cx: &mut Context<'_>) {
+        let (shard, update) = (attempt.task.shard, result.update);
         let discard = Action::Discard { link, attempt, update };
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
@@ -113,14 +105,14 @@ impl Run {
                 let is_open = matches!(round.task(shard).state, State::Open);
                 if is_open {
                     let name = cx.fleet.name(live.node);
-                    round.begin_merging(shard, Won { attempt: live, name, update, loss });
+                    round.begin_merging(shard, Won { attempt: live, name, result });
                     self.profiler.accepted(link, cx.now);
                     cx.actions.push(Action::Accumulate { link, attempt, update, rows });
                 } else {
                     cx.actions.push(discard);
                     self.compare(&live, attempt.task.step, shard, update, cx);
                 }
-                self.profiler.trained(link, live.started, train_us, live.trained.unwrap_or(cx.now));
+                self.profiler.trained(link, live.started, result.train_us, live.trained.unwrap_or(cx.now));
                 if !live.is_held {
                     let elapsed_us = cx.now.since_us(live.started);
                     self.pace.observe(elapsed_us);
@@ -149,9 +141,6 @@ impl Run {
             Claim::Live(live) => {
                 let Some(round) = self.end_attempt(shard, &live, cx) else { return };
                 match reason {
-                    // No fault, whether it was allowed to or not. The node gets nothing more over this link: the task need
-                    // not remember it.
-                    RejectReason::Closing => return cx.fleet.closing_told(link),
                     RejectReason::Busy => cx.fleet.busy_told(link, cx.now),
                     RejectReason::LoadProbability => {}
                 }
@@ -160,6 +149,21 @@ impl Run {
                 } else {
                     round.mark(shard, live.node, Standing::Doubted);
                     count_failure(round, shard, reason.to_string(), cx.now);
+                }
+            }
+            Claim::Forged(live) => self.forged(shard, &live, cx),
+            Claim::Retired(_) | Claim::Unknown => {}
+        }
+    }
+
+    /// A node is shutting down and does not take a task: no fault, whether it was allowed to turn it down or not. It gets
+    /// nothing more over this link, so that the task need not remember it.
+    pub(super) fn closing(&mut self, link: LinkKey, attempt: Attempt, cx: &mut Context<'_>) {
+        let shard = attempt.task.shard;
+        match self.claim(link, &attempt) {
+            Claim::Live(live) => {
+                if self.end_attempt(shard, &live, cx).is_some() {
+                    cx.fleet.closing_told(link);
                 }
             }
             Claim::Forged(live) => self.forged(shard, &live, cx),
@@ -212,6 +216,7 @@ impl Run {
         others.iter().for_each(|live| self.profiler.ended(live.link, live.is_copy));
         cx.fleet.task_done(won.attempt.node);
         *self.tally.nodes.entry(won.name).or_insert(0) += 1;
+        self.tally.training_us = self.tally.training_us.saturating_add(won.result.train_us);
         self.tally.reproducible &= won.attempt.exact;
         self.revival.merged(won.attempt.started);
         for (live, update) in beside {
@@ -347,7 +352,7 @@ impl Run {
         };
         self.tally.duplicates += 1;
         // Another arithmetic rounds otherwise: nothing follows from a difference.
-        if won.update == update || !won.attempt.exact || !live.exact {
+        if won.result.update == update || !won.attempt.exact || !live.exact {
             return;
         }
         self.doubt(step);
@@ -355,7 +360,7 @@ impl Run {
             step,
             shard,
             merged_name: won.name,
-            merged: won.update,
+            merged: won.result.update,
             other_name: cx.fleet.name(live.node),
             other: update,
         };

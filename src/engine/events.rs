@@ -1,13 +1,15 @@
 //! What the engine is told and what it orders. Owns the vocabulary between the engine and the threads around it: plain
 //! data, each value naming its job. Does not know how anything is decided (the rest of `engine`) or done.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::report::{FailReason, JobEvent, JobState, Outcome, Progress, RoundRecord};
+use super::report::{JobEvent, JobProgress};
 use crate::digest::Digest;
-use crate::job::{Attempt, JobId, Specification};
+use crate::job::{
+    Attempt, CachedResult, FailReason, JobId, Metrics, Outcome, Progress, RejectReason, RoundRecord, Specification,
+    TaskResult,
+};
 
 /// A moment, in microseconds since some moment that the caller fixes once. Never runs backwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,17 +74,6 @@ impl Doubt {
             }
         }
     }
-}
-
-/// Why a node turned a task down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RejectReason {
-    /// Its load probability said so.
-    LoadProbability,
-    /// All its workers are busy.
-    Busy,
-    /// It is shutting down: it takes no task over this link any more, and finishes those that it trains.
-    Closing,
 }
 
 /// What went wrong with an attempt.
@@ -230,12 +221,8 @@ pub enum Event {
         link: LinkKey,
         /// The attempt that it claims to be of.
         attempt: Attempt,
-        /// The update.
-        update: Digest,
-        /// Loss summed over the shard's rows, as the node reports it.
-        loss: f64,
-        /// How long the node trained, by its own account.
-        train_us: u64,
+        /// What the node says of it.
+        result: TaskResult,
     },
     /// A node turned a task down.
     Rejected {
@@ -245,6 +232,14 @@ pub enum Event {
         attempt: Attempt,
         /// Why.
         reason: RejectReason,
+    },
+    /// A node is shutting down, and so does not take a task: it takes none over this link any more, and finishes those that
+    /// it trains.
+    Closing {
+        /// The connection that it came over.
+        link: LinkKey,
+        /// The attempt that it claims to be of.
+        attempt: Attempt,
     },
     /// An attempt failed.
     TaskFailed {
@@ -263,8 +258,8 @@ pub enum Event {
         link: LinkKey,
         /// The job.
         job: JobId,
-        /// Steps, shards, and the weights that were trained from.
-        held: Vec<(u64, u32, Digest)>,
+        /// The results.
+        held: Vec<CachedResult>,
     },
     /// An accepted update is in the round's sum.
     Accumulated {
@@ -301,12 +296,10 @@ pub enum Event {
         job: JobId,
         /// The step.
         step: u64,
-        /// Rows classified wrongly.
-        errors: u64,
         /// Rows in all.
         rows: u64,
-        /// Loss summed over the rows.
-        loss: f64,
+        /// How good the weights are on them.
+        metrics: Metrics,
     },
     /// Time has passed.
     Tick,
@@ -323,7 +316,7 @@ pub enum Admission {
     /// The job is known, and means the same.
     Attached {
         /// How far it is; a finished one's outcome is in it.
-        state: JobState,
+        progress: JobProgress,
     },
     /// The job's id is taken by a job that means something else.
     Conflict,
@@ -458,14 +451,4 @@ pub enum Action {
         /// The job.
         job: JobId,
     },
-}
-
-impl fmt::Display for RejectReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::LoadProbability => "the node's load probability turned the task down",
-            Self::Busy => "all workers of the node are busy",
-            Self::Closing => "the node is shutting down",
-        })
-    }
 }

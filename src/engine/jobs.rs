@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::Context;
 use super::events::{Action, Admission, Time};
-use super::report::{FailReason, JobEvent, JobState, JobStatus, Outcome, Progress};
+use super::report::{JobEntry, JobEvent, JobProgress};
 use super::returning::Returning;
 use super::run::{Ending, Run};
 use crate::digest::Digest;
-use crate::job::{JobId, Specification};
+use crate::job::{FailReason, JobId, Outcome, Progress, Specification};
 
 /// Every job that is known.
 #[derive(Default)]
@@ -70,7 +70,7 @@ impl Jobs {
         let queued_max = cx.settings.queued_max;
         let admission = match self.known(job) {
             Some((known, _)) if known != semantic => Admission::Conflict,
-            Some((_, state)) => Admission::Attached { state },
+            Some((_, progress)) => Admission::Attached { progress },
             None if self.queue.len() >= queued_max => Admission::Busy { queued_max },
             None => {
                 let queued = Queued {
@@ -87,7 +87,7 @@ impl Jobs {
         };
         let collect = matches!(
             admission,
-            Admission::Admitted { .. } | Admission::Attached { state: JobState::Collecting { .. } }
+            Admission::Admitted { .. } | Admission::Attached { progress: JobProgress::Collecting { .. } }
         );
         cx.actions.push(Action::Admit { job, admission });
         if collect {
@@ -215,37 +215,37 @@ impl Jobs {
     }
 
     /// Every job: the running one, the queue, the paused ones, the finished ones from the latest on.
-    pub(super) fn status(&self) -> Vec<JobStatus> {
-        let running = self.running.iter().map(|run| JobStatus { job: run.job, state: run.state() });
+    pub(super) fn status(&self) -> Vec<JobEntry> {
+        let running = self.running.iter().map(|run| JobEntry { job: run.job, progress: run.job_progress() });
         let queued = (0..self.queue.len())
-            .map(|place| JobStatus { job: self.queue[place].job, state: self.queued_state(place) });
-        let paused = self.paused.iter().map(|paused| JobStatus { job: paused.job, state: paused.state() });
+            .map(|place| JobEntry { job: self.queue[place].job, progress: self.queued_progress(place) });
+        let paused = self.paused.iter().map(|paused| JobEntry { job: paused.job, progress: paused.job_progress() });
         let finished = self
             .finished
             .iter()
             .rev()
-            .map(|finished| JobStatus { job: finished.job, state: JobState::Finished(finished.outcome.clone()) });
+            .map(|finished| JobEntry { job: finished.job, progress: JobProgress::Finished(finished.outcome.clone()) });
         running.chain(queued).chain(paused).chain(finished).collect()
     }
 
     /// What a job means and how far it is, if it is known.
-    pub(super) fn known(&self, job: JobId) -> Option<(Digest, JobState)> {
+    pub(super) fn known(&self, job: JobId) -> Option<(Digest, JobProgress)> {
         if let Some(run) = self.running.as_ref().filter(|run| run.job == job) {
-            return Some((run.semantic, run.state()));
+            return Some((run.semantic, run.job_progress()));
         }
         if let Some(place) = self.queue.iter().position(|queued| queued.job == job) {
-            return Some((self.queue[place].semantic, self.queued_state(place)));
+            return Some((self.queue[place].semantic, self.queued_progress(place)));
         }
         if let Some(paused) = self.paused.iter().find(|paused| paused.job == job) {
-            return Some((paused.semantic, paused.state()));
+            return Some((paused.semantic, paused.job_progress()));
         }
         let finished = self.finished.iter().find(|finished| finished.job == job)?;
-        Some((finished.semantic, JobState::Finished(finished.outcome.clone())))
+        Some((finished.semantic, JobProgress::Finished(finished.outcome.clone())))
     }
 
-    fn queued_state(&self, place: usize) -> JobState {
+    fn queued_progress(&self, place: usize) -> JobProgress {
         let position = self.ahead(place);
-        if self.queue[place].has_data { JobState::Queued { position } } else { JobState::Collecting { position } }
+        if self.queue[place].has_data { JobProgress::Queued { position } } else { JobProgress::Collecting { position } }
     }
 
     /// Puts a job behind those that wait; how many are ahead of it.
@@ -285,8 +285,8 @@ impl Jobs {
 }
 
 impl Paused {
-    fn state(&self) -> JobState {
+    fn job_progress(&self) -> JobProgress {
         let rounds_done = self.progress.as_ref().map_or(0, |progress| progress.rounds_done());
-        JobState::Paused { rounds_done, reason: self.reason.clone() }
+        JobProgress::Paused { rounds_done, reason: self.reason.clone() }
     }
 }

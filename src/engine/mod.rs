@@ -41,14 +41,11 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;
 
-pub use events::{Action, Admission, Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey, RejectReason, Time};
-pub use report::{
-    FailReason, JobEvent, JobState, JobStatus, MergedTask, NodeShare, NodeState, NodeStatus, Notice, Outcome, Progress,
-    RoundDone, RoundRecord, Status, Summary,
-};
+pub use events::{Action, Admission, Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey, Time};
+pub use report::{JobEntry, JobEvent, JobProgress, NodeState, NodeStatus, Notice, Status};
 pub use scheduler::{NotAPolicy, Policy};
 
-use crate::job::JobId;
+use crate::job::{FailReason, JobId, Outcome};
 use jobs::Jobs;
 use membership::{Fleet, Joined, Lost};
 use round::{Live, Round};
@@ -140,8 +137,8 @@ impl Engine {
     }
 
     /// How far a job is, if it is known.
-    pub fn job_state(&self, job: JobId) -> Option<JobState> {
-        self.jobs.known(job).map(|(_, state)| state)
+    pub fn job_progress(&self, job: JobId) -> Option<JobProgress> {
+        self.jobs.known(job).map(|(_, progress)| progress)
     }
 
     /// Nodes and jobs as they are.
@@ -204,11 +201,11 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
                 run.end(Outcome::Failed(FailReason::Work { reason }));
             }
         }
-        Event::Trained { link, attempt, update, loss, train_us } => match jobs.running(attempt.task.job) {
-            Some(run) if cx.fleet.node_of(link).is_some() => run.trained(link, attempt, update, loss, train_us, cx),
+        Event::Trained { link, attempt, result } => match jobs.running(attempt.task.job) {
+            Some(run) if cx.fleet.node_of(link).is_some() => run.trained(link, attempt, result, cx),
             _ => {
                 *cx.stale_results += 1;
-                cx.actions.push(Action::Discard { link, attempt, update });
+                cx.actions.push(Action::Discard { link, attempt, update: result.update });
             }
         },
         Event::UpdateComing { link, attempt } => {
@@ -219,6 +216,11 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
         Event::Rejected { link, attempt, reason } => {
             if let Some(run) = jobs.running(attempt.task.job) {
                 run.rejected(link, attempt, reason, cx);
+            }
+        }
+        Event::Closing { link, attempt } => {
+            if let Some(run) = jobs.running(attempt.task.job) {
+                run.closing(link, attempt, cx);
             }
         }
         Event::TaskFailed { link, attempt, fault, reason } => {
@@ -246,9 +248,9 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
                 run.merged(step, base, cx);
             }
         }
-        Event::Validated { job, step, errors, rows, loss } => {
+        Event::Validated { job, step, rows, metrics } => {
             if let Some(run) = jobs.running(job) {
-                run.validated(step, errors, rows, loss, cx);
+                run.validated(step, rows, metrics, cx);
             }
         }
         Event::Tick => {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::events::{Doubt, NodeKey};
 use crate::digest::Digest;
-use crate::job::{JobId, Profile};
+use crate::job::{FailReason, JobId, JobState, Outcome, RoundSummary};
 
 /// Something happened to a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,198 +19,13 @@ pub enum JobEvent {
     /// It runs.
     Started,
     /// A round is trained, merged and validated. Rounds are reported in order.
-    RoundDone(RoundDone),
+    RoundDone(RoundSummary),
     /// Worth a line.
     Notice(Notice),
     /// It waits until somebody resumes it. Nothing of it is under way.
     Paused(FailReason),
     /// It is over. The last event of every job, reported once.
     Finished(Outcome),
-}
-
-/// All that a job needs to go on after a round, besides its specification.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Progress {
-    /// The last round that is done.
-    pub last: RoundDone,
-    /// The weights after it.
-    pub base: Digest,
-    /// Tasks merged.
-    pub merged: u64,
-    /// Tasks skipped.
-    pub skipped: u64,
-    /// Whether the same job on any fleet gives the same weights.
-    pub reproducible: bool,
-    /// Results that came a second time.
-    pub duplicates: u64,
-    /// Tasks merged by node.
-    pub nodes: Vec<NodeShare>,
-    /// Revivals begun.
-    pub revivals: u32,
-    /// Where the time went; its parts add up to the time that the job ran.
-    pub profile: Profile,
-    /// All validations together.
-    pub validating_us: u64,
-}
-
-impl Progress {
-    /// Rounds that are done: the step that comes next.
-    pub fn rounds_done(&self) -> u32 {
-        self.last.step as u32 + 1
-    }
-}
-
-/// What became of a round's tasks, and how far the job is after it: what is written down.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RoundRecord {
-    /// The weights that its tasks started from.
-    pub base: Digest,
-    /// What became of each shard's task; none where it was skipped.
-    pub tasks: Vec<Option<MergedTask>>,
-    /// The job after the round.
-    pub progress: Progress,
-}
-
-/// A task's result that is in the sum.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MergedTask {
-    /// The node whose result it is.
-    pub node: String,
-    /// Which dispatch of the task it came of.
-    pub attempt: u32,
-    /// Loss summed over the shard's rows, as the node reports it.
-    pub loss: f64,
-    /// The update.
-    pub update: Digest,
-}
-
-/// What came of a round.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RoundDone {
-    /// The step, from 0.
-    pub step: u64,
-    /// Training loss by row: the tasks' losses, summed in shard order, by the rows merged.
-    pub loss: f64,
-    /// Validation rows classified wrongly.
-    pub errors: u64,
-    /// Validation rows.
-    pub rows: u64,
-    /// Validation loss, summed over the rows.
-    pub validation_loss: f64,
-    /// Nodes whose results were merged.
-    pub nodes_used: u32,
-    /// Tasks merged.
-    pub merged: u32,
-    /// Tasks skipped.
-    pub skipped: u32,
-    /// From the round's start until its merge was complete; validation overlaps the next round.
-    pub elapsed_us: u64,
-}
-
-/// How a job ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// Every round is merged and validated.
-    Done(Summary),
-    /// It could not go on.
-    Failed(FailReason),
-    /// A client wanted it to end.
-    Cancelled,
-}
-
-/// A finished job, told on one page.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
-    /// The weights after the last round.
-    pub base: Digest,
-    /// Rounds.
-    pub rounds: u32,
-    /// Validation rows classified wrongly after the last round.
-    pub errors: u64,
-    /// Validation rows.
-    pub rows: u64,
-    /// Training loss by row of the last round.
-    pub loss: f64,
-    /// Validation loss after the last round, summed over the rows.
-    pub validation_loss: f64,
-    /// Tasks merged.
-    pub merged: u64,
-    /// Tasks skipped.
-    pub skipped: u64,
-    /// Whether the same job on any fleet gives the same weights: nothing skipped, no foreign arithmetic.
-    pub reproducible: bool,
-    /// Results that came a second time, and were compared and dropped.
-    pub duplicates: u64,
-    /// Tasks merged by node, in the order of the nodes' list; of those that have left it, by name.
-    pub nodes: Vec<NodeShare>,
-    /// From start to the last validation.
-    pub elapsed_us: u64,
-    /// Revivals begun.
-    pub revivals: u32,
-    /// Where that time went; its parts add up to it.
-    pub profile: Profile,
-    /// All validations together, those that ran beside other work too.
-    pub validating_us: u64,
-}
-
-/// A node's part in a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeShare {
-    /// Its name.
-    pub name: String,
-    /// Tasks of it that were merged.
-    pub merged: u64,
-}
-
-/// Why a job failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FailReason {
-    /// No node was active, and none came back in time.
-    NoNodes {
-        /// Revivals tried.
-        revivals: u32,
-    },
-    /// Nodes are active, but none computes the job's arithmetic.
-    NoEligibleNode {
-        /// The arithmetic asked for.
-        arithmetic: u16,
-    },
-    /// A task failed on every node, or too often.
-    TaskFailed {
-        /// The step.
-        step: u64,
-        /// The shard.
-        shard: u32,
-        /// The last failure.
-        reason: String,
-    },
-    /// Every task of a round was skipped.
-    AllSkipped {
-        /// The step.
-        step: u64,
-        /// The last failure.
-        reason: String,
-    },
-    /// The job's data could not be had. Such a job is forgotten: its id may be submitted again.
-    DataMissing {
-        /// Why.
-        reason: String,
-    },
-    /// The job's data is not what its specification says. Such a job is forgotten, too.
-    DataWrong {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The coordinator's own workers failed.
-    Work {
-        /// Why.
-        reason: String,
-    },
-    /// It failed before the coordinator was started; this is what was written down.
-    Recorded {
-        /// Why.
-        reason: String,
-    },
 }
 
 /// Nodes that a sentence names, at most.
@@ -366,43 +181,9 @@ impl fmt::Display for Notice {
     }
 }
 
-impl FailReason {
-    /// The reason alone, for a job that may still go on.
-    pub fn without_cure(&self) -> String {
-        match self {
-            Self::NoNodes { revivals } => {
-                format!("no node is active, and none came back during {revivals} revivals")
-            }
-            other => other.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for FailReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoNodes { .. } => write!(f, "{}: start a compute node, then submit again", self.without_cure()),
-            Self::NoEligibleNode { arithmetic } => write!(
-                f,
-                "nodes are active, but none computes arithmetic {arithmetic}: update the nodes, or allow inexact results"
-            ),
-            Self::TaskFailed { step, shard, reason } => {
-                write!(f, "shard {shard} of round {} failed on every node or too often: {reason}", step + 1)
-            }
-            Self::AllSkipped { step, reason } => {
-                write!(f, "every task of round {} was skipped, so there is nothing to merge: {reason}", step + 1)
-            }
-            Self::DataMissing { reason } => write!(f, "the job's data could not be had ({reason}): submit it again"),
-            Self::DataWrong { reason } => write!(f, "the job's data is not what its specification says: {reason}"),
-            Self::Work { reason } => write!(f, "the coordinator could not do its part of the job: {reason}"),
-            Self::Recorded { reason } => f.write_str(reason),
-        }
-    }
-}
-
-/// How far a job is.
+/// How far a job is, in more detail than whoever asks over the wire is told.
 #[derive(Clone, Debug, PartialEq)]
-pub enum JobState {
+pub enum JobProgress {
     /// Queued; its data is not complete.
     Collecting {
         /// Jobs ahead of it, the running one included.
@@ -435,13 +216,36 @@ pub enum JobState {
     Finished(Outcome),
 }
 
+impl JobProgress {
+    /// Where the job is in its life.
+    pub fn state(&self) -> JobState {
+        match self {
+            Self::Collecting { .. } => JobState::Collecting,
+            Self::Queued { .. } => JobState::Queued,
+            Self::Running { .. } => JobState::Running,
+            Self::Paused { .. } => JobState::Paused,
+            Self::Finished(Outcome::Done(_)) => JobState::Done,
+            Self::Finished(Outcome::Failed(_)) => JobState::Failed,
+            Self::Finished(Outcome::Cancelled) => JobState::Cancelled,
+        }
+    }
+
+    /// Jobs ahead of it.
+    pub fn queue_position(&self) -> u32 {
+        match self {
+            Self::Collecting { position } | Self::Queued { position } => *position,
+            _ => 0,
+        }
+    }
+}
+
 /// A job in a [`Status`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct JobStatus {
+pub struct JobEntry {
     /// The job.
     pub job: JobId,
     /// How far it is.
-    pub state: JobState,
+    pub progress: JobProgress,
 }
 
 /// A node's standing with the coordinator.
@@ -488,7 +292,7 @@ pub struct Status {
     /// Every node, in the list's order.
     pub nodes: Vec<NodeStatus>,
     /// The running job, then the queue, then the paused ones, then the finished ones from the latest on.
-    pub jobs: Vec<JobStatus>,
+    pub jobs: Vec<JobEntry>,
     /// Results that belonged to nothing: of dead links, past rounds, jobs that are over, or forged.
     pub stale_results: u64,
 }

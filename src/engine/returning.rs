@@ -9,14 +9,14 @@ use super::Context;
 use super::attempts::Terms;
 use super::events::{LinkKey, Time};
 use super::run::{Run, Stage};
-use crate::digest::Digest;
+use crate::job::CachedResult;
 
 /// A job that goes on after the coordinator's end waits so long after the first node is there: tasks that were handed out
 /// before all have told what they hold would be trained twice.
 const WAIT_US: u64 = 250_000;
 
 /// A link, and what its node holds.
-pub(super) type HeldByLink = (LinkKey, Vec<(u64, u32, Digest)>);
+pub(super) type HeldByLink = (LinkKey, Vec<CachedResult>);
 
 /// Who has told, and until when the others are waited for.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(super) struct Returning {
 
 impl Run {
     /// A node told what it holds.
-    pub(super) fn results_held(&mut self, link: LinkKey, held: Vec<(u64, u32, Digest)>, cx: &mut Context<'_>) {
+    pub(super) fn results_held(&mut self, link: LinkKey, held: Vec<CachedResult>, cx: &mut Context<'_>) {
         if let Some(returning) = &mut self.returning {
             returning.heard.insert(link);
         }
@@ -45,7 +45,7 @@ impl Run {
         let step = round.step();
         for (link, mut held) in std::mem::take(&mut self.told) {
             self.place_held(link, &held, cx);
-            held.retain(|(other, ..)| *other > step);
+            held.retain(|result| result.step > step);
             if !held.is_empty() {
                 self.told.push((link, held));
             }
@@ -66,8 +66,8 @@ impl Run {
     }
 
     /// Sends a node the pending tasks whose results it holds, however many it has: they cost it nothing.
-    fn place_held(&mut self, link: LinkKey, held: &[(u64, u32, Digest)], cx: &mut Context<'_>) {
-        for &(step, shard, base) in held {
+    fn place_held(&mut self, link: LinkKey, held: &[CachedResult], cx: &mut Context<'_>) {
+        for &CachedResult { step, shard, base } in held {
             let Stage::Training { round, base: wanted, .. } = &self.stage else { return };
             let Some(node) = cx.fleet.taker(link, self.needs) else { return };
             let is_wanted = step == round.step() && base == *wanted;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::events::{LinkKey, NodeKey, Time};
 use super::membership::Assignment;
 use crate::digest::Digest;
-use crate::job::{Attempt, JobId, Specification, TaskId};
+use crate::job::{Attempt, JobId, Specification, TaskId, TaskResult};
 
 /// What a node has done to make itself unwelcome at a task. Later ones are worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,8 +46,7 @@ pub(super) struct Won {
     pub(super) attempt: Live,
     /// Its node's name when it came: the node may have left the list since.
     pub(super) name: String,
-    pub(super) update: Digest,
-    pub(super) loss: f64,
+    pub(super) result: TaskResult,
 }
 
 /// What has become of a task.
@@ -326,7 +325,7 @@ impl Round {
         task.state = State::Open;
         // Nothing follows from how they differ from what is none.
         task.beside.clear();
-        task.refused.push((won.attempt.node, won.update));
+        task.refused.push((won.attempt.node, won.result.update));
         self.refresh(shard);
         Some(won)
     }

@@ -9,14 +9,15 @@ use super::events::{Action, LinkKey, NodeKey, Time};
 use super::membership::{Lost, Needs};
 use super::pace::Pace;
 use super::profile::{Need, Profiler};
-use super::report::{
-    FailReason, JobEvent, JobState, MergedTask, NodeShare, Notice, Outcome, Progress, RoundDone, RoundRecord, Summary,
-};
+use super::report::{JobEvent, JobProgress, Notice};
 use super::returning::{HeldByLink, Returning};
 use super::revival::{Revival, Step};
 use super::round::{Round, Task};
 use crate::digest::Digest;
-use crate::job::{JobId, OnNoNodes, Profile, Specification};
+use crate::job::{
+    self, FailReason, JobId, MergedTask, Metrics, NodeTasks, OnNoNodes, Outcome, Profile, Progress, RoundRecord,
+    RoundSummary, Specification, Summary,
+};
 
 /// Rounds that may be merged but not validated: each keeps a model in the caller's memory.
 const UNVALIDATED_MAX: usize = 4;
@@ -75,7 +76,7 @@ pub(super) enum Ending {
 struct Validation {
     ordered: Time,
     is_done: bool,
-    /// Errors and validation loss are filled in when they come.
+    /// What validation finds is filled in when it comes.
     record: Box<RoundRecord>,
 }
 
@@ -91,6 +92,7 @@ pub(super) struct Tally {
     merged: u64,
     skipped: u64,
     validating_us: u64,
+    pub(super) training_us: u64,
 }
 
 impl Run {
@@ -123,7 +125,7 @@ impl Run {
             revival: so_far.map_or_else(Revival::default, |progress| Revival::going_on(progress.revivals)),
             tally: Tally {
                 nodes: so_far.map_or_else(BTreeMap::new, |progress| {
-                    progress.nodes.iter().map(|share| (share.name.clone(), share.merged)).collect()
+                    progress.nodes.iter().map(|share| (share.node.clone(), share.tasks)).collect()
                 }),
                 reproducible: so_far.is_none_or(|progress| progress.reproducible),
                 duplicates: so_far.map_or(0, |progress| progress.duplicates),
@@ -132,6 +134,7 @@ impl Run {
                 merged: so_far.map_or(0, |progress| progress.merged),
                 skipped: so_far.map_or(0, |progress| progress.skipped),
                 validating_us: so_far.map_or(0, |progress| progress.validating_us),
+                training_us: so_far.map_or(0, |progress| progress.training_us),
             },
             progress,
             returning: None,
@@ -171,13 +174,13 @@ impl Run {
             return;
         };
         self.profiler.merged(cx.now);
-        let done = round_done(&round, cx.now.since_us(began));
+        let done = self.round_summary(&round, cx.now.since_us(began));
         self.tally.merged += u64::from(done.merged);
         self.tally.skipped += u64::from(done.skipped);
         let task = |task: &Task| {
             let won = task.won()?;
             let (node, attempt) = (won.name.clone(), won.attempt.number);
-            Some(MergedTask { node, attempt, loss: won.loss, update: won.update })
+            Some(MergedTask { node, attempt, loss: won.result.loss, update: won.result.update })
         };
         let tasks = round.tasks().iter().map(task).collect();
         let record = RoundRecord { base: trained_from, tasks, progress: self.progress(base, done) };
@@ -190,22 +193,21 @@ impl Run {
     }
 
     /// A round's weights have been tried. Rounds are reported in order, and the last one ends the job.
-    pub(super) fn validated(&mut self, step: u64, errors: u64, rows: u64, loss: f64, cx: &mut Context<'_>) {
+    pub(super) fn validated(&mut self, step: u64, rows: u64, metrics: Metrics, cx: &mut Context<'_>) {
         let under_way =
-            |validation: &&mut Validation| validation.record.progress.last.step == step && !validation.is_done;
+            |validation: &&mut Validation| validation.record.progress.last.step() == step && !validation.is_done;
         let Some(validation) = self.validations.iter_mut().find(under_way) else { return };
         validation.is_done = true;
         let round = &mut validation.record.progress.last;
-        round.errors = errors;
         round.rows = rows;
-        round.validation_loss = loss;
+        round.metrics = metrics;
         self.tally.validating_us += cx.now.since_us(validation.ordered);
         while self.validations.front().is_some_and(|validation| validation.is_done) {
             let Some(Validation { mut record, .. }) = self.validations.pop_front() else { return };
             record.progress.validating_us = self.tally.validating_us;
             let progress = record.progress.clone();
             cx.actions.push(Action::Persist { job: self.job, record });
-            cx.report(self.job, JobEvent::RoundDone(progress.last.clone()));
+            cx.report(self.job, JobEvent::RoundDone(progress.last));
             if matches!(self.stage, Stage::Validating) && self.validations.is_empty() {
                 let summary = self.summary(progress.base, &progress.last, cx);
                 self.end(Outcome::Done(summary));
@@ -290,7 +292,7 @@ impl Run {
     }
 
     /// How far the job is.
-    pub(super) fn state(&self) -> JobState {
+    pub(super) fn job_progress(&self) -> JobProgress {
         let rounds = self.specification.rounds;
         let tasks = self.specification.shards.len() as u32;
         let (step, tasks_done) = match &self.stage {
@@ -298,7 +300,7 @@ impl Run {
             Stage::Training { round, .. } | Stage::Merging { round, .. } => (round.step(), round.settled() as u32),
             Stage::Validating => (u64::from(rounds.saturating_sub(1)), tasks),
         };
-        JobState::Running { step, rounds, tasks_done, tasks }
+        JobProgress::Running { step, rounds, tasks_done, tasks }
     }
 
     /// Tells a notice to whoever watches the job.
@@ -322,7 +324,7 @@ impl Run {
         let written = self.progress.as_deref_mut();
         unwritten
             .chain(written)
-            .filter(|progress| progress.last.step >= step)
+            .filter(|progress| progress.last.step() >= step)
             .for_each(|progress| progress.reproducible = false);
     }
 
@@ -416,7 +418,7 @@ impl Run {
     }
 
     /// The job after a round that has just been merged.
-    fn progress(&self, base: Digest, last: RoundDone) -> Progress {
+    fn progress(&self, base: Digest, last: RoundSummary) -> Progress {
         Progress {
             last,
             base,
@@ -428,57 +430,57 @@ impl Run {
             revivals: self.revival.total(),
             profile: self.profiler.told(),
             validating_us: self.tally.validating_us,
+            training_us: self.tally.training_us,
         }
     }
 
-    fn summary(&mut self, base: Digest, last: &RoundDone, cx: &Context<'_>) -> Summary {
+    /// What came of a round before its validation.
+    fn round_summary(&self, round: &Round, round_us: u64) -> RoundSummary {
+        let rows = round.rows_merged();
+        let loss: f64 = round.merged_tasks().map(|(_, won)| won.result.loss).sum();
+        let mut nodes: Vec<NodeKey> = round.merged_tasks().map(|(_, won)| won.attempt.node).collect();
+        let merged = nodes.len() as u32;
+        nodes.sort_unstable();
+        nodes.dedup();
+        RoundSummary {
+            round: round.step() as u32 + 1,
+            rounds: self.specification.rounds,
+            loss: loss / rows as f64,
+            rows: 0,
+            metrics: Metrics::default(),
+            nodes: nodes.len() as u32,
+            merged,
+            skipped: round.tasks().len() as u32 - merged,
+            round_us,
+        }
+    }
+
+    fn summary(&mut self, weights: Digest, last: &RoundSummary, cx: &Context<'_>) -> Summary {
         let now = cx.now;
         let mut nodes = self.tally.shares();
         let places = cx.fleet.places_by_name();
-        nodes.sort_by_key(|share| places.get(share.name.as_str()).copied().unwrap_or(usize::MAX));
+        nodes.sort_by_key(|share| places.get(share.node.as_str()).copied().unwrap_or(usize::MAX));
         Summary {
-            base,
-            rounds: self.specification.rounds,
-            errors: last.errors,
+            fingerprint: job::fingerprint(&self.semantic, &weights),
+            weights,
             rows: last.rows,
+            metrics: last.metrics,
             loss: last.loss,
-            validation_loss: last.validation_loss,
             merged: self.tally.merged,
             skipped: self.tally.skipped,
             reproducible: self.tally.reproducible,
-            duplicates: self.tally.duplicates,
             nodes,
             elapsed_us: self.tally.before_us + now.since_us(self.tally.started),
             revivals: self.revival.total(),
             profile: self.profiler.done(now),
+            training_us: self.tally.training_us,
             validating_us: self.tally.validating_us,
         }
     }
 }
 
 impl Tally {
-    fn shares(&self) -> Vec<NodeShare> {
-        self.nodes.iter().map(|(name, &merged)| NodeShare { name: name.clone(), merged }).collect()
-    }
-}
-
-/// What came of a round before its validation.
-fn round_done(round: &Round, elapsed_us: u64) -> RoundDone {
-    let rows = round.rows_merged();
-    let loss: f64 = round.merged_tasks().map(|(_, won)| won.loss).sum();
-    let mut nodes: Vec<NodeKey> = round.merged_tasks().map(|(_, won)| won.attempt.node).collect();
-    let merged = nodes.len() as u32;
-    nodes.sort_unstable();
-    nodes.dedup();
-    RoundDone {
-        step: round.step(),
-        loss: loss / rows as f64,
-        errors: 0,
-        rows: 0,
-        validation_loss: 0.0,
-        nodes_used: nodes.len() as u32,
-        merged,
-        skipped: round.tasks().len() as u32 - merged,
-        elapsed_us,
+    fn shares(&self) -> Vec<NodeTasks> {
+        self.nodes.iter().map(|(name, &tasks)| NodeTasks { node: name.clone(), tasks }).collect()
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use super::gather::{Order, gather};
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, Lanes, make_room, panels_of};
+use super::metrics::{Metric, Metrics};
 use super::network::Network;
 use super::pass::Pass;
 use super::recipe::Activation;
@@ -25,6 +26,11 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// What the model is judged by.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::default().with(Metric::Loss, self.loss).with(Metric::Errors, self.errors as f64)
+    }
+
     /// Errors per row, 0 to 1.
     pub fn error_rate(&self) -> f64 {
         self.errors as f64 / self.rows as f64

@@ -19,10 +19,10 @@ use super::random::{Purpose, Stream};
 use super::recipe::{BatchSize, Optimiser, Recipe, RecipeError};
 use super::rows::Rows;
 use super::softmax::{Target, lose};
+use super::training::{ROUNDS_MAX, Training};
 use super::tree::Tree;
 use super::vector::Vector;
 use super::{ARITHMETIC, merge};
-use crate::job::{ROUNDS_MAX, Training};
 
 /// Told how far a task is, and asked whether to go on.
 pub trait Watch {

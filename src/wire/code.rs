@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::job::FailKind;
+
 macro_rules! codes {
     ($($variant:ident = $number:literal $name:literal $meaning:literal;)*) => {
         /// Why something failed (protocol.md, "Errors").
@@ -65,6 +67,36 @@ codes! {
     JobData = 42 "JOB_DATA" "The job was given up: its data could not be had, or is not what it must be.";
     Paused = 43 "PAUSED" "The job waits: no node was active after every revival; it can be resumed.";
     UnknownJob = 44 "UNKNOWN_JOB" "No job of this id is known here.";
+}
+
+/// What whoever watches a job is told of its failure.
+impl From<FailKind> for ErrorCode {
+    fn from(kind: FailKind) -> ErrorCode {
+        match kind {
+            FailKind::NoNodes => ErrorCode::NoNodes,
+            FailKind::TaskFailed => ErrorCode::TaskFailed,
+            FailKind::DataMissing | FailKind::DataWrong => ErrorCode::JobData,
+            FailKind::Internal => ErrorCode::Internal,
+            FailKind::Cancelled => ErrorCode::Cancelled,
+            FailKind::Paused => ErrorCode::Paused,
+        }
+    }
+}
+
+impl ErrorCode {
+    /// The failure of a job that is told by this code, if it is one. (Jobs whose data is missing are forgotten, so that
+    /// nobody is told of them later.)
+    pub fn fail_kind(self) -> Option<FailKind> {
+        match self {
+            ErrorCode::NoNodes => Some(FailKind::NoNodes),
+            ErrorCode::TaskFailed => Some(FailKind::TaskFailed),
+            ErrorCode::JobData => Some(FailKind::DataWrong),
+            ErrorCode::Internal => Some(FailKind::Internal),
+            ErrorCode::Cancelled => Some(FailKind::Cancelled),
+            ErrorCode::Paused => Some(FailKind::Paused),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for ErrorCode {

@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 
 use super::bytes::{Malformation, Read, Reader, Write as _};
 use crate::digest::Digest;
-use crate::job::{
-    OnNoNodes, OnTaskFailure, Operation, RowsRef, Specification, SpecificationError, Training, check_notes,
+use crate::job::{OnNoNodes, OnTaskFailure, Operation, RowsRef, Specification, SpecificationError, check_notes};
+use crate::model::{
+    Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, RecipeError, Training,
 };
-use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, RecipeError};
 
 /// A field without this bit is part of what the job computes, and hashed.
 const OPERATIONAL: u16 = 0x4000;
@@ -62,11 +62,6 @@ pub fn semantic_digest(specification: &Specification) -> Digest {
     let mut out = Fields::default();
     out.semantic(specification);
     Digest::of_parts(&[b"gradwire specification 1", &out.0])
-}
-
-/// A model's fingerprint: what was asked for, and the weights that came of it.
-pub fn fingerprint(semantic: &Digest, weights: &Digest) -> Digest {
-    Digest::of_parts(&[b"gradwire fingerprint 1", &semantic.0, &weights.0])
 }
 
 /// The fields that a node needs to train a task.

@@ -2,10 +2,14 @@
 
 use gradwire::digest::Digest;
 use gradwire::job::{
-    Attempt, JobId, OnNoNodes, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training,
+    self, Attempt, CachedResult, FailKind, Failure, JobId, JobState, JobStatus, MergedTask, Metrics, NodeTasks,
+    OnNoNodes, OnTaskFailure, Operation, Profile, RejectReason, RoundSummary, RowsRef, Specification, Summary, TaskId,
+    TaskResult, TaskState,
 };
 use gradwire::model::conformance::published;
-use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
+use gradwire::model::{
+    Activation, BatchSize, Initialisation, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Training, evaluate,
+};
 use gradwire::wire::message::*;
 use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows};
 use gradwire::wire::{ErrorCode, Message, MessageType, Role, specification};
@@ -124,7 +128,15 @@ pub fn specification(name: &str) -> Specification {
 
 /// The fingerprint of the smallest job's model.
 pub fn fingerprint() -> Digest {
-    specification::fingerprint(&specification::semantic_digest(&smallest()), &Digest::of(&weights()))
+    job::fingerprint(&specification::semantic_digest(&smallest()), &Digest::of(&weights()))
+}
+
+/// How good the smallest job's model is on its validation row.
+pub fn metrics() -> Metrics {
+    let Recipe { activation, log_epsilon, .. } = smallest().training.recipe;
+    let rows = Rows::new(1, vec![2.0], vec![0], 2).unwrap();
+    let weights = [0.25, -0.25, 0.0, 0.0];
+    evaluate(Kernel::best(), &network(), activation, log_epsilon, &weights, &rows).unwrap().metrics()
 }
 
 fn bytes<const N: usize>(first: u8) -> [u8; N] {
@@ -182,16 +194,9 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
             (11, Train { name: name(), may_reject: true, base, shard, training: training() }.into())
         }
         MessageType::Trained => {
-            let trained = Trained {
-                name: name(),
-                epochs: 1,
-                loss: 2.0 * f64::from(LN_2),
-                train_us: 12,
-                update: Digest::of(&update()),
-                update_bytes: 64,
-                inline: update(),
-            };
-            (11, trained.into())
+            let (loss, update_bytes) = (2.0 * f64::from(LN_2), 64);
+            let result = TaskResult { epochs: 1, loss, train_us: 12, update: Digest::of(&update()), update_bytes };
+            (11, Trained { name: name(), result, inline: update() }.into())
         }
         MessageType::Rejected => {
             (11, Rejected { name: name(), reason: RejectReason::Busy, running: 2, waiting: 1 }.into())
@@ -203,21 +208,21 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
         }
         MessageType::Results => (15, Results { job: JOB }.into()),
         MessageType::Holding => {
-            let result = HeldResult { step: 0, shard: 0, base: Digest::of(&base()) };
+            let result = CachedResult { step: 0, shard: 0, base: Digest::of(&base()) };
             (15, Holding { results: vec![result] }.into())
         }
         MessageType::Submit => (1, Submit { job: JOB, rounds_seen: 0, specification: smallest() }.into()),
         MessageType::Accepted => {
             let (queue_position, rounds_done) = (0, 0);
-            (1, Accepted { state: JobState::Queued, attached: false, queue_position, rounds_done }.into())
+            (1, Accepted { state: JobState::Collecting, attached: false, queue_position, rounds_done }.into())
         }
         MessageType::Round => {
-            let round = Round {
+            let round = RoundSummary {
                 round: 1,
                 rounds: 1,
                 loss: LN_2.into(),
-                errors: 0,
                 rows: 1,
+                metrics: metrics(),
                 nodes: 1,
                 merged: 1,
                 skipped: 0,
@@ -229,12 +234,11 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
             (1, Notice { kind: NoticeKind::Membership, text: "node-a has joined".to_owned() }.into())
         }
         MessageType::Done => {
-            let done = Done {
+            let summary = Summary {
                 fingerprint: fingerprint(),
                 weights: Digest::of(&weights()),
-                weights_bytes: 64,
-                errors: 0,
                 rows: 1,
+                metrics: metrics(),
                 loss: LN_2.into(),
                 merged: 1,
                 skipped: 0,
@@ -254,22 +258,22 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
                 reproducible: true,
                 nodes: vec![NodeTasks { node: "node-a".to_owned(), tasks: 1 }],
             };
-            (1, done.into())
+            (1, Done { weights_bytes: 64, summary }.into())
         }
         MessageType::Attach => (3, Attach { job: JOB, rounds_seen: 1 }.into()),
         MessageType::Jobs => (5, Jobs { job: None }.into()),
         MessageType::Job => {
-            let job = Job {
+            let text = "no node was active after 3 revivals".to_owned();
+            let job = JobStatus {
                 job: JOB,
-                state: JobStanding::Paused,
-                code: Some(ErrorCode::Paused),
+                state: JobState::Paused,
+                failure: Some(Failure { kind: FailKind::Paused, text }),
                 rounds_done: 0,
                 rounds: 1,
                 queue_position: 0,
                 submitted_ms: 1_767_225_600_000,
                 ended_ms: 0,
                 fingerprint: None,
-                text: "no node was active after 3 revivals".to_owned(),
             };
             (5, job.into())
         }

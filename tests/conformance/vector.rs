@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
-use gradwire::job::Training;
 use gradwire::model::conformance::{self, Section};
 use gradwire::model::{
-    ARITHMETIC, Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, Rows, initialise,
+    ARITHMETIC, Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, Rows, Training,
+    initialise,
 };
 
 use crate::book;

@@ -2,7 +2,7 @@
 //! sent in them; does not know what becomes of these frames.
 
 use gradwire::digest::Digest;
-use gradwire::job::{Attempt, JobId, RowsRef, TaskId};
+use gradwire::job::{Attempt, CachedResult, JobId, NodeTasks, RowsRef, Summary, TaskId, TaskResult};
 use gradwire::wire::header::{Header, MessageType, OPTIONAL_TYPES_FROM};
 use gradwire::wire::message::*;
 use gradwire::wire::{Decoder, Encoded, ErrorCode, Flags, Message, Role, limits};
@@ -252,15 +252,17 @@ fn answer(rng: &mut ChaCha8Rng, side: &mut Side, ask: usize, request: u32) {
         Message::Trained(trained) => {
             let inline = bytes(rng);
             let update_bytes = if inline.is_empty() { rng.random() } else { inline.len() as u64 };
-            self::Trained { name: task_name(rng), update: digest(rng), update_bytes, inline, ..trained }.into()
+            let result = TaskResult { update: digest(rng), update_bytes, ..trained.result };
+            self::Trained { name: task_name(rng), result, inline }.into()
         }
         Message::Done(done) => {
             let node = |rng: &mut ChaCha8Rng| NodeTasks { node: "node-b".to_owned(), tasks: rng.random() };
-            self::Done { nodes: list(rng, node), ..done }.into()
+            let summary = Summary { nodes: list(rng, node), ..done.summary };
+            self::Done { summary, ..done }.into()
         }
         Message::Holding(_) => {
             let result =
-                |rng: &mut ChaCha8Rng| HeldResult { step: rng.random(), shard: rng.random(), base: digest(rng) };
+                |rng: &mut ChaCha8Rng| CachedResult { step: rng.random(), shard: rng.random(), base: digest(rng) };
             self::Holding { results: list(rng, result) }.into()
         }
         Message::Entries(entries) => {

@@ -3,10 +3,8 @@
 //!
 //! Every f32 operation goes through [`Definition`], so that a meter sees its operands and its result. The thresholds of the
 //! definition are values, so that a test can see what each of them is for.
-
-use gradwire::job::Training;
 use gradwire::model::random::{Purpose, Stream};
-use gradwire::model::{Activation, BatchSize, Layer, LossReduction, Network, Optimiser, Recipe, Rows};
+use gradwire::model::{Activation, BatchSize, Layer, LossReduction, Network, Optimiser, Recipe, Rows, Training};
 
 /// Sees the operands and the result of every f32 operation.
 pub trait Meter {

@@ -4,11 +4,9 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use gradwire::digest::Digest;
-use gradwire::job::{Attempt, JobId, TaskId, Training};
-use gradwire::model::{BatchSize, Recipe};
-use gradwire::wire::message::{
-    Cancel, Fetch, HeldResult, Poll, Polled, Results, ShardSource, TaskState, Train, Trained,
-};
+use gradwire::job::{Attempt, CachedResult, JobId, TaskId, TaskState};
+use gradwire::model::{BatchSize, Recipe, Training};
+use gradwire::wire::message::{Cancel, Fetch, Poll, Polled, Results, ShardSource, Train, Trained};
 use gradwire::wire::{ErrorCode, Message, Role, object};
 
 use crate::peer::Peer;
@@ -30,7 +28,7 @@ impl Coordinator {
         request
     }
 
-    fn results(&mut self, job: JobId) -> Vec<HeldResult> {
+    fn results(&mut self, job: JobId) -> Vec<CachedResult> {
         let request = self.send(Results { job });
         let frame = self.0.receive();
         let Message::Holding(holding) = frame.message() else { panic!("HOLDING was due, not {:?}", frame.message()) };
@@ -42,7 +40,7 @@ impl Coordinator {
     fn await_held(&mut self, train: &Train) {
         let deadline = Instant::now() + PATIENCE;
         let TaskId { job, step, shard } = train.name.task;
-        while self.results(job) != [HeldResult { step, shard, base: train.base }] {
+        while self.results(job) != [CachedResult { step, shard, base: train.base }] {
             assert!(Instant::now() < deadline, "the node does not hold {:?}", train.name);
         }
     }

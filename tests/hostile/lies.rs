@@ -1,6 +1,7 @@
 //! What becomes of a node's lies: the job beside an honest node ends with the same fingerprint, and who repeats a bad
 //! result gets no more work.
 
+use gradwire::job::FailKind;
 use gradwire::wire::message::{Hello, Jobs, Listed};
 use gradwire::wire::{ErrorCode, Message, Role, limits};
 
@@ -249,7 +250,8 @@ fn why_a_job_failed_is_shortened_to_what_its_asker_takes() {
         let frame = peer.receive();
         assert!(frame.header.payload_bytes <= payload_bytes_max, "{} bytes", frame.header.payload_bytes);
         let Message::Job(job) = frame.message() else { panic!("JOB was due, not {:?}", frame.message()) };
-        assert_eq!((job.code, job.text.len()), (Some(ErrorCode::TaskFailed), text_bytes));
+        let failure = job.failure.unwrap();
+        assert_eq!((failure.kind, failure.text.len()), (FailKind::TaskFailed, text_bytes));
         assert_eq!(peer.receive().message(), Listed { jobs: 1 }.into());
     }
 }

@@ -458,7 +458,7 @@ fn a_model_can_be_fetched_by_whoever_was_told_of_it_however_few_ended_jobs_are_k
     peer.send(Attach { job, rounds_seen: 1 }, 1);
     let weights = loop {
         match peer.receive().message() {
-            Message::Done(done) => break done.weights,
+            Message::Done(done) => break done.summary.weights,
             Message::Accepted(_) => {}
             other => panic!("{other:?}"),
         }

@@ -4,8 +4,7 @@
 use std::borrow::Cow;
 
 use gradwire::digest::Digest;
-use gradwire::job::Training;
-use gradwire::model::{ARITHMETIC, Network, network};
+use gradwire::model::{ARITHMETIC, Network, Training, network};
 use gradwire::wire::message::{Error, Fetch, Hello, Piece, ShardSource, Train};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, limits};
@@ -82,7 +81,7 @@ fn a_peer_is_sent_no_longer_payload_than_it_takes() {
     let frame = peer.receive();
     let Message::Trained(trained) = frame.message() else { panic!("{:?}", frame.message()) };
     assert!(trained.inline.is_empty(), "it is to be fetched");
-    peer.send(Fetch { digest: trained.update, offset: 0, bytes_max: 1 << 20 }, 9);
+    peer.send(Fetch { digest: trained.result.update, offset: 0, bytes_max: 1 << 20 }, 9);
     assert_eq!(peer.receive().header.payload_bytes, 1024);
     house.assert_is_well();
 }

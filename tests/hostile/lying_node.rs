@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use gradwire::job::{RejectReason, TaskResult, TaskState};
+
 use gradwire::digest::Digest;
 use gradwire::model::conformance::published;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{ARITHMETIC, Kernel, Network, Rows, Trainer};
 use gradwire::wire::message::{
-    Error, Features, Fetch, Held, Piece, Polled, Pong, RejectReason, Rejected, ShardSource, TaskState, Train, Trained,
+    Error, Features, Fetch, Held, Piece, Polled, Pong, Rejected, ShardSource, Train, Trained,
 };
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, MessageType, Role, limits};
@@ -214,7 +216,7 @@ impl Liar {
         let lie = match self.lie {
             Lie::NotANumber => result(&train, &with_first(&train, f32::NAN)),
             Lie::OutOfRange => result(&train, &with_first(&train, 1e30)),
-            Lie::LossNotANumber => Trained { loss: f64::NAN, ..honest },
+            Lie::LossNotANumber => with_result(honest, |result| result.loss = f64::NAN),
             Lie::WrongShape => {
                 let other = Network::new(1, &[], 2).unwrap();
                 with_update(&train, object::encode_parameters(ObjectKind::Update, &other, &[0.0; 4]))
@@ -235,9 +237,10 @@ impl Liar {
                 name.token ^= 1;
                 Trained { name, ..honest }
             }
-            Lie::WrongDigest => Trained { update: Digest([0xAB; 32]), ..honest },
+            Lie::WrongDigest => with_result(honest, |result| result.update = Digest([0xAB; 32])),
             Lie::WrongDigestFetched | Lie::NotHeld | Lie::HeldBack => {
-                Trained { update: Digest::of(&train.name.token.to_le_bytes()), inline: Vec::new(), ..honest }
+                let update = Digest::of(&train.name.token.to_le_bytes());
+                with_result(Trained { inline: Vec::new(), ..honest }, |result| result.update = update)
             }
             Lie::WrongKindTwice if fetch <= 4 => {
                 // Another one each time.
@@ -271,7 +274,7 @@ impl Liar {
 
     /// The result without its update, which is fetched.
     fn offer(&mut self, result: Trained) -> Trained {
-        self.objects.insert(result.update, result.inline);
+        self.objects.insert(result.result.update, result.inline);
         Trained { inline: Vec::new(), ..result }
     }
 
@@ -316,7 +319,7 @@ impl Liar {
             let task = train.name.task;
             let mut trainer = Trainer::new(Kernel::best());
             let trained = trainer.train(&train.training, task.step, task.shard, &base, &rows, &mut Unwatched).unwrap();
-            let right = Trained { loss: trained.loss, ..result(&train, &trained.update) };
+            let right = with_result(result(&train, &trained.update), |result| result.loss = trained.loss);
             self.peer.send(right.clone(), request);
             self.peer.send(right, request);
         }
@@ -339,13 +342,13 @@ fn result(train: &Train, update: &[f32]) -> Trained {
 }
 
 fn with_update(train: &Train, update: Vec<u8>) -> Trained {
-    Trained {
-        name: train.name,
-        epochs: 2,
-        loss: 1.0,
-        train_us: 100,
-        update: Digest::of(&update),
-        update_bytes: update.len() as u64,
-        inline: update,
-    }
+    let (digest, update_bytes) = (Digest::of(&update), update.len() as u64);
+    let result = TaskResult { epochs: 2, loss: 1.0, train_us: 100, update: digest, update_bytes };
+    Trained { name: train.name, result, inline: update }
+}
+
+/// The same with another result.
+fn with_result(mut trained: Trained, change: impl FnOnce(&mut TaskResult)) -> Trained {
+    change(&mut trained.result);
+    trained
 }

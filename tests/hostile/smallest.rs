@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
-use gradwire::job::{Attempt, JobId, Operation, RowsRef, Specification, TaskId, Training};
-use gradwire::model::{ARITHMETIC, BatchSize, Network, Recipe};
+use gradwire::job::{Attempt, JobId, Operation, RowsRef, Specification, TaskId};
+use gradwire::model::{ARITHMETIC, BatchSize, Network, Recipe, Training};
 use gradwire::net::random_u128;
 use gradwire::wire::Message;
 use gradwire::wire::message::{Fetch, Piece, ShardSource, Train};

@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, Training};
-use gradwire::model::{BatchSize, Recipe};
+use gradwire::job::{JobId, RejectReason, TaskState};
+use gradwire::model::{BatchSize, Recipe, Training};
 use gradwire::wire::message::{
-    Cancel, Features, Fetch, Have, Hello, Holding, Piece, Ping, Poll, Polled, RejectReason, Results, TaskState, Train,
+    Cancel, Features, Fetch, Have, Hello, Holding, Piece, Ping, Poll, Polled, Results, Train,
 };
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role};
 

@@ -6,7 +6,6 @@ import hashlib, math, re, struct, sys
 from pathlib import Path
 
 STATES = {1: "collecting", 2: "queued", 3: "running", 4: "done", 5: "failed", 6: "cancelled", 7: "paused"}  # "JOB"
-DONE, ERROR = 0x34, 0x03  # "Messages"
 SHARDS, VALIDATION, INITIAL = 0x21, 0x22, 0x23  # "The specification": the fields that name objects
 
 
@@ -50,25 +49,25 @@ class Bytes:
 class Job:
     """A state ("A state"), with its part of the ledger's file."""
     def __init__(self, data, folder):
-        check(data[:8] == b"GWSTATE1" and len(data) >= 44, "it is no state")
+        check(data[:8] == b"GWSTATE2" and len(data) >= 44, "it is no state")
         size = int.from_bytes(data[8:12], "little")
         check(12 <= size <= len(data) - 32, "it ends too early")
         check(digest(data[:size]) == data[-32:], "its head does not have the digest at its end")
         head, weights = Bytes(data[:size]), data[size:-32]
-        _, _, self.sequence, self.submitted_as, _ = head.numbers("8sI3Q")
+        _, _, self.sequence, self.submitted_as = head.numbers("8sI2Q")
         self.specification(Bytes(head.part()))
         job, state, self.rounds_done, self.rounds = Bytes(head.part()).numbers("16sB3xII")
         self.id, self.state = folder.name, STATES.get(state)
         check(self.state and job[::-1].hex() == self.submitted == self.id, "JOB and SUBMIT are not of this job")
-        kind, = head.numbers("B")
-        check(kind in (0, DONE, ERROR), f"its answer is of type {kind}")
-        answer, base = head.part() if kind else b"", self.progress(head) if head.numbers("B")[0] else None
+        done = head.part() if head.numbers("B")[0] else None
+        base = self.progress(head) if head.numbers("B")[0] else None
         length, seal = head.numbers("Q32s")
         tail = head.part()
         check(head.numbers("Q")[0] == len(weights), "its weights are not all there")
         head.end()
         check((digest(weights) if weights else None) == base, "its weights do not have their digest")
-        check(kind != DONE or answer[32:64] == base, "its model is not that of its answer")
+        check((done is not None) == (self.state == "done"), "DONE goes with a done job, and only with one")
+        check(done is None or done[32:64] == base, "its model is not that of DONE")
         filed = (folder / "ledger").read_bytes()[:length] if length else b""
         check(len(filed) == length, f"its ledger has {len(filed)} bytes, and {length} are due")
         self.lines = []
@@ -89,8 +88,8 @@ class Job:
                 self.rows = [rows for rows, _ in struct.iter_unpack("<I32s", value)]
 
     def progress(self, head):  # "How far a job is"
-        step, *_ = head.numbers("22Q")
-        check(step + 1 == self.rounds_done, "its progress is of another round")
+        check(Bytes(head.part()).numbers("I")[0] == self.rounds_done, "its progress is of another round")
+        head.numbers("14Q")
         base, nodes = head.numbers("32sI")
         for _ in range(nodes):
             head.take(*head.numbers("H"))
@@ -139,7 +138,7 @@ def named(folder):
 
 def read(root):
     text = (root / "FORMAT").read_bytes()
-    check(text == b"gradwire journal 1\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
+    check(text == b"gradwire journal 2\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
     objects, jobs = named(root / "objects"), []
     for folder in (root / "jobs").glob("[0-9a-f]" * 32):
         named(folder / "weights")

@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
-use gradwire::job::Training;
-use gradwire::model::{Activation, BatchSize, LossReduction, Network, Optimiser, Recipe};
+use gradwire::model::{Activation, BatchSize, LossReduction, Network, Optimiser, Recipe, Training};
 use gradwire::wire::message::{Fetch, ShardSource, Train, Trained};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Message, Role};
@@ -75,16 +74,19 @@ fn trained(address: SocketAddr, train: &Train, objects: &[Vec<u8>]) -> (Trained,
     };
     let mut update = trained.inline.clone();
     let mut request = 1;
-    while (update.len() as u64) < trained.update_bytes {
+    while (update.len() as u64) < trained.result.update_bytes {
         request += 2;
-        let fetch = Fetch { digest: trained.update, offset: update.len() as u64, bytes_max: 100_000 };
+        let fetch = Fetch { digest: trained.result.update, offset: update.len() as u64, bytes_max: 100_000 };
         peer.send(fetch, request);
         let frame = peer.receive();
         let Message::Data(data) = frame.message() else { panic!("{:?}", frame.message()) };
-        assert_eq!((data.digest, data.offset, data.object_bytes), (fetch.digest, fetch.offset, trained.update_bytes));
+        assert_eq!(
+            (data.digest, data.offset, data.object_bytes),
+            (fetch.digest, fetch.offset, trained.result.update_bytes)
+        );
         update.extend_from_slice(&data.bytes);
     }
-    assert_eq!(Digest::of(&update), trained.update);
+    assert_eq!(Digest::of(&update), trained.result.update);
     let values = object::decode_parameters(ObjectKind::Update, &train.training.network, &update).unwrap();
     (trained, values.into_owned())
 }
@@ -129,11 +131,11 @@ fn with_full_batches_its_updates_are_those_of_the_rust_node_but_for_rounding() {
         let (train, objects) = task(hidden, recipe, step);
         let (theirs, their_values) = trained(python.address, &train, &objects);
         let (ours, our_values) = trained(([127, 0, 0, 1], rust.port).into(), &train, &objects);
-        assert_eq!((theirs.name, theirs.epochs), (train.name, ours.epochs), "{recipe:?}");
+        assert_eq!((theirs.name, theirs.result.epochs), (train.name, ours.result.epochs), "{recipe:?}");
         let stops = recipe.stop_loss_change.is_some();
-        assert!(!stops || (2..recipe.epochs).contains(&ours.epochs), "it stops after {}", ours.epochs);
-        let loss = (theirs.loss - ours.loss).abs() / ours.loss;
-        assert!(loss < LOSS_ROUNDING, "losses {} and {}, {recipe:?}", theirs.loss, ours.loss);
+        assert!(!stops || (2..recipe.epochs).contains(&ours.result.epochs), "it stops after {}", ours.result.epochs);
+        let loss = (theirs.result.loss - ours.result.loss).abs() / ours.result.loss;
+        assert!(loss < LOSS_ROUNDING, "losses {} and {}, {recipe:?}", theirs.result.loss, ours.result.loss);
         let change = largest(our_values.iter().copied());
         let difference = largest(their_values.iter().zip(&our_values).map(|(theirs, ours)| theirs - ours));
         assert!(change > 0.0 && difference < ROUNDING * change, "{difference} of {change}, {recipe:?}");
@@ -150,8 +152,8 @@ fn with_small_batches_it_learns_as_much_as_the_rust_node_in_another_order_of_row
         let (train, objects) = task(&[9], recipe, 0);
         let (theirs, _) = trained(python.address, &train, &objects);
         let (ours, _) = trained(([127, 0, 0, 1], rust.port).into(), &train, &objects);
-        let loss = (theirs.loss - ours.loss).abs() / ours.loss;
-        assert!(loss < LOSS_SHUFFLING, "losses {} and {}, {recipe:?}", theirs.loss, ours.loss);
-        assert_eq!(theirs.epochs, 8);
+        let loss = (theirs.result.loss - ours.result.loss).abs() / ours.result.loss;
+        assert!(loss < LOSS_SHUFFLING, "losses {} and {}, {recipe:?}", theirs.result.loss, ours.result.loss);
+        assert_eq!(theirs.result.epochs, 8);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::thread;
 
+use gradwire::job::JobState;
+
 use gradwire::digest::Digest;
-use gradwire::wire::message::JobStanding;
 use gradwire::wire::{ErrorCode, Message};
 use serde_json::Value;
 
@@ -36,7 +37,7 @@ fn all_jobs_are_listed_in_a_table_and_as_json() {
     let lines: Vec<Vec<&str>> = table.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0], ["JOB", "STATE", "ROUNDS", "SUBMITTED", "ENDED", "RESULT"]);
     assert_eq!(lines.len(), 4);
-    let fingerprint = book.done.fingerprint.short();
+    let fingerprint = book.done.summary.fingerprint.short();
     let id = book.job.to_string();
     assert_eq!(lines[1], [&id, "done", "6/6", "2000-02-29T12:34:56.000Z", "-", "fingerprint", &fingerprint]);
     let json = ask(&book, &["jobs", "--json"]);
@@ -69,13 +70,13 @@ fn one_job_is_found_by_the_beginning_of_its_id_if_no_other_begins_so() {
 #[test]
 fn orders_say_how_the_job_stands_after_them() {
     let mut book = Book::new(notes());
-    book.state = JobStanding::Running;
+    book.state = JobState::Running;
     let resumed = ask(&book, &["resume", "beef"]);
     assert_eq!(resumed.code, Some(0), "{resumed:?}");
     let (id, stdout) = (book.job, &resumed.stdout);
     assert!(stdout.starts_with(&format!("job {id} runs, 6 of 6 rounds are done; client 127.0.0.1 ")), "{stdout}");
     assert!(stdout.ends_with(&format!(" attach {id} shows the rest\n")), "{stdout}");
-    book.state = JobStanding::Paused;
+    book.state = JobState::Paused;
     let cancelled = ask(&book, &["cancel", "beef"]);
     assert_eq!(cancelled.stdout, format!("job {id} is paused: no node was left\n"));
 }
@@ -112,13 +113,13 @@ fn a_done_jobs_model_is_written_without_its_data_if_its_notes_are_there() {
     let book = Book::new(notes());
     let saved = ask(&book, &["model", "beef", "--out", &path("a")]);
     assert_eq!(saved.code, Some(0), "{saved:?}");
-    assert!(saved.stdout.contains(&book.done.fingerprint.to_string()), "{saved:?}");
+    assert!(saved.stdout.contains(&book.done.summary.fingerprint.to_string()), "{saved:?}");
     let attached = ask(&book, &["attach", "beef", "--out", &path("b"), "--quiet"]);
     assert_eq!(attached.code, Some(0), "{attached:?}");
     let bytes = std::fs::read(path("a")).unwrap();
     assert_eq!(bytes, std::fs::read(path("b")).unwrap());
     let text = String::from_utf8_lossy(&bytes);
-    for words in ["trees.csv", r#"[\"oak\",\"ash\"]"#, "[1.5,-2.0]", &book.done.fingerprint.to_string()] {
+    for words in ["trees.csv", r#"[\"oak\",\"ash\"]"#, "[1.5,-2.0]", &book.done.summary.fingerprint.to_string()] {
         assert!(text.contains(words), "{words}: {text}");
     }
     let wordless = Book::new(b"{}".to_vec());
@@ -127,12 +128,12 @@ fn a_done_jobs_model_is_written_without_its_data_if_its_notes_are_there() {
         assert_eq!(refused.code, Some(4), "{refused:?}");
         assert!(refused.stderr.contains("no notes of a client") && refused.stderr.contains("--out"), "{refused:?}");
     }
-    let running = Book { state: JobStanding::Running, ..book.clone() };
+    let running = Book { state: JobState::Running, ..book.clone() };
     let refused = ask(&running, &["model", "beef", "--out", &path("c")]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("6 of 6 rounds are done") && refused.stderr.contains("attach"), "{refused:?}");
     let mut lie = book;
-    lie.done.fingerprint = Digest([1; 32]);
+    lie.done.summary.fingerprint = Digest([1; 32]);
     let refused = ask(&lie, &["model", "beef", "--out", &path("c")]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("is not that of this job"), "{refused:?}");
@@ -157,7 +158,7 @@ fn a_ledger_verifies_if_every_update_has_its_bits() {
     assert_eq!(well.stdout, said, "{well:?}");
     // So does what there is of it so far.
     book.entries.truncate(3 * SHARDS as usize);
-    book.state = JobStanding::Running;
+    book.state = JobState::Running;
     let partly = ask(&book, &["verify", "beef"]);
     assert!(partly.stdout.starts_with("verified 8 tasks of 3 rounds"), "{partly:?}");
     book.entries.clear();
@@ -195,7 +196,7 @@ fn whatever_in_a_ledger_is_not_what_is_computed_is_told_with_its_node() {
     rows.entries[4].rows = 5;
     assert_eq!(verify(&rows), [(2, Some(1), Some("-".to_owned()))]);
     let mut fingerprint = Book::new(notes());
-    fingerprint.done.fingerprint = Digest([9; 32]);
+    fingerprint.done.summary.fingerprint = Digest([9; 32]);
     assert_eq!(verify(&fingerprint), [(6, None, None)]);
     // Weights that do not follow from the updates, and those that follow from them.
     let mut weights = Book::new(notes());

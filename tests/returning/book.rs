@@ -2,17 +2,18 @@
 //! coordinator that knows it and answers whatever is asked of it.
 
 use gradwire::digest::Digest;
-use gradwire::job::{JobId, Operation, Profile, RowsRef, Specification, Training};
-use gradwire::model::train::Unwatched;
-use gradwire::model::{ARITHMETIC, ExactSum, Kernel, Network, Recipe, Rows, Trainer, initialise};
-use gradwire::wire::message::{
-    Described, Done, Entries, Error, Held, Job, JobStanding, JobState, LedgerEntry, Listed, MergedTask, NodeTasks,
+use gradwire::job::{
+    self, FailKind, Failure, JobId, JobState, JobStatus, MergedTask, NodeTasks, Operation, Profile, RowsRef,
+    Specification, Summary,
 };
+use gradwire::model::train::Unwatched;
+use gradwire::model::{ARITHMETIC, ExactSum, Kernel, Network, Recipe, Rows, Trainer, Training, initialise};
+use gradwire::wire::message::{Described, Done, Entries, Error, Held, LedgerEntry, Listed};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, MessageType, specification};
 
 use crate::peer::{Peer, Received};
-use crate::script::{Objects, accepted, answer_fetch, more, next_request, round};
+use crate::script::{Objects, accepted, answer_fetch, metrics, more, next_request, round};
 
 pub const ROUNDS: u32 = 6;
 pub const SHARDS: u32 = 3;
@@ -27,7 +28,7 @@ pub struct Book {
     pub entries: Vec<LedgerEntry>,
     pub done: Done,
     /// How it stands; done unless a test says otherwise.
-    pub state: JobStanding,
+    pub state: JobState,
 }
 
 impl Book {
@@ -91,7 +92,7 @@ impl Book {
         let last = keep(object::encode_parameters(ObjectKind::Weights, &network, &weights));
         let weights_bytes = object::parameters_bytes(&network);
         let done = done(&specification, last, weights_bytes);
-        Book { job: JobId(0xBEEF << 112 | 1), specification, objects, entries, done, state: JobStanding::Done }
+        Book { job: JobId(0xBEEF << 112 | 1), specification, objects, entries, done, state: JobState::Done }
     }
 
     /// The weights that a round, counted from 1, starts from.
@@ -104,19 +105,18 @@ impl Book {
         self.entries[((round - 1) * SHARDS + shard) as usize].merged.as_mut().unwrap()
     }
 
-    fn job(&self, job: JobId) -> Job {
-        let has_reason = self.state.has_reason();
-        Job {
+    fn job(&self, job: JobId) -> JobStatus {
+        let failure = || Failure { kind: FailKind::Paused, text: "no node was left".to_owned() };
+        JobStatus {
             job,
             state: self.state,
-            code: has_reason.then_some(ErrorCode::Paused),
+            failure: self.state.has_failure().then(failure),
             rounds_done: self.entries.len() as u32 / SHARDS,
             rounds: ROUNDS,
             queue_position: 0,
             submitted_ms: 951_827_696_000,
             ended_ms: 0,
-            fingerprint: (self.state == JobStanding::Done).then_some(self.done.fingerprint),
-            text: if has_reason { "no node was left".to_owned() } else { String::new() },
+            fingerprint: (self.state == JobState::Done).then_some(self.done.summary.fingerprint),
         }
     }
 
@@ -147,7 +147,7 @@ impl Book {
                 peer.send(Described { job: describe.job, specification }, request);
             }
             Message::Attach(attach) => {
-                more(peer, accepted(JobState::Ended, true, ROUNDS), request);
+                more(peer, accepted(JobState::Done, true, ROUNDS), request);
                 (attach.rounds_seen + 1..=ROUNDS).for_each(|number| more(peer, round(number, ROUNDS), request));
                 peer.send(self.done.clone(), request);
             }
@@ -171,12 +171,11 @@ impl Book {
 
 /// How a job ended whose weights are these.
 pub fn done(asked: &Specification, weights: Digest, weights_bytes: u64) -> Done {
-    Done {
-        fingerprint: specification::fingerprint(&specification::semantic_digest(asked), &weights),
+    let summary = Summary {
+        fingerprint: job::fingerprint(&specification::semantic_digest(asked), &weights),
         weights,
-        weights_bytes,
-        errors: 1,
         rows: 4,
+        metrics: metrics(),
         loss: 0.5,
         merged: 17,
         skipped: 1,
@@ -187,5 +186,6 @@ pub fn done(asked: &Specification, weights: Digest, weights_bytes: u64) -> Done 
         revivals: 0,
         reproducible: false,
         nodes: vec![NodeTasks { node: "node-0".to_owned(), tasks: 17 }],
-    }
+    };
+    Done { weights_bytes, summary }
 }

@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use gradwire::job::OnNoNodes;
-use gradwire::wire::message::{Error, JobState, Submit};
+use gradwire::job::{JobState, OnNoNodes};
+use gradwire::wire::message::{Error, Submit};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, MessageType};
 use serde_json::Value;
@@ -89,7 +89,7 @@ fn restless(script: &Script) {
     drop(peer);
     let mut peer = script.welcome();
     let (request, submit) = await_submit(&mut peer);
-    more(&mut peer, accepted(JobState::Ended, true, 3), request);
+    more(&mut peer, accepted(JobState::Done, true, 3), request);
     let objects = finish(&mut peer, request, &submit);
     serve(peer, &objects);
 }

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::TcpListener;
 
+use gradwire::job::{JobState, Metric, Metrics, RoundSummary};
+
 use gradwire::digest::Digest;
-use gradwire::wire::message::{Accepted, Error, Features, Fetch, JobState, Notice, Piece, Pong, Round, Submit};
+use gradwire::wire::message::{Accepted, Error, Features, Fetch, Notice, Piece, Pong, Submit};
 use gradwire::wire::{ErrorCode, Message, MessageType, Role};
 
 use crate::peer::{Peer, Received};
@@ -76,9 +78,14 @@ pub fn accepted(state: JobState, attached: bool, rounds_done: u32) -> Accepted {
     Accepted { state, attached, queue_position: 0, rounds_done }
 }
 
-pub fn round(round: u32, rounds: u32) -> Round {
-    let (loss, errors, rows) = (1.0 / f64::from(round), 1, 4);
-    Round { round, rounds, loss, errors, rows, nodes: 1, merged: 2, skipped: 0, round_us: 1000 }
+pub fn round(round: u32, rounds: u32) -> RoundSummary {
+    let (loss, metrics) = (1.0 / f64::from(round), metrics());
+    RoundSummary { round, rounds, loss, rows: 4, metrics, nodes: 1, merged: 2, skipped: 0, round_us: 1000 }
+}
+
+/// One of four rows is told wrongly.
+pub fn metrics() -> Metrics {
+    Metrics::default().with(Metric::Loss, 2.0).with(Metric::Errors, 1.0)
 }
 
 pub fn notice(text: &str) -> Notice {

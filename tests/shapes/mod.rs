@@ -1,13 +1,11 @@
 //! Small jobs of many shapes, easy and noisy data and data of extreme values: what subnormal numbers are looked for in. Owns
 //! the shapes and how their data is made; does not know what is measured of them.
 
-use std::num::NonZeroU32;
-
-use gradwire::job::Training;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::{
-    ARITHMETIC, Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, Rows,
+    ARITHMETIC, Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, Rows, Training,
 };
+use std::num::NonZeroU32;
 
 /// 2^-40, the least weight that is not 0.
 const WEIGHT_LEAST: f32 = 9.094_947e-13;

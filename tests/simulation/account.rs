@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gradwire::digest::Digest;
-use gradwire::engine::{FailReason, MergedTask, NodeKey, Outcome, Progress, RoundRecord, Summary};
-use gradwire::job::Profile;
+use gradwire::engine::NodeKey;
+use gradwire::job::{FailReason, MergedTask, Outcome, Profile, Progress, RoundRecord, Summary};
 use rand::RngExt as _;
 use rand::rngs::ChaCha8Rng;
 
@@ -138,7 +138,7 @@ impl Job {
     /// A round is to be written down: what it says is what was.
     pub fn persist(&mut self, record: &RoundRecord) {
         let RoundRecord { base, tasks, progress } = record;
-        let step = progress.last.step;
+        let step = progress.last.step();
         assert_eq!(step, self.written.len() as u64, "rounds are written out of order");
         assert_eq!(*base, self.bases[&step].0, "a round is written with other weights than it started from");
         let (after, profile) = self.bases[&(step + 1)];
@@ -157,7 +157,7 @@ impl Job {
         let skipped = self.skipped.iter().filter(|place| place.0 <= step).count() as u64;
         assert_eq!((progress.merged, progress.skipped), (merged, skipped));
         let shares: BTreeMap<String, u64> =
-            progress.nodes.iter().map(|share| (share.name.clone(), share.merged)).collect();
+            progress.nodes.iter().map(|share| (share.node.clone(), share.tasks)).collect();
         assert_eq!(shares, self.shares(step), "the nodes' shares are wrong");
         assert_eq!(progress.reproducible, self.is_reproducible(step), "what is written is wrong about the result");
         let alarms = self.alarms.iter().copied().filter(|&at| at <= step).collect();
@@ -203,7 +203,7 @@ impl Job {
         if let Some(outcome) = self.outcome.take().filter(|_| is_standing_durable) {
             // Of a failure only the words are written.
             let outcome = match outcome {
-                Outcome::Failed(reason) => Outcome::Failed(FailReason::Recorded { reason: reason.to_string() }),
+                Outcome::Failed(reason) => Outcome::Failed(FailReason::Recorded((&reason).into())),
                 outcome => outcome,
             };
             self.outcome = Some(outcome.clone());
@@ -227,7 +227,7 @@ impl Job {
         assert_eq!((summary.merged, summary.skipped), (self.merged.len() as u64, self.skipped.len() as u64));
         assert_eq!(summary.merged + summary.skipped, planned, "a task is missing");
         let shares: BTreeMap<String, u64> =
-            summary.nodes.iter().map(|share| (share.name.clone(), share.merged)).collect();
+            summary.nodes.iter().map(|share| (share.node.clone(), share.tasks)).collect();
         assert_eq!(shares, self.shares(u64::MAX));
         let is_reproducible = self.is_reproducible(u64::MAX);
         assert_eq!(
@@ -236,7 +236,7 @@ impl Job {
         );
         if is_reproducible && !self.is_lied_to(made_up) {
             let undisturbed = model::undisturbed(self.plan.job, shards, rounds, arithmetic);
-            assert_eq!(summary.base, undisturbed, "the result depends on the fleet");
+            assert_eq!(summary.weights, undisturbed, "the result depends on the fleet");
         }
         let clock = self.clock.as_mut().expect("a job that is done was started");
         assert_eq!(summary.elapsed_us, clock.before_us + now_us - clock.started_us);
@@ -249,7 +249,7 @@ impl Job {
         ending.reproducible += u64::from(summary.reproducible);
         ending.merged += summary.merged;
         ending.skipped += summary.skipped;
-        ending.duplicates += summary.duplicates;
+        ending.duplicates += self.written.last().map_or(0, |written| written.progress.duplicates);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use gradwire::digest::Digest;
 use gradwire::engine::{Event, Fault, LinkKey, NodeInfo, NodeKey};
-use gradwire::job::{Attempt, JobId};
+use gradwire::job::{Attempt, JobId, TaskResult};
 use rand::{Rng as _, RngExt as _};
 
 use crate::model;
@@ -84,7 +84,8 @@ impl World {
         }
         // A liar's account of its time is worth nothing, and must do no harm.
         let train_us = if plan.is_honest() { plan.task_us } else { attempt.token >> (attempt.token % 64) };
-        let event = Event::Trained { link, attempt, update, loss: model::loss(update), train_us };
+        let result = TaskResult { epochs: 1, loss: model::loss(update), train_us, update, update_bytes: 64 };
+        let event = Event::Trained { link, attempt, result };
         if self.rng.random_bool(plan.repeats) {
             self.send(node, event.clone());
         }

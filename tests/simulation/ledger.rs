@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gradwire::digest::Digest;
 use gradwire::engine::{
-    Action, Admission, Engine, Event, Fault, JobEvent, JobState, LinkKey, NodeInfo, NodeKey, Policy, RejectReason,
-    RoundDone, Settings,
+    Action, Admission, Engine, Event, Fault, JobEvent, JobProgress, LinkKey, NodeInfo, NodeKey, Policy, Settings,
 };
-use gradwire::job::{Attempt, JobId, Profile, TaskId};
+use gradwire::job::{Attempt, JobId, Profile, RoundSummary, TaskId};
 use rand::rngs::ChaCha8Rng;
 
 use crate::account::{Job, Left, Stage, Won};
@@ -69,7 +68,7 @@ pub struct Ledger {
 /// An order that must follow another at once.
 #[derive(Debug, PartialEq)]
 enum Next {
-    RoundDone(JobId, RoundDone),
+    RoundDone(JobId, RoundSummary),
     Suspend(JobId),
 }
 
@@ -254,8 +253,8 @@ impl Ledger {
             {
                 self.coming.entry(attempt.token).or_insert(now_us);
             }
-            Event::Trained { link, attempt, update, train_us, .. } => {
-                self.told = Some((*link, *attempt, *update));
+            Event::Trained { link, attempt, result } => {
+                self.told = Some((*link, *attempt, result.update));
                 let trained_us = self.coming.get(&attempt.token).copied().unwrap_or(now_us);
                 let ended = self.end_attempt(*link, attempt);
                 // A liar's may pass for a wrong answer to what it was asked now.
@@ -263,20 +262,23 @@ impl Ledger {
                 self.told_is_live = ended.is_some_and(|(token, _)| token == attempt.token);
                 if self.told_is_live {
                     let (sent_us, _) = self.sent[&attempt.token];
-                    let from_us = trained_us.saturating_sub(*train_us).max(sent_us);
+                    let from_us = trained_us.saturating_sub(result.train_us).max(sent_us);
                     self.clock(attempt.task.job).trained(*link, from_us, trained_us);
                 } else if ended.is_some() {
                     self.failed(*link, attempt.task, 1);
                 }
             }
-            Event::Rejected { link, attempt, reason } => match (self.end_attempt(*link, attempt), reason) {
-                (Some(_), RejectReason::Closing) => {
+            Event::Closing { link, attempt } => {
+                if self.end_attempt(*link, attempt).is_some() {
                     self.closing.insert(*link);
                     self.ending.closings += 1;
                 }
-                (Some((_, may_reject)), _) => self.failed(*link, attempt.task, u32::from(!may_reject)),
-                (None, _) => {}
-            },
+            }
+            Event::Rejected { link, attempt, .. } => {
+                if let Some((_, may_reject)) = self.end_attempt(*link, attempt) {
+                    self.failed(*link, attempt.task, u32::from(!may_reject));
+                }
+            }
             Event::TaskFailed { link, attempt, fault, .. } => {
                 let ended = self.end_attempt(*link, attempt);
                 let is_coming = ended.is_some_and(|(token, _)| self.coming.contains_key(&token));
@@ -286,7 +288,7 @@ impl Ledger {
             }
             Event::ResultsHeld { link, job, held } => {
                 let task = |step, shard| TaskId { job: *job, step, shard };
-                self.held.extend(held.iter().map(|&(step, shard, base)| (*link, task(step, shard), base)));
+                self.held.extend(held.iter().map(|held| (*link, task(held.step, held.shard), held.base)));
             }
             Event::WorkFailed { job, .. } => self.job(*job).worker_failed = true,
             Event::Accumulated { job, step, shard } => {
@@ -459,24 +461,24 @@ impl Ledger {
         let mut listed = status.jobs.iter();
         if let Some(id) = self.running() {
             let first = listed.next().expect("the running job is listed first");
-            assert!(first.job == id && matches!(first.state, JobState::Running { .. }));
+            assert!(first.job == id && matches!(first.progress, JobProgress::Running { .. }));
         }
         for (&id, place) in self.queue.iter().zip(u32::from(self.running().is_some())..) {
             let next = listed.next().expect("a job that waits is listed");
-            let state = if self.jobs[&id].has_data {
-                JobState::Queued { position: place }
+            let progress = if self.jobs[&id].has_data {
+                JobProgress::Queued { position: place }
             } else {
-                JobState::Collecting { position: place }
+                JobProgress::Collecting { position: place }
             };
-            assert_eq!((next.job, &next.state), (id, &state));
+            assert_eq!((next.job, &next.progress), (id, &progress));
         }
         for next in listed {
-            match &next.state {
-                JobState::Paused { rounds_done, .. } => {
+            match &next.progress {
+                JobProgress::Paused { rounds_done, .. } => {
                     let job = &self.jobs[&next.job];
                     assert!(matches!(job.stage, Stage::Paused) && *rounds_done as usize == job.written.len());
                 }
-                JobState::Finished(_) => assert!(self.kept.contains(&next.job)),
+                JobProgress::Finished(_) => assert!(self.kept.contains(&next.job)),
                 other => panic!("{:?} is listed too late as {other:?}", next.job),
             }
         }
@@ -508,12 +510,12 @@ impl Ledger {
                 self.queue.push(id);
                 self.submitted += 1;
             }
-            Admission::Attached { state } => {
+            Admission::Attached { progress } => {
                 assert!(job.is_open() || is_kept, "what is forgotten is attached to");
-                match state {
-                    JobState::Finished(outcome) => assert_eq!(Some(outcome), job.outcome.as_ref()),
-                    JobState::Paused { .. } => assert!(matches!(job.stage, Stage::Paused)),
-                    JobState::Running { .. } => assert!(job.is_running()),
+                match progress {
+                    JobProgress::Finished(outcome) => assert_eq!(Some(outcome), job.outcome.as_ref()),
+                    JobProgress::Paused { .. } => assert!(matches!(job.stage, Stage::Paused)),
+                    JobProgress::Running { .. } => assert!(job.is_running()),
                     _ => assert!(matches!(job.stage, Stage::Waiting)),
                 }
             }

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gradwire::compute::core::{
-    self, Action, Content, Core, Event as CoreEvent, Failure, Identity, Note, Object, Outcome, Recipient, TaskKey,
-    TaskState,
+    self, Action, Content, Core, Event as CoreEvent, Failure, Identity, Note, Object, Recipient, TaskKey, TrainedUpdate,
 };
 use gradwire::digest::Digest;
-use gradwire::engine::{Event, Fault, LinkKey, RejectReason};
-use gradwire::job::{Attempt, JobId};
+use gradwire::engine::{Event, Fault, LinkKey};
+use gradwire::job::{Attempt, JobId, TaskResult, TaskState};
 use rand::RngExt as _;
 
 use crate::model;
@@ -277,7 +276,8 @@ impl World {
             {
                 self.answer(node, present, work.attempt, update, true);
             }
-            Ok(Outcome { epochs: 1, loss, train_us, update, update_bytes, data: () })
+            let result = TaskResult { epochs: 1, loss, train_us, update, update_bytes };
+            Ok(TrainedUpdate { result, data: () })
         };
         self.tell_core(node, CoreEvent::Ended { task, result, rows_per_second: None });
     }
@@ -306,22 +306,18 @@ impl World {
                 let is_here = self.rng.random_bool(0.98);
                 self.post_to_node(node, Input::Object { link: LinkKey(link.0), digest, is_here });
             }
-            Action::AnswerTrained { to, outcome, inline } => {
+            Action::AnswerTrained { to, trained, inline } => {
                 let arithmetic = self.nodes[node].plan.arithmetic;
                 let (attempt, base) = self.program(node).answered(to);
                 let right = model::train(base, attempt.task.shard, arithmetic);
-                assert_eq!(outcome.update, right, "a task is answered with another one's result");
-                assert_eq!(inline, outcome.update_bytes <= INLINE_BYTES);
-                let pinned = self.program(node).pinned.get(&outcome.update).copied().unwrap_or(0);
+                assert_eq!(trained.result.update, right, "a task is answered with another one's result");
+                assert_eq!(inline, trained.result.update_bytes <= INLINE_BYTES);
+                let pinned = self.program(node).pinned.get(&trained.result.update).copied().unwrap_or(0);
                 assert!(inline || pinned > 0, "an update is announced that cannot be fetched");
-                self.answer(node, LinkKey(to.link.0), attempt, outcome.update, inline);
+                self.answer(node, LinkKey(to.link.0), attempt, trained.result.update, inline);
             }
             Action::AnswerRejected { to, reason, .. } => {
                 let (attempt, _) = self.program(node).answered(to);
-                let reason = match reason {
-                    core::RejectReason::LoadProbability => RejectReason::LoadProbability,
-                    core::RejectReason::Busy => RejectReason::Busy,
-                };
                 self.send(node, Event::Rejected { link: LinkKey(to.link.0), attempt, reason });
             }
             Action::AnswerFailed { to, failure } => {
@@ -329,7 +325,7 @@ impl World {
                 let link = LinkKey(to.link.0);
                 let fault = match failure {
                     Failure::Closing => {
-                        return self.send(node, Event::Rejected { link, attempt, reason: RejectReason::Closing });
+                        return self.send(node, Event::Closing { link, attempt });
                     }
                     Failure::Cancelled | Failure::QueueFull { .. } => Fault::Retryable,
                     Failure::DataMissing(fault) | Failure::Training(fault) => fault,
@@ -339,8 +335,7 @@ impl World {
             Action::AnswerPolled { .. } => {}
             Action::AnswerResults { link, request, results } => {
                 let job = self.program(node).asked.remove(&request).expect("results are told that were asked for");
-                let held = results.iter().map(|listed| (listed.step, listed.shard, listed.base)).collect();
-                self.send(node, Event::ResultsHeld { link: LinkKey(link.0), job, held });
+                self.send(node, Event::ResultsHeld { link: LinkKey(link.0), job, held: results });
             }
             Action::PinUpdate { digest, .. } => {
                 let program = self.program(node);

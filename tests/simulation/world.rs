@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gradwire::digest::{Digest, Hasher};
-use gradwire::engine::{Action, Engine, Event, FailReason, JobEvent, LinkKey, NodeKey, Time};
-use gradwire::job::{Attempt, JobId, Operation, RowsRef, Specification, Training};
-use gradwire::model::{Network, Recipe};
+use gradwire::engine::{Action, Engine, Event, JobEvent, LinkKey, NodeKey, Time};
+use gradwire::job::{
+    Attempt, FailKind, FailReason, Failure, JobId, Metric, Metrics, Operation, RowsRef, Specification,
+};
+use gradwire::model::{Network, Recipe, Training};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
@@ -200,7 +202,9 @@ impl World {
                     if is_paused {
                         self.after_pause(job);
                     }
-                    let paused = is_paused.then(|| FailReason::Recorded { reason: "no node is active".to_owned() });
+                    let paused = is_paused.then(|| {
+                        FailReason::Recorded(Failure { kind: FailKind::Paused, text: "no node is active".to_owned() })
+                    });
                     let specification = specification(self.plan(job));
                     Event::Restored { job, specification, semantic, progress, paused }
                 }
@@ -303,8 +307,8 @@ impl World {
                 self.work(Event::Merged { job, step, base });
             }
             Action::Validate { job, step, .. } => {
-                let loss = 1.0 / (step + 1) as f64;
-                self.work(Event::Validated { job, step, errors: 3, rows: 50, loss });
+                let metrics = Metrics::default().with(Metric::Loss, 1.0 / (step + 1) as f64).with(Metric::Errors, 3.0);
+                self.work(Event::Validated { job, step, rows: 50, metrics });
             }
             Action::DropLink { link, .. } => {
                 if let Some(node) = self.node_of(link) {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::digest::Digest;
-use crate::job::{Attempt, JobId, TaskId};
+use crate::job::{Attempt, CachedResult, JobId, RejectReason, TaskId, TaskResult, TaskState};
 
 /// What the core is given and passes on without looking into it.
 pub trait Content: Clone + fmt::Debug {
@@ -76,18 +76,10 @@ pub struct Train<C: Content> {
 
 /// What came of a task, whoever it is for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome<C: Content> {
-    /// Epochs trained.
-    pub epochs: u32,
-    /// Mean loss.
-    pub loss: f64,
-    /// Time that the training took.
-    pub train_us: u64,
-    /// The update.
-    pub update: Digest,
-    /// Its size.
-    pub update_bytes: u64,
-    /// Its bytes.
+pub struct TrainedUpdate<C: Content> {
+    /// All but the update's bytes.
+    pub result: TaskResult,
+    /// The update's bytes.
     pub data: C::Data,
 }
 
@@ -107,35 +99,6 @@ pub enum Failure<F> {
     DataMissing(F),
     /// Its training has failed.
     Training(F),
-}
-
-/// Why a task is rejected that may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RejectReason {
-    /// The load probability said so.
-    LoadProbability,
-    /// As many tasks are in hand as there are workers.
-    Busy,
-}
-
-/// How far a task is that has not been answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TaskState {
-    /// It waits for its data or for a worker.
-    Waiting,
-    /// A worker has it.
-    Running,
-}
-
-/// A task of a job whose result is there, or will be, for another connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The step.
-    pub step: u64,
-    /// The shard.
-    pub shard: u32,
-    /// The weights that it starts from.
-    pub base: Digest,
 }
 
 /// What has become of a task, for people who watch.
@@ -225,7 +188,7 @@ pub enum Event<C: Content> {
         /// The task.
         task: TaskKey,
         /// What came of it.
-        result: Result<Outcome<C>, C::Failure>,
+        result: Result<TrainedUpdate<C>, C::Failure>,
         /// The worker's speed in it, where it was measured.
         rows_per_second: Option<f64>,
     },
@@ -271,7 +234,7 @@ pub enum Action<C: Content> {
         /// Who asked.
         to: Recipient,
         /// The result.
-        outcome: Outcome<C>,
+        trained: TrainedUpdate<C>,
         /// Whether the update travels inside the answer.
         inline: bool,
     },
@@ -309,7 +272,7 @@ pub enum Action<C: Content> {
         /// The request.
         request: u32,
         /// Those that this connection has not had.
-        results: Vec<Listed>,
+        results: Vec<CachedResult>,
     },
     /// Keep an update where it can be fetched, until as many [`Action::UnpinUpdate`]s.
     PinUpdate {

@@ -34,13 +34,13 @@ mod tests;
 use std::time::Duration;
 
 pub use events::{
-    Action, Content, Counts, Event, Failure, Identity, LinkKey, Listed, Note, Object, Outcome, Outstanding, Recipient,
-    RejectReason, TaskKey, TaskState, Train,
+    Action, Content, Counts, Event, Failure, Identity, LinkKey, Note, Object, Outstanding, Recipient, TaskKey, Train,
+    TrainedUpdate,
 };
 pub use history::JobDone;
 
 use crate::digest::Digest;
-use crate::job::{Attempt, TaskId};
+use crate::job::{Attempt, RejectReason, TaskId, TaskState};
 use history::History;
 use links::Links;
 use load::InjectedLoad;
@@ -309,22 +309,22 @@ impl<C: Content> Core<C> {
     }
 
     /// A worker is free again.
-    fn ended(&mut self, key: TaskKey, result: Result<Outcome<C>, C::Failure>, actions: &mut Vec<Action<C>>) {
+    fn ended(&mut self, key: TaskKey, result: Result<TrainedUpdate<C>, C::Failure>, actions: &mut Vec<Action<C>>) {
         let Some(Task { stage: Stage::Running { is_stopping }, identity, .. }) = self.table.get(key) else { return };
         let (is_stopping, identity) = (*is_stopping, *identity);
         let to = self.table.take_recipient(key);
         self.done += 1;
         match result {
-            Ok(outcome) => {
+            Ok(trained) => {
                 self.history.trained(identity.task.job);
                 // What was stopped and has nobody is of a step that is passed, or was cancelled.
                 if is_stopping && to.is_none() {
                     self.table.remove(key);
                 } else {
-                    self.cache_result(key, identity, outcome.clone(), to.map(|to| to.link), actions);
+                    self.cache_result(key, identity, trained.clone(), to.map(|to| to.link), actions);
                 }
                 if let Some(to) = to {
-                    self.answer_trained(to, outcome, actions);
+                    self.answer_trained(to, trained, actions);
                 }
             }
             Err(failure) => {
@@ -335,14 +335,14 @@ impl<C: Content> Core<C> {
         }
     }
 
-    fn answer_trained(&mut self, to: Recipient, outcome: Outcome<C>, actions: &mut Vec<Action<C>>) {
+    fn answer_trained(&mut self, to: Recipient, trained: TrainedUpdate<C>, actions: &mut Vec<Action<C>>) {
         let Some(linked) = self.links.get_mut(to.link) else { return };
-        let inline = outcome.update_bytes <= linked.inline_bytes_max;
+        let inline = trained.result.update_bytes <= linked.inline_bytes_max;
         if !inline {
-            linked.announce(outcome.update, outcome.update_bytes);
-            actions.push(Action::PinUpdate { digest: outcome.update, data: outcome.data.clone() });
+            linked.announce(trained.result.update, trained.result.update_bytes);
+            actions.push(Action::PinUpdate { digest: trained.result.update, data: trained.data.clone() });
         }
-        actions.push(Action::AnswerTrained { to, outcome, inline });
+        actions.push(Action::AnswerTrained { to, trained, inline });
     }
 
     /// A link has ended: what is being trained for it goes on, for whoever asks for it; its other tasks are dropped.

@@ -6,9 +6,9 @@
 //! content with what it got, and the task is trained again.
 
 use super::Core;
-use super::events::{Action, Content, Identity, LinkKey, Listed, Note, Outcome, Recipient, TaskKey};
+use super::events::{Action, Content, Identity, LinkKey, Note, Recipient, TaskKey, TrainedUpdate};
 use super::table::{Stage, Task};
-use crate::job::{JobId, TaskId};
+use crate::job::{CachedResult, JobId, TaskId};
 
 impl<C: Content> Core<C> {
     /// A task of a step says that the earlier ones of its job are merged: what is left of them is of no more use.
@@ -31,16 +31,16 @@ impl<C: Content> Core<C> {
     pub(super) fn reuse(&mut self, identity: &Identity, to: Recipient, actions: &mut Vec<Action<C>>) -> bool {
         for key in self.table.cache().to_vec() {
             let Some(task) = self.table.get_mut(key).filter(|task| task.identity == *identity) else { continue };
-            let Stage::Cached { outcome, link } = &mut task.stage else { continue };
+            let Stage::Cached { trained, link } = &mut task.stage else { continue };
             if *link == Some(to.link) {
                 continue;
             }
             *link = Some(to.link);
-            let outcome = outcome.clone();
+            let trained = trained.clone();
             self.table.touch(key);
             self.reused += 1;
             actions.push(Action::Tell { attempt: to.attempt, note: Note::Reused });
-            self.answer_trained(to, outcome, actions);
+            self.answer_trained(to, trained, actions);
             return true;
         }
         false
@@ -57,14 +57,14 @@ impl<C: Content> Core<C> {
         true
     }
 
-    pub(super) fn results(&self, link: LinkKey, job: JobId) -> Vec<Listed> {
+    pub(super) fn results(&self, link: LinkKey, job: JobId) -> Vec<CachedResult> {
         let is_listed = |task: &&Task<C>| match &task.stage {
             Stage::Cached { link: other, .. } => *other != Some(link),
             _ => task.is_free(),
         };
         let keys = self.table.cache().iter().chain(self.table.running());
         let tasks = keys.filter_map(|key| self.table.get(*key)).filter(|task| task.identity.task.job == job);
-        let listed = |Identity { task, base, .. }: Identity| Listed { step: task.step, shard: task.shard, base };
+        let listed = |Identity { task, base, .. }: Identity| CachedResult { step: task.step, shard: task.shard, base };
         tasks.filter(is_listed).map(|task| listed(task.identity)).collect()
     }
 
@@ -72,11 +72,11 @@ impl<C: Content> Core<C> {
         &mut self,
         key: TaskKey,
         identity: Identity,
-        outcome: Outcome<C>,
+        trained: TrainedUpdate<C>,
         link: Option<LinkKey>,
         actions: &mut Vec<Action<C>>,
     ) {
-        if outcome.update_bytes > self.settings.results_bytes_max || self.settings.results_max == 0 {
+        if trained.result.update_bytes > self.settings.results_bytes_max || self.settings.results_max == 0 {
             self.table.remove(key);
             return;
         }
@@ -84,7 +84,7 @@ impl<C: Content> Core<C> {
         if let Some(older) = self.table.cache().iter().copied().find(is_same) {
             self.drop_result(older, actions);
         }
-        self.table.cache_result(key, outcome, link);
+        self.table.cache_result(key, trained, link);
         while (self.table.cached_bytes() > self.settings.results_bytes_max
             || self.table.cache().len() > self.settings.results_max)
             && let Some(oldest) = self.table.cache().first().copied()
@@ -94,8 +94,8 @@ impl<C: Content> Core<C> {
     }
 
     fn drop_result(&mut self, key: TaskKey, actions: &mut Vec<Action<C>>) {
-        if let Some(Task { stage: Stage::Cached { outcome, .. }, .. }) = self.table.remove(key) {
-            actions.push(Action::ReuseMemory { data: outcome.data });
+        if let Some(Task { stage: Stage::Cached { trained, .. }, .. }) = self.table.remove(key) {
+            actions.push(Action::ReuseMemory { data: trained.data });
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::job::Attempt;
 use std::collections::VecDeque;
 
-use super::events::{Content, Identity, LinkKey, Object, Outcome, Recipient, TaskKey};
+use super::events::{Content, Identity, LinkKey, Object, Recipient, TaskKey, TrainedUpdate};
 
 /// A task.
 pub(super) struct Task<C: Content> {
@@ -30,7 +30,7 @@ pub(super) enum Stage<C: Content> {
     },
     /// Its result is in the result cache.
     Cached {
-        outcome: Outcome<C>,
+        trained: TrainedUpdate<C>,
         /// The link that has had it, if any.
         link: Option<LinkKey>,
     },
@@ -166,11 +166,11 @@ impl<C: Content> Table<C> {
     }
 
     /// A task's result goes into the cache, as the most recently used.
-    pub(super) fn cache_result(&mut self, key: TaskKey, outcome: Outcome<C>, link: Option<LinkKey>) {
+    pub(super) fn cache_result(&mut self, key: TaskKey, trained: TrainedUpdate<C>, link: Option<LinkKey>) {
         self.running.retain(|other| *other != key);
-        let bytes = outcome.update_bytes;
+        let bytes = trained.result.update_bytes;
         if let Some(task) = self.get_mut(key) {
-            task.stage = Stage::Cached { outcome, link };
+            task.stage = Stage::Cached { trained, link };
             self.cache.push(key);
             self.cached_bytes += bytes;
         }
@@ -195,9 +195,9 @@ impl<C: Content> Table<C> {
             Stage::Fetching { .. } => {}
             Stage::Queued { .. } => self.queue.retain(|other| *other != key),
             Stage::Running { .. } => self.running.retain(|other| *other != key),
-            Stage::Cached { outcome, .. } => {
+            Stage::Cached { trained, .. } => {
                 self.cache.retain(|other| *other != key);
-                self.cached_bytes -= outcome.update_bytes;
+                self.cached_bytes -= trained.result.update_bytes;
             }
         }
         Some(*task)

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use super::{Driver, Submission, now, unix_ms};
-use crate::coordinator::jobs::{Watcher, failure};
+use crate::coordinator::answers::{error_of, refusal};
+use crate::coordinator::jobs::Watcher;
 use crate::coordinator::journal::{Absent, Order};
 use crate::coordinator::server::{Client, ClientKey};
 use crate::coordinator::workers::{Merging, Validating};
 use crate::digest::Digest;
-use crate::engine::{Admission, Event, JobState};
-use crate::job::JobId;
-use crate::wire::message::{
-    Accepted, Attach, Error, Job as Standing, JobStanding, JobState as AcceptedAs, Listed, Order as JobOrder,
-    OrderVerb, Submit,
-};
+use crate::engine::{Admission, Event, JobProgress};
+use crate::job::{JobId, JobState, JobStatus};
+use crate::wire::message::{Accepted, Attach, Error, Listed, Order as JobOrder, OrderVerb, Submit, job_fitting};
 use crate::wire::{ErrorCode, Message, MessageType, specification};
 
 impl Driver {
@@ -32,35 +30,39 @@ impl Driver {
         let semantic = specification::semantic_digest(&specification);
         let specification = Arc::new(specification);
         let watcher = Watcher { client, request, gives_data: true, is_submitter: true, rounds_seen };
-        self.submitting = Some(Submission { watcher, specification: specification.clone(), semantic });
+        self.submitting = Some(Submission { watcher, specification: specification.clone() });
         self.tell(Event::Submitted { job, specification, semantic });
     }
 
     pub(super) fn admit(&mut self, id: JobId, admission: &Admission) {
-        let Some(Submission { watcher, specification, semantic }) = self.submitting.take() else { return };
+        let Some(Submission { watcher, specification }) = self.submitting.take() else { return };
         let refused = match admission {
             Admission::Admitted { position } => {
                 log::info!("job {id} is queued, {position} before it");
                 self.feed.say("job", id, || format!("is queued, {position} before it"));
                 let submitted_ms = unix_ms();
                 self.archive.begin(id, specification.clone());
-                let accepted =
-                    Accepted { state: AcceptedAs::Queued, attached: false, queue_position: *position, rounds_done: 0 };
+                let accepted = Accepted {
+                    state: JobState::Collecting,
+                    attached: false,
+                    queue_position: *position,
+                    rounds_done: 0,
+                };
                 let _ = watcher.client.link.answer_more(watcher.request, &accepted.into());
                 watcher.tell_where_training_ends(&specification);
-                let job = self.jobs.insert(id, specification, semantic, submitted_ms);
+                let job = self.jobs.insert(id, specification, submitted_ms);
                 job.watchers.push(watcher);
                 return;
             }
             Admission::Attached { .. } => return self.watch(id, watcher),
             Admission::Conflict => {
                 let text = format!("a job {id} exists with another specification: take another id");
-                failure(ErrorCode::Conflict, text)
+                refusal(ErrorCode::Conflict, text)
             }
             Admission::Busy { queued_max } => {
                 let text = format!("{queued_max} jobs are queued already: try again later");
                 let queued_max = *queued_max as u64;
-                failure(ErrorCode::Busy, text).retryable().with_numbers(queued_max + 1, queued_max)
+                refusal(ErrorCode::Busy, text).retryable().with_numbers(queued_max + 1, queued_max)
             }
         };
         let _ = watcher.client.link.answer(watcher.request, &refused.into());
@@ -74,27 +76,22 @@ impl Driver {
 
     /// Tells a watcher where the job stands, what has been, and from now on what comes.
     fn watch(&mut self, id: JobId, mut watcher: Watcher) {
-        let Some(standing) = self.standing(id) else {
+        let Some(status) = self.status(id) else {
             let _ = watcher.client.link.answer(watcher.request, &self.absent(id, MessageType::Attach).into());
             return;
         };
-        let state = match standing.state {
-            JobStanding::Collecting | JobStanding::Queued => AcceptedAs::Queued,
-            JobStanding::Running => AcceptedAs::Running,
-            JobStanding::Paused | JobStanding::Done | JobStanding::Failed | JobStanding::Cancelled => AcceptedAs::Ended,
-        };
         let accepted = Accepted {
-            state,
+            state: status.state,
             attached: true,
-            queue_position: standing.queue_position,
-            rounds_done: standing.rounds_done,
+            queue_position: status.queue_position,
+            rounds_done: status.rounds_done,
         };
         let _ = watcher.client.link.answer_more(watcher.request, &accepted.into());
         if let Some(job) = self.jobs.get(id) {
             watcher.tell_where_training_ends(&job.specification);
             watcher.tell_rounds(&job.rounds);
             match &job.paused {
-                Some((error, true)) => watcher.answer(&error.clone().into()),
+                Some((failure, true)) => watcher.answer(&error_of(failure).into()),
                 _ => job.watchers.push(watcher),
             }
             return;
@@ -108,7 +105,7 @@ impl Driver {
                 watcher.tell_rounds(&waiting.rounds);
                 waiting.watchers.push(watcher);
             }
-            None if watcher.rounds_seen >= ended.standing.rounds_done => watcher.answer(&ended.answer),
+            None if watcher.rounds_seen >= ended.status.rounds_done => watcher.answer(&ended.answer),
             None => {
                 let (answer, after) = (ended.answer.clone(), watcher.rounds_seen);
                 let then = move |rounds: Vec<_>| {
@@ -137,19 +134,19 @@ impl Driver {
 
     /// A client asks how jobs stand.
     pub(super) fn list(&mut self, client: &Client, request: u32, asked: Option<JobId>) {
-        let listed: Vec<Standing> = match asked {
-            Some(job) => match self.standing(job) {
-                Some(standing) => vec![standing],
+        let listed: Vec<JobStatus> = match asked {
+            Some(job) => match self.status(job) {
+                Some(status) => vec![status],
                 None => {
                     let _ = client.link.answer(request, &self.absent(job, MessageType::Jobs).into());
                     return;
                 }
             },
-            None => self.standings(),
+            None => self.statuses(),
         };
         let jobs = listed.len() as u32;
         let payload_bytes_max = client.link.peer().payload_bytes_max;
-        let fitting = listed.into_iter().map(|job| Message::from(job.fitting(payload_bytes_max)));
+        let fitting = listed.into_iter().map(|job| Message::from(job_fitting(job, payload_bytes_max)));
         let _ = client.link.answer_many(request, fitting);
         let _ = client.link.answer(request, &Listed { jobs }.into());
     }
@@ -157,7 +154,7 @@ impl Driver {
     /// A client has something done to a job.
     pub(super) fn order(&mut self, client: &Client, request: u32, order: JobOrder) {
         let JobOrder { job, verb } = order;
-        if self.standing(job).is_none() {
+        if self.status(job).is_none() {
             let _ = client.link.answer(request, &self.absent(job, MessageType::Order).into());
             return;
         }
@@ -184,33 +181,27 @@ impl Driver {
     }
 
     /// How a job stands, if it is known.
-    fn standing(&self, id: JobId) -> Option<Standing> {
+    fn status(&self, id: JobId) -> Option<JobStatus> {
         if let Some(ended) = self.ended.get(id) {
-            return Some(ended.standing.clone());
+            return Some(ended.status.clone());
         }
-        self.open_standing(id, &self.engine.job_state(id)?)
+        self.open_status(id, &self.engine.job_progress(id)?)
     }
 
     /// How all jobs stand: the open ones in the order in which their turn comes, then the ended ones, the latest first.
-    fn standings(&self) -> Vec<Standing> {
-        let status = self.engine.status();
-        let mut standings: Vec<Standing> =
-            status.jobs.iter().filter_map(|status| self.open_standing(status.job, &status.state)).collect();
-        let mut ended: Vec<&Standing> = self.ended.iter().map(|(_, ended)| &ended.standing).collect();
-        ended.sort_by_key(|standing| std::cmp::Reverse((standing.ended_ms, standing.job)));
-        standings.extend(ended.into_iter().cloned());
-        standings
+    fn statuses(&self) -> Vec<JobStatus> {
+        let engine = self.engine.status();
+        let open = engine.jobs.iter().filter_map(|entry| self.open_status(entry.job, &entry.progress));
+        let mut statuses: Vec<JobStatus> = open.collect();
+        let mut ended: Vec<&JobStatus> = self.ended.iter().map(|(_, ended)| &ended.status).collect();
+        ended.sort_by_key(|status| std::cmp::Reverse((status.ended_ms, status.job)));
+        statuses.extend(ended.into_iter().cloned());
+        statuses
     }
 
-    fn open_standing(&self, id: JobId, state: &JobState) -> Option<Standing> {
-        let (state, position) = match state {
-            JobState::Collecting { position } => (JobStanding::Collecting, *position),
-            JobState::Queued { position } => (JobStanding::Queued, *position),
-            JobState::Running { .. } => (JobStanding::Running, 0),
-            JobState::Paused { .. } => (JobStanding::Paused, 0),
-            JobState::Finished(_) => return None,
-        };
-        self.jobs.standing(id, state, position)
+    fn open_status(&self, id: JobId, progress: &JobProgress) -> Option<JobStatus> {
+        let state = progress.state();
+        if state.has_ended() { None } else { self.jobs.status(id, state, progress.queue_position()) }
     }
 
     pub(super) fn collect(&mut self, job: JobId) {
@@ -227,8 +218,8 @@ impl Driver {
         {
             open.is_written = true;
             let specification = open.specification.clone();
-            if let Some(standing) = self.jobs.standing(job, JobStanding::Queued, 0) {
-                self.write(Order::Begin { standing, specification });
+            if let Some(status) = self.jobs.status(job, JobState::Queued, 0) {
+                self.write(Order::Begin { status, specification });
             }
         }
         self.tell(match checked {

@@ -22,14 +22,14 @@ use super::links::Linked;
 use super::listing::Changed;
 use super::pollers::Command;
 use super::server::{Client, ClientKey};
-use super::status::{Counts, Record, Snapshot};
+use super::status::{Counts, Snapshot};
 use super::transfers::Transfers;
 use super::update::UpdateBytes;
 use super::workers::{Merging, Validating, Weights};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{self, Action, Engine, Event, Fault, LinkKey, NodeInfo, NodeKey, Time};
-use crate::job::{Attempt, JobId, Specification, TaskId};
+use crate::job::{Attempt, JobId, Specification, TaskId, TaskResult};
 use crate::net::{self, Feed};
 use crate::store::Store;
 use crate::wire::message::{Attach, Order as JobOrder, Submit};
@@ -47,7 +47,7 @@ pub(super) enum Input {
     /// A node's link has ended.
     NodeUnlinked { key: LinkKey, reason: String },
     /// A node has trained a task; the update's digest and shape are right.
-    Trained { link: LinkKey, attempt: Attempt, update: Update, loss: f64 },
+    Trained { link: LinkKey, attempt: Attempt, update: Update },
     /// A node has trained a task, and its update is too large to travel inside TRAINED.
     TrainedApart { link: LinkKey, attempt: Attempt },
     /// There is room for more of an update on its way.
@@ -90,10 +90,10 @@ pub(super) enum Input {
 
 /// An update that has arrived.
 pub(super) struct Update {
-    pub(super) digest: Digest,
+    /// What the node says of it.
+    pub(super) result: TaskResult,
     /// The object, of the right shape.
     pub(super) bytes: Arc<UpdateBytes>,
-    pub(super) train_us: u64,
 }
 
 /// A linked node.
@@ -161,7 +161,6 @@ pub(super) struct Driver {
 struct Submission {
     watcher: Watcher,
     specification: Arc<Specification>,
-    semantic: Digest,
 }
 
 /// The threads around the driver, by what it tells them.
@@ -243,7 +242,10 @@ impl Driver {
     fn take(&mut self, input: Input) {
         match input {
             Input::Event(event) => {
-                if let Event::TaskFailed { link, attempt, .. } | Event::Rejected { link, attempt, .. } = &event {
+                if let Event::TaskFailed { link, attempt, .. }
+                | Event::Rejected { link, attempt, .. }
+                | Event::Closing { link, attempt } = &event
+                {
                     self.no_longer_out(*link, *attempt);
                     self.say_not_trained(&event, *link, *attempt);
                 }
@@ -256,14 +258,14 @@ impl Driver {
             Input::DialFailed { node, reason } => self.dial_failed(node, &reason),
             Input::NodeLinked { node, key, linked, info } => self.node_linked(node, key, linked, info),
             Input::NodeUnlinked { key, reason } => self.node_unlinked(key, reason),
-            Input::Trained { link, attempt, update, loss } => {
+            Input::Trained { link, attempt, update } => {
                 self.no_longer_out(link, attempt);
+                let result = update.result;
                 self.say_task(link, attempt, || {
-                    format!("trained in {:.1} ms, loss {loss:.4}", update.train_us as f64 / 1e3)
+                    format!("trained in {:.1} ms, loss {:.4}", result.train_us as f64 / 1e3, result.loss)
                 });
-                let (digest, train_us) = (update.digest, update.train_us);
                 self.arrived.insert((link, attempt), update);
-                self.tell(Event::Trained { link, attempt, update: digest, loss, train_us });
+                self.tell(Event::Trained { link, attempt, result });
                 // Whatever the engine made of it has taken it out; what is left belongs to nothing.
                 self.arrived.remove(&(link, attempt));
             }
@@ -309,7 +311,7 @@ impl Driver {
                 if self.writes_weights
                     && let Some(job) = self.jobs.get(job)
                 {
-                    job.unwritten.push_back((weights.clone(), job.training_us));
+                    job.unwritten.push_back(weights.clone());
                 }
                 self.jobs.set_base(job, weights);
                 self.tell(Event::Merged { job, step, base });
@@ -327,7 +329,7 @@ impl Driver {
                     policy: self.policy,
                     clients: self.clients.len(),
                     engine: self.engine.status(),
-                    jobs: self.records(),
+                    open: self.jobs.open().collect(),
                     counts: self.counts,
                 });
             }
@@ -337,13 +339,6 @@ impl Driver {
             }
             Input::Stop => {}
         }
-    }
-
-    /// What is held of every job, for the console.
-    fn records(&self) -> Vec<Record> {
-        let ended = self.ended.iter();
-        let ended = ended.map(|(job, ended)| Record { job, open: None, answer: Some(ended.answer.clone()) });
-        self.jobs.records().chain(ended).collect()
     }
 
     /// Lets go of jobs that ended long ago.
@@ -403,9 +398,6 @@ impl Driver {
             Action::Accumulate { link, attempt, rows, .. } => {
                 if let Some(update) = self.arrived.remove(&(link, attempt)) {
                     let TaskId { job, step, shard } = attempt.task;
-                    if let Some(job) = self.jobs.get(job) {
-                        job.training_us += update.train_us;
-                    }
                     self.merge(Merging::Accumulate { job, step, shard, rows, update: update.bytes });
                 }
             }

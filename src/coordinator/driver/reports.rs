@@ -2,26 +2,24 @@
 //! durable. Decides nothing.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::{Driver, now, unix_ms};
-use crate::coordinator::ended::{Ended, Waiting, outcome};
-use crate::coordinator::jobs::failure_of;
+use crate::coordinator::answers::{answer, error_of};
+use crate::coordinator::ended::{Ended, Waiting};
 use crate::coordinator::journal::{Order, Restored, Told};
-use crate::engine::{Event, FailReason, JobEvent, Notice, Outcome, RoundRecord};
-use crate::job::JobId;
-use crate::wire::message::{self, JobStanding, NoticeKind, Round};
-use crate::wire::{ErrorCode, Message, specification};
+use crate::coordinator::status::quality;
+use crate::engine::{Event, JobEvent, Notice};
+use crate::job::{FailReason, Failure, JobId, JobState, Outcome, RoundRecord, RoundSummary};
+use crate::wire::message::{self, NoticeKind};
+use crate::wire::{Message, specification};
 
 impl Driver {
     /// A round is to be written.
     pub(super) fn persist(&mut self, id: JobId, record: Box<RoundRecord>) {
         let Some(job) = self.jobs.get(id) else { return };
-        let round = job.round(&record.progress.last);
-        let (weights, training_us) = match job.take_unwritten(&record.progress.base) {
-            Some((weights, training_us)) => (Some(weights), training_us),
-            None => (None, job.training_us),
-        };
-        self.write(Order::Round { job: id, record, round, weights, training_us });
+        let weights = job.take_unwritten(&record.progress.base);
+        self.write(Order::Round { job: id, record, weights });
     }
 
     pub(super) fn report(&mut self, id: JobId, event: JobEvent) {
@@ -34,18 +32,17 @@ impl Driver {
                 self.feed.say("job", id, || "starts");
                 return self.job_runs(id);
             }
-            JobEvent::RoundDone(done) => {
+            JobEvent::RoundDone(round) => {
                 let Some(job) = self.jobs.get(id) else { return };
-                let round = job.round(&done);
                 job.untold.push_back(round);
                 self.counts.rounds += 1;
                 self.counts.tasks_merged += u64::from(round.merged);
                 self.counts.tasks_skipped += u64::from(round.skipped);
                 log::debug!("job {id}: round {} of {} is done", round.round, round.rounds);
                 self.feed.say("job", id, || {
-                    let right = 100.0 * (1.0 - round.errors as f64 / round.rows.max(1) as f64);
                     let (number, of, loss) = (round.round, round.rounds, round.loss);
-                    format!("round {number} of {of} is done: loss {loss:.5}, accuracy {right:.2} %")
+                    let (measure, quality) = quality(&round.metrics, round.rows);
+                    format!("round {number} of {of} is done: loss {loss:.5}, {measure} {quality}")
                 });
                 return;
             }
@@ -84,15 +81,11 @@ impl Driver {
 
     fn paused(&mut self, id: JobId, reason: &FailReason) {
         let Some(job) = self.jobs.get(id) else { return };
-        let mut error = failure_of(reason);
-        error.code = ErrorCode::Paused;
-        // It goes on when it is resumed, not when it is submitted again.
-        error.retry = false;
-        error.text = format!("{}. The job is paused until it is resumed", reason.without_cure());
+        let failure = Failure::paused(reason);
         log::warn!("job {id} is paused: {reason}");
-        job.paused = Some((error.clone(), false));
+        job.paused = Some((failure.clone(), false));
         self.feed.say("job", id, || format!("is paused: {reason}"));
-        self.write(Order::Pause { job: id, error });
+        self.write(Order::Pause { job: id, failure });
     }
 
     fn finished(&mut self, id: JobId, outcome: &Outcome) {
@@ -102,12 +95,7 @@ impl Driver {
             Outcome::Cancelled => &mut self.counts.jobs_cancelled,
         } += 1;
         let Some(job) = self.jobs.get(id) else { return };
-        let answer = std::sync::Arc::new(job.answer(outcome));
-        let state = match outcome {
-            Outcome::Done(_) => JobStanding::Done,
-            Outcome::Failed(_) => JobStanding::Failed,
-            Outcome::Cancelled => JobStanding::Cancelled,
-        };
+        let answer = Arc::new(answer(&job.specification, outcome));
         let watchers = std::mem::take(&mut job.watchers);
         if let Outcome::Failed(FailReason::DataMissing { .. } | FailReason::DataWrong { .. }) = outcome {
             // It is forgotten, so that it may be submitted again.
@@ -119,22 +107,21 @@ impl Driver {
         let (rounds, untold) = (std::mem::take(&mut job.rounds), std::mem::take(&mut job.untold));
         let is_written = job.is_written;
         let rounds_done = (rounds.len() + untold.len()) as u32;
-        let Some(mut standing) = self.jobs.standing(id, state, 0) else { return };
-        standing.rounds_done = rounds_done;
+        let (state, summary, failure) = match outcome {
+            Outcome::Done(summary) => (JobState::Done, Some(summary), None),
+            Outcome::Failed(reason) => (JobState::Failed, None, Some(reason.into())),
+            Outcome::Cancelled => (JobState::Cancelled, None, Some(Failure::cancelled())),
+        };
+        let Some(mut status) = self.jobs.status(id, state, 0) else { return };
+        status.rounds_done = rounds_done;
         // Not before it was submitted, whatever the clock says.
-        standing.ended_ms = unix_ms().max(standing.submitted_ms).max(1);
-        match &*answer {
-            Message::Done(done) => standing.fingerprint = Some(done.fingerprint),
-            Message::Error(error) => {
-                standing.code = Some(error.code);
-                standing.text.clone_from(&error.text);
-            }
-            _ => {}
-        }
+        status.ended_ms = unix_ms().max(status.submitted_ms).max(1);
+        status.fingerprint = summary.map(|summary| summary.fingerprint);
+        status.failure = failure;
         let waiting = Some(Waiting { watchers, rounds, untold });
-        self.ended.insert(id, Ended::new(answer.clone(), standing.clone(), waiting));
+        self.ended.insert(id, Ended::new(answer, status.clone(), waiting));
         if is_written {
-            self.write(Order::End { standing, answer });
+            self.write(Order::End { status, summary: summary.cloned().map(Box::new) });
         } else {
             self.durable(id, rounds_done, state);
         }
@@ -165,18 +152,18 @@ impl Driver {
     }
 
     /// A job is durable up to this round and in this state: whoever watches is told.
-    fn durable(&mut self, id: JobId, rounds: u32, state: JobStanding) {
+    fn durable(&mut self, id: JobId, rounds: u32, state: JobState) {
         // One that has just ended may not have been let go of yet.
         let has_ended = self.ended.get(id).is_some_and(|ended| ended.waiting.is_some());
         if let Some(job) = self.jobs.get(id).filter(|_| !has_ended) {
             let told = take_durable(&mut job.untold, rounds);
             job.watchers.iter_mut().for_each(|watcher| watcher.tell_rounds(&told));
             job.rounds.extend(told);
-            if state == JobStanding::Paused
-                && let Some((error, is_durable)) = &mut job.paused
+            if state == JobState::Paused
+                && let Some((failure, is_durable)) = &mut job.paused
             {
                 *is_durable = true;
-                let answer = error.clone().into();
+                let answer = error_of(failure).into();
                 job.watchers.drain(..).for_each(|watcher| watcher.answer(&answer));
             }
             return;
@@ -186,7 +173,7 @@ impl Driver {
         let told = take_durable(&mut waiting.untold, rounds);
         waiting.watchers.iter_mut().for_each(|watcher| watcher.tell_rounds(&told));
         waiting.rounds.extend(told);
-        if !matches!(state, JobStanding::Done | JobStanding::Failed | JobStanding::Cancelled) {
+        if !state.has_ended() {
             return;
         }
         let answer = ended.answer.clone();
@@ -196,8 +183,9 @@ impl Driver {
         }
         match &*answer {
             Message::Done(done) => {
-                log::info!("job {id} is done: fingerprint {}", done.fingerprint);
-                self.feed.say("job", id, || format!("is done: fingerprint {}", done.fingerprint));
+                let fingerprint = done.summary.fingerprint;
+                log::info!("job {id} is done: fingerprint {fingerprint}");
+                self.feed.say("job", id, || format!("is done: fingerprint {fingerprint}"));
             }
             other => {
                 log::warn!("job {id} has ended: {}", sentence(other));
@@ -214,18 +202,14 @@ impl Driver {
         for job in restored {
             let (id, state) = (job.state.job(), &job.state);
             let semantic = specification::semantic_digest(&state.specification);
-            if state.standing.ended_ms != 0 {
-                let Some(answer) = state.answer.clone() else { continue };
-                let Some(outcome) = outcome(&answer, state.specification.rounds) else { continue };
-                self.ended.insert(id, Ended::new(answer, state.standing.clone(), None));
+            if let Some(outcome) = state.outcome() {
+                let answer = Arc::new(answer(&state.specification, &outcome));
+                self.ended.insert(id, Ended::new(answer, state.status.clone(), None));
                 self.tell(Event::RestoredEnded { job: id, semantic, outcome });
                 continue;
             }
             let (specification, progress) = (state.specification.clone(), state.progress.clone().map(Box::new));
-            let paused = match state.answer.as_deref() {
-                Some(Message::Error(error)) => Some(FailReason::Recorded { reason: error.text.clone() }),
-                _ => None,
-            };
+            let paused = state.status.failure.clone().map(FailReason::Recorded);
             if let Err(why) = self.jobs.restore(job) {
                 log::error!("job {id} cannot go on: {why}; submit it again");
                 self.jobs.release(id);
@@ -247,7 +231,7 @@ impl Driver {
 }
 
 /// The rounds up to this one.
-fn take_durable(untold: &mut VecDeque<Round>, rounds: u32) -> Vec<Round> {
+fn take_durable(untold: &mut VecDeque<RoundSummary>, rounds: u32) -> Vec<RoundSummary> {
     let count = untold.partition_point(|round| round.round <= rounds);
     untold.drain(..count).collect()
 }

@@ -10,8 +10,8 @@ use super::directory::Directory;
 use super::ledger::{self, Block, Blocks, Extent};
 use super::recovery;
 use crate::digest::Digest;
-use crate::job::{JobId, Specification};
-use crate::wire::message::{Entries, Error, LedgerEntry, Round};
+use crate::job::{JobId, RoundSummary, Specification};
+use crate::wire::message::{Entries, Error, LedgerEntry};
 use crate::wire::{ErrorCode, MessageType};
 
 /// Jobs that have ended and whose ledgers can be asked for page by page without being looked up again.
@@ -121,7 +121,7 @@ impl Archive {
     }
 
     /// What was told of a job's rounds, as far as its ledger is whole.
-    pub(super) fn rounds(&self, job: JobId) -> Vec<Round> {
+    pub(super) fn rounds(&self, job: JobId) -> Vec<RoundSummary> {
         let mut rounds = Vec::new();
         if let Ok(shelved) = self.look_up(job)
             && let Err(why) = self.walk(job, &shelved, |block| rounds.push(block.round))

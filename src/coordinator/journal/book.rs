@@ -10,9 +10,7 @@ use super::recovery;
 use super::state::{self, State};
 use crate::coordinator::workers::Weights;
 use crate::digest::Digest;
-use crate::engine::RoundRecord;
-use crate::job::JobId;
-use crate::wire::message::{JobStanding, Round};
+use crate::job::{JobId, JobState, RoundRecord};
 
 /// A job that is being written.
 pub(super) struct Book {
@@ -59,24 +57,24 @@ impl Book {
         if let Some(last) = self.tail.last() {
             self.seal = ledger::last_seal(last);
         }
-        if self.state.standing.state == JobStanding::Running {
-            self.state.standing.state = JobStanding::Queued;
+        if self.state.status.state == JobState::Running {
+            self.state.status.state = JobState::Queued;
         }
         self.has_begun = true;
         self.is_dirty = false;
     }
 
     /// A round is done.
-    pub(super) fn round(&mut self, record: &RoundRecord, round: Round, weights: Option<Weights>, training_us: u64) {
+    pub(super) fn round(&mut self, record: &RoundRecord, weights: Option<Weights>) {
         let state = &mut self.state;
         let mut block = Vec::new();
+        let round = record.progress.last;
         let entries = ledger::entries(&state.specification, record);
         self.seal = ledger::append(&mut block, Block { round, entries }, &self.seal);
         self.tail.push(Arc::new(block));
         state.progress = Some(record.progress.clone());
-        state.training_us = training_us;
-        state.standing.state = JobStanding::Running;
-        state.standing.rounds_done = round.round;
+        state.status.state = JobState::Running;
+        state.status.rounds_done = round.round;
         self.weights = weights;
         self.is_dirty = true;
     }

@@ -6,9 +6,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::digest::Digest;
-use crate::engine::RoundRecord;
-use crate::job::Specification;
-use crate::wire::message::{Entries, LedgerEntry, MergedTask, Round};
+use crate::job::{MergedTask, RoundRecord, RoundSummary, RowsRef, Specification};
+use crate::wire::message::{Entries, LedgerEntry};
 use crate::wire::{Message, MessageType, Reader, limits};
 
 /// Bytes of a digest.
@@ -34,7 +33,7 @@ impl Extent {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Block {
     /// What watchers heard of it.
-    pub(crate) round: Round,
+    pub(crate) round: RoundSummary,
     /// Its tasks, in the order of their shards.
     pub(crate) entries: Vec<LedgerEntry>,
 }
@@ -76,15 +75,10 @@ impl fmt::Display for LedgerError {
 
 /// What is written of a round's tasks.
 pub(crate) fn entries(specification: &Specification, record: &RoundRecord) -> Vec<LedgerEntry> {
-    let entry = |(task, shard): (&Option<crate::engine::MergedTask>, &crate::job::RowsRef)| LedgerEntry {
+    let entry = |(task, shard): (&Option<MergedTask>, &RowsRef)| LedgerEntry {
         rows: shard.rows,
         base: record.base,
-        merged: task.as_ref().map(|task| MergedTask {
-            attempt: task.attempt,
-            loss: task.loss,
-            update: task.update,
-            node: if crate::wire::is_name(&task.node) { task.node.clone() } else { "unnamed".to_owned() },
-        }),
+        merged: task.clone(),
     };
     record.tasks.iter().zip(&specification.shards).map(entry).collect()
 }

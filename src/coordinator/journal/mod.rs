@@ -50,11 +50,8 @@ use super::jobs::objects_of;
 use super::threads::{Threads, Trouble};
 use super::workers::Weights;
 use crate::digest::Digest;
-use crate::engine::RoundRecord;
-use crate::job::{JobId, Specification};
+use crate::job::{Failure, JobId, JobState, JobStatus, RoundRecord, RoundSummary, Specification, Summary};
 use crate::store::Store;
-use crate::wire::Message;
-use crate::wire::message::{Error, Job, JobStanding, Round};
 
 /// Bytes of a ledger's latest blocks that stay in the state, where they cost no write of their own.
 const TAIL_BYTES_MAX: usize = 256 << 10;
@@ -88,19 +85,19 @@ impl FromStr for OnDiskError {
 /// What is to be written.
 pub(super) enum Order {
     /// A job, whose data is in the store.
-    Begin { standing: Job, specification: Arc<Specification> },
+    Begin { status: JobStatus, specification: Arc<Specification> },
     /// A round of it, and the weights after it.
-    Round { job: JobId, record: Box<RoundRecord>, round: Round, weights: Option<Weights>, training_us: u64 },
-    /// It is paused, with what its watchers are told.
-    Pause { job: JobId, error: Error },
+    Round { job: JobId, record: Box<RoundRecord>, weights: Option<Weights> },
+    /// It is paused, for this reason.
+    Pause { job: JobId, failure: Failure },
     /// It is queued again.
     Resume { job: JobId },
-    /// It has ended, with this final answer.
-    End { standing: Job, answer: Arc<Message<'static>> },
+    /// It has ended; if it is done, with this.
+    End { status: JobStatus, summary: Option<Box<Summary>> },
     /// It is not known any more.
     Forget { job: JobId },
     /// No order: somebody wants the rounds of a job after this one.
-    Rounds { job: JobId, after: u32, then: Box<dyn FnOnce(Vec<Round>) + Send> },
+    Rounds { job: JobId, after: u32, then: Box<dyn FnOnce(Vec<RoundSummary>) + Send> },
 }
 
 /// What the journal tells the coordinator.
@@ -108,7 +105,7 @@ pub(super) enum Told {
     /// It has been read. Nothing is written before that.
     Recovered(Vec<Restored>),
     /// A job is written up to this round, and its end, if it has one.
-    Durable { job: JobId, rounds: u32, state: JobStanding },
+    Durable { job: JobId, rounds: u32, state: JobState },
     /// Something could not be written, and the coordinator goes on.
     NotWritten(String),
     /// Jobs that have ended take more than they may: this one, the first of them, is to be forgotten.
@@ -253,16 +250,14 @@ impl Writer {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Begin { standing, specification } => self.begin(standing, specification),
-            Order::Round { job, record, round, weights, training_us } => {
+            Order::Begin { status, specification } => self.begin(status, specification),
+            Order::Round { job, record, weights } => {
                 let Some(book) = self.books.get_mut(&job) else { return };
-                book.round(&record, round, weights, training_us);
+                book.round(&record, weights);
             }
-            Order::Pause { job, error } => self.change(job, |state| {
-                state.standing.state = JobStanding::Paused;
-                state.standing.code = Some(error.code);
-                state.standing.text.clone_from(&error.text);
-                state.answer = Some(Arc::new(error.into()));
+            Order::Pause { job, failure } => self.change(job, |state| {
+                state.status.state = JobState::Paused;
+                state.status.failure = Some(failure);
             }),
             Order::Resume { job } => {
                 // It waits behind those that wait already, after a restart, too.
@@ -270,15 +265,13 @@ impl Writer {
                 let submitted_as = self.submitted;
                 self.change(job, |state| {
                     state.submitted_as = submitted_as;
-                    state.standing.state = JobStanding::Queued;
-                    state.standing.code = None;
-                    state.standing.text.clear();
-                    state.answer = None;
+                    state.status.state = JobState::Queued;
+                    state.status.failure = None;
                 });
             }
-            Order::End { standing, answer } => self.change(standing.job, |state| {
-                state.standing = standing;
-                state.answer = Some(answer);
+            Order::End { status, summary } => self.change(status.job, |state| {
+                state.status = status;
+                state.summary = summary;
             }),
             Order::Forget { job } => self.forget(job),
             Order::Rounds { job, after, then } => {
@@ -288,18 +281,17 @@ impl Writer {
         }
     }
 
-    fn begin(&mut self, standing: Job, specification: Arc<Specification>) {
-        let job = standing.job;
+    fn begin(&mut self, status: JobStatus, specification: Arc<Specification>) {
+        let job = status.job;
         self.submitted += 1;
         let state = State {
             sequence: 0,
             submitted_as: self.submitted,
             submit: Arc::new(state::submit_payload(job, &specification)),
             specification,
-            standing,
-            answer: None,
+            status,
+            summary: None,
             progress: None,
-            training_us: 0,
             ledger: Extent::START,
             tail: Vec::new(),
         };
@@ -325,8 +317,8 @@ impl Writer {
                 self.failed(&error, was_behind)?;
             }
             let Some(book) = self.books.get(&job) else { continue };
-            let standing = &book.state.standing;
-            let (rounds, state) = (standing.rounds_done, standing.state);
+            let status = &book.state.status;
+            let (rounds, state) = (status.rounds_done, status.state);
             self.archive.shelve(job, book.shelved());
             self.tell(Told::Durable { job, rounds, state });
             if !book.is_dirty {
@@ -344,7 +336,7 @@ impl Writer {
     /// orders that are still to come.
     fn awaits_its_end(&self, job: JobId) -> bool {
         let Some(book) = self.books.get(&job) else { return false };
-        let is_to_begin = self.directory.is_some() && !book.has_begun && book.state.standing.ended_ms == 0;
+        let is_to_begin = self.directory.is_some() && !book.has_begun && book.state.status.ended_ms == 0;
         is_to_begin && !objects_of(&book.state.specification).keys().all(|digest| self.store.get(digest).is_some())
     }
 
@@ -363,7 +355,7 @@ impl Writer {
     fn settle(&mut self, job: JobId, was_behind: bool) -> Result<(), Stop> {
         // An end that was told must not be undone by the loss of one file: it takes the place of the state before, too.
         if let (Some(directory), Some(book)) = (&self.directory, self.books.get_mut(&job))
-            && book.state.standing.ended_ms != 0
+            && book.state.status.ended_ms != 0
             && let Err(error) = book.write(job, directory, self.tail_bytes_max)
         {
             self.failed(&error, was_behind)?;
@@ -372,7 +364,7 @@ impl Writer {
             self.failed(&error, was_behind)?;
         }
         if let Some(book) = self.books.get(&job)
-            && book.state.standing.ended_ms != 0
+            && book.state.status.ended_ms != 0
         {
             if self.directory.is_some() {
                 // From here on it is read where it is written.
@@ -381,7 +373,7 @@ impl Writer {
             if let Some(book) = self.books.remove(&job)
                 && self.directory.is_some()
             {
-                self.kept.end(job, book.state.standing.ended_ms, book.bytes());
+                self.kept.end(job, book.state.status.ended_ms, book.bytes());
             }
         }
         Ok(())

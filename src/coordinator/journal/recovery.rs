@@ -13,15 +13,14 @@ use super::{Book, Writer};
 use crate::coordinator::jobs::objects_of;
 use crate::coordinator::workers::Weights;
 use crate::digest::Digest;
-use crate::job::JobId;
+use crate::job::{JobId, RoundSummary};
 use crate::model::ARITHMETIC;
-use crate::wire::message::Round;
 
 /// A job from before the start.
 pub(in super::super) struct Restored {
     pub(in super::super) state: State,
     /// What was told of its rounds, the weights after them and its data; only of a job that has not ended.
-    pub(in super::super) rounds: Vec<Round>,
+    pub(in super::super) rounds: Vec<RoundSummary>,
     pub(in super::super) weights: Option<Weights>,
     pub(in super::super) objects: Vec<(Digest, Arc<Vec<u8>>)>,
 }
@@ -30,7 +29,7 @@ pub(in super::super) struct Restored {
 struct Whole {
     state: State,
     weights: Option<Weights>,
-    rounds: Vec<Round>,
+    rounds: Vec<RoundSummary>,
     /// Where the blocks in the ledger's file begin.
     starts: Vec<u64>,
     /// Bytes of its file.
@@ -67,7 +66,7 @@ impl Writer {
                 }
             }
         }
-        restored.sort_by_key(|job| (job.state.standing.ended_ms, job.state.submitted_as));
+        restored.sort_by_key(|job| (job.state.status.ended_ms, job.state.submitted_as));
         self.submitted = restored.iter().map(|job| job.state.submitted_as).max().unwrap_or(0);
         // Nobody knows what a job needs that is not read.
         if !self.archive.has_unread()
@@ -96,7 +95,7 @@ impl Writer {
         };
         let needed = objects_of(&state.specification);
         let base = state.progress.as_ref().map(|progress| progress.base);
-        let has_ended = state.standing.ended_ms != 0;
+        let has_ended = state.status.ended_ms != 0;
         let begun = state.specification.training.arithmetic;
         if !has_ended && begun != ARITHMETIC {
             return Err(Unread::Arithmetic(begun));
@@ -126,7 +125,7 @@ impl Writer {
         if has_ended {
             self.archive.unshelve(job, base);
             let bytes = 2 * state_bytes + state.ledger.bytes + kept_bytes;
-            self.kept.end(job, state.standing.ended_ms, bytes);
+            self.kept.end(job, state.status.ended_ms, bytes);
             return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, objects }));
         }
         let mut book = Book::new(state.clone(), weights.clone());
@@ -179,7 +178,7 @@ fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>, Unread> {
                 "job {job}: {}; state-{}, after round {}, is used",
                 damaged.join("; "),
                 whole.generation,
-                whole.state.standing.rounds_done
+                whole.state.status.rounds_done
             );
             Ok(Some(whole))
         }
@@ -205,7 +204,7 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     }
     let (rounds, starts) = rounds(directory, &state)?;
     let rounds_done = state.progress.as_ref().map_or(0, |progress| progress.rounds_done());
-    if rounds.len() != rounds_done as usize || state.standing.rounds_done != rounds_done {
+    if rounds.len() != rounds_done as usize || state.status.rounds_done != rounds_done {
         return Err(Unread::Damaged(format!("its ledger has {} rounds, and {rounds_done} are done", rounds.len())));
     }
     let weights = state.progress.as_ref().map(|progress| {
@@ -220,7 +219,7 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
 }
 
 /// What was told of the rounds in a state's ledger, if all of it is right, and where those in its file begin.
-fn rounds(directory: &Directory, state: &State) -> Result<(Vec<Round>, Vec<u64>), Unread> {
+fn rounds(directory: &Directory, state: &State) -> Result<(Vec<RoundSummary>, Vec<u64>), Unread> {
     let job = state.job();
     let Extent { bytes, seal } = state.ledger;
     let (file, file_bytes) = directory.open_ledger(job).map_err(|error| Unread::Disk(error.to_string()))?;

@@ -5,14 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::ledger::{Extent, part, payload, read_part};
+use crate::coordinator::answers;
 use crate::digest::Digest;
-use crate::engine::{NodeShare, Progress, RoundDone};
-use crate::job::{JobId, Profile, Specification};
-use crate::wire::message::{Job, Submit};
+use crate::job::{
+    FailReason, JobId, JobState, JobStatus, NodeTasks, Outcome, Profile, Progress, Specification, Summary,
+};
+use crate::wire::message::Submit;
 use crate::wire::{MalformedPayload, Message, MessageType, Reader};
 
 /// How the file begins.
-const MAGIC: &[u8; 8] = b"GWSTATE1";
+const MAGIC: &[u8; 8] = b"GWSTATE2";
 /// Bytes of the digest at its end.
 const TRAILER_BYTES: usize = 32;
 
@@ -28,13 +30,11 @@ pub(crate) struct State {
     /// The same as it is written.
     pub(crate) submit: Arc<Vec<u8>>,
     /// How the job stands.
-    pub(crate) standing: Job,
-    /// The final answer that its watchers got, once it has ended or is paused.
-    pub(crate) answer: Option<Arc<Message<'static>>>,
+    pub(crate) status: JobStatus,
+    /// What came of it, once it is done.
+    pub(crate) summary: Option<Box<Summary>>,
     /// How far it is; none before the first round is done.
     pub(crate) progress: Option<Progress>,
-    /// Training time of its merged tasks, as the nodes say.
-    pub(crate) training_us: u64,
     /// How much of the ledger is in its own file.
     pub(crate) ledger: Extent,
     /// The blocks behind that.
@@ -92,15 +92,15 @@ impl State {
     pub(crate) fn encode(&self, weights_bytes: u64) -> (Vec<u8>, Digest) {
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(&[0; 4]);
-        for number in [self.sequence, self.submitted_as, self.training_us] {
+        for number in [self.sequence, self.submitted_as] {
             u64_to(&mut head, number);
         }
         payload(&mut head, &self.submit);
-        part(&mut head, &self.standing.clone().into());
-        match self.answer.as_deref() {
-            Some(answer) => {
-                head.push(answer.message_type() as u8);
-                part(&mut head, answer);
+        part(&mut head, &self.status.clone().into());
+        match &self.summary {
+            Some(summary) => {
+                head.push(1);
+                part(&mut head, &answers::done(&self.specification, summary).into());
             }
             None => head.push(0),
         }
@@ -150,58 +150,52 @@ impl State {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<State, StateError> {
-        let (sequence, submitted_as, training_us) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let (sequence, submitted_as) = (reader.u64()?, reader.u64()?);
         let bytes = reader.u32()? as usize;
         let written = reader.take(bytes)?;
         let Message::Submit(submit) = Message::decode(MessageType::Submit, written)? else {
             return Err(StateError::Layout("no SUBMIT".to_owned()));
         };
-        let Message::Job(standing) = read_part(reader, MessageType::Job).map_err(StateError::Layout)? else {
+        let Message::Job(status) = read_part(reader, MessageType::Job).map_err(StateError::Layout)? else {
             return Err(StateError::Layout("no JOB".to_owned()));
         };
-        if standing.job != submit.job {
+        if status.job != submit.job {
             return Err(StateError::Layout("two job ids".to_owned()));
         }
-        let answer = match reader.u8()? {
-            0 => None,
-            number => Some(Arc::new(read_answer(reader, number)?)),
-        };
-        let progress = truth(reader.u8()?.into())?.then(|| read_progress(reader)).transpose()?;
+        let summary = truth(reader.u8()?.into())?.then(|| read_summary(reader)).transpose()?;
+        if summary.is_some() != (status.state == JobState::Done) {
+            return Err(StateError::Layout("DONE goes with a done job, and only with one".to_owned()));
+        }
+        let progress =
+            truth(reader.u8()?.into())?.then(|| read_progress(reader, submit.specification.rounds)).transpose()?;
         let ledger = Extent { bytes: reader.u64()?, seal: reader.digest()? };
         let tail_bytes = reader.u32()? as usize;
         let tail = reader.take(tail_bytes)?.to_vec();
         let (specification, submit) = (Arc::new(submit.specification), Arc::new(written.to_vec()));
-        Ok(State {
-            sequence,
-            submitted_as,
-            specification,
-            submit,
-            standing,
-            answer,
-            progress,
-            training_us,
-            ledger,
-            tail,
-        })
+        Ok(State { sequence, submitted_as, specification, submit, status, summary, progress, ledger, tail })
     }
 
     /// The job.
     pub(crate) fn job(&self) -> JobId {
-        self.standing.job
+        self.status.job
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        match (self.status.state, &self.summary, &self.status.failure) {
+            (JobState::Done, Some(summary), _) => Some(Outcome::Done((**summary).clone())),
+            (JobState::Failed, _, Some(failure)) => Some(Outcome::Failed(FailReason::Recorded(failure.clone()))),
+            (JobState::Cancelled, ..) => Some(Outcome::Cancelled),
+            _ => None,
+        }
     }
 }
 
-fn read_answer(reader: &mut Reader<'_>, number: u8) -> Result<Message<'static>, StateError> {
-    for kind in [MessageType::Done, MessageType::Error] {
-        if number == kind as u8 {
-            return match read_part(reader, kind).map_err(StateError::Layout)? {
-                Message::Done(done) => Ok(done.into()),
-                Message::Error(error) => Ok(error.into()),
-                _ => Err(StateError::Layout("no answer".to_owned())),
-            };
-        }
+fn read_summary(reader: &mut Reader<'_>) -> Result<Box<Summary>, StateError> {
+    match read_part(reader, MessageType::Done).map_err(StateError::Layout)? {
+        Message::Done(done) => Ok(Box::new(done.summary)),
+        _ => Err(StateError::Layout("no DONE".to_owned())),
     }
-    Err(StateError::Layout(format!("type {number} is no final answer")))
 }
 
 fn u64_to(out: &mut Vec<u8>, number: u64) {
@@ -217,55 +211,41 @@ fn truth(number: u64) -> Result<bool, StateError> {
 }
 
 fn write_progress(out: &mut Vec<u8>, progress: &Progress) {
-    let RoundDone { step, loss, errors, rows, validation_loss, nodes_used, merged, skipped, elapsed_us } =
-        progress.last;
+    part(out, &progress.last.into());
     let numbers = [
-        step,
-        loss.to_bits(),
-        errors,
-        rows,
-        validation_loss.to_bits(),
-        nodes_used.into(),
-        merged.into(),
-        skipped.into(),
-        elapsed_us,
         progress.merged,
         progress.skipped,
         progress.duplicates,
         progress.reproducible.into(),
         progress.revivals.into(),
         progress.validating_us,
+        progress.training_us,
     ];
     numbers.into_iter().chain(progress.profile.parts().map(|(_, us)| us)).for_each(|number| u64_to(out, number));
     out.extend_from_slice(&progress.base.0);
     out.extend_from_slice(&(progress.nodes.len() as u32).to_le_bytes());
-    for NodeShare { name, merged } in &progress.nodes {
-        out.extend_from_slice(&(name.len() as u16).to_le_bytes());
-        out.extend_from_slice(name.as_bytes());
-        u64_to(out, *merged);
+    for NodeTasks { node, tasks } in &progress.nodes {
+        out.extend_from_slice(&(node.len() as u16).to_le_bytes());
+        out.extend_from_slice(node.as_bytes());
+        u64_to(out, *tasks);
     }
 }
 
-fn read_progress(reader: &mut Reader<'_>) -> Result<Progress, StateError> {
+fn read_progress(reader: &mut Reader<'_>, rounds: u32) -> Result<Progress, StateError> {
+    let Message::Round(last) = read_part(reader, MessageType::Round).map_err(StateError::Layout)? else {
+        return Err(StateError::Layout("no ROUND".to_owned()));
+    };
+    if last.round == 0 || last.round > rounds {
+        return Err(StateError::Layout(format!("round {} of {rounds}", last.round)));
+    }
     let mut next = || reader.u64();
     let small = |number: u64| {
         u32::try_from(number).map_err(|_| StateError::Layout(format!("{number} is too large for what it counts")))
     };
-    let last = RoundDone {
-        step: next()?,
-        loss: f64::from_bits(next()?),
-        errors: next()?,
-        rows: next()?,
-        validation_loss: f64::from_bits(next()?),
-        nodes_used: small(next()?)?,
-        merged: small(next()?)?,
-        skipped: small(next()?)?,
-        elapsed_us: next()?,
-    };
     let (merged, skipped, duplicates) = (next()?, next()?, next()?);
     let reproducible = truth(next()?)?;
     let revivals = small(next()?)?;
-    let validating_us = next()?;
+    let (validating_us, training_us) = (next()?, next()?);
     let profile = Profile {
         prepare_us: next()?,
         compute_us: next()?,
@@ -280,8 +260,20 @@ fn read_progress(reader: &mut Reader<'_>) -> Result<Progress, StateError> {
     let mut nodes = Vec::new();
     for _ in 0..count {
         let bytes = reader.u16()? as usize;
-        let name = String::from_utf8_lossy(reader.take(bytes)?).into_owned();
-        nodes.push(NodeShare { name, merged: reader.u64()? });
+        let node = String::from_utf8_lossy(reader.take(bytes)?).into_owned();
+        nodes.push(NodeTasks { node, tasks: reader.u64()? });
     }
-    Ok(Progress { last, base, merged, skipped, reproducible, duplicates, nodes, revivals, profile, validating_us })
+    Ok(Progress {
+        last,
+        base,
+        merged,
+        skipped,
+        reproducible,
+        duplicates,
+        nodes,
+        revivals,
+        profile,
+        validating_us,
+        training_us,
+    })
 }

@@ -10,10 +10,8 @@ use crossbeam_channel::Receiver;
 use tempfile::TempDir;
 
 use super::*;
-use crate::engine::{MergedTask, NodeShare, Progress, RoundDone};
-use crate::job::{Operation, Profile, RowsRef, Training};
-use crate::model::{ARITHMETIC, Network, Recipe};
-use crate::wire::ErrorCode;
+use crate::job::{FailKind, MergedTask, Metric, Metrics, NodeTasks, Operation, Profile, Progress, RowsRef};
+use crate::model::{ARITHMETIC, Network, Recipe, Training};
 use crate::wire::object::{self, ObjectKind};
 
 const ROUNDS: u32 = 6;
@@ -54,7 +52,7 @@ impl Desk {
 
     fn begin(&mut self, job: JobId) {
         let specification = Arc::new(specification(job, &self.store));
-        self.order(Order::Begin { standing: standing(job, &specification), specification });
+        self.order(Order::Begin { status: status(job, &specification), specification });
     }
 
     fn round(&mut self, job: JobId, round: u32) {
@@ -73,16 +71,14 @@ impl Desk {
     }
 
     fn end(&mut self, job: JobId) {
-        let error = Error::new(ErrorCode::TaskFailed, 0x30, "shard 1 failed everywhere");
         let specification = self.writer.archive.specification(job).expect("a job that has begun");
-        let mut standing = standing(job, &specification);
-        standing.state = JobStanding::Failed;
-        standing.code = Some(error.code);
-        standing.text.clone_from(&error.text);
-        standing.rounds_done = ROUNDS;
+        let mut status = status(job, &specification);
+        status.state = JobState::Failed;
+        status.failure = failure(FailKind::TaskFailed, "shard 1 failed everywhere");
+        status.rounds_done = ROUNDS;
         // One after the other.
-        standing.ended_ms = 9_000 + job.0 as u64;
-        self.order(Order::End { standing, answer: Arc::new(error.into()) });
+        status.ended_ms = 9_000 + job.0 as u64;
+        self.order(Order::End { status, summary: None });
     }
 }
 
@@ -109,18 +105,25 @@ fn specification(job: JobId, store: &Store) -> Specification {
     }
 }
 
-fn standing(job: JobId, specification: &Specification) -> Job {
-    Job {
+fn failure(kind: FailKind, text: &str) -> Option<Failure> {
+    Some(Failure { kind, text: text.to_owned() })
+}
+
+fn paused(job: JobId) -> Order {
+    Order::Pause { job, failure: Failure { kind: FailKind::Paused, text: "no node".to_owned() } }
+}
+
+fn status(job: JobId, specification: &Specification) -> JobStatus {
+    JobStatus {
         job,
-        state: JobStanding::Queued,
-        code: None,
+        state: JobState::Queued,
+        failure: None,
         rounds_done: 0,
         rounds: specification.rounds,
         queue_position: 0,
         submitted_ms: 1_000,
         ended_ms: 0,
         fingerprint: None,
-        text: String::new(),
     }
 }
 
@@ -132,16 +135,16 @@ fn weights(job: JobId, round: u32) -> Weights {
 }
 
 fn round_order(job: JobId, round: u32) -> Order {
-    let last = RoundDone {
-        step: u64::from(round) - 1,
+    let last = RoundSummary {
+        round,
+        rounds: ROUNDS,
         loss: 1.0 / f64::from(round),
-        errors: 1,
         rows: 2,
-        validation_loss: 0.5,
-        nodes_used: 1,
+        metrics: Metrics::default().with(Metric::Loss, 0.5).with(Metric::Errors, 1.0),
+        nodes: 1,
         merged: SHARDS - 1,
         skipped: 1,
-        elapsed_us: 70,
+        round_us: 70,
     };
     let update = Digest::of(&round.to_le_bytes());
     let task = MergedTask { node: "node-a".to_owned(), attempt: round, loss: 0.25, update };
@@ -152,26 +155,23 @@ fn round_order(job: JobId, round: u32) -> Order {
         skipped: u64::from(round),
         reproducible: false,
         duplicates: 3,
-        nodes: vec![NodeShare { name: "node-a".to_owned(), merged: u64::from(round) }],
+        nodes: vec![NodeTasks { node: "node-a".to_owned(), tasks: u64::from(round) }],
         revivals: 2,
         profile: Profile { compute_us: 70 * u64::from(round), ..Profile::default() },
         validating_us: 5,
+        training_us: 11 * u64::from(round),
     };
     let record = RoundRecord { base: weights(job, round - 1).digest, tasks: vec![Some(task), None], progress };
-    let told =
-        Round { round, rounds: ROUNDS, loss: 0.5, errors: 1, rows: 2, nodes: 1, merged: 1, skipped: 1, round_us: 70 };
-    let (record, weights) = (Box::new(record), Some(weights(job, round)));
-    Order::Round { job, record, round: told, weights, training_us: 11 * u64::from(round) }
+    Order::Round { job, record: Box::new(record), weights: Some(weights(job, round)) }
 }
 
 /// What must be so of a job that is restored after this round, whatever has happened to its files.
 fn assert_is_after(restored: &Restored, job: JobId, round: u32) {
-    let Order::Round { record, training_us, .. } = round_order(job, round) else { unreachable!() };
+    let Order::Round { record, .. } = round_order(job, round) else { unreachable!() };
     assert_eq!(restored.state.progress, Some(record.progress));
-    assert_eq!(restored.state.training_us, training_us);
     assert_eq!(restored.state.specification.training.seed, job.0 as u64);
     assert_eq!(restored.state.specification.notes, b"notes");
-    if restored.state.standing.ended_ms == 0 {
+    if restored.state.status.ended_ms == 0 {
         let rounds: Vec<u32> = restored.rounds.iter().map(|round| round.round).collect();
         assert_eq!(rounds, (1..=round).collect::<Vec<_>>());
         let found = restored.weights.as_ref().expect("weights");
@@ -247,9 +247,7 @@ fn a_job_that_has_ended_is_read_where_it_is_written_and_forgotten_without_a_trac
     let ids: Vec<JobId> = restored.iter().map(|job| job.state.job()).collect();
     assert_eq!(ids, [other, job], "what has not ended, then what has");
     assert_is_after(&restored[1], job, ROUNDS);
-    assert!(
-        matches!(restored[1].state.answer.as_deref(), Some(Message::Error(error)) if error.text.contains("shard 1"))
-    );
+    assert_eq!(restored[1].state.status.failure, failure(FailKind::TaskFailed, "shard 1 failed everywhere"));
     let archive = desk.writer.archive.clone();
     assert_eq!(archive.rounds(job).len(), ROUNDS as usize);
     assert_eq!(entries(&archive, job).len(), (ROUNDS * SHARDS) as usize);
@@ -272,16 +270,15 @@ fn a_job_that_ends_before_it_is_written_and_takes_its_data_along_is_written_with
     let job = JobId(9);
     let mut desk = Desk::open(root.path());
     let specification = Arc::new(specification(job, &Store::new(u64::MAX)));
-    let mut standing = standing(job, &specification);
-    desk.order(Order::Begin { standing: standing.clone(), specification });
+    let mut status = status(job, &specification);
+    desk.order(Order::Begin { status: status.clone(), specification });
     assert!(!root.path().join("jobs").join(job.to_string()).exists());
-    (standing.state, standing.ended_ms) = (JobStanding::Cancelled, 9_000);
-    (standing.code, standing.text) = (Some(ErrorCode::Cancelled), "cancelled".to_owned());
-    let answer = Arc::new(Error::new(ErrorCode::Cancelled, 0x30, "cancelled").into());
-    desk.order(Order::End { standing, answer });
+    (status.state, status.ended_ms) = (JobState::Cancelled, 9_000);
+    status.failure = Some(Failure::cancelled());
+    desk.order(Order::End { status, summary: None });
     drop(desk);
     let restored = Desk::open(root.path()).recover();
-    assert_eq!(restored[0].state.standing.state, JobStanding::Cancelled);
+    assert_eq!(restored[0].state.status.state, JobState::Cancelled);
 }
 
 #[test]
@@ -294,7 +291,7 @@ fn what_jobs_that_have_ended_take_is_what_their_files_have_and_the_first_goes_wh
         desk.begin(job);
         (1..=ROUNDS).for_each(|round| desk.round(job, round));
     }
-    desk.order(Order::Pause { job: open, error: Error::new(ErrorCode::Paused, 0x30, "no node") });
+    desk.order(paused(open));
     jobs.iter().for_each(|&job| desk.end(job));
     // Every file but those of the job that is paused, and what is no job's.
     let bytes_there = |files: &Files| -> u64 {
@@ -345,7 +342,7 @@ fn an_end_survives_the_loss_of_either_state() {
         let state = root.path().join("jobs").join(job.to_string()).join(format!("state-{generation}"));
         std::fs::write(&state, "nonsense").unwrap();
         let restored = Desk::open(root.path()).recover();
-        assert_eq!(restored[0].state.standing.state, JobStanding::Failed, "state-{generation}");
+        assert_eq!(restored[0].state.status.state, JobState::Failed, "state-{generation}");
         assert_is_after(&restored[0], job, ROUNDS);
     }
 }
@@ -379,7 +376,7 @@ fn a_job_that_the_disk_does_not_give_is_left_as_it_is() {
     assert_eq!(desk.writer.archive.absent(beside), Absent::Unknown);
     // A job with the same data comes and goes beside it: nobody knows that the data is needed still, and it stays.
     let specification = Arc::new(specification(job, &desk.store));
-    desk.order(Order::Begin { standing: standing(beside, &specification), specification });
+    desk.order(Order::Begin { status: status(beside, &specification), specification });
     desk.order(Order::Forget { job: beside });
     drop(desk);
     for state in [&state, &other] {
@@ -400,7 +397,7 @@ fn a_job_begun_in_another_arithmetic_is_left_with_a_sentence_and_one_that_ended_
         let mut specification = specification(job, &desk.store);
         specification.training.arithmetic = 1;
         let specification = Arc::new(specification);
-        desk.order(Order::Begin { standing: standing(job, &specification), specification });
+        desk.order(Order::Begin { status: status(job, &specification), specification });
         (1..=ROUNDS).for_each(|round| desk.round(job, round));
     }
     desk.end(ended);
@@ -424,11 +421,11 @@ fn a_paused_job_is_paused_after_a_restart_and_resumed_is_not() {
     let mut desk = Desk::open(root.path());
     desk.begin(job);
     desk.round(job, 1);
-    desk.order(Order::Pause { job, error: Error::new(ErrorCode::Paused, 0x30, "no node") });
+    desk.order(paused(job));
     drop(desk);
     let mut desk = Desk::open(root.path());
     let restored = desk.recover();
-    assert_eq!(restored[0].state.standing.state, JobStanding::Paused);
+    assert_eq!(restored[0].state.status.state, JobState::Paused);
     assert_is_after(&restored[0], job, 1);
     let later = JobId(4);
     desk.begin(later);
@@ -438,7 +435,7 @@ fn a_paused_job_is_paused_after_a_restart_and_resumed_is_not() {
     let ids: Vec<JobId> = restored.iter().map(|job| job.state.job()).collect();
     assert_eq!(ids, [later, job], "it waits behind who came meanwhile");
     let restored = &restored[1..];
-    assert_eq!((restored[0].state.standing.state, &restored[0].state.answer), (JobStanding::Queued, &None));
+    assert_eq!((restored[0].state.status.state, &restored[0].state.status.failure), (JobState::Queued, &None));
     assert_is_after(&restored[0], job, 1);
 }
 
@@ -523,9 +520,9 @@ fn two_coordinators_do_not_share_a_directory() {
 #[test]
 fn a_directory_of_something_else_is_refused() {
     let root = TempDir::new().unwrap();
-    std::fs::write(root.path().join("FORMAT"), "gradwire journal 2\n").unwrap();
+    std::fs::write(root.path().join("FORMAT"), "gradwire journal 3\n").unwrap();
     let refused = Directory::open(root.path()).unwrap_err();
-    assert!(refused.to_string().contains("gradwire journal 2"), "{refused}");
+    assert!(refused.to_string().contains("gradwire journal 3"), "{refused}");
 }
 
 /// The files of a journal, to be damaged.

@@ -331,7 +331,7 @@ fn a_node_that_is_unlisted_finishes_its_task_and_is_dropped() {
     desk.finish(&last);
     desk.merged(JOB, 1);
     let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 1)) else { panic!("the job is done") };
-    let names: Vec<&str> = summary.nodes.iter().map(|share| share.name.as_str()).collect();
+    let names: Vec<&str> = summary.nodes.iter().map(|share| share.node.as_str()).collect();
     assert_eq!(names, ["n2", "n1"], "it is named although it has left");
 }
 
@@ -342,7 +342,7 @@ fn a_node_that_shuts_down_finishes_what_it_has_and_gets_nothing_more() {
         desk.join_with(1, 2, &[1]);
         let tasks = desk.start(JOB, &specification(2, 2));
         desk.join_with(2, 2, &[1]);
-        let again = only_sent(&desk.rejected_for(&tasks[0], RejectReason::Closing));
+        let again = only_sent(&desk.closing(&tasks[0]));
         assert_eq!(again.link, LinkKey(2), "{policy}");
         assert_eq!(desk.engine.status().nodes[0].state, NodeState::Leaving);
         assert!(accumulates(&desk.finish(&tasks[1])), "what it trains counts");
@@ -366,7 +366,7 @@ fn a_node_that_shuts_down_costs_a_task_none_of_its_attempts() {
         for life in 1..=10 {
             for number in [1, 2].map(|node| if task.link.0 % 2 == 1 { node } else { 3 - node }) {
                 let old = task.link.0;
-                task = only_sent(&desk.rejected_for(&task, RejectReason::Closing));
+                task = only_sent(&desk.closing(&task));
                 desk.cut(old);
                 desk.link(number, u64::from(100 * life + number % 2), 1, &[1]);
             }

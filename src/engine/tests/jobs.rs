@@ -28,16 +28,16 @@ fn the_same_job_again_is_attached_to_and_another_of_its_name_is_a_conflict() {
     let attached = |desk: &mut Desk| {
         assert_eq!(admission(&desk.submit(JOB, &other)), Admission::Conflict);
         match admission(&desk.submit(JOB, &specification)) {
-            Admission::Attached { state } => state,
+            Admission::Attached { progress } => progress,
             answer => panic!("{answer:?}"),
         }
     };
     desk.submit(JOB, &specification);
-    assert_eq!(attached(&mut desk), JobState::Collecting { position: 0 });
+    assert_eq!(attached(&mut desk), JobProgress::Collecting { position: 0 });
     desk.tell(Event::DataReady { job: JOB });
-    assert_eq!(attached(&mut desk), JobState::Running { step: 0, rounds: 1, tasks_done: 0, tasks: 1 });
+    assert_eq!(attached(&mut desk), JobProgress::Running { step: 0, rounds: 1, tasks_done: 0, tasks: 1 });
     let ended = outcome(&complete(&mut desk, JOB)).unwrap();
-    assert_eq!(attached(&mut desk), JobState::Finished(ended));
+    assert_eq!(attached(&mut desk), JobProgress::Finished(ended));
 }
 
 #[test]

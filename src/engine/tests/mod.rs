@@ -12,8 +12,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::digest::Digest;
-use crate::job::{Attempt, OnTaskFailure, Operation, Profile, RowsRef, Specification, TaskId, Training};
-use crate::model::{Network, Recipe};
+use crate::job::{
+    Attempt, CachedResult, MergedTask, Metric, Metrics, NodeTasks, OnTaskFailure, Operation, Profile, Progress,
+    RejectReason, RoundSummary, RowsRef, Specification, Summary, TaskId, TaskResult,
+};
+use crate::model::{Network, Recipe, Training};
 
 /// The rows of every shard.
 const ROWS: u32 = 100;
@@ -109,7 +112,7 @@ impl Desk {
     }
 
     fn trained_as(&mut self, sent: &Sent, update: Digest) -> Vec<Action> {
-        self.tell(Event::Trained { link: sent.link, attempt: sent.attempt, update, loss: 100.0, train_us: 300 })
+        self.tell(Event::Trained { link: sent.link, attempt: sent.attempt, result: result(update, 100.0, 300) })
     }
 
     fn update_coming(&mut self, sent: &Sent) -> Vec<Action> {
@@ -147,16 +150,28 @@ impl Desk {
         self.tell(Event::Rejected { link, attempt, reason })
     }
 
+    fn closing(&mut self, sent: &Sent) -> Vec<Action> {
+        self.tell(Event::Closing { link: sent.link, attempt: sent.attempt })
+    }
+
     fn merged(&mut self, job: JobId, step: u64) -> Vec<Action> {
         self.tell(Event::Merged { job, step, base: base(step + 1) })
     }
 
     fn validated(&mut self, job: JobId, step: u64) -> Vec<Action> {
-        self.tell(Event::Validated { job, step, errors: 3, rows: 50, loss: 9.0 })
+        self.tell(Event::Validated { job, step, rows: 50, metrics: metrics() })
     }
 }
 
 const JOB: JobId = JobId(7);
+
+fn metrics() -> Metrics {
+    Metrics::default().with(Metric::Loss, 9.0).with(Metric::Errors, 3.0)
+}
+
+fn result(update: Digest, loss: f64, train_us: u64) -> TaskResult {
+    TaskResult { epochs: 1, loss, train_us, update, update_bytes: 64 }
+}
 
 fn specification(shards: usize, rounds: u32) -> Specification {
     let rows = RowsRef { rows: ROWS, digest: Digest::of(b"rows") };
@@ -182,8 +197,11 @@ fn skipping(mut specification: Specification) -> Specification {
 }
 
 fn submitted(job: JobId, specification: &Specification) -> Event {
-    let semantic = Digest::of(format!("{:?}", specification.training).as_bytes());
-    Event::Submitted { job, specification: Arc::new(specification.clone()), semantic }
+    Event::Submitted { job, specification: Arc::new(specification.clone()), semantic: semantic(specification) }
+}
+
+fn semantic(specification: &Specification) -> Digest {
+    Digest::of(format!("{:?}", specification.training).as_bytes())
 }
 
 fn base(step: u64) -> Digest {

@@ -2,7 +2,7 @@
 
 use super::jobs::admission;
 use super::*;
-use crate::job::OnNoNodes;
+use crate::job::{FailKind, Failure, OnNoNodes, RoundRecord};
 
 fn pausing(mut specification: Specification) -> Specification {
     specification.operation.on_no_nodes = OnNoNodes::Pause;
@@ -12,16 +12,16 @@ fn pausing(mut specification: Specification) -> Specification {
 /// A job after so many rounds of two shards; one task of the first round was left out.
 fn progress(rounds_done: u32) -> Progress {
     Progress {
-        last: RoundDone {
-            step: u64::from(rounds_done) - 1,
+        last: RoundSummary {
+            round: rounds_done,
+            rounds: 3,
             loss: 0.5,
-            errors: 7,
             rows: 50,
-            validation_loss: 4.0,
-            nodes_used: 2,
+            metrics: Metrics::default().with(Metric::Loss, 4.0).with(Metric::Errors, 7.0),
+            nodes: 2,
             merged: 2,
             skipped: 0,
-            elapsed_us: 900,
+            round_us: 900,
         },
         base: base(u64::from(rounds_done)),
         merged: u64::from(rounds_done) * 2 - 1,
@@ -32,11 +32,12 @@ fn progress(rounds_done: u32) -> Progress {
         revivals: 3,
         profile: Profile { prepare_us: 10, compute_us: 2_000, ..Profile::default() },
         validating_us: 70,
+        training_us: 40,
     }
 }
 
-fn share(name: &str, merged: u64) -> NodeShare {
-    NodeShare { name: name.to_owned(), merged }
+fn share(node: &str, tasks: u64) -> NodeTasks {
+    NodeTasks { node: node.to_owned(), tasks }
 }
 
 fn restored(job: JobId, specification: &Specification, progress: Option<Progress>) -> Event {
@@ -52,7 +53,7 @@ fn restored_paused(job: JobId, specification: &Specification, progress: Option<P
 }
 
 fn recorded() -> FailReason {
-    FailReason::Recorded { reason: "no node was active".to_owned() }
+    FailReason::Recorded(Failure { kind: FailKind::Paused, text: "no node was active".to_owned() })
 }
 
 fn records(actions: &[Action]) -> Vec<RoundRecord> {
@@ -97,10 +98,10 @@ fn a_round_is_written_before_it_is_told_with_what_became_of_each_task() {
     let won = MergedTask { node: "n1".to_owned(), attempt: 1, loss: 100.0, update: update(&tasks[0]) };
     assert_eq!(*written, [Some(won), None]);
     assert_eq!(progress.last, *told);
-    assert_eq!((told.errors, told.validation_loss), (3, 9.0));
+    assert_eq!(told.metrics, metrics());
     assert_eq!((progress.merged, progress.skipped, progress.reproducible), (1, 1, false));
     assert_eq!(progress.nodes, [share("n1", 1)]);
-    assert_eq!((progress.profile.total_us(), progress.validating_us), (7_000, 9_000));
+    assert_eq!((progress.profile.total_us(), progress.validating_us, progress.training_us), (7_000, 9_000, 300));
 }
 
 #[test]
@@ -109,8 +110,8 @@ fn a_restored_job_goes_on_with_its_next_round_from_its_weights() {
     desk.join(1);
     let actions = desk.tell(restored(JOB, &specification(2, 3), Some(progress(2))));
     assert!(actions.contains(&Action::Prepare { job: JOB }));
-    let running = JobState::Running { step: 2, rounds: 3, tasks_done: 0, tasks: 2 };
-    assert_eq!(desk.engine.status().jobs[0].state, running);
+    let running = JobProgress::Running { step: 2, rounds: 3, tasks_done: 0, tasks: 2 };
+    assert_eq!(desk.engine.status().jobs[0].progress, running);
     desk.pass_ms(6);
     // The node holds nothing of it.
     desk.tell(Event::ResultsHeld { link: LinkKey(1), job: JOB, held: Vec::new() });
@@ -124,7 +125,7 @@ fn a_restored_job_goes_on_with_its_next_round_from_its_weights() {
     let actions = desk.validated(JOB, 2);
     assert_eq!(records(&actions)[0].progress.rounds_done(), 3);
     let summary = summary(&actions);
-    assert_eq!((summary.merged, summary.skipped, summary.reproducible, summary.duplicates), (5, 1, false, 4));
+    assert_eq!((summary.merged, summary.skipped, summary.reproducible), (5, 1, false));
     // In the order of the list, and then who is in it no more.
     assert_eq!(summary.nodes, [share("n1", 3), share("gone", 2)]);
     assert_eq!((summary.elapsed_us, summary.profile.total_us()), (8_010, 8_010));
@@ -139,8 +140,8 @@ fn a_restored_job_whose_rounds_are_all_done_ends_at_once_with_its_old_numbers() 
     let actions = desk.tell(Event::Prepared { job: JOB, base: base(3) });
     assert!(sent(&actions).is_empty() && records(&actions).is_empty());
     let summary = summary(&actions);
-    assert_eq!((summary.base, summary.rounds), (base(3), 3));
-    assert_eq!((summary.errors, summary.rows, summary.loss, summary.validation_loss), (7, 50, 0.5, 4.0));
+    assert_eq!((summary.weights, summary.rows, summary.loss), (base(3), 50, 0.5));
+    assert_eq!(summary.metrics, progress(3).last.metrics);
     assert_eq!((summary.merged, summary.skipped, summary.reproducible), (5, 1, false));
     assert_eq!(summary.profile, Profile { prepare_us: 6_010, compute_us: 2_000, ..Profile::default() });
     assert_eq!(summary.elapsed_us, 8_010);
@@ -197,16 +198,16 @@ fn a_job_without_nodes_pauses_and_the_next_one_takes_its_turn() {
     let place = actions.iter().position(|action| *action == Action::Report { job: JOB, event: paused.clone() });
     assert_eq!(actions.get(place.expect("it is paused") + 1), Some(&suspended));
     assert!(actions.contains(&Action::Prepare { job: JobId(8) }));
-    let state = JobState::Paused { rounds_done: 1, reason: FailReason::NoNodes { revivals: 3 } };
+    let state = JobProgress::Paused { rounds_done: 1, reason: FailReason::NoNodes { revivals: 3 } };
     assert_eq!(
         admission(&desk.submit(JOB, &pausing(specification(1, 2)))),
-        Admission::Attached { state: state.clone() }
+        Admission::Attached { progress: state.clone() }
     );
     // It waits however long it takes, and then goes on behind the others from where it was.
     desk.tell(Event::Prepared { job: JobId(8), base: base(0) });
     let task = only_sent(&desk.link(1, 11, 1, &[1]));
     desk.pass_ms(100_000);
-    assert_eq!(desk.engine.status().jobs[2].state, state);
+    assert_eq!(desk.engine.status().jobs[2].progress, state);
     desk.tell(Event::ResumeRequested { job: JOB });
     let jobs: Vec<JobId> = desk.engine.status().jobs.iter().map(|job| job.job).collect();
     assert_eq!(jobs, [JobId(8), JobId(9), JOB]);
@@ -296,7 +297,7 @@ fn a_job_that_was_paused_before_the_restart_is_paused_and_goes_on_when_it_is_res
     let mut desk = Desk::new(Policy::Random);
     desk.join(1);
     assert_eq!(desk.tell(restored_paused(JOB, &specification(2, 3), Some(progress(2)))), []);
-    assert_eq!(desk.engine.status().jobs[0].state, JobState::Paused { rounds_done: 2, reason: recorded() });
+    assert_eq!(desk.engine.status().jobs[0].progress, JobProgress::Paused { rounds_done: 2, reason: recorded() });
     assert!(desk.tell(Event::ResumeRequested { job: JOB }).contains(&Action::Prepare { job: JOB }));
     let tasks = sent(&desk.tell(Event::Prepared { job: JOB, base: base(2) }));
     assert!(tasks.iter().all(|task| task.attempt.task.step == 2));

@@ -24,9 +24,13 @@ impl Desk {
 
     /// A node tells that it holds these shards of a step.
     fn holds(&mut self, link: u64, step: u64, shards: &[u32]) -> Vec<Action> {
-        let held = shards.iter().map(|&shard| (step, shard, base(step))).collect();
+        let held = shards.iter().map(|&shard| cached(step, shard, base(step))).collect();
         self.tell(Event::ResultsHeld { link: LinkKey(link), job: JOB, held })
     }
+}
+
+fn cached(step: u64, shard: u32, base: Digest) -> CachedResult {
+    CachedResult { step, shard, base }
 }
 
 fn shards(sent: &[Sent]) -> Vec<u32> {
@@ -84,7 +88,11 @@ fn what_is_told_before_the_round_begins_or_of_one_to_come_is_remembered() {
     desk.link(1, 1, 1, &[1]);
     desk.link(2, 2, 1, &[1]);
     desk.holds(1, 0, &[1]);
-    desk.tell(Event::ResultsHeld { link: LinkKey(2), job: JOB, held: vec![(0, 0, base(0)), (1, 0, base(1))] });
+    desk.tell(Event::ResultsHeld {
+        link: LinkKey(2),
+        job: JOB,
+        held: vec![cached(0, 0, base(0)), cached(1, 0, base(1))],
+    });
     let first = sent(&desk.prepared());
     assert_eq!(first.iter().map(|sent| (sent.link.0, sent.shard())).collect::<Vec<_>>(), [(1, 1), (2, 0)]);
     first.iter().for_each(|sent| drop(desk.finish(sent)));
@@ -100,10 +108,10 @@ fn what_a_node_says_it_holds_is_of_no_use_where_it_does_not_fit() {
     let out = only_sent_of(desk.start(JOB, &specification(3, 2)));
     let told =
         |desk: &mut Desk, link, job, held| sent(&desk.tell(Event::ResultsHeld { link: LinkKey(link), job, held }));
-    let fits = (0, 2, base(0));
+    let fits = cached(0, 2, base(0));
     // Of another step, from another base, of no shard; out already; of another job; from nobody; of no use for the job.
-    let (step, other, none) = ((1, 2, base(0)), (0, 2, base(1)), (0, 3, base(0)));
-    assert_eq!(told(&mut desk, 1, JOB, vec![step, other, none, (0, out.shard(), base(0))]), []);
+    let (step, other, none) = (cached(1, 2, base(0)), cached(0, 2, base(1)), cached(0, 3, base(0)));
+    assert_eq!(told(&mut desk, 1, JOB, vec![step, other, none, cached(0, out.shard(), base(0))]), []);
     assert_eq!(told(&mut desk, 1, JobId(8), vec![fits]), []);
     assert_eq!(told(&mut desk, 77, JOB, vec![fits]), []);
     assert_eq!(told(&mut desk, 2, JOB, vec![fits]), []);

@@ -28,32 +28,31 @@ fn a_job_goes_from_submission_to_done() {
     assert_eq!(actions, [Action::Validate { job: JOB, step: 0, base: base(1) }]);
     desk.now = desk.now.after_us(30);
     let actions = desk.validated(JOB, 0);
-    let round = RoundDone {
-        step: 0,
+    let round = RoundSummary {
+        round: 1,
+        rounds: 1,
         loss: 1.0,
-        errors: 3,
         rows: 50,
-        validation_loss: 9.0,
-        nodes_used: 1,
+        metrics: metrics(),
+        nodes: 1,
         merged: 2,
         skipped: 0,
-        elapsed_us: 1010,
+        round_us: 1010,
     };
     let summary = Summary {
-        base: base(1),
-        rounds: 1,
-        errors: 3,
+        fingerprint: crate::job::fingerprint(&semantic(&specification(2, 1)), &base(1)),
+        weights: base(1),
         rows: 50,
+        metrics: metrics(),
         loss: 1.0,
-        validation_loss: 9.0,
         merged: 2,
         skipped: 0,
         reproducible: true,
-        duplicates: 0,
-        nodes: vec![NodeShare { name: "n1".to_owned(), merged: 2 }],
+        nodes: vec![NodeTasks { node: "n1".to_owned(), tasks: 2 }],
         elapsed_us: 1040,
         revivals: 0,
         profile: Profile { compute_us: 300, wire_us: 700, merge_us: 10, validate_us: 30, ..Profile::default() },
+        training_us: 600,
         validating_us: 30,
     };
     assert_eq!(events(&actions), [JobEvent::RoundDone(round), JobEvent::Finished(Outcome::Done(summary))]);
@@ -88,7 +87,7 @@ fn rounds_are_reported_in_order_even_if_they_are_validated_out_of_order() {
     let steps: Vec<u64> = events(&desk.validated(JOB, 0))
         .iter()
         .filter_map(|event| match event {
-            JobEvent::RoundDone(round) => Some(round.step),
+            JobEvent::RoundDone(round) => Some(round.step()),
             _ => None,
         })
         .collect();
@@ -199,8 +198,10 @@ fn a_result_that_comes_twice_is_counted_once() {
     // It may come a third time, when its round is over.
     desk.merged(JOB, 0);
     assert!(discards(&desk.trained(&tasks[0])));
-    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
-    assert_eq!((summary.merged, summary.duplicates), (1, 2));
+    let actions = desk.validated(JOB, 0);
+    let Some(Action::Persist { record, .. }) = actions.first() else { panic!("{actions:?}") };
+    // What comes once the round is over is no part of what is written of it.
+    assert_eq!((summary(&actions).merged, record.progress.duplicates), (1, 1));
 }
 
 #[test]
@@ -260,7 +261,7 @@ fn loss_is_summed_in_shard_order_whatever_came_first() {
             let Sent { link, attempt, .. } = tasks[index];
             // A sum of these depends on their order.
             let loss = [1e16, -1e16, 1.0][attempt.task.shard as usize];
-            desk.tell(Event::Trained { link, attempt, update: update(&tasks[index]), loss, train_us: 0 });
+            desk.tell(Event::Trained { link, attempt, result: result(update(&tasks[index]), loss, 0) });
             desk.accumulated(&tasks[index]);
         }
         desk.merged(JOB, 0);

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::num::NonZeroU32;
 
 use super::Values;
-use crate::job::Training;
+use crate::model::Training;
 use crate::model::merge::{self, LittleEndianF32};
 use crate::model::train::Unwatched;
 use crate::model::{

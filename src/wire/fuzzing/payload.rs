@@ -3,7 +3,7 @@
 
 use crate::job::{NOTES_BYTES_MAX, SHARDS_MAX, Specification};
 use crate::model::Network;
-use crate::wire::message::{Error, Goodbye, Job, JobStanding, Notice, ShardSource};
+use crate::wire::message::{Error, Goodbye, Notice, ShardSource};
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::{Message, MessageType, VERSION, is_name, limits};
 
@@ -49,12 +49,12 @@ fn check_values(message: &Message<'_>) {
         Message::Submit(submit) => is_fit(&submit.specification),
         Message::Described(described) => is_fit(&described.specification),
         Message::Train(train) => train.training.recipe.checked().is_ok(),
-        Message::Trained(trained) => trained.inline.is_empty() || trained.inline.len() as u64 == trained.update_bytes,
-        Message::Done(done) => done.nodes.iter().all(|node| is_name(&node.node)),
-        Message::Holding(holding) => holding.results.len() <= limits::HOLDING_MAX,
-        Message::Job(Job { state, code, fingerprint, .. }) if !state.has_reason() => {
-            code.is_none() && fingerprint.is_some() == (*state == JobStanding::Done)
+        Message::Trained(trained) => {
+            trained.inline.is_empty() || trained.inline.len() as u64 == trained.result.update_bytes
         }
+        Message::Done(done) => done.summary.nodes.iter().all(|node| is_name(&node.node)),
+        Message::Holding(holding) => holding.results.len() <= limits::HOLDING_MAX,
+        Message::Job(status) => status.is_consistent() && is_sentence(status.failure_text()),
         Message::Entries(entries) => {
             let merged = || entries.entries.iter().filter_map(|entry| entry.merged.as_ref());
             let end = entries.first.checked_add(entries.entries.len() as u64);
@@ -65,13 +65,14 @@ fn check_values(message: &Message<'_>) {
         }
         Message::Error(Error { text, .. })
         | Message::Goodbye(Goodbye { text })
-        | Message::Job(Job { text, .. })
-        | Message::Notice(Notice { text, .. }) => {
-            text.len() <= limits::SENTENCE_BYTES_MAX && !text.contains(char::is_control)
-        }
+        | Message::Notice(Notice { text, .. }) => is_sentence(text),
         _ => true,
     };
     assert!(is_fit, "{message:?} was let in");
+}
+
+fn is_sentence(text: &str) -> bool {
+    text.len() <= limits::SENTENCE_BYTES_MAX && !text.contains(char::is_control)
 }
 
 fn is_fit(specification: &Specification) -> bool {

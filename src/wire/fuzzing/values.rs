@@ -10,17 +10,17 @@ use arbitrary::{Arbitrary, Error as Unfit, Result, Unstructured};
 
 use crate::digest::Digest;
 use crate::job::{
-    Attempt, JobId, NOTES_BYTES_MAX, OnNoNodes, OnTaskFailure, Operation, Profile, ROUNDS_MAX, ROWS_MAX, RowsRef,
-    SHARDS_MAX, Specification, TaskId, Training,
+    Attempt, CachedResult, Failure, JobId, JobState, JobStatus, METRICS_MAX, MergedTask, Metrics, NOTES_BYTES_MAX,
+    NodeTasks, OnNoNodes, OnTaskFailure, Operation, Profile, ROUNDS_MAX, ROWS_MAX, RejectReason, RoundSummary, RowsRef,
+    SHARDS_MAX, Specification, Summary, TaskId, TaskResult, TaskState,
 };
 use crate::model::network::{CLASSES_MAX, HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX, INPUTS_MAX};
 use crate::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX, LOG_EPSILON_MIN};
-use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe};
+use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, Training};
 use crate::wire::message::{
-    Accepted, Attach, Cancel, Describe, Described, Done, Entries, Error, Features, Fetch, Goodbye, Have, Held,
-    HeldResult, Hello, Holding, Job, JobStanding, JobState, Jobs, Ledger, LedgerEntry, Listed, MergedTask, NodeTasks,
-    Notice, NoticeKind, Order, OrderVerb, PIECE_BYTES_MAX, Piece, Poll, Polled, Pong, RejectReason, Rejected, Results,
-    Round, ShardSource, Submit, TaskState, Train, Trained, Welcome,
+    Accepted, Attach, Cancel, Describe, Described, Done, Entries, Error, Features, Fetch, Goodbye, Have, Held, Hello,
+    Holding, Jobs, Ledger, LedgerEntry, Listed, Notice, NoticeKind, Order, OrderVerb, PIECE_BYTES_MAX, Piece, Poll,
+    Polled, Pong, Rejected, Results, ShardSource, Submit, Train, Trained, Welcome,
 };
 use crate::wire::session::Role;
 use crate::wire::{ErrorCode, Message, MessageType, VERSION, limits};
@@ -62,13 +62,13 @@ impl<'a> Arbitrary<'a> for Message<'static> {
                 Polled { name: task_name(u)?, state, batches_done, batches_planned }.into()
             }
             MessageType::Results => Results { job: job(u)? }.into(),
-            MessageType::Holding => Holding { results: list(u, 0..=limits::HOLDING_MAX, held_result)? }.into(),
+            MessageType::Holding => Holding { results: list(u, 0..=limits::HOLDING_MAX, cached_result)? }.into(),
             MessageType::Submit => {
                 let (job, rounds_seen) = (job(u)?, u.arbitrary()?);
                 Submit { job, rounds_seen, specification: specification(u)? }.into()
             }
             MessageType::Accepted => {
-                let state = *u.choose(&[JobState::Queued, JobState::Running, JobState::Ended])?;
+                let state = *u.choose(&JobState::ALL)?;
                 let (attached, queue_position, rounds_done) = u.arbitrary()?;
                 Accepted { state, attached, queue_position, rounds_done }.into()
             }
@@ -81,7 +81,7 @@ impl<'a> Arbitrary<'a> for Message<'static> {
             MessageType::Done => done(u)?.into(),
             MessageType::Attach => Attach { job: job(u)?, rounds_seen: u.arbitrary()? }.into(),
             MessageType::Jobs => Jobs { job: maybe(u, job)?.filter(|job| job.0 != 0) }.into(),
-            MessageType::Job => standing(u)?.into(),
+            MessageType::Job => status(u)?.into(),
             MessageType::Listed => Listed { jobs: u.arbitrary()? }.into(),
             MessageType::Order => {
                 Order { job: job(u)?, verb: *u.choose(&[OrderVerb::Cancel, OrderVerb::Resume])? }.into()
@@ -160,7 +160,8 @@ fn trained(u: &mut Unstructured<'_>) -> Result<Trained> {
     let inline = bytes(u, 0..=limits::INLINE_UPDATE_BYTES_MAX)?;
     let update_bytes = if inline.is_empty() { u.arbitrary()? } else { inline.len() as u64 };
     let (epochs, loss, train_us) = u.arbitrary()?;
-    Ok(Trained { name: task_name(u)?, epochs, loss, train_us, update: digest(u)?, update_bytes, inline })
+    let result = TaskResult { epochs, loss, train_us, update: digest(u)?, update_bytes };
+    Ok(Trained { name: task_name(u)?, result, inline })
 }
 
 fn task_name(u: &mut Unstructured<'_>) -> Result<Attempt> {
@@ -228,24 +229,32 @@ fn rows_ref(u: &mut Unstructured<'_>) -> Result<RowsRef> {
     Ok(RowsRef { rows: u.int_in_range(1..=ROWS_MAX)?, digest: digest(u)? })
 }
 
-fn round(u: &mut Unstructured<'_>) -> Result<Round> {
+fn round(u: &mut Unstructured<'_>) -> Result<RoundSummary> {
     let (round, rounds, loss) = u.arbitrary()?;
-    let (errors, rows, nodes, merged, skipped, round_us) = u.arbitrary()?;
-    Ok(Round { round, rounds, loss, errors, rows, nodes, merged, skipped, round_us })
+    let (rows, nodes, merged, skipped, round_us) = u.arbitrary()?;
+    Ok(RoundSummary { round, rounds, loss, rows, metrics: metrics(u)?, nodes, merged, skipped, round_us })
+}
+
+/// In ascending order of their tags, known or not.
+fn metrics(u: &mut Unstructured<'_>) -> Result<Metrics> {
+    let mut tagged = list(u, 0..=METRICS_MAX, |u| u.arbitrary::<(u16, f64)>())?;
+    tagged.sort_by_key(|(tag, _)| *tag);
+    tagged.dedup_by_key(|(tag, _)| *tag);
+    let with = |metrics: Metrics, (tag, value)| metrics.with_tagged(tag, value).ok_or(Unfit::IncorrectFormat);
+    tagged.into_iter().try_fold(Metrics::default(), with)
 }
 
 fn done(u: &mut Unstructured<'_>) -> Result<Done> {
-    let (weights_bytes, errors, rows, loss, merged, skipped) = u.arbitrary()?;
+    let (weights_bytes, rows, loss, merged, skipped) = u.arbitrary()?;
     let (elapsed_us, training_us, validating_us) = u.arbitrary()?;
     let (prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us) = u.arbitrary()?;
     let profile = Profile { prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us };
     let node = |u: &mut Unstructured<'_>| Ok(NodeTasks { node: name(u)?, tasks: u.arbitrary()? });
-    Ok(Done {
+    let summary = Summary {
         fingerprint: digest(u)?,
         weights: digest(u)?,
-        weights_bytes,
-        errors,
         rows,
+        metrics: metrics(u)?,
         loss,
         merged,
         skipped,
@@ -256,33 +265,33 @@ fn done(u: &mut Unstructured<'_>) -> Result<Done> {
         revivals: u.arbitrary()?,
         reproducible: u.arbitrary()?,
         nodes: list(u, 0..=limits::DONE_NODES_MAX, node)?,
-    })
+    };
+    Ok(Done { weights_bytes, summary })
 }
 
-fn held_result(u: &mut Unstructured<'_>) -> Result<HeldResult> {
+fn cached_result(u: &mut Unstructured<'_>) -> Result<CachedResult> {
     let (step, shard) = u.arbitrary()?;
-    Ok(HeldResult { step, shard, base: digest(u)? })
+    Ok(CachedResult { step, shard, base: digest(u)? })
 }
 
-fn standing(u: &mut Unstructured<'_>) -> Result<Job> {
-    use JobStanding::{Cancelled, Collecting, Done, Failed, Paused, Queued, Running};
-    let state = *u.choose(&[Collecting, Queued, Running, Done, Failed, Cancelled, Paused])?;
+fn status(u: &mut Unstructured<'_>) -> Result<JobStatus> {
+    let state = *u.choose(&JobState::ALL)?;
     let (job, rounds_done, rounds, queue_position, submitted_ms, ended_ms) = u.arbitrary()?;
-    let (code, fingerprint, text) = (*u.choose(ErrorCode::ALL)?, digest(u)?, sentence(u)?);
-    if state == Done && fingerprint == Digest([0; 32]) {
+    let (kind, fingerprint, text) = (u.choose(ErrorCode::ALL)?.fail_kind(), digest(u)?, sentence(u)?);
+    let kind = kind.ok_or(Unfit::IncorrectFormat)?;
+    if state == JobState::Done && fingerprint == Digest([0; 32]) {
         return Err(Unfit::IncorrectFormat);
     }
-    Ok(Job {
+    Ok(JobStatus {
         job: JobId(job),
         state,
-        code: state.has_reason().then_some(code),
+        failure: state.has_failure().then_some(Failure { kind, text }),
         rounds_done,
         rounds,
         queue_position,
         submitted_ms,
         ended_ms,
-        fingerprint: (state == Done).then_some(fingerprint),
-        text: if state.has_reason() { text } else { String::new() },
+        fingerprint: (state == JobState::Done).then_some(fingerprint),
     })
 }
 

@@ -1,8 +1,7 @@
 //! SUBMIT and what answers it: ACCEPTED, ROUND, NOTICE, DONE.
 
 use super::Layout;
-use crate::digest::Digest;
-use crate::job::{JobId, Profile, Specification};
+use crate::job::{JobId, JobState, METRICS_MAX, Metrics, NodeTasks, Profile, RoundSummary, Specification, Summary};
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::{limits, specification};
 
@@ -42,18 +41,6 @@ pub(super) fn write_specification(out: &mut Vec<u8>, specification: &Specificati
     out.bytes(&fields);
 }
 
-/// Where a job stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum JobState {
-    /// It waits for its data or for jobs before it.
-    Queued = 1,
-    /// It runs.
-    Running = 2,
-    /// It has ended, or is paused; the final answer follows.
-    Ended = 3,
-}
-
 /// The job is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
@@ -67,14 +54,15 @@ pub struct Accepted {
     pub rounds_done: u32,
 }
 
+pub(super) fn read_state(reader: &mut Reader<'_>) -> Read<JobState> {
+    let number = reader.u8()?;
+    let state = JobState::ALL.into_iter().find(|state| *state as u8 == number);
+    state.map_or_else(|| reader.fail(Malformation::UnknownValue { got: number.into() }), Ok)
+}
+
 impl Layout<'_> for Accepted {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
-        let state = match reader.u8()? {
-            1 => JobState::Queued,
-            2 => JobState::Running,
-            3 => JobState::Ended,
-            got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
-        };
+        let state = read_state(reader)?;
         let attached = reader.boolean()?;
         reader.reserved(2)?;
         Ok(Accepted { state, attached, queue_position: reader.u32()?, rounds_done: reader.u32()? })
@@ -87,36 +75,12 @@ impl Layout<'_> for Accepted {
     }
 }
 
-/// A round has ended and its model is validated.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Round {
-    /// Counted from 1.
-    pub round: u32,
-    /// Rounds of the job.
-    pub rounds: u32,
-    /// Training loss, the mean over the rows merged.
-    pub loss: f64,
-    /// Validation rows told wrongly.
-    pub errors: u64,
-    /// Validation rows.
-    pub rows: u64,
-    /// Nodes that did at least one of its tasks.
-    pub nodes: u32,
-    /// Tasks merged.
-    pub merged: u32,
-    /// Tasks skipped.
-    pub skipped: u32,
-    /// Time since the round before ended.
-    pub round_us: u64,
-}
-
-impl Layout<'_> for Round {
+impl Layout<'_> for RoundSummary {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
-        let round = Round {
+        Ok(RoundSummary {
             round: reader.u32()?,
             rounds: reader.u32()?,
             loss: reader.f64()?,
-            errors: reader.u64()?,
             rows: reader.u64()?,
             nodes: reader.u32()?,
             merged: reader.u32()?,
@@ -125,21 +89,21 @@ impl Layout<'_> for Round {
                 reader.reserved(4)?;
                 reader.u64()?
             },
-        };
-        Ok(round)
+            metrics: read_metrics(reader)?,
+        })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.u32(self.round);
         out.u32(self.rounds);
         out.f64(self.loss);
-        out.u64(self.errors);
         out.u64(self.rows);
         out.u32(self.nodes);
         out.u32(self.merged);
         out.u32(self.skipped);
         out.u32(0);
         out.u64(self.round_us);
+        write_metrics(out, &self.metrics);
     }
 }
 
@@ -188,77 +152,42 @@ impl Layout<'_> for Notice {
     }
 }
 
-/// A node's share of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeTasks {
-    /// The node.
-    pub node: String,
-    /// Its tasks that were merged.
-    pub tasks: u64,
-}
-
 /// The job is done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Done {
-    /// The fingerprint of the model and its specification.
-    pub fingerprint: Digest,
-    /// The weights, an object to fetch.
-    pub weights: Digest,
-    /// Their size.
+    /// The size of the weights, an object to fetch.
     pub weights_bytes: u64,
-    /// Validation rows told wrongly.
-    pub errors: u64,
-    /// Validation rows.
-    pub rows: u64,
-    /// Training loss of the last round.
-    pub loss: f64,
-    /// Tasks merged.
-    pub merged: u64,
-    /// Tasks skipped.
-    pub skipped: u64,
-    /// Time from the job's start.
-    pub elapsed_us: u64,
-    /// Where that went.
-    pub profile: Profile,
-    /// Training time of all merged tasks, as the nodes say.
-    pub training_us: u64,
-    /// Time of all validations, those that ran beside other work too.
-    pub validating_us: u64,
-    /// Revivals that it took.
-    pub revivals: u32,
-    /// Whether the same specification gives the same bits again.
-    pub reproducible: bool,
-    /// Who did how much.
-    pub nodes: Vec<NodeTasks>,
+    /// What came of the job.
+    pub summary: Summary,
 }
 
 impl Done {
     /// The same, with only so many nodes listed that it fits a payload of so many bytes.
     pub fn fitting(mut self, payload_bytes_max: u32) -> Done {
-        let mut left = (payload_bytes_max as usize).saturating_sub(DONE_HEAD_BYTES);
+        let metrics_bytes = METRIC_BYTES * self.summary.metrics.tagged().len();
+        let mut left = (payload_bytes_max as usize).saturating_sub(DONE_HEAD_BYTES + metrics_bytes);
         let mut listed = 0;
-        for node in self.nodes.iter().take(limits::DONE_NODES_MAX) {
+        for node in self.summary.nodes.iter().take(limits::DONE_NODES_MAX) {
             let Some(rest) = left.checked_sub(DONE_NODE_BYTES + node.node.len()) else { break };
             left = rest;
             listed += 1;
         }
-        self.nodes.truncate(listed);
+        self.summary.nodes.truncate(listed);
         self
     }
 }
 
-/// Bytes of DONE before its list of nodes.
-const DONE_HEAD_BYTES: usize = 204;
+/// Bytes of DONE before its list of nodes, without metrics.
+const DONE_HEAD_BYTES: usize = 200;
 /// Bytes of a node in that list, beside its name's own.
 const DONE_NODE_BYTES: usize = 10;
 
 impl Layout<'_> for Done {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
-        let mut done = Done {
-            fingerprint: reader.digest()?,
-            weights: reader.digest()?,
-            weights_bytes: reader.u64()?,
-            errors: reader.u64()?,
+        let (fingerprint, weights, weights_bytes) = (reader.digest()?, reader.digest()?, reader.u64()?);
+        let mut summary = Summary {
+            fingerprint,
+            weights,
             rows: reader.u64()?,
             loss: reader.f64()?,
             merged: reader.u64()?,
@@ -277,57 +206,84 @@ impl Layout<'_> for Done {
             validating_us: reader.u64()?,
             revivals: reader.u32()?,
             reproducible: reader.boolean()?,
+            metrics: {
+                reader.reserved(3)?;
+                read_metrics(reader)?
+            },
             nodes: Vec::new(),
         };
-        reader.reserved(3)?;
         // A name takes 3 bytes at least, its task count 8.
         let count = reader.count(limits::DONE_NODES_MAX, 11)?;
         for _ in 0..count {
-            done.nodes.push(NodeTasks { node: reader.name()?, tasks: reader.u64()? });
+            summary.nodes.push(NodeTasks { node: reader.name()?, tasks: reader.u64()? });
         }
-        Ok(done)
+        Ok(Done { weights_bytes, summary })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.bytes(&self.fingerprint.0);
-        out.bytes(&self.weights.0);
+        let summary = &self.summary;
+        out.bytes(&summary.fingerprint.0);
+        out.bytes(&summary.weights.0);
         out.u64(self.weights_bytes);
-        out.u64(self.errors);
-        out.u64(self.rows);
-        out.f64(self.loss);
-        for value in [self.merged, self.skipped, self.elapsed_us] {
+        out.u64(summary.rows);
+        out.f64(summary.loss);
+        for value in [summary.merged, summary.skipped, summary.elapsed_us] {
             out.u64(value);
         }
-        let Profile { prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us } =
-            self.profile;
-        for us in [prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us] {
+        for (_, us) in summary.profile.parts() {
             out.u64(us);
         }
-        out.u64(self.training_us);
-        out.u64(self.validating_us);
-        out.u32(self.revivals);
-        out.bytes(&[self.reproducible.into(), 0, 0, 0]);
-        let listed = self.nodes.len().min(limits::DONE_NODES_MAX);
+        out.u64(summary.training_us);
+        out.u64(summary.validating_us);
+        out.u32(summary.revivals);
+        out.bytes(&[summary.reproducible.into(), 0, 0, 0]);
+        write_metrics(out, &summary.metrics);
+        let listed = summary.nodes.len().min(limits::DONE_NODES_MAX);
         out.u32(listed as u32);
-        for node in &self.nodes[..listed] {
+        for node in &summary.nodes[..listed] {
             out.name(&node.node);
             out.u64(node.tasks);
         }
     }
 }
 
+/// A list of metrics: their count, then each tag and value, in ascending order of the tags.
+fn read_metrics(reader: &mut Reader<'_>) -> Read<Metrics> {
+    let mut metrics = Metrics::default();
+    for _ in 0..reader.count(METRICS_MAX, METRIC_BYTES)? {
+        let (tag, value) = (reader.u16()?, reader.f64()?);
+        match metrics.with_tagged(tag, value) {
+            Some(with) => metrics = with,
+            None => return reader.fail(Malformation::FieldOrder { tag }),
+        }
+    }
+    Ok(metrics)
+}
+
+fn write_metrics(out: &mut Vec<u8>, metrics: &Metrics) {
+    out.u32(metrics.tagged().len() as u32);
+    for (tag, value) in metrics.tagged() {
+        out.u16(*tag);
+        out.f64(*value);
+    }
+}
+
+/// Bytes of a metric: its tag, its value.
+const METRIC_BYTES: usize = 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
+    use crate::job::Metric;
 
     #[test]
     fn done_lists_as_many_nodes_as_the_peer_takes() {
         let nodes = (0..100).map(|index| NodeTasks { node: format!("node-{index:02}"), tasks: index }).collect();
-        let done = Done {
+        let summary = Summary {
             fingerprint: Digest([1; 32]),
             weights: Digest([2; 32]),
-            weights_bytes: 64,
-            errors: 0,
+            metrics: Metrics::default().with(Metric::Errors, 0.0),
             rows: 1,
             loss: 0.5,
             merged: 100,
@@ -340,13 +296,14 @@ mod tests {
             reproducible: true,
             nodes,
         };
+        let done = Done { weights_bytes: 64, summary };
         let bytes = |done: &Done| {
             let mut out = Vec::new();
             done.encode(&mut out);
             out.len()
         };
         let small = done.clone().fitting(1024);
-        assert_eq!(small.nodes.len(), (1024 - DONE_HEAD_BYTES) / (DONE_NODE_BYTES + 7));
+        assert_eq!(small.summary.nodes.len(), (1024 - DONE_HEAD_BYTES - METRIC_BYTES) / (DONE_NODE_BYTES + 7));
         assert!(bytes(&small) <= 1024 && bytes(&small) + DONE_NODE_BYTES + 7 > 1024, "{}", bytes(&small));
         assert_eq!(done.clone().fitting(1 << 20), done);
     }

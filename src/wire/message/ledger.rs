@@ -2,7 +2,7 @@
 
 use super::Layout;
 use crate::digest::Digest;
-use crate::job::{JobId, SHARDS_MAX};
+use crate::job::{JobId, MergedTask, SHARDS_MAX};
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::limits;
 
@@ -24,19 +24,6 @@ impl Layout<'_> for Ledger {
         out.u128(self.job.0);
         out.u64(self.first);
     }
-}
-
-/// A task that was merged: which attempt, and whose.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MergedTask {
-    /// The attempt whose result was taken.
-    pub attempt: u32,
-    /// Its loss, summed over the shard's rows; finite.
-    pub loss: f64,
-    /// Its update.
-    pub update: Digest,
-    /// The node that trained it.
-    pub node: String,
 }
 
 /// What came of a task.

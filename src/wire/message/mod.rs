@@ -11,17 +11,16 @@ mod transfer;
 
 pub use control::{Cancel, Error, Goodbye, Ping, Pong, version_range};
 pub use greeting::{Features, Hello, Welcome};
-pub use jobs::{Accepted, Done, JobState, NodeTasks, Notice, NoticeKind, Round, Submit};
-pub use ledger::{Entries, Ledger, LedgerEntry, MergedTask};
-pub use standing::{Attach, Describe, Described, Job, JobStanding, Jobs, Listed, Order, OrderVerb};
-pub use tasks::{
-    HeldResult, Holding, Poll, Polled, RejectReason, Rejected, Results, ShardSource, TaskState, Train, Trained,
-};
+pub use jobs::{Accepted, Done, Notice, NoticeKind, Submit};
+pub use ledger::{Entries, Ledger, LedgerEntry};
+pub use standing::{Attach, Describe, Described, Jobs, Listed, Order, OrderVerb, fitting as job_fitting};
+pub use tasks::{Holding, Poll, Polled, Rejected, Results, ShardSource, Train, Trained};
 pub use transfer::{Fetch, Have, Held, PIECE_BYTES_MAX, Piece, piece_bytes_max};
 
 use super::bytes::{MalformedPayload, Read, Reader};
 use super::frame::Encoded;
 use super::header::{Flags, MessageType};
+use crate::job::{JobStatus, RoundSummary};
 
 /// A payload's layout, both ways.
 pub trait Layout<'a>: Sized {
@@ -104,12 +103,12 @@ messages! {
     Holding(Holding),
     Submit(Submit),
     Accepted(Accepted),
-    Round(Round),
+    Round(RoundSummary),
     Notice(Notice),
     Done(Done),
     Attach(Attach),
     Jobs(Jobs),
-    Job(Job),
+    Job(JobStatus),
     Listed(Listed),
     Order(Order),
     Describe(Describe),

@@ -3,7 +3,8 @@
 
 use super::Layout;
 use crate::digest::Digest;
-use crate::job::{Attempt, JobId, TaskId, Training};
+use crate::job::{Attempt, CachedResult, JobId, RejectReason, TaskId, TaskResult, TaskState};
+use crate::model::Training;
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::{limits, specification};
 
@@ -96,16 +97,8 @@ impl Layout<'_> for Train {
 pub struct Trained {
     /// The task.
     pub name: Attempt,
-    /// Epochs run.
-    pub epochs: u32,
-    /// The loss, summed over the shard's rows.
-    pub loss: f64,
-    /// Time spent training.
-    pub train_us: u64,
-    /// The update, an object.
-    pub update: Digest,
-    /// Its size.
-    pub update_bytes: u64,
+    /// What came of it.
+    pub result: TaskResult,
     /// The update itself where it is small; empty where it must be fetched.
     pub inline: Vec<u8>,
 }
@@ -133,30 +126,22 @@ impl Layout<'_> for Trained {
             return reader.fail(Malformation::Refused(why));
         }
         let inline = reader.take(count)?.to_vec();
-        Ok(Trained { name, epochs, loss, train_us, update, update_bytes, inline })
+        let result = TaskResult { epochs, loss, train_us, update, update_bytes };
+        Ok(Trained { name, result, inline })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         self.name.encode(out);
-        out.u32(self.epochs);
+        let TaskResult { epochs, loss, train_us, update, update_bytes } = self.result;
+        out.u32(epochs);
         out.u32(0);
-        out.f64(self.loss);
-        out.u64(self.train_us);
-        out.bytes(&self.update.0);
-        out.u64(self.update_bytes);
+        out.f64(loss);
+        out.u64(train_us);
+        out.bytes(&update.0);
+        out.u64(update_bytes);
         out.u32(self.inline.len() as u32);
         out.bytes(&self.inline);
     }
-}
-
-/// Why a node would rather not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum RejectReason {
-    /// Its load probability said so.
-    LoadProbability = 1,
-    /// All of its workers are busy.
-    Busy = 2,
 }
 
 /// The node would rather not train the task.
@@ -207,18 +192,6 @@ impl Layout<'_> for Poll {
     fn encode(&self, out: &mut Vec<u8>) {
         self.name.encode(out);
     }
-}
-
-/// Where a task stands at its node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum TaskState {
-    /// The node does not know the attempt, or has answered it already.
-    Unknown = 1,
-    /// It waits for its base, its shard or a worker.
-    Waiting = 2,
-    /// It is being trained.
-    Running = 3,
 }
 
 /// So far.
@@ -272,22 +245,11 @@ impl Layout<'_> for Results {
     }
 }
 
-/// A result that a node still holds: it answers TRAIN of this task from this base at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldResult {
-    /// The task's step.
-    pub step: u64,
-    /// Its shard.
-    pub shard: u32,
-    /// The weights that it started from.
-    pub base: Digest,
-}
-
 /// The results that the node still holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// One for each.
-    pub results: Vec<HeldResult>,
+    pub results: Vec<CachedResult>,
 }
 
 impl Holding {
@@ -310,7 +272,7 @@ impl Layout<'_> for Holding {
         let result = |_| {
             let (step, shard) = (reader.u64()?, reader.u32()?);
             reader.reserved(4)?;
-            Ok(HeldResult { step, shard, base: reader.digest()? })
+            Ok(CachedResult { step, shard, base: reader.digest()? })
         };
         Ok(Holding { results: (0..count).map(result).collect::<Read<_>>()? })
     }
@@ -318,7 +280,7 @@ impl Layout<'_> for Holding {
     fn encode(&self, out: &mut Vec<u8>) {
         let listed = self.results.len().min(limits::HOLDING_MAX);
         out.u32(listed as u32);
-        for HeldResult { step, shard, base } in &self.results[..listed] {
+        for CachedResult { step, shard, base } in &self.results[..listed] {
             out.u64(*step);
             out.u32(*shard);
             out.u32(0);
@@ -333,7 +295,7 @@ mod tests {
 
     #[test]
     fn holding_lists_as_many_results_as_the_peer_takes() {
-        let held = |step| HeldResult { step, shard: 1, base: Digest([2; 32]) };
+        let held = |step| CachedResult { step, shard: 1, base: Digest([2; 32]) };
         let holding = Holding { results: (0..2_000).map(held).collect() };
         let bytes = |holding: &Holding| {
             let mut out = Vec::new();
@@ -351,7 +313,8 @@ mod tests {
         let name = Attempt { task: TaskId { job: JobId(1), step: 0, shard: 0 }, attempt: 1, token: 2 };
         let inline = vec![0; Trained::inline_bytes_max(1024)];
         let (update, update_bytes) = (Digest([3; 32]), inline.len() as u64);
-        let trained = Trained { name, epochs: 1, loss: 0.5, train_us: 1, update, update_bytes, inline };
+        let result = TaskResult { epochs: 1, loss: 0.5, train_us: 1, update, update_bytes };
+        let trained = Trained { name, result, inline };
         let mut out = Vec::new();
         trained.encode(&mut out);
         assert_eq!(out.len(), 1024);

@@ -1,7 +1,7 @@
 //! What whoever watches a job is told, and whether it is so: rounds, notices, pauses, ends.
 
-use gradwire::engine::{FailReason, JobEvent, LinkKey, NodeKey, Notice, Outcome};
-use gradwire::job::{Attempt, JobId, OnNoNodes, OnTaskFailure, TaskId};
+use gradwire::engine::{JobEvent, LinkKey, NodeKey, Notice};
+use gradwire::job::{Attempt, FailReason, JobId, OnNoNodes, OnTaskFailure, Outcome, TaskId};
 
 use super::{Ledger, Next};
 use crate::account::Stage;
@@ -16,11 +16,11 @@ impl Ledger {
             JobEvent::Queued { .. } => assert!(matches!(job.stage, Stage::Waiting)),
             JobEvent::Started => {}
             JobEvent::RoundDone(round) => {
-                assert!(job.validating.remove(&round.step).is_some());
-                let shards = (0..job.plan.shards).filter_map(|shard| job.merged.get(&(round.step, shard)));
+                assert!(job.validating.remove(&round.step()).is_some());
+                let shards = (0..job.plan.shards).filter_map(|shard| job.merged.get(&(round.step(), shard)));
                 let (count, loss) =
                     shards.fold((0, 0.0), |(count, sum), won| (count + 1, sum + model::loss(won.update)));
-                let rows = (0..job.plan.shards).filter(|&shard| job.merged.contains_key(&(round.step, shard)));
+                let rows = (0..job.plan.shards).filter(|&shard| job.merged.contains_key(&(round.step(), shard)));
                 let rows: u32 = rows.map(|shard| 100 + shard % 2).sum();
                 assert_eq!((round.merged, round.loss), (count, loss / f64::from(rows)));
                 assert_eq!(round.merged + round.skipped, job.plan.shards);

@@ -62,7 +62,7 @@ fn updates_that_were_never_fetched_go_with_the_link() {
     let mut desk = Desk::new(1);
     desk.finish(LINK, 0, 0, LARGE_BYTES);
     desk.finish(LINK, 0, 1, LARGE_BYTES);
-    let unpin = |shard| Action::UnpinUpdate { digest: outcome(shard, 0).update };
+    let unpin = |shard| Action::UnpinUpdate { digest: outcome(shard, 0).result.update };
     assert_eq!(desk.tell(Event::LinkDown { link: LINK }), [unpin(0), unpin(1)]);
     assert!(desk.core.outstanding().is_nothing());
 }
@@ -92,7 +92,7 @@ fn a_drain_hands_back_what_no_worker_has_begun_and_takes_nothing_more() {
     // What is being trained is delivered, and kept until it is fetched.
     assert!(desk.end(task, Ok(outcome(0, LARGE_BYTES))).contains(&trained(running, 0, LARGE_BYTES)));
     assert_eq!(desk.core.outstanding(), Outstanding { tasks: 0, updates: 1 });
-    desk.tell(Event::PieceFetched { link: LINK, digest: outcome(0, 0).update, end_bytes: LARGE_BYTES });
+    desk.tell(Event::PieceFetched { link: LINK, digest: outcome(0, 0).result.update, end_bytes: LARGE_BYTES });
     assert!(desk.core.outstanding().is_nothing() && desk.core.is_draining());
 }
 

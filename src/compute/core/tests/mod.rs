@@ -5,7 +5,7 @@ mod results;
 mod stages;
 
 use super::*;
-use crate::job::{Attempt, JobId};
+use crate::job::{Attempt, JobId, TaskResult};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Plain;
@@ -98,7 +98,7 @@ impl Desk {
         (to, started(&orders).unwrap_or_else(|| panic!("it is not started: {orders:?}")))
     }
 
-    fn end(&mut self, task: TaskKey, result: Result<Outcome<Plain>, &'static str>) -> Vec<Order> {
+    fn end(&mut self, task: TaskKey, result: Result<TrainedUpdate<Plain>, &'static str>) -> Vec<Order> {
         self.tell(Event::Ended { task, result, rows_per_second: None })
     }
 
@@ -131,9 +131,10 @@ impl Desk {
     }
 }
 
-fn outcome(shard: u32, bytes: u64) -> Outcome<Plain> {
+fn outcome(shard: u32, bytes: u64) -> TrainedUpdate<Plain> {
     let update = digest(&format!("update {shard}"));
-    Outcome { epochs: 2, loss: 0.5, train_us: 3_000_000, update, update_bytes: bytes, data: () }
+    let result = TaskResult { epochs: 2, loss: 0.5, train_us: 3_000_000, update, update_bytes: bytes };
+    TrainedUpdate { result, data: () }
 }
 
 fn started(orders: &[Order]) -> Option<TaskKey> {
@@ -144,7 +145,7 @@ fn started(orders: &[Order]) -> Option<TaskKey> {
 }
 
 fn trained(to: Recipient, shard: u32, bytes: u64) -> Order {
-    Action::AnswerTrained { to, outcome: outcome(shard, bytes), inline: bytes <= INLINE_BYTES }
+    Action::AnswerTrained { to, trained: outcome(shard, bytes), inline: bytes <= INLINE_BYTES }
 }
 
 fn failed(to: Recipient, failure: Failure<&'static str>) -> Order {

@@ -8,7 +8,7 @@ fn a_result_travels_inside_its_answer_if_it_is_small_and_is_kept_for_fetching_if
     let (to, task) = desk.run(LINK, 0, 0);
     assert_eq!(desk.end(task, Ok(outcome(0, INLINE_BYTES))), [trained(to, 0, INLINE_BYTES)]);
     let (to, task) = desk.run(LINK, 0, 1);
-    let pin = Action::PinUpdate { digest: outcome(1, 0).update, data: () };
+    let pin = Action::PinUpdate { digest: outcome(1, 0).result.update, data: () };
     assert_eq!(desk.end(task, Ok(outcome(1, LARGE_BYTES))), [pin, trained(to, 1, LARGE_BYTES)]);
     assert_eq!(desk.core.outstanding(), Outstanding { tasks: 0, updates: 1 });
     assert_eq!(desk.poll(LINK, to.attempt), None, "it has been answered");
@@ -18,7 +18,7 @@ fn a_result_travels_inside_its_answer_if_it_is_small_and_is_kept_for_fetching_if
 fn an_update_stays_until_its_end_is_fetched_and_its_memory_goes_to_the_next_task() {
     let mut desk = Desk::new(1);
     desk.finish(LINK, 0, 0, LARGE_BYTES);
-    let digest = outcome(0, 0).update;
+    let digest = outcome(0, 0).result.update;
     let mut fetch = |link, end_bytes| desk.tell(Event::PieceFetched { link, digest, end_bytes });
     assert_eq!(fetch(LINK, LARGE_BYTES - 1), []);
     assert_eq!(fetch(OTHER, LARGE_BYTES), [], "it is not that link's");
@@ -35,7 +35,7 @@ fn an_update_that_was_announced_twice_is_let_go_when_it_was_fetched_twice() {
     let mut desk = Desk::new(1);
     desk.finish(LINK, 0, 0, LARGE_BYTES);
     desk.finish(LINK, 0, 0, LARGE_BYTES);
-    let digest = outcome(0, 0).update;
+    let digest = outcome(0, 0).result.update;
     let fetched = Event::PieceFetched { link: LINK, digest, end_bytes: LARGE_BYTES };
     assert_eq!(desk.tell(fetched.clone()), [Action::UnpinUpdate { digest }]);
     assert!(!desk.train(LINK, 0, 1).1.contains(&Action::DropObject { digest }), "once more it will be");

@@ -6,20 +6,19 @@ use crate::wire::limits;
 /// A job of so many shards and rounds that are durable in as many writes, or in one.
 fn long(desk: &mut Desk, job: JobId, shards: usize, rounds: u32) {
     let mut specification = specification(job, &desk.store);
+    specification.rounds = rounds;
     specification.shards = vec![specification.shards[0]; shards];
     let specification = Arc::new(specification);
-    desk.order(Order::Begin { standing: standing(job, &specification), specification });
+    desk.order(Order::Begin { status: status(job, &specification), specification });
     for round in 1..=rounds {
-        let Order::Round { job, mut record, round, weights, training_us } = round_order(job, round) else {
-            unreachable!()
-        };
+        let Order::Round { job, mut record, weights } = round_order(job, round) else { unreachable!() };
         // A node's name for each shard: blocks are of all lengths.
         let task = |shard: usize| {
-            let node = format!("node-{}", "x".repeat((shard + round.round as usize) % 32));
-            Some(MergedTask { node, attempt: round.round, loss: shard as f64, update: Digest([7; 32]) })
+            let node = format!("node-{}", "x".repeat((shard + round as usize) % 32));
+            Some(MergedTask { node, attempt: round, loss: shard as f64, update: Digest([7; 32]) })
         };
         record.tasks = (0..shards).map(task).collect();
-        desk.writer.take(Order::Round { job, record, round, weights, training_us });
+        desk.writer.take(Order::Round { job, record, weights });
     }
     assert!(desk.writer.flush().is_ok());
 }
@@ -94,17 +93,15 @@ fn a_page_costs_no_more_than_the_rounds_that_are_on_it() {
         let mut desk = Desk::open(root.path());
         desk.recover();
         check(&desk.writer.archive, "after a restart");
-        let error = Error::new(ErrorCode::TaskFailed, 0x30, "it failed");
         let specification = desk.writer.archive.specification(job).unwrap();
-        let standing = Job {
-            state: JobStanding::Failed,
-            code: Some(error.code),
-            text: error.text.clone(),
+        let status = JobStatus {
+            state: JobState::Failed,
+            failure: failure(FailKind::TaskFailed, "it failed"),
             rounds_done: rounds,
             ended_ms: 9_000,
-            ..standing(job, &specification)
+            ..status(job, &specification)
         };
-        desk.order(Order::End { standing, answer: Arc::new(error.into()) });
+        desk.order(Order::End { status, summary: None });
         // Looked up once, it is at hand, beside others.
         desk.writer.archive.specification(job).unwrap();
         check(&desk.writer.archive, "after its end");

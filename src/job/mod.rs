@@ -1,0 +1,33 @@
+//! The vocabulary of jobs: what all three programs and the journal say of them. Owns what a job asks for, how it stands, what
+//! came of its rounds and tasks, how it ended, and where its time went. Does not know how any of this travels (`wire`), is
+//! written down (`coordinator::journal`) or comes about (`engine`).
+//!
+//! | module | owns |
+//! |---|---|
+//! | `id` | what jobs, tasks and attempts are called |
+//! | `specification` | what a job asks for, and its limits |
+//! | `status` | how a job stands |
+//! | `task` | what a node makes of a task |
+//! | `round` | what came of a round, and how far the job is after it |
+//! | `outcome` | how a job ended, and why |
+//! | `profile` | where its time went |
+
+mod id;
+mod outcome;
+mod profile;
+mod round;
+mod specification;
+mod status;
+mod task;
+
+pub use crate::model::{METRICS_MAX, Metric, Metrics};
+pub use id::{Attempt, JobId, NotAJobId, TaskId};
+pub use outcome::{FailKind, FailReason, Failure, NodeTasks, Outcome, Summary, fingerprint};
+pub use profile::Profile;
+pub use round::{MergedTask, Progress, RoundRecord, RoundSummary};
+pub use specification::{
+    NOTES_BYTES_MAX, OnNoNodes, OnTaskFailure, Operation, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX, Specification,
+    SpecificationError, check_notes,
+};
+pub use status::{JobState, JobStatus};
+pub use task::{CachedResult, RejectReason, TaskResult, TaskState};

@@ -1,0 +1,210 @@
+//! How a job ended, and why.
+
+use std::fmt;
+
+use super::Profile;
+use crate::digest::Digest;
+use crate::model::Metrics;
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Every round is merged and validated.
+    Done(Summary),
+    /// It could not go on.
+    Failed(FailReason),
+    /// A client wanted it to end.
+    Cancelled,
+}
+
+/// A done job, told on one page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// The fingerprint of the model and its specification.
+    pub fingerprint: Digest,
+    /// The weights after the last round.
+    pub weights: Digest,
+    /// Validation rows.
+    pub rows: u64,
+    /// How good the weights are on them.
+    pub metrics: Metrics,
+    /// Training loss by row of the last round.
+    pub loss: f64,
+    /// Tasks merged.
+    pub merged: u64,
+    /// Tasks skipped.
+    pub skipped: u64,
+    /// From the job's start to its last validation.
+    pub elapsed_us: u64,
+    /// Where that time went; its parts add up to it.
+    pub profile: Profile,
+    /// Training time of all merged tasks, by the nodes' own account.
+    pub training_us: u64,
+    /// All validations together, those that ran beside other work too.
+    pub validating_us: u64,
+    /// Revivals begun.
+    pub revivals: u32,
+    /// Whether the same job on any fleet gives the same weights: nothing skipped, no foreign arithmetic.
+    pub reproducible: bool,
+    /// Tasks merged by node, in the order of the nodes' list; of those that have left it, by name.
+    pub nodes: Vec<NodeTasks>,
+}
+
+/// A node's part in a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeTasks {
+    /// Its name.
+    pub node: String,
+    /// Tasks of it that were merged.
+    pub tasks: u64,
+}
+
+/// A model's fingerprint: the digest of what was asked for (the specification's semantic part), and of the weights that came
+/// of it.
+pub fn fingerprint(semantic: &Digest, weights: &Digest) -> Digest {
+    Digest::of_parts(&[b"gradwire fingerprint 1", &semantic.0, &weights.0])
+}
+
+/// Why a job failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FailReason {
+    /// No node was active, and none came back in time.
+    NoNodes {
+        /// Revivals tried.
+        revivals: u32,
+    },
+    /// Nodes are active, but none computes the job's arithmetic.
+    NoEligibleNode {
+        /// The arithmetic asked for.
+        arithmetic: u16,
+    },
+    /// A task failed on every node, or too often.
+    TaskFailed {
+        /// The step.
+        step: u64,
+        /// The shard.
+        shard: u32,
+        /// The last failure.
+        reason: String,
+    },
+    /// Every task of a round was skipped.
+    AllSkipped {
+        /// The step.
+        step: u64,
+        /// The last failure.
+        reason: String,
+    },
+    /// The job's data could not be had. Such a job is forgotten: its id may be submitted again.
+    DataMissing {
+        /// Why.
+        reason: String,
+    },
+    /// The job's data is not what its specification says. Such a job is forgotten, too.
+    DataWrong {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The coordinator's own workers failed.
+    Work {
+        /// Why.
+        reason: String,
+    },
+    /// It failed before the coordinator was started; this is what was written down.
+    Recorded(Failure),
+}
+
+/// Why a job failed, was cancelled or is paused, as it is told and written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For programs.
+    pub kind: FailKind,
+    /// For people.
+    pub text: String,
+}
+
+/// What a program can make of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailKind {
+    /// No node was there that could do the work.
+    NoNodes,
+    /// No node could do one of its tasks.
+    TaskFailed,
+    /// Its data could not be had: it may be submitted again.
+    DataMissing,
+    /// Its data is not what its specification says.
+    DataWrong,
+    /// The coordinator could not do its part.
+    Internal,
+    /// A client wanted it to end.
+    Cancelled,
+    /// It waits to be resumed.
+    Paused,
+}
+
+impl FailKind {
+    /// Whether the same job, submitted again, may go better.
+    pub fn may_be_submitted_again(self) -> bool {
+        matches!(self, Self::NoNodes | Self::DataMissing)
+    }
+}
+
+impl Failure {
+    /// A job was cancelled.
+    pub fn cancelled() -> Failure {
+        Failure { kind: FailKind::Cancelled, text: "the job was cancelled".to_owned() }
+    }
+
+    /// A job is paused for this reason.
+    pub fn paused(reason: &FailReason) -> Failure {
+        let text = format!("{}. The job is paused until it is resumed", reason.without_cure());
+        Failure { kind: FailKind::Paused, text }
+    }
+}
+
+impl From<&FailReason> for Failure {
+    fn from(reason: &FailReason) -> Failure {
+        let kind = match reason {
+            FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. } => FailKind::NoNodes,
+            FailReason::TaskFailed { .. } | FailReason::AllSkipped { .. } => FailKind::TaskFailed,
+            FailReason::DataMissing { .. } => FailKind::DataMissing,
+            FailReason::DataWrong { .. } => FailKind::DataWrong,
+            FailReason::Work { .. } => FailKind::Internal,
+            FailReason::Recorded(failure) => failure.kind,
+        };
+        Failure { kind, text: reason.to_string() }
+    }
+}
+
+impl FailReason {
+    /// The reason alone, for a job that may still go on.
+    pub fn without_cure(&self) -> String {
+        match self {
+            Self::NoNodes { revivals } => {
+                format!("no node is active, and none came back during {revivals} revivals")
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for FailReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNodes { .. } => write!(f, "{}: start a compute node, then submit again", self.without_cure()),
+            Self::NoEligibleNode { arithmetic } => write!(
+                f,
+                "nodes are active, but none computes arithmetic {arithmetic}: update the nodes, or allow inexact results"
+            ),
+            Self::TaskFailed { step, shard, reason } => {
+                write!(f, "shard {shard} of round {} failed on every node or too often: {reason}", step + 1)
+            }
+            Self::AllSkipped { step, reason } => {
+                write!(f, "every task of round {} was skipped, so there is nothing to merge: {reason}", step + 1)
+            }
+            Self::DataMissing { reason } => write!(f, "the job's data could not be had ({reason}): submit it again"),
+            Self::DataWrong { reason } => write!(f, "the job's data is not what its specification says: {reason}"),
+            Self::Work { reason } => write!(f, "the coordinator could not do its part of the job: {reason}"),
+            Self::Recorded(failure) => f.write_str(&failure.text),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a node makes of a task. Does not know how a task is trained.
+
+use std::fmt;
+
+use crate::digest::Digest;
+
+/// What a node yields for a task, besides the update's bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TaskResult {
+    /// Epochs trained; fewer than planned where training stopped early.
+    pub epochs: u32,
+    /// The loss, summed over the shard's rows, as the node reports it.
+    pub loss: f64,
+    /// Time spent training, by the node's own account.
+    pub train_us: u64,
+    /// The update.
+    pub update: Digest,
+    /// Its size as an object.
+    pub update_bytes: u64,
+}
+
+/// Why a node turns down a task that may be rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RejectReason {
+    /// Its load probability said so.
+    LoadProbability = 1,
+    /// All its workers are busy.
+    Busy = 2,
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LoadProbability => "the node's load probability turned the task down",
+            Self::Busy => "all workers of the node are busy",
+        })
+    }
+}
+
+/// How far a task is at its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TaskState {
+    /// The node does not know the attempt, or has answered it already.
+    Unknown = 1,
+    /// It waits for its base, its shard or a worker.
+    Waiting = 2,
+    /// It is being trained.
+    Running = 3,
+}
+
+/// A result in a node's cache, or one that will be there: it answers TRAIN of this task from this base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CachedResult {
+    /// The task's step.
+    pub step: u64,
+    /// Its shard.
+    pub shard: u32,
+    /// The weights that it starts from.
+    pub base: Digest,
+}

@@ -1,0 +1,72 @@
+//! The numbers by which a model is judged on validation rows. Owns their tags and meanings; does not know how they are
+//! computed (the losses) or shown.
+
+/// One of the numbers. Which of them there are follows from the loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u16)]
+pub enum Metric {
+    /// The loss, summed over the rows.
+    Loss = 1,
+    /// Rows whose most probable class is not their label.
+    Errors = 2,
+}
+
+/// Numbers that a list holds, at most.
+pub const METRICS_MAX: usize = 8;
+
+/// Some of the numbers by their tags, in ascending order. Those of tags that are not known here are kept as they are: a newer
+/// program may have told them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Metrics {
+    count: usize,
+    values: [(u16, f64); METRICS_MAX],
+}
+
+impl Metrics {
+    /// This number, if it is there.
+    pub fn get(&self, metric: Metric) -> Option<f64> {
+        self.tagged().iter().find(|(tag, _)| *tag == metric as u16).map(|(_, value)| *value)
+    }
+
+    /// The same with this number behind the others; their tags are smaller.
+    #[must_use]
+    pub fn with(self, metric: Metric, value: f64) -> Metrics {
+        let with = self.with_tagged(metric as u16, value);
+        debug_assert!(with.is_some(), "{metric:?} is not the last of {self:?}");
+        with.unwrap_or(self)
+    }
+
+    /// The same with a number of any tag behind the others; nothing if the tag is not larger than theirs, or there are
+    /// [`METRICS_MAX`] already.
+    pub fn with_tagged(mut self, tag: u16, value: f64) -> Option<Metrics> {
+        if self.tagged().last().is_some_and(|(last, _)| *last >= tag) {
+            return None;
+        }
+        *self.values.get_mut(self.count)? = (tag, value);
+        self.count += 1;
+        Some(self)
+    }
+
+    /// All of them.
+    pub fn tagged(&self) -> &[(u16, f64)] {
+        &self.values[..self.count]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_stand_in_the_order_of_their_tags_none_twice_and_not_too_many() {
+        let metrics = Metrics::default().with(Metric::Loss, 0.5).with(Metric::Errors, 3.0);
+        assert_eq!((metrics.get(Metric::Loss), metrics.get(Metric::Errors)), (Some(0.5), Some(3.0)));
+        assert_eq!(Metrics::default().get(Metric::Loss), None);
+        assert_eq!(metrics.with_tagged(2, 1.0), None);
+        let mut many = metrics;
+        for tag in 3..=METRICS_MAX as u16 {
+            many = many.with_tagged(tag, 0.0).unwrap();
+        }
+        assert_eq!((many.tagged().len(), many.with_tagged(1_000, 0.0)), (METRICS_MAX, None));
+    }
+}
