@@ -1,7 +1,7 @@
 //! The separations of the house, held by a scan of the sources: which module may not know what, and how many crates a
 //! node is built from. The table here is the right-hand column of the map in src/lib.rs, in paths.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -130,6 +130,8 @@ const RULES: &[Rule] = &[
 struct Use {
     line: usize,
     path: String,
+    /// Whether it is passed on to others.
+    is_public: bool,
 }
 
 #[test]
@@ -144,7 +146,7 @@ fn no_module_knows_what_the_map_says_it_may_not() {
         }
         let rule = rule_for(inside).unwrap_or_else(|| panic!("{} has no row in the table", inside.display()));
         scanned += 1;
-        for Use { line, path } in uses(&fs::read_to_string(&file).unwrap(), &module_of(inside)) {
+        for Use { line, path, .. } in uses(&fs::read_to_string(&file).unwrap(), &module_of(inside)) {
             if let Some(forbidden) = rule.forbids(&path) {
                 let _ = writeln!(broken, "src/{}:{line}: {path}: may not know {forbidden}", inside.display());
             }
@@ -152,6 +154,103 @@ fn no_module_knows_what_the_map_says_it_may_not() {
     }
     assert!(broken.is_empty(), "\n{broken}");
     assert!(scanned > 60, "only {scanned} files were scanned");
+}
+
+/// Rooms whose files share one responsibility, so that they may import each other.
+const ROOMS: &[&str] = &["engine::run", "model::vector"];
+
+/// What has files that must not import each other in a circle.
+const WITHOUT_CIRCLES: &[&str] = &["job", "engine", "compute", "coordinator", "model"];
+
+#[test]
+fn no_two_files_of_different_responsibilities_import_each_other() {
+    let source = source();
+    let mut files = BTreeMap::new();
+    for file in rust_files(&source) {
+        let inside = file.strip_prefix(&source).unwrap();
+        let module = module_of(inside);
+        if !is_test(inside) && WITHOUT_CIRCLES.contains(&module[0].as_str()) {
+            files.insert(module.join("::"), uses(&fs::read_to_string(&file).unwrap(), &module));
+        }
+    }
+    let circles: Vec<_> = circles(&imports(&files)).into_iter().filter(|circle| !is_one_room(circle)).collect();
+    assert!(circles.is_empty(), "these import each other in circles: {circles:#?}");
+    assert!(files.len() > 80, "only {} files were looked at", files.len());
+}
+
+#[test]
+fn a_circle_is_found_through_what_a_module_passes_on_and_not_where_it_only_seems_to_be_one() {
+    let sources = [
+        ("a", "pub use one::One; pub(super) use two::Two;"),
+        // The file that it is from, and not the module that passes it on.
+        ("a::one", "use super::Two;"),
+        ("a::two", "struct Two;"),
+        ("b", "use crate::c::Deep;"),
+        ("c", "pub use deep::Deep;"),
+        ("c::deep", "use crate::b;"),
+    ];
+    let module = |name: &str| name.split("::").map(str::to_owned).collect::<Vec<_>>();
+    let files = sources.map(|(name, text)| (name.to_owned(), uses(text, &module(name)))).into();
+    assert_eq!(circles(&imports(&files)), [["b", "c::deep"]]);
+}
+
+/// Of each module, those that it imports from; what a module only passes on is imported from where it is.
+fn imports(files: &BTreeMap<String, Vec<Use>>) -> BTreeMap<String, BTreeSet<String>> {
+    // The module that a path leads to, and what is wanted there.
+    let find = |path: &str, of: &str| {
+        let path = path.strip_prefix("crate::").map_or_else(|| format!("{of}::{path}"), str::to_owned);
+        let parts: Vec<&str> = path.split("::").collect();
+        (1..=parts.len()).rev().find_map(|count| {
+            let module = parts[..count].join("::");
+            files
+                .contains_key(&module)
+                .then(|| (module, parts[count..].iter().map(|part| (*part).to_owned()).collect()))
+        })
+    };
+    let follow = |path: &str, of: &str| {
+        let (mut module, mut rest): (String, Vec<String>) = find(path, of)?;
+        // Nothing is passed on more often than there are modules.
+        for _ in 0..files.len() {
+            let Some(name) = rest.first() else { break };
+            let passes_on = |used: &&Use| used.is_public && used.path.rsplit("::").next() == Some(name);
+            let Some(passed) = files[&module].iter().find(passes_on) else { break };
+            let Some((next, behind)) = find(&passed.path, &module) else { break };
+            (module, rest) = (next, behind);
+        }
+        Some(module)
+    };
+    let of = |(module, uses): (&String, &Vec<Use>)| {
+        let own = uses.iter().filter(|used| !used.is_public);
+        let imported = own.filter_map(|used| follow(&used.path, module)).filter(|other| other != module);
+        (module.clone(), imported.collect())
+    };
+    files.iter().map(of).collect()
+}
+
+/// The sets of modules from each of which one gets to each other.
+fn circles(imports: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {
+    let reached = |start: &String| {
+        let (mut reached, mut next) = (BTreeSet::new(), vec![start]);
+        while let Some(module) = next.pop() {
+            for import in &imports[module] {
+                if reached.insert(import.clone()) {
+                    next.push(import);
+                }
+            }
+        }
+        reached
+    };
+    let reached: BTreeMap<&String, BTreeSet<String>> = imports.keys().map(|module| (module, reached(module))).collect();
+    let circle = |start: &&String| {
+        let back = |other: &&String| reached[start].contains(*other) && reached[*other].contains(*start);
+        imports.keys().filter(back).cloned().collect::<Vec<_>>()
+    };
+    let circles: BTreeSet<Vec<String>> = imports.keys().collect::<Vec<_>>().iter().map(circle).collect();
+    circles.into_iter().filter(|circle| !circle.is_empty()).collect()
+}
+
+fn is_one_room(circle: &[String]) -> bool {
+    ROOMS.iter().any(|room| circle.iter().all(|module| lies_in(module, room)))
 }
 
 #[test]
@@ -295,8 +394,9 @@ fn uses(text: &str, module: &[String]) -> Vec<Use> {
         let before = at.checked_sub(1).map_or("", |before| tokens[before].text.as_str());
         let next = tokens.get(at + 1).map_or("", |token| token.text.as_str());
         if text == "use" && next != "<" {
+            let is_public = before == "pub" || before == ")";
             at = use_tree(&tokens, at + 1, &[], &mut |path| {
-                found.push(Use { line: *line, path: absolute(path, module) });
+                found.push(Use { line: *line, path: absolute(path, module), is_public });
             });
         } else if is_name(text) && next == "::" && before != "::" && before != "." {
             let mut path = vec![text.clone()];
@@ -306,7 +406,7 @@ fn uses(text: &str, module: &[String]) -> Vec<Use> {
                 path.push(name.text.clone());
                 at += 2;
             }
-            found.push(Use { line: *line, path: absolute(&path, module) });
+            found.push(Use { line: *line, path: absolute(&path, module), is_public: false });
         }
         at += 1;
     }

@@ -3,7 +3,7 @@
 
 use super::Shared;
 use super::core::Core;
-use super::driver::Handles;
+use super::work::Handles;
 use crate::job::{JobId, TaskState};
 use crate::wire::text::{Align, JobPrefix, Kind, Metrics, Table, number};
 

@@ -22,26 +22,14 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::CLOSING;
-use super::core::{self, Content, Core, Event, Failure, LinkKey, Note, Outstanding, TrainedUpdate};
-use super::links::Context;
-use super::workers::{Start, Work, refusal, say_task};
+use super::core::{self, Core, Event, Failure, LinkKey, Note, Outstanding, TrainedUpdate};
+use super::work::{CLOSING, Context, Handles, Start, refusal, say_task};
 use crate::digest::Digest;
 use crate::job::TaskState;
 use crate::net::{Feed, Link, SocketAddr};
 use crate::store::Store;
 use crate::wire::message::{Error, Holding, Polled, Rejected, Trained};
 use crate::wire::{ErrorCode, Message};
-
-/// What the core passes on between links, workers and the store.
-#[derive(Clone, Debug)]
-pub(super) struct Handles;
-
-impl Content for Handles {
-    type Work = Arc<Work>;
-    type Data = Arc<Vec<u8>>;
-    type Failure = Error;
-}
 
 type Action = core::Action<Handles>;
 
@@ -238,6 +226,7 @@ mod tests {
 
     use super::*;
     use crate::compute::core::{Identity, Object, Recipient, Settings, Train as TrainRequest};
+    use crate::compute::work::Work;
     use crate::job::{Attempt, JobId, TaskId};
     use crate::model::{ARITHMETIC, Network, Recipe, Training};
     use crate::wire::message::{ShardSource, Train};

@@ -4,23 +4,13 @@ use std::sync::Arc;
 
 use super::core::{Event, Identity, LinkKey, Object, Recipient, Train as TrainRequest};
 use super::driver::Driver;
-use super::workers::{Work, refusal};
+use super::work::{Context, Work, refusal};
 use crate::digest::Digest;
 use crate::model::ARITHMETIC;
-use crate::net::{FetchError, Fetched, Fetcher, Fetching, Handler, Link, answer_fetch, answer_have};
+use crate::net::{FetchError, Fetched, Fetcher, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
 use crate::wire::message::{Error, Held, Piece, Poll, Pong, Results, ShardSource, Train};
 use crate::wire::{ErrorCode, Message, MessageType, object, specification};
-
-/// What a node remembers of its requests: it only ever fetches.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Context(Digest);
-
-impl From<Fetching> for Context {
-    fn from(Fetching(digest): Fetching) -> Context {
-        Context(digest)
-    }
-}
 
 /// The requests of one coordinator.
 pub(super) struct Serving {

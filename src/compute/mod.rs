@@ -10,6 +10,7 @@
 //! | `driver` | the core's lock, and its orders' way to whom they concern |
 //! | `links` | one coordinator's requests, and what is on its way from it |
 //! | `workers` | the threads that train |
+//! | `work` | what these three hand to each other |
 //! | [`crew`] | workers that help each other |
 //! | `console` | what people are shown |
 
@@ -17,27 +18,26 @@ mod console;
 pub mod core;
 pub mod crew;
 mod driver;
+mod error;
 mod links;
+mod settings;
+mod work;
 mod workers;
 
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
-use crate::config::{self, Name, Probability, WORKERS_MAX};
+use crate::config::{self, WORKERS_MAX};
 use crate::digest::Digest;
-use crate::model::conformance::{self, Difference};
-use crate::model::{ARITHMETIC, Kernel};
-use crate::net::{
-    self, Caps, Feed, Greeted, Identity, ListenError, Listener, Peer, Port, Question, Server, Service, SocketAddr,
-};
+use crate::model::ARITHMETIC;
+use crate::model::conformance::{self};
+use crate::net::{self, Caps, Feed, Greeted, Identity, Listener, Peer, Port, Question, Server, Service, SocketAddr};
 use crate::store::Store;
 use crate::wire::message::{Error, Features};
 use crate::wire::text::Metrics;
-use crate::wire::{ErrorCode, MessageType, Role, limits};
+use crate::wire::{ErrorCode, MessageType, Role};
 
 use self::core::{Core, Event, Settings as CoreSettings};
 use driver::Driver;
@@ -45,83 +45,12 @@ use links::Serving;
 use workers::Workers;
 
 pub use self::core::Outstanding;
+pub use error::StartError;
+pub use settings::Settings;
+use work::CLOSING;
 
-/// What a node is told at its start.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where to listen; port 0 takes any free one.
-    pub listen: SocketAddr,
-    /// With this probability a task is delayed, and one that may be rejected is.
-    pub load_probability: Probability,
-    /// The delay.
-    pub load_delay: Duration,
-    /// Tasks trained at once, at least 1.
-    pub workers: u32,
-    /// Machine code for the arithmetic.
-    pub kernel: Kernel,
-    /// Bytes of objects kept.
-    pub cache_bytes: u64,
-    /// What people call the node.
-    pub name: Option<Name>,
-    /// The cluster that it belongs to.
-    pub cluster: Option<Name>,
-    /// The largest object that is taken.
-    pub object_bytes: u64,
-    /// Coordinators linked at a time.
-    pub connections: usize,
-    /// Names, besides `localhost`, under which HTTP is answered.
-    pub http_hosts: Vec<String>,
-    /// How long a node that is to end waits for what is outstanding.
-    pub drain_wait: Duration,
-}
-
-impl Settings {
-    /// The settings of a node without injected load, of one worker, at this address.
-    pub fn new(listen: SocketAddr) -> Settings {
-        Settings {
-            listen,
-            load_probability: Probability::ZERO,
-            load_delay: Duration::from_secs(3),
-            workers: 1,
-            kernel: Kernel::best(),
-            cache_bytes: 256 << 20,
-            name: None,
-            cluster: None,
-            object_bytes: limits::OBJECT_BYTES_MAX,
-            connections: limits::CONNECTIONS_MAX,
-            http_hosts: Vec::new(),
-            drain_wait: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Why a node that ends takes no task and closes its links.
-const CLOSING: &str = "the node is shutting down";
 /// What the result cache may take of the memory for objects: one part in so many.
 const RESULTS_PART: u64 = 16;
-
-/// Why a node does not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// This machine computes otherwise than the definition says.
-    Arithmetic(Difference),
-    /// It cannot listen.
-    Listen(ListenError),
-    /// The system gives no thread.
-    Thread(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Arithmetic(difference) => difference.fmt(f),
-            Self::Listen(error) => error.fmt(f),
-            Self::Thread(error) => write!(f, "no thread could be started: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// A running node; it stops when dropped.
 pub struct Node {

@@ -1,70 +1,30 @@
 //! The threads that train. Owns the training of tasks; which task is trained when, and what becomes of its result, the core
 //! decides. A worker without a task helps another with its batches (`crew`).
 
-use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::StartError;
-use super::core::{Event, TaskKey, TrainedUpdate};
+use super::core::{Event, TrainedUpdate};
 use super::crew::Help;
-use super::driver::{Driver, Handles};
+use super::driver::Driver;
+use super::error::StartError;
+use super::work::{Handles, Start, Work, refusal, say_task};
 use crate::digest::Hasher;
-use crate::job::{Attempt, TaskId, TaskResult};
+use crate::job::{TaskId, TaskResult};
 use crate::model::conformance::{self, Difference};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
 use crate::model::{ARITHMETIC, Kernel, Rows, Trainer, Training, Watch};
 use crate::net::Feed;
 use crate::store::Spares;
-use crate::wire::message::{Error, Train};
+use crate::wire::ErrorCode;
+use crate::wire::message::Error;
 use crate::wire::object::{self, ObjectKind};
-use crate::wire::{ErrorCode, MessageType};
-
-/// What is to be trained, how far that is, and the way to stop it.
-#[derive(Debug)]
-pub(super) struct Work {
-    train: Train,
-    batches_done: AtomicU64,
-    batches_planned: AtomicU64,
-    /// Holds something once the task is to stop.
-    stop: (Sender<()>, Receiver<()>),
-}
-
-impl Work {
-    pub(super) fn new(train: Train) -> Work {
-        Work { train, batches_done: AtomicU64::new(0), batches_planned: AtomicU64::new(0), stop: bounded(1) }
-    }
-
-    /// Whoever trains it stops soon.
-    pub(super) fn stop(&self) {
-        let _ = self.stop.0.try_send(());
-    }
-
-    /// Batches done, and planned; 0 until the training begins.
-    pub(super) fn batches(&self) -> (u64, u64) {
-        (self.batches_done.load(Ordering::Relaxed), self.batches_planned.load(Ordering::Relaxed))
-    }
-
-    fn is_stopped(&self) -> bool {
-        !self.stop.1.is_empty()
-    }
-}
-
-/// A task for whichever worker is free.
-pub(super) struct Start {
-    pub(super) task: TaskKey,
-    pub(super) work: Arc<Work>,
-    pub(super) base: Arc<Vec<u8>>,
-    pub(super) shard: Arc<Vec<u8>>,
-    /// Injected load: so long the worker does nothing first.
-    pub(super) delay: Duration,
-}
 
 /// What worker threads have found out about themselves. (A channel of its own type would be 5 kB of machine code.)
 #[derive(Default)]
@@ -242,12 +202,6 @@ impl Worker {
     }
 }
 
-/// Says what has become of a task.
-pub(super) fn say_task<S: Display>(feed: &Feed, name: &Attempt, sentence: impl FnOnce() -> S) {
-    let TaskId { job, step, shard } = name.task;
-    feed.say("task", job, || format!("round {}, shard {shard}, attempt {}: {}", step + 1, name.attempt, sentence()));
-}
-
 /// Refuses a task that takes more memory than one may, before any of it is taken.
 fn check_memory(training: &Training, rows: u32) -> Result<(), Error> {
     let bytes = working_bytes(training, rows);
@@ -275,11 +229,6 @@ impl Watch for Watching<'_> {
 
 fn cancelled() -> Error {
     refusal(ErrorCode::Cancelled, "the task was cancelled")
-}
-
-/// The answer to a task that is not trained.
-pub(super) fn refusal(code: ErrorCode, text: impl Into<String>) -> Error {
-    Error::new(code, MessageType::Train as u8, text)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::jobs::Watcher;
-use super::server::ClientKey;
+use super::handles::ClientKey;
+use super::watcher::Watcher;
 use crate::engine::Time;
 use crate::job::{JobId, JobStatus, RoundSummary};
 use crate::wire::Message;

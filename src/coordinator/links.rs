@@ -3,49 +3,24 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::Sender;
 
-use super::driver::{Input, Update};
-use super::pollers::Dialling;
+use super::dialling::Dialling;
+use super::event::{DriverEvent, Update};
+use super::handles::{NodeContext, NodeHandle};
 use super::update::{UpdateBytes, Updates};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey};
-use crate::job::{Attempt, JobId, TaskState};
+use crate::job::{Attempt, TaskState};
 use crate::model::{ARITHMETIC, Network};
-use crate::net::{self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Link, answer_fetch, answer_have};
+use crate::net::{self, FetchError, Fetched, Fetcher, Greeted, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
 use crate::wire::message::{Error, Features, Pong, Trained};
 use crate::wire::object;
 use crate::wire::{ErrorCode, Message, is_name};
-
-/// What is remembered of a request to a node.
-#[derive(Clone, Debug)]
-pub(super) enum NodeContext {
-    /// A TRAIN.
-    Train {
-        /// The attempt.
-        attempt: Attempt,
-        /// What the update must be shaped like.
-        network: Arc<Network>,
-    },
-    /// A POLL of this attempt.
-    Poll(Attempt),
-    /// A RESULTS of this job.
-    Results(JobId),
-    /// A PUT.
-    Put,
-    /// A FETCH.
-    Fetch(Digest),
-}
-
-impl From<Fetching> for NodeContext {
-    fn from(Fetching(digest): Fetching) -> NodeContext {
-        NodeContext::Fetch(digest)
-    }
-}
 
 /// Lives with a greeted node until its link ends.
 pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, dialling: &Dialling) {
@@ -59,21 +34,21 @@ pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, diall
         workers: features.workers.unwrap_or(1),
     };
     let key = LinkKey(NEXT.fetch_add(1, Ordering::Relaxed));
-    let Dialling { store, transfers, inputs, .. } = dialling;
+    let Dialling { store, transfers, events, .. } = dialling;
     let fetcher = Arc::new(Mutex::new(Fetcher::new(Arc::new(Updates::new(key, transfers.clone())))));
     let (link, reader) = match net::open(greeted) {
         Ok(opened) => opened,
         Err(error) => return log::warn!("lost node {address}: {error}"),
     };
-    let linked = Linked { link: link.clone(), fetcher: fetcher.clone() };
-    if inputs.send(Input::NodeLinked { node, key, linked, info }).is_err() {
+    let linked = NodeHandle { link: link.clone(), fetcher };
+    if events.send(DriverEvent::NodeLinked { node, key, linked: linked.clone(), info }).is_err() {
         return link.close("the coordinator is stopping");
     }
-    let (inputs, store) = (inputs.clone(), store.clone());
-    let mut handler = NodeLink { key, inputs: inputs.clone(), store, fetcher, coming: HashMap::new() };
+    let mut handler =
+        NodeLink { key, events: events.clone(), store: store.clone(), handle: linked, coming: HashMap::new() };
     let closed = reader.run(&mut handler);
-    lock(&handler.fetcher).suspend();
-    let _ = inputs.send(Input::NodeUnlinked { key, reason: closed.to_string() });
+    handler.handle.fetcher().suspend();
+    let _ = events.send(DriverEvent::NodeUnlinked { key, reason: closed.to_string() });
 }
 
 /// The arithmetics that a node computes, and those that it says it computes, without showing it. `proof` is the digest of the
@@ -100,34 +75,11 @@ fn name_of(address: &NodeAddress) -> String {
     name
 }
 
-/// What the driver holds of a node's link.
-pub(super) struct Linked {
-    pub(super) link: Link<NodeContext>,
-    fetcher: Arc<Mutex<Fetcher<Updates>>>,
-}
-
-impl Linked {
-    /// Asks the node for what there was no room for.
-    pub(super) fn go_on(&self) {
-        // A link that has ended is reported by its reader.
-        let _ = lock(&self.fetcher).go_on(&self.link);
-    }
-
-    /// Whether the node has left what it was asked for unanswered for too long.
-    pub(super) fn is_stalled(&self) -> bool {
-        lock(&self.fetcher).is_stalled()
-    }
-}
-
-fn lock(fetcher: &Mutex<Fetcher<Updates>>) -> MutexGuard<'_, Fetcher<Updates>> {
-    fetcher.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
 struct NodeLink {
     key: LinkKey,
-    inputs: Sender<Input>,
+    events: Sender<DriverEvent>,
     store: Arc<Store>,
-    fetcher: Arc<Mutex<Fetcher<Updates>>>,
+    handle: NodeHandle,
     /// Results whose updates are on their way.
     coming: HashMap<Digest, Vec<(Attempt, Arc<Network>, Trained)>>,
 }
@@ -135,7 +87,7 @@ struct NodeLink {
 impl NodeLink {
     fn tell(&self, event: Event) {
         // Only a coordinator that has stopped does not listen.
-        let _ = self.inputs.send(Input::Event(event));
+        let _ = self.events.send(DriverEvent::Event(event));
     }
 
     fn failed(&self, attempt: Attempt, fault: Fault, reason: String) {
@@ -164,9 +116,9 @@ impl NodeLink {
             if coming.len() == 1 {
                 // Before the node gets its next task: some can only do one thing at a time. A link that has ended is
                 // reported by its reader.
-                let _ = lock(&self.fetcher).want(link, digest, wanted, Some(wanted));
+                let _ = self.handle.fetcher().want(link, digest, wanted, Some(wanted));
             }
-            let _ = self.inputs.send(Input::TrainedApart { link: self.key, attempt });
+            let _ = self.events.send(DriverEvent::TrainedApart { link: self.key, attempt });
             return;
         }
         let got = Digest::of(&trained.inline);
@@ -184,7 +136,7 @@ impl NodeLink {
         match bytes.check(network) {
             Ok(()) => {
                 let update = Update { result: trained.result, bytes };
-                let _ = self.inputs.send(Input::Trained { link: self.key, attempt, update });
+                let _ = self.events.send(DriverEvent::Trained { link: self.key, attempt, update });
             }
             Err(error) => self.failed(attempt, Fault::Malformed, error.to_string()),
         }
@@ -252,17 +204,17 @@ impl Handler<NodeContext> for NodeLink {
             }
             (NodeContext::Train { attempt, .. }, Message::Error(error)) => self.train_refused(attempt, error),
             (NodeContext::Fetch(digest), Message::Data(piece)) => {
-                let fetched = lock(&self.fetcher).piece(link, digest, &piece);
+                let fetched = self.handle.fetcher().piece(link, digest, &piece);
                 self.data(digest, fetched);
             }
             (NodeContext::Fetch(digest), Message::Error(error)) => {
-                let refused = lock(&self.fetcher).refused(link, digest, error);
+                let refused = self.handle.fetcher().refused(link, digest, error);
                 self.data(digest, refused);
             }
             (NodeContext::Poll(attempt), Message::Polled(polled)) if polled.name == attempt => {
                 let known = polled.state != TaskState::Unknown;
                 let (done, planned) = (polled.batches_done, polled.batches_planned);
-                let _ = self.inputs.send(Input::Polled { link: self.key, attempt, known, done, planned });
+                let _ = self.events.send(DriverEvent::Polled { link: self.key, attempt, known, done, planned });
             }
             (NodeContext::Results(job), Message::Holding(holding)) => {
                 self.tell(Event::ResultsHeld { link: self.key, job, held: holding.results });

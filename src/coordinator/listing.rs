@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Settings;
 use crate::config::{NodeAddress, NodesFile};
 use crate::engine::NodeKey;
 
@@ -30,14 +29,9 @@ pub(super) struct Changed {
 
 impl Listing {
     /// The list at the start: keys are places in it.
-    pub(super) fn new(settings: &Settings) -> Listing {
-        let mut listing = Listing {
-            file: settings.nodes_file.clone(),
-            nodes: Vec::new(),
-            keys: HashMap::new(),
-            listed: HashSet::new(),
-        };
-        for address in &settings.nodes {
+    pub(super) fn new(nodes: &[NodeAddress], file: Option<NodesFile>) -> Listing {
+        let mut listing = Listing { file, nodes: Vec::new(), keys: HashMap::new(), listed: HashSet::new() };
+        for address in nodes {
             listing.add(address.clone());
         }
         listing
@@ -119,7 +113,6 @@ fn named(what: &str, nodes: &[(NodeKey, NodeAddress)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Policy;
 
     fn addresses(ports: &[u16]) -> Vec<NodeAddress> {
         ports.iter().map(|&port| NodeAddress { host: "10.0.0.1".to_owned(), port }).collect()
@@ -131,8 +124,7 @@ mod tests {
 
     #[test]
     fn a_node_keeps_its_key_for_ever_and_no_other_gets_it() {
-        let free = "127.0.0.1:0".parse().unwrap();
-        let mut listing = Listing::new(&Settings::new(free, Policy::Random, addresses(&[1, 2, 3])));
+        let mut listing = Listing::new(&addresses(&[1, 2, 3]), None);
         let mut change = |ports: &[u16]| {
             let Changed { joined, left } = listing.change(addresses(ports));
             (keys(&joined), keys(&left))

@@ -2,22 +2,19 @@
 //! changed; the completion poller owns nothing but its beat. Neither knows jobs.
 
 use std::io;
-use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
 
-use super::driver::Input;
+use super::dialling::{Dialling, PollerCommand};
+use super::event::DriverEvent;
 use super::links;
 use super::listing::{Changed, Listing};
 use super::threads::Threads;
-use super::transfers::Transfers;
 use crate::config::NodeAddress;
-use crate::digest::Digest;
 use crate::engine::NodeKey;
-use crate::net::{self, Identity, Tally};
-use crate::store::Store;
+use crate::net;
 use crate::wire::Role;
 
 /// A node gets so long to take a connection.
@@ -34,27 +31,6 @@ const DIALS_MAX: usize = 64;
 const LIST_BEAT: Duration = Duration::from_millis(500);
 /// The completion poller's beat.
 const COMPLETION_BEAT: Duration = Duration::from_millis(250);
-
-/// What the inactive poller is told.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Dial these nodes now, whatever the schedule says.
-    DialNow(Vec<NodeKey>),
-    /// Dial this node no more.
-    StopDialling(NodeKey),
-}
-
-/// What a dial needs, and what the link that comes of it needs.
-#[derive(Clone)]
-pub(super) struct Dialling {
-    pub(super) identity: Identity,
-    /// What a node must show to be known to compute as we do.
-    pub(super) proof: Digest,
-    pub(super) store: Arc<Store>,
-    pub(super) transfers: Transfers,
-    pub(super) inputs: Sender<Input>,
-    pub(super) tally: Arc<Tally>,
-}
 
 /// A node, by its key.
 struct Entry {
@@ -113,7 +89,7 @@ pub(super) fn start_inactive(
     mut listing: Listing,
     dialling: Dialling,
     stopped: Receiver<()>,
-) -> io::Result<(Sender<Command>, JoinHandle<()>)> {
+) -> io::Result<(Sender<PollerCommand>, JoinHandle<()>)> {
     // A command for every node fits, so that the engine's thread never waits for this one. A list that can change may grow.
     let may_grow = if listing.may_change() { 1_024 } else { 16 };
     let (commands, orders) = bounded(listing.nodes().len() * 2 + may_grow);
@@ -174,7 +150,7 @@ impl Poller {
                 }
                 Err(error) => {
                     log::debug!("node {address} is inactive: {error}");
-                    let _ = dialling.inputs.send(Input::DialFailed { node, reason: error.to_string() });
+                    let _ = dialling.events.send(DriverEvent::DialFailed { node, reason: error.to_string() });
                     false
                 }
             };
@@ -205,7 +181,7 @@ impl Poller {
                 None => self.nodes.push(Entry::new(address.clone())),
             }
         }
-        let _ = self.dialling.inputs.send(Input::ListChanged(changed));
+        let _ = self.dialling.events.send(DriverEvent::ListChanged(changed));
     }
 
     fn note(&mut self, report: Report) {
@@ -228,16 +204,16 @@ impl Poller {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: PollerCommand) {
         match command {
-            Command::DialNow(nodes) => {
+            PollerCommand::DialNow(nodes) => {
                 for node in nodes {
                     if let Some(Entry { state: State::Waiting { due, .. }, .. }) = self.nodes.get_mut(node.0 as usize) {
                         *due = Instant::now();
                     }
                 }
             }
-            Command::StopDialling(node) => {
+            PollerCommand::StopDialling(node) => {
                 if let Some(entry) = self.nodes.get_mut(node.0 as usize) {
                     entry.is_wanted = false;
                 }
@@ -258,14 +234,14 @@ impl Poller {
 /// Starts the thread that has running tasks asked how far they are, and deadlines and stragglers looked at.
 pub(super) fn start_completion(
     threads: &Threads,
-    inputs: Sender<Input>,
+    events: Sender<DriverEvent>,
     stopped: Receiver<()>,
 ) -> io::Result<JoinHandle<()>> {
     let beat = tick(COMPLETION_BEAT);
     let run = move || {
         loop {
             select! {
-                recv(beat) -> _ => if inputs.send(Input::Sweep).is_err() { return },
+                recv(beat) -> _ => if events.send(DriverEvent::Sweep).is_err() { return },
                 recv(stopped) -> _ => return,
             }
         }
@@ -276,19 +252,24 @@ pub(super) fn start_completion(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordinator::transfers::Transfers;
+    use crate::digest::Digest;
+    use crate::net::Identity;
+    use crate::store::Store;
     use crate::wire::message::Features;
+    use std::sync::Arc;
 
     fn address(port: u16) -> NodeAddress {
         NodeAddress { host: "10.0.0.1".to_owned(), port }
     }
 
     /// A poller of one node, and what the engine's thread is told.
-    fn poller() -> (Poller, Receiver<Input>) {
-        let (inputs, told) = bounded(8);
+    fn poller() -> (Poller, Receiver<DriverEvent>) {
+        let (events, told) = bounded(8);
         let identity = Identity { role: Role::Coordinator, id: [0; 16], features: Features::default() };
-        let transfers = Transfers::new(0, inputs.clone());
+        let transfers = Transfers::new(0, || {});
         let (proof, store) = (Digest([0; 32]), Arc::new(Store::new(0)));
-        let dialling = Dialling { identity, proof, store, transfers, inputs, tally: Arc::default() };
+        let dialling = Dialling { identity, proof, store, transfers, events, tally: Arc::default() };
         let (reports, _) = bounded(8);
         (Poller { nodes: vec![Entry::new(address(1))], dialling, reports, dials: 0 }, told)
     }
@@ -306,13 +287,13 @@ mod tests {
     fn a_node_that_is_unlisted_or_quarantined_is_not_dialled_until_it_is_listed_anew() {
         let (mut poller, told) = poller();
         assert!(poller.nodes[0].is_waiting());
-        poller.obey(Command::StopDialling(NodeKey(0)));
+        poller.obey(PollerCommand::StopDialling(NodeKey(0)));
         assert!(!poller.nodes[0].is_waiting());
         poller.follow(leaves());
         assert!(!poller.nodes[0].is_waiting());
         poller.follow(joins(&[(0, 1), (1, 2)]));
         assert!(poller.nodes.iter().all(Entry::is_waiting), "quarantine is forgiven");
-        assert_eq!(told.try_iter().filter(|input| matches!(input, Input::ListChanged(_))).count(), 2);
+        assert_eq!(told.try_iter().filter(|event| matches!(event, DriverEvent::ListChanged(_))).count(), 2);
     }
 
     #[test]

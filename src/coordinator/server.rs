@@ -2,63 +2,24 @@
 //! Does not know jobs.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::driver::Input;
+use super::event::DriverEvent;
+use super::handles::{Client, ClientContext, ClientKey};
 use super::journal::{Absent, Archive};
 use super::status::{self, Snapshot};
 use crate::digest::Digest;
 use crate::job::JobId;
 use crate::net::{
-    self, FetchError, Fetched, Fetcher, Fetching, Greeted, Handler, Identity, Link, Peer, Question, Service,
-    answer_fetch,
+    self, FetchError, Fetched, Fetcher, Greeted, Handler, Identity, Link, Peer, Question, Service, answer_fetch,
 };
 use crate::store::Store;
 use crate::wire::message::{Describe, Described, Error, Held, Jobs, Ledger, Pong};
 use crate::wire::text::Metrics;
 use crate::wire::{ErrorCode, Message, MessageType, Role, limits};
-
-/// What is remembered of a request to a client: only its objects are asked for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ClientContext(Digest);
-
-impl From<Fetching> for ClientContext {
-    fn from(Fetching(digest): Fetching) -> ClientContext {
-        ClientContext(digest)
-    }
-}
-
-/// One client's connection, never used again after it has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ClientKey(pub(super) u64);
-
-/// What other threads hold of a client.
-#[derive(Clone)]
-pub(super) struct Client {
-    pub(super) key: ClientKey,
-    pub(super) link: Link<ClientContext>,
-    fetcher: Arc<Mutex<Fetcher>>,
-}
-
-impl Client {
-    /// Asks the client for an object of so many bytes.
-    pub(super) fn want(&self, digest: Digest, bytes: u64) {
-        // A client that has gone is reported by its reader.
-        let _ = self.fetcher().want(&self.link, digest, bytes, Some(bytes));
-    }
-
-    /// Whether it has sent nothing of what it was asked for, for too long.
-    pub(super) fn is_stalled(&self) -> bool {
-        self.fetcher().is_stalled()
-    }
-
-    fn fetcher(&self) -> MutexGuard<'_, Fetcher> {
-        self.fetcher.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
 
 /// The service behind the coordinator's port.
 pub(super) struct Clients {
@@ -67,7 +28,7 @@ pub(super) struct Clients {
     archive: Arc<Archive>,
     /// Until the journal has been read.
     recovering: Arc<AtomicBool>,
-    inputs: Sender<Input>,
+    events: Sender<DriverEvent>,
     limits: Vec<(&'static str, u64)>,
     next: AtomicU64,
 }
@@ -79,16 +40,16 @@ impl Clients {
         store: Arc<Store>,
         archive: Arc<Archive>,
         recovering: Arc<AtomicBool>,
-        inputs: Sender<Input>,
+        events: Sender<DriverEvent>,
         limits: Vec<(&'static str, u64)>,
     ) -> Clients {
-        Clients { identity, store, archive, recovering, inputs, limits, next: AtomicU64::new(1) }
+        Clients { identity, store, archive, recovering, events, limits, next: AtomicU64::new(1) }
     }
 
     /// A moment of the thread that owns everything.
     fn snapshot(&self) -> Result<Snapshot, &'static str> {
         let (reply, answer) = bounded(1);
-        self.inputs.send(Input::Status(reply)).map_err(|_| "the coordinator is stopping\n")?;
+        self.events.send(DriverEvent::Status(reply)).map_err(|_| "the coordinator is stopping\n")?;
         answer.recv_timeout(Duration::from_secs(5)).map_err(|_| "the coordinator is busy; try again\n")
     }
 }
@@ -123,19 +84,19 @@ impl Service for Clients {
         let fetcher = Arc::new(Mutex::new(Fetcher::new(self.store.clone())));
         let client = Client { key, link, fetcher };
         log::debug!("client {address} is here");
-        if self.inputs.send(Input::ClientHere { client: client.clone() }).is_err() {
+        if self.events.send(DriverEvent::ClientHere { client: client.clone() }).is_err() {
             return client.link.close("the coordinator is stopping");
         }
         let mut handler = ClientLink {
             client: client.clone(),
             store: self.store.clone(),
             archive: self.archive.clone(),
-            inputs: self.inputs.clone(),
+            events: self.events.clone(),
         };
         let closed = reader.run(&mut handler);
         client.fetcher().suspend();
         log::debug!("client {address} is gone: {closed}");
-        let _ = self.inputs.send(Input::ClientGone { client: key });
+        let _ = self.events.send(DriverEvent::ClientGone { client: key });
     }
 
     fn answer(&self, question: Question) -> String {
@@ -161,7 +122,7 @@ struct ClientLink {
     client: Client,
     store: Arc<Store>,
     archive: Arc<Archive>,
-    inputs: Sender<Input>,
+    events: Sender<DriverEvent>,
 }
 
 impl ClientLink {
@@ -187,19 +148,19 @@ impl Handler<ClientContext> for ClientLink {
         match message {
             Message::Submit(submit) => {
                 let client = self.client.clone();
-                let _ = self.inputs.send(Input::Submit { client, request, submit: Box::new(submit) });
+                let _ = self.events.send(DriverEvent::Submit { client, request, submit: Box::new(submit) });
             }
             Message::Attach(attach) => {
                 let client = self.client.clone();
-                let _ = self.inputs.send(Input::Attach { client, request, attach });
+                let _ = self.events.send(DriverEvent::Attach { client, request, attach });
             }
             Message::Jobs(Jobs { job }) => {
                 let client = self.client.clone();
-                let _ = self.inputs.send(Input::List { client, request, job });
+                let _ = self.events.send(DriverEvent::List { client, request, job });
             }
             Message::Order(order) => {
                 let client = self.client.clone();
-                let _ = self.inputs.send(Input::Order { client, request, order });
+                let _ = self.events.send(DriverEvent::Order { client, request, order });
             }
             Message::Describe(Describe { job }) => match self.archive.specification(job) {
                 Ok(specification) => {
@@ -244,19 +205,19 @@ impl Handler<ClientContext> for ClientLink {
             Message::Error(error) => self.client.fetcher().refused(link, digest, error),
             _ => return,
         };
-        let input = match fetched {
+        let event = match fetched {
             Ok(Fetched::Partly) => return,
             Ok(Fetched::Whole(digest, bytes)) => {
                 self.store.insert(digest, bytes);
-                Input::ObjectArrived { digest }
+                DriverEvent::ObjectArrived { digest }
             }
-            Err(error) => Input::ObjectMissing { client: self.client.key, digest, reason: sentence(&error) },
+            Err(error) => DriverEvent::ObjectMissing { client: self.client.key, digest, reason: sentence(&error) },
         };
-        let _ = self.inputs.send(input);
+        let _ = self.events.send(event);
     }
 
     fn cancel(&mut self, _: &Link<ClientContext>, request: u32) {
-        let _ = self.inputs.send(Input::CancelRequest { client: self.client.key, request });
+        let _ = self.events.send(DriverEvent::CancelRequest { client: self.client.key, request });
     }
 
     fn load(&mut self) -> Pong {

@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::StartError;
+use super::error::StartError;
 use crate::model::{Kernel, conformance};
 
 /// Why the coordinator cannot go on, as a sentence with the cure.

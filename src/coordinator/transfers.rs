@@ -11,9 +11,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
-use super::driver::Input;
 use crate::engine::LinkKey;
 use crate::net;
 
@@ -32,7 +29,7 @@ pub(super) struct Transfers(Arc<Shared>);
 
 struct Shared {
     bytes_max: u64,
-    inputs: Sender<Input>,
+    tell: Box<dyn Fn() + Send + Sync>,
     state: Mutex<State>,
 }
 
@@ -73,9 +70,9 @@ pub(super) struct Room {
 
 impl Transfers {
     /// Of up to `bytes_max` bytes, or of one update and a part of another where that is more. When there is room again for
-    /// who has been refused it, [`Input::Room`] tells.
-    pub(super) fn new(bytes_max: u64, inputs: Sender<Input>) -> Transfers {
-        Transfers(Arc::new(Shared { bytes_max, inputs, state: Mutex::default() }))
+    /// who has been refused it, `tell` is called, by whichever thread has made room: it must not wait.
+    pub(super) fn new(bytes_max: u64, tell: impl Fn() + Send + Sync + 'static) -> Transfers {
+        Transfers(Arc::new(Shared { bytes_max, tell: Box::new(tell), state: Mutex::default() }))
     }
 
     /// An update is to be had over this link.
@@ -127,9 +124,7 @@ impl Transfers {
         let can_go_on = state.first_to_go_on(self.0.bytes_max).is_some();
         drop(state);
         if can_go_on {
-            // Where the channel is full the driver is busy, and looks at its next beat; where it is closed there is nothing
-            // left to fetch.
-            let _ = self.0.inputs.try_send(Input::Room);
+            (self.0.tell)();
         }
     }
 
@@ -274,13 +269,13 @@ mod tests {
     /// Updates of 1,000 bytes each.
     const WHOLE: u64 = 1_000;
 
-    fn transfers(bytes_max: u64) -> (Transfers, Receiver<Input>) {
-        let (inputs, told) = unbounded();
-        (Transfers::new(bytes_max, inputs), told)
+    fn transfers(bytes_max: u64) -> (Transfers, Receiver<()>) {
+        let (tell, told) = unbounded();
+        (Transfers::new(bytes_max, move || tell.send(()).unwrap_or_default()), told)
     }
 
-    fn is_told(told: &Receiver<Input>) -> bool {
-        told.try_iter().any(|input| matches!(input, Input::Room))
+    fn is_told(told: &Receiver<()>) -> bool {
+        told.try_iter().next().is_some()
     }
 
     fn begin(transfers: &Transfers, links: std::ops::Range<u64>) -> Vec<Room> {

@@ -7,48 +7,17 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::StartError;
-use super::driver::Input;
+use super::error::StartError;
+use super::event::DriverEvent;
 use super::threads::Threads;
 use super::transfers::Transfers;
-use super::update::UpdateBytes;
+use super::work::{Merging, Validating, Weights};
 use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
-use crate::job::{JobId, Specification};
-use crate::model::{self, ExactSum, Kernel, Network, Rows};
+use crate::job::JobId;
+use crate::model::{self, ExactSum, Kernel, Network};
 use crate::store::Spares;
 use crate::wire::object::{self, ObjectKind};
-
-/// Weights that exist, as the object that holds them.
-#[derive(Clone)]
-pub(super) struct Weights {
-    pub(super) digest: Digest,
-    pub(super) bytes: Arc<Vec<u8>>,
-}
-
-/// What the merging thread is to do.
-pub(super) enum Merging {
-    /// Make the weights of step 0: drawn, or those of this object.
-    Prepare { job: JobId, specification: Arc<Specification>, initial: Option<Arc<Vec<u8>>> },
-    /// Add an update of the right shape to the job's sum.
-    Accumulate { job: JobId, step: u64, shard: u32, rows: u32, update: Arc<UpdateBytes> },
-    /// Add the mean to the base, and begin the next sum. Nobody else holds the base, if it can be helped: then the new
-    /// weights take its place in memory.
-    Finish { job: JobId, step: u64, base: Arc<Vec<u8>> },
-    /// Forget the job.
-    Release { job: JobId },
-}
-
-/// What the validating thread is to do.
-pub(super) struct Validating {
-    pub(super) job: JobId,
-    pub(super) step: u64,
-    pub(super) specification: Arc<Specification>,
-    pub(super) weights: Arc<Vec<u8>>,
-    /// Of the weights.
-    pub(super) digest: Digest,
-    pub(super) rows: Arc<Rows<'static>>,
-}
 
 /// Starts the merging thread. Its queue holds no more than the engine has asked for: one update a task of one round.
 pub(super) fn start_merging(
@@ -56,11 +25,11 @@ pub(super) fn start_merging(
     kernel: Kernel,
     spares: Spares,
     transfers: Transfers,
-    inputs: Sender<Input>,
+    events: Sender<DriverEvent>,
 ) -> Result<(Sender<Merging>, JoinHandle<()>), StartError> {
     let (orders, queue) = unbounded();
     let run = move || {
-        let mut merger = Merger { kernel, sums: HashMap::new(), spares, transfers, inputs };
+        let mut merger = Merger { kernel, sums: HashMap::new(), spares, transfers, events };
         for order in &queue {
             merger.obey(order);
         }
@@ -79,7 +48,7 @@ struct Merger {
     /// Where memory comes from and goes.
     spares: Spares,
     transfers: Transfers,
-    inputs: Sender<Input>,
+    events: Sender<DriverEvent>,
 }
 
 impl Merger {
@@ -96,17 +65,17 @@ impl Merger {
             Merging::Prepare { job, .. } | Merging::Accumulate { job, .. } | Merging::Finish { job, .. } => job,
         };
         let done = catch_unwind(AssertUnwindSafe(|| self.work(order)));
-        let input = done.unwrap_or_else(|_| {
+        let event = done.unwrap_or_else(|_| {
             let reason = "merging met a fault of the program's own".to_owned();
-            Some(Input::Event(Event::WorkFailed { job, reason }))
+            Some(DriverEvent::Event(Event::WorkFailed { job, reason }))
         });
-        if let Some(input) = input {
-            let _ = self.inputs.send(input);
+        if let Some(event) = event {
+            let _ = self.events.send(event);
         }
     }
 
-    fn work(&mut self, order: Merging) -> Option<Input> {
-        let failed = |job, reason: String| Some(Input::Event(Event::WorkFailed { job, reason }));
+    fn work(&mut self, order: Merging) -> Option<DriverEvent> {
+        let failed = |job, reason: String| Some(DriverEvent::Event(Event::WorkFailed { job, reason }));
         match order {
             Merging::Prepare { job, specification, initial } => {
                 let training = &specification.training;
@@ -125,7 +94,7 @@ impl Merger {
                 let rows = specification.shards.iter().map(|shard| u64::from(shard.rows)).sum();
                 let sum = ExactSum::new(self.kernel, network.parameters(), rows);
                 self.sums.insert(job, Sum { network, sum });
-                Some(Input::Prepared { job, weights })
+                Some(DriverEvent::Prepared { job, weights })
             }
             Merging::Accumulate { job, step, shard, rows, update } => {
                 let Sum { network, sum } = self.sums.get_mut(&job)?;
@@ -134,7 +103,7 @@ impl Merger {
                     // It is another task's, too.
                     Err(update) => sum.add_parts(update.values(network), rows),
                 };
-                Some(Input::Event(match added {
+                Some(DriverEvent::Event(match added {
                     Ok(()) => Event::Accumulated { job, step, shard },
                     Err(error) => Event::UpdateRefused { job, step, shard, reason: error.to_string() },
                 }))
@@ -158,7 +127,7 @@ impl Merger {
                     Ok(()) => {
                         sum.reset();
                         let weights = Weights { digest: hasher.finish(), bytes: Arc::new(bytes) };
-                        Some(Input::Merged { job, step, weights })
+                        Some(DriverEvent::Merged { job, step, weights })
                     }
                     Err(error) => failed(job, error.to_string()),
                 }
@@ -172,7 +141,7 @@ impl Merger {
 pub(super) fn start_validating(
     threads: &Threads,
     kernel: Kernel,
-    inputs: Sender<Input>,
+    events: Sender<DriverEvent>,
 ) -> Result<(Sender<Validating>, JoinHandle<()>), StartError> {
     let (orders, queue): (Sender<Validating>, Receiver<Validating>) = unbounded();
     let run = move || {
@@ -195,7 +164,7 @@ pub(super) fn start_validating(
                 Ok(Err(reason)) => Event::WorkFailed { job, reason },
                 Err(_) => Event::WorkFailed { job, reason: "validating met a fault of the program's own".to_owned() },
             };
-            let _ = inputs.send(Input::Event(event));
+            let _ = events.send(DriverEvent::Event(event));
         }
     };
     Ok((orders, threads.start_computing("validate", kernel, run)?))

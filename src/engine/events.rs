@@ -2,79 +2,14 @@
 //! data, each value naming its job. Does not know how anything is decided (the rest of `engine`) or done.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::nodes::{LinkKey, NodeInfo, NodeKey};
 use super::report::{JobEvent, JobProgress};
 use crate::digest::Digest;
 use crate::job::{
     Attempt, CachedResult, FailReason, JobId, Metrics, Outcome, Progress, RejectReason, RoundRecord, Specification,
     TaskResult,
 };
-
-/// A moment, in microseconds since some moment that the caller fixes once. Never runs backwards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time(pub u64);
-
-impl Time {
-    /// The moment so much later.
-    pub fn after(self, wait: Duration) -> Time {
-        self.after_us(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX))
-    }
-
-    /// The moment so many microseconds later.
-    pub fn after_us(self, wait_us: u64) -> Time {
-        Time(self.0.saturating_add(wait_us))
-    }
-
-    /// Microseconds since `earlier`; 0 if that is yet to come.
-    pub fn since_us(self, earlier: Time) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-/// A node's place in the caller's list of nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeKey(pub u32);
-
-/// One connection to a node; never used again after it is down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkKey(pub u64);
-
-/// What a node says of itself when its link comes up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeInfo {
-    /// The name shown to people.
-    pub name: String,
-    /// The arithmetics that it is known to compute.
-    pub arithmetics: Vec<u16>,
-    /// Those that it says it computes, and why it is not believed.
-    pub doubts: Vec<(u16, Doubt)>,
-    /// Tasks that it trains at the same time; 0 counts as 1.
-    pub workers: u32,
-}
-
-/// Why a node is not believed that it computes an arithmetic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// What shows it is another than the coordinator's: one of the two computes otherwise than defined.
-    Differs,
-    /// It shows nothing.
-    Unproven,
-}
-
-impl Doubt {
-    /// What is wrong, of a node that says it computes this arithmetic, and the cure.
-    pub fn about(self, arithmetic: u16) -> String {
-        match self {
-            Self::Differs => format!(
-                "it computes arithmetic {arithmetic} otherwise than this coordinator: update both, or mend the one that is broken"
-            ),
-            Self::Unproven => {
-                format!("its greeting does not show that it computes arithmetic {arithmetic}: update it")
-            }
-        }
-    }
-}
 
 /// What went wrong with an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +62,7 @@ pub enum Event {
         /// Tasks in its queue.
         waiting: u32,
     },
-    /// A client submits a job. Answered by [`Action::Admit`].
+    /// A client submits a job. Answered by exactly one [`Action::Admit`]; submissions are answered in their order.
     Submitted {
         /// The job.
         job: JobId,
@@ -215,7 +150,8 @@ pub enum Event {
         /// The attempt that it claims to be of.
         attempt: Attempt,
     },
-    /// A result arrived whole and its hash is right.
+    /// A result arrived whole and its hash is right. Answered by exactly one [`Action::Accumulate`] or [`Action::Discard`] of
+    /// this link and attempt.
     Trained {
         /// The connection that it came over.
         link: LinkKey,

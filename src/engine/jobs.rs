@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::Context;
-use super::events::{Action, Admission, Time};
+use super::context::Context;
+use super::events::{Action, Admission};
 use super::report::{JobEntry, JobEvent, JobProgress};
-use super::returning::Returning;
-use super::run::{Ending, Run};
+use super::run::{Ending, Returning, Run};
+use super::time::Time;
 use crate::digest::Digest;
 use crate::job::{FailReason, JobId, Outcome, Progress, Specification};
 

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::events::{Doubt, LinkKey, NodeInfo, NodeKey, Time};
+use super::nodes::{Doubt, LinkKey, NodeInfo, NodeKey};
 use super::report::{NodeState, NodeStatus};
 use super::roster::{Place, Roster};
+use super::time::Time;
 
 /// Weight of the newest time in a node's running average.
 const NEWEST_WEIGHT: f64 = 0.3;

@@ -7,79 +7,52 @@
 //! | module | owns |
 //! |---|---|
 //! | `events` | the vocabulary: [`Event`], [`Action`] |
+//! | `nodes`, `time` | what nodes, links and moments are called |
 //! | `report` | what watchers and the console are told |
 //! | `jobs` | the queue, the turn of jobs, the outcomes |
-//! | `run` | the stages of the running job |
-//! | `attempts` | a task's way to its node and its result's way into the sum |
-//! | `returning` | results that nodes held while the coordinator was away |
+//! | `run` | the running job: its stages, a task's way to its node and its result's way into the sum |
 //! | `round` | the book of a round's tasks and attempts |
 //! | `scheduler` | the policies |
 //! | `membership` | nodes, links, speeds, quarantine |
 //! | `roster` | the nodes in the orders in which the policies search them |
 //! | `pace` | when a task counts as slow |
+//! | `context` | what a decision may look at and change |
 //! | `profile` | where a job's time goes |
 //! | `revival` | what happens when no node is there |
 
-mod attempts;
+mod context;
 mod events;
 mod jobs;
 mod membership;
+mod nodes;
 mod pace;
 mod profile;
 mod report;
-mod returning;
 mod revival;
 mod roster;
 mod round;
 mod run;
 mod scheduler;
+mod settings;
 #[cfg(test)]
 mod tests;
-
-use std::time::Duration;
+mod time;
 
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;
 
-pub use events::{Action, Admission, Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey, Time};
+pub use events::{Action, Admission, Event, Fault};
+pub use nodes::{Doubt, LinkKey, NodeInfo, NodeKey};
 pub use report::{JobEntry, JobEvent, JobProgress, NodeState, NodeStatus, Notice, Status};
 pub use scheduler::{NotAPolicy, Policy};
+pub use settings::Settings;
+pub use time::Time;
 
 use crate::job::{FailReason, JobId, Outcome};
+use context::Context;
 use jobs::Jobs;
 use membership::{Fleet, Joined, Lost};
-use round::{Live, Round};
-
-/// How the engine decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// How tasks are handed out.
-    pub policy: Policy,
-    /// Jobs that may wait at the same time.
-    pub queued_max: usize,
-    /// Jobs that may be paused at the same time; one more fails.
-    pub paused_max: usize,
-    /// Failures of a task that are forgiven; attempts that ended with their link do not count.
-    pub attempts_max: u32,
-    /// Bad results of a node before it is quarantined.
-    pub strikes_max: u32,
-    /// How long each revival waits.
-    pub revival_waits: Vec<Duration>,
-}
-
-impl Settings {
-    /// The settings for a policy.
-    pub fn new(policy: Policy) -> Settings {
-        Settings {
-            policy,
-            queued_max: 16,
-            paused_max: 16,
-            attempts_max: 12,
-            strikes_max: 3,
-            revival_waits: [1, 2, 4].map(Duration::from_secs).to_vec(),
-        }
-    }
-}
+use round::Round;
 
 /// The deciding core.
 pub struct Engine {
@@ -278,35 +251,5 @@ fn link_lost(lost: &Lost, reason: String, jobs: &mut Jobs, cx: &mut Context<'_>)
     if let Some(run) = jobs.running_any() {
         run.link_lost(lost, cx.now);
         run.report(Notice::NodeLost { name: lost.name.clone(), reason }, cx);
-    }
-}
-
-/// What a decision may look at and change besides the jobs, while one event is handled.
-struct Context<'a> {
-    now: Time,
-    settings: &'a Settings,
-    rng: &'a mut ChaCha8Rng,
-    fleet: &'a mut Fleet,
-    actions: &'a mut Vec<Action>,
-    stale_results: &'a mut u64,
-}
-
-impl Context<'_> {
-    fn report(&mut self, job: JobId, event: JobEvent) {
-        self.actions.push(Action::Report { job, event });
-    }
-
-    /// Ends an attempt in both books: its task's and its node's.
-    fn release(&mut self, round: &mut Round, shard: u32, live: &Live) {
-        round.retire(shard, live.number);
-        self.fleet.release(live.link, (live.started, shard, live.number));
-    }
-
-    /// Ends what is out of a task, and tells the nodes.
-    fn cancel(&mut self, round: &mut Round, shard: u32) {
-        for live in round.task(shard).live.clone() {
-            self.release(round, shard, &live);
-            self.actions.push(Action::Cancel { link: live.link, attempt: round.attempt(shard, &live) });
-        }
     }
 }

@@ -13,7 +13,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use super::events::{LinkKey, Time};
+use super::nodes::LinkKey;
+use super::time::Time;
 use crate::job::Profile;
 
 /// What keeps a round from being done, as it is now.

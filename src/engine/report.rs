@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::events::{Doubt, NodeKey};
+use super::nodes::{Doubt, NodeKey};
 use crate::digest::Digest;
 use crate::job::{FailReason, JobId, JobState, Outcome, RoundSummary};
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::events::Time;
+use super::time::Time;
 
 /// A job's revivals.
 #[derive(Default)]

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::events::{NodeKey, Time};
+use super::nodes::NodeKey;
+use super::time::Time;
 
 /// Where a node stands, and by what.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::events::{LinkKey, NodeKey, Time};
 use super::membership::Assignment;
+use super::nodes::{LinkKey, NodeKey};
+use super::time::Time;
 use crate::digest::Digest;
 use crate::job::{Attempt, JobId, Specification, TaskId, TaskResult};
 

@@ -6,9 +6,10 @@ use std::str::FromStr;
 use rand::RngExt as _;
 use rand::rngs::ChaCha8Rng;
 
-use super::events::{NodeKey, Time};
 use super::membership::{Fleet, Link, Needs, Node};
+use super::nodes::NodeKey;
 use super::round::{Standing, Task};
+use super::time::Time;
 
 /// Predicted finishes within this factor of each other count as equal: then the less loaded node gets the task.
 const EQUAL_WITHIN: f64 = 1.25;
@@ -314,7 +315,7 @@ mod tests {
     use rand::{Rng as _, SeedableRng as _};
 
     use super::*;
-    use crate::engine::events::{LinkKey, NodeInfo};
+    use crate::engine::nodes::{LinkKey, NodeInfo};
 
     const NODES: u64 = 40;
     const NEEDS: Needs = Needs { arithmetic: 1, allow_inexact: false };

@@ -10,7 +10,7 @@ use crate::model::Metrics;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// Every round is merged and validated.
-    Done(Summary),
+    Done(Box<Summary>),
     /// It could not go on.
     Failed(FailReason),
     /// A client wanted it to end.

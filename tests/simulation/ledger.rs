@@ -268,11 +268,9 @@ impl Ledger {
                     self.failed(*link, attempt.task, 1);
                 }
             }
-            Event::Closing { link, attempt } => {
-                if self.end_attempt(*link, attempt).is_some() {
-                    self.closing.insert(*link);
-                    self.ending.closings += 1;
-                }
+            Event::Closing { link, attempt } if self.end_attempt(*link, attempt).is_some() => {
+                self.closing.insert(*link);
+                self.ending.closings += 1;
             }
             Event::Rejected { link, attempt, .. } => {
                 if let Some((_, may_reject)) = self.end_attempt(*link, attempt) {
@@ -324,7 +322,7 @@ impl Ledger {
     pub fn action(&mut self, now_us: u64, action: &Action) {
         match (self.next.take(), action) {
             (Some(next), Action::Report { job, event: JobEvent::RoundDone(round) }) => {
-                assert_eq!(next, Next::RoundDone(*job, round.clone()), "a round is written and not told");
+                assert_eq!(next, Next::RoundDone(*job, *round), "a round is written and not told");
             }
             (Some(next), Action::Suspend { job }) => assert_eq!(next, Next::Suspend(*job)),
             (Some(next), other) => panic!("{other:?} comes instead of {next:?}"),
@@ -396,7 +394,7 @@ impl Ledger {
             }
             Action::Persist { job, record } => {
                 self.job(*job).persist(record);
-                self.next = Some(Next::RoundDone(*job, record.progress.last.clone()));
+                self.next = Some(Next::RoundDone(*job, record.progress.last));
             }
             Action::Suspend { job } => {
                 assert!(

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::{Driver, Submission, now, unix_ms};
 use crate::coordinator::answers::{error_of, refusal};
-use crate::coordinator::jobs::Watcher;
-use crate::coordinator::journal::{Absent, Order};
-use crate::coordinator::server::{Client, ClientKey};
-use crate::coordinator::workers::{Merging, Validating};
+use crate::coordinator::handles::{Client, ClientKey};
+use crate::coordinator::journal::{Absent, JournalCommand};
+use crate::coordinator::watcher::Watcher;
+use crate::coordinator::work::{Merging, Validating};
 use crate::digest::Digest;
 use crate::engine::{Admission, Event, JobProgress};
 use crate::job::{JobId, JobState, JobStatus};
-use crate::wire::message::{Accepted, Attach, Error, Listed, Order as JobOrder, OrderVerb, Submit, job_fitting};
+use crate::wire::message::{Accepted, Attach, Error, Listed, Order, OrderVerb, Submit, job_fitting};
 use crate::wire::{ErrorCode, Message, MessageType, specification};
 
 impl Driver {
@@ -30,12 +30,12 @@ impl Driver {
         let semantic = specification::semantic_digest(&specification);
         let specification = Arc::new(specification);
         let watcher = Watcher { client, request, gives_data: true, is_submitter: true, rounds_seen };
-        self.submitting = Some(Submission { watcher, specification: specification.clone() });
+        self.submissions.push_back(Submission { watcher, specification: specification.clone() });
         self.tell(Event::Submitted { job, specification, semantic });
     }
 
     pub(super) fn admit(&mut self, id: JobId, admission: &Admission) {
-        let Some(Submission { watcher, specification }) = self.submitting.take() else { return };
+        let Some(Submission { watcher, specification }) = self.submissions.pop_front() else { return };
         let refused = match admission {
             Admission::Admitted { position } => {
                 log::info!("job {id} is queued, {position} before it");
@@ -112,7 +112,7 @@ impl Driver {
                     watcher.tell_rounds(&rounds);
                     watcher.answer(&answer);
                 };
-                self.write(Order::Rounds { job: id, after, then: Box::new(then) });
+                self.write(JournalCommand::Rounds { job: id, after, then: Box::new(then) });
             }
         }
     }
@@ -152,8 +152,8 @@ impl Driver {
     }
 
     /// A client has something done to a job.
-    pub(super) fn order(&mut self, client: &Client, request: u32, order: JobOrder) {
-        let JobOrder { job, verb } = order;
+    pub(super) fn order(&mut self, client: &Client, request: u32, order: Order) {
+        let Order { job, verb } = order;
         if self.status(job).is_none() {
             let _ = client.link.answer(request, &self.absent(job, MessageType::Order).into());
             return;
@@ -167,7 +167,7 @@ impl Driver {
                     open.goes_on = true;
                     log::info!("job {job} is resumed");
                     self.feed.say("job", job, || "is resumed");
-                    self.write(Order::Resume { job });
+                    self.write(JournalCommand::Resume { job });
                     self.tell(Event::ResumeRequested { job });
                 }
             }
@@ -219,7 +219,7 @@ impl Driver {
             open.is_written = true;
             let specification = open.specification.clone();
             if let Some(status) = self.jobs.status(job, JobState::Queued, 0) {
-                self.write(Order::Begin { status, specification });
+                self.write(JournalCommand::Begin { status, specification });
             }
         }
         self.tell(match checked {

@@ -14,91 +14,27 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::Settings;
+use super::dialling::PollerCommand;
 use super::ended::AllEnded;
-use super::jobs::{Jobs, Watcher};
-use super::journal::{Archive, Order, Told};
-use super::links::Linked;
-use super::listing::Changed;
-use super::pollers::Command;
-use super::server::{Client, ClientKey};
+use super::event::{DriverEvent, Update};
+use super::handles::{Client, ClientKey, NodeHandle};
+use super::jobs::Jobs;
+use super::journal::{Archive, JournalCommand};
+use super::settings::Settings;
 use super::status::{Counts, Snapshot};
 use super::transfers::Transfers;
-use super::update::UpdateBytes;
-use super::workers::{Merging, Validating, Weights};
+use super::watcher::Watcher;
+use super::work::{Merging, Validating};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
-use crate::engine::{self, Action, Engine, Event, Fault, LinkKey, NodeInfo, NodeKey, Time};
-use crate::job::{Attempt, JobId, Specification, TaskId, TaskResult};
+use crate::engine::{self, Action, Engine, Event, Fault, LinkKey, NodeKey, Time};
+use crate::job::{Attempt, JobId, Specification, TaskId};
 use crate::net::{self, Feed};
 use crate::store::Store;
-use crate::wire::message::{Attach, Order as JobOrder, Submit};
-
-/// What happens to the coordinator.
-pub(super) enum Input {
-    /// Something that the engine is told as it is.
-    Event(Event),
-    /// A dial has failed.
-    DialFailed { node: NodeKey, reason: String },
-    /// The list of nodes has changed.
-    ListChanged(Changed),
-    /// A node is linked.
-    NodeLinked { node: NodeKey, key: LinkKey, linked: Linked, info: NodeInfo },
-    /// A node's link has ended.
-    NodeUnlinked { key: LinkKey, reason: String },
-    /// A node has trained a task; the update's digest and shape are right.
-    Trained { link: LinkKey, attempt: Attempt, update: Update },
-    /// A node has trained a task, and its update is too large to travel inside TRAINED.
-    TrainedApart { link: LinkKey, attempt: Attempt },
-    /// There is room for more of an update on its way.
-    Room,
-    /// A node has said how far a task is.
-    Polled { link: LinkKey, attempt: Attempt, known: bool, done: u64, planned: u64 },
-    /// A client is connected.
-    ClientHere { client: Client },
-    /// A client's connection has ended.
-    ClientGone { client: ClientKey },
-    /// A client submits a job.
-    Submit { client: Client, request: u32, submit: Box<Submit> },
-    /// A client watches a job.
-    Attach { client: Client, request: u32, attach: Attach },
-    /// A client asks how this job stands, or all of them.
-    List { client: Client, request: u32, job: Option<JobId> },
-    /// A client has something done to a job.
-    Order { client: Client, request: u32, order: JobOrder },
-    /// A client no longer wants the answer to a request.
-    CancelRequest { client: ClientKey, request: u32 },
-    /// What the journal says.
-    Journal(Told),
-    /// A client's object is in the store.
-    ObjectArrived { digest: Digest },
-    /// A client's object cannot be had.
-    ObjectMissing { client: ClientKey, digest: Digest, reason: String },
-    /// The weights of step 0 exist.
-    Prepared { job: JobId, weights: Weights },
-    /// A round's weights exist.
-    Merged { job: JobId, step: u64, weights: Weights },
-    /// The completion poller's beat.
-    Sweep,
-    /// Somebody asks on the console.
-    Status(Sender<Snapshot>),
-    /// Somebody waits until so many nodes are active.
-    AwaitActive { count: usize, reply: Sender<()> },
-    /// The program ends.
-    Stop,
-}
-
-/// An update that has arrived.
-pub(super) struct Update {
-    /// What the node says of it.
-    pub(super) result: TaskResult,
-    /// The object, of the right shape.
-    pub(super) bytes: Arc<UpdateBytes>,
-}
 
 /// A linked node.
 struct NodeLink {
-    linked: Linked,
+    linked: NodeHandle,
     name: String,
     node: NodeKey,
     /// The last weights that were put there.
@@ -129,24 +65,24 @@ pub(super) struct Driver {
     looked_through: Time,
     links: HashMap<LinkKey, NodeLink>,
     clients: HashMap<ClientKey, Client>,
-    /// Updates that the engine has been told of and has not ordered anything for.
-    arrived: HashMap<(LinkKey, Attempt), Update>,
+    /// Updates that the engine has been told of, until it has said what becomes of them.
+    updates: HashMap<(LinkKey, Attempt), Update>,
     /// Nodes whose first dial has failed, and which have been told of.
     inactive_told: Vec<bool>,
     /// Who waits for so many nodes to be active.
     awaiting: Vec<(usize, Sender<()>)>,
     /// Jobs that have ended and that the journal has named, because it has no room for them.
     without_room: Vec<JobId>,
-    /// The submission that the engine is being asked about.
-    submitting: Option<Submission>,
+    /// Submissions that the engine has been told of and has not answered, in their order.
+    submissions: VecDeque<Submission>,
     /// Large updates on their way.
     transfers: Transfers,
     counts: Counts,
     feed: Feed,
     merging: Sender<Merging>,
     validating: Sender<Validating>,
-    poller: Sender<Command>,
-    journal: Sender<Order>,
+    poller: Sender<PollerCommand>,
+    journal: Sender<JournalCommand>,
     archive: Arc<Archive>,
     /// Whether weights are written, and must be held until they are.
     writes_weights: bool,
@@ -169,8 +105,8 @@ pub(super) struct Around {
     pub(super) transfers: Transfers,
     pub(super) merging: Sender<Merging>,
     pub(super) validating: Sender<Validating>,
-    pub(super) poller: Sender<Command>,
-    pub(super) journal: Sender<Order>,
+    pub(super) poller: Sender<PollerCommand>,
+    pub(super) journal: Sender<JournalCommand>,
     pub(super) archive: Arc<Archive>,
     pub(super) recovering: Arc<AtomicBool>,
     pub(super) feed: Feed,
@@ -198,9 +134,9 @@ impl Driver {
             without_room: Vec::new(),
             links: HashMap::new(),
             clients: HashMap::new(),
-            arrived: HashMap::new(),
+            updates: HashMap::new(),
             inactive_told: vec![false; settings.nodes.len()],
-            submitting: None,
+            submissions: VecDeque::new(),
             transfers,
             counts: Counts::default(),
             feed,
@@ -216,7 +152,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn run(mut self, inputs: &Receiver<Input>) {
+    pub(super) fn run(mut self, events: &Receiver<DriverEvent>) {
         for (index, node) in self.nodes.clone().iter().enumerate() {
             self.tell(Event::NodeListed { node: NodeKey(index as u32), address: node.to_string() });
         }
@@ -225,9 +161,9 @@ impl Driver {
                 Some(deadline) => Duration::from_micros(deadline.since_us(now())),
                 None => Duration::from_secs(3_600),
             };
-            match inputs.recv_timeout(wait) {
-                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(input) => self.take(input),
+            match events.recv_timeout(wait) {
+                Ok(DriverEvent::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => self.tell(Event::Tick),
             }
         }
@@ -239,9 +175,9 @@ impl Driver {
         }
     }
 
-    fn take(&mut self, input: Input) {
-        match input {
-            Input::Event(event) => {
+    fn take(&mut self, event: DriverEvent) {
+        match event {
+            DriverEvent::Event(event) => {
                 if let Event::TaskFailed { link, attempt, .. }
                 | Event::Rejected { link, attempt, .. }
                 | Event::Closing { link, attempt } = &event
@@ -254,28 +190,26 @@ impl Driver {
                 }
                 self.tell(event);
             }
-            Input::ListChanged(changed) => self.list_changed(changed),
-            Input::DialFailed { node, reason } => self.dial_failed(node, &reason),
-            Input::NodeLinked { node, key, linked, info } => self.node_linked(node, key, linked, info),
-            Input::NodeUnlinked { key, reason } => self.node_unlinked(key, reason),
-            Input::Trained { link, attempt, update } => {
+            DriverEvent::ListChanged(changed) => self.list_changed(changed),
+            DriverEvent::DialFailed { node, reason } => self.dial_failed(node, &reason),
+            DriverEvent::NodeLinked { node, key, linked, info } => self.node_linked(node, key, linked, info),
+            DriverEvent::NodeUnlinked { key, reason } => self.node_unlinked(key, reason),
+            DriverEvent::Trained { link, attempt, update } => {
                 self.no_longer_out(link, attempt);
                 let result = update.result;
                 self.say_task(link, attempt, || {
                     format!("trained in {:.1} ms, loss {:.4}", result.train_us as f64 / 1e3, result.loss)
                 });
-                self.arrived.insert((link, attempt), update);
+                self.updates.insert((link, attempt), update);
                 self.tell(Event::Trained { link, attempt, result });
-                // Whatever the engine made of it has taken it out; what is left belongs to nothing.
-                self.arrived.remove(&(link, attempt));
             }
-            Input::TrainedApart { link, attempt } => {
+            DriverEvent::TrainedApart { link, attempt } => {
                 // The node has answered, and is done with it: to ask it how far the task is would hear that it knows none.
                 self.no_longer_out(link, attempt);
                 self.tell(Event::UpdateComing { link, attempt });
             }
-            Input::Room => self.fetch_updates(),
-            Input::Polled { link, attempt, known, done, planned } => {
+            DriverEvent::Room => self.fetch_updates(),
+            DriverEvent::Polled { link, attempt, known, done, planned } => {
                 log::debug!("task {:?}: {done} of {planned} batches", attempt.task);
                 let is_out = self.links.get(&link).is_some_and(|node| node.out.contains_key(&attempt));
                 if !known && is_out {
@@ -284,29 +218,29 @@ impl Driver {
                     self.tell(Event::TaskFailed { link, attempt, fault: Fault::Retryable, reason });
                 }
             }
-            Input::ClientHere { client } => {
+            DriverEvent::ClientHere { client } => {
                 self.feed.say("client", client.link.peer().address, || "is here");
                 self.clients.insert(client.key, client);
             }
-            Input::ClientGone { client } => self.client_gone(client),
-            Input::Submit { client, request, submit } => self.submit(client, request, *submit),
-            Input::Attach { client, request, attach } => self.attach(client, request, attach),
-            Input::List { client, request, job } => self.list(&client, request, job),
-            Input::Order { client, request, order } => self.order(&client, request, order),
-            Input::CancelRequest { client, request } => self.cancel_request(client, request),
-            Input::Journal(told) => self.hear_journal(told),
-            Input::ObjectArrived { digest } => {
+            DriverEvent::ClientGone { client } => self.client_gone(client),
+            DriverEvent::Submit { client, request, submit } => self.submit(client, request, *submit),
+            DriverEvent::Attach { client, request, attach } => self.attach(client, request, attach),
+            DriverEvent::List { client, request, job } => self.list(&client, request, job),
+            DriverEvent::Order { client, request, order } => self.order(&client, request, order),
+            DriverEvent::CancelRequest { client, request } => self.cancel_request(client, request),
+            DriverEvent::Journal(told) => self.hear_journal(told),
+            DriverEvent::ObjectArrived { digest } => {
                 for job in self.jobs.arrived(digest) {
                     self.data_complete(job);
                 }
             }
-            Input::ObjectMissing { client, digest, reason } => self.object_missing(client, &digest, &reason),
-            Input::Prepared { job, weights } => {
+            DriverEvent::ObjectMissing { client, digest, reason } => self.object_missing(client, &digest, &reason),
+            DriverEvent::Prepared { job, weights } => {
                 let base = weights.digest;
                 self.jobs.set_base(job, weights);
                 self.tell(Event::Prepared { job, base });
             }
-            Input::Merged { job, step, weights } => {
+            DriverEvent::Merged { job, step, weights } => {
                 let base = weights.digest;
                 if self.writes_weights
                     && let Some(job) = self.jobs.get(job)
@@ -316,7 +250,7 @@ impl Driver {
                 self.jobs.set_base(job, weights);
                 self.tell(Event::Merged { job, step, base });
             }
-            Input::Sweep => {
+            DriverEvent::Sweep => {
                 self.poll_running_tasks();
                 self.fetch_updates();
                 self.sweep_stalled_clients();
@@ -324,7 +258,7 @@ impl Driver {
                 self.sweep_old_jobs();
                 self.tell(Event::Tick);
             }
-            Input::Status(reply) => {
+            DriverEvent::Status(reply) => {
                 let _ = reply.send(Snapshot {
                     policy: self.policy,
                     clients: self.clients.len(),
@@ -333,11 +267,11 @@ impl Driver {
                     counts: self.counts,
                 });
             }
-            Input::AwaitActive { count, reply } => {
+            DriverEvent::AwaitActive { count, reply } => {
                 self.awaiting.push((count, reply));
                 self.tell_awaiting();
             }
-            Input::Stop => {}
+            DriverEvent::Stop => {}
         }
     }
 
@@ -367,9 +301,9 @@ impl Driver {
     }
 
     /// Has something written.
-    fn write(&self, order: Order) {
+    fn write(&self, command: JournalCommand) {
         // A journal that has failed takes no more; the coordinator is about to end.
-        let _ = self.journal.send(order);
+        let _ = self.journal.send(command);
     }
 
     /// Tells the engine, and does what it orders. What comes of that is told afterwards, in order.
@@ -396,13 +330,13 @@ impl Driver {
             Action::Dispatch { link, attempt, base, may_reject } => self.dispatch(link, attempt, base, may_reject),
             Action::Cancel { link, attempt } => self.cancel(link, attempt),
             Action::Accumulate { link, attempt, rows, .. } => {
-                if let Some(update) = self.arrived.remove(&(link, attempt)) {
+                if let Some(update) = self.updates.remove(&(link, attempt)) {
                     let TaskId { job, step, shard } = attempt.task;
                     self.merge(Merging::Accumulate { job, step, shard, rows, update: update.bytes });
                 }
             }
             Action::Discard { link, attempt, .. } => {
-                self.arrived.remove(&(link, attempt));
+                self.updates.remove(&(link, attempt));
             }
             Action::FinishRound { job, step, .. } => self.finish_round(job, step),
             Action::Validate { job, step, .. } => self.validate(job, step),
@@ -412,8 +346,8 @@ impl Driver {
                     node.linked.link.close(&reason);
                 }
             }
-            Action::DialNow { nodes } => self.order_poller(Command::DialNow(nodes)),
-            Action::StopDialling { node } => self.order_poller(Command::StopDialling(node)),
+            Action::DialNow { nodes } => self.order_poller(PollerCommand::DialNow(nodes)),
+            Action::StopDialling { node } => self.order_poller(PollerCommand::StopDialling(node)),
             Action::Persist { job, record } => self.persist(job, record),
             Action::Report { job, event } => self.report(job, event),
             Action::Suspend { job } => self.merge(Merging::Release { job }),
@@ -424,7 +358,7 @@ impl Driver {
             Action::Forget { job } => {
                 self.ended.forget(job);
                 self.archive.forget(job);
-                self.write(Order::Forget { job });
+                self.write(JournalCommand::Forget { job });
             }
         }
     }

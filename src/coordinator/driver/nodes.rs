@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::{Driver, NodeLink, Out, now};
-use crate::coordinator::links::{Linked, NodeContext};
+use crate::coordinator::dialling::PollerCommand;
+use crate::coordinator::handles::{NodeContext, NodeHandle};
 use crate::coordinator::listing::Changed;
-use crate::coordinator::pollers::Command;
 use crate::digest::Digest;
 use crate::engine::{Event, LinkKey, NodeInfo, NodeKey};
 use crate::job::{Attempt, JobId, TaskId};
@@ -52,7 +52,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn node_linked(&mut self, node: NodeKey, key: LinkKey, linked: Linked, info: NodeInfo) {
+    pub(super) fn node_linked(&mut self, node: NodeKey, key: LinkKey, linked: NodeHandle, info: NodeInfo) {
         log::info!("node {} is active at {}", info.name, self.nodes[node.0 as usize]);
         self.feed.say("node", &info.name, || format!("is active at {}", self.nodes[node.0 as usize]));
         for (arithmetic, doubt) in &info.doubts {
@@ -157,7 +157,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn order_poller(&self, command: Command) {
+    pub(super) fn order_poller(&self, command: PollerCommand) {
         // The channel holds a command for every node; a full one means that all are being dialled as it is.
         let _ = self.poller.try_send(command);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Driver, now, unix_ms};
 use crate::coordinator::answers::{answer, error_of};
 use crate::coordinator::ended::{Ended, Waiting};
-use crate::coordinator::journal::{Order, Restored, Told};
+use crate::coordinator::journal::{JournalCommand, JournalEvent, Restored};
 use crate::coordinator::status::quality;
 use crate::engine::{Event, JobEvent, Notice};
 use crate::job::{FailReason, Failure, JobId, JobState, Outcome, RoundRecord, RoundSummary};
@@ -19,7 +19,7 @@ impl Driver {
     pub(super) fn persist(&mut self, id: JobId, record: Box<RoundRecord>) {
         let Some(job) = self.jobs.get(id) else { return };
         let weights = job.take_unwritten(&record.progress.base);
-        self.write(Order::Round { job: id, record, weights });
+        self.write(JournalCommand::Round { job: id, record, weights });
     }
 
     pub(super) fn report(&mut self, id: JobId, event: JobEvent) {
@@ -85,7 +85,7 @@ impl Driver {
         log::warn!("job {id} is paused: {reason}");
         job.paused = Some((failure.clone(), false));
         self.feed.say("job", id, || format!("is paused: {reason}"));
-        self.write(Order::Pause { job: id, failure });
+        self.write(JournalCommand::Pause { job: id, failure });
     }
 
     fn finished(&mut self, id: JobId, outcome: &Outcome) {
@@ -121,22 +121,22 @@ impl Driver {
         let waiting = Some(Waiting { watchers, rounds, untold });
         self.ended.insert(id, Ended::new(answer, status.clone(), waiting));
         if is_written {
-            self.write(Order::End { status, summary: summary.cloned().map(Box::new) });
+            self.write(JournalCommand::End { status, summary: summary.cloned() });
         } else {
             self.durable(id, rounds_done, state);
         }
     }
 
     /// What the journal says.
-    pub(super) fn hear_journal(&mut self, told: Told) {
+    pub(super) fn hear_journal(&mut self, told: JournalEvent) {
         match told {
-            Told::Recovered(restored) => self.restore(restored),
-            Told::Durable { job, rounds, state } => self.durable(job, rounds, state),
-            Told::TooMuch { job } => {
+            JournalEvent::Recovered(restored) => self.restore(restored),
+            JournalEvent::Durable { job, rounds, state } => self.durable(job, rounds, state),
+            JournalEvent::TooMuch { job } => {
                 self.without_room.push(job);
                 self.keep_the_last();
             }
-            Told::NotWritten(why) => {
+            JournalEvent::NotWritten(why) => {
                 let text = format!(
                     "the journal cannot be written: {why}. Jobs go on; what they do until it can is lost if the \
                      coordinator ends"

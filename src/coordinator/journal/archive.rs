@@ -8,51 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::directory::Directory;
 use super::ledger::{self, Block, Blocks, Extent};
-use super::recovery;
+use super::reading;
+use super::shelved::{Absent, Shelved};
 use crate::digest::Digest;
 use crate::job::{JobId, RoundSummary, Specification};
-use crate::wire::message::{Entries, Error, LedgerEntry};
-use crate::wire::{ErrorCode, MessageType};
+use crate::wire::message::{Entries, LedgerEntry};
 
 /// Jobs that have ended and whose ledgers can be asked for page by page without being looked up again.
 const LOOKED_UP_MAX: usize = 8;
-
-/// What is told of a job: as much of it as is durable.
-#[derive(Clone)]
-pub(super) struct Shelved {
-    pub(super) specification: Arc<Specification>,
-    pub(super) ledger: Extent,
-    /// Where the blocks in the ledger's file begin: a page is read without those before it.
-    pub(super) starts: Arc<Vec<u64>>,
-    /// The ledger's blocks behind its file.
-    pub(super) tail: Vec<Arc<Vec<u8>>>,
-}
-
-impl Shelved {
-    fn rounds(&self) -> usize {
-        self.starts.len() + self.tail.len()
-    }
-}
-
-/// Why nothing is told of a job.
-#[derive(Debug, PartialEq, Eq)]
-pub(in super::super) enum Absent {
-    /// No job of this id is known.
-    Unknown,
-    /// It is written, and cannot be read: a sentence that says which file, and what to do.
-    Unread(String),
-}
-
-impl Absent {
-    /// The answer to a message about this job.
-    pub(in super::super) fn error(self, job: JobId, about: MessageType) -> Error {
-        match self {
-            Absent::Unknown => Error::new(ErrorCode::UnknownJob, about as u8, format!("no job {job} is known here")),
-            // It may be otherwise after the next start.
-            Absent::Unread(text) => Error::new(ErrorCode::Internal, about as u8, text).retryable(),
-        }
-    }
-}
 
 /// The journal's readers' side.
 pub(in super::super) struct Archive {
@@ -136,7 +99,7 @@ impl Archive {
         let directory = self.directory.as_ref()?;
         let (kept, last) = self.owners(digest);
         let found = match (kept, last) {
-            (_, Some(job)) => Ok(recovery::last_weights(directory, job, digest)),
+            (_, Some(job)) => Ok(reading::last_weights(directory, job, digest)),
             (Some(job), None) => directory.get_weights(job, digest),
             (None, None) => directory.get_object(digest),
         };
@@ -152,7 +115,7 @@ impl Archive {
         let (kept, last) = self.owners(digest);
         match (kept, last) {
             (Some(job), _) => directory.weights_bytes(job, digest),
-            (None, Some(job)) => recovery::last_weights(directory, job, digest).map(|bytes| bytes.len() as u64),
+            (None, Some(job)) => reading::last_weights(directory, job, digest).map(|bytes| bytes.len() as u64),
             (None, None) => directory.object_bytes(digest),
         }
     }
@@ -219,7 +182,7 @@ impl Archive {
             }
         }
         let Some(directory) = &self.directory else { return Err(Absent::Unknown) };
-        let shelved = recovery::shelved(directory, job)?;
+        let shelved = reading::shelved(directory, job)?;
         let mut inner = self.inner();
         inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
         inner.looked_up.push_back((job, shelved.clone()));

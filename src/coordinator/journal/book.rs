@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::archive::Shelved;
 use super::directory::{Directory, DiskError};
 use super::ledger::{self, Block, Extent};
-use super::recovery;
+use super::reading;
+use super::shelved::Shelved;
 use super::state::{self, State};
-use crate::coordinator::workers::Weights;
+use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::job::{JobId, JobState, RoundRecord};
 
@@ -100,7 +100,7 @@ impl Book {
             && let Some(progress) = &self.state.progress
         {
             // They are in the state before.
-            let bytes = recovery::last_weights(directory, job, &progress.base);
+            let bytes = reading::last_weights(directory, job, &progress.base);
             let missing = || DiskError::missing(directory, job);
             self.weights = Some(Weights { digest: progress.base, bytes: Arc::new(bytes.ok_or_else(missing)?) });
         }

@@ -1,41 +1,16 @@
-//! What is read at the start: for each job the newest of its states that is whole, with the ledger and the data that it
-//! needs. Owns the choice between generations, and what becomes of a job that cannot be read back; a state is used only if
-//! every digest in it is right.
+//! What is done with the journal at the start. Owns what becomes of a job that cannot be read back; does not know what makes
+//! a state whole (`reading`).
 
-use std::fmt;
 use std::sync::Arc;
 
-use super::archive::{Absent, Shelved};
+use super::book::Book;
+use super::command::Restored;
 use super::directory::{Directory, DiskError};
-use super::ledger::{self, Block, Blocks, Extent, LedgerError};
-use super::state::State;
-use super::{Book, Writer};
-use crate::coordinator::jobs::objects_of;
-use crate::coordinator::workers::Weights;
-use crate::digest::Digest;
-use crate::job::{JobId, RoundSummary};
+use super::reading::{Unread, Whole, newest};
+use super::writer::Writer;
+use crate::coordinator::data::objects_of;
+use crate::job::JobId;
 use crate::model::ARITHMETIC;
-
-/// A job from before the start.
-pub(in super::super) struct Restored {
-    pub(in super::super) state: State,
-    /// What was told of its rounds, the weights after them and its data; only of a job that has not ended.
-    pub(in super::super) rounds: Vec<RoundSummary>,
-    pub(in super::super) weights: Option<Weights>,
-    pub(in super::super) objects: Vec<(Digest, Arc<Vec<u8>>)>,
-}
-
-/// A state of a job that is whole, with its weights.
-struct Whole {
-    state: State,
-    weights: Option<Weights>,
-    rounds: Vec<RoundSummary>,
-    /// Where the blocks in the ledger's file begin.
-    starts: Vec<u64>,
-    /// Bytes of its file.
-    state_bytes: u64,
-    generation: u8,
-}
 
 impl Writer {
     /// Reads everything back, in the order in which it was submitted; what has ended, in the order in which it did.
@@ -135,137 +110,4 @@ impl Writer {
         self.books.insert(job, book);
         Ok(Some(Restored { state, rounds, weights, objects }))
     }
-}
-
-/// Why a job is not restored.
-enum Unread {
-    /// What is there is not what was written.
-    Damaged(String),
-    /// The disk does not give it.
-    Disk(String),
-    /// It has not ended, and was begun in this arithmetic, which is not computed here.
-    Arithmetic(u16),
-}
-
-impl fmt::Display for Unread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Damaged(why) | Self::Disk(why) => f.write_str(why),
-            Self::Arithmetic(begun) => write!(f, "it was begun in arithmetic {begun}"),
-        }
-    }
-}
-
-/// The newest state of a job that is whole; none where there is no state at all.
-fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>, Unread> {
-    let mut whole: Vec<Whole> = Vec::new();
-    let (mut damaged, mut is_disk) = (Vec::new(), false);
-    for generation in [0, 1] {
-        match read_generation(directory, job, generation) {
-            None => {}
-            Some(Ok(state)) => whole.push(state),
-            Some(Err(why)) => {
-                is_disk |= matches!(why, Unread::Disk(_));
-                damaged.push(format!("state-{generation} is refused: {why}"));
-            }
-        }
-    }
-    let newest = whole.into_iter().max_by_key(|whole| whole.state.sequence);
-    match (newest, damaged.is_empty()) {
-        (Some(whole), true) => Ok(Some(whole)),
-        (Some(whole), false) => {
-            log::warn!(
-                "job {job}: {}; state-{}, after round {}, is used",
-                damaged.join("; "),
-                whole.generation,
-                whole.state.status.rounds_done
-            );
-            Ok(Some(whole))
-        }
-        (None, true) => Ok(None),
-        (None, false) if is_disk => Err(Unread::Disk(damaged.join("; "))),
-        (None, false) => Err(Unread::Damaged(damaged.join("; "))),
-    }
-}
-
-fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<Result<Whole, Unread>> {
-    let bytes = match directory.read_state(job, generation)? {
-        Ok(bytes) => bytes,
-        Err(error) => return Some(Err(Unread::Disk(error.to_string()))),
-    };
-    Some(check(directory, job, generation, bytes))
-}
-
-fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) -> Result<Whole, Unread> {
-    let state_bytes = bytes.len() as u64;
-    let (state, weights) = State::decode(&bytes).map_err(|error| Unread::Damaged(error.to_string()))?;
-    if state.job() != job {
-        return Err(Unread::Damaged(format!("it is of job {}", state.job())));
-    }
-    let (rounds, starts) = rounds(directory, &state)?;
-    let rounds_done = state.progress.as_ref().map_or(0, |progress| progress.rounds_done());
-    if rounds.len() != rounds_done as usize || state.status.rounds_done != rounds_done {
-        return Err(Unread::Damaged(format!("its ledger has {} rounds, and {rounds_done} are done", rounds.len())));
-    }
-    let weights = state.progress.as_ref().map(|progress| {
-        bytes.truncate(weights.end);
-        bytes.drain(..weights.start);
-        Weights { digest: progress.base, bytes: Arc::new(bytes) }
-    });
-    if weights.as_ref().is_some_and(|weights| weights.bytes.is_empty()) {
-        return Err(Unread::Damaged("its weights are missing".to_owned()));
-    }
-    Ok(Whole { state, weights, rounds, starts, state_bytes, generation })
-}
-
-/// What was told of the rounds in a state's ledger, if all of it is right, and where those in its file begin.
-fn rounds(directory: &Directory, state: &State) -> Result<(Vec<RoundSummary>, Vec<u64>), Unread> {
-    let job = state.job();
-    let Extent { bytes, seal } = state.ledger;
-    let (file, file_bytes) = directory.open_ledger(job).map_err(|error| Unread::Disk(error.to_string()))?;
-    if file_bytes < bytes {
-        return Err(Unread::Damaged(format!("its ledger has {file_bytes} bytes, and {bytes} are needed")));
-    }
-    let (mut rounds, mut starts) = (Vec::new(), Vec::new());
-    let mut take = |block: Result<Block, LedgerError>| {
-        let block = block.map_err(|error| match error {
-            LedgerError::Disk(why) => Unread::Disk(directory.ledger_error(job, why).to_string()),
-            error => Unread::Damaged(error.to_string()),
-        })?;
-        if block.round.round as usize != rounds.len() + 1 || block.entries.len() != state.specification.shards.len() {
-            return Err(Unread::Damaged("its ledger is not of this job, or has a round twice".to_owned()));
-        }
-        rounds.push(block.round);
-        Ok(())
-    };
-    let mut filed = Blocks::new(file, bytes, Extent::START.seal);
-    loop {
-        let start = filed.offset();
-        let Some(block) = filed.next() else { break };
-        take(block)?;
-        starts.push(start);
-    }
-    if filed.seal() != seal {
-        return Err(Unread::Damaged("its ledger is another than the state was written with".to_owned()));
-    }
-    Blocks::within(&state.tail, seal).try_for_each(take)?;
-    Ok((rounds, starts))
-}
-
-/// What is told of a job that has ended.
-pub(super) fn shelved(directory: &Directory, job: JobId) -> Result<Shelved, Absent> {
-    let Whole { state, starts, .. } = match newest(directory, job) {
-        Ok(whole) => whole.ok_or(Absent::Unknown)?,
-        Err(why) => {
-            return Err(Absent::Unread(format!("job {job} is in the journal and cannot be read any more: {why}")));
-        }
-    };
-    let tail = ledger::split(&state.tail, state.ledger.seal);
-    Ok(Shelved { specification: state.specification, ledger: state.ledger, starts: Arc::new(starts), tail })
-}
-
-/// The last weights of a job that has ended, if they are still these.
-pub(super) fn last_weights(directory: &Directory, job: JobId, digest: &Digest) -> Option<Vec<u8>> {
-    let weights = newest(directory, job).ok()??.weights?;
-    (weights.digest == *digest).then(|| Arc::unwrap_or_clone(weights.bytes))
 }

@@ -183,7 +183,7 @@ impl State {
     /// How it ended, if it has.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
         match (self.status.state, &self.summary, &self.status.failure) {
-            (JobState::Done, Some(summary), _) => Some(Outcome::Done((**summary).clone())),
+            (JobState::Done, Some(summary), _) => Some(Outcome::Done(summary.clone())),
             (JobState::Failed, _, Some(failure)) => Some(Outcome::Failed(FailReason::Recorded(failure.clone()))),
             (JobState::Cancelled, ..) => Some(Outcome::Cancelled),
             _ => None,

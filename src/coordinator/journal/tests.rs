@@ -5,13 +5,30 @@ mod damage;
 mod pages;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, unbounded};
 use tempfile::TempDir;
 
-use super::*;
-use crate::job::{FailKind, MergedTask, Metric, Metrics, NodeTasks, Operation, Profile, Progress, RowsRef};
+use super::archive::Archive;
+use super::command::{JournalCommand, JournalEvent, Keeping, OnDiskError, Restored};
+use super::directory::{Directory, OpenError};
+use super::ledger::{self, Extent};
+use super::shelved::Absent;
+use super::state::State;
+use super::writer::{KEPT_WEIGHTS_BYTES_MAX, TAIL_BYTES_MAX, Writer};
+use crate::coordinator::data::objects_of;
+use crate::coordinator::event::DriverEvent;
+use crate::coordinator::threads::{Threads, Trouble};
+use crate::coordinator::work::Weights;
+use crate::digest::Digest;
+use crate::job::{
+    FailKind, Failure, JobId, JobState, JobStatus, MergedTask, Metric, Metrics, NodeTasks, Operation, Profile,
+    Progress, RoundRecord, RoundSummary, RowsRef, Specification,
+};
 use crate::model::{ARITHMETIC, Network, Recipe, Training};
+use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
 
 const ROUNDS: u32 = 6;
@@ -21,7 +38,7 @@ const SHARDS: u32 = 2;
 struct Desk {
     writer: Writer,
     store: Arc<Store>,
-    told: Receiver<Input>,
+    told: Receiver<DriverEvent>,
     failed: Receiver<Trouble>,
 }
 
@@ -40,7 +57,7 @@ impl Desk {
         Desk { writer, store, told, failed }
     }
 
-    fn order(&mut self, order: Order) {
+    fn order(&mut self, order: JournalCommand) {
         self.writer.begins_job = false;
         self.writer.take(order);
         assert!(self.writer.flush().is_ok(), "{:?}", self.failed.try_recv());
@@ -52,7 +69,7 @@ impl Desk {
 
     fn begin(&mut self, job: JobId) {
         let specification = Arc::new(specification(job, &self.store));
-        self.order(Order::Begin { status: status(job, &specification), specification });
+        self.order(JournalCommand::Begin { status: status(job, &specification), specification });
     }
 
     fn round(&mut self, job: JobId, round: u32) {
@@ -64,7 +81,9 @@ impl Desk {
         let named: Vec<JobId> = self
             .told
             .try_iter()
-            .filter_map(|told| if let Input::Journal(Told::TooMuch { job }) = told { Some(job) } else { None })
+            .filter_map(
+                |told| if let DriverEvent::Journal(JournalEvent::TooMuch { job }) = told { Some(job) } else { None },
+            )
             .collect();
         assert!(named.len() <= 1, "{named:?}");
         named.first().copied()
@@ -78,7 +97,7 @@ impl Desk {
         status.rounds_done = ROUNDS;
         // One after the other.
         status.ended_ms = 9_000 + job.0 as u64;
-        self.order(Order::End { status, summary: None });
+        self.order(JournalCommand::End { status, summary: None });
     }
 }
 
@@ -109,8 +128,8 @@ fn failure(kind: FailKind, text: &str) -> Option<Failure> {
     Some(Failure { kind, text: text.to_owned() })
 }
 
-fn paused(job: JobId) -> Order {
-    Order::Pause { job, failure: Failure { kind: FailKind::Paused, text: "no node".to_owned() } }
+fn paused(job: JobId) -> JournalCommand {
+    JournalCommand::Pause { job, failure: Failure { kind: FailKind::Paused, text: "no node".to_owned() } }
 }
 
 fn status(job: JobId, specification: &Specification) -> JobStatus {
@@ -134,7 +153,7 @@ fn weights(job: JobId, round: u32) -> Weights {
     Weights { digest: Digest::of(&bytes), bytes: Arc::new(bytes) }
 }
 
-fn round_order(job: JobId, round: u32) -> Order {
+fn round_order(job: JobId, round: u32) -> JournalCommand {
     let last = RoundSummary {
         round,
         rounds: ROUNDS,
@@ -162,12 +181,12 @@ fn round_order(job: JobId, round: u32) -> Order {
         training_us: 11 * u64::from(round),
     };
     let record = RoundRecord { base: weights(job, round - 1).digest, tasks: vec![Some(task), None], progress };
-    Order::Round { job, record: Box::new(record), weights: Some(weights(job, round)) }
+    JournalCommand::Round { job, record: Box::new(record), weights: Some(weights(job, round)) }
 }
 
 /// What must be so of a job that is restored after this round, whatever has happened to its files.
 fn assert_is_after(restored: &Restored, job: JobId, round: u32) {
-    let Order::Round { record, .. } = round_order(job, round) else { unreachable!() };
+    let JournalCommand::Round { record, .. } = round_order(job, round) else { unreachable!() };
     assert_eq!(restored.state.progress, Some(record.progress));
     assert_eq!(restored.state.specification.training.seed, job.0 as u64);
     assert_eq!(restored.state.specification.notes, b"notes");
@@ -255,7 +274,7 @@ fn a_job_that_has_ended_is_read_where_it_is_written_and_forgotten_without_a_trac
     assert_eq!(archive.object(&weights(job, 2).digest), Some((*weights(job, 2).bytes).clone()), "of a round before");
     let data = restored[1].state.specification.validation.digest;
     assert!(archive.object(&data).is_some());
-    desk.order(Order::Forget { job });
+    desk.order(JournalCommand::Forget { job });
     assert_eq!(archive.specification(job).unwrap_err(), Absent::Unknown);
     assert_eq!(archive.entries(job, 0, 9).unwrap_err(), Absent::Unknown);
     assert!(archive.object(&weights(job, ROUNDS).digest).is_none());
@@ -271,11 +290,11 @@ fn a_job_that_ends_before_it_is_written_and_takes_its_data_along_is_written_with
     let mut desk = Desk::open(root.path());
     let specification = Arc::new(specification(job, &Store::new(u64::MAX)));
     let mut status = status(job, &specification);
-    desk.order(Order::Begin { status: status.clone(), specification });
+    desk.order(JournalCommand::Begin { status: status.clone(), specification });
     assert!(!root.path().join("jobs").join(job.to_string()).exists());
     (status.state, status.ended_ms) = (JobState::Cancelled, 9_000);
     status.failure = Some(Failure::cancelled());
-    desk.order(Order::End { status, summary: None });
+    desk.order(JournalCommand::End { status, summary: None });
     drop(desk);
     let restored = Desk::open(root.path()).recover();
     assert_eq!(restored[0].state.status.state, JobState::Cancelled);
@@ -316,13 +335,13 @@ fn what_jobs_that_have_ended_take_is_what_their_files_have_and_the_first_goes_wh
     desk.writer.ended_bytes_max = bytes - 1;
     desk.writer.expire();
     assert_eq!(desk.too_much(), Some(jobs[0]));
-    desk.order(Order::Forget { job: jobs[0] });
+    desk.order(JournalCommand::Forget { job: jobs[0] });
     assert_eq!(desk.writer.kept.ended_bytes(), bytes_there(&read_all(root.path())));
     assert_eq!(desk.too_much(), None, "two are not too much");
     desk.writer.ended_bytes_max = 1;
     desk.writer.expire();
     assert_eq!(desk.too_much(), Some(jobs[1]));
-    desk.order(Order::Forget { job: jobs[1] });
+    desk.order(JournalCommand::Forget { job: jobs[1] });
     assert_eq!(desk.too_much(), None, "the last one stays, and what is paused does not count");
     drop(desk);
     let ids: Vec<JobId> = Desk::open(root.path()).recover().iter().map(|job| job.state.job()).collect();
@@ -376,8 +395,8 @@ fn a_job_that_the_disk_does_not_give_is_left_as_it_is() {
     assert_eq!(desk.writer.archive.absent(beside), Absent::Unknown);
     // A job with the same data comes and goes beside it: nobody knows that the data is needed still, and it stays.
     let specification = Arc::new(specification(job, &desk.store));
-    desk.order(Order::Begin { status: status(beside, &specification), specification });
-    desk.order(Order::Forget { job: beside });
+    desk.order(JournalCommand::Begin { status: status(beside, &specification), specification });
+    desk.order(JournalCommand::Forget { job: beside });
     drop(desk);
     for state in [&state, &other] {
         std::fs::remove_dir(state).unwrap();
@@ -397,7 +416,7 @@ fn a_job_begun_in_another_arithmetic_is_left_with_a_sentence_and_one_that_ended_
         let mut specification = specification(job, &desk.store);
         specification.training.arithmetic = 1;
         let specification = Arc::new(specification);
-        desk.order(Order::Begin { status: status(job, &specification), specification });
+        desk.order(JournalCommand::Begin { status: status(job, &specification), specification });
         (1..=ROUNDS).for_each(|round| desk.round(job, round));
     }
     desk.end(ended);
@@ -429,7 +448,7 @@ fn a_paused_job_is_paused_after_a_restart_and_resumed_is_not() {
     assert_is_after(&restored[0], job, 1);
     let later = JobId(4);
     desk.begin(later);
-    desk.order(Order::Resume { job });
+    desk.order(JournalCommand::Resume { job });
     drop(desk);
     let restored = Desk::open(root.path()).recover();
     let ids: Vec<JobId> = restored.iter().map(|job| job.state.job()).collect();

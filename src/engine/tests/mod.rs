@@ -9,6 +9,7 @@ mod rounds;
 mod updates;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::digest::Digest;
@@ -245,7 +246,7 @@ fn events(actions: &[Action]) -> Vec<JobEvent> {
 
 fn summary(actions: &[Action]) -> Summary {
     match outcome(actions) {
-        Some(Outcome::Done(summary)) => summary,
+        Some(Outcome::Done(summary)) => *summary,
         other => panic!("the job should be done, not {other:?}"),
     }
 }

@@ -55,7 +55,7 @@ fn a_job_goes_from_submission_to_done() {
         training_us: 600,
         validating_us: 30,
     };
-    assert_eq!(events(&actions), [JobEvent::RoundDone(round), JobEvent::Finished(Outcome::Done(summary))]);
+    assert_eq!(events(&actions), [JobEvent::RoundDone(round), JobEvent::Finished(Outcome::Done(Box::new(summary)))]);
     assert_eq!(actions.last(), Some(&Action::ReleaseJob { job: JOB }));
     assert_eq!(desk.engine.next_deadline(), None);
 }

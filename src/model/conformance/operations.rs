@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use super::Values;
+use super::values::Values;
 use crate::model::arithmetic::Fma as _;
 use crate::model::kernel::{Kernel, compiled_for_each_kernel};
 use crate::model::lanes::{LANES, Lanes, flat};

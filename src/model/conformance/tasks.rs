@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::num::NonZeroU32;
 
-use super::Values;
+use super::values::Values;
 use crate::model::Training;
 use crate::model::merge::{self, LittleEndianF32};
 use crate::model::train::Unwatched;

@@ -9,16 +9,16 @@ fn long(desk: &mut Desk, job: JobId, shards: usize, rounds: u32) {
     specification.rounds = rounds;
     specification.shards = vec![specification.shards[0]; shards];
     let specification = Arc::new(specification);
-    desk.order(Order::Begin { status: status(job, &specification), specification });
+    desk.order(JournalCommand::Begin { status: status(job, &specification), specification });
     for round in 1..=rounds {
-        let Order::Round { job, mut record, weights } = round_order(job, round) else { unreachable!() };
+        let JournalCommand::Round { job, mut record, weights } = round_order(job, round) else { unreachable!() };
         // A node's name for each shard: blocks are of all lengths.
         let task = |shard: usize| {
             let node = format!("node-{}", "x".repeat((shard + round as usize) % 32));
             Some(MergedTask { node, attempt: round, loss: shard as f64, update: Digest([7; 32]) })
         };
         record.tasks = (0..shards).map(task).collect();
-        desk.writer.take(Order::Round { job, record, weights });
+        desk.writer.take(JournalCommand::Round { job, record, weights });
     }
     assert!(desk.writer.flush().is_ok());
 }
@@ -101,7 +101,7 @@ fn a_page_costs_no_more_than_the_rounds_that_are_on_it() {
             ended_ms: 9_000,
             ..status(job, &specification)
         };
-        desk.order(Order::End { status, summary: None });
+        desk.order(JournalCommand::End { status, summary: None });
         // Looked up once, it is at hand, beside others.
         desk.writer.archive.specification(job).unwrap();
         check(&desk.writer.archive, "after its end");

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use super::Context;
 use super::attempts::Terms;
-use super::events::{LinkKey, Time};
-use super::run::{Run, Stage};
+use super::{Run, Stage};
+use crate::engine::context::Context;
+use crate::engine::nodes::LinkKey;
+use crate::engine::time::Time;
 use crate::job::CachedResult;
 
 /// A job that goes on after the coordinator's end waits so long after the first node is there: tasks that were handed out
@@ -16,11 +17,11 @@ use crate::job::CachedResult;
 const WAIT_US: u64 = 250_000;
 
 /// A link, and what its node holds.
-pub(super) type HeldByLink = (LinkKey, Vec<CachedResult>);
+pub(in crate::engine) type HeldByLink = (LinkKey, Vec<CachedResult>);
 
 /// Who has told, and until when the others are waited for.
 #[derive(Default)]
-pub(super) struct Returning {
+pub(in crate::engine) struct Returning {
     heard: BTreeSet<LinkKey>,
     /// Once a node is there.
     until: Option<Time>,
@@ -28,7 +29,7 @@ pub(super) struct Returning {
 
 impl Run {
     /// A node told what it holds.
-    pub(super) fn results_held(&mut self, link: LinkKey, held: Vec<CachedResult>, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn results_held(&mut self, link: LinkKey, held: Vec<CachedResult>, cx: &mut Context<'_>) {
         if let Some(returning) = &mut self.returning {
             returning.heard.insert(link);
         }
@@ -40,7 +41,7 @@ impl Run {
 
     /// Looks at what nodes hold of the round. What they hold of later ones is kept: the coordinator may have ended before
     /// it wrote down what it had merged.
-    pub(super) fn place_told(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn place_told(&mut self, cx: &mut Context<'_>) {
         let Stage::Training { round, .. } = &self.stage else { return };
         let step = round.step();
         for (link, mut held) in std::mem::take(&mut self.told) {
@@ -53,7 +54,7 @@ impl Run {
     }
 
     /// Whether pending tasks are not handed out yet, because some node may hold their results.
-    pub(super) fn awaits_held_results(&mut self, cx: &Context<'_>) -> bool {
+    pub(in crate::engine) fn awaits_held_results(&mut self, cx: &Context<'_>) -> bool {
         let Some(returning) = &mut self.returning else { return false };
         let until = *returning.until.get_or_insert(cx.now.after_us(WAIT_US));
         let has_told = |link: Option<LinkKey>| link.is_some_and(|link| returning.heard.contains(&link));

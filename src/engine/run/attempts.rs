@@ -4,13 +4,15 @@
 use rand::Rng as _;
 use rand::rngs::ChaCha8Rng;
 
-use super::Context;
-use super::events::{Action, Fault, LinkKey, NodeKey, Time};
-use super::report::Notice;
-use super::round::{Claim, Live, Round, Standing, State, Won};
-use super::run::{Run, Stage};
-use super::scheduler::{Choice, View};
+use super::{Run, Stage};
 use crate::digest::Digest;
+use crate::engine::context::Context;
+use crate::engine::events::{Action, Fault};
+use crate::engine::nodes::{LinkKey, NodeKey};
+use crate::engine::report::Notice;
+use crate::engine::round::{Claim, Live, Round, Standing, State, Won};
+use crate::engine::scheduler::{Choice, View};
+use crate::engine::time::Time;
 use crate::job::{Attempt, FailReason, OnTaskFailure, Outcome, RejectReason, TaskResult};
 
 /// The first pause before a doubted node is asked again; each further failure doubles it.
@@ -22,16 +24,16 @@ const PAUSE_DOUBLINGS_MAX: u32 = 6;
 
 /// How a task is sent.
 #[derive(Clone, Copy)]
-pub(super) struct Terms {
+pub(in crate::engine) struct Terms {
     /// Whether the node may turn it down.
-    pub(super) may_reject: bool,
+    pub(in crate::engine) may_reject: bool,
     /// Whether the node said that it holds the result.
-    pub(super) is_held: bool,
+    pub(in crate::engine) is_held: bool,
 }
 
 impl Run {
     /// Hands pending tasks to nodes. At least one node is there.
-    pub(super) fn place_pending(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn place_pending(&mut self, cx: &mut Context<'_>) {
         let Stage::Training { round, .. } = &self.stage else { return };
         for shard in round.marked() {
             let Stage::Training { round, .. } = &self.stage else { return };
@@ -54,7 +56,7 @@ impl Run {
     }
 
     /// Starts a copy of each task that takes longer than expected, as long as idle nodes are there.
-    pub(super) fn copy_slow_tasks(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn copy_slow_tasks(&mut self, cx: &mut Context<'_>) {
         let Stage::Training { round, .. } = &self.stage else { return };
         if round.has_pending() {
             return;
@@ -84,7 +86,7 @@ impl Run {
     }
 
     /// A task is trained, and its update is on its way.
-    pub(super) fn update_coming(&mut self, link: LinkKey, attempt: &Attempt, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn update_coming(&mut self, link: LinkKey, attempt: &Attempt, cx: &mut Context<'_>) {
         let shard = attempt.task.shard;
         if let Claim::Live(live) = self.claim(link, attempt)
             && let Stage::Training { round, .. } = &mut self.stage
@@ -95,12 +97,18 @@ impl Run {
     }
 
     /// A result arrived.
-    pub(super) fn trained(&mut self, link: LinkKey, attempt: Attempt, result: TaskResult, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn trained(
+        &mut self,
+        link: LinkKey,
+        attempt: Attempt,
+        result: TaskResult,
+        cx: &mut Context<'_>,
+    ) {
         let (shard, update) = (attempt.task.shard, result.update);
         let discard = Action::Discard { link, attempt, update };
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
-                let Some(round) = self.end_attempt(shard, &live, cx) else { return };
+                let Some(round) = self.end_attempt(shard, &live, cx) else { return cx.actions.push(discard) };
                 let rows = round.rows(shard);
                 let is_open = matches!(round.task(shard).state, State::Open);
                 if is_open {
@@ -135,7 +143,13 @@ impl Run {
     }
 
     /// A node turned a task down.
-    pub(super) fn rejected(&mut self, link: LinkKey, attempt: Attempt, reason: RejectReason, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn rejected(
+        &mut self,
+        link: LinkKey,
+        attempt: Attempt,
+        reason: RejectReason,
+        cx: &mut Context<'_>,
+    ) {
         let shard = attempt.task.shard;
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
@@ -158,7 +172,7 @@ impl Run {
 
     /// A node is shutting down and does not take a task: no fault, whether it was allowed to turn it down or not. It gets
     /// nothing more over this link, so that the task need not remember it.
-    pub(super) fn closing(&mut self, link: LinkKey, attempt: Attempt, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn closing(&mut self, link: LinkKey, attempt: Attempt, cx: &mut Context<'_>) {
         let shard = attempt.task.shard;
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
@@ -172,7 +186,7 @@ impl Run {
     }
 
     /// An attempt failed.
-    pub(super) fn task_failed(
+    pub(in crate::engine) fn task_failed(
         &mut self,
         link: LinkKey,
         attempt: Attempt,
@@ -201,7 +215,7 @@ impl Run {
     }
 
     /// An accepted update is in the sum: its task is done.
-    pub(super) fn accumulated(&mut self, step: u64, shard: u32, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn accumulated(&mut self, step: u64, shard: u32, cx: &mut Context<'_>) {
         let Some(round) = self.training(step) else { return };
         let Some(won) = round.merged(shard) else { return };
         let others = round.task(shard).live.clone();
@@ -231,7 +245,7 @@ impl Run {
     ///
     /// No strike yet. A job that diverges yields such updates whoever trains it; the node is to blame only once the task
     /// has been done well ([`Run::accumulated`]).
-    pub(super) fn update_refused(&mut self, step: u64, shard: u32, reason: String, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn update_refused(&mut self, step: u64, shard: u32, reason: String, cx: &mut Context<'_>) {
         let Some(round) = self.training(step) else { return };
         let Some(won) = round.merge_refused(shard) else { return };
         let node = won.attempt.node;
@@ -271,7 +285,7 @@ impl Run {
     }
 
     /// Sends an open task to a node.
-    pub(super) fn dispatch(&mut self, shard: u32, node: NodeKey, terms: Terms, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn dispatch(&mut self, shard: u32, node: NodeKey, terms: Terms, cx: &mut Context<'_>) {
         let Terms { may_reject, is_held } = terms;
         let Stage::Training { round, base, .. } = &mut self.stage else { return };
         let Some(link) = cx.fleet.link_of(node) else { return };

@@ -1,23 +1,35 @@
-//! The running job: prepared, trained round by round, merged, validated. Owns the order of these stages and the job's
-//! tally; does not know how a task finds its node or what a result is worth (`attempts`), nor other jobs (`jobs`).
+//! The running job. Owns it from its preparation to its end: the order of its stages, what becomes of each task, and its
+//! tally; does not know other jobs (`jobs`).
+//!
+//! | file | owns |
+//! |---|---|
+//! | this one | the stages: prepared, trained round by round, merged, validated |
+//! | `attempts` | a task's way to its node and its result's way into the sum |
+//! | `returning` | results that nodes held while the coordinator was away |
+
+mod attempts;
+mod returning;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::Context;
-use super::events::{Action, LinkKey, NodeKey, Time};
-use super::membership::{Lost, Needs};
-use super::pace::Pace;
-use super::profile::{Need, Profiler};
-use super::report::{JobEvent, JobProgress, Notice};
-use super::returning::{HeldByLink, Returning};
-use super::revival::{Revival, Step};
-use super::round::{Round, Task};
 use crate::digest::Digest;
+use crate::engine::context::Context;
+use crate::engine::events::Action;
+use crate::engine::membership::{Lost, Needs};
+use crate::engine::nodes::{LinkKey, NodeKey};
+use crate::engine::pace::Pace;
+use crate::engine::profile::{Need, Profiler};
+use crate::engine::report::{JobEvent, JobProgress, Notice};
+use crate::engine::revival::{Revival, Step};
+use crate::engine::round::{Round, Task};
+use crate::engine::time::Time;
 use crate::job::{
     self, FailReason, JobId, MergedTask, Metrics, NodeTasks, OnNoNodes, Outcome, Profile, Progress, RoundRecord,
     RoundSummary, Specification, Summary,
 };
+use returning::HeldByLink;
+pub(in crate::engine) use returning::Returning;
 
 /// Rounds that may be merged but not validated: each keeps a model in the caller's memory.
 const UNVALIDATED_MAX: usize = 4;
@@ -25,24 +37,24 @@ const UNVALIDATED_MAX: usize = 4;
 const SWEEP_US: u64 = 1_000_000;
 
 /// The running job.
-pub(super) struct Run {
-    pub(super) job: JobId,
-    pub(super) semantic: Digest,
-    pub(super) specification: Arc<Specification>,
-    pub(super) needs: Needs,
-    pub(super) stage: Stage,
+pub(in crate::engine) struct Run {
+    pub(in crate::engine) job: JobId,
+    pub(in crate::engine) semantic: Digest,
+    pub(in crate::engine) specification: Arc<Specification>,
+    pub(in crate::engine) needs: Needs,
+    pub(in crate::engine) stage: Stage,
     /// The round before: late copies of its results are compared, too.
-    pub(super) past: Option<Round>,
-    pub(super) pace: Pace,
-    pub(super) profiler: Profiler,
-    pub(super) revival: Revival,
-    pub(super) tally: Tally,
+    pub(in crate::engine) past: Option<Round>,
+    pub(in crate::engine) pace: Pace,
+    pub(in crate::engine) profiler: Profiler,
+    pub(in crate::engine) revival: Revival,
+    pub(in crate::engine) tally: Tally,
     /// Until nodes have told what they held while the coordinator was away.
-    pub(super) returning: Option<Returning>,
+    pub(in crate::engine) returning: Option<Returning>,
     /// What nodes hold of rounds that have not begun.
-    pub(super) told: Vec<HeldByLink>,
+    pub(in crate::engine) told: Vec<HeldByLink>,
     /// How far the job is by what was last to be written down.
-    pub(super) progress: Option<Box<Progress>>,
+    pub(in crate::engine) progress: Option<Box<Progress>>,
     /// How the job ended. Nothing happens after that.
     ending: Option<Ending>,
     validations: VecDeque<Validation>,
@@ -53,7 +65,7 @@ pub(super) struct Run {
 }
 
 /// Where the job stands.
-pub(super) enum Stage {
+pub(in crate::engine) enum Stage {
     /// The base weights of the first step are being made.
     Preparing,
     /// Tasks are out.
@@ -65,7 +77,7 @@ pub(super) enum Stage {
 }
 
 /// How a job leaves its turn.
-pub(super) enum Ending {
+pub(in crate::engine) enum Ending {
     /// For good.
     Over(Outcome),
     /// Until it is resumed.
@@ -81,23 +93,23 @@ struct Validation {
 }
 
 /// What the summary counts.
-pub(super) struct Tally {
+pub(in crate::engine) struct Tally {
     /// Tasks merged, by the name of their node.
-    pub(super) nodes: BTreeMap<String, u64>,
-    pub(super) reproducible: bool,
-    pub(super) duplicates: u64,
+    pub(in crate::engine) nodes: BTreeMap<String, u64>,
+    pub(in crate::engine) reproducible: bool,
+    pub(in crate::engine) duplicates: u64,
     started: Time,
     /// How long the job ran before that.
     before_us: u64,
     merged: u64,
     skipped: u64,
     validating_us: u64,
-    pub(super) training_us: u64,
+    pub(in crate::engine) training_us: u64,
 }
 
 impl Run {
     /// The job begins, or goes on after its progress.
-    pub(super) fn start(
+    pub(in crate::engine) fn start(
         job: JobId,
         semantic: Digest,
         specification: Arc<Specification>,
@@ -148,7 +160,7 @@ impl Run {
     }
 
     /// The base weights of the first step exist.
-    pub(super) fn prepared(&mut self, base: Digest, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn prepared(&mut self, base: Digest, cx: &mut Context<'_>) {
         if !matches!(self.stage, Stage::Preparing) {
             return;
         }
@@ -160,12 +172,12 @@ impl Run {
             // Its last round was written down, but not its end.
             self.stage = Stage::Validating;
             let summary = self.summary(progress.base, &progress.last, cx);
-            self.end(Outcome::Done(summary));
+            self.end(Outcome::Done(Box::new(summary)));
         }
     }
 
     /// A round's sum is divided: the next round begins at once, validation runs beside it.
-    pub(super) fn merged(&mut self, step: u64, base: Digest, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn merged(&mut self, step: u64, base: Digest, cx: &mut Context<'_>) {
         if !matches!(&self.stage, Stage::Merging { round, .. } if round.step() == step) {
             return;
         }
@@ -193,7 +205,7 @@ impl Run {
     }
 
     /// A round's weights have been tried. Rounds are reported in order, and the last one ends the job.
-    pub(super) fn validated(&mut self, step: u64, rows: u64, metrics: Metrics, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn validated(&mut self, step: u64, rows: u64, metrics: Metrics, cx: &mut Context<'_>) {
         let under_way =
             |validation: &&mut Validation| validation.record.progress.last.step() == step && !validation.is_done;
         let Some(validation) = self.validations.iter_mut().find(under_way) else { return };
@@ -210,29 +222,29 @@ impl Run {
             cx.report(self.job, JobEvent::RoundDone(progress.last));
             if matches!(self.stage, Stage::Validating) && self.validations.is_empty() {
                 let summary = self.summary(progress.base, &progress.last, cx);
-                self.end(Outcome::Done(summary));
+                self.end(Outcome::Done(Box::new(summary)));
             }
             self.progress = Some(Box::new(progress));
         }
     }
 
     /// The job is over; [`Run::take_ending`] tells it.
-    pub(super) fn end(&mut self, outcome: Outcome) {
+    pub(in crate::engine) fn end(&mut self, outcome: Outcome) {
         self.ending.get_or_insert(Ending::Over(outcome));
     }
 
     /// Whether the job has ended, or is to be paused.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::engine) fn is_over(&self) -> bool {
         self.ending.is_some()
     }
 
     /// How the job leaves its turn, if it does.
-    pub(super) fn take_ending(&mut self) -> Option<Ending> {
+    pub(in crate::engine) fn take_ending(&mut self) -> Option<Ending> {
         self.ending.take()
     }
 
     /// Does what can be done now: tasks to nodes, copies of slow ones, revivals, the round's end.
-    pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn advance(&mut self, cx: &mut Context<'_>) {
         self.deadline = None;
         self.wake_at(cx.now.after_us(SWEEP_US));
         if !self.is_over() && matches!(self.stage, Stage::Training { .. }) {
@@ -253,17 +265,17 @@ impl Run {
     }
 
     /// When to look again if nothing happens.
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub(in crate::engine) fn deadline(&self) -> Option<Time> {
         self.deadline
     }
 
     /// Look again at this moment at the latest.
-    pub(super) fn wake_at(&mut self, at: Time) {
+    pub(in crate::engine) fn wake_at(&mut self, at: Time) {
         self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
     }
 
     /// A link came up.
-    pub(super) fn node_joined(&mut self, link: LinkKey, name: String, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn node_joined(&mut self, link: LinkKey, name: String, cx: &mut Context<'_>) {
         let arithmetic = self.needs.arithmetic;
         let doubt = cx.fleet.doubt(link, arithmetic).filter(|_| !self.needs.allow_inexact);
         self.report(
@@ -276,7 +288,7 @@ impl Run {
     }
 
     /// A link went down: what was out over it is void.
-    pub(super) fn link_lost(&mut self, lost: &Lost, now: Time) {
+    pub(in crate::engine) fn link_lost(&mut self, lost: &Lost, now: Time) {
         self.profiler.lost(lost.link, now);
         if let Stage::Training { round, .. } = &mut self.stage {
             lost.assigned.iter().for_each(|&(_, shard, number)| round.void(shard, number));
@@ -284,7 +296,7 @@ impl Run {
     }
 
     /// Voids what is still out, at the job's end.
-    pub(super) fn cancel_attempts(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn cancel_attempts(&mut self, cx: &mut Context<'_>) {
         let Stage::Training { round, .. } = &mut self.stage else { return };
         for shard in 0..round.tasks().len() as u32 {
             cx.cancel(round, shard);
@@ -292,7 +304,7 @@ impl Run {
     }
 
     /// How far the job is.
-    pub(super) fn job_progress(&self) -> JobProgress {
+    pub(in crate::engine) fn job_progress(&self) -> JobProgress {
         let rounds = self.specification.rounds;
         let tasks = self.specification.shards.len() as u32;
         let (step, tasks_done) = match &self.stage {
@@ -304,12 +316,12 @@ impl Run {
     }
 
     /// Tells a notice to whoever watches the job.
-    pub(super) fn report(&self, notice: Notice, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn report(&self, notice: Notice, cx: &mut Context<'_>) {
         cx.report(self.job, JobEvent::Notice(notice));
     }
 
     /// The round under way, for the invariants.
-    pub(super) fn round(&self) -> Option<&Round> {
+    pub(in crate::engine) fn round(&self) -> Option<&Round> {
         match &self.stage {
             Stage::Training { round, .. } => Some(round),
             _ => None,
@@ -318,7 +330,7 @@ impl Run {
 
     /// Two nodes disagree about a task of a round: neither that round's weights nor any later ones can be relied on, whether
     /// they are yet to be written down or to be gone on from.
-    pub(super) fn doubt(&mut self, step: u64) {
+    pub(in crate::engine) fn doubt(&mut self, step: u64) {
         self.tally.reproducible = false;
         let unwritten = self.validations.iter_mut().map(|validation| &mut validation.record.progress);
         let written = self.progress.as_deref_mut();

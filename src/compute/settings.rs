@@ -1,0 +1,57 @@
+//! What a node is told at its start.
+
+use std::time::Duration;
+
+use crate::config::{Name, Probability};
+use crate::model::Kernel;
+use crate::net::SocketAddr;
+use crate::wire::limits;
+
+/// What a node is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// With this probability a task is delayed, and one that may be rejected is.
+    pub load_probability: Probability,
+    /// The delay.
+    pub load_delay: Duration,
+    /// Tasks trained at once, at least 1.
+    pub workers: u32,
+    /// Machine code for the arithmetic.
+    pub kernel: Kernel,
+    /// Bytes of objects kept.
+    pub cache_bytes: u64,
+    /// What people call the node.
+    pub name: Option<Name>,
+    /// The cluster that it belongs to.
+    pub cluster: Option<Name>,
+    /// The largest object that is taken.
+    pub object_bytes: u64,
+    /// Coordinators linked at a time.
+    pub connections: usize,
+    /// Names, besides `localhost`, under which HTTP is answered.
+    pub http_hosts: Vec<String>,
+    /// How long a node that is to end waits for what is outstanding.
+    pub drain_wait: Duration,
+}
+
+impl Settings {
+    /// The settings of a node without injected load, of one worker, at this address.
+    pub fn new(listen: SocketAddr) -> Settings {
+        Settings {
+            listen,
+            load_probability: Probability::ZERO,
+            load_delay: Duration::from_secs(3),
+            workers: 1,
+            kernel: Kernel::best(),
+            cache_bytes: 256 << 20,
+            name: None,
+            cluster: None,
+            object_bytes: limits::OBJECT_BYTES_MAX,
+            connections: limits::CONNECTIONS_MAX,
+            http_hosts: Vec::new(),
+            drain_wait: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What links, driver and workers hand to each other: a task's work, what the core passes on, and the words for what is not
+//! trained. Knows none of the three.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::core::{Content, TaskKey};
+use crate::digest::Digest;
+use crate::job::{Attempt, TaskId};
+use crate::net::{Feed, Fetching};
+use crate::wire::message::{Error, Train};
+use crate::wire::{ErrorCode, MessageType};
+
+/// Why a node that ends takes no task and closes its links.
+pub(super) const CLOSING: &str = "the node is shutting down";
+
+/// What the core passes on between links, workers and the store.
+#[derive(Clone, Debug)]
+pub(super) struct Handles;
+
+impl Content for Handles {
+    type Work = Arc<Work>;
+    type Data = Arc<Vec<u8>>;
+    type Failure = Error;
+}
+
+/// What a node remembers of its requests: it only ever fetches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context(pub(super) Digest);
+
+impl From<Fetching> for Context {
+    fn from(Fetching(digest): Fetching) -> Context {
+        Context(digest)
+    }
+}
+
+/// What is to be trained, how far that is, and the way to stop it.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) train: Train,
+    pub(super) batches_done: AtomicU64,
+    pub(super) batches_planned: AtomicU64,
+    /// Holds something once the task is to stop.
+    pub(super) stop: (Sender<()>, Receiver<()>),
+}
+
+impl Work {
+    pub(super) fn new(train: Train) -> Work {
+        Work { train, batches_done: AtomicU64::new(0), batches_planned: AtomicU64::new(0), stop: bounded(1) }
+    }
+
+    /// Whoever trains it stops soon.
+    pub(super) fn stop(&self) {
+        let _ = self.stop.0.try_send(());
+    }
+
+    /// Batches done, and planned; 0 until the training begins.
+    pub(super) fn batches(&self) -> (u64, u64) {
+        (self.batches_done.load(Ordering::Relaxed), self.batches_planned.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        !self.stop.1.is_empty()
+    }
+}
+
+/// A task for whichever worker is free.
+pub(super) struct Start {
+    pub(super) task: TaskKey,
+    pub(super) work: Arc<Work>,
+    pub(super) base: Arc<Vec<u8>>,
+    pub(super) shard: Arc<Vec<u8>>,
+    /// Injected load: so long the worker does nothing first.
+    pub(super) delay: Duration,
+}
+
+/// The answer to a task that is not trained.
+pub(super) fn refusal(code: ErrorCode, text: impl Into<String>) -> Error {
+    Error::new(code, MessageType::Train as u8, text)
+}
+
+/// Says what has become of a task.
+pub(super) fn say_task<S: Display>(feed: &Feed, name: &Attempt, sentence: impl FnOnce() -> S) {
+    let TaskId { job, step, shard } = name.task;
+    feed.say("task", job, || format!("round {}, shard {shard}, attempt {}: {}", step + 1, name.attempt, sentence()));
+}

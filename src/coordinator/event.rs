@@ -1,0 +1,79 @@
+//! What happens to the coordinator: events for the thread that owns the engine, and what they carry. Knows neither who sends
+//! them nor what comes of them.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::handles::{Client, ClientKey, NodeHandle};
+use super::journal::JournalEvent;
+use super::listing::Changed;
+use super::status::Snapshot;
+use super::update::UpdateBytes;
+use super::work::Weights;
+use crate::digest::Digest;
+use crate::engine::{Event, LinkKey, NodeInfo, NodeKey};
+use crate::job::{Attempt, JobId, TaskResult};
+use crate::wire::message::{Attach, Order, Submit};
+
+/// What happens to the coordinator.
+pub(super) enum DriverEvent {
+    /// Something that the engine is told as it is.
+    Event(Event),
+    /// A dial has failed.
+    DialFailed { node: NodeKey, reason: String },
+    /// The list of nodes has changed.
+    ListChanged(Changed),
+    /// A node is linked.
+    NodeLinked { node: NodeKey, key: LinkKey, linked: NodeHandle, info: NodeInfo },
+    /// A node's link has ended.
+    NodeUnlinked { key: LinkKey, reason: String },
+    /// A node has trained a task; the update's digest and shape are right.
+    Trained { link: LinkKey, attempt: Attempt, update: Update },
+    /// A node has trained a task, and its update is too large to travel inside TRAINED.
+    TrainedApart { link: LinkKey, attempt: Attempt },
+    /// There is room for more of an update on its way.
+    Room,
+    /// A node has said how far a task is.
+    Polled { link: LinkKey, attempt: Attempt, known: bool, done: u64, planned: u64 },
+    /// A client is connected.
+    ClientHere { client: Client },
+    /// A client's connection has ended.
+    ClientGone { client: ClientKey },
+    /// A client submits a job.
+    Submit { client: Client, request: u32, submit: Box<Submit> },
+    /// A client watches a job.
+    Attach { client: Client, request: u32, attach: Attach },
+    /// A client asks how this job stands, or all of them.
+    List { client: Client, request: u32, job: Option<JobId> },
+    /// A client has something done to a job.
+    Order { client: Client, request: u32, order: Order },
+    /// A client no longer wants the answer to a request.
+    CancelRequest { client: ClientKey, request: u32 },
+    /// What the journal says.
+    Journal(JournalEvent),
+    /// A client's object is in the store.
+    ObjectArrived { digest: Digest },
+    /// A client's object cannot be had.
+    ObjectMissing { client: ClientKey, digest: Digest, reason: String },
+    /// The weights of step 0 exist.
+    Prepared { job: JobId, weights: Weights },
+    /// A round's weights exist.
+    Merged { job: JobId, step: u64, weights: Weights },
+    /// The completion poller's beat.
+    Sweep,
+    /// Somebody asks on the console.
+    Status(Sender<Snapshot>),
+    /// Somebody waits until so many nodes are active.
+    AwaitActive { count: usize, reply: Sender<()> },
+    /// The program ends.
+    Stop,
+}
+
+/// An update that has arrived.
+pub(super) struct Update {
+    /// What the node says of it.
+    pub(super) result: TaskResult,
+    /// The object, of the right shape.
+    pub(super) bytes: Arc<UpdateBytes>,
+}

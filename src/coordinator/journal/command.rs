@@ -1,0 +1,90 @@
+//! What the journal is told, and what it tells. Does not know how anything is written.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::directory::Directory;
+use super::state::State;
+use crate::coordinator::work::Weights;
+use crate::digest::Digest;
+use crate::job::{Failure, JobId, JobState, JobStatus, RoundRecord, RoundSummary, Specification, Summary};
+
+/// What happens when the journal cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDiskError {
+    /// The coordinator ends. Started again, it goes on from what was written last.
+    #[default]
+    Stop,
+    /// It says so, and goes on without; what is not written is lost if it ends.
+    Continue,
+}
+
+impl FromStr for OnDiskError {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<OnDiskError, String> {
+        match text {
+            "stop" => Ok(OnDiskError::Stop),
+            "continue" => Ok(OnDiskError::Continue),
+            _ => Err("when the disk fails the coordinator can stop or continue".to_owned()),
+        }
+    }
+}
+
+/// What is to be written.
+pub(in super::super) enum JournalCommand {
+    /// A job, whose data is in the store.
+    Begin { status: JobStatus, specification: Arc<Specification> },
+    /// A round of it, and the weights after it.
+    Round { job: JobId, record: Box<RoundRecord>, weights: Option<Weights> },
+    /// It is paused, for this reason.
+    Pause { job: JobId, failure: Failure },
+    /// It is queued again.
+    Resume { job: JobId },
+    /// It has ended; if it is done, with this.
+    End { status: JobStatus, summary: Option<Box<Summary>> },
+    /// It is not known any more.
+    Forget { job: JobId },
+    /// No order: somebody wants the rounds of a job after this one.
+    Rounds { job: JobId, after: u32, then: Box<dyn FnOnce(Vec<RoundSummary>) + Send> },
+}
+
+/// What the journal tells the coordinator.
+pub(in super::super) enum JournalEvent {
+    /// It has been read. Nothing is written before that.
+    Recovered(Vec<Restored>),
+    /// A job is written up to this round, and its end, if it has one.
+    Durable { job: JobId, rounds: u32, state: JobState },
+    /// Something could not be written, and the coordinator goes on.
+    NotWritten(String),
+    /// Jobs that have ended take more than they may: this one, the first of them, is to be forgotten.
+    TooMuch { job: JobId },
+}
+
+/// What the journal is told at its start.
+pub(in super::super) struct Keeping {
+    /// Where; nowhere if none.
+    pub(in super::super) directory: Option<Arc<Directory>>,
+    pub(in super::super) on_disk_error: OnDiskError,
+    /// Bytes that jobs may take there once they have ended.
+    pub(in super::super) ended_bytes_max: u64,
+}
+
+/// A job from before the start.
+pub(in super::super) struct Restored {
+    pub(in super::super) state: State,
+    /// What was told of its rounds, the weights after them and its data; only of a job that has not ended.
+    pub(in super::super) rounds: Vec<RoundSummary>,
+    pub(in super::super) weights: Option<Weights>,
+    pub(in super::super) objects: Vec<(Digest, Arc<Vec<u8>>)>,
+}
+
+impl fmt::Display for OnDiskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OnDiskError::Stop => "stop",
+            OnDiskError::Continue => "continue",
+        })
+    }
+}

@@ -1,0 +1,355 @@
+//! The journal's thread: gathers what is to be written, writes it, and tells what is durable. Owns when and in which order;
+//! does not know how a job's part is laid out (`book`).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+
+use super::archive::Archive;
+use super::book::Book;
+use super::command::{JournalCommand, JournalEvent, Keeping, OnDiskError};
+use super::directory::{Directory, DiskError, Doing};
+use super::kept::Kept;
+use super::ledger::Extent;
+use super::state::{self, State};
+use crate::coordinator::data::objects_of;
+use crate::coordinator::event::DriverEvent;
+use crate::coordinator::threads::{Threads, Trouble};
+use crate::digest::Digest;
+use crate::job::{JobId, JobState, JobStatus, Specification};
+use crate::store::Store;
+
+/// Bytes of a ledger's latest blocks that stay in the state, where they cost no write of their own.
+pub(super) const TAIL_BYTES_MAX: usize = 256 << 10;
+/// Bytes of rounds' weights that are kept of a job, so that its tasks can be verified one by one.
+pub(super) const KEPT_WEIGHTS_BYTES_MAX: u64 = 64 << 20;
+/// What could not be written is tried again this often.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Starts the journal's thread. It ends when the orders' channel does, and has written everything by then; or it tells why
+/// the coordinator is to end.
+pub(in super::super) fn start(
+    threads: &Threads,
+    keeping: Keeping,
+    store: Arc<Store>,
+    events: Sender<DriverEvent>,
+) -> io::Result<(Sender<JournalCommand>, Arc<Archive>, JoinHandle<()>)> {
+    // Never more than the engine has in its books: a round's record each, and small ones.
+    let (orders, queue) = unbounded();
+    let archive = Arc::new(Archive::new(keeping.directory.clone()));
+    let writer = Writer::new(keeping, store, events, threads.clone(), archive.clone());
+    let thread = threads.start("journal", move || writer.run(&queue))?;
+    Ok((orders, archive, thread))
+}
+
+pub(super) struct Writer {
+    pub(super) directory: Option<Arc<Directory>>,
+    pub(super) on_disk_error: OnDiskError,
+    pub(super) ended_bytes_max: u64,
+    pub(super) tail_bytes_max: usize,
+    pub(super) store: Arc<Store>,
+    pub(super) events: Sender<DriverEvent>,
+    pub(super) threads: Threads,
+    pub(super) archive: Arc<Archive>,
+    pub(super) books: BTreeMap<JobId, Book>,
+    /// Every job that is written, with its data.
+    pub(super) kept: Kept,
+    /// Jobs submitted so far.
+    pub(super) submitted: u64,
+    /// Whether something could not be written.
+    pub(super) is_behind: bool,
+    pub(super) rests_until: Instant,
+    /// Whether a job was written for the first time in the last write.
+    pub(super) begins_job: bool,
+}
+
+/// The coordinator is to end.
+pub(super) struct Stop;
+
+impl Writer {
+    pub(super) fn new(
+        keeping: Keeping,
+        store: Arc<Store>,
+        events: Sender<DriverEvent>,
+        threads: Threads,
+        archive: Arc<Archive>,
+    ) -> Writer {
+        let Keeping { directory, on_disk_error, ended_bytes_max } = keeping;
+        Writer {
+            directory,
+            on_disk_error,
+            ended_bytes_max,
+            tail_bytes_max: TAIL_BYTES_MAX,
+            store,
+            events,
+            threads,
+            archive,
+            books: BTreeMap::new(),
+            kept: Kept::default(),
+            submitted: 0,
+            is_behind: false,
+            rests_until: Instant::now(),
+            begins_job: false,
+        }
+    }
+
+    pub(super) fn run(mut self, orders: &Receiver<JournalCommand>) {
+        match self.recover() {
+            Ok(restored) => {
+                self.tell(JournalEvent::Recovered(restored));
+                self.expire();
+            }
+            Err(error) => {
+                self.threads.tell(Trouble::Journal(error.to_string()));
+                return;
+            }
+        }
+        while self.gather(orders) {
+            let began = Instant::now();
+            self.begins_job = false;
+            if self.flush().is_err() {
+                return;
+            }
+            self.rests_until = Instant::now() + self.rest_after(began.elapsed());
+        }
+        if self.is_behind {
+            let _ = self.flush();
+        }
+    }
+
+    /// How long to rest after the last write, which took so long. What comes meanwhile shares the next one, and the end of a
+    /// job, which does not wait, finds the disk idle. But somebody waits for the first round of a job that was written for
+    /// the first time.
+    pub(super) fn rest_after(&self, took: Duration) -> Duration {
+        if self.begins_job { Duration::ZERO } else { took }
+    }
+
+    /// Waits for orders, and takes all that come until it has rested from the last write. False once there will be no more.
+    fn gather(&mut self, orders: &Receiver<JournalCommand>) -> bool {
+        let first = if self.is_behind {
+            orders.recv_timeout(TRY_AGAIN)
+        } else {
+            orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        let mut next = match first {
+            Ok(order) => Some(order),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        while let Some(order) = next {
+            let is_urgent = matches!(order, JournalCommand::Pause { .. } | JournalCommand::End { .. });
+            self.take(order);
+            if is_urgent {
+                break;
+            }
+            next = orders.recv_deadline(self.rests_until).ok();
+        }
+        orders.try_iter().for_each(|order| self.take(order));
+        true
+    }
+
+    pub(super) fn tell(&self, told: JournalEvent) {
+        // It listens as long as it gives orders.
+        let _ = self.events.send(DriverEvent::Journal(told));
+    }
+
+    pub(super) fn take(&mut self, order: JournalCommand) {
+        match order {
+            JournalCommand::Begin { status, specification } => self.begin(status, specification),
+            JournalCommand::Round { job, record, weights } => {
+                let Some(book) = self.books.get_mut(&job) else { return };
+                book.round(&record, weights);
+            }
+            JournalCommand::Pause { job, failure } => self.change(job, |state| {
+                state.status.state = JobState::Paused;
+                state.status.failure = Some(failure);
+            }),
+            JournalCommand::Resume { job } => {
+                // It waits behind those that wait already, after a restart, too.
+                self.submitted += 1;
+                let submitted_as = self.submitted;
+                self.change(job, |state| {
+                    state.submitted_as = submitted_as;
+                    state.status.state = JobState::Queued;
+                    state.status.failure = None;
+                });
+            }
+            JournalCommand::End { status, summary } => self.change(status.job, |state| {
+                state.status = status;
+                state.summary = summary;
+            }),
+            JournalCommand::Forget { job } => self.forget(job),
+            JournalCommand::Rounds { job, after, then } => {
+                let rounds = self.archive.rounds(job).into_iter().filter(|round| round.round > after);
+                then(rounds.collect());
+            }
+        }
+    }
+
+    fn begin(&mut self, status: JobStatus, specification: Arc<Specification>) {
+        let job = status.job;
+        self.submitted += 1;
+        let state = State {
+            sequence: 0,
+            submitted_as: self.submitted,
+            submit: Arc::new(state::submit_payload(job, &specification)),
+            specification,
+            status,
+            summary: None,
+            progress: None,
+            ledger: Extent::START,
+            tail: Vec::new(),
+        };
+        self.books.insert(job, Book::new(state, None));
+    }
+
+    fn change(&mut self, job: JobId, change: impl FnOnce(&mut State)) {
+        if let Some(book) = self.books.get_mut(&job) {
+            change(&mut book.state);
+            book.is_dirty = true;
+        }
+    }
+
+    /// Writes what has changed, and says what is durable.
+    pub(super) fn flush(&mut self) -> Result<(), Stop> {
+        let was_behind = std::mem::take(&mut self.is_behind);
+        let dirty: Vec<JobId> = self.books.iter().filter(|(_, book)| book.is_dirty).map(|(&job, _)| job).collect();
+        for job in dirty {
+            if self.awaits_its_end(job) {
+                continue;
+            }
+            if let Err(error) = self.write(job) {
+                self.failed(&error, was_behind)?;
+            }
+            let Some(book) = self.books.get(&job) else { continue };
+            let status = &book.state.status;
+            let (rounds, state) = (status.rounds_done, status.state);
+            self.archive.shelve(job, book.shelved());
+            self.tell(JournalEvent::Durable { job, rounds, state });
+            if !book.is_dirty {
+                self.settle(job, was_behind)?;
+            }
+        }
+        if was_behind && !self.is_behind {
+            log::info!("the journal is written again");
+        }
+        self.expire();
+        Ok(())
+    }
+
+    /// Whether a job's data has left memory before it was written. Then it has ended meanwhile, and its end is among the
+    /// orders that are still to come.
+    fn awaits_its_end(&self, job: JobId) -> bool {
+        let Some(book) = self.books.get(&job) else { return false };
+        let is_to_begin = self.directory.is_some() && !book.has_begun && book.state.status.ended_ms == 0;
+        is_to_begin && !objects_of(&book.state.specification).keys().all(|digest| self.store.get(digest).is_some())
+    }
+
+    /// Says which job is to go, if those that have ended take too much; the next one's turn comes once it is forgotten.
+    pub(super) fn expire(&mut self) {
+        let max = self.ended_bytes_max;
+        if let Some(job) = self.kept.too_much(max) {
+            let bytes = self.kept.ended_bytes();
+            self.tell(JournalEvent::TooMuch { job });
+            // Whoever reads it and asks for the job then is answered behind that.
+            log::info!("job {job} is forgotten: jobs that have ended take {bytes} bytes, and --keep-bytes is {max}");
+        }
+    }
+
+    /// A job is written: what need not be held for it any more is let go.
+    fn settle(&mut self, job: JobId, was_behind: bool) -> Result<(), Stop> {
+        // An end that was told must not be undone by the loss of one file: it takes the place of the state before, too.
+        if let (Some(directory), Some(book)) = (&self.directory, self.books.get_mut(&job))
+            && book.state.status.ended_ms != 0
+            && let Err(error) = book.write(job, directory, self.tail_bytes_max)
+        {
+            self.failed(&error, was_behind)?;
+        }
+        if let Err(error) = self.keep_weights(job) {
+            self.failed(&error, was_behind)?;
+        }
+        if let Some(book) = self.books.get(&job)
+            && book.state.status.ended_ms != 0
+        {
+            if self.directory.is_some() {
+                // From here on it is read where it is written.
+                self.archive.unshelve(job, book.state.progress.as_ref().map(|progress| progress.base));
+            }
+            if let Some(book) = self.books.remove(&job)
+                && self.directory.is_some()
+            {
+                self.kept.end(job, book.state.status.ended_ms, book.bytes());
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, job: JobId) -> Result<(), DiskError> {
+        let Some(book) = self.books.get_mut(&job) else { return Ok(()) };
+        if let Some(directory) = &self.directory {
+            if !book.has_begun {
+                let needed = objects_of(&book.state.specification);
+                let held: Vec<_> =
+                    needed.keys().filter_map(|digest| Some((*digest, self.store.get(digest)?))).collect();
+                let objects: Vec<(Digest, &[u8])> = held.iter().map(|(digest, bytes)| (*digest, &bytes[..])).collect();
+                directory.put_objects(&objects)?;
+                // What is left of a job of this id that could not be read is not to be mixed with it.
+                directory.remove_job(job)?;
+                directory.begin_job(job)?;
+                self.kept.begin(job, needed);
+                self.begins_job = true;
+            }
+            book.write(job, directory, self.tail_bytes_max)?;
+        }
+        book.has_begun = true;
+        book.is_dirty = false;
+        Ok(())
+    }
+
+    /// Lets go of weights that are written; keeps them for who verifies single tasks, as long as there is room.
+    fn keep_weights(&mut self, job: JobId) -> Result<(), DiskError> {
+        let (Some(directory), Some(book)) = (&self.directory, self.books.get_mut(&job)) else { return Ok(()) };
+        if let Some(weights) = book.weights.take()
+            && book.kept_bytes + weights.bytes.len() as u64 <= KEPT_WEIGHTS_BYTES_MAX
+            && self.archive.keep(job, weights.digest)
+        {
+            directory.put_weights(job, &weights.digest, &weights.bytes)?;
+            book.kept_bytes += weights.bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Something could not be written: the policy decides, but for a failed sync. After that the system may say that what
+    /// it has dropped is written.
+    fn failed(&mut self, error: &DiskError, was_behind: bool) -> Result<(), Stop> {
+        if error.doing == Doing::Sync || self.on_disk_error == OnDiskError::Stop {
+            // Whoever started the coordinator listens.
+            self.threads.tell(Trouble::Journal(error.to_string()));
+            return Err(Stop);
+        }
+        if !was_behind && !self.is_behind {
+            self.tell(JournalEvent::NotWritten(error.to_string()));
+        }
+        self.is_behind = true;
+        Ok(())
+    }
+
+    /// Removes a job, and the data that no other job needs.
+    fn forget(&mut self, job: JobId) {
+        self.books.remove(&job);
+        self.archive.forget(job);
+        let (Some(directory), Some(unneeded)) = (&self.directory, self.kept.forget(job)) else { return };
+        // Of jobs that could not be read nobody knows what they need: the sweep of a later start decides.
+        let unneeded = if self.archive.has_unread() { Vec::new() } else { unneeded };
+        let removed = directory
+            .remove_job(job)
+            .and_then(|()| unneeded.iter().try_for_each(|digest| directory.remove_object(digest)));
+        if let Err(error) = removed {
+            log::warn!("what is written of job {job} is not all removed: {error}; the next start tries again");
+        }
+    }
+}

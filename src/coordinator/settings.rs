@@ -1,0 +1,80 @@
+//! What the coordinator is told at its start.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::journal::OnDiskError;
+use crate::config::{Name, NodeAddress, NodesFile};
+use crate::engine::{self, Policy};
+use crate::model::Kernel;
+use crate::net::SocketAddr;
+use crate::wire::limits;
+
+/// What the coordinator is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen for clients; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// How tasks are handed out.
+    pub policy: Policy,
+    /// The nodes that there may be.
+    pub nodes: Vec<NodeAddress>,
+    /// Where they are listed, if the list may change.
+    pub nodes_file: Option<NodesFile>,
+    /// How long each revival waits for a node.
+    pub revival_waits: Vec<Duration>,
+    /// Bytes of jobs' data kept.
+    pub store_bytes: u64,
+    /// Machine code for merging and validation.
+    pub kernel: Kernel,
+    /// The cluster that it belongs to.
+    pub cluster: Option<Name>,
+    /// The largest object that is taken.
+    pub object_bytes: u64,
+    /// Bytes of updates that may be on their way from nodes at a time; of one and a part of another, whatever their size.
+    pub in_flight_bytes: u64,
+    /// Clients connected at a time.
+    pub connections: usize,
+    /// Names, besides `localhost`, under which HTTP is answered.
+    pub http_hosts: Vec<String>,
+    /// Where jobs are written, so that they survive the coordinator; nowhere if none.
+    pub state_dir: Option<PathBuf>,
+    /// What happens when they cannot be.
+    pub on_disk_error: OnDiskError,
+    /// Jobs that are known after their end, the latest.
+    pub keep_jobs: usize,
+    /// How long they are.
+    pub keep_ended: Duration,
+    /// Bytes that they take where jobs are written, but for the latest of them.
+    pub keep_bytes: u64,
+}
+
+/// Jobs that are known after their end where nothing else is asked for.
+const KEEP_JOBS: usize = 64;
+/// Bytes that jobs take once they have ended, where nothing else is said.
+pub const KEEP_BYTES: u64 = 10_000_000_000;
+
+impl Settings {
+    /// The settings of a coordinator at this address with these nodes.
+    pub fn new(listen: SocketAddr, policy: Policy, nodes: Vec<NodeAddress>) -> Settings {
+        Settings {
+            listen,
+            policy,
+            nodes,
+            nodes_file: None,
+            revival_waits: engine::Settings::new(policy).revival_waits,
+            store_bytes: 1 << 30,
+            kernel: Kernel::best(),
+            cluster: None,
+            object_bytes: limits::OBJECT_BYTES_MAX,
+            in_flight_bytes: limits::IN_FLIGHT_BYTES_MAX,
+            connections: limits::CONNECTIONS_MAX,
+            http_hosts: Vec::new(),
+            state_dir: None,
+            on_disk_error: OnDiskError::Stop,
+            keep_jobs: KEEP_JOBS,
+            keep_ended: Duration::from_secs(30 * 24 * 3_600),
+            keep_bytes: KEEP_BYTES,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What the engine knows nodes and links by, and what a node says of itself.
+
+/// A node's place in the caller's list of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeKey(pub u32);
+
+/// One connection to a node; never used again after it is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkKey(pub u64);
+
+/// What a node says of itself when its link comes up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// The name shown to people.
+    pub name: String,
+    /// The arithmetics that it is known to compute.
+    pub arithmetics: Vec<u16>,
+    /// Those that it says it computes, and why it is not believed.
+    pub doubts: Vec<(u16, Doubt)>,
+    /// Tasks that it trains at the same time; 0 counts as 1.
+    pub workers: u32,
+}
+
+/// Why a node is not believed that it computes an arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// What shows it is another than the coordinator's: one of the two computes otherwise than defined.
+    Differs,
+    /// It shows nothing.
+    Unproven,
+}
+
+impl Doubt {
+    /// What is wrong, of a node that says it computes this arithmetic, and the cure.
+    pub fn about(self, arithmetic: u16) -> String {
+        match self {
+            Self::Differs => format!(
+                "it computes arithmetic {arithmetic} otherwise than this coordinator: update both, or mend the one that is broken"
+            ),
+            Self::Unproven => {
+                format!("its greeting does not show that it computes arithmetic {arithmetic}: update it")
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! How the engine decides: its limits and its policy.
+
+use std::time::Duration;
+
+use super::scheduler::Policy;
+
+/// How the engine decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How tasks are handed out.
+    pub policy: Policy,
+    /// Jobs that may wait at the same time.
+    pub queued_max: usize,
+    /// Jobs that may be paused at the same time; one more fails.
+    pub paused_max: usize,
+    /// Failures of a task that are forgiven; attempts that ended with their link do not count.
+    pub attempts_max: u32,
+    /// Bad results of a node before it is quarantined.
+    pub strikes_max: u32,
+    /// How long each revival waits.
+    pub revival_waits: Vec<Duration>,
+}
+
+impl Settings {
+    /// The settings for a policy.
+    pub fn new(policy: Policy) -> Settings {
+        Settings {
+            policy,
+            queued_max: 16,
+            paused_max: 16,
+            attempts_max: 12,
+            strikes_max: 3,
+            revival_waits: [1, 2, 4].map(Duration::from_secs).to_vec(),
+        }
+    }
+}
