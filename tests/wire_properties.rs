@@ -8,7 +8,9 @@ use gradwire::job::{
     OnNoNodes, OnTaskFailure, Operation, Profile, RejectReason, RoundSummary, RowsRef, Specification, Summary, TaskId,
     TaskResult, TaskState,
 };
-use gradwire::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, Training};
+use gradwire::model::{
+    Activation, BatchSize, Initialisation, LossReduction, Merge, Network, Optimiser, Recipe, Training,
+};
 use gradwire::wire::message::*;
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
 use proptest::collection::{btree_map, vec};
@@ -146,12 +148,14 @@ fn job_specification() -> impl Strategy<Value = Specification> {
             Operation { on_task_failure, allow_inexact, on_no_nodes }
         });
     let notes = vec(any::<u8>(), 0..100);
-    (training(), rounds, vec(rows(), 1..20), rows(), option::of(digest()), operation, notes).prop_map(
-        |(training, rounds, shards, validation, initial, operation, notes)| Specification {
+    let merge = select(vec![Merge::Mean, Merge::Median]);
+    (training(), rounds, vec(rows(), 1..20), rows(), merge, option::of(digest()), operation, notes).prop_map(
+        |(training, rounds, shards, validation, merge, initial, operation, notes)| Specification {
             training,
             rounds,
             shards,
             validation,
+            merge,
             initial,
             operation,
             notes,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use gradwire::digest::Digest;
 use gradwire::engine::{Action, Engine, Event, LinkKey, NodeInfo, NodeKey, Policy, Settings, Time};
 use gradwire::job::{JobId, Metrics, Operation, RowsRef, Specification, TaskResult};
-use gradwire::model::{ARITHMETIC, Network, Recipe, Training};
+use gradwire::model::{ARITHMETIC, Merge, Network, Recipe, Training};
 
 use super::nodes::Work;
 
@@ -87,6 +87,7 @@ impl World {
             rounds,
             shards: vec![rows; shards],
             validation: rows,
+            merge: Merge::Mean,
             initial: None,
             operation: Operation::default(),
             notes: Vec::new(),

@@ -15,7 +15,7 @@ use crate::dataset::{Block, Dataset, Preparation, Scaling, Sharding};
 use crate::digest::Digest;
 use crate::job::{Operation, RowsRef, Specification};
 use crate::model::file::ModelFile;
-use crate::model::{ARITHMETIC, BatchSize, Network, Recipe, Training};
+use crate::model::{ARITHMETIC, BatchSize, Merge, Network, Recipe, Training};
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
@@ -148,6 +148,7 @@ impl Plan {
             rounds: options.rounds.unwrap_or(defaults.rounds),
             shards,
             validation: rows_object(&objects, features, &validation),
+            merge: Merge::Mean,
             initial,
             operation: Operation {
                 on_task_failure: options.on_task_failure,

@@ -1,8 +1,9 @@
 //! Rounds of a job, computed anew with the model's own code: tasks on all cores, and the merge of their updates. Owns the
 //! threads; does not know what the results are compared with.
 
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +16,9 @@ use crate::digest::Digest;
 use crate::job::Specification;
 use crate::model::conformance::{self, Difference};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
-use crate::model::{ExactSum, Kernel, Rows, Trainer, Watch};
+use crate::model::{
+    ExactSum, Kernel, LittleEndianF32, Median, Merge, MergeError, Network, ReadUpdates, Rows, Trainer, Watch,
+};
 use crate::wire::object::{self, ObjectKind};
 
 /// A task that has been trained.
@@ -85,7 +88,7 @@ impl<'a> Recomputer<'a> {
         let (kernel, network) = (*kernel, &specification.training.network);
         let weights = object::decode_parameters(ObjectKind::Weights, network, base);
         let weights = weights.map_err(|error| Stopped::Base(error.to_string()))?;
-        let sum = merges.then(|| Mutex::new(ExactSum::new(kernel, network.parameters(), specification.rows())));
+        let round = merges.then(|| Mutex::new(Merging::of(specification, kernel)));
         let next = AtomicUsize::new(0);
         let tasks = Mutex::new(Vec::with_capacity(shards.len()));
         let train = |trainer: &mut Trainer, shard: u32| -> Result<Retrained, TrainError> {
@@ -94,11 +97,11 @@ impl<'a> Recomputer<'a> {
                 trainer.train(&specification.training, step, shard, &weights, rows, &mut Unless(interrupts))?;
             let update = object::encode_parameters(ObjectKind::Update, network, &trained.update);
             let loss = trained.loss;
-            if let (Some(sum), Ok(values)) = (&sum, object::parameters(ObjectKind::Update, network, &update)) {
-                // A trained update can always be merged: training has checked it.
-                let _ = sum.lock().unwrap_or_else(PoisonError::into_inner).add(values, rows.rows());
+            let digest = Digest::of(&update);
+            if let Some(round) = &round {
+                round.lock().unwrap_or_else(PoisonError::into_inner).add(network, update, rows.rows());
             }
-            Ok(Retrained { update: Digest::of(&update), loss })
+            Ok(Retrained { update: digest, loss })
         };
         let proved: Result<(), Difference> = thread::scope(|scope| {
             let mut threads = Vec::with_capacity(trainers.len());
@@ -125,16 +128,76 @@ impl<'a> Recomputer<'a> {
         }
         tasks.sort_unstable_by_key(|(shard, _)| *shard);
         let is_whole = tasks.iter().all(|(_, trained)| trained.is_ok());
-        let merged = sum.filter(|_| is_whole).map(|sum| {
+        let merged = round.filter(|_| is_whole).map(|round| {
             let mut merged = base.to_vec();
-            let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let mean = sum.mean_onto(object::parameters_mut(network, &mut merged));
-            mean.map(|()| merged).map_err(|error| error.to_string())
+            let round = round.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let done = round.finish(network, object::parameters_mut(network, &mut merged));
+            done.map(|()| merged).map_err(|error| error.to_string())
         });
         let told = |(shard, trained): (u32, Result<Retrained, TrainError>)| {
             (shard, trained.map_err(|error| error.to_string()))
         };
         Ok(Round { tasks: tasks.into_iter().map(told).collect(), merged })
+    }
+}
+
+/// A round's updates on their way into its weights.
+enum Merging {
+    Mean(ExactSum),
+    /// The objects: the median needs all of them at once.
+    Median(Vec<Vec<u8>>),
+}
+
+impl Merging {
+    fn of(specification: &Specification, kernel: Kernel) -> Merging {
+        let parameters = specification.training.network.parameters();
+        match specification.merge {
+            Merge::Mean => Merging::Mean(ExactSum::new(kernel, parameters, specification.rows())),
+            Merge::Median => Merging::Median(Vec::new()),
+        }
+    }
+
+    /// Takes in an update, which is of this network. A trained one can always be merged: training has checked it.
+    fn add(&mut self, network: &Network, update: Vec<u8>, rows: u32) {
+        match self {
+            Merging::Mean(sum) => {
+                if let Ok(values) = object::parameters(ObjectKind::Update, network, &update) {
+                    let _ = sum.add(values, rows);
+                }
+            }
+            Merging::Median(updates) => updates.push(update),
+        }
+    }
+
+    fn finish(self, network: &Network, values: &mut [LittleEndianF32]) -> Result<(), MergeError> {
+        match self {
+            Merging::Mean(sum) => sum.mean_onto(values),
+            Merging::Median(updates) => {
+                let done = Median::default().onto(&mut Objects { network, updates: &updates }, values, &mut |_| ());
+                done.unwrap_or_else(|never| match never {})
+            }
+        }
+    }
+}
+
+/// Updates as objects in memory.
+struct Objects<'a> {
+    network: &'a Network,
+    updates: &'a [Vec<u8>],
+}
+
+impl ReadUpdates for Objects<'_> {
+    type Error = Infallible;
+
+    fn count(&self) -> usize {
+        self.updates.len()
+    }
+
+    fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Infallible> {
+        if let Ok(values) = object::parameters(ObjectKind::Update, self.network, &self.updates[index]) {
+            out.copy_from_slice(&values[range]);
+        }
+        Ok(())
     }
 }
 

@@ -272,7 +272,7 @@ pub(super) fn unknown_job(access: &Access, job: impl std::fmt::Display) -> Strin
 mod tests {
     use super::*;
     use crate::job::{JobId, OnNoNodes, Operation, RowsRef, Specification};
-    use crate::model::{ARITHMETIC, Network, Recipe, Training};
+    use crate::model::{ARITHMETIC, Merge, Network, Recipe, Training};
 
     #[test]
     fn notes_are_left_away_where_submit_would_be_too_long_with_them() {
@@ -283,6 +283,7 @@ mod tests {
             rounds: 1,
             shards: vec![rows],
             validation: rows,
+            merge: Merge::Mean,
             initial: None,
             operation: Operation { on_no_nodes: OnNoNodes::Pause, ..Operation::default() },
             notes: vec![1; 1000],

@@ -16,6 +16,8 @@ pub enum StartError {
     Listen(ListenError),
     /// It cannot keep its jobs where it was told to.
     Journal(OpenError),
+    /// It has no place for updates beside its jobs.
+    Updates(io::Error),
     /// The system gives no thread.
     Thread(io::Error),
 }
@@ -26,6 +28,9 @@ impl fmt::Display for StartError {
             Self::Arithmetic(difference) => difference.fmt(f),
             Self::Listen(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
+            Self::Updates(error) => {
+                write!(f, "no place for updates can be made in the state directory: {error}")
+            }
             Self::Thread(error) => write!(f, "no thread could be started: {error}"),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::collected::Lost;
 use super::handles::{Client, ClientKey, NodeHandle};
 use super::journal::JournalEvent;
 use super::listing::Changed;
@@ -58,6 +59,8 @@ pub(super) enum DriverEvent {
     ObjectMissing { client: ClientKey, digest: Digest, reason: String },
     /// The weights of step 0 exist.
     Prepared { job: JobId, weights: Weights },
+    /// A round cannot be merged: updates of it are lost. These are the weights that it starts from.
+    UpdatesLost { job: JobId, step: u64, lost: Vec<Lost>, base: Weights },
     /// A round's weights exist.
     Merged { job: JobId, step: u64, weights: Weights },
     /// The completion poller's beat.

@@ -58,6 +58,8 @@ pub(super) enum Refusal {
     TooMuchData { bytes: u64, allowed: u64 },
     /// Its data does not fit beside that of other jobs.
     NoRoom { bytes: u64, free: u64 },
+    /// Its merge needs all updates of a round at once, and there is no room for so many.
+    Updates { bytes: u64, allowed: u64 },
 }
 
 impl Refusal {
@@ -68,6 +70,7 @@ impl Refusal {
             Self::Object { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::TooMuchData { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::NoRoom { bytes, free } => (ErrorCode::Busy, true, bytes, free),
+            Self::Updates { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
         };
         Error { code, about: MessageType::Submit as u8, retry, got, allowed, text: self.to_string() }
     }
@@ -87,6 +90,13 @@ impl fmt::Display for Refusal {
             Self::TooMuchData { bytes, allowed } => {
                 write!(f, "the job's data has {bytes} bytes, and this coordinator keeps at most {allowed}")
             }
+            Self::Updates { bytes, allowed } => {
+                write!(
+                    f,
+                    "to take the median this coordinator keeps all updates of a round, {bytes} bytes, and at most {allowed} \
+                     are allowed: take fewer shards, or the mean"
+                )
+            }
             Self::NoRoom { bytes, free } => {
                 write!(
                     f,
@@ -105,11 +115,13 @@ pub(super) struct Jobs {
     running: HashMap<JobId, Job>,
     /// The largest object that a job may have.
     object_bytes_max: u64,
+    /// Bytes that the updates of one round may have where all of them are kept at once.
+    updates_bytes_max: u64,
 }
 
 impl Jobs {
-    pub(super) fn new(store: Arc<Store>, store_bytes: u64, object_bytes_max: u64) -> Jobs {
-        Jobs { store, store_bytes, object_bytes_max, running: HashMap::new() }
+    pub(super) fn new(store: Arc<Store>, store_bytes: u64, object_bytes_max: u64, updates_bytes_max: u64) -> Jobs {
+        Jobs { store, store_bytes, object_bytes_max, updates_bytes_max, running: HashMap::new() }
     }
 
     /// What is held of every job that has not ended, for the console.
@@ -143,6 +155,13 @@ impl Jobs {
         let bytes = objects.values().fold(0u64, |sum, &bytes| sum.saturating_add(bytes));
         if bytes > self.store_bytes {
             return Err(Refusal::TooMuchData { bytes, allowed: self.store_bytes });
+        }
+        if specification.merge.needs_all() {
+            let update_bytes = 4 * specification.training.network.parameters() as u64;
+            let bytes = update_bytes.saturating_mul(specification.shards.len() as u64);
+            if bytes > self.updates_bytes_max {
+                return Err(Refusal::Updates { bytes, allowed: self.updates_bytes_max });
+            }
         }
         let held: HashMap<_, _> = self.running.values().flat_map(|job| &job.objects).collect();
         let free = self.store_bytes.saturating_sub(held.values().copied().sum());

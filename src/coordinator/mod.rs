@@ -15,8 +15,10 @@
 //! | `transfers`, `update` | none: how many bytes of updates there may be, and how one comes together |
 //! | `jobs`, `ended` | none: jobs that have not ended, jobs that have |
 //! | `workers` | one that merges, one that validates |
+//! | `merging`, `collected` | none: a round in the making, and its updates where all must be there |
 
 mod answers;
+mod collected;
 mod data;
 mod dialling;
 mod driver;
@@ -28,6 +30,7 @@ mod jobs;
 mod journal;
 mod links;
 mod listing;
+mod merging;
 mod pollers;
 mod server;
 mod settings;
@@ -54,6 +57,7 @@ use crate::store::Store;
 use crate::wire::Role;
 use crate::wire::message::Features;
 
+use collected::Place;
 use dialling::Dialling;
 use driver::{Around, Driver};
 pub use error::StartError;
@@ -117,8 +121,13 @@ impl Coordinator {
         // Where the channel is full the driver is busy, and looks at its next beat; where it is closed there is nothing left to
         // fetch.
         let transfers = Transfers::new(settings.in_flight_bytes, move || drop(room.try_send(DriverEvent::Room)));
+        let place = match &directory {
+            Some(directory) => Place::directory(directory.root()).map_err(StartError::Updates)?,
+            None => Place::Memory,
+        };
+        let spares = store.spares().clone();
         let (merging, merger) =
-            workers::start_merging(&start, settings.kernel, store.spares().clone(), transfers.clone(), events.clone())?;
+            workers::start_merging(&start, settings.kernel, place, spares, transfers.clone(), events.clone())?;
         let (validating, validator) = workers::start_validating(&start, settings.kernel, events.clone())?;
         threads.extend([merger, validator]);
         let port = Port {

@@ -49,12 +49,21 @@ pub struct Settings {
     pub keep_bytes: u64,
 }
 
+/// Bytes of a round's updates that are kept at once in memory, for a merge that needs all of them, and on the disk.
+const ROUND_BYTES_IN_MEMORY: u64 = 1 << 30;
+const ROUND_BYTES_ON_DISK: u64 = 16 << 30;
 /// Jobs that are known after their end where nothing else is asked for.
 const KEEP_JOBS: usize = 64;
 /// Bytes that jobs take once they have ended, where nothing else is said.
 pub const KEEP_BYTES: u64 = 10_000_000_000;
 
 impl Settings {
+    /// Bytes that the updates of one round may have where all of them are kept at once: in the directory where jobs are
+    /// written, or in memory.
+    pub(super) fn round_bytes(&self) -> u64 {
+        if self.state_dir.is_some() { ROUND_BYTES_ON_DISK } else { ROUND_BYTES_IN_MEMORY }
+    }
+
     /// The settings of a coordinator at this address with these nodes.
     pub fn new(listen: SocketAddr, policy: Policy, nodes: Vec<NodeAddress>) -> Settings {
         Settings {

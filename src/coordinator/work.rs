@@ -15,13 +15,13 @@ pub(super) struct Weights {
 }
 
 /// What the merging thread is to do.
-pub(super) enum Merging {
+pub(super) enum MergeWork {
     /// Make the weights of step 0: drawn, or those of this object.
     Prepare { job: JobId, specification: Arc<Specification>, initial: Option<Arc<Vec<u8>>> },
-    /// Add an update of the right shape to the job's sum.
+    /// Take in an update of the right shape.
     Accumulate { job: JobId, step: u64, shard: u32, rows: u32, update: Arc<UpdateBytes> },
-    /// Add the mean to the base, and begin the next sum. Nobody else holds the base, if it can be helped: then the new
-    /// weights take its place in memory.
+    /// Turn the base into the new weights, and begin the next round. Nobody else holds the base, if it can be helped: then the
+    /// new weights take its place in memory.
     Finish { job: JobId, step: u64, base: Arc<Vec<u8>> },
     /// Forget the job.
     Release { job: JobId },

@@ -1,4 +1,4 @@
-//! The heavy arithmetic: one thread merges, one validates. Owns each running job's sum; does not know nodes.
+//! The heavy arithmetic: one thread merges, one validates. Owns each running job's round in the making; does not know nodes.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,15 +7,17 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::collected::Place;
 use super::error::StartError;
 use super::event::DriverEvent;
+use super::merging::{AddError, FinishError, Merging};
 use super::threads::Threads;
 use super::transfers::Transfers;
-use super::work::{Merging, Validating, Weights};
+use super::work::{MergeWork, Validating, Weights};
 use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
 use crate::job::JobId;
-use crate::model::{self, ExactSum, Kernel, Network};
+use crate::model::{self, Kernel};
 use crate::store::Spares;
 use crate::wire::object::{self, ObjectKind};
 
@@ -23,13 +25,14 @@ use crate::wire::object::{self, ObjectKind};
 pub(super) fn start_merging(
     threads: &Threads,
     kernel: Kernel,
+    place: Place,
     spares: Spares,
     transfers: Transfers,
     events: Sender<DriverEvent>,
-) -> Result<(Sender<Merging>, JoinHandle<()>), StartError> {
+) -> Result<(Sender<MergeWork>, JoinHandle<()>), StartError> {
     let (orders, queue) = unbounded();
     let run = move || {
-        let mut merger = Merger { kernel, sums: HashMap::new(), spares, transfers, events };
+        let mut merger = Merger { kernel, rounds: HashMap::new(), place, spares, transfers, events };
         for order in &queue {
             merger.obey(order);
         }
@@ -37,14 +40,11 @@ pub(super) fn start_merging(
     Ok((orders, threads.start_computing("merge", kernel, run)?))
 }
 
-struct Sum {
-    network: Network,
-    sum: ExactSum,
-}
-
 struct Merger {
     kernel: Kernel,
-    sums: HashMap<JobId, Sum>,
+    rounds: HashMap<JobId, Merging>,
+    /// Where updates are kept that must all be there.
+    place: Place,
     /// Where memory comes from and goes.
     spares: Spares,
     transfers: Transfers,
@@ -52,17 +52,17 @@ struct Merger {
 }
 
 impl Merger {
-    fn obey(&mut self, order: Merging) {
+    fn obey(&mut self, order: MergeWork) {
         let job = match order {
-            Merging::Release { job } => {
-                self.sums.remove(&job);
-                if self.sums.is_empty() {
+            MergeWork::Release { job } => {
+                self.rounds.remove(&job);
+                if self.rounds.is_empty() {
                     self.spares.clear();
                     self.transfers.clear();
                 }
                 return;
             }
-            Merging::Prepare { job, .. } | Merging::Accumulate { job, .. } | Merging::Finish { job, .. } => job,
+            MergeWork::Prepare { job, .. } | MergeWork::Accumulate { job, .. } | MergeWork::Finish { job, .. } => job,
         };
         let done = catch_unwind(AssertUnwindSafe(|| self.work(order)));
         let event = done.unwrap_or_else(|_| {
@@ -74,10 +74,10 @@ impl Merger {
         }
     }
 
-    fn work(&mut self, order: Merging) -> Option<DriverEvent> {
+    fn work(&mut self, order: MergeWork) -> Option<DriverEvent> {
         let failed = |job, reason: String| Some(DriverEvent::Event(Event::WorkFailed { job, reason }));
         match order {
-            Merging::Prepare { job, specification, initial } => {
+            MergeWork::Prepare { job, specification, initial } => {
                 let training = &specification.training;
                 let network = training.network.clone();
                 let bytes = match initial {
@@ -91,27 +91,30 @@ impl Merger {
                     },
                 };
                 let weights = Weights { digest: Digest::of(&bytes), bytes };
-                let rows = specification.shards.iter().map(|shard| u64::from(shard.rows)).sum();
-                let sum = ExactSum::new(self.kernel, network.parameters(), rows);
-                self.sums.insert(job, Sum { network, sum });
+                self.rounds.insert(job, Merging::new(self.kernel, job, &specification, &self.place));
                 Some(DriverEvent::Prepared { job, weights })
             }
-            Merging::Accumulate { job, step, shard, rows, update } => {
-                let Sum { network, sum } = self.sums.get_mut(&job)?;
-                let added = match Arc::try_unwrap(update) {
-                    Ok(update) => sum.add_parts(update.into_values(network), rows),
-                    // It is another task's, too.
-                    Err(update) => sum.add_parts(update.values(network), rows),
-                };
-                Some(DriverEvent::Event(match added {
+            MergeWork::Accumulate { job, step, shard, rows, update } => {
+                Some(DriverEvent::Event(match self.rounds.get_mut(&job)?.add(shard, rows, update) {
                     Ok(()) => Event::Accumulated { job, step, shard },
-                    Err(error) => Event::UpdateRefused { job, step, shard, reason: error.to_string() },
+                    Err(AddError::Update(error)) => {
+                        Event::UpdateRefused { job, step, shard, reason: error.to_string() }
+                    }
+                    Err(AddError::Keep(error)) => {
+                        let reason = format!("an update cannot be kept until its round is merged: {error}");
+                        Event::WorkFailed { job, reason }
+                    }
                 }))
             }
-            Merging::Finish { job, step, base } => {
-                let Sum { network, sum } = self.sums.get_mut(&job)?;
+            MergeWork::Finish { job, step, base } => {
+                let merging = self.rounds.get_mut(&job)?;
+                let (taken, kept) = if merging.can_take_base() {
+                    (Arc::try_unwrap(base), None)
+                } else {
+                    (Err(base.clone()), Some(base))
+                };
                 // A link may still be sending it, or the last round's validation reading it.
-                let mut bytes = Arc::try_unwrap(base).unwrap_or_else(|shared| {
+                let mut bytes = taken.unwrap_or_else(|shared| {
                     // No update is on its way: their memory makes room for the copy.
                     self.transfers.clear();
                     let mut bytes = self.spares.take(shared.len() as u64);
@@ -119,20 +122,25 @@ impl Merger {
                     bytes
                 });
                 // What stands before the values is part of the object, and of its name.
+                let network = merging.network().clone();
                 let first = bytes.len().saturating_sub(4 * network.parameters());
                 let mut hasher = Hasher::default();
                 hasher.update(&bytes[..first]);
-                let values = object::parameters_mut(network, &mut bytes);
-                match sum.mean_onto_and_tell(values, &mut |part| hasher.update(part.as_flattened())) {
+                let values = object::parameters_mut(&network, &mut bytes);
+                match merging.finish(values, &mut |part| hasher.update(part.as_flattened())) {
                     Ok(()) => {
-                        sum.reset();
                         let weights = Weights { digest: hasher.finish(), bytes: Arc::new(bytes) };
                         Some(DriverEvent::Merged { job, step, weights })
                     }
-                    Err(error) => failed(job, error.to_string()),
+                    Err(FinishError::Lost(lost)) => {
+                        let bytes = kept?;
+                        let base = Weights { digest: Digest::of(&bytes), bytes };
+                        Some(DriverEvent::UpdatesLost { job, step, lost, base })
+                    }
+                    Err(FinishError::Merge(error)) => failed(job, error.to_string()),
                 }
             }
-            Merging::Release { .. } => None,
+            MergeWork::Release { .. } => None,
         }
     }
 }

@@ -217,6 +217,18 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A round cannot be merged, because updates that were accepted cannot be read any more: their tasks are to be done again.
+    /// All else that was merged is as it was.
+    UpdatesLost {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: u64,
+        /// The shards whose updates are lost; those of other tasks are still there.
+        shards: Vec<u32>,
+        /// Why.
+        reason: String,
+    },
     /// A round's sum is divided: the next round's base exists.
     Merged {
         /// The job.
@@ -322,7 +334,7 @@ pub enum Action {
         /// The update.
         update: Digest,
     },
-    /// Every task is merged or skipped: divide the sum, then [`Event::Merged`].
+    /// Every task is merged or skipped: divide the sum, then [`Event::Merged`], or [`Event::UpdatesLost`].
     FinishRound {
         /// The job.
         job: JobId,

@@ -428,6 +428,13 @@ impl Fleet {
         }
     }
 
+    /// Notes that the result of a task that was merged is lost.
+    pub(super) fn task_undone(&mut self, key: NodeKey) {
+        if let Some(node) = self.nodes.get_mut(&key) {
+            node.tasks_done = node.tasks_done.saturating_sub(1);
+        }
+    }
+
     /// A job begins: times of another network say nothing about it, and every node is owed a task.
     pub(super) fn begin_job(&mut self, needs: Needs) {
         self.needs = Some(needs);

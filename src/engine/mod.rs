@@ -216,6 +216,11 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
                 run.update_refused(step, shard, reason, cx);
             }
         }
+        Event::UpdatesLost { job, step, shards, reason } => {
+            if let Some(run) = jobs.running(job) {
+                run.updates_lost(step, &shards, reason, cx);
+            }
+        }
         Event::Merged { job, step, base } => {
             if let Some(run) = jobs.running(job) {
                 run.merged(step, base, cx);

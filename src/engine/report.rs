@@ -116,6 +116,15 @@ pub enum Notice {
         /// The update that came later.
         other: Digest,
     },
+    /// Updates of a round cannot be read any more; their tasks are done again.
+    UpdatesLost {
+        /// The step.
+        step: u64,
+        /// How many.
+        count: usize,
+        /// Why.
+        reason: String,
+    },
     /// An update could not be merged.
     UpdateRefused {
         /// The node that sent it.
@@ -174,6 +183,10 @@ impl fmt::Display for Notice {
                 merged.short(),
                 other.short()
             ),
+            Self::UpdatesLost { step, count, reason } => {
+                let tasks = if *count == 1 { "1 task is".to_owned() } else { format!("{count} tasks are") };
+                write!(f, "updates of round {} cannot be read any more ({reason}): {tasks} done again", step + 1)
+            }
             Self::UpdateRefused { node, shard, reason } => {
                 write!(f, "the update of shard {shard} from {node} is refused ({reason}); the task is done again")
             }

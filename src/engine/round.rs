@@ -331,6 +331,16 @@ impl Round {
         Some(won)
     }
 
+    /// The result of a merged task is lost: the task is open again. None if it was not merged.
+    pub(super) fn reopen(&mut self, shard: u32) -> Option<Won> {
+        let task = self.tasks.get_mut(shard as usize)?;
+        let State::Merged(won) = task.state.clone() else { return None };
+        task.state = State::Open;
+        self.settled -= 1;
+        self.refresh(shard);
+        Some(won)
+    }
+
     /// Leaves an open task with nothing out out of the round.
     pub(super) fn skip(&mut self, shard: u32) {
         let task = &mut self.tasks[shard as usize];

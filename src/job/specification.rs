@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::digest::Digest;
 pub use crate::model::ROUNDS_MAX;
-use crate::model::Training;
+use crate::model::{Merge, Training};
 
 /// Shards of a job, at most: their list fits a frame.
 pub const SHARDS_MAX: u32 = 16_384;
@@ -56,6 +56,8 @@ pub struct Specification {
     pub shards: Vec<RowsRef>,
     /// The validation data.
     pub validation: RowsRef,
+    /// How a round's updates become one.
+    pub merge: Merge,
     /// Weights to start from instead of drawn ones.
     pub initial: Option<Digest>,
     /// How the job may be gone about: no part of its identity.

@@ -39,7 +39,7 @@ pub use crew::Crew;
 pub use evaluate::{Evaluation, Evaluator, evaluate, predict};
 pub use initialise::initialise;
 pub use kernel::Kernel;
-pub use merge::{ExactSum, LittleEndianF32};
+pub use merge::{ExactSum, LittleEndianF32, Median, Merge, MergeError, ReadUpdates, check_values};
 pub use metrics::{METRICS_MAX, Metric, Metrics};
 pub use network::{Layer, Network, NetworkError};
 pub use optimise::first_round_without_rate;

@@ -18,7 +18,7 @@ use super::tally::{self, Tally};
 use crate::wire::judge::{self, Judged};
 use crate::wire::message::{Error, Goodbye, Ping, Pong};
 use crate::wire::session::Heartbeat;
-use crate::wire::{Decoder, Encoded, ErrorCode, Frame, Message, MessageType, Session, SharedBytes, limits};
+use crate::wire::{Decoder, Draft, ErrorCode, Frame, Message, MessageType, Session, SharedBytes, limits};
 
 /// Time to send what is queued when a connection closes.
 const FLUSH_WAIT: Duration = Duration::from_secs(1);
@@ -96,14 +96,14 @@ impl<C: Clone + Send + 'static> Link<C> {
         // The id is drawn and the frame queued under one lock: ids leave in the order in which they grow.
         let mut session = self.session();
         let request = session.open(message.message_type(), Some(context)).ok_or(Unsent)?;
-        self.queue(message.seal(request, false)).map(|()| request)
+        self.queue(message.draft(request, false)).map(|()| request)
     }
 
     /// Sends a PUT whose object bytes stay where they are.
     pub fn put(&self, piece: &SharedPiece<'_>, context: C) -> Result<u32, Unsent> {
         let mut session = self.session();
         let request = session.open(MessageType::Put, Some(context)).ok_or(Unsent)?;
-        self.queue(piece.seal(MessageType::Put, request)).map(|()| request)
+        self.queue(piece.draft(MessageType::Put, request)).map(|()| request)
     }
 
     /// Answers the peer's request for good. A request that is not open is left alone: it was answered before. An answer that
@@ -112,14 +112,14 @@ impl<C: Clone + Send + 'static> Link<C> {
         if !self.session().answered(request) {
             return Ok(());
         }
-        let (frame, allowed) = (message.seal(request, false), self.peer().payload_bytes_max);
+        let (frame, allowed) = (message.draft(request, false), self.peer().payload_bytes_max);
         let got = frame.payload_bytes();
         if got <= allowed as usize {
             return self.queue(frame);
         }
         let text = format!("the answer, {}, has {got} bytes, and you take {allowed}", message.message_type());
         let error = Error::new(ErrorCode::FrameTooLarge, message.message_type() as u8, text);
-        self.queue(Message::from(error.with_numbers(got as u64, allowed.into())).seal(request, false))
+        self.queue(Message::from(error.with_numbers(got as u64, allowed.into())).draft(request, false))
     }
 
     /// Answers a FETCH with bytes that stay where they are.
@@ -127,7 +127,7 @@ impl<C: Clone + Send + 'static> Link<C> {
         if !self.session().answered(request) {
             return Ok(());
         }
-        self.queue(piece.seal(MessageType::Data, request))
+        self.queue(piece.draft(MessageType::Data, request))
     }
 
     /// Answers the peer's request; more follows.
@@ -135,7 +135,7 @@ impl<C: Clone + Send + 'static> Link<C> {
         if !self.session().is_open(request) {
             return Ok(());
         }
-        self.queue(message.seal(request, true))
+        self.queue(message.draft(request, true))
     }
 
     /// Answers the peer's request with many messages, none longer than the peer takes; more follows. However many they are,
@@ -145,20 +145,22 @@ impl<C: Clone + Send + 'static> Link<C> {
         if !self.session().is_open(request) {
             return Ok(());
         }
-        let mut batch = Encoded { head: Vec::new(), tail: None };
+        let (mut batch, mut batch_bytes) = (Vec::new(), 0);
         for message in messages {
-            let Encoded { head, .. } = message.seal(request, true);
-            batch.head.extend_from_slice(&head);
-            if batch.head.len() >= BATCH_BYTES {
-                self.hand_over(std::mem::replace(&mut batch, Encoded { head: Vec::new(), tail: None }))?;
+            let frame = message.draft(request, true);
+            batch_bytes += frame.payload_bytes();
+            batch.push(frame);
+            if batch_bytes >= BATCH_BYTES {
+                self.hand_over(std::mem::take(&mut batch))?;
+                batch_bytes = 0;
             }
         }
-        if batch.head.is_empty() { Ok(()) } else { self.hand_over(batch) }
+        if batch.is_empty() { Ok(()) } else { self.hand_over(batch) }
     }
 
     /// Sends a message that stands alone.
     pub fn send(&self, message: &Message<'_>) -> Result<(), Unsent> {
-        self.queue(message.seal(0, false))
+        self.queue(message.draft(0, false))
     }
 
     /// Says goodbye and closes once what is queued has left. The reader ends with `reason`.
@@ -184,7 +186,7 @@ impl<C: Clone + Send + 'static> Link<C> {
         self.0.session.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn queue(&self, frame: Encoded) -> Result<(), Unsent> {
+    fn queue(&self, frame: Draft) -> Result<(), Unsent> {
         if self.is_closed() {
             return Err(Unsent);
         }
@@ -195,10 +197,11 @@ impl<C: Clone + Send + 'static> Link<C> {
             self.cut(&format!("it takes payloads of {allowed} bytes at most, and one of {got} was to be sent"));
             return Err(Unsent);
         }
-        self.hand_over(frame)
+        self.hand_over(vec![frame])
     }
 
-    fn hand_over(&self, frames: Encoded) -> Result<(), Unsent> {
+    /// Frames that leave one behind the other. They are sealed in the outbox, in the order in which they leave.
+    fn hand_over(&self, frames: Vec<Draft>) -> Result<(), Unsent> {
         match self.0.outbox.put(frames, &self.0.stream, &self.0.tally) {
             Ok(()) => Ok(()),
             Err(NotTaken::Closing) => Err(Unsent),
@@ -240,9 +243,9 @@ pub struct SharedPiece<'a> {
 }
 
 impl SharedPiece<'_> {
-    fn seal(&self, kind: MessageType, request: u32) -> Encoded {
+    fn draft(&self, kind: MessageType, request: u32) -> Draft {
         let bytes = self.bytes.clone();
-        crate::wire::message::Piece::seal_shared(kind, request, self.digest, self.object_bytes, self.offset, bytes)
+        crate::wire::message::Piece::draft_shared(kind, request, self.digest, self.object_bytes, self.offset, bytes)
     }
 }
 
@@ -374,7 +377,7 @@ fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder,
                     pinged = true;
                     let mut session = link.session();
                     if let Some(request) = session.open(MessageType::Ping, None) {
-                        let _ = link.queue(Message::from(Ping).seal(request, false));
+                        let _ = link.queue(Message::from(Ping).draft(request, false));
                     }
                     continue;
                 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::deadline::{self, Deadline};
 use super::tally::{self, Tally};
-use crate::wire::{Encoded, limits};
+use crate::wire::{Draft, Encoded, limits};
 
 /// Frames that may wait for the writer. A peer for whom more wait does not read.
 const FRAMES_MAX: usize = 2_048;
@@ -55,8 +55,9 @@ pub(super) enum NotTaken {
 }
 
 impl Outbox {
-    /// Sends a frame, now or soon, behind those that were given before.
-    pub(super) fn put(&self, frame: Encoded, stream: &TcpStream, tally: &Tally) -> Result<(), NotTaken> {
+    /// Sends frames, now or soon, behind those that were given before, and counts them as one of those that wait. Here alone
+    /// frames of a link are sealed: in the order in which they leave.
+    pub(super) fn put(&self, frames: Vec<Draft>, stream: &TcpStream, tally: &Tally) -> Result<(), NotTaken> {
         let mut waiting = self.waiting();
         if waiting.is_closing {
             return Err(NotTaken::Closing);
@@ -64,6 +65,7 @@ impl Outbox {
         if waiting.frames.len() >= FRAMES_MAX {
             return Err(NotTaken::Full);
         }
+        let frame = in_one_row(frames);
         let is_small = frame.frame_bytes() <= AT_ONCE_BYTES_MAX;
         let left = if is_small && waiting.frames.is_empty() && !waiting.is_writing {
             // Copying so few bytes costs less than a second call would.
@@ -166,6 +168,22 @@ fn own_bytes(frames: &[Encoded]) -> usize {
 }
 
 /// A frame whose bytes lie behind each other.
+/// These frames, sealed in this order, one behind the other.
+fn in_one_row(frames: Vec<Draft>) -> Encoded {
+    let mut row = Encoded { head: Vec::new(), tail: None };
+    for frame in frames {
+        let Encoded { head, tail } = frame.seal();
+        if row.head.is_empty() {
+            row = Encoded { head, tail };
+            continue;
+        }
+        row = in_one_piece(row);
+        row.head.extend_from_slice(&head);
+        row.tail = tail;
+    }
+    row
+}
+
 fn in_one_piece(frame: Encoded) -> Encoded {
     let Encoded { mut head, tail } = frame;
     if let Some(tail) = tail {
@@ -254,7 +272,7 @@ mod tests {
         let frame = large().seal(1, false).to_bytes();
         let frames = limits::UNREAD_BYTES_MAX / frame.len() + 1;
         for request in 0..frames {
-            outbox.put(large().seal(2 * request as u32 + 1, false), &writing, &tally).unwrap();
+            outbox.put(vec![large().draft(2 * request as u32 + 1, false)], &writing, &tally).unwrap();
         }
         thread::scope(|scope| {
             let waiter = scope.spawn(|| {
@@ -297,12 +315,14 @@ mod tests {
             for number in 1..=1_000 {
                 // Large ones fill the socket, so that small ones find something before them, or half their way.
                 let message = if number % 7 == 0 { large() } else { Message::from(Ping) };
-                let frame = message.seal(2 * number + 1, false);
-                expected.extend(frame.to_bytes());
-                outbox.put(frame, &writing, &tally).unwrap();
+                expected.extend(message.seal(2 * number + 1, false).to_bytes());
+                outbox.put(vec![message.draft(2 * number + 1, false)], &writing, &tally).unwrap();
             }
             outbox.close();
-            assert!(matches!(outbox.put(Message::from(Ping).seal(1, false), &writing, &tally), Err(NotTaken::Closing)));
+            assert!(matches!(
+                outbox.put(vec![Message::from(Ping).draft(1, false)], &writing, &tally),
+                Err(NotTaken::Closing)
+            ));
             outbox.await_end(Duration::from_secs(30));
             writer.join().unwrap().unwrap();
             writing.shutdown(std::net::Shutdown::Write).unwrap();
@@ -324,9 +344,9 @@ mod tests {
             let bytes = std::sync::Arc::new(vec![7; count]);
             let shared = SharedBytes::new(bytes.clone(), 0..count).unwrap();
             let digest = crate::digest::Digest::of(&bytes);
-            let frame = Piece::seal_shared(crate::wire::MessageType::Put, 1, &digest, count as u64, 0, shared);
-            let expected = frame.to_bytes();
-            outbox.put(frame, &writing, &tally).unwrap();
+            let frame = Piece::draft_shared(crate::wire::MessageType::Put, 1, &digest, count as u64, 0, shared);
+            let expected = frame.clone().seal().to_bytes();
+            outbox.put(vec![frame], &writing, &tally).unwrap();
             (expected, outbox.waiting().frames.len())
         };
         // There is no writer here.
@@ -342,12 +362,12 @@ mod tests {
     fn a_peer_that_does_not_read_fills_the_box_and_nobody_waits_for_it() {
         let (_reading, writing) = ends();
         let (outbox, tally) = (Outbox::default(), Tally::default());
-        let put = |_| outbox.put(large().seal(1, false), &writing, &tally);
+        let put = |_| outbox.put(vec![large().draft(1, false)], &writing, &tally);
         let refused = (0..=FRAMES_MAX).map(put).find_map(Result::err);
         assert!(matches!(refused, Some(NotTaken::Full)), "{refused:?}");
         // One small frame after the other fills the socket first.
         let outbox = Outbox::default();
-        let put = |_| outbox.put(Message::from(Ping).seal(1, false), &writing, &tally);
+        let put = |_| outbox.put(vec![Message::from(Ping).draft(1, false)], &writing, &tally);
         let refused = (0..10_000_000).map(put).find_map(Result::err);
         assert!(matches!(refused, Some(NotTaken::Full)), "{refused:?}");
     }

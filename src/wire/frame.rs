@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::code::ErrorCode;
 use super::header::{Flags, HEADER_BYTES, Header, HeaderError, MAGIC, VERSION};
@@ -225,28 +225,84 @@ impl Decoder {
     }
 }
 
-/// A stretch of bytes that several owners may hold: a model's bytes are encoded once and shared by all links.
+/// A stretch of bytes that several owners may hold: a model's bytes are encoded once and shared by all links, and so is
+/// their checksum.
 #[derive(Clone)]
-pub struct SharedBytes {
+pub struct SharedBytes(Arc<Stretch>);
+
+struct Stretch {
     bytes: Arc<Vec<u8>>,
     range: Range<usize>,
+    /// Of these bytes alone, once somebody has needed it.
+    crc: OnceLock<crc32fast::Hasher>,
 }
 
 impl SharedBytes {
     /// The stretch `range` of `bytes`; `None` if it does not lie inside.
     pub fn new(bytes: Arc<Vec<u8>>, range: Range<usize>) -> Option<SharedBytes> {
-        (range.start <= range.end && range.end <= bytes.len()).then_some(SharedBytes { bytes, range })
+        let lies_inside = range.start <= range.end && range.end <= bytes.len();
+        lies_inside.then(|| SharedBytes(Arc::new(Stretch { bytes, range, crc: OnceLock::new() })))
     }
 
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[self.range.clone()]
+        &self.0.bytes[self.0.range.clone()]
+    }
+
+    fn crc(&self) -> &crc32fast::Hasher {
+        self.0.crc.get_or_init(|| {
+            let mut crc = crc32fast::Hasher::new();
+            crc.update(self.as_slice());
+            crc
+        })
     }
 }
 
 impl fmt::Debug for SharedBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SharedBytes({} of {})", self.range.len(), self.bytes.len())
+        write!(f, "SharedBytes({} of {})", self.0.range.len(), self.0.bytes.len())
+    }
+}
+
+/// A frame that is yet to be sealed: all but its header. Its checksum is known, so that sealing it costs next to nothing: that
+/// can wait until it is certain behind which frames it leaves.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    header: Header,
+    /// Room for the header, and the payload's own bytes.
+    head: Vec<u8>,
+    tail: Option<SharedBytes>,
+}
+
+impl Draft {
+    /// A frame with this payload, whose end may be shared.
+    pub fn new(kind: u8, flags: Flags, request: u32, payload: &[u8], tail: Option<SharedBytes>) -> Draft {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(payload);
+        let mut payload_bytes = payload.len();
+        if let Some(tail) = &tail {
+            crc.combine(tail.crc());
+            payload_bytes += tail.as_slice().len();
+        }
+        let payload_crc = crc.finalize();
+        let header =
+            Header { version: VERSION, kind, flags, request, payload_bytes: payload_bytes as u32, payload_crc };
+        let mut head = Vec::with_capacity(HEADER_BYTES + payload.len());
+        head.extend_from_slice(&[0; HEADER_BYTES]);
+        head.extend_from_slice(payload);
+        Draft { header, head, tail }
+    }
+
+    /// Length of the payload.
+    pub fn payload_bytes(&self) -> usize {
+        self.header.payload_bytes as usize
+    }
+
+    /// The frame. Whatever must be so of the frames of a connection in their order is seen to here.
+    pub fn seal(self) -> Encoded {
+        let Draft { header, mut head, tail } = self;
+        head[..HEADER_BYTES].copy_from_slice(&header.encode());
+        Encoded { head, tail }
     }
 }
 
@@ -260,34 +316,14 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Seals a payload into a frame.
+    /// Seals a payload into a frame that belongs to no order.
     pub fn seal(kind: u8, flags: Flags, request: u32, payload: &[u8], tail: Option<SharedBytes>) -> Encoded {
-        let shared = tail.as_ref().map_or(&[][..], SharedBytes::as_slice);
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(payload);
-        crc.update(shared);
-        let header = Header {
-            version: VERSION,
-            kind,
-            flags,
-            request,
-            payload_bytes: (payload.len() + shared.len()) as u32,
-            payload_crc: crc.finalize(),
-        };
-        let mut head = Vec::with_capacity(HEADER_BYTES + payload.len());
-        head.extend_from_slice(&header.encode());
-        head.extend_from_slice(payload);
-        Encoded { head, tail }
+        Draft::new(kind, flags, request, payload, tail).seal()
     }
 
     /// Length of the whole frame.
     pub fn frame_bytes(&self) -> usize {
         self.head.len() + self.tail.as_ref().map_or(0, |tail| tail.as_slice().len())
-    }
-
-    /// Length of the payload.
-    pub fn payload_bytes(&self) -> usize {
-        self.frame_bytes().saturating_sub(HEADER_BYTES)
     }
 
     /// The whole frame in one piece.

@@ -19,7 +19,7 @@ pub mod text;
 
 pub use bytes::{Malformation, MalformedPayload, Reader, is_name};
 pub use code::ErrorCode;
-pub use frame::{Decoder, Encoded, Frame, FrameError, SharedBytes};
+pub use frame::{Decoder, Draft, Encoded, Frame, FrameError, SharedBytes};
 pub use header::{Flags, HEADER_BYTES, Header, MessageType, VERSION};
 pub use message::Message;
 pub use session::{Role, Session};

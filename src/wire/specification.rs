@@ -8,7 +8,7 @@ use super::bytes::{Malformation, Read, Reader, Write as _};
 use crate::digest::Digest;
 use crate::job::{OnNoNodes, OnTaskFailure, Operation, RowsRef, Specification, SpecificationError, check_notes};
 use crate::model::{
-    Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, RecipeError, Training,
+    Activation, BatchSize, Initialisation, LossReduction, Merge, Network, Optimiser, Recipe, RecipeError, Training,
 };
 
 /// A field without this bit is part of what the job computes, and hashed.
@@ -36,6 +36,7 @@ mod tag {
     pub const SHARDS: u16 = 0x0021;
     pub const VALIDATION: u16 = 0x0022;
     pub const INITIAL: u16 = 0x0023;
+    pub const MERGE: u16 = 0x0024;
     pub const ON_TASK_FAILURE: u16 = 0x4001;
     pub const ALLOW_INEXACT: u16 = 0x4002;
     pub const ON_NO_NODES: u16 = 0x4003;
@@ -123,6 +124,7 @@ impl Fields {
         if let Some(initial) = &specification.initial {
             self.put(tag::INITIAL, &initial.0);
         }
+        self.unless(specification.merge == Merge::Mean, tag::MERGE, &[specification.merge as u8]);
     }
 }
 
@@ -155,6 +157,7 @@ struct Draft<'a> {
     shards: Option<Vec<RowsRef>>,
     validation: Option<RowsRef>,
     initial: Option<Digest>,
+    merge: Merge,
     operation: Operation,
     notes: &'a [u8],
 }
@@ -176,6 +179,7 @@ pub fn decode(reader: Reader<'_>) -> Read<Specification> {
         rounds: draft.rounds.unwrap_or(1),
         shards,
         validation,
+        merge: draft.merge,
         initial: draft.initial,
         operation: draft.operation,
         notes: draft.notes.to_vec(),
@@ -258,6 +262,7 @@ impl<'a> Draft<'a> {
             }
             tag::VALIDATION if whole => self.validation = Some(read_rows_ref(field)?),
             tag::INITIAL if whole => self.initial = Some(field.digest()?),
+            tag::MERGE if whole => self.merge = choice(field, tag, &[None, Some(Merge::Median)])?,
             tag::ON_TASK_FAILURE if whole => {
                 self.operation.on_task_failure = choice(field, tag, &[None, Some(OnTaskFailure::Skip)])?;
             }
@@ -376,6 +381,7 @@ mod tests {
             rounds: 7,
             shards: vec![rows; SHARDS_MAX as usize],
             validation: rows,
+            merge: Merge::Median,
             initial: Some(Digest([2; 32])),
             operation: Operation { on_no_nodes: OnNoNodes::Pause, ..Operation::default() },
             notes: vec![3; notes_bytes],

@@ -8,7 +8,8 @@ use gradwire::job::{
 };
 use gradwire::model::conformance::published;
 use gradwire::model::{
-    Activation, BatchSize, Initialisation, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Training, evaluate,
+    Activation, BatchSize, Initialisation, Kernel, LossReduction, Merge, Network, Optimiser, Recipe, Rows, Training,
+    evaluate,
 };
 use gradwire::wire::message::*;
 use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows};
@@ -75,6 +76,7 @@ pub fn smallest() -> Specification {
         rounds: 1,
         shards: vec![RowsRef { rows: 2, digest: Digest::of(&shard()) }],
         validation: RowsRef { rows: 1, digest: Digest::of(&validation()) },
+        merge: Merge::Mean,
         initial: Some(Digest::of(&base())),
         operation: Operation::default(),
         notes: Vec::new(),

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
 use gradwire::job::{Attempt, JobId, Operation, RowsRef, Specification, TaskId};
-use gradwire::model::{ARITHMETIC, BatchSize, Network, Recipe, Training};
+use gradwire::model::{ARITHMETIC, BatchSize, Merge, Network, Recipe, Training};
 use gradwire::net::random_u128;
 use gradwire::wire::Message;
 use gradwire::wire::message::{Fetch, Piece, ShardSource, Train};
@@ -41,6 +41,7 @@ pub fn job_of(rows: Digest) -> (JobId, Specification) {
         rounds: 1,
         shards: vec![rows],
         validation: rows,
+        merge: Merge::Mean,
         initial: None,
         operation: Operation::default(),
         notes: Vec::new(),

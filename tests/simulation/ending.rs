@@ -22,6 +22,8 @@ pub struct Ending {
     pub quarantines: u64,
     pub mismatches: u64,
     pub refusals: u64,
+    /// Updates that were merged and are lost before their round was.
+    pub updates_lost: u64,
     pub lost: u64,
     pub closings: u64,
     pub crashes: u64,
@@ -63,7 +65,7 @@ impl Ending {
         }
     }
 
-    pub fn counts(&self) -> [(&'static str, u64); 37] {
+    pub fn counts(&self) -> [(&'static str, u64); 38] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = self.parts;
         [
             ("jobs done", self.done),
@@ -81,6 +83,7 @@ impl Ending {
             ("nodes quarantined", self.quarantines),
             ("results that differ", self.mismatches),
             ("updates refused", self.refusals),
+            ("updates lost", self.updates_lost),
             ("links lost", self.lost),
             ("tasks handed back by nodes that end", self.closings),
             ("crashes", self.crashes),
@@ -106,7 +109,7 @@ impl Ending {
         ]
     }
 
-    fn counts_mut(&mut self) -> [&mut u64; 37] {
+    fn counts_mut(&mut self) -> [&mut u64; 38] {
         let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = &mut self.parts;
         [
             &mut self.done,
@@ -124,6 +127,7 @@ impl Ending {
             &mut self.quarantines,
             &mut self.mismatches,
             &mut self.refusals,
+            &mut self.updates_lost,
             &mut self.lost,
             &mut self.closings,
             &mut self.crashes,

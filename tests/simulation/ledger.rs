@@ -301,6 +301,17 @@ impl Ledger {
                     *self.failures.entry((task, won.node)).or_default() += 1;
                 }
             }
+            Event::UpdatesLost { job: id, step, shards, .. } => {
+                let job = self.job(*id);
+                if matches!(job.stage, Stage::Merging) {
+                    job.stage = Stage::Training { base: job.bases[step].0, step: *step };
+                    for shard in shards {
+                        assert!(job.merged.remove(&(*step, *shard)).is_some());
+                    }
+                    self.clock(*id).task_done(now_us, None);
+                    self.ending.updates_lost += shards.len() as u64;
+                }
+            }
             Event::Merged { job: id, step, base } => {
                 let job = self.job(*id);
                 if matches!(job.stage, Stage::Merging) {

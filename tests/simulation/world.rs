@@ -9,7 +9,7 @@ use gradwire::engine::{Action, Engine, Event, JobEvent, LinkKey, NodeKey, Time};
 use gradwire::job::{
     Attempt, FailKind, FailReason, Failure, JobId, Metric, Metrics, Operation, RowsRef, Specification,
 };
-use gradwire::model::{Network, Recipe, Training};
+use gradwire::model::{Merge, Network, Recipe, Training};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
@@ -301,7 +301,14 @@ impl World {
             }
             Action::Accumulate { attempt, update, .. } => self.accumulate(attempt, update),
             Action::FinishRound { job, step, .. } => {
-                let sum = self.sums.remove(&(job, step)).unwrap_or_default();
+                let mut sum = self.sums.remove(&(job, step)).unwrap_or_default();
+                if self.rng.random_bool(0.03) {
+                    // What a merge needs at once may be gone when it is needed.
+                    let shards: Vec<u32> = sum.keys().copied().filter(|_| self.rng.random_bool(0.5)).collect();
+                    shards.iter().for_each(|shard| drop(sum.remove(shard)));
+                    self.sums.insert((job, step), sum);
+                    return self.work(Event::UpdatesLost { job, step, shards, reason: "the disk is ill".to_owned() });
+                }
                 let base = model::merge(self.bases[&job], &sum);
                 self.bases.insert(job, base);
                 self.work(Event::Merged { job, step, base });
@@ -462,6 +469,7 @@ fn specification(plan: &JobPlan) -> Arc<Specification> {
         rounds: plan.rounds,
         shards: (0..plan.shards).map(|shard| row(shard, 100 + shard % 2)).collect(),
         validation: row(u32::MAX, 50),
+        merge: Merge::Mean,
         initial: None,
         operation: Operation {
             on_task_failure: plan.on_task_failure,

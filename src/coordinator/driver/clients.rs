@@ -7,7 +7,7 @@ use crate::coordinator::answers::{error_of, refusal};
 use crate::coordinator::handles::{Client, ClientKey};
 use crate::coordinator::journal::{Absent, JournalCommand};
 use crate::coordinator::watcher::Watcher;
-use crate::coordinator::work::{Merging, Validating};
+use crate::coordinator::work::{MergeWork, Validating};
 use crate::digest::Digest;
 use crate::engine::{Admission, Event, JobProgress};
 use crate::job::{JobId, JobState, JobStatus};
@@ -273,18 +273,18 @@ impl Driver {
         let initial = self.jobs.take_base(id).map(|base| base.bytes).or_else(|| self.jobs.initial(id));
         if let Some(job) = self.jobs.get(id) {
             let specification = job.specification.clone();
-            self.merge(Merging::Prepare { job: id, specification, initial });
+            self.merge(MergeWork::Prepare { job: id, specification, initial });
         }
     }
 
-    pub(super) fn merge(&self, order: Merging) {
+    pub(super) fn merge(&self, order: MergeWork) {
         // The thread lives as long as the channel, and catches its panics.
         let _ = self.merging.send(order);
     }
 
     pub(super) fn finish_round(&mut self, job: JobId, step: u64) {
         if let Some(base) = self.jobs.take_base(job) {
-            self.merge(Merging::Finish { job, step, base: base.bytes });
+            self.merge(MergeWork::Finish { job, step, base: base.bytes });
         }
     }
 

@@ -24,7 +24,7 @@ use super::settings::Settings;
 use super::status::{Counts, Snapshot};
 use super::transfers::Transfers;
 use super::watcher::Watcher;
-use super::work::{Merging, Validating};
+use super::work::{MergeWork, Validating};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{self, Action, Engine, Event, Fault, LinkKey, NodeKey, Time};
@@ -79,7 +79,7 @@ pub(super) struct Driver {
     transfers: Transfers,
     counts: Counts,
     feed: Feed,
-    merging: Sender<Merging>,
+    merging: Sender<MergeWork>,
     validating: Sender<Validating>,
     poller: Sender<PollerCommand>,
     journal: Sender<JournalCommand>,
@@ -103,7 +103,7 @@ struct Submission {
 pub(super) struct Around {
     pub(super) store: Arc<Store>,
     pub(super) transfers: Transfers,
-    pub(super) merging: Sender<Merging>,
+    pub(super) merging: Sender<MergeWork>,
     pub(super) validating: Sender<Validating>,
     pub(super) poller: Sender<PollerCommand>,
     pub(super) journal: Sender<JournalCommand>,
@@ -124,7 +124,7 @@ impl Driver {
             engine: Engine::new(engine_settings, net::random_u64()),
             policy: settings.policy,
             nodes: settings.nodes.clone(),
-            jobs: Jobs::new(store, settings.store_bytes, settings.object_bytes),
+            jobs: Jobs::new(store, settings.store_bytes, settings.object_bytes, settings.round_bytes()),
             running: None,
             ended: AllEnded::default(),
             keep_ended: settings.keep_ended,
@@ -240,6 +240,12 @@ impl Driver {
                 self.jobs.set_base(job, weights);
                 self.tell(Event::Prepared { job, base });
             }
+            DriverEvent::UpdatesLost { job, step, lost, base } => {
+                self.jobs.set_base(job, base);
+                let reason = lost.first().map_or_else(String::new, |lost| lost.reason.clone());
+                let shards = lost.into_iter().map(|lost| lost.shard).collect();
+                self.tell(Event::UpdatesLost { job, step, shards, reason });
+            }
             DriverEvent::Merged { job, step, weights } => {
                 let base = weights.digest;
                 if self.writes_weights
@@ -332,7 +338,7 @@ impl Driver {
             Action::Accumulate { link, attempt, rows, .. } => {
                 if let Some(update) = self.updates.remove(&(link, attempt)) {
                     let TaskId { job, step, shard } = attempt.task;
-                    self.merge(Merging::Accumulate { job, step, shard, rows, update: update.bytes });
+                    self.merge(MergeWork::Accumulate { job, step, shard, rows, update: update.bytes });
                 }
             }
             Action::Discard { link, attempt, .. } => {
@@ -350,10 +356,10 @@ impl Driver {
             Action::StopDialling { node } => self.order_poller(PollerCommand::StopDialling(node)),
             Action::Persist { job, record } => self.persist(job, record),
             Action::Report { job, event } => self.report(job, event),
-            Action::Suspend { job } => self.merge(Merging::Release { job }),
+            Action::Suspend { job } => self.merge(MergeWork::Release { job }),
             Action::ReleaseJob { job } => {
                 self.jobs.release(job);
-                self.merge(Merging::Release { job });
+                self.merge(MergeWork::Release { job });
             }
             Action::Forget { job } => {
                 self.ended.forget(job);

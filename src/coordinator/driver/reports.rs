@@ -252,7 +252,10 @@ fn kind_of(notice: &Notice) -> NoticeKind {
         Notice::NodeLost { .. } | Notice::NodeJoined { .. } | Notice::NodeDoubted { .. } => NoticeKind::Membership,
         Notice::NoNodes | Notice::NoneEligible { .. } | Notice::Revival { .. } => NoticeKind::Revival,
         Notice::TaskSkipped { .. } => NoticeKind::Skipped,
-        Notice::Quarantined { .. } | Notice::DigestMismatch { .. } | Notice::UpdateRefused { .. } => NoticeKind::Alarm,
+        Notice::Quarantined { .. }
+        | Notice::DigestMismatch { .. }
+        | Notice::UpdateRefused { .. }
+        | Notice::UpdatesLost { .. } => NoticeKind::Alarm,
         Notice::Speculating { .. } => NoticeKind::Other,
     }
 }

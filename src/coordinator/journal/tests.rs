@@ -27,7 +27,7 @@ use crate::job::{
     FailKind, Failure, JobId, JobState, JobStatus, MergedTask, Metric, Metrics, NodeTasks, Operation, Profile,
     Progress, RoundRecord, RoundSummary, RowsRef, Specification,
 };
-use crate::model::{ARITHMETIC, Network, Recipe, Training};
+use crate::model::{ARITHMETIC, Merge, Network, Recipe, Training};
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
 
@@ -118,6 +118,7 @@ fn specification(job: JobId, store: &Store) -> Specification {
         rounds: ROUNDS,
         shards: (0..SHARDS).map(|_| rows(0)).collect(),
         validation: rows(1),
+        merge: Merge::Mean,
         initial: None,
         operation: Operation::default(),
         notes: b"notes".to_vec(),

@@ -229,9 +229,7 @@ impl Run {
         let reason = round.task(shard).reason.clone();
         others.iter().for_each(|live| self.profiler.ended(live.link, live.is_copy));
         cx.fleet.task_done(won.attempt.node);
-        *self.tally.nodes.entry(won.name).or_insert(0) += 1;
-        self.tally.training_us = self.tally.training_us.saturating_add(won.result.train_us);
-        self.tally.reproducible &= won.attempt.exact;
+        self.tally.add(&won);
         self.revival.merged(won.attempt.started);
         for (live, update) in beside {
             self.compare(&live, step, shard, update, cx);

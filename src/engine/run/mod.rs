@@ -22,7 +22,7 @@ use crate::engine::pace::Pace;
 use crate::engine::profile::{Need, Profiler};
 use crate::engine::report::{JobEvent, JobProgress, Notice};
 use crate::engine::revival::{Revival, Step};
-use crate::engine::round::{Round, Task};
+use crate::engine::round::{Round, Task, Won};
 use crate::engine::time::Time;
 use crate::job::{
     self, FailReason, JobId, MergedTask, Metrics, NodeTasks, OnNoNodes, Outcome, Profile, Progress, RoundRecord,
@@ -202,6 +202,26 @@ impl Run {
         if step + 1 < u64::from(self.specification.rounds) {
             self.begin_round(step + 1, base, cx);
         }
+    }
+
+    /// Updates of a round that was to be merged are lost: their tasks are done again, to the same bits, and nothing of them
+    /// counts twice.
+    pub(in crate::engine) fn updates_lost(&mut self, step: u64, shards: &[u32], reason: String, cx: &mut Context<'_>) {
+        if !matches!(&self.stage, Stage::Merging { round, .. } if round.step() == step) {
+            return;
+        }
+        let Stage::Merging { mut round, base, began } = std::mem::replace(&mut self.stage, Stage::Validating) else {
+            return;
+        };
+        self.profiler.merged(cx.now);
+        self.profiler.round_begins(cx.now);
+        let lost: Vec<Won> = shards.iter().filter_map(|&shard| round.reopen(shard)).collect();
+        for won in &lost {
+            self.tally.undo(won);
+            cx.fleet.task_undone(won.attempt.node);
+        }
+        self.stage = Stage::Training { round, base, began };
+        self.report(Notice::UpdatesLost { step, count: lost.len(), reason }, cx);
     }
 
     /// A round's weights have been tried. Rounds are reported in order, and the last one ends the job.
@@ -492,6 +512,24 @@ impl Run {
 }
 
 impl Tally {
+    /// A task whose result is in the sum.
+    pub(in crate::engine) fn add(&mut self, won: &Won) {
+        *self.nodes.entry(won.name.clone()).or_insert(0) += 1;
+        self.training_us = self.training_us.saturating_add(won.result.train_us);
+        self.reproducible &= won.attempt.exact;
+    }
+
+    /// The result is lost.
+    fn undo(&mut self, won: &Won) {
+        self.training_us = self.training_us.saturating_sub(won.result.train_us);
+        if let Some(tasks) = self.nodes.get_mut(&won.name) {
+            *tasks -= 1;
+            if *tasks == 0 {
+                self.nodes.remove(&won.name);
+            }
+        }
+    }
+
     fn shares(&self) -> Vec<NodeTasks> {
         self.nodes.iter().map(|(name, &tasks)| NodeTasks { node: name.clone(), tasks }).collect()
     }

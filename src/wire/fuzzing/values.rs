@@ -16,7 +16,7 @@ use crate::job::{
 };
 use crate::model::network::{CLASSES_MAX, HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX, INPUTS_MAX};
 use crate::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX, LOG_EPSILON_MIN};
-use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, Training};
+use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Merge, Network, Optimiser, Recipe, Training};
 use crate::wire::message::{
     Accepted, Attach, Cancel, Describe, Described, Done, Entries, Error, Features, Fetch, Goodbye, Have, Held, Hello,
     Holding, Jobs, Ledger, LedgerEntry, Listed, Notice, NoticeKind, Order, OrderVerb, PIECE_BYTES_MAX, Piece, Poll,
@@ -181,6 +181,7 @@ fn specification(u: &mut Unstructured<'_>) -> Result<Specification> {
         rounds: u.int_in_range(1..=ROUNDS_MAX)?,
         shards: list(u, 1..=SHARDS_MAX as usize, rows_ref)?,
         validation: rows_ref(u)?,
+        merge: *u.choose(&[Merge::Mean, Merge::Median])?,
         initial: maybe(u, digest)?,
         operation,
         notes: bytes(u, 0..=NOTES_BYTES_MAX)?,

@@ -18,7 +18,7 @@ pub use tasks::{Holding, Poll, Polled, Rejected, Results, ShardSource, Train, Tr
 pub use transfer::{Fetch, Have, Held, PIECE_BYTES_MAX, Piece, piece_bytes_max};
 
 use super::bytes::{MalformedPayload, Read, Reader};
-use super::frame::Encoded;
+use super::frame::{Draft, Encoded};
 use super::header::{Flags, MessageType};
 use crate::job::{JobStatus, RoundSummary};
 
@@ -119,9 +119,14 @@ messages! {
 }
 
 impl Message<'_> {
-    /// The message as a frame.
-    pub fn seal(&self, request: u32, more: bool) -> Encoded {
+    /// The message as a frame that is yet to be sealed.
+    pub fn draft(&self, request: u32, more: bool) -> Draft {
         let flags = if more { Flags::MORE } else { Flags::NONE };
-        Encoded::seal(self.message_type() as u8, flags, request, &self.payload(), None)
+        Draft::new(self.message_type() as u8, flags, request, &self.payload(), None)
+    }
+
+    /// The message as a frame that belongs to no order of a link's: in a greeting, and in tests.
+    pub fn seal(&self, request: u32, more: bool) -> Encoded {
+        self.draft(request, more).seal()
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Layout;
 use crate::digest::Digest;
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
-use crate::wire::frame::{Encoded, SharedBytes};
+use crate::wire::frame::{Draft, SharedBytes};
 use crate::wire::header::{Flags, MessageType};
 use crate::wire::limits;
 
@@ -123,17 +123,17 @@ impl<'a> Layout<'a> for Piece<'a> {
 
 impl Piece<'_> {
     /// A PUT or DATA frame whose object bytes stay where they are.
-    pub fn seal_shared(
+    pub fn draft_shared(
         kind: MessageType,
         request: u32,
         digest: &Digest,
         object_bytes: u64,
         offset: u64,
         bytes: SharedBytes,
-    ) -> Encoded {
+    ) -> Draft {
         let mut head = Vec::with_capacity(PIECE_HEAD_BYTES);
         encode_head(&mut head, digest, object_bytes, offset);
-        Encoded::seal(kind as u8, Flags::NONE, request, &head, Some(bytes))
+        Draft::new(kind as u8, Flags::NONE, request, &head, Some(bytes))
     }
 }
 

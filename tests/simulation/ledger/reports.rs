@@ -57,6 +57,7 @@ impl Ledger {
                 self.ending.mismatches += 1;
             }
             Notice::UpdateRefused { .. } => self.ending.refusals += 1,
+            Notice::UpdatesLost { .. } => {}
             Notice::NodeLost { .. } => self.ending.lost += 1,
             _ => {}
         }

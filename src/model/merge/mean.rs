@@ -1,5 +1,5 @@
-//! The weighted mean of updates, exact, so that the order of their arrival cannot matter. Owns the fixed-point sum and
-//! what it refuses; does not know nodes or rounds.
+//! The weighted mean of updates, exact, so that the order of their arrival cannot matter. Owns the fixed-point sum; does not
+//! know nodes or rounds.
 //!
 //! Every value is turned into a whole number of units of 2^-64, toward zero; that loses nothing from 2^-41 up. Units times
 //! rows are added as integers, and divided once, at the end.
@@ -7,14 +7,11 @@
 //! Updates come and weights go as objects hold them, in little-endian bytes: a copy of a large model would cost more than
 //! the sum.
 
-use std::fmt;
+use super::{LittleEndianF32, MergeError, check_values};
+use crate::model::kernel::{Kernel, compiled_for_each_kernel};
+use crate::model::thresholds::{VALUE_LEAST, cut};
+use crate::model::vector::Vector;
 
-use super::kernel::{Kernel, compiled_for_each_kernel};
-use super::thresholds::{VALUE_LEAST, cut};
-use super::vector::Vector;
-
-/// Where magnitudes begin that an update may not have.
-pub(super) const MAGNITUDE_LIMIT: f32 = 16_384.0;
 /// Binary places of a unit.
 const PLACES: i32 = 64;
 /// A unit.
@@ -23,15 +20,6 @@ const UNIT: f64 = 1.0 / 18_446_744_073_709_551_616.0;
 const ROWS_MAX: u64 = 1 << 48;
 /// Rows up to which 96 bits are enough: 2^78 units times 2^17 rows stay below 2^95.
 const NARROW_ROWS_MAX: u64 = 1 << 17;
-
-/// An f32 as objects hold it.
-pub type LittleEndianF32 = [u8; 4];
-
-/// Whether an update may have this value: it is finite and its magnitude below 2^14.
-pub fn can_be_merged(value: f32) -> bool {
-    // NaN compares as false.
-    value.abs() < MAGNITUDE_LIMIT
-}
 
 /// A sum of updates, each weighted by the rows behind it. Its size does not grow with the number of updates: 12 bytes a
 /// parameter, or 16 where very many rows are behind it.
@@ -88,12 +76,7 @@ impl ExactSum {
         let mut start = 0;
         for part in &update {
             let part = part.as_ref();
-            if largest_magnitude_bits(self.kernel, part) >= MAGNITUDE_LIMIT.to_bits() {
-                let mut values = part.iter().copied().map(f32::from_le_bytes).enumerate();
-                if let Some((index, value)) = values.find(|(_, value)| !can_be_merged(*value)) {
-                    return Err(MergeError::Value { index: start + index, value });
-                }
-            }
+            check_values(self.kernel, start, part)?;
             start += part.len();
         }
         let first = self.rows == 0;
@@ -192,16 +175,6 @@ impl Upper for i64 {
 }
 
 // Plain loops over integers: the compiler turns them into the kernel's vectors on its own.
-compiled_for_each_kernel! {
-    fn largest_magnitude_bits = largest_magnitude_bits_body(update: &[LittleEndianF32]) -> u32
-}
-
-/// The bits of the value that is largest in magnitude; NaN and infinity are larger than every number.
-#[inline(always)]
-fn largest_magnitude_bits_body<V: Vector>(update: &[LittleEndianF32]) -> u32 {
-    update.iter().fold(0, |largest, value| largest.max(u32::from_le_bytes(*value) & 0x7fff_ffff))
-}
-
 compiled_for_each_kernel! {
     fn add_narrow = add_body(low: &mut [u64], high: &mut [i32], update: &[LittleEndianF32], rows: u32, first: bool)
 }
@@ -319,7 +292,7 @@ fn exact_value(base: LittleEndianF32, low: u64, high: i64, rows: u64) -> f32 {
 }
 
 /// A base and the mean of some updates' values, each with its rows: the definition, without the sum's haste.
-pub(super) fn defined(updates: &[(LittleEndianF32, u32)], base: f32) -> f32 {
+pub(in crate::model) fn defined(updates: &[(LittleEndianF32, u32)], base: f32) -> f32 {
     let (mut sum, mut all_rows) = (0, 0);
     for (value, rows) in updates {
         let (low, high) = weighted_units(*value, *rows);
@@ -339,53 +312,11 @@ fn mean(sum: i128, rows: u64) -> i128 {
     if sum < 0 { -magnitude } else { magnitude }
 }
 
-/// Why an update is not added, or a sum has no mean.
-#[derive(Clone, Debug, PartialEq)]
-pub enum MergeError {
-    /// Not as many values as the sum has.
-    Length {
-        /// Values given.
-        got: usize,
-        /// Values of the sum.
-        expected: usize,
-    },
-    /// NaN, infinity, or a magnitude from 2^14 up.
-    Value {
-        /// The first such parameter.
-        index: usize,
-        /// Its value.
-        value: f32,
-    },
-    /// No rows, or more than can be counted.
-    Rows {
-        /// Rows given.
-        got: u32,
-    },
-    /// Nothing was added.
-    Empty,
-}
-
-impl fmt::Display for MergeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length { got, expected } => write!(f, "the update has {got} values, and the model {expected}"),
-            Self::Value { index, value } => write!(
-                f,
-                "value {index} of the update is {value}: it must be finite and below {MAGNITUDE_LIMIT} in magnitude; \
-                 take a lower learning rate (eta)"
-            ),
-            Self::Rows { got } => write!(f, "an update with {got} rows behind it cannot be weighted"),
-            Self::Empty => f.write_str("nothing was merged: there is no mean"),
-        }
-    }
-}
-
-impl std::error::Error for MergeError {}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::MAGNITUDE_LIMIT;
     use super::*;
 
     /// Units of 2^-64, toward zero, by a way of its own: f64 holds every f32 times 2^64 exactly.
