@@ -320,22 +320,21 @@ fn wrong_command_lines_are_refused_with_their_cure() {
             &[command, "xyz"],
             &[&format!("{command} of which job? \"xyz\" is no ID: "), "32 hexadecimal", "first 4", lists],
         );
-        let cure = format!(
-            "client: {command} takes one ID, and \"extra\" stands behind it: client 127.0.0.1 1 {command} beef\n"
-        );
+        let cure =
+            format!("client: {command} takes one ID, and \"extra\" follows it: client 127.0.0.1 1 {command} beef\n");
         refused(&[command, "beef", "extra"], &[&cure]);
         refused(&[command, "beef", "extra", "more"], &[&cure]);
     }
-    let shows = "jobs takes no ID, and \"beef\" stands behind it: client 127.0.0.1 1 job beef shows that one job\n";
+    let shows = "jobs takes no ID, and \"beef\" follows it: client 127.0.0.1 1 job beef shows that one job\n";
     refused(&["jobs", "beef"], &[shows]);
     refused(&["jobs", "beef", "extra"], &[shows]);
     refused(
         &["jobs", "extra"],
-        &["jobs takes no word, and \"extra\" stands behind it: client 127.0.0.1 1 jobs lists all jobs\n"],
+        &["jobs takes no word, and \"extra\" follows it: client 127.0.0.1 1 jobs lists all jobs\n"],
     );
     refused(&["tarin", "beef", "extra"], &["no command \"tarin\""]);
     for line in [&["train", "beef"][..], &["train", "trees.csv", "more"]] {
-        refused(line, &[&format!("{:?} does", line[1]), "--job ID", "--data FILE.csv"]);
+        refused(line, &[&format!("{:?} follows it", line[1]), "--job ID", "--data FILE.csv"]);
     }
     refused(&["ledger", "beef", "--rounds", "3", "--on-no-nodes", "pause"], &["does not take --rounds, --on-no-nodes"]);
     refused(&["model", "beef"], &["client 127.0.0.1 1 model beef --out FILE.safetensors"]);
