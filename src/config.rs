@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -177,20 +178,9 @@ impl NodesFile {
 
 fn stamp(path: &Path) -> Stamp {
     let about = fs::metadata(path).ok()?;
+    // An editor may put a new file in the old one's place, and an old one back: the file's number tells.
     // To read a pipe takes away what is in it, and may wait for ever: it is read at the start and no more.
-    about.is_file().then(|| Some((about.modified().ok()?, about.len(), file_number(&about))))?
-}
-
-/// An editor may put a new file in the old one's place, and an old one back.
-#[cfg(unix)]
-fn file_number(about: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(about)
-}
-
-/// Elsewhere its time and size have to do.
-#[cfg(not(unix))]
-fn file_number(_: &Metadata) -> u64 {
-    0
+    about.is_file().then(|| Some((about.modified().ok()?, about.len(), about.ino())))?
 }
 
 fn read_nodes(path: &Path) -> Result<Vec<NodeAddress>, NodesFileError> {

@@ -113,6 +113,7 @@ const RULES: &[Rule] = &[
     // What a name is, the wire says; an address is a value, no socket.
     Rule { module: "config.rs", may_not_know: &[&["crate", "std::net"]], but: &["crate::wire", "std::net::IpAddr"] },
     Rule { module: "digest.rs", may_not_know: &[&["crate", "std::fs", "std::net"]], but: &[] },
+    Rule { module: "disk.rs", may_not_know: &[&["crate", "std::net"]], but: &[] },
     Rule { module: "store.rs", may_not_know: &[&["crate", "std::fs", "std::net"]], but: &["crate::digest"] },
 ];
 

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use super::archive::Shelved;
-use super::directory::{Directory, DiskError};
+use super::directory::Directory;
 use super::ledger::{self, Block, Extent};
 use super::recovery;
 use super::state::{self, State};
 use crate::coordinator::workers::Weights;
 use crate::digest::Digest;
+use crate::disk::DiskError;
 use crate::engine::RoundRecord;
 use crate::job::JobId;
 use crate::wire::message::{JobStanding, Round};

@@ -6,13 +6,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::archive::{Absent, Shelved};
-use super::directory::{Directory, DiskError};
+use super::directory::Directory;
 use super::ledger::{self, Block, Blocks, Extent, LedgerError};
 use super::state::State;
 use super::{Book, Writer};
 use crate::coordinator::jobs::objects_of;
 use crate::coordinator::workers::Weights;
 use crate::digest::Digest;
+use crate::disk::DiskError;
 use crate::job::JobId;
 use crate::model::ARITHMETIC;
 use crate::wire::message::Round;
