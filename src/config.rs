@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -114,8 +114,8 @@ impl fmt::Display for NodesFileError {
 
 impl std::error::Error for NodesFileError {}
 
-/// A nodes file that may be edited while it is in use: one `<ip or name>,<port>` a line, spaces allowed, `#` begins a
-/// comment, blank lines pass.
+/// A nodes file that may be edited while it is in use: one `<ip or name>,<port>` a line, an IPv6 address with or without
+/// brackets, spaces allowed, `#` begins a comment, blank lines pass.
 #[derive(Clone, Debug)]
 pub struct NodesFile {
     path: PathBuf,
@@ -213,13 +213,20 @@ fn parse_nodes(path: &Path, text: &str) -> Result<Vec<NodeAddress>, NodesFileErr
 fn parse_node(line: &str) -> Result<NodeAddress, LineError> {
     let (host, port) = line.rsplit_once(',').ok_or(LineError::NoComma)?;
     let (host, port) = (host.trim(), port.trim());
+    // An IPv6 address may stand in brackets, as everywhere a port follows one.
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let bracketed = bracketed.filter(|address| address.parse::<Ipv6Addr>().is_ok());
+    // One address is one text, however it is written.
+    let address = bracketed.unwrap_or(host).parse::<IpAddr>().ok();
     let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let is_name = !host.is_empty() && host.len() <= 253 && host.bytes().all(name_byte);
-    if !is_name && host.parse::<IpAddr>().is_err() {
+    if !is_name && address.is_none() {
         return Err(LineError::Host(host.to_owned()));
     }
     match port.parse() {
-        Ok(port) if port != 0 => Ok(NodeAddress { host: host.to_owned(), port }),
+        Ok(port) if port != 0 => {
+            Ok(NodeAddress { host: address.map_or_else(|| host.to_owned(), |address| address.to_string()), port })
+        }
         _ => Err(LineError::Port(port.to_owned())),
     }
 }
@@ -415,6 +422,19 @@ mod tests {
         let nodes = parse("# lab\n 127.0.0.1 , 5106 \n\nlab-7.example,9 # the old one\n::1,80\r\n").unwrap();
         let texts: Vec<String> = nodes.iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["127.0.0.1:5106", "lab-7.example:9", "[::1]:80"]);
+    }
+
+    #[test]
+    fn an_ipv6_address_is_the_same_with_brackets_and_without() {
+        assert_eq!(parse("[::1],7002").unwrap(), parse("::1,7002").unwrap());
+        assert_eq!(
+            parse(" [ 2001:db8:0:0::7 ] , 1".replace("[ ", "[").replace(" ]", "]").as_str()).unwrap(),
+            parse("2001:db8::7,1").unwrap()
+        );
+        assert_eq!(said("::1,1\n[0:0::1],1"), "nodes.txt, line 2: this node stands on line 1 already");
+        for host in ["[127.0.0.1]", "[a]", "[::1", "::1]", "[]"] {
+            assert!(said(&format!("{host},1")).contains("neither an IP address nor a host name"), "{host}");
+        }
     }
 
     #[test]

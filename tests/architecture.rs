@@ -111,7 +111,11 @@ const RULES: &[Rule] = &[
     Rule { module: "client/local.rs", may_not_know: &[STD_NET, BYTES], but: &[] },
     Rule { module: "cli", may_not_know: &[&["crate"]], but: &["crate::cli"] },
     // What a name is, the wire says; an address is a value, no socket.
-    Rule { module: "config.rs", may_not_know: &[&["crate", "std::net"]], but: &["crate::wire", "std::net::IpAddr"] },
+    Rule {
+        module: "config.rs",
+        may_not_know: &[&["crate", "std::net"]],
+        but: &["crate::wire", "std::net::IpAddr", "std::net::Ipv6Addr"],
+    },
     Rule { module: "digest.rs", may_not_know: &[&["crate", "std::fs", "std::net"]], but: &[] },
     Rule { module: "disk.rs", may_not_know: &[&["crate", "std::net"]], but: &[] },
     Rule { module: "store.rs", may_not_know: &[&["crate", "std::fs", "std::net"]], but: &["crate::digest"] },

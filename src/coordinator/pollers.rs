@@ -186,7 +186,7 @@ impl Poller {
                 self.nodes[index].state = State::Busy { backoff };
             }
             Err(error) => {
-                log::warn!("no thread to dial {}: {error}", self.nodes[index].address);
+                log::warn!("cannot start a thread to dial {}: {error}", self.nodes[index].address);
                 self.wait(index, backoff);
             }
         }

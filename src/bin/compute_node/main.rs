@@ -27,7 +27,7 @@ fn run() -> Result<Exit, Failure> {
     let workers = if settings.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", settings.workers) };
     log::info!("listening at {}, {workers}, kernel {}", node.address(), settings.kernel);
     if !settings.listen.ip().is_loopback() {
-        log::warn!("whoever reaches this port can have tasks trained here and read their data");
+        log::warn!("anyone who reaches this port can train tasks here and read their data");
     }
     interrupts.wait();
     let wait = settings.drain_wait;
@@ -35,7 +35,7 @@ fn run() -> Result<Exit, Failure> {
         log::info!("stopping after {owed}, {:.1} s from now at the latest", wait.as_secs_f64());
     });
     if !left.is_nothing() {
-        log::warn!("its time is up: {left} left to others");
+        log::warn!("time is up: {left} left to other nodes");
     }
     log::info!("stopping");
     node.stop();

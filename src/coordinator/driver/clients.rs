@@ -14,6 +14,7 @@ use crate::wire::message::{
     Accepted, Attach, Error, Job as Standing, JobStanding, JobState as AcceptedAs, Listed, Order as JobOrder,
     OrderVerb, Submit,
 };
+use crate::wire::text::counted;
 use crate::wire::{ErrorCode, Message, MessageType, specification};
 
 impl Driver {
@@ -40,8 +41,8 @@ impl Driver {
         let Some(Submission { watcher, specification, semantic }) = self.submitting.take() else { return };
         let refused = match admission {
             Admission::Admitted { position } => {
-                log::info!("job {id} is queued, {position} before it");
-                self.feed.say("job", id, || format!("is queued, {position} before it"));
+                log::info!("job {id} is queued, {} ahead", counted((*position).into(), "job"));
+                self.feed.say("job", id, || format!("is queued, {} ahead", counted((*position).into(), "job")));
                 let submitted_ms = unix_ms();
                 self.archive.begin(id, specification.clone());
                 let accepted =
@@ -244,7 +245,7 @@ impl Driver {
 
     pub(super) fn client_gone(&mut self, client: ClientKey) {
         if let Some(gone) = self.clients.remove(&client) {
-            self.feed.say("client", gone.link.peer().address, || "is gone");
+            self.feed.say("client", gone.link.peer().address, || "disconnected");
         }
         for (_, watchers) in self.ended.watchers() {
             watchers.retain(|watcher| watcher.client.key != client);

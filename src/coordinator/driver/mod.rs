@@ -283,7 +283,7 @@ impl Driver {
                 }
             }
             Input::ClientHere { client } => {
-                self.feed.say("client", client.link.peer().address, || "is here");
+                self.feed.say("client", client.link.peer().address, || "connected");
                 self.clients.insert(client.key, client);
             }
             Input::ClientGone { client } => self.client_gone(client),
@@ -329,6 +329,7 @@ impl Driver {
                     engine: self.engine.status(),
                     jobs: self.records(),
                     counts: self.counts,
+                    same_nodes: self.same_nodes(),
                 });
             }
             Input::AwaitActive { count, reply } => {

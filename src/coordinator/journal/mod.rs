@@ -334,7 +334,7 @@ impl Writer {
             }
         }
         if was_behind && !self.is_behind {
-            log::info!("the journal is written again");
+            log::info!("the journal can be written again");
         }
         self.expire();
         Ok(())
@@ -355,7 +355,7 @@ impl Writer {
             let bytes = self.kept.ended_bytes();
             self.tell(Told::TooMuch { job });
             // Whoever reads it and asks for the job then is answered behind that.
-            log::info!("job {job} is forgotten: jobs that have ended take {bytes} bytes, and --keep-bytes is {max}");
+            log::info!("job {job} is forgotten: finished jobs take {bytes} bytes, and --keep-bytes is {max}");
         }
     }
 
@@ -448,7 +448,7 @@ impl Writer {
             .remove_job(job)
             .and_then(|()| unneeded.iter().try_for_each(|digest| directory.remove_object(digest)));
         if let Err(error) = removed {
-            log::warn!("what is written of job {job} is not all removed: {error}; the next start tries again");
+            log::warn!("files of job {job} are not all removed: {error}; the next start tries again");
         }
     }
 }

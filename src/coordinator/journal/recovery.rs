@@ -17,6 +17,7 @@ use crate::disk::DiskError;
 use crate::job::JobId;
 use crate::model::ARITHMETIC;
 use crate::wire::message::Round;
+use crate::wire::text::counted;
 
 /// A job from before the start.
 pub(in super::super) struct Restored {
@@ -49,7 +50,7 @@ impl Writer {
                 Ok(read) => restored.extend(read),
                 Err(Unread::Damaged(why)) => match directory.set_aside(job) {
                     Ok(path) => log::error!(
-                        "job {job} cannot be read back: {why}; what is there of it is now in {}. Submit the job again",
+                        "job {job} cannot be read back: {why}; its files are now in {}. Submit the job again",
                         path.display()
                     ),
                     Err(error) => self.leave(&directory, job, &format!("{why}; {error}")),
@@ -74,7 +75,7 @@ impl Writer {
         if !self.archive.has_unread()
             && let Err(error) = directory.sweep(|digest| self.kept.is_needed(digest))
         {
-            log::warn!("what a crash has left in {} is not removed: {error}", directory.root().display());
+            log::warn!("files that a crash left in {} are not removed: {error}", directory.root().display());
         }
         Ok(restored)
     }
@@ -207,7 +208,10 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     let (rounds, starts) = rounds(directory, &state)?;
     let rounds_done = state.progress.as_ref().map_or(0, |progress| progress.rounds_done());
     if rounds.len() != rounds_done as usize || state.standing.rounds_done != rounds_done {
-        return Err(Unread::Damaged(format!("its ledger has {} rounds, and {rounds_done} are done", rounds.len())));
+        return Err(Unread::Damaged(format!(
+            "its ledger has {}, and {rounds_done} are done",
+            counted(rounds.len() as u64, "round")
+        )));
     }
     let weights = state.progress.as_ref().map(|progress| {
         bytes.truncate(weights.end);
