@@ -25,13 +25,13 @@ fn told() -> usize {
 pub fn wrap(text: &mut String, mut column: usize, indent: usize, columns: usize, sentence: &str) {
     let untorn = sentence.rfind(" [").filter(|_| sentence.ends_with(']'));
     let (words, last) = untorn.map_or((sentence, None), |at| (&sentence[..at], Some(&sentence[at + 1..])));
-    for word in words.split(' ').chain(last) {
+    for (index, word) in words.split(' ').chain(last).enumerate() {
         let width = word.chars().count();
-        if column > indent && column + 1 + width > columns {
+        if index > 0 && column + 1 + width > columns {
             text.push('\n');
             text.extend(std::iter::repeat_n(' ', indent));
             column = indent;
-        } else if column > indent {
+        } else if index > 0 {
             text.push(' ');
             column += 1;
         }

@@ -338,11 +338,11 @@ mod tests {
             [
                 "  prepare    0.001 s    0.0 %  u",
                 "  compute    2.000 s   50.0 %  t",
-                "  wire       0.500 s   12.5 %  w",
-                "  stragglers 1.250 s   31.2 %  n",
+                "  wire       0.500 s   12.5 %  t",
+                "  stragglers 1.250 s   31.2 %  f",
                 "  no nodes   0.040 s    1.0 %  n",
                 "  merge      0.009 s    0.2 %  f",
-                "  validate   0.200 s    5.0 %  n",
+                "  validate   0.200 s    5.0 %  o",
             ]
         );
         let line = "time         4.000 s: 3.790 s waiting for results, 0.009 s merging; 0.250 s validating meanwhile";
