@@ -13,11 +13,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::wire;
 
-/// Workers of a node, at most.
+/// Workers of a node, at most: each is a thread with memory for a model of its own.
 pub const WORKERS_MAX: u32 = 1_024;
-/// Memory that can be asked for: 16 TiB.
+/// Memory that can be asked for: 16 TiB. More is a slip of the keyboard, and sums of bytes stay far below 2^64.
 const MEMORY_MIB_MAX: u64 = 1 << 24;
-/// Nodes in a file, at most.
+/// Nodes in a file, at most: each takes a thread to read, one to write, and two descriptors.
 pub const NODES_MAX: usize = 8_000;
 
 /// A compute node's place in `compute_nodes.txt`.
@@ -331,7 +331,7 @@ pub fn parse_port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "a port is a number from 0 (any free one) to 65535".to_owned())
 }
 
-/// Greeted connections that a server may be set to take: each has two threads.
+/// Greeted connections that a server may be set to take: each has two threads, 16,000 in all.
 const CONNECTIONS_SET_MAX: usize = 8_000;
 
 /// Workers of a node.

@@ -47,10 +47,10 @@ struct Arguments {
     /// Size of the largest object to accept, in MiB
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = config::parse_mib)]
     object: u64,
-    /// Size of all updates in transfer from nodes, in MiB; one and an eighth always fit, whatever their size
+    /// Memory for updates in transfer from nodes, in MiB; an update and an eighth of one always fit
     #[arg(long, value_name = "MIB", default_value = "32", value_parser = config::parse_mib)]
     in_flight: u64,
-    /// Host name to answer HTTP under, besides addresses and localhost; may be given several times
+    /// Host name to answer HTTP under, besides addresses and localhost; may be given several times [default: none]
     #[arg(long, value_name = "NAME")]
     http_host: Vec<String>,
     /// Directory to keep jobs in, so that they continue after a restart [default: a directory for this port under

@@ -23,8 +23,8 @@ fn told() -> usize {
 /// Adds a sentence's words to a text whose last line is `column` columns wide: in lines of at most `columns`, all but the
 /// first of which begin at `indent`. What stands in brackets at the end, like `[default: 1]`, is not torn.
 pub fn wrap(text: &mut String, mut column: usize, indent: usize, columns: usize, sentence: &str) {
-    let untorn = sentence.rfind(" [").filter(|_| sentence.ends_with(']'));
-    let (words, last) = untorn.map_or((sentence, None), |at| (&sentence[..at], Some(&sentence[at + 1..])));
+    let untorn = sentence.rfind('[').filter(|&at| at > 0 && sentence.ends_with(']'));
+    let (words, last) = untorn.map_or((sentence, None), |at| (sentence[..at].trim_end(), Some(&sentence[at..])));
     for (index, word) in words.split(' ').chain(last).enumerate() {
         let width = word.chars().count();
         if index > 0 && column + 1 + width > columns {

@@ -176,22 +176,19 @@ fn distance(a: &str, b: &str) -> usize {
 /// The help, in lines of at most `columns`, without the last one's end.
 fn help(columns: usize) -> String {
     const INDENT: usize = 2 + "--load-delay <SECONDS>".len() + 2;
-    let mut text = String::new();
-    let mut row = |left: &str, help| {
-        text.push_str(left);
-        // As far as the right column.
-        text.extend(std::iter::repeat_n(' ', INDENT.saturating_sub(left.len())));
-        cli::wrap(&mut text, INDENT, INDENT, columns, help);
-        text.push('\n');
+    let row = |left: String, help: &str| {
+        let mut row = format!("\n{left:INDENT$}");
+        cli::wrap(&mut row, INDENT, INDENT, columns, help);
+        row
     };
-    POSITIONALS.iter().for_each(|[name, help]| row(&format!("  <{name}>"), help));
-    row("\nOptions:", "");
-    OPTIONS.iter().for_each(|[name, value, help]| row(&format!("  --{name} <{value}>"), help));
-    row("  -h, --help", "Print help");
-    row("  -V, --version", "Print version");
+    let arguments: String = POSITIONALS.iter().map(|[name, help]| row(format!("  <{name}>"), help)).collect();
+    let options: String =
+        OPTIONS.iter().map(|[name, value, help]| row(format!("  --{name} <{value}>"), help)).collect();
+    let help = row("  -h, --help".to_owned(), "Print help");
+    let version = row("  -V, --version".to_owned(), "Print version");
     let mut about = String::new();
     cli::wrap(&mut about, 0, 0, columns, ABOUT);
-    format!("{about}\n\nUsage: {USAGE}\n\nArguments:\n{}", text.trim_end())
+    format!("{about}\n\nUsage: {USAGE}\n\nArguments:{arguments}\n\nOptions:{options}{help}{version}")
 }
 
 #[cfg(test)]
@@ -276,7 +273,7 @@ mod tests {
     fn help_fits_its_width_and_names_every_option() {
         for columns in [60, 80, 200] {
             let help = help(columns);
-            assert!(help.lines().all(|line| line.len() <= columns), "{help}");
+            assert!(help.lines().all(|line| line.len() <= columns && line == line.trim_end()), "{help}");
             assert!(
                 OPTIONS.iter().all(|[name, value, _]| help.contains(&format!("\n  --{name} <{value}>  "))),
                 "{help}"
@@ -290,7 +287,8 @@ mod tests {
         let mut told = untold();
         for [name, _, help] in OPTIONS {
             let default = help.split_once("[default: ").map(|(_, default)| default.trim_end_matches(']'));
-            if let Some(default) = default.filter(|default| !["any", "its address and port"].contains(default)) {
+            if let Some(default) = default.filter(|default| !["any", "none", "its address and port"].contains(default))
+            {
                 set(&mut told, name, default).unwrap();
                 assert_eq!(format!("{told:?}"), format!("{:?}", untold()), "--{name}");
             }
