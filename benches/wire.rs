@@ -76,7 +76,7 @@ fn seal_large(bencher: Bencher<'_, '_>) {
     let size = shared.len() as u64;
     bencher.counter(BytesCount::new(size)).bench_local(|| {
         let bytes = SharedBytes::new(shared.clone(), 0..shared.len()).expect("all of it");
-        Piece::seal_shared(MessageType::Data, 1, &Digest([7; 32]), size, 0, bytes)
+        Piece::draft_shared(MessageType::Data, 1, &Digest([7; 32]), size, 0, bytes).seal()
     });
 }
 

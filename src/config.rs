@@ -3,20 +3,21 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use crate::wire;
 
-/// Workers of a node, at most.
+/// Workers of a node, at most: each is a thread with memory for a model of its own.
 pub const WORKERS_MAX: u32 = 1_024;
-/// Memory that can be asked for: 16 TiB.
+/// Memory that can be asked for: 16 TiB. More is a slip of the keyboard, and sums of bytes stay far below 2^64.
 const MEMORY_MIB_MAX: u64 = 1 << 24;
-/// Nodes in a file, at most.
+/// Nodes in a file, at most: each takes a thread to read, one to write, and two descriptors.
 pub const NODES_MAX: usize = 8_000;
 
 /// A compute node's place in `compute_nodes.txt`.
@@ -113,8 +114,8 @@ impl fmt::Display for NodesFileError {
 
 impl std::error::Error for NodesFileError {}
 
-/// A nodes file that may be edited while it is in use: one `<ip or name>,<port>` a line, spaces allowed, `#` begins a
-/// comment, blank lines pass.
+/// A nodes file that may be edited while it is in use: one `<ip or name>,<port>` a line, an IPv6 address with or without
+/// brackets, spaces allowed, `#` begins a comment, blank lines pass.
 #[derive(Clone, Debug)]
 pub struct NodesFile {
     path: PathBuf,
@@ -177,20 +178,9 @@ impl NodesFile {
 
 fn stamp(path: &Path) -> Stamp {
     let about = fs::metadata(path).ok()?;
+    // An editor may put a new file in the old one's place, and an old one back: the file's number tells.
     // To read a pipe takes away what is in it, and may wait for ever: it is read at the start and no more.
-    about.is_file().then(|| Some((about.modified().ok()?, about.len(), file_number(&about))))?
-}
-
-/// An editor may put a new file in the old one's place, and an old one back.
-#[cfg(unix)]
-fn file_number(about: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(about)
-}
-
-/// Elsewhere its time and size have to do.
-#[cfg(not(unix))]
-fn file_number(_: &Metadata) -> u64 {
-    0
+    about.is_file().then(|| Some((about.modified().ok()?, about.len(), about.ino())))?
 }
 
 fn read_nodes(path: &Path) -> Result<Vec<NodeAddress>, NodesFileError> {
@@ -223,13 +213,20 @@ fn parse_nodes(path: &Path, text: &str) -> Result<Vec<NodeAddress>, NodesFileErr
 fn parse_node(line: &str) -> Result<NodeAddress, LineError> {
     let (host, port) = line.rsplit_once(',').ok_or(LineError::NoComma)?;
     let (host, port) = (host.trim(), port.trim());
+    // An IPv6 address may stand in brackets, as everywhere a port follows one.
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let bracketed = bracketed.filter(|address| address.parse::<Ipv6Addr>().is_ok());
+    // One address is one text, however it is written.
+    let address = bracketed.unwrap_or(host).parse::<IpAddr>().ok();
     let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let is_name = !host.is_empty() && host.len() <= 253 && host.bytes().all(name_byte);
-    if !is_name && host.parse::<IpAddr>().is_err() {
+    if !is_name && address.is_none() {
         return Err(LineError::Host(host.to_owned()));
     }
     match port.parse() {
-        Ok(port) if port != 0 => Ok(NodeAddress { host: host.to_owned(), port }),
+        Ok(port) if port != 0 => {
+            Ok(NodeAddress { host: address.map_or_else(|| host.to_owned(), |address| address.to_string()), port })
+        }
         _ => Err(LineError::Port(port.to_owned())),
     }
 }
@@ -334,7 +331,7 @@ pub fn parse_port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "a port is a number from 0 (any free one) to 65535".to_owned())
 }
 
-/// Greeted connections that a server may be set to take: each has two threads.
+/// Greeted connections that a server may be set to take: each has two threads, 16,000 in all.
 const CONNECTIONS_SET_MAX: usize = 8_000;
 
 /// Workers of a node.
@@ -425,6 +422,19 @@ mod tests {
         let nodes = parse("# lab\n 127.0.0.1 , 5106 \n\nlab-7.example,9 # the old one\n::1,80\r\n").unwrap();
         let texts: Vec<String> = nodes.iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["127.0.0.1:5106", "lab-7.example:9", "[::1]:80"]);
+    }
+
+    #[test]
+    fn an_ipv6_address_is_the_same_with_brackets_and_without() {
+        assert_eq!(parse("[::1],7002").unwrap(), parse("::1,7002").unwrap());
+        assert_eq!(
+            parse(" [ 2001:db8:0:0::7 ] , 1".replace("[ ", "[").replace(" ]", "]").as_str()).unwrap(),
+            parse("2001:db8::7,1").unwrap()
+        );
+        assert_eq!(said("::1,1\n[0:0::1],1"), "nodes.txt, line 2: this node stands on line 1 already");
+        for host in ["[127.0.0.1]", "[a]", "[::1", "::1]", "[]"] {
+            assert!(said(&format!("{host},1")).contains("neither an IP address nor a host name"), "{host}");
+        }
     }
 
     #[test]

@@ -17,9 +17,10 @@
 //! | `coordinator` | the threads around the engine: server, links, pollers, merging, the journal | policy: it obeys the engine's actions |
 //! | [`compute`] | a node: its pure core, `handle(event) -> actions`; its links, its workers, its server | scheduling |
 //! | `client` | submit, watch, render, save | nodes |
-//! | [`cli`] | what the programs share on the command line: the log, Ctrl-C, exit codes, arguments by a table | what the programs do |
+//! | [`cli`] | what the programs share on the command line: the log, Ctrl-C, exit codes, the terminal's width | what the programs do |
 //! | [`config`] | typed settings; `compute_nodes.txt` with line numbers | everything above |
 //! | [`digest`] | SHA-256 names of things | what the things are |
+//! | `disk` | how a file takes the place of another, whole | what files hold |
 //! | [`store`] | objects in memory by digest, within a budget | how they travel, what they hold |
 //! | `build` | before the compiler: machines that would compute otherwise are refused | everything above |
 //!
@@ -40,6 +41,8 @@ pub mod coordinator;
 #[cfg(feature = "client")]
 pub mod dataset;
 pub mod digest;
+#[cfg(feature = "coordinator")]
+mod disk;
 #[cfg(feature = "coordinator")]
 pub mod engine;
 pub mod job;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use gradwire::cli::{self, Exit, Failure, Interrupts};
 use gradwire::config::{self, Name, NodesFile, Waits};
 use gradwire::coordinator::{Coordinator, OnDiskError, Settings, StartError, Trouble};
@@ -14,68 +14,69 @@ use gradwire::engine::Policy;
 use gradwire::model::Kernel;
 use gradwire::net::{self, IpAddr, SocketAddr};
 
-/// Hands out training tasks to compute nodes, merges and validates what comes back, and answers clients.
+/// Hand out training tasks to compute nodes, merge and validate their updates, and serve clients
 #[derive(Parser)]
-#[command(version)]
+#[command(version, bin_name = "coordinator_node")]
 struct Arguments {
     /// Port to listen on for clients; 0 takes any free one
     #[arg(value_parser = config::parse_port)]
     port: u16,
-    /// 1 or random: any active node; 2 or load-balancing: the node expected to be done first
+    /// Scheduling policy: 1 or random (any active node), 2 or load-balancing (the node that should finish first)
     scheduling_policy: Policy,
     /// Address to listen on; 0.0.0.0 opens the coordinator to the network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = config::parse_address)]
     listen: IpAddr,
-    /// The nodes that there may be, one <ip or name>,<port> a line; read again when it changes
+    /// List of compute nodes, one <ip or name>,<port> per line; the coordinator reads it again when it changes
     #[arg(long, value_name = "FILE", default_value = "compute_nodes.txt")]
     nodes: PathBuf,
-    /// Seconds that each revival waits for a node when none is active
+    /// Seconds that each revival waits for a node while none is active
     #[arg(long, value_name = "SECONDS,...", default_value = "1,2,4")]
     revival_waits: Waits,
-    /// Memory for jobs' data, in MiB
+    /// Memory for the data of jobs, in MiB
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = config::parse_mib)]
     store: u64,
     /// Machine code for merging and validation: auto, avx512, avx2 or portable; the bits are the same
     #[arg(long, default_value = "auto")]
     kernel: Kernel,
-    /// Refuse clients and nodes of other clusters
+    /// Cluster of the coordinator; it refuses clients and nodes of other clusters [default: any]
     #[arg(long, value_name = "NAME")]
     cluster: Option<Name>,
-    /// Clients connected at a time, up to 8000
+    /// Number of connected clients, 1 to 8000
     #[arg(long, value_name = "N", default_value = "1024", value_parser = config::parse_connections)]
     connections: usize,
-    /// The largest object that is taken, in MiB
+    /// Size of the largest object to accept, in MiB
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = config::parse_mib)]
     object: u64,
-    /// Updates on their way from nodes at a time, in MiB; one and an eighth at least, however large they are
+    /// Memory for updates in transfer from nodes, in MiB; an update and an eighth of one always fit
     #[arg(long, value_name = "MIB", default_value = "32", value_parser = config::parse_mib)]
     in_flight: u64,
-    /// Answer HTTP under this name too, besides addresses and localhost; may be given several times
+    /// Host name to answer HTTP under, besides addresses and localhost; may be given several times [default: none]
     #[arg(long, value_name = "NAME")]
     http_host: Vec<String>,
-    /// Where jobs are kept, so that they go on after a restart [default: a directory for this port under
+    /// Directory to keep jobs in, so that they continue after a restart [default: a directory for this port under
     /// $XDG_STATE_HOME/gradwire or ~/.local/state/gradwire; none for port 0]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Keep jobs in memory alone
+    /// Keep jobs in memory only
     #[arg(long, conflicts_with = "state_dir")]
     no_state: bool,
-    /// When jobs cannot be written: stop (a restart goes on from what was written) or continue
-    #[arg(long, value_name = "WHAT", default_value_t = OnDiskError::Stop, value_parser = OnDiskError::from_str)]
+    /// Action when jobs cannot be written: stop (a restart resumes from the disk) or continue
+    #[arg(long, value_name = "ACTION", default_value_t = OnDiskError::Stop, value_parser = OnDiskError::from_str)]
     on_disk_error: OnDiskError,
-    /// Jobs that are known after their end, the latest [default: 1000; 64 where they are kept in memory alone]
+    /// Number of finished jobs to keep, the latest ones [default: 1000; 64 if jobs are in memory only]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     keep_jobs: Option<u32>,
-    /// Days for which they are
+    /// Days to keep finished jobs
     #[arg(long, value_name = "DAYS", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     keep_days: u32,
-    /// What they may take on the disk, such as 500MB or 10GB; the latest of them is kept however large it is
+    /// Disk space for finished jobs, such as 500MB or 10GB; the latest is kept whatever its size
     #[arg(long, value_name = "BYTES", default_value = "10GB", value_parser = config::parse_bytes)]
     keep_bytes: u64,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let matches = cli::width_of_help(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     cli::start_log("coordinator_node", log::LevelFilter::Info);
     cli::exit("coordinator_node", run(&arguments))
 }
@@ -92,7 +93,9 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let needed = descriptors_needed(nodes.len(), arguments.connections);
     if let Some(allowed) = net::raise_descriptor_limit().filter(|&allowed| allowed < needed) {
         let (nodes, clients) = (nodes.len(), arguments.connections);
-        log::warn!("{allowed} descriptors may be open, and {nodes} nodes and {clients} clients take up to {needed}");
+        log::warn!(
+            "the system allows {allowed} open descriptors, and {nodes} nodes and {clients} clients need up to {needed}"
+        );
     }
     let state_dir = state_directory(arguments);
     let settings = Settings {
@@ -117,7 +120,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Failure::new(exit, error)
     })?;
     if !arguments.listen.is_loopback() {
-        log::warn!("whoever reaches this port can submit jobs and read models");
+        log::warn!("anyone who reaches this port can submit jobs and read models");
     }
     let stopped = interrupts.into_messages()?;
     let trouble = cli::first(&stopped, coordinator.troubles());

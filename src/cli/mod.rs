@@ -1,11 +1,10 @@
 //! What the three programs share on the command line: the log's form, Ctrl-C, exit codes, output that survives a closed
-//! pipe, arguments read by a table. Does not know what the programs do.
+//! pipe, the terminal's width. Does not know what the programs do.
 
-mod arguments;
+mod terminal;
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,9 +14,9 @@ use crossbeam_channel::{Receiver, bounded, select};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-use signal_hook::low_level::pipe;
+use signal_hook::iterator::Signals;
 
-pub use arguments::{Named, Positional, Set, Syntax};
+pub use terminal::{columns, wrap};
 
 /// How a program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,20 +124,20 @@ fn log_line(program: &str, record: &Record<'_>) -> String {
     format!("{program}: {level}{}\n", record.args())
 }
 
+/// A command line whose help is as wide as the terminal.
+#[cfg(feature = "coordinator")]
+pub fn width_of_help(line: clap::Command) -> clap::Command {
+    line.term_width(columns())
+}
+
 /// SIGINT and SIGTERM, which end nothing by themselves once this is made.
 #[derive(Debug)]
-pub struct Interrupts(UnixStream);
+pub struct Interrupts(Signals);
 
 impl Interrupts {
     /// From now on.
     pub fn catch() -> Result<Interrupts, Failure> {
-        let catch = || {
-            let (told, teller) = UnixStream::pair()?;
-            pipe::register(SIGINT, teller.try_clone()?)?;
-            pipe::register(SIGTERM, teller)?;
-            Ok(Interrupts(told))
-        };
-        catch().map_err(uncaught)
+        Signals::new([SIGINT, SIGTERM]).map(Interrupts).map_err(uncaught)
     }
 
     /// From now on, where the second ends the program at once.
@@ -154,19 +153,14 @@ impl Interrupts {
 
     /// Waits for the next.
     pub fn wait(&mut self) {
-        // The handlers hold their ends for ever: there is nothing to fail.
-        let _ = self.0.read_exact(&mut [0]);
+        self.0.forever().next();
     }
 
     /// A message for each.
     pub fn into_messages(mut self) -> Result<Receiver<()>, Failure> {
         let (sender, receiver) = bounded(4);
-        let forward = move || {
-            // This ends with the program.
-            while self.0.read_exact(&mut [0]).is_ok() {
-                let _ = sender.try_send(());
-            }
-        };
+        // This ends with the program.
+        let forward = move || self.0.forever().for_each(|_| _ = sender.try_send(()));
         Builder::new().name("signals".to_owned()).stack_size(64 << 10).spawn(forward).map_err(uncaught)?;
         Ok(receiver)
     }

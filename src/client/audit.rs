@@ -11,6 +11,7 @@ use super::recompute::{Recomputer, Round, Stopped};
 use crate::digest::Digest;
 use crate::job::{MergedTask, Specification};
 use crate::wire::limits::HAVE_DIGESTS_MAX;
+use crate::wire::text::counted;
 
 /// Whoever may still hold a round's weights.
 pub(super) trait Weights {
@@ -251,7 +252,7 @@ impl WholeLedger {
                 |text: String| findings.push(Finding { round: step + 1, task: Some((shard, node.clone())), text });
             let rows = specification.shards.get(shard as usize).map_or(0, |shard| shard.rows);
             if entry.rows != rows {
-                find(format!("it has {} rows in the ledger, and {rows} in the job", entry.rows));
+                find(format!("it has {} in the ledger, and {rows} in the job", counted(u64::from(entry.rows), "row")));
             }
             if entry.base != self.base(step) {
                 find("it starts from other weights than the rest of its round".to_owned());

@@ -22,7 +22,8 @@ use crate::store::Store;
 use crate::wire::ErrorCode;
 use crate::wire::message::{Attach, Describe, Jobs, Order, OrderVerb};
 
-/// Jobs that are listed, at most: no coordinator knows so many.
+/// Jobs in one list, at most. A lying coordinator could send JOB until this machine has no memory left; so many take some
+/// 20 MB.
 const JOBS_MAX: usize = 100_000;
 
 /// Does what a user asks of a coordinator.

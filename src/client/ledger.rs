@@ -4,6 +4,7 @@ use super::broken::Broken;
 use super::conversation::{Answer, Conversation};
 use crate::job::{JobId, Specification};
 use crate::wire::message::{Entries, Ledger, LedgerEntry};
+use crate::wire::text::counted;
 
 /// Where a reader of a ledger is.
 pub(super) struct Pages {
@@ -50,9 +51,9 @@ impl Pages {
         // The layout has made sure that there are no entries beyond the total.
         if first != self.first || !is_same || !is_whole || (entries.is_empty() && first < total) {
             return Err(Broken::Lie(format!(
-                "the ledger's pages do not fit each other: {} entries from {first} on of {total}, {shards} a round, \
-                 where entry {} was asked for",
-                entries.len(),
+                "the ledger's pages do not fit each other: {} from {first} on of {total}, {shards} a round, where entry {} \
+                 was asked for",
+                counted(entries.len() as u64, "entry"),
                 self.first
             )));
         }
@@ -92,8 +93,11 @@ fn is_of(specification: &Specification, total: u64, shards: u32) -> Result<(), B
         return Ok(());
     }
     Err(Broken::Lie(format!(
-        "the ledger is not this job's: {total} entries of {shards} shards, where the job has {planned} tasks of {} shards",
-        specification.shards.len()
+        "the ledger is not this job's: {} of {}, where the job has {} of {}",
+        counted(total, "entry"),
+        counted(u64::from(shards), "shard"),
+        counted(planned, "task"),
+        counted(specification.shards.len() as u64, "shard")
     )))
 }
 

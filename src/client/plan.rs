@@ -13,6 +13,7 @@ use super::{Options, new_job};
 use crate::cli::{Exit, Failure};
 use crate::dataset::{Block, Dataset, Preparation, Scaling, Sharding};
 use crate::digest::Digest;
+use crate::disk;
 use crate::job::{Operation, RowsRef, Specification};
 use crate::model::file::ModelFile;
 use crate::model::{ARITHMETIC, BatchSize, Merge, Network, Recipe, Training};
@@ -206,10 +207,7 @@ pub(super) fn check_output(out: &Path) -> Result<(), Failure> {
     if out.file_name().is_none() || (out.exists() && !out.is_file()) {
         return fail(format!("{} is no file that a model may replace: name another", out.display()));
     }
-    let directory = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = disk::directory_of(out);
     if !directory.is_dir() {
         return fail(format!("{} is no directory: make it, or save elsewhere", directory.display()));
     }

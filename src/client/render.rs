@@ -14,6 +14,7 @@ use crate::job::{JobId, JobState, Metric, Metrics, NodeTasks, RoundSummary, Spec
 use crate::model;
 use crate::wire::ErrorCode;
 use crate::wire::message::{Accepted, Notice, NoticeKind};
+use crate::wire::text::counted;
 
 /// Nodes listed in the table, at most.
 const NODES_SHOWN_MAX: usize = 12;
@@ -83,12 +84,12 @@ impl Renderer {
                 }))?;
             }
             (_, JobState::Collecting | JobState::Queued) if accepted.queue_position > 0 => {
-                self.say(&format!("the job waits, {} before it", accepted.queue_position));
+                self.say(&format!("the job is queued, {} ahead", counted(accepted.queue_position.into(), "job")));
             }
             (_, state) if accepted.attached && !again => {
                 let where_it_is = match state {
-                    JobState::Collecting | JobState::Queued => "it waits".to_owned(),
-                    JobState::Running => format!("{} rounds are done", accepted.rounds_done),
+                    JobState::Collecting | JobState::Queued => "it is queued".to_owned(),
+                    JobState::Running => format!("{} done", counted(u64::from(accepted.rounds_done), "round")),
                     JobState::Paused => "it is paused".to_owned(),
                     JobState::Done | JobState::Failed | JobState::Cancelled => "it has ended".to_owned(),
                 };
@@ -184,11 +185,15 @@ impl Renderer {
             .map(drop);
         }
         let mut lines = vec![
-            format!("accuracy     {:.2} % of {} validation rows (error {error:.4})", 100.0 * (1.0 - error), done.rows),
+            format!(
+                "accuracy     {:.2} % of {} (error {error:.4})",
+                100.0 * (1.0 - error),
+                counted(done.rows, "validation row")
+            ),
             format!("fingerprint  {}", done.fingerprint),
         ];
         if !done.reproducible {
-            lines.push("reproducible no: tasks were skipped, or nodes of another arithmetic helped".to_owned());
+            lines.push("reproducible no: tasks were skipped, or nodes with another arithmetic helped".to_owned());
         }
         if self.output == Output::Table {
             let skipped = if done.skipped > 0 { format!(", {} skipped", done.skipped) } else { String::new() };
@@ -199,7 +204,7 @@ impl Renderer {
         if let Some(saved) = saved {
             lines.push(format!("model        {saved}"));
         }
-        cli::print(&lines.join("\n")).map(drop)
+        print_lines(&lines).map(drop)
     }
 
     pub(super) fn failed(&self, code: Option<ErrorCode>, text: &str) -> Result<(), Failure> {
@@ -214,6 +219,24 @@ impl Renderer {
 /// A sentence for the person at the terminal.
 pub(super) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "client: {text}");
+}
+
+/// Prints lines of a name and a value: a long value continues below its beginning.
+pub(super) fn print_lines(lines: &[String]) -> Result<bool, Failure> {
+    const VALUE: usize = "fingerprint  ".len();
+    let columns = cli::columns();
+    let wrapped: Vec<String> = lines
+        .iter()
+        .map(|line| match line.split_at_checked(VALUE) {
+            Some((name, value)) if line.chars().count() > columns => {
+                let mut wrapped = name.to_owned();
+                cli::wrap(&mut wrapped, VALUE, VALUE, columns, value);
+                wrapped
+            }
+            _ => line.clone(),
+        })
+        .collect();
+    cli::print(&wrapped.join("\n"))
 }
 
 pub(super) fn print_json(value: &Value) -> Result<bool, Failure> {
@@ -231,7 +254,7 @@ fn seconds(us: u64) -> f64 {
 /// Where the time went, in a line.
 fn time(done: &Summary) -> String {
     format!(
-        "time         {:.3} s: {:.3} s waiting for results, {:.3} s merging; beside that {:.3} s validating",
+        "time         {:.3} s: {:.3} s waiting for results, {:.3} s merging; {:.3} s validating meanwhile",
         seconds(done.elapsed_us),
         seconds(done.profile.waiting_us()),
         seconds(done.profile.merge_us),
@@ -243,13 +266,13 @@ fn time(done: &Summary) -> String {
 fn profile(done: &Summary) -> Vec<String> {
     let part = |(name, us): (&str, u64)| {
         let meaning = match name {
-            "prepare" => "until the first weights were there",
-            "compute" => "the node that was last in its round trained",
-            "wire" => "weights, shards and results travelled, tasks waited at nodes",
-            "stragglers" => "nodes that were done waited for the others",
-            "no_nodes" => "no node was there",
+            "prepare" => "until the first weights were ready",
+            "compute" => "training on the last node of each round",
+            "wire" => "transfers, and tasks waiting at nodes",
+            "stragglers" => "finished nodes waited for the others",
+            "no_nodes" => "no node was active",
             "merge" => "from a round's last result to the next weights",
-            "validate" => "nothing but validations was left to do",
+            "validate" => "only validation was left to do",
             _ => "",
         };
         let share = 100.0 * us as f64 / done.elapsed_us.max(1) as f64;
@@ -257,7 +280,7 @@ fn profile(done: &Summary) -> Vec<String> {
     };
     let mut lines = vec![format!("time         {:.3} s, of which", seconds(done.elapsed_us))];
     lines.extend(done.profile.parts().map(part));
-    lines.push(format!("validation   {:.3} s in all, mostly beside the rest", seconds(done.validating_us)));
+    lines.push(format!("validation   {:.3} s in all, mostly meanwhile", seconds(done.validating_us)));
     lines
 }
 
@@ -315,14 +338,14 @@ mod tests {
             [
                 "  prepare    0.001 s    0.0 %  u",
                 "  compute    2.000 s   50.0 %  t",
-                "  wire       0.500 s   12.5 %  w",
-                "  stragglers 1.250 s   31.2 %  n",
+                "  wire       0.500 s   12.5 %  t",
+                "  stragglers 1.250 s   31.2 %  f",
                 "  no nodes   0.040 s    1.0 %  n",
                 "  merge      0.009 s    0.2 %  f",
-                "  validate   0.200 s    5.0 %  n",
+                "  validate   0.200 s    5.0 %  o",
             ]
         );
-        let line = "time         4.000 s: 3.790 s waiting for results, 0.009 s merging; beside that 0.250 s validating";
+        let line = "time         4.000 s: 3.790 s waiting for results, 0.009 s merging; 0.250 s validating meanwhile";
         assert_eq!(time(&done), line);
     }
 

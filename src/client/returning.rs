@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-/// The first wait, which chance may halve.
-const WAIT_MIN: Duration = Duration::from_millis(100);
+use crate::net::Backoff;
+
 /// Waits double until they are so long.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// A connection that ends sooner, with nothing said on it, ends nothing: the loss before it goes on.
@@ -16,14 +16,14 @@ pub(super) struct Patience {
     retry_for: Duration,
     lost_at: Option<Duration>,
     back_at: Option<Duration>,
-    /// Waits since the loss.
-    waits: u32,
+    /// What the next wait since the loss is.
+    backoff: Backoff,
 }
 
 impl Patience {
     /// Patience for so long after each loss; none at all for 0.
     pub(super) fn new(retry_for: Duration) -> Patience {
-        Patience { retry_for, lost_at: None, back_at: None, waits: 0 }
+        Patience { retry_for, lost_at: None, back_at: None, backoff: Backoff::default() }
     }
 
     /// How long it lasts.
@@ -36,7 +36,7 @@ impl Patience {
         let is_the_same = self.back_at.take().is_some_and(|back| now.saturating_sub(back) < SETTLED);
         if !is_the_same || self.lost_at.is_none() {
             self.lost_at = Some(now);
-            self.waits = 0;
+            self.backoff = Backoff::default();
         }
     }
 
@@ -44,11 +44,7 @@ impl Patience {
     pub(super) fn wait(&mut self, now: Duration, chance: u64) -> Option<Duration> {
         let end = self.lost_at? + self.retry_for;
         let left = end.checked_sub(now).filter(|left| !left.is_zero())?;
-        let most = WAIT_MIN.saturating_mul(1 << self.waits.min(16)).min(WAIT_MAX);
-        self.waits = self.waits.saturating_add(1);
-        // Clients that have lost the same coordinator at the same moment do not all come back at another one.
-        let taken = most.mul_f64(0.5 * (chance >> 11) as f64 / (1u64 << 53) as f64);
-        Some((most - taken).min(left))
+        Some(self.backoff.wait(WAIT_MAX, chance).min(left))
     }
 
     /// The coordinator answers again; how long it was lost.

@@ -22,7 +22,7 @@ use crate::job::{self, JobStatus, RowsRef, Specification};
 use crate::model::{self, ARITHMETIC};
 use crate::net;
 use crate::wire::object::{self, ObjectKind};
-use crate::wire::text::shown;
+use crate::wire::text::{counted, shown};
 
 /// So often is it said how far the audit is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -58,7 +58,7 @@ pub(super) fn verify(
     };
     let (tasks, skipped) = wanted(&ledger, drawn);
     if let Some((_, seed)) = drawn {
-        told(format!("{} of {} tasks are drawn with --seed {seed}", tasks.len(), ledger.entries.len()));
+        told(format!("{} of {} drawn with --seed {seed}", tasks.len(), counted(ledger.entries.len() as u64, "task")));
     }
     let (shards, initial) = objects(conversation, specification)?;
     let recomputer = Recomputer::new(specification, &shards, interrupts).map_err(Broken::Lie)?;
@@ -67,7 +67,7 @@ pub(super) fn verify(
         let now = net::now();
         if now.saturating_sub(last_said) >= PROGRESS_EVERY {
             last_said = now;
-            told(format!("round {} of {steps} is computed", step + 1));
+            told(format!("computed round {} of {steps}", step + 1));
         }
     };
     let source = Source { conversation, bytes: object::parameters_bytes(&specification.training.network) };
@@ -213,7 +213,7 @@ fn report(
 }
 
 fn lines(verdict: &Verdict, steps: u64) -> Vec<String> {
-    let tasks = |count: u64| if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") };
+    let tasks = |count| counted(count, "task");
     let besides = match verdict.others {
         0 => String::new(),
         others => format!(", and {others} more on the way to them"),
@@ -228,7 +228,7 @@ fn lines(verdict: &Verdict, steps: u64) -> Vec<String> {
         1 => "; 1 task was skipped".to_owned(),
         skipped => format!("; {skipped} tasks were skipped"),
     };
-    let computed = format!("{} of {steps} rounds{besides}", tasks(verdict.tasks));
+    let computed = format!("{} of {}{besides}", tasks(verdict.tasks), counted(steps, "round"));
     lines.push(match (verdict.findings.len(), verdict.unchecked.len()) {
         (0, 0) => format!("verified {computed}: every update has the ledger's bits{skipped}"),
         (0, _) => {

@@ -174,7 +174,7 @@ impl Watching<'_> {
         }
         course.is_new = matches!(self.way, Way::Submit(_)) && !accepted.attached;
         if was_accepted && course.is_new {
-            self.renderer.say("it had forgotten the job, which begins again there");
+            self.renderer.say("the coordinator had forgotten the job, which starts again");
         }
         self.renderer.accepted(accepted, was_accepted)
     }
@@ -192,10 +192,10 @@ impl Watching<'_> {
     fn interrupted(&self, course: &Course) -> Result<Exit, Failure> {
         self.renderer.say(&match (self.is_local, course.was_accepted, course.is_lost) {
             (true, ..) => "stopped, and the job with it".to_owned(),
-            (_, false, _) => "stopped before the coordinator had accepted the job".to_owned(),
+            (_, false, _) => "stopped before the coordinator accepted the job".to_owned(),
             (_, _, true) => format!("stopped watching; when the coordinator is back, {}", self.shows_the_rest(course)),
             (..) if course.is_new => format!("stopped watching: {}", self.shows_the_rest(course)),
-            (..) => format!("stopped watching; the job goes on: {}", self.shows_the_rest(course)),
+            (..) => format!("stopped watching; the job continues: {}", self.shows_the_rest(course)),
         });
         Ok(Exit::Interrupted)
     }
@@ -216,7 +216,7 @@ impl Watching<'_> {
         let job = self.work.job;
         let command = |verb| self.access.command(verb, job);
         let text = match broken.code() {
-            Some(ErrorCode::Paused) => format!("{broken}. To go on: {}", command(Command::RESUME)),
+            Some(ErrorCode::Paused) => format!("{broken}. To continue: {}", command(Command::RESUME)),
             Some(ErrorCode::UnknownJob) => unknown_job(self.access, job),
             _ if is_out_of_patience => format!(
                 "the coordinator did not come back within {} s: {} When it is back, {}",
@@ -265,7 +265,7 @@ pub(super) fn fetch_model(conversation: &Conversation, work: &Work, done: &Summa
 
 /// What is said of a job that the coordinator does not know.
 pub(super) fn unknown_job(access: &Access, job: impl std::fmt::Display) -> String {
-    format!("the coordinator knows no job {job}, or no longer; {} lists those it knows", access.command_line("jobs"))
+    format!("the coordinator knows no job {job}, or no longer; {} lists its jobs", access.command_line("jobs"))
 }
 
 #[cfg(test)]

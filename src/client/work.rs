@@ -13,7 +13,7 @@ use crate::model::{BatchSize, Optimiser};
 use crate::wire::message::Described;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
-use crate::wire::text::shown;
+use crate::wire::text::{counted, shown};
 
 /// A job.
 #[derive(Clone, Debug)]
@@ -121,10 +121,11 @@ impl Work {
         [
             format!("{}: {}", self.data_name(), self.data_in_words()),
             format!(
-                "network {}; recipe {}, {rounds} rounds of {} epochs, seed {}",
+                "network {}; recipe {}, {} of {}, seed {}",
                 self.network_in_words(),
                 self.recipe_in_words(),
-                training.recipe.epochs,
+                counted(u64::from(*rounds), "round"),
+                counted(u64::from(training.recipe.epochs), "epoch"),
                 training.seed
             ),
         ]
@@ -142,19 +143,19 @@ impl Work {
     pub fn data_in_words(&self) -> String {
         let Specification { training, shards, validation, .. } = &self.specification;
         format!(
-            "{} rows train in {} shards, {} validate; {} features, {} classes",
-            self.specification.rows(),
-            shards.len(),
+            "{} for training in {}, {} for validation; {}, {}",
+            counted(self.specification.rows(), "row"),
+            counted(shards.len() as u64, "shard"),
             validation.rows,
-            training.network.inputs(),
-            training.network.classes()
+            counted(u64::from(training.network.inputs()), "feature"),
+            counted(u64::from(training.network.classes()), "class")
         )
     }
 
     /// Shape and size.
     pub fn network_in_words(&self) -> String {
         let network = &self.specification.training.network;
-        format!("{network}, {} parameters", network.parameters())
+        format!("{network}, {}", counted(network.parameters() as u64, "parameter"))
     }
 
     /// The recipe's name, and what matters most of it.

@@ -5,7 +5,7 @@ use super::Shared;
 use super::core::Core;
 use super::work::Handles;
 use crate::job::{JobId, TaskState};
-use crate::wire::text::{Align, JobPrefix, Kind, Metrics, Table, number};
+use crate::wire::text::{Align, JobPrefix, Kind, Metrics, Table, counted, number};
 
 impl Shared {
     /// The node and its jobs.
@@ -13,10 +13,11 @@ impl Shared {
         let (links, cached, reused) = self.driver.look(|core, _| (core.links(), core.cached(), core.reused()));
         format!(
             "compute_node  {}\nworkers       {}\ncoordinators  {links}\nkept          {} bytes\nheld          \
-             {cached} results, {reused} reused\n\n{}\n{}",
+             {}, {reused} reused\n\n{}\n{}",
             env!("CARGO_PKG_VERSION"),
             self.workers,
             self.store.bytes(),
+            counted(cached as u64, "result"),
             self.own_line(),
             self.jobs(),
         )

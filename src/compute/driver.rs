@@ -110,7 +110,7 @@ impl Driver {
             drop(state);
             // A panic is a bug of ours: it costs this order, and not all that come after it.
             if catch_unwind(AssertUnwindSafe(|| self.carry_out(action, link.as_ref()))).is_err() {
-                log::error!("a fault of this program's own: something that was decided could not be done");
+                log::error!("a fault of this program's own: an action failed");
             }
             state = self.state();
         }

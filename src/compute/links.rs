@@ -68,7 +68,7 @@ impl Serving {
 
     /// An object cannot be had.
     fn missing(&self, digest: Digest, error: &FetchError) {
-        log::warn!("object {} cannot be had: {error}", digest.short());
+        log::warn!("cannot fetch object {}: {error}", digest.short());
         let (code, got, allowed) = match *error {
             FetchError::WrongDigest(_) | FetchError::OtherSize { .. } => (ErrorCode::ObjectHash, 0, 0),
             FetchError::TooLarge { got, allowed } => (ErrorCode::ObjectTooLarge, got, allowed),

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::config::{NodeAddress, NodesFile};
 use crate::engine::NodeKey;
+use crate::wire::text::counted;
 
 /// Nodes that are named in the log, of those that join or leave at a time.
 const NAMED_MAX: usize = 16;
@@ -53,14 +54,14 @@ impl Listing {
         let nodes = match file.look()? {
             Ok(nodes) => nodes,
             Err(error) => {
-                log::warn!("{error}; the list of {} stays in use", counted(self.listed.len()));
+                log::warn!("{error}; the list of {} stays in use", counted(self.listed.len() as u64, "node"));
                 return None;
             }
         };
         let path = file.path().display().to_string();
         let changed = self.change(nodes);
         let (joined, left) = (named("joined", &changed.joined), named("left", &changed.left));
-        log::info!("{path} has changed: {} listed{joined}{left}", counted(self.listed.len()));
+        log::info!("{path} has changed: {} listed{joined}{left}", counted(self.listed.len() as u64, "node"));
         Some(changed)
     }
 
@@ -88,14 +89,6 @@ impl Listing {
         }
         self.listed.insert(key);
         key
-    }
-}
-
-fn counted(nodes: usize) -> String {
-    match nodes {
-        0 => "no node".to_owned(),
-        1 => "1 node".to_owned(),
-        _ => format!("{nodes} nodes"),
     }
 }
 

@@ -56,6 +56,7 @@ use crate::net::{self, Caps, Identity, Listener, Port, Server, SocketAddr};
 use crate::store::Store;
 use crate::wire::Role;
 use crate::wire::message::Features;
+use crate::wire::text::counted;
 
 use collected::Place;
 use dialling::Dialling;
@@ -90,18 +91,18 @@ impl Coordinator {
         let directory = match &settings.state_dir {
             Some(path) => {
                 let directory = Directory::open(path).map_err(StartError::Journal)?;
-                log::info!("jobs are kept in {}", path.display());
+                log::info!("keeping jobs in {}", path.display());
                 Some(Arc::new(directory))
             }
             None => {
-                log::info!("jobs are kept in memory alone, and lost when this ends; --state-dir DIR keeps them");
+                log::info!("keeping jobs in memory only; --state-dir DIR keeps them across restarts");
                 None
             }
         };
         let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
         // Said before the first node is dialled: what is logged of nodes comes after it.
-        let nodes = settings.nodes.len();
-        log::info!("listening at {}, policy {}, {nodes} nodes listed", listener.address(), settings.policy);
+        let nodes = counted(settings.nodes.len() as u64, "node");
+        log::info!("listening at {}, policy {}, {nodes} listed", listener.address(), settings.policy);
         Self::start_threads(settings, listener, directory, proof)
     }
 

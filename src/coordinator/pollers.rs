@@ -14,17 +14,15 @@ use super::listing::{Changed, Listing};
 use super::threads::Threads;
 use crate::config::NodeAddress;
 use crate::engine::NodeKey;
-use crate::net;
+use crate::net::{self, Backoff};
 use crate::wire::Role;
 
 /// A node gets so long to take a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(1);
-/// The first wait after a failed dial; it doubles up to the longest.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// The longest wait: a node that comes up has its first task within two seconds.
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// With more inactive nodes than this the longest wait grows with their number.
-const NODES_AT_FULL_PACE: usize = 256;
+/// The longest wait after a failed dial: a node that comes up has its first task within two seconds.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+/// With more inactive nodes than this the longest wait grows with their number: so many dials and a third begin a second.
+const NODES_AT_FULL_PACE: usize = 192;
 /// Dials at a time.
 const DIALS_MAX: usize = 64;
 /// The list of nodes is looked at this often: what has changed is in force after two looks.
@@ -43,22 +41,22 @@ struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     /// To be dialled at this time, if it is wanted.
-    Waiting { due: Instant, backoff: Duration },
+    Waiting { due: Instant, backoff: Backoff },
     /// Being dialled, or linked.
-    Busy { backoff: Duration },
+    Busy { backoff: Backoff },
 }
 
 impl Entry {
     /// Wanted from now on.
     fn new(address: NodeAddress) -> Entry {
-        Entry { address, is_wanted: true, state: State::Waiting { due: Instant::now(), backoff: BACKOFF_MIN } }
+        Entry { address, is_wanted: true, state: State::Waiting { due: Instant::now(), backoff: Backoff::default() } }
     }
 
     /// Wanted again: dialled at once, unless it is linked still.
     fn want(&mut self) {
         self.is_wanted = true;
         if let State::Waiting { due, backoff } = &mut self.state {
-            (*due, *backoff) = (Instant::now(), BACKOFF_MIN);
+            (*due, *backoff) = (Instant::now(), Backoff::default());
         }
     }
 
@@ -135,7 +133,7 @@ impl Poller {
         next
     }
 
-    fn dial(&mut self, index: usize, backoff: Duration) {
+    fn dial(&mut self, index: usize, backoff: Backoff) {
         let address = self.nodes[index].address.clone();
         let node = NodeKey(index as u32);
         let (dialling, reports) = (self.dialling.clone(), self.reports.clone());
@@ -164,8 +162,8 @@ impl Poller {
                 self.nodes[index].state = State::Busy { backoff };
             }
             Err(error) => {
-                log::warn!("no thread to dial {}: {error}", self.nodes[index].address);
-                self.wait(index, BACKOFF_MAX);
+                log::warn!("cannot start a thread to dial {}: {error}", self.nodes[index].address);
+                self.wait(index, backoff);
             }
         }
     }
@@ -189,7 +187,7 @@ impl Poller {
             Report::Linked(node) => {
                 self.dials -= 1;
                 if let Some(Entry { state: State::Busy { backoff }, .. }) = self.nodes.get_mut(node.0 as usize) {
-                    *backoff = BACKOFF_MIN;
+                    *backoff = Backoff::default();
                 }
             }
             Report::Down { node, was_linked } => {
@@ -221,13 +219,12 @@ impl Poller {
         }
     }
 
-    /// Plans the next dial after about `backoff`, jittered so that nodes do not get into step.
-    fn wait(&mut self, index: usize, backoff: Duration) {
+    /// Plans the next dial.
+    fn wait(&mut self, index: usize, mut backoff: Backoff) {
         let inactive = self.nodes.iter().filter(|entry| entry.is_waiting()).count();
-        let longest = BACKOFF_MAX.mul_f64((inactive as f64 / NODES_AT_FULL_PACE as f64).max(1.0));
-        let jitter = 0.75 + (net::random_u64() % 1024) as f64 / 2048.0;
-        let due = Instant::now() + backoff.mul_f64(jitter);
-        self.nodes[index].state = State::Waiting { due, backoff: (backoff * 2).min(longest) };
+        let most = WAIT_MAX.mul_f64((inactive as f64 / NODES_AT_FULL_PACE as f64).max(1.0));
+        let due = Instant::now() + backoff.wait(most, net::random_u64());
+        self.nodes[index].state = State::Waiting { due, backoff };
     }
 }
 
@@ -299,13 +296,13 @@ mod tests {
     #[test]
     fn a_node_that_is_unlisted_and_listed_while_its_link_lives_is_dialled_once_that_has_ended() {
         let (mut poller, _told) = poller();
-        poller.nodes[0].state = State::Busy { backoff: BACKOFF_MIN };
+        poller.nodes[0].state = State::Busy { backoff: Backoff::default() };
         poller.follow(leaves());
         poller.follow(joins(&[(0, 1)]));
         assert!(!poller.nodes[0].is_waiting(), "a second link would end the first");
         poller.note(Report::Down { node: NodeKey(0), was_linked: true });
         assert!(poller.nodes[0].is_waiting());
-        poller.nodes[0].state = State::Busy { backoff: BACKOFF_MIN };
+        poller.nodes[0].state = State::Busy { backoff: Backoff::default() };
         poller.follow(leaves());
         poller.note(Report::Down { node: NodeKey(0), was_linked: true });
         assert!(!poller.nodes[0].is_waiting());

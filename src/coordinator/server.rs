@@ -83,7 +83,7 @@ impl Service for Clients {
         let key = ClientKey(self.next.fetch_add(1, Ordering::Relaxed));
         let fetcher = Arc::new(Mutex::new(Fetcher::new(self.store.clone())));
         let client = Client { key, link, fetcher };
-        log::debug!("client {address} is here");
+        log::debug!("client {address} connected");
         if self.events.send(DriverEvent::ClientHere { client: client.clone() }).is_err() {
             return client.link.close("the coordinator is stopping");
         }
@@ -95,7 +95,7 @@ impl Service for Clients {
         };
         let closed = reader.run(&mut handler);
         client.fetcher().suspend();
-        log::debug!("client {address} is gone: {closed}");
+        log::debug!("client {address} disconnected: {closed}");
         let _ = self.events.send(DriverEvent::ClientGone { client: key });
     }
 

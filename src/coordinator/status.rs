@@ -8,7 +8,7 @@ use crate::engine::{Doubt, JobProgress, NodeState, NodeStatus, Policy, Status};
 use crate::job::{Failure, JobId, JobState, Metric, Metrics as Judged, Outcome, RoundSummary, Specification};
 use crate::net::Question;
 use crate::wire::ErrorCode;
-use crate::wire::text::{Align, JobPrefix, Kind, Metrics, Table, shown};
+use crate::wire::text::{Align, JobPrefix, Kind, Metrics, Table, counted, shown};
 
 /// Jobs that `status` shows, at most.
 const JOBS_SHOWN_MAX: usize = 20;
@@ -21,6 +21,8 @@ pub(super) struct Snapshot {
     /// What is held of the jobs that have not ended.
     pub(super) open: Vec<(JobId, Open)>,
     pub(super) counts: Counts,
+    /// Sentences about nodes that are listed several times.
+    pub(super) same_nodes: Vec<String>,
 }
 
 /// A job that has not ended.
@@ -55,9 +57,11 @@ pub(super) fn answer(question: Question, snapshot: &Snapshot) -> String {
         Question::Status => {
             let Snapshot { policy, clients, engine, .. } = snapshot;
             let active = count(engine, NodeState::Active);
+            let warnings: String =
+                snapshot.same_nodes.iter().map(|sentence| format!("warning           {sentence}\n")).collect();
             format!(
                 "coordinator_node  {}\npolicy            {policy}\nnodes             {active} of {} active\nclients           \
-                 {clients}\n\n{}\n{}",
+                 {clients}\n{warnings}\n{}\n{}",
                 env!("CARGO_PKG_VERSION"),
                 engine.nodes.len(),
                 nodes(engine),
@@ -186,12 +190,20 @@ fn one_job(job: JobId, how_far: &JobProgress, open: Option<&Open>) -> String {
         line("network", &format!("{}-{}", widths.join("-"), network.classes()));
         line("parameters", &network.parameters());
         let rows: u64 = shards.iter().map(|shard| u64::from(shard.rows)).sum();
-        line("data", &format!("{rows} rows in {} shards, {} to validate", shards.len(), validation.rows));
+        line(
+            "data",
+            &format!(
+                "{} in {}, {} to validate",
+                counted(rows, "row"),
+                counted(shards.len() as u64, "shard"),
+                validation.rows
+            ),
+        );
         line("rounds", rounds);
         line("seed", &training.seed);
         line("clients", &open.watchers);
         if open.missing > 0 {
-            line("missing", &format!("{} objects are on their way from the client", open.missing));
+            line("missing", &format!("{} on the way from the client", counted(open.missing as u64, "object")));
         }
         if let Some(round) = &open.round {
             line("round", &format!("{} of {}", round.round, round.rounds));

@@ -19,13 +19,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
 use crate::digest::Digest;
+use crate::disk;
 use crate::model::network::{Network, PARAMETERS_MAX};
 use crate::model::recipe::Activation;
 use crate::model::scaling::FeatureScale;
@@ -386,25 +388,16 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), ModelFault> {
     if path.file_name().is_none() || fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         return Err(ModelFault::NotAFile);
     }
-    let unwritable = |error: io::Error| ModelFault::Unwritable { cause: error.to_string() };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let unwritable = |cause: &dyn fmt::Display| ModelFault::Unwritable { cause: cause.to_string() };
     let mut options = tempfile::Builder::new();
     options.prefix(".gradwire-").suffix(".part");
-    #[cfg(unix)]
-    {
-        // As any other file, by the user's umask: a temporary file is its owner's alone otherwise.
-        use std::os::unix::fs::PermissionsExt as _;
-        options.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = options.tempfile_in(directory).map_err(unwritable)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(unwritable)?;
-    file.persist(path).map_err(|error| unwritable(error.error))?;
-    // The new name must survive a power cut too. Some file systems cannot sync a directory; the model is there anyway.
-    let _ = File::open(directory).and_then(|directory| directory.sync_all());
-    Ok(())
+    // As any other file, by the user's umask: a temporary file is its owner's alone otherwise.
+    options.permissions(fs::Permissions::from_mode(0o666));
+    let part = options.tempfile_in(disk::directory_of(path)).map_err(|error| unwritable(&error))?;
+    // What has not become the model is removed.
+    let (file, part) = part.into_parts();
+    disk::replace(&file, &part, path, &[bytes]).map_err(|error| unwritable(&error))?;
+    part.keep().map(drop).map_err(|error| unwritable(&error.error))
 }
 
 #[cfg(test)]

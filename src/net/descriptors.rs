@@ -2,7 +2,6 @@
 
 /// Raises the limit as far as this process may, and says how many may be open then; none where the system does not tell.
 /// Shells begin with 1,024 for the sake of programs that know no better, and a link takes two.
-#[cfg(unix)]
 #[allow(unsafe_code)]
 pub fn raise_descriptor_limit() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -17,10 +16,4 @@ pub fn raise_descriptor_limit() -> Option<u64> {
     }
     #[allow(clippy::unnecessary_cast, reason = "it has 32 bits on some systems")]
     Some(limit.rlim_cur as u64)
-}
-
-/// Elsewhere there is no such limit.
-#[cfg(not(unix))]
-pub fn raise_descriptor_limit() -> Option<u64> {
-    None
 }

@@ -58,8 +58,7 @@ impl Listener {
     pub fn bind(address: SocketAddr) -> Result<Listener, ListenError> {
         let bind = || {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-            // On Unix this only takes over a port whose last owner has gone, never one that is in use.
-            #[cfg(unix)]
+            // This only takes over a port whose last owner has gone, never one that is in use.
             socket.set_reuse_address(true)?;
             socket.bind(&address.into())?;
             unpaced_within_machine(&socket, address.ip());

@@ -38,13 +38,8 @@ impl Crowd {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
 pub fn give_memory_back() {
-    unsafe extern "C" {
-        fn malloc_trim(pad: usize) -> std::ffi::c_int;
-    }
     // SAFETY: malloc_trim(3) takes any number, touches free memory alone, and may be called by any thread at any time.
-    unsafe {
-        malloc_trim(0);
-    }
+    unsafe { libc::malloc_trim(0) };
 }
 
 /// Other allocators do it on their own.

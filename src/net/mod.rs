@@ -1,6 +1,7 @@
 //! The only user of `std::net`: listening, dialling, deadlines, caps, first-byte sniffing, the greeting, and the reader
 //! and writer of a link. Owns sockets and the threads that block on them; does not know what is being trained.
 
+mod backoff;
 mod console;
 mod deadline;
 mod descriptors;
@@ -21,6 +22,7 @@ mod wanted;
 
 pub use std::net::{IpAddr, SocketAddr};
 
+pub use backoff::Backoff;
 pub use console::Question;
 pub use deadline::now;
 pub use descriptors::raise_descriptor_limit;

@@ -75,7 +75,7 @@ fn a_task_that_takes_longer_than_a_node_told_to_end_may_wait_is_left_to_others()
     slow.terminate();
     let (exit, log) = slow.await_end();
     assert_eq!(exit, Some(0), "{log}");
-    assert!(log.contains("left to others"), "{log}");
+    assert!(log.contains("left to other nodes"), "{log}");
     let other = Node::named("other");
     coordinator.list(&[other.port]);
     client.await_notice("node other joins");

@@ -126,7 +126,7 @@ fn take_one_out(policy: &str) {
         had.set(count("TASKS") + count("DONE"));
         is_leaving && count("TASKS") > 0
     });
-    coordinator.await_line("node node-2 is let go: the node is no longer in the list");
+    coordinator.await_line("node node-2 is released: the node is no longer in the list");
     assert!(coordinator.status().contains("1 of 1 active"), "{}", coordinator.status());
     let finished = client.finish();
     assert_eq!(finished.fingerprint(), expected, "policy {policy}");
@@ -153,11 +153,24 @@ fn a_node_taken_out_of_the_file_and_put_in_again_is_dialled_again() {
     let fleet = nodes(1, "0", &[]);
     let coordinator = Coordinator::of("2", &fleet, &[]);
     coordinator.write_nodes_file("# nobody\n");
-    coordinator.await_line(&format!("has changed: no node listed; left: 127.0.0.1:{}", fleet[0].port));
+    coordinator.await_line(&format!("has changed: 0 nodes listed; left: 127.0.0.1:{}", fleet[0].port));
     fleet[0].await_line("has ended: it said goodbye: the node is no longer in the list");
     coordinator.await_status("an empty list", PATIENCE, |status| status.contains("0 of 0 active"));
     coordinator.list(&ports(&fleet));
     coordinator.await_status("a linked node", PATIENCE, |status| status.contains("1 of 1 active"));
+}
+
+#[test]
+fn a_node_that_is_listed_under_two_names_is_named_in_the_log_and_in_the_status() {
+    let fleet = nodes(1, "0", &[]);
+    let coordinator = Coordinator::of("2", &fleet, &[]);
+    assert!(!coordinator.status().contains("warning"), "{}", coordinator.status());
+    coordinator.write_nodes_file(&format!("127.0.0.1,{port}\nlocalhost,{port}\n", port = fleet[0].port));
+    let sentence = format!("127.0.0.1:{port} and localhost:{port} are one node: list it once", port = fleet[0].port);
+    coordinator.await_line(&format!("warn: {sentence}"));
+    assert!(coordinator.status().contains(&format!("warning           {sentence}")), "{}", coordinator.status());
+    coordinator.list(&ports(&fleet));
+    coordinator.await_status("a node listed once", PATIENCE, |status| !status.contains("warning"));
 }
 
 #[test]

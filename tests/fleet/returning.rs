@@ -171,7 +171,7 @@ fn jobs_that_have_ended_make_room_on_the_disk_and_those_that_have_not_stay() {
         let ended = last;
         last = ask(&coordinator, &small).done()["job"].as_str().unwrap().to_owned();
         if before.is_some() {
-            coordinator.await_line(&format!("job {ended} is forgotten: jobs that have ended take "));
+            coordinator.await_line(&format!("job {ended} is forgotten: finished jobs take "));
         }
     }
     let is_left = |known: &[&str]| {

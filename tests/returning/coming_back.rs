@@ -130,7 +130,7 @@ fn a_job_that_is_forgotten_meanwhile_begins_again_and_the_client_says_so() {
         serve(peer, &objects);
     });
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("it had forgotten the job, which begins again there"), "{ended:?}");
+    assert!(ended.stderr.contains("the coordinator had forgotten the job, which starts again"), "{ended:?}");
     assert_eq!(ended.stdout.matches("/3 ").count(), 3, "{ended:?}");
 }
 
@@ -169,7 +169,7 @@ fn how_a_job_ends_is_the_exit_code() {
     assert_eq!(cancelled.code, Some(5), "{cancelled:?}");
     let paused = end(ErrorCode::Paused, "no node was left");
     assert_eq!(paused.code, Some(6), "{paused:?}");
-    assert!(paused.stderr.contains("no node was left. To go on: client 127.0.0.1 "), "{paused:?}");
+    assert!(paused.stderr.contains("no node was left. To continue: client 127.0.0.1 "), "{paused:?}");
     assert!(paused.stderr.contains(" resume "), "{paused:?}");
     let failed = end(ErrorCode::NoNodes, "no node is left");
     assert_eq!(failed.code, Some(1), "{failed:?}");
@@ -302,7 +302,7 @@ fn ctrl_c_leaves_the_job_alone_and_says_how_to_see_the_rest() {
     assert!(said.next().is_some());
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let expected = format!(
-        "client: stopped watching; the job goes on: client 127.0.0.1 {port} attach {} shows the rest",
+        "client: stopped watching; the job continues: client 127.0.0.1 {port} attach {} shows the rest",
         submit.job
     );
     assert_eq!(said.next().as_deref(), Some(&*expected));

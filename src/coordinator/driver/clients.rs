@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::engine::{Admission, Event, JobProgress};
 use crate::job::{JobId, JobState, JobStatus};
 use crate::wire::message::{Accepted, Attach, Error, Listed, Order, OrderVerb, Submit, job_fitting};
+use crate::wire::text::counted;
 use crate::wire::{ErrorCode, Message, MessageType, specification};
 
 impl Driver {
@@ -38,8 +39,8 @@ impl Driver {
         let Some(Submission { watcher, specification }) = self.submissions.pop_front() else { return };
         let refused = match admission {
             Admission::Admitted { position } => {
-                log::info!("job {id} is queued, {position} before it");
-                self.feed.say("job", id, || format!("is queued, {position} before it"));
+                log::info!("job {id} is queued, {} ahead", counted((*position).into(), "job"));
+                self.feed.say("job", id, || format!("is queued, {} ahead", counted((*position).into(), "job")));
                 let submitted_ms = unix_ms();
                 self.archive.begin(id, specification.clone());
                 let accepted = Accepted {
@@ -235,7 +236,7 @@ impl Driver {
 
     pub(super) fn client_gone(&mut self, client: ClientKey) {
         if let Some(gone) = self.clients.remove(&client) {
-            self.feed.say("client", gone.link.peer().address, || "is gone");
+            self.feed.say("client", gone.link.peer().address, || "disconnected");
         }
         for (_, watchers) in self.ended.watchers() {
             watchers.retain(|watcher| watcher.client.key != client);

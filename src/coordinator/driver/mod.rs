@@ -219,7 +219,7 @@ impl Driver {
                 }
             }
             DriverEvent::ClientHere { client } => {
-                self.feed.say("client", client.link.peer().address, || "is here");
+                self.feed.say("client", client.link.peer().address, || "connected");
                 self.clients.insert(client.key, client);
             }
             DriverEvent::ClientGone { client } => self.client_gone(client),
@@ -271,6 +271,7 @@ impl Driver {
                     engine: self.engine.status(),
                     open: self.jobs.open().collect(),
                     counts: self.counts,
+                    same_nodes: self.same_nodes(),
                 });
             }
             DriverEvent::AwaitActive { count, reply } => {

@@ -1,6 +1,6 @@
 //! What the driver does with nodes: membership as the poller reports it, tasks out and back. Decides nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Driver, NodeLink, Out, now};
 use crate::coordinator::dialling::PollerCommand;
@@ -12,6 +12,7 @@ use crate::job::{Attempt, JobId, TaskId};
 use crate::net::{SharedPiece, Unsent};
 use crate::wire::SharedBytes;
 use crate::wire::message::{Cancel, Poll, Results, ShardSource, Train};
+use crate::wire::text::counted;
 
 /// A running task is asked how far it is after so long, and again.
 const POLL_EVERY_US: u64 = 1_000_000;
@@ -38,10 +39,10 @@ impl Driver {
         }
     }
 
-    /// Says that a node is done with.
+    /// Says that a node is released.
     pub(super) fn say_let_go(&self, node: &NodeLink, reason: &str) {
-        log::info!("node {} is let go: {reason}", node.name);
-        self.feed.say("node", &node.name, || format!("is let go: {reason}"));
+        log::info!("node {} is released: {reason}", node.name);
+        self.feed.say("node", &node.name, || format!("is released: {reason}"));
     }
 
     pub(super) fn dial_failed(&mut self, node: NodeKey, reason: &str) {
@@ -61,6 +62,10 @@ impl Driver {
             self.feed.say("node", &info.name, || format!("gets no exact work: {why}"));
         }
         self.inactive_told[node.0 as usize] = true;
+        let id = linked.link.peer().id;
+        if let Some(other) = self.links.values().find(|other| other.node != node && other.linked.link.peer().id == id) {
+            log::warn!("{}", self.same_node(other.node, node));
+        }
         self.links.insert(key, NodeLink { linked, name: info.name.clone(), node, pushed: None, out: HashMap::new() });
         // Asked first: the answer is on its way before the first task is.
         if let Some(job) = self.running {
@@ -68,6 +73,26 @@ impl Driver {
         }
         self.tell(Event::LinkUp { node, link: key, info });
         self.tell_awaiting();
+    }
+
+    /// The nodes that stand in the list under several names, in sentences.
+    pub(super) fn same_nodes(&self) -> Vec<String> {
+        let mut by_id: BTreeMap<[u8; 16], BTreeSet<NodeKey>> = BTreeMap::new();
+        for link in self.links.values() {
+            by_id.entry(link.linked.link.peer().id).or_default().insert(link.node);
+        }
+        let others = |keys: BTreeSet<NodeKey>| {
+            let mut keys = keys.into_iter();
+            let first = keys.next();
+            keys.filter_map(move |key| first.map(|first| (first, key)))
+        };
+        by_id.into_values().flat_map(others).map(|(first, key)| self.same_node(first, key)).collect()
+    }
+
+    /// A node shows that it is the same by its id, which is made of its machine's and its port.
+    fn same_node(&self, first: NodeKey, second: NodeKey) -> String {
+        let [first, second] = [first, second].map(|node| &self.nodes[node.0 as usize]);
+        format!("{first} and {second} are one node: list it once, or give each machine an /etc/machine-id of its own")
     }
 
     /// A job takes its turn. Nodes may hold results of it if it has had one before.
@@ -89,8 +114,8 @@ impl Driver {
     /// Says how many results of a job a node holds.
     pub(super) fn say_held(&self, link: LinkKey, job: JobId, count: usize) {
         if let Some(node) = self.links.get(&link).filter(|_| count > 0) {
-            log::debug!("node {} holds {count} results of job {job}", node.name);
-            self.feed.say("node", &node.name, || format!("holds {count} results of job {job}"));
+            log::debug!("node {} holds {} of job {job}", node.name, counted(count as u64, "result"));
+            self.feed.say("node", &node.name, || format!("holds {} of job {job}", counted(count as u64, "result")));
         }
     }
 
@@ -129,7 +154,7 @@ impl Driver {
     pub(super) fn say_task(&self, link: LinkKey, attempt: Attempt, sentence: impl FnOnce() -> String) {
         let TaskId { job, step, shard } = attempt.task;
         self.feed.say("task", job, || {
-            let node = self.links.get(&link).map_or("a node that has gone", |node| &node.name);
+            let node = self.links.get(&link).map_or("a lost node", |node| &node.name);
             format!("round {}, shard {shard}, attempt {} at {node}: {}", step + 1, attempt.attempt, sentence())
         });
     }

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use super::directory::{Directory, DiskError};
+use super::directory::Directory;
 use super::ledger::{self, Block, Extent};
 use super::reading;
 use super::shelved::Shelved;
 use super::state::{self, State};
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
+use crate::disk::DiskError;
 use crate::job::{JobId, JobState, RoundRecord};
 
 /// A job that is being written.

@@ -11,8 +11,8 @@
 //! DIR/damaged/<id>-<n>         jobs that could not be read back
 //! ```
 //!
-//! A file is written beside its place as `<name>.part`, synced, renamed, and its directory synced: after a crash the old
-//! one is there, or the new one, whole.
+//! A file is written beside its place as `<name>.part` and then takes it (`crate::disk`): after a crash the old one is
+//! there, or the new one, whole.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -22,6 +22,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::disk::{self, DiskError, Doing, at, sync_directory};
 use crate::job::JobId;
 
 /// What the file `FORMAT` says.
@@ -30,48 +31,6 @@ const FORMAT: &str = "gradwire journal 2\n";
 const PART: &str = "part";
 /// The end of the name of a job's directory that is being removed.
 const GONE: &str = "gone";
-
-/// What could not be done with a file.
-#[derive(Debug)]
-pub(crate) struct DiskError {
-    /// What was being done, as in "cannot write".
-    pub(crate) doing: Doing,
-    /// The file.
-    pub(crate) path: PathBuf,
-    /// Why.
-    pub(crate) why: io::Error,
-}
-
-/// What is done with a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Doing {
-    /// Making, opening or listing.
-    Open,
-    /// Reading.
-    Read,
-    /// Writing.
-    Write,
-    /// Waiting until it is on the disk. Once this has failed nobody knows what is there: it is not tried again.
-    Sync,
-    /// Giving it its name.
-    Rename,
-    /// Removing.
-    Remove,
-}
-
-impl fmt::Display for DiskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let doing = match self.doing {
-            Doing::Open => "open",
-            Doing::Read => "read",
-            Doing::Write => "write",
-            Doing::Sync => "sync",
-            Doing::Rename => "rename",
-            Doing::Remove => "remove",
-        };
-        write!(f, "cannot {doing} {}: {}", self.path.display(), self.why)
-    }
-}
 
 impl DiskError {
     /// A job's weights were written, and are not there any more.
@@ -137,8 +96,7 @@ impl Directory {
         for directory in [root.to_owned(), root.join("objects"), root.join("jobs")] {
             make_directory(&directory).map_err(disk)?;
         }
-        let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        for directory in [root, parent] {
+        for directory in [root, disk::directory_of(root)] {
             sync_directory(directory).map_err(disk)?;
         }
         let path = root.join("lock");
@@ -376,11 +334,6 @@ impl Directory {
     }
 }
 
-fn at(doing: Doing, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
-    let path = path.to_owned();
-    move |why| DiskError { doing, path, why }
-}
-
 fn part_of(path: &Path) -> PathBuf {
     path.with_extension(PART)
 }
@@ -389,19 +342,7 @@ fn part_of(path: &Path) -> PathBuf {
 fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), DiskError> {
     let part = part_of(path);
     let file = File::create(&part).map_err(at(Doing::Open, &part))?;
-    let mut offset = 0;
-    for bytes in parts {
-        file.write_all_at(bytes, offset).map_err(at(Doing::Write, &part))?;
-        offset += bytes.len() as u64;
-    }
-    file.sync_all().map_err(at(Doing::Sync, &part))?;
-    fs::rename(&part, path).map_err(at(Doing::Rename, path))?;
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
-fn sync_directory(path: &Path) -> Result<(), DiskError> {
-    let directory = File::open(path).map_err(at(Doing::Open, path))?;
-    directory.sync_all().map_err(at(Doing::Sync, path))
+    disk::replace(&file, &part, path, parts)
 }
 
 fn make_directory(path: &Path) -> Result<(), DiskError> {

@@ -11,6 +11,7 @@ use super::state::State;
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::job::{JobId, RoundSummary};
+use crate::wire::text::counted;
 
 /// A state of a job that is whole, with its weights.
 pub(super) struct Whole {
@@ -92,7 +93,10 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     let (rounds, starts) = rounds(directory, &state)?;
     let rounds_done = state.progress.as_ref().map_or(0, |progress| progress.rounds_done());
     if rounds.len() != rounds_done as usize || state.status.rounds_done != rounds_done {
-        return Err(Unread::Damaged(format!("its ledger has {} rounds, and {rounds_done} are done", rounds.len())));
+        return Err(Unread::Damaged(format!(
+            "its ledger has {}, and {rounds_done} are done",
+            counted(rounds.len() as u64, "round")
+        )));
     }
     let weights = state.progress.as_ref().map(|progress| {
         bytes.truncate(weights.end);

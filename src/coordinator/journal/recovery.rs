@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::book::Book;
 use super::command::Restored;
-use super::directory::{Directory, DiskError};
+use super::directory::Directory;
 use super::reading::{Unread, Whole, newest};
 use super::writer::Writer;
 use crate::coordinator::data::objects_of;
+use crate::disk::DiskError;
 use crate::job::JobId;
 use crate::model::ARITHMETIC;
 
@@ -22,7 +23,7 @@ impl Writer {
                 Ok(read) => restored.extend(read),
                 Err(Unread::Damaged(why)) => match directory.set_aside(job) {
                     Ok(path) => log::error!(
-                        "job {job} cannot be read back: {why}; what is there of it is now in {}. Submit the job again",
+                        "job {job} cannot be read back: {why}; its files are now in {}. Submit the job again",
                         path.display()
                     ),
                     Err(error) => self.leave(&directory, job, &format!("{why}; {error}")),
@@ -47,7 +48,7 @@ impl Writer {
         if !self.archive.has_unread()
             && let Err(error) = directory.sweep(|digest| self.kept.is_needed(digest))
         {
-            log::warn!("what a crash has left in {} is not removed: {error}", directory.root().display());
+            log::warn!("files that a crash left in {} are not removed: {error}", directory.root().display());
         }
         Ok(restored)
     }

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use super::archive::Archive;
 use super::book::Book;
 use super::command::{JournalCommand, JournalEvent, Keeping, OnDiskError};
-use super::directory::{Directory, DiskError, Doing};
+use super::directory::Directory;
 use super::kept::Kept;
 use super::ledger::Extent;
 use super::state::{self, State};
@@ -20,6 +20,7 @@ use crate::coordinator::data::objects_of;
 use crate::coordinator::event::DriverEvent;
 use crate::coordinator::threads::{Threads, Trouble};
 use crate::digest::Digest;
+use crate::disk::{DiskError, Doing};
 use crate::job::{JobId, JobState, JobStatus, Specification};
 use crate::store::Store;
 
@@ -235,7 +236,7 @@ impl Writer {
             }
         }
         if was_behind && !self.is_behind {
-            log::info!("the journal is written again");
+            log::info!("the journal can be written again");
         }
         self.expire();
         Ok(())
@@ -256,7 +257,7 @@ impl Writer {
             let bytes = self.kept.ended_bytes();
             self.tell(JournalEvent::TooMuch { job });
             // Whoever reads it and asks for the job then is answered behind that.
-            log::info!("job {job} is forgotten: jobs that have ended take {bytes} bytes, and --keep-bytes is {max}");
+            log::info!("job {job} is forgotten: finished jobs take {bytes} bytes, and --keep-bytes is {max}");
         }
     }
 
@@ -349,7 +350,7 @@ impl Writer {
             .remove_job(job)
             .and_then(|()| unneeded.iter().try_for_each(|digest| directory.remove_object(digest)));
         if let Err(error) = removed {
-            log::warn!("what is written of job {job} is not all removed: {error}; the next start tries again");
+            log::warn!("files of job {job} are not all removed: {error}; the next start tries again");
         }
     }
 }

@@ -232,7 +232,6 @@ fn a_file_is_written_whole_under_its_name_and_read_back() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left there");
 }
 
-#[cfg(unix)]
 #[test]
 fn a_written_file_has_the_permissions_of_any_other() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -268,14 +267,11 @@ fn only_a_regular_file_is_replaced_or_read() {
     assert_eq!(fault(Path::new("/")), ModelFault::NotAFile);
     assert_eq!(fault(Path::new("")), ModelFault::NotAFile);
     assert_eq!(ModelFile::read(directory.path()).unwrap_err().fault, ModelFault::NotAFile);
-    #[cfg(unix)]
-    {
-        // A link to the device: were it not refused, only the link would be lost.
-        let link = directory.path().join("null");
-        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
-        assert_eq!(fault(&link), ModelFault::NotAFile);
-        assert_eq!(ModelFile::read(&link).unwrap_err().fault, ModelFault::NotAFile);
-    }
+    // A link to the device: were it not refused, only the link would be lost.
+    let link = directory.path().join("null");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    assert_eq!(fault(&link), ModelFault::NotAFile);
+    assert_eq!(ModelFile::read(&link).unwrap_err().fault, ModelFault::NotAFile);
 }
 
 #[test]

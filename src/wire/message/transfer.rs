@@ -170,7 +170,7 @@ mod tests {
         let digest = Digest::of(&object);
         let piece = Piece { digest, object_bytes: 10, offset: 4, bytes: Cow::Borrowed(&object[4..9]) };
         let shared = SharedBytes::new(object.clone(), 4..9).unwrap();
-        let sealed = Piece::seal_shared(MessageType::Data, 3, &digest, 10, 4, shared).to_bytes();
+        let sealed = Piece::draft_shared(MessageType::Data, 3, &digest, 10, 4, shared).seal().to_bytes();
         assert_eq!(sealed, Message::Data(piece).seal(3, false).to_bytes());
     }
 }

@@ -1,11 +1,13 @@
 //! What people and their tools say to a server's port, and the form of what they are told: the console's commands, HTTP
-//! requests, columns, metrics, time stamps. Pure, as all of `wire`; does not know what the answers hold.
+//! requests, columns, counts, metrics, time stamps. Pure, as all of `wire`; does not know what the answers hold.
 
+mod count;
 pub mod http;
 mod metrics;
 mod table;
 mod timestamp;
 
+pub use count::counted;
 pub use metrics::{Kind, Metrics};
 pub use table::{Align, Table, number};
 pub use timestamp::Timestamp;

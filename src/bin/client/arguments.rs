@@ -1,0 +1,329 @@
+//! The client's command line as clap reads it: commands, options, their help, and how their values are written. Owns the
+//! words that a user types and reads; does not know what a command does.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use gradwire::client::{RecipeName, local};
+use gradwire::config::Name;
+use gradwire::dataset::ValidationSplit;
+use gradwire::engine::Policy;
+use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX};
+use gradwire::model::Kernel;
+use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX};
+
+/// Train neural networks on the nodes of a gradwire coordinator, or in this process with --local, and manage the
+/// coordinator's jobs
+#[derive(Parser)]
+#[command(
+    bin_name = "client",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    subcommand_help_heading = "Commands, after <IP> <PORT>",
+    override_usage = "client <IP> <PORT> [COMMAND] [OPTIONS]\n       client --local <N> [OPTIONS]\n       client <OFFLINE COMMAND> [OPTIONS]"
+)]
+pub struct Arguments {
+    /// IP address or name of the coordinator's host
+    pub ip: Option<String>,
+    /// Port of the coordinator, 1 to 65535
+    pub port: Option<String>,
+    #[command(flatten)]
+    pub here: Here,
+    #[command(flatten)]
+    pub train: Train,
+    #[command(subcommand)]
+    pub command: Option<Asked>,
+}
+
+/// What is asked of a coordinator.
+#[derive(Subcommand)]
+pub enum Asked {
+    /// Train a job and watch it; the default command
+    #[command(override_usage = "client <IP> <PORT> train [OPTIONS]")]
+    Train(Box<TrainByName>),
+    /// List the coordinator's jobs
+    #[command(override_usage = "client <IP> <PORT> jobs [OPTIONS]")]
+    Jobs(Jobs),
+    /// Show one job in full
+    #[command(override_usage = "client <IP> <PORT> job <ID> [OPTIONS]")]
+    Job(OneJob),
+    /// Watch a job from its first round
+    #[command(override_usage = "client <IP> <PORT> attach <ID> [OPTIONS]")]
+    Attach(Attach),
+    /// Cancel a job
+    #[command(override_usage = "client <IP> <PORT> cancel <ID> [OPTIONS]")]
+    Cancel(OneJob),
+    /// Resume a paused job
+    #[command(override_usage = "client <IP> <PORT> resume <ID> [OPTIONS]")]
+    Resume(OneJob),
+    /// Save the model of a finished job, the same file that train writes
+    #[command(override_usage = "client <IP> <PORT> model <ID> --out <FILE.safetensors> [OPTIONS]")]
+    Model(Model),
+    /// Print the result of every task, and the node that trained it
+    #[command(override_usage = "client <IP> <PORT> ledger <ID> [OPTIONS]")]
+    Ledger(OneJob),
+    /// Recompute a job's tasks here and compare the bits
+    #[command(override_usage = "client <IP> <PORT> verify <ID> [OPTIONS]")]
+    Verify(Verify),
+    /// Any other word in a command's place.
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
+}
+
+/// `train`, written out.
+#[derive(Args)]
+pub struct TrainByName {
+    #[command(flatten)]
+    pub options: Train,
+    #[arg(hide = true)]
+    pub words: Vec<String>,
+}
+
+/// `jobs`.
+#[derive(Args)]
+pub struct Jobs {
+    #[arg(hide = true)]
+    pub words: Vec<String>,
+    #[command(flatten)]
+    pub json: Json,
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// A command about one job that has no options of its own.
+#[derive(Args)]
+pub struct OneJob {
+    #[command(flatten)]
+    pub job: Id,
+    #[command(flatten)]
+    pub json: Json,
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// `attach`.
+#[derive(Args)]
+pub struct Attach {
+    #[command(flatten)]
+    pub job: Id,
+    #[command(flatten)]
+    pub out: Out,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub profile: Profile,
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// `model`.
+#[derive(Args)]
+pub struct Model {
+    #[command(flatten)]
+    pub job: Id,
+    #[command(flatten)]
+    pub out: Out,
+    #[command(flatten)]
+    pub json: Json,
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// `verify`.
+#[derive(Args)]
+pub struct Verify {
+    #[command(flatten)]
+    pub job: Id,
+    /// Number of tasks to verify, drawn at random [default: all]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, u64::MAX))]
+    pub sample: Option<u64>,
+    /// Seed of the draw [default: random]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// The job that a command is about. How many words there are is for the command to say, with the cure.
+#[derive(Args)]
+pub struct Id {
+    /// Id of the job, or its first digits, at least 4
+    pub id: Option<String>,
+    #[arg(hide = true)]
+    pub words: Vec<String>,
+}
+
+/// Training within this process.
+#[derive(Args)]
+#[command(next_help_heading = "Training in this process")]
+pub struct Here {
+    /// Number of nodes, 1 to 64, to run with a coordinator in this process, over TCP on free loopback ports
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, local::NODES_MAX))]
+    pub local: Option<u32>,
+    /// With --local: scheduling policy, 1 (random) or 2 (load-balancing)
+    #[arg(long, default_value = "2", requires = "local")]
+    pub policy: Policy,
+    /// With --local: machine code for the arithmetic, auto, avx512, avx2 or portable; the bits are the same
+    #[arg(long, default_value = "auto", requires = "local")]
+    pub kernel: Kernel,
+}
+
+/// Everything about a job to be trained.
+#[derive(Args)]
+#[command(next_help_heading = "Job")]
+pub struct Train {
+    /// CSV file with numeric features and the label in the last column [default: the built-in letters]
+    #[arg(long, value_name = "FILE.csv")]
+    pub data: Option<PathBuf>,
+    /// Set of defaults for the other options: default or classic
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub recipe: RecipeName,
+    /// Number of rounds; each trains every shard and merges the updates [default: 40; classic: 25]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, ROUNDS_MAX))]
+    pub rounds: Option<u32>,
+    /// Number of passes over the shard in each task [default: 3; classic: 15]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, EPOCHS_MAX))]
+    pub epochs: Option<u32>,
+    /// Widths of the hidden layers, such as 64,32; "none" for no hidden layer [default: 192; classic: 20]
+    #[arg(long, value_name = "WIDTH,...")]
+    pub hidden: Option<Hidden>,
+    /// Learning rate [default: 0.01; classic: 0.0001]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    pub eta: Option<f32>,
+    /// Rows in a batch; 0 takes the whole shard [default: 32; classic: 0]
+    #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = whole(0, BATCH_ROWS_MAX))]
+    pub batch: Option<u32>,
+    /// Number of shards to cut the training rows into [default: 4; classic: 11]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, SHARDS_MAX))]
+    pub shards: Option<u32>,
+    /// Seed of every random choice; the same command gives the same model [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
+    pub seed: Option<u64>,
+    /// Validation rows: a stratified fraction (0.2) or the last rows of the file (last:0.2, last:3500)
+    /// [default: 0.2; built-in data: last:3500; classic: last:0.2]
+    #[arg(long, value_name = "SPLIT")]
+    pub validate_split: Option<ValidationSplit>,
+    /// Action on a task that no node can do: fail (the job) or skip (the task)
+    #[arg(long, value_name = "ACTION", default_value = "fail", value_parser = on_task_failure)]
+    pub on_task_failure: OnTaskFailure,
+    /// Action on a job when no node is left: fail, or pause until it is resumed
+    #[arg(long, value_name = "ACTION", default_value = "fail", value_parser = on_no_nodes)]
+    pub on_no_nodes: OnNoNodes,
+    /// Accept nodes with another arithmetic; the result is then not reproducible
+    #[arg(long)]
+    pub allow_inexact: bool,
+    /// Model to start from [default: random weights]
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub start_from: Option<PathBuf>,
+    /// Id of the job, 32 hexadecimal digits; attaches to the job if the coordinator knows it [default: random]
+    #[arg(long, value_name = "ID")]
+    pub job: Option<JobId>,
+    #[command(flatten)]
+    pub out: Out,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub profile: Profile,
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// Where a model goes.
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub struct Out {
+    /// File to save the model in [default: none]
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub out: Option<PathBuf>,
+}
+
+/// JSON or words.
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub struct Json {
+    /// Print JSON, one object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How much is printed, and how.
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    #[command(flatten)]
+    pub json: Json,
+    /// Print only the result
+    #[arg(long, conflicts_with = "json")]
+    pub quiet: bool,
+}
+
+/// Where the time went.
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub struct Profile {
+    /// Show where the job's time went; JSON always includes it
+    #[arg(long, conflicts_with = "quiet")]
+    pub profile: bool,
+}
+
+/// How a coordinator is reached.
+#[derive(Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Access {
+    /// Cluster that the coordinator must belong to [default: any]
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<Name>,
+    /// Seconds to keep redialling a lost coordinator; 0 gives up at once
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, allow_negative_numbers = true,
+        value_parser = whole(0, u32::MAX))]
+    pub retry_for: u32,
+}
+
+/// Widths of hidden layers, as typed.
+#[derive(Clone)]
+pub struct Hidden(pub Vec<u32>);
+
+impl FromStr for Hidden {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Hidden, String> {
+        if text == "none" {
+            return Ok(Hidden(Vec::new()));
+        }
+        let widths: Result<Vec<u32>, _> = text.split(',').map(|width| width.trim().parse()).collect();
+        widths.map(Hidden).map_err(|_| "hidden layers are whole numbers with commas between, like 64,32".to_owned())
+    }
+}
+
+/// Reads a whole number within limits.
+fn whole<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + PartialOrd + Display + Copy + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| format!("a whole number from {least} to {most} is allowed"))
+    }
+}
+
+fn on_task_failure(text: &str) -> Result<OnTaskFailure, String> {
+    match text {
+        "fail" => Ok(OnTaskFailure::Fail),
+        "skip" => Ok(OnTaskFailure::Skip),
+        _ => Err("a task that no node can do lets the job fail, or is skipped: fail or skip".to_owned()),
+    }
+}
+
+fn on_no_nodes(text: &str) -> Result<OnNoNodes, String> {
+    match text {
+        "fail" => Ok(OnNoNodes::Fail),
+        "pause" => Ok(OnNoNodes::Pause),
+        _ => Err("a job without nodes fails, or waits to be resumed: fail or pause".to_owned()),
+    }
+}

@@ -1,0 +1,127 @@
+//! The client: submits a job and shows it, asks about others, and does what needs no coordinator. Owns which of these a
+//! command line means; the rest is `gradwire::client`.
+
+mod arguments;
+mod asked;
+mod offline;
+mod order;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Command, CommandFactory as _, FromArgMatches as _};
+use gradwire::cli::{self, Exit, Failure, Interrupts};
+use gradwire::client::{self, Access, Options, Output, local};
+
+use arguments::{Arguments, Train};
+use asked::Place;
+use offline::Offline;
+
+/// What follows the options in the help, after the offline commands.
+const AFTER_HELP: &str = "\
+A first word that is not in this list is a host, and so is any word before a
+port: client completions 5105 asks the coordinator on the host completions.
+
+Exit codes:
+  0    success
+  1    the job failed, or does not verify
+  2    the command line, a file or the data is wrong
+  3    the coordinator cannot be reached, is full, or went away and did not
+       return; or this machine does not compute as defined
+  4    the result cannot be written
+  5    the job was cancelled
+  6    the job is paused; resume continues it
+  130  interrupted; a job whose data has been sent continues, and attach shows
+       the rest";
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(offline) = Offline::meant(&words) {
+        return cli::exit("client", offline.run(words));
+    }
+    // The person hears from the client itself; with --local the servers' log would repeat it.
+    cli::start_log("client", log::LevelFilter::Error);
+    cli::exit("client", run(words))
+}
+
+fn run(words: Vec<OsString>) -> Result<Exit, Failure> {
+    let usage = |text| Failure::new(Exit::Usage, text);
+    let line = cli::width_of_help(online_line());
+    let words = order::options_last(&line, words).map_err(usage)?;
+    let matches = line.no_binary_name(true).get_matches_from(words);
+    let Arguments { ip, port, here, train, command } =
+        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let word = matches.subcommand_name();
+    let place = Place::meant(here.local, ip.as_deref(), port.as_deref(), word).map_err(usage)?;
+    let asked = asked::asked(command, word.unwrap_or_default(), &place, train).map_err(usage)?;
+    let interrupts = Interrupts::catch()?.into_messages()?;
+    let (policy, kernel) = (here.policy, here.kernel);
+    match (place, asked) {
+        (Place::Coordinator(target), asked::Asked::Command { command, output, access }) => {
+            client::command(&reached(target, access), &command, output, &interrupts)
+        }
+        (Place::Coordinator(target), asked::Asked::Train(train)) => {
+            let (options, access) = options(*train);
+            client::train(&reached(target, access), &options, &interrupts)
+        }
+        (Place::Here { nodes }, asked::Asked::Train(train)) => {
+            local::train(local::House { nodes, policy, kernel }, &options(*train).0, &interrupts)
+        }
+        (Place::Here { .. }, asked::Asked::Command { .. }) => unreachable!("Place::meant refuses a command here"),
+    }
+}
+
+/// The command line that asks a coordinator, with the help of all there is.
+fn online_line() -> Command {
+    let words = offline::commands().map(|command| {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        format!("  {:<12} {about}\n", command.get_name())
+    });
+    let words: String = words.collect();
+    // A command has no version of its own.
+    let line = Arguments::command().mut_subcommands(|command| command.display_name("gradwire"));
+    line.after_help(format!("Offline commands, without <IP> <PORT>:\n{words}\n{AFTER_HELP}"))
+}
+
+/// Every word that there is, for a shell to complete.
+fn whole_line() -> Command {
+    online_line().subcommands(offline::commands())
+}
+
+fn reached(target: client::Target, access: arguments::Access) -> Access {
+    let arguments::Access { cluster, retry_for } = access;
+    Access { target, cluster, retry_for: Duration::from_secs(retry_for.into()) }
+}
+
+fn output(output: &arguments::Output) -> Output {
+    match (output.quiet, output.json.json) {
+        (true, _) => Output::Quiet,
+        (_, true) => Output::Json,
+        _ => Output::Table,
+    }
+}
+
+fn options(train: Train) -> (Options, arguments::Access) {
+    let options = Options {
+        data: train.data,
+        recipe: train.recipe,
+        rounds: train.rounds,
+        epochs: train.epochs,
+        hidden: train.hidden.map(|hidden| hidden.0),
+        eta: train.eta,
+        batch: train.batch,
+        shards: train.shards,
+        seed: train.seed.unwrap_or(1),
+        validate_split: train.validate_split,
+        on_task_failure: train.on_task_failure,
+        allow_inexact: train.allow_inexact,
+        on_no_nodes: train.on_no_nodes,
+        start_from: train.start_from,
+        out: train.out.out,
+        job: train.job,
+        output: output(&train.output),
+        profile: train.profile.profile,
+    };
+    (options, train.access)
+}

@@ -1,0 +1,297 @@
+//! The node's command line, read with lexopt: clap would be a fifth of a node's file. Owns the options, the help and the
+//! sentences about mistakes; does not know what the settings do.
+
+use std::ffi::{OsStr, OsString};
+use std::str::FromStr;
+
+use gradwire::cli;
+use gradwire::compute::Settings;
+use gradwire::config;
+use gradwire::model::Kernel;
+use gradwire::net::SocketAddr;
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::Parser;
+
+const USAGE: &str = "compute_node [OPTIONS] <PORT> <LOAD_PROBABILITY>";
+const ABOUT: &str = "Train tasks for gradwire coordinators. With probability <LOAD_PROBABILITY> the node delays a task \
+    (injected load), and under load balancing it rejects the task.";
+const VERSION: &str = concat!("gradwire ", env!("CARGO_PKG_VERSION"));
+/// What has to be given, in its place: name and help.
+const POSITIONALS: [[&str; 2]; 2] =
+    [["PORT", "Port to listen on; 0 takes any free one"], ["LOAD_PROBABILITY", "Probability of injected load, 0 to 1"]];
+/// What may be given: name, value, help.
+const OPTIONS: [[&str; 3]; 11] = [
+    ["listen", "ADDRESS", "Address to listen on; 0.0.0.0 opens the node to the network [default: 127.0.0.1]"],
+    ["load-delay", "SECONDS", "Seconds by which injected load delays a task [default: 3]"],
+    ["workers", "N", "Number of tasks to train at the same time, 1 to 1024 [default: 1]"],
+    [
+        "kernel",
+        "KERNEL",
+        "Machine code for the arithmetic: auto, avx512, avx2 or portable; the bits are the same \
+        [default: auto]",
+    ],
+    ["cache", "MIB", "Memory for data and results, in MiB [default: 256]"],
+    [
+        "drain",
+        "SECONDS",
+        "Seconds to deliver running tasks after SIGTERM or Ctrl-C; a second signal ends the node at \
+        once [default: 10]",
+    ],
+    ["name", "NAME", "Name of the node for people [default: its address and port]"],
+    ["cluster", "NAME", "Cluster of the node; it refuses coordinators of other clusters [default: any]"],
+    ["connections", "N", "Number of connected coordinators, 1 to 8000 [default: 1024]"],
+    ["object", "MIB", "Size of the largest object to accept, in MiB [default: 1024]"],
+    [
+        "http-host",
+        "NAME",
+        "Host name to answer HTTP under, besides addresses and localhost; may be given several times",
+    ],
+];
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Asked {
+    Node(Settings),
+    /// To print this, and no more.
+    Text(String),
+}
+
+/// Reads a command line. A mistake is a sentence that names what was got and what is allowed.
+pub fn read(mut parser: Parser) -> Result<Asked, String> {
+    let mut node = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let (mut values, mut given) = (0, Vec::new());
+    loop {
+        // No option begins with a digit: it is a number, and its reader says whether a negative one is allowed.
+        let number = parser.try_raw_args().and_then(|mut raw| raw.next_if(is_negative_number));
+        let argument = match number {
+            Some(number) => Some(Value(number)),
+            None => parser.next().map_err(|error| error.to_string())?,
+        };
+        let (shown, name, got) = match argument {
+            None => break,
+            Some(Short('h')) => return Ok(Asked::Text(help(cli::columns()))),
+            Some(Short('V')) => return Ok(Asked::Text(VERSION.to_owned())),
+            Some(Long(name @ ("help" | "version"))) => {
+                let asked = if name == "help" { help(cli::columns()) } else { VERSION.to_owned() };
+                let name = format!("--{name}");
+                return match parser.optional_value() {
+                    None => Ok(Asked::Text(asked)),
+                    Some(got) => Err(format!("{name} takes no value, and got {got:?}")),
+                };
+            }
+            Some(Value(got)) => {
+                let Some([name, _]) = POSITIONALS.get(values) else {
+                    return Err(format!("{got:?} is one value too many for {USAGE}"));
+                };
+                values += 1;
+                (format!("<{name}>"), *name, got)
+            }
+            Some(Short(letter)) => return Err(unknown(&format!("-{letter}"))),
+            Some(Long(name)) => {
+                let Some([name, value, _]) = OPTIONS.iter().find(|[known, ..]| *known == name) else {
+                    return Err(unknown(&format!("--{name}")));
+                };
+                let got = value_behind(&mut parser, name, value)?;
+                if given.contains(name) && *name != "http-host" {
+                    return Err(format!("--{name} may be given once, and is given again with {got:?}"));
+                }
+                given.push(*name);
+                (format!("--{name}"), *name, got)
+            }
+        };
+        let set = got.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(|text| set(&mut node, name, text));
+        set.map_err(|allowed| format!("{shown} cannot be {got:?}: {allowed}"))?;
+    }
+    match POSITIONALS.get(values) {
+        Some([missing, _]) => Err(format!("<{missing}> is missing in {USAGE}")),
+        None => Ok(Asked::Node(node)),
+    }
+}
+
+fn set(node: &mut Settings, name: &str, text: &str) -> Result<(), String> {
+    match name {
+        "PORT" => node.listen.set_port(config::parse_port(text)?),
+        "LOAD_PROBABILITY" => node.load_probability = text.parse()?,
+        "listen" => node.listen.set_ip(config::parse_address(text)?),
+        "load-delay" => node.load_delay = config::parse_seconds(text)?,
+        "workers" => node.workers = config::parse_workers(text)?,
+        "kernel" => node.kernel = text.parse().map_err(|error| <Kernel as FromStr>::Err::to_string(&error))?,
+        "cache" => node.cache_bytes = config::parse_mib(text)?,
+        "drain" => node.drain_wait = config::parse_seconds(text)?,
+        "name" => node.name = Some(text.parse()?),
+        "cluster" => node.cluster = Some(text.parse()?),
+        "connections" => node.connections = config::parse_connections(text)?,
+        "object" => node.object_bytes = config::parse_mib(text)?,
+        _ => node.http_hosts.push(text.to_owned()),
+    }
+    Ok(())
+}
+
+/// The value of the option that was just read.
+fn value_behind(parser: &mut Parser, name: &str, value: &str) -> Result<OsString, String> {
+    if let Some(attached) = parser.optional_value() {
+        return Ok(attached);
+    }
+    let is_option = |next: &OsStr| matches!(next.as_encoded_bytes(), [b'-', _, ..]) && !is_negative_number(next);
+    let mut raw = parser.raw_args().map_err(|error| error.to_string())?;
+    let follows = match raw.peek() {
+        Some(next) if is_option(next) => format!("{next:?} follows it; if that is the value, write --{name}=..."),
+        Some(_) => return Ok(raw.next().unwrap_or_default()),
+        None => "nothing follows it".to_owned(),
+    };
+    Err(format!("--{name} needs a value, <{value}>, and {follows}"))
+}
+
+fn is_negative_number(argument: &OsStr) -> bool {
+    matches!(argument.as_encoded_bytes(), [b'-', b'0'..=b'9' | b'.', ..])
+}
+
+/// There is no such option; perhaps another one is meant.
+fn unknown(got: &str) -> String {
+    let name = got.trim_start_matches('-');
+    let names = OPTIONS.iter().map(|[name, ..]| *name).chain(["help", "version"]);
+    let rated = names.map(|known| (if known.starts_with(name) { 0 } else { distance(known, name) }, known));
+    match rated.min().filter(|&(distance, _)| got.starts_with("--") && distance <= 1 + name.len() / 4) {
+        Some((_, meant)) => format!("there is no option {got:?}; --{meant} is close to it"),
+        None => format!("there is no option {got:?}; if it is a value, write -- before it"),
+    }
+}
+
+/// Number of letters to insert, remove or change to make one word of the other.
+fn distance(a: &str, b: &str) -> usize {
+    // Of what has been read of `a`, to each beginning of `b`.
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The help, in lines of at most `columns`, without the last one's end.
+fn help(columns: usize) -> String {
+    const INDENT: usize = 2 + "--load-delay <SECONDS>".len() + 2;
+    let row = |left: String, help: &str| {
+        let mut row = format!("\n{left:INDENT$}");
+        cli::wrap(&mut row, INDENT, INDENT, columns, help);
+        row
+    };
+    let arguments: String = POSITIONALS.iter().map(|[name, help]| row(format!("  <{name}>"), help)).collect();
+    let options: String =
+        OPTIONS.iter().map(|[name, value, help]| row(format!("  --{name} <{value}>"), help)).collect();
+    let help = row("  -h, --help".to_owned(), "Print help");
+    let version = row("  -V, --version".to_owned(), "Print version");
+    let mut about = String::new();
+    cli::wrap(&mut about, 0, 0, columns, ABOUT);
+    format!("{about}\n\nUsage: {USAGE}\n\nArguments:{arguments}\n\nOptions:{options}{help}{version}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(line: &[&str]) -> Settings {
+        match read(Parser::from_args(line)) {
+            Ok(Asked::Node(node)) => node,
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    fn said<T: Into<OsString>>(line: impl IntoIterator<Item = T>) -> String {
+        read(Parser::from_args(line)).unwrap_err()
+    }
+
+    #[test]
+    fn values_are_given_in_either_form_in_any_order_and_the_rest_has_its_default() {
+        let plain = node(&["3", "0.5"]);
+        assert_eq!((plain.listen.to_string().as_str(), plain.load_probability.get()), ("127.0.0.1:3", 0.5));
+        assert_eq!(format!("{:?}", node(&["--cache=256", "3", "--workers", "1", "--", "0.5"])), format!("{plain:?}"));
+        let hosts =
+            node(&["--http-host", "a", "0", "--http-host=--b", "0", "--listen", "::1", "--http-host=", "--name=-"]);
+        assert_eq!(
+            (hosts.http_hosts, hosts.listen.to_string()),
+            (vec!["a".into(), "--b".into(), String::new()], "[::1]:0".into())
+        );
+    }
+
+    #[test]
+    fn a_negative_number_is_a_value_wherever_it_stands() {
+        for number in ["-1", "-.5", "-1x"] {
+            let refused = format!("<PORT> cannot be {number:?}: a port is a number from 0");
+            assert!(said([number]).starts_with(&refused) && said(["--", number]).starts_with(&refused));
+            assert!(said(["--cache", number]).starts_with(&format!("--cache cannot be {number:?}: ")));
+        }
+        assert!(said(["--", "--cache"]).starts_with("<PORT> cannot be \"--cache\": "));
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_what_was_got_and_what_is_allowed() {
+        assert_eq!(said(["1"]), format!("<LOAD_PROBABILITY> is missing in {USAGE}"));
+        assert_eq!(said(["1", "1", "2"]), format!("\"2\" is one value too many for {USAGE}"));
+        assert_eq!(said(["--cache"]), "--cache needs a value, <MIB>, and nothing follows it");
+        let follows =
+            "--cache needs a value, <MIB>, and \"--drain\" follows it; if that is the value, write --cache=...";
+        assert_eq!(said(["--cache", "--drain"]), follows);
+        assert_eq!(said(["--cache=1", "--cache=2"]), "--cache may be given once, and is given again with \"2\"");
+        assert_eq!(said(["--help=me"]), "--help takes no value, and got \"me\"");
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_a_mistake_and_no_panic() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let broken = OsStr::from_bytes(b"\xFF");
+        assert_eq!(said([broken, broken]), "<PORT> cannot be \"\\xFF\": it is not UTF-8");
+        assert_eq!(said(["--cache".as_ref(), broken]), "--cache cannot be \"\\xFF\": it is not UTF-8");
+        assert!(said([OsStr::from_bytes(b"--l\xFF"), broken]).starts_with("there is no option \"--l"));
+        assert!(said([OsStr::from_bytes(b"-\xFF"), broken]).starts_with("there is no option \"-"));
+    }
+
+    #[test]
+    fn an_unknown_option_is_told_from_a_misspelt_one() {
+        for (misspelt, meant) in [("--wrokers", "workers"), ("--conn", "connections"), ("--hepl=1", "help")] {
+            assert!(said([misspelt]).ends_with(&format!("; --{meant} is close to it")), "{}", said([misspelt]));
+        }
+        assert!(said(["--sp\nout"]).starts_with("there is no option \"--sp\\nout\";"));
+        for unknown in ["--spout", "-l", "-name"] {
+            assert!(said([unknown]).ends_with("; if it is a value, write -- before it"), "{}", said([unknown]));
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_given_whatever_else_is_missing() {
+        for line in [&["--help"][..], &["-h"], &["1", "--cache=3", "--help", "--spout"], &["--version"], &["-Vh"]] {
+            assert!(matches!(read(Parser::from_args(line)), Ok(Asked::Text(_))), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn help_fits_its_width_and_names_every_option() {
+        for columns in [60, 80, 200] {
+            let help = help(columns);
+            assert!(help.lines().all(|line| line.len() <= columns && line == line.trim_end()), "{help}");
+            assert!(
+                OPTIONS.iter().all(|[name, value, _]| help.contains(&format!("\n  --{name} <{value}>  "))),
+                "{help}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_defaults_that_help_shows_are_those_of_a_node_that_is_told_nothing() {
+        let untold = || Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let mut told = untold();
+        for [name, _, help] in OPTIONS {
+            let default = help.split_once("[default: ").map(|(_, default)| default.trim_end_matches(']'));
+            if let Some(default) = default.filter(|default| !["any", "none", "its address and port"].contains(default))
+            {
+                set(&mut told, name, default).unwrap();
+                assert_eq!(format!("{told:?}"), format!("{:?}", untold()), "--{name}");
+            }
+        }
+    }
+}

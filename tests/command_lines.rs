@@ -1,0 +1,224 @@
+//! Command lines from outside: what they print about themselves and how wide, which words are hosts, and in which order a
+//! file takes the place of another.
+#![cfg(feature = "client")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+const NODE: &str = env!("CARGO_BIN_EXE_compute_node");
+const COORDINATOR: &str = env!("CARGO_BIN_EXE_coordinator_node");
+const CLIENT: &str = env!("CARGO_BIN_EXE_client");
+/// Every command of the client that asks a coordinator.
+const COMMANDS: [&str; 9] = ["train", "jobs", "job", "attach", "cancel", "resume", "model", "ledger", "verify"];
+const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+
+fn run<S: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[S]) -> Output {
+    Command::new(program).args(arguments).output().unwrap()
+}
+
+fn printed<S: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[S]) -> String {
+    let output = run(program, arguments);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Whether a program is there; says so if not.
+fn has(program: &str) -> bool {
+    let is_there = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success();
+    if !is_there {
+        eprintln!("SKIPPED, nothing was tested: there is no {program}");
+    }
+    is_there
+}
+
+/// Every help that there is.
+fn helps() -> Vec<String> {
+    let mut helps = vec![printed(NODE, &["--help"]), printed(COORDINATOR, &["--help"]), printed(CLIENT, &["--help"])];
+    helps.extend(COMMANDS.map(|command| printed(CLIENT, &["127.0.0.1", "1", command, "--help"])));
+    helps.push(printed(CLIENT, &["completions", "--help"]));
+    helps
+}
+
+#[test]
+fn help_is_80_columns_wide_where_it_is_piped() {
+    for help in helps() {
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        assert!(help.lines().any(|line| line.chars().count() > 60), "{help}");
+    }
+}
+
+#[test]
+fn help_is_as_wide_as_the_terminal() {
+    if !has("script") {
+        return;
+    }
+    for program in [NODE, COORDINATOR] {
+        let widest = |columns: usize| {
+            let command = format!("stty cols {columns}; {program} --help");
+            let text = printed("script", &["-qec", &command, "/dev/null"]);
+            assert!(text.contains("Usage"), "{text}");
+            text.lines().map(|line| line.trim_end().chars().count()).max().unwrap()
+        };
+        let (narrow, wide) = (widest(60), widest(130));
+        assert!(narrow <= 60 && (100..=130).contains(&wide), "{program}: {narrow} and {wide}");
+    }
+}
+
+#[test]
+fn a_command_has_a_help_of_its_own_with_its_options_alone() {
+    let verify = printed(CLIENT, &["127.0.0.1", "1", "verify", "--help"]);
+    assert!(verify.contains("client <IP> <PORT> verify <ID>") && verify.contains("--sample <N>"), "{verify}");
+    assert!(!verify.contains("--rounds"), "{verify}");
+    // The same where the option stands before the command.
+    assert_eq!(printed(CLIENT, &["--help", "127.0.0.1", "1", "verify"]), verify);
+    let all = printed(CLIENT, &["--help"]);
+    assert!(COMMANDS.iter().all(|command| all.contains(&format!("\n  {command} "))), "{all}");
+    assert!(all.contains("\n  completions "), "{all}");
+}
+
+#[test]
+fn options_mean_the_same_before_a_command_and_behind_it() {
+    // Nothing listens at port 1: both must get as far as that.
+    for line in [
+        ["--json", "127.0.0.1", "1", "jobs"],
+        ["127.0.0.1", "1", "--json", "jobs"],
+        ["127.0.0.1", "1", "jobs", "--json"],
+    ] {
+        let output = run(CLIENT, &line);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(3) && said.contains("no coordinator: nothing listens"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_first_word_is_a_host_where_a_port_follows_it_and_a_command_where_none_does() {
+    for host in ["completions", "jobs.invalid"] {
+        // Never found: a label of more than 63 bytes is no name anywhere.
+        let line = [host, "5105", "--cluster", "none", "--retry-for", "0", "jobs"];
+        let output = run(CLIENT, &line);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(3) && said.contains(host), "{output:?}");
+    }
+    for (line, words) in [
+        (&["completions"][..], "<SHELL>"),
+        (&["completions", "5105x"], "bash, zsh or fish"),
+        (&["127.0.0.1", "1", "completions", "bash"], "completions needs no coordinator: client completions bash"),
+        (&["completion"], "which port of completion?"),
+    ] {
+        let output = run(CLIENT, line);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(words), "{output:?}");
+    }
+}
+
+#[test]
+fn each_shell_reads_its_script_and_bash_completes_with_it() {
+    let directory = TempDir::new().unwrap();
+    for shell in SHELLS {
+        let script = printed(CLIENT, &["completions", shell]);
+        assert!(COMMANDS.iter().chain(&["completions"]).all(|word| script.contains(word)), "{script}");
+        assert!(script.contains("validate-split"), "{script}");
+        let path = directory.path().join(shell);
+        std::fs::write(&path, script).unwrap();
+        if has(shell) {
+            printed(shell, &["-n", path.to_str().unwrap()]);
+        }
+    }
+    if !has("bash") {
+        return;
+    }
+    let complete = |words: &[&str]| {
+        let last = words.len() - 1;
+        let line = format!(
+            "source {}; COMP_WORDS=({}); COMP_CWORD={last}; _client client '{}' '{}'; echo \"${{COMPREPLY[@]}}\"",
+            directory.path().join("bash").display(),
+            words.join(" "),
+            words[last],
+            words[last - 1]
+        );
+        printed("bash", &["-c", &line]).trim().to_owned()
+    };
+    assert_eq!(complete(&["client", "comp"]), "completions");
+    assert_eq!(complete(&["client", "127.0.0.1", "5105", "ver"]), "verify");
+    assert_eq!(complete(&["client", "127.0.0.1", "5105", "verify", "beef", "--sam"]), "--sample");
+    assert_eq!(complete(&["client", "--on-ta"]), "--on-task-failure");
+}
+
+/// The calls of a program that change files in `directory`, in their order, as `call path`; no program where it cannot be
+/// traced.
+fn traced(directory: &Path, command: &[&str]) -> Option<Vec<String>> {
+    const CALLS: &str = "trace=write,pwrite64,fsync,fdatasync,rename,renameat,renameat2";
+    let trace = directory.join("trace");
+    let head = ["-f", "-qq", "-y", "-o", trace.to_str().unwrap(), "-e", CALLS];
+    let can = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED, nothing was tested: no strace that may trace");
+        return None;
+    }
+    let output = run("strace", &[&head[..], command].concat());
+    let text = std::fs::read_to_string(trace).unwrap();
+    let place = directory.join("files");
+    let place = place.to_str().unwrap();
+    let calls = text.lines().filter(|line| line.contains(place)).map(|line| {
+        let call = line.split_once(' ').unwrap().1.trim_start();
+        let (call, rest) = call.split_once('(').unwrap();
+        // The name after which a change of the directory alone differs from one of a file in it.
+        let path = rest.split(['<', '>', '"']).find(|part| part.starts_with(place)).unwrap();
+        format!("{call} {}", &path[place.len()..])
+    });
+    let calls: Vec<String> = calls.collect();
+    assert!(!calls.is_empty(), "{output:?}\n{text}");
+    Some(calls)
+}
+
+/// Whether a file under `name` was written, synced, renamed and its directory synced, in this order.
+fn is_in_order(calls: &[String], part: impl Fn(&str) -> bool, directory: &str) -> bool {
+    let mut steps =
+        calls.iter().map(|call| call.split_once(' ').unwrap()).filter(|(_, path)| part(path) || *path == directory);
+    let mut next = steps.next();
+    while next.is_some_and(|(call, path)| part(path) && call.contains("write")) {
+        next = steps.next();
+    }
+    let rest: Vec<(&str, &str)> = next.into_iter().chain(steps).collect();
+    matches!(rest[..], [("fsync", file), (rename, from), ("fsync", last), ..]
+        if part(file) && rename.starts_with("rename") && from == file && last == directory)
+}
+
+#[test]
+fn a_model_takes_its_place_by_being_written_synced_renamed_and_its_directory_synced() {
+    let directory = TempDir::new().unwrap();
+    std::fs::create_dir(directory.path().join("files")).unwrap();
+    let data = directory.path().join("trees.csv");
+    std::fs::write(&data, "1,2,oak\n3,4,ash\n2,1,oak\n4,3,ash\n".repeat(8)).unwrap();
+    let out = directory.path().join("files/model.safetensors");
+    let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
+    let line = [CLIENT, "--local", "1", "--data", data, "--rounds", "1", "--hidden", "4", "--quiet", "--out", out];
+    let Some(calls) = traced(directory.path(), &line) else { return };
+    assert!(is_in_order(&calls, |path| path.starts_with("/.gradwire-"), ""), "{calls:#?}");
+}
+
+#[test]
+fn a_file_of_the_journal_takes_its_place_in_the_same_order() {
+    let directory = TempDir::new().unwrap();
+    std::fs::create_dir(directory.path().join("files")).unwrap();
+    let nodes = directory.path().join("nodes.txt");
+    std::fs::write(&nodes, "127.0.0.1,1\n").unwrap();
+    let state = directory.path().join("files/state");
+    // It opens its directory, and then finds no such address to listen at.
+    let line = [
+        COORDINATOR,
+        "0",
+        "2",
+        "--nodes",
+        nodes.to_str().unwrap(),
+        "--state-dir",
+        state.to_str().unwrap(),
+        "--listen",
+        "192.0.2.1",
+    ];
+    let Some(calls) = traced(directory.path(), &line) else { return };
+    let last: Vec<String> = calls.into_iter().skip_while(|call| !call.contains("FORMAT")).collect();
+    assert!(is_in_order(&last, |path| path.starts_with("/state/FORMAT"), "/state"), "{last:#?}");
+}
