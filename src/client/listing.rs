@@ -10,6 +10,7 @@ use super::render::{print_json, print_lines, say};
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
 use crate::job::{JobId, JobState, JobStatus, OnNoNodes, OnTaskFailure, Summary};
+use crate::model::Merge;
 use crate::wire::ErrorCode;
 use crate::wire::message::LedgerEntry;
 use crate::wire::text::{Align, Table, Timestamp, counted, shown};
@@ -134,6 +135,9 @@ fn lines(job: &JobStatus, work: Option<&Work>) -> Vec<(&'static str, String)> {
         ("rounds", format!("{} of {}", work.specification.rounds, counted(u64::from(training.recipe.epochs), "epoch"))),
         ("seed", training.seed.to_string()),
     ]);
+    if work.specification.merge != Merge::Mean {
+        lines.push(("merge", work.specification.merge.to_string()));
+    }
     if operation.on_task_failure == OnTaskFailure::Skip {
         lines.push(("tasks", "skipped if no node can do them".to_owned()));
     }

@@ -44,7 +44,7 @@ use crate::cli::{Exit, Failure};
 use crate::config::Name;
 use crate::dataset::ValidationSplit;
 use crate::job::{JobId, OnNoNodes, OnTaskFailure};
-use crate::model::{Kernel, conformance};
+use crate::model::{Kernel, Merge, conformance};
 use crate::net;
 use crate::wire::text::JobPrefix;
 
@@ -72,6 +72,8 @@ pub struct Options {
     pub batch: Option<u32>,
     /// Shards.
     pub shards: Option<u32>,
+    /// How a round's updates become one.
+    pub merge: Merge,
     /// Seed.
     pub seed: u64,
     /// Which rows validate.

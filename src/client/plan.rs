@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::job::{Operation, RowsRef, Specification};
 use crate::model::file::ModelFile;
-use crate::model::{ARITHMETIC, BatchSize, Merge, Network, Recipe, Training};
+use crate::model::{ARITHMETIC, BatchSize, Network, Recipe, Training};
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
@@ -149,7 +149,7 @@ impl Plan {
             rounds: options.rounds.unwrap_or(defaults.rounds),
             shards,
             validation: rows_object(&objects, features, &validation),
-            merge: Merge::Mean,
+            merge: options.merge,
             initial,
             operation: Operation {
                 on_task_failure: options.on_task_failure,

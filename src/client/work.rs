@@ -9,7 +9,7 @@ use crate::cli::{Exit, Failure};
 use crate::digest::Digest;
 use crate::job::{self, JobId, Metric, Specification, Summary};
 use crate::model::file::ModelFile;
-use crate::model::{BatchSize, Optimiser};
+use crate::model::{BatchSize, Merge, Optimiser};
 use crate::wire::message::Described;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
@@ -108,6 +108,9 @@ impl Work {
         put("rounds", rounds.to_string());
         put("shards", shards.len().to_string());
         put("seed", training.seed.to_string());
+        if self.specification.merge != Merge::Mean {
+            put("merge", self.specification.merge.to_string());
+        }
         put("training_rows", self.specification.rows().to_string());
         put("validation_rows", validation.rows.to_string());
         put("validation_errors", done.metrics.get(Metric::Errors).unwrap_or(0.0).to_string());

@@ -366,6 +366,7 @@ mod tests {
     fn a_field_that_is_missing_is_found_before_any_limit_is_judged() {
         let mut whole = largest(0);
         (whole.rounds, whole.initial, whole.operation) = (0, None, Operation::default());
+        whole.merge = Merge::Mean;
         let bytes = encode(&whole);
         assert_eq!(decode(Reader::new("a job", &bytes)).unwrap_err().code(), ErrorCode::Specification);
         // Its last field is the validation data.

@@ -7,6 +7,7 @@ mod draining;
 mod failures;
 mod havoc;
 mod holding;
+mod median;
 mod membership;
 mod memory;
 mod models;

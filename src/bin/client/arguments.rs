@@ -12,8 +12,8 @@ use gradwire::config::Name;
 use gradwire::dataset::ValidationSplit;
 use gradwire::engine::Policy;
 use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX};
-use gradwire::model::Kernel;
 use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX};
+use gradwire::model::{Kernel, Merge};
 
 /// Train neural networks on the nodes of a gradwire coordinator, or in this process with --local, and manage the
 /// coordinator's jobs
@@ -202,6 +202,9 @@ pub struct Train {
     /// Number of shards to cut the training rows into [default: 4; classic: 11]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, SHARDS_MAX))]
     pub shards: Option<u32>,
+    /// How a round's updates become one: mean, or median, which a few wrong updates cannot move
+    #[arg(long, value_name = "HOW", default_value = "mean", value_parser = merge)]
+    pub merge: Merge,
     /// Seed of every random choice; the same command gives the same model [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
     pub seed: Option<u64>,
@@ -309,6 +312,14 @@ where
     move |text| {
         let number = text.parse().ok().filter(|number| (least..=most).contains(number));
         number.ok_or_else(|| format!("a whole number from {least} to {most} is allowed"))
+    }
+}
+
+fn merge(text: &str) -> Result<Merge, String> {
+    match text {
+        "mean" => Ok(Merge::Mean),
+        "median" => Ok(Merge::Median),
+        _ => Err("updates are merged to their mean or their median: mean or median".to_owned()),
     }
 }
 

@@ -112,6 +112,7 @@ fn options(train: Train) -> (Options, arguments::Access) {
         eta: train.eta,
         batch: train.batch,
         shards: train.shards,
+        merge: train.merge,
         seed: train.seed.unwrap_or(1),
         validate_split: train.validate_split,
         on_task_failure: train.on_task_failure,

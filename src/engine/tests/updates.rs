@@ -146,3 +146,32 @@ fn an_update_on_its_way_to_a_cancelled_job_is_nobodys_and_its_node_is_free() {
         assert!(discards(&late) && !accumulates(&late) && sent(&late).is_empty(), "{policy}");
     }
 }
+
+#[test]
+fn updates_that_are_lost_are_trained_again_and_count_once() {
+    let mut desk = Desk::new(Policy::LoadBalancing);
+    desk.join(1);
+    desk.join(2);
+    let tasks = desk.start(JOB, &specification(2, 1));
+    desk.finish(&tasks[0]);
+    desk.pass_ms(3);
+    desk.finish(&tasks[1]);
+    let lost = |step| Event::UpdatesLost { job: JOB, step, shards: vec![1], reason: "the disk is ill".to_owned() };
+    desk.pass_ms(2);
+    let actions = desk.tell(lost(0));
+    let again = only_sent(&actions);
+    assert_eq!((again.shard(), again.attempt.attempt), (1, 2));
+    assert!(matches!(notices(&actions)[..], [Notice::UpdatesLost { step: 0, count: 1, .. }]));
+    assert_eq!(desk.tell(lost(0)), [], "nothing is being merged");
+    assert!(discards(&desk.trained(&tasks[1])), "what is lost is not merged by a late copy");
+    assert_eq!(desk.merged(JOB, 0), [], "the round is not over");
+    let done: u64 = desk.engine.status().nodes.iter().map(|node| node.tasks_done).sum();
+    assert_eq!(done, 1);
+    let actions = desk.finish(&again);
+    assert_eq!(actions.last(), Some(&Action::FinishRound { job: JOB, step: 0, rows: 2 * u64::from(ROWS) }));
+    desk.merged(JOB, 0);
+    let summary = summary(&desk.validated(JOB, 0));
+    assert_eq!((summary.merged, summary.training_us, summary.reproducible), (2, 600, true));
+    assert_eq!(summary.nodes.iter().map(|node| node.tasks).sum::<u64>(), 2);
+    assert_eq!(summary.profile.total_us(), summary.elapsed_us);
+}
