@@ -398,6 +398,8 @@ fn uses(text: &str, module: &[String]) -> Vec<Use> {
         let Token { line, text } = &tokens[at];
         let before = at.checked_sub(1).map_or("", |before| tokens[before].text.as_str());
         let next = tokens.get(at + 1).map_or("", |token| token.text.as_str());
+        // Whoever may see something is not used: `pub(in crate::engine)`.
+        let is_visibility = before == "in" && at >= 2 && tokens[at - 2].text == "(";
         if text == "use" && next != "<" {
             let is_public = before == "pub" || before == ")";
             at = use_tree(&tokens, at + 1, &[], &mut |path| {
@@ -411,7 +413,9 @@ fn uses(text: &str, module: &[String]) -> Vec<Use> {
                 path.push(name.text.clone());
                 at += 2;
             }
-            found.push(Use { line: *line, path: absolute(&path, module), is_public: false });
+            if !is_visibility {
+                found.push(Use { line: *line, path: absolute(&path, module), is_public: false });
+            }
         }
         at += 1;
     }

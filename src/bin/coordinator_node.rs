@@ -116,7 +116,11 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         ..Settings::new(SocketAddr::new(arguments.listen, arguments.port), arguments.scheduling_policy, nodes)
     };
     let mut coordinator = Coordinator::start(&settings).map_err(|error| {
-        let exit = if matches!(error, StartError::Journal(_)) { Exit::Output } else { Exit::Connection };
+        let exit = if matches!(error, StartError::Journal(_) | StartError::Updates(_)) {
+            Exit::Output
+        } else {
+            Exit::Connection
+        };
         Failure::new(exit, error)
     })?;
     if !arguments.listen.is_loopback() {

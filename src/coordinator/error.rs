@@ -29,7 +29,7 @@ impl fmt::Display for StartError {
             Self::Listen(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
             Self::Updates(error) => {
-                write!(f, "no place for updates can be made in the state directory: {error}")
+                write!(f, "the state directory cannot take updates: {error}. Make room or mend the disk")
             }
             Self::Thread(error) => write!(f, "no thread could be started: {error}"),
         }

@@ -88,28 +88,30 @@ impl Coordinator {
     /// Proves that this machine computes as it must, listens for clients, and begins to dial the nodes.
     pub fn start(settings: &Settings) -> Result<Coordinator, StartError> {
         let proof = conformance::prove(settings.kernel).map_err(StartError::Arithmetic)?;
-        let directory = match &settings.state_dir {
+        let (directory, updates) = match &settings.state_dir {
             Some(path) => {
                 let directory = Directory::open(path).map_err(StartError::Journal)?;
+                let updates = Place::directory(directory.root()).map_err(StartError::Updates)?;
                 log::info!("keeping jobs in {}", path.display());
-                Some(Arc::new(directory))
+                (Some(Arc::new(directory)), updates)
             }
             None => {
                 log::info!("keeping jobs in memory only; --state-dir DIR keeps them across restarts");
-                None
+                (None, Place::Memory)
             }
         };
         let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
         // Said before the first node is dialled: what is logged of nodes comes after it.
         let nodes = counted(settings.nodes.len() as u64, "node");
         log::info!("listening at {}, policy {}, {nodes} listed", listener.address(), settings.policy);
-        Self::start_threads(settings, listener, directory, proof)
+        Self::start_threads(settings, listener, directory, updates, proof)
     }
 
     fn start_threads(
         settings: &Settings,
         listener: Listener,
         directory: Option<Arc<Directory>>,
+        updates: Place,
         proof: Digest,
     ) -> Result<Coordinator, StartError> {
         let identity = identity(settings, listener.address().port());
@@ -122,13 +124,9 @@ impl Coordinator {
         // Where the channel is full the driver is busy, and looks at its next beat; where it is closed there is nothing left to
         // fetch.
         let transfers = Transfers::new(settings.in_flight_bytes, move || drop(room.try_send(DriverEvent::Room)));
-        let place = match &directory {
-            Some(directory) => Place::directory(directory.root()).map_err(StartError::Updates)?,
-            None => Place::Memory,
-        };
         let spares = store.spares().clone();
         let (merging, merger) =
-            workers::start_merging(&start, settings.kernel, place, spares, transfers.clone(), events.clone())?;
+            workers::start_merging(&start, settings.kernel, updates, spares, transfers.clone(), events.clone())?;
         let (validating, validator) = workers::start_validating(&start, settings.kernel, events.clone())?;
         threads.extend([merger, validator]);
         let port = Port {
