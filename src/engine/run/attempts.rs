@@ -318,7 +318,7 @@ impl Run {
             OnTaskFailure::Skip => {
                 round.skip(shard);
                 self.profiler.skipped(cx.now);
-                self.tally.reproducible = false;
+                self.tally.is_determined = false;
                 self.report(Notice::TaskSkipped { step, shard, reason }, cx);
             }
         }

@@ -96,7 +96,10 @@ struct Validation {
 pub(in crate::engine) struct Tally {
     /// Tasks merged, by the name of their node.
     pub(in crate::engine) nodes: BTreeMap<String, u64>,
-    pub(in crate::engine) reproducible: bool,
+    /// Nothing but the job itself has decided its bits so far, apart from merged tasks that were not exact.
+    pub(in crate::engine) is_determined: bool,
+    /// Merged tasks whose nodes do not promise exact results.
+    inexact: u64,
     pub(in crate::engine) duplicates: u64,
     started: Time,
     /// How long the job ran before that.
@@ -139,7 +142,8 @@ impl Run {
                 nodes: so_far.map_or_else(BTreeMap::new, |progress| {
                     progress.nodes.iter().map(|share| (share.node.clone(), share.tasks)).collect()
                 }),
-                reproducible: so_far.is_none_or(|progress| progress.reproducible),
+                is_determined: so_far.is_none_or(|progress| progress.reproducible),
+                inexact: 0,
                 duplicates: so_far.map_or(0, |progress| progress.duplicates),
                 started: cx.now,
                 before_us: profile.total_us(),
@@ -351,7 +355,7 @@ impl Run {
     /// Two nodes disagree about a task of a round: neither that round's weights nor any later ones can be relied on, whether
     /// they are yet to be written down or to be gone on from.
     pub(in crate::engine) fn doubt(&mut self, step: u64) {
-        self.tally.reproducible = false;
+        self.tally.is_determined = false;
         let unwritten = self.validations.iter_mut().map(|validation| &mut validation.record.progress);
         let written = self.progress.as_deref_mut();
         unwritten
@@ -456,7 +460,7 @@ impl Run {
             base,
             merged: self.tally.merged,
             skipped: self.tally.skipped,
-            reproducible: self.tally.reproducible,
+            reproducible: self.tally.is_reproducible(),
             duplicates: self.tally.duplicates,
             nodes: self.tally.shares(),
             revivals: self.revival.total(),
@@ -500,7 +504,7 @@ impl Run {
             loss: last.loss,
             merged: self.tally.merged,
             skipped: self.tally.skipped,
-            reproducible: self.tally.reproducible,
+            reproducible: self.tally.is_reproducible(),
             nodes,
             elapsed_us: self.tally.before_us + now.since_us(self.tally.started),
             revivals: self.revival.total(),
@@ -516,18 +520,23 @@ impl Tally {
     pub(in crate::engine) fn add(&mut self, won: &Won) {
         *self.nodes.entry(won.name.clone()).or_insert(0) += 1;
         self.training_us = self.training_us.saturating_add(won.result.train_us);
-        self.reproducible &= won.attempt.exact;
+        self.inexact += u64::from(!won.attempt.exact);
     }
 
     /// The result is lost.
     fn undo(&mut self, won: &Won) {
         self.training_us = self.training_us.saturating_sub(won.result.train_us);
+        self.inexact -= u64::from(!won.attempt.exact);
         if let Some(tasks) = self.nodes.get_mut(&won.name) {
             *tasks -= 1;
             if *tasks == 0 {
                 self.nodes.remove(&won.name);
             }
         }
+    }
+
+    fn is_reproducible(&self) -> bool {
+        self.is_determined && self.inexact == 0
     }
 
     fn shares(&self) -> Vec<NodeTasks> {
