@@ -9,10 +9,12 @@ use gradwire::digest::Digest;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    ARITHMETIC, Activation, BatchSize, ExactSum, Initialisation, Kernel, LossReduction, Network, Optimiser, Recipe,
-    Rows, Trainer, Training, initialise,
+    ARITHMETIC, Activation, BatchSize, ExactSum, Initialisation, Kernel, LittleEndianF32, LossReduction, Median,
+    Network, Optimiser, ReadUpdates, Recipe, Rows, Trainer, Training, initialise,
 };
+use std::convert::Infallible;
 use std::num::NonZeroU32;
+use std::ops::Range;
 
 fn hex(values: &[f32]) -> String {
     let words: Vec<String> = values.iter().map(|value| format!("{:08x}", value.to_bits())).collect();
@@ -37,6 +39,9 @@ fn every_vector_here_is_the_documents() {
         says(&hex(&tiny(recipe).1));
     }
     says("`3f941d42 3f002ed0 bfdb6db7 00000000`");
+    for (_, median) in MEDIANS {
+        says(&format!("`{median}`"));
+    }
 }
 
 #[test]
@@ -332,5 +337,36 @@ fn the_published_updates_merge_to_the_published_weights() {
             sum.mean_onto(&mut weights).unwrap();
             assert_eq!(hex(&weights.map(f32::from_le_bytes)), "3f941d42 3f002ed0 bfdb6db7 00000000");
         }
+    }
+}
+
+/// How many of the updates there are, and the weights that their medians lead to.
+const MEDIANS: [(usize, &str); 2] =
+    [(3, "3f8ccccd 3f008312 00000000 00000000"), (2, "3f933333 3f0020c5 bfc00000 00000000")];
+
+/// Updates in memory.
+struct Published<'a>(&'a [[f32; 4]]);
+
+impl ReadUpdates for Published<'_> {
+    type Error = Infallible;
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Infallible> {
+        out.iter_mut().zip(&self.0[index][range]).for_each(|(out, value)| *out = value.to_le_bytes());
+        Ok(())
+    }
+}
+
+#[test]
+fn the_published_medians_lead_to_the_published_weights() {
+    let updates = [[0.1, -1e-3, 1e-20, -1e-9], [0.2, 2e-3, -3.0, -1e-9], [-16_000.0, 0.5, 0.0, 1.0]];
+    for (count, expected) in MEDIANS {
+        let mut weights = [1.0_f32, 0.5, 0.0, 1.0001e-9].map(f32::to_le_bytes);
+        let Ok(done) = Median::default().onto(&mut Published(&updates[..count]), &mut weights, &mut |_| ());
+        done.unwrap();
+        assert_eq!(hex(&weights.map(f32::from_le_bytes)), expected);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::Access;
 use super::broken::Broken;
@@ -57,6 +57,9 @@ pub(super) enum Answer {
     Held(Held),
 }
 
+/// What waits to be read by the program, at most. Its reader waits while it is full, and the coordinator with it.
+const HEARD_MAX: usize = 16_384;
+
 /// What comes from the connection, in its order.
 enum Heard {
     Answer(Answer),
@@ -82,7 +85,7 @@ impl Conversation {
         interrupts: &Receiver<()>,
     ) -> Result<Conversation, Broken> {
         let fetcher = Arc::new(Mutex::new(Fetcher::new(parts.clone())));
-        let (sender, heard) = unbounded();
+        let (sender, heard) = bounded(HEARD_MAX);
         let listening = Listening { objects: objects.clone(), fetcher: fetcher.clone(), sender };
         let (opened, opening) = bounded(1);
         let dialling = access.clone();
