@@ -9,7 +9,7 @@
 
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::Lanes;
-use super::strip::{DEPTH_MAX, Room, STRIP_MAX, Strip, Strips, groups_of, part};
+use super::strip::{DEPTH_MAX, Room, STRIP_MAX, Strips, groups_of, part};
 use super::thresholds::{VALUE_LEAST, cut};
 use super::unfused;
 use super::vector::{Elements as _, Twin as _, Vector};
@@ -147,32 +147,32 @@ fn run_body<V: Vector, const J: usize>(product: &Product<'_>, run: Run, room: &m
     let strips = Strips { weights: &weights[first..], count, next, across, down };
     let groups = groups_of::<J>(count, depths);
     for index in 0..groups {
-        let (before, mut group) = strips.group(groups, index);
-        if is_packed {
-            group = room.pack::<V, J>(group, depths);
+        let (before, group) = strips.group(groups, index);
+        let run = Run { first: run.first + before * J, ..run };
+        if V::HAS_WIDE_TWINS {
+            group_body::<V, J, 2>(product, run, group, is_packed.then_some(&mut *room), out);
+        } else {
+            group_body::<V, J, 1>(product, run, group, is_packed.then_some(&mut *room), out);
         }
-        group_body::<V, J>(product, run, before, group, out);
     }
 }
 
-/// All panels of a group of strips, two or four at a time. Before it come so many strips of the run.
+/// All panels of a group of strips, P twins at a time. Where there is room, the first of them copy the weights that the
+/// others read: beside products the copies cost next to nothing.
 #[inline(always)]
-fn group_body<V: Vector, const J: usize>(
+fn group_body<V: Vector, const J: usize, const P: usize>(
     product: &Product<'_>,
     run: Run,
-    before: usize,
     group: Strips<'_>,
+    mut room: Option<&mut Room>,
     out: &mut [Lanes],
 ) {
-    let first = run.first + before * J;
-    if V::HAS_WIDE_TWINS {
-        for panel in (0..product.panels()).step_by(4) {
-            panels_body::<V, J, 2>(product, Run { first, ..run }, group, panel, out);
-        }
-    } else {
-        for panel in (0..product.panels()).step_by(2) {
-            panels_body::<V, J, 1>(product, Run { first, ..run }, group, panel, out);
-        }
+    for panel in (0..product.panels()).step_by(2 * P) {
+        let (group, copies) = match room.as_deref_mut() {
+            Some(room) if panel > 0 => (room.copied::<J>(group, run.depths), None),
+            copies => (group, copies),
+        };
+        panels_body::<V, J, P>(product, run, group, panel, copies, out);
     }
 }
 
@@ -184,6 +184,7 @@ fn panels_body<V: Vector, const J: usize, const P: usize>(
     run: Run,
     group: Strips<'_>,
     panel: usize,
+    mut copies: Option<&mut Room>,
     out: &mut [Lanes],
 ) {
     let Product { depth, width, .. } = *product;
@@ -215,9 +216,20 @@ fn panels_body<V: Vector, const J: usize, const P: usize>(
                 sums[j] = [V::Twin::splat(bias[j]); P];
             }
         }
-        for k in 0..depths {
-            // SAFETY: it is below `depths`, which the weights have and each of `x`.
-            unsafe { add_products::<V, J, P>(&x, weights, k, &mut sums) };
+        if let Some(room) = &mut copies {
+            for (k, place) in room.place::<J>(index, depths).iter_mut().enumerate() {
+                // SAFETY: it is below `depths`, which the weights have; copies are made forward alone, where a depth's weights are
+                // neighbours.
+                let neighbours = unsafe { weights.neighbours_at(k) };
+                // SAFETY: each of `x` has `depths`, too.
+                unsafe { add_products::<V, J, P>(&x, *neighbours, k, &mut sums) };
+                place.copy_from_slice(neighbours);
+            }
+        } else {
+            for k in 0..depths {
+                // SAFETY: it is below `depths`, which the weights have and each of `x`.
+                unsafe { add_products::<V, J, P>(&x, weights.at(k), k, &mut sums) };
+            }
         }
         finish_body::<V, J, P>(finish, places, &mut sums);
         for p in 0..P {
@@ -236,16 +248,15 @@ fn panels_body<V: Vector, const J: usize, const P: usize>(
 ///
 /// # Safety
 ///
-/// The weights and each of `x` have this depth.
+/// Each of `x` has this depth.
 #[inline(always)]
 unsafe fn add_products<V: Vector, const J: usize, const P: usize>(
     x: &[[&[Lanes]; 2]; P],
-    weights: Strip<'_, J>,
+    weights: [f32; J],
     depth: usize,
     sums: &mut [[V::Twin; P]; J],
 ) {
-    // SAFETY: as above.
-    let (weights, mut values) = (unsafe { weights.at(depth) }, [V::Twin::splat(0.0); P]);
+    let mut values = [V::Twin::splat(0.0); P];
     for p in 0..P {
         // SAFETY: as above.
         let [first, second] = x[p].map(|x| unsafe { x.get_unchecked(depth) });

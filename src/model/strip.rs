@@ -3,9 +3,6 @@
 
 #![expect(clippy::needless_range_loop, reason = "a strip's results are numbered; nested iterators would hide them")]
 
-use super::lanes::LANES;
-use super::vector::Vector;
-
 /// Results of a strip, at most.
 pub(super) const STRIP_MAX: usize = 6;
 /// Depths of a strip, at most.
@@ -58,7 +55,7 @@ pub(super) struct Strip<'a, const J: usize> {
     down: usize,
 }
 
-impl<const J: usize> Strip<'_, J> {
+impl<'a, const J: usize> Strip<'a, J> {
     /// The weights at a depth.
     ///
     /// # Safety
@@ -73,6 +70,17 @@ impl<const J: usize> Strip<'_, J> {
             weights[j] = unsafe { *self.results[j].get_unchecked(depth * self.down) };
         }
         weights
+    }
+
+    /// The same where the results are neighbours, as they lie.
+    ///
+    /// # Safety
+    ///
+    /// The strip has this depth, and its strips' `across` is 1.
+    #[inline(always)]
+    pub unsafe fn neighbours_at(self, depth: usize) -> &'a [f32; J] {
+        // SAFETY: the last of the J is the last result's weight at this depth: see `at`.
+        unsafe { &*self.results[0].as_ptr().add(depth * self.down).cast() }
     }
 }
 
@@ -90,10 +98,10 @@ pub(super) fn groups_of<const J: usize>(strips: usize, depths: usize) -> usize {
 }
 
 /// Weights from one copied strip to the next: an odd number of cache lines, so that strips do not all fall on the same few
-/// cache sets. There is room for what is copied too much behind the last depth.
+/// cache sets.
 #[inline(always)]
 const fn room_of<const J: usize>(depths: usize) -> usize {
-    ((depths * J + LANES - J).div_ceil(LINE) | 1) * LINE
+    ((depths * J).div_ceil(LINE) | 1) * LINE
 }
 
 /// Where a group of strips is copied to.
@@ -101,26 +109,20 @@ pub(super) struct Room(Vec<f32>);
 
 impl Room {
     pub fn new() -> Room {
-        // Even parts are less than one strip too large, and the last depth's places end a strip later.
-        Room(vec![0.0; GROUP_MAX + 2 * room_of::<STRIP_MAX>(DEPTH_MAX)])
+        // Even parts are less than one strip too large.
+        Room(vec![0.0; GROUP_MAX + room_of::<STRIP_MAX>(DEPTH_MAX)])
     }
 
-    /// A group's strips, whose results are neighbours, copied together strip by strip.
+    /// Where the `index`th strip of a group is copied to, depth by depth.
     #[inline(always)]
-    pub fn pack<V: Vector, const J: usize>(&mut self, group: Strips<'_>, depths: usize) -> Strips<'_> {
-        let next = room_of::<J>(depths);
-        for (depth, row) in group.weights.chunks(group.down).take(depths).enumerate() {
-            // Eight at a time: those that are not the strip's own give way to the next depth's, or nobody reads them.
-            let places = self.0[depth * J..].chunks_exact_mut(next).take(group.count);
-            for (from, place) in row.windows(LANES).step_by(J).zip(places) {
-                let (from, to) = (from.as_chunks().0, place.as_chunks_mut().0);
-                V::load_anywhere(&from[0]).store_anywhere(&mut to[0]);
-            }
-            // Behind the last of all weights there are not always so many.
-            for strip in (row.len() + J).saturating_sub(LANES) / J..group.count {
-                self.0[strip * next + depth * J..][..J].copy_from_slice(&row[strip * J..][..J]);
-            }
-        }
-        Strips { weights: &self.0, next, down: J, ..group }
+    pub fn place<const J: usize>(&mut self, index: usize, depths: usize) -> &mut [[f32; J]] {
+        let (place, _) = self.0[index * room_of::<J>(depths)..].as_chunks_mut();
+        &mut place[..depths]
+    }
+
+    /// The strips of a group that have been copied.
+    #[inline(always)]
+    pub fn copied<const J: usize>(&self, group: Strips<'_>, depths: usize) -> Strips<'_> {
+        Strips { weights: &self.0, next: room_of::<J>(depths), across: 1, down: J, ..group }
     }
 }
