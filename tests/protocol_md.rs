@@ -595,6 +595,17 @@ fn the_table_of_specification_fields_is_what_is_decoded() {
     }
 }
 
+#[test]
+fn the_table_of_specification_fields_is_the_programs() {
+    let programs: Vec<_> = specification::descriptions()
+        .map(|field| (field.tag, field.name.to_owned(), field.kind.to_owned(), field.default))
+        .collect();
+    let rows = book::table("## 5 The specification");
+    let documented: Vec<_> =
+        rows.iter().map(|row| (number(row[0]), row[1].to_owned(), row[2].to_owned(), row[3].to_owned())).collect();
+    assert_eq!(documented, programs);
+}
+
 /// The specification of an example with this field as it is given; without it where it is none.
 fn with_field(example: &str, tag: u16, value: Option<&[u8]>) -> Vec<u8> {
     let example = examples("specification").into_iter().find(|found| found.name() == example).unwrap();

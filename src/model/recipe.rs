@@ -24,6 +24,11 @@ pub enum Activation {
     MaskedIdentity = 3,
 }
 
+impl Activation {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [Activation; 3] = [Activation::Relu, Activation::Identity, Activation::MaskedIdentity];
+}
+
 /// How parameters follow the gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -32,6 +37,11 @@ pub enum Optimiser {
     Sgd = 1,
     /// Adam (Kingma and Ba 2015) with beta 0.9 and 0.999, epsilon 1e-8; moments start at zero in every task.
     Adam = 2,
+}
+
+impl Optimiser {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [Optimiser; 2] = [Optimiser::Sgd, Optimiser::Adam];
 }
 
 /// What a batch's loss is, and with it the scale of its gradient.
@@ -44,6 +54,11 @@ pub enum LossReduction {
     Sum = 2,
 }
 
+impl LossReduction {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [LossReduction; 2] = [LossReduction::Mean, LossReduction::Sum];
+}
+
 /// Where the weights of round 0 come from; biases are drawn too with [`Initialisation::Small`], zero with `He`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -52,6 +67,11 @@ pub enum Initialisation {
     He = 1,
     /// Uniform in ±0.01, biases too.
     Small = 2,
+}
+
+impl Initialisation {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [Initialisation; 2] = [Initialisation::He, Initialisation::Small];
 }
 
 /// Rows behind one update of the parameters.
