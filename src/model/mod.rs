@@ -3,6 +3,7 @@
 //! Owns every floating-point operation that reaches a model's bits: arithmetic 2, defined to the last rounding in
 //! docs/arithmetic.md. Does not know the network, threads, or any file but the model's own.
 
+mod activation;
 mod arithmetic;
 pub mod conformance;
 pub mod crew;
