@@ -66,7 +66,7 @@ fn agrees_with_the_definition(training: &Training, rows: &Rows<'_>) {
 
 #[test]
 fn every_activation_depth_and_optimiser_is_the_definitions() {
-    for activation in [Activation::Relu, Activation::Identity, Activation::MaskedIdentity] {
+    for activation in Activation::ALL {
         for optimiser in [Optimiser::Sgd, Optimiser::Adam] {
             for sizes in [&[5, 3][..], &[7, 11, 3], &[3, 9, 14, 5], &[6, 5, 4, 3, 2]] {
                 let recipe = Recipe { activation, optimiser, batch: batches_of(37), epochs: 2, ..Recipe::DEFAULT };
@@ -114,12 +114,12 @@ proptest! {
         classes in 2u32..40,
         count in 1u32..300,
         batch in 0u32..160,
-        choices in (0usize..3, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+        choices in (0usize..4, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
         seed in any::<u64>(),
     ) {
         let (activation, adam, sum, small, epsilon) = choices;
         let recipe = Recipe {
-            activation: [Activation::Relu, Activation::Identity, Activation::MaskedIdentity][activation],
+            activation: Activation::ALL[activation],
             optimiser: if adam { Optimiser::Adam } else { Optimiser::Sgd },
             reduction: if sum { LossReduction::Sum } else { LossReduction::Mean },
             initialisation: if small { Initialisation::Small } else { Initialisation::He },

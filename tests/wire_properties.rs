@@ -96,8 +96,8 @@ fn task_name() -> impl Strategy<Value = Attempt> {
 
 fn recipe() -> impl Strategy<Value = Recipe> {
     let enums = (
-        select(vec![Activation::Relu, Activation::Identity, Activation::MaskedIdentity]),
-        select(vec![Optimiser::Sgd, Optimiser::Adam]),
+        select(Activation::ALL.to_vec()),
+        select(Optimiser::ALL.to_vec()),
         select(vec![LossReduction::Mean, LossReduction::Sum]),
         select(vec![Initialisation::He, Initialisation::Small]),
     );

@@ -22,11 +22,14 @@ pub enum Activation {
     /// Nothing on the way forward; on the way back, no gradient passes where the sum is below zero. The older
     /// literature's `classic` programs do this.
     MaskedIdentity = 3,
+    /// The hyperbolic tangent.
+    Tanh = 4,
 }
 
 impl Activation {
     /// All of them, in the order of their numbers, from 1 on.
-    pub const ALL: [Activation; 3] = [Activation::Relu, Activation::Identity, Activation::MaskedIdentity];
+    pub const ALL: [Activation; 4] =
+        [Activation::Relu, Activation::Identity, Activation::MaskedIdentity, Activation::Tanh];
 }
 
 /// How parameters follow the gradient.

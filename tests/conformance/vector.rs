@@ -108,10 +108,7 @@ fn task(row: &[&str]) -> (Training, Vec<f32>, Rows<'static>, u64) {
     let sizes: Vec<u32> = sizes.split('-').map(|size| size.parse().unwrap()).collect();
     let (features, classes, rows) = (sizes[0], sizes[sizes.len() - 1], rows.parse::<u32>().unwrap());
     let recipe = Recipe {
-        activation: [Activation::Relu, Activation::Identity, Activation::MaskedIdentity]
-            .into_iter()
-            .find(|known| format!("{known:?}") == activation)
-            .unwrap(),
+        activation: Activation::ALL.into_iter().find(|known| format!("{known:?}") == activation).unwrap(),
         optimiser: if optimiser == "Adam" { Optimiser::Adam } else { Optimiser::Sgd },
         reduction: if loss == "Mean" { LossReduction::Mean } else { LossReduction::Sum },
         initialisation: if weights == "He" { Initialisation::He } else { Initialisation::Small },

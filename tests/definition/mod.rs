@@ -116,6 +116,20 @@ impl<M: Meter> Definition<M> {
         self.seen(&[a], a.sqrt())
     }
 
+    /// (n, r, q) of a number up to 0: e to it is 2^n (1 + q r).
+    fn exp_parts(&mut self, x: f32) -> (f32, f32, f32) {
+        let shift = f32::from_bits(0x4b40_0000);
+        let shifted = self.fma(x, f32::from_bits(0x3fb8_aa3b), shift);
+        let n = self.minus(shifted, shift);
+        let r = self.fma(n, f32::from_bits(0xbf31_7200), x);
+        let r = self.fma(n, f32::from_bits(0xb5bf_be8e), r);
+        let mut q = f32::from_bits(0x3ab6_88a0);
+        for term in [0x3c09_05d2, 0x3d2a_aa8c, 0x3e2a_aa6e, 0x3f00_0000, 0x3f80_0000] {
+            q = self.fma(q, r, f32::from_bits(term));
+        }
+        (n, r, q)
+    }
+
     /// Of numbers up to 0.
     fn exp(&mut self, x: f32) -> f32 {
         if x.is_nan() {
@@ -124,18 +138,32 @@ impl<M: Meter> Definition<M> {
         if x < self.thresholds.exp_argument {
             return 0.0;
         }
-        let shift = f32::from_bits(0x4b40_0000);
-        let shifted = self.fma(x, f32::from_bits(0x3fb8_aa3b), shift);
-        let n = self.minus(shifted, shift);
-        let r = self.fma(n, f32::from_bits(0xbf31_7200), x);
-        let r = self.fma(n, f32::from_bits(0xb5bf_be8e), r);
-        let mut p = f32::from_bits(0x3ab6_88a0);
-        for term in [0x3c09_05d2, 0x3d2a_aa8c, 0x3e2a_aa6e, 0x3f00_0000, 0x3f80_0000, 0x3f80_0000] {
-            p = self.fma(p, r, f32::from_bits(term));
-        }
+        let (n, r, q) = self.exp_parts(x);
+        let p = self.fma(q, r, 1.0);
         // By repeated halving, where the program assembles an exponent.
         let result = (f64::from(p) * 2f64.powi(n as i32)) as f32;
         self.seen(&[p], result)
+    }
+
+    /// Of a hidden layer's sum that has been cut.
+    fn tanh(&mut self, s: f32) -> f32 {
+        if s.is_nan() {
+            return f32::NAN;
+        }
+        let z = self.times(-2.0, s.abs());
+        let m = if z < self.thresholds.exp_argument {
+            -1.0
+        } else {
+            let (n, r, q) = self.exp_parts(z);
+            let power = 2f64.powi(n as i32) as f32;
+            let product = self.times(q, r);
+            let product = self.times(product, power);
+            let rest = self.minus(power, 1.0);
+            self.plus(product, rest)
+        };
+        let divisor = self.plus(2.0, m);
+        let tangent = self.over(-m, divisor);
+        cut(if s < 0.0 { -tangent } else { tangent }, self.thresholds.output)
     }
 
     fn ln(&mut self, x: f32) -> f32 {
@@ -205,6 +233,7 @@ impl<M: Meter> Definition<M> {
                         }
                     }
                     Activation::Identity | Activation::MaskedIdentity => cut(*sum, least),
+                    Activation::Tanh => self.tanh(cut(*sum, least)),
                 };
             }
             values.push(sums);
@@ -288,12 +317,17 @@ impl<M: Meter> Definition<M> {
                     for (i, value) in inputs.iter().enumerate() {
                         let weights = &parameters[layer.offset + i * layer.outputs..][..layer.outputs];
                         let sum = weights.iter().zip(&d).fold(0.0, |sum, (w, d)| self.fma(*w, *d, sum));
-                        let passes = match activation {
-                            Activation::Relu => *value > 0.0,
-                            Activation::MaskedIdentity => *value >= 0.0,
-                            Activation::Identity => true,
-                        };
-                        below.push(if passes { cut(sum, self.thresholds.derivative) } else { 0.0 });
+                        let least = self.thresholds.derivative;
+                        below.push(match activation {
+                            Activation::Relu if *value > 0.0 => cut(sum, least),
+                            Activation::MaskedIdentity if *value >= 0.0 => cut(sum, least),
+                            Activation::Relu | Activation::MaskedIdentity => 0.0,
+                            Activation::Identity => cut(sum, least),
+                            Activation::Tanh => {
+                                let slope = self.fma(-*value, *value, 1.0);
+                                cut(self.times(cut(sum, least), slope), least)
+                            }
+                        });
                     }
                 }
                 traces[index].inputs.push(inputs);
