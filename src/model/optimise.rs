@@ -14,12 +14,26 @@ use super::vector::Vector;
 pub(super) struct Descent {
     optimiser: Optimiser,
     eta: f32,
-    /// Adam's first and second moments; empty with SGD, and before the first update.
-    moments: [Vec<f32>; 2],
+    /// The optimiser's state: as many vectors as [`state_vectors`] says, as long as the parameters, and empty ones. All are
+    /// empty before the first update.
+    state: [Vec<f32>; STATE_VECTORS_MAX],
     /// Updates that have begun.
     updates: u32,
     /// 0.9^t and 0.999^t after t updates.
     powers: [f64; 2],
+}
+
+/// State vectors of an optimiser, at most.
+const STATE_VECTORS_MAX: usize = 2;
+
+/// Vectors, each as long as the parameters, that an optimiser keeps from one update to the next. They are zero when a task
+/// begins.
+pub(super) fn state_vectors(optimiser: Optimiser) -> usize {
+    match optimiser {
+        Optimiser::Sgd => 0,
+        // The first and the second moments.
+        Optimiser::Adam => 2,
+    }
 }
 
 /// How the gradient of a batch, which is a sum over its rows, becomes the one that parameters follow.
@@ -48,16 +62,16 @@ pub(super) const LAST_PART_MAX: usize = 128;
 
 impl Descent {
     pub fn new() -> Descent {
-        Descent { optimiser: Optimiser::Sgd, eta: 0.0, moments: [Vec::new(), Vec::new()], updates: 0, powers: [1.0; 2] }
+        Descent { optimiser: Optimiser::Sgd, eta: 0.0, state: [const { Vec::new() }; _], updates: 0, powers: [1.0; 2] }
     }
 
-    /// Starts a task: moments zero.
+    /// Starts a task: with no state.
     pub fn begin(&mut self, optimiser: Optimiser, eta: f32) {
         self.optimiser = optimiser;
         self.eta = eta;
         self.updates = 0;
         self.powers = [1.0; 2];
-        self.moments.iter_mut().for_each(Vec::clear);
+        self.state.iter_mut().for_each(Vec::clear);
     }
 
     /// Whether the learning rate is not +0: without one, no update would change a weight.
@@ -68,23 +82,19 @@ impl Descent {
     /// One update of `weights`, which others follow.
     pub fn update(&mut self, kernel: Kernel, averaging: Averaging, gradient: &[f32], weights: &mut [f32]) {
         self.advance(kernel);
-        match self.optimiser {
-            Optimiser::Sgd => sgd(kernel, self.eta * averaging.scale, averaging.least, gradient, weights),
-            Optimiser::Adam => {
-                let factors = self.factors(averaging);
-                let [first, second] = &mut self.moments;
-                first.resize(weights.len(), 0.0);
-                second.resize(weights.len(), 0.0);
-                adam(kernel, &factors, gradient, first, second, weights);
-            }
+        let mut state = std::mem::take(&mut self.state);
+        for vector in &mut state[..state_vectors(self.optimiser)] {
+            vector.resize(weights.len(), 0.0);
         }
+        self.step(kernel, averaging, gradient, state.each_mut().map(Vec::as_mut_slice), weights);
+        self.state = state;
     }
 
     /// Begins an update; the task's last is then done part by part.
     pub fn advance(&mut self, kernel: Kernel) {
         self.updates = self.updates.wrapping_add(1);
         if self.updates.is_multiple_of(MOMENTS_EVERY) {
-            let [first, second] = &mut self.moments;
+            let [first, second] = &mut self.state;
             cut_all(kernel, first, FIRST_MOMENT_LEAST);
             cut_all(kernel, second, SECOND_MOMENT_LEAST);
         }
@@ -100,18 +110,30 @@ impl Descent {
         gradient: &[f32],
         weights: &mut [f32],
     ) {
+        // Where no update came before, the state is zero, and nobody needs what becomes of it: as much as there are weights, in
+        // memory, would take longer than all else that is done here.
+        let mut fresh = [[0.0; LAST_PART_MAX]; STATE_VECTORS_MAX];
+        let mut state = std::mem::take(&mut self.state);
+        let of_part = state.each_mut().map(|vector| vector.get_mut(first..).unwrap_or_default());
+        let of_part = if self.updates > 1 { of_part } else { fresh.each_mut().map(|vector| &mut vector[..]) };
+        self.step(kernel, averaging, gradient, of_part, weights);
+        self.state = state;
+    }
+
+    /// An update that has begun, of some weights, whose state this is.
+    fn step(
+        &self,
+        kernel: Kernel,
+        averaging: Averaging,
+        gradient: &[f32],
+        state: [&mut [f32]; STATE_VECTORS_MAX],
+        weights: &mut [f32],
+    ) {
         match self.optimiser {
             Optimiser::Sgd => sgd(kernel, self.eta * averaging.scale, averaging.least, gradient, weights),
             Optimiser::Adam => {
-                let factors = self.factors(averaging);
-                // Where no update came before, moments are zero, and nobody needs what becomes of them: as many as there
-                // are weights, in memory, would take longer than all else that is done here.
-                let mut fresh = [[0.0; LAST_PART_MAX]; 2];
-                let [first, second] = match self.moments.each_mut().map(|moments| moments.get_mut(first..)) {
-                    [Some(first), Some(second)] if !first.is_empty() => [first, second],
-                    _ => fresh.each_mut().map(|moments| &mut moments[..]),
-                };
-                adam(kernel, &factors, gradient, first, second, weights);
+                let [first, second] = state;
+                adam(kernel, &self.factors(averaging), gradient, first, second, weights);
             }
         }
     }
@@ -152,13 +174,18 @@ pub fn first_round_without_rate(recipe: &Recipe, rounds: u32) -> Option<u32> {
     Some(first)
 }
 
+/// A learning rate below which a round trains nothing.
+fn rate_least(optimiser: Optimiser) -> f32 {
+    match optimiser {
+        Optimiser::Sgd => SGD_RATE_LEAST,
+        Optimiser::Adam => ADAM_RATE_LEAST,
+    }
+}
+
 /// The learning rate of a step: the recipe's times its decay, step times, in f64, rounded once to f32; +0 where that is less
 /// than the optimiser's least.
 pub(super) fn eta_of_step(recipe: &Recipe, step: u64) -> f32 {
-    let least = match recipe.optimiser {
-        Optimiser::Sgd => SGD_RATE_LEAST,
-        Optimiser::Adam => ADAM_RATE_LEAST,
-    };
+    let least = rate_least(recipe.optimiser);
     let (mut eta, decay) = (f64::from(recipe.eta), f64::from(recipe.eta_decay));
     for _ in 0..step {
         let next = eta * decay;
@@ -249,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_learning_rate_below_its_threshold_is_plus_zero() {
-        for (optimiser, least) in [(Optimiser::Sgd, SGD_RATE_LEAST), (Optimiser::Adam, ADAM_RATE_LEAST)] {
+        for (optimiser, least) in Optimiser::ALL.map(|optimiser| (optimiser, rate_least(optimiser))) {
             let eta = |eta, decay, step| eta_of_step(&falling(optimiser, eta, decay), step);
             assert_eq!(eta(least, 1.0, 0), least);
             assert_eq!(eta(least, 0.999, 1).to_bits(), 0);
@@ -287,7 +314,7 @@ mod tests {
             descent.begin(Optimiser::Adam, 0.5);
             let sums = [4.1 * GRADIENT_LEAST, 3.9 * GRADIENT_LEAST];
             descent.update(kernel, Averaging::over(LossReduction::Mean, 4), &sums, &mut [0.0; 2]);
-            let [first, _] = &descent.moments;
+            let [first, _] = &descent.state;
             assert!(first[0] > 0.0 && first[1].to_bits() == 0, "{first:?}");
         }
     }
@@ -304,10 +331,10 @@ mod tests {
                 let before = weights;
                 descent.update(kernel, AS_IT_IS, &[0.0], &mut weights);
                 last_step = if before == weights { last_step } else { update };
-                let moments = descent.moments.each_ref().map(|moment| moment[0]);
+                let moments = descent.state.each_ref().map(|moment| moment[0]);
                 assert!(moments.iter().all(|moment| *moment == 0.0 || moment.is_normal()), "{update}: {moments:?}");
             }
-            assert_eq!(descent.moments, [vec![0.0], vec![0.0]]);
+            assert_eq!(descent.state, [vec![0.0], vec![0.0]]);
             assert!((100..300).contains(&last_step), "{last_step}");
         }
     }
@@ -350,7 +377,7 @@ mod tests {
         let count = 2 * LAST_PART_MAX + 3;
         let gradient: Vec<f32> = (0..count).map(|index| (index as f32 * 0.7).sin()).collect();
         for kernel in Kernel::available() {
-            for optimiser in [Optimiser::Sgd, Optimiser::Adam] {
+            for optimiser in Optimiser::ALL {
                 for before in [0, 1, 2, MOMENTS_EVERY - 1] {
                     let (mut whole, mut in_parts) = (Descent::new(), Descent::new());
                     let mut weights = [vec![0.5; count], vec![0.5; count]];
@@ -366,8 +393,8 @@ mod tests {
                         in_parts.update_last_part(kernel, AS_IT_IS, index * LAST_PART_MAX, gradient, weights);
                     }
                     assert_eq!(got, expected, "{kernel}, {optimiser:?}, {before} before");
-                    let kept = in_parts.moments[0].len();
-                    assert_eq!(kept, if before > 0 && optimiser == Optimiser::Adam { count } else { 0 });
+                    let kept = in_parts.state.iter().map(Vec::len).sum::<usize>();
+                    assert_eq!(kept, if before > 0 { state_vectors(optimiser) * count } else { 0 });
                 }
             }
         }

@@ -13,10 +13,10 @@ use super::crew::{Alone, Crew};
 use super::gather::{Order, gather};
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, make_room, panels_of};
-use super::optimise::{Averaging, Descent, LAST_PART_MAX, eta_of_step};
+use super::optimise::{Averaging, Descent, LAST_PART_MAX, eta_of_step, state_vectors};
 use super::pass::Pass;
 use super::random::{Purpose, Stream};
-use super::recipe::{BatchSize, Optimiser, Recipe, RecipeError};
+use super::recipe::{BatchSize, Recipe, RecipeError};
 use super::rows::Rows;
 use super::softmax::{Target, lose};
 use super::training::{ROUNDS_MAX, Training};
@@ -500,10 +500,10 @@ pub fn working_bytes(training: &Training, rows: u32) -> u64 {
     let block_rows = batch_rows.min(BLOCK_ROWS as u64);
     let widths = || network.layers().map(|layer| layer.outputs as u64);
     let hidden = network.hidden().iter().copied().max().unwrap_or(0);
-    // Weights, the update; the block in hand, a sum for each level of the tree, moments.
+    // Weights, the update; the block in hand, a sum for each level of the tree, the optimiser's state.
     let levels = u64::from(batch_rows.div_ceil(BLOCK_ROWS as u64).max(1).ilog2()) + 1;
-    let moments = if training.recipe.optimiser == Optimiser::Adam { 2 } else { 0 };
-    let of_parameters = network.parameters() as u64 * (3 + levels + moments) * size_of::<f32>() as u64;
+    let state = state_vectors(training.recipe.optimiser) as u64;
+    let of_parameters = network.parameters() as u64 * (3 + levels + state) * size_of::<f32>() as u64;
     // What each layer puts out, two of derivatives, the outputs turned to lanes.
     let of_block = panels(block_rows) * (widths().sum::<u64>() + 2 * u64::from(hidden))
         + panels(widths().max().unwrap_or(0)) * block_rows;
