@@ -77,6 +77,24 @@ fn every_activation_depth_and_optimiser_is_the_definitions() {
 }
 
 #[test]
+fn every_constant_of_the_optimisers_is_the_definitions() {
+    let fading = [[0.9, 0.999], [0.0, 0.0], [0.5, 0.9], [0.1, 0.9999], [0.95, 0.95], [0.9999, 0.1]];
+    for (betas, epsilon, weight_decay) in fading
+        .into_iter()
+        .zip([1e-12, 1e-8, 1.0, 1e-3, 1e-5, 0.1])
+        .zip([0.0, 0.01, 0.5, 1e-12, 1e-4, 0.999])
+        .map(|((betas, epsilon), weight_decay)| (betas, epsilon, weight_decay))
+    {
+        for optimiser in Optimiser::ALL {
+            for batch in [BatchSize::Full, batches_of(1)] {
+                let recipe = Recipe { optimiser, batch, epochs: 2, betas, epsilon, weight_decay, ..Recipe::DEFAULT };
+                agrees_with_the_definition(&training(&[7, 11, 3], recipe), &rows(7, 80, 3, 9));
+            }
+        }
+    }
+}
+
+#[test]
 fn one_row_a_few_more_than_a_block_and_many_blocks_are_the_definitions() {
     for count in [1, 7, 8, 9, 127, 128, 129, 255, 256, 257, 385, 700] {
         for batch in [BatchSize::Full, batches_of(200)] {
@@ -114,13 +132,13 @@ proptest! {
         classes in 2u32..40,
         count in 1u32..300,
         batch in 0u32..160,
-        choices in (0usize..4, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+        choices in (0usize..4, 0..Optimiser::ALL.len(), any::<bool>(), any::<bool>(), any::<bool>()),
         seed in any::<u64>(),
     ) {
-        let (activation, adam, sum, small, epsilon) = choices;
+        let (activation, optimiser, sum, small, epsilon) = choices;
         let recipe = Recipe {
             activation: Activation::ALL[activation],
-            optimiser: if adam { Optimiser::Adam } else { Optimiser::Sgd },
+            optimiser: Optimiser::ALL[optimiser],
             reduction: if sum { LossReduction::Sum } else { LossReduction::Mean },
             initialisation: if small { Initialisation::Small } else { Initialisation::He },
             eta: 0.001,
@@ -129,6 +147,7 @@ proptest! {
             epochs: 1 + u32::from(batch == 0),
             log_epsilon: if epsilon { 1e-6 } else { 0.0 },
             stop_loss_change: None,
+            ..Recipe::DEFAULT
         };
         let mut sizes = vec![inputs];
         sizes.extend(hidden);

@@ -72,6 +72,7 @@ const SGD: Recipe = Recipe {
     epochs: 2,
     log_epsilon: 1e-6,
     stop_loss_change: None,
+    ..Recipe::DEFAULT
 };
 
 const ADAM: Recipe = Recipe {
@@ -85,6 +86,7 @@ const ADAM: Recipe = Recipe {
     epochs: 2,
     log_epsilon: 0.0,
     stop_loss_change: None,
+    ..Recipe::DEFAULT
 };
 
 #[test]

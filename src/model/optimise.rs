@@ -5,21 +5,21 @@ use super::arithmetic::Fma as _;
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::recipe::{LossReduction, Optimiser, Recipe};
 use super::thresholds::{
-    ADAM_RATE_LEAST, FIRST_MOMENT_LEAST, GRADIENT_LEAST, MOMENTS_EVERY, SECOND_MOMENT_LEAST, SGD_RATE_LEAST,
-    STEP_LEAST, VALUE_LEAST, cut,
+    ADAM_RATE_LEAST, FIRST_MOMENT_LEAST, GRADIENT_LEAST, SECOND_MOMENT_LEAST, SGD_RATE_LEAST, STEP_LEAST, VALUE_LEAST,
+    cut, moments_every,
 };
 use super::vector::Vector;
 
 /// An optimiser in the middle of a task.
 pub(super) struct Descent {
-    optimiser: Optimiser,
+    recipe: Recipe,
     eta: f32,
     /// The optimiser's state: as many vectors as [`state_vectors`] says, as long as the parameters, and empty ones. All are
     /// empty before the first update.
     state: [Vec<f32>; STATE_VECTORS_MAX],
     /// Updates that have begun.
     updates: u32,
-    /// 0.9^t and 0.999^t after t updates.
+    /// Of each beta its t-th power after t updates.
     powers: [f64; 2],
 }
 
@@ -55,19 +55,17 @@ impl Averaging {
     }
 }
 
-const BETAS: [f64; 2] = [0.9, 0.999];
-
 /// Parameters of the last update that are updated at a time, at most.
 pub(super) const LAST_PART_MAX: usize = 128;
 
 impl Descent {
     pub fn new() -> Descent {
-        Descent { optimiser: Optimiser::Sgd, eta: 0.0, state: [const { Vec::new() }; _], updates: 0, powers: [1.0; 2] }
+        Descent { recipe: Recipe::DEFAULT, eta: 0.0, state: [const { Vec::new() }; _], updates: 0, powers: [1.0; 2] }
     }
 
     /// Starts a task: with no state.
-    pub fn begin(&mut self, optimiser: Optimiser, eta: f32) {
-        self.optimiser = optimiser;
+    pub fn begin(&mut self, recipe: &Recipe, eta: f32) {
+        self.recipe = *recipe;
         self.eta = eta;
         self.updates = 0;
         self.powers = [1.0; 2];
@@ -83,7 +81,7 @@ impl Descent {
     pub fn update(&mut self, kernel: Kernel, averaging: Averaging, gradient: &[f32], weights: &mut [f32]) {
         self.advance(kernel);
         let mut state = std::mem::take(&mut self.state);
-        for vector in &mut state[..state_vectors(self.optimiser)] {
+        for vector in &mut state[..state_vectors(self.recipe.optimiser)] {
             vector.resize(weights.len(), 0.0);
         }
         self.step(kernel, averaging, gradient, state.each_mut().map(Vec::as_mut_slice), weights);
@@ -93,12 +91,13 @@ impl Descent {
     /// Begins an update; the task's last is then done part by part.
     pub fn advance(&mut self, kernel: Kernel) {
         self.updates = self.updates.wrapping_add(1);
-        if self.updates.is_multiple_of(MOMENTS_EVERY) {
+        if self.updates.is_multiple_of(moments_every(self.recipe.betas)) {
             let [first, second] = &mut self.state;
             cut_all(kernel, first, FIRST_MOMENT_LEAST);
             cut_all(kernel, second, SECOND_MOMENT_LEAST);
         }
-        self.powers = [self.powers[0] * BETAS[0], self.powers[1] * BETAS[1]];
+        let [first, second] = self.recipe.betas;
+        self.powers = [self.powers[0] * first, self.powers[1] * second];
     }
 
     /// Updates the weights from the `first` on, at most [`LAST_PART_MAX`], as part of the last update.
@@ -129,7 +128,10 @@ impl Descent {
         state: [&mut [f32]; STATE_VECTORS_MAX],
         weights: &mut [f32],
     ) {
-        match self.optimiser {
+        if self.recipe.weight_decay > 0.0 {
+            decay(kernel, self.eta * self.recipe.weight_decay, weights);
+        }
+        match self.recipe.optimiser {
             Optimiser::Sgd => sgd(kernel, self.eta * averaging.scale, averaging.least, gradient, weights),
             Optimiser::Adam => {
                 let [first, second] = state;
@@ -140,7 +142,8 @@ impl Descent {
 
     fn factors(&self, averaging: Averaging) -> Factors {
         let [first, second] = self.powers.map(|power| (1.0 / (1.0 - power)) as f32);
-        Factors { averaging, first: self.eta * first, second }
+        let betas = self.recipe.betas.map(|beta| beta as f32);
+        Factors { averaging, first: self.eta * first, second, betas, epsilon: self.recipe.epsilon }
     }
 }
 
@@ -152,6 +155,8 @@ struct Factors {
     first: f32,
     /// The second moment's correction.
     second: f32,
+    betas: [f32; 2],
+    epsilon: f32,
 }
 
 /// The first of a job's `rounds` rounds, counted from 0, whose learning rate is +0, if there is one: it and all after it
@@ -211,6 +216,18 @@ fn sgd_body<V: Vector>(rate: f32, least: f32, gradient: &[f32], weights: &mut [f
 }
 
 compiled_for_each_kernel! {
+    /// Takes a part of each weight away. `rate` is the learning rate times the decay.
+    fn decay = decay_body(rate: f32, weights: &mut [f32])
+}
+
+#[inline(always)]
+fn decay_body<V: Vector>(rate: f32, weights: &mut [f32]) {
+    for weight in weights {
+        *weight = cut(V::Fma::fma(-rate, *weight, *weight), VALUE_LEAST);
+    }
+}
+
+compiled_for_each_kernel! {
     fn adam = adam_body(
         factors: &Factors,
         gradient: &[f32],
@@ -228,15 +245,14 @@ fn adam_body<V: Vector>(
     second: &mut [f32],
     weights: &mut [f32],
 ) {
-    const EPSILON: f32 = 1e-8;
-    let Factors { averaging: Averaging { least, scale }, first: first_factor, second: second_factor } = *factors;
-    let [beta1, beta2] = BETAS.map(|beta| beta as f32);
+    let Factors { averaging: Averaging { least, scale }, first: first_factor, second: second_factor, .. } = *factors;
+    let Factors { betas: [beta1, beta2], epsilon, .. } = *factors;
     let moments = first.iter_mut().zip(second);
     for ((weight, gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(moments) {
         let gradient = cut(*gradient, least) * scale;
         *first = V::Fma::fma(beta1, *first - gradient, gradient);
         *second = V::Fma::fma(beta2, *second, (1.0 - beta2) * gradient * gradient);
-        let root = (*second * second_factor).sqrt() + EPSILON;
+        let root = (*second * second_factor).sqrt() + epsilon;
         // Where the quotient would be less than the least step. A weight less a step is a multiple of 2^-63, as both are.
         *weight -= cut(first_factor * *first, STEP_LEAST * root) / root;
     }
@@ -255,6 +271,7 @@ fn cut_all_body<V: Vector>(values: &mut [f32], least: f32) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::thresholds::MOMENTS_EVERY;
     use super::*;
 
     /// A sum that is its own mean.
@@ -302,7 +319,7 @@ mod tests {
         for kernel in Kernel::available() {
             let moved = |reduction, rows, gradient: f32| {
                 let mut descent = Descent::new();
-                descent.begin(Optimiser::Sgd, 1.0);
+                descent.begin(&falling(Optimiser::Sgd, 1.0, 1.0), 1.0);
                 let mut weights = [0.0];
                 descent.update(kernel, Averaging::over(reduction, rows), &[gradient], &mut weights);
                 weights[0]
@@ -311,7 +328,7 @@ mod tests {
             assert_eq!(moved(LossReduction::Sum, 4, 10.0), -10.0);
             // Below what a weight keeps, but not below what the optimiser reckons with.
             let mut descent = Descent::new();
-            descent.begin(Optimiser::Adam, 0.5);
+            descent.begin(&falling(Optimiser::Adam, 0.5, 1.0), 0.5);
             let sums = [4.1 * GRADIENT_LEAST, 3.9 * GRADIENT_LEAST];
             descent.update(kernel, Averaging::over(LossReduction::Mean, 4), &sums, &mut [0.0; 2]);
             let [first, _] = &descent.state;
@@ -323,7 +340,7 @@ mod tests {
     fn moments_without_a_gradient_end_and_steps_that_are_too_short_are_none() {
         for kernel in Kernel::available() {
             let mut descent = Descent::new();
-            descent.begin(Optimiser::Adam, 0.01);
+            descent.begin(&falling(Optimiser::Adam, 0.01, 1.0), 0.01);
             let mut weights = [0.5];
             descent.update(kernel, AS_IT_IS, &[1.0], &mut weights);
             let mut last_step = 0;
@@ -343,7 +360,7 @@ mod tests {
     fn sgd_goes_down_the_gradient_with_one_rounding() {
         for kernel in Kernel::available() {
             let mut descent = Descent::new();
-            descent.begin(Optimiser::Sgd, 0.1);
+            descent.begin(&falling(Optimiser::Sgd, 0.1, 1.0), 0.1);
             let gradient: Vec<f32> = (0..11).map(|i| i as f32 - 5.3).collect();
             let mut weights = vec![0.7; 11];
             descent.update(kernel, AS_IT_IS, &gradient, &mut weights);
@@ -354,11 +371,23 @@ mod tests {
     }
 
     #[test]
+    fn a_weight_decays_by_its_part_before_its_step_and_ends_at_zero() {
+        for kernel in Kernel::available() {
+            let mut descent = Descent::new();
+            descent.begin(&Recipe { weight_decay: 0.25, ..falling(Optimiser::Sgd, 0.5, 1.0) }, 0.5);
+            let mut weights = [1.0, -1.0, 1e-12, 0.0];
+            descent.update(kernel, AS_IT_IS, &[0.0, 1.0, 0.0, 0.0], &mut weights);
+            assert_eq!(weights[..2], [0.875, -1.375], "{kernel}");
+            assert!(weights[2].to_bits() == 0 && weights[3].to_bits() == 0, "{kernel}: {weights:?}");
+        }
+    }
+
+    #[test]
     fn adam_follows_its_paper_and_forgets_between_tasks() {
         for kernel in Kernel::available() {
             let mut descent = Descent::new();
             for _task in 0..2 {
-                descent.begin(Optimiser::Adam, 0.01);
+                descent.begin(&falling(Optimiser::Adam, 0.01, 1.0), 0.01);
                 let (mut m, mut v, mut exact, mut weights) = (0.0f64, 0.0f64, 0.5f64, [0.5f32]);
                 for t in 1..=50 {
                     let gradient = (f64::from(t) * 0.37).sin();
@@ -382,7 +411,7 @@ mod tests {
                     let (mut whole, mut in_parts) = (Descent::new(), Descent::new());
                     let mut weights = [vec![0.5; count], vec![0.5; count]];
                     for (descent, weights) in [&mut whole, &mut in_parts].into_iter().zip(&mut weights) {
-                        descent.begin(optimiser, 0.01);
+                        descent.begin(&Recipe { weight_decay: 0.5, ..falling(optimiser, 0.01, 1.0) }, 0.01);
                         (0..before).for_each(|_| descent.update(kernel, AS_IT_IS, &gradient, weights));
                     }
                     let [expected, got] = &mut weights;

@@ -11,6 +11,16 @@ pub const BATCH_ROWS_MAX: u32 = 1 << 24;
 /// Epsilon of a loss that has one, at least: 2^-60. A smaller one is below what f32 keeps of any sum with it.
 pub const LOG_EPSILON_MIN: f32 = 1.0 / (1u64 << 60) as f32;
 
+/// A factor by which what an optimiser remembers fades from update to update: 0, or at least this. What fades faster would
+/// leave the numbers that training may have (docs/arithmetic.md, section 2).
+pub const FADING_MIN: f64 = 0.1;
+/// Such a factor, at most: nearer to 1, what the least gradient adds would be too small.
+pub const FADING_MAX: f64 = 0.9999;
+/// Adam's epsilon, at least.
+pub const EPSILON_MIN: f32 = 1e-12;
+/// A weight decay that is one, at least: with any rate that trains, its product is no subnormal number.
+pub const WEIGHT_DECAY_MIN: f32 = 1e-12;
+
 /// What a hidden layer does to its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -38,7 +48,7 @@ impl Activation {
 pub enum Optimiser {
     /// Stochastic gradient descent, no momentum.
     Sgd = 1,
-    /// Adam (Kingma and Ba 2015) with beta 0.9 and 0.999, epsilon 1e-8; moments start at zero in every task.
+    /// Adam (Kingma and Ba 2015), with a weight decay AdamW (Loshchilov and Hutter 2019); moments start at zero in every task.
     Adam = 2,
 }
 
@@ -109,6 +119,12 @@ pub struct Recipe {
     pub log_epsilon: f32,
     /// With a full batch: stop once an epoch changes the loss by this much or less.
     pub stop_loss_change: Option<f32>,
+    /// Adam's beta 1 and beta 2: how much of the moments is left from one update to the next.
+    pub betas: [f64; 2],
+    /// Adam's epsilon, beside the root of the second moment.
+    pub epsilon: f32,
+    /// Before each update every parameter loses this part of itself, times the learning rate.
+    pub weight_decay: f32,
 }
 
 impl Recipe {
@@ -124,6 +140,9 @@ impl Recipe {
         epochs: 3,
         log_epsilon: 0.0,
         stop_loss_change: None,
+        betas: [0.9, 0.999],
+        epsilon: 1e-8,
+        weight_decay: 0.0,
     };
 
     /// The older literature's recipe: full batch, summed loss, plain gradient descent, early stop.
@@ -138,6 +157,7 @@ impl Recipe {
         epochs: 15,
         log_epsilon: 1e-6,
         stop_loss_change: Some(0.2),
+        ..Recipe::DEFAULT
     };
 
     /// The recipe itself, if every value lies within its limits.
@@ -168,8 +188,23 @@ impl Recipe {
                 return Err(RecipeError::StopNeedsFullBatch);
             }
         }
+        if let Some(&got) = self.betas.iter().find(|beta| !is_fading(**beta)) {
+            return Err(RecipeError::Beta { got });
+        }
+        if !(self.epsilon >= EPSILON_MIN && self.epsilon <= 1.0) {
+            return Err(RecipeError::Epsilon { got: self.epsilon });
+        }
+        let decay = self.weight_decay;
+        if !(decay == 0.0 || decay >= WEIGHT_DECAY_MIN && decay < 1.0) {
+            return Err(RecipeError::WeightDecay { got: decay });
+        }
         Ok(self)
     }
+}
+
+/// Whether what is multiplied by this at each update fades as training can bear.
+fn is_fading(factor: f64) -> bool {
+    factor == 0.0 || (FADING_MIN..=FADING_MAX).contains(&factor)
 }
 
 /// Why values make no recipe.
@@ -205,6 +240,21 @@ pub enum RecipeError {
         /// Change asked for.
         got: f32,
     },
+    /// Neither 0 nor from [`FADING_MIN`] to [`FADING_MAX`].
+    Beta {
+        /// Value asked for.
+        got: f64,
+    },
+    /// Not from [`EPSILON_MIN`] to 1.
+    Epsilon {
+        /// Value asked for.
+        got: f32,
+    },
+    /// Neither 0 nor from [`WEIGHT_DECAY_MIN`] below 1.
+    WeightDecay {
+        /// Value asked for.
+        got: f32,
+    },
     /// Stopping by loss compares whole passes: it needs a full batch.
     StopNeedsFullBatch,
 }
@@ -216,6 +266,7 @@ impl RecipeError {
             Self::Epochs { got } => (got.into(), got.clamp(1, EPOCHS_MAX).into()),
             Self::Batch { got } => (got.into(), got.clamp(1, BATCH_ROWS_MAX).into()),
             Self::Eta { .. } | Self::EtaDecay { .. } | Self::LogEpsilon { .. } | Self::StopLossChange { .. } => (0, 0),
+            Self::Beta { .. } | Self::Epsilon { .. } | Self::WeightDecay { .. } => (0, 0),
             Self::StopNeedsFullBatch => (0, 0),
         }
     }
@@ -232,6 +283,11 @@ impl fmt::Display for RecipeError {
                 write!(f, "the loss's epsilon is 0, or at least {LOG_EPSILON_MIN:e} and below 1, not {got:e}")
             }
             Self::StopLossChange { got } => write!(f, "the loss change to stop at is 0 or more, not {got}"),
+            Self::Beta { got } => write!(f, "a beta is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}"),
+            Self::Epsilon { got } => write!(f, "the optimiser's epsilon is from {EPSILON_MIN:e} to 1, not {got:e}"),
+            Self::WeightDecay { got } => {
+                write!(f, "the weight decay is 0, or at least {WEIGHT_DECAY_MIN:e} and below 1, not {got:e}")
+            }
             Self::StopNeedsFullBatch => f.write_str("stopping by the loss's change needs full batches"),
         }
     }
@@ -266,6 +322,16 @@ mod tests {
         }
         assert!(Recipe { log_epsilon: LOG_EPSILON_MIN, ..Recipe::CLASSIC }.checked().is_ok());
         assert!(matches!(refused(|r| r.stop_loss_change = Some(f32::INFINITY)), RecipeError::StopLossChange { .. }));
+        for factor in [-0.1, 0.05, 0.999_99, 1.0, f64::NAN] {
+            for betas in [[factor, 0.999], [0.9, factor]] {
+                let recipe = Recipe { betas, ..Recipe::DEFAULT };
+                assert!(matches!(recipe.checked(), Err(RecipeError::Beta { .. })), "{factor}");
+            }
+        }
+        assert!(Recipe { betas: [0.0, FADING_MIN], ..Recipe::DEFAULT }.checked().is_ok());
+        assert!(matches!(refused(|r| r.epsilon = 1e-13), RecipeError::Epsilon { .. }));
+        assert!(matches!(refused(|r| r.weight_decay = 1e-13), RecipeError::WeightDecay { .. }));
+        assert!(matches!(refused(|r| r.weight_decay = 1.0), RecipeError::WeightDecay { .. }));
         assert_eq!(refused(|r| r.batch = BatchSize::Rows(NonZeroU32::MIN)), RecipeError::StopNeedsFullBatch);
     }
 }

@@ -373,7 +373,7 @@ impl Work {
         let of_parts = if parts == 1 { 0 } else { parameters };
         self.gradients.prepare(of_parts, parts);
         self.losses.prepare(1, parts);
-        self.descent.begin(recipe.optimiser, eta_of_step(recipe, step));
+        self.descent.begin(recipe, eta_of_step(recipe, step));
     }
 
     /// All of a batch forward and, with `back`, its gradient. Returns the loss.

@@ -65,6 +65,7 @@ fn training() -> Training {
         epochs: 1,
         log_epsilon: 0.0,
         stop_loss_change: None,
+        ..Recipe::DEFAULT
     };
     Training { arithmetic: 2, network: network(), recipe, seed: 1 }
 }
@@ -113,6 +114,9 @@ pub fn specification(name: &str) -> Specification {
                     epochs: 15,
                     log_epsilon: 2f32.powi(-20),
                     stop_loss_change: Some(0.25),
+                    betas: [0.5, 0.75],
+                    epsilon: 2f32.powi(-20),
+                    weight_decay: 0.125,
                 },
                 seed: 7,
             };

@@ -118,6 +118,7 @@ fn task(row: &[&str]) -> (Training, Vec<f32>, Rows<'static>, u64) {
         epochs: epochs.parse().unwrap(),
         log_epsilon: log_epsilon.parse().unwrap(),
         stop_loss_change: stop.parse().ok(),
+        ..Recipe::DEFAULT
     };
     let network = Network::new(features, &sizes[1..sizes.len() - 1], classes).unwrap();
     let base = initialise(&network, recipe.initialisation, 1);

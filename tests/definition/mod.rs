@@ -446,16 +446,25 @@ impl<M: Meter> Definition<M> {
             LossReduction::Mean => (rows as f32 * least, 1.0 / rows as f32),
         };
         *updates += 1;
-        if *updates % 64 == 0 {
+        let [beta1, beta2] = recipe.betas;
+        let every = if beta1 >= 0.9 && beta2 >= 0.95 { 64 } else { 1 };
+        if *updates % every == 0 {
             m.iter_mut().for_each(|m| *m = cut(*m, first_moment));
             v.iter_mut().for_each(|v| *v = cut(*v, second_moment));
         }
-        *powers = [powers[0] * 0.9, powers[1] * 0.999];
+        *powers = [powers[0] * beta1, powers[1] * beta2];
         let [c1, c2] = powers.map(|power| (1.0 / (1.0 - power)) as f32);
         let rate = match recipe.optimiser {
             Optimiser::Sgd => self.times(*eta, scale),
             Optimiser::Adam => self.times(*eta, c1),
         };
+        let [beta1, beta2] = [beta1 as f32, beta2 as f32];
+        if recipe.weight_decay > 0.0 {
+            let decay = self.times(*eta, recipe.weight_decay);
+            for w in weights.iter_mut() {
+                *w = cut(self.fma(-decay, *w, *w), weight);
+            }
+        }
         for (index, w) in weights.iter_mut().enumerate() {
             let sum = cut(gradient[index], least);
             *w = match recipe.optimiser {
@@ -463,13 +472,13 @@ impl<M: Meter> Definition<M> {
                 Optimiser::Adam => {
                     let g = self.times(sum, scale);
                     let distance = self.minus(m[index], g);
-                    m[index] = self.fma(0.9, distance, g);
-                    let part = self.times(1.0 - 0.999f32, g);
+                    m[index] = self.fma(beta1, distance, g);
+                    let part = self.times(1.0 - beta2, g);
                     let square = self.times(part, g);
-                    v[index] = self.fma(0.999, v[index], square);
+                    v[index] = self.fma(beta2, v[index], square);
                     let second = self.times(v[index], c2);
                     let root = self.root(second);
-                    let root = self.plus(root, 1e-8);
+                    let root = self.plus(root, recipe.epsilon);
                     let limit = self.times(step, root);
                     let numerator = cut(self.times(rate, m[index]), limit);
                     let step = self.over(numerator, root);

@@ -35,6 +35,9 @@ const BY_BATCHES: Recipe = Recipe {
     epochs: 1,
     log_epsilon: 0.0,
     stop_loss_change: None,
+    betas: [0.9, 0.999],
+    epsilon: 1e-8,
+    weight_decay: 0.0,
 };
 const BY_ALL_ROWS: Recipe = Recipe {
     activation: Activation::MaskedIdentity,

@@ -194,12 +194,16 @@ fn draft(u: &mut Unstructured<'_>, last: u16) -> Result<Draft<'static>> {
             Value::U16(number) => (number.set)(&mut draft, integer(u, number)?),
             Value::U32(number) => (number.set)(&mut draft, integer(u, number)?),
             Value::U64(number) => (number.set)(&mut draft, integer(u, number)?),
+            // Positive floats are in the order of their bits.
             Value::F32(number) => {
-                // Positive floats are in the order of their bits.
                 let (least, greatest) = number.limits;
                 let value = f32::from_bits(u.int_in_range(least.to_bits()..=greatest.to_bits())?);
-                let zeros = [value, value, 0.0, -0.0];
-                (number.set)(&mut draft, if number.or_zero { *u.choose(&zeros)? } else { value });
+                (number.set)(&mut draft, if number.or_zero { *u.choose(&[value, value, 0.0, -0.0])? } else { value });
+            }
+            Value::F64(number) => {
+                let (least, greatest) = number.limits;
+                let value = f64::from_bits(u.int_in_range(least.to_bits()..=greatest.to_bits())?);
+                (number.set)(&mut draft, if number.or_zero { *u.choose(&[value, value, 0.0, -0.0])? } else { value });
             }
             Value::U32s(list) => {
                 let widths = self::list(u, 0..=HIDDEN_LAYERS_MAX, |u| u.int_in_range(1..=HIDDEN_WIDTH_MAX))?;

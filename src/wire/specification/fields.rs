@@ -8,7 +8,9 @@ use super::Draft;
 use crate::digest::Digest;
 use crate::job::{OnNoNodes, OnTaskFailure, ROUNDS_MAX, RowsRef};
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
-use crate::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX, LOG_EPSILON_MIN};
+use crate::model::recipe::{
+    BATCH_ROWS_MAX, EPOCHS_MAX, EPSILON_MIN, FADING_MAX, FADING_MIN, LOG_EPSILON_MIN, WEIGHT_DECAY_MIN,
+};
 use crate::model::{Activation, Initialisation, LossReduction, Merge, Optimiser};
 
 /// A field without this bit is part of what the job computes, and hashed.
@@ -33,6 +35,7 @@ pub enum Value {
     U32(Number<u32>),
     U64(Number<u64>),
     F32(Number<f32>),
+    F64(Number<f64>),
     /// Any number of u32; left out where there are none.
     U32s(List<u32>),
     /// Any number of references to rows.
@@ -100,6 +103,7 @@ impl Field {
             Value::U32(number) => is_refused(number),
             Value::U64(number) => is_refused(number),
             Value::F32(number) => is_refused(number),
+            Value::F64(number) => is_refused(number),
             Value::U32s(list) => list.is_required,
             Value::RowsRefs(list) => list.is_required,
             Value::RowsRef(item) => item.is_required,
@@ -123,6 +127,7 @@ impl Field {
             Value::U32(number) => ("u32", default(number)),
             Value::U64(number) => ("u64", default(number)),
             Value::F32(number) => ("f32", default(number)),
+            Value::F64(number) => ("f64", default(number)),
             Value::U32s(_) => ("u32 each", String::new()),
             Value::RowsRefs(_) => ("u32, digest each", String::new()),
             Value::RowsRef(_) => ("u32, digest", String::new()),
@@ -142,6 +147,11 @@ const fn choice(choices: usize, get: fn(&Draft<'_>) -> Option<u8>, set: fn(&mut 
 /// The choice of this number. No other is read.
 fn chosen<T: Copy>(choices: &[T], number: u8) -> T {
     choices[usize::from(number).saturating_sub(1).min(choices.len() - 1)]
+}
+
+const fn beta(get: fn(&Draft<'_>) -> Option<f64>, set: fn(&mut Draft<'_>, f64), default: f64) -> Value {
+    let limits = (FADING_MIN, FADING_MAX);
+    Value::F64(Number { absent: Absent::Means(default), limits, or_zero: true, get, set })
 }
 
 /// The least number above 0.
@@ -304,6 +314,38 @@ pub const FIELDS: &[Field] = &[
             or_zero: false,
             get: |draft| Some(draft.seed),
             set: |draft, seed| draft.seed = seed,
+        }),
+    },
+    Field {
+        tag: 0x0012,
+        name: "beta1",
+        value: beta(|draft| Some(draft.recipe.betas[0]), |draft, beta| draft.recipe.betas[0] = beta, 0.9),
+    },
+    Field {
+        tag: 0x0013,
+        name: "beta2",
+        value: beta(|draft| Some(draft.recipe.betas[1]), |draft, beta| draft.recipe.betas[1] = beta, 0.999),
+    },
+    Field {
+        tag: 0x0014,
+        name: "epsilon",
+        value: Value::F32(Number {
+            absent: Absent::Means(1e-8),
+            limits: (EPSILON_MIN, 1.0),
+            or_zero: false,
+            get: |draft| Some(draft.recipe.epsilon),
+            set: |draft, epsilon| draft.recipe.epsilon = epsilon,
+        }),
+    },
+    Field {
+        tag: 0x0015,
+        name: "weight_decay",
+        value: Value::F32(Number {
+            absent: Absent::Means(0.0),
+            limits: (WEIGHT_DECAY_MIN, BELOW_ONE),
+            or_zero: true,
+            get: |draft| Some(draft.recipe.weight_decay),
+            set: |draft, decay| draft.recipe.weight_decay = decay,
         }),
     },
     Field {

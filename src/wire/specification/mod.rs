@@ -107,6 +107,7 @@ impl<'a> Draft<'a> {
                 Value::U32(number) => number.leave_out(&mut draft),
                 Value::U64(number) => number.leave_out(&mut draft),
                 Value::F32(number) => number.leave_out(&mut draft),
+                Value::F64(number) => number.leave_out(&mut draft),
                 Value::U32s(_) | Value::RowsRefs(_) | Value::RowsRef(_) | Value::Digest(_) | Value::Bytes { .. } => {}
             }
         }
@@ -157,6 +158,7 @@ impl<'a> Draft<'a> {
                 Value::U32(number) => number.write(self, &mut out),
                 Value::U64(number) => number.write(self, &mut out),
                 Value::F32(number) => number.write(self, &mut out),
+                Value::F64(number) => number.write(self, &mut out),
                 Value::U32s(list) => {
                     let values = (list.get)(self);
                     values.iter().for_each(|value| out.u32(*value));
@@ -226,6 +228,7 @@ impl<'a> Draft<'a> {
             Value::U32(number) => (number.set)(self, number.read(tag, &mut field)?),
             Value::U64(number) => (number.set)(self, number.read(tag, &mut field)?),
             Value::F32(number) => (number.set)(self, number.read(tag, &mut field)?),
+            Value::F64(number) => (number.set)(self, number.read(tag, &mut field)?),
             Value::U32s(List { is_required: false, .. }) | Value::RowsRefs(List { is_required: false, .. })
                 if is_empty =>
             {
@@ -305,7 +308,8 @@ written! {
     u16: |_| false,
     u32: |_| false,
     u64: |_| false,
-    f32: |value| value == 0.0 && value.is_sign_negative()
+    f32: |value| value == 0.0 && value.is_sign_negative(),
+    f64: |value| value == 0.0 && value.is_sign_negative()
 }
 
 impl<T: Written + Default> Number<T> {
