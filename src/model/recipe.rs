@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 
 /// Epochs of a task, at most.
 pub const EPOCHS_MAX: u32 = 1_000_000;
@@ -86,6 +87,46 @@ impl Initialisation {
     /// All of them, in the order of their numbers, from 1 on.
     pub const ALL: [Initialisation; 2] = [Initialisation::He, Initialisation::Small];
 }
+
+/// Gives a type the names that people write and read for its members.
+macro_rules! named {
+    ($type:ident: $($member:ident $name:literal),+ $(,)?) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $($type::$member => $name,)+ })
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownName;
+
+            fn from_str(name: &str) -> Result<$type, UnknownName> {
+                match name {
+                    $($name => Ok($type::$member),)+
+                    _ => Err(UnknownName { known: &[$($name),+] }),
+                }
+            }
+        }
+    };
+}
+
+/// A text that names no member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownName {
+    /// The names that there are.
+    pub known: &'static [&'static str],
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "one of {} is wanted", self.known.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownName {}
+
+named!(Activation: Relu "relu", Identity "identity", MaskedIdentity "masked_identity", Tanh "tanh");
+named!(Optimiser: Sgd "sgd", Adam "adam");
 
 /// Rows behind one update of the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
