@@ -112,12 +112,13 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     );
     let fading = |usual: f64| prop_oneof![Just(usual), Just(0.0), Just(-0.0), 0.1..0.9999];
     let constants = (
+        prop_oneof![Just(0.9), Just(0.0), Just(-0.0), 0.1f32..0.9999],
         [fading(0.9), fading(0.999)],
         prop_oneof![Just(1e-8), 1e-12f32..1.0],
         prop_oneof![Just(0.0), Just(-0.0), 1e-12f32..1.0],
     );
     (enums, numbers, constants).prop_map(|((activation, optimiser, reduction, initialisation), numbers, constants)| {
-        let (betas, epsilon, weight_decay) = constants;
+        let (momentum, betas, epsilon, weight_decay) = constants;
         let (eta, eta_decay, rows, epochs, log_epsilon, change) = numbers;
         let batch = NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
         let stop_loss_change = change.filter(|_| batch == BatchSize::Full);
@@ -132,6 +133,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
             epochs,
             log_epsilon,
             stop_loss_change,
+            momentum,
             betas,
             epsilon,
             weight_decay,

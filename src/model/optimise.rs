@@ -31,6 +31,8 @@ const STATE_VECTORS_MAX: usize = 2;
 pub(super) fn state_vectors(optimiser: Optimiser) -> usize {
     match optimiser {
         Optimiser::Sgd => 0,
+        // The velocity.
+        Optimiser::Momentum => 1,
         // The first and the second moments.
         Optimiser::Adam => 2,
     }
@@ -91,7 +93,7 @@ impl Descent {
     /// Begins an update; the task's last is then done part by part.
     pub fn advance(&mut self, kernel: Kernel) {
         self.updates = self.updates.wrapping_add(1);
-        if self.updates.is_multiple_of(moments_every(self.recipe.betas)) {
+        if self.recipe.optimiser == Optimiser::Adam && self.updates.is_multiple_of(moments_every(self.recipe.betas)) {
             let [first, second] = &mut self.state;
             cut_all(kernel, first, FIRST_MOMENT_LEAST);
             cut_all(kernel, second, SECOND_MOMENT_LEAST);
@@ -133,6 +135,11 @@ impl Descent {
         }
         match self.recipe.optimiser {
             Optimiser::Sgd => sgd(kernel, self.eta * averaging.scale, averaging.least, gradient, weights),
+            Optimiser::Momentum => {
+                let [velocity, _] = state;
+                let factors = [self.eta, self.recipe.momentum];
+                momentum(kernel, factors, averaging, gradient, velocity, weights);
+            }
             Optimiser::Adam => {
                 let [first, second] = state;
                 adam(kernel, &self.factors(averaging), gradient, first, second, weights);
@@ -182,7 +189,7 @@ pub fn first_round_without_rate(recipe: &Recipe, rounds: u32) -> Option<u32> {
 /// A learning rate below which a round trains nothing.
 fn rate_least(optimiser: Optimiser) -> f32 {
     match optimiser {
-        Optimiser::Sgd => SGD_RATE_LEAST,
+        Optimiser::Sgd | Optimiser::Momentum => SGD_RATE_LEAST,
         Optimiser::Adam => ADAM_RATE_LEAST,
     }
 }
@@ -224,6 +231,33 @@ compiled_for_each_kernel! {
 fn decay_body<V: Vector>(rate: f32, weights: &mut [f32]) {
     for weight in weights {
         *weight = cut(V::Fma::fma(-rate, *weight, *weight), VALUE_LEAST);
+    }
+}
+
+compiled_for_each_kernel! {
+    /// `factors` are the learning rate and the momentum.
+    fn momentum = momentum_body(
+        factors: [f32; 2],
+        averaging: Averaging,
+        gradient: &[f32],
+        velocity: &mut [f32],
+        weights: &mut [f32],
+    )
+}
+
+/// A velocity without a gradient would stop at the smallest subnormals as Adam's first moment would, and has its threshold.
+#[inline(always)]
+fn momentum_body<V: Vector>(
+    [eta, momentum]: [f32; 2],
+    Averaging { least, scale }: Averaging,
+    gradient: &[f32],
+    velocity: &mut [f32],
+    weights: &mut [f32],
+) {
+    for ((weight, gradient), velocity) in weights.iter_mut().zip(gradient).zip(velocity) {
+        let gradient = cut(*gradient, least) * scale;
+        *velocity = cut(V::Fma::fma(momentum, *velocity, gradient), FIRST_MOMENT_LEAST);
+        *weight = cut(V::Fma::fma(-eta, *velocity, *weight), VALUE_LEAST);
     }
 }
 
@@ -367,6 +401,21 @@ mod tests {
             for (weight, gradient) in weights.iter().zip(&gradient) {
                 assert_eq!(*weight, (-0.1f32).mul_add(*gradient, 0.7));
             }
+        }
+    }
+
+    #[test]
+    fn a_velocity_gathers_gradients_and_fades_to_zero() {
+        for kernel in Kernel::available() {
+            let mut descent = Descent::new();
+            descent.begin(&Recipe { momentum: 0.5, ..falling(Optimiser::Momentum, 0.25, 1.0) }, 0.25);
+            let mut weights = [1.0];
+            descent.update(kernel, Averaging::over(LossReduction::Mean, 2), &[2.0], &mut weights);
+            assert_eq!((weights[0], descent.state[0][0]), (0.75, 1.0), "{kernel}");
+            descent.update(kernel, AS_IT_IS, &[1.0], &mut weights);
+            assert_eq!((weights[0], descent.state[0][0]), (0.375, 1.5), "{kernel}");
+            (0..70).for_each(|_| descent.update(kernel, AS_IT_IS, &[0.0], &mut weights));
+            assert_eq!(descent.state[0][0].to_bits(), 0, "{kernel}");
         }
     }
 

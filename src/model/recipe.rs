@@ -51,11 +51,13 @@ pub enum Optimiser {
     Sgd = 1,
     /// Adam (Kingma and Ba 2015), with a weight decay AdamW (Loshchilov and Hutter 2019); moments start at zero in every task.
     Adam = 2,
+    /// Gradient descent with momentum (Polyak 1964); the velocity starts at zero in every task.
+    Momentum = 3,
 }
 
 impl Optimiser {
     /// All of them, in the order of their numbers, from 1 on.
-    pub const ALL: [Optimiser; 2] = [Optimiser::Sgd, Optimiser::Adam];
+    pub const ALL: [Optimiser; 3] = [Optimiser::Sgd, Optimiser::Adam, Optimiser::Momentum];
 }
 
 /// What a batch's loss is, and with it the scale of its gradient.
@@ -126,7 +128,7 @@ impl fmt::Display for UnknownName {
 impl std::error::Error for UnknownName {}
 
 named!(Activation: Relu "relu", Identity "identity", MaskedIdentity "masked_identity", Tanh "tanh");
-named!(Optimiser: Sgd "sgd", Adam "adam");
+named!(Optimiser: Sgd "sgd", Adam "adam", Momentum "momentum");
 
 /// Rows behind one update of the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +162,8 @@ pub struct Recipe {
     pub log_epsilon: f32,
     /// With a full batch: stop once an epoch changes the loss by this much or less.
     pub stop_loss_change: Option<f32>,
+    /// How much of the velocity is left from one update to the next, with [`Optimiser::Momentum`].
+    pub momentum: f32,
     /// Adam's beta 1 and beta 2: how much of the moments is left from one update to the next.
     pub betas: [f64; 2],
     /// Adam's epsilon, beside the root of the second moment.
@@ -181,6 +185,7 @@ impl Recipe {
         epochs: 3,
         log_epsilon: 0.0,
         stop_loss_change: None,
+        momentum: 0.9,
         betas: [0.9, 0.999],
         epsilon: 1e-8,
         weight_decay: 0.0,
@@ -228,6 +233,9 @@ impl Recipe {
             if self.batch != BatchSize::Full {
                 return Err(RecipeError::StopNeedsFullBatch);
             }
+        }
+        if !is_fading(self.momentum.into()) {
+            return Err(RecipeError::Momentum { got: self.momentum });
         }
         if let Some(&got) = self.betas.iter().find(|beta| !is_fading(**beta)) {
             return Err(RecipeError::Beta { got });
@@ -282,6 +290,11 @@ pub enum RecipeError {
         got: f32,
     },
     /// Neither 0 nor from [`FADING_MIN`] to [`FADING_MAX`].
+    Momentum {
+        /// Value asked for.
+        got: f32,
+    },
+    /// Neither 0 nor from [`FADING_MIN`] to [`FADING_MAX`].
     Beta {
         /// Value asked for.
         got: f64,
@@ -307,7 +320,7 @@ impl RecipeError {
             Self::Epochs { got } => (got.into(), got.clamp(1, EPOCHS_MAX).into()),
             Self::Batch { got } => (got.into(), got.clamp(1, BATCH_ROWS_MAX).into()),
             Self::Eta { .. } | Self::EtaDecay { .. } | Self::LogEpsilon { .. } | Self::StopLossChange { .. } => (0, 0),
-            Self::Beta { .. } | Self::Epsilon { .. } | Self::WeightDecay { .. } => (0, 0),
+            Self::Momentum { .. } | Self::Beta { .. } | Self::Epsilon { .. } | Self::WeightDecay { .. } => (0, 0),
             Self::StopNeedsFullBatch => (0, 0),
         }
     }
@@ -324,6 +337,7 @@ impl fmt::Display for RecipeError {
                 write!(f, "the loss's epsilon is 0, or at least {LOG_EPSILON_MIN:e} and below 1, not {got:e}")
             }
             Self::StopLossChange { got } => write!(f, "the loss change to stop at is 0 or more, not {got}"),
+            Self::Momentum { got } => write!(f, "the momentum is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}"),
             Self::Beta { got } => write!(f, "a beta is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}"),
             Self::Epsilon { got } => write!(f, "the optimiser's epsilon is from {EPSILON_MIN:e} to 1, not {got:e}"),
             Self::WeightDecay { got } => {
@@ -370,6 +384,7 @@ mod tests {
             }
         }
         assert!(Recipe { betas: [0.0, FADING_MIN], ..Recipe::DEFAULT }.checked().is_ok());
+        assert!(matches!(refused(|r| r.momentum = 1.0), RecipeError::Momentum { .. }));
         assert!(matches!(refused(|r| r.epsilon = 1e-13), RecipeError::Epsilon { .. }));
         assert!(matches!(refused(|r| r.weight_decay = 1e-13), RecipeError::WeightDecay { .. }));
         assert!(matches!(refused(|r| r.weight_decay = 1.0), RecipeError::WeightDecay { .. }));

@@ -114,6 +114,7 @@ pub fn specification(name: &str) -> Specification {
                     epochs: 15,
                     log_epsilon: 2f32.powi(-20),
                     stop_loss_change: Some(0.25),
+                    momentum: 0.5,
                     betas: [0.5, 0.75],
                     epsilon: 2f32.powi(-20),
                     weight_decay: 0.125,

@@ -26,6 +26,7 @@ pub struct Thresholds {
     pub probability: f32,
     pub derivative: f32,
     pub gradient: f32,
+    pub velocity: f32,
     pub first_moment: f32,
     pub second_moment: f32,
     pub step: f32,
@@ -43,6 +44,7 @@ impl Thresholds {
         probability: VALUE,
         derivative: VALUE,
         gradient: 1.110_223e-16,
+        velocity: 1.355_252_7e-20,
         first_moment: 1.355_252_7e-20,
         second_moment: 7.523_164e-37,
         step: VALUE,
@@ -396,7 +398,7 @@ impl<M: Meter> Definition<M> {
             eta *= f64::from(recipe.eta_decay);
         }
         let eta = match recipe.optimiser {
-            Optimiser::Sgd => cut(eta as f32, self.thresholds.sgd_rate),
+            Optimiser::Sgd | Optimiser::Momentum => cut(eta as f32, self.thresholds.sgd_rate),
             Optimiser::Adam => cut(eta as f32, self.thresholds.adam_rate),
         };
         if eta == 0.0 {
@@ -439,7 +441,7 @@ impl<M: Meter> Definition<M> {
 
     /// One update by the gradient, summed over so many rows.
     fn update(&mut self, descent: &mut Descent, gradient: &[f32], rows: usize, weights: &mut [f32]) {
-        let Thresholds { gradient: least, first_moment, second_moment, step, weight, .. } = self.thresholds;
+        let Thresholds { gradient: least, velocity, first_moment, second_moment, step, weight, .. } = self.thresholds;
         let Descent { recipe, eta, m, v, updates, powers } = descent;
         let (least, scale) = match recipe.reduction {
             LossReduction::Sum => (least, 1.0),
@@ -448,7 +450,7 @@ impl<M: Meter> Definition<M> {
         *updates += 1;
         let [beta1, beta2] = recipe.betas;
         let every = if beta1 >= 0.9 && beta2 >= 0.95 { 64 } else { 1 };
-        if *updates % every == 0 {
+        if recipe.optimiser == Optimiser::Adam && *updates % every == 0 {
             m.iter_mut().for_each(|m| *m = cut(*m, first_moment));
             v.iter_mut().for_each(|v| *v = cut(*v, second_moment));
         }
@@ -456,6 +458,7 @@ impl<M: Meter> Definition<M> {
         let [c1, c2] = powers.map(|power| (1.0 / (1.0 - power)) as f32);
         let rate = match recipe.optimiser {
             Optimiser::Sgd => self.times(*eta, scale),
+            Optimiser::Momentum => *eta,
             Optimiser::Adam => self.times(*eta, c1),
         };
         let [beta1, beta2] = [beta1 as f32, beta2 as f32];
@@ -469,6 +472,11 @@ impl<M: Meter> Definition<M> {
             let sum = cut(gradient[index], least);
             *w = match recipe.optimiser {
                 Optimiser::Sgd => cut(self.fma(-rate, sum, *w), weight),
+                Optimiser::Momentum => {
+                    let g = self.times(sum, scale);
+                    m[index] = cut(self.fma(recipe.momentum, m[index], g), velocity);
+                    cut(self.fma(-rate, m[index], *w), weight)
+                }
                 Optimiser::Adam => {
                     let g = self.times(sum, scale);
                     let distance = self.minus(m[index], g);

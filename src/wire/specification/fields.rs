@@ -317,6 +317,17 @@ pub const FIELDS: &[Field] = &[
         }),
     },
     Field {
+        tag: 0x0011,
+        name: "momentum",
+        value: Value::F32(Number {
+            absent: Absent::Means(0.9),
+            limits: (FADING_MIN as f32, FADING_MAX as f32),
+            or_zero: true,
+            get: |draft| Some(draft.recipe.momentum),
+            set: |draft, momentum| draft.recipe.momentum = momentum,
+        }),
+    },
+    Field {
         tag: 0x0012,
         name: "beta1",
         value: beta(|draft| Some(draft.recipe.betas[0]), |draft, beta| draft.recipe.betas[0] = beta, 0.9),
