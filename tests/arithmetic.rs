@@ -11,8 +11,8 @@ use gradwire::model::evaluate::EvaluateError;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::train::{TrainError, Unwatched};
 use gradwire::model::{
-    ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, LossReduction, Network, Optimiser, Recipe, Rows,
-    Trained, Trainer, Training, Watch, evaluate, initialise, predict,
+    ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, LossReduction, Metric, Metrics, Network, Optimiser,
+    Recipe, Rows, TargetsError, Trained, Trainer, Training, Watch, evaluate, initialise, predict,
 };
 use proptest::prelude::*;
 
@@ -22,7 +22,7 @@ fn rows(features: u32, count: u32, classes: u32, seed: u64) -> Rows<'static> {
     let values: Vec<f32> = (0..features * count).map(|_| stream.symmetric(2.0)).collect();
     let labels: Vec<u32> =
         values.chunks(features as usize).map(|row| (row[0].abs() * 100.0) as u32 % classes).collect();
-    Rows::new(features, values, labels, classes).unwrap()
+    Rows::labelled(features, values, labels, classes).unwrap()
 }
 
 fn training(sizes: &[u32], recipe: Recipe) -> Training {
@@ -54,12 +54,12 @@ fn agrees_with_the_definition(training: &Training, rows: &Rows<'_>) {
         assert_eq!(differing, None, "first differing parameter, {kernel}: {what}");
         assert_eq!(trained.loss.to_bits(), loss.to_bits(), "{kernel}: {} {loss} {what}", trained.loss);
         assert_eq!(trained.epochs, epochs, "{kernel}: {what}");
-        let Recipe { activation, log_epsilon, .. } = training.recipe;
-        let evaluation = evaluate(kernel, &training.network, activation, log_epsilon, &trained_weights, rows).unwrap();
-        assert_eq!((evaluation.rows, evaluation.errors), (u64::from(rows.rows()), errors), "{kernel}: {what}");
-        assert_eq!(evaluation.loss.to_bits(), validation_loss.to_bits(), "{kernel}: {what}");
-        let predicted = predict(kernel, &training.network, activation, &trained_weights, rows.values()).unwrap();
-        let wrong = predicted.iter().zip(rows.labels()).filter(|(class, label)| class != label).count();
+        let evaluation = evaluate(kernel, &training.network, &training.recipe, &trained_weights, rows).unwrap();
+        let metrics = Metrics::default().with(Metric::Loss, validation_loss).with(Metric::Errors, errors as f64);
+        assert_eq!((evaluation.rows, evaluation.metrics), (u64::from(rows.rows()), metrics), "{kernel}: {what}");
+        let predicted =
+            predict(kernel, &training.network, training.recipe.activation, &trained_weights, rows.values()).unwrap();
+        let wrong = predicted.iter().zip(rows.targets().labels()).filter(|(class, label)| class != label).count();
         assert_eq!(wrong as u64, errors, "{kernel}: {what}");
     }
 }
@@ -257,7 +257,10 @@ fn a_task_whose_parts_do_not_belong_together_is_refused() {
     assert_eq!(refused(&task, u64::MAX, &base, &good), TrainError::Step { got: u64::MAX });
     assert_eq!(refused(&task, 0, &base[1..], &good), TrainError::Base { got: 42, expected: 43 });
     assert_eq!(refused(&task, 0, &base, &rows(5, 9, 3, 1)), TrainError::Features { got: 5, expected: 4 });
-    assert_eq!(refused(&task, 0, &base, &rows(4, 9, 4, 1)), TrainError::Classes { got: 4, expected: 3 });
+    assert_eq!(
+        refused(&task, 0, &base, &rows(4, 9, 4, 1)),
+        TrainError::Targets(TargetsError::Classes { got: 4, expected: 3 })
+    );
 }
 
 #[test]
@@ -286,11 +289,11 @@ fn of_equal_logits_the_lowest_class_is_predicted_and_no_rows_give_no_classes() {
 fn a_model_and_rows_that_do_not_belong_together_are_not_evaluated() {
     let network = Network::new(4, &[], 3).unwrap();
     let refused = |parameters: usize, rows: &Rows<'_>| {
-        evaluate(Kernel::best(), &network, Activation::Relu, 0.0, &vec![0.0; parameters], rows).unwrap_err()
+        evaluate(Kernel::best(), &network, &Recipe::DEFAULT, &vec![0.0; parameters], rows).unwrap_err()
     };
     assert_eq!(refused(14, &rows(4, 9, 3, 1)), EvaluateError::Parameters { got: 14, expected: 15 });
     assert_eq!(refused(15, &rows(5, 9, 3, 1)), EvaluateError::Features { got: 5, expected: 4 });
-    assert_eq!(refused(15, &rows(4, 9, 4, 1)), EvaluateError::Classes { got: 4, expected: 3 });
+    assert_eq!(refused(15, &rows(4, 9, 4, 1)), EvaluateError::Targets(TargetsError::Classes { got: 4, expected: 3 }));
     let torn = predict(Kernel::best(), &network, Activation::Relu, &[0.0; 15], &[0.0; 7]);
     assert_eq!(torn, Err(EvaluateError::Values { got: 7, expected: 4 }));
 }

@@ -9,7 +9,7 @@ use gradwire::job::{
     TaskResult, TaskState,
 };
 use gradwire::model::{
-    Activation, BatchSize, Initialisation, LossReduction, Merge, Network, Optimiser, Recipe, Training,
+    Activation, BatchSize, Initialisation, Loss, LossReduction, Merge, Network, Optimiser, Recipe, Training,
 };
 use gradwire::wire::message::*;
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
@@ -123,6 +123,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         let batch = NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
         let stop_loss_change = change.filter(|_| batch == BatchSize::Full);
         let recipe = Recipe {
+            loss: Loss::CrossEntropy,
             activation,
             optimiser,
             reduction,

@@ -151,7 +151,7 @@ impl Work {
             counted(shards.len() as u64, "shard"),
             validation.rows,
             counted(u64::from(training.network.inputs()), "feature"),
-            counted(u64::from(training.network.classes()), "class")
+            counted(u64::from(training.network.outputs()), "class")
         )
     }
 

@@ -260,7 +260,7 @@ impl ModelFile {
         expect_count("parameters", self.parameters.len(), self.network.parameters())?;
         expect_count("scales of features", self.scaling.len(), inputs)?;
         expect_count("names of features", self.feature_names.len(), inputs)?;
-        expect_count("names of classes", self.class_names.len(), self.network.classes() as usize)?;
+        expect_count("names of classes", self.class_names.len(), self.network.outputs() as usize)?;
         match self.parameters.iter().position(|parameter| !parameter.is_finite()) {
             Some(index) => Err(ModelFault::NotFinite { index }),
             None => Ok(()),

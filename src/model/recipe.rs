@@ -60,6 +60,19 @@ impl Optimiser {
     pub const ALL: [Optimiser; 3] = [Optimiser::Sgd, Optimiser::Adam, Optimiser::Momentum];
 }
 
+/// What the training makes small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Loss {
+    /// Of the softmax of the outputs, which are as many as there are classes, with the class of a row.
+    CrossEntropy = 1,
+}
+
+impl Loss {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [Loss; 1] = [Loss::CrossEntropy];
+}
+
 /// What a batch's loss is, and with it the scale of its gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -142,6 +155,8 @@ pub enum BatchSize {
 /// Everything that fixes the local mathematics but the network and the seed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
+    /// Loss of a row.
+    pub loss: Loss,
     /// Activation of the hidden layers.
     pub activation: Activation,
     /// Optimiser.
@@ -175,6 +190,7 @@ pub struct Recipe {
 impl Recipe {
     /// Good on tabular data out of the box: ReLU, Adam, mini-batches, a learning rate that falls over the rounds.
     pub const DEFAULT: Recipe = Recipe {
+        loss: Loss::CrossEntropy,
         activation: Activation::Relu,
         optimiser: Optimiser::Adam,
         reduction: LossReduction::Mean,

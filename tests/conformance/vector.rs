@@ -123,7 +123,8 @@ fn task(row: &[&str]) -> (Training, Vec<f32>, Rows<'static>, u64) {
     let network = Network::new(features, &sizes[1..sizes.len() - 1], classes).unwrap();
     let base = initialise(&network, recipe.initialisation, 1);
     let values: Vec<f32> = (0..rows * features).map(|index| (index * 37 % 101) as f32 / 32.0 - 1.5).collect();
-    let rows = Rows::new(features, values, (0..rows).map(|row| row % classes).collect::<Vec<u32>>(), classes).unwrap();
+    let rows =
+        Rows::labelled(features, values, (0..rows).map(|row| row % classes).collect::<Vec<u32>>(), classes).unwrap();
     (Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 }, base, rows, step.parse().unwrap())
 }
 

@@ -378,7 +378,7 @@ impl<M: Meter> Definition<M> {
         base: &[f32],
         rows: &Rows,
     ) -> (Vec<f32>, f64, u32) {
-        self.train_on(training, step, shard, base, rows.values(), rows.labels())
+        self.train_on(training, step, shard, base, rows.values(), rows.targets().labels())
     }
 
     /// The same on values that no [`Rows`] has seen.
@@ -501,7 +501,7 @@ impl<M: Meter> Definition<M> {
         let Recipe { activation, log_epsilon, .. } = training.recipe;
         let mut errors = 0;
         let mut block_losses = Vec::new();
-        let all = rows.values().chunks(rows.features() as usize).zip(rows.labels()).collect::<Vec<_>>();
+        let all = rows.values().chunks(rows.features() as usize).zip(rows.targets().labels()).collect::<Vec<_>>();
         for block in all.chunks(128) {
             let mut block_loss = 0.0;
             for (x, label) in block {

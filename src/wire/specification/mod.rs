@@ -120,7 +120,7 @@ impl<'a> Draft<'a> {
             arithmetic: *arithmetic,
             inputs: network.inputs(),
             hidden: network.hidden().into(),
-            classes: network.classes(),
+            classes: network.outputs(),
             recipe: *recipe,
             batch: match recipe.batch {
                 BatchSize::Full => None,
