@@ -9,10 +9,11 @@ use std::ops::ControlFlow;
 use gradwire::digest::Digest;
 use gradwire::model::evaluate::EvaluateError;
 use gradwire::model::random::{Purpose, Stream};
+use gradwire::model::rows::RowsError;
 use gradwire::model::train::{TrainError, Unwatched};
 use gradwire::model::{
-    ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, LossReduction, Metric, Metrics, Network, Optimiser,
-    Recipe, Rows, TargetsError, Trained, Trainer, Training, Watch, evaluate, initialise, predict,
+    ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, Loss, LossReduction, Metric, Network, Optimiser, Recipe,
+    Rows, TargetKind, Targets, TargetsError, Trained, Trainer, Training, Watch, evaluate, initialise, predict,
 };
 use proptest::prelude::*;
 
@@ -46,7 +47,7 @@ fn agrees_with_the_definition(training: &Training, rows: &Rows<'_>) {
     let mut definition = definition::ARITHMETIC_2;
     let (update, loss, epochs) = definition.train(training, step, shard, &base, rows);
     let trained_weights: Vec<f32> = base.iter().zip(&update).map(|(base, update)| base + update).collect();
-    let (errors, validation_loss) = definition.evaluate(training, &trained_weights, rows);
+    let metrics = definition.evaluate(training, &trained_weights, rows);
     let what = format!("{} {:?} {} rows", training.network, training.recipe, rows.rows());
     for kernel in Kernel::available() {
         let trained = Trainer::new(kernel).train(training, step, shard, &base, rows, &mut Unwatched).unwrap();
@@ -55,12 +56,12 @@ fn agrees_with_the_definition(training: &Training, rows: &Rows<'_>) {
         assert_eq!(trained.loss.to_bits(), loss.to_bits(), "{kernel}: {} {loss} {what}", trained.loss);
         assert_eq!(trained.epochs, epochs, "{kernel}: {what}");
         let evaluation = evaluate(kernel, &training.network, &training.recipe, &trained_weights, rows).unwrap();
-        let metrics = Metrics::default().with(Metric::Loss, validation_loss).with(Metric::Errors, errors as f64);
         assert_eq!((evaluation.rows, evaluation.metrics), (u64::from(rows.rows()), metrics), "{kernel}: {what}");
         let predicted =
             predict(kernel, &training.network, training.recipe.activation, &trained_weights, rows.values()).unwrap();
+        let Some(errors) = metrics.get(Metric::Errors) else { continue };
         let wrong = predicted.iter().zip(rows.targets().labels()).filter(|(class, label)| class != label).count();
-        assert_eq!(wrong as u64, errors, "{kernel}: {what}");
+        assert_eq!(wrong as f64, errors, "{kernel}: {what}");
     }
 }
 
@@ -74,6 +75,52 @@ fn every_activation_depth_and_optimiser_is_the_definitions() {
             }
         }
     }
+}
+
+/// The same features with targets that follow from them.
+fn rows_of_values(features: u32, count: u32, width: u32, seed: u64) -> Rows<'static> {
+    let values = rows(features, count, 2, seed).values().to_vec();
+    let of_row = |row: &[f32]| (0..width).map(|target| row[0] * row[row.len() - 1] + target as f32).collect::<Vec<_>>();
+    let targets = values.chunks(features as usize).flat_map(of_row).collect::<Vec<f32>>();
+    Rows::new(features, values, Targets::Values { values: targets.into(), width }).unwrap()
+}
+
+#[test]
+fn the_squared_error_of_any_number_of_targets_is_the_definitions() {
+    for (sizes, count) in [(&[5, 1][..], 9), (&[7, 11, 1], 300), (&[3, 9, 4, 3], 140), (&[70, 65, 17], 33)] {
+        for batch in [BatchSize::Full, batches_of(20), batches_of(1)] {
+            for optimiser in Optimiser::ALL {
+                let (loss, activation, eta) = (Loss::SquaredError, Activation::Tanh, 1e-3);
+                let recipe = Recipe { loss, activation, optimiser, batch, eta, epochs: 2, ..Recipe::DEFAULT };
+                let targets = sizes[sizes.len() - 1];
+                agrees_with_the_definition(&training(sizes, recipe), &rows_of_values(sizes[0], count, targets, 4));
+            }
+        }
+    }
+}
+
+#[test]
+fn targets_that_are_not_the_losss_are_refused() {
+    let regression = Recipe { loss: Loss::SquaredError, ..Recipe::DEFAULT };
+    let refused = |sizes: &[u32], recipe, rows: &Rows<'_>| {
+        let task = training(sizes, recipe);
+        let base = initialise(&task.network, Initialisation::He, 1);
+        Trainer::new(Kernel::best()).train(&task, 0, 0, &base, rows, &mut Unwatched).unwrap_err()
+    };
+    let of_values = rows_of_values(4, 9, 3, 1);
+    let kind = |wanted| TrainError::Targets(TargetsError::Kind { wanted });
+    assert_eq!(refused(&[4, 3], regression, &rows(4, 9, 3, 1)), kind(TargetKind::Values));
+    assert_eq!(refused(&[4, 3], Recipe::DEFAULT, &of_values), kind(TargetKind::Labels));
+    let width = TrainError::Targets(TargetsError::Width { got: 3, expected: 2 });
+    assert_eq!(refused(&[4, 2], regression, &of_values), width);
+    assert!(matches!(refused(&[4, 1], Recipe::DEFAULT, &rows(4, 9, 1, 1)), TrainError::Outputs(_)));
+    for (values, error) in [(vec![1.0, f32::NAN], TargetsError::NotFinite { row: 1, target: 0 })] {
+        let targets = Targets::Values { values: values.into(), width: 1 };
+        assert_eq!(Rows::new(1, vec![1.0; 2], targets), Err(RowsError::Targets(error)));
+    }
+    let tiny = Targets::Values { values: vec![1e-13, -1.0].into(), width: 2 };
+    let cut = Targets::Values { values: vec![0.0, -1.0].into(), width: 2 };
+    assert_eq!(*Rows::new(1, vec![1.0], tiny).unwrap().targets(), cut);
 }
 
 #[test]

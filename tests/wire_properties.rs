@@ -96,6 +96,7 @@ fn task_name() -> impl Strategy<Value = Attempt> {
 
 fn recipe() -> impl Strategy<Value = Recipe> {
     let enums = (
+        select(Loss::ALL.to_vec()),
         select(Activation::ALL.to_vec()),
         select(Optimiser::ALL.to_vec()),
         select(vec![LossReduction::Mean, LossReduction::Sum]),
@@ -117,30 +118,32 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         prop_oneof![Just(1e-8), 1e-12f32..1.0],
         prop_oneof![Just(0.0), Just(-0.0), 1e-12f32..1.0],
     );
-    (enums, numbers, constants).prop_map(|((activation, optimiser, reduction, initialisation), numbers, constants)| {
-        let (momentum, betas, epsilon, weight_decay) = constants;
-        let (eta, eta_decay, rows, epochs, log_epsilon, change) = numbers;
-        let batch = NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
-        let stop_loss_change = change.filter(|_| batch == BatchSize::Full);
-        let recipe = Recipe {
-            loss: Loss::CrossEntropy,
-            activation,
-            optimiser,
-            reduction,
-            initialisation,
-            eta,
-            eta_decay,
-            batch,
-            epochs,
-            log_epsilon,
-            stop_loss_change,
-            momentum,
-            betas,
-            epsilon,
-            weight_decay,
-        };
-        recipe.checked().expect("within its limits")
-    })
+    (enums, numbers, constants).prop_map(
+        |((loss, activation, optimiser, reduction, initialisation), numbers, constants)| {
+            let (momentum, betas, epsilon, weight_decay) = constants;
+            let (eta, eta_decay, rows, epochs, log_epsilon, change) = numbers;
+            let batch = NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
+            let stop_loss_change = change.filter(|_| batch == BatchSize::Full);
+            let recipe = Recipe {
+                loss,
+                activation,
+                optimiser,
+                reduction,
+                initialisation,
+                eta,
+                eta_decay,
+                batch,
+                epochs,
+                log_epsilon,
+                stop_loss_change,
+                momentum,
+                betas,
+                epsilon,
+                weight_decay,
+            };
+            recipe.checked().expect("within its limits")
+        },
+    )
 }
 
 fn training() -> impl Strategy<Value = Training> {

@@ -66,11 +66,13 @@ impl Optimiser {
 pub enum Loss {
     /// Of the softmax of the outputs, which are as many as there are classes, with the class of a row.
     CrossEntropy = 1,
+    /// Half the square of the distance of the outputs from a row's numbers, which are as many.
+    SquaredError = 2,
 }
 
 impl Loss {
     /// All of them, in the order of their numbers, from 1 on.
-    pub const ALL: [Loss; 1] = [Loss::CrossEntropy];
+    pub const ALL: [Loss; 2] = [Loss::CrossEntropy, Loss::SquaredError];
 }
 
 /// What a batch's loss is, and with it the scale of its gradient.

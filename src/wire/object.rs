@@ -18,7 +18,7 @@ use crate::model::{LittleEndianF32, Loss, Network, TargetKind, Targets, initiali
 pub enum ObjectKind {
     /// A model's parameters: for each layer a weight tensor `[inputs, outputs]` and a bias tensor `[outputs]`, f32.
     Weights = 1,
-    /// Rows of data: features `[rows, features]`, f32, and labels `[rows]`, u32.
+    /// Rows of data: features `[rows, features]`, f32, and labels `[rows]`, u32, or targets `[rows, outputs]`, f32.
     Rows = 2,
     /// Trained parameters minus base parameters, in the shape of [`ObjectKind::Weights`].
     Update = 3,
@@ -229,6 +229,7 @@ fn parameter_tensors(network: &Network) -> Vec<Tensor> {
 fn rows_tensors(rows: u64, network: &Network, loss: Loss) -> Vec<Tensor> {
     let targets = match loss.target_kind() {
         TargetKind::Labels => Tensor::raw(U32, &[rows]),
+        TargetKind::Values => Tensor::raw(F32, &[rows, network.outputs().into()]),
     };
     vec![Tensor::raw(F32, &[rows, network.inputs().into()]), targets]
 }
@@ -345,6 +346,18 @@ pub fn encode_rows(features: u32, values: &[f32], labels: &[u32]) -> Vec<u8> {
     out
 }
 
+/// The same of rows with `width` numbers each as targets, row-major.
+pub fn encode_rows_of_values(features: u32, values: &[f32], width: u32, targets: &[f32]) -> Vec<u8> {
+    debug_assert_eq!(values.len() * width as usize, targets.len() * features as usize);
+    let rows = (values.len() / features.max(1) as usize) as u64;
+    let tensors = [Tensor::raw(F32, &[rows, features.into()]), Tensor::raw(F32, &[rows, width.into()])];
+    let mut out = encode_descriptor(ObjectKind::Rows, &tensors);
+    out.reserve_exact((values.len() + targets.len()) * 4);
+    append_f32(&mut out, values);
+    append_f32(&mut out, targets);
+    out
+}
+
 /// Row-major values and targets of rows.
 pub type ValuesAndTargets<'a> = (Cow<'a, [f32]>, Targets<'a>);
 
@@ -361,6 +374,9 @@ pub fn decode_rows<'a>(network: &Network, loss: Loss, bytes: &'a [u8]) -> Result
     let targets = match loss.target_kind() {
         TargetKind::Labels => {
             Targets::Labels { labels: as_they_lie(targets, u32_from_bytes), classes: network.outputs() }
+        }
+        TargetKind::Values => {
+            Targets::Values { values: as_they_lie(targets, f32_from_bytes), width: network.outputs() }
         }
     };
     Ok((as_they_lie(values, f32_from_bytes), targets))
@@ -390,7 +406,15 @@ mod tests {
         assert_eq!(bytes.len() as u64, rows_bytes(2, &network, Loss::CrossEntropy));
         let labels = Targets::Labels { labels: vec![7, 8].into(), classes: 2 };
         let rows = decode_rows(&network, Loss::CrossEntropy, &bytes);
+        assert!(matches!(decode_rows(&network, Loss::SquaredError, &bytes), Err(ObjectError::Shape { .. })));
         assert_eq!(rows, Ok((vec![1.0, 2.0, 3.0, 4.0].into(), labels)));
+
+        let bytes = encode_rows_of_values(2, &[1.0, 2.0, 3.0, 4.0], 2, &[0.5, -1.0, 1.5, 2.0]);
+        assert_eq!(bytes.len() as u64, rows_bytes(2, &network, Loss::SquaredError));
+        let targets = Targets::Values { values: vec![0.5, -1.0, 1.5, 2.0].into(), width: 2 };
+        let rows = decode_rows(&network, Loss::SquaredError, &bytes);
+        assert_eq!(rows, Ok((vec![1.0, 2.0, 3.0, 4.0].into(), targets)));
+        assert!(matches!(decode_rows(&network, Loss::CrossEntropy, &bytes), Err(ObjectError::Shape { .. })));
     }
 
     #[test]

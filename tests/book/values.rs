@@ -104,7 +104,7 @@ pub fn specification(name: &str) -> Specification {
                 arithmetic: 2,
                 network: Network::new(16, &[128, 20], 26).unwrap(),
                 recipe: Recipe {
-                    loss: Loss::CrossEntropy,
+                    loss: Loss::SquaredError,
                     activation: Activation::MaskedIdentity,
                     optimiser: Optimiser::Adam,
                     reduction: LossReduction::Sum,

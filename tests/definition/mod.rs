@@ -4,7 +4,9 @@
 //! Every f32 operation goes through [`Definition`], so that a meter sees its operands and its result. The thresholds of the
 //! definition are values, so that a test can see what each of them is for.
 use gradwire::model::random::{Purpose, Stream};
-use gradwire::model::{Activation, BatchSize, Layer, LossReduction, Network, Optimiser, Recipe, Rows, Training};
+use gradwire::model::{
+    Activation, BatchSize, Layer, LossReduction, Metric, Metrics, Network, Optimiser, Recipe, Rows, Targets, Training,
+};
 
 /// Sees the operands and the result of every f32 operation.
 pub trait Meter {
@@ -20,6 +22,8 @@ impl Meter for () {
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
     pub input: f32,
+    pub target: f32,
+    pub difference: f32,
     pub weight: f32,
     pub output: f32,
     pub exp_argument: f32,
@@ -38,6 +42,8 @@ impl Thresholds {
     /// Those of arithmetic 2.
     pub const DEFINED: Thresholds = Thresholds {
         input: VALUE,
+        target: VALUE,
+        difference: VALUE,
         weight: VALUE,
         output: VALUE,
         exp_argument: -41.5,
@@ -270,6 +276,24 @@ impl<M: Meter> Definition<M> {
         (loss, derivatives)
     }
 
+    /// (the row's loss, the derivatives by its outputs)
+    fn compare(&mut self, outputs: &[f32], targets: &Targets, row: usize, log_epsilon: f32) -> (f64, Vec<f32>) {
+        match targets {
+            Targets::Labels { labels, .. } => self.softmax(outputs, labels[row] as usize, log_epsilon),
+            Targets::Values { values, width } => {
+                let width = *width as usize;
+                let differences = self.differences(outputs, &values[row * width..][..width]);
+                let squares = differences.iter().fold(0.0, |sum, d| sum + f64::from(*d) * f64::from(*d));
+                (squares / 2.0, differences)
+            }
+        }
+    }
+
+    fn differences(&mut self, outputs: &[f32], targets: &[f32]) -> Vec<f32> {
+        let Thresholds { target, difference, .. } = self.thresholds;
+        outputs.iter().zip(targets).map(|(y, t)| cut(self.minus(*y, cut(*t, target)), difference)).collect()
+    }
+
     /// The sum over a block's rows of `x[row] * d[row]`, in the order that a layer of so many weights has.
     fn row_sum(&mut self, x: impl Fn(usize) -> f32, d: impl Fn(usize) -> f32, rows: usize, weights: usize) -> f32 {
         if weights > 4096 {
@@ -296,12 +320,12 @@ impl<M: Meter> Definition<M> {
         &mut self,
         training: &Training,
         parameters: &[f32],
-        rows: (&[f32], &[u32]),
+        rows: (&[f32], &Targets),
         block: &[usize],
     ) -> (f64, Vec<f32>) {
         let Recipe { activation, log_epsilon, .. } = training.recipe;
         let layers: Vec<Layer> = training.network.layers().collect();
-        let (values, labels) = rows;
+        let (values, targets) = rows;
         let features = training.network.inputs() as usize;
         let mut traces: Vec<Trace> =
             layers.iter().map(|_| Trace { inputs: Vec::new(), derivatives: Vec::new() }).collect();
@@ -310,7 +334,7 @@ impl<M: Meter> Definition<M> {
             let x = self.inputs(&values[row * features..][..features]);
             let mut layers_in = self.forward(&training.network, activation, parameters, &x);
             let logits = layers_in.pop().unwrap();
-            let (row_loss, mut d) = self.softmax(&logits, labels[row] as usize, log_epsilon);
+            let (row_loss, mut d) = self.compare(&logits, targets, row, log_epsilon);
             loss += row_loss;
             for (index, layer) in layers.iter().enumerate().rev() {
                 let inputs = layers_in.pop().unwrap();
@@ -353,7 +377,7 @@ impl<M: Meter> Definition<M> {
         &mut self,
         training: &Training,
         parameters: &[f32],
-        rows: (&[f32], &[u32]),
+        rows: (&[f32], &Targets),
         order: &[usize],
     ) -> (f64, Vec<f32>) {
         let blocks: Vec<_> = order.chunks(128).map(|block| self.block(training, parameters, rows, block)).collect();
@@ -378,7 +402,7 @@ impl<M: Meter> Definition<M> {
         base: &[f32],
         rows: &Rows,
     ) -> (Vec<f32>, f64, u32) {
-        self.train_on(training, step, shard, base, rows.values(), rows.targets().labels())
+        self.train_against(training, step, shard, base, (rows.values(), rows.targets()))
     }
 
     /// The same on values that no [`Rows`] has seen.
@@ -391,7 +415,19 @@ impl<M: Meter> Definition<M> {
         values: &[f32],
         labels: &[u32],
     ) -> (Vec<f32>, f64, u32) {
-        let rows = (values, labels);
+        let classes = training.network.outputs();
+        self.train_against(training, step, shard, base, (values, &Targets::Labels { labels: labels.into(), classes }))
+    }
+
+    /// The same with targets of any kind.
+    pub fn train_against(
+        &mut self,
+        training: &Training,
+        step: u64,
+        shard: u32,
+        base: &[f32],
+        rows: (&[f32], &Targets),
+    ) -> (Vec<f32>, f64, u32) {
         let recipe = training.recipe;
         let mut eta = f64::from(recipe.eta);
         for _ in 0..step {
@@ -407,7 +443,7 @@ impl<M: Meter> Definition<M> {
         let mut descent =
             Descent { recipe, eta, m: vec![0.0; base.len()], v: vec![0.0; base.len()], updates: 0, powers: [1.0; 2] };
         let mut weights = base.to_vec();
-        let in_order: Vec<usize> = (0..labels.len()).collect();
+        let in_order: Vec<usize> = (0..rows.1.rows()).collect();
         let (mut loss, mut epochs) = (0.0, 0);
         for epoch in 0..recipe.epochs {
             epochs = epoch + 1;
@@ -496,26 +532,43 @@ impl<M: Meter> Definition<M> {
         }
     }
 
-    /// (errors, loss)
-    pub fn evaluate(&mut self, training: &Training, parameters: &[f32], rows: &Rows) -> (u64, f64) {
+    /// What the model is judged by.
+    pub fn evaluate(&mut self, training: &Training, parameters: &[f32], rows: &Rows) -> Metrics {
         let Recipe { activation, log_epsilon, .. } = training.recipe;
-        let mut errors = 0;
-        let mut block_losses = Vec::new();
-        let all = rows.values().chunks(rows.features() as usize).zip(rows.targets().labels()).collect::<Vec<_>>();
-        for block in all.chunks(128) {
-            let mut block_loss = 0.0;
-            for (x, label) in block {
+        // Of each block: the loss, and two more.
+        let mut blocks = Vec::new();
+        let all = rows.values().chunks(rows.features() as usize).collect::<Vec<_>>();
+        for (block, in_block) in all.chunks(128).enumerate() {
+            let mut sums = [0.0; 3];
+            for (place, x) in in_block.iter().enumerate() {
+                let row = block * 128 + place;
                 let x = self.inputs(x);
-                let values = self.forward(&training.network, activation, parameters, &x);
-                let logits = values.last().unwrap();
-                let best =
-                    (0..logits.len()).rev().reduce(|best, j| if logits[j] >= logits[best] { j } else { best }).unwrap();
-                errors += u64::from(best != **label as usize);
-                block_loss += self.softmax(logits, **label as usize, log_epsilon).0;
+                let outputs = self.forward(&training.network, activation, parameters, &x).pop().unwrap();
+                let of_row = match rows.targets() {
+                    Targets::Labels { labels, .. } => {
+                        let better = |best: usize, j| if outputs[j] >= outputs[best] { j } else { best };
+                        let best = (0..outputs.len()).rev().reduce(better).unwrap();
+                        [f64::from(u8::from(best != labels[row] as usize)), 0.0]
+                    }
+                    Targets::Values { values, width } => {
+                        let width = *width as usize;
+                        let d = self.differences(&outputs, &values[row * width..][..width]);
+                        let squares = d.iter().fold(0.0, |sum, d| sum + f64::from(*d) * f64::from(*d));
+                        [squares, d.iter().fold(0.0, |sum, d| sum + f64::from(d.abs()))]
+                    }
+                };
+                sums[0] += self.compare(&outputs, rows.targets(), row, log_epsilon).0;
+                sums[1] += of_row[0];
+                sums[2] += of_row[1];
             }
-            block_losses.push(block_loss);
+            blocks.push(sums);
         }
-        (errors, tree(block_losses, |a, b| a + b))
+        let [loss, first, second] = tree(blocks, |a, b| [a[0] + b[0], a[1] + b[1], a[2] + b[2]]);
+        let metrics = Metrics::default().with(Metric::Loss, loss);
+        match rows.targets() {
+            Targets::Labels { .. } => metrics.with(Metric::Errors, first),
+            Targets::Values { .. } => metrics.with(Metric::SquaredError, first).with(Metric::AbsoluteError, second),
+        }
     }
 }
 

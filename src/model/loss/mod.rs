@@ -4,6 +4,7 @@
 //! A new loss is a file here, one member of [`Loss`], and one arm in each function of `impl Loss` and [`Objective`].
 
 mod cross_entropy;
+mod squared_error;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,6 +14,7 @@ use super::lanes::Lanes;
 use super::metrics::Metric;
 use super::network::NetworkError;
 use super::recipe::{Loss, Recipe};
+use super::thresholds::{VALUE_LEAST, cut};
 use super::training::Training;
 
 pub(super) use cross_entropy::predict;
@@ -27,6 +29,13 @@ pub enum Targets<'a> {
         /// Classes that there are.
         classes: u32,
     },
+    /// Some numbers for each row.
+    Values {
+        /// Row-major; all are finite, and +0 or not below 2^-40 in magnitude.
+        values: Cow<'a, [f32]>,
+        /// Numbers of a row.
+        width: u32,
+    },
 }
 
 /// Which kind of targets.
@@ -34,6 +43,8 @@ pub enum Targets<'a> {
 pub enum TargetKind {
     /// [`Targets::Labels`].
     Labels,
+    /// [`Targets::Values`].
+    Values,
 }
 
 impl Targets<'_> {
@@ -41,6 +52,7 @@ impl Targets<'_> {
     pub fn rows(&self) -> usize {
         match self {
             Targets::Labels { labels, .. } => labels.len(),
+            Targets::Values { values, width } => values.len() / (*width).max(1) as usize,
         }
     }
 
@@ -48,6 +60,7 @@ impl Targets<'_> {
     pub fn labels(&self) -> &[u32] {
         match self {
             Targets::Labels { labels, .. } => labels,
+            Targets::Values { .. } => &[],
         }
     }
 
@@ -55,16 +68,30 @@ impl Targets<'_> {
     pub fn into_owned(self) -> Targets<'static> {
         match self {
             Targets::Labels { labels, classes } => Targets::Labels { labels: labels.into_owned().into(), classes },
+            Targets::Values { values, width } => Targets::Values { values: values.into_owned().into(), width },
         }
     }
 
-    /// The targets themselves, if a model can be trained on each.
-    pub(super) fn checked(self) -> Result<Self, TargetsError> {
-        match &self {
+    /// The targets themselves, if a model can be trained on each. What of values is below 2^-40 in magnitude becomes +0.
+    pub(super) fn checked(mut self) -> Result<Self, TargetsError> {
+        match &mut self {
             Targets::Labels { labels, classes } => match labels.iter().position(|label| label >= classes) {
                 Some(row) => Err(TargetsError::Label { row, got: labels[row], classes: *classes }),
                 None => Ok(self),
             },
+            Targets::Values { values, width } => {
+                let wide = *width as usize;
+                if wide == 0 || !values.len().is_multiple_of(wide) {
+                    return Err(TargetsError::Values { got: values.len(), width: *width });
+                }
+                if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+                    return Err(TargetsError::NotFinite { row: index / wide, target: index % wide });
+                }
+                if values.iter().any(|value| cut(*value, VALUE_LEAST).to_bits() != value.to_bits()) {
+                    values.to_mut().iter_mut().for_each(|value| *value = cut(*value, VALUE_LEAST));
+                }
+                Ok(self)
+            }
         }
     }
 
@@ -75,6 +102,13 @@ impl Targets<'_> {
             (Loss::CrossEntropy, Targets::Labels { classes: got, .. }) => {
                 Err(TargetsError::Classes { got: *got, expected: outputs })
             }
+            (Loss::SquaredError, Targets::Values { width, .. }) if *width == outputs => Ok(()),
+            (Loss::SquaredError, Targets::Values { width, .. }) => {
+                Err(TargetsError::Width { got: *width, expected: outputs })
+            }
+            (Loss::CrossEntropy, Targets::Values { .. }) | (Loss::SquaredError, Targets::Labels { .. }) => {
+                Err(TargetsError::Kind { wanted: loss.target_kind() })
+            }
         }
     }
 
@@ -82,6 +116,10 @@ impl Targets<'_> {
     pub(super) fn of_rows(&self, first: usize, count: usize) -> BlockTargets<'_> {
         match self {
             Targets::Labels { labels, .. } => BlockTargets::Labels(&labels[first..][..count]),
+            Targets::Values { values, width } => {
+                let width = *width as usize;
+                BlockTargets::Values { values: &values[first * width..][..count * width], width }
+            }
         }
     }
 }
@@ -90,12 +128,14 @@ impl Targets<'_> {
 #[derive(Clone, Copy)]
 pub(super) enum BlockTargets<'a> {
     Labels(&'a [u32]),
+    Values { values: &'a [f32], width: usize },
 }
 
 /// Room for the targets of one block of a mini-batch.
 #[derive(Default)]
 pub(super) struct Gathered {
     labels: Vec<u32>,
+    values: Vec<f32>,
 }
 
 impl Gathered {
@@ -105,6 +145,10 @@ impl Gathered {
             TargetKind::Labels => {
                 self.labels.clear();
                 self.labels.reserve_exact(rows);
+            }
+            TargetKind::Values => {
+                self.values.clear();
+                self.values.reserve_exact(rows * training.network.outputs() as usize);
             }
         }
     }
@@ -117,6 +161,14 @@ impl Gathered {
                 self.labels.extend(order.iter().map(|row| labels[*row as usize]));
                 BlockTargets::Labels(&self.labels)
             }
+            Targets::Values { values, width } => {
+                let width = *width as usize;
+                self.values.clear();
+                for row in order {
+                    self.values.extend_from_slice(&values[*row as usize * width..][..width]);
+                }
+                BlockTargets::Values { values: &self.values, width }
+            }
         }
     }
 }
@@ -126,13 +178,15 @@ impl Loss {
     pub fn target_kind(self) -> TargetKind {
         match self {
             Loss::CrossEntropy => TargetKind::Labels,
+            Loss::SquaredError => TargetKind::Values,
         }
     }
 
     /// Bytes of a row's target, for a network of so many outputs.
-    pub fn target_bytes(self, _outputs: u32) -> u64 {
+    pub fn target_bytes(self, outputs: u32) -> u64 {
         match self.target_kind() {
             TargetKind::Labels => 4,
+            TargetKind::Values => 4 * u64::from(outputs),
         }
     }
 
@@ -140,7 +194,7 @@ impl Loss {
     pub fn check_outputs(self, outputs: u32) -> Result<(), NetworkError> {
         match self {
             Loss::CrossEntropy if outputs < 2 => Err(NetworkError::Classes { got: outputs }),
-            Loss::CrossEntropy => Ok(()),
+            Loss::CrossEntropy | Loss::SquaredError => Ok(()),
         }
     }
 
@@ -148,6 +202,7 @@ impl Loss {
     pub fn metrics(self) -> &'static [Metric] {
         match self {
             Loss::CrossEntropy => &[Metric::Loss, Metric::Errors],
+            Loss::SquaredError => &[Metric::Loss, Metric::SquaredError, Metric::AbsoluteError],
         }
     }
 }
@@ -171,6 +226,13 @@ impl Objective {
             (Loss::CrossEntropy, BlockTargets::Labels(labels)) => {
                 cross_entropy::differentiate(kernel, outputs, labels, self.log_epsilon)
             }
+            (Loss::SquaredError, BlockTargets::Values { values, width }) => {
+                0.5 * squared_error::differentiate(outputs, width, values).squared
+            }
+            // They do not fit: a model that they led astray would be noticed.
+            (Loss::CrossEntropy, BlockTargets::Values { .. }) | (Loss::SquaredError, BlockTargets::Labels(_)) => {
+                f64::NAN
+            }
         }
     }
 
@@ -181,6 +243,13 @@ impl Objective {
                 let errors = cross_entropy::errors(kernel, outputs, labels);
                 let loss = cross_entropy::differentiate(kernel, outputs, labels, self.log_epsilon);
                 sums.copy_from_slice(&[loss, errors as f64]);
+            }
+            (Loss::SquaredError, BlockTargets::Values { values, width }) => {
+                let squared_error::Sums { squared, absolute } = squared_error::differentiate(outputs, width, values);
+                sums.copy_from_slice(&[0.5 * squared, squared, absolute]);
+            }
+            (Loss::CrossEntropy, BlockTargets::Values { .. }) | (Loss::SquaredError, BlockTargets::Labels(_)) => {
+                sums.fill(f64::NAN);
             }
         }
     }
@@ -205,6 +274,32 @@ pub enum TargetsError {
         /// Classes of the network.
         expected: u32,
     },
+    /// The values are no whole rows.
+    Values {
+        /// Values given.
+        got: usize,
+        /// Values of a row.
+        width: u32,
+    },
+    /// A value that is NaN or infinite.
+    NotFinite {
+        /// Its row, from 0.
+        row: usize,
+        /// Its place in the row, from 0.
+        target: usize,
+    },
+    /// There are more or fewer values in a row than outputs.
+    Width {
+        /// Values of a row.
+        got: u32,
+        /// Outputs of the network.
+        expected: u32,
+    },
+    /// They are of another kind than the loss takes.
+    Kind {
+        /// The kind that it takes.
+        wanted: TargetKind,
+    },
 }
 
 impl fmt::Display for TargetsError {
@@ -216,6 +311,15 @@ impl fmt::Display for TargetsError {
             Self::Classes { got, expected } => {
                 write!(f, "the network tells {expected} classes apart, and the rows are of {got}")
             }
+            Self::Values { got, width } => write!(f, "{got} targets are no whole rows of {width}"),
+            Self::NotFinite { row, target } => {
+                write!(f, "row {row}, target {target} (from 0) is no finite number: leave the row out or mend it")
+            }
+            Self::Width { got, expected } => {
+                write!(f, "the network has {expected} outputs, and the rows have {got} targets")
+            }
+            Self::Kind { wanted: TargetKind::Labels } => f.write_str("this loss takes labels"),
+            Self::Kind { wanted: TargetKind::Values } => f.write_str("this loss takes numbers as targets, no labels"),
         }
     }
 }

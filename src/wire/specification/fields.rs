@@ -11,7 +11,7 @@ use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
 use crate::model::recipe::{
     BATCH_ROWS_MAX, EPOCHS_MAX, EPSILON_MIN, FADING_MAX, FADING_MIN, LOG_EPSILON_MIN, WEIGHT_DECAY_MIN,
 };
-use crate::model::{Activation, Initialisation, LossReduction, Merge, Optimiser};
+use crate::model::{Activation, Initialisation, Loss, LossReduction, Merge, Optimiser};
 
 /// A field without this bit is part of what the job computes, and hashed.
 pub const OPERATIONAL: u16 = 0x4000;
@@ -197,7 +197,7 @@ pub const FIELDS: &[Field] = &[
         name: "classes",
         value: Value::U32(Number {
             absent: Absent::Refused,
-            limits: (2, CLASSES_MAX),
+            limits: (1, CLASSES_MAX),
             or_zero: false,
             get: |draft| Some(draft.classes),
             set: |draft, classes| draft.classes = classes,
@@ -315,6 +315,15 @@ pub const FIELDS: &[Field] = &[
             get: |draft| Some(draft.seed),
             set: |draft, seed| draft.seed = seed,
         }),
+    },
+    Field {
+        tag: 0x0010,
+        name: "loss",
+        value: choice(
+            Loss::ALL.len(),
+            |draft| Some(draft.recipe.loss as u8),
+            |draft, number| draft.recipe.loss = chosen(&Loss::ALL, number),
+        ),
     },
     Field {
         tag: 0x0011,

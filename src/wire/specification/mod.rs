@@ -267,6 +267,7 @@ impl<'a> Draft<'a> {
             Some(None) => return Err(outside(RecipeError::Batch { got: 0 })),
         };
         let recipe = Recipe { batch, ..self.recipe }.checked().map_err(outside)?;
+        recipe.loss.check_outputs(self.classes).map_err(|error| self::outside(&error, error.got_and_limit()))?;
         Ok(Training { arithmetic: self.arithmetic, network, recipe, seed: self.seed })
     }
 }
