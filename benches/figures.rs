@@ -217,7 +217,7 @@ fn training(kernel: Kernel, sizes: &[u32], rows: u32, batch: u32) -> impl FnMut(
     let network = Network::new(inputs, &sizes[1..sizes.len() - 1], classes).expect("a shape within the limits");
     let values: Vec<f32> = (0..rows * inputs).map(|i| (f64::from(i) * 0.7).sin() as f32).collect();
     let labels: Vec<u32> = (0..rows).map(|row| row * 7 % classes).collect();
-    let rows = Rows::new(inputs, values, labels, classes).expect("rows as they should be");
+    let rows = Rows::labelled(inputs, values, labels, classes).expect("rows as they should be");
     let batch = BatchSize::Rows(NonZeroU32::new(batch).expect("rows"));
     let recipe = Recipe { optimiser: Optimiser::Sgd, epochs: 1, batch, ..Recipe::DEFAULT };
     let base = initialise(&network, recipe.initialisation, 1);
@@ -338,7 +338,7 @@ fn portable(report: &mut Report) -> std::io::Result<()> {
         let network = Network::new(inputs, &sizes[1..sizes.len() - 1], classes).map_err(std::io::Error::other)?;
         let values: Vec<f32> = (0..rows * inputs).map(|index| (f64::from(index) * 0.7).sin() as f32).collect();
         let labels: Vec<u32> = (0..rows).map(|row| row * 7 % classes).collect();
-        let rows = Rows::new(inputs, values, labels, classes).map_err(std::io::Error::other)?;
+        let rows = Rows::labelled(inputs, values, labels, classes).map_err(std::io::Error::other)?;
         let base = initialise(&network, recipe.initialisation, 1);
         let training = Training { arithmetic: ARITHMETIC, network, recipe: Recipe { epochs: 1, ..recipe }, seed: 1 };
         let mut timed = [avx2, Kernel::PORTABLE].map(|kernel| (Trainer::new(kernel), f64::MAX));

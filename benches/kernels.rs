@@ -136,7 +136,7 @@ fn train_with(mut trainer: Trainer, bencher: Bencher<'_, '_>, &Shape { sizes, ro
     let network = Network::new(inputs, &sizes[1..sizes.len() - 1], classes).expect("a shape within the limits");
     let values: Vec<f32> = (0..rows * inputs).map(|i| (f64::from(i) * 0.7).sin() as f32).collect();
     let labels: Vec<u32> = (0..rows).map(|row| row * 7 % classes).collect();
-    let rows = Rows::new(inputs, values, labels, classes).expect("rows as they should be");
+    let rows = Rows::labelled(inputs, values, labels, classes).expect("rows as they should be");
     let base = initialise(&network, recipe.initialisation, 1);
     // Forward, back, gradient: 2 operations for each weight, but none back into the input.
     let flops: usize = network.layers().map(|layer| layer.weights() * if layer.offset == 0 { 4 } else { 6 }).sum();

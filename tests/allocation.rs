@@ -31,7 +31,7 @@ fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {
         let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 };
         let base = initialise(&training.network, Initialisation::He, 1);
         let rows =
-            Rows::new(features, vec![0.5; (features * count) as usize], vec![1; count as usize], classes).unwrap();
+            Rows::labelled(features, vec![0.5; (features * count) as usize], vec![1; count as usize], classes).unwrap();
         let mut trainer = Trainer::new(Kernel::best());
         let mut train = || trainer.train(&training, 0, 0, &base, &rows, &mut Unwatched).unwrap();
         let (first, taken) = measure(&mut train);
@@ -48,7 +48,7 @@ fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {
         assert_eq!(again.allocations, 1, "{sizes:?}, shared");
         assert_eq!(first, second);
         let mut evaluator = Evaluator::new(Kernel::best());
-        let mut evaluate = || evaluator.evaluate(&training.network, recipe.activation, 0.0, &base, &rows).unwrap();
+        let mut evaluate = || evaluator.evaluate(&training.network, &recipe, &base, &rows).unwrap();
         let first = evaluate();
         let (second, again) = measure(evaluate);
         assert_eq!(again.allocations, 0, "{sizes:?}, evaluated");

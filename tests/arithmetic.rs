@@ -9,10 +9,11 @@ use std::ops::ControlFlow;
 use gradwire::digest::Digest;
 use gradwire::model::evaluate::EvaluateError;
 use gradwire::model::random::{Purpose, Stream};
+use gradwire::model::rows::RowsError;
 use gradwire::model::train::{TrainError, Unwatched};
 use gradwire::model::{
-    ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, LossReduction, Network, Optimiser, Recipe, Rows,
-    Trained, Trainer, Training, Watch, evaluate, initialise, predict,
+    ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, Loss, LossReduction, Metric, Network, Optimiser, Recipe,
+    Rows, TargetKind, Targets, TargetsError, Trained, Trainer, Training, Watch, evaluate, initialise, predict,
 };
 use proptest::prelude::*;
 
@@ -22,7 +23,7 @@ fn rows(features: u32, count: u32, classes: u32, seed: u64) -> Rows<'static> {
     let values: Vec<f32> = (0..features * count).map(|_| stream.symmetric(2.0)).collect();
     let labels: Vec<u32> =
         values.chunks(features as usize).map(|row| (row[0].abs() * 100.0) as u32 % classes).collect();
-    Rows::new(features, values, labels, classes).unwrap()
+    Rows::labelled(features, values, labels, classes).unwrap()
 }
 
 fn training(sizes: &[u32], recipe: Recipe) -> Training {
@@ -46,7 +47,7 @@ fn agrees_with_the_definition(training: &Training, rows: &Rows<'_>) {
     let mut definition = definition::ARITHMETIC_2;
     let (update, loss, epochs) = definition.train(training, step, shard, &base, rows);
     let trained_weights: Vec<f32> = base.iter().zip(&update).map(|(base, update)| base + update).collect();
-    let (errors, validation_loss) = definition.evaluate(training, &trained_weights, rows);
+    let metrics = definition.evaluate(training, &trained_weights, rows);
     let what = format!("{} {:?} {} rows", training.network, training.recipe, rows.rows());
     for kernel in Kernel::available() {
         let trained = Trainer::new(kernel).train(training, step, shard, &base, rows, &mut Unwatched).unwrap();
@@ -54,23 +55,87 @@ fn agrees_with_the_definition(training: &Training, rows: &Rows<'_>) {
         assert_eq!(differing, None, "first differing parameter, {kernel}: {what}");
         assert_eq!(trained.loss.to_bits(), loss.to_bits(), "{kernel}: {} {loss} {what}", trained.loss);
         assert_eq!(trained.epochs, epochs, "{kernel}: {what}");
-        let Recipe { activation, log_epsilon, .. } = training.recipe;
-        let evaluation = evaluate(kernel, &training.network, activation, log_epsilon, &trained_weights, rows).unwrap();
-        assert_eq!((evaluation.rows, evaluation.errors), (u64::from(rows.rows()), errors), "{kernel}: {what}");
-        assert_eq!(evaluation.loss.to_bits(), validation_loss.to_bits(), "{kernel}: {what}");
-        let predicted = predict(kernel, &training.network, activation, &trained_weights, rows.values()).unwrap();
-        let wrong = predicted.iter().zip(rows.labels()).filter(|(class, label)| class != label).count();
-        assert_eq!(wrong as u64, errors, "{kernel}: {what}");
+        let evaluation = evaluate(kernel, &training.network, &training.recipe, &trained_weights, rows).unwrap();
+        assert_eq!((evaluation.rows, evaluation.metrics), (u64::from(rows.rows()), metrics), "{kernel}: {what}");
+        let predicted =
+            predict(kernel, &training.network, training.recipe.activation, &trained_weights, rows.values()).unwrap();
+        let Some(errors) = metrics.get(Metric::Errors) else { continue };
+        let wrong = predicted.iter().zip(rows.targets().labels()).filter(|(class, label)| class != label).count();
+        assert_eq!(wrong as f64, errors, "{kernel}: {what}");
     }
 }
 
 #[test]
 fn every_activation_depth_and_optimiser_is_the_definitions() {
-    for activation in [Activation::Relu, Activation::Identity, Activation::MaskedIdentity] {
+    for activation in Activation::ALL {
         for optimiser in [Optimiser::Sgd, Optimiser::Adam] {
             for sizes in [&[5, 3][..], &[7, 11, 3], &[3, 9, 14, 5], &[6, 5, 4, 3, 2]] {
                 let recipe = Recipe { activation, optimiser, batch: batches_of(37), epochs: 2, ..Recipe::DEFAULT };
                 agrees_with_the_definition(&training(sizes, recipe), &rows(sizes[0], 80, sizes[sizes.len() - 1], 1));
+            }
+        }
+    }
+}
+
+/// The same features with targets that follow from them.
+fn rows_of_values(features: u32, count: u32, width: u32, seed: u64) -> Rows<'static> {
+    let values = rows(features, count, 2, seed).values().to_vec();
+    let of_row = |row: &[f32]| (0..width).map(|target| row[0] * row[row.len() - 1] + target as f32).collect::<Vec<_>>();
+    let targets = values.chunks(features as usize).flat_map(of_row).collect::<Vec<f32>>();
+    Rows::new(features, values, Targets::Values { values: targets.into(), width }).unwrap()
+}
+
+#[test]
+fn the_squared_error_of_any_number_of_targets_is_the_definitions() {
+    for (sizes, count) in [(&[5, 1][..], 9), (&[7, 11, 1], 300), (&[3, 9, 4, 3], 140), (&[70, 65, 17], 33)] {
+        for batch in [BatchSize::Full, batches_of(20), batches_of(1)] {
+            for optimiser in Optimiser::ALL {
+                let (loss, activation, eta) = (Loss::SquaredError, Activation::Tanh, 1e-3);
+                let recipe = Recipe { loss, activation, optimiser, batch, eta, epochs: 2, ..Recipe::DEFAULT };
+                let targets = sizes[sizes.len() - 1];
+                agrees_with_the_definition(&training(sizes, recipe), &rows_of_values(sizes[0], count, targets, 4));
+            }
+        }
+    }
+}
+
+#[test]
+fn targets_that_are_not_the_losss_are_refused() {
+    let regression = Recipe { loss: Loss::SquaredError, ..Recipe::DEFAULT };
+    let refused = |sizes: &[u32], recipe, rows: &Rows<'_>| {
+        let task = training(sizes, recipe);
+        let base = initialise(&task.network, Initialisation::He, 1);
+        Trainer::new(Kernel::best()).train(&task, 0, 0, &base, rows, &mut Unwatched).unwrap_err()
+    };
+    let of_values = rows_of_values(4, 9, 3, 1);
+    let kind = |wanted| TrainError::Targets(TargetsError::Kind { wanted });
+    assert_eq!(refused(&[4, 3], regression, &rows(4, 9, 3, 1)), kind(TargetKind::Values));
+    assert_eq!(refused(&[4, 3], Recipe::DEFAULT, &of_values), kind(TargetKind::Labels));
+    let width = TrainError::Targets(TargetsError::Width { got: 3, expected: 2 });
+    assert_eq!(refused(&[4, 2], regression, &of_values), width);
+    assert!(matches!(refused(&[4, 1], Recipe::DEFAULT, &rows(4, 9, 1, 1)), TrainError::Outputs(_)));
+    for (values, error) in [(vec![1.0, f32::NAN], TargetsError::NotFinite { row: 1, target: 0 })] {
+        let targets = Targets::Values { values: values.into(), width: 1 };
+        assert_eq!(Rows::new(1, vec![1.0; 2], targets), Err(RowsError::Targets(error)));
+    }
+    let tiny = Targets::Values { values: vec![1e-13, -1.0].into(), width: 2 };
+    let cut = Targets::Values { values: vec![0.0, -1.0].into(), width: 2 };
+    assert_eq!(*Rows::new(1, vec![1.0], tiny).unwrap().targets(), cut);
+}
+
+#[test]
+fn every_constant_of_the_optimisers_is_the_definitions() {
+    let fading = [[0.9, 0.999], [0.0, 0.0], [0.5, 0.9], [0.1, 0.9999], [0.95, 0.95], [0.9999, 0.1]];
+    for (betas, epsilon, weight_decay) in fading
+        .into_iter()
+        .zip([1e-12, 1e-8, 1.0, 1e-3, 1e-5, 0.1])
+        .zip([0.0, 0.01, 0.5, 1e-12, 1e-4, 0.999])
+        .map(|((betas, epsilon), weight_decay)| (betas, epsilon, weight_decay))
+    {
+        for optimiser in Optimiser::ALL {
+            for batch in [BatchSize::Full, batches_of(1)] {
+                let recipe = Recipe { optimiser, batch, epochs: 2, betas, epsilon, weight_decay, ..Recipe::DEFAULT };
+                agrees_with_the_definition(&training(&[7, 11, 3], recipe), &rows(7, 80, 3, 9));
             }
         }
     }
@@ -114,13 +179,13 @@ proptest! {
         classes in 2u32..40,
         count in 1u32..300,
         batch in 0u32..160,
-        choices in (0usize..3, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+        choices in (0usize..4, 0..Optimiser::ALL.len(), any::<bool>(), any::<bool>(), any::<bool>()),
         seed in any::<u64>(),
     ) {
-        let (activation, adam, sum, small, epsilon) = choices;
+        let (activation, optimiser, sum, small, epsilon) = choices;
         let recipe = Recipe {
-            activation: [Activation::Relu, Activation::Identity, Activation::MaskedIdentity][activation],
-            optimiser: if adam { Optimiser::Adam } else { Optimiser::Sgd },
+            activation: Activation::ALL[activation],
+            optimiser: Optimiser::ALL[optimiser],
             reduction: if sum { LossReduction::Sum } else { LossReduction::Mean },
             initialisation: if small { Initialisation::Small } else { Initialisation::He },
             eta: 0.001,
@@ -129,6 +194,7 @@ proptest! {
             epochs: 1 + u32::from(batch == 0),
             log_epsilon: if epsilon { 1e-6 } else { 0.0 },
             stop_loss_change: None,
+            ..Recipe::DEFAULT
         };
         let mut sizes = vec![inputs];
         sizes.extend(hidden);
@@ -238,7 +304,10 @@ fn a_task_whose_parts_do_not_belong_together_is_refused() {
     assert_eq!(refused(&task, u64::MAX, &base, &good), TrainError::Step { got: u64::MAX });
     assert_eq!(refused(&task, 0, &base[1..], &good), TrainError::Base { got: 42, expected: 43 });
     assert_eq!(refused(&task, 0, &base, &rows(5, 9, 3, 1)), TrainError::Features { got: 5, expected: 4 });
-    assert_eq!(refused(&task, 0, &base, &rows(4, 9, 4, 1)), TrainError::Classes { got: 4, expected: 3 });
+    assert_eq!(
+        refused(&task, 0, &base, &rows(4, 9, 4, 1)),
+        TrainError::Targets(TargetsError::Classes { got: 4, expected: 3 })
+    );
 }
 
 #[test]
@@ -267,11 +336,11 @@ fn of_equal_logits_the_lowest_class_is_predicted_and_no_rows_give_no_classes() {
 fn a_model_and_rows_that_do_not_belong_together_are_not_evaluated() {
     let network = Network::new(4, &[], 3).unwrap();
     let refused = |parameters: usize, rows: &Rows<'_>| {
-        evaluate(Kernel::best(), &network, Activation::Relu, 0.0, &vec![0.0; parameters], rows).unwrap_err()
+        evaluate(Kernel::best(), &network, &Recipe::DEFAULT, &vec![0.0; parameters], rows).unwrap_err()
     };
     assert_eq!(refused(14, &rows(4, 9, 3, 1)), EvaluateError::Parameters { got: 14, expected: 15 });
     assert_eq!(refused(15, &rows(5, 9, 3, 1)), EvaluateError::Features { got: 5, expected: 4 });
-    assert_eq!(refused(15, &rows(4, 9, 4, 1)), EvaluateError::Classes { got: 4, expected: 3 });
+    assert_eq!(refused(15, &rows(4, 9, 4, 1)), EvaluateError::Targets(TargetsError::Classes { got: 4, expected: 3 }));
     let torn = predict(Kernel::best(), &network, Activation::Relu, &[0.0; 15], &[0.0; 7]);
     assert_eq!(torn, Err(EvaluateError::Values { got: 7, expected: 4 }));
 }

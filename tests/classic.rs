@@ -2,7 +2,7 @@
 //! one round on the letters, from the same initial weights.
 
 use gradwire::model::train::Unwatched;
-use gradwire::model::{ARITHMETIC, ExactSum, Kernel, Network, Recipe, Rows, Trainer, Training, evaluate};
+use gradwire::model::{ARITHMETIC, ExactSum, Kernel, Metric, Network, Recipe, Rows, Trainer, Training, evaluate};
 use std::path::Path;
 
 const SHARDS: usize = 11;
@@ -29,7 +29,7 @@ fn letters() -> Vec<(Vec<f32>, u32)> {
 fn rows(letters: &[(Vec<f32>, u32)]) -> Rows<'static> {
     let values: Vec<f32> = letters.iter().flat_map(|(features, _)| features.iter().copied()).collect();
     let labels: Vec<u32> = letters.iter().map(|(_, label)| *label).collect();
-    Rows::new(16, values, labels, 26).unwrap()
+    Rows::labelled(16, values, labels, 26).unwrap()
 }
 
 #[test]
@@ -55,12 +55,10 @@ fn one_round_of_classic_agrees_with_numpy() {
     let largest = differences().map(f64::abs).fold(0.0, f64::max);
     assert!(largest < 1e-4, "largest difference {largest:e}");
 
-    let recipe = training.recipe;
     let validation = rows(&letters[SHARDS * SHARD_ROWS..]);
     let of = |weights: &[f32]| {
-        let (activation, log_epsilon) = (recipe.activation, recipe.log_epsilon);
-        evaluate(Kernel::best(), &training.network, activation, log_epsilon, weights, &validation).unwrap()
+        evaluate(Kernel::best(), &training.network, &training.recipe, weights, &validation).unwrap().metrics
     };
-    assert_eq!(of(&merged).errors, of(&expected).errors);
-    assert!(of(&merged).loss < of(&base).loss);
+    assert_eq!(of(&merged).get(Metric::Errors), of(&expected).get(Metric::Errors));
+    assert!(of(&merged).get(Metric::Loss) < of(&base).get(Metric::Loss));
 }

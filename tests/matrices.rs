@@ -3,8 +3,8 @@
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    ARITHMETIC, BatchSize, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Trainer, Training, evaluate,
-    initialise,
+    ARITHMETIC, BatchSize, Kernel, LossReduction, Metric, Network, Optimiser, Recipe, Rows, Trainer, Training,
+    evaluate, initialise,
 };
 use ndarray::{Array2, ArrayView2, Axis, s};
 
@@ -62,9 +62,9 @@ fn a_step_of_gradient_descent_is_what_matrices_say() {
     carried.zip_mut_with(&hidden, |d, h| *d = if *h > 0.0 { *d } else { 0.0 });
     let expected = gradient(&x, &carried).into_iter().chain(gradient(&hidden, &d)).map(|gradient| -ETA * gradient);
 
-    let rows = Rows::new(FEATURES as u32, values, labels, CLASSES as u32).unwrap();
-    let before = evaluate(Kernel::best(), &network, recipe.activation, 0.0, &base, &rows).unwrap();
-    assert!((before.loss - loss).abs() < 1e-3, "{} and {loss}", before.loss);
+    let rows = Rows::labelled(FEATURES as u32, values, labels, CLASSES as u32).unwrap();
+    let before = evaluate(Kernel::best(), &network, &recipe, &base, &rows).unwrap().sum(Metric::Loss);
+    assert!((before - loss).abs() < 1e-3, "{} and {loss}", before);
     let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 3 };
     let trained = Trainer::new(Kernel::best()).train(&training, 0, 0, &base, &rows, &mut Unwatched).unwrap();
     for (index, (ours, theirs)) in trained.update.iter().zip(expected).enumerate() {

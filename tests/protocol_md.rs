@@ -509,8 +509,8 @@ fn the_smallest_job_trains_to_what_the_book_says() {
 
     let training = values::smallest().training;
     let rows = |object: Vec<u8>| {
-        let (values, labels) = decode_rows(1, &object).unwrap();
-        Rows::new(1, values, labels, 2).unwrap().into_owned()
+        let (values, targets) = decode_rows(&training.network, training.recipe.loss, &object).unwrap();
+        Rows::new(1, values, targets).unwrap().into_owned()
     };
     let base = values::base();
     let base = decode_parameters(ObjectKind::Weights, &training.network, &base).unwrap();
@@ -528,12 +528,10 @@ fn the_smallest_job_trains_to_what_the_book_says() {
         sum.mean_onto(parameters_mut(&training.network, &mut merged)).unwrap();
         assert_eq!(merged, values::weights());
         let weights = decode_parameters(ObjectKind::Weights, &training.network, &merged).unwrap();
-        let recipe = &training.recipe;
         let validation = rows(values::validation());
-        let evaluation =
-            evaluate(kernel, &training.network, recipe.activation, recipe.log_epsilon, &weights, &validation).unwrap();
-        assert_eq!(evaluation.errors, 0);
-        assert_eq!(evaluation.metrics(), values::metrics());
+        let evaluation = evaluate(kernel, &training.network, &training.recipe, &weights, &validation).unwrap();
+        assert_eq!(evaluation.metrics.get(gradwire::model::Metric::Errors), Some(0.0));
+        assert_eq!(evaluation.metrics, values::metrics());
     }
 }
 
@@ -593,6 +591,17 @@ fn the_table_of_specification_fields_is_what_is_decoded() {
         let wanted = if skipped { Ok(values::smallest()) } else { Err(Malformation::UnknownField { tag }) };
         assert_eq!(decode_fields(&fields), wanted, "{tag:#06x}");
     }
+}
+
+#[test]
+fn the_table_of_specification_fields_is_the_programs() {
+    let programs: Vec<_> = specification::descriptions()
+        .map(|field| (field.tag, field.name.to_owned(), field.kind.to_owned(), field.default))
+        .collect();
+    let rows = book::table("## 5 The specification");
+    let documented: Vec<_> =
+        rows.iter().map(|row| (number(row[0]), row[1].to_owned(), row[2].to_owned(), row[3].to_owned())).collect();
+    assert_eq!(documented, programs);
 }
 
 /// The specification of an example with this field as it is given; without it where it is none.

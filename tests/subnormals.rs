@@ -299,7 +299,6 @@ fn the_processor_meets_no_subnormal_number_in_any_kernel() {
         let rounds = if kernel == Kernel::PORTABLE { 0..40 } else { 0..400 };
         for shape in &shapes {
             let (training, rows) = (training(shape), rows(shape));
-            let Recipe { activation, log_epsilon, .. } = shape.recipe;
             let mut trainer = Trainer::new(kernel);
             let mut weights = initialise(&training.network, shape.recipe.initialisation, training.seed);
             let wide = shape.sizes.iter().any(|width| *width > 64);
@@ -310,7 +309,7 @@ fn the_processor_meets_no_subnormal_number_in_any_kernel() {
                 weights = merged(&weights, &trained.update);
             }
             flags::clear();
-            evaluate(kernel, &training.network, activation, log_epsilon, &weights, &rows).unwrap();
+            evaluate(kernel, &training.network, &training.recipe, &weights, &rows).unwrap();
             assert!(!flags::has_met_subnormals(), "{kernel}, validation: {shape:?}");
         }
     }

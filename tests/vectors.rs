@@ -63,7 +63,7 @@ fn tiny(recipe: Recipe) -> (Training, Vec<f32>) {
 
 fn tiny_rows() -> Rows<'static> {
     let values = vec![1.0, -0.5, 0.25, -1.0, 0.5, 2.0, 0.75, 1.5, -0.25, -2.0, -1.5, 1.0, 0.5, 0.25, -1.25];
-    Rows::new(3, values, vec![0, 1, 1, 0, 1], 2).unwrap()
+    Rows::labelled(3, values, vec![0, 1, 1, 0, 1], 2).unwrap()
 }
 
 const SGD: Recipe = Recipe {
@@ -77,6 +77,7 @@ const SGD: Recipe = Recipe {
     epochs: 2,
     log_epsilon: 1e-6,
     stop_loss_change: None,
+    ..Recipe::DEFAULT
 };
 
 const ADAM: Recipe = Recipe {
@@ -90,6 +91,7 @@ const ADAM: Recipe = Recipe {
     epochs: 2,
     log_epsilon: 0.0,
     stop_loss_change: None,
+    ..Recipe::DEFAULT
 };
 
 #[test]
@@ -210,7 +212,8 @@ impl Extreme {
 fn tasks_of_extreme_values_give_the_published_updates() {
     for extreme in &EXTREMES {
         let training = extreme.training();
-        let rows = Rows::new(training.network.inputs(), extreme.values.to_vec(), extreme.labels.to_vec(), 2).unwrap();
+        let rows =
+            Rows::labelled(training.network.inputs(), extreme.values.to_vec(), extreme.labels.to_vec(), 2).unwrap();
         for kernel in Kernel::available() {
             let trained = Trainer::new(kernel).train(&training, 0, 4, extreme.base, &rows, &mut Unwatched).unwrap();
             let got = (hex(&trained.update), format!("{:016x}", trained.loss.to_bits()));
@@ -316,7 +319,7 @@ fn tasks_on_formulaic_rows_give_the_published_updates() {
         };
         says(&format!("update {shown} loss {:016x} epochs {epochs}", loss.to_bits()));
 
-        let rows = Rows::new(*inputs, values, labels, *classes).unwrap();
+        let rows = Rows::labelled(*inputs, values, labels, *classes).unwrap();
         for kernel in Kernel::available() {
             let trained = Trainer::new(kernel).train(&training, 0, 4, &base, &rows, &mut Unwatched).unwrap();
             assert!(trained.update == update, "{kernel}, {inputs} inputs");

@@ -9,7 +9,7 @@ use gradwire::job::{
     TaskResult, TaskState,
 };
 use gradwire::model::{
-    Activation, BatchSize, Initialisation, LossReduction, Merge, Network, Optimiser, Recipe, Training,
+    Activation, BatchSize, Initialisation, Loss, LossReduction, Merge, Network, Optimiser, Recipe, Training,
 };
 use gradwire::wire::message::*;
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
@@ -96,8 +96,9 @@ fn task_name() -> impl Strategy<Value = Attempt> {
 
 fn recipe() -> impl Strategy<Value = Recipe> {
     let enums = (
-        select(vec![Activation::Relu, Activation::Identity, Activation::MaskedIdentity]),
-        select(vec![Optimiser::Sgd, Optimiser::Adam]),
+        select(Loss::ALL.to_vec()),
+        select(Activation::ALL.to_vec()),
+        select(Optimiser::ALL.to_vec()),
         select(vec![LossReduction::Mean, LossReduction::Sum]),
         select(vec![Initialisation::He, Initialisation::Small]),
     );
@@ -110,24 +111,39 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         prop_oneof![Just(0.0), Just(-0.0), 1e-18f32..1.0],
         option::of(prop_oneof![Just(0.0), Just(-0.0), 0f32..1e30]),
     );
-    (enums, numbers).prop_map(|((activation, optimiser, reduction, initialisation), numbers)| {
-        let (eta, eta_decay, rows, epochs, log_epsilon, change) = numbers;
-        let batch = NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
-        let stop_loss_change = change.filter(|_| batch == BatchSize::Full);
-        let recipe = Recipe {
-            activation,
-            optimiser,
-            reduction,
-            initialisation,
-            eta,
-            eta_decay,
-            batch,
-            epochs,
-            log_epsilon,
-            stop_loss_change,
-        };
-        recipe.checked().expect("within its limits")
-    })
+    let fading = |usual: f64| prop_oneof![Just(usual), Just(0.0), Just(-0.0), 0.1..0.9999];
+    let constants = (
+        prop_oneof![Just(0.9), Just(0.0), Just(-0.0), 0.1f32..0.9999],
+        [fading(0.9), fading(0.999)],
+        prop_oneof![Just(1e-8), 1e-12f32..1.0],
+        prop_oneof![Just(0.0), Just(-0.0), 1e-12f32..1.0],
+    );
+    (enums, numbers, constants).prop_map(
+        |((loss, activation, optimiser, reduction, initialisation), numbers, constants)| {
+            let (momentum, betas, epsilon, weight_decay) = constants;
+            let (eta, eta_decay, rows, epochs, log_epsilon, change) = numbers;
+            let batch = NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
+            let stop_loss_change = change.filter(|_| batch == BatchSize::Full);
+            let recipe = Recipe {
+                loss,
+                activation,
+                optimiser,
+                reduction,
+                initialisation,
+                eta,
+                eta_decay,
+                batch,
+                epochs,
+                log_epsilon,
+                stop_loss_change,
+                momentum,
+                betas,
+                epsilon,
+                weight_decay,
+            };
+            recipe.checked().expect("within its limits")
+        },
+    )
 }
 
 fn training() -> impl Strategy<Value = Training> {

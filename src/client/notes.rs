@@ -62,7 +62,7 @@ impl Words {
             class_names: texts("class_names")?,
             scaling: scales.collect::<Option<_>>()?,
         };
-        let (inputs, classes) = (network.inputs() as usize, network.classes() as usize);
+        let (inputs, classes) = (network.inputs() as usize, network.outputs() as usize);
         let fit = means.len() == inverses.len()
             && words.scaling.len() == inputs
             && words.feature_names.len() == inputs

@@ -202,9 +202,9 @@ impl ReadUpdates for Objects<'_> {
 }
 
 fn open_rows<'a>(specification: &Specification, object: &'a [u8]) -> Result<Rows<'a>, String> {
-    let network = &specification.training.network;
-    let (values, labels) = object::decode_rows(network.inputs(), object).map_err(|error| error.to_string())?;
-    Rows::new(network.inputs(), values, labels, network.classes()).map_err(|error| error.to_string())
+    let (network, loss) = (&specification.training.network, specification.training.recipe.loss);
+    let (values, targets) = object::decode_rows(network, loss, object).map_err(|error| error.to_string())?;
+    Rows::new(network.inputs(), values, targets).map_err(|error| error.to_string())
 }
 
 /// Trains unless somebody has had enough.

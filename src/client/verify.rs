@@ -105,9 +105,9 @@ fn objects(
     conversation: &Conversation,
     specification: &Specification,
 ) -> Result<(Vec<Object>, Option<Object>), Broken> {
-    let network = &specification.training.network;
+    let (network, loss) = (&specification.training.network, specification.training.recipe.loss);
     let fetch_shard = |(index, shard): (usize, &RowsRef)| {
-        let bytes_max = object::rows_bytes(shard.rows, network.inputs());
+        let bytes_max = object::rows_bytes(shard.rows, network, loss);
         conversation.fetch(shard.digest, bytes_max).map_err(|broken| match broken {
             unknown if unknown.is_unknown_object() => Broken::Lie(format!(
                 "the coordinator no longer holds the job's data (shard {index}), and nothing can be recomputed without it"

@@ -9,7 +9,7 @@ use crate::cli::{Exit, Failure};
 use crate::digest::Digest;
 use crate::job::{self, JobId, Metric, Specification, Summary};
 use crate::model::file::ModelFile;
-use crate::model::{BatchSize, Merge, Optimiser};
+use crate::model::{BatchSize, Merge};
 use crate::wire::message::Described;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
@@ -100,7 +100,7 @@ impl Work {
         put("data", words.data.clone());
         put("recipe", words.recipe.clone());
         put("arithmetic", training.arithmetic.to_string());
-        put("optimiser", optimiser_name(recipe.optimiser).to_owned());
+        put("optimiser", recipe.optimiser.to_string());
         put("eta", recipe.eta.to_string());
         put("eta_decay", recipe.eta_decay.to_string());
         put("batch", batch_name(recipe.batch));
@@ -151,7 +151,7 @@ impl Work {
             counted(shards.len() as u64, "shard"),
             validation.rows,
             counted(u64::from(training.network.inputs()), "feature"),
-            counted(u64::from(training.network.classes()), "class")
+            counted(u64::from(training.network.outputs()), "class")
         )
     }
 
@@ -168,15 +168,8 @@ impl Work {
             .words
             .as_ref()
             .map_or_else(|| "of an unknown name".to_owned(), |words| shown(&words.recipe).to_string());
-        let (optimiser, batch) = (optimiser_name(recipe.optimiser), batch_name(recipe.batch));
+        let (optimiser, batch) = (recipe.optimiser, batch_name(recipe.batch));
         format!("{name}: {optimiser}, batch {batch}, eta {}", recipe.eta)
-    }
-}
-
-fn optimiser_name(optimiser: Optimiser) -> &'static str {
-    match optimiser {
-        Optimiser::Sgd => "sgd",
-        Optimiser::Adam => "adam",
     }
 }
 

@@ -245,7 +245,7 @@ mod tests {
             Training { arithmetic: ARITHMETIC, network, recipe: Recipe { batch, ..Recipe::DEFAULT }, seed: 1 };
         let values: Vec<f32> = (0..2001 * 17).map(|i| (i as f32 * 0.7).sin()).collect();
         let labels: Vec<u32> = (0..2001).map(|row| row * 7 % 11).collect();
-        let rows = Rows::new(17, values, labels, 11).unwrap();
+        let rows = Rows::labelled(17, values, labels, 11).unwrap();
         let base = initialise(&training.network, training.recipe.initialisation, 1);
         (training, rows, base)
     }

@@ -163,9 +163,9 @@ impl Worker {
         let network = &train.training.network;
         let base = object::decode_parameters(ObjectKind::Weights, network, base)
             .map_err(|error| refusal(error.code(), format!("base weights: {error}")))?;
-        let (values, labels) = object::decode_rows(network.inputs(), shard)
+        let (values, targets) = object::decode_rows(network, train.training.recipe.loss, shard)
             .map_err(|error| refusal(error.code(), format!("shard: {error}")))?;
-        let rows = Rows::new(network.inputs(), values, labels, network.classes())
+        let rows = Rows::new(network.inputs(), values, targets)
             .map_err(|error| refusal(ErrorCode::ObjectMalformed, format!("shard: {error}")))?;
         check_memory(&train.training, rows.rows())?;
         let started = Instant::now();

@@ -283,14 +283,15 @@ impl Jobs {
                 _ => {}
             }
             let bytes = self.store.get(&rows.digest).ok_or_else(|| format!("{what} is gone"))?;
-            let (values, labels) =
-                object::decode_rows(network.inputs(), &bytes).map_err(|error| format!("{what}: {error}"))?;
-            if labels.len() != rows.rows as usize {
-                return Err(wrong_count(labels.len()));
+            let loss = specification.training.recipe.loss;
+            let (values, targets) =
+                object::decode_rows(network, loss, &bytes).map_err(|error| format!("{what}: {error}"))?;
+            let found = targets.rows();
+            if found != rows.rows as usize {
+                return Err(wrong_count(found));
             }
-            decoded.insert(rows.digest, labels.len());
-            let rows = Rows::new(network.inputs(), values, labels, network.classes())
-                .map_err(|error| format!("{what}: {error}"))?;
+            decoded.insert(rows.digest, found);
+            let rows = Rows::new(network.inputs(), values, targets).map_err(|error| format!("{what}: {error}"))?;
             if is_validation {
                 job.validation = Some(Arc::new(rows.into_owned()));
             }

@@ -187,7 +187,7 @@ fn one_job(job: JobId, how_far: &JobProgress, open: Option<&Open>) -> String {
         let Specification { training, shards, validation, rounds, .. } = &*open.specification;
         let network = &training.network;
         let widths: Vec<String> = network.layers().map(|layer| layer.inputs.to_string()).collect();
-        line("network", &format!("{}-{}", widths.join("-"), network.classes()));
+        line("network", &format!("{}-{}", widths.join("-"), network.outputs()));
         line("parameters", &network.parameters());
         let rows: u64 = shards.iter().map(|shard| u64::from(shard.rows)).sum();
         line(

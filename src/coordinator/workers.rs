@@ -167,7 +167,7 @@ pub(super) fn start_validating(
             }
             let event = match done {
                 Ok(Ok(evaluation)) => {
-                    Event::Validated { job, step, rows: evaluation.rows, metrics: evaluation.metrics() }
+                    Event::Validated { job, step, rows: evaluation.rows, metrics: evaluation.metrics }
                 }
                 Ok(Err(reason)) => Event::WorkFailed { job, reason },
                 Err(_) => Event::WorkFailed { job, reason: "validating met a fault of the program's own".to_owned() },
@@ -180,9 +180,8 @@ pub(super) fn start_validating(
 
 fn validate(kernel: Kernel, order: &Validating) -> Result<model::Evaluation, String> {
     let training = &order.specification.training;
-    let recipe = &training.recipe;
     let weights = object::decode_parameters(ObjectKind::Weights, &training.network, &order.weights)
         .map_err(|error| format!("the merged weights: {error}"))?;
-    model::evaluate(kernel, &training.network, recipe.activation, recipe.log_epsilon, &weights, &order.rows)
+    model::evaluate(kernel, &training.network, &training.recipe, &weights, &order.rows)
         .map_err(|error| error.to_string())
 }

@@ -34,6 +34,11 @@ pub enum OnTaskFailure {
     Skip = 2,
 }
 
+impl OnTaskFailure {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [OnTaskFailure; 2] = [OnTaskFailure::Fail, OnTaskFailure::Skip];
+}
+
 /// What happens to a job when no node is active after every revival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -43,6 +48,11 @@ pub enum OnNoNodes {
     Fail = 1,
     /// It waits until it is resumed or cancelled.
     Pause = 2,
+}
+
+impl OnNoNodes {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [OnNoNodes; 2] = [OnNoNodes::Fail, OnNoNodes::Pause];
 }
 
 /// A job, whole. The first fields say what is computed; `operation` says how it may be gone about.

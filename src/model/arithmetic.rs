@@ -87,9 +87,35 @@ const EXP_TERMS: [f32; 6] = [1.392_621_5e-3, 8.363_204e-3, 4.166_655_4e-2, 1.666
 /// NaN stays NaN.
 #[inline(always)]
 pub(super) fn exp<E: Elements>(x: E) -> E {
-    let least = E::splat(EXP_ARGUMENT_LEAST);
+    let Reduced { r, q, n } = reduced(x);
+    let fraction = q.fma(r, E::splat(1.0));
+    // NaN if x is.
+    fraction.times_two_to_the(n).unless_below(x, E::splat(EXP_ARGUMENT_LEAST))
+}
+
+/// e^x - 1 of numbers none of which is over 0. What is below [`EXP_ARGUMENT_LEAST`] has -1; NaN stays NaN.
+#[inline(always)]
+pub(super) fn exp_minus_one<E: Elements>(x: E) -> E {
+    let Reduced { r, q, n } = reduced(x);
+    let one = E::splat(1.0);
+    // Of x below the least this is 0.
+    let inside = q.times(r).times_two_to_the(n).plus(one.times_two_to_the(n).minus(one));
+    inside.minus(one.where_above(E::splat(0.0).minus(x), E::splat(-EXP_ARGUMENT_LEAST)))
+}
+
+/// What e^x = 2^n (1 + q r) is made of.
+struct Reduced<E> {
+    r: E,
+    q: E,
+    /// The integer n, in the lowest bits.
+    n: E,
+}
+
+/// Of x none of which is over 0; of 0 where it is below [`EXP_ARGUMENT_LEAST`].
+#[inline(always)]
+fn reduced<E: Elements>(x: E) -> Reduced<E> {
     // What is computed beside a +0 is thrown away, and would still cost what subnormals cost: so it is e^0.
-    let inside = x.unless_below(x, least);
+    let inside = x.unless_below(x, E::splat(EXP_ARGUMENT_LEAST));
     // x = n ln 2 + r, n an integer, |r| at most about ln 2 / 2.
     let shifted = inside.fma(E::splat(std::f32::consts::LOG2_E), E::splat(ROUND));
     let n = shifted.minus(E::splat(ROUND));
@@ -100,9 +126,7 @@ pub(super) fn exp<E: Elements>(x: E) -> E {
     for term in &EXP_TERMS[1..] {
         q = q.fma(r, E::splat(*term));
     }
-    let fraction = q.fma(r, E::splat(1.0));
-    // NaN if x is.
-    fraction.times_two_to_the(shifted).unless_below(x, least)
+    Reduced { r, q, n: shifted }
 }
 
 /// The bits of sqrt(1/2), where a mantissa's range begins for [`ln`].

@@ -6,47 +6,39 @@ use std::fmt;
 use super::gather::{Order, gather};
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, Lanes, make_room, panels_of};
+use super::loss::{self, Objective, TargetsError};
 use super::metrics::{Metric, Metrics};
 use super::network::Network;
 use super::pass::Pass;
-use super::recipe::Activation;
+use super::recipe::{Activation, Recipe};
 use super::rows::{Rows, cut_inputs};
-use super::softmax::{self, Target, lose};
 use super::tree::Tree;
 
-/// A model's mistakes on some rows.
+/// How good a model is on some rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
     /// Rows evaluated.
     pub rows: u64,
-    /// Rows whose predicted class is not their label.
-    pub errors: u64,
-    /// The loss, summed over rows.
-    pub loss: f64,
+    /// What the model is judged by: sums over the rows, those that the loss has.
+    pub metrics: Metrics,
 }
 
 impl Evaluation {
-    /// What the model is judged by.
-    pub fn metrics(&self) -> Metrics {
-        Metrics::default().with(Metric::Loss, self.loss).with(Metric::Errors, self.errors as f64)
-    }
-
-    /// Errors per row, 0 to 1.
-    pub fn error_rate(&self) -> f64 {
-        self.errors as f64 / self.rows as f64
+    /// A sum over the rows; 0 where the loss has none of this name.
+    pub fn sum(&self, metric: Metric) -> f64 {
+        self.metrics.get(metric).unwrap_or(0.0)
     }
 }
 
-/// Counts a model's mistakes on `rows`. `log_epsilon` is the recipe's.
+/// Judges a model by `rows`.
 pub fn evaluate(
     kernel: Kernel,
     network: &Network,
-    activation: Activation,
-    log_epsilon: f32,
+    recipe: &Recipe,
     parameters: &[f32],
     rows: &Rows<'_>,
 ) -> Result<Evaluation, EvaluateError> {
-    Evaluator::new(kernel).evaluate(network, activation, log_epsilon, parameters, rows)
+    Evaluator::new(kernel).evaluate(network, recipe, parameters, rows)
 }
 
 /// The class that the model takes each row for: the lowest index of the largest logit. `values` are rows of as many
@@ -62,7 +54,7 @@ pub fn predict(
     cut_inputs(&mut values);
     let mut classes = vec![0; values.len() / network.inputs() as usize];
     Evaluator::new(kernel).each_block(network, activation, parameters, &values, |first, count, logits| {
-        softmax::predict(kernel, logits, &mut classes[first..][..count]);
+        loss::predict(kernel, logits, &mut classes[first..][..count]);
     })?;
     Ok(classes)
 }
@@ -72,48 +64,42 @@ pub struct Evaluator {
     pass: Pass,
     /// The rows of one block.
     panels: Vec<Lanes>,
-    losses: Tree<f64>,
+    sums: Tree<f64>,
 }
 
 impl Evaluator {
     /// An evaluator that computes with `kernel`.
     pub fn new(kernel: Kernel) -> Evaluator {
-        Evaluator { pass: Pass::new(kernel), panels: Vec::new(), losses: Tree::new() }
+        Evaluator { pass: Pass::new(kernel), panels: Vec::new(), sums: Tree::new() }
     }
 
-    /// Counts a model's mistakes on `rows`. `log_epsilon` is the recipe's.
+    /// Judges a model by `rows`.
     pub fn evaluate(
         &mut self,
         network: &Network,
-        activation: Activation,
-        log_epsilon: f32,
+        recipe: &Recipe,
         parameters: &[f32],
         rows: &Rows<'_>,
     ) -> Result<Evaluation, EvaluateError> {
-        if rows.classes() > network.classes() {
-            return Err(EvaluateError::Classes { got: rows.classes(), expected: network.classes() });
-        }
+        rows.targets().fit(recipe.loss, network.outputs()).map_err(EvaluateError::Targets)?;
         if rows.features() != network.inputs() {
             return Err(EvaluateError::Features { got: rows.features(), expected: network.inputs() });
         }
         let kernel = self.pass.kernel();
-        let mut losses = std::mem::replace(&mut self.losses, Tree::new());
-        losses.prepare(1, rows.labels().len().div_ceil(BLOCK_ROWS));
-        let mut errors = 0;
-        let mut classes = [0; BLOCK_ROWS];
-        self.each_block(network, activation, parameters, rows.values(), |first, count, logits| {
-            let (labels, classes) = (&rows.labels()[first..][..count], &mut classes[..count]);
-            softmax::predict(kernel, logits, classes);
-            errors += classes.iter().zip(labels).filter(|(class, label)| class != label).count() as u64;
-            losses.next()[0] = lose(kernel, logits, &Target { labels, log_epsilon });
-            losses.take();
+        let (metrics, objective) = (recipe.loss.metrics(), Objective::of(recipe));
+        let mut sums = std::mem::replace(&mut self.sums, Tree::new());
+        sums.prepare(metrics.len(), (rows.rows() as usize).div_ceil(BLOCK_ROWS));
+        self.each_block(network, recipe.activation, parameters, rows.values(), |first, count, outputs| {
+            objective.judge(kernel, outputs, rows.targets().of_rows(first, count), sums.next());
+            sums.take();
         })?;
-        let loss = losses.finish()[0];
-        self.losses = losses;
-        Ok(Evaluation { rows: u64::from(rows.rows()), errors, loss })
+        let of_all = metrics.iter().zip(sums.finish());
+        let metrics = of_all.fold(Metrics::default(), |metrics, (metric, sum)| metrics.with(*metric, *sum));
+        self.sums = sums;
+        Ok(Evaluation { rows: u64::from(rows.rows()), metrics })
     }
 
-    /// Calls `take` with each block's first row, its number of rows and its logits.
+    /// Calls `take` with each block's first row, its number of rows and its outputs.
     fn each_block(
         &mut self,
         network: &Network,
@@ -167,13 +153,8 @@ pub enum EvaluateError {
         /// Inputs of the network.
         expected: u32,
     },
-    /// The rows know more classes than the network.
-    Classes {
-        /// Classes of the rows.
-        got: u32,
-        /// Classes of the network.
-        expected: u32,
-    },
+    /// The rows' targets are not for this loss, or this network.
+    Targets(TargetsError),
 }
 
 impl fmt::Display for EvaluateError {
@@ -186,9 +167,7 @@ impl fmt::Display for EvaluateError {
                 write!(f, "the network takes {expected} inputs, and the rows have {got} features")
             }
             Self::Values { got, expected } => write!(f, "{got} values are no whole rows of {expected} features"),
-            Self::Classes { got, expected } => {
-                write!(f, "the network tells {expected} classes apart, and the rows are of {got}")
-            }
+            Self::Targets(error) => error.fmt(f),
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::arithmetic::Fma as _;
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::lanes::{LANES, Lanes, clear_missing_rows};
-use super::product::{Direction, Finish, Product};
+use super::product::{Direction, Product};
 use super::unfused;
 use super::vector::Vector;
 
@@ -122,8 +122,7 @@ fn back_body<V: Vector>(product: &Product<'_>, out: &mut [Lanes]) {
     }
     let in_lanes = out.len() / (CHAINS * LANES) * (CHAINS * LANES);
     let mut put = |input: usize, sum: f32| {
-        let mask = if let Finish::CutWhereAbove(mask, _) = finish { mask[input].0[0] } else { 0.0 };
-        let value = finish.of_one(sum, mask);
+        let value = finish.of_one(sum, finish.mask(input)[0]);
         out[input] = Lanes::ZERO;
         out[input].0[0] = value;
     };
@@ -195,7 +194,7 @@ fn outer_body<V: Vector>(x: &[Lanes], d: &[f32], weights: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::product::{BELOW_ZERO, multiply};
+    use super::super::product::{BELOW_ZERO, Finish, multiply};
     use super::super::strip::Room;
     use super::*;
 

@@ -34,9 +34,6 @@ use crate::model::scaling::FeatureScale;
 
 /// What `format` says.
 const FORMAT: &str = "gradwire model 1";
-/// What `activation` says.
-const ACTIVATIONS: [(Activation, &str); 3] =
-    [(Activation::Relu, "relu"), (Activation::Identity, "identity"), (Activation::MaskedIdentity, "masked_identity")];
 /// Prefix of the specification's keys.
 const JOB_PREFIX: &str = "job.";
 /// The longest header that safetensors reads.
@@ -237,7 +234,7 @@ impl ModelFile {
             return Err(ModelFault::Format { got: metadata.0.get("format").map(|got| quotable(got)) });
         }
         let network = metadata.parse("network", network_from_text)?;
-        let activation = |text: &str| ACTIVATIONS.iter().find(|(_, name)| *name == text).map(|&(it, _)| it);
+        let activation = |text: &str| text.parse::<Activation>().ok();
         let means = metadata.parse("feature_means", numbers)?;
         let inverse_deviations = metadata.parse("feature_inverse_deviations", numbers)?;
         expect_count("inverse deviations", inverse_deviations.len(), means.len())?;
@@ -263,7 +260,7 @@ impl ModelFile {
         expect_count("parameters", self.parameters.len(), self.network.parameters())?;
         expect_count("scales of features", self.scaling.len(), inputs)?;
         expect_count("names of features", self.feature_names.len(), inputs)?;
-        expect_count("names of classes", self.class_names.len(), self.network.classes() as usize)?;
+        expect_count("names of classes", self.class_names.len(), self.network.outputs() as usize)?;
         match self.parameters.iter().position(|parameter| !parameter.is_finite()) {
             Some(index) => Err(ModelFault::NotFinite { index }),
             None => Ok(()),
@@ -276,11 +273,10 @@ impl ModelFile {
         let scales = |value: fn(&FeatureScale) -> f64| json!(self.scaling.iter().map(value).collect::<Vec<_>>());
         let mut metadata: Map<String, Value> =
             self.specification.iter().map(|(key, value)| (format!("{JOB_PREFIX}{key}"), json!(value))).collect();
-        let activation = ACTIVATIONS.iter().find(|(it, _)| *it == self.activation).map(|(_, name)| name);
         let entries = [
             ("format", json!(FORMAT)),
             ("network", json!(self.network.to_string())),
-            ("activation", json!(activation)),
+            ("activation", json!(self.activation.to_string())),
             ("fingerprint", json!(self.fingerprint.to_string())),
             ("feature_names", json!(json!(self.feature_names).to_string())),
             ("feature_means", json!(scales(FeatureScale::mean).to_string())),

@@ -9,6 +9,10 @@ pub enum Metric {
     Loss = 1,
     /// Rows whose most probable class is not their label.
     Errors = 2,
+    /// The squares of the outputs' differences from the targets, summed over rows and targets.
+    SquaredError = 3,
+    /// The magnitudes of the same.
+    AbsoluteError = 4,
 }
 
 /// Numbers that a list holds, at most.

@@ -3,6 +3,7 @@
 //! Owns every floating-point operation that reaches a model's bits: arithmetic 2, defined to the last rounding in
 //! docs/arithmetic.md. Does not know the network, threads, or any file but the model's own.
 
+mod activation;
 mod arithmetic;
 pub mod conformance;
 pub mod crew;
@@ -15,6 +16,7 @@ mod gradient;
 pub mod initialise;
 pub mod kernel;
 mod lanes;
+mod loss;
 pub mod merge;
 mod metrics;
 pub mod network;
@@ -26,7 +28,6 @@ pub mod recipe;
 pub mod rows;
 #[cfg(feature = "client")]
 pub mod scaling;
-mod softmax;
 mod strip;
 mod thresholds;
 pub mod train;
@@ -39,11 +40,12 @@ pub use crew::Crew;
 pub use evaluate::{Evaluation, Evaluator, evaluate, predict};
 pub use initialise::initialise;
 pub use kernel::Kernel;
+pub use loss::{TargetKind, Targets, TargetsError};
 pub use merge::{ExactSum, LittleEndianF32, Median, Merge, MergeError, ReadUpdates, check_values};
 pub use metrics::{METRICS_MAX, Metric, Metrics};
 pub use network::{Layer, Network, NetworkError};
 pub use optimise::first_round_without_rate;
-pub use recipe::{Activation, BatchSize, Initialisation, LossReduction, Optimiser, Recipe, RecipeError};
+pub use recipe::{Activation, BatchSize, Initialisation, Loss, LossReduction, Optimiser, Recipe, RecipeError};
 pub use rows::Rows;
 pub use train::{Hand, Trained, Trainer, Watch};
 pub use training::{ROUNDS_MAX, Training};

@@ -9,12 +9,12 @@ pub const INPUTS_MAX: u32 = 1 << 20;
 pub const HIDDEN_WIDTH_MAX: u32 = 1 << 20;
 /// Hidden layers, at most.
 pub const HIDDEN_LAYERS_MAX: usize = 64;
-/// Classes, at most.
+/// Outputs of a network, classes or targets, at most.
 pub const CLASSES_MAX: u32 = 65_535;
 /// Parameters of a network, at most: 512 MiB as f32.
 pub const PARAMETERS_MAX: u64 = 1 << 27;
 
-/// A multilayer perceptron's shape: inputs, hidden layers, classes.
+/// A multilayer perceptron's shape: inputs, hidden layers, outputs.
 ///
 /// The parameters of a model are one flat slice of f32: for each layer in order its weights, row-major
 /// `[inputs][outputs]`, then its bias `[outputs]`.
@@ -22,7 +22,7 @@ pub const PARAMETERS_MAX: u64 = 1 << 27;
 pub struct Network {
     inputs: u32,
     hidden: Vec<u32>,
-    classes: u32,
+    outputs: u32,
 }
 
 /// One fully connected layer, and where its parameters begin in the flat slice.
@@ -50,12 +50,12 @@ impl Layer {
 
 impl Network {
     /// A network of these sizes, if every size and their product is within the limits.
-    pub fn new(inputs: u32, hidden: &[u32], classes: u32) -> Result<Network, NetworkError> {
+    pub fn new(inputs: u32, hidden: &[u32], outputs: u32) -> Result<Network, NetworkError> {
         if inputs == 0 || inputs > INPUTS_MAX {
             return Err(NetworkError::Inputs { got: inputs });
         }
-        if !(2..=CLASSES_MAX).contains(&classes) {
-            return Err(NetworkError::Classes { got: classes });
+        if !(1..=CLASSES_MAX).contains(&outputs) {
+            return Err(NetworkError::Classes { got: outputs });
         }
         if hidden.len() > HIDDEN_LAYERS_MAX {
             return Err(NetworkError::HiddenLayers { got: hidden.len() });
@@ -63,7 +63,7 @@ impl Network {
         if let Some(&got) = hidden.iter().find(|&&width| width == 0 || width > HIDDEN_WIDTH_MAX) {
             return Err(NetworkError::HiddenWidth { got });
         }
-        let network = Network { inputs, hidden: hidden.to_vec(), classes };
+        let network = Network { inputs, hidden: hidden.to_vec(), outputs };
         // In u64: widths of 2^20 multiply to 2^40 before the cap is checked.
         let sizes = (0..=hidden.len()).filter_map(|index| network.size(index));
         let parameters: u64 = sizes.map(|(inputs, outputs)| (u64::from(inputs) + 1) * u64::from(outputs)).sum();
@@ -83,9 +83,9 @@ impl Network {
         &self.hidden
     }
 
-    /// Number of classes.
-    pub fn classes(&self) -> u32 {
-        self.classes
+    /// What the last layer puts out: one value for each class or target.
+    pub fn outputs(&self) -> u32 {
+        self.outputs
     }
 
     /// Number of parameters, weights and biases.
@@ -93,7 +93,7 @@ impl Network {
         self.layers().last().map_or(0, |layer| layer.bias_offset() + layer.outputs)
     }
 
-    /// The layers from the input to the classes.
+    /// The layers from the input to the outputs.
     pub fn layers(&self) -> impl Iterator<Item = Layer> + '_ {
         Layers { network: self, index: 0, offset: 0 }
     }
@@ -103,7 +103,7 @@ impl Network {
     fn size(&self, index: usize) -> Option<(u32, u32)> {
         let outputs = match self.hidden.get(index) {
             Some(width) => *width,
-            None if index == self.hidden.len() => self.classes,
+            None if index == self.hidden.len() => self.outputs,
             None => return None,
         };
         Some((if index == 0 { self.inputs } else { self.hidden[index - 1] }, outputs))
@@ -136,7 +136,7 @@ impl fmt::Display for Network {
         for width in &self.hidden {
             write!(f, "-{width}")?;
         }
-        write!(f, "-{}", self.classes)
+        write!(f, "-{}", self.outputs)
     }
 }
 
@@ -148,7 +148,7 @@ pub enum NetworkError {
         /// Inputs asked for.
         got: u32,
     },
-    /// Fewer than two classes, or more than [`CLASSES_MAX`].
+    /// No outputs, or fewer than two where they are classes, or more than [`CLASSES_MAX`].
     Classes {
         /// Classes asked for.
         got: u32,
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn sizes_beyond_the_limits_are_refused_before_anything_overflows() {
         assert_eq!(Network::new(0, &[], 2), Err(NetworkError::Inputs { got: 0 }));
-        assert_eq!(Network::new(1, &[], 1), Err(NetworkError::Classes { got: 1 }));
+        assert_eq!(Network::new(1, &[], 0), Err(NetworkError::Classes { got: 0 }));
         assert_eq!(Network::new(1, &[], 65_536), Err(NetworkError::Classes { got: 65_536 }));
         assert_eq!(Network::new(1, &[4, 0], 2), Err(NetworkError::HiddenWidth { got: 0 }));
         assert_eq!(Network::new(1, &[1; 65], 2), Err(NetworkError::HiddenLayers { got: 65 }));

@@ -5,21 +5,37 @@ use super::arithmetic::Fma as _;
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::recipe::{LossReduction, Optimiser, Recipe};
 use super::thresholds::{
-    ADAM_RATE_LEAST, FIRST_MOMENT_LEAST, GRADIENT_LEAST, MOMENTS_EVERY, SECOND_MOMENT_LEAST, SGD_RATE_LEAST,
-    STEP_LEAST, VALUE_LEAST, cut,
+    ADAM_RATE_LEAST, FIRST_MOMENT_LEAST, GRADIENT_LEAST, SECOND_MOMENT_LEAST, SGD_RATE_LEAST, STEP_LEAST, VALUE_LEAST,
+    cut, moments_every,
 };
 use super::vector::Vector;
 
 /// An optimiser in the middle of a task.
 pub(super) struct Descent {
-    optimiser: Optimiser,
+    recipe: Recipe,
     eta: f32,
-    /// Adam's first and second moments; empty with SGD, and before the first update.
-    moments: [Vec<f32>; 2],
+    /// The optimiser's state: as many vectors as [`state_vectors`] says, as long as the parameters, and empty ones. All are
+    /// empty before the first update.
+    state: [Vec<f32>; STATE_VECTORS_MAX],
     /// Updates that have begun.
     updates: u32,
-    /// 0.9^t and 0.999^t after t updates.
+    /// Of each beta its t-th power after t updates.
     powers: [f64; 2],
+}
+
+/// State vectors of an optimiser, at most.
+const STATE_VECTORS_MAX: usize = 2;
+
+/// Vectors, each as long as the parameters, that an optimiser keeps from one update to the next. They are zero when a task
+/// begins.
+pub(super) fn state_vectors(optimiser: Optimiser) -> usize {
+    match optimiser {
+        Optimiser::Sgd => 0,
+        // The velocity.
+        Optimiser::Momentum => 1,
+        // The first and the second moments.
+        Optimiser::Adam => 2,
+    }
 }
 
 /// How the gradient of a batch, which is a sum over its rows, becomes the one that parameters follow.
@@ -41,23 +57,21 @@ impl Averaging {
     }
 }
 
-const BETAS: [f64; 2] = [0.9, 0.999];
-
 /// Parameters of the last update that are updated at a time, at most.
 pub(super) const LAST_PART_MAX: usize = 128;
 
 impl Descent {
     pub fn new() -> Descent {
-        Descent { optimiser: Optimiser::Sgd, eta: 0.0, moments: [Vec::new(), Vec::new()], updates: 0, powers: [1.0; 2] }
+        Descent { recipe: Recipe::DEFAULT, eta: 0.0, state: [const { Vec::new() }; _], updates: 0, powers: [1.0; 2] }
     }
 
-    /// Starts a task: moments zero.
-    pub fn begin(&mut self, optimiser: Optimiser, eta: f32) {
-        self.optimiser = optimiser;
+    /// Starts a task: with no state.
+    pub fn begin(&mut self, recipe: &Recipe, eta: f32) {
+        self.recipe = *recipe;
         self.eta = eta;
         self.updates = 0;
         self.powers = [1.0; 2];
-        self.moments.iter_mut().for_each(Vec::clear);
+        self.state.iter_mut().for_each(Vec::clear);
     }
 
     /// Whether the learning rate is not +0: without one, no update would change a weight.
@@ -68,27 +82,24 @@ impl Descent {
     /// One update of `weights`, which others follow.
     pub fn update(&mut self, kernel: Kernel, averaging: Averaging, gradient: &[f32], weights: &mut [f32]) {
         self.advance(kernel);
-        match self.optimiser {
-            Optimiser::Sgd => sgd(kernel, self.eta * averaging.scale, averaging.least, gradient, weights),
-            Optimiser::Adam => {
-                let factors = self.factors(averaging);
-                let [first, second] = &mut self.moments;
-                first.resize(weights.len(), 0.0);
-                second.resize(weights.len(), 0.0);
-                adam(kernel, &factors, gradient, first, second, weights);
-            }
+        let mut state = std::mem::take(&mut self.state);
+        for vector in &mut state[..state_vectors(self.recipe.optimiser)] {
+            vector.resize(weights.len(), 0.0);
         }
+        self.step(kernel, averaging, gradient, state.each_mut().map(Vec::as_mut_slice), weights);
+        self.state = state;
     }
 
     /// Begins an update; the task's last is then done part by part.
     pub fn advance(&mut self, kernel: Kernel) {
         self.updates = self.updates.wrapping_add(1);
-        if self.updates.is_multiple_of(MOMENTS_EVERY) {
-            let [first, second] = &mut self.moments;
+        if self.recipe.optimiser == Optimiser::Adam && self.updates.is_multiple_of(moments_every(self.recipe.betas)) {
+            let [first, second] = &mut self.state;
             cut_all(kernel, first, FIRST_MOMENT_LEAST);
             cut_all(kernel, second, SECOND_MOMENT_LEAST);
         }
-        self.powers = [self.powers[0] * BETAS[0], self.powers[1] * BETAS[1]];
+        let [first, second] = self.recipe.betas;
+        self.powers = [self.powers[0] * first, self.powers[1] * second];
     }
 
     /// Updates the weights from the `first` on, at most [`LAST_PART_MAX`], as part of the last update.
@@ -100,25 +111,46 @@ impl Descent {
         gradient: &[f32],
         weights: &mut [f32],
     ) {
-        match self.optimiser {
+        // Where no update came before, the state is zero, and nobody needs what becomes of it: as much as there are weights, in
+        // memory, would take longer than all else that is done here.
+        let mut fresh = [[0.0; LAST_PART_MAX]; STATE_VECTORS_MAX];
+        let mut state = std::mem::take(&mut self.state);
+        let of_part = state.each_mut().map(|vector| vector.get_mut(first..).unwrap_or_default());
+        let of_part = if self.updates > 1 { of_part } else { fresh.each_mut().map(|vector| &mut vector[..]) };
+        self.step(kernel, averaging, gradient, of_part, weights);
+        self.state = state;
+    }
+
+    /// An update that has begun, of some weights, whose state this is.
+    fn step(
+        &self,
+        kernel: Kernel,
+        averaging: Averaging,
+        gradient: &[f32],
+        state: [&mut [f32]; STATE_VECTORS_MAX],
+        weights: &mut [f32],
+    ) {
+        if self.recipe.weight_decay > 0.0 {
+            decay(kernel, self.eta * self.recipe.weight_decay, weights);
+        }
+        match self.recipe.optimiser {
             Optimiser::Sgd => sgd(kernel, self.eta * averaging.scale, averaging.least, gradient, weights),
+            Optimiser::Momentum => {
+                let [velocity, _] = state;
+                let factors = [self.eta, self.recipe.momentum];
+                momentum(kernel, factors, averaging, gradient, velocity, weights);
+            }
             Optimiser::Adam => {
-                let factors = self.factors(averaging);
-                // Where no update came before, moments are zero, and nobody needs what becomes of them: as many as there
-                // are weights, in memory, would take longer than all else that is done here.
-                let mut fresh = [[0.0; LAST_PART_MAX]; 2];
-                let [first, second] = match self.moments.each_mut().map(|moments| moments.get_mut(first..)) {
-                    [Some(first), Some(second)] if !first.is_empty() => [first, second],
-                    _ => fresh.each_mut().map(|moments| &mut moments[..]),
-                };
-                adam(kernel, &factors, gradient, first, second, weights);
+                let [first, second] = state;
+                adam(kernel, &self.factors(averaging), gradient, first, second, weights);
             }
         }
     }
 
     fn factors(&self, averaging: Averaging) -> Factors {
         let [first, second] = self.powers.map(|power| (1.0 / (1.0 - power)) as f32);
-        Factors { averaging, first: self.eta * first, second }
+        let betas = self.recipe.betas.map(|beta| beta as f32);
+        Factors { averaging, first: self.eta * first, second, betas, epsilon: self.recipe.epsilon }
     }
 }
 
@@ -130,6 +162,8 @@ struct Factors {
     first: f32,
     /// The second moment's correction.
     second: f32,
+    betas: [f32; 2],
+    epsilon: f32,
 }
 
 /// The first of a job's `rounds` rounds, counted from 0, whose learning rate is +0, if there is one: it and all after it
@@ -152,13 +186,18 @@ pub fn first_round_without_rate(recipe: &Recipe, rounds: u32) -> Option<u32> {
     Some(first)
 }
 
+/// A learning rate below which a round trains nothing.
+fn rate_least(optimiser: Optimiser) -> f32 {
+    match optimiser {
+        Optimiser::Sgd | Optimiser::Momentum => SGD_RATE_LEAST,
+        Optimiser::Adam => ADAM_RATE_LEAST,
+    }
+}
+
 /// The learning rate of a step: the recipe's times its decay, step times, in f64, rounded once to f32; +0 where that is less
 /// than the optimiser's least.
 pub(super) fn eta_of_step(recipe: &Recipe, step: u64) -> f32 {
-    let least = match recipe.optimiser {
-        Optimiser::Sgd => SGD_RATE_LEAST,
-        Optimiser::Adam => ADAM_RATE_LEAST,
-    };
+    let least = rate_least(recipe.optimiser);
     let (mut eta, decay) = (f64::from(recipe.eta), f64::from(recipe.eta_decay));
     for _ in 0..step {
         let next = eta * decay;
@@ -184,6 +223,45 @@ fn sgd_body<V: Vector>(rate: f32, least: f32, gradient: &[f32], weights: &mut [f
 }
 
 compiled_for_each_kernel! {
+    /// Takes a part of each weight away. `rate` is the learning rate times the decay.
+    fn decay = decay_body(rate: f32, weights: &mut [f32])
+}
+
+#[inline(always)]
+fn decay_body<V: Vector>(rate: f32, weights: &mut [f32]) {
+    for weight in weights {
+        *weight = cut(V::Fma::fma(-rate, *weight, *weight), VALUE_LEAST);
+    }
+}
+
+compiled_for_each_kernel! {
+    /// `factors` are the learning rate and the momentum.
+    fn momentum = momentum_body(
+        factors: [f32; 2],
+        averaging: Averaging,
+        gradient: &[f32],
+        velocity: &mut [f32],
+        weights: &mut [f32],
+    )
+}
+
+/// A velocity without a gradient would stop at the smallest subnormals as Adam's first moment would, and has its threshold.
+#[inline(always)]
+fn momentum_body<V: Vector>(
+    [eta, momentum]: [f32; 2],
+    Averaging { least, scale }: Averaging,
+    gradient: &[f32],
+    velocity: &mut [f32],
+    weights: &mut [f32],
+) {
+    for ((weight, gradient), velocity) in weights.iter_mut().zip(gradient).zip(velocity) {
+        let gradient = cut(*gradient, least) * scale;
+        *velocity = cut(V::Fma::fma(momentum, *velocity, gradient), FIRST_MOMENT_LEAST);
+        *weight = cut(V::Fma::fma(-eta, *velocity, *weight), VALUE_LEAST);
+    }
+}
+
+compiled_for_each_kernel! {
     fn adam = adam_body(
         factors: &Factors,
         gradient: &[f32],
@@ -201,15 +279,14 @@ fn adam_body<V: Vector>(
     second: &mut [f32],
     weights: &mut [f32],
 ) {
-    const EPSILON: f32 = 1e-8;
-    let Factors { averaging: Averaging { least, scale }, first: first_factor, second: second_factor } = *factors;
-    let [beta1, beta2] = BETAS.map(|beta| beta as f32);
+    let Factors { averaging: Averaging { least, scale }, first: first_factor, second: second_factor, .. } = *factors;
+    let Factors { betas: [beta1, beta2], epsilon, .. } = *factors;
     let moments = first.iter_mut().zip(second);
     for ((weight, gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(moments) {
         let gradient = cut(*gradient, least) * scale;
         *first = V::Fma::fma(beta1, *first - gradient, gradient);
         *second = V::Fma::fma(beta2, *second, (1.0 - beta2) * gradient * gradient);
-        let root = (*second * second_factor).sqrt() + EPSILON;
+        let root = (*second * second_factor).sqrt() + epsilon;
         // Where the quotient would be less than the least step. A weight less a step is a multiple of 2^-63, as both are.
         *weight -= cut(first_factor * *first, STEP_LEAST * root) / root;
     }
@@ -228,6 +305,7 @@ fn cut_all_body<V: Vector>(values: &mut [f32], least: f32) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::thresholds::MOMENTS_EVERY;
     use super::*;
 
     /// A sum that is its own mean.
@@ -249,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_learning_rate_below_its_threshold_is_plus_zero() {
-        for (optimiser, least) in [(Optimiser::Sgd, SGD_RATE_LEAST), (Optimiser::Adam, ADAM_RATE_LEAST)] {
+        for (optimiser, least) in Optimiser::ALL.map(|optimiser| (optimiser, rate_least(optimiser))) {
             let eta = |eta, decay, step| eta_of_step(&falling(optimiser, eta, decay), step);
             assert_eq!(eta(least, 1.0, 0), least);
             assert_eq!(eta(least, 0.999, 1).to_bits(), 0);
@@ -275,7 +353,7 @@ mod tests {
         for kernel in Kernel::available() {
             let moved = |reduction, rows, gradient: f32| {
                 let mut descent = Descent::new();
-                descent.begin(Optimiser::Sgd, 1.0);
+                descent.begin(&falling(Optimiser::Sgd, 1.0, 1.0), 1.0);
                 let mut weights = [0.0];
                 descent.update(kernel, Averaging::over(reduction, rows), &[gradient], &mut weights);
                 weights[0]
@@ -284,10 +362,10 @@ mod tests {
             assert_eq!(moved(LossReduction::Sum, 4, 10.0), -10.0);
             // Below what a weight keeps, but not below what the optimiser reckons with.
             let mut descent = Descent::new();
-            descent.begin(Optimiser::Adam, 0.5);
+            descent.begin(&falling(Optimiser::Adam, 0.5, 1.0), 0.5);
             let sums = [4.1 * GRADIENT_LEAST, 3.9 * GRADIENT_LEAST];
             descent.update(kernel, Averaging::over(LossReduction::Mean, 4), &sums, &mut [0.0; 2]);
-            let [first, _] = &descent.moments;
+            let [first, _] = &descent.state;
             assert!(first[0] > 0.0 && first[1].to_bits() == 0, "{first:?}");
         }
     }
@@ -296,7 +374,7 @@ mod tests {
     fn moments_without_a_gradient_end_and_steps_that_are_too_short_are_none() {
         for kernel in Kernel::available() {
             let mut descent = Descent::new();
-            descent.begin(Optimiser::Adam, 0.01);
+            descent.begin(&falling(Optimiser::Adam, 0.01, 1.0), 0.01);
             let mut weights = [0.5];
             descent.update(kernel, AS_IT_IS, &[1.0], &mut weights);
             let mut last_step = 0;
@@ -304,10 +382,10 @@ mod tests {
                 let before = weights;
                 descent.update(kernel, AS_IT_IS, &[0.0], &mut weights);
                 last_step = if before == weights { last_step } else { update };
-                let moments = descent.moments.each_ref().map(|moment| moment[0]);
+                let moments = descent.state.each_ref().map(|moment| moment[0]);
                 assert!(moments.iter().all(|moment| *moment == 0.0 || moment.is_normal()), "{update}: {moments:?}");
             }
-            assert_eq!(descent.moments, [vec![0.0], vec![0.0]]);
+            assert_eq!(descent.state, [vec![0.0], vec![0.0]]);
             assert!((100..300).contains(&last_step), "{last_step}");
         }
     }
@@ -316,7 +394,7 @@ mod tests {
     fn sgd_goes_down_the_gradient_with_one_rounding() {
         for kernel in Kernel::available() {
             let mut descent = Descent::new();
-            descent.begin(Optimiser::Sgd, 0.1);
+            descent.begin(&falling(Optimiser::Sgd, 0.1, 1.0), 0.1);
             let gradient: Vec<f32> = (0..11).map(|i| i as f32 - 5.3).collect();
             let mut weights = vec![0.7; 11];
             descent.update(kernel, AS_IT_IS, &gradient, &mut weights);
@@ -327,11 +405,38 @@ mod tests {
     }
 
     #[test]
+    fn a_velocity_gathers_gradients_and_fades_to_zero() {
+        for kernel in Kernel::available() {
+            let mut descent = Descent::new();
+            descent.begin(&Recipe { momentum: 0.5, ..falling(Optimiser::Momentum, 0.25, 1.0) }, 0.25);
+            let mut weights = [1.0];
+            descent.update(kernel, Averaging::over(LossReduction::Mean, 2), &[2.0], &mut weights);
+            assert_eq!((weights[0], descent.state[0][0]), (0.75, 1.0), "{kernel}");
+            descent.update(kernel, AS_IT_IS, &[1.0], &mut weights);
+            assert_eq!((weights[0], descent.state[0][0]), (0.375, 1.5), "{kernel}");
+            (0..70).for_each(|_| descent.update(kernel, AS_IT_IS, &[0.0], &mut weights));
+            assert_eq!(descent.state[0][0].to_bits(), 0, "{kernel}");
+        }
+    }
+
+    #[test]
+    fn a_weight_decays_by_its_part_before_its_step_and_ends_at_zero() {
+        for kernel in Kernel::available() {
+            let mut descent = Descent::new();
+            descent.begin(&Recipe { weight_decay: 0.25, ..falling(Optimiser::Sgd, 0.5, 1.0) }, 0.5);
+            let mut weights = [1.0, -1.0, 1e-12, 0.0];
+            descent.update(kernel, AS_IT_IS, &[0.0, 1.0, 0.0, 0.0], &mut weights);
+            assert_eq!(weights[..2], [0.875, -1.375], "{kernel}");
+            assert!(weights[2].to_bits() == 0 && weights[3].to_bits() == 0, "{kernel}: {weights:?}");
+        }
+    }
+
+    #[test]
     fn adam_follows_its_paper_and_forgets_between_tasks() {
         for kernel in Kernel::available() {
             let mut descent = Descent::new();
             for _task in 0..2 {
-                descent.begin(Optimiser::Adam, 0.01);
+                descent.begin(&falling(Optimiser::Adam, 0.01, 1.0), 0.01);
                 let (mut m, mut v, mut exact, mut weights) = (0.0f64, 0.0f64, 0.5f64, [0.5f32]);
                 for t in 1..=50 {
                     let gradient = (f64::from(t) * 0.37).sin();
@@ -350,12 +455,12 @@ mod tests {
         let count = 2 * LAST_PART_MAX + 3;
         let gradient: Vec<f32> = (0..count).map(|index| (index as f32 * 0.7).sin()).collect();
         for kernel in Kernel::available() {
-            for optimiser in [Optimiser::Sgd, Optimiser::Adam] {
+            for optimiser in Optimiser::ALL {
                 for before in [0, 1, 2, MOMENTS_EVERY - 1] {
                     let (mut whole, mut in_parts) = (Descent::new(), Descent::new());
                     let mut weights = [vec![0.5; count], vec![0.5; count]];
                     for (descent, weights) in [&mut whole, &mut in_parts].into_iter().zip(&mut weights) {
-                        descent.begin(optimiser, 0.01);
+                        descent.begin(&Recipe { weight_decay: 0.5, ..falling(optimiser, 0.01, 1.0) }, 0.01);
                         (0..before).for_each(|_| descent.update(kernel, AS_IT_IS, &gradient, weights));
                     }
                     let [expected, got] = &mut weights;
@@ -366,8 +471,8 @@ mod tests {
                         in_parts.update_last_part(kernel, AS_IT_IS, index * LAST_PART_MAX, gradient, weights);
                     }
                     assert_eq!(got, expected, "{kernel}, {optimiser:?}, {before} before");
-                    let kept = in_parts.moments[0].len();
-                    assert_eq!(kept, if before > 0 && optimiser == Optimiser::Adam { count } else { 0 });
+                    let kept = in_parts.state.iter().map(Vec::len).sum::<usize>();
+                    assert_eq!(kept, if before > 0 { state_vectors(optimiser) * count } else { 0 });
                 }
             }
         }

@@ -6,7 +6,7 @@ use super::gradient::{Gradient, columns_of, differentiate};
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, make_room, panels_of};
 use super::network::{Layer, Network};
-use super::product::{BELOW_ZERO, Direction, Finish, Product, multiply};
+use super::product::{Direction, Finish, Product, multiply};
 use super::recipe::Activation;
 use super::strip::Room;
 
@@ -75,11 +75,7 @@ impl Pass {
             let (below, above) = self.outputs.split_at_mut(index);
             let x = below.last().map_or(x, |below| &below[..panels * layer.inputs]);
             let out = &mut above[0][..panels * layer.outputs];
-            let finish = match self.activation {
-                _ if index == last => Finish::Keep,
-                Activation::Relu => Finish::Relu,
-                Activation::Identity | Activation::MaskedIdentity => Finish::Cut,
-            };
+            let finish = if index < last { self.activation.finish() } else { Finish::Keep };
             let product = Product {
                 x,
                 depth: layer.inputs,
@@ -90,12 +86,17 @@ impl Pass {
             };
             if layer.weights() > FEW_WEIGHTS_MIN && few::are_few_forward(rows, layer.weights()) {
                 few::forward(self.kernel, &product, rows, out);
-                continue;
+            } else {
+                multiply(self.kernel, &product, &mut self.room, out);
+                // A row that is not there comes out as its biases, but counts as zeros in the next layer's gradient.
+                if index < last {
+                    clear_missing_rows(rows, layer.outputs, out);
+                }
             }
-            multiply(self.kernel, &product, &mut self.room, out);
-            // A row that is not there comes out as its biases, but counts as zeros in the next layer's gradient.
-            if index < last {
-                clear_missing_rows(rows, layer.outputs, out);
+            if index < last
+                && let Some(activate) = self.activation.after()
+            {
+                activate(self.kernel, out);
             }
         }
         &mut self.outputs[last][..panels * self.layers[last].outputs]
@@ -123,17 +124,16 @@ impl Pass {
                 weights: &parameters[layer.offset..][..layer.weights()],
                 width: layer.inputs,
                 direction: Direction::Back,
-                finish: match self.activation {
-                    Activation::Relu => Finish::CutWhereAbove(x, 0.0),
-                    Activation::MaskedIdentity => Finish::CutWhereAbove(x, BELOW_ZERO),
-                    Activation::Identity => Finish::Cut,
-                },
+                finish: self.activation.finish_back(x),
             };
             let out = &mut below[..panels * layer.inputs];
             if rows <= few::BACK_ROWS_MAX && layer.weights() > FEW_WEIGHTS_MIN {
                 few::back(self.kernel, &product, out);
             } else {
                 multiply(self.kernel, &product, &mut self.room, out);
+            }
+            if let Some(differentiate) = self.activation.after_back() {
+                differentiate(self.kernel, x, out);
             }
             std::mem::swap(&mut here, &mut below);
         }

@@ -8,7 +8,7 @@
 #![expect(clippy::needless_range_loop, reason = "a tile's places are numbered; nested iterators would hide them")]
 
 use super::kernel::compiled_for_each_kernel;
-use super::lanes::Lanes;
+use super::lanes::{LANES, Lanes};
 use super::strip::{DEPTH_MAX, Room, STRIP_MAX, Strips, groups_of, part};
 use super::thresholds::{VALUE_LEAST, cut};
 use super::unfused;
@@ -48,6 +48,15 @@ pub(super) enum Finish<'a> {
 }
 
 impl Finish<'_> {
+    /// The values at a place that decide about the sums there; zeros where none do.
+    #[inline(always)]
+    pub fn mask(self, place: usize) -> [f32; LANES] {
+        match self {
+            Finish::Keep | Finish::Relu | Finish::Cut => [0.0; LANES],
+            Finish::CutWhereAbove(mask, _) => mask[place].0,
+        }
+    }
+
     /// What becomes of one sum, whose place in the mask has `mask`.
     #[inline(always)]
     pub fn of_one(self, sum: f32, mask: f32) -> f32 {
@@ -320,7 +329,6 @@ fn twins_of<V: Vector, const J: usize>(values: &[Lanes], places: [usize; 2]) -> 
 #[cfg(test)]
 mod tests {
     use super::super::kernel::Kernel;
-    use super::super::lanes::LANES;
     use super::*;
 
     /// In memory of this length and not more, so that an interpreter sees what is read beyond it.
@@ -344,8 +352,7 @@ mod tests {
                 };
                 let start = if let Direction::Forward { bias } = direction { bias[j] } else { 0.0 };
                 let sum = (0..depth).fold(start, |sum, k| x[k].0[lane].mul_add(weight(k), sum));
-                let mask = if let Finish::CutWhereAbove(mask, _) = finish { mask[place].0[lane] } else { 0.0 };
-                finish.of_one(sum, mask)
+                finish.of_one(sum, finish.mask(place)[lane])
             }))
         };
         (0..x.len() / depth * width).map(value).collect()

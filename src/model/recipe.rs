@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 
 /// Epochs of a task, at most.
 pub const EPOCHS_MAX: u32 = 1_000_000;
@@ -10,6 +11,16 @@ pub const BATCH_ROWS_MAX: u32 = 1 << 24;
 
 /// Epsilon of a loss that has one, at least: 2^-60. A smaller one is below what f32 keeps of any sum with it.
 pub const LOG_EPSILON_MIN: f32 = 1.0 / (1u64 << 60) as f32;
+
+/// A factor by which what an optimiser remembers fades from update to update: 0, or at least this. What fades faster would
+/// leave the numbers that training may have (docs/arithmetic.md, section 2).
+pub const FADING_MIN: f64 = 0.1;
+/// Such a factor, at most: nearer to 1, what the least gradient adds would be too small.
+pub const FADING_MAX: f64 = 0.9999;
+/// Adam's epsilon, at least.
+pub const EPSILON_MIN: f32 = 1e-12;
+/// A weight decay that is one, at least: with any rate that trains, its product is no subnormal number.
+pub const WEIGHT_DECAY_MIN: f32 = 1e-12;
 
 /// What a hidden layer does to its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +33,14 @@ pub enum Activation {
     /// Nothing on the way forward; on the way back, no gradient passes where the sum is below zero. The older
     /// literature's `classic` programs do this.
     MaskedIdentity = 3,
+    /// The hyperbolic tangent.
+    Tanh = 4,
+}
+
+impl Activation {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [Activation; 4] =
+        [Activation::Relu, Activation::Identity, Activation::MaskedIdentity, Activation::Tanh];
 }
 
 /// How parameters follow the gradient.
@@ -30,8 +49,30 @@ pub enum Activation {
 pub enum Optimiser {
     /// Stochastic gradient descent, no momentum.
     Sgd = 1,
-    /// Adam (Kingma and Ba 2015) with beta 0.9 and 0.999, epsilon 1e-8; moments start at zero in every task.
+    /// Adam (Kingma and Ba 2015), with a weight decay AdamW (Loshchilov and Hutter 2019); moments start at zero in every task.
     Adam = 2,
+    /// Gradient descent with momentum (Polyak 1964); the velocity starts at zero in every task.
+    Momentum = 3,
+}
+
+impl Optimiser {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [Optimiser; 3] = [Optimiser::Sgd, Optimiser::Adam, Optimiser::Momentum];
+}
+
+/// What the training makes small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Loss {
+    /// Of the softmax of the outputs, which are as many as there are classes, with the class of a row.
+    CrossEntropy = 1,
+    /// Half the square of the distance of the outputs from a row's numbers, which are as many.
+    SquaredError = 2,
+}
+
+impl Loss {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [Loss; 2] = [Loss::CrossEntropy, Loss::SquaredError];
 }
 
 /// What a batch's loss is, and with it the scale of its gradient.
@@ -44,6 +85,11 @@ pub enum LossReduction {
     Sum = 2,
 }
 
+impl LossReduction {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [LossReduction; 2] = [LossReduction::Mean, LossReduction::Sum];
+}
+
 /// Where the weights of round 0 come from; biases are drawn too with [`Initialisation::Small`], zero with `He`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -53,6 +99,51 @@ pub enum Initialisation {
     /// Uniform in ±0.01, biases too.
     Small = 2,
 }
+
+impl Initialisation {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [Initialisation; 2] = [Initialisation::He, Initialisation::Small];
+}
+
+/// Gives a type the names that people write and read for its members.
+macro_rules! named {
+    ($type:ident: $($member:ident $name:literal),+ $(,)?) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $($type::$member => $name,)+ })
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownName;
+
+            fn from_str(name: &str) -> Result<$type, UnknownName> {
+                match name {
+                    $($name => Ok($type::$member),)+
+                    _ => Err(UnknownName { known: &[$($name),+] }),
+                }
+            }
+        }
+    };
+}
+
+/// A text that names no member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownName {
+    /// The names that there are.
+    pub known: &'static [&'static str],
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "one of {} is wanted", self.known.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownName {}
+
+named!(Activation: Relu "relu", Identity "identity", MaskedIdentity "masked_identity", Tanh "tanh");
+named!(Optimiser: Sgd "sgd", Adam "adam", Momentum "momentum");
 
 /// Rows behind one update of the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +157,8 @@ pub enum BatchSize {
 /// Everything that fixes the local mathematics but the network and the seed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
+    /// Loss of a row.
+    pub loss: Loss,
     /// Activation of the hidden layers.
     pub activation: Activation,
     /// Optimiser.
@@ -86,11 +179,20 @@ pub struct Recipe {
     pub log_epsilon: f32,
     /// With a full batch: stop once an epoch changes the loss by this much or less.
     pub stop_loss_change: Option<f32>,
+    /// How much of the velocity is left from one update to the next, with [`Optimiser::Momentum`].
+    pub momentum: f32,
+    /// Adam's beta 1 and beta 2: how much of the moments is left from one update to the next.
+    pub betas: [f64; 2],
+    /// Adam's epsilon, beside the root of the second moment.
+    pub epsilon: f32,
+    /// Before each update every parameter loses this part of itself, times the learning rate.
+    pub weight_decay: f32,
 }
 
 impl Recipe {
     /// Good on tabular data out of the box: ReLU, Adam, mini-batches, a learning rate that falls over the rounds.
     pub const DEFAULT: Recipe = Recipe {
+        loss: Loss::CrossEntropy,
         activation: Activation::Relu,
         optimiser: Optimiser::Adam,
         reduction: LossReduction::Mean,
@@ -101,6 +203,10 @@ impl Recipe {
         epochs: 3,
         log_epsilon: 0.0,
         stop_loss_change: None,
+        momentum: 0.9,
+        betas: [0.9, 0.999],
+        epsilon: 1e-8,
+        weight_decay: 0.0,
     };
 
     /// The older literature's recipe: full batch, summed loss, plain gradient descent, early stop.
@@ -115,6 +221,7 @@ impl Recipe {
         epochs: 15,
         log_epsilon: 1e-6,
         stop_loss_change: Some(0.2),
+        ..Recipe::DEFAULT
     };
 
     /// The recipe itself, if every value lies within its limits.
@@ -145,8 +252,26 @@ impl Recipe {
                 return Err(RecipeError::StopNeedsFullBatch);
             }
         }
+        if !is_fading(self.momentum.into()) {
+            return Err(RecipeError::Momentum { got: self.momentum });
+        }
+        if let Some(&got) = self.betas.iter().find(|beta| !is_fading(**beta)) {
+            return Err(RecipeError::Beta { got });
+        }
+        if !(self.epsilon >= EPSILON_MIN && self.epsilon <= 1.0) {
+            return Err(RecipeError::Epsilon { got: self.epsilon });
+        }
+        let decay = self.weight_decay;
+        if !(decay == 0.0 || decay >= WEIGHT_DECAY_MIN && decay < 1.0) {
+            return Err(RecipeError::WeightDecay { got: decay });
+        }
         Ok(self)
     }
+}
+
+/// Whether what is multiplied by this at each update fades as training can bear.
+fn is_fading(factor: f64) -> bool {
+    factor == 0.0 || (FADING_MIN..=FADING_MAX).contains(&factor)
 }
 
 /// Why values make no recipe.
@@ -182,6 +307,26 @@ pub enum RecipeError {
         /// Change asked for.
         got: f32,
     },
+    /// Neither 0 nor from [`FADING_MIN`] to [`FADING_MAX`].
+    Momentum {
+        /// Value asked for.
+        got: f32,
+    },
+    /// Neither 0 nor from [`FADING_MIN`] to [`FADING_MAX`].
+    Beta {
+        /// Value asked for.
+        got: f64,
+    },
+    /// Not from [`EPSILON_MIN`] to 1.
+    Epsilon {
+        /// Value asked for.
+        got: f32,
+    },
+    /// Neither 0 nor from [`WEIGHT_DECAY_MIN`] below 1.
+    WeightDecay {
+        /// Value asked for.
+        got: f32,
+    },
     /// Stopping by loss compares whole passes: it needs a full batch.
     StopNeedsFullBatch,
 }
@@ -193,6 +338,7 @@ impl RecipeError {
             Self::Epochs { got } => (got.into(), got.clamp(1, EPOCHS_MAX).into()),
             Self::Batch { got } => (got.into(), got.clamp(1, BATCH_ROWS_MAX).into()),
             Self::Eta { .. } | Self::EtaDecay { .. } | Self::LogEpsilon { .. } | Self::StopLossChange { .. } => (0, 0),
+            Self::Momentum { .. } | Self::Beta { .. } | Self::Epsilon { .. } | Self::WeightDecay { .. } => (0, 0),
             Self::StopNeedsFullBatch => (0, 0),
         }
     }
@@ -209,6 +355,12 @@ impl fmt::Display for RecipeError {
                 write!(f, "the loss's epsilon is 0, or at least {LOG_EPSILON_MIN:e} and below 1, not {got:e}")
             }
             Self::StopLossChange { got } => write!(f, "the loss change to stop at is 0 or more, not {got}"),
+            Self::Momentum { got } => write!(f, "the momentum is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}"),
+            Self::Beta { got } => write!(f, "a beta is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}"),
+            Self::Epsilon { got } => write!(f, "the optimiser's epsilon is from {EPSILON_MIN:e} to 1, not {got:e}"),
+            Self::WeightDecay { got } => {
+                write!(f, "the weight decay is 0, or at least {WEIGHT_DECAY_MIN:e} and below 1, not {got:e}")
+            }
             Self::StopNeedsFullBatch => f.write_str("stopping by the loss's change needs full batches"),
         }
     }
@@ -243,6 +395,17 @@ mod tests {
         }
         assert!(Recipe { log_epsilon: LOG_EPSILON_MIN, ..Recipe::CLASSIC }.checked().is_ok());
         assert!(matches!(refused(|r| r.stop_loss_change = Some(f32::INFINITY)), RecipeError::StopLossChange { .. }));
+        for factor in [-0.1, 0.05, 0.999_99, 1.0, f64::NAN] {
+            for betas in [[factor, 0.999], [0.9, factor]] {
+                let recipe = Recipe { betas, ..Recipe::DEFAULT };
+                assert!(matches!(recipe.checked(), Err(RecipeError::Beta { .. })), "{factor}");
+            }
+        }
+        assert!(Recipe { betas: [0.0, FADING_MIN], ..Recipe::DEFAULT }.checked().is_ok());
+        assert!(matches!(refused(|r| r.momentum = 1.0), RecipeError::Momentum { .. }));
+        assert!(matches!(refused(|r| r.epsilon = 1e-13), RecipeError::Epsilon { .. }));
+        assert!(matches!(refused(|r| r.weight_decay = 1e-13), RecipeError::WeightDecay { .. }));
+        assert!(matches!(refused(|r| r.weight_decay = 1.0), RecipeError::WeightDecay { .. }));
         assert_eq!(refused(|r| r.batch = BatchSize::Rows(NonZeroU32::MIN)), RecipeError::StopNeedsFullBatch);
     }
 }

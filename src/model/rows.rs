@@ -1,46 +1,49 @@
-//! Labelled rows, ready to train or to validate on. Owns the checks that make them safe to compute with, and the threshold
+//! Rows and their targets, ready to train or to validate on. Owns the checks that make them safe to compute with, and the threshold
 //! of inputs; does not know where they come from.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use super::loss::{Targets, TargetsError};
 use super::thresholds::{VALUE_LEAST, cut};
 
-/// Rows of features, row-major, each with a label. There is at least one; every value is finite, and +0 or not below 2^-40 in
-/// magnitude; every label is a class.
+/// Rows of features, row-major, each with a target. There is at least one; every value is finite, and +0 or not below 2^-40 in
+/// magnitude; every target is one that a model can be trained on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows<'a> {
     features: u32,
     values: Cow<'a, [f32]>,
-    labels: Cow<'a, [u32]>,
-    classes: u32,
+    targets: Targets<'a>,
 }
 
 /// Values of which is found out at a time whether they are finite.
 const FINITE_PART: usize = 256;
 
 impl<'a> Rows<'a> {
-    /// The rows of `values`, `features` each, row-major, whose labels are below `classes`.
-    /// What of the values is below 2^-40 in magnitude becomes +0.
-    pub fn new(
+    /// The rows of `values`, `features` each, row-major, whose labels are below `classes`: as [`Rows::new`].
+    pub fn labelled(
         features: u32,
         values: impl Into<Cow<'a, [f32]>>,
         labels: impl Into<Cow<'a, [u32]>>,
         classes: u32,
     ) -> Result<Rows<'a>, RowsError> {
-        let (mut values, labels) = (values.into(), labels.into());
+        Rows::new(features, values, Targets::Labels { labels: labels.into(), classes })
+    }
+
+    /// The rows of `values`, `features` each, row-major.
+    /// What of the values is below 2^-40 in magnitude becomes +0.
+    pub fn new(features: u32, values: impl Into<Cow<'a, [f32]>>, targets: Targets<'a>) -> Result<Rows<'a>, RowsError> {
+        let (mut values, rows) = (values.into(), targets.rows());
         if features == 0 {
             return Err(RowsError::NoFeatures);
         }
-        if labels.is_empty() {
+        if rows == 0 {
             return Err(RowsError::NoRows);
         }
-        if u32::try_from(labels.len()).is_err() || labels.len().checked_mul(features as usize) != Some(values.len()) {
-            return Err(RowsError::Values { got: values.len(), rows: labels.len(), features });
+        if u32::try_from(rows).is_err() || rows.checked_mul(features as usize) != Some(values.len()) {
+            return Err(RowsError::Values { got: values.len(), rows, features });
         }
-        if let Some(row) = labels.iter().position(|label| *label >= classes) {
-            return Err(RowsError::Label { row, got: labels[row], classes });
-        }
+        let targets = targets.checked().map_err(RowsError::Targets)?;
         // All of some hundred at a time: looking for the first costs ten times as much.
         let are_finite = |values: &[f32]| values.iter().fold(true, |all, value| all & value.is_finite());
         if let Some(part) = values.chunks(FINITE_PART).position(|part| !are_finite(part)) {
@@ -52,19 +55,19 @@ impl<'a> Rows<'a> {
         if values.iter().any(|value| cut(*value, VALUE_LEAST).to_bits() != value.to_bits()) {
             cut_inputs(values.to_mut());
         }
-        Ok(Rows { features, values, labels, classes })
+        Ok(Rows { features, values, targets })
     }
 
-    /// The same, with values and labels of its own.
+    /// The same, with values and targets of its own.
     pub fn into_owned(self) -> Rows<'static> {
-        let Rows { features, values, labels, classes } = self;
-        Rows { features, values: values.into_owned().into(), labels: labels.into_owned().into(), classes }
+        let Rows { features, values, targets } = self;
+        Rows { features, values: values.into_owned().into(), targets: targets.into_owned() }
     }
 
     /// Number of rows; at least 1.
     pub fn rows(&self) -> u32 {
         // Checked in `new`.
-        self.labels.len() as u32
+        self.targets.rows() as u32
     }
 
     /// Features of a row.
@@ -77,14 +80,9 @@ impl<'a> Rows<'a> {
         &self.values
     }
 
-    /// The label of each row.
-    pub fn labels(&self) -> &[u32] {
-        &self.labels
-    }
-
-    /// What every label is below.
-    pub fn classes(&self) -> u32 {
-        self.classes
+    /// What each row is compared with.
+    pub fn targets(&self) -> &Targets<'a> {
+        &self.targets
     }
 }
 
@@ -106,20 +104,13 @@ pub enum RowsError {
     Values {
         /// Values given.
         got: usize,
-        /// Labels given.
+        /// Targets given.
         rows: usize,
         /// Features of a row.
         features: u32,
     },
-    /// A label that is no class.
-    Label {
-        /// Its row, from 0.
-        row: usize,
-        /// The label.
-        got: u32,
-        /// What labels are below.
-        classes: u32,
-    },
+    /// A target that none can be trained on.
+    Targets(TargetsError),
     /// A NaN or an infinity.
     NotFinite {
         /// Its row, from 0.
@@ -137,9 +128,7 @@ impl fmt::Display for RowsError {
             Self::Values { got, rows, features } => {
                 write!(f, "{rows} rows of {features} features are not {got} values: give one value for each")
             }
-            Self::Label { row, got, classes } => {
-                write!(f, "row {row} (from 0) has label {got}, and labels are below {classes}")
-            }
+            Self::Targets(error) => error.fmt(f),
             Self::NotFinite { row, feature } => {
                 write!(f, "row {row}, feature {feature} (from 0) is no finite number: leave the row out or mend it")
             }
@@ -155,18 +144,22 @@ mod tests {
 
     #[test]
     fn whole_rows_are_taken_and_broken_ones_refused() {
-        let rows = Rows::new(2, vec![1.0, 2.0, 3.0, 4.0], vec![0, 2], 3).unwrap();
-        assert_eq!((rows.rows(), rows.features(), rows.classes()), (2, 2, 3));
-        assert_eq!(Rows::new(0, vec![], vec![0], 3), Err(RowsError::NoFeatures));
-        assert_eq!(Rows::new(2, vec![], vec![], 3), Err(RowsError::NoRows));
-        assert_eq!(Rows::new(2, vec![1.0; 3], vec![0, 0], 3), Err(RowsError::Values { got: 3, rows: 2, features: 2 }));
-        assert_eq!(Rows::new(1, vec![1.0; 2], vec![0, 3], 3), Err(RowsError::Label { row: 1, got: 3, classes: 3 }));
-        let tiny = Rows::new(2, vec![1e-12, -1e-13, 1e-13, -0.0], vec![0, 0], 1).unwrap();
+        let rows = Rows::labelled(2, vec![1.0, 2.0, 3.0, 4.0], vec![0, 2], 3).unwrap();
+        assert_eq!((rows.rows(), rows.features(), rows.targets().labels()), (2, 2, &[0, 2][..]));
+        assert_eq!(Rows::labelled(0, vec![], vec![0], 3), Err(RowsError::NoFeatures));
+        assert_eq!(Rows::labelled(2, vec![], vec![], 3), Err(RowsError::NoRows));
+        assert_eq!(
+            Rows::labelled(2, vec![1.0; 3], vec![0, 0], 3),
+            Err(RowsError::Values { got: 3, rows: 2, features: 2 })
+        );
+        let label = TargetsError::Label { row: 1, got: 3, classes: 3 };
+        assert_eq!(Rows::labelled(1, vec![1.0; 2], vec![0, 3], 3), Err(RowsError::Targets(label)));
+        let tiny = Rows::labelled(2, vec![1e-12, -1e-13, 1e-13, -0.0], vec![0, 0], 1).unwrap();
         assert_eq!(
             tiny.values().iter().map(|value| value.to_bits()).collect::<Vec<_>>(),
             [1e-12f32.to_bits(), 0, 0, 0]
         );
         let values = vec![1.0, 1.0, 1.0, f32::NAN];
-        assert_eq!(Rows::new(2, values, vec![0, 0], 3), Err(RowsError::NotFinite { row: 1, feature: 1 }));
+        assert_eq!(Rows::labelled(2, values, vec![0, 0], 3), Err(RowsError::NotFinite { row: 1, feature: 1 }));
     }
 }

@@ -29,9 +29,15 @@ pub(super) const EXP_ARGUMENT_LEAST: f32 = -41.5;
 /// square is at least 2^-116.
 pub(super) const GRADIENT_LEAST: f32 = two_to_the(-53);
 
-/// Updates from one look at Adam's moments to the next. Without a gradient the first falls to no less than a thousandth
-/// until then.
+/// Updates from one look at Adam's moments to the next, where they fade slowly. Without a gradient the first falls to no less
+/// than a thousandth until then.
 pub(super) const MOMENTS_EVERY: u32 = 64;
+
+/// The same for moments that fade by these factors: where one fades faster, they are looked at before every update. They are
+/// then multiplied once by a tenth or more (the recipe's limit) before they are looked at again.
+pub(super) fn moments_every([first, second]: [f64; 2]) -> u32 {
+    if first >= 0.9 && second >= 0.95 { MOMENTS_EVERY } else { 1 }
+}
 
 /// Adam's first moment, each time that it is looked at: 2^-66. That of a weight without a gradient would otherwise stop at
 /// the smallest subnormals, because nine tenths of those round to themselves. It is at least 2^-76 until the next look, and
@@ -60,6 +66,7 @@ pub(super) fn cut(value: f32, least: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::recipe::{EPSILON_MIN, FADING_MAX, FADING_MIN, WEIGHT_DECAY_MIN};
 
     #[test]
     fn what_is_below_a_threshold_is_plus_zero_and_what_is_not_keeps_its_bits() {
@@ -84,6 +91,18 @@ mod tests {
         assert!(exponent(ADAM_RATE_LEAST) + exponent(lowest_first) > -126);
         let lowest_second = SECOND_MOMENT_LEAST * 0.999f32.powi(MOMENTS_EVERY as i32);
         assert!(lowest_second.is_normal());
+        for second in [0.95f32, 0.999] {
+            assert!((SECOND_MOMENT_LEAST * second.powi(moments_every([0.9, second.into()]) as i32)).is_normal());
+        }
+        assert_eq!((moments_every([0.899, 0.999]), moments_every([0.9, 0.949])), (1, 1));
+        // Where they fade fastest, and where a square of the least gradient weighs least.
+        let (least, most) = (FADING_MIN as f32, FADING_MAX as f32);
+        assert!((SECOND_MOMENT_LEAST * least).is_normal());
+        assert!(exponent(ADAM_RATE_LEAST) + exponent(FIRST_MOMENT_LEAST * least) > -126);
+        assert!(exponent(1.0 - most) + 2 * exponent(GRADIENT_LEAST) - 2 >= -126);
+        // Of a rate that is only just one.
+        assert!(exponent(SGD_RATE_LEAST) + exponent(WEIGHT_DECAY_MIN) > -126);
+        assert!(exponent(STEP_LEAST) + exponent(EPSILON_MIN) > -126);
         // The mean of up to 2^32 rows.
         assert!(exponent(SGD_RATE_LEAST) - 32 + exponent(GRADIENT_LEAST) + 32 >= -126);
         assert!(exponent(SGD_RATE_LEAST) - 32 >= -126);

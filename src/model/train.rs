@@ -13,12 +13,13 @@ use super::crew::{Alone, Crew};
 use super::gather::{Order, gather};
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, make_room, panels_of};
-use super::optimise::{Averaging, Descent, LAST_PART_MAX, eta_of_step};
+use super::loss::{Gathered, Objective, TargetsError};
+use super::network::NetworkError;
+use super::optimise::{Averaging, Descent, LAST_PART_MAX, eta_of_step, state_vectors};
 use super::pass::Pass;
 use super::random::{Purpose, Stream};
-use super::recipe::{BatchSize, Optimiser, Recipe, RecipeError};
+use super::recipe::{BatchSize, Recipe, RecipeError};
 use super::rows::Rows;
-use super::softmax::{Target, lose};
 use super::training::{ROUNDS_MAX, Training};
 use super::tree::Tree;
 use super::vector::Vector;
@@ -124,8 +125,8 @@ impl Trainer {
         let recipe = training.recipe.checked().map_err(TrainError::Recipe)?;
         check(training, step, base, rows)?;
         let batch_rows = match recipe.batch {
-            BatchSize::Full => rows.labels().len(),
-            BatchSize::Rows(size) => rows.labels().len().min(size.get() as usize),
+            BatchSize::Full => rows.rows() as usize,
+            BatchSize::Rows(size) => (rows.rows() as usize).min(size.get() as usize),
         };
         self.work.begin(training, &recipe, step, base.len(), batch_rows, self.crew.hands());
         let done = match recipe.batch {
@@ -149,12 +150,12 @@ impl Trainer {
         rows: &Rows<'_>,
         watch: &mut dyn Watch,
     ) -> Result<Done, TrainError> {
-        let (count, features) = (rows.labels().len(), rows.features() as usize);
+        let (count, features) = (rows.rows() as usize, rows.features() as usize);
         make_room(&mut self.panels, panels_of(count) * features);
         gather(self.work.kernel, rows.values(), features, Order::From(0, count), &mut self.panels);
         let Trainer { work, crew, panels, .. } = self;
         let averaging = Averaging::over(recipe.reduction, count);
-        let batch = Batch { rows, source: Source::All { panels }, log_epsilon: recipe.log_epsilon };
+        let batch = Batch { rows, source: Source::All { panels }, objective: Objective::of(recipe) };
         let mut loss = work.batch(&**crew, base, &batch, true);
         for epoch in 1..=recipe.epochs {
             let last = epoch == recipe.epochs;
@@ -185,7 +186,7 @@ impl Trainer {
         rows: &Rows<'_>,
         watch: &mut dyn Watch,
     ) -> Result<Done, TrainError> {
-        let planned = u64::from(recipe.epochs) * rows.labels().len().div_ceil(batch_rows) as u64;
+        let planned = u64::from(recipe.epochs) * (rows.rows() as usize).div_ceil(batch_rows) as u64;
         let mut done = 0;
         let mut loss = 0.0;
         for epoch in 0..recipe.epochs {
@@ -195,7 +196,7 @@ impl Trainer {
             loss = 0.0;
             for order in self.order.chunks(batch_rows) {
                 let averaging = Averaging::over(recipe.reduction, order.len());
-                let batch = Batch { rows, source: Source::These { order }, log_epsilon: recipe.log_epsilon };
+                let batch = Batch { rows, source: Source::These { order }, objective: Objective::of(recipe) };
                 loss += self.work.batch(&*self.crew, base, &batch, true);
                 done += 1;
                 self.work.update(averaging, base, done == planned);
@@ -210,7 +211,7 @@ impl Trainer {
 struct Batch<'a> {
     rows: &'a Rows<'a>,
     source: Source<'a>,
-    log_epsilon: f32,
+    objective: Objective,
 }
 
 enum Source<'a> {
@@ -223,7 +224,7 @@ enum Source<'a> {
 impl Batch<'_> {
     fn blocks(&self) -> usize {
         let rows = match self.source {
-            Source::All { .. } => self.rows.labels().len(),
+            Source::All { .. } => self.rows.rows() as usize,
             Source::These { order } => order.len(),
         };
         rows.div_ceil(BLOCK_ROWS)
@@ -237,15 +238,15 @@ pub struct Hand {
     losses: Tree<f64>,
     /// The rows of one block of a mini-batch.
     panels: Vec<Lanes>,
-    /// Their labels.
-    labels: Vec<u32>,
+    /// Their targets.
+    targets: Gathered,
 }
 
 impl Hand {
     /// A hand without room.
     pub(crate) fn new(kernel: Kernel) -> Hand {
         let (gradients, losses) = (Tree::new(), Tree::new());
-        Hand { pass: Pass::new(kernel), gradients, losses, panels: Vec::new(), labels: Vec::new() }
+        Hand { pass: Pass::new(kernel), gradients, losses, panels: Vec::new(), targets: Gathered::default() }
     }
 
     /// Makes room for `blocks` blocks of batches of up to `batch_rows` rows.
@@ -257,8 +258,7 @@ impl Hand {
         if training.recipe.batch != BatchSize::Full {
             let rows = batch_rows.min(BLOCK_ROWS);
             make_room(&mut self.panels, panels_of(rows) * network.inputs() as usize);
-            self.labels.clear();
-            self.labels.reserve_exact(rows);
+            self.targets.prepare(training, rows);
         }
     }
 
@@ -266,26 +266,25 @@ impl Hand {
     fn block(&mut self, weights: &[f32], batch: &Batch<'_>, block: usize, back: bool) {
         let kernel = self.pass.kernel();
         let features = batch.rows.features() as usize;
-        let (x, labels) = match batch.source {
+        let (x, rows, targets) = match batch.source {
             Source::All { panels } => {
-                let x = panels.chunks(BLOCK_PANELS * features).nth(block);
-                (x.unwrap_or_default(), batch.rows.labels().chunks(BLOCK_ROWS).nth(block).unwrap_or_default())
+                let x = panels.chunks(BLOCK_PANELS * features).nth(block).unwrap_or_default();
+                let first = block * BLOCK_ROWS;
+                let rows = BLOCK_ROWS.min(batch.rows.rows() as usize - first);
+                (x, rows, batch.rows.targets().of_rows(first, rows))
             }
             Source::These { order } => {
                 let order = order.chunks(BLOCK_ROWS).nth(block).unwrap_or_default();
                 let x = &mut self.panels[..panels_of(order.len()) * features];
                 gather(kernel, batch.rows.values(), features, Order::These(order), x);
-                self.labels.clear();
-                self.labels.extend(order.iter().map(|row| batch.rows.labels()[*row as usize]));
-                (&*x, &*self.labels)
+                (&*x, order.len(), self.targets.gather(batch.rows.targets(), order))
             }
         };
-        let logits = self.pass.forward(weights, x, labels.len());
-        let target = Target { labels, log_epsilon: batch.log_epsilon };
-        self.losses.next()[0] = lose(kernel, logits, &target);
+        let outputs = self.pass.forward(weights, x, rows);
+        self.losses.next()[0] = batch.objective.differentiate(kernel, outputs, targets);
         self.losses.take();
         if back {
-            self.pass.backward(weights, x, labels.len(), self.gradients.next());
+            self.pass.backward(weights, x, rows, self.gradients.next());
             self.gradients.take();
         }
     }
@@ -373,7 +372,7 @@ impl Work {
         let of_parts = if parts == 1 { 0 } else { parameters };
         self.gradients.prepare(of_parts, parts);
         self.losses.prepare(1, parts);
-        self.descent.begin(recipe.optimiser, eta_of_step(recipe, step));
+        self.descent.begin(recipe, eta_of_step(recipe, step));
     }
 
     /// All of a batch forward and, with `back`, its gradient. Returns the loss.
@@ -500,16 +499,19 @@ pub fn working_bytes(training: &Training, rows: u32) -> u64 {
     let block_rows = batch_rows.min(BLOCK_ROWS as u64);
     let widths = || network.layers().map(|layer| layer.outputs as u64);
     let hidden = network.hidden().iter().copied().max().unwrap_or(0);
-    // Weights, the update; the block in hand, a sum for each level of the tree, moments.
+    // Weights, the update; the block in hand, a sum for each level of the tree, the optimiser's state.
     let levels = u64::from(batch_rows.div_ceil(BLOCK_ROWS as u64).max(1).ilog2()) + 1;
-    let moments = if training.recipe.optimiser == Optimiser::Adam { 2 } else { 0 };
-    let of_parameters = network.parameters() as u64 * (3 + levels + moments) * size_of::<f32>() as u64;
+    let state = state_vectors(training.recipe.optimiser) as u64;
+    let of_parameters = network.parameters() as u64 * (3 + levels + state) * size_of::<f32>() as u64;
     // What each layer puts out, two of derivatives, the outputs turned to lanes.
     let of_block = panels(block_rows) * (widths().sum::<u64>() + 2 * u64::from(hidden))
         + panels(widths().max().unwrap_or(0)) * block_rows;
     let (of_input, of_order) = match training.recipe.batch {
         BatchSize::Full => (panels(rows), 0),
-        BatchSize::Rows(_) => (panels(block_rows), (rows + block_rows) * size_of::<u32>() as u64),
+        BatchSize::Rows(_) => {
+            let of_targets = block_rows * training.recipe.loss.target_bytes(network.outputs());
+            (panels(block_rows), rows * size_of::<u32>() as u64 + of_targets)
+        }
     };
     let lanes = of_block + of_input * u64::from(network.inputs());
     of_parameters + lanes * size_of::<Lanes>() as u64 + of_order
@@ -537,10 +539,9 @@ fn check(training: &Training, step: u64, base: &[f32], rows: &Rows<'_>) -> Resul
     if rows.features() != network.inputs() {
         return Err(TrainError::Features { got: rows.features(), expected: network.inputs() });
     }
-    if rows.classes() > network.classes() {
-        return Err(TrainError::Classes { got: rows.classes(), expected: network.classes() });
-    }
-    Ok(())
+    let (loss, outputs) = (training.recipe.loss, network.outputs());
+    loss.check_outputs(outputs).map_err(TrainError::Outputs)?;
+    rows.targets().fit(loss, outputs).map_err(TrainError::Targets)
 }
 
 /// Why a task yields no update.
@@ -572,13 +573,10 @@ pub enum TrainError {
         /// Inputs of the network.
         expected: u32,
     },
-    /// The rows know more classes than the network.
-    Classes {
-        /// Classes of the rows.
-        got: u32,
-        /// Classes of the network.
-        expected: u32,
-    },
+    /// The loss has no meaning for so many outputs.
+    Outputs(NetworkError),
+    /// The rows' targets are not for this loss, or this network.
+    Targets(TargetsError),
     /// The watch said so.
     Cancelled,
     /// The weights ran away: the update has a value that is not finite, or too large to merge.
@@ -602,9 +600,8 @@ impl fmt::Display for TrainError {
             Self::Features { got, expected } => {
                 write!(f, "the network takes {expected} inputs, and the rows have {got} features")
             }
-            Self::Classes { got, expected } => {
-                write!(f, "the network tells {expected} classes apart, and the rows are of {got}")
-            }
+            Self::Outputs(error) => error.fmt(f),
+            Self::Targets(error) => error.fmt(f),
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::Diverged { index } => write!(
                 f,
@@ -618,6 +615,8 @@ impl std::error::Error for TrainError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Recipe(error) => Some(error),
+            Self::Outputs(error) => Some(error),
+            Self::Targets(error) => Some(error),
             _ => None,
         }
     }

@@ -81,7 +81,7 @@ impl Sums<'_> {
             Sums::Products { product, last, out, .. } => {
                 let place = item * product.width + factor;
                 let finish = if *last { product.finish } else { Finish::Keep };
-                let mask = if let Finish::CutWhereAbove(mask, _) = finish { mask[place].0 } else { [0.0; LANES] };
+                let mask = finish.mask(place);
                 for (lane, out) in out[place].0.iter_mut().enumerate() {
                     *out = finish.of_one(sum[lane], mask[lane]);
                 }

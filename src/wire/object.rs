@@ -10,7 +10,7 @@ use super::bytes::{
 };
 use super::code::ErrorCode;
 use super::limits;
-use crate::model::{LittleEndianF32, Network, initialise};
+use crate::model::{LittleEndianF32, Loss, Network, TargetKind, Targets, initialise};
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ use crate::model::{LittleEndianF32, Network, initialise};
 pub enum ObjectKind {
     /// A model's parameters: for each layer a weight tensor `[inputs, outputs]` and a bias tensor `[outputs]`, f32.
     Weights = 1,
-    /// Rows of data: features `[rows, features]`, f32, and labels `[rows]`, u32.
+    /// Rows of data: features `[rows, features]`, f32, and labels `[rows]`, u32, or targets `[rows, outputs]`, f32.
     Rows = 2,
     /// Trained parameters minus base parameters, in the shape of [`ObjectKind::Weights`].
     Update = 3,
@@ -225,8 +225,13 @@ fn parameter_tensors(network: &Network) -> Vec<Tensor> {
     network.layers().map(sides).flat_map(|(i, o)| [Tensor::raw(F32, &[i, o]), Tensor::raw(F32, &[o])]).collect()
 }
 
-fn rows_tensors(rows: u64, features: u64) -> Vec<Tensor> {
-    vec![Tensor::raw(F32, &[rows, features]), Tensor::raw(U32, &[rows])]
+/// Features, and the targets that a loss takes.
+fn rows_tensors(rows: u64, network: &Network, loss: Loss) -> Vec<Tensor> {
+    let targets = match loss.target_kind() {
+        TargetKind::Labels => Tensor::raw(U32, &[rows]),
+        TargetKind::Values => Tensor::raw(F32, &[rows, network.outputs().into()]),
+    };
+    vec![Tensor::raw(F32, &[rows, network.inputs().into()]), targets]
 }
 
 /// Size of an object of `kind` [`ObjectKind::Weights`] or [`ObjectKind::Update`] for this network.
@@ -235,10 +240,12 @@ pub fn parameters_bytes(network: &Network) -> u64 {
     descriptor as u64 + 4 * network.parameters() as u64
 }
 
-/// Size of an object of so many rows. Exact for every u32: (2^32)^2 x 4 does not fit, so it saturates.
-pub fn rows_bytes(rows: u32, features: u32) -> u64 {
-    let elements = u64::from(rows).saturating_mul(u64::from(features) + 1).saturating_mul(4);
-    elements.saturating_add(encode_descriptor(ObjectKind::Rows, &rows_tensors(0, 0)).len() as u64)
+/// Size of an object of so many rows for this network and loss. Exact for every u32: (2^32)^2 x 4 does not fit, so it
+/// saturates.
+pub fn rows_bytes(rows: u32, network: &Network, loss: Loss) -> u64 {
+    let of_row = 4 * u64::from(network.inputs()) + loss.target_bytes(network.outputs());
+    let descriptor = encode_descriptor(ObjectKind::Rows, &rows_tensors(0, network, loss)).len() as u64;
+    u64::from(rows).saturating_mul(of_row).saturating_add(descriptor)
 }
 
 /// A model's parameters, or an update, as an object. `values` are flat, as [`Network`] lays them out.
@@ -330,27 +337,49 @@ pub fn decode_parameters<'a>(
 /// Rows of data as an object; `values` row-major, one label a row.
 pub fn encode_rows(features: u32, values: &[f32], labels: &[u32]) -> Vec<u8> {
     debug_assert_eq!(values.len(), labels.len() * features as usize);
-    let mut out = encode_descriptor(ObjectKind::Rows, &rows_tensors(labels.len() as u64, features.into()));
+    let rows = labels.len() as u64;
+    let tensors = [Tensor::raw(F32, &[rows, features.into()]), Tensor::raw(U32, &[rows])];
+    let mut out = encode_descriptor(ObjectKind::Rows, &tensors);
     out.reserve_exact((values.len() + labels.len()) * 4);
     append_f32(&mut out, values);
     append_u32(&mut out, labels);
     out
 }
 
-/// Row-major values and labels of rows.
-pub type ValuesAndLabels<'a> = (Cow<'a, [f32]>, Cow<'a, [u32]>);
+/// The same of rows with `width` numbers each as targets, row-major.
+pub fn encode_rows_of_values(features: u32, values: &[f32], width: u32, targets: &[f32]) -> Vec<u8> {
+    debug_assert_eq!(values.len() * width as usize, targets.len() * features as usize);
+    let rows = (values.len() / features.max(1) as usize) as u64;
+    let tensors = [Tensor::raw(F32, &[rows, features.into()]), Tensor::raw(F32, &[rows, width.into()])];
+    let mut out = encode_descriptor(ObjectKind::Rows, &tensors);
+    out.reserve_exact((values.len() + targets.len()) * 4);
+    append_f32(&mut out, values);
+    append_f32(&mut out, targets);
+    out
+}
 
-/// The values and labels in an object of rows that must have so many features; as many rows as it has. Where this machine can
-/// read them as they lie, they are not copied.
-pub fn decode_rows(features: u32, bytes: &[u8]) -> Result<ValuesAndLabels<'_>, ObjectError> {
+/// Row-major values and targets of rows.
+pub type ValuesAndTargets<'a> = (Cow<'a, [f32]>, Targets<'a>);
+
+/// The values and targets in an object of rows, which must be for this network and loss; as many rows as it has. Where this
+/// machine can read them as they lie, they are not copied.
+pub fn decode_rows<'a>(network: &Network, loss: Loss, bytes: &'a [u8]) -> Result<ValuesAndTargets<'a>, ObjectError> {
     let (tensors, elements) = open(bytes, ObjectKind::Rows, &|found| {
         let rows = found.first().and_then(|tensor| tensor.shape().first()).copied().unwrap_or(1);
-        rows_tensors(rows, features.into())
+        rows_tensors(rows, network, loss)
     })?;
     // `open` has compared the sizes, so the product fits what is there.
     let values = tensors[0].bytes().unwrap_or(0) as usize;
-    let (values, labels) = elements.split_at(values);
-    Ok((as_they_lie(values, f32_from_bytes), as_they_lie(labels, u32_from_bytes)))
+    let (values, targets) = elements.split_at(values);
+    let targets = match loss.target_kind() {
+        TargetKind::Labels => {
+            Targets::Labels { labels: as_they_lie(targets, u32_from_bytes), classes: network.outputs() }
+        }
+        TargetKind::Values => {
+            Targets::Values { values: as_they_lie(targets, f32_from_bytes), width: network.outputs() }
+        }
+    };
+    Ok((as_they_lie(values, f32_from_bytes), targets))
 }
 
 /// Numbers of four little-endian bytes each, where they are, if this machine can read them there; else as `copy` has them.
@@ -374,8 +403,18 @@ mod tests {
         assert_eq!(decode_parameters(ObjectKind::Update, &network, &bytes), Ok(values.into()));
 
         let bytes = encode_rows(2, &[1.0, 2.0, 3.0, 4.0], &[7, 8]);
-        assert_eq!(bytes.len() as u64, rows_bytes(2, 2));
-        assert_eq!(decode_rows(2, &bytes), Ok((vec![1.0, 2.0, 3.0, 4.0].into(), vec![7, 8].into())));
+        assert_eq!(bytes.len() as u64, rows_bytes(2, &network, Loss::CrossEntropy));
+        let labels = Targets::Labels { labels: vec![7, 8].into(), classes: 2 };
+        let rows = decode_rows(&network, Loss::CrossEntropy, &bytes);
+        assert!(matches!(decode_rows(&network, Loss::SquaredError, &bytes), Err(ObjectError::Shape { .. })));
+        assert_eq!(rows, Ok((vec![1.0, 2.0, 3.0, 4.0].into(), labels)));
+
+        let bytes = encode_rows_of_values(2, &[1.0, 2.0, 3.0, 4.0], 2, &[0.5, -1.0, 1.5, 2.0]);
+        assert_eq!(bytes.len() as u64, rows_bytes(2, &network, Loss::SquaredError));
+        let targets = Targets::Values { values: vec![0.5, -1.0, 1.5, 2.0].into(), width: 2 };
+        let rows = decode_rows(&network, Loss::SquaredError, &bytes);
+        assert_eq!(rows, Ok((vec![1.0, 2.0, 3.0, 4.0].into(), targets)));
+        assert!(matches!(decode_rows(&network, Loss::CrossEntropy, &bytes), Err(ObjectError::Shape { .. })));
     }
 
     #[test]
@@ -387,8 +426,9 @@ mod tests {
         assert!(matches!(refused(&bytes, &other), ObjectError::Shape { .. }));
         assert!(matches!(refused(&bytes[..bytes.len() - 1], &network), ObjectError::Size { .. }));
         assert!(matches!(refused(&bytes[..9], &network), ObjectError::Descriptor(_)));
-        assert!(matches!(decode_rows(2, &bytes).unwrap_err(), ObjectError::Kind { got: 1, .. }));
-        assert!(matches!(decode_rows(3, &encode_rows(2, &[0.0; 4], &[0, 0])), Err(ObjectError::Shape { .. })));
+        let rows = |network, bytes: &[u8]| decode_rows(network, Loss::CrossEntropy, bytes).map(|_| ());
+        assert!(matches!(rows(&network, &bytes), Err(ObjectError::Kind { got: 1, .. })));
+        assert!(matches!(rows(&other, &encode_rows(2, &[0.0; 4], &[0, 0])), Err(ObjectError::Shape { .. })));
     }
 
     #[test]
@@ -397,7 +437,8 @@ mod tests {
         for side in [16, 40] {
             bytes[side..side + 8].copy_from_slice(&u64::MAX.to_le_bytes());
         }
-        assert!(decode_rows(1, &bytes).is_err());
+        let network = Network::new(1, &[], 2).unwrap();
+        assert!(decode_rows(&network, Loss::CrossEntropy, &bytes).is_err());
     }
     #[test]
     fn weights_are_finite() {

@@ -8,8 +8,8 @@ use gradwire::job::{
 };
 use gradwire::model::conformance::published;
 use gradwire::model::{
-    Activation, BatchSize, Initialisation, Kernel, LossReduction, Merge, Network, Optimiser, Recipe, Rows, Training,
-    evaluate,
+    Activation, BatchSize, Initialisation, Kernel, Loss, LossReduction, Merge, Network, Optimiser, Recipe, Rows,
+    Training, evaluate,
 };
 use gradwire::wire::message::*;
 use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows};
@@ -65,6 +65,7 @@ fn training() -> Training {
         epochs: 1,
         log_epsilon: 0.0,
         stop_loss_change: None,
+        ..Recipe::DEFAULT
     };
     Training { arithmetic: 2, network: network(), recipe, seed: 1 }
 }
@@ -103,6 +104,7 @@ pub fn specification(name: &str) -> Specification {
                 arithmetic: 2,
                 network: Network::new(16, &[128, 20], 26).unwrap(),
                 recipe: Recipe {
+                    loss: Loss::SquaredError,
                     activation: Activation::MaskedIdentity,
                     optimiser: Optimiser::Adam,
                     reduction: LossReduction::Sum,
@@ -113,6 +115,10 @@ pub fn specification(name: &str) -> Specification {
                     epochs: 15,
                     log_epsilon: 2f32.powi(-20),
                     stop_loss_change: Some(0.25),
+                    momentum: 0.5,
+                    betas: [0.5, 0.75],
+                    epsilon: 2f32.powi(-20),
+                    weight_decay: 0.125,
                 },
                 seed: 7,
             };
@@ -135,10 +141,9 @@ pub fn fingerprint() -> Digest {
 
 /// How good the smallest job's model is on its validation row.
 pub fn metrics() -> Metrics {
-    let Recipe { activation, log_epsilon, .. } = smallest().training.recipe;
-    let rows = Rows::new(1, vec![2.0], vec![0], 2).unwrap();
+    let rows = Rows::labelled(1, vec![2.0], vec![0], 2).unwrap();
     let weights = [0.25, -0.25, 0.0, 0.0];
-    evaluate(Kernel::best(), &network(), activation, log_epsilon, &weights, &rows).unwrap().metrics()
+    evaluate(Kernel::best(), &network(), &training().recipe, &weights, &rows).unwrap().metrics
 }
 
 fn bytes<const N: usize>(first: u8) -> [u8; N] {

@@ -108,10 +108,7 @@ fn task(row: &[&str]) -> (Training, Vec<f32>, Rows<'static>, u64) {
     let sizes: Vec<u32> = sizes.split('-').map(|size| size.parse().unwrap()).collect();
     let (features, classes, rows) = (sizes[0], sizes[sizes.len() - 1], rows.parse::<u32>().unwrap());
     let recipe = Recipe {
-        activation: [Activation::Relu, Activation::Identity, Activation::MaskedIdentity]
-            .into_iter()
-            .find(|known| format!("{known:?}") == activation)
-            .unwrap(),
+        activation: Activation::ALL.into_iter().find(|known| format!("{known:?}") == activation).unwrap(),
         optimiser: if optimiser == "Adam" { Optimiser::Adam } else { Optimiser::Sgd },
         reduction: if loss == "Mean" { LossReduction::Mean } else { LossReduction::Sum },
         initialisation: if weights == "He" { Initialisation::He } else { Initialisation::Small },
@@ -121,11 +118,13 @@ fn task(row: &[&str]) -> (Training, Vec<f32>, Rows<'static>, u64) {
         epochs: epochs.parse().unwrap(),
         log_epsilon: log_epsilon.parse().unwrap(),
         stop_loss_change: stop.parse().ok(),
+        ..Recipe::DEFAULT
     };
     let network = Network::new(features, &sizes[1..sizes.len() - 1], classes).unwrap();
     let base = initialise(&network, recipe.initialisation, 1);
     let values: Vec<f32> = (0..rows * features).map(|index| (index * 37 % 101) as f32 / 32.0 - 1.5).collect();
-    let rows = Rows::new(features, values, (0..rows).map(|row| row % classes).collect::<Vec<u32>>(), classes).unwrap();
+    let rows =
+        Rows::labelled(features, values, (0..rows).map(|row| row % classes).collect::<Vec<u32>>(), classes).unwrap();
     (Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 }, base, rows, step.parse().unwrap())
 }
 

@@ -4,7 +4,9 @@
 //! Every f32 operation goes through [`Definition`], so that a meter sees its operands and its result. The thresholds of the
 //! definition are values, so that a test can see what each of them is for.
 use gradwire::model::random::{Purpose, Stream};
-use gradwire::model::{Activation, BatchSize, Layer, LossReduction, Network, Optimiser, Recipe, Rows, Training};
+use gradwire::model::{
+    Activation, BatchSize, Layer, LossReduction, Metric, Metrics, Network, Optimiser, Recipe, Rows, Targets, Training,
+};
 
 /// Sees the operands and the result of every f32 operation.
 pub trait Meter {
@@ -20,12 +22,15 @@ impl Meter for () {
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
     pub input: f32,
+    pub target: f32,
+    pub difference: f32,
     pub weight: f32,
     pub output: f32,
     pub exp_argument: f32,
     pub probability: f32,
     pub derivative: f32,
     pub gradient: f32,
+    pub velocity: f32,
     pub first_moment: f32,
     pub second_moment: f32,
     pub step: f32,
@@ -37,12 +42,15 @@ impl Thresholds {
     /// Those of arithmetic 2.
     pub const DEFINED: Thresholds = Thresholds {
         input: VALUE,
+        target: VALUE,
+        difference: VALUE,
         weight: VALUE,
         output: VALUE,
         exp_argument: -41.5,
         probability: VALUE,
         derivative: VALUE,
         gradient: 1.110_223e-16,
+        velocity: 1.355_252_7e-20,
         first_moment: 1.355_252_7e-20,
         second_moment: 7.523_164e-37,
         step: VALUE,
@@ -116,6 +124,20 @@ impl<M: Meter> Definition<M> {
         self.seen(&[a], a.sqrt())
     }
 
+    /// (n, r, q) of a number up to 0: e to it is 2^n (1 + q r).
+    fn exp_parts(&mut self, x: f32) -> (f32, f32, f32) {
+        let shift = f32::from_bits(0x4b40_0000);
+        let shifted = self.fma(x, f32::from_bits(0x3fb8_aa3b), shift);
+        let n = self.minus(shifted, shift);
+        let r = self.fma(n, f32::from_bits(0xbf31_7200), x);
+        let r = self.fma(n, f32::from_bits(0xb5bf_be8e), r);
+        let mut q = f32::from_bits(0x3ab6_88a0);
+        for term in [0x3c09_05d2, 0x3d2a_aa8c, 0x3e2a_aa6e, 0x3f00_0000, 0x3f80_0000] {
+            q = self.fma(q, r, f32::from_bits(term));
+        }
+        (n, r, q)
+    }
+
     /// Of numbers up to 0.
     fn exp(&mut self, x: f32) -> f32 {
         if x.is_nan() {
@@ -124,18 +146,32 @@ impl<M: Meter> Definition<M> {
         if x < self.thresholds.exp_argument {
             return 0.0;
         }
-        let shift = f32::from_bits(0x4b40_0000);
-        let shifted = self.fma(x, f32::from_bits(0x3fb8_aa3b), shift);
-        let n = self.minus(shifted, shift);
-        let r = self.fma(n, f32::from_bits(0xbf31_7200), x);
-        let r = self.fma(n, f32::from_bits(0xb5bf_be8e), r);
-        let mut p = f32::from_bits(0x3ab6_88a0);
-        for term in [0x3c09_05d2, 0x3d2a_aa8c, 0x3e2a_aa6e, 0x3f00_0000, 0x3f80_0000, 0x3f80_0000] {
-            p = self.fma(p, r, f32::from_bits(term));
-        }
+        let (n, r, q) = self.exp_parts(x);
+        let p = self.fma(q, r, 1.0);
         // By repeated halving, where the program assembles an exponent.
         let result = (f64::from(p) * 2f64.powi(n as i32)) as f32;
         self.seen(&[p], result)
+    }
+
+    /// Of a hidden layer's sum that has been cut.
+    fn tanh(&mut self, s: f32) -> f32 {
+        if s.is_nan() {
+            return f32::NAN;
+        }
+        let z = self.times(-2.0, s.abs());
+        let m = if z < self.thresholds.exp_argument {
+            -1.0
+        } else {
+            let (n, r, q) = self.exp_parts(z);
+            let power = 2f64.powi(n as i32) as f32;
+            let product = self.times(q, r);
+            let product = self.times(product, power);
+            let rest = self.minus(power, 1.0);
+            self.plus(product, rest)
+        };
+        let divisor = self.plus(2.0, m);
+        let tangent = self.over(-m, divisor);
+        cut(if s < 0.0 { -tangent } else { tangent }, self.thresholds.output)
     }
 
     fn ln(&mut self, x: f32) -> f32 {
@@ -205,6 +241,7 @@ impl<M: Meter> Definition<M> {
                         }
                     }
                     Activation::Identity | Activation::MaskedIdentity => cut(*sum, least),
+                    Activation::Tanh => self.tanh(cut(*sum, least)),
                 };
             }
             values.push(sums);
@@ -239,6 +276,24 @@ impl<M: Meter> Definition<M> {
         (loss, derivatives)
     }
 
+    /// (the row's loss, the derivatives by its outputs)
+    fn compare(&mut self, outputs: &[f32], targets: &Targets, row: usize, log_epsilon: f32) -> (f64, Vec<f32>) {
+        match targets {
+            Targets::Labels { labels, .. } => self.softmax(outputs, labels[row] as usize, log_epsilon),
+            Targets::Values { values, width } => {
+                let width = *width as usize;
+                let differences = self.differences(outputs, &values[row * width..][..width]);
+                let squares = differences.iter().fold(0.0, |sum, d| sum + f64::from(*d) * f64::from(*d));
+                (squares / 2.0, differences)
+            }
+        }
+    }
+
+    fn differences(&mut self, outputs: &[f32], targets: &[f32]) -> Vec<f32> {
+        let Thresholds { target, difference, .. } = self.thresholds;
+        outputs.iter().zip(targets).map(|(y, t)| cut(self.minus(*y, cut(*t, target)), difference)).collect()
+    }
+
     /// The sum over a block's rows of `x[row] * d[row]`, in the order that a layer of so many weights has.
     fn row_sum(&mut self, x: impl Fn(usize) -> f32, d: impl Fn(usize) -> f32, rows: usize, weights: usize) -> f32 {
         if weights > 4096 {
@@ -265,12 +320,12 @@ impl<M: Meter> Definition<M> {
         &mut self,
         training: &Training,
         parameters: &[f32],
-        rows: (&[f32], &[u32]),
+        rows: (&[f32], &Targets),
         block: &[usize],
     ) -> (f64, Vec<f32>) {
         let Recipe { activation, log_epsilon, .. } = training.recipe;
         let layers: Vec<Layer> = training.network.layers().collect();
-        let (values, labels) = rows;
+        let (values, targets) = rows;
         let features = training.network.inputs() as usize;
         let mut traces: Vec<Trace> =
             layers.iter().map(|_| Trace { inputs: Vec::new(), derivatives: Vec::new() }).collect();
@@ -279,7 +334,7 @@ impl<M: Meter> Definition<M> {
             let x = self.inputs(&values[row * features..][..features]);
             let mut layers_in = self.forward(&training.network, activation, parameters, &x);
             let logits = layers_in.pop().unwrap();
-            let (row_loss, mut d) = self.softmax(&logits, labels[row] as usize, log_epsilon);
+            let (row_loss, mut d) = self.compare(&logits, targets, row, log_epsilon);
             loss += row_loss;
             for (index, layer) in layers.iter().enumerate().rev() {
                 let inputs = layers_in.pop().unwrap();
@@ -288,12 +343,17 @@ impl<M: Meter> Definition<M> {
                     for (i, value) in inputs.iter().enumerate() {
                         let weights = &parameters[layer.offset + i * layer.outputs..][..layer.outputs];
                         let sum = weights.iter().zip(&d).fold(0.0, |sum, (w, d)| self.fma(*w, *d, sum));
-                        let passes = match activation {
-                            Activation::Relu => *value > 0.0,
-                            Activation::MaskedIdentity => *value >= 0.0,
-                            Activation::Identity => true,
-                        };
-                        below.push(if passes { cut(sum, self.thresholds.derivative) } else { 0.0 });
+                        let least = self.thresholds.derivative;
+                        below.push(match activation {
+                            Activation::Relu if *value > 0.0 => cut(sum, least),
+                            Activation::MaskedIdentity if *value >= 0.0 => cut(sum, least),
+                            Activation::Relu | Activation::MaskedIdentity => 0.0,
+                            Activation::Identity => cut(sum, least),
+                            Activation::Tanh => {
+                                let slope = self.fma(-*value, *value, 1.0);
+                                cut(self.times(cut(sum, least), slope), least)
+                            }
+                        });
                     }
                 }
                 traces[index].inputs.push(inputs);
@@ -317,7 +377,7 @@ impl<M: Meter> Definition<M> {
         &mut self,
         training: &Training,
         parameters: &[f32],
-        rows: (&[f32], &[u32]),
+        rows: (&[f32], &Targets),
         order: &[usize],
     ) -> (f64, Vec<f32>) {
         let blocks: Vec<_> = order.chunks(128).map(|block| self.block(training, parameters, rows, block)).collect();
@@ -342,7 +402,7 @@ impl<M: Meter> Definition<M> {
         base: &[f32],
         rows: &Rows,
     ) -> (Vec<f32>, f64, u32) {
-        self.train_on(training, step, shard, base, rows.values(), rows.labels())
+        self.train_against(training, step, shard, base, (rows.values(), rows.targets()))
     }
 
     /// The same on values that no [`Rows`] has seen.
@@ -355,14 +415,26 @@ impl<M: Meter> Definition<M> {
         values: &[f32],
         labels: &[u32],
     ) -> (Vec<f32>, f64, u32) {
-        let rows = (values, labels);
+        let classes = training.network.outputs();
+        self.train_against(training, step, shard, base, (values, &Targets::Labels { labels: labels.into(), classes }))
+    }
+
+    /// The same with targets of any kind.
+    pub fn train_against(
+        &mut self,
+        training: &Training,
+        step: u64,
+        shard: u32,
+        base: &[f32],
+        rows: (&[f32], &Targets),
+    ) -> (Vec<f32>, f64, u32) {
         let recipe = training.recipe;
         let mut eta = f64::from(recipe.eta);
         for _ in 0..step {
             eta *= f64::from(recipe.eta_decay);
         }
         let eta = match recipe.optimiser {
-            Optimiser::Sgd => cut(eta as f32, self.thresholds.sgd_rate),
+            Optimiser::Sgd | Optimiser::Momentum => cut(eta as f32, self.thresholds.sgd_rate),
             Optimiser::Adam => cut(eta as f32, self.thresholds.adam_rate),
         };
         if eta == 0.0 {
@@ -371,7 +443,7 @@ impl<M: Meter> Definition<M> {
         let mut descent =
             Descent { recipe, eta, m: vec![0.0; base.len()], v: vec![0.0; base.len()], updates: 0, powers: [1.0; 2] };
         let mut weights = base.to_vec();
-        let in_order: Vec<usize> = (0..labels.len()).collect();
+        let in_order: Vec<usize> = (0..rows.1.rows()).collect();
         let (mut loss, mut epochs) = (0.0, 0);
         for epoch in 0..recipe.epochs {
             epochs = epoch + 1;
@@ -405,37 +477,52 @@ impl<M: Meter> Definition<M> {
 
     /// One update by the gradient, summed over so many rows.
     fn update(&mut self, descent: &mut Descent, gradient: &[f32], rows: usize, weights: &mut [f32]) {
-        let Thresholds { gradient: least, first_moment, second_moment, step, weight, .. } = self.thresholds;
+        let Thresholds { gradient: least, velocity, first_moment, second_moment, step, weight, .. } = self.thresholds;
         let Descent { recipe, eta, m, v, updates, powers } = descent;
         let (least, scale) = match recipe.reduction {
             LossReduction::Sum => (least, 1.0),
             LossReduction::Mean => (rows as f32 * least, 1.0 / rows as f32),
         };
         *updates += 1;
-        if *updates % 64 == 0 {
+        let [beta1, beta2] = recipe.betas;
+        let every = if beta1 >= 0.9 && beta2 >= 0.95 { 64 } else { 1 };
+        if recipe.optimiser == Optimiser::Adam && *updates % every == 0 {
             m.iter_mut().for_each(|m| *m = cut(*m, first_moment));
             v.iter_mut().for_each(|v| *v = cut(*v, second_moment));
         }
-        *powers = [powers[0] * 0.9, powers[1] * 0.999];
+        *powers = [powers[0] * beta1, powers[1] * beta2];
         let [c1, c2] = powers.map(|power| (1.0 / (1.0 - power)) as f32);
         let rate = match recipe.optimiser {
             Optimiser::Sgd => self.times(*eta, scale),
+            Optimiser::Momentum => *eta,
             Optimiser::Adam => self.times(*eta, c1),
         };
+        let [beta1, beta2] = [beta1 as f32, beta2 as f32];
+        if recipe.weight_decay > 0.0 {
+            let decay = self.times(*eta, recipe.weight_decay);
+            for w in weights.iter_mut() {
+                *w = cut(self.fma(-decay, *w, *w), weight);
+            }
+        }
         for (index, w) in weights.iter_mut().enumerate() {
             let sum = cut(gradient[index], least);
             *w = match recipe.optimiser {
                 Optimiser::Sgd => cut(self.fma(-rate, sum, *w), weight),
+                Optimiser::Momentum => {
+                    let g = self.times(sum, scale);
+                    m[index] = cut(self.fma(recipe.momentum, m[index], g), velocity);
+                    cut(self.fma(-rate, m[index], *w), weight)
+                }
                 Optimiser::Adam => {
                     let g = self.times(sum, scale);
                     let distance = self.minus(m[index], g);
-                    m[index] = self.fma(0.9, distance, g);
-                    let part = self.times(1.0 - 0.999f32, g);
+                    m[index] = self.fma(beta1, distance, g);
+                    let part = self.times(1.0 - beta2, g);
                     let square = self.times(part, g);
-                    v[index] = self.fma(0.999, v[index], square);
+                    v[index] = self.fma(beta2, v[index], square);
                     let second = self.times(v[index], c2);
                     let root = self.root(second);
-                    let root = self.plus(root, 1e-8);
+                    let root = self.plus(root, recipe.epsilon);
                     let limit = self.times(step, root);
                     let numerator = cut(self.times(rate, m[index]), limit);
                     let step = self.over(numerator, root);
@@ -445,26 +532,43 @@ impl<M: Meter> Definition<M> {
         }
     }
 
-    /// (errors, loss)
-    pub fn evaluate(&mut self, training: &Training, parameters: &[f32], rows: &Rows) -> (u64, f64) {
+    /// What the model is judged by.
+    pub fn evaluate(&mut self, training: &Training, parameters: &[f32], rows: &Rows) -> Metrics {
         let Recipe { activation, log_epsilon, .. } = training.recipe;
-        let mut errors = 0;
-        let mut block_losses = Vec::new();
-        let all = rows.values().chunks(rows.features() as usize).zip(rows.labels()).collect::<Vec<_>>();
-        for block in all.chunks(128) {
-            let mut block_loss = 0.0;
-            for (x, label) in block {
+        // Of each block: the loss, and two more.
+        let mut blocks = Vec::new();
+        let all = rows.values().chunks(rows.features() as usize).collect::<Vec<_>>();
+        for (block, in_block) in all.chunks(128).enumerate() {
+            let mut sums = [0.0; 3];
+            for (place, x) in in_block.iter().enumerate() {
+                let row = block * 128 + place;
                 let x = self.inputs(x);
-                let values = self.forward(&training.network, activation, parameters, &x);
-                let logits = values.last().unwrap();
-                let best =
-                    (0..logits.len()).rev().reduce(|best, j| if logits[j] >= logits[best] { j } else { best }).unwrap();
-                errors += u64::from(best != **label as usize);
-                block_loss += self.softmax(logits, **label as usize, log_epsilon).0;
+                let outputs = self.forward(&training.network, activation, parameters, &x).pop().unwrap();
+                let of_row = match rows.targets() {
+                    Targets::Labels { labels, .. } => {
+                        let better = |best: usize, j| if outputs[j] >= outputs[best] { j } else { best };
+                        let best = (0..outputs.len()).rev().reduce(better).unwrap();
+                        [f64::from(u8::from(best != labels[row] as usize)), 0.0]
+                    }
+                    Targets::Values { values, width } => {
+                        let width = *width as usize;
+                        let d = self.differences(&outputs, &values[row * width..][..width]);
+                        let squares = d.iter().fold(0.0, |sum, d| sum + f64::from(*d) * f64::from(*d));
+                        [squares, d.iter().fold(0.0, |sum, d| sum + f64::from(d.abs()))]
+                    }
+                };
+                sums[0] += self.compare(&outputs, rows.targets(), row, log_epsilon).0;
+                sums[1] += of_row[0];
+                sums[2] += of_row[1];
             }
-            block_losses.push(block_loss);
+            blocks.push(sums);
         }
-        (errors, tree(block_losses, |a, b| a + b))
+        let [loss, first, second] = tree(blocks, |a, b| [a[0] + b[0], a[1] + b[1], a[2] + b[2]]);
+        let metrics = Metrics::default().with(Metric::Loss, loss);
+        match rows.targets() {
+            Targets::Labels { .. } => metrics.with(Metric::Errors, first),
+            Targets::Values { .. } => metrics.with(Metric::SquaredError, first).with(Metric::AbsoluteError, second),
+        }
     }
 }
 

@@ -314,8 +314,9 @@ impl Liar {
             };
             let network = &train.training.network;
             let base = object::decode_parameters(ObjectKind::Weights, network, base).unwrap();
-            let (values, labels) = object::decode_rows(network.inputs(), rows).unwrap();
-            let rows = Rows::new(network.inputs(), values, labels, network.classes()).unwrap();
+            let loss = train.training.recipe.loss;
+            let (values, targets) = object::decode_rows(network, loss, rows).unwrap();
+            let rows = Rows::new(network.inputs(), values, targets).unwrap();
             let task = train.name.task;
             let mut trainer = Trainer::new(Kernel::best());
             let trained = trainer.train(&train.training, task.step, task.shard, &base, &rows, &mut Unwatched).unwrap();

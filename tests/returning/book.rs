@@ -48,7 +48,7 @@ impl Book {
         let network = Network::new(2, &[3], 2).unwrap();
         let values = |shard: u32| (0..8).map(|i| ((shard * 8 + i) as f32 * 0.37).sin()).collect::<Vec<f32>>();
         let labels = vec![0, 1, 0, 1];
-        let rows = |shard| Rows::new(2, values(shard), labels.clone(), 2).unwrap();
+        let rows = |shard| Rows::labelled(2, values(shard), labels.clone(), 2).unwrap();
         let mut rows_ref = |shard| RowsRef { rows: 4, digest: keep(object::encode_rows(2, &values(shard), &labels)) };
         let training = Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe::DEFAULT, seed: 7 };
         let specification = Specification {

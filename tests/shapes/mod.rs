@@ -51,7 +51,7 @@ pub fn rows(Shape { sizes, rows, data, .. }: &Shape) -> Rows<'static> {
         }
         labels.push(label);
     }
-    Rows::new(features, values, labels, classes).unwrap()
+    Rows::labelled(features, values, labels, classes).unwrap()
 }
 
 /// What is trained.

@@ -7,7 +7,8 @@ use super::values::Values;
 use crate::model::arithmetic::Fma as _;
 use crate::model::kernel::{Kernel, compiled_for_each_kernel};
 use crate::model::lanes::{LANES, Lanes, flat};
-use crate::model::softmax::{Target, lose};
+use crate::model::loss::{BlockTargets, Objective};
+use crate::model::recipe::{Loss, Recipe};
 use crate::model::thresholds::cut;
 use crate::model::vector::{Elements, Twin as _, Vector};
 
@@ -274,5 +275,6 @@ pub(super) fn logarithms(kernel: Kernel, out: &mut Values) {
 #[inline(never)]
 fn lose_all(kernel: Kernel, logits: &mut [Lanes], log_epsilon: f32) -> f64 {
     let labels = &[CLASSES as u32 - 1; LANES];
-    lose(kernel, black_box(logits), &Target { labels, log_epsilon })
+    let objective = Objective::of(&Recipe { loss: Loss::CrossEntropy, log_epsilon, ..Recipe::DEFAULT });
+    objective.differentiate(kernel, black_box(logits), BlockTargets::Labels(labels))
 }

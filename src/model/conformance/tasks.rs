@@ -9,7 +9,7 @@ use crate::model::Training;
 use crate::model::merge::{self, LittleEndianF32};
 use crate::model::train::Unwatched;
 use crate::model::{
-    ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, LossReduction, Network, Optimiser, Recipe, Rows,
+    ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, Loss, LossReduction, Network, Optimiser, Recipe, Rows,
     Trainer, initialise,
 };
 
@@ -25,6 +25,7 @@ struct Task {
 
 /// Adam by batches, and gradient descent by all rows. Written out: a default may become another, the vector may not.
 const BY_BATCHES: Recipe = Recipe {
+    loss: Loss::CrossEntropy,
     activation: Activation::Relu,
     optimiser: Optimiser::Adam,
     reduction: LossReduction::Mean,
@@ -35,6 +36,10 @@ const BY_BATCHES: Recipe = Recipe {
     epochs: 1,
     log_epsilon: 0.0,
     stop_loss_change: None,
+    momentum: 0.9,
+    betas: [0.9, 0.999],
+    epsilon: 1e-8,
+    weight_decay: 0.0,
 };
 const BY_ALL_ROWS: Recipe = Recipe {
     activation: Activation::MaskedIdentity,
@@ -133,7 +138,7 @@ impl Task {
                 values.push(((row * self.inputs + feature) * 37 % 101) as f32 / 32.0 - 1.5);
             }
         }
-        let rows = Rows::new(self.inputs, values, labels, self.classes).ok()?;
+        let rows = Rows::labelled(self.inputs, values, labels, self.classes).ok()?;
         let training = Training { arithmetic: ARITHMETIC, network, recipe: self.recipe, seed: 1 };
         let done = trainer.train_into(&training, self.step, 0, &base, &rows, &mut Unwatched, &mut tell).ok()?;
         out.f64(done.loss);

@@ -30,6 +30,9 @@ pub enum Merge {
 }
 
 impl Merge {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [Merge; 2] = [Merge::Mean, Merge::Median];
+
     /// Whether all updates of a round must be there at once.
     pub fn needs_all(self) -> bool {
         match self {

@@ -2,7 +2,7 @@
 //! more; does not know how payloads arrive.
 
 use crate::job::{NOTES_BYTES_MAX, SHARDS_MAX, Specification};
-use crate::model::Network;
+use crate::model::{Loss, Network, Targets};
 use crate::wire::message::{Error, Goodbye, Notice, ShardSource};
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::{Message, MessageType, VERSION, is_name, limits};
@@ -95,9 +95,16 @@ fn check_object(bytes: &[u8]) {
     }
     // The descriptor's first tensor is the features', its second side their number.
     let features = bytes.get(24..28).and_then(|side| side.first_chunk()).map_or(1, |side| u32::from_le_bytes(*side));
-    if let Ok((values, labels)) = object::decode_rows(features, bytes) {
-        assert_eq!(values.len(), labels.len() * features as usize);
-        assert!(object::encode_rows(features, &values, &labels) == bytes, "rows came out as others");
+    let Ok(network) = Network::new(features, &[], 2) else { return };
+    if let Ok((values, targets)) = object::decode_rows(&network, Loss::CrossEntropy, bytes) {
+        assert_eq!(values.len(), targets.rows() * features as usize);
+        assert!(object::encode_rows(features, &values, targets.labels()) == bytes, "rows came out as others");
+    }
+    if let Ok((values, Targets::Values { values: targets, .. })) =
+        object::decode_rows(&network, Loss::SquaredError, bytes)
+    {
+        let again = object::encode_rows_of_values(features, &values, 2, &targets);
+        assert!(again == bytes, "rows came out as others");
     }
 }
 

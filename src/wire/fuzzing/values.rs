@@ -3,7 +3,6 @@
 //!
 //! Where values depend on each other they are made to fit; where that is not worth it, the input is given up.
 
-use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 use arbitrary::{Arbitrary, Error as Unfit, Result, Unstructured};
@@ -11,18 +10,19 @@ use arbitrary::{Arbitrary, Error as Unfit, Result, Unstructured};
 use crate::digest::Digest;
 use crate::job::{
     Attempt, CachedResult, Failure, JobId, JobState, JobStatus, METRICS_MAX, MergedTask, Metrics, NOTES_BYTES_MAX,
-    NodeTasks, OnNoNodes, OnTaskFailure, Operation, Profile, ROUNDS_MAX, ROWS_MAX, RejectReason, RoundSummary, RowsRef,
-    SHARDS_MAX, Specification, Summary, TaskId, TaskResult, TaskState,
+    NodeTasks, Profile, ROWS_MAX, RejectReason, RoundSummary, RowsRef, SHARDS_MAX, Specification, Summary, TaskId,
+    TaskResult, TaskState,
 };
-use crate::model::network::{CLASSES_MAX, HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX, INPUTS_MAX};
-use crate::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX, LOG_EPSILON_MIN};
-use crate::model::{Activation, BatchSize, Initialisation, LossReduction, Merge, Network, Optimiser, Recipe, Training};
+use crate::model::Training;
+use crate::model::network::{HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX};
 use crate::wire::message::{
     Accepted, Attach, Cancel, Describe, Described, Done, Entries, Error, Features, Fetch, Goodbye, Have, Held, Hello,
     Holding, Jobs, Ledger, LedgerEntry, Listed, Notice, NoticeKind, Order, OrderVerb, PIECE_BYTES_MAX, Piece, Poll,
     Polled, Pong, Rejected, Results, ShardSource, Submit, Train, Trained, Welcome,
 };
 use crate::wire::session::Role;
+use crate::wire::specification::Draft;
+use crate::wire::specification::fields::{FIELDS, Number, TRAINING_MAX, Value};
 use crate::wire::{ErrorCode, Message, MessageType, VERSION, limits};
 
 impl<'a> Arbitrary<'a> for Message<'static> {
@@ -170,60 +170,56 @@ fn task_name(u: &mut Unstructured<'_>) -> Result<Attempt> {
 }
 
 fn specification(u: &mut Unstructured<'_>) -> Result<Specification> {
-    let training = training(u)?;
-    let operation = Operation {
-        on_task_failure: *u.choose(&[OnTaskFailure::Fail, OnTaskFailure::Skip])?,
-        allow_inexact: u.arbitrary()?,
-        on_no_nodes: *u.choose(&[OnNoNodes::Fail, OnNoNodes::Pause])?,
-    };
-    Ok(Specification {
-        training,
-        rounds: u.int_in_range(1..=ROUNDS_MAX)?,
-        shards: list(u, 1..=SHARDS_MAX as usize, rows_ref)?,
-        validation: rows_ref(u)?,
-        merge: *u.choose(&[Merge::Mean, Merge::Median])?,
-        initial: maybe(u, digest)?,
-        operation,
-        notes: bytes(u, 0..=NOTES_BYTES_MAX)?,
-    })
+    let notes = bytes(u, 0..=NOTES_BYTES_MAX)?;
+    let mut draft = draft(u, u16::MAX)?;
+    draft.notes = &notes;
+    draft.specification().map_err(|_| Unfit::IncorrectFormat)
 }
 
 fn training(u: &mut Unstructured<'_>) -> Result<Training> {
-    let inputs = u.int_in_range(1..=INPUTS_MAX)?;
-    let hidden = list(u, 0..=HIDDEN_LAYERS_MAX, |u| u.int_in_range(1..=HIDDEN_WIDTH_MAX))?;
-    let classes = u.int_in_range(2..=CLASSES_MAX)?;
-    // Sizes within their limits may have too many parameters together.
-    let network = Network::new(inputs, &hidden, classes).map_err(|_| Unfit::IncorrectFormat)?;
-    Ok(Training { arithmetic: u.arbitrary()?, network, recipe: recipe(u)?, seed: u.arbitrary()? })
+    // Sizes within their limits may have too many parameters together, and stopping by loss needs full batches.
+    draft(u, TRAINING_MAX)?.training().map_err(|_| Unfit::IncorrectFormat)
 }
 
-fn recipe(u: &mut Unstructured<'_>) -> Result<Recipe> {
-    // Positive floats are in the order of their bits.
-    let infinity = f32::INFINITY.to_bits();
-    let mut float = |end: u32| Ok(f32::from_bits(u.arbitrary::<u32>()? % end));
-    let (eta, eta_decay, log_epsilon) = (float(infinity)?, float(1f32.to_bits() + 1)?, float(1f32.to_bits())?);
-    let log_epsilon = if log_epsilon < LOG_EPSILON_MIN { 0.0 } else { log_epsilon };
-    let change = [float(infinity)?, 0.0, -0.0];
-    let batch = match NonZeroU32::new(u.int_in_range(0..=BATCH_ROWS_MAX)?) {
-        Some(rows) => BatchSize::Rows(rows),
-        None => BatchSize::Full,
-    };
-    let change = *u.choose(&change)?;
-    let recipe = Recipe {
-        activation: *u.choose(&[Activation::Relu, Activation::Identity, Activation::MaskedIdentity])?,
-        optimiser: *u.choose(&[Optimiser::Sgd, Optimiser::Adam])?,
-        reduction: *u.choose(&[LossReduction::Mean, LossReduction::Sum])?,
-        initialisation: *u.choose(&[Initialisation::He, Initialisation::Small])?,
-        eta,
-        eta_decay,
-        batch,
-        epochs: u.int_in_range(1..=EPOCHS_MAX)?,
-        log_epsilon,
-        // Stopping by loss needs full batches.
-        stop_loss_change: (u.arbitrary()? && batch == BatchSize::Full).then_some(change),
-    };
-    // Zero is no learning rate, and no decay.
-    recipe.checked().map_err(|_| Unfit::IncorrectFormat)
+/// The fields of the table up to this tag, as its limits have them, notes aside. What may be left out is left out half of the
+/// time.
+fn draft(u: &mut Unstructured<'_>, last: u16) -> Result<Draft<'static>> {
+    let mut draft = Draft::empty();
+    for field in FIELDS.iter().take_while(|field| field.tag <= last) {
+        if !field.is_required() && !u.arbitrary::<bool>()? {
+            continue;
+        }
+        match &field.value {
+            Value::Choice(number) => (number.set)(&mut draft, integer(u, number)?),
+            Value::U16(number) => (number.set)(&mut draft, integer(u, number)?),
+            Value::U32(number) => (number.set)(&mut draft, integer(u, number)?),
+            Value::U64(number) => (number.set)(&mut draft, integer(u, number)?),
+            // Positive floats are in the order of their bits.
+            Value::F32(number) => {
+                let (least, greatest) = number.limits;
+                let value = f32::from_bits(u.int_in_range(least.to_bits()..=greatest.to_bits())?);
+                (number.set)(&mut draft, if number.or_zero { *u.choose(&[value, value, 0.0, -0.0])? } else { value });
+            }
+            Value::F64(number) => {
+                let (least, greatest) = number.limits;
+                let value = f64::from_bits(u.int_in_range(least.to_bits()..=greatest.to_bits())?);
+                (number.set)(&mut draft, if number.or_zero { *u.choose(&[value, value, 0.0, -0.0])? } else { value });
+            }
+            Value::U32s(list) => {
+                let widths = self::list(u, 0..=HIDDEN_LAYERS_MAX, |u| u.int_in_range(1..=HIDDEN_WIDTH_MAX))?;
+                (list.set)(&mut draft, widths);
+            }
+            Value::RowsRefs(list) => (list.set)(&mut draft, self::list(u, 1..=SHARDS_MAX as usize, rows_ref)?),
+            Value::RowsRef(item) => (item.set)(&mut draft, rows_ref(u)?),
+            Value::Digest(item) => (item.set)(&mut draft, digest(u)?),
+            Value::Bytes { .. } => {}
+        }
+    }
+    Ok(draft)
+}
+
+fn integer<T: arbitrary::unstructured::Int>(u: &mut Unstructured<'_>, number: &Number<T>) -> Result<T> {
+    u.int_in_range(number.limits.0..=number.limits.1)
 }
 
 fn rows_ref(u: &mut Unstructured<'_>) -> Result<RowsRef> {

@@ -1,47 +1,38 @@
 //! Softmax with cross-entropy over a block: probabilities, losses, derivatives, predictions. Owns their order of
 //! operations (arithmetic 2); does not know what made the logits.
 
-use super::arithmetic::ln;
-use super::kernel::compiled_for_each_kernel;
-use super::lanes::{BLOCK_PANELS, LANES, Lanes, clear_missing_rows, flat, panels_of};
-use super::thresholds::VALUE_LEAST;
-use super::vector::{Elements as _, Twin as _, Vector};
-
-/// What the loss is of.
-#[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
-    /// The label of each row of the block; there is at least one.
-    pub labels: &'a [u32],
-    /// Added to the probability of the label under the loss's logarithm.
-    pub log_epsilon: f32,
-}
+use super::super::arithmetic::ln;
+use super::super::kernel::{Kernel, compiled_for_each_kernel};
+use super::super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, clear_missing_rows, flat, panels_of};
+use super::super::thresholds::VALUE_LEAST;
+use super::super::vector::{Elements as _, Twin as _, Vector};
 
 compiled_for_each_kernel! {
     /// Turns logits, panels of one value for each class, into derivatives of the loss by them; rows that are not there get
-    /// +0.
+    /// +0. There is at least one label. `log_epsilon` is added to the probability of the label under the loss's logarithm.
     /// Returns the block's loss: the sum over its rows, in their order.
-    pub(super) fn lose = lose_body(logits: &mut [Lanes], target: &Target<'_>) -> f64
+    pub(super) fn differentiate = differentiate_body(logits: &mut [Lanes], labels: &[u32], log_epsilon: f32) -> f64
 }
 
 #[inline(always)]
-fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
-    let rows = target.labels.len();
+fn differentiate_body<V: Vector>(logits: &mut [Lanes], labels: &[u32], log_epsilon: f32) -> f64 {
+    let rows = labels.len();
     let classes = logits.len() / panels_of(rows);
     let mut logarithms = [Lanes::ZERO; BLOCK_PANELS];
     let mut label_logits = [Lanes::ZERO; BLOCK_PANELS];
     let of_rows = logarithms.iter_mut().zip(&mut label_logits);
     for ((panel, labels), (logarithm, label_logit)) in
-        logits.chunks_exact_mut(classes).zip(target.labels.chunks(LANES)).zip(of_rows)
+        logits.chunks_exact_mut(classes).zip(labels.chunks(LANES)).zip(of_rows)
     {
         let largest = largest::<V>(panel);
-        if target.log_epsilon == 0.0 {
+        if log_epsilon == 0.0 {
             V::load(&of_labels(panel, labels)).minus(largest).store(label_logit);
         }
         let total = exponentials::<V>(panel, largest);
-        let of_loss = if target.log_epsilon == 0.0 {
+        let of_loss = if log_epsilon == 0.0 {
             total
         } else {
-            V::load(&of_labels(panel, labels)).divided_by(total).plus(V::splat(target.log_epsilon))
+            V::load(&of_labels(panel, labels)).divided_by(total).plus(V::splat(log_epsilon))
         };
         of_loss.store(logarithm);
         let mut factor = V::splat(1.0).divided_by(total);
@@ -70,11 +61,8 @@ fn lose_body<V: Vector>(logits: &mut [Lanes], target: &Target<'_>) -> f64 {
     }
     let mut loss = 0.0;
     for (logarithm, label_logit) in logarithms.iter().zip(flat(&mut label_logits)) {
-        loss += if target.log_epsilon == 0.0 {
-            f64::from(*logarithm) - f64::from(*label_logit)
-        } else {
-            -f64::from(*logarithm)
-        };
+        loss +=
+            if log_epsilon == 0.0 { f64::from(*logarithm) - f64::from(*label_logit) } else { -f64::from(*logarithm) };
     }
     loss
 }
@@ -136,10 +124,18 @@ fn exponentials<V: Vector>(panel: &mut [Lanes], largest: V) -> V {
     first.plus(second)
 }
 
+/// Rows whose predicted class is not their label.
+pub(super) fn errors(kernel: Kernel, logits: &[Lanes], labels: &[u32]) -> usize {
+    let mut classes = [0; BLOCK_ROWS];
+    let classes = &mut classes[..labels.len()];
+    predict(kernel, logits, classes);
+    classes.iter().zip(labels).filter(|(class, label)| class != label).count()
+}
+
 compiled_for_each_kernel! {
     /// Writes each row's predicted class, the lowest index of the largest logit, for every row; `out` has one place for
     /// each, and is not empty.
-    pub(super) fn predict = predict_body(logits: &[Lanes], out: &mut [u32])
+    pub(in crate::model) fn predict = predict_body(logits: &[Lanes], out: &mut [u32])
 }
 
 #[inline(always)]
