@@ -5,9 +5,7 @@
 //! A test run tries one point in four; with `GRADWIRE_EVERY_CRASH_POINT=1` it tries all, which takes some minutes.
 #![cfg(feature = "client")]
 
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "fleet/support.rs"]
-mod support;
+mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +13,10 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::{Client, Coordinator, Finished, Node, reserve_port};
+use common::clients::{Client, Finished};
+use common::process::reserve_port;
+use common::servers::{Coordinator, Node};
+use common::skip;
 use tempfile::TempDir;
 
 /// Set: every point is tried.
@@ -40,7 +41,7 @@ fn can_inject() -> bool {
         .status();
     let can = traced.is_ok_and(|status| status.success());
     if !can {
-        eprintln!("skipped: no strace that may trace and inject");
+        skip("no strace that may trace and inject");
     }
     can
 }
@@ -109,7 +110,7 @@ impl Bench {
                 let pid = coordinator.pid();
                 // Whoever runs coordinators starts them again; the client comes back by itself.
                 let watching = scope.spawn(|| {
-                    let ended = coordinator.end();
+                    let ended = coordinator.await_end();
                     let next = !is_over.load(Ordering::Acquire);
                     (ended, next.then(|| Coordinator::start_at(port, "2", &ports, &options)))
                 });

@@ -1,9 +1,9 @@
 //! Replays what the fuzzers start from and what they have found, with any compiler; and keeps the seeds that are made.
 
-mod seeds;
+mod common;
 
+use common::seeds::{self, Files, files};
 use gradwire::wire::{MessageType, fuzzing};
-use seeds::{Files, files};
 
 /// A fuzz target: its name, its body, and how many seeds it has at least.
 type Target = (&'static str, fn(&[u8]), usize);

@@ -1,13 +1,13 @@
 //! The documents of the protocol, executed: every example both ways, every table of numbers against the code.
 
-mod book;
-mod seeds;
+mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
 
-use book::{Example, Piece, values};
+use common::book::{self, Example, Piece, values};
+use common::seeds::{self, Files};
 use gradwire::digest::Digest;
 use gradwire::wire::header::{Flags, HEADER_BYTES, Header, MAGIC, OPTIONAL_TYPES_FROM};
 use gradwire::wire::message::Piece as WirePiece;
@@ -17,7 +17,6 @@ use gradwire::wire::{
     specification,
 };
 use gradwire::{job, model};
-use seeds::Files;
 
 fn examples(kind: &str) -> Vec<Example> {
     book::examples().into_iter().filter(|example| example.kind() == kind).collect()

@@ -13,14 +13,10 @@
 //! `GRADWIRE_CONVERSATION=<number> cargo test --test conversations` runs it alone.
 #![cfg(feature = "client")]
 
-#[allow(dead_code, reason = "the document's own tests use the rest")]
-#[path = "../book/mod.rs"]
-mod book;
+#[path = "../common/mod.rs"]
+mod common;
 mod hearing;
 mod mutation;
-#[allow(dead_code, reason = "the hostile tests use the rest")]
-#[path = "../hostile/programs.rs"]
-mod programs;
 mod sockets;
 mod valid;
 

@@ -14,9 +14,11 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use socket2::{Domain, Socket, Type};
 
-use crate::book::values;
+use crate::common::book::values;
+use crate::common::cluster::Cluster;
+use crate::common::process::PATIENCE;
+use crate::common::servers::Server;
 use crate::mutation::mutated;
-use crate::programs::{House, PATIENCE};
 use crate::valid::{Conversation, OF_BOOK, Side, conversations};
 use crate::{numbers, run_all};
 
@@ -47,12 +49,13 @@ struct Answers {
 
 #[test]
 fn ten_thousand_mutated_conversations_leave_both_programs_as_they_were() {
-    let house = House::new();
-    house.assert_is_well();
-    let before = [&house.node, &house.coordinator].map(|server| server.threads_and_descriptors().unwrap());
+    let cluster = Cluster::new();
+    cluster.assert_is_well();
+    let servers: [&Server; 2] = [&cluster.node, &cluster.coordinator];
+    let before = servers.map(|server| server.threads_and_descriptors().unwrap());
     let valid = conversations();
     let numbers = numbers(CONNECTIONS);
-    let (node, coordinator) = (house.node.address, house.coordinator.address);
+    let (node, coordinator) = (cluster.node.address, cluster.coordinator.address);
     let begin = |thread| Answers { address: 10 + thread as u8, ..Answers::default() };
     let all = run_all(numbers.clone(), ADDRESSES, begin, |number, answers| {
         let (side, stream) = stream(number, &valid);
@@ -73,7 +76,7 @@ fn ten_thousand_mutated_conversations_leave_both_programs_as_they_were() {
     }
 
     let began = Instant::now();
-    for (server, before) in [&house.node, &house.coordinator].into_iter().zip(before) {
+    for (server, before) in servers.into_iter().zip(before) {
         let mut now = server.threads_and_descriptors().unwrap();
         while now != before {
             assert!(began.elapsed() < PATIENCE, "{before:?} threads and descriptors have become {now:?}");
@@ -82,8 +85,8 @@ fn ten_thousand_mutated_conversations_leave_both_programs_as_they_were() {
         }
     }
     // On a machine with much else to do the two may have lost sight of each other for a moment.
-    house.coordinator.await_status("1 of 1 active");
-    house.assert_is_well();
+    cluster.coordinator.await_in_status("1 of 1 active");
+    cluster.assert_is_well();
 }
 
 /// What the acceptor of a conversation is sent, changed as the number says, behind a greeting in any case. Of the drawn

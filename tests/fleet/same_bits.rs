@@ -1,6 +1,7 @@
 //! The same job gives the same fingerprint, whatever fleet trains it.
 
-use crate::support::{Client, Coordinator, Node, nodes, ports};
+use crate::common::clients::Client;
+use crate::common::servers::{Coordinator, Node, nodes, ports};
 
 /// A small job on the built-in letters: 66 tasks.
 const CLASSIC: [&str; 6] = ["--seed", "7", "--recipe", "classic", "--rounds", "6"];

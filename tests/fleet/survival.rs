@@ -1,6 +1,6 @@
 //! A short day of what `cargo bench --bench survival` does all day.
 
-use crate::havoc::{Kills, kill_everything};
+use crate::common::kills::{Kills, kill_everything};
 
 #[test]
 fn jobs_under_kills_of_coordinator_nodes_and_clients_come_to_the_same_model() {

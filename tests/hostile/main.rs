@@ -18,6 +18,8 @@
 //! | `lies` | what becomes of its lies |
 
 mod bad_input;
+#[path = "../common/mod.rs"]
+mod common;
 mod console;
 mod crowd;
 mod greeting;
@@ -27,7 +29,4 @@ mod lies;
 mod lying_client;
 mod lying_coordinator;
 mod lying_node;
-mod peer;
-mod programs;
 mod rules;
-mod smallest;

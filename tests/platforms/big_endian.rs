@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::common::skip;
 use crate::toolchain::{S390X, Toolchain};
 
 /// Tests of the library of what lies in bytes: on the wire, in objects, in a merge, in model files, notes and journals.
@@ -14,7 +15,7 @@ const SKIPPED: [&str; 4] = ["--skip", "damage::", "--skip", "a_page_costs"];
 fn what_lies_in_bytes_is_read_and_written_as_here_where_the_highest_byte_comes_first() {
     let toolchain = match Toolchain::find(&S390X) {
         Ok(toolchain) => toolchain,
-        Err(missing) => return eprintln!("SKIPPED, nothing was tested on {}: {missing}", S390X.name),
+        Err(missing) => return skip(format!("{}: {missing}", S390X.name)),
     };
     // It is built for minutes and runs for seconds.
     let program = toolchain.build(&["test", "--no-run", "--lib", "--config", "profile.dev.opt-level=0"]);

@@ -11,7 +11,7 @@ use gradwire::wire::Message;
 use gradwire::wire::message::{Fetch, Piece, ShardSource, Train};
 use gradwire::wire::object::{self, ObjectKind};
 
-use crate::peer::Peer;
+use super::peer::Peer;
 
 /// What any task of the job must know.
 pub fn training() -> Training {

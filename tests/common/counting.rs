@@ -7,7 +7,8 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static HELD: AtomicU64 = AtomicU64::new(0);
 static HELD_MOST: AtomicU64 = AtomicU64::new(0);
 
-struct Counting;
+/// The allocator, for `#[global_allocator]` of a test program that measures.
+pub struct Counting;
 
 fn taken(bytes: usize) {
     ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
@@ -43,9 +44,6 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.dealloc(place, layout) }
     }
 }
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// What the process has taken from the system while something was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

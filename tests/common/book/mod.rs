@@ -12,12 +12,12 @@ pub struct Document {
     pub text: &'static str,
 }
 
-pub const PROTOCOL: Document = Document { path: "protocol.md", text: include_str!("../../protocol.md") };
+pub const PROTOCOL: Document = Document { path: "protocol.md", text: include_str!("../../../protocol.md") };
 pub const EXAMPLES: Document =
-    Document { path: "docs/protocol-examples.md", text: include_str!("../../docs/protocol-examples.md") };
-pub const JOURNAL: Document = Document { path: "docs/journal.md", text: include_str!("../../docs/journal.md") };
+    Document { path: "docs/protocol-examples.md", text: include_str!("../../../docs/protocol-examples.md") };
+pub const JOURNAL: Document = Document { path: "docs/journal.md", text: include_str!("../../../docs/journal.md") };
 pub const ARITHMETIC: Document =
-    Document { path: "docs/arithmetic.md", text: include_str!("../../docs/arithmetic.md") };
+    Document { path: "docs/arithmetic.md", text: include_str!("../../../docs/arithmetic.md") };
 
 /// All of them, in the order in which a reader meets them.
 pub const ALL: [Document; 4] = [PROTOCOL, EXAMPLES, ARITHMETIC, JOURNAL];
@@ -38,7 +38,6 @@ impl fmt::Display for Place {
 
 impl Document {
     /// Whether the document says this, however its lines are broken.
-    #[allow(dead_code, reason = "one of the tests that read the documents")]
     pub fn check_says(&self, text: &str) {
         let says = |words: &str| words.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(says(self.text).contains(&says(text)), "{text:?} is not in {}", self.path);
@@ -86,7 +85,6 @@ impl Example {
 const PROSE: [&str; 2] = ["text", "sh"];
 
 /// What stands in the blocks that a reader pastes into a shell, in order.
-#[allow(dead_code, reason = "one of the tests that read the document")]
 pub fn shell_blocks() -> Vec<&'static str> {
     EXAMPLES.text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }

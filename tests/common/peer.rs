@@ -8,7 +8,7 @@ use std::time::Instant;
 use gradwire::wire::message::{Error, Features, Hello, Welcome};
 use gradwire::wire::{Decoder, ErrorCode, Header, Message, MessageType, Role, VERSION, limits};
 
-use crate::programs::PATIENCE;
+use super::process::PATIENCE;
 
 /// A connection, with nothing said on it yet.
 pub struct Peer {

@@ -9,7 +9,9 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 
-use crate::support::{Client, Coordinator, Finished, Node, ports, reserve_port};
+use super::clients::{Client, Finished};
+use super::process::reserve_port;
+use super::servers::{Coordinator, Node, ports};
 
 /// What the jobs are; their seeds differ.
 const JOB: [&str; 6] = ["--recipe", "classic", "--rounds", "30", "--shards", "6"];
@@ -46,7 +48,7 @@ pub struct Outcome {
     pub unsafe_yet: u32,
 }
 
-struct House {
+struct Cluster {
     rng: ChaCha8Rng,
     port: u16,
     state: tempfile::TempDir,
@@ -68,17 +70,18 @@ pub fn kill_everything(seed: u64, jobs: u32, wanted: Kills) -> Outcome {
     let state = tempfile::tempdir().unwrap();
     let coordinator = start(port, &node_ports, &state);
     let rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut house = House { rng, port, state, nodes, node_ports, coordinator, kills: Kills::default(), unsafe_yet: 0 };
+    let mut cluster =
+        Cluster { rng, port, state, nodes, node_ports, coordinator, kills: Kills::default(), unsafe_yet: 0 };
     let mut outcome = Outcome::default();
-    while outcome.jobs < jobs || !house.kills.reach(&wanted) {
+    while outcome.jobs < jobs || !cluster.kills.reach(&wanted) {
         let number = outcome.jobs % SEEDS;
-        let (finished, rounds_amiss) = house.disturbed_job(outcome.jobs, number);
+        let (finished, rounds_amiss) = cluster.disturbed_job(outcome.jobs, number);
         assert_eq!(finished.fingerprint(), fingerprints[number as usize], "job {}", outcome.jobs);
-        house.check_ledger(outcome.jobs);
+        cluster.check_ledger(outcome.jobs);
         outcome.jobs += 1;
         outcome.rounds_amiss += rounds_amiss;
     }
-    Outcome { kills: house.kills, unsafe_yet: house.unsafe_yet, ..outcome }
+    Outcome { kills: cluster.kills, unsafe_yet: cluster.unsafe_yet, ..outcome }
 }
 
 fn start(port: u16, nodes: &[u16], state: &tempfile::TempDir) -> Coordinator {
@@ -95,7 +98,7 @@ fn id(job: u32) -> String {
     format!("{:032x}", u128::from(job) + 1)
 }
 
-impl House {
+impl Cluster {
     /// A job during which things are killed; its end, as the last of its clients hears it.
     fn disturbed_job(&mut self, job: u32, seed: u32) -> (Finished, u32) {
         let (id, seed) = (id(job), seed.to_string());
