@@ -14,7 +14,6 @@
 //! | `definition` | the arithmetic's definition in plain loops |
 //! | `shapes` | small jobs of many shapes |
 //! | `counting` | an allocator that counts |
-//! | `seeds` | the fuzz targets' seeds |
 //!
 //! And the word of a test that needs what is not here, `skip`.
 
@@ -33,7 +32,6 @@ pub mod kills;
 pub mod peer;
 #[cfg(feature = "client")]
 pub mod process;
-pub mod seeds;
 #[cfg(feature = "client")]
 pub mod servers;
 pub mod shapes;
