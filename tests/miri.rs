@@ -29,6 +29,7 @@ fn miri() -> Command {
 }
 
 #[test]
+#[ignore = "long: builds for an interpreter"]
 fn the_unsafe_lines_of_the_kernels_and_of_the_crew_are_sound_where_an_interpreter_looks() {
     let has_miri = miri().arg("--version").output().is_ok_and(|output| output.status.success());
     if !has_miri {

@@ -35,8 +35,9 @@ use valid::{Conversation, conversations};
 
 /// Names one conversation to run alone.
 const CONVERSATION_VARIABLE: &str = "GRADWIRE_CONVERSATION";
-/// Mutated conversations in a test run.
-const CONVERSATIONS: u64 = 1_000_000;
+/// Mutated conversations in an ordinary test run, and in one of the long tier.
+const SOME: u64 = 200_000;
+const MANY: u64 = 5_000_000;
 /// One conversation of so many is heard again, cut at random.
 const HEARD_TWICE: u64 = 4;
 
@@ -185,16 +186,26 @@ fn run_all<T: Send>(
 }
 
 #[test]
-fn a_million_mutated_conversations_end_in_order_and_take_nothing_that_has_not_come() {
+fn mutated_conversations_end_in_order_and_take_nothing_that_has_not_come() {
+    mutated_conversations_end_in_order(SOME);
+}
+
+#[test]
+#[ignore = "long: five million conversations"]
+fn many_more_mutated_conversations_end_in_order_and_take_nothing_that_has_not_come() {
+    mutated_conversations_end_in_order(MANY);
+}
+
+fn mutated_conversations_end_in_order(count: u64) {
     let valid = conversations();
-    let numbers = numbers(CONVERSATIONS);
+    let numbers = numbers(count);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let hear = |number, endings: &mut Endings| hear_mutated(number, &valid, endings);
     let all = run_all(numbers.clone(), threads, |_| Endings::default(), hear);
     let mut endings = Endings::default();
     all.into_iter().for_each(|some| endings.add_all(some));
     println!("conversations {numbers:?}: {endings:#?}");
-    if numbers.end - numbers.start == CONVERSATIONS {
+    if numbers.end - numbers.start == count {
         endings.assert_are_of_every_sort();
     }
 }

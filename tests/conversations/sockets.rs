@@ -22,8 +22,9 @@ use crate::mutation::mutated;
 use crate::valid::{Conversation, OF_BOOK, Side, conversations};
 use crate::{numbers, run_all};
 
-/// Mutated conversations in a test run.
-const CONNECTIONS: u64 = 10_000;
+/// Mutated conversations in an ordinary test run, and in one of the long tier.
+const SOME: u64 = 3_000;
+const MANY: u64 = 100_000;
 /// Connections at a time, each from an address of its own.
 const ADDRESSES: usize = 8;
 /// No connection that has been sent all it will ever be sent may live longer, whatever it waits for.
@@ -48,13 +49,23 @@ struct Answers {
 }
 
 #[test]
-fn ten_thousand_mutated_conversations_leave_both_programs_as_they_were() {
+fn mutated_conversations_leave_both_programs_as_they_were() {
+    leave_both_programs_as_they_were(SOME);
+}
+
+#[test]
+#[ignore = "long: a hundred thousand conversations"]
+fn many_more_mutated_conversations_leave_both_programs_as_they_were() {
+    leave_both_programs_as_they_were(MANY);
+}
+
+fn leave_both_programs_as_they_were(count: u64) {
     let cluster = Cluster::new();
     cluster.assert_is_well();
     let servers: [&Server; 2] = [&cluster.node, &cluster.coordinator];
     let before = servers.map(|server| server.threads_and_descriptors().unwrap());
     let valid = conversations();
-    let numbers = numbers(CONNECTIONS);
+    let numbers = numbers(count);
     let (node, coordinator) = (cluster.node.address, cluster.coordinator.address);
     let begin = |thread| Answers { address: 10 + thread as u8, ..Answers::default() };
     let all = run_all(numbers.clone(), ADDRESSES, begin, |number, answers| {
@@ -70,9 +81,9 @@ fn ten_thousand_mutated_conversations_leave_both_programs_as_they_were() {
     let welcomes = sum(&|answers| answers.frames.get(&MessageType::Welcome).copied().unwrap_or_default());
     let slowest = all.iter().map(|answers| answers.slowest).max();
     println!("conversations {numbers:?}: {welcomes} welcomed, the slowest took {slowest:?}, refused: {refusals:?}");
-    if numbers.end - numbers.start == CONNECTIONS {
+    if numbers.end - numbers.start == count {
         // Worth nothing if nobody gets past the greeting, or nobody is refused.
-        assert!(welcomes > CONNECTIONS / 2 && refusals.len() > 10);
+        assert!(welcomes > count / 2 && refusals.len() > 10);
     }
 
     let began = Instant::now();

@@ -91,11 +91,13 @@ fn an_x86_64_without_avx_gives_the_same_bits() {
 }
 
 #[test]
+#[ignore = "long: builds a node for another machine"]
 fn an_aarch64_gives_the_same_bits() {
     gives_the_same_bits_on(&AARCH64);
 }
 
 #[test]
+#[ignore = "long: builds a node for another machine"]
 fn an_armv7_without_neon_gives_the_same_bits() {
     gives_the_same_bits_on(&ARMV7);
 }
