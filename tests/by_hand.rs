@@ -5,10 +5,8 @@ mod common;
 
 use std::process::{Command, Stdio};
 
-use common::skip;
-
-use common::book;
 use common::servers::Node;
+use common::{book, skip};
 use gradwire::wire::message::{Held, Trained};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Decoder, ErrorCode, Message, MessageType, limits};

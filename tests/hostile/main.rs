@@ -3,14 +3,11 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `programs` | starting and ending the programs, an honest job |
-//! | `peer` | a peer that may send any bytes |
 //! | `bad_input` | command lines, files and data that are wrong |
 //! | `console` | people and browsers on a server's port |
 //! | `greeting` | attacks before the greeting is over |
 //! | `rules` | attacks on an open connection |
 //! | `crowd` | many connections that say nothing |
-//! | `smallest` | the smallest job, for who speaks frames |
 //! | `lying_client` | a client's data that is not what it says |
 //! | `lying_coordinator` | the same, from a coordinator to a node |
 //! | `lying_node` | a compute node that lies |
