@@ -9,12 +9,11 @@
 //! The storm's bounds are those of a quiet machine; the honest clients come from an address of their own, as they do
 //! in life, and from the storm's, where nobody has promised them anything.
 
+#[path = "../tests/common/mod.rs"]
+mod common;
 #[allow(dead_code, reason = "another bench uses the rest")]
 #[path = "common/processes.rs"]
 mod processes;
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "../tests/fleet/support.rs"]
-mod support;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -25,12 +24,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::clients::Client;
+use common::servers::{Coordinator, nodes};
 use gradwire::compute;
 use gradwire::wire::message::{Features, Hello, Pong};
 use gradwire::wire::{Decoder, Message, MessageType, Role, VERSION, limits};
 use processes::{Holdings, holdings, pin, processor_time};
 use socket2::{Domain, Socket, Type};
-use support::{Client, Coordinator, nodes};
 
 /// Clients that are greeted and then only answer their heartbeat.
 const IDLE: usize = 5_000;

@@ -7,15 +7,16 @@
 
 #[path = "common/chains.rs"]
 mod chains;
+#[path = "../tests/common/mod.rs"]
+mod common;
 #[allow(dead_code, reason = "other benches use the rest")]
 #[path = "common/processes.rs"]
 mod processes;
 #[path = "common/processor.rs"]
 mod processor;
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "../tests/fleet/support.rs"]
-mod support;
 
+use common::clients::{Client, Finished};
+use common::servers::{Coordinator, Node, nodes};
 use gradwire::model::conformance::Section;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{ARITHMETIC, BatchSize, Kernel, Network, Optimiser, Recipe, Rows, Trainer, Training, initialise};
@@ -27,7 +28,6 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Client, Coordinator, Finished, Node, nodes};
 
 type Figures = fn(&mut Report) -> std::io::Result<()>;
 

@@ -10,6 +10,8 @@
 //! `BEST` is how long the round's tasks take on the nodes if nothing else takes time and every task is given to the right
 //! node; `OVER` is what the round took beyond that, and `US/TASK` the same for each task.
 
+#[path = "../tests/common/mod.rs"]
+mod common;
 #[path = "fleet/deciding.rs"]
 mod deciding;
 #[path = "fleet/nodes.rs"]
@@ -17,17 +19,15 @@ mod nodes;
 #[allow(dead_code, reason = "another bench uses the rest")]
 #[path = "common/processes.rs"]
 mod processes;
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "../tests/fleet/support.rs"]
-mod support;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use common::clients::Client;
+use common::servers::Coordinator;
 use nodes::{Nodes, Work};
 use processes::{holdings, pin, processor_time};
-use support::{Client, Coordinator};
 
 /// No job begins after this.
 const LAST_BEGIN: Duration = Duration::from_secs(130);
@@ -162,7 +162,7 @@ struct Measured {
 /// A job of as many shards as nodes.
 fn run(model: &Model, coordinator: &Coordinator, count: usize, rounds: usize) -> io::Result<Measured> {
     let directory = tempfile::tempdir()?;
-    let path = support::file_in(&directory, "rows.csv");
+    let path = common::tables::file_in(&directory, "rows.csv");
     let row = |row: usize| format!("{},{},{},{},{}\n", row % 7, row % 5, row % 3, row % 11, row % 2);
     std::fs::write(&path, "a,b,c,d,side\n".to_owned() + &(0..count * 2 + 20).map(row).collect::<String>())?;
     let path = path.to_string_lossy();

@@ -5,18 +5,17 @@
 //! more than 1.1 times as long as an early one. The fastest of many runs counts, because other work on the machine only ever
 //! makes one longer. No divan here: it times one thing after the other, and this is a ratio of two that are timed in turn.
 
+#[path = "../tests/common/mod.rs"]
+mod common;
 #[allow(dead_code, reason = "other benches use the rest")]
 #[path = "common/processes.rs"]
 mod processes;
 #[path = "common/processor.rs"]
 mod processor;
-#[allow(dead_code, reason = "a test uses the rest")]
-#[path = "../tests/shapes/mod.rs"]
-mod shapes;
 
+use common::shapes::{ADAM, Data, NARROW, Shape, WIDE, by, merged, rows, training};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{BatchSize, Kernel, Recipe, Rows, Trainer, Training, initialise};
-use shapes::{ADAM, Data, NARROW, Shape, WIDE, by, merged, rows, training};
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

@@ -7,18 +7,18 @@
 //! spend. In large-profile the node has another to itself. No divan here: it times a function that it calls again and
 //! again, and these figures are what a fleet of programs tells of a job.
 
+#[path = "../tests/common/mod.rs"]
+mod common;
 #[allow(dead_code, reason = "other benches use the rest")]
 #[path = "common/processes.rs"]
 mod processes;
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "../tests/fleet/support.rs"]
-mod support;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use support::{Client, Coordinator, Finished, nodes};
+use common::clients::{Client, Finished};
+use common::servers::{Coordinator, nodes};
 
 /// Measures, and says what. Besides the core that all programs run on there may be another.
 type Measure = fn(Option<usize>) -> std::io::Result<()>;

@@ -4,25 +4,23 @@
 //! `cargo bench --bench survival [-- NAME [SEED]]`: kills, resubmits, journal or recovery; without a name all of them,
 //! about ten minutes. The seed decides what is killed when; a random one, which is printed, if none is given.
 
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "../tests/fleet/havoc.rs"]
-mod havoc;
+#[path = "../tests/common/mod.rs"]
+mod common;
 #[path = "common/processes.rs"]
 #[allow(dead_code, reason = "other benches use the rest")]
 mod processes;
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "../tests/fleet/support.rs"]
-mod support;
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use havoc::Kills;
+use common::clients::{Client, Finished};
+use common::kills::Kills;
+use common::process::reserve_port;
+use common::servers::{Coordinator, Node, nodes, ports};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
-use support::{Client, Coordinator, Finished, Node, nodes, ports, reserve_port};
 
 type Figures = fn(&mut Report, u64) -> io::Result<()>;
 
@@ -70,7 +68,7 @@ impl Report {
 /// A hundred jobs, while coordinator, nodes and clients are killed at random moments.
 fn kills(report: &mut Report, seed: u64) -> io::Result<()> {
     let wanted = Kills { coordinator: 100, node: 100, client: 50 };
-    let outcome = havoc::kill_everything(seed, 100, wanted);
+    let outcome = common::kills::kill_everything(seed, 100, wanted);
     let Kills { coordinator, node, client } = outcome.kills;
     report.figure("jobs under kills: done, right fingerprint, whole ledger", outcome.jobs.to_string(), "all", true)?;
     let killed = format!("{coordinator}, {node}, {client}");
@@ -87,7 +85,7 @@ fn resubmits(report: &mut Report, seed: u64) -> io::Result<()> {
     println!("seed {seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let directory = tempfile::tempdir()?;
-    let table = support::small_table(&directory, 0);
+    let table = common::tables::small_table(&directory, 0);
     let state = directory.path().join("state");
     let (node, port) = (Node::start(0, "0", &[]), reserve_port());
     let options = ["--state-dir", state.to_str().ok_or(io::ErrorKind::InvalidData)?, "--keep-jobs", "1000"];
@@ -116,7 +114,7 @@ fn resubmits(report: &mut Report, seed: u64) -> io::Result<()> {
         }
         if rng.random_bool(0.05) {
             coordinator.kill();
-            note(&coordinator.end().1);
+            note(&coordinator.await_end().1);
             coordinator = start();
             restarts += 1;
         }
@@ -161,7 +159,7 @@ fn journal(report: &mut Report, _: u64) -> io::Result<()> {
         let with = Coordinator::of("2", &fleet, &["--state-dir", directory.path().to_str().unwrap_or_default()]);
         let without = Coordinator::of("2", &fleet, &["--no-state"]);
         let is_pinned =
-            fleet.iter().map(Node::pid).chain([with.pid(), without.pid()]).all(|pid| processes::pin(pid, core));
+            fleet.iter().map(|node| node.pid()).chain([with.pid(), without.pid()]).all(|pid| processes::pin(pid, core));
         let run = |coordinator: &Coordinator| {
             let began = Instant::now();
             Client::start(coordinator, job).finish().done();
@@ -190,7 +188,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn recovery(report: &mut Report, _: u64) -> io::Result<()> {
     const ENDED: u32 = 200;
     let directory = tempfile::tempdir()?;
-    let table = support::small_table(&directory, 0);
+    let table = common::tables::small_table(&directory, 0);
     let state = directory.path().join("state");
     let (fleet, port) = (nodes(2, "0", &[]), reserve_port());
     let options = ["--state-dir", state.to_str().ok_or(io::ErrorKind::InvalidData)?];

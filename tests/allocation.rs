@@ -2,16 +2,19 @@
 //!
 //! One test alone, because the counters are the process's.
 
-mod counting;
+mod common;
 
 use std::num::NonZeroU32;
 
-use counting::measure;
+use common::counting::{Counting, measure};
 use gradwire::model::train::{Unwatched, working_bytes};
 use gradwire::model::{
     ARITHMETIC, BatchSize, Crew, Evaluator, Hand, Initialisation, Kernel, Network, Optimiser, Recipe, Rows, Trainer,
     Training, initialise,
 };
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
 
 #[test]
 fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {

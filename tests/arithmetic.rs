@@ -1,8 +1,8 @@
 //! Training and evaluation are arithmetic 2 to the last bit, whatever the shapes and whichever kernel computes.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod definition;
+mod common;
 
+use common::definition;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 

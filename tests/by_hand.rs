@@ -1,18 +1,15 @@
 //! docs/protocol-examples.md, "By hand": what a reader pastes into a shell, pasted into a shell, against a running node.
 //! Skips where there is no `xxd` or no `nc`.
 
-#[allow(dead_code, reason = "the documents' own test uses the rest")]
-mod book;
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "fleet/support.rs"]
-mod support;
+mod common;
 
 use std::process::{Command, Stdio};
 
+use common::servers::Node;
+use common::{book, skip};
 use gradwire::wire::message::{Held, Trained};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Decoder, ErrorCode, Message, MessageType, limits};
-use support::Node;
 
 /// What a shell prints when this is pasted into it, with the node's port in place of the document's.
 fn pasted(block: &str, port: u16) -> String {
@@ -55,7 +52,7 @@ fn is_there(tool: &str) -> bool {
 fn what_the_book_says_to_paste_does_what_it_says() {
     for tool in ["bash", "xxd", "nc"] {
         if !is_there(tool) {
-            return eprintln!("skipped: there is no {tool}");
+            return skip(format!("there is no {tool}"));
         }
     }
     let blocks = book::shell_blocks();

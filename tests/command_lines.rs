@@ -2,8 +2,12 @@
 //! file takes the place of another.
 #![cfg(feature = "client")]
 
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Output};
+
+use common::skip;
 
 use tempfile::TempDir;
 
@@ -28,7 +32,7 @@ fn printed<S: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[S]) -> String 
 fn has(program: &str) -> bool {
     let is_there = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success();
     if !is_there {
-        eprintln!("SKIPPED, nothing was tested: there is no {program}");
+        skip(format!("there is no {program}"));
     }
     is_there
 }
@@ -154,7 +158,7 @@ fn traced(directory: &Path, command: &[&str]) -> Option<Vec<String>> {
     let head = ["-f", "-qq", "-y", "-o", trace.to_str().unwrap(), "-e", CALLS];
     let can = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
     if !can.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED, nothing was tested: no strace that may trace");
+        skip("no strace that may trace");
         return None;
     }
     let output = run("strace", &[&head[..], command].concat());

@@ -2,12 +2,10 @@
 //! up its journal (injected by `strace`; skipped with a word where that cannot be). Each time it must go on to the same
 //! model, or say what is wrong; it must never be silent, and never take up anything that was not.
 //!
-//! A test run tries one point in four; with `GRADWIRE_EVERY_CRASH_POINT=1` it tries all, which takes some minutes.
+//! The ordinary tests try one point in eight; those of the long tier try all, which takes some minutes.
 #![cfg(feature = "client")]
 
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "fleet/support.rs"]
-mod support;
+mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,13 +13,16 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::{Client, Coordinator, Finished, Node, reserve_port};
+use common::clients::{Client, Finished};
+use common::process::reserve_port;
+use common::servers::{Coordinator, Node};
+use common::skip;
 use tempfile::TempDir;
 
-/// Set: every point is tried.
-const EVERY: &str = "GRADWIRE_EVERY_CRASH_POINT";
-/// Otherwise one in so many is.
-const STRIDE: u32 = 4;
+/// An ordinary test tries one point in so many.
+const STRIDE: u32 = 8;
+/// A test of the long tier tries all.
+const EVERY: u32 = 1;
 /// The calls with which files are changed.
 const CHANGES: [&str; 8] = ["pwrite64", "fsync", "fdatasync", "rename", "unlink", "unlinkat", "mkdir", "ftruncate"];
 /// The calls with which they are read.
@@ -40,7 +41,7 @@ fn can_inject() -> bool {
         .status();
     let can = traced.is_ok_and(|status| status.success());
     if !can {
-        eprintln!("skipped: no strace that may trace and inject");
+        skip("no strace that may trace and inject");
     }
     can
 }
@@ -109,7 +110,7 @@ impl Bench {
                 let pid = coordinator.pid();
                 // Whoever runs coordinators starts them again; the client comes back by itself.
                 let watching = scope.spawn(|| {
-                    let ended = coordinator.end();
+                    let ended = coordinator.await_end();
                     let next = !is_over.load(Ordering::Acquire);
                     (ended, next.then(|| Coordinator::start_at(port, "2", &ports, &options)))
                 });
@@ -191,8 +192,9 @@ fn judge(point: Point, hit: &Hit) {
     }
 }
 
-/// Tries points until there are no more: for each call, until it does not come about any more.
+/// Tries one point in `stride` until there are no more: for each call, until it does not come about any more.
 fn sweep(
+    stride: u32,
     calls: &[&'static str],
     faults: &[(&'static str, &'static str)],
     state: impl Fn() -> (TempDir, PathBuf) + Sync,
@@ -200,7 +202,6 @@ fn sweep(
     if !can_inject() {
         return;
     }
-    let every = std::env::var_os(EVERY).is_some();
     let bench = Bench::new();
     let kinds: Vec<_> = calls.iter().flat_map(|&call| faults.iter().map(move |&fault| (call, fault))).collect();
     let next = Mutex::new(kinds.into_iter().enumerate());
@@ -210,7 +211,7 @@ fn sweep(
             scope.spawn(|| {
                 loop {
                     let Some((index, (call, (fault, on_disk_error)))) = next.lock().unwrap().next() else { return };
-                    let mut number = if every { 1 } else { 1 + index as u32 % STRIDE };
+                    let mut number = 1 + index as u32 % stride;
                     loop {
                         let point = Point { call, fault, number, on_disk_error };
                         let (_directory, path) = state();
@@ -221,7 +222,7 @@ fn sweep(
                             break;
                         }
                         *hits.lock().unwrap() += u32::from(hit.was_hit);
-                        number += if every { 1 } else { STRIDE };
+                        number += stride;
                     }
                 }
             });
@@ -236,16 +237,36 @@ const FAULTS: [(&str, &str); 4] =
     [("signal=KILL", "stop"), ("error=EIO", "stop"), ("error=ENOSPC", "stop"), ("error=ENOSPC", "continue")];
 
 #[test]
+fn a_coordinator_survives_a_crash_or_a_failed_disk_at_some_calls_that_save_or_clean_up() {
+    sweep_changes(STRIDE);
+}
+
+#[test]
+#[ignore = "long: every point"]
 fn a_coordinator_survives_a_crash_or_a_failed_disk_at_any_call_that_saves_or_cleans_up() {
-    sweep(&CHANGES, &FAULTS, || {
+    sweep_changes(EVERY);
+}
+
+#[test]
+fn a_coordinator_survives_a_crash_or_a_failed_disk_at_some_calls_that_load() {
+    sweep_reads(STRIDE);
+}
+
+#[test]
+#[ignore = "long: every point"]
+fn a_coordinator_survives_a_crash_or_a_failed_disk_at_any_call_that_loads() {
+    sweep_reads(EVERY);
+}
+
+fn sweep_changes(stride: u32) {
+    sweep(stride, &CHANGES, &FAULTS, || {
         let directory = scratch();
         let path = directory.path().join("state");
         (directory, path)
     });
 }
 
-#[test]
-fn a_coordinator_survives_a_crash_or_a_failed_disk_at_any_call_that_loads() {
+fn sweep_reads(stride: u32) {
     if !can_inject() {
         return;
     }
@@ -261,7 +282,7 @@ fn a_coordinator_survives_a_crash_or_a_failed_disk_at_any_call_that_loads() {
     client.await_round();
     coordinator.kill();
     client.kill();
-    sweep(&READS, &FAULTS[..2], || {
+    sweep(stride, &READS, &FAULTS[..2], || {
         let directory = scratch();
         let path = directory.path().join("state");
         let copied = Command::new("cp").args(["-r", state.to_str().unwrap(), path.to_str().unwrap()]).status();

@@ -4,8 +4,12 @@
 //! are missing it says so, and passes. It interprets AVX2, as far as the kernels use it, and no AVX-512.
 #![cfg(target_arch = "x86_64")]
 
+mod common;
+
 use std::path::Path;
 use std::process::Command;
+
+use common::skip;
 
 /// Tests of the library that reach all of it and are done in seconds: each of the vector's operations, lanes as flat
 /// numbers, the transposition, products of a layer, a batch that two threads share. A whole task takes minutes.
@@ -25,14 +29,15 @@ fn miri() -> Command {
 }
 
 #[test]
+#[ignore = "long: builds for an interpreter"]
 fn the_unsafe_lines_of_the_kernels_and_of_the_crew_are_sound_where_an_interpreter_looks() {
     let has_miri = miri().arg("--version").output().is_ok_and(|output| output.status.success());
     if !has_miri {
-        eprintln!("SKIPPED, nothing was tested: cargo +nightly miri is not installed");
+        skip("cargo +nightly miri is not installed");
         return;
     }
     if !miri().arg("setup").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED, nothing was tested: cargo +nightly miri cannot be set up: is rust-src installed?");
+        skip("cargo +nightly miri cannot be set up: is rust-src installed?");
         return;
     }
     let status = miri()

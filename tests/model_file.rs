@@ -2,9 +2,13 @@
 //! predict is what gradwire predicts. The Python part needs numpy.
 #![cfg(feature = "client")]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use common::skip;
 
 use gradwire::model::file::ModelFile;
 use gradwire::model::{Kernel, predict};
@@ -104,7 +108,7 @@ fn whoever_follows_the_document_predicts_what_gradwire_predicts() {
 fn the_documents_program_predicts_what_gradwire_predicts_and_finds_the_rows_that_validated() {
     let numpy = Command::new("python3").args(["-c", "import numpy"]).stderr(Stdio::null()).status();
     if !numpy.is_ok_and(|status| status.success()) {
-        return eprintln!("SKIPPED, nothing was tested: there is no Python 3 with numpy");
+        return skip("there is no Python 3 with numpy");
     }
     let directory = TempDir::new().unwrap();
     let (rows, labels) = data();

@@ -1,23 +1,20 @@
 //! The documents of the protocol, executed: every example both ways, every table of numbers against the code.
 
-mod book;
-mod seeds;
+mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
 
-use book::{Example, Piece, values};
+use common::book::{self, Example, Piece, values};
 use gradwire::digest::Digest;
 use gradwire::wire::header::{Flags, HEADER_BYTES, Header, MAGIC, OPTIONAL_TYPES_FROM};
-use gradwire::wire::message::Piece as WirePiece;
 use gradwire::wire::session::{Incoming, Violation, check_flags};
 use gradwire::wire::{
     Decoder, Encoded, ErrorCode, Malformation, Message, MessageType, Reader, Role, Session, judge, limits,
     specification,
 };
 use gradwire::{job, model};
-use seeds::Files;
 
 fn examples(kind: &str) -> Vec<Example> {
     book::examples().into_iter().filter(|example| example.kind() == kind).collect()
@@ -769,55 +766,4 @@ fn numbers_in_the_prose_are_the_codes() {
 fn crc(bytes: &[u8]) -> u32 {
     let frame = Encoded::seal(MessageType::Ping as u8, Flags::NONE, 1, bytes, None).to_bytes();
     only_frame(&frame, 0).0.payload_crc
-}
-
-/// The streams that the examples make, by the names of their files.
-fn streams() -> Files {
-    let mut streams = Files::new();
-    for example in examples("frame") {
-        streams.insert(format!("{}.bin", example.name().to_lowercase().replace([' ', '_'], "-")), example.bytes());
-    }
-    for (index, example) in examples("conversation").iter().enumerate() {
-        streams.insert(format!("conversation-{}.bin", index + 1), example.bytes());
-    }
-    streams
-}
-
-#[test]
-fn the_seeds_of_frame_decode_are_the_examples_and_frames_that_are_refused() {
-    let mut wanted = streams();
-    let (ping, _) = only_frame(&wanted["ping.bin"], 0);
-    wanted.insert("refused-version.bin".to_owned(), Header { version: 2, ..ping }.encode().to_vec());
-
-    let (request, Message::Put(piece)) = values::message(MessageType::Put) else { unreachable!() };
-    let mut put = |name: &str, piece| {
-        wanted.insert(format!("refused-{name}.bin"), Message::Put(piece).seal(request, false).to_bytes());
-    };
-    put("piece", WirePiece { offset: u64::MAX, object_bytes: u64::MAX, ..piece.clone() });
-    // An object with one element more than it says.
-    let bytes = [&piece.bytes[..], &[0; 4]].concat();
-    put("object", WirePiece { object_bytes: bytes.len() as u64, bytes: bytes.into(), ..piece });
-
-    // The smallest job, with its one round written out: a default.
-    let smallest = &examples("specification")[0];
-    let fields = fields(&smallest.pieces[..smallest.pieces.len() - 1], 6);
-    let mut written: BTreeMap<u16, Vec<u8>> = fields.into_iter().map(|(tag, _, bytes)| (tag, bytes)).collect();
-    written.insert(0x0020, field(0x0020, &1u32.to_le_bytes()));
-    let specification = assemble(&written);
-    let payload = [&[7; 20][..], &(specification.len() as u32).to_le_bytes(), &specification].concat();
-    let submit = Encoded::seal(MessageType::Submit as u8, Flags::NONE, 1, &payload, None);
-    wanted.insert("refused-default.bin".to_owned(), submit.to_bytes());
-    seeds::check("frame_decode", wanted);
-}
-
-#[test]
-fn the_seeds_of_split_independent_are_the_conversations_cut_into_pieces() {
-    // Cuts in front of the stream: after the magic, inside the header, behind it; conversations alone, which hold frames
-    // of every type, with the payload limit of a greeting too.
-    let cut = |head: u8, stream: &[u8]| [&[head, 3, 6, 12][..], stream].concat();
-    let conversations = streams().into_iter().filter(|(name, _)| name.starts_with("conversation"));
-    let seeds = conversations.flat_map(|(name, stream)| {
-        [(name.replace(".bin", "-greeting.bin"), cut(0x83, &stream)), (name, cut(3, &stream))]
-    });
-    seeds::check("split_independent", seeds.collect());
 }

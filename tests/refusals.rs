@@ -4,22 +4,15 @@
 //! starts the threads, before anything is announced.
 #![cfg(feature = "client")]
 
-mod counting;
-#[allow(dead_code, reason = "the hostile tests use the rest")]
-#[path = "hostile/peer.rs"]
-mod peer;
-#[allow(dead_code, reason = "the hostile tests use the rest")]
-#[path = "hostile/programs.rs"]
-mod programs;
-#[allow(dead_code, reason = "the hostile tests use the rest")]
-#[path = "hostile/smallest.rs"]
-mod smallest;
+mod common;
 
 use std::borrow::Cow;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Mutex, MutexGuard};
 
-use counting::measure;
+use common::counting::{Counting, measure};
+use common::peer::Peer;
+use common::smallest::{await_fetch, piece, rows, smallest_job, train, training};
 use gradwire::compute::{self, Node};
 use gradwire::config::NodeAddress;
 use gradwire::coordinator::{self, Coordinator};
@@ -33,8 +26,8 @@ use gradwire::wire::message::{Features, Fetch, Have, Held, Holding, PIECE_BYTES_
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, HEADER_BYTES, Message, MessageType, Role};
 
-use peer::Peer;
-use smallest::{await_fetch, piece, rows, smallest_job, train, training};
+#[global_allocator]
+static COUNTING: Counting = Counting;
 
 /// What may be taken beside the longest frame that the peer has sent.
 const BESIDE_BYTES: u64 = 256 << 10;

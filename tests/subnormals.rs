@@ -1,17 +1,14 @@
 //! No operation of training has a subnormal operand or result: by the definition, whose every operation is looked at, and by
 //! the processor's own word, for the kernels.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod definition;
-#[allow(dead_code, reason = "a bench uses the rest")]
-mod shapes;
+mod common;
 
-use definition::{Definition, Meter, Thresholds};
+use common::definition::{Definition, Meter, Thresholds};
+use common::shapes::{Data, NARROW, SGD, SUM, Shape, WIDE, by, merged, rows, training};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
     ARITHMETIC, Activation, Kernel, LossReduction, Network, Optimiser, Recipe, Trainer, Training, evaluate, initialise,
 };
-use shapes::{Data, NARROW, SGD, SUM, Shape, WIDE, by, merged, rows, training};
 
 /// Counts operations that a processor may need a hundred cycles for.
 #[derive(Default)]

@@ -1,10 +1,8 @@
 //! The test vectors of docs/arithmetic.md, computed by every kernel and, from the definition alone, by the oracle.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod book;
-#[allow(dead_code, reason = "other tests use the rest")]
-mod definition;
+mod common;
 
+use common::{book, definition};
 use gradwire::digest::Digest;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::train::Unwatched;

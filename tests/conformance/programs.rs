@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use crate::support::{Client, Coordinator, Node, PATIENCE};
+use crate::common::clients::Client;
+use crate::common::process::PATIENCE;
+use crate::common::servers::{Coordinator, Node};
+use crate::common::skip;
 
 const NODE: &str = env!("CARGO_BIN_EXE_compute_node");
 const COORDINATOR: &str = env!("CARGO_BIN_EXE_coordinator_node");
@@ -22,7 +25,7 @@ fn library(test: &str) -> Option<PathBuf> {
             Some(library)
         }
         Err(error) => {
-            eprintln!("SKIPPED, nothing was tested: there is no C compiler (cc: {error})");
+            skip(format!("there is no C compiler (cc: {error})"));
             None
         }
     }
@@ -43,7 +46,7 @@ fn ends(library: &Path, flush: &str, program: &str, arguments: &[&str]) -> (Opti
     let (told, ended) = channel();
     thread::spawn(move || told.send(child.wait_with_output().unwrap()));
     let Ok(output) = ended.recv_timeout(PATIENCE) else {
-        crate::support::signal("KILL", &[pid]);
+        crate::common::process::signal("KILL", &[pid]);
         panic!("{program} {arguments:?} does not end");
     };
     (output.status.code(), String::from_utf8(output.stderr).unwrap())

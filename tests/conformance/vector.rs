@@ -9,8 +9,8 @@ use gradwire::model::{
     initialise,
 };
 
-use crate::book;
-use crate::definition::{self, Definition};
+use crate::common::book;
+use crate::common::definition::{self, Definition};
 
 /// What stands behind the heading.
 fn text() -> &'static str {

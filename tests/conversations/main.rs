@@ -8,19 +8,15 @@
 //! | `hearing` | a program's rules without a socket, and what holds of every stream |
 //! | `sockets` | some of them, to the real programs |
 //!
-//! A million conversations are heard by both of their sides in memory; ten thousand go to a real coordinator and a real
-//! node. Each has its number for a seed. A failing one prints it, and
+//! Many are heard by both of their sides in memory, some go to a real coordinator and a real node. Each has its number for a
+//! seed. A failing one prints it, and
 //! `GRADWIRE_CONVERSATION=<number> cargo test --test conversations` runs it alone.
 #![cfg(feature = "client")]
 
-#[allow(dead_code, reason = "the document's own tests use the rest")]
-#[path = "../book/mod.rs"]
-mod book;
+#[path = "../common/mod.rs"]
+mod common;
 mod hearing;
 mod mutation;
-#[allow(dead_code, reason = "the hostile tests use the rest")]
-#[path = "../hostile/programs.rs"]
-mod programs;
 mod sockets;
 mod valid;
 
@@ -39,8 +35,9 @@ use valid::{Conversation, conversations};
 
 /// Names one conversation to run alone.
 const CONVERSATION_VARIABLE: &str = "GRADWIRE_CONVERSATION";
-/// Mutated conversations in a test run.
-const CONVERSATIONS: u64 = 1_000_000;
+/// Mutated conversations in an ordinary test run, and in one of the long tier.
+const SOME: u64 = 200_000;
+const MANY: u64 = 1_000_000;
 /// One conversation of so many is heard again, cut at random.
 const HEARD_TWICE: u64 = 4;
 
@@ -189,16 +186,26 @@ fn run_all<T: Send>(
 }
 
 #[test]
-fn a_million_mutated_conversations_end_in_order_and_take_nothing_that_has_not_come() {
+fn mutated_conversations_end_in_order_and_take_nothing_that_has_not_come() {
+    mutated_conversations_end_in_order(SOME);
+}
+
+#[test]
+#[ignore = "long: a million conversations"]
+fn many_more_mutated_conversations_end_in_order_and_take_nothing_that_has_not_come() {
+    mutated_conversations_end_in_order(MANY);
+}
+
+fn mutated_conversations_end_in_order(count: u64) {
     let valid = conversations();
-    let numbers = numbers(CONVERSATIONS);
+    let numbers = numbers(count);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let hear = |number, endings: &mut Endings| hear_mutated(number, &valid, endings);
     let all = run_all(numbers.clone(), threads, |_| Endings::default(), hear);
     let mut endings = Endings::default();
     all.into_iter().for_each(|some| endings.add_all(some));
     println!("conversations {numbers:?}: {endings:#?}");
-    if numbers.end - numbers.start == CONVERSATIONS {
+    if numbers.end - numbers.start == count {
         endings.assert_are_of_every_sort();
     }
 }

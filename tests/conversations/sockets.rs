@@ -14,14 +14,17 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use socket2::{Domain, Socket, Type};
 
-use crate::book::values;
+use crate::common::book::values;
+use crate::common::cluster::Cluster;
+use crate::common::process::PATIENCE;
+use crate::common::servers::Server;
 use crate::mutation::mutated;
-use crate::programs::{House, PATIENCE};
 use crate::valid::{Conversation, OF_BOOK, Side, conversations};
 use crate::{numbers, run_all};
 
-/// Mutated conversations in a test run.
-const CONNECTIONS: u64 = 10_000;
+/// Mutated conversations in an ordinary test run, and in one of the long tier.
+const SOME: u64 = 3_000;
+const MANY: u64 = 20_000;
 /// Connections at a time, each from an address of its own.
 const ADDRESSES: usize = 8;
 /// No connection that has been sent all it will ever be sent may live longer, whatever it waits for.
@@ -46,13 +49,24 @@ struct Answers {
 }
 
 #[test]
-fn ten_thousand_mutated_conversations_leave_both_programs_as_they_were() {
-    let house = House::new();
-    house.assert_is_well();
-    let before = [&house.node, &house.coordinator].map(|server| server.threads_and_descriptors().unwrap());
+fn mutated_conversations_leave_both_programs_as_they_were() {
+    leave_both_programs_as_they_were(SOME);
+}
+
+#[test]
+#[ignore = "long: twenty thousand conversations"]
+fn many_more_mutated_conversations_leave_both_programs_as_they_were() {
+    leave_both_programs_as_they_were(MANY);
+}
+
+fn leave_both_programs_as_they_were(count: u64) {
+    let cluster = Cluster::new();
+    cluster.assert_is_well();
+    let servers: [&Server; 2] = [&cluster.node, &cluster.coordinator];
+    let before = servers.map(|server| server.threads_and_descriptors().unwrap());
     let valid = conversations();
-    let numbers = numbers(CONNECTIONS);
-    let (node, coordinator) = (house.node.address, house.coordinator.address);
+    let numbers = numbers(count);
+    let (node, coordinator) = (cluster.node.address, cluster.coordinator.address);
     let begin = |thread| Answers { address: 10 + thread as u8, ..Answers::default() };
     let all = run_all(numbers.clone(), ADDRESSES, begin, |number, answers| {
         let (side, stream) = stream(number, &valid);
@@ -67,13 +81,13 @@ fn ten_thousand_mutated_conversations_leave_both_programs_as_they_were() {
     let welcomes = sum(&|answers| answers.frames.get(&MessageType::Welcome).copied().unwrap_or_default());
     let slowest = all.iter().map(|answers| answers.slowest).max();
     println!("conversations {numbers:?}: {welcomes} welcomed, the slowest took {slowest:?}, refused: {refusals:?}");
-    if numbers.end - numbers.start == CONNECTIONS {
+    if numbers.end - numbers.start == count {
         // Worth nothing if nobody gets past the greeting, or nobody is refused.
-        assert!(welcomes > CONNECTIONS / 2 && refusals.len() > 10);
+        assert!(welcomes > count / 2 && refusals.len() > 10);
     }
 
     let began = Instant::now();
-    for (server, before) in [&house.node, &house.coordinator].into_iter().zip(before) {
+    for (server, before) in servers.into_iter().zip(before) {
         let mut now = server.threads_and_descriptors().unwrap();
         while now != before {
             assert!(began.elapsed() < PATIENCE, "{before:?} threads and descriptors have become {now:?}");
@@ -82,8 +96,8 @@ fn ten_thousand_mutated_conversations_leave_both_programs_as_they_were() {
         }
     }
     // On a machine with much else to do the two may have lost sight of each other for a moment.
-    house.coordinator.await_status("1 of 1 active");
-    house.assert_is_well();
+    cluster.coordinator.await_in_status("1 of 1 active");
+    cluster.assert_is_well();
 }
 
 /// What the acceptor of a conversation is sent, changed as the number says, behind a greeting in any case. Of the drawn

@@ -9,7 +9,7 @@ use gradwire::wire::{Decoder, Encoded, ErrorCode, Flags, Message, Role, limits};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::book::{self, values};
+use crate::common::book::{self, values};
 
 /// The document's conversations.
 pub const OF_BOOK: usize = 5;

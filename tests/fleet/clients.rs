@@ -1,6 +1,9 @@
 //! Several clients, and clients that go away: who waits is told so, and a job outlives who asked for it.
 
-use crate::support::{Client, Coordinator, Node, nodes, reserve_port, small_table};
+use crate::common::clients::Client;
+use crate::common::process::reserve_port;
+use crate::common::servers::{Coordinator, Node, nodes};
+use crate::common::tables::small_table;
 
 /// The coordinator's limit on waiting jobs.
 const QUEUED_MAX: usize = 16;

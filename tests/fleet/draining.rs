@@ -1,16 +1,18 @@
 //! Nodes that are told to end: what they train is delivered, and nobody takes their going for a failure.
 
-use crate::support::{Client, Coordinator, Node, PATIENCE, await_status, node_column, nodes};
+use crate::common::clients::Client;
+use crate::common::process::PATIENCE;
+use crate::common::servers::{Coordinator, Node, Server, node_column, nodes};
 
 /// One round of 11 small tasks. An update travels inside its result.
 const SMALL: [&str; 10] = ["--seed", "7", "--recipe", "classic", "--rounds", "1", "--epochs", "1", "--hidden", "8"];
 /// The same with updates that are fetched from the node.
 const LARGE: [&str; 10] = ["--seed", "7", "--recipe", "classic", "--rounds", "1", "--epochs", "1", "--hidden", "512"];
 
-/// Waits until the program at this port says so much of a node.
-fn await_said(port: u16, node: &str, head: &str, said: &str) {
+/// Waits until a server says so much of a node.
+fn await_said(server: &Server, node: &str, head: &str, said: &str) {
     let is_said = |status: &str| node_column(status, node, head).as_deref() == Some(said);
-    await_status(port, &format!("{head} {said} at {node}"), PATIENCE, is_said);
+    server.await_status(&format!("{head} {said} at {node}"), PATIENCE, is_said);
 }
 
 #[test]
@@ -22,12 +24,12 @@ fn a_node_told_to_end_in_the_middle_of_a_task_delivers_it_and_the_job_goes_on_el
         let coordinator = Coordinator::start("2", &[first.port], &["--revival-waits", "60"]);
         coordinator.await_line(&format!("is active at 127.0.0.1:{}", first.port));
         let mut client = Client::start(&coordinator, &job);
-        await_said(first.port, "first", "RUNNING", "1");
+        await_said(&first, "first", "RUNNING", "1");
         first.terminate();
         let (exit, log) = first.await_end();
         assert_eq!(exit, Some(0), "{log}");
         assert!(log.contains("stopping after 1 task"), "{log}");
-        await_said(coordinator.port, "first", "DONE", "1");
+        await_said(&coordinator, "first", "DONE", "1");
         coordinator.await_line("is inactive: it said goodbye: the node is shutting down");
         let second = Node::named("second");
         coordinator.list(&[second.port]);
@@ -71,7 +73,7 @@ fn a_task_that_takes_longer_than_a_node_told_to_end_may_wait_is_left_to_others()
     let coordinator = Coordinator::start("1", &[slow.port], &["--revival-waits", "60"]);
     coordinator.await_line(&format!("is active at 127.0.0.1:{}", slow.port));
     let mut client = Client::start(&coordinator, &SMALL);
-    await_said(slow.port, "slow", "RUNNING", "1");
+    await_said(&slow, "slow", "RUNNING", "1");
     slow.terminate();
     let (exit, log) = slow.await_end();
     assert_eq!(exit, Some(0), "{log}");
@@ -91,14 +93,14 @@ fn a_node_told_to_end_twice_does_not_wait() {
     let coordinator = Coordinator::start("1", &[node.port], &["--revival-waits", "60"]);
     coordinator.await_line(&format!("is active at 127.0.0.1:{}", node.port));
     let _client = Client::start(&coordinator, &SMALL);
-    await_said(coordinator.port, "slow", "TASKS", "11");
-    await_said(node.port, "slow", "RUNNING", "1");
+    await_said(&coordinator, "slow", "TASKS", "11");
+    await_said(&node, "slow", "RUNNING", "1");
     node.terminate();
     node.await_line("3600.0 s from now at the latest");
     // It keeps the task that it has begun.
-    await_said(coordinator.port, "slow", "TASKS", "1");
-    await_said(coordinator.port, "slow", "STATE", "leaving");
-    await_said(node.port, "slow", "STATE", "draining");
+    await_said(&coordinator, "slow", "TASKS", "1");
+    await_said(&coordinator, "slow", "STATE", "leaving");
+    await_said(&node, "slow", "STATE", "draining");
     node.terminate();
     let (exit, log) = node.await_end();
     assert_eq!(exit, Some(130), "{log}");

@@ -1,6 +1,9 @@
 //! Tasks that cannot be trained anywhere, and what the job makes of them; the programs' exit codes.
 
-use crate::support::{Client, Coordinator, Node, nodes, reserve_port, small_table};
+use crate::common::clients::Client;
+use crate::common::process::reserve_port;
+use crate::common::servers::{Coordinator, Node, nodes};
+use crate::common::tables::small_table;
 
 #[test]
 fn a_job_that_diverges_on_every_node_fails_with_the_reason_whatever_is_asked() {

@@ -3,7 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use crate::support::{Client, Coordinator, Node, PATIENCE, ports};
+use crate::common::clients::Client;
+use crate::common::process::PATIENCE;
+use crate::common::servers::{Coordinator, Node, ports};
 
 const JOB: &str = "00112233445566778899aabbccddeeff";
 const ROUNDS: u64 = 3;

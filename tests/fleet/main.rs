@@ -3,9 +3,10 @@
 #![cfg(feature = "client")]
 
 mod clients;
+#[path = "../common/mod.rs"]
+mod common;
 mod draining;
 mod failures;
-mod havoc;
 mod holding;
 mod median;
 mod membership;
@@ -13,5 +14,4 @@ mod memory;
 mod models;
 mod returning;
 mod same_bits;
-mod support;
 mod survival;

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Client, Coordinator, Finished, file_in, nodes};
+use crate::common::clients::{Client, Finished};
+use crate::common::servers::{Coordinator, nodes};
+use crate::common::tables::file_in;
 
 /// Four shards, so that two values are in the middle.
 const JOB: [&str; 8] = ["--rounds", "3", "--hidden", "12", "--shards", "4", "--merge", "median"];

@@ -1,6 +1,9 @@
 //! What a coordinator takes of memory while it merges a model that is large beside everything else.
 
-use crate::support::{Client, Coordinator, nodes, small_table};
+use crate::common::clients::Client;
+use crate::common::servers::{Coordinator, nodes};
+use crate::common::skip;
+use crate::common::tables::small_table;
 
 /// A network of 1,006,002 parameters for the small table, and what they take in MiB.
 const LARGE: [&str; 2] = ["--hidden", "1000,1000"];
@@ -21,7 +24,7 @@ fn peak_mib(fleet: usize, shards: &str) -> Option<u64> {
 #[test]
 fn a_coordinators_memory_grows_neither_with_nodes_nor_with_shards() {
     let (Some(few), Some(many)) = (peak_mib(2, "4"), peak_mib(8, "32")) else {
-        return eprintln!("skipped: this system does not tell a process's peak of memory");
+        return skip("this system does not tell a process's peak of memory");
     };
     println!("2 nodes, 4 shards: {few} MiB; 8 nodes, 32 shards: {many} MiB");
     // Weights, sums of three times their size, an update and a part of another on their way; and all that is not the model.

@@ -4,7 +4,8 @@ use std::fs;
 
 use gradwire::model::file::ModelFile;
 
-use crate::support::{Client, file_in};
+use crate::common::clients::Client;
+use crate::common::tables::file_in;
 
 #[test]
 fn each_of_four_nodes_trains_a_task_of_every_round() {
@@ -44,7 +45,7 @@ fn a_job_that_starts_from_a_model_starts_where_that_one_ended() {
     let loss = second.await_round()["loss"].as_f64().unwrap();
     let before = first.done()["loss"].as_f64().unwrap();
     assert!(loss <= before, "{loss} after one more round, {before} before it");
-    let error = |finished: &crate::support::Finished| finished.done()["validation_error"].as_f64().unwrap();
+    let error = |finished: &crate::common::clients::Finished| finished.done()["validation_error"].as_f64().unwrap();
     let second = second.finish();
     assert!(error(&second) <= error(&first));
     assert_ne!(second.fingerprint(), first.fingerprint());

@@ -3,7 +3,10 @@
 
 use serde_json::Value;
 
-use crate::support::{Client, Coordinator, Finished, Node, file_in, nodes, ports, reserve_port, small_table};
+use crate::common::clients::{Client, Finished};
+use crate::common::process::reserve_port;
+use crate::common::servers::{Coordinator, Node, nodes, ports};
+use crate::common::tables::{file_in, small_table};
 
 const JOB: [&str; 6] = ["--recipe", "classic", "--rounds", "12", "--seed", "7"];
 

@@ -8,7 +8,11 @@ use std::process::{Command, Stdio};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-use crate::programs::{Ended, House, Server, Written, assert_does_an_honest_job, client, run, small_data, undisturbed};
+use crate::common::clients::client;
+use crate::common::cluster::{Cluster, assert_does_an_honest_job, undisturbed};
+use crate::common::process::{Ended, run};
+use crate::common::servers::Coordinator;
+use crate::common::tables::{Written, small_data};
 
 const NODE: &str = env!("CARGO_BIN_EXE_compute_node");
 const COORDINATOR: &str = env!("CARGO_BIN_EXE_coordinator_node");
@@ -126,10 +130,10 @@ fn a_model_to_start_from_must_be_one_and_fit() {
 
 #[test]
 fn a_place_where_no_model_can_be_saved_is_refused_before_anything_is_trained() {
-    let house = House::new();
+    let cluster = Cluster::new();
     let (data, directory) = (small_data(), TempDir::new().unwrap());
     let directory = directory.path().to_str().unwrap();
-    let port = house.coordinator.address.port().to_string();
+    let port = cluster.coordinator.port.to_string();
     let mut places = vec![
         (format!("{directory}/missing/model.safetensors"), "missing is no directory"),
         (directory.to_owned(), "is a directory"),
@@ -143,9 +147,9 @@ fn a_place_where_no_model_can_be_saved_is_refused_before_anything_is_trained() {
         let ended = client(["127.0.0.1", &port, "--data", data.text(), "--out", &place]);
         assert_refused(&ended, USAGE, &[words]);
     }
-    let status = house.coordinator.status();
+    let status = cluster.coordinator.status();
     assert!(status.trim_end().ends_with("PROGRESS"), "a job was submitted:\n{status}");
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
@@ -189,29 +193,29 @@ fn a_port_of_another_program_is_said_so() {
 
 #[test]
 fn a_program_of_another_kind_says_what_it_is() {
-    let house = House::new();
-    let port = house.node.address.port().to_string();
+    let cluster = Cluster::new();
+    let port = cluster.node.port.to_string();
     let ended = client(["127.0.0.1", &port]);
     assert_refused(&ended, CONNECTION, &["this is a compute node", "a client asks a coordinator"]);
     // A coordinator that is told of another one goes on, with that one inactive.
-    let files = Written::new("nodes.txt", format!("127.0.0.1,{}\n", house.coordinator.address.port()));
-    let confused = Server::coordinator_of_file(files.path());
+    let files = Written::new("nodes.txt", format!("127.0.0.1,{}\n", cluster.coordinator.port));
+    let confused = Coordinator::of_file(files.path());
     let line = confused.await_line("is inactive");
     assert!(line.contains("this coordinator dials its nodes itself") && line.contains("a coordinator"), "{line}");
     assert!(confused.status().contains("0 of 1 active"));
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_port_in_use_is_said_so_and_its_owner_goes_on() {
-    let house = House::new();
-    let port = house.node.address.port().to_string();
+    let cluster = Cluster::new();
+    let port = cluster.node.port.to_string();
     assert_refused(&run(NODE, [port.as_str(), "0"]), CONNECTION, &[&port, "in use"]);
-    let port = house.coordinator.address.port().to_string();
+    let port = cluster.coordinator.port.to_string();
     let nodes = Written::new("nodes.txt", "127.0.0.1,1\n");
     let ended = run(COORDINATOR, [port.as_str(), "2", "--nodes", nodes.text()]);
     assert_refused(&ended, CONNECTION, &[&port, "in use"]);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
@@ -334,20 +338,20 @@ fn a_model_is_saved_though_nobody_reads_any_more() {
 
 #[test]
 fn bad_jobs_beside_a_good_one_do_not_touch_it() {
-    let house = House::new();
-    let port = house.coordinator.address.port().to_string();
+    let cluster = Cluster::new();
+    let port = cluster.coordinator.port.to_string();
     let data = small_data();
     let good = ["127.0.0.1", &port, "--data", data.text(), "--job", "00000000000000000000000000000abc"];
-    let first = client(good.iter().chain(&crate::programs::HONEST_JOB));
+    let first = client(good.iter().chain(&crate::common::cluster::HONEST_JOB));
     assert!(first.stdout.contains(undisturbed()), "{first:?}");
     // The same id with another specification.
     let ended = client(good.iter().chain(&["--rounds", "2", "--quiet"]));
     assert_refused(&ended, USAGE, &["another specification", "take another id"]);
     // The same id with the same one: how it ended is told again.
-    let again = client(good.iter().chain(&crate::programs::HONEST_JOB));
+    let again = client(good.iter().chain(&crate::common::cluster::HONEST_JOB));
     assert_eq!(again.stdout, first.stdout);
     // A job that diverges everywhere fails, and says why.
     let ended = client(["127.0.0.1", &port, "--data", data.text(), "--eta", "1e30", "--quiet"]);
     assert_refused(&ended, 1, &["shard", "diverged", "lower learning rate"]);
-    assert_does_an_honest_job(&house.coordinator);
+    assert_does_an_honest_job(&cluster.coordinator);
 }

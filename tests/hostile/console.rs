@@ -5,7 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use gradwire::wire::{limits, text};
 
-use crate::programs::{House, PATIENCE, to_both_servers, typed};
+use crate::common::cluster::{Cluster, to_both_servers};
+use crate::common::process::{PATIENCE, typed};
 
 fn dial(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
@@ -15,13 +16,13 @@ fn dial(address: SocketAddr) -> TcpStream {
 
 #[test]
 fn a_line_is_answered_in_any_case_and_with_any_line_end() {
-    let house = House::new();
+    let cluster = Cluster::new();
     for line in ["status\n", "status\r\n", "STATUS\n", "  Status \n", "status"] {
-        assert!(typed(house.node.address, line.as_bytes()).starts_with("compute_node"), "{line:?}");
-        assert!(typed(house.coordinator.address, line.as_bytes()).starts_with("coordinator_node"), "{line:?}");
+        assert!(typed(cluster.node.address, line.as_bytes()).starts_with("compute_node"), "{line:?}");
+        assert!(typed(cluster.coordinator.address, line.as_bytes()).starts_with("coordinator_node"), "{line:?}");
     }
-    assert_eq!(typed(house.node.address, b"\n\nhelp\nquit\nstatus\n"), text::HELP, "nothing is answered after quit");
-    house.assert_is_well();
+    assert_eq!(typed(cluster.node.address, b"\n\nhelp\nquit\nstatus\n"), text::HELP, "nothing is answered after quit");
+    cluster.assert_is_well();
 }
 
 #[test]
@@ -70,10 +71,10 @@ fn every_command_is_answered_and_the_connection_stays() {
 
 #[test]
 fn tables_have_as_many_words_in_each_line_as_titles() {
-    let house = House::new();
-    house.assert_is_well();
+    let cluster = Cluster::new();
+    cluster.assert_is_well();
     for (address, commands) in
-        [(house.coordinator.address, ["nodes"].as_slice()), (house.node.address, &["nodes", "jobs"])]
+        [(cluster.coordinator.address, ["nodes"].as_slice()), (cluster.node.address, &["nodes", "jobs"])]
     {
         for command in commands {
             let text = typed(address, command.as_bytes());
@@ -85,24 +86,24 @@ fn tables_have_as_many_words_in_each_line_as_titles() {
 
 #[test]
 fn a_job_is_found_by_the_beginning_of_its_id_on_both_servers() {
-    let house = House::new();
-    house.assert_is_well();
-    let jobs = typed(house.coordinator.address, b"jobs\n");
+    let cluster = Cluster::new();
+    cluster.assert_is_well();
+    let jobs = typed(cluster.coordinator.address, b"jobs\n");
     let id = jobs.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     assert_eq!(id.len(), 32);
     for length in [1, 7, 32] {
         let command = format!("JOB {}\n", id[..length].to_uppercase());
-        let job = typed(house.coordinator.address, command.as_bytes());
+        let job = typed(cluster.coordinator.address, command.as_bytes());
         assert!(job.starts_with(&format!("job           {id}\nstate         done\n")), "{job}");
         assert!(job.contains("\nreproducible  true\n") && job.contains("\nhonest "), "{job}");
-        let job = typed(house.node.address, command.as_bytes());
+        let job = typed(cluster.node.address, command.as_bytes());
         assert!(job.starts_with(&format!("job   {id}\ndone  ")), "{job}");
     }
 }
 
 #[test]
 fn who_watches_hears_of_a_job_from_beginning_to_end_and_may_go_on_typing() {
-    let house = House::new();
+    let cluster = Cluster::new();
     let watch = |address| {
         let mut stream = dial(address);
         // What is typed behind `watch` is answered once watching has begun.
@@ -111,12 +112,12 @@ fn who_watches_hears_of_a_job_from_beginning_to_end_and_may_go_on_typing() {
         assert_eq!(lines.next().unwrap(), "pong");
         (stream, lines)
     };
-    let (_keeps_it_open, mut coordinator) = watch(house.coordinator.address);
-    let (mut typing, mut node) = watch(house.node.address);
+    let (_keeps_it_open, mut coordinator) = watch(cluster.coordinator.address);
+    let (mut typing, mut node) = watch(cluster.node.address);
     // Somebody who half-closes, as `nc -N` does, watches all the same.
-    let (half_closed, mut third) = watch(house.coordinator.address);
+    let (half_closed, mut third) = watch(cluster.coordinator.address);
     half_closed.shutdown(Shutdown::Write).unwrap();
-    house.assert_is_well();
+    cluster.assert_is_well();
     for lines in [&mut coordinator, &mut third] {
         for happening in
             [" client ", "is queued", "starts", "at honest: trained in", "round 1 of", "is done: fingerprint"]

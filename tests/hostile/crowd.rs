@@ -15,9 +15,11 @@ use gradwire::wire::text::Metrics;
 use gradwire::wire::{ErrorCode, Message, Role, limits, text};
 use socket2::{Domain, Socket, Type};
 
-use crate::peer::{Peer, hello};
-use crate::programs::{House, PATIENCE, Server, to_both_servers, typed};
-use crate::smallest::smallest_job;
+use crate::common::cluster::{Cluster, to_both_servers};
+use crate::common::peer::{Peer, hello};
+use crate::common::process::{PATIENCE, typed};
+use crate::common::servers::Node;
+use crate::common::smallest::smallest_job;
 
 fn is_open(mut stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
@@ -39,10 +41,10 @@ fn await_hang_up(mut stream: &TcpStream) {
 
 #[test]
 fn a_hundred_silent_connections_keep_nobody_waiting_and_the_oldest_give_way() {
-    let house = House::new();
-    for (server, role) in [(&house.node, Role::Coordinator), (&house.coordinator, Role::Client)] {
-        let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(server.address).unwrap()).collect();
-        let mut honest = Peer::greeted(server.address, role);
+    let cluster = Cluster::new();
+    for (address, role) in [(cluster.node.address, Role::Coordinator), (cluster.coordinator.address, Role::Client)] {
+        let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let mut honest = Peer::greeted(address, role);
         silent[..84].iter().for_each(await_hang_up);
         // The honest one has taken a place too, and given it up. It has not waited for one of the silent to come to its end:
         // those that had no one younger to give way to are there still.
@@ -51,7 +53,7 @@ fn a_hundred_silent_connections_keep_nobody_waiting_and_the_oldest_give_way() {
         assert!(is_open(&silent[99]), "the youngest stays");
         honest.expect_pong(1);
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 /// Dials from a loopback address of its own: the cap for one address would make room. Only Linux gives the interface more
@@ -67,13 +69,13 @@ fn dial_from(address: SocketAddr, last: u8) -> TcpStream {
 #[cfg(target_os = "linux")]
 #[test]
 fn who_comes_when_half_of_the_places_are_taken_has_two_seconds_for_a_first_byte() {
-    let house = House::new();
-    let address = house.coordinator.address;
+    let cluster = Cluster::new();
+    let address = cluster.coordinator.address;
     let silent: Vec<TcpStream> =
         (0..limits::UNGREETED_MAX as u8 / 2).map(|index| dial_from(address, 10 + index)).collect();
     await_hang_up(silent.last().unwrap());
     assert!(is_open(&silent[0]), "who came before has ten seconds");
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
@@ -228,25 +230,28 @@ fn a_fault_in_one_connection_ends_that_one_and_is_counted() {
 
 #[test]
 fn a_peer_that_asks_and_never_reads_is_dropped_and_holds_up_nobody() {
-    let house = House::new();
-    for (server, role) in [(&house.node, Role::Coordinator), (&house.coordinator, Role::Client)] {
-        let mut greedy = Peer::greeted(server.address, role);
-        thread::scope(|scope| {
+    let cluster = Cluster::new();
+    // Both at the same time: it takes as long as a write may stall.
+    thread::scope(|scope| {
+        for (address, role) in [(cluster.node.address, Role::Coordinator), (cluster.coordinator.address, Role::Client)]
+        {
+            let mut greedy = Peer::greeted(address, role);
             // Each answer has 8 kB: the sockets' buffers are full soon, and then nothing more is read.
             let ask = Have { digests: vec![Digest([9; 32]); limits::HAVE_DIGESTS_MAX] };
             let mut asks = (0..20_000).map(|index| 2 * index + 1);
-            let dropped = scope.spawn(move || asks.any(|request| !greedy.try_send(ask.clone(), request)));
-            Peer::greeted(server.address, role).expect_pong(1);
-            assert!(dropped.join().unwrap(), "it may ask for ever");
-        });
-    }
-    house.assert_is_well();
+            scope.spawn(move || {
+                assert!(asks.any(|request| !greedy.try_send(ask.clone(), request)), "it may ask for ever");
+            });
+            Peer::greeted(address, role).expect_pong(1);
+        }
+    });
+    cluster.assert_is_well();
 }
 
 #[test]
 fn long_answers_to_a_peer_that_does_not_read_take_little_memory() {
-    let house = House::new();
-    let mut greedy = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut greedy = Peer::greeted(cluster.coordinator.address, Role::Client);
     let (job, mut specification) = smallest_job();
     specification.shards = vec![specification.shards[0]; SHARDS_MAX as usize];
     greedy.send(Submit { job, rounds_seen: 0, specification }, 1);
@@ -254,10 +259,10 @@ fn long_answers_to_a_peer_that_does_not_read_take_little_memory() {
     // An answer has 0.6 MB, and the question 40 bytes.
     let dropped = (1..1_000_000).any(|index| !greedy.try_send(Describe { job }, 2 * index + 1));
     assert!(dropped, "it may ask for ever");
-    if let Some(peak_kib) = house.coordinator.peak_memory_kib() {
+    if let Some(peak_kib) = cluster.coordinator.peak_memory_kib() {
         assert!(peak_kib <= 64 << 10, "{peak_kib} KiB");
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 // Elsewhere `ulimit` may not be what it is here.
@@ -266,14 +271,14 @@ fn long_answers_to_a_peer_that_does_not_read_take_little_memory() {
 fn a_server_out_of_descriptors_goes_on_when_there_are_some_again() {
     // A connection takes two: with one of these numbers the second is missing of the last one, with the other both are.
     for descriptors in [40, 41] {
-        let node = Server::node_of_descriptors(descriptors);
+        let node = Node::of_descriptors(descriptors);
         let before = node.threads_and_descriptors();
         // From many addresses, so that nobody has to give way.
         let crowd: Vec<TcpStream> = (0..60).map(|index| dial_from(node.address, 10 + index)).collect();
         node.await_line("cannot accept a connection");
         drop(crowd);
         // Until the last of them has ended, somebody new may find too few descriptors, and be hung up on.
-        node.await_status("compute_node");
+        node.await_in_status("compute_node");
         let began = Instant::now();
         while node.threads_and_descriptors() != before {
             assert!(began.elapsed() < PATIENCE, "{before:?} threads and descriptors are not back");

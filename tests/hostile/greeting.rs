@@ -10,8 +10,11 @@ use gradwire::wire::header::{HEADER_BYTES, OPTIONAL_TYPES_FROM};
 use gradwire::wire::message::{Error, Features, Goodbye, Hello, Listed, Ping, Welcome, version_range};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Header, Message, MessageType, Role, limits};
 
-use crate::peer::{Peer, hello, welcome};
-use crate::programs::{Ended, House, PATIENCE, Server, client, to_both_servers};
+use crate::common::clients::client;
+use crate::common::cluster::{Cluster, to_both_servers};
+use crate::common::peer::{Peer, hello, welcome};
+use crate::common::process::{Ended, PATIENCE};
+use crate::common::servers::Node;
 
 /// The HELLO of a client, as a frame.
 fn hello_frame() -> Vec<u8> {
@@ -143,22 +146,25 @@ fn a_hello_that_is_not_what_the_book_says_is_malformed() {
 
 #[test]
 fn each_server_refuses_the_roles_that_it_does_not_serve() {
-    let house = House::new();
-    let strangers = [(&house.node, [Role::Client, Role::Node]), (&house.coordinator, [Role::Coordinator, Role::Node])];
-    for (server, roles) in strangers {
+    let cluster = Cluster::new();
+    let strangers = [
+        (cluster.node.address, [Role::Client, Role::Node]),
+        (cluster.coordinator.address, [Role::Coordinator, Role::Node]),
+    ];
+    for (address, roles) in strangers {
         for role in roles {
-            let mut peer = Peer::dial(server.address);
+            let mut peer = Peer::dial(address);
             peer.send(hello(role), 0);
             let error = peer.expect_end(ErrorCode::Unexpected);
             assert_eq!(error.about, 1);
         }
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn roles_are_judged_before_clusters() {
-    let node = Server::node_of_cluster("lab");
+    let node = Node::start(0, "0", &["--cluster", "lab"]);
     let greets = |role, cluster: &str| {
         let mut peer = Peer::dial(node.address);
         let features = Features { cluster: Some(cluster.to_owned()), ..Features::default() };

@@ -9,16 +9,17 @@ use gradwire::model::{BatchSize, Recipe, Training};
 use gradwire::wire::message::{Cancel, Fetch, Poll, Polled, Results, ShardSource, Train, Trained};
 use gradwire::wire::{ErrorCode, Message, Role, object};
 
-use crate::peer::Peer;
-use crate::programs::{House, PATIENCE, typed};
-use crate::smallest::{base, owned, piece, rows, train, training};
+use crate::common::cluster::Cluster;
+use crate::common::peer::Peer;
+use crate::common::process::{PATIENCE, typed};
+use crate::common::smallest::{base, owned, piece, rows, train, training};
 
 /// A coordinator, and the number of its next request.
 struct Coordinator(Peer, u32);
 
 impl Coordinator {
-    fn new(house: &House) -> Coordinator {
-        Coordinator(Peer::greeted(house.node.address, Role::Coordinator), 1)
+    fn new(cluster: &Cluster) -> Coordinator {
+        Coordinator(Peer::greeted(cluster.node.address, Role::Coordinator), 1)
     }
 
     fn send<'a>(&mut self, message: impl Into<Message<'a>>) -> u32 {
@@ -113,8 +114,8 @@ fn again(train: &Train) -> Train {
 }
 
 /// Tasks that a node has trained, and those that it did not need to.
-fn trained_and_reused(house: &House) -> (String, String) {
-    let metrics = typed(house.node.address, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+fn trained_and_reused(cluster: &Cluster) -> (String, String) {
+    let metrics = typed(cluster.node.address, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let value = |name: &str| {
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).to_owned()
@@ -124,26 +125,26 @@ fn trained_and_reused(house: &House) -> (String, String) {
 
 #[test]
 fn a_held_result_is_given_once_more_under_the_new_attempts_name() {
-    let house = House::new();
+    let cluster = Cluster::new();
     let train = train();
-    let mut first = Coordinator::new(&house);
+    let mut first = Coordinator::new(&cluster);
     let (trained, _) = first.train(&train);
     assert_eq!(first.results(train.name.task.job), [], "it has it");
     drop(first);
-    let mut second = Coordinator::new(&house);
+    let mut second = Coordinator::new(&cluster);
     second.await_held(&train);
     let (again, fetched) = second.train(&again(&train));
     assert_eq!(again, Trained { name: again.name, ..trained });
-    assert_eq!((fetched, trained_and_reused(&house)), (0, ("1".to_owned(), "1".to_owned())));
-    house.assert_is_well();
+    assert_eq!((fetched, trained_and_reused(&cluster)), (0, ("1".to_owned(), "1".to_owned())));
+    cluster.assert_is_well();
 }
 
 #[test]
 fn who_knows_a_jobs_name_gets_nothing_that_was_trained_otherwise() {
-    let house = House::new();
+    let cluster = Cluster::new();
     let task = train();
-    Coordinator::new(&house).train(&task);
-    let mut other = Coordinator::new(&house);
+    Coordinator::new(&cluster).train(&task);
+    let mut other = Coordinator::new(&cluster);
     other.await_held(&task);
     assert_eq!(other.results(JobId(task.name.task.job.0 ^ 1)), []);
     // The same rows as another object, or trained in another way, are another task.
@@ -151,23 +152,23 @@ fn who_knows_a_jobs_name_gets_nothing_that_was_trained_otherwise() {
     let step = Train { name: Attempt { task: TaskId { shard: 1, ..task.name.task }, ..task.name }, ..task.clone() };
     other.train(&seed);
     other.train(&step);
-    assert_eq!(trained_and_reused(&house), ("3".to_owned(), "0".to_owned()));
+    assert_eq!(trained_and_reused(&cluster), ("3".to_owned(), "0".to_owned()));
     // A later step: the earlier ones are merged.
     let later = Train { name: Attempt { task: TaskId { step: 1, ..task.name.task }, ..task.name }, ..task.clone() };
     other.train(&later);
     assert_eq!(other.results(task.name.task.job), []);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn what_is_being_trained_when_its_link_ends_goes_on_for_the_next_and_stops_when_that_cancels_it() {
-    let house = House::new();
+    let cluster = Cluster::new();
     let endless = endless();
-    let mut first = Coordinator::new(&house);
+    let mut first = Coordinator::new(&cluster);
     first.send(endless.clone());
     let before = first.await_batches(endless.name, 1);
     drop(first);
-    let mut second = Coordinator::new(&house);
+    let mut second = Coordinator::new(&cluster);
     second.await_held(&endless);
     let adopted = again(&endless);
     let request = second.send(adopted.clone());
@@ -176,23 +177,23 @@ fn what_is_being_trained_when_its_link_ends_goes_on_for_the_next_and_stops_when_
     assert_eq!(second.results(endless.name.task.job), [], "it has somebody");
     second.0.send(Cancel { request }, 0);
     second.0.expect_error(request, ErrorCode::Cancelled);
-    assert_eq!(trained_and_reused(&house), ("1".to_owned(), "1".to_owned()));
-    house.assert_is_well();
+    assert_eq!(trained_and_reused(&cluster), ("1".to_owned(), "1".to_owned()));
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_client_may_not_ask_for_results() {
-    let house = House::new();
-    let mut client = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut client = Peer::greeted(cluster.coordinator.address, Role::Client);
     client.send(Results { job: JobId(1) }, 1);
     client.expect_end(ErrorCode::Unexpected);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_task_that_is_cancelled_while_it_waits_behind_a_running_one_is_answered_at_once() {
-    let house = House::new();
-    let mut coordinator = Coordinator::new(&house);
+    let cluster = Cluster::new();
+    let mut coordinator = Coordinator::new(&cluster);
     let running = endless();
     let waiting = again(&running);
     let first = coordinator.send(running.clone());
@@ -203,9 +204,9 @@ fn a_task_that_is_cancelled_while_it_waits_behind_a_running_one_is_answered_at_o
     let rows = |text: String, from: usize| -> Vec<Vec<String>> {
         text.lines().skip(from).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
-    assert_eq!(rows(typed(house.node.address, b"jobs\n"), 1)[0][1..], ["1", "1", "0"]);
+    assert_eq!(rows(typed(cluster.node.address, b"jobs\n"), 1)[0][1..], ["1", "1", "0"]);
     let asked = format!("job {}\n", running.name.task.job);
-    let states = rows(typed(house.node.address, asked.as_bytes()), 4).into_iter().map(|row| row[2].clone());
+    let states = rows(typed(cluster.node.address, asked.as_bytes()), 4).into_iter().map(|row| row[2].clone());
     assert_eq!(states.collect::<Vec<_>>(), ["running", "waiting"]);
     coordinator.0.send(Cancel { request }, 0);
     coordinator.0.expect_error(request, ErrorCode::Cancelled);
@@ -213,5 +214,5 @@ fn a_task_that_is_cancelled_while_it_waits_behind_a_running_one_is_answered_at_o
     assert_eq!(coordinator.await_batches(running.name, 1).state, TaskState::Running);
     coordinator.0.send(Cancel { request: first }, 0);
     coordinator.0.expect_error(first, ErrorCode::Cancelled);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }

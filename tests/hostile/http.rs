@@ -2,10 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::programs::{House, PATIENCE, to_both_servers, typed};
+use crate::common::cluster::{Cluster, to_both_servers};
+use crate::common::process::{PATIENCE, typed};
+use crate::common::skip;
 
 /// What a request gets: the status line, the rest of the head, and the body.
 fn get(address: SocketAddr, request: &[u8]) -> (String, String, String) {
@@ -65,10 +66,13 @@ fn a_request_never_reaches_the_console() {
 
 #[test]
 fn a_name_is_answered_once_it_is_configured() {
-    let house = House::with_http_host("box.example");
+    let cluster = Cluster::with_http_host("box.example");
     let request = b"GET /metrics HTTP/1.1\r\nHost: Box.Example:80\r\n\r\n";
-    assert!(typed(house.node.address, request).starts_with("HTTP/1.1 200 OK"));
-    assert!(typed(house.coordinator.address, request).starts_with("HTTP/1.1 421 "), "only the node was told its name");
+    assert!(typed(cluster.node.address, request).starts_with("HTTP/1.1 200 OK"));
+    assert!(
+        typed(cluster.coordinator.address, request).starts_with("HTTP/1.1 421 "),
+        "only the node was told its name"
+    );
 }
 
 #[test]
@@ -81,29 +85,6 @@ fn a_browser_that_keeps_its_half_open_is_answered_all_the_same() {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
     });
-}
-
-/// A virtual environment with the parser that Prometheus' own Python client uses, or why there is none.
-fn prometheus_python() -> Result<std::path::PathBuf, String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("prometheus");
-    let python = folder.join("bin/python3");
-    let has_it = |python: &Path| {
-        let check = Command::new(python).args(["-c", "import prometheus_client.parser"]).stderr(Stdio::null()).status();
-        check.is_ok_and(|status| status.success())
-    };
-    if has_it(Path::new("python3")) {
-        return Ok("python3".into());
-    }
-    if !has_it(&python) {
-        let run = |command: &mut Command| match command.stdout(Stdio::null()).stderr(Stdio::null()).status() {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(format!("{command:?}: {status}")),
-            Err(error) => Err(format!("{command:?}: {error}")),
-        };
-        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "prometheus_client==0.26.0"]))?;
-    }
-    Ok(python)
 }
 
 /// Reads an exposition and prints every sample; a family that does not keep the conventions is an error.
@@ -119,19 +100,19 @@ for family in text_string_to_metric_families(sys.stdin.read()):
 
 #[test]
 fn prometheus_own_parser_reads_the_metrics() {
-    let python = match prometheus_python() {
-        Ok(python) => python,
-        Err(why) => return eprintln!("skipped: no Python with prometheus_client ({why})"),
-    };
-    let house = House::new();
-    house.assert_is_well();
+    let has_client = Command::new("python3").args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
+    if !has_client.is_ok_and(|status| status.success()) {
+        return skip("there is no Python 3 with prometheus_client");
+    }
+    let cluster = Cluster::new();
+    cluster.assert_is_well();
     for (address, wanted) in [
-        (house.coordinator.address, "gradwire_jobs_ended_total [('outcome', 'done')] 1.0"),
-        (house.node.address, "gradwire_tasks [('state', 'running')] 0.0"),
+        (cluster.coordinator.address, "gradwire_jobs_ended_total [('outcome', 'done')] 1.0"),
+        (cluster.node.address, "gradwire_tasks [('state', 'running')] 0.0"),
     ] {
         let (_, _, body) = get(address, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let mut parser =
-            Command::new(&python).args(["-c", PARSE]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            Command::new("python3").args(["-c", PARSE]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         parser.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
         let parsed = parser.wait_with_output().unwrap();
         assert!(parsed.status.success(), "{body}");

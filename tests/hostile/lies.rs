@@ -5,24 +5,27 @@ use gradwire::job::FailKind;
 use gradwire::wire::message::{Hello, Jobs, Listed};
 use gradwire::wire::{ErrorCode, Message, Role, limits};
 
+use crate::common::clients::client;
+use crate::common::cluster::assert_does_an_honest_job;
+use crate::common::peer::{Peer, hello};
+use crate::common::servers::{Coordinator, Node};
+use crate::common::tables::small_data;
 use crate::lying_node::{Lie, LyingNode};
-use crate::peer::{Peer, hello};
-use crate::programs::{Server, assert_does_an_honest_job, client, small_data};
 
 /// Jobs until a liar must have been found out.
 const JOBS_MAX: usize = 8;
 
 struct Fleet {
-    _honest: Server,
+    _honest: Node,
     liar: LyingNode,
-    coordinator: Server,
+    coordinator: Coordinator,
 }
 
 impl Fleet {
     fn with(lie: Lie) -> Fleet {
-        let honest = Server::node();
+        let honest = Node::named("honest");
         let liar = LyingNode::start(lie);
-        let coordinator = Server::coordinator(&[honest.address, liar.address]);
+        let coordinator = Coordinator::with_all_active(&[honest.port, liar.address.port()], &[]);
         Fleet { _honest: honest, liar, coordinator }
     }
 
@@ -131,8 +134,8 @@ fn an_update_that_is_announced_and_never_sent_is_trained_elsewhere() {
 /// A lie about its first update that ends the only node's link: the node is dialled anew, and does the task.
 fn is_dialled_anew(lie: Lie) {
     let liar = LyingNode::start(lie);
-    let coordinator = Server::coordinator(&[liar.address]);
-    let (data, port) = (small_data(), coordinator.address.port().to_string());
+    let coordinator = Coordinator::with_all_active(&[liar.address.port()], &[]);
+    let (data, port) = (small_data(), coordinator.port.to_string());
     let job = ["--rounds", "1", "--shards", "1", "--hidden", "8", "--quiet"];
     let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
     assert_eq!((ended.code, liar.tasks()), (Some(0), 2), "{ended:?}");
@@ -151,9 +154,9 @@ fn a_node_that_sends_a_byte_of_its_update_now_and_then_holds_no_place_for_ever()
 
 #[test]
 fn the_room_of_a_fetched_update_that_is_none_is_given_to_others() {
-    let (honest, liar) = (Server::node(), LyingNode::start(Lie::WrongKindTwice));
-    let coordinator = Server::coordinator_with(&[honest.address, liar.address], &["--in-flight", "1"]);
-    let (data, port) = (small_data(), coordinator.address.port().to_string());
+    let (honest, liar) = (Node::named("honest"), LyingNode::start(Lie::WrongKindTwice));
+    let coordinator = Coordinator::with_all_active(&[honest.port, liar.address.port()], &["--in-flight", "1"]);
+    let (data, port) = (small_data(), coordinator.port.to_string());
     // An update is larger than all that may be in flight: one comes at a time, and a part of another.
     let job = ["--rounds", "2", "--shards", "4", "--hidden", "40000", "--quiet"];
     let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
@@ -164,8 +167,8 @@ fn the_room_of_a_fetched_update_that_is_none_is_given_to_others() {
 #[test]
 fn an_update_that_takes_long_to_come_is_waited_for_though_its_node_is_done_with_the_task() {
     let liar = LyingNode::start(Lie::SlowToSend);
-    let coordinator = Server::coordinator(&[liar.address]);
-    let (data, port) = (small_data(), coordinator.address.port().to_string());
+    let coordinator = Coordinator::with_all_active(&[liar.address.port()], &[]);
+    let (data, port) = (small_data(), coordinator.port.to_string());
     let job = ["--rounds", "2", "--shards", "2", "--hidden", "8", "--quiet"];
     let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -209,8 +212,8 @@ fn is_named_and_not_asked(lie: Lie, word: &str, why: &str) {
     assert!(fleet.liar_status().contains(word), "{}", fleet.liar_status());
 
     let liar = LyingNode::start(lie);
-    let alone = Server::coordinator_with(&[liar.address], &["--revival-waits", "0.1"]);
-    let (data, port) = (small_data(), alone.address.port().to_string());
+    let alone = Coordinator::with_all_active(&[liar.address.port()], &["--revival-waits", "0.1"]);
+    let (data, port) = (small_data(), alone.port.to_string());
     let job = |options: &[&str]| {
         client([&["127.0.0.1", &port, "--data", data.text(), "--rounds", "1", "--hidden", "8"], options].concat())
     };
@@ -236,8 +239,8 @@ fn a_node_that_tells_no_digest_of_a_vector_gets_no_exact_work_and_is_named() {
 #[test]
 fn why_a_job_failed_is_shortened_to_what_its_asker_takes() {
     let liar = LyingNode::start(Lie::Refuses);
-    let coordinator = Server::coordinator(&[liar.address]);
-    let (data, port) = (small_data(), coordinator.address.port().to_string());
+    let coordinator = Coordinator::with_all_active(&[liar.address.port()], &[]);
+    let (data, port) = (small_data(), coordinator.port.to_string());
     let ended = client(["127.0.0.1", &port, "--data", data.text(), "--rounds", "1", "--hidden", "8", "--quiet"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     // The text is longer than a message may say, and JOB has 82 bytes before it.

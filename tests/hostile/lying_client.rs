@@ -11,10 +11,12 @@ use gradwire::wire::message::{Attach, Error, Fetch, Order, OrderVerb, Piece, Sub
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role};
 
+use crate::common::clients::client;
+use crate::common::cluster::{Cluster, assert_does_an_honest_job};
+use crate::common::peer::Peer;
+use crate::common::servers::{Coordinator, Node};
+use crate::common::smallest::{await_fetch, base, job_of, owned, piece, rows, smallest_job, training};
 use crate::lying_node::{Lie, LyingNode};
-use crate::peer::Peer;
-use crate::programs::{House, Server, assert_does_an_honest_job, client};
-use crate::smallest::{await_fetch, base, job_of, owned, piece, rows, smallest_job, training};
 
 /// Submits a job as a client that answers every FETCH with what `answer` makes of it. Returns how the job ended.
 fn submit(peer: &mut Peer, job: (JobId, Specification), answer: impl Fn(Fetch) -> Message<'static>) -> Error {
@@ -51,7 +53,7 @@ fn serve_until_done(peer: &mut Peer, object: &[u8], piece_bytes: u32) {
 
 #[test]
 fn a_client_whose_data_is_not_what_its_digest_says_is_told_so_and_the_coordinator_goes_on() {
-    let house = House::new();
+    let cluster = Cluster::new();
     let other_bytes = || {
         let mut bytes = rows();
         *bytes.last_mut().unwrap() ^= 1;
@@ -70,19 +72,19 @@ fn a_client_whose_data_is_not_what_its_digest_says_is_told_so_and_the_coordinato
         ("is not held", &|_| Error::new(ErrorCode::UnknownObject, MessageType::Fetch as u8, "is not held").into()),
     ];
     for (words, lie) in lies {
-        let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+        let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
         let error = submit(&mut peer, smallest_job(), lie);
         assert_eq!(error.code, ErrorCode::JobData, "{error}");
         assert!(error.text.contains(words), "{words}: {error}");
         assert!(error.retry && error.text.ends_with("submit it again"), "{error}");
         peer.expect_pong(3);
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_client_whose_data_is_not_what_the_specification_says_is_told_so() {
-    let house = House::new();
+    let cluster = Cluster::new();
     let cases = [
         ("f32[4, 3]", object::encode_rows(3, &[0.5; 12], &[0, 1, 0, 1])),
         ("label 2", object::encode_rows(2, &[0.5; 8], &[0, 1, 2, 1])),
@@ -91,7 +93,7 @@ fn a_client_whose_data_is_not_what_the_specification_says_is_told_so() {
         ("finite", object::encode_rows(2, &[f32::NAN; 8], &[0, 1, 0, 1])),
     ];
     for (words, bytes) in cases {
-        let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+        let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
         let answered = bytes.clone();
         let error = submit(&mut peer, job_of(Digest::of(&bytes)), move |fetch| owned(piece(fetch, &answered)));
         assert_eq!(error.code, ErrorCode::JobData, "{error}");
@@ -101,12 +103,12 @@ fn a_client_whose_data_is_not_what_the_specification_says_is_told_so() {
         assert_eq!(error.retry, error.text.ends_with("submit it again"), "{error}");
         peer.expect_pong(3);
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_client_whose_weights_to_start_from_are_none_is_told_so() {
-    let house = House::new();
+    let cluster = Cluster::new();
     let (network, other) = (training().network, Network::new(1, &[], 3).unwrap());
     assert_eq!(network.parameters(), other.parameters());
     let cases = [
@@ -116,7 +118,7 @@ fn a_client_whose_weights_to_start_from_are_none_is_told_so() {
         ("finite", object::encode_parameters(ObjectKind::Weights, &network, &[f32::NEG_INFINITY; 6])),
     ];
     for (words, weights) in cases {
-        let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+        let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
         let (job, specification) = smallest_job();
         let initial = Digest::of(&weights);
         let specification = Specification { initial: Some(initial), ..specification };
@@ -126,13 +128,13 @@ fn a_client_whose_weights_to_start_from_are_none_is_told_so() {
         assert!(error.text.contains("initial weights") && error.text.contains(words), "{words}: {error}");
         peer.expect_pong(3);
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_job_that_no_node_could_do_may_be_tried_again_and_one_that_waits_is_resumed_instead() {
     let liar = LyingNode::start(Lie::NoVector);
-    let coordinator = Server::coordinator_with(&[liar.address], &["--revival-waits", "0.1"]);
+    let coordinator = Coordinator::with_all_active(&[liar.address.port()], &["--revival-waits", "0.1"]);
     for (on_no_nodes, code, retry) in
         [(OnNoNodes::Fail, ErrorCode::NoNodes, true), (OnNoNodes::Pause, ErrorCode::Paused, false)]
     {
@@ -146,8 +148,8 @@ fn a_job_that_no_node_could_do_may_be_tried_again_and_one_that_waits_is_resumed_
 
 #[test]
 fn a_job_too_many_is_told_how_many_may_wait() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
     // Their data never comes.
     for request in (1..).step_by(2).take(17) {
         let (job, specification) = smallest_job();
@@ -163,8 +165,8 @@ fn a_job_too_many_is_told_how_many_may_wait() {
     assert_eq!((error.code, error.retry), (ErrorCode::Busy, true), "{error}");
     assert_eq!((error.got, error.allowed), (17, 16), "{error}");
     drop(peer);
-    house.coordinator.await_status("clients           0");
-    house.assert_is_well();
+    cluster.coordinator.await_in_status("clients           0");
+    cluster.assert_is_well();
 }
 
 /// SUBMIT of the smallest job with one field of its specification set to this.
@@ -189,8 +191,8 @@ fn submit_with(peer: &mut Peer, request: u32, tag: u16, value: &[u8]) {
 
 #[test]
 fn a_specification_outside_its_limits_is_told_the_value_and_the_limit() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
     let rows = |count: u32| [&count.to_le_bytes()[..], &[7; 32]].concat();
     let number = |value: u32| value.to_le_bytes().to_vec();
     let most = u64::from(u32::MAX);
@@ -221,37 +223,37 @@ fn a_specification_outside_its_limits_is_told_the_value_and_the_limit() {
         assert_eq!((error.got, error.allowed), (got, allowed), "{error}");
     }
     peer.expect_pong(1001);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_field_of_tag_0_is_a_field_that_is_not_known() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
     submit_with(&mut peer, 1, 0, b"zero");
     let error = peer.expect_error(1, ErrorCode::UnknownField);
     assert_eq!((error.about, error.got), (MessageType::Submit as u8, 0), "{error}");
     peer.expect_pong(3);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_client_that_leaves_before_its_data_is_there_harms_nobody() {
-    let house = House::new();
+    let cluster = Cluster::new();
     for _ in 0..20 {
-        let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+        let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
         let (job, specification) = smallest_job();
         peer.send(Submit { job, rounds_seen: 0, specification }, 1);
         let frame = peer.receive();
         assert!(matches!(frame.message(), Message::Accepted(_) | Message::Fetch(_)), "{:?}", frame.message());
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_specification_outside_its_limits_refuses_the_job_and_not_the_connection() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
     let payload = Message::from(Submit { job, rounds_seen: 0, specification }).payload();
     // Behind the job's id, the rounds seen, the length, and the arithmetic: field 0x0002, inputs, four bytes.
@@ -271,37 +273,37 @@ fn a_specification_outside_its_limits_refuses_the_job_and_not_the_connection() {
     peer.expect_error(1, ErrorCode::Specification);
     assert_eq!(peer.expect_error(3, ErrorCode::UnknownField).got, 0x40FF);
     peer.expect_pong(5);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_job_that_has_the_id_of_none_is_refused_and_the_connection_lives() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
     let error = submit(&mut peer, (JobId::NIL, smallest_job().1), |fetch| owned(piece(fetch, &rows())));
     assert_eq!((error.code, error.about), (ErrorCode::Specification, MessageType::Submit as u8), "{error}");
     assert_eq!((error.got, error.allowed, error.retry), (0, 1, false), "{error}");
     assert!(error.text.contains("not 0"), "{error}");
     peer.expect_pong(3);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_job_cancelled_while_its_data_is_on_its_way_ends_for_everyone_who_waits() {
-    let house = House::new();
-    let mut submitting = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut submitting = Peer::greeted(cluster.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
     submitting.send(Submit { job, rounds_seen: 0, specification }, 1);
     assert!(matches!(submitting.receive().message(), Message::Accepted(_)));
     await_fetch(&mut submitting);
     let attach = || {
-        let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+        let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
         peer.send(Attach { job, rounds_seen: 0 }, 1);
         assert!(matches!(peer.receive().message(), Message::Accepted(_)));
         peer
     };
     let mut watching = attach();
-    let mut cancelling = Peer::greeted(house.coordinator.address, Role::Client);
+    let mut cancelling = Peer::greeted(cluster.coordinator.address, Role::Client);
     cancelling.send(Order { job, verb: OrderVerb::Cancel }, 1);
     // Each is told of what it has asked.
     let asked = |peer: &mut Peer, kind| {
@@ -311,12 +313,12 @@ fn a_job_cancelled_while_its_data_is_on_its_way_ends_for_everyone_who_waits() {
     asked(&mut submitting, MessageType::Submit);
     asked(&mut watching, MessageType::Attach);
     asked(&mut attach(), MessageType::Attach);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn pieces_may_be_shorter_than_asked_for() {
-    let house = House::new();
+    let cluster = Cluster::new();
     let count = 60_000;
     let values: Vec<f32> = (0..2 * count).map(|index| (index % 7) as f32).collect();
     let labels: Vec<u32> = (0..count).map(|index| index % 2).collect();
@@ -324,16 +326,16 @@ fn pieces_may_be_shorter_than_asked_for() {
     let (job, mut specification) = job_of(Digest::of(&object));
     specification.shards[0].rows = count;
     specification.validation.rows = count;
-    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
     peer.send(Submit { job, rounds_seen: 0, specification }, 1);
     serve_until_done(&mut peer, &object, 50_000);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn what_a_liar_has_left_half_sent_does_no_harm_to_the_next() {
-    let house = House::new();
-    let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut liar = Peer::greeted(cluster.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
     liar.send(Submit { job, rounds_seen: 0, specification }, 1);
     let (request, fetch) = await_fetch(&mut liar);
@@ -341,29 +343,29 @@ fn what_a_liar_has_left_half_sent_does_no_harm_to_the_next() {
     liar.send(Message::Data(Piece { bytes: Cow::Borrowed(&[0xEE; 20]), ..piece(fetch, &rows) }), request);
     assert_eq!(await_fetch(&mut liar).1.offset, 20, "what has come is believed so far");
     drop(liar);
-    house.coordinator.await_status("clients           0");
-    let mut honest = Peer::greeted(house.coordinator.address, Role::Client);
+    cluster.coordinator.await_in_status("clients           0");
+    let mut honest = Peer::greeted(cluster.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
     honest.send(Submit { job, rounds_seen: 0, specification }, 1);
     let (request, fetch) = await_fetch(&mut honest);
     assert_eq!(fetch.offset, 20, "it goes on from there");
     honest.send(Message::Data(piece(fetch, &rows)), request);
     serve_until_done(&mut honest, &rows, u32::MAX);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_liar_harms_nobody_whose_job_has_the_same_data() {
-    let house = House::new();
-    let mut honest = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut honest = Peer::greeted(cluster.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
     honest.send(Submit { job, rounds_seen: 0, specification: specification.clone() }, 1);
     let (request, fetch) = await_fetch(&mut honest);
     let lie = |fetch| owned(Piece { digest: Digest([1; 32]), ..piece(fetch, &rows()) });
-    let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
+    let mut liar = Peer::greeted(cluster.coordinator.address, Role::Client);
     assert_eq!(submit(&mut liar, smallest_job(), lie).code, ErrorCode::JobData);
     // Not even where it watches the very same job, and is asked for its data.
-    let mut liar = Peer::greeted(house.coordinator.address, Role::Client);
+    let mut liar = Peer::greeted(cluster.coordinator.address, Role::Client);
     liar.send(Submit { job, rounds_seen: 0, specification }, 1);
     let (lied, asked) = await_fetch(&mut liar);
     liar.send(lie(asked), lied);
@@ -371,18 +373,18 @@ fn a_liar_harms_nobody_whose_job_has_the_same_data() {
     let rows = rows();
     honest.send(Message::Data(piece(fetch, &rows)), request);
     serve_until_done(&mut honest, &rows, u32::MAX);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_client_that_is_asked_for_data_and_sends_none_loses_its_job() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
     let (job, specification) = smallest_job();
     peer.send(Submit { job, rounds_seen: 0, specification }, 1);
     await_fetch(&mut peer);
     // Nobody waits for another's data meanwhile.
-    house.assert_is_well();
+    cluster.assert_is_well();
     let error = loop {
         match peer.receive().message() {
             Message::Notice(_) => {}
@@ -397,26 +399,28 @@ fn a_client_that_is_asked_for_data_and_sends_none_loses_its_job() {
 
 #[test]
 fn a_shard_counts_as_many_rows_as_it_has() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
     let (job, mut specification) = smallest_job();
     // The same object twice, and the second time it is said to weigh more.
     specification.shards.push(RowsRef { rows: 1000, ..specification.shards[0] });
     let error = submit(&mut peer, (job, specification), |fetch| owned(piece(fetch, &rows())));
     assert_eq!(error.code, ErrorCode::JobData);
     assert!(error.text.contains("shard 1 has 4 rows") && error.text.contains("says 1000"), "{error}");
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 /// What protocol.md says of ACCEPTED: the data is still to come, and nothing is written without it.
 #[test]
 fn accepted_is_no_promise_beyond_the_coordinators_end_and_the_job_may_be_submitted_again() {
     let state = tempfile::TempDir::new().unwrap();
+    // Its only node is never there.
+    let of_state = || Coordinator::start("2", &[1], &["--state-dir", state.path().to_str().unwrap()]);
     let (job, specification) = smallest_job();
-    let ask = |coordinator: &Server, words: &[&str]| {
-        client(["127.0.0.1", &coordinator.address.port().to_string()].iter().chain(words))
+    let ask = |coordinator: &Coordinator, words: &[&str]| {
+        client(["127.0.0.1", &coordinator.port.to_string()].iter().chain(words))
     };
-    let submit = |coordinator: &Server| {
+    let submit = |coordinator: &Coordinator| {
         // A client waits until the journal is read; a peer of ours does not.
         assert_eq!(ask(coordinator, &["jobs"]).code, Some(0));
         let mut peer = Peer::greeted(coordinator.address, Role::Client);
@@ -430,11 +434,11 @@ fn accepted_is_no_promise_beyond_the_coordinators_end_and_the_job_may_be_submitt
             }
         }
     };
-    let coordinator = Server::coordinator_of_state(state.path());
+    let coordinator = of_state();
     assert!(!submit(&coordinator).attached);
     // Killed.
     drop(coordinator);
-    let coordinator = Server::coordinator_of_state(state.path());
+    let coordinator = of_state();
     let ended = ask(&coordinator, &["attach", &job.to_string()]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("knows no job"), "{ended:?}");
@@ -445,15 +449,15 @@ fn accepted_is_no_promise_beyond_the_coordinators_end_and_the_job_may_be_submitt
 fn a_model_can_be_fetched_by_whoever_was_told_of_it_however_few_ended_jobs_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let options = ["--keep-jobs", "1", "--state-dir", directory.path().to_str().unwrap()];
-    let node = Server::node();
+    let node = Node::named("honest");
     let (job, specification) = smallest_job();
-    let coordinator = Server::coordinator_with(&[node.address], &options);
+    let coordinator = Coordinator::with_all_active(&[node.port], &options);
     let mut peer = Peer::greeted(coordinator.address, Role::Client);
     peer.send(Submit { job, rounds_seen: 0, specification }, 1);
     serve_until_done(&mut peer, &rows(), 1024);
     drop((peer, coordinator));
     // Started again, it has the model on disk alone.
-    let coordinator = Server::coordinator_with(&[node.address], &options);
+    let coordinator = Coordinator::with_all_active(&[node.port], &options);
     let mut peer = Peer::greeted(coordinator.address, Role::Client);
     peer.send(Attach { job, rounds_seen: 1 }, 1);
     let weights = loop {

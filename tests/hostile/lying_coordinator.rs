@@ -9,9 +9,9 @@ use gradwire::wire::message::{Error, Fetch, Hello, Piece, ShardSource, Train};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, limits};
 
-use crate::peer::{Peer, hello};
-use crate::programs::House;
-use crate::smallest::{await_fetch, base, owned, piece, rows, train, training};
+use crate::common::cluster::Cluster;
+use crate::common::peer::{Peer, hello};
+use crate::common::smallest::{await_fetch, base, owned, piece, rows, train, training};
 
 /// PUT of a piece.
 fn put(digest: Digest, object_bytes: u64, offset: u64, bytes: &[u8]) -> Message<'_> {
@@ -27,8 +27,8 @@ fn expect_held(peer: &mut Peer, request: u32, bytes: u64) {
 
 #[test]
 fn a_piece_that_does_not_fit_is_refused_and_what_is_held_stays() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.node.address, Role::Coordinator);
     let (object, digest) = (rows(), Digest::of(&rows()));
     let size = object.len() as u64;
     let refused = |peer: &mut Peer, request, code, got, allowed| {
@@ -58,13 +58,13 @@ fn a_piece_that_does_not_fit_is_refused_and_what_is_held_stays() {
     assert_eq!((error.got, error.allowed), (size, size));
     peer.send(put(Digest([1; 32]), size, 0, b""), 19);
     refused(&mut peer, 19, ErrorCode::ObjectRange, 0, size);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_peer_is_sent_no_longer_payload_than_it_takes() {
-    let house = House::new();
-    let mut peer = Peer::dial(house.node.address);
+    let cluster = Cluster::new();
+    let mut peer = Peer::dial(cluster.node.address);
     peer.send(Hello { payload_bytes_max: 1024, ..hello(Role::Coordinator) }, 0);
     assert!(matches!(peer.receive().message(), Message::Welcome(_)));
     // 300 parameters and more: an update that travels inside TRAINED elsewhere.
@@ -83,13 +83,13 @@ fn a_peer_is_sent_no_longer_payload_than_it_takes() {
     assert!(trained.inline.is_empty(), "it is to be fetched");
     peer.send(Fetch { digest: trained.result.update, offset: 0, bytes_max: 1 << 20 }, 9);
     assert_eq!(peer.receive().header.payload_bytes, 1024);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_coordinator_that_puts_other_bytes_than_their_digest_says_is_told_so() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.node.address, Role::Coordinator);
     let digest = Digest([0x77; 32]);
     for request in [1, 3] {
         peer.send(put(digest, 10, 0, b"0123456789"), request);
@@ -98,7 +98,7 @@ fn a_coordinator_that_puts_other_bytes_than_their_digest_says_is_told_so() {
     }
     peer.send(Fetch { digest, offset: 0, bytes_max: 10 }, 5);
     peer.expect_error(5, ErrorCode::UnknownObject);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 /// Has a node train a task whose objects are served as `answer` says. Returns its refusal.
@@ -119,8 +119,8 @@ fn refusal_of(peer: &mut Peer, request: u32, train: Train, answer: impl Fn(Fetch
 
 #[test]
 fn a_coordinator_that_serves_other_bytes_than_asked_for_gets_its_task_refused() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.node.address, Role::Coordinator);
     let honest = |fetch: Fetch| if fetch.digest == Digest::of(&base()) { base() } else { rows() };
     let swapped = |fetch: Fetch| if fetch.digest == Digest::of(&base()) { rows() } else { base() };
     let error = refusal_of(&mut peer, 1, train(), |fetch| owned(piece(fetch, &swapped(fetch))));
@@ -144,13 +144,13 @@ fn a_coordinator_that_serves_other_bytes_than_asked_for_gets_its_task_refused() 
     let resident = Train { shard: ShardSource::Resident("attic".to_owned()), ..train() };
     let error = refusal_of(&mut peer, 13, resident, unknown);
     assert_eq!((error.code, error.retry), (ErrorCode::UnknownObject, false), "no later try finds it here: {error}");
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn an_object_of_two_sizes_is_refused_alike_whether_it_is_put_or_fetched() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.node.address, Role::Coordinator);
     let (object, digest) = (rows(), Digest::of(&rows()));
     let size = object.len() as u64;
     peer.send(put(digest, size, 0, &object[..20]), 1);
@@ -183,13 +183,13 @@ fn an_object_of_two_sizes_is_refused_alike_whether_it_is_put_or_fetched() {
     };
     let error = refusal_of(&mut peer, 7, train(), too_large);
     assert_eq!((error.code, error.retry), (ErrorCode::ObjectHash, true), "{error}");
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn what_a_lying_coordinator_has_left_half_sent_does_no_harm_to_the_next() {
-    let house = House::new();
-    let mut liar = Peer::greeted(house.node.address, Role::Coordinator);
+    let cluster = Cluster::new();
+    let mut liar = Peer::greeted(cluster.node.address, Role::Coordinator);
     liar.send(train(), 1);
     // Both objects, the wrong bytes of each, and more of them than there are.
     for _ in 0..2 {
@@ -197,9 +197,9 @@ fn what_a_lying_coordinator_has_left_half_sent_does_no_harm_to_the_next() {
         liar.send(Message::Data(Piece { bytes: Cow::Borrowed(&[0xEE; 500]), ..piece(fetch, &[0; 1000]) }), request);
     }
     drop(liar);
-    // The house's own coordinator stays.
-    house.node.await_status("coordinators  1");
-    let mut honest = Peer::greeted(house.node.address, Role::Coordinator);
+    // The cluster's own coordinator stays.
+    cluster.node.await_in_status("coordinators  1");
+    let mut honest = Peer::greeted(cluster.node.address, Role::Coordinator);
     honest.send(train(), 1);
     loop {
         let frame = honest.receive();
@@ -217,13 +217,13 @@ fn what_a_lying_coordinator_has_left_half_sent_does_no_harm_to_the_next() {
             other => panic!("{other:?}"),
         }
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_task_outside_its_limits_is_refused_and_not_the_connection() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.node.address, Role::Coordinator);
     let mut payload = Message::from(train()).payload();
     let inputs = payload.windows(6).rposition(|bytes| bytes == [2, 0, 4, 0, 0, 0]).unwrap() + 6;
     payload[inputs..inputs + 4].fill(0xFF);
@@ -231,5 +231,5 @@ fn a_task_outside_its_limits_is_refused_and_not_the_connection() {
     let error = peer.expect_error(1, ErrorCode::Specification);
     assert_eq!((error.got, error.allowed), (u32::MAX.into(), network::INPUTS_MAX.into()), "{error}");
     peer.expect_pong(3);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }

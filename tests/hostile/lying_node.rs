@@ -20,8 +20,8 @@ use gradwire::wire::message::{
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, MessageType, Role, limits};
 
-use crate::peer::Peer;
-use crate::smallest::piece;
+use crate::common::peer::Peer;
+use crate::common::smallest::piece;
 
 /// What the node does instead of its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

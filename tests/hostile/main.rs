@@ -3,14 +3,11 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `programs` | starting and ending the programs, an honest job |
-//! | `peer` | a peer that may send any bytes |
 //! | `bad_input` | command lines, files and data that are wrong |
 //! | `console` | people and browsers on a server's port |
 //! | `greeting` | attacks before the greeting is over |
 //! | `rules` | attacks on an open connection |
 //! | `crowd` | many connections that say nothing |
-//! | `smallest` | the smallest job, for who speaks frames |
 //! | `lying_client` | a client's data that is not what it says |
 //! | `lying_coordinator` | the same, from a coordinator to a node |
 //! | `lying_node` | a compute node that lies |
@@ -18,6 +15,8 @@
 //! | `lies` | what becomes of its lies |
 
 mod bad_input;
+#[path = "../common/mod.rs"]
+mod common;
 mod console;
 mod crowd;
 mod greeting;
@@ -27,7 +26,4 @@ mod lies;
 mod lying_client;
 mod lying_coordinator;
 mod lying_node;
-mod peer;
-mod programs;
 mod rules;
-mod smallest;

@@ -9,9 +9,9 @@ use gradwire::wire::header::OPTIONAL_TYPES_FROM;
 use gradwire::wire::message::{Cancel, Fetch, Goodbye, Have, Hello, Piece, Ping, Poll, Pong, Submit};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Header, Message, MessageType, Role, limits};
 
-use crate::peer::{Peer, hello};
-use crate::programs::House;
-use crate::smallest::{smallest_job, train};
+use crate::common::cluster::Cluster;
+use crate::common::peer::{Peer, hello};
+use crate::common::smallest::{smallest_job, train};
 
 /// A frame of any type, flags and payload, its checksums right.
 fn frame(kind: u8, flags: Flags, request: u32, payload: &[u8]) -> Vec<u8> {
@@ -20,21 +20,21 @@ fn frame(kind: u8, flags: Flags, request: u32, payload: &[u8]) -> Vec<u8> {
 
 /// Does the same to both servers on greeted connections.
 fn to_both(attack: impl Fn(Peer)) {
-    let house = House::new();
-    attack(Peer::greeted(house.node.address, Role::Coordinator));
-    attack(Peer::greeted(house.coordinator.address, Role::Client));
-    house.assert_is_well();
+    let cluster = Cluster::new();
+    attack(Peer::greeted(cluster.node.address, Role::Coordinator));
+    attack(Peer::greeted(cluster.coordinator.address, Role::Client));
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_second_hello_is_unexpected() {
-    let house = House::new();
-    for (server, role) in [(&house.node, Role::Coordinator), (&house.coordinator, Role::Client)] {
-        let mut peer = Peer::greeted(server.address, role);
+    let cluster = Cluster::new();
+    for (address, role) in [(cluster.node.address, Role::Coordinator), (cluster.coordinator.address, Role::Client)] {
+        let mut peer = Peer::greeted(address, role);
         peer.send(hello(role), 0);
         assert_eq!(peer.expect_end(ErrorCode::Unexpected).about, 1);
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
@@ -70,26 +70,26 @@ fn an_answer_to_nothing_and_a_lone_message_on_a_request_are_refused() {
 
 #[test]
 fn messages_that_a_role_may_not_send_are_unexpected() {
-    let house = House::new();
+    let cluster = Cluster::new();
     let name = Attempt { task: train().name.task, attempt: 1, token: 1 };
     let submit = Submit { job: smallest_job().0, rounds_seen: 0, specification: smallest_job().1 };
     let to_the_coordinator: [Message<'_>; 2] = [train().into(), Poll { name }.into()];
     for message in to_the_coordinator {
-        let mut peer = Peer::greeted(house.coordinator.address, Role::Client);
+        let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
         let about = message.message_type();
         peer.send(message, 1);
         assert_eq!(peer.expect_end(ErrorCode::Unexpected).about, about as u8);
     }
-    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let mut peer = Peer::greeted(cluster.node.address, Role::Coordinator);
     peer.send(submit, 1);
     assert_eq!(peer.expect_end(ErrorCode::Unexpected).about, MessageType::Submit as u8);
-    for address in [house.node.address, house.coordinator.address] {
-        let role = if address == house.node.address { Role::Coordinator } else { Role::Client };
+    for address in [cluster.node.address, cluster.coordinator.address] {
+        let role = if address == cluster.node.address { Role::Coordinator } else { Role::Client };
         let mut peer = Peer::greeted(address, role);
         peer.send_bytes(&frame(MessageType::Challenge as u8, Flags::NONE, 0, &[]));
         peer.expect_end(ErrorCode::Unexpected);
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
@@ -158,8 +158,8 @@ fn what_is_asked_for_and_not_there_is_refused_and_the_connection_lives() {
 
 #[test]
 fn one_request_too_many_unanswered_is_busy() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.node.address, Role::Coordinator);
     // Their data never comes, so none of them is answered.
     let mut train = train();
     train.may_reject = false;
@@ -169,7 +169,7 @@ fn one_request_too_many_unanswered_is_busy() {
             assert_eq!((error.code, frame.header.request), (ErrorCode::Busy, 0));
             assert_eq!((error.got, error.allowed), (1025, 1024));
             peer.expect_hang_up();
-            house.assert_is_well();
+            cluster.assert_is_well();
             return;
         }
     }
@@ -188,8 +188,8 @@ fn a_peer_that_stops_in_mid_frame_is_lost_after_three_seconds() {
 
 #[test]
 fn a_large_frame_over_a_slow_line_is_not_lost() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.node.address, Role::Coordinator);
     // A digest that these bytes do not have: what counts is that the frame is heard to its end.
     let piece = Piece { digest: Digest([3; 32]), object_bytes: 1 << 20, offset: 0, bytes: vec![0; 200_000].into() };
     let frame = Message::Put(piece).seal(1, false).to_bytes();
@@ -208,14 +208,14 @@ fn a_large_frame_over_a_slow_line_is_not_lost() {
             other => panic!("{other:?}"),
         }
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn an_answer_that_is_longer_than_its_asker_takes_becomes_an_error() {
-    let house = House::new();
-    for (server, role) in [(&house.node, Role::Coordinator), (&house.coordinator, Role::Client)] {
-        let mut peer = Peer::dial(server.address);
+    let cluster = Cluster::new();
+    for (address, role) in [(cluster.node.address, Role::Coordinator), (cluster.coordinator.address, Role::Client)] {
+        let mut peer = Peer::dial(address);
         peer.send(Hello { payload_bytes_max: limits::GREETING_PAYLOAD_BYTES_MAX, ..hello(role) }, 0);
         assert!(matches!(peer.receive().message(), Message::Welcome(_)));
         peer.send(Have { digests: vec![Digest([9; 32]); 1_000] }, 1);
@@ -223,13 +223,13 @@ fn an_answer_that_is_longer_than_its_asker_takes_becomes_an_error() {
         assert_eq!((error.about, error.got, error.allowed), (MessageType::Held as u8, 8_004, 1_024));
         peer.expect_pong(3);
     }
-    house.assert_is_well();
+    cluster.assert_is_well();
 }
 
 #[test]
 fn a_peer_that_takes_a_while_to_answer_each_ping_is_not_lost() {
-    let house = House::new();
-    let mut peer = Peer::greeted(house.node.address, Role::Coordinator);
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.node.address, Role::Coordinator);
     for _ in 0..3 {
         let frame = peer.next().expect("the link lives");
         assert!(matches!(frame.message(), Message::Ping(_)), "{:?}", frame.message());
@@ -239,5 +239,5 @@ fn a_peer_that_takes_a_while_to_answer_each_ping_is_not_lost() {
         peer.send(Pong::default(), frame.header.request);
     }
     peer.expect_pong(1);
-    house.assert_is_well();
+    cluster.assert_is_well();
 }

@@ -13,10 +13,10 @@ use gradwire::wire::message::{
 };
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role};
 
-use crate::peer::{Peer, hello};
+use crate::common::peer::{Peer, hello};
+use crate::common::process::PATIENCE;
+use crate::common::smallest::{self, base, piece, rows, training};
 use crate::python::Python;
-use crate::smallest::{self, base, piece, rows, training};
-use crate::support::PATIENCE;
 
 /// The smallest task, by the same name every time.
 fn train() -> Train {

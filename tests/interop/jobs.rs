@@ -3,8 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use crate::common::clients::{Client, Finished};
+use crate::common::process::{PATIENCE, reserve_port};
+use crate::common::servers::{Coordinator, Node, node_column, nodes};
 use crate::python::Python;
-use crate::support::{Client, Coordinator, Finished, Node, PATIENCE, node_column, nodes, reserve_port};
 
 /// The default recipe, small: 36 tasks.
 const DEFAULT: [&str; 8] = ["--rounds", "6", "--shards", "6", "--hidden", "32", "--seed", "7"];
@@ -21,7 +23,7 @@ fn inexact<'a>(job: &[&'a str]) -> Vec<&'a str> {
 /// A coordinator of the nodes at these ports, once all are active.
 fn coordinator_of(policy: &str, ports: &[u16]) -> Coordinator {
     let coordinator = Coordinator::start(policy, ports, &[]);
-    ports.iter().for_each(|port| coordinator.await_line(&format!("is active at 127.0.0.1:{port}")));
+    ports.iter().for_each(|port| drop(coordinator.await_line(&format!("is active at 127.0.0.1:{port}"))));
     coordinator
 }
 

@@ -5,9 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::common::skip;
+
 use tempfile::TempDir;
 
-use crate::support::{Client, Coordinator, Node, reserve_port};
+use crate::common::clients::Client;
+use crate::common::process::reserve_port;
+use crate::common::servers::{Coordinator, Node};
 
 /// Lines of the reader at most.
 const LINES_MAX: usize = 165;
@@ -26,7 +30,7 @@ fn is_here() -> bool {
     command.args(["-c", "import sys; sys.exit(sys.version_info < (3, 8))"]).stdout(Stdio::null()).stderr(Stdio::null());
     let is_here = command.status().is_ok_and(|status| status.success());
     if !is_here {
-        eprintln!("skipped: there is no Python 3.8");
+        skip("there is no Python 3.8");
     }
     is_here
 }

@@ -12,25 +12,13 @@
 //! Where there is no Python 3.10 with numpy (for `journal.py`: no Python 3.8) the tests say so and pass.
 #![cfg(feature = "client")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod frames;
 mod jobs;
 mod journal;
-#[allow(dead_code, reason = "the hostile tests use the rest")]
-#[path = "../hostile/peer.rs"]
-mod peer;
 mod python;
-#[allow(dead_code, reason = "the hostile tests use the rest")]
-#[path = "../hostile/smallest.rs"]
-mod smallest;
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "../fleet/support.rs"]
-mod support;
 mod updates;
-
-/// Where `peer` looks for what it shares with the tests that it is from.
-mod programs {
-    pub use crate::support::PATIENCE;
-}
 
 use std::fs;
 

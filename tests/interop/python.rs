@@ -11,7 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
-use crate::support::PATIENCE;
+use crate::common::process::PATIENCE;
+use crate::common::skip;
 
 /// The path of its source.
 pub fn source() -> PathBuf {
@@ -30,7 +31,7 @@ pub fn is_here() -> bool {
         command.status().is_ok_and(|status| status.success())
     });
     if !is_here {
-        eprintln!("skipped: there is no Python 3.10 with numpy");
+        skip("there is no Python 3.10 with numpy");
     }
     is_here
 }

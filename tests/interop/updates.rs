@@ -10,10 +10,10 @@ use gradwire::wire::message::{Fetch, ShardSource, Train, Trained};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Message, Role};
 
-use crate::peer::Peer;
+use crate::common::peer::Peer;
+use crate::common::servers::Node;
+use crate::common::smallest::{self, piece};
 use crate::python::Python;
-use crate::smallest::{self, piece};
-use crate::support::Node;
 
 /// More than what goes through the Python network in one go.
 const ROWS: usize = 700;

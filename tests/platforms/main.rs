@@ -8,9 +8,8 @@
 #![cfg(feature = "client")]
 
 mod big_endian;
+#[path = "../common/mod.rs"]
+mod common;
 mod nodes;
 mod refused;
-#[allow(dead_code, reason = "the fleet's tests use the rest")]
-#[path = "../fleet/support.rs"]
-mod support;
 mod toolchain;

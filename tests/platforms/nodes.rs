@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
+use crate::common::skip;
+
 use gradwire::model::Kernel;
 use tempfile::NamedTempFile;
 
-use crate::support::{Client, Coordinator, Node};
+use crate::common::clients::Client;
+use crate::common::servers::{Coordinator, Node};
 use crate::toolchain::{AARCH64, ARMV7, Machine, Toolchain, emulator};
 
 /// Small enough for an emulator that fuses no multiply-add; the last has a layer of more than 4,096 weights.
@@ -60,7 +63,7 @@ fn gives_the_same_bits(kernel: &str, program: &str, arguments: &[&str]) {
 fn gives_the_same_bits_on(machine: &Machine) {
     let toolchain = match Toolchain::find(machine) {
         Ok(toolchain) => toolchain,
-        Err(missing) => return eprintln!("SKIPPED, nothing was tested on {}: {missing}", machine.name),
+        Err(missing) => return skip(format!("{}: {missing}", machine.name)),
     };
     let program = toolchain.build(&["build", "--no-default-features", "--bin", "compute_node"]);
     gives_the_same_bits("portable", toolchain.emulator, &[program.to_str().unwrap()]);
@@ -83,16 +86,18 @@ fn an_x86_64_without_avx_gives_the_same_bits() {
             let program = env!("CARGO_BIN_EXE_compute_node");
             gives_the_same_bits("portable", emulator, &["-cpu", "core2duo", program]);
         }
-        Err(missing) => eprintln!("SKIPPED, nothing was tested on x86-64 without AVX: {missing}"),
+        Err(missing) => skip(format!("x86-64 without AVX: {missing}")),
     }
 }
 
 #[test]
+#[ignore = "long: builds a node for another machine"]
 fn an_aarch64_gives_the_same_bits() {
     gives_the_same_bits_on(&AARCH64);
 }
 
 #[test]
+#[ignore = "long: builds a node for another machine"]
 fn an_armv7_without_neon_gives_the_same_bits() {
     gives_the_same_bits_on(&ARMV7);
 }

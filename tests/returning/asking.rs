@@ -9,7 +9,8 @@ use gradwire::wire::{ErrorCode, Message};
 use serde_json::Value;
 
 use crate::book::{Book, ROUNDS, SHARDS};
-use crate::programs::{Ended, client};
+use crate::common::clients::client;
+use crate::common::process::Ended;
 use crate::script::{Script, next_request};
 
 /// Asks a coordinator that knows this job, on one connection.

@@ -12,7 +12,7 @@ use gradwire::wire::message::{Described, Done, Entries, Error, Held, LedgerEntry
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, MessageType, specification};
 
-use crate::peer::{Peer, Received};
+use crate::common::peer::{Peer, Received};
 use crate::script::{Objects, accepted, answer_fetch, metrics, more, next_request, round};
 
 pub const ROUNDS: u32 = 6;

@@ -11,8 +11,10 @@ use gradwire::wire::{ErrorCode, Message, MessageType};
 use serde_json::Value;
 
 use crate::book::{Book, done};
-use crate::peer::Peer;
-use crate::programs::{Ended, Written, client, small_data};
+use crate::common::clients::client;
+use crate::common::peer::Peer;
+use crate::common::process::Ended;
+use crate::common::tables::{Written, small_data};
 use crate::script::{Objects, Script, accepted, answer_fetch, await_submit, more, next_request, notice, round};
 
 /// Trains the honest data at a coordinator that follows a script, with these options besides.

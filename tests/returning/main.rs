@@ -12,10 +12,6 @@
 mod asking;
 mod book;
 mod coming_back;
-#[allow(dead_code, reason = "not everything that is shared is used here")]
-#[path = "../hostile/peer.rs"]
-mod peer;
-#[allow(dead_code, reason = "not everything that is shared is used here")]
-#[path = "../hostile/programs.rs"]
-mod programs;
+#[path = "../common/mod.rs"]
+mod common;
 mod script;

@@ -10,7 +10,7 @@ use gradwire::digest::Digest;
 use gradwire::wire::message::{Accepted, Error, Features, Fetch, Notice, Piece, Pong, Submit};
 use gradwire::wire::{ErrorCode, Message, MessageType, Role};
 
-use crate::peer::{Peer, Received};
+use crate::common::peer::{Peer, Received};
 
 /// Objects by their digest.
 pub type Objects = HashMap<Digest, Vec<u8>>;

@@ -16,6 +16,7 @@ mod node;
 mod scenario;
 mod world;
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,8 +25,9 @@ use world::World;
 
 /// Names one seed to run alone.
 const SEED_VARIABLE: &str = "GRADWIRE_SIMULATION_SEED";
-/// Lives in a test run.
-const SEEDS: u64 = 10_000;
+/// Lives in an ordinary test run, and in one of the long tier.
+const SEEDS: Range<u64> = 0..10_000;
+const MORE_SEEDS: Range<u64> = 10_000..50_000;
 
 fn run(seed: u64) -> Ending {
     match catch_unwind(AssertUnwindSafe(|| World::new(seed, false).run())) {
@@ -39,12 +41,22 @@ fn run(seed: u64) -> Ending {
 
 #[test]
 fn every_promise_holds_in_ten_thousand_lives() {
-    let next = AtomicU64::new(0);
+    every_promise_holds_in(SEEDS);
+}
+
+#[test]
+#[ignore = "long: forty thousand lives"]
+fn every_promise_holds_in_many_more_lives() {
+    every_promise_holds_in(MORE_SEEDS);
+}
+
+fn every_promise_holds_in(seeds: Range<u64>) {
+    let next = AtomicU64::new(seeds.start);
     let live = || {
         let mut endings = Ending::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= SEEDS {
+            if seed >= seeds.end {
                 return endings;
             }
             endings.add(&run(seed));
@@ -61,7 +73,7 @@ fn every_promise_holds_in_ten_thousand_lives() {
     println!("{endings:?}");
     // The lives are worth nothing if what they are about does not happen in them.
     for (what, count) in endings.counts() {
-        assert!(count > SEEDS / 250, "only {count} times in all lives: {what}");
+        assert!(count > (seeds.end - seeds.start) / 250, "only {count} times in all lives: {what}");
     }
 }
 

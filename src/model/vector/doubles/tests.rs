@@ -196,7 +196,7 @@ fn a_million_multiply_adds_where_roundings_go_wrong_are_rounded_once() {
 
 /// `cargo test --lib a_billion -- --ignored`
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "long: a billion of them take minutes"]
 fn a_billion_random_multiply_adds_are_rounded_once() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let eights = 1_000_000_000 / LANES / threads + 1;
