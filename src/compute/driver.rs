@@ -26,7 +26,7 @@ use super::core::{self, Core, Event, Failure, LinkKey, Note, Outstanding, Traine
 use super::work::{CLOSING, Context, Handles, Start, refusal, say_task};
 use crate::digest::Digest;
 use crate::job::TaskState;
-use crate::net::{Feed, Link, SocketAddr};
+use crate::net::{EventLog, Link, SocketAddr};
 use crate::store::Store;
 use crate::wire::message::{Error, Holding, Polled, Rejected, Trained};
 use crate::wire::{ErrorCode, Message};
@@ -41,7 +41,7 @@ pub(super) struct Driver {
     store: Arc<Store>,
     /// Has room for as many as there are workers: the core starts no more.
     starts: Sender<Start>,
-    feed: Feed,
+    event_log: EventLog,
 }
 
 struct State {
@@ -57,7 +57,7 @@ struct State {
 }
 
 impl Driver {
-    pub(super) fn new(core: Core<Handles>, store: Arc<Store>, starts: Sender<Start>, feed: Feed) -> Driver {
+    pub(super) fn new(core: Core<Handles>, store: Arc<Store>, starts: Sender<Start>, event_log: EventLog) -> Driver {
         let state = State {
             core,
             links: Vec::new(),
@@ -66,7 +66,7 @@ impl Driver {
             is_busy: false,
             decided: Vec::new(),
         };
-        Driver { state: Mutex::new(state), done: Condvar::new(), store, starts, feed }
+        Driver { state: Mutex::new(state), done: Condvar::new(), store, starts, event_log }
     }
 
     /// A coordinator is linked: what the link is called from now on.
@@ -176,7 +176,7 @@ impl Driver {
             Action::Close { .. } => {
                 let _ = link.map(|link| link.close(CLOSING));
             }
-            Action::Tell { attempt, note } => say_task(&self.feed, &attempt, || match note {
+            Action::Tell { attempt, note } => say_task(&self.event_log, &attempt, || match note {
                 Note::HandedBack => "handed back".to_owned(),
                 Note::Rejected(reason) => format!("rejected: {reason:?}"),
                 Note::Reused => "is trained already: the result was held".to_owned(),
@@ -234,7 +234,7 @@ mod tests {
     fn driver(workers: u32, store_bytes: u64) -> (Driver, Receiver<Start>) {
         let (starts, started) = bounded(workers as usize);
         let store = Arc::new(Store::new(store_bytes));
-        (Driver::new(Core::new(Settings::new(workers), 1), store, starts, Feed::default()), started)
+        (Driver::new(Core::new(Settings::new(workers), 1), store, starts, EventLog::default()), started)
     }
 
     fn request(link: LinkKey, shard: u32) -> TrainRequest<Handles> {

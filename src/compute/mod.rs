@@ -33,7 +33,9 @@ use crate::config::{self, WORKERS_MAX};
 use crate::digest::Digest;
 use crate::model::ARITHMETIC;
 use crate::model::conformance::{self};
-use crate::net::{self, Caps, Feed, Greeted, Identity, Listener, Peer, Port, Question, Server, Service, SocketAddr};
+use crate::net::{
+    self, Caps, EventLog, Greeted, Identity, Listener, Peer, Port, Question, Server, Service, SocketAddr,
+};
 use crate::store::Store;
 use crate::wire::message::{Error, Features};
 use crate::wire::text::Metrics;
@@ -65,7 +67,7 @@ struct Shared {
     store: Arc<Store>,
     driver: Arc<Driver>,
     workers: u32,
-    feed: Feed,
+    event_log: EventLog,
     address: SocketAddr,
     object_bytes: u64,
 }
@@ -93,14 +95,14 @@ impl Node {
         net::fill_random(&mut seed);
         let core = Core::new(core, u64::from_le_bytes(seed));
         let (starts, started) = bounded(count as usize);
-        let driver = Arc::new(Driver::new(core, store.clone(), starts, port.feed.clone()));
-        let workers = Workers::start(count, settings.kernel, &started, &driver, store.spares(), &port.feed)?;
+        let driver = Arc::new(Driver::new(core, store.clone(), starts, port.event_log.clone()));
+        let workers = Workers::start(count, settings.kernel, &started, &driver, store.spares(), &port.event_log)?;
         let shared = Arc::new(Shared {
             identity: identity(settings, listener.address().port(), count, proof),
             store,
             driver,
             workers: count,
-            feed: port.feed.clone(),
+            event_log: port.event_log.clone(),
             address: listener.address(),
             object_bytes: settings.object_bytes,
         });
@@ -123,7 +125,7 @@ impl Node {
         driver.report(Event::DrainRequested);
         let outstanding = driver.look(|core, _| core.outstanding());
         if !outstanding.is_nothing() {
-            self.shared.feed.say("node", self.shared.address, || format!("shuts down after {outstanding}"));
+            self.shared.event_log.say("node", self.shared.address, || format!("shuts down after {outstanding}"));
             told(outstanding);
         }
         let left = driver.await_drained(wait, |core| core.outstanding().is_nothing());
@@ -174,13 +176,13 @@ impl Service for Shared {
             Err(error) => return log::warn!("lost the coordinator at {address}: {error}"),
         };
         log::info!("linked to the coordinator at {address}");
-        self.feed.say("link", address, || "a coordinator is linked");
+        self.event_log.say("link", address, || "a coordinator is linked");
         let key = self.driver.link_up(link);
         let mut serving = Serving::new(key, self.driver.clone(), self.store.clone(), self.object_bytes);
         let closed = reader.run(&mut serving);
         drop(serving);
         log::info!("the link to the coordinator at {address} has ended: {closed}");
-        self.feed.say("link", address, || format!("the link to the coordinator has ended: {closed}"));
+        self.event_log.say("link", address, || format!("the link to the coordinator has ended: {closed}"));
     }
 
     fn answer(&self, question: Question) -> String {

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::core::{Content, TaskKey};
 use crate::digest::Digest;
 use crate::job::{Attempt, TaskId};
-use crate::net::{Feed, Fetching};
+use crate::net::{EventLog, Fetching};
 use crate::wire::message::{Error, Train};
 use crate::wire::{ErrorCode, MessageType};
 
@@ -84,7 +84,8 @@ pub(super) fn refusal(code: ErrorCode, text: impl Into<String>) -> Error {
 }
 
 /// Says what has become of a task.
-pub(super) fn say_task<S: Display>(feed: &Feed, name: &Attempt, sentence: impl FnOnce() -> S) {
+pub(super) fn say_task<S: Display>(event_log: &EventLog, name: &Attempt, sentence: impl FnOnce() -> S) {
     let TaskId { job, step, shard } = name.task;
-    feed.say("task", job, || format!("round {}, shard {shard}, attempt {}: {}", step + 1, name.attempt, sentence()));
+    event_log
+        .say("task", job, || format!("round {}, shard {shard}, attempt {}: {}", step + 1, name.attempt, sentence()));
 }

@@ -20,7 +20,7 @@ use crate::job::{TaskId, TaskResult};
 use crate::model::conformance::{self, Difference};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
 use crate::model::{ARITHMETIC, Kernel, Rows, Trainer, Training, Watch};
-use crate::net::Feed;
+use crate::net::EventLog;
 use crate::store::Spares;
 use crate::wire::ErrorCode;
 use crate::wire::message::Error;
@@ -63,7 +63,7 @@ impl Workers {
         starts: &Receiver<Start>,
         driver: &Arc<Driver>,
         spares: &Spares,
-        feed: &Feed,
+        event_log: &EventLog,
     ) -> Result<Workers, StartError> {
         let (stop, stopped) = bounded(0);
         let help = Help::new(count as usize);
@@ -78,7 +78,7 @@ impl Workers {
                 stopped: stopped.clone(),
                 driver: driver.clone(),
                 spares: spares.clone(),
-                feed: feed.clone(),
+                event_log: event_log.clone(),
             };
             let own_proofs = proofs.clone();
             let run = move || {
@@ -112,7 +112,7 @@ struct Worker {
     stopped: Receiver<()>,
     driver: Arc<Driver>,
     spares: Spares,
-    feed: Feed,
+    event_log: EventLog,
 }
 
 impl Worker {
@@ -138,7 +138,7 @@ impl Worker {
             Err(refusal(ErrorCode::Internal, "training met a fault of the program's own"))
         });
         let Start { task, work, base, shard, .. } = start;
-        say_task(&self.feed, &work.train.name, || match &result {
+        say_task(&self.event_log, &work.train.name, || match &result {
             Ok((TrainedUpdate { result, .. }, _)) => {
                 format!("trained in {:.1} ms, loss {:.4}", result.train_us as f64 / 1e3, result.loss)
             }

@@ -9,7 +9,7 @@ use super::event::DriverEvent;
 use super::transfers::Transfers;
 use crate::digest::Digest;
 use crate::engine::NodeKey;
-use crate::net::{Identity, Tally};
+use crate::net::{Counters, Identity};
 use crate::store::Store;
 
 /// What the inactive poller is told.
@@ -30,5 +30,5 @@ pub(super) struct Dialling {
     pub(super) store: Arc<Store>,
     pub(super) transfers: Transfers,
     pub(super) events: Sender<DriverEvent>,
-    pub(super) tally: Arc<Tally>,
+    pub(super) counters: Arc<Counters>,
 }

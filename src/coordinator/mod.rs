@@ -140,7 +140,7 @@ impl Coordinator {
             store: store.clone(),
             transfers: transfers.clone(),
             events: events.clone(),
-            tally: port.tally.clone(),
+            counters: port.counters.clone(),
         };
         let (poller, inactive) = pollers::start_inactive(
             &start,
@@ -164,7 +164,7 @@ impl Coordinator {
             journal,
             archive: archive.clone(),
             recovering: recovering.clone(),
-            feed: port.feed.clone(),
+            event_log: port.event_log.clone(),
         };
         let driver = Driver::new(settings, around);
         threads.push(start.start("engine", move || driver.run(&queue))?);

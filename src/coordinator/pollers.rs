@@ -142,7 +142,7 @@ impl Poller {
             let was_linked = match dialled {
                 Ok(greeted) => {
                     let _ = reports.send(Report::Linked(node));
-                    let greeted = greeted.counted_by(&dialling.tally);
+                    let greeted = greeted.counted_by(&dialling.counters);
                     links::live(node, &address, greeted, &dialling);
                     true
                 }
@@ -266,7 +266,7 @@ mod tests {
         let identity = Identity { role: Role::Coordinator, id: [0; 16], features: Features::default() };
         let transfers = Transfers::new(0, || {});
         let (proof, store) = (Digest([0; 32]), Arc::new(Store::new(0)));
-        let dialling = Dialling { identity, proof, store, transfers, events, tally: Arc::default() };
+        let dialling = Dialling { identity, proof, store, transfers, events, counters: Arc::default() };
         let (reports, _) = bounded(8);
         (Poller { nodes: vec![Entry::new(address(1))], dialling, reports, dials: 0 }, told)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::deadline::{self, Deadline};
-use super::feed::Watching;
+use super::event_log::Watching;
 use super::greeting::drain;
 use crate::wire::limits;
 use crate::wire::text::{self, Beginning, Command, JobPrefix, http};

@@ -6,9 +6,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::counters::Counters;
 use super::deadline::{self, Deadline};
 use super::random::fill_random;
-use super::tally::Tally;
 use crate::wire::message::{Error, Features, Hello, Welcome, piece_bytes_max, version_range};
 use crate::wire::{Decoder, ErrorCode, Message, MessageType, Role, VERSION, judge, limits};
 
@@ -53,15 +53,15 @@ pub struct Greeted {
     pub(super) decoder: Decoder,
     pub(super) me: Role,
     pub(super) dialled: bool,
-    pub(super) tally: Arc<Tally>,
+    pub(super) counters: Arc<Counters>,
     /// The other side.
     pub peer: Peer,
 }
 
 impl Greeted {
     /// Counts what the connection sees there.
-    pub fn counted_by(self, tally: &Arc<Tally>) -> Greeted {
-        Greeted { tally: tally.clone(), ..self }
+    pub fn counted_by(self, counters: &Arc<Counters>) -> Greeted {
+        Greeted { counters: counters.clone(), ..self }
     }
 }
 
@@ -95,7 +95,7 @@ pub(super) fn greet(stream: TcpStream, me: &Identity, wait: Duration) -> Result<
         Ok(peer) => {
             // The acceptor may send its first requests right behind WELCOME.
             decoder.set_payload_bytes_max(limits::PAYLOAD_BYTES_MAX);
-            Ok(Greeted { stream, decoder, me: me.role, dialled: true, tally: Arc::default(), peer })
+            Ok(Greeted { stream, decoder, me: me.role, dialled: true, counters: Arc::default(), peer })
         }
         Err(error) => {
             if let GreetingError::Refuse(error) = &error {
@@ -158,7 +158,7 @@ pub(super) fn answer<P>(
     match try_answer(&stream, &mut decoder, me, wait, admit, place) {
         Ok((peer, place)) => {
             decoder.set_payload_bytes_max(limits::PAYLOAD_BYTES_MAX);
-            Ok((Greeted { stream, decoder, me: me.role, dialled: false, tally: Arc::default(), peer }, place))
+            Ok((Greeted { stream, decoder, me: me.role, dialled: false, counters: Arc::default(), peer }, place))
         }
         Err(error) => Err((stream, error)),
     }

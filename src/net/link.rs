@@ -11,10 +11,10 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::THREAD_STACK_BYTES;
+use super::counters::{self, Counters};
 use super::deadline::{self, Deadline};
 use super::greeting::{Greeted, Peer, drain};
 use super::outbox::{NotTaken, Outbox, WRITE_TICK};
-use super::tally::{self, Tally};
 use crate::wire::judge::{self, Judged};
 use crate::wire::message::{Error, Goodbye, Ping, Pong};
 use crate::wire::session::Heartbeat;
@@ -39,7 +39,7 @@ struct Shared<C> {
     /// leave in their order: that may be one call that sends, but none that waits for the socket.
     session: Mutex<Session<Option<C>>>,
     outbox: Outbox,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     closed: AtomicBool,
     reason: Mutex<Option<String>>,
 }
@@ -202,7 +202,7 @@ impl<C: Clone + Send + 'static> Link<C> {
 
     /// Frames that leave one behind the other. They are sealed in the outbox, in the order in which they leave.
     fn hand_over(&self, frames: Vec<Draft>) -> Result<(), Unsent> {
-        match self.0.outbox.put(frames, &self.0.stream, &self.0.tally) {
+        match self.0.outbox.put(frames, &self.0.stream, &self.0.counters) {
             Ok(()) => Ok(()),
             Err(NotTaken::Closing) => Err(Unsent),
             Err(NotTaken::Full) => {
@@ -258,7 +258,7 @@ pub struct LinkReader<C> {
 
 /// Opens a greeted connection: starts its writer; the caller runs the reader.
 pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>, LinkReader<C>)> {
-    let Greeted { stream, decoder, me, dialled, tally, peer } = greeted;
+    let Greeted { stream, decoder, me, dialled, counters, peer } = greeted;
     let session = Session::new(me, peer.role, dialled, deadline::now());
     stream.set_write_timeout(Some(WRITE_TICK))?;
     let writing = stream.try_clone()?;
@@ -268,13 +268,13 @@ pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>,
         stream,
         session: Mutex::new(session),
         outbox: Outbox::default(),
-        tally,
+        counters,
         closed: AtomicBool::new(false),
         reason: Mutex::new(None),
     }));
     let noting = link.clone();
     let writer = Builder::new().name(name).stack_size(THREAD_STACK_BYTES).spawn(move || {
-        if let Err(error) = noting.0.outbox.write_all(&writing, &noting.0.tally) {
+        if let Err(error) = noting.0.outbox.write_all(&writing, &noting.0.counters) {
             let reason = if error.kind() == ErrorKind::TimedOut {
                 "it takes nothing of what it is sent".to_owned()
             } else {
@@ -297,12 +297,12 @@ impl<C: Clone + Send + 'static> LinkReader<C> {
         let LinkReader { link, mut decoder, writer } = self;
         // A panic is a bug of ours: it ends this connection as its peer's going would, and no other.
         let ended = catch_unwind(AssertUnwindSafe(|| read_frames(&link, &mut decoder, handler))).unwrap_or_else(|_| {
-            tally::count(&link.0.tally.faults, 1);
+            counters::count(&link.0.counters.faults, 1);
             log::error!("a fault of this program's own ended the connection with {}", link.peer().address);
             End::Fault
         });
         if let End::Rule(error) = &ended {
-            link.0.tally.refused(error.code);
+            link.0.counters.refused(error.code);
         }
         let told = match &ended {
             End::Rule(error) => link.send(&error.clone().into()).is_ok(),
@@ -394,7 +394,7 @@ fn read_frames<C: Clone + Send + 'static>(link: &Link<C>, decoder: &mut Decoder,
             Ok(0) => return End::Peer("it hung up".to_owned()),
             Ok(count) => {
                 decoder.filled(count);
-                tally::count(&link.0.tally.bytes_received, count);
+                counters::count(&link.0.counters.bytes_received, count);
                 arrived = count;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -415,7 +415,7 @@ fn receive<C: Clone + Send + 'static>(
     frame: Frame<'_>,
 ) -> Result<(), End> {
     let header = frame.header;
-    tally::count(&link.0.tally.frames_received, 1);
+    counters::count(&link.0.counters.frames_received, 1);
     let incoming = link.session().receive(now, &header).map_err(|violation| End::Rule(violation.into()))?;
     match judge::frame(incoming, &frame).map_err(End::Rule)? {
         Judged::Request(Message::Ping(Ping)) => {
@@ -436,7 +436,7 @@ fn receive<C: Clone + Send + 'static>(
         }
         Judged::Alone(Message::Error(error)) => return Err(End::Peer(format!("it closed: {error}"))),
         Judged::Alone(_) => {}
-        Judged::Skipped => tally::count(&link.0.tally.frames_skipped, 1),
+        Judged::Skipped => counters::count(&link.0.counters.frames_skipped, 1),
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use std::net::TcpStream;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::counters::{self, Counters};
 use super::deadline::{self, Deadline};
-use super::tally::{self, Tally};
 use crate::wire::{Draft, Encoded, limits};
 
 /// Frames that may wait for the writer. A peer for whom more wait does not read.
@@ -57,7 +57,7 @@ pub(super) enum NotTaken {
 impl Outbox {
     /// Sends frames, now or soon, behind those that were given before, and counts them as one of those that wait. Here alone
     /// frames of a link are sealed: in the order in which they leave.
-    pub(super) fn put(&self, frames: Vec<Draft>, stream: &TcpStream, tally: &Tally) -> Result<(), NotTaken> {
+    pub(super) fn put(&self, frames: Vec<Draft>, stream: &TcpStream, counters: &Counters) -> Result<(), NotTaken> {
         let mut waiting = self.waiting();
         if waiting.is_closing {
             return Err(NotTaken::Closing);
@@ -73,11 +73,11 @@ impl Outbox {
             // The lock is held meanwhile, so that frames do not mix; the call never waits.
             match send_at_once(stream, &frame.head) {
                 Ok(sent) if sent == frame.head.len() => {
-                    count(tally, &[frame]);
+                    count(counters, &[frame]);
                     return Ok(());
                 }
                 Ok(sent) => {
-                    tally::count(&tally.bytes_sent, sent);
+                    counters::count(&counters.bytes_sent, sent);
                     Encoded { head: frame.head[sent..].to_vec(), tail: None }
                 }
                 Err(error) => return Err(NotTaken::Failed(error)),
@@ -120,7 +120,7 @@ impl Outbox {
     }
 
     /// The writer's life: writes what waits until the box is closed and empty.
-    pub(super) fn write_all(&self, stream: &TcpStream, tally: &Tally) -> io::Result<()> {
+    pub(super) fn write_all(&self, stream: &TcpStream, counters: &Counters) -> io::Result<()> {
         let mut batch: Vec<Encoded> = Vec::new();
         let result = loop {
             {
@@ -147,7 +147,7 @@ impl Outbox {
             if let Err(error) = write_batch(stream, &batch) {
                 break Err(error);
             }
-            count(tally, &batch);
+            count(counters, &batch);
         };
         let mut waiting = self.waiting();
         waiting.is_closing = true;
@@ -193,10 +193,10 @@ fn in_one_piece(frame: Encoded) -> Encoded {
 }
 
 /// Counts frames that have left; the first of them may be what was left of one.
-fn count(tally: &Tally, frames: &[Encoded]) {
+fn count(counters: &Counters, frames: &[Encoded]) {
     let bytes = frames.iter().map(Encoded::frame_bytes).sum();
-    tally::count(&tally.frames_sent, frames.len());
-    tally::count(&tally.bytes_sent, bytes);
+    counters::count(&counters.frames_sent, frames.len());
+    counters::count(&counters.bytes_sent, bytes);
 }
 
 /// Sends as much as the socket takes without waiting.
@@ -267,12 +267,12 @@ mod tests {
     #[test]
     fn who_asks_for_more_than_he_reads_is_waited_for() {
         let (mut reading, writing) = ends();
-        let (outbox, tally) = (Outbox::default(), Tally::default());
+        let (outbox, counters) = (Outbox::default(), Counters::default());
         assert!(!outbox.await_room());
         let frame = large().seal(1, false).to_bytes();
         let frames = limits::UNREAD_BYTES_MAX / frame.len() + 1;
         for request in 0..frames {
-            outbox.put(vec![large().draft(2 * request as u32 + 1, false)], &writing, &tally).unwrap();
+            outbox.put(vec![large().draft(2 * request as u32 + 1, false)], &writing, &counters).unwrap();
         }
         thread::scope(|scope| {
             let waiter = scope.spawn(|| {
@@ -280,7 +280,7 @@ mod tests {
                 outbox.waiting().own_bytes
             });
             assert!(!waiter.is_finished(), "nothing is read yet");
-            scope.spawn(|| outbox.write_all(&writing, &tally));
+            scope.spawn(|| outbox.write_all(&writing, &counters));
             let mut bytes = vec![0; frames * frame.len()];
             reading.read_exact(&mut bytes).unwrap();
             let own_bytes = waiter.join();
@@ -303,10 +303,10 @@ mod tests {
     #[test]
     fn frames_leave_whole_and_in_their_order_whoever_sends_them() {
         let (mut reading, writing) = ends();
-        let (outbox, tally) = (Outbox::default(), Tally::default());
+        let (outbox, counters) = (Outbox::default(), Counters::default());
         let mut expected = Vec::new();
         thread::scope(|scope| {
-            let writer = scope.spawn(|| outbox.write_all(&writing, &tally));
+            let writer = scope.spawn(|| outbox.write_all(&writing, &counters));
             let reader = scope.spawn(move || {
                 let mut bytes = Vec::new();
                 reading.read_to_end(&mut bytes).unwrap();
@@ -316,11 +316,11 @@ mod tests {
                 // Large ones fill the socket, so that small ones find something before them, or half their way.
                 let message = if number % 7 == 0 { large() } else { Message::from(Ping) };
                 expected.extend(message.seal(2 * number + 1, false).to_bytes());
-                outbox.put(vec![message.draft(2 * number + 1, false)], &writing, &tally).unwrap();
+                outbox.put(vec![message.draft(2 * number + 1, false)], &writing, &counters).unwrap();
             }
             outbox.close();
             assert!(matches!(
-                outbox.put(vec![Message::from(Ping).draft(1, false)], &writing, &tally),
+                outbox.put(vec![Message::from(Ping).draft(1, false)], &writing, &counters),
                 Err(NotTaken::Closing)
             ));
             outbox.await_end(Duration::from_secs(30));
@@ -339,14 +339,14 @@ mod tests {
         use crate::wire::message::Piece;
 
         let (mut reading, writing) = ends();
-        let (outbox, tally) = (Outbox::default(), Tally::default());
+        let (outbox, counters) = (Outbox::default(), Counters::default());
         let put = |count: usize| {
             let bytes = std::sync::Arc::new(vec![7; count]);
             let shared = SharedBytes::new(bytes.clone(), 0..count).unwrap();
             let digest = crate::digest::Digest::of(&bytes);
             let frame = Piece::draft_shared(crate::wire::MessageType::Put, 1, &digest, count as u64, 0, shared);
             let expected = frame.clone().seal().to_bytes();
-            outbox.put(vec![frame], &writing, &tally).unwrap();
+            outbox.put(vec![frame], &writing, &counters).unwrap();
             (expected, outbox.waiting().frames.len())
         };
         // There is no writer here.
@@ -361,13 +361,13 @@ mod tests {
     #[test]
     fn a_peer_that_does_not_read_fills_the_box_and_nobody_waits_for_it() {
         let (_reading, writing) = ends();
-        let (outbox, tally) = (Outbox::default(), Tally::default());
-        let put = |_| outbox.put(vec![large().draft(1, false)], &writing, &tally);
+        let (outbox, counters) = (Outbox::default(), Counters::default());
+        let put = |_| outbox.put(vec![large().draft(1, false)], &writing, &counters);
         let refused = (0..=FRAMES_MAX).map(put).find_map(Result::err);
         assert!(matches!(refused, Some(NotTaken::Full)), "{refused:?}");
         // One small frame after the other fills the socket first.
         let outbox = Outbox::default();
-        let put = |_| outbox.put(vec![Message::from(Ping).draft(1, false)], &writing, &tally);
+        let put = |_| outbox.put(vec![Message::from(Ping).draft(1, false)], &writing, &counters);
         let refused = (0..10_000_000).map(put).find_map(Result::err);
         assert!(matches!(refused, Some(NotTaken::Full)), "{refused:?}");
     }

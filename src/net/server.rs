@@ -10,14 +10,14 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::THREAD_STACK_BYTES;
+use super::connection_slots::{ConnectionSlot, ConnectionSlots};
 use super::console::{self, Answers, Question};
+use super::counters::{self, Counters};
 use super::deadline::{self, Deadline};
-use super::feed::{Feed, Watching};
+use super::event_log::{EventLog, Watching};
 use super::greeting::{self, Greeted, GreetingError, Identity, Peer};
 use super::listen::{Listener, wake};
 use super::memory::Crowd;
-use super::places::{Place, Places};
-use super::tally::{self, Tally};
 use crate::wire::message::Error;
 use crate::wire::text::{Kind, Metrics};
 use crate::wire::{Decoder, ErrorCode, MessageType, Role, VERSION, limits, text};
@@ -75,9 +75,9 @@ pub struct Port {
     /// Names, besides `localhost`, under which HTTP is answered.
     pub http_hosts: Vec<String>,
     /// Where the program counts what its connections see.
-    pub tally: Arc<Tally>,
+    pub counters: Arc<Counters>,
     /// Where the program says what happens.
-    pub feed: Feed,
+    pub event_log: EventLog,
 }
 
 /// A running server; it stops when told to, or when dropped.
@@ -120,8 +120,8 @@ pub fn serve(listener: Listener, port: Port, service: Arc<dyn Service>) -> io::R
         service,
         port,
         started: SystemTime::now(),
-        ungreeted: Places::new(caps.ungreeted, caps.ungreeted_per_address),
-        consoles: Places::new(caps.consoles, caps.consoles),
+        ungreeted: ConnectionSlots::new(caps.ungreeted, caps.ungreeted_per_address),
+        consoles: ConnectionSlots::new(caps.consoles, caps.consoles),
         greeted: AtomicUsize::new(0),
         crowd: Crowd::default(),
     });
@@ -135,8 +135,8 @@ struct State {
     port: Port,
     started: SystemTime,
     /// For those that have not greeted yet, or are being told why they are refused.
-    ungreeted: Arc<Places>,
-    consoles: Arc<Places>,
+    ungreeted: Arc<ConnectionSlots>,
+    consoles: Arc<ConnectionSlots>,
     greeted: AtomicUsize,
     crowd: Crowd,
 }
@@ -190,16 +190,16 @@ impl State {
 /// Starts a connection's thread. An error is the system's, which has no descriptor or no thread left for it.
 fn start(state: &Arc<State>, stream: TcpStream, address: SocketAddr) -> io::Result<()> {
     let _ = stream.set_nodelay(true);
-    tally::count(&state.port.tally.accepted, 1);
+    counters::count(&state.port.counters.accepted, 1);
     // Taken here, in the order of arrival. Every thread holds a place of one of three sorts or is on its way out: that
     // limits their number.
     let place = state.ungreeted.take(&stream, address.ip())?;
-    tally::count(&state.port.tally.evicted, usize::from(place.has_evicted()));
+    counters::count(&state.port.counters.evicted, usize::from(place.has_evicted()));
     let state = state.clone();
     let live = move || {
         // A panic is a bug of ours; it ends this connection and no other.
         if catch_unwind(AssertUnwindSafe(|| converse(&state, stream, address, place))).is_err() {
-            tally::count(&state.port.tally.faults, 1);
+            counters::count(&state.port.counters.faults, 1);
             log::error!("a fault of this program's own ended the connection from {address}");
         }
     };
@@ -207,7 +207,7 @@ fn start(state: &Arc<State>, stream: TcpStream, address: SocketAddr) -> io::Resu
     Ok(())
 }
 
-fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Place) {
+fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: ConnectionSlot) {
     let wait = if ungreeted.is_crowded() { limits::FIRST_BYTE_WAIT_CROWDED } else { limits::FIRST_BYTE_WAIT };
     let mut decoder = Decoder::new(limits::GREETING_PAYLOAD_BYTES_MAX);
     match deadline::read(&stream, decoder.room(), Deadline::after(wait)) {
@@ -226,7 +226,7 @@ fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Pl
     match greeting::answer(stream, decoder, &identity, limits::GREETING_WAIT, admit, place) {
         Ok((greeted, _place)) => {
             drop(ungreeted);
-            let greeted = greeted.counted_by(&state.port.tally);
+            let greeted = greeted.counted_by(&state.port.counters);
             state.service.connection(greeted);
         }
         Err((stream, GreetingError::Refuse(mut error))) => {
@@ -235,8 +235,8 @@ fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Pl
                     "this is a gradwire port; frames begin with F5 47 52 57, and text with a command".to_owned();
             }
             log::info!("refused {address}: {error}");
-            state.port.tally.refused(error.code);
-            state.port.feed.say("peer", address, || format!("refused: {error}"));
+            state.port.counters.refused(error.code);
+            state.port.event_log.say("peer", address, || format!("refused: {error}"));
             greeting::say_and_close(&stream, &error);
         }
         Err((_, GreetingError::Refused(error))) => log::info!("{address} refused us: {error}"),
@@ -283,13 +283,13 @@ impl Answers for State {
         out.sample(&[("kind", "ungreeted")], self.ungreeted.count() as f64);
         out.sample(&[("kind", "console")], self.consoles.count() as f64);
         out.sample(&[("kind", "greeted")], self.greeted.load(Ordering::Relaxed) as f64);
-        self.port.tally.write(&mut out);
+        self.port.counters.write(&mut out);
         self.service.metrics(&mut out);
         out.into_text()
     }
 
     fn watch(&self) -> Watching {
-        self.port.feed.watch()
+        self.port.event_log.watch()
     }
 
     fn http_hosts(&self) -> &[String] {

@@ -40,7 +40,7 @@ impl Driver {
         let refused = match admission {
             Admission::Admitted { position } => {
                 log::info!("job {id} is queued, {} ahead", counted((*position).into(), "job"));
-                self.feed.say("job", id, || format!("is queued, {} ahead", counted((*position).into(), "job")));
+                self.event_log.say("job", id, || format!("is queued, {} ahead", counted((*position).into(), "job")));
                 let submitted_ms = unix_ms();
                 self.archive.begin(id, specification.clone());
                 let accepted = Accepted {
@@ -167,7 +167,7 @@ impl Driver {
                 {
                     open.goes_on = true;
                     log::info!("job {job} is resumed");
-                    self.feed.say("job", job, || "is resumed");
+                    self.event_log.say("job", job, || "is resumed");
                     self.write(JournalCommand::Resume { job });
                     self.tell(Event::ResumeRequested { job });
                 }
@@ -236,7 +236,7 @@ impl Driver {
 
     pub(super) fn client_gone(&mut self, client: ClientKey) {
         if let Some(gone) = self.clients.remove(&client) {
-            self.feed.say("client", gone.link.peer().address, || "disconnected");
+            self.event_log.say("client", gone.link.peer().address, || "disconnected");
         }
         for (_, watchers) in self.ended.watchers() {
             watchers.retain(|watcher| watcher.client.key != client);

@@ -29,7 +29,7 @@ use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{self, Action, Engine, Event, Fault, LinkKey, NodeKey, Time};
 use crate::job::{Attempt, JobId, Specification, TaskId};
-use crate::net::{self, Feed};
+use crate::net::{self, EventLog};
 use crate::store::Store;
 
 /// A linked node.
@@ -78,7 +78,7 @@ pub(super) struct Driver {
     /// Large updates on their way.
     transfers: Transfers,
     counts: Counts,
-    feed: Feed,
+    event_log: EventLog,
     merging: Sender<MergeWork>,
     validating: Sender<Validating>,
     poller: Sender<PollerCommand>,
@@ -109,7 +109,7 @@ pub(super) struct Around {
     pub(super) journal: Sender<JournalCommand>,
     pub(super) archive: Arc<Archive>,
     pub(super) recovering: Arc<AtomicBool>,
-    pub(super) feed: Feed,
+    pub(super) event_log: EventLog,
 }
 
 /// Jobs that have ended are looked through for old ones this often.
@@ -117,7 +117,7 @@ const LOOK_THROUGH_EVERY_US: u64 = 60_000_000;
 
 impl Driver {
     pub(super) fn new(settings: &Settings, around: Around) -> Driver {
-        let Around { store, transfers, merging, validating, poller, journal, archive, recovering, feed } = around;
+        let Around { store, transfers, merging, validating, poller, journal, archive, recovering, event_log } = around;
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
         Driver {
@@ -139,7 +139,7 @@ impl Driver {
             submissions: VecDeque::new(),
             transfers,
             counts: Counts::default(),
-            feed,
+            event_log,
             merging,
             validating,
             poller,
@@ -219,7 +219,7 @@ impl Driver {
                 }
             }
             DriverEvent::ClientHere { client } => {
-                self.feed.say("client", client.link.peer().address, || "connected");
+                self.event_log.say("client", client.link.peer().address, || "connected");
                 self.clients.insert(client.key, client);
             }
             DriverEvent::ClientGone { client } => self.client_gone(client),

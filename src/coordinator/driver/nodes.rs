@@ -23,11 +23,11 @@ impl Driver {
         for (node, address) in left {
             // A dial that is still under way may fail: that is nobody's concern any more.
             self.inactive_told[node.0 as usize] = true;
-            self.feed.say("node", address, || "is no longer listed");
+            self.event_log.say("node", address, || "is no longer listed");
             self.tell(Event::NodeUnlisted { node });
         }
         for (node, address) in joined {
-            self.feed.say("node", &address, || "is listed");
+            self.event_log.say("node", &address, || "is listed");
             self.tell(Event::NodeListed { node, address: address.to_string() });
             match self.inactive_told.get_mut(node.0 as usize) {
                 Some(told) => *told = false,
@@ -42,7 +42,7 @@ impl Driver {
     /// Says that a node is released.
     pub(super) fn say_let_go(&self, node: &NodeLink, reason: &str) {
         log::info!("node {} is released: {reason}", node.name);
-        self.feed.say("node", &node.name, || format!("is released: {reason}"));
+        self.event_log.say("node", &node.name, || format!("is released: {reason}"));
     }
 
     pub(super) fn dial_failed(&mut self, node: NodeKey, reason: &str) {
@@ -55,11 +55,11 @@ impl Driver {
 
     pub(super) fn node_linked(&mut self, node: NodeKey, key: LinkKey, linked: NodeHandle, info: NodeInfo) {
         log::info!("node {} is active at {}", info.name, self.nodes[node.0 as usize]);
-        self.feed.say("node", &info.name, || format!("is active at {}", self.nodes[node.0 as usize]));
+        self.event_log.say("node", &info.name, || format!("is active at {}", self.nodes[node.0 as usize]));
         for (arithmetic, doubt) in &info.doubts {
             let why = doubt.about(*arithmetic);
             log::warn!("node {} gets no exact work: {why}", info.name);
-            self.feed.say("node", &info.name, || format!("gets no exact work: {why}"));
+            self.event_log.say("node", &info.name, || format!("gets no exact work: {why}"));
         }
         self.inactive_told[node.0 as usize] = true;
         let id = linked.link.peer().id;
@@ -115,7 +115,8 @@ impl Driver {
     pub(super) fn say_held(&self, link: LinkKey, job: JobId, count: usize) {
         if let Some(node) = self.links.get(&link).filter(|_| count > 0) {
             log::debug!("node {} holds {} of job {job}", node.name, counted(count as u64, "result"));
-            self.feed.say("node", &node.name, || format!("holds {} of job {job}", counted(count as u64, "result")));
+            self.event_log
+                .say("node", &node.name, || format!("holds {} of job {job}", counted(count as u64, "result")));
         }
     }
 
@@ -130,7 +131,7 @@ impl Driver {
     pub(super) fn node_unlinked(&mut self, key: LinkKey, reason: String) {
         if let Some(node) = self.links.remove(&key) {
             log::info!("node {} is inactive: {reason}", self.nodes[node.node.0 as usize]);
-            self.feed.say("node", &self.nodes[node.node.0 as usize], || format!("is inactive: {reason}"));
+            self.event_log.say("node", &self.nodes[node.node.0 as usize], || format!("is inactive: {reason}"));
         }
         self.tell(Event::LinkDown { link: key, reason });
     }
@@ -153,7 +154,7 @@ impl Driver {
     /// Says what has become of an attempt.
     pub(super) fn say_task(&self, link: LinkKey, attempt: Attempt, sentence: impl FnOnce() -> String) {
         let TaskId { job, step, shard } = attempt.task;
-        self.feed.say("task", job, || {
+        self.event_log.say("task", job, || {
             let node = self.links.get(&link).map_or("a lost node", |node| &node.name);
             format!("round {}, shard {shard}, attempt {} at {node}: {}", step + 1, attempt.attempt, sentence())
         });

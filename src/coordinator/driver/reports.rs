@@ -29,7 +29,7 @@ impl Driver {
             }
             JobEvent::Started => {
                 log::info!("job {id} starts");
-                self.feed.say("job", id, || "starts");
+                self.event_log.say("job", id, || "starts");
                 return self.job_runs(id);
             }
             JobEvent::RoundDone(round) => {
@@ -39,7 +39,7 @@ impl Driver {
                 self.counts.tasks_merged += u64::from(round.merged);
                 self.counts.tasks_skipped += u64::from(round.skipped);
                 log::debug!("job {id}: round {} of {} is done", round.round, round.rounds);
-                self.feed.say("job", id, || {
+                self.event_log.say("job", id, || {
                     let (number, of, loss) = (round.round, round.rounds, round.loss);
                     let (measure, quality) = quality(&round.metrics, round.rows);
                     format!("round {number} of {of} is done: loss {loss:.5}, {measure} {quality}")
@@ -50,13 +50,13 @@ impl Driver {
                 // Everyday life on a busy fleet: worth a look when somebody wonders, not a line for everyone.
                 log::debug!("job {id}: {copy}");
                 self.counts.copies += 1;
-                self.feed.say("job", id, || copy.to_string());
+                self.event_log.say("job", id, || copy.to_string());
                 return;
             }
             JobEvent::Notice(text) => {
                 log::info!("job {id}: {text}");
                 self.counts.revivals += u64::from(matches!(text, Notice::Revival { .. }));
-                self.feed.say("job", id, || text.to_string());
+                self.event_log.say("job", id, || text.to_string());
                 notice(kind_of(&text), text.to_string()).into()
             }
             JobEvent::Paused(reason) => {
@@ -84,7 +84,7 @@ impl Driver {
         let failure = Failure::paused(reason);
         log::warn!("job {id} is paused: {reason}");
         job.paused = Some((failure.clone(), false));
-        self.feed.say("job", id, || format!("is paused: {reason}"));
+        self.event_log.say("job", id, || format!("is paused: {reason}"));
         self.write(JournalCommand::Pause { job: id, failure });
     }
 
@@ -142,7 +142,7 @@ impl Driver {
                      coordinator ends"
                 );
                 log::error!("{text}");
-                self.feed.say("journal", "coordinator", || text.clone());
+                self.event_log.say("journal", "coordinator", || text.clone());
                 let message: Message<'static> = notice(NoticeKind::Alarm, text).into();
                 for job in self.jobs.ids() {
                     self.tell_watchers(job, &message);
@@ -185,11 +185,11 @@ impl Driver {
             Message::Done(done) => {
                 let fingerprint = done.summary.fingerprint;
                 log::info!("job {id} is done: fingerprint {fingerprint}");
-                self.feed.say("job", id, || format!("is done: fingerprint {fingerprint}"));
+                self.event_log.say("job", id, || format!("is done: fingerprint {fingerprint}"));
             }
             other => {
                 log::warn!("job {id} has ended: {}", sentence(other));
-                self.feed.say("job", id, || format!("has ended: {}", sentence(other)));
+                self.event_log.say("job", id, || format!("has ended: {}", sentence(other)));
             }
         }
         self.keep_the_last();

@@ -13,7 +13,7 @@ const LINES_MAX: usize = 256;
 
 /// Where a program says what happens; clones say it to the same watchers.
 #[derive(Clone, Debug, Default)]
-pub struct Feed(Arc<Shared>);
+pub struct EventLog(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -40,7 +40,7 @@ struct Lines {
 #[derive(Debug)]
 pub(super) struct Watching(Arc<Inbox>);
 
-impl Feed {
+impl EventLog {
     /// Says that something has happened: of what kind, to whom, and a sentence, which is only made if somebody watches.
     pub fn say<S: Display>(&self, kind: &str, whom: impl Display, sentence: impl FnOnce() -> S) {
         if self.0.watchers.load(Ordering::Relaxed) != 0 {
@@ -115,27 +115,27 @@ mod tests {
 
     #[test]
     fn nothing_is_put_into_words_that_nobody_watches() {
-        let feed = Feed::default();
-        feed.say("node", "a", || -> String { panic!("nobody watches") });
-        let watching = feed.watch();
-        feed.say("node", "a", || "is\nthere");
+        let event_log = EventLog::default();
+        event_log.say("node", "a", || -> String { panic!("nobody watches") });
+        let watching = event_log.watch();
+        event_log.say("node", "a", || "is\nthere");
         let line = watching.lines(NOW);
         assert!(line.ends_with("Z  node    a  is\\nthere\n"), "{line}");
         drop(watching);
-        feed.say("node", "a", || "the watcher is found to be gone");
-        feed.say("node", "a", || -> String { panic!("nobody watches") });
+        event_log.say("node", "a", || "the watcher is found to be gone");
+        event_log.say("node", "a", || -> String { panic!("nobody watches") });
     }
 
     #[test]
     fn a_watcher_that_waits_is_woken_by_what_happens() {
-        let feed = Feed::default();
-        let (first, second) = (feed.watch(), feed.watch());
+        let event_log = EventLog::default();
+        let (first, second) = (event_log.watch(), event_log.watch());
         let long = Duration::from_secs(60);
         let waiting = std::thread::spawn(move || {
             let since = std::time::Instant::now();
             (first.lines(long), since.elapsed())
         });
-        feed.say("node", "a", || "is there");
+        event_log.say("node", "a", || "is there");
         let (line, waited) = waiting.join().unwrap();
         assert!(line.ends_with("a  is there\n") && waited < long, "{line} after {waited:?}");
         assert_eq!(second.lines(NOW).lines().count(), 1);
@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn a_watcher_that_does_not_read_misses_lines_and_is_told() {
-        let feed = Feed::default();
-        let watching = feed.watch();
+        let event_log = EventLog::default();
+        let watching = event_log.watch();
         for number in 0..LINES_MAX + 3 {
-            feed.say("job", number, || "goes on");
+            event_log.say("job", number, || "goes on");
         }
         let text = watching.lines(NOW);
         assert_eq!(text.lines().count(), LINES_MAX + 1);

@@ -7,7 +7,7 @@ use crate::wire::text::{Kind, Metrics};
 
 /// Counters of one program, shared by all its connections.
 #[derive(Debug)]
-pub struct Tally {
+pub struct Counters {
     pub(super) accepted: AtomicU64,
     /// Connections hung up on to make room for younger ones.
     pub(super) evicted: AtomicU64,
@@ -23,10 +23,10 @@ pub struct Tally {
     pub(super) faults: AtomicU64,
 }
 
-impl Default for Tally {
-    fn default() -> Tally {
+impl Default for Counters {
+    fn default() -> Counters {
         let zero = || AtomicU64::new(0);
-        Tally {
+        Counters {
             accepted: zero(),
             evicted: zero(),
             refused: std::array::from_fn(|_| zero()),
@@ -45,7 +45,7 @@ pub(super) fn count(counter: &AtomicU64, by: usize) {
     counter.fetch_add(by as u64, Ordering::Relaxed);
 }
 
-impl Tally {
+impl Counters {
     pub(super) fn refused(&self, code: ErrorCode) {
         let place = ErrorCode::ALL.iter().position(|&other| other == code);
         if let Some(counter) = place.and_then(|place| self.refused.get(place)) {

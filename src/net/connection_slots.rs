@@ -1,14 +1,14 @@
-//! Places for connections of one sort, a limited number of them: who comes when all are taken has somebody hung up on,
-//! the oldest connection of the address that has most of them. So whoever opens many takes places from himself. Owns who
-//! holds a place; does not know what the connections are for.
+//! ConnectionSlots for connections of one sort, a limited number of them: who comes when all are taken has somebody hung up on,
+//! the oldest connection of the address that has most of them. So whoever opens many takes slots from himself. Owns who
+//! holds a slot; does not know what the connections are for.
 
 use std::io;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Places, in all and for one address.
+/// ConnectionSlots, in all and for one address.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionSlots {
     in_all: usize,
     per_address: usize,
     /// The oldest first.
@@ -21,24 +21,24 @@ struct Taken {
     ip: IpAddr,
 }
 
-/// A place; given up when dropped.
+/// A slot; given up when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct ConnectionSlot {
+    slots: Arc<ConnectionSlots>,
     stream: Arc<TcpStream>,
     is_crowded: bool,
     has_evicted: bool,
 }
 
-impl Places {
-    pub(super) fn new(in_all: usize, per_address: usize) -> Arc<Places> {
-        Arc::new(Places { in_all, per_address, taken: Mutex::default() })
+impl ConnectionSlots {
+    pub(super) fn new(in_all: usize, per_address: usize) -> Arc<ConnectionSlots> {
+        Arc::new(ConnectionSlots { in_all, per_address, taken: Mutex::default() })
     }
 
-    /// A place for a connection from `ip`. Where there is none left for its address, the oldest of that address is hung up
+    /// A slot for a connection from `ip`. Where there is none left for its address, the oldest of that address is hung up
     /// on; where there is none left at all, the oldest of the address that has most. An error is the system's, which has
     /// no descriptor left to hold it by.
-    pub(super) fn take(self: &Arc<Self>, stream: &TcpStream, ip: IpAddr) -> io::Result<Place> {
+    pub(super) fn take(self: &Arc<Self>, stream: &TcpStream, ip: IpAddr) -> io::Result<ConnectionSlot> {
         let stream = Arc::new(stream.try_clone()?);
         let mut taken = self.taken();
         let is_same = |other: &Taken| other.ip == ip;
@@ -56,7 +56,7 @@ impl Places {
         }
         taken.push(Taken { stream: stream.clone(), ip });
         let is_crowded = taken.len() * 2 >= self.in_all;
-        Ok(Place { places: self.clone(), stream, is_crowded, has_evicted: evicted.is_some() })
+        Ok(ConnectionSlot { slots: self.clone(), stream, is_crowded, has_evicted: evicted.is_some() })
     }
 
     /// How many are taken.
@@ -70,15 +70,15 @@ impl Places {
     }
 }
 
-/// The place in the list of the oldest connection of the address that has most of them.
+/// The slot in the list of the oldest connection of the address that has most of them.
 fn oldest_of_the_busiest(taken: &[Taken]) -> Option<usize> {
     let count = |ip| taken.iter().filter(|other| other.ip == ip).count();
     // Of equals the last wins: the oldest, from behind.
     (0..taken.len()).rev().max_by_key(|&index| count(taken[index].ip))
 }
 
-impl Place {
-    /// Whether half of all places were taken when this one was.
+impl ConnectionSlot {
+    /// Whether half of all slots were taken when this one was.
     pub(super) fn is_crowded(&self) -> bool {
         self.is_crowded
     }
@@ -89,9 +89,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.places.taken().retain(|other| !Arc::ptr_eq(&other.stream, &self.stream));
+        self.slots.taken().retain(|other| !Arc::ptr_eq(&other.stream, &self.stream));
     }
 }
 
@@ -111,16 +111,16 @@ mod tests {
     #[test]
     fn the_oldest_gives_way_when_all_places_are_taken() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        for places in [Places::new(2, 100), Places::new(100, 2)] {
+        for slots in [ConnectionSlots::new(2, 100), ConnectionSlots::new(100, 2)] {
             let ends: Vec<_> = (0..3).map(|_| connection(&listener)).collect();
             let held: Vec<_> = ends
                 .iter()
-                .map(|(_, accepted)| places.take(accepted, accepted.peer_addr().unwrap().ip()).unwrap())
+                .map(|(_, accepted)| slots.take(accepted, accepted.peer_addr().unwrap().ip()).unwrap())
                 .collect();
             assert_eq!((&ends[0].0).read(&mut [0]).unwrap(), 0, "hung up on");
-            assert_eq!(places.taken().len(), 2);
+            assert_eq!(slots.taken().len(), 2);
             drop(held);
-            assert_eq!(places.taken().len(), 0);
+            assert_eq!(slots.taken().len(), 0);
         }
     }
 
@@ -135,28 +135,28 @@ mod tests {
             socket.connect(&listener.local_addr().unwrap().into()).unwrap();
             (TcpStream::from(socket), listener.accept().unwrap().0)
         };
-        let places = Places::new(4, 4);
+        let slots = ConnectionSlots::new(4, 4);
         // An honest one comes first, then many of one address: the honest one is the oldest, and stays.
         let ends: Vec<_> = [9, 7, 7, 7, 7, 8].map(from).into();
         let _held: Vec<_> = ends
             .iter()
-            .map(|(_, accepted)| places.take(accepted, accepted.peer_addr().unwrap().ip()).unwrap())
+            .map(|(_, accepted)| slots.take(accepted, accepted.peer_addr().unwrap().ip()).unwrap())
             .collect();
         for evicted in [1, 2] {
             assert_eq!((&ends[evicted].0).read(&mut [0]).unwrap(), 0, "connection {evicted} is hung up on");
         }
-        let open: Vec<u16> = places.taken().iter().map(|taken| taken.stream.peer_addr().unwrap().port()).collect();
+        let open: Vec<u16> = slots.taken().iter().map(|taken| taken.stream.peer_addr().unwrap().port()).collect();
         assert_eq!(open, [0, 3, 4, 5].map(|index: usize| ends[index].0.local_addr().unwrap().port()));
     }
 
     #[test]
     fn it_is_crowded_from_half_of_the_places_on() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let places = Places::new(4, 4);
+        let slots = ConnectionSlots::new(4, 4);
         let (_one, one) = connection(&listener);
         let (_two, two) = connection(&listener);
-        let one = places.take(&one, one.peer_addr().unwrap().ip()).unwrap();
-        let two = places.take(&two, two.peer_addr().unwrap().ip()).unwrap();
+        let one = slots.take(&one, one.peer_addr().unwrap().ip()).unwrap();
+        let two = slots.take(&two, two.peer_addr().unwrap().ip()).unwrap();
         assert!(!one.is_crowded() && two.is_crowded());
     }
 }
