@@ -10,8 +10,8 @@
 //! | `directory` | files and their places |
 //! | `state` | a state's layout |
 //! | `ledger` | the layout of the ledger's blocks |
-//! | `book` | a job that is being written |
-//! | `kept` | what is kept, in bytes, and what goes first |
+//! | `job_writer` | a job that is being written |
+//! | `retention` | what is kept, in bytes, and what goes first |
 //! | `command` | what it is told and what it tells |
 //! | `writer` | its thread |
 //! | `archive` | what is read while the journal is being written |
@@ -20,13 +20,13 @@
 //! | `recovery` | what is done with all of it at the start |
 
 mod archive;
-mod book;
 mod command;
 mod directory;
-mod kept;
+mod job_writer;
 mod ledger;
 mod reading;
 mod recovery;
+mod retention;
 mod shelved;
 mod state;
 #[cfg(test)]

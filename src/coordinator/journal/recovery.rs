@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::book::Book;
 use super::command::Restored;
 use super::directory::Directory;
+use super::job_writer::JobWriter;
 use super::reading::{Unread, Whole, newest};
 use super::writer::Writer;
 use crate::coordinator::data::objects_of;
@@ -46,7 +46,7 @@ impl Writer {
         self.submitted = restored.iter().map(|job| job.state.submitted_as).max().unwrap_or(0);
         // Nobody knows what a job needs that is not read.
         if !self.archive.has_unread()
-            && let Err(error) = directory.sweep(|digest| self.kept.is_needed(digest))
+            && let Err(error) = directory.sweep(|digest| self.retention.is_needed(digest))
         {
             log::warn!("files that a crash left in {} are not removed: {error}", directory.root().display());
         }
@@ -86,7 +86,7 @@ impl Writer {
                 }
             }
         }
-        self.kept.begin(job, needed);
+        self.retention.begin(job, needed);
         // Nothing depends on them: who verifies a task computes them again.
         let mut kept_bytes = 0;
         match directory.kept_weights(job) {
@@ -101,14 +101,14 @@ impl Writer {
         if has_ended {
             self.archive.unshelve(job, base);
             let bytes = 2 * state_bytes + state.ledger.bytes + kept_bytes;
-            self.kept.end(job, state.status.ended_ms, bytes);
+            self.retention.end(job, state.status.ended_ms, bytes);
             return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, objects }));
         }
-        let mut book = Book::new(state.clone(), weights.clone());
-        book.resume(starts);
-        book.kept_bytes = kept_bytes;
-        self.archive.shelve(job, book.shelved());
-        self.books.insert(job, book);
+        let mut writer = JobWriter::new(state.clone(), weights.clone());
+        writer.resume(starts);
+        writer.kept_bytes = kept_bytes;
+        self.archive.shelve(job, writer.shelved());
+        self.writers.insert(job, writer);
         Ok(Some(Restored { state, rounds, weights, objects }))
     }
 }

@@ -1,7 +1,7 @@
 //! The journal on a real directory: what is written is read back, and what is damaged is never taken for something else.
 
-mod book;
 mod damage;
+mod job_writer;
 mod pages;
 
 use std::path::{Path, PathBuf};
@@ -260,7 +260,7 @@ fn a_job_that_has_ended_is_read_where_it_is_written_and_forgotten_without_a_trac
         (1..=ROUNDS).for_each(|round| desk.round(job, round));
     }
     desk.end(job);
-    assert!(!desk.writer.books.contains_key(&job));
+    assert!(!desk.writer.writers.contains_key(&job));
     drop(desk);
     let mut desk = Desk::open(root.path());
     let restored = desk.recover();
@@ -325,19 +325,19 @@ fn what_jobs_that_have_ended_take_is_what_their_files_have_and_the_first_goes_wh
         };
         files.iter().filter(|(path, _)| is_ended(path)).map(|(_, bytes)| bytes.len() as u64).sum()
     };
-    let bytes = desk.writer.kept.ended_bytes();
+    let bytes = desk.writer.retention.ended_bytes();
     assert_eq!(bytes, bytes_there(&read_all(root.path())));
     assert_eq!(desk.too_much(), None);
     drop(desk);
     let mut desk = Desk::open(root.path());
     assert_eq!(desk.recover().len(), 4);
-    assert_eq!(desk.writer.kept.ended_bytes(), bytes, "after a restart, too");
+    assert_eq!(desk.writer.retention.ended_bytes(), bytes, "after a restart, too");
     // One byte too many, and what then is as much as one of them takes.
     desk.writer.ended_bytes_max = bytes - 1;
     desk.writer.expire();
     assert_eq!(desk.too_much(), Some(jobs[0]));
     desk.order(JournalCommand::Forget { job: jobs[0] });
-    assert_eq!(desk.writer.kept.ended_bytes(), bytes_there(&read_all(root.path())));
+    assert_eq!(desk.writer.retention.ended_bytes(), bytes_there(&read_all(root.path())));
     assert_eq!(desk.too_much(), None, "two are not too much");
     desk.writer.ended_bytes_max = 1;
     desk.writer.expire();
@@ -514,7 +514,7 @@ fn a_start_counts_the_weights_that_are_kept_and_removes_what_is_not_whole() {
     let mut desk = Desk::open(root.path());
     desk.begin(job);
     (1..=3).for_each(|round| desk.round(job, round));
-    let kept_bytes = desk.writer.books[&job].kept_bytes;
+    let kept_bytes = desk.writer.writers[&job].kept_bytes;
     assert_eq!(kept_bytes, 3 * weights(job, 1).bytes.len() as u64);
     drop(desk);
     let part = root.path().join("jobs").join(job.to_string()).join("weights").join("half.part");
@@ -524,7 +524,7 @@ fn a_start_counts_the_weights_that_are_kept_and_removes_what_is_not_whole() {
     }
     let mut desk = Desk::open(root.path());
     desk.recover();
-    assert_eq!(desk.writer.books[&job].kept_bytes, kept_bytes);
+    assert_eq!(desk.writer.writers[&job].kept_bytes, kept_bytes);
     assert!(!part.exists());
     assert!(foreign.exists(), "what is somebody else's is left alone");
 }

@@ -1,5 +1,5 @@
 //! The journal's thread: gathers what is to be written, writes it, and tells what is durable. Owns when and in which order;
-//! does not know how a job's part is laid out (`book`).
+//! does not know how a job's part is laid out (`job_writer`).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::archive::Archive;
-use super::book::Book;
 use super::command::{JournalCommand, JournalEvent, Keeping, OnDiskError};
 use super::directory::Directory;
-use super::kept::Kept;
+use super::job_writer::JobWriter;
 use super::ledger::Extent;
+use super::retention::Retention;
 use super::state::{self, State};
 use crate::coordinator::data::objects_of;
 use crate::coordinator::event::DriverEvent;
@@ -39,7 +39,7 @@ pub(in super::super) fn start(
     store: Arc<Store>,
     events: Sender<DriverEvent>,
 ) -> io::Result<(Sender<JournalCommand>, Arc<Archive>, JoinHandle<()>)> {
-    // Never more than the engine has in its books: a round's record each, and small ones.
+    // Never more than the engine has in hand: a round's record each, and small ones.
     let (orders, queue) = unbounded();
     let archive = Arc::new(Archive::new(keeping.directory.clone()));
     let writer = Writer::new(keeping, store, events, threads.clone(), archive.clone());
@@ -56,9 +56,9 @@ pub(super) struct Writer {
     pub(super) events: Sender<DriverEvent>,
     pub(super) threads: Threads,
     pub(super) archive: Arc<Archive>,
-    pub(super) books: BTreeMap<JobId, Book>,
+    pub(super) writers: BTreeMap<JobId, JobWriter>,
     /// Every job that is written, with its data.
-    pub(super) kept: Kept,
+    pub(super) retention: Retention,
     /// Jobs submitted so far.
     pub(super) submitted: u64,
     /// Whether something could not be written.
@@ -89,8 +89,8 @@ impl Writer {
             events,
             threads,
             archive,
-            books: BTreeMap::new(),
-            kept: Kept::default(),
+            writers: BTreeMap::new(),
+            retention: Retention::default(),
             submitted: 0,
             is_behind: false,
             rests_until: Instant::now(),
@@ -162,8 +162,8 @@ impl Writer {
         match order {
             JournalCommand::Begin { status, specification } => self.begin(status, specification),
             JournalCommand::Round { job, record, weights } => {
-                let Some(book) = self.books.get_mut(&job) else { return };
-                book.round(&record, weights);
+                let Some(writer) = self.writers.get_mut(&job) else { return };
+                writer.round(&record, weights);
             }
             JournalCommand::Pause { job, failure } => self.change(job, |state| {
                 state.status.state = JobState::Paused;
@@ -205,20 +205,21 @@ impl Writer {
             ledger: Extent::START,
             tail: Vec::new(),
         };
-        self.books.insert(job, Book::new(state, None));
+        self.writers.insert(job, JobWriter::new(state, None));
     }
 
     fn change(&mut self, job: JobId, change: impl FnOnce(&mut State)) {
-        if let Some(book) = self.books.get_mut(&job) {
-            change(&mut book.state);
-            book.is_dirty = true;
+        if let Some(writer) = self.writers.get_mut(&job) {
+            change(&mut writer.state);
+            writer.is_dirty = true;
         }
     }
 
     /// Writes what has changed, and says what is durable.
     pub(super) fn flush(&mut self) -> Result<(), Stop> {
         let was_behind = std::mem::take(&mut self.is_behind);
-        let dirty: Vec<JobId> = self.books.iter().filter(|(_, book)| book.is_dirty).map(|(&job, _)| job).collect();
+        let dirty: Vec<JobId> =
+            self.writers.iter().filter(|(_, writer)| writer.is_dirty).map(|(&job, _)| job).collect();
         for job in dirty {
             if self.awaits_its_end(job) {
                 continue;
@@ -226,12 +227,12 @@ impl Writer {
             if let Err(error) = self.write(job) {
                 self.failed(&error, was_behind)?;
             }
-            let Some(book) = self.books.get(&job) else { continue };
-            let status = &book.state.status;
+            let Some(writer) = self.writers.get(&job) else { continue };
+            let status = &writer.state.status;
             let (rounds, state) = (status.rounds_done, status.state);
-            self.archive.shelve(job, book.shelved());
+            self.archive.shelve(job, writer.shelved());
             self.tell(JournalEvent::Durable { job, rounds, state });
-            if !book.is_dirty {
+            if !writer.is_dirty {
                 self.settle(job, was_behind)?;
             }
         }
@@ -245,16 +246,16 @@ impl Writer {
     /// Whether a job's data has left memory before it was written. Then it has ended meanwhile, and its end is among the
     /// orders that are still to come.
     fn awaits_its_end(&self, job: JobId) -> bool {
-        let Some(book) = self.books.get(&job) else { return false };
-        let is_to_begin = self.directory.is_some() && !book.has_begun && book.state.status.ended_ms == 0;
-        is_to_begin && !objects_of(&book.state.specification).keys().all(|digest| self.store.get(digest).is_some())
+        let Some(writer) = self.writers.get(&job) else { return false };
+        let is_to_begin = self.directory.is_some() && !writer.has_begun && writer.state.status.ended_ms == 0;
+        is_to_begin && !objects_of(&writer.state.specification).keys().all(|digest| self.store.get(digest).is_some())
     }
 
     /// Says which job is to go, if those that have ended take too much; the next one's turn comes once it is forgotten.
     pub(super) fn expire(&mut self) {
         let max = self.ended_bytes_max;
-        if let Some(job) = self.kept.too_much(max) {
-            let bytes = self.kept.ended_bytes();
+        if let Some(job) = self.retention.too_much(max) {
+            let bytes = self.retention.ended_bytes();
             self.tell(JournalEvent::TooMuch { job });
             // Whoever reads it and asks for the job then is answered behind that.
             log::info!("job {job} is forgotten: finished jobs take {bytes} bytes, and --keep-bytes is {max}");
@@ -264,36 +265,36 @@ impl Writer {
     /// A job is written: what need not be held for it any more is let go.
     fn settle(&mut self, job: JobId, was_behind: bool) -> Result<(), Stop> {
         // An end that was told must not be undone by the loss of one file: it takes the place of the state before, too.
-        if let (Some(directory), Some(book)) = (&self.directory, self.books.get_mut(&job))
-            && book.state.status.ended_ms != 0
-            && let Err(error) = book.write(job, directory, self.tail_bytes_max)
+        if let (Some(directory), Some(writer)) = (&self.directory, self.writers.get_mut(&job))
+            && writer.state.status.ended_ms != 0
+            && let Err(error) = writer.write(job, directory, self.tail_bytes_max)
         {
             self.failed(&error, was_behind)?;
         }
         if let Err(error) = self.keep_weights(job) {
             self.failed(&error, was_behind)?;
         }
-        if let Some(book) = self.books.get(&job)
-            && book.state.status.ended_ms != 0
+        if let Some(writer) = self.writers.get(&job)
+            && writer.state.status.ended_ms != 0
         {
             if self.directory.is_some() {
                 // From here on it is read where it is written.
-                self.archive.unshelve(job, book.state.progress.as_ref().map(|progress| progress.base));
+                self.archive.unshelve(job, writer.state.progress.as_ref().map(|progress| progress.base));
             }
-            if let Some(book) = self.books.remove(&job)
+            if let Some(writer) = self.writers.remove(&job)
                 && self.directory.is_some()
             {
-                self.kept.end(job, book.state.status.ended_ms, book.bytes());
+                self.retention.end(job, writer.state.status.ended_ms, writer.bytes());
             }
         }
         Ok(())
     }
 
     fn write(&mut self, job: JobId) -> Result<(), DiskError> {
-        let Some(book) = self.books.get_mut(&job) else { return Ok(()) };
+        let Some(writer) = self.writers.get_mut(&job) else { return Ok(()) };
         if let Some(directory) = &self.directory {
-            if !book.has_begun {
-                let needed = objects_of(&book.state.specification);
+            if !writer.has_begun {
+                let needed = objects_of(&writer.state.specification);
                 let held: Vec<_> =
                     needed.keys().filter_map(|digest| Some((*digest, self.store.get(digest)?))).collect();
                 let objects: Vec<(Digest, &[u8])> = held.iter().map(|(digest, bytes)| (*digest, &bytes[..])).collect();
@@ -301,25 +302,25 @@ impl Writer {
                 // What is left of a job of this id that could not be read is not to be mixed with it.
                 directory.remove_job(job)?;
                 directory.begin_job(job)?;
-                self.kept.begin(job, needed);
+                self.retention.begin(job, needed);
                 self.begins_job = true;
             }
-            book.write(job, directory, self.tail_bytes_max)?;
+            writer.write(job, directory, self.tail_bytes_max)?;
         }
-        book.has_begun = true;
-        book.is_dirty = false;
+        writer.has_begun = true;
+        writer.is_dirty = false;
         Ok(())
     }
 
     /// Lets go of weights that are written; keeps them for who verifies single tasks, as long as there is room.
     fn keep_weights(&mut self, job: JobId) -> Result<(), DiskError> {
-        let (Some(directory), Some(book)) = (&self.directory, self.books.get_mut(&job)) else { return Ok(()) };
-        if let Some(weights) = book.weights.take()
-            && book.kept_bytes + weights.bytes.len() as u64 <= KEPT_WEIGHTS_BYTES_MAX
+        let (Some(directory), Some(writer)) = (&self.directory, self.writers.get_mut(&job)) else { return Ok(()) };
+        if let Some(weights) = writer.weights.take()
+            && writer.kept_bytes + weights.bytes.len() as u64 <= KEPT_WEIGHTS_BYTES_MAX
             && self.archive.keep(job, weights.digest)
         {
             directory.put_weights(job, &weights.digest, &weights.bytes)?;
-            book.kept_bytes += weights.bytes.len() as u64;
+            writer.kept_bytes += weights.bytes.len() as u64;
         }
         Ok(())
     }
@@ -341,9 +342,9 @@ impl Writer {
 
     /// Removes a job, and the data that no other job needs.
     fn forget(&mut self, job: JobId) {
-        self.books.remove(&job);
+        self.writers.remove(&job);
         self.archive.forget(job);
-        let (Some(directory), Some(unneeded)) = (&self.directory, self.kept.forget(job)) else { return };
+        let (Some(directory), Some(unneeded)) = (&self.directory, self.retention.forget(job)) else { return };
         // Of jobs that could not be read nobody knows what they need: the sweep of a later start decides.
         let unneeded = if self.archive.has_unread() { Vec::new() } else { unneeded };
         let removed = directory

@@ -14,7 +14,7 @@ use crate::disk::DiskError;
 use crate::job::{JobId, JobState, RoundRecord};
 
 /// A job that is being written.
-pub(super) struct Book {
+pub(super) struct JobWriter {
     pub(super) state: State,
     /// Where the blocks in the ledger's file begin.
     starts: Arc<Vec<u64>>,
@@ -34,10 +34,10 @@ pub(super) struct Book {
     pub(super) is_dirty: bool,
 }
 
-impl Book {
+impl JobWriter {
     /// Nothing of it is written yet.
-    pub(super) fn new(state: State, weights: Option<Weights>) -> Book {
-        Book {
+    pub(super) fn new(state: State, weights: Option<Weights>) -> JobWriter {
+        JobWriter {
             starts: Arc::default(),
             tail: Vec::new(),
             seal: state.ledger.seal,

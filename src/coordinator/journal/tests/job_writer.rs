@@ -27,7 +27,7 @@ fn example(fence: &str) -> (Vec<u8>, Vec<(String, usize)>) {
 #[test]
 fn the_state_in_the_book_is_read_and_written_again_byte_by_byte() {
     let (bytes, _) = example("state smallest");
-    let (state, weights) = State::decode(&bytes).expect("the book's state is whole");
+    let (state, weights) = State::decode(&bytes).expect("the job's state is whole");
     let (head, trailer) = state.encode(weights.len() as u64);
     assert_eq!([&head, &bytes[weights], &trailer.0].concat(), bytes);
     assert_eq!((state.sequence, state.submitted_as), (3, 1));

@@ -8,7 +8,7 @@ use crate::job::JobId;
 
 /// Every job that is written, and its objects.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct Retention {
     jobs: HashMap<JobId, Files>,
     objects: HashMap<Digest, Object>,
     /// Jobs that have ended, with the moment, the earliest first.
@@ -42,7 +42,7 @@ impl Object {
     }
 }
 
-impl Kept {
+impl Retention {
     /// A job is about to be written, with these objects and their sizes; whatever was of this id before is not.
     pub(super) fn begin(&mut self, job: JobId, objects: HashMap<Digest, u64>) {
         self.forget(job);
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_object_counts_once_and_only_where_no_job_needs_it_that_has_not_ended() {
-        let mut kept = Kept::default();
+        let mut kept = Retention::default();
         let [first, second, third] = [1, 2, 3].map(JobId);
         kept.begin(first, objects(&[10, 20]));
         kept.begin(second, objects(&[20, 40]));
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_job_that_ended_first_goes_first_and_the_last_one_stays() {
-        let mut kept = Kept::default();
+        let mut kept = Retention::default();
         for (job, ended_ms) in [(1, 30), (2, 10), (3, 20)] {
             kept.begin(JobId(job), objects(&[1]));
             kept.end(JobId(job), ended_ms, 100);
