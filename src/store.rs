@@ -11,7 +11,7 @@ use crate::digest::{Digest, Hasher};
 pub struct Store {
     bytes_max: u64,
     inner: Mutex<Inner>,
-    spares: Spares,
+    buffers: BufferPool,
 }
 
 #[derive(Debug, Default)]
@@ -43,17 +43,17 @@ struct Entry {
 impl Store {
     /// A store that holds up to `bytes_max` bytes beyond what is pinned.
     pub fn new(bytes_max: u64) -> Store {
-        Store::with_spares(bytes_max, Spares::default())
+        Store::with_spares(bytes_max, BufferPool::default())
     }
 
-    /// The same, that takes memory from `spares` and leaves it there.
-    pub fn with_spares(bytes_max: u64, spares: Spares) -> Store {
-        Store { bytes_max, inner: Mutex::default(), spares }
+    /// The same, that takes memory from `buffers` and leaves it there.
+    pub fn with_spares(bytes_max: u64, buffers: BufferPool) -> Store {
+        Store { bytes_max, inner: Mutex::default(), buffers }
     }
 
     /// Where objects that it lets go leave their memory.
-    pub fn spares(&self) -> &Spares {
-        &self.spares
+    pub fn buffers(&self) -> &BufferPool {
+        &self.buffers
     }
 
     /// The object, whole.
@@ -87,7 +87,7 @@ impl Store {
             inner.bytes += bytes.len() as u64;
             let used = inner.clock;
             inner.objects.insert(digest, Entry { bytes, pins: 0, used });
-            inner.evict(self.bytes_max, Some(&digest), &self.spares);
+            inner.evict(self.bytes_max, Some(&digest), &self.buffers);
         }
     }
 
@@ -102,7 +102,7 @@ impl Store {
         if let Some(entry) = inner.objects.get_mut(digest) {
             entry.pins = entry.pins.saturating_sub(1);
         }
-        inner.evict(self.bytes_max, None, &self.spares);
+        inner.evict(self.bytes_max, None, &self.buffers);
     }
 
     /// Forgets the object, unless it is pinned.
@@ -111,13 +111,13 @@ impl Store {
         if inner.objects.get(digest).is_some_and(|entry| entry.pins == 0)
             && let Some(bytes) = inner.forget(digest)
         {
-            self.spares.put(bytes);
+            self.buffers.put(bytes);
         }
     }
 
     /// What has arrived of an object that is not whole, to go on from there; or its beginning.
     pub fn resume(&self, digest: &Digest) -> Assembly {
-        self.inner().take_partial(digest).unwrap_or_else(|| Assembly::new(*digest, self.spares.clone()))
+        self.inner().take_partial(digest).unwrap_or_else(|| Assembly::new(*digest, self.buffers.clone()))
     }
 
     /// Keeps what has arrived of an object that was cut off. Where there is no room, those that were cut off before it go.
@@ -174,12 +174,12 @@ impl Inner {
     }
 
     /// Lets go of what was used least recently, but not of `keep`, which has just come.
-    fn evict(&mut self, bytes_max: u64, keep: Option<&Digest>, spares: &Spares) {
+    fn evict(&mut self, bytes_max: u64, keep: Option<&Digest>, buffers: &BufferPool) {
         while self.bytes > bytes_max {
             let loose = self.objects.iter().filter(|(digest, entry)| entry.pins == 0 && Some(*digest) != keep);
             let Some(oldest) = loose.min_by_key(|(_, entry)| entry.used).map(|(digest, _)| *digest) else { return };
             if let Some(bytes) = self.forget(&oldest) {
-                spares.put(bytes);
+                buffers.put(bytes);
             }
         }
     }
@@ -193,9 +193,9 @@ const SPARES_MAX: usize = 2;
 /// Memory of large objects that have gone, for those that come: a system that is asked for it anew, round after round,
 /// takes longer to give it than the bytes take to arrive.
 #[derive(Clone, Debug, Default)]
-pub struct Spares(Arc<Mutex<Vec<Vec<u8>>>>);
+pub struct BufferPool(Arc<Mutex<Vec<Vec<u8>>>>);
 
-impl Spares {
+impl BufferPool {
     /// Empty memory for `bytes` bytes, where some is kept that fits them; otherwise none yet.
     pub fn take(&self, bytes: u64) -> Vec<u8> {
         let mut kept = self.kept();
@@ -238,7 +238,7 @@ pub struct Assembly {
     digest: Digest,
     bytes: Vec<u8>,
     hasher: Hasher,
-    spares: Spares,
+    buffers: BufferPool,
 }
 
 /// An object on its way, wherever it is put together.
@@ -328,13 +328,13 @@ impl std::error::Error for WrongDigest {}
 
 impl Assembly {
     /// An object of which nothing has arrived.
-    fn new(digest: Digest, spares: Spares) -> Assembly {
-        Assembly { digest, bytes: Vec::new(), hasher: Hasher::default(), spares }
+    fn new(digest: Digest, buffers: BufferPool) -> Assembly {
+        Assembly { digest, bytes: Vec::new(), hasher: Hasher::default(), buffers }
     }
 
     /// Begins anew.
     pub fn begin_again(&self) -> Assembly {
-        Assembly::new(self.digest, self.spares.clone())
+        Assembly::new(self.digest, self.buffers.clone())
     }
 
     /// The name.
@@ -356,7 +356,7 @@ impl Assembly {
     /// is used; none is asked for ahead of the bytes.
     pub fn append(&mut self, bytes: &[u8], object_bytes: u64) {
         if self.bytes.capacity() == 0 {
-            self.bytes = self.spares.take(object_bytes);
+            self.bytes = self.buffers.take(object_bytes);
         }
         self.hasher.update_and_copy(bytes, &mut self.bytes);
     }
@@ -367,7 +367,7 @@ impl Assembly {
         if got == self.digest {
             return Ok(self.bytes);
         }
-        self.spares.put(Arc::new(self.bytes));
+        self.buffers.put(Arc::new(self.bytes));
         Err(WrongDigest { wanted: self.digest, got })
     }
 }
@@ -483,28 +483,28 @@ mod tests {
 
     #[test]
     fn memory_that_somebody_reads_or_that_does_not_fit_is_not_used_again() {
-        let spares = Spares::default();
+        let buffers = BufferPool::default();
         let (_, held, _) = large(SPARE_BYTES_MIN);
-        spares.put(held.clone());
-        assert_eq!(spares.take(SPARE_BYTES_MIN as u64).capacity(), 0, "it is held");
-        spares.put(held);
+        buffers.put(held.clone());
+        assert_eq!(buffers.take(SPARE_BYTES_MIN as u64).capacity(), 0, "it is held");
+        buffers.put(held);
         for bytes in [0, 1000, SPARE_BYTES_MIN as u64 / 2 - 1, SPARE_BYTES_MIN as u64 + 1, u64::MAX] {
-            assert_eq!(spares.take(bytes).capacity(), 0, "{bytes} bytes");
+            assert_eq!(buffers.take(bytes).capacity(), 0, "{bytes} bytes");
         }
-        assert_ne!(spares.take(SPARE_BYTES_MIN as u64 / 2).capacity(), 0);
-        spares.put(Arc::new(vec![0; SPARE_BYTES_MIN - 1]));
-        assert_eq!(spares.take(SPARE_BYTES_MIN as u64 - 1).capacity(), 0, "too small to be kept");
+        assert_ne!(buffers.take(SPARE_BYTES_MIN as u64 / 2).capacity(), 0);
+        buffers.put(Arc::new(vec![0; SPARE_BYTES_MIN - 1]));
+        assert_eq!(buffers.take(SPARE_BYTES_MIN as u64 - 1).capacity(), 0, "too small to be kept");
     }
 
     #[test]
     fn no_more_memory_is_kept_than_is_worth_it() {
-        let spares = Spares::default();
+        let buffers = BufferPool::default();
         for times in 1..=SPARES_MAX + 1 {
-            spares.put(Arc::new(vec![0; times * SPARE_BYTES_MIN]));
+            buffers.put(Arc::new(vec![0; times * SPARE_BYTES_MIN]));
         }
-        assert_eq!(spares.kept().iter().map(Vec::capacity).min(), Some(2 * SPARE_BYTES_MIN), "the oldest has gone");
-        assert_eq!(spares.kept().len(), SPARES_MAX);
-        spares.clear();
-        assert!(spares.kept().is_empty());
+        assert_eq!(buffers.kept().iter().map(Vec::capacity).min(), Some(2 * SPARE_BYTES_MIN), "the oldest has gone");
+        assert_eq!(buffers.kept().len(), SPARES_MAX);
+        buffers.clear();
+        assert!(buffers.kept().is_empty());
     }
 }

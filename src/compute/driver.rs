@@ -172,7 +172,7 @@ impl Driver {
             Action::UnpinUpdate { digest } => self.store.unpin(&digest),
             Action::DropObject { digest } => self.store.remove(&digest),
             // Memory that a reader still holds is put there by whoever is the last.
-            Action::ReuseMemory { data } => self.store.spares().put(data),
+            Action::ReuseMemory { data } => self.store.buffers().put(data),
             Action::Close { .. } => {
                 let _ = link.map(|link| link.close(CLOSING));
             }
@@ -300,7 +300,7 @@ mod tests {
         driver.carry_out(Action::UnpinUpdate { digest }, None);
         assert!(driver.store.holds(&digest), "it may still be on its way");
         driver.carry_out(Action::DropObject { digest }, None);
-        let next = driver.store.spares().take(1 << 20);
+        let next = driver.store.buffers().take(1 << 20);
         assert_eq!((next.as_ptr(), next.len()), (place, 0));
     }
 }

@@ -122,7 +122,7 @@ impl Drop for Serving {
         self.driver.link_down(self.key);
         // What had begun to arrive is kept for the next one.
         self.fetcher.suspend();
-        self.store.spares().clear();
+        self.store.buffers().clear();
     }
 }
 

@@ -96,7 +96,7 @@ impl Node {
         let core = Core::new(core, u64::from_le_bytes(seed));
         let (starts, started) = bounded(count as usize);
         let driver = Arc::new(Driver::new(core, store.clone(), starts, port.event_log.clone()));
-        let workers = Workers::start(count, settings.kernel, &started, &driver, store.spares(), &port.event_log)?;
+        let workers = Workers::start(count, settings.kernel, &started, &driver, store.buffers(), &port.event_log)?;
         let shared = Arc::new(Shared {
             identity: identity(settings, listener.address().port(), count, proof),
             store,

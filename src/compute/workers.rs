@@ -21,7 +21,7 @@ use crate::model::conformance::{self, Difference};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
 use crate::model::{ARITHMETIC, Kernel, Rows, Trainer, Training, Watch};
 use crate::net::EventLog;
-use crate::store::Spares;
+use crate::store::BufferPool;
 use crate::wire::ErrorCode;
 use crate::wire::message::Error;
 use crate::wire::object::{self, ObjectKind};
@@ -62,7 +62,7 @@ impl Workers {
         kernel: Kernel,
         starts: &Receiver<Start>,
         driver: &Arc<Driver>,
-        spares: &Spares,
+        buffers: &BufferPool,
         event_log: &EventLog,
     ) -> Result<Workers, StartError> {
         let (stop, stopped) = bounded(0);
@@ -77,7 +77,7 @@ impl Workers {
                 starts: starts.clone(),
                 stopped: stopped.clone(),
                 driver: driver.clone(),
-                spares: spares.clone(),
+                buffers: buffers.clone(),
                 event_log: event_log.clone(),
             };
             let own_proofs = proofs.clone();
@@ -111,7 +111,7 @@ struct Worker {
     /// Disconnected when the node stops.
     stopped: Receiver<()>,
     driver: Arc<Driver>,
-    spares: Spares,
+    buffers: BufferPool,
     event_log: EventLog,
 }
 
@@ -171,7 +171,7 @@ impl Worker {
         let started = Instant::now();
         let TaskId { step, shard, .. } = train.name.task;
         // The update goes where it will be sent from, and is hashed while it is in the cache.
-        let room = self.spares.take(object::parameters_bytes(network));
+        let room = self.buffers.take(object::parameters_bytes(network));
         let mut update = object::begin_parameters(room, ObjectKind::Update, network);
         let (mut hasher, mut hashed_bytes) = (Hasher::default(), 0);
         let mut take = |part: &[f32]| {

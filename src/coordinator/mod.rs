@@ -124,9 +124,9 @@ impl Coordinator {
         // Where the channel is full the driver is busy, and looks at its next beat; where it is closed there is nothing left to
         // fetch.
         let transfers = Transfers::new(settings.in_flight_bytes, move || drop(room.try_send(DriverEvent::Room)));
-        let spares = store.spares().clone();
+        let buffers = store.buffers().clone();
         let (merging, merger) =
-            workers::start_merging(&start, settings.kernel, updates, spares, transfers.clone(), events.clone())?;
+            workers::start_merging(&start, settings.kernel, updates, buffers, transfers.clone(), events.clone())?;
         let (validating, validator) = workers::start_validating(&start, settings.kernel, events.clone())?;
         threads.extend([merger, validator]);
         let port = Port {

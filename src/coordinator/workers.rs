@@ -18,7 +18,7 @@ use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
 use crate::job::JobId;
 use crate::model::{self, Kernel};
-use crate::store::Spares;
+use crate::store::BufferPool;
 use crate::wire::object::{self, ObjectKind};
 
 /// Starts the merging thread. Its queue holds no more than the engine has asked for: one update a task of one round.
@@ -26,13 +26,13 @@ pub(super) fn start_merging(
     threads: &Threads,
     kernel: Kernel,
     place: Place,
-    spares: Spares,
+    buffers: BufferPool,
     transfers: Transfers,
     events: Sender<DriverEvent>,
 ) -> Result<(Sender<MergeWork>, JoinHandle<()>), StartError> {
     let (orders, queue) = unbounded();
     let run = move || {
-        let mut merger = Merger { kernel, rounds: HashMap::new(), place, spares, transfers, events };
+        let mut merger = Merger { kernel, rounds: HashMap::new(), place, buffers, transfers, events };
         for order in &queue {
             merger.obey(order);
         }
@@ -46,7 +46,7 @@ struct Merger {
     /// Where updates are kept that must all be there.
     place: Place,
     /// Where memory comes from and goes.
-    spares: Spares,
+    buffers: BufferPool,
     transfers: Transfers,
     events: Sender<DriverEvent>,
 }
@@ -57,7 +57,7 @@ impl Merger {
             MergeWork::Release { job } => {
                 self.rounds.remove(&job);
                 if self.rounds.is_empty() {
-                    self.spares.clear();
+                    self.buffers.clear();
                     self.transfers.clear();
                 }
                 return;
@@ -117,7 +117,7 @@ impl Merger {
                 let mut bytes = taken.unwrap_or_else(|shared| {
                     // No update is on its way: their memory makes room for the copy.
                     self.transfers.clear();
-                    let mut bytes = self.spares.take(shared.len() as u64);
+                    let mut bytes = self.buffers.take(shared.len() as u64);
                     bytes.extend_from_slice(&shared);
                     bytes
                 });

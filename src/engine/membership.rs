@@ -177,7 +177,7 @@ pub(super) enum Joined {
 pub(super) struct Fleet {
     nodes: BTreeMap<NodeKey, Node>,
     links: BTreeMap<LinkKey, NodeKey>,
-    /// Nodes that are leaving; their number spares looking for them at every event.
+    /// Nodes that are leaving; their number saves looking for them at every event.
     leaving: usize,
     /// What the running job needs, once there is one.
     needs: Option<Needs>,
