@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::broken::Broken;
+use super::connection_error::ConnectionError;
 use super::conversation::Object;
 use super::ledger::WholeLedger;
 use super::recompute::{Recomputer, Round, Stopped};
@@ -16,10 +16,10 @@ use crate::wire::text::counted;
 /// Whoever may still hold a round's weights.
 pub(super) trait Weights {
     /// Which of these, no more than one HAVE may name, it holds.
-    fn holds(&self, digests: &[Digest]) -> Result<Vec<bool>, Broken>;
+    fn holds(&self, digests: &[Digest]) -> Result<Vec<bool>, ConnectionError>;
 
     /// These, if it holds them.
-    fn fetch(&self, digest: Digest) -> Result<Option<Object>, Broken>;
+    fn fetch(&self, digest: Digest) -> Result<Option<Object>, ConnectionError>;
 }
 
 /// Something that is not as it must be.
@@ -83,7 +83,7 @@ impl<'a> Audit<'a> {
     }
 
     /// Compares the tasks at these places of the ledger, all of which are merged ones.
-    pub(super) fn run(mut self, wanted: &BTreeSet<u64>) -> Result<Verdict, Broken> {
+    pub(super) fn run(mut self, wanted: &BTreeSet<u64>) -> Result<Verdict, ConnectionError> {
         let shards = u64::from(self.ledger.shards);
         let mut places = wanted.iter().copied().peekable();
         while let Some(&place) = places.peek() {
@@ -107,7 +107,7 @@ impl<'a> Audit<'a> {
 
     /// The weights that a step starts from: computed already, held by the coordinator, or computed from the nearest step
     /// before it whose weights can be had.
-    fn weights_of(&mut self, step: u64) -> Result<Option<Object>, Broken> {
+    fn weights_of(&mut self, step: u64) -> Result<Option<Object>, ConnectionError> {
         // Nothing can be computed across a step that leads elsewhere.
         let floor =
             self.state.broken.iter().copied().filter(|broken| *broken < step).max().map_or(0, |broken| broken + 1);
@@ -131,7 +131,7 @@ impl<'a> Audit<'a> {
     }
 
     /// The weights of the last step in `from..=to` that the coordinator still holds.
-    fn fetch_nearest(&self, from: u64, to: u64) -> Result<Option<(u64, Object)>, Broken> {
+    fn fetch_nearest(&self, from: u64, to: u64) -> Result<Option<(u64, Object)>, ConnectionError> {
         let mut end = to + 1;
         while end > from {
             let start = end.saturating_sub(HAVE_DIGESTS_MAX as u64).max(from);
@@ -150,12 +150,12 @@ impl<'a> Audit<'a> {
 
     /// Computes and compares tasks of a step. With all that were merged in it, the weights that the next step starts from,
     /// if they are what the ledger says.
-    fn check(&mut self, step: u64, weights: &[u8], shards: &[u32]) -> Result<Option<Object>, Broken> {
+    fn check(&mut self, step: u64, weights: &[u8], shards: &[u32]) -> Result<Option<Object>, ConnectionError> {
         let is_whole = *shards == self.ledger.merged(step)[..];
         let round = self.recomputer.round(step, weights, shards, is_whole).map_err(|stopped| match stopped {
-            Stopped::Interrupted => Broken::Interrupted,
-            Stopped::Arithmetic(difference) => Broken::Arithmetic(difference),
-            Stopped::Base(why) => Broken::Lie(format!("the weights of round {}: {why}", step + 1)),
+            Stopped::Interrupted => ConnectionError::Interrupted,
+            Stopped::Arithmetic(difference) => ConnectionError::Arithmetic(difference),
+            Stopped::Base(why) => ConnectionError::Lie(format!("the weights of round {}: {why}", step + 1)),
         })?;
         (self.progress)(step);
         let Round { tasks, merged } = round;

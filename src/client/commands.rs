@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, after, select};
 
-use super::broken::Broken;
+use super::connection_error::ConnectionError;
 use super::conversation::{Answer, Conversation};
 use super::ledger::Pages;
 use super::render::{self, Renderer};
-use super::returning::Patience;
+use super::retry::RetryPolicy;
 use super::watching::{Watching, Way, fetch_model, unknown_job};
 use super::work::Work;
 use super::{Access, Command, JobName, Output, listing, plan, verify};
@@ -43,13 +43,13 @@ pub fn command(access: &Access, command: &Command, output: Output, interrupts: &
 
 /// Why a question has no answer: the conversation broke, or there is something else to be told.
 enum Stop {
-    Broken(Broken),
+    ConnectionError(ConnectionError),
     Failure(Failure),
 }
 
-impl From<Broken> for Stop {
-    fn from(broken: Broken) -> Stop {
-        Stop::Broken(broken)
+impl From<ConnectionError> for Stop {
+    fn from(broken: ConnectionError) -> Stop {
+        Stop::ConnectionError(broken)
     }
 }
 
@@ -76,7 +76,7 @@ impl Desk<'_> {
             let job = self.find(conversation, name)?;
             let work = match describe(conversation, job.job) {
                 // It stands somewhere all the same.
-                Err(Broken::Refused(_)) => None,
+                Err(ConnectionError::Refused(_)) => None,
                 described => Some(described?),
             };
             Ok((job, work))
@@ -160,7 +160,7 @@ impl Desk<'_> {
     /// Connects and asks, again while the coordinator says that it is about to be ready.
     fn ask<T>(&self, question: impl Fn(&Conversation) -> Result<T, Stop>) -> Result<(Conversation, T), Failure> {
         let (nothing, parts) = (Arc::new(Store::new(0)), Arc::new(Store::new(u64::MAX)));
-        let mut patience = Patience::new(self.access.retry_for);
+        let mut retry = RetryPolicy::new(self.access.retry_for);
         let mut has_said = false;
         loop {
             let conversation = Conversation::open(self.access, &nothing, &parts, self.interrupts);
@@ -171,21 +171,21 @@ impl Desk<'_> {
             let broken = match asked {
                 Ok(answered) => return Ok(answered),
                 Err(Stop::Failure(failure)) => return Err(failure),
-                Err(Stop::Broken(broken)) => broken,
+                Err(Stop::ConnectionError(broken)) => broken,
             };
             if !broken.is_recovering() {
                 return Err(broken.into());
             }
             let now = net::now();
             if !std::mem::replace(&mut has_said, true) {
-                patience.lost(now);
-                if !patience.retry_for().is_zero() {
-                    render::say(&format!("{broken} (trying again for {} s)", patience.retry_for().as_secs()));
+                retry.lost(now);
+                if !retry.retry_for().is_zero() {
+                    render::say(&format!("{broken} (trying again for {} s)", retry.retry_for().as_secs()));
                 }
             }
-            let Some(wait) = patience.wait(now, net::random_u64()) else { return Err(broken.into()) };
+            let Some(wait) = retry.wait(now, net::random_u64()) else { return Err(broken.into()) };
             select! {
-                recv(self.interrupts) -> _ => return Err(Broken::Interrupted.into()),
+                recv(self.interrupts) -> _ => return Err(ConnectionError::Interrupted.into()),
                 recv(after(wait)) -> _ => {}
             }
         }
@@ -195,7 +195,7 @@ impl Desk<'_> {
     fn find(&self, conversation: &Conversation, name: &JobName) -> Result<JobStatus, Stop> {
         if let Some(id) = name.whole {
             let known = match jobs(conversation, Some(id)) {
-                Err(Broken::Refused(error)) if error.code == ErrorCode::UnknownJob => Vec::new(),
+                Err(ConnectionError::Refused(error)) if error.code == ErrorCode::UnknownJob => Vec::new(),
                 known => known?,
             };
             return self.one(known, id);
@@ -229,38 +229,38 @@ impl Desk<'_> {
 }
 
 /// How all jobs stand, or one.
-fn jobs(conversation: &Conversation, job: Option<JobId>) -> Result<Vec<JobStatus>, Broken> {
+fn jobs(conversation: &Conversation, job: Option<JobId>) -> Result<Vec<JobStatus>, ConnectionError> {
     conversation.ask(&Jobs { job }.into())?;
     listed(conversation)
 }
 
 /// The jobs that come until LISTED.
-fn listed(conversation: &Conversation) -> Result<Vec<JobStatus>, Broken> {
+fn listed(conversation: &Conversation) -> Result<Vec<JobStatus>, ConnectionError> {
     let mut jobs = Vec::new();
     loop {
         match conversation.next_at_once()? {
             Answer::Job(job) if jobs.len() < JOBS_MAX => jobs.push(*job),
             Answer::Listed(listed) if listed.jobs as usize == jobs.len() => return Ok(jobs),
-            _ => return Err(Broken::unfitting("a question about jobs")),
+            _ => return Err(ConnectionError::unfitting("a question about jobs")),
         }
     }
 }
 
-fn describe(conversation: &Conversation, job: JobId) -> Result<Work, Broken> {
+fn describe(conversation: &Conversation, job: JobId) -> Result<Work, ConnectionError> {
     match conversation.answer_to(&Describe { job }.into())? {
         Answer::Described(described) if described.job == job => Ok(Work::from(*described)),
-        _ => Err(Broken::unfitting("DESCRIBE")),
+        _ => Err(ConnectionError::unfitting("DESCRIBE")),
     }
 }
 
 /// How a job that is done ended.
-fn done(conversation: &Conversation, job: JobId, rounds: u32) -> Result<Summary, Broken> {
+fn done(conversation: &Conversation, job: JobId, rounds: u32) -> Result<Summary, ConnectionError> {
     conversation.ask(&Attach { job, rounds_seen: rounds }.into())?;
     loop {
         match conversation.next_at_once()? {
             Answer::Done(done) => return Ok(*done),
             Answer::Accepted(_) | Answer::Round(_) | Answer::Notice(_) => {}
-            _ => return Err(Broken::unfitting("ATTACH")),
+            _ => return Err(ConnectionError::unfitting("ATTACH")),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::Access;
-use super::broken::Broken;
+use super::connection_error::ConnectionError;
 use crate::digest::Digest;
 use crate::job::{JobStatus, RoundSummary, Summary};
 use crate::net::{
@@ -83,7 +83,7 @@ impl Conversation {
         objects: &Arc<Store>,
         parts: &Arc<Store>,
         interrupts: &Receiver<()>,
-    ) -> Result<Conversation, Broken> {
+    ) -> Result<Conversation, ConnectionError> {
         let fetcher = Arc::new(Mutex::new(Fetcher::new(parts.clone())));
         let (sender, heard) = bounded(HEARD_MAX);
         let listening = Listening { objects: objects.clone(), fetcher: fetcher.clone(), sender };
@@ -91,7 +91,7 @@ impl Conversation {
         let dialling = access.clone();
         let run = move || {
             match dial(&dialling)
-                .and_then(|greeted| net::open(greeted).map_err(|error| Broken::Lost(error.to_string())))
+                .and_then(|greeted| net::open(greeted).map_err(|error| ConnectionError::Lost(error.to_string())))
             {
                 Err(broken) => drop(opened.send(Err(broken))),
                 Ok((link, reader)) => {
@@ -107,10 +107,10 @@ impl Conversation {
             }
         };
         let started = Builder::new().name("coordinator".to_owned()).spawn(run);
-        started.map_err(|error| Broken::Lost(format!("no thread can be started: {error}")))?;
+        started.map_err(|error| ConnectionError::Lost(format!("no thread can be started: {error}")))?;
         let link = select! {
-            recv(opening) -> link => link.unwrap_or_else(|_| Err(Broken::ended()))?,
-            recv(interrupts) -> _ => return Err(Broken::Interrupted),
+            recv(opening) -> link => link.unwrap_or_else(|_| Err(ConnectionError::ended()))?,
+            recv(interrupts) -> _ => return Err(ConnectionError::Interrupted),
         };
         Ok(Conversation { link, heard, fetcher, interrupts: interrupts.clone() })
     }
@@ -121,12 +121,12 @@ impl Conversation {
     }
 
     /// Asks something. What is answered comes from [`Conversation::next`].
-    pub(super) fn ask(&self, message: &Message<'_>) -> Result<(), Broken> {
+    pub(super) fn ask(&self, message: &Message<'_>) -> Result<(), ConnectionError> {
         self.link.request(message, Context::Asked).map(drop).map_err(|Unsent| self.why_unsent())
     }
 
     /// The next answer to what was asked, whenever it comes.
-    pub(super) fn next(&self) -> Result<Answer, Broken> {
+    pub(super) fn next(&self) -> Result<Answer, ConnectionError> {
         loop {
             if let Some(answer) = answer_in(self.hear(None)?)? {
                 return Ok(answer);
@@ -135,17 +135,17 @@ impl Conversation {
     }
 
     /// Asks something that the coordinator can answer at once; the first answer.
-    pub(super) fn answer_to(&self, message: &Message<'_>) -> Result<Answer, Broken> {
+    pub(super) fn answer_to(&self, message: &Message<'_>) -> Result<Answer, ConnectionError> {
         self.ask(message)?;
         self.next_at_once()
     }
 
     /// The next answer, which the coordinator has at hand.
-    pub(super) fn next_at_once(&self) -> Result<Answer, Broken> {
+    pub(super) fn next_at_once(&self) -> Result<Answer, ConnectionError> {
         loop {
             let heard = self.hear(Some(ANSWER_WAIT))?;
-            let heard =
-                heard.ok_or_else(|| Broken::Lost(format!("it has not answered for {} s", ANSWER_WAIT.as_secs())));
+            let heard = heard
+                .ok_or_else(|| ConnectionError::Lost(format!("it has not answered for {} s", ANSWER_WAIT.as_secs())));
             if let Some(answer) = answer_in(Some(heard?))? {
                 return Ok(answer);
             }
@@ -153,16 +153,16 @@ impl Conversation {
     }
 
     /// Fetches an object of so many bytes; what comes has this digest.
-    pub(super) fn fetch(&self, digest: Digest, bytes: u64) -> Result<Object, Broken> {
+    pub(super) fn fetch(&self, digest: Digest, bytes: u64) -> Result<Object, ConnectionError> {
         let wanted = fetcher_of(&self.fetcher).want(&self.link, digest, bytes, Some(bytes));
         wanted.map_err(|Unsent| self.why_unsent())?;
         loop {
             match self.hear(Some(STALL_LOOK))? {
-                Some(Heard::Object(of, object)) if of == digest => return object.map_err(Broken::Object),
-                Some(Heard::Closed(why)) => return Err(Broken::Lost(why)),
+                Some(Heard::Object(of, object)) if of == digest => return object.map_err(ConnectionError::Object),
+                Some(Heard::Closed(why)) => return Err(ConnectionError::Lost(why)),
                 Some(_) => {}
                 None if fetcher_of(&self.fetcher).is_stalled() => {
-                    return Err(Broken::Lost("it sends nothing of what it was asked for".to_owned()));
+                    return Err(ConnectionError::Lost("it sends nothing of what it was asked for".to_owned()));
                 }
                 None => {}
             }
@@ -170,33 +170,33 @@ impl Conversation {
     }
 
     /// Which of these objects, no more than one HAVE may name, the coordinator holds whole, being so large.
-    pub(super) fn holds(&self, digests: &[Digest], bytes: u64) -> Result<Vec<bool>, Broken> {
+    pub(super) fn holds(&self, digests: &[Digest], bytes: u64) -> Result<Vec<bool>, ConnectionError> {
         match self.answer_to(&Have { digests: digests.to_vec() }.into())? {
             Answer::Held(held) if held.bytes.len() == digests.len() => {
                 Ok(held.bytes.iter().map(|&of| of == bytes).collect())
             }
-            _ => Err(Broken::unfitting("HAVE")),
+            _ => Err(ConnectionError::unfitting("HAVE")),
         }
     }
 
     /// What comes next; `None` if that takes longer than `wait`.
-    fn hear(&self, wait: Option<Duration>) -> Result<Option<Heard>, Broken> {
+    fn hear(&self, wait: Option<Duration>) -> Result<Option<Heard>, ConnectionError> {
         let never = crossbeam_channel::never();
         let timeout = wait.map_or(never, crossbeam_channel::after);
         select! {
-            recv(self.heard) -> heard => heard.map(Some).map_err(|_| Broken::ended()),
-            recv(self.interrupts) -> _ => Err(Broken::Interrupted),
+            recv(self.heard) -> heard => heard.map(Some).map_err(|_| ConnectionError::ended()),
+            recv(self.interrupts) -> _ => Err(ConnectionError::Interrupted),
             recv(timeout) -> _ => Ok(None),
         }
     }
 
     /// Nothing can be sent: the reader is about to say why.
-    fn why_unsent(&self) -> Broken {
+    fn why_unsent(&self) -> ConnectionError {
         loop {
             match self.hear(Some(ANSWER_WAIT)) {
-                Ok(Some(Heard::Closed(why))) => return Broken::Lost(why),
+                Ok(Some(Heard::Closed(why))) => return ConnectionError::Lost(why),
                 Ok(Some(_)) => {}
-                Ok(None) => return Broken::ended(),
+                Ok(None) => return ConnectionError::ended(),
                 Err(broken) => return broken,
             }
         }
@@ -214,17 +214,17 @@ fn fetcher_of(fetcher: &Mutex<Fetcher>) -> MutexGuard<'_, Fetcher> {
 }
 
 /// The answer in what was heard, if it is one.
-fn answer_in(heard: Option<Heard>) -> Result<Option<Answer>, Broken> {
+fn answer_in(heard: Option<Heard>) -> Result<Option<Answer>, ConnectionError> {
     match heard {
         Some(Heard::Answer(answer)) => Ok(Some(answer)),
-        Some(Heard::Refused(error)) => Err(Broken::Refused(error)),
-        Some(Heard::Closed(why)) => Err(Broken::Lost(why)),
+        Some(Heard::Refused(error)) => Err(ConnectionError::Refused(error)),
+        Some(Heard::Closed(why)) => Err(ConnectionError::Lost(why)),
         // Nobody waits for it any more.
         Some(Heard::Object(..)) | None => Ok(None),
     }
 }
 
-fn dial(access: &Access) -> Result<Greeted, Broken> {
+fn dial(access: &Access) -> Result<Greeted, ConnectionError> {
     let identity = Identity {
         role: Role::Client,
         id: net::random_u128().to_le_bytes(),
@@ -237,8 +237,8 @@ fn dial(access: &Access) -> Result<Greeted, Broken> {
     let target = &access.target;
     let dialled = net::dial(&target.host, target.port, &identity, Role::Coordinator, CONNECT_WAIT);
     dialled.map_err(|error| match error {
-        DialError::Refused { error, .. } if error.retry => Broken::Refused(error),
-        other => Broken::Dial(other),
+        DialError::Refused { error, .. } if error.retry => ConnectionError::Refused(error),
+        other => ConnectionError::Dial(other),
     })
 }
 

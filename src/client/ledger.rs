@@ -1,6 +1,6 @@
 //! A job's ledger, asked for page by page. Owns the paging and what a page must be; does not know what entries are for.
 
-use super::broken::Broken;
+use super::connection_error::ConnectionError;
 use super::conversation::{Answer, Conversation};
 use crate::job::{JobId, Specification};
 use crate::wire::message::{Entries, Ledger, LedgerEntry};
@@ -33,24 +33,27 @@ impl Pages {
     }
 
     /// The next page: its first entry's place, the entries of a round, the entries; none behind the last.
-    pub(super) fn next(&mut self, conversation: &Conversation) -> Result<Option<(u64, u32, Vec<LedgerEntry>)>, Broken> {
+    pub(super) fn next(
+        &mut self,
+        conversation: &Conversation,
+    ) -> Result<Option<(u64, u32, Vec<LedgerEntry>)>, ConnectionError> {
         if self.has_asked && self.first >= self.total {
             return Ok(None);
         }
         let first = self.first;
         match conversation.answer_to(&Ledger { job: self.job, first }.into())? {
             Answer::Entries(entries) => self.take(entries),
-            _ => Err(Broken::unfitting("LEDGER")),
+            _ => Err(ConnectionError::unfitting("LEDGER")),
         }
     }
 
-    fn take(&mut self, page: Entries) -> Result<Option<(u64, u32, Vec<LedgerEntry>)>, Broken> {
+    fn take(&mut self, page: Entries) -> Result<Option<(u64, u32, Vec<LedgerEntry>)>, ConnectionError> {
         let Entries { total, first, shards, entries } = page;
         let is_same = !self.has_asked || (shards == self.shards && total >= self.total);
         let is_whole = total % u64::from(shards) == 0;
         // The layout has made sure that there are no entries beyond the total.
         if first != self.first || !is_same || !is_whole || (entries.is_empty() && first < total) {
-            return Err(Broken::Lie(format!(
+            return Err(ConnectionError::Lie(format!(
                 "the ledger's pages do not fit each other: {} from {first} on of {total}, {shards} a round, where entry {} \
                  was asked for",
                 counted(entries.len() as u64, "entry"),
@@ -76,7 +79,7 @@ pub(super) fn whole(
     conversation: &Conversation,
     job: JobId,
     specification: &Specification,
-) -> Result<WholeLedger, Broken> {
+) -> Result<WholeLedger, ConnectionError> {
     let mut pages = Pages::new(job);
     let mut whole = Vec::new();
     while let Some((_, _, mut entries)) = pages.next(conversation)? {
@@ -87,12 +90,12 @@ pub(super) fn whole(
     Ok(WholeLedger { entries: whole, shards: pages.shards() })
 }
 
-fn is_of(specification: &Specification, total: u64, shards: u32) -> Result<(), Broken> {
+fn is_of(specification: &Specification, total: u64, shards: u32) -> Result<(), ConnectionError> {
     let planned = u64::from(specification.rounds) * specification.shards.len() as u64;
     if shards as usize == specification.shards.len() && total <= planned {
         return Ok(());
     }
-    Err(Broken::Lie(format!(
+    Err(ConnectionError::Lie(format!(
         "the ledger is not this job's: {} of {}, where the job has {} of {}",
         counted(total, "entry"),
         counted(u64::from(shards), "shard"),

@@ -1,4 +1,4 @@
-//! The whole house in one process: a coordinator and some nodes on free loopback ports, over real TCP. Owns their start
+//! A whole cluster in one process: a coordinator and some nodes on free loopback ports, over real TCP. Owns their start
 //! and their end.
 
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::net::{IpAddr, SocketAddr};
 /// Nodes in one process, at most.
 pub const NODES_MAX: u32 = 64;
 
-/// What the house is like.
+/// What the cluster is like.
 #[derive(Clone, Copy, Debug)]
-pub struct House {
+pub struct LocalCluster {
     /// Nodes, 1 to [`NODES_MAX`].
     pub nodes: u32,
     /// How tasks are handed out.
@@ -28,22 +28,22 @@ pub struct House {
     pub kernel: Kernel,
 }
 
-/// Trains a job in a house of its own.
-pub fn train(house: House, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
-    super::prove(house.kernel)?;
+/// Trains a job in a cluster of its own.
+pub fn train(local: LocalCluster, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
+    super::prove(local.kernel)?;
     let plan = Plan::new(options)?;
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Connection, error);
     let free: SocketAddr = (IpAddr::from([127, 0, 0, 1]), 0).into();
     let mut nodes = Vec::new();
-    for number in 1..=house.nodes {
+    for number in 1..=local.nodes {
         let mut settings = compute::Settings::new(free);
-        settings.kernel = house.kernel;
+        settings.kernel = local.kernel;
         settings.name = format!("node-{number}").parse().ok();
         nodes.push(Node::start(&settings).map_err(|error| failed(&error))?);
     }
     let address = |node: &Node| NodeAddress { host: node.address().ip().to_string(), port: node.address().port() };
-    let mut settings = coordinator::Settings::new(free, house.policy, nodes.iter().map(address).collect());
-    settings.kernel = house.kernel;
+    let mut settings = coordinator::Settings::new(free, local.policy, nodes.iter().map(address).collect());
+    settings.kernel = local.kernel;
     let coordinator = Coordinator::start(&settings).map_err(|error| failed(&error))?;
     // They are in this process: that they do not come is no case, but waiting for ever would be worse.
     coordinator.await_active(nodes.len(), Duration::from_secs(10));

@@ -7,8 +7,8 @@
 //! | `work` | a job as the client knows it, in words and as a model file |
 //! | `notes` | what only the data know of a job, and how it travels with it |
 //! | `conversation` | a connection to the coordinator, its questions and answers |
-//! | `broken` | why there is no answer, and whether to ask again |
-//! | `returning` | when a lost coordinator is dialled again |
+//! | `connection_error` | why there is no answer, and whether to ask again |
+//! | `retry` | when a lost coordinator is dialled again |
 //! | `watching` | a job, watched to its end over as many connections as it takes |
 //! | `commands` | everything that is asked of a coordinator but to watch |
 //! | `ledger` | a job's ledger, page by page |
@@ -16,11 +16,11 @@
 //! | `audit` | which rounds that takes, and what is found |
 //! | `recompute` | rounds, trained and merged anew |
 //! | `render`, `listing` | what is printed |
-//! | `local` | the whole house in one process |
+//! | `local` | a whole cluster in one process |
 
 mod audit;
-mod broken;
 mod commands;
+mod connection_error;
 mod conversation;
 mod ledger;
 mod listing;
@@ -29,7 +29,7 @@ mod notes;
 mod plan;
 mod recompute;
 mod render;
-mod returning;
+mod retry;
 mod verify;
 mod watching;
 mod work;

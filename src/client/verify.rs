@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Output;
 use super::audit::{Audit, Finding, Verdict, Weights};
-use super::broken::Broken;
+use super::connection_error::ConnectionError;
 use super::conversation::{Conversation, Object};
 use super::ledger::{self, WholeLedger};
 use super::recompute::Recomputer;
@@ -61,7 +61,7 @@ pub(super) fn verify(
         told(format!("{} of {} drawn with --seed {seed}", tasks.len(), counted(ledger.entries.len() as u64, "task")));
     }
     let (shards, initial) = objects(conversation, specification)?;
-    let recomputer = Recomputer::new(specification, &shards, interrupts).map_err(Broken::Lie)?;
+    let recomputer = Recomputer::new(specification, &shards, interrupts).map_err(ConnectionError::Lie)?;
     let (steps, mut last_said) = (ledger.steps(), net::now());
     let mut progress = |step: u64| {
         let now = net::now();
@@ -104,12 +104,12 @@ fn draw(places: &[u64], count: usize, seed: u64) -> BTreeSet<u64> {
 fn objects(
     conversation: &Conversation,
     specification: &Specification,
-) -> Result<(Vec<Object>, Option<Object>), Broken> {
+) -> Result<(Vec<Object>, Option<Object>), ConnectionError> {
     let (network, loss) = (&specification.training.network, specification.training.recipe.loss);
     let fetch_shard = |(index, shard): (usize, &RowsRef)| {
         let bytes_max = object::rows_bytes(shard.rows, network, loss);
         conversation.fetch(shard.digest, bytes_max).map_err(|broken| match broken {
-            unknown if unknown.is_unknown_object() => Broken::Lie(format!(
+            unknown if unknown.is_unknown_object() => ConnectionError::Lie(format!(
                 "the coordinator no longer holds the job's data (shard {index}), and nothing can be recomputed without it"
             )),
             other => other,
@@ -121,7 +121,7 @@ fn objects(
             Err(unknown) if unknown.is_unknown_object() => None,
             fetched => {
                 let given = object::weights_to_start_from(network, fetched?);
-                Some(given.map_err(|error| Broken::Lie(format!("the job's initial weights: {error}")))?)
+                Some(given.map_err(|error| ConnectionError::Lie(format!("the job's initial weights: {error}")))?)
             }
         },
         None => {
@@ -140,11 +140,11 @@ struct Source<'a> {
 }
 
 impl Weights for Source<'_> {
-    fn holds(&self, digests: &[Digest]) -> Result<Vec<bool>, Broken> {
+    fn holds(&self, digests: &[Digest]) -> Result<Vec<bool>, ConnectionError> {
         self.conversation.holds(digests, self.bytes)
     }
 
-    fn fetch(&self, digest: Digest) -> Result<Option<Object>, Broken> {
+    fn fetch(&self, digest: Digest) -> Result<Option<Object>, ConnectionError> {
         match self.conversation.fetch(digest, self.bytes) {
             Err(unknown) if unknown.is_unknown_object() => Ok(None),
             fetched => fetched.map(Some),

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, after, select};
 
-use super::broken::Broken;
+use super::connection_error::ConnectionError;
 use super::conversation::{Answer, Conversation};
 use super::render::Renderer;
-use super::returning::Patience;
+use super::retry::RetryPolicy;
 use super::work::Work;
 use super::{Access, Command};
 use crate::cli::{Exit, Failure};
@@ -37,13 +37,13 @@ pub(super) struct Watching<'a> {
     pub(super) out: Option<&'a Path>,
     pub(super) interrupts: &'a Receiver<()>,
     pub(super) renderer: Renderer,
-    /// The house is this process: what becomes of it becomes of the job.
+    /// The cluster is this process: what becomes of it becomes of the job.
     pub(super) is_local: bool,
 }
 
 /// What watching has come to.
-struct Course {
-    patience: Patience,
+struct WatchState {
+    retry: RetryPolicy,
     /// The last round that was shown.
     rounds_shown: u32,
     /// The coordinator has been reached, or has said that it will be soon.
@@ -60,8 +60,8 @@ struct Course {
 impl Watching<'_> {
     /// Watches to the end: over `first`, if there is a connection already, and over others when it breaks.
     pub(super) fn run(mut self, mut first: Option<Conversation>) -> Result<Exit, Failure> {
-        let mut course = Course {
-            patience: Patience::new(self.access.retry_for),
+        let mut watch = WatchState {
+            retry: RetryPolicy::new(self.access.retry_for),
             rounds_shown: 0,
             was_there: first.is_some(),
             has_asked: false,
@@ -73,80 +73,84 @@ impl Watching<'_> {
         loop {
             let conversation = match first.take() {
                 Some(conversation) => Ok(conversation),
-                None => self.open(&course),
+                None => self.open(&watch),
             };
             let ended = conversation.and_then(|conversation| {
-                if !std::mem::replace(&mut course.has_asked, true) {
+                if !std::mem::replace(&mut watch.has_asked, true) {
                     self.renderer.asked(self.access, self.work);
                 }
-                course.was_there = true;
-                self.converse(&conversation, &mut course)
+                watch.was_there = true;
+                self.converse(&conversation, &mut watch)
             });
             let broken = match ended {
                 Ok(end) => return end,
                 Err(broken) => broken,
             };
-            if let Broken::Interrupted = broken {
-                return self.interrupted(&course);
+            if let ConnectionError::Interrupted = broken {
+                return self.interrupted(&watch);
             }
-            course.was_there |= broken.is_recovering();
-            let is_of_use = if course.was_accepted || course.is_lost {
+            watch.was_there |= broken.is_recovering();
+            let is_of_use = if watch.was_accepted || watch.is_lost {
                 broken.may_pass()
             } else {
                 // At the start, a coordinator that is busy or not there is a thing to be told.
-                course.was_there && (broken.is_recovering() || matches!(broken, Broken::Lost(_)))
+                watch.was_there && (broken.is_recovering() || matches!(broken, ConnectionError::Lost(_)))
             };
-            if !is_of_use || course.patience.retry_for().is_zero() {
-                return self.failed(&broken, &course, false);
+            if !is_of_use || watch.retry.retry_for().is_zero() {
+                return self.failed(&broken, &watch, false);
             }
             let now = net::now();
-            if !std::mem::replace(&mut course.is_lost, true) {
-                course.patience.lost(now);
-                self.renderer.lost(&broken.cause(), course.patience.retry_for())?;
+            if !std::mem::replace(&mut watch.is_lost, true) {
+                watch.retry.lost(now);
+                self.renderer.lost(&broken.cause(), watch.retry.retry_for())?;
             }
-            let Some(wait) = course.patience.wait(now, net::random_u64()) else {
-                return self.failed(&broken, &course, true);
+            let Some(wait) = watch.retry.wait(now, net::random_u64()) else {
+                return self.failed(&broken, &watch, true);
             };
             select! {
-                recv(self.interrupts) -> _ => return self.interrupted(&course),
+                recv(self.interrupts) -> _ => return self.interrupted(&watch),
                 recv(after(wait)) -> _ => {}
             }
         }
     }
 
-    fn open(&self, course: &Course) -> Result<Conversation, Broken> {
+    fn open(&self, watch: &WatchState) -> Result<Conversation, ConnectionError> {
         let nothing = Arc::new(Store::new(0));
         let objects = match &self.way {
             Way::Submit(objects) => objects,
             Way::Attach => &nothing,
         };
-        Conversation::open(self.access, objects, &course.parts, self.interrupts)
+        Conversation::open(self.access, objects, &watch.parts, self.interrupts)
     }
 
     /// Asks for the job and shows what comes, until it ends.
-    fn converse(&mut self, conversation: &Conversation, course: &mut Course) -> Result<Result<Exit, Failure>, Broken> {
-        conversation.ask(&self.request(course.rounds_shown, conversation.payload_bytes_max()))?;
+    fn converse(
+        &mut self,
+        conversation: &Conversation,
+        watch: &mut WatchState,
+    ) -> Result<Result<Exit, Failure>, ConnectionError> {
+        conversation.ask(&self.request(watch.rounds_shown, conversation.payload_bytes_max()))?;
         loop {
             let ended = match conversation.next()? {
-                Answer::Accepted(accepted) => self.accepted(&accepted, course).map(|()| None),
+                Answer::Accepted(accepted) => self.accepted(&accepted, watch).map(|()| None),
                 Answer::Round(round) => {
-                    course.patience.settled();
+                    watch.retry.settled();
                     // A coordinator that does not know what has been shown tells it again.
-                    if round.round <= course.rounds_shown {
+                    if round.round <= watch.rounds_shown {
                         continue;
                     }
-                    course.rounds_shown = round.round;
-                    course.is_new = false;
+                    watch.rounds_shown = round.round;
+                    watch.is_new = false;
                     // Nobody reads any more: the job goes on without us, unless its model is to be saved.
                     let is_read = self.renderer.round(&round);
                     is_read.map(|is_read| (!is_read && self.out.is_none()).then_some(Exit::Success))
                 }
                 Answer::Notice(notice) => {
-                    course.patience.settled();
+                    watch.retry.settled();
                     self.renderer.notice(&notice).map(|()| None)
                 }
                 Answer::Done(done) => return self.done(conversation, &done),
-                _ => return Err(Broken::unfitting("what it was asked")),
+                _ => return Err(ConnectionError::unfitting("what it was asked")),
             };
             match ended {
                 Ok(None) => {}
@@ -167,19 +171,19 @@ impl Watching<'_> {
         }
     }
 
-    fn accepted(&self, accepted: &Accepted, course: &mut Course) -> Result<(), Failure> {
-        let was_accepted = std::mem::replace(&mut course.was_accepted, true);
-        if std::mem::take(&mut course.is_lost) {
-            self.renderer.back(course.patience.back(net::now()))?;
+    fn accepted(&self, accepted: &Accepted, watch: &mut WatchState) -> Result<(), Failure> {
+        let was_accepted = std::mem::replace(&mut watch.was_accepted, true);
+        if std::mem::take(&mut watch.is_lost) {
+            self.renderer.back(watch.retry.back(net::now()))?;
         }
-        course.is_new = matches!(self.way, Way::Submit(_)) && !accepted.attached;
-        if was_accepted && course.is_new {
+        watch.is_new = matches!(self.way, Way::Submit(_)) && !accepted.attached;
+        if was_accepted && watch.is_new {
             self.renderer.say("the coordinator had forgotten the job, which starts again");
         }
         self.renderer.accepted(accepted, was_accepted)
     }
 
-    fn done(&self, conversation: &Conversation, done: &Summary) -> Result<Result<Exit, Failure>, Broken> {
+    fn done(&self, conversation: &Conversation, done: &Summary) -> Result<Result<Exit, Failure>, ConnectionError> {
         let parameters = fetch_model(conversation, self.work, done)?;
         let finish = || {
             let saved = self.out.map(|out| self.work.save(out, done, parameters)).transpose()?;
@@ -189,21 +193,21 @@ impl Watching<'_> {
         Ok(finish())
     }
 
-    fn interrupted(&self, course: &Course) -> Result<Exit, Failure> {
-        self.renderer.say(&match (self.is_local, course.was_accepted, course.is_lost) {
+    fn interrupted(&self, watch: &WatchState) -> Result<Exit, Failure> {
+        self.renderer.say(&match (self.is_local, watch.was_accepted, watch.is_lost) {
             (true, ..) => "stopped, and the job with it".to_owned(),
             (_, false, _) => "stopped before the coordinator accepted the job".to_owned(),
-            (_, _, true) => format!("stopped watching; when the coordinator is back, {}", self.shows_the_rest(course)),
-            (..) if course.is_new => format!("stopped watching: {}", self.shows_the_rest(course)),
-            (..) => format!("stopped watching; the job continues: {}", self.shows_the_rest(course)),
+            (_, _, true) => format!("stopped watching; when the coordinator is back, {}", self.shows_the_rest(watch)),
+            (..) if watch.is_new => format!("stopped watching: {}", self.shows_the_rest(watch)),
+            (..) => format!("stopped watching; the job continues: {}", self.shows_the_rest(watch)),
         });
         Ok(Exit::Interrupted)
     }
 
     /// How to see the rest of a job that goes on without this client, or may.
-    fn shows_the_rest(&self, course: &Course) -> String {
+    fn shows_the_rest(&self, watch: &WatchState) -> String {
         let attach = self.access.command(Command::ATTACH, self.work.job);
-        if course.is_new {
+        if watch.is_new {
             format!("{attach} shows the rest if all of the job's data had been sent; if not, submit it again")
         } else {
             format!("{attach} shows the rest")
@@ -212,7 +216,7 @@ impl Watching<'_> {
 
     /// The job has ended, or it is of no use to look for the coordinator any longer; `is_out_of_patience` if it might have
     /// been.
-    fn failed(&self, broken: &Broken, course: &Course, is_out_of_patience: bool) -> Result<Exit, Failure> {
+    fn failed(&self, broken: &ConnectionError, watch: &WatchState, is_out_of_patience: bool) -> Result<Exit, Failure> {
         let job = self.work.job;
         let command = |verb| self.access.command(verb, job);
         let text = match broken.code() {
@@ -222,10 +226,10 @@ impl Watching<'_> {
                 "the coordinator did not come back within {} s: {} When it is back, {}",
                 self.access.retry_for.as_secs(),
                 ended(&broken.cause()),
-                self.shows_the_rest(course)
+                self.shows_the_rest(watch)
             ),
-            _ if course.was_accepted && matches!(broken, Broken::Lost(_)) => {
-                format!("{} If it still runs, {}", ended(broken), self.shows_the_rest(course))
+            _ if watch.was_accepted && matches!(broken, ConnectionError::Lost(_)) => {
+                format!("{} If it still runs, {}", ended(broken), self.shows_the_rest(watch))
             }
             _ => broken.to_string(),
         };
@@ -252,15 +256,21 @@ fn fitting(mut submit: Submit, payload_bytes_max: u32) -> Submit {
 }
 
 /// The parameters of a done job's model, which are what the job's fingerprint says.
-pub(super) fn fetch_model(conversation: &Conversation, work: &Work, done: &Summary) -> Result<Vec<f32>, Broken> {
-    work.check_fingerprint(done).map_err(Broken::Lie)?;
+pub(super) fn fetch_model(
+    conversation: &Conversation,
+    work: &Work,
+    done: &Summary,
+) -> Result<Vec<f32>, ConnectionError> {
+    work.check_fingerprint(done).map_err(ConnectionError::Lie)?;
     let network = &work.specification.training.network;
     let weights =
         conversation.fetch(done.weights, object::parameters_bytes(network)).map_err(|broken| match broken {
-            Broken::Object(error) if !broken.may_pass() => Broken::Lie(format!("the model cannot be fetched: {error}")),
+            ConnectionError::Object(error) if !broken.may_pass() => {
+                ConnectionError::Lie(format!("the model cannot be fetched: {error}"))
+            }
             other => other,
         })?;
-    work.parameters(&weights).map_err(Broken::Lie)
+    work.parameters(&weights).map_err(ConnectionError::Lie)
 }
 
 /// What is said of a job that the coordinator does not know.

@@ -66,7 +66,7 @@ fn run(words: Vec<OsString>) -> Result<Exit, Failure> {
             client::train(&reached(target, access), &options, &interrupts)
         }
         (Place::Here { nodes }, asked::Asked::Train(train)) => {
-            local::train(local::House { nodes, policy, kernel }, &options(*train).0, &interrupts)
+            local::train(local::LocalCluster { nodes, policy, kernel }, &options(*train).0, &interrupts)
         }
         (Place::Here { .. }, asked::Asked::Command { .. }) => unreachable!("Place::meant refuses a command here"),
     }

@@ -11,7 +11,7 @@ use crate::wire::message::Error;
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum ConnectionError {
     /// There is no connection.
     Dial(DialError),
     /// The connection has ended, or is of no use any more.
@@ -28,44 +28,50 @@ pub(super) enum Broken {
     Interrupted,
 }
 
-impl Broken {
+impl ConnectionError {
     /// The connection has ended without a word.
-    pub(super) fn ended() -> Broken {
-        Broken::Lost("the connection has ended".to_owned())
+    pub(super) fn ended() -> ConnectionError {
+        ConnectionError::Lost("the connection has ended".to_owned())
     }
 
     /// The answer is none that `question` has.
-    pub(super) fn unfitting(question: &str) -> Broken {
-        Broken::Lie(format!("the coordinator's answer does not fit {question}"))
+    pub(super) fn unfitting(question: &str) -> ConnectionError {
+        ConnectionError::Lie(format!("the coordinator's answer does not fit {question}"))
     }
 
     /// Whether a coordinator that was there may be so again.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Broken::Dial(DialError::Resolve { .. } | DialError::Connect { .. } | DialError::Greeting { .. })
-            | Broken::Lost(_) => true,
+            ConnectionError::Dial(
+                DialError::Resolve { .. } | DialError::Connect { .. } | DialError::Greeting { .. },
+            )
+            | ConnectionError::Lost(_) => true,
             // It was too busy to greet in time.
-            Broken::Dial(DialError::Protocol { error, .. }) => error.code == ErrorCode::Timeout,
-            Broken::Refused(error) => error.retry && is_of_the_moment(error.code),
-            Broken::Object(FetchError::Refused(error)) => error.retry,
-            Broken::Dial(_) | Broken::Object(_) | Broken::Lie(_) | Broken::Arithmetic(_) | Broken::Interrupted => false,
+            ConnectionError::Dial(DialError::Protocol { error, .. }) => error.code == ErrorCode::Timeout,
+            ConnectionError::Refused(error) => error.retry && is_of_the_moment(error.code),
+            ConnectionError::Object(FetchError::Refused(error)) => error.retry,
+            ConnectionError::Dial(_)
+            | ConnectionError::Object(_)
+            | ConnectionError::Lie(_)
+            | ConnectionError::Arithmetic(_)
+            | ConnectionError::Interrupted => false,
         }
     }
 
     /// Whether the coordinator is there and will answer soon.
     pub(super) fn is_recovering(&self) -> bool {
-        matches!(self, Broken::Refused(error) if error.retry && error.code == ErrorCode::Recovering)
+        matches!(self, ConnectionError::Refused(error) if error.retry && error.code == ErrorCode::Recovering)
     }
 
     /// Whether the object asked for is not held there.
     pub(super) fn is_unknown_object(&self) -> bool {
-        matches!(self, Broken::Object(FetchError::Refused(error)) if error.code == ErrorCode::UnknownObject)
+        matches!(self, ConnectionError::Object(FetchError::Refused(error)) if error.code == ErrorCode::UnknownObject)
     }
 
     /// The coordinator's code, where it gave one.
     pub(super) fn code(&self) -> Option<ErrorCode> {
         match self {
-            Broken::Refused(error) => Some(error.code),
+            ConnectionError::Refused(error) => Some(error.code),
             _ => None,
         }
     }
@@ -73,8 +79,8 @@ impl Broken {
     /// The cause alone, for a sentence around it.
     pub(super) fn cause(&self) -> String {
         match self {
-            Broken::Dial(error) => error.to_string(),
-            Broken::Lost(why) => why.clone(),
+            ConnectionError::Dial(error) => error.to_string(),
+            ConnectionError::Lost(why) => why.clone(),
             other => other.to_string(),
         }
     }
@@ -82,8 +88,8 @@ impl Broken {
     /// How the program ends.
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Broken::Dial(_) | Broken::Lost(_) | Broken::Arithmetic(_) => Exit::Connection,
-            Broken::Refused(error) => match error.code {
+            ConnectionError::Dial(_) | ConnectionError::Lost(_) | ConnectionError::Arithmetic(_) => Exit::Connection,
+            ConnectionError::Refused(error) => match error.code {
                 ErrorCode::Specification
                 | ErrorCode::UnknownField
                 | ErrorCode::Conflict
@@ -93,8 +99,8 @@ impl Broken {
                 ErrorCode::Paused => Exit::Paused,
                 _ => Exit::JobFailed,
             },
-            Broken::Object(_) | Broken::Lie(_) => Exit::JobFailed,
-            Broken::Interrupted => Exit::Interrupted,
+            ConnectionError::Object(_) | ConnectionError::Lie(_) => Exit::JobFailed,
+            ConnectionError::Interrupted => Exit::Interrupted,
         }
     }
 }
@@ -103,28 +109,28 @@ fn is_of_the_moment(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::Busy | ErrorCode::Closing | ErrorCode::Recovering)
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Broken::Dial(error @ DialError::Connect { .. }) => {
+            ConnectionError::Dial(error @ DialError::Connect { .. }) => {
                 write!(f, "no coordinator: {error} (coordinator_node PORT POLICY starts a coordinator)")
             }
-            Broken::Dial(error) => write!(f, "no coordinator: {error}"),
-            Broken::Lost(why) => write!(f, "the connection to the coordinator has ended: {why}"),
-            Broken::Refused(error) if error.code == ErrorCode::Unexpected => {
+            ConnectionError::Dial(error) => write!(f, "no coordinator: {error}"),
+            ConnectionError::Lost(why) => write!(f, "the connection to the coordinator has ended: {why}"),
+            ConnectionError::Refused(error) if error.code == ErrorCode::Unexpected => {
                 write!(f, "the coordinator does not know how to answer: {}; is it of an older version?", error.text)
             }
-            Broken::Refused(error) => f.write_str(&error.text),
-            Broken::Object(error) => error.fmt(f),
-            Broken::Lie(what) => f.write_str(what),
-            Broken::Arithmetic(difference) => difference.fmt(f),
-            Broken::Interrupted => f.write_str("interrupted"),
+            ConnectionError::Refused(error) => f.write_str(&error.text),
+            ConnectionError::Object(error) => error.fmt(f),
+            ConnectionError::Lie(what) => f.write_str(what),
+            ConnectionError::Arithmetic(difference) => difference.fmt(f),
+            ConnectionError::Interrupted => f.write_str("interrupted"),
         }
     }
 }
 
-impl From<Broken> for Failure {
-    fn from(broken: Broken) -> Failure {
+impl From<ConnectionError> for Failure {
+    fn from(broken: ConnectionError) -> Failure {
         Failure::new(broken.exit(), broken)
     }
 }
@@ -135,7 +141,7 @@ mod tests {
 
     #[test]
     fn only_what_the_coordinator_says_may_pass_is_tried_again() {
-        let refused = |code, retry| Broken::Refused(Error { retry, ..Error::new(code, 0, "no") });
+        let refused = |code, retry| ConnectionError::Refused(Error { retry, ..Error::new(code, 0, "no") });
         for code in [ErrorCode::Busy, ErrorCode::Closing, ErrorCode::Recovering] {
             assert!(refused(code, true).may_pass() && !refused(code, false).may_pass(), "{code}");
             assert_eq!(refused(code, true).exit(), Exit::Connection);
@@ -144,7 +150,7 @@ mod tests {
         assert!(
             refused(ErrorCode::Recovering, true).is_recovering() && !refused(ErrorCode::Busy, true).is_recovering()
         );
-        assert!(Broken::ended().may_pass() && !Broken::Interrupted.may_pass());
+        assert!(ConnectionError::ended().may_pass() && !ConnectionError::Interrupted.may_pass());
         let ends =
             [(ErrorCode::Cancelled, 5), (ErrorCode::Paused, 6), (ErrorCode::UnknownJob, 1), (ErrorCode::Conflict, 2)];
         for (code, exit) in ends {

@@ -12,7 +12,7 @@ const SETTLED: Duration = Duration::from_secs(5);
 
 /// How long a lost coordinator is waited for.
 #[derive(Clone, Debug)]
-pub(super) struct Patience {
+pub(super) struct RetryPolicy {
     retry_for: Duration,
     lost_at: Option<Duration>,
     back_at: Option<Duration>,
@@ -20,10 +20,10 @@ pub(super) struct Patience {
     backoff: Backoff,
 }
 
-impl Patience {
-    /// Patience for so long after each loss; none at all for 0.
-    pub(super) fn new(retry_for: Duration) -> Patience {
-        Patience { retry_for, lost_at: None, back_at: None, backoff: Backoff::default() }
+impl RetryPolicy {
+    /// RetryPolicy for so long after each loss; none at all for 0.
+    pub(super) fn new(retry_for: Duration) -> RetryPolicy {
+        RetryPolicy { retry_for, lost_at: None, back_at: None, backoff: Backoff::default() }
     }
 
     /// How long it lasts.
@@ -69,54 +69,54 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_five_seconds_and_chance_takes_up_to_half() {
-        let mut patience = Patience::new(Duration::from_secs(300));
-        patience.lost(ms(7));
-        let waits: Vec<u64> = (0..8).map(|_| patience.wait(ms(7), 0).unwrap().as_millis() as u64).collect();
+        let mut retry = RetryPolicy::new(Duration::from_secs(300));
+        retry.lost(ms(7));
+        let waits: Vec<u64> = (0..8).map(|_| retry.wait(ms(7), 0).unwrap().as_millis() as u64).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        let wait = patience.wait(ms(7), u64::MAX).unwrap();
+        let wait = retry.wait(ms(7), u64::MAX).unwrap();
         assert!(wait >= ms(2500) && wait < ms(2501), "{wait:?}");
         for _ in 0..100 {
-            assert_eq!(patience.wait(ms(7), 0), Some(ms(5000)));
+            assert_eq!(retry.wait(ms(7), 0), Some(ms(5000)));
         }
     }
 
     #[test]
     fn patience_ends_so_long_after_the_loss_and_the_last_wait_is_cut() {
-        let mut patience = Patience::new(ms(1000));
-        patience.lost(ms(500));
-        assert_eq!(patience.wait(ms(1460), 0), Some(ms(40)));
-        assert_eq!(patience.wait(ms(1500), 0), None);
-        let mut none = Patience::new(Duration::ZERO);
+        let mut retry = RetryPolicy::new(ms(1000));
+        retry.lost(ms(500));
+        assert_eq!(retry.wait(ms(1460), 0), Some(ms(40)));
+        assert_eq!(retry.wait(ms(1500), 0), None);
+        let mut none = RetryPolicy::new(Duration::ZERO);
         none.lost(ms(500));
         assert_eq!(none.wait(ms(500), 0), None);
     }
 
     #[test]
     fn a_coordinator_that_comes_and_goes_is_not_dialled_faster_and_not_for_ever() {
-        let mut patience = Patience::new(ms(10_000));
-        patience.lost(ms(0));
-        patience.wait(ms(0), 0);
-        assert_eq!(patience.back(ms(100)), ms(100));
-        patience.lost(ms(200));
-        assert_eq!(patience.wait(ms(200), 0), Some(ms(200)));
-        assert_eq!(patience.back(ms(9_000)), ms(9_000));
-        patience.lost(ms(10_000));
-        assert_eq!(patience.wait(ms(10_000), 0), None);
+        let mut retry = RetryPolicy::new(ms(10_000));
+        retry.lost(ms(0));
+        retry.wait(ms(0), 0);
+        assert_eq!(retry.back(ms(100)), ms(100));
+        retry.lost(ms(200));
+        assert_eq!(retry.wait(ms(200), 0), Some(ms(200)));
+        assert_eq!(retry.back(ms(9_000)), ms(9_000));
+        retry.lost(ms(10_000));
+        assert_eq!(retry.wait(ms(10_000), 0), None);
     }
 
     #[test]
     fn a_loss_after_news_or_some_seconds_begins_anew() {
         for settle in [true, false] {
-            let mut patience = Patience::new(ms(10_000));
-            patience.lost(ms(0));
-            patience.wait(ms(0), 0);
-            patience.back(ms(9_000));
+            let mut retry = RetryPolicy::new(ms(10_000));
+            retry.lost(ms(0));
+            retry.wait(ms(0), 0);
+            retry.back(ms(9_000));
             if settle {
-                patience.settled();
+                retry.settled();
             }
             let lost = ms(if settle { 9_001 } else { 14_000 });
-            patience.lost(lost);
-            assert_eq!(patience.wait(lost + ms(9_900), 0), Some(ms(100)));
+            retry.lost(lost);
+            assert_eq!(retry.wait(lost + ms(9_900), 0), Some(ms(100)));
         }
     }
 }
