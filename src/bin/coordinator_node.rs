@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use gradwire::cli::{self, Exit, Failure, Interrupts};
 use gradwire::config::{self, Name, NodesFile, Waits};
-use gradwire::coordinator::{Coordinator, OnDiskError, Settings, StartError, Trouble};
+use gradwire::coordinator::{Coordinator, FatalError, OnDiskError, Settings, StartError};
 use gradwire::engine::Policy;
 use gradwire::model::Kernel;
 use gradwire::net::{self, IpAddr, SocketAddr};
@@ -127,16 +127,16 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         log::warn!("anyone who reaches this port can submit jobs and read models");
     }
     let stopped = interrupts.into_messages()?;
-    let trouble = cli::first(&stopped, coordinator.troubles());
-    if trouble.is_none() {
+    let fatal = cli::first(&stopped, coordinator.fatal_errors());
+    if fatal.is_none() {
         log::info!("stopping");
     }
     coordinator.stop();
     // What was still to be written then may have failed, too.
-    match trouble.or_else(|| coordinator.troubles().try_recv().ok()) {
+    match fatal.or_else(|| coordinator.fatal_errors().try_recv().ok()) {
         None => Ok(Exit::Success),
-        Some(trouble @ Trouble::Journal(_)) => Err(Failure::new(Exit::Output, trouble)),
-        Some(trouble @ Trouble::Fault { .. }) => Err(Failure::new(Exit::Fault, trouble)),
+        Some(fatal @ FatalError::Journal(_)) => Err(Failure::new(Exit::Output, fatal)),
+        Some(fatal @ FatalError::Fault { .. }) => Err(Failure::new(Exit::Fault, fatal)),
     }
 }
 

@@ -112,7 +112,7 @@ impl fmt::Display for Refusal {
 pub(super) struct Jobs {
     store: Arc<Store>,
     store_bytes: u64,
-    running: HashMap<JobId, Job>,
+    open: HashMap<JobId, Job>,
     /// The largest object that a job may have.
     object_bytes_max: u64,
     /// Bytes that the updates of one round may have where all of them are kept at once.
@@ -121,7 +121,7 @@ pub(super) struct Jobs {
 
 impl Jobs {
     pub(super) fn new(store: Arc<Store>, store_bytes: u64, object_bytes_max: u64, updates_bytes_max: u64) -> Jobs {
-        Jobs { store, store_bytes, object_bytes_max, updates_bytes_max, running: HashMap::new() }
+        Jobs { store, store_bytes, object_bytes_max, updates_bytes_max, open: HashMap::new() }
     }
 
     /// What is held of every job that has not ended, for the console.
@@ -132,11 +132,11 @@ impl Jobs {
             watchers: job.watchers.len(),
             round: job.rounds.last().copied(),
         };
-        self.running.iter().map(move |(&id, job)| (id, open(job)))
+        self.open.iter().map(move |(&id, job)| (id, open(job)))
     }
 
     pub(super) fn get(&mut self, job: JobId) -> Option<&mut Job> {
-        self.running.get_mut(&job)
+        self.open.get_mut(&job)
     }
 
     /// Whether a job like this can be taken at all, and now.
@@ -163,12 +163,12 @@ impl Jobs {
                 return Err(Refusal::Updates { bytes, allowed: self.updates_bytes_max });
             }
         }
-        let held: HashMap<_, _> = self.running.values().flat_map(|job| &job.objects).collect();
+        let held: HashMap<_, _> = self.open.values().flat_map(|job| &job.objects).collect();
         let free = self.store_bytes.saturating_sub(held.values().copied().sum());
         // A job that is known brings nothing new; of another, what is held for some job counts once.
         let new = objects.iter().filter(|(digest, _)| !held.contains_key(digest));
         let bytes = new.fold(0u64, |sum, (_, &bytes)| sum.saturating_add(bytes));
-        if bytes > free && !self.running.contains_key(&job) {
+        if bytes > free && !self.open.contains_key(&job) {
             return Err(Refusal::NoRoom { bytes, free });
         }
         Ok(())
@@ -193,7 +193,7 @@ impl Jobs {
             goes_on: false,
             paused: None,
         };
-        self.running.entry(id).insert_entry(job).into_mut()
+        self.open.entry(id).insert_entry(job).into_mut()
     }
 
     /// Takes in a job from before the start, with its data.
@@ -218,7 +218,7 @@ impl Jobs {
 
     /// What is told of a job that has not ended.
     pub(super) fn status(&self, id: JobId, state: JobState, queue_position: u32) -> Option<JobStatus> {
-        let job = self.running.get(&id)?;
+        let job = self.open.get(&id)?;
         let failure = job.paused.as_ref().filter(|_| state == JobState::Paused).map(|(failure, _)| failure.clone());
         Some(JobStatus {
             job: id,
@@ -235,7 +235,7 @@ impl Jobs {
 
     /// The jobs that have not ended.
     pub(super) fn ids(&self) -> Vec<JobId> {
-        self.running.keys().copied().collect()
+        self.open.keys().copied().collect()
     }
 
     /// Has the job's missing objects fetched from whoever watches it and gives them, the latest first. Those that are
@@ -243,7 +243,7 @@ impl Jobs {
     pub(super) fn collect(&mut self, id: JobId) -> Vec<JobId> {
         let missing: Vec<Digest> = self.get(id).map_or(Vec::new(), |job| job.missing.iter().copied().collect());
         let complete = missing.into_iter().flat_map(|digest| self.arrived(digest)).collect();
-        let Some(job) = self.running.get(&id) else { return complete };
+        let Some(job) = self.open.get(&id) else { return complete };
         let Some(watcher) = job.source() else { return complete };
         for digest in &job.missing {
             watcher.client.want(*digest, job.objects[digest]);
@@ -254,7 +254,7 @@ impl Jobs {
     /// An object may be in the store: pins it for every job that waits for it. Returns the jobs that are complete now.
     pub(super) fn arrived(&mut self, digest: Digest) -> Vec<JobId> {
         let mut complete = Vec::new();
-        for (&id, job) in &mut self.running {
+        for (&id, job) in &mut self.open {
             if job.missing.contains(&digest) && self.store.pin(&digest) {
                 job.missing.remove(&digest);
                 if job.missing.is_empty() {
@@ -268,7 +268,7 @@ impl Jobs {
     /// Checks a complete job's objects against its specification, and decodes the validation rows. Weights to start from are
     /// looked at until the job has weights of its own.
     pub(super) fn open_data(&mut self, id: JobId) -> Result<(), String> {
-        let Some(job) = self.running.get_mut(&id) else { return Ok(()) };
+        let Some(job) = self.open.get_mut(&id) else { return Ok(()) };
         let network = &job.network;
         let mut decoded = HashMap::new();
         let specification = job.specification.clone();
@@ -306,13 +306,13 @@ impl Jobs {
 
     /// The bytes of the weights that the job starts from, where it names some.
     pub(super) fn initial(&mut self, id: JobId) -> Option<Arc<Vec<u8>>> {
-        let initial = self.running.get(&id)?.specification.initial?;
+        let initial = self.open.get(&id)?.specification.initial?;
         self.store.get(&initial)
     }
 
     /// New weights are the job's base.
     pub(super) fn set_base(&mut self, id: JobId, weights: Weights) {
-        let Some(job) = self.running.get_mut(&id) else { return };
+        let Some(job) = self.open.get_mut(&id) else { return };
         self.store.insert(weights.digest, weights.bytes.clone());
         self.store.pin(&weights.digest);
         job.base = Some(weights);
@@ -321,7 +321,7 @@ impl Jobs {
     /// Lets go of the base weights, from which no task is to be trained any more, and gives them out: the weights after
     /// them take their memory.
     pub(super) fn take_base(&mut self, id: JobId) -> Option<Weights> {
-        let base = self.running.get_mut(&id)?.base.take()?;
+        let base = self.open.get_mut(&id)?.base.take()?;
         self.store.unpin(&base.digest);
         self.store.remove(&base.digest);
         Some(base)
@@ -331,7 +331,7 @@ impl Jobs {
     /// that client, each with whether there is still somebody to ask. Jobs of others are not touched.
     pub(super) fn source_failed(&mut self, client: ClientKey, digest: Option<&Digest>) -> Vec<(JobId, bool)> {
         let mut failed = Vec::new();
-        for (&id, job) in &mut self.running {
+        for (&id, job) in &mut self.open {
             let waits = digest.map_or(!job.missing.is_empty(), |digest| job.missing.contains(digest));
             let asked = |watcher: &&mut Watcher| watcher.gives_data && watcher.client.key == client;
             if waits && job.watchers.iter_mut().filter(asked).map(|watcher| watcher.gives_data = false).count() > 0 {
@@ -344,7 +344,7 @@ impl Jobs {
     /// A client has gone: it watches no more. Returns as [`Jobs::source_failed`] does.
     pub(super) fn client_gone(&mut self, client: ClientKey) -> Vec<(JobId, bool)> {
         let failed = self.source_failed(client, None);
-        for job in self.running.values_mut() {
+        for job in self.open.values_mut() {
             job.watchers.retain(|watcher| watcher.client.key != client);
         }
         failed
@@ -353,19 +353,19 @@ impl Jobs {
     /// The job that this request watches, and whether it has submitted it.
     pub(super) fn watched_by(&self, client: ClientKey, request: u32) -> Option<(JobId, bool)> {
         let same = |watcher: &&Watcher| watcher.client.key == client && watcher.request == request;
-        self.running.iter().find_map(|(&id, job)| Some((id, job.watchers.iter().find(same)?.is_submitter)))
+        self.open.iter().find_map(|(&id, job)| Some((id, job.watchers.iter().find(same)?.is_submitter)))
     }
 
     /// A request watches no more.
     pub(super) fn stop_watching(&mut self, id: JobId, client: ClientKey, request: u32) {
-        if let Some(job) = self.running.get_mut(&id) {
+        if let Some(job) = self.open.get_mut(&id) {
             job.watchers.retain(|watcher| watcher.client.key != client || watcher.request != request);
         }
     }
 
     /// Lets go of all that was held for the job. Its last weights stay in the store for a while, to be fetched.
     pub(super) fn release(&mut self, id: JobId) {
-        let Some(job) = self.running.remove(&id) else { return };
+        let Some(job) = self.open.remove(&id) else { return };
         for digest in job.objects.keys().filter(|digest| !job.missing.contains(digest)) {
             self.store.unpin(digest);
         }

@@ -60,15 +60,15 @@ use crate::wire::text::counted;
 
 use collected::Place;
 use dialling::Dialling;
-use driver::{Around, Driver};
+use driver::{Driver, Handles};
 pub use error::StartError;
 use event::DriverEvent;
 use journal::{Directory, Keeping};
 pub use journal::{OnDiskError, OpenError};
 use listing::Listing;
 pub use settings::{KEEP_BYTES, Settings};
+pub use threads::FatalError;
 use threads::Threads;
-pub use threads::Trouble;
 use transfers::Transfers;
 
 /// A running coordinator; it stops when dropped.
@@ -78,7 +78,7 @@ pub struct Coordinator {
     /// Dropping it ends the pollers.
     stop_pollers: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
-    troubles: Receiver<Trouble>,
+    fatal_errors: Receiver<FatalError>,
 }
 
 /// Events that may wait for the engine.
@@ -119,7 +119,7 @@ impl Coordinator {
         let (events, queue) = bounded(EVENTS_MAX);
         let (stop_pollers, stopped) = bounded(0);
         let mut threads = Vec::new();
-        let (start, troubles) = Threads::new();
+        let (start, fatal_errors) = Threads::new();
         let room = events.clone();
         // Where the channel is full the driver is busy, and looks at its next beat; where it is closed there is nothing left to
         // fetch.
@@ -155,7 +155,7 @@ impl Coordinator {
         let keeping =
             Keeping { directory, on_disk_error: settings.on_disk_error, ended_bytes_max: settings.keep_bytes };
         let (journal, archive, writer) = journal::start(&start, keeping, store.clone(), events.clone())?;
-        let around = Around {
+        let handles = Handles {
             store: store.clone(),
             transfers,
             merging,
@@ -166,14 +166,14 @@ impl Coordinator {
             recovering: recovering.clone(),
             event_log: port.event_log.clone(),
         };
-        let driver = Driver::new(settings, around);
+        let driver = Driver::new(settings, handles);
         threads.push(start.start("engine", move || driver.run(&queue))?);
         // Last: it has written everything once the engine's thread has ended.
         threads.push(writer);
         let set = vec![("OBJECT_BYTES_MAX", settings.object_bytes), ("IN_FLIGHT_BYTES_MAX", settings.in_flight_bytes)];
         let service = server::Clients::new(identity, store, archive, recovering, events.clone(), set);
         let server = net::serve(listener, port, Arc::new(service))?;
-        Ok(Coordinator { server, events, stop_pollers: Some(stop_pollers), threads, troubles })
+        Ok(Coordinator { server, events, stop_pollers: Some(stop_pollers), threads, fatal_errors })
     }
 
     /// Where it listens.
@@ -188,8 +188,8 @@ impl Coordinator {
     }
 
     /// Tells why the coordinator cannot go on, if that happens, while it stops too: it is to be stopped then.
-    pub fn troubles(&self) -> &Receiver<Trouble> {
-        &self.troubles
+    pub fn fatal_errors(&self) -> &Receiver<FatalError> {
+        &self.fatal_errors
     }
 
     /// Says goodbye to everyone, writes what is to be written, and ends its threads.

@@ -13,7 +13,7 @@ use crate::model::{Kernel, conformance};
 
 /// Why the coordinator cannot go on, as a sentence with the cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum FatalError {
     /// What must be written cannot be.
     Journal(String),
     /// A thread has ended by a fault of the program's own. Whoever waits for it would wait for ever.
@@ -23,7 +23,7 @@ pub enum Trouble {
     },
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for FatalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Journal(why) => write!(
@@ -42,19 +42,19 @@ impl fmt::Display for Trouble {
 
 /// Starts threads, and hears of their faults.
 #[derive(Clone)]
-pub(super) struct Threads(Sender<Trouble>);
+pub(super) struct Threads(Sender<FatalError>);
 
 impl Threads {
     /// The receiver hears why the coordinator is to end.
-    pub(super) fn new() -> (Threads, Receiver<Trouble>) {
+    pub(super) fn new() -> (Threads, Receiver<FatalError>) {
         // The first counts, and one that was written while it stops.
-        let (troubles, heard) = bounded(2);
-        (Threads(troubles), heard)
+        let (fatal_errors, heard) = bounded(2);
+        (Threads(fatal_errors), heard)
     }
 
     /// Tells what has gone wrong; what nobody waits for any more is dropped.
-    pub(super) fn tell(&self, trouble: Trouble) {
-        let _ = self.0.try_send(trouble);
+    pub(super) fn tell(&self, fatal: FatalError) {
+        let _ = self.0.try_send(fatal);
     }
 
     /// Starts a thread whose panic is told.
@@ -66,7 +66,7 @@ impl Threads {
         let threads = self.clone();
         let guarded = move || {
             if catch_unwind(AssertUnwindSafe(run)).is_err() {
-                threads.tell(Trouble::Fault { thread });
+                threads.tell(FatalError::Fault { thread });
             }
         };
         Builder::new().name(thread.to_owned()).spawn(guarded)
@@ -100,10 +100,10 @@ mod tests {
 
     #[test]
     fn a_thread_that_panics_is_told_and_one_that_ends_is_not() {
-        let (threads, troubles) = Threads::new();
+        let (threads, fatal_errors) = Threads::new();
         threads.start("engine", || panic!("a fault of our own, for the test")).unwrap().join().unwrap();
         threads.start("journal", || {}).unwrap().join().unwrap();
         drop(threads);
-        assert_eq!(troubles.iter().collect::<Vec<_>>(), [Trouble::Fault { thread: "engine" }]);
+        assert_eq!(fatal_errors.iter().collect::<Vec<_>>(), [FatalError::Fault { thread: "engine" }]);
     }
 }

@@ -100,7 +100,7 @@ struct Submission {
 }
 
 /// The threads around the driver, by what it tells them.
-pub(super) struct Around {
+pub(super) struct Handles {
     pub(super) store: Arc<Store>,
     pub(super) transfers: Transfers,
     pub(super) merging: Sender<MergeWork>,
@@ -116,8 +116,9 @@ pub(super) struct Around {
 const LOOK_THROUGH_EVERY_US: u64 = 60_000_000;
 
 impl Driver {
-    pub(super) fn new(settings: &Settings, around: Around) -> Driver {
-        let Around { store, transfers, merging, validating, poller, journal, archive, recovering, event_log } = around;
+    pub(super) fn new(settings: &Settings, handles: Handles) -> Driver {
+        let Handles { store, transfers, merging, validating, poller, journal, archive, recovering, event_log } =
+            handles;
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
         Driver {

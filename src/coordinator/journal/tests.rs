@@ -20,7 +20,7 @@ use super::state::State;
 use super::writer::{KEPT_WEIGHTS_BYTES_MAX, TAIL_BYTES_MAX, Writer};
 use crate::coordinator::data::objects_of;
 use crate::coordinator::event::DriverEvent;
-use crate::coordinator::threads::{Threads, Trouble};
+use crate::coordinator::threads::{FatalError, Threads};
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::job::{
@@ -39,7 +39,7 @@ struct Desk {
     writer: Writer,
     store: Arc<Store>,
     told: Receiver<DriverEvent>,
-    failed: Receiver<Trouble>,
+    failed: Receiver<FatalError>,
 }
 
 impl Desk {

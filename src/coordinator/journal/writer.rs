@@ -18,7 +18,7 @@ use super::retention::Retention;
 use super::state::{self, State};
 use crate::coordinator::data::objects_of;
 use crate::coordinator::event::DriverEvent;
-use crate::coordinator::threads::{Threads, Trouble};
+use crate::coordinator::threads::{FatalError, Threads};
 use crate::digest::Digest;
 use crate::disk::{DiskError, Doing};
 use crate::job::{JobId, JobState, JobStatus, Specification};
@@ -105,7 +105,7 @@ impl Writer {
                 self.expire();
             }
             Err(error) => {
-                self.threads.tell(Trouble::Journal(error.to_string()));
+                self.threads.tell(FatalError::Journal(error.to_string()));
                 return;
             }
         }
@@ -330,7 +330,7 @@ impl Writer {
     fn failed(&mut self, error: &DiskError, was_behind: bool) -> Result<(), Stop> {
         if error.doing == Doing::Sync || self.on_disk_error == OnDiskError::Stop {
             // Whoever started the coordinator listens.
-            self.threads.tell(Trouble::Journal(error.to_string()));
+            self.threads.tell(FatalError::Journal(error.to_string()));
             return Err(Stop);
         }
         if !was_behind && !self.is_behind {
