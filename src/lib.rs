@@ -3,7 +3,7 @@
 //! Three programs: a `client` asks for a job, a `coordinator_node` cuts it into tasks and merges what comes back, and
 //! `compute_node`s train. They talk the binary protocol of `protocol.md` over blocking TCP.
 //!
-//! # The house
+//! # The modules
 //!
 //! | module | owns | may not know |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! The separations of the house, held by a scan of the sources: which module may not know what, and how many crates a
+//! The separations of the crate, held by a scan of the sources: which module may not know what, and how many crates a
 //! node is built from. The table here is the right-hand column of the map in src/lib.rs, in paths.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,7 +116,7 @@ const RULES: &[Rule] = &[
         but: &["crate::compute::core"],
     },
     Rule { module: "client", may_not_know: &[SCHEDULING, STD_NET, &["crate::compute"]], but: &[] },
-    // It builds the whole house.
+    // It starts a whole cluster.
     Rule { module: "client/local.rs", may_not_know: &[STD_NET, BYTES], but: &[] },
     Rule { module: "cli", may_not_know: &[&["crate"]], but: &["crate::cli"] },
     // What a name is, the wire says; an address is a value, no socket.
