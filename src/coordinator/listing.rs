@@ -1,7 +1,7 @@
 //! The list of nodes, and what becomes of it when its file changes. Owns which address has which key; does not know which
 //! nodes are dialled, linked or at work.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::config::{NodeAddress, NodesFile};
 use crate::engine::NodeKey;
@@ -13,34 +13,33 @@ const NAMED_MAX: usize = 16;
 /// The list.
 pub(super) struct Listing {
     file: Option<NodesFile>,
-    /// Every address that has been listed, by its key: a key is never another's.
-    nodes: Vec<NodeAddress>,
+    /// The key of every address that has been listed: it is never another's.
     keys: HashMap<NodeAddress, NodeKey>,
-    listed: HashSet<NodeKey>,
+    listed: BTreeMap<NodeKey, NodeAddress>,
 }
 
 /// What has become of the list.
 #[derive(Debug, PartialEq)]
 pub(super) struct Changed {
-    /// Listed now. Those that never were before come in the order of their keys, which follow the last one given.
+    /// Listed now, and not before.
     pub(super) joined: Vec<(NodeKey, NodeAddress)>,
     /// No longer listed.
     pub(super) left: Vec<(NodeKey, NodeAddress)>,
 }
 
 impl Listing {
-    /// The list at the start: keys are places in it.
+    /// The list at the start.
     pub(super) fn new(nodes: &[NodeAddress], file: Option<NodesFile>) -> Listing {
-        let mut listing = Listing { file, nodes: Vec::new(), keys: HashMap::new(), listed: HashSet::new() };
+        let mut listing = Listing { file, keys: HashMap::new(), listed: BTreeMap::new() };
         for address in nodes {
             listing.add(address.clone());
         }
         listing
     }
 
-    /// Every node that has been listed, by its key.
-    pub(super) fn nodes(&self) -> &[NodeAddress] {
-        &self.nodes
+    /// The nodes that are listed.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (NodeKey, &NodeAddress)> {
+        self.listed.iter().map(|(&key, address)| (key, address))
     }
 
     /// Whether there is a file to look at.
@@ -69,25 +68,19 @@ impl Listing {
         let mut gone = std::mem::take(&mut self.listed);
         let mut joined = Vec::new();
         for address in wanted {
-            let key = self.add(address);
-            if !gone.remove(&key) {
-                joined.push((key, self.nodes[key.0 as usize].clone()));
+            let key = self.add(address.clone());
+            if gone.remove(&key).is_none() {
+                joined.push((key, address));
             }
         }
-        let mut left: Vec<NodeKey> = gone.into_iter().collect();
-        left.sort_unstable();
-        let left = left.into_iter().map(|key| (key, self.nodes[key.0 as usize].clone())).collect();
-        Changed { joined, left }
+        Changed { joined, left: gone.into_iter().collect() }
     }
 
     /// Lists a node under the key that it has had before, or under a new one.
     fn add(&mut self, address: NodeAddress) -> NodeKey {
-        let next = NodeKey(self.nodes.len() as u32);
+        let next = NodeKey(self.keys.len() as u32);
         let key = *self.keys.entry(address.clone()).or_insert(next);
-        if key == next {
-            self.nodes.push(address);
-        }
-        self.listed.insert(key);
+        self.listed.insert(key, address);
         key
     }
 }

@@ -142,12 +142,9 @@ impl Coordinator {
             events: events.clone(),
             counters: port.counters.clone(),
         };
-        let (poller, inactive) = pollers::start_inactive(
-            &start,
-            Listing::new(&settings.nodes, settings.nodes_file.clone()),
-            dialling,
-            stopped.clone(),
-        )?;
+        let listing = Listing::new(&settings.nodes, settings.nodes_file.clone());
+        let nodes = listing.nodes().map(|(key, address)| (key, address.clone())).collect();
+        let (poller, inactive) = pollers::start_inactive(&start, listing, dialling, stopped.clone())?;
         threads.push(inactive);
         threads.push(pollers::start_completion(&start, events.clone(), stopped)?);
         // Without a journal there is nothing to read first.
@@ -166,7 +163,7 @@ impl Coordinator {
             recovering: recovering.clone(),
             event_log: port.event_log.clone(),
         };
-        let driver = Driver::new(settings, handles);
+        let driver = Driver::new(settings, nodes, handles);
         threads.push(start.start("engine", move || driver.run(&queue))?);
         // Last: it has written everything once the engine's thread has ended.
         threads.push(writer);

@@ -1,6 +1,7 @@
 //! The two pollers. The inactive poller owns which nodes are to be dialled and when, and looks whether their list has
 //! changed; the completion poller owns nothing but its beat. Neither knows jobs.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ const LIST_BEAT: Duration = Duration::from_millis(500);
 /// The completion poller's beat.
 const COMPLETION_BEAT: Duration = Duration::from_millis(250);
 
-/// A node, by its key.
+/// A node.
 struct Entry {
     address: NodeAddress,
     /// Whether it is to be dialled at all: it is listed, and is not quarantined.
@@ -74,7 +75,7 @@ enum Report {
 }
 
 struct Poller {
-    nodes: Vec<Entry>,
+    nodes: BTreeMap<NodeKey, Entry>,
     dialling: Dialling,
     reports: Sender<Report>,
     /// Dials under way.
@@ -90,9 +91,9 @@ pub(super) fn start_inactive(
 ) -> io::Result<(Sender<PollerCommand>, JoinHandle<()>)> {
     // A command for every node fits, so that the engine's thread never waits for this one. A list that can change may grow.
     let may_grow = if listing.may_change() { 1_024 } else { 16 };
-    let (commands, orders) = bounded(listing.nodes().len() * 2 + may_grow);
-    let (reports, reported) = bounded(listing.nodes().len() * 2 + 16);
-    let nodes = listing.nodes().iter().cloned().map(Entry::new).collect();
+    let nodes: BTreeMap<_, _> = listing.nodes().map(|(key, address)| (key, Entry::new(address.clone()))).collect();
+    let (commands, orders) = bounded(nodes.len() * 2 + may_grow);
+    let (reports, reported) = bounded(nodes.len() * 2 + 16);
     let mut poller = Poller { nodes, dialling, reports, dials: 0 };
     let looks = if listing.may_change() { tick(LIST_BEAT) } else { never() };
     let run = move || {
@@ -120,22 +121,24 @@ impl Poller {
     fn dial_due(&mut self) -> Duration {
         let now = Instant::now();
         let mut next = Duration::from_secs(60);
-        for index in 0..self.nodes.len() {
-            let Entry { is_wanted: true, state: State::Waiting { due, backoff }, .. } = self.nodes[index] else {
-                continue;
-            };
-            if due > now {
-                next = next.min(due - now);
-            } else if self.dials < DIALS_MAX {
-                self.dial(index, backoff);
+        let mut due_now = Vec::new();
+        for (&node, entry) in &self.nodes {
+            match entry.state {
+                State::Waiting { due, .. } if entry.is_wanted && due > now => next = next.min(due - now),
+                State::Waiting { backoff, .. } if entry.is_wanted && self.dials + due_now.len() < DIALS_MAX => {
+                    due_now.push((node, entry.address.clone(), backoff));
+                }
+                _ => {}
             }
+        }
+        for (node, address, backoff) in due_now {
+            self.dial(node, address, backoff);
         }
         next
     }
 
-    fn dial(&mut self, index: usize, backoff: Backoff) {
-        let address = self.nodes[index].address.clone();
-        let node = NodeKey(index as u32);
+    fn dial(&mut self, node: NodeKey, address: NodeAddress, backoff: Backoff) {
+        let name = format!("node {address}");
         let (dialling, reports) = (self.dialling.clone(), self.reports.clone());
         let run = move || {
             let dialled = net::dial(&address.host, address.port, &dialling.identity, Role::Node, CONNECT_WAIT);
@@ -155,15 +158,14 @@ impl Poller {
             let _ = reports.send(Report::Down { node, was_linked });
         };
         // The thread that has dialled reads the link until it ends.
-        let name = format!("node {}", self.nodes[index].address);
-        match Builder::new().name(name).stack_size(256 << 10).spawn(run) {
+        match Builder::new().name(name.clone()).stack_size(256 << 10).spawn(run) {
             Ok(_) => {
                 self.dials += 1;
-                self.nodes[index].state = State::Busy { backoff };
+                self.put(node, State::Busy { backoff });
             }
             Err(error) => {
-                log::warn!("cannot start a thread to dial {}: {error}", self.nodes[index].address);
-                self.wait(index, backoff);
+                log::warn!("cannot start a thread to dial {name}: {error}");
+                self.wait(node, backoff);
             }
         }
     }
@@ -171,13 +173,10 @@ impl Poller {
     /// The list has changed. The engine's thread is told before anything is dialled that it does not know.
     fn follow(&mut self, changed: Changed) {
         for (node, _) in &changed.left {
-            self.nodes[node.0 as usize].is_wanted = false;
+            self.obey(PollerCommand::StopDialling(*node));
         }
         for (node, address) in &changed.joined {
-            match self.nodes.get_mut(node.0 as usize) {
-                Some(entry) => entry.want(),
-                None => self.nodes.push(Entry::new(address.clone())),
-            }
+            self.nodes.entry(*node).and_modify(Entry::want).or_insert_with(|| Entry::new(address.clone()));
         }
         let _ = self.dialling.events.send(DriverEvent::ListChanged(changed));
     }
@@ -186,7 +185,7 @@ impl Poller {
         match report {
             Report::Linked(node) => {
                 self.dials -= 1;
-                if let Some(Entry { state: State::Busy { backoff }, .. }) = self.nodes.get_mut(node.0 as usize) {
+                if let Some(Entry { state: State::Busy { backoff }, .. }) = self.nodes.get_mut(&node) {
                     *backoff = Backoff::default();
                 }
             }
@@ -194,9 +193,8 @@ impl Poller {
                 if !was_linked {
                     self.dials -= 1;
                 }
-                let index = node.0 as usize;
-                if let Some(&Entry { state: State::Busy { backoff }, .. }) = self.nodes.get(index) {
-                    self.wait(index, backoff);
+                if let Some(&Entry { state: State::Busy { backoff }, .. }) = self.nodes.get(&node) {
+                    self.wait(node, backoff);
                 }
             }
         }
@@ -206,13 +204,13 @@ impl Poller {
         match command {
             PollerCommand::DialNow(nodes) => {
                 for node in nodes {
-                    if let Some(Entry { state: State::Waiting { due, .. }, .. }) = self.nodes.get_mut(node.0 as usize) {
+                    if let Some(Entry { state: State::Waiting { due, .. }, .. }) = self.nodes.get_mut(&node) {
                         *due = Instant::now();
                     }
                 }
             }
             PollerCommand::StopDialling(node) => {
-                if let Some(entry) = self.nodes.get_mut(node.0 as usize) {
+                if let Some(entry) = self.nodes.get_mut(&node) {
                     entry.is_wanted = false;
                 }
             }
@@ -220,11 +218,17 @@ impl Poller {
     }
 
     /// Plans the next dial.
-    fn wait(&mut self, index: usize, mut backoff: Backoff) {
-        let inactive = self.nodes.iter().filter(|entry| entry.is_waiting()).count();
+    fn wait(&mut self, node: NodeKey, mut backoff: Backoff) {
+        let inactive = self.nodes.values().filter(|entry| entry.is_waiting()).count();
         let most = WAIT_MAX.mul_f64((inactive as f64 / NODES_AT_FULL_PACE as f64).max(1.0));
         let due = Instant::now() + backoff.wait(most, net::random_u64());
-        self.nodes[index].state = State::Waiting { due, backoff };
+        self.put(node, State::Waiting { due, backoff });
+    }
+
+    fn put(&mut self, node: NodeKey, state: State) {
+        if let Some(entry) = self.nodes.get_mut(&node) {
+            entry.state = state;
+        }
     }
 }
 
@@ -268,7 +272,7 @@ mod tests {
         let (proof, store) = (Digest([0; 32]), Arc::new(Store::new(0)));
         let dialling = Dialling { identity, proof, store, transfers, events, counters: Arc::default() };
         let (reports, _) = bounded(8);
-        (Poller { nodes: vec![Entry::new(address(1))], dialling, reports, dials: 0 }, told)
+        (Poller { nodes: BTreeMap::from([(NodeKey(0), Entry::new(address(1)))]), dialling, reports, dials: 0 }, told)
     }
 
     fn joins(nodes: &[(u32, u16)]) -> Changed {
@@ -283,28 +287,28 @@ mod tests {
     #[test]
     fn a_node_that_is_unlisted_or_quarantined_is_not_dialled_until_it_is_listed_anew() {
         let (mut poller, told) = poller();
-        assert!(poller.nodes[0].is_waiting());
+        assert!(poller.nodes[&NodeKey(0)].is_waiting());
         poller.obey(PollerCommand::StopDialling(NodeKey(0)));
-        assert!(!poller.nodes[0].is_waiting());
+        assert!(!poller.nodes[&NodeKey(0)].is_waiting());
         poller.follow(leaves());
-        assert!(!poller.nodes[0].is_waiting());
+        assert!(!poller.nodes[&NodeKey(0)].is_waiting());
         poller.follow(joins(&[(0, 1), (1, 2)]));
-        assert!(poller.nodes.iter().all(Entry::is_waiting), "quarantine is forgiven");
+        assert!(poller.nodes.values().all(Entry::is_waiting), "quarantine is forgiven");
         assert_eq!(told.try_iter().filter(|event| matches!(event, DriverEvent::ListChanged(_))).count(), 2);
     }
 
     #[test]
     fn a_node_that_is_unlisted_and_listed_while_its_link_lives_is_dialled_once_that_has_ended() {
         let (mut poller, _told) = poller();
-        poller.nodes[0].state = State::Busy { backoff: Backoff::default() };
+        poller.put(NodeKey(0), State::Busy { backoff: Backoff::default() });
         poller.follow(leaves());
         poller.follow(joins(&[(0, 1)]));
-        assert!(!poller.nodes[0].is_waiting(), "a second link would end the first");
+        assert!(!poller.nodes[&NodeKey(0)].is_waiting(), "a second link would end the first");
         poller.note(Report::Down { node: NodeKey(0), was_linked: true });
-        assert!(poller.nodes[0].is_waiting());
-        poller.nodes[0].state = State::Busy { backoff: Backoff::default() };
+        assert!(poller.nodes[&NodeKey(0)].is_waiting());
+        poller.put(NodeKey(0), State::Busy { backoff: Backoff::default() });
         poller.follow(leaves());
         poller.note(Report::Down { node: NodeKey(0), was_linked: true });
-        assert!(!poller.nodes[0].is_waiting());
+        assert!(!poller.nodes[&NodeKey(0)].is_waiting());
     }
 }

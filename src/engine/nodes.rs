@@ -1,6 +1,7 @@
 //! What the engine knows nodes and links by, and what a node says of itself.
 
-/// A node's place in the caller's list of nodes.
+/// A node, as the caller knows it: a number of its own that no other node gets, wherever it is listed and whatever its address.
+/// Where two nodes are alike, the one of the lower number comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeKey(pub u32);
 

@@ -7,7 +7,7 @@ mod clients;
 mod nodes;
 mod reports;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
@@ -49,11 +49,25 @@ struct Out {
     asked: Time,
 }
 
+/// What the driver knows of a node beside the engine.
+struct KnownNode {
+    address: NodeAddress,
+    /// Its first dial has failed, and that has been told; or it is nobody's concern.
+    is_failure_told: bool,
+}
+
+impl KnownNode {
+    fn new(address: NodeAddress) -> KnownNode {
+        KnownNode { address, is_failure_told: false }
+    }
+}
+
 /// The thread's state.
 pub(super) struct Driver {
     engine: Engine,
     policy: engine::Policy,
-    nodes: Vec<NodeAddress>,
+    /// Every node that has been listed.
+    nodes: BTreeMap<NodeKey, KnownNode>,
     jobs: Jobs,
     /// The job whose turn it is.
     running: Option<JobId>,
@@ -67,8 +81,6 @@ pub(super) struct Driver {
     clients: HashMap<ClientKey, Client>,
     /// Updates that the engine has been told of, until it has said what becomes of them.
     updates: HashMap<(LinkKey, Attempt), Update>,
-    /// Nodes whose first dial has failed, and which have been told of.
-    inactive_told: Vec<bool>,
     /// Who waits for so many nodes to be active.
     awaiting: Vec<(usize, Sender<()>)>,
     /// Jobs that have ended and that the journal has named, because it has no room for them.
@@ -116,7 +128,8 @@ pub(super) struct Handles {
 const LOOK_THROUGH_EVERY_US: u64 = 60_000_000;
 
 impl Driver {
-    pub(super) fn new(settings: &Settings, handles: Handles) -> Driver {
+    /// With the nodes that are listed at the start.
+    pub(super) fn new(settings: &Settings, nodes: BTreeMap<NodeKey, NodeAddress>, handles: Handles) -> Driver {
         let Handles { store, transfers, merging, validating, poller, journal, archive, recovering, event_log } =
             handles;
         let mut engine_settings = engine::Settings::new(settings.policy);
@@ -124,7 +137,7 @@ impl Driver {
         Driver {
             engine: Engine::new(engine_settings, net::random_u64()),
             policy: settings.policy,
-            nodes: settings.nodes.clone(),
+            nodes: nodes.into_iter().map(|(key, address)| (key, KnownNode::new(address))).collect(),
             jobs: Jobs::new(store, settings.store_bytes, settings.object_bytes, settings.round_bytes()),
             running: None,
             ended: AllEnded::default(),
@@ -136,7 +149,6 @@ impl Driver {
             links: HashMap::new(),
             clients: HashMap::new(),
             updates: HashMap::new(),
-            inactive_told: vec![false; settings.nodes.len()],
             submissions: VecDeque::new(),
             transfers,
             counts: Counts::default(),
@@ -154,8 +166,9 @@ impl Driver {
     }
 
     pub(super) fn run(mut self, events: &Receiver<DriverEvent>) {
-        for (index, node) in self.nodes.clone().iter().enumerate() {
-            self.tell(Event::NodeListed { node: NodeKey(index as u32), address: node.to_string() });
+        let listed: Vec<_> = self.nodes.iter().map(|(&key, node)| (key, node.address.to_string())).collect();
+        for (node, address) in listed {
+            self.tell(Event::NodeListed { node, address });
         }
         loop {
             let wait = match self.engine.next_deadline() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Driver, NodeLink, Out, now};
+use super::{Driver, KnownNode, NodeLink, Out, now};
 use crate::coordinator::dialling::PollerCommand;
 use crate::coordinator::handles::{NodeContext, NodeHandle};
 use crate::coordinator::listing::Changed;
@@ -22,20 +22,14 @@ impl Driver {
         let Changed { joined, left } = changed;
         for (node, address) in left {
             // A dial that is still under way may fail: that is nobody's concern any more.
-            self.inactive_told[node.0 as usize] = true;
+            self.failure_is_told(node);
             self.event_log.say("node", address, || "is no longer listed");
             self.tell(Event::NodeUnlisted { node });
         }
         for (node, address) in joined {
             self.event_log.say("node", &address, || "is listed");
             self.tell(Event::NodeListed { node, address: address.to_string() });
-            match self.inactive_told.get_mut(node.0 as usize) {
-                Some(told) => *told = false,
-                None => {
-                    self.inactive_told.push(false);
-                    self.nodes.push(address);
-                }
-            }
+            self.nodes.insert(node, KnownNode::new(address));
         }
     }
 
@@ -46,22 +40,33 @@ impl Driver {
     }
 
     pub(super) fn dial_failed(&mut self, node: NodeKey, reason: &str) {
-        if let Some(told) = self.inactive_told.get_mut(node.0 as usize)
-            && !std::mem::replace(told, true)
+        if let Some(node) = self.nodes.get_mut(&node)
+            && !std::mem::replace(&mut node.is_failure_told, true)
         {
-            log::info!("node {} is inactive: {reason}", self.nodes[node.0 as usize]);
+            log::info!("node {} is inactive: {reason}", node.address);
         }
     }
 
+    fn failure_is_told(&mut self, node: NodeKey) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.is_failure_told = true;
+        }
+    }
+
+    /// Where a node is.
+    fn address_of(&self, node: NodeKey) -> String {
+        self.nodes.get(&node).map_or_else(|| format!("#{}", node.0), |node| node.address.to_string())
+    }
+
     pub(super) fn node_linked(&mut self, node: NodeKey, key: LinkKey, linked: NodeHandle, info: NodeInfo) {
-        log::info!("node {} is active at {}", info.name, self.nodes[node.0 as usize]);
-        self.event_log.say("node", &info.name, || format!("is active at {}", self.nodes[node.0 as usize]));
+        log::info!("node {} is active at {}", info.name, self.address_of(node));
+        self.event_log.say("node", &info.name, || format!("is active at {}", self.address_of(node)));
         for (arithmetic, doubt) in &info.doubts {
             let why = doubt.about(*arithmetic);
             log::warn!("node {} gets no exact work: {why}", info.name);
             self.event_log.say("node", &info.name, || format!("gets no exact work: {why}"));
         }
-        self.inactive_told[node.0 as usize] = true;
+        self.failure_is_told(node);
         let id = linked.link.peer().id;
         if let Some(other) = self.links.values().find(|other| other.node != node && other.linked.link.peer().id == id) {
             log::warn!("{}", self.same_node(other.node, node));
@@ -91,7 +96,7 @@ impl Driver {
 
     /// A node shows that it is the same by its id, which is made of its machine's and its port.
     fn same_node(&self, first: NodeKey, second: NodeKey) -> String {
-        let [first, second] = [first, second].map(|node| &self.nodes[node.0 as usize]);
+        let [first, second] = [first, second].map(|node| self.address_of(node));
         format!("{first} and {second} are one node: list it once, or give each machine an /etc/machine-id of its own")
     }
 
@@ -130,8 +135,9 @@ impl Driver {
 
     pub(super) fn node_unlinked(&mut self, key: LinkKey, reason: String) {
         if let Some(node) = self.links.remove(&key) {
-            log::info!("node {} is inactive: {reason}", self.nodes[node.node.0 as usize]);
-            self.event_log.say("node", &self.nodes[node.node.0 as usize], || format!("is inactive: {reason}"));
+            let address = self.address_of(node.node);
+            log::info!("node {address} is inactive: {reason}");
+            self.event_log.say("node", address, || format!("is inactive: {reason}"));
         }
         self.tell(Event::LinkDown { link: key, reason });
     }
