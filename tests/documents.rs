@@ -10,13 +10,14 @@ use std::process::Command;
 /// Lines that a document has at most, where it is to be read in one sitting.
 const LINES_MAX: [(&str, usize); 2] = [("README.md", 220), ("protocol.md", 1_300)];
 /// Options in the documents that are of no program of ours: cargo's.
-const FOREIGN_OPTIONS: [&str; 9] = [
+const FOREIGN_OPTIONS: [&str; 10] = [
     "--release",
     "--bin",
     "--test",
     "--bench",
     "--target",
     "--no-default-features",
+    "--ignored",
     "--check",
     "--all-targets",
     "--help",

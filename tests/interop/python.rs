@@ -58,6 +58,8 @@ impl Python {
         }
         let mut command = Command::new("python3");
         command.arg(source()).arg(port.to_string()).args(["--name", "python"]).args(options);
+        // Threads of its matrix library that wait for each other take the processor from whatever else is tested.
+        command.env("OPENBLAS_NUM_THREADS", "1");
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = channel();
