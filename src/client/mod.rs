@@ -44,7 +44,7 @@ use crate::cli::{Exit, Failure};
 use crate::config::Name;
 use crate::dataset::ValidationSplit;
 use crate::job::{JobId, OnNoNodes, OnTaskFailure};
-use crate::model::{Kernel, Merge, conformance};
+use crate::model::{Activation, Kernel, Merge, Optimiser, conformance};
 use crate::net;
 use crate::wire::text::JobPrefix;
 
@@ -66,6 +66,14 @@ pub struct Options {
     pub epochs: Option<u32>,
     /// Widths of the hidden layers; an empty list is a network without any.
     pub hidden: Option<Vec<u32>>,
+    /// Activation of the hidden layers.
+    pub activation: Option<Activation>,
+    /// Optimiser.
+    pub optimiser: Option<Optimiser>,
+    /// Momentum of the optimiser that has one.
+    pub momentum: Option<f32>,
+    /// Weight decay.
+    pub weight_decay: Option<f32>,
     /// Learning rate.
     pub eta: Option<f32>,
     /// Rows of a batch; 0 is the whole shard.

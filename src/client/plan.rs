@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::job::{Operation, RowsRef, Specification};
 use crate::model::file::ModelFile;
-use crate::model::{ARITHMETIC, BatchSize, Network, Recipe, Training};
+use crate::model::{ARITHMETIC, BatchSize, Network, Optimiser, Recipe, Training};
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
@@ -122,6 +122,13 @@ impl Plan {
         let classes = prepared.classes.len() as u32;
         let network = Network::new(prepared.features as u32, &hidden, classes).map_err(|error| usage(&error))?;
         let recipe = recipe(options, defaults.recipe).map_err(|error| usage(&error))?;
+        if options.momentum.is_some() && recipe.optimiser != Optimiser::Momentum {
+            return Err(usage(&format_args!(
+                "the optimiser {} has no momentum: --optimiser momentum has",
+                recipe.optimiser
+            )));
+        }
+        recipe.loss.check_outputs(network.outputs()).map_err(|error| usage(&error))?;
 
         let objects = Arc::new(Store::new(u64::MAX));
         let initial = match start {
@@ -174,7 +181,13 @@ fn recipe(options: &Options, defaults: Recipe) -> Result<Recipe, crate::model::R
     let stop_loss_change = defaults.stop_loss_change.filter(|_| batch == BatchSize::Full);
     let eta = options.eta.unwrap_or(defaults.eta);
     let epochs = options.epochs.unwrap_or(defaults.epochs);
-    Recipe { eta, epochs, batch, stop_loss_change, ..defaults }.checked()
+    let activation = options.activation.unwrap_or(defaults.activation);
+    let optimiser = options.optimiser.unwrap_or(defaults.optimiser);
+    let momentum = options.momentum.unwrap_or(defaults.momentum);
+    let weight_decay = options.weight_decay.unwrap_or(defaults.weight_decay);
+    let asked =
+        Recipe { activation, optimiser, momentum, weight_decay, eta, epochs, batch, stop_loss_change, ..defaults };
+    asked.checked()
 }
 
 fn check_start(model: &ModelFile, network: &Network, classes: &[String]) -> Result<(), String> {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::work::Work;
 use super::{Access, Output};
 use crate::cli::{self, Failure};
-use crate::job::{JobId, JobState, Metric, Metrics, NodeTasks, RoundSummary, Specification, Summary};
+use crate::job::{JobId, JobState, NodeTasks, Quality, RoundSummary, Specification, Summary};
 use crate::model;
 use crate::wire::ErrorCode;
 use crate::wire::message::{Accepted, Notice, NoticeKind};
@@ -102,34 +102,39 @@ impl Renderer {
 
     /// Says whether somebody still reads.
     pub(super) fn round(&mut self, round: &RoundSummary) -> Result<bool, Failure> {
-        let error = error_rate(&round.metrics, round.rows);
+        let quality = round.metrics.quality(round.rows);
         let loss = (round.round <= self.training_rounds).then_some(round.loss);
         match self.output {
             Output::Quiet => Ok(true),
-            Output::Json => print_json(&json!({
-                "event": "round",
-                "round": round.round,
-                "rounds": round.rounds,
-                "loss": loss,
-                "validation_error": error,
-                "validation_accuracy": 1.0 - error,
-                "nodes": round.nodes,
-                "tasks": {"merged": round.merged, "skipped": round.skipped},
-                "seconds": seconds(round.round_us),
-            })),
+            Output::Json => print_json(&with_quality(
+                json!({
+                    "event": "round",
+                    "round": round.round,
+                    "rounds": round.rounds,
+                    "loss": loss,
+                    "nodes": round.nodes,
+                    "tasks": {"merged": round.merged, "skipped": round.skipped},
+                    "seconds": seconds(round.round_us),
+                }),
+                quality,
+            )),
             Output::Table => {
                 if !std::mem::replace(&mut self.has_head, true) {
                     cli::print(&format!(
                         "{:>9}  {:>9}  {:>9}  {:>5}  {:>8}",
-                        "round", "loss", "accuracy", "nodes", "seconds"
+                        "round",
+                        "loss",
+                        quality.name(),
+                        "nodes",
+                        "seconds"
                     ))?;
                 }
                 let skipped = if round.skipped > 0 { format!("  {} skipped", round.skipped) } else { String::new() };
                 cli::print(&format!(
-                    "{:>9}  {:>9}  {:>7.2} %  {:>5}  {:>8.3}{skipped}",
+                    "{:>9}  {:>9}  {:>9}  {:>5}  {:>8.3}{skipped}",
                     format!("{}/{}", round.round, round.rounds),
                     loss.map_or("-".to_owned(), |loss| format!("{loss:.5}")),
-                    100.0 * (1.0 - error),
+                    quality.to_string(),
                     round.nodes,
                     seconds(round.round_us)
                 ))
@@ -153,18 +158,16 @@ impl Renderer {
     }
 
     pub(super) fn done(&self, done: &Summary, saved: Option<PathBuf>) -> Result<(), Failure> {
-        let error = error_rate(&done.metrics, done.rows);
+        let quality = done.metrics.quality(done.rows);
         let saved = saved.map(|path| path.display().to_string());
         if self.output == Output::Json {
             let node = |node: &NodeTasks| json!({"node": node.node, "tasks": node.tasks});
             let nodes: Vec<Value> = done.nodes.iter().map(node).collect();
             let part = |(name, us): (&str, u64)| (format!("{name}_s"), seconds(us).into());
             let profile: Map<String, Value> = done.profile.parts().map(part).into_iter().collect();
-            return print_json(&json!({
+            let done = json!({
                 "event": "done",
                 "job": self.job.to_string(),
-                "validation_error": error,
-                "validation_accuracy": 1.0 - error,
                 "validation_rows": done.rows,
                 "loss": done.loss,
                 "fingerprint": done.fingerprint.to_string(),
@@ -181,17 +184,17 @@ impl Renderer {
                     "training_on_all_nodes": seconds(done.training_us),
                 },
                 "out": saved,
-            }))
-            .map(drop);
+            });
+            return print_json(&with_quality(done, quality)).map(drop);
         }
-        let mut lines = vec![
-            format!(
-                "accuracy     {:.2} % of {} (error {error:.4})",
-                100.0 * (1.0 - error),
-                counted(done.rows, "validation row")
-            ),
-            format!("fingerprint  {}", done.fingerprint),
-        ];
+        let of_rows = match quality {
+            Quality::ErrorRate(error) => {
+                format!("{quality} of {} (error {error:.4})", counted(done.rows, "validation row"))
+            }
+            Quality::RootMeanSquare(_) => format!("{quality} over {}", counted(done.rows, "validation row")),
+        };
+        let mut lines =
+            vec![format!("{:<11}  {of_rows}", quality.name()), format!("fingerprint  {}", done.fingerprint)];
         if !done.reproducible {
             lines.push("reproducible no: tasks were skipped, or nodes with another arithmetic helped".to_owned());
         }
@@ -243,8 +246,16 @@ pub(super) fn print_json(value: &Value) -> Result<bool, Failure> {
     cli::print(&value.to_string())
 }
 
-fn error_rate(metrics: &Metrics, rows: u64) -> f64 {
-    metrics.get(Metric::Errors).unwrap_or(0.0) / rows.max(1) as f64
+/// The same with how good the model is.
+fn with_quality(mut event: Value, quality: Quality) -> Value {
+    match quality {
+        Quality::ErrorRate(error) => {
+            event["validation_error"] = error.into();
+            event["validation_accuracy"] = (1.0 - error).into();
+        }
+        Quality::RootMeanSquare(root) => event["validation_rmse"] = root.into(),
+    }
+    event
 }
 
 fn seconds(us: u64) -> f64 {
@@ -298,7 +309,7 @@ fn shares(done: &Summary) -> String {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::job::Profile;
+    use crate::job::{Metrics, Profile};
 
     fn done(profile: Profile) -> Summary {
         Summary {

@@ -9,7 +9,7 @@ use crate::cli::{Exit, Failure};
 use crate::digest::Digest;
 use crate::job::{self, JobId, Metric, Specification, Summary};
 use crate::model::file::ModelFile;
-use crate::model::{BatchSize, Merge};
+use crate::model::{Activation, BatchSize, Merge, Optimiser};
 use crate::wire::message::Described;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
@@ -101,6 +101,12 @@ impl Work {
         put("recipe", words.recipe.clone());
         put("arithmetic", training.arithmetic.to_string());
         put("optimiser", recipe.optimiser.to_string());
+        if recipe.optimiser == Optimiser::Momentum {
+            put("momentum", recipe.momentum.to_string());
+        }
+        if recipe.weight_decay > 0.0 {
+            put("weight_decay", recipe.weight_decay.to_string());
+        }
         put("eta", recipe.eta.to_string());
         put("eta_decay", recipe.eta_decay.to_string());
         put("batch", batch_name(recipe.batch));
@@ -169,7 +175,12 @@ impl Work {
             .as_ref()
             .map_or_else(|| "of an unknown name".to_owned(), |words| shown(&words.recipe).to_string());
         let (optimiser, batch) = (recipe.optimiser, batch_name(recipe.batch));
-        format!("{name}: {optimiser}, batch {batch}, eta {}", recipe.eta)
+        let activation = match recipe.activation {
+            Activation::Relu | Activation::MaskedIdentity => String::new(),
+            other => format!("{other}, "),
+        };
+        let decay = if recipe.weight_decay > 0.0 { format!(", decay {}", recipe.weight_decay) } else { String::new() };
+        format!("{name}: {activation}{optimiser}, batch {batch}, eta {}{decay}", recipe.eta)
     }
 }
 

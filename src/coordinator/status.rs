@@ -5,7 +5,7 @@ use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use crate::engine::{Doubt, JobProgress, NodeState, NodeStatus, Policy, Status};
-use crate::job::{Failure, JobId, JobState, Metric, Metrics as Judged, Outcome, RoundSummary, Specification};
+use crate::job::{Failure, JobId, JobState, Outcome, RoundSummary, Specification};
 use crate::net::Question;
 use crate::wire::ErrorCode;
 use crate::wire::text::{Align, JobPrefix, Kind, Metrics, Table, counted, shown};
@@ -141,16 +141,10 @@ fn progress(progress: &JobProgress) -> String {
             format!("round {} of {rounds}, {tasks_done} of {tasks} tasks", step + 1)
         }
         JobProgress::Paused { reason, .. } => shown(&reason.to_string()).to_string(),
-        JobProgress::Finished(Outcome::Done(summary)) => quality(&summary.metrics, summary.rows).1,
+        JobProgress::Finished(Outcome::Done(summary)) => summary.metrics.quality(summary.rows).to_string(),
         JobProgress::Finished(Outcome::Failed(reason)) => shown(&reason.to_string()).to_string(),
         JobProgress::Finished(Outcome::Cancelled) => String::new(),
     }
-}
-
-/// How good a model is: by which measure, and that.
-pub(super) fn quality(metrics: &Judged, rows: u64) -> (&'static str, String) {
-    let errors = metrics.get(Metric::Errors).unwrap_or(0.0);
-    ("accuracy", format!("{:.2} %", 100.0 * (1.0 - errors / rows.max(1) as f64)))
 }
 
 /// The jobs whose ids begin so: the one in full, or a list to choose from.
@@ -207,8 +201,8 @@ fn one_job(job: JobId, how_far: &JobProgress, open: Option<&Open>) -> String {
         }
         if let Some(round) = &open.round {
             line("round", &format!("{} of {}", round.round, round.rounds));
-            let (measure, quality) = quality(&round.metrics, round.rows);
-            line(measure, &quality);
+            let quality = round.metrics.quality(round.rows);
+            line(quality.name(), &quality);
             line("loss", &round.loss);
             line("round_s", &(round.round_us as f64 / 1e6));
         }

@@ -20,7 +20,7 @@ mod specification;
 mod status;
 mod task;
 
-pub use crate::model::{METRICS_MAX, Metric, Metrics};
+pub use crate::model::{METRICS_MAX, Metric, Metrics, Quality};
 pub use id::{Attempt, JobId, NotAJobId, TaskId};
 pub use outcome::{FailKind, FailReason, Failure, NodeTasks, Outcome, Summary, fingerprint};
 pub use profile::Profile;

@@ -1,6 +1,8 @@
 //! The numbers by which a model is judged on validation rows. Owns their tags and meanings; does not know how they are
 //! computed (the losses) or shown.
 
+use std::fmt;
+
 /// One of the numbers. Which of them there are follows from the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u16)]
@@ -13,6 +15,34 @@ pub enum Metric {
     SquaredError = 3,
     /// The magnitudes of the same.
     AbsoluteError = 4,
+}
+
+/// One number for people: how good a model is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Quality {
+    /// The part of the rows that is predicted wrongly, 0 to 1. It is shown as the part that is not.
+    ErrorRate(f64),
+    /// The root of the mean over rows of the squared distance from their targets.
+    RootMeanSquare(f64),
+}
+
+impl Quality {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quality::ErrorRate(_) => "accuracy",
+            Quality::RootMeanSquare(_) => "rmse",
+        }
+    }
+}
+
+impl fmt::Display for Quality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Quality::ErrorRate(error) => write!(f, "{:.2} %", 100.0 * (1.0 - error)),
+            Quality::RootMeanSquare(root) => write!(f, "{root:.5}"),
+        }
+    }
 }
 
 /// Numbers that a list holds, at most.
@@ -51,6 +81,15 @@ impl Metrics {
         Some(self)
     }
 
+    /// How good a model is for which these were summed over so many rows.
+    pub fn quality(&self, rows: u64) -> Quality {
+        let rows = rows.max(1) as f64;
+        match self.get(Metric::SquaredError) {
+            Some(squared) => Quality::RootMeanSquare((squared / rows).sqrt()),
+            None => Quality::ErrorRate(self.get(Metric::Errors).unwrap_or(0.0) / rows),
+        }
+    }
+
     /// All of them.
     pub fn tagged(&self) -> &[(u16, f64)] {
         &self.values[..self.count]
@@ -67,6 +106,9 @@ mod tests {
         assert_eq!((metrics.get(Metric::Loss), metrics.get(Metric::Errors)), (Some(0.5), Some(3.0)));
         assert_eq!(Metrics::default().get(Metric::Loss), None);
         assert_eq!(metrics.with_tagged(2, 1.0), None);
+        assert_eq!(metrics.quality(4).to_string(), "25.00 %");
+        let regression = Metrics::default().with(Metric::Loss, 18.0).with(Metric::SquaredError, 36.0);
+        assert_eq!((regression.quality(4).name(), regression.quality(4).to_string().as_str()), ("rmse", "3.00000"));
         let mut many = metrics;
         for tag in 3..=METRICS_MAX as u16 {
             many = many.with_tagged(tag, 0.0).unwrap();

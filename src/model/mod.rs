@@ -42,7 +42,7 @@ pub use initialise::initialise;
 pub use kernel::Kernel;
 pub use loss::{TargetKind, Targets, TargetsError};
 pub use merge::{ExactSum, LittleEndianF32, Median, Merge, MergeError, ReadUpdates, check_values};
-pub use metrics::{METRICS_MAX, Metric, Metrics};
+pub use metrics::{METRICS_MAX, Metric, Metrics, Quality};
 pub use network::{Layer, Network, NetworkError};
 pub use optimise::first_round_without_rate;
 pub use recipe::{Activation, BatchSize, Initialisation, Loss, LossReduction, Optimiser, Recipe, RecipeError};

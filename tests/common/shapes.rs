@@ -3,7 +3,8 @@
 
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::{
-    ARITHMETIC, Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, Rows, Training,
+    ARITHMETIC, Activation, BatchSize, Initialisation, Loss, LossReduction, Network, Optimiser, Recipe, Rows,
+    TargetKind, Targets, Training,
 };
 use std::num::NonZeroU32;
 
@@ -31,7 +32,7 @@ pub struct Shape {
 }
 
 /// The data.
-pub fn rows(Shape { sizes, rows, data, .. }: &Shape) -> Rows<'static> {
+pub fn rows(Shape { sizes, rows, data, recipe }: &Shape) -> Rows<'static> {
     let (features, classes) = (sizes[0], sizes[sizes.len() - 1]);
     let mut stream = Stream::new(Purpose::Split, 5, [features.into(), classes.into(), 0]);
     let mut values = Vec::new();
@@ -51,7 +52,22 @@ pub fn rows(Shape { sizes, rows, data, .. }: &Shape) -> Rows<'static> {
         }
         labels.push(label);
     }
-    Rows::labelled(features, values, labels, classes).unwrap()
+    let targets = match recipe.loss.target_kind() {
+        TargetKind::Labels => Targets::Labels { labels: labels.into(), classes },
+        // From 0 to subnormal numbers.
+        TargetKind::Values => {
+            let of_row = |label: &u32| {
+                (0..classes)
+                    .map(|target| [0.0, 0.5, -1.0, 1e-13, 1e-40][((label + target) % 5) as usize])
+                    .collect::<Vec<f32>>()
+            };
+            Targets::Values {
+                values: (0..*rows).collect::<Vec<_>>().iter().flat_map(of_row).collect::<Vec<_>>().into(),
+                width: classes,
+            }
+        }
+    };
+    Rows::new(features, values, targets).unwrap()
 }
 
 /// What is trained.
@@ -79,6 +95,10 @@ pub const SUM: Recipe = Recipe { reduction: LossReduction::Sum, eta: 0.02, batch
 pub const DEADLY: Recipe = Recipe { eta: 0.3, batch: BatchSize::Rows(NonZeroU32::new(8).unwrap()), ..ADAM };
 pub const CLASSIC: Recipe = Recipe { stop_loss_change: None, epochs: 2, eta: 1e-3, ..Recipe::CLASSIC };
 pub const LINEAR: Recipe = Recipe { activation: Activation::Identity, ..SGD };
+pub const TANH: Recipe = Recipe { activation: Activation::Tanh, ..ADAM };
+pub const MOMENTUM: Recipe = Recipe { optimiser: Optimiser::Momentum, eta: 0.02, ..ADAM };
+pub const ADAMW: Recipe = Recipe { weight_decay: 0.1, betas: [0.5, 0.9], ..ADAM };
+pub const SQUARED: Recipe = Recipe { loss: Loss::SquaredError, eta: 0.003, ..ADAM };
 
 const fn shape(sizes: &'static [u32], rows: u32, data: Data, recipe: Recipe) -> Shape {
     Shape { sizes, rows, data, recipe }
@@ -86,7 +106,7 @@ const fn shape(sizes: &'static [u32], rows: u32, data: Data, recipe: Recipe) -> 
 
 use Data::{Constant, Easy, Noisy, Sparse};
 
-pub const NARROW: [Shape; 32] = [
+pub const NARROW: [Shape; 38] = [
     shape(&[1, 2], 9, Easy, ADAM),
     shape(&[1, 1, 2], 9, Easy, SGD),
     shape(&[2, 2], 16, Noisy, SUM),
@@ -119,6 +139,12 @@ pub const NARROW: [Shape; 32] = [
     shape(&[6, 12, 12, 12, 12, 12, 4], 24, Sparse, Recipe { initialisation: Initialisation::Small, ..SUM }),
     shape(&[6, 12, 12, 12, 12, 12, 4], 24, Easy, Recipe { activation: Activation::MaskedIdentity, eta: 0.003, ..ADAM }),
     shape(&[3, 60, 2], 12, Easy, Recipe { log_epsilon: 1e-6, ..ADAM }),
+    shape(&[6, 9, 7, 4], 24, Easy, TANH),
+    shape(&[6, 12, 12, 4], 24, Sparse, Recipe { weight_decay: 0.5, ..TANH }),
+    shape(&[5, 8, 3], 24, Constant, MOMENTUM),
+    shape(&[5, 8, 3], 24, Easy, ADAMW),
+    shape(&[5, 8, 1], 24, Noisy, SQUARED),
+    shape(&[6, 9, 7, 2], 24, Constant, Recipe { activation: Activation::Tanh, ..SQUARED }),
 ];
 
 pub const WIDE: [Shape; 14] = [

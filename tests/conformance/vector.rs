@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use gradwire::digest::Digest;
 use gradwire::model::conformance::{self, Section};
 use gradwire::model::{
-    ARITHMETIC, Activation, BatchSize, Initialisation, LossReduction, Network, Optimiser, Recipe, Rows, Training,
-    initialise,
+    ARITHMETIC, Activation, BatchSize, Initialisation, Loss, LossReduction, Network, Optimiser, Recipe, Rows, Targets,
+    Training, initialise,
 };
 
 use crate::common::book;
@@ -100,16 +100,31 @@ fn softmax(log_epsilon: f32) -> Vec<(f64, Vec<f32>)> {
 
 /// A row of the table of tasks: what to train, from what, on what, at which step.
 fn task(row: &[&str]) -> (Training, Vec<f32>, Rows<'static>, u64) {
-    let [_, sizes, weights, activation, optimiser, loss, eta, eta_decay, batch, epochs, stop, log_epsilon, rows, step] =
-        row[..]
+    let [
+        _,
+        sizes,
+        weights,
+        activation,
+        optimiser,
+        loss,
+        eta,
+        eta_decay,
+        batch,
+        epochs,
+        stop,
+        log_epsilon,
+        rows,
+        step,
+        besides,
+    ] = row[..]
     else {
-        panic!("a task has fourteen columns: {row:?}")
+        panic!("a task has fifteen columns: {row:?}")
     };
     let sizes: Vec<u32> = sizes.split('-').map(|size| size.parse().unwrap()).collect();
     let (features, classes, rows) = (sizes[0], sizes[sizes.len() - 1], rows.parse::<u32>().unwrap());
-    let recipe = Recipe {
+    let mut recipe = Recipe {
         activation: Activation::ALL.into_iter().find(|known| format!("{known:?}") == activation).unwrap(),
-        optimiser: if optimiser == "Adam" { Optimiser::Adam } else { Optimiser::Sgd },
+        optimiser: Optimiser::ALL.into_iter().find(|known| format!("{known:?}") == optimiser).unwrap(),
         reduction: if loss == "Mean" { LossReduction::Mean } else { LossReduction::Sum },
         initialisation: if weights == "He" { Initialisation::He } else { Initialisation::Small },
         eta: eta.parse().unwrap(),
@@ -120,11 +135,27 @@ fn task(row: &[&str]) -> (Training, Vec<f32>, Rows<'static>, u64) {
         stop_loss_change: stop.parse().ok(),
         ..Recipe::DEFAULT
     };
+    for constant in besides.split(", ").filter(|text| !text.is_empty()) {
+        match constant.split_once(' ').unwrap() {
+            ("loss", "SquaredError") => recipe.loss = Loss::SquaredError,
+            ("momentum", value) => recipe.momentum = value.parse().unwrap(),
+            ("beta1", value) => recipe.betas[0] = value.parse().unwrap(),
+            ("beta2", value) => recipe.betas[1] = value.parse().unwrap(),
+            ("epsilon", value) => recipe.epsilon = value.parse().unwrap(),
+            ("weight_decay", value) => recipe.weight_decay = value.parse().unwrap(),
+            other => panic!("no constant {other:?}"),
+        }
+    }
     let network = Network::new(features, &sizes[1..sizes.len() - 1], classes).unwrap();
     let base = initialise(&network, recipe.initialisation, 1);
     let values: Vec<f32> = (0..rows * features).map(|index| (index * 37 % 101) as f32 / 32.0 - 1.5).collect();
-    let rows =
-        Rows::labelled(features, values, (0..rows).map(|row| row % classes).collect::<Vec<u32>>(), classes).unwrap();
+    let targets = if recipe.loss == Loss::SquaredError {
+        let of_row = |row| (0..classes).map(move |target| ((row + target) % 7) as f32 / 4.0 - 0.75);
+        Targets::Values { values: (0..rows).flat_map(of_row).collect::<Vec<f32>>().into(), width: classes }
+    } else {
+        Targets::Labels { labels: (0..rows).map(|row| row % classes).collect::<Vec<u32>>().into(), classes }
+    };
+    let rows = Rows::new(features, values, targets).unwrap();
     (Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 }, base, rows, step.parse().unwrap())
 }
 
@@ -159,7 +190,7 @@ fn compute(section: &str) -> Digest {
         "weights" => {
             tasks("small").into_iter().flat_map(|(_, base, ..)| base).for_each(|weight| out.f32(weight));
         }
-        "small" | "large" => {
+        "small" | "large" | "further" => {
             for (training, base, rows, step) in tasks(section) {
                 let (update, loss, epochs) = oracle().train(&training, step, 0, &base, &rows);
                 update.into_iter().for_each(|value| out.f32(value));

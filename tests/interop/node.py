@@ -73,6 +73,8 @@ class Task:
                 check(tag in RECIPE, "UNKNOWN_FIELD", f"field {tag:#06x} is not known here", tag)
                 field, layout, _ = RECIPE[tag]
                 setattr(self, field, decode(layout, value)[0])
+        check(self.activation <= 3, "TRAINING", f"activation {self.activation} is not computed here")
+        check(self.optimiser <= 2, "TRAINING", f"optimiser {self.optimiser} is not computed here")
         widths = [self.inputs, *np.frombuffer(self.hidden, "<u4").tolist(), self.classes]
         self.layers = list(zip(widths, widths[1:]))  # inputs and outputs of each
 

@@ -13,7 +13,7 @@ use gradwire::dataset::ValidationSplit;
 use gradwire::engine::Policy;
 use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX};
 use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX};
-use gradwire::model::{Kernel, Merge};
+use gradwire::model::{Activation, Kernel, Merge, Optimiser};
 
 /// Train neural networks on the nodes of a gradwire coordinator, or in this process with --local, and manage the
 /// coordinator's jobs
@@ -193,6 +193,18 @@ pub struct Train {
     /// Widths of the hidden layers, such as 64,32; "none" for no hidden layer [default: 192; classic: 20]
     #[arg(long, value_name = "WIDTH,...")]
     pub hidden: Option<Hidden>,
+    /// Activation of the hidden layers: relu, tanh, identity or masked_identity [default: relu; classic: masked_identity]
+    #[arg(long, value_name = "NAME")]
+    pub activation: Option<Activation>,
+    /// Optimiser: sgd, momentum or adam [default: adam; classic: sgd]
+    #[arg(long, value_name = "NAME")]
+    pub optimiser: Option<Optimiser>,
+    /// With --optimiser momentum: the part of the velocity that an update leaves, 0 or from 0.1 to 0.9999 [default: 0.9]
+    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
+    pub momentum: Option<f32>,
+    /// Part of every weight, times the learning rate, that goes before each update; with adam this is AdamW [default: 0]
+    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
+    pub weight_decay: Option<f32>,
     /// Learning rate [default: 0.01; classic: 0.0001]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub eta: Option<f32>,

@@ -8,7 +8,6 @@ use super::{Driver, now, unix_ms};
 use crate::coordinator::answers::{answer, error_of};
 use crate::coordinator::ended::{Ended, Waiting};
 use crate::coordinator::journal::{JournalCommand, JournalEvent, Restored};
-use crate::coordinator::status::quality;
 use crate::engine::{Event, JobEvent, Notice};
 use crate::job::{FailReason, Failure, JobId, JobState, Outcome, RoundRecord, RoundSummary};
 use crate::wire::message::{self, NoticeKind};
@@ -41,8 +40,8 @@ impl Driver {
                 log::debug!("job {id}: round {} of {} is done", round.round, round.rounds);
                 self.event_log.say("job", id, || {
                     let (number, of, loss) = (round.round, round.rounds, round.loss);
-                    let (measure, quality) = quality(&round.metrics, round.rows);
-                    format!("round {number} of {of} is done: loss {loss:.5}, {measure} {quality}")
+                    let quality = round.metrics.quality(round.rows);
+                    format!("round {number} of {of} is done: loss {loss:.5}, {} {quality}", quality.name())
                 });
                 return;
             }

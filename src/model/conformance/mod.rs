@@ -43,6 +43,8 @@ pub enum Section {
     Large,
     /// The merge of updates.
     Merging,
+    /// Tasks with what came later: tanh, momentum, other constants of Adam's, decay, squared errors.
+    Further,
 }
 
 /// The digests of the sections, in their order.
@@ -59,13 +61,14 @@ const PUBLISHED: [[u8; 32]; Section::ALL.len()] = [
     Digest::from_hex("aacd96b053e8cbfa2c5a29abfab2a68981c08867f1d1912acb0aab8ffa85303d").0,
     Digest::from_hex("b7d5d295d7e49ab24123338a72cf6c6d0f08824ca7d2d88de64c42a49b5f49cb").0,
     Digest::from_hex("e8088dcabb30c3d04fb5b579545c0b44e2e3bec8d9e85a8a1b0850c1715275e5").0,
+    Digest::from_hex("6b77384d9aa23b19912584800fe4dee72d5d47d7a2c44d61a8521d0acb20b83f").0,
 ];
 
 impl Section {
     /// All of them, in their order.
-    pub const ALL: [Section; 12] = {
+    pub const ALL: [Section; 13] = {
         use Section::*;
-        [Subnormals, Rounding, Zeros, Specials, Fused, Separate, Exp, Ln, Weights, Small, Large, Merging]
+        [Subnormals, Rounding, Zeros, Specials, Fused, Separate, Exp, Ln, Weights, Small, Large, Merging, Further]
     };
 
     /// Those that show in what state a thread's floating-point unit is: a system keeps that for each thread.
@@ -93,6 +96,7 @@ impl Section {
             Section::Small => tasks::small(kernel, out),
             Section::Large => tasks::large(kernel, out),
             Section::Merging => tasks::merging(kernel, out),
+            Section::Further => tasks::further(kernel, out),
         }
         values.digest()
     }
@@ -155,6 +159,7 @@ impl fmt::Display for Difference {
             Section::Small => "small layers are trained to others",
             Section::Large => "large layers are trained to others",
             Section::Merging => "updates have another mean",
+            Section::Further => "tanh, momentum, weight decay or squared errors train to others",
         };
         let cure = if Section::OF_THREAD.contains(&self.section) {
             "was a library built with -ffast-math loaded, or LD_PRELOADed?"

@@ -10,14 +10,14 @@ use crate::model::merge::{self, LittleEndianF32};
 use crate::model::train::Unwatched;
 use crate::model::{
     ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, Loss, LossReduction, Network, Optimiser, Recipe, Rows,
-    Trainer, initialise,
+    TargetKind, Targets, Trainer, initialise,
 };
 
 /// A task of the vector.
 struct Task {
     inputs: u32,
     hidden: &'static [u32],
-    classes: u32,
+    outputs: u32,
     rows: u32,
     step: u64,
     recipe: Recipe,
@@ -56,7 +56,7 @@ const SMALL: [Task; 2] = [
     Task {
         inputs: 5,
         hidden: &[9],
-        classes: 3,
+        outputs: 3,
         rows: 11,
         step: 2,
         recipe: Recipe { batch: BatchSize::Rows(NonZeroU32::new(4).unwrap()), epochs: 2, ..BY_BATCHES },
@@ -64,7 +64,7 @@ const SMALL: [Task; 2] = [
     Task {
         inputs: 3,
         hidden: &[4, 2],
-        classes: 2,
+        outputs: 2,
         rows: 130,
         step: 0,
         recipe: Recipe { epochs: 5, stop_loss_change: Some(0.0001), ..BY_ALL_ROWS },
@@ -76,7 +76,7 @@ const LARGE: [Task; 2] = [
     Task {
         inputs: 257,
         hidden: &[17],
-        classes: 3,
+        outputs: 3,
         rows: 25,
         step: 0,
         recipe: Recipe {
@@ -89,10 +89,50 @@ const LARGE: [Task; 2] = [
     Task {
         inputs: 3,
         hidden: &[257, 17],
-        classes: 3,
+        outputs: 3,
         rows: 4,
         step: 1,
         recipe: Recipe { batch: BatchSize::Rows(NonZeroU32::new(3).unwrap()), ..BY_BATCHES },
+    },
+];
+
+/// Tanh in two hidden layers, with momentum; squared errors of two targets, with constants of Adam's that let its moments fade
+/// fast; weights that decay.
+const FURTHER: [Task; 2] = [
+    Task {
+        inputs: 4,
+        hidden: &[6, 5],
+        outputs: 3,
+        rows: 11,
+        step: 1,
+        recipe: Recipe {
+            activation: Activation::Tanh,
+            optimiser: Optimiser::Momentum,
+            eta: 0.05,
+            batch: BatchSize::Rows(NonZeroU32::new(4).unwrap()),
+            epochs: 3,
+            momentum: 0.5,
+            weight_decay: 0.25,
+            ..BY_BATCHES
+        },
+    },
+    Task {
+        inputs: 5,
+        hidden: &[7],
+        outputs: 2,
+        rows: 13,
+        step: 0,
+        recipe: Recipe {
+            loss: Loss::SquaredError,
+            activation: Activation::Tanh,
+            reduction: LossReduction::Sum,
+            batch: BatchSize::Full,
+            epochs: 5,
+            betas: [0.5, 0.9],
+            epsilon: 0.001,
+            weight_decay: 0.125,
+            ..BY_BATCHES
+        },
     },
 ];
 
@@ -111,6 +151,10 @@ pub(super) fn large(kernel: Kernel, out: &mut Values) {
     train_each(&LARGE, kernel, out);
 }
 
+pub(super) fn further(kernel: Kernel, out: &mut Values) {
+    train_each(&FURTHER, kernel, out);
+}
+
 #[inline(never)]
 fn train_each(tasks: &[Task], kernel: Kernel, out: &mut Values) {
     let mut trainer = Trainer::new(kernel);
@@ -124,21 +168,26 @@ impl Task {
     /// from. What fails, as it may where all is wrong, tells less, which is another digest.
     #[inline(never)]
     fn run(&self, trainer: Option<&mut Trainer>, out: &mut Values) -> Option<()> {
-        let network = Network::new(self.inputs, self.hidden, self.classes).ok()?;
+        let network = Network::new(self.inputs, self.hidden, self.outputs).ok()?;
         let base = initialise(&network, self.recipe.initialisation, black_box(1));
         let mut tell = |values: &[f32]| values.iter().for_each(|value| out.f32(*value));
         let Some(trainer) = trainer else {
             tell(&base);
             return Some(());
         };
-        let (mut values, mut labels) = (Vec::new(), Vec::new());
+        let (mut values, mut labels, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..self.rows {
-            labels.push(row % self.classes);
+            labels.push(row % self.outputs);
+            targets.extend((0..self.outputs).map(|target| ((row + target) % 7) as f32 / 4.0 - 0.75));
             for feature in 0..self.inputs {
                 values.push(((row * self.inputs + feature) * 37 % 101) as f32 / 32.0 - 1.5);
             }
         }
-        let rows = Rows::labelled(self.inputs, values, labels, self.classes).ok()?;
+        let targets = match self.recipe.loss.target_kind() {
+            TargetKind::Labels => Targets::Labels { labels: labels.into(), classes: self.outputs },
+            TargetKind::Values => Targets::Values { values: targets.into(), width: self.outputs },
+        };
+        let rows = Rows::new(self.inputs, values, targets).ok()?;
         let training = Training { arithmetic: ARITHMETIC, network, recipe: self.recipe, seed: 1 };
         let done = trainer.train_into(&training, self.step, 0, &base, &rows, &mut Unwatched, &mut tell).ok()?;
         out.f64(done.loss);
