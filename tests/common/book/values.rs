@@ -123,6 +123,7 @@ pub fn specification(name: &str) -> Specification {
                 seed: 7,
             };
             specification.rounds = 40;
+            specification.merge = Merge::Median;
             specification.shards.push(specification.validation);
             specification.initial = Some(Digest([0x22; 32]));
             specification.notes = annotated().notes;
