@@ -114,10 +114,9 @@ fn targets_that_are_not_the_losss_are_refused() {
     let width = TrainError::Targets(TargetsError::Width { got: 3, expected: 2 });
     assert_eq!(refused(&[4, 2], regression, &of_values), width);
     assert!(matches!(refused(&[4, 1], Recipe::DEFAULT, &rows(4, 9, 1, 1)), TrainError::Outputs(_)));
-    for (values, error) in [(vec![1.0, f32::NAN], TargetsError::NotFinite { row: 1, target: 0 })] {
-        let targets = Targets::Values { values: values.into(), width: 1 };
-        assert_eq!(Rows::new(1, vec![1.0; 2], targets), Err(RowsError::Targets(error)));
-    }
+    let targets = Targets::Values { values: vec![1.0, f32::NAN].into(), width: 1 };
+    let error = TargetsError::NotFinite { row: 1, target: 0 };
+    assert_eq!(Rows::new(1, vec![1.0; 2], targets), Err(RowsError::Targets(error)));
     let tiny = Targets::Values { values: vec![1e-13, -1.0].into(), width: 2 };
     let cut = Targets::Values { values: vec![0.0, -1.0].into(), width: 2 };
     assert_eq!(*Rows::new(1, vec![1.0], tiny).unwrap().targets(), cut);

@@ -262,7 +262,7 @@ impl Recipe {
             return Err(RecipeError::Epsilon { got: self.epsilon });
         }
         let decay = self.weight_decay;
-        if !(decay == 0.0 || decay >= WEIGHT_DECAY_MIN && decay < 1.0) {
+        if !(decay == 0.0 || (WEIGHT_DECAY_MIN..1.0).contains(&decay)) {
             return Err(RecipeError::WeightDecay { got: decay });
         }
         Ok(self)
