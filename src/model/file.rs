@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `format` | `gradwire model 1` |
 //! | `network` | inputs, hidden layers, classes: `16-128-26` |
-//! | `activation` | `relu`, `identity` or `masked_identity` |
+//! | `activation` | `relu`, `identity`, `masked_identity` or `tanh` |
 //! | `fingerprint` | 64 hexadecimal digits |
 //! | `feature_names`, `class_names` | JSON arrays of strings |
 //! | `feature_means`, `feature_inverse_deviations` | JSON arrays of numbers that give the f64s back exactly; an input is `f32((value - mean) * inverse_deviation)` |

@@ -141,7 +141,7 @@ fn metadata_that_say_nonsense_are_named_with_what_they_say() {
         ("network", "2-3-2", "2-0-2"),
         ("network", "2-3-2", "2-99999999999-2"),
         ("network", "2-3-2", "1048576-1048576-2"),
-        ("activation", "relu", "tanh"),
+        ("activation", "relu", "sinh"),
         ("feature_means", "[0.30000000000000004,0.0]", "[1e400,0.0]"),
         ("feature_means", "[0.30000000000000004,0.0]", "0.3"),
         ("feature_means", "[0.30000000000000004,0.0]", "[null,0]"),
