@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use divan::counter::{CyclesCount, ItemsCount};
 use divan::{Bencher, Divan};
-use gradwire::compute::crew::Help;
+use gradwire::compute::fork_join::IdleWorkers;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
     ARITHMETIC, BatchSize, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Trainer, Training, initialise,
@@ -31,8 +31,8 @@ const MEASURE: Duration = Duration::from_millis(700);
 const RUN: Duration = Duration::from_millis(2);
 
 /// The worker that has no task of its own.
-static HELP: LazyLock<Help> = LazyLock::new(|| {
-    let help = Help::new(2);
+static HELP: LazyLock<IdleWorkers> = LazyLock::new(|| {
+    let help = IdleWorkers::new(2);
     let offers = help.clone();
     std::thread::spawn(move || offers.calls().iter().for_each(|()| offers.give(|| true)));
     help
@@ -128,7 +128,7 @@ fn one_worker(bencher: Bencher<'_, '_>, shape: &Shape) {
 
 #[divan::bench(name = "two workers", args = large_shapes())]
 fn two_workers(bencher: Bencher<'_, '_>, shape: &Shape) {
-    train_with(Trainer::with_crew(shape.kernel, HELP.crew()), bencher, shape);
+    train_with(Trainer::with_helpers(shape.kernel, HELP.helpers()), bencher, shape);
 }
 
 fn train_with(mut trainer: Trainer, bencher: Bencher<'_, '_>, &Shape { sizes, rows, recipe, .. }: &Shape) {

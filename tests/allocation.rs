@@ -9,8 +9,8 @@ use std::num::NonZeroU32;
 use common::counting::{Counting, measure};
 use gradwire::model::train::{Unwatched, working_bytes};
 use gradwire::model::{
-    ARITHMETIC, BatchSize, Crew, Evaluator, Hand, Initialisation, Kernel, Network, Optimiser, Recipe, Rows, Trainer,
-    Training, initialise,
+    ARITHMETIC, BatchSize, Evaluator, Helpers, Initialisation, Kernel, Network, Optimiser, Recipe, Rows, Trainer,
+    Training, Workspace, initialise,
 };
 
 #[global_allocator]
@@ -44,7 +44,7 @@ fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {
         let (second, again) = measure(train);
         assert_eq!(again.allocations, 1, "{sizes:?}");
         assert_eq!(first, second);
-        let mut trainer = Trainer::with_crew(Kernel::best(), Box::new(InTurn));
+        let mut trainer = Trainer::with_helpers(Kernel::best(), Box::new(InTurn));
         let mut train = || trainer.train(&training, 0, 0, &base, &rows, &mut Unwatched).unwrap();
         assert_eq!(train(), first);
         let (second, again) = measure(train);
@@ -59,15 +59,15 @@ fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {
     }
 }
 
-/// Three hands, one after the other.
+/// Three workspaces, one after the other.
 struct InTurn;
 
-impl Crew for InTurn {
-    fn hands(&self) -> usize {
+impl Helpers for InTurn {
+    fn workspaces(&self) -> usize {
         3
     }
 
-    fn work(&self, hands: &mut [Hand], work: &(dyn Fn(&mut Hand) + Sync)) {
-        hands.iter_mut().for_each(work);
+    fn work(&self, workspaces: &mut [Workspace], work: &(dyn Fn(&mut Workspace) + Sync)) {
+        workspaces.iter_mut().for_each(work);
     }
 }

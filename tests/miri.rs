@@ -1,4 +1,4 @@
-//! The few `unsafe` lines of the kernels and of the crew, in an interpreter that watches every access to memory.
+//! The few `unsafe` lines of the kernels and of fork and join, in an interpreter that watches every access to memory.
 //!
 //! Needs `cargo +nightly miri` and its sources (`rustup toolchain install nightly --component miri,rust-src`); where they
 //! are missing it says so, and passes. It interprets AVX2, as far as the kernels use it, and no AVX-512.
@@ -18,7 +18,7 @@ const TESTS: [&str; 5] = [
     "model::lanes::tests",
     "model::gather::tests",
     "model::product::tests",
-    "compute::crew::tests::a_panic",
+    "compute::fork_join::tests::a_panic",
 ];
 
 fn miri() -> Command {
@@ -30,7 +30,7 @@ fn miri() -> Command {
 
 #[test]
 #[ignore = "long: builds for an interpreter"]
-fn the_unsafe_lines_of_the_kernels_and_of_the_crew_are_sound_where_an_interpreter_looks() {
+fn the_unsafe_lines_of_the_kernels_and_of_fork_and_join_are_sound_where_an_interpreter_looks() {
     let has_miri = miri().arg("--version").output().is_ok_and(|output| output.status.success());
     if !has_miri {
         skip("cargo +nightly miri is not installed");
@@ -47,7 +47,7 @@ fn the_unsafe_lines_of_the_kernels_and_of_the_crew_are_sound_where_an_interprete
         .args(TESTS)
         // What the interpreter says the processor has.
         .env("RUSTFLAGS", "-C target-feature=+avx2,+fma")
-        // The clock, for the crew.
+        // The clock, for the helpers.
         .env("MIRIFLAGS", "-Zmiri-disable-isolation")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()

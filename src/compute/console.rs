@@ -110,7 +110,7 @@ impl Shared {
         let (counts, links, cached, reused) =
             self.driver.look(|core, _| (core.counts(), core.links(), core.cached(), core.reused()));
         out.single("gradwire_workers", Kind::Gauge, "Tasks that are trained at once.", f64::from(self.workers));
-        out.family("gradwire_tasks", Kind::Gauge, "Tasks in hand, by state.");
+        out.family("gradwire_tasks", Kind::Gauge, "Tasks in workspace, by state.");
         out.sample(&[("state", "running")], f64::from(counts.running));
         out.sample(&[("state", "waiting")], f64::from(counts.waiting));
         out.single("gradwire_tasks_done_total", Kind::Counter, "Tasks answered.", counts.done as f64);

@@ -11,14 +11,14 @@
 //! | `links` | one coordinator's requests, and what is on its way from it |
 //! | `workers` | the threads that train |
 //! | `work` | what these three hand to each other |
-//! | [`crew`] | workers that help each other |
+//! | [`fork_join`] | workers that help each other |
 //! | `console` | what people are shown |
 
 mod console;
 pub mod core;
-pub mod crew;
 mod driver;
 mod error;
+pub mod fork_join;
 mod links;
 mod settings;
 mod work;

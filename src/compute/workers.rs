@@ -1,5 +1,5 @@
 //! The threads that train. Owns the training of tasks; which task is trained when, and what becomes of its result, the core
-//! decides. A worker without a task helps another with its batches (`crew`).
+//! decides. A worker without a task helps another with its batches (`fork_join`).
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,9 +11,9 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::core::{Event, TrainedUpdate};
-use super::crew::Help;
 use super::driver::Driver;
 use super::error::StartError;
+use super::fork_join::IdleWorkers;
 use super::work::{Handles, Start, Work, refusal, say_task};
 use crate::digest::Hasher;
 use crate::job::{TaskId, TaskResult};
@@ -66,12 +66,12 @@ impl Workers {
         event_log: &EventLog,
     ) -> Result<Workers, StartError> {
         let (stop, stopped) = bounded(0);
-        let help = Help::new(count as usize);
+        let help = IdleWorkers::new(count as usize);
         let proofs = Arc::new(Proofs::default());
         let mut threads = Vec::new();
         for index in 0..count {
             let worker = Worker {
-                trainer: Trainer::with_crew(kernel, help.crew()),
+                trainer: Trainer::with_helpers(kernel, help.helpers()),
                 kernel,
                 help: help.clone(),
                 starts: starts.clone(),
@@ -106,7 +106,7 @@ impl Workers {
 struct Worker {
     trainer: Trainer,
     kernel: Kernel,
-    help: Help,
+    help: IdleWorkers,
     starts: Receiver<Start>,
     /// Disconnected when the node stops.
     stopped: Receiver<()>,
@@ -134,7 +134,7 @@ impl Worker {
         let result = catch_unwind(AssertUnwindSafe(|| self.train(&start)));
         let result = result.unwrap_or_else(|_| {
             // A panic is a bug of ours; the trainer's memory may be half written.
-            self.trainer = Trainer::with_crew(self.kernel, self.help.crew());
+            self.trainer = Trainer::with_helpers(self.kernel, self.help.helpers());
             Err(refusal(ErrorCode::Internal, "training met a fault of the program's own"))
         });
         let Start { task, work, base, shard, .. } = start;

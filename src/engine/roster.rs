@@ -1,4 +1,4 @@
-//! The nodes of the crew in the orders in which a choice looks for them, so that it need not look at all of them. Owns these
+//! The nodes of the fleet in the orders in which a choice looks for them, so that it need not look at all of them. Owns these
 //! orders and no fact: whoever changes a node puts it into its new place. Does not know what a choice makes of it.
 
 use std::collections::BTreeSet;

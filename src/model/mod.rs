@@ -6,13 +6,13 @@
 mod activation;
 mod arithmetic;
 pub mod conformance;
-pub mod crew;
 pub mod evaluate;
 mod few;
 #[cfg(feature = "client")]
 pub mod file;
 mod gather;
 mod gradient;
+pub mod helpers;
 pub mod initialise;
 pub mod kernel;
 mod lanes;
@@ -36,8 +36,8 @@ mod tree;
 mod unfused;
 mod vector;
 
-pub use crew::Crew;
 pub use evaluate::{Evaluation, Evaluator, evaluate, predict};
+pub use helpers::Helpers;
 pub use initialise::initialise;
 pub use kernel::Kernel;
 pub use loss::{TargetKind, Targets, TargetsError};
@@ -47,7 +47,7 @@ pub use network::{Layer, Network, NetworkError};
 pub use optimise::first_round_without_rate;
 pub use recipe::{Activation, BatchSize, Initialisation, Loss, LossReduction, Optimiser, Recipe, RecipeError};
 pub use rows::Rows;
-pub use train::{Hand, Trained, Trainer, Watch};
+pub use train::{Trained, Trainer, Watch, Workspace};
 pub use training::{ROUNDS_MAX, Training};
 
 /// The number of the arithmetic that this program computes (docs/arithmetic.md).

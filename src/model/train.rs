@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::crew::{Alone, Crew};
 use super::gather::{Order, gather};
+use super::helpers::{Helpers, NoHelpers};
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, make_room, panels_of};
 use super::loss::{Gathered, Objective, TargetsError};
@@ -64,7 +64,7 @@ pub struct Done {
 /// Trains tasks, one after the other. Keeps its working memory from task to task, and nothing else.
 pub struct Trainer {
     work: Work,
-    crew: Box<dyn Crew>,
+    helpers: Box<dyn Helpers>,
     /// The rows of a full batch in panels.
     panels: Vec<Lanes>,
     /// An epoch's order of rows.
@@ -74,11 +74,11 @@ pub struct Trainer {
 impl Trainer {
     /// A trainer that computes with `kernel`, alone.
     pub fn new(kernel: Kernel) -> Trainer {
-        Trainer::with_crew(kernel, Box::new(Alone))
+        Trainer::with_helpers(kernel, Box::new(NoHelpers))
     }
 
-    /// A trainer that computes with `kernel`, and has `crew` help where a batch is worth it.
-    pub fn with_crew(kernel: Kernel, crew: Box<dyn Crew>) -> Trainer {
+    /// A trainer that computes with `kernel`, and has `helpers` help where a batch is worth it.
+    pub fn with_helpers(kernel: Kernel, helpers: Box<dyn Helpers>) -> Trainer {
         let work = Work {
             kernel,
             descent: Descent::new(),
@@ -87,11 +87,11 @@ impl Trainer {
             weights: Vec::new(),
             state: State::AtBase,
             last_update: None,
-            hands: vec![Hand::new(kernel)],
+            workspaces: vec![Workspace::new(kernel)],
             parts: Vec::new(),
             blocks_each: 1,
         };
-        Trainer { work, crew, panels: Vec::new(), order: Vec::new() }
+        Trainer { work, helpers, panels: Vec::new(), order: Vec::new() }
     }
 
     /// Trains shard `shard` of step `step`, whose data is `rows`, from the weights `base`.
@@ -128,7 +128,7 @@ impl Trainer {
             BatchSize::Full => rows.rows() as usize,
             BatchSize::Rows(size) => (rows.rows() as usize).min(size.get() as usize),
         };
-        self.work.begin(training, &recipe, step, base.len(), batch_rows, self.crew.hands());
+        self.work.begin(training, &recipe, step, base.len(), batch_rows, self.helpers.workspaces());
         let done = match recipe.batch {
             // No epoch would change anything.
             _ if !self.work.descent.moves() => Done { loss: 0.0, epochs: 0 },
@@ -153,10 +153,10 @@ impl Trainer {
         let (count, features) = (rows.rows() as usize, rows.features() as usize);
         make_room(&mut self.panels, panels_of(count) * features);
         gather(self.work.kernel, rows.values(), features, Order::From(0, count), &mut self.panels);
-        let Trainer { work, crew, panels, .. } = self;
+        let Trainer { work, helpers, panels, .. } = self;
         let averaging = Averaging::over(recipe.reduction, count);
         let batch = Batch { rows, source: Source::All { panels }, objective: Objective::of(recipe) };
-        let mut loss = work.batch(&**crew, base, &batch, true);
+        let mut loss = work.batch(&**helpers, base, &batch, true);
         for epoch in 1..=recipe.epochs {
             let last = epoch == recipe.epochs;
             work.update(averaging, base, last && recipe.stop_loss_change.is_none());
@@ -165,12 +165,12 @@ impl Trainer {
                 // The pass that measures this epoch's loss is the next epoch's forward pass. Its gradient comes with it:
                 // one too many, once, when the task stops, is cheaper than going forward twice in every epoch.
                 let before = loss;
-                loss = work.batch(&**crew, base, &batch, !last);
+                loss = work.batch(&**helpers, base, &batch, !last);
                 if (before - loss).abs() <= f64::from(change) {
                     return Ok(Done { loss, epochs: epoch });
                 }
             } else if !last {
-                loss = work.batch(&**crew, base, &batch, true);
+                loss = work.batch(&**helpers, base, &batch, true);
             }
         }
         Ok(Done { loss, epochs: recipe.epochs })
@@ -197,7 +197,7 @@ impl Trainer {
             for order in self.order.chunks(batch_rows) {
                 let averaging = Averaging::over(recipe.reduction, order.len());
                 let batch = Batch { rows, source: Source::These { order }, objective: Objective::of(recipe) };
-                loss += self.work.batch(&*self.crew, base, &batch, true);
+                loss += self.work.batch(&*self.helpers, base, &batch, true);
                 done += 1;
                 self.work.update(averaging, base, done == planned);
                 go_on(watch, done, planned)?;
@@ -232,7 +232,7 @@ impl Batch<'_> {
 }
 
 /// The memory in which one thread takes blocks forward and back.
-pub struct Hand {
+pub struct Workspace {
     pass: Pass,
     gradients: Tree<f32>,
     losses: Tree<f64>,
@@ -242,11 +242,11 @@ pub struct Hand {
     targets: Gathered,
 }
 
-impl Hand {
-    /// A hand without room.
-    pub(crate) fn new(kernel: Kernel) -> Hand {
+impl Workspace {
+    /// A workspace without room.
+    pub(crate) fn new(kernel: Kernel) -> Workspace {
         let (gradients, losses) = (Tree::new(), Tree::new());
-        Hand { pass: Pass::new(kernel), gradients, losses, panels: Vec::new(), targets: Gathered::default() }
+        Workspace { pass: Pass::new(kernel), gradients, losses, panels: Vec::new(), targets: Gathered::default() }
     }
 
     /// Makes room for `blocks` blocks of batches of up to `batch_rows` rows.
@@ -290,7 +290,7 @@ impl Hand {
     }
 }
 
-/// What one hand has summed: a node of the block tree.
+/// What one workspace has summed: a node of the block tree.
 #[derive(Default)]
 struct Part {
     gradient: Vec<f32>,
@@ -309,7 +309,7 @@ struct Work {
     state: State,
     /// The task's last update, still to be done where the task's update is told.
     last_update: Option<Averaging>,
-    hands: Vec<Hand>,
+    workspaces: Vec<Workspace>,
     /// Locked for the moment in which a finished sum is put there.
     parts: Vec<Mutex<Part>>,
     /// Blocks of a part: a power of two, so that a part is a whole node of the block tree.
@@ -342,32 +342,33 @@ impl Work {
     ) {
         let blocks = batch_rows.div_ceil(BLOCK_ROWS);
         (self.state, self.last_update) = (State::AtBase, None);
-        let hands = if batch_rows * parameters < SHARED_WORK_MIN { 1 } else { hands_most.min(HANDS_MAX).min(blocks) };
-        // Some parts for each hand, so that one that is late does not hold up the others by much: fewer where it takes
+        let workspaces =
+            if batch_rows * parameters < SHARED_WORK_MIN { 1 } else { hands_most.min(HANDS_MAX).min(blocks) };
+        // Some parts for each workspace, so that one that is late does not hold up the others by much: fewer where it takes
         // long to add them up.
-        let parts_most = hands * if parameters <= FEW_PARAMETERS { 4 } else { 2 };
+        let parts_most = workspaces * if parameters <= FEW_PARAMETERS { 4 } else { 2 };
         self.blocks_each = blocks.next_power_of_two();
-        while hands > 1 && self.blocks_each > 1 && blocks.div_ceil(self.blocks_each / 2) <= parts_most {
+        while workspaces > 1 && self.blocks_each > 1 && blocks.div_ceil(self.blocks_each / 2) <= parts_most {
             self.blocks_each /= 2;
         }
         let mut parts = blocks.div_ceil(self.blocks_each);
-        // The largest networks are left to one hand: each part is as large as the weights.
+        // The largest networks are left to one workspace: each part is as large as the weights.
         if parts > 1 && parts * parameters * size_of::<f32>() > PARTS_BYTES_MAX {
             self.blocks_each = blocks.next_power_of_two();
             parts = 1;
         }
         self.parts.resize_with(parts, Mutex::default);
         if parts == 1 {
-            // The only hand's own sums are the batch's.
+            // The only workspace's own sums are the batch's.
             self.parts.clear();
         }
         for part in &mut self.parts {
             let part = part.get_mut().unwrap_or_else(PoisonError::into_inner);
             part.gradient.resize(parameters, 0.0);
         }
-        self.hands.resize_with(if parts == 1 { 1 } else { hands }, || Hand::new(self.kernel));
-        for hand in &mut self.hands {
-            hand.prepare(training, batch_rows, self.blocks_each.min(blocks));
+        self.workspaces.resize_with(if parts == 1 { 1 } else { workspaces }, || Workspace::new(self.kernel));
+        for workspace in &mut self.workspaces {
+            workspace.prepare(training, batch_rows, self.blocks_each.min(blocks));
         }
         let of_parts = if parts == 1 { 0 } else { parameters };
         self.gradients.prepare(of_parts, parts);
@@ -376,31 +377,31 @@ impl Work {
     }
 
     /// All of a batch forward and, with `back`, its gradient. Returns the loss.
-    fn batch(&mut self, crew: &dyn Crew, base: &[f32], batch: &Batch<'_>, back: bool) -> f64 {
+    fn batch(&mut self, helpers: &dyn Helpers, base: &[f32], batch: &Batch<'_>, back: bool) -> f64 {
         let blocks = batch.blocks();
-        let Work { hands, weights, state, parts, blocks_each, .. } = self;
+        let Work { workspaces, weights, state, parts, blocks_each, .. } = self;
         let weights = if *state == State::AtBase { base } else { weights };
         if parts.is_empty() {
             for block in 0..blocks {
-                hands[0].block(weights, batch, block, back);
+                workspaces[0].block(weights, batch, block, back);
             }
-            return hands[0].losses.finish()[0];
+            return workspaces[0].losses.finish()[0];
         }
         let count = blocks.div_ceil(*blocks_each);
         let next = AtomicUsize::new(0);
-        crew.work(hands, &|hand| {
+        helpers.work(workspaces, &|workspace| {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(part) = parts[..count].get(index) else { break };
                 let first = index * *blocks_each;
                 for block in first..blocks.min(first + *blocks_each) {
-                    hand.block(weights, batch, block, back);
+                    workspace.block(weights, batch, block, back);
                 }
-                let loss = hand.losses.finish()[0];
+                let loss = workspace.losses.finish()[0];
                 let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
                 part.loss = loss;
                 if back {
-                    hand.gradients.finish_into(&mut part.gradient);
+                    workspace.gradients.finish_into(&mut part.gradient);
                 }
             }
         });
@@ -427,14 +428,14 @@ impl Work {
             self.weights.extend_from_slice(base);
             self.state = State::Moved;
         }
-        let gradients = if self.parts.is_empty() { &mut self.hands[0].gradients } else { &mut self.gradients };
+        let gradients = if self.parts.is_empty() { &mut self.workspaces[0].gradients } else { &mut self.gradients };
         self.descent.update(self.kernel, averaging, gradients.finish(), &mut self.weights);
     }
 
     /// Ends a task: does the last update, and tells by how much the weights have left the base, all in one pass over the
     /// parameters, which may be more than the caches hold.
     fn tell_update(&mut self, base: &[f32], take: &mut dyn FnMut(&[f32])) -> Result<(), TrainError> {
-        let gradients = if self.parts.is_empty() { &mut self.hands[0].gradients } else { &mut self.gradients };
+        let gradients = if self.parts.is_empty() { &mut self.workspaces[0].gradients } else { &mut self.gradients };
         let gradient = if self.last_update.is_some() { gradients.finish() } else { &[] };
         let weights = if self.state == State::AtBase { base } else { &self.weights };
         if self.last_update.is_some() {
@@ -478,7 +479,7 @@ fn leave_body<V: Vector>(base: &[f32], weights: &mut [f32]) -> bool {
 const SHARED_WORK_MIN: usize = 1 << 19;
 /// Parameters whose parts stay in a core's second cache.
 const FEW_PARAMETERS: usize = 1 << 14;
-/// Hands that share a batch, at most.
+/// Workspaces that share a batch, at most.
 const HANDS_MAX: usize = 16;
 /// Memory for the parts of a shared batch, at most.
 const PARTS_BYTES_MAX: usize = 256 << 20;
@@ -486,7 +487,7 @@ const PARTS_BYTES_MAX: usize = 256 << 20;
 /// Memory that training one task may take: the largest network with Adam fits.
 pub const TASK_BYTES_MAX: u64 = 8 << 30;
 
-/// Bytes that a fresh [`Trainer`] without a crew takes for a task of so many rows, its result included and the rows themselves not: what
+/// Bytes that a fresh [`Trainer`] without helpers takes for a task of so many rows, its result included and the rows themselves not: what
 /// to compare with a limit before [`Trainer::train`].
 pub fn working_bytes(training: &Training, rows: u32) -> u64 {
     let network = &training.network;

@@ -133,8 +133,8 @@ impl Ledger {
     /// Nobody is there who could work for the job, and nobody could be.
     fn expect_deserted(&self, id: JobId, reason: &FailReason) {
         assert!(matches!(reason, FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. }), "{reason}");
-        let crew = self.links.keys().filter(|&&link| self.is_eligible(link, id)).count();
-        assert_eq!(crew, 0, "a job is given up although a node could do it");
+        let helpers = self.links.keys().filter(|&&link| self.is_eligible(link, id)).count();
+        assert_eq!(helpers, 0, "a job is given up although a node could do it");
         let is_rock = |node: &NodeKey| self.plans[node.0 as usize].is_rock;
         let has_rock = self.plans.iter().any(|plan| plan.is_rock) && !self.quarantined.iter().any(is_rock);
         let plan = &self.jobs[&id].plan;
@@ -148,7 +148,7 @@ impl Ledger {
         let in_all: u32 = of_task.map(|(_, count)| count).sum();
         let had_chances =
             |link: &LinkKey| self.failures.get(&(task, self.links[link].0)).is_some_and(|&count| count >= 2);
-        let mut crew = self.links.keys().filter(|&&link| self.is_eligible(link, task.job));
-        assert!(in_all > self.settings.attempts_max || crew.all(had_chances), "{task:?} is given up too early");
+        let mut helpers = self.links.keys().filter(|&&link| self.is_eligible(link, task.job));
+        assert!(in_all > self.settings.attempts_max || helpers.all(had_chances), "{task:?} is given up too early");
     }
 }

@@ -12,28 +12,28 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::model::{Crew, Hand};
+use crate::model::{Helpers, Workspace};
 
 /// How long a helper looks out for the next batch, and a trainer for the last of its helpers, before they sleep.
 const WATCH: Duration = Duration::from_micros(50);
 
 /// Where a node's workers ask for help, and offer it.
 #[derive(Clone)]
-pub struct Help {
-    waiting: Arc<Mutex<Vec<Arc<Gang>>>>,
+pub struct IdleWorkers {
+    waiting: Arc<Mutex<Vec<Arc<ForkJoin>>>>,
     /// One token for each that is waiting.
     ask: Sender<()>,
     offer: Receiver<()>,
 }
 
-impl Help {
+impl IdleWorkers {
     /// Among so many workers.
-    pub fn new(workers: usize) -> Help {
+    pub fn new(workers: usize) -> IdleWorkers {
         let (ask, offer) = bounded(workers);
-        Help { waiting: Arc::new(Mutex::new(Vec::with_capacity(workers))), ask, offer }
+        IdleWorkers { waiting: Arc::new(Mutex::new(Vec::with_capacity(workers))), ask, offer }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Arc<Gang>>> {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Arc<ForkJoin>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -41,12 +41,12 @@ impl Help {
         self.ask.capacity().unwrap_or(1)
     }
 
-    /// The crew of one worker's trainer: the other workers, when they are idle.
-    pub fn crew(&self) -> Box<dyn Crew> {
-        Box::new(Others { help: self.clone(), gang: Arc::new(Gang::default()) })
+    /// The helpers of one worker's trainer: the other workers, when they are idle.
+    pub fn helpers(&self) -> Box<dyn Helpers> {
+        Box::new(Others { help: self.clone(), fork_join: Arc::new(ForkJoin::default()) })
     }
 
-    /// Tells an idle worker that it is wanted; [`Help::give`] is then its answer.
+    /// Tells an idle worker that it is wanted; [`IdleWorkers::give`] is then its answer.
     pub fn calls(&self) -> &Receiver<()> {
         &self.offer
     }
@@ -54,21 +54,21 @@ impl Help {
     /// Helps with batch after batch of a worker that has called, until none comes for a while or, between two, until the
     /// helper is no longer `free`.
     pub fn give(&self, free: impl Fn() -> bool) {
-        let Some(gang) = self.waiting().pop() else { return };
+        let Some(fork_join) = self.waiting().pop() else { return };
         let mut last = 0;
         while free() {
-            last = gang.help(last);
-            if !gang.another_comes(last) {
+            last = fork_join.help(last);
+            if !fork_join.another_comes(last) {
                 break;
             }
         }
-        gang.expected.fetch_sub(1, Ordering::Relaxed);
+        fork_join.expected.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// One trainer and whoever helps it.
 #[derive(Default)]
-struct Gang {
+struct ForkJoin {
     state: Mutex<State>,
     /// Number of the last batch that was posted, from 1.
     batch: AtomicU64,
@@ -88,22 +88,22 @@ struct State {
 
 /// A batch, while help with it is wanted.
 struct Job {
-    work: *const (dyn Fn(&mut Hand) + Sync),
-    hands: *mut Hand,
-    /// Hands that have been given out, and all there are.
+    work: *const (dyn Fn(&mut Workspace) + Sync),
+    workspaces: *mut Workspace,
+    /// Workspaces that have been given out, and all there are.
     given: usize,
     count: usize,
 }
 
-// SAFETY: what `work` points to is Sync, and each of `hands`, which are Send, is given to one helper alone.
+// SAFETY: what `work` points to is Sync, and each of `workspaces`, which are Send, is given to one helper alone.
 unsafe impl Send for Job {}
 
 const _: fn() = || {
     fn is_send<T: Send>() {}
-    is_send::<Hand>();
+    is_send::<Workspace>();
 };
 
-impl Gang {
+impl ForkJoin {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,12 +116,12 @@ impl Gang {
         let (work, index) = (job.work, job.given);
         job.given += 1;
         // SAFETY: below `count`, within the slice that the trainer holds; given to nobody else.
-        let hand = unsafe { job.hands.add(index) };
+        let workspace = unsafe { job.workspaces.add(index) };
         self.active.fetch_add(1, Ordering::Relaxed);
         drop(state);
         // SAFETY: both live until the trainer has withdrawn the job, and it waits for us with that: `active` says that we
         // are here.
-        let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*work)(&mut *hand) }));
+        let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*work)(&mut *workspace) }));
         let mut state = self.state();
         state.panicked |= result.is_err();
         if self.active.fetch_sub(1, Ordering::Release) == 1 {
@@ -149,7 +149,7 @@ impl Gang {
 }
 
 /// Withdraws the job, even where the trainer's own part of it panics.
-struct Posted<'a>(&'a Gang);
+struct Posted<'a>(&'a ForkJoin);
 
 impl Drop for Posted<'_> {
     fn drop(&mut self) {
@@ -175,54 +175,55 @@ fn comes_soon(is_true: impl Fn() -> bool) -> bool {
 
 /// The other workers of a node, when they are idle.
 struct Others {
-    help: Help,
-    gang: Arc<Gang>,
+    help: IdleWorkers,
+    fork_join: Arc<ForkJoin>,
 }
 
 impl Others {
     /// Calls those of `count` helpers who are not here or on their way.
     fn call(&self, count: usize) {
-        while self.gang.expected.load(Ordering::Relaxed) < count {
+        while self.fork_join.expected.load(Ordering::Relaxed) < count {
             let mut waiting = self.help.waiting();
             if waiting.len() == waiting.capacity() {
                 return;
             }
-            self.gang.expected.fetch_add(1, Ordering::Relaxed);
-            waiting.push(self.gang.clone());
+            self.fork_join.expected.fetch_add(1, Ordering::Relaxed);
+            waiting.push(self.fork_join.clone());
             drop(waiting);
-            // There is room for as many tokens as may wait, but a token is taken before its gang is: one that finds no
+            // There is room for as many tokens as may wait, but a token is taken before its batch is: one that finds no
             // room is not needed.
             let _ = self.help.ask.try_send(());
         }
     }
 }
 
-impl Crew for Others {
-    fn hands(&self) -> usize {
+impl Helpers for Others {
+    fn workspaces(&self) -> usize {
         self.help.workers()
     }
 
-    fn work(&self, hands: &mut [Hand], work: &(dyn Fn(&mut Hand) + Sync)) {
-        let Some((first, others)) = hands.split_first_mut() else { return };
+    fn work(&self, workspaces: &mut [Workspace], work: &(dyn Fn(&mut Workspace) + Sync)) {
+        let Some((first, others)) = workspaces.split_first_mut() else { return };
         if others.is_empty() {
             return work(first);
         }
         // SAFETY: only the lifetime changes. Helpers use it between here and the end of `withdraw`, and that is before this
         // function's end, however it ends.
-        let erased =
-            unsafe { std::mem::transmute::<&(dyn Fn(&mut Hand) + Sync), *const (dyn Fn(&mut Hand) + Sync)>(work) };
-        let gang = &*self.gang;
+        let erased = unsafe {
+            std::mem::transmute::<&(dyn Fn(&mut Workspace) + Sync), *const (dyn Fn(&mut Workspace) + Sync)>(work)
+        };
+        let fork_join = &*self.fork_join;
         {
-            let mut state = gang.state();
+            let mut state = fork_join.state();
             state.panicked = false;
-            state.job = Some(Job { work: erased, hands: others.as_mut_ptr(), given: 0, count: others.len() });
-            gang.batch.fetch_add(1, Ordering::Release);
+            state.job = Some(Job { work: erased, workspaces: others.as_mut_ptr(), given: 0, count: others.len() });
+            fork_join.batch.fetch_add(1, Ordering::Release);
         }
-        let posted = Posted(gang);
+        let posted = Posted(fork_join);
         self.call(others.len());
         work(first);
         drop(posted);
-        assert!(!gang.state().panicked, "a helper has panicked");
+        assert!(!fork_join.state().panicked, "a helper has panicked");
     }
 }
 
@@ -256,7 +257,7 @@ mod tests {
 
     /// Runs `train` with a trainer that so many workers may help with, of whom all but one are idle.
     fn with_workers<R>(workers: usize, train: impl FnOnce(Trainer) -> R) -> R {
-        let help = Help::new(workers);
+        let help = IdleWorkers::new(workers);
         let (stop, stopped) = bounded::<()>(0);
         thread::scope(|scope| {
             for _ in 1..workers {
@@ -269,7 +270,7 @@ mod tests {
                     }
                 });
             }
-            let result = train(Trainer::with_crew(Kernel::best(), help.crew()));
+            let result = train(Trainer::with_helpers(Kernel::best(), help.helpers()));
             drop(stop);
             result
         })
@@ -293,11 +294,11 @@ mod tests {
         }
     }
 
-    /// Has two hands work, the second a helper's, and waits until both are at it.
-    fn two_work(help: &Help, work: impl Fn(bool) + Sync) {
-        let mut hands = [Hand::new(Kernel::best()), Hand::new(Kernel::best())];
+    /// Has two workspaces work, the second a helper's, and waits until both are at it.
+    fn two_work(help: &IdleWorkers, work: impl Fn(bool) + Sync) {
+        let mut workspaces = [Workspace::new(Kernel::best()), Workspace::new(Kernel::best())];
         let (trainer, both) = (thread::current().id(), Barrier::new(2));
-        help.crew().work(&mut hands, &|_| {
+        help.helpers().work(&mut workspaces, &|_| {
             both.wait();
             work(thread::current().id() == trainer);
         });
@@ -305,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_panic_on_either_side_reaches_the_trainer_after_both_are_done() {
-        let help = Help::new(2);
+        let help = IdleWorkers::new(2);
         for trainers_own in [true, false] {
             thread::scope(|scope| {
                 let helper = scope.spawn(|| {
