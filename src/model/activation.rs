@@ -1,14 +1,14 @@
 //! What a hidden layer does to its sums, and what that does to the gradient on the way back. Owns each activation's two
 //! ways; does not know what made the sums, or what is made of the outputs.
 //!
-//! The cheapest place for it is the end of a product, which has the sums in registers: its `Finish`. What no `Finish` does is
+//! The cheapest place for it is the end of a product, which has the sums in registers: its `Epilogue`. What no `Epilogue` does is
 //! done after the product, to the values as they lie. A new activation is one member of
 //! [`Activation`](super::recipe::Activation) and one arm in each function here; there are no others.
 
 use super::arithmetic::exp_minus_one;
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::lanes::Lanes;
-use super::product::{BELOW_ZERO, Finish};
+use super::product::{BELOW_ZERO, Epilogue};
 use super::recipe::Activation;
 use super::thresholds::VALUE_LEAST;
 use super::vector::Vector;
@@ -20,10 +20,10 @@ pub(super) type Back = fn(Kernel, &[Lanes], &mut [Lanes]);
 
 impl Activation {
     /// How a product forward ends.
-    pub(super) fn finish(self) -> Finish<'static> {
+    pub(super) fn finish(self) -> Epilogue<'static> {
         match self {
-            Activation::Relu => Finish::Relu,
-            Activation::Identity | Activation::MaskedIdentity | Activation::Tanh => Finish::Cut,
+            Activation::Relu => Epilogue::Relu,
+            Activation::Identity | Activation::MaskedIdentity | Activation::Tanh => Epilogue::Cut,
         }
     }
 
@@ -36,11 +36,11 @@ impl Activation {
     }
 
     /// How a product back to this layer's outputs, which these are, ends.
-    pub(super) fn finish_back(self, outputs: &[Lanes]) -> Finish<'_> {
+    pub(super) fn finish_back(self, outputs: &[Lanes]) -> Epilogue<'_> {
         match self {
-            Activation::Relu => Finish::CutWhereAbove(outputs, 0.0),
-            Activation::MaskedIdentity => Finish::CutWhereAbove(outputs, BELOW_ZERO),
-            Activation::Identity | Activation::Tanh => Finish::Cut,
+            Activation::Relu => Epilogue::CutWhereAbove(outputs, 0.0),
+            Activation::MaskedIdentity => Epilogue::CutWhereAbove(outputs, BELOW_ZERO),
+            Activation::Identity | Activation::Tanh => Epilogue::Cut,
         }
     }
 

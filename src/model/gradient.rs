@@ -1,9 +1,9 @@
 //! Gradients of a layer's weights and bias over one block. Owns arithmetic 2's two orders of summing rows; does not know
 //! how blocks are added up (`tree`).
 
-use super::few;
 use super::kernel::compiled_for_each_kernel;
 use super::lanes::{LANES, Lanes, flat, panels_of};
+use super::small_batch;
 use super::strip::part;
 use super::unfused;
 use super::vector::{Elements as _, Twin as _, Vector};
@@ -35,7 +35,7 @@ pub(super) fn differentiate(kernel: super::Kernel, gradient: &Gradient<'_>, colu
         let d = &mut flat(columns)[..gradient.outputs];
         d.iter_mut().zip(gradient.d).for_each(|(d, lanes)| *d = lanes.0[0]);
         let (weights, bias) = out.split_at_mut(gradient.inputs * gradient.outputs);
-        few::outer(kernel, gradient.x, d, weights);
+        small_batch::outer(kernel, gradient.x, d, weights);
         // A sum from +0, as of any number of rows.
         bias.iter_mut().zip(d).for_each(|(bias, d)| *bias = 0.0 + *d);
     } else {

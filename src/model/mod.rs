@@ -7,7 +7,6 @@ mod activation;
 mod arithmetic;
 pub mod conformance;
 pub mod evaluate;
-mod few;
 #[cfg(feature = "client")]
 pub mod file;
 mod gather;
@@ -28,6 +27,7 @@ pub mod recipe;
 pub mod rows;
 #[cfg(feature = "client")]
 pub mod scaling;
+mod small_batch;
 mod strip;
 mod thresholds;
 pub mod train;

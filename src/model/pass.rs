@@ -1,17 +1,17 @@
 //! One block of rows through a network: forward to the logits, and back to the gradient of every parameter. Owns the
 //! room for what lies between the layers; does not know batches, losses or optimisers.
 
-use super::few;
 use super::gradient::{Gradient, columns_of, differentiate};
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, make_room, panels_of};
 use super::network::{Layer, Network};
-use super::product::{Direction, Finish, Product, multiply};
+use super::product::{Direction, Epilogue, Product, multiply};
 use super::recipe::Activation;
+use super::small_batch;
 use super::strip::Room;
 
 /// Weights of a layer above which few rows go their own way.
-const FEW_WEIGHTS_MIN: usize = 1 << 12;
+const SMALL_BATCH_WEIGHTS_MIN: usize = 1 << 12;
 
 /// Room for a block's way through a network; used again for block after block, task after task.
 pub(super) struct Pass {
@@ -75,7 +75,7 @@ impl Pass {
             let (below, above) = self.outputs.split_at_mut(index);
             let x = below.last().map_or(x, |below| &below[..panels * layer.inputs]);
             let out = &mut above[0][..panels * layer.outputs];
-            let finish = if index < last { self.activation.finish() } else { Finish::Keep };
+            let finish = if index < last { self.activation.finish() } else { Epilogue::Keep };
             let product = Product {
                 x,
                 depth: layer.inputs,
@@ -84,8 +84,8 @@ impl Pass {
                 direction: Direction::Forward { bias: &parameters[layer.bias_offset()..][..layer.outputs] },
                 finish,
             };
-            if layer.weights() > FEW_WEIGHTS_MIN && few::are_few_forward(rows, layer.weights()) {
-                few::forward(self.kernel, &product, rows, out);
+            if layer.weights() > SMALL_BATCH_WEIGHTS_MIN && small_batch::is_small_forward(rows, layer.weights()) {
+                small_batch::forward(self.kernel, &product, rows, out);
             } else {
                 multiply(self.kernel, &product, &mut self.room, out);
                 // A row that is not there comes out as its biases, but counts as zeros in the next layer's gradient.
@@ -127,8 +127,8 @@ impl Pass {
                 finish: self.activation.finish_back(x),
             };
             let out = &mut below[..panels * layer.inputs];
-            if rows <= few::BACK_ROWS_MAX && layer.weights() > FEW_WEIGHTS_MIN {
-                few::back(self.kernel, &product, out);
+            if rows <= small_batch::BACK_ROWS_MAX && layer.weights() > SMALL_BATCH_WEIGHTS_MIN {
+                small_batch::back(self.kernel, &product, out);
             } else {
                 multiply(self.kernel, &product, &mut self.room, out);
             }

@@ -36,7 +36,7 @@ pub(super) enum Direction<'a> {
 
 /// What is done to a finished sum.
 #[derive(Clone, Copy)]
-pub(super) enum Finish<'a> {
+pub(super) enum Epilogue<'a> {
     /// Nothing: these are logits.
     Keep,
     /// `if z < VALUE_LEAST { +0 } else { z }`.
@@ -47,13 +47,13 @@ pub(super) enum Finish<'a> {
     CutWhereAbove(&'a [Lanes], f32),
 }
 
-impl Finish<'_> {
+impl Epilogue<'_> {
     /// The values at a place that decide about the sums there; zeros where none do.
     #[inline(always)]
     pub fn mask(self, place: usize) -> [f32; LANES] {
         match self {
-            Finish::Keep | Finish::Relu | Finish::Cut => [0.0; LANES],
-            Finish::CutWhereAbove(mask, _) => mask[place].0,
+            Epilogue::Keep | Epilogue::Relu | Epilogue::Cut => [0.0; LANES],
+            Epilogue::CutWhereAbove(mask, _) => mask[place].0,
         }
     }
 
@@ -61,12 +61,12 @@ impl Finish<'_> {
     #[inline(always)]
     pub fn of_one(self, sum: f32, mask: f32) -> f32 {
         match self {
-            Finish::Keep => sum,
-            Finish::Relu if sum < VALUE_LEAST => 0.0,
-            Finish::Relu => sum,
-            Finish::CutWhereAbove(_, limit) if mask > limit => cut(sum, VALUE_LEAST),
-            Finish::CutWhereAbove(..) => 0.0,
-            Finish::Cut => cut(sum, VALUE_LEAST),
+            Epilogue::Keep => sum,
+            Epilogue::Relu if sum < VALUE_LEAST => 0.0,
+            Epilogue::Relu => sum,
+            Epilogue::CutWhereAbove(_, limit) if mask > limit => cut(sum, VALUE_LEAST),
+            Epilogue::CutWhereAbove(..) => 0.0,
+            Epilogue::Cut => cut(sum, VALUE_LEAST),
         }
     }
 }
@@ -88,7 +88,7 @@ pub(super) struct Product<'a> {
     /// Which way.
     pub direction: Direction<'a>,
     /// What is done to a finished sum.
-    pub finish: Finish<'a>,
+    pub finish: Epilogue<'a>,
 }
 
 impl Product<'_> {
@@ -208,7 +208,7 @@ fn panels_body<V: Vector, const J: usize, const P: usize>(
             places[p][half] = panel * width + first;
         }
     }
-    let finish = if start + depths == depth { product.finish } else { Finish::Keep };
+    let finish = if start + depths == depth { product.finish } else { Epilogue::Keep };
     for index in 0..group.count {
         let weights = group.strip::<J>(index, depths);
         let mut sums = [[V::Twin::splat(0.0); P]; J];
@@ -240,7 +240,7 @@ fn panels_body<V: Vector, const J: usize, const P: usize>(
                 unsafe { add_products::<V, J, P>(&x, weights.at(k), k, &mut sums) };
             }
         }
-        finish_body::<V, J, P>(finish, places, &mut sums);
+        epilogue_body::<V, J, P>(finish, places, &mut sums);
         for p in 0..P {
             for half in 0..2 {
                 let out = &mut out[places[p][half]..][..J];
@@ -281,29 +281,29 @@ unsafe fn add_products<V: Vector, const J: usize, const P: usize>(
 
 /// What is done to finished sums, whose places these are.
 #[inline(always)]
-fn finish_body<V: Vector, const J: usize, const P: usize>(
-    finish: Finish<'_>,
+fn epilogue_body<V: Vector, const J: usize, const P: usize>(
+    finish: Epilogue<'_>,
     places: [[usize; 2]; P],
     sums: &mut [[V::Twin; P]; J],
 ) {
     let least = V::Twin::splat(VALUE_LEAST);
     match finish {
-        Finish::Keep => {}
-        Finish::Relu => {
+        Epilogue::Keep => {}
+        Epilogue::Relu => {
             for j in 0..J {
                 for p in 0..P {
                     sums[j][p] = sums[j][p].unless_below(sums[j][p], least);
                 }
             }
         }
-        Finish::Cut => {
+        Epilogue::Cut => {
             for j in 0..J {
                 for p in 0..P {
                     sums[j][p] = sums[j][p].cut(least);
                 }
             }
         }
-        Finish::CutWhereAbove(mask, limit) => {
+        Epilogue::CutWhereAbove(mask, limit) => {
             let limit = V::Twin::splat(limit);
             for p in 0..P {
                 let mask = twins_of::<V, J>(mask, places[p]);
@@ -370,7 +370,7 @@ mod tests {
         for (count, depth, width) in shapes {
             let (x, mask) = (panels(count * depth, 1), panels(count * width, 2));
             let (weights, bias) = (noise(depth * width, 3), noise(width, 4));
-            for finish in [Finish::Keep, Finish::Relu, Finish::Cut, Finish::CutWhereAbove(&mask, BELOW_ZERO)] {
+            for finish in [Epilogue::Keep, Epilogue::Relu, Epilogue::Cut, Epilogue::CutWhereAbove(&mask, BELOW_ZERO)] {
                 for direction in [Direction::Forward { bias: &bias }, Direction::Back] {
                     let product = Product { x: &x, depth, weights: &weights, width, direction, finish };
                     let expected = bits(&defined(&product));

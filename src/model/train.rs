@@ -450,7 +450,7 @@ impl Work {
                 let gradient = &gradient[first..][..base.len()];
                 self.descent.update_last_part(self.kernel, averaging, first, gradient, part);
             }
-            if !leave(self.kernel, base, part) {
+            if !subtract(self.kernel, base, part) {
                 let index = part.iter().position(|value| !merge::can_be_merged(*value)).unwrap_or_default();
                 return Err(TrainError::Diverged { index: first + index });
             }
@@ -462,11 +462,11 @@ impl Work {
 
 compiled_for_each_kernel! {
     /// Turns weights into their differences from the base. Says whether all can be merged.
-    fn leave = leave_body(base: &[f32], weights: &mut [f32]) -> bool
+    fn subtract = subtract_body(base: &[f32], weights: &mut [f32]) -> bool
 }
 
 #[inline(always)]
-fn leave_body<V: Vector>(base: &[f32], weights: &mut [f32]) -> bool {
+fn subtract_body<V: Vector>(base: &[f32], weights: &mut [f32]) -> bool {
     let mut can_all = true;
     for (weight, base) in weights.iter_mut().zip(base) {
         *weight -= base;

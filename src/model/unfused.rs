@@ -6,7 +6,7 @@
 
 use super::gradient::Gradient;
 use super::lanes::{BLOCK_ROWS, LANES, Lanes, flat_to_read, panels_of};
-use super::product::{Direction, Finish, Product};
+use super::product::{Direction, Epilogue, Product};
 use super::vector::doubles::{Doubles, Factors, LINKS_MAX, Native, add_products, are_moderate};
 use super::vector::sum_of_lanes;
 
@@ -80,7 +80,7 @@ impl Sums<'_> {
         match self {
             Sums::Products { product, last, out, .. } => {
                 let place = item * product.width + factor;
-                let finish = if *last { product.finish } else { Finish::Keep };
+                let finish = if *last { product.finish } else { Epilogue::Keep };
                 let mask = finish.mask(place);
                 for (lane, out) in out[place].0.iter_mut().enumerate() {
                     *out = finish.of_one(sum[lane], mask[lane]);

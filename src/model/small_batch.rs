@@ -11,13 +11,13 @@ use super::product::{Direction, Product};
 use super::unfused;
 use super::vector::Vector;
 
-/// Rows that are few forward: lanes that are used by rows of a panel and those that are used by outputs then come to the
+/// Rows of a small batch forward: lanes that are used by rows of a panel and those that are used by outputs then come to the
 /// same.
 const FORWARD_ROWS_MAX: usize = 4;
 /// Weights of a layer that no cache holds. Reading them in their order saves more than lanes that are all used: then a
-/// whole panel is few.
+/// whole panel is a small batch.
 const UNCACHED_WEIGHTS_MIN: usize = 1 << 22;
-/// Rows that are few on the way back, where weights are turned to lanes.
+/// Rows of a small batch on the way back, where weights are turned to lanes.
 pub(super) const BACK_ROWS_MAX: usize = 1;
 
 /// Sums that stay in the first cache, of all rows together.
@@ -27,8 +27,8 @@ const OUTPUTS: usize = 1024;
 /// Inputs of which a sum takes in the products at a time.
 const INPUTS: usize = 4;
 
-/// Whether so many rows are few on their way forward through a layer of so many weights.
-pub(super) fn are_few_forward(rows: usize, weights: usize) -> bool {
+/// Whether so many rows are a small batch on their way forward through a layer of so many weights.
+pub(super) fn is_small_forward(rows: usize, weights: usize) -> bool {
     rows <= if weights < UNCACHED_WEIGHTS_MIN { FORWARD_ROWS_MAX } else { LANES }
 }
 
@@ -194,7 +194,7 @@ fn outer_body<V: Vector>(x: &[Lanes], d: &[f32], weights: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::product::{BELOW_ZERO, Finish, multiply};
+    use super::super::product::{BELOW_ZERO, Epilogue, multiply};
     use super::super::strip::Room;
     use super::*;
 
@@ -221,7 +221,7 @@ mod tests {
             let (weights, bias) = (noise(inputs * outputs, 1), noise(outputs, 2));
             for kernel in Kernel::available() {
                 for rows in 1..=LANES {
-                    for finish in [Finish::Keep, Finish::Relu] {
+                    for finish in [Epilogue::Keep, Epilogue::Relu] {
                         let x = panel(rows, inputs);
                         let direction = Direction::Forward { bias: &bias };
                         let product =
@@ -236,7 +236,7 @@ mod tests {
                 }
                 let (d, below) = (panel(1, outputs), panel(1, inputs));
                 for finish in
-                    [Finish::Keep, Finish::CutWhereAbove(&below, 0.0), Finish::CutWhereAbove(&below, BELOW_ZERO)]
+                    [Epilogue::Keep, Epilogue::CutWhereAbove(&below, 0.0), Epilogue::CutWhereAbove(&below, BELOW_ZERO)]
                 {
                     let direction = Direction::Back;
                     let product =
