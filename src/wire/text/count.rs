@@ -6,7 +6,8 @@ pub fn counted(count: u64, noun: &str) -> String {
     match (count, stem) {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) => format!("{count} {stem}ies"),
-        _ if noun.ends_with(['s', 'h']) => format!("{count} {noun}es"),
+        // The h of an epoch is a k.
+        _ if noun.ends_with(['s', 'h']) && noun != "epoch" => format!("{count} {noun}es"),
         _ => format!("{count} {noun}s"),
     }
 }
@@ -17,8 +18,8 @@ mod tests {
 
     #[test]
     fn a_noun_is_singular_for_one_alone() {
-        let counts = [(0, "node"), (1, "node"), (2, "node"), (2, "class"), (3, "batch"), (4, "entry"), (1, "entry")];
+        let counts = [(0, "node"), (1, "node"), (2, "node"), (2, "class"), (3, "batch"), (4, "epoch"), (5, "entry")];
         let texts = counts.map(|(count, noun)| counted(count, noun));
-        assert_eq!(texts, ["0 nodes", "1 node", "2 nodes", "2 classes", "3 batches", "4 entries", "1 entry"]);
+        assert_eq!(texts, ["0 nodes", "1 node", "2 nodes", "2 classes", "3 batches", "4 epochs", "5 entries"]);
     }
 }
