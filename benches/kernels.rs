@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use divan::counter::{CyclesCount, ItemsCount};
 use divan::{Bencher, Divan};
-use gradwire::compute::fork_join::IdleWorkers;
+use gradwire::compute::idle_workers::IdleWorkers;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
     ARITHMETIC, BatchSize, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Trainer, Training, initialise,

@@ -10,7 +10,7 @@ use common::counting::{Counting, measure};
 use gradwire::model::train::{Unwatched, working_bytes};
 use gradwire::model::{
     ARITHMETIC, BatchSize, Evaluator, Helpers, Initialisation, Kernel, Network, Optimiser, Recipe, Rows, Trainer,
-    Training, Workspace, initialise,
+    Training, initialise,
 };
 
 #[global_allocator]
@@ -59,15 +59,15 @@ fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {
     }
 }
 
-/// Three workspaces, one after the other.
+/// Three workers, one after the other.
 struct InTurn;
 
 impl Helpers for InTurn {
-    fn workspaces(&self) -> usize {
+    fn workers(&self) -> usize {
         3
     }
 
-    fn work(&self, workspaces: &mut [Workspace], work: &(dyn Fn(&mut Workspace) + Sync)) {
-        workspaces.iter_mut().for_each(work);
+    fn work(&self, helpers_most: usize, work: &(dyn Fn() + Sync)) {
+        (0..=helpers_most).for_each(|_| work());
     }
 }

@@ -11,14 +11,16 @@
 //! | `links` | one coordinator's requests, and what is on its way from it |
 //! | `workers` | the threads that train |
 //! | `work` | what these three hand to each other |
-//! | [`fork_join`] | workers that help each other |
+//! | [`idle_workers`] | workers that help each other |
+//! | `fork_join` | work that is lent to them |
 //! | `console` | what people are shown |
 
 mod console;
 pub mod core;
 mod driver;
 mod error;
-pub mod fork_join;
+mod fork_join;
+pub mod idle_workers;
 mod links;
 mod settings;
 mod work;

@@ -1,5 +1,5 @@
 //! The threads that train. Owns the training of tasks; which task is trained when, and what becomes of its result, the core
-//! decides. A worker without a task helps another with its batches (`fork_join`).
+//! decides. A worker without a task helps another with its batches (`idle_workers`).
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use super::core::{Event, TrainedUpdate};
 use super::driver::Driver;
 use super::error::StartError;
-use super::fork_join::IdleWorkers;
+use super::idle_workers::IdleWorkers;
 use super::work::{Handles, Start, Work, refusal, say_task};
 use crate::digest::Hasher;
 use crate::job::{TaskId, TaskResult};

@@ -47,7 +47,7 @@ pub use network::{Layer, Network, NetworkError};
 pub use optimise::first_round_without_rate;
 pub use recipe::{Activation, BatchSize, Initialisation, Loss, LossReduction, Optimiser, Recipe, RecipeError};
 pub use rows::Rows;
-pub use train::{Trained, Trainer, Watch, Workspace};
+pub use train::{Trained, Trainer, Watch};
 pub use training::{ROUNDS_MAX, Training};
 
 /// The number of the arithmetic that this program computes (docs/arithmetic.md).

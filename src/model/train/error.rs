@@ -1,0 +1,87 @@
+//! Why a task yields no update.
+
+use std::fmt;
+
+use super::super::ARITHMETIC;
+use super::super::loss::TargetsError;
+use super::super::network::NetworkError;
+use super::super::recipe::RecipeError;
+use super::super::training::ROUNDS_MAX;
+
+/// Why a task yields no update.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TrainError {
+    /// The result is promised in an arithmetic that this program does not compute.
+    Arithmetic {
+        /// The arithmetic asked for.
+        got: u16,
+    },
+    /// The recipe is outside its limits.
+    Recipe(RecipeError),
+    /// There are no so many rounds.
+    Step {
+        /// The step asked for.
+        got: u64,
+    },
+    /// The base weights are not the network's.
+    Base {
+        /// Weights given.
+        got: usize,
+        /// Parameters of the network.
+        expected: usize,
+    },
+    /// The rows are not as wide as the network's input.
+    Features {
+        /// Features of the rows.
+        got: u32,
+        /// Inputs of the network.
+        expected: u32,
+    },
+    /// The loss has no meaning for so many outputs.
+    Outputs(NetworkError),
+    /// The rows' targets are not for this loss, or this network.
+    Targets(TargetsError),
+    /// The watch said so.
+    Cancelled,
+    /// The weights ran away: the update has a value that is not finite, or too large to merge.
+    Diverged {
+        /// The first such parameter.
+        index: usize,
+    },
+}
+
+impl fmt::Display for TrainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arithmetic { got } => {
+                write!(f, "the task wants arithmetic {got}, and this program computes arithmetic {ARITHMETIC}")
+            }
+            Self::Recipe(error) => error.fmt(f),
+            Self::Step { got } => write!(f, "a step is below {ROUNDS_MAX}, not {got}"),
+            Self::Base { got, expected } => {
+                write!(f, "the network has {expected} parameters, and the base weights are {got} values")
+            }
+            Self::Features { got, expected } => {
+                write!(f, "the network takes {expected} inputs, and the rows have {got} features")
+            }
+            Self::Outputs(error) => error.fmt(f),
+            Self::Targets(error) => error.fmt(f),
+            Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::Diverged { index } => write!(
+                f,
+                "the training diverged (parameter {index} ran away): take a lower learning rate (eta), or scale the data"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TrainError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Recipe(error) => Some(error),
+            Self::Outputs(error) => Some(error),
+            Self::Targets(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! How much memory a task takes. Owns the estimate; does not know who compares it with what.
+
+use super::super::lanes::{BLOCK_ROWS, LANES, Lanes};
+use super::super::optimise::state_vectors;
+use super::super::recipe::BatchSize;
+use super::super::training::Training;
+
+/// Memory that training one task may take: the largest network with Adam fits.
+pub const TASK_BYTES_MAX: u64 = 8 << 30;
+
+/// Bytes that a fresh [`Trainer`] without helpers takes for a task of so many rows, its result included and the rows themselves not: what
+/// to compare with a limit before [`Trainer::train`].
+pub fn working_bytes(training: &Training, rows: u32) -> u64 {
+    let network = &training.network;
+    let rows = u64::from(rows);
+    let batch_rows = match training.recipe.batch {
+        BatchSize::Full => rows,
+        BatchSize::Rows(size) => rows.min(u64::from(size.get())),
+    };
+    let panels = |rows: u64| rows.div_ceil(LANES as u64);
+    let block_rows = batch_rows.min(BLOCK_ROWS as u64);
+    let widths = || network.layers().map(|layer| layer.outputs as u64);
+    let hidden = network.hidden().iter().copied().max().unwrap_or(0);
+    // Weights, the update; the block in hand, a sum for each level of the tree, the optimiser's state.
+    let levels = u64::from(batch_rows.div_ceil(BLOCK_ROWS as u64).max(1).ilog2()) + 1;
+    let state = state_vectors(training.recipe.optimiser) as u64;
+    let of_parameters = network.parameters() as u64 * (3 + levels + state) * size_of::<f32>() as u64;
+    // What each layer puts out, two of derivatives, the outputs turned to lanes.
+    let of_block = panels(block_rows) * (widths().sum::<u64>() + 2 * u64::from(hidden))
+        + panels(widths().max().unwrap_or(0)) * block_rows;
+    let (of_input, of_order) = match training.recipe.batch {
+        BatchSize::Full => (panels(rows), 0),
+        BatchSize::Rows(_) => {
+            let of_targets = block_rows * training.recipe.loss.target_bytes(network.outputs());
+            (panels(block_rows), rows * size_of::<u32>() as u64 + of_targets)
+        }
+    };
+    let lanes = of_block + of_input * u64::from(network.inputs());
+    of_parameters + lanes * size_of::<Lanes>() as u64 + of_order
+}
