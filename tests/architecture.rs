@@ -165,7 +165,7 @@ fn no_module_knows_what_the_map_says_it_may_not() {
 const ROOMS: &[&str] = &["engine::run", "model::vector"];
 
 /// What has files that must not import each other in a circle.
-const WITHOUT_CIRCLES: &[&str] = &["job", "engine", "compute", "coordinator"];
+const WITHOUT_CIRCLES: &[&str] = &["job", "engine", "compute", "coordinator", "model"];
 
 #[test]
 fn no_two_files_of_different_responsibilities_import_each_other() {

@@ -14,7 +14,7 @@ use common::skip;
 /// Tests of the library that reach all of the kernels' and are done in seconds: each of the vector's operations, lanes as flat
 /// numbers, the transposition, products of a layer. A whole task takes minutes.
 const TESTS: [&str; 4] =
-    ["model::vector::tests", "model::lanes::tests", "model::gather::tests", "model::product::tests"];
+    ["model::vector::tests", "model::lanes::tests", "model::gather::tests", "model::layer::product::tests"];
 
 fn miri() -> Command {
     let mut command = Command::new("cargo");

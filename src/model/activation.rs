@@ -5,13 +5,12 @@
 //! done after the product, to the values as they lie. A new activation is one member of
 //! [`Activation`](super::recipe::Activation) and one arm in each function here; there are no others.
 
-use super::arithmetic::exp_minus_one;
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::lanes::Lanes;
-use super::product::{BELOW_ZERO, Epilogue};
+use super::layer::{BELOW_ZERO, Epilogue};
 use super::recipe::Activation;
 use super::thresholds::VALUE_LEAST;
-use super::vector::Vector;
+use super::vector::{Vector, exp_minus_one};
 
 /// Turns finished sums into outputs.
 pub(super) type Forward = fn(Kernel, &mut [Lanes]);

@@ -4,36 +4,31 @@
 //! docs/arithmetic.md. Does not know the network, threads, or any file but the model's own.
 
 mod activation;
-mod arithmetic;
 pub mod conformance;
 pub mod evaluate;
 #[cfg(feature = "client")]
 pub mod file;
 mod gather;
-mod gradient;
 pub mod helpers;
 pub mod initialise;
 pub mod kernel;
 mod lanes;
+mod layer;
 mod loss;
 pub mod merge;
 mod metrics;
 pub mod network;
 mod optimise;
 mod pass;
-mod product;
 pub mod random;
 pub mod recipe;
 pub mod rows;
 #[cfg(feature = "client")]
 pub mod scaling;
-mod small_batch;
-mod strip;
 mod thresholds;
 pub mod train;
 mod training;
 mod tree;
-mod unfused;
 mod vector;
 
 pub use evaluate::{Evaluation, Evaluator, evaluate, predict};

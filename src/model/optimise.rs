@@ -1,14 +1,13 @@
 //! How parameters follow the gradient: SGD, Adam, the learning rate of a step. Owns the optimiser's state; does not know
 //! where gradients come from.
 
-use super::arithmetic::Fma as _;
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::recipe::{LossReduction, Optimiser, Recipe};
 use super::thresholds::{
     ADAM_RATE_LEAST, FIRST_MOMENT_LEAST, GRADIENT_LEAST, SECOND_MOMENT_LEAST, SGD_RATE_LEAST, STEP_LEAST, VALUE_LEAST,
     cut, moments_every,
 };
-use super::vector::Vector;
+use super::vector::{Fma as _, Vector};
 
 /// An optimiser in the middle of a task.
 pub(super) struct Descent {

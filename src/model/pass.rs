@@ -1,14 +1,11 @@
 //! One block of rows through a network: forward to the logits, and back to the gradient of every parameter. Owns the
 //! room for what lies between the layers; does not know batches, losses or optimisers.
 
-use super::gradient::{Gradient, columns_of, differentiate};
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, make_room, panels_of};
+use super::layer::{Direction, Epilogue, Gradient, Product, Room, columns_of, differentiate, multiply, small_batch};
 use super::network::{Layer, Network};
-use super::product::{Direction, Epilogue, Product, multiply};
 use super::recipe::Activation;
-use super::small_batch;
-use super::strip::Room;
 
 /// Weights of a layer above which few rows go their own way.
 const SMALL_BATCH_WEIGHTS_MIN: usize = 1 << 12;

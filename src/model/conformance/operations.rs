@@ -4,12 +4,12 @@
 use std::hint::black_box;
 
 use super::values::Values;
-use crate::model::arithmetic::Fma as _;
 use crate::model::kernel::{Kernel, compiled_for_each_kernel};
 use crate::model::lanes::{LANES, Lanes, flat};
 use crate::model::loss::{BlockTargets, Objective};
 use crate::model::recipe::{Loss, Recipe};
 use crate::model::thresholds::cut;
+use crate::model::vector::Fma as _;
 use crate::model::vector::{Elements, Twin as _, Vector};
 
 /// Eight triples of numbers, as vectors of their first, second and third ones.

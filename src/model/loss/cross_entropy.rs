@@ -1,11 +1,10 @@
 //! Softmax with cross-entropy over a block: probabilities, losses, derivatives, predictions. Owns their order of
 //! operations (arithmetic 2); does not know what made the logits.
 
-use super::super::arithmetic::ln;
 use super::super::kernel::{Kernel, compiled_for_each_kernel};
 use super::super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, clear_missing_rows, flat, panels_of};
 use super::super::thresholds::VALUE_LEAST;
-use super::super::vector::{Elements as _, Twin as _, Vector};
+use super::super::vector::{Elements as _, Twin as _, Vector, ln};
 
 compiled_for_each_kernel! {
     /// Turns logits, panels of one value for each class, into derivatives of the loss by them; rows that are not there get

@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use super::super::arithmetic::Hardware;
 use super::super::lanes::LANES;
+use super::arithmetic::Hardware;
 use super::{Elements, Lanes, Twin, Two, Vector};
 
 /// One AVX register. Only `compiled_for_each_kernel` names it, inside a function that is entered with the features of

@@ -3,8 +3,8 @@
 
 use std::cell::Cell;
 
-use super::super::arithmetic::{Fma, Hardware};
 use super::super::lanes::LANES;
+use super::arithmetic::{Fma, Hardware};
 use super::{Elements, Lanes, Two, Vector};
 
 /// What is broken.

@@ -3,6 +3,7 @@
 //! Why not arrays and loops, which a compiler can vectorise: a tile's twelve sums must stay in registers, and where each
 //! is a loop over eight lanes the optimiser gives up on the whole long before that (measured: a fifth of the speed).
 
+mod arithmetic;
 #[cfg(target_arch = "x86_64")]
 mod avx;
 #[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "every such processor has the instruction"))]
@@ -14,8 +15,10 @@ mod neon;
 #[cfg(not(target_arch = "aarch64"))]
 mod plain;
 
-use super::arithmetic::{Fma, exp};
 use super::lanes::{LANES, Lanes};
+
+use arithmetic::exp;
+pub(super) use arithmetic::{Fma, exp_minus_one, ln};
 
 /// Some f32 side by side and what arithmetic 2 does with them: every operation lane by lane and rounded as IEEE 754 says.
 pub(super) trait Elements: Copy {

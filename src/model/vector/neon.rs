@@ -2,8 +2,8 @@
 
 use std::arch::aarch64::*;
 
-use super::super::arithmetic::Hardware;
 use super::super::lanes::LANES;
+use super::arithmetic::Hardware;
 use super::{Elements, Lanes, Two, Vector};
 
 /// Two NEON registers, lanes 0 to 3 and 4 to 7. NEON is part of every aarch64 target that Rust builds for with

@@ -1,7 +1,7 @@
 //! Any machine: what a compiler makes of arrays.
 
-use super::super::arithmetic;
 use super::super::lanes::LANES;
+use super::arithmetic;
 use super::{Elements, Lanes, Two, Vector, doubles};
 
 /// An array, for machines of which nothing is known.

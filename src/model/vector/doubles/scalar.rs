@@ -1,6 +1,6 @@
 //! Machines of which nothing is known: f64 by f64.
 
-use super::super::super::arithmetic;
+use super::super::arithmetic;
 use super::Pair;
 
 #[derive(Clone, Copy)]

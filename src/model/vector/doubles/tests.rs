@@ -2,7 +2,7 @@
 
 use super::scalar::Scalar;
 use super::*;
-use crate::model::arithmetic::{Fma as _, Software};
+use crate::model::vector::arithmetic::{Fma as _, Software};
 
 /// Random numbers, the same each time.
 struct Words(u64);

@@ -7,12 +7,13 @@
 
 #![expect(clippy::needless_range_loop, reason = "a tile's places are numbered; nested iterators would hide them")]
 
-use super::kernel::compiled_for_each_kernel;
-use super::lanes::{LANES, Lanes};
-use super::strip::{DEPTH_MAX, Room, STRIP_MAX, Strips, groups_of, part};
-use super::thresholds::{VALUE_LEAST, cut};
+use super::super::kernel::compiled_for_each_kernel;
+use super::super::lanes::Lanes;
+use super::super::thresholds::VALUE_LEAST;
+use super::super::vector::{Elements as _, Twin as _, Vector};
+use super::operations::{Direction, Epilogue, Product};
+use super::packing::{DEPTH_MAX, Room, STRIP_MAX, Strips, groups_of, part};
 use super::unfused;
-use super::vector::{Elements as _, Twin as _, Vector};
 
 /// Weights forward that are read where they lie, at most: beyond, strips are copied together first, because rows a power of
 /// two apart fall on the same few cache sets.
@@ -22,85 +23,9 @@ const DIRECT_RESULTS_MAX: usize = 3;
 /// Panels that are worth copying weights for.
 const PACKED_PANELS_MIN: usize = 4;
 
-/// Which index of the weights `[inputs][outputs]` the chain runs over.
-#[derive(Clone, Copy)]
-pub(super) enum Direction<'a> {
-    /// Over inputs, each output's chain starting from its bias.
-    Forward {
-        /// One start for each output.
-        bias: &'a [f32],
-    },
-    /// Over outputs, starting from zero: from the gradient of a layer's outputs to that of its inputs.
-    Back,
-}
-
-/// What is done to a finished sum.
-#[derive(Clone, Copy)]
-pub(super) enum Epilogue<'a> {
-    /// Nothing: these are logits.
-    Keep,
-    /// `if z < VALUE_LEAST { +0 } else { z }`.
-    Relu,
-    /// `if |z| < VALUE_LEAST { +0 } else { z }`.
-    Cut,
-    /// That where the value of the same place here is above this limit, and +0 elsewhere.
-    CutWhereAbove(&'a [Lanes], f32),
-}
-
-impl Epilogue<'_> {
-    /// The values at a place that decide about the sums there; zeros where none do.
-    #[inline(always)]
-    pub fn mask(self, place: usize) -> [f32; LANES] {
-        match self {
-            Epilogue::Keep | Epilogue::Relu | Epilogue::Cut => [0.0; LANES],
-            Epilogue::CutWhereAbove(mask, _) => mask[place].0,
-        }
-    }
-
-    /// What becomes of one sum, whose place in the mask has `mask`.
-    #[inline(always)]
-    pub fn of_one(self, sum: f32, mask: f32) -> f32 {
-        match self {
-            Epilogue::Keep => sum,
-            Epilogue::Relu if sum < VALUE_LEAST => 0.0,
-            Epilogue::Relu => sum,
-            Epilogue::CutWhereAbove(_, limit) if mask > limit => cut(sum, VALUE_LEAST),
-            Epilogue::CutWhereAbove(..) => 0.0,
-            Epilogue::Cut => cut(sum, VALUE_LEAST),
-        }
-    }
-}
-
-/// The limit that zero is above, and of what a layer puts out nothing that is less.
-pub(super) const BELOW_ZERO: f32 = -0.5 * VALUE_LEAST;
-
-/// One layer's product with a block.
-#[derive(Clone, Copy)]
-pub(super) struct Product<'a> {
-    /// Panels of `depth` values.
-    pub x: &'a [Lanes],
-    /// Length of a chain: the layer's inputs forward, its outputs back.
-    pub depth: usize,
-    /// The layer's weights, `[inputs][outputs]`.
-    pub weights: &'a [f32],
-    /// Results for each row: the layer's outputs forward, its inputs back.
-    pub width: usize,
-    /// Which way.
-    pub direction: Direction<'a>,
-    /// What is done to a finished sum.
-    pub finish: Epilogue<'a>,
-}
-
-impl Product<'_> {
-    #[inline(always)]
-    fn panels(&self) -> usize {
-        self.x.len() / self.depth
-    }
-}
-
 compiled_for_each_kernel! {
     /// Writes the product into `out`, panels of `width` values, as many as `x` has.
-    pub(super) fn multiply = multiply_body(product: &Product<'_>, room: &mut Room, out: &mut [Lanes])
+    pub(in crate::model) fn multiply = multiply_body(product: &Product<'_>, room: &mut Room, out: &mut [Lanes])
 }
 
 #[inline(always)]
@@ -328,7 +253,9 @@ fn twins_of<V: Vector, const J: usize>(values: &[Lanes], places: [usize; 2]) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::kernel::Kernel;
+    use super::super::super::kernel::Kernel;
+    use super::super::super::lanes::LANES;
+    use super::super::BELOW_ZERO;
     use super::*;
 
     /// In memory of this length and not more, so that an interpreter sees what is read beyond it.

@@ -105,7 +105,7 @@ const fn room_of<const J: usize>(depths: usize) -> usize {
 }
 
 /// Where a group of strips is copied to.
-pub(super) struct Room(Vec<f32>);
+pub(in crate::model) struct Room(Vec<f32>);
 
 impl Room {
     pub fn new() -> Room {
@@ -122,7 +122,7 @@ impl Room {
 
     /// The strips of a group that have been copied.
     #[inline(always)]
-    pub fn copied<const J: usize>(&self, group: Strips<'_>, depths: usize) -> Strips<'_> {
+    pub(super) fn copied<const J: usize>(&self, group: Strips<'_>, depths: usize) -> Strips<'_> {
         Strips { weights: &self.0, next: room_of::<J>(depths), across: 1, down: J, ..group }
     }
 }

@@ -4,11 +4,10 @@
 //! Every value is the chain that it is in `product` and `gradient`. As there, tiles share what they read: eight lanes by two
 //! factors.
 
-use super::gradient::Gradient;
-use super::lanes::{BLOCK_ROWS, LANES, Lanes, flat_to_read, panels_of};
-use super::product::{Direction, Epilogue, Product};
-use super::vector::doubles::{Doubles, Factors, LINKS_MAX, Native, add_products, are_moderate};
-use super::vector::sum_of_lanes;
+use super::super::lanes::{BLOCK_ROWS, LANES, Lanes, flat_to_read, panels_of};
+use super::super::vector::doubles::{Doubles, Factors, LINKS_MAX, Native, add_products, are_moderate};
+use super::super::vector::sum_of_lanes;
+use super::operations::{Direction, Epilogue, Gradient, Product};
 
 /// Steps of a part of a chain, at most. Those of a gradient are no more.
 const STEPS_MAX: usize = BLOCK_ROWS;

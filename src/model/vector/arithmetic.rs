@@ -4,11 +4,11 @@
 //! `exp` and `ln` are made of + - * /, fused multiply-adds and bit operations only: a platform's own functions round
 //! differently from machine to machine.
 
-use super::thresholds::EXP_ARGUMENT_LEAST;
-use super::vector::Elements;
+use super::super::thresholds::EXP_ARGUMENT_LEAST;
+use super::Elements;
 
 /// How a fused multiply-add is done. Every implementation gives the same bits.
-pub(super) trait Fma: Copy {
+pub(in crate::model) trait Fma: Copy {
     /// `a * b + c`, rounded once.
     fn fma(a: f32, b: f32, c: f32) -> f32;
 }
@@ -17,7 +17,7 @@ pub(super) trait Fma: Copy {
 /// slow call into a library.
 #[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 #[derive(Clone, Copy)]
-pub(super) struct Hardware;
+pub(in crate::model) struct Hardware;
 
 #[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 impl Fma for Hardware {
@@ -30,7 +30,7 @@ impl Fma for Hardware {
 /// The same from additions and multiplications of f64, for processors without the instruction.
 #[cfg(any(test, not(target_arch = "aarch64")))]
 #[derive(Clone, Copy)]
-pub(super) struct Software;
+pub(in crate::model) struct Software;
 
 #[cfg(any(test, not(target_arch = "aarch64")))]
 impl Fma for Software {
@@ -95,7 +95,7 @@ pub(super) fn exp<E: Elements>(x: E) -> E {
 
 /// e^x - 1 of numbers none of which is over 0. What is below [`EXP_ARGUMENT_LEAST`] has -1; NaN stays NaN.
 #[inline(always)]
-pub(super) fn exp_minus_one<E: Elements>(x: E) -> E {
+pub(in crate::model) fn exp_minus_one<E: Elements>(x: E) -> E {
     let Reduced { r, q, n } = reduced(x);
     let one = E::splat(1.0);
     // Of x below the least this is 0.
@@ -134,7 +134,7 @@ const SQRT_HALF_BITS: u32 = 0x3f35_04f3;
 
 /// ln x within 0.9 units in the last place. Zeros and subnormals give -infinity, negatives and NaN give NaN.
 #[inline(always)]
-pub(super) fn ln<F: Fma>(x: f32) -> f32 {
+pub(in crate::model) fn ln<F: Fma>(x: f32) -> f32 {
     // x = mantissa * 2^exponent, the mantissa in sqrt(1/2)..sqrt(2).
     let bits = x.to_bits().wrapping_sub(SQRT_HALF_BITS);
     let exponent = ((bits as i32) >> 23) as f32;

@@ -4,12 +4,11 @@
 
 #![expect(clippy::needless_range_loop, reason = "sums are numbered; nested iterators would hide them")]
 
-use super::arithmetic::Fma as _;
-use super::kernel::{Kernel, compiled_for_each_kernel};
-use super::lanes::{LANES, Lanes, clear_missing_rows};
-use super::product::{Direction, Product};
+use super::super::kernel::{Kernel, compiled_for_each_kernel};
+use super::super::lanes::{LANES, Lanes, clear_missing_rows};
+use super::super::vector::{Fma as _, Vector};
+use super::operations::{Direction, Product};
 use super::unfused;
-use super::vector::Vector;
 
 /// Rows of a small batch forward: lanes that are used by rows of a panel and those that are used by outputs then come to the
 /// same.
@@ -18,7 +17,7 @@ const FORWARD_ROWS_MAX: usize = 4;
 /// whole panel is a small batch.
 const UNCACHED_WEIGHTS_MIN: usize = 1 << 22;
 /// Rows of a small batch on the way back, where weights are turned to lanes.
-pub(super) const BACK_ROWS_MAX: usize = 1;
+pub(in crate::model) const BACK_ROWS_MAX: usize = 1;
 
 /// Sums that stay in the first cache, of all rows together.
 const SUMS: usize = 4096;
@@ -28,12 +27,12 @@ const OUTPUTS: usize = 1024;
 const INPUTS: usize = 4;
 
 /// Whether so many rows are a small batch on their way forward through a layer of so many weights.
-pub(super) fn is_small_forward(rows: usize, weights: usize) -> bool {
+pub(in crate::model) fn is_small_forward(rows: usize, weights: usize) -> bool {
     rows <= if weights < UNCACHED_WEIGHTS_MIN { FORWARD_ROWS_MAX } else { LANES }
 }
 
 /// Writes the product of one panel of `rows` rows forward into `out`; missing rows come out as +0.
-pub(super) fn forward(kernel: Kernel, product: &Product<'_>, rows: usize, out: &mut [Lanes]) {
+pub(in crate::model) fn forward(kernel: Kernel, product: &Product<'_>, rows: usize, out: &mut [Lanes]) {
     forward_in_eights(kernel.of_eight(), product, rows, out);
 }
 
@@ -102,7 +101,7 @@ fn add_products<V: Vector, const N: usize>(x: [f32; N], weights: [&[f32]; N], su
 }
 
 /// Writes the product of one panel of one row on the way back into `out`; missing rows come out as +0.
-pub(super) fn back(kernel: Kernel, product: &Product<'_>, out: &mut [Lanes]) {
+pub(in crate::model) fn back(kernel: Kernel, product: &Product<'_>, out: &mut [Lanes]) {
     back_in_eights(kernel.of_eight(), product, out);
 }
 
@@ -174,7 +173,7 @@ fn chain_from<V: Vector>(mut sum: f32, weights: &[f32], d: &[Lanes]) -> f32 {
 }
 
 /// Writes the gradient of the weights over one row, `[inputs][outputs]`. `d` is the row's derivatives.
-pub(super) fn outer(kernel: Kernel, x: &[Lanes], d: &[f32], weights: &mut [f32]) {
+pub(in crate::model) fn outer(kernel: Kernel, x: &[Lanes], d: &[f32], weights: &mut [f32]) {
     outer_in_eights(kernel.of_eight(), x, d, weights);
 }
 
@@ -194,8 +193,9 @@ fn outer_body<V: Vector>(x: &[Lanes], d: &[f32], weights: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::product::{BELOW_ZERO, Epilogue, multiply};
-    use super::super::strip::Room;
+    use super::super::operations::{BELOW_ZERO, Epilogue};
+    use super::super::packing::Room;
+    use super::super::product::multiply;
     use super::*;
 
     fn noise(length: usize, seed: usize) -> Vec<f32> {

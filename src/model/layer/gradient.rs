@@ -1,34 +1,20 @@
 //! Gradients of a layer's weights and bias over one block. Owns arithmetic 2's two orders of summing rows; does not know
 //! how blocks are added up (`tree`).
 
-use super::kernel::compiled_for_each_kernel;
-use super::lanes::{LANES, Lanes, flat, panels_of};
+use super::super::kernel::{Kernel, compiled_for_each_kernel};
+use super::super::lanes::{LANES, Lanes, flat, panels_of};
+use super::super::vector::{Elements as _, Twin as _, Vector};
+use super::operations::Gradient;
+use super::packing::part;
 use super::small_batch;
-use super::strip::part;
 use super::unfused;
-use super::vector::{Elements as _, Twin as _, Vector};
 
 /// Weights of a layer whose rows are summed on eight lanes, at most; above, in one sequence. Part of arithmetic 2.
 pub(super) const LANED_WEIGHTS_MAX: usize = 4096;
 
-/// One layer's gradient over a block.
-#[derive(Clone, Copy)]
-pub(super) struct Gradient<'a> {
-    /// What came into the layer: panels of `inputs` values, missing rows zero.
-    pub x: &'a [Lanes],
-    /// Inputs of the layer.
-    pub inputs: usize,
-    /// The loss's derivatives by the layer's sums: panels of `outputs` values, missing rows zero.
-    pub d: &'a [Lanes],
-    /// Outputs of the layer.
-    pub outputs: usize,
-    /// Rows of the block.
-    pub rows: usize,
-}
-
 /// Writes the gradient of a layer of at most [`LANED_WEIGHTS_MAX`] or of more weights into `out`: weights
 /// `[inputs][outputs]`, then the bias. `columns` is room for [`columns_of`] values.
-pub(super) fn differentiate(kernel: super::Kernel, gradient: &Gradient<'_>, columns: &mut [Lanes], out: &mut [f32]) {
+pub(in crate::model) fn differentiate(kernel: Kernel, gradient: &Gradient<'_>, columns: &mut [Lanes], out: &mut [f32]) {
     if gradient.inputs * gradient.outputs <= LANED_WEIGHTS_MAX {
         on_lanes(kernel, gradient, out);
     } else if gradient.rows == 1 {
@@ -46,7 +32,7 @@ pub(super) fn differentiate(kernel: super::Kernel, gradient: &Gradient<'_>, colu
 }
 
 /// Values of `columns` that a layer of `outputs` needs for a block of `rows`.
-pub(super) fn columns_of(outputs: usize, rows: usize) -> usize {
+pub(in crate::model) fn columns_of(outputs: usize, rows: usize) -> usize {
     panels_of(outputs) * rows
 }
 
