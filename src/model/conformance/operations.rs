@@ -10,7 +10,7 @@ use crate::model::loss::{BlockTargets, Objective};
 use crate::model::recipe::{Loss, Recipe};
 use crate::model::thresholds::cut;
 use crate::model::vector::Fma as _;
-use crate::model::vector::{Elements, Twin as _, Vector};
+use crate::model::vector::{Elements, Vector, Wide as _};
 
 /// Eight triples of numbers, as vectors of their first, second and third ones.
 type Operands = [Lanes; 3];
@@ -144,7 +144,7 @@ pub(super) fn separate(kernel: Kernel, out: &mut Values) {
     operate(kernel, &FUSED, SEPARATE_SUM, out);
 }
 
-/// Results, those that vectors have in three ways: by single numbers, by a vector, by the second half of its twin.
+/// Results, those that vectors have in three ways: by single numbers, by a vector, by the second half of a wide one.
 struct Results {
     ways: [[Lanes; OF_VECTORS]; 3],
     roots: [f32; LANES],
@@ -215,8 +215,8 @@ fn compute_body<V: Vector>(operands: &Operands, out: &mut Results) {
         let order = [a < b, a <= b, a == b, a >= b, a > b, a != b];
         out.orders[lane] = order.into_iter().fold(0, |order, is_so| order << 1 | u32::from(is_so));
     }
-    // A twin that is two vectors computes as they do, and a vector without registers as its numbers.
-    let [of_numbers, of_vector, of_twin] = &mut out.ways;
+    // A wide vector that is two computes as they do, and a vector without registers as its numbers.
+    let [of_numbers, of_vector, of_wide] = &mut out.ways;
     *of_vector = *of_numbers;
     if V::HAS_REGISTERS {
         let vectors = [V::load(a), V::load(b), V::load(c)];
@@ -225,18 +225,18 @@ fn compute_body<V: Vector>(operands: &Operands, out: &mut Results) {
             result.store(out);
         }
     }
-    *of_twin = *of_vector;
-    if V::HAS_WIDE_TWINS {
-        let twins = [V::Twin::load(a, a), V::Twin::load(b, b), V::Twin::load(c, c)];
+    *of_wide = *of_vector;
+    if V::HAS_WIDE_REGISTERS {
+        let wide = [V::Wide::load(a, a), V::Wide::load(b, b), V::Wide::load(c, c)];
         let quotient = V::load(a).divided_by(V::load(b));
-        let results = common(twins, V::Twin::join(quotient, quotient));
-        for (result, out) in results.into_iter().zip(of_twin) {
+        let results = common(wide, V::Wide::join(quotient, quotient));
+        for (result, out) in results.into_iter().zip(of_wide) {
             result.halves()[1].store(out);
         }
     }
 }
 
-/// What single vectors and twins can do, and a quotient.
+/// What vectors and wide vectors can do, and a quotient.
 #[inline(always)]
 fn common<E: Elements>([a, b, c]: [E; 3], quotient: E) -> [E; OF_VECTORS] {
     [a.plus(b), a.minus(b), a.times(b), quotient, a.fma(b, c), a.times(b).plus(c), a.larger(b), a.cut(b)]

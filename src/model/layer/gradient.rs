@@ -3,7 +3,7 @@
 
 use super::super::kernel::{Kernel, compiled_for_each_kernel};
 use super::super::lanes::{LANES, Lanes, flat, panels_of};
-use super::super::vector::{Elements as _, Twin as _, Vector};
+use super::super::vector::{Elements as _, Vector, Wide as _};
 use super::operations::Gradient;
 use super::packing::part;
 use super::small_batch;
@@ -40,7 +40,7 @@ compiled_for_each_kernel! {
     fn on_lanes = on_lanes_body(gradient: &Gradient<'_>, out: &mut [f32])
 }
 
-/// Outputs of a tile on lanes: two twins, whose lanes are added together.
+/// Outputs of a tile on lanes: two wide vectors, whose lanes are added together.
 const LANED_OUTPUTS: usize = 4;
 
 #[inline(always)]
@@ -67,13 +67,13 @@ fn on_lanes_body<V: Vector>(gradient: &Gradient<'_>, out: &mut [f32]) {
     }
     // Eight sums, which is what it takes to keep two units of four cycles busy: of the twelve that 16 registers could hold
     // beside three inputs and an output, compilers leave one in memory, and each of its links takes twice as long.
-    let heights = inputs.div_ceil(if V::HAS_WIDE_TWINS { 4 } else { 2 });
+    let heights = inputs.div_ceil(if V::HAS_WIDE_REGISTERS { 4 } else { 2 });
     for a in 0..heights {
         let (i, height) = part(inputs, heights, a);
         match height {
             1 => laned_row::<V, 1>(gradient, i, weights),
-            3 if V::HAS_WIDE_TWINS => laned_row::<V, 3>(gradient, i, weights),
-            4 if V::HAS_WIDE_TWINS => laned_row::<V, 4>(gradient, i, weights),
+            3 if V::HAS_WIDE_REGISTERS => laned_row::<V, 3>(gradient, i, weights),
+            4 if V::HAS_WIDE_REGISTERS => laned_row::<V, 4>(gradient, i, weights),
             _ => laned_row::<V, 2>(gradient, i, weights),
         }
     }
@@ -105,15 +105,15 @@ fn laned_tile<V: Vector, const A: usize, const B: usize>(
     weights: &mut [f32],
 ) {
     let Gradient { x, d, inputs, outputs, .. } = *gradient;
-    let mut sums = [[V::Twin::splat(0.0); B]; A];
+    let mut sums = [[V::Wide::splat(0.0); B]; A];
     for (x, d) in x.chunks_exact(inputs).zip(d.chunks_exact(outputs)) {
         let (x, (pairs, _)) = (&x[i..][..A], d[j..][..2 * B].as_chunks::<2>());
-        let mut factors = [V::Twin::splat(0.0); B];
+        let mut factors = [V::Wide::splat(0.0); B];
         for b in 0..B {
-            factors[b] = V::Twin::load_pair(&pairs[b]);
+            factors[b] = V::Wide::load_pair(&pairs[b]);
         }
         for a in 0..A {
-            let value = V::Twin::load_twice(&x[a]);
+            let value = V::Wide::load_twice(&x[a]);
             for b in 0..B {
                 sums[a][b] = value.fma(factors[b], sums[a][b]);
             }
@@ -261,7 +261,7 @@ fn sequence_groups<V: Vector>(gradient: &Gradient<'_>, columns: &[[Lanes; 2]], w
     for first in (0..tiles).step_by(GROUP_TILES) {
         let group = first..tiles.min(first + GROUP_TILES);
         let (mut columns, mut j) = (columns, 0);
-        while V::HAS_WIDE_TWINS && columns.len() >= 2 * rows {
+        while V::HAS_WIDE_REGISTERS && columns.len() >= 2 * rows {
             for tile in group.clone() {
                 sequence_inputs::<V, 2>(gradient, tiles, tile, j, columns, weights);
             }
@@ -308,7 +308,7 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
     for b in 0..B {
         d[b] = &columns[b * rows..][..rows];
     }
-    let mut sums = [[V::Twin::splat(0.0); B]; A];
+    let mut sums = [[V::Wide::splat(0.0); B]; A];
     for x in gradient.x[i..].chunks(inputs) {
         let x = &x[..A];
         if d[0].len() >= LANES {
@@ -350,14 +350,14 @@ fn add_row<V: Vector, const A: usize, const B: usize>(
     x: &[Lanes],
     d: [&[[Lanes; 2]]; B],
     lane: usize,
-    sums: &mut [[V::Twin; B]; A],
+    sums: &mut [[V::Wide; B]; A],
 ) {
-    let mut factors = [V::Twin::splat(0.0); B];
+    let mut factors = [V::Wide::splat(0.0); B];
     for b in 0..B {
-        factors[b] = V::Twin::load_pair(&d[b][lane]);
+        factors[b] = V::Wide::load_pair(&d[b][lane]);
     }
     for a in 0..A {
-        let value = V::Twin::splat(x[a].0[lane]);
+        let value = V::Wide::splat(x[a].0[lane]);
         for b in 0..B {
             sums[a][b] = value.fma(factors[b], sums[a][b]);
         }

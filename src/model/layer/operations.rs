@@ -1,5 +1,5 @@
-//! What is computed of one layer over one block of rows: its product, either way, and its gradient. Owns their definitions, sum by
-//! sum; does not know in which order what is read.
+//! What is computed of one layer over one block of rows: its product, either way, and its gradient. Owns their
+//! definitions, sum by sum; does not know in which order what is read.
 
 use super::super::lanes::{LANES, Lanes};
 use super::super::thresholds::{VALUE_LEAST, cut};

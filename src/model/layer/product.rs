@@ -10,15 +10,15 @@
 use super::super::kernel::compiled_for_each_kernel;
 use super::super::lanes::Lanes;
 use super::super::thresholds::VALUE_LEAST;
-use super::super::vector::{Elements as _, Twin as _, Vector};
+use super::super::vector::{Elements as _, Vector, Wide as _};
 use super::operations::{Direction, Epilogue, Product};
-use super::packing::{DEPTH_MAX, Room, STRIP_MAX, Strips, groups_of, part};
+use super::packing::{Room, TILE_DEPTHS_MAX, TILE_RESULTS_MAX, WeightTiles, groups_of, part};
 use super::unfused;
 
-/// Weights forward that are read where they lie, at most: beyond, strips are copied together first, because rows a power of
+/// Weights forward that are read where they lie, at most: beyond, tiles are copied together first, because rows a power of
 /// two apart fall on the same few cache sets.
 const DIRECT_WEIGHTS_MAX: usize = 4096;
-/// Results of strips whose weights are read where they lie, however many those are: so few rows find room in any cache.
+/// Results of tiles whose weights are read where they lie, however many those are: so few rows find room in any cache.
 const DIRECT_RESULTS_MAX: usize = 3;
 /// Panels that are worth copying weights for.
 const PACKED_PANELS_MIN: usize = 4;
@@ -33,13 +33,13 @@ fn multiply_body<V: Vector>(product: &Product<'_>, room: &mut Room, out: &mut [L
     if !V::HAS_REGISTERS {
         return unfused::multiply(product, out);
     }
-    let depth_blocks = product.depth.div_ceil(DEPTH_MAX);
-    let strips = product.width.div_ceil(STRIP_MAX);
-    // Even parts, so that no strip is much narrower than the others: the first are wider by one result.
-    let (narrow, wider) = (product.width / strips, product.width % strips);
+    let depth_blocks = product.depth.div_ceil(TILE_DEPTHS_MAX);
+    let tiles = product.width.div_ceil(TILE_RESULTS_MAX);
+    // Even parts, so that no tile is much narrower than the others: the first are wider by one result.
+    let (narrow, wider) = (product.width / tiles, product.width % tiles);
     for depth_block in 0..depth_blocks {
         let (start, depths) = part(product.depth, depth_blocks, depth_block);
-        for (width, first, count) in [(narrow + 1, 0, wider), (narrow, wider * (narrow + 1), strips - wider)] {
+        for (width, first, count) in [(narrow + 1, 0, wider), (narrow, wider * (narrow + 1), tiles - wider)] {
             let run = Run { start, depths, first, count };
             match width {
                 _ if count == 0 => {}
@@ -48,13 +48,13 @@ fn multiply_body<V: Vector>(product: &Product<'_>, room: &mut Room, out: &mut [L
                 3 => run_body::<V, 3>(product, run, room, out),
                 4 => run_body::<V, 4>(product, run, room, out),
                 5 => run_body::<V, 5>(product, run, room, out),
-                _ => run_body::<V, STRIP_MAX>(product, run, room, out),
+                _ => run_body::<V, TILE_RESULTS_MAX>(product, run, room, out),
             }
         }
     }
 }
 
-/// Strips of the same width, and their depths.
+/// Weight tiles of the same width, and their depths.
 #[derive(Clone, Copy)]
 struct Run {
     /// First depth.
@@ -65,7 +65,7 @@ struct Run {
     count: usize,
 }
 
-/// Strips of J results, group by group: all panels go over a group's weights while a cache holds them.
+/// Weight tiles of J results, group by group: all panels go over a group's weights while a cache holds them.
 #[inline(always)]
 fn run_body<V: Vector, const J: usize>(product: &Product<'_>, run: Run, room: &mut Room, out: &mut [Lanes]) {
     let Product { depth, weights, width, .. } = *product;
@@ -78,12 +78,12 @@ fn run_body<V: Vector, const J: usize>(product: &Product<'_>, run: Run, room: &m
         Direction::Forward { .. } => (start * width + run.first, J, 1, width),
         Direction::Back => (run.first * depth + start, J * depth, depth, 1),
     };
-    let strips = Strips { weights: &weights[first..], count, next, across, down };
+    let tiles = WeightTiles { weights: &weights[first..], count, next, across, down };
     let groups = groups_of::<J>(count, depths);
     for index in 0..groups {
-        let (before, group) = strips.group(groups, index);
+        let (before, group) = tiles.group(groups, index);
         let run = Run { first: run.first + before * J, ..run };
-        if V::HAS_WIDE_TWINS {
+        if V::HAS_WIDE_REGISTERS {
             group_body::<V, J, 2>(product, run, group, is_packed.then_some(&mut *room), out);
         } else {
             group_body::<V, J, 1>(product, run, group, is_packed.then_some(&mut *room), out);
@@ -91,13 +91,13 @@ fn run_body<V: Vector, const J: usize>(product: &Product<'_>, run: Run, room: &m
     }
 }
 
-/// All panels of a group of strips, P twins at a time. Where there is room, the first of them copy the weights that the
+/// All panels of a group of tiles, P wide vectors at a time. Where there is room, the first of them copy the weights that the
 /// others read: beside products the copies cost next to nothing.
 #[inline(always)]
 fn group_body<V: Vector, const J: usize, const P: usize>(
     product: &Product<'_>,
     run: Run,
-    group: Strips<'_>,
+    group: WeightTiles<'_>,
     mut room: Option<&mut Room>,
     out: &mut [Lanes],
 ) {
@@ -110,13 +110,13 @@ fn group_body<V: Vector, const J: usize, const P: usize>(
     }
 }
 
-/// A group's tiles of P twins of panels from `panel` on. The last panel stands in for those beyond it: its results are
+/// A group's products with P wide vectors of panels from `panel` on. The last panel stands in for those beyond it: its results are
 /// computed and written more than once, the same each time, which takes no code of its own.
 #[inline(always)]
 fn panels_body<V: Vector, const J: usize, const P: usize>(
     product: &Product<'_>,
     run: Run,
-    group: Strips<'_>,
+    group: WeightTiles<'_>,
     panel: usize,
     mut copies: Option<&mut Room>,
     out: &mut [Lanes],
@@ -135,11 +135,11 @@ fn panels_body<V: Vector, const J: usize, const P: usize>(
     }
     let finish = if start + depths == depth { product.finish } else { Epilogue::Keep };
     for index in 0..group.count {
-        let weights = group.strip::<J>(index, depths);
-        let mut sums = [[V::Twin::splat(0.0); P]; J];
+        let weights = group.tile::<J>(index, depths);
+        let mut sums = [[V::Wide::splat(0.0); P]; J];
         if start > 0 {
             for p in 0..P {
-                let before = twins_of::<V, J>(out, places[p]);
+                let before = wide_vectors_of::<V, J>(out, places[p]);
                 for j in 0..J {
                     sums[j][p] = before[j];
                 }
@@ -147,7 +147,7 @@ fn panels_body<V: Vector, const J: usize, const P: usize>(
         } else if let Direction::Forward { bias } = product.direction {
             let bias = &bias[first + index * J..][..J];
             for j in 0..J {
-                sums[j] = [V::Twin::splat(bias[j]); P];
+                sums[j] = [V::Wide::splat(bias[j]); P];
             }
         }
         if let Some(room) = &mut copies {
@@ -188,16 +188,16 @@ unsafe fn add_products<V: Vector, const J: usize, const P: usize>(
     x: &[[&[Lanes]; 2]; P],
     weights: [f32; J],
     depth: usize,
-    sums: &mut [[V::Twin; P]; J],
+    sums: &mut [[V::Wide; P]; J],
 ) {
-    let mut values = [V::Twin::splat(0.0); P];
+    let mut values = [V::Wide::splat(0.0); P];
     for p in 0..P {
         // SAFETY: as above.
         let [first, second] = x[p].map(|x| unsafe { x.get_unchecked(depth) });
-        values[p] = V::Twin::load(first, second);
+        values[p] = V::Wide::load(first, second);
     }
     for j in 0..J {
-        let weight = V::Twin::splat(weights[j]);
+        let weight = V::Wide::splat(weights[j]);
         for p in 0..P {
             sums[j][p] = weight.fma(values[p], sums[j][p]);
         }
@@ -209,9 +209,9 @@ unsafe fn add_products<V: Vector, const J: usize, const P: usize>(
 fn epilogue_body<V: Vector, const J: usize, const P: usize>(
     finish: Epilogue<'_>,
     places: [[usize; 2]; P],
-    sums: &mut [[V::Twin; P]; J],
+    sums: &mut [[V::Wide; P]; J],
 ) {
-    let least = V::Twin::splat(VALUE_LEAST);
+    let least = V::Wide::splat(VALUE_LEAST);
     match finish {
         Epilogue::Keep => {}
         Epilogue::Relu => {
@@ -229,9 +229,9 @@ fn epilogue_body<V: Vector, const J: usize, const P: usize>(
             }
         }
         Epilogue::CutWhereAbove(mask, limit) => {
-            let limit = V::Twin::splat(limit);
+            let limit = V::Wide::splat(limit);
             for p in 0..P {
-                let mask = twins_of::<V, J>(mask, places[p]);
+                let mask = wide_vectors_of::<V, J>(mask, places[p]);
                 for j in 0..J {
                     sums[j][p] = sums[j][p].cut(least).where_above(mask[j], limit);
                 }
@@ -242,13 +242,13 @@ fn epilogue_body<V: Vector, const J: usize, const P: usize>(
 
 /// J values of each of two panels, from these places on.
 #[inline(always)]
-fn twins_of<V: Vector, const J: usize>(values: &[Lanes], places: [usize; 2]) -> [V::Twin; J] {
+fn wide_vectors_of<V: Vector, const J: usize>(values: &[Lanes], places: [usize; 2]) -> [V::Wide; J] {
     let [first, second] = places.map(|place| &values[place..][..J]);
-    let mut twins = [V::Twin::splat(0.0); J];
+    let mut wide = [V::Wide::splat(0.0); J];
     for j in 0..J {
-        twins[j] = V::Twin::load(&first[j], &second[j]);
+        wide[j] = V::Wide::load(&first[j], &second[j]);
     }
-    twins
+    wide
 }
 
 #[cfg(test)]
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn products_of_all_shapes_are_as_defined_to_the_bit_and_read_nothing_else() {
         let bits = |values: &[Lanes]| values.iter().flat_map(|lanes| lanes.0.map(f32::to_bits)).collect::<Vec<_>>();
-        // Strips of each width, even and odd depths, one depth block and more, groups of strips where they lie and copied.
+        // Weight tiles of each width, even and odd depths, one depth block and more, groups of tiles where they lie and copied.
         let mut shapes: Vec<_> = (1..=13).map(|width| (3, 5 + width % 2, width)).collect();
         shapes.extend([(1, 1, 1), (2, 7, 3), (5, 131, 32), (4, 257, 17)]);
         if !cfg!(miri) {

@@ -4,7 +4,7 @@
 use super::super::kernel::{Kernel, compiled_for_each_kernel};
 use super::super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, clear_missing_rows, flat, panels_of};
 use super::super::thresholds::VALUE_LEAST;
-use super::super::vector::{Elements as _, Twin as _, Vector, ln};
+use super::super::vector::{Elements as _, Vector, Wide as _, ln};
 
 compiled_for_each_kernel! {
     /// Turns logits, panels of one value for each class, into derivatives of the loss by them; rows that are not there get
@@ -41,11 +41,11 @@ fn differentiate_body<V: Vector>(logits: &mut [Lanes], labels: &[u32], log_epsil
             clear_missing_rows(labels.len(), 1, std::slice::from_mut(&mut factors));
             factor = V::load(&factors);
         }
-        let factors = V::Twin::join(factor, factor);
-        let (least, leasts) = (V::splat(VALUE_LEAST), V::Twin::splat(VALUE_LEAST));
+        let factors = V::Wide::join(factor, factor);
+        let (least, leasts) = (V::splat(VALUE_LEAST), V::Wide::splat(VALUE_LEAST));
         let (pairs, rest) = panel.as_chunks_mut();
         for pair in pairs {
-            let probabilities = V::Twin::load_pair(pair).times(factors);
+            let probabilities = V::Wide::load_pair(pair).times(factors);
             probabilities.unless_below(probabilities, leasts).store_pair(pair);
         }
         for exponential in rest {
@@ -70,13 +70,13 @@ fn differentiate_body<V: Vector>(logits: &mut [Lanes], labels: &[u32], log_epsil
 #[inline(always)]
 fn largest<V: Vector>(panel: &[Lanes]) -> V {
     // Both chains of comparisons begin with the first logit, so that it alone decides about NaN, as in a single chain.
-    let mut largest = V::Twin::load_twice(&panel[0]);
+    let mut largest = V::Wide::load_twice(&panel[0]);
     let (pairs, rest) = panel.as_chunks();
     for pair in pairs {
-        largest = largest.larger(V::Twin::load_pair(pair));
+        largest = largest.larger(V::Wide::load_pair(pair));
     }
     for logit in rest {
-        largest = largest.larger(V::Twin::load_twice(logit));
+        largest = largest.larger(V::Wide::load_twice(logit));
     }
     let [first, second] = largest.halves();
     first.larger(second)
@@ -105,18 +105,18 @@ fn take_from_labels(panel: &mut [Lanes], labels: &[u32]) {
 #[inline(always)]
 fn exponentials<V: Vector>(panel: &mut [Lanes], largest: V) -> V {
     // The partial sums of two neighbouring classes side by side. Those that the next two classes belong to come first.
-    let mut partials = [V::Twin::splat(0.0); 2];
-    let of_both = V::Twin::join(largest, largest);
+    let mut partials = [V::Wide::splat(0.0); 2];
+    let of_both = V::Wide::join(largest, largest);
     let (pairs, rest) = panel.as_chunks_mut();
     for pair in pairs {
-        let exponentials = V::Twin::load_pair(pair).minus(of_both).exp();
+        let exponentials = V::Wide::load_pair(pair).minus(of_both).exp();
         exponentials.store_pair(pair);
         partials = [partials[1], partials[0].plus(exponentials)];
     }
     for logit in rest {
         let exponential = V::load(logit).minus(largest).exp();
         exponential.store(logit);
-        partials[0] = partials[0].plus(V::Twin::join(exponential, V::splat(0.0)));
+        partials[0] = partials[0].plus(V::Wide::join(exponential, V::splat(0.0)));
     }
     // A sum of two is the same in either order.
     let [first, second] = partials[0].plus(partials[1]).halves();

@@ -161,7 +161,7 @@ mod tests {
     use crate::model::Kernel;
     use crate::model::kernel::compiled_for_each_kernel;
     use crate::model::lanes::{LANES, Lanes};
-    use crate::model::vector::{Twin as _, Vector};
+    use crate::model::vector::{Vector, Wide as _};
 
     /// Distance of `got` from `exact` in units of the last place of an f32 of that size.
     fn ulps(got: f32, exact: f64) -> f64 {
@@ -256,7 +256,7 @@ mod tests {
     #[inline(always)]
     fn exps_body<V: Vector>(values: &mut Lanes) {
         let mut pair = [*values; 2];
-        V::Twin::load_pair(&pair).exp().store_pair(&mut pair);
+        V::Wide::load_pair(&pair).exp().store_pair(&mut pair);
         V::load(values).exp().store(values);
         let same = pair.iter().all(|half| half.0.map(f32::to_bits) == values.0.map(f32::to_bits));
         assert!(same, "of sixteen: {pair:?}, not {values:?}");

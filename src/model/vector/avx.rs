@@ -5,42 +5,42 @@ use std::marker::PhantomData;
 
 use super::super::lanes::LANES;
 use super::arithmetic::Hardware;
-use super::{Elements, Lanes, Twin, Two, Vector};
+use super::{Elements, Lanes, Two, Vector, Wide};
 
 /// One AVX register. Only `compiled_for_each_kernel` names it, inside a function that is entered with the features of
-/// its kernel alone: AVX2 and FMA, and for `Wide` AVX-512's F, VL and DQ. That is the ground of every `unsafe` here.
+/// its kernel alone: AVX2 and FMA, and for `OneRegister` AVX-512's F, VL and DQ. That is the ground of every `unsafe` here.
 #[derive(Clone, Copy)]
 pub struct Ymm<W>(__m256, PhantomData<W>);
 
 /// A processor with AVX2 and FMA.
-pub type Avx2 = Ymm<Narrow>;
+pub type Avx2 = Ymm<TwoRegisters>;
 /// A processor with AVX-512 besides.
 #[cfg(feature = "avx512")]
-pub type Avx512 = Ymm<Wide>;
+pub type Avx512 = Ymm<OneRegister>;
 
-/// What twins are made of.
+/// What wide vectors are made of.
 pub trait Width: Copy {
-    type Twin: Twin<Half = Ymm<Self>>;
+    type Wide: Wide<Half = Ymm<Self>>;
     const IS_WIDE: bool;
 }
 
 /// Two AVX registers.
 #[derive(Clone, Copy)]
-pub struct Narrow;
+pub struct TwoRegisters;
 
-impl Width for Narrow {
-    type Twin = Two<Avx2>;
+impl Width for TwoRegisters {
+    type Wide = Two<Avx2>;
     const IS_WIDE: bool = false;
 }
 
 /// One AVX-512 register.
 #[cfg(feature = "avx512")]
 #[derive(Clone, Copy)]
-pub struct Wide;
+pub struct OneRegister;
 
 #[cfg(feature = "avx512")]
-impl Width for Wide {
-    type Twin = Zmm;
+impl Width for OneRegister {
+    type Wide = Zmm;
     const IS_WIDE: bool = true;
 }
 
@@ -113,9 +113,9 @@ impl<W: Width> Elements for Ymm<W> {
 
 impl<W: Width> Vector for Ymm<W> {
     type Fma = Hardware;
-    type Twin = W::Twin;
+    type Wide = W::Wide;
     const HAS_REGISTERS: bool = true;
-    const HAS_WIDE_TWINS: bool = W::IS_WIDE;
+    const HAS_WIDE_REGISTERS: bool = W::IS_WIDE;
 
     #[inline(always)]
     fn load(lanes: &Lanes) -> Self {
@@ -207,7 +207,7 @@ fn fours(a: __m256, b: __m256, c: __m256, d: __m256) -> [__m256; 4] {
     }
 }
 
-/// One AVX-512 register. It is made through [`Wide`] alone: see [`Ymm`].
+/// One AVX-512 register. It is made through [`OneRegister`] alone: see [`Ymm`].
 #[cfg(feature = "avx512")]
 #[derive(Clone, Copy)]
 pub struct Zmm(__m512);
@@ -280,7 +280,7 @@ impl Elements for Zmm {
 }
 
 #[cfg(feature = "avx512")]
-impl Twin for Zmm {
+impl Wide for Zmm {
     type Half = Avx512;
 
     #[inline(always)]

@@ -134,9 +134,9 @@ impl Elements for Faulty {
 
 impl Vector for Faulty {
     type Fma = Faulty;
-    type Twin = Two<Faulty>;
+    type Wide = Two<Faulty>;
     const HAS_REGISTERS: bool = true;
-    const HAS_WIDE_TWINS: bool = false;
+    const HAS_WIDE_REGISTERS: bool = false;
 
     fn load(lanes: &Lanes) -> Faulty {
         Faulty(lanes.0.map(f64::from))

@@ -52,12 +52,12 @@ pub(super) trait Vector: Elements {
     /// How a single number is multiplied and added with one rounding.
     type Fma: Fma;
     /// Two of them.
-    type Twin: Twin<Half = Self>;
+    type Wide: Wide<Half = Self>;
     /// Whether a tile of many vectors stays in registers and is fused by instructions. Where it does not, `unfused` takes the
     /// place of tiles.
     const HAS_REGISTERS: bool;
-    /// Whether a twin is one register, of 32 there are: such tiles are twice as large.
-    const HAS_WIDE_TWINS: bool;
+    /// Whether a wide vector is one register, of 32 there are: such tiles are twice as large.
+    const HAS_WIDE_REGISTERS: bool;
 
     fn load(lanes: &Lanes) -> Self;
     /// From wherever eight numbers lie.
@@ -103,7 +103,7 @@ pub(super) fn sum_of_lanes([a, b, c, d, e, f, g, h]: [f32; LANES]) -> f32 {
 }
 
 /// Two vectors on which the same is done.
-pub(super) trait Twin: Elements {
+pub(super) trait Wide: Elements {
     /// One of the two.
     type Half: Vector;
 
@@ -183,7 +183,7 @@ impl<V: Vector> Elements for Two<V> {
     }
 }
 
-impl<V: Vector> Twin for Two<V> {
+impl<V: Vector> Wide for Two<V> {
     type Half = V;
 
     #[inline(always)]
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     compiled_for_each_kernel! {
-        /// Every operation on `a`, `b` and `c`, in the traits' order, alone, and on twins; last the sums of `a`, `b`, `c`
+        /// Every operation on `a`, `b` and `c`, in the traits' order, alone, and on wide vectors; last the sums of `a`, `b`, `c`
         /// and `a`.
         fn all_operations = all_operations_body(a: &Lanes, b: &Lanes, c: &Lanes, out: &mut [[Lanes; 2]; 11])
     }
@@ -246,18 +246,18 @@ mod tests {
         for (result, out) in operations(vectors).into_iter().zip(out.iter_mut()) {
             result.store(&mut out[0]);
         }
-        // The second half of each twin has the first's values one lane further.
+        // The second half of each wide vector has the first's values one lane further.
         let turned = [a, b, c].map(|lanes| {
             let mut turned = *lanes;
             turned.0.rotate_left(1);
             turned
         });
-        let twins = [V::Twin::load(a, &turned[0]), V::Twin::load(b, &turned[1]), V::Twin::load(c, &turned[2])];
-        for (result, out) in operations(twins).into_iter().zip(out.iter_mut()) {
+        let wide = [V::Wide::load(a, &turned[0]), V::Wide::load(b, &turned[1]), V::Wide::load(c, &turned[2])];
+        for (result, out) in operations(wide).into_iter().zip(out.iter_mut()) {
             let mut pair = [Lanes::ZERO; 2];
             result.store_pair(&mut pair);
             out[1] = pair[1];
-            let [first, second] = V::Twin::load_pair(&pair).halves();
+            let [first, second] = V::Wide::load_pair(&pair).halves();
             assert!(same_lanes(pair, [first, second]) && same_lanes([out[0]; 2], [first; 2]));
         }
         out[10][0].0[..4].copy_from_slice(&V::sums([vectors[0], vectors[1], vectors[2], vectors[0]]));

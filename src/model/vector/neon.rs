@@ -105,9 +105,9 @@ impl Elements for Neon {
 
 impl Vector for Neon {
     type Fma = Hardware;
-    type Twin = Two<Neon>;
+    type Wide = Two<Neon>;
     const HAS_REGISTERS: bool = true;
-    const HAS_WIDE_TWINS: bool = false;
+    const HAS_WIDE_REGISTERS: bool = false;
 
     #[inline(always)]
     fn load(lanes: &Lanes) -> Neon {

@@ -95,9 +95,9 @@ impl Elements for Plain {
 
 impl Vector for Plain {
     type Fma = arithmetic::Software;
-    type Twin = Two<Plain>;
+    type Wide = Two<Plain>;
     const HAS_REGISTERS: bool = false;
-    const HAS_WIDE_TWINS: bool = false;
+    const HAS_WIDE_REGISTERS: bool = false;
 
     #[inline(always)]
     fn load(lanes: &Lanes) -> Plain {
