@@ -35,7 +35,7 @@ type Action = core::Action<Handles>;
 
 /// The core and what carries its orders out.
 pub(super) struct Driver {
-    state: Mutex<State>,
+    state: Mutex<Inner>,
     /// While the node drains: something has been done.
     done: Condvar,
     store: Arc<Store>,
@@ -44,7 +44,7 @@ pub(super) struct Driver {
     event_log: EventLog,
 }
 
-struct State {
+struct Inner {
     core: Core<Handles>,
     links: Vec<(LinkKey, Link<Context>)>,
     next_link: u64,
@@ -58,7 +58,7 @@ struct State {
 
 impl Driver {
     pub(super) fn new(core: Core<Handles>, store: Arc<Store>, starts: Sender<Start>, event_log: EventLog) -> Driver {
-        let state = State {
+        let state = Inner {
             core,
             links: Vec::new(),
             next_link: 0,
@@ -93,7 +93,7 @@ impl Driver {
     pub(super) fn report(&self, event: Event<Handles>) -> Vec<Digest> {
         let mut wanted = Vec::new();
         let mut state = self.state();
-        let State { core, orders, decided, .. } = &mut *state;
+        let Inner { core, orders, decided, .. } = &mut *state;
         core.handle(event, decided);
         for action in decided.drain(..) {
             match action {
@@ -130,7 +130,7 @@ impl Driver {
     /// Waits until the core is so and its orders are carried out, for as long as `wait`, while the node drains. What is
     /// outstanding then.
     pub(super) fn await_drained(&self, wait: Duration, is_so: impl Fn(&Core<Handles>) -> bool) -> Outstanding {
-        let is_not_so = |state: &mut State| state.is_busy || !is_so(&state.core);
+        let is_not_so = |state: &mut Inner| state.is_busy || !is_so(&state.core);
         let waited = self.done.wait_timeout_while(self.state(), wait, is_not_so);
         waited.unwrap_or_else(PoisonError::into_inner).0.core.outstanding()
     }
@@ -186,12 +186,12 @@ impl Driver {
     }
 
     #[inline(never)] // Locking takes more code than a call, and is done in many places.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Inner {
     fn link(&self, key: LinkKey) -> Option<&Link<Context>> {
         self.links.iter().find(|(other, _)| *other == key).map(|(_, link)| link)
     }

@@ -15,7 +15,7 @@ const WATCH: Duration = Duration::from_micros(50);
 /// Work of one thread that others may take part in.
 #[derive(Default)]
 pub(super) struct ForkJoin {
-    state: Mutex<State>,
+    state: Mutex<Inner>,
     /// Number of the last work that was lent, from 1.
     number: AtomicU64,
     /// Helpers at work. Changed under the lock alone; looked at without.
@@ -25,7 +25,7 @@ pub(super) struct ForkJoin {
 }
 
 #[derive(Default)]
-struct State {
+struct Inner {
     lent: Option<Lent>,
     panicked: bool,
 }
@@ -47,7 +47,7 @@ impl ForkJoin {
         let until_here = WithdrawnAtEnd(self);
         {
             let mut state = self.state();
-            *state = State { lent: Some(Lent { work: lent, places: helpers_most }), panicked: false };
+            *state = Inner { lent: Some(Lent { work: lent, places: helpers_most }), panicked: false };
             self.number.fetch_add(1, Ordering::Release);
         }
         invite();
@@ -80,7 +80,7 @@ impl ForkJoin {
         comes_soon(|| self.number.load(Ordering::Relaxed) != last)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -15,28 +15,28 @@ use crate::model::{LittleEndianF32, ReadUpdates};
 
 /// Where updates are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Storage {
     Memory,
     /// One file each, in this directory, which is there.
     Directory(PathBuf),
 }
 
-impl Place {
+impl Storage {
     /// A directory inside the one where jobs are kept, emptied: what is in it is of another life.
-    pub(super) fn directory(root: &Path) -> io::Result<Place> {
+    pub(super) fn directory(root: &Path) -> io::Result<Storage> {
         let directory = root.join("updates");
         match fs::remove_dir_all(&directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => fs::create_dir(&directory)?,
         }
-        Ok(Place::Directory(directory))
+        Ok(Storage::Directory(directory))
     }
 }
 
 /// The updates of one job's round. Dropping it removes their files.
 #[derive(Debug)]
 pub(super) struct Collected {
-    place: Place,
+    storage: Storage,
     job: JobId,
     updates: BTreeMap<u32, Update>,
 }
@@ -56,15 +56,15 @@ pub(super) struct Lost {
 }
 
 impl Collected {
-    pub(super) fn new(place: Place, job: JobId) -> Collected {
-        Collected { place, job, updates: BTreeMap::new() }
+    pub(super) fn new(storage: Storage, job: JobId) -> Collected {
+        Collected { storage, job, updates: BTreeMap::new() }
     }
 
-    /// Keeps a shard's update, in place of one that was lost.
+    /// Keeps a shard's update, in storage of one that was lost.
     pub(super) fn keep<P: AsRef<[LittleEndianF32]>>(&mut self, shard: u32, parts: &[P]) -> io::Result<()> {
-        let update = match &self.place {
-            Place::Memory => Update::Values(parts.iter().flat_map(|part| part.as_ref()).copied().collect()),
-            Place::Directory(directory) => {
+        let update = match &self.storage {
+            Storage::Memory => Update::Values(parts.iter().flat_map(|part| part.as_ref()).copied().collect()),
+            Storage::Directory(directory) => {
                 let path = directory.join(format!("{}-{shard}", self.job));
                 let mut file = BufWriter::new(File::create(&path)?);
                 let mut hasher = Hasher::default();
@@ -186,8 +186,8 @@ mod tests {
         if lost.is_empty() { Ok(values) } else { Err(lost) }
     }
 
-    fn keep_all(place: Place) -> Collected {
-        let mut collected = Collected::new(place, JobId(7));
+    fn keep_all(storage: Storage) -> Collected {
+        let mut collected = Collected::new(storage, JobId(7));
         for shard in [3, 0, 5] {
             let update = update(shard);
             let parts: Vec<&[LittleEndianF32]> = update.chunks(300).collect();
@@ -201,10 +201,10 @@ mod tests {
         let root = TempDir::new().unwrap();
         fs::create_dir_all(root.path().join("updates")).unwrap();
         fs::write(root.path().join("updates/left-over"), "of another life").unwrap();
-        let place = Place::directory(root.path()).unwrap();
+        let storage = Storage::directory(root.path()).unwrap();
         let files = || fs::read_dir(root.path().join("updates")).unwrap().count();
         assert_eq!(files(), 0);
-        let (in_files, in_memory) = (keep_all(place), keep_all(Place::Memory));
+        let (in_files, in_memory) = (keep_all(storage), keep_all(Storage::Memory));
         assert_eq!((median(&in_files), files()), (median(&in_memory), 3));
         assert!(median(&in_memory).is_ok());
         drop(in_files);
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_file_that_is_gone_cut_or_changed_is_a_lost_update_and_can_be_kept_anew() {
         let root = TempDir::new().unwrap();
-        let mut collected = keep_all(Place::directory(root.path()).unwrap());
+        let mut collected = keep_all(Storage::directory(root.path()).unwrap());
         let whole = median(&collected).unwrap();
         let path = root.path().join("updates").join(format!("{}-3", JobId(7)));
         let bytes = fs::read(&path).unwrap();

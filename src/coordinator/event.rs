@@ -34,7 +34,7 @@ pub(super) enum DriverEvent {
     /// A node has trained a task, and its update is too large to travel inside TRAINED.
     TrainedApart { link: LinkKey, attempt: Attempt },
     /// There is room for more of an update on its way.
-    Room,
+    Reservation,
     /// A node has said how far a task is.
     Polled { link: LinkKey, attempt: Attempt, known: bool, done: u64, planned: u64 },
     /// A client is connected.

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::collected::{Collected, Lost, Place};
+use super::collected::{Collected, Lost, Storage};
 use super::update::UpdateBytes;
 use crate::job::{JobId, Specification};
 use crate::model::{ExactSum, Kernel, LittleEndianF32, Median, Merge, MergeError, Network, check_values};
@@ -40,12 +40,12 @@ pub(super) enum FinishError {
 }
 
 impl Merging {
-    /// Of a job whose updates are kept at `place`, if they must all be there.
-    pub(super) fn new(kernel: Kernel, job: JobId, specification: &Specification, place: &Place) -> Merging {
+    /// Of a job whose updates are kept at `storage`, if they must all be there.
+    pub(super) fn new(kernel: Kernel, job: JobId, specification: &Specification, storage: &Storage) -> Merging {
         let network = specification.training.network.clone();
         let updates = match specification.merge {
             Merge::Mean => Updates::Mean(ExactSum::new(kernel, network.parameters(), specification.rows())),
-            Merge::Median => Updates::Median(Collected::new(place.clone(), job), Median::default()),
+            Merge::Median => Updates::Median(Collected::new(storage.clone(), job), Median::default()),
         };
         Merging { kernel, network, updates }
     }

@@ -26,7 +26,7 @@ mod ended;
 mod error;
 mod event;
 mod handles;
-mod jobs;
+mod job_registry;
 mod journal;
 mod links;
 mod listing;
@@ -58,7 +58,7 @@ use crate::wire::Role;
 use crate::wire::message::Features;
 use crate::wire::text::counted;
 
-use collected::Place;
+use collected::Storage;
 use dialling::Dialling;
 use driver::{Driver, Handles};
 pub use error::StartError;
@@ -91,13 +91,13 @@ impl Coordinator {
         let (directory, updates) = match &settings.state_dir {
             Some(path) => {
                 let directory = Directory::open(path).map_err(StartError::Journal)?;
-                let updates = Place::directory(directory.root()).map_err(StartError::Updates)?;
+                let updates = Storage::directory(directory.root()).map_err(StartError::Updates)?;
                 log::info!("keeping jobs in {}", path.display());
                 (Some(Arc::new(directory)), updates)
             }
             None => {
                 log::info!("keeping jobs in memory only; --state-dir DIR keeps them across restarts");
-                (None, Place::Memory)
+                (None, Storage::Memory)
             }
         };
         let listener = Listener::bind(settings.listen).map_err(StartError::Listen)?;
@@ -111,7 +111,7 @@ impl Coordinator {
         settings: &Settings,
         listener: Listener,
         directory: Option<Arc<Directory>>,
-        updates: Place,
+        updates: Storage,
         proof: Digest,
     ) -> Result<Coordinator, StartError> {
         let identity = identity(settings, listener.address().port());
@@ -123,7 +123,7 @@ impl Coordinator {
         let room = events.clone();
         // Where the channel is full the driver is busy, and looks at its next beat; where it is closed there is nothing left to
         // fetch.
-        let transfers = Transfers::new(settings.in_flight_bytes, move || drop(room.try_send(DriverEvent::Room)));
+        let transfers = Transfers::new(settings.in_flight_bytes, move || drop(room.try_send(DriverEvent::Reservation)));
         let buffers = store.buffers().clone();
         let (merging, merger) =
             workers::start_merging(&start, settings.kernel, updates, buffers, transfers.clone(), events.clone())?;

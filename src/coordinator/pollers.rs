@@ -36,11 +36,11 @@ struct Entry {
     address: NodeAddress,
     /// Whether it is to be dialled at all: it is listed, and is not quarantined.
     is_wanted: bool,
-    state: State,
+    state: DialState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
+enum DialState {
     /// To be dialled at this time, if it is wanted.
     Waiting { due: Instant, backoff: Backoff },
     /// Being dialled, or linked.
@@ -50,19 +50,23 @@ enum State {
 impl Entry {
     /// Wanted from now on.
     fn new(address: NodeAddress) -> Entry {
-        Entry { address, is_wanted: true, state: State::Waiting { due: Instant::now(), backoff: Backoff::default() } }
+        Entry {
+            address,
+            is_wanted: true,
+            state: DialState::Waiting { due: Instant::now(), backoff: Backoff::default() },
+        }
     }
 
     /// Wanted again: dialled at once, unless it is linked still.
     fn want(&mut self) {
         self.is_wanted = true;
-        if let State::Waiting { due, backoff } = &mut self.state {
+        if let DialState::Waiting { due, backoff } = &mut self.state {
             (*due, *backoff) = (Instant::now(), Backoff::default());
         }
     }
 
     fn is_waiting(&self) -> bool {
-        self.is_wanted && matches!(self.state, State::Waiting { .. })
+        self.is_wanted && matches!(self.state, DialState::Waiting { .. })
     }
 }
 
@@ -124,8 +128,8 @@ impl Poller {
         let mut due_now = Vec::new();
         for (&node, entry) in &self.nodes {
             match entry.state {
-                State::Waiting { due, .. } if entry.is_wanted && due > now => next = next.min(due - now),
-                State::Waiting { backoff, .. } if entry.is_wanted && self.dials + due_now.len() < DIALS_MAX => {
+                DialState::Waiting { due, .. } if entry.is_wanted && due > now => next = next.min(due - now),
+                DialState::Waiting { backoff, .. } if entry.is_wanted && self.dials + due_now.len() < DIALS_MAX => {
                     due_now.push((node, entry.address.clone(), backoff));
                 }
                 _ => {}
@@ -161,7 +165,7 @@ impl Poller {
         match Builder::new().name(name.clone()).stack_size(256 << 10).spawn(run) {
             Ok(_) => {
                 self.dials += 1;
-                self.put(node, State::Busy { backoff });
+                self.put(node, DialState::Busy { backoff });
             }
             Err(error) => {
                 log::warn!("cannot start a thread to dial {name}: {error}");
@@ -185,7 +189,7 @@ impl Poller {
         match report {
             Report::Linked(node) => {
                 self.dials -= 1;
-                if let Some(Entry { state: State::Busy { backoff }, .. }) = self.nodes.get_mut(&node) {
+                if let Some(Entry { state: DialState::Busy { backoff }, .. }) = self.nodes.get_mut(&node) {
                     *backoff = Backoff::default();
                 }
             }
@@ -193,7 +197,7 @@ impl Poller {
                 if !was_linked {
                     self.dials -= 1;
                 }
-                if let Some(&Entry { state: State::Busy { backoff }, .. }) = self.nodes.get(&node) {
+                if let Some(&Entry { state: DialState::Busy { backoff }, .. }) = self.nodes.get(&node) {
                     self.wait(node, backoff);
                 }
             }
@@ -204,7 +208,7 @@ impl Poller {
         match command {
             PollerCommand::DialNow(nodes) => {
                 for node in nodes {
-                    if let Some(Entry { state: State::Waiting { due, .. }, .. }) = self.nodes.get_mut(&node) {
+                    if let Some(Entry { state: DialState::Waiting { due, .. }, .. }) = self.nodes.get_mut(&node) {
                         *due = Instant::now();
                     }
                 }
@@ -222,10 +226,10 @@ impl Poller {
         let inactive = self.nodes.values().filter(|entry| entry.is_waiting()).count();
         let most = WAIT_MAX.mul_f64((inactive as f64 / NODES_AT_FULL_PACE as f64).max(1.0));
         let due = Instant::now() + backoff.wait(most, net::random_u64());
-        self.put(node, State::Waiting { due, backoff });
+        self.put(node, DialState::Waiting { due, backoff });
     }
 
-    fn put(&mut self, node: NodeKey, state: State) {
+    fn put(&mut self, node: NodeKey, state: DialState) {
         if let Some(entry) = self.nodes.get_mut(&node) {
             entry.state = state;
         }
@@ -300,13 +304,13 @@ mod tests {
     #[test]
     fn a_node_that_is_unlisted_and_listed_while_its_link_lives_is_dialled_once_that_has_ended() {
         let (mut poller, _told) = poller();
-        poller.put(NodeKey(0), State::Busy { backoff: Backoff::default() });
+        poller.put(NodeKey(0), DialState::Busy { backoff: Backoff::default() });
         poller.follow(leaves());
         poller.follow(joins(&[(0, 1)]));
         assert!(!poller.nodes[&NodeKey(0)].is_waiting(), "a second link would end the first");
         poller.note(Report::Down { node: NodeKey(0), was_linked: true });
         assert!(poller.nodes[&NodeKey(0)].is_waiting());
-        poller.put(NodeKey(0), State::Busy { backoff: Backoff::default() });
+        poller.put(NodeKey(0), DialState::Busy { backoff: Backoff::default() });
         poller.follow(leaves());
         poller.note(Report::Down { node: NodeKey(0), was_linked: true });
         assert!(!poller.nodes[&NodeKey(0)].is_waiting());

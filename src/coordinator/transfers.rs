@@ -30,11 +30,11 @@ pub(super) struct Transfers(Arc<Shared>);
 struct Shared {
     bytes_max: u64,
     tell: Box<dyn Fn() + Send + Sync>,
-    state: Mutex<State>,
+    state: Mutex<InFlight>,
 }
 
 #[derive(Default)]
-struct State {
+struct InFlight {
     next: u64,
     /// Updates of which nothing has been asked for, by number: in the order in which they were offered.
     offered: BTreeMap<u64, Transfer>,
@@ -63,7 +63,7 @@ struct Transfer {
 }
 
 /// An update's share of what there may be; given back when dropped.
-pub(super) struct Room {
+pub(super) struct Reservation {
     number: u64,
     transfers: Transfers,
 }
@@ -76,7 +76,7 @@ impl Transfers {
     }
 
     /// An update is to be had over this link.
-    pub(super) fn begin(&self, link: LinkKey) -> Room {
+    pub(super) fn begin(&self, link: LinkKey) -> Reservation {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
@@ -91,7 +91,7 @@ impl Transfers {
             is_kept_waiting: false,
         };
         state.offered.insert(number, transfer);
-        Room { number, transfers: self.clone() }
+        Reservation { number, transfers: self.clone() }
     }
 
     /// The link over which the first update comes for whose next bytes there is room by now.
@@ -118,7 +118,7 @@ impl Transfers {
     }
 
     /// Changes what is held, and tells if somebody can go on for that.
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut InFlight)) {
         let mut state = self.state();
         change(&mut state);
         let can_go_on = state.first_to_go_on(self.0.bytes_max).is_some();
@@ -128,13 +128,13 @@ impl Transfers {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, InFlight> {
         // Every change is whole before anything can panic.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl InFlight {
     fn transfer(&mut self, number: u64) -> Option<&mut Transfer> {
         self.begun.get_mut(&number).or_else(|| self.offered.get_mut(&number))
     }
@@ -151,7 +151,7 @@ impl State {
 
     /// Whether an update may hold its first `bytes` bytes.
     fn has_room(&mut self, number: u64, bytes: u64, bytes_max: u64) -> bool {
-        let fits = |state: &mut State| state.fits(number, bytes, bytes_max);
+        let fits = |state: &mut InFlight| state.fits(number, bytes, bytes_max);
         fits(self) || self.leave_behind(number, net::now()) && fits(self)
     }
 
@@ -198,7 +198,7 @@ impl State {
     }
 }
 
-impl Room {
+impl Reservation {
     /// Whether there is room for the update's first `bytes` bytes, of `whole_bytes`, and if so, takes it. So many have
     /// arrived.
     pub(super) fn take(&self, bytes: u64, whole_bytes: u64, arrived_bytes: u64) -> bool {
@@ -250,7 +250,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.transfers.change(|state| {
             state.offered.remove(&self.number);
@@ -278,12 +278,12 @@ mod tests {
         told.try_iter().next().is_some()
     }
 
-    fn begin(transfers: &Transfers, links: std::ops::Range<u64>) -> Vec<Room> {
+    fn begin(transfers: &Transfers, links: std::ops::Range<u64>) -> Vec<Reservation> {
         links.map(|link| transfers.begin(LinkKey(link))).collect()
     }
 
     /// So many bytes are here or asked for, and arrive.
-    fn take(room: &Room, bytes: u64) -> bool {
+    fn take(room: &Reservation, bytes: u64) -> bool {
         room.take(bytes, WHOLE, bytes)
     }
 
@@ -330,7 +330,8 @@ mod tests {
         // Every one takes what it gets, in turn, and is merged once it is whole.
         for bytes_max in [0, WHOLE, 2 * WHOLE, 100 * WHOLE] {
             let (transfers, _told) = transfers(bytes_max);
-            let mut rooms: Vec<(Room, u64)> = begin(&transfers, 0..9).into_iter().map(|room| (room, 0)).collect();
+            let mut rooms: Vec<(Reservation, u64)> =
+                begin(&transfers, 0..9).into_iter().map(|room| (room, 0)).collect();
             let mut most = 0;
             while !rooms.is_empty() {
                 let before: u64 = rooms.iter().map(|(_, held)| held).sum();
@@ -353,7 +354,7 @@ mod tests {
         // One large update has come a part of the way when many small ones begin; and the other way round.
         for (large_first, small) in [(400, 130), (400, 131), (10, 100), (999, 333)] {
             let (transfers, _told) = transfers(WHOLE + 70);
-            let mut rooms: Vec<(Room, u64, u64)> = Vec::new();
+            let mut rooms: Vec<(Reservation, u64, u64)> = Vec::new();
             let mut begin = |link, bytes| rooms.push((transfers.begin(LinkKey(link)), 0, bytes));
             begin(0, WHOLE);
             (1..9).for_each(|link| begin(link, small));

@@ -4,7 +4,7 @@
 use std::iter::{once, repeat};
 use std::sync::Arc;
 
-use super::transfers::{CHUNK_BYTES, Room, Transfers};
+use super::transfers::{CHUNK_BYTES, Reservation, Transfers};
 use crate::digest::{Digest, Hasher};
 use crate::engine::LinkKey;
 use crate::model::{LittleEndianF32, Network};
@@ -40,11 +40,11 @@ pub(super) struct Arriving {
     hasher: Hasher,
     chunks: Vec<Chunk>,
     held_bytes: u64,
-    room: Arc<Room>,
+    room: Arc<Reservation>,
 }
 
 impl Arriving {
-    fn new(digest: Digest, room: Arc<Room>) -> Arriving {
+    fn new(digest: Digest, room: Arc<Reservation>) -> Arriving {
         Arriving { digest, hasher: Hasher::default(), chunks: Vec::new(), held_bytes: 0, room }
     }
 }
@@ -96,7 +96,7 @@ pub(super) struct UpdateBytes {
 /// Some of its bytes: [`CHUNK_BYTES`], but for the last of them. Their memory is given back when it is dropped.
 struct Chunk {
     bytes: Vec<u8>,
-    room: Option<Arc<Room>>,
+    room: Option<Arc<Reservation>>,
 }
 
 impl Chunk {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::collected::Place;
+use super::collected::Storage;
 use super::error::StartError;
 use super::event::DriverEvent;
 use super::merging::{AddError, FinishError, Merging};
@@ -25,14 +25,14 @@ use crate::wire::object::{self, ObjectKind};
 pub(super) fn start_merging(
     threads: &Threads,
     kernel: Kernel,
-    place: Place,
+    storage: Storage,
     buffers: BufferPool,
     transfers: Transfers,
     events: Sender<DriverEvent>,
 ) -> Result<(Sender<MergeWork>, JoinHandle<()>), StartError> {
     let (orders, queue) = unbounded();
     let run = move || {
-        let mut merger = Merger { kernel, rounds: HashMap::new(), place, buffers, transfers, events };
+        let mut merger = Merger { kernel, rounds: HashMap::new(), storage, buffers, transfers, events };
         for order in &queue {
             merger.obey(order);
         }
@@ -44,7 +44,7 @@ struct Merger {
     kernel: Kernel,
     rounds: HashMap<JobId, Merging>,
     /// Where updates are kept that must all be there.
-    place: Place,
+    storage: Storage,
     /// Where memory comes from and goes.
     buffers: BufferPool,
     transfers: Transfers,
@@ -91,7 +91,7 @@ impl Merger {
                     },
                 };
                 let weights = Weights { digest: Digest::of(&bytes), bytes };
-                self.rounds.insert(job, Merging::new(self.kernel, job, &specification, &self.place));
+                self.rounds.insert(job, Merging::new(self.kernel, job, &specification, &self.storage));
                 Some(DriverEvent::Prepared { job, weights })
             }
             MergeWork::Accumulate { job, step, shard, rows, update } => {

@@ -28,7 +28,7 @@ pub struct Column {
 
 /// A field's place. Lines count from 1 and include blank ones; a record of several lines counts by its first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FieldLocation {
     /// The line.
     pub line: u64,
     /// The column.
@@ -97,7 +97,7 @@ pub enum Fault {
     /// More distinct labels than a network tells apart.
     TooManyClasses {
         /// Where the first label too many stands.
-        place: Place,
+        place: FieldLocation,
     },
     /// The memory does not suffice.
     OutOfMemory {
@@ -107,26 +107,26 @@ pub enum Fault {
     /// A field that is not UTF-8.
     NotUtf8 {
         /// The field.
-        place: Place,
+        place: FieldLocation,
     },
     /// An empty field, or one of the usual marks for a missing value.
     Missing {
         /// The field.
-        place: Place,
+        place: FieldLocation,
         /// The mark; may be empty.
         got: String,
     },
     /// Text where a number should be.
     NotANumber {
         /// The field.
-        place: Place,
+        place: FieldLocation,
         /// The text.
         got: String,
     },
     /// NaN, an infinity, or a number beyond f32.
     NotFinite {
         /// The field.
-        place: Place,
+        place: FieldLocation,
         /// The text.
         got: String,
     },
@@ -164,7 +164,7 @@ pub enum Fault {
     /// A value so far from the training rows' that it leaves f32 when scaled.
     OutOfScale {
         /// The field.
-        place: Place,
+        place: FieldLocation,
     },
 }
 
@@ -178,7 +178,7 @@ impl fmt::Display for Column {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FieldLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, {}", self.line, self.column)
     }

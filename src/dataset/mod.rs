@@ -18,7 +18,7 @@ use std::path::Path;
 
 use ndarray::ArrayView2;
 
-pub use error::{Column, DatasetError, Fault, Place};
+pub use error::{Column, DatasetError, Fault, FieldLocation};
 pub use shards::Sharding;
 pub use split::{Fraction, NotASplit, ValidationSplit};
 
@@ -222,7 +222,7 @@ impl Dataset {
                 let scaled = scale.apply(value);
                 if !scaled.is_finite() {
                     let (line, column) = (self.table.lines.of(row as usize), self.table.columns.at(index));
-                    return Err(Fault::OutOfScale { place: Place { line, column } });
+                    return Err(Fault::OutOfScale { place: FieldLocation { line, column } });
                 }
                 values.push(scaled);
             }

@@ -12,7 +12,7 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use csv::{ByteRecord, ReaderBuilder, Terminator};
 use ndarray::Array2;
 
-use super::error::{Column, Fault, Place};
+use super::error::{Column, Fault, FieldLocation};
 use crate::job::ROWS_MAX;
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
 
@@ -278,7 +278,7 @@ fn header_names(record: &ByteRecord, line: u64) -> Result<Vec<String>, Fault> {
         Ok(name) => Ok(name.trim().to_owned()),
         Err(_) => {
             let column = Column { number: index + 1, name: None };
-            Err(Fault::NotUtf8 { place: Place { line, column } })
+            Err(Fault::NotUtf8 { place: FieldLocation { line, column } })
         }
     };
     record.iter().enumerate().map(name).collect()
@@ -369,8 +369,8 @@ impl Rows<'_> {
         Ok(number)
     }
 
-    fn place(&self, line: u64, column: usize) -> Place {
-        Place { line, column: self.columns.at(column) }
+    fn place(&self, line: u64, column: usize) -> FieldLocation {
+        FieldLocation { line, column: self.columns.at(column) }
     }
 
     /// The table, its classes in order: by value if every label is a number, else by their bytes.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::nodes::{Doubt, LinkKey, NodeInfo, NodeKey};
 use super::report::{NodeState, NodeStatus};
-use super::roster::{Place, Roster};
+use super::roster::{Availability, Roster};
 use super::time::Time;
 
 /// Weight of the newest time in a node's running average.
@@ -113,7 +113,7 @@ pub(super) struct Node {
     us_per_row: Option<f64>,
     link: Option<Link>,
     /// Where it is in the roster.
-    place: Place,
+    place: Availability,
 }
 
 impl Node {
@@ -128,18 +128,20 @@ impl Node {
     }
 
     /// Where it belongs in the roster of a job that needs this.
-    fn place(&self, needs: Needs) -> Place {
-        let Some(link) = self.link.as_ref().filter(|_| self.state() == NodeState::Active) else { return Place::Away };
+    fn place(&self, needs: Needs) -> Availability {
+        let Some(link) = self.link.as_ref().filter(|_| self.state() == NodeState::Active) else {
+            return Availability::Away;
+        };
         if !needs.are_met_by(link) {
-            return Place::Away;
+            return Availability::Away;
         }
         let (busy, workers) = (link.busy(), link.workers());
         match link.busy_since() {
             // It is at its limit before its workers are busy.
-            _ if workers as usize > ASSIGNED_MAX => Place::Odd,
-            Some(oldest) if busy >= workers => Place::Full { oldest, us_per_row: self.us_per_row },
-            _ if link.is_full() || link.load.as_ref().is_some_and(|load| load.others > 0) => Place::Odd,
-            _ => Place::Free {
+            _ if workers as usize > ASSIGNED_MAX => Availability::Odd,
+            Some(oldest) if busy >= workers => Availability::Full { oldest, us_per_row: self.us_per_row },
+            _ if link.is_full() || link.load.as_ref().is_some_and(|load| load.others > 0) => Availability::Odd,
+            _ => Availability::Free {
                 share: f64::from(busy) / f64::from(workers),
                 sent: link.sent,
                 us_per_row: self.us_per_row.unwrap_or_default(),
@@ -208,7 +210,7 @@ impl Fleet {
             tasks_done: 0,
             us_per_row: None,
             link: None,
-            place: Place::Away,
+            place: Availability::Away,
         };
         self.nodes.insert(key, node);
     }

@@ -22,11 +22,11 @@
 
 mod context;
 mod events;
-mod jobs;
 mod membership;
 mod nodes;
 mod pace;
 mod profile;
+mod queue;
 mod report;
 mod revival;
 mod roster;
@@ -50,8 +50,8 @@ pub use time::Time;
 
 use crate::job::{FailReason, JobId, Outcome};
 use context::Context;
-use jobs::Jobs;
 use membership::{Fleet, Joined, Lost};
+use queue::Jobs;
 use round::Round;
 
 /// The deciding core.

@@ -61,25 +61,25 @@ impl Profiler {
     /// An attempt is sent. A copy is no work that there was to do: who trains it waits for a straggler like the idle.
     pub(super) fn sent(&mut self, link: LinkKey, is_copy: bool) {
         if let Some(round) = self.round.as_mut().filter(|_| !is_copy) {
-            round.change(link, |crew| crew.out += 1);
+            round.change(link, |activity| activity.out += 1);
         }
     }
 
     /// An attempt that was sent over a link that is up has ended.
     pub(super) fn ended(&mut self, link: LinkKey, is_copy: bool) {
         if let Some(round) = self.round.as_mut().filter(|_| !is_copy) {
-            round.change(link, |crew| crew.out -= 1);
+            round.change(link, |activity| activity.out -= 1);
         }
     }
 
     /// A link went down, and with it what was out over it.
     pub(super) fn lost(&mut self, link: LinkKey, now: Time) {
         if let Some(round) = &mut self.round
-            && round.crew.contains_key(&link)
+            && round.activity.contains_key(&link)
         {
-            round.change(link, |crew| {
-                crew.out = 0;
-                crew.is_gone = true;
+            round.change(link, |activity| {
+                activity.out = 0;
+                activity.is_gone = true;
             });
             round.look(now);
         }
@@ -90,7 +90,7 @@ impl Profiler {
     pub(super) fn trained(&mut self, link: LinkKey, started: Time, train_us: u64, ended: Time) {
         let Some(round) = &mut self.round else { return };
         let start = Time(ended.0.saturating_sub(train_us)).max(started).max(round.began);
-        round.change(link, |crew| crew.trained.add(Span { start, end: ended }));
+        round.change(link, |activity| activity.trained.add(Span { start, end: ended }));
     }
 
     /// The result that came last over `link` is the first of its task.
@@ -146,7 +146,7 @@ impl Profiler {
 
     /// Attempts that are out and no copies, for the invariants.
     pub(super) fn out(&self) -> usize {
-        self.round.iter().flat_map(|round| round.crew.values()).map(|crew| crew.out as usize).sum()
+        self.round.iter().flat_map(|round| round.activity.values()).map(|activity| activity.out as usize).sum()
     }
 
     /// The time that is not yet in `told`; from now on it is.
@@ -163,11 +163,11 @@ struct Round {
     /// Whose result that was.
     last: Option<LinkKey>,
     held_at: Option<Time>,
-    crew: BTreeMap<LinkKey, Crew>,
+    activity: BTreeMap<LinkKey, LinkActivity>,
     /// Nodes that have trained for the round and have nothing to do.
     idle: usize,
     need: Need,
-    state: State,
+    state: Phase,
     since: Time,
     no_nodes: Spans,
     straggling: Spans,
@@ -175,7 +175,7 @@ struct Round {
 
 /// Which list the present moment belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum Phase {
     NoNodes,
     Straggling,
     /// None.
@@ -184,13 +184,13 @@ enum State {
 
 /// What a connection to a node has done for the round.
 #[derive(Default)]
-struct Crew {
+struct LinkActivity {
     out: u32,
     is_gone: bool,
     trained: Spans,
 }
 
-impl Crew {
+impl LinkActivity {
     fn is_idle(&self) -> bool {
         self.out == 0 && !self.is_gone && !self.trained.0.is_empty()
     }
@@ -203,41 +203,41 @@ impl Round {
             last_at: now,
             last: None,
             held_at: None,
-            crew: BTreeMap::new(),
+            activity: BTreeMap::new(),
             idle: 0,
             need: Need::Tasks,
-            state: State::Working,
+            state: Phase::Working,
             since: now,
             no_nodes: Spans::default(),
             straggling: Spans::default(),
         }
     }
 
-    fn change(&mut self, link: LinkKey, change: impl FnOnce(&mut Crew)) {
-        let crew = self.crew.entry(link).or_default();
-        self.idle -= usize::from(crew.is_idle());
-        change(crew);
-        self.idle += usize::from(crew.is_idle());
+    fn change(&mut self, link: LinkKey, change: impl FnOnce(&mut LinkActivity)) {
+        let activity = self.activity.entry(link).or_default();
+        self.idle -= usize::from(activity.is_idle());
+        change(activity);
+        self.idle += usize::from(activity.is_idle());
     }
 
     /// Notes to which list the time from now on belongs.
     fn look(&mut self, now: Time) {
         let state = match self.need {
-            Need::Nodes => State::NoNodes,
-            Need::Results if self.idle > 0 => State::Straggling,
-            Need::Tasks | Need::Results => State::Working,
+            Need::Nodes => Phase::NoNodes,
+            Need::Results if self.idle > 0 => Phase::Straggling,
+            Need::Tasks | Need::Results => Phase::Working,
         };
         if state != self.state {
             self.enter(state, now);
         }
     }
 
-    fn enter(&mut self, state: State, now: Time) {
+    fn enter(&mut self, state: Phase, now: Time) {
         let span = Span { start: self.since, end: now };
         match self.state {
-            State::NoNodes => self.no_nodes.add(span),
-            State::Straggling => self.straggling.add(span),
-            State::Working => {}
+            Phase::NoNodes => self.no_nodes.add(span),
+            Phase::Straggling => self.straggling.add(span),
+            Phase::Working => {}
         }
         self.state = state;
         self.since = now;
@@ -246,8 +246,8 @@ impl Round {
     /// Cuts the span in which the tasks were out.
     fn close(mut self, told: &mut Profile) {
         // The present state lasts at least until the last result, and is cut off there like the others.
-        self.enter(State::Working, self.last_at.max(self.since));
-        let mut trained = self.last.and_then(|link| self.crew.remove(&link)).unwrap_or_default().trained;
+        self.enter(Phase::Working, self.last_at.max(self.since));
+        let mut trained = self.last.and_then(|link| self.activity.remove(&link)).unwrap_or_default().trained;
         for spans in [&mut trained, &mut self.no_nodes, &mut self.straggling] {
             spans.cut_off(self.last_at);
         }

@@ -8,7 +8,7 @@ use super::time::Time;
 
 /// Where a node stands, and by what.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) enum Place {
+pub(super) enum Availability {
     /// It gets no new work of the running job.
     #[default]
     Away,
@@ -45,33 +45,33 @@ pub(super) struct Roster {
 
 impl Roster {
     /// Moves a node.
-    pub(super) fn shift(&mut self, node: NodeKey, place: &mut Place, to: Place) {
+    pub(super) fn shift(&mut self, node: NodeKey, place: &mut Availability, to: Availability) {
         if *place == to {
             return;
         }
         match std::mem::replace(place, to) {
-            Place::Free { share, sent, us_per_row } => {
+            Availability::Free { share, sent, us_per_row } => {
                 self.free_by_speed.remove(&(ordered(us_per_row), node));
                 self.free_by_share.remove(&(ordered(share), sent, node, ordered(us_per_row)));
             }
-            Place::Full { oldest, us_per_row: Some(us_per_row) } => {
+            Availability::Full { oldest, us_per_row: Some(us_per_row) } => {
                 self.full_by_age.remove(&(oldest, node));
                 self.full_by_speed.remove(&(ordered(us_per_row), node));
             }
-            Place::Odd => drop(self.odd.remove(&node)),
-            Place::Away | Place::Full { us_per_row: None, .. } => {}
+            Availability::Odd => drop(self.odd.remove(&node)),
+            Availability::Away | Availability::Full { us_per_row: None, .. } => {}
         }
         match to {
-            Place::Free { share, sent, us_per_row } => {
+            Availability::Free { share, sent, us_per_row } => {
                 self.free_by_speed.insert((ordered(us_per_row), node));
                 self.free_by_share.insert((ordered(share), sent, node, ordered(us_per_row)));
             }
-            Place::Full { oldest, us_per_row: Some(us_per_row) } => {
+            Availability::Full { oldest, us_per_row: Some(us_per_row) } => {
                 self.full_by_age.insert((oldest, node));
                 self.full_by_speed.insert((ordered(us_per_row), node));
             }
-            Place::Odd => drop(self.odd.insert(node)),
-            Place::Away | Place::Full { us_per_row: None, .. } => {}
+            Availability::Odd => drop(self.odd.insert(node)),
+            Availability::Away | Availability::Full { us_per_row: None, .. } => {}
         }
     }
 
@@ -124,15 +124,15 @@ fn ordered(number: f64) -> u64 {
 mod tests {
     use super::*;
 
-    fn free(share: f64, sent: u64, us_per_row: f64) -> Place {
-        Place::Free { share, sent, us_per_row }
+    fn free(share: f64, sent: u64, us_per_row: f64) -> Availability {
+        Availability::Free { share, sent, us_per_row }
     }
 
     #[test]
     fn a_node_is_found_where_it_was_put_last_and_nowhere_else() {
         let mut roster = Roster::default();
-        let mut places = [Place::Away; 4];
-        let full = |at, us_per_row| Place::Full { oldest: Time(at), us_per_row };
+        let mut places = [Availability::Away; 4];
+        let full = |at, us_per_row| Availability::Full { oldest: Time(at), us_per_row };
         for (place, to) in
             [free(0.5, 1, 3.0), free(0.0, 2, 7.0), full(30, Some(2.0)), full(10, None)].iter().enumerate()
         {
@@ -142,9 +142,9 @@ mod tests {
         assert_eq!(roster.free().map(|(_, _, node, _)| node.0).collect::<Vec<_>>(), [1, 0]);
         assert_eq!((roster.least_full_us(), roster.full_since(Time(30)).count()), (Some(2.0), 1));
         assert_eq!(roster.full_before(Time(30)).count(), 0);
-        roster.shift(NodeKey(0), &mut places[0], Place::Odd);
+        roster.shift(NodeKey(0), &mut places[0], Availability::Odd);
         roster.shift(NodeKey(1), &mut places[1], full(20, Some(1.0)));
-        roster.shift(NodeKey(2), &mut places[2], Place::Away);
+        roster.shift(NodeKey(2), &mut places[2], Availability::Away);
         assert!(!roster.has_free() && roster.free().next().is_none());
         assert_eq!(roster.odd().collect::<Vec<_>>(), [NodeKey(0)]);
         assert_eq!((roster.least_full_us(), roster.full_before(Time(30)).count()), (Some(1.0), 1));

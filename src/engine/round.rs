@@ -52,7 +52,7 @@ pub(super) struct Won {
 
 /// What has become of a task.
 #[derive(Clone, Debug)]
-pub(super) enum State {
+pub(super) enum TaskState {
     /// No result yet.
     Open,
     /// A result is on its way into the sum.
@@ -66,7 +66,7 @@ pub(super) enum State {
 /// One shard's task in one round.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
-    pub(super) state: State,
+    pub(super) state: TaskState,
     /// At most two; none once the task is merged or skipped.
     pub(super) live: Vec<Live>,
     pub(super) failures: u32,
@@ -82,12 +82,12 @@ pub(super) struct Task {
     /// Attempts that ended, their links being up: a result of theirs may still come.
     retired: Vec<Live>,
     attempts: u32,
-    place: Place,
+    place: TaskIndex,
 }
 
 /// Which index of the round a task is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum TaskIndex {
     None,
     Fresh,
     Marked,
@@ -97,7 +97,7 @@ enum Place {
 impl Task {
     fn new() -> Task {
         Task {
-            state: State::Open,
+            state: TaskState::Open,
             live: Vec::new(),
             failures: 0,
             reason: String::new(),
@@ -107,7 +107,7 @@ impl Task {
             standings: Vec::new(),
             retired: Vec::new(),
             attempts: 0,
-            place: Place::None,
+            place: TaskIndex::None,
         }
     }
 
@@ -123,24 +123,24 @@ impl Task {
 
     /// Whether a copy may start: one attempt is out and no result is in.
     pub(super) fn is_alone(&self) -> bool {
-        matches!(self.state, State::Open) && self.live.len() == 1
+        matches!(self.state, TaskState::Open) && self.live.len() == 1
     }
 
     /// The result that won, if there is one.
     pub(super) fn won(&self) -> Option<&Won> {
         match &self.state {
-            State::Merging(won) | State::Merged(won) => Some(won),
-            State::Open | State::Skipped => None,
+            TaskState::Merging(won) | TaskState::Merged(won) => Some(won),
+            TaskState::Open | TaskState::Skipped => None,
         }
     }
 
     /// Whether it waits for a node, and this one has done nothing to make itself unwelcome.
     pub(super) fn may_go_to(&self, node: NodeKey) -> bool {
-        matches!(self.state, State::Open) && self.live.is_empty() && self.standing(node).is_none()
+        matches!(self.state, TaskState::Open) && self.live.is_empty() && self.standing(node).is_none()
     }
 
     fn is_settled(&self) -> bool {
-        matches!(self.state, State::Merged(_) | State::Skipped)
+        matches!(self.state, TaskState::Merged(_) | TaskState::Skipped)
     }
 }
 
@@ -290,16 +290,16 @@ impl Round {
     /// A result goes into the sum. Only an open task takes one.
     pub(super) fn begin_merging(&mut self, shard: u32, won: Won) {
         let task = &mut self.tasks[shard as usize];
-        debug_assert!(matches!(task.state, State::Open));
-        task.state = State::Merging(won);
+        debug_assert!(matches!(task.state, TaskState::Open));
+        task.state = TaskState::Merging(won);
         self.refresh(shard);
     }
 
     /// The result on its way into the sum is in it. None if none was on its way.
     pub(super) fn merged(&mut self, shard: u32) -> Option<Won> {
         let task = self.tasks.get_mut(shard as usize)?;
-        let State::Merging(won) = task.state.clone() else { return None };
-        task.state = State::Merged(won.clone());
+        let TaskState::Merging(won) = task.state.clone() else { return None };
+        task.state = TaskState::Merged(won.clone());
         self.settled += 1;
         Some(won)
     }
@@ -307,7 +307,7 @@ impl Round {
     /// Keeps a result in mind that came while another is on its way into the sum; false if none is.
     pub(super) fn keep_beside(&mut self, shard: u32, live: Live, update: Digest) -> bool {
         let task = &mut self.tasks[shard as usize];
-        let is_merging = matches!(task.state, State::Merging(_));
+        let is_merging = matches!(task.state, TaskState::Merging(_));
         if is_merging {
             task.beside.push((live, update));
         }
@@ -322,8 +322,8 @@ impl Round {
     /// The result on its way into the sum cannot be summed: the task is open again. None if none was on its way.
     pub(super) fn merge_refused(&mut self, shard: u32) -> Option<Won> {
         let task = self.tasks.get_mut(shard as usize)?;
-        let State::Merging(won) = task.state.clone() else { return None };
-        task.state = State::Open;
+        let TaskState::Merging(won) = task.state.clone() else { return None };
+        task.state = TaskState::Open;
         // Nothing follows from how they differ from what is none.
         task.beside.clear();
         task.refused.push((won.attempt.node, won.result.update));
@@ -334,8 +334,8 @@ impl Round {
     /// The result of a merged task is lost: the task is open again. None if it was not merged.
     pub(super) fn reopen(&mut self, shard: u32) -> Option<Won> {
         let task = self.tasks.get_mut(shard as usize)?;
-        let State::Merged(won) = task.state.clone() else { return None };
-        task.state = State::Open;
+        let TaskState::Merged(won) = task.state.clone() else { return None };
+        task.state = TaskState::Open;
         self.settled -= 1;
         self.refresh(shard);
         Some(won)
@@ -344,8 +344,8 @@ impl Round {
     /// Leaves an open task with nothing out out of the round.
     pub(super) fn skip(&mut self, shard: u32) {
         let task = &mut self.tasks[shard as usize];
-        debug_assert!(matches!(task.state, State::Open) && task.live.is_empty());
-        task.state = State::Skipped;
+        debug_assert!(matches!(task.state, TaskState::Open) && task.live.is_empty());
+        task.state = TaskState::Skipped;
         self.settled += 1;
         self.refresh(shard);
     }
@@ -384,7 +384,8 @@ impl Round {
 
     /// Merged tasks in shard order.
     pub(super) fn merged_tasks(&self) -> impl Iterator<Item = (u32, &Won)> {
-        let merged = |(shard, task): (usize, &'_ Task)| matches!(task.state, State::Merged(_)).then_some(shard as u32);
+        let merged =
+            |(shard, task): (usize, &'_ Task)| matches!(task.state, TaskState::Merged(_)).then_some(shard as u32);
         let shards = self.tasks.iter().enumerate().filter_map(merged);
         shards.filter_map(|shard| self.task(shard).won().map(|won| (shard, won)))
     }
@@ -401,22 +402,22 @@ impl Round {
     fn refresh(&mut self, shard: u32) {
         let task = &mut self.tasks[shard as usize];
         let place = match (&task.state, task.live.as_slice()) {
-            (State::Open, []) if task.standings.is_empty() => Place::Fresh,
-            (State::Open, []) => Place::Marked,
-            (State::Open, [only]) => Place::Alone(only.started),
-            _ => Place::None,
+            (TaskState::Open, []) if task.standings.is_empty() => TaskIndex::Fresh,
+            (TaskState::Open, []) => TaskIndex::Marked,
+            (TaskState::Open, [only]) => TaskIndex::Alone(only.started),
+            _ => TaskIndex::None,
         };
         match std::mem::replace(&mut task.place, place) {
-            Place::None => {}
-            Place::Fresh => drop(self.fresh.remove(&shard)),
-            Place::Marked => drop(self.marked.remove(&shard)),
-            Place::Alone(started) => drop(self.alone.remove(&(started, shard))),
+            TaskIndex::None => {}
+            TaskIndex::Fresh => drop(self.fresh.remove(&shard)),
+            TaskIndex::Marked => drop(self.marked.remove(&shard)),
+            TaskIndex::Alone(started) => drop(self.alone.remove(&(started, shard))),
         }
         match place {
-            Place::None => {}
-            Place::Fresh => drop(self.fresh.insert(shard)),
-            Place::Marked => drop(self.marked.insert(shard)),
-            Place::Alone(started) => drop(self.alone.insert((started, shard))),
+            TaskIndex::None => {}
+            TaskIndex::Fresh => drop(self.fresh.insert(shard)),
+            TaskIndex::Marked => drop(self.marked.insert(shard)),
+            TaskIndex::Alone(started) => drop(self.alone.insert((started, shard))),
         }
     }
 

@@ -116,7 +116,7 @@ pub fn serve(listener: Listener, port: Port, service: Arc<dyn Service>) -> io::R
     let stopping = Arc::new(AtomicBool::new(false));
     let flag = stopping.clone();
     let caps = port.caps;
-    let state = Arc::new(State {
+    let shared = Arc::new(Shared {
         service,
         port,
         started: SystemTime::now(),
@@ -125,12 +125,12 @@ pub fn serve(listener: Listener, port: Port, service: Arc<dyn Service>) -> io::R
         greeted: AtomicUsize::new(0),
         crowd: Crowd::default(),
     });
-    let accept = move || accept_all(&listener, &flag, &state);
+    let accept = move || accept_all(&listener, &flag, &shared);
     let acceptor = Builder::new().name(format!("accept {address}")).stack_size(THREAD_STACK_BYTES).spawn(accept)?;
     Ok(Server { address, stopping, acceptor: Some(acceptor) })
 }
 
-struct State {
+struct Shared {
     service: Arc<dyn Service>,
     port: Port,
     started: SystemTime,
@@ -141,13 +141,13 @@ struct State {
     crowd: Crowd,
 }
 
-fn accept_all(listener: &Listener, stopping: &AtomicBool, state: &Arc<State>) {
+fn accept_all(listener: &Listener, stopping: &AtomicBool, shared: &Arc<Shared>) {
     loop {
         let accepted = listener.accept();
         if stopping.load(Ordering::Acquire) {
             return;
         }
-        match accepted.and_then(|(stream, address)| start(state, stream, address)) {
+        match accepted.and_then(|(stream, address)| start(shared, stream, address)) {
             Ok(()) => {}
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
             Err(error) => {
@@ -172,7 +172,7 @@ impl Drop for GreetedPlace<'_> {
     }
 }
 
-impl State {
+impl Shared {
     fn take_greeted_place(&self) -> Result<GreetedPlace<'_>, Error> {
         let place = GreetedPlace { greeted: &self.greeted, crowd: &self.crowd };
         let before = self.greeted.fetch_add(1, Ordering::AcqRel);
@@ -188,18 +188,18 @@ impl State {
 }
 
 /// Starts a connection's thread. An error is the system's, which has no descriptor or no thread left for it.
-fn start(state: &Arc<State>, stream: TcpStream, address: SocketAddr) -> io::Result<()> {
+fn start(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) -> io::Result<()> {
     let _ = stream.set_nodelay(true);
-    counters::count(&state.port.counters.accepted, 1);
+    counters::count(&shared.port.counters.accepted, 1);
     // Taken here, in the order of arrival. Every thread holds a place of one of three sorts or is on its way out: that
     // limits their number.
-    let place = state.ungreeted.take(&stream, address.ip())?;
-    counters::count(&state.port.counters.evicted, usize::from(place.has_evicted()));
-    let state = state.clone();
+    let place = shared.ungreeted.take(&stream, address.ip())?;
+    counters::count(&shared.port.counters.evicted, usize::from(place.has_evicted()));
+    let shared = shared.clone();
     let live = move || {
         // A panic is a bug of ours; it ends this connection and no other.
-        if catch_unwind(AssertUnwindSafe(|| converse(&state, stream, address, place))).is_err() {
-            counters::count(&state.port.counters.faults, 1);
+        if catch_unwind(AssertUnwindSafe(|| converse(&shared, stream, address, place))).is_err() {
+            counters::count(&shared.port.counters.faults, 1);
             log::error!("a fault of this program's own ended the connection from {address}");
         }
     };
@@ -207,7 +207,7 @@ fn start(state: &Arc<State>, stream: TcpStream, address: SocketAddr) -> io::Resu
     Ok(())
 }
 
-fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: ConnectionSlot) {
+fn converse(shared: &Shared, stream: TcpStream, address: SocketAddr, ungreeted: ConnectionSlot) {
     let wait = if ungreeted.is_crowded() { limits::FIRST_BYTE_WAIT_CROWDED } else { limits::FIRST_BYTE_WAIT };
     let mut decoder = Decoder::new(limits::GREETING_PAYLOAD_BYTES_MAX);
     match deadline::read(&stream, decoder.room(), Deadline::after(wait)) {
@@ -215,19 +215,19 @@ fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Co
         _ => return,
     }
     if decoder.pending().first().copied().is_some_and(text::is_text) {
-        let Ok(_console) = state.consoles.take(&stream, address.ip()) else { return };
+        let Ok(_console) = shared.consoles.take(&stream, address.ip()) else { return };
         drop(ungreeted);
-        let _ = console::answer(state, &stream, decoder.pending().to_vec());
+        let _ = console::answer(shared, &stream, decoder.pending().to_vec());
         return;
     }
-    let identity = state.service.identity();
-    let admit = |peer: &Peer| state.service.admit(peer);
-    let place = || state.take_greeted_place();
+    let identity = shared.service.identity();
+    let admit = |peer: &Peer| shared.service.admit(peer);
+    let place = || shared.take_greeted_place();
     match greeting::answer(stream, decoder, &identity, limits::GREETING_WAIT, admit, place) {
         Ok((greeted, _place)) => {
             drop(ungreeted);
-            let greeted = greeted.counted_by(&state.port.counters);
-            state.service.connection(greeted);
+            let greeted = greeted.counted_by(&shared.port.counters);
+            shared.service.connection(greeted);
         }
         Err((stream, GreetingError::Refuse(mut error))) => {
             if error.code == ErrorCode::Magic {
@@ -235,8 +235,8 @@ fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Co
                     "this is a gradwire port; frames begin with F5 47 52 57, and text with a command".to_owned();
             }
             log::info!("refused {address}: {error}");
-            state.port.counters.refused(error.code);
-            state.port.event_log.say("peer", address, || format!("refused: {error}"));
+            shared.port.counters.refused(error.code);
+            shared.port.event_log.say("peer", address, || format!("refused: {error}"));
             greeting::say_and_close(&stream, &error);
         }
         Err((_, GreetingError::Refused(error))) => log::info!("{address} refused us: {error}"),
@@ -244,7 +244,7 @@ fn converse(state: &State, stream: TcpStream, address: SocketAddr, ungreeted: Co
     }
 }
 
-impl Answers for State {
+impl Answers for Shared {
     fn answer(&self, question: Question) -> String {
         self.service.answer(question)
     }

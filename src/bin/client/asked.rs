@@ -8,7 +8,7 @@ use crate::arguments::{self, Access, Arguments, Id, Json, Train};
 use crate::{offline, output};
 
 /// Where a job is trained, or asked about.
-pub enum Place {
+pub enum Cluster {
     Coordinator(Target),
     /// In this process.
     Here {
@@ -22,16 +22,16 @@ pub enum Asked {
     Command { command: client::Command, output: client::Output, access: Access },
 }
 
-impl Place {
-    /// The place that is meant, where `command` is asked for; a sentence where there is none, or two.
+impl Cluster {
+    /// The cluster that is meant, where `command` is asked for; a sentence where there is none, or two.
     pub fn meant(
         local: Option<u32>,
         ip: Option<&str>,
         port: Option<&str>,
         command: Option<&str>,
-    ) -> Result<Place, String> {
+    ) -> Result<Cluster, String> {
         let ip = match (local, ip, command) {
-            (Some(nodes), None, None) => return Ok(Place::Here { nodes }),
+            (Some(nodes), None, None) => return Ok(Cluster::Here { nodes }),
             (Some(_), Some(word), _) | (Some(_), None, Some(word)) => {
                 return Err(format!(
                     "--local has a coordinator of its own, which trains one job and is asked nothing: leave out {word:?} \
@@ -50,7 +50,7 @@ impl Place {
         };
         let number = |text: &str| text.parse::<u16>().ok().filter(|&port| port > 0);
         if let Some(port) = port.and_then(number) {
-            return Ok(Place::Coordinator(Target { host: ip.to_owned(), port }));
+            return Ok(Cluster::Coordinator(Target { host: ip.to_owned(), port }));
         }
         // As other programs want it.
         if let Some((host, port)) = ip.split_once(':').filter(|(_, port)| number(port).is_some()) {
@@ -68,17 +68,17 @@ impl Place {
     /// How a command line for it begins.
     fn client(&self) -> String {
         match self {
-            Place::Coordinator(Target { host, port }) => format!("client {host} {port}"),
-            Place::Here { .. } => "client IP PORT".to_owned(),
+            Cluster::Coordinator(Target { host, port }) => format!("client {host} {port}"),
+            Cluster::Here { .. } => "client IP PORT".to_owned(),
         }
     }
 }
 
 /// What is asked for by the command of this name, which is to train where none is named; a sentence where that cannot be.
-pub fn asked(command: Option<arguments::Asked>, name: &str, place: &Place, train: Train) -> Result<Asked, String> {
+pub fn asked(command: Option<arguments::Asked>, name: &str, cluster: &Cluster, train: Train) -> Result<Asked, String> {
     use arguments::Asked as Line;
     let Some(command) = command else { return Ok(Asked::Train(Box::new(train))) };
-    let client = place.client();
+    let client = cluster.client();
     let job = |id: &Id| job_named(name, &client, id);
     let json = |json: &Json| if json.json { client::Output::Json } else { client::Output::Table };
     let (command, output, access) = match command {

@@ -4,7 +4,7 @@
 mod arguments;
 mod asked;
 mod offline;
-mod order;
+mod word_order;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use gradwire::cli::{self, Exit, Failure, Interrupts};
 use gradwire::client::{self, Access, Options, Output, local};
 
 use arguments::{Arguments, Train};
-use asked::Place;
+use asked::Cluster;
 use offline::Offline;
 
 /// What follows the options in the help, after the offline commands.
@@ -48,27 +48,27 @@ fn main() -> ExitCode {
 fn run(words: Vec<OsString>) -> Result<Exit, Failure> {
     let usage = |text| Failure::new(Exit::Usage, text);
     let line = cli::width_of_help(online_line());
-    let words = order::options_last(&line, words).map_err(usage)?;
+    let words = word_order::options_last(&line, words).map_err(usage)?;
     let matches = line.no_binary_name(true).get_matches_from(words);
     let Arguments { ip, port, here, train, command } =
         Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let word = matches.subcommand_name();
-    let place = Place::meant(here.local, ip.as_deref(), port.as_deref(), word).map_err(usage)?;
-    let asked = asked::asked(command, word.unwrap_or_default(), &place, train).map_err(usage)?;
+    let cluster = Cluster::meant(here.local, ip.as_deref(), port.as_deref(), word).map_err(usage)?;
+    let asked = asked::asked(command, word.unwrap_or_default(), &cluster, train).map_err(usage)?;
     let interrupts = Interrupts::catch()?.into_messages()?;
     let (policy, kernel) = (here.policy, here.kernel);
-    match (place, asked) {
-        (Place::Coordinator(target), asked::Asked::Command { command, output, access }) => {
+    match (cluster, asked) {
+        (Cluster::Coordinator(target), asked::Asked::Command { command, output, access }) => {
             client::command(&reached(target, access), &command, output, &interrupts)
         }
-        (Place::Coordinator(target), asked::Asked::Train(train)) => {
+        (Cluster::Coordinator(target), asked::Asked::Train(train)) => {
             let (options, access) = options(*train);
             client::train(&reached(target, access), &options, &interrupts)
         }
-        (Place::Here { nodes }, asked::Asked::Train(train)) => {
+        (Cluster::Here { nodes }, asked::Asked::Train(train)) => {
             local::train(local::LocalCluster { nodes, policy, kernel }, &options(*train).0, &interrupts)
         }
-        (Place::Here { .. }, asked::Asked::Command { .. }) => unreachable!("Place::meant refuses a command here"),
+        (Cluster::Here { .. }, asked::Asked::Command { .. }) => unreachable!("Cluster::meant refuses a command here"),
     }
 }
 

@@ -18,7 +18,7 @@ use super::dialling::PollerCommand;
 use super::ended::AllEnded;
 use super::event::{DriverEvent, Update};
 use super::handles::{Client, ClientKey, NodeHandle};
-use super::jobs::Jobs;
+use super::job_registry::Jobs;
 use super::journal::{Archive, JournalCommand};
 use super::settings::Settings;
 use super::status::{Counts, Snapshot};
@@ -222,7 +222,7 @@ impl Driver {
                 self.no_longer_out(link, attempt);
                 self.tell(Event::UpdateComing { link, attempt });
             }
-            DriverEvent::Room => self.fetch_updates(),
+            DriverEvent::Reservation => self.fetch_updates(),
             DriverEvent::Polled { link, attempt, known, done, planned } => {
                 log::debug!("task {:?}: {done} of {planned} batches", attempt.task);
                 let is_out = self.links.get(&link).is_some_and(|node| node.out.contains_key(&attempt));

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::directory::Directory;
-use super::state::State;
+use super::state::StoredState;
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::job::{Failure, JobId, JobState, JobStatus, RoundRecord, RoundSummary, Specification, Summary};
@@ -73,7 +73,7 @@ pub(in super::super) struct Keeping {
 
 /// A job from before the start.
 pub(in super::super) struct Restored {
-    pub(in super::super) state: State,
+    pub(in super::super) state: StoredState,
     /// What was told of its rounds, the weights after them and its data; only of a job that has not ended.
     pub(in super::super) rounds: Vec<RoundSummary>,
     pub(in super::super) weights: Option<Weights>,

@@ -7,7 +7,7 @@ use super::directory::Directory;
 use super::ledger::{self, Block, Extent};
 use super::reading;
 use super::shelved::Shelved;
-use super::state::{self, State};
+use super::state::{self, StoredState};
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::disk::DiskError;
@@ -15,7 +15,7 @@ use crate::job::{JobId, JobState, RoundRecord};
 
 /// A job that is being written.
 pub(super) struct JobWriter {
-    pub(super) state: State,
+    pub(super) state: StoredState,
     /// Where the blocks in the ledger's file begin.
     starts: Arc<Vec<u64>>,
     /// The ledger's blocks behind its file.
@@ -36,7 +36,7 @@ pub(super) struct JobWriter {
 
 impl JobWriter {
     /// Nothing of it is written yet.
-    pub(super) fn new(state: State, weights: Option<Weights>) -> JobWriter {
+    pub(super) fn new(state: StoredState, weights: Option<Weights>) -> JobWriter {
         JobWriter {
             starts: Arc::default(),
             tail: Vec::new(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::directory::Directory;
 use super::ledger::{self, Block, Blocks, Extent, LedgerError};
 use super::shelved::{Absent, Shelved};
-use super::state::State;
+use super::state::StoredState;
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::job::{JobId, RoundSummary};
@@ -15,7 +15,7 @@ use crate::wire::text::counted;
 
 /// A state of a job that is whole, with its weights.
 pub(super) struct Whole {
-    pub(super) state: State,
+    pub(super) state: StoredState,
     pub(super) weights: Option<Weights>,
     pub(super) rounds: Vec<RoundSummary>,
     /// Where the blocks in the ledger's file begin.
@@ -86,7 +86,7 @@ fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<
 
 fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) -> Result<Whole, Unread> {
     let state_bytes = bytes.len() as u64;
-    let (state, weights) = State::decode(&bytes).map_err(|error| Unread::Damaged(error.to_string()))?;
+    let (state, weights) = StoredState::decode(&bytes).map_err(|error| Unread::Damaged(error.to_string()))?;
     if state.job() != job {
         return Err(Unread::Damaged(format!("it is of job {}", state.job())));
     }
@@ -110,7 +110,7 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
 }
 
 /// What was told of the rounds in a state's ledger, if all of it is right, and where those in its file begin.
-fn rounds(directory: &Directory, state: &State) -> Result<(Vec<RoundSummary>, Vec<u64>), Unread> {
+fn rounds(directory: &Directory, state: &StoredState) -> Result<(Vec<RoundSummary>, Vec<u64>), Unread> {
     let job = state.job();
     let Extent { bytes, seal } = state.ledger;
     let (file, file_bytes) = directory.open_ledger(job).map_err(|error| Unread::Disk(error.to_string()))?;

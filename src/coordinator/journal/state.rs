@@ -20,7 +20,7 @@ const TRAILER_BYTES: usize = 32;
 
 /// A job's state, but for its weights.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct State {
+pub(crate) struct StoredState {
     /// Grows from one state of the job to the next.
     pub(crate) sequence: u64,
     /// Grows from one job to the next that is submitted or resumed.
@@ -87,7 +87,7 @@ pub(crate) fn submit_payload(job: JobId, specification: &Specification) -> Vec<u
     Message::from(Submit { job, rounds_seen: 0, specification: specification.clone() }).payload()
 }
 
-impl State {
+impl StoredState {
     /// What comes before the weights in the file, and what comes after them.
     pub(crate) fn encode(&self, weights_bytes: u64) -> (Vec<u8>, Digest) {
         let mut head = MAGIC.to_vec();
@@ -123,7 +123,7 @@ impl State {
     }
 
     /// The state in a file's bytes, and where in them its weights lie; an empty range where it has none.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<(State, std::ops::Range<usize>), StateError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(StoredState, std::ops::Range<usize>), StateError> {
         let short = || StateError::Short { bytes: bytes.len() };
         let Some(start) = bytes.first_chunk::<12>() else { return Err(short()) };
         if !start.starts_with(MAGIC) {
@@ -136,7 +136,7 @@ impl State {
             return Err(StateError::Trailer);
         }
         let mut reader = Reader::new("the state", &head[12..]);
-        let state = State::read(&mut reader)?;
+        let state = StoredState::read(&mut reader)?;
         let weights_bytes = reader.u64()?;
         reader.end()?;
         if weights_bytes != weights.len() as u64 {
@@ -149,7 +149,7 @@ impl State {
         Ok((state, head.len()..rest.len()))
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<State, StateError> {
+    fn read(reader: &mut Reader<'_>) -> Result<StoredState, StateError> {
         let (sequence, submitted_as) = (reader.u64()?, reader.u64()?);
         let bytes = reader.u32()? as usize;
         let written = reader.take(bytes)?;
@@ -172,7 +172,7 @@ impl State {
         let tail_bytes = reader.u32()? as usize;
         let tail = reader.take(tail_bytes)?.to_vec();
         let (specification, submit) = (Arc::new(submit.specification), Arc::new(written.to_vec()));
-        Ok(State { sequence, submitted_as, specification, submit, status, summary, progress, ledger, tail })
+        Ok(StoredState { sequence, submitted_as, specification, submit, status, summary, progress, ledger, tail })
     }
 
     /// The job.

@@ -16,7 +16,7 @@ use super::command::{JournalCommand, JournalEvent, Keeping, OnDiskError, Restore
 use super::directory::{Directory, OpenError};
 use super::ledger::{self, Extent};
 use super::shelved::Absent;
-use super::state::State;
+use super::state::StoredState;
 use super::writer::{KEPT_WEIGHTS_BYTES_MAX, TAIL_BYTES_MAX, Writer};
 use crate::coordinator::data::objects_of;
 use crate::coordinator::event::DriverEvent;
@@ -35,15 +35,15 @@ const ROUNDS: u32 = 6;
 const SHARDS: u32 = 2;
 
 /// A journal at work, without its thread.
-struct Desk {
+struct Harness {
     writer: Writer,
     store: Arc<Store>,
     told: Receiver<DriverEvent>,
     failed: Receiver<FatalError>,
 }
 
-impl Desk {
-    fn open(root: &Path) -> Desk {
+impl Harness {
+    fn open(root: &Path) -> Harness {
         let directory = Arc::new(Directory::open(root).expect("a directory for the journal"));
         let store = Arc::new(Store::new(u64::MAX));
         let (inputs, told) = unbounded();
@@ -54,7 +54,7 @@ impl Desk {
         let mut writer = Writer::new(keeping, store.clone(), inputs, threads, archive);
         // Small: the ledger's own file is in use from the second round on.
         writer.tail_bytes_max = 600;
-        Desk { writer, store, told, failed }
+        Harness { writer, store, told, failed }
     }
 
     fn order(&mut self, order: JournalCommand) {
@@ -216,36 +216,36 @@ fn entries(archive: &Archive, job: JobId) -> Vec<(u32, bool)> {
 fn a_job_is_read_back_as_it_was_after_each_round() {
     let root = TempDir::new().unwrap();
     let job = JobId(7);
-    let mut desk = Desk::open(root.path());
-    assert!(desk.recover().is_empty());
-    desk.begin(job);
+    let mut harness = Harness::open(root.path());
+    assert!(harness.recover().is_empty());
+    harness.begin(job);
     for round in 1..=ROUNDS {
-        desk.round(job, round);
-        drop(desk);
-        desk = Desk::open(root.path());
-        let restored = desk.recover();
+        harness.round(job, round);
+        drop(harness);
+        harness = Harness::open(root.path());
+        let restored = harness.recover();
         assert_eq!(restored.len(), 1);
         assert_is_after(&restored[0], job, round);
         assert_eq!(restored[0].objects.len(), 2, "two shards of the same bytes, and the validation data");
         for (digest, bytes) in &restored[0].objects {
-            desk.store.insert(*digest, bytes.clone());
+            harness.store.insert(*digest, bytes.clone());
         }
         let expected: Vec<_> = (1..=round).flat_map(|round| [(round, true), (0, false)]).collect();
-        assert_eq!(entries(&desk.writer.archive, job), expected);
+        assert_eq!(entries(&harness.writer.archive, job), expected);
     }
 }
 
 #[test]
 fn the_first_round_of_a_job_is_written_without_a_rest_before_it_and_the_others_are_not() {
     let directory = scratch();
-    let mut desk = Desk::open(directory.path());
+    let mut harness = Harness::open(directory.path());
     let took = Duration::from_millis(70);
     for job in [JobId(1), JobId(2)] {
-        desk.begin(job);
-        assert_eq!(desk.writer.rest_after(took), Duration::ZERO);
+        harness.begin(job);
+        assert_eq!(harness.writer.rest_after(took), Duration::ZERO);
         for round in 1..=2 {
-            desk.round(job, round);
-            assert_eq!(desk.writer.rest_after(took), took);
+            harness.round(job, round);
+            assert_eq!(harness.writer.rest_after(took), took);
         }
     }
 }
@@ -254,28 +254,28 @@ fn the_first_round_of_a_job_is_written_without_a_rest_before_it_and_the_others_a
 fn a_job_that_has_ended_is_read_where_it_is_written_and_forgotten_without_a_trace() {
     let root = TempDir::new().unwrap();
     let (job, other) = (JobId(1), JobId(2));
-    let mut desk = Desk::open(root.path());
+    let mut harness = Harness::open(root.path());
     for job in [job, other] {
-        desk.begin(job);
-        (1..=ROUNDS).for_each(|round| desk.round(job, round));
+        harness.begin(job);
+        (1..=ROUNDS).for_each(|round| harness.round(job, round));
     }
-    desk.end(job);
-    assert!(!desk.writer.writers.contains_key(&job));
-    drop(desk);
-    let mut desk = Desk::open(root.path());
-    let restored = desk.recover();
+    harness.end(job);
+    assert!(!harness.writer.writers.contains_key(&job));
+    drop(harness);
+    let mut harness = Harness::open(root.path());
+    let restored = harness.recover();
     let ids: Vec<JobId> = restored.iter().map(|job| job.state.job()).collect();
     assert_eq!(ids, [other, job], "what has not ended, then what has");
     assert_is_after(&restored[1], job, ROUNDS);
     assert_eq!(restored[1].state.status.failure, failure(FailKind::TaskFailed, "shard 1 failed everywhere"));
-    let archive = desk.writer.archive.clone();
+    let archive = harness.writer.archive.clone();
     assert_eq!(archive.rounds(job).len(), ROUNDS as usize);
     assert_eq!(entries(&archive, job).len(), (ROUNDS * SHARDS) as usize);
     assert_eq!(archive.object(&weights(job, ROUNDS).digest), Some((*weights(job, ROUNDS).bytes).clone()));
     assert_eq!(archive.object(&weights(job, 2).digest), Some((*weights(job, 2).bytes).clone()), "of a round before");
     let data = restored[1].state.specification.validation.digest;
     assert!(archive.object(&data).is_some());
-    desk.order(JournalCommand::Forget { job });
+    harness.order(JournalCommand::Forget { job });
     assert_eq!(archive.specification(job).unwrap_err(), Absent::Unknown);
     assert_eq!(archive.entries(job, 0, 9).unwrap_err(), Absent::Unknown);
     assert!(archive.object(&weights(job, ROUNDS).digest).is_none());
@@ -288,31 +288,31 @@ fn a_job_that_has_ended_is_read_where_it_is_written_and_forgotten_without_a_trac
 fn a_job_that_ends_before_it_is_written_and_takes_its_data_along_is_written_with_its_end() {
     let root = TempDir::new().unwrap();
     let job = JobId(9);
-    let mut desk = Desk::open(root.path());
+    let mut harness = Harness::open(root.path());
     let specification = Arc::new(specification(job, &Store::new(u64::MAX)));
     let mut status = status(job, &specification);
-    desk.order(JournalCommand::Begin { status: status.clone(), specification });
+    harness.order(JournalCommand::Begin { status: status.clone(), specification });
     assert!(!root.path().join("jobs").join(job.to_string()).exists());
     (status.state, status.ended_ms) = (JobState::Cancelled, 9_000);
     status.failure = Some(Failure::cancelled());
-    desk.order(JournalCommand::End { status, summary: None });
-    drop(desk);
-    let restored = Desk::open(root.path()).recover();
+    harness.order(JournalCommand::End { status, summary: None });
+    drop(harness);
+    let restored = Harness::open(root.path()).recover();
     assert_eq!(restored[0].state.status.state, JobState::Cancelled);
 }
 
 #[test]
 fn what_jobs_that_have_ended_take_is_what_their_files_have_and_the_first_goes_where_it_is_too_much() {
     let root = TempDir::new().unwrap();
-    let mut desk = Desk::open(root.path());
+    let mut harness = Harness::open(root.path());
     let jobs = [1, 2, 3].map(JobId);
     let open = JobId(4);
     for job in [jobs[0], jobs[1], jobs[2], open] {
-        desk.begin(job);
-        (1..=ROUNDS).for_each(|round| desk.round(job, round));
+        harness.begin(job);
+        (1..=ROUNDS).for_each(|round| harness.round(job, round));
     }
-    desk.order(paused(open));
-    jobs.iter().for_each(|&job| desk.end(job));
+    harness.order(paused(open));
+    jobs.iter().for_each(|&job| harness.end(job));
     // Every file but those of the job that is paused, and what is no job's.
     let bytes_there = |files: &Files| -> u64 {
         let needed = objects_of(&specification(open, &Store::new(u64::MAX)));
@@ -325,27 +325,27 @@ fn what_jobs_that_have_ended_take_is_what_their_files_have_and_the_first_goes_wh
         };
         files.iter().filter(|(path, _)| is_ended(path)).map(|(_, bytes)| bytes.len() as u64).sum()
     };
-    let bytes = desk.writer.retention.ended_bytes();
+    let bytes = harness.writer.retention.ended_bytes();
     assert_eq!(bytes, bytes_there(&read_all(root.path())));
-    assert_eq!(desk.too_much(), None);
-    drop(desk);
-    let mut desk = Desk::open(root.path());
-    assert_eq!(desk.recover().len(), 4);
-    assert_eq!(desk.writer.retention.ended_bytes(), bytes, "after a restart, too");
+    assert_eq!(harness.too_much(), None);
+    drop(harness);
+    let mut harness = Harness::open(root.path());
+    assert_eq!(harness.recover().len(), 4);
+    assert_eq!(harness.writer.retention.ended_bytes(), bytes, "after a restart, too");
     // One byte too many, and what then is as much as one of them takes.
-    desk.writer.ended_bytes_max = bytes - 1;
-    desk.writer.expire();
-    assert_eq!(desk.too_much(), Some(jobs[0]));
-    desk.order(JournalCommand::Forget { job: jobs[0] });
-    assert_eq!(desk.writer.retention.ended_bytes(), bytes_there(&read_all(root.path())));
-    assert_eq!(desk.too_much(), None, "two are not too much");
-    desk.writer.ended_bytes_max = 1;
-    desk.writer.expire();
-    assert_eq!(desk.too_much(), Some(jobs[1]));
-    desk.order(JournalCommand::Forget { job: jobs[1] });
-    assert_eq!(desk.too_much(), None, "the last one stays, and what is paused does not count");
-    drop(desk);
-    let ids: Vec<JobId> = Desk::open(root.path()).recover().iter().map(|job| job.state.job()).collect();
+    harness.writer.ended_bytes_max = bytes - 1;
+    harness.writer.expire();
+    assert_eq!(harness.too_much(), Some(jobs[0]));
+    harness.order(JournalCommand::Forget { job: jobs[0] });
+    assert_eq!(harness.writer.retention.ended_bytes(), bytes_there(&read_all(root.path())));
+    assert_eq!(harness.too_much(), None, "two are not too much");
+    harness.writer.ended_bytes_max = 1;
+    harness.writer.expire();
+    assert_eq!(harness.too_much(), Some(jobs[1]));
+    harness.order(JournalCommand::Forget { job: jobs[1] });
+    assert_eq!(harness.too_much(), None, "the last one stays, and what is paused does not count");
+    drop(harness);
+    let ids: Vec<JobId> = Harness::open(root.path()).recover().iter().map(|job| job.state.job()).collect();
     assert_eq!(ids, [open, jobs[2]]);
 }
 
@@ -354,14 +354,14 @@ fn an_end_survives_the_loss_of_either_state() {
     for generation in [0, 1] {
         let root = TempDir::new().unwrap();
         let job = JobId(9);
-        let mut desk = Desk::open(root.path());
-        desk.begin(job);
-        (1..=ROUNDS).for_each(|round| desk.round(job, round));
-        desk.end(job);
-        drop(desk);
+        let mut harness = Harness::open(root.path());
+        harness.begin(job);
+        (1..=ROUNDS).for_each(|round| harness.round(job, round));
+        harness.end(job);
+        drop(harness);
         let state = root.path().join("jobs").join(job.to_string()).join(format!("state-{generation}"));
         std::fs::write(&state, "nonsense").unwrap();
-        let restored = Desk::open(root.path()).recover();
+        let restored = Harness::open(root.path()).recover();
         assert_eq!(restored[0].state.status.state, JobState::Failed, "state-{generation}");
         assert_is_after(&restored[0], job, ROUNDS);
     }
@@ -371,10 +371,10 @@ fn an_end_survives_the_loss_of_either_state() {
 fn a_job_that_the_disk_does_not_give_is_left_as_it_is() {
     let root = TempDir::new().unwrap();
     let job = JobId(8);
-    let mut desk = Desk::open(root.path());
-    desk.begin(job);
-    desk.round(job, 1);
-    drop(desk);
+    let mut harness = Harness::open(root.path());
+    harness.begin(job);
+    harness.round(job, 1);
+    drop(harness);
     let directory = root.path().join("jobs").join(job.to_string());
     let state = directory.join("state-0");
     // A directory in a file's place cannot be read as one.
@@ -384,26 +384,28 @@ fn a_job_that_the_disk_does_not_give_is_left_as_it_is() {
         let _ = std::fs::remove_file(state);
         std::fs::create_dir(state).unwrap();
     }
-    let mut desk = Desk::open(root.path());
+    let mut harness = Harness::open(root.path());
     let beside = JobId(9);
-    assert!(desk.recover().is_empty());
+    assert!(harness.recover().is_empty());
     // Whoever asks for it hears which file, and what to do, and not that it is unknown.
-    let Err(Absent::Unread(text)) = desk.writer.archive.specification(job) else { panic!("it is known, or unknown") };
+    let Err(Absent::Unread(text)) = harness.writer.archive.specification(job) else {
+        panic!("it is known, or unknown")
+    };
     for words in [state.to_str().unwrap(), other.to_str().unwrap(), "Start the coordinator again"] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    assert_eq!(desk.writer.archive.absent(job), Absent::Unread(text));
-    assert_eq!(desk.writer.archive.absent(beside), Absent::Unknown);
+    assert_eq!(harness.writer.archive.absent(job), Absent::Unread(text));
+    assert_eq!(harness.writer.archive.absent(beside), Absent::Unknown);
     // A job with the same data comes and goes beside it: nobody knows that the data is needed still, and it stays.
-    let specification = Arc::new(specification(job, &desk.store));
-    desk.order(JournalCommand::Begin { status: status(beside, &specification), specification });
-    desk.order(JournalCommand::Forget { job: beside });
-    drop(desk);
+    let specification = Arc::new(specification(job, &harness.store));
+    harness.order(JournalCommand::Begin { status: status(beside, &specification), specification });
+    harness.order(JournalCommand::Forget { job: beside });
+    drop(harness);
     for state in [&state, &other] {
         std::fs::remove_dir(state).unwrap();
     }
     std::fs::rename(&away, &state).unwrap();
-    let restored = Desk::open(root.path()).recover();
+    let restored = Harness::open(root.path()).recover();
     assert_is_after(&restored[0], job, 1);
     assert!(!restored[0].objects.is_empty(), "its data is still there");
 }
@@ -411,26 +413,26 @@ fn a_job_that_the_disk_does_not_give_is_left_as_it_is() {
 #[test]
 fn a_job_begun_in_another_arithmetic_is_left_with_a_sentence_and_one_that_ended_in_it_is_known() {
     let root = TempDir::new().unwrap();
-    let mut desk = Desk::open(root.path());
+    let mut harness = Harness::open(root.path());
     let (open, ended) = (JobId(3), JobId(4));
     for job in [open, ended] {
-        let mut specification = specification(job, &desk.store);
+        let mut specification = specification(job, &harness.store);
         specification.training.arithmetic = 1;
         let specification = Arc::new(specification);
-        desk.order(JournalCommand::Begin { status: status(job, &specification), specification });
-        (1..=ROUNDS).for_each(|round| desk.round(job, round));
+        harness.order(JournalCommand::Begin { status: status(job, &specification), specification });
+        (1..=ROUNDS).for_each(|round| harness.round(job, round));
     }
-    desk.end(ended);
-    drop(desk);
-    let mut desk = Desk::open(root.path());
-    let restored = desk.recover();
+    harness.end(ended);
+    drop(harness);
+    let mut harness = Harness::open(root.path());
+    let restored = harness.recover();
     assert_eq!(restored.iter().map(|job| job.state.job()).collect::<Vec<_>>(), [ended]);
-    assert!(desk.writer.archive.specification(ended).is_ok());
-    let Absent::Unread(text) = desk.writer.archive.absent(open) else { panic!("it is known, or unknown") };
+    assert!(harness.writer.archive.specification(ended).is_ok());
+    let Absent::Unread(text) = harness.writer.archive.absent(open) else { panic!("it is known, or unknown") };
     for words in ["begun in arithmetic 1", &format!("computes arithmetic {ARITHMETIC}"), "submit its data again"] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    drop(desk);
+    drop(harness);
     assert!(Directory::open(root.path()).unwrap().job(open).is_dir(), "its files are left alone");
 }
 
@@ -438,20 +440,20 @@ fn a_job_begun_in_another_arithmetic_is_left_with_a_sentence_and_one_that_ended_
 fn a_paused_job_is_paused_after_a_restart_and_resumed_is_not() {
     let root = TempDir::new().unwrap();
     let job = JobId(3);
-    let mut desk = Desk::open(root.path());
-    desk.begin(job);
-    desk.round(job, 1);
-    desk.order(paused(job));
-    drop(desk);
-    let mut desk = Desk::open(root.path());
-    let restored = desk.recover();
+    let mut harness = Harness::open(root.path());
+    harness.begin(job);
+    harness.round(job, 1);
+    harness.order(paused(job));
+    drop(harness);
+    let mut harness = Harness::open(root.path());
+    let restored = harness.recover();
     assert_eq!(restored[0].state.status.state, JobState::Paused);
     assert_is_after(&restored[0], job, 1);
     let later = JobId(4);
-    desk.begin(later);
-    desk.order(JournalCommand::Resume { job });
-    drop(desk);
-    let restored = Desk::open(root.path()).recover();
+    harness.begin(later);
+    harness.order(JournalCommand::Resume { job });
+    drop(harness);
+    let restored = Harness::open(root.path()).recover();
     let ids: Vec<JobId> = restored.iter().map(|job| job.state.job()).collect();
     assert_eq!(ids, [later, job], "it waits behind who came meanwhile");
     let restored = &restored[1..];
@@ -463,10 +465,10 @@ fn a_paused_job_is_paused_after_a_restart_and_resumed_is_not() {
 fn a_ledger_is_told_page_by_page() {
     let root = TempDir::new().unwrap();
     let job = JobId(4);
-    let mut desk = Desk::open(root.path());
-    desk.begin(job);
-    (1..=ROUNDS).for_each(|round| desk.round(job, round));
-    let archive = &desk.writer.archive;
+    let mut harness = Harness::open(root.path());
+    harness.begin(job);
+    (1..=ROUNDS).for_each(|round| harness.round(job, round));
+    let archive = &harness.writer.archive;
     let mut first = 0;
     let mut seen = Vec::new();
     while let page = archive.entries(job, first, 5).unwrap()
@@ -485,8 +487,8 @@ fn weights_that_two_jobs_have_are_found_with_the_first_of_them() {
     let root = TempDir::new().unwrap();
     let (first, second) = (JobId(1), JobId(2));
     let Weights { digest, bytes } = weights(first, 1);
-    let desk = Desk::open(root.path());
-    let (archive, directory) = (&desk.writer.archive, desk.writer.directory.as_ref().unwrap());
+    let harness = Harness::open(root.path());
+    let (archive, directory) = (&harness.writer.archive, harness.writer.directory.as_ref().unwrap());
     assert!(archive.keep(first, digest));
     directory.put_weights(first, &digest, &bytes).unwrap();
     assert!(!archive.keep(second, digest), "they are written once");
@@ -511,20 +513,20 @@ fn the_last_weights_of_two_equal_jobs_are_found_while_either_is_kept() {
 fn a_start_counts_the_weights_that_are_kept_and_removes_what_is_not_whole() {
     let root = TempDir::new().unwrap();
     let job = JobId(9);
-    let mut desk = Desk::open(root.path());
-    desk.begin(job);
-    (1..=3).for_each(|round| desk.round(job, round));
-    let kept_bytes = desk.writer.writers[&job].kept_bytes;
+    let mut harness = Harness::open(root.path());
+    harness.begin(job);
+    (1..=3).for_each(|round| harness.round(job, round));
+    let kept_bytes = harness.writer.writers[&job].kept_bytes;
     assert_eq!(kept_bytes, 3 * weights(job, 1).bytes.len() as u64);
-    drop(desk);
+    drop(harness);
     let part = root.path().join("jobs").join(job.to_string()).join("weights").join("half.part");
     let foreign = root.path().join("objects").join("README");
     for path in [&part, &foreign] {
         std::fs::write(path, "something").unwrap();
     }
-    let mut desk = Desk::open(root.path());
-    desk.recover();
-    assert_eq!(desk.writer.writers[&job].kept_bytes, kept_bytes);
+    let mut harness = Harness::open(root.path());
+    harness.recover();
+    assert_eq!(harness.writer.writers[&job].kept_bytes, kept_bytes);
     assert!(!part.exists());
     assert!(foreign.exists(), "what is somebody else's is left alone");
 }
@@ -532,7 +534,7 @@ fn a_start_counts_the_weights_that_are_kept_and_removes_what_is_not_whole() {
 #[test]
 fn two_coordinators_do_not_share_a_directory() {
     let root = TempDir::new().unwrap();
-    let _desk = Desk::open(root.path());
+    let _desk = Harness::open(root.path());
     let refused = Directory::open(root.path()).unwrap_err();
     assert!(matches!(refused, OpenError::Locked(_)) && refused.to_string().contains("--state-dir"), "{refused}");
 }

@@ -15,7 +15,7 @@ use super::directory::Directory;
 use super::job_writer::JobWriter;
 use super::ledger::Extent;
 use super::retention::Retention;
-use super::state::{self, State};
+use super::state::{self, StoredState};
 use crate::coordinator::data::objects_of;
 use crate::coordinator::event::DriverEvent;
 use crate::coordinator::threads::{FatalError, Threads};
@@ -194,7 +194,7 @@ impl Writer {
     fn begin(&mut self, status: JobStatus, specification: Arc<Specification>) {
         let job = status.job;
         self.submitted += 1;
-        let state = State {
+        let state = StoredState {
             sequence: 0,
             submitted_as: self.submitted,
             submit: Arc::new(state::submit_payload(job, &specification)),
@@ -208,7 +208,7 @@ impl Writer {
         self.writers.insert(job, JobWriter::new(state, None));
     }
 
-    fn change(&mut self, job: JobId, change: impl FnOnce(&mut State)) {
+    fn change(&mut self, job: JobId, change: impl FnOnce(&mut StoredState)) {
         if let Some(writer) = self.writers.get_mut(&job) {
             change(&mut writer.state);
             writer.is_dirty = true;

@@ -11,12 +11,12 @@ fn fault(csv: impl AsRef<[u8]>) -> Fault {
     read(csv.as_ref(), &LIMITS).unwrap_err()
 }
 
-fn place(line: u64, number: usize) -> Place {
-    Place { line, column: Column { number, name: None } }
+fn place(line: u64, number: usize) -> FieldLocation {
+    FieldLocation { line, column: Column { number, name: None } }
 }
 
-fn named(line: u64, number: usize, name: &str) -> Place {
-    Place { line, column: Column { number, name: Some(name.to_owned()) } }
+fn named(line: u64, number: usize, name: &str) -> FieldLocation {
+    FieldLocation { line, column: Column { number, name: Some(name.to_owned()) } }
 }
 
 /// Values, labels and classes of what must be the table of two rows `1 2 x` and `3.5 -4 y`.

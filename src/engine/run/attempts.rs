@@ -10,7 +10,7 @@ use crate::engine::context::Context;
 use crate::engine::events::{Action, Fault};
 use crate::engine::nodes::{LinkKey, NodeKey};
 use crate::engine::report::Notice;
-use crate::engine::round::{Claim, Live, Round, Standing, State, Won};
+use crate::engine::round::{Claim, Live, Round, Standing, TaskState, Won};
 use crate::engine::scheduler::{Choice, View};
 use crate::engine::time::Time;
 use crate::job::{Attempt, FailReason, OnTaskFailure, Outcome, RejectReason, TaskResult};
@@ -110,7 +110,7 @@ impl Run {
             Claim::Live(live) => {
                 let Some(round) = self.end_attempt(shard, &live, cx) else { return cx.actions.push(discard) };
                 let rows = round.rows(shard);
-                let is_open = matches!(round.task(shard).state, State::Open);
+                let is_open = matches!(round.task(shard).state, TaskState::Open);
                 if is_open {
                     let name = cx.fleet.name(live.node);
                     round.begin_merging(shard, Won { attempt: live, name, result });

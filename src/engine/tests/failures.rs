@@ -6,35 +6,35 @@ use crate::job::Attempt;
 #[test]
 fn a_task_that_failed_goes_to_another_node() {
     for fault in [Fault::Retryable, Fault::Final, Fault::Malformed] {
-        let mut desk = Desk::new(Policy::Random);
-        desk.join(1);
-        let task = desk.start(JOB, &specification(1, 1))[0];
-        desk.join(2);
-        assert_eq!(only_sent(&desk.failed(&task, fault)).link, LinkKey(2), "{fault:?}");
+        let mut harness = Harness::new(Policy::Random);
+        harness.join(1);
+        let task = harness.start(JOB, &specification(1, 1))[0];
+        harness.join(2);
+        assert_eq!(only_sent(&harness.failed(&task, fault)).link, LinkKey(2), "{fault:?}");
     }
 }
 
 #[test]
 fn a_node_that_failed_is_asked_again_after_a_pause_if_there_is_no_other() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let task = desk.start(JOB, &specification(1, 1))[0];
-    assert_eq!(sent(&desk.failed(&task, Fault::Retryable)), []);
-    assert_eq!(sent(&desk.pass_ms(49)), []);
-    let again = only_sent(&desk.pass_ms(1));
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let task = harness.start(JOB, &specification(1, 1))[0];
+    assert_eq!(sent(&harness.failed(&task, Fault::Retryable)), []);
+    assert_eq!(sent(&harness.pass_ms(49)), []);
+    let again = only_sent(&harness.pass_ms(1));
     assert_eq!(again.attempt.attempt, 2);
     // The pause doubles.
-    desk.failed(&again, Fault::Retryable);
-    assert_eq!(sent(&desk.pass_ms(99)), []);
-    only_sent(&desk.pass_ms(1));
+    harness.failed(&again, Fault::Retryable);
+    assert_eq!(sent(&harness.pass_ms(99)), []);
+    only_sent(&harness.pass_ms(1));
 }
 
 #[test]
 fn a_task_that_failed_for_good_everywhere_fails_the_job() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    desk.join_with(1, 2, &[1]);
-    let task = desk.start(JOB, &specification(3, 1))[0];
-    let actions = desk.failed(&task, Fault::Final);
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join_with(1, 2, &[1]);
+    let task = harness.start(JOB, &specification(3, 1))[0];
+    let actions = harness.failed(&task, Fault::Final);
     let shard = task.shard();
     let reason = FailReason::TaskFailed { step: 0, shard, reason: "out of memory".to_owned() };
     assert_eq!(outcome(&actions), Some(Outcome::Failed(reason)));
@@ -46,60 +46,60 @@ fn a_task_that_failed_for_good_everywhere_fails_the_job() {
 
 #[test]
 fn a_task_that_failed_too_often_fails_the_job() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let mut task = desk.start(JOB, &specification(1, 1))[0];
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let mut task = harness.start(JOB, &specification(1, 1))[0];
     for _ in 0..12 {
-        assert_eq!(outcome(&desk.failed(&task, Fault::Retryable)), None);
-        task = only_sent(&desk.pass_ms(3_200));
+        assert_eq!(outcome(&harness.failed(&task, Fault::Retryable)), None);
+        task = only_sent(&harness.pass_ms(3_200));
     }
-    let actions = desk.failed(&task, Fault::Retryable);
+    let actions = harness.failed(&task, Fault::Retryable);
     assert!(matches!(outcome(&actions), Some(Outcome::Failed(FailReason::TaskFailed { .. }))));
 }
 
 #[test]
 fn a_skipped_task_is_left_out_and_the_result_is_called_not_reproducible() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &skipping(specification(3, 1)));
-    let actions = desk.failed(&tasks[1], Fault::Final);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &skipping(specification(3, 1)));
+    let actions = harness.failed(&tasks[1], Fault::Final);
     assert!(matches!(notices(&actions)[..], [Notice::TaskSkipped { step: 0, shard: 1, .. }]));
-    desk.finish(&tasks[0]);
-    let actions = desk.finish(&tasks[2]);
+    harness.finish(&tasks[0]);
+    let actions = harness.finish(&tasks[2]);
     assert!(actions.contains(&Action::FinishRound { job: JOB, step: 0, rows: 200 }));
-    desk.merged(JOB, 0);
-    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
+    harness.merged(JOB, 0);
+    let Some(Outcome::Done(summary)) = outcome(&harness.validated(JOB, 0)) else { panic!("the job is done") };
     assert_eq!((summary.merged, summary.skipped, summary.reproducible), (2, 1, false));
 }
 
 #[test]
 fn a_round_of_which_everything_is_skipped_fails_the_job() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &skipping(specification(2, 1)));
-    assert_eq!(outcome(&desk.failed(&tasks[0], Fault::Final)), None);
-    let actions = desk.failed(&tasks[1], Fault::Final);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &skipping(specification(2, 1)));
+    assert_eq!(outcome(&harness.failed(&tasks[0], Fault::Final)), None);
+    let actions = harness.failed(&tasks[1], Fault::Final);
     assert!(matches!(outcome(&actions), Some(Outcome::Failed(FailReason::AllSkipped { step: 0, .. }))));
 }
 
 #[test]
 fn a_job_that_may_skip_still_tries_the_task_elsewhere_when_a_node_is_lost() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    desk.start(JOB, &skipping(specification(1, 1)));
-    desk.join(2);
-    assert_eq!(only_sent(&desk.cut(1)).link, LinkKey(2));
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    harness.start(JOB, &skipping(specification(1, 1)));
+    harness.join(2);
+    assert_eq!(only_sent(&harness.cut(1)).link, LinkKey(2));
 }
 
 #[test]
 fn a_wrong_token_is_a_bad_result_and_never_merged() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &specification(3, 1));
-    desk.join(2);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &specification(3, 1));
+    harness.join(2);
     let forged = |task: &Sent| Sent { attempt: Attempt { token: !task.attempt.token, ..task.attempt }, ..*task };
     for (index, task) in tasks.iter().enumerate() {
-        let actions = desk.trained(&forged(task));
+        let actions = harness.trained(&forged(task));
         assert!(discards(&actions) && !accumulates(&actions));
         assert_eq!(only_sent(&actions).link, LinkKey(2), "the task is done again, elsewhere");
         // The third bad result is the last.
@@ -109,151 +109,151 @@ fn a_wrong_token_is_a_bad_result_and_never_merged() {
 
 #[test]
 fn a_quarantined_node_gets_no_work_and_no_link_until_it_is_listed_anew() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &specification(3, 1));
-    desk.join(2);
-    desk.failed(&tasks[0], Fault::Malformed);
-    desk.failed(&tasks[1], Fault::Malformed);
-    let actions = desk.failed(&tasks[2], Fault::Malformed);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &specification(3, 1));
+    harness.join(2);
+    harness.failed(&tasks[0], Fault::Malformed);
+    harness.failed(&tasks[1], Fault::Malformed);
+    let actions = harness.failed(&tasks[2], Fault::Malformed);
     assert!(matches!(notices(&actions)[..], [Notice::Quarantined { .. }]));
     assert!(actions.contains(&Action::StopDialling { node: NodeKey(1) }));
-    assert_eq!(drops(&desk.link(1, 11, 1, &[1])), [11]);
-    assert_eq!(desk.engine.status().nodes[0].state, NodeState::Quarantined);
+    assert_eq!(drops(&harness.link(1, 11, 1, &[1])), [11]);
+    assert_eq!(harness.engine.status().nodes[0].state, NodeState::Quarantined);
     // Losing the other node does not bring it back.
     let dialled = |action: &Action| matches!(action, Action::DialNow { nodes } if nodes == &[NodeKey(2)]);
-    assert!(desk.cut(2).iter().any(dialled));
-    desk.tell(Event::NodeUnlisted { node: NodeKey(1) });
-    desk.join(1);
-    assert_eq!(sent(&desk.pass_ms(500)).len(), 3);
+    assert!(harness.cut(2).iter().any(dialled));
+    harness.tell(Event::NodeUnlisted { node: NodeKey(1) });
+    harness.join(1);
+    assert_eq!(sent(&harness.pass_ms(500)).len(), 3);
 }
 
 #[test]
 fn a_refused_update_is_a_strike_once_another_node_has_done_the_task_well() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &specification(3, 1));
-    desk.join(2);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &specification(3, 1));
+    harness.join(2);
     let mut again = Vec::new();
     for task in &tasks {
-        desk.trained_as(task, Digest::of(&[task.shard() as u8]));
-        let actions = desk.refused(task);
+        harness.trained_as(task, Digest::of(&[task.shard() as u8]));
+        let actions = harness.refused(task);
         assert!(matches!(&notices(&actions)[..], [Notice::UpdateRefused { node, .. }] if node == "n1"));
         again.push(only_sent(&actions));
     }
     assert_eq!(links(&again), [2, 2, 2]);
-    desk.finish(&again[0]);
-    desk.finish(&again[1]);
-    let actions = desk.finish(&again[2]);
+    harness.finish(&again[0]);
+    harness.finish(&again[1]);
+    let actions = harness.finish(&again[2]);
     assert!(matches!(&notices(&actions)[..], [Notice::Quarantined { name, .. }] if name == "n1"));
 }
 
 #[test]
 fn a_job_that_diverges_fails_and_quarantines_nobody() {
-    let mut desk = Desk::new(Policy::Random);
-    (1..=3).for_each(|number| drop(desk.join(number)));
-    let mut out = desk.start(JOB, &specification(4, 1));
+    let mut harness = Harness::new(Policy::Random);
+    (1..=3).for_each(|number| drop(harness.join(number)));
+    let mut out = harness.start(JOB, &specification(4, 1));
     let ended = loop {
         let task = out.remove(0);
-        desk.trained(&task);
-        let mut actions = desk.refused(&task);
-        actions.extend(desk.pass_ms(3_200));
+        harness.trained(&task);
+        let mut actions = harness.refused(&task);
+        actions.extend(harness.pass_ms(3_200));
         out.extend(sent(&actions));
         if let Some(outcome) = outcome(&actions) {
             break outcome;
         }
     };
     assert!(matches!(ended, Outcome::Failed(FailReason::TaskFailed { .. })), "{ended:?}");
-    assert!(desk.engine.status().nodes.iter().all(|node| node.state == NodeState::Active));
+    assert!(harness.engine.status().nodes.iter().all(|node| node.state == NodeState::Active));
 }
 
 #[test]
 fn nodes_that_gave_the_same_refused_update_vouch_for_each_other() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &specification(4, 1));
-    desk.join(2);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &specification(4, 1));
+    harness.join(2);
     let mut second = Vec::new();
     for task in &tasks {
-        desk.trained(task);
-        second.push(only_sent(&desk.refused(task)));
+        harness.trained(task);
+        second.push(only_sent(&harness.refused(task)));
     }
-    desk.join(3);
+    harness.join(3);
     for task in &second {
-        desk.trained(task);
-        let third = only_sent(&desk.refused(task));
+        harness.trained(task);
+        let third = only_sent(&harness.refused(task));
         assert_eq!(third.link, LinkKey(3));
-        assert_eq!(notices(&desk.finish(&third)), []);
+        assert_eq!(notices(&harness.finish(&third)), []);
     }
 }
 
 #[test]
 fn three_revivals_are_tried_and_then_the_job_fails() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.tell(Event::NodeListed { node: NodeKey(1), address: "10.0.0.1:7000".to_owned() });
-    desk.submit(JOB, &specification(1, 1));
-    desk.tell(Event::DataReady { job: JOB });
-    let mut actions = desk.tell(Event::Prepared { job: JOB, base: base(0) });
+    let mut harness = Harness::new(Policy::Random);
+    harness.tell(Event::NodeListed { node: NodeKey(1), address: "10.0.0.1:7000".to_owned() });
+    harness.submit(JOB, &specification(1, 1));
+    harness.tell(Event::DataReady { job: JOB });
+    let mut actions = harness.tell(Event::Prepared { job: JOB, base: base(0) });
     assert!(actions.contains(&Action::DialNow { nodes: vec![NodeKey(1)] }));
-    actions.extend(desk.pass_ms(6_999));
+    actions.extend(harness.pass_ms(6_999));
     let revival = |number, seconds| Notice::Revival { number, of: 3, wait: Duration::from_secs(seconds) };
     assert_eq!(notices(&actions), [Notice::NoNodes, revival(1, 1), revival(2, 2), revival(3, 4)]);
     assert_eq!(outcome(&actions), None);
-    assert_eq!(outcome(&desk.pass_ms(1)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
+    assert_eq!(outcome(&harness.pass_ms(1)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
 }
 
 #[test]
 fn a_node_that_comes_back_in_the_last_moment_rescues_the_job() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    desk.start(JOB, &specification(1, 1));
-    desk.cut(1);
-    assert_eq!(outcome(&desk.pass_ms(6_999)), None);
-    let task = only_sent(&desk.link(1, 11, 1, &[1]));
-    assert_eq!(outcome(&desk.pass_ms(60_000)), None);
-    desk.finish(&task);
-    desk.merged(JOB, 0);
-    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    harness.start(JOB, &specification(1, 1));
+    harness.cut(1);
+    assert_eq!(outcome(&harness.pass_ms(6_999)), None);
+    let task = only_sent(&harness.link(1, 11, 1, &[1]));
+    assert_eq!(outcome(&harness.pass_ms(60_000)), None);
+    harness.finish(&task);
+    harness.merged(JOB, 0);
+    let Some(Outcome::Done(summary)) = outcome(&harness.validated(JOB, 0)) else { panic!("the job is done") };
     assert_eq!((summary.revivals, summary.reproducible), (3, true));
 }
 
 #[test]
 fn a_node_that_comes_and_goes_without_finishing_anything_does_not_keep_a_job_alive() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    desk.start(JOB, &specification(1, 1));
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    harness.start(JOB, &specification(1, 1));
     for link in 11..14 {
-        assert_eq!(outcome(&desk.cut(if link == 11 { 1 } else { link - 1 })), None);
-        desk.pass_ms(500);
-        desk.link(1, link, 1, &[1]);
-        desk.pass_ms(10_000);
+        assert_eq!(outcome(&harness.cut(if link == 11 { 1 } else { link - 1 })), None);
+        harness.pass_ms(500);
+        harness.link(1, link, 1, &[1]);
+        harness.pass_ms(10_000);
     }
-    assert_eq!(outcome(&desk.cut(13)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
+    assert_eq!(outcome(&harness.cut(13)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
 }
 
 #[test]
 fn a_finished_task_gives_a_job_its_revivals_back() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    desk.start(JOB, &specification(1, 9));
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    harness.start(JOB, &specification(1, 9));
     for round in 0..8 {
         let old = if round == 0 { 1 } else { 10 + round };
-        assert_eq!(outcome(&desk.cut(old)), None);
-        let task = only_sent(&desk.link(1, 11 + round, 1, &[1]));
-        desk.finish(&task);
-        desk.merged(JOB, round);
-        desk.validated(JOB, round);
+        assert_eq!(outcome(&harness.cut(old)), None);
+        let task = only_sent(&harness.link(1, 11 + round, 1, &[1]));
+        harness.finish(&task);
+        harness.merged(JOB, round);
+        harness.validated(JOB, round);
     }
 }
 
 #[test]
 fn nodes_of_another_arithmetic_get_no_work_unless_the_job_allows_it() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join_with(1, 1, &[2, 3]);
-    desk.submit(JOB, &specification(1, 1));
-    desk.tell(Event::DataReady { job: JOB });
-    let mut actions = desk.tell(Event::Prepared { job: JOB, base: base(0) });
-    actions.extend(desk.pass_ms(7_000));
+    let mut harness = Harness::new(Policy::Random);
+    harness.join_with(1, 1, &[2, 3]);
+    harness.submit(JOB, &specification(1, 1));
+    harness.tell(Event::DataReady { job: JOB });
+    let mut actions = harness.tell(Event::Prepared { job: JOB, base: base(0) });
+    actions.extend(harness.pass_ms(7_000));
     assert_eq!(sent(&actions), []);
     let told = notices(&actions)
         .into_iter()
@@ -263,47 +263,47 @@ fn nodes_of_another_arithmetic_get_no_work_unless_the_job_allows_it() {
 
     let mut inexact = specification(1, 1);
     inexact.operation.allow_inexact = true;
-    let task = desk.start(JobId(8), &inexact)[0];
-    desk.finish(&task);
-    desk.merged(JobId(8), 0);
-    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JobId(8), 0)) else { panic!("the job is done") };
+    let task = harness.start(JobId(8), &inexact)[0];
+    harness.finish(&task);
+    harness.merged(JobId(8), 0);
+    let Some(Outcome::Done(summary)) = outcome(&harness.validated(JobId(8), 0)) else { panic!("the job is done") };
     assert!(!summary.reproducible);
 }
 
 #[test]
 fn a_node_that_is_not_believed_gets_no_exact_work_and_is_named() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join_doubted(1, Doubt::Differs);
-    desk.submit(JOB, &specification(1, 1));
-    desk.tell(Event::DataReady { job: JOB });
-    let actions = desk.tell(Event::Prepared { job: JOB, base: base(0) });
+    let mut harness = Harness::new(Policy::Random);
+    harness.join_doubted(1, Doubt::Differs);
+    harness.submit(JOB, &specification(1, 1));
+    harness.tell(Event::DataReady { job: JOB });
+    let actions = harness.tell(Event::Prepared { job: JOB, base: base(0) });
     assert_eq!(sent(&actions), []);
     let doubted = vec![("n1".to_owned(), Doubt::Differs)];
     assert_eq!(notices(&actions)[0], Notice::NoneEligible { arithmetic: 1, doubted });
     assert!(notices(&actions)[0].to_string().contains("of node n1: it computes arithmetic 1 otherwise"));
-    let actions = desk.join_doubted(2, Doubt::Unproven);
+    let actions = harness.join_doubted(2, Doubt::Unproven);
     let (name, doubt) = ("n2".to_owned(), Doubt::Unproven);
     assert_eq!((sent(&actions), notices(&actions)), (vec![], vec![Notice::NodeDoubted { name, arithmetic: 1, doubt }]));
-    let doubts: Vec<_> = desk.engine.status().nodes.iter().map(|node| node.doubt).collect();
+    let doubts: Vec<_> = harness.engine.status().nodes.iter().map(|node| node.doubt).collect();
     assert_eq!(doubts, [Some(Doubt::Differs), Some(Doubt::Unproven)]);
 
     // The job goes on with one that is.
-    let task = only_sent(&desk.join(3));
+    let task = only_sent(&harness.join(3));
     assert_eq!(task.link, LinkKey(3));
-    desk.finish(&task);
-    desk.merged(JOB, 0);
-    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
+    harness.finish(&task);
+    harness.merged(JOB, 0);
+    let Some(Outcome::Done(summary)) = outcome(&harness.validated(JOB, 0)) else { panic!("the job is done") };
     assert!(summary.reproducible);
 
     // To a job that allows it, it is like any other of another arithmetic.
-    desk.cut(3);
+    harness.cut(3);
     let mut inexact = specification(1, 1);
     inexact.operation.allow_inexact = true;
-    let task = desk.start(JobId(8), &inexact)[0];
-    assert!(matches!(notices(&desk.join_doubted(4, Doubt::Differs))[..], [Notice::NodeJoined { .. }]));
-    desk.finish(&task);
-    desk.merged(JobId(8), 0);
-    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JobId(8), 0)) else { panic!("the job is done") };
+    let task = harness.start(JobId(8), &inexact)[0];
+    assert!(matches!(notices(&harness.join_doubted(4, Doubt::Differs))[..], [Notice::NodeJoined { .. }]));
+    harness.finish(&task);
+    harness.merged(JobId(8), 0);
+    let Some(Outcome::Done(summary)) = outcome(&harness.validated(JobId(8), 0)) else { panic!("the job is done") };
     assert!(!summary.reproducible);
 }
 
@@ -316,21 +316,21 @@ fn a_sentence_names_a_few_nodes_that_are_not_believed_and_counts_the_others() {
 
 #[test]
 fn a_node_that_is_unlisted_finishes_its_task_and_is_dropped() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let task = desk.start(JOB, &specification(1, 2))[0];
-    desk.join(2);
-    assert!(drops(&desk.tell(Event::NodeUnlisted { node: NodeKey(1) })).is_empty());
-    let actions = desk.finish(&task);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let task = harness.start(JOB, &specification(1, 2))[0];
+    harness.join(2);
+    assert!(drops(&harness.tell(Event::NodeUnlisted { node: NodeKey(1) })).is_empty());
+    let actions = harness.finish(&task);
     assert!(accumulates(&actions));
     assert_eq!(drops(&actions), [1]);
-    let last = only_sent(&desk.merged(JOB, 0));
+    let last = only_sent(&harness.merged(JOB, 0));
     assert_eq!(last.link, LinkKey(2));
-    assert_eq!(desk.engine.status().nodes.len(), 1);
-    desk.validated(JOB, 0);
-    desk.finish(&last);
-    desk.merged(JOB, 1);
-    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 1)) else { panic!("the job is done") };
+    assert_eq!(harness.engine.status().nodes.len(), 1);
+    harness.validated(JOB, 0);
+    harness.finish(&last);
+    harness.merged(JOB, 1);
+    let Some(Outcome::Done(summary)) = outcome(&harness.validated(JOB, 1)) else { panic!("the job is done") };
     let names: Vec<&str> = summary.nodes.iter().map(|share| share.node.as_str()).collect();
     assert_eq!(names, ["n2", "n1"], "it is named although it has left");
 }
@@ -338,65 +338,65 @@ fn a_node_that_is_unlisted_finishes_its_task_and_is_dropped() {
 #[test]
 fn a_node_that_shuts_down_finishes_what_it_has_and_gets_nothing_more() {
     for policy in [Policy::Random, Policy::LoadBalancing] {
-        let mut desk = Desk::new(policy);
-        desk.join_with(1, 2, &[1]);
-        let tasks = desk.start(JOB, &specification(2, 2));
-        desk.join_with(2, 2, &[1]);
-        let again = only_sent(&desk.closing(&tasks[0]));
+        let mut harness = Harness::new(policy);
+        harness.join_with(1, 2, &[1]);
+        let tasks = harness.start(JOB, &specification(2, 2));
+        harness.join_with(2, 2, &[1]);
+        let again = only_sent(&harness.closing(&tasks[0]));
         assert_eq!(again.link, LinkKey(2), "{policy}");
-        assert_eq!(desk.engine.status().nodes[0].state, NodeState::Leaving);
-        assert!(accumulates(&desk.finish(&tasks[1])), "what it trains counts");
-        desk.finish(&again);
-        assert_eq!(links(&sent(&desk.merged(JOB, 0))), [2, 2], "{policy}");
-        desk.cut(1);
-        assert_eq!(desk.engine.status().nodes[0].state, NodeState::Inactive);
-        desk.link(1, 11, 1, &[1]);
-        assert_eq!(desk.engine.status().nodes[0].state, NodeState::Active, "another life");
+        assert_eq!(harness.engine.status().nodes[0].state, NodeState::Leaving);
+        assert!(accumulates(&harness.finish(&tasks[1])), "what it trains counts");
+        harness.finish(&again);
+        assert_eq!(links(&sent(&harness.merged(JOB, 0))), [2, 2], "{policy}");
+        harness.cut(1);
+        assert_eq!(harness.engine.status().nodes[0].state, NodeState::Inactive);
+        harness.link(1, 11, 1, &[1]);
+        assert_eq!(harness.engine.status().nodes[0].state, NodeState::Active, "another life");
     }
 }
 
 #[test]
 fn a_node_that_shuts_down_costs_a_task_none_of_its_attempts() {
     for policy in [Policy::Random, Policy::LoadBalancing] {
-        let mut desk = Desk::new(policy);
-        desk.join(1);
-        desk.join(2);
-        let mut task = desk.start(JOB, &specification(1, 1))[0];
+        let mut harness = Harness::new(policy);
+        harness.join(1);
+        harness.join(2);
+        let mut task = harness.start(JOB, &specification(1, 1))[0];
         // More often than a task may fail, by two nodes in turn, over a new link each time.
         for life in 1..=10 {
             for number in [1, 2].map(|node| if task.link.0 % 2 == 1 { node } else { 3 - node }) {
                 let old = task.link.0;
-                task = only_sent(&desk.closing(&task));
-                desk.cut(old);
-                desk.link(number, u64::from(100 * life + number % 2), 1, &[1]);
+                task = only_sent(&harness.closing(&task));
+                harness.cut(old);
+                harness.link(number, u64::from(100 * life + number % 2), 1, &[1]);
             }
         }
-        assert!(accumulates(&desk.finish(&task)), "{policy}");
+        assert!(accumulates(&harness.finish(&task)), "{policy}");
     }
 }
 
 #[test]
 fn the_callers_own_failure_fails_the_job() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.submit(JOB, &specification(1, 1));
-    desk.tell(Event::DataReady { job: JOB });
-    let actions = desk.tell(Event::WorkFailed { job: JOB, reason: "the weights do not fit".to_owned() });
+    let mut harness = Harness::new(Policy::Random);
+    harness.submit(JOB, &specification(1, 1));
+    harness.tell(Event::DataReady { job: JOB });
+    let actions = harness.tell(Event::WorkFailed { job: JOB, reason: "the weights do not fit".to_owned() });
     assert!(matches!(outcome(&actions), Some(Outcome::Failed(FailReason::Work { .. }))));
 }
 
 #[test]
 fn a_result_that_differs_from_one_that_cannot_be_summed_is_no_alarm() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    desk.join(1);
-    desk.join(2);
-    let first = desk.start(JOB, &specification(1, 1))[0];
-    let copy = only_sent(&desk.pass_ms(31_000));
-    desk.trained_as(&first, Digest::of(b"not a number"));
-    assert_eq!(notices(&desk.trained(&copy)), []);
-    let refused = desk.refused(&first);
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join(1);
+    harness.join(2);
+    let first = harness.start(JOB, &specification(1, 1))[0];
+    let copy = only_sent(&harness.pass_ms(31_000));
+    harness.trained_as(&first, Digest::of(b"not a number"));
+    assert_eq!(notices(&harness.trained(&copy)), []);
+    let refused = harness.refused(&first);
     assert!(matches!(notices(&refused)[..], [Notice::UpdateRefused { .. }]), "{refused:?}");
-    let again = sent(&refused).first().copied().unwrap_or_else(|| only_sent(&desk.pass_ms(5_000)));
-    assert_eq!(notices(&desk.finish(&again)), []);
-    desk.merged(JOB, 0);
-    assert!(summary(&desk.validated(JOB, 0)).reproducible);
+    let again = sent(&refused).first().copied().unwrap_or_else(|| only_sent(&harness.pass_ms(5_000)));
+    assert_eq!(notices(&harness.finish(&again)), []);
+    harness.merged(JOB, 0);
+    assert!(summary(&harness.validated(JOB, 0)).reproducible);
 }

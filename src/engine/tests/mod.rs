@@ -1,8 +1,8 @@
-//! The engine's rules, one a test. Owns the desk at which tests play every thread around the engine by hand.
+//! The engine's rules, one a test. Owns the harness in which tests play every thread around the engine by hand.
 
 mod failures;
-mod jobs;
 mod policies;
+mod queue;
 mod restoring;
 mod returning;
 mod rounds;
@@ -37,14 +37,14 @@ impl Sent {
 }
 
 /// An engine, and the hour.
-struct Desk {
+struct Harness {
     engine: Engine,
     now: Time,
 }
 
-impl Desk {
-    fn new(policy: Policy) -> Desk {
-        Desk { engine: Engine::new(Settings::new(policy), 1), now: Time(1_000_000) }
+impl Harness {
+    fn new(policy: Policy) -> Harness {
+        Harness { engine: Engine::new(Settings::new(policy), 1), now: Time(1_000_000) }
     }
 
     fn tell(&mut self, event: Event) -> Vec<Action> {

@@ -4,9 +4,9 @@ use super::*;
 
 #[test]
 fn random_sends_everything_at_once_and_owes_every_node_a_task() {
-    let mut desk = Desk::new(Policy::Random);
-    (1..=5).for_each(|number| drop(desk.join(number)));
-    let tasks = desk.start(JOB, &specification(40, 1));
+    let mut harness = Harness::new(Policy::Random);
+    (1..=5).for_each(|number| drop(harness.join(number)));
+    let tasks = harness.start(JOB, &specification(40, 1));
     assert_eq!(tasks.len(), 40);
     assert!(tasks.iter().all(|task| !task.may_reject));
     assert_eq!(links(&tasks[..5]), [1, 2, 3, 4, 5]);
@@ -16,99 +16,99 @@ fn random_sends_everything_at_once_and_owes_every_node_a_task() {
 
 #[test]
 fn random_gives_a_node_that_joined_late_a_task_in_the_next_round() {
-    let mut desk = Desk::new(Policy::Random);
-    (1..=5).for_each(|number| drop(desk.join(number)));
-    let task = desk.start(JOB, &specification(1, 2))[0];
-    desk.join(6);
-    desk.finish(&task);
+    let mut harness = Harness::new(Policy::Random);
+    (1..=5).for_each(|number| drop(harness.join(number)));
+    let task = harness.start(JOB, &specification(1, 2))[0];
+    harness.join(6);
+    harness.finish(&task);
     // Five nodes have not had a task yet, and the one that had is none of them.
-    assert_ne!(only_sent(&desk.merged(JOB, 0)).link, task.link);
+    assert_ne!(only_sent(&harness.merged(JOB, 0)).link, task.link);
 }
 
 #[test]
 fn no_policy_sends_more_over_a_connection_than_it_carries() {
     for policy in [Policy::Random, Policy::LoadBalancing] {
-        let mut desk = Desk::new(policy);
-        desk.join_with(1, u32::MAX, &[1]);
-        let tasks = desk.start(JOB, &specification(300, 1));
+        let mut harness = Harness::new(policy);
+        harness.join_with(1, u32::MAX, &[1]);
+        let tasks = harness.start(JOB, &specification(300, 1));
         assert_eq!(tasks.len(), 256, "{policy}");
-        assert_eq!(only_sent(&desk.finish(&tasks[0])).shard(), 256, "{policy}");
+        assert_eq!(only_sent(&harness.finish(&tasks[0])).shard(), 256, "{policy}");
     }
 }
 
 #[test]
 fn load_balancing_never_sends_more_than_a_node_has_workers_for() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    desk.join_with(1, 1, &[1]);
-    desk.join_with(2, 3, &[1]);
-    let tasks = desk.start(JOB, &specification(10, 1));
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join_with(1, 1, &[1]);
+    harness.join_with(2, 3, &[1]);
+    let tasks = harness.start(JOB, &specification(10, 1));
     assert_eq!(links(&tasks), [1, 2, 2, 2]);
     assert!(tasks.iter().all(|task| task.may_reject));
     let of_two = tasks.iter().find(|task| task.link == LinkKey(2)).unwrap();
-    assert_eq!(only_sent(&desk.finish(of_two)).link, LinkKey(2));
+    assert_eq!(only_sent(&harness.finish(of_two)).link, LinkKey(2));
 }
 
 #[test]
 fn load_balancing_gives_equal_nodes_work_in_every_round() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    (1..=4).for_each(|number| drop(desk.join_with(number, 4, &[1])));
-    let mut tasks = desk.start(JOB, &specification(4, 5));
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    (1..=4).for_each(|number| drop(harness.join_with(number, 4, &[1])));
+    let mut tasks = harness.start(JOB, &specification(4, 5));
     for step in 0..5 {
         assert_eq!(links(&tasks), [1, 2, 3, 4], "round {step}");
         // Equally fast, give or take a little.
-        desk.now = desk.now.after_us(10_000);
+        harness.now = harness.now.after_us(10_000);
         for task in &tasks {
-            desk.now = desk.now.after_us(50);
-            desk.finish(task);
+            harness.now = harness.now.after_us(50);
+            harness.finish(task);
         }
-        tasks = sent(&desk.merged(JOB, step));
-        desk.validated(JOB, step);
+        tasks = sent(&harness.merged(JOB, step));
+        harness.validated(JOB, step);
     }
 }
 
 /// Two nodes of one worker each, after a round that took 10 ms and 100 ms a task.
-fn fast_and_slow(rounds: u32) -> Desk {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    desk.join(1);
-    desk.join(2);
-    let tasks = desk.start(JOB, &specification(2, rounds));
-    desk.now = desk.now.after_us(10_000);
-    desk.finish(&tasks[0]);
-    desk.now = desk.now.after_us(90_000);
-    desk.finish(&tasks[1]);
-    desk
+fn fast_and_slow(rounds: u32) -> Harness {
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join(1);
+    harness.join(2);
+    let tasks = harness.start(JOB, &specification(2, rounds));
+    harness.now = harness.now.after_us(10_000);
+    harness.finish(&tasks[0]);
+    harness.now = harness.now.after_us(90_000);
+    harness.finish(&tasks[1]);
+    harness
 }
 
 #[test]
 fn load_balancing_waits_for_a_fast_node_rather_than_use_a_slow_one() {
-    let mut desk = fast_and_slow(2);
-    let first = only_sent(&desk.merged(JOB, 0));
+    let mut harness = fast_and_slow(2);
+    let first = only_sent(&harness.merged(JOB, 0));
     assert_eq!(first.link, LinkKey(1));
-    desk.now = desk.now.after_us(10_000);
-    assert_eq!(only_sent(&desk.finish(&first)).link, LinkKey(1));
+    harness.now = harness.now.after_us(10_000);
+    assert_eq!(only_sent(&harness.finish(&first)).link, LinkKey(1));
 }
 
 #[test]
 fn load_balancing_turns_to_the_slow_node_when_the_fast_one_keeps_it_waiting() {
-    let mut desk = fast_and_slow(2);
-    let first = only_sent(&desk.merged(JOB, 0));
-    assert_eq!(sent(&desk.pass_ms(50)), []);
-    let second = only_sent(&desk.pass_ms(60));
+    let mut harness = fast_and_slow(2);
+    let first = only_sent(&harness.merged(JOB, 0));
+    assert_eq!(sent(&harness.pass_ms(50)), []);
+    let second = only_sent(&harness.pass_ms(60));
     assert_eq!((first.link, second.link), (LinkKey(1), LinkKey(2)));
 }
 
 #[test]
 fn load_balancing_tries_a_node_again_that_was_slow_once() {
-    let mut desk = fast_and_slow(60);
+    let mut harness = fast_and_slow(60);
     let tried_again = (0..60).find(|&step| {
-        let mut out = sent(&desk.merged(JOB, step));
+        let mut out = sent(&harness.merged(JOB, step));
         let mut links = Vec::new();
         while let Some(task) = out.pop() {
             links.push(task.link);
-            desk.now = desk.now.after_us(10_000);
-            out.extend(sent(&desk.finish(&task)));
+            harness.now = harness.now.after_us(10_000);
+            out.extend(sent(&harness.finish(&task)));
         }
-        desk.validated(JOB, step);
+        harness.validated(JOB, step);
         links.contains(&LinkKey(2))
     });
     // A tenth of the speed is forgiven after some thirty rounds without work, not at once.
@@ -117,114 +117,114 @@ fn load_balancing_tries_a_node_again_that_was_slow_once() {
 
 #[test]
 fn load_balancing_counts_what_others_do_on_a_node() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    desk.join(1);
-    desk.join(2);
-    let tasks = desk.start(JOB, &specification(2, 2));
-    desk.now = desk.now.after_us(10_000);
-    tasks.iter().for_each(|task| drop(desk.finish(task)));
-    desk.tell(Event::LoadReported { link: LinkKey(1), running: 1, waiting: 3 });
-    let actions = desk.merged(JOB, 0);
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join(1);
+    harness.join(2);
+    let tasks = harness.start(JOB, &specification(2, 2));
+    harness.now = harness.now.after_us(10_000);
+    tasks.iter().for_each(|task| drop(harness.finish(task)));
+    harness.tell(Event::LoadReported { link: LinkKey(1), running: 1, waiting: 3 });
+    let actions = harness.merged(JOB, 0);
     assert_eq!(sent(&actions)[0].link, LinkKey(2));
 }
 
 #[test]
 fn load_balancing_offers_nothing_more_to_a_node_that_says_it_is_busy() {
     for (reason, offered) in [(RejectReason::LoadProbability, 1), (RejectReason::Busy, 0)] {
-        let mut desk = Desk::new(Policy::LoadBalancing);
-        desk.join(1);
-        desk.join(2);
-        let first = desk.start(JOB, &specification(5, 1));
+        let mut harness = Harness::new(Policy::LoadBalancing);
+        harness.join(1);
+        harness.join(2);
+        let first = harness.start(JOB, &specification(5, 1));
         // Both nodes take 10 ms a task. Two more are out then, and one waits.
-        desk.now = desk.now.after_us(10_000);
-        let third = only_sent(&desk.finish(&first[0]));
-        only_sent(&desk.finish(&first[1]));
-        desk.now = desk.now.after_us(1_000);
+        harness.now = harness.now.after_us(10_000);
+        let third = only_sent(&harness.finish(&first[0]));
+        only_sent(&harness.finish(&first[1]));
+        harness.now = harness.now.after_us(1_000);
         let (link, attempt) = (third.link, third.attempt);
-        assert_eq!(sent(&desk.tell(Event::Rejected { link, attempt, reason })).len(), offered, "{reason:?}");
+        assert_eq!(sent(&harness.tell(Event::Rejected { link, attempt, reason })).len(), offered, "{reason:?}");
     }
 }
 
 #[test]
 fn a_task_that_everybody_turned_down_is_sent_firmly() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    desk.join(1);
-    desk.join(2);
-    let first = desk.start(JOB, &specification(1, 1))[0];
-    let second = only_sent(&desk.rejected(&first));
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join(1);
+    harness.join(2);
+    let first = harness.start(JOB, &specification(1, 1))[0];
+    let second = only_sent(&harness.rejected(&first));
     assert_ne!(first.link, second.link);
     assert!(second.may_reject);
-    let third = only_sent(&desk.rejected(&second));
+    let third = only_sent(&harness.rejected(&second));
     assert!(!third.may_reject);
     // To turn down what may not be turned down is a failure: another node, firmly, then a pause.
-    let fourth = only_sent(&desk.rejected(&third));
+    let fourth = only_sent(&harness.rejected(&third));
     assert!(!fourth.may_reject && fourth.link != third.link);
-    assert_eq!(sent(&desk.rejected(&fourth)), []);
-    only_sent(&desk.pass_ms(200));
+    assert_eq!(sent(&harness.rejected(&fourth)), []);
+    only_sent(&harness.pass_ms(200));
 }
 
 #[test]
 fn a_task_that_was_turned_down_waits_for_a_node_that_is_merely_full() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    desk.join(1);
-    desk.join(2);
-    let tasks = desk.start(JOB, &specification(2, 1));
-    assert_eq!(sent(&desk.rejected(&tasks[0])), []);
-    let second = only_sent(&desk.finish(&tasks[1]));
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join(1);
+    harness.join(2);
+    let tasks = harness.start(JOB, &specification(2, 1));
+    assert_eq!(sent(&harness.rejected(&tasks[0])), []);
+    let second = only_sent(&harness.finish(&tasks[1]));
     assert_eq!((second.link, second.may_reject), (tasks[1].link, true));
 }
 
 #[test]
 fn a_node_that_joins_in_the_middle_gets_what_is_waiting() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    desk.join(1);
-    assert_eq!(desk.start(JOB, &specification(2, 1)).len(), 1);
-    let actions = desk.join(2);
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join(1);
+    assert_eq!(harness.start(JOB, &specification(2, 1)).len(), 1);
+    let actions = harness.join(2);
     assert_eq!(only_sent(&actions).link, LinkKey(2));
     assert!(matches!(notices(&actions)[..], [Notice::NodeJoined { .. }]));
 }
 
 /// Four nodes; three of four tasks are done after 100 ms. What is left.
-fn last_of_four(policy: Policy) -> (Desk, Sent) {
-    let mut desk = Desk::new(policy);
-    (1..=4).for_each(|number| drop(desk.join(number)));
-    let tasks = desk.start(JOB, &specification(4, 1));
-    desk.now = desk.now.after_us(100_000);
-    tasks[..3].iter().for_each(|task| drop(desk.finish(task)));
-    (desk, tasks[3])
+fn last_of_four(policy: Policy) -> (Harness, Sent) {
+    let mut harness = Harness::new(policy);
+    (1..=4).for_each(|number| drop(harness.join(number)));
+    let tasks = harness.start(JOB, &specification(4, 1));
+    harness.now = harness.now.after_us(100_000);
+    tasks[..3].iter().for_each(|task| drop(harness.finish(task)));
+    (harness, tasks[3])
 }
 
 #[test]
 fn a_task_that_takes_longer_than_expected_is_copied_to_an_idle_node_and_the_loser_is_cancelled() {
     for policy in [Policy::Random, Policy::LoadBalancing] {
-        let (mut desk, slow) = last_of_four(policy);
-        assert_eq!(sent(&desk.pass_ms(99)), [], "{policy}");
-        let actions = desk.pass_ms(1);
+        let (mut harness, slow) = last_of_four(policy);
+        assert_eq!(sent(&harness.pass_ms(99)), [], "{policy}");
+        let actions = harness.pass_ms(1);
         let copy = only_sent(&actions);
         assert_ne!(copy.link, slow.link);
         assert!(matches!(notices(&actions)[..], [Notice::Speculating { waited_us: 200_000, .. }]));
         // Two attempts at most, however long it takes.
-        assert_eq!(sent(&desk.pass_ms(10_000)), []);
-        let actions = desk.finish(&copy);
+        assert_eq!(sent(&harness.pass_ms(10_000)), []);
+        let actions = harness.finish(&copy);
         assert!(actions.contains(&Action::Cancel { link: slow.link, attempt: slow.attempt }));
         // The loser was too far to stop: its result is compared, and is the same.
-        assert_eq!(notices(&desk.trained(&slow)), []);
+        assert_eq!(notices(&harness.trained(&slow)), []);
     }
 }
 
 #[test]
 fn a_node_that_copies_have_overtaken_is_known_to_be_slow() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    (1..=4).for_each(|number| drop(desk.join(number)));
-    let tasks = desk.start(JOB, &specification(4, 2));
-    desk.now = desk.now.after_us(100_000);
-    tasks[..3].iter().for_each(|task| drop(desk.finish(task)));
-    let copy = only_sent(&desk.pass_ms(100));
-    desk.now = desk.now.after_us(100_000);
-    desk.finish(&copy);
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    (1..=4).for_each(|number| drop(harness.join(number)));
+    let tasks = harness.start(JOB, &specification(4, 2));
+    harness.now = harness.now.after_us(100_000);
+    tasks[..3].iter().for_each(|task| drop(harness.finish(task)));
+    let copy = only_sent(&harness.pass_ms(100));
+    harness.now = harness.now.after_us(100_000);
+    harness.finish(&copy);
     // The others take 100 ms: a second task after the first is done before one that takes this node 300 ms or more.
     let slow = tasks[3].link.0;
-    let (first, then) = (sent(&desk.merged(JOB, 0)), sent(&desk.pass_ms(50)));
+    let (first, then) = (sent(&harness.merged(JOB, 0)), sent(&harness.pass_ms(50)));
     assert_eq!((first.len(), then), (3, Vec::new()));
     assert!(!links(&first).contains(&slow), "{first:?}");
 }
@@ -232,38 +232,38 @@ fn a_node_that_copies_have_overtaken_is_known_to_be_slow() {
 #[test]
 fn what_a_silent_node_has_is_copied_though_it_has_most_of_the_round_or_all_of_it() {
     for done in [1, 0] {
-        let mut desk = Desk::new(Policy::LoadBalancing);
-        (1..=4).for_each(|number| drop(desk.join(number)));
-        let tasks = desk.start(JOB, &specification(4, 1));
-        desk.now = desk.now.after_us(100_000);
-        tasks[..done].iter().for_each(|task| drop(desk.finish(task)));
+        let mut harness = Harness::new(Policy::LoadBalancing);
+        (1..=4).for_each(|number| drop(harness.join(number)));
+        let tasks = harness.start(JOB, &specification(4, 1));
+        harness.now = harness.now.after_us(100_000);
+        tasks[..done].iter().for_each(|task| drop(harness.finish(task)));
         // The others say nothing of their tasks, and nothing of being busy: nobody can tell what is normal.
         let patience_ms = if done == 1 { 900 } else { 29_900 };
-        assert_eq!(sent(&desk.pass_ms(patience_ms - 1)), []);
+        assert_eq!(sent(&harness.pass_ms(patience_ms - 1)), []);
         if done == 0 {
-            desk.join(5);
+            harness.join(5);
         }
-        assert!(!sent(&desk.pass_ms(1)).is_empty(), "{done} done");
+        assert!(!sent(&harness.pass_ms(1)).is_empty(), "{done} done");
     }
 }
 
 #[test]
 fn a_slow_task_is_not_copied_to_a_busy_node() {
-    let (mut desk, slow) = last_of_four(Policy::Random);
+    let (mut harness, slow) = last_of_four(Policy::Random);
     for link in (1..=4).filter(|&link| link != slow.link.0) {
-        desk.tell(Event::LoadReported { link: LinkKey(link), running: 1, waiting: 0 });
+        harness.tell(Event::LoadReported { link: LinkKey(link), running: 1, waiting: 0 });
     }
-    assert_eq!(sent(&desk.pass_ms(4_000)), []);
+    assert_eq!(sent(&harness.pass_ms(4_000)), []);
     // What was told is old: it is no longer believed.
-    only_sent(&desk.pass_ms(2_000));
+    only_sent(&harness.pass_ms(2_000));
 }
 
 #[test]
 fn the_copy_goes_on_when_the_slow_node_is_lost() {
-    let (mut desk, slow) = last_of_four(Policy::Random);
-    let copy = only_sent(&desk.pass_ms(100));
-    assert_eq!(sent(&desk.cut(slow.link.0)), []);
-    assert!(desk.finish(&copy).contains(&Action::FinishRound { job: JOB, step: 0, rows: 400 }));
+    let (mut harness, slow) = last_of_four(Policy::Random);
+    let copy = only_sent(&harness.pass_ms(100));
+    assert_eq!(sent(&harness.cut(slow.link.0)), []);
+    assert!(harness.finish(&copy).contains(&Action::FinishRound { job: JOB, step: 0, rows: 400 }));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Jobs that go on: what is written of a round, what a restored job starts from, pauses, what is forgotten.
 
-use super::jobs::admission;
+use super::queue::admission;
 use super::*;
 use crate::job::{FailKind, Failure, OnNoNodes, RoundRecord};
 
@@ -69,26 +69,26 @@ fn pauses(actions: &[Action]) -> bool {
 }
 
 /// A job of one task that pauses for want of nodes while it runs.
-fn pause(desk: &mut Desk, job: JobId) -> Vec<Action> {
-    desk.submit(job, &pausing(specification(1, 1)));
-    desk.tell(Event::DataReady { job });
-    desk.tell(Event::Prepared { job, base: base(0) });
-    desk.pass_ms(7_000)
+fn pause(harness: &mut Harness, job: JobId) -> Vec<Action> {
+    harness.submit(job, &pausing(specification(1, 1)));
+    harness.tell(Event::DataReady { job });
+    harness.tell(Event::Prepared { job, base: base(0) });
+    harness.pass_ms(7_000)
 }
 
 #[test]
 fn a_round_is_written_before_it_is_told_with_what_became_of_each_task() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &skipping(specification(2, 2)));
-    desk.failed(&tasks[1], Fault::Final);
-    desk.pass_ms(5);
-    desk.finish(&tasks[0]);
-    desk.pass_ms(2);
-    desk.merged(JOB, 0);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &skipping(specification(2, 2)));
+    harness.failed(&tasks[1], Fault::Final);
+    harness.pass_ms(5);
+    harness.finish(&tasks[0]);
+    harness.pass_ms(2);
+    harness.merged(JOB, 0);
     // What the next round does meanwhile is no part of it.
-    desk.pass_ms(9);
-    let actions = desk.validated(JOB, 0);
+    harness.pass_ms(9);
+    let actions = harness.validated(JOB, 0);
     let [Action::Persist { job: JOB, record }, Action::Report { event: JobEvent::RoundDone(told), .. }] = &actions[..]
     else {
         panic!("{actions:?}");
@@ -106,23 +106,23 @@ fn a_round_is_written_before_it_is_told_with_what_became_of_each_task() {
 
 #[test]
 fn a_restored_job_goes_on_with_its_next_round_from_its_weights() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let actions = desk.tell(restored(JOB, &specification(2, 3), Some(progress(2))));
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let actions = harness.tell(restored(JOB, &specification(2, 3), Some(progress(2))));
     assert!(actions.contains(&Action::Prepare { job: JOB }));
     let running = JobProgress::Running { step: 2, rounds: 3, tasks_done: 0, tasks: 2 };
-    assert_eq!(desk.engine.status().jobs[0].progress, running);
-    desk.pass_ms(6);
+    assert_eq!(harness.engine.status().jobs[0].progress, running);
+    harness.pass_ms(6);
     // The node holds nothing of it.
-    desk.tell(Event::ResultsHeld { link: LinkKey(1), job: JOB, held: Vec::new() });
-    let actions = desk.tell(Event::Prepared { job: JOB, base: base(2) });
+    harness.tell(Event::ResultsHeld { link: LinkKey(1), job: JOB, held: Vec::new() });
+    let actions = harness.tell(Event::Prepared { job: JOB, base: base(2) });
     let tasks = sent(&actions);
     assert!(tasks.len() == 2 && tasks.iter().all(|task| task.attempt.task.step == 2));
     let starts_there = |action: &Action| !matches!(action, Action::Dispatch { base: from, .. } if *from != base(2));
     assert!(actions.iter().all(starts_there));
-    tasks.iter().for_each(|task| drop(desk.finish(task)));
-    desk.merged(JOB, 2);
-    let actions = desk.validated(JOB, 2);
+    tasks.iter().for_each(|task| drop(harness.finish(task)));
+    harness.merged(JOB, 2);
+    let actions = harness.validated(JOB, 2);
     assert_eq!(records(&actions)[0].progress.rounds_done(), 3);
     let summary = summary(&actions);
     assert_eq!((summary.merged, summary.skipped, summary.reproducible), (5, 1, false));
@@ -134,10 +134,10 @@ fn a_restored_job_goes_on_with_its_next_round_from_its_weights() {
 
 #[test]
 fn a_restored_job_whose_rounds_are_all_done_ends_at_once_with_its_old_numbers() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.tell(restored(JOB, &specification(2, 3), Some(progress(3))));
-    desk.pass_ms(6);
-    let actions = desk.tell(Event::Prepared { job: JOB, base: base(3) });
+    let mut harness = Harness::new(Policy::Random);
+    harness.tell(restored(JOB, &specification(2, 3), Some(progress(3))));
+    harness.pass_ms(6);
+    let actions = harness.tell(Event::Prepared { job: JOB, base: base(3) });
     assert!(sent(&actions).is_empty() && records(&actions).is_empty());
     let summary = summary(&actions);
     assert_eq!((summary.weights, summary.rows, summary.loss), (base(3), 50, 0.5));
@@ -150,49 +150,49 @@ fn a_restored_job_whose_rounds_are_all_done_ends_at_once_with_its_old_numbers() 
 
 #[test]
 fn a_restored_job_has_all_its_revivals() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.tell(restored(JOB, &specification(2, 3), Some(progress(1))));
-    desk.tell(Event::Prepared { job: JOB, base: base(1) });
-    assert_eq!(outcome(&desk.pass_ms(6_999)), None);
-    assert_eq!(outcome(&desk.pass_ms(1)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 6 })));
+    let mut harness = Harness::new(Policy::Random);
+    harness.tell(restored(JOB, &specification(2, 3), Some(progress(1))));
+    harness.tell(Event::Prepared { job: JOB, base: base(1) });
+    assert_eq!(outcome(&harness.pass_ms(6_999)), None);
+    assert_eq!(outcome(&harness.pass_ms(1)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 6 })));
 }
 
 #[test]
 fn restored_jobs_keep_their_order_and_one_that_is_known_is_left_alone() {
-    let mut desk = Desk::new(Policy::Random);
+    let mut harness = Harness::new(Policy::Random);
     let first = restored(JobId(1), &specification(1, 1), None);
-    assert!(desk.tell(first.clone()).contains(&Action::Prepare { job: JobId(1) }));
+    assert!(harness.tell(first.clone()).contains(&Action::Prepare { job: JobId(1) }));
     let second = restored(JobId(2), &specification(1, 3), Some(progress(1)));
-    assert_eq!(desk.tell(second.clone()), []);
-    desk.tell(restored_paused(JobId(3), &specification(1, 1), None));
+    assert_eq!(harness.tell(second.clone()), []);
+    harness.tell(restored_paused(JobId(3), &specification(1, 1), None));
     let ended = |job| {
         let Event::Submitted { semantic, .. } = submitted(job, &specification(1, 1)) else { unreachable!() };
         Event::RestoredEnded { job, semantic, outcome: Outcome::Cancelled }
     };
-    desk.tell(ended(JobId(4)));
-    let before = desk.engine.status();
+    harness.tell(ended(JobId(4)));
+    let before = harness.engine.status();
     let order: Vec<u128> = before.jobs.iter().map(|job| job.job.0).collect();
     assert_eq!(order, [1, 2, 3, 4]);
     for again in [first, second, restored(JobId(3), &specification(1, 1), None), ended(JobId(2)), ended(JobId(4))] {
-        assert_eq!(desk.tell(again), []);
-        assert_eq!(desk.engine.status(), before);
+        assert_eq!(harness.tell(again), []);
+        assert_eq!(harness.engine.status(), before);
     }
 }
 
 #[test]
 fn a_job_without_nodes_pauses_and_the_next_one_takes_its_turn() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let task = desk.start(JOB, &pausing(specification(1, 2)))[0];
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let task = harness.start(JOB, &pausing(specification(1, 2)))[0];
     for job in [8, 9] {
-        desk.submit(JobId(job), &specification(1, 1));
-        desk.tell(Event::DataReady { job: JobId(job) });
+        harness.submit(JobId(job), &specification(1, 1));
+        harness.tell(Event::DataReady { job: JobId(job) });
     }
-    desk.finish(&task);
-    desk.merged(JOB, 0);
-    desk.validated(JOB, 0);
-    desk.cut(1);
-    let actions = desk.pass_ms(7_000);
+    harness.finish(&task);
+    harness.merged(JOB, 0);
+    harness.validated(JOB, 0);
+    harness.cut(1);
+    let actions = harness.pass_ms(7_000);
     assert_eq!(outcome(&actions), None);
     let (paused, suspended) = (JobEvent::Paused(FailReason::NoNodes { revivals: 3 }), Action::Suspend { job: JOB });
     let place = actions.iter().position(|action| *action == Action::Report { job: JOB, event: paused.clone() });
@@ -200,192 +200,192 @@ fn a_job_without_nodes_pauses_and_the_next_one_takes_its_turn() {
     assert!(actions.contains(&Action::Prepare { job: JobId(8) }));
     let state = JobProgress::Paused { rounds_done: 1, reason: FailReason::NoNodes { revivals: 3 } };
     assert_eq!(
-        admission(&desk.submit(JOB, &pausing(specification(1, 2)))),
+        admission(&harness.submit(JOB, &pausing(specification(1, 2)))),
         Admission::Attached { progress: state.clone() }
     );
     // It waits however long it takes, and then goes on behind the others from where it was.
-    desk.tell(Event::Prepared { job: JobId(8), base: base(0) });
-    let task = only_sent(&desk.link(1, 11, 1, &[1]));
-    desk.pass_ms(100_000);
-    assert_eq!(desk.engine.status().jobs[2].progress, state);
-    desk.tell(Event::ResumeRequested { job: JOB });
-    let jobs: Vec<JobId> = desk.engine.status().jobs.iter().map(|job| job.job).collect();
+    harness.tell(Event::Prepared { job: JobId(8), base: base(0) });
+    let task = only_sent(&harness.link(1, 11, 1, &[1]));
+    harness.pass_ms(100_000);
+    assert_eq!(harness.engine.status().jobs[2].progress, state);
+    harness.tell(Event::ResumeRequested { job: JOB });
+    let jobs: Vec<JobId> = harness.engine.status().jobs.iter().map(|job| job.job).collect();
     assert_eq!(jobs, [JobId(8), JobId(9), JOB]);
-    desk.finish(&task);
-    desk.merged(JobId(8), 0);
-    assert!(desk.validated(JobId(8), 0).contains(&Action::Prepare { job: JobId(9) }));
-    assert!(desk.tell(Event::CancelRequested { job: JobId(9) }).contains(&Action::Prepare { job: JOB }));
-    let task = only_sent(&desk.tell(Event::Prepared { job: JOB, base: base(1) }));
+    harness.finish(&task);
+    harness.merged(JobId(8), 0);
+    assert!(harness.validated(JobId(8), 0).contains(&Action::Prepare { job: JobId(9) }));
+    assert!(harness.tell(Event::CancelRequested { job: JobId(9) }).contains(&Action::Prepare { job: JOB }));
+    let task = only_sent(&harness.tell(Event::Prepared { job: JOB, base: base(1) }));
     assert_eq!(task.attempt.task.step, 1);
-    desk.finish(&task);
-    desk.merged(JOB, 1);
-    assert_eq!(summary(&desk.validated(JOB, 1)).merged, 2);
+    harness.finish(&task);
+    harness.merged(JOB, 1);
+    assert_eq!(summary(&harness.validated(JOB, 1)).merged, 2);
 }
 
 #[test]
 fn a_pause_waits_until_what_is_merged_is_written() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let task = desk.start(JOB, &pausing(specification(1, 2)))[0];
-    desk.finish(&task);
-    desk.merged(JOB, 0);
-    desk.cut(1);
-    assert!(!pauses(&desk.pass_ms(60_000)));
-    let actions = desk.validated(JOB, 0);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let task = harness.start(JOB, &pausing(specification(1, 2)))[0];
+    harness.finish(&task);
+    harness.merged(JOB, 0);
+    harness.cut(1);
+    assert!(!pauses(&harness.pass_ms(60_000)));
+    let actions = harness.validated(JOB, 0);
     assert_eq!(records(&actions).len(), 1);
     assert!(pauses(&actions));
 }
 
 #[test]
 fn a_task_of_a_paused_job_is_taken_back_and_not_merged_when_it_goes_on() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &pausing(specification(2, 1)));
-    desk.finish(&tasks[0]);
-    desk.trained(&tasks[1]);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &pausing(specification(2, 1)));
+    harness.finish(&tasks[0]);
+    harness.trained(&tasks[1]);
     // The result of the second is refused, and nobody is there to try again.
-    desk.cut(1);
-    desk.refused(&tasks[1]);
-    assert!(pauses(&desk.pass_ms(7_000)));
-    assert_eq!(desk.accumulated(&tasks[0]), []);
-    desk.tell(Event::ResumeRequested { job: JOB });
-    desk.link(1, 11, 1, &[1]);
-    let again = sent(&desk.tell(Event::Prepared { job: JOB, base: base(0) }));
+    harness.cut(1);
+    harness.refused(&tasks[1]);
+    assert!(pauses(&harness.pass_ms(7_000)));
+    assert_eq!(harness.accumulated(&tasks[0]), []);
+    harness.tell(Event::ResumeRequested { job: JOB });
+    harness.link(1, 11, 1, &[1]);
+    let again = sent(&harness.tell(Event::Prepared { job: JOB, base: base(0) }));
     assert_eq!(again.len(), 2);
-    again.iter().for_each(|task| drop(desk.finish(task)));
-    desk.merged(JOB, 0);
-    let summary = summary(&desk.validated(JOB, 0));
+    again.iter().for_each(|task| drop(harness.finish(task)));
+    harness.merged(JOB, 0);
+    let summary = summary(&harness.validated(JOB, 0));
     assert_eq!((summary.merged, &summary.nodes[..]), (2, &[share("n1", 2)][..]));
 }
 
 #[test]
 fn what_a_leaving_node_trains_of_a_job_that_pauses_is_taken_back() {
-    let mut desk = Desk::new(Policy::LoadBalancing);
-    desk.join(1);
-    let task = desk.start(JOB, &pausing(specification(2, 1)))[0];
-    desk.tell(Event::NodeUnlisted { node: NodeKey(1) });
-    let actions = desk.pass_ms(7_000);
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join(1);
+    let task = harness.start(JOB, &pausing(specification(2, 1)))[0];
+    harness.tell(Event::NodeUnlisted { node: NodeKey(1) });
+    let actions = harness.pass_ms(7_000);
     assert!(pauses(&actions));
     assert!(actions.contains(&Action::Cancel { link: task.link, attempt: task.attempt }));
     assert_eq!(drops(&actions), [1]);
-    assert!(discards(&desk.trained(&task)));
+    assert!(discards(&harness.trained(&task)));
 }
 
 #[test]
 fn a_resumed_job_has_all_its_revivals() {
-    let mut desk = Desk::new(Policy::Random);
-    assert!(pauses(&pause(&mut desk, JOB)));
-    desk.tell(Event::ResumeRequested { job: JOB });
-    desk.tell(Event::Prepared { job: JOB, base: base(0) });
-    assert!(!pauses(&desk.pass_ms(6_999)));
-    assert!(pauses(&desk.pass_ms(1)));
+    let mut harness = Harness::new(Policy::Random);
+    assert!(pauses(&pause(&mut harness, JOB)));
+    harness.tell(Event::ResumeRequested { job: JOB });
+    harness.tell(Event::Prepared { job: JOB, base: base(0) });
+    assert!(!pauses(&harness.pass_ms(6_999)));
+    assert!(pauses(&harness.pass_ms(1)));
 }
 
 #[test]
 fn a_paused_job_can_be_cancelled() {
-    let mut desk = Desk::new(Policy::Random);
-    pause(&mut desk, JOB);
-    let actions = desk.tell(Event::CancelRequested { job: JOB });
+    let mut harness = Harness::new(Policy::Random);
+    pause(&mut harness, JOB);
+    let actions = harness.tell(Event::CancelRequested { job: JOB });
     assert_eq!(outcome(&actions), Some(Outcome::Cancelled));
     assert_eq!(actions.last(), Some(&Action::ReleaseJob { job: JOB }));
     // Neither is there anything left of it to go on.
-    assert_eq!(desk.tell(Event::ResumeRequested { job: JOB }), []);
+    assert_eq!(harness.tell(Event::ResumeRequested { job: JOB }), []);
 }
 
 #[test]
 fn a_job_that_was_paused_before_the_restart_is_paused_and_goes_on_when_it_is_resumed() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    assert_eq!(desk.tell(restored_paused(JOB, &specification(2, 3), Some(progress(2)))), []);
-    assert_eq!(desk.engine.status().jobs[0].progress, JobProgress::Paused { rounds_done: 2, reason: recorded() });
-    assert!(desk.tell(Event::ResumeRequested { job: JOB }).contains(&Action::Prepare { job: JOB }));
-    let tasks = sent(&desk.tell(Event::Prepared { job: JOB, base: base(2) }));
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    assert_eq!(harness.tell(restored_paused(JOB, &specification(2, 3), Some(progress(2)))), []);
+    assert_eq!(harness.engine.status().jobs[0].progress, JobProgress::Paused { rounds_done: 2, reason: recorded() });
+    assert!(harness.tell(Event::ResumeRequested { job: JOB }).contains(&Action::Prepare { job: JOB }));
+    let tasks = sent(&harness.tell(Event::Prepared { job: JOB, base: base(2) }));
     assert!(tasks.iter().all(|task| task.attempt.task.step == 2));
 }
 
 #[test]
 fn the_seventeenth_pause_is_a_failure() {
-    let mut desk = Desk::new(Policy::Random);
+    let mut harness = Harness::new(Policy::Random);
     for job in 1..=16 {
-        assert!(pauses(&pause(&mut desk, JobId(job))));
+        assert!(pauses(&pause(&mut harness, JobId(job))));
     }
-    let actions = pause(&mut desk, JobId(17));
+    let actions = pause(&mut harness, JobId(17));
     assert!(!pauses(&actions));
     assert_eq!(outcome(&actions), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
-    desk.tell(Event::CancelRequested { job: JobId(1) });
-    assert!(pauses(&pause(&mut desk, JobId(18))));
+    harness.tell(Event::CancelRequested { job: JobId(1) });
+    assert!(pauses(&pause(&mut harness, JobId(18))));
 }
 
 #[test]
 fn an_alarm_between_a_rounds_merge_and_its_record_is_in_the_record() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let task = desk.start(JOB, &specification(1, 2))[0];
-    desk.finish(&task);
-    desk.merged(JOB, 0);
-    let actions = desk.trained_as(&task, Digest::of(b"something else"));
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let task = harness.start(JOB, &specification(1, 2))[0];
+    harness.finish(&task);
+    harness.merged(JOB, 0);
+    let actions = harness.trained_as(&task, Digest::of(b"something else"));
     assert!(matches!(notices(&actions)[..], [Notice::DigestMismatch { .. }]));
-    assert!(!records(&desk.validated(JOB, 0))[0].progress.reproducible);
+    assert!(!records(&harness.validated(JOB, 0))[0].progress.reproducible);
 }
 
 #[test]
 fn an_alarm_about_a_round_that_is_written_outlives_a_pause_and_one_about_a_later_round_does_not() {
     for (is_late, reproducible) in [(true, false), (false, true)] {
-        let mut desk = Desk::new(Policy::Random);
-        desk.join_with(1, 2, &[1]);
-        let tasks = desk.start(JOB, &pausing(specification(2, 2)));
-        tasks.iter().for_each(|task| drop(desk.finish(task)));
-        let next = sent(&desk.merged(JOB, 0));
-        desk.validated(JOB, 0);
+        let mut harness = Harness::new(Policy::Random);
+        harness.join_with(1, 2, &[1]);
+        let tasks = harness.start(JOB, &pausing(specification(2, 2)));
+        tasks.iter().for_each(|task| drop(harness.finish(task)));
+        let next = sent(&harness.merged(JOB, 0));
+        harness.validated(JOB, 0);
         let doubted = if is_late { tasks[0] } else { next[0] };
         if !is_late {
-            desk.finish(&doubted);
+            harness.finish(&doubted);
         }
-        let actions = desk.trained_as(&doubted, Digest::of(b"something else"));
+        let actions = harness.trained_as(&doubted, Digest::of(b"something else"));
         assert!(matches!(notices(&actions)[..], [Notice::DigestMismatch { .. }]));
-        desk.cut(1);
-        assert!(pauses(&desk.pass_ms(7_000)));
-        desk.tell(Event::ResumeRequested { job: JOB });
-        desk.link(1, 11, 2, &[1]);
-        let tasks = sent(&desk.tell(Event::Prepared { job: JOB, base: base(1) }));
-        tasks.iter().for_each(|task| drop(desk.finish(task)));
-        desk.merged(JOB, 1);
-        assert_eq!(summary(&desk.validated(JOB, 1)).reproducible, reproducible);
+        harness.cut(1);
+        assert!(pauses(&harness.pass_ms(7_000)));
+        harness.tell(Event::ResumeRequested { job: JOB });
+        harness.link(1, 11, 2, &[1]);
+        let tasks = sent(&harness.tell(Event::Prepared { job: JOB, base: base(1) }));
+        tasks.iter().for_each(|task| drop(harness.finish(task)));
+        harness.merged(JOB, 1);
+        assert_eq!(summary(&harness.validated(JOB, 1)).reproducible, reproducible);
     }
 }
 
 #[test]
 fn a_node_that_left_the_list_keeps_its_name_in_what_is_written() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let task = desk.start(JOB, &specification(1, 1))[0];
-    desk.trained(&task);
-    assert_eq!(drops(&desk.tell(Event::NodeUnlisted { node: NodeKey(1) })), [1]);
-    desk.accumulated(&task);
-    desk.merged(JOB, 0);
-    let actions = desk.validated(JOB, 0);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let task = harness.start(JOB, &specification(1, 1))[0];
+    harness.trained(&task);
+    assert_eq!(drops(&harness.tell(Event::NodeUnlisted { node: NodeKey(1) })), [1]);
+    harness.accumulated(&task);
+    harness.merged(JOB, 0);
+    let actions = harness.validated(JOB, 0);
     assert_eq!(records(&actions)[0].tasks[0].as_ref().map(|won| &*won.node), Some("n1"));
     assert_eq!(summary(&actions).nodes, [share("n1", 1)]);
 }
 
 #[test]
 fn an_end_is_forgotten_when_it_expires_and_no_sooner() {
-    let mut desk = Desk::new(Policy::Random);
-    let end = |desk: &mut Desk, job| {
-        desk.submit(JobId(job), &specification(1, 1));
-        desk.tell(Event::CancelRequested { job: JobId(job) })
+    let mut harness = Harness::new(Policy::Random);
+    let end = |harness: &mut Harness, job| {
+        harness.submit(JobId(job), &specification(1, 1));
+        harness.tell(Event::CancelRequested { job: JobId(job) })
     };
     for job in 1..=100 {
-        assert!(!end(&mut desk, job).iter().any(|action| matches!(action, Action::Forget { .. })));
+        assert!(!end(&mut harness, job).iter().any(|action| matches!(action, Action::Forget { .. })));
     }
-    assert_eq!(desk.engine.status().jobs.len(), 100);
-    assert_eq!(desk.tell(Event::Expired { job: JobId(1) }), [Action::Forget { job: JobId(1) }]);
-    assert_eq!(desk.tell(Event::Expired { job: JobId(40) }), [Action::Forget { job: JobId(40) }]);
-    assert_eq!(desk.tell(Event::Expired { job: JobId(40) }), []);
+    assert_eq!(harness.engine.status().jobs.len(), 100);
+    assert_eq!(harness.tell(Event::Expired { job: JobId(1) }), [Action::Forget { job: JobId(1) }]);
+    assert_eq!(harness.tell(Event::Expired { job: JobId(40) }), [Action::Forget { job: JobId(40) }]);
+    assert_eq!(harness.tell(Event::Expired { job: JobId(40) }), []);
     for job in [1, 40] {
-        let admitted = admission(&desk.submit(JobId(job), &specification(1, 1)));
+        let admitted = admission(&harness.submit(JobId(job), &specification(1, 1)));
         assert!(matches!(admitted, Admission::Admitted { .. }), "{admitted:?}");
         // Only what has ended expires.
-        assert_eq!(desk.tell(Event::Expired { job: JobId(job) }), []);
+        assert_eq!(harness.tell(Event::Expired { job: JobId(job) }), []);
     }
 }

@@ -5,29 +5,29 @@ use crate::job::Attempt;
 
 #[test]
 fn a_job_goes_from_submission_to_done() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let actions = desk.submit(JOB, &specification(2, 1));
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let actions = harness.submit(JOB, &specification(2, 1));
     assert_eq!(
         actions,
         [Action::Admit { job: JOB, admission: Admission::Admitted { position: 0 } }, Action::CollectData { job: JOB }]
     );
-    let actions = desk.tell(Event::DataReady { job: JOB });
+    let actions = harness.tell(Event::DataReady { job: JOB });
     assert_eq!(actions, [Action::Report { job: JOB, event: JobEvent::Started }, Action::Prepare { job: JOB }]);
-    let tasks = sent(&desk.tell(Event::Prepared { job: JOB, base: base(0) }));
+    let tasks = sent(&harness.tell(Event::Prepared { job: JOB, base: base(0) }));
     assert_eq!(tasks.len(), 2);
-    desk.now = desk.now.after_us(1000);
-    desk.finish(&tasks[0]);
-    let actions = desk.trained(&tasks[1]);
+    harness.now = harness.now.after_us(1000);
+    harness.finish(&tasks[0]);
+    let actions = harness.trained(&tasks[1]);
     let (link, attempt) = (tasks[1].link, tasks[1].attempt);
     assert_eq!(actions, [Action::Accumulate { link, attempt, update: update(&tasks[1]), rows: ROWS }]);
-    let actions = desk.accumulated(&tasks[1]);
+    let actions = harness.accumulated(&tasks[1]);
     assert_eq!(actions, [Action::FinishRound { job: JOB, step: 0, rows: 200 }]);
-    desk.now = desk.now.after_us(10);
-    let actions = desk.merged(JOB, 0);
+    harness.now = harness.now.after_us(10);
+    let actions = harness.merged(JOB, 0);
     assert_eq!(actions, [Action::Validate { job: JOB, step: 0, base: base(1) }]);
-    desk.now = desk.now.after_us(30);
-    let actions = desk.validated(JOB, 0);
+    harness.now = harness.now.after_us(30);
+    let actions = harness.validated(JOB, 0);
     let round = RoundSummary {
         round: 1,
         rounds: 1,
@@ -57,16 +57,16 @@ fn a_job_goes_from_submission_to_done() {
     };
     assert_eq!(events(&actions), [JobEvent::RoundDone(round), JobEvent::Finished(Outcome::Done(Box::new(summary)))]);
     assert_eq!(actions.last(), Some(&Action::ReleaseJob { job: JOB }));
-    assert_eq!(desk.engine.next_deadline(), None);
+    assert_eq!(harness.engine.next_deadline(), None);
 }
 
 #[test]
 fn the_next_round_begins_before_the_last_one_is_validated() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let first = desk.start(JOB, &specification(1, 2));
-    desk.finish(&first[0]);
-    let actions = desk.merged(JOB, 0);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let first = harness.start(JOB, &specification(1, 2));
+    harness.finish(&first[0]);
+    let actions = harness.merged(JOB, 0);
     // The node has its task first: it waits for that, and nobody for a validation.
     assert_eq!(actions.last(), Some(&Action::Validate { job: JOB, step: 0, base: base(1) }));
     let second = only_sent(&actions);
@@ -76,15 +76,15 @@ fn the_next_round_begins_before_the_last_one_is_validated() {
 
 #[test]
 fn rounds_are_reported_in_order_even_if_they_are_validated_out_of_order() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let first = desk.start(JOB, &specification(1, 2));
-    desk.finish(&first[0]);
-    let second = only_sent(&desk.merged(JOB, 0));
-    desk.finish(&second);
-    desk.merged(JOB, 1);
-    assert_eq!(events(&desk.validated(JOB, 1)), []);
-    let steps: Vec<u64> = events(&desk.validated(JOB, 0))
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let first = harness.start(JOB, &specification(1, 2));
+    harness.finish(&first[0]);
+    let second = only_sent(&harness.merged(JOB, 0));
+    harness.finish(&second);
+    harness.merged(JOB, 1);
+    assert_eq!(events(&harness.validated(JOB, 1)), []);
+    let steps: Vec<u64> = events(&harness.validated(JOB, 0))
         .iter()
         .filter_map(|event| match event {
             JobEvent::RoundDone(round) => Some(round.step()),
@@ -96,109 +96,109 @@ fn rounds_are_reported_in_order_even_if_they_are_validated_out_of_order() {
 
 #[test]
 fn at_most_four_rounds_wait_for_validation() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let mut task = desk.start(JOB, &specification(1, 9))[0];
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let mut task = harness.start(JOB, &specification(1, 9))[0];
     for step in 0..4 {
-        assert!(desk.finish(&task).contains(&Action::FinishRound { job: JOB, step, rows: 100 }));
-        task = only_sent(&desk.merged(JOB, step));
+        assert!(harness.finish(&task).contains(&Action::FinishRound { job: JOB, step, rows: 100 }));
+        task = only_sent(&harness.merged(JOB, step));
     }
     let finish = Action::FinishRound { job: JOB, step: 4, rows: 100 };
-    assert!(!desk.finish(&task).contains(&finish));
-    assert!(desk.validated(JOB, 0).contains(&finish));
+    assert!(!harness.finish(&task).contains(&finish));
+    assert!(harness.validated(JOB, 0).contains(&finish));
 }
 
 #[test]
 fn a_round_that_validations_hold_up_waits_for_them_and_for_no_node() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let mut task = desk.start(JOB, &specification(1, 5))[0];
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let mut task = harness.start(JOB, &specification(1, 5))[0];
     for step in 0..4 {
-        desk.finish(&task);
-        task = only_sent(&desk.merged(JOB, step));
+        harness.finish(&task);
+        task = only_sent(&harness.merged(JOB, step));
     }
-    desk.trained(&task);
-    desk.now = desk.now.after_us(5);
-    desk.accumulated(&task);
-    desk.now = desk.now.after_us(700);
-    desk.tell(Event::Tick);
-    desk.now = desk.now.after_us(20);
-    assert!(desk.validated(JOB, 0).contains(&Action::FinishRound { job: JOB, step: 4, rows: 100 }));
-    desk.now = desk.now.after_us(3);
-    desk.merged(JOB, 4);
-    let actions: Vec<Action> = (1..5).flat_map(|step| desk.validated(JOB, step)).collect();
+    harness.trained(&task);
+    harness.now = harness.now.after_us(5);
+    harness.accumulated(&task);
+    harness.now = harness.now.after_us(700);
+    harness.tell(Event::Tick);
+    harness.now = harness.now.after_us(20);
+    assert!(harness.validated(JOB, 0).contains(&Action::FinishRound { job: JOB, step: 4, rows: 100 }));
+    harness.now = harness.now.after_us(3);
+    harness.merged(JOB, 4);
+    let actions: Vec<Action> = (1..5).flat_map(|step| harness.validated(JOB, step)).collect();
     let Some(Outcome::Done(summary)) = outcome(&actions) else { panic!("not done: {actions:?}") };
     assert_eq!(summary.profile, Profile { merge_us: 8, validate_us: 720, ..Profile::default() });
 }
 
 #[test]
 fn a_node_that_leaves_the_list_once_it_is_done_waits_for_nobody() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    desk.join(2);
-    let tasks = desk.start(JOB, &specification(2, 1));
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    harness.join(2);
+    let tasks = harness.start(JOB, &specification(2, 1));
     let (mine, other) = if tasks[0].link == LinkKey(1) { (tasks[0], tasks[1]) } else { (tasks[1], tasks[0]) };
-    desk.tell(Event::NodeUnlisted { node: NodeKey(1) });
-    desk.now = desk.now.after_us(300);
-    assert_eq!(drops(&desk.trained(&mine)), [1]);
-    desk.accumulated(&mine);
-    desk.now = desk.now.after_us(100);
-    desk.finish(&other);
-    desk.merged(JOB, 0);
-    let actions = desk.validated(JOB, 0);
+    harness.tell(Event::NodeUnlisted { node: NodeKey(1) });
+    harness.now = harness.now.after_us(300);
+    assert_eq!(drops(&harness.trained(&mine)), [1]);
+    harness.accumulated(&mine);
+    harness.now = harness.now.after_us(100);
+    harness.finish(&other);
+    harness.merged(JOB, 0);
+    let actions = harness.validated(JOB, 0);
     let Some(Outcome::Done(summary)) = outcome(&actions) else { panic!("not done: {actions:?}") };
     assert_eq!(summary.profile, Profile { compute_us: 300, wire_us: 100, ..Profile::default() });
 }
 
 #[test]
 fn a_lost_link_voids_its_attempts_and_the_tasks_go_elsewhere() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &specification(2, 1));
-    desk.join(2);
-    let actions = desk.cut(1);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &specification(2, 1));
+    harness.join(2);
+    let actions = harness.cut(1);
     assert_eq!(links(&sent(&actions)), [2, 2]);
     assert!(matches!(notices(&actions)[0], Notice::NodeLost { .. }));
     // The result was in the caller's hands when the link went down.
-    let actions = desk.trained(&tasks[0]);
+    let actions = harness.trained(&tasks[0]);
     assert!(discards(&actions) && !accumulates(&actions));
-    assert_eq!(desk.engine.status().stale_results, 1);
+    assert_eq!(harness.engine.status().stale_results, 1);
 }
 
 #[test]
 fn a_result_on_its_way_into_the_sum_outlives_its_link() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &specification(1, 1));
-    desk.trained(&tasks[0]);
-    assert_eq!(sent(&desk.cut(1)), []);
-    assert_eq!(desk.accumulated(&tasks[0]), [Action::FinishRound { job: JOB, step: 0, rows: 100 }]);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &specification(1, 1));
+    harness.trained(&tasks[0]);
+    assert_eq!(sent(&harness.cut(1)), []);
+    assert_eq!(harness.accumulated(&tasks[0]), [Action::FinishRound { job: JOB, step: 0, rows: 100 }]);
 }
 
 #[test]
 fn a_second_connection_of_a_node_replaces_the_first() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &specification(1, 1));
-    let actions = desk.link(1, 11, 1, &[1]);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &specification(1, 1));
+    let actions = harness.link(1, 11, 1, &[1]);
     assert_eq!(drops(&actions), [1]);
     assert_eq!(only_sent(&actions).link, LinkKey(11));
-    assert!(discards(&desk.trained(&tasks[0])));
+    assert!(discards(&harness.trained(&tasks[0])));
 }
 
 #[test]
 fn a_result_that_comes_twice_is_counted_once() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &specification(1, 1));
-    assert!(accumulates(&desk.trained(&tasks[0])));
-    let actions = desk.trained(&tasks[0]);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &specification(1, 1));
+    assert!(accumulates(&harness.trained(&tasks[0])));
+    let actions = harness.trained(&tasks[0]);
     assert!(discards(&actions) && notices(&actions).is_empty());
-    desk.accumulated(&tasks[0]);
+    harness.accumulated(&tasks[0]);
     // It may come a third time, when its round is over.
-    desk.merged(JOB, 0);
-    assert!(discards(&desk.trained(&tasks[0])));
-    let actions = desk.validated(JOB, 0);
+    harness.merged(JOB, 0);
+    assert!(discards(&harness.trained(&tasks[0])));
+    let actions = harness.validated(JOB, 0);
     let Some(Action::Persist { record, .. }) = actions.first() else { panic!("{actions:?}") };
     // What comes once the round is over is no part of what is written of it.
     assert_eq!((summary(&actions).merged, record.progress.duplicates), (1, 1));
@@ -206,29 +206,29 @@ fn a_result_that_comes_twice_is_counted_once() {
 
 #[test]
 fn a_second_result_that_differs_raises_the_alarm() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    let tasks = desk.start(JOB, &specification(1, 1));
-    desk.trained(&tasks[0]);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let tasks = harness.start(JOB, &specification(1, 1));
+    harness.trained(&tasks[0]);
     let other = Digest::of(b"another");
-    let actions = desk.trained_as(&tasks[0], other);
+    let actions = harness.trained_as(&tasks[0], other);
     assert!(discards(&actions));
     // Whether the first one is a result is known when it is in the sum.
     assert_eq!(notices(&actions), []);
-    let actions = desk.accumulated(&tasks[0]);
+    let actions = harness.accumulated(&tasks[0]);
     let [notice @ Notice::DigestMismatch { .. }] = &notices(&actions)[..] else { panic!("no alarm: {actions:?}") };
     assert!(notice.to_string().contains(&other.short()), "{notice}");
-    desk.merged(JOB, 0);
-    let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
+    harness.merged(JOB, 0);
+    let Some(Outcome::Done(summary)) = outcome(&harness.validated(JOB, 0)) else { panic!("the job is done") };
     assert!(!summary.reproducible);
 }
 
 #[test]
 fn results_that_fit_no_attempt_are_freed() {
-    let mut desk = Desk::new(Policy::Random);
-    desk.join(1);
-    desk.join(2);
-    let task = desk.start(JOB, &specification(1, 1))[0];
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    harness.join(2);
+    let task = harness.start(JOB, &specification(1, 1))[0];
     let other_link = if task.link == LinkKey(1) { LinkKey(2) } else { LinkKey(1) };
     let stray = |change: fn(&mut Attempt)| {
         let mut attempt = task.attempt;
@@ -244,28 +244,28 @@ fn results_that_fit_no_attempt_are_freed() {
         stray(|attempt| attempt.attempt = 99),
     ];
     for stray in strays {
-        let actions = desk.trained(&stray);
+        let actions = harness.trained(&stray);
         assert!(discards(&actions) && !accumulates(&actions), "{stray:?}");
     }
-    assert_eq!(desk.engine.status().stale_results, 6);
-    assert!(accumulates(&desk.trained(&task)));
+    assert_eq!(harness.engine.status().stale_results, 6);
+    assert!(accumulates(&harness.trained(&task)));
 }
 
 #[test]
 fn loss_is_summed_in_shard_order_whatever_came_first() {
     let loss = |order: [usize; 3]| {
-        let mut desk = Desk::new(Policy::Random);
-        desk.join(1);
-        let tasks = desk.start(JOB, &specification(3, 1));
+        let mut harness = Harness::new(Policy::Random);
+        harness.join(1);
+        let tasks = harness.start(JOB, &specification(3, 1));
         for index in order {
             let Sent { link, attempt, .. } = tasks[index];
             // A sum of these depends on their order.
             let loss = [1e16, -1e16, 1.0][attempt.task.shard as usize];
-            desk.tell(Event::Trained { link, attempt, result: result(update(&tasks[index]), loss, 0) });
-            desk.accumulated(&tasks[index]);
+            harness.tell(Event::Trained { link, attempt, result: result(update(&tasks[index]), loss, 0) });
+            harness.accumulated(&tasks[index]);
         }
-        desk.merged(JOB, 0);
-        let Some(Outcome::Done(summary)) = outcome(&desk.validated(JOB, 0)) else { panic!("the job is done") };
+        harness.merged(JOB, 0);
+        let Some(Outcome::Done(summary)) = outcome(&harness.validated(JOB, 0)) else { panic!("the job is done") };
         summary.loss
     };
     assert_eq!([loss([0, 1, 2]), loss([2, 1, 0]), loss([1, 2, 0])], [1.0 / 300.0; 3]);

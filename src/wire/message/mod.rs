@@ -3,17 +3,17 @@
 
 mod control;
 mod greeting;
-mod jobs;
 mod ledger;
 mod standing;
+mod submission;
 mod tasks;
 mod transfer;
 
 pub use control::{Cancel, Error, Goodbye, Ping, Pong, version_range};
 pub use greeting::{Features, Hello, Welcome};
-pub use jobs::{Accepted, Done, Notice, NoticeKind, Submit};
 pub use ledger::{Entries, Ledger, LedgerEntry};
 pub use standing::{Attach, Describe, Described, Jobs, Listed, Order, OrderVerb, fitting as job_fitting};
+pub use submission::{Accepted, Done, Notice, NoticeKind, Submit};
 pub use tasks::{Holding, Poll, Polled, Rejected, Results, ShardSource, Train, Trained};
 pub use transfer::{Fetch, Have, Held, PIECE_BYTES_MAX, Piece, piece_bytes_max};
 

@@ -2,7 +2,7 @@
 //! asks what was asked for (DESCRIBED).
 
 use super::Layout;
-use super::jobs::{read_specification, read_state, write_specification};
+use super::submission::{read_specification, read_state, write_specification};
 use crate::digest::Digest;
 use crate::job::{Failure, JobId, JobStatus, Specification};
 use crate::wire::ErrorCode;

@@ -26,7 +26,7 @@ const INLINE_BYTES: u64 = 100;
 const LARGE_BYTES: u64 = 101;
 
 /// A core with two links, and what it orders.
-struct Desk {
+struct Harness {
     core: Core<Plain>,
     requests: u32,
 }
@@ -47,17 +47,17 @@ fn identity(step: u64, shard: u32) -> Identity {
     Identity { task: TaskId { job: JOB, step, shard }, base: base_of(step), rest: shard_of(shard) }
 }
 
-impl Desk {
-    fn new(workers: u32) -> Desk {
-        Desk::with(Settings { results_bytes_max: 1_000, ..Settings::new(workers) })
+impl Harness {
+    fn new(workers: u32) -> Harness {
+        Harness::with(Settings { results_bytes_max: 1_000, ..Settings::new(workers) })
     }
 
-    fn with(settings: Settings) -> Desk {
-        let mut desk = Desk { core: Core::new(settings, 1), requests: 0 };
+    fn with(settings: Settings) -> Harness {
+        let mut harness = Harness { core: Core::new(settings, 1), requests: 0 };
         for link in [LINK, OTHER] {
-            desk.link_up(link);
+            harness.link_up(link);
         }
-        desk
+        harness
     }
 
     fn tell(&mut self, event: Event<Plain>) -> Vec<Order> {

@@ -4,98 +4,98 @@ use super::*;
 
 #[test]
 fn a_task_whose_data_is_here_goes_to_a_free_worker_at_once() {
-    let mut desk = Desk::new(1);
-    let (to, orders) = desk.train(LINK, 0, 0);
+    let mut harness = Harness::new(1);
+    let (to, orders) = harness.train(LINK, 0, 0);
     assert_eq!(orders, [start(TaskKey(0), to.request)]);
-    assert_eq!(desk.poll(LINK, to.attempt), Some(TaskState::Running));
-    assert_eq!(desk.load(), (1, 0));
+    assert_eq!(harness.poll(LINK, to.attempt), Some(TaskState::Running));
+    assert_eq!(harness.load(), (1, 0));
 }
 
 #[test]
 fn a_task_without_its_data_asks_for_it_and_starts_when_the_last_of_it_is_here() {
-    let mut desk = Desk::new(1);
-    let (to, orders) = desk.ask(LINK, identity(0, 0), false, false);
+    let mut harness = Harness::new(1);
+    let (to, orders) = harness.ask(LINK, identity(0, 0), false, false);
     let fetch = |digest| Action::Fetch { link: LINK, digest };
     assert_eq!(orders, [fetch(base_of(0)), fetch(shard_of(0))]);
-    assert_eq!((desk.poll(LINK, to.attempt), desk.load()), (Some(TaskState::Waiting), (0, 1)));
-    assert_eq!(desk.tell(Event::ObjectHere { link: LINK, digest: shard_of(0), data: () }), []);
-    let orders = desk.tell(Event::ObjectHere { link: LINK, digest: base_of(0), data: () });
+    assert_eq!((harness.poll(LINK, to.attempt), harness.load()), (Some(TaskState::Waiting), (0, 1)));
+    assert_eq!(harness.tell(Event::ObjectHere { link: LINK, digest: shard_of(0), data: () }), []);
+    let orders = harness.tell(Event::ObjectHere { link: LINK, digest: base_of(0), data: () });
     assert_eq!(orders, [start(TaskKey(0), to.request)]);
 }
 
 #[test]
 fn what_comes_over_one_link_is_for_the_tasks_of_that_link() {
-    let mut desk = Desk::new(2);
-    desk.ask(LINK, identity(0, 0), false, false);
+    let mut harness = Harness::new(2);
+    harness.ask(LINK, identity(0, 0), false, false);
     for digest in [base_of(0), shard_of(0)] {
-        assert_eq!(desk.tell(Event::ObjectHere { link: OTHER, digest, data: () }), []);
+        assert_eq!(harness.tell(Event::ObjectHere { link: OTHER, digest, data: () }), []);
     }
 }
 
 #[test]
 fn a_task_whose_data_cannot_be_had_is_answered_and_the_others_are_not() {
-    let mut desk = Desk::new(1);
-    let (lost, _) = desk.ask(LINK, identity(0, 0), false, false);
-    let (other, _) = desk.ask(LINK, identity(0, 1), false, false);
-    let orders = desk.tell(Event::ObjectMissing { link: LINK, digest: shard_of(0), failure: "gone" });
+    let mut harness = Harness::new(1);
+    let (lost, _) = harness.ask(LINK, identity(0, 0), false, false);
+    let (other, _) = harness.ask(LINK, identity(0, 1), false, false);
+    let orders = harness.tell(Event::ObjectMissing { link: LINK, digest: shard_of(0), failure: "gone" });
     assert_eq!(orders, [failed(lost, Failure::DataMissing("gone"))]);
-    assert_eq!(desk.poll(LINK, lost.attempt), None);
-    assert_eq!(desk.poll(LINK, other.attempt), Some(TaskState::Waiting));
+    assert_eq!(harness.poll(LINK, lost.attempt), None);
+    assert_eq!(harness.poll(LINK, other.attempt), Some(TaskState::Waiting));
 }
 
 #[test]
 fn tasks_wait_for_a_worker_in_their_order() {
-    let mut desk = Desk::new(1);
-    let (_, first) = desk.run(LINK, 0, 0);
-    let (second, orders) = desk.train(OTHER, 0, 1);
+    let mut harness = Harness::new(1);
+    let (_, first) = harness.run(LINK, 0, 0);
+    let (second, orders) = harness.train(OTHER, 0, 1);
     assert_eq!(orders, []);
-    let (third, _) = desk.train(LINK, 0, 2);
-    assert_eq!(desk.load(), (1, 2));
-    let orders = desk.end(first, Ok(outcome(0, 10)));
+    let (third, _) = harness.train(LINK, 0, 2);
+    assert_eq!(harness.load(), (1, 2));
+    let orders = harness.end(first, Ok(outcome(0, 10)));
     assert_eq!(orders.last(), Some(&start(TaskKey(1), second.request)));
-    let orders = desk.end(TaskKey(1), Err("no"));
+    let orders = harness.end(TaskKey(1), Err("no"));
     assert_eq!(orders.last(), Some(&start(TaskKey(2), third.request)));
 }
 
 #[test]
 fn one_task_more_than_may_wait_is_refused() {
-    let mut desk = Desk::with(Settings { queued_max: 1, ..Settings::new(1) });
-    desk.run(LINK, 0, 0);
-    assert_eq!(desk.train(LINK, 0, 1).1, []);
-    let (to, orders) = desk.train(LINK, 0, 2);
+    let mut harness = Harness::with(Settings { queued_max: 1, ..Settings::new(1) });
+    harness.run(LINK, 0, 0);
+    assert_eq!(harness.train(LINK, 0, 1).1, []);
+    let (to, orders) = harness.train(LINK, 0, 2);
     assert_eq!(orders, [failed(to, Failure::QueueFull { queued_max: 1 })]);
-    assert_eq!(desk.load(), (1, 1));
+    assert_eq!(harness.load(), (1, 1));
 }
 
 #[test]
 fn a_task_that_may_be_rejected_is_where_as_many_are_in_hand_as_there_are_workers() {
-    let mut desk = Desk::new(2);
-    desk.run(LINK, 0, 0);
-    assert!(started(&desk.ask(LINK, identity(0, 1), true, true).1).is_some());
-    let (to, orders) = desk.ask(OTHER, identity(0, 2), true, true);
+    let mut harness = Harness::new(2);
+    harness.run(LINK, 0, 0);
+    assert!(started(&harness.ask(LINK, identity(0, 1), true, true).1).is_some());
+    let (to, orders) = harness.ask(OTHER, identity(0, 2), true, true);
     let reason = RejectReason::Busy;
     let counts = Counts { running: 2, ..Counts::default() };
     let note = Action::Tell { attempt: to.attempt, note: Note::Rejected(reason) };
     assert_eq!(orders, [note, Action::AnswerRejected { to, reason, counts }]);
-    assert_eq!(desk.poll(OTHER, to.attempt), None);
-    assert_eq!(desk.ask(OTHER, identity(0, 2), true, false).1, [], "it may not be rejected: it waits");
+    assert_eq!(harness.poll(OTHER, to.attempt), None);
+    assert_eq!(harness.ask(OTHER, identity(0, 2), true, false).1, [], "it may not be rejected: it waits");
 }
 
 #[test]
 fn a_task_that_waits_for_data_counts_as_one_in_hand() {
-    let mut desk = Desk::new(1);
-    desk.ask(LINK, identity(0, 0), false, false);
-    let orders = desk.ask(LINK, identity(0, 1), true, true).1;
+    let mut harness = Harness::new(1);
+    harness.ask(LINK, identity(0, 0), false, false);
+    let orders = harness.ask(LINK, identity(0, 1), true, true).1;
     assert!(matches!(orders[..], [_, Action::AnswerRejected { reason: RejectReason::Busy, .. }]));
 }
 
 #[test]
 fn injected_load_rejects_what_may_be_rejected_and_delays_the_rest() {
     let delay = Duration::from_secs(3);
-    let mut desk = Desk::with(Settings { load_probability: 1.0, load_delay: delay, ..Settings::new(1) });
-    let orders = desk.ask(LINK, identity(0, 0), true, true).1;
+    let mut harness = Harness::with(Settings { load_probability: 1.0, load_delay: delay, ..Settings::new(1) });
+    let orders = harness.ask(LINK, identity(0, 0), true, true).1;
     assert!(matches!(orders[..], [_, Action::AnswerRejected { reason: RejectReason::LoadProbability, .. }]));
-    let (to, orders) = desk.train(LINK, 0, 0);
+    let (to, orders) = harness.train(LINK, 0, 0);
     assert_eq!(orders, [Action::Start { task: TaskKey(0), work: to.request, base: (), shard: (), delay }]);
 }
 
@@ -111,44 +111,44 @@ fn the_same_seed_strikes_the_same_tasks() {
 
 #[test]
 fn a_cancelled_task_that_waits_for_data_is_answered_at_once() {
-    let mut desk = Desk::new(1);
-    let (to, _) = desk.ask(LINK, identity(0, 0), false, false);
-    assert_eq!(desk.cancel(to), [failed(to, Failure::Cancelled)]);
-    assert_eq!((desk.poll(LINK, to.attempt), desk.load()), (None, (0, 0)));
-    assert_eq!(desk.tell(Event::ObjectHere { link: LINK, digest: base_of(0), data: () }), []);
+    let mut harness = Harness::new(1);
+    let (to, _) = harness.ask(LINK, identity(0, 0), false, false);
+    assert_eq!(harness.cancel(to), [failed(to, Failure::Cancelled)]);
+    assert_eq!((harness.poll(LINK, to.attempt), harness.load()), (None, (0, 0)));
+    assert_eq!(harness.tell(Event::ObjectHere { link: LINK, digest: base_of(0), data: () }), []);
 }
 
 #[test]
 fn a_cancelled_task_that_waits_behind_a_running_one_is_answered_at_once() {
-    let mut desk = Desk::new(1);
-    let (_, running) = desk.run(LINK, 0, 0);
-    let (to, _) = desk.train(LINK, 0, 1);
-    let (next, _) = desk.train(LINK, 0, 2);
-    assert_eq!((desk.poll(LINK, to.attempt), desk.load()), (Some(TaskState::Waiting), (1, 2)));
-    assert_eq!(desk.cancel(to), [failed(to, Failure::Cancelled)]);
-    assert_eq!((desk.poll(LINK, to.attempt), desk.load()), (None, (1, 1)));
-    let orders = desk.end(running, Err("no"));
+    let mut harness = Harness::new(1);
+    let (_, running) = harness.run(LINK, 0, 0);
+    let (to, _) = harness.train(LINK, 0, 1);
+    let (next, _) = harness.train(LINK, 0, 2);
+    assert_eq!((harness.poll(LINK, to.attempt), harness.load()), (Some(TaskState::Waiting), (1, 2)));
+    assert_eq!(harness.cancel(to), [failed(to, Failure::Cancelled)]);
+    assert_eq!((harness.poll(LINK, to.attempt), harness.load()), (None, (1, 1)));
+    let orders = harness.end(running, Err("no"));
     assert_eq!(orders.last(), Some(&start(TaskKey(2), next.request)), "it is out of the queue");
 }
 
 #[test]
 fn a_cancelled_task_that_is_being_trained_is_stopped_and_its_worker_answers() {
-    let mut desk = Desk::new(1);
-    let (to, task) = desk.run(LINK, 0, 0);
-    assert_eq!(desk.cancel(to), [Action::Stop { work: to.request }]);
-    assert_eq!(desk.cancel(to), [], "it has been told");
-    assert_eq!(desk.poll(LINK, to.attempt), Some(TaskState::Running));
-    assert_eq!(desk.end(task, Err("cancelled")), [failed(to, Failure::Training("cancelled"))]);
-    let (to, task) = desk.run(LINK, 0, 0);
-    desk.cancel(to);
-    assert_eq!(desk.end(task, Ok(outcome(0, 10))), [trained(to, 0, 10)], "the result was faster");
+    let mut harness = Harness::new(1);
+    let (to, task) = harness.run(LINK, 0, 0);
+    assert_eq!(harness.cancel(to), [Action::Stop { work: to.request }]);
+    assert_eq!(harness.cancel(to), [], "it has been told");
+    assert_eq!(harness.poll(LINK, to.attempt), Some(TaskState::Running));
+    assert_eq!(harness.end(task, Err("cancelled")), [failed(to, Failure::Training("cancelled"))]);
+    let (to, task) = harness.run(LINK, 0, 0);
+    harness.cancel(to);
+    assert_eq!(harness.end(task, Ok(outcome(0, 10))), [trained(to, 0, 10)], "the result was faster");
 }
 
 #[test]
 fn a_cancellation_of_what_is_not_open_changes_nothing() {
-    let mut desk = Desk::new(1);
-    let (to, task) = desk.run(LINK, 0, 0);
-    assert_eq!(desk.cancel(Recipient { link: OTHER, ..to }), []);
-    desk.end(task, Ok(outcome(0, 10)));
-    assert_eq!(desk.cancel(to), []);
+    let mut harness = Harness::new(1);
+    let (to, task) = harness.run(LINK, 0, 0);
+    assert_eq!(harness.cancel(Recipient { link: OTHER, ..to }), []);
+    harness.end(task, Ok(outcome(0, 10)));
+    assert_eq!(harness.cancel(to), []);
 }

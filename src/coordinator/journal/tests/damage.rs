@@ -71,16 +71,16 @@ fn many_more_damaged_journals_are_read_as_some_moment_that_was_or_refused() {
 fn damaged_journals_are_read_as_some_moment_that_was_or_refused(seeds: Range<u64>) {
     let root = TempDir::new().unwrap();
     let jobs = [JobId(5), JobId(6)];
-    let mut desk = Desk::open(root.path());
+    let mut harness = Harness::open(root.path());
     let mut moments = Vec::new();
-    jobs.iter().for_each(|&job| desk.begin(job));
+    jobs.iter().for_each(|&job| harness.begin(job));
     for round in 1..=ROUNDS {
-        jobs.iter().for_each(|&job| desk.round(job, round));
+        jobs.iter().for_each(|&job| harness.round(job, round));
         moments.push(read_all(root.path()));
     }
-    desk.end(jobs[1]);
+    harness.end(jobs[1]);
     moments.push(read_all(root.path()));
-    drop(desk);
+    drop(harness);
     let count = seeds.end - seeds.start;
     let (mut whole, mut refused, mut older) = (0, 0, 0);
     for seed in seeds {
@@ -90,8 +90,8 @@ fn damaged_journals_are_read_as_some_moment_that_was_or_refused(seeds: Range<u64
         let did = damage(&mut rng, &mut files, &moments[..=now]);
         let scratch = scratch();
         write_all(scratch.path(), &files);
-        let mut desk = Desk::open(scratch.path());
-        let restored = desk.recover();
+        let mut harness = Harness::open(scratch.path());
+        let restored = harness.recover();
         for job in jobs {
             let Some(read) = restored.iter().find(|read| read.state.job() == job) else {
                 refused += 1;
@@ -110,8 +110,8 @@ fn damaged_journals_are_read_as_some_moment_that_was_or_refused(seeds: Range<u64
         // Whatever was refused, the journal can be written again.
         if seed % 100 == 0 {
             let job = JobId(77);
-            desk.begin(job);
-            desk.round(job, 1);
+            harness.begin(job);
+            harness.round(job, 1);
         }
     }
     println!("{count} damaged journals of two jobs: {whole} jobs read, {older} from before, {refused} refused");

@@ -27,7 +27,7 @@ fn example(fence: &str) -> (Vec<u8>, Vec<(String, usize)>) {
 #[test]
 fn the_state_in_the_book_is_read_and_written_again_byte_by_byte() {
     let (bytes, _) = example("state smallest");
-    let (state, weights) = State::decode(&bytes).expect("the job's state is whole");
+    let (state, weights) = StoredState::decode(&bytes).expect("the job's state is whole");
     let (head, trailer) = state.encode(weights.len() as u64);
     assert_eq!([&head, &bytes[weights], &trailer.0].concat(), bytes);
     assert_eq!((state.sequence, state.submitted_as), (3, 1));
@@ -50,7 +50,7 @@ fn the_block_in_the_book_is_read_and_written_again_byte_by_byte() {
 #[test]
 fn every_number_of_the_progress_has_the_name_that_the_code_gives_it() {
     let (bytes, fields) = example("state smallest");
-    let weights_bytes = State::decode(&bytes).unwrap().1.len();
+    let weights_bytes = StoredState::decode(&bytes).unwrap().1.len();
     let numbers = fields.iter().filter_map(|(name, offset)| Some((name.strip_prefix("progress.")?, *offset)));
     let mut compared = 0;
     for (name, offset) in numbers.filter(|(name, _)| !name.starts_with("round")).take_while(|(name, _)| *name != "base")
@@ -63,7 +63,7 @@ fn every_number_of_the_progress_has_the_name_that_the_code_gives_it() {
         let trailer = Digest::of(&changed[..end]);
         let at = changed.len() - 32;
         changed[at..].copy_from_slice(&trailer.0);
-        let (before, after) = (State::decode(&bytes).unwrap().0, State::decode(&changed).unwrap().0);
+        let (before, after) = (StoredState::decode(&bytes).unwrap().0, StoredState::decode(&changed).unwrap().0);
         let [before, after] = [before, after].map(|state| format!("{:#?}", state.progress));
         let differ: Vec<&str> = before
             .lines()
@@ -93,7 +93,7 @@ fn names_and_sizes_in_the_book_are_the_codes() {
     says("at most 262,144 bytes. More move to the file");
     says("kept up to 64 MiB a job");
     let root = TempDir::new().unwrap();
-    drop(Desk::open(root.path()));
+    drop(Harness::open(root.path()));
     let format = std::fs::read_to_string(root.path().join("FORMAT")).unwrap();
     assert!(format.ends_with('\n'));
     says(&format!("{:?} and LF", format.trim_end()));

@@ -4,12 +4,12 @@ use super::*;
 use crate::wire::limits;
 
 /// A job of so many shards and rounds that are durable in as many writes, or in one.
-fn long(desk: &mut Desk, job: JobId, shards: usize, rounds: u32) {
-    let mut specification = specification(job, &desk.store);
+fn long(harness: &mut Harness, job: JobId, shards: usize, rounds: u32) {
+    let mut specification = specification(job, &harness.store);
     specification.rounds = rounds;
     specification.shards = vec![specification.shards[0]; shards];
     let specification = Arc::new(specification);
-    desk.order(JournalCommand::Begin { status: status(job, &specification), specification });
+    harness.order(JournalCommand::Begin { status: status(job, &specification), specification });
     for round in 1..=rounds {
         let JournalCommand::Round { job, mut record, weights } = round_order(job, round) else { unreachable!() };
         // A node's name for each shard: blocks are of all lengths.
@@ -18,9 +18,9 @@ fn long(desk: &mut Desk, job: JobId, shards: usize, rounds: u32) {
             Some(MergedTask { node, attempt: round, loss: shard as f64, update: Digest([7; 32]) })
         };
         record.tasks = (0..shards).map(task).collect();
-        desk.writer.take(JournalCommand::Round { job, record, weights });
+        harness.writer.take(JournalCommand::Round { job, record, weights });
     }
-    assert!(desk.writer.flush().is_ok());
+    assert!(harness.writer.flush().is_ok());
 }
 
 /// Bytes that this thread has read, of whatever.
@@ -72,9 +72,9 @@ fn a_page_costs_no_more_than_the_rounds_that_are_on_it() {
     for (shards, rounds) in [(16_384, 12), (1, 20_000), (300, 300)] {
         let root = scratch();
         let job = JobId(4);
-        let mut desk = Desk::open(root.path());
-        desk.recover();
-        long(&mut desk, job, shards, rounds);
+        let mut harness = Harness::open(root.path());
+        harness.recover();
+        long(&mut harness, job, shards, rounds);
         let ledger = std::fs::metadata(root.path().join("jobs").join(job.to_string()).join("ledger")).unwrap().len();
         let block = ledger / u64::from(rounds) + shards as u64 * 32;
         // Blocks in which a page lies: whole ones, and one more at each end.
@@ -88,12 +88,12 @@ fn a_page_costs_no_more_than_the_rounds_that_are_on_it() {
             assert!(all <= pages * (blocks * block + SLACK));
             entries_here_and_there(archive, job, shards, rounds);
         };
-        check(&desk.writer.archive, "while it is written");
-        drop(desk);
-        let mut desk = Desk::open(root.path());
-        desk.recover();
-        check(&desk.writer.archive, "after a restart");
-        let specification = desk.writer.archive.specification(job).unwrap();
+        check(&harness.writer.archive, "while it is written");
+        drop(harness);
+        let mut harness = Harness::open(root.path());
+        harness.recover();
+        check(&harness.writer.archive, "after a restart");
+        let specification = harness.writer.archive.specification(job).unwrap();
         let status = JobStatus {
             state: JobState::Failed,
             failure: failure(FailKind::TaskFailed, "it failed"),
@@ -101,10 +101,10 @@ fn a_page_costs_no_more_than_the_rounds_that_are_on_it() {
             ended_ms: 9_000,
             ..status(job, &specification)
         };
-        desk.order(JournalCommand::End { status, summary: None });
+        harness.order(JournalCommand::End { status, summary: None });
         // Looked up once, it is at hand, beside others.
-        desk.writer.archive.specification(job).unwrap();
-        check(&desk.writer.archive, "after its end");
+        harness.writer.archive.specification(job).unwrap();
+        check(&harness.writer.archive, "after its end");
     }
 }
 
@@ -114,15 +114,15 @@ fn ledgers_that_are_asked_for_in_turn_are_looked_up_once() {
         return eprintln!("skipped: nothing counts what is read here");
     }
     let root = scratch();
-    let mut desk = Desk::open(root.path());
-    desk.recover();
+    let mut harness = Harness::open(root.path());
+    harness.recover();
     let jobs = [JobId(1), JobId(2), JobId(3)];
     for job in jobs {
-        desk.begin(job);
-        (1..=ROUNDS).for_each(|round| desk.round(job, round));
-        desk.end(job);
+        harness.begin(job);
+        (1..=ROUNDS).for_each(|round| harness.round(job, round));
+        harness.end(job);
     }
-    let archive = &desk.writer.archive;
+    let archive = &harness.writer.archive;
     let ask = || jobs.iter().for_each(|&job| assert_eq!(archive.entries(job, 0, 1).unwrap().entries.len(), 1));
     ask();
     let before = bytes_read().unwrap();
@@ -136,13 +136,13 @@ fn ledgers_that_are_asked_for_in_turn_are_looked_up_once() {
 fn a_ledger_that_is_damaged_while_the_coordinator_runs_is_told_of_and_nothing_of_the_damage() {
     let root = scratch();
     let job = JobId(4);
-    let mut desk = Desk::open(root.path());
-    desk.recover();
-    desk.begin(job);
-    (1..=ROUNDS).for_each(|round| desk.round(job, round));
+    let mut harness = Harness::open(root.path());
+    harness.recover();
+    harness.begin(job);
+    (1..=ROUNDS).for_each(|round| harness.round(job, round));
     let path = root.path().join("jobs").join(job.to_string()).join("ledger");
     let mut bytes = std::fs::read(&path).unwrap();
-    let (length, archive) = (bytes.len(), &desk.writer.archive);
+    let (length, archive) = (bytes.len(), &harness.writer.archive);
     let mut blocks = ledger::Blocks::within(&bytes, Extent::START.seal);
     (1..=2).for_each(|_| drop(blocks.next().unwrap().unwrap()));
     let third = blocks.offset() as usize;
