@@ -9,12 +9,8 @@
 //! The storm's bounds are those of a quiet machine; the honest clients come from an address of their own, as they do
 //! in life, and from the storm's, where nobody has promised them anything.
 
-#[path = "../tests/common/mod.rs"]
 mod common;
 #[allow(dead_code, reason = "another bench uses the rest")]
-#[path = "common/processes.rs"]
-mod processes;
-
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -25,11 +21,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::clients::Client;
+use common::processes::{Holdings, holdings, pin, processor_time};
 use common::servers::{Coordinator, nodes};
 use gradwire::compute;
 use gradwire::wire::message::{Features, Hello, Pong};
 use gradwire::wire::{Decoder, Message, MessageType, Role, VERSION, limits};
-use processes::{Holdings, holdings, pin, processor_time};
 use socket2::{Domain, Socket, Type};
 
 /// Clients that are greeted and then only answer their heartbeat.

@@ -5,15 +5,7 @@
 //! name all of them, in less than five minutes. Ends with exit code 1 if a bound is missed. Speed is judged by ratios alone: what compares two
 //! things runs them in turn, because machines differ and are noisy, and it is the same machine and noise for both.
 
-#[path = "common/chains.rs"]
-mod chains;
-#[path = "../tests/common/mod.rs"]
 mod common;
-#[allow(dead_code, reason = "other benches use the rest")]
-#[path = "common/processes.rs"]
-mod processes;
-#[path = "common/processor.rs"]
-mod processor;
 
 use common::clients::{Client, Finished};
 use common::servers::{Coordinator, Node, nodes};
@@ -46,7 +38,7 @@ fn main() -> ExitCode {
     // cargo passes options of its own; a word is ours.
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let chosen = ALL.iter().filter(|(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name));
-    println!("on {}, {} cores", processor::processor(), thread::available_parallelism().map_or(1, usize::from));
+    println!("on {}, {} cores", common::processor::processor(), thread::available_parallelism().map_or(1, usize::from));
     let mut report = Report { measured: false, missed: false, is_judging: true };
     for (name, figures) in chosen {
         if let Err(error) = figures(&mut report) {
@@ -134,7 +126,7 @@ fn default(report: &mut Report) -> std::io::Result<()> {
 /// All on one core: what a thread that is on it does and has started.
 fn on_one_core(report: &mut Report, figures: Figures) -> std::io::Result<()> {
     let measure = || {
-        processes::pin_this_thread();
+        common::processes::pin_this_thread();
         figures(report)
     };
     thread::scope(|scope| scope.spawn(measure).join()).unwrap_or_else(|_| Err(std::io::Error::other("it panicked")))
@@ -182,7 +174,7 @@ fn large_on_this_core(report: &mut Report) -> std::io::Result<()> {
     const FLOPS_OF_ROW: u32 = 2 * (2 * 784 * 512 + 3 * (512 * 512 + 512 * 10));
     let kernel = Kernel::best();
     // Goals are shares of AVX2's peak, whichever kernel reaches them.
-    let Some(peak) = Kernel::avx2().or(Some(kernel)).filter(|&kernel| chains::run(kernel).is_some()) else {
+    let Some(peak) = Kernel::avx2().or(Some(kernel)).filter(|&kernel| common::chains::run(kernel).is_some()) else {
         return report.told("large layers: this core's peak is unknown", "not measured".to_owned());
     };
     let mut by_128 = training(kernel, &SIZES, 512, 128);
@@ -196,12 +188,12 @@ fn large_on_this_core(report: &mut Report) -> std::io::Result<()> {
             fastest[index] = start.elapsed().as_secs_f64().min(fastest[index]);
         };
         // What no other work on the machine disturbs is the fastest of many short ones.
-        (0..20).for_each(|_| timed(0, &mut || _ = black_box(chains::run(peak))));
+        (0..20).for_each(|_| timed(0, &mut || _ = black_box(common::chains::run(peak))));
         timed(1, &mut by_128);
         timed(2, &mut by_512);
         timed(3, &mut by_400);
     }
-    let peak = f64::from(chains::run(peak).unwrap_or_default()) / fastest[0];
+    let peak = f64::from(common::chains::run(peak).unwrap_or_default()) / fastest[0];
     let speed = f64::from(FLOPS_OF_ROW) * 512.0 / fastest[1];
     let share = 100.0 * speed / peak;
     let what = format!("784-512-512-10 by 128, {kernel}: {:.1} of {:.1} GFLOP/s", speed / 1e9, peak / 1e9);

@@ -10,24 +10,20 @@
 //! `BEST` is how long the round's tasks take on the nodes if nothing else takes time and every task is given to the right
 //! node; `OVER` is what the round took beyond that, and `US/TASK` the same for each task.
 
-#[path = "../tests/common/mod.rs"]
 mod common;
 #[path = "fleet/deciding.rs"]
 mod deciding;
 #[path = "fleet/nodes.rs"]
 mod nodes;
 #[allow(dead_code, reason = "another bench uses the rest")]
-#[path = "common/processes.rs"]
-mod processes;
-
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use common::clients::Client;
+use common::processes::{holdings, pin, processor_time};
 use common::servers::Coordinator;
 use nodes::{Nodes, Work};
-use processes::{holdings, pin, processor_time};
 
 /// No job begins after this.
 const LAST_BEGIN: Duration = Duration::from_secs(130);

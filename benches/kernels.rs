@@ -6,11 +6,7 @@
 //! makes a run longer. `item` is a sample, and `Hz` counts floating-point operations a second: divided by those of `peak`
 //! they are the share of what the core could do. Goals are shares of AVX2's peak, whichever kernel reaches them.
 
-#[path = "common/chains.rs"]
-mod chains;
-#[allow(dead_code, reason = "other benches use the rest")]
-#[path = "common/processes.rs"]
-mod processes;
+mod common;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -41,7 +37,7 @@ static HELP: LazyLock<IdleWorkers> = LazyLock::new(|| {
 fn main() {
     // Before this thread is bound to one core: the helper may use the others.
     LazyLock::force(&HELP);
-    processes::pin_this_thread();
+    common::processes::pin_this_thread();
     Divan::default().min_time(MEASURE).max_time(MEASURE).config_with_args().main();
 }
 
@@ -154,8 +150,8 @@ fn train_with(mut trainer: Trainer, bencher: Bencher<'_, '_>, &Shape { sizes, ro
 }
 
 /// What the core could do if it did nothing but fused multiply-adds, of the instructions that a kernel uses.
-#[divan::bench(args = Kernel::available().filter(|&kernel| chains::run(kernel).is_some()))]
+#[divan::bench(args = Kernel::available().filter(|&kernel| common::chains::run(kernel).is_some()))]
 fn peak(bencher: Bencher<'_, '_>, &kernel: &Kernel) {
-    let flops = chains::run(kernel).expect("instructions of its own");
-    bencher.counter(CyclesCount::new(flops)).bench_local(|| chains::run(kernel));
+    let flops = common::chains::run(kernel).expect("instructions of its own");
+    bencher.counter(CyclesCount::new(flops)).bench_local(|| common::chains::run(kernel));
 }

@@ -5,13 +5,7 @@
 //! more than 1.1 times as long as an early one. The fastest of many runs counts, because other work on the machine only ever
 //! makes one longer. No divan here: it times one thing after the other, and this is a ratio of two that are timed in turn.
 
-#[path = "../tests/common/mod.rs"]
 mod common;
-#[allow(dead_code, reason = "other benches use the rest")]
-#[path = "common/processes.rs"]
-mod processes;
-#[path = "common/processor.rs"]
-mod processor;
 
 use common::shapes::{ADAM, Data, NARROW, Shape, WIDE, by, merged, rows, training};
 use gradwire::model::train::Unwatched;
@@ -41,10 +35,10 @@ const MEASURED: [Shape; 4] = [
 ];
 
 fn main() -> ExitCode {
-    processes::pin_this_thread();
+    common::processes::pin_this_thread();
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "on {}, kernel {}", processor::processor(), Kernel::best());
+    let _ = writeln!(out, "on {}, kernel {}", common::processor::processor(), Kernel::best());
     let _ = writeln!(out, "{:58} {:>9} {:>9} {:>6} {:>10}", "shape", "early us", "late us", "ratio", "late k/s");
     let (mut measured, mut worst) = (0, 0.0f64);
     for shape in MEASURED.iter().chain(&NARROW).chain(&WIDE) {

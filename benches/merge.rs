@@ -4,9 +4,7 @@
 //! of 96 and 128 bits, on a million parameters: a millisecond is a nanosecond a parameter. The fastest run counts, because
 //! other work on the machine only ever makes a run longer. Pins itself to one core where `taskset` is there.
 
-#[allow(dead_code, reason = "other benches use the rest")]
-#[path = "common/processes.rs"]
-mod processes;
+mod common;
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -24,7 +22,7 @@ const UPDATES: u32 = 4;
 const ROWS: u32 = 1_237;
 
 fn main() {
-    processes::pin_this_thread();
+    common::processes::pin_this_thread();
     Divan::default().min_time(MEASURE).max_time(MEASURE).config_with_args().main();
 }
 

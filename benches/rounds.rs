@@ -7,11 +7,7 @@
 //! spend. In large-profile the node has another to itself. No divan here: it times a function that it calls again and
 //! again, and these figures are what a fleet of programs tells of a job.
 
-#[path = "../tests/common/mod.rs"]
 mod common;
-#[allow(dead_code, reason = "other benches use the rest")]
-#[path = "common/processes.rs"]
-mod processes;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -26,9 +22,9 @@ const ALL: [(&str, Measure); 5] =
     [("small", small), ("first", first), ("large", large), ("memory", memory), ("large-profile", large_profile)];
 
 fn main() -> ExitCode {
-    let cores = processes::cores();
+    let cores = common::processes::cores();
     let other_core = cores.first().copied().filter(|first| Some(first) != cores.last());
-    processes::pin_this_thread();
+    common::processes::pin_this_thread();
     // cargo passes options of its own; a word is ours.
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let chosen = ALL.iter().filter(|(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name));
@@ -160,7 +156,7 @@ fn memory(_: Option<usize>) -> std::io::Result<()> {
 /// what the node has to wait for. With many rows to train on, and with so few that a task is two batches.
 fn large_profile(other_core: Option<usize>) -> std::io::Result<()> {
     let fleet = nodes(1, "0", &[]);
-    if !other_core.is_some_and(|core| processes::pin(fleet[0].pid(), core)) {
+    if !other_core.is_some_and(|core| common::processes::pin(fleet[0].pid(), core)) {
         eprintln!(
             "there is no second core, or no taskset: the node shares its core with the coordinator and the client"
         );

@@ -4,11 +4,7 @@
 //! `cargo bench --bench survival [-- NAME [SEED]]`: kills, resubmits, journal or recovery; without a name all of them,
 //! about ten minutes. The seed decides what is killed when; a random one, which is printed, if none is given.
 
-#[path = "../tests/common/mod.rs"]
 mod common;
-#[path = "common/processes.rs"]
-#[allow(dead_code, reason = "other benches use the rest")]
-mod processes;
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
@@ -158,8 +154,11 @@ fn journal(report: &mut Report, _: u64) -> io::Result<()> {
         let directory = tempfile::tempdir()?;
         let with = Coordinator::of("2", &fleet, &["--state-dir", directory.path().to_str().unwrap_or_default()]);
         let without = Coordinator::of("2", &fleet, &["--no-state"]);
-        let is_pinned =
-            fleet.iter().map(|node| node.pid()).chain([with.pid(), without.pid()]).all(|pid| processes::pin(pid, core));
+        let is_pinned = fleet
+            .iter()
+            .map(|node| node.pid())
+            .chain([with.pid(), without.pid()])
+            .all(|pid| common::processes::pin(pid, core));
         let run = |coordinator: &Coordinator| {
             let began = Instant::now();
             Client::start(coordinator, job).finish().done();

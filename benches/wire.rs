@@ -5,9 +5,7 @@
 //! `cargo bench --bench wire [-- WORD]`: only figures whose name contains WORD; divan's other options serve, too. Pins
 //! itself to one core where `taskset` is there. Ends with exit code 1 if a goal is missed.
 
-#[allow(dead_code, reason = "other benches use the rest")]
-#[path = "common/processes.rs"]
-mod processes;
+mod common;
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -33,7 +31,7 @@ const SMALL_REQUESTS: u32 = 1_000;
 static IS_MISSED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    processes::pin_this_thread();
+    common::processes::pin_this_thread();
     Divan::default().min_time(MEASURE).max_time(MEASURE).config_with_args().main();
     if IS_MISSED.load(Ordering::Relaxed) {
         eprintln!("a goal is missed");
