@@ -139,9 +139,60 @@ impl Field {
     }
 }
 
-/// One of so many choices; the first is the default.
-const fn choice(choices: usize, get: fn(&Draft<'_>) -> Option<u8>, set: fn(&mut Draft<'_>, u8)) -> Value {
-    Value::Choice(Number { absent: Absent::Means(1), limits: (1, choices as u8), or_zero: false, get, set })
+impl<T: Copy> Number<T> {
+    /// One that must be written.
+    const fn required(limits: (T, T), at: Place<T>) -> Number<T> {
+        Number { absent: Absent::Refused, limits, or_zero: false, get: at.get, set: at.set }
+    }
+
+    /// One that the draft need not have.
+    const fn optional(limits: (T, T), at: Place<T>) -> Number<T> {
+        Number { absent: Absent::Nothing, ..Number::required(limits, at) }
+    }
+
+    /// One that is this where it is left out.
+    const fn or(default: T, limits: (T, T), at: Place<T>) -> Number<T> {
+        Number { absent: Absent::Means(default), ..Number::required(limits, at) }
+    }
+
+    /// The same where 0 is a value beside those within the limits.
+    const fn or_zero(self) -> Number<T> {
+        Number { or_zero: true, ..self }
+    }
+}
+
+/// Where a draft keeps a number.
+struct Place<T> {
+    get: fn(&Draft<'_>) -> Option<T>,
+    set: fn(&mut Draft<'_>, T),
+}
+
+/// The place of a number that a draft always has.
+macro_rules! at {
+    ($($path:tt)+) => {
+        Place { get: |draft| Some(draft.$($path)+), set: |draft, value| draft.$($path)+ = value }
+    };
+}
+
+/// The place of a number that a draft may have.
+macro_rules! maybe_at {
+    ($($path:tt)+) => {
+        Place { get: |draft| draft.$($path)+, set: |draft, value| draft.$($path)+ = Some(value) }
+    };
+}
+
+/// One of a type's choices; the first is the default.
+macro_rules! choice {
+    ($type:ident at $($path:tt)+) => {
+        Value::Choice(Number::or(
+            1,
+            (1, $type::ALL.len() as u8),
+            Place {
+                get: |draft| Some(draft.$($path)+ as u8),
+                set: |draft, number| draft.$($path)+ = chosen(&$type::ALL, number),
+            },
+        ))
+    };
 }
 
 /// The choice of this number. No other is read.
@@ -149,304 +200,103 @@ fn chosen<T: Copy>(choices: &[T], number: u8) -> T {
     choices[usize::from(number).saturating_sub(1).min(choices.len() - 1)]
 }
 
-const fn beta(get: fn(&Draft<'_>) -> Option<f64>, set: fn(&mut Draft<'_>, f64), default: f64) -> Value {
-    let limits = (FADING_MIN, FADING_MAX);
-    Value::F64(Number { absent: Absent::Means(default), limits, or_zero: true, get, set })
+const fn field(tag: u16, name: &'static str, value: Value) -> Field {
+    Field { tag, name, value }
 }
 
 /// The least number above 0.
 const TINY: f32 = f32::from_bits(1);
 /// The greatest number below 1.
 const BELOW_ONE: f32 = 1.0f32.next_down();
+/// What an optimiser's memory may fade by, unless it is 0.
+const FADING: (f64, f64) = (FADING_MIN, FADING_MAX);
+/// The same of a momentum.
+const MOMENTUM: (f32, f32) = (FADING_MIN as f32, FADING_MAX as f32);
 
 /// The fields in the order of their tags.
 pub const FIELDS: &[Field] = &[
-    Field {
-        tag: 0x0001,
-        name: "arithmetic",
-        value: Value::U16(Number {
-            absent: Absent::Means(1),
-            limits: (0, u16::MAX),
-            or_zero: false,
-            get: |draft| Some(draft.arithmetic),
-            set: |draft, arithmetic| draft.arithmetic = arithmetic,
-        }),
-    },
-    Field {
-        tag: 0x0002,
-        name: "inputs",
-        value: Value::U32(Number {
-            absent: Absent::Refused,
-            limits: (1, INPUTS_MAX),
-            or_zero: false,
-            get: |draft| Some(draft.inputs),
-            set: |draft, inputs| draft.inputs = inputs,
-        }),
-    },
-    Field {
-        tag: 0x0003,
-        name: "hidden",
-        value: Value::U32s(List {
+    field(0x0001, "arithmetic", Value::U16(Number::or(1, (0, u16::MAX), at!(arithmetic)))),
+    field(0x0002, "inputs", Value::U32(Number::required((1, INPUTS_MAX), at!(inputs)))),
+    field(
+        0x0003,
+        "hidden",
+        Value::U32s(List {
             is_required: false,
             get: |draft| &draft.hidden,
             set: |draft, hidden| draft.hidden = hidden.into(),
         }),
-    },
-    Field {
-        tag: 0x0004,
-        name: "classes",
-        value: Value::U32(Number {
-            absent: Absent::Refused,
-            limits: (1, CLASSES_MAX),
-            or_zero: false,
-            get: |draft| Some(draft.classes),
-            set: |draft, classes| draft.classes = classes,
-        }),
-    },
-    Field {
-        tag: 0x0005,
-        name: "activation",
-        value: choice(
-            Activation::ALL.len(),
-            |draft| Some(draft.recipe.activation as u8),
-            |draft, number| draft.recipe.activation = chosen(&Activation::ALL, number),
-        ),
-    },
-    Field {
-        tag: 0x0006,
-        name: "optimiser",
-        value: choice(
-            Optimiser::ALL.len(),
-            |draft| Some(draft.recipe.optimiser as u8),
-            |draft, number| draft.recipe.optimiser = chosen(&Optimiser::ALL, number),
-        ),
-    },
-    Field {
-        tag: 0x0007,
-        name: "reduction",
-        value: choice(
-            LossReduction::ALL.len(),
-            |draft| Some(draft.recipe.reduction as u8),
-            |draft, number| draft.recipe.reduction = chosen(&LossReduction::ALL, number),
-        ),
-    },
-    Field {
-        tag: 0x0008,
-        name: "initialisation",
-        value: choice(
-            Initialisation::ALL.len(),
-            |draft| Some(draft.recipe.initialisation as u8),
-            |draft, number| draft.recipe.initialisation = chosen(&Initialisation::ALL, number),
-        ),
-    },
-    Field {
-        tag: 0x0009,
-        name: "eta",
-        value: Value::F32(Number {
-            absent: Absent::Refused,
-            limits: (TINY, f32::MAX),
-            or_zero: false,
-            get: |draft| Some(draft.recipe.eta),
-            set: |draft, eta| draft.recipe.eta = eta,
-        }),
-    },
-    Field {
-        tag: 0x000A,
-        name: "eta_decay",
-        value: Value::F32(Number {
-            absent: Absent::Means(1.0),
-            limits: (TINY, 1.0),
-            or_zero: false,
-            get: |draft| Some(draft.recipe.eta_decay),
-            set: |draft, eta_decay| draft.recipe.eta_decay = eta_decay,
-        }),
-    },
-    Field {
-        tag: 0x000B,
-        name: "batch",
-        value: Value::U32(Number {
-            absent: Absent::Nothing,
-            limits: (1, BATCH_ROWS_MAX),
-            or_zero: false,
-            get: |draft| draft.batch,
-            set: |draft, batch| draft.batch = Some(batch),
-        }),
-    },
-    Field {
-        tag: 0x000C,
-        name: "epochs",
-        value: Value::U32(Number {
-            absent: Absent::Means(1),
-            limits: (1, EPOCHS_MAX),
-            or_zero: false,
-            get: |draft| Some(draft.recipe.epochs),
-            set: |draft, epochs| draft.recipe.epochs = epochs,
-        }),
-    },
-    Field {
-        tag: 0x000D,
-        name: "log_epsilon",
-        value: Value::F32(Number {
-            absent: Absent::Means(0.0),
-            limits: (LOG_EPSILON_MIN, BELOW_ONE),
-            or_zero: true,
-            get: |draft| Some(draft.recipe.log_epsilon),
-            set: |draft, log_epsilon| draft.recipe.log_epsilon = log_epsilon,
-        }),
-    },
-    Field {
-        tag: 0x000E,
-        name: "stop_loss_change",
-        value: Value::F32(Number {
-            absent: Absent::Nothing,
-            limits: (TINY, f32::MAX),
-            or_zero: true,
-            get: |draft| draft.recipe.stop_loss_change,
-            set: |draft, change| draft.recipe.stop_loss_change = Some(change),
-        }),
-    },
-    Field {
-        tag: 0x000F,
-        name: "seed",
-        value: Value::U64(Number {
-            absent: Absent::Means(1),
-            limits: (0, u64::MAX),
-            or_zero: false,
-            get: |draft| Some(draft.seed),
-            set: |draft, seed| draft.seed = seed,
-        }),
-    },
-    Field {
-        tag: 0x0010,
-        name: "loss",
-        value: choice(
-            Loss::ALL.len(),
-            |draft| Some(draft.recipe.loss as u8),
-            |draft, number| draft.recipe.loss = chosen(&Loss::ALL, number),
-        ),
-    },
-    Field {
-        tag: 0x0011,
-        name: "momentum",
-        value: Value::F32(Number {
-            absent: Absent::Means(0.9),
-            limits: (FADING_MIN as f32, FADING_MAX as f32),
-            or_zero: true,
-            get: |draft| Some(draft.recipe.momentum),
-            set: |draft, momentum| draft.recipe.momentum = momentum,
-        }),
-    },
-    Field {
-        tag: 0x0012,
-        name: "beta1",
-        value: beta(|draft| Some(draft.recipe.betas[0]), |draft, beta| draft.recipe.betas[0] = beta, 0.9),
-    },
-    Field {
-        tag: 0x0013,
-        name: "beta2",
-        value: beta(|draft| Some(draft.recipe.betas[1]), |draft, beta| draft.recipe.betas[1] = beta, 0.999),
-    },
-    Field {
-        tag: 0x0014,
-        name: "epsilon",
-        value: Value::F32(Number {
-            absent: Absent::Means(1e-8),
-            limits: (EPSILON_MIN, 1.0),
-            or_zero: false,
-            get: |draft| Some(draft.recipe.epsilon),
-            set: |draft, epsilon| draft.recipe.epsilon = epsilon,
-        }),
-    },
-    Field {
-        tag: 0x0015,
-        name: "weight_decay",
-        value: Value::F32(Number {
-            absent: Absent::Means(0.0),
-            limits: (WEIGHT_DECAY_MIN, BELOW_ONE),
-            or_zero: true,
-            get: |draft| Some(draft.recipe.weight_decay),
-            set: |draft, decay| draft.recipe.weight_decay = decay,
-        }),
-    },
-    Field {
-        tag: 0x0020,
-        name: "rounds",
-        value: Value::U32(Number {
-            absent: Absent::Means(1),
-            limits: (1, ROUNDS_MAX),
-            or_zero: false,
-            get: |draft| Some(draft.rounds),
-            set: |draft, rounds| draft.rounds = rounds,
-        }),
-    },
-    Field {
-        tag: 0x0021,
-        name: "shards",
-        value: Value::RowsRefs(List {
+    ),
+    field(0x0004, "classes", Value::U32(Number::required((1, CLASSES_MAX), at!(classes)))),
+    field(0x0005, "activation", choice!(Activation at recipe.activation)),
+    field(0x0006, "optimiser", choice!(Optimiser at recipe.optimiser)),
+    field(0x0007, "reduction", choice!(LossReduction at recipe.reduction)),
+    field(0x0008, "initialisation", choice!(Initialisation at recipe.initialisation)),
+    field(0x0009, "eta", Value::F32(Number::required((TINY, f32::MAX), at!(recipe.eta)))),
+    field(0x000A, "eta_decay", Value::F32(Number::or(1.0, (TINY, 1.0), at!(recipe.eta_decay)))),
+    field(0x000B, "batch", Value::U32(Number::optional((1, BATCH_ROWS_MAX), maybe_at!(batch)))),
+    field(0x000C, "epochs", Value::U32(Number::or(1, (1, EPOCHS_MAX), at!(recipe.epochs)))),
+    field(
+        0x000D,
+        "log_epsilon",
+        Value::F32(Number::or(0.0, (LOG_EPSILON_MIN, BELOW_ONE), at!(recipe.log_epsilon)).or_zero()),
+    ),
+    field(
+        0x000E,
+        "stop_loss_change",
+        Value::F32(Number::optional((TINY, f32::MAX), maybe_at!(recipe.stop_loss_change)).or_zero()),
+    ),
+    field(0x000F, "seed", Value::U64(Number::or(1, (0, u64::MAX), at!(seed)))),
+    field(0x0010, "loss", choice!(Loss at recipe.loss)),
+    field(0x0011, "momentum", Value::F32(Number::or(0.9, MOMENTUM, at!(recipe.momentum)).or_zero())),
+    field(0x0012, "beta1", Value::F64(Number::or(0.9, FADING, at!(recipe.betas[0])).or_zero())),
+    field(0x0013, "beta2", Value::F64(Number::or(0.999, FADING, at!(recipe.betas[1])).or_zero())),
+    field(0x0014, "epsilon", Value::F32(Number::or(1e-8, (EPSILON_MIN, 1.0), at!(recipe.epsilon)))),
+    field(
+        0x0015,
+        "weight_decay",
+        Value::F32(Number::or(0.0, (WEIGHT_DECAY_MIN, BELOW_ONE), at!(recipe.weight_decay)).or_zero()),
+    ),
+    field(0x0020, "rounds", Value::U32(Number::or(1, (1, ROUNDS_MAX), at!(rounds)))),
+    field(
+        0x0021,
+        "shards",
+        Value::RowsRefs(List {
             is_required: true,
             get: |draft| &draft.shards,
             set: |draft, shards| draft.shards = shards.into(),
         }),
-    },
-    Field {
-        tag: 0x0022,
-        name: "validation",
-        value: Value::RowsRef(Item {
+    ),
+    field(
+        0x0022,
+        "validation",
+        Value::RowsRef(Item {
             is_required: true,
             get: |draft| Some(draft.validation),
             set: |draft, validation| draft.validation = validation,
         }),
-    },
-    Field {
-        tag: 0x0023,
-        name: "initial",
-        value: Value::Digest(Item {
+    ),
+    field(
+        0x0023,
+        "initial",
+        Value::Digest(Item {
             is_required: false,
             get: |draft| draft.initial,
             set: |draft, initial| draft.initial = Some(initial),
         }),
-    },
-    Field {
-        tag: 0x0024,
-        name: "merge",
-        value: choice(
-            Merge::ALL.len(),
-            |draft| Some(draft.merge as u8),
-            |draft, number| draft.merge = chosen(&Merge::ALL, number),
-        ),
-    },
-    Field {
-        tag: 0x4001,
-        name: "on_task_failure",
-        value: choice(
-            OnTaskFailure::ALL.len(),
-            |draft| Some(draft.operation.on_task_failure as u8),
-            |draft, number| draft.operation.on_task_failure = chosen(&OnTaskFailure::ALL, number),
-        ),
-    },
-    Field {
-        tag: 0x4002,
-        name: "allow_inexact",
-        value: Value::Choice(Number {
-            absent: Absent::Nothing,
-            limits: (1, 1),
-            or_zero: false,
-            get: |draft| draft.operation.allow_inexact.then_some(1),
-            set: |draft, _| draft.operation.allow_inexact = true,
-        }),
-    },
-    Field {
-        tag: 0x4003,
-        name: "on_no_nodes",
-        value: choice(
-            OnNoNodes::ALL.len(),
-            |draft| Some(draft.operation.on_no_nodes as u8),
-            |draft, number| draft.operation.on_no_nodes = chosen(&OnNoNodes::ALL, number),
-        ),
-    },
-    Field {
-        tag: 0xC001,
-        name: "notes",
-        value: Value::Bytes { get: |draft| draft.notes, set: |draft, notes| draft.notes = notes },
-    },
+    ),
+    field(0x0024, "merge", choice!(Merge at merge)),
+    field(0x4001, "on_task_failure", choice!(OnTaskFailure at operation.on_task_failure)),
+    field(
+        0x4002,
+        "allow_inexact",
+        Value::Choice(Number::optional(
+            (1, 1),
+            Place {
+                get: |draft| draft.operation.allow_inexact.then_some(1),
+                set: |draft, _| draft.operation.allow_inexact = true,
+            },
+        )),
+    ),
+    field(0x4003, "on_no_nodes", choice!(OnNoNodes at operation.on_no_nodes)),
+    field(0xC001, "notes", Value::Bytes { get: |draft| draft.notes, set: |draft, notes| draft.notes = notes }),
 ];
