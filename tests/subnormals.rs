@@ -7,7 +7,8 @@ use common::definition::{Definition, Meter, Thresholds};
 use common::shapes::{Data, NARROW, SGD, SUM, Shape, WIDE, by, merged, rows, training};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    ARITHMETIC, Activation, Kernel, LossReduction, Network, Optimiser, Recipe, Trainer, Training, evaluate, initialise,
+    ARITHMETIC, Activation, Kernel, Loss, LossReduction, Network, Optimiser, Recipe, Targets, Trainer, Training,
+    evaluate, initialise,
 };
 
 /// Counts operations that a processor may need a hundred cycles for.
@@ -77,8 +78,19 @@ struct Need {
     sizes: &'static [u32],
     recipe: Recipe,
     weights: Vec<f32>,
-    /// Features, label.
-    rows: Vec<(Vec<f32>, u32)>,
+    rows: (Vec<f32>, Targets<'static>),
+}
+
+/// Rows of features and a label; the most classes that a case has are three.
+fn labelled(rows: impl IntoIterator<Item = (Vec<f32>, u32)>) -> (Vec<f32>, Targets<'static>) {
+    let (values, labels): (Vec<_>, Vec<u32>) = rows.into_iter().unzip();
+    (values.concat(), Targets::Labels { classes: 3, labels: labels.into() })
+}
+
+/// Rows of features and one number to fit.
+fn numbers(rows: impl IntoIterator<Item = (Vec<f32>, f32)>) -> (Vec<f32>, Targets<'static>) {
+    let (values, targets): (Vec<_>, Vec<f32>) = rows.into_iter().unzip();
+    (values.concat(), Targets::Values { width: 1, values: targets.into() })
 }
 
 /// A weight, an input as small as they may be, of 24 bits that make a product need 48.
@@ -87,9 +99,15 @@ const SMALL: f32 = 1.234_567_9e-12;
 fn needs() -> Vec<Need> {
     let sgd = Recipe { eta: 1.0, epochs: 3, ..SUM };
     let adam = Recipe { optimiser: Optimiser::Adam, eta: 1.0, ..sgd };
+    let squared = Recipe { loss: Loss::SquaredError, ..sgd };
+    let momentum = Recipe { optimiser: Optimiser::Momentum, eta: 0.1, ..squared };
+    let tanh = Recipe { activation: Activation::Tanh, ..sgd };
     let linear = Recipe { activation: Activation::Identity, ..sgd };
     // Two classes as far apart as logits of ±`far` put them, and nothing else.
     let apart = |far: f32| vec![0.0, 0.0, far, -far];
+    // A row of a hundred has a gradient for the weights, and after it their moments fade.
+    let one_of_a_hundred = Recipe { batch: by(1), epochs: 5, ..adam };
+    let rare = || labelled((0..100).map(|row| (vec![if row == 0 { 1.0 } else { 0.0 }], row % 2)));
     vec![
         Need {
             threshold: "inputs",
@@ -97,7 +115,7 @@ fn needs() -> Vec<Need> {
             sizes: &[1, 2],
             recipe: sgd,
             weights: vec![0.01, 0.02, 0.0, 0.0],
-            rows: vec![(vec![1e-37], 0)],
+            rows: labelled(vec![(vec![1e-37], 0)]),
         },
         Need {
             threshold: "weights after an update",
@@ -107,7 +125,7 @@ fn needs() -> Vec<Need> {
             recipe: Recipe { eta: 1e-16, ..sgd },
             weights: vec![0.0; 4],
             // The biases stay 0.
-            rows: vec![(vec![SMALL], 0), (vec![-SMALL], 1)],
+            rows: labelled(vec![(vec![SMALL], 0), (vec![-SMALL], 1)]),
         },
         Need {
             threshold: "outputs of hidden layers",
@@ -115,7 +133,7 @@ fn needs() -> Vec<Need> {
             sizes: &[1, 1, 1, 1, 2],
             recipe: linear,
             weights: vec![SMALL, 0.0, SMALL, 0.0, 1e-3, 0.0, SMALL, SMALL, 0.0, 0.0],
-            rows: vec![(vec![SMALL], 0)],
+            rows: labelled(vec![(vec![SMALL], 0)]),
         },
         Need {
             threshold: "outputs of ReLU",
@@ -123,7 +141,7 @@ fn needs() -> Vec<Need> {
             sizes: &[1, 1, 1, 1, 2],
             recipe: sgd,
             weights: vec![SMALL, 0.0, SMALL, 0.0, 1e-3, 0.0, SMALL, SMALL, 0.0, 0.0],
-            rows: vec![(vec![SMALL], 0)],
+            rows: labelled(vec![(vec![SMALL], 0)]),
         },
         Need {
             threshold: "exponentials",
@@ -131,7 +149,7 @@ fn needs() -> Vec<Need> {
             sizes: &[1, 2],
             recipe: sgd,
             weights: apart(43.8),
-            rows: vec![(vec![1.0], 0)],
+            rows: labelled(vec![(vec![1.0], 0)]),
         },
         Need {
             threshold: "probabilities",
@@ -149,7 +167,7 @@ fn needs() -> Vec<Need> {
                 weights.extend([0.0, -41.0, -41.0]);
                 weights
             },
-            rows: vec![(vec![1.0], 0)],
+            rows: labelled(vec![(vec![1.0], 0)]),
         },
         Need {
             threshold: "derivatives",
@@ -157,7 +175,7 @@ fn needs() -> Vec<Need> {
             sizes: &[1, 1, 1, 1, 1, 2],
             recipe: linear,
             weights: vec![1.0, 1.0, 1e-3, 1.0, SMALL, 1.0, SMALL, 1.0, SMALL, -SMALL, 0.0, 0.0],
-            rows: vec![(vec![1.0], 0)],
+            rows: labelled(vec![(vec![1.0], 0)]),
         },
         Need {
             threshold: "gradients",
@@ -165,7 +183,7 @@ fn needs() -> Vec<Need> {
             sizes: &[1, 2],
             recipe: adam,
             weights: apart(11.5),
-            rows: vec![(vec![1e-9], 0)],
+            rows: labelled(vec![(vec![1e-9], 0)]),
         },
         Need {
             threshold: "gradients of a mean",
@@ -173,7 +191,7 @@ fn needs() -> Vec<Need> {
             sizes: &[1, 2],
             recipe: Recipe { reduction: LossReduction::Mean, ..adam },
             weights: apart(11.5),
-            rows: vec![(vec![1e-9], 0), (vec![2e-9], 0)],
+            rows: labelled(vec![(vec![1e-9], 0), (vec![2e-9], 0)]),
         },
         Need {
             threshold: "first moments",
@@ -182,7 +200,7 @@ fn needs() -> Vec<Need> {
             // Fits its row to the last bit within some updates; from then on there is no gradient.
             recipe: Recipe { epochs: 1200, ..adam },
             weights: apart(0.0),
-            rows: vec![(vec![1.0], 0)],
+            rows: labelled(vec![(vec![1.0], 0)]),
         },
         Need {
             threshold: "second moments",
@@ -190,7 +208,7 @@ fn needs() -> Vec<Need> {
             sizes: &[1, 2],
             recipe: Recipe { epochs: 100_000, ..adam },
             weights: apart(0.0),
-            rows: vec![(vec![1.0], 0)],
+            rows: labelled(vec![(vec![1.0], 0)]),
         },
         Need {
             threshold: "Adam's steps",
@@ -199,7 +217,7 @@ fn needs() -> Vec<Need> {
             sizes: &[2, 2],
             recipe: Recipe { epochs: 2, batch: by(1), eta: 1e-11, ..adam },
             weights: vec![0.0; 6],
-            rows: (0..1500).map(|row| (vec![if row == 0 { 1e15 } else { 0.0 }, 1.0], row % 2)).collect(),
+            rows: labelled((0..1500).map(|row| (vec![if row == 0 { 1e15 } else { 0.0 }, 1.0], row % 2))),
         },
         Need {
             threshold: "learning rates of SGD",
@@ -207,7 +225,7 @@ fn needs() -> Vec<Need> {
             sizes: &[1, 2],
             recipe: Recipe { eta: 1e-27, ..sgd },
             weights: vec![0.0; 4],
-            rows: vec![(vec![SMALL], 0)],
+            rows: labelled(vec![(vec![SMALL], 0)]),
         },
         Need {
             threshold: "learning rates of Adam",
@@ -215,7 +233,98 @@ fn needs() -> Vec<Need> {
             sizes: &[1, 2],
             recipe: Recipe { eta: 1e-30, ..adam },
             weights: vec![0.0; 4],
-            rows: vec![(vec![1e-9], 0)],
+            rows: labelled(vec![(vec![1e-9], 0)]),
+        },
+        Need {
+            threshold: "targets",
+            taken_out: |t| t.target = 0.0,
+            sizes: &[1, 1],
+            recipe: squared,
+            weights: vec![0.0; 2],
+            rows: numbers([(vec![1.0], 1e-40)]),
+        },
+        Need {
+            threshold: "differences from targets",
+            taken_out: |t| t.difference = 0.0,
+            // The two products cancel but for the rounding of the first.
+            sizes: &[2, 1],
+            recipe: squared,
+            weights: vec![SMALL, -SMALL, 0.0],
+            rows: numbers([(vec![SMALL, SMALL], 0.0)]),
+        },
+        Need {
+            threshold: "velocities",
+            taken_out: |t| t.velocity = 0.0,
+            sizes: &[1, 1],
+            // The bias swings about 0 until it is cut to it; from then on there is no gradient.
+            recipe: Recipe { epochs: 2000, ..momentum },
+            weights: vec![0.0, 1.0],
+            rows: numbers([(vec![0.0], 0.0)]),
+        },
+        Need {
+            threshold: "learning rates of momentum",
+            taken_out: |t| t.sgd_rate = 0.0,
+            sizes: &[1, 1],
+            recipe: Recipe { eta: 1e-27, ..momentum },
+            weights: vec![0.0; 2],
+            rows: numbers([(vec![SMALL], 1.0)]),
+        },
+        Need {
+            threshold: "weights after a step with momentum",
+            taken_out: |t| t.weight = 0.0,
+            sizes: &[1, 1],
+            recipe: Recipe { eta: 1e-16, ..momentum },
+            weights: vec![0.0; 2],
+            // The bias stays 0.
+            rows: numbers([(vec![SMALL], 1.0), (vec![-SMALL], -1.0)]),
+        },
+        Need {
+            threshold: "weights after their decay",
+            taken_out: |t| t.weight = 0.0,
+            sizes: &[1, 2],
+            recipe: Recipe { weight_decay: 0.5, epochs: 200, ..adam },
+            weights: vec![1.0, 1.0, 0.0, 0.0],
+            rows: labelled([(vec![0.0], 0)]),
+        },
+        Need {
+            threshold: "first moments that fade fast",
+            taken_out: |t| t.slow_betas = [0.0; 2],
+            sizes: &[1, 2],
+            recipe: Recipe { betas: [0.1, 0.999], ..one_of_a_hundred },
+            weights: vec![0.0; 4],
+            rows: rare(),
+        },
+        Need {
+            threshold: "second moments that fade fast",
+            taken_out: |t| t.slow_betas = [0.0; 2],
+            sizes: &[1, 2],
+            recipe: Recipe { betas: [0.9, 0.1], ..one_of_a_hundred },
+            weights: vec![0.0; 4],
+            rows: rare(),
+        },
+        Need {
+            threshold: "outputs of tanh",
+            taken_out: |t| t.output = 0.0,
+            sizes: &[1, 1, 1, 1, 2],
+            recipe: tanh,
+            weights: vec![SMALL, 0.0, SMALL, 0.0, 1e-3, 0.0, SMALL, SMALL, 0.0, 0.0],
+            rows: labelled([(vec![SMALL], 0)]),
+        },
+        Need {
+            threshold: "exponentials in tanh",
+            taken_out: |t| t.exp_argument = f32::NEG_INFINITY,
+            sizes: &[1, 1, 2],
+            recipe: tanh,
+            weights: vec![50.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+            rows: labelled([(vec![1.0], 0)]),
+        },
+        Need {
+            threshold: "derivatives through tanh",
+            taken_out: |t| t.derivative = 0.0,
+            sizes: &[1, 1, 1, 1, 1, 2],
+            recipe: tanh,
+            weights: vec![1.0, 1.0, 1e-3, 1.0, SMALL, 1.0, SMALL, 1.0, SMALL, -SMALL, 0.0, 0.0],
+            rows: labelled([(vec![1.0], 0)]),
         },
     ]
 }
@@ -224,12 +333,11 @@ fn needs() -> Vec<Need> {
 fn without_any_one_threshold_there_are_subnormal_numbers() {
     for Need { threshold, taken_out, sizes, recipe, weights, rows } in needs() {
         let network = Network::new(sizes[0], &sizes[1..sizes.len() - 1], sizes[sizes.len() - 1]).unwrap();
-        let (values, labels): (Vec<Vec<f32>>, Vec<u32>) = rows.into_iter().unzip();
         let training = Training { arithmetic: ARITHMETIC, network, recipe: recipe.checked().unwrap(), seed: 1 };
         let count = |thresholds: Thresholds| {
             // The definition's own inputs, not those that have gone through the threshold already.
             let mut definition = counting(thresholds);
-            definition.train_on(&training, 0, 0, &weights, &values.concat(), &labels);
+            definition.train_against(&training, 0, 0, &weights, (&rows.0, &rows.1));
             definition.meter.subnormal
         };
         assert_eq!(count(Thresholds::DEFINED), 0, "{threshold}");

@@ -36,6 +36,8 @@ pub struct Thresholds {
     pub step: f32,
     pub sgd_rate: f32,
     pub adam_rate: f32,
+    /// Adam's betas from which its moments fade so slowly that every 64th update suffices to cut them.
+    pub slow_betas: [f64; 2],
 }
 
 impl Thresholds {
@@ -56,6 +58,7 @@ impl Thresholds {
         step: VALUE,
         sgd_rate: 8.673_617_4e-19,
         adam_rate: VALUE,
+        slow_betas: [0.9, 0.95],
     };
 }
 
@@ -485,7 +488,8 @@ impl<M: Meter> Definition<M> {
         };
         *updates += 1;
         let [beta1, beta2] = recipe.betas;
-        let every = if beta1 >= 0.9 && beta2 >= 0.95 { 64 } else { 1 };
+        let [slow1, slow2] = self.thresholds.slow_betas;
+        let every = if beta1 >= slow1 && beta2 >= slow2 { 64 } else { 1 };
         if recipe.optimiser == Optimiser::Adam && *updates % every == 0 {
             m.iter_mut().for_each(|m| *m = cut(*m, first_moment));
             v.iter_mut().for_each(|v| *v = cut(*v, second_moment));
