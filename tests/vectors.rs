@@ -2,13 +2,14 @@
 
 mod common;
 
-use common::{book, definition};
+use common::book;
+use common::definition::{self, Definition, Thresholds};
 use gradwire::digest::Digest;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    ARITHMETIC, Activation, BatchSize, ExactSum, Initialisation, Kernel, LittleEndianF32, LossReduction, Median,
-    Network, Optimiser, ReadUpdates, Recipe, Rows, Trainer, Training, initialise,
+    ARITHMETIC, Activation, BatchSize, ExactSum, Initialisation, Kernel, LittleEndianF32, Loss, LossReduction, Median,
+    Metrics, Network, Optimiser, ReadUpdates, Recipe, Rows, Targets, Trainer, Training, evaluate, initialise,
 };
 use std::convert::Infallible;
 use std::num::NonZeroU32;
@@ -28,10 +29,8 @@ fn says(values: &str) {
 fn every_vector_here_is_the_documents() {
     says("`a98c47c7 b3839195 437626b8 11383048`");
     says("gives 8 3 4 5 7 1 0 2 9 6.");
-    says(&format!("update {SGD_UPDATE} loss 400b60ebf8000000"));
-    says(&format!("update {ADAM_UPDATE} loss 400b781aad000000"));
-    for extreme in &EXTREMES {
-        says(&format!("update {} loss {}", extreme.update, extreme.loss));
+    for listed in &LISTED {
+        says(&format!("update {} loss {}", listed.update, listed.loss));
     }
     for recipe in [SGD, ADAM] {
         says(&hex(&tiny(recipe).1));
@@ -57,11 +56,6 @@ fn tiny(recipe: Recipe) -> (Training, Vec<f32>) {
     let network = Network::new(3, &[2], 2).unwrap();
     let base = initialise(&network, recipe.initialisation, 1);
     (Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 }, base)
-}
-
-fn tiny_rows() -> Rows<'static> {
-    let values = vec![1.0, -0.5, 0.25, -1.0, 0.5, 2.0, 0.75, 1.5, -0.25, -2.0, -1.5, 1.0, 0.5, 0.25, -1.25];
-    Rows::labelled(3, values, vec![0, 1, 1, 0, 1], 2).unwrap()
 }
 
 const SGD: Recipe = Recipe {
@@ -106,147 +100,293 @@ fn the_tiny_network_starts_from_the_published_weights() {
     );
 }
 
-const SGD_UPDATE: &str = "3a3934f8 3aa5169a 3b70b5da 3b0459e0 ba3d1500 bae95560 b8fd7500 b9de0430 \
-                          3ac71ee8 bac71eec 3a16c530 ba16c532 bdb39599 3db39599";
-const ADAM_UPDATE: &str = "bbb16480 3bb14300 bbad5380 3bad36c0 3bce2980 bbce0a00 3b5054a3 bb50c2b5 \
-                           3ba2e600 bba2e680 3b8a4400 bb8a4400 3ab6e5ec bab6e5ec";
-
-#[test]
-fn the_tiny_task_gives_the_published_updates() {
-    for kernel in Kernel::available() {
-        for (recipe, step, update, loss) in
-            [(SGD, 0, SGD_UPDATE, "400b60ebf8000000"), (ADAM, 3, ADAM_UPDATE, "400b781aad000000")]
-        {
-            let (training, base) = tiny(recipe);
-            let trained = Trainer::new(kernel).train(&training, step, 4, &base, &tiny_rows(), &mut Unwatched).unwrap();
-            assert_eq!(hex(&trained.update), update, "{kernel}");
-            assert_eq!(format!("{:016x}", trained.loss.to_bits()), loss, "{kernel}");
-        }
-    }
+/// What rows are compared with.
+enum Fits {
+    /// Two classes.
+    Labels(&'static [u32]),
+    /// So many numbers a row.
+    Numbers(u32, &'static [f32]),
 }
 
-/// A task of values at which the thresholds show.
-struct Extreme {
+/// A task whose rows and weights stand in the document.
+struct Listed {
     hidden: &'static [u32],
     recipe: Recipe,
+    step: u64,
     values: &'static [f32],
-    labels: &'static [u32],
-    base: &'static [f32],
+    fits: Fits,
+    /// The weights that the seed draws where none are given.
+    base: Option<&'static [f32]>,
     update: &'static str,
     loss: &'static str,
     /// Thresholds without which the update would be another.
     shows: &'static [&'static str],
 }
 
+/// The five rows of the tiny tasks.
+const TINY_VALUES: &[f32] = &[1.0, -0.5, 0.25, -1.0, 0.5, 2.0, 0.75, 1.5, -0.25, -2.0, -1.5, 1.0, 0.5, 0.25, -1.25];
+
+const TINY: Listed = Listed {
+    hidden: &[2],
+    recipe: SGD,
+    step: 0,
+    values: TINY_VALUES,
+    fits: Fits::Labels(&[0, 1, 1, 0, 1]),
+    base: None,
+    update: "",
+    loss: "",
+    shows: &[],
+};
+
+/// The recipe in which one member at a time is replaced.
+const MEMBER: Recipe = Recipe { optimiser: Optimiser::Sgd, eta: 0.1, eta_decay: 1.0, ..ADAM };
+
 const SUM_ADAM: Recipe = Recipe { optimiser: Optimiser::Adam, log_epsilon: 0.0, ..SGD };
 
-const EXTREMES: [Extreme; 5] = [
-    Extreme {
+/// The same network on values of all sizes.
+const WIDE_RANGE: Listed = Listed {
+    recipe: Recipe { eta: 1e-4, log_epsilon: 0.0, ..SGD },
+    values: &[1e6, 1e-13, 0.5, -1e6, 0.25, 0.0, 2.0, -1.0, 1e-13, 0.0, 3e-12, -2e6],
+    fits: Fits::Labels(&[0, 1, 0, 1]),
+    base: Some(&[0.0, 1e-6, 3e-12, 0.0, 2e-6, -1e-6, 0.0, 2e-12, 30.0, -2.0, 1e-12, 1.5e-12, 0.0, -1.0]),
+    ..TINY
+};
+
+const WIDE_RANGE_ADAM: Recipe =
+    Recipe { epochs: 150, batch: BatchSize::Rows(NonZeroU32::new(3).unwrap()), eta: 0.5, eta_decay: 1.0, ..ADAM };
+
+/// Two rows that are told apart so well that their gradients end.
+const SATURATED: Listed = Listed {
+    hidden: &[],
+    recipe: Recipe { epochs: 200, eta: 1000.0, ..SUM_ADAM },
+    values: &[1e6, 1.05e-4, 1e-6, 0.0, 0.0, 0.0, 0.0, 0.0, 1e6, -1.0],
+    fits: Fits::Labels(&[0, 0]),
+    base: Some(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, -27.5]),
+    ..TINY
+};
+
+/// The tiny rows with two targets each, one of them too small to count.
+const SQUARED: Listed = Listed {
+    recipe: Recipe { loss: Loss::SquaredError, ..MEMBER },
+    fits: Fits::Numbers(2, &[0.5, -1.0, 1e-13, 2.0, -0.25, 0.0, 1.5, 0.75, -2.0, 1.0]),
+    ..TINY
+};
+
+const LISTED: [Listed; 14] = [
+    Listed {
+        update: "3a3934f8 3aa5169a 3b70b5da 3b0459e0 ba3d1500 bae95560 b8fd7500 b9de0430 \
+                 3ac71ee8 bac71eec 3a16c530 ba16c532 bdb39599 3db39599",
+        loss: "400b60ebf8000000",
+        ..TINY
+    },
+    Listed {
+        recipe: ADAM,
+        step: 3,
+        update: "bbb16480 3bb14300 bbad5380 3bad36c0 3bce2980 bbce0a00 3b5054a3 bb50c2b5 \
+                 3ba2e600 bba2e680 3b8a4400 bb8a4400 3ab6e5ec bab6e5ec",
+        loss: "400b781aad000000",
+        ..TINY
+    },
+    Listed {
         hidden: &[],
         recipe: Recipe { eta: 0.5, log_epsilon: 0.0, ..SGD },
         values: &[3e-12],
-        labels: &[0],
-        base: &[0.0, 0.0, 0.0, 0.0],
+        fits: Fits::Labels(&[0]),
+        base: Some(&[0.0, 0.0, 0.0, 0.0]),
         update: "00000000 00000000 3ee0a681 bee0a682",
         loss: "3fde574700000000",
         shows: &["weight"],
+        ..TINY
     },
-    Extreme {
-        hidden: &[2],
-        recipe: Recipe { eta: 1e-4, log_epsilon: 0.0, ..SGD },
-        values: &[1e6, 1e-13, 0.5, -1e6, 0.25, 0.0, 2.0, -1.0, 1e-13, 0.0, 3e-12, -2e6],
-        labels: &[0, 1, 0, 1],
-        base: &[0.0, 1e-6, 3e-12, 0.0, 2e-6, -1e-6, 0.0, 2e-12, 30.0, -2.0, 1e-12, 1.5e-12, 0.0, -1.0],
-        update: "4547ffae 00000000 ba195069 00000000 39e19962 00000000 bac1d420 00000000 00000000 00000000 38d1b6c7 b8d1b6c7 b7a20d87 37a20000",
+    Listed {
+        update: "4547ffae 00000000 ba195069 00000000 39e19962 00000000 bac1d420 00000000 \
+                 00000000 00000000 38d1b6c7 b8d1b6c7 b7a20d87 37a20000",
         loss: "0000000000000000",
         shows: &["derivative"],
+        ..WIDE_RANGE
     },
-    Extreme {
-        hidden: &[2],
-        recipe: Recipe {
-            epochs: 150,
-            batch: BatchSize::Rows(NonZeroU32::new(3).unwrap()),
-            eta: 0.5,
-            eta_decay: 1.0,
-            ..ADAM
-        },
-        values: &[1e6, 1e-13, 0.5, -1e6, 0.25, 0.0, 2.0, -1.0, 1e-13, 0.0, 3e-12, -2e6],
-        labels: &[0, 1, 0, 1],
-        base: &[0.0, 1e-6, 3e-12, 0.0, 2e-6, -1e-6, 0.0, 2e-12, 30.0, -2.0, 1e-12, 1.5e-12, 0.0, -1.0],
-        update: "4031e2bb c02f94a2 00000000 c0243216 4031e2bb 3f823e8f 4031e2ba c03672c0 402aea90 c02aea88 c0233842 40233842 c07e0756 407e074f",
+    Listed {
+        recipe: WIDE_RANGE_ADAM,
+        update: "4031e2bb c02f94a2 00000000 c0243216 4031e2bb 3f823e8f 4031e2ba c03672c0 \
+                 402aea90 c02aea88 c0233842 40233842 c07e0756 407e074f",
         loss: "3f5008fda0000000",
         shows: &["input", "output", "derivative"],
+        ..WIDE_RANGE
     },
-    Extreme {
-        hidden: &[],
-        recipe: Recipe { epochs: 200, eta: 1000.0, ..SUM_ADAM },
-        values: &[1e6, 1.05e-4, 1e-6, 0.0, 0.0, 0.0, 0.0, 0.0, 1e6, -1.0],
-        labels: &[0, 0],
-        base: &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, -27.5],
-        update: "00000000 c5b76710 00000000 b8171948 00000000 00000000 00000000 00000000 00000000 00000000 00000000 beafa580",
+    Listed {
+        update: "00000000 c5b76710 00000000 b8171948 00000000 00000000 00000000 00000000 \
+                 00000000 00000000 00000000 beafa580",
         loss: "0000000000000000",
         shows: &["probability", "gradient", "first"],
+        ..SATURATED
     },
-    Extreme {
-        hidden: &[],
-        recipe: Recipe { epochs: 200, eta: 10.0, ..SUM_ADAM },
-        values: &[1e6, 1.05e-4, 1e-6, 0.0, 0.0, 0.0, 0.0, 0.0, 1e6, -1.0],
-        labels: &[0, 0],
-        base: &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, -27.5],
-        update: "00000000 c26ac163 00000000 b4c166ec 00000000 00000000 00000000 00000000 00000000 00000000 00000000 bb608000",
+    Listed {
+        recipe: Recipe { eta: 10.0, ..SATURATED.recipe },
+        update: "00000000 c26ac163 00000000 b4c166ec 00000000 00000000 00000000 00000000 \
+                 00000000 00000000 00000000 bb608000",
         loss: "0000000000000000",
         shows: &["probability", "gradient", "step"],
+        ..SATURATED
+    },
+    // The members that none of those has, one in each.
+    Listed {
+        recipe: Recipe { activation: Activation::Tanh, ..MEMBER },
+        update: "3d54a9d0 3dfd490c bd575310 3f0182c6 bd385ac0 bda55308 bd16f059 3d4a0444 \
+                 3dfaeac0 bdfaeac8 3da7a730 bda7a730 bd475ece 3d475ed0",
+        loss: "400c696e94000000",
+        ..TINY
+    },
+    Listed {
+        recipe: Recipe { optimiser: Optimiser::Momentum, momentum: 0.5, ..MEMBER },
+        update: "bdc9a588 3eb8833b bd92b1c8 3e844c50 3d8925d0 be8cf27a 3cddabca bd7b2447 \
+                 3e30be48 be30be44 3d10e9e0 bd10e9e0 bce3c2b7 3ce3c2c0",
+        loss: "40029a6e2ee00000",
+        ..TINY
+    },
+    Listed {
+        recipe: Recipe { optimiser: Optimiser::Adam, betas: [0.5, 0.95], epsilon: 0.001, weight_decay: 0.25, ..MEMBER },
+        update: "3d37ce90 3e81a091 be292c20 3e751525 3dc24284 be1c0e4c bb66c780 bda49978 \
+                 3c578900 be93a321 3e9b4da8 be8fc692 bccad3b0 3ccad3b8",
+        loss: "4004aff647000000",
+        ..TINY
+    },
+    Listed {
+        update: "3e479cd0 3e2afe38 3e26dc68 3dcd9bac 3d159ff0 be9082dc be87a932 3e28e929 \
+                 bdf8bb00 be65a7f6 bdb0bb20 bd8738f0 bdd794d4 bc0a7d79",
+        loss: "400b445cf9a84c2c",
+        ..SQUARED
+    },
+    // And their thresholds.
+    Listed {
+        hidden: &[],
+        recipe: Recipe {
+            loss: Loss::SquaredError,
+            optimiser: Optimiser::Momentum,
+            momentum: 0.5,
+            eta: 128.0,
+            epochs: 60,
+            ..SUM_ADAM
+        },
+        values: &[0.03125, -0.03125],
+        fits: Fits::Numbers(1, &[5e-13, -5e-13]),
+        base: Some(&[3e-11, 0.0]),
+        update: "ad83f0fe 00000000",
+        loss: "0000000000000000",
+        shows: &["target", "difference", "velocity"],
+        ..TINY
+    },
+    Listed {
+        recipe: Recipe { betas: [0.5, 0.95], ..SATURATED.recipe },
+        update: "00000000 c4fb75c7 00000000 b7a152d9 00000000 00000000 00000000 00000000 \
+                 00000000 00000000 00000000 be3b8a00",
+        loss: "0000000000000000",
+        shows: &["probability", "gradient", "first", "fast"],
+        ..SATURATED
+    },
+    Listed {
+        recipe: Recipe { activation: Activation::Tanh, ..WIDE_RANGE_ADAM },
+        update: "40402d6d 3ce014aa c0402d6d bc601cdb 00000000 00000000 c0402d6e 3c601cdb \
+                 b8080000 bb94d400 40402d6c c0402d6c c0402d6c 40402d6b",
+        loss: "0000000000000000",
+        shows: &["input", "output", "probability", "derivative"],
+        ..WIDE_RANGE
     },
 ];
 
-impl Extreme {
+impl Listed {
     fn training(&self) -> Training {
-        let network = Network::new((self.values.len() / self.labels.len()) as u32, self.hidden, 2).unwrap();
-        Training { arithmetic: ARITHMETIC, network, recipe: self.recipe, seed: 1 }
+        let (rows, outputs) = match self.fits {
+            Fits::Labels(labels) => (labels.len(), 2),
+            Fits::Numbers(width, numbers) => (numbers.len() / width as usize, width),
+        };
+        let network = Network::new((self.values.len() / rows) as u32, self.hidden, outputs).unwrap();
+        Training { arithmetic: ARITHMETIC, network, recipe: self.recipe.checked().unwrap(), seed: 1 }
+    }
+
+    fn base(&self) -> Vec<f32> {
+        let drawn = || initialise(&self.training().network, self.recipe.initialisation, 1);
+        self.base.map_or_else(drawn, <[f32]>::to_vec)
+    }
+
+    fn targets(&self) -> Targets<'static> {
+        match self.fits {
+            Fits::Labels(labels) => Targets::Labels { labels: labels.into(), classes: 2 },
+            Fits::Numbers(width, values) => Targets::Values { values: values.into(), width },
+        }
+    }
+
+    fn rows(&self) -> Rows<'static> {
+        Rows::new(self.training().network.inputs(), self.values.to_vec(), self.targets()).unwrap()
+    }
+
+    /// What the oracle makes of it with these thresholds: the update, and the loss.
+    fn computed(&self, thresholds: Thresholds) -> (String, String) {
+        let mut definition = Definition { thresholds, meter: () };
+        let rows = (self.values, &self.targets());
+        let (update, loss, _) = definition.train_against(&self.training(), self.step, 4, &self.base(), rows);
+        (hex(&update), format!("{:016x}", loss.to_bits()))
     }
 }
 
 #[test]
-fn tasks_of_extreme_values_give_the_published_updates() {
-    for extreme in &EXTREMES {
-        let training = extreme.training();
-        let rows =
-            Rows::labelled(training.network.inputs(), extreme.values.to_vec(), extreme.labels.to_vec(), 2).unwrap();
+fn listed_tasks_give_the_published_updates() {
+    for listed in &LISTED {
+        let (training, base, rows) = (listed.training(), listed.base(), listed.rows());
+        let published = (listed.update.to_owned(), listed.loss.to_owned());
+        assert_eq!(listed.computed(Thresholds::DEFINED), published, "the definition: {:?}", listed.recipe);
         for kernel in Kernel::available() {
-            let trained = Trainer::new(kernel).train(&training, 0, 4, extreme.base, &rows, &mut Unwatched).unwrap();
+            let trained = Trainer::new(kernel).train(&training, listed.step, 4, &base, &rows, &mut Unwatched).unwrap();
             let got = (hex(&trained.update), format!("{:016x}", trained.loss.to_bits()));
-            assert_eq!(got, (extreme.update.to_owned(), extreme.loss.to_owned()), "{kernel}");
+            assert_eq!(got, published, "{kernel}: {:?}", listed.recipe);
         }
     }
+}
+
+/// The loss, tag 3, tag 4.
+const JUDGED: [&str; 3] = ["4017ce713b68fcea", "4027ce713b68fcea", "402081f09e000000"];
+
+#[test]
+fn the_weights_of_the_listed_regression_are_judged_as_published() {
+    let (training, base, rows) = (SQUARED.training(), SQUARED.base(), SQUARED.rows());
+    let bits = |metrics: &Metrics| -> Vec<String> {
+        metrics.tagged().iter().map(|(_, value)| format!("{:016x}", value.to_bits())).collect()
+    };
+    let mut definition = definition::ARITHMETIC_2;
+    assert_eq!(bits(&definition.evaluate(&training, &base, &rows)), JUDGED);
+    for kernel in Kernel::available() {
+        let evaluation = evaluate(kernel, &training.network, &training.recipe, &base, &rows).unwrap();
+        assert_eq!(bits(&evaluation.metrics), JUDGED, "{kernel}");
+    }
+    let [loss, squares, magnitudes] = JUDGED;
+    says(&format!("judged on the five rows: loss `{loss}`, tag 3 `{squares}`, tag 4 `{magnitudes}`"));
 }
 
 /// What each threshold is for is shown elsewhere; that these vectors find out who left one away, here.
 #[test]
 fn the_vectors_of_extreme_values_depend_on_the_thresholds() {
-    use definition::{Definition, Thresholds};
     type TakeOut = fn(&mut Thresholds);
-    for extreme in &EXTREMES {
-        let update = |change: TakeOut| {
-            let mut thresholds = Thresholds::DEFINED;
-            change(&mut thresholds);
-            let mut definition = Definition { thresholds, meter: () };
-            let (update, ..) =
-                definition.train_on(&extreme.training(), 0, 4, extreme.base, extreme.values, extreme.labels);
-            hex(&update)
-        };
-        let all: [(&str, TakeOut); 8] = [
+    for listed in &LISTED {
+        let all: [(&str, TakeOut); 12] = [
             ("input", |t| t.input = 0.0),
+            ("target", |t| t.target = 0.0),
+            ("difference", |t| t.difference = 0.0),
             ("weight", |t| t.weight = 0.0),
             ("output", |t| t.output = 0.0),
             ("probability", |t| t.probability = 0.0),
             ("derivative", |t| t.derivative = 0.0),
             ("gradient", |t| t.gradient = 0.0),
+            ("velocity", |t| t.velocity = 0.0),
             ("first", |t| t.first_moment = 0.0),
+            ("fast", |t| t.slow_betas = [0.0; 2]),
             ("step", |t| t.step = 0.0),
         ];
-        let defined = update(|_| ());
-        let shown: Vec<&str> = all.iter().filter(|(_, out)| update(*out) != defined).map(|(name, _)| *name).collect();
-        assert_eq!(shown, extreme.shows);
+        let is_shown = |out: &TakeOut| {
+            let mut thresholds = Thresholds::DEFINED;
+            out(&mut thresholds);
+            listed.computed(thresholds).0 != listed.update
+        };
+        let shown: Vec<&str> = all.iter().filter(|(_, out)| is_shown(out)).map(|(name, _)| *name).collect();
+        assert_eq!(shown, listed.shows, "{:?}", listed.recipe);
     }
 }
 
