@@ -93,7 +93,7 @@ impl Desk<'_> {
             Ok(describe(conversation, id)?)
         })?;
         if out.is_some() {
-            work.check_words()?;
+            work.check_saves()?;
         }
         let Desk { access, output, interrupts } = *self;
         let renderer = Renderer::new(output, with_profile, &work);
@@ -122,7 +122,7 @@ impl Desk<'_> {
                 return Err(Failure::new(Exit::JobFailed, text).into());
             }
             let work = describe(conversation, job.job)?;
-            work.check_words()?;
+            work.check_saves()?;
             let done = done(conversation, job.job, job.rounds)?;
             let parameters = fetch_model(conversation, &work, &done)?;
             Ok((work, done, parameters))

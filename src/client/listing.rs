@@ -96,6 +96,7 @@ pub(super) fn job(job: &JobStatus, work: Option<&Work>, output: Output) -> Resul
             fields.insert("parameters".to_owned(), specification.training.network.parameters().into());
             fields.insert("data".to_owned(), work.words.as_ref().map(|words| words.data.clone()).into());
             fields.insert("recipe".to_owned(), work.words.as_ref().map(|words| words.recipe.clone()).into());
+            fields.insert("loss".to_owned(), specification.training.recipe.loss.to_string().into());
             fields.insert("epochs".to_owned(), specification.training.recipe.epochs.into());
             fields.insert("training_rows".to_owned(), specification.rows().into());
             fields.insert("validation_rows".to_owned(), specification.validation.rows.into());

@@ -191,7 +191,9 @@ impl Renderer {
             Quality::ErrorRate(error) => {
                 format!("{quality} of {} (error {error:.4})", counted(done.rows, "validation row"))
             }
-            Quality::RootMeanSquare(_) => format!("{quality} over {}", counted(done.rows, "validation row")),
+            Quality::RootMeanSquare(_) | Quality::Unknown => {
+                format!("{quality} over {}", counted(done.rows, "validation row"))
+            }
         };
         let mut lines =
             vec![format!("{:<11}  {of_rows}", quality.name()), format!("fingerprint  {}", done.fingerprint)];
@@ -254,6 +256,7 @@ fn with_quality(mut event: Value, quality: Quality) -> Value {
             event["validation_accuracy"] = (1.0 - error).into();
         }
         Quality::RootMeanSquare(root) => event["validation_rmse"] = root.into(),
+        Quality::Unknown => {}
     }
     event
 }

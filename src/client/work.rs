@@ -9,7 +9,7 @@ use crate::cli::{Exit, Failure};
 use crate::digest::Digest;
 use crate::job::{self, JobId, Metric, Specification, Summary};
 use crate::model::file::ModelFile;
-use crate::model::{Activation, BatchSize, Merge, Optimiser};
+use crate::model::{Activation, BatchSize, Loss, Merge, Optimiser, TargetKind};
 use crate::wire::message::Described;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
@@ -57,24 +57,37 @@ impl Work {
     }
 
     /// That a model file can be written, before anybody waits for the model.
-    pub fn check_words(&self) -> Result<(), Failure> {
-        match &self.words {
-            Some(_) => Ok(()),
-            None => Err(Failure::new(Exit::Output, self.wordless())),
-        }
+    pub fn check_saves(&self) -> Result<(), Failure> {
+        self.words_of_file().map(drop)
     }
 
-    fn wordless(&self) -> String {
-        format!(
-            "the job has no notes of a client of this version, and a model file needs its data's names and scaling: \
-             where the data is, the command that trained it, with --job {} and --out, writes the file",
-            self.job
-        )
+    /// What a model file says of the data, if there can be such a file.
+    fn words_of_file(&self) -> Result<&Words, Failure> {
+        let refused = |text: String| Failure::new(Exit::Output, text);
+        if self.target_kind() == TargetKind::Values {
+            return Err(refused(format!(
+                "job {} fits numbers, and a model file holds only models that tell classes apart: there is no file for \
+                 it yet",
+                self.job
+            )));
+        }
+        self.words.as_ref().ok_or_else(|| {
+            refused(format!(
+                "the job has no notes of a client of this version, and a model file needs its data's names and scaling: \
+                 where the data is, the command that trained it, with --job {} and --out, writes the file",
+                self.job
+            ))
+        })
+    }
+
+    /// What the job's rows are compared with.
+    fn target_kind(&self) -> TargetKind {
+        self.specification.training.recipe.loss.target_kind()
     }
 
     /// Saves the model; returns where.
     pub fn save(&self, out: &Path, done: &Summary, parameters: Vec<f32>) -> Result<PathBuf, Failure> {
-        let Some(words) = &self.words else { return Err(Failure::new(Exit::Output, self.wordless())) };
+        let words = self.words_of_file()?;
         let training = &self.specification.training;
         let file = ModelFile {
             network: training.network.clone(),
@@ -119,7 +132,9 @@ impl Work {
         }
         put("training_rows", self.specification.rows().to_string());
         put("validation_rows", validation.rows.to_string());
-        put("validation_errors", done.metrics.get(Metric::Errors).unwrap_or(0.0).to_string());
+        if let Some(errors) = done.metrics.get(Metric::Errors) {
+            put("validation_errors", errors.to_string());
+        }
         put("reproducible", done.reproducible.to_string());
         described
     }
@@ -148,16 +163,20 @@ impl Work {
         }
     }
 
-    /// Rows, shards, features, classes.
+    /// Rows, shards, features, classes or targets.
     pub fn data_in_words(&self) -> String {
         let Specification { training, shards, validation, .. } = &self.specification;
+        let output = match self.target_kind() {
+            TargetKind::Labels => "class",
+            TargetKind::Values => "target",
+        };
         format!(
             "{} for training in {}, {} for validation; {}, {}",
             counted(self.specification.rows(), "row"),
             counted(shards.len() as u64, "shard"),
             validation.rows,
             counted(u64::from(training.network.inputs()), "feature"),
-            counted(u64::from(training.network.outputs()), "class")
+            counted(u64::from(training.network.outputs()), output)
         )
     }
 
@@ -174,13 +193,17 @@ impl Work {
             .words
             .as_ref()
             .map_or_else(|| "of an unknown name".to_owned(), |words| shown(&words.recipe).to_string());
+        let loss = match recipe.loss {
+            Loss::CrossEntropy => "",
+            Loss::SquaredError => "squared error, ",
+        };
         let (optimiser, batch) = (recipe.optimiser, batch_name(recipe.batch));
         let activation = match recipe.activation {
             Activation::Relu | Activation::MaskedIdentity => String::new(),
             other => format!("{other}, "),
         };
         let decay = if recipe.weight_decay > 0.0 { format!(", decay {}", recipe.weight_decay) } else { String::new() };
-        format!("{name}: {activation}{optimiser}, batch {batch}, eta {}{decay}", recipe.eta)
+        format!("{name}: {loss}{activation}{optimiser}, batch {batch}, eta {}{decay}", recipe.eta)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use crate::engine::{Doubt, JobProgress, NodeState, NodeStatus, Policy, Status};
-use crate::job::{Failure, JobId, JobState, Outcome, RoundSummary, Specification};
+use crate::job::{Failure, JobId, JobState, Outcome, Quality, RoundSummary, Specification};
 use crate::net::Question;
 use crate::wire::ErrorCode;
 use crate::wire::text::{Align, JobPrefix, Kind, Metrics, Table, counted, shown};
@@ -141,7 +141,11 @@ fn progress(progress: &JobProgress) -> String {
             format!("round {} of {rounds}, {tasks_done} of {tasks} tasks", step + 1)
         }
         JobProgress::Paused { reason, .. } => shown(&reason.to_string()).to_string(),
-        JobProgress::Finished(Outcome::Done(summary)) => summary.metrics.quality(summary.rows).to_string(),
+        JobProgress::Finished(Outcome::Done(summary)) => match summary.metrics.quality(summary.rows) {
+            // The share needs no word: nothing else here is one.
+            rate @ Quality::ErrorRate(_) => rate.to_string(),
+            other => format!("{} {other}", other.name()),
+        },
         JobProgress::Finished(Outcome::Failed(reason)) => shown(&reason.to_string()).to_string(),
         JobProgress::Finished(Outcome::Cancelled) => String::new(),
     }

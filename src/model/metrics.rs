@@ -24,6 +24,8 @@ pub enum Quality {
     ErrorRate(f64),
     /// The root of the mean over rows of the squared distance from their targets.
     RootMeanSquare(f64),
+    /// None of the numbers that say it is there: they may be a newer program's.
+    Unknown,
 }
 
 impl Quality {
@@ -32,6 +34,7 @@ impl Quality {
         match self {
             Quality::ErrorRate(_) => "accuracy",
             Quality::RootMeanSquare(_) => "rmse",
+            Quality::Unknown => "quality",
         }
     }
 }
@@ -41,6 +44,7 @@ impl fmt::Display for Quality {
         match self {
             Quality::ErrorRate(error) => write!(f, "{:.2} %", 100.0 * (1.0 - error)),
             Quality::RootMeanSquare(root) => write!(f, "{root:.5}"),
+            Quality::Unknown => f.write_str("-"),
         }
     }
 }
@@ -84,9 +88,10 @@ impl Metrics {
     /// How good a model is for which these were summed over so many rows.
     pub fn quality(&self, rows: u64) -> Quality {
         let rows = rows.max(1) as f64;
-        match self.get(Metric::SquaredError) {
-            Some(squared) => Quality::RootMeanSquare((squared / rows).sqrt()),
-            None => Quality::ErrorRate(self.get(Metric::Errors).unwrap_or(0.0) / rows),
+        match (self.get(Metric::Errors), self.get(Metric::SquaredError)) {
+            (Some(errors), _) => Quality::ErrorRate(errors / rows),
+            (None, Some(squared)) => Quality::RootMeanSquare((squared / rows).sqrt()),
+            (None, None) => Quality::Unknown,
         }
     }
 
@@ -109,6 +114,7 @@ mod tests {
         assert_eq!(metrics.quality(4).to_string(), "25.00 %");
         let regression = Metrics::default().with(Metric::Loss, 18.0).with(Metric::SquaredError, 36.0);
         assert_eq!((regression.quality(4).name(), regression.quality(4).to_string().as_str()), ("rmse", "3.00000"));
+        assert_eq!(Metrics::default().with(Metric::Loss, 1.0).quality(4), Quality::Unknown);
         let mut many = metrics;
         for tag in 3..=METRICS_MAX as u16 {
             many = many.with_tagged(tag, 0.0).unwrap();

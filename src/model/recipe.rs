@@ -143,6 +143,7 @@ impl fmt::Display for UnknownName {
 impl std::error::Error for UnknownName {}
 
 named!(Activation: Relu "relu", Identity "identity", MaskedIdentity "masked_identity", Tanh "tanh");
+named!(Loss: CrossEntropy "cross_entropy", SquaredError "squared_error");
 named!(Optimiser: Sgd "sgd", Adam "adam", Momentum "momentum");
 
 /// Rows behind one update of the parameters.
