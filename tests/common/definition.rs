@@ -588,3 +588,17 @@ struct Descent {
 
 /// Arithmetic 2 itself.
 pub const ARITHMETIC_2: Definition<()> = Definition { thresholds: Thresholds::DEFINED, meter: () };
+
+/// The weights that updates of so many rows each lead to, taken from `base`: their mean, weighted by the rows.
+pub fn mean_onto(base: &[f32], updates: &[(&[f32], u32)]) -> Vec<f32> {
+    let units = |value: f32| (f64::from(value) * 2f64.powi(64)).trunc() as i128;
+    let rows: i128 = updates.iter().map(|(_, rows)| i128::from(*rows)).sum();
+    let of_parameter = |(index, base): (usize, &f32)| {
+        let sum: i128 = updates.iter().map(|(update, rows)| units(update[index]) * i128::from(*rows)).sum();
+        let (below, rest) = (sum.div_euclid(rows), sum.rem_euclid(rows));
+        let is_up = 2 * rest > rows || 2 * rest == rows && below % 2 != 0;
+        let mean = (below + i128::from(is_up)) as f64 / 2f64.powi(64);
+        cut((f64::from(*base) + mean) as f32, VALUE)
+    };
+    base.iter().enumerate().map(of_parameter).collect()
+}

@@ -164,17 +164,6 @@ fn tasks(section: &str) -> Vec<(Training, Vec<f32>, Rows<'static>, u64)> {
     rows.iter().filter(|row| row[0] == section).map(|row| task(row)).collect()
 }
 
-/// The new value of a parameter, in exact fractions of 2^64 and seven rows.
-fn merged(updates: [f32; 2], base: f32) -> f32 {
-    let units = |value: f32| (f64::from(value) * 2f64.powi(64)).trunc() as i128;
-    let sum = units(updates[0]) * 3 + units(updates[1]) * 4;
-    let (quotient, rest) = (sum.div_euclid(7), sum.rem_euclid(7));
-    // Of seven there is no half.
-    let mean = quotient + i128::from(rest > 3);
-    let value = (f64::from(base) + mean as f64 / 2f64.powi(64)) as f32;
-    if value.abs() < 2f32.powi(-40) { 0.0 } else { value }
-}
-
 fn compute(section: &str) -> Digest {
     let mut out = Values::default();
     match section {
@@ -201,7 +190,7 @@ fn compute(section: &str) -> Digest {
         "merging" => {
             let updates = [[0.1, 0.2], [-1e-3, 2e-3], [1e-20, -3.0], [16_383.0, -16_383.0], [-0.0, 5.421_011e-20]];
             for (updates, base) in updates.into_iter().zip([1.0, 0.5, 0.0, -1.0, -0.0]) {
-                out.f32(merged(updates, base));
+                out.f32(definition::mean_onto(&[base], &[(&updates[..1], 3), (&updates[1..], 4)])[0]);
             }
         }
         _ => operations(section, &mut out),

@@ -12,6 +12,7 @@ mod median;
 mod membership;
 mod memory;
 mod models;
+mod regression;
 mod returning;
 mod same_bits;
 mod survival;
