@@ -12,7 +12,7 @@ use gradwire::model::{
     Training, evaluate,
 };
 use gradwire::wire::message::*;
-use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows};
+use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows, encode_rows_of_values};
 use gradwire::wire::{ErrorCode, Message, MessageType, Role, specification};
 
 /// ln 2 as arithmetic 2 rounds it.
@@ -43,12 +43,17 @@ pub fn validation() -> Vec<u8> {
     encode_rows(1, &[2.0], &[0])
 }
 
+pub fn rows_with_targets() -> Vec<u8> {
+    encode_rows_of_values(1, &[1.0, -1.0], 2, &[0.5, 2.0, -0.5, -1.0])
+}
+
 /// The object of an example `object NAME`.
 pub fn object(name: &str) -> Vec<u8> {
     match name {
         "weights" => base(),
         "rows" => shard(),
         "update" => update(),
+        "rows-with-targets" => rows_with_targets(),
         _ => panic!("no object {name:?} is built here: add it"),
     }
 }
@@ -98,6 +103,20 @@ pub fn specification(name: &str) -> Specification {
         "mini-batches" => {
             specification.training.recipe = Recipe { eta: 0.008, epochs: 4, ..Recipe::DEFAULT };
             specification.initial = None;
+        }
+        "regression" => {
+            let rows = RowsRef { rows: 2, digest: Digest::of(&rows_with_targets()) };
+            (specification.shards, specification.validation, specification.initial) = (vec![rows], rows, None);
+            specification.training.network = Network::new(1, &[3], 2).unwrap();
+            specification.training.recipe = Recipe {
+                loss: Loss::SquaredError,
+                activation: Activation::Tanh,
+                optimiser: Optimiser::Momentum,
+                eta: 0.25,
+                momentum: 0.5,
+                weight_decay: 0.125,
+                ..training().recipe
+            };
         }
         "every-field" => {
             specification.training = Training {
