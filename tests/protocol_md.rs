@@ -601,6 +601,60 @@ fn the_table_of_specification_fields_is_the_programs() {
     assert_eq!(documented, programs);
 }
 
+/// The option of the client that sets a field, or why there is none.
+#[cfg(feature = "client")]
+const SET_BY: [(&str, Result<&str, &str>); 30] = [
+    ("arithmetic", Err("a program computes one")),
+    ("inputs", Err("the data's features")),
+    ("hidden", Ok("--hidden")),
+    ("classes", Err("the data's classes")),
+    ("activation", Ok("--activation")),
+    ("optimiser", Ok("--optimiser")),
+    ("reduction", Err("what the learning rate means depends on it: --recipe sets both")),
+    ("initialisation", Err("--recipe sets it")),
+    ("eta", Ok("--eta")),
+    ("eta_decay", Err("--recipe sets it")),
+    ("batch", Ok("--batch")),
+    ("epochs", Ok("--epochs")),
+    ("log_epsilon", Err("only the classic recipe's loss has one: --recipe sets it")),
+    ("stop_loss_change", Err("only the classic recipe stops: --recipe sets it")),
+    ("seed", Ok("--seed")),
+    ("loss", Err("the client reads labels alone")),
+    ("momentum", Ok("--momentum")),
+    ("beta1", Err("Adam's usual value serves")),
+    ("beta2", Err("Adam's usual value serves")),
+    ("epsilon", Err("Adam's usual value serves")),
+    ("weight_decay", Ok("--weight-decay")),
+    ("rounds", Ok("--rounds")),
+    ("shards", Ok("--shards")),
+    ("validation", Ok("--validate-split")),
+    ("initial", Ok("--start-from")),
+    ("merge", Ok("--merge")),
+    ("on_task_failure", Ok("--on-task-failure")),
+    ("allow_inexact", Ok("--allow-inexact")),
+    ("on_no_nodes", Ok("--on-no-nodes")),
+    ("notes", Err("the client's own words about the data")),
+];
+
+#[cfg(feature = "client")]
+#[test]
+fn every_field_of_a_specification_has_an_option_of_the_client_or_a_reason_for_none() {
+    let help = common::process::run(env!("CARGO_BIN_EXE_client"), ["--help"]).stdout;
+    let names = help.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| word.starts_with("--"));
+    let options: BTreeSet<&str> = names.collect();
+    let fields: Vec<&str> = specification::descriptions().map(|field| field.name).collect();
+    assert_eq!(SET_BY.map(|(field, _)| field)[..], fields);
+    for (field, set_by) in SET_BY {
+        match set_by {
+            Ok(option) => assert!(options.contains(option), "{field}: no {option} in {options:?}"),
+            Err(why) => {
+                let option = format!("--{}", field.replace('_', "-"));
+                assert!(!options.contains(&*option), "there is {option} all the same: {why}");
+            }
+        }
+    }
+}
+
 /// The specification of an example with this field as it is given; without it where it is none.
 fn with_field(example: &str, tag: u16, value: Option<&[u8]>) -> Vec<u8> {
     let example = examples("specification").into_iter().find(|found| found.name() == example).unwrap();
