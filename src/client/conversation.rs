@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::Access;
 use super::connection_error::ConnectionError;
+use super::options::Access;
 use crate::digest::Digest;
 use crate::job::{JobStatus, RoundSummary, Summary};
 use crate::net::{

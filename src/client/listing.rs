@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::Output;
+use super::options::Output;
 use super::render::{print_json, print_lines, say};
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use super::{Access, Options, Plan, Target};
+use super::options::{Access, Options, Target};
+use super::plan::Plan;
 use crate::cli::{Exit, Failure};
 use crate::compute::{self, Node};
 use crate::config::NodeAddress;

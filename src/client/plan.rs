@@ -4,53 +4,22 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use super::notes::Words;
+use super::options::{Options, RecipeName};
 use super::work::Work;
-use super::{Options, new_job};
 use crate::cli::{Exit, Failure};
 use crate::dataset::{Block, Dataset, Preparation, Scaling, Sharding};
 use crate::digest::Digest;
 use crate::disk;
-use crate::job::{Operation, RowsRef, Specification};
+use crate::job::{JobId, Operation, RowsRef, Specification};
 use crate::model::file::ModelFile;
 use crate::model::{ARITHMETIC, BatchSize, Network, Optimiser, Recipe, Training};
+use crate::net;
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
-
-/// A recipe by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RecipeName {
-    /// Good on tabular data out of the box.
-    #[default]
-    Default,
-    /// The older literature's full-batch recipe.
-    Classic,
-}
-
-impl FromStr for RecipeName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<RecipeName, String> {
-        match text {
-            "default" => Ok(RecipeName::Default),
-            "classic" => Ok(RecipeName::Classic),
-            _ => Err("a recipe is default or classic".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for RecipeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RecipeName::Default => "default",
-            RecipeName::Classic => "classic",
-        })
-    }
-}
 
 /// What a recipe says beyond the local mathematics.
 struct Defaults {
@@ -166,7 +135,7 @@ impl Plan {
             notes: words.to_notes().unwrap_or_default(),
         };
         let specification = specification.checked().map_err(|error| usage(&error))?;
-        let job = options.job.unwrap_or_else(new_job);
+        let job = options.job.unwrap_or_else(|| JobId(net::random_u128()));
         let semantic = specification::semantic_digest(&specification);
         Ok(Plan { work: Work { job, specification, semantic, words: Some(words) }, objects })
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::options::{Access, Output};
 use super::work::Work;
-use super::{Access, Output};
 use crate::cli::{self, Failure};
 use crate::job::{JobId, JobState, NodeTasks, Quality, RoundSummary, Specification, Summary};
 use crate::model;

@@ -9,10 +9,10 @@ use crossbeam_channel::{Receiver, after, select};
 
 use super::connection_error::ConnectionError;
 use super::conversation::{Answer, Conversation};
+use super::options::{Access, Command};
 use super::render::Renderer;
 use super::retry::RetryPolicy;
 use super::work::Work;
-use super::{Access, Command};
 use crate::cli::{Exit, Failure};
 use crate::job::Summary;
 use crate::net;

@@ -1,6 +1,6 @@
 //! ERROR, GOODBYE, PING, PONG, CANCEL. Owns what ERROR says of each way to break a rule.
 
-use super::Layout;
+use super::layout::Layout;
 use crate::wire::bytes::{Malformation, MalformedPayload, Read, Reader, Write as _};
 use crate::wire::code::ErrorCode;
 use crate::wire::frame::FrameError;

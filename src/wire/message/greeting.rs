@@ -1,6 +1,6 @@
 //! HELLO and WELCOME: a fixed part that no version may change, then tagged fields.
 
-use super::Layout;
+use super::layout::Layout;
 use crate::digest::Digest;
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::header::VERSION;

@@ -1,6 +1,6 @@
 //! LEDGER and what answers it, ENTRIES: of each task of a job in its order, what came of it and who did it.
 
-use super::Layout;
+use super::layout::Layout;
 use crate::digest::Digest;
 use crate::job::{JobId, MergedTask, SHARDS_MAX};
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};

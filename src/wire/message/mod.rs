@@ -3,6 +3,7 @@
 
 mod control;
 mod greeting;
+mod layout;
 mod ledger;
 mod standing;
 mod submission;
@@ -11,25 +12,17 @@ mod transfer;
 
 pub use control::{Cancel, Error, Goodbye, Ping, Pong, version_range};
 pub use greeting::{Features, Hello, Welcome};
+pub(super) use layout::Layout;
 pub use ledger::{Entries, Ledger, LedgerEntry};
 pub use standing::{Attach, Describe, Described, Jobs, Listed, Order, OrderVerb, fitting as job_fitting};
 pub use submission::{Accepted, Done, Notice, NoticeKind, Submit};
 pub use tasks::{Holding, Poll, Polled, Rejected, Results, ShardSource, Train, Trained};
 pub use transfer::{Fetch, Have, Held, PIECE_BYTES_MAX, Piece, piece_bytes_max};
 
-use super::bytes::{MalformedPayload, Read, Reader};
+use super::bytes::{MalformedPayload, Reader};
 use super::frame::{Draft, Encoded};
 use super::header::{Flags, MessageType};
 use crate::job::{JobStatus, RoundSummary};
-
-/// A payload's layout, both ways.
-pub trait Layout<'a>: Sized {
-    /// The value that a payload holds. Bytes left over are the caller's to refuse.
-    fn decode(reader: &mut Reader<'a>) -> Read<Self>;
-
-    /// Appends the payload.
-    fn encode(&self, out: &mut Vec<u8>);
-}
 
 macro_rules! messages {
     ($($variant:ident($layout:ty),)* ; $($piece:ident),*) => {

@@ -1,7 +1,7 @@
 //! Jobs that a coordinator knows: ATTACH watches one, JOBS asks how they stand (JOB, LISTED), ORDER changes that, DESCRIBE
 //! asks what was asked for (DESCRIBED).
 
-use super::Layout;
+use super::layout::Layout;
 use super::submission::{read_specification, read_state, write_specification};
 use crate::digest::Digest;
 use crate::job::{Failure, JobId, JobStatus, Specification};

@@ -1,6 +1,6 @@
 //! SUBMIT and what answers it: ACCEPTED, ROUND, NOTICE, DONE.
 
-use super::Layout;
+use super::layout::Layout;
 use crate::job::{JobId, JobState, METRICS_MAX, Metrics, NodeTasks, Profile, RoundSummary, Specification, Summary};
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::{limits, specification};

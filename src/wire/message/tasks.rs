@@ -1,7 +1,7 @@
 //! TRAIN, TRAINED, REJECTED, POLL, POLLED. Every one names its task in full; nothing is inferred from a request id. Beside
 //! them RESULTS and HOLDING, about tasks that were trained already.
 
-use super::Layout;
+use super::layout::Layout;
 use crate::digest::Digest;
 use crate::job::{Attempt, CachedResult, JobId, RejectReason, TaskId, TaskResult, TaskState};
 use crate::model::Training;

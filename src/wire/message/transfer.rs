@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Layout;
+use super::layout::Layout;
 use crate::digest::Digest;
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::frame::{Draft, SharedBytes};

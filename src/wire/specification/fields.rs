@@ -4,7 +4,7 @@
 //!
 //! A new field of the recipe is one row here, and its member in [`Recipe`](crate::model::Recipe).
 
-use super::Draft;
+use super::draft::Draft;
 use crate::digest::Digest;
 use crate::job::{OnNoNodes, OnTaskFailure, ROUNDS_MAX, RowsRef};
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
@@ -141,17 +141,17 @@ impl Field {
 
 impl<T: Copy> Number<T> {
     /// One that must be written.
-    const fn required(limits: (T, T), at: Place<T>) -> Number<T> {
+    const fn required(limits: (T, T), at: Access<T>) -> Number<T> {
         Number { absent: Absent::Refused, limits, or_zero: false, get: at.get, set: at.set }
     }
 
     /// One that the draft need not have.
-    const fn optional(limits: (T, T), at: Place<T>) -> Number<T> {
+    const fn optional(limits: (T, T), at: Access<T>) -> Number<T> {
         Number { absent: Absent::Nothing, ..Number::required(limits, at) }
     }
 
     /// One that is this where it is left out.
-    const fn or(default: T, limits: (T, T), at: Place<T>) -> Number<T> {
+    const fn or(default: T, limits: (T, T), at: Access<T>) -> Number<T> {
         Number { absent: Absent::Means(default), ..Number::required(limits, at) }
     }
 
@@ -161,23 +161,23 @@ impl<T: Copy> Number<T> {
     }
 }
 
-/// Where a draft keeps a number.
-struct Place<T> {
+/// How a number of a draft is read and written.
+struct Access<T> {
     get: fn(&Draft<'_>) -> Option<T>,
     set: fn(&mut Draft<'_>, T),
 }
 
-/// The place of a number that a draft always has.
+/// Access to a number that a draft always has.
 macro_rules! at {
     ($($path:tt)+) => {
-        Place { get: |draft| Some(draft.$($path)+), set: |draft, value| draft.$($path)+ = value }
+        Access { get: |draft| Some(draft.$($path)+), set: |draft, value| draft.$($path)+ = value }
     };
 }
 
-/// The place of a number that a draft may have.
+/// Access to a number that a draft may have.
 macro_rules! maybe_at {
     ($($path:tt)+) => {
-        Place { get: |draft| draft.$($path)+, set: |draft, value| draft.$($path)+ = Some(value) }
+        Access { get: |draft| draft.$($path)+, set: |draft, value| draft.$($path)+ = Some(value) }
     };
 }
 
@@ -187,7 +187,7 @@ macro_rules! choice {
         Value::Choice(Number::or(
             1,
             (1, $type::ALL.len() as u8),
-            Place {
+            Access {
                 get: |draft| Some(draft.$($path)+ as u8),
                 set: |draft, number| draft.$($path)+ = chosen(&$type::ALL, number),
             },
@@ -291,7 +291,7 @@ pub const FIELDS: &[Field] = &[
         "allow_inexact",
         Value::Choice(Number::optional(
             (1, 1),
-            Place {
+            Access {
                 get: |draft| draft.operation.allow_inexact.then_some(1),
                 set: |draft, _| draft.operation.allow_inexact = true,
             },

@@ -2,6 +2,7 @@
 //! it the digests that name a job's meaning and a model; does not judge the values, which check themselves. Which fields
 //! there are is said by the table in `fields`, of which encoding, decoding and what fuzzers draw are made.
 
+mod draft;
 pub(super) mod fields;
 
 use std::borrow::Cow;
@@ -11,28 +12,8 @@ use super::bytes::{Malformation, Read, Reader, Write as _};
 use crate::digest::Digest;
 use crate::job::{Operation, RowsRef, Specification, SpecificationError, check_notes};
 use crate::model::{BatchSize, Merge, Network, Recipe, RecipeError, Training};
+pub(super) use draft::Draft;
 use fields::{Absent, FIELDS, Field, List, Number, OPERATIONAL, SKIPPABLE, TRAINING_MAX, Value};
-
-/// A specification's values field by field, before they are judged.
-#[derive(Clone)]
-pub(super) struct Draft<'a> {
-    pub arithmetic: u16,
-    pub inputs: u32,
-    pub hidden: Cow<'a, [u32]>,
-    pub classes: u32,
-    /// All of it but the batch size, which is beside it.
-    pub recipe: Recipe,
-    /// Rows of a batch; none for full ones.
-    pub batch: Option<u32>,
-    pub seed: u64,
-    pub rounds: u32,
-    pub shards: Cow<'a, [RowsRef]>,
-    pub validation: RowsRef,
-    pub merge: Merge,
-    pub initial: Option<Digest>,
-    pub operation: Operation,
-    pub notes: &'a [u8],
-}
 
 /// A row of the table of fields, as protocol.md writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

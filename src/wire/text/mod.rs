@@ -4,15 +4,17 @@
 mod count;
 pub mod http;
 mod metrics;
+mod shown;
 mod table;
 mod timestamp;
 
 pub use count::counted;
 pub use metrics::{Kind, Metrics};
+pub use shown::shown;
 pub use table::{Align, Table, number};
 pub use timestamp::Timestamp;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use super::limits;
 use crate::job::JobId;
@@ -193,32 +195,6 @@ pub fn limits_in_force(set: &[(&str, u64)]) -> String {
         table.row([limit.name.to_owned(), value.to_string(), limit.unit.to_owned(), limit.of.to_owned()]);
     }
     table.to_string()
-}
-
-/// Whether a character moves a cursor, ends a line, or turns the direction of writing (Unicode's `Bidi_Control`): none of
-/// these is shown as it is.
-fn misleads(c: char) -> bool {
-    const TURNS: [char; 3] = ['\u{61c}', '\u{200e}', '\u{200f}'];
-    c.is_control() || TURNS.contains(&c) || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// A text as it may be shown: one line, nothing that moves a cursor or ends a word unseen. Control characters are
-/// written as Rust writes them (`\n`, `\u{1b}`), so are those that turn the direction of writing.
-pub fn shown(text: &str) -> impl fmt::Display {
-    struct Shown<'a>(&'a str);
-    impl fmt::Display for Shown<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            for c in self.0.chars() {
-                if misleads(c) {
-                    write!(f, "{}", c.escape_default())?;
-                } else {
-                    f.write_char(c)?;
-                }
-            }
-            Ok(())
-        }
-    }
-    Shown(text)
 }
 
 #[cfg(test)]

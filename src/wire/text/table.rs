@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::misleads;
+use super::shown::misleads;
 
 /// On which side a column's cells stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,228 @@
+//! What a user asks for: of a job to be trained, or of a coordinator, and how it is shown. Owns these words' types; does not know
+//! how they are typed, or what is done about them.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::config::Name;
+use crate::dataset::ValidationSplit;
+use crate::job::{JobId, OnNoNodes, OnTaskFailure};
+use crate::model::{Activation, Merge, Optimiser};
+use crate::wire::text::JobPrefix;
+
+/// What a user asks of a job to be trained.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data; the built-in letters if none.
+    pub data: Option<PathBuf>,
+    /// The recipe to start from.
+    pub recipe: RecipeName,
+    /// Rounds.
+    pub rounds: Option<u32>,
+    /// Epochs a task.
+    pub epochs: Option<u32>,
+    /// Widths of the hidden layers; an empty list is a network without any.
+    pub hidden: Option<Vec<u32>>,
+    /// Activation of the hidden layers.
+    pub activation: Option<Activation>,
+    /// Optimiser.
+    pub optimiser: Option<Optimiser>,
+    /// Momentum of the optimiser that has one.
+    pub momentum: Option<f32>,
+    /// Weight decay.
+    pub weight_decay: Option<f32>,
+    /// Learning rate.
+    pub eta: Option<f32>,
+    /// Rows of a batch; 0 is the whole shard.
+    pub batch: Option<u32>,
+    /// Shards.
+    pub shards: Option<u32>,
+    /// How a round's updates become one.
+    pub merge: Merge,
+    /// Seed.
+    pub seed: u64,
+    /// Which rows validate.
+    pub validate_split: Option<ValidationSplit>,
+    /// What happens to a task that no node can do.
+    pub on_task_failure: OnTaskFailure,
+    /// Whether nodes of another arithmetic may help.
+    pub allow_inexact: bool,
+    /// What happens to the job when no node is left.
+    pub on_no_nodes: OnNoNodes,
+    /// Model to start from.
+    pub start_from: Option<PathBuf>,
+    /// Where the model is saved.
+    pub out: Option<PathBuf>,
+    /// The job's id; a random one if none.
+    pub job: Option<JobId>,
+    /// How much is printed, and how.
+    pub output: Output,
+    /// Whether the table's end says where the time went.
+    pub profile: bool,
+}
+
+/// A recipe by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecipeName {
+    /// Good on tabular data out of the box.
+    #[default]
+    Default,
+    /// The older literature's full-batch recipe.
+    Classic,
+}
+
+impl FromStr for RecipeName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RecipeName, String> {
+        match text {
+            "default" => Ok(RecipeName::Default),
+            "classic" => Ok(RecipeName::Classic),
+            _ => Err("a recipe is default or classic".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for RecipeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RecipeName::Default => "default",
+            RecipeName::Classic => "classic",
+        })
+    }
+}
+
+/// How much is printed, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// A table for people.
+    #[default]
+    Table,
+    /// The result alone.
+    Quiet,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Where the coordinator is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// IP address or name.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// How a coordinator is reached.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Where it is.
+    pub target: Target,
+    /// The cluster that it must belong to.
+    pub cluster: Option<Name>,
+    /// How long it is waited for when it is lost.
+    pub retry_for: Duration,
+}
+
+impl Access {
+    /// The command line that asks it something.
+    pub(super) fn command_line(&self, rest: &str) -> String {
+        let Target { host, port } = &self.target;
+        format!("client {host} {port} {rest}")
+    }
+
+    /// The command line that asks it something of a job.
+    pub(super) fn command(&self, verb: &str, job: JobId) -> String {
+        self.command_line(&format!("{verb} {job}"))
+    }
+}
+
+/// A job as a user names it: by its id, or the beginning of it.
+#[derive(Clone, Copy, Debug)]
+pub struct JobName {
+    pub(super) prefix: JobPrefix,
+    /// Where it is all of the id.
+    pub(super) whole: Option<JobId>,
+}
+
+/// Digits of an id that may be taken for all of it, at least.
+const JOB_DIGITS_MIN: usize = 4;
+
+impl FromStr for JobName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<JobName, String> {
+        match JobPrefix::parse(text.as_bytes()) {
+            Some(prefix) if text.len() >= JOB_DIGITS_MIN => Ok(JobName { prefix, whole: text.parse().ok() }),
+            _ => Err(format!(
+                "a job's id is 32 hexadecimal digits, and its first {JOB_DIGITS_MIN} will do where no other begins so"
+            )),
+        }
+    }
+}
+
+/// What a user asks of a coordinator besides training a job.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// How all jobs stand.
+    Jobs,
+    /// How one stands, and what was asked for.
+    Job(JobName),
+    /// Watch it.
+    Attach {
+        /// The job.
+        job: JobName,
+        /// Where the model is saved.
+        out: Option<PathBuf>,
+        /// Whether the table's end says where the time went.
+        profile: bool,
+    },
+    /// End it.
+    Cancel(JobName),
+    /// Let it go on.
+    Resume(JobName),
+    /// Save its model.
+    Model {
+        /// The job.
+        job: JobName,
+        /// Where.
+        out: PathBuf,
+    },
+    /// What came of each of its tasks.
+    Ledger(JobName),
+    /// Recompute its tasks.
+    Verify {
+        /// The job.
+        job: JobName,
+        /// So many tasks, drawn at random; all of them if none.
+        sample: Option<u64>,
+        /// The drawing follows from it; a random one if none.
+        seed: Option<u64>,
+    },
+}
+
+impl Command {
+    /// Its name for [`Command::Attach`].
+    pub const ATTACH: &str = "attach";
+    /// Its name for [`Command::Resume`].
+    pub const RESUME: &str = "resume";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_named_by_four_digits_at_least() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let named: JobName = id.parse().unwrap();
+        assert_eq!(named.whole.map(|job| job.to_string()).as_deref(), Some(id));
+        let begun: JobName = "0123".parse().unwrap();
+        assert!(begun.whole.is_none() && begun.prefix.begins(named.whole.unwrap()));
+        for text in ["", "012", "xyzw", "0123456789abcdef0123456789abcdef0", "+123"] {
+            assert!(text.parse::<JobName>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! A specification's values field by field, before they are judged. Owns which there are; does not know how they are written.
+
+use std::borrow::Cow;
+
+use crate::digest::Digest;
+use crate::job::{Operation, RowsRef};
+use crate::model::{Merge, Recipe};
+
+/// A specification's values field by field, before they are judged.
+#[derive(Clone)]
+pub(in crate::wire) struct Draft<'a> {
+    pub arithmetic: u16,
+    pub inputs: u32,
+    pub hidden: Cow<'a, [u32]>,
+    pub classes: u32,
+    /// All of it but the batch size, which is beside it.
+    pub recipe: Recipe,
+    /// Rows of a batch; none for full ones.
+    pub batch: Option<u32>,
+    pub seed: u64,
+    pub rounds: u32,
+    pub shards: Cow<'a, [RowsRef]>,
+    pub validation: RowsRef,
+    pub merge: Merge,
+    pub initial: Option<Digest>,
+    pub operation: Operation,
+    pub notes: &'a [u8],
+}
