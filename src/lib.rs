@@ -26,7 +26,7 @@
 //!
 //! The right-hand column is a rule, not a wish: `tests/architecture.rs` checks it.
 //!
-//! # A job, followed with one finger
+//! # A job from end to end
 //!
 //! client file -> `dataset` -> SUBMIT -> `engine` plans tasks -> a link sends TRAIN -> a node trains -> TRAINED ->
 //! fetched -> merged -> validated -> next round -> DONE -> client.

@@ -199,10 +199,11 @@ pub struct Train {
     /// Optimiser: sgd, momentum or adam [default: adam; classic: sgd]
     #[arg(long, value_name = "NAME")]
     pub optimiser: Option<Optimiser>,
-    /// With --optimiser momentum: the part of the velocity that an update leaves, 0 or from 0.1 to 0.9999 [default: 0.9]
-    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
+    /// With --optimiser momentum: factor that each update applies to the velocity, 0 or 0.1 to 0.9999 [default: 0.9]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub momentum: Option<f32>,
-    /// Part of every weight, times the learning rate, that goes before each update; with adam this is AdamW [default: 0]
+    /// Weight decay: before each update, every weight loses this part of itself times the learning rate; with adam
+    /// this is AdamW [default: 0]
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub weight_decay: Option<f32>,
     /// Learning rate [default: 0.01; classic: 0.0001]
@@ -214,7 +215,7 @@ pub struct Train {
     /// Number of shards to cut the training rows into [default: 4; classic: 11]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, SHARDS_MAX))]
     pub shards: Option<u32>,
-    /// How a round's updates become one: mean, or median, which a few wrong updates cannot move
+    /// How to combine a round's updates: mean, or median, which a few wrong updates cannot shift
     #[arg(long, value_name = "HOW", default_value = "mean", value_parser = merge)]
     pub merge: Merge,
     /// Seed of every random choice; the same command gives the same model [default: 1]
@@ -253,7 +254,7 @@ pub struct Train {
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
 pub struct Out {
-    /// File to save the model in [default: none]
+    /// File to save the model in
     #[arg(long, value_name = "FILE.safetensors")]
     pub out: Option<PathBuf>,
 }

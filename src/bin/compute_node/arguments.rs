@@ -13,8 +13,8 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::Parser;
 
 const USAGE: &str = "compute_node [OPTIONS] <PORT> <LOAD_PROBABILITY>";
-const ABOUT: &str = "Train tasks for gradwire coordinators. With probability <LOAD_PROBABILITY> the node delays a task \
-    (injected load), and under load balancing it rejects the task.";
+const ABOUT: &str = "Train tasks for gradwire coordinators. To imitate a loaded machine, the node delays a task with \
+    probability <LOAD_PROBABILITY>; under load balancing it also rejects tasks with that probability.";
 const VERSION: &str = concat!("gradwire ", env!("CARGO_PKG_VERSION"));
 /// What has to be given, in its place: name and help.
 const POSITIONALS: [[&str; 2]; 2] =
