@@ -9,7 +9,7 @@ use rand::RngExt as _;
 use rand::rngs::ChaCha8Rng;
 
 use crate::clock::Clock;
-use crate::ending::Ending;
+use crate::coverage::Coverage;
 use crate::model;
 use crate::scenario::JobPlan;
 
@@ -220,7 +220,7 @@ impl Job {
 
     /// The job is DONE: everything planned is merged or skipped, the weights are what they must be, and all of the time that
     /// has passed is told truly.
-    pub fn done(&mut self, now_us: u64, summary: &Summary, made_up: &BTreeSet<Digest>, ending: &mut Ending) {
+    pub fn done(&mut self, now_us: u64, summary: &Summary, made_up: &BTreeSet<Digest>, coverage: &mut Coverage) {
         let JobPlan { shards, rounds, arithmetic, .. } = self.plan;
         let planned = u64::from(shards) * u64::from(rounds);
         assert_eq!(self.written.len(), rounds as usize);
@@ -242,14 +242,14 @@ impl Job {
         assert_eq!(summary.elapsed_us, clock.before_us + now_us - clock.started_us);
         assert_eq!(summary.profile.total_us(), summary.elapsed_us, "the parts of the time do not add up");
         assert_eq!(summary.profile, clock.done(now_us), "the time went elsewhere");
-        for ((_, part_us), count) in summary.profile.parts().iter().zip(&mut ending.parts) {
+        for ((_, part_us), count) in summary.profile.parts().iter().zip(&mut coverage.parts) {
             *count += u64::from(*part_us > 0);
         }
-        ending.done += 1;
-        ending.reproducible += u64::from(summary.reproducible);
-        ending.merged += summary.merged;
-        ending.skipped += summary.skipped;
-        ending.duplicates += self.written.last().map_or(0, |written| written.progress.duplicates);
+        coverage.done += 1;
+        coverage.reproducible += u64::from(summary.reproducible);
+        coverage.merged += summary.merged;
+        coverage.skipped += summary.skipped;
+        coverage.duplicates += self.written.last().map_or(0, |written| written.progress.duplicates);
     }
 }
 

@@ -9,7 +9,7 @@ use rand::{Rng as _, RngExt as _};
 use crate::model;
 use crate::node::{Input, Program};
 use crate::scenario::{Lies, NodePlan};
-use crate::world::{Happening, World};
+use crate::world::{Scheduled, World};
 
 /// A silent link counts as down after this.
 const SILENCE_US: u64 = 3_000_000;
@@ -53,7 +53,7 @@ impl World {
         it.is_up = true;
         it.life += 1;
         it.program = Some(Program::new(&it.plan, seed));
-        self.await_trouble(node);
+        self.schedule_fault(node);
         self.redial(node);
     }
 
@@ -123,13 +123,13 @@ impl World {
     /// have had it in hand.
     pub fn send(&mut self, node: usize, event: Event) {
         if self.nodes[node].link.is_some() {
-            self.post(Happening::Tell(event));
+            self.post(Scheduled::Tell(event));
             if self.rng.random_bool(0.1)
                 && let Some(link) = self.nodes[node].link
                 && let Some(program) = &self.nodes[node].program
             {
                 let (running, waiting) = program.load();
-                self.post(Happening::Tell(Event::LoadReported { link, running, waiting }));
+                self.post(Scheduled::Tell(Event::LoadReported { link, running, waiting }));
             }
         }
     }
@@ -181,19 +181,19 @@ impl World {
     pub fn redial(&mut self, node: usize) {
         if !self.ledger.is_over() {
             let wait_us = self.rng.random_range(1_000..2_000_000);
-            self.happen_in(wait_us, Happening::Dial { node });
+            self.schedule_in(wait_us, Scheduled::Dial { node });
         }
     }
 
-    pub fn await_trouble(&mut self, node: usize) {
-        if let Some(mean_us) = self.nodes[node].plan.trouble_us {
+    pub fn schedule_fault(&mut self, node: usize) {
+        if let Some(mean_us) = self.nodes[node].plan.fault_us {
             let wait_us = self.rng.random_range(0..2 * mean_us);
             let life = self.nodes[node].life;
-            self.happen_in(wait_us, Happening::Trouble { node, life });
+            self.schedule_in(wait_us, Scheduled::NodeFault { node, life });
         }
     }
 
-    pub fn trouble(&mut self, node: usize) {
+    pub fn inject_fault(&mut self, node: usize) {
         match self.rng.random_range(0..5) {
             // It crashes, and may come back.
             0 => {
@@ -207,7 +207,7 @@ impl World {
                 self.nodes[node].is_draining = true;
                 self.drain(node);
                 let wait_us = self.rng.random_range(0..1_000_000);
-                return self.happen_in(wait_us, Happening::Drained { node, life });
+                return self.schedule_in(wait_us, Scheduled::Drained { node, life });
             }
             // It freezes, and goes on.
             1 => {
@@ -217,7 +217,7 @@ impl World {
                 if wait_us > SILENCE_US {
                     self.cut(node, SILENCE_US, "no answer for 3 s");
                 }
-                self.happen_in(wait_us, Happening::Thaw { node, life });
+                self.schedule_in(wait_us, Scheduled::Thaw { node, life });
             }
             // Its link breaks; both ends notice, each in its time.
             2 => {
@@ -232,7 +232,7 @@ impl World {
             }
             _ => {}
         }
-        self.await_trouble(node);
+        self.schedule_fault(node);
     }
 
     /// A node ends, and may come back.
@@ -246,7 +246,7 @@ impl World {
         self.cut(node, notice_us, reason);
         if self.rng.random_bool(0.8) {
             let wait_us = self.rng.random_range(10_000..6_000_000);
-            self.happen_in(wait_us, Happening::Start { node });
+            self.schedule_in(wait_us, Scheduled::Start { node });
         }
     }
 

@@ -13,7 +13,7 @@ use rand::rngs::ChaCha8Rng;
 
 use crate::account::{Job, Left, Stage, Won};
 use crate::clock::{Clock, Moment};
-use crate::ending::Ending;
+use crate::coverage::Coverage;
 use crate::scenario::{NodePlan, Scenario};
 
 /// Longest time in which nothing is under way although a node could work: the longest pause before a doubted node is asked
@@ -25,7 +25,7 @@ pub struct Ledger {
     plans: Vec<NodePlan>,
     jobs: BTreeMap<JobId, Job>,
     /// What clients are yet to ask for: submissions, and that paused jobs go on.
-    wishes_open: Vec<JobId>,
+    requests_open: Vec<JobId>,
     submitted: u64,
     /// Jobs that wait for their turn, the first one first.
     queue: Vec<JobId>,
@@ -62,7 +62,7 @@ pub struct Ledger {
     /// What must be ordered next: the report of a round that is written, or the suspension of a job.
     next: Option<Next>,
     idle_since: Option<u64>,
-    ending: Ending,
+    coverage: Coverage,
 }
 
 /// An order that must follow another at once.
@@ -78,7 +78,7 @@ impl Ledger {
             settings: scenario.settings.clone(),
             plans: scenario.nodes.clone(),
             jobs: scenario.jobs.iter().map(|plan| (plan.job, Job::new(plan))).collect(),
-            wishes_open: Vec::new(),
+            requests_open: Vec::new(),
             submitted: 0,
             queue: Vec::new(),
             kept: Vec::new(),
@@ -102,19 +102,19 @@ impl Ledger {
             merged_to: None,
             next: None,
             idle_since: None,
-            ending: Ending::default(),
+            coverage: Coverage::default(),
         }
     }
 
     /// Whether every job that was admitted is over, or paused for good. Jobs that are yet to be submitted are not.
     pub fn is_over(&self) -> bool {
-        self.wishes_open.is_empty()
+        self.requests_open.is_empty()
             && self.jobs.values().all(|job| !job.is_open() || matches!(job.stage, Stage::Paused))
     }
 
     /// A client is going to submit a job, or to resume it.
-    pub fn wished(&mut self, job: JobId) {
-        self.wishes_open.push(job);
+    pub fn requested(&mut self, job: JobId) {
+        self.requests_open.push(job);
     }
 
     /// The nodes of the list.
@@ -148,8 +148,8 @@ impl Ledger {
     /// not ended in the order in which they were submitted, then the others in the order in which they ended. And the jobs
     /// that are forgotten.
     pub fn crash(&mut self, engine: &Engine, rng: &mut ChaCha8Rng) -> (Vec<(JobId, Left)>, Vec<JobId>) {
-        self.ending.stale += engine.status().stale_results;
-        self.ending.crashes += 1;
+        self.coverage.stale += engine.status().stale_results;
+        self.coverage.crashes += 1;
         self.stale_before = 0;
         self.listed.clear();
         self.quarantined.clear();
@@ -204,16 +204,16 @@ impl Ledger {
             }
             Event::LinkUp { node, link, info } => drop(self.links.insert(*link, (*node, info.clone()))),
             Event::LinkDown { link, .. } => self.link_down(*link),
-            Event::Submitted { job, .. } => self.wish_heard(*job),
+            Event::Submitted { job, .. } => self.request_heard(*job),
             Event::ResumeRequested { job: id } => {
-                self.wish_heard(*id);
+                self.request_heard(*id);
                 let job = self.job(*id);
                 if matches!(job.stage, Stage::Paused) {
                     job.stage = Stage::Waiting;
                     job.standing_is_durable = false;
                     job.resumed = true;
                     self.queue.push(*id);
-                    self.ending.resumed += 1;
+                    self.coverage.resumed += 1;
                 }
             }
             Event::CancelRequested { job } => self.cancelling = Some(*job),
@@ -226,15 +226,15 @@ impl Ledger {
                     if !is_paused {
                         self.queue.push(*id);
                     }
-                    self.ending.restored_paused += u64::from(is_paused);
-                    self.ending.restored += u64::from(has_begun);
+                    self.coverage.restored_paused += u64::from(is_paused);
+                    self.coverage.restored += u64::from(has_begun);
                 }
             }
             Event::RestoredEnded { job: id, .. } => {
                 let job = self.job(*id);
                 if !std::mem::replace(&mut job.admitted, true) {
                     self.kept.push(*id);
-                    self.ending.restored_ended += 1;
+                    self.coverage.restored_ended += 1;
                 }
             }
             Event::Prepared { job, base } => {
@@ -270,7 +270,7 @@ impl Ledger {
             }
             Event::Closing { link, attempt } if self.end_attempt(*link, attempt).is_some() => {
                 self.closing.insert(*link);
-                self.ending.closings += 1;
+                self.coverage.closings += 1;
             }
             Event::Rejected { link, attempt, .. } => {
                 if let Some((_, may_reject)) = self.end_attempt(*link, attempt) {
@@ -280,7 +280,7 @@ impl Ledger {
             Event::TaskFailed { link, attempt, fault, .. } => {
                 let ended = self.end_attempt(*link, attempt);
                 let is_coming = ended.is_some_and(|(token, _)| self.coming.contains_key(&token));
-                self.ending.broken_off += u64::from(is_coming);
+                self.coverage.broken_off += u64::from(is_coming);
                 let failures = ended.map_or(0, |_| if *fault == Fault::Final { 2 } else { 1 });
                 self.failed(*link, attempt.task, failures);
             }
@@ -309,7 +309,7 @@ impl Ledger {
                         assert!(job.merged.remove(&(*step, *shard)).is_some());
                     }
                     self.clock(*id).task_done(now_us, None);
-                    self.ending.updates_lost += shards.len() as u64;
+                    self.coverage.updates_lost += shards.len() as u64;
                 }
             }
             Event::Merged { job: id, step, base } => {
@@ -392,7 +392,7 @@ impl Ledger {
                     assert!(!self.quarantined.contains(node), "a quarantined node is dialled");
                     assert!(!self.links.values().any(|(linked, _)| linked == node), "a linked node is dialled");
                 }
-                self.ending.revivals += 1;
+                self.coverage.revivals += 1;
             }
             Action::StopDialling { node } => {
                 let plan = &self.plans[node.0 as usize];
@@ -401,7 +401,7 @@ impl Ledger {
                     self.jobs.values().any(|job| job.plan.diverges_at.is_some() && job.is_lied_to(&self.made_up));
                 assert!(!plan.is_honest() || is_fooled, "an honest node is quarantined");
                 self.quarantined.insert(*node);
-                self.ending.quarantines += 1;
+                self.coverage.quarantines += 1;
             }
             Action::Persist { job, record } => {
                 self.job(*job).persist(record);
@@ -419,7 +419,7 @@ impl Ledger {
                 let place = self.kept.iter().position(|kept| kept == job).expect("what is not kept is forgotten");
                 assert_eq!(self.expiring.take(), Some(*job), "an end is forgotten too early");
                 self.kept.remove(place);
-                self.ending.forgotten += 1;
+                self.coverage.forgotten += 1;
             }
             Action::Report { job, event } => self.report(now_us, *job, event),
             Action::ReleaseJob { job } => {
@@ -466,7 +466,7 @@ impl Ledger {
         let status = engine.status();
         let stale = status.stale_results - std::mem::replace(&mut self.stale_before, status.stale_results);
         assert!(!self.told_is_past || stale == 1, "a result of an attempt of before the crash is not called stale");
-        self.ending.late += u64::from(self.told_is_past);
+        self.coverage.late += u64::from(self.told_is_past);
         let mut listed = status.jobs.iter();
         if let Some(id) = self.running() {
             let first = listed.next().expect("the running job is listed first");
@@ -494,14 +494,14 @@ impl Ledger {
     }
 
     /// Everything has happened.
-    pub fn close(mut self, engine: &Engine) -> Ending {
+    pub fn close(mut self, engine: &Engine) -> Coverage {
         for job in self.jobs.values() {
             assert!(!job.is_open() || matches!(job.stage, Stage::Paused), "{:?} is not over", job.plan);
         }
         assert_eq!(self.live, [], "tasks are out although every job is over");
         assert_eq!(engine.next_deadline(), None);
-        self.ending.stale += engine.status().stale_results;
-        self.ending
+        self.coverage.stale += engine.status().stale_results;
+        self.coverage
     }
 
     fn admit(&mut self, id: JobId, admission: &Admission) {
@@ -579,13 +579,13 @@ impl Ledger {
             Policy::LoadBalancing => {
                 assert!(busy < workers, "a node gets more than it has workers for");
                 assert!(out().count() < 2 * workers, "a node keeps more updates than it should");
-                self.ending.overlaps += u64::from(out().count() >= workers);
+                self.coverage.overlaps += u64::from(out().count() >= workers);
             }
         }
         let copies: Vec<LinkKey> =
             self.live.iter().filter(|(_, other, _)| other.task == attempt.task).map(|(out, ..)| *out).collect();
         assert!(copies.len() < 2 && !copies.contains(&link), "too many copies of a task are out");
-        self.ending.copies += copies.len() as u64;
+        self.coverage.copies += copies.len() as u64;
         let sent = self.sent.insert(attempt.token, (now_us, !copies.is_empty()));
         assert!(sent.is_none(), "a token is used twice");
         let place = (attempt.task.step, attempt.task.shard);
@@ -620,9 +620,9 @@ impl Ledger {
         self.jobs.values().find(|job| job.is_running()).map(|job| job.plan.job)
     }
 
-    fn wish_heard(&mut self, job: JobId) {
-        if let Some(place) = self.wishes_open.iter().position(|&wish| wish == job) {
-            self.wishes_open.remove(place);
+    fn request_heard(&mut self, job: JobId) {
+        if let Some(place) = self.requests_open.iter().position(|&request| request == job) {
+            self.requests_open.remove(place);
         }
     }
 

@@ -8,7 +8,7 @@
 
 mod account;
 mod clock;
-mod ending;
+mod coverage;
 mod fleet;
 mod ledger;
 mod model;
@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ending::Ending;
+use coverage::Coverage;
 use world::World;
 
 /// Names one seed to run alone.
@@ -29,9 +29,9 @@ const SEED_VARIABLE: &str = "GRADWIRE_SIMULATION_SEED";
 const SEEDS: Range<u64> = 0..10_000;
 const MORE_SEEDS: Range<u64> = 10_000..50_000;
 
-fn run(seed: u64) -> Ending {
+fn run(seed: u64) -> Coverage {
     match catch_unwind(AssertUnwindSafe(|| World::new(seed, false).run())) {
-        Ok(ending) => ending,
+        Ok(coverage) => coverage,
         Err(panic) => {
             eprintln!("seed {seed} breaks a promise: {SEED_VARIABLE}={seed} runs it alone");
             resume_unwind(panic);
@@ -53,26 +53,26 @@ fn every_promise_holds_in_many_more_lives() {
 fn every_promise_holds_in(seeds: Range<u64>) {
     let next = AtomicU64::new(seeds.start);
     let live = || {
-        let mut endings = Ending::default();
+        let mut coverage = Coverage::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
-                return endings;
+                return coverage;
             }
-            endings.add(&run(seed));
+            coverage.add(&run(seed));
         }
     };
-    let endings = std::thread::scope(|scope| {
+    let coverage = std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(live)).collect();
-        handles.into_iter().fold(Ending::default(), |mut all, handle| {
+        handles.into_iter().fold(Coverage::default(), |mut all, handle| {
             all.add(&handle.join().unwrap_or_else(|panic| resume_unwind(panic)));
             all
         })
     });
-    println!("{endings:?}");
+    println!("{coverage:?}");
     // The lives are worth nothing if what they are about does not happen in them.
-    for (what, count) in endings.counts() {
+    for (what, count) in coverage.counts() {
         assert!(count > (seeds.end - seeds.start) / 250, "only {count} times in all lives: {what}");
     }
 }

@@ -220,7 +220,7 @@ impl World {
         let [Action::AnswerPolled { state, .. }] = &polled[..] else { panic!("a POLL leads to {polled:?}") };
         let is_open = program.open.contains_key(&(link, request));
         assert_eq!(state.as_ref().map(|(state, _)| *state), is_open.then_some(TaskState::Running));
-        self.ending_of_nodes.cancelled_waiting += u64::from(!is_open);
+        self.coverage_of_nodes.cancelled_waiting += u64::from(!is_open);
     }
 
     /// The coordinator asks what the node has of a job.
@@ -251,7 +251,7 @@ impl World {
 
     /// Its time is up.
     pub fn close(&mut self, node: usize) {
-        self.ending_of_nodes.drained += u64::from(self.program(node).core.outstanding().is_nothing());
+        self.coverage_of_nodes.drained += u64::from(self.program(node).core.outstanding().is_nothing());
         self.tell_core(node, CoreEvent::CloseRequested);
     }
 
@@ -354,7 +354,7 @@ impl World {
             }
             Action::ReuseMemory { .. } | Action::Close { .. } => {}
             Action::Tell { note, .. } => {
-                let counts = &mut self.ending_of_nodes;
+                let counts = &mut self.coverage_of_nodes;
                 counts.reused += u64::from(note == Note::Reused);
                 counts.adopted += u64::from(note == Note::Adopted);
             }

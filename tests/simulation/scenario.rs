@@ -1,4 +1,4 @@
-//! A life, drawn from a seed: the fleet and its faults, the jobs and their troubles.
+//! A life, drawn from a seed: the fleet and its faults, the jobs and what goes wrong with them.
 
 use gradwire::engine::{Policy, Settings};
 use gradwire::job::{JobId, OnNoNodes, OnTaskFailure};
@@ -33,9 +33,9 @@ pub struct NodePlan {
     /// When it is started.
     pub up_at_us: u64,
     /// Honest, immortal and always listed: with one such node every healthy job must be DONE.
-    pub is_rock: bool,
-    /// Mean time to the next trouble with the node or its link.
-    pub trouble_us: Option<u64>,
+    pub is_reliable: bool,
+    /// Mean time to the next fault of the node or its link.
+    pub fault_us: Option<u64>,
     pub rejects: f64,
     pub retryable: f64,
     pub fails: f64,
@@ -112,9 +112,9 @@ impl Scenario {
 }
 
 fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
-    let is_rock = rng.random_bool(0.3);
+    let is_reliable = rng.random_bool(0.3);
     let mut sometimes = |chance: f64, most: f64| {
-        if is_wild && !is_rock && rng.random_bool(chance) { rng.random_range(0.0..most) } else { 0.0 }
+        if is_wild && !is_reliable && rng.random_bool(chance) { rng.random_range(0.0..most) } else { 0.0 }
     };
     let rejects = sometimes(0.3, 1.0);
     let retryable = sometimes(0.1, 0.5);
@@ -124,7 +124,7 @@ fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
     let breaks_off = sometimes(0.3, 0.3);
     let announces = if rng.random_bool(0.4) { rng.random_range(0.0..1.0) } else { 0.0 };
     let lies = match rng.random_range(0..13) {
-        _ if is_rock || !is_wild => Lies::None,
+        _ if is_reliable || !is_wild => Lies::None,
         0 => Lies::Forges(rng.random_range(0.05..1.0)),
         1 => Lies::Malforms(rng.random_range(0.05..1.0)),
         2 => Lies::Poisons(rng.random_range(0.05..1.0)),
@@ -132,12 +132,12 @@ fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
         _ => Lies::None,
     };
     NodePlan {
-        arithmetic: if !is_rock && rng.random_bool(0.1) { RARE_ARITHMETIC } else { COMMON_ARITHMETIC },
+        arithmetic: if !is_reliable && rng.random_bool(0.1) { RARE_ARITHMETIC } else { COMMON_ARITHMETIC },
         workers: rng.random_range(1..=3),
         task_us: 1000 << rng.random_range(0..8),
-        up_at_us: if is_rock || rng.random_bool(0.7) { 0 } else { rng.random_range(0..8_000_000) },
-        is_rock,
-        trouble_us: (is_wild && !is_rock && rng.random_bool(0.6)).then(|| rng.random_range(20_000..3_000_000)),
+        up_at_us: if is_reliable || rng.random_bool(0.7) { 0 } else { rng.random_range(0..8_000_000) },
+        is_reliable,
+        fault_us: (is_wild && !is_reliable && rng.random_bool(0.6)).then(|| rng.random_range(20_000..3_000_000)),
         rejects,
         retryable,
         fails,

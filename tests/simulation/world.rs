@@ -1,5 +1,5 @@
 //! Everything around the engine, simulated: the coordinator's workers, clients, and with `fleet` the nodes. Owns virtual
-//! time and the heap of what is yet to happen; whether the engine keeps its promises is the ledger's to say.
+//! time and the schedule of what is yet to happen; whether the engine keeps its promises is the ledger's to say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
 use crate::account::Left;
-use crate::ending::{Ending, OfNodes};
+use crate::coverage::{Coverage, NodeCoverage};
 use crate::fleet::Node;
 use crate::ledger::Ledger;
 use crate::model;
@@ -27,7 +27,7 @@ const LIFE_US_MAX: u64 = 3_600_000_000;
 const WORK_US_MAX: u64 = 3_000;
 
 /// What is yet to happen.
-pub enum Happening {
+pub enum Scheduled {
     /// The engine is told.
     Tell(Event),
     /// Something reaches a node, or its workers have done something, in this life of it.
@@ -36,8 +36,8 @@ pub enum Happening {
     Dial { node: usize },
     /// A node starts.
     Start { node: usize },
-    /// Something happens to a node or its link.
-    Trouble { node: usize, life: u32 },
+    /// A fault of a node or its link.
+    NodeFault { node: usize, life: u32 },
     /// A frozen node goes on.
     Thaw { node: usize, life: u32 },
     /// A node that is told to end does.
@@ -57,8 +57,8 @@ pub struct World {
     pub now_us: u64,
     /// When the coordinator was started: its clock begins there.
     pub started_us: u64,
-    pub heap: BTreeMap<(u64, u64), Happening>,
-    pub happened: u64,
+    pub schedule: BTreeMap<(u64, u64), Scheduled>,
+    pub scheduled: u64,
     pub links: u64,
     /// Links that the coordinator had before it was started last.
     pub links_before: u64,
@@ -71,7 +71,7 @@ pub struct World {
     pub sent: Vec<Event>,
     pub sums: BTreeMap<(JobId, u64), BTreeMap<u32, Digest>>,
     pub bases: BTreeMap<JobId, Digest>,
-    pub ending_of_nodes: OfNodes,
+    pub coverage_of_nodes: NodeCoverage,
     pub trace: Hasher,
     pub is_shown: bool,
 }
@@ -89,8 +89,8 @@ impl World {
             nodes: scenario.nodes.iter().map(Node::new).collect(),
             now_us: 0,
             started_us: 0,
-            heap: BTreeMap::new(),
-            happened: 0,
+            schedule: BTreeMap::new(),
+            scheduled: 0,
             links: 0,
             links_before: 0,
             crashes: 0,
@@ -99,7 +99,7 @@ impl World {
             sent: Vec::new(),
             sums: BTreeMap::new(),
             bases: BTreeMap::new(),
-            ending_of_nodes: OfNodes::default(),
+            coverage_of_nodes: NodeCoverage::default(),
             trace: Hasher::default(),
             is_shown,
             scenario,
@@ -108,43 +108,43 @@ impl World {
     }
 
     /// Lives until every job is over and every late message has arrived.
-    pub fn run(mut self) -> Ending {
+    pub fn run(mut self) -> Coverage {
         for node in 0..self.nodes.len() {
             self.tell_in(0, Event::NodeListed { node: NodeKey(node as u32), address: format!("10.0.0.{node}:7000") });
-            self.happen_in(self.nodes[node].plan.up_at_us, Happening::Start { node });
-            if !self.nodes[node].plan.is_rock && self.rng.random_bool(0.05) {
+            self.schedule_in(self.nodes[node].plan.up_at_us, Scheduled::Start { node });
+            if !self.nodes[node].plan.is_reliable && self.rng.random_bool(0.05) {
                 let wait_us = self.rng.random_range(0..3_000_000);
-                self.happen_in(wait_us, Happening::Unlist { node });
+                self.schedule_in(wait_us, Scheduled::Unlist { node });
             }
         }
         for plan in self.scenario.jobs.clone() {
             self.submit(&plan);
         }
         for at in self.scenario.crashes_at_us.clone() {
-            self.happen_in(at, Happening::Crash);
+            self.schedule_in(at, Scheduled::Crash);
         }
         while let Some(at) = self.next_moment() {
             assert!(at >= self.now_us && at < LIFE_US_MAX, "a job does not end");
             self.now_us = at;
-            match self.heap.first_entry().filter(|entry| entry.key().0 == at) {
+            match self.schedule.first_entry().filter(|entry| entry.key().0 == at) {
                 Some(entry) => {
-                    let happening = entry.remove();
-                    self.happen(happening);
+                    let scheduled = entry.remove();
+                    self.carry_out(scheduled);
                 }
                 None => self.tell(Event::Tick),
             }
         }
         self.nodes.iter().filter_map(|node| node.program.as_ref()).for_each(Program::assert_has_answered);
-        let mut ending = self.ledger.close(&self.engine);
-        ending.of_nodes = self.ending_of_nodes;
-        ending.trace = Some(self.trace.finish());
-        ending
+        let mut coverage = self.ledger.close(&self.engine);
+        coverage.of_nodes = self.coverage_of_nodes;
+        coverage.trace = Some(self.trace.finish());
+        coverage
     }
 
     fn next_moment(&self) -> Option<u64> {
-        let happening = self.heap.first_key_value().map(|(&(at, _), _)| at);
+        let scheduled = self.schedule.first_key_value().map(|(&(at, _), _)| at);
         let deadline = self.engine.next_deadline().map(|deadline| self.started_us + deadline.0);
-        happening.into_iter().chain(deadline).min()
+        scheduled.into_iter().chain(deadline).min()
     }
 
     fn submit(&mut self, plan: &JobPlan) {
@@ -160,20 +160,20 @@ impl World {
 
     fn submit_in(&mut self, wait_us: u64, job: JobId) {
         let specification = specification(self.plan(job));
-        self.ledger.wished(job);
+        self.ledger.requested(job);
         self.tell_in(wait_us, Event::Submitted { job, specification, semantic: semantic(job) });
     }
 
     fn resume_in(&mut self, wait_us: u64, job: JobId) {
-        self.ledger.wished(job);
+        self.ledger.requested(job);
         self.tell_in(wait_us, Event::ResumeRequested { job });
     }
 
     /// The coordinator is killed, and started again with what is durable.
     fn crash(&mut self) {
         // What it was about to hear is lost with it; what clients want and how the list is edited is not.
-        self.heap.retain(|_, happening| match happening {
-            Happening::Tell(event) => matches!(
+        self.schedule.retain(|_, scheduled| match scheduled {
+            Scheduled::Tell(event) => matches!(
                 event,
                 Event::NodeListed { .. }
                     | Event::Submitted { .. }
@@ -239,7 +239,7 @@ impl World {
         if self.crashes < self.scenario.crashes_max && self.rng.random_bool(self.scenario.crashes) {
             self.crashes += 1;
             let wait_us = self.rng.random_range(0..5_000);
-            self.happen_in(wait_us, Happening::Crash);
+            self.schedule_in(wait_us, Scheduled::Crash);
         }
     }
 
@@ -326,7 +326,7 @@ impl World {
             Action::DialNow { nodes } => {
                 for node in nodes {
                     let wait_us = self.rng.random_range(100..50_000);
-                    self.happen_in(wait_us, Happening::Dial { node: node.0 as usize });
+                    self.schedule_in(wait_us, Scheduled::Dial { node: node.0 as usize });
                 }
             }
             Action::ReleaseJob { job } => self.sums.retain(|(other, _), _| *other != job),
@@ -366,25 +366,25 @@ impl World {
         self.work(Event::Accumulated { job, step, shard });
     }
 
-    pub fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Tell(
+    pub fn carry_out(&mut self, scheduled: Scheduled) {
+        match scheduled {
+            Scheduled::Tell(
                 Event::UpdateComing { link, attempt }
                 | Event::Trained { link, attempt, .. }
                 | Event::Rejected { link, attempt, .. }
                 | Event::TaskFailed { link, attempt, .. },
             ) if self.ledger.is_mistakable(link, &attempt) => {}
-            Happening::Tell(event) => self.tell(event),
-            Happening::Crash => self.crash(),
-            Happening::Hear { node, life, input } => self.hear(node, life, input),
-            Happening::Dial { node } => self.dial(node),
-            Happening::Start { node } => self.start(node),
-            Happening::Trouble { node, life } => {
+            Scheduled::Tell(event) => self.tell(event),
+            Scheduled::Crash => self.crash(),
+            Scheduled::Hear { node, life, input } => self.hear(node, life, input),
+            Scheduled::Dial { node } => self.dial(node),
+            Scheduled::Start { node } => self.start(node),
+            Scheduled::NodeFault { node, life } => {
                 if self.nodes[node].life == life && self.nodes[node].is_up && !self.ledger.is_over() {
-                    self.trouble(node);
+                    self.inject_fault(node);
                 }
             }
-            Happening::Thaw { node, life } => {
+            Scheduled::Thaw { node, life } => {
                 let it = &mut self.nodes[node];
                 if it.life == life && it.is_up {
                     it.is_frozen = false;
@@ -394,13 +394,13 @@ impl World {
                     self.redial(node);
                 }
             }
-            Happening::Drained { node, life } => {
+            Scheduled::Drained { node, life } => {
                 if self.nodes[node].life == life && self.nodes[node].is_up {
                     self.close(node);
                     self.end(node, 1_000, "it said goodbye");
                 }
             }
-            Happening::Unlist { node } => {
+            Scheduled::Unlist { node } => {
                 self.tell(Event::NodeUnlisted { node: NodeKey(node as u32) });
                 if self.rng.random_bool(0.5) {
                     let wait_us = self.rng.random_range(0..2_000_000);
@@ -420,21 +420,21 @@ impl World {
     }
 
     /// A message takes its time: later ones may overtake it.
-    pub fn post(&mut self, happening: Happening) {
+    pub fn post(&mut self, scheduled: Scheduled) {
         let wait_us = self.rng.random_range(10..self.scenario.delay_us_max);
-        self.happen_in(wait_us, happening);
+        self.schedule_in(wait_us, scheduled);
     }
 
     /// The same to a node.
     pub fn post_to_node(&mut self, node: usize, input: Input) {
         let life = self.nodes[node].life;
-        self.post(Happening::Hear { node, life, input });
+        self.post(Scheduled::Hear { node, life, input });
     }
 
     /// Something is for a node after this time.
     pub fn hear_in(&mut self, wait_us: u64, node: usize, input: Input) {
         let life = self.nodes[node].life;
-        self.happen_in(wait_us, Happening::Hear { node, life, input });
+        self.schedule_in(wait_us, Scheduled::Hear { node, life, input });
     }
 
     /// The coordinator's workers take their time.
@@ -444,12 +444,12 @@ impl World {
     }
 
     pub fn tell_in(&mut self, wait_us: u64, event: Event) {
-        self.happen_in(wait_us, Happening::Tell(event));
+        self.schedule_in(wait_us, Scheduled::Tell(event));
     }
 
-    pub fn happen_in(&mut self, wait_us: u64, happening: Happening) {
-        self.heap.insert((self.now_us + wait_us, self.happened), happening);
-        self.happened += 1;
+    pub fn schedule_in(&mut self, wait_us: u64, scheduled: Scheduled) {
+        self.schedule.insert((self.now_us + wait_us, self.scheduled), scheduled);
+        self.scheduled += 1;
     }
 }
 

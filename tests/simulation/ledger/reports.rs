@@ -54,11 +54,11 @@ impl Ledger {
                 );
                 job.alarms.push(*step);
                 assert!(self.made_up.contains(merged) || self.made_up.contains(other), "an alarm for nothing");
-                self.ending.mismatches += 1;
+                self.coverage.mismatches += 1;
             }
-            Notice::UpdateRefused { .. } => self.ending.refusals += 1,
+            Notice::UpdateRefused { .. } => self.coverage.refusals += 1,
             Notice::UpdatesLost { .. } => {}
-            Notice::NodeLost { .. } => self.ending.lost += 1,
+            Notice::NodeLost { .. } => self.coverage.lost += 1,
             _ => {}
         }
     }
@@ -70,33 +70,33 @@ impl Ledger {
         if let Outcome::Failed(reason @ (FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. })) = outcome {
             self.expect_deserted(id, reason);
         }
-        let is_rock = |node: &NodeKey| self.plans[node.0 as usize].is_rock;
-        let rock_is_there = self.links.values().any(|(node, _)| is_rock(node));
+        let is_reliable = |node: &NodeKey| self.plans[node.0 as usize].is_reliable;
+        let reliable_is_there = self.links.values().any(|(node, _)| is_reliable(node));
         let paused = self.jobs.values().filter(|job| job.admitted && matches!(job.stage, Stage::Paused)).count();
         let job = self.jobs.get_mut(&id).expect("a job of this life");
         match outcome {
-            Outcome::Done(summary) => job.done(now_us, summary, &self.made_up, &mut self.ending),
+            Outcome::Done(summary) => job.done(now_us, summary, &self.made_up, &mut self.coverage),
             Outcome::Cancelled => {
                 assert_eq!(self.cancelling.take(), Some(id), "a job is cancelled that nobody wants to be");
-                self.ending.cancelled += 1;
+                self.coverage.cancelled += 1;
             }
             Outcome::Failed(reason) => {
-                self.ending.failed += 1;
+                self.coverage.failed += 1;
                 let is_common = job.plan.arithmetic == COMMON_ARITHMETIC || job.plan.allow_inexact;
                 let is_healthy = is_common && job.plan.diverges_at.is_none();
                 match reason {
                     FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. } => {
                         let may_pause = job.plan.on_no_nodes == OnNoNodes::Pause;
                         assert!(!may_pause || paused >= self.settings.paused_max, "a job fails that may be paused");
-                        self.ending.unpaused += u64::from(may_pause);
+                        self.coverage.unpaused += u64::from(may_pause);
                     }
                     FailReason::TaskFailed { .. } => {
                         assert_eq!(job.plan.on_task_failure, OnTaskFailure::Fail);
-                        assert!(!(rock_is_there && is_healthy), "a task fails that a good node could do");
+                        assert!(!(reliable_is_there && is_healthy), "a task fails that a good node could do");
                     }
                     FailReason::AllSkipped { .. } => {
                         assert_eq!(job.plan.on_task_failure, OnTaskFailure::Skip);
-                        assert!(!(rock_is_there && is_healthy), "tasks are skipped that a good node could do");
+                        assert!(!(reliable_is_there && is_healthy), "tasks are skipped that a good node could do");
                     }
                     FailReason::DataMissing { .. } => assert!(job.plan.data_missing),
                     FailReason::DataWrong { .. } => panic!("nobody looks into data here"),
@@ -127,7 +127,7 @@ impl Ledger {
         job.stage = Stage::Paused;
         job.standing_is_durable = false;
         self.next = Some(Next::Suspend(id));
-        self.ending.paused += 1;
+        self.coverage.paused += 1;
     }
 
     /// Nobody is there who could work for the job, and nobody could be.
@@ -135,11 +135,11 @@ impl Ledger {
         assert!(matches!(reason, FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. }), "{reason}");
         let helpers = self.links.keys().filter(|&&link| self.is_eligible(link, id)).count();
         assert_eq!(helpers, 0, "a job is given up although a node could do it");
-        let is_rock = |node: &NodeKey| self.plans[node.0 as usize].is_rock;
-        let has_rock = self.plans.iter().any(|plan| plan.is_rock) && !self.quarantined.iter().any(is_rock);
+        let is_reliable = |node: &NodeKey| self.plans[node.0 as usize].is_reliable;
+        let has_reliable = self.plans.iter().any(|plan| plan.is_reliable) && !self.quarantined.iter().any(is_reliable);
         let plan = &self.jobs[&id].plan;
         let is_common = plan.arithmetic == COMMON_ARITHMETIC || plan.allow_inexact;
-        assert!(!(has_rock && is_common), "a job is given up although a good node could be dialled: {reason}");
+        assert!(!(has_reliable && is_common), "a job is given up although a good node could be dialled: {reason}");
     }
 
     /// Nobody that is there can do a task: every node has failed it for good, or it failed too often in all.

@@ -4,7 +4,7 @@ use gradwire::digest::Digest;
 
 /// What happened in a life, or in many.
 #[derive(Debug, Default)]
-pub struct Ending {
+pub struct Coverage {
     pub done: u64,
     pub reproducible: u64,
     pub failed: u64,
@@ -40,14 +40,14 @@ pub struct Ending {
     pub forgotten: u64,
     /// Jobs done in which this part of the time was more than nothing, in the order of the profile.
     pub parts: [u64; 7],
-    pub of_nodes: OfNodes,
+    pub of_nodes: NodeCoverage,
     /// Digest of every action in order; only of a single life.
     pub trace: Option<Digest>,
 }
 
 /// What happened in the nodes' cores.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct OfNodes {
+pub struct NodeCoverage {
     /// Results that another link had had.
     pub reused: u64,
     /// Trainings that went on for another link.
@@ -58,8 +58,8 @@ pub struct OfNodes {
     pub drained: u64,
 }
 
-impl Ending {
-    pub fn add(&mut self, other: &Ending) {
+impl Coverage {
+    pub fn add(&mut self, other: &Coverage) {
         for (sum, (_, count)) in self.counts_mut().into_iter().zip(other.counts()) {
             *sum += count;
         }
