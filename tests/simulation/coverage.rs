@@ -1,155 +1,128 @@
 //! What happened in a life, or in many: counted, so that a life in which nothing happens proves nothing.
 
-use gradwire::digest::Digest;
+use std::collections::BTreeMap;
 
-/// What happened in a life, or in many.
+use gradwire::digest::Digest;
+use gradwire::engine::{Action, Event, JobEvent, Notice};
+use gradwire::job::{FailReason, OnNoNodes, Outcome};
+
+use crate::scenario::Scenario;
+
+/// What must happen in many lives.
+const WANTED: [&str; 38] = [
+    "jobs done",
+    "jobs done that are reproducible",
+    "jobs failed",
+    "jobs cancelled",
+    "tasks merged",
+    "tasks skipped",
+    "duplicate results",
+    "stale results",
+    "revivals",
+    "copies of slow tasks",
+    "tasks sent while an update was on its way",
+    "updates that broke off",
+    "nodes quarantined",
+    "results that differ",
+    "updates refused",
+    "updates lost",
+    "links lost",
+    "tasks handed back by nodes that end",
+    "crashes",
+    "jobs restored that had begun",
+    "jobs restored that were paused",
+    "jobs restored that had ended",
+    "results of before a crash",
+    "jobs paused",
+    "jobs that could not be paused",
+    "jobs resumed",
+    "jobs forgotten",
+    "results given to another link",
+    "trainings that went on for another link",
+    "tasks cancelled that waited",
+    "nodes that ended with nothing left to do",
+    // Time of a job that is done, by the parts of the profile.
+    "prepare",
+    "compute",
+    "wire",
+    "stragglers",
+    "no_nodes",
+    "merge",
+    "validate",
+];
+
 #[derive(Debug, Default)]
 pub struct Coverage {
-    pub done: u64,
-    pub reproducible: u64,
-    pub failed: u64,
-    pub cancelled: u64,
-    pub merged: u64,
-    pub skipped: u64,
-    pub duplicates: u64,
-    pub stale: u64,
-    pub revivals: u64,
-    pub copies: u64,
-    /// Tasks sent to nodes whose workers would all be busy if an update on its way were still in training.
-    pub overlaps: u64,
-    /// Updates on their way that did not come.
-    pub broken_off: u64,
-    pub quarantines: u64,
-    pub mismatches: u64,
-    pub refusals: u64,
-    /// Updates that were merged and are lost before their round was.
-    pub updates_lost: u64,
-    pub lost: u64,
-    pub closings: u64,
-    pub crashes: u64,
-    /// Jobs with progress that went on, or waited on, after a crash.
-    pub restored: u64,
-    pub restored_paused: u64,
-    pub restored_ended: u64,
-    /// Results of attempts that were sent before a crash.
-    pub late: u64,
-    pub paused: u64,
-    /// Jobs that failed because too many were paused.
-    pub unpaused: u64,
-    pub resumed: u64,
-    pub forgotten: u64,
-    /// Jobs done in which this part of the time was more than nothing, in the order of the profile.
-    pub parts: [u64; 7],
-    pub of_nodes: NodeCoverage,
+    counts: BTreeMap<&'static str, u64>,
     /// Digest of every action in order; only of a single life.
     pub trace: Option<Digest>,
 }
 
-/// What happened in the nodes' cores.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NodeCoverage {
-    /// Results that another link had had.
-    pub reused: u64,
-    /// Trainings that went on for another link.
-    pub adopted: u64,
-    /// Tasks that were cancelled before a worker had them.
-    pub cancelled_waiting: u64,
-    /// Drains after which nothing was left to do.
-    pub drained: u64,
-}
-
 impl Coverage {
+    pub fn count(&mut self, what: &'static str) {
+        self.count_all(what, 1);
+    }
+
+    pub fn count_all(&mut self, what: &'static str, count: u64) {
+        *self.counts.entry(what).or_default() += count;
+    }
+
     pub fn add(&mut self, other: &Coverage) {
-        for (sum, (_, count)) in self.counts_mut().into_iter().zip(other.counts()) {
-            *sum += count;
+        other.counts.iter().for_each(|(what, count)| self.count_all(what, *count));
+    }
+
+    /// Everything that must happen, and how often it did.
+    pub fn wanted(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        WANTED.into_iter().map(|what| (what, self.counts.get(what).copied().unwrap_or(0)))
+    }
+
+    /// The engine is about to be told.
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Closing { .. } => self.count("tasks handed back by nodes that end"),
+            Event::Restored { paused: Some(_), .. } => self.count("jobs restored that were paused"),
+            Event::Restored { progress: Some(_), .. } => self.count("jobs restored that had begun"),
+            Event::RestoredEnded { .. } => self.count("jobs restored that had ended"),
+            _ => {}
         }
     }
 
-    pub fn counts(&self) -> [(&'static str, u64); 38] {
-        let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = self.parts;
-        [
-            ("jobs done", self.done),
-            ("jobs done that are reproducible", self.reproducible),
-            ("jobs failed", self.failed),
-            ("jobs cancelled", self.cancelled),
-            ("tasks merged", self.merged),
-            ("tasks skipped", self.skipped),
-            ("duplicate results", self.duplicates),
-            ("stale results", self.stale),
-            ("revivals", self.revivals),
-            ("copies of slow tasks", self.copies),
-            ("tasks sent while an update was on its way", self.overlaps),
-            ("updates that broke off", self.broken_off),
-            ("nodes quarantined", self.quarantines),
-            ("results that differ", self.mismatches),
-            ("updates refused", self.refusals),
-            ("updates lost", self.updates_lost),
-            ("links lost", self.lost),
-            ("tasks handed back by nodes that end", self.closings),
-            ("crashes", self.crashes),
-            ("jobs restored that had begun", self.restored),
-            ("jobs restored that were paused", self.restored_paused),
-            ("jobs restored that had ended", self.restored_ended),
-            ("results of before a crash", self.late),
-            ("jobs paused", self.paused),
-            ("jobs that could not be paused", self.unpaused),
-            ("jobs resumed", self.resumed),
-            ("jobs forgotten", self.forgotten),
-            ("results given to another link", self.of_nodes.reused),
-            ("trainings that went on for another link", self.of_nodes.adopted),
-            ("tasks cancelled that waited", self.of_nodes.cancelled_waiting),
-            ("nodes that ended with nothing left to do", self.of_nodes.drained),
-            ("jobs that had to be prepared", prepare),
-            ("jobs that waited for training", compute),
-            ("jobs that waited for the wire", wire),
-            ("jobs that waited for stragglers", stragglers),
-            ("jobs that waited for nodes", no_nodes),
-            ("jobs that were merged", merge),
-            ("jobs that waited for validation", validate),
-        ]
-    }
-
-    fn counts_mut(&mut self) -> [&mut u64; 38] {
-        let [prepare, compute, wire, stragglers, no_nodes, merge, validate] = &mut self.parts;
-        [
-            &mut self.done,
-            &mut self.reproducible,
-            &mut self.failed,
-            &mut self.cancelled,
-            &mut self.merged,
-            &mut self.skipped,
-            &mut self.duplicates,
-            &mut self.stale,
-            &mut self.revivals,
-            &mut self.copies,
-            &mut self.overlaps,
-            &mut self.broken_off,
-            &mut self.quarantines,
-            &mut self.mismatches,
-            &mut self.refusals,
-            &mut self.updates_lost,
-            &mut self.lost,
-            &mut self.closings,
-            &mut self.crashes,
-            &mut self.restored,
-            &mut self.restored_paused,
-            &mut self.restored_ended,
-            &mut self.late,
-            &mut self.paused,
-            &mut self.unpaused,
-            &mut self.resumed,
-            &mut self.forgotten,
-            &mut self.of_nodes.reused,
-            &mut self.of_nodes.adopted,
-            &mut self.of_nodes.cancelled_waiting,
-            &mut self.of_nodes.drained,
-            prepare,
-            compute,
-            wire,
-            stragglers,
-            no_nodes,
-            merge,
-            validate,
-        ]
+    /// The engine ordered something.
+    pub fn action(&mut self, action: &Action, scenario: &Scenario) {
+        match action {
+            Action::DialNow { .. } => self.count("revivals"),
+            Action::StopDialling { .. } => self.count("nodes quarantined"),
+            Action::Forget { .. } => self.count("jobs forgotten"),
+            Action::Report { event: JobEvent::Paused(_), .. } => self.count("jobs paused"),
+            Action::Report { event: JobEvent::Notice(notice), .. } => match notice {
+                Notice::Speculating { .. } => self.count("copies of slow tasks"),
+                Notice::DigestMismatch { .. } => self.count("results that differ"),
+                Notice::UpdateRefused { .. } => self.count("updates refused"),
+                Notice::UpdatesLost { count, .. } => self.count_all("updates lost", *count as u64),
+                Notice::NodeLost { .. } => self.count("links lost"),
+                _ => {}
+            },
+            Action::Persist { record, .. } => {
+                self.count_all("tasks merged", record.progress.last.merged.into());
+                self.count_all("tasks skipped", record.progress.last.skipped.into());
+                self.count_all("duplicate results", record.progress.duplicates);
+            }
+            Action::Report { job, event: JobEvent::Finished(outcome) } => match outcome {
+                Outcome::Done(summary) => {
+                    self.count("jobs done");
+                    self.count_all("jobs done that are reproducible", summary.reproducible.into());
+                    summary.profile.parts().iter().for_each(|(part, us)| self.count_all(part, u64::from(*us > 0)));
+                }
+                Outcome::Cancelled => self.count("jobs cancelled"),
+                Outcome::Failed(reason) => {
+                    self.count("jobs failed");
+                    let is_deserted = matches!(reason, FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. });
+                    if is_deserted && scenario.job(*job).on_no_nodes == OnNoNodes::Pause {
+                        self.count("jobs that could not be paused");
+                    }
+                }
+            },
+            _ => {}
+        }
     }
 }

@@ -72,13 +72,11 @@ impl World {
                 return self.send(node, Event::TaskFailed { link, attempt, fault: Fault::Malformed, reason });
             }
             Lies::Poisons(chance) if self.rng.random_bool(chance) => {
-                update = Digest::of(&self.rng.next_u64().to_le_bytes());
+                update = model::make_up(self.rng.next_u64());
                 self.poisoned.insert(update);
-                self.ledger.made_up(update);
             }
             Lies::Miscomputes(chance) if self.rng.random_bool(chance) => {
-                update = Digest::of(&self.rng.next_u64().to_le_bytes());
-                self.ledger.made_up(update);
+                update = model::make_up(self.rng.next_u64());
             }
             _ => {}
         }
@@ -107,6 +105,7 @@ impl World {
             let wait_us = self.rng.random_range(0..50_000);
             self.hear_in(wait_us, node, Input::Fetched { link, digest: kept });
             if self.rng.random_bool(plan.breaks_off) {
+                self.coverage.count("updates that broke off");
                 let fault = if plan.is_honest() { Fault::Retryable } else { Fault::Malformed };
                 let reason = "its update broke off".to_owned();
                 self.tell_in(wait_us, Event::TaskFailed { link, attempt, fault, reason });
@@ -136,7 +135,8 @@ impl World {
 
     pub fn dial(&mut self, node: usize) {
         // A poller that knows who is quarantined does not dial it; one that does not must do no harm.
-        let is_left_alone = self.ledger.is_quarantined(NodeKey(node as u32)) && self.rng.random_bool(0.5);
+        let is_left_alone =
+            self.promises.nodes.quarantined.contains(&NodeKey(node as u32)) && self.rng.random_bool(0.5);
         let it = &mut self.nodes[node];
         if !it.is_up || it.is_frozen || it.is_draining || it.link.is_some() || is_left_alone {
             return;
@@ -148,7 +148,7 @@ impl World {
         let info = NodeInfo { name, arithmetics, doubts: Vec::new(), workers };
         self.link_node(node, link);
         // Asked first: the question is on its way before the first task is.
-        if let Some(job) = self.ledger.running() {
+        if let Some(job) = self.promises.jobs.running() {
             self.ask_for_results(node, job);
         }
         self.tell(Event::LinkUp { node: NodeKey(node as u32), link, info });
@@ -179,7 +179,7 @@ impl World {
 
     /// The poller finds a node that is up within two seconds.
     pub fn redial(&mut self, node: usize) {
-        if !self.ledger.is_over() {
+        if !self.is_over() {
             let wait_us = self.rng.random_range(1_000..2_000_000);
             self.schedule_in(wait_us, Scheduled::Dial { node });
         }

@@ -9,7 +9,7 @@ use gradwire::compute::core::{
 };
 use gradwire::digest::Digest;
 use gradwire::engine::{Event, Fault, LinkKey};
-use gradwire::job::{Attempt, JobId, TaskResult, TaskState};
+use gradwire::job::{Attempt, CachedResult, JobId, TaskId, TaskResult, TaskState};
 use rand::RngExt as _;
 
 use crate::model;
@@ -72,6 +72,10 @@ pub struct Program {
     running: BTreeMap<TaskKey, Work>,
     /// Of that, what they were told to stop.
     stopping: BTreeSet<TaskKey>,
+    /// Attempts that wait for a worker, and for nothing else, since they were asked for: the first one first.
+    waiting: Vec<Attempt>,
+    /// The results that links have had.
+    had: BTreeSet<(core::LinkKey, (TaskId, Digest))>,
     /// Objects that are here, and how often each is pinned.
     objects: BTreeSet<Digest>,
     pinned: BTreeMap<Digest, u32>,
@@ -95,6 +99,8 @@ impl Program {
             asked: BTreeMap::new(),
             running: BTreeMap::new(),
             stopping: BTreeSet::new(),
+            waiting: Vec::new(),
+            had: BTreeSet::new(),
             objects: BTreeSet::new(),
             pinned: BTreeMap::new(),
             is_draining: false,
@@ -112,9 +118,37 @@ impl Program {
         assert!(self.core.outstanding().tasks == 0 && self.running.is_empty(), "tasks were never answered");
     }
 
+    /// Everything has been done that follows from what the core was told.
+    fn assert_is_sound(&self) {
+        let asked = self.core.tasks().filter(|task| task.link.is_some()).count();
+        assert_eq!(asked, self.open.len(), "not every request waits for its own answer");
+        let has_idle = self.running.len() < self.workers && !self.is_draining;
+        assert!(!has_idle || self.waiting.is_empty(), "a worker is idle, and a task waits for one");
+        let pins: u32 = self.pinned.values().sum();
+        assert_eq!(pins as usize, self.core.outstanding().updates, "an update is kept too long, or not long enough");
+        assert!(self.core.cached() <= RESULTS_MAX, "results are kept for ever");
+    }
+
     fn request(&mut self) -> u32 {
         self.requests += 1;
         self.requests
+    }
+
+    /// What a POLL is answered.
+    fn polled(&mut self, link: core::LinkKey, attempt: Attempt) -> Option<TaskState> {
+        let mut answer = Vec::new();
+        self.core.handle(CoreEvent::PollRequested { link, request: 0, attempt }, &mut answer);
+        let [Action::AnswerPolled { state, .. }] = &answer[..] else { panic!("a POLL leads to {answer:?}") };
+        state.as_ref().map(|(state, _)| *state)
+    }
+
+    /// What a link that is new is told to be here of a job.
+    fn held(&mut self, job: JobId) -> Vec<CachedResult> {
+        let mut answer = Vec::new();
+        let link = core::LinkKey(u64::MAX);
+        self.core.handle(CoreEvent::ResultsRequested { link, request: 0, job }, &mut answer);
+        let [Action::AnswerResults { results, .. }] = &answer[..] else { panic!("a question leads to {answer:?}") };
+        results.clone()
     }
 
     /// A request gets its one answer.
@@ -122,6 +156,7 @@ impl Program {
         let asked = self.open.remove(&(to.link, to.request));
         let (attempt, base) = asked.expect("a request is answered twice, or was never made");
         assert_eq!(attempt, to.attempt, "another attempt is answered than was asked for");
+        self.waiting.retain(|waiting| *waiting != attempt);
         (attempt, base)
     }
 }
@@ -150,6 +185,9 @@ impl World {
             Input::Results { link, job } => self.ask_results(node, link, job),
             Input::Object { link, digest, is_here } => self.object(node, link, digest, is_here),
             Input::Fetched { link, digest } => {
+                let is_up = it.link == Some(link);
+                let pins = it.program.as_ref().and_then(|program| program.pinned.get(&digest));
+                assert!(!is_up || pins.is_some_and(|pins| *pins > 0), "an update is gone before it is fetched");
                 let link = core::LinkKey(link.0);
                 self.tell_core(node, CoreEvent::PieceFetched { link, digest, end_bytes: LARGE_BYTES });
             }
@@ -173,6 +211,7 @@ impl World {
             self.trace.update(format!("{action:?}").as_bytes());
             self.obey_core(node, action);
         }
+        self.program(node).assert_is_sound();
     }
 
     fn program(&mut self, node: usize) -> &mut Program {
@@ -185,10 +224,11 @@ impl World {
 
     fn unlink_node(&mut self, node: usize, link: LinkKey) {
         let link = core::LinkKey(link.0);
-        self.tell_core(node, CoreEvent::LinkDown { link });
         if let Some(program) = &mut self.nodes[node].program {
             program.open.retain(|(other, _), _| *other != link);
+            program.waiting.retain(|attempt| program.open.values().any(|(open, _)| open == attempt));
         }
+        self.tell_core(node, CoreEvent::LinkDown { link });
     }
 
     /// A task is asked for.
@@ -198,6 +238,9 @@ impl World {
         program.open.insert((to.link, to.request), (attempt, base));
         let shard = shard_of(&attempt);
         let object = |digest| Object { digest, data: program.objects.contains(&digest).then_some(()) };
+        if program.objects.contains(&base) && program.objects.contains(&shard) {
+            program.waiting.push(attempt);
+        }
         let train = core::Train {
             to,
             identity: Identity { task: attempt.task, base, rest: shard },
@@ -207,6 +250,16 @@ impl World {
             work: Work { link, attempt, base },
         };
         self.tell_core(node, CoreEvent::TrainRequested(train));
+        let program = self.program(node);
+        if let Some((&(link, _), _)) = program.open.iter().find(|(_, (open, _))| *open == attempt) {
+            assert!(program.polled(link, attempt).is_some(), "a task is not known that was taken");
+        }
+        let task = attempt.task;
+        let is_passed = |held: &CachedResult| held.step < task.step;
+        assert!(
+            program.is_draining || !program.held(task.job).iter().any(is_passed),
+            "a result is kept that is merged"
+        );
     }
 
     /// An attempt is cancelled: if it waits it is answered at once.
@@ -215,12 +268,13 @@ impl World {
         let Some((&(link, request), _)) = program.open.iter().find(|(_, (open, _))| *open == attempt) else { return };
         self.tell_core(node, CoreEvent::CancelRequested { link, request });
         let program = self.program(node);
-        let mut polled = Vec::new();
-        program.core.handle(CoreEvent::PollRequested { link, request: 0, attempt }, &mut polled);
-        let [Action::AnswerPolled { state, .. }] = &polled[..] else { panic!("a POLL leads to {polled:?}") };
         let is_open = program.open.contains_key(&(link, request));
-        assert_eq!(state.as_ref().map(|(state, _)| *state), is_open.then_some(TaskState::Running));
-        self.coverage_of_nodes.cancelled_waiting += u64::from(!is_open);
+        assert_eq!(
+            program.polled(link, attempt),
+            is_open.then_some(TaskState::Running),
+            "a task waits that is cancelled"
+        );
+        self.coverage.count_all("tasks cancelled that waited", (!is_open).into());
     }
 
     /// The coordinator asks what the node has of a job.
@@ -251,7 +305,8 @@ impl World {
 
     /// Its time is up.
     pub fn close(&mut self, node: usize) {
-        self.coverage_of_nodes.drained += u64::from(self.program(node).core.outstanding().is_nothing());
+        let is_done = self.program(node).core.outstanding().is_nothing();
+        self.coverage.count_all("nodes that ended with nothing left to do", is_done.into());
         self.tell_core(node, CoreEvent::CloseRequested);
     }
 
@@ -260,6 +315,7 @@ impl World {
         let program = self.program(node);
         let Some(work) = program.running.remove(&task) else { return };
         let is_stopped = program.stopping.remove(&task);
+        let (open, cached) = (program.open.len(), program.core.cached());
         let plan = self.nodes[node].plan.clone();
         let result = if (is_stopped && self.rng.random_bool(0.7)) || self.rng.random_bool(plan.retryable) {
             Err(Fault::Retryable)
@@ -274,12 +330,19 @@ impl World {
                 && let Some(present) = self.nodes[node].link
                 && self.rng.random_bool(0.3)
             {
+                self.coverage.count("results of before a crash");
                 self.answer(node, present, work.attempt, update, true);
             }
             let result = TaskResult { epochs: 1, loss, train_us, update, update_bytes };
             Ok(TrainedUpdate { result, data: () })
         };
+        // Who asks again is content with what comes of another training.
+        self.program(node).had.retain(|(_, had)| result.is_err() || *had != (work.attempt.task, work.base));
         self.tell_core(node, CoreEvent::Ended { task, result, rows_per_second: None });
+        let program = self.program(node);
+        let is_kept = program.core.cached() > cached;
+        let was_wanted = program.open.len() < open;
+        assert!(!is_stopped || was_wanted || !is_kept, "a result is kept that was stopped, and that nobody waited for");
     }
 
     fn obey_core(&mut self, node: usize, action: Action<Simulated>) {
@@ -287,6 +350,9 @@ impl World {
             Action::Start { task, work, delay, .. } => {
                 let program = self.program(node);
                 assert!(!program.is_draining, "a node that ends begins a task");
+                if program.waiting.contains(&work.attempt) {
+                    assert_eq!(program.waiting.remove(0), work.attempt, "a task overtakes another");
+                }
                 assert!(program.running.insert(task, work).is_none(), "a task is started twice");
                 assert!(program.running.len() <= program.workers, "more is started than there are workers");
                 let plan = &self.nodes[node].plan;
@@ -309,6 +375,7 @@ impl World {
             Action::AnswerTrained { to, trained, inline } => {
                 let arithmetic = self.nodes[node].plan.arithmetic;
                 let (attempt, base) = self.program(node).answered(to);
+                self.program(node).had.insert((to.link, (attempt.task, base)));
                 let right = model::train(base, attempt.task.shard, arithmetic);
                 assert_eq!(trained.result.update, right, "a task is answered with another one's result");
                 assert_eq!(inline, trained.result.update_bytes <= INLINE_BYTES);
@@ -353,11 +420,24 @@ impl World {
                 }
             }
             Action::ReuseMemory { .. } | Action::Close { .. } => {}
-            Action::Tell { note, .. } => {
-                let counts = &mut self.coverage_of_nodes;
-                counts.reused += u64::from(note == Note::Reused);
-                counts.adopted += u64::from(note == Note::Adopted);
+            Action::Tell { attempt, note: Note::Reused } => {
+                self.coverage.count("results given to another link");
+                let program = self.program(node);
+                let asked = program.open.iter().find(|(_, (open, _))| *open == attempt);
+                let (&(link, _), &(_, base)) = asked.expect("a result is given to who asks for it");
+                assert!(!program.had.contains(&(link, (attempt.task, base))), "a link gets a result again");
             }
+            Action::Tell { attempt, note: Note::Adopted } => {
+                self.coverage.count("trainings that went on for another link");
+                let program = self.program(node);
+                program.waiting.retain(|waiting| *waiting != attempt);
+                let mut running = program.running.iter().filter(|(_, work)| work.attempt.task == attempt.task);
+                assert!(
+                    running.any(|(key, _)| !program.stopping.contains(key)),
+                    "a task is stopped that somebody wants"
+                );
+            }
+            Action::Tell { .. } => {}
         }
     }
 }

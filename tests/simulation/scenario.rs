@@ -1,6 +1,6 @@
 //! A life, drawn from a seed: the fleet and its faults, the jobs and what goes wrong with them.
 
-use gradwire::engine::{Policy, Settings};
+use gradwire::engine::{NodeKey, Policy, Settings};
 use gradwire::job::{JobId, OnNoNodes, OnTaskFailure};
 use rand::RngExt as _;
 use rand::rngs::ChaCha8Rng;
@@ -89,6 +89,26 @@ pub struct JobPlan {
 }
 
 impl Scenario {
+    pub fn node(&self, node: NodeKey) -> &NodePlan {
+        &self.nodes[node.0 as usize]
+    }
+
+    /// Whether a node may work for a job.
+    pub fn may_work(&self, node: NodeKey, job: JobId) -> bool {
+        let job = self.job(job);
+        job.allow_inexact || self.node(node).arithmetic == job.arithmetic
+    }
+
+    /// Whether the node of this name gives the result that a job promises.
+    pub fn is_exact(&self, node: &str, job: JobId) -> bool {
+        let mut named = self.nodes.iter().zip(0..).filter(|(_, place)| node == name(NodeKey(*place)));
+        named.any(|(plan, _)| plan.arithmetic == self.job(job).arithmetic)
+    }
+
+    pub fn job(&self, job: JobId) -> &JobPlan {
+        self.jobs.iter().find(|plan| plan.job == job).expect("a job of this life")
+    }
+
     pub fn draw(rng: &mut ChaCha8Rng) -> Scenario {
         let policy = if rng.random_bool(0.5) { Policy::Random } else { Policy::LoadBalancing };
         let mut settings = Settings::new(policy);
@@ -109,6 +129,16 @@ impl Scenario {
             crashes: rng.random_range(0.0..0.3),
         }
     }
+}
+
+/// A node's name.
+pub fn name(node: NodeKey) -> String {
+    format!("n{}", node.0)
+}
+
+/// Rows of a shard.
+pub fn rows(shard: u32) -> u32 {
+    100 + shard % 2
 }
 
 fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {

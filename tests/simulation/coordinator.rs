@@ -1,0 +1,304 @@
+//! The threads and clients around the engine, simulated: they tell it, obey it, write, and ask for jobs; the coordinator is
+//! killed and started again. Owns what the engine is told because of what it ordered.
+
+use std::sync::Arc;
+
+use gradwire::digest::Digest;
+use gradwire::engine::{Action, Engine, Event, JobEvent, JobProgress, Time};
+use gradwire::job::{
+    Attempt, FailKind, FailReason, Failure, JobId, Metric, Metrics, Operation, RowsRef, Specification,
+};
+use gradwire::model::{Merge, Network, Recipe, Training};
+use rand::{Rng as _, RngExt as _};
+
+use crate::journal::Left;
+use crate::model;
+use crate::node::Input;
+use crate::promises::View;
+use crate::scenario::{JobPlan, rows};
+use crate::world::{Base, Scheduled, World};
+
+/// The coordinator's workers need no longer.
+const WORK_US_MAX: u64 = 3_000;
+/// Some validations take longer than the next rounds do. No job comes again before it is over.
+const VALIDATE_US_MAX: u64 = 100_000;
+
+impl World {
+    /// A job is submitted, perhaps twice, and perhaps cancelled.
+    pub fn submit(&mut self, plan: &JobPlan) {
+        self.submit_in(plan.submitted_at_us, plan.job);
+        if self.rng.random_bool(0.2) {
+            let wait_us = self.rng.random_range(0..5_000_000);
+            self.submit_in(plan.submitted_at_us + wait_us, plan.job);
+        }
+        if let Some(at) = plan.cancelled_at_us {
+            self.tell_in(at, Event::CancelRequested { job: plan.job });
+        }
+    }
+
+    fn submit_in(&mut self, wait_us: u64, job: JobId) {
+        let specification = specification(self.plan(job));
+        self.requests.push(job);
+        self.tell_in(wait_us, Event::Submitted { job, specification, semantic: semantic(job) });
+    }
+
+    fn resume_in(&mut self, wait_us: u64, job: JobId) {
+        self.requests.push(job);
+        self.tell_in(wait_us, Event::ResumeRequested { job });
+    }
+
+    /// The engine is told, and obeyed.
+    pub fn tell(&mut self, event: Event) {
+        if self.is_shown {
+            println!("{:>10} <- {event:?}", self.now_us);
+        }
+        self.hear_request(&event);
+        // What the engine may still hear of is settled before it hears: which answers count.
+        self.coverage.event(&event);
+        self.journal.before(&event);
+        self.promises.before(self.now_us, &event);
+        let mut actions = Vec::new();
+        self.engine.handle(Time(self.now_us - self.started_us), event.clone(), &mut actions);
+        for action in actions {
+            if self.is_shown {
+                println!("{:>10} -> {action:?}", self.now_us);
+            }
+            self.trace.update(format!("{action:?}").as_bytes());
+            self.coverage.action(&action, &self.scenario);
+            let World { now_us, scenario, engine, journal, bases, .. } = self;
+            self.promises.action(View { now_us: *now_us, scenario, engine, journal, bases }, &action);
+            self.journal.action(&action, &self.scenario);
+            self.obey(action);
+        }
+        let World { now_us, scenario, engine, journal, bases, .. } = self;
+        self.promises.after(View { now_us: *now_us, scenario, engine, journal, bases }, &event);
+    }
+
+    /// A client asks for something that it was going to.
+    fn hear_request(&mut self, event: &Event) {
+        let (Event::Submitted { job, .. } | Event::ResumeRequested { job }) = event else { return };
+        if let Some(place) = self.requests.iter().position(|requested| requested == job) {
+            self.requests.remove(place);
+        }
+        if matches!(self.engine.job_progress(*job), Some(JobProgress::Paused { .. })) {
+            self.coverage.count_all("jobs resumed", matches!(event, Event::ResumeRequested { .. }).into());
+        }
+    }
+
+    /// The coordinator is killed, and started again with what is durable.
+    pub fn crash(&mut self) {
+        // What it was about to hear is lost with it; what clients want and how the list is edited is not.
+        self.schedule.retain(|_, scheduled| match scheduled {
+            Scheduled::Tell(event) => matches!(
+                event,
+                Event::NodeListed { .. }
+                    | Event::Submitted { .. }
+                    | Event::CancelRequested { .. }
+                    | Event::ResumeRequested { .. }
+                    | Event::Expired { .. }
+            ),
+            _ => true,
+        });
+        self.sums.clear();
+        self.bases.clear();
+        self.links_before = self.links;
+        self.started_us = self.now_us;
+        self.orphan_nodes();
+        self.coverage.count("crashes");
+        self.coverage.count_all("stale results", self.engine.status().stale_results);
+        let listed = self.promises.crash();
+        self.engine = Engine::new(self.scenario.settings.clone(), self.rng.next_u64());
+        for node in listed {
+            self.tell(Event::NodeListed { node, address: format!("10.0.0.{}:7000", node.0) });
+        }
+        for (job, left) in self.journal.crash(&mut self.rng) {
+            let semantic = semantic(job);
+            let event = match left {
+                Left::Nothing => {
+                    let wait_us = self.rng.random_range(VALIDATE_US_MAX..3_000_000);
+                    self.submit_in(wait_us, job);
+                    continue;
+                }
+                Left::Ended(outcome) => Event::RestoredEnded { job, semantic, outcome },
+                Left::Open { progress, is_paused } => {
+                    if is_paused {
+                        self.after_pause(job);
+                    }
+                    let paused = is_paused.then(|| {
+                        FailReason::Recorded(Failure { kind: FailKind::Paused, text: "no node is active".to_owned() })
+                    });
+                    let specification = specification(self.plan(job));
+                    Event::Restored { job, specification, semantic, progress, paused }
+                }
+            };
+            if self.rng.random_bool(0.1) {
+                self.tell(event.clone());
+            }
+            self.tell(event);
+        }
+        (0..self.nodes.len()).for_each(|node| self.redial(node));
+    }
+
+    /// Somebody resumes a paused job some time, or cancels it, or forgets about it.
+    fn after_pause(&mut self, job: JobId) {
+        let wait_us = self.rng.random_range(10_000..8_000_000);
+        match self.rng.random_range(0..10) {
+            0..6 => self.resume_in(wait_us, job),
+            6..8 => self.tell_in(wait_us, Event::CancelRequested { job }),
+            _ => {}
+        }
+    }
+
+    /// Something was ordered that is written down: perhaps it is durable by now, perhaps the coordinator is killed.
+    fn after_writing(&mut self, job: JobId) {
+        if self.rng.random_bool(0.4) {
+            self.journal.sync(job);
+        }
+        if self.crashes < self.scenario.crashes_max && self.rng.random_bool(self.scenario.crashes) {
+            self.crashes += 1;
+            let wait_us = self.rng.random_range(0..5_000);
+            self.schedule_in(wait_us, Scheduled::Crash);
+        }
+    }
+
+    fn obey(&mut self, action: Action) {
+        match action {
+            Action::CollectData { job } => {
+                let plan = self.plan(job).clone();
+                let event = if plan.data_missing {
+                    Event::DataMissing { job, reason: "the client is gone".to_owned() }
+                } else {
+                    Event::DataReady { job }
+                };
+                self.tell_in(plan.data_after_us, event);
+            }
+            Action::Prepare { job } => {
+                let base = self.journal.base(job);
+                self.bases.insert(job, Base { step: self.journal.rounds(job), digest: base });
+                // Nodes may have results of it if it has had a turn before.
+                (0..self.nodes.len()).for_each(|node| self.ask_for_results(node, job));
+                let event = if self.plan(job).worker_breaks {
+                    Event::WorkFailed { job, reason: "the weights do not fit".to_owned() }
+                } else {
+                    Event::Prepared { job, base }
+                };
+                // The workers do one thing after the other.
+                let wait_us = self.rng.random_range(1..WORK_US_MAX) + self.idle_at_us.saturating_sub(self.now_us);
+                self.tell_in(wait_us, event);
+            }
+            Action::Dispatch { link, attempt, base, may_reject } => {
+                let is_overlap = self.promises.tasks.is_overlap;
+                self.coverage.count_all("tasks sent while an update was on its way", is_overlap.into());
+                if let Some(node) = self.node_of(link) {
+                    self.post_to_node(node, Input::Train { link, attempt, base, may_reject });
+                }
+            }
+            Action::Cancel { link, attempt } => {
+                // Half of the cancellations come too late.
+                if let Some(node) = self.node_of(link).filter(|_| self.rng.random_bool(0.5)) {
+                    self.post_to_node(node, Input::Cancel { attempt });
+                }
+            }
+            Action::Accumulate { attempt, update, .. } => self.accumulate(attempt, update),
+            Action::FinishRound { job, step, .. } => {
+                let mut sum = self.sums.remove(&(job, step)).unwrap_or_default();
+                if self.rng.random_bool(0.03) {
+                    // What a merge needs at once may be gone when it is needed.
+                    let shards: Vec<u32> = sum.keys().copied().filter(|_| self.rng.random_bool(0.5)).collect();
+                    sum.retain(|shard, _| !shards.contains(shard));
+                    self.sums.insert((job, step), sum);
+                    return self.work(Event::UpdatesLost { job, step, shards, reason: "the disk is ill".to_owned() });
+                }
+                let base = model::merge(self.bases[&job].digest, &sum);
+                self.bases.insert(job, Base { step: step + 1, digest: base });
+                self.work(Event::Merged { job, step, base });
+            }
+            Action::Validate { job, step, .. } => {
+                let metrics = Metrics::default().with(Metric::Loss, 1.0 / (step + 1) as f64).with(Metric::Errors, 3.0);
+                let event = Event::Validated { job, step, rows: 50, metrics };
+                let wait_us = if self.rng.random_bool(0.1) { VALIDATE_US_MAX } else { WORK_US_MAX };
+                let wait_us = self.rng.random_range(1..wait_us);
+                self.tell_in(wait_us, event);
+            }
+            Action::DropLink { link, .. } => {
+                if let Some(node) = self.node_of(link) {
+                    self.lose_link(node);
+                    self.redial(node);
+                }
+            }
+            Action::DialNow { nodes } => {
+                for node in nodes {
+                    let wait_us = self.rng.random_range(100..50_000);
+                    self.schedule_in(wait_us, Scheduled::Dial { node: node.0 as usize });
+                }
+            }
+            Action::ReleaseJob { job } => self.sums.retain(|(other, _), _| *other != job),
+            Action::Persist { job, .. } => self.after_writing(job),
+            Action::Suspend { job } => {
+                self.sums.retain(|(other, _), _| *other != job);
+                self.idle_at_us = self.now_us + WORK_US_MAX;
+                self.after_pause(job);
+                self.after_writing(job);
+            }
+            Action::Report { job, event: JobEvent::Finished(_) } => {
+                self.after_writing(job);
+                if self.rng.random_bool(0.3) {
+                    let wait_us = self.rng.random_range(1..5_000_000);
+                    self.tell_in(wait_us, Event::Expired { job });
+                }
+            }
+            Action::Forget { job } => {
+                // It comes again, once nobody has anything of it in hand.
+                if self.rng.random_bool(0.1) {
+                    let wait_us = self.rng.random_range(VALIDATE_US_MAX..3_000_000);
+                    self.submit_in(wait_us, job);
+                }
+            }
+            Action::Admit { .. } | Action::Discard { .. } | Action::StopDialling { .. } | Action::Report { .. } => {}
+        }
+    }
+
+    fn accumulate(&mut self, attempt: Attempt, update: Digest) {
+        let (job, step, shard) = (attempt.task.job, attempt.task.step, attempt.task.shard);
+        if self.poisoned.contains(&update) {
+            self.work(Event::UpdateRefused { job, step, shard, reason: "the update is not a number".to_owned() });
+            return;
+        }
+        let before = self.sums.entry((job, step)).or_default().insert(shard, update);
+        assert_eq!(before, None, "shard {shard} of step {step} is merged twice");
+        self.work(Event::Accumulated { job, step, shard });
+    }
+
+    /// The coordinator's workers take their time.
+    fn work(&mut self, event: Event) {
+        let wait_us = self.rng.random_range(1..WORK_US_MAX);
+        self.tell_in(wait_us, event);
+    }
+}
+
+fn semantic(job: JobId) -> Digest {
+    Digest::of(&job.0.to_le_bytes())
+}
+
+fn specification(plan: &JobPlan) -> Arc<Specification> {
+    let row = |index: u32, rows: u32| RowsRef { rows, digest: Digest::of(&index.to_le_bytes()) };
+    Arc::new(Specification {
+        training: Training {
+            arithmetic: plan.arithmetic,
+            network: Network::new(2, &[], 2).expect("a small network"),
+            recipe: Recipe::DEFAULT,
+            seed: 1,
+        },
+        rounds: plan.rounds,
+        shards: (0..plan.shards).map(|shard| row(shard, rows(shard))).collect(),
+        validation: row(u32::MAX, 50),
+        merge: Merge::Mean,
+        initial: None,
+        operation: Operation {
+            on_task_failure: plan.on_task_failure,
+            allow_inexact: plan.allow_inexact,
+            on_no_nodes: plan.on_no_nodes,
+        },
+        notes: Vec::new(),
+    })
+}

@@ -1,0 +1,125 @@
+//! How a job ends is true: done with the weights that follow from its tasks alone, and reproducible if any fleet would have made
+//! them, or given up for a reason that there is. Owns what speaks for and against that.
+
+use gradwire::engine::{Action, JobEvent, NodeKey, Notice};
+use gradwire::job::{FailReason, JobId, OnNoNodes, OnTaskFailure, Outcome, Progress, Summary, TaskId};
+
+use super::View;
+use super::nodes::Nodes;
+use super::tasks::Tasks;
+use crate::model;
+use crate::scenario::JobPlan;
+
+#[derive(Default)]
+pub struct Outcomes {
+    /// Whether the last revival that was told is the last one that there is.
+    is_last_revival: bool,
+    /// Results that differed, by job and step.
+    alarms: Vec<(JobId, u64)>,
+}
+
+impl Outcomes {
+    /// The engine ordered something while so many jobs are paused.
+    pub fn action(&mut self, view: View, action: &Action, nodes: &Nodes, tasks: &Tasks, paused: usize) {
+        match action {
+            Action::Prepare { job } => {
+                self.is_last_revival = false;
+                self.alarms.retain(|(other, step)| other != job || *step < view.journal.rounds(*job));
+            }
+            Action::Persist { job, record } => {
+                let step = record.progress.last.step();
+                let was_reproducible = view.journal.progress(*job).is_none_or(|progress| progress.reproducible);
+                let mut nodes = record.tasks.iter().map(|task| task.as_ref().map(|task| task.node.as_str()));
+                let is_exact = nodes.all(|node| node.is_some_and(|node| view.scenario.is_exact(node, *job)));
+                let is_reproducible = was_reproducible && is_exact && !self.is_alarmed(*job, step);
+                assert_eq!(
+                    record.progress.reproducible, is_reproducible,
+                    "step {step} is wrong about the fleet's part"
+                );
+            }
+            Action::Suspend { job } => {
+                assert_eq!(
+                    view.bases[job].step,
+                    view.journal.rounds(*job),
+                    "a job is paused before its rounds are written"
+                );
+            }
+            Action::Report { job, event: JobEvent::Notice(Notice::DigestMismatch { step, .. }) } => {
+                self.alarms.push((*job, *step));
+            }
+            Action::Report { event: JobEvent::Notice(Notice::Revival { number, of, .. }), .. } => {
+                self.is_last_revival = number == of;
+            }
+            Action::Report { job, event: JobEvent::Paused(reason) } => {
+                assert!(may_pause(view, *job, reason, paused), "a job is paused: {reason}");
+                self.assert_failed(view, view.scenario.job(*job), reason, nodes, tasks);
+            }
+            Action::Report { job, event: JobEvent::Finished(outcome) } => {
+                let plan = view.scenario.job(*job);
+                match outcome {
+                    Outcome::Done(summary) => self.assert_done(view, plan, summary),
+                    Outcome::Failed(reason) => {
+                        assert!(!may_pause(view, *job, reason, paused), "a job fails that may be paused");
+                        self.assert_failed(view, plan, reason, nodes, tasks);
+                    }
+                    Outcome::Cancelled => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether results differed up to a step.
+    fn is_alarmed(&self, job: JobId, step: u64) -> bool {
+        self.alarms.iter().any(|&(alarmed, at)| alarmed == job && at <= step)
+    }
+
+    /// What is told in the end is what is written, and what any fleet would have made of the job.
+    fn assert_done(&self, view: View, plan: &JobPlan, summary: &Summary) {
+        let JobPlan { job, shards, rounds, arithmetic, .. } = *plan;
+        let written = view.journal.progress(job).expect("a job that is done has rounds");
+        let Progress { last, base, merged, skipped, nodes, reproducible, .. } = written;
+        assert_eq!(last.round, rounds, "a job is done before its last round is written");
+        assert_eq!((summary.weights, summary.loss, summary.metrics), (*base, last.loss, last.metrics));
+        assert_eq!((summary.merged, summary.skipped), (*merged, *skipped));
+        assert_eq!(merged + skipped, u64::from(shards) * u64::from(rounds), "a task is missing");
+        assert!(summary.nodes.len() == nodes.len() && summary.nodes.iter().all(|node| nodes.contains(node)));
+        assert_eq!(summary.reproducible, *reproducible && !self.is_alarmed(job, u64::MAX));
+        if summary.reproducible && !view.journal.updates(job).any(model::is_made_up) {
+            let undisturbed = model::undisturbed(job, shards, rounds, arithmetic);
+            assert_eq!(summary.weights, undisturbed, "the result depends on the fleet");
+        }
+    }
+
+    /// The reason is one that there is, and no node could have helped.
+    fn assert_failed(&self, view: View, plan: &JobPlan, reason: &FailReason, nodes: &Nodes, tasks: &Tasks) {
+        let is_reliable = |node| view.scenario.node(node).is_reliable && view.scenario.may_work(node, plan.job);
+        let is_there = nodes.helpers(view.scenario, plan.job).any(|(_, node)| is_reliable(node));
+        let could_be_done = is_there && plan.diverges_at.is_none();
+        match reason {
+            FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. } => {
+                assert!(!nodes.has_helper(view.scenario, plan.job), "a node could do the job");
+                assert!(self.is_last_revival, "a job is given up before the last revival");
+                let could_come = |node: &NodeKey| is_reliable(*node) && !nodes.quarantined.contains(node);
+                assert!(!nodes.listed.iter().any(could_come), "a good node could be dialled");
+            }
+            FailReason::TaskFailed { step, shard, .. } => {
+                assert!(plan.on_task_failure == OnTaskFailure::Fail && !could_be_done, "{reason}");
+                tasks.assert_hopeless(view, nodes, TaskId { job: plan.job, step: *step, shard: *shard });
+            }
+            FailReason::AllSkipped { .. } => {
+                assert!(plan.on_task_failure == OnTaskFailure::Skip && !could_be_done, "{reason}");
+            }
+            FailReason::DataMissing { .. } => assert!(plan.data_missing),
+            FailReason::Work { .. } => assert!(plan.worker_breaks),
+            FailReason::DataWrong { .. } | FailReason::Recorded { .. } => panic!("there is no such reason: {reason}"),
+        }
+    }
+}
+
+/// Whether a job that is given up for this reason is paused, while so many are.
+fn may_pause(view: View, job: JobId, reason: &FailReason, paused: usize) -> bool {
+    let is_deserted = matches!(reason, FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. });
+    let has_room = paused < view.scenario.settings.paused_max;
+    is_deserted && has_room && view.scenario.job(job).on_no_nodes == OnNoNodes::Pause
+}
