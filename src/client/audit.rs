@@ -55,18 +55,18 @@ pub(super) struct Audit<'a> {
     recomputer: Recomputer<'a>,
     initial: Option<Object>,
     progress: &'a mut dyn FnMut(u64),
-    state: State,
+    findings: Findings,
 }
 
 #[derive(Default)]
-struct State {
+struct Findings {
     verdict: Verdict,
     /// Places in the ledger that have been compared.
     judged: BTreeSet<u64>,
     /// The weights of a step, as computed.
     held: Option<(u64, Object)>,
     /// Steps whose recomputation does not lead to the next one's weights.
-    broken: Vec<u64>,
+    gaps: Vec<u64>,
 }
 
 impl<'a> Audit<'a> {
@@ -79,7 +79,7 @@ impl<'a> Audit<'a> {
         initial: Option<Object>,
         progress: &'a mut dyn FnMut(u64),
     ) -> Audit<'a> {
-        Audit { ledger, source, recomputer, initial, progress, state: State::default() }
+        Audit { ledger, source, recomputer, initial, progress, findings: Findings::default() }
     }
 
     /// Compares the tasks at these places of the ledger, all of which are merged ones.
@@ -94,10 +94,10 @@ impl<'a> Audit<'a> {
             }
             match self.weights_of(step)? {
                 Some(weights) => drop(self.check(step, &weights, &of_step)?),
-                None => self.state.verdict.unchecked.push((step + 1, of_step.len() as u64)),
+                None => self.findings.verdict.unchecked.push((step + 1, of_step.len() as u64)),
             }
         }
-        let State { mut verdict, judged, held, .. } = self.state;
+        let Findings { mut verdict, judged, held, .. } = self.findings;
         verdict.tasks = judged.intersection(wanted).count() as u64;
         verdict.others = judged.len() as u64 - verdict.tasks;
         verdict.last = held.filter(|(step, _)| *step == self.ledger.steps()).map(|(_, weights)| Digest::of(&weights));
@@ -109,9 +109,8 @@ impl<'a> Audit<'a> {
     /// before it whose weights can be had.
     fn weights_of(&mut self, step: u64) -> Result<Option<Object>, ConnectionError> {
         // Nothing can be computed across a step that leads elsewhere.
-        let floor =
-            self.state.broken.iter().copied().filter(|broken| *broken < step).max().map_or(0, |broken| broken + 1);
-        let held = self.state.held.clone().filter(|(held, _)| (floor..=step).contains(held));
+        let floor = self.findings.gaps.iter().copied().filter(|gap| *gap < step).max().map_or(0, |gap| gap + 1);
+        let held = self.findings.held.clone().filter(|(held, _)| (floor..=step).contains(held));
         let initial = self.initial.clone().filter(|_| floor == 0).map(|weights| (0, weights));
         let known = held.or(initial);
         let nearer = match &known {
@@ -175,9 +174,9 @@ impl<'a> Audit<'a> {
                 Err(why) => format!("it cannot be computed here: {why}"),
             };
             is_as_told &= text.is_empty();
-            if self.state.judged.insert(place) && !text.is_empty() {
+            if self.findings.judged.insert(place) && !text.is_empty() {
                 let task = Some((shard, node.clone()));
-                self.state.verdict.findings.push(Finding { round: step + 1, task, text });
+                self.findings.verdict.findings.push(Finding { round: step + 1, task, text });
             }
         }
         if !is_whole {
@@ -191,8 +190,8 @@ impl<'a> Audit<'a> {
             }
         });
         match &next {
-            Some(next) => self.state.held = Some((step + 1, next.clone())),
-            None => self.state.broken.push(step),
+            Some(next) => self.findings.held = Some((step + 1, next.clone())),
+            None => self.findings.gaps.push(step),
         }
         Ok(next)
     }
@@ -218,8 +217,8 @@ impl<'a> Audit<'a> {
 
     fn find(&mut self, step: u64, text: String) {
         let finding = Finding { round: step + 1, task: None, text };
-        if !self.state.verdict.findings.contains(&finding) {
-            self.state.verdict.findings.push(finding);
+        if !self.findings.verdict.findings.contains(&finding) {
+            self.findings.verdict.findings.push(finding);
         }
     }
 }

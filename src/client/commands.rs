@@ -29,16 +29,16 @@ const JOBS_MAX: usize = 100_000;
 
 /// Does what a user asks of a coordinator.
 pub fn command(access: &Access, command: &Command, output: Output, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
-    let desk = Desk { access, output, interrupts };
+    let session = Session { access, output, interrupts };
     match command {
-        Command::Jobs => desk.jobs(),
-        Command::Job(job) => desk.job(job),
-        Command::Attach { job, out, profile } => desk.attach(job, out.as_deref(), *profile),
-        Command::Cancel(job) => desk.order(job, OrderVerb::Cancel),
-        Command::Resume(job) => desk.order(job, OrderVerb::Resume),
-        Command::Model { job, out } => desk.model(job, out),
-        Command::Ledger(job) => desk.ledger(job),
-        Command::Verify { job, sample, seed } => desk.verify(job, *sample, *seed),
+        Command::Jobs => session.jobs(),
+        Command::Job(job) => session.job(job),
+        Command::Attach { job, out, profile } => session.attach(job, out.as_deref(), *profile),
+        Command::Cancel(job) => session.order(job, OrderVerb::Cancel),
+        Command::Resume(job) => session.order(job, OrderVerb::Resume),
+        Command::Model { job, out } => session.model(job, out),
+        Command::Ledger(job) => session.ledger(job),
+        Command::Verify { job, sample, seed } => session.verify(job, *sample, *seed),
     }
 }
 
@@ -49,8 +49,8 @@ enum Stop {
 }
 
 impl From<ConnectionError> for Stop {
-    fn from(broken: ConnectionError) -> Stop {
-        Stop::ConnectionError(broken)
+    fn from(error: ConnectionError) -> Stop {
+        Stop::ConnectionError(error)
     }
 }
 
@@ -60,13 +60,13 @@ impl From<Failure> for Stop {
     }
 }
 
-struct Desk<'a> {
+struct Session<'a> {
     access: &'a Access,
     output: Output,
     interrupts: &'a Receiver<()>,
 }
 
-impl Desk<'_> {
+impl Session<'_> {
     fn jobs(&self) -> Result<Exit, Failure> {
         let (_, jobs) = self.ask(|conversation| Ok(jobs(conversation, None)?))?;
         listing::jobs(&jobs, self.output)
@@ -96,7 +96,7 @@ impl Desk<'_> {
         if out.is_some() {
             work.check_saves()?;
         }
-        let Desk { access, output, interrupts } = *self;
+        let Session { access, output, interrupts } = *self;
         let renderer = Renderer::new(output, with_profile, &work);
         Watching { access, work: &work, way: Way::Attach, out, interrupts, renderer, is_local: false }
             .run(Some(conversation))
@@ -169,22 +169,22 @@ impl Desk<'_> {
                 let answer = question(&conversation)?;
                 Ok((conversation, answer))
             });
-            let broken = match asked {
+            let error = match asked {
                 Ok(answered) => return Ok(answered),
                 Err(Stop::Failure(failure)) => return Err(failure),
-                Err(Stop::ConnectionError(broken)) => broken,
+                Err(Stop::ConnectionError(error)) => error,
             };
-            if !broken.is_recovering() {
-                return Err(broken.into());
+            if !error.is_recovering() {
+                return Err(error.into());
             }
             let now = net::now();
             if !std::mem::replace(&mut has_said, true) {
                 retry.lost(now);
                 if !retry.retry_for().is_zero() {
-                    render::say(&format!("{broken} (trying again for {} s)", retry.retry_for().as_secs()));
+                    render::say(&format!("{error} (trying again for {} s)", retry.retry_for().as_secs()));
                 }
             }
-            let Some(wait) = retry.wait(now, net::random_u64()) else { return Err(broken.into()) };
+            let Some(wait) = retry.wait(now, net::random_u64()) else { return Err(error.into()) };
             select! {
                 recv(self.interrupts) -> _ => return Err(ConnectionError::Interrupted.into()),
                 recv(after(wait)) -> _ => {}

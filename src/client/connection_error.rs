@@ -130,8 +130,8 @@ impl fmt::Display for ConnectionError {
 }
 
 impl From<ConnectionError> for Failure {
-    fn from(broken: ConnectionError) -> Failure {
-        Failure::new(broken.exit(), broken)
+    fn from(error: ConnectionError) -> Failure {
+        Failure::new(error.exit(), error)
     }
 }
 

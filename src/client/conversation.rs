@@ -93,7 +93,7 @@ impl Conversation {
             match dial(&dialling)
                 .and_then(|greeted| net::open(greeted).map_err(|error| ConnectionError::Lost(error.to_string())))
             {
-                Err(broken) => drop(opened.send(Err(broken))),
+                Err(error) => drop(opened.send(Err(error))),
                 Ok((link, reader)) => {
                     if opened.send(Ok(link.clone())).is_err() {
                         // Interrupted while it dialled.
@@ -197,7 +197,7 @@ impl Conversation {
                 Ok(Some(Heard::Closed(why))) => return ConnectionError::Lost(why),
                 Ok(Some(_)) => {}
                 Ok(None) => return ConnectionError::ended(),
-                Err(broken) => return broken,
+                Err(error) => return error,
             }
         }
     }

@@ -108,7 +108,7 @@ fn objects(
     let (network, loss) = (&specification.training.network, specification.training.recipe.loss);
     let fetch_shard = |(index, shard): (usize, &RowsRef)| {
         let bytes_max = object::rows_bytes(shard.rows, network, loss);
-        conversation.fetch(shard.digest, bytes_max).map_err(|broken| match broken {
+        conversation.fetch(shard.digest, bytes_max).map_err(|error| match error {
             unknown if unknown.is_unknown_object() => ConnectionError::Lie(format!(
                 "the coordinator no longer holds the job's data (shard {index}), and nothing can be recomputed without it"
             )),

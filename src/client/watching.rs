@@ -82,30 +82,30 @@ impl Watching<'_> {
                 watch.was_there = true;
                 self.converse(&conversation, &mut watch)
             });
-            let broken = match ended {
+            let error = match ended {
                 Ok(end) => return end,
-                Err(broken) => broken,
+                Err(error) => error,
             };
-            if let ConnectionError::Interrupted = broken {
+            if let ConnectionError::Interrupted = error {
                 return self.interrupted(&watch);
             }
-            watch.was_there |= broken.is_recovering();
+            watch.was_there |= error.is_recovering();
             let is_of_use = if watch.was_accepted || watch.is_lost {
-                broken.may_pass()
+                error.may_pass()
             } else {
                 // At the start, a coordinator that is busy or not there is a thing to be told.
-                watch.was_there && (broken.is_recovering() || matches!(broken, ConnectionError::Lost(_)))
+                watch.was_there && (error.is_recovering() || matches!(error, ConnectionError::Lost(_)))
             };
             if !is_of_use || watch.retry.retry_for().is_zero() {
-                return self.failed(&broken, &watch, false);
+                return self.failed(&error, &watch, false);
             }
             let now = net::now();
             if !std::mem::replace(&mut watch.is_lost, true) {
                 watch.retry.lost(now);
-                self.renderer.lost(&broken.cause(), watch.retry.retry_for())?;
+                self.renderer.lost(&error.cause(), watch.retry.retry_for())?;
             }
             let Some(wait) = watch.retry.wait(now, net::random_u64()) else {
-                return self.failed(&broken, &watch, true);
+                return self.failed(&error, &watch, true);
             };
             select! {
                 recv(self.interrupts) -> _ => return self.interrupted(&watch),
@@ -214,27 +214,27 @@ impl Watching<'_> {
         }
     }
 
-    /// The job has ended, or it is of no use to look for the coordinator any longer; `is_out_of_patience` if it might have
+    /// The job has ended, or it is of no use to look for the coordinator any longer; `has_waited_in_vain` if it might have
     /// been.
-    fn failed(&self, broken: &ConnectionError, watch: &WatchState, is_out_of_patience: bool) -> Result<Exit, Failure> {
+    fn failed(&self, error: &ConnectionError, watch: &WatchState, has_waited_in_vain: bool) -> Result<Exit, Failure> {
         let job = self.work.job;
         let command = |verb| self.access.command(verb, job);
-        let text = match broken.code() {
-            Some(ErrorCode::Paused) => format!("{broken}. To continue: {}", command(Command::RESUME)),
+        let text = match error.code() {
+            Some(ErrorCode::Paused) => format!("{error}. To continue: {}", command(Command::RESUME)),
             Some(ErrorCode::UnknownJob) => unknown_job(self.access, job),
-            _ if is_out_of_patience => format!(
+            _ if has_waited_in_vain => format!(
                 "the coordinator did not come back within {} s: {} When it is back, {}",
                 self.access.retry_for.as_secs(),
-                ended(&broken.cause()),
+                ended(&error.cause()),
                 self.shows_the_rest(watch)
             ),
-            _ if watch.was_accepted && matches!(broken, ConnectionError::Lost(_)) => {
-                format!("{} If it still runs, {}", ended(broken), self.shows_the_rest(watch))
+            _ if watch.was_accepted && matches!(error, ConnectionError::Lost(_)) => {
+                format!("{} If it still runs, {}", ended(error), self.shows_the_rest(watch))
             }
-            _ => broken.to_string(),
+            _ => error.to_string(),
         };
-        self.renderer.failed(broken.code(), &text)?;
-        Err(Failure::new(broken.exit(), text))
+        self.renderer.failed(error.code(), &text)?;
+        Err(Failure::new(error.exit(), text))
     }
 }
 
@@ -264,8 +264,8 @@ pub(super) fn fetch_model(
     work.check_fingerprint(done).map_err(ConnectionError::Lie)?;
     let network = &work.specification.training.network;
     let weights =
-        conversation.fetch(done.weights, object::parameters_bytes(network)).map_err(|broken| match broken {
-            ConnectionError::Object(error) if !broken.may_pass() => {
+        conversation.fetch(done.weights, object::parameters_bytes(network)).map_err(|failure| match failure {
+            ConnectionError::Object(error) if !failure.may_pass() => {
                 ConnectionError::Lie(format!("the model cannot be fetched: {error}"))
             }
             other => other,

@@ -53,8 +53,8 @@ impl Threads {
     }
 
     /// Tells what has gone wrong; what nobody waits for any more is dropped.
-    pub(super) fn tell(&self, fatal: FatalError) {
-        let _ = self.0.try_send(fatal);
+    pub(super) fn tell(&self, error: FatalError) {
+        let _ = self.0.try_send(error);
     }
 
     /// Starts a thread whose panic is told.
