@@ -11,6 +11,7 @@ use gradwire::cli::{self, Exit, Failure, Interrupts};
 use gradwire::config::{self, Name, NodesFile, Waits};
 use gradwire::coordinator::{Coordinator, FatalError, OnDiskError, Settings, StartError};
 use gradwire::engine::Policy;
+use gradwire::job::KEPT_JOBS_MAX;
 use gradwire::model::Kernel;
 use gradwire::net::{self, IpAddr, SocketAddr};
 
@@ -64,7 +65,7 @@ struct Arguments {
     #[arg(long, value_name = "ACTION", default_value_t = OnDiskError::Stop, value_parser = OnDiskError::from_str)]
     on_disk_error: OnDiskError,
     /// Number of finished jobs to keep, the latest ones [default: 1000; 64 if jobs are in memory only]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(KEPT_JOBS_MAX)))]
     keep_jobs: Option<u32>,
     /// Days to keep finished jobs
     #[arg(long, value_name = "DAYS", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=100_000))]

@@ -16,16 +16,16 @@ use super::watching::{Watching, Way, fetch_model, unknown_job};
 use super::work::Work;
 use super::{listing, plan, verify};
 use crate::cli::{Exit, Failure};
-use crate::job::{JobId, JobState, JobStatus, Summary};
+use crate::job::{JobId, JobState, JobStatus, KEPT_JOBS_MAX, Summary};
 use crate::model::Kernel;
 use crate::net;
 use crate::store::Store;
 use crate::wire::ErrorCode;
 use crate::wire::message::{Attach, Describe, Jobs, Order, OrderVerb};
 
-/// Jobs in one list, at most. A lying coordinator could send JOB until this machine has no memory left; so many take some
-/// 20 MB.
-const JOBS_MAX: usize = 100_000;
+/// Jobs in one list, at most: those that have ended, and room for those that have not. A lying coordinator could send JOB
+/// until this machine has no memory left.
+const JOBS_MAX: usize = KEPT_JOBS_MAX as usize + 10_000;
 
 /// Does what a user asks of a coordinator.
 pub fn command(access: &Access, command: &Command, output: Output, interrupts: &Receiver<()>) -> Result<Exit, Failure> {

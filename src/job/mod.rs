@@ -29,5 +29,5 @@ pub use specification::{
     NOTES_BYTES_MAX, OnNoNodes, OnTaskFailure, Operation, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX, Specification,
     SpecificationError, check_notes,
 };
-pub use status::{JobState, JobStatus};
+pub use status::{JobState, JobStatus, KEPT_JOBS_MAX};
 pub use task::{CachedResult, RejectReason, TaskResult, TaskState};

@@ -3,6 +3,9 @@
 use super::{Failure, JobId};
 use crate::digest::Digest;
 
+/// Finished jobs that a coordinator keeps, at most: a client lists them all, in some 20 MB.
+pub const KEPT_JOBS_MAX: u32 = 100_000;
+
 /// Where a job is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
