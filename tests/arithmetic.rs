@@ -320,6 +320,18 @@ fn a_training_that_runs_away_is_an_error_and_no_update() {
 }
 
 #[test]
+fn a_loss_that_is_no_number_is_an_error_though_the_update_is_one() {
+    // Its only label has a probability of 0, and its update is as small as any.
+    let recipe = Recipe { batch: BatchSize::Full, log_epsilon: 0.0, epochs: 1, ..Recipe::DEFAULT };
+    let task = training(&[1, 2], recipe);
+    let rows = Rows::labelled(1, vec![1.0], vec![1], 2).unwrap();
+    for kernel in Kernel::available() {
+        let result = Trainer::new(kernel).train(&task, 0, 0, &[3e38, -3e38, 0.0, 0.0], &rows, &mut Unwatched);
+        assert_eq!(result, Err(TrainError::Loss { got: f64::INFINITY }));
+    }
+}
+
+#[test]
 fn of_equal_logits_the_lowest_class_is_predicted_and_no_rows_give_no_classes() {
     let network = Network::new(1, &[], 4).unwrap();
     // Weights 0; biases 1, 3, 3, 2.

@@ -161,7 +161,7 @@ fn bytes_of(example: &Example, name: &str) -> Vec<u8> {
 fn the_journal_of_the_smallest_job_has_the_layouts_digests_and_messages_that_it_says() {
     let [state, block] = ["state", "block"].map(|kind| examples(kind).pop().unwrap());
     check_layout(&book::table("## 2 A state"), &state.pieces);
-    check_layout(&book::table("## 3 How far a job is"), &inside(&state.pieces, "progress."));
+    check_layout(&book::table("## 3 The progress of a job"), &inside(&state.pieces, "progress."));
     check_layout(&book::table("## 4 A block of the ledger"), &block.pieces);
 
     let (head, rest) = (state.bytes(), bytes_of(&state, "weights").len() + 32);
@@ -695,7 +695,7 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
             ],
         ),
         (
-            "none of its type",
+            "its type does not allow",
             vec![
                 written(smallest, "optimiser", &[9]),
                 written(smallest, "seed", &[1; 4]),
@@ -723,7 +723,10 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
                 written(smallest, "shards", &rows_of_no_shard),
             ],
         ),
-        ("an empty `shards`", vec![written(smallest, "shards", &[])]),
+        (
+            "an empty `shards`",
+            vec![written(smallest, "shards", &[]), written("mini-batches", "stop_loss_change", &0.5f32.to_le_bytes())],
+        ),
     ];
     let table = book::table("### What a specification may not say");
     // The job's id is none of the specification's fields.

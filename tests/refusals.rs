@@ -156,7 +156,7 @@ fn an_object_of_four_gibibytes_is_refused_at_the_first_piece_that_is_fetched() {
         peer.send_bytes(&frame);
         peer.expect_error(1, ErrorCode::JobData)
     });
-    assert!(error.text.contains("too large"), "{error}");
+    assert!(error.text.contains("at most 96 are allowed"), "{error}");
 }
 
 #[test]

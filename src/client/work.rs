@@ -74,7 +74,7 @@ impl Work {
         self.words.as_ref().ok_or_else(|| {
             refused(format!(
                 "the job has no notes of a client of this version, and a model file needs its data's names and scaling: \
-                 where the data is, the command that trained it, with --job {} and --out, writes the file",
+                 run the original command again where the data is, with --job {} and --out",
                 self.job
             ))
         })
@@ -159,7 +159,7 @@ impl Work {
     pub fn data_name(&self) -> String {
         match &self.words {
             Some(words) => shown(&words.data).to_string(),
-            None => "data of an unknown name".to_owned(),
+            None => "data of unknown name".to_owned(),
         }
     }
 
@@ -189,10 +189,8 @@ impl Work {
     /// The recipe's name, and what matters most of it.
     pub fn recipe_in_words(&self) -> String {
         let recipe = &self.specification.training.recipe;
-        let name = self
-            .words
-            .as_ref()
-            .map_or_else(|| "of an unknown name".to_owned(), |words| shown(&words.recipe).to_string());
+        let name =
+            self.words.as_ref().map_or_else(|| "of unknown name".to_owned(), |words| shown(&words.recipe).to_string());
         let loss = match recipe.loss {
             Loss::CrossEntropy => "",
             Loss::SquaredError => "squared error, ",

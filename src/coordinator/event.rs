@@ -55,8 +55,8 @@ pub(super) enum DriverEvent {
     Journal(JournalEvent),
     /// A client's object is in the store.
     ObjectArrived { digest: Digest },
-    /// A client's object cannot be had.
-    ObjectMissing { client: ClientKey, digest: Digest, reason: String },
+    /// A client's object cannot be had; `is_wrong` if it is not as large as its job's specification says.
+    ObjectMissing { client: ClientKey, digest: Digest, reason: String, is_wrong: bool },
     /// The weights of step 0 exist.
     Prepared { job: JobId, weights: Weights },
     /// A round cannot be merged: updates of it are lost. These are the weights that it starts from.

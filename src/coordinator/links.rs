@@ -173,7 +173,8 @@ impl NodeLink {
             ErrorCode::Cancelled | ErrorCode::Busy => Fault::Retryable,
             _ => Fault::Final,
         };
-        self.failed(attempt, fault, error.text);
+        let reason = if error.text.is_empty() { error.code.to_string() } else { error.text };
+        self.failed(attempt, fault, reason);
     }
 }
 

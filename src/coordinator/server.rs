@@ -211,7 +211,12 @@ impl Handler<ClientContext> for ClientLink {
                 self.store.insert(digest, bytes);
                 DriverEvent::ObjectArrived { digest }
             }
-            Err(error) => DriverEvent::ObjectMissing { client: self.client.key, digest, reason: sentence(&error) },
+            Err(error) => {
+                let is_wrong = matches!(error, FetchError::TooLarge { .. });
+                let reason =
+                    if is_wrong { error.to_string() } else { format!("the client's object cannot be had: {error}") };
+                DriverEvent::ObjectMissing { client: self.client.key, digest, reason, is_wrong }
+            }
         };
         let _ = self.events.send(event);
     }
@@ -225,8 +230,4 @@ impl Handler<ClientContext> for ClientLink {
     }
 
     fn peer_load(&mut self, _: Pong) {}
-}
-
-fn sentence(error: &FetchError) -> String {
-    format!("the client's object cannot be had: {error}")
 }

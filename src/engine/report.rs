@@ -172,7 +172,7 @@ impl fmt::Display for Notice {
             Self::Quarantined { name, reason } => {
                 write!(
                     f,
-                    "node {name} is quarantined after repeated bad results ({reason}); check it, then list it anew"
+                    "node {name} is quarantined after repeated bad results ({reason}); check it, then list it again"
                 )
             }
             Self::DigestMismatch { step, shard, merged_name, merged, other_name, other } => write!(

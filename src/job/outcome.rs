@@ -142,9 +142,9 @@ pub enum FailKind {
 }
 
 impl FailKind {
-    /// Whether the same job, submitted again, may go better.
+    /// Whether the same job, submitted again under its id, may go better.
     pub fn may_be_submitted_again(self) -> bool {
-        matches!(self, Self::NoNodes | Self::DataMissing)
+        self == Self::DataMissing
     }
 }
 

@@ -130,7 +130,7 @@ impl fmt::Display for RowsError {
             }
             Self::Targets(error) => error.fmt(f),
             Self::NotFinite { row, feature } => {
-                write!(f, "row {row}, feature {feature} (from 0) is no finite number: subtract the row out or mend it")
+                write!(f, "row {row}, feature {feature} (from 0) is not a finite number: remove the row or correct it")
             }
         }
     }

@@ -44,7 +44,7 @@ impl std::fmt::Display for FetchError {
             Self::WrongPiece { digest } => write!(f, "it sent another piece of {} than was asked for", digest.short()),
             Self::OtherSize { digest } => write!(f, "it told two sizes of the object {}", digest.short()),
             Self::TooLarge { got, allowed } => {
-                write!(f, "an object of {got} bytes is too large here: at most {allowed} are allowed")
+                write!(f, "an object has {got} bytes, and at most {allowed} are allowed for it")
             }
             Self::WrongDigest(error) => error.fmt(f),
         }

@@ -7,6 +7,7 @@ use byteorder::{ByteOrder, LittleEndian};
 
 use super::code::ErrorCode;
 use super::limits;
+use super::text::counted;
 use crate::digest::Digest;
 
 /// A payload that is not what its type says.
@@ -107,14 +108,22 @@ impl MalformedPayload {
 
 impl fmt::Display for MalformedPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = self.what;
+        let what = match self.why {
+            // Its tag says which.
+            Malformation::DefaultWritten { .. } => self.what.trim_start_matches("a field of "),
+            _ => self.what,
+        };
         match &self.why {
             Malformation::TooShort { needed, left } => {
                 write!(f, "{what} needs {needed} more bytes, and {left} are left")
             }
-            Malformation::TrailingBytes { left } => write!(f, "{left} bytes follow the end of {what}"),
-            Malformation::UnknownValue { got } => write!(f, "{what} cannot be {got}"),
-            Malformation::OverLimit { got, allowed } => write!(f, "{what} is {got}, and at most {allowed} is allowed"),
+            Malformation::TrailingBytes { left } => {
+                write!(f, "{} after the end of {what}", counted(*left as u64, "byte"))
+            }
+            Malformation::UnknownValue { got } => write!(f, "{what} has a value, {got}, that its place does not allow"),
+            Malformation::OverLimit { got, allowed } => {
+                write!(f, "{what} has a length or count of {got}, and at most {allowed} is allowed")
+            }
             Malformation::ReservedNotZero => write!(f, "reserved bytes of {what} are not zero"),
             Malformation::NotText => write!(f, "{what} is not printable UTF-8"),
             Malformation::NotAName => write!(f, "{what} is not a name of 1 to 64 of A-Z a-z 0-9 . _ -"),
@@ -122,7 +131,7 @@ impl fmt::Display for MalformedPayload {
             Malformation::UnknownField { tag } => write!(f, "field {tag:#06x} of {what} is not known here"),
             Malformation::MissingField { tag } => write!(f, "field {tag:#06x} of {what} is missing"),
             Malformation::DefaultWritten { tag } => {
-                write!(f, "field {tag:#06x} of {what} holds its default and must be left out")
+                write!(f, "field {tag:#06x} of {what} is empty or holds its default, and must be left out")
             }
             Malformation::ObjectRange { piece_bytes, offset, object_bytes } => {
                 write!(f, "{what}: {piece_bytes} bytes at {offset} are no piece of an object of {object_bytes}")

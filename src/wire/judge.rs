@@ -93,8 +93,7 @@ pub fn version(hello: &Hello) -> Result<(), Error> {
     if (min..=max).contains(&VERSION) {
         return Ok(());
     }
-    let text =
-        format!("you speak versions {min} to {max} of the protocol, and this program speaks {VERSION} to {VERSION}");
+    let text = format!("you speak versions {min} to {max} of the protocol, and this program speaks {VERSION}");
     let error = Error::new(ErrorCode::Version, MessageType::Hello as u8, text);
     Err(error.with_numbers(version_range(min, max), version_range(VERSION, VERSION)))
 }

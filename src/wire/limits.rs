@@ -32,7 +32,7 @@ limits! {
     PAYLOAD_BYTES_MAX: u32 = 1 << 20, "bytes", "a payload";
     GREETING_PAYLOAD_BYTES_MAX: u32 = 1 << 10, "bytes", "a payload until WELCOME";
     OBJECT_BYTES_MAX: u64 = 1 << 30, "bytes", "an object; can be set";
-    IN_FLIGHT_BYTES_MAX: u64 = 32 << 20, "bytes", "updates on their way to a coordinator, but one and an eighth at least; can be set";
+    IN_FLIGHT_BYTES_MAX: u64 = 32 << 20, "bytes", "updates on their way to a coordinator, or nine eighths of one where that is more; can be set";
     INLINE_UPDATE_BYTES_MAX: usize = 64 << 10, "bytes", "an update inside TRAINED";
     // Two for each of 65 layers.
     TENSORS_MAX: usize = 130, "tensors", "tensors of an object";

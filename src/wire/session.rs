@@ -181,11 +181,18 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownType { got } => write!(f, "messages of type {got:#04x} are not known here"),
+            Self::Flags { kind, got: 0 } => write!(f, "{kind} must have the flag MORE here"),
             Self::Flags { kind, got } => write!(f, "{kind} may not have the flags {got:#06x}"),
             Self::Unexpected { kind, from } => write!(f, "a {from} may not send {kind} here"),
-            Self::RequestId { kind, got } => {
-                write!(f, "{kind} has request id {got}, which is of the wrong parity, not new, or not open")
-            }
+            Self::RequestId { kind, got } => match use_of(*kind) {
+                Use::Alone => write!(f, "{kind} belongs to no request, and has request id {got}: it must be 0"),
+                Use::Request => write!(
+                    f,
+                    "{kind} opens request {got}: the id must be above all that this side has used, and odd only from the \
+                     side that dialled"
+                ),
+                _ => write!(f, "{kind} answers request {got}, which is not open"),
+            },
             Self::TooManyRequests => {
                 write!(f, "more than {} requests wait for an answer", limits::OPEN_REQUESTS_MAX)
             }

@@ -87,7 +87,7 @@ class Job:
             if tag == SHARDS:
                 self.rows = [rows for rows, _ in struct.iter_unpack("<I32s", value)]
 
-    def progress(self, head):  # "How far a job is"
+    def progress(self, head):  # "The progress of a job"
         check(Bytes(head.part()).numbers("I")[0] == self.rounds_done, "its progress is of another round")
         head.numbers("14Q")
         base, nodes = head.numbers("32sI")

@@ -229,9 +229,9 @@ impl Driver {
         });
     }
 
-    pub(super) fn object_missing(&mut self, client: ClientKey, digest: &Digest, reason: &str) {
+    pub(super) fn object_missing(&mut self, client: ClientKey, digest: &Digest, reason: &str, is_wrong: bool) {
         let failed = self.jobs.source_failed(client, Some(digest));
-        self.ask_others(failed, reason);
+        self.ask_others(failed, reason, is_wrong);
     }
 
     pub(super) fn client_gone(&mut self, client: ClientKey) {
@@ -242,7 +242,7 @@ impl Driver {
             watchers.retain(|watcher| watcher.client.key != client);
         }
         let failed = self.jobs.client_gone(client);
-        self.ask_others(failed, "the client went away before it had sent it");
+        self.ask_others(failed, "the client went away before it had sent it", false);
         // It fetches nothing any more.
         self.ended.client_gone(client);
         self.keep_the_last();
@@ -254,17 +254,19 @@ impl Driver {
             self.clients.values().filter(|client| client.is_stalled()).map(|client| client.key).collect();
         for client in stalled {
             let failed = self.jobs.source_failed(client, None);
-            self.ask_others(failed, "the client sends nothing of it, or too little");
+            self.ask_others(failed, "the client sends nothing of it, or too little", false);
         }
     }
 
-    /// A client does not give these jobs' data: somebody else who watches them is asked, where there is one.
-    fn ask_others(&mut self, jobs: Vec<(JobId, bool)>, reason: &str) {
+    /// A client does not give these jobs' data: somebody else who watches them is asked, where there is one. Data that is
+    /// wrong will be wrong again.
+    fn ask_others(&mut self, jobs: Vec<(JobId, bool)>, reason: &str, is_wrong: bool) {
         for (job, is_other_there) in jobs {
             if is_other_there {
                 self.collect(job);
             } else {
-                self.tell(Event::DataMissing { job, reason: reason.to_owned() });
+                let reason = reason.to_owned();
+                self.tell(if is_wrong { Event::DataWrong { job, reason } } else { Event::DataMissing { job, reason } });
             }
         }
     }

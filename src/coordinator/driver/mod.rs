@@ -248,7 +248,9 @@ impl Driver {
                     self.data_complete(job);
                 }
             }
-            DriverEvent::ObjectMissing { client, digest, reason } => self.object_missing(client, &digest, &reason),
+            DriverEvent::ObjectMissing { client, digest, reason, is_wrong } => {
+                self.object_missing(client, &digest, &reason, is_wrong);
+            }
             DriverEvent::Prepared { job, weights } => {
                 let base = weights.digest;
                 self.jobs.set_base(job, weights);

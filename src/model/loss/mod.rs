@@ -313,7 +313,7 @@ impl fmt::Display for TargetsError {
             }
             Self::Values { got, width } => write!(f, "{got} targets are no whole rows of {width}"),
             Self::NotFinite { row, target } => {
-                write!(f, "row {row}, target {target} (from 0) is no finite number: subtract the row out or mend it")
+                write!(f, "row {row}, target {target} (from 0) is not a finite number: remove the row or correct it")
             }
             Self::Width { got, expected } => {
                 write!(f, "the network has {expected} outputs, and the rows have {got} targets")

@@ -48,6 +48,11 @@ pub enum TrainError {
         /// The first such parameter.
         index: usize,
     },
+    /// The outputs ran away: the loss is no number.
+    Loss {
+        /// Infinity or NaN.
+        got: f64,
+    },
 }
 
 impl fmt::Display for TrainError {
@@ -67,6 +72,9 @@ impl fmt::Display for TrainError {
             Self::Outputs(error) => error.fmt(f),
             Self::Targets(error) => error.fmt(f),
             Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::Loss { got } => {
+                write!(f, "the training diverged (its loss is {got}): take smaller initial weights, or scale the data")
+            }
             Self::Diverged { index } => write!(
                 f,
                 "the training diverged (parameter {index} ran away): take a lower learning rate (eta), or scale the data"

@@ -131,6 +131,9 @@ impl Trainer {
             }
         };
         self.weights.tell_update(base, take)?;
+        if !done.loss.is_finite() {
+            return Err(TrainError::Loss { got: done.loss });
+        }
         Ok(done)
     }
 

@@ -90,7 +90,7 @@ impl From<Violation> for Error {
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.text, self.code)
+        if self.text.is_empty() { self.code.fmt(f) } else { write!(f, "{} ({})", self.text, self.code) }
     }
 }
 

@@ -195,7 +195,7 @@ impl Layout<'_> for Features {
                     for _ in 0..count {
                         let (arithmetic, digest) = (field.u16()?, Digest(field.bytes32()?));
                         if features.conformance.last().is_some_and(|(last, _)| arithmetic <= *last) {
-                            let text = "what shows arithmetics is in ascending order, of each once";
+                            let text = "conformance entries must be in ascending order, each arithmetic once";
                             return field.fail(Malformation::Refused(text.to_owned()));
                         }
                         features.conformance.push((arithmetic, digest));
