@@ -147,7 +147,8 @@ impl<W: Width> Vector for Ymm<W> {
         Ymm(unsafe { _mm256_div_ps(self.0, other.0) }, PhantomData)
     }
 
-    /// Four at once: each step adds two vectors' halves and leaves the sums side by side in one.
+    /// Four at once: each step adds two vectors' halves and leaves the sums side by side in one. A blend is cheaper than a
+    /// second permutation, and a sum of two is the same in either order.
     #[inline(always)]
     fn sums(of: [Self; 4]) -> [f32; 4] {
         let [Ymm(a, _), Ymm(b, _), Ymm(c, _), Ymm(d, _)] = of;
@@ -155,10 +156,10 @@ impl<W: Width> Vector for Ymm<W> {
         // SAFETY: see Ymm; the store fills the four f32 of `sums`.
         unsafe {
             // [a a a a | c c c c], [b b b b | d d d d]: lanes 0 to 3 plus lanes 4 to 7.
-            let ac = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, c), _mm256_permute2f128_ps::<0x31>(a, c));
-            let bd = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(b, d), _mm256_permute2f128_ps::<0x31>(b, d));
+            let ac = _mm256_add_ps(_mm256_blend_ps::<0xf0>(a, c), _mm256_permute2f128_ps::<0x21>(a, c));
+            let bd = _mm256_add_ps(_mm256_blend_ps::<0xf0>(b, d), _mm256_permute2f128_ps::<0x21>(b, d));
             // [a a b b | c c d d]: 0 and 1 plus 2 and 3.
-            let quarters = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(ac, bd), _mm256_shuffle_ps::<0xee>(ac, bd));
+            let quarters = _mm256_add_ps(_mm256_blend_ps::<0xcc>(ac, bd), _mm256_shuffle_ps::<0x4e>(ac, bd));
             // [a b c d]: 0 plus 1.
             let (ab, cd) = (_mm256_castps256_ps128(quarters), _mm256_extractf128_ps::<1>(quarters));
             let last = _mm_add_ps(_mm_shuffle_ps::<0x88>(ab, cd), _mm_shuffle_ps::<0xdd>(ab, cd));
