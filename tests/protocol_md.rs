@@ -603,7 +603,7 @@ fn the_table_of_specification_fields_is_the_programs() {
 
 /// The option of the client that sets a field, or why there is none.
 #[cfg(feature = "client")]
-const SET_BY: [(&str, Result<&str, &str>); 30] = [
+const SET_BY: [(&str, Result<&str, &str>); 39] = [
     ("arithmetic", Err("a program computes one")),
     ("inputs", Err("the data's features")),
     ("hidden", Ok("--hidden")),
@@ -630,6 +630,15 @@ const SET_BY: [(&str, Result<&str, &str>); 30] = [
     ("validation", Ok("--validate-split")),
     ("initial", Ok("--start-from")),
     ("merge", Ok("--merge")),
+    ("outer", Ok("--outer")),
+    ("outer_eta", Ok("--outer-eta")),
+    ("outer_momentum", Ok("--outer-momentum")),
+    ("outer_beta1", Err("Adam's usual value serves")),
+    ("outer_beta2", Err("Adam's usual value serves")),
+    ("outer_epsilon", Err("Adam's usual value serves")),
+    ("outer_weight_decay", Ok("--outer-weight-decay")),
+    ("outer_schedule", Ok("--outer-schedule")),
+    ("outer_clip", Ok("--outer-clip")),
     ("on_task_failure", Ok("--on-task-failure")),
     ("allow_inexact", Ok("--allow-inexact")),
     ("on_no_nodes", Ok("--on-no-nodes")),
@@ -702,14 +711,25 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
                 written(smallest, "hidden", &[1; 5]),
             ],
         ),
-        ("minus zero as `log_epsilon`", f32s("every-field", &["log_epsilon", "stop_loss_change"], &[-0.0])),
+        (
+            "minus zero as `log_epsilon`",
+            f32s("every-field", &["log_epsilon", "stop_loss_change", "outer_weight_decay", "outer_momentum"], &[-0.0]),
+        ),
         (
             "minus zero as `eta`",
             [
-                f32s("every-field", &["eta", "eta_decay"], &[-0.0]),
+                f32s("every-field", &["eta", "eta_decay", "outer_eta", "outer_clip", "outer_epsilon"], &[-0.0]),
                 f32s(
                     "every-field",
-                    &["eta", "eta_decay", "log_epsilon", "stop_loss_change"],
+                    &[
+                        "eta",
+                        "eta_decay",
+                        "log_epsilon",
+                        "stop_loss_change",
+                        "outer_eta",
+                        "outer_momentum",
+                        "outer_clip",
+                    ],
                     &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY],
                 ),
             ]

@@ -3,13 +3,14 @@
 mod common;
 
 use common::book;
-use common::definition::{self, Definition, Thresholds};
+use common::definition::{self, Definition, OuterDescent, Thresholds, schedule_part};
 use gradwire::digest::Digest;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
     ARITHMETIC, Activation, BatchSize, ExactSum, Initialisation, Kernel, LittleEndianF32, Loss, LossReduction, Median,
-    Metrics, Network, Optimiser, ReadUpdates, Recipe, Rows, Targets, Trainer, Training, evaluate, initialise,
+    Metrics, Network, Optimiser, Outer, OuterOptimiser, OuterSchedule, OuterState, ReadUpdates, Recipe, Rows, Targets,
+    Trainer, Training, evaluate, initialise,
 };
 use std::convert::Infallible;
 use std::num::NonZeroU32;
@@ -509,5 +510,98 @@ fn the_published_medians_lead_to_the_published_weights() {
         let Ok(done) = Median::default().onto(&mut Published(&updates[..count]), &mut weights, &mut |_| ());
         done.unwrap();
         assert_eq!(hex(&weights.map(f32::from_le_bytes)), expected);
+    }
+}
+
+/// What the cosine leaves of the rate, and the rate of 0.7, in steps of a job of 40 rounds.
+const COSINE: [(u64, &str, &str); 4] = [
+    (0, "3ff0000000000000", "3f333333"),
+    (1, "3feff35f97133058", "3f32ec7e"),
+    (20, "3fdffffffffffffe", "3eb33333"),
+    (39, "3f5940d1d99f50e4", "3a8d6afd"),
+];
+
+#[test]
+fn outer_learning_rates_fall_as_published() {
+    let outer =
+        Outer { optimiser: OuterOptimiser::Momentum, eta: 0.7, schedule: OuterSchedule::Cosine, ..Outer::AVERAGE };
+    for (step, part, rate) in COSINE {
+        let defined = schedule_part(OuterSchedule::Cosine, step, 40);
+        assert_eq!(
+            (format!("{:016x}", defined.to_bits()), hex(&[outer.rate(step, 40)])),
+            (part.to_owned(), rate.to_owned())
+        );
+        assert_eq!((f64::from(outer.eta) * defined) as f32, outer.rate(step, 40));
+        says(&format!("| {step} | `{part}` | `{rate}` |"));
+    }
+}
+
+const OUTER_ROUNDS: u32 = 3;
+const OUTER_PARAMETERS: usize = 11;
+
+/// Outer optimisers, and the weights after their three rounds.
+const OUTER: [(Outer, &str); 5] = [
+    (
+        Outer { optimiser: OuterOptimiser::Momentum, eta: 0.5, ..Outer::AVERAGE },
+        "bff02666 beca8b43 3f8ae0c5 bfbcee14 3b95810c 3fbe1917 bf89b5c3 3ecf374c 3fdd1e36 bf2cfae1 3f4e0c4a",
+    ),
+    (
+        Outer {
+            optimiser: OuterOptimiser::Nesterov,
+            eta: 0.7,
+            momentum: 0.5,
+            schedule: OuterSchedule::Cosine,
+            ..Outer::AVERAGE
+        },
+        "bfe7b75c bec6e3d7 3f844571 bfb6875c bb88f5c5 3fb57571 bf85575c 3ec29c29 3fdc0a8f bf284eb8 3f43ae14",
+    ),
+    (
+        Outer { optimiser: OuterOptimiser::Adam, eta: 0.01, weight_decay: 0.25, ..Outer::AVERAGE },
+        "bfc261ea bebd19a8 3f561e0b bf9aad4e bb192eec 3f92c247 bf65ee7c 3e9e3ef0 3fb990aa bf16753c 3f1e8939",
+    ),
+    (
+        Outer {
+            optimiser: OuterOptimiser::Adam,
+            eta: 0.01,
+            betas: [0.5, 0.75],
+            epsilon: 0.001,
+            schedule: OuterSchedule::Cosine,
+            ..Outer::AVERAGE
+        },
+        "bfc28752 beb9357b 3f5517ff bf9a84d2 bc58a4b9 3f928cf5 bf650018 3e9a17cb 3fba33a7 bf14e6bd 3f1d157a",
+    ),
+    (
+        Outer { optimiser: OuterOptimiser::Nesterov, clip: Some(0.25), ..Outer::AVERAGE },
+        "c017fa59 beea9011 3fbaaca9 bfeda78a 3d752470 3ffcf9d1 bfab5a62 3f13ec97 3fffc1cb bf521a74 3f8c4373",
+    ),
+];
+
+#[test]
+fn outer_optimisers_lead_to_the_published_weights() {
+    let formula = |at: usize| (at * 37 % 101) as f32 / 32.0 - 1.5;
+    let updates: Vec<Vec<f32>> = (1..=OUTER_ROUNDS as usize)
+        .map(|round| (0..OUTER_PARAMETERS).map(|index| formula(OUTER_PARAMETERS * round + index) * 0.1).collect())
+        .collect();
+    let base: Vec<f32> = (0..OUTER_PARAMETERS).map(formula).collect();
+    for (outer, published) in OUTER {
+        let outer = outer.checked().unwrap();
+        let mut weights = base.clone();
+        let (mut oracle, mut job) =
+            (definition::ARITHMETIC_2, OuterDescent::new(outer, OUTER_ROUNDS, OUTER_PARAMETERS));
+        for (step, update) in (0..).zip(&updates) {
+            oracle.outer_step(&mut job, step, update, &mut weights);
+        }
+        assert_eq!(hex(&weights), published, "the definition: {outer:?}");
+        says(&format!("weights {published}"));
+        for kernel in Kernel::available() {
+            let bytes = |values: &[f32]| -> Vec<LittleEndianF32> { values.iter().map(|v| v.to_le_bytes()).collect() };
+            let (mut state, mut weights) = (OuterState::default(), bytes(&base));
+            for (step, update) in (0..).zip(&updates) {
+                let rate = outer.rate(step, OUTER_ROUNDS);
+                state.step(kernel, &outer, rate, &bytes(update), &mut weights, &mut |_| ()).unwrap();
+            }
+            let weights: Vec<f32> = weights.into_iter().map(f32::from_le_bytes).collect();
+            assert_eq!(hex(&weights), published, "{kernel}: {outer:?}");
+        }
     }
 }

@@ -9,7 +9,8 @@ use gradwire::job::{
     TaskResult, TaskState,
 };
 use gradwire::model::{
-    Activation, BatchSize, Initialisation, Loss, LossReduction, Merge, Network, Optimiser, Recipe, Training,
+    Activation, BatchSize, Initialisation, Loss, LossReduction, Merge, Network, Optimiser, Outer, OuterOptimiser,
+    OuterSchedule, Recipe, Training,
 };
 use gradwire::wire::message::*;
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
@@ -154,6 +155,16 @@ fn training() -> impl Strategy<Value = Training> {
         .prop_map(|(arithmetic, network, recipe, seed)| Training { arithmetic, network, recipe, seed })
 }
 
+fn outer() -> impl Strategy<Value = Outer> {
+    let or = |default: f32, any: std::ops::Range<f32>| prop_oneof![Just(default), any];
+    let betas = (prop_oneof![Just(0.9), 0.1..0.9999], prop_oneof![Just(0.999), Just(0.0), 0.1..0.9999]);
+    let numbers = (or(1.0, 1e-6..1e3), or(0.9, 0.1..0.9999), or(1e-8, 1e-12..1.0), or(0.0, 1e-12..1.0));
+    let chosen = (select(OuterOptimiser::ALL.to_vec()), select(OuterSchedule::ALL.to_vec()), option::of(1e-12..1e3f32));
+    (chosen, betas, numbers).prop_map(|((optimiser, schedule, clip), betas, (eta, momentum, epsilon, weight_decay))| {
+        Outer { optimiser, eta, momentum, betas: betas.into(), epsilon, weight_decay, schedule, clip }
+    })
+}
+
 fn job_specification() -> impl Strategy<Value = Specification> {
     let rows = || (1..=gradwire::job::ROWS_MAX, digest()).prop_map(|(rows, digest)| RowsRef { rows, digest });
     let rounds = prop_oneof![Just(1), 1..=gradwire::job::ROUNDS_MAX];
@@ -165,13 +176,15 @@ fn job_specification() -> impl Strategy<Value = Specification> {
         });
     let notes = vec(any::<u8>(), 0..100);
     let merge = select(vec![Merge::Mean, Merge::Median]);
-    (training(), rounds, vec(rows(), 1..20), rows(), merge, option::of(digest()), operation, notes).prop_map(
-        |(training, rounds, shards, validation, merge, initial, operation, notes)| Specification {
+    let data = (vec(rows(), 1..20), rows(), option::of(digest()));
+    (training(), rounds, data, merge, outer(), operation, notes).prop_map(
+        |(training, rounds, (shards, validation, initial), merge, outer, operation, notes)| Specification {
             training,
             rounds,
             shards,
             validation,
             merge,
+            outer,
             initial,
             operation,
             notes,

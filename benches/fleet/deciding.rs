@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use gradwire::digest::Digest;
 use gradwire::engine::{Action, Engine, Event, LinkKey, NodeInfo, NodeKey, Policy, Settings, Time};
 use gradwire::job::{JobId, Metrics, Operation, RowsRef, Specification, TaskResult};
-use gradwire::model::{ARITHMETIC, Merge, Network, Recipe, Training};
+use gradwire::model::{ARITHMETIC, Merge, Network, Outer, Recipe, Training};
 
 use super::nodes::Work;
 
@@ -88,6 +88,7 @@ impl World {
             shards: vec![rows; shards],
             validation: rows,
             merge: Merge::Mean,
+            outer: Outer::AVERAGE,
             initial: None,
             operation: Operation::default(),
             notes: Vec::new(),

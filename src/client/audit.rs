@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::connection_error::ConnectionError;
 use super::conversation::Object;
 use super::ledger::WholeLedger;
-use super::recompute::{Recomputer, Round, Stopped};
+use super::recompute::{Base, Recomputer, Round, Stopped};
 use crate::digest::Digest;
 use crate::job::{MergedTask, Specification};
 use crate::wire::limits::HAVE_DIGESTS_MAX;
@@ -44,6 +44,9 @@ pub(super) struct Verdict {
     pub(super) findings: Vec<Finding>,
     /// Tasks that were asked for and could not be computed, for want of their round's weights: how many of which rounds.
     pub(super) unchecked: Vec<(u64, u64)>,
+    /// Rounds all of whose tasks were asked for, and whose merge could not be computed, for want of what the outer optimiser
+    /// remembered before it.
+    pub(super) unmerged: Vec<u64>,
     /// The weights after the last round of the ledger, where they were computed.
     pub(super) last: Option<Digest>,
 }
@@ -54,6 +57,8 @@ pub(super) struct Audit<'a> {
     source: &'a dyn Weights,
     recomputer: Recomputer<'a>,
     initial: Option<Object>,
+    /// Whether weights alone lead to the next ones.
+    is_average: bool,
     progress: &'a mut dyn FnMut(u64),
     findings: Findings,
 }
@@ -63,23 +68,24 @@ struct Findings {
     verdict: Verdict,
     /// Places in the ledger that have been compared.
     judged: BTreeSet<u64>,
-    /// The weights of a step, as computed.
-    held: Option<(u64, Object)>,
+    /// What a step starts from, as computed.
+    held: Option<(u64, Base)>,
     /// Steps whose recomputation does not lead to the next one's weights.
     gaps: Vec<u64>,
 }
 
 impl<'a> Audit<'a> {
-    /// Of this ledger, with what `source` holds and the weights of step 0, where those could be had. After each round
-    /// `progress` is told its step.
+    /// Of this ledger of a job with or without an outer optimiser, with what `source` holds and the weights of step 0, where
+    /// those could be had. After each round `progress` is told its step.
     pub(super) fn new(
         ledger: &'a WholeLedger,
         source: &'a dyn Weights,
         recomputer: Recomputer<'a>,
         initial: Option<Object>,
+        is_average: bool,
         progress: &'a mut dyn FnMut(u64),
     ) -> Audit<'a> {
-        Audit { ledger, source, recomputer, initial, progress, findings: Findings::default() }
+        Audit { ledger, source, recomputer, initial, is_average, progress, findings: Findings::default() }
     }
 
     /// Compares the tasks at these places of the ledger, all of which are merged ones.
@@ -92,41 +98,49 @@ impl<'a> Audit<'a> {
             while let Some(place) = places.next_if(|place| place / shards == step) {
                 of_step.push((place % shards) as u32);
             }
-            match self.weights_of(step)? {
-                Some(weights) => drop(self.check(step, &weights, &of_step)?),
+            match self.base_of(step)? {
+                Some(base) => drop(self.check(step, &base, &of_step)?),
                 None => self.findings.verdict.unchecked.push((step + 1, of_step.len() as u64)),
             }
         }
         let Findings { mut verdict, judged, held, .. } = self.findings;
         verdict.tasks = judged.intersection(wanted).count() as u64;
         verdict.others = judged.len() as u64 - verdict.tasks;
-        verdict.last = held.filter(|(step, _)| *step == self.ledger.steps()).map(|(_, weights)| Digest::of(&weights));
+        let is_asked_for = |round: &u64| {
+            wanted.range((round - 1) * shards..round * shards).count() == self.ledger.merged(round - 1).len()
+        };
+        verdict.unmerged.retain(is_asked_for);
+        verdict.last = held.filter(|(step, _)| *step == self.ledger.steps()).map(|(_, base)| Digest::of(&base.weights));
         verdict.findings.sort_by_key(|finding| (finding.round, finding.task.as_ref().map(|(shard, _)| *shard)));
         Ok(verdict)
     }
 
-    /// The weights that a step starts from: computed already, held by the coordinator, or computed from the nearest step
-    /// before it whose weights can be had.
-    fn weights_of(&mut self, step: u64) -> Result<Option<Object>, ConnectionError> {
+    /// What a step starts from: computed already, weights held by the coordinator, or computed from the nearest step before it
+    /// of which enough can be had. Of an outer optimiser's state that is none but the first.
+    fn base_of(&mut self, step: u64) -> Result<Option<Base>, ConnectionError> {
         // Nothing can be computed across a step that leads elsewhere.
         let floor = self.findings.gaps.iter().copied().filter(|gap| *gap < step).max().map_or(0, |gap| gap + 1);
         let held = self.findings.held.clone().filter(|(held, _)| (floor..=step).contains(held));
-        let initial = self.initial.clone().filter(|_| floor == 0).map(|weights| (0, weights));
+        let initial = self.initial.clone().filter(|_| floor == 0).map(|weights| (0, self.with_state(0, weights)));
         let known = held.or(initial);
-        let nearer = match &known {
-            Some((known, _)) if *known == step => None,
-            Some((known, _)) => self.fetch_nearest(known + 1, step)?,
-            None => self.fetch_nearest(floor, step)?,
-        };
-        let Some((mut at, mut weights)) = nearer.or(known) else { return Ok(None) };
+        let from = known.as_ref().map_or(floor, |(known, _)| known + 1);
+        // Of a step before, weights without the state lead nowhere.
+        let from = if self.is_average { from } else { from.max(step) };
+        let fetched = self.fetch_nearest(from, step)?.map(|(at, weights)| (at, self.with_state(at, weights)));
+        let Some((mut at, mut base)) = fetched.or(known) else { return Ok(None) };
         while at < step {
             let merged = self.ledger.merged(at);
-            match self.check(at, &weights, &merged)? {
-                Some(next) => (at, weights) = (at + 1, next),
+            match self.check(at, &base, &merged)? {
+                Some(next) => (at, base) = (at + 1, next),
                 None => return Ok(None),
             }
         }
-        Ok(Some(weights))
+        Ok(Some(base))
+    }
+
+    /// Weights of a step, and what the outer optimiser remembers at them where that is nothing.
+    fn with_state(&self, step: u64, weights: Object) -> Base {
+        Base { weights, outer: (self.is_average || step == 0).then(Arc::default) }
     }
 
     /// The weights of the last step in `from..=to` that the coordinator still holds.
@@ -147,11 +161,11 @@ impl<'a> Audit<'a> {
         Ok(None)
     }
 
-    /// Computes and compares tasks of a step. With all that were merged in it, the weights that the next step starts from,
-    /// if they are what the ledger says.
-    fn check(&mut self, step: u64, weights: &[u8], shards: &[u32]) -> Result<Option<Object>, ConnectionError> {
+    /// Computes and compares tasks of a step. With all that were merged in it, what the next step starts from, if that is what
+    /// the ledger says.
+    fn check(&mut self, step: u64, base: &Base, shards: &[u32]) -> Result<Option<Base>, ConnectionError> {
         let is_whole = *shards == self.ledger.merged(step)[..];
-        let round = self.recomputer.round(step, weights, shards, is_whole).map_err(|stopped| match stopped {
+        let round = self.recomputer.round(step, base, shards, is_whole).map_err(|stopped| match stopped {
             Stopped::Interrupted => ConnectionError::Interrupted,
             Stopped::Arithmetic(difference) => ConnectionError::Arithmetic(difference),
             Stopped::Base(why) => ConnectionError::Lie(format!("the weights of round {}: {why}", step + 1)),
@@ -182,8 +196,12 @@ impl<'a> Audit<'a> {
         if !is_whole {
             return Ok(None);
         }
+        if base.outer.is_none() {
+            self.findings.verdict.unmerged.push(step + 1);
+            return Ok(None);
+        }
         let next = merged.and_then(|merged| match merged {
-            Ok(merged) => self.follows(step, Arc::new(merged), is_as_told),
+            Ok(merged) => self.follows(step, merged, is_as_told),
             Err(why) => {
                 self.find(step, format!("its updates cannot be merged here: {why}"));
                 None
@@ -196,10 +214,10 @@ impl<'a> Audit<'a> {
         Ok(next)
     }
 
-    /// The merged weights, if the ledger's next round starts from them.
-    fn follows(&mut self, step: u64, merged: Object, is_as_told: bool) -> Option<Object> {
+    /// What comes of the merge, if the ledger's next round starts from its weights.
+    fn follows(&mut self, step: u64, merged: Base, is_as_told: bool) -> Option<Base> {
         let told = (step + 1 < self.ledger.steps()).then(|| self.ledger.base(step + 1));
-        let digest = Digest::of(&merged);
+        let digest = Digest::of(&merged.weights);
         match told {
             Some(told) if told != digest => {
                 // Other updates lead to other weights: they are what is to be told then.

@@ -139,6 +139,7 @@ fn lines(job: &JobStatus, work: Option<&Work>) -> Vec<(&'static str, String)> {
     if work.specification.merge != Merge::Mean {
         lines.push(("merge", work.specification.merge.to_string()));
     }
+    lines.extend(work.outer_in_words().map(|outer| ("outer", outer)));
     if operation.on_task_failure == OnTaskFailure::Skip {
         lines.push(("tasks", "skipped if no node can do them".to_owned()));
     }

@@ -42,7 +42,7 @@ use crate::cli::{Exit, Failure};
 use crate::model::{Kernel, conformance};
 
 pub use commands::command;
-pub use options::{Access, Command, JobName, Options, Output, RecipeName, Target};
+pub use options::{Access, Command, JobName, Options, OuterOptions, Output, RecipeName, Target};
 pub use plan::Plan;
 use render::Renderer;
 use watching::{Watching, Way};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::Name;
 use crate::dataset::ValidationSplit;
 use crate::job::{JobId, OnNoNodes, OnTaskFailure};
-use crate::model::{Activation, Merge, Optimiser};
+use crate::model::{Activation, Merge, Optimiser, OuterOptimiser, OuterSchedule};
 use crate::wire::text::JobPrefix;
 
 /// What a user asks of a job to be trained.
@@ -41,6 +41,8 @@ pub struct Options {
     pub shards: Option<u32>,
     /// How a round's updates become one.
     pub merge: Merge,
+    /// How the weights follow it.
+    pub outer: OuterOptions,
     /// Seed.
     pub seed: u64,
     /// Which rows validate.
@@ -61,6 +63,23 @@ pub struct Options {
     pub output: Output,
     /// Whether the table's end says where the time went.
     pub profile: bool,
+}
+
+/// What a user asks of the outer optimiser.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OuterOptions {
+    /// Which it is.
+    pub optimiser: OuterOptimiser,
+    /// Its learning rate.
+    pub eta: Option<f32>,
+    /// Its momentum, where it has one.
+    pub momentum: Option<f32>,
+    /// Its weight decay.
+    pub weight_decay: Option<f32>,
+    /// How its learning rate goes over the rounds.
+    pub schedule: Option<OuterSchedule>,
+    /// The norm to which a round's update is clipped.
+    pub clip: Option<f32>,
 }
 
 /// A recipe by name.

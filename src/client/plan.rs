@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::notes::Words;
-use super::options::{Options, RecipeName};
+use super::options::{Options, OuterOptions, RecipeName};
 use super::work::Work;
 use crate::cli::{Exit, Failure};
 use crate::dataset::{Block, Dataset, Preparation, Scaling, Sharding};
@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::job::{JobId, Operation, RowsRef, Specification};
 use crate::model::file::ModelFile;
-use crate::model::{ARITHMETIC, BatchSize, Network, Optimiser, Recipe, Training};
+use crate::model::{ARITHMETIC, BatchSize, Network, Optimiser, Outer, OuterOptimiser, Recipe, Training};
 use crate::net;
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
@@ -97,6 +97,7 @@ impl Plan {
                 recipe.optimiser
             )));
         }
+        let outer = outer(&options.outer).map_err(|text| usage(&text))?;
         recipe.loss.check_outputs(network.outputs()).map_err(|error| usage(&error))?;
 
         let objects = Arc::new(Store::new(u64::MAX));
@@ -126,6 +127,7 @@ impl Plan {
             shards,
             validation: rows_object(&objects, features, &validation),
             merge: options.merge,
+            outer,
             initial,
             operation: Operation {
                 on_task_failure: options.on_task_failure,
@@ -157,6 +159,41 @@ fn recipe(options: &Options, defaults: Recipe) -> Result<Recipe, crate::model::R
     let asked =
         Recipe { activation, optimiser, momentum, weight_decay, eta, epochs, batch, stop_loss_change, ..defaults };
     asked.checked()
+}
+
+/// Outer learning rate of Adam, whose steps are about as long as the rate.
+const OUTER_ADAM_ETA: f32 = 0.01;
+
+fn outer(options: &OuterOptions) -> Result<Outer, String> {
+    let OuterOptions { optimiser, eta, momentum, weight_decay, schedule, clip } = *options;
+    let is_there = |option: Option<f32>, name| option.map(|_| name);
+    let eta_or = if optimiser == OuterOptimiser::Adam { OUTER_ADAM_ETA } else { Outer::AVERAGE.eta };
+    if optimiser == OuterOptimiser::Average {
+        let options = [
+            is_there(eta, "--outer-eta"),
+            is_there(momentum, "--outer-momentum"),
+            is_there(weight_decay, "--outer-weight-decay"),
+            schedule.map(|_| "--outer-schedule"),
+            is_there(clip, "--outer-clip"),
+        ];
+        if let Some(name) = options.into_iter().flatten().next() {
+            return Err(format!("{name} belongs to an outer optimiser: --outer momentum, nesterov or adam names one"));
+        }
+        return Ok(Outer::AVERAGE);
+    }
+    if momentum.is_some() && optimiser == OuterOptimiser::Adam {
+        return Err("the outer optimiser adam has no momentum: --outer momentum and nesterov have".to_owned());
+    }
+    let asked = Outer {
+        optimiser,
+        eta: eta.unwrap_or(eta_or),
+        momentum: momentum.unwrap_or(Outer::AVERAGE.momentum),
+        weight_decay: weight_decay.unwrap_or(Outer::AVERAGE.weight_decay),
+        schedule: schedule.unwrap_or_default(),
+        clip,
+        ..Outer::AVERAGE
+    };
+    asked.checked().map_err(|error| error.to_string())
 }
 
 fn check_start(model: &ModelFile, network: &Network, classes: &[String]) -> Result<(), String> {

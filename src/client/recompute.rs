@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::ops::{ControlFlow, Range};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crossbeam_channel::Receiver;
@@ -17,7 +17,8 @@ use crate::job::Specification;
 use crate::model::conformance::{self, Difference};
 use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
 use crate::model::{
-    ExactSum, Kernel, LittleEndianF32, Median, Merge, MergeError, Network, ReadUpdates, Rows, Trainer, Watch,
+    ExactSum, Kernel, LittleEndianF32, Median, Merge, MergeError, Network, OuterState, ReadUpdates, Rows, Trainer,
+    Watch,
 };
 use crate::wire::object::{self, ObjectKind};
 
@@ -29,12 +30,22 @@ pub(super) struct Retrained {
     pub(super) loss: f64,
 }
 
+/// What a step starts from.
+#[derive(Clone)]
+pub(super) struct Base {
+    /// The weights, as an object.
+    pub(super) weights: Object,
+    /// What the outer optimiser remembers at them, where that is known.
+    pub(super) outer: Option<Arc<OuterState>>,
+}
+
 /// Some tasks of a round that have been trained.
 pub(super) struct Round {
     /// Of each shard what came of it, or why nothing did; by shard.
     pub(super) tasks: Vec<(u32, Result<Retrained, String>)>,
-    /// The weights after their merge, as an object, if that was asked for and every task came to something.
-    pub(super) merged: Option<Result<Vec<u8>, String>>,
+    /// What the next step starts from, if that was asked for, the outer optimiser's state is known and every task came to
+    /// something.
+    pub(super) merged: Option<Result<Base, String>>,
 }
 
 /// Why there is no round.
@@ -82,13 +93,14 @@ impl<'a> Recomputer<'a> {
         Ok(Recomputer { specification, shards, trainers, kernel, interrupts })
     }
 
-    /// Trains these shards of a step from the weights in the object `base`; with `merges`, merges what comes of them.
-    pub(super) fn round(&mut self, step: u64, base: &[u8], shards: &[u32], merges: bool) -> Result<Round, Stopped> {
+    /// Trains these shards of a step from `base`; with `merges`, merges what comes of them.
+    pub(super) fn round(&mut self, step: u64, base: &Base, shards: &[u32], merges: bool) -> Result<Round, Stopped> {
         let Recomputer { specification, shards: rows, trainers, kernel, interrupts } = self;
         let (kernel, network) = (*kernel, &specification.training.network);
-        let weights = object::decode_parameters(ObjectKind::Weights, network, base);
+        let weights = object::decode_parameters(ObjectKind::Weights, network, &base.weights);
         let weights = weights.map_err(|error| Stopped::Base(error.to_string()))?;
-        let round = merges.then(|| Mutex::new(Merging::of(specification, kernel)));
+        let known = base.outer.as_ref().filter(|_| merges);
+        let round = known.map(|outer| (outer, Mutex::new(Merging::of(specification, kernel))));
         let next = AtomicUsize::new(0);
         let tasks = Mutex::new(Vec::with_capacity(shards.len()));
         let train = |trainer: &mut Trainer, shard: u32| -> Result<Retrained, TrainError> {
@@ -98,7 +110,7 @@ impl<'a> Recomputer<'a> {
             let update = object::encode_parameters(ObjectKind::Update, network, &trained.update);
             let loss = trained.loss;
             let digest = Digest::of(&update);
-            if let Some(round) = &round {
+            if let Some((_, round)) = &round {
                 round.lock().unwrap_or_else(PoisonError::into_inner).add(network, update, rows.rows());
             }
             Ok(Retrained { update: digest, loss })
@@ -128,11 +140,12 @@ impl<'a> Recomputer<'a> {
         }
         tasks.sort_unstable_by_key(|(shard, _)| *shard);
         let is_whole = tasks.iter().all(|(_, trained)| trained.is_ok());
-        let merged = round.filter(|_| is_whole).map(|round| {
-            let mut merged = base.to_vec();
+        let merged = round.filter(|_| is_whole).map(|(outer, round)| {
+            let (mut merged, mut state) = (base.weights.to_vec(), OuterState::clone(outer));
             let round = round.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let done = round.finish(network, object::parameters_mut(network, &mut merged));
-            done.map(|()| merged).map_err(|error| error.to_string())
+            let values = object::parameters_mut(network, &mut merged);
+            round.move_weights(specification, kernel, step, &mut state, values).map_err(|error| error.to_string())?;
+            Ok(Base { weights: Arc::new(merged), outer: Some(Arc::new(state)) })
         });
         let told = |(shard, trained): (u32, Result<Retrained, TrainError>)| {
             (shard, trained.map_err(|error| error.to_string()))
@@ -167,6 +180,24 @@ impl Merging {
             }
             Merging::Median(updates) => updates.push(update),
         }
+    }
+
+    /// Turns a step's weights into the next one's, and the outer optimiser's state too.
+    fn move_weights(
+        self,
+        specification: &Specification,
+        kernel: Kernel,
+        step: u64,
+        state: &mut OuterState,
+        values: &mut [LittleEndianF32],
+    ) -> Result<(), MergeError> {
+        let Specification { training, rounds, outer, .. } = specification;
+        if outer.is_average() {
+            return self.finish(&training.network, values);
+        }
+        let mut update = vec![[0; 4]; values.len()];
+        self.finish(&training.network, &mut update)?;
+        state.step(kernel, outer, outer.rate(step, *rounds), &update, values, &mut |_| ())
     }
 
     fn finish(self, network: &Network, values: &mut [LittleEndianF32]) -> Result<(), MergeError> {

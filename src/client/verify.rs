@@ -72,7 +72,8 @@ pub(super) fn verify(
     };
     let source = Source { conversation, bytes: object::parameters_bytes(&specification.training.network) };
     let initial_digest = initial.as_ref().map(|weights| Digest::of(weights));
-    let audit = Audit::new(&ledger, &source, recomputer, initial, &mut progress);
+    let is_average = specification.outer.is_average();
+    let audit = Audit::new(&ledger, &source, recomputer, initial, is_average, &mut progress);
     let mut verdict = audit.run(&tasks)?;
     verdict.skipped = skipped;
     verdict.findings.extend(ledger.contradictions(specification));
@@ -186,7 +187,7 @@ fn report(
     drawn: Option<(u64, u64)>,
     output: Output,
 ) -> Result<Exit, Failure> {
-    let is_well = verdict.findings.is_empty() && verdict.unchecked.is_empty();
+    let is_well = verdict.findings.is_empty() && verdict.unchecked.is_empty() && verdict.unmerged.is_empty();
     let exit = if is_well { Exit::Success } else { Exit::JobFailed };
     if output == Output::Json {
         let finding = |finding: &Finding| {
@@ -204,6 +205,7 @@ fn report(
             "rounds": ledger.steps(),
             "seed": drawn.map(|(_, seed)| seed),
             "differs": verdict.findings.iter().map(finding).collect::<Vec<_>>(),
+            "unmerged": verdict.unmerged,
             "unchecked": verdict.unchecked.iter().map(unchecked).collect::<Vec<_>>(),
         }))?;
         return Ok(exit);
@@ -223,13 +225,19 @@ fn lines(verdict: &Verdict, steps: u64) -> Vec<String> {
         let count = tasks(*count);
         lines.push(format!("round {round}: {count} not computed: the weights it starts from cannot be had"));
     }
+    if let Some(first) = verdict.unmerged.first() {
+        let count = counted(verdict.unmerged.len() as u64, "merge");
+        lines.push(format!(
+            "{count} not computed, from round {first} on: what the outer optimiser remembered before it cannot be had"
+        ));
+    }
     let skipped = match verdict.skipped {
         0 => String::new(),
         1 => "; 1 task was skipped".to_owned(),
         skipped => format!("; {skipped} tasks were skipped"),
     };
     let computed = format!("{} of {}{besides}", tasks(verdict.tasks), counted(steps, "round"));
-    lines.push(match (verdict.findings.len(), verdict.unchecked.len()) {
+    lines.push(match (verdict.findings.len(), verdict.unchecked.len() + verdict.unmerged.len()) {
         (0, 0) => format!("verified {computed}: every update has the ledger's bits{skipped}"),
         (0, _) => {
             format!("recomputed {computed}: every update has the ledger's bits, but not all could be computed{skipped}")

@@ -282,7 +282,7 @@ pub(super) fn unknown_job(access: &Access, job: impl std::fmt::Display) -> Strin
 mod tests {
     use super::*;
     use crate::job::{JobId, OnNoNodes, Operation, RowsRef, Specification};
-    use crate::model::{ARITHMETIC, Merge, Network, Recipe, Training};
+    use crate::model::{ARITHMETIC, Merge, Network, Outer, Recipe, Training};
 
     #[test]
     fn notes_are_left_away_where_submit_would_be_too_long_with_them() {
@@ -294,6 +294,7 @@ mod tests {
             shards: vec![rows],
             validation: rows,
             merge: Merge::Mean,
+            outer: Outer::AVERAGE,
             initial: None,
             operation: Operation { on_no_nodes: OnNoNodes::Pause, ..Operation::default() },
             notes: vec![1; 1000],

@@ -9,7 +9,7 @@ use crate::cli::{Exit, Failure};
 use crate::digest::Digest;
 use crate::job::{self, JobId, Metric, Specification, Summary};
 use crate::model::file::ModelFile;
-use crate::model::{Activation, BatchSize, Loss, Merge, Optimiser, TargetKind};
+use crate::model::{Activation, BatchSize, Loss, Merge, Optimiser, Outer, OuterOptimiser, OuterSchedule, TargetKind};
 use crate::wire::message::Described;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
@@ -130,6 +130,9 @@ impl Work {
         if self.specification.merge != Merge::Mean {
             put("merge", self.specification.merge.to_string());
         }
+        for (key, value) in outer_in_words(&self.specification.outer) {
+            put(key, value);
+        }
         put("training_rows", self.specification.rows().to_string());
         put("validation_rows", validation.rows.to_string());
         if let Some(errors) = done.metrics.get(Metric::Errors) {
@@ -142,10 +145,11 @@ impl Work {
     /// The job in two lines for people: its data, its network and recipe.
     pub fn summary(&self) -> [String; 2] {
         let Specification { training, rounds, .. } = &self.specification;
+        let outer = self.outer_in_words().map_or_else(String::new, |outer| format!("; outer {outer}"));
         [
             format!("{}: {}", self.data_name(), self.data_in_words()),
             format!(
-                "network {}; recipe {}, {} of {}, seed {}",
+                "network {}; recipe {}, {} of {}, seed {}{outer}",
                 self.network_in_words(),
                 self.recipe_in_words(),
                 counted(u64::from(*rounds), "round"),
@@ -186,6 +190,16 @@ impl Work {
         format!("{network}, {}", counted(network.parameters() as u64, "parameter"))
     }
 
+    /// The outer optimiser and its values, where there is one.
+    pub fn outer_in_words(&self) -> Option<String> {
+        let words = outer_in_words(&self.specification.outer);
+        let mut words = words.into_iter().map(|(key, value)| match key.strip_prefix("outer_") {
+            Some(name) => format!("{} {value}", name.replace('_', " ")),
+            None => value,
+        });
+        words.next().map(|first| words.fold(first, |all, word| format!("{all}, {word}")))
+    }
+
     /// The recipe's name, and what matters most of it.
     pub fn recipe_in_words(&self) -> String {
         let recipe = &self.specification.training.recipe;
@@ -203,6 +217,28 @@ impl Work {
         let decay = if recipe.weight_decay > 0.0 { format!(", decay {}", recipe.weight_decay) } else { String::new() };
         format!("{name}: {loss}{activation}{optimiser}, batch {batch}, eta {}{decay}", recipe.eta)
     }
+}
+
+/// What there is to say of an outer optimiser, by the names of the specification's fields: what has a part in the job, and is
+/// not the usual.
+fn outer_in_words(outer: &Outer) -> Vec<(&'static str, String)> {
+    let Outer { optimiser, eta, momentum, weight_decay, schedule, clip, .. } = *outer;
+    let mut words = Vec::new();
+    if optimiser == OuterOptimiser::Average {
+        return words;
+    }
+    words.extend([("outer", optimiser.to_string()), ("outer_eta", eta.to_string())]);
+    if optimiser != OuterOptimiser::Adam {
+        words.push(("outer_momentum", momentum.to_string()));
+    }
+    if weight_decay > 0.0 {
+        words.push(("outer_weight_decay", weight_decay.to_string()));
+    }
+    if schedule != OuterSchedule::Constant {
+        words.push(("outer_schedule", schedule.to_string()));
+    }
+    words.extend(clip.map(|clip| ("outer_clip", clip.to_string())));
+    words
 }
 
 fn batch_name(batch: BatchSize) -> String {

@@ -1,5 +1,5 @@
-//! A job's round in the making: what its updates come to, by the job's merge. Owns which merge keeps what; does not know threads,
-//! nodes or when a round is done.
+//! A job's round in the making: what its updates come to, by the job's merge and its outer optimiser. Owns which merge keeps what,
+//! and how the two meet; does not know threads, nodes or when a round is done.
 
 use std::io;
 use std::sync::Arc;
@@ -7,13 +7,19 @@ use std::sync::Arc;
 use super::collected::{Collected, Lost, Storage};
 use super::update::UpdateBytes;
 use crate::job::{JobId, Specification};
-use crate::model::{ExactSum, Kernel, LittleEndianF32, Median, Merge, MergeError, Network, check_values};
+use crate::model::{
+    ExactSum, Kernel, LittleEndianF32, Median, Merge, MergeError, Network, Outer, OuterState, check_values,
+};
 
 /// A round that is being merged.
 pub(super) struct Merging {
     kernel: Kernel,
     network: Network,
+    rounds: u32,
+    outer: Outer,
     updates: Updates,
+    /// What they come to, where an outer optimiser takes it.
+    update: Vec<LittleEndianF32>,
 }
 
 enum Updates {
@@ -47,7 +53,8 @@ impl Merging {
             Merge::Mean => Updates::Mean(ExactSum::new(kernel, network.parameters(), specification.rows())),
             Merge::Median => Updates::Median(Collected::new(storage.clone(), job), Median::default()),
         };
-        Merging { kernel, network, updates }
+        let Specification { rounds, outer, .. } = *specification;
+        Merging { kernel, network, rounds, outer, updates, update: Vec::new() }
     }
 
     pub(super) fn network(&self) -> &Network {
@@ -83,14 +90,34 @@ impl Merging {
         }
     }
 
-    /// Turns the base into the new weights, which are told to `take` as they are made, part by part; the next round begins with
-    /// nothing. Where nothing comes of it, all updates but those that are lost are still there.
+    /// Turns the base of a step into the new weights, which are told to `take` as they are made, part by part, and its outer
+    /// state into the next one's; the next round begins with nothing. Where updates are lost, all others are still there.
     pub(super) fn finish(
+        &mut self,
+        step: u64,
+        state: &mut OuterState,
+        values: &mut [LittleEndianF32],
+        take: &mut dyn FnMut(&[LittleEndianF32]),
+    ) -> Result<(), FinishError> {
+        if self.outer.is_average() {
+            return self.updates.finish(values, take);
+        }
+        self.update.clear();
+        self.update.resize(values.len(), [0; 4]);
+        self.updates.finish(&mut self.update, &mut |_| ())?;
+        let rate = self.outer.rate(step, self.rounds);
+        state.step(self.kernel, &self.outer, rate, &self.update, values, take).map_err(FinishError::Merge)
+    }
+}
+
+impl Updates {
+    /// Adds what they come to to `values`.
+    fn finish(
         &mut self,
         values: &mut [LittleEndianF32],
         take: &mut dyn FnMut(&[LittleEndianF32]),
     ) -> Result<(), FinishError> {
-        match &mut self.updates {
+        match self {
             Updates::Mean(sum) => {
                 sum.mean_onto_and_tell(values, take).map_err(FinishError::Merge)?;
                 sum.reset();

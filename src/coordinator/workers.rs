@@ -13,11 +13,11 @@ use super::event::DriverEvent;
 use super::merging::{AddError, FinishError, Merging};
 use super::threads::Threads;
 use super::transfers::Transfers;
-use super::work::{MergeWork, Validating, Weights};
+use super::work::{MergeWork, Start, Validating, Weights};
 use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
 use crate::job::JobId;
-use crate::model::{self, Kernel};
+use crate::model::{self, Kernel, OuterState};
 use crate::store::BufferPool;
 use crate::wire::object::{self, ObjectKind};
 
@@ -77,20 +77,24 @@ impl Merger {
     fn work(&mut self, order: MergeWork) -> Option<DriverEvent> {
         let failed = |job, reason: String| Some(DriverEvent::Event(Event::WorkFailed { job, reason }));
         match order {
-            MergeWork::Prepare { job, specification, initial } => {
+            MergeWork::Prepare { job, specification, start } => {
                 let training = &specification.training;
                 let network = training.network.clone();
-                let bytes = match initial {
-                    None => {
+                let first = |bytes: Arc<Vec<u8>>| Weights { digest: Digest::of(&bytes), bytes, outer: Arc::default() };
+                let weights = match start {
+                    Start::Drawn => {
                         let values = model::initialise(&network, training.recipe.initialisation, training.seed);
-                        Arc::new(object::encode_parameters(ObjectKind::Weights, &network, &values))
+                        first(Arc::new(object::encode_parameters(ObjectKind::Weights, &network, &values)))
                     }
-                    Some(bytes) => match object::weights_to_start_from(&network, bytes) {
-                        Ok(bytes) => bytes,
+                    Start::Given(bytes) => match object::weights_to_start_from(&network, bytes) {
+                        Ok(bytes) => first(bytes),
                         Err(error) => return failed(job, format!("the initial weights: {error}")),
                     },
+                    Start::Own(weights) => match object::parameters(ObjectKind::Weights, &network, &weights.bytes) {
+                        Ok(_) => weights,
+                        Err(error) => return failed(job, format!("the weights to go on from: {error}")),
+                    },
                 };
-                let weights = Weights { digest: Digest::of(&bytes), bytes };
                 self.rounds.insert(job, Merging::new(self.kernel, job, &specification, &self.storage));
                 Some(DriverEvent::Prepared { job, weights })
             }
@@ -108,35 +112,30 @@ impl Merger {
             }
             MergeWork::Finish { job, step, base } => {
                 let merging = self.rounds.get_mut(&job)?;
-                let (taken, kept) = if merging.can_take_base() {
-                    (Arc::try_unwrap(base), None)
-                } else {
-                    (Err(base.clone()), Some(base))
-                };
+                let kept = (!merging.can_take_base()).then(|| base.clone());
+                let Weights { bytes, outer, .. } = base;
                 // A link may still be sending it, or the last round's validation reading it.
-                let mut bytes = taken.unwrap_or_else(|shared| {
+                let mut bytes = Arc::try_unwrap(bytes).unwrap_or_else(|shared| {
                     // No update is on its way: their memory makes room for the copy.
                     self.transfers.clear();
                     let mut bytes = self.buffers.take(shared.len() as u64);
                     bytes.extend_from_slice(&shared);
                     bytes
                 });
+                let mut outer: OuterState = Arc::unwrap_or_clone(outer);
                 // What stands before the values is part of the object, and of its name.
                 let network = merging.network().clone();
                 let first = bytes.len().saturating_sub(4 * network.parameters());
                 let mut hasher = Hasher::default();
                 hasher.update(&bytes[..first]);
                 let values = object::parameters_mut(&network, &mut bytes);
-                match merging.finish(values, &mut |part| hasher.update(part.as_flattened())) {
+                match merging.finish(step, &mut outer, values, &mut |part| hasher.update(part.as_flattened())) {
                     Ok(()) => {
-                        let weights = Weights { digest: hasher.finish(), bytes: Arc::new(bytes) };
+                        let (digest, bytes, outer) = (hasher.finish(), Arc::new(bytes), Arc::new(outer));
+                        let weights = Weights { digest, bytes, outer };
                         Some(DriverEvent::Merged { job, step, weights })
                     }
-                    Err(FinishError::Lost(lost)) => {
-                        let bytes = kept?;
-                        let base = Weights { digest: Digest::of(&bytes), bytes };
-                        Some(DriverEvent::UpdatesLost { job, step, lost, base })
-                    }
+                    Err(FinishError::Lost(lost)) => Some(DriverEvent::UpdatesLost { job, step, lost, base: kept? }),
                     Err(FinishError::Merge(error)) => failed(job, error.to_string()),
                 }
             }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::digest::Digest;
 pub use crate::model::ROUNDS_MAX;
-use crate::model::{Merge, Training};
+use crate::model::{Merge, Outer, Training};
 
 /// Shards of a job, at most: their list fits a frame.
 pub const SHARDS_MAX: u32 = 16_384;
@@ -68,6 +68,8 @@ pub struct Specification {
     pub validation: RowsRef,
     /// How a round's updates become one.
     pub merge: Merge,
+    /// How the weights follow it.
+    pub outer: Outer,
     /// Weights to start from instead of drawn ones.
     pub initial: Option<Digest>,
     /// How the job may be gone about: no part of its identity.
@@ -88,7 +90,8 @@ pub struct Operation {
 }
 
 impl Specification {
-    /// The specification itself, if every value lies within its limits. Network and recipe check themselves.
+    /// The specification itself, if every value lies within its limits. Network, recipe and outer optimiser check
+    /// themselves.
     pub fn checked(self) -> Result<Specification, SpecificationError> {
         if self.rounds == 0 || self.rounds > ROUNDS_MAX {
             return Err(SpecificationError::Rounds { got: self.rounds });

@@ -19,6 +19,7 @@ pub mod merge;
 mod metrics;
 pub mod network;
 mod optimise;
+pub mod outer;
 mod pass;
 pub mod random;
 pub mod recipe;
@@ -40,6 +41,7 @@ pub use merge::{ExactSum, LittleEndianF32, Median, Merge, MergeError, ReadUpdate
 pub use metrics::{METRICS_MAX, Metric, Metrics, Quality};
 pub use network::{Layer, Network, NetworkError};
 pub use optimise::first_round_without_rate;
+pub use outer::{Outer, OuterError, OuterOptimiser, OuterSchedule, OuterState, OuterStateError};
 pub use recipe::{Activation, BatchSize, Initialisation, Loss, LossReduction, Optimiser, Recipe, RecipeError};
 pub use rows::Rows;
 pub use train::{Trained, Trainer, Watch};

@@ -147,15 +147,13 @@ impl Descent {
     }
 
     fn factors(&self, averaging: Averaging) -> Factors {
-        let [first, second] = self.powers.map(|power| (1.0 / (1.0 - power)) as f32);
-        let betas = self.recipe.betas.map(|beta| beta as f32);
-        Factors { averaging, first: self.eta * first, second, betas, epsilon: self.recipe.epsilon }
+        Factors::new(averaging, self.eta, self.powers, self.recipe.betas, self.recipe.epsilon)
     }
 }
 
 /// What one update of Adam's multiplies with.
 #[derive(Clone, Copy)]
-struct Factors {
+pub(super) struct Factors {
     averaging: Averaging,
     /// The learning rate, corrected for a first moment that began with 0.
     first: f32,
@@ -163,6 +161,14 @@ struct Factors {
     second: f32,
     betas: [f32; 2],
     epsilon: f32,
+}
+
+impl Factors {
+    /// At this learning rate; `powers` are those of the betas after this update.
+    pub fn new(averaging: Averaging, eta: f32, powers: [f64; 2], betas: [f64; 2], epsilon: f32) -> Factors {
+        let [first, second] = powers.map(|power| (1.0 / (1.0 - power)) as f32);
+        Factors { averaging, first: eta * first, second, betas: betas.map(|beta| beta as f32), epsilon }
+    }
 }
 
 /// The first of a job's `rounds` rounds, counted from 0, whose learning rate is +0, if there is one: it and all after it
@@ -186,7 +192,7 @@ pub fn first_round_without_rate(recipe: &Recipe, rounds: u32) -> Option<u32> {
 }
 
 /// A learning rate below which a round trains nothing.
-fn rate_least(optimiser: Optimiser) -> f32 {
+pub(super) fn rate_least(optimiser: Optimiser) -> f32 {
     match optimiser {
         Optimiser::Sgd | Optimiser::Momentum => SGD_RATE_LEAST,
         Optimiser::Adam => ADAM_RATE_LEAST,
@@ -223,7 +229,7 @@ fn sgd_body<V: Vector>(rate: f32, least: f32, gradient: &[f32], weights: &mut [f
 
 compiled_for_each_kernel! {
     /// Takes a part of each weight away. `rate` is the learning rate times the decay.
-    fn decay = decay_body(rate: f32, weights: &mut [f32])
+    pub(super) fn decay = decay_body(rate: f32, weights: &mut [f32])
 }
 
 #[inline(always)]
@@ -235,7 +241,7 @@ fn decay_body<V: Vector>(rate: f32, weights: &mut [f32]) {
 
 compiled_for_each_kernel! {
     /// `factors` are the learning rate and the momentum.
-    fn momentum = momentum_body(
+    pub(super) fn momentum = momentum_body(
         factors: [f32; 2],
         averaging: Averaging,
         gradient: &[f32],
@@ -261,7 +267,34 @@ fn momentum_body<V: Vector>(
 }
 
 compiled_for_each_kernel! {
-    fn adam = adam_body(
+    /// The same with Nesterov's momentum: weights follow the velocity as the next update would find it.
+    pub(super) fn nesterov = nesterov_body(
+        factors: [f32; 2],
+        averaging: Averaging,
+        gradient: &[f32],
+        velocity: &mut [f32],
+        weights: &mut [f32],
+    )
+}
+
+#[inline(always)]
+fn nesterov_body<V: Vector>(
+    [eta, momentum]: [f32; 2],
+    Averaging { least, scale }: Averaging,
+    gradient: &[f32],
+    velocity: &mut [f32],
+    weights: &mut [f32],
+) {
+    for ((weight, gradient), velocity) in weights.iter_mut().zip(gradient).zip(velocity) {
+        let gradient = cut(*gradient, least) * scale;
+        *velocity = cut(V::Fma::fma(momentum, *velocity, gradient), FIRST_MOMENT_LEAST);
+        let ahead = cut(V::Fma::fma(momentum, *velocity, gradient), FIRST_MOMENT_LEAST);
+        *weight = cut(V::Fma::fma(-eta, ahead, *weight), VALUE_LEAST);
+    }
+}
+
+compiled_for_each_kernel! {
+    pub(super) fn adam = adam_body(
         factors: &Factors,
         gradient: &[f32],
         first: &mut [f32],
@@ -292,7 +325,7 @@ fn adam_body<V: Vector>(
 }
 
 compiled_for_each_kernel! {
-    fn cut_all = cut_all_body(values: &mut [f32], least: f32)
+    pub(super) fn cut_all = cut_all_body(values: &mut [f32], least: f32)
 }
 
 #[inline(always)]

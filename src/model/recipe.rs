@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::str::FromStr;
 
 /// Epochs of a task, at most.
 pub const EPOCHS_MAX: u32 = 1_000_000;
@@ -108,24 +107,25 @@ impl Initialisation {
 /// Gives a type the names that people write and read for its members.
 macro_rules! named {
     ($type:ident: $($member:ident $name:literal),+ $(,)?) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(match self { $($type::$member => $name,)+ })
             }
         }
 
-        impl FromStr for $type {
-            type Err = UnknownName;
+        impl std::str::FromStr for $type {
+            type Err = $crate::model::recipe::UnknownName;
 
-            fn from_str(name: &str) -> Result<$type, UnknownName> {
+            fn from_str(name: &str) -> Result<$type, Self::Err> {
                 match name {
                     $($name => Ok($type::$member),)+
-                    _ => Err(UnknownName { known: &[$($name),+] }),
+                    _ => Err($crate::model::recipe::UnknownName { known: &[$($name),+] }),
                 }
             }
         }
     };
 }
+pub(super) use named;
 
 /// A text that names no member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,7 +271,7 @@ impl Recipe {
 }
 
 /// Whether what is multiplied by this at each update fades as training can bear.
-fn is_fading(factor: f64) -> bool {
+pub(super) fn is_fading(factor: f64) -> bool {
     factor == 0.0 || (FADING_MIN..=FADING_MAX).contains(&factor)
 }
 

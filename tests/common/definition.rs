@@ -5,7 +5,8 @@
 //! definition are values, so that a test can see what each of them is for.
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::{
-    Activation, BatchSize, Layer, LossReduction, Metric, Metrics, Network, Optimiser, Recipe, Rows, Targets, Training,
+    Activation, BatchSize, Layer, LossReduction, Metric, Metrics, Network, Optimiser, Outer, OuterOptimiser,
+    OuterSchedule, Recipe, Rows, Targets, Training,
 };
 
 /// Sees the operands and the result of every f32 operation.
@@ -443,8 +444,7 @@ impl<M: Meter> Definition<M> {
         if eta == 0.0 {
             return (vec![0.0; base.len()], 0.0, 0);
         }
-        let mut descent =
-            Descent { recipe, eta, m: vec![0.0; base.len()], v: vec![0.0; base.len()], updates: 0, powers: [1.0; 2] };
+        let mut descent = Descent { eta, ..Descent::new(recipe, base.len()) };
         let mut weights = base.to_vec();
         let in_order: Vec<usize> = (0..rows.1.rows()).collect();
         let (mut loss, mut epochs) = (0.0, 0);
@@ -481,7 +481,7 @@ impl<M: Meter> Definition<M> {
     /// One update by the gradient, summed over so many rows.
     fn update(&mut self, descent: &mut Descent, gradient: &[f32], rows: usize, weights: &mut [f32]) {
         let Thresholds { gradient: least, velocity, first_moment, second_moment, step, weight, .. } = self.thresholds;
-        let Descent { recipe, eta, m, v, updates, powers } = descent;
+        let Descent { recipe, looks_ahead, eta, m, v, updates, powers } = descent;
         let (least, scale) = match recipe.reduction {
             LossReduction::Sum => (least, 1.0),
             LossReduction::Mean => (rows as f32 * least, 1.0 / rows as f32),
@@ -515,7 +515,9 @@ impl<M: Meter> Definition<M> {
                 Optimiser::Momentum => {
                     let g = self.times(sum, scale);
                     m[index] = cut(self.fma(recipe.momentum, m[index], g), velocity);
-                    cut(self.fma(-rate, m[index], *w), weight)
+                    let ahead =
+                        if *looks_ahead { cut(self.fma(recipe.momentum, m[index], g), velocity) } else { m[index] };
+                    cut(self.fma(-rate, ahead, *w), weight)
                 }
                 Optimiser::Adam => {
                     let g = self.times(sum, scale);
@@ -576,14 +578,98 @@ impl<M: Meter> Definition<M> {
     }
 }
 
-/// An optimiser in the middle of a task.
+/// An optimiser in the middle of a task, or of a job.
 struct Descent {
     recipe: Recipe,
+    /// Nesterov's momentum.
+    looks_ahead: bool,
     eta: f32,
     m: Vec<f32>,
     v: Vec<f32>,
     updates: u32,
     powers: [f64; 2],
+}
+
+impl Descent {
+    fn new(recipe: Recipe, parameters: usize) -> Descent {
+        let [m, v] = [(); 2].map(|()| vec![0.0; parameters]);
+        Descent { recipe, looks_ahead: false, eta: 0.0, m, v, updates: 0, powers: [1.0; 2] }
+    }
+}
+
+/// An outer optimiser in the middle of a job.
+pub struct OuterDescent {
+    outer: Outer,
+    rounds: u32,
+    descent: Descent,
+}
+
+impl OuterDescent {
+    /// Of a job of so many rounds and parameters, before the first.
+    pub fn new(outer: Outer, rounds: u32, parameters: usize) -> OuterDescent {
+        let Outer { optimiser, momentum, betas, epsilon, weight_decay, .. } = outer;
+        let inner = if optimiser == OuterOptimiser::Adam { Optimiser::Adam } else { Optimiser::Momentum };
+        let reduction = LossReduction::Sum;
+        let recipe = Recipe { optimiser: inner, momentum, betas, epsilon, weight_decay, reduction, ..Recipe::DEFAULT };
+        let looks_ahead = optimiser == OuterOptimiser::Nesterov;
+        OuterDescent { outer, rounds, descent: Descent { looks_ahead, ..Descent::new(recipe, parameters) } }
+    }
+}
+
+/// What a schedule leaves of the outer learning rate.
+pub fn schedule_part(schedule: OuterSchedule, step: u64, rounds: u32) -> f64 {
+    let sine = |k: u64| {
+        let x = (k as f64 / f64::from(rounds)) * f64::from_bits(0x3ff9_21fb_5444_2d18);
+        let u = x * x;
+        let term = |n: u64| 1.0 / (1..=n).product::<u64>() as f64;
+        let mut p = term(17);
+        for n in [15, 13, 11, 9, 7, 5, 3] {
+            p = if n % 4 == 3 { p * u - term(n) } else { p * u + term(n) };
+        }
+        x + x * (u * p)
+    };
+    match schedule {
+        OuterSchedule::Constant => 1.0,
+        OuterSchedule::Cosine if 2 * step < u64::from(rounds) => {
+            let q = sine(step);
+            1.0 - q * q
+        }
+        OuterSchedule::Cosine => {
+            let q = sine(u64::from(rounds) - step);
+            q * q
+        }
+    }
+}
+
+impl<M: Meter> Definition<M> {
+    /// Moves the weights that a step starts from by its merged update.
+    pub fn outer_step(&mut self, job: &mut OuterDescent, step: u64, update: &[f32], weights: &mut [f32]) {
+        let OuterDescent { outer, rounds, descent } = job;
+        let rate = (f64::from(outer.eta) * schedule_part(outer.schedule, step, *rounds)) as f32;
+        descent.eta = match outer.optimiser {
+            OuterOptimiser::Adam => cut(rate, self.thresholds.adam_rate),
+            _ => cut(rate, self.thresholds.sgd_rate),
+        };
+        if descent.eta == 0.0 {
+            return;
+        }
+        let mut gradient: Vec<f32> = update.iter().map(|d| -d).collect();
+        if let Some(clip) = outer.clip {
+            let mut lanes = [0.0; 8];
+            gradient.iter().enumerate().for_each(|(index, g)| lanes[index % 8] += f64::from(*g) * f64::from(*g));
+            for width in [4, 2, 1] {
+                (0..width).for_each(|lane| lanes[lane] += lanes[lane + width]);
+            }
+            let norm = lanes[0].sqrt();
+            if norm > f64::from(clip) {
+                let factor = (f64::from(clip) / norm) as f32;
+                for g in &mut gradient {
+                    *g = cut(self.times(*g, factor), self.thresholds.weight);
+                }
+            }
+        }
+        self.update(descent, &gradient, 1, weights);
+    }
 }
 
 /// Arithmetic 2 itself.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
 use gradwire::job::{Attempt, JobId, Operation, RowsRef, Specification, TaskId};
-use gradwire::model::{ARITHMETIC, BatchSize, Merge, Network, Recipe, Training};
+use gradwire::model::{ARITHMETIC, BatchSize, Merge, Network, Outer, Recipe, Training};
 use gradwire::net::random_u128;
 use gradwire::wire::Message;
 use gradwire::wire::message::{Fetch, Piece, ShardSource, Train};
@@ -42,6 +42,7 @@ pub fn job_of(rows: Digest) -> (JobId, Specification) {
         shards: vec![rows],
         validation: rows,
         merge: Merge::Mean,
+        outer: Outer::AVERAGE,
         initial: None,
         operation: Operation::default(),
         notes: Vec::new(),

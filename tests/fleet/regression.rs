@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use gradwire::digest::Digest;
 use gradwire::job::{self, JobId, Metric, Metrics, Operation, RoundSummary, RowsRef, Specification, Summary};
 use gradwire::model::random::{Purpose, Stream};
-use gradwire::model::{ARITHMETIC, Activation, Loss, Merge, Network, Optimiser, Recipe, Rows, Targets, Training};
+use gradwire::model::{
+    ARITHMETIC, Activation, Loss, Merge, Network, Optimiser, Outer, Recipe, Rows, Targets, Training,
+};
 use gradwire::net::random_u128;
 use gradwire::wire::message::{Attach, Fetch, Ledger, LedgerEntry, PIECE_BYTES_MAX, Submit};
 use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows_of_values};
@@ -117,6 +119,7 @@ impl Regression {
             validation: references.pop().unwrap(),
             shards: references,
             merge: Merge::Mean,
+            outer: Outer::AVERAGE,
             initial: Some(weights),
             operation: Operation::default(),
             notes: notes().to_string().into_bytes(),

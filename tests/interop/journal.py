@@ -49,11 +49,11 @@ class Bytes:
 class Job:
     """A state ("A state"), with its part of the ledger's file."""
     def __init__(self, data, folder):
-        check(data[:8] == b"GWSTATE2" and len(data) >= 44, "it is no state")
+        check(data[:8] == b"GWSTATE3" and len(data) >= 44, "it is no state")
         size = int.from_bytes(data[8:12], "little")
         check(12 <= size <= len(data) - 32, "it ends too early")
         check(digest(data[:size]) == data[-32:], "its head does not have the digest at its end")
-        head, weights = Bytes(data[:size]), data[size:-32]
+        head, behind = Bytes(data[:size]), data[size:-32]
         _, _, self.sequence, self.submitted_as = head.numbers("8sI2Q")
         self.specification(Bytes(head.part()))
         job, state, self.rounds_done, self.rounds = Bytes(head.part()).numbers("16sB3xII")
@@ -63,8 +63,11 @@ class Job:
         base = self.progress(head) if head.numbers("B")[0] else None
         length, seal = head.numbers("Q32s")
         tail = head.part()
-        check(head.numbers("Q")[0] == len(weights), "its weights are not all there")
+        size, updates, outer_size, outer = head.numbers("3Q32s")
         head.end()
+        check(size + outer_size == len(behind), "its weights are not all there")
+        weights, remembered = behind[:size], behind[size:]
+        check((digest(remembered) if updates else bytes(32)) == outer, "its optimiser's state does not have its digest")
         check((digest(weights) if weights else None) == base, "its weights do not have their digest")
         check((done is not None) == (self.state == "done"), "DONE goes with a done job, and only with one")
         check(done is None or done[32:64] == base, "its model is not that of DONE")
@@ -138,7 +141,7 @@ def named(folder):
 
 def read(root):
     text = (root / "FORMAT").read_bytes()
-    check(text == b"gradwire journal 2\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
+    check(text == b"gradwire journal 3\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
     objects, jobs = named(root / "objects"), []
     for folder in (root / "jobs").glob("[0-9a-f]" * 32):
         named(folder / "weights")

@@ -133,7 +133,7 @@ fn it_prints_the_ledgers_of_a_killed_coordinator_and_refuses_a_journal_with_one_
         assert!(said.starts_with("journal.py: ") && said.lines().count() == 1, "{said}");
         fs::write(&path, whole).unwrap();
     }
-    fs::write(state.join("FORMAT"), "gradwire journal 3\n").unwrap();
+    fs::write(state.join("FORMAT"), "gradwire journal 4\n").unwrap();
     assert_eq!(read(&state).status.code(), Some(1), "another version");
 }
 

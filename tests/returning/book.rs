@@ -7,7 +7,9 @@ use gradwire::job::{
     Specification, Summary,
 };
 use gradwire::model::train::Unwatched;
-use gradwire::model::{ARITHMETIC, ExactSum, Kernel, Merge, Network, Recipe, Rows, Trainer, Training, initialise};
+use gradwire::model::{
+    ARITHMETIC, ExactSum, Kernel, Merge, Network, Outer, Recipe, Rows, Trainer, Training, initialise,
+};
 use gradwire::wire::message::{Described, Done, Entries, Error, Held, LedgerEntry, Listed};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, MessageType, specification};
@@ -57,6 +59,7 @@ impl Book {
             shards: (0..SHARDS).map(&mut rows_ref).collect(),
             validation: rows_ref(SHARDS),
             merge: Merge::Mean,
+            outer: Outer::AVERAGE,
             initial: None,
             operation: Operation::default(),
             notes,

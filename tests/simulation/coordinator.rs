@@ -8,7 +8,7 @@ use gradwire::engine::{Action, Engine, Event, JobEvent, JobProgress, Time};
 use gradwire::job::{
     Attempt, FailKind, FailReason, Failure, JobId, Metric, Metrics, Operation, RowsRef, Specification,
 };
-use gradwire::model::{Merge, Network, Recipe, Training};
+use gradwire::model::{Merge, Network, Outer, Recipe, Training};
 use rand::{Rng as _, RngExt as _};
 
 use crate::journal::Left;
@@ -293,6 +293,7 @@ fn specification(plan: &JobPlan) -> Arc<Specification> {
         shards: (0..plan.shards).map(|shard| row(shard, rows(shard))).collect(),
         validation: row(u32::MAX, 50),
         merge: Merge::Mean,
+        outer: Outer::AVERAGE,
         initial: None,
         operation: Operation {
             on_task_failure: plan.on_task_failure,

@@ -13,7 +13,7 @@ use gradwire::dataset::ValidationSplit;
 use gradwire::engine::Policy;
 use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX};
 use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX};
-use gradwire::model::{Activation, Kernel, Merge, Optimiser};
+use gradwire::model::{Activation, Kernel, Merge, Optimiser, OuterOptimiser, OuterSchedule};
 
 /// Train neural networks on the nodes of a gradwire coordinator, or in this process with --local, and manage the
 /// coordinator's jobs
@@ -218,6 +218,27 @@ pub struct Train {
     /// How to combine a round's updates: mean, or median, which a few wrong updates cannot shift
     #[arg(long, value_name = "HOW", default_value = "mean", value_parser = merge)]
     pub merge: Merge,
+    /// How the weights follow a round's combined update: average (they take it as it is), or by an optimiser of
+    /// their own that remembers earlier rounds: momentum, nesterov or adam
+    #[arg(long, value_name = "NAME", default_value = "average")]
+    pub outer: OuterOptimiser,
+    /// With --outer: learning rate of the outer optimiser [default: 1; adam: 0.01]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    pub outer_eta: Option<f32>,
+    /// With --outer momentum or nesterov: factor that each round applies to the velocity, 0 or 0.1 to 0.9999
+    /// [default: 0.9]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    pub outer_momentum: Option<f32>,
+    /// With --outer: each round, every weight first loses this part of itself times the outer rate [default: 0]
+    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
+    pub outer_weight_decay: Option<f32>,
+    /// With --outer: course of the outer rate over the rounds, constant or cosine (falls to almost nothing)
+    /// [default: constant]
+    #[arg(long, value_name = "COURSE")]
+    pub outer_schedule: Option<OuterSchedule>,
+    /// With --outer: Euclidean length to which a longer combined update is shortened [default: no limit]
+    #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
+    pub outer_clip: Option<f32>,
     /// Seed of every random choice; the same command gives the same model [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
     pub seed: Option<u64>,

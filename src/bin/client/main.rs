@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{Command, CommandFactory as _, FromArgMatches as _};
 use gradwire::cli::{self, Exit, Failure, Interrupts};
-use gradwire::client::{self, Access, Options, Output, local};
+use gradwire::client::{self, Access, Options, OuterOptions, Output, local};
 
 use arguments::{Arguments, Train};
 use asked::Cluster;
@@ -117,6 +117,14 @@ fn options(train: Train) -> (Options, arguments::Access) {
         batch: train.batch,
         shards: train.shards,
         merge: train.merge,
+        outer: OuterOptions {
+            optimiser: train.outer,
+            eta: train.outer_eta,
+            momentum: train.outer_momentum,
+            weight_decay: train.outer_weight_decay,
+            schedule: train.outer_schedule,
+            clip: train.outer_clip,
+        },
         seed: train.seed.unwrap_or(1),
         validate_split: train.validate_split,
         on_task_failure: train.on_task_failure,

@@ -7,7 +7,7 @@ use crate::coordinator::answers::{error_of, refusal};
 use crate::coordinator::handles::{Client, ClientKey};
 use crate::coordinator::journal::{Absent, JournalCommand};
 use crate::coordinator::watcher::Watcher;
-use crate::coordinator::work::{MergeWork, Validating};
+use crate::coordinator::work::{MergeWork, Start, Validating};
 use crate::digest::Digest;
 use crate::engine::{Admission, Event, JobProgress};
 use crate::job::{JobId, JobState, JobStatus};
@@ -273,10 +273,13 @@ impl Driver {
 
     pub(super) fn prepare(&mut self, id: JobId) {
         // A job that goes on starts from its own weights.
-        let initial = self.jobs.take_base(id).map(|base| base.bytes).or_else(|| self.jobs.initial(id));
+        let start = match self.jobs.take_base(id) {
+            Some(own) => Start::Own(own),
+            None => self.jobs.initial(id).map_or(Start::Drawn, Start::Given),
+        };
         if let Some(job) = self.jobs.get(id) {
             let specification = job.specification.clone();
-            self.merge(MergeWork::Prepare { job: id, specification, initial });
+            self.merge(MergeWork::Prepare { job: id, specification, start });
         }
     }
 
@@ -287,7 +290,7 @@ impl Driver {
 
     pub(super) fn finish_round(&mut self, job: JobId, step: u64) {
         if let Some(base) = self.jobs.take_base(job) {
-            self.merge(MergeWork::Finish { job, step, base: base.bytes });
+            self.merge(MergeWork::Finish { job, step, base });
         }
     }
 

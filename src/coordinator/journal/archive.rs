@@ -98,8 +98,9 @@ impl Archive {
     pub(in super::super) fn object(&self, digest: &Digest) -> Option<Vec<u8>> {
         let directory = self.directory.as_ref()?;
         let (kept, last) = self.owners(digest);
+        let last_weights = |job| Self::last_weights(directory, job, digest);
         let found = match (kept, last) {
-            (_, Some(job)) => Ok(reading::last_weights(directory, job, digest)),
+            (_, Some(job)) => Ok(last_weights(job)),
             (Some(job), None) => directory.get_weights(job, digest),
             (None, None) => directory.get_object(digest),
         };
@@ -109,13 +110,18 @@ impl Archive {
         })
     }
 
+    fn last_weights(directory: &Directory, job: JobId, digest: &Digest) -> Option<Vec<u8>> {
+        reading::last_weights(directory, job, digest).map(|weights| Arc::unwrap_or_clone(weights.bytes))
+    }
+
     /// The size of an object that is on the disk; its bytes have not been looked at.
     pub(in super::super) fn object_bytes(&self, digest: &Digest) -> Option<u64> {
         let directory = self.directory.as_ref()?;
         let (kept, last) = self.owners(digest);
+        let last_weights = |job| Self::last_weights(directory, job, digest);
         match (kept, last) {
             (Some(job), _) => directory.weights_bytes(job, digest),
-            (None, Some(job)) => reading::last_weights(directory, job, digest).map(|bytes| bytes.len() as u64),
+            (None, Some(job)) => last_weights(job).map(|bytes| bytes.len() as u64),
             (None, None) => directory.object_bytes(digest),
         }
     }

@@ -7,7 +7,7 @@ use super::directory::Directory;
 use super::ledger::{self, Block, Extent};
 use super::reading;
 use super::shelved::Shelved;
-use super::state::{self, StoredState};
+use super::state::StoredState;
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::disk::DiskError;
@@ -101,17 +101,15 @@ impl JobWriter {
             && let Some(progress) = &self.state.progress
         {
             // They are in the state before.
-            let bytes = reading::last_weights(directory, job, &progress.base);
-            let missing = || DiskError::missing(directory, job);
-            self.weights = Some(Weights { digest: progress.base, bytes: Arc::new(bytes.ok_or_else(missing)?) });
+            let weights = reading::last_weights(directory, job, &progress.base);
+            self.weights = Some(weights.ok_or_else(|| DiskError::missing(directory, job))?);
         }
         self.state.sequence += 1;
         self.state.tail = in_one_piece(&self.tail);
-        let weights: &[u8] = self.weights.as_ref().map_or(&[], |weights| &weights.bytes);
-        let (head, trailer) = self.state.encode(weights.len() as u64);
+        let encoded = self.state.encode(self.weights.as_ref());
         let generation = (self.state.sequence % 2) as u8;
-        self.state_bytes = state::file_bytes(&head, weights);
-        directory.write_state(job, generation, &[&head, weights, &trailer.0])
+        self.state_bytes = encoded.bytes();
+        directory.write_state(job, generation, &encoded.parts())
     }
 
     /// What the job's own files have: two states alike, once it has ended.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::directory::Directory;
 use super::ledger::{self, Block, Blocks, Extent, LedgerError};
 use super::shelved::{Absent, Shelved};
-use super::state::StoredState;
+use super::state::{Decoded, StoredState};
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::job::{JobId, RoundSummary};
@@ -86,7 +86,8 @@ fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<
 
 fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) -> Result<Whole, Unread> {
     let state_bytes = bytes.len() as u64;
-    let (state, weights) = StoredState::decode(&bytes).map_err(|error| Unread::Damaged(error.to_string()))?;
+    let decoded = StoredState::decode(&bytes).map_err(|error| Unread::Damaged(error.to_string()))?;
+    let Decoded { state, weights, outer } = decoded;
     if state.job() != job {
         return Err(Unread::Damaged(format!("it is of job {}", state.job())));
     }
@@ -101,7 +102,7 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     let weights = state.progress.as_ref().map(|progress| {
         bytes.truncate(weights.end);
         bytes.drain(..weights.start);
-        Weights { digest: progress.base, bytes: Arc::new(bytes) }
+        Weights { digest: progress.base, bytes: Arc::new(bytes), outer: Arc::new(outer) }
     });
     if weights.as_ref().is_some_and(|weights| weights.bytes.is_empty()) {
         return Err(Unread::Damaged("its weights are missing".to_owned()));
@@ -156,7 +157,7 @@ pub(super) fn shelved(directory: &Directory, job: JobId) -> Result<Shelved, Abse
 }
 
 /// The last weights of a job that has ended, if they are still these.
-pub(super) fn last_weights(directory: &Directory, job: JobId, digest: &Digest) -> Option<Vec<u8>> {
+pub(super) fn last_weights(directory: &Directory, job: JobId, digest: &Digest) -> Option<Weights> {
     let weights = newest(directory, job).ok()??.weights?;
-    (weights.digest == *digest).then(|| Arc::unwrap_or_clone(weights.bytes))
+    (weights.digest == *digest).then_some(weights)
 }

@@ -6,19 +6,23 @@ use std::sync::Arc;
 
 use super::ledger::{Extent, part, payload, read_part};
 use crate::coordinator::answers;
-use crate::digest::Digest;
+use crate::coordinator::work::Weights;
+use crate::digest::{Digest, Hasher};
 use crate::job::{
     FailReason, JobId, JobState, JobStatus, NodeTasks, Outcome, Profile, Progress, Specification, Summary,
 };
+use crate::model::{OuterState, OuterStateError};
 use crate::wire::message::Submit;
 use crate::wire::{MalformedPayload, Message, MessageType, Reader};
 
 /// How the file begins.
-const MAGIC: &[u8; 8] = b"GWSTATE2";
+const MAGIC: &[u8; 8] = b"GWSTATE3";
+/// The digest of what an outer optimiser remembers that remembers nothing.
+const NO_OUTER: Digest = Digest([0; 32]);
 /// Bytes of the digest at its end.
 const TRAILER_BYTES: usize = 32;
 
-/// A job's state, but for its weights.
+/// A job's state, but for its weights and what its outer optimiser remembers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StoredState {
     /// Grows from one state of the job to the next.
@@ -55,6 +59,8 @@ pub(crate) enum StateError {
     Trailer,
     /// The weights are not those that it names.
     Weights,
+    /// What the outer optimiser remembers is not what it names.
+    Outer,
     /// It is sealed well, and does not make sense.
     Layout(String),
 }
@@ -66,6 +72,7 @@ impl fmt::Display for StateError {
             Self::Short { bytes } => write!(f, "it ends after {bytes} bytes, too early"),
             Self::Trailer => f.write_str("its bytes do not have the digest at its end"),
             Self::Weights => f.write_str("its weights do not have their digest"),
+            Self::Outer => f.write_str("the state of its outer optimiser does not have its digest"),
             Self::Layout(why) => write!(f, "it does not make sense: {why}"),
         }
     }
@@ -77,9 +84,39 @@ impl From<MalformedPayload> for StateError {
     }
 }
 
-/// Bytes of the file of a state.
-pub(crate) fn file_bytes(head: &[u8], weights: &[u8]) -> u64 {
-    (head.len() + weights.len() + TRAILER_BYTES) as u64
+impl From<OuterStateError> for StateError {
+    fn from(error: OuterStateError) -> StateError {
+        StateError::Layout(error.to_string())
+    }
+}
+
+/// A state and its weights as they are written.
+pub(crate) struct Encoded<'a> {
+    head: Vec<u8>,
+    trailer: Digest,
+    weights: &'a [u8],
+    outer: [&'a [u8]; 2],
+}
+
+impl Encoded<'_> {
+    /// The file, in parts.
+    pub(crate) fn parts(&self) -> [&[u8]; 5] {
+        let [first, second] = self.outer;
+        [&self.head, self.weights, first, second, &self.trailer.0]
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.parts().iter().map(|part| part.len() as u64).sum()
+    }
+}
+
+/// A file's state, and where in the file its weights lie; an empty range where it has none.
+pub(crate) struct Decoded {
+    pub(crate) state: StoredState,
+    pub(crate) weights: std::ops::Range<usize>,
+    /// What its outer optimiser remembers.
+    pub(crate) outer: OuterState,
 }
 
 /// A specification as it is written.
@@ -88,8 +125,8 @@ pub(crate) fn submit_payload(job: JobId, specification: &Specification) -> Vec<u
 }
 
 impl StoredState {
-    /// What comes before the weights in the file, and what comes after them.
-    pub(crate) fn encode(&self, weights_bytes: u64) -> (Vec<u8>, Digest) {
+    /// The file of it and the job's weights, where it has some.
+    pub(crate) fn encode<'a>(&self, weights: Option<&'a Weights>) -> Encoded<'a> {
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(&[0; 4]);
         for number in [self.sequence, self.submitted_as] {
@@ -115,15 +152,21 @@ impl StoredState {
         head.extend_from_slice(&self.ledger.seal.0);
         head.extend_from_slice(&(self.tail.len() as u32).to_le_bytes());
         head.extend_from_slice(&self.tail);
-        u64_to(&mut head, weights_bytes);
+        let outer = weights.map(|weights| &*weights.outer).filter(|outer| outer.updates() > 0);
+        let weights: &[u8] = weights.map_or(&[], |weights| &weights.bytes);
+        let vectors = outer.map_or([&[][..]; 2], OuterState::vectors);
+        u64_to(&mut head, weights.len() as u64);
+        u64_to(&mut head, outer.map_or(0, OuterState::updates));
+        u64_to(&mut head, vectors.iter().map(|vector| vector.len() as u64).sum());
+        head.extend_from_slice(&outer.map_or(NO_OUTER, |_| digest_of(&vectors)).0);
         let length = head.len() as u32;
         head[MAGIC.len()..MAGIC.len() + 4].copy_from_slice(&length.to_le_bytes());
         let trailer = Digest::of(&head);
-        (head, trailer)
+        Encoded { head, trailer, weights, outer: vectors }
     }
 
-    /// The state in a file's bytes, and where in them its weights lie; an empty range where it has none.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<(StoredState, std::ops::Range<usize>), StateError> {
+    /// The state in a file's bytes.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, StateError> {
         let short = || StateError::Short { bytes: bytes.len() };
         let Some(start) = bytes.first_chunk::<12>() else { return Err(short()) };
         if !start.starts_with(MAGIC) {
@@ -131,22 +174,31 @@ impl StoredState {
         }
         let head_bytes = u32::from_le_bytes([start[8], start[9], start[10], start[11]]) as usize;
         let Some((rest, trailer)) = bytes.split_last_chunk::<TRAILER_BYTES>() else { return Err(short()) };
-        let Some((head, weights)) = rest.split_at_checked(head_bytes.max(12)) else { return Err(short()) };
+        let Some((head, behind)) = rest.split_at_checked(head_bytes.max(12)) else { return Err(short()) };
         if Digest::of(head).0 != *trailer {
             return Err(StateError::Trailer);
         }
         let mut reader = Reader::new("the state", &head[12..]);
         let state = StoredState::read(&mut reader)?;
-        let weights_bytes = reader.u64()?;
+        let (weights_bytes, updates, outer_bytes) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let outer_digest = reader.digest()?;
         reader.end()?;
-        if weights_bytes != weights.len() as u64 {
+        if weights_bytes.checked_add(outer_bytes) != Some(behind.len() as u64) {
             return Err(short());
         }
+        let (weights, vectors) = behind.split_at(weights_bytes as usize);
         let named = state.progress.as_ref().map(|progress| progress.base);
         if weights_bytes > 0 && named != Some(Digest::of(weights)) {
             return Err(StateError::Weights);
         }
-        Ok((state, head.len()..rest.len()))
+        if outer_digest != if updates > 0 { Digest::of(vectors) } else { NO_OUTER } {
+            return Err(StateError::Outer);
+        }
+        let Specification { training, rounds, outer, .. } = &*state.specification;
+        let done = state.progress.as_ref().map_or(0, |progress| progress.rounds_done().into());
+        let parameters = training.network.parameters();
+        let outer = OuterState::restored(outer, parameters, (done, *rounds), updates, vectors)?;
+        Ok(Decoded { state, weights: head.len()..head.len() + weights.len(), outer })
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<StoredState, StateError> {
@@ -189,6 +241,12 @@ impl StoredState {
             _ => None,
         }
     }
+}
+
+fn digest_of(parts: &[&[u8]]) -> Digest {
+    let mut hasher = Hasher::default();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finish()
 }
 
 fn read_summary(reader: &mut Reader<'_>) -> Result<Box<Summary>, StateError> {

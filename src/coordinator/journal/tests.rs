@@ -27,7 +27,7 @@ use crate::job::{
     FailKind, Failure, JobId, JobState, JobStatus, MergedTask, Metric, Metrics, NodeTasks, Operation, Profile,
     Progress, RoundRecord, RoundSummary, RowsRef, Specification,
 };
-use crate::model::{ARITHMETIC, Merge, Network, Recipe, Training};
+use crate::model::{ARITHMETIC, Merge, Network, Outer, OuterOptimiser, OuterState, Recipe, Training};
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
 
@@ -119,10 +119,17 @@ fn specification(job: JobId, store: &Store) -> Specification {
         shards: (0..SHARDS).map(|_| rows(0)).collect(),
         validation: rows(1),
         merge: Merge::Mean,
+        outer: outer(job),
         initial: None,
         operation: Operation::default(),
         notes: b"notes".to_vec(),
     }
+}
+
+/// Every other job has an outer optimiser that remembers something.
+fn outer(job: JobId) -> Outer {
+    let optimiser = if job.0.is_multiple_of(2) { OuterOptimiser::Average } else { OuterOptimiser::Adam };
+    Outer { optimiser, ..Outer::AVERAGE }
 }
 
 fn failure(kind: FailKind, text: &str) -> Option<Failure> {
@@ -151,7 +158,13 @@ fn status(job: JobId, specification: &Specification) -> JobStatus {
 fn weights(job: JobId, round: u32) -> Weights {
     let network = Network::new(1, &[], 2).expect("a small network");
     let bytes = object::encode_parameters(ObjectKind::Weights, &network, &[round as f32, job.0 as f32, 0.5, -0.5]);
-    Weights { digest: Digest::of(&bytes), bytes: Arc::new(bytes) }
+    let outer = outer(job);
+    let steps = (u64::from(round), ROUNDS);
+    let updates = outer.updates_within(steps.0, ROUNDS);
+    let count = if updates > 0 { outer.optimiser.state_vectors() } else { 0 };
+    let vectors = vec![round as u8; 4 * network.parameters() * count];
+    let state = OuterState::restored(&outer, network.parameters(), steps, updates, &vectors).expect("a state");
+    Weights { digest: Digest::of(&bytes), bytes: Arc::new(bytes), outer: Arc::new(state) }
 }
 
 fn round_order(job: JobId, round: u32) -> JournalCommand {
@@ -195,7 +208,8 @@ fn assert_is_after(restored: &Restored, job: JobId, round: u32) {
         let rounds: Vec<u32> = restored.rounds.iter().map(|round| round.round).collect();
         assert_eq!(rounds, (1..=round).collect::<Vec<_>>());
         let found = restored.weights.as_ref().expect("weights");
-        assert_eq!((found.digest, &found.bytes), (weights(job, round).digest, &weights(job, round).bytes));
+        let Weights { digest, bytes, outer } = weights(job, round);
+        assert_eq!((found.digest, &found.bytes, &found.outer), (digest, &bytes, &outer));
         for (digest, bytes) in &restored.objects {
             assert_eq!(*digest, Digest::of(bytes));
         }
@@ -486,7 +500,7 @@ fn a_ledger_is_told_page_by_page() {
 fn weights_that_two_jobs_have_are_found_with_the_first_of_them() {
     let root = TempDir::new().unwrap();
     let (first, second) = (JobId(1), JobId(2));
-    let Weights { digest, bytes } = weights(first, 1);
+    let Weights { digest, bytes, .. } = weights(first, 1);
     let harness = Harness::open(root.path());
     let (archive, directory) = (&harness.writer.archive, harness.writer.directory.as_ref().unwrap());
     assert!(archive.keep(first, digest));
@@ -542,9 +556,9 @@ fn two_coordinators_do_not_share_a_directory() {
 #[test]
 fn a_directory_of_something_else_is_refused() {
     let root = TempDir::new().unwrap();
-    std::fs::write(root.path().join("FORMAT"), "gradwire journal 3\n").unwrap();
+    std::fs::write(root.path().join("FORMAT"), "gradwire journal 4\n").unwrap();
     let refused = Directory::open(root.path()).unwrap_err();
-    assert!(refused.to_string().contains("gradwire journal 3"), "{refused}");
+    assert!(refused.to_string().contains("gradwire journal 4"), "{refused}");
 }
 
 /// The files of a journal, to be damaged.

@@ -17,7 +17,7 @@ use crate::job::{
     Attempt, CachedResult, MergedTask, Metric, Metrics, NodeTasks, OnTaskFailure, Operation, Profile, Progress,
     RejectReason, RoundSummary, RowsRef, Specification, Summary, TaskId, TaskResult,
 };
-use crate::model::{Merge, Network, Recipe, Training};
+use crate::model::{Merge, Network, Outer, Recipe, Training};
 
 /// The rows of every shard.
 const ROWS: u32 = 100;
@@ -187,6 +187,7 @@ fn specification(shards: usize, rounds: u32) -> Specification {
         shards: vec![rows; shards],
         validation: rows,
         merge: Merge::Mean,
+        outer: Outer::AVERAGE,
         initial: None,
         operation: Operation::default(),
         notes: Vec::new(),

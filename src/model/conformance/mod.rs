@@ -1,5 +1,5 @@
 //! The proof that this machine computes as the definition says: a fixed vector of what machines and compilers get wrong,
-//! in sections, each with its published digest (docs/arithmetic.md, section 14). Owns the sections, their digests, and what is
+//! in sections, each with its published digest (docs/arithmetic.md, section 15). Owns the sections, their digests, and what is
 //! said of a machine that differs; does not know who asks, or what becomes of the answer.
 
 mod operations;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::vector::Fault;
 
-/// What the constants must be, to be pasted there and into docs/arithmetic.md, section 14.
+/// What the constants must be, to be pasted there and into docs/arithmetic.md, section 15.
 fn here(kernel: Kernel) -> String {
     Section::ALL.iter().map(|section| format!("{:?}: {}\n", section, section.digest_here(kernel))).collect()
 }

@@ -109,6 +109,13 @@ pub enum MergeError {
     },
     /// Nothing was added.
     Empty,
+    /// The outer optimiser would make a weight of this that is not finite.
+    Weight {
+        /// The first such parameter.
+        index: usize,
+        /// What it would be.
+        value: f32,
+    },
 }
 
 impl fmt::Display for MergeError {
@@ -122,6 +129,11 @@ impl fmt::Display for MergeError {
             ),
             Self::Rows { got } => write!(f, "an update with {got} rows behind it cannot be weighted"),
             Self::Empty => f.write_str("nothing was merged"),
+            Self::Weight { index, value } => write!(
+                f,
+                "the outer optimiser makes parameter {index} {value}, which is no weight: take a lower outer learning \
+                 rate (outer_eta)"
+            ),
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct Features {
     /// Program and version, for people.
     pub software: Option<String>,
     /// Of arithmetics that a node computes, in ascending order, the digest of the vector that shows it (docs/arithmetic.md,
-    /// section 14).
+    /// section 15).
     pub conformance: Vec<(u16, Digest)>,
 }
 

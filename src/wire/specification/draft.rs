@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::digest::Digest;
 use crate::job::{Operation, RowsRef};
-use crate::model::{Merge, Recipe};
+use crate::model::{Merge, Outer, Recipe};
 
 /// A specification's values field by field, before they are judged.
 #[derive(Clone)]
@@ -22,6 +22,7 @@ pub(in crate::wire) struct Draft<'a> {
     pub shards: Cow<'a, [RowsRef]>,
     pub validation: RowsRef,
     pub merge: Merge,
+    pub outer: Outer,
     pub initial: Option<Digest>,
     pub operation: Operation,
     pub notes: &'a [u8],

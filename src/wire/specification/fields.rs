@@ -8,10 +8,11 @@ use super::draft::Draft;
 use crate::digest::Digest;
 use crate::job::{OnNoNodes, OnTaskFailure, ROUNDS_MAX, RowsRef};
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
+use crate::model::outer::CLIP_MIN;
 use crate::model::recipe::{
     BATCH_ROWS_MAX, EPOCHS_MAX, EPSILON_MIN, FADING_MAX, FADING_MIN, LOG_EPSILON_MIN, WEIGHT_DECAY_MIN,
 };
-use crate::model::{Activation, Initialisation, Loss, LossReduction, Merge, Optimiser};
+use crate::model::{Activation, Initialisation, Loss, LossReduction, Merge, Optimiser, OuterOptimiser, OuterSchedule};
 
 /// A field without this bit is part of what the job computes, and hashed.
 pub const OPERATIONAL: u16 = 0x4000;
@@ -285,6 +286,19 @@ pub const FIELDS: &[Field] = &[
         }),
     ),
     field(0x0024, "merge", choice!(Merge at merge)),
+    field(0x0025, "outer", choice!(OuterOptimiser at outer.optimiser)),
+    field(0x0026, "outer_eta", Value::F32(Number::or(1.0, (TINY, f32::MAX), at!(outer.eta)))),
+    field(0x0027, "outer_momentum", Value::F32(Number::or(0.9, MOMENTUM, at!(outer.momentum)).or_zero())),
+    field(0x0028, "outer_beta1", Value::F64(Number::or(0.9, FADING, at!(outer.betas[0])).or_zero())),
+    field(0x0029, "outer_beta2", Value::F64(Number::or(0.999, FADING, at!(outer.betas[1])).or_zero())),
+    field(0x002A, "outer_epsilon", Value::F32(Number::or(1e-8, (EPSILON_MIN, 1.0), at!(outer.epsilon)))),
+    field(
+        0x002B,
+        "outer_weight_decay",
+        Value::F32(Number::or(0.0, (WEIGHT_DECAY_MIN, BELOW_ONE), at!(outer.weight_decay)).or_zero()),
+    ),
+    field(0x002C, "outer_schedule", choice!(OuterSchedule at outer.schedule)),
+    field(0x002D, "outer_clip", Value::F32(Number::optional((CLIP_MIN, f32::MAX), maybe_at!(outer.clip)))),
     field(0x4001, "on_task_failure", choice!(OnTaskFailure at operation.on_task_failure)),
     field(
         0x4002,

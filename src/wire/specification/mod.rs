@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use super::bytes::{Malformation, Read, Reader, Write as _};
 use crate::digest::Digest;
 use crate::job::{Operation, RowsRef, Specification, SpecificationError, check_notes};
-use crate::model::{BatchSize, Merge, Network, Recipe, RecipeError, Training};
+use crate::model::{BatchSize, Merge, Network, Outer, OuterError, Recipe, RecipeError, Training};
 pub(super) use draft::Draft;
 use fields::{Absent, FIELDS, Field, List, Number, OPERATIONAL, SKIPPABLE, TRAINING_MAX, Value};
 
@@ -77,6 +77,7 @@ impl<'a> Draft<'a> {
             shards: Cow::default(),
             validation: RowsRef { rows: 0, digest: Digest([0; 32]) },
             merge: Merge::Mean,
+            outer: Outer::AVERAGE,
             initial: None,
             operation: Operation::default(),
             notes: &[],
@@ -113,12 +114,14 @@ impl<'a> Draft<'a> {
     }
 
     fn of(specification: &'a Specification) -> Draft<'a> {
-        let Specification { training, rounds, shards, validation, merge, initial, operation, notes } = specification;
+        let Specification { training, rounds, shards, validation, merge, outer, initial, operation, notes } =
+            specification;
         Draft {
             rounds: *rounds,
             shards: shards.into(),
             validation: *validation,
             merge: *merge,
+            outer: *outer,
             initial: *initial,
             operation: *operation,
             notes,
@@ -228,12 +231,14 @@ impl<'a> Draft<'a> {
     /// What the fields say, if it lies within its limits.
     pub fn specification(self) -> Result<Specification, Malformation> {
         let training = self.training()?;
+        let outer = self.outer.checked().map_err(|error: OuterError| outside(&error, (0, 0)))?;
         let outside = |error: SpecificationError| outside(&error, error.got_and_limit());
         // Nothing is allocated for what is over its limit.
         check_notes(self.notes).map_err(outside)?;
         let Draft { rounds, shards, validation, merge, initial, operation, notes, .. } = self;
         let (shards, notes) = (shards.into_owned(), notes.to_vec());
-        let specification = Specification { training, rounds, shards, validation, merge, initial, operation, notes };
+        let specification =
+            Specification { training, rounds, shards, validation, merge, outer, initial, operation, notes };
         specification.checked().map_err(outside)
     }
 
@@ -378,7 +383,7 @@ mod tests {
     fn a_field_that_is_missing_is_found_before_any_limit_is_judged() {
         let mut whole = largest(0);
         (whole.rounds, whole.initial, whole.operation) = (0, None, Operation::default());
-        whole.merge = Merge::Mean;
+        (whole.merge, whole.outer) = (Merge::Mean, Outer::AVERAGE);
         let bytes = encode(&whole);
         assert_eq!(decode(Reader::new("a job", &bytes)).unwrap_err().code(), ErrorCode::Specification);
         // Its last field is the validation data.
@@ -395,6 +400,7 @@ mod tests {
             shards: vec![rows; SHARDS_MAX as usize],
             validation: rows,
             merge: Merge::Median,
+            outer: Outer { clip: Some(0.5), ..Outer::AVERAGE },
             initial: Some(Digest([2; 32])),
             operation: Operation { on_no_nodes: OnNoNodes::Pause, ..Operation::default() },
             notes: vec![3; notes_bytes],

@@ -8,8 +8,8 @@ use gradwire::job::{
 };
 use gradwire::model::conformance::published;
 use gradwire::model::{
-    Activation, BatchSize, Initialisation, Kernel, Loss, LossReduction, Merge, Network, Optimiser, Recipe, Rows,
-    Training, evaluate,
+    Activation, BatchSize, Initialisation, Kernel, Loss, LossReduction, Merge, Network, Optimiser, Outer,
+    OuterOptimiser, OuterSchedule, Recipe, Rows, Training, evaluate,
 };
 use gradwire::wire::message::*;
 use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows, encode_rows_of_values};
@@ -83,6 +83,7 @@ pub fn smallest() -> Specification {
         shards: vec![RowsRef { rows: 2, digest: Digest::of(&shard()) }],
         validation: RowsRef { rows: 1, digest: Digest::of(&validation()) },
         merge: Merge::Mean,
+        outer: Outer::AVERAGE,
         initial: Some(Digest::of(&base())),
         operation: Operation::default(),
         notes: Vec::new(),
@@ -143,6 +144,16 @@ pub fn specification(name: &str) -> Specification {
             };
             specification.rounds = 40;
             specification.merge = Merge::Median;
+            specification.outer = Outer {
+                optimiser: OuterOptimiser::Adam,
+                eta: 0.25,
+                momentum: 0.5,
+                betas: [0.5, 0.75],
+                epsilon: 2f32.powi(-20),
+                weight_decay: 0.125,
+                schedule: OuterSchedule::Cosine,
+                clip: Some(8.0),
+            };
             specification.shards.push(specification.validation);
             specification.initial = Some(Digest([0x22; 32]));
             specification.notes = annotated().notes;

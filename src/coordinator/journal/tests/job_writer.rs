@@ -1,6 +1,7 @@
 //! What docs/journal.md prints of a journal is what the code writes and reads.
 
 use super::super::ledger::Blocks;
+use super::super::state::Decoded;
 use super::*;
 
 const BOOK: &str = include_str!("../../../../docs/journal.md");
@@ -27,9 +28,10 @@ fn example(fence: &str) -> (Vec<u8>, Vec<(String, usize)>) {
 #[test]
 fn the_state_in_the_book_is_read_and_written_again_byte_by_byte() {
     let (bytes, _) = example("state smallest");
-    let (state, weights) = StoredState::decode(&bytes).expect("the job's state is whole");
-    let (head, trailer) = state.encode(weights.len() as u64);
-    assert_eq!([&head, &bytes[weights], &trailer.0].concat(), bytes);
+    let Decoded { state, weights, outer } = StoredState::decode(&bytes).expect("the job's state is whole");
+    let weights = Arc::new(bytes[weights].to_vec());
+    let weights = Weights { digest: Digest::of(&weights), bytes: weights, outer: Arc::new(outer) };
+    assert_eq!(state.encode(Some(&weights)).parts().concat(), bytes);
     assert_eq!((state.sequence, state.submitted_as), (3, 1));
     assert_eq!((state.status.state, state.ledger), (JobState::Done, Extent::START));
     assert!(state.summary.is_some());
@@ -50,7 +52,7 @@ fn the_block_in_the_book_is_read_and_written_again_byte_by_byte() {
 #[test]
 fn every_number_of_the_progress_has_the_name_that_the_code_gives_it() {
     let (bytes, fields) = example("state smallest");
-    let weights_bytes = StoredState::decode(&bytes).unwrap().1.len();
+    let weights_bytes = StoredState::decode(&bytes).unwrap().weights.len();
     let numbers = fields.iter().filter_map(|(name, offset)| Some((name.strip_prefix("progress.")?, *offset)));
     let mut compared = 0;
     for (name, offset) in numbers.filter(|(name, _)| !name.starts_with("round")).take_while(|(name, _)| *name != "base")
@@ -63,8 +65,8 @@ fn every_number_of_the_progress_has_the_name_that_the_code_gives_it() {
         let trailer = Digest::of(&changed[..end]);
         let at = changed.len() - 32;
         changed[at..].copy_from_slice(&trailer.0);
-        let (before, after) = (StoredState::decode(&bytes).unwrap().0, StoredState::decode(&changed).unwrap().0);
-        let [before, after] = [before, after].map(|state| format!("{:#?}", state.progress));
+        let progress = |bytes: &[u8]| format!("{:#?}", StoredState::decode(bytes).unwrap().state.progress);
+        let [before, after] = [&bytes, &changed].map(|bytes| progress(bytes));
         let differ: Vec<&str> = before
             .lines()
             .zip(after.lines())

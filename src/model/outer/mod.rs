@@ -1,0 +1,221 @@
+//! What moves the weights from round to round: the merged update as it is, or an optimiser at the coordinator that takes it
+//! for a gradient (Reddi et al. 2021, "Adaptive Federated Optimization"). Owns the choice, its values and their limits; does
+//! not know how updates are merged, or who keeps the state.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `schedule` | the rate of a step |
+//! | `state` | what the optimiser remembers, and a step of it |
+
+mod schedule;
+mod state;
+
+use std::fmt;
+
+use super::recipe::{EPSILON_MIN, FADING_MAX, FADING_MIN, WEIGHT_DECAY_MIN, is_fading, named};
+
+pub use state::{OuterState, OuterStateError};
+
+/// A norm to clip to, at least: what is shorter is nothing to a weight.
+pub const CLIP_MIN: f32 = 1e-12;
+
+/// How weights follow a round's merged update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OuterOptimiser {
+    /// It is added to them.
+    #[default]
+    Average = 1,
+    /// Gradient descent with momentum (Polyak 1964).
+    Momentum = 2,
+    /// The same with Nesterov's momentum (Sutskever et al. 2013).
+    Nesterov = 3,
+    /// Adam, with a weight decay AdamW.
+    Adam = 4,
+}
+
+impl OuterOptimiser {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [OuterOptimiser; 4] =
+        [OuterOptimiser::Average, OuterOptimiser::Momentum, OuterOptimiser::Nesterov, OuterOptimiser::Adam];
+
+    /// Vectors, each as long as the parameters, that it remembers from one round to the next.
+    pub fn state_vectors(self) -> usize {
+        match self {
+            OuterOptimiser::Average => 0,
+            // The velocity.
+            OuterOptimiser::Momentum | OuterOptimiser::Nesterov => 1,
+            // The first and the second moments.
+            OuterOptimiser::Adam => 2,
+        }
+    }
+}
+
+/// How the outer learning rate goes over a job's rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OuterSchedule {
+    /// It stays.
+    #[default]
+    Constant = 1,
+    /// It falls along half a wave of the cosine, to nearly nothing in the last round.
+    Cosine = 2,
+}
+
+impl OuterSchedule {
+    /// All of them, in the order of their numbers, from 1 on.
+    pub const ALL: [OuterSchedule; 2] = [OuterSchedule::Constant, OuterSchedule::Cosine];
+}
+
+named!(OuterOptimiser: Average "average", Momentum "momentum", Nesterov "nesterov", Adam "adam");
+named!(OuterSchedule: Constant "constant", Cosine "cosine");
+
+/// Everything that fixes how weights follow the merged updates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outer {
+    /// The optimiser. Where it is [`OuterOptimiser::Average`], nothing else here has a part in the job.
+    pub optimiser: OuterOptimiser,
+    /// Learning rate; with [`OuterSchedule::Cosine`] that of the first round.
+    pub eta: f32,
+    /// How much of the velocity is left from one round to the next, with an optimiser that has one.
+    pub momentum: f32,
+    /// Adam's beta 1 and beta 2.
+    pub betas: [f64; 2],
+    /// Adam's epsilon.
+    pub epsilon: f32,
+    /// Before each step every parameter loses this part of itself, times the learning rate.
+    pub weight_decay: f32,
+    /// How the learning rate goes over the rounds.
+    pub schedule: OuterSchedule,
+    /// The merged update is made no longer than this, as a vector of all parameters.
+    pub clip: Option<f32>,
+}
+
+impl Default for Outer {
+    fn default() -> Outer {
+        Outer::AVERAGE
+    }
+}
+
+impl Outer {
+    /// The merged update is added as it is.
+    pub const AVERAGE: Outer = Outer {
+        optimiser: OuterOptimiser::Average,
+        eta: 1.0,
+        momentum: 0.9,
+        betas: [0.9, 0.999],
+        epsilon: 1e-8,
+        weight_decay: 0.0,
+        schedule: OuterSchedule::Constant,
+        clip: None,
+    };
+
+    /// Whether the merged update is added as it is.
+    pub fn is_average(&self) -> bool {
+        self.optimiser == OuterOptimiser::Average
+    }
+
+    /// The values themselves, if each lies within its limits.
+    pub fn checked(self) -> Result<Outer, OuterError> {
+        if !(self.eta.is_finite() && self.eta > 0.0) {
+            return Err(OuterError::Eta { got: self.eta });
+        }
+        if !is_fading(self.momentum.into()) {
+            return Err(OuterError::Momentum { got: self.momentum });
+        }
+        if let Some(&got) = self.betas.iter().find(|beta| !is_fading(**beta)) {
+            return Err(OuterError::Beta { got });
+        }
+        if !(self.epsilon >= EPSILON_MIN && self.epsilon <= 1.0) {
+            return Err(OuterError::Epsilon { got: self.epsilon });
+        }
+        let decay = self.weight_decay;
+        if !(decay == 0.0 || (WEIGHT_DECAY_MIN..1.0).contains(&decay)) {
+            return Err(OuterError::WeightDecay { got: decay });
+        }
+        match self.clip {
+            Some(got) if !(got.is_finite() && got >= CLIP_MIN) => Err(OuterError::Clip { got }),
+            _ => Ok(self),
+        }
+    }
+}
+
+/// Why values make no outer optimiser.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OuterError {
+    /// Not a positive number.
+    Eta {
+        /// Learning rate asked for.
+        got: f32,
+    },
+    /// Neither 0 nor from [`FADING_MIN`] to [`FADING_MAX`].
+    Momentum {
+        /// Value asked for.
+        got: f32,
+    },
+    /// Neither 0 nor from [`FADING_MIN`] to [`FADING_MAX`].
+    Beta {
+        /// Value asked for.
+        got: f64,
+    },
+    /// Not from [`EPSILON_MIN`] to 1.
+    Epsilon {
+        /// Value asked for.
+        got: f32,
+    },
+    /// Neither 0 nor from [`WEIGHT_DECAY_MIN`] below 1.
+    WeightDecay {
+        /// Value asked for.
+        got: f32,
+    },
+    /// Below [`CLIP_MIN`], or not finite.
+    Clip {
+        /// Norm asked for.
+        got: f32,
+    },
+}
+
+impl fmt::Display for OuterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Eta { got } => write!(f, "the outer learning rate (outer_eta) is a number above 0, not {got}"),
+            Self::Momentum { got } => {
+                write!(f, "the outer momentum is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}")
+            }
+            Self::Beta { got } => write!(f, "an outer beta is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}"),
+            Self::Epsilon { got } => {
+                write!(f, "the outer optimiser's epsilon is from {EPSILON_MIN:e} to 1, not {got:e}")
+            }
+            Self::WeightDecay { got } => {
+                write!(f, "the outer weight decay is 0, or at least {WEIGHT_DECAY_MIN:e} and below 1, not {got:e}")
+            }
+            Self::Clip { got } => write!(f, "the norm to clip to is a number from {CLIP_MIN:e} up, not {got:e}"),
+        }
+    }
+}
+
+impl std::error::Error for OuterError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_outside_the_limits_are_refused() {
+        let refused = |change: fn(&mut Outer)| {
+            let mut outer = Outer { optimiser: OuterOptimiser::Adam, ..Outer::AVERAGE };
+            change(&mut outer);
+            outer.checked().unwrap_err()
+        };
+        assert!(Outer::AVERAGE.checked().is_ok());
+        assert!(Outer { clip: Some(CLIP_MIN), momentum: 0.0, ..Outer::AVERAGE }.checked().is_ok());
+        assert!(matches!(refused(|outer| outer.eta = 0.0), OuterError::Eta { .. }));
+        assert!(matches!(refused(|outer| outer.eta = f32::INFINITY), OuterError::Eta { .. }));
+        assert!(matches!(refused(|outer| outer.momentum = 1.0), OuterError::Momentum { .. }));
+        assert!(matches!(refused(|outer| outer.betas[1] = 0.05), OuterError::Beta { .. }));
+        assert!(matches!(refused(|outer| outer.epsilon = f32::NAN), OuterError::Epsilon { .. }));
+        assert!(matches!(refused(|outer| outer.weight_decay = 1e-13), OuterError::WeightDecay { .. }));
+        assert!(matches!(refused(|outer| outer.clip = Some(0.0)), OuterError::Clip { .. }));
+        assert!(matches!(refused(|outer| outer.clip = Some(f32::NAN)), OuterError::Clip { .. }));
+    }
+}

@@ -1,0 +1,274 @@
+//! What an outer optimiser remembers from round to round, and a step of it (docs/arithmetic.md, section 14). Owns the state;
+//! does not know where it is kept meanwhile.
+
+use std::fmt;
+
+use super::{Outer, OuterOptimiser};
+use crate::model::kernel::{Kernel, compiled_for_each_kernel};
+use crate::model::merge::{LittleEndianF32, MergeError};
+use crate::model::optimise::{Averaging, Factors, adam, cut_all, decay, momentum, nesterov};
+use crate::model::recipe::LossReduction;
+use crate::model::thresholds::{FIRST_MOMENT_LEAST, SECOND_MOMENT_LEAST, VALUE_LEAST, cut, moments_every};
+use crate::model::vector::Vector;
+
+/// State vectors, at most.
+const VECTORS_MAX: usize = 2;
+
+/// Parameters that are moved at a time: their weights, updates and state stay in the cache.
+const BLOCK: usize = 1 << 11;
+
+/// What an outer optimiser remembers from one round to the next. Its vectors are as objects hold weights: whoever writes them
+/// down need not convert them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OuterState {
+    /// Steps that have changed something.
+    updates: u64,
+    /// Of each beta its power by that.
+    powers: [f64; 2],
+    /// As many as the optimiser needs, and empty ones; all are empty before the first update.
+    vectors: [Vec<LittleEndianF32>; VECTORS_MAX],
+}
+
+/// What was written of a state is not the state of the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OuterStateError {
+    /// It has seen another number of updates than the job has made.
+    Updates {
+        /// Updates written.
+        got: u64,
+        /// Updates made.
+        expected: u64,
+    },
+    /// It has another length than its optimiser's vectors.
+    Length {
+        /// Bytes written.
+        got: usize,
+        /// Bytes of the vectors.
+        expected: usize,
+    },
+}
+
+impl fmt::Display for OuterStateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Updates { got, expected } => {
+                write!(f, "the outer optimiser's state is that after {got} updates, and {expected} are due")
+            }
+            Self::Length { got, expected } => {
+                write!(f, "the outer optimiser's state has {got} bytes, and {expected} are due")
+            }
+        }
+    }
+}
+
+impl std::error::Error for OuterStateError {}
+
+impl Default for OuterState {
+    fn default() -> OuterState {
+        OuterState { updates: 0, powers: [1.0; 2], vectors: [const { Vec::new() }; _] }
+    }
+}
+
+impl OuterState {
+    /// That of a job of so many parameters after `steps` of its `rounds` rounds, from what was written down.
+    pub fn restored(
+        outer: &Outer,
+        parameters: usize,
+        (steps, rounds): (u64, u32),
+        updates: u64,
+        vectors: &[u8],
+    ) -> Result<OuterState, OuterStateError> {
+        let due = outer.updates_within(steps, rounds);
+        if updates != due {
+            return Err(OuterStateError::Updates { got: updates, expected: due });
+        }
+        let count = if updates > 0 { outer.optimiser.state_vectors() } else { 0 };
+        let expected = size_of::<LittleEndianF32>() * parameters * count;
+        if vectors.len() != expected {
+            return Err(OuterStateError::Length { got: vectors.len(), expected });
+        }
+        let mut state = OuterState::default();
+        (0..updates).for_each(|_| state.count(outer));
+        let values: &[LittleEndianF32] = vectors.as_chunks().0;
+        for (vector, values) in state.vectors.iter_mut().zip(values.chunks(parameters.max(1))) {
+            *vector = values.to_vec();
+        }
+        Ok(state)
+    }
+
+    /// Updates that it has seen.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// Its vectors as they are written down, one behind the other.
+    pub fn vectors(&self) -> [&[u8]; VECTORS_MAX] {
+        self.vectors.each_ref().map(|vector| vector.as_flattened())
+    }
+
+    /// Moves `weights` by a round's merged update, at a learning rate that is [`Outer::rate`]'s. The new weights are told to
+    /// `take` as they are made, part by part. Where a weight would not be finite, some are new by then, and of no use.
+    ///
+    /// Not with [`OuterOptimiser::Average`], whose merge adds the update itself.
+    pub fn step(
+        &mut self,
+        kernel: Kernel,
+        outer: &Outer,
+        rate: f32,
+        update: &[LittleEndianF32],
+        weights: &mut [LittleEndianF32],
+        take: &mut dyn FnMut(&[LittleEndianF32]),
+    ) -> Result<(), MergeError> {
+        if rate == 0.0 {
+            take(weights);
+            return Ok(());
+        }
+        self.count(outer);
+        for vector in &mut self.vectors[..outer.optimiser.state_vectors()] {
+            vector.resize(weights.len(), [0; 4]);
+        }
+        let factor = outer.clip.and_then(|clip| clip_factor(kernel, clip, update));
+        let step = Step { kernel, outer, rate, factors: self.factors(outer, rate), cuts_moments: self.cuts(outer) };
+        let mut block = Block::default();
+        let parts = weights.chunks_mut(BLOCK).zip(update.chunks(BLOCK)).enumerate();
+        for (index, (weights, update)) in parts {
+            let start = index * BLOCK;
+            let state = self.vectors.each_mut().map(|vector| {
+                let end = vector.len().min(start + weights.len());
+                vector.get_mut(start..end).unwrap_or_default()
+            });
+            let moved = step.of_block(&mut block, factor, update, state, weights);
+            moved.map_err(|(place, value)| MergeError::Weight { index: start + place, value })?;
+            take(weights);
+        }
+        Ok(())
+    }
+
+    /// Another update begins.
+    fn count(&mut self, outer: &Outer) {
+        self.updates += 1;
+        let [first, second] = outer.betas;
+        self.powers = [self.powers[0] * first, self.powers[1] * second];
+    }
+
+    /// Whether this update begins with a look at Adam's moments.
+    fn cuts(&self, outer: &Outer) -> bool {
+        outer.optimiser == OuterOptimiser::Adam && self.updates.is_multiple_of(moments_every(outer.betas).into())
+    }
+
+    fn factors(&self, outer: &Outer, rate: f32) -> Factors {
+        let averaging = Averaging::over(LossReduction::Sum, 1);
+        Factors::new(averaging, rate, self.powers, outer.betas, outer.epsilon)
+    }
+}
+
+/// Weights, gradient and state of some parameters, as numbers.
+struct Block {
+    weights: [f32; BLOCK],
+    gradient: [f32; BLOCK],
+    state: [[f32; BLOCK]; VECTORS_MAX],
+}
+
+impl Default for Block {
+    fn default() -> Block {
+        Block { weights: [0.0; BLOCK], gradient: [0.0; BLOCK], state: [[0.0; BLOCK]; VECTORS_MAX] }
+    }
+}
+
+/// A step on its way over all parameters.
+struct Step<'a> {
+    kernel: Kernel,
+    outer: &'a Outer,
+    rate: f32,
+    factors: Factors,
+    cuts_moments: bool,
+}
+
+impl Step<'_> {
+    /// Moves some parameters; or tells one that would not be finite.
+    fn of_block(
+        &self,
+        block: &mut Block,
+        clip: Option<f32>,
+        update: &[LittleEndianF32],
+        mut state: [&mut [LittleEndianF32]; VECTORS_MAX],
+        weights: &mut [LittleEndianF32],
+    ) -> Result<(), (usize, f32)> {
+        let Step { kernel, outer, rate, factors, cuts_moments } = self;
+        let (kernel, rate) = (*kernel, *rate);
+        let count = weights.len();
+        let values = &mut block.weights[..count];
+        read(weights, values);
+        let gradient = &mut block.gradient[..count];
+        for (gradient, update) in gradient.iter_mut().zip(update) {
+            *gradient = -f32::from_le_bytes(*update);
+        }
+        if let Some(factor) = clip {
+            gradient.iter_mut().for_each(|gradient| *gradient = cut(*gradient * factor, VALUE_LEAST));
+        }
+        let mut vectors = block.state.each_mut();
+        for (vector, state) in vectors.iter_mut().zip(&state) {
+            read(state, &mut vector[..state.len()]);
+        }
+        let [first, second] = vectors.map(|vector| &mut vector[..count]);
+        if *cuts_moments {
+            cut_all(kernel, first, FIRST_MOMENT_LEAST);
+            cut_all(kernel, second, SECOND_MOMENT_LEAST);
+        }
+        if outer.weight_decay > 0.0 {
+            decay(kernel, rate * outer.weight_decay, values);
+        }
+        let averaging = Averaging::over(LossReduction::Sum, 1);
+        match outer.optimiser {
+            OuterOptimiser::Average => {}
+            OuterOptimiser::Momentum => momentum(kernel, [rate, outer.momentum], averaging, gradient, first, values),
+            OuterOptimiser::Nesterov => nesterov(kernel, [rate, outer.momentum], averaging, gradient, first, values),
+            OuterOptimiser::Adam => adam(kernel, factors, gradient, first, second, values),
+        }
+        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+            return Err((place, values[place]));
+        }
+        write(values, weights);
+        for (vector, state) in block.state.iter().zip(&mut state) {
+            write(&vector[..state.len()], state);
+        }
+        Ok(())
+    }
+}
+
+fn read(values: &[LittleEndianF32], out: &mut [f32]) {
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = f32::from_le_bytes(*value);
+    }
+}
+
+fn write(values: &[f32], out: &mut [LittleEndianF32]) {
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = value.to_le_bytes();
+    }
+}
+
+/// What an update that is longer than `clip` is multiplied with; none for one that is not.
+fn clip_factor(kernel: Kernel, clip: f32, update: &[LittleEndianF32]) -> Option<f32> {
+    let (clip, norm) = (f64::from(clip), sum_of_squares(kernel, update).sqrt());
+    (norm > clip).then(|| (clip / norm) as f32)
+}
+
+compiled_for_each_kernel! {
+    /// On eight lanes.
+    fn sum_of_squares = sum_of_squares_body(values: &[LittleEndianF32]) -> f64
+}
+
+#[inline(always)]
+fn sum_of_squares_body<V: Vector>(values: &[LittleEndianF32]) -> f64 {
+    let mut lanes = [0.0f64; 8];
+    for values in values.chunks(lanes.len()) {
+        for (lane, value) in lanes.iter_mut().zip(values) {
+            let value = f64::from(f32::from_le_bytes(*value));
+            // The product is exact, fused or not.
+            *lane += value * value;
+        }
+    }
+    let halves: [f64; 4] = std::array::from_fn(|lane| lanes[lane] + lanes[lane + 4]);
+    (halves[0] + halves[2]) + (halves[1] + halves[3])
+}
