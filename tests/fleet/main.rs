@@ -12,6 +12,7 @@ mod median;
 mod membership;
 mod memory;
 mod models;
+mod outer;
 mod regression;
 mod returning;
 mod same_bits;

@@ -5,6 +5,7 @@ use std::thread;
 use gradwire::job::JobState;
 
 use gradwire::digest::Digest;
+use gradwire::model::{Outer, OuterOptimiser};
 use gradwire::wire::{ErrorCode, Message};
 use serde_json::Value;
 
@@ -217,7 +218,7 @@ fn whatever_in_a_ledger_is_not_what_is_computed_is_told_with_its_node() {
 
 #[test]
 fn behind_a_task_of_another_arithmetic_rounds_are_computed_from_weights_that_the_coordinator_holds() {
-    let mut book = Book::with_inexact(notes(), (1, 0));
+    let mut book = Book::with_inexact(notes(), Outer::AVERAGE, (1, 0));
     let ended = ask(&book, &["verify", "beef"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let lines: Vec<&str> = ended.stdout.lines().collect();
@@ -234,6 +235,48 @@ fn behind_a_task_of_another_arithmetic_rounds_are_computed_from_weights_that_the
         assert!(ended.stdout.contains(&line), "{ended:?}");
     }
     assert!(ended.stdout.contains("recomputed 8 tasks of 6 rounds: 1 difference"), "{ended:?}");
+}
+
+/// One that remembers.
+const OUTER: Outer = Outer { optimiser: OuterOptimiser::Adam, eta: 0.01, ..Outer::AVERAGE };
+
+#[test]
+fn the_rounds_of_an_outer_optimiser_are_computed_from_the_first_and_a_merge_that_is_another_is_told() {
+    let book = |inexact| Book::with_inexact(notes(), OUTER, inexact);
+    let mut well = book((u64::MAX, 0));
+    let ended = ask(&well, &["verify", "beef"]);
+    let said = "verified 17 tasks of 6 rounds: every update has the ledger's bits; 1 task was skipped\n";
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), said), "{ended:?}");
+    // The same tasks, added as they are, lead elsewhere.
+    well.specification.outer = Outer::AVERAGE;
+    let found = differs(&ask(&well, &["verify", "beef", "--json"]));
+    assert!(found.contains(&(1, None, None)), "{found:?}");
+    // Weights that are held say nothing of what was remembered at them, and a sample needs none of it.
+    let mut book = book((u64::MAX, 0));
+    let sample = |book: &Book| ask(book, &["verify", "beef", "--sample", "3", "--seed", "5"]);
+    let held = sample(&book);
+    assert!(held.code == Some(0) && held.stdout.starts_with("verified 3 tasks of 6 rounds: "), "{held:?}");
+    for round in 1..=ROUNDS {
+        book.objects.remove(&book.base(round));
+    }
+    let unheld = sample(&book);
+    assert!(unheld.code == Some(0) && unheld.stdout.contains(" more on the way"), "{unheld:?}");
+}
+
+#[test]
+fn behind_a_round_that_leads_elsewhere_merges_by_an_outer_optimiser_are_said_not_to_be_computed() {
+    let book = Book::with_inexact(notes(), OUTER, (1, 0));
+    let ended = ask(&book, &["verify", "beef"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert!(lines[0].starts_with("round 2, shard 0, of node-0: its update is "), "{ended:?}");
+    let unmerged =
+        "4 merges not computed, from round 3 on: what the outer optimiser remembered before it cannot be had";
+    let computed = "recomputed 17 tasks of 6 rounds: 1 difference from the ledger; 1 task was skipped";
+    assert_eq!(lines[1..], [unmerged, computed]);
+    let verdict = ask(&book, &["verify", "beef", "--json"]);
+    let verdict: Value = serde_json::from_str(verdict.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(verdict["unmerged"], serde_json::json!([3, 4, 5, 6]));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use gradwire::job::{
 };
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    ARITHMETIC, ExactSum, Kernel, Merge, Network, Outer, Recipe, Rows, Trainer, Training, initialise,
+    ARITHMETIC, ExactSum, Kernel, Merge, Network, Outer, OuterState, Recipe, Rows, Trainer, Training, initialise,
 };
 use gradwire::wire::message::{Described, Done, Entries, Error, Held, LedgerEntry, Listed};
 use gradwire::wire::object::{self, ObjectKind};
@@ -36,11 +36,11 @@ pub struct Book {
 impl Book {
     /// A job with these notes, in which shard 1 of round 2 was skipped.
     pub fn new(notes: Vec<u8>) -> Book {
-        Book::with_inexact(notes, (u64::MAX, 0))
+        Book::with_inexact(notes, Outer::AVERAGE, (u64::MAX, 0))
     }
 
-    /// The same, with a task, a step and a shard, whose update was not computed in arithmetic 2.
-    pub fn with_inexact(notes: Vec<u8>, inexact: (u64, u32)) -> Book {
+    /// The same, with this outer optimiser, and with a task, a step and a shard, whose update was not computed in arithmetic 2.
+    pub fn with_inexact(notes: Vec<u8>, outer: Outer, inexact: (u64, u32)) -> Book {
         let mut objects = Objects::new();
         let mut keep = |bytes: Vec<u8>| {
             let digest = Digest::of(&bytes);
@@ -59,7 +59,7 @@ impl Book {
             shards: (0..SHARDS).map(&mut rows_ref).collect(),
             validation: rows_ref(SHARDS),
             merge: Merge::Mean,
-            outer: Outer::AVERAGE,
+            outer,
             initial: None,
             operation: Operation::default(),
             notes,
@@ -67,7 +67,7 @@ impl Book {
         let kernel = Kernel::best();
         let mut trainer = Trainer::new(kernel);
         let mut weights = initialise(&network, training.recipe.initialisation, training.seed);
-        let mut entries = Vec::new();
+        let (mut entries, mut state) = (Vec::new(), OuterState::default());
         for step in 0..u64::from(ROUNDS) {
             let mut bytes = object::encode_parameters(ObjectKind::Weights, &network, &weights);
             let base = keep(bytes.clone());
@@ -90,7 +90,14 @@ impl Book {
                 });
                 entries.push(LedgerEntry { rows: 4, base, merged });
             }
-            sum.mean_onto(object::parameters_mut(&network, &mut bytes)).unwrap();
+            let values = object::parameters_mut(&network, &mut bytes);
+            if outer.is_average() {
+                sum.mean_onto(values).unwrap();
+            } else {
+                let mut update = vec![[0; 4]; values.len()];
+                sum.mean_onto(&mut update).unwrap();
+                state.step(kernel, &outer, outer.rate(step, ROUNDS), &update, values, &mut |_| ()).unwrap();
+            }
             weights = object::decode_parameters(ObjectKind::Weights, &network, &bytes).unwrap().into_owned();
         }
         let last = keep(object::encode_parameters(ObjectKind::Weights, &network, &weights));

@@ -1,0 +1,149 @@
+//! Jobs whose weights an outer optimiser moves: the same bits on any fleet, whatever of it dies, and what it remembers with them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::common::clients::{Client, Finished};
+use crate::common::process::reserve_port;
+use crate::common::servers::{Coordinator, nodes, ports};
+use crate::common::tables::file_in;
+
+const ADAM: [&str; 14] = [
+    "--rounds",
+    "10",
+    "--epochs",
+    "1",
+    "--hidden",
+    "12",
+    "--shards",
+    "8",
+    "--outer",
+    "adam",
+    "--outer-eta",
+    "0.03",
+    "--outer-schedule",
+    "cosine",
+];
+
+fn ask(coordinator: &Coordinator, arguments: &[&str]) -> Finished {
+    Client::start(coordinator, arguments).finish()
+}
+
+fn fingerprint_of(nodes: usize, job: &[&str]) -> String {
+    Client::local(nodes, job).finish().fingerprint()
+}
+
+#[test]
+fn every_outer_optimiser_gives_a_model_of_its_own_and_the_same_on_any_fleet() {
+    let short = ["--rounds", "3", "--epochs", "1", "--hidden", "12", "--shards", "8"];
+    let jobs: [&[&str]; 5] = [
+        &[],
+        &["--outer", "momentum", "--outer-clip", "0.5"],
+        &["--outer", "nesterov", "--outer-eta", "0.7", "--outer-weight-decay", "0.01"],
+        &["--outer", "nesterov", "--outer-eta", "0.7", "--merge", "median"],
+        &["--outer", "adam", "--outer-schedule", "cosine"],
+    ];
+    let models = jobs.map(|outer| {
+        let job = [&short[..], outer].concat();
+        let model = fingerprint_of(1, &job);
+        assert_eq!(fingerprint_of(3, &job), model, "{outer:?}");
+        assert_eq!(fingerprint_of(1, &[&job[..], &["--kernel", "portable"]].concat()), model, "{outer:?}");
+        model
+    });
+    let mut others = models.to_vec();
+    others.sort();
+    others.dedup();
+    assert_eq!(others.len(), models.len(), "{models:?}");
+}
+
+#[test]
+fn what_adam_remembers_survives_the_death_of_a_node_and_of_the_coordinator() {
+    let expected = fingerprint_of(1, &ADAM);
+    let directory = tempfile::tempdir().unwrap();
+    let state = file_in(&directory, "state");
+    let options = ["--state-dir", state.to_str().unwrap()];
+    let (port, mut fleet) = (reserve_port(), nodes(4, "0.5", &["--load-delay", "0.05"]));
+    let mut coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    let mut client = Client::at(port, &ADAM);
+    let job = client.await_accepted()["job"].as_str().unwrap().to_owned();
+    client.await_round();
+    fleet[1].kill();
+    (0..3).for_each(|_| drop(client.await_round()));
+    coordinator.kill();
+    client.await_event("the loss", |event| event["event"] == "lost");
+    let coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    let finished = client.finish();
+    assert_eq!(finished.fingerprint(), expected, "{finished:#?}");
+    assert_eq!(finished.done()["reproducible"], true);
+    let verified = ask(&coordinator, &["verify", &job]);
+    let verdict = &verified.events[0];
+    assert_eq!(
+        (verified.exit, &verdict["tasks"], &verdict["unmerged"]),
+        (Some(0), &json!(80), &json!([])),
+        "{verified:#?}"
+    );
+    let shown = ask(&coordinator, &["job", &job]);
+    assert_eq!(shown.exit, Some(0), "{shown:#?}");
+}
+
+#[test]
+fn a_paused_job_goes_on_with_what_its_outer_optimiser_remembers() {
+    let expected = fingerprint_of(1, &ADAM);
+    let mut fleet = nodes(1, "1", &["--load-delay", "0.05"]);
+    let port = fleet[0].port;
+    let coordinator = Coordinator::of("2", &fleet, &["--revival-waits", "0.1"]);
+    let mut client = Client::start(&coordinator, &[&ADAM[..], &["--on-no-nodes", "pause"]].concat());
+    let job = client.await_accepted()["job"].as_str().unwrap().to_owned();
+    client.await_round();
+    fleet[0].kill();
+    assert_ne!(client.finish().exit, Some(0), "it is paused");
+    let _node = crate::common::servers::Node::start(port, "0", &[]);
+    coordinator.await_in_status("1 of 1 active");
+    assert_eq!(ask(&coordinator, &["resume", &job]).exit, Some(0));
+    assert_eq!(ask(&coordinator, &["attach", &job]).fingerprint(), expected);
+}
+
+/// The two generations of the job's state.
+fn generations(state: &Path, job: &str) -> [PathBuf; 2] {
+    ["state-0", "state-1"].map(|name| state.join("jobs").join(job).join(name))
+}
+
+#[test]
+fn a_state_whose_outer_part_is_damaged_counts_as_damaged_weights_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = file_in(&directory, "state");
+    let options = ["--state-dir", state.to_str().unwrap(), "--revival-waits", "3600"];
+    let (port, mut fleet) = (reserve_port(), nodes(1, "1", &["--load-delay", "0.05"]));
+    let mut coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    let mut client = Client::at(port, &ADAM);
+    let job = client.await_accepted()["job"].as_str().unwrap().to_owned();
+    (0..4).for_each(|_| drop(client.await_round()));
+    fleet[0].kill();
+    coordinator.kill();
+    client.kill();
+    // What the optimiser remembers ends where the digest of the head begins.
+    for path in generations(&state, &job) {
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 33;
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+    let coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    coordinator.await_line("the state of its outer optimiser does not have its digest");
+    assert_eq!(fs::read_dir(state.join("damaged")).unwrap().count(), 1);
+}
+
+#[test]
+fn an_option_without_its_outer_optimiser_is_refused_with_the_cure() {
+    for (options, word) in [
+        (&["--outer-eta", "0.5"][..], "--outer-eta belongs to an outer optimiser"),
+        (&["--outer", "adam", "--outer-momentum", "0.5"], "has no momentum"),
+        (&["--outer", "momentum", "--outer-momentum", "1.5"], "the outer momentum is 0, or from 0.1"),
+        (&["--outer", "yogi"], "average, momentum, nesterov, adam"),
+    ] {
+        let refused = Client::local(1, options).finish();
+        assert!(refused.exit == Some(2) && refused.log.contains(word), "{refused:#?}");
+    }
+}
