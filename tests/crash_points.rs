@@ -162,8 +162,10 @@ impl Bench {
     }
 }
 
+/// The second job has an outer optimiser, whose state must come through with the weights.
 fn options(job: &str) -> Vec<&str> {
-    [&SHORT[..], &["--job", job]].concat()
+    let outer: &[&str] = if job == SECOND { &["--outer", "adam"] } else { &[] };
+    [&SHORT[..], &["--job", job], outer].concat()
 }
 
 /// What must be so of a coordinator to which something happened.
@@ -277,8 +279,7 @@ fn sweep_reads(stride: u32) {
     let mut coordinator =
         Coordinator::start_at(reserve_port(), "2", &[node.port], &["--state-dir", state.to_str().unwrap()]);
     Client::start(&coordinator, &options(FIRST)).finish().done();
-    let long = ["--rounds", "3", "--hidden", "4", "--epochs", "1", "--job", SECOND];
-    let mut client = Client::start(&coordinator, &long);
+    let mut client = Client::start(&coordinator, &options(SECOND));
     client.await_round();
     coordinator.kill();
     client.kill();

@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::definition::{Definition, Meter, Thresholds};
+use common::definition::{Definition, Meter, OuterDescent, Thresholds};
 use common::shapes::{Data, NARROW, SGD, SUM, Shape, WIDE, by, merged, rows, training};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    ARITHMETIC, Activation, Kernel, Loss, LossReduction, Network, Optimiser, Recipe, Targets, Trainer, Training,
-    evaluate, initialise,
+    ARITHMETIC, Activation, Kernel, LittleEndianF32, Loss, LossReduction, Network, Optimiser, Outer, OuterOptimiser,
+    OuterState, Recipe, Targets, Trainer, Training, evaluate, initialise,
 };
 
 /// Counts operations that a processor may need a hundred cycles for.
@@ -344,6 +344,132 @@ fn without_any_one_threshold_there_are_subnormal_numbers() {
         let mut without = Thresholds::DEFINED;
         taken_out(&mut without);
         assert!(count(without) > 0, "nothing needs the threshold of {threshold}");
+    }
+}
+
+/// Rounds of a job whose outer optimiser needs a threshold.
+struct OuterNeed {
+    threshold: &'static str,
+    taken_out: fn(&mut Thresholds),
+    outer: Outer,
+    rounds: u32,
+    /// What a step's updates come to.
+    update: fn(u64) -> f32,
+}
+
+fn outer_needs() -> Vec<OuterNeed> {
+    let outer = |optimiser, eta| Outer { optimiser, eta, ..Outer::AVERAGE };
+    let momentum = outer(OuterOptimiser::Momentum, 0.1);
+    let adam = outer(OuterOptimiser::Adam, 0.01);
+    let only_first = |step| if step == 0 { 1.0 } else { 0.0 };
+    // The least that an update may come to, each time.
+    let least = |_| 9.094_947e-13;
+    vec![
+        OuterNeed {
+            threshold: "velocities",
+            taken_out: |t| t.velocity = 0.0,
+            outer: momentum,
+            rounds: 1_000,
+            update: only_first,
+        },
+        OuterNeed {
+            threshold: "Nesterov's velocities",
+            taken_out: |t| t.velocity = 0.0,
+            outer: Outer { optimiser: OuterOptimiser::Nesterov, ..momentum },
+            rounds: 1_000,
+            update: only_first,
+        },
+        OuterNeed {
+            threshold: "rates of momentum",
+            taken_out: |t| t.sgd_rate = 0.0,
+            outer: Outer { eta: 1e-30, ..momentum },
+            rounds: 3,
+            update: least,
+        },
+        OuterNeed {
+            threshold: "rates of Adam",
+            taken_out: |t| t.adam_rate = 0.0,
+            outer: Outer { eta: 1e-30, ..adam },
+            rounds: 3,
+            update: least,
+        },
+        OuterNeed {
+            threshold: "first moments",
+            taken_out: |t| t.first_moment = 0.0,
+            outer: adam,
+            rounds: 1_200,
+            update: only_first,
+        },
+        OuterNeed {
+            threshold: "second moments",
+            taken_out: |t| t.second_moment = 0.0,
+            outer: Outer { betas: [0.9, 0.96], ..adam },
+            rounds: 4_000,
+            update: only_first,
+        },
+        OuterNeed {
+            threshold: "moments that fade fast",
+            taken_out: |t| t.slow_betas = [0.0; 2],
+            outer: Outer { betas: [0.1, 0.2], ..adam },
+            rounds: 60,
+            update: only_first,
+        },
+        OuterNeed {
+            threshold: "Adam's steps",
+            taken_out: |t| t.step = 0.0,
+            // As large as updates may be, for long, and then none: the first moment fades, the second still shows them.
+            outer: Outer { eta: 9.1e-13, ..adam },
+            rounds: 4_000,
+            update: |step| match step {
+                0..3_035 => [16_000.0, -16_000.0][(step % 2) as usize],
+                _ => 0.0,
+            },
+        },
+    ]
+}
+
+#[test]
+fn without_any_one_threshold_an_outer_optimiser_meets_subnormal_numbers() {
+    for OuterNeed { threshold, taken_out, outer, rounds, update } in outer_needs() {
+        let count = |thresholds: Thresholds| {
+            let mut definition = counting(thresholds);
+            let (mut job, mut weights) = (OuterDescent::new(outer, rounds, 1), [0.0]);
+            (0..rounds.into()).for_each(|step| definition.outer_step(&mut job, step, &[update(step)], &mut weights));
+            definition.meter.subnormal
+        };
+        assert_eq!(count(Thresholds::DEFINED), 0, "{threshold}");
+        let mut without = Thresholds::DEFINED;
+        taken_out(&mut without);
+        assert!(count(without) > 0, "nothing needs the threshold of {threshold}");
+    }
+}
+
+/// The least rate and weight decay, and updates from the least to the largest, clipped as short as can be and not at all.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_processor_meets_no_subnormal_number_in_a_step_of_an_outer_optimiser() {
+    let extreme = |optimiser, eta, clip| Outer { optimiser, eta, clip, weight_decay: 1e-12, ..Outer::AVERAGE };
+    let clips = [None, Some(1e-12), Some(1.0)];
+    let kinds =
+        [(OuterOptimiser::Momentum, 8.7e-19), (OuterOptimiser::Nesterov, 8.7e-19), (OuterOptimiser::Adam, 9.1e-13)];
+    let of_kinds = kinds.into_iter().flat_map(|(optimiser, eta)| clips.map(|clip| extreme(optimiser, eta, clip)));
+    let all = outer_needs().into_iter().map(|need| (need.outer, need.rounds, need.update));
+    let extremes: fn(u64) -> f32 = |step| if step == 0 { 16_000.0 } else { 0.0 };
+    for (outer, rounds, update) in all.chain(of_kinds.map(|outer| (outer, 500, extremes))) {
+        let outer = outer.checked().unwrap();
+        for kernel in Kernel::available() {
+            let mut state = OuterState::default();
+            let mut weights = [0.5f32, 0.0, -1e-12, 3e3].map(f32::to_le_bytes);
+            for step in 0..rounds.into() {
+                let first = update(step);
+                let small = if step < 5 { SMALL } else { 0.0 };
+                let update: [LittleEndianF32; 4] = [first, small, -small, first * 0.5].map(f32::to_le_bytes);
+                let rate = outer.rate(step, rounds);
+                flags::clear();
+                state.step(kernel, &outer, rate, &update, &mut weights, &mut |_| ()).unwrap();
+                assert!(!flags::has_met_subnormals(), "{kernel}, step {step}: {outer:?}");
+            }
+        }
     }
 }
 

@@ -161,8 +161,8 @@ fn recipe(options: &Options, defaults: Recipe) -> Result<Recipe, crate::model::R
     asked.checked()
 }
 
-/// Outer learning rate of Adam, whose steps are about as long as the rate.
-const OUTER_ADAM_ETA: f32 = 0.01;
+/// Outer learning rate of Adam where none is asked for: its steps are about as long as the rate.
+const OUTER_ADAM_ETA: f32 = 0.05;
 
 fn outer(options: &OuterOptions) -> Result<Outer, String> {
     let OuterOptions { optimiser, eta, momentum, weight_decay, schedule, clip } = *options;

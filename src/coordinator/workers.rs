@@ -184,3 +184,47 @@ fn validate(kernel: Kernel, order: &Validating) -> Result<model::Evaluation, Str
     model::evaluate(kernel, &training.network, &training.recipe, &weights, &order.rows)
         .map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Operation, RowsRef, Specification};
+    use crate::model::{ARITHMETIC, Merge, Network, Outer, OuterOptimiser, Recipe, Training};
+
+    #[test]
+    fn a_job_that_goes_on_has_its_own_weights_to_the_bit_and_what_its_optimiser_remembers_at_them() {
+        let (events, _told) = unbounded();
+        let transfers = Transfers::new(1, || {});
+        let (kernel, storage, buffers) = (Kernel::best(), Storage::Memory, BufferPool::default());
+        let mut merger = Merger { kernel, rounds: HashMap::new(), storage, buffers, transfers, events };
+        let network = Network::new(1, &[], 2).unwrap();
+        let rows = RowsRef { rows: 2, digest: Digest([1; 32]) };
+        let outer = Outer { optimiser: OuterOptimiser::Adam, ..Outer::AVERAGE };
+        let specification = Arc::new(Specification {
+            training: Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe::DEFAULT, seed: 1 },
+            rounds: 9,
+            shards: vec![rows],
+            validation: rows,
+            merge: Merge::Mean,
+            outer,
+            initial: None,
+            operation: Operation::default(),
+            notes: Vec::new(),
+        });
+        // A step of Adam's leaves weights that those of a first step may not be.
+        let bytes = Arc::new(object::encode_parameters(ObjectKind::Weights, &network, &[1e-15, 1.0, 0.0, -1e-13]));
+        let state = Arc::new(OuterState::restored(&outer, 4, (3, 9), 3, &[7; 32]).unwrap());
+        let own = Weights { digest: Digest::of(&bytes), bytes: bytes.clone(), outer: state.clone() };
+        let mut prepare = |start| {
+            let specification = specification.clone();
+            match merger.work(MergeWork::Prepare { job: JobId(1), specification, start }) {
+                Some(DriverEvent::Prepared { weights, .. }) => weights,
+                _ => panic!("no weights"),
+            }
+        };
+        let goes_on = prepare(Start::Own(own.clone()));
+        assert_eq!((goes_on.digest, &goes_on.bytes, &goes_on.outer), (own.digest, &bytes, &state));
+        let begins = prepare(Start::Given(bytes));
+        assert!(begins.digest != own.digest && *begins.outer == OuterState::default());
+    }
+}

@@ -222,7 +222,7 @@ pub struct Train {
     /// their own that remembers earlier rounds: momentum, nesterov or adam
     #[arg(long, value_name = "NAME", default_value = "average")]
     pub outer: OuterOptimiser,
-    /// With --outer: learning rate of the outer optimiser [default: 1; adam: 0.01]
+    /// With --outer: learning rate of the outer optimiser [default: 1; adam: 0.05]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub outer_eta: Option<f32>,
     /// With --outer momentum or nesterov: factor that each round applies to the velocity, 0 or 0.1 to 0.9999

@@ -272,3 +272,90 @@ fn sum_of_squares_body<V: Vector>(values: &[LittleEndianF32]) -> f64 {
     let halves: [f64; 4] = std::array::from_fn(|lane| lanes[lane] + lanes[lane + 4]);
     (halves[0] + halves[2]) + (halves[1] + halves[3])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NESTEROV: Outer = Outer { optimiser: OuterOptimiser::Nesterov, clip: Some(0.5), ..Outer::AVERAGE };
+    const ADAM: Outer = Outer { optimiser: OuterOptimiser::Adam, weight_decay: 0.25, ..Outer::AVERAGE };
+
+    fn bytes(values: impl IntoIterator<Item = f32>) -> Vec<LittleEndianF32> {
+        values.into_iter().map(f32::to_le_bytes).collect()
+    }
+
+    fn noise(seed: usize, length: usize) -> Vec<LittleEndianF32> {
+        bytes((0..length).map(|index| ((index * 7 + seed * 13) as f32 * 0.37).sin()))
+    }
+
+    /// Moves the weights by some updates; what was told of them must be they.
+    fn moved(kernel: Kernel, outer: &Outer, state: &mut OuterState, weights: &mut [LittleEndianF32], updates: usize) {
+        for seed in 0..updates {
+            let mut told = Vec::new();
+            let update = noise(seed, weights.len());
+            state.step(kernel, outer, 0.01, &update, weights, &mut |part| told.extend_from_slice(part)).unwrap();
+            assert!(told == weights);
+        }
+    }
+
+    #[test]
+    fn neither_blocks_nor_kernels_nor_being_written_down_change_a_bit() {
+        for (outer, count) in [(NESTEROV, 2 * BLOCK + 13), (ADAM, BLOCK), (ADAM, 5), (NESTEROV, BLOCK - 1)] {
+            let mut expected = None;
+            for kernel in Kernel::available() {
+                let (mut state, mut weights) = (OuterState::default(), noise(99, count));
+                moved(kernel, &outer, &mut state, &mut weights, 70);
+                let written = state.vectors().concat();
+                let mut again = OuterState::restored(&outer, count, (70, 100), state.updates(), &written).unwrap();
+                assert_eq!(again, state);
+                moved(kernel, &outer, &mut again, &mut weights, 1);
+                let (weights, expected) = (&weights, expected.get_or_insert_with(|| weights.clone()));
+                assert!(weights == expected, "{kernel}, {count} of {outer:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_norm_is_summed_on_eight_lanes_and_an_update_that_is_longer_than_its_clip_has_that_length_after() {
+        let values = noise(3, 1_003);
+        let square = |value: &LittleEndianF32| f64::from(f32::from_le_bytes(*value)).powi(2);
+        let lane = |lane: usize| values.iter().skip(lane).step_by(8).fold(0.0, |sum, value| sum + square(value));
+        let pairs = [0, 1, 2, 3].map(|first| lane(first) + lane(first + 4));
+        let expected = (pairs[0] + pairs[2]) + (pairs[1] + pairs[3]);
+        assert_ne!(expected, values.iter().fold(0.0, |sum, value| sum + square(value)), "the order does not show");
+        for kernel in Kernel::available() {
+            assert_eq!(sum_of_squares(kernel, &values), expected, "{kernel}");
+            assert_eq!(clip_factor(kernel, expected.sqrt() as f32 * 1.001, &values), None);
+            let factor = clip_factor(kernel, 0.25, &values).unwrap();
+            let clipped = bytes(values.iter().map(|value| f32::from_le_bytes(*value) * factor));
+            assert!((sum_of_squares(kernel, &clipped).sqrt() - 0.25).abs() < 1e-6, "{kernel}");
+        }
+    }
+
+    #[test]
+    fn a_step_without_a_rate_changes_nothing_and_one_that_runs_away_is_refused_with_its_weight() {
+        let kernel = Kernel::best();
+        let mut weights = noise(1, BLOCK + 2);
+        let mut state = OuterState::default();
+        let before = weights.clone();
+        let mut told = 0;
+        state.step(kernel, &ADAM, 0.0, &noise(2, BLOCK + 2), &mut weights, &mut |part| told += part.len()).unwrap();
+        assert!((weights == before, told) == (true, BLOCK + 2) && state == OuterState::default());
+        weights[BLOCK + 1] = f32::MAX.to_le_bytes();
+        let away = bytes((0..BLOCK + 2).map(|index| if index <= BLOCK { 0.0 } else { 16_000.0 }));
+        let refused = state.step(kernel, &NESTEROV, f32::MAX, &away, &mut weights, &mut |_| ());
+        assert_eq!(refused, Err(MergeError::Weight { index: BLOCK + 1, value: f32::INFINITY }));
+        assert!(refused.unwrap_err().to_string().contains("outer_eta"));
+    }
+
+    #[test]
+    fn what_is_not_the_state_after_these_rounds_is_refused() {
+        let restored = |outer: &Outer, updates, bytes: &[u8]| OuterState::restored(outer, 2, (3, 9), updates, bytes);
+        assert!(restored(&ADAM, 3, &[0; 16]).is_ok() && restored(&NESTEROV, 3, &[0; 8]).is_ok());
+        assert!(restored(&Outer::AVERAGE, 0, &[]).is_ok());
+        assert_eq!(restored(&ADAM, 2, &[0; 16]), Err(OuterStateError::Updates { got: 2, expected: 3 }));
+        assert_eq!(restored(&ADAM, 3, &[0; 8]), Err(OuterStateError::Length { got: 8, expected: 16 }));
+        assert_eq!(restored(&Outer::AVERAGE, 1, &[]), Err(OuterStateError::Updates { got: 1, expected: 0 }));
+        assert_eq!(restored(&Outer::AVERAGE, 0, &[0; 8]), Err(OuterStateError::Length { got: 8, expected: 0 }));
+    }
+}
