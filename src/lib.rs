@@ -10,7 +10,7 @@
 //! | `bin/*` | arguments, logging, exit code | bytes, threads |
 //! | [`wire`] | bytes <-> values: header, frames, messages, error codes, limits; the session's rules; what people type and HTTP asks for | sockets, threads, clock, log |
 //! | [`net`] | the only user of `std::net`: listen, dial, deadlines, caps, handshake, reader and writer of a link, the console | what is being trained |
-//! | [`model`] | the mathematics: network, recipe, local training, loss and metrics, kernels, exact sums, model file | network, threads, files other than its own format |
+//! | [`model`] | the mathematics: network, recipe, local training, loss and metrics, kernels, merging, outer optimiser, model file | network, threads, files other than its own format |
 //! | `dataset` | CSV -> matrices, scaling, validation split, shards | network |
 //! | [`job`] | the vocabulary of jobs, shared by all three programs: specification, status, what came of rounds and tasks, outcome, profile | how it travels, is written down or runs |
 //! | `engine` | the deciding core, pure: `handle(now, event) -> actions` | sockets, threads, channels, clock, files, log, tensors |

@@ -1,4 +1,4 @@
-//! The mathematics: network, recipe, local training, loss and metrics, kernels, exact sums.
+//! The mathematics: network, recipe, local training, loss and metrics, kernels, merging, outer optimiser.
 //!
 //! Owns every floating-point operation that reaches a model's bits: arithmetic 2, defined to the last rounding in
 //! docs/arithmetic.md. Does not know the network, threads, or any file but the model's own.

@@ -1,5 +1,5 @@
-//! How a round's updates become its new weights. Owns the two ways of it, and which values an update may have; does not know
-//! nodes or rounds.
+//! How a round's updates become one, and its new weights where no outer optimiser moves them. Owns the two ways of it, and which
+//! values an update may have; does not know nodes or rounds.
 //!
 //! | merge | file | what it needs |
 //! |---|---|---|
