@@ -136,6 +136,15 @@ fn a_state_whose_outer_part_is_damaged_counts_as_damaged_weights_do() {
 }
 
 #[test]
+fn a_job_whose_outer_optimiser_runs_away_fails_with_the_cure() {
+    let away = ["--outer", "nesterov", "--outer-eta", "3.4e38", "--hidden", "12"];
+    let failed = Client::local(1, &[&away[..], &["--rounds", "9", "--epochs", "1"]].concat()).finish();
+    assert_eq!(failed.exit, Some(1), "{failed:#?}");
+    let failure = failed.failed().to_string();
+    assert!(failure.contains("the outer optimiser makes parameter"), "{failure}");
+}
+
+#[test]
 fn an_option_without_its_outer_optimiser_is_refused_with_the_cure() {
     for (options, word) in [
         (&["--outer-eta", "0.5"][..], "--outer-eta belongs to an outer optimiser"),
