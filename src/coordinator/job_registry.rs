@@ -93,8 +93,8 @@ impl fmt::Display for Refusal {
             Self::Updates { bytes, allowed } => {
                 write!(
                     f,
-                    "to take the median this coordinator keeps all updates of a round, {bytes} bytes, and at most {allowed} \
-                     are allowed: take fewer shards, or the mean"
+                    "this merge needs all updates of a round at once, {bytes} bytes, and this coordinator keeps at most {allowed}: \
+                     take fewer shards, or the mean"
                 )
             }
             Self::NoRoom { bytes, free } => {

@@ -216,7 +216,7 @@ pub struct Train {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, SHARDS_MAX))]
     pub shards: Option<u32>,
     /// How to combine a round's updates: mean, or median, which a few wrong updates cannot shift
-    #[arg(long, value_name = "HOW", default_value = "mean", value_parser = merge)]
+    #[arg(long, value_name = "HOW", default_value = "mean")]
     pub merge: Merge,
     /// How the weights follow a round's combined update: average (they take it as it is), or by an optimiser of
     /// their own that remembers earlier rounds: momentum, nesterov or adam
@@ -346,14 +346,6 @@ where
     move |text| {
         let number = text.parse().ok().filter(|number| (least..=most).contains(number));
         number.ok_or_else(|| format!("a whole number from {least} to {most} is allowed"))
-    }
-}
-
-fn merge(text: &str) -> Result<Merge, String> {
-    match text {
-        "mean" => Ok(Merge::Mean),
-        "median" => Ok(Merge::Median),
-        _ => Err("updates are merged to their mean or their median: mean or median".to_owned()),
     }
 }
 

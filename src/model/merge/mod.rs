@@ -12,6 +12,7 @@ mod median;
 use std::fmt;
 
 use super::kernel::{Kernel, compiled_for_each_kernel};
+use super::recipe::named;
 use super::vector::Vector;
 
 pub use mean::ExactSum;
@@ -42,14 +43,7 @@ impl Merge {
     }
 }
 
-impl fmt::Display for Merge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Merge::Mean => "mean",
-            Merge::Median => "median",
-        })
-    }
-}
+named!(Merge: Mean "mean", Median "median");
 
 /// Where magnitudes begin that an update may not have.
 pub(super) const MAGNITUDE_LIMIT: f32 = 16_384.0;
