@@ -218,8 +218,8 @@ pub struct Train {
     /// How to combine a round's updates: mean, or median, which a few wrong updates cannot shift
     #[arg(long, value_name = "HOW", default_value = "mean")]
     pub merge: Merge,
-    /// How the weights follow a round's combined update: average (they take it as it is), or by an optimiser of
-    /// their own that remembers earlier rounds: momentum, nesterov or adam
+    /// Optimiser at the coordinator that applies a round's combined update: average (adds it), or momentum, nesterov or
+    /// adam, which remember earlier rounds
     #[arg(long, value_name = "NAME", default_value = "average")]
     pub outer: OuterOptimiser,
     /// With --outer: learning rate of the outer optimiser [default: 1; adam: 0.05]
@@ -229,14 +229,15 @@ pub struct Train {
     /// [default: 0.9]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub outer_momentum: Option<f32>,
-    /// With --outer: each round, every weight first loses this part of itself times the outer rate [default: 0]
+    /// With --outer: weight decay; each round, every weight first loses this part of itself times the outer rate
+    /// [default: 0]
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub outer_weight_decay: Option<f32>,
-    /// With --outer: course of the outer rate over the rounds, constant or cosine (falls to almost nothing)
+    /// With --outer: schedule of the outer rate over the rounds, constant or cosine (falls to almost nothing)
     /// [default: constant]
-    #[arg(long, value_name = "COURSE")]
+    #[arg(long, value_name = "NAME")]
     pub outer_schedule: Option<OuterSchedule>,
-    /// With --outer: Euclidean length to which a longer combined update is shortened [default: no limit]
+    /// With --outer: largest Euclidean norm of a combined update; a longer one is shortened to it [default: no limit]
     #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
     pub outer_clip: Option<f32>,
     /// Seed of every random choice; the same command gives the same model [default: 1]
