@@ -136,7 +136,7 @@ pub struct UnknownName {
 
 impl fmt::Display for UnknownName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "one of {} is wanted", self.known.join(", "))
+        write!(f, "must be one of {}", self.known.join(", "))
     }
 }
 
@@ -271,7 +271,7 @@ impl Recipe {
 }
 
 /// Whether what is multiplied by this at each update fades as training can bear.
-pub(super) fn is_fading(factor: f64) -> bool {
+fn is_fading(factor: f64) -> bool {
     factor == 0.0 || (FADING_MIN..=FADING_MAX).contains(&factor)
 }
 

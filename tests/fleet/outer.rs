@@ -149,7 +149,7 @@ fn an_option_without_its_outer_optimiser_is_refused_with_the_cure() {
     for (options, word) in [
         (&["--outer-eta", "0.5"][..], "--outer-eta belongs to an outer optimiser"),
         (&["--outer", "adam", "--outer-momentum", "0.5"], "has no momentum"),
-        (&["--outer", "momentum", "--outer-momentum", "1.5"], "the outer momentum is 0, or from 0.1"),
+        (&["--outer", "momentum", "--outer-momentum", "1.5"], "of the outer optimiser, the momentum is 0, or from 0.1"),
         (&["--outer", "yogi"], "average, momentum, nesterov, adam"),
     ] {
         let refused = Client::local(1, options).finish();

@@ -12,7 +12,7 @@ mod state;
 
 use std::fmt;
 
-use super::recipe::{EPSILON_MIN, FADING_MAX, FADING_MIN, WEIGHT_DECAY_MIN, is_fading, named};
+use super::recipe::{Recipe, RecipeError, named};
 
 pub use state::{OuterState, OuterStateError};
 
@@ -115,24 +115,11 @@ impl Outer {
         self.optimiser == OuterOptimiser::Average
     }
 
-    /// The values themselves, if each lies within its limits.
+    /// The values themselves, if each lies within its limits: those that a task's optimiser has too are a recipe's.
     pub fn checked(self) -> Result<Outer, OuterError> {
-        if !(self.eta.is_finite() && self.eta > 0.0) {
-            return Err(OuterError::Eta { got: self.eta });
-        }
-        if !is_fading(self.momentum.into()) {
-            return Err(OuterError::Momentum { got: self.momentum });
-        }
-        if let Some(&got) = self.betas.iter().find(|beta| !is_fading(**beta)) {
-            return Err(OuterError::Beta { got });
-        }
-        if !(self.epsilon >= EPSILON_MIN && self.epsilon <= 1.0) {
-            return Err(OuterError::Epsilon { got: self.epsilon });
-        }
-        let decay = self.weight_decay;
-        if !(decay == 0.0 || (WEIGHT_DECAY_MIN..1.0).contains(&decay)) {
-            return Err(OuterError::WeightDecay { got: decay });
-        }
+        let Outer { eta, momentum, betas, epsilon, weight_decay, .. } = self;
+        let of_tasks = Recipe { eta, momentum, betas, epsilon, weight_decay, ..Recipe::DEFAULT };
+        of_tasks.checked().map_err(OuterError::Optimiser)?;
         match self.clip {
             Some(got) if !(got.is_finite() && got >= CLIP_MIN) => Err(OuterError::Clip { got }),
             _ => Ok(self),
@@ -143,31 +130,8 @@ impl Outer {
 /// Why values make no outer optimiser.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OuterError {
-    /// Not a positive number.
-    Eta {
-        /// Learning rate asked for.
-        got: f32,
-    },
-    /// Neither 0 nor from [`FADING_MIN`] to [`FADING_MAX`].
-    Momentum {
-        /// Value asked for.
-        got: f32,
-    },
-    /// Neither 0 nor from [`FADING_MIN`] to [`FADING_MAX`].
-    Beta {
-        /// Value asked for.
-        got: f64,
-    },
-    /// Not from [`EPSILON_MIN`] to 1.
-    Epsilon {
-        /// Value asked for.
-        got: f32,
-    },
-    /// Neither 0 nor from [`WEIGHT_DECAY_MIN`] below 1.
-    WeightDecay {
-        /// Value asked for.
-        got: f32,
-    },
+    /// One that no task's optimiser may have either.
+    Optimiser(RecipeError),
     /// Below [`CLIP_MIN`], or not finite.
     Clip {
         /// Norm asked for.
@@ -178,17 +142,7 @@ pub enum OuterError {
 impl fmt::Display for OuterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Eta { got } => write!(f, "the outer learning rate (outer_eta) is a number above 0, not {got}"),
-            Self::Momentum { got } => {
-                write!(f, "the outer momentum is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}")
-            }
-            Self::Beta { got } => write!(f, "an outer beta is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}"),
-            Self::Epsilon { got } => {
-                write!(f, "the outer optimiser's epsilon is from {EPSILON_MIN:e} to 1, not {got:e}")
-            }
-            Self::WeightDecay { got } => {
-                write!(f, "the outer weight decay is 0, or at least {WEIGHT_DECAY_MIN:e} and below 1, not {got:e}")
-            }
+            Self::Optimiser(error) => write!(f, "of the outer optimiser, {error}"),
             Self::Clip { got } => write!(f, "the norm to clip to is a number from {CLIP_MIN:e} up, not {got:e}"),
         }
     }
@@ -209,12 +163,18 @@ mod tests {
         };
         assert!(Outer::AVERAGE.checked().is_ok());
         assert!(Outer { clip: Some(CLIP_MIN), momentum: 0.0, ..Outer::AVERAGE }.checked().is_ok());
-        assert!(matches!(refused(|outer| outer.eta = 0.0), OuterError::Eta { .. }));
-        assert!(matches!(refused(|outer| outer.eta = f32::INFINITY), OuterError::Eta { .. }));
-        assert!(matches!(refused(|outer| outer.momentum = 1.0), OuterError::Momentum { .. }));
-        assert!(matches!(refused(|outer| outer.betas[1] = 0.05), OuterError::Beta { .. }));
-        assert!(matches!(refused(|outer| outer.epsilon = f32::NAN), OuterError::Epsilon { .. }));
-        assert!(matches!(refused(|outer| outer.weight_decay = 1e-13), OuterError::WeightDecay { .. }));
+        assert!(matches!(refused(|outer| outer.eta = 0.0), OuterError::Optimiser(RecipeError::Eta { .. })));
+        assert!(matches!(refused(|outer| outer.eta = f32::INFINITY), OuterError::Optimiser(RecipeError::Eta { .. })));
+        assert!(matches!(refused(|outer| outer.momentum = 1.0), OuterError::Optimiser(RecipeError::Momentum { .. })));
+        assert!(matches!(refused(|outer| outer.betas[1] = 0.05), OuterError::Optimiser(RecipeError::Beta { .. })));
+        assert!(matches!(
+            refused(|outer| outer.epsilon = f32::NAN),
+            OuterError::Optimiser(RecipeError::Epsilon { .. })
+        ));
+        assert!(matches!(
+            refused(|outer| outer.weight_decay = 1e-13),
+            OuterError::Optimiser(RecipeError::WeightDecay { .. })
+        ));
         assert!(matches!(refused(|outer| outer.clip = Some(0.0)), OuterError::Clip { .. }));
         assert!(matches!(refused(|outer| outer.clip = Some(f32::NAN)), OuterError::Clip { .. }));
     }
