@@ -18,7 +18,8 @@ use divan::{Bencher, Divan};
 use gradwire::compute::idle_workers::IdleWorkers;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    ARITHMETIC, BatchSize, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Trainer, Training, initialise,
+    ARITHMETIC, BatchSize, BlockRange, GradientSum, Kernel, LossReduction, Network, Optimiser, Recipe, Rows, Trainer,
+    Training, block_rows, initialise,
 };
 
 /// How long a shape is measured.
@@ -97,6 +98,13 @@ fn large_shapes() -> impl Iterator<Item = Shape> {
     on_each_kernel(shapes).filter(|shape| shape.kernel != Kernel::PORTABLE)
 }
 
+/// In steps of merged gradients: a batch's blocks are the unit, and each one's gradient is added to the sum by itself.
+fn stepwise_shapes() -> impl Iterator<Item = Shape> {
+    let step = by(1024, Recipe { local_steps: Some(1), epochs: 1, ..recipes()[0] });
+    let shapes: [&[u32]; _] = [&[16, 20, 26], &[16, 192, 26], &[784, 128, 10], &[784, 512, 512, 10]];
+    on_each_kernel(shapes.map(|sizes| (sizes, 2048, step)))
+}
+
 /// Plain gradient descent, Adam, the classic recipe.
 fn recipes() -> [Recipe; 3] {
     let sgd = Recipe { optimiser: Optimiser::Sgd, reduction: LossReduction::Mean, ..Recipe::DEFAULT };
@@ -127,15 +135,49 @@ fn two_workers(bencher: Bencher<'_, '_>, shape: &Shape) {
     train_with(Trainer::with_helpers(shape.kernel, HELP.helpers()), bencher, shape);
 }
 
-fn train_with(mut trainer: Trainer, bencher: Bencher<'_, '_>, &Shape { sizes, rows, recipe, .. }: &Shape) {
-    let (inputs, classes) = (sizes[0], sizes[sizes.len() - 1]);
-    let network = Network::new(inputs, &sizes[1..sizes.len() - 1], classes).expect("a shape within the limits");
-    let values: Vec<f32> = (0..rows * inputs).map(|i| (f64::from(i) * 0.7).sin() as f32).collect();
-    let labels: Vec<u32> = (0..rows).map(|row| row * 7 % classes).collect();
-    let rows = Rows::labelled(inputs, values, labels, classes).expect("rows as they should be");
+/// A task of all blocks of an epoch.
+#[divan::bench(name = "sum gradients", args = stepwise_shapes())]
+fn sum_gradients(bencher: Bencher<'_, '_>, shape: &Shape) {
+    let (network, rows) = (shape.network(), shape.data());
+    let base = initialise(&network, shape.recipe.initialisation, 1);
+    let (flops, samples) = (flops_of_row(&network), u64::from(rows.rows()));
+    let (mut trainer, mut sum) = (Trainer::new(shape.kernel), GradientSum::new(shape.kernel, network.parameters()));
+    let BatchSize::Rows(batch_rows) = shape.recipe.batch else { return };
+    let count = rows.rows().div_ceil(block_rows(&network, batch_rows.get()));
+    let range = BlockRange { shard: 0, first: 0, count };
+    let training = Training { arithmetic: ARITHMETIC, network, recipe: shape.recipe, seed: 1 };
+    let bencher = bencher.counter(ItemsCount::new(samples)).counter(CyclesCount::new(samples * flops));
+    bencher.bench_local(|| {
+        let ranges = [(range, &rows)];
+        trainer
+            .sum_gradients(&training, 0, &ranges, &base, &mut Unwatched, &mut sum)
+            .expect("a task that can be trained");
+    });
+}
+
+/// Forward, back, gradient: 2 operations for each weight, but none back into the input.
+fn flops_of_row(network: &Network) -> u64 {
+    network.layers().map(|layer| layer.weights() as u64 * if layer.offset == 0 { 4 } else { 6 }).sum()
+}
+
+impl Shape {
+    fn network(&self) -> Network {
+        let [inputs, hidden @ .., outputs] = self.sizes else { unreachable!("a shape has inputs and outputs") };
+        Network::new(*inputs, hidden, *outputs).expect("a shape within the limits")
+    }
+
+    fn data(&self) -> Rows<'static> {
+        let (inputs, classes) = (self.sizes[0], self.sizes[self.sizes.len() - 1]);
+        let values: Vec<f32> = (0..self.rows * inputs).map(|i| (f64::from(i) * 0.7).sin() as f32).collect();
+        let labels: Vec<u32> = (0..self.rows).map(|row| row * 7 % classes).collect();
+        Rows::labelled(inputs, values, labels, classes).expect("rows as they should be")
+    }
+}
+
+fn train_with(mut trainer: Trainer, bencher: Bencher<'_, '_>, shape: &Shape) {
+    let (network, rows, recipe) = (shape.network(), shape.data(), shape.recipe);
     let base = initialise(&network, recipe.initialisation, 1);
-    // Forward, back, gradient: 2 operations for each weight, but none back into the input.
-    let flops: usize = network.layers().map(|layer| layer.weights() * if layer.offset == 0 { 4 } else { 6 }).sum();
+    let flops = flops_of_row(&network);
     let mut train = |epochs| {
         let training =
             Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe { epochs, ..recipe }, seed: 1 };
@@ -145,7 +187,7 @@ fn train_with(mut trainer: Trainer, bencher: Bencher<'_, '_>, &Shape { sizes, ro
     train(1);
     let epochs = (RUN.as_secs_f64() / start.elapsed().as_secs_f64()).clamp(1.0, 1000.0) as u32;
     let samples = u64::from(rows.rows()) * u64::from(epochs);
-    let bencher = bencher.counter(ItemsCount::new(samples)).counter(CyclesCount::new(samples * flops as u64));
+    let bencher = bencher.counter(ItemsCount::new(samples)).counter(CyclesCount::new(samples * flops));
     bencher.bench_local(|| train(epochs));
 }
 

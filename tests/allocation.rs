@@ -7,10 +7,10 @@ mod common;
 use std::num::NonZeroU32;
 
 use common::counting::{Counting, measure};
-use gradwire::model::train::{Unwatched, working_bytes};
+use gradwire::model::train::{Unwatched, sum_working_bytes, working_bytes};
 use gradwire::model::{
-    ARITHMETIC, BatchSize, Evaluator, Helpers, Initialisation, Kernel, Network, Optimiser, Recipe, Rows, Trainer,
-    Training, initialise,
+    ARITHMETIC, BatchSize, BlockRange, Evaluator, GradientSum, Helpers, Initialisation, Kernel, Network, Optimiser,
+    Recipe, Rows, Trainer, Training, initialise,
 };
 
 #[global_allocator]
@@ -56,6 +56,29 @@ fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {
         let (second, again) = measure(evaluate);
         assert_eq!(again.allocations, 0, "{sizes:?}, evaluated");
         assert_eq!(first, second);
+        if batch != BatchSize::Full {
+            sums_of_gradients(&training, &base, &rows);
+        }
+    }
+}
+
+/// The same of sums of gradients, whose memory is the caller's: they are made again in it.
+fn sums_of_gradients(of_updates: &Training, base: &[f32], rows: &Rows<'_>) {
+    let recipe = Recipe { local_steps: Some(1), epochs: 1, ..of_updates.recipe };
+    let training = Training { recipe, ..of_updates.clone() };
+    let ranges = [0, 7].map(|shard| (BlockRange { shard, first: 0, count: 1 }, rows));
+    let mut trainer = Trainer::new(Kernel::best());
+    let mut sum = GradientSum::new(Kernel::best(), 0);
+    let mut sum_of = |epoch| trainer.sum_gradients(&training, epoch, &ranges, base, &mut Unwatched, &mut sum).unwrap();
+    let (_, taken) = measure(|| sum_of(0));
+    // Gradients are not so large that they need more than 64 bits.
+    let said = sum_working_bytes(&training, [rows.rows(); 2]) - 16 * base.len() as u64;
+    let (taken, what) = (taken.bytes_most, &training.network);
+    assert!(taken <= said + 2048 && taken + 2048 >= said, "{what}: a sum took {taken} bytes, said {said}");
+    // Another epoch has another order, in the same memory.
+    for epoch in [0, 1, 9] {
+        let (_, again) = measure(|| sum_of(epoch));
+        assert_eq!(again.allocations, 0, "{what}, epoch {epoch}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::definition;
+use common::definition::{self, steps::blocks_of_step};
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 
@@ -12,9 +12,11 @@ use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::rows::RowsError;
 use gradwire::model::train::{TrainError, Unwatched};
 use gradwire::model::{
-    ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, Loss, LossReduction, Metric, Network, Optimiser, Recipe,
-    Rows, TargetKind, Targets, TargetsError, Trained, Trainer, Training, Watch, evaluate, initialise, predict,
+    ARITHMETIC, Activation, BatchSize, BlockRange, GradientSteps, GradientSum, Initialisation, Kernel, Loss,
+    LossReduction, Metric, Network, Optimiser, Recipe, Rows, TargetKind, Targets, TargetsError, Trained, Trainer,
+    Training, Watch, block_rows, evaluate, initialise, predict,
 };
+use gradwire::wire::object;
 use proptest::prelude::*;
 
 /// Made-up data: features roughly uniform in -2..2, labels that follow from them.
@@ -193,6 +195,7 @@ proptest! {
             epochs: 1 + u32::from(batch == 0),
             log_epsilon: if epsilon { 1e-6 } else { 0.0 },
             stop_loss_change: None,
+            local_steps: None,
             ..Recipe::DEFAULT
         };
         let mut sizes = vec![inputs];
@@ -203,6 +206,160 @@ proptest! {
 }
 
 #[test]
+fn local_steps_go_on_where_the_last_rounds_ended() {
+    for (steps, batch, count) in [(2, 7, 50), (5, 50, 50), (9, 64, 50), (3, 1, 2)] {
+        for optimiser in Optimiser::ALL {
+            let local_steps = Some(steps);
+            let recipe = Recipe { local_steps, optimiser, batch: batches_of(batch), epochs: 1, ..Recipe::DEFAULT };
+            agrees_with_the_definition(&training(&[6, 9, 3], recipe), &rows(6, count, 3, 3));
+        }
+    }
+}
+
+/// A task: ranges of blocks.
+type Task = Vec<BlockRange>;
+
+/// Ways to cut a step into tasks.
+fn cuts(ranges: &[BlockRange]) -> Vec<Vec<Task>> {
+    let halves = |range: &BlockRange| {
+        let (shard, half) = (range.shard, range.count / 2);
+        let later = BlockRange { shard, first: range.first + half, count: range.count - half };
+        [BlockRange { count: half, ..*range }, later].into_iter().filter(|range| range.count > 0)
+    };
+    let single = |range: &BlockRange| {
+        let BlockRange { shard, first, count } = *range;
+        (first..first + count).rev().map(move |first| vec![BlockRange { shard, first, count: 1 }])
+    };
+    let (odd, even): (Vec<_>, Vec<_>) =
+        ranges.iter().flat_map(halves).enumerate().partition(|(place, _)| place % 2 > 0);
+    let of = |places: Vec<(usize, BlockRange)>| places.into_iter().map(|(_, range)| range).collect::<Task>();
+    vec![
+        vec![ranges.to_vec()],
+        ranges.iter().rev().map(|range| vec![*range]).collect(),
+        ranges.iter().flat_map(single).collect(),
+        [of(odd), of(even)].into_iter().filter(|task| !task.is_empty()).collect(),
+    ]
+}
+
+/// Sums the gradients of steps by every kernel, in every cut, and compares their objects with the definition's.
+fn sums_agree_with_the_definition(sizes: &[u32], recipe: Recipe, batch: u32, shards: &[&Rows<'_>], steps: &[u64]) {
+    let recipe = Recipe { local_steps: Some(1), epochs: 1, batch: batches_of(batch), ..recipe };
+    let training = training(sizes, recipe);
+    let network = &training.network;
+    let base = initialise(network, recipe.initialisation, training.seed);
+    let shard_rows: Vec<u32> = shards.iter().map(|rows| rows.rows()).collect();
+    let plan = GradientSteps::new(network, batch, &shard_rows);
+    assert_eq!(plan.block_rows(), definition::steps::block_rows(network, batch));
+    for &step in steps {
+        let of_step = plan.step(step);
+        let (epoch, blocks) = blocks_of_step(network, batch, shards, step);
+        assert_eq!(of_step.epoch, epoch);
+        let mut definition = definition::ARITHMETIC_2;
+        let expected = definition.sum_gradients(&training, batch, epoch, &blocks, shards, &base);
+        let object = expected.object(network);
+        for kernel in Kernel::available() {
+            let (mut trainer, mut task_sum) = (Trainer::new(kernel), GradientSum::new(kernel, 0));
+            for cut in cuts(&of_step.ranges) {
+                let mut step_sum = GradientSum::new(kernel, network.parameters());
+                for task in &cut {
+                    let ranges: Vec<_> = task.iter().map(|range| (*range, shards[range.shard as usize])).collect();
+                    let summed = trainer.sum_gradients(&training, epoch, &ranges, &base, &mut Unwatched, &mut task_sum);
+                    summed.unwrap();
+                    let bytes = object::encode_sum(Vec::new(), network, &task_sum);
+                    let layout = object::check_sum(network, &bytes, bytes.len() as u64).unwrap();
+                    let words = bytes[layout.start..].as_chunks().0;
+                    step_sum.add_words(&layout.runs, words.chunks(5).collect(), task_sum.blocks()).unwrap();
+                }
+                let what = format!("{kernel}, step {step} of {network} by {batch}, {} tasks", cut.len());
+                assert!(object::encode_sum(Vec::new(), network, &step_sum) == object, "{what}");
+                assert_eq!(step_sum.loss(), expected.loss(), "{what}");
+                assert_eq!(step_sum.blocks(), blocks.len() as u64, "{what}");
+                let mut gradient = vec![[0; 4]; network.parameters()];
+                for reduction in LossReduction::ALL {
+                    step_sum.gradient(expected.rows.try_into().unwrap(), reduction, &mut gradient).unwrap();
+                    let ours: Vec<f32> = gradient.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+                    assert_eq!(bits(&ours), bits(&expected.step_gradient(reduction)), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kernel_and_every_cut_of_a_step_gives_the_definitions_sum() {
+    for (sizes, batch, counts) in [
+        (&[5, 3][..], 64, &[33, 8, 50][..]),
+        (&[7, 11, 3], 24, &[100, 3, 57, 8]),
+        (&[16, 20, 26], 2048, &[700]),
+        (&[3, 9, 14, 5], 5, &[13, 4]),
+        // A layer of more than 4096 weights in blocks of 16 and 32, and of one row.
+        (&[70, 65, 9], 40, &[45, 9]),
+        (&[300, 70, 10], 100, &[161, 33]),
+        (&[70, 65, 9], 1, &[3]),
+        (&[600, 300, 4], 400, &[300, 129]),
+    ] {
+        let shards: Vec<_> =
+            (1..).zip(counts).map(|(seed, count)| rows(sizes[0], *count, *sizes.last().unwrap(), seed)).collect();
+        let shards: Vec<&Rows<'_>> = shards.iter().collect();
+        sums_agree_with_the_definition(sizes, Recipe::DEFAULT, batch, &shards, &[0, 1, 4]);
+    }
+}
+
+#[test]
+fn sums_of_every_activation_and_loss_are_the_definitions() {
+    for activation in Activation::ALL {
+        let recipe = Recipe { activation, log_epsilon: 1e-6, ..Recipe::DEFAULT };
+        sums_agree_with_the_definition(&[6, 9, 5, 3], recipe, 16, &[&rows(6, 37, 3, 1)], &[2]);
+    }
+    let recipe = Recipe { loss: Loss::SquaredError, reduction: LossReduction::Sum, ..Recipe::DEFAULT };
+    let (first, second) = (rows_of_values(4, 21, 2, 1), rows_of_values(4, 40, 2, 2));
+    sums_agree_with_the_definition(&[4, 9, 2], recipe, 32, &[&first, &second], &[0, 1]);
+    // Of features so large that integers of 64 bits are too small.
+    let large = first.values().iter().map(|value| value * 1e4).collect::<Vec<_>>();
+    let large = Rows::new(4, large, first.targets().clone()).unwrap();
+    sums_agree_with_the_definition(&[4, 9, 2], recipe, 32, &[&large, &second], &[0, 1]);
+}
+
+#[test]
+fn a_sum_of_gradients_whose_parts_do_not_belong_together_is_refused() {
+    let recipe = Recipe { local_steps: Some(1), epochs: 1, ..Recipe::DEFAULT };
+    let task = training(&[4, 5, 3], recipe);
+    let base = initialise(&task.network, Initialisation::He, 1);
+    let good = rows(4, 20, 3, 8);
+    let range = |first, count| BlockRange { shard: 7, first, count };
+    let mut trainer = Trainer::new(Kernel::best());
+    let mut sum = GradientSum::new(Kernel::best(), 0);
+    let mut refused = |task: &Training, range: BlockRange, base: &[f32], rows: &Rows<'_>| {
+        trainer.sum_gradients(task, 0, &[(range, rows)], base, &mut Unwatched, &mut sum).unwrap_err()
+    };
+    let epochs = Training { recipe: Recipe { local_steps: None, ..recipe }, ..task.clone() };
+    let local_steps = Training { recipe: Recipe { local_steps: Some(2), ..recipe }, ..task.clone() };
+    for task in [&epochs, &local_steps] {
+        assert_eq!(refused(task, range(0, 1), &base, &good), TrainError::Yields { gradients: false });
+    }
+    assert_eq!(refused(&task, range(1, 3), &base, &good), TrainError::Blocks { shard: 7, got: 4, blocks: 3 });
+    assert_eq!(refused(&task, range(0, 0), &base, &good), TrainError::Blocks { shard: 7, got: 0, blocks: 3 });
+    let beyond = TrainError::Blocks { shard: 7, got: 2 * u64::from(u32::MAX), blocks: 3 };
+    assert_eq!(refused(&task, range(u32::MAX, u32::MAX), &base, &good), beyond);
+    assert_eq!(refused(&task, range(0, 1), &base[1..], &good), TrainError::Base { got: 42, expected: 43 });
+    assert_eq!(refused(&task, range(0, 1), &base, &rows(5, 9, 3, 1)), TrainError::Features { got: 5, expected: 4 });
+    let mut away = base.clone();
+    away[3] = f32::MAX;
+    assert!(matches!(refused(&task, range(0, 1), &away, &good), TrainError::Gradient(_)));
+    let update = trainer.train(&task, 0, 0, &base, &good, &mut Unwatched);
+    assert_eq!(update, Err(TrainError::Yields { gradients: true }));
+    // 64 blocks of 8 rows go 16 at a time, and the watch may end it between.
+    let many = rows(4, 512, 3, 8);
+    assert_eq!(block_rows(&task.network, 32), 8);
+    let mut sum_of =
+        |watch: &mut dyn Watch| trainer.sum_gradients(&task, 0, &[(range(0, 64), &many)], &base, watch, &mut sum);
+    let mut all = StopAfter(u64::MAX, Vec::new());
+    assert_eq!(sum_of(&mut all), Ok(()));
+    assert_eq!(all.1, [16, 32, 48, 64].map(|done| (done, 64)));
+    assert_eq!(sum_of(&mut StopAfter(32, Vec::new())), Err(TrainError::Cancelled));
+}
+
+#[test]
 fn a_task_stops_once_its_loss_hardly_changes() {
     let rows = rows(6, 150, 3, 6);
     let recipe = Recipe {
@@ -210,6 +367,7 @@ fn a_task_stops_once_its_loss_hardly_changes() {
         eta: 1e-3,
         epochs: 200,
         stop_loss_change: Some(0.2),
+        local_steps: None,
         ..Recipe::CLASSIC
     };
     let task = training(&[6, 5, 3], recipe);

@@ -57,11 +57,12 @@ fn every_frame_is_the_value_it_says_both_ways() {
         let message = Message::decode(kind, &payload).unwrap();
         if let Message::Error(error) = &message {
             assert_eq!(example.name(), format!("ERROR {}", error.code), "line {}", example.line());
-        } else {
-            assert_eq!(example.name(), kind.name(), "line {}", example.line());
         }
-        if example.name() == "ERROR BUSY" || kind != MessageType::Error {
-            assert_eq!((header.request, message), values::message(kind), "line {}", example.line());
+        match values::frames().into_iter().find(|(name, ..)| name == example.name()) {
+            Some((_, request, wanted)) => {
+                assert_eq!((header.request, message), (request, wanted), "line {}", example.line());
+            }
+            None => assert_eq!(kind, MessageType::Error, "line {}", example.line()),
         }
     }
 }
@@ -69,9 +70,8 @@ fn every_frame_is_the_value_it_says_both_ways() {
 #[test]
 fn every_message_type_and_every_error_code_has_exactly_one_example() {
     let found: Vec<String> = examples("frame").iter().map(|example| example.name().to_owned()).collect();
-    let types = MessageType::ALL.iter().filter(|&&kind| !matches!(kind, MessageType::Challenge | MessageType::Error));
     let codes = ErrorCode::ALL.iter().map(|code| format!("ERROR {code}"));
-    let wanted: BTreeSet<String> = types.map(|kind| kind.name().to_owned()).chain(codes).collect();
+    let wanted: BTreeSet<String> = values::frames().into_iter().map(|(name, ..)| name).chain(codes).collect();
     assert_eq!(found.iter().cloned().collect::<BTreeSet<_>>(), wanted);
     assert_eq!(found.len(), wanted.len(), "an example appears twice");
     let bytes: BTreeSet<Vec<u8>> = examples("frame").iter().map(Example::bytes).collect();
@@ -79,7 +79,9 @@ fn every_message_type_and_every_error_code_has_exactly_one_example() {
 }
 
 /// Types in byte tables whose parts have lines of their own in an example.
-const PARTED: [&str; 6] = ["fields", "nodes", "task", "results", "entries", "progress"];
+const PARTED: [&str; 7] = ["fields", "nodes", "task", "rows", "results", "entries", "progress"];
+/// Types of which an example may have none.
+const ABSENT: [&str; 2] = ["blocks", "names"];
 
 /// Goes through the fields of an example beside the rows of its byte table.
 fn check_layout(rows: &[Vec<&str>], pieces: &[Piece]) {
@@ -107,7 +109,7 @@ fn check_layout(rows: &[Vec<&str>], pieces: &[Piece]) {
                 break;
             }
         }
-        assert!(lines > 0, "the example has no {field}, or not here: {row:?}");
+        assert!(lines > 0 || ABSENT.contains(&kind), "the example has no {field}, or not here: {row:?}");
         assert!(offset == "+" || offset.parse() == Ok(start), "{field} begins at {start}: {row:?}");
         assert!(length == "…" || length.parse() == Ok(at - start), "{field} has {} bytes: {row:?}", at - start);
     }
@@ -128,6 +130,7 @@ fn every_example_has_the_layout_of_its_byte_table() {
         }
         for (part, heading) in [
             ("name.", "### The name of a task"),
+            ("rows.", "### Blocks of a task"),
             ("result.", "### A result that is held"),
             ("entry.", "### An entry of the ledger"),
         ] {
@@ -195,13 +198,12 @@ fn the_journal_of_the_smallest_job_has_the_layouts_digests_and_messages_that_it_
 #[test]
 fn every_number_in_an_example_has_the_name_that_the_code_gives_it() {
     let mut compared = BTreeSet::new();
-    for &kind in MessageType::ALL.iter().filter(|&&kind| kind != MessageType::Challenge) {
-        let shown = format!("{:#?}", values::message(kind).1);
+    for (kind, _, message) in values::frames() {
+        let shown = format!("{message:#?}");
         let fields: BTreeMap<&str, &str> = shown.lines().filter_map(|line| line.trim().split_once(": ")).collect();
-        let name = if kind == MessageType::Error { "ERROR BUSY" } else { kind.name() };
-        let example = examples("frame").into_iter().find(|example| example.name() == name).unwrap();
+        let example = examples("frame").into_iter().find(|example| example.name() == kind).unwrap();
         for annotation in example.pieces[1..].iter().map(Piece::annotation) {
-            let parts = ["name.", "node.", "result.", "entry."];
+            let parts = ["name.", "node.", "rows.", "range.", "result.", "entry."];
             let name = parts.iter().fold(annotation.name, |name, part| name.trim_start_matches(part));
             let (Some(shown), Some(value)) = (fields.get(name), annotation.value) else { continue };
             let said = match shown.trim_end_matches(',') {
@@ -212,7 +214,7 @@ fn every_number_in_an_example_has_the_name_that_the_code_gives_it() {
             };
             let as_said = book::Annotation { value: Some(said), ..annotation };
             assert_eq!(as_said.encode(), annotation.encode(), "{kind}: {name} is {said} in the code, {value} here");
-            compared.insert((kind, name.to_owned()));
+            compared.insert((kind.clone(), name.to_owned()));
         }
     }
     assert!(compared.len() > 50, "only {} names are compared", compared.len());
@@ -268,6 +270,7 @@ fn the_table_of_limits_is_the_codes() {
     wanted.extend(named![number; model::network::HIDDEN_LAYERS_MAX, model::network::CLASSES_MAX]);
     wanted.extend(named![number; model::network::PARAMETERS_MAX]);
     wanted.extend(named![number; model::recipe::EPOCHS_MAX, model::recipe::BATCH_ROWS_MAX]);
+    wanted.extend(named![number; model::recipe::LOCAL_STEPS_MAX, job::STEPS_MAX, job::TASKS_PER_STEP_MAX]);
     wanted.extend(named![number; job::ROUNDS_MAX, job::SHARDS_MAX, job::ROWS_MAX, job::NOTES_BYTES_MAX]);
 
     let rows = book::table("## 11 Limits");
@@ -458,7 +461,7 @@ fn a_greeting_field_that_breaks_a_rule_is_malformed_and_what_the_document_allows
 #[test]
 fn every_object_is_the_value_it_says_both_ways() {
     let found: BTreeSet<String> = examples("object").iter().map(|example| example.name().to_owned()).collect();
-    assert_eq!(found, ["weights", "rows", "update", "rows-with-targets"].map(str::to_owned).into());
+    assert_eq!(found, ["weights", "rows", "update", "rows-with-targets", "sum"].map(str::to_owned).into());
     for example in examples("object") {
         let (digest, elements) = example.pieces.split_last().unwrap();
         for piece in elements {
@@ -532,6 +535,34 @@ fn the_smallest_job_trains_to_what_the_book_says() {
     }
 }
 
+#[test]
+fn the_block_of_the_examples_has_the_sum_that_the_book_says() {
+    use gradwire::model::train::Unwatched;
+    use gradwire::model::{BlockRange, GradientSum, Kernel, Rows, Trainer};
+    use gradwire::wire::message::RowsSource;
+    use gradwire::wire::object::{ObjectKind, decode_parameters, decode_rows, encode_sum};
+
+    let frames = values::frames();
+    let of_gradients = |kind: &str| &frames.iter().find(|(name, ..)| *name == format!("{kind} GRADIENTS")).unwrap().2;
+    let Message::Train(train) = of_gradients("TRAIN") else { unreachable!() };
+    let Message::Trained(said) = of_gradients("TRAINED") else { unreachable!() };
+    let RowsSource::Blocks { epoch, ranges } = &train.rows else { unreachable!() };
+    let blocks: Vec<BlockRange> = ranges.iter().map(|range| range.blocks).collect();
+    let training = &train.training;
+    let base = values::base();
+    let base = decode_parameters(ObjectKind::Weights, &training.network, &base).unwrap();
+    let shard = values::shard();
+    let (features, labels) = decode_rows(&training.network, training.recipe.loss, &shard).unwrap();
+    let rows = Rows::new(1, features, labels).unwrap();
+    for kernel in Kernel::available() {
+        let mut sum = GradientSum::new(kernel, 0);
+        let parts: Vec<_> = blocks.iter().map(|&range| (range, &rows)).collect();
+        Trainer::new(kernel).sum_gradients(training, *epoch, &parts, &base, &mut Unwatched, &mut sum).unwrap();
+        assert_eq!(encode_sum(Vec::new(), &training.network, &sum), values::sum());
+        assert_eq!((sum.loss(), said.result.epochs), (said.result.loss, 0));
+    }
+}
+
 /// Fields of a specification put together again.
 fn assemble(fields: &BTreeMap<u16, Vec<u8>>) -> Vec<u8> {
     fields.values().flatten().copied().collect()
@@ -582,7 +613,7 @@ fn the_table_of_specification_fields_is_what_is_decoded() {
     }
 
     // Who may ignore an unknown field.
-    for (tag, skipped) in [(0x001F, false), (0x4004, false), (0xC000, true), (0x8000, false)] {
+    for (tag, skipped) in [(0x001F, false), (0x4005, false), (0xC000, true), (0x8000, false)] {
         let mut fields = specifications[0].clone();
         fields.insert(tag, field(tag, b"new"));
         let wanted = if skipped { Ok(values::smallest()) } else { Err(Malformation::UnknownField { tag }) };
@@ -603,7 +634,7 @@ fn the_table_of_specification_fields_is_the_programs() {
 
 /// The option of the client that sets a field, or why there is none.
 #[cfg(feature = "client")]
-const SET_BY: [(&str, Result<&str, &str>); 39] = [
+const SET_BY: [(&str, Result<&str, &str>); 42] = [
     ("arithmetic", Err("a program computes one")),
     ("inputs", Err("the data's features")),
     ("hidden", Ok("--hidden")),
@@ -625,6 +656,7 @@ const SET_BY: [(&str, Result<&str, &str>); 39] = [
     ("beta2", Err("Adam's usual value serves")),
     ("epsilon", Err("Adam's usual value serves")),
     ("weight_decay", Ok("--weight-decay")),
+    ("local_steps", Ok("--local-steps")),
     ("rounds", Ok("--rounds")),
     ("shards", Ok("--shards")),
     ("validation", Ok("--validate-split")),
@@ -639,9 +671,11 @@ const SET_BY: [(&str, Result<&str, &str>); 39] = [
     ("outer_weight_decay", Ok("--outer-weight-decay")),
     ("outer_schedule", Ok("--outer-schedule")),
     ("outer_clip", Ok("--outer-clip")),
+    ("round_steps", Ok("--round-steps")),
     ("on_task_failure", Ok("--on-task-failure")),
     ("allow_inexact", Ok("--allow-inexact")),
     ("on_no_nodes", Ok("--on-no-nodes")),
+    ("tasks_per_step", Ok("--tasks-per-step")),
     ("notes", Err("the client's own words about the data")),
 ];
 
@@ -746,6 +780,17 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
         (
             "an empty `shards`",
             vec![written(smallest, "shards", &[]), written("mini-batches", "stop_loss_change", &0.5f32.to_le_bytes())],
+        ),
+        (
+            "`local_steps` without `batch`",
+            vec![
+                with_field("merged-gradients", tags["batch"], None),
+                written("merged-gradients", "epochs", &2u32.to_le_bytes()),
+                with_field("local-steps", tags["local_steps"], None),
+                written("merged-gradients", "merge", &[2]),
+                with_field("merged-gradients", tags["outer"], None),
+                written("local-steps", "round_steps", &(1u32 << 24).to_le_bytes()),
+            ],
         ),
     ];
     let table = book::table("### What a specification may not say");

@@ -7,8 +7,8 @@ use common::definition::{Definition, Meter, OuterDescent, Thresholds};
 use common::shapes::{Data, NARROW, SGD, SUM, Shape, WIDE, by, merged, rows, training};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    ARITHMETIC, Activation, Kernel, LittleEndianF32, Loss, LossReduction, Network, Optimiser, Outer, OuterOptimiser,
-    OuterState, Recipe, Targets, Trainer, Training, evaluate, initialise,
+    ARITHMETIC, Activation, BlockRange, GradientSum, Kernel, LittleEndianF32, Loss, LossReduction, Network, Optimiser,
+    Outer, OuterOptimiser, OuterState, Recipe, Targets, Trainer, Training, block_rows, evaluate, initialise,
 };
 
 /// Counts operations that a processor may need a hundred cycles for.
@@ -464,11 +464,33 @@ fn the_processor_meets_no_subnormal_number_in_a_step_of_an_outer_optimiser() {
                 let first = update(step);
                 let small = if step < 5 { SMALL } else { 0.0 };
                 let update: [LittleEndianF32; 4] = [first, small, -small, first * 0.5].map(f32::to_le_bytes);
-                let rate = outer.rate(step, rounds);
+                let rate = outer.rate(step, rounds.into());
                 flags::clear();
                 state.step(kernel, &outer, rate, &update, &mut weights, &mut |_| ()).unwrap();
                 assert!(!flags::has_met_subnormals(), "{kernel}, step {step}: {outer:?}");
             }
+        }
+    }
+}
+
+/// The least and the largest that blocks may come to.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_processor_meets_no_subnormal_number_where_gradients_are_merged() {
+    let gradient = [9.094_947e-13, -9e-13, f32::MIN_POSITIVE, -4e-13, 0.0, -1.0995115e12, 2047.5, 0.1];
+    for kernel in Kernel::available() {
+        let mut sum = GradientSum::new(kernel, gradient.len());
+        for count in [4, gradient.len()] {
+            flags::clear();
+            let mut block = [0.0; 8];
+            block[..count].copy_from_slice(&gradient[..count]);
+            sum.add_block(&block, 1e-300).unwrap();
+            for (reduction, rows) in LossReduction::ALL.into_iter().zip([u64::MAX, 1]) {
+                let mut out = [[0; 4]; 8];
+                sum.gradient(rows.try_into().unwrap(), reduction, &mut out).unwrap();
+                assert!(out.iter().all(|value| !f32::from_le_bytes(*value).is_subnormal()));
+            }
+            assert!(!flags::has_met_subnormals(), "{kernel}, {count}");
         }
     }
 }
@@ -542,6 +564,32 @@ fn the_processor_meets_no_subnormal_number_in_any_kernel() {
             flags::clear();
             evaluate(kernel, &training.network, &training.recipe, &weights, &rows).unwrap();
             assert!(!flags::has_met_subnormals(), "{kernel}, validation: {shape:?}");
+            go_in_steps(&mut trainer, kernel, shape, weights);
         }
+    }
+}
+
+/// Some steps of merged gradients, from the midst of training on.
+#[cfg(target_arch = "x86_64")]
+fn go_in_steps(trainer: &mut Trainer, kernel: Kernel, shape: &Shape, weights: Vec<f32>) {
+    const BATCH_ROWS: u32 = 32;
+    let rows = rows(shape);
+    let recipe =
+        Recipe { batch: by(BATCH_ROWS), local_steps: Some(1), epochs: 1, stop_loss_change: None, ..shape.recipe };
+    let training = Training { recipe, ..training(shape) };
+    let outer = Outer { optimiser: OuterOptimiser::Adam, eta: 0.01, ..Outer::AVERAGE };
+    let count = rows.rows().div_ceil(block_rows(&training.network, BATCH_ROWS));
+    let mut weights: Vec<LittleEndianF32> = weights.iter().map(|weight| weight.to_le_bytes()).collect();
+    let (mut state, mut sum) = (OuterState::default(), GradientSum::new(kernel, 0));
+    let mut gradient = weights.clone();
+    for step in 0..4 {
+        let from: Vec<f32> = weights.iter().map(|weight| f32::from_le_bytes(*weight)).collect();
+        let ranges = [(BlockRange { shard: 0, first: 0, count }, &rows)];
+        flags::clear();
+        trainer.sum_gradients(&training, step, &ranges, &from, &mut Unwatched, &mut sum).unwrap();
+        sum.gradient(u64::from(rows.rows()).try_into().unwrap(), recipe.reduction, &mut gradient).unwrap();
+        let rate = outer.rate(step, 4);
+        state.step_by_gradient(kernel, &outer, rate, &gradient, &mut weights, &mut |_| ()).unwrap();
+        assert!(!flags::has_met_subnormals(), "{kernel}, step {step}: {shape:?}");
     }
 }

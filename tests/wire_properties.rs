@@ -4,17 +4,18 @@ use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
 use gradwire::job::{
-    Attempt, CachedResult, FailKind, Failure, JobId, JobState, JobStatus, METRICS_MAX, MergedTask, Metrics, NodeTasks,
-    OnNoNodes, OnTaskFailure, Operation, Profile, RejectReason, RoundSummary, RowsRef, Specification, Summary, TaskId,
-    TaskResult, TaskState,
+    self, Attempt, CachedResult, EntryResult, FailKind, Failure, JobId, JobState, JobStatus, LedgerEntry, METRICS_MAX,
+    MergedStep, MergedTask, Metrics, NodeTasks, OnNoNodes, OnTaskFailure, Operation, Profile, RejectReason,
+    RoundSummary, RowsRef, Specification, Summary, TaskId, TaskResult, TaskState,
 };
+use gradwire::model::recipe::LOCAL_STEPS_MAX;
 use gradwire::model::{
-    Activation, BatchSize, Initialisation, Loss, LossReduction, Merge, Network, Optimiser, Outer, OuterOptimiser,
-    OuterSchedule, Recipe, Training,
+    Activation, BatchSize, BlockRange, Initialisation, Loss, LossReduction, Merge, Network, Optimiser, Outer,
+    OuterOptimiser, OuterSchedule, Recipe, Training,
 };
 use gradwire::wire::message::*;
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -119,11 +120,15 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         prop_oneof![Just(1e-8), 1e-12f32..1.0],
         prop_oneof![Just(0.0), Just(-0.0), 1e-12f32..1.0],
     );
-    (enums, numbers, constants).prop_map(
-        |((loss, activation, optimiser, reduction, initialisation), numbers, constants)| {
+    let local_steps = option::of(prop_oneof![Just(1), 1..=LOCAL_STEPS_MAX]);
+    (enums, numbers, constants, local_steps).prop_map(
+        |((loss, activation, optimiser, reduction, initialisation), numbers, constants, local_steps)| {
             let (momentum, betas, epsilon, weight_decay) = constants;
             let (eta, eta_decay, rows, epochs, log_epsilon, change) = numbers;
             let batch = NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
+            // They are batches, in the place of epochs.
+            let local_steps = local_steps.filter(|_| batch != BatchSize::Full);
+            let epochs = if local_steps.is_some() { 1 } else { epochs };
             let stop_loss_change = change.filter(|_| batch == BatchSize::Full);
             let recipe = Recipe {
                 loss,
@@ -137,6 +142,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
                 epochs,
                 log_epsilon,
                 stop_loss_change,
+                local_steps,
                 momentum,
                 betas,
                 epsilon,
@@ -172,22 +178,35 @@ fn job_specification() -> impl Strategy<Value = Specification> {
     let on_no_nodes = select(vec![OnNoNodes::Fail, OnNoNodes::Pause]);
     let operation =
         (on_task_failure, any::<bool>(), on_no_nodes).prop_map(|(on_task_failure, allow_inexact, on_no_nodes)| {
-            Operation { on_task_failure, allow_inexact, on_no_nodes }
+            Operation { on_task_failure, allow_inexact, on_no_nodes, tasks_per_step: None }
         });
+    let cut = (option::of(1..=16u32), option::of(1..=job::TASKS_PER_STEP_MAX));
     let notes = vec(any::<u8>(), 0..100);
     let merge = select(vec![Merge::Mean, Merge::Median]);
     let data = (vec(rows(), 1..20), rows(), option::of(digest()));
-    (training(), rounds, data, merge, outer(), operation, notes).prop_map(
-        |(training, rounds, (shards, validation, initial), merge, outer, operation, notes)| Specification {
-            training,
-            rounds,
-            shards,
-            validation,
-            merge,
-            outer,
-            initial,
-            operation,
-            notes,
+    (training(), (rounds, cut), data, merge, outer(), operation, notes).prop_map(
+        |(training, (rounds, cut), (shards, validation, initial), merge, outer, operation, notes)| {
+            let (round_steps, tasks_per_step) = cut;
+            let recipe = &training.recipe;
+            let merges_gradients = recipe.merges_gradients();
+            // Without it, the shards may have more steps than a job may have.
+            let round_steps = recipe.local_steps.and(round_steps.or(Some(7)));
+            let optimiser = match outer.optimiser {
+                OuterOptimiser::Average if merges_gradients => OuterOptimiser::Adam,
+                chosen => chosen,
+            };
+            Specification {
+                training,
+                rounds,
+                round_steps,
+                shards,
+                validation,
+                merge: if merges_gradients { Merge::Mean } else { merge },
+                outer: Outer { optimiser, ..outer },
+                initial,
+                operation: Operation { tasks_per_step, ..operation },
+                notes,
+            }
         },
     )
 }
@@ -226,10 +245,26 @@ fn transfer() -> impl Strategy<Value = Message<'static>> {
     ]
 }
 
+/// Blocks of shards in ascending order.
+fn blocks() -> impl Strategy<Value = RowsSource> {
+    let range = (0..=1u32 << 31, 1..1u32 << 31, digest());
+    (any::<u64>(), btree_map(any::<u32>(), range, 1..20)).prop_map(|(epoch, ranges)| {
+        let range = |(shard, (first, count, digest))| {
+            let blocks = BlockRange { shard, first, count };
+            ShippedRange { blocks, shard: digest }
+        };
+        RowsSource::Blocks { epoch, ranges: ranges.into_iter().map(range).collect() }
+    })
+}
+
 fn tasks() -> impl Strategy<Value = Message<'static>> {
-    let source = prop_oneof![digest().prop_map(ShardSource::Shipped), name().prop_map(ShardSource::Resident)];
-    let train = (task_name(), any::<bool>(), digest(), source, training())
-        .prop_map(|(name, may_reject, base, shard, training)| Train { name, may_reject, base, shard, training }.into());
+    let source = prop_oneof![digest().prop_map(RowsSource::Shipped), name().prop_map(RowsSource::Resident)];
+    let train = (task_name(), any::<bool>(), digest(), (source, blocks()), training()).prop_map(
+        |(name, may_reject, base, (source, blocks), training)| {
+            let rows = if training.recipe.merges_gradients() { blocks } else { source };
+            Train { name, may_reject, base, rows, training }.into()
+        },
+    );
     let inside = (any::<bool>(), vec(any::<u8>(), 0..300), any::<u64>());
     let trained = (task_name(), any::<u32>(), number(), any::<u64>(), digest(), inside).prop_map(
         |(name, epochs, loss, train_us, update, (inside, bytes, elsewhere))| {
@@ -239,8 +274,10 @@ fn tasks() -> impl Strategy<Value = Message<'static>> {
         },
     );
     let reason = select(vec![RejectReason::LoadProbability, RejectReason::Busy]);
-    let rejected = (task_name(), reason, any::<u32>(), any::<u32>())
-        .prop_map(|(name, reason, running, waiting)| Rejected { name, reason, running, waiting }.into());
+    let rejected =
+        (task_name(), reason, any::<(u32, u32, u32)>()).prop_map(|(name, reason, (running, waiting, retry_ms))| {
+            Rejected { name, reason, running, waiting, retry_ms }.into()
+        });
     let state = select(vec![TaskState::Unknown, TaskState::Waiting, TaskState::Running]);
     let polled =
         (task_name(), state, any::<u64>(), any::<u64>()).prop_map(|(name, state, batches_done, batches_planned)| {
@@ -337,7 +374,15 @@ fn status() -> impl Strategy<Value = JobStatus> {
 fn ledger_entry() -> impl Strategy<Value = LedgerEntry> {
     let merged = (any::<u32>(), -f64::MAX..f64::MAX, digest(), name())
         .prop_map(|(attempt, loss, update, node)| MergedTask { attempt, loss, update, node });
-    (any::<u32>(), digest(), option::of(merged)).prop_map(|(rows, base, merged)| LedgerEntry { rows, base, merged })
+    let step = (1..=1u32 << 20, btree_set(any::<u32>(), 0..20), -f64::MAX..f64::MAX, digest()).prop_map(
+        |(blocks, skipped, loss, sum)| MergedStep { blocks, skipped: skipped.into_iter().collect(), loss, sum },
+    );
+    let result = prop_oneof![
+        merged.prop_map(EntryResult::Merged),
+        Just(EntryResult::Skipped),
+        step.prop_map(EntryResult::Step),
+    ];
+    (1u32 << 20..=u32::MAX, digest(), result).prop_map(|(rows, base, result)| LedgerEntry { rows, base, result })
 }
 
 /// What is asked of jobs that are known.

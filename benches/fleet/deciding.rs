@@ -85,6 +85,7 @@ impl World {
         let specification = Arc::new(Specification {
             training,
             rounds,
+            round_steps: None,
             shards: vec![rows; shards],
             validation: rows,
             merge: Merge::Mean,
@@ -133,9 +134,9 @@ impl World {
                 let task = attempt.task;
                 self.tell_in(0, Event::Accumulated { job: task.job, step: task.step, shard: task.shard });
             }
-            Action::FinishRound { job, step, .. } => self.tell_in(0, Event::Merged { job, step, base }),
-            Action::Validate { job, step, .. } => {
-                self.tell_in(0, Event::Validated { job, step, rows: 16, metrics: Metrics::default() });
+            Action::FinishStep { job, step, .. } => self.tell_in(0, Event::Merged { job, step, base, sum: None }),
+            Action::Validate { job, round, .. } => {
+                self.tell_in(0, Event::Validated { job, round, rows: 16, metrics: Metrics::default() });
             }
             Action::ReleaseJob { .. } => self.is_over = true,
             _ => {}

@@ -307,7 +307,7 @@ impl Serving {
             self.shared.rejections.fetch_add(1, Ordering::Relaxed);
             let running = busy.out.len() as u32;
             drop(busy);
-            let rejected = Rejected { name: train.name, reason: RejectReason::Busy, running, waiting: 0 };
+            let rejected = Rejected { name: train.name, reason: RejectReason::Busy, running, waiting: 0, retry_ms: 0 };
             let _ = link.answer(request, &rejected.into());
             return;
         }

@@ -1,5 +1,6 @@
-//! An audit of a job: tasks of its ledger, recomputed and compared. Owns which rounds must be computed for that, and from
-//! which weights; does not know how tasks are computed, or where weights come from.
+//! An audit of a job: tasks of its ledger, or steps of merged gradients, recomputed and compared. Owns which steps must be
+//! computed for that, and from which weights; does not know how they are computed, or where weights come from. Rounds whose
+//! tasks are epochs are steps here.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,11 +8,10 @@ use std::sync::Arc;
 use super::connection_error::ConnectionError;
 use super::conversation::Object;
 use super::ledger::WholeLedger;
-use super::recompute::{Base, Recomputer, Round, Stopped};
+use super::recompute::{Base, Recomputed, Recomputer, Stopped};
 use crate::digest::Digest;
-use crate::job::{MergedTask, Specification};
+use crate::job::{EntryResult, LedgerEntry};
 use crate::wire::limits::HAVE_DIGESTS_MAX;
-use crate::wire::text::counted;
 
 /// Whoever may still hold a round's weights.
 pub(super) trait Weights {
@@ -26,28 +26,26 @@ pub(super) trait Weights {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     /// Counted from 1.
-    pub(super) round: u64,
+    pub(super) step: u64,
     /// The shard and whose task it was, where it is about a task.
     pub(super) task: Option<(u32, String)>,
     pub(super) text: String,
 }
 
-/// What an audit has come to.
+/// What an audit has come to. Steps are counted from 1.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
-    /// Tasks that were asked for and compared.
-    pub(super) tasks: u64,
-    /// Tasks that were compared besides, because the weights of others needed them.
+    /// Entries that were asked for and compared.
+    pub(super) compared: u64,
+    /// Entries that were compared besides, because the weights of others needed them.
     pub(super) others: u64,
-    /// Tasks that were skipped: there is nothing to compare.
-    pub(super) skipped: u64,
     pub(super) findings: Vec<Finding>,
-    /// Tasks that were asked for and could not be computed, for want of their round's weights: how many of which rounds.
+    /// Entries that were asked for and could not be computed, for want of their step's weights: how many of which steps.
     pub(super) unchecked: Vec<(u64, u64)>,
-    /// Rounds all of whose tasks were asked for, and whose merge could not be computed, for want of what the outer optimiser
+    /// Steps all of whose entries were asked for, and whose merge could not be computed, for want of what the outer optimiser
     /// remembered before it.
     pub(super) unmerged: Vec<u64>,
-    /// The weights after the last round of the ledger, where they were computed.
+    /// The weights after the last step of the ledger, where they were computed.
     pub(super) last: Option<Digest>,
 }
 
@@ -76,7 +74,7 @@ struct Findings {
 
 impl<'a> Audit<'a> {
     /// Of this ledger of a job with or without an outer optimiser, with what `source` holds and the weights of step 0, where
-    /// those could be had. After each round `progress` is told its step.
+    /// those could be had. After each step `progress` is told its step.
     pub(super) fn new(
         ledger: &'a WholeLedger,
         source: &'a dyn Weights,
@@ -88,7 +86,7 @@ impl<'a> Audit<'a> {
         Audit { ledger, source, recomputer, initial, is_average, progress, findings: Findings::default() }
     }
 
-    /// Compares the tasks at these places of the ledger, all of which are merged ones.
+    /// Compares the entries at these places of the ledger, all of which have something to compare.
     pub(super) fn run(mut self, wanted: &BTreeSet<u64>) -> Result<Verdict, ConnectionError> {
         let shards = u64::from(self.ledger.shards);
         let mut places = wanted.iter().copied().peekable();
@@ -104,14 +102,13 @@ impl<'a> Audit<'a> {
             }
         }
         let Findings { mut verdict, judged, held, .. } = self.findings;
-        verdict.tasks = judged.intersection(wanted).count() as u64;
-        verdict.others = judged.len() as u64 - verdict.tasks;
-        let is_asked_for = |round: &u64| {
-            wanted.range((round - 1) * shards..round * shards).count() == self.ledger.merged(round - 1).len()
-        };
+        verdict.compared = judged.intersection(wanted).count() as u64;
+        verdict.others = judged.len() as u64 - verdict.compared;
+        let is_asked_for =
+            |step: &u64| wanted.range((step - 1) * shards..step * shards).count() == self.ledger.merged(step - 1).len();
         verdict.unmerged.retain(is_asked_for);
         verdict.last = held.filter(|(step, _)| *step == self.ledger.steps()).map(|(_, base)| Digest::of(&base.weights));
-        verdict.findings.sort_by_key(|finding| (finding.round, finding.task.as_ref().map(|(shard, _)| *shard)));
+        verdict.findings.sort_by_key(|finding| (finding.step, finding.task.as_ref().map(|(shard, _)| *shard)));
         Ok(verdict)
     }
 
@@ -120,7 +117,9 @@ impl<'a> Audit<'a> {
     fn base_of(&mut self, step: u64) -> Result<Option<Base>, ConnectionError> {
         // Nothing can be computed across a step that leads elsewhere.
         let floor = self.findings.gaps.iter().copied().filter(|gap| *gap < step).max().map_or(0, |gap| gap + 1);
-        let held = self.findings.held.clone().filter(|(held, _)| (floor..=step).contains(held));
+        let leads_on = |at: u64, base: &Base| at == step || base.outer.is_some();
+        let held = self.findings.held.clone();
+        let held = held.filter(|(held, base)| (floor..=step).contains(held) && leads_on(*held, base));
         let initial = self.initial.clone().filter(|_| floor == 0).map(|weights| (0, self.with_state(0, weights)));
         let known = held.or(initial);
         let from = known.as_ref().map_or(floor, |(known, _)| known + 1);
@@ -161,49 +160,54 @@ impl<'a> Audit<'a> {
         Ok(None)
     }
 
-    /// Computes and compares tasks of a step. With all that were merged in it, what the next step starts from, if that is what
+    /// Computes and compares entries of a step. With all that were merged in it, what the next step starts from, if that is what
     /// the ledger says.
     fn check(&mut self, step: u64, base: &Base, shards: &[u32]) -> Result<Option<Base>, ConnectionError> {
+        let kind = self.ledger.kind;
         let is_whole = *shards == self.ledger.merged(step)[..];
-        let round = self.recomputer.round(step, base, shards, is_whole).map_err(|stopped| match stopped {
+        let recomputed = match self.ledger.skipped_blocks(step) {
+            Some(skipped) => self.recomputer.step(step, base, skipped),
+            None => self.recomputer.tasks(step, base, shards, is_whole),
+        };
+        let recomputed = recomputed.map_err(|stopped| match stopped {
             Stopped::Interrupted => ConnectionError::Interrupted,
             Stopped::Arithmetic(difference) => ConnectionError::Arithmetic(difference),
-            Stopped::Base(why) => ConnectionError::Lie(format!("the weights of round {}: {why}", step + 1)),
+            Stopped::Base(why) => ConnectionError::Lie(format!("the weights of {} {}: {why}", kind.step(), step + 1)),
         })?;
         (self.progress)(step);
-        let Round { tasks, merged } = round;
+        let Recomputed { lines, merged } = recomputed;
         let mut is_as_told = true;
-        for (shard, retrained) in tasks {
+        for (shard, computed) in lines {
             let place = step * u64::from(self.ledger.shards) + u64::from(shard);
             let entry = &self.ledger.entries[place as usize];
-            let Some(MergedTask { update, loss, node, .. }) = &entry.merged else { continue };
-            let text = match retrained {
-                Ok(retrained) if retrained.update != *update => {
-                    format!("its update is {} here, and {update} in the ledger", retrained.update)
+            let Some((told, loss)) = told(entry) else { continue };
+            let text = match computed {
+                Ok(computed) if computed.object != told => {
+                    format!("its {} is {} here, and {told} in the ledger", kind.object(), computed.object)
                 }
-                Ok(retrained) if retrained.loss.to_bits() != loss.to_bits() => {
-                    format!("its loss is {} here, and {loss} in the ledger", retrained.loss)
+                Ok(computed) if computed.loss.to_bits() != loss.to_bits() => {
+                    format!("its loss is {} here, and {loss} in the ledger", computed.loss)
                 }
                 Ok(_) => String::new(),
                 Err(why) => format!("it cannot be computed here: {why}"),
             };
             is_as_told &= text.is_empty();
             if self.findings.judged.insert(place) && !text.is_empty() {
-                let task = Some((shard, node.clone()));
-                self.findings.verdict.findings.push(Finding { round: step + 1, task, text });
+                let task = entry.merged().map(|task| (shard, task.node.clone()));
+                self.findings.verdict.findings.push(Finding { step: step + 1, task, text });
             }
         }
         if !is_whole {
             return Ok(None);
         }
-        if base.outer.is_none() {
+        if merged.is_none() && base.outer.is_none() {
             self.findings.verdict.unmerged.push(step + 1);
             return Ok(None);
         }
         let next = merged.and_then(|merged| match merged {
             Ok(merged) => self.follows(step, merged, is_as_told),
             Err(why) => {
-                self.find(step, format!("its updates cannot be merged here: {why}"));
+                self.find(step, format!("what is merged leads nowhere here: {why}"));
                 None
             }
         });
@@ -222,9 +226,11 @@ impl<'a> Audit<'a> {
             Some(told) if told != digest => {
                 // Other updates lead to other weights: they are what is to be told then.
                 if is_as_told {
-                    let text =
-                        format!("its updates lead to the weights {digest}, and the next round starts from {told}");
-                    self.find(step, text);
+                    let kind = self.ledger.kind.step();
+                    self.find(
+                        step,
+                        format!("it leads to the weights {digest}, and the next {kind} starts from {told}"),
+                    );
                 }
                 None
             }
@@ -234,47 +240,50 @@ impl<'a> Audit<'a> {
     }
 
     fn find(&mut self, step: u64, text: String) {
-        let finding = Finding { round: step + 1, task: None, text };
+        let finding = Finding { step: step + 1, task: None, text };
         if !self.findings.verdict.findings.contains(&finding) {
             self.findings.verdict.findings.push(finding);
         }
     }
 }
 
+/// The digest of an update or a sum, and its loss, where an entry tells of one; zeros of a step that has merged nothing.
+fn told(entry: &LedgerEntry) -> Option<(Digest, f64)> {
+    match &entry.result {
+        EntryResult::Merged(task) => Some((task.update, task.loss)),
+        EntryResult::Step(step) => Some((step.sum, step.loss)),
+        EntryResult::Skipped => None,
+    }
+}
+
 impl WholeLedger {
-    /// Rounds in it.
+    /// Steps in it.
     pub(super) fn steps(&self) -> u64 {
         self.entries.len() as u64 / u64::from(self.shards)
     }
 
     /// The weights that a step starts from.
-    fn base(&self, step: u64) -> Digest {
+    pub(super) fn base(&self, step: u64) -> Digest {
         self.entries[(step * u64::from(self.shards)) as usize].base
     }
 
-    /// The shards that were merged in a step.
+    /// The places of entries that have something to compare.
+    pub(super) fn comparable(&self) -> Vec<u64> {
+        (0..).zip(&self.entries).filter(|(_, entry)| told(entry).is_some()).map(|(place, _)| place).collect()
+    }
+
+    /// The shards that were merged in a step; 0 for all of a step of merged gradients.
     fn merged(&self, step: u64) -> Vec<u32> {
         let start = (step * u64::from(self.shards)) as usize;
         let of_step = self.entries[start..start + self.shards as usize].iter();
-        (0..).zip(of_step).filter(|(_, entry)| entry.merged.is_some()).map(|(shard, _)| shard).collect()
+        (0..).zip(of_step).filter(|(_, entry)| told(entry).is_some()).map(|(shard, _)| shard).collect()
     }
 
-    /// What in it cannot be, whatever was computed.
-    pub(super) fn contradictions(&self, specification: &Specification) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for (place, entry) in (0..).zip(&self.entries) {
-            let (step, shard) = (place / u64::from(self.shards), (place % u64::from(self.shards)) as u32);
-            let node = entry.merged.as_ref().map_or_else(|| "-".to_owned(), |merged| merged.node.clone());
-            let mut find =
-                |text: String| findings.push(Finding { round: step + 1, task: Some((shard, node.clone())), text });
-            let rows = specification.shards.get(shard as usize).map_or(0, |shard| shard.rows);
-            if entry.rows != rows {
-                find(format!("it has {} in the ledger, and {rows} in the job", counted(u64::from(entry.rows), "row")));
-            }
-            if entry.base != self.base(step) {
-                find("it starts from other weights than the rest of its round".to_owned());
-            }
+    /// The numbers of the blocks that a step of merged gradients has left out.
+    fn skipped_blocks(&self, step: u64) -> Option<&[u32]> {
+        match &self.entries[(step * u64::from(self.shards)) as usize].result {
+            EntryResult::Step(merged) => Some(&merged.skipped),
+            EntryResult::Merged(_) | EntryResult::Skipped => None,
         }
-        findings
     }
 }

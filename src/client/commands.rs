@@ -133,9 +133,12 @@ impl Session<'_> {
     }
 
     fn ledger(&self, name: &JobName) -> Result<Exit, Failure> {
-        let (conversation, job) = self.ask(|conversation| self.find(conversation, name))?;
-        let mut table = listing::Ledger::new(job.job, self.output);
-        let mut pages = Pages::new(job.job);
+        let (conversation, work) = self.ask(|conversation| {
+            let job = self.find(conversation, name)?;
+            Ok(describe(conversation, job.job)?)
+        })?;
+        let mut table = listing::Ledger::new(work.job, &work.specification, self.output);
+        let mut pages = Pages::new(work.job);
         while let Some((first, shards, entries)) = pages.next(&conversation)? {
             for (place, entry) in (first..).zip(&entries) {
                 if !table.entry(place, shards, entry)? {
@@ -143,7 +146,7 @@ impl Session<'_> {
                 }
             }
         }
-        table.end(pages.total(), pages.shards(), job.rounds);
+        table.end(pages.total(), pages.shards());
         Ok(Exit::Success)
     }
 

@@ -9,10 +9,12 @@ use super::options::Output;
 use super::render::{print_json, print_lines, say};
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
-use crate::job::{JobId, JobState, JobStatus, OnNoNodes, OnTaskFailure, Summary};
+use crate::digest::Digest;
+use crate::job::{
+    EntryResult, JobId, JobState, JobStatus, LedgerEntry, OnNoNodes, OnTaskFailure, Specification, Summary,
+};
 use crate::model::Merge;
 use crate::wire::ErrorCode;
-use crate::wire::message::LedgerEntry;
 use crate::wire::text::{Align, Table, Timestamp, counted, shown};
 
 /// Digits of an id in the table of jobs, at least: enough for every command, few enough for a narrow terminal.
@@ -97,7 +99,13 @@ pub(super) fn job(job: &JobStatus, work: Option<&Work>, output: Output) -> Resul
             fields.insert("data".to_owned(), work.words.as_ref().map(|words| words.data.clone()).into());
             fields.insert("recipe".to_owned(), work.words.as_ref().map(|words| words.recipe.clone()).into());
             fields.insert("loss".to_owned(), specification.training.recipe.loss.to_string().into());
-            fields.insert("epochs".to_owned(), specification.training.recipe.epochs.into());
+            match specification.training.recipe.local_steps {
+                None => fields.insert("epochs".to_owned(), specification.training.recipe.epochs.into()),
+                Some(steps) => {
+                    fields.insert("local_steps".to_owned(), steps.into());
+                    fields.insert("round_steps".to_owned(), specification.round_steps().into())
+                }
+            };
             fields.insert("training_rows".to_owned(), specification.rows().into());
             fields.insert("validation_rows".to_owned(), specification.validation.rows.into());
             fields.insert("shards".to_owned(), specification.shards.len().into());
@@ -133,7 +141,7 @@ fn lines(job: &JobStatus, work: Option<&Work>) -> Vec<(&'static str, String)> {
         ("data", format!("{}: {}", work.data_name(), work.data_in_words())),
         ("network", work.network_in_words()),
         ("recipe", work.recipe_in_words()),
-        ("rounds", format!("{} of {}", work.specification.rounds, counted(u64::from(training.recipe.epochs), "epoch"))),
+        ("rounds", format!("{} of {}", work.specification.rounds, work.round_in_words())),
         ("seed", training.seed.to_string()),
     ]);
     if work.specification.merge != Merge::Mean {
@@ -195,68 +203,129 @@ pub(super) fn model(job: JobId, done: &Summary, saved: &Path, output: Output) ->
 /// A ledger on its way to the terminal.
 pub(super) struct Ledger {
     job: JobId,
+    rounds: u32,
+    /// Steps of a round.
+    round_steps: u64,
+    has_local_steps: bool,
+    merges_gradients: bool,
     output: Output,
     has_head: bool,
 }
 
 impl Ledger {
-    pub(super) fn new(job: JobId, output: Output) -> Ledger {
-        Ledger { job, output, has_head: false }
+    pub(super) fn new(job: JobId, specification: &Specification, output: Output) -> Ledger {
+        let recipe = &specification.training.recipe;
+        Ledger {
+            job,
+            rounds: specification.rounds,
+            round_steps: specification.round_steps().into(),
+            has_local_steps: recipe.local_steps.is_some(),
+            merges_gradients: recipe.merges_gradients(),
+            output,
+            has_head: false,
+        }
     }
 
     /// A line for an entry. Says whether somebody still reads.
     pub(super) fn entry(&mut self, place: u64, shards: u32, entry: &LedgerEntry) -> Result<bool, Failure> {
-        let (round, shard) = (place / u64::from(shards) + 1, place % u64::from(shards));
+        let (step, shard) = (place / u64::from(shards), place % u64::from(shards));
         if self.output == Output::Json {
-            let merged = entry.merged.as_ref();
-            return print_json(&json!({
-                "event": "entry",
-                "job": self.job.to_string(),
-                "round": round,
-                "shard": shard,
-                "result": if merged.is_some() { "merged" } else { "skipped" },
-                "rows": entry.rows,
-                "base": entry.base.to_string(),
-                "node": merged.map(|merged| merged.node.clone()),
-                "attempt": merged.map(|merged| merged.attempt),
-                "loss": merged.map(|merged| merged.loss),
-                "update": merged.map(|merged| merged.update.to_string()),
-            }));
+            return print_json(&self.entry_json(step, shard, entry));
         }
-        let columns = cli::columns();
         if !std::mem::replace(&mut self.has_head, true) {
-            cli::print(&line(["ROUND", "SHARD", "RESULT", "NODE", "TRY", "ROWS", "LOSS", "UPDATE"]))?;
+            cli::print(&self.head())?;
         }
-        let (round, shard, rows) = (round.to_string(), shard.to_string(), entry.rows.to_string());
-        cli::print(&match &entry.merged {
-            None => line([&round, &shard, "SKIPPED", "-", "-", &rows, "-", "-"]),
-            Some(merged) => {
-                let (attempt, loss) = (merged.attempt.to_string(), loss(merged.loss));
-                let node = shown(&merged.node).to_string();
-                let whole = merged.update.to_string();
-                let cells = |update| line([&round, &shard, "MERGED", &node, &attempt, &rows, &loss, update]);
-                let row = cells(&whole);
-                if row.chars().count() <= columns { row } else { cells(&merged.update.short()) }
+        // The longest digest that fits.
+        let row = |update: &dyn Fn(&Digest) -> String| entry_line(step + 1, shard, entry, update);
+        let whole = row(&Digest::to_string);
+        cli::print(&if whole.chars().count() <= cli::columns() { whole } else { row(&Digest::short) })
+    }
+
+    fn head(&self) -> String {
+        if self.merges_gradients {
+            return step_line(["STEP", "BLOCKS", "SKIPPED", "ROWS", "LOSS", "SUM"]);
+        }
+        let step = if self.has_local_steps { "STEP" } else { "ROUND" };
+        task_line([step, "SHARD", "RESULT", "NODE", "TRY", "ROWS", "LOSS", "UPDATE"])
+    }
+
+    fn entry_json(&self, step: u64, shard: u64, entry: &LedgerEntry) -> Value {
+        let mut value = json!({
+            "event": "entry",
+            "job": self.job.to_string(),
+            "round": step / self.round_steps + 1,
+            "rows": entry.rows,
+            "base": entry.base.to_string(),
+        });
+        if self.has_local_steps {
+            value["step"] = (step + 1).into();
+        }
+        let told = match &entry.result {
+            EntryResult::Step(step) => json!({
+                "result": "step",
+                "blocks": step.blocks,
+                "skipped": step.skipped,
+                "loss": step.loss,
+                "sum": (step.blocks > 0).then(|| step.sum.to_string()),
+            }),
+            EntryResult::Merged(_) | EntryResult::Skipped => {
+                let merged = entry.merged();
+                json!({
+                    "shard": shard,
+                    "result": if merged.is_some() { "merged" } else { "skipped" },
+                    "node": merged.map(|merged| merged.node.clone()),
+                    "attempt": merged.map(|merged| merged.attempt),
+                    "loss": merged.map(|merged| merged.loss),
+                    "update": merged.map(|merged| merged.update.to_string()),
+                })
             }
-        })
+        };
+        if let (Value::Object(value), Value::Object(told)) = (&mut value, told) {
+            value.extend(told);
+        }
+        value
     }
 
     /// That was all of it so far.
-    pub(super) fn end(&self, total: u64, shards: u32, rounds: u32) {
+    pub(super) fn end(&self, total: u64, shards: u32) {
         if self.output != Output::Json {
-            let (done, planned) = (total / u64::from(shards), u64::from(rounds) * u64::from(shards));
-            say(&format!(
-                "{total} of {}: {done} of {} done",
-                counted(planned, "task"),
-                counted(rounds.into(), "round")
-            ));
+            let of_step = u64::from(shards);
+            let planned = u64::from(self.rounds) * self.round_steps * of_step;
+            let what = counted(planned, if self.merges_gradients { "step" } else { "task" });
+            let done = total / of_step / self.round_steps;
+            say(&format!("{total} of {what}: {done} of {} done", counted(self.rounds.into(), "round")));
         }
     }
 }
 
-fn line(cells: [&str; 8]) -> String {
-    let [round, shard, result, node, attempt, rows, loss, update] = cells;
-    format!("{round:>5}  {shard:>5}  {result:<7}  {node:<20}  {attempt:>3}  {rows:>7}  {loss:>11}  {update}")
+/// The line of a task or a step, counted from 1.
+fn entry_line(step: u64, shard: u64, entry: &LedgerEntry, update: &dyn Fn(&Digest) -> String) -> String {
+    let (step, shard, rows) = (step.to_string(), shard.to_string(), entry.rows.to_string());
+    match &entry.result {
+        EntryResult::Skipped => task_line([&step, &shard, "SKIPPED", "-", "-", &rows, "-", "-"]),
+        EntryResult::Merged(task) => {
+            let (attempt, loss) = (task.attempt.to_string(), loss(task.loss));
+            let node = shown(&task.node).to_string();
+            task_line([&step, &shard, "MERGED", &node, &attempt, &rows, &loss, &update(&task.update)])
+        }
+        EntryResult::Step(merged) => {
+            let (blocks, skipped) = (merged.blocks.to_string(), merged.skipped.len().to_string());
+            match merged.blocks {
+                0 => step_line([&step, &blocks, &skipped, &rows, "-", "-"]),
+                _ => step_line([&step, &blocks, &skipped, &rows, &loss(merged.loss), &update(&merged.sum)]),
+            }
+        }
+    }
+}
+
+fn task_line(cells: [&str; 8]) -> String {
+    let [step, shard, result, node, attempt, rows, loss, update] = cells;
+    format!("{step:>5}  {shard:>5}  {result:<7}  {node:<20}  {attempt:>3}  {rows:>7}  {loss:>11}  {update}")
+}
+
+fn step_line(cells: [&str; 6]) -> String {
+    let [step, blocks, skipped, rows, loss, sum] = cells;
+    format!("{step:>8}  {blocks:>6}  {skipped:>7}  {rows:>8}  {loss:>11}  {sum}")
 }
 
 /// Six places, or, where it is too large for them, its magnitude.
@@ -292,8 +361,7 @@ fn job_json(job: &JobStatus) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
-    use crate::job::{FailKind, Failure};
+    use crate::job::{FailKind, Failure, MergedStep, MergedTask};
 
     fn running() -> JobStatus {
         JobStatus {
@@ -346,14 +414,40 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_a_ledger_split_into_as_many_words() {
-        let head = line(["ROUND", "SHARD", "RESULT", "NODE", "TRY", "ROWS", "LOSS", "UPDATE"]);
-        let skipped = line(["1", "0", "SKIPPED", "-", "-", "4", "-", "-"]);
-        let merged =
-            line(["1", "1", "MERGED", &"n".repeat(64), "1", "4", &loss(f64::MAX), &Digest([7; 32]).to_string()]);
-        for line in [head, skipped, merged] {
-            assert_eq!(line.split_whitespace().count(), 8, "{line}");
+    fn the_lines_of_a_ledger_split_into_as_many_words_as_its_head() {
+        let entry = |result| LedgerEntry { rows: 4, base: Digest([2; 32]), result };
+        let words = |result| entry_line(1, 0, &entry(result), &Digest::to_string).split_whitespace().count();
+        let task = MergedTask { node: "n".repeat(64), attempt: 1, loss: f64::MAX, update: Digest([7; 32]) };
+        assert_eq!(words(EntryResult::Skipped), 8);
+        assert_eq!(words(EntryResult::Merged(task)), 8);
+        let step = MergedStep { blocks: 3, skipped: vec![1, 4], loss: 0.5, sum: Digest([7; 32]) };
+        assert_eq!(words(EntryResult::Step(step.clone())), 6);
+        let none = MergedStep { blocks: 0, loss: 0.0, sum: Digest([0; 32]), ..step };
+        assert_eq!(words(EntryResult::Step(none)), 6);
+        for (merges_gradients, columns) in [(false, 8), (true, 6)] {
+            assert_eq!(ledger(merges_gradients).head().split_whitespace().count(), columns);
         }
         assert_eq!((loss(0.5), loss(-1.25e300)), ("0.500000".to_owned(), "-1.2500e300".to_owned()));
+    }
+
+    fn ledger(merges_gradients: bool) -> Ledger {
+        let has_local_steps = merges_gradients;
+        let (rounds, round_steps) = (40, 5);
+        let (output, has_head) = (Output::Json, false);
+        Ledger { job: JobId(1), rounds, round_steps, has_local_steps, merges_gradients, output, has_head }
+    }
+
+    #[test]
+    fn a_step_in_json_has_its_round_and_the_blocks_that_it_left_out() {
+        let step = MergedStep { blocks: 3, skipped: vec![1, 4], loss: 0.5, sum: Digest([7; 32]) };
+        let mut entry = LedgerEntry { rows: 24, base: Digest([2; 32]), result: EntryResult::Step(step) };
+        let told = ledger(true).entry_json(7, 0, &entry);
+        assert_eq!((&told["round"], &told["step"], &told["rows"]), (&json!(2), &json!(8), &json!(24)));
+        assert_eq!((&told["blocks"], &told["skipped"]), (&json!(3), &json!([1, 4])));
+        assert_eq!((&told["result"], &told["sum"]), (&json!("step"), &json!(Digest([7; 32]).to_string())));
+        assert!(told.get("shard").is_none() && told.get("node").is_none(), "{told}");
+        entry.result = EntryResult::Skipped;
+        let told = ledger(false).entry_json(7, 0, &entry);
+        assert_eq!((&told["result"], &told["shard"], told.get("step")), (&json!("skipped"), &json!(0), None));
     }
 }

@@ -13,15 +13,18 @@
 //! | `watching` | a job, watched to its end over as many connections as it takes |
 //! | `commands` | everything that is asked of a coordinator but to watch |
 //! | `ledger` | a job's ledger, page by page |
-//! | `verify` | what of a ledger is recomputed, and what is said of it |
-//! | `audit` | which rounds that takes, and what is found |
-//! | `recompute` | rounds, trained and merged anew |
+//! | `verify` | what of a ledger is recomputed |
+//! | `verdict` | what is said of it |
+//! | `audit` | which steps that takes, and what is found |
+//! | `contradictions` | what in a ledger cannot be, whatever was computed |
+//! | `recompute` | steps, trained and merged anew |
 //! | `render`, `listing` | what is printed |
 //! | `local` | a whole cluster in one process |
 
 mod audit;
 mod commands;
 mod connection_error;
+mod contradictions;
 mod conversation;
 mod ledger;
 mod listing;
@@ -32,6 +35,7 @@ mod plan;
 mod recompute;
 mod render;
 mod retry;
+mod verdict;
 mod verify;
 mod watching;
 mod work;

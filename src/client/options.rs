@@ -23,6 +23,12 @@ pub struct Options {
     pub rounds: Option<u32>,
     /// Epochs a task.
     pub epochs: Option<u32>,
+    /// Batches a task, instead of epochs.
+    pub local_steps: Option<u32>,
+    /// Steps a round, where tasks are local steps.
+    pub round_steps: Option<u32>,
+    /// Tasks that a step of merged gradients is cut into.
+    pub tasks_per_step: Option<u32>,
     /// Widths of the hidden layers; an empty list is a network without any.
     pub hidden: Option<Vec<u32>>,
     /// Activation of the hidden layers.

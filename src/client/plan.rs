@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::job::{JobId, Operation, RowsRef, Specification};
 use crate::model::file::ModelFile;
-use crate::model::{ARITHMETIC, BatchSize, Network, Optimiser, Outer, OuterOptimiser, Recipe, Training};
+use crate::model::{ARITHMETIC, BatchSize, Network, Optimiser, Outer, OuterOptimiser, OuterSchedule, Recipe, Training};
 use crate::net;
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
@@ -90,14 +90,20 @@ impl Plan {
         let hidden = options.hidden.clone().unwrap_or_else(|| vec![defaults.hidden]);
         let classes = prepared.classes.len() as u32;
         let network = Network::new(prepared.features as u32, &hidden, classes).map_err(|error| usage(&error))?;
-        let recipe = recipe(options, defaults.recipe).map_err(|error| usage(&error))?;
+        let local_steps = local_steps(options).map_err(|text| usage(&text))?;
+        let rows = prepared.shards.iter().map(|shard| shard.rows() as u64).sum();
+        let recipe = recipe(options, defaults.recipe, local_steps, rows).map_err(|error| usage(&error))?;
         if options.momentum.is_some() && recipe.optimiser != Optimiser::Momentum {
             return Err(usage(&format_args!(
                 "the optimiser {} has no momentum: --optimiser momentum has",
                 recipe.optimiser
             )));
         }
-        let outer = outer(&options.outer).map_err(|text| usage(&text))?;
+        let outer = match recipe.merges_gradients() {
+            true => outer_of_gradients(&options.outer, &recipe),
+            false => outer(&options.outer),
+        };
+        let outer = outer.map_err(|text| usage(&text))?;
         recipe.loss.check_outputs(network.outputs()).map_err(|error| usage(&error))?;
 
         let objects = Arc::new(Store::new(u64::MAX));
@@ -124,6 +130,7 @@ impl Plan {
         let specification = Specification {
             training: Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed },
             rounds: options.rounds.unwrap_or(defaults.rounds),
+            round_steps: options.round_steps,
             shards,
             validation: rows_object(&objects, features, &validation),
             merge: options.merge,
@@ -133,6 +140,7 @@ impl Plan {
                 on_task_failure: options.on_task_failure,
                 allow_inexact: options.allow_inexact,
                 on_no_nodes: options.on_no_nodes,
+                tasks_per_step: options.tasks_per_step,
             },
             notes: words.to_notes().unwrap_or_default(),
         };
@@ -143,21 +151,90 @@ impl Plan {
     }
 }
 
-fn recipe(options: &Options, defaults: Recipe) -> Result<Recipe, crate::model::RecipeError> {
+/// Rows of a batch whose gradients are merged, where no number is asked for: some thirty batches in an epoch, and enough rows for
+/// a fleet to share.
+fn gradient_batch(rows: u64) -> NonZeroU32 {
+    let wanted = (rows / 32).clamp(32, 512);
+    NonZeroU32::MIN.saturating_add((1 << wanted.ilog2()) - 1)
+}
+
+/// The learning rate of such batches: it grows with the root of their rows (Krizhevsky 2014).
+fn gradient_eta(batch: BatchSize, eta: f32) -> f32 {
+    match batch {
+        BatchSize::Rows(rows) => eta * (rows.get() as f32 / 128.0).sqrt(),
+        BatchSize::Full => eta,
+    }
+}
+
+/// Batches between two merges; none where a task is epochs. Gradients are merged unless something is asked for that has no part
+/// in that.
+fn local_steps(options: &Options) -> Result<Option<u32>, String> {
+    let of_tasks = [
+        (options.epochs.is_some(), "--epochs"),
+        (options.merge.needs_all(), "--merge median"),
+        (options.outer.optimiser != OuterOptimiser::Average, "--outer"),
+        (options.batch == Some(0), "--batch 0"),
+    ];
+    let asked = of_tasks.iter().find(|(is_asked, _)| *is_asked).map(|(_, name)| *name);
+    let local_steps = match (options.local_steps, options.recipe) {
+        (Some(_), _) if options.epochs.is_some() => {
+            return Err("a task is made of epochs or of local steps: leave out --epochs or --local-steps".to_owned());
+        }
+        (None, RecipeName::Default) if asked.is_none() => Some(1),
+        (asked, _) => asked,
+    };
+    let because = asked.map_or(String::new(), |name| format!(", and {name} means tasks of more than one batch"));
+    match local_steps {
+        None if options.round_steps.is_some() => {
+            Err(format!("a round of epochs is one step: --round-steps belongs to --local-steps{because}"))
+        }
+        None | Some(2..) if options.tasks_per_step.is_some() => Err(format!(
+            "only a step of merged gradients is cut into tasks: --tasks-per-step belongs to --local-steps 1{because}"
+        )),
+        _ => Ok(local_steps),
+    }
+}
+
+/// The recipe that is asked for, of a job of so many training rows.
+fn recipe(
+    options: &Options,
+    defaults: Recipe,
+    local_steps: Option<u32>,
+    rows: u64,
+) -> Result<Recipe, crate::model::RecipeError> {
     let batch = match options.batch {
+        None if local_steps == Some(1) => BatchSize::Rows(gradient_batch(rows)),
         None => defaults.batch,
         Some(rows) => NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows),
     };
     // Stopping by the loss's change belongs to full batches.
     let stop_loss_change = defaults.stop_loss_change.filter(|_| batch == BatchSize::Full);
-    let eta = options.eta.unwrap_or(defaults.eta);
-    let epochs = options.epochs.unwrap_or(defaults.epochs);
+    let eta = options.eta.unwrap_or(match local_steps {
+        Some(1) => gradient_eta(batch, defaults.eta),
+        _ => defaults.eta,
+    });
+    // Steps are many, and a rate that falls from each to the next is soon none.
+    let (epochs, eta_decay) = match local_steps {
+        None => (options.epochs.unwrap_or(defaults.epochs), defaults.eta_decay),
+        Some(_) => (1, 1.0),
+    };
     let activation = options.activation.unwrap_or(defaults.activation);
     let optimiser = options.optimiser.unwrap_or(defaults.optimiser);
     let momentum = options.momentum.unwrap_or(defaults.momentum);
     let weight_decay = options.weight_decay.unwrap_or(defaults.weight_decay);
-    let asked =
-        Recipe { activation, optimiser, momentum, weight_decay, eta, epochs, batch, stop_loss_change, ..defaults };
+    let asked = Recipe {
+        activation,
+        optimiser,
+        momentum,
+        weight_decay,
+        eta,
+        eta_decay,
+        epochs,
+        local_steps,
+        batch,
+        stop_loss_change,
+        ..defaults
+    };
     asked.checked()
 }
 
@@ -192,6 +269,40 @@ fn outer(options: &OuterOptions) -> Result<Outer, String> {
         schedule: schedule.unwrap_or_default(),
         clip,
         ..Outer::AVERAGE
+    };
+    asked.checked().map_err(|error| error.to_string())
+}
+
+/// The one optimiser of merged gradients, at the coordinator: the recipe's.
+fn outer_of_gradients(options: &OuterOptions, recipe: &Recipe) -> Result<Outer, String> {
+    let OuterOptions { optimiser, eta, momentum, weight_decay, schedule, clip } = *options;
+    let of_another = [
+        (optimiser != OuterOptimiser::Average, "--outer", "--optimiser"),
+        (eta.is_some(), "--outer-eta", "--eta"),
+        (momentum.is_some(), "--outer-momentum", "--momentum"),
+        (weight_decay.is_some(), "--outer-weight-decay", "--weight-decay"),
+    ];
+    if let Some((_, wrong, right)) = of_another.iter().find(|(is_asked, ..)| *is_asked) {
+        return Err(format!(
+            "where gradients are merged there is one optimiser, at the coordinator: {right} instead of {wrong}, or --epochs \
+             and --outer"
+        ));
+    }
+    let (optimiser, momentum) = match recipe.optimiser {
+        // Without a momentum, the velocity is the gradient.
+        Optimiser::Sgd => (OuterOptimiser::Momentum, 0.0),
+        Optimiser::Momentum => (OuterOptimiser::Momentum, recipe.momentum),
+        Optimiser::Adam => (OuterOptimiser::Adam, Outer::AVERAGE.momentum),
+    };
+    let asked = Outer {
+        optimiser,
+        eta: recipe.eta,
+        momentum,
+        betas: recipe.betas,
+        epsilon: recipe.epsilon,
+        weight_decay: recipe.weight_decay,
+        schedule: schedule.unwrap_or(OuterSchedule::Cosine),
+        clip,
     };
     asked.checked().map_err(|error| error.to_string())
 }

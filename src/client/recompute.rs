@@ -1,9 +1,17 @@
-//! Rounds of a job, computed anew with the model's own code: tasks on all cores, and the merge of their updates. Owns the
+//! Steps of a job, computed anew with the model's own code: tasks on all cores, and the merge of their updates. Owns the
 //! threads; does not know what the results are compared with.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `step` | what a step starts from and comes to |
+//! | `gradients` | a step of merged gradients |
+
+mod gradients;
+mod step;
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,53 +23,24 @@ use super::conversation::Object;
 use crate::digest::Digest;
 use crate::job::Specification;
 use crate::model::conformance::{self, Difference};
-use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
+use crate::model::train::{TASK_BYTES_MAX, TrainError, sum_working_bytes, working_bytes};
 use crate::model::{
     ExactSum, Kernel, LittleEndianF32, Median, Merge, MergeError, Network, OuterState, ReadUpdates, Rows, Trainer,
-    Watch,
 };
 use crate::wire::object::{self, ObjectKind};
 
-/// A task that has been trained.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Retrained {
-    /// The digest of its update, as an object.
-    pub(super) update: Digest,
-    pub(super) loss: f64,
-}
+use gradients::{Cores, Gradients};
+use step::{Unless, weights_of};
 
-/// What a step starts from.
-#[derive(Clone)]
-pub(super) struct Base {
-    /// The weights, as an object.
-    pub(super) weights: Object,
-    /// What the outer optimiser remembers at them, where that is known.
-    pub(super) outer: Option<Arc<OuterState>>,
-}
+pub(super) use step::{Base, Computed, Recomputed, Stopped};
 
-/// Some tasks of a round that have been trained.
-pub(super) struct Round {
-    /// Of each shard what came of it, or why nothing did; by shard.
-    pub(super) tasks: Vec<(u32, Result<Retrained, String>)>,
-    /// What the next step starts from, if that was asked for, the outer optimiser's state is known and every task came to
-    /// something.
-    pub(super) merged: Option<Result<Base, String>>,
-}
-
-/// Why there is no round.
-#[derive(Debug)]
-pub(super) enum Stopped {
-    /// From the keyboard.
-    Interrupted,
-    /// The weights that it starts from are none.
-    Base(String),
-    /// A thread computes otherwise than the definition says.
-    Arithmetic(Difference),
-}
-
-/// Computes tasks of one job.
+/// Computes steps of one job.
 pub(super) struct Recomputer<'a> {
     specification: &'a Specification,
+    /// Of the job.
+    steps: u64,
+    /// If the job merges gradients.
+    gradients: Option<Gradients>,
     shards: Vec<Rows<'a>>,
     trainers: Vec<Trainer>,
     kernel: Kernel,
@@ -77,33 +56,56 @@ impl<'a> Recomputer<'a> {
     ) -> Result<Recomputer<'a>, String> {
         let kernel = Kernel::best();
         let open = |(index, object): (usize, &'a Object)| {
-            let rows = open_rows(specification, object).map_err(|why| format!("shard {index}: {why}"))?;
-            let bytes = working_bytes(&specification.training, rows.rows());
-            if bytes > TASK_BYTES_MAX {
-                return Err(format!(
-                    "a task of shard {index} takes {bytes} bytes of memory, and {TASK_BYTES_MAX} are allowed"
-                ));
-            }
-            Ok(rows)
+            open_rows(specification, object).map_err(|why| format!("shard {index}: {why}"))
         };
         debug_assert_eq!(shards.len(), specification.shards.len());
         let shards: Vec<Rows<'a>> = shards.iter().enumerate().map(open).collect::<Result<_, _>>()?;
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(shards.len());
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let steps = specification.steps();
+        let gradients = specification.gradient_steps().map(|cut| Gradients::new(cut, steps, kernel, cores));
+        let rows = || shards.iter().map(Rows::rows);
+        let (largest_task, cores) = match gradients {
+            Some(_) => (sum_working_bytes(&specification.training, rows()), cores),
+            None => {
+                let bytes = rows().map(|rows| working_bytes(&specification.training, rows));
+                (bytes.max().unwrap_or(0), cores.min(shards.len()))
+            }
+        };
+        if largest_task > TASK_BYTES_MAX {
+            return Err(format!("a task takes {largest_task} bytes of memory, and {TASK_BYTES_MAX} are allowed"));
+        }
         let trainers = (0..cores).map(|_| Trainer::new(kernel)).collect();
-        Ok(Recomputer { specification, shards, trainers, kernel, interrupts })
+        Ok(Recomputer { specification, steps, gradients, shards, trainers, kernel, interrupts })
+    }
+
+    /// Sums the gradients of a step of merged gradients: [`Gradients::step`].
+    pub(super) fn step(&mut self, step: u64, base: &Base, skipped: &[u32]) -> Result<Recomputed, Stopped> {
+        let Recomputer { specification, gradients, shards, trainers, kernel, interrupts, .. } = self;
+        match gradients {
+            Some(gradients) => {
+                let cores = Cores { trainers, kernel: *kernel, interrupts };
+                gradients.step(specification, shards, cores, step, base, skipped)
+            }
+            None => Ok(Recomputed { lines: vec![(0, Err("the job merges no gradients".to_owned()))], merged: None }),
+        }
     }
 
     /// Trains these shards of a step from `base`; with `merges`, merges what comes of them.
-    pub(super) fn round(&mut self, step: u64, base: &Base, shards: &[u32], merges: bool) -> Result<Round, Stopped> {
-        let Recomputer { specification, shards: rows, trainers, kernel, interrupts } = self;
-        let (kernel, network) = (*kernel, &specification.training.network);
-        let weights = object::decode_parameters(ObjectKind::Weights, network, &base.weights);
-        let weights = weights.map_err(|error| Stopped::Base(error.to_string()))?;
+    pub(super) fn tasks(
+        &mut self,
+        step: u64,
+        base: &Base,
+        shards: &[u32],
+        merges: bool,
+    ) -> Result<Recomputed, Stopped> {
+        let Recomputer { specification, steps, shards: rows, trainers, kernel, interrupts, .. } = self;
+        let (kernel, steps, network) = (*kernel, *steps, &specification.training.network);
+        let weights = weights_of(network, base)?;
         let known = base.outer.as_ref().filter(|_| merges);
         let round = known.map(|outer| (outer, Mutex::new(Merging::of(specification, kernel))));
         let next = AtomicUsize::new(0);
         let tasks = Mutex::new(Vec::with_capacity(shards.len()));
-        let train = |trainer: &mut Trainer, shard: u32| -> Result<Retrained, TrainError> {
+        let train = |trainer: &mut Trainer, shard: u32| -> Result<Computed, TrainError> {
             let rows = &rows[shard as usize];
             let trained =
                 trainer.train(&specification.training, step, shard, &weights, rows, &mut Unless(interrupts))?;
@@ -113,7 +115,7 @@ impl<'a> Recomputer<'a> {
             if let Some((_, round)) = &round {
                 round.lock().unwrap_or_else(PoisonError::into_inner).add(network, update, rows.rows());
             }
-            Ok(Retrained { update: digest, loss })
+            Ok(Computed { object: digest, loss })
         };
         let proved: Result<(), Difference> = thread::scope(|scope| {
             let mut threads = Vec::with_capacity(trainers.len());
@@ -144,13 +146,13 @@ impl<'a> Recomputer<'a> {
             let (mut merged, mut state) = (base.weights.to_vec(), OuterState::clone(outer));
             let round = round.into_inner().unwrap_or_else(PoisonError::into_inner);
             let values = object::parameters_mut(network, &mut merged);
-            round.move_weights(specification, kernel, step, &mut state, values).map_err(|error| error.to_string())?;
+            let rate = specification.outer.rate(step, steps);
+            round.move_weights(specification, kernel, rate, &mut state, values).map_err(|error| error.to_string())?;
             Ok(Base { weights: Arc::new(merged), outer: Some(Arc::new(state)) })
         });
-        let told = |(shard, trained): (u32, Result<Retrained, TrainError>)| {
-            (shard, trained.map_err(|error| error.to_string()))
-        };
-        Ok(Round { tasks: tasks.into_iter().map(told).collect(), merged })
+        let told =
+            |(shard, trained): (u32, Result<Computed, TrainError>)| (shard, trained.map_err(|error| error.to_string()));
+        Ok(Recomputed { lines: tasks.into_iter().map(told).collect(), merged })
     }
 }
 
@@ -187,17 +189,17 @@ impl Merging {
         self,
         specification: &Specification,
         kernel: Kernel,
-        step: u64,
+        rate: f32,
         state: &mut OuterState,
         values: &mut [LittleEndianF32],
     ) -> Result<(), MergeError> {
-        let Specification { training, rounds, outer, .. } = specification;
+        let Specification { training, outer, .. } = specification;
         if outer.is_average() {
             return self.finish(&training.network, values);
         }
         let mut update = vec![[0; 4]; values.len()];
         self.finish(&training.network, &mut update)?;
-        state.step(kernel, outer, outer.rate(step, *rounds), &update, values, &mut |_| ())
+        state.step(kernel, outer, rate, &update, values, &mut |_| ())
     }
 
     fn finish(self, network: &Network, values: &mut [LittleEndianF32]) -> Result<(), MergeError> {
@@ -236,13 +238,4 @@ fn open_rows<'a>(specification: &Specification, object: &'a [u8]) -> Result<Rows
     let (network, loss) = (&specification.training.network, specification.training.recipe.loss);
     let (values, targets) = object::decode_rows(network, loss, object).map_err(|error| error.to_string())?;
     Rows::new(network.inputs(), values, targets).map_err(|error| error.to_string())
-}
-
-/// Trains unless somebody has had enough.
-struct Unless<'a>(&'a Receiver<()>);
-
-impl Watch for Unless<'_> {
-    fn batch_done(&mut self, _: u64, _: u64) -> ControlFlow<()> {
-        if self.0.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    }
 }

@@ -26,6 +26,8 @@ pub(super) struct Renderer {
     job: JobId,
     /// Rounds before the learning rate is +0: those after them measure no training loss.
     training_rounds: u32,
+    /// What a job is merged of: tasks, or blocks.
+    unit: &'static str,
     has_head: bool,
 }
 
@@ -33,7 +35,8 @@ impl Renderer {
     pub(super) fn new(output: Output, with_profile: bool, work: &Work) -> Renderer {
         let Specification { training, rounds, .. } = &work.specification;
         let training_rounds = model::first_round_without_rate(&training.recipe, *rounds).unwrap_or(*rounds);
-        Renderer { output, with_profile, job: work.job, training_rounds, has_head: false }
+        let unit = if training.recipe.merges_gradients() { "blocks" } else { "tasks" };
+        Renderer { output, with_profile, job: work.job, training_rounds, unit, has_head: false }
     }
 
     /// A sentence for the person at the terminal.
@@ -198,11 +201,11 @@ impl Renderer {
         let mut lines =
             vec![format!("{:<11}  {of_rows}", quality.name()), format!("fingerprint  {}", done.fingerprint)];
         if !done.reproducible {
-            lines.push("reproducible no: tasks were skipped, or nodes with another arithmetic helped".to_owned());
+            lines.push(format!("reproducible no: {} were skipped, or nodes with another arithmetic helped", self.unit));
         }
         if self.output == Output::Table {
             let skipped = if done.skipped > 0 { format!(", {} skipped", done.skipped) } else { String::new() };
-            lines.push(format!("tasks        {} merged{skipped}: {}", done.merged, shares(done)));
+            lines.push(format!("{:<11}  {} merged{skipped}: {}", self.unit, done.merged, shares(done)));
             lines.extend(if self.with_profile { profile(done) } else { vec![time(done)] });
             lines.push(format!("training     {:.3} s on all nodes together", seconds(done.training_us)));
         }

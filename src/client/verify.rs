@@ -1,33 +1,34 @@
-//! `client verify`: what is fetched for an audit, which tasks are drawn, and what is said of its verdict. Does not know
-//! how tasks are recomputed.
+//! `client verify`: what is fetched for an audit, which entries of the ledger are drawn, and what is asked of its verdict. Does
+//! not know how anything is recomputed, or in which words it is told (`verdict`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use serde_json::json;
 
 use super::Output;
-use super::audit::{Audit, Finding, Verdict, Weights};
+use super::audit::{Audit, Finding, Weights};
 use super::connection_error::ConnectionError;
 use super::conversation::{Conversation, Object};
-use super::ledger::{self, WholeLedger};
+use super::ledger::{self, LedgerKind, WholeLedger};
 use super::recompute::Recomputer;
-use super::render::{print_json, say};
+use super::render::say;
+use super::verdict::Told;
 use super::work::Work;
-use crate::cli::{self, Exit, Failure};
+use crate::cli::{Exit, Failure};
 use crate::digest::Digest;
-use crate::job::{self, JobStatus, RowsRef, Specification};
+use crate::job::{self, EntryResult, JobStatus, RowsRef, Specification};
 use crate::model::{self, ARITHMETIC};
 use crate::net;
 use crate::wire::object::{self, ObjectKind};
-use crate::wire::text::{counted, shown};
+use crate::wire::text::counted;
 
 /// So often is it said how far the audit is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
-/// Recomputes a job's tasks: all, or as many as are to be drawn, with the seed that they are drawn by.
+/// Recomputes a job's tasks, or steps of merged gradients: all, or as many as are to be drawn, with the seed that they are drawn
+/// by.
 pub(super) fn verify(
     conversation: &Conversation,
     job: &JobStatus,
@@ -48,7 +49,8 @@ pub(super) fn verify(
     }
     let ledger = ledger::whole(conversation, job.job, specification)?;
     if ledger.entries.is_empty() {
-        let text = format!("no round of job {} is done yet: there is nothing to verify", job.job);
+        let step = ledger.kind.step();
+        let text = format!("no {step} of job {} is in its ledger yet: there is nothing to verify", job.job);
         return Err(Failure::new(Exit::JobFailed, text));
     }
     let told = |text: String| {
@@ -56,9 +58,11 @@ pub(super) fn verify(
             say(&text);
         }
     };
-    let (tasks, skipped) = wanted(&ledger, drawn);
+    let kind = ledger.kind;
+    let Wanted { places, skipped, is_all } = wanted(&ledger, drawn);
     if let Some((_, seed)) = drawn {
-        told(format!("{} of {} drawn with --seed {seed}", tasks.len(), counted(ledger.entries.len() as u64, "task")));
+        let of = counted(ledger.entries.len() as u64, kind.entry());
+        told(format!("{} of {of} drawn with --seed {seed}", places.len()));
     }
     let (shards, initial) = objects(conversation, specification)?;
     let recomputer = Recomputer::new(specification, &shards, interrupts).map_err(ConnectionError::Lie)?;
@@ -67,28 +71,51 @@ pub(super) fn verify(
         let now = net::now();
         if now.saturating_sub(last_said) >= PROGRESS_EVERY {
             last_said = now;
-            told(format!("computed round {} of {steps}", step + 1));
+            told(format!("computed {} {} of {steps}", kind.step(), step + 1));
         }
     };
     let source = Source { conversation, bytes: object::parameters_bytes(&specification.training.network) };
     let initial_digest = initial.as_ref().map(|weights| Digest::of(weights));
     let is_average = specification.outer.is_average();
     let audit = Audit::new(&ledger, &source, recomputer, initial, is_average, &mut progress);
-    let mut verdict = audit.run(&tasks)?;
-    verdict.skipped = skipped;
+    let mut verdict = audit.run(&places)?;
     verdict.findings.extend(ledger.contradictions(specification));
     verdict.findings.extend(ends(job, work, &ledger, initial_digest, verdict.last));
-    report(job, &verdict, &ledger, drawn, output)
+    let seed = drawn.map(|(_, seed)| seed);
+    let round_steps = specification.round_steps().into();
+    let report = Told { job: job.job, kind, steps: ledger.steps(), round_steps, seed, is_all, skipped, verdict };
+    report.print(output)?;
+    Ok(if report.is_well() { Exit::Success } else { Exit::JobFailed })
 }
 
-/// The places of the tasks to be recomputed, and how many are passed over because they were skipped.
-fn wanted(ledger: &WholeLedger, drawn: Option<(u64, u64)>) -> (BTreeSet<u64>, u64) {
-    let places = (0..).zip(&ledger.entries).filter(|(_, entry)| entry.merged.is_some()).map(|(place, _)| place);
-    let merged: Vec<u64> = places.collect();
-    match drawn {
-        Some((tasks, seed)) if tasks < merged.len() as u64 => (draw(&merged, tasks as usize, seed), 0),
-        _ => (merged.iter().copied().collect(), ledger.entries.len() as u64 - merged.len() as u64),
-    }
+/// What of a ledger is to be recomputed.
+struct Wanted {
+    /// The places of entries.
+    places: BTreeSet<u64>,
+    /// Tasks passed over because they were skipped, where all are wanted; or blocks that the wanted steps left out.
+    skipped: u64,
+    /// Whether that is all of it.
+    is_all: bool,
+}
+
+fn wanted(ledger: &WholeLedger, drawn: Option<(u64, u64)>) -> Wanted {
+    let all = ledger.comparable();
+    let count = drawn.map_or(u64::MAX, |(count, _)| count);
+    let is_all = count >= all.len() as u64;
+    let places = match drawn {
+        Some((count, seed)) if !is_all => draw(&all, count as usize, seed),
+        _ => all.iter().copied().collect::<BTreeSet<u64>>(),
+    };
+    let skipped_blocks = |place: &u64| match &ledger.entries[*place as usize].result {
+        EntryResult::Step(step) => step.skipped.len() as u64,
+        EntryResult::Merged(_) | EntryResult::Skipped => 0,
+    };
+    let skipped = match ledger.kind {
+        LedgerKind::GradientSteps => places.iter().map(skipped_blocks).sum(),
+        LedgerKind::Rounds | LedgerKind::LocalSteps if is_all => ledger.entries.len() as u64 - all.len() as u64,
+        LedgerKind::Rounds | LedgerKind::LocalSteps => 0,
+    };
+    Wanted { places, skipped, is_all }
 }
 
 /// So many of `places`, fewer than all, drawn by this seed: the same ones everywhere.
@@ -161,13 +188,13 @@ fn ends(
     initial: Option<Digest>,
     last: Option<Digest>,
 ) -> Vec<Finding> {
-    let find = |round, text| Finding { round, task: None, text };
+    let find = |step, text| Finding { step, task: None, text };
     let mut findings = Vec::new();
     let first = ledger.entries[0].base;
     if let Some(initial) = initial.filter(|initial| *initial != first) {
         findings.push(find(1, format!("it starts from the weights {first}, and the job from {initial}")));
     }
-    let is_all = ledger.steps() == u64::from(work.specification.rounds);
+    let is_all = ledger.steps() == work.specification.steps();
     if let (Some(last), Some(told), true) = (last, job.fingerprint, is_all) {
         let fingerprint = job::fingerprint(&work.semantic, &last);
         if fingerprint != told {
@@ -178,79 +205,4 @@ fn ends(
         }
     }
     findings
-}
-
-fn report(
-    job: &JobStatus,
-    verdict: &Verdict,
-    ledger: &WholeLedger,
-    drawn: Option<(u64, u64)>,
-    output: Output,
-) -> Result<Exit, Failure> {
-    let is_well = verdict.findings.is_empty() && verdict.unchecked.is_empty() && verdict.unmerged.is_empty();
-    let exit = if is_well { Exit::Success } else { Exit::JobFailed };
-    if output == Output::Json {
-        let finding = |finding: &Finding| {
-            let (shard, node) = finding.task.clone().unzip();
-            json!({"round": finding.round, "shard": shard, "node": node, "text": finding.text})
-        };
-        let unchecked = |(round, tasks): &(u64, u64)| json!({"round": round, "tasks": tasks});
-        print_json(&json!({
-            "event": "verified",
-            "job": job.job.to_string(),
-            "agrees": is_well,
-            "tasks": verdict.tasks,
-            "tasks_besides": verdict.others,
-            "skipped": verdict.skipped,
-            "rounds": ledger.steps(),
-            "seed": drawn.map(|(_, seed)| seed),
-            "differs": verdict.findings.iter().map(finding).collect::<Vec<_>>(),
-            "unmerged": verdict.unmerged,
-            "unchecked": verdict.unchecked.iter().map(unchecked).collect::<Vec<_>>(),
-        }))?;
-        return Ok(exit);
-    }
-    cli::print(&lines(verdict, ledger.steps()).join("\n"))?;
-    Ok(exit)
-}
-
-fn lines(verdict: &Verdict, steps: u64) -> Vec<String> {
-    let tasks = |count| counted(count, "task");
-    let besides = match verdict.others {
-        0 => String::new(),
-        others => format!(", and {others} more on the way to them"),
-    };
-    let mut lines: Vec<String> = verdict.findings.iter().map(finding_line).collect();
-    for (round, count) in &verdict.unchecked {
-        let count = tasks(*count);
-        lines.push(format!("round {round}: {count} not computed: the weights it starts from cannot be had"));
-    }
-    if let Some(first) = verdict.unmerged.first() {
-        let count = counted(verdict.unmerged.len() as u64, "merge");
-        lines.push(format!(
-            "{count} not computed, from round {first} on: what the outer optimiser remembered before it cannot be had"
-        ));
-    }
-    let skipped = match verdict.skipped {
-        0 => String::new(),
-        1 => "; 1 task was skipped".to_owned(),
-        skipped => format!("; {skipped} tasks were skipped"),
-    };
-    let computed = format!("{} of {}{besides}", tasks(verdict.tasks), counted(steps, "round"));
-    lines.push(match (verdict.findings.len(), verdict.unchecked.len() + verdict.unmerged.len()) {
-        (0, 0) => format!("verified {computed}: every update has the ledger's bits{skipped}"),
-        (0, _) => {
-            format!("recomputed {computed}: every update has the ledger's bits, but not all could be computed{skipped}")
-        }
-        (1, _) => format!("recomputed {computed}: 1 difference from the ledger{skipped}"),
-        (differs, _) => format!("recomputed {computed}: {differs} differences from the ledger{skipped}"),
-    });
-    lines
-}
-
-fn finding_line(finding: &Finding) -> String {
-    match &finding.task {
-        Some((shard, node)) => format!("round {}, shard {shard}, of {}: {}", finding.round, shown(node), finding.text),
-        None => format!("round {}: {}", finding.round, finding.text),
-    }
 }

@@ -291,6 +291,7 @@ mod tests {
         let specification = Specification {
             training: Training { arithmetic: ARITHMETIC, network: Network::new(2, &[], 2).unwrap(), recipe, seed: 1 },
             rounds: 1,
+            round_steps: None,
             shards: vec![rows],
             validation: rows,
             merge: Merge::Mean,

@@ -113,17 +113,26 @@ impl Work {
         put("data", words.data.clone());
         put("recipe", words.recipe.clone());
         put("arithmetic", training.arithmetic.to_string());
-        put("optimiser", recipe.optimiser.to_string());
-        if recipe.optimiser == Optimiser::Momentum {
-            put("momentum", recipe.momentum.to_string());
+        // Where gradients are merged, the outer optimiser is the only one.
+        if !recipe.merges_gradients() {
+            put("optimiser", recipe.optimiser.to_string());
+            if recipe.optimiser == Optimiser::Momentum {
+                put("momentum", recipe.momentum.to_string());
+            }
+            if recipe.weight_decay > 0.0 {
+                put("weight_decay", recipe.weight_decay.to_string());
+            }
+            put("eta", recipe.eta.to_string());
+            put("eta_decay", recipe.eta_decay.to_string());
         }
-        if recipe.weight_decay > 0.0 {
-            put("weight_decay", recipe.weight_decay.to_string());
-        }
-        put("eta", recipe.eta.to_string());
-        put("eta_decay", recipe.eta_decay.to_string());
         put("batch", batch_name(recipe.batch));
-        put("epochs", recipe.epochs.to_string());
+        match recipe.local_steps {
+            None => put("epochs", recipe.epochs.to_string()),
+            Some(steps) => {
+                put("local_steps", steps.to_string());
+                put("round_steps", self.specification.round_steps().to_string())
+            }
+        };
         put("rounds", rounds.to_string());
         put("shards", shards.len().to_string());
         put("seed", training.seed.to_string());
@@ -153,10 +162,19 @@ impl Work {
                 self.network_in_words(),
                 self.recipe_in_words(),
                 counted(u64::from(*rounds), "round"),
-                counted(u64::from(training.recipe.epochs), "epoch"),
+                self.round_in_words(),
                 training.seed
             ),
         ]
+    }
+
+    /// What a round is made of.
+    pub fn round_in_words(&self) -> String {
+        let recipe = &self.specification.training.recipe;
+        match recipe.local_steps {
+            None => counted(u64::from(recipe.epochs), "epoch"),
+            Some(_) => counted(u64::from(self.specification.round_steps()), "step"),
+        }
     }
 
     /// The data's name, as it may be shown.
@@ -214,8 +232,14 @@ impl Work {
             Activation::Relu | Activation::MaskedIdentity => String::new(),
             other => format!("{other}, "),
         };
+        if recipe.merges_gradients() {
+            return format!("{name}: {loss}{activation}merged gradients, batch {batch}");
+        }
+        let local = recipe
+            .local_steps
+            .map_or_else(String::new, |steps| format!(", {} a task", counted(u64::from(steps), "batch")));
         let decay = if recipe.weight_decay > 0.0 { format!(", decay {}", recipe.weight_decay) } else { String::new() };
-        format!("{name}: {loss}{activation}{optimiser}, batch {batch}, eta {}{decay}", recipe.eta)
+        format!("{name}: {loss}{activation}{optimiser}, batch {batch}{local}, eta {}{decay}", recipe.eta)
     }
 }
 

@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
@@ -42,6 +42,8 @@ pub(super) struct Driver {
     /// Has room for as many as there are workers: the core starts no more.
     starts: Sender<Start>,
     event_log: EventLog,
+    /// The core's moments begin here.
+    created: Instant,
 }
 
 struct Inner {
@@ -66,7 +68,8 @@ impl Driver {
             is_busy: false,
             decided: Vec::new(),
         };
-        Driver { state: Mutex::new(state), done: Condvar::new(), store, starts, event_log }
+        let created = Instant::now();
+        Driver { state: Mutex::new(state), done: Condvar::new(), store, starts, event_log, created }
     }
 
     /// A coordinator is linked: what the link is called from now on.
@@ -94,7 +97,7 @@ impl Driver {
         let mut wanted = Vec::new();
         let mut state = self.state();
         let Inner { core, orders, decided, .. } = &mut *state;
-        core.handle(event, decided);
+        core.handle(self.created.elapsed(), event, decided);
         for action in decided.drain(..) {
             match action {
                 Action::Fetch { digest, .. } => wanted.push(digest),
@@ -141,8 +144,8 @@ impl Driver {
             let _ = link.map(|link| link.answer(request, &message));
         };
         match action {
-            Action::Start { task, work, base, shard, delay } => {
-                let _ = self.starts.try_send(Start { task, work, base, shard, delay });
+            Action::Start { task, work, base, shards, delay } => {
+                let _ = self.starts.try_send(Start { task, work, base, shards, delay });
             }
             Action::Stop { work } => work.stop(),
             // Its reader has been told.
@@ -151,9 +154,9 @@ impl Driver {
                 let inline = if inline { data.to_vec() } else { Vec::new() };
                 answer(to.request, Trained { name: to.attempt, result, inline }.into());
             }
-            Action::AnswerRejected { to, reason, counts } => {
+            Action::AnswerRejected { to, reason, counts, retry_ms } => {
                 let (running, waiting) = (counts.running, counts.waiting);
-                answer(to.request, Rejected { name: to.attempt, reason, running, waiting }.into());
+                answer(to.request, Rejected { name: to.attempt, reason, running, waiting, retry_ms }.into());
             }
             Action::AnswerFailed { to, failure } => answer(to.request, error_of(failure).into()),
             Action::AnswerPolled { request, attempt, state, .. } => {
@@ -229,7 +232,7 @@ mod tests {
     use crate::compute::work::Work;
     use crate::job::{Attempt, JobId, TaskId};
     use crate::model::{ARITHMETIC, Network, Recipe, Training};
-    use crate::wire::message::{ShardSource, Train};
+    use crate::wire::message::{RowsSource, Train};
 
     fn driver(workers: u32, store_bytes: u64) -> (Driver, Receiver<Start>) {
         let (starts, started) = bounded(workers as usize);
@@ -244,7 +247,7 @@ mod tests {
             name: Attempt { task, attempt: 1, token: 1 },
             may_reject: false,
             base: digest,
-            shard: ShardSource::Shipped(digest),
+            rows: RowsSource::Shipped(digest),
             training: Training { arithmetic: ARITHMETIC, network, recipe: Recipe::DEFAULT, seed: 1 },
         };
         let object = || Object { digest, data: Some(Arc::new(Vec::new())) };
@@ -253,7 +256,7 @@ mod tests {
             identity: Identity { task, base: digest, rest: digest },
             may_reject: false,
             base: object(),
-            shard: object(),
+            shards: vec![object()],
             work: Arc::new(Work::new(train)),
         }
     }

@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::model::ARITHMETIC;
 use crate::net::{FetchError, Fetched, Fetcher, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
-use crate::wire::message::{Error, Held, Piece, Poll, Pong, Results, ShardSource, Train};
+use crate::wire::message::{Error, Held, Piece, Poll, Pong, Results, RowsSource, Train};
 use crate::wire::{ErrorCode, Message, MessageType, object, specification};
 
 /// The requests of one coordinator.
@@ -34,9 +34,10 @@ impl Serving {
             let _ = link.answer(request, &error.into());
             return;
         }
-        let shard = match &train.shard {
-            ShardSource::Shipped(digest) => *digest,
-            ShardSource::Resident(name) => {
+        let shards = match &train.rows {
+            RowsSource::Shipped(digest) => vec![*digest],
+            RowsSource::Blocks { ranges, .. } => ranges.iter().map(|range| range.shard).collect(),
+            RowsSource::Resident(name) => {
                 // No later try finds it here.
                 let text = format!("no data named {name} lives at this node");
                 let _ = link.answer(request, &refusal(ErrorCode::UnknownObject, text).into());
@@ -49,10 +50,10 @@ impl Serving {
         let object = |digest| Object { digest, data: self.store.get(&digest) };
         let wanted = self.driver.report(Event::TrainRequested(TrainRequest {
             to: Recipient { link: self.key, request, attempt: train.name },
-            identity: identity_of(&train, &shard),
+            identity: identity_of(&train),
             may_reject: train.may_reject,
             base: object(base),
-            shard: object(shard),
+            shards: shards.into_iter().map(object).collect(),
             work: Arc::new(Work::new(train)),
         }));
         for digest in wanted {
@@ -178,7 +179,7 @@ impl Handler<Context> for Serving {
 }
 
 /// What the result of a task on these rows depends on, the training fields as they travel.
-fn identity_of(train: &Train, shard: &Digest) -> Identity {
+fn identity_of(train: &Train) -> Identity {
     let training = specification::encode_training(&train.training);
-    Identity { task: train.name.task, base: train.base, rest: Digest::of_parts(&[&shard.0, &training]) }
+    Identity { task: train.name.task, base: train.base, rest: Digest::of_parts(&[&train.rows.encoded(), &training]) }
 }

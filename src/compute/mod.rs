@@ -10,7 +10,9 @@
 //! | `driver` | the core's lock, and its orders' way to whom they concern |
 //! | `links` | one coordinator's requests, and what is on its way from it |
 //! | `workers` | the threads that train |
-//! | `work` | what these three hand to each other |
+//! | `task_trainer` | what a worker does with one task |
+//! | `known_rows` | which shards have been looked through |
+//! | `work` | what links, driver and workers hand to each other |
 //! | [`idle_workers`] | workers that help each other |
 //! | `fork_join` | work that is lent to them |
 //! | `console` | what people are shown |
@@ -21,8 +23,10 @@ mod driver;
 mod error;
 mod fork_join;
 pub mod idle_workers;
+mod known_rows;
 mod links;
 mod settings;
+mod task_trainer;
 mod work;
 mod workers;
 

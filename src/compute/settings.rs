@@ -12,9 +12,10 @@ use crate::wire::limits;
 pub struct Settings {
     /// Where to listen; port 0 takes any free one.
     pub listen: SocketAddr,
-    /// With this probability a task is delayed, and one that may be rejected is.
+    /// With this probability the node is loaded for a second, or for the delay if that is shorter: it rejects what it may, and the
+    /// first task that it takes waits.
     pub load_probability: Probability,
-    /// The delay.
+    /// So long, from when the load was drawn.
     pub load_delay: Duration,
     /// Tasks trained at once, at least 1.
     pub workers: u32,

@@ -73,7 +73,7 @@ pub(super) struct Start {
     pub(super) task: TaskKey,
     pub(super) work: Arc<Work>,
     pub(super) base: Arc<Vec<u8>>,
-    pub(super) shard: Arc<Vec<u8>>,
+    pub(super) shards: Vec<Arc<Vec<u8>>>,
     /// Injected load: so long the worker does nothing first.
     pub(super) delay: Duration,
 }

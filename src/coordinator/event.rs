@@ -13,7 +13,7 @@ use super::status::Snapshot;
 use super::update::UpdateBytes;
 use super::work::Weights;
 use crate::digest::Digest;
-use crate::engine::{Event, LinkKey, NodeInfo, NodeKey};
+use crate::engine::{Event, LinkKey, NodeInfo, NodeKey, StepSum};
 use crate::job::{Attempt, JobId, TaskResult};
 use crate::wire::message::{Attach, Order, Submit};
 
@@ -61,8 +61,8 @@ pub(super) enum DriverEvent {
     Prepared { job: JobId, weights: Weights },
     /// A round cannot be merged: updates of it are lost. These are the weights that it starts from.
     UpdatesLost { job: JobId, step: u64, lost: Vec<Lost>, base: Weights },
-    /// A round's weights exist.
-    Merged { job: JobId, step: u64, weights: Weights },
+    /// A step's weights exist, and, where gradients are merged, their sum.
+    Merged { job: JobId, step: u64, weights: Weights, sum: Option<StepSum> },
     /// The completion poller's beat.
     Sweep,
     /// Somebody asks on the console.

@@ -16,8 +16,10 @@ pub(super) enum NodeContext {
     Train {
         /// The attempt.
         attempt: Attempt,
-        /// What the update must be shaped like.
+        /// What the update, or the sum, must be shaped like.
         network: Arc<Network>,
+        /// Whether it is a sum.
+        is_sum: bool,
     },
     /// A POLL of this attempt.
     Poll(Attempt),

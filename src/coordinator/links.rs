@@ -19,7 +19,7 @@ use crate::model::{ARITHMETIC, Network};
 use crate::net::{self, FetchError, Fetched, Fetcher, Greeted, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
 use crate::wire::message::{Error, Features, Pong, Trained};
-use crate::wire::object;
+use crate::wire::object::{self, ObjectError};
 use crate::wire::{ErrorCode, Message, is_name};
 
 /// Lives with a greeted node until its link ends.
@@ -75,13 +75,38 @@ fn name_of(address: &NodeAddress) -> String {
     name
 }
 
+/// What a task's result must be shaped like.
+struct Shape {
+    network: Arc<Network>,
+    /// Whether it is a sum of gradients, and no update.
+    is_sum: bool,
+}
+
+impl Shape {
+    /// Whether a result may have so many bytes; if not, how many it must have.
+    fn check_size(&self, bytes: u64) -> Result<(), String> {
+        let least = object::parameters_bytes(&self.network);
+        let (allowed, said) = if self.is_sum {
+            let most = object::sum_bytes_max(&self.network);
+            (least..=most, format!("sums of the network's gradients at most {most}"))
+        } else {
+            (least..=least, format!("the network's have {least}"))
+        };
+        if allowed.contains(&bytes) { Ok(()) } else { Err(format!("its update has {bytes} bytes, and {said}")) }
+    }
+
+    fn check(&self, bytes: &UpdateBytes) -> Result<(), ObjectError> {
+        if self.is_sum { bytes.sum_layout(&self.network).map(drop) } else { bytes.check(&self.network) }
+    }
+}
+
 struct NodeLink {
     key: LinkKey,
     events: Sender<DriverEvent>,
     store: Arc<Store>,
     handle: NodeHandle,
     /// Results whose updates are on their way.
-    coming: HashMap<Digest, Vec<(Attempt, Arc<Network>, Trained)>>,
+    coming: HashMap<Digest, Vec<(Attempt, Shape, Trained)>>,
 }
 
 impl NodeLink {
@@ -94,7 +119,7 @@ impl NodeLink {
         self.tell(Event::TaskFailed { link: self.key, attempt, fault, reason });
     }
 
-    fn trained(&mut self, link: &Link<NodeContext>, attempt: Attempt, network: Arc<Network>, mut trained: Trained) {
+    fn trained(&mut self, link: &Link<NodeContext>, attempt: Attempt, shape: Shape, mut trained: Trained) {
         if trained.name != attempt {
             let reason = "its result names another task, attempt or token".to_owned();
             return self.failed(attempt, Fault::Malformed, reason);
@@ -103,16 +128,14 @@ impl NodeLink {
             let reason = format!("its loss is {}", trained.result.loss);
             return self.failed(attempt, Fault::Malformed, reason);
         }
-        let wanted = object::parameters_bytes(&network);
-        if trained.result.update_bytes != wanted {
-            let reason =
-                format!("its update has {} bytes, and the network's have {wanted}", trained.result.update_bytes);
+        let wanted = trained.result.update_bytes;
+        if let Err(reason) = shape.check_size(wanted) {
             return self.failed(attempt, Fault::Malformed, reason);
         }
         if trained.inline.is_empty() {
             let digest = trained.result.update;
             let coming = self.coming.entry(digest).or_default();
-            coming.push((attempt, network, trained));
+            coming.push((attempt, shape, trained));
             if coming.len() == 1 {
                 // Before the node gets its next task: some can only do one thing at a time. A link that has ended is
                 // reported by its reader.
@@ -128,12 +151,12 @@ impl NodeLink {
             return self.failed(attempt, Fault::Malformed, reason);
         }
         let update = UpdateBytes::inline(std::mem::take(&mut trained.inline));
-        self.arrived(attempt, &network, &trained, Arc::new(update));
+        self.arrived(attempt, &shape, &trained, Arc::new(update));
     }
 
     /// The update's bytes are here, and their digest is right.
-    fn arrived(&self, attempt: Attempt, network: &Network, trained: &Trained, bytes: Arc<UpdateBytes>) {
-        match bytes.check(network) {
+    fn arrived(&self, attempt: Attempt, shape: &Shape, trained: &Trained, bytes: Arc<UpdateBytes>) {
+        match shape.check(&bytes) {
             Ok(()) => {
                 let update = Update { result: trained.result, bytes };
                 let _ = self.events.send(DriverEvent::Trained { link: self.key, attempt, update });
@@ -147,8 +170,8 @@ impl NodeLink {
             Ok(Fetched::Partly) => {}
             Ok(Fetched::Whole(digest, bytes)) => {
                 let bytes = Arc::new(bytes);
-                for (attempt, network, trained) in self.coming.remove(&digest).unwrap_or_default() {
-                    self.arrived(attempt, &network, &trained, bytes.clone());
+                for (attempt, shape, trained) in self.coming.remove(&digest).unwrap_or_default() {
+                    self.arrived(attempt, &shape, &trained, bytes.clone());
                 }
             }
             Err(error) => {
@@ -193,15 +216,16 @@ impl Handler<NodeContext> for NodeLink {
 
     fn answer(&mut self, link: &Link<NodeContext>, context: NodeContext, message: Message<'_>, _last: bool) {
         match (context, message) {
-            (NodeContext::Train { attempt, network }, Message::Trained(trained)) => {
-                self.trained(link, attempt, network, trained);
+            (NodeContext::Train { attempt, network, is_sum }, Message::Trained(trained)) => {
+                self.trained(link, attempt, Shape { network, is_sum }, trained);
             }
             (NodeContext::Train { attempt, .. }, Message::Rejected(rejected)) => {
                 if rejected.name != attempt {
                     let reason = "it rejects another task, attempt or token than it was sent".to_owned();
                     return self.failed(attempt, Fault::Malformed, reason);
                 }
-                self.tell(Event::Rejected { link: self.key, attempt, reason: rejected.reason });
+                let (reason, retry_ms) = (rejected.reason, rejected.retry_ms);
+                self.tell(Event::Rejected { link: self.key, attempt, reason, retry_ms });
             }
             (NodeContext::Train { attempt, .. }, Message::Error(error)) => self.train_refused(attempt, error),
             (NodeContext::Fetch(digest), Message::Data(piece)) => {

@@ -70,6 +70,7 @@ pub use settings::{KEEP_BYTES, Settings};
 pub use threads::FatalError;
 use threads::Threads;
 use transfers::Transfers;
+use workers::Merger;
 
 /// A running coordinator; it stops when dropped.
 pub struct Coordinator {
@@ -125,8 +126,10 @@ impl Coordinator {
         // fetch.
         let transfers = Transfers::new(settings.in_flight_bytes, move || drop(room.try_send(DriverEvent::Reservation)));
         let buffers = store.buffers().clone();
-        let (merging, merger) =
-            workers::start_merging(&start, settings.kernel, updates, buffers, transfers.clone(), events.clone())?;
+        let kernel = settings.kernel;
+        let merger = |storage| Merger::new(kernel, storage, buffers.clone(), transfers.clone());
+        let (small, large) = (merger(Storage::Memory), merger(updates));
+        let (merging, merger) = workers::start_merging(&start, kernel, large, events.clone())?;
         let (validating, validator) = workers::start_validating(&start, settings.kernel, events.clone())?;
         threads.extend([merger, validator]);
         let port = Port {
@@ -155,6 +158,7 @@ impl Coordinator {
         let handles = Handles {
             store: store.clone(),
             transfers,
+            small,
             merging,
             validating,
             poller,
@@ -164,7 +168,7 @@ impl Coordinator {
             event_log: port.event_log.clone(),
         };
         let driver = Driver::new(settings, nodes, handles);
-        threads.push(start.start("engine", move || driver.run(&queue))?);
+        threads.push(start.start_computing("engine", kernel, move || driver.run(&queue))?);
         // Last: it has written everything once the engine's thread has ended.
         threads.push(writer);
         let set = vec![("OBJECT_BYTES_MAX", settings.object_bytes), ("IN_FLIGHT_BYTES_MAX", settings.in_flight_bytes)];

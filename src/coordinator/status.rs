@@ -4,7 +4,7 @@
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
-use crate::engine::{Doubt, JobProgress, NodeState, NodeStatus, Policy, Status};
+use crate::engine::{Doubt, JobProgress, NodeState, NodeStatus, Policy, Status, Unit};
 use crate::job::{Failure, JobId, JobState, Outcome, Quality, RoundSummary, Specification};
 use crate::net::Question;
 use crate::wire::ErrorCode;
@@ -137,8 +137,12 @@ fn jobs(status: &Status, shown_max: usize) -> Table {
 fn progress(progress: &JobProgress) -> String {
     match progress {
         JobProgress::Collecting { position } | JobProgress::Queued { position } => format!("{position} before it"),
-        JobProgress::Running { step, rounds, tasks_done, tasks } => {
-            format!("round {} of {rounds}, {tasks_done} of {tasks} tasks", step + 1)
+        JobProgress::Running { round, rounds, done, of, unit } => {
+            let unit = match unit {
+                Unit::Tasks => "tasks",
+                Unit::Steps => "steps",
+            };
+            format!("round {} of {rounds}, {done} of {of} {unit}", round + 1)
         }
         JobProgress::Paused { reason, .. } => shown(&reason.to_string()).to_string(),
         JobProgress::Finished(Outcome::Done(summary)) => match summary.metrics.quality(summary.rows) {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::transfers::{CHUNK_BYTES, Reservation, Transfers};
 use crate::digest::{Digest, Hasher};
 use crate::engine::LinkKey;
-use crate::model::{LittleEndianF32, Network};
+use crate::model::{LittleEndianF32, LittleEndianWord, Network};
 use crate::store::{Part, Workbench, WrongDigest};
-use crate::wire::object::{self, ObjectError, ObjectKind};
+use crate::wire::object::{self, ObjectError, ObjectKind, SumLayout};
 
 /// Where the updates come together that come over one link.
 pub(super) struct Updates {
@@ -105,6 +105,10 @@ impl Chunk {
         CHUNK_BYTES.min(self.bytes.capacity()) - self.bytes.len()
     }
 
+    fn words(&self, start: usize) -> &[LittleEndianWord] {
+        self.bytes.get(start..).unwrap_or_default().as_chunks().0
+    }
+
     fn values(&self, start: usize) -> &[LittleEndianF32] {
         self.bytes.get(start..).unwrap_or_default().as_chunks().0
     }
@@ -118,8 +122,8 @@ impl Drop for Chunk {
     }
 }
 
-// Every value lies in one chunk: what stands before the values is a multiple of them.
-const _: () = assert!(CHUNK_BYTES.is_multiple_of(size_of::<f32>()));
+// Every value, and every word of a sum, lies in one chunk: what stands before them is a multiple of eight bytes.
+const _: () = assert!(CHUNK_BYTES.is_multiple_of(size_of::<LittleEndianWord>()));
 
 /// Values of an update, one chunk's.
 pub(super) struct Values {
@@ -133,6 +137,18 @@ impl AsRef<[LittleEndianF32]> for Values {
     }
 }
 
+/// Words of a sum, one chunk's.
+pub(super) struct Words {
+    chunk: Chunk,
+    start: usize,
+}
+
+impl AsRef<[LittleEndianWord]> for Words {
+    fn as_ref(&self) -> &[LittleEndianWord] {
+        self.chunk.words(self.start)
+    }
+}
+
 impl UpdateBytes {
     /// An update that came inside a message.
     pub(super) fn inline(bytes: Vec<u8>) -> UpdateBytes {
@@ -143,6 +159,24 @@ impl UpdateBytes {
     pub(super) fn check(&self, network: &Network) -> Result<(), ObjectError> {
         let head = self.chunks.first().map_or(&[][..], |chunk| &chunk.bytes);
         object::check_parameters(ObjectKind::Update, network, head, self.bytes())
+    }
+
+    /// Where the integers are, if it is a sum of gradients of this network.
+    pub(super) fn sum_layout(&self, network: &Network) -> Result<SumLayout, ObjectError> {
+        let head = self.chunks.first().map_or(&[][..], |chunk| &chunk.bytes);
+        object::check_sum(network, head, self.bytes())
+    }
+
+    /// The words of a sum that has this layout, chunk by chunk.
+    pub(super) fn into_words(self, layout: &SumLayout) -> Vec<Words> {
+        let starts = once(layout.start).chain(repeat(0));
+        self.chunks.into_iter().zip(starts).map(|(chunk, start)| Words { chunk, start }).collect()
+    }
+
+    /// The same, as they lie there.
+    pub(super) fn words(&self, layout: &SumLayout) -> Vec<&[LittleEndianWord]> {
+        let starts = once(layout.start).chain(repeat(0));
+        self.chunks.iter().zip(starts).map(|(chunk, start)| chunk.words(start)).collect()
     }
 
     /// The values of an update of this network, chunk by chunk.

@@ -20,11 +20,11 @@ pub(super) struct Weights {
 pub(super) enum MergeWork {
     /// Make the weights that the next step begins with.
     Prepare { job: JobId, specification: Arc<Specification>, start: Start },
-    /// Take in an update of the right shape.
-    Accumulate { job: JobId, step: u64, shard: u32, rows: u32, update: Arc<UpdateBytes> },
-    /// Turn the base into the new weights, and begin the next round. Nobody else holds the base, if it can be helped: then the
+    /// Take in a task's result of the right shape: an update, or the gradients' sum of so many blocks.
+    Accumulate { job: JobId, step: u64, shard: u32, rows: u32, blocks: u32, update: Arc<UpdateBytes> },
+    /// Turn the base into the new weights, of results of so many rows, and begin the next step. Nobody else holds the base, if it can be helped: then the
     /// new weights take its place in memory, and the outer optimiser's state that of the old one.
-    Finish { job: JobId, step: u64, base: Weights },
+    Finish { job: JobId, step: u64, rows: u64, base: Weights },
     /// Forget the job.
     Release { job: JobId },
 }
@@ -42,7 +42,7 @@ pub(super) enum Start {
 /// What the validating thread is to do.
 pub(super) struct Validating {
     pub(super) job: JobId,
-    pub(super) step: u64,
+    pub(super) round: u32,
     pub(super) specification: Arc<Specification>,
     pub(super) weights: Arc<Vec<u8>>,
     /// Of the weights.

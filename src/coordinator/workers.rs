@@ -1,4 +1,7 @@
-//! The heavy arithmetic: one thread merges, one validates. Owns each running job's round in the making; does not know nodes.
+//! The heavy arithmetic: one thread merges, one validates. Owns each running job's step in the making; does not know nodes.
+//!
+//! The merge of a small model takes less time than handing it to another thread and hearing of it: whoever orders that does it
+//! himself ([`is_small`]).
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,31 +19,38 @@ use super::transfers::Transfers;
 use super::work::{MergeWork, Start, Validating, Weights};
 use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
-use crate::job::JobId;
+use crate::job::{JobId, Specification};
 use crate::model::{self, Kernel, OuterState};
 use crate::store::BufferPool;
 use crate::wire::object::{self, ObjectKind};
 
-/// Starts the merging thread. Its queue holds no more than the engine has asked for: one update a task of one round.
+/// Starts the merging thread. Its queue holds no more than the engine has asked for: one update a task of one step.
 pub(super) fn start_merging(
     threads: &Threads,
     kernel: Kernel,
-    storage: Storage,
-    buffers: BufferPool,
-    transfers: Transfers,
+    mut merger: Merger,
     events: Sender<DriverEvent>,
 ) -> Result<(Sender<MergeWork>, JoinHandle<()>), StartError> {
     let (orders, queue) = unbounded();
     let run = move || {
-        let mut merger = Merger { kernel, rounds: HashMap::new(), storage, buffers, transfers, events };
         for order in &queue {
-            merger.obey(order);
+            if let Some(event) = merger.obey(order) {
+                let _ = events.send(event);
+            }
         }
     };
     Ok((orders, threads.start_computing("merge", kernel, run)?))
 }
 
-struct Merger {
+/// Whether a job's merges are so small that no other thread is worth asking.
+pub(super) fn is_small(specification: &Specification) -> bool {
+    /// About ten microseconds for each update.
+    const PARAMETERS_MAX: usize = 16_384;
+    specification.training.network.parameters() <= PARAMETERS_MAX && !specification.merge.needs_all()
+}
+
+/// Does what is to be merged.
+pub(super) struct Merger {
     kernel: Kernel,
     rounds: HashMap<JobId, Merging>,
     /// Where updates are kept that must all be there.
@@ -48,11 +58,16 @@ struct Merger {
     /// Where memory comes from and goes.
     buffers: BufferPool,
     transfers: Transfers,
-    events: Sender<DriverEvent>,
 }
 
 impl Merger {
-    fn obey(&mut self, order: MergeWork) {
+    /// Updates that must all be there are kept in this storage.
+    pub(super) fn new(kernel: Kernel, storage: Storage, buffers: BufferPool, transfers: Transfers) -> Merger {
+        Merger { kernel, rounds: HashMap::new(), storage, buffers, transfers }
+    }
+
+    /// Does it, and tells what came of it.
+    pub(super) fn obey(&mut self, order: MergeWork) -> Option<DriverEvent> {
         let job = match order {
             MergeWork::Release { job } => {
                 self.rounds.remove(&job);
@@ -60,18 +75,15 @@ impl Merger {
                     self.buffers.clear();
                     self.transfers.clear();
                 }
-                return;
+                return None;
             }
             MergeWork::Prepare { job, .. } | MergeWork::Accumulate { job, .. } | MergeWork::Finish { job, .. } => job,
         };
         let done = catch_unwind(AssertUnwindSafe(|| self.work(order)));
-        let event = done.unwrap_or_else(|_| {
+        done.unwrap_or_else(|_| {
             let reason = "merging met a fault of the program's own".to_owned();
             Some(DriverEvent::Event(Event::WorkFailed { job, reason }))
-        });
-        if let Some(event) = event {
-            let _ = self.events.send(event);
-        }
+        })
     }
 
     fn work(&mut self, order: MergeWork) -> Option<DriverEvent> {
@@ -98,19 +110,20 @@ impl Merger {
                 self.rounds.insert(job, Merging::new(self.kernel, job, &specification, &self.storage));
                 Some(DriverEvent::Prepared { job, weights })
             }
-            MergeWork::Accumulate { job, step, shard, rows, update } => {
-                Some(DriverEvent::Event(match self.rounds.get_mut(&job)?.add(shard, rows, update) {
+            MergeWork::Accumulate { job, step, shard, rows, blocks, update } => {
+                let refused = |reason: String| Event::UpdateRefused { job, step, shard, reason };
+                Some(DriverEvent::Event(match self.rounds.get_mut(&job)?.add(shard, (rows, blocks), update) {
                     Ok(()) => Event::Accumulated { job, step, shard },
-                    Err(AddError::Update(error)) => {
-                        Event::UpdateRefused { job, step, shard, reason: error.to_string() }
-                    }
+                    Err(AddError::Update(error)) => refused(error.to_string()),
+                    Err(AddError::Sum(error)) => refused(error.to_string()),
+                    Err(AddError::Object(error)) => refused(error.to_string()),
                     Err(AddError::Keep(error)) => {
                         let reason = format!("an update cannot be kept until its round is merged: {error}");
                         Event::WorkFailed { job, reason }
                     }
                 }))
             }
-            MergeWork::Finish { job, step, base } => {
+            MergeWork::Finish { job, step, rows, base } => {
                 let merging = self.rounds.get_mut(&job)?;
                 let kept = (!merging.can_take_base()).then(|| base.clone());
                 let Weights { bytes, outer, .. } = base;
@@ -129,14 +142,15 @@ impl Merger {
                 let mut hasher = Hasher::default();
                 hasher.update(&bytes[..first]);
                 let values = object::parameters_mut(&network, &mut bytes);
-                match merging.finish(step, &mut outer, values, &mut |part| hasher.update(part.as_flattened())) {
-                    Ok(()) => {
+                match merging.finish((step, rows), &mut outer, values, &mut |part| hasher.update(part.as_flattened())) {
+                    Ok(sum) => {
                         let (digest, bytes, outer) = (hasher.finish(), Arc::new(bytes), Arc::new(outer));
                         let weights = Weights { digest, bytes, outer };
-                        Some(DriverEvent::Merged { job, step, weights })
+                        Some(DriverEvent::Merged { job, step, weights, sum })
                     }
                     Err(FinishError::Lost(lost)) => Some(DriverEvent::UpdatesLost { job, step, lost, base: kept? }),
                     Err(FinishError::Merge(error)) => failed(job, error.to_string()),
+                    Err(FinishError::Gradient(error)) => failed(job, error.to_string()),
                 }
             }
             MergeWork::Release { .. } => None,
@@ -154,7 +168,7 @@ pub(super) fn start_validating(
     let run = move || {
         let mut last: Option<(JobId, Digest, model::Evaluation)> = None;
         for order in &queue {
-            let (job, step) = (order.job, order.step);
+            let (job, round) = (order.job, order.round);
             // A round that trains nothing ends with the weights that the one before it ended with.
             let known = last.filter(|(known, digest, _)| (*known, *digest) == (job, order.digest));
             let done = match known {
@@ -166,7 +180,7 @@ pub(super) fn start_validating(
             }
             let event = match done {
                 Ok(Ok(evaluation)) => {
-                    Event::Validated { job, step, rows: evaluation.rows, metrics: evaluation.metrics }
+                    Event::Validated { job, round, rows: evaluation.rows, metrics: evaluation.metrics }
                 }
                 Ok(Err(reason)) => Event::WorkFailed { job, reason },
                 Err(_) => Event::WorkFailed { job, reason: "validating met a fault of the program's own".to_owned() },
@@ -188,21 +202,21 @@ fn validate(kernel: Kernel, order: &Validating) -> Result<model::Evaluation, Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Operation, RowsRef, Specification};
+    use crate::job::{Operation, RowsRef};
     use crate::model::{ARITHMETIC, Merge, Network, Outer, OuterOptimiser, Recipe, Training};
 
     #[test]
     fn a_job_that_goes_on_has_its_own_weights_to_the_bit_and_what_its_optimiser_remembers_at_them() {
-        let (events, _told) = unbounded();
         let transfers = Transfers::new(1, || {});
         let (kernel, storage, buffers) = (Kernel::best(), Storage::Memory, BufferPool::default());
-        let mut merger = Merger { kernel, rounds: HashMap::new(), storage, buffers, transfers, events };
+        let mut merger = Merger::new(kernel, storage, buffers, transfers);
         let network = Network::new(1, &[], 2).unwrap();
         let rows = RowsRef { rows: 2, digest: Digest([1; 32]) };
         let outer = Outer { optimiser: OuterOptimiser::Adam, ..Outer::AVERAGE };
         let specification = Arc::new(Specification {
             training: Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe::DEFAULT, seed: 1 },
             rounds: 9,
+            round_steps: None,
             shards: vec![rows],
             validation: rows,
             merge: Merge::Mean,
@@ -213,7 +227,7 @@ mod tests {
         });
         // A step of Adam's leaves weights that those of a first step may not be.
         let bytes = Arc::new(object::encode_parameters(ObjectKind::Weights, &network, &[1e-15, 1.0, 0.0, -1e-13]));
-        let state = Arc::new(OuterState::restored(&outer, 4, (3, 9), 3, &[7; 32]).unwrap());
+        let state = Arc::new(OuterState::restored(&outer, 4, 3..=3, 3, &[7; 32]).unwrap());
         let own = Weights { digest: Digest::of(&bytes), bytes: bytes.clone(), outer: state.clone() };
         let mut prepare = |start| {
             let specification = specification.clone();

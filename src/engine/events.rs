@@ -7,8 +7,8 @@ use super::nodes::{LinkKey, NodeInfo, NodeKey};
 use super::report::{JobEvent, JobProgress};
 use crate::digest::Digest;
 use crate::job::{
-    Attempt, CachedResult, FailReason, JobId, Metrics, Outcome, Progress, RejectReason, RoundRecord, Specification,
-    TaskResult,
+    Attempt, CachedResult, FailReason, JobId, Metrics, Outcome, Progress, Record, RejectReason, Specification,
+    TaskResult, TaskRows,
 };
 
 /// What went wrong with an attempt.
@@ -168,6 +168,8 @@ pub enum Event {
         attempt: Attempt,
         /// Why.
         reason: RejectReason,
+        /// For so long the node asks to be offered none that it may turn down; 0: it does not say.
+        retry_ms: u32,
     },
     /// A node is shutting down, and so does not take a task: it takes none over this link any more, and finishes those that
     /// it trains.
@@ -229,7 +231,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A round's sum is divided: the next round's base exists.
+    /// A step's sum is divided: the next step's base exists.
     Merged {
         /// The job.
         job: JobId,
@@ -237,13 +239,15 @@ pub enum Event {
         step: u64,
         /// The new weights.
         base: Digest,
+        /// What they came of, where gradients are merged.
+        sum: Option<StepSum>,
     },
     /// A round's new weights have been tried on the validation data.
     Validated {
         /// The job.
         job: JobId,
-        /// The step.
-        step: u64,
+        /// The round, from 0.
+        round: u32,
         /// Rows in all.
         rows: u64,
         /// How good the weights are on them.
@@ -251,6 +255,15 @@ pub enum Event {
     },
     /// Time has passed.
     Tick,
+}
+
+/// What a step of merged gradients came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepSum {
+    /// The whole sum, as an object.
+    pub digest: Digest,
+    /// The loss, summed over the rows.
+    pub loss: f64,
 }
 
 /// The answer to a submission.
@@ -302,6 +315,8 @@ pub enum Action {
         link: LinkKey,
         /// The attempt.
         attempt: Attempt,
+        /// The rows that the task is of.
+        rows: TaskRows,
         /// The weights to start from.
         base: Digest,
         /// Whether the node may turn it down.
@@ -314,7 +329,7 @@ pub enum Action {
         /// The attempt.
         attempt: Attempt,
     },
-    /// Add an update, times `rows`, to its round's sum, then [`Event::Accumulated`] or [`Event::UpdateRefused`].
+    /// Add an update, times `rows`, or a sum of gradients, to its step's sum, then [`Event::Accumulated`] or [`Event::UpdateRefused`].
     Accumulate {
         /// The connection that it came over.
         link: LinkKey,
@@ -322,8 +337,10 @@ pub enum Action {
         attempt: Attempt,
         /// The update.
         update: Digest,
-        /// Its weight: the shard's rows.
+        /// The rows behind it: an update's weight.
         rows: u32,
+        /// Blocks that it sums, where it is a sum of gradients.
+        blocks: u32,
     },
     /// A late, duplicate, stale or forged result: free it.
     Discard {
@@ -335,7 +352,7 @@ pub enum Action {
         update: Digest,
     },
     /// Every task is merged or skipped: divide the sum, then [`Event::Merged`], or [`Event::UpdatesLost`].
-    FinishRound {
+    FinishStep {
         /// The job.
         job: JobId,
         /// The step.
@@ -347,8 +364,8 @@ pub enum Action {
     Validate {
         /// The job.
         job: JobId,
-        /// The step whose round made the weights.
-        step: u64,
+        /// The round that made the weights, from 0.
+        round: u32,
         /// The weights.
         base: Digest,
     },
@@ -369,13 +386,18 @@ pub enum Action {
         /// The node.
         node: NodeKey,
     },
-    /// Write a round down, so that the job can go on after it. Whoever watches hears of the round
+    /// Hold the weights that were made last: [`Action::Persist`] will name them.
+    KeepWeights {
+        /// The job.
+        job: JobId,
+    },
+    /// Write some steps down, so that the job can go on after them. Where a round ends with them, whoever watches hears of it
     /// ([`JobEvent::RoundDone`], ordered next) once that is so; the job itself does not wait for it.
     Persist {
         /// The job.
         job: JobId,
         /// What to write.
-        record: Box<RoundRecord>,
+        record: Box<Record>,
     },
     /// Tell whoever watches the job.
     Report {

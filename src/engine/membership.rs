@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::nodes::{Doubt, LinkKey, NodeInfo, NodeKey};
 use super::report::{NodeState, NodeStatus};
 use super::roster::{Availability, Roster};
+use super::speed::Speed;
 use super::time::Time;
 
 /// Weight of the newest time in a node's running average.
@@ -41,6 +42,8 @@ pub(super) struct Link {
     info: NodeInfo,
     used_this_round: bool,
     load: Option<Load>,
+    /// The node wants no task before this moment that it may turn down.
+    reluctant_until: Option<Time>,
     /// The node has said that it is shutting down: what is out is finished, and nothing new is sent.
     is_closing: bool,
 }
@@ -86,9 +89,14 @@ impl Link {
         self.load.as_ref().filter(|load| now.since_us(load.told) < LOAD_VALID_US).map_or(0, |load| load.others)
     }
 
+    /// Whether the node wants no task now that it may turn down.
+    pub(super) fn is_reluctant(&self, now: Time) -> bool {
+        self.reluctant_until.is_some_and(|until| now < until)
+    }
+
     /// Whether a worker is free, as far as known.
     pub(super) fn is_idle(&self, now: Time) -> bool {
-        self.busy().saturating_add(self.others(now)) < self.workers() && !self.is_full()
+        self.busy().saturating_add(self.others(now)) < self.workers() && !self.is_full() && !self.is_reluctant(now)
     }
 
     /// Why the node is not believed that it computes this arithmetic, if it says so and is not.
@@ -111,6 +119,8 @@ pub(super) struct Node {
     leaving: bool,
     tasks_done: u64,
     us_per_row: Option<f64>,
+    /// The same told apart: what of it is the node's own account.
+    speed: Option<Speed>,
     link: Option<Link>,
     /// Where it is in the roster.
     place: Availability,
@@ -139,6 +149,8 @@ impl Node {
         match link.busy_since() {
             // It is at its limit before its workers are busy.
             _ if workers as usize > ASSIGNED_MAX => Availability::Odd,
+            // Only those who know the time know whether it is still.
+            _ if link.reluctant_until.is_some() => Availability::Odd,
             Some(oldest) if busy >= workers => Availability::Full { oldest, us_per_row: self.us_per_row },
             _ if link.is_full() || link.load.as_ref().is_some_and(|load| load.others > 0) => Availability::Odd,
             _ => Availability::Free {
@@ -209,6 +221,7 @@ impl Fleet {
             leaving: false,
             tasks_done: 0,
             us_per_row: None,
+            speed: None,
             link: None,
             place: Availability::Away,
         };
@@ -266,6 +279,7 @@ impl Fleet {
                 info,
                 used_this_round: false,
                 load: None,
+                reluctant_until: None,
                 is_closing: false,
             });
             self.links.insert(link, key);
@@ -300,6 +314,17 @@ impl Fleet {
         });
     }
 
+    /// Notes that a node wants no task before a moment that it may turn down.
+    pub(super) fn reluctant_told(&mut self, link: LinkKey, until: Time) {
+        self.change(link, |link| link.reluctant_until = Some(until));
+    }
+
+    /// When the first of the running job's nodes wants tasks again of those that want none now.
+    pub(super) fn reluctant_until(&self, now: Time) -> Option<Time> {
+        let odd = self.roster.odd().filter_map(|node| self.link_of(node));
+        odd.filter_map(|link| link.reluctant_until.filter(|&until| now < until)).min()
+    }
+
     /// Notes that a node said it is shutting down. Another link of it is another life.
     pub(super) fn closing_told(&mut self, link: LinkKey) {
         self.change(link, |link| link.is_closing = true);
@@ -318,6 +343,33 @@ impl Fleet {
     /// Nodes that may get new work for a job.
     pub(super) fn crew(&self, needs: Needs) -> impl Iterator<Item = (NodeKey, &Node, &Link)> {
         self.active().filter(move |(_, _, link)| needs.are_met_by(link))
+    }
+
+    /// The workers that are free, as far as known, by their nodes, and their speeds. Where none is free: those of all nodes that
+    /// want tasks; where none does: all. There is at least one where there is a node for the job.
+    pub(super) fn workers(&self, needs: Needs, now: Time) -> Vec<(NodeKey, Speed)> {
+        /// Workers that a step is cut for, at most.
+        const WORKERS_MAX: usize = 4_096;
+        let known: Vec<Speed> = self.crew(needs).filter_map(|(_, node, _)| node.speed).collect();
+        let usual = Speed::usual(&known);
+        let of_crew = |count: fn(&Link, Time) -> u32| {
+            let of_node = move |(key, node, link): (NodeKey, &Node, &Link)| {
+                std::iter::repeat_n((key, node.speed.unwrap_or(usual)), count(link, now) as usize)
+            };
+            self.crew(needs).flat_map(of_node).take(WORKERS_MAX).collect::<Vec<_>>()
+        };
+        let free = |link: &Link, now: Time| {
+            let busy = link.busy().saturating_add(link.others(now));
+            if link.is_idle(now) { link.workers().saturating_sub(busy) } else { 0 }
+        };
+        let willing = |link: &Link, now: Time| if link.is_reluctant(now) { 0 } else { link.workers() };
+        let counts: [fn(&Link, Time) -> u32; 3] = [free, willing, |link, _| link.workers()];
+        counts.into_iter().map(of_crew).find(|workers| !workers.is_empty()).unwrap_or_default()
+    }
+
+    /// Whether a node's workers are not all busy with tasks of ours, and it wants tasks that it may turn down.
+    pub(super) fn is_willing(&self, key: NodeKey, now: Time) -> bool {
+        self.link_of(key).is_some_and(|link| !link.is_full() && !link.is_reluctant(now))
     }
 
     /// Nodes that may get new work for some job.
@@ -380,6 +432,7 @@ impl Fleet {
     pub(super) fn assign(&mut self, link: LinkKey, assignment: Assignment) {
         self.change(link, |link| {
             link.assigned.insert(assignment);
+            link.reluctant_until = link.reluctant_until.filter(|&until| assignment.0 < until);
             link.sent += 1;
             link.used_this_round = true;
         });
@@ -402,9 +455,10 @@ impl Fleet {
         });
     }
 
-    /// Notes how long a task took, from dispatch to result.
-    pub(super) fn observe(&mut self, key: NodeKey, elapsed_us: u64, rows: u32) {
+    /// Notes how long a task took, from dispatch to result, and how long of it the node says that it trained.
+    pub(super) fn observe(&mut self, key: NodeKey, elapsed_us: u64, train_us: u64, rows: u32) {
         if let Some(node) = self.nodes.get_mut(&key) {
+            node.speed = Some(Speed::observe(node.speed, elapsed_us, train_us, rows));
             let newest = elapsed_us as f64 / f64::from(rows.max(1));
             node.us_per_row = Some(match node.us_per_row {
                 Some(average) => average + NEWEST_WEIGHT * (newest - average),
@@ -419,7 +473,7 @@ impl Fleet {
     pub(super) fn observe_at_least(&mut self, key: NodeKey, elapsed_us: u64, rows: u32) {
         let expected_us = self.nodes.get(&key).and_then(|node| node.task_us(rows));
         if expected_us.is_none_or(|expected_us| expected_us < elapsed_us as f64) {
-            self.observe(key, elapsed_us, rows);
+            self.observe(key, elapsed_us, elapsed_us, rows);
         }
     }
 
@@ -442,6 +496,7 @@ impl Fleet {
         self.needs = Some(needs);
         for (&key, node) in &mut self.nodes {
             node.us_per_row = None;
+            node.speed = None;
             if let Some(link) = &mut node.link {
                 link.sent = 0;
                 link.used_this_round = true;
@@ -457,6 +512,7 @@ impl Fleet {
             let Some(link) = &mut node.link else { continue };
             if !std::mem::take(&mut link.used_this_round) {
                 node.us_per_row = node.us_per_row.map(|us| us * UNUSED_FACTOR);
+                node.speed = node.speed.map(|speed| speed.faded(UNUSED_FACTOR));
                 if let Some(needs) = self.needs {
                     let place = node.place(needs);
                     self.roster.shift(key, &mut node.place, place);

@@ -11,8 +11,10 @@
 //! | `report` | what watchers and the console are told |
 //! | `jobs` | the queue, the turn of jobs, the outcomes |
 //! | `run` | the running job: its stages, a task's way to its node and its result's way into the sum |
-//! | `round` | the book of a round's tasks and attempts |
+//! | `plan` | what a job's steps consist of, and how a step of merged gradients is cut into tasks |
+//! | `round` | the book of a step's tasks and attempts |
 //! | `scheduler` | the policies |
+//! | `speed` | how long nodes take, and what follows for their shares of a step |
 //! | `membership` | nodes, links, speeds, quarantine |
 //! | `roster` | the nodes in the orders in which the policies search them |
 //! | `pace` | when a task counts as slow |
@@ -25,6 +27,7 @@ mod events;
 mod membership;
 mod nodes;
 mod pace;
+mod plan;
 mod profile;
 mod queue;
 mod report;
@@ -34,6 +37,7 @@ mod round;
 mod run;
 mod scheduler;
 mod settings;
+mod speed;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -41,9 +45,9 @@ mod time;
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;
 
-pub use events::{Action, Admission, Event, Fault};
+pub use events::{Action, Admission, Event, Fault, StepSum};
 pub use nodes::{Doubt, LinkKey, NodeInfo, NodeKey};
-pub use report::{JobEntry, JobEvent, JobProgress, NodeState, NodeStatus, Notice, Status};
+pub use report::{JobEntry, JobEvent, JobProgress, NodeState, NodeStatus, Notice, Status, Unit};
 pub use scheduler::{NotAPolicy, Policy};
 pub use settings::Settings;
 pub use time::Time;
@@ -186,9 +190,9 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
                 run.update_coming(link, &attempt, cx);
             }
         }
-        Event::Rejected { link, attempt, reason } => {
+        Event::Rejected { link, attempt, reason, retry_ms } => {
             if let Some(run) = jobs.running(attempt.task.job) {
-                run.rejected(link, attempt, reason, cx);
+                run.rejected(link, attempt, reason, retry_ms, cx);
             }
         }
         Event::Closing { link, attempt } => {
@@ -221,14 +225,14 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
                 run.updates_lost(step, &shards, reason, cx);
             }
         }
-        Event::Merged { job, step, base } => {
+        Event::Merged { job, step, base, sum } => {
             if let Some(run) = jobs.running(job) {
-                run.merged(step, base, cx);
+                run.merged(step, base, sum, cx);
             }
         }
-        Event::Validated { job, step, rows, metrics } => {
+        Event::Validated { job, round, rows, metrics } => {
             if let Some(run) = jobs.running(job) {
-                run.validated(step, rows, metrics, cx);
+                run.validated(round, rows, metrics, cx);
             }
         }
         Event::Tick => {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::nodes::{Doubt, NodeKey};
 use crate::digest::Digest;
-use crate::job::{FailReason, JobId, JobState, Outcome, RoundSummary};
+use crate::job::{FailReason, JobId, JobState, Outcome, Place, RoundSummary};
 
 /// Something happened to a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,8 +75,8 @@ pub enum Notice {
     },
     /// A task takes longer than expected: a copy starts elsewhere.
     Speculating {
-        /// The shard.
-        shard: u32,
+        /// The task.
+        place: Place,
         /// The node that takes long.
         slow: String,
         /// The node that gets the copy.
@@ -86,10 +86,8 @@ pub enum Notice {
     },
     /// A task is left out of its round.
     TaskSkipped {
-        /// The step.
-        step: u64,
-        /// The shard.
-        shard: u32,
+        /// The task.
+        place: Place,
         /// The last failure.
         reason: String,
     },
@@ -103,10 +101,8 @@ pub enum Notice {
     /// Two nodes that promise the same arithmetic gave different results for the same task: one of them computes
     /// wrongly, and nobody knows which.
     DigestMismatch {
-        /// The step.
-        step: u64,
-        /// The shard.
-        shard: u32,
+        /// The task.
+        place: Place,
         /// The node whose result was merged.
         merged_name: String,
         /// The update that was merged.
@@ -129,8 +125,8 @@ pub enum Notice {
     UpdateRefused {
         /// The node that sent it.
         node: String,
-        /// The shard.
-        shard: u32,
+        /// The task.
+        place: Place,
         /// Why.
         reason: String,
     },
@@ -161,25 +157,21 @@ impl fmt::Display for Notice {
             Self::Revival { number, of, wait } => {
                 write!(f, "revival {number} of {of}: dialling every node, waiting {:.1} s", wait.as_secs_f64())
             }
-            Self::Speculating { shard, slow, name, waited_us } => write!(
+            Self::Speculating { place, slow, name, waited_us } => write!(
                 f,
-                "shard {shard} has been with {slow} for {:.2} s, longer than expected: {name} trains a copy",
+                "{place} has been with {slow} for {:.2} s, longer than expected: {name} trains a copy",
                 *waited_us as f64 / 1e6
             ),
-            Self::TaskSkipped { step, shard, reason } => {
-                write!(f, "shard {shard} is left out of round {}: {reason}", step + 1)
-            }
+            Self::TaskSkipped { place, reason } => write!(f, "{place} is left out: {reason}"),
             Self::Quarantined { name, reason } => {
                 write!(
                     f,
                     "node {name} is quarantined after repeated bad results ({reason}); check it, then list it again"
                 )
             }
-            Self::DigestMismatch { step, shard, merged_name, merged, other_name, other } => write!(
+            Self::DigestMismatch { place, merged_name, merged, other_name, other } => write!(
                 f,
-                "ALARM: round {}, shard {shard}: {merged_name} gave {} (merged), {other_name} gave {}; one of the two \
-                 computes wrongly",
-                step + 1,
+                "ALARM: {place}: {merged_name} gave {} (merged), {other_name} gave {}; one of the two computes wrongly",
                 merged.short(),
                 other.short()
             ),
@@ -187,11 +179,20 @@ impl fmt::Display for Notice {
                 let tasks = if *count == 1 { "1 task is".to_owned() } else { format!("{count} tasks are") };
                 write!(f, "updates of round {} cannot be read any more ({reason}): {tasks} done again", step + 1)
             }
-            Self::UpdateRefused { node, shard, reason } => {
-                write!(f, "the update of shard {shard} from {node} is refused ({reason}); the task is done again")
+            Self::UpdateRefused { node, place, reason } => {
+                write!(f, "the result of {place} from {node} is refused ({reason}); the task is done again")
             }
         }
     }
+}
+
+/// What a round's progress is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Tasks that are merged or skipped: the round is one step.
+    Tasks,
+    /// Steps that are merged.
+    Steps,
 }
 
 /// How far a job is, in more detail than whoever asks over the wire is told.
@@ -210,13 +211,15 @@ pub enum JobProgress {
     /// Running.
     Running {
         /// The round under way, from 0.
-        step: u64,
+        round: u32,
         /// Rounds in all.
         rounds: u32,
-        /// Tasks of this round that are merged or skipped.
-        tasks_done: u32,
-        /// Tasks of this round.
-        tasks: u32,
+        /// What of this round is done.
+        done: u32,
+        /// Of so much.
+        of: u32,
+        /// What that is.
+        unit: Unit,
     },
     /// Waits to be resumed.
     Paused {

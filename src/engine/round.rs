@@ -1,14 +1,15 @@
-//! One round's book: its tasks, their attempts, what became of each. Owns the rule that a task is merged at most once;
-//! does not know nodes beyond their keys, policies, or when a round begins and ends.
+//! One step's book: its tasks, their attempts, what became of each. Owns the rule that a task is merged at most once, and that
+//! no block is in two tasks; does not know nodes beyond their keys, policies, or when a step begins and ends.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::ops::Range;
 
 use super::membership::Assignment;
 use super::nodes::{LinkKey, NodeKey};
+use super::plan::Units;
 use super::time::Time;
 use crate::digest::Digest;
-use crate::job::{Attempt, JobId, Specification, TaskId, TaskResult};
+use crate::job::{Attempt, JobId, TaskId, TaskResult, TaskRows};
 
 /// What a node has done to make itself unwelcome at a task. Later ones are worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,12 +62,19 @@ pub(super) enum TaskState {
     Merged(Won),
     /// Left out.
     Skipped,
+    /// Other tasks have its blocks.
+    Split,
 }
 
-/// One shard's task in one round.
+/// One shard's task in one step, or that of some blocks.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
     pub(super) state: TaskState,
+    /// Its shard, or its blocks, by their numbers in the step.
+    pub(super) units: Range<u32>,
+    rows: u32,
+    /// Whether it may be split where more workers than tasks are there.
+    is_uncut: bool,
     /// At most two; none once the task is merged or skipped.
     pub(super) live: Vec<Live>,
     pub(super) failures: u32,
@@ -95,9 +103,12 @@ enum TaskIndex {
 }
 
 impl Task {
-    fn new() -> Task {
+    fn new(units: Range<u32>, rows: u32, is_uncut: bool) -> Task {
         Task {
             state: TaskState::Open,
+            units,
+            rows,
+            is_uncut,
             live: Vec::new(),
             failures: 0,
             reason: String::new(),
@@ -130,7 +141,7 @@ impl Task {
     pub(super) fn won(&self) -> Option<&Won> {
         match &self.state {
             TaskState::Merging(won) | TaskState::Merged(won) => Some(won),
-            TaskState::Open | TaskState::Skipped => None,
+            TaskState::Open | TaskState::Skipped | TaskState::Split => None,
         }
     }
 
@@ -140,7 +151,7 @@ impl Task {
     }
 
     fn is_settled(&self) -> bool {
-        matches!(self.state, TaskState::Merged(_) | TaskState::Skipped)
+        matches!(self.state, TaskState::Merged(_) | TaskState::Skipped | TaskState::Split)
     }
 }
 
@@ -157,12 +168,12 @@ pub(super) enum Claim {
     Unknown,
 }
 
-/// A round's tasks.
+/// A step's tasks.
 #[derive(Debug)]
 pub(super) struct Round {
     job: JobId,
     step: u64,
-    specification: Arc<Specification>,
+    units: Units,
     tasks: Vec<Task>,
     /// Open tasks with nothing out, that no node has turned down or failed.
     fresh: BTreeSet<u32>,
@@ -174,14 +185,52 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// A round with every shard's task pending.
-    pub(super) fn new(job: JobId, step: u64, specification: Arc<Specification>) -> Round {
-        let tasks = vec![Task::new(); specification.shards.len()];
-        let shards = 0..tasks.len() as u32;
+    /// A step with everything pending.
+    pub(super) fn new(job: JobId, step: u64, units: Units) -> Round {
+        let is_uncut = units.are_blocks();
+        let tasks: Vec<Task> =
+            units.uncut().into_iter().map(|part| Task::new(part.clone(), units.rows(&part), is_uncut)).collect();
+        let count = tasks.len() as u32;
         let (fresh, marked) = (BTreeSet::new(), BTreeSet::new());
-        let mut round = Round { job, step, specification, tasks, fresh, marked, alone: BTreeSet::new(), settled: 0 };
-        shards.for_each(|shard| round.refresh(shard));
+        let mut round = Round { job, step, units, tasks, fresh, marked, alone: BTreeSet::new(), settled: 0 };
+        (0..count).for_each(|number| round.refresh(number));
         round
+    }
+
+    /// What the step consists of.
+    pub(super) fn units(&self) -> &Units {
+        &self.units
+    }
+
+    /// What a node is to be told of a task's rows.
+    pub(super) fn task_rows(&self, shard: u32) -> TaskRows {
+        self.units.task_rows(&self.tasks[shard as usize].units)
+    }
+
+    /// The pending tasks that may be split for whoever is there.
+    pub(super) fn uncut(&self) -> Vec<u32> {
+        self.fresh.iter().copied().filter(|&number| self.tasks[number as usize].is_uncut).collect()
+    }
+
+    /// Puts tasks of these blocks, which are its own, in the place of an open one of which nothing is out; their numbers.
+    pub(super) fn split(&mut self, shard: u32, parts: Vec<Range<u32>>) -> Range<u32> {
+        let task = &mut self.tasks[shard as usize];
+        debug_assert!(matches!(task.state, TaskState::Open) && task.live.is_empty());
+        debug_assert_eq!(parts.iter().map(|part| part.len()).sum::<usize>(), task.units.len());
+        if parts.len() <= 1 {
+            task.is_uncut = false;
+            return shard..shard + 1;
+        }
+        task.state = TaskState::Split;
+        self.settled += 1;
+        self.refresh(shard);
+        let first = self.tasks.len() as u32;
+        for part in parts {
+            let rows = self.units.rows(&part);
+            self.tasks.push(Task::new(part, rows, false));
+            self.refresh(self.tasks.len() as u32 - 1);
+        }
+        first..self.tasks.len() as u32
     }
 
     pub(super) fn step(&self) -> u64 {
@@ -197,9 +246,9 @@ impl Round {
         &self.tasks[shard as usize]
     }
 
-    /// Rows of a shard.
+    /// Rows of a task.
     pub(super) fn rows(&self, shard: u32) -> u32 {
-        self.specification.shards[shard as usize].rows
+        self.tasks[shard as usize].rows
     }
 
     /// The first pending task that no node has turned down or failed.
@@ -226,9 +275,18 @@ impl Round {
         self.alone.range((moment, 0)..).next().map(|&(started, _)| started)
     }
 
-    /// Tasks merged or skipped.
-    pub(super) fn settled(&self) -> usize {
-        self.settled
+    /// Units merged or skipped.
+    pub(super) fn units_settled(&self) -> u32 {
+        let is_done = |task: &&Task| matches!(task.state, TaskState::Merged(_) | TaskState::Skipped);
+        self.tasks.iter().filter(is_done).map(|task| task.units.len() as u32).sum()
+    }
+
+    /// The numbers of the units that are skipped, ascending.
+    pub(super) fn units_skipped(&self) -> Vec<u32> {
+        let skipped = self.tasks.iter().filter(|task| matches!(task.state, TaskState::Skipped));
+        let mut units: Vec<u32> = skipped.flat_map(|task| task.units.clone()).collect();
+        units.sort_unstable();
+        units
     }
 
     pub(super) fn is_half_settled(&self) -> bool {
@@ -282,9 +340,12 @@ impl Round {
         self.tasks[shard as usize].retired.extend(ended);
     }
 
-    /// An attempt ended with its link: nothing of it will come.
+    /// An attempt ended with its link: nothing of it will come. Blocks may be shared anew among those that are there.
     pub(super) fn void(&mut self, shard: u32, number: u32) {
         self.remove(shard, number);
+        let task = &mut self.tasks[shard as usize];
+        // Of a task with another attempt a result may still come, and that would be all of it.
+        task.is_uncut = self.units.are_blocks() && task.live.is_empty();
     }
 
     /// A result goes into the sum. Only an open task takes one.
@@ -382,7 +443,7 @@ impl Round {
         self.merged_tasks().map(|(shard, _)| u64::from(self.rows(shard))).sum()
     }
 
-    /// Merged tasks in shard order.
+    /// Merged tasks in the order of their numbers.
     pub(super) fn merged_tasks(&self) -> impl Iterator<Item = (u32, &Won)> {
         let merged =
             |(shard, task): (usize, &'_ Task)| matches!(task.state, TaskState::Merged(_)).then_some(shard as u32);
@@ -430,6 +491,13 @@ impl Round {
 
     /// Everything that must hold between two events.
     pub(super) fn check(&self) {
+        let whole: u32 = self
+            .tasks
+            .iter()
+            .filter(|task| !matches!(task.state, TaskState::Split))
+            .map(|task| task.units.len() as u32)
+            .sum();
+        debug_assert_eq!(whole, self.units.count(), "a block is in two tasks, or in none");
         debug_assert_eq!(self.settled, self.tasks.iter().filter(|task| task.is_settled()).count());
         for task in &self.tasks {
             debug_assert!(task.live.len() <= 2, "more than two attempts are out");

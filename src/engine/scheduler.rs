@@ -89,19 +89,20 @@ type Member<'a> = (NodeKey, &'a Node, &'a Link);
 impl View<'_> {
     /// Where a pending task of `rows` rows goes, while at least one node is there.
     ///
-    /// Nodes that have done nothing to the task come first; then those that turned it down, now firmly; then, after a
-    /// pause, those that failed it once.
+    /// Nodes that have done nothing to the task come first; then those that turned it down, or want none now that they may turn
+    /// down, now firmly; then, after a pause, those that failed it once.
     pub(super) fn choose(&self, task: &Task, rows: u32, rng: &mut ChaCha8Rng) -> Choice {
         if self.policy == Policy::LoadBalancing
             && task.is_welcome_everywhere()
             && let Some(choice) = self.least_finish_of_all(rows)
         {
-            debug_assert_eq!(choice, self.least_finish(self.fleet.crew(self.needs), rows, true));
+            let willing = self.fleet.crew(self.needs).filter(|(.., link)| !link.is_reluctant(self.now));
+            debug_assert_eq!(choice, self.least_finish(willing, rows, true));
             return choice;
         }
         let mut choice = Choice::Nowhere;
         for standing in [None, Some(Standing::Refused), Some(Standing::Doubted)] {
-            let crew = || self.fleet.crew(self.needs).filter(|(node, ..)| task.standing(*node) == standing);
+            let crew = || self.fleet.crew(self.needs).filter(|member| self.standing(task, member) == standing);
             if crew().next().is_none() {
                 continue;
             }
@@ -115,6 +116,11 @@ impl View<'_> {
             }
         }
         choice
+    }
+
+    /// What a node has done to make itself unwelcome at a task: to want none now is to turn it down.
+    fn standing(&self, task: &Task, (node, _, link): &Member<'_>) -> Option<Standing> {
+        task.standing(*node).or_else(|| link.is_reluctant(self.now).then_some(Standing::Refused))
     }
 
     /// The node that gets a copy of a task that takes long: an idle one that neither has it nor failed it.
@@ -199,11 +205,12 @@ impl View<'_> {
         least.map_or(Choice::Wait { until: None }, |prospect| Choice::Send { node: prospect.node, may_reject })
     }
 
-    /// What [`View::least_finish`] says of the whole crew, where one of it is not full, without looking at all of it: a
+    /// What [`View::least_finish`] says of all that want tasks, where one of them is not full, without looking at all of it: a
     /// choice among thousands of nodes is to cost what one among ten does.
     fn least_finish_of_all(&self, rows: u32) -> Option<Choice> {
         let roster = self.fleet.roster();
-        let odd: Vec<Prospect> = self.odd().map(|member| self.prospect(member, rows)).collect();
+        let willing = self.odd().filter(|(.., link)| !link.is_reluctant(self.now));
+        let odd: Vec<Prospect> = willing.map(|member| self.prospect(member, rows)).collect();
         let odd_finishes = |full| odd.iter().filter(move |odd| odd.is_full == full).map(|odd| odd.finish_us);
         // A task begins at once on a free node.
         let task_us = |us_per_row: f64| us_per_row * f64::from(rows);
@@ -348,9 +355,11 @@ mod tests {
                 now = now.after(Duration::from_micros([0, 0, 10, 900, 3_000][rng.random_range(0..5)]));
                 let rows = rng.random_range(90..110);
                 let view = View { now, policy: Policy::LoadBalancing, fleet: &fleet, needs: NEEDS, limit_us: None };
-                let looked = view.least_finish(fleet.crew(NEEDS), rows, true);
+                let willing = || fleet.crew(NEEDS).filter(|(.., link)| !link.is_reluctant(now));
+                let looked = view.least_finish(willing(), rows, true);
                 let choice = view.least_finish_of_all(rows);
-                assert_eq!(choice.is_some(), view.has_room());
+                assert_eq!(choice.is_some(), willing().any(|(.., link)| !link.is_full()));
+                assert_eq!(view.has_room(), fleet.crew(NEEDS).any(|(.., link)| !link.is_full()));
                 assert_eq!(choice.unwrap_or(looked), looked, "seed {seed}, step {number}");
                 match choice.unwrap_or(Choice::Nowhere) {
                     Choice::Send { node, .. } => {
@@ -372,6 +381,7 @@ mod tests {
                     5 => fleet.unlist(NodeKey(link.0 as u32)),
                     6 => drop(fleet.strike(NodeKey(link.0 as u32), 20)),
                     7 => now = now.after_us(6_000_000),
+                    16 => fleet.reluctant_told(link, now.after_us(rng.random_range(0..30_000))),
                     48..56 if !out.is_empty() => {
                         let (link, assignment) = out[rng.random_range(0..out.len())];
                         fleet.update_coming(link, assignment);
@@ -382,7 +392,7 @@ mod tests {
                         // Most are about as fast as each other, some are not.
                         let us_per_row = 100 + link.0 % 7 + if link.0 % 10 == 3 { 90 } else { 0 };
                         let elapsed_us = us_per_row * u64::from(rows) + rng.next_u64() % 50;
-                        fleet.observe(NodeKey(link.0 as u32), elapsed_us, rows);
+                        fleet.observe(NodeKey(link.0 as u32), elapsed_us, elapsed_us, rows);
                     }
                     _ => {}
                 }

@@ -42,14 +42,15 @@ impl FromStr for JobId {
     }
 }
 
-/// One piece of work: a shard, trained once from a round's base weights. Depends on nothing but what it names.
+/// One piece of work: a shard, trained once from a step's base weights, or blocks of a step whose gradients are merged. Depends on
+/// nothing but what it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId {
     /// The job.
     pub job: JobId,
-    /// The step; today the round, counted from 0.
+    /// The step, counted from 0.
     pub step: u64,
-    /// The shard, counted from 0.
+    /// The shard, counted from 0; of merged gradients, the task's number in its step, which says nothing of its rows.
     pub shard: u32,
 }
 

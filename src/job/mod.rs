@@ -13,6 +13,7 @@
 //! | `profile` | where its time went |
 
 mod id;
+mod ledger;
 mod outcome;
 mod profile;
 mod round;
@@ -20,14 +21,15 @@ mod specification;
 mod status;
 mod task;
 
-pub use crate::model::{METRICS_MAX, Metric, Metrics, Quality};
+pub use crate::model::{BlockRange, GradientSteps, METRICS_MAX, Metric, Metrics, Quality};
 pub use id::{Attempt, JobId, NotAJobId, TaskId};
+pub use ledger::{EntryResult, LedgerEntry, MergedStep, MergedTask};
 pub use outcome::{FailKind, FailReason, Failure, NodeTasks, Outcome, Summary, fingerprint};
 pub use profile::Profile;
-pub use round::{MergedTask, Progress, RoundRecord, RoundSummary};
+pub use round::{Progress, Record, RoundSoFar, RoundSummary};
 pub use specification::{
-    NOTES_BYTES_MAX, OnNoNodes, OnTaskFailure, Operation, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX, Specification,
-    SpecificationError, check_notes,
+    NOTES_BYTES_MAX, OnNoNodes, OnTaskFailure, Operation, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX, STEPS_MAX,
+    Specification, SpecificationError, TASKS_PER_STEP_MAX, check_notes,
 };
 pub use status::{JobState, JobStatus, KEPT_JOBS_MAX};
-pub use task::{CachedResult, RejectReason, TaskResult, TaskState};
+pub use task::{CachedResult, Place, RejectReason, TaskResult, TaskRows, TaskState};

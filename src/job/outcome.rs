@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Profile;
+use super::{Place, Profile};
 use crate::digest::Digest;
 use crate::model::Metrics;
 
@@ -80,10 +80,8 @@ pub enum FailReason {
     },
     /// A task failed on every node, or too often.
     TaskFailed {
-        /// The step.
-        step: u64,
-        /// The shard.
-        shard: u32,
+        /// The task.
+        place: Place,
         /// The last failure.
         reason: String,
     },
@@ -195,9 +193,7 @@ impl fmt::Display for FailReason {
                 f,
                 "nodes are active, but none computes arithmetic {arithmetic}: update the nodes, or allow inexact results"
             ),
-            Self::TaskFailed { step, shard, reason } => {
-                write!(f, "shard {shard} of round {} failed on every node or too often: {reason}", step + 1)
-            }
+            Self::TaskFailed { place, reason } => write!(f, "{place} failed on every node or too often: {reason}"),
             Self::AllSkipped { step, reason } => {
                 write!(f, "every task of round {} was skipped, so there is nothing to merge: {reason}", step + 1)
             }

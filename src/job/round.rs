@@ -1,6 +1,6 @@
 //! What came of a round and of its tasks, and how far the job is after it.
 
-use super::{NodeTasks, Profile};
+use super::{LedgerEntry, NodeTasks, Profile};
 use crate::digest::Digest;
 use crate::model::Metrics;
 
@@ -19,37 +19,58 @@ pub struct RoundSummary {
     pub metrics: Metrics,
     /// Nodes whose results were merged.
     pub nodes: u32,
-    /// Tasks merged.
+    /// Tasks, or blocks, merged.
     pub merged: u32,
-    /// Tasks skipped.
+    /// Tasks, or blocks, skipped.
     pub skipped: u32,
     /// From the round's start until its merge was complete; validation overlaps the next round.
     pub round_us: u64,
 }
 
 impl RoundSummary {
-    /// The step, counted from 0.
-    pub fn step(&self) -> u64 {
+    /// Its number, counted from 0.
+    pub fn index(&self) -> u64 {
         u64::from(self.round.saturating_sub(1))
     }
 }
 
-/// All that a job needs to go on after a round, besides its specification.
+/// The steps that are done of a round that is not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RoundSoFar {
+    /// Training loss, summed over the rows merged.
+    pub loss: f64,
+    /// Rows merged.
+    pub rows: u64,
+    /// Tasks, or blocks, merged.
+    pub merged: u32,
+    /// Tasks, or blocks, skipped.
+    pub skipped: u32,
+    /// Nodes whose results were merged, in alphabetical order.
+    pub nodes: Vec<String>,
+    /// Time from the round's start, in microseconds.
+    pub us: u64,
+}
+
+/// All that a job needs to go on after a step, besides its specification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// The last round that is done.
-    pub last: RoundSummary,
-    /// The weights after it.
+    /// Steps that are done; not 0.
+    pub steps: u64,
+    /// The last round that is done, if one is.
+    pub last: Option<RoundSummary>,
+    /// What is done of the next.
+    pub so_far: RoundSoFar,
+    /// The weights after the last step.
     pub base: Digest,
-    /// Tasks merged.
+    /// Tasks, or blocks, merged.
     pub merged: u64,
-    /// Tasks skipped.
+    /// Tasks, or blocks, skipped.
     pub skipped: u64,
     /// Whether the same job on any fleet gives the same weights.
     pub reproducible: bool,
     /// Results that came a second time, and were compared and dropped.
     pub duplicates: u64,
-    /// Tasks merged by node.
+    /// Tasks, or blocks, merged by node.
     pub nodes: Vec<NodeTasks>,
     /// Revivals begun.
     pub revivals: u32,
@@ -62,32 +83,19 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Rounds that are done: the step that comes next.
+    /// Rounds that are done.
     pub fn rounds_done(&self) -> u32 {
-        self.last.round
+        self.last.map_or(0, |last| last.round)
     }
 }
 
-/// What became of a round's tasks, and how far the job is after it: what is written down.
+/// What came of some steps, and how far the job is after them: what is written down.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RoundRecord {
-    /// The weights that its tasks started from.
-    pub base: Digest,
-    /// What became of each shard's task; none where it was skipped.
-    pub tasks: Vec<Option<MergedTask>>,
-    /// The job after the round.
+pub struct Record {
+    /// The ledger's lines of the steps since the last record.
+    pub entries: Vec<LedgerEntry>,
+    /// Whether a round ended with them: the progress' last.
+    pub ends_round: bool,
+    /// The job after them.
     pub progress: Progress,
-}
-
-/// A task's result that is in the sum.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MergedTask {
-    /// The node whose result it is.
-    pub node: String,
-    /// Which dispatch of the task it came of.
-    pub attempt: u32,
-    /// The loss, summed over the shard's rows, as the node reports it; finite.
-    pub loss: f64,
-    /// The update.
-    pub update: Digest,
 }

@@ -3,13 +3,16 @@
 use std::fmt;
 
 use crate::digest::Digest;
-pub use crate::model::ROUNDS_MAX;
-use crate::model::{Merge, Outer, Training};
+use crate::model::{BatchSize, GradientSteps, Merge, Outer, Training};
+pub use crate::model::{ROUNDS_MAX, STEPS_MAX};
 
 /// Shards of a job, at most: their list fits a frame.
 pub const SHARDS_MAX: u32 = 16_384;
 /// Rows of a shard, or of the validation set, at most.
 pub const ROWS_MAX: u32 = 1 << 30;
+
+/// Tasks that a step is cut into, at most.
+pub const TASKS_PER_STEP_MAX: u32 = 4_096;
 
 /// Bytes of a job's notes, at most: beside the longest list of shards they fit a frame.
 pub const NOTES_BYTES_MAX: usize = 262_144;
@@ -62,6 +65,8 @@ pub struct Specification {
     pub training: Training,
     /// Rounds.
     pub rounds: u32,
+    /// Steps of a round, where tasks are local steps; none: as many as go once through the rows.
+    pub round_steps: Option<u32>,
     /// The training data, by shard.
     pub shards: Vec<RowsRef>,
     /// The validation data.
@@ -87,6 +92,8 @@ pub struct Operation {
     pub allow_inexact: bool,
     /// What happens to the job when no node is left.
     pub on_no_nodes: OnNoNodes,
+    /// Into how many tasks a step of merged gradients is cut; none: as the fleet is.
+    pub tasks_per_step: Option<u32>,
 }
 
 impl Specification {
@@ -104,8 +111,55 @@ impl Specification {
                 return Err(SpecificationError::Rows { got: rows.rows });
             }
         }
+        if let Some(got) = self.operation.tasks_per_step
+            && (got == 0 || got > TASKS_PER_STEP_MAX)
+        {
+            return Err(SpecificationError::TasksPerStep { got });
+        }
+        match (self.training.recipe.local_steps, self.round_steps) {
+            (None, Some(got)) => return Err(SpecificationError::RoundStepsOfEpochs { got }),
+            (Some(1), _) if self.outer.is_average() => return Err(SpecificationError::GradientsNeedOptimiser),
+            (Some(1), _) if self.merge == Merge::Median => return Err(SpecificationError::MedianOfGradients),
+            _ => {}
+        }
         check_notes(&self.notes)?;
+        let (round, steps) = (self.round_steps(), self.steps());
+        if round == 0 || steps > STEPS_MAX {
+            return Err(SpecificationError::Steps { round, got: steps });
+        }
         Ok(self)
+    }
+
+    /// How the rows make steps of merged gradients, if the job merges those.
+    pub fn gradient_steps(&self) -> Option<GradientSteps> {
+        let Training { network, recipe, .. } = &self.training;
+        let BatchSize::Rows(batch) = recipe.batch else { return None };
+        let rows: Vec<u32> = self.shards.iter().map(|shard| shard.rows).collect();
+        recipe.merges_gradients().then(|| GradientSteps::new(network, batch.get(), &rows))
+    }
+
+    /// Steps of a round: one, where tasks are epochs.
+    pub fn round_steps(&self) -> u32 {
+        let Training { recipe, .. } = &self.training;
+        match (recipe.local_steps, recipe.batch, self.round_steps) {
+            (None, ..) | (_, BatchSize::Full, _) => 1,
+            (.., Some(steps)) => steps,
+            (Some(1), ..) => self.gradient_steps().map_or(1, |steps| steps.per_epoch()),
+            (Some(local), BatchSize::Rows(batch), None) => {
+                let largest = self.shards.iter().map(|shard| shard.rows).max().unwrap_or(1);
+                largest.div_ceil(batch.get()).div_ceil(local)
+            }
+        }
+    }
+
+    /// Lines that the ledger has of a step: one for each shard, or one for all blocks.
+    pub fn step_entries(&self) -> u32 {
+        if self.training.recipe.merges_gradients() { 1 } else { self.shards.len() as u32 }
+    }
+
+    /// Steps of the job.
+    pub fn steps(&self) -> u64 {
+        u64::from(self.rounds) * u64::from(self.round_steps())
     }
 
     /// Training rows of all shards together.
@@ -140,6 +194,27 @@ pub enum SpecificationError {
         /// Rows asked for.
         got: u32,
     },
+    /// A round of no steps, or more than [`STEPS_MAX`] in all.
+    Steps {
+        /// Steps of a round.
+        round: u32,
+        /// Steps of the job.
+        got: u64,
+    },
+    /// A round has steps only where tasks are local steps.
+    RoundStepsOfEpochs {
+        /// Steps asked for.
+        got: u32,
+    },
+    /// None, or more than [`TASKS_PER_STEP_MAX`].
+    TasksPerStep {
+        /// Tasks asked for.
+        got: u32,
+    },
+    /// Merged gradients do not say by themselves how far weights move.
+    GradientsNeedOptimiser,
+    /// Gradients of blocks are added.
+    MedianOfGradients,
     /// More than [`NOTES_BYTES_MAX`].
     Notes {
         /// Bytes of them.
@@ -154,6 +229,11 @@ impl SpecificationError {
             Self::Rounds { got } => (got.into(), got.clamp(1, ROUNDS_MAX).into()),
             Self::Shards { got } => (got as u64, got.clamp(1, SHARDS_MAX as usize) as u64),
             Self::Rows { got } => (got.into(), got.clamp(1, ROWS_MAX).into()),
+            Self::Steps { round: 0, .. } => (0, 1),
+            Self::Steps { got, .. } => (got, STEPS_MAX),
+            Self::RoundStepsOfEpochs { got } => (got.into(), 1),
+            Self::TasksPerStep { got } => (got.into(), got.clamp(1, TASKS_PER_STEP_MAX).into()),
+            Self::GradientsNeedOptimiser | Self::MedianOfGradients => (0, 0),
             Self::Notes { got } => (got as u64, NOTES_BYTES_MAX as u64),
         }
     }
@@ -165,6 +245,23 @@ impl fmt::Display for SpecificationError {
             Self::Rounds { got } => write!(f, "a job has 1 to {ROUNDS_MAX} rounds, not {got}"),
             Self::Shards { got } => write!(f, "a job has 1 to {SHARDS_MAX} shards, not {got}"),
             Self::Rows { got } => write!(f, "a shard and the validation set have 1 to {ROWS_MAX} rows, not {got}"),
+            Self::Steps { round: 0, .. } => f.write_str("a round has at least one step"),
+            Self::Steps { round, got } => {
+                write!(
+                    f,
+                    "a job has at most {STEPS_MAX} steps, not {got}, {round} a round: take fewer rounds or larger batches"
+                )
+            }
+            Self::RoundStepsOfEpochs { got } => {
+                write!(f, "a round of epochs is one step, not {got}: rounds have steps where tasks are local steps")
+            }
+            Self::TasksPerStep { got } => write!(f, "a step has 1 to {TASKS_PER_STEP_MAX} tasks, not {got}"),
+            Self::GradientsNeedOptimiser => {
+                f.write_str("merged gradients need an optimiser at the coordinator: momentum, nesterov or adam")
+            }
+            Self::MedianOfGradients => {
+                f.write_str("gradients of single steps are merged by their mean, not by a median")
+            }
             Self::Notes { got } => write!(f, "a job's notes have at most {NOTES_BYTES_MAX} bytes, not {got}"),
         }
     }

@@ -3,6 +3,52 @@
 use std::fmt;
 
 use crate::digest::Digest;
+use crate::model::BlockRange;
+
+/// The rows that a task is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskRows {
+    /// A shard's.
+    Shard(u32),
+    /// These blocks', whose gradients are summed, as they lie in this epoch; by shard, each shard once.
+    Blocks {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// The blocks.
+        ranges: Vec<BlockRange>,
+    },
+}
+
+/// What a task is of, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A shard.
+    Shard {
+        /// The round, from 0.
+        round: u32,
+        /// The shard.
+        shard: u32,
+    },
+    /// Blocks of a step of merged gradients.
+    Blocks {
+        /// The step, from 0.
+        step: u64,
+        /// The first block.
+        first: u32,
+        /// The last.
+        last: u32,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shard { round, shard } => write!(f, "shard {shard} of round {}", round + 1),
+            Self::Blocks { step, first, last } if first == last => write!(f, "block {first} of step {}", step + 1),
+            Self::Blocks { step, first, last } => write!(f, "blocks {first} to {last} of step {}", step + 1),
+        }
+    }
+}
 
 /// What a node yields for a task, besides the update's bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,6 +9,7 @@ pub mod evaluate;
 #[cfg(feature = "client")]
 pub mod file;
 mod gather;
+mod gradient_steps;
 pub mod helpers;
 pub mod initialise;
 pub mod kernel;
@@ -33,11 +34,15 @@ mod tree;
 mod vector;
 
 pub use evaluate::{Evaluation, Evaluator, evaluate, predict};
+pub use gradient_steps::{BlockRange, GradientSteps, StepBlocks, block_rows};
 pub use helpers::Helpers;
 pub use initialise::initialise;
 pub use kernel::Kernel;
 pub use loss::{TargetKind, Targets, TargetsError};
-pub use merge::{ExactSum, LittleEndianF32, Median, Merge, MergeError, ReadUpdates, check_values};
+pub use merge::{
+    ExactSum, GradientSum, GradientSumError, IntegerRun, LittleEndianF32, LittleEndianWord, Median, Merge, MergeError,
+    ReadUpdates, check_values,
+};
 pub use metrics::{METRICS_MAX, Metric, Metrics, Quality};
 pub use network::{Layer, Network, NetworkError};
 pub use optimise::first_round_without_rate;
@@ -45,7 +50,7 @@ pub use outer::{Outer, OuterError, OuterOptimiser, OuterSchedule, OuterState, Ou
 pub use recipe::{Activation, BatchSize, Initialisation, Loss, LossReduction, Optimiser, Recipe, RecipeError};
 pub use rows::Rows;
 pub use train::{Trained, Trainer, Watch};
-pub use training::{ROUNDS_MAX, Training};
+pub use training::{ROUNDS_MAX, STEPS_MAX, Training};
 
 /// The number of the arithmetic that this program computes (docs/arithmetic.md).
 pub const ARITHMETIC: u16 = 2;

@@ -42,6 +42,11 @@ impl Layer {
         self.inputs * self.outputs
     }
 
+    /// Weights and biases.
+    pub fn parameters(&self) -> usize {
+        self.weights() + self.outputs
+    }
+
     /// Index of the first bias in the flat parameters.
     pub fn bias_offset(&self) -> usize {
         self.offset + self.weights()

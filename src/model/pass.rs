@@ -102,6 +102,43 @@ impl Pass {
     /// Writes the gradient of every parameter over the block into `gradient`. The block `x` has just gone forward, and its
     /// logits have been turned into the loss's derivatives by them.
     pub fn backward(&mut self, parameters: &[f32], x: &[Lanes], rows: usize, gradient: &mut [f32]) {
+        self.back(parameters, x, rows, |kernel, layer, whole, columns| {
+            differentiate(kernel, whole, columns, &mut gradient[layer.offset..][..layer.parameters()]);
+        });
+    }
+
+    /// The same of each `part_rows` rows by themselves: whole panels, but for the last of them. Parts of their gradients are told
+    /// to `take`, in no order that matters, each with the first of its parameters. `room` has as many values as the largest
+    /// layer.
+    pub fn backward_in_parts(
+        &mut self,
+        parameters: &[f32],
+        x: &[Lanes],
+        (rows, part_rows): (usize, usize),
+        room: &mut [f32],
+        take: &mut dyn FnMut(usize, &[f32]),
+    ) {
+        self.back(parameters, x, rows, |kernel, layer, whole, columns| {
+            let room = &mut room[..layer.parameters()];
+            for first in (0..rows).step_by(part_rows) {
+                let rows = part_rows.min(rows - first);
+                let (start, panels) = (panels_of(first), panels_of(rows));
+                let x = &whole.x[start * layer.inputs..][..panels * layer.inputs];
+                let d = &whole.d[start * layer.outputs..][..panels * layer.outputs];
+                differentiate(kernel, &Gradient { x, d, rows, ..*whole }, columns, room);
+                take(layer.offset, room);
+            }
+        });
+    }
+
+    /// Goes back through the layers, and has `take` do what there is to do about each one's gradient.
+    fn back(
+        &mut self,
+        parameters: &[f32],
+        x: &[Lanes],
+        rows: usize,
+        mut take: impl FnMut(Kernel, &Layer, &Gradient<'_>, &mut [Lanes]),
+    ) {
         let panels = panels_of(rows);
         let [mut here, mut below] = self.derivatives.each_mut();
         for (index, layer) in self.layers.iter().enumerate().rev() {
@@ -109,9 +146,8 @@ impl Pass {
             let d = if top { &self.outputs[index] } else { &*here };
             let d = &d[..panels * layer.outputs];
             let x = if index == 0 { x } else { &self.outputs[index - 1][..panels * layer.inputs] };
-            let of_layer = &mut gradient[layer.offset..][..layer.weights() + layer.outputs];
             let whole = Gradient { x, inputs: layer.inputs, d, outputs: layer.outputs, rows };
-            differentiate(self.kernel, &whole, &mut self.columns, of_layer);
+            take(self.kernel, layer, &whole, &mut self.columns);
             if index == 0 {
                 break;
             }

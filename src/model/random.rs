@@ -19,6 +19,8 @@ pub enum Purpose {
     Split = 3,
     /// Which training rows go to which shard.
     Shard = 4,
+    /// The order of a shard's rows in an epoch of a job in steps; indices: epoch, shard, 0.
+    ShuffleEpoch = 5,
 }
 
 /// A stream of random 32-bit words, fixed by seed, purpose and indices.

@@ -16,6 +16,8 @@ pub const LOG_EPSILON_MIN: f32 = 1.0 / (1u64 << 60) as f32;
 pub const FADING_MIN: f64 = 0.1;
 /// Such a factor, at most: nearer to 1, what the least gradient adds would be too small.
 pub const FADING_MAX: f64 = 0.9999;
+/// Local steps of a task, at most.
+pub const LOCAL_STEPS_MAX: u32 = 65_536;
 /// Adam's epsilon, at least.
 pub const EPSILON_MIN: f32 = 1e-12;
 /// A weight decay that is one, at least: with any rate that trains, its product is no subnormal number.
@@ -174,8 +176,11 @@ pub struct Recipe {
     pub eta_decay: f32,
     /// Batch size.
     pub batch: BatchSize,
-    /// Passes over the shard in one task.
+    /// Passes over the shard in one task, where that is not [`Recipe::local_steps`]' batches.
     pub epochs: u32,
+    /// Batches that a shard is trained with between two merges. With one of them, gradients are merged: the batch is the whole
+    /// job's, and `optimiser` and what belongs to it have no part. None: a task is epochs.
+    pub local_steps: Option<u32>,
     /// A row's loss is `-ln(p + log_epsilon)`, p the probability of its label. Has no part in the gradient.
     pub log_epsilon: f32,
     /// With a full batch: stop once an epoch changes the loss by this much or less.
@@ -191,6 +196,11 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// Whether gradients are merged, block by block, and not updates.
+    pub fn merges_gradients(&self) -> bool {
+        self.local_steps == Some(1)
+    }
+
     /// Good on tabular data out of the box: ReLU, Adam, mini-batches, a learning rate that falls over the rounds.
     pub const DEFAULT: Recipe = Recipe {
         loss: Loss::CrossEntropy,
@@ -202,6 +212,7 @@ impl Recipe {
         eta_decay: 0.94,
         batch: BatchSize::Rows(NonZeroU32::new(32).unwrap()),
         epochs: 3,
+        local_steps: None,
         log_epsilon: 0.0,
         stop_loss_change: None,
         momentum: 0.9,
@@ -235,6 +246,17 @@ impl Recipe {
         }
         if self.epochs == 0 || self.epochs > EPOCHS_MAX {
             return Err(RecipeError::Epochs { got: self.epochs });
+        }
+        if let Some(steps) = self.local_steps {
+            if steps == 0 || steps > LOCAL_STEPS_MAX {
+                return Err(RecipeError::LocalSteps { got: steps });
+            }
+            if self.batch == BatchSize::Full {
+                return Err(RecipeError::LocalStepsNeedBatches);
+            }
+            if self.epochs != 1 {
+                return Err(RecipeError::LocalStepsAndEpochs { got: self.epochs });
+            }
         }
         if let BatchSize::Rows(rows) = self.batch
             && rows.get() > BATCH_ROWS_MAX
@@ -293,6 +315,18 @@ pub enum RecipeError {
         /// Epochs asked for.
         got: u32,
     },
+    /// None, or more than [`LOCAL_STEPS_MAX`].
+    LocalSteps {
+        /// Batches asked for.
+        got: u32,
+    },
+    /// Local steps are batches: they need a size.
+    LocalStepsNeedBatches,
+    /// A task is either epochs or local steps.
+    LocalStepsAndEpochs {
+        /// Epochs asked for.
+        got: u32,
+    },
     /// More than [`BATCH_ROWS_MAX`].
     Batch {
         /// Rows asked for.
@@ -337,10 +371,12 @@ impl RecipeError {
     pub fn got_and_limit(&self) -> (u64, u64) {
         match *self {
             Self::Epochs { got } => (got.into(), got.clamp(1, EPOCHS_MAX).into()),
+            Self::LocalSteps { got } => (got.into(), got.clamp(1, LOCAL_STEPS_MAX).into()),
+            Self::LocalStepsAndEpochs { got } => (got.into(), 1),
             Self::Batch { got } => (got.into(), got.clamp(1, BATCH_ROWS_MAX).into()),
             Self::Eta { .. } | Self::EtaDecay { .. } | Self::LogEpsilon { .. } | Self::StopLossChange { .. } => (0, 0),
             Self::Momentum { .. } | Self::Beta { .. } | Self::Epsilon { .. } | Self::WeightDecay { .. } => (0, 0),
-            Self::StopNeedsFullBatch => (0, 0),
+            Self::StopNeedsFullBatch | Self::LocalStepsNeedBatches => (0, 0),
         }
     }
 }
@@ -351,6 +387,11 @@ impl fmt::Display for RecipeError {
             Self::Eta { got } => write!(f, "the learning rate (eta) is a number above 0, not {got}"),
             Self::EtaDecay { got } => write!(f, "the learning rate's decay is above 0 and at most 1, not {got}"),
             Self::Epochs { got } => write!(f, "a task has 1 to {EPOCHS_MAX} epochs, not {got}"),
+            Self::LocalSteps { got } => write!(f, "a task has 1 to {LOCAL_STEPS_MAX} local steps, not {got}"),
+            Self::LocalStepsNeedBatches => f.write_str("local steps are batches: give their size (batch)"),
+            Self::LocalStepsAndEpochs { got } => {
+                write!(f, "a task is made of local steps or of {got} epochs, not of both")
+            }
             Self::Batch { got } => write!(f, "a batch has 1 to {BATCH_ROWS_MAX} rows, not {got}"),
             Self::LogEpsilon { got } => {
                 write!(f, "the loss's epsilon is 0, or at least {LOG_EPSILON_MIN:e} and below 1, not {got:e}")

@@ -18,8 +18,9 @@ use crate::wire::{Draft, Encoded, limits};
 const FRAMES_MAX: usize = 2_048;
 /// Frames that leave in one write.
 const BATCH_FRAMES_MAX: usize = 32;
-/// A larger frame is left to the writer: it may take more than one write.
-const AT_ONCE_BYTES_MAX: usize = 4 << 10;
+/// A larger frame is left to the writer: it may take more than one write. The weights of a network of some thousand parameters,
+/// and the sum of their gradients, are not larger: copying them takes less time than waking the writer.
+const AT_ONCE_BYTES_MAX: usize = 96 << 10;
 /// A blocked write looks at its deadline this often.
 pub(super) const WRITE_TICK: Duration = Duration::from_secs(1);
 
@@ -270,9 +271,11 @@ mod tests {
         let (outbox, counters) = (Outbox::default(), Counters::default());
         assert!(!outbox.await_room());
         let frame = large().seal(1, false).to_bytes();
-        let frames = limits::UNREAD_BYTES_MAX / frame.len() + 1;
-        for request in 0..frames {
-            outbox.put(vec![large().draft(2 * request as u32 + 1, false)], &writing, &counters).unwrap();
+        // The socket takes the first of them.
+        let mut frames = 0;
+        while outbox.waiting().own_bytes <= limits::UNREAD_BYTES_MAX {
+            outbox.put(vec![large().draft(2 * frames as u32 + 1, false)], &writing, &counters).unwrap();
+            frames += 1;
         }
         thread::scope(|scope| {
             let waiter = scope.spawn(|| {
@@ -363,7 +366,8 @@ mod tests {
         let (_reading, writing) = ends();
         let (outbox, counters) = (Outbox::default(), Counters::default());
         let put = |_| outbox.put(vec![large().draft(1, false)], &writing, &counters);
-        let refused = (0..=FRAMES_MAX).map(put).find_map(Result::err);
+        // The socket takes the first of them.
+        let refused = (0..=2 * FRAMES_MAX).map(put).find_map(Result::err);
         assert!(matches!(refused, Some(NotTaken::Full)), "{refused:?}");
         // One small frame after the other fills the socket first.
         let outbox = Outbox::default();

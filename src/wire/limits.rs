@@ -33,15 +33,18 @@ limits! {
     GREETING_PAYLOAD_BYTES_MAX: u32 = 1 << 10, "bytes", "a payload until WELCOME";
     OBJECT_BYTES_MAX: u64 = 1 << 30, "bytes", "an object; can be set";
     IN_FLIGHT_BYTES_MAX: u64 = 32 << 20, "bytes", "updates on their way to a coordinator, or nine eighths of one where that is more; can be set";
-    INLINE_UPDATE_BYTES_MAX: usize = 64 << 10, "bytes", "an update inside TRAINED";
-    // Two for each of 65 layers.
-    TENSORS_MAX: usize = 130, "tensors", "tensors of an object";
+    INLINE_UPDATE_BYTES_MAX: usize = 256 << 10, "bytes", "an update inside TRAINED";
+    // Two for each of 65 layers, and a loss.
+    TENSORS_MAX: usize = 131, "tensors", "tensors of an object";
     DIMENSIONS_MAX: usize = 4, "dimensions", "dimensions of a tensor";
     SENTENCE_BYTES_MAX: usize = 1_000, "bytes", "a sentence for a person";
     NAME_BYTES_MAX: usize = 64, "bytes", "a name";
     HAVE_DIGESTS_MAX: usize = 1_024, "digests", "digests in HAVE, numbers in HELD";
     DONE_NODES_MAX: usize = 8_000, "nodes", "nodes listed in DONE; the rest is left out";
     LEDGER_ENTRIES_MAX: usize = 4_096, "entries", "entries of a ledger in ENTRIES; the rest is asked for again";
+    // A step of the largest batch has no more blocks.
+    SKIPPED_BLOCKS_MAX: usize = 131_072, "blocks", "blocks skipped in an entry of a ledger";
+    RANGES_MAX: usize = 4_096, "ranges", "ranges of blocks in TRAIN";
     HOLDING_MAX: usize = 1_024, "results", "results listed in HOLDING; the rest is left out";
     OPEN_REQUESTS_MAX: usize = 1_024, "requests", "unanswered requests of one side";
     UNREAD_BYTES_MAX: usize = 4 << 20, "bytes", "answers that wait for a peer to read them; pieces of objects do not count";

@@ -1,6 +1,8 @@
 //! Objects: a descriptor, then tensors, as bytes (protocol.md, "Objects"). An object is named by the SHA-256 of all of
 //! it, descriptor included. Owns their layout; does not know how they travel.
 
+mod sum;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use super::code::ErrorCode;
 use super::limits;
 use crate::model::{LittleEndianF32, Loss, Network, TargetKind, Targets, initialise};
 
+pub use sum::{SumLayout, check_sum, encode_sum, sum_bytes_max};
+
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -22,6 +26,8 @@ pub enum ObjectKind {
     Rows = 2,
     /// Trained parameters minus base parameters, in the shape of [`ObjectKind::Weights`].
     Update = 3,
+    /// The sum of blocks' gradients, in the shape of [`ObjectKind::Weights`], and of their losses: i64 or i128.
+    Sum = 4,
 }
 
 impl ObjectKind {
@@ -30,6 +36,7 @@ impl ObjectKind {
             1 => Some(ObjectKind::Weights),
             2 => Some(ObjectKind::Rows),
             3 => Some(ObjectKind::Update),
+            4 => Some(ObjectKind::Sum),
             _ => None,
         }
     }
@@ -41,12 +48,15 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Weights => "weights",
             ObjectKind::Rows => "rows",
             ObjectKind::Update => "update",
+            ObjectKind::Sum => "sum",
         })
     }
 }
 
 const F32: u8 = 1;
 const U32: u8 = 2;
+const I64: u8 = 3;
+const I128: u8 = 4;
 /// The only encoding so far: the elements as they are, little-endian, row-major.
 const RAW: u8 = 0;
 
@@ -127,9 +137,14 @@ impl Tensor {
         &self.sides[..self.dimensions]
     }
 
-    /// Bytes of the elements, every element type having four; `None` past u64.
+    /// Bytes of the elements; `None` past u64.
     fn bytes(&self) -> Option<u64> {
-        self.shape().iter().try_fold(4u64, |bytes, &side| bytes.checked_mul(side))
+        let of_element = match self.element {
+            I64 => 8,
+            I128 => 16,
+            _ => 4,
+        };
+        self.shape().iter().try_fold(of_element, |bytes: u64, &side| bytes.checked_mul(side))
     }
 }
 
@@ -138,6 +153,8 @@ fn describe(tensors: &[Tensor]) -> String {
         let element = match (tensor.element, tensor.encoding) {
             (F32, RAW) => "f32".to_owned(),
             (U32, RAW) => "u32".to_owned(),
+            (I64, RAW) => "i64".to_owned(),
+            (I128, RAW) => "i128".to_owned(),
             (element, encoding) => format!("element {element} encoding {encoding} "),
         };
         format!("{element}{:?}", tensor.shape())
@@ -220,9 +237,14 @@ fn check<'a>(
     Ok((tensors, elements))
 }
 
-fn parameter_tensors(network: &Network) -> Vec<Tensor> {
+/// Of each layer's weights, then of its bias.
+fn parameter_shapes(network: &Network) -> Vec<Vec<u64>> {
     let sides = |layer: crate::model::Layer| (layer.inputs as u64, layer.outputs as u64);
-    network.layers().map(sides).flat_map(|(i, o)| [Tensor::raw(F32, &[i, o]), Tensor::raw(F32, &[o])]).collect()
+    network.layers().map(sides).flat_map(|(inputs, outputs)| [vec![inputs, outputs], vec![outputs]]).collect()
+}
+
+fn parameter_tensors(network: &Network) -> Vec<Tensor> {
+    parameter_shapes(network).iter().map(|shape| Tensor::raw(F32, shape)).collect()
 }
 
 /// Features, and the targets that a loss takes.

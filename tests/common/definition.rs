@@ -3,6 +3,9 @@
 //!
 //! Every f32 operation goes through [`Definition`], so that a meter sees its operands and its result. The thresholds of the
 //! definition are values, so that a test can see what each of them is for.
+
+pub mod steps;
+
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::{
     Activation, BatchSize, Layer, LossReduction, Metric, Metrics, Network, Optimiser, Outer, OuterOptimiser,
@@ -448,6 +451,21 @@ impl<M: Meter> Definition<M> {
         let mut weights = base.to_vec();
         let in_order: Vec<usize> = (0..rows.1.rows()).collect();
         let (mut loss, mut epochs) = (0.0, 0);
+        if let (Some(steps), BatchSize::Rows(size)) = (recipe.local_steps, recipe.batch) {
+            let steps = u64::from(steps);
+            for batch in step * steps..(step + 1) * steps {
+                let in_epoch = in_order.len().div_ceil(size.get() as usize) as u64;
+                let mut order = in_order.clone();
+                let indices = [batch / in_epoch, u64::from(shard), 0];
+                Stream::new(Purpose::ShuffleEpoch, training.seed, indices).shuffle(&mut order);
+                let order = order.chunks(size.get() as usize).nth((batch % in_epoch) as usize).unwrap();
+                let (of_batch, gradient) = self.batch(training, &weights, rows, order);
+                loss += of_batch;
+                self.update(&mut descent, &gradient, order.len(), &mut weights);
+            }
+            let update = weights.iter().zip(base).map(|(trained, base)| self.minus(*trained, *base)).collect();
+            return (update, loss, 1);
+        }
         for epoch in 0..recipe.epochs {
             epochs = epoch + 1;
             match recipe.batch {

@@ -8,7 +8,7 @@ use gradwire::job::{Attempt, JobId, Operation, RowsRef, Specification, TaskId};
 use gradwire::model::{ARITHMETIC, BatchSize, Merge, Network, Outer, Recipe, Training};
 use gradwire::net::random_u128;
 use gradwire::wire::Message;
-use gradwire::wire::message::{Fetch, Piece, ShardSource, Train};
+use gradwire::wire::message::{Fetch, Piece, RowsSource, Train};
 use gradwire::wire::object::{self, ObjectKind};
 
 use super::peer::Peer;
@@ -39,6 +39,7 @@ pub fn job_of(rows: Digest) -> (JobId, Specification) {
     let specification = Specification {
         training: training(),
         rounds: 1,
+        round_steps: None,
         shards: vec![rows],
         validation: rows,
         merge: Merge::Mean,
@@ -57,7 +58,7 @@ pub fn train() -> Train {
         name: Attempt { task, attempt: 1, token: 5 },
         may_reject: false,
         base: Digest::of(&base()),
-        shard: ShardSource::Shipped(Digest::of(&rows())),
+        rows: RowsSource::Shipped(Digest::of(&rows())),
         training: training(),
     }
 }

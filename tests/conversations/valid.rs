@@ -2,7 +2,7 @@
 //! sent in them; does not know what becomes of these frames.
 
 use gradwire::digest::Digest;
-use gradwire::job::{Attempt, CachedResult, JobId, NodeTasks, RowsRef, Summary, TaskId, TaskResult};
+use gradwire::job::{Attempt, CachedResult, JobId, LedgerEntry, NodeTasks, RowsRef, Summary, TaskId, TaskResult};
 use gradwire::wire::header::{Header, MessageType, OPTIONAL_TYPES_FROM};
 use gradwire::wire::message::*;
 use gradwire::wire::{Decoder, Encoded, ErrorCode, Flags, Message, Role, limits};
@@ -195,11 +195,11 @@ fn question(rng: &mut ChaCha8Rng, kind: MessageType) -> Message<'static> {
         }
         Message::Put(_) => Message::Put(piece(rng)),
         Message::Train(train) => {
-            let shard = match rng.random_bool(0.9) {
-                true => ShardSource::Shipped(digest(rng)),
-                false => ShardSource::Resident("attic".to_owned()),
+            let rows = match rng.random_bool(0.9) {
+                true => RowsSource::Shipped(digest(rng)),
+                false => RowsSource::Resident("attic".to_owned()),
             };
-            Train { name: task_name(rng), may_reject: rng.random(), base: digest(rng), shard, ..train }.into()
+            Train { name: task_name(rng), may_reject: rng.random(), base: digest(rng), rows, ..train }.into()
         }
         Message::Poll(_) => Poll { name: task_name(rng) }.into(),
         Message::Submit(mut submit) => {
@@ -267,8 +267,8 @@ fn answer(rng: &mut ChaCha8Rng, side: &mut Side, ask: usize, request: u32) {
         }
         Message::Entries(entries) => {
             let entry = |rng: &mut ChaCha8Rng| {
-                let merged = entries.entries[0].merged.clone().filter(|_| rng.random_bool(0.9));
-                LedgerEntry { rows: rng.random(), base: digest(rng), merged }
+                let task = entries.entries[0].merged().cloned().filter(|_| rng.random_bool(0.9));
+                LedgerEntry { rows: rng.random(), base: digest(rng), result: task.into() }
             };
             let entries = list(rng, entry);
             self::Entries { total: entries.len() as u64, first: 0, shards: 3, entries }.into()

@@ -9,7 +9,7 @@ use crate::common::tables::file_in;
 
 #[test]
 fn each_of_four_nodes_trains_a_task_of_every_round() {
-    let finished = Client::local(4, &["--rounds", "3"]).finish();
+    let finished = Client::local(4, &["--rounds", "3", "--epochs", "1"]).finish();
     let tasks = finished.tasks();
     assert_eq!(tasks.len(), 4, "{tasks:?}");
     assert!(tasks.iter().all(|(_, tasks)| *tasks >= 1), "{tasks:?}");

@@ -147,10 +147,30 @@ fn a_job_whose_outer_optimiser_runs_away_fails_with_the_cure() {
 #[test]
 fn an_option_without_its_outer_optimiser_is_refused_with_the_cure() {
     for (options, word) in [
-        (&["--outer-eta", "0.5"][..], "--outer-eta belongs to an outer optimiser"),
+        (&["--outer-eta", "0.5"][..], "--eta instead of --outer-eta"),
+        (&["--epochs", "1", "--outer-eta", "0.5"], "--outer-eta belongs to an outer optimiser"),
         (&["--outer", "adam", "--outer-momentum", "0.5"], "has no momentum"),
         (&["--outer", "momentum", "--outer-momentum", "1.5"], "of the outer optimiser, the momentum is 0, or from 0.1"),
         (&["--outer", "yogi"], "average, momentum, nesterov, adam"),
+    ] {
+        let refused = Client::local(1, options).finish();
+        assert!(refused.exit == Some(2) && refused.log.contains(word), "{refused:#?}");
+    }
+}
+
+#[test]
+fn an_option_that_has_no_part_in_local_steps_is_refused_with_the_cure() {
+    for (options, word) in [
+        (&["--local-steps", "1", "--epochs", "2"][..], "leave out --epochs or --local-steps"),
+        (&["--local-steps", "4", "--batch", "0"], "local steps are batches"),
+        (&["--local-steps", "4", "--tasks-per-step", "3"], "--tasks-per-step belongs to --local-steps 1"),
+        (&["--local-steps", "1", "--outer", "adam"], "--optimiser instead of --outer"),
+        (&["--local-steps", "1", "--outer-eta", "0.1"], "--eta instead of --outer-eta"),
+        (&["--local-steps", "1", "--momentum", "0.5"], "--optimiser momentum has"),
+        (&["--local-steps", "1", "--merge", "median"], "not by a median"),
+        (&["--epochs", "3", "--round-steps", "5"], "--round-steps belongs to --local-steps"),
+        (&["--merge", "median", "--tasks-per-step", "5"], "--merge median means tasks of more than one batch"),
+        (&["--local-steps", "1", "--rounds", "1000000"], "a job has at most 16777216 steps"),
     ] {
         let refused = Client::local(1, options).finish();
         assert!(refused.exit == Some(2) && refused.log.contains(word), "{refused:#?}");

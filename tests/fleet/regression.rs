@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use gradwire::digest::Digest;
-use gradwire::job::{self, JobId, Metric, Metrics, Operation, RoundSummary, RowsRef, Specification, Summary};
+use gradwire::job::{
+    self, JobId, LedgerEntry, Metric, Metrics, Operation, RoundSummary, RowsRef, Specification, Summary,
+};
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::{
     ARITHMETIC, Activation, Loss, Merge, Network, Optimiser, Outer, Recipe, Rows, Targets, Training,
 };
 use gradwire::net::random_u128;
-use gradwire::wire::message::{Attach, Fetch, Ledger, LedgerEntry, PIECE_BYTES_MAX, Submit};
+use gradwire::wire::message::{Attach, Fetch, Ledger, PIECE_BYTES_MAX, Submit};
 use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows_of_values};
 use gradwire::wire::{Message, Role, specification};
 use serde_json::{Value, json};
@@ -116,6 +118,7 @@ impl Regression {
         let specification = Specification {
             training,
             rounds: ROUNDS,
+            round_steps: None,
             validation: references.pop().unwrap(),
             shards: references,
             merge: Merge::Mean,
@@ -249,7 +252,7 @@ fn a_regression_of_two_targets_comes_to_the_definitions_bits_though_its_coordina
     assert_eq!((done.metrics, done.merged, done.reproducible), (computed.rounds[11].1, 48, true));
 
     let entries = ledger(&mut peer, job.id, 5);
-    let told: Vec<_> = entries.iter().map(|entry| (entry.base, entry.merged.as_ref().unwrap())).collect();
+    let told: Vec<_> = entries.iter().map(|entry| (entry.base, entry.merged().unwrap())).collect();
     assert_eq!(told.len(), computed.tasks.len());
     for (place, ((base, merged), task)) in told.into_iter().zip(&computed.tasks).enumerate() {
         assert_eq!((base, merged.update, merged.loss), *task, "entry {place}");

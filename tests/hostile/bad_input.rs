@@ -352,6 +352,6 @@ fn bad_jobs_beside_a_good_one_do_not_touch_it() {
     assert_eq!(again.stdout, first.stdout);
     // A job that diverges everywhere fails, and says why.
     let ended = client(["127.0.0.1", &port, "--data", data.text(), "--eta", "1e30", "--quiet"]);
-    assert_refused(&ended, 1, &["shard", "diverged", "lower learning rate"]);
+    assert_refused(&ended, 1, &["blocks", "diverged", "lower learning rate"]);
     assert_does_an_honest_job(&cluster.coordinator);
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use gradwire::digest::Digest;
 use gradwire::job::{Attempt, CachedResult, JobId, TaskId, TaskState};
 use gradwire::model::{BatchSize, Recipe, Training};
-use gradwire::wire::message::{Cancel, Fetch, Poll, Polled, Results, ShardSource, Train, Trained};
+use gradwire::wire::message::{Cancel, Fetch, Poll, Polled, Results, RowsSource, Train, Trained};
 use gradwire::wire::{ErrorCode, Message, Role, object};
 
 use crate::common::cluster::Cluster;
@@ -97,7 +97,7 @@ fn endless() -> Train {
     let recipe = Recipe { epochs: 1_000_000, batch: BatchSize::Rows(NonZeroU32::MIN), eta: 1e-9, ..Recipe::DEFAULT };
     Train {
         training: Training { recipe, ..training() },
-        shard: ShardSource::Shipped(Digest::of(&many_rows())),
+        rows: RowsSource::Shipped(Digest::of(&many_rows())),
         ..train()
     }
 }

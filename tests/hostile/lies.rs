@@ -136,7 +136,7 @@ fn is_dialled_anew(lie: Lie) {
     let liar = LyingNode::start(lie);
     let coordinator = Coordinator::with_all_active(&[liar.address.port()], &[]);
     let (data, port) = (small_data(), coordinator.port.to_string());
-    let job = ["--rounds", "1", "--shards", "1", "--hidden", "8", "--quiet"];
+    let job = ["--rounds", "1", "--epochs", "1", "--shards", "1", "--hidden", "8", "--quiet"];
     let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
     assert_eq!((ended.code, liar.tasks()), (Some(0), 2), "{ended:?}");
     coordinator.await_line("it sends too little of an update that it has announced");
@@ -158,7 +158,7 @@ fn the_room_of_a_fetched_update_that_is_none_is_given_to_others() {
     let coordinator = Coordinator::with_all_active(&[honest.port, liar.address.port()], &["--in-flight", "1"]);
     let (data, port) = (small_data(), coordinator.port.to_string());
     // An update is larger than all that may be in flight: one comes at a time, and a part of another.
-    let job = ["--rounds", "2", "--shards", "4", "--hidden", "40000", "--quiet"];
+    let job = ["--rounds", "2", "--epochs", "1", "--shards", "4", "--hidden", "40000", "--quiet"];
     let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(liar.tasks() >= 2, "it was not asked often enough: {}", liar.tasks());
@@ -169,7 +169,7 @@ fn an_update_that_takes_long_to_come_is_waited_for_though_its_node_is_done_with_
     let liar = LyingNode::start(Lie::SlowToSend);
     let coordinator = Coordinator::with_all_active(&[liar.address.port()], &[]);
     let (data, port) = (small_data(), coordinator.port.to_string());
-    let job = ["--rounds", "2", "--shards", "2", "--hidden", "8", "--quiet"];
+    let job = ["--rounds", "2", "--epochs", "1", "--shards", "2", "--hidden", "8", "--quiet"];
     let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(liar.tasks(), 4, "each task is given once");
@@ -215,7 +215,10 @@ fn is_named_and_not_asked(lie: Lie, word: &str, why: &str) {
     let alone = Coordinator::with_all_active(&[liar.address.port()], &["--revival-waits", "0.1"]);
     let (data, port) = (small_data(), alone.port.to_string());
     let job = |options: &[&str]| {
-        client([&["127.0.0.1", &port, "--data", data.text(), "--rounds", "1", "--hidden", "8"], options].concat())
+        client(
+            [&["127.0.0.1", &port, "--data", data.text(), "--rounds", "1", "--epochs", "1", "--hidden", "8"], options]
+                .concat(),
+        )
     };
     let ended = job(&[]);
     let named = format!("of node liar: {why}");
@@ -241,7 +244,19 @@ fn why_a_job_failed_is_shortened_to_what_its_asker_takes() {
     let liar = LyingNode::start(Lie::Refuses);
     let coordinator = Coordinator::with_all_active(&[liar.address.port()], &[]);
     let (data, port) = (small_data(), coordinator.port.to_string());
-    let ended = client(["127.0.0.1", &port, "--data", data.text(), "--rounds", "1", "--hidden", "8", "--quiet"]);
+    let ended = client([
+        "127.0.0.1",
+        &port,
+        "--data",
+        data.text(),
+        "--rounds",
+        "1",
+        "--epochs",
+        "1",
+        "--hidden",
+        "8",
+        "--quiet",
+    ]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     // The text is longer than a message may say, and JOB has 82 bytes before it.
     let least = limits::GREETING_PAYLOAD_BYTES_MAX;

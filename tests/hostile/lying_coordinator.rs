@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use gradwire::digest::Digest;
 use gradwire::model::{ARITHMETIC, Network, Training, network};
-use gradwire::wire::message::{Error, Fetch, Hello, Piece, ShardSource, Train};
+use gradwire::wire::message::{Error, Fetch, Hello, Piece, RowsSource, Train};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, limits};
 
@@ -135,13 +135,13 @@ fn a_coordinator_that_serves_other_bytes_than_asked_for_gets_its_task_refused() 
     let error = refusal_of(&mut peer, 7, train(), unknown);
     assert_eq!((error.code, error.retry), (ErrorCode::UnknownObject, true), "{error}");
     // The right bytes of the wrong kind: the base where the shard should be.
-    let mixed_up = Train { shard: ShardSource::Shipped(Digest::of(&base())), ..train() };
+    let mixed_up = Train { rows: RowsSource::Shipped(Digest::of(&base())), ..train() };
     let error = refusal_of(&mut peer, 9, mixed_up, |fetch| owned(piece(fetch, &base())));
     assert_eq!(error.code, ErrorCode::ObjectMalformed, "{error}");
     let foreign = Train { training: Training { arithmetic: 1, ..training() }, ..train() };
     let error = refusal_of(&mut peer, 11, foreign, unknown);
     assert_eq!((error.code, error.got, error.allowed), (ErrorCode::Arithmetic, 1, ARITHMETIC.into()), "{error}");
-    let resident = Train { shard: ShardSource::Resident("attic".to_owned()), ..train() };
+    let resident = Train { rows: RowsSource::Resident("attic".to_owned()), ..train() };
     let error = refusal_of(&mut peer, 13, resident, unknown);
     assert_eq!((error.code, error.retry), (ErrorCode::UnknownObject, false), "no later try finds it here: {error}");
     cluster.assert_is_well();

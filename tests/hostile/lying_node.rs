@@ -15,7 +15,7 @@ use gradwire::model::conformance::published;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{ARITHMETIC, Kernel, Network, Rows, Trainer};
 use gradwire::wire::message::{
-    Error, Features, Fetch, Held, Piece, Polled, Pong, Rejected, ShardSource, Train, Trained,
+    Error, Features, Fetch, Held, Piece, Polled, Pong, Rejected, RowsSource, Train, Trained,
 };
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, MessageType, Role, limits};
@@ -254,7 +254,8 @@ impl Liar {
                 if self.lie == Lie::RejectsInAnotherName {
                     name.token ^= 1;
                 }
-                let rejected = Rejected { name, reason: RejectReason::Busy, running: 1, waiting: 0 };
+                let rejected =
+                    Rejected { name, reason: RejectReason::Busy, running: 1, waiting: 0, retry_ms: u32::MAX };
                 return self.peer.send(rejected, request);
             }
             Lie::Refuses => {
@@ -263,7 +264,7 @@ impl Liar {
                 return self.peer.send(error, request);
             }
             Lie::Twice => {
-                let ShardSource::Shipped(digest) = train.shard else { return };
+                let RowsSource::Shipped(digest) = train.rows else { return };
                 self.waiting.push((request, train));
                 return self.peer.send(Fetch { digest, offset: 0, bytes_max: 1 << 20 }, fetch);
             }
@@ -307,7 +308,7 @@ impl Liar {
     /// Trains what can be trained, rightly, and answers each task twice.
     fn answer_twice(&mut self) {
         for (request, train) in std::mem::take(&mut self.waiting) {
-            let ShardSource::Shipped(shard) = train.shard else { continue };
+            let RowsSource::Shipped(shard) = train.rows else { continue };
             let (Some(base), Some(rows)) = (self.objects.get(&train.base), self.objects.get(&shard)) else {
                 self.waiting.push((request, train));
                 continue;

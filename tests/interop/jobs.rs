@@ -8,8 +8,8 @@ use crate::common::process::{PATIENCE, reserve_port};
 use crate::common::servers::{Coordinator, Node, node_column, nodes};
 use crate::python::Python;
 
-/// The default recipe, small: 36 tasks.
-const DEFAULT: [&str; 8] = ["--rounds", "6", "--shards", "6", "--hidden", "32", "--seed", "7"];
+/// The default recipe in epochs, small: 36 tasks.
+const DEFAULT: [&str; 10] = ["--rounds", "6", "--epochs", "3", "--shards", "6", "--hidden", "32", "--seed", "7"];
 /// The older literature's recipe: 44 tasks.
 const CLASSIC: [&str; 6] = ["--recipe", "classic", "--rounds", "4", "--seed", "7"];
 /// So long does a delayed Rust node take for a task at least: no faster than Python, on any machine.
@@ -94,6 +94,22 @@ fn alone_it_does_a_classic_job_as_a_rust_node_does() {
     assert!(difference < 1e-4, "losses {} and {}", loss(&theirs), loss(&ours));
     let difference = (accuracy(&theirs) - accuracy(&ours)).abs();
     assert!(difference < 0.005, "accuracies {} and {}", accuracy(&theirs), accuracy(&ours));
+}
+
+#[test]
+fn beside_a_rust_node_it_does_its_part_of_a_job_that_merges_gradients() {
+    let Some(python) = Python::start(&[]) else { return };
+    let rust = nodes(1, "1", &DELAYED);
+    let coordinator = coordinator_of("1", &[rust[0].port, python.address.port()]);
+    let job = ["--local-steps", "1", "--rounds", "2", "--round-steps", "6", "--tasks-per-step", "4", "--hidden", "32"];
+    let mixed = Client::start(&coordinator, &inexact(&job)).finish();
+    for name in ["node-1", "python"] {
+        assert!(tasks_of(&mixed, name) > 0, "{name}: {:?}", mixed.tasks());
+    }
+    assert_eq!((&mixed.done()["reproducible"], &mixed.done()["tasks"]["skipped"]), (&false.into(), &0.into()));
+    let pure = Client::local(2, &job).finish();
+    let difference = (accuracy(&mixed) - accuracy(&pure)).abs();
+    assert!(difference < 0.03, "{} of the mixed fleet, {} of the pure one", accuracy(&mixed), accuracy(&pure));
 }
 
 #[test]

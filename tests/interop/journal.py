@@ -7,6 +7,7 @@ from pathlib import Path
 
 STATES = {1: "collecting", 2: "queued", 3: "running", 4: "done", 5: "failed", 6: "cancelled", 7: "paused"}  # "JOB"
 SHARDS, VALIDATION, INITIAL = 0x21, 0x22, 0x23  # "The specification": the fields that name objects
+LOCAL_STEPS, ROUND_STEPS = 0x16, 0x2E  # those that say what steps and rounds are
 
 
 class Wrong(Exception):
@@ -49,7 +50,7 @@ class Bytes:
 class Job:
     """A state ("A state"), with its part of the ledger's file."""
     def __init__(self, data, folder):
-        check(data[:8] == b"GWSTATE3" and len(data) >= 44, "it is no state")
+        check(data[:8] == b"GWSTATE4" and len(data) >= 44, "it is no state")
         size = int.from_bytes(data[8:12], "little")
         check(12 <= size <= len(data) - 32, "it ends too early")
         check(digest(data[:size]) == data[-32:], "its head does not have the digest at its end")
@@ -60,7 +61,7 @@ class Job:
         self.id, self.state = folder.name, STATES.get(state)
         check(self.state and job[::-1].hex() == self.submitted == self.id, "JOB and SUBMIT are not of this job")
         done = head.part() if head.numbers("B")[0] else None
-        base = self.progress(head) if head.numbers("B")[0] else None
+        self.steps, last, so_far, base = self.progress(head) if head.numbers("B")[0] else (0, b"", [0] * 5, None)
         length, seal = head.numbers("Q32s")
         tail = head.part()
         size, updates, outer_size, outer = head.numbers("3Q32s")
@@ -73,15 +74,19 @@ class Job:
         check(done is None or done[32:64] == base, "its model is not that of DONE")
         filed = (folder / "ledger").read_bytes()[:length] if length else b""
         check(len(filed) == length, f"its ledger has {len(filed)} bytes, and {length} are due")
-        self.lines = []
+        # The ledger as far as it is read: its lines, and the ROUNDs that it tells; of the round behind those the loss,
+        # the rows, how many tasks or blocks are merged and skipped, and the nodes.
+        self.lines, self.told, self.done, self.nodes = [], [b""], [0.0, 0, 0, 0], set()
         check(self.blocks(filed, bytes(32)) == seal, "its ledger is another than it was written with")
         self.blocks(tail, seal)
-        check(len(self.lines) == self.rounds_done * len(self.rows), "its ledger has other rounds than are done")
-        check((base is not None) == (self.rounds_done > 0), "it has progress without rounds, or rounds without")
+        check(len(self.lines) == self.steps * self.of_step, "its ledger has other steps than are done")
+        check((base is not None) == (self.steps > 0), "it has progress without steps, or steps without")
+        check(len(self.told) - 1 == self.rounds_done and self.told[-1] == last, "its ledger ends with another round")
+        check(self.agrees(*so_far), "what is done of its next round is not what its ledger says")
 
     def specification(self, submit):
         job, _ = submit.numbers("16sI")
-        self.submitted, fields, self.objects = job[::-1].hex(), Bytes(submit.part()), set()
+        self.submitted, fields, self.objects, given = job[::-1].hex(), Bytes(submit.part()), set(), {}
         submit.end()
         while fields.more():
             tag, value = fields.numbers("H")[0], fields.part()
@@ -89,15 +94,30 @@ class Job:
                 self.objects |= {value[end - 32:end].hex() for end in range(len(value), 0, -36)}
             if tag == SHARDS:
                 self.rows = [rows for rows, _ in struct.iter_unpack("<I32s", value)]
+            elif tag in (LOCAL_STEPS, ROUND_STEPS):
+                given[tag], = struct.unpack("<I", value)
+        self.merges_gradients = given.get(LOCAL_STEPS) == 1
+        self.of_step = 1 if self.merges_gradients else len(self.rows)
+        # None: as many as go once through the rows. The ledger's first round shows how many those are.
+        self.round_steps = given.get(ROUND_STEPS) if LOCAL_STEPS in given else 1
 
     def progress(self, head):  # "The progress of a job"
-        check(Bytes(head.part()).numbers("I")[0] == self.rounds_done, "its progress is of another round")
+        steps, last = head.numbers("Q")[0], head.part()
+        *so_far, us, count = head.numbers("d5Q")
+        nodes = [head.take(*head.numbers("H")).decode() for _ in range(count)]
+        check(nodes == sorted(set(nodes)), "the nodes of its next round are not in order, or one comes twice")
+        check(any(so_far) or not (us or nodes), "nothing is done of its next round, but has taken time or nodes")
         head.numbers("14Q")
-        base, nodes = head.numbers("32sI")
-        for _ in range(nodes):
+        base, nodes_in_all = head.numbers("32sI")
+        for _ in range(nodes_in_all):
             head.take(*head.numbers("H"))
             head.numbers("Q")
-        return base
+        return steps, last, [*so_far, count], base
+
+    def agrees(self, loss, rows, merged, skipped, nodes):
+        """Whether the ledger says so of the round behind the last that it tells. It does not name who had blocks."""
+        is_same = math.isclose(loss, self.done[0]) and [rows, merged, skipped] == self.done[1:]
+        return is_same and (self.merges_gradients or nodes == len(self.nodes))
 
     def blocks(self, data, seal):  # "A block of the ledger"
         data = Bytes(data)
@@ -107,28 +127,62 @@ class Job:
             sealed = data.data[start:data.at]
             seal, before = data.take(32), seal
             check(digest(before + sealed) == seal, f"the seal of the block at byte {start} of its ledger is wrong")
-            number, = struct.unpack_from("<I", block.part())
-            check((number - 1) * len(self.rows) == len(self.lines), f"round {number} is not in its place")
+            told, totals = block.part(), set()
             while block.more():
-                self.entries(Bytes(block.part()), number)
-            check(len(self.lines) == number * len(self.rows), f"round {number} has not one entry for each shard")
+                totals.add(self.entries(Bytes(block.part())))
+            steps, rest = divmod(len(self.lines), self.of_step)
+            is_whole = totals == {len(self.lines)} and rest == 0
+            check(is_whole, f"the block at byte {start} of its ledger is not of whole steps")
+            if told and not self.round_steps:
+                self.round_steps = steps
+            number = len(self.told)
+            is_end = steps >= number * (self.round_steps or steps + 1)
+            check(is_end == bool(told), f"round {number} does not end where it should")
+            if told:
+                self.round(told, number, steps)
         return seal
 
-    def entries(self, page, number):  # "ENTRIES", "An entry of the ledger"
+    def round(self, told, number, steps):  # "ROUND"
+        got, of, loss, _, nodes, merged, skipped = struct.unpack_from("<IIdQ3I", told)
+        is_next = (got, of) == (number, self.rounds) and steps == number * self.round_steps
+        check(is_next, f"round {number} is not in its place")
+        rows = self.done[1]
+        is_same = rows > 0 and self.agrees(loss * rows, rows, merged, skipped, nodes)
+        check(is_same, f"round {number} is not what its entries come to")
+        self.told.append(told)
+        self.done, self.nodes = [0.0, 0, 0, 0], set()
+
+    def entries(self, page):  # "ENTRIES", "An entry of the ledger"
         total, first, shards, count = page.numbers("2Q2I")
-        check(shards == len(self.rows) and total == number * shards, f"entries of round {number} are of another job")
-        check(first == len(self.lines) and count <= 4096, f"entries of round {number} are not in their place")
-        for shard in range(first % shards, first % shards + count):
-            result, attempt, rows, loss, _, update, size = page.numbers("B3xII4xd32s32sH")
-            node = page.take(size).decode()
-            check(shard < shards and rows == self.rows[shard], f"round {number}, shard {shard}: rows of another shard")
-            check(result in (1, 2) and math.isfinite(loss), f"round {number}, shard {shard}: no entry")
+        fits = first == len(self.lines) and first + count <= total and 0 < count <= 4096
+        check(shards == self.of_step and fits, f"the entries from {first} on are not in their place")
+        for place in range(first, first + count):
+            self.entry(page, place // shards + 1, place % shards)
+        page.end()
+        return total
+
+    def entry(self, page, step, shard):
+        result, attempt, rows, skipped, loss, _, update, size = page.numbers("B3x3Id32s32sH")
+        node, blocks = page.take(size).decode(), page.numbers(f"{skipped}I")
+        name, results = f"step {step}, shard {shard}", [3] if self.merges_gradients else [1, 2]
+        check(math.isfinite(loss) and result in results, f"{name}: no entry of this job")
+        shown = f"{loss:.6f}" if abs(loss) < 1e7 else re.sub(r"e\+?(-?)0*", r"e\1", f"{loss:.6e}")
+        if result == 3:
+            check(not node and list(blocks) == sorted(set(blocks)), f"{name}: its skipped blocks are not in order")
+            check(attempt <= rows and (attempt or not rows), f"{name}: its blocks have other rows")
+            cells = [shown, update.hex()] if attempt else ["-", "-"]
+            line = "{:>7}  {:>6}  {:>7}  {:>9}  {:>14}  {}".format(step, attempt, skipped, rows, *cells)
+            done = loss, rows, attempt, skipped
+        else:
+            check(rows == self.rows[shard] and not skipped, f"{name}: rows of another shard, or blocks")
             cells = ["SKIPPED", "-", "-", rows, "-", "-"]
             if result == 1:
-                shown = f"{loss:.6f}" if abs(loss) < 1e7 else re.sub(r"e\+?(-?)0*", r"e\1", f"{loss:.6e}")
                 cells = ["MERGED", node, attempt, rows, shown, update.hex()]
-            self.lines.append("{:>7}  {:>5}  {:<7}  {:<16}  {:>7}  {:>9}  {:>14}  {}".format(number, shard, *cells))
-        page.end()
+                self.nodes.add(node)
+            line = "{:>7}  {:>5}  {:<7}  {:<16}  {:>7}  {:>9}  {:>14}  {}".format(step, shard, *cells)
+            done = (loss, rows, 1, 0) if result == 1 else (0.0, 0, 0, 1)
+        self.done = [before + more for before, more in zip(self.done, done)]
+        self.lines.append(line)
 
 
 def named(folder):
@@ -141,7 +195,7 @@ def named(folder):
 
 def read(root):
     text = (root / "FORMAT").read_bytes()
-    check(text == b"gradwire journal 3\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
+    check(text == b"gradwire journal 4\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
     objects, jobs = named(root / "objects"), []
     for folder in (root / "jobs").glob("[0-9a-f]" * 32):
         named(folder / "weights")

@@ -4,19 +4,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 use crate::common::skip;
 
 use tempfile::TempDir;
 
 use crate::common::clients::Client;
-use crate::common::process::reserve_port;
+use crate::common::process::{PATIENCE, reserve_port};
 use crate::common::servers::{Coordinator, Node};
 
 /// Lines of the reader at most.
-const LINES_MAX: usize = 165;
+const LINES_MAX: usize = 220;
 const FIRST: &str = "000000000000000000000000000000b1";
 const SECOND: &str = "000000000000000000000000000000b2";
+const THIRD: &str = "000000000000000000000000000000b3";
 /// Rounds of the second job that are certain to be told: more of the ledger than stays in a state.
 const ROUNDS_SEEN: usize = 10;
 
@@ -135,8 +137,53 @@ fn it_prints_the_ledgers_of_a_killed_coordinator_and_refuses_a_journal_with_one_
         assert!(said.starts_with("journal.py: ") && said.lines().count() == 1, "{said}");
         fs::write(&path, whole).unwrap();
     }
-    fs::write(state.join("FORMAT"), "gradwire journal 4\n").unwrap();
+    fs::write(state.join("FORMAT"), "gradwire journal 3\n").unwrap();
     assert_eq!(read(&state).status.code(), Some(1), "another version");
+}
+
+#[test]
+fn it_prints_the_ledgers_of_jobs_in_steps_and_one_that_was_written_in_the_middle_of_a_round() {
+    if !is_here() {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let state = directory.path().join("state");
+    let options = ["--state-dir", state.to_str().unwrap()];
+    let nodes = [Node::named("one"), Node::named("two")];
+    let mut coordinator = Coordinator::start_at(reserve_port(), "2", &nodes.each_ref().map(|node| node.port), &options);
+    let start = |job, more: &[&str]| {
+        let small = ["--hidden", "4", "--shards", "3", "--rounds", "2"];
+        Client::start(&coordinator, &[&["--job", job], &small[..], more].concat())
+    };
+    // Two rounds of as many steps as go once through the rows, two of three steps, and one that has no end.
+    start(FIRST, &["--local-steps", "1"]).finish().done();
+    start(SECOND, &["--local-steps", "2", "--round-steps", "3"]).finish().done();
+    let endless = ["--local-steps", "1", "--round-steps", "8000000", "--batch", "64", "--optimiser", "momentum"];
+    let mut third = start(THIRD, &endless);
+    third.await_accepted();
+    let began = Instant::now();
+    while ledger(&coordinator, THIRD).is_empty() {
+        assert!(began.elapsed() < PATIENCE, "no step is written within a round");
+    }
+    coordinator.kill();
+    third.kill();
+
+    let output = read(&state);
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains(&format!("job {FIRST} is done, 2 of 2 rounds are done\n")), "{printed}");
+    assert!(printed.contains(&format!("job {SECOND} is done, 2 of 2 rounds are done\n")), "{printed}");
+    assert!(printed.contains(&format!("job {THIRD} is running, 0 of 2 rounds are done\n")), "{printed}");
+    let coordinator = Coordinator::start_at(reserve_port(), "2", &[reserve_port()], &options);
+    for job in [FIRST, SECOND, THIRD] {
+        let (told, found) = (ledger(&coordinator, job), lines_of(&printed, job));
+        assert!(!found.is_empty() && told.len() == found.len(), "{job}");
+        for (told, found) in told.iter().zip(&found) {
+            assert!(agree(told, found), "{told}\n{found}");
+        }
+        assert!(job != SECOND || found.len() == 2 * 3 * 3, "an entry for each shard of each step");
+    }
+    assert_eq!(coordinator.stop().0, Some(0));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! | `python` | starting and ending `node.py` |
 //! | `jobs` | jobs in which it takes part |
 //! | `frames` | a coordinator that speaks frames with it |
+//! | `gradients` | its sums of blocks' gradients |
 //! | `journal` | `journal.py`, which reads a coordinator's journal, in the same way |
 //! | `updates` | its updates beside those of the Rust node |
 //!
@@ -15,6 +16,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod frames;
+mod gradients;
 mod jobs;
 mod journal;
 mod python;
@@ -25,7 +27,7 @@ use std::fs;
 use python::source;
 
 /// Lines of the node at most, blank ones and comments included, and characters of a line: it is read in one sitting.
-const LINES_MAX: usize = 315;
+const LINES_MAX: usize = 355;
 const WIDTH_MAX: usize = 120;
 
 #[test]

@@ -8,8 +8,8 @@ import numpy as np
 MESSAGES = dict(  # "Messages": number, and how `struct` writes what a payload begins with; bytes or a list may follow
     HELLO=(0x01, "<BBBxI16s32s"), WELCOME=(0x02, "<BxBxI16s32s"), ERROR=(0x03, "<HBBQQH"), GOODBYE=(0x05, "<H"),
     PING=(0x08, "<"), PONG=(0x09, "<IId"), CANCEL=(0x0A, "<I"), HAVE=(0x10, "<I"), HELD=(0x11, "<I"),
-    PUT=(0x12, "<32sQQ"), FETCH=(0x13, "<32sQI4x"), DATA=(0x14, "<32sQQ"), TRAIN=(0x20, "<40sBB2x32s32sI"),
-    TRAINED=(0x21, "<40sI4xdQ32sQI"), REJECTED=(0x22, "<40sB3xII"), POLL=(0x23, "<40s"), POLLED=(0x24, "<40sB3xQQ"),
+    PUT=(0x12, "<32sQQ"), FETCH=(0x13, "<32sQI4x"), DATA=(0x14, "<32sQQ"), TRAIN=(0x20, "<40sBB2x32s"),
+    TRAINED=(0x21, "<40sI4xdQ32sQI"), REJECTED=(0x22, "<40sB3xIII"), POLL=(0x23, "<40s"), POLLED=(0x24, "<40sB3xQQ"),
     RESULTS=(0x25, "<16s"), HOLDING=(0x26, "<I"))
 NAMES = {number: name for name, (number, _) in MESSAGES.items()}
 ERRORS = dict(HEADER_CHECKSUM=2, PAYLOAD_CHECKSUM=3, VERSION=4, FRAME_TOO_LARGE=5, MALFORMED=8, UNEXPECTED=9,
@@ -20,14 +20,16 @@ RECIPE = {  # "The specification": tag, name, type, default; of the widths of hi
     1: ("arithmetic", "<H", 1), 2: ("inputs", "<I", None), 3: ("hidden", "<", b""), 4: ("classes", "<I", None),
     5: ("activation", "<B", 1), 6: ("optimiser", "<B", 1), 7: ("reduction", "<B", 1), 8: ("initialisation", "<B", 1),
     9: ("eta", "<f", None), 10: ("eta_decay", "<f", 1.0), 11: ("batch", "<I", None), 12: ("epochs", "<I", 1),
-    13: ("log_epsilon", "<f", 0.0), 14: ("stop_loss_change", "<f", None), 15: ("seed", "<Q", 1)}
+    13: ("log_epsilon", "<f", 0.0), 14: ("stop_loss_change", "<f", None), 15: ("seed", "<Q", 1),
+    22: ("local_steps", "<I", 0)}
 RELU, IDENTITY, MEAN, ADAM = 1, 2, 1, 2  # values of these fields
-WEIGHTS, ROWS, UPDATE = 1, 2, 3  # kinds of objects
+WEIGHTS, ROWS, UPDATE, SUM = 1, 2, 3, 4  # kinds of objects
+I64, I128, BLOCKS = 3, 4, 3  # elements of sums, and where the rows of a task are that yields one
 UNKNOWN, WAITING, RUNNING = 1, 2, 3  # states of a task
 COORDINATOR, NODE, ARITHMETIC = 2, 3, 40001  # roles, and a number that we chose for what numpy computes
 NODE_ID = os.urandom(16)  # another one in each start
 MAGIC, HEADER = b"\xF5GRW\1", "<5sBHIII"  # of frames of version 1; the header's own checksum comes behind it
-PAYLOAD_MAX, INLINE_MAX, LIFE = 2**20, 2**16, 2**14  # bytes, of "Limits"
+PAYLOAD_MAX, INLINE_MAX, LIFE = 2**20, 2**18, 2**14  # bytes, of "Limits"
 PIECE, OBJECTS_MAX = 2**18, 2**29  # bytes that we ask for at a time, and of all objects that we keep
 GREETING_WAIT, SILENCE, LOST = 2, 1, 3  # seconds
 
@@ -60,8 +62,8 @@ def elements(data, kind, *shapes):
 
 class Task:
     """One TRAIN, until its final answer. The fields of its recipe are attributes."""
-    def __init__(self, name, recipe):
-        self.name = name
+    def __init__(self, name, recipe, epoch, ranges):
+        self.name, self.epoch, self.ranges = name, epoch, ranges  # a whole shard is a range of no blocks
         self.step, self.shard = struct.unpack_from("<QI", name, 16)  # "The name of a task"
         self.progress = WAITING, 0, 0
         self.stop = threading.Event()
@@ -75,6 +77,7 @@ class Task:
                 setattr(self, field, decode(layout, value)[0])
         check(self.activation <= 3, "TRAINING", f"activation {self.activation} is not computed here")
         check(self.optimiser <= 2, "TRAINING", f"optimiser {self.optimiser} is not computed here")
+        check(self.local_steps <= 1, "TRAINING", "local steps are not computed here")
         widths = [self.inputs, *np.frombuffer(self.hidden, "<u4").tolist(), self.classes]
         self.layers = list(zip(widths, widths[1:]))  # inputs and outputs of each
 
@@ -91,7 +94,7 @@ class Task:
         s = e.sum(axis=1)
         right = np.arange(len(x)), labels
         losses = -np.log(e[right] / s + self.log_epsilon) if self.log_epsilon else np.log(s) - z[right]
-        scale = 1 / len(x) if self.reduction == MEAN else 1
+        scale = 1 / len(x) if self.reduction == MEAN and not self.local_steps else 1
         d = e * (scale / s)[:, None]
         d[right] -= scale
         parts = []
@@ -102,14 +105,47 @@ class Task:
                 d *= x > 0 if self.activation == RELU else x >= 0
         return float(losses.sum(dtype=np.float64)), np.concatenate(parts)
 
-    def train(self, base, shard, delay):
+    def rows(self, shard):
+        """A shard's features and labels."""
+        rows = int.from_bytes(shard[16:24], "little")  # the first side of the first tensor
+        values, _ = elements(shard, ROWS, (1, rows, self.inputs), (2, rows))
+        return values[:-rows].reshape(rows, self.inputs), values[-rows:].view("<u4")
+
+    def sum_gradients(self, base, shards):
+        """Loss and object of the sum of blocks' gradients, in whole numbers ("Steps of merged gradients")."""
+        least = 8 if len(base) < 2**12 else 16 if len(base) < 2**14 else 32 if len(base) < 2**17 else 128
+        size = min(1 << min(max(self.batch // 128, least), 128).bit_length() - 1, self.batch)
+        total, done, planned = 0, 0, sum(count for _, _, count, _ in self.ranges)
+        for (shard, first, count, _), data in zip(self.ranges, shards):
+            x, labels = self.rows(data)
+            check((first + count - 1) * size < len(x), "TRAINING", f"shard {shard} does not have these blocks")
+            order = np.random.default_rng([self.seed, self.epoch, shard]).permutation(len(x))
+            for start in range(first * size, (first + count) * size, size):
+                check(not self.stop.is_set(), "CANCELLED", "the task was cancelled")
+                block = order[start:start + size]
+                loss, g = self.gradient(base, x[block], labels[block])
+                check(abs(loss) < 2**60 and (abs(g) < 2**40).all(), "TRAINING", "it diverged: take a lower eta")
+                total += np.array([int(v) for v in np.rint(np.append(g * 2.0**40, loss * 2.0**20))], object)
+                done += 1
+                self.progress = RUNNING, done, planned
+        head, values, left = struct.pack("<BB6x", SUM, 2 * len(self.layers) + 1), b"", total
+        for sides in *(sides for i, o in self.layers for sides in ((i, o), (o,))), (1,):
+            tensor, left = np.split(left, [math.prod(sides)])
+            is_wide = len(left) == 0 or not all(-2**63 <= v < 2**63 for v in tensor)  # the loss always is
+            head += struct.pack(f"<BBB5x{len(sides)}Q", I128 if is_wide else I64, 0, len(sides), *sides)
+            values += b"".join(v.to_bytes(16 if is_wide else 8, "little", signed=True) for v in tensor)
+        return total[-1] / 2**20, head + values
+
+    def train(self, base, shards, delay):
         """Epochs, loss, microseconds and update ("A task"). It runs on the thread that trains."""
         started = time.monotonic()
         self.stop.wait(delay)
         base, head = elements(base, WEIGHTS, *(shape for i, o in self.layers for shape in ((1, i, o), (1, o))))
-        rows = int.from_bytes(shard[16:24], "little")  # the first side of the first tensor
-        values, _ = elements(shard, ROWS, (1, rows, self.inputs), (2, rows))
-        x, labels = values[:-rows].reshape(rows, self.inputs), values[-rows:].view("<u4")
+        if self.local_steps:
+            loss, update = self.sum_gradients(base, shards)
+            return 0, loss, int(1e6 * (time.monotonic() - started)), update
+        x, labels = self.rows(shards[0])
+        rows = len(x)
         weights, m, v = base.copy(), np.zeros_like(base), np.zeros_like(base)
         rng = np.random.default_rng([self.seed, self.step, self.shard])
         eta = self.eta * self.eta_decay**self.step
@@ -224,11 +260,13 @@ class Link:
                 check(digest in self.objects, "UNKNOWN_OBJECT", "no object of this digest is held here")
                 piece = self.objects[digest][offset:offset + min(most, self.peer_max - 48)]
                 self.send("DATA", request, digest, len(self.objects[digest]), offset, rest=piece)
-            case "TRAIN", name, may_reject, _, base, shard, _, recipe:
+            case "TRAIN", name, may_reject, source, base, data:
                 if may_reject and (running or random.random() < self.options.reject):
-                    return self.send("REJECTED", request, name, 2 if running else 1, running, waiting)
-                task = self.tasks[self, request] = Task(name, recipe)
-                task.job = asyncio.create_task(self.train(request, task, base, shard))
+                    return self.send("REJECTED", request, name, 2 if running else 1, running, waiting, 0)
+                epoch, count, data = decode("<QI", data) if source == BLOCKS else (0, 1, bytes(12) + data)
+                ranges, _, recipe = decode(f"<{44 * count}sI", data)
+                task = self.tasks[self, request] = Task(name, recipe, epoch, [*struct.iter_unpack("<III32s", ranges)])
+                task.job = asyncio.create_task(self.train(request, task, base))
             case "POLL", name, _:
                 known = (task.progress for task in self.tasks.values() if task.name == name)
                 self.send("POLLED", request, name, *next(known, (UNKNOWN, 0, 0)))
@@ -273,14 +311,14 @@ class Link:
             self.append(*answer)
         return self.objects[digest]
 
-    async def train(self, request, task, base, shard):
+    async def train(self, request, task, base):
         """From TRAIN to its final answer. There is nothing to say once the task was cancelled or the link has ended."""
         try:
             async with self.trainer:
                 while sum(map(len, self.objects.values())) > OBJECTS_MAX:
                     del self.objects[next(iter(self.objects))]  # the oldest
                 check(not task.stop.is_set(), "CANCELLED", "the task was cancelled, or its link has ended")
-                objects = await self.fetch(base), await self.fetch(shard)
+                objects = await self.fetch(base), [await self.fetch(shard) for *_, shard in task.ranges]
                 epochs, loss, us, update = await asyncio.to_thread(task.train, *objects, self.options.delay)
             logging.info(f"step {task.step} shard {task.shard} is trained: loss {loss:.6g}, {us / 1e6:.3f} s")
             digest, size = hashlib.sha256(update).digest(), len(update)

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
 use gradwire::model::{Activation, BatchSize, LossReduction, Network, Optimiser, Recipe, Training};
-use gradwire::wire::message::{Fetch, ShardSource, Train, Trained};
+use gradwire::wire::message::{Fetch, RowsSource, Train, Trained};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Message, Role};
 
@@ -52,13 +52,20 @@ fn task(hidden: &[u32], recipe: Recipe, step: u64) -> (Train, [Vec<u8>; 2]) {
     let mut train = smallest::train();
     train.name.task.step = step;
     train.base = Digest::of(&objects[0]);
-    train.shard = ShardSource::Shipped(Digest::of(&objects[1]));
+    train.rows = RowsSource::Shipped(Digest::of(&objects[1]));
     train.training = Training { network, recipe: recipe.checked().unwrap(), ..smallest::training() };
     (train, objects)
 }
 
 /// What a node answers to a task whose objects it may fetch, and the update's values.
 fn trained(address: SocketAddr, train: &Train, objects: &[Vec<u8>]) -> (Trained, Vec<f32>) {
+    let (trained, update) = yielded(address, train, objects);
+    let values = object::decode_parameters(ObjectKind::Update, &train.training.network, &update).unwrap();
+    (trained, values.into_owned())
+}
+
+/// What a node answers to a task whose objects it may fetch, and the object that the task yields.
+pub fn yielded(address: SocketAddr, train: &Train, objects: &[Vec<u8>]) -> (Trained, Vec<u8>) {
     let mut peer = Peer::greeted(address, Role::Coordinator);
     peer.send(train.clone(), 1);
     let trained = loop {
@@ -87,8 +94,7 @@ fn trained(address: SocketAddr, train: &Train, objects: &[Vec<u8>]) -> (Trained,
         update.extend_from_slice(&data.bytes);
     }
     assert_eq!(Digest::of(&update), trained.result.update);
-    let values = object::decode_parameters(ObjectKind::Update, &train.training.network, &update).unwrap();
-    (trained, values.into_owned())
+    (trained, update)
 }
 
 fn largest(values: impl Iterator<Item = f32>) -> f32 {
@@ -118,8 +124,8 @@ fn full_batches() -> Vec<(&'static [u32], Recipe, u64)> {
         (&[9], Recipe { reduction: LossReduction::Sum, activation: Activation::Identity, ..adam }, 0),
         // One batch all the same, but shuffled.
         (&[9], Recipe { batch: BatchSize::Rows(NonZeroU32::new(ROWS as u32).unwrap()), epochs: 1, ..adam }, 0),
-        // An update of 100 kB, which travels in pieces.
-        (&[2500], Recipe { epochs: 1, eta: 1e-3, ..plain }, 0),
+        // An update of 400 kB, which travels in pieces.
+        (&[9000], Recipe { epochs: 1, eta: 1e-3, ..plain }, 0),
     ]
 }
 

@@ -15,7 +15,7 @@ use crate::common::process::Ended;
 use crate::script::{Script, next_request};
 
 /// Asks a coordinator that knows this job, on one connection.
-fn ask(book: &Book, arguments: &[&str]) -> Ended {
+pub fn ask(book: &Book, arguments: &[&str]) -> Ended {
     let script = Script::new();
     let port = script.port();
     thread::scope(|scope| {
@@ -24,7 +24,7 @@ fn ask(book: &Book, arguments: &[&str]) -> Ended {
     })
 }
 
-fn notes() -> Vec<u8> {
+pub fn notes() -> Vec<u8> {
     // Written by hand: what another version's client reads is this, not what our code makes of it.
     br#"{"class_names":["oak","ash"],"data":"trees.csv","feature_inverse_deviations":[0.5,0.1],"feature_means":[1.5,-2.0],
     "feature_names":["width","height"],"format":"gradwire client notes 1","recipe":"default"}"#
@@ -172,7 +172,7 @@ fn a_ledger_verifies_if_every_update_has_its_bits() {
     let mut endless = Book::new(notes());
     endless.entries.extend_from_within(..SHARDS as usize);
     let lie = ask(&endless, &["verify", "beef"]);
-    assert!(lie.stderr.contains("21 entries of 3 shards, where the job has 18 tasks"), "{lie:?}");
+    assert!(lie.stderr.contains("21 entries, 3 a step, where the job has 18, 3 a step"), "{lie:?}");
 }
 
 /// The rounds, shards and nodes that differ.

@@ -3,14 +3,14 @@
 
 use gradwire::digest::Digest;
 use gradwire::job::{
-    self, FailKind, Failure, JobId, JobState, JobStatus, MergedTask, NodeTasks, Operation, Profile, RowsRef,
-    Specification, Summary,
+    self, EntryResult, FailKind, Failure, JobId, JobState, JobStatus, LedgerEntry, MergedTask, NodeTasks, Operation,
+    Profile, RowsRef, Specification, Summary,
 };
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
     ARITHMETIC, ExactSum, Kernel, Merge, Network, Outer, OuterState, Recipe, Rows, Trainer, Training, initialise,
 };
-use gradwire::wire::message::{Described, Done, Entries, Error, Held, LedgerEntry, Listed};
+use gradwire::wire::message::{Described, Done, Entries, Error, Held, Listed};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, MessageType, specification};
 
@@ -28,6 +28,8 @@ pub struct Book {
     pub specification: Specification,
     pub objects: Objects,
     pub entries: Vec<LedgerEntry>,
+    /// Entries of a step, as it says.
+    pub shards: u32,
     pub done: Done,
     /// How it stands; done unless a test says otherwise.
     pub state: JobState,
@@ -56,6 +58,7 @@ impl Book {
         let specification = Specification {
             training: training.clone(),
             rounds: ROUNDS,
+            round_steps: None,
             shards: (0..SHARDS).map(&mut rows_ref).collect(),
             validation: rows_ref(SHARDS),
             merge: Merge::Mean,
@@ -88,7 +91,7 @@ impl Book {
                         node: format!("node-{shard}"),
                     }
                 });
-                entries.push(LedgerEntry { rows: 4, base, merged });
+                entries.push(LedgerEntry { rows: 4, base, result: merged.into() });
             }
             let values = object::parameters_mut(&network, &mut bytes);
             if outer.is_average() {
@@ -96,14 +99,22 @@ impl Book {
             } else {
                 let mut update = vec![[0; 4]; values.len()];
                 sum.mean_onto(&mut update).unwrap();
-                state.step(kernel, &outer, outer.rate(step, ROUNDS), &update, values, &mut |_| ()).unwrap();
+                state.step(kernel, &outer, outer.rate(step, ROUNDS.into()), &update, values, &mut |_| ()).unwrap();
             }
             weights = object::decode_parameters(ObjectKind::Weights, &network, &bytes).unwrap().into_owned();
         }
         let last = keep(object::encode_parameters(ObjectKind::Weights, &network, &weights));
         let weights_bytes = object::parameters_bytes(&network);
         let done = done(&specification, last, weights_bytes);
-        Book { job: JobId(0xBEEF << 112 | 1), specification, objects, entries, done, state: JobState::Done }
+        Book {
+            job: JobId(0xBEEF << 112 | 1),
+            specification,
+            objects,
+            entries,
+            shards: SHARDS,
+            done,
+            state: JobState::Done,
+        }
     }
 
     /// The weights that a round, counted from 1, starts from.
@@ -113,7 +124,10 @@ impl Book {
 
     /// The merged task of a round, counted from 1, and a shard.
     pub fn task(&mut self, round: u32, shard: u32) -> &mut MergedTask {
-        self.entries[((round - 1) * SHARDS + shard) as usize].merged.as_mut().unwrap()
+        match &mut self.entries[((round - 1) * SHARDS + shard) as usize].result {
+            EntryResult::Merged(task) => task,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn job(&self, job: JobId) -> JobStatus {
@@ -122,7 +136,9 @@ impl Book {
             job,
             state: self.state,
             failure: self.state.has_failure().then(failure),
-            rounds_done: self.entries.len() as u32 / SHARDS,
+            rounds_done: self.entries.len() as u32
+                / self.specification.step_entries()
+                / self.specification.round_steps(),
             rounds: ROUNDS,
             queue_position: 0,
             submitted_ms: 951_827_696_000,
@@ -165,7 +181,7 @@ impl Book {
             Message::Ledger(ledger) => {
                 let entries = self.entries.iter().skip(ledger.first as usize).take(PAGE).cloned().collect();
                 let total = self.entries.len() as u64;
-                peer.send(Entries { total, first: ledger.first, shards: SHARDS, entries }, request);
+                peer.send(Entries { total, first: ledger.first, shards: self.shards, entries }, request);
             }
             Message::Have(have) => {
                 let bytes = |digest| self.objects.get(digest).map_or(0, |object: &Vec<u8>| object.len() as u64);

@@ -7,6 +7,7 @@
 //! | `book` | a job that is done, with everything that a coordinator knows of it |
 //! | `coming_back` | connections that break |
 //! | `asking` | jobs, ledgers, models, verifying |
+//! | `gradients` | the same of a job of merged gradients |
 #![cfg(feature = "client")]
 
 mod asking;
@@ -14,4 +15,5 @@ mod book;
 mod coming_back;
 #[path = "../common/mod.rs"]
 mod common;
+mod gradients;
 mod script;

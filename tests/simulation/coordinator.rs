@@ -1,21 +1,23 @@
 //! The threads and clients around the engine, simulated: they tell it, obey it, write, and ask for jobs; the coordinator is
 //! killed and started again. Owns what the engine is told because of what it ordered.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use gradwire::digest::Digest;
-use gradwire::engine::{Action, Engine, Event, JobEvent, JobProgress, Time};
+use gradwire::engine::{Action, Engine, Event, JobEvent, JobProgress, StepSum, Time};
 use gradwire::job::{
     Attempt, FailKind, FailReason, Failure, JobId, Metric, Metrics, Operation, RowsRef, Specification,
 };
-use gradwire::model::{Merge, Network, Outer, Recipe, Training};
+use gradwire::model::{BatchSize, Merge, Network, Outer, OuterOptimiser, Recipe, Training};
 use rand::{Rng as _, RngExt as _};
 
 use crate::journal::Left;
 use crate::model;
-use crate::node::Input;
+use crate::node::{Input, Work};
 use crate::promises::View;
-use crate::scenario::{JobPlan, rows};
+use crate::scenario::JobPlan;
+use crate::steps::Kind;
 use crate::world::{Base, Scheduled, World};
 
 /// The coordinator's workers need no longer.
@@ -72,6 +74,7 @@ impl World {
         }
         let World { now_us, scenario, engine, journal, bases, .. } = self;
         self.promises.after(View { now_us: *now_us, scenario, engine, journal, bases }, &event);
+        self.promises.tasks.take_noted().into_iter().for_each(|what| self.coverage.count(what));
     }
 
     /// A client asks for something that it was going to.
@@ -99,13 +102,15 @@ impl World {
             ),
             _ => true,
         });
-        self.sums.clear();
-        self.bases.clear();
         self.links_before = self.links;
         self.started_us = self.now_us;
         self.orphan_nodes();
         self.coverage.count("crashes");
+        let is_within = self.promises.jobs.running().is_some_and(|job| self.is_within_round(job));
+        self.coverage.count_all("crashes within a round", is_within.into());
         self.coverage.count_all("stale results", self.engine.status().stale_results);
+        self.sums.clear();
+        self.bases.clear();
         let listed = self.promises.crash();
         self.engine = Engine::new(self.scenario.settings.clone(), self.rng.next_u64());
         for node in listed {
@@ -173,8 +178,9 @@ impl World {
                 self.tell_in(plan.data_after_us, event);
             }
             Action::Prepare { job } => {
-                let base = self.journal.base(job);
-                self.bases.insert(job, Base { step: self.journal.rounds(job), digest: base });
+                // A job that goes on after a pause has its weights still.
+                let written = Base { step: self.journal.steps(job), digest: self.journal.base(job) };
+                let base = self.bases.entry(job).or_insert(written).digest;
                 // Nodes may have results of it if it has had a turn before.
                 (0..self.nodes.len()).for_each(|node| self.ask_for_results(node, job));
                 let event = if self.plan(job).worker_breaks {
@@ -186,11 +192,12 @@ impl World {
                 let wait_us = self.rng.random_range(1..WORK_US_MAX) + self.idle_at_us.saturating_sub(self.now_us);
                 self.tell_in(wait_us, event);
             }
-            Action::Dispatch { link, attempt, base, may_reject } => {
+            Action::Dispatch { link, attempt, rows, base, may_reject } => {
+                self.reach(attempt.task.job, attempt.task.step);
                 let is_overlap = self.promises.tasks.is_overlap;
                 self.coverage.count_all("tasks sent while an update was on its way", is_overlap.into());
                 if let Some(node) = self.node_of(link) {
-                    self.post_to_node(node, Input::Train { link, attempt, base, may_reject });
+                    self.post_to_node(node, Input::Train { work: Work { link, attempt, rows, base }, may_reject });
                 }
             }
             Action::Cancel { link, attempt } => {
@@ -200,22 +207,32 @@ impl World {
                 }
             }
             Action::Accumulate { attempt, update, .. } => self.accumulate(attempt, update),
-            Action::FinishRound { job, step, .. } => {
+            Action::FinishStep { job, step, .. } => {
+                self.reach(job, step);
                 let mut sum = self.sums.remove(&(job, step)).unwrap_or_default();
                 if self.rng.random_bool(0.03) {
                     // What a merge needs at once may be gone when it is needed.
                     let shards: Vec<u32> = sum.keys().copied().filter(|_| self.rng.random_bool(0.5)).collect();
                     sum.retain(|shard, _| !shards.contains(shard));
+                    let is_of_blocks = self.plan(job).steps.merge_gradients() && !shards.is_empty();
+                    self.coverage.count_all("sums lost", is_of_blocks.into());
                     self.sums.insert((job, step), sum);
                     return self.work(Event::UpdatesLost { job, step, shards, reason: "the disk is ill".to_owned() });
                 }
-                let base = model::merge(self.bases[&job].digest, &sum);
+                let from = self.bases[&job].digest;
+                let (base, sum) = if self.plan(job).steps.merge_gradients() {
+                    let sum = sum.values().copied().map(model::Sum::from).sum::<model::Sum>();
+                    (model::follow(from, sum.into()), Some(StepSum { digest: sum.into(), loss: sum.loss() }))
+                } else {
+                    (model::merge(from, &sum), None)
+                };
                 self.bases.insert(job, Base { step: step + 1, digest: base });
-                self.work(Event::Merged { job, step, base });
+                self.work(Event::Merged { job, step, base, sum });
             }
-            Action::Validate { job, step, .. } => {
-                let metrics = Metrics::default().with(Metric::Loss, 1.0 / (step + 1) as f64).with(Metric::Errors, 3.0);
-                let event = Event::Validated { job, step, rows: 50, metrics };
+            Action::Validate { job, round, .. } => {
+                let metrics =
+                    Metrics::default().with(Metric::Loss, 1.0 / f64::from(round + 1)).with(Metric::Errors, 3.0);
+                let event = Event::Validated { job, round, rows: 50, metrics };
                 let wait_us = if self.rng.random_bool(0.1) { VALIDATE_US_MAX } else { WORK_US_MAX };
                 let wait_us = self.rng.random_range(1..wait_us);
                 self.tell_in(wait_us, event);
@@ -232,9 +249,18 @@ impl World {
                     self.schedule_in(wait_us, Scheduled::Dial { node: node.0 as usize });
                 }
             }
-            Action::ReleaseJob { job } => self.sums.retain(|(other, _), _| *other != job),
-            Action::Persist { job, .. } => self.after_writing(job),
+            Action::ReleaseJob { job } => {
+                self.sums.retain(|(other, _), _| *other != job);
+                self.bases.remove(&job);
+            }
+            Action::Persist { job, record } => {
+                // In the middle of a round there is more to go wrong.
+                let times = if record.ends_round { 1 } else { 3 };
+                (0..times).for_each(|_| self.after_writing(job));
+            }
             Action::Suspend { job } => {
+                let is_within = self.is_within_round(job);
+                self.coverage.count_all("jobs paused within a round", is_within.into());
                 self.sums.retain(|(other, _), _| *other != job);
                 self.idle_at_us = self.now_us + WORK_US_MAX;
                 self.after_pause(job);
@@ -254,8 +280,24 @@ impl World {
                     self.submit_in(wait_us, job);
                 }
             }
-            Action::Admit { .. } | Action::Discard { .. } | Action::StopDialling { .. } | Action::Report { .. } => {}
+            Action::Admit { .. }
+            | Action::Discard { .. }
+            | Action::StopDialling { .. }
+            | Action::KeepWeights { .. }
+            | Action::Report { .. } => {}
         }
+    }
+
+    /// A step is under way: those before it that led to no other weights are over.
+    fn reach(&mut self, job: JobId, step: u64) {
+        let base = self.bases.get_mut(&job).expect("a job that is prepared");
+        base.step = base.step.max(step);
+    }
+
+    /// Whether a round of a job has begun, and is not over.
+    fn is_within_round(&self, job: JobId) -> bool {
+        let of_round = self.plan(job).steps.of_round();
+        self.bases.get(&job).is_some_and(|base| !base.step.is_multiple_of(of_round))
     }
 
     fn accumulate(&mut self, attempt: Attempt, update: Digest) {
@@ -282,24 +324,40 @@ fn semantic(job: JobId) -> Digest {
 
 fn specification(plan: &JobPlan) -> Arc<Specification> {
     let row = |index: u32, rows: u32| RowsRef { rows, digest: Digest::of(&index.to_le_bytes()) };
-    Arc::new(Specification {
+    let batch = |rows| NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
+    let of_epochs = Recipe::DEFAULT;
+    let (recipe, optimiser, round_steps, tasks_per_step) = match plan.steps.kind {
+        Kind::Epochs => (of_epochs, OuterOptimiser::Average, None, None),
+        Kind::LocalSteps(of_round) => {
+            let recipe = Recipe { local_steps: Some(2), epochs: 1, batch: batch(10), ..of_epochs };
+            (recipe, OuterOptimiser::Average, Some(of_round), None)
+        }
+        Kind::Gradients { batch: rows, round_steps, tasks_per_step } => {
+            let recipe = Recipe { local_steps: Some(1), epochs: 1, batch: batch(rows), ..of_epochs };
+            (recipe, OuterOptimiser::Adam, round_steps, tasks_per_step)
+        }
+    };
+    let specification = Specification {
         training: Training {
             arithmetic: plan.arithmetic,
             network: Network::new(2, &[], 2).expect("a small network"),
-            recipe: Recipe::DEFAULT,
+            recipe,
             seed: 1,
         },
         rounds: plan.rounds,
-        shards: (0..plan.shards).map(|shard| row(shard, rows(shard))).collect(),
+        round_steps,
+        shards: (0..).zip(&plan.steps.shard_rows).map(|(shard, &rows)| row(shard, rows)).collect(),
         validation: row(u32::MAX, 50),
         merge: Merge::Mean,
-        outer: Outer::AVERAGE,
+        outer: Outer { optimiser, ..Outer::AVERAGE },
         initial: None,
         operation: Operation {
             on_task_failure: plan.on_task_failure,
             allow_inexact: plan.allow_inexact,
             on_no_nodes: plan.on_no_nodes,
+            tasks_per_step,
         },
         notes: Vec::new(),
-    })
+    };
+    Arc::new(specification.checked().expect("a job that may be asked for"))
 }

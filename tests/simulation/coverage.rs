@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use gradwire::digest::Digest;
 use gradwire::engine::{Action, Event, JobEvent, Notice};
-use gradwire::job::{FailReason, OnNoNodes, Outcome};
+use gradwire::job::{EntryResult, FailReason, OnNoNodes, Outcome};
 
 use crate::scenario::Scenario;
 
 /// What must happen in many lives.
-const WANTED: [&str; 38] = [
+const WANTED: [&str; 55] = [
     "jobs done",
     "jobs done that are reproducible",
     "jobs failed",
@@ -41,6 +41,24 @@ const WANTED: [&str; 38] = [
     "trainings that went on for another link",
     "tasks cancelled that waited",
     "nodes that ended with nothing left to do",
+    // Of jobs that merge gradients.
+    "jobs of gradients done",
+    "jobs of gradients done that are reproducible",
+    "jobs of gradients failed",
+    "blocks merged",
+    "blocks skipped",
+    "steps cut otherwise than the one before",
+    "steps of which some blocks are merged",
+    "steps of which no block is left",
+    "sums lost",
+    "tasks split after a loss",
+    "tasks split into single blocks",
+    "nodes lost with blocks",
+    "nodes joined in a step of blocks",
+    "records within a round",
+    "crashes within a round",
+    "jobs restored within a round",
+    "jobs paused within a round",
     // Time of a job that is done, by the parts of the profile.
     "prepare",
     "compute",
@@ -81,7 +99,10 @@ impl Coverage {
         match event {
             Event::Closing { .. } => self.count("tasks handed back by nodes that end"),
             Event::Restored { paused: Some(_), .. } => self.count("jobs restored that were paused"),
-            Event::Restored { progress: Some(_), .. } => self.count("jobs restored that had begun"),
+            Event::Restored { progress: Some(progress), .. } => {
+                self.count("jobs restored that had begun");
+                self.count_all("jobs restored within a round", (progress.so_far.us > 0).into());
+            }
             Event::RestoredEnded { .. } => self.count("jobs restored that had ended"),
             _ => {}
         }
@@ -103,19 +124,33 @@ impl Coverage {
                 _ => {}
             },
             Action::Persist { record, .. } => {
-                self.count_all("tasks merged", record.progress.last.merged.into());
-                self.count_all("tasks skipped", record.progress.last.skipped.into());
+                for entry in &record.entries {
+                    match &entry.result {
+                        EntryResult::Merged(_) => self.count("tasks merged"),
+                        EntryResult::Skipped => self.count("tasks skipped"),
+                        EntryResult::Step(step) => {
+                            self.count_all("blocks merged", step.blocks.into());
+                            self.count_all("steps of which no block is left", (step.blocks == 0).into());
+                        }
+                    }
+                }
+                self.count_all("records within a round", (!record.ends_round).into());
                 self.count_all("duplicate results", record.progress.duplicates);
             }
             Action::Report { job, event: JobEvent::Finished(outcome) } => match outcome {
                 Outcome::Done(summary) => {
                     self.count("jobs done");
+                    if scenario.job(*job).steps.merge_gradients() {
+                        self.count("jobs of gradients done");
+                        self.count_all("jobs of gradients done that are reproducible", summary.reproducible.into());
+                    }
                     self.count_all("jobs done that are reproducible", summary.reproducible.into());
                     summary.profile.parts().iter().for_each(|(part, us)| self.count_all(part, u64::from(*us > 0)));
                 }
                 Outcome::Cancelled => self.count("jobs cancelled"),
                 Outcome::Failed(reason) => {
                     self.count("jobs failed");
+                    self.count_all("jobs of gradients failed", scenario.job(*job).steps.merge_gradients().into());
                     let is_deserted = matches!(reason, FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. });
                     if is_deserted && scenario.job(*job).on_no_nodes == OnNoNodes::Pause {
                         self.count("jobs that could not be paused");

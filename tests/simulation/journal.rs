@@ -1,19 +1,19 @@
-//! The simulated disk: what is written of each job, and how much of it outlives a crash. Owns what must be true of a round that is
-//! written, by itself and after those before it.
+//! The simulated disk: what is written of each job, and how much of it outlives a crash. Owns what must be true of steps that are
+//! written, by themselves and after those before them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use gradwire::digest::Digest;
 use gradwire::engine::{Action, Admission, Event, JobEvent};
-use gradwire::job::{FailReason, JobId, Outcome, Progress, RoundRecord};
+use gradwire::job::{EntryResult, FailReason, JobId, LedgerEntry, MergedStep, Outcome, Progress, Record, RoundSoFar};
 use rand::RngExt as _;
 use rand::rngs::ChaCha8Rng;
 
-use crate::model;
-use crate::scenario::{Scenario, rows};
+use crate::model::{self, Sum};
+use crate::scenario::{JobPlan, Scenario};
 
 enum Entry {
-    Round(Box<RoundRecord>),
+    Steps(Box<Record>),
     Paused,
     Resumed,
     /// The end, and its place among the others.
@@ -50,16 +50,26 @@ pub struct Journal {
 impl Journal {
     /// How far a job is by what is written.
     pub fn progress(&self, job: JobId) -> Option<&Progress> {
-        self.rounds_of(job).next_back().map(|record| &record.progress)
+        self.records(job).next_back().map(|record| &record.progress)
     }
 
     pub fn rounds(&self, job: JobId) -> u64 {
         self.progress(job).map_or(0, |progress| progress.rounds_done().into())
     }
 
-    /// Every update that is merged.
+    /// Steps that are written.
+    pub fn steps(&self, job: JobId) -> u64 {
+        self.progress(job).map_or(0, |progress| progress.steps)
+    }
+
+    /// Every update that is merged, and every sum of gradients.
     pub fn updates(&self, job: JobId) -> impl Iterator<Item = Digest> {
-        self.rounds_of(job).flat_map(|record| record.tasks.iter().flatten().map(|task| task.update))
+        let update = |entry: &LedgerEntry| match &entry.result {
+            EntryResult::Merged(task) => Some(task.update),
+            EntryResult::Step(step) => Some(step.sum),
+            EntryResult::Skipped => None,
+        };
+        self.records(job).flat_map(move |record| record.entries.iter().filter_map(update))
     }
 
     /// The weights that a job starts from, or goes on from.
@@ -97,7 +107,7 @@ impl Journal {
             }
             Action::Persist { job, record } => {
                 self.assert_follows(*job, record, scenario);
-                (job, Entry::Round(record.clone()))
+                (job, Entry::Steps(record.clone()))
             }
             Action::Report { job, event: JobEvent::Paused(_) } => (job, Entry::Paused),
             Action::Report { job, event: JobEvent::Finished(outcome) } => {
@@ -125,7 +135,7 @@ impl Journal {
                 _ if !pages.has_data => ((2, pages.place), (job, Left::Nothing)),
                 last => {
                     let is_paused = matches!(last, Some(Entry::Paused));
-                    let progress = pages.rounds().next_back().map(|record| Box::new(record.progress.clone()));
+                    let progress = pages.records().next_back().map(|record| Box::new(record.progress.clone()));
                     ((0, pages.place), (job, Left::Open { progress, is_paused }))
                 }
             });
@@ -135,49 +145,107 @@ impl Journal {
         left.into_iter().map(|(_, left)| left).collect()
     }
 
-    /// A round that is to be written follows from the one before and from the updates that are merged, and from nothing else.
-    fn assert_follows(&self, job: JobId, record: &RoundRecord, scenario: &Scenario) {
-        let RoundRecord { base, tasks, progress } = record;
-        let (plan, last) = (scenario.job(job), &progress.last);
-        assert_eq!(last.step(), self.rounds(job), "a round is written twice, or left out");
-        assert_eq!((last.rounds, tasks.len()), (plan.rounds, plan.shards as usize));
-        assert_eq!(*base, self.base(job), "a round starts from other weights than the one before led to");
-        let merged: BTreeMap<_, _> =
-            (0..).zip(tasks).filter_map(|(shard, task)| Some((shard, task.as_ref()?))).collect();
-        let updates = merged.iter().map(|(&shard, task)| (shard, task.update)).collect();
-        assert_eq!(progress.base, model::merge(*base, &updates), "the weights are not those of the merged tasks");
-        let loss: f64 = merged.values().map(|task| model::loss(task.update)).sum();
-        let rows: u32 = merged.keys().map(|&shard| rows(shard)).sum();
-        assert_eq!((last.loss, last.merged), (loss / f64::from(rows), merged.len() as u32));
-        let nodes: BTreeSet<_> = merged.values().map(|task| &task.node).collect();
-        assert_eq!((last.nodes, last.merged + last.skipped), (nodes.len() as u32, plan.shards));
-        // What is told of all rounds together is what is written of each.
-        let mut counts = (u64::from(last.merged), u64::from(last.skipped));
-        let mut shares: BTreeMap<&str, u64> = BTreeMap::new();
-        let before = self.rounds_of(job).inspect(|record| {
-            counts.0 += u64::from(record.progress.last.merged);
-            counts.1 += u64::from(record.progress.last.skipped);
-        });
-        for task in before.flat_map(|record| &record.tasks).chain(tasks).flatten() {
-            *shares.entry(&task.node).or_default() += 1;
+    /// Steps that are to be written follow from those before them and from what is merged of them, and from nothing else.
+    fn assert_follows(&self, job: JobId, record: &Record, scenario: &Scenario) {
+        let Record { entries, ends_round, progress } = record;
+        let (plan, first) = (scenario.job(job), self.steps(job));
+        let (of_round, lines) = (plan.steps.of_round(), entries.len() as u64);
+        let of_step = if plan.steps.merge_gradients() { 1 } else { plan.steps.shard_rows.len() as u64 };
+        assert_eq!(lines, (progress.steps - first) * of_step, "a step is written twice, or left out");
+        assert!(lines > 0 && first / of_round == (progress.steps - 1) / of_round, "a record is of more than a round");
+        assert_eq!(*ends_round, progress.steps.is_multiple_of(of_round));
+        let mut base = self.base(job);
+        let mut round = self.progress(job).map_or_else(RoundSoFar::default, |before| before.so_far.clone());
+        for (step, entries) in (first..progress.steps).zip(entries.chunks(of_step as usize)) {
+            assert!(entries.iter().all(|entry| entry.base == base), "a step starts from other weights than it got");
+            base = line_up(plan, step, entries, &mut round);
         }
+        assert_eq!(progress.base, base, "the weights are not those of what is merged");
+        self.assert_counted(job, record, plan, &round);
+        // What is told of all steps together is what was told before and is written of these.
+        let before = self.progress(job).map_or((0, 0, 0, 0), |before| {
+            let RoundSoFar { merged, skipped, .. } = before.so_far;
+            (before.merged, before.skipped, u64::from(merged), u64::from(skipped))
+        });
+        let counts = (before.0 + u64::from(round.merged) - before.2, before.1 + u64::from(round.skipped) - before.3);
         assert_eq!((progress.merged, progress.skipped), counts);
-        let told = progress.nodes.iter().map(|share| (share.node.as_str(), share.tasks));
-        assert_eq!(told.collect::<BTreeMap<_, _>>(), shares, "the nodes' shares are wrong");
     }
 
-    fn rounds_of(&self, job: JobId) -> impl DoubleEndedIterator<Item = &RoundRecord> {
-        self.jobs.get(&job).into_iter().flat_map(Pages::rounds)
+    /// A round's numbers are the sums of its steps', whether it is at its end or not.
+    fn assert_counted(&self, job: JobId, record: &Record, plan: &JobPlan, round: &RoundSoFar) {
+        let Record { ends_round, progress, .. } = record;
+        let before = self.progress(job);
+        if *ends_round {
+            let last = progress.last.expect("a round is done");
+            assert_eq!((last.index(), last.rounds), (self.rounds(job), plan.rounds));
+            assert_eq!((last.loss, last.merged), (round.loss / round.rows as f64, round.merged));
+            assert_eq!(last.skipped, round.skipped);
+            assert_eq!(progress.so_far, RoundSoFar::default(), "a round begins with what another has done");
+        } else {
+            assert_eq!(progress.last, before.and_then(|before| before.last), "the round before has changed");
+            let RoundSoFar { loss, rows, merged, skipped, us, .. } = progress.so_far;
+            assert_eq!((loss, rows), (round.loss, round.rows));
+            assert_eq!((merged, skipped), (round.merged, round.skipped));
+            assert!(us >= round.us, "time runs backwards");
+        }
+    }
+
+    fn records(&self, job: JobId) -> impl DoubleEndedIterator<Item = &Record> {
+        self.jobs.get(&job).into_iter().flat_map(Pages::records)
     }
 }
 
 impl Pages {
-    fn rounds(&self) -> impl DoubleEndedIterator<Item = &RoundRecord> {
+    fn records(&self) -> impl DoubleEndedIterator<Item = &Record> {
         self.entries.iter().filter_map(|entry| match entry {
-            Entry::Round(record) => Some(&**record),
+            Entry::Steps(record) => Some(&**record),
             _ => None,
         })
     }
+}
+
+/// A step's lines are right by themselves: to which weights they lead. What they say is added to what is done of the round.
+fn line_up(plan: &JobPlan, step: u64, entries: &[LedgerEntry], round: &mut RoundSoFar) -> Digest {
+    let base = entries[0].base;
+    if let [LedgerEntry { rows, result: EntryResult::Step(line), .. }] = entries {
+        let MergedStep { blocks, skipped, loss, sum } = line;
+        let all = plan.steps.units(step).len() as u32;
+        let numbers = (0..all).filter(|number| !skipped.contains(number));
+        assert!(skipped.is_sorted_by(|a, b| a < b) && skipped.iter().all(|number| *number < all));
+        assert_eq!((*blocks, *rows), (all - skipped.len() as u32, plan.steps.rows(step, numbers)));
+        add_to(round, *loss, *rows, (*blocks, skipped.len()));
+        if *blocks == 0 {
+            assert_eq!((*loss, *sum), (0.0, Digest([0; 32])), "something comes of nothing");
+            return base;
+        }
+        // Only what honest nodes of the job's arithmetic have made can be told by itself.
+        if Sum::from(*sum).is_all(plan.arithmetic) {
+            assert_eq!(*sum, model::sum_of_step(plan, base, step, skipped), "the sum is not that of the blocks");
+            assert_eq!(*loss, Sum::from(*sum).loss());
+        }
+        return model::follow(base, *sum);
+    }
+    let mut updates = BTreeMap::new();
+    for (entry, unit) in entries.iter().zip(plan.steps.units(step)) {
+        assert_eq!(entry.rows, unit.rows);
+        match &entry.result {
+            EntryResult::Merged(task) => {
+                add_to(round, task.loss, entry.rows, (1, 0));
+                assert_eq!(task.loss, model::loss(task.update));
+                updates.insert(unit.shard, task.update);
+            }
+            EntryResult::Skipped => add_to(round, 0.0, 0, (0, 1)),
+            EntryResult::Step(_) => panic!("a shard's line is a step's"),
+        }
+    }
+    model::merge(base, &updates)
+}
+
+fn add_to(round: &mut RoundSoFar, loss: f64, rows: u32, (merged, skipped): (u32, usize)) {
+    round.loss += loss;
+    round.rows += u64::from(rows);
+    round.merged += merged;
+    round.skipped += skipped as u32;
 }
 
 /// Of a failure only the words are written.

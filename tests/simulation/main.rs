@@ -5,6 +5,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `scenario` | what is drawn from a seed: the fleet and its faults, the jobs |
+//! | `steps` | what the steps of a job consist of |
 //! | `world` | virtual time, and the schedule |
 //! | `coordinator`, `journal` | what is around the engine, and its disk |
 //! | `fleet`, `node` | what happens to nodes, and what is around their cores |
@@ -24,6 +25,7 @@ mod model;
 mod node;
 mod promises;
 mod scenario;
+mod steps;
 mod world;
 
 use std::ops::Range;

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gradwire::compute::core::{
-    self, Action, Content, Core, Event as CoreEvent, Failure, Identity, Note, Object, Recipient, TaskKey, TrainedUpdate,
+    self, Action, Content, Core, Event as CoreEvent, Failure, Identity, Moment, Note, Object, Recipient, TaskKey,
+    TrainedUpdate,
 };
 use gradwire::digest::Digest;
 use gradwire::engine::{Event, Fault, LinkKey};
-use gradwire::job::{Attempt, CachedResult, JobId, TaskId, TaskResult, TaskState};
+use gradwire::job::{Attempt, CachedResult, JobId, TaskId, TaskResult, TaskRows, TaskState};
 use rand::RngExt as _;
 
 use crate::model;
@@ -36,15 +37,16 @@ impl Content for Simulated {
 /// A task as it was asked for first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Work {
-    link: LinkKey,
-    attempt: Attempt,
-    base: Digest,
+    pub link: LinkKey,
+    pub attempt: Attempt,
+    pub rows: TaskRows,
+    pub base: Digest,
 }
 
 /// What a node hears, from outside or from its workers.
 pub enum Input {
     /// A task is asked for.
-    Train { link: LinkKey, attempt: Attempt, base: Digest, may_reject: bool },
+    Train { work: Work, may_reject: bool },
     /// A task is no longer wanted.
     Cancel { attempt: Attempt },
     /// It is asked for what it has of a job.
@@ -62,9 +64,11 @@ pub enum Input {
 /// A program, from its start to its end.
 pub struct Program {
     core: Core<Simulated>,
+    /// When that was told something last.
+    now: Moment,
     workers: usize,
     /// Requests that are to be answered, and what each asks for.
-    open: BTreeMap<(core::LinkKey, u32), (Attempt, Digest)>,
+    open: BTreeMap<(core::LinkKey, u32), Work>,
     requests: u32,
     /// The jobs that requests for results are about.
     asked: BTreeMap<u32, JobId>,
@@ -75,7 +79,7 @@ pub struct Program {
     /// Attempts that wait for a worker, and for nothing else, since they were asked for: the first one first.
     waiting: Vec<Attempt>,
     /// The results that links have had.
-    had: BTreeSet<(core::LinkKey, (TaskId, Digest))>,
+    had: BTreeSet<(core::LinkKey, (TaskId, Digest, Digest))>,
     /// Objects that are here, and how often each is pinned.
     objects: BTreeSet<Digest>,
     pinned: BTreeMap<Digest, u32>,
@@ -93,6 +97,7 @@ impl Program {
         };
         Program {
             core: Core::new(settings, seed),
+            now: Moment::ZERO,
             workers: plan.workers as usize,
             open: BTreeMap::new(),
             requests: 0,
@@ -137,7 +142,7 @@ impl Program {
     /// What a POLL is answered.
     fn polled(&mut self, link: core::LinkKey, attempt: Attempt) -> Option<TaskState> {
         let mut answer = Vec::new();
-        self.core.handle(CoreEvent::PollRequested { link, request: 0, attempt }, &mut answer);
+        self.core.handle(self.now, CoreEvent::PollRequested { link, request: 0, attempt }, &mut answer);
         let [Action::AnswerPolled { state, .. }] = &answer[..] else { panic!("a POLL leads to {answer:?}") };
         state.as_ref().map(|(state, _)| *state)
     }
@@ -146,23 +151,36 @@ impl Program {
     fn held(&mut self, job: JobId) -> Vec<CachedResult> {
         let mut answer = Vec::new();
         let link = core::LinkKey(u64::MAX);
-        self.core.handle(CoreEvent::ResultsRequested { link, request: 0, job }, &mut answer);
+        self.core.handle(self.now, CoreEvent::ResultsRequested { link, request: 0, job }, &mut answer);
         let [Action::AnswerResults { results, .. }] = &answer[..] else { panic!("a question leads to {answer:?}") };
         results.clone()
     }
 
     /// A request gets its one answer.
-    fn answered(&mut self, to: Recipient) -> (Attempt, Digest) {
+    fn answered(&mut self, to: Recipient) -> Work {
         let asked = self.open.remove(&(to.link, to.request));
-        let (attempt, base) = asked.expect("a request is answered twice, or was never made");
-        assert_eq!(attempt, to.attempt, "another attempt is answered than was asked for");
-        self.waiting.retain(|waiting| *waiting != attempt);
-        (attempt, base)
+        let work = asked.expect("a request is answered twice, or was never made");
+        assert_eq!(work.attempt, to.attempt, "another attempt is answered than was asked for");
+        self.waiting.retain(|waiting| *waiting != work.attempt);
+        work
     }
 }
 
-fn shard_of(attempt: &Attempt) -> Digest {
-    Digest::of_parts(&[&attempt.task.job.0.to_le_bytes(), &attempt.task.shard.to_le_bytes()])
+impl Work {
+    /// The objects of the shards that its rows are of.
+    fn shards(&self) -> Vec<Digest> {
+        let job = self.attempt.task.job.0.to_le_bytes();
+        let object = |shard: u32| Digest::of_parts(&[&job, &shard.to_le_bytes()]);
+        match &self.rows {
+            TaskRows::Shard(shard) => vec![object(*shard)],
+            TaskRows::Blocks { ranges, .. } => ranges.iter().map(|range| object(range.shard)).collect(),
+        }
+    }
+
+    /// What the result depends on besides the task's name.
+    fn origin(&self) -> (TaskId, Digest, Digest) {
+        (self.attempt.task, self.base, Digest::of(format!("{:?}", self.rows).as_bytes()))
+    }
 }
 
 impl World {
@@ -176,9 +194,9 @@ impl World {
             return it.unheard.push(input);
         }
         match input {
-            Input::Train { link, attempt, base, may_reject } => {
-                if it.link == Some(link) {
-                    self.train(node, link, attempt, base, may_reject);
+            Input::Train { work, may_reject } => {
+                if it.link == Some(work.link) {
+                    self.train(node, work, may_reject);
                 }
             }
             Input::Cancel { attempt } => self.cancel(node, attempt),
@@ -203,7 +221,8 @@ impl World {
         }
         let Some(program) = &mut self.nodes[node].program else { return };
         let mut actions = Vec::new();
-        program.core.handle(event, &mut actions);
+        program.now = Moment::from_micros(self.now_us);
+        program.core.handle(program.now, event, &mut actions);
         for action in actions {
             if self.is_shown {
                 println!("{:>10} n{node} -> {action:?}", self.now_us);
@@ -226,32 +245,33 @@ impl World {
         let link = core::LinkKey(link.0);
         if let Some(program) = &mut self.nodes[node].program {
             program.open.retain(|(other, _), _| *other != link);
-            program.waiting.retain(|attempt| program.open.values().any(|(open, _)| open == attempt));
+            program.waiting.retain(|attempt| program.open.values().any(|open| open.attempt == *attempt));
         }
         self.tell_core(node, CoreEvent::LinkDown { link });
     }
 
     /// A task is asked for.
-    fn train(&mut self, node: usize, link: LinkKey, attempt: Attempt, base: Digest, may_reject: bool) {
+    fn train(&mut self, node: usize, work: Work, may_reject: bool) {
         let program = self.program(node);
-        let to = Recipient { link: core::LinkKey(link.0), request: program.request(), attempt };
-        program.open.insert((to.link, to.request), (attempt, base));
-        let shard = shard_of(&attempt);
+        let (attempt, shards) = (work.attempt, work.shards());
+        let to = Recipient { link: core::LinkKey(work.link.0), request: program.request(), attempt };
+        program.open.insert((to.link, to.request), work.clone());
         let object = |digest| Object { digest, data: program.objects.contains(&digest).then_some(()) };
-        if program.objects.contains(&base) && program.objects.contains(&shard) {
+        if program.objects.contains(&work.base) && shards.iter().all(|shard| program.objects.contains(shard)) {
             program.waiting.push(attempt);
         }
+        let (task, base, rest) = work.origin();
         let train = core::Train {
             to,
-            identity: Identity { task: attempt.task, base, rest: shard },
+            identity: Identity { task, base, rest },
             may_reject,
             base: object(base),
-            shard: object(shard),
-            work: Work { link, attempt, base },
+            shards: shards.into_iter().map(object).collect(),
+            work,
         };
         self.tell_core(node, CoreEvent::TrainRequested(train));
         let program = self.program(node);
-        if let Some((&(link, _), _)) = program.open.iter().find(|(_, (open, _))| *open == attempt) {
+        if let Some((&(link, _), _)) = program.open.iter().find(|(_, open)| open.attempt == attempt) {
             assert!(program.polled(link, attempt).is_some(), "a task is not known that was taken");
         }
         let task = attempt.task;
@@ -265,7 +285,8 @@ impl World {
     /// An attempt is cancelled: if it waits it is answered at once.
     fn cancel(&mut self, node: usize, attempt: Attempt) {
         let Some(program) = &mut self.nodes[node].program else { return };
-        let Some((&(link, request), _)) = program.open.iter().find(|(_, (open, _))| *open == attempt) else { return };
+        let asked = program.open.iter().find(|(_, open)| open.attempt == attempt);
+        let Some((&(link, request), _)) = asked else { return };
         self.tell_core(node, CoreEvent::CancelRequested { link, request });
         let program = self.program(node);
         let is_open = program.open.contains_key(&(link, request));
@@ -322,7 +343,7 @@ impl World {
         } else if self.rng.random_bool(plan.fails) {
             Err(Fault::Final)
         } else {
-            let update = model::train(work.base, work.attempt.task.shard, plan.arithmetic);
+            let update = model::train(work.base, &work.rows, plan.arithmetic);
             let update_bytes = if self.rng.random_bool(plan.announces) { LARGE_BYTES } else { INLINE_BYTES };
             let (loss, train_us) = (model::loss(update), plan.task_us);
             // A node of another make takes every coordinator for the one that asked.
@@ -337,7 +358,7 @@ impl World {
             Ok(TrainedUpdate { result, data: () })
         };
         // Who asks again is content with what comes of another training.
-        self.program(node).had.retain(|(_, had)| result.is_err() || *had != (work.attempt.task, work.base));
+        self.program(node).had.retain(|(_, had)| result.is_err() || *had != work.origin());
         self.tell_core(node, CoreEvent::Ended { task, result, rows_per_second: None });
         let program = self.program(node);
         let is_kept = program.core.cached() > cached;
@@ -348,6 +369,9 @@ impl World {
     fn obey_core(&mut self, node: usize, action: Action<Simulated>) {
         match action {
             Action::Start { task, work, delay, .. } => {
+                let job = self.plan(work.attempt.task.job);
+                let rows = u64::from(job.task_rows(work.attempt.task, &work.rows));
+                let rows_us = self.nodes[node].plan.task_us * rows * job.slowness / 100;
                 let program = self.program(node);
                 assert!(!program.is_draining, "a node that ends begins a task");
                 if program.waiting.contains(&work.attempt) {
@@ -355,9 +379,8 @@ impl World {
                 }
                 assert!(program.running.insert(task, work).is_none(), "a task is started twice");
                 assert!(program.running.len() <= program.workers, "more is started than there are workers");
-                let plan = &self.nodes[node].plan;
-                let slow = if self.rng.random_bool(plan.straggles) { 50 } else { 1 };
-                let task_us = self.nodes[node].plan.task_us * slow * self.rng.random_range(80..120) / 100;
+                let slow = if self.rng.random_bool(self.nodes[node].plan.straggles) { 50 } else { 1 };
+                let task_us = rows_us * slow * self.rng.random_range(80..120) / 100;
                 self.hear_in(delay.as_micros() as u64 + task_us, node, Input::Ready { task });
             }
             Action::Stop { work } => {
@@ -374,21 +397,21 @@ impl World {
             }
             Action::AnswerTrained { to, trained, inline } => {
                 let arithmetic = self.nodes[node].plan.arithmetic;
-                let (attempt, base) = self.program(node).answered(to);
-                self.program(node).had.insert((to.link, (attempt.task, base)));
-                let right = model::train(base, attempt.task.shard, arithmetic);
+                let work = self.program(node).answered(to);
+                self.program(node).had.insert((to.link, work.origin()));
+                let right = model::train(work.base, &work.rows, arithmetic);
                 assert_eq!(trained.result.update, right, "a task is answered with another one's result");
                 assert_eq!(inline, trained.result.update_bytes <= INLINE_BYTES);
                 let pinned = self.program(node).pinned.get(&trained.result.update).copied().unwrap_or(0);
                 assert!(inline || pinned > 0, "an update is announced that cannot be fetched");
-                self.answer(node, LinkKey(to.link.0), attempt, trained.result.update, inline);
+                self.answer(node, LinkKey(to.link.0), work.attempt, trained.result.update, inline);
             }
-            Action::AnswerRejected { to, reason, .. } => {
-                let (attempt, _) = self.program(node).answered(to);
-                self.send(node, Event::Rejected { link: LinkKey(to.link.0), attempt, reason });
+            Action::AnswerRejected { to, reason, retry_ms, .. } => {
+                let attempt = self.program(node).answered(to).attempt;
+                self.send(node, Event::Rejected { link: LinkKey(to.link.0), attempt, reason, retry_ms });
             }
             Action::AnswerFailed { to, failure } => {
-                let (attempt, _) = self.program(node).answered(to);
+                let attempt = self.program(node).answered(to).attempt;
                 let link = LinkKey(to.link.0);
                 let fault = match failure {
                     Failure::Closing => {
@@ -423,9 +446,9 @@ impl World {
             Action::Tell { attempt, note: Note::Reused } => {
                 self.coverage.count("results given to another link");
                 let program = self.program(node);
-                let asked = program.open.iter().find(|(_, (open, _))| *open == attempt);
-                let (&(link, _), &(_, base)) = asked.expect("a result is given to who asks for it");
-                assert!(!program.had.contains(&(link, (attempt.task, base))), "a link gets a result again");
+                let asked = program.open.iter().find(|(_, open)| open.attempt == attempt);
+                let (&(link, _), open) = asked.expect("a result is given to who asks for it");
+                assert!(!program.had.contains(&(link, open.origin())), "a link gets a result again");
             }
             Action::Tell { attempt, note: Note::Adopted } => {
                 self.coverage.count("trainings that went on for another link");

@@ -1,9 +1,11 @@
 //! A life, drawn from a seed: the fleet and its faults, the jobs and what goes wrong with them.
 
 use gradwire::engine::{NodeKey, Policy, Settings};
-use gradwire::job::{JobId, OnNoNodes, OnTaskFailure};
+use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, TaskId, TaskRows};
 use rand::RngExt as _;
 use rand::rngs::ChaCha8Rng;
+
+use crate::steps::{Kind, Steps};
 
 /// The arithmetic that most nodes compute.
 pub const COMMON_ARITHMETIC: u16 = 1;
@@ -28,7 +30,7 @@ pub struct Scenario {
 pub struct NodePlan {
     pub arithmetic: u16,
     pub workers: u32,
-    /// Time of a task, in microseconds, give or take a fifth.
+    /// Time of a task of a hundred rows, in microseconds, give or take a fifth.
     pub task_us: u64,
     /// When it is started.
     pub up_at_us: u64,
@@ -74,8 +76,10 @@ impl NodePlan {
 pub struct JobPlan {
     pub job: JobId,
     pub arithmetic: u16,
-    pub shards: u32,
+    pub steps: Steps,
     pub rounds: u32,
+    /// How much longer a row takes than those of other jobs.
+    pub slowness: u64,
     pub on_task_failure: OnTaskFailure,
     pub on_no_nodes: OnNoNodes,
     pub allow_inexact: bool,
@@ -86,6 +90,17 @@ pub struct JobPlan {
     pub diverges_at: Option<u64>,
     pub cancelled_at_us: Option<u64>,
     pub worker_breaks: bool,
+}
+
+impl JobPlan {
+    pub fn step_count(&self) -> u64 {
+        u64::from(self.rounds) * self.steps.of_round()
+    }
+
+    /// Rows of a task.
+    pub fn task_rows(&self, task: TaskId, rows: &TaskRows) -> u32 {
+        self.steps.rows(task.step, self.steps.numbers(task.step, rows))
+    }
 }
 
 impl Scenario {
@@ -136,11 +151,6 @@ pub fn name(node: NodeKey) -> String {
     format!("n{}", node.0)
 }
 
-/// Rows of a shard.
-pub fn rows(shard: u32) -> u32 {
-    100 + shard % 2
-}
-
 fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
     let is_reliable = rng.random_bool(0.3);
     let mut sometimes = |chance: f64, most: f64| {
@@ -181,11 +191,15 @@ fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
 
 fn job(rng: &mut ChaCha8Rng, index: u128) -> JobPlan {
     let submitted_at_us = rng.random_range(0..2_000_000);
+    let steps = steps(rng);
+    let rounds_max = if steps.of_round() > 1 { 3 } else { 5 };
+    let slowness = if steps.merge_gradients() { [1, 8, 32][rng.random_range(0..3)] } else { 1 };
     JobPlan {
         job: JobId(index + 1),
         arithmetic: if rng.random_bool(0.05) { RARE_ARITHMETIC } else { COMMON_ARITHMETIC },
-        shards: rng.random_range(1..=10),
-        rounds: rng.random_range(1..=5),
+        steps,
+        rounds: rng.random_range(1..=rounds_max),
+        slowness,
         on_task_failure: if rng.random_bool(0.5) { OnTaskFailure::Fail } else { OnTaskFailure::Skip },
         on_no_nodes: if rng.random_bool(0.6) { OnNoNodes::Pause } else { OnNoNodes::Fail },
         allow_inexact: rng.random_bool(0.2),
@@ -196,4 +210,27 @@ fn job(rng: &mut ChaCha8Rng, index: u128) -> JobPlan {
         cancelled_at_us: rng.random_bool(0.08).then(|| submitted_at_us + rng.random_range(0..3_000_000)),
         worker_breaks: rng.random_bool(0.01),
     }
+}
+
+/// What a job's steps consist of: shards of about a hundred rows, or blocks of shards of any size.
+fn steps(rng: &mut ChaCha8Rng) -> Steps {
+    let kind = match rng.random_range(0..10) {
+        0..6 => Kind::Epochs,
+        6 => Kind::LocalSteps(rng.random_range(1..=3)),
+        _ => return blocks(rng),
+    };
+    let shards = rng.random_range(1..=10);
+    Steps::new(kind, (0..shards).map(|shard| 100 + shard % 2).collect())
+}
+
+fn blocks(rng: &mut ChaCha8Rng) -> Steps {
+    let shards = rng.random_range(1..=5);
+    let shard_rows: Vec<u32> = (0..shards).map(|_| rng.random_range(1..=60)).collect();
+    let kind = Kind::Gradients {
+        // Up to eight blocks, and some rows that make none.
+        batch: rng.random_range(16..72),
+        round_steps: rng.random_bool(0.5).then(|| rng.random_range(1..=5)),
+        tasks_per_step: rng.random_bool(0.25).then(|| rng.random_range(1..=6)),
+    };
+    Steps::new(kind, shard_rows)
 }

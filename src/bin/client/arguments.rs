@@ -11,8 +11,8 @@ use gradwire::client::{RecipeName, local};
 use gradwire::config::Name;
 use gradwire::dataset::ValidationSplit;
 use gradwire::engine::Policy;
-use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX};
-use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX};
+use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX, STEPS_MAX, TASKS_PER_STEP_MAX};
+use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX, LOCAL_STEPS_MAX};
 use gradwire::model::{Activation, Kernel, Merge, Optimiser, OuterOptimiser, OuterSchedule};
 
 /// Train neural networks on the nodes of a gradwire coordinator, or in this process with --local, and manage the
@@ -63,10 +63,10 @@ pub enum Asked {
     /// Save the model of a finished job, the same file that train writes
     #[command(override_usage = "client <IP> <PORT> model <ID> --out <FILE.safetensors> [OPTIONS]")]
     Model(Model),
-    /// Print the result of every task, and the node that trained it
+    /// Print the result of every task, and the node that trained it; of merged gradients, that of every step
     #[command(override_usage = "client <IP> <PORT> ledger <ID> [OPTIONS]")]
     Ledger(OneJob),
-    /// Recompute a job's tasks here and compare the bits
+    /// Recompute a job's tasks, or its steps of merged gradients, here and compare the bits
     #[command(override_usage = "client <IP> <PORT> verify <ID> [OPTIONS]")]
     Verify(Verify),
     /// Any other word in a command's place.
@@ -138,7 +138,7 @@ pub struct Model {
 pub struct Verify {
     #[command(flatten)]
     pub job: Id,
-    /// Number of tasks to verify, drawn at random [default: all]
+    /// Number of tasks to verify, or of steps of merged gradients, drawn at random [default: all]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, u64::MAX))]
     pub sample: Option<u64>,
     /// Seed of the draw [default: random]
@@ -184,12 +184,29 @@ pub struct Train {
     /// Set of defaults for the other options: default or classic
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub recipe: RecipeName,
-    /// Number of rounds; each trains every shard and merges the updates [default: 40; classic: 25]
+    /// Number of rounds; each goes through the training rows once, or as often as --epochs says [default: 40; classic: 25]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, ROUNDS_MAX))]
     pub rounds: Option<u32>,
-    /// Number of passes over the shard in each task [default: 3; classic: 15]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, EPOCHS_MAX))]
+    /// Merge trained weights once a round instead of gradients once a batch, for slow networks: number of passes that each
+    /// task makes over its shard [default: merge gradients; 3 with --merge median or --outer; classic: 15]
+    #[arg(long, value_name = "N", visible_alias = "local-epochs", allow_negative_numbers = true,
+        value_parser = whole(1, EPOCHS_MAX))]
     pub epochs: Option<u32>,
+    /// Number of batches that each shard is trained with between two merges. With 1, nodes send the gradients of a batch's
+    /// rows, and one optimiser, at the coordinator, moves the weights once per batch: --optimiser, --momentum,
+    /// --weight-decay and --eta are about that one, and its schedule is cosine unless --outer-schedule says otherwise
+    /// [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, LOCAL_STEPS_MAX))]
+    pub local_steps: Option<u32>,
+    /// Number of steps in each round, where tasks are not epochs [default: as many as go once through the rows]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = whole(1, STEPS_MAX as u32))]
+    pub round_steps: Option<u32>,
+    /// Number of tasks to cut each step of merged gradients into; the model is the same whatever it is [default: as many as
+    /// suit the fleet]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = whole(1, TASKS_PER_STEP_MAX))]
+    pub tasks_per_step: Option<u32>,
     /// Widths of the hidden layers, such as 64,32; "none" for no hidden layer [default: 192; classic: 20]
     #[arg(long, value_name = "WIDTH,...")]
     pub hidden: Option<Hidden>,
@@ -206,10 +223,11 @@ pub struct Train {
     /// this is AdamW [default: 0]
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub weight_decay: Option<f32>,
-    /// Learning rate [default: 0.01; classic: 0.0001]
+    /// Learning rate [default: 0.01 * sqrt(batch / 128); with --epochs or --local-steps from 2: 0.01; classic: 0.0001]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub eta: Option<f32>,
-    /// Rows in a batch; 0 takes the whole shard [default: 32; classic: 0]
+    /// Rows in a batch, of all shards together where gradients are merged, else of one; 0 takes the whole shard [default: about
+    /// a 32nd of the training rows, from 32 to 512; with --epochs or --local-steps from 2: 32; classic: 0]
     #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = whole(0, BATCH_ROWS_MAX))]
     pub batch: Option<u32>,
     /// Number of shards to cut the training rows into [default: 4; classic: 11]

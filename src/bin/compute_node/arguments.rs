@@ -13,8 +13,9 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::Parser;
 
 const USAGE: &str = "compute_node [OPTIONS] <PORT> <LOAD_PROBABILITY>";
-const ABOUT: &str = "Train tasks for gradwire coordinators. To imitate a loaded machine, the node delays a task with \
-    probability <LOAD_PROBABILITY>; under load balancing it also rejects tasks with that probability.";
+const ABOUT: &str = "Train tasks for gradwire coordinators. To imitate a loaded machine, the node is loaded with probability \
+    <LOAD_PROBABILITY>, drawn anew every second: the first task that it takes then is delayed, and under load balancing it \
+    rejects tasks until the second is over.";
 const VERSION: &str = concat!("gradwire ", env!("CARGO_PKG_VERSION"));
 /// What has to be given, in its place: name and help.
 const POSITIONALS: [[&str; 2]; 2] =
@@ -22,7 +23,11 @@ const POSITIONALS: [[&str; 2]; 2] =
 /// What may be given: name, value, help.
 const OPTIONS: [[&str; 3]; 11] = [
     ["listen", "ADDRESS", "Address to listen on; 0.0.0.0 opens the node to the network [default: 127.0.0.1]"],
-    ["load-delay", "SECONDS", "Seconds by which injected load delays a task [default: 3]"],
+    [
+        "load-delay",
+        "SECONDS",
+        "Seconds by which injected load delays a task; below 1, it is drawn as often [default: 3]",
+    ],
     ["workers", "N", "Number of tasks to train at the same time, 1 to 1024 [default: 1]"],
     [
         "kernel",

@@ -18,6 +18,9 @@ pub trait Content: Clone + fmt::Debug {
     type Failure: Clone + fmt::Debug;
 }
 
+/// A moment: the time since another one that the caller fixes once. Never runs backwards.
+pub type Moment = Duration;
+
 /// One connection to a coordinator; never used again after it is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkKey(pub u64);
@@ -68,8 +71,8 @@ pub struct Train<C: Content> {
     pub may_reject: bool,
     /// The weights to start from.
     pub base: Object<C::Data>,
-    /// The rows to train on.
-    pub shard: Object<C::Data>,
+    /// The rows to train on: a shard, or all those that its blocks lie in. At least one.
+    pub shards: Vec<Object<C::Data>>,
     /// What is to be trained.
     pub work: C::Work,
 }
@@ -95,7 +98,7 @@ pub enum Failure<F> {
         /// So many.
         queued_max: usize,
     },
-    /// Its base or its shard cannot be had.
+    /// Its base or its rows cannot be had.
     DataMissing(F),
     /// Its training has failed.
     Training(F),
@@ -212,7 +215,7 @@ pub enum Action<C: Content> {
         /// The weights to start from.
         base: C::Data,
         /// The rows to train on.
-        shard: C::Data,
+        shards: Vec<C::Data>,
         /// Injected load.
         delay: Duration,
     },
@@ -246,6 +249,8 @@ pub enum Action<C: Content> {
         reason: RejectReason,
         /// The load.
         counts: Counts,
+        /// For so long the next one would be rejected, too; 0: nobody knows.
+        retry_ms: u32,
     },
     /// Answer that the task is not trained.
     AnswerFailed {

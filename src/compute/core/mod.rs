@@ -2,8 +2,8 @@
 //!
 //! Pure: [`Core::handle`] takes what happened, and tells what to do. Owns the life of every task on the node; does not know
 //! sockets, threads, channels, clock, log or tensors, nor how anything travels. Its random choices come from a seed, so the
-//! same events give the same actions: `tests/simulation` lives on that. No rule here is about time, so that it is told none:
-//! an injected delay is a length that the worker is told, and how long a drain may take is for whoever asks for it.
+//! same events at the same moments give the same actions: `tests/simulation` lives on that. Injected load alone is about time:
+//! its delay is a length that the worker is told, and how long a drain may take is for whoever asks for it.
 //!
 //! ```text
 //! TRAIN -> fetching -> queued -> running -> cached -> forgotten
@@ -34,8 +34,8 @@ mod tests;
 use std::time::Duration;
 
 pub use events::{
-    Action, Content, Counts, Event, Failure, Identity, LinkKey, Note, Object, Outstanding, Recipient, TaskKey, Train,
-    TrainedUpdate,
+    Action, Content, Counts, Event, Failure, Identity, LinkKey, Moment, Note, Object, Outstanding, Recipient, TaskKey,
+    Train, TrainedUpdate,
 };
 pub use history::JobDone;
 
@@ -51,9 +51,10 @@ use table::{Stage, Table, Task};
 pub struct Settings {
     /// Tasks trained at once, at least 1.
     pub workers: u32,
-    /// With this probability a task is delayed, and one that may be rejected is.
+    /// With this probability the node is loaded for a second, or for the delay if that is shorter: it rejects what it may, and the
+    /// first task that it takes waits.
     pub load_probability: f64,
-    /// The delay.
+    /// So long, from when the load was drawn.
     pub load_delay: Duration,
     /// Tasks that may wait for a worker; one more is refused.
     pub queued_max: usize,
@@ -118,14 +119,14 @@ impl<C: Content> Core<C> {
         }
     }
 
-    /// Takes what happened, and appends what is to be done, in order, to `actions`.
+    /// Takes what happened and when, and appends what is to be done, in order, to `actions`.
     ///
     /// An event that fits nothing (of a link that is down, a task that is not known) changes nothing.
-    pub fn handle(&mut self, event: Event<C>, actions: &mut Vec<Action<C>>) {
+    pub fn handle(&mut self, now: Moment, event: Event<C>, actions: &mut Vec<Action<C>>) {
         match event {
             Event::LinkUp { link, inline_bytes_max } => self.links.up(link, inline_bytes_max),
             Event::LinkDown { link } => self.link_down(link, actions),
-            Event::TrainRequested(train) => self.train(train, actions),
+            Event::TrainRequested(train) => self.train(now, train, actions),
             Event::PollRequested { link, request, attempt } => {
                 let state = self.polled(link, attempt);
                 actions.push(Action::AnswerPolled { link, request, attempt, state });
@@ -153,7 +154,7 @@ impl<C: Content> Core<C> {
             Event::CloseRequested => actions.extend(self.links.keys().map(|link| Action::Close { link })),
             Event::StopRequested => self.stop(actions),
         }
-        self.start_next(actions);
+        self.start_next(now, actions);
         self.table.check();
     }
 
@@ -206,8 +207,8 @@ impl<C: Content> Core<C> {
         })
     }
 
-    fn train(&mut self, train: Train<C>, actions: &mut Vec<Action<C>>) {
-        let Train { to, identity, may_reject, base, shard, work } = train;
+    fn train(&mut self, now: Moment, train: Train<C>, actions: &mut Vec<Action<C>>) {
+        let Train { to, identity, may_reject, base, shards, work } = train;
         if self.links.get_mut(to.link).is_none() {
             return;
         }
@@ -218,53 +219,59 @@ impl<C: Content> Core<C> {
         if self.reuse(&identity, to, actions) || self.adopt(&identity, to, actions) {
             return;
         }
-        if may_reject && let Some(reason) = self.rejection() {
+        let loaded_for = self.load.loaded_for(now);
+        if may_reject && let Some((reason, retry_ms)) = self.rejection(loaded_for) {
             actions.push(Action::Tell { attempt: to.attempt, note: Note::Rejected(reason) });
-            return actions.push(Action::AnswerRejected { to, reason, counts: self.counts() });
+            return actions.push(Action::AnswerRejected { to, reason, counts: self.counts(), retry_ms });
         }
         self.history.taken(identity.task.job);
         let before = self.links.get_mut(to.link).and_then(|linked| linked.replace_base(identity.task, base.digest));
         actions.extend(before.map(|digest| Action::DropObject { digest }));
-        for object in [&base, &shard] {
+        for object in std::iter::once(&base).chain(&shards) {
             if object.data.is_none() {
                 actions.push(Action::Fetch { link: to.link, digest: object.digest });
             }
         }
-        let stage = Stage::Fetching { base, shard };
-        let key = self.table.insert(Task { identity, attempt: to.attempt, to: Some(to), work, stage });
+        let stage = Stage::Fetching { base, shards };
+        let wait_until = self.load.take_wait();
+        let key = self.table.insert(Task { identity, attempt: to.attempt, to: Some(to), work, wait_until, stage });
         self.enqueue_if_complete(key, actions);
     }
 
-    /// Why a task that may be rejected is.
-    fn rejection(&mut self) -> Option<RejectReason> {
-        if self.load.rejects() {
-            return Some(RejectReason::LoadProbability);
+    /// Why a task that may be rejected is, and for how long, in milliseconds, the next one would be.
+    fn rejection(&self, loaded_for: Option<Duration>) -> Option<(RejectReason, u32)> {
+        if let Some(left) = loaded_for {
+            // Rounded up: whoever asks again then finds the load gone. A second at most.
+            return Some((RejectReason::LoadProbability, left.as_nanos().div_ceil(1_000_000) as u32));
         }
-        (self.table.unanswered() >= self.settings.workers as usize).then_some(RejectReason::Busy)
+        // Nobody knows how long a task takes.
+        (self.table.unanswered() >= self.settings.workers as usize).then_some((RejectReason::Busy, 0))
     }
 
     /// Puts a task whose data is here behind the others that wait for a worker.
     fn enqueue_if_complete(&mut self, key: TaskKey, actions: &mut Vec<Action<C>>) {
-        let Some(Task { stage: Stage::Fetching { base, shard }, .. }) = self.table.get(key) else { return };
-        let (Some(base), Some(shard)) = (base.data.clone(), shard.data.clone()) else { return };
+        let Some(Task { stage: Stage::Fetching { base, shards }, .. }) = self.table.get(key) else { return };
+        let all: Option<Vec<C::Data>> = shards.iter().map(|shard| shard.data.clone()).collect();
+        let (Some(base), Some(shards)) = (base.data.clone(), all) else { return };
         let queued_max = self.settings.queued_max;
         if self.table.queued() >= queued_max {
             return self.give_up(key, Failure::QueueFull { queued_max }, actions);
         }
-        self.table.enqueue(key, base, shard);
+        self.table.enqueue(key, base, shards);
     }
 
     /// Gives free workers what waits for them.
-    fn start_next(&mut self, actions: &mut Vec<Action<C>>) {
+    fn start_next(&mut self, now: Moment, actions: &mut Vec<Action<C>>) {
         while self.table.running().len() < self.settings.workers as usize
-            && let Some((key, base, shard)) = self.table.start_first()
+            && let Some((key, base, shards)) = self.table.start_first()
         {
             let Some(task) = self.table.get(key) else { return };
             if let Some(linked) = task.to.and_then(|to| self.links.get_mut(to.link)) {
                 // The next update takes the memory of one that has been fetched.
                 actions.extend(linked.take_fetched().into_iter().map(|digest| Action::DropObject { digest }));
             }
-            actions.push(Action::Start { task: key, work: task.work.clone(), base, shard, delay: self.load.delay() });
+            let delay = task.wait_until.map_or(Duration::ZERO, |until| until.saturating_sub(now));
+            actions.push(Action::Start { task: key, work: task.work.clone(), base, shards, delay });
         }
     }
 
@@ -285,9 +292,9 @@ impl<C: Content> Core<C> {
 
     fn object_here(&mut self, link: LinkKey, digest: Digest, data: &C::Data, actions: &mut Vec<Action<C>>) {
         for key in self.table.of_link(link).collect::<Vec<_>>() {
-            let Some(Task { stage: Stage::Fetching { base, shard }, .. }) = self.table.get_mut(key) else { continue };
+            let Some(Task { stage: Stage::Fetching { base, shards }, .. }) = self.table.get_mut(key) else { continue };
             let mut is_wanted = false;
-            for object in [base, shard] {
+            for object in std::iter::once(base).chain(shards) {
                 if object.digest == digest {
                     object.data = Some(data.clone());
                     is_wanted = true;
@@ -301,8 +308,8 @@ impl<C: Content> Core<C> {
 
     fn object_missing(&mut self, link: LinkKey, digest: Digest, failure: &C::Failure, actions: &mut Vec<Action<C>>) {
         for key in self.table.of_link(link).collect::<Vec<_>>() {
-            let Some(Task { stage: Stage::Fetching { base, shard }, .. }) = self.table.get(key) else { continue };
-            if base.digest == digest || shard.digest == digest {
+            let Some(Task { stage: Stage::Fetching { base, shards }, .. }) = self.table.get(key) else { continue };
+            if base.digest == digest || shards.iter().any(|shard| shard.digest == digest) {
                 self.give_up(key, Failure::DataMissing(failure.clone()), actions);
             }
         }

@@ -4,7 +4,7 @@
 use crate::job::Attempt;
 use std::collections::VecDeque;
 
-use super::events::{Content, Identity, LinkKey, Object, Recipient, TaskKey, TrainedUpdate};
+use super::events::{Content, Identity, LinkKey, Moment, Object, Recipient, TaskKey, TrainedUpdate};
 
 /// A task.
 pub(super) struct Task<C: Content> {
@@ -14,15 +14,17 @@ pub(super) struct Task<C: Content> {
     /// Who is to be answered; nobody once that has been done, or once the link has ended.
     pub(super) to: Option<Recipient>,
     pub(super) work: C::Work,
+    /// Injected load: it is not trained before this.
+    pub(super) wait_until: Option<Moment>,
     pub(super) stage: Stage<C>,
 }
 
 /// Where a task is in its life.
 pub(super) enum Stage<C: Content> {
     /// It waits for data.
-    Fetching { base: Object<C::Data>, shard: Object<C::Data> },
+    Fetching { base: Object<C::Data>, shards: Vec<Object<C::Data>> },
     /// It waits for a worker.
-    Queued { base: C::Data, shard: C::Data },
+    Queued { base: C::Data, shards: Vec<C::Data> },
     /// A worker has it.
     Running {
         /// The worker was told to stop: nobody else may have it.
@@ -129,21 +131,21 @@ impl<C: Content> Table<C> {
     }
 
     /// Moves a task behind the others that wait for a worker.
-    pub(super) fn enqueue(&mut self, key: TaskKey, base: C::Data, shard: C::Data) {
+    pub(super) fn enqueue(&mut self, key: TaskKey, base: C::Data, shards: Vec<C::Data>) {
         if let Some(task) = self.get_mut(key) {
-            task.stage = Stage::Queued { base, shard };
+            task.stage = Stage::Queued { base, shards };
             self.queue.push_back(key);
         }
     }
 
     /// Gives the first task that waits to a worker: its key and its data.
-    pub(super) fn start_first(&mut self) -> Option<(TaskKey, C::Data, C::Data)> {
+    pub(super) fn start_first(&mut self) -> Option<(TaskKey, C::Data, Vec<C::Data>)> {
         let key = self.queue.pop_front()?;
         let task = self.get_mut(key)?;
         match std::mem::replace(&mut task.stage, Stage::Running { is_stopping: false }) {
-            Stage::Queued { base, shard } => {
+            Stage::Queued { base, shards } => {
                 self.running.push(key);
-                Some((key, base, shard))
+                Some((key, base, shards))
             }
             _ => None,
         }

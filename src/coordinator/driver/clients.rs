@@ -8,6 +8,7 @@ use crate::coordinator::handles::{Client, ClientKey};
 use crate::coordinator::journal::{Absent, JournalCommand};
 use crate::coordinator::watcher::Watcher;
 use crate::coordinator::work::{MergeWork, Start, Validating};
+use crate::coordinator::workers::is_small;
 use crate::digest::Digest;
 use crate::engine::{Admission, Event, JobProgress};
 use crate::job::{JobId, JobState, JobStatus};
@@ -279,26 +280,37 @@ impl Driver {
         };
         if let Some(job) = self.jobs.get(id) {
             let specification = job.specification.clone();
-            self.merge(MergeWork::Prepare { job: id, specification, start });
+            self.merge(id, MergeWork::Prepare { job: id, specification, start });
         }
     }
 
-    pub(super) fn merge(&self, order: MergeWork) {
-        // The thread lives as long as the channel, and catches its panics.
-        let _ = self.merging.send(order);
+    /// Has something of an open job merged, or merges it.
+    pub(super) fn merge(&mut self, job: JobId, order: MergeWork) {
+        if !self.jobs.get(job).is_some_and(|job| is_small(&job.specification)) {
+            // The thread lives as long as the channel, and catches its panics.
+            let _ = self.merging.send(order);
+        } else if let Some(event) = self.small.obey(order) {
+            self.take(event);
+        }
     }
 
-    pub(super) fn finish_round(&mut self, job: JobId, step: u64) {
+    /// Drops what there is of a job's step.
+    pub(super) fn release_step(&mut self, job: JobId) {
+        self.small.obey(MergeWork::Release { job });
+        let _ = self.merging.send(MergeWork::Release { job });
+    }
+
+    pub(super) fn finish_step(&mut self, job: JobId, step: u64, rows: u64) {
         if let Some(base) = self.jobs.take_base(job) {
-            self.merge(MergeWork::Finish { job, step, base });
+            self.merge(job, MergeWork::Finish { job, step, rows, base });
         }
     }
 
-    pub(super) fn validate(&mut self, id: JobId, step: u64) {
+    pub(super) fn validate(&mut self, id: JobId, round: u32) {
         let Some(job) = self.jobs.get(id) else { return };
         let (Some(rows), Some(base)) = (job.validation.clone(), &job.base) else { return };
         let (weights, digest) = (base.bytes.clone(), base.digest);
-        let order = Validating { job: id, step, specification: job.specification.clone(), weights, digest, rows };
+        let order = Validating { job: id, round, specification: job.specification.clone(), weights, digest, rows };
         let _ = self.validating.send(order);
     }
 }

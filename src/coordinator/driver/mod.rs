@@ -25,6 +25,7 @@ use super::status::{Counts, Snapshot};
 use super::transfers::Transfers;
 use super::watcher::Watcher;
 use super::work::{MergeWork, Validating};
+use super::workers::Merger;
 use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{self, Action, Engine, Event, Fault, LinkKey, NodeKey, Time};
@@ -91,6 +92,8 @@ pub(super) struct Driver {
     transfers: Transfers,
     counts: Counts,
     event_log: EventLog,
+    /// Merges what is small.
+    small: Merger,
     merging: Sender<MergeWork>,
     validating: Sender<Validating>,
     poller: Sender<PollerCommand>,
@@ -115,6 +118,7 @@ struct Submission {
 pub(super) struct Handles {
     pub(super) store: Arc<Store>,
     pub(super) transfers: Transfers,
+    pub(super) small: Merger,
     pub(super) merging: Sender<MergeWork>,
     pub(super) validating: Sender<Validating>,
     pub(super) poller: Sender<PollerCommand>,
@@ -130,7 +134,7 @@ const LOOK_THROUGH_EVERY_US: u64 = 60_000_000;
 impl Driver {
     /// With the nodes that are listed at the start.
     pub(super) fn new(settings: &Settings, nodes: BTreeMap<NodeKey, NodeAddress>, handles: Handles) -> Driver {
-        let Handles { store, transfers, merging, validating, poller, journal, archive, recovering, event_log } =
+        let Handles { store, transfers, small, merging, validating, poller, journal, archive, recovering, event_log } =
             handles;
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
@@ -153,6 +157,7 @@ impl Driver {
             transfers,
             counts: Counts::default(),
             event_log,
+            small,
             merging,
             validating,
             poller,
@@ -262,15 +267,10 @@ impl Driver {
                 let shards = lost.into_iter().map(|lost| lost.shard).collect();
                 self.tell(Event::UpdatesLost { job, step, shards, reason });
             }
-            DriverEvent::Merged { job, step, weights } => {
+            DriverEvent::Merged { job, step, weights, sum } => {
                 let base = weights.digest;
-                if self.writes_weights
-                    && let Some(job) = self.jobs.get(job)
-                {
-                    job.unwritten.push_back(weights.clone());
-                }
                 self.jobs.set_base(job, weights);
-                self.tell(Event::Merged { job, step, base });
+                self.tell(Event::Merged { job, step, base, sum });
             }
             DriverEvent::Sweep => {
                 self.poll_running_tasks();
@@ -350,19 +350,21 @@ impl Driver {
             Action::Admit { job, admission } => self.admit(job, &admission),
             Action::CollectData { job } => self.collect(job),
             Action::Prepare { job } => self.prepare(job),
-            Action::Dispatch { link, attempt, base, may_reject } => self.dispatch(link, attempt, base, may_reject),
+            Action::Dispatch { link, attempt, rows, base, may_reject } => {
+                self.dispatch(link, attempt, rows, base, may_reject);
+            }
             Action::Cancel { link, attempt } => self.cancel(link, attempt),
-            Action::Accumulate { link, attempt, rows, .. } => {
+            Action::Accumulate { link, attempt, rows, blocks, .. } => {
                 if let Some(update) = self.updates.remove(&(link, attempt)) {
                     let TaskId { job, step, shard } = attempt.task;
-                    self.merge(MergeWork::Accumulate { job, step, shard, rows, update: update.bytes });
+                    self.merge(job, MergeWork::Accumulate { job, step, shard, rows, blocks, update: update.bytes });
                 }
             }
             Action::Discard { link, attempt, .. } => {
                 self.updates.remove(&(link, attempt));
             }
-            Action::FinishRound { job, step, .. } => self.finish_round(job, step),
-            Action::Validate { job, step, .. } => self.validate(job, step),
+            Action::FinishStep { job, step, rows } => self.finish_step(job, step, rows),
+            Action::Validate { job, round, .. } => self.validate(job, round),
             Action::DropLink { link, reason } => {
                 if let Some(node) = self.links.remove(&link) {
                     self.say_let_go(&node, &reason);
@@ -371,12 +373,13 @@ impl Driver {
             }
             Action::DialNow { nodes } => self.order_poller(PollerCommand::DialNow(nodes)),
             Action::StopDialling { node } => self.order_poller(PollerCommand::StopDialling(node)),
+            Action::KeepWeights { job } => self.keep_weights(job),
             Action::Persist { job, record } => self.persist(job, record),
             Action::Report { job, event } => self.report(job, event),
-            Action::Suspend { job } => self.merge(MergeWork::Release { job }),
+            Action::Suspend { job } => self.release_step(job),
             Action::ReleaseJob { job } => {
                 self.jobs.release(job);
-                self.merge(MergeWork::Release { job });
+                self.release_step(job);
             }
             Action::Forget { job } => {
                 self.ended.forget(job);

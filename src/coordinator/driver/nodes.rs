@@ -8,10 +8,11 @@ use crate::coordinator::handles::{NodeContext, NodeHandle};
 use crate::coordinator::listing::Changed;
 use crate::digest::Digest;
 use crate::engine::{Event, LinkKey, NodeInfo, NodeKey};
-use crate::job::{Attempt, JobId, TaskId};
+use crate::job::{Attempt, JobId, TaskId, TaskRows};
+use crate::model::BlockRange;
 use crate::net::{SharedPiece, Unsent};
 use crate::wire::SharedBytes;
-use crate::wire::message::{Cancel, Poll, Results, ShardSource, Train};
+use crate::wire::message::{Cancel, Poll, Results, RowsSource, ShippedRange, Train};
 use crate::wire::text::counted;
 
 /// A running task is asked how far it is after so long, and again.
@@ -194,9 +195,17 @@ impl Driver {
         let _ = self.poller.try_send(command);
     }
 
-    pub(super) fn dispatch(&mut self, key: LinkKey, attempt: Attempt, base: Digest, may_reject: bool) {
+    pub(super) fn dispatch(&mut self, key: LinkKey, attempt: Attempt, rows: TaskRows, base: Digest, may_reject: bool) {
         let (Some(node), Some(job)) = (self.links.get_mut(&key), self.jobs.get(attempt.task.job)) else { return };
-        let Some(shard) = job.specification.shards.get(attempt.task.shard as usize) else { return };
+        let digest_of = |shard: u32| job.specification.shards[shard as usize].digest;
+        let is_sum = matches!(rows, TaskRows::Blocks { .. });
+        let rows = match rows {
+            TaskRows::Shard(shard) => RowsSource::Shipped(digest_of(shard)),
+            TaskRows::Blocks { epoch, ranges } => {
+                let shipped = |blocks: BlockRange| ShippedRange { blocks, shard: digest_of(blocks.shard) };
+                RowsSource::Blocks { epoch, ranges: ranges.into_iter().map(shipped).collect() }
+            }
+        };
         let weights = job.base.as_ref().filter(|weights| weights.digest == base);
         if let Some(weights) = weights
             && weights.bytes.len() <= node.linked.link.peer().piece_bytes_max()
@@ -210,14 +219,8 @@ impl Driver {
                 node.pushed = Some(base);
             }
         }
-        let train = Train {
-            name: attempt,
-            may_reject,
-            base,
-            shard: ShardSource::Shipped(shard.digest),
-            training: job.specification.training.clone(),
-        };
-        let context = NodeContext::Train { attempt, network: job.network.clone() };
+        let train = Train { name: attempt, may_reject, base, rows, training: job.specification.training.clone() };
+        let context = NodeContext::Train { attempt, network: job.network.clone(), is_sum };
         match node.linked.link.request(&train.into(), context) {
             Ok(request) => {
                 node.out.insert(attempt, Out { request, asked: now() });

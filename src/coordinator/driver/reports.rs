@@ -9,16 +9,25 @@ use crate::coordinator::answers::{answer, error_of};
 use crate::coordinator::ended::{Ended, Waiting};
 use crate::coordinator::journal::{JournalCommand, JournalEvent, Restored};
 use crate::engine::{Event, JobEvent, Notice};
-use crate::job::{FailReason, Failure, JobId, JobState, Outcome, RoundRecord, RoundSummary};
+use crate::job::{FailReason, Failure, JobId, JobState, Outcome, Record, RoundSummary};
 use crate::wire::message::{self, NoticeKind};
 use crate::wire::{Message, specification};
 
 impl Driver {
-    /// A round is to be written.
-    pub(super) fn persist(&mut self, id: JobId, record: Box<RoundRecord>) {
+    /// The weights that were made last are to be written, with a record that is still to come.
+    pub(super) fn keep_weights(&mut self, id: JobId) {
+        if self.writes_weights
+            && let Some(job) = self.jobs.get(id)
+        {
+            job.unwritten.extend(job.base.clone());
+        }
+    }
+
+    /// Some steps are to be written.
+    pub(super) fn persist(&mut self, id: JobId, record: Box<Record>) {
         let Some(job) = self.jobs.get(id) else { return };
         let weights = job.take_unwritten(&record.progress.base);
-        self.write(JournalCommand::Round { job: id, record, weights });
+        self.write(JournalCommand::Steps { job: id, record, weights });
     }
 
     pub(super) fn report(&mut self, id: JobId, event: JobEvent) {

@@ -11,8 +11,8 @@ use super::ledger::{self, Block, Blocks, Extent};
 use super::reading;
 use super::shelved::{Absent, Shelved};
 use crate::digest::Digest;
-use crate::job::{JobId, RoundSummary, Specification};
-use crate::wire::message::{Entries, LedgerEntry};
+use crate::job::{JobId, LedgerEntry, RoundSummary, Specification};
+use crate::wire::message::Entries;
 
 /// Jobs that have ended and whose ledgers can be asked for page by page without being looked up again.
 const LOOKED_UP_MAX: usize = 8;
@@ -62,32 +62,33 @@ impl Archive {
         self.look_up(job).map(|shelved| shelved.specification)
     }
 
-    /// Entries of a job's ledger, from this one on, no more than `count_max` of them. No more is read than the blocks in which they lie.
+    /// Entries of a job's ledger, from this one on, no more than `count_max` of them. No more is read than the blocks in which
+    /// they lie.
     pub(in super::super) fn entries(&self, job: JobId, first: u64, count_max: usize) -> Result<Entries, Absent> {
         let shelved = self.look_up(job)?;
-        let shards = shelved.specification.shards.len() as u64;
-        let total = shelved.rounds() as u64 * shards;
+        let (total, of_step) = (shelved.entries, shelved.specification.step_entries());
         let end = total.min(first.saturating_add(count_max as u64));
-        let rounds = (first / shards) as usize..end.div_ceil(shards) as usize;
         let mut entries: Vec<LedgerEntry> = Vec::new();
         if first < end {
-            let due = rounds.len() as u64 * shards;
-            let read = self.read(job, &shelved, rounds, |block| entries.extend(block.entries));
+            let blocks = shelved.block_of(first)..shelved.block_of(end - 1) + 1;
+            let before = shelved.entries_before(blocks.start);
+            let due = shelved.entries_before(blocks.end) - before;
+            let read = self.read(job, &shelved, blocks, |block| entries.extend(block.entries));
             let is_whole = || if entries.len() as u64 == due { Ok(()) } else { Err("entries are missing".to_owned()) };
             if let Err(why) = read.and_then(|()| is_whole()) {
                 return Err(Absent::Unread(format!("the ledger of job {job} cannot be read: {why}")));
             }
-            entries.drain(..(first % shards) as usize);
+            entries.drain(..(first - before) as usize);
             entries.truncate(count_max);
         }
-        Ok(Entries { total, first, shards: shards as u32, entries })
+        Ok(Entries { total, first, shards: of_step, entries })
     }
 
     /// What was told of a job's rounds, as far as its ledger is whole.
     pub(super) fn rounds(&self, job: JobId) -> Vec<RoundSummary> {
         let mut rounds = Vec::new();
         if let Ok(shelved) = self.look_up(job)
-            && let Err(why) = self.walk(job, &shelved, |block| rounds.push(block.round))
+            && let Err(why) = self.walk(job, &shelved, |block| rounds.extend(block.round))
         {
             log::warn!("job {job}: {why}");
         }
@@ -134,7 +135,10 @@ impl Archive {
 
     /// A job has been submitted; nothing of it is written yet.
     pub(in super::super) fn begin(&self, job: JobId, specification: Arc<Specification>) {
-        self.shelve(job, Shelved { specification, ledger: Extent::START, starts: Arc::default(), tail: Vec::new() });
+        self.shelve(
+            job,
+            Shelved { specification, ledger: Extent::START, starts: Arc::default(), tail: Vec::new(), entries: 0 },
+        );
     }
 
     /// This much of a job is durable.
@@ -198,12 +202,12 @@ impl Archive {
         Ok(shelved)
     }
 
-    /// Reads the blocks of these rounds, counted from 0, of what is durable of a job's ledger.
+    /// Reads these blocks, counted from 0, of what is durable of a job's ledger.
     fn read(
         &self,
         job: JobId,
         shelved: &Shelved,
-        rounds: Range<usize>,
+        wanted: Range<usize>,
         mut each: impl FnMut(Block),
     ) -> Result<(), String> {
         let Shelved { ledger, starts, tail, .. } = shelved;
@@ -211,21 +215,21 @@ impl Archive {
             let mut blocks = Blocks::within(bytes, seal);
             blocks.try_for_each(|block| block.map(&mut each)).map_err(|error| error.to_string())
         };
-        if let Some(&start) = starts.get(rounds.start)
+        if let Some(&start) = starts.get(wanted.start).map(|start| &start.bytes)
             && let Some(directory) = &self.directory
         {
-            let end = starts.get(rounds.end).copied().unwrap_or(ledger.bytes);
+            let end = starts.get(wanted.end).map_or(ledger.bytes, |start| start.bytes);
             // The seal of the block before lies before it.
-            let before = if rounds.start > 0 { ledger::SEAL_BYTES } else { 0 };
+            let before = if wanted.start > 0 { ledger::SEAL_BYTES } else { 0 };
             let bytes = directory.read_ledger(job, start - before as u64..end).map_err(|error| error.to_string())?;
             let (before, blocks) = bytes.split_at(before);
             walk(blocks, ledger::last_seal(before))?;
         }
-        for round in rounds.start.max(starts.len())..rounds.end {
-            let place = round - starts.len();
+        for block in wanted.start.max(starts.len())..wanted.end {
+            let place = block - starts.len();
             let before = place.checked_sub(1).and_then(|place| tail.get(place));
-            let seal = before.map_or(ledger.seal, |block| ledger::last_seal(block));
-            walk(tail.get(place).map_or(&[], |block| block), seal)?;
+            let seal = before.map_or(ledger.seal, |block| ledger::last_seal(&block.bytes));
+            walk(tail.get(place).map_or(&[], |block| &block.bytes), seal)?;
         }
         Ok(())
     }
@@ -239,7 +243,7 @@ impl Archive {
                 each(block.map_err(|error| error.to_string())?);
             }
         }
-        self.read(job, shelved, starts.len()..shelved.rounds(), each)
+        self.read(job, shelved, starts.len()..shelved.blocks(), each)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

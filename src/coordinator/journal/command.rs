@@ -8,7 +8,7 @@ use super::directory::Directory;
 use super::state::StoredState;
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
-use crate::job::{Failure, JobId, JobState, JobStatus, RoundRecord, RoundSummary, Specification, Summary};
+use crate::job::{Failure, JobId, JobState, JobStatus, Record, RoundSummary, Specification, Summary};
 
 /// What happens when the journal cannot be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,8 +36,8 @@ impl FromStr for OnDiskError {
 pub(in super::super) enum JournalCommand {
     /// A job, whose data is in the store.
     Begin { status: JobStatus, specification: Arc<Specification> },
-    /// A round of it, and the weights after it.
-    Round { job: JobId, record: Box<RoundRecord>, weights: Option<Weights> },
+    /// Steps of it, and the weights after them.
+    Steps { job: JobId, record: Box<Record>, weights: Option<Weights> },
     /// It is paused, for this reason.
     Pause { job: JobId, failure: Failure },
     /// It is queued again.

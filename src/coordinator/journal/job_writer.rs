@@ -4,25 +4,25 @@
 use std::sync::Arc;
 
 use super::directory::Directory;
-use super::ledger::{self, Block, Extent};
+use super::ledger::{self, Block, Extent, Start, Written};
 use super::reading;
 use super::shelved::Shelved;
 use super::state::StoredState;
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::disk::DiskError;
-use crate::job::{JobId, JobState, RoundRecord};
+use crate::job::{JobId, JobState, Record};
 
 /// A job that is being written.
 pub(super) struct JobWriter {
     pub(super) state: StoredState,
     /// Where the blocks in the ledger's file begin.
-    starts: Arc<Vec<u64>>,
+    starts: Arc<Vec<Start>>,
     /// The ledger's blocks behind its file.
-    tail: Vec<Arc<Vec<u8>>>,
+    tail: Vec<Written>,
     /// The seal of the last of them.
     seal: Digest,
-    /// The weights after its last round, until they are written: the merge wants their memory.
+    /// The weights after its last step, until they are written: the merge wants their memory.
     pub(super) weights: Option<Weights>,
     /// Of weights that are kept beside the state.
     pub(super) kept_bytes: u64,
@@ -51,12 +51,12 @@ impl JobWriter {
     }
 
     /// Goes on behind what is written.
-    pub(super) fn resume(&mut self, starts: Vec<u64>) {
+    pub(super) fn resume(&mut self, starts: Vec<Start>) {
         let tail = std::mem::take(&mut self.state.tail);
         self.starts = Arc::new(starts);
         self.tail = ledger::split(&tail, self.state.ledger.seal);
         if let Some(last) = self.tail.last() {
-            self.seal = ledger::last_seal(last);
+            self.seal = ledger::last_seal(&last.bytes);
         }
         if self.state.status.state == JobState::Running {
             self.state.status.state = JobState::Queued;
@@ -65,23 +65,25 @@ impl JobWriter {
         self.is_dirty = false;
     }
 
-    /// A round is done.
-    pub(super) fn round(&mut self, record: &RoundRecord, weights: Option<Weights>) {
+    /// Some steps are done: they get a block.
+    pub(super) fn steps(&mut self, record: Record, weights: Option<Weights>) {
+        let Record { entries, ends_round, progress } = record;
+        let first = self.state.entries();
         let state = &mut self.state;
-        let mut block = Vec::new();
-        let round = record.progress.last;
-        let entries = ledger::entries(&state.specification, record);
-        self.seal = ledger::append(&mut block, Block { round, entries }, &self.seal);
-        self.tail.push(Arc::new(block));
-        state.progress = Some(record.progress.clone());
+        let mut bytes = Vec::new();
+        let round = progress.last.filter(|_| ends_round);
+        let block = Block { round, first, of_step: state.specification.step_entries(), entries };
+        self.seal = ledger::append(&mut bytes, block, &self.seal);
+        self.tail.push(Written { first, bytes: Arc::new(bytes) });
         state.status.state = JobState::Running;
-        state.status.rounds_done = round.round;
+        state.status.rounds_done = progress.rounds_done();
+        state.progress = Some(progress);
         self.weights = weights;
         self.is_dirty = true;
     }
 
     fn tail_bytes(&self) -> usize {
-        self.tail.iter().map(|block| block.len()).sum()
+        self.tail.iter().map(|block| block.bytes.len()).sum()
     }
 
     /// Writes a state, and before it what is too long for the state's end of the ledger.
@@ -92,8 +94,8 @@ impl JobWriter {
             let starts = Arc::make_mut(&mut self.starts);
             let mut bytes = self.state.ledger.bytes;
             for block in self.tail.drain(..) {
-                starts.push(bytes);
-                bytes += block.len() as u64;
+                starts.push(Start { bytes, first: block.first });
+                bytes += block.bytes.len() as u64;
             }
             self.state.ledger = Extent { bytes, seal: self.seal };
         }
@@ -124,12 +126,13 @@ impl JobWriter {
             ledger: self.state.ledger,
             starts: self.starts.clone(),
             tail: self.tail.clone(),
+            entries: self.state.entries(),
         }
     }
 }
 
-fn in_one_piece(blocks: &[Arc<Vec<u8>>]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(blocks.iter().map(|block| block.len()).sum());
-    blocks.iter().for_each(|block| bytes.extend_from_slice(block));
+fn in_one_piece(blocks: &[Written]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(blocks.iter().map(|block| block.bytes.len()).sum());
+    blocks.iter().for_each(|block| bytes.extend_from_slice(&block.bytes));
     bytes
 }

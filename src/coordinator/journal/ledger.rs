@@ -1,13 +1,14 @@
-//! A job's ledger as it is written: one block a round, each sealed by a digest over itself and the seal before. Owns the
-//! block's layout (docs/journal.md, section 4); does not know where blocks are kept.
+//! A job's ledger as it is written: a block for the steps that were written down together, each sealed by a digest over itself
+//! and the seal before. Owns the block's layout (docs/journal.md, section 4); does not know where blocks are kept, or which
+//! block may follow which.
 
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::digest::Digest;
-use crate::job::{MergedTask, RoundRecord, RoundSummary, RowsRef, Specification};
-use crate::wire::message::{Entries, LedgerEntry};
+use crate::job::{LedgerEntry, RoundSummary};
+use crate::wire::message::Entries;
 use crate::wire::{Message, MessageType, Reader, limits};
 
 /// Bytes of a digest.
@@ -25,17 +26,39 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// No round is done.
+    /// No step is done.
     pub(crate) const START: Extent = Extent { bytes: 0, seal: Digest([0; 32]) };
 }
 
-/// A round's block.
+/// The block of some steps.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Block {
-    /// What watchers heard of it.
-    pub(crate) round: RoundSummary,
-    /// Its tasks, in the order of their shards.
+    /// What watchers hear of the round that ends with it, if one does.
+    pub(crate) round: Option<RoundSummary>,
+    /// Entries before it.
+    pub(crate) first: u64,
+    /// Entries of a step.
+    pub(crate) of_step: u32,
+    /// Its entries; there is one at least.
     pub(crate) entries: Vec<LedgerEntry>,
+}
+
+/// A block as it is written.
+#[derive(Clone)]
+pub(crate) struct Written {
+    /// Entries before it.
+    pub(crate) first: u64,
+    /// All of it, with its seal.
+    pub(crate) bytes: Arc<Vec<u8>>,
+}
+
+/// Where a block begins in the ledger's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// Bytes of the ledger before it.
+    pub(crate) bytes: u64,
+    /// Entries before it.
+    pub(crate) first: u64,
 }
 
 /// What is wrong with a ledger.
@@ -66,40 +89,37 @@ impl fmt::Display for LedgerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disk(why) => write!(f, "the ledger cannot be read: {why}"),
-            Self::Short { bytes } => write!(f, "the ledger ends after {bytes} bytes, in the middle of a round"),
-            Self::Seal { offset } => write!(f, "the digest of the round at byte {offset} of the ledger is wrong"),
-            Self::Layout { offset, why } => write!(f, "the round at byte {offset} of the ledger: {why}"),
+            Self::Short { bytes } => write!(f, "the ledger ends after {bytes} bytes, in the middle of a block"),
+            Self::Seal { offset } => write!(f, "the digest of the block at byte {offset} of the ledger is wrong"),
+            Self::Layout { offset, why } => write!(f, "the block at byte {offset} of the ledger: {why}"),
         }
     }
 }
 
-/// What is written of a round's tasks.
-pub(crate) fn entries(specification: &Specification, record: &RoundRecord) -> Vec<LedgerEntry> {
-    let entry = |(task, shard): (&Option<MergedTask>, &RowsRef)| LedgerEntry {
-        rows: shard.rows,
-        base: record.base,
-        merged: task.clone(),
-    };
-    record.tasks.iter().zip(&specification.shards).map(entry).collect()
-}
-
-/// Appends a round's block to `out`, behind the block with `seal`; returns its own seal.
+/// Appends a block to `out`, behind the block with `seal`; returns its own seal.
 pub(crate) fn append(out: &mut Vec<u8>, block: Block, seal: &Digest) -> Digest {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
-    let shards = block.entries.len() as u32;
-    let first = u64::from(block.round.round - 1) * u64::from(shards);
-    let total = first + u64::from(shards);
-    part(out, &block.round.into());
-    for (index, entries) in block.entries.chunks(limits::LEDGER_ENTRIES_MAX).enumerate() {
+    let Block { round, first, of_step, entries } = block;
+    let total = first + entries.len() as u64;
+    round_to(out, round);
+    for (index, entries) in entries.chunks(limits::LEDGER_ENTRIES_MAX).enumerate() {
         let first = first + (index * limits::LEDGER_ENTRIES_MAX) as u64;
-        part(out, &Entries { total, first, shards, entries: entries.to_vec() }.into());
+        part(out, &Entries { total, first, shards: of_step, entries: entries.to_vec() }.into());
     }
     let length = (out.len() - start - LENGTH_BYTES) as u32;
     out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
     let own = Digest::of_parts(&[&seal.0, &out[start..]]);
     out.extend_from_slice(&own.0);
     own
+}
+
+/// Appends what is told of a round behind its length, or a length of 0 where none has ended.
+pub(crate) fn round_to(out: &mut Vec<u8>, round: Option<RoundSummary>) {
+    match round {
+        Some(round) => part(out, &round.into()),
+        None => payload(out, &[]),
+    }
 }
 
 /// Appends a message's payload behind its length.
@@ -195,32 +215,45 @@ pub(crate) fn last_seal(blocks: &[u8]) -> Digest {
     blocks.last_chunk::<SEAL_BYTES>().map_or(Extent::START.seal, |seal| Digest(*seal))
 }
 
-/// These blocks, of which the first is behind a block with `seal`, one by one.
-pub(crate) fn split(bytes: &[u8], seal: Digest) -> Vec<Arc<Vec<u8>>> {
+/// These blocks, of which the first is behind a block with `seal`, one by one; they have been read before.
+pub(crate) fn split(bytes: &[u8], seal: Digest) -> Vec<Written> {
     let mut blocks = Blocks::within(bytes, seal);
     let (mut split, mut start) = (Vec::new(), 0);
-    while let Some(Ok(_)) = blocks.next() {
+    while let Some(Ok(block)) = blocks.next() {
         let end = blocks.offset() as usize;
-        split.push(Arc::new(bytes[start..end].to_vec()));
+        split.push(Written { first: block.first, bytes: Arc::new(bytes[start..end].to_vec()) });
         start = end;
     }
     split
 }
 
 fn read(bytes: &[u8]) -> Result<Block, String> {
-    let mut reader = Reader::new("a round of the ledger", bytes);
-    let Message::Round(round) = read_part(&mut reader, MessageType::Round)? else { return Err("no ROUND".to_owned()) };
-    let mut entries = Vec::new();
+    let mut reader = Reader::new("a block of the ledger", bytes);
+    let round = read_round(&mut reader)?;
+    let mut block: Option<Block> = None;
     while reader.left() > 0 {
         let Message::Entries(part) = read_part(&mut reader, MessageType::Entries)? else {
             return Err("no ENTRIES".to_owned());
         };
-        entries.extend(part.entries);
+        let Entries { first, shards: of_step, entries, .. } = part;
+        let block = block.get_or_insert_with(|| Block { round, first, of_step, entries: Vec::new() });
+        if first != block.first + block.entries.len() as u64 || of_step != block.of_step {
+            return Err("its parts do not fit each other".to_owned());
+        }
+        block.entries.extend(entries);
     }
-    if round.round == 0 {
-        return Err("rounds are counted from 1".to_owned());
+    block.filter(|block| !block.entries.is_empty()).ok_or_else(|| "it has no entry".to_owned())
+}
+
+/// Reads what is told of a round behind its length; none where that is 0.
+pub(crate) fn read_round(reader: &mut Reader<'_>) -> Result<Option<RoundSummary>, String> {
+    if reader.clone().u32() == Ok(0) {
+        return reader.u32().map(|_| None).map_err(|error| error.to_string());
     }
-    Ok(Block { round, entries })
+    match read_part(reader, MessageType::Round)? {
+        Message::Round(round) if round.round > 0 => Ok(Some(round)),
+        _ => Err("rounds are counted from 1".to_owned()),
+    }
 }
 
 /// Reads a message's payload behind its length.

@@ -1,6 +1,6 @@
 //! The journal: what a job needs to go on after the coordinator has ended in whatever way, and the ledger of what its
 //! tasks came to. One thread writes it, behind the engine: jobs do not wait for the disk, only what their watchers are
-//! told does. Rounds that come while one is being written share the next write.
+//! told does. Steps that end while others are being written share the next write.
 //!
 //! Owns what is written and when it counts as durable; does not know what a job does next (`engine`), nor sockets. Without
 //! a directory everything but the weights is kept in memory, and durable at once.

@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::directory::Directory;
-use super::ledger::{self, Block, Blocks, Extent, LedgerError};
+use super::ledger::{self, Block, Blocks, Extent, LedgerError, Start};
 use super::shelved::{Absent, Shelved};
 use super::state::{Decoded, StoredState};
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
-use crate::job::{JobId, RoundSummary};
+use crate::job::{EntryResult, JobId, RoundSummary, Specification};
 use crate::wire::text::counted;
 
 /// A state of a job that is whole, with its weights.
@@ -19,7 +19,7 @@ pub(super) struct Whole {
     pub(super) weights: Option<Weights>,
     pub(super) rounds: Vec<RoundSummary>,
     /// Where the blocks in the ledger's file begin.
-    pub(super) starts: Vec<u64>,
+    pub(super) starts: Vec<Start>,
     /// Bytes of its file.
     pub(super) state_bytes: u64,
     pub(super) generation: u8,
@@ -92,10 +92,10 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
         return Err(Unread::Damaged(format!("it is of job {}", state.job())));
     }
     let (rounds, starts) = rounds(directory, &state)?;
-    let rounds_done = state.progress.as_ref().map_or(0, |progress| progress.rounds_done());
-    if rounds.len() != rounds_done as usize || state.status.rounds_done != rounds_done {
+    if state.status.rounds_done as usize != rounds.len() {
         return Err(Unread::Damaged(format!(
-            "its ledger has {}, and {rounds_done} are done",
+            "{} are done, and its ledger has {}",
+            state.status.rounds_done,
             counted(rounds.len() as u64, "round")
         )));
     }
@@ -110,38 +110,86 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     Ok(Whole { state, weights, rounds, starts, state_bytes, generation })
 }
 
-/// What was told of the rounds in a state's ledger, if all of it is right, and where those in its file begin.
-fn rounds(directory: &Directory, state: &StoredState) -> Result<(Vec<RoundSummary>, Vec<u64>), Unread> {
+/// What is told of the rounds in a state's ledger, if all of it is right, and where the blocks in its file begin.
+fn rounds(directory: &Directory, state: &StoredState) -> Result<(Vec<RoundSummary>, Vec<Start>), Unread> {
     let job = state.job();
     let Extent { bytes, seal } = state.ledger;
     let (file, file_bytes) = directory.open_ledger(job).map_err(|error| Unread::Disk(error.to_string()))?;
     if file_bytes < bytes {
         return Err(Unread::Damaged(format!("its ledger has {file_bytes} bytes, and {bytes} are needed")));
     }
-    let (mut rounds, mut starts) = (Vec::new(), Vec::new());
+    let mut walked = Walked::new(&state.specification);
     let mut take = |block: Result<Block, LedgerError>| {
         let block = block.map_err(|error| match error {
             LedgerError::Disk(why) => Unread::Disk(directory.ledger_error(job, why).to_string()),
             error => Unread::Damaged(error.to_string()),
         })?;
-        if block.round.round as usize != rounds.len() + 1 || block.entries.len() != state.specification.shards.len() {
-            return Err(Unread::Damaged("its ledger is not of this job, or has a round twice".to_owned()));
-        }
-        rounds.push(block.round);
-        Ok(())
+        walked.take(block).map_err(Unread::Damaged)
     };
     let mut filed = Blocks::new(file, bytes, Extent::START.seal);
+    let mut starts = Vec::new();
     loop {
-        let start = filed.offset();
+        let bytes = filed.offset();
         let Some(block) = filed.next() else { break };
-        take(block)?;
-        starts.push(start);
+        starts.push(Start { bytes, first: take(block)? });
     }
     if filed.seal() != seal {
         return Err(Unread::Damaged("its ledger is another than the state was written with".to_owned()));
     }
-    Blocks::within(&state.tail, seal).try_for_each(take)?;
+    Blocks::within(&state.tail, seal).try_for_each(|block| take(block).map(drop))?;
+    let Walked { entries, rounds, .. } = walked;
+    if entries != state.entries() {
+        let due = state.entries();
+        return Err(Unread::Damaged(format!("its ledger has {}, and {due} are due", counted(entries, "entry"))));
+    }
     Ok((rounds, starts))
+}
+
+/// A job's ledger as far as it has been walked over: which block may be the next.
+struct Walked {
+    /// Entries of a step, and of a round.
+    of_step: u32,
+    of_round: u64,
+    merges_gradients: bool,
+    entries: u64,
+    rounds: Vec<RoundSummary>,
+}
+
+impl Walked {
+    fn new(specification: &Specification) -> Walked {
+        let of_step = specification.step_entries();
+        Walked {
+            of_step,
+            of_round: u64::from(specification.round_steps()) * u64::from(of_step),
+            merges_gradients: specification.training.recipe.merges_gradients(),
+            entries: 0,
+            rounds: Vec::new(),
+        }
+    }
+
+    /// Goes over the next block; returns the entries before it. A round ends with a block, and each block is of whole steps of
+    /// one round.
+    fn take(&mut self, block: Block) -> Result<u64, String> {
+        let before = self.entries;
+        if block.first != before || block.of_step != self.of_step {
+            return Err("its ledger is not of this job, or has a step twice".to_owned());
+        }
+        let number = self.rounds.len() as u64 + 1;
+        let (end, round_end) = (before + block.entries.len() as u64, number * self.of_round);
+        if !end.is_multiple_of(self.of_step.into()) || end > round_end {
+            return Err("a block of its ledger is not of whole steps of one round".to_owned());
+        }
+        let told = block.round.map(|round| u64::from(round.round));
+        if told != (end == round_end).then_some(number) {
+            return Err(format!("its ledger tells of a round after {} of round {number}", counted(end, "entry")));
+        }
+        if block.entries.iter().any(|entry| matches!(entry.result, EntryResult::Step(_)) != self.merges_gradients) {
+            return Err("its ledger has entries of another kind of job".to_owned());
+        }
+        self.rounds.extend(block.round);
+        self.entries = end;
+        Ok(before)
+    }
 }
 
 /// What is told of a job that has ended.
@@ -153,7 +201,8 @@ pub(super) fn shelved(directory: &Directory, job: JobId) -> Result<Shelved, Abse
         }
     };
     let tail = ledger::split(&state.tail, state.ledger.seal);
-    Ok(Shelved { specification: state.specification, ledger: state.ledger, starts: Arc::new(starts), tail })
+    let entries = state.entries();
+    Ok(Shelved { specification: state.specification, ledger: state.ledger, starts: Arc::new(starts), tail, entries })
 }
 
 /// The last weights of a job that has ended, if they are still these.

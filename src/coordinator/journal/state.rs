@@ -4,19 +4,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::ledger::{Extent, part, payload, read_part};
+use super::ledger::{Extent, part, payload, read_part, read_round, round_to};
 use crate::coordinator::answers;
 use crate::coordinator::work::Weights;
 use crate::digest::{Digest, Hasher};
 use crate::job::{
-    FailReason, JobId, JobState, JobStatus, NodeTasks, Outcome, Profile, Progress, Specification, Summary,
+    FailReason, JobId, JobState, JobStatus, NodeTasks, OnTaskFailure, Outcome, Profile, Progress, RoundSoFar,
+    Specification, Summary,
 };
 use crate::model::{OuterState, OuterStateError};
 use crate::wire::message::Submit;
 use crate::wire::{MalformedPayload, Message, MessageType, Reader};
 
 /// How the file begins.
-const MAGIC: &[u8; 8] = b"GWSTATE3";
+const MAGIC: &[u8; 8] = b"GWSTATE4";
 /// The digest of what an outer optimiser remembers that remembers nothing.
 const NO_OUTER: Digest = Digest([0; 32]);
 /// Bytes of the digest at its end.
@@ -37,7 +38,7 @@ pub(crate) struct StoredState {
     pub(crate) status: JobStatus,
     /// What came of it, once it is done.
     pub(crate) summary: Option<Box<Summary>>,
-    /// How far it is; none before the first round is done.
+    /// How far it is; none before the first step is written down.
     pub(crate) progress: Option<Progress>,
     /// How much of the ledger is in its own file.
     pub(crate) ledger: Extent,
@@ -194,10 +195,13 @@ impl StoredState {
         if outer_digest != if updates > 0 { Digest::of(vectors) } else { NO_OUTER } {
             return Err(StateError::Outer);
         }
-        let Specification { training, rounds, outer, .. } = &*state.specification;
-        let done = state.progress.as_ref().map_or(0, |progress| progress.rounds_done().into());
-        let parameters = training.network.parameters();
-        let outer = OuterState::restored(outer, parameters, (done, *rounds), updates, vectors)?;
+        let Specification { training, outer, operation, .. } = &*state.specification;
+        let done = state.progress.as_ref().map_or(0, |progress| progress.steps);
+        let most = outer.updates_within(done, state.specification.steps());
+        // A step all of whose blocks were skipped is no update.
+        let can_be_fewer = training.recipe.merges_gradients() && operation.on_task_failure == OnTaskFailure::Skip;
+        let due = if can_be_fewer { 0..=most } else { most..=most };
+        let outer = OuterState::restored(outer, training.network.parameters(), due, updates, vectors)?;
         Ok(Decoded { state, weights: head.len()..head.len() + weights.len(), outer })
     }
 
@@ -218,8 +222,7 @@ impl StoredState {
         if summary.is_some() != (status.state == JobState::Done) {
             return Err(StateError::Layout("DONE goes with a done job, and only with one".to_owned()));
         }
-        let progress =
-            truth(reader.u8()?.into())?.then(|| read_progress(reader, submit.specification.rounds)).transpose()?;
+        let progress = truth(reader.u8()?.into())?.then(|| read_progress(reader, &submit.specification)).transpose()?;
         let ledger = Extent { bytes: reader.u64()?, seal: reader.digest()? };
         let tail_bytes = reader.u32()? as usize;
         let tail = reader.take(tail_bytes)?.to_vec();
@@ -230,6 +233,12 @@ impl StoredState {
     /// The job.
     pub(crate) fn job(&self) -> JobId {
         self.status.job
+    }
+
+    /// Entries that its ledger has.
+    pub(crate) fn entries(&self) -> u64 {
+        let steps = self.progress.as_ref().map_or(0, |progress| progress.steps);
+        steps * u64::from(self.specification.step_entries())
     }
 
     /// How it ended, if it has.
@@ -268,8 +277,14 @@ fn truth(number: u64) -> Result<bool, StateError> {
     }
 }
 
-fn write_progress(out: &mut Vec<u8>, progress: &Progress) {
-    part(out, &progress.last.into());
+pub(super) fn write_progress(out: &mut Vec<u8>, progress: &Progress) {
+    u64_to(out, progress.steps);
+    round_to(out, progress.last);
+    let RoundSoFar { loss, rows, merged, skipped, nodes, us } = &progress.so_far;
+    for number in [loss.to_bits(), *rows, u64::from(*merged), u64::from(*skipped), *us, nodes.len() as u64] {
+        u64_to(out, number);
+    }
+    nodes.iter().for_each(|node| name_to(out, node));
     let numbers = [
         progress.merged,
         progress.skipped,
@@ -283,23 +298,46 @@ fn write_progress(out: &mut Vec<u8>, progress: &Progress) {
     out.extend_from_slice(&progress.base.0);
     out.extend_from_slice(&(progress.nodes.len() as u32).to_le_bytes());
     for NodeTasks { node, tasks } in &progress.nodes {
-        out.extend_from_slice(&(node.len() as u16).to_le_bytes());
-        out.extend_from_slice(node.as_bytes());
+        name_to(out, node);
         u64_to(out, *tasks);
     }
 }
 
-fn read_progress(reader: &mut Reader<'_>, rounds: u32) -> Result<Progress, StateError> {
-    let Message::Round(last) = read_part(reader, MessageType::Round).map_err(StateError::Layout)? else {
-        return Err(StateError::Layout("no ROUND".to_owned()));
+fn name_to(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+    out.extend_from_slice(name.as_bytes());
+}
+
+fn read_name(reader: &mut Reader<'_>) -> Result<String, StateError> {
+    let bytes = reader.u16()? as usize;
+    Ok(String::from_utf8_lossy(reader.take(bytes)?).into_owned())
+}
+
+fn small(number: u64) -> Result<u32, StateError> {
+    u32::try_from(number).map_err(|_| StateError::Layout(format!("{number} is too large for what it counts")))
+}
+
+fn read_progress(reader: &mut Reader<'_>, specification: &Specification) -> Result<Progress, StateError> {
+    let steps = reader.u64()?;
+    let last = read_round(reader).map_err(StateError::Layout)?;
+    let round_steps = u64::from(specification.round_steps());
+    let done = last.map_or(0, |last| u64::from(last.round));
+    if steps == 0 || steps > specification.steps() || done != steps / round_steps {
+        let (all, rounds) = (specification.steps(), specification.rounds);
+        return Err(StateError::Layout(format!("step {steps} of {all}, round {done} of {rounds}")));
+    }
+    let so_far = RoundSoFar {
+        loss: f64::from_bits(reader.u64()?),
+        rows: reader.u64()?,
+        merged: small(reader.u64()?)?,
+        skipped: small(reader.u64()?)?,
+        us: reader.u64()?,
+        nodes: (0..reader.u64()?).map(|_| read_name(reader)).collect::<Result<_, _>>()?,
     };
-    if last.round == 0 || last.round > rounds {
-        return Err(StateError::Layout(format!("round {} of {rounds}", last.round)));
+    if steps.is_multiple_of(round_steps) && (so_far.loss.to_bits() != 0 || so_far != RoundSoFar::default()) {
+        return Err(StateError::Layout(format!("round {done} has just ended, and something is done of the next")));
     }
     let mut next = || reader.u64();
-    let small = |number: u64| {
-        u32::try_from(number).map_err(|_| StateError::Layout(format!("{number} is too large for what it counts")))
-    };
     let (merged, skipped, duplicates) = (next()?, next()?, next()?);
     let reproducible = truth(next()?)?;
     let revivals = small(next()?)?;
@@ -317,12 +355,13 @@ fn read_progress(reader: &mut Reader<'_>, rounds: u32) -> Result<Progress, State
     let count = reader.u32()?;
     let mut nodes = Vec::new();
     for _ in 0..count {
-        let bytes = reader.u16()? as usize;
-        let node = String::from_utf8_lossy(reader.take(bytes)?).into_owned();
+        let node = read_name(reader)?;
         nodes.push(NodeTasks { node, tasks: reader.u64()? });
     }
     Ok(Progress {
+        steps,
         last,
+        so_far,
         base,
         merged,
         skipped,

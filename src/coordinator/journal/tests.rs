@@ -3,6 +3,8 @@
 mod damage;
 mod job_writer;
 mod pages;
+mod steps;
+mod within_rounds;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,8 +26,8 @@ use crate::coordinator::threads::{FatalError, Threads};
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::job::{
-    FailKind, Failure, JobId, JobState, JobStatus, MergedTask, Metric, Metrics, NodeTasks, Operation, Profile,
-    Progress, RoundRecord, RoundSummary, RowsRef, Specification,
+    EntryResult, FailKind, Failure, JobId, JobState, JobStatus, LedgerEntry, MergedTask, Metric, Metrics, NodeTasks,
+    Operation, Profile, Progress, Record, RoundSoFar, RoundSummary, RowsRef, Specification,
 };
 use crate::model::{ARITHMETIC, Merge, Network, Outer, OuterOptimiser, OuterState, Recipe, Training};
 use crate::store::Store;
@@ -101,7 +103,7 @@ impl Harness {
     }
 }
 
-fn specification(job: JobId, store: &Store) -> Specification {
+pub(super) fn specification(job: JobId, store: &Store) -> Specification {
     let rows = |label: u32| {
         let bytes = object::encode_rows(1, &[job.0 as f32, 1.0], &[label, 1]);
         let digest = Digest::of(&bytes);
@@ -116,6 +118,7 @@ fn specification(job: JobId, store: &Store) -> Specification {
             seed: job.0 as u64,
         },
         rounds: ROUNDS,
+        round_steps: None,
         shards: (0..SHARDS).map(|_| rows(0)).collect(),
         validation: rows(1),
         merge: Merge::Mean,
@@ -159,11 +162,11 @@ fn weights(job: JobId, round: u32) -> Weights {
     let network = Network::new(1, &[], 2).expect("a small network");
     let bytes = object::encode_parameters(ObjectKind::Weights, &network, &[round as f32, job.0 as f32, 0.5, -0.5]);
     let outer = outer(job);
-    let steps = (u64::from(round), ROUNDS);
-    let updates = outer.updates_within(steps.0, ROUNDS);
+    let updates = outer.updates_within(round.into(), ROUNDS.into());
     let count = if updates > 0 { outer.optimiser.state_vectors() } else { 0 };
     let vectors = vec![round as u8; 4 * network.parameters() * count];
-    let state = OuterState::restored(&outer, network.parameters(), steps, updates, &vectors).expect("a state");
+    let state =
+        OuterState::restored(&outer, network.parameters(), updates..=updates, updates, &vectors).expect("a state");
     Weights { digest: Digest::of(&bytes), bytes: Arc::new(bytes), outer: Arc::new(state) }
 }
 
@@ -182,7 +185,9 @@ fn round_order(job: JobId, round: u32) -> JournalCommand {
     let update = Digest::of(&round.to_le_bytes());
     let task = MergedTask { node: "node-a".to_owned(), attempt: round, loss: 0.25, update };
     let progress = Progress {
-        last,
+        steps: round.into(),
+        last: Some(last),
+        so_far: RoundSoFar::default(),
         base: weights(job, round).digest,
         merged: u64::from(round),
         skipped: u64::from(round),
@@ -194,13 +199,15 @@ fn round_order(job: JobId, round: u32) -> JournalCommand {
         validating_us: 5,
         training_us: 11 * u64::from(round),
     };
-    let record = RoundRecord { base: weights(job, round - 1).digest, tasks: vec![Some(task), None], progress };
-    JournalCommand::Round { job, record: Box::new(record), weights: Some(weights(job, round)) }
+    let entry = |result| LedgerEntry { rows: 2, base: weights(job, round - 1).digest, result };
+    let entries = vec![entry(EntryResult::Merged(task)), entry(EntryResult::Skipped)];
+    let record = Record { entries, ends_round: true, progress };
+    JournalCommand::Steps { job, record: Box::new(record), weights: Some(weights(job, round)) }
 }
 
 /// What must be so of a job that is restored after this round, whatever has happened to its files.
 fn assert_is_after(restored: &Restored, job: JobId, round: u32) {
-    let JournalCommand::Round { record, .. } = round_order(job, round) else { unreachable!() };
+    let JournalCommand::Steps { record, .. } = round_order(job, round) else { unreachable!() };
     assert_eq!(restored.state.progress, Some(record.progress));
     assert_eq!(restored.state.specification.training.seed, job.0 as u64);
     assert_eq!(restored.state.specification.notes, b"notes");
@@ -222,7 +229,7 @@ fn entries(archive: &Archive, job: JobId) -> Vec<(u32, bool)> {
     entries
         .entries
         .iter()
-        .map(|entry| (entry.merged.as_ref().map_or(0, |task| task.attempt), entry.merged.is_some()))
+        .map(|entry| (entry.merged().map_or(0, |task| task.attempt), entry.merged().is_some()))
         .collect()
 }
 
@@ -554,11 +561,20 @@ fn two_coordinators_do_not_share_a_directory() {
 }
 
 #[test]
-fn a_directory_of_something_else_is_refused() {
-    let root = TempDir::new().unwrap();
-    std::fs::write(root.path().join("FORMAT"), "gradwire journal 4\n").unwrap();
-    let refused = Directory::open(root.path()).unwrap_err();
-    assert!(refused.to_string().contains("gradwire journal 4"), "{refused}");
+fn a_directory_of_another_version_or_of_something_else_is_refused_and_left_as_it_is() {
+    for format in ["gradwire journal 3\n", "gradwire journal 5\n", "gradwire journal 4", ""] {
+        let root = TempDir::new().unwrap();
+        let mut harness = Harness::open(root.path());
+        harness.begin(JobId(3));
+        harness.round(JobId(3), 1);
+        drop(harness);
+        std::fs::write(root.path().join("FORMAT"), format).unwrap();
+        let before = read_all(root.path());
+        let refused = Directory::open(root.path()).unwrap_err().to_string();
+        let [path, got] = [root.path().join("FORMAT").display().to_string(), format!("says {:?}", format.trim_end())];
+        assert!(refused.contains(&path) && refused.contains(&got) && refused.contains("--state-dir"), "{refused}");
+        assert_eq!(read_all(root.path()), before);
+    }
 }
 
 /// The files of a journal, to be damaged.

@@ -26,7 +26,7 @@ use crate::store::Store;
 
 /// Bytes of a ledger's latest blocks that stay in the state, where they cost no write of their own.
 pub(super) const TAIL_BYTES_MAX: usize = 256 << 10;
-/// Bytes of rounds' weights that are kept of a job, so that its tasks can be verified one by one.
+/// Bytes of steps' weights that are kept of a job, so that its tasks can be verified one by one.
 pub(super) const KEPT_WEIGHTS_BYTES_MAX: u64 = 64 << 20;
 /// What could not be written is tried again this often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ pub(in super::super) fn start(
     store: Arc<Store>,
     events: Sender<DriverEvent>,
 ) -> io::Result<(Sender<JournalCommand>, Arc<Archive>, JoinHandle<()>)> {
-    // Never more than the engine has in hand: a round's record each, and small ones.
+    // Never more than the engine has in hand: a record each of some steps, and small ones.
     let (orders, queue) = unbounded();
     let archive = Arc::new(Archive::new(keeping.directory.clone()));
     let writer = Writer::new(keeping, store, events, threads.clone(), archive.clone());
@@ -161,9 +161,9 @@ impl Writer {
     pub(super) fn take(&mut self, order: JournalCommand) {
         match order {
             JournalCommand::Begin { status, specification } => self.begin(status, specification),
-            JournalCommand::Round { job, record, weights } => {
+            JournalCommand::Steps { job, record, weights } => {
                 let Some(writer) = self.writers.get_mut(&job) else { return };
-                writer.round(&record, weights);
+                writer.steps(*record, weights);
             }
             JournalCommand::Pause { job, failure } => self.change(job, |state| {
                 state.status.state = JobState::Paused;

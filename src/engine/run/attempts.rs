@@ -9,11 +9,12 @@ use crate::digest::Digest;
 use crate::engine::context::Context;
 use crate::engine::events::{Action, Fault};
 use crate::engine::nodes::{LinkKey, NodeKey};
+use crate::engine::plan::Shares;
 use crate::engine::report::Notice;
 use crate::engine::round::{Claim, Live, Round, Standing, TaskState, Won};
-use crate::engine::scheduler::{Choice, View};
+use crate::engine::scheduler::{Choice, Policy, View};
 use crate::engine::time::Time;
-use crate::job::{Attempt, FailReason, OnTaskFailure, Outcome, RejectReason, TaskResult};
+use crate::job::{Attempt, FailReason, OnTaskFailure, Outcome, Place, RejectReason, TaskResult};
 
 /// The first pause before a doubted node is asked again; each further failure doubles it.
 const PAUSE_US: u64 = 50_000;
@@ -21,6 +22,9 @@ const PAUSE_US: u64 = 50_000;
 const COPIES_AT_ONCE_MAX: usize = 64;
 /// Doublings of the pause, at most: 3.2 s.
 const PAUSE_DOUBLINGS_MAX: u32 = 6;
+
+/// A node is believed that it wants nothing for so long, at most.
+const RETRY_MS_MAX: u32 = 60_000;
 
 /// How a task is sent.
 #[derive(Clone, Copy)]
@@ -34,6 +38,7 @@ pub(in crate::engine) struct Terms {
 impl Run {
     /// Hands pending tasks to nodes. At least one node is there.
     pub(in crate::engine) fn place_pending(&mut self, cx: &mut Context<'_>) {
+        self.cut_pending(cx);
         let Stage::Training { round, .. } = &self.stage else { return };
         for shard in round.marked() {
             let Stage::Training { round, .. } = &self.stage else { return };
@@ -55,6 +60,50 @@ impl Run {
         {}
     }
 
+    /// Cuts pending blocks for the workers that are there, and sends each its own, where the policy has no say in that.
+    fn cut_pending(&mut self, cx: &mut Context<'_>) {
+        let Stage::Training { round, .. } = &mut self.stage else { return };
+        let uncut = round.uncut();
+        if uncut.is_empty() {
+            return;
+        }
+        let tasks = self.specification.operation.tasks_per_step;
+        let workers = if tasks.is_some() { Vec::new() } else { cx.fleet.workers(self.needs, cx.now) };
+        let mut sends = Vec::new();
+        for number in uncut {
+            let blocks = round.task(number).units.clone();
+            let units = round.units();
+            match (tasks, cx.settings.policy) {
+                // A part of a step that was out has its share of the tasks.
+                (Some(tasks), _) => {
+                    let share = (u64::from(tasks) * blocks.len() as u64).div_ceil(units.count().into());
+                    let parts = units.cut_evenly(&blocks, share as u32);
+                    round.split(number, parts);
+                }
+                (None, Policy::Random) => {
+                    let parts = units.cut_evenly(&blocks, workers.len() as u32);
+                    round.split(number, parts);
+                }
+                (None, Policy::LoadBalancing) => {
+                    let block_rows = units.block_rows(&blocks);
+                    // What is left of a node that is lost tells nothing of whole steps.
+                    let mut at_once = Shares::default();
+                    let is_whole = blocks.len() as u32 == units.count();
+                    let shares = if is_whole { &mut self.shares } else { &mut at_once };
+                    let shares = shares.of(blocks.len() as u32, block_rows, &workers);
+                    let (nodes, parts): (Vec<_>, Vec<_>) = units.cut(&blocks, &workers, &shares).into_iter().unzip();
+                    sends.extend(nodes.into_iter().zip(round.split(number, parts)).map(|(node, task)| (task, node)));
+                }
+            }
+        }
+        for (task, node) in sends {
+            // One whose node is busy after all, or wants none now, has its turn as any other.
+            if cx.fleet.is_willing(node, cx.now) {
+                self.dispatch(task, node, Terms { may_reject: true, is_held: false }, cx);
+            }
+        }
+    }
+
     /// Starts a copy of each task that takes longer than expected, as long as idle nodes are there.
     pub(in crate::engine) fn copy_slow_tasks(&mut self, cx: &mut Context<'_>) {
         let Stage::Training { round, .. } = &self.stage else { return };
@@ -68,6 +117,9 @@ impl Run {
         if let Some(started) = round.next_alone(slow_before) {
             self.wake_at(started.after_us(limit_us));
         }
+        if !slow.is_empty() {
+            self.wake_at_offers(cx);
+        }
         for shard in slow {
             if !self.view(cx).0.has_idle() {
                 return;
@@ -80,7 +132,7 @@ impl Run {
             let Some((node, may_reject)) = view.choose_copy(task, rows, rng) else { continue };
             let waited_us = cx.now.since_us(slow.started);
             let (slow, name) = (cx.fleet.name(slow.node), cx.fleet.name(node));
-            self.report(Notice::Speculating { shard, slow, name, waited_us }, cx);
+            self.report(Notice::Speculating { place: self.place_of(shard), slow, name, waited_us }, cx);
             self.dispatch(shard, node, Terms { may_reject, is_held: false }, cx);
         }
     }
@@ -110,12 +162,13 @@ impl Run {
             Claim::Live(live) => {
                 let Some(round) = self.end_attempt(shard, &live, cx) else { return cx.actions.push(discard) };
                 let rows = round.rows(shard);
+                let blocks = round.task(shard).units.len() as u32;
                 let is_open = matches!(round.task(shard).state, TaskState::Open);
                 if is_open {
                     let name = cx.fleet.name(live.node);
                     round.begin_merging(shard, Won { attempt: live, name, result });
                     self.profiler.accepted(link, cx.now);
-                    cx.actions.push(Action::Accumulate { link, attempt, update, rows });
+                    cx.actions.push(Action::Accumulate { link, attempt, update, rows, blocks });
                 } else {
                     cx.actions.push(discard);
                     self.compare(&live, attempt.task.step, shard, update, cx);
@@ -124,7 +177,7 @@ impl Run {
                 if !live.is_held {
                     let elapsed_us = cx.now.since_us(live.started);
                     self.pace.observe(elapsed_us);
-                    cx.fleet.observe(live.node, elapsed_us, rows);
+                    cx.fleet.observe(live.node, elapsed_us, result.train_us, rows);
                 }
             }
             Claim::Retired(live) => {
@@ -148,6 +201,7 @@ impl Run {
         link: LinkKey,
         attempt: Attempt,
         reason: RejectReason,
+        retry_ms: u32,
         cx: &mut Context<'_>,
     ) {
         let shard = attempt.task.shard;
@@ -159,6 +213,8 @@ impl Run {
                     RejectReason::LoadProbability => {}
                 }
                 if live.may_reject {
+                    let wait_us = 1_000 * u64::from(retry_ms.min(RETRY_MS_MAX));
+                    cx.fleet.reluctant_told(link, cx.now.after_us(wait_us));
                     round.mark(shard, live.node, Standing::Refused);
                 } else {
                     round.mark(shard, live.node, Standing::Doubted);
@@ -218,7 +274,7 @@ impl Run {
     pub(in crate::engine) fn accumulated(&mut self, step: u64, shard: u32, cx: &mut Context<'_>) {
         let Some(round) = self.training(step) else { return };
         let Some(won) = round.merged(shard) else { return };
-        let others = round.task(shard).live.clone();
+        let (others, units) = (round.task(shard).live.clone(), round.task(shard).units.len() as u32);
         // A node that copies overtake every time would never be known to be slow, and be tried first in every round.
         for overtaken in &others {
             cx.fleet.observe_at_least(overtaken.node, cx.now.since_us(overtaken.started), round.rows(shard));
@@ -229,7 +285,7 @@ impl Run {
         let reason = round.task(shard).reason.clone();
         others.iter().for_each(|live| self.profiler.ended(live.link, live.is_copy));
         cx.fleet.task_done(won.attempt.node);
-        self.tally.add(&won);
+        self.tally.add(&won, units);
         self.revival.merged(won.attempt.started);
         for (live, update) in beside {
             self.compare(&live, step, shard, update, cx);
@@ -250,7 +306,7 @@ impl Run {
         let standing = second_chance(round, shard, node);
         round.mark(shard, node, standing);
         count_failure(round, shard, reason.clone(), cx.now);
-        self.report(Notice::UpdateRefused { node: won.name, shard, reason }, cx);
+        self.report(Notice::UpdateRefused { node: won.name, place: self.place_of(shard), reason }, cx);
     }
 
     /// What a choice of a node depends on, and the source of random choices.
@@ -273,6 +329,7 @@ impl Run {
             }
             Choice::Wait { until } => {
                 until.into_iter().for_each(|until| self.wake_at(until));
+                self.wake_at_offers(cx);
                 false
             }
             Choice::Nowhere => {
@@ -280,6 +337,11 @@ impl Run {
                 true
             }
         }
+    }
+
+    /// Has a look when the first node that wants no offers now may be made some again.
+    fn wake_at_offers(&mut self, cx: &Context<'_>) {
+        cx.fleet.reluctant_until(cx.now).into_iter().for_each(|until| self.wake_at(until));
     }
 
     /// Sends an open task to a node.
@@ -305,22 +367,50 @@ impl Run {
         );
         self.profiler.sent(live.link, is_copy);
         cx.fleet.assign(live.link, (live.started, shard, live.number));
-        let attempt = round.attempt(shard, &live);
-        cx.actions.push(Action::Dispatch { link: live.link, attempt, base: *base, may_reject });
+        let (attempt, rows) = (round.attempt(shard, &live), round.task_rows(shard));
+        cx.actions.push(Action::Dispatch { link: live.link, attempt, rows, base: *base, may_reject });
     }
 
     /// A task failed everywhere, or too often.
     fn give_up(&mut self, shard: u32, cx: &mut Context<'_>) {
         let Stage::Training { round, .. } = &mut self.stage else { return };
-        let (step, reason) = (round.step(), round.task(shard).reason.clone());
+        let reason = round.task(shard).reason.clone();
+        let blocks = round.task(shard).units.clone();
         match self.specification.operation.on_task_failure {
-            OnTaskFailure::Fail => self.end(Outcome::Failed(FailReason::TaskFailed { step, shard, reason })),
+            OnTaskFailure::Fail => {
+                self.end(Outcome::Failed(FailReason::TaskFailed { place: self.place_of(shard), reason }))
+            }
+            // Only those blocks are left out that fail by themselves.
+            OnTaskFailure::Skip if blocks.len() > 1 => {
+                let parts = round.units().cut_evenly(&blocks, blocks.len() as u32);
+                round.split(shard, parts);
+            }
             OnTaskFailure::Skip => {
                 round.skip(shard);
                 self.profiler.skipped(cx.now);
-                self.tally.is_determined = false;
-                self.report(Notice::TaskSkipped { step, shard, reason }, cx);
+                self.is_step_determined = false;
+                self.report(Notice::TaskSkipped { place: self.place_of(shard), reason }, cx);
             }
+        }
+    }
+
+    /// What people are told a task is.
+    fn place_of(&self, shard: u32) -> Place {
+        let round = match &self.stage {
+            Stage::Training { round, .. } | Stage::Merging { round, .. } => Some(round),
+            Stage::Preparing | Stage::Validating => None,
+        };
+        self.place_in(round, shard)
+    }
+
+    fn place_in(&self, round: Option<&Round>, shard: u32) -> Place {
+        let step = round.map_or(0, Round::step);
+        match round.filter(|round| round.units().are_blocks()) {
+            Some(round) => {
+                let units = &round.task(shard).units;
+                Place::Blocks { step, first: units.start, last: units.end - 1 }
+            }
+            None => Place::Shard { round: self.plan.round_of(step), shard },
         }
     }
 
@@ -369,8 +459,7 @@ impl Run {
         }
         self.doubt(step);
         let notice = Notice::DigestMismatch {
-            step,
-            shard,
+            place: self.place_in(self.round_known(step), shard),
             merged_name: won.name,
             merged: won.result.update,
             other_name: cx.fleet.name(live.node),

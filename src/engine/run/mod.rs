@@ -5,31 +5,38 @@
 //! |---|---|
 //! | this one | the stages: prepared, trained round by round, merged, validated |
 //! | `attempts` | a task's way to its node and its result's way into the sum |
+//! | `records` | what is written down of its steps, and what is told of its rounds |
+//! | `tally` | what its summary counts |
 //! | `returning` | results that nodes held while the coordinator was away |
 
 mod attempts;
+mod records;
 mod returning;
+mod tally;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::engine::context::Context;
-use crate::engine::events::Action;
+use crate::engine::events::{Action, StepSum};
 use crate::engine::membership::{Lost, Needs};
-use crate::engine::nodes::{LinkKey, NodeKey};
+use crate::engine::nodes::LinkKey;
 use crate::engine::pace::Pace;
+use crate::engine::plan::{Plan, Shares};
 use crate::engine::profile::{Need, Profiler};
-use crate::engine::report::{JobEvent, JobProgress, Notice};
+use crate::engine::report::{JobEvent, JobProgress, Notice, Unit};
 use crate::engine::revival::{Revival, Step};
-use crate::engine::round::{Round, Task, Won};
+use crate::engine::round::Round;
 use crate::engine::time::Time;
 use crate::job::{
-    self, FailReason, JobId, MergedTask, Metrics, NodeTasks, OnNoNodes, Outcome, Profile, Progress, RoundRecord,
-    RoundSummary, Specification, Summary,
+    self, FailReason, JobId, LedgerEntry, OnNoNodes, Outcome, Profile, Progress, RoundSoFar, RoundSummary,
+    Specification, Summary,
 };
+use records::{Pending, WRITTEN_EVERY_US, entries};
 use returning::HeldByLink;
 pub(in crate::engine) use returning::Returning;
+pub(in crate::engine) use tally::Tally;
 
 /// Rounds that may be merged but not validated: each keeps a model in the caller's memory.
 const UNVALIDATED_MAX: usize = 4;
@@ -41,6 +48,9 @@ pub(in crate::engine) struct Run {
     pub(in crate::engine) job: JobId,
     pub(in crate::engine) semantic: Digest,
     pub(in crate::engine) specification: Arc<Specification>,
+    pub(in crate::engine) plan: Plan,
+    /// How its steps are shared.
+    pub(in crate::engine) shares: Shares,
     pub(in crate::engine) needs: Needs,
     pub(in crate::engine) stage: Stage,
     /// The round before: late copies of its results are compared, too.
@@ -55,11 +65,21 @@ pub(in crate::engine) struct Run {
     pub(in crate::engine) told: Vec<HeldByLink>,
     /// How far the job is by what was last to be written down.
     pub(in crate::engine) progress: Option<Box<Progress>>,
+    /// What is done of the round under way, and which steps of it no record has yet.
+    so_far: RoundSoFar,
+    unwritten: Vec<LedgerEntry>,
+    /// Nothing but the job itself has decided the bits of the step under way.
+    is_step_determined: bool,
+    /// Where the time went until the last step was done.
+    profile: Profile,
+    /// When a record was last ordered.
+    written: Time,
     /// How the job ended. Nothing happens after that.
     ending: Option<Ending>,
-    validations: VecDeque<Validation>,
-    /// The step whose validation is yet to be ordered, and its weights.
-    to_validate: Option<(u64, Digest)>,
+    /// What is to be written down, in its order.
+    records: VecDeque<Pending>,
+    /// The round whose validation is yet to be ordered, and its weights.
+    to_validate: Option<(u32, Digest)>,
     none_eligible_told: bool,
     deadline: Option<Time>,
 }
@@ -84,32 +104,6 @@ pub(in crate::engine) enum Ending {
     Paused(FailReason),
 }
 
-/// A merged round whose weights are being validated.
-struct Validation {
-    ordered: Time,
-    is_done: bool,
-    /// What validation finds is filled in when it comes.
-    record: Box<RoundRecord>,
-}
-
-/// What the summary counts.
-pub(in crate::engine) struct Tally {
-    /// Tasks merged, by the name of their node.
-    pub(in crate::engine) nodes: BTreeMap<String, u64>,
-    /// Nothing but the job itself has decided its bits so far, apart from merged tasks that were not exact.
-    pub(in crate::engine) is_determined: bool,
-    /// Merged tasks whose nodes do not promise exact results.
-    inexact: u64,
-    pub(in crate::engine) duplicates: u64,
-    started: Time,
-    /// How long the job ran before that.
-    before_us: u64,
-    merged: u64,
-    skipped: u64,
-    validating_us: u64,
-    pub(in crate::engine) training_us: u64,
-}
-
 impl Run {
     /// The job begins, or goes on after its progress.
     pub(in crate::engine) fn start(
@@ -132,6 +126,8 @@ impl Run {
             job,
             semantic,
             needs,
+            plan: Plan::new(specification.clone()),
+            shares: Shares::default(),
             specification,
             stage: Stage::Preparing,
             past: None,
@@ -152,11 +148,16 @@ impl Run {
                 validating_us: so_far.map_or(0, |progress| progress.validating_us),
                 training_us: so_far.map_or(0, |progress| progress.training_us),
             },
+            so_far: so_far.map_or_else(RoundSoFar::default, |progress| progress.so_far.clone()),
+            unwritten: Vec::new(),
+            is_step_determined: true,
+            profile,
+            written: cx.now,
             progress,
             returning: None,
             told: Vec::new(),
             ending: None,
-            validations: VecDeque::new(),
+            records: VecDeque::new(),
             to_validate: None,
             none_eligible_told: false,
             deadline: None,
@@ -169,19 +170,21 @@ impl Run {
             return;
         }
         self.profiler.prepared(cx.now);
-        let step = self.rounds_written();
-        if step < self.specification.rounds {
-            self.begin_round(u64::from(step), base, cx);
-        } else if let Some(progress) = self.progress.take() {
+        let step = self.steps_written();
+        if step < self.plan.steps() {
+            self.begin_step(step, base, cx);
+        } else if let Some(progress) = self.progress.take()
+            && let Some(last) = progress.last
+        {
             // Its last round was written down, but not its end.
             self.stage = Stage::Validating;
-            let summary = self.summary(progress.base, &progress.last, cx);
+            let summary = self.summary(progress.base, &last, cx);
             self.end(Outcome::Done(Box::new(summary)));
         }
     }
 
-    /// A round's sum is divided: the next round begins at once, validation runs beside it.
-    pub(in crate::engine) fn merged(&mut self, step: u64, base: Digest, cx: &mut Context<'_>) {
+    /// A step's sum is divided: the next step begins at once, validation of a round runs beside it.
+    pub(in crate::engine) fn merged(&mut self, step: u64, base: Digest, sum: Option<StepSum>, cx: &mut Context<'_>) {
         if !matches!(&self.stage, Stage::Merging { round, .. } if round.step() == step) {
             return;
         }
@@ -190,21 +193,32 @@ impl Run {
             return;
         };
         self.profiler.merged(cx.now);
-        let done = self.round_summary(&round, cx.now.since_us(began));
-        self.tally.merged += u64::from(done.merged);
-        self.tally.skipped += u64::from(done.skipped);
-        let task = |task: &Task| {
-            let won = task.won()?;
-            let (node, attempt) = (won.name.clone(), won.attempt.number);
-            Some(MergedTask { node, attempt, loss: won.result.loss, update: won.result.update })
-        };
-        let tasks = round.tasks().iter().map(task).collect();
-        let record = RoundRecord { base: trained_from, tasks, progress: self.progress(base, done) };
-        self.validations.push_back(Validation { ordered: cx.now, is_done: false, record: Box::new(record) });
+        self.step_done(round, (trained_from, base), sum, began, cx);
+    }
+
+    /// A step is done, and has led from one base to another.
+    fn step_done(
+        &mut self,
+        round: Round,
+        (from, base): (Digest, Digest),
+        sum: Option<StepSum>,
+        began: Time,
+        cx: &mut Context<'_>,
+    ) {
+        let step = round.step();
+        self.profile = self.profiler.told();
+        let done = self.count_step(&round, sum, cx.now.since_us(began));
+        self.unwritten.extend(entries(&round, from, done, sum));
         self.past = Some(round);
-        self.to_validate = Some((step, base));
-        if step + 1 < u64::from(self.specification.rounds) {
-            self.begin_round(step + 1, base, cx);
+        if self.plan.ends_round(step) {
+            self.end_round(step, base, cx);
+        } else if cx.now.since_us(self.written) >= WRITTEN_EVERY_US {
+            let last = self.last_round();
+            self.record(Progress { last, so_far: self.so_far.clone(), ..self.progress_at(step, base) }, cx);
+            self.write_records(cx);
+        }
+        if step + 1 < self.plan.steps() && !self.is_over() {
+            self.begin_step(step + 1, base, cx);
         }
     }
 
@@ -219,37 +233,15 @@ impl Run {
         };
         self.profiler.merged(cx.now);
         self.profiler.round_begins(cx.now);
-        let lost: Vec<Won> = shards.iter().filter_map(|&shard| round.reopen(shard)).collect();
-        for won in &lost {
-            self.tally.undo(won);
+        let mut count = 0;
+        for &shard in shards {
+            let Some(won) = round.reopen(shard) else { continue };
+            self.tally.undo(&won, round.task(shard).units.len() as u32);
             cx.fleet.task_undone(won.attempt.node);
+            count += 1;
         }
         self.stage = Stage::Training { round, base, began };
-        self.report(Notice::UpdatesLost { step, count: lost.len(), reason }, cx);
-    }
-
-    /// A round's weights have been tried. Rounds are reported in order, and the last one ends the job.
-    pub(in crate::engine) fn validated(&mut self, step: u64, rows: u64, metrics: Metrics, cx: &mut Context<'_>) {
-        let under_way =
-            |validation: &&mut Validation| validation.record.progress.last.step() == step && !validation.is_done;
-        let Some(validation) = self.validations.iter_mut().find(under_way) else { return };
-        validation.is_done = true;
-        let round = &mut validation.record.progress.last;
-        round.rows = rows;
-        round.metrics = metrics;
-        self.tally.validating_us += cx.now.since_us(validation.ordered);
-        while self.validations.front().is_some_and(|validation| validation.is_done) {
-            let Some(Validation { mut record, .. }) = self.validations.pop_front() else { return };
-            record.progress.validating_us = self.tally.validating_us;
-            let progress = record.progress.clone();
-            cx.actions.push(Action::Persist { job: self.job, record });
-            cx.report(self.job, JobEvent::RoundDone(progress.last));
-            if matches!(self.stage, Stage::Validating) && self.validations.is_empty() {
-                let summary = self.summary(progress.base, &progress.last, cx);
-                self.end(Outcome::Done(Box::new(summary)));
-            }
-            self.progress = Some(Box::new(progress));
-        }
+        self.report(Notice::UpdatesLost { step, count, reason }, cx);
     }
 
     /// The job is over; [`Run::take_ending`] tells it.
@@ -272,20 +264,24 @@ impl Run {
         self.deadline = None;
         self.wake_at(cx.now.after_us(SWEEP_US));
         if !self.is_over() && matches!(self.stage, Stage::Training { .. }) {
-            self.advance_round(cx);
+            self.advance_step(cx);
         }
         // Nodes wait for what is sent to them, and nobody for a validation: it comes last.
         let to_validate = self.to_validate.take();
-        cx.actions.extend(to_validate.map(|(step, base)| Action::Validate { job: self.job, step, base }));
+        cx.actions.extend(to_validate.map(|(round, base)| Action::Validate { job: self.job, round, base }));
     }
 
-    fn advance_round(&mut self, cx: &mut Context<'_>) {
-        self.place_or_revive(cx);
-        if self.is_over() {
-            return;
+    fn advance_step(&mut self, cx: &mut Context<'_>) {
+        loop {
+            self.place_or_revive(cx);
+            if self.is_over() {
+                return;
+            }
+            self.copy_slow_tasks(cx);
+            if !self.finish_step(cx) {
+                return;
+            }
         }
-        self.copy_slow_tasks(cx);
-        self.finish_round(cx);
     }
 
     /// When to look again if nothing happens.
@@ -330,13 +326,21 @@ impl Run {
     /// How far the job is.
     pub(in crate::engine) fn job_progress(&self) -> JobProgress {
         let rounds = self.specification.rounds;
-        let tasks = self.specification.shards.len() as u32;
-        let (step, tasks_done) = match &self.stage {
-            Stage::Preparing => (u64::from(self.rounds_written().min(rounds.saturating_sub(1))), 0),
-            Stage::Training { round, .. } | Stage::Merging { round, .. } => (round.step(), round.settled() as u32),
-            Stage::Validating => (u64::from(rounds.saturating_sub(1)), tasks),
+        let (step, units_done, units) = match &self.stage {
+            Stage::Preparing => (self.steps_written().min(self.plan.steps() - 1), 0, 0),
+            Stage::Training { round, .. } | Stage::Merging { round, .. } => {
+                (round.step(), round.units_settled(), round.units().count())
+            }
+            Stage::Validating => (self.plan.steps() - 1, 0, 0),
         };
-        JobProgress::Running { step, rounds, tasks_done, tasks }
+        let round = self.plan.round_of(step);
+        if self.plan.round_steps() == 1 {
+            let shards = self.specification.shards.len() as u32;
+            let done = if matches!(self.stage, Stage::Validating) { shards } else { units_done };
+            return JobProgress::Running { round, rounds, done, of: units.max(shards), unit: Unit::Tasks };
+        }
+        let done = (step - u64::from(round) * self.plan.round_steps()) as u32;
+        JobProgress::Running { round, rounds, done, of: self.plan.round_steps() as u32, unit: Unit::Steps }
     }
 
     /// Tells a notice to whoever watches the job.
@@ -355,25 +359,26 @@ impl Run {
     /// Two nodes disagree about a task of a round: neither that round's weights nor any later ones can be relied on, whether
     /// they are yet to be written down or to be gone on from.
     pub(in crate::engine) fn doubt(&mut self, step: u64) {
-        self.tally.is_determined = false;
-        let unwritten = self.validations.iter_mut().map(|validation| &mut validation.record.progress);
+        match &self.stage {
+            Stage::Training { round, .. } | Stage::Merging { round, .. } if round.step() == step => {
+                self.is_step_determined = false;
+            }
+            _ => self.tally.is_determined = false,
+        }
+        let unwritten = self.records.iter_mut().map(|pending| &mut pending.record.progress);
         let written = self.progress.as_deref_mut();
         unwritten
             .chain(written)
-            .filter(|progress| progress.last.step() >= step)
+            .filter(|progress| progress.steps > step)
             .for_each(|progress| progress.reproducible = false);
     }
 
-    /// Rounds that are done, by what was last to be written down.
-    fn rounds_written(&self) -> u32 {
-        self.progress.as_ref().map_or(0, |progress| progress.rounds_done())
-    }
-
-    fn begin_round(&mut self, step: u64, base: Digest, cx: &mut Context<'_>) {
+    fn begin_step(&mut self, step: u64, base: Digest, cx: &mut Context<'_>) {
         cx.fleet.begin_round();
         self.profiler.round_begins(cx.now);
-        let round = Round::new(self.job, step, Arc::clone(&self.specification));
+        let round = Round::new(self.job, step, self.plan.units(step));
         self.stage = Stage::Training { round, base, began: cx.now };
+        self.is_step_determined = true;
         self.place_told(cx);
     }
 
@@ -415,80 +420,53 @@ impl Run {
                 cx.actions.push(Action::DialNow { nodes: cx.fleet.inactive() });
                 self.wake_at(until);
             }
-            Step::GiveUp if ineligible => self.give_up_waiting(FailReason::NoEligibleNode { arithmetic }),
-            Step::GiveUp => self.give_up_waiting(FailReason::NoNodes { revivals: self.revival.total() }),
+            Step::GiveUp if ineligible => self.give_up_waiting(FailReason::NoEligibleNode { arithmetic }, cx),
+            Step::GiveUp => self.give_up_waiting(FailReason::NoNodes { revivals: self.revival.total() }, cx),
         }
     }
 
     /// No node came back.
-    fn give_up_waiting(&mut self, reason: FailReason) {
+    fn give_up_waiting(&mut self, reason: FailReason, cx: &mut Context<'_>) {
         match self.specification.operation.on_no_nodes {
             OnNoNodes::Fail => self.end(Outcome::Failed(reason)),
             // What is merged is to be written down before.
-            OnNoNodes::Pause if !self.validations.is_empty() => {}
+            OnNoNodes::Pause if !self.records.is_empty() => {}
             OnNoNodes::Pause => {
+                self.write_steps(cx);
                 self.ending.get_or_insert(Ending::Paused(reason));
             }
         }
     }
 
-    fn finish_round(&mut self, cx: &mut Context<'_>) {
-        let Stage::Training { round, began, .. } = &mut self.stage else { return };
+    /// Has a step merged whose tasks are all done. True if nothing is to be merged, and the next step has begun.
+    fn finish_step(&mut self, cx: &mut Context<'_>) -> bool {
+        let Stage::Training { round, began, .. } = &mut self.stage else { return false };
         if !round.is_settled() {
-            return;
+            return false;
         }
-        if self.validations.len() >= UNVALIDATED_MAX {
+        if self.records.iter().filter(|pending| pending.record.ends_round).count() >= UNVALIDATED_MAX {
             self.profiler.held_up(cx.now);
-            return;
+            return false;
         }
         let (step, rows, began) = (round.step(), round.rows_merged(), *began);
-        if rows == 0 {
+        if rows == 0 && !self.plan.merges_gradients() {
             let reason = round.tasks().last().map_or_else(String::new, |task| task.reason.clone());
             self.end(Outcome::Failed(FailReason::AllSkipped { step, reason }));
-            return;
+            return false;
         }
         self.profiler.round_ends(cx.now);
-        let Stage::Training { round, base, .. } = std::mem::replace(&mut self.stage, Stage::Validating) else { return };
+        let Stage::Training { round, base, .. } = std::mem::replace(&mut self.stage, Stage::Validating) else {
+            return false;
+        };
+        if rows == 0 {
+            // A step without a block changes nothing.
+            self.profiler.merged(cx.now);
+            self.step_done(round, (base, base), None, began, cx);
+            return matches!(self.stage, Stage::Training { .. }) && !self.is_over();
+        }
         self.stage = Stage::Merging { round, base, began };
-        cx.actions.push(Action::FinishRound { job: self.job, step, rows });
-    }
-
-    /// The job after a round that has just been merged.
-    fn progress(&self, base: Digest, last: RoundSummary) -> Progress {
-        Progress {
-            last,
-            base,
-            merged: self.tally.merged,
-            skipped: self.tally.skipped,
-            reproducible: self.tally.is_reproducible(),
-            duplicates: self.tally.duplicates,
-            nodes: self.tally.shares(),
-            revivals: self.revival.total(),
-            profile: self.profiler.told(),
-            validating_us: self.tally.validating_us,
-            training_us: self.tally.training_us,
-        }
-    }
-
-    /// What came of a round before its validation.
-    fn round_summary(&self, round: &Round, round_us: u64) -> RoundSummary {
-        let rows = round.rows_merged();
-        let loss: f64 = round.merged_tasks().map(|(_, won)| won.result.loss).sum();
-        let mut nodes: Vec<NodeKey> = round.merged_tasks().map(|(_, won)| won.attempt.node).collect();
-        let merged = nodes.len() as u32;
-        nodes.sort_unstable();
-        nodes.dedup();
-        RoundSummary {
-            round: round.step() as u32 + 1,
-            rounds: self.specification.rounds,
-            loss: loss / rows as f64,
-            rows: 0,
-            metrics: Metrics::default(),
-            nodes: nodes.len() as u32,
-            merged,
-            skipped: round.tasks().len() as u32 - merged,
-            round_us,
-        }
+        cx.actions.push(Action::FinishStep { job: self.job, step, rows });
+        false
     }
 
     fn summary(&mut self, weights: Digest, last: &RoundSummary, cx: &Context<'_>) -> Summary {
@@ -512,34 +490,5 @@ impl Run {
             training_us: self.tally.training_us,
             validating_us: self.tally.validating_us,
         }
-    }
-}
-
-impl Tally {
-    /// A task whose result is in the sum.
-    pub(in crate::engine) fn add(&mut self, won: &Won) {
-        *self.nodes.entry(won.name.clone()).or_insert(0) += 1;
-        self.training_us = self.training_us.saturating_add(won.result.train_us);
-        self.inexact += u64::from(!won.attempt.exact);
-    }
-
-    /// The result is lost.
-    fn undo(&mut self, won: &Won) {
-        self.training_us = self.training_us.saturating_sub(won.result.train_us);
-        self.inexact -= u64::from(!won.attempt.exact);
-        if let Some(tasks) = self.nodes.get_mut(&won.name) {
-            *tasks -= 1;
-            if *tasks == 0 {
-                self.nodes.remove(&won.name);
-            }
-        }
-    }
-
-    fn is_reproducible(&self) -> bool {
-        self.is_determined && self.inexact == 0
-    }
-
-    fn shares(&self) -> Vec<NodeTasks> {
-        self.nodes.iter().map(|(name, &tasks)| NodeTasks { node: name.clone(), tasks }).collect()
     }
 }

@@ -33,6 +33,10 @@ impl Run {
         if let Some(returning) = &mut self.returning {
             returning.heard.insert(link);
         }
+        // The next cut of a step's blocks is another one, and they are done again sooner than asked for.
+        if self.plan.merges_gradients() {
+            return;
+        }
         // A node may come and go as it likes: no more is kept than of those that are there.
         self.told.retain(|(link, _)| cx.fleet.node_of(*link).is_some());
         self.told.push((link, held));
@@ -55,6 +59,9 @@ impl Run {
 
     /// Whether pending tasks are not handed out yet, because some node may hold their results.
     pub(in crate::engine) fn awaits_held_results(&mut self, cx: &Context<'_>) -> bool {
+        if self.plan.merges_gradients() {
+            return false;
+        }
         let Some(returning) = &mut self.returning else { return false };
         let until = *returning.until.get_or_insert(cx.now.after_us(WAIT_US));
         let has_told = |link: Option<LinkKey>| link.is_some_and(|link| returning.heard.contains(&link));

@@ -36,7 +36,7 @@ fn a_task_that_failed_for_good_everywhere_fails_the_job() {
     let task = harness.start(JOB, &specification(3, 1))[0];
     let actions = harness.failed(&task, Fault::Final);
     let shard = task.shard();
-    let reason = FailReason::TaskFailed { step: 0, shard, reason: "out of memory".to_owned() };
+    let reason = FailReason::TaskFailed { place: Place::Shard { round: 0, shard }, reason: "out of memory".to_owned() };
     assert_eq!(outcome(&actions), Some(Outcome::Failed(reason)));
     // The other task was still out, and nothing more is sent.
     assert!(actions.iter().any(|action| matches!(action, Action::Cancel { .. })));
@@ -63,10 +63,10 @@ fn a_skipped_task_is_left_out_and_the_result_is_called_not_reproducible() {
     harness.join(1);
     let tasks = harness.start(JOB, &skipping(specification(3, 1)));
     let actions = harness.failed(&tasks[1], Fault::Final);
-    assert!(matches!(notices(&actions)[..], [Notice::TaskSkipped { step: 0, shard: 1, .. }]));
+    assert!(matches!(notices(&actions)[..], [Notice::TaskSkipped { place: Place::Shard { round: 0, shard: 1 }, .. }]));
     harness.finish(&tasks[0]);
     let actions = harness.finish(&tasks[2]);
-    assert!(actions.contains(&Action::FinishRound { job: JOB, step: 0, rows: 200 }));
+    assert!(actions.contains(&Action::FinishStep { job: JOB, step: 0, rows: 200 }));
     harness.merged(JOB, 0);
     let Some(Outcome::Done(summary)) = outcome(&harness.validated(JOB, 0)) else { panic!("the job is done") };
     assert_eq!((summary.merged, summary.skipped, summary.reproducible), (2, 1, false));

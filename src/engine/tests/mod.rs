@@ -1,6 +1,7 @@
 //! The engine's rules, one a test. Owns the harness in which tests play every thread around the engine by hand.
 
 mod failures;
+mod gradients;
 mod policies;
 mod queue;
 mod restoring;
@@ -14,8 +15,9 @@ use std::time::Duration;
 use super::*;
 use crate::digest::Digest;
 use crate::job::{
-    Attempt, CachedResult, MergedTask, Metric, Metrics, NodeTasks, OnTaskFailure, Operation, Profile, Progress,
-    RejectReason, RoundSummary, RowsRef, Specification, Summary, TaskId, TaskResult,
+    Attempt, CachedResult, LedgerEntry, MergedTask, Metric, Metrics, NodeTasks, OnTaskFailure, Operation, Place,
+    Profile, Progress, Record, RejectReason, RoundSoFar, RoundSummary, RowsRef, Specification, Summary, TaskId,
+    TaskResult,
 };
 use crate::model::{Merge, Network, Outer, Recipe, Training};
 
@@ -147,8 +149,12 @@ impl Harness {
     }
 
     fn rejected_for(&mut self, sent: &Sent, reason: RejectReason) -> Vec<Action> {
+        self.rejected_with(sent, reason, 0)
+    }
+
+    fn rejected_with(&mut self, sent: &Sent, reason: RejectReason, retry_ms: u32) -> Vec<Action> {
         let (link, attempt) = (sent.link, sent.attempt);
-        self.tell(Event::Rejected { link, attempt, reason })
+        self.tell(Event::Rejected { link, attempt, reason, retry_ms })
     }
 
     fn closing(&mut self, sent: &Sent) -> Vec<Action> {
@@ -156,11 +162,11 @@ impl Harness {
     }
 
     fn merged(&mut self, job: JobId, step: u64) -> Vec<Action> {
-        self.tell(Event::Merged { job, step, base: base(step + 1) })
+        self.tell(Event::Merged { job, step, base: base(step + 1), sum: None })
     }
 
     fn validated(&mut self, job: JobId, step: u64) -> Vec<Action> {
-        self.tell(Event::Validated { job, step, rows: 50, metrics: metrics() })
+        self.tell(Event::Validated { job, round: step as u32, rows: 50, metrics: metrics() })
     }
 }
 
@@ -184,6 +190,7 @@ fn specification(shards: usize, rounds: u32) -> Specification {
             seed: 1,
         },
         rounds,
+        round_steps: None,
         shards: vec![rows; shards],
         validation: rows,
         merge: Merge::Mean,

@@ -140,8 +140,63 @@ fn load_balancing_offers_nothing_more_to_a_node_that_says_it_is_busy() {
         let third = only_sent(&harness.finish(&first[0]));
         only_sent(&harness.finish(&first[1]));
         harness.now = harness.now.after_us(1_000);
-        let (link, attempt) = (third.link, third.attempt);
-        assert_eq!(sent(&harness.tell(Event::Rejected { link, attempt, reason })).len(), offered, "{reason:?}");
+        assert_eq!(sent(&harness.rejected_for(&third, reason)).len(), offered, "{reason:?}");
+    }
+}
+
+/// Two nodes of three tasks: one that wants nothing for 400 ms has turned down the task that is pending, the other trains.
+fn reluctant() -> (Harness, Sent, Sent) {
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join(1);
+    harness.join(2);
+    let tasks = harness.start(JOB, &specification(3, 1));
+    assert_eq!(sent(&harness.rejected_with(&tasks[0], RejectReason::LoadProbability, 400)), []);
+    (harness, tasks[0], tasks[1])
+}
+
+#[test]
+fn load_balancing_offers_nothing_to_a_node_before_the_moment_that_it_has_named() {
+    let (mut harness, refused, other) = reluctant();
+    assert_eq!(sent(&harness.pass_ms(399)), []);
+    // The third task, which nobody has turned down; nothing else happens that would have it looked at.
+    let third = only_sent(&harness.pass_ms(1));
+    assert_eq!((third.link, third.shard(), third.may_reject), (refused.link, 2, true));
+    let first = only_sent(&harness.finish(&other));
+    assert_eq!((first.link, first.shard(), first.may_reject), (other.link, 0, true));
+}
+
+#[test]
+fn a_node_that_wants_nothing_yet_gets_no_copy_before_its_moment() {
+    let (mut harness, refused, other) = reluctant();
+    harness.now = harness.now.after_us(1_000);
+    let rest = only_sent(&harness.finish(&other));
+    harness.now = harness.now.after_us(1_000);
+    only_sent(&harness.finish(&rest));
+    // Two of three are done: the last is slow from 200 ms on.
+    assert_eq!(sent(&harness.pass_ms(397)), []);
+    assert_eq!(only_sent(&harness.pass_ms(1)).link, refused.link);
+}
+
+#[test]
+fn where_every_node_wants_nothing_yet_a_task_is_sent_firmly_all_the_same() {
+    let (mut harness, _, other) = reluctant();
+    let sent_firmly = sent(&harness.rejected_with(&other, RejectReason::LoadProbability, u32::MAX));
+    assert!(sent_firmly.iter().all(|task| !task.may_reject));
+    assert_eq!(links(&sent_firmly), [1, 2], "{sent_firmly:?}");
+}
+
+#[test]
+fn a_moment_that_is_too_far_is_not_believed() {
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join(1);
+    let mut task = harness.start(JOB, &specification(1, 3))[0];
+    task = only_sent(&harness.rejected_with(&task, RejectReason::LoadProbability, u32::MAX));
+    for (step, wait_ms, may_reject) in [(0, 59_999, false), (1, 1, true)] {
+        harness.now = harness.now.after_us(wait_ms * 1_000);
+        harness.finish(&task);
+        task = only_sent(&harness.merged(JOB, step));
+        harness.validated(JOB, step);
+        assert_eq!(task.may_reject, may_reject, "round {step}");
     }
 }
 
@@ -263,7 +318,7 @@ fn the_copy_goes_on_when_the_slow_node_is_lost() {
     let (mut harness, slow) = last_of_four(Policy::Random);
     let copy = only_sent(&harness.pass_ms(100));
     assert_eq!(sent(&harness.cut(slow.link.0)), []);
-    assert!(harness.finish(&copy).contains(&Action::FinishRound { job: JOB, step: 0, rows: 400 }));
+    assert!(harness.finish(&copy).contains(&Action::FinishStep { job: JOB, step: 0, rows: 400 }));
 }
 
 #[test]

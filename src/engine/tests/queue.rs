@@ -35,7 +35,7 @@ fn the_same_job_again_is_attached_to_and_another_of_its_name_is_a_conflict() {
     harness.submit(JOB, &specification);
     assert_eq!(attached(&mut harness), JobProgress::Collecting { position: 0 });
     harness.tell(Event::DataReady { job: JOB });
-    assert_eq!(attached(&mut harness), JobProgress::Running { step: 0, rounds: 1, tasks_done: 0, tasks: 1 });
+    assert_eq!(attached(&mut harness), JobProgress::Running { round: 0, rounds: 1, done: 0, of: 1, unit: Unit::Tasks });
     let ended = outcome(&complete(&mut harness, JOB)).unwrap();
     assert_eq!(attached(&mut harness), JobProgress::Finished(ended));
 }
@@ -149,7 +149,8 @@ fn a_clock_that_runs_backwards_stands_still() {
 fn the_sentences_for_people_are_sentences() {
     let sentences = [
         Notice::NoNodes.to_string(),
-        Notice::TaskSkipped { step: 0, shard: 3, reason: "out of memory".to_owned() }.to_string(),
+        Notice::TaskSkipped { place: Place::Shard { round: 0, shard: 3 }, reason: "out of memory".to_owned() }
+            .to_string(),
         Notice::Revival { number: 1, of: 3, wait: Duration::from_secs(1) }.to_string(),
         FailReason::NoNodes { revivals: 3 }.to_string(),
     ];
@@ -157,7 +158,7 @@ fn the_sentences_for_people_are_sentences() {
         sentences,
         [
             "no node is active",
-            "shard 3 is left out of round 1: out of memory",
+            "shard 3 of round 1 is left out: out of memory",
             "revival 1 of 3: dialling every node, waiting 1.0 s",
             "no node is active, and none came back during 3 revivals: start a compute node, then submit again",
         ]

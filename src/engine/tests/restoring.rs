@@ -2,7 +2,7 @@
 
 use super::queue::admission;
 use super::*;
-use crate::job::{FailKind, Failure, OnNoNodes, RoundRecord};
+use crate::job::{EntryResult, FailKind, Failure, OnNoNodes};
 
 fn pausing(mut specification: Specification) -> Specification {
     specification.operation.on_no_nodes = OnNoNodes::Pause;
@@ -12,7 +12,9 @@ fn pausing(mut specification: Specification) -> Specification {
 /// A job after so many rounds of two shards; one task of the first round was left out.
 fn progress(rounds_done: u32) -> Progress {
     Progress {
-        last: RoundSummary {
+        steps: rounds_done.into(),
+        so_far: RoundSoFar::default(),
+        last: Some(RoundSummary {
             round: rounds_done,
             rounds: 3,
             loss: 0.5,
@@ -22,7 +24,7 @@ fn progress(rounds_done: u32) -> Progress {
             merged: 2,
             skipped: 0,
             round_us: 900,
-        },
+        }),
         base: base(u64::from(rounds_done)),
         merged: u64::from(rounds_done) * 2 - 1,
         skipped: 1,
@@ -56,7 +58,7 @@ fn recorded() -> FailReason {
     FailReason::Recorded(Failure { kind: FailKind::Paused, text: "no node was active".to_owned() })
 }
 
-fn records(actions: &[Action]) -> Vec<RoundRecord> {
+fn records(actions: &[Action]) -> Vec<Record> {
     let record = |action: &Action| match action {
         Action::Persist { record, .. } => Some((**record).clone()),
         _ => None,
@@ -93,11 +95,12 @@ fn a_round_is_written_before_it_is_told_with_what_became_of_each_task() {
     else {
         panic!("{actions:?}");
     };
-    let RoundRecord { base: trained_from, tasks: written, progress } = &**record;
-    assert_eq!((*trained_from, progress.base), (base(0), base(1)));
+    let Record { entries, ends_round, progress } = &**record;
+    assert_eq!((*ends_round, progress.base), (true, base(1)));
     let won = MergedTask { node: "n1".to_owned(), attempt: 1, loss: 100.0, update: update(&tasks[0]) };
-    assert_eq!(*written, [Some(won), None]);
-    assert_eq!(progress.last, *told);
+    let entry = |result| LedgerEntry { rows: ROWS, base: base(0), result };
+    assert_eq!(*entries, [entry(EntryResult::Merged(won)), entry(EntryResult::Skipped)]);
+    assert_eq!(progress.last, Some(*told));
     assert_eq!(told.metrics, metrics());
     assert_eq!((progress.merged, progress.skipped, progress.reproducible), (1, 1, false));
     assert_eq!(progress.nodes, [share("n1", 1)]);
@@ -110,7 +113,7 @@ fn a_restored_job_goes_on_with_its_next_round_from_its_weights() {
     harness.join(1);
     let actions = harness.tell(restored(JOB, &specification(2, 3), Some(progress(2))));
     assert!(actions.contains(&Action::Prepare { job: JOB }));
-    let running = JobProgress::Running { step: 2, rounds: 3, tasks_done: 0, tasks: 2 };
+    let running = JobProgress::Running { round: 2, rounds: 3, done: 0, of: 2, unit: Unit::Tasks };
     assert_eq!(harness.engine.status().jobs[0].progress, running);
     harness.pass_ms(6);
     // The node holds nothing of it.
@@ -141,7 +144,7 @@ fn a_restored_job_whose_rounds_are_all_done_ends_at_once_with_its_old_numbers() 
     assert!(sent(&actions).is_empty() && records(&actions).is_empty());
     let summary = summary(&actions);
     assert_eq!((summary.weights, summary.rows, summary.loss), (base(3), 50, 0.5));
-    assert_eq!(summary.metrics, progress(3).last.metrics);
+    assert_eq!(summary.metrics, progress(3).last.unwrap().metrics);
     assert_eq!((summary.merged, summary.skipped, summary.reproducible), (5, 1, false));
     assert_eq!(summary.profile, Profile { prepare_us: 6_010, compute_us: 2_000, ..Profile::default() });
     assert_eq!(summary.elapsed_us, 8_010);
@@ -364,7 +367,7 @@ fn a_node_that_left_the_list_keeps_its_name_in_what_is_written() {
     harness.accumulated(&task);
     harness.merged(JOB, 0);
     let actions = harness.validated(JOB, 0);
-    assert_eq!(records(&actions)[0].tasks[0].as_ref().map(|won| &*won.node), Some("n1"));
+    assert_eq!(records(&actions)[0].entries[0].merged().map(|won| &*won.node), Some("n1"));
     assert_eq!(summary(&actions).nodes, [share("n1", 1)]);
 }
 

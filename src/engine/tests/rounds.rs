@@ -20,12 +20,12 @@ fn a_job_goes_from_submission_to_done() {
     harness.finish(&tasks[0]);
     let actions = harness.trained(&tasks[1]);
     let (link, attempt) = (tasks[1].link, tasks[1].attempt);
-    assert_eq!(actions, [Action::Accumulate { link, attempt, update: update(&tasks[1]), rows: ROWS }]);
+    assert_eq!(actions, [Action::Accumulate { link, attempt, update: update(&tasks[1]), rows: ROWS, blocks: 1 }]);
     let actions = harness.accumulated(&tasks[1]);
-    assert_eq!(actions, [Action::FinishRound { job: JOB, step: 0, rows: 200 }]);
+    assert_eq!(actions, [Action::FinishStep { job: JOB, step: 0, rows: 200 }]);
     harness.now = harness.now.after_us(10);
     let actions = harness.merged(JOB, 0);
-    assert_eq!(actions, [Action::Validate { job: JOB, step: 0, base: base(1) }]);
+    assert_eq!(actions, [Action::KeepWeights { job: JOB }, Action::Validate { job: JOB, round: 0, base: base(1) }]);
     harness.now = harness.now.after_us(30);
     let actions = harness.validated(JOB, 0);
     let round = RoundSummary {
@@ -68,7 +68,7 @@ fn the_next_round_begins_before_the_last_one_is_validated() {
     harness.finish(&first[0]);
     let actions = harness.merged(JOB, 0);
     // The node has its task first: it waits for that, and nobody for a validation.
-    assert_eq!(actions.last(), Some(&Action::Validate { job: JOB, step: 0, base: base(1) }));
+    assert_eq!(actions.last(), Some(&Action::Validate { job: JOB, round: 0, base: base(1) }));
     let second = only_sent(&actions);
     assert!(actions.iter().any(|action| matches!(action, Action::Dispatch { base: from, .. } if *from == base(1))));
     assert_eq!(second.attempt.task.step, 1);
@@ -87,7 +87,7 @@ fn rounds_are_reported_in_order_even_if_they_are_validated_out_of_order() {
     let steps: Vec<u64> = events(&harness.validated(JOB, 0))
         .iter()
         .filter_map(|event| match event {
-            JobEvent::RoundDone(round) => Some(round.step()),
+            JobEvent::RoundDone(round) => Some(round.index()),
             _ => None,
         })
         .collect();
@@ -100,10 +100,10 @@ fn at_most_four_rounds_wait_for_validation() {
     harness.join(1);
     let mut task = harness.start(JOB, &specification(1, 9))[0];
     for step in 0..4 {
-        assert!(harness.finish(&task).contains(&Action::FinishRound { job: JOB, step, rows: 100 }));
+        assert!(harness.finish(&task).contains(&Action::FinishStep { job: JOB, step, rows: 100 }));
         task = only_sent(&harness.merged(JOB, step));
     }
-    let finish = Action::FinishRound { job: JOB, step: 4, rows: 100 };
+    let finish = Action::FinishStep { job: JOB, step: 4, rows: 100 };
     assert!(!harness.finish(&task).contains(&finish));
     assert!(harness.validated(JOB, 0).contains(&finish));
 }
@@ -123,7 +123,7 @@ fn a_round_that_validations_hold_up_waits_for_them_and_for_no_node() {
     harness.now = harness.now.after_us(700);
     harness.tell(Event::Tick);
     harness.now = harness.now.after_us(20);
-    assert!(harness.validated(JOB, 0).contains(&Action::FinishRound { job: JOB, step: 4, rows: 100 }));
+    assert!(harness.validated(JOB, 0).contains(&Action::FinishStep { job: JOB, step: 4, rows: 100 }));
     harness.now = harness.now.after_us(3);
     harness.merged(JOB, 4);
     let actions: Vec<Action> = (1..5).flat_map(|step| harness.validated(JOB, step)).collect();
@@ -172,7 +172,7 @@ fn a_result_on_its_way_into_the_sum_outlives_its_link() {
     let tasks = harness.start(JOB, &specification(1, 1));
     harness.trained(&tasks[0]);
     assert_eq!(sent(&harness.cut(1)), []);
-    assert_eq!(harness.accumulated(&tasks[0]), [Action::FinishRound { job: JOB, step: 0, rows: 100 }]);
+    assert_eq!(harness.accumulated(&tasks[0]), [Action::FinishStep { job: JOB, step: 0, rows: 100 }]);
 }
 
 #[test]

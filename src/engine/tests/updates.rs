@@ -54,8 +54,8 @@ fn ends_with_all_rows(harness: &mut Harness, mut actions: Vec<Action>, tasks: &[
     for task in tasks {
         actions.extend(harness.finish(task));
     }
-    let finishes = actions.iter().filter(|action| matches!(action, Action::FinishRound { .. }));
-    assert_eq!(finishes.collect::<Vec<_>>(), [&Action::FinishRound { job: JOB, step: 0, rows: 3 * u64::from(ROWS) }]);
+    let finishes = actions.iter().filter(|action| matches!(action, Action::FinishStep { .. }));
+    assert_eq!(finishes.collect::<Vec<_>>(), [&Action::FinishStep { job: JOB, step: 0, rows: 3 * u64::from(ROWS) }]);
     harness.merged(JOB, 0);
     assert_eq!(summary(&harness.validated(JOB, 0)).merged, 3);
 }
@@ -127,7 +127,7 @@ fn of_two_nodes_that_trained_the_same_task_the_update_counts_that_is_whole_first
             let late = harness.trained(&second);
             assert!(discards(&late) && !accumulates(&late), "{policy}");
             let done = harness.accumulated(&first);
-            assert!(done.contains(&Action::FinishRound { job: JOB, step: 0, rows: 2 * u64::from(ROWS) }), "{policy}");
+            assert!(done.contains(&Action::FinishStep { job: JOB, step: 0, rows: 2 * u64::from(ROWS) }), "{policy}");
             assert!(harness.engine.status().nodes.iter().all(|node| node.outstanding == 0));
         }
     }
@@ -168,7 +168,7 @@ fn updates_that_are_lost_are_trained_again_and_count_once() {
     let done: u64 = harness.engine.status().nodes.iter().map(|node| node.tasks_done).sum();
     assert_eq!(done, 1);
     let actions = harness.finish(&again);
-    assert_eq!(actions.last(), Some(&Action::FinishRound { job: JOB, step: 0, rows: 2 * u64::from(ROWS) }));
+    assert_eq!(actions.last(), Some(&Action::FinishStep { job: JOB, step: 0, rows: 2 * u64::from(ROWS) }));
     harness.merged(JOB, 0);
     let summary = summary(&harness.validated(JOB, 0));
     assert_eq!((summary.merged, summary.training_us, summary.reproducible), (2, 600, true));

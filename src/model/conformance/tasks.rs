@@ -36,6 +36,7 @@ const BY_BATCHES: Recipe = Recipe {
     epochs: 1,
     log_epsilon: 0.0,
     stop_loss_change: None,
+    local_steps: None,
     momentum: 0.9,
     betas: [0.9, 0.999],
     epsilon: 1e-8,

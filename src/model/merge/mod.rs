@@ -1,11 +1,14 @@
 //! How a round's updates become one, and its new weights where no outer optimiser moves them. Owns the two ways of it, and which
-//! values an update may have; does not know nodes or rounds.
+//! values an update may have; and how blocks' gradients become a step's. Does not know nodes or rounds.
 //!
 //! | merge | file | what it needs |
 //! |---|---|---|
 //! | [`Merge::Mean`] | `mean` | each update once, in any order: its memory does not grow with their number |
 //! | [`Merge::Median`] | `median` | all updates at once, a block of parameters after the other |
+//!
+//! Gradients have one way: `gradient_sum`.
 
+mod gradient_sum;
 mod mean;
 mod median;
 
@@ -15,6 +18,7 @@ use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::recipe::named;
 use super::vector::Vector;
 
+pub use gradient_sum::{GradientSum, GradientSumError, IntegerRun, LittleEndianWord};
 pub use mean::ExactSum;
 pub(super) use mean::defined;
 pub use median::{Median, ReadUpdates};

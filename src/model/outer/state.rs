@@ -2,6 +2,7 @@
 //! does not know where it is kept meanwhile.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use super::{Outer, OuterOptimiser};
 use crate::model::kernel::{Kernel, compiled_for_each_kernel};
@@ -36,7 +37,7 @@ pub enum OuterStateError {
     Updates {
         /// Updates written.
         got: u64,
-        /// Updates made.
+        /// Updates made, or the most that can have been.
         expected: u64,
     },
     /// It has another length than its optimiser's vectors.
@@ -70,17 +71,17 @@ impl Default for OuterState {
 }
 
 impl OuterState {
-    /// That of a job of so many parameters after `steps` of its `rounds` rounds, from what was written down.
+    /// That of a job of so many parameters, from what was written down. `due` are the updates that it may have seen: as many as
+    /// [`Outer::updates_within`] says, or perhaps fewer where some steps merged nothing.
     pub fn restored(
         outer: &Outer,
         parameters: usize,
-        (steps, rounds): (u64, u32),
+        due: RangeInclusive<u64>,
         updates: u64,
         vectors: &[u8],
     ) -> Result<OuterState, OuterStateError> {
-        let due = outer.updates_within(steps, rounds);
-        if updates != due {
-            return Err(OuterStateError::Updates { got: updates, expected: due });
+        if !due.contains(&updates) {
+            return Err(OuterStateError::Updates { got: updates, expected: *due.end() });
         }
         let count = if updates > 0 { outer.optimiser.state_vectors() } else { 0 };
         let expected = size_of::<LittleEndianF32>() * parameters * count;
@@ -119,6 +120,31 @@ impl OuterState {
         weights: &mut [LittleEndianF32],
         take: &mut dyn FnMut(&[LittleEndianF32]),
     ) -> Result<(), MergeError> {
+        self.follow(kernel, outer, rate, Merged::Update(update), weights, take)
+    }
+
+    /// The same by a step's merged gradient. A step that has merged nothing is none.
+    pub fn step_by_gradient(
+        &mut self,
+        kernel: Kernel,
+        outer: &Outer,
+        rate: f32,
+        gradient: &[LittleEndianF32],
+        weights: &mut [LittleEndianF32],
+        take: &mut dyn FnMut(&[LittleEndianF32]),
+    ) -> Result<(), MergeError> {
+        self.follow(kernel, outer, rate, Merged::Gradient(gradient), weights, take)
+    }
+
+    fn follow(
+        &mut self,
+        kernel: Kernel,
+        outer: &Outer,
+        rate: f32,
+        merged: Merged<'_>,
+        weights: &mut [LittleEndianF32],
+        take: &mut dyn FnMut(&[LittleEndianF32]),
+    ) -> Result<(), MergeError> {
         if rate == 0.0 {
             take(weights);
             return Ok(());
@@ -127,17 +153,17 @@ impl OuterState {
         for vector in &mut self.vectors[..outer.optimiser.state_vectors()] {
             vector.resize(weights.len(), [0; 4]);
         }
-        let factor = outer.clip.and_then(|clip| clip_factor(kernel, clip, update));
+        let factor = outer.clip.and_then(|clip| clip_factor(kernel, clip, merged.values()));
         let step = Step { kernel, outer, rate, factors: self.factors(outer, rate), cuts_moments: self.cuts(outer) };
         let mut block = Block::default();
-        let parts = weights.chunks_mut(BLOCK).zip(update.chunks(BLOCK)).enumerate();
-        for (index, (weights, update)) in parts {
+        for (index, weights) in weights.chunks_mut(BLOCK).enumerate() {
             let start = index * BLOCK;
             let state = self.vectors.each_mut().map(|vector| {
                 let end = vector.len().min(start + weights.len());
                 vector.get_mut(start..end).unwrap_or_default()
             });
-            let moved = step.of_block(&mut block, factor, update, state, weights);
+            merged.read_gradient(start, &mut block.gradient[..weights.len()]);
+            let moved = step.of_block(&mut block, factor, state, weights);
             moved.map_err(|(place, value)| MergeError::Weight { index: start + place, value })?;
             take(weights);
         }
@@ -159,6 +185,29 @@ impl OuterState {
     fn factors(&self, outer: &Outer, rate: f32) -> Factors {
         let averaging = Averaging::over(LossReduction::Sum, 1);
         Factors::new(averaging, rate, self.powers, outer.betas, outer.epsilon)
+    }
+}
+
+/// What the weights follow, as objects hold it: as long as they.
+#[derive(Clone, Copy)]
+enum Merged<'a> {
+    Update(&'a [LittleEndianF32]),
+    Gradient(&'a [LittleEndianF32]),
+}
+
+impl<'a> Merged<'a> {
+    fn values(self) -> &'a [LittleEndianF32] {
+        match self {
+            Merged::Update(values) | Merged::Gradient(values) => values,
+        }
+    }
+
+    /// The gradient from a parameter on.
+    fn read_gradient(self, start: usize, out: &mut [f32]) {
+        read(&self.values()[start..], out);
+        if let Merged::Update(_) = self {
+            out.iter_mut().for_each(|value| *value = -*value);
+        }
     }
 }
 
@@ -185,12 +234,11 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Moves some parameters; or tells one that would not be finite.
+    /// Moves some parameters by the gradient in the block; or tells one that would not be finite.
     fn of_block(
         &self,
         block: &mut Block,
         clip: Option<f32>,
-        update: &[LittleEndianF32],
         mut state: [&mut [LittleEndianF32]; VECTORS_MAX],
         weights: &mut [LittleEndianF32],
     ) -> Result<(), (usize, f32)> {
@@ -200,9 +248,6 @@ impl Step<'_> {
         let values = &mut block.weights[..count];
         read(weights, values);
         let gradient = &mut block.gradient[..count];
-        for (gradient, update) in gradient.iter_mut().zip(update) {
-            *gradient = -f32::from_le_bytes(*update);
-        }
         if let Some(factor) = clip {
             gradient.iter_mut().for_each(|gradient| *gradient = cut(*gradient * factor, VALUE_LEAST));
         }
@@ -306,12 +351,28 @@ mod tests {
                 let (mut state, mut weights) = (OuterState::default(), noise(99, count));
                 moved(kernel, &outer, &mut state, &mut weights, 70);
                 let written = state.vectors().concat();
-                let mut again = OuterState::restored(&outer, count, (70, 100), state.updates(), &written).unwrap();
+                let mut again = OuterState::restored(&outer, count, 70..=70, state.updates(), &written).unwrap();
                 assert_eq!(again, state);
                 moved(kernel, &outer, &mut again, &mut weights, 1);
                 let (weights, expected) = (&weights, expected.get_or_insert_with(|| weights.clone()));
                 assert!(weights == expected, "{kernel}, {count} of {outer:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_gradient_moves_the_weights_as_an_update_of_the_other_sign_does() {
+        let (kernel, count) = (Kernel::best(), BLOCK + 3);
+        for outer in [NESTEROV, ADAM, Outer { optimiser: OuterOptimiser::Momentum, ..ADAM }] {
+            let (mut by_update, mut by_gradient) = (OuterState::default(), OuterState::default());
+            let (mut expected, mut weights) = (noise(7, count), noise(7, count));
+            for seed in 0..3 {
+                let update = noise(seed, count);
+                let gradient = bytes(update.iter().map(|value| -f32::from_le_bytes(*value)));
+                by_update.step(kernel, &outer, 0.01, &update, &mut expected, &mut |_| ()).unwrap();
+                by_gradient.step_by_gradient(kernel, &outer, 0.01, &gradient, &mut weights, &mut |_| ()).unwrap();
+            }
+            assert!(weights == expected && by_gradient == by_update, "{outer:?}");
         }
     }
 
@@ -350,12 +411,20 @@ mod tests {
 
     #[test]
     fn what_is_not_the_state_after_these_rounds_is_refused() {
-        let restored = |outer: &Outer, updates, bytes: &[u8]| OuterState::restored(outer, 2, (3, 9), updates, bytes);
+        let restored = |outer: &Outer, updates, bytes: &[u8]| {
+            let due = outer.updates_within(3, 9);
+            OuterState::restored(outer, 2, due..=due, updates, bytes)
+        };
         assert!(restored(&ADAM, 3, &[0; 16]).is_ok() && restored(&NESTEROV, 3, &[0; 8]).is_ok());
         assert!(restored(&Outer::AVERAGE, 0, &[]).is_ok());
         assert_eq!(restored(&ADAM, 2, &[0; 16]), Err(OuterStateError::Updates { got: 2, expected: 3 }));
         assert_eq!(restored(&ADAM, 3, &[0; 8]), Err(OuterStateError::Length { got: 8, expected: 16 }));
         assert_eq!(restored(&Outer::AVERAGE, 1, &[]), Err(OuterStateError::Updates { got: 1, expected: 0 }));
         assert_eq!(restored(&Outer::AVERAGE, 0, &[0; 8]), Err(OuterStateError::Length { got: 8, expected: 0 }));
+        // Where steps may have merged nothing, it may be that of fewer, but not of more.
+        let at_most = |updates, bytes: &[u8]| OuterState::restored(&ADAM, 2, 0..=3, updates, bytes);
+        assert!(at_most(0, &[]).is_ok() && at_most(3, &[0; 16]).is_ok());
+        assert_eq!(at_most(2, &[0; 16]).unwrap().updates(), 2);
+        assert_eq!(at_most(4, &[0; 16]), Err(OuterStateError::Updates { got: 4, expected: 3 }));
     }
 }

@@ -4,9 +4,10 @@ use std::fmt;
 
 use super::super::ARITHMETIC;
 use super::super::loss::TargetsError;
+use super::super::merge::GradientSumError;
 use super::super::network::NetworkError;
 use super::super::recipe::RecipeError;
-use super::super::training::ROUNDS_MAX;
+use super::super::training::STEPS_MAX;
 
 /// Why a task yields no update.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +49,22 @@ pub enum TrainError {
         /// The first such parameter.
         index: usize,
     },
+    /// The task has a block that its shard has not, or a range of none.
+    Blocks {
+        /// The shard.
+        shard: u32,
+        /// The block behind the last one asked for.
+        got: u64,
+        /// Blocks of the shard.
+        blocks: u32,
+    },
+    /// The recipe's tasks yield sums of gradients, and an update was wanted; or the other way round.
+    Yields {
+        /// Whether they yield sums of gradients.
+        gradients: bool,
+    },
+    /// The gradient or the loss of a block ran away.
+    Gradient(GradientSumError),
     /// The outputs ran away: the loss is no number.
     Loss {
         /// Infinity or NaN.
@@ -62,7 +79,7 @@ impl fmt::Display for TrainError {
                 write!(f, "the task wants arithmetic {got}, and this program computes arithmetic {ARITHMETIC}")
             }
             Self::Recipe(error) => error.fmt(f),
-            Self::Step { got } => write!(f, "a step is below {ROUNDS_MAX}, not {got}"),
+            Self::Step { got } => write!(f, "a step is below {STEPS_MAX}, not {got}"),
             Self::Base { got, expected } => {
                 write!(f, "the network has {expected} parameters, and the base weights are {got} values")
             }
@@ -71,6 +88,16 @@ impl fmt::Display for TrainError {
             }
             Self::Outputs(error) => error.fmt(f),
             Self::Targets(error) => error.fmt(f),
+            Self::Blocks { shard, got, blocks } => {
+                write!(f, "shard {shard} has {blocks} blocks, and some up to block {got} are asked for")
+            }
+            Self::Yields { gradients: true } => {
+                f.write_str("a task of one local step yields a sum of gradients, no update")
+            }
+            Self::Yields { gradients: false } => f.write_str("only a task of one local step yields a sum of gradients"),
+            Self::Gradient(error) => {
+                write!(f, "the training diverged ({error}): take a lower learning rate (eta), or scale the data")
+            }
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::Loss { got } => {
                 write!(f, "the training diverged (its loss is {got}): take smaller initial weights, or scale the data")
@@ -89,6 +116,7 @@ impl std::error::Error for TrainError {
             Self::Recipe(error) => Some(error),
             Self::Outputs(error) => Some(error),
             Self::Targets(error) => Some(error),
+            Self::Gradient(error) => Some(error),
             _ => None,
         }
     }

@@ -1,9 +1,11 @@
-//! How much memory a task takes. Owns the estimate; does not know who compares it with what.
+//! How much memory a task takes. Owns the estimates; does not know who compares it with what.
 
 use super::super::lanes::{BLOCK_ROWS, LANES, Lanes};
+use super::super::network::Network;
 use super::super::optimise::state_vectors;
 use super::super::recipe::BatchSize;
 use super::super::training::Training;
+use super::orders::NUMBERS_MAX;
 
 /// Memory that training one task may take: the largest network with Adam fits.
 pub const TASK_BYTES_MAX: u64 = 8 << 30;
@@ -17,17 +19,11 @@ pub fn working_bytes(training: &Training, rows: u32) -> u64 {
         BatchSize::Full => rows,
         BatchSize::Rows(size) => rows.min(u64::from(size.get())),
     };
-    let panels = |rows: u64| rows.div_ceil(LANES as u64);
     let block_rows = batch_rows.min(BLOCK_ROWS as u64);
-    let widths = || network.layers().map(|layer| layer.outputs as u64);
-    let hidden = network.hidden().iter().copied().max().unwrap_or(0);
     // Weights, the update; the block in hand, a sum for each level of the tree, the optimiser's state.
     let levels = u64::from(batch_rows.div_ceil(BLOCK_ROWS as u64).max(1).ilog2()) + 1;
     let state = state_vectors(training.recipe.optimiser) as u64;
     let of_parameters = network.parameters() as u64 * (3 + levels + state) * size_of::<f32>() as u64;
-    // What each layer puts out, two of derivatives, the outputs turned to lanes.
-    let of_block = panels(block_rows) * (widths().sum::<u64>() + 2 * u64::from(hidden))
-        + panels(widths().max().unwrap_or(0)) * block_rows;
     let (of_input, of_order) = match training.recipe.batch {
         BatchSize::Full => (panels(rows), 0),
         BatchSize::Rows(_) => {
@@ -35,6 +31,37 @@ pub fn working_bytes(training: &Training, rows: u32) -> u64 {
             (panels(block_rows), rows * size_of::<u32>() as u64 + of_targets)
         }
     };
-    let lanes = of_block + of_input * u64::from(network.inputs());
+    let lanes = lanes_of_pass(network, block_rows) + of_input * u64::from(network.inputs());
     of_parameters + lanes * size_of::<Lanes>() as u64 + of_order
+}
+
+/// The same for a task whose blocks are of shards of so many rows: what a fresh [`Trainer`] takes, and a sum of its gradients, as
+/// large as it can get, before [`Trainer::sum_gradients`].
+pub fn sum_working_bytes(training: &Training, shard_rows: impl IntoIterator<Item = u32>) -> u64 {
+    let network = &training.network;
+    let (mut rows, mut most) = (0u64, 0u64);
+    for of_shard in shard_rows.into_iter().map(u64::from) {
+        rows += of_shard;
+        most = most.max(of_shard);
+    }
+    let of_sum = network.parameters() * (size_of::<i64>() + size_of::<i128>());
+    let of_layer = network.layers().map(|layer| layer.parameters()).max().unwrap_or(0) * size_of::<f32>();
+    let of_orders = rows.min(most.max(NUMBERS_MAX)) * size_of::<u32>() as u64;
+    let block_rows = BLOCK_ROWS as u64;
+    let of_targets = block_rows * training.recipe.loss.target_bytes(network.outputs());
+    let lanes = lanes_of_pass(network, block_rows) + panels(block_rows) * u64::from(network.inputs());
+    (of_sum + of_layer) as u64 + of_orders + of_targets + lanes * size_of::<Lanes>() as u64
+}
+
+fn panels(rows: u64) -> u64 {
+    rows.div_ceil(LANES as u64)
+}
+
+/// Of a block of so many rows on its way forward and back: what each layer puts out, two of derivatives, the outputs turned to
+/// lanes.
+fn lanes_of_pass(network: &Network, block_rows: u64) -> u64 {
+    let widths = || network.layers().map(|layer| layer.outputs as u64);
+    let hidden = network.hidden().iter().copied().max().unwrap_or(0);
+    panels(block_rows) * (widths().sum::<u64>() + 2 * u64::from(hidden))
+        + panels(widths().max().unwrap_or(0)) * block_rows
 }

@@ -1,37 +1,52 @@
-//! One task: a shard, trained from a round's base weights. Owns batches, epochs, the early stop and the update; does not
-//! know nodes, or what becomes of the update.
+//! One task: a shard, trained from a round's base weights, or the gradients of some blocks of a step. Owns batches, epochs, the
+//! early stop and the update; does not know nodes, or what becomes of a result.
 //!
-//! A result depends on nothing but the arguments of [`Trainer::train`]: the optimiser starts afresh, and every random
-//! choice comes from the job's seed, the step, the shard and the epoch.
+//! A result depends on nothing but the arguments of [`Trainer::train`] or [`Trainer::sum_gradients`]: the optimiser starts
+//! afresh, and every random choice comes from the job's seed, the step, the shard and the epoch.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `batch` | blocks of 128 rows of a batch, forward and back |
+//! | `blocks` | the same of a step's blocks, each one's gradient by itself |
+//! | `orders` | the order of a shard's rows in an epoch of a job in steps |
+//! | `weights` | the weights in training |
+//! | `memory` | what a task takes |
 
 mod batch;
+mod blocks;
 mod error;
 mod memory;
+mod orders;
 mod weights;
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use super::ARITHMETIC;
 use super::gather::{Order, gather};
+use super::gradient_steps::{BlockRange, block_rows};
 use super::helpers::{Helpers, NoHelpers};
 use super::kernel::Kernel;
 use super::lanes::{Lanes, make_room, panels_of};
 use super::loss::Objective;
+use super::merge::GradientSum;
 use super::optimise::Averaging;
 use super::random::{Purpose, Stream};
 use super::recipe::{BatchSize, Recipe};
 use super::rows::Rows;
-use super::training::{ROUNDS_MAX, Training};
+use super::training::{STEPS_MAX, Training};
 
 use batch::{Batch, Source};
+use blocks::Blocks;
+use orders::Orders;
 use weights::WeightsInTraining;
 
 pub use error::TrainError;
-pub use memory::{TASK_BYTES_MAX, working_bytes};
+pub use memory::{TASK_BYTES_MAX, sum_working_bytes, working_bytes};
 
 /// Told how far a task is, and asked whether to go on.
 pub trait Watch {
-    /// After each batch: `done` of `planned` batches. An early stop may leave some of them undone.
+    /// After each batch: `done` of `planned` batches. An early stop may leave some of them undone. Where gradients are summed:
+    /// after some blocks, `done` of `planned` blocks.
     fn batch_done(&mut self, done: u64, planned: u64) -> ControlFlow<()>;
 }
 
@@ -50,9 +65,9 @@ pub struct Trained {
     /// Trained weights minus base weights. Every value is finite and small enough to merge.
     pub update: Vec<f32>,
     /// The loss, summed over rows: with an early stop, at the trained weights; with full batches otherwise, before the
-    /// last update; with mini-batches, of the last epoch's batches, each before its update.
+    /// last update; with mini-batches, of the last epoch's batches, or of all local steps, each before its update.
     pub loss: f64,
-    /// Epochs that were run; none, and no loss, where the learning rate is +0.
+    /// Epochs that were run, 1 with local steps; none, and no loss, where the learning rate is +0.
     pub epochs: u32,
 }
 
@@ -65,7 +80,8 @@ pub struct Done {
     pub epochs: u32,
 }
 
-/// Trains tasks, one after the other. Keeps its working memory from task to task, and nothing else.
+/// Trains tasks, one after the other. Keeps its working memory from task to task, and orders of rows that are likely to be
+/// needed again.
 pub struct Trainer {
     weights: WeightsInTraining,
     helpers: Box<dyn Helpers>,
@@ -73,6 +89,9 @@ pub struct Trainer {
     panels: Vec<Lanes>,
     /// An epoch's order of rows.
     order: Vec<u32>,
+    /// Orders that do not depend on the step.
+    orders: Orders,
+    blocks: Blocks,
 }
 
 impl Trainer {
@@ -83,7 +102,14 @@ impl Trainer {
 
     /// A trainer that computes with `kernel`, and has `helpers` help where a batch is worth it.
     pub fn with_helpers(kernel: Kernel, helpers: Box<dyn Helpers>) -> Trainer {
-        Trainer { weights: WeightsInTraining::new(kernel), helpers, panels: Vec::new(), order: Vec::new() }
+        Trainer {
+            weights: WeightsInTraining::new(kernel),
+            helpers,
+            panels: Vec::new(),
+            order: Vec::new(),
+            orders: Orders::default(),
+            blocks: Blocks::new(kernel),
+        }
     }
 
     /// Trains shard `shard` of step `step`, whose data is `rows`, from the weights `base`.
@@ -115,7 +141,14 @@ impl Trainer {
         take: &mut dyn FnMut(&[f32]),
     ) -> Result<Done, TrainError> {
         let recipe = training.recipe.checked().map_err(TrainError::Recipe)?;
-        check(training, step, base, rows)?;
+        if recipe.merges_gradients() {
+            return Err(TrainError::Yields { gradients: true });
+        }
+        if step >= STEPS_MAX {
+            return Err(TrainError::Step { got: step });
+        }
+        check(training, base)?;
+        check_rows(training, rows)?;
         let batch_rows = match recipe.batch {
             BatchSize::Full => rows.rows() as usize,
             BatchSize::Rows(size) => (rows.rows() as usize).min(size.get() as usize),
@@ -125,6 +158,11 @@ impl Trainer {
             // No epoch would change anything.
             _ if !self.weights.moves() => Done { loss: 0.0, epochs: 0 },
             BatchSize::Full => self.full_batches(&recipe, base, rows, watch)?,
+            BatchSize::Rows(_) if let Some(count) = recipe.local_steps => {
+                let first = step * u64::from(count);
+                let batches = first..first + u64::from(count);
+                self.local_steps(training, &recipe, batch_rows, batches, shard, base, rows, watch)?
+            }
             BatchSize::Rows(_) => {
                 let shuffle = |epoch| Stream::new(Purpose::Shuffle, training.seed, [step, u64::from(shard), epoch]);
                 self.mini_batches(&recipe, batch_rows, shuffle, base, rows, watch)?
@@ -135,6 +173,90 @@ impl Trainer {
             return Err(TrainError::Loss { got: done.loss });
         }
         Ok(done)
+    }
+
+    /// Sums the gradients of blocks of an epoch of a job that merges them, at the weights `base`: of each range with its shard's
+    /// data. The sum begins with nothing; of a task that fails it is of no use.
+    pub fn sum_gradients(
+        &mut self,
+        training: &Training,
+        epoch: u64,
+        ranges: &[(BlockRange, &Rows<'_>)],
+        base: &[f32],
+        watch: &mut dyn Watch,
+        sum: &mut GradientSum,
+    ) -> Result<(), TrainError> {
+        let recipe = training.recipe.checked().map_err(TrainError::Recipe)?;
+        let BatchSize::Rows(batch_rows) = recipe.batch else { return Err(TrainError::Yields { gradients: false }) };
+        if !recipe.merges_gradients() {
+            return Err(TrainError::Yields { gradients: false });
+        }
+        check(training, base)?;
+        let block_rows = block_rows(&training.network, batch_rows.get());
+        let mut planned = 0;
+        for (BlockRange { shard, first, count }, rows) in ranges {
+            check_rows(training, rows)?;
+            let (got, blocks) = (u64::from(*first) + u64::from(*count), rows.rows().div_ceil(block_rows));
+            if *count == 0 || got > u64::from(blocks) {
+                return Err(TrainError::Blocks { shard: *shard, got, blocks });
+            }
+            planned += u64::from(*count);
+        }
+        sum.reset(base.len());
+        let block_rows = block_rows as usize;
+        let Trainer { blocks, orders, .. } = self;
+        blocks.begin(training, block_rows);
+        let mut done = 0;
+        let mut go_through = |blocks: &mut Blocks, sum: &mut GradientSum, watch: &mut dyn Watch| {
+            done += blocks.count() as u64;
+            let rows = |source: usize| ranges[source].1;
+            blocks.sum_into(Objective::of(&recipe), base, rows, sum).map_err(TrainError::Gradient)?;
+            go_on(watch, done, planned)
+        };
+        for (source, (BlockRange { shard, first, count }, rows)) in ranges.iter().enumerate() {
+            let order = orders.of(training.seed, epoch, *shard, rows.rows());
+            for order in order.chunks(block_rows).skip(*first as usize).take(*count as usize) {
+                blocks.push(source, rows, order);
+                if blocks.is_full() {
+                    go_through(blocks, sum, watch)?;
+                }
+            }
+        }
+        if blocks.count() > 0 {
+            go_through(blocks, sum, watch)?;
+        }
+        Ok(())
+    }
+
+    /// These batches of the endless sequence of a shard's: epoch after epoch, each in a new order. A task has one batch or
+    /// more.
+    #[expect(clippy::too_many_arguments, reason = "a task, and its batches")]
+    fn local_steps(
+        &mut self,
+        training: &Training,
+        recipe: &Recipe,
+        batch_rows: usize,
+        batches: Range<u64>,
+        shard: u32,
+        base: &[f32],
+        rows: &Rows<'_>,
+        watch: &mut dyn Watch,
+    ) -> Result<Done, TrainError> {
+        let Trainer { weights, helpers, orders, .. } = self;
+        let in_epoch = (rows.rows() as usize).div_ceil(batch_rows) as u64;
+        let planned = batches.end - batches.start;
+        let mut loss = 0.0;
+        for (done, batch) in (1..).zip(batches) {
+            let (epoch, place) = (batch / in_epoch, (batch % in_epoch) as usize);
+            let order = orders.of(training.seed, epoch, shard, rows.rows());
+            let order = order.chunks(batch_rows).nth(place).unwrap_or_default();
+            let averaging = Averaging::over(recipe.reduction, order.len());
+            let batch = Batch { rows, source: Source::These { order }, objective: Objective::of(recipe) };
+            loss += weights.batch(&**helpers, base, &batch, true);
+            weights.update(averaging, base, done == planned);
+            go_on(watch, done, planned)?;
+        }
+        Ok(Done { loss, epochs: 1 })
     }
 
     /// Every epoch is one batch of all rows in their own order.
@@ -209,18 +331,21 @@ fn go_on(watch: &mut dyn Watch, done: u64, planned: u64) -> Result<(), TrainErro
     }
 }
 
-/// That the parts of a task belong together.
-fn check(training: &Training, step: u64, base: &[f32], rows: &Rows<'_>) -> Result<(), TrainError> {
+/// That these weights can be trained.
+fn check(training: &Training, base: &[f32]) -> Result<(), TrainError> {
     let network = &training.network;
     if training.arithmetic != ARITHMETIC {
         return Err(TrainError::Arithmetic { got: training.arithmetic });
     }
-    if step >= u64::from(ROUNDS_MAX) {
-        return Err(TrainError::Step { got: step });
-    }
     if base.len() != network.parameters() {
         return Err(TrainError::Base { got: base.len(), expected: network.parameters() });
     }
+    Ok(())
+}
+
+/// That they can be trained on these rows.
+fn check_rows(training: &Training, rows: &Rows<'_>) -> Result<(), TrainError> {
+    let network = &training.network;
     if rows.features() != network.inputs() {
         return Err(TrainError::Features { got: rows.features(), expected: network.inputs() });
     }

@@ -1,9 +1,9 @@
 //! What must be true of a payload, whatever it holds, and of an object in it. Owns where tagged fields lie and which may be skipped, said once
 //! more; does not know how payloads arrive.
 
-use crate::job::{NOTES_BYTES_MAX, SHARDS_MAX, Specification};
+use crate::job::{EntryResult, LedgerEntry, NOTES_BYTES_MAX, SHARDS_MAX, Specification};
 use crate::model::{Loss, Network, Targets};
-use crate::wire::message::{Error, Goodbye, Notice, ShardSource};
+use crate::wire::message::{Error, Goodbye, Notice, RowsSource, ShippedRange};
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::{Message, MessageType, VERSION, is_name, limits};
 
@@ -48,7 +48,21 @@ fn check_values(message: &Message<'_>) {
         Message::Pong(pong) => pong.rows_per_second.is_finite() && pong.rows_per_second >= 0.0,
         Message::Submit(submit) => is_fit(&submit.specification),
         Message::Described(described) => is_fit(&described.specification),
-        Message::Train(train) => train.training.recipe.checked().is_ok(),
+        Message::Train(train) => {
+            let is_ascending = match &train.rows {
+                RowsSource::Blocks { ranges, .. } => {
+                    !ranges.is_empty()
+                        && ranges.is_sorted_by(|a, b| a.blocks.shard < b.blocks.shard)
+                        && ranges.iter().all(|ShippedRange { blocks, .. }| {
+                            blocks.count > 0 && blocks.first.checked_add(blocks.count).is_some()
+                        })
+                }
+                RowsSource::Shipped(_) | RowsSource::Resident(_) => true,
+            };
+            let is_of_blocks = matches!(train.rows, RowsSource::Blocks { .. });
+            let recipe = &train.training.recipe;
+            recipe.checked().is_ok() && is_ascending && recipe.merges_gradients() == is_of_blocks
+        }
         Message::Trained(trained) => {
             trained.inline.is_empty() || trained.inline.len() as u64 == trained.result.update_bytes
         }
@@ -56,12 +70,19 @@ fn check_values(message: &Message<'_>) {
         Message::Holding(holding) => holding.results.len() <= limits::HOLDING_MAX,
         Message::Job(status) => status.is_consistent() && is_sentence(status.failure_text()),
         Message::Entries(entries) => {
-            let merged = || entries.entries.iter().filter_map(|entry| entry.merged.as_ref());
+            let is_fit = |entry: &LedgerEntry| match &entry.result {
+                EntryResult::Merged(task) => task.loss.is_finite() && is_name(&task.node),
+                EntryResult::Skipped => true,
+                EntryResult::Step(step) => {
+                    let is_whole = (step.blocks == 0) == (entry.rows == 0) && step.blocks <= entry.rows;
+                    is_whole && step.loss.is_finite() && step.skipped.is_sorted_by(|a, b| a < b)
+                }
+            };
             let end = entries.first.checked_add(entries.entries.len() as u64);
             (1..=SHARDS_MAX).contains(&entries.shards)
                 && entries.entries.len() <= limits::LEDGER_ENTRIES_MAX
                 && (entries.entries.is_empty() || end.is_some_and(|end| end <= entries.total))
-                && merged().all(|merged| merged.loss.is_finite() && is_name(&merged.node))
+                && entries.entries.iter().all(is_fit)
         }
         Message::Error(Error { text, .. })
         | Message::Goodbye(Goodbye { text })
@@ -135,9 +156,10 @@ impl Fields {
             Message::Hello(_) | Message::Welcome(_) => (56, 0, 2),
             Message::Submit(_) => (24, 4, 4),
             Message::Described(_) => (20, 4, 4),
-            Message::Train(train) => match &train.shard {
-                ShardSource::Shipped(_) => (112, 4, 4),
-                ShardSource::Resident(name) => (82 + name.len(), 4, 4),
+            Message::Train(train) => match &train.rows {
+                RowsSource::Shipped(_) => (112, 4, 4),
+                RowsSource::Resident(name) => (82 + name.len(), 4, 4),
+                RowsSource::Blocks { ranges, .. } => (92 + 44 * ranges.len(), 4, 4),
             },
             _ => return None,
         };

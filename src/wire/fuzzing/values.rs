@@ -9,16 +9,16 @@ use arbitrary::{Arbitrary, Error as Unfit, Result, Unstructured};
 
 use crate::digest::Digest;
 use crate::job::{
-    Attempt, CachedResult, Failure, JobId, JobState, JobStatus, METRICS_MAX, MergedTask, Metrics, NOTES_BYTES_MAX,
-    NodeTasks, Profile, ROWS_MAX, RejectReason, RoundSummary, RowsRef, SHARDS_MAX, Specification, Summary, TaskId,
-    TaskResult, TaskState,
+    Attempt, CachedResult, EntryResult, Failure, JobId, JobState, JobStatus, LedgerEntry, METRICS_MAX, MergedStep,
+    MergedTask, Metrics, NOTES_BYTES_MAX, NodeTasks, Profile, ROWS_MAX, RejectReason, RoundSummary, RowsRef,
+    SHARDS_MAX, STEPS_MAX, Specification, Summary, TaskId, TaskResult, TaskState,
 };
-use crate::model::Training;
 use crate::model::network::{HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX};
+use crate::model::{BlockRange, Merge, OuterOptimiser, Training};
 use crate::wire::message::{
     Accepted, Attach, Cancel, Describe, Described, Done, Entries, Error, Features, Fetch, Goodbye, Have, Held, Hello,
-    Holding, Jobs, Ledger, LedgerEntry, Listed, Notice, NoticeKind, Order, OrderVerb, PIECE_BYTES_MAX, Piece, Poll,
-    Polled, Pong, Rejected, Results, ShardSource, Submit, Train, Trained, Welcome,
+    Holding, Jobs, Ledger, Listed, Notice, NoticeKind, Order, OrderVerb, PIECE_BYTES_MAX, Piece, Poll, Polled, Pong,
+    Rejected, Results, RowsSource, ShippedRange, Submit, Train, Trained, Welcome,
 };
 use crate::wire::session::Role;
 use crate::wire::specification::Draft;
@@ -53,7 +53,8 @@ impl<'a> Arbitrary<'a> for Message<'static> {
             MessageType::Trained => trained(u)?.into(),
             MessageType::Rejected => {
                 let reason = *u.choose(&[RejectReason::LoadProbability, RejectReason::Busy])?;
-                Rejected { name: task_name(u)?, reason, running: u.arbitrary()?, waiting: u.arbitrary()? }.into()
+                let (running, waiting, retry_ms) = u.arbitrary()?;
+                Rejected { name: task_name(u)?, reason, running, waiting, retry_ms }.into()
             }
             MessageType::Poll => Poll { name: task_name(u)? }.into(),
             MessageType::Polled => {
@@ -151,9 +152,27 @@ fn piece(u: &mut Unstructured<'_>) -> Result<Piece<'static>> {
 }
 
 fn train(u: &mut Unstructured<'_>) -> Result<Train> {
-    let shard = if u.arbitrary()? { ShardSource::Shipped(digest(u)?) } else { ShardSource::Resident(name(u)?) };
+    let training = training(u)?;
+    let rows = match training.recipe.merges_gradients() {
+        true => RowsSource::Blocks { epoch: u.arbitrary()?, ranges: ranges(u)? },
+        false if u.arbitrary()? => RowsSource::Shipped(digest(u)?),
+        false => RowsSource::Resident(name(u)?),
+    };
     let (may_reject, base) = (u.arbitrary()?, digest(u)?);
-    Ok(Train { name: task_name(u)?, may_reject, base, shard, training: training(u)? })
+    Ok(Train { name: task_name(u)?, may_reject, base, rows, training })
+}
+
+/// Of shards in ascending order, none twice.
+fn ranges(u: &mut Unstructured<'_>) -> Result<Vec<ShippedRange>> {
+    let range = |u: &mut Unstructured<'_>| {
+        let (shard, count) = (u.arbitrary()?, u.int_in_range(1..=u32::MAX)?);
+        let blocks = BlockRange { shard, first: u.int_in_range(0..=u32::MAX - count)?, count };
+        Ok(ShippedRange { blocks, shard: digest(u)? })
+    };
+    let mut ranges = list(u, 1..=limits::RANGES_MAX, range)?;
+    ranges.sort_by_key(|range| range.blocks.shard);
+    ranges.dedup_by_key(|range| range.blocks.shard);
+    Ok(ranges)
 }
 
 fn trained(u: &mut Unstructured<'_>) -> Result<Trained> {
@@ -173,6 +192,15 @@ fn specification(u: &mut Unstructured<'_>) -> Result<Specification> {
     let notes = bytes(u, 0..=NOTES_BYTES_MAX)?;
     let mut draft = draft(u, u16::MAX)?;
     draft.notes = &notes;
+    if draft.recipe.merges_gradients() {
+        draft.merge = Merge::Mean;
+        if draft.outer.is_average() {
+            draft.outer.optimiser = OuterOptimiser::Adam;
+        }
+    }
+    // Local steps alone make rounds of steps, and not more than a job may have.
+    let most = (STEPS_MAX / u64::from(draft.rounds.max(1))) as u32;
+    draft.round_steps = draft.recipe.local_steps.map(|_| draft.round_steps.unwrap_or(1).min(most));
     draft.specification().map_err(|_| Unfit::IncorrectFormat)
 }
 
@@ -213,6 +241,14 @@ fn draft(u: &mut Unstructured<'_>, last: u16) -> Result<Draft<'static>> {
             Value::RowsRef(item) => (item.set)(&mut draft, rows_ref(u)?),
             Value::Digest(item) => (item.set)(&mut draft, digest(u)?),
             Value::Bytes { .. } => {}
+        }
+    }
+    if draft.recipe.local_steps.is_some() {
+        // They are batches, in the place of epochs; of a single one gradients are merged.
+        (draft.recipe.epochs, draft.recipe.stop_loss_change) = (1, None);
+        draft.batch.get_or_insert(1);
+        if u.arbitrary()? {
+            draft.recipe.local_steps = Some(1);
         }
     }
     Ok(draft)
@@ -302,13 +338,38 @@ fn entries(u: &mut Unstructured<'_>) -> Result<Entries> {
 }
 
 fn ledger_entry(u: &mut Unstructured<'_>) -> Result<LedgerEntry> {
-    let merged = |u: &mut Unstructured<'_>| {
-        let (attempt, loss): (_, u64) = u.arbitrary()?;
-        // Finite, of either sign.
-        let loss = f64::from_bits(((loss >> 1) % f64::INFINITY.to_bits()) | (loss << 63));
-        Ok(MergedTask { attempt, loss, update: digest(u)?, node: name(u)? })
+    let base = digest(u)?;
+    let (rows, result) = match u.int_in_range(0..=3)? {
+        0 => (u.arbitrary()?, EntryResult::Skipped),
+        1 => {
+            let (rows, blocks) = u.arbitrary::<(u32, u32)>()?;
+            let (rows, blocks) = (rows.max(blocks), rows.min(blocks));
+            let skipped = skipped_blocks(u)?;
+            match blocks {
+                0 => (0, EntryResult::Step(MergedStep { blocks, skipped, loss: 0.0, sum: Digest([0; 32]) })),
+                _ => (rows, EntryResult::Step(MergedStep { blocks, skipped, loss: finite(u)?, sum: digest(u)? })),
+            }
+        }
+        _ => {
+            let (rows, attempt) = u.arbitrary()?;
+            (rows, EntryResult::Merged(MergedTask { attempt, loss: finite(u)?, update: digest(u)?, node: name(u)? }))
+        }
     };
-    Ok(LedgerEntry { rows: u.arbitrary()?, base: digest(u)?, merged: maybe(u, merged)? })
+    Ok(LedgerEntry { rows, base, result })
+}
+
+/// In ascending order, none twice.
+fn skipped_blocks(u: &mut Unstructured<'_>) -> Result<Vec<u32>> {
+    let mut blocks = list(u, 0..=limits::SKIPPED_BLOCKS_MAX, |u| u.arbitrary::<u32>())?;
+    blocks.sort_unstable();
+    blocks.dedup();
+    Ok(blocks)
+}
+
+/// Finite, of either sign.
+fn finite(u: &mut Unstructured<'_>) -> Result<f64> {
+    let bits: u64 = u.arbitrary()?;
+    Ok(f64::from_bits(((bits >> 1) % f64::INFINITY.to_bits()) | (bits << 63)))
 }
 
 fn job(u: &mut Unstructured<'_>) -> Result<JobId> {

@@ -2,7 +2,7 @@
 
 use super::layout::Layout;
 use crate::digest::Digest;
-use crate::job::{JobId, MergedTask, SHARDS_MAX};
+use crate::job::{EntryResult, JobId, LedgerEntry, MergedStep, MergedTask, SHARDS_MAX};
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::limits;
 
@@ -26,28 +26,25 @@ impl Layout<'_> for Ledger {
     }
 }
 
-/// What came of a task.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LedgerEntry {
-    /// Rows of its shard: its weight in the merge.
-    pub rows: u32,
-    /// The weights that it started from.
-    pub base: Digest,
-    /// How it was merged; `None` where it was skipped.
-    pub merged: Option<MergedTask>,
-}
-
 const MERGED: u8 = 1;
 const SKIPPED: u8 = 2;
+const STEP: u8 = 3;
 const NO_DIGEST: Digest = Digest([0; 32]);
-/// Bytes of an entry beside its node's name.
+/// Bytes of an entry beside its node's name and the blocks that were skipped.
 const ENTRY_BYTES: usize = 90;
+/// Bytes of the number of a block.
+const BLOCK_BYTES: usize = 4;
 /// Bytes of ENTRIES before the entries.
 const ENTRIES_HEAD_BYTES: usize = 24;
 
 impl LedgerEntry {
     fn bytes(&self) -> usize {
-        ENTRY_BYTES + self.merged.as_ref().map_or(0, |merged| merged.node.len())
+        ENTRY_BYTES
+            + match &self.result {
+                EntryResult::Merged(task) => task.node.len(),
+                EntryResult::Skipped => 0,
+                EntryResult::Step(step) => BLOCK_BYTES * step.skipped.len(),
+            }
     }
 }
 
@@ -55,55 +52,86 @@ impl Layout<'_> for LedgerEntry {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
         let result = reader.u8()?;
         reader.reserved(3)?;
-        let (attempt, rows) = (reader.u32()?, reader.u32()?);
-        reader.reserved(4)?;
+        let (attempt, rows, skipped) = (reader.u32()?, reader.u32()?, reader.u32()?);
         let (loss, base, update) = (reader.f64()?, reader.digest()?, reader.digest()?);
-        let merged = match result {
-            MERGED => Some(MergedTask { attempt, loss, update, node: reader.name()? }),
-            SKIPPED if attempt == 0 && loss.to_bits() == 0 && update == NO_DIGEST && reader.u16()? == 0 => None,
-            SKIPPED => {
-                let why = "a skipped task has no attempt, loss, update or node";
-                return reader.fail(Malformation::Refused(why.to_owned()));
+        if result != STEP && skipped != 0 {
+            return reader.fail(Malformation::ReservedNotZero);
+        }
+        let is_nothing = attempt == 0 && loss.to_bits() == 0 && update == NO_DIGEST;
+        let refused = |reader: &Reader<'_>, why: &str| reader.fail(Malformation::Refused(why.to_owned()));
+        let result = match result {
+            _ if !loss.is_finite() => return refused(reader, "the loss of an entry is not finite"),
+            MERGED => EntryResult::Merged(MergedTask { attempt, loss, update, node: reader.name()? }),
+            SKIPPED if is_nothing && reader.u16()? == 0 => EntryResult::Skipped,
+            SKIPPED => return refused(reader, "a skipped task has no attempt, loss, update or node"),
+            STEP if attempt > rows || (attempt == 0 && !(is_nothing && rows == 0)) => {
+                return refused(reader, "a step that merged no block has no rows, loss or sum, and a block has a row");
+            }
+            STEP => {
+                reader.reserved(2)?;
+                let skipped = skipped_blocks(reader, skipped)?;
+                EntryResult::Step(MergedStep { blocks: attempt, skipped, loss, sum: update })
             }
             got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
         };
-        if !loss.is_finite() {
-            return reader.fail(Malformation::Refused("the loss of a merged task is not finite".to_owned()));
-        }
-        Ok(LedgerEntry { rows, base, merged })
+        Ok(LedgerEntry { rows, base, result })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        let merged = self.merged.as_ref();
-        out.bytes(&[if merged.is_some() { MERGED } else { SKIPPED }, 0, 0, 0]);
-        out.u32(merged.map_or(0, |merged| merged.attempt));
+        let (result, attempt, skipped, loss, update) = match &self.result {
+            EntryResult::Merged(task) => (MERGED, task.attempt, 0, task.loss, task.update),
+            EntryResult::Skipped => (SKIPPED, 0, 0, 0.0, NO_DIGEST),
+            EntryResult::Step(step) => (STEP, step.blocks, step.skipped.len() as u32, step.loss, step.sum),
+        };
+        out.bytes(&[result, 0, 0, 0]);
+        out.u32(attempt);
         out.u32(self.rows);
-        out.u32(0);
-        out.f64(merged.map_or(0.0, |merged| merged.loss));
+        out.u32(skipped);
+        out.f64(loss);
         out.bytes(&self.base.0);
-        out.bytes(&merged.map_or(NO_DIGEST, |merged| merged.update).0);
-        match merged {
-            Some(merged) => out.name(&merged.node),
-            None => out.u16(0),
+        out.bytes(&update.0);
+        match &self.result {
+            EntryResult::Merged(task) => out.name(&task.node),
+            EntryResult::Skipped => out.u16(0),
+            EntryResult::Step(step) => {
+                out.u16(0);
+                step.skipped.iter().for_each(|block| out.u32(*block));
+            }
         }
     }
 }
 
-/// Entries of a job's ledger, one behind the other. Entry i is of step i / shards, shard i mod shards.
+/// The numbers of the blocks that a step left out, this many.
+fn skipped_blocks(reader: &mut Reader<'_>, count: u32) -> Read<Vec<u32>> {
+    let allowed = limits::SKIPPED_BLOCKS_MAX;
+    if count as usize > allowed {
+        return reader.fail(Malformation::OverLimit { got: count.into(), allowed: allowed as u64 });
+    }
+    // Taken first: nothing is allocated for numbers that are not there.
+    let mut numbers = reader.sub("the blocks skipped", BLOCK_BYTES * count as usize)?;
+    let blocks: Vec<u32> = (0..count).map(|_| numbers.u32()).collect::<Read<_>>()?;
+    if !blocks.is_sorted_by(|a, b| a < b) {
+        return reader.fail(Malformation::Refused("the blocks skipped are in ascending order, none twice".to_owned()));
+    }
+    Ok(blocks)
+}
+
+/// Entries of a job's ledger, one behind the other. Entry i is of step i / shards, shard i mod shards; where
+/// gradients are merged, `shards` is 1 and entry i of step i.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entries {
     /// Entries that there are so far.
     pub total: u64,
     /// The first of these.
     pub first: u64,
-    /// Shards of the job, not 0.
+    /// Entries of a step, not 0.
     pub shards: u32,
     /// The entries; none behind the last.
     pub entries: Vec<LedgerEntry>,
 }
 
 impl Entries {
-    /// The same, with only so many entries that it fits a payload of so many bytes.
+    /// The same, with only so many entries that it fits a payload of so many bytes, but with the first.
     pub fn fitting(mut self, payload_bytes_max: u32) -> Entries {
         let mut left = (payload_bytes_max as usize).saturating_sub(ENTRIES_HEAD_BYTES);
         let fits = |entry: &&LedgerEntry| match left.checked_sub(entry.bytes()) {
@@ -114,7 +142,8 @@ impl Entries {
             None => false,
         };
         let listed = self.entries.iter().take(limits::LEDGER_ENTRIES_MAX).take_while(fits).count();
-        self.entries.truncate(listed);
+        // Without any, the asker would ask for the same again: of one that does not fit it is told so.
+        self.entries.truncate(listed.max(1));
         self
     }
 }
@@ -153,7 +182,7 @@ mod tests {
         let entry = |index: u64| LedgerEntry {
             rows: 4,
             base: Digest([2; 32]),
-            merged: (!index.is_multiple_of(5)).then(|| merged(format!("node-{index:02}"))),
+            result: (!index.is_multiple_of(5)).then(|| merged(format!("node-{index:02}"))).into(),
         };
         Entries { total: count, first: 0, shards: 7, entries: (0..count).map(entry).collect() }
     }
@@ -206,7 +235,51 @@ mod tests {
     #[test]
     fn the_loss_of_a_merged_task_is_finite() {
         let mut merged = entries(2);
-        merged.entries[1].merged.as_mut().unwrap().loss = f64::INFINITY;
+        let EntryResult::Merged(task) = &mut merged.entries[1].result else { panic!("it is skipped") };
+        task.loss = f64::INFINITY;
         assert!(decode(&bytes(&merged)).is_err());
+    }
+
+    fn step(blocks: u32, rows: u32, skipped: &[u32]) -> Entries {
+        let (loss, sum) = if blocks > 0 { (0.5, Digest([3; 32])) } else { (0.0, NO_DIGEST) };
+        let result = EntryResult::Step(MergedStep { blocks, skipped: skipped.to_vec(), loss, sum });
+        let entries = vec![LedgerEntry { rows, base: Digest([2; 32]), result }];
+        Entries { total: 1, first: 0, shards: 1, entries }
+    }
+
+    #[test]
+    fn a_step_lists_the_blocks_that_it_left_out_each_once() {
+        for well in [step(3, 24, &[]), step(1, 1, &[0, 7]), step(0, 0, &[0, 1, 2])] {
+            let written = bytes(&well);
+            assert_eq!(written.len(), ENTRIES_HEAD_BYTES + well.entries[0].bytes());
+            assert_eq!(decode(&written), Ok(well));
+        }
+        for unordered in [[1, 0], [4, 4]] {
+            assert!(matches!(decode(&bytes(&step(1, 8, &unordered))).unwrap_err().why, Malformation::Refused(_)));
+        }
+        let mut untrue = bytes(&step(1, 8, &[1, 2]));
+        untrue[ENTRIES_HEAD_BYTES + 12] = 3;
+        assert!(matches!(decode(&untrue).unwrap_err().why, Malformation::TooShort { .. }));
+        untrue[ENTRIES_HEAD_BYTES + 14] = 3;
+        assert!(matches!(decode(&untrue).unwrap_err().why, Malformation::OverLimit { got: 196_611, .. }));
+    }
+
+    #[test]
+    fn a_step_that_merged_no_block_has_no_rows_loss_or_sum() {
+        for untrue in [step(3, 2, &[]), step(1, 0, &[]), step(0, 1, &[])] {
+            assert!(decode(&bytes(&untrue)).is_err(), "{untrue:?}");
+        }
+        let none = bytes(&step(0, 0, &[0]));
+        for place in [8, 23, 56, 88] {
+            let mut changed = none.clone();
+            changed[ENTRIES_HEAD_BYTES + place] = 1;
+            assert!(decode(&changed).is_err(), "byte {place}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_does_not_fit_alone_stays_for_the_answer_to_be_refused() {
+        let large = step(1, 8, &(0..300).collect::<Vec<_>>());
+        assert_eq!(large.clone().fitting(1024), large);
     }
 }

@@ -13,10 +13,10 @@ mod transfer;
 pub use control::{Cancel, Error, Goodbye, Ping, Pong, version_range};
 pub use greeting::{Features, Hello, Welcome};
 pub(super) use layout::Layout;
-pub use ledger::{Entries, Ledger, LedgerEntry};
+pub use ledger::{Entries, Ledger};
 pub use standing::{Attach, Describe, Described, Jobs, Listed, Order, OrderVerb, fitting as job_fitting};
 pub use submission::{Accepted, Done, Notice, NoticeKind, Submit};
-pub use tasks::{Holding, Poll, Polled, Rejected, Results, ShardSource, Train, Trained};
+pub use tasks::{Holding, Poll, Polled, Rejected, Results, RowsSource, ShippedRange, Train, Trained};
 pub use transfer::{Fetch, Have, Held, PIECE_BYTES_MAX, Piece, piece_bytes_max};
 
 use super::bytes::{MalformedPayload, Reader};

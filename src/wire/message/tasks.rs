@@ -4,7 +4,7 @@
 use super::layout::Layout;
 use crate::digest::Digest;
 use crate::job::{Attempt, CachedResult, JobId, RejectReason, TaskId, TaskResult, TaskState};
-use crate::model::Training;
+use crate::model::{BlockRange, Training};
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::{limits, specification};
 
@@ -27,11 +27,92 @@ impl Layout<'_> for Attempt {
 
 /// Where a task's rows are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ShardSource {
-    /// An object, shipped by hash.
+pub enum RowsSource {
+    /// A shard, an object that is shipped by hash.
     Shipped(Digest),
     /// Data that lives at the node under this name and never leaves it. No program serves such data yet.
     Resident(String),
+    /// Blocks of a step of merged gradients, in shards that are shipped by hash.
+    Blocks {
+        /// Which time the rows are gone through, from 0.
+        epoch: u64,
+        /// The blocks by shard, at least one: ascending, none twice.
+        ranges: Vec<ShippedRange>,
+    },
+}
+
+/// Blocks of a shard that is shipped by hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShippedRange {
+    /// The blocks; they end below 2^32.
+    pub blocks: BlockRange,
+    /// The shard.
+    pub shard: Digest,
+}
+
+impl ShippedRange {
+    fn decode(reader: &mut Reader<'_>) -> Read<Self> {
+        let (shard, first, count) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        if count == 0 || first.checked_add(count).is_none() {
+            return reader.fail(Malformation::Refused(format!("{count} blocks from {first} on are no range")));
+        }
+        Ok(ShippedRange { blocks: BlockRange { shard, first, count }, shard: reader.digest()? })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let BlockRange { shard, first, count } = self.blocks;
+        out.u32(shard);
+        out.u32(first);
+        out.u32(count);
+        out.bytes(&self.shard.0);
+    }
+}
+
+impl RowsSource {
+    fn decode(reader: &mut Reader<'_>, source: u8) -> Read<Self> {
+        match source {
+            SHIPPED => Ok(RowsSource::Shipped(reader.digest()?)),
+            RESIDENT => Ok(RowsSource::Resident(reader.name()?)),
+            BLOCKS => {
+                let epoch = reader.u64()?;
+                let count = reader.count(limits::RANGES_MAX, RANGE_BYTES)?;
+                let ranges: Vec<_> = (0..count).map(|_| ShippedRange::decode(reader)).collect::<Read<_>>()?;
+                if ranges.is_empty() || !ranges.is_sorted_by(|a, b| a.blocks.shard < b.blocks.shard) {
+                    let why = "the blocks are of one shard or more, in ascending order, none twice";
+                    return reader.fail(Malformation::Refused(why.to_owned()));
+                }
+                Ok(RowsSource::Blocks { epoch, ranges })
+            }
+            got => reader.fail(Malformation::UnknownValue { got: got.into() }),
+        }
+    }
+
+    /// The rows as they travel.
+    pub fn encoded(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode(&mut out);
+        out
+    }
+
+    fn number(&self) -> u8 {
+        match self {
+            RowsSource::Shipped(_) => SHIPPED,
+            RowsSource::Resident(_) => RESIDENT,
+            RowsSource::Blocks { .. } => BLOCKS,
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            RowsSource::Shipped(digest) => out.bytes(&digest.0),
+            RowsSource::Resident(name) => out.name(name),
+            RowsSource::Blocks { epoch, ranges } => {
+                out.u64(*epoch);
+                out.u32(ranges.len() as u32);
+                ranges.iter().for_each(|range| range.encode(out));
+            }
+        }
+    }
 }
 
 /// Train a task.
@@ -43,8 +124,8 @@ pub struct Train {
     pub may_reject: bool,
     /// The weights to start from.
     pub base: Digest,
-    /// The rows to train on.
-    pub shard: ShardSource,
+    /// The rows to train on: blocks where gradients are merged, and only there.
+    pub rows: RowsSource,
     /// Network, recipe and seed.
     pub training: Training,
 }
@@ -52,6 +133,9 @@ pub struct Train {
 const MAY_REJECT: u8 = 1;
 const SHIPPED: u8 = 1;
 const RESIDENT: u8 = 2;
+const BLOCKS: u8 = 3;
+/// Bytes of a range of blocks.
+const RANGE_BYTES: usize = 44;
 
 impl Layout<'_> for Train {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
@@ -63,29 +147,24 @@ impl Layout<'_> for Train {
         let source = reader.u8()?;
         reader.reserved(2)?;
         let base = reader.digest()?;
-        let shard = match source {
-            SHIPPED => ShardSource::Shipped(reader.digest()?),
-            RESIDENT => ShardSource::Resident(reader.name()?),
-            got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
-        };
+        let rows = RowsSource::decode(reader, source)?;
         let bytes = reader.u32()? as usize;
         let training = specification::decode_training(reader.sub("the task's recipe", bytes)?)?;
-        Ok(Train { name, may_reject: flags == MAY_REJECT, base, shard, training })
+        let is_of_blocks = matches!(rows, RowsSource::Blocks { .. });
+        if training.recipe.merges_gradients() != is_of_blocks {
+            let why = "a task of blocks is one local step, and no other task is";
+            return reader.fail(Malformation::Refused(why.to_owned()));
+        }
+        Ok(Train { name, may_reject: flags == MAY_REJECT, base, rows, training })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         self.name.encode(out);
         out.u8(if self.may_reject { MAY_REJECT } else { 0 });
-        out.u8(match self.shard {
-            ShardSource::Shipped(_) => SHIPPED,
-            ShardSource::Resident(_) => RESIDENT,
-        });
+        out.u8(self.rows.number());
         out.u16(0);
         out.bytes(&self.base.0);
-        match &self.shard {
-            ShardSource::Shipped(digest) => out.bytes(&digest.0),
-            ShardSource::Resident(name) => out.name(name),
-        }
+        self.rows.encode(out);
         let training = specification::encode_training(&self.training);
         out.u32(training.len() as u32);
         out.bytes(&training);
@@ -99,7 +178,7 @@ pub struct Trained {
     pub name: Attempt,
     /// What came of it.
     pub result: TaskResult,
-    /// The update itself where it is small; empty where it must be fetched.
+    /// The update itself, or the sum, where it is small; empty where it must be fetched.
     pub inline: Vec<u8>,
 }
 
@@ -155,6 +234,8 @@ pub struct Rejected {
     pub running: u32,
     /// Tasks waiting.
     pub waiting: u32,
+    /// For so long the node asks to be offered none that it may reject; 0: it does not say.
+    pub retry_ms: u32,
 }
 
 impl Layout<'_> for Rejected {
@@ -166,7 +247,8 @@ impl Layout<'_> for Rejected {
             got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
         };
         reader.reserved(3)?;
-        Ok(Rejected { name, reason, running: reader.u32()?, waiting: reader.u32()? })
+        let (running, waiting) = (reader.u32()?, reader.u32()?);
+        Ok(Rejected { name, reason, running, waiting, retry_ms: reader.u32()? })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -174,6 +256,7 @@ impl Layout<'_> for Rejected {
         out.bytes(&[self.reason as u8, 0, 0, 0]);
         out.u32(self.running);
         out.u32(self.waiting);
+        out.u32(self.retry_ms);
     }
 }
 
@@ -291,7 +374,74 @@ impl Layout<'_> for Holding {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
+    use crate::model::{ARITHMETIC, BatchSize, Network, Recipe};
+
+    fn train(local_steps: Option<u32>, rows: RowsSource) -> Train {
+        let batch = BatchSize::Rows(NonZeroU32::new(8).unwrap());
+        let recipe = Recipe { batch, epochs: 1, stop_loss_change: None, local_steps, ..Recipe::DEFAULT };
+        let training = Training { arithmetic: ARITHMETIC, network: Network::new(1, &[], 2).unwrap(), recipe, seed: 1 };
+        let name = Attempt { task: TaskId { job: JobId(1), step: 0, shard: 0 }, attempt: 1, token: 2 };
+        Train { name, may_reject: false, base: Digest([4; 32]), rows, training }
+    }
+
+    fn blocks(ranges: &[(u32, u32, u32)]) -> RowsSource {
+        let range = |&(shard, first, count): &(u32, u32, u32)| {
+            let blocks = BlockRange { shard, first, count };
+            ShippedRange { blocks, shard: Digest([5; 32]) }
+        };
+        RowsSource::Blocks { epoch: 7, ranges: ranges.iter().map(range).collect() }
+    }
+
+    fn read(train: &Train) -> Read<Train> {
+        let mut out = Vec::new();
+        train.encode(&mut out);
+        Train::decode(&mut Reader::new("TRAIN", &out))
+    }
+
+    #[test]
+    fn blocks_are_trained_by_one_local_step_and_nothing_else_is() {
+        let (shipped, resident) = (RowsSource::Shipped(Digest([5; 32])), RowsSource::Resident("attic".to_owned()));
+        let one = blocks(&[(0, 0, 1)]);
+        for (local_steps, rows, is_well) in [
+            (Some(1), &one, true),
+            (Some(1), &shipped, false),
+            (Some(1), &resident, false),
+            (Some(2), &one, false),
+            (Some(2), &shipped, true),
+            (None, &one, false),
+            (None, &resident, true),
+        ] {
+            let train = train(local_steps, rows.clone());
+            match read(&train) {
+                Ok(again) => assert!(is_well && again == train, "{train:?}"),
+                Err(error) => assert!(!is_well && matches!(error.why, Malformation::Refused(_)), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_of_blocks_are_of_ascending_shards_and_none_is_empty_or_endless() {
+        let well = train(Some(1), blocks(&[(0, 5, 1), (3, 0, 2), (4, u32::MAX - 1, 1)]));
+        assert_eq!(read(&well), Ok(well));
+        let untrue: [&[(u32, u32, u32)]; 5] =
+            [&[], &[(3, 0, 2), (0, 5, 1)], &[(1, 0, 1), (1, 1, 1)], &[(0, 5, 0)], &[(0, u32::MAX, 1)]];
+        for ranges in untrue {
+            let error = read(&train(Some(1), blocks(ranges))).unwrap_err();
+            assert!(matches!(error.why, Malformation::Refused(_)), "{ranges:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_more_ranges_are_taken_than_their_limit() {
+        let ranges: Vec<_> = (0..=limits::RANGES_MAX as u32).map(|shard| (shard, 0, 1)).collect();
+        let (allowed, all) = (blocks(&ranges[1..]), blocks(&ranges));
+        assert!(read(&train(Some(1), allowed)).is_ok());
+        let error = read(&train(Some(1), all)).unwrap_err();
+        assert!(matches!(error.why, Malformation::OverLimit { got: 4_097, allowed: 4_096 }), "{error}");
+    }
 
     #[test]
     fn holding_lists_as_many_results_as_the_peer_takes() {

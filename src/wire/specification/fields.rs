@@ -6,11 +6,11 @@
 
 use super::draft::Draft;
 use crate::digest::Digest;
-use crate::job::{OnNoNodes, OnTaskFailure, ROUNDS_MAX, RowsRef};
+use crate::job::{OnNoNodes, OnTaskFailure, ROUNDS_MAX, RowsRef, STEPS_MAX, TASKS_PER_STEP_MAX};
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
 use crate::model::outer::CLIP_MIN;
 use crate::model::recipe::{
-    BATCH_ROWS_MAX, EPOCHS_MAX, EPSILON_MIN, FADING_MAX, FADING_MIN, LOG_EPSILON_MIN, WEIGHT_DECAY_MIN,
+    BATCH_ROWS_MAX, EPOCHS_MAX, EPSILON_MIN, FADING_MAX, FADING_MIN, LOCAL_STEPS_MAX, LOG_EPSILON_MIN, WEIGHT_DECAY_MIN,
 };
 use crate::model::{Activation, Initialisation, Loss, LossReduction, Merge, Optimiser, OuterOptimiser, OuterSchedule};
 
@@ -257,6 +257,7 @@ pub const FIELDS: &[Field] = &[
         "weight_decay",
         Value::F32(Number::or(0.0, (WEIGHT_DECAY_MIN, BELOW_ONE), at!(recipe.weight_decay)).or_zero()),
     ),
+    field(0x0016, "local_steps", Value::U32(Number::optional((1, LOCAL_STEPS_MAX), maybe_at!(recipe.local_steps)))),
     field(0x0020, "rounds", Value::U32(Number::or(1, (1, ROUNDS_MAX), at!(rounds)))),
     field(
         0x0021,
@@ -299,6 +300,7 @@ pub const FIELDS: &[Field] = &[
     ),
     field(0x002C, "outer_schedule", choice!(OuterSchedule at outer.schedule)),
     field(0x002D, "outer_clip", Value::F32(Number::optional((CLIP_MIN, f32::MAX), maybe_at!(outer.clip)))),
+    field(0x002E, "round_steps", Value::U32(Number::optional((1, STEPS_MAX as u32), maybe_at!(round_steps)))),
     field(0x4001, "on_task_failure", choice!(OnTaskFailure at operation.on_task_failure)),
     field(
         0x4002,
@@ -312,5 +314,10 @@ pub const FIELDS: &[Field] = &[
         )),
     ),
     field(0x4003, "on_no_nodes", choice!(OnNoNodes at operation.on_no_nodes)),
+    field(
+        0x4004,
+        "tasks_per_step",
+        Value::U32(Number::optional((1, TASKS_PER_STEP_MAX), maybe_at!(operation.tasks_per_step))),
+    ),
     field(0xC001, "notes", Value::Bytes { get: |draft| draft.notes, set: |draft, notes| draft.notes = notes }),
 ];

@@ -74,6 +74,7 @@ impl<'a> Draft<'a> {
             batch: None,
             seed: 0,
             rounds: 0,
+            round_steps: None,
             shards: Cow::default(),
             validation: RowsRef { rows: 0, digest: Digest([0; 32]) },
             merge: Merge::Mean,
@@ -114,10 +115,21 @@ impl<'a> Draft<'a> {
     }
 
     fn of(specification: &'a Specification) -> Draft<'a> {
-        let Specification { training, rounds, shards, validation, merge, outer, initial, operation, notes } =
-            specification;
+        let Specification {
+            training,
+            rounds,
+            round_steps,
+            shards,
+            validation,
+            merge,
+            outer,
+            initial,
+            operation,
+            notes,
+        } = specification;
         Draft {
             rounds: *rounds,
+            round_steps: *round_steps,
             shards: shards.into(),
             validation: *validation,
             merge: *merge,
@@ -235,10 +247,20 @@ impl<'a> Draft<'a> {
         let outside = |error: SpecificationError| outside(&error, error.got_and_limit());
         // Nothing is allocated for what is over its limit.
         check_notes(self.notes).map_err(outside)?;
-        let Draft { rounds, shards, validation, merge, initial, operation, notes, .. } = self;
+        let Draft { rounds, round_steps, shards, validation, merge, initial, operation, notes, .. } = self;
         let (shards, notes) = (shards.into_owned(), notes.to_vec());
-        let specification =
-            Specification { training, rounds, shards, validation, merge, outer, initial, operation, notes };
+        let specification = Specification {
+            training,
+            rounds,
+            round_steps,
+            shards,
+            validation,
+            merge,
+            outer,
+            initial,
+            operation,
+            notes,
+        };
         specification.checked().map_err(outside)
     }
 
@@ -397,6 +419,7 @@ mod tests {
         Specification {
             training: Training { network: Network::new(2, &[3; 64], 2).unwrap(), ..training(0.5) },
             rounds: 7,
+            round_steps: None,
             shards: vec![rows; SHARDS_MAX as usize],
             validation: rows,
             merge: Merge::Median,

@@ -191,6 +191,8 @@ impl Annotation<'_> {
                 assert!(integer.checked_shr(width as u32 * 8).unwrap_or(0) == 0, "{value} is no {}", self.kind);
                 integer.to_le_bytes()[..width].to_vec()
             }
+            "i64" => value.parse::<i64>().ok()?.to_le_bytes().to_vec(),
+            "i128" => value.parse::<i128>().ok()?.to_le_bytes().to_vec(),
             other => panic!("a {other} has no value to check"),
         };
         Some(bytes)

@@ -1,14 +1,16 @@
 //! What the examples must be: the same values, built by hand from the library's types.
 
+use std::num::NonZeroU32;
+
 use gradwire::digest::Digest;
 use gradwire::job::{
-    self, Attempt, CachedResult, FailKind, Failure, JobId, JobState, JobStatus, MergedTask, Metrics, NodeTasks,
-    OnNoNodes, OnTaskFailure, Operation, Profile, RejectReason, RoundSummary, RowsRef, Specification, Summary, TaskId,
-    TaskResult, TaskState,
+    self, Attempt, CachedResult, EntryResult, FailKind, Failure, JobId, JobState, JobStatus, LedgerEntry, MergedStep,
+    MergedTask, Metrics, NodeTasks, OnNoNodes, OnTaskFailure, Operation, Profile, RejectReason, RoundSummary, RowsRef,
+    Specification, Summary, TaskId, TaskResult, TaskState,
 };
 use gradwire::model::conformance::published;
 use gradwire::model::{
-    Activation, BatchSize, Initialisation, Kernel, Loss, LossReduction, Merge, Network, Optimiser, Outer,
+    Activation, BatchSize, BlockRange, Initialisation, Kernel, Loss, LossReduction, Merge, Network, Optimiser, Outer,
     OuterOptimiser, OuterSchedule, Recipe, Rows, Training, evaluate,
 };
 use gradwire::wire::message::*;
@@ -47,6 +49,25 @@ pub fn rows_with_targets() -> Vec<u8> {
     encode_rows_of_values(1, &[1.0, -1.0], 2, &[0.5, 2.0, -0.5, -1.0])
 }
 
+/// The sum of the shard's gradients as one block: its layout by hand.
+pub fn sum() -> Vec<u8> {
+    let tensor = |element: u8, sides: &[u64]| {
+        let sides: Vec<u8> = sides.iter().flat_map(|side| side.to_le_bytes()).collect();
+        [&[element, 0, (sides.len() / 8) as u8, 0, 0, 0, 0, 0][..], &sides].concat()
+    };
+    let gradients = [-(1i64 << 40), 1 << 40, 0, 0];
+    let loss = (2.0 * f64::from(LN_2) * f64::from(1 << 20)) as i128;
+    [
+        &[4, 3, 0, 0, 0, 0, 0, 0][..],
+        &tensor(3, &[1, 2]),
+        &tensor(3, &[2]),
+        &tensor(4, &[1]),
+        &gradients.map(i64::to_le_bytes).concat(),
+        &loss.to_le_bytes(),
+    ]
+    .concat()
+}
+
 /// The object of an example `object NAME`.
 pub fn object(name: &str) -> Vec<u8> {
     match name {
@@ -54,6 +75,7 @@ pub fn object(name: &str) -> Vec<u8> {
         "rows" => shard(),
         "update" => update(),
         "rows-with-targets" => rows_with_targets(),
+        "sum" => sum(),
         _ => panic!("no object {name:?} is built here: add it"),
     }
 }
@@ -70,6 +92,7 @@ fn training() -> Training {
         epochs: 1,
         log_epsilon: 0.0,
         stop_loss_change: None,
+        local_steps: None,
         ..Recipe::DEFAULT
     };
     Training { arithmetic: 2, network: network(), recipe, seed: 1 }
@@ -80,6 +103,7 @@ pub fn smallest() -> Specification {
     Specification {
         training: training(),
         rounds: 1,
+        round_steps: None,
         shards: vec![RowsRef { rows: 2, digest: Digest::of(&shard()) }],
         validation: RowsRef { rows: 1, digest: Digest::of(&validation()) },
         merge: Merge::Mean,
@@ -135,6 +159,7 @@ pub fn specification(name: &str) -> Specification {
                     epochs: 15,
                     log_epsilon: 2f32.powi(-20),
                     stop_loss_change: Some(0.25),
+                    local_steps: None,
                     momentum: 0.5,
                     betas: [0.5, 0.75],
                     epsilon: 2f32.powi(-20),
@@ -157,12 +182,35 @@ pub fn specification(name: &str) -> Specification {
             specification.shards.push(specification.validation);
             specification.initial = Some(Digest([0x22; 32]));
             specification.notes = annotated().notes;
-            specification.operation =
-                Operation { on_task_failure: OnTaskFailure::Skip, allow_inexact: true, on_no_nodes: OnNoNodes::Pause };
+            specification.operation = Operation {
+                on_task_failure: OnTaskFailure::Skip,
+                allow_inexact: true,
+                on_no_nodes: OnNoNodes::Pause,
+                tasks_per_step: Some(5),
+            };
+        }
+        "merged-gradients" => {
+            specification.training = merges_gradients(specification.training);
+            specification.shards.push(specification.validation);
+            let optimiser = OuterOptimiser::Momentum;
+            specification.outer = Outer { optimiser, eta: 0.5, momentum: 0.0, ..Outer::AVERAGE };
+        }
+        "local-steps" => {
+            let recipe = specification.training.recipe;
+            let batch = BatchSize::Rows(NonZeroU32::MIN);
+            specification.training.recipe = Recipe { batch, local_steps: Some(4), ..recipe };
+            (specification.rounds, specification.round_steps) = (2, Some(3));
+            specification.initial = None;
         }
         _ => panic!("no specification {name:?} is built here: add it"),
     }
     specification
+}
+
+/// Each batch is a step, whose blocks' gradients are merged.
+fn merges_gradients(training: Training) -> Training {
+    let batch = BatchSize::Rows(NonZeroU32::new(16).unwrap());
+    Training { recipe: Recipe { batch, local_steps: Some(1), ..training.recipe }, ..training }
 }
 
 /// The fingerprint of the smallest job's model.
@@ -183,6 +231,36 @@ fn bytes<const N: usize>(first: u8) -> [u8; N] {
 
 fn name() -> Attempt {
     Attempt { task: TaskId { job: JOB, step: 0, shard: 0 }, attempt: 1, token: 0x1122_3344_5566_7788 }
+}
+
+/// The values of the examples `frame NAME` by their names, with their request ids; of ERROR, the example in its own section.
+pub fn frames() -> Vec<(String, u32, Message<'static>)> {
+    let kinds = MessageType::ALL.iter().filter(|&&kind| kind != MessageType::Challenge);
+    let plain = kinds.map(|&kind| {
+        let (request, message) = message(kind);
+        let name = if kind == MessageType::Error { "ERROR BUSY" } else { kind.name() };
+        (name.to_owned(), request, message)
+    });
+    let of_gradients = of_gradients().into_iter();
+    plain.chain(of_gradients.map(|message| (format!("{} GRADIENTS", message.message_type()), 13, message))).collect()
+}
+
+/// Messages about a step of merged gradients: its task, what that yields, and the step's line in the ledger.
+fn of_gradients() -> [Message<'static>; 3] {
+    let (loss, sum_digest) = (2.0 * f64::from(LN_2), Digest::of(&sum()));
+    let blocks = BlockRange { shard: 0, first: 0, count: 1 };
+    let ranges = vec![ShippedRange { blocks, shard: Digest::of(&shard()) }];
+    let rows = RowsSource::Blocks { epoch: 0, ranges };
+    let (base, training) = (Digest::of(&base()), merges_gradients(training()));
+    let train = Train { name: name(), may_reject: false, base, rows, training };
+
+    let update_bytes = sum().len() as u64;
+    let result = TaskResult { epochs: 0, loss, train_us: 12, update: sum_digest, update_bytes };
+    let trained = Trained { name: name(), result, inline: sum() };
+
+    let result = EntryResult::Step(MergedStep { blocks: 1, skipped: vec![1], loss, sum: sum_digest });
+    let entries = Entries { total: 1, first: 0, shards: 1, entries: vec![LedgerEntry { rows: 2, base, result }] };
+    [train.into(), trained.into(), entries.into()]
 }
 
 /// The message of the example `frame NAME`, and its request id; of ERROR, the example in its own section.
@@ -228,17 +306,19 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
             (2, Message::Data(Piece { digest, object_bytes: 64, offset: 48, bytes }))
         }
         MessageType::Train => {
-            let (base, shard) = (Digest::of(&base()), ShardSource::Shipped(Digest::of(&shard())));
-            (11, Train { name: name(), may_reject: true, base, shard, training: training() }.into())
+            let (base, rows) = (Digest::of(&base()), RowsSource::Shipped(Digest::of(&shard())));
+            (11, Train { name: name(), may_reject: true, base, rows, training: training() }.into())
         }
         MessageType::Trained => {
             let (loss, update_bytes) = (2.0 * f64::from(LN_2), 64);
             let result = TaskResult { epochs: 1, loss, train_us: 12, update: Digest::of(&update()), update_bytes };
             (11, Trained { name: name(), result, inline: update() }.into())
         }
-        MessageType::Rejected => {
-            (11, Rejected { name: name(), reason: RejectReason::Busy, running: 2, waiting: 1 }.into())
-        }
+        MessageType::Rejected => (
+            11,
+            Rejected { name: name(), reason: RejectReason::LoadProbability, running: 2, waiting: 1, retry_ms: 400 }
+                .into(),
+        ),
         MessageType::Poll => (13, Poll { name: name() }.into()),
         MessageType::Polled => {
             let (state, batches_done, batches_planned) = (TaskState::Running, 40, 100);
@@ -322,8 +402,8 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
         MessageType::Ledger => (11, Ledger { job: JOB, first: 0 }.into()),
         MessageType::Entries => {
             let (loss, update, node) = (2.0 * f64::from(LN_2), Digest::of(&update()), "node-a".to_owned());
-            let merged = Some(MergedTask { attempt: 1, loss, update, node });
-            let entries = vec![LedgerEntry { rows: 2, base: Digest::of(&base()), merged }];
+            let result = EntryResult::Merged(MergedTask { attempt: 1, loss, update, node });
+            let entries = vec![LedgerEntry { rows: 2, base: Digest::of(&base()), result }];
             (11, Entries { total: 1, first: 0, shards: 1, entries }.into())
         }
     }

@@ -5,12 +5,14 @@
 //! |---|---|
 //! | `jobs` | every job has its turn, and one end |
 //! | `outcomes` | how a job ends is true |
-//! | `tasks` | every task is merged once |
+//! | `tasks` | every task is merged once, and written as it was |
+//! | `cuts` | every block of a step is in one task that counts |
 //! | `nodes` | work goes to nodes that are there and may do it |
 //! | `time` | every moment of a job is told once, as what it was |
 //!
 //! What is true of a round by what is written of it, `journal` checks; what a node promises, `node`.
 
+mod cuts;
 mod jobs;
 mod nodes;
 mod outcomes;
@@ -62,7 +64,7 @@ impl Promises {
     /// The engine is about to be told.
     pub fn before(&mut self, now_us: u64, event: &Event) {
         self.nodes.before(event);
-        self.tasks.before(event, &mut self.nodes);
+        self.tasks.before(now_us, event, &mut self.nodes);
         self.stopwatch.before(now_us, event);
     }
 
@@ -73,7 +75,7 @@ impl Promises {
         self.due = follower(action);
         self.tasks.action(view, action, &self.nodes);
         self.nodes.action(view.scenario, action);
-        self.stopwatch.action(view, action);
+        self.stopwatch.action(view, action, &self.tasks);
         self.jobs.action(view, action);
         self.outcomes.action(view, action, &self.nodes, &self.tasks, self.jobs.paused());
     }
@@ -85,6 +87,7 @@ impl Promises {
         self.jobs.after(view, event);
         let running = self.jobs.running();
         self.tasks.after(view, event, running, &self.nodes);
+        self.stopwatch.after(view, &self.tasks);
         self.stopwatch.look(view.now_us, running.is_some_and(|job| !self.nodes.has_helper(view.scenario, job)));
     }
 
@@ -96,11 +99,12 @@ impl Promises {
     }
 }
 
-/// What must be ordered right after this: a round is told once it is written, and nothing stays of a job that leaves its turn.
+/// What must be ordered right after this: a round is told once it is written to its end, and nothing stays of a job that leaves its turn.
 fn follower(action: &Action) -> Option<Action> {
     match action {
         Action::Persist { job, record } => {
-            Some(Action::Report { job: *job, event: JobEvent::RoundDone(record.progress.last) })
+            let last = record.progress.last.filter(|_| record.ends_round);
+            last.map(|last| Action::Report { job: *job, event: JobEvent::RoundDone(last) })
         }
         Action::Report { job, event: JobEvent::Paused(_) } => Some(Action::Suspend { job: *job }),
         Action::Report { job, event: JobEvent::Finished(_) } => Some(Action::ReleaseJob { job: *job }),

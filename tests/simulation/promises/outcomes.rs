@@ -2,7 +2,7 @@
 //! them, or given up for a reason that there is. Owns what speaks for and against that.
 
 use gradwire::engine::{Action, JobEvent, NodeKey, Notice};
-use gradwire::job::{FailReason, JobId, OnNoNodes, OnTaskFailure, Outcome, Progress, Summary, TaskId};
+use gradwire::job::{FailReason, JobId, OnNoNodes, OnTaskFailure, Outcome, Progress, Summary};
 
 use super::View;
 use super::nodes::Nodes;
@@ -24,13 +24,12 @@ impl Outcomes {
         match action {
             Action::Prepare { job } => {
                 self.is_last_revival = false;
-                self.alarms.retain(|(other, step)| other != job || *step < view.journal.rounds(*job));
+                self.alarms.retain(|(other, step)| other != job || *step < view.journal.steps(*job));
             }
             Action::Persist { job, record } => {
-                let step = record.progress.last.step();
+                let step = record.progress.steps - 1;
                 let was_reproducible = view.journal.progress(*job).is_none_or(|progress| progress.reproducible);
-                let mut nodes = record.tasks.iter().map(|task| task.as_ref().map(|task| task.node.as_str()));
-                let is_exact = nodes.all(|node| node.is_some_and(|node| view.scenario.is_exact(node, *job)));
+                let is_exact = tasks.are_exact(view, *job, view.journal.steps(*job)..record.progress.steps);
                 let is_reproducible = was_reproducible && is_exact && !self.is_alarmed(*job, step);
                 assert_eq!(
                     record.progress.reproducible, is_reproducible,
@@ -38,14 +37,11 @@ impl Outcomes {
                 );
             }
             Action::Suspend { job } => {
-                assert_eq!(
-                    view.bases[job].step,
-                    view.journal.rounds(*job),
-                    "a job is paused before its rounds are written"
-                );
+                let step = view.bases[job].step;
+                assert!(step <= view.journal.steps(*job), "a job is paused before its steps are written");
             }
-            Action::Report { job, event: JobEvent::Notice(Notice::DigestMismatch { step, .. }) } => {
-                self.alarms.push((*job, *step));
+            Action::Report { job, event: JobEvent::Notice(Notice::DigestMismatch { .. }) } => {
+                self.alarms.push((*job, tasks.step_told()));
             }
             Action::Report { event: JobEvent::Notice(Notice::Revival { number, of, .. }), .. } => {
                 self.is_last_revival = number == of;
@@ -76,18 +72,19 @@ impl Outcomes {
 
     /// What is told in the end is what is written, and what any fleet would have made of the job.
     fn assert_done(&self, view: View, plan: &JobPlan, summary: &Summary) {
-        let JobPlan { job, shards, rounds, arithmetic, .. } = *plan;
+        let JobPlan { job, rounds, .. } = *plan;
         let written = view.journal.progress(job).expect("a job that is done has rounds");
         let Progress { last, base, merged, skipped, nodes, reproducible, .. } = written;
+        let last = last.expect("a job that is done has rounds");
         assert_eq!(last.round, rounds, "a job is done before its last round is written");
         assert_eq!((summary.weights, summary.loss, summary.metrics), (*base, last.loss, last.metrics));
         assert_eq!((summary.merged, summary.skipped), (*merged, *skipped));
-        assert_eq!(merged + skipped, u64::from(shards) * u64::from(rounds), "a task is missing");
+        let units = (0..plan.step_count()).map(|step| plan.steps.units(step).len() as u64).sum::<u64>();
+        assert_eq!(merged + skipped, units, "a task, or a block, is missing");
         assert!(summary.nodes.len() == nodes.len() && summary.nodes.iter().all(|node| nodes.contains(node)));
         assert_eq!(summary.reproducible, *reproducible && !self.is_alarmed(job, u64::MAX));
         if summary.reproducible && !view.journal.updates(job).any(model::is_made_up) {
-            let undisturbed = model::undisturbed(job, shards, rounds, arithmetic);
-            assert_eq!(summary.weights, undisturbed, "the result depends on the fleet");
+            assert_eq!(summary.weights, model::undisturbed(plan), "the result depends on the fleet");
         }
     }
 
@@ -103,9 +100,9 @@ impl Outcomes {
                 let could_come = |node: &NodeKey| is_reliable(*node) && !nodes.quarantined.contains(node);
                 assert!(!nodes.listed.iter().any(could_come), "a good node could be dialled");
             }
-            FailReason::TaskFailed { step, shard, .. } => {
+            FailReason::TaskFailed { place, .. } => {
                 assert!(plan.on_task_failure == OnTaskFailure::Fail && !could_be_done, "{reason}");
-                tasks.assert_hopeless(view, nodes, TaskId { job: plan.job, step: *step, shard: *shard });
+                tasks.assert_hopeless(view, nodes, tasks.of_place(view, plan.job, *place));
             }
             FailReason::AllSkipped { .. } => {
                 assert!(plan.on_task_failure == OnTaskFailure::Skip && !could_be_done, "{reason}");

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use gradwire::engine::{Action, Event, JobEvent, LinkKey, Notice};
-use gradwire::job::{JobId, Outcome, Profile};
+use gradwire::job::{JobId, Outcome, Profile, Progress};
 
 use super::View;
+use super::tasks::{Tasks, step_under_way};
 
 /// The running job's time.
 #[derive(Default)]
@@ -24,45 +25,59 @@ pub struct Stopwatch {
     first_us: Option<u64>,
     last: Option<LinkKey>,
     deserted_since_us: Option<u64>,
+    /// The step under way, when it began, and how long those of its round before it took.
+    step: u64,
+    step_began_us: u64,
+    round_us: u64,
+    of_round: u64,
     /// What must be told of each step.
-    rounds: BTreeMap<u64, Seen>,
+    steps: BTreeMap<u64, Seen>,
 }
 
-/// All time up to a moment, and where it went.
-struct Seen(u64, Profile);
+/// All time up to a moment, where it went, and that of a round's steps.
+struct Seen(u64, Profile, u64);
 
 impl Stopwatch {
     pub fn before(&mut self, now_us: u64, event: &Event) {
         match *event {
             Event::Prepared { job, .. } if self.is_of(job) => {
                 self.seen.prepare_us += now_us - self.since_us;
-                (self.since_us, self.began_us) = (now_us, now_us);
+                (self.since_us, self.began_us, self.step_began_us) = (now_us, now_us, now_us);
             }
             Event::Trained { link, attempt, result } if self.is_of(attempt.task.job) => {
                 *self.trained_us.entry(link).or_default() += result.train_us.min(now_us - self.began_us);
                 self.first_us.get_or_insert(now_us);
             }
             Event::Merged { job, step, .. } if self.is_of(job) => {
-                self.merged(now_us);
-                let seen = self.seen(now_us);
-                self.rounds.insert(step, seen);
+                self.step = step;
+                self.step_ends(now_us);
             }
             Event::UpdatesLost { job, .. } if self.is_of(job) => self.merged(now_us),
             _ => {}
         }
     }
 
-    pub fn action(&mut self, View { now_us, journal, .. }: View, action: &Action) {
+    pub fn action(&mut self, view: View, action: &Action, tasks: &Tasks) {
+        let View { now_us, journal, .. } = view;
         match action {
             Action::Prepare { job } => {
                 let seen = journal.progress(*job).map_or(Profile::default(), |progress| progress.profile);
                 let started_us = now_us - seen.total_us();
-                *self = Stopwatch { job: Some(*job), started_us, seen, since_us: now_us, ..Stopwatch::default() };
+                let round_us = journal.progress(*job).map_or(0, |progress| progress.so_far.us);
+                let of_round = view.scenario.job(*job).steps.of_round();
+                let (job, step, since_us) = (Some(*job), journal.steps(*job), now_us);
+                *self = Stopwatch { job, started_us, seen, since_us, step, round_us, of_round, ..Stopwatch::default() };
             }
             Action::Accumulate { link, .. } => (self.since_us, self.last) = (now_us, Some(*link)),
             Action::Report { event: JobEvent::Notice(Notice::TaskSkipped { .. }), .. } => self.since_us = now_us,
+            // Weights are kept where a step ends: that of a step of which nothing is left as it is.
+            Action::KeepWeights { job } if tasks.is_left_out(view, *job, self.step) => self.step_ends(now_us),
             Action::Persist { record, .. } => {
-                self.rounds[&record.progress.last.step()].assert_told(&record.progress.profile);
+                let Progress { steps, so_far, last, profile, .. } = &record.progress;
+                let seen = &self.steps[&(steps - 1)];
+                seen.assert_told(profile);
+                let round_us = last.filter(|_| record.ends_round).map_or(so_far.us, |last| last.round_us);
+                assert_eq!(round_us, seen.2, "a round's time is not its steps'");
             }
             Action::Report { event: JobEvent::Finished(Outcome::Done(summary)), .. } => {
                 self.merged(now_us);
@@ -74,11 +89,32 @@ impl Stopwatch {
         }
     }
 
+    /// A step of which nothing is left ends, and leads nowhere.
+    pub fn after(&mut self, view: View, tasks: &Tasks) {
+        let Some(job) = self.job else { return };
+        while step_under_way(view, job).is_some_and(|step| step > self.step) {
+            assert!(tasks.is_left_out(view, job, self.step), "a step ends before it is done");
+            self.step_ends(view.now_us);
+        }
+    }
+
     /// Notes whether somebody is there who could work.
     pub fn look(&mut self, now_us: u64, is_deserted: bool) {
         let since_us = self.deserted_since_us.take();
         self.seen.no_nodes_us += since_us.map_or(0, |since_us| now_us - since_us);
         self.deserted_since_us = is_deserted.then_some(now_us);
+    }
+
+    /// A step ends; the next one begins at once.
+    fn step_ends(&mut self, now_us: u64) {
+        self.merged(now_us);
+        if self.step.is_multiple_of(self.of_round) {
+            self.round_us = 0;
+        }
+        self.round_us += now_us - self.step_began_us;
+        let seen = self.seen(now_us);
+        self.steps.insert(self.step, seen);
+        (self.step, self.step_began_us) = (self.step + 1, now_us);
     }
 
     fn is_of(&self, job: JobId) -> bool {
@@ -95,13 +131,13 @@ impl Stopwatch {
 
     fn seen(&mut self, now_us: u64) -> Seen {
         self.look(now_us, self.deserted_since_us.is_some());
-        Seen(now_us - self.started_us, self.seen)
+        Seen(now_us - self.started_us, self.seen, self.round_us)
     }
 }
 
 impl Seen {
     fn assert_told(&self, told: &Profile) {
-        let Seen(total_us, seen) = self;
+        let Seen(total_us, seen, _) = self;
         assert_eq!(told.total_us(), *total_us, "the parts of a job's time do not add up");
         assert_eq!(told.prepare_us, seen.prepare_us);
         assert_eq!(told.merge_us + told.validate_us, seen.merge_us + seen.validate_us);

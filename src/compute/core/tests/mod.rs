@@ -28,6 +28,7 @@ const LARGE_BYTES: u64 = 101;
 /// A core with two links, and what it orders.
 struct Harness {
     core: Core<Plain>,
+    now: Moment,
     requests: u32,
 }
 
@@ -53,7 +54,7 @@ impl Harness {
     }
 
     fn with(settings: Settings) -> Harness {
-        let mut harness = Harness { core: Core::new(settings, 1), requests: 0 };
+        let mut harness = Harness { core: Core::new(settings, 1), now: Moment::ZERO, requests: 0 };
         for link in [LINK, OTHER] {
             harness.link_up(link);
         }
@@ -62,7 +63,7 @@ impl Harness {
 
     fn tell(&mut self, event: Event<Plain>) -> Vec<Order> {
         let mut orders = Vec::new();
-        self.core.handle(event, &mut orders);
+        self.core.handle(self.now, event, &mut orders);
         orders
     }
 
@@ -81,8 +82,8 @@ impl Harness {
         let to = self.recipient(link, identity.task);
         let data = has_data.then_some(());
         let base = Object { digest: identity.base, data };
-        let shard = Object { digest: identity.rest, data };
-        let train = Train { to, identity, may_reject, base, shard, work: to.request };
+        let shards = vec![Object { digest: identity.rest, data }];
+        let train = Train { to, identity, may_reject, base, shards, work: to.request };
         let orders = self.tell(Event::TrainRequested(train));
         (to, orders)
     }
@@ -153,5 +154,5 @@ fn failed(to: Recipient, failure: Failure<&'static str>) -> Order {
 }
 
 fn start(task: TaskKey, work: u32) -> Order {
-    Action::Start { task, work, base: (), shard: (), delay: Duration::ZERO }
+    Action::Start { task, work, base: (), shards: vec![()], delay: Duration::ZERO }
 }

@@ -76,7 +76,7 @@ fn a_task_that_may_be_rejected_is_where_as_many_are_in_hand_as_there_are_workers
     let reason = RejectReason::Busy;
     let counts = Counts { running: 2, ..Counts::default() };
     let note = Action::Tell { attempt: to.attempt, note: Note::Rejected(reason) };
-    assert_eq!(orders, [note, Action::AnswerRejected { to, reason, counts }]);
+    assert_eq!(orders, [note, Action::AnswerRejected { to, reason, counts, retry_ms: 0 }]);
     assert_eq!(harness.poll(OTHER, to.attempt), None);
     assert_eq!(harness.ask(OTHER, identity(0, 2), true, false).1, [], "it may not be rejected: it waits");
 }
@@ -90,20 +90,68 @@ fn a_task_that_waits_for_data_counts_as_one_in_hand() {
 }
 
 #[test]
-fn injected_load_rejects_what_may_be_rejected_and_delays_the_rest() {
-    let delay = Duration::from_secs(3);
-    let mut harness = Harness::with(Settings { load_probability: 1.0, load_delay: delay, ..Settings::new(1) });
-    let orders = harness.ask(LINK, identity(0, 0), true, true).1;
-    assert!(matches!(orders[..], [_, Action::AnswerRejected { reason: RejectReason::LoadProbability, .. }]));
-    let (to, orders) = harness.train(LINK, 0, 0);
-    assert_eq!(orders, [Action::Start { task: TaskKey(0), work: to.request, base: (), shard: (), delay }]);
+fn a_node_under_injected_load_rejects_what_it_may_and_says_for_how_long() {
+    let mut harness = loaded(1);
+    for (now_us, left_ms) in [(0, 1_000), (300_001, 700), (999_999, 1), (1_000_000, 1_000)] {
+        harness.now = Moment::from_micros(now_us);
+        let orders = harness.ask(LINK, identity(0, 0), true, true).1;
+        let [_, Action::AnswerRejected { reason: RejectReason::LoadProbability, retry_ms, .. }] = orders[..] else {
+            panic!("{orders:?}")
+        };
+        assert_eq!(retry_ms, left_ms);
+    }
+}
+
+#[test]
+fn the_first_task_that_is_taken_under_injected_load_waits_and_the_others_do_not() {
+    let mut harness = loaded(2);
+    harness.ask(LINK, identity(0, 0), true, true);
+    harness.now = Moment::from_millis(400);
+    let delays = [0, 1].map(|shard| delay_of(&harness.train(LINK, 0, shard).1));
+    assert_eq!(delays, [Some(Duration::from_millis(2_600)), Some(Duration::ZERO)]);
+    // What waits in the queue has waited for its delay, too.
+    assert_eq!(delay_of(&harness.train(LINK, 0, 2).1), None);
+    harness.now = Moment::from_millis(1_000);
+    assert_eq!(delay_of(&harness.train(LINK, 0, 3).1), None);
+    harness.now = Moment::from_millis(1_500);
+    assert_eq!(delay_of(&harness.end(TaskKey(1), Err("no"))), Some(Duration::ZERO));
+    assert_eq!(delay_of(&harness.end(TaskKey(2), Err("no"))), Some(Duration::from_millis(2_500)));
+    harness.now = Moment::from_millis(9_000);
+    let (_, orders) = harness.ask(OTHER, identity(0, 4), false, false);
+    assert_eq!(delay_of(&orders), None);
+    harness.now = Moment::from_millis(9_900);
+    harness.end(TaskKey(0), Err("no"));
+    for digest in [base_of(0), shard_of(4)] {
+        let orders = harness.tell(Event::ObjectHere { link: OTHER, digest, data: () });
+        assert_eq!(delay_of(&orders), (digest == shard_of(4)).then_some(Duration::from_millis(2_100)));
+    }
+}
+
+/// A node that is always under injected load, of 3 s.
+fn loaded(workers: u32) -> Harness {
+    let load_delay = Duration::from_secs(3);
+    Harness::with(Settings { load_probability: 1.0, load_delay, ..Settings::new(workers) })
+}
+
+fn delay_of(orders: &[Order]) -> Option<Duration> {
+    orders.iter().find_map(|order| match order {
+        Action::Start { delay, .. } => Some(*delay),
+        _ => None,
+    })
 }
 
 #[test]
 fn the_same_seed_strikes_the_same_tasks() {
     let strikes = |seed| -> Vec<bool> {
-        let mut core = Core::<Plain>::new(Settings { load_probability: 0.5, ..Settings::new(1) }, seed);
-        (0..64).map(|_| core.rejection().is_some()).collect()
+        let mut harness = Harness::with(Settings::new(1));
+        harness.core.load = InjectedLoad::new(0.5, Duration::ZERO, seed);
+        let mut is_rejected = |second| {
+            harness.now = Moment::from_secs(second);
+            let (to, orders) = harness.ask(LINK, identity(0, 0), false, true);
+            harness.cancel(to);
+            matches!(orders[..], [_, Action::AnswerRejected { .. }])
+        };
+        (0..64).map(&mut is_rejected).collect()
     };
     assert_eq!(strikes(3), strikes(3));
     assert_ne!(strikes(3), strikes(4));

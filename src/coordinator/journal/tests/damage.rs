@@ -70,12 +70,15 @@ fn many_more_damaged_journals_are_read_as_some_moment_that_was_or_refused() {
 
 fn damaged_journals_are_read_as_some_moment_that_was_or_refused(seeds: Range<u64>) {
     let root = TempDir::new().unwrap();
-    let jobs = [JobId(5), JobId(6)];
+    // Two in rounds of a step, and one that is written in the middle of its rounds, too.
+    let (jobs, in_steps) = ([JobId(5), JobId(6)], JobId(7));
     let mut harness = Harness::open(root.path());
     let mut moments = Vec::new();
     jobs.iter().for_each(|&job| harness.begin(job));
-    for round in 1..=ROUNDS {
+    let of_steps = within_rounds::begin(&mut harness, in_steps, 1);
+    for (round, steps) in (1..=ROUNDS).zip(within_rounds::RECORDS) {
         jobs.iter().for_each(|&job| harness.round(job, round));
+        within_rounds::write(&mut harness, in_steps, &of_steps, steps);
         moments.push(read_all(root.path()));
     }
     harness.end(jobs[1]);
@@ -92,20 +95,30 @@ fn damaged_journals_are_read_as_some_moment_that_was_or_refused(seeds: Range<u64
         write_all(scratch.path(), &files);
         let mut harness = Harness::open(scratch.path());
         let restored = harness.recover();
-        for job in jobs {
+        for job in [jobs[0], jobs[1], in_steps] {
             let Some(read) = restored.iter().find(|read| read.state.job() == job) else {
                 refused += 1;
                 continue;
             };
-            let after = read.state.progress.as_ref().map_or(0, Progress::rounds_done);
+            // Records that are in it: the first is written with the first moment.
+            let steps = read.state.progress.as_ref().map_or(0, |progress| progress.steps);
+            let after = if job == in_steps {
+                let after = within_rounds::RECORDS.iter().position(|record| record.end == steps);
+                after.map_or(0, |place| place + 1)
+            } else {
+                steps as usize
+            };
+            assert!((after > 0) == (steps > 0), "seed {seed} ({did}): no record ends with step {steps}");
             assert!(
-                after as usize <= now + 1 && after <= ROUNDS,
-                "seed {seed} ({did}): round {after} has not been yet"
+                after <= now + 1 && after <= ROUNDS as usize,
+                "seed {seed} ({did}): record {after} has not been yet"
             );
-            if after > 0 {
-                assert_is_after(read, job, after);
+            if job == in_steps && after > 0 {
+                within_rounds::assert_is_after_steps(read, &of_steps, steps);
+            } else if after > 0 {
+                assert_is_after(read, job, after as u32);
             }
-            if (after as usize) < (now + 1).min(ROUNDS as usize) { older += 1 } else { whole += 1 }
+            if after < (now + 1).min(ROUNDS as usize) { older += 1 } else { whole += 1 }
         }
         // Whatever was refused, the journal can be written again.
         if seed % 100 == 0 {
@@ -114,6 +127,6 @@ fn damaged_journals_are_read_as_some_moment_that_was_or_refused(seeds: Range<u64
             harness.round(job, 1);
         }
     }
-    println!("{count} damaged journals of two jobs: {whole} jobs read, {older} from before, {refused} refused");
+    println!("{count} damaged journals of three jobs: {whole} jobs read, {older} from before, {refused} refused");
     assert!(whole > count / 10 && older > count / 10 && refused > count / 100, "{whole}, {older}, {refused}");
 }

@@ -1,7 +1,9 @@
 //! What docs/journal.md prints of a journal is what the code writes and reads.
 
+use std::collections::{HashMap, HashSet};
+
 use super::super::ledger::Blocks;
-use super::super::state::Decoded;
+use super::super::state::{self, Decoded};
 use super::*;
 
 const BOOK: &str = include_str!("../../../../docs/journal.md");
@@ -48,44 +50,58 @@ fn the_block_in_the_book_is_read_and_written_again_byte_by_byte() {
     assert_eq!(again, bytes);
 }
 
+/// The numbers in a value, by the names of its fields: `outer.inner` of a field of a field.
+fn numbers(shown: &str) -> HashMap<String, f64> {
+    let (mut numbers, mut within) = (HashMap::new(), Vec::new());
+    for line in shown.lines().map(|line| line.trim().trim_end_matches(',')) {
+        match line.split_once(": ") {
+            Some((name, value)) if value.ends_with(['{', '[', '(']) => within.push(name),
+            Some((name, value)) => {
+                let value = value.replace("true", "1").replace("false", "0").parse();
+                numbers.extend(value.ok().map(|value| ([&within[..], &[name]].concat().join("."), value)));
+            }
+            None if line.ends_with(['{', '[', '(']) => within.push(""),
+            None if line.starts_with(['}', ']', ')']) => drop(within.pop()),
+            None => {}
+        }
+    }
+    // The value's own name is none.
+    numbers.into_iter().map(|(name, value)| (name.trim_start_matches('.').to_owned(), value)).collect()
+}
+
 /// Two numbers swapped in prose and example alike would leave the bytes right: the names must be the code's.
 #[test]
 fn every_number_of_the_progress_has_the_name_that_the_code_gives_it() {
-    let (bytes, fields) = example("state smallest");
-    let weights_bytes = StoredState::decode(&bytes).unwrap().weights.len();
-    let numbers = fields.iter().filter_map(|(name, offset)| Some((name.strip_prefix("progress.")?, *offset)));
-    let mut compared = 0;
-    for (name, offset) in numbers.filter(|(name, _)| !name.starts_with("round")).take_while(|(name, _)| *name != "base")
-    {
-        // A value that none of them has.
-        let mut changed = bytes.clone();
-        let value = if name == "reproducible" { 0 } else { 987_654_321 };
-        changed[offset..offset + 8].copy_from_slice(&u64::to_le_bytes(value));
-        let end = changed.len() - 32 - weights_bytes;
-        let trailer = Digest::of(&changed[..end]);
-        let at = changed.len() - 32;
-        changed[at..].copy_from_slice(&trailer.0);
-        let progress = |bytes: &[u8]| format!("{:#?}", StoredState::decode(bytes).unwrap().state.progress);
-        let [before, after] = [&bytes, &changed].map(|bytes| progress(bytes));
-        let differ: Vec<&str> = before
-            .lines()
-            .zip(after.lines())
-            .filter(|(before, after)| before != after)
-            .map(|(_, after)| after)
-            .collect();
-        let [line] = differ[..] else { panic!("{name}: {differ:?}") };
-        let (said, indent) = (line.trim().split(':').next().unwrap(), line.len() - line.trim_start().len());
-        // What is of the last round, or of the profile, stands further in.
-        let wanted = match name {
-            "merged" | "skipped" | "duplicates" | "reproducible" | "revivals" | "validating_us" | "training_us" => {
-                (name, false)
-            }
-            _ => (name, true),
+    let progress = within_rounds::progress_of_distinct_numbers();
+    let shown = numbers(&format!("{progress:#?}"));
+    let mut bytes = Vec::new();
+    state::write_progress(&mut bytes, &progress);
+    let table = BOOK.split_once("\n## 3 The progress of a job\n").expect("section 3").1;
+    let rows = table.lines().skip_while(|line| !line.starts_with("| 0 ")).take_while(|line| line.starts_with('|'));
+    let (mut at, mut length, mut compared) = (0, 0, HashSet::new());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let (kind, field) = (cells[2], cells[3]);
+        let (number, width) = match kind {
+            "u32" => (f64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())), 4),
+            "u64" => (u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as f64, 8),
+            "f64" => (f64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()), 8),
+            "digest" => (0.0, 32),
+            "bytes" => (0.0, length),
+            // Each a length and six bytes.
+            "names" => (0.0, 8 * progress.so_far.nodes.len()),
+            "nodes" => (0.0, 16 * progress.nodes.len()),
+            _ => panic!("{row}"),
         };
-        assert_eq!((said, indent > 8), wanted, "{line}");
-        compared += 1;
+        at += width;
+        length = number as usize;
+        let of_profile = format!("profile.{field}");
+        if let Some(&value) = shown.get(field).or_else(|| shown.get(&of_profile)) {
+            assert_eq!(number, value, "{field}");
+            assert!(compared.insert(number.to_bits()), "{field} is what another is");
+        }
     }
-    assert_eq!(compared, 14);
+    assert_eq!((at, compared.len()), (bytes.len(), 20));
 }
 
 #[test]

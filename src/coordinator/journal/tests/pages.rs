@@ -11,14 +11,15 @@ fn long(harness: &mut Harness, job: JobId, shards: usize, rounds: u32) {
     let specification = Arc::new(specification);
     harness.order(JournalCommand::Begin { status: status(job, &specification), specification });
     for round in 1..=rounds {
-        let JournalCommand::Round { job, mut record, weights } = round_order(job, round) else { unreachable!() };
+        let JournalCommand::Steps { job, mut record, weights } = round_order(job, round) else { unreachable!() };
         // A node's name for each shard: blocks are of all lengths.
         let task = |shard: usize| {
             let node = format!("node-{}", "x".repeat((shard + round as usize) % 32));
-            Some(MergedTask { node, attempt: round, loss: shard as f64, update: Digest([7; 32]) })
+            let task = MergedTask { node, attempt: round, loss: shard as f64, update: Digest([7; 32]) };
+            LedgerEntry { rows: 2, base: Digest([6; 32]), result: EntryResult::Merged(task) }
         };
-        record.tasks = (0..shards).map(task).collect();
-        harness.writer.take(JournalCommand::Round { job, record, weights });
+        record.entries = (0..shards).map(task).collect();
+        harness.writer.take(JournalCommand::Steps { job, record, weights });
     }
     assert!(harness.writer.flush().is_ok());
 }
@@ -42,7 +43,7 @@ fn read_pages(archive: &Archive, job: JobId, shards: usize, rounds: u32) -> (u64
         }
         most = most.max(bytes_read().unwrap() - before);
         for (place, entry) in (first..).zip(&page.entries) {
-            let task = entry.merged.as_ref().unwrap();
+            let task = entry.merged().unwrap();
             let (round, shard) = (place / shards as u64 + 1, place % shards as u64);
             assert_eq!((u64::from(task.attempt), task.loss), (round, shard as f64));
         }
@@ -56,7 +57,7 @@ fn entries_here_and_there(archive: &Archive, job: JobId, shards: usize, rounds: 
         for shard in [0, shards - 1] {
             let first = u64::from(round - 1) * shards as u64 + shard as u64;
             let page = archive.entries(job, first, 1).unwrap();
-            let task = page.entries[0].merged.as_ref().unwrap();
+            let task = page.entries[0].merged().unwrap();
             assert_eq!((page.entries.len(), task.attempt, task.loss), (1, round, shard as f64));
         }
     }

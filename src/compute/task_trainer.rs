@@ -1,0 +1,197 @@
+//! What a worker does with one task: trains a shard, or sums the gradients of blocks, into an object that is hashed on the
+//! way. Owns the memory for it; does not know which task is whose, or what becomes of the result.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::core::TrainedUpdate;
+use super::known_rows::KnownRows;
+use super::work::{Handles, Start, Work, refusal};
+use crate::digest::{Digest, Hasher};
+use crate::job::{TaskId, TaskResult};
+use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
+use crate::model::{
+    ARITHMETIC, BatchSize, BlockRange, GradientSum, Helpers, Kernel, Rows, Trainer, Training, Watch, block_rows,
+};
+use crate::store::BufferPool;
+use crate::wire::ErrorCode;
+use crate::wire::message::{Error, RowsSource, ShippedRange};
+use crate::wire::object::{self, ObjectKind};
+
+/// What came of a task, and at what speed (rows a second), where that was measured.
+pub(super) type Outcome = (TrainedUpdate<Handles>, Option<f64>);
+
+/// One worker's.
+pub(super) struct TaskTrainer {
+    trainer: Trainer,
+    sum: GradientSum,
+    known: KnownRows,
+    buffers: BufferPool,
+}
+
+impl TaskTrainer {
+    pub(super) fn new(kernel: Kernel, helpers: Box<dyn Helpers>, buffers: BufferPool) -> TaskTrainer {
+        let (trainer, sum) = (Trainer::with_helpers(kernel, helpers), GradientSum::new(kernel, 0));
+        TaskTrainer { trainer, sum, known: KnownRows::default(), buffers }
+    }
+
+    /// Does a task.
+    pub(super) fn train(&mut self, start: &Start) -> Result<Outcome, Error> {
+        let Start { work, base, delay, .. } = start;
+        if !delay.is_zero() && work.stop.1.recv_timeout(*delay).is_ok() {
+            return Err(cancelled());
+        }
+        let network = &work.train.training.network;
+        let base = object::decode_parameters(ObjectKind::Weights, network, base)
+            .map_err(|error| refusal(error.code(), format!("base weights: {error}")))?;
+        match (&work.train.rows, &start.shards[..]) {
+            (RowsSource::Shipped(digest), [shard]) => self.shard(work, &base, *digest, shard),
+            (RowsSource::Blocks { epoch, ranges }, shards) => self.blocks(work, &base, *epoch, ranges, shards),
+            _ => Err(refusal(ErrorCode::Internal, "a task without its rows")),
+        }
+    }
+
+    /// Trains a shard.
+    fn shard(&mut self, work: &Work, base: &[f32], digest: Digest, shard: &Arc<Vec<u8>>) -> Result<Outcome, Error> {
+        let training = &work.train.training;
+        let network = &training.network;
+        let rows = self.known.open(digest, network, training.recipe.loss, shard)?;
+        check_memory(training, rows.rows())?;
+        let started = Instant::now();
+        let TaskId { step, shard, .. } = work.train.name.task;
+        // The update goes where it will be sent from, and is hashed while it is in the cache.
+        let room = self.buffers.take(object::parameters_bytes(network));
+        let mut update = object::begin_parameters(room, ObjectKind::Update, network);
+        let (mut hasher, mut hashed_bytes) = (Hasher::default(), 0);
+        let mut take = |part: &[f32]| {
+            object::append_parameters(&mut update, part);
+            let whole_bytes = Hasher::whole_blocks(update.len());
+            hasher.update(&update[hashed_bytes..whole_bytes]);
+            hashed_bytes = whole_bytes;
+        };
+        let trained = self
+            .trainer
+            .train_into(training, step, shard, base, &rows, &mut Watching(work), &mut take)
+            .map_err(|error| not_trained(&error))?;
+        hasher.update(&update[hashed_bytes..]);
+        let rows_trained = f64::from(rows.rows()) * f64::from(trained.epochs);
+        let made = Made { epochs: trained.epochs, loss: trained.loss, update: hasher.finish(), bytes: update };
+        Ok(made.since(started, (trained.epochs > 0).then_some(rows_trained)))
+    }
+
+    /// Sums the gradients of blocks.
+    fn blocks(
+        &mut self,
+        work: &Work,
+        base: &[f32],
+        epoch: u64,
+        ranges: &[ShippedRange],
+        shards: &[Arc<Vec<u8>>],
+    ) -> Result<Outcome, Error> {
+        let training = &work.train.training;
+        let network = &training.network;
+        let mut parts: Vec<(BlockRange, Rows<'_>)> = Vec::with_capacity(ranges.len());
+        for (range, shard) in ranges.iter().zip(shards) {
+            let rows = self.known.open(range.shard, network, training.recipe.loss, shard)?;
+            parts.push((range.blocks, rows));
+        }
+        let parts: Vec<(BlockRange, &Rows<'_>)> = parts.iter().map(|(blocks, rows)| (*blocks, rows)).collect();
+        let started = Instant::now();
+        self.trainer
+            .sum_gradients(training, epoch, &parts, base, &mut Watching(work), &mut self.sum)
+            .map_err(|error| not_trained(&error))?;
+        // The usual size; where it is larger, the memory grows.
+        let room = self.buffers.take(2 * object::parameters_bytes(network));
+        let bytes = object::encode_sum(room, network, &self.sum);
+        let made = Made { epochs: 0, loss: self.sum.loss(), update: Digest::of(&bytes), bytes };
+        let block_rows = match training.recipe.batch {
+            BatchSize::Rows(batch) => block_rows(network, batch.get()),
+            BatchSize::Full => 0,
+        };
+        let rows_trained: u32 = parts.iter().map(|(blocks, rows)| blocks.rows(block_rows, rows.rows())).sum();
+        Ok(made.since(started, Some(rows_trained.into())))
+    }
+}
+
+/// What came of a task.
+struct Made {
+    epochs: u32,
+    loss: f64,
+    update: Digest,
+    bytes: Vec<u8>,
+}
+
+impl Made {
+    /// With the time that it took, and the speed at which so many rows were trained on.
+    fn since(self, started: Instant, rows: Option<f64>) -> Outcome {
+        let Made { epochs, loss, update, bytes } = self;
+        let spent = started.elapsed();
+        let result =
+            TaskResult { epochs, loss, train_us: spent.as_micros() as u64, update, update_bytes: bytes.len() as u64 };
+        let speed = rows.map(|rows| rows / spent.as_secs_f64().max(1e-9));
+        (TrainedUpdate { result, data: Arc::new(bytes) }, speed)
+    }
+}
+
+fn not_trained(error: &TrainError) -> Error {
+    match error {
+        TrainError::Cancelled => cancelled(),
+        TrainError::Arithmetic { got } => {
+            refusal(ErrorCode::Arithmetic, error.to_string()).with_numbers((*got).into(), ARITHMETIC.into())
+        }
+        _ => refusal(ErrorCode::Training, error.to_string()),
+    }
+}
+
+/// Refuses a task that takes more memory than one may, before any of it is taken.
+fn check_memory(training: &Training, rows: u32) -> Result<(), Error> {
+    let bytes = working_bytes(training, rows);
+    if bytes > TASK_BYTES_MAX {
+        let text = format!(
+            "training the task takes {bytes} bytes of memory, and at most {TASK_BYTES_MAX} are given to one: take more \
+             shards, smaller batches or narrower layers"
+        );
+        return Err(refusal(ErrorCode::Training, text).with_numbers(bytes, TASK_BYTES_MAX));
+    }
+    Ok(())
+}
+
+/// Notes how far a task is, and stops it between batches when nobody wants it any more.
+struct Watching<'a>(&'a Work);
+
+impl Watch for Watching<'_> {
+    fn batch_done(&mut self, done: u64, planned: u64) -> ControlFlow<()> {
+        let Watching(work) = self;
+        work.batches_done.store(done, Ordering::Relaxed);
+        work.batches_planned.store(planned, Ordering::Relaxed);
+        if work.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+fn cancelled() -> Error {
+    refusal(ErrorCode::Cancelled, "the task was cancelled")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BatchSize, Network, Recipe};
+
+    #[test]
+    fn a_task_that_would_take_too_much_memory_is_refused() {
+        let training = |inputs, hidden, batch| Training {
+            arithmetic: ARITHMETIC,
+            network: Network::new(inputs, &[hidden], 2).unwrap(),
+            recipe: Recipe { batch, ..Recipe::DEFAULT },
+            seed: 1,
+        };
+        let largest = training(1 << 10, 130_000, Recipe::DEFAULT.batch);
+        assert_eq!(check_memory(&largest, 1_000_000), Ok(()));
+        let long = training(1 << 10, 16, BatchSize::Full);
+        assert_eq!(check_memory(&long, 100_000), Ok(()));
+        let refused = check_memory(&long, 1 << 30).unwrap_err();
+        assert_eq!((refused.code, refused.allowed), (ErrorCode::Training, TASK_BYTES_MAX));
+    }
+}

@@ -1,0 +1,171 @@
+//! Jobs of merged gradients, by real processes: however each step is cut into tasks and whatever dies, the same bits; and a
+//! client that computes them anew. The test speaks the protocol itself.
+
+use std::collections::BTreeMap;
+
+use gradwire::digest::Digest;
+use gradwire::job::{EntryResult, JobId, LedgerEntry, Operation, RowsRef, Specification, Summary};
+use gradwire::model::random::{Purpose, Stream};
+use gradwire::model::{ARITHMETIC, Merge, Network, Outer, OuterOptimiser, OuterSchedule, Recipe, Training};
+use gradwire::net::random_u128;
+use gradwire::wire::message::{Attach, Ledger, Submit};
+use gradwire::wire::{Message, Role, object};
+use serde_json::{Value, json};
+
+use crate::common::clients::{Client, client};
+use crate::common::peer::Peer;
+use crate::common::process::reserve_port;
+use crate::common::servers::{Coordinator, nodes, ports};
+use crate::common::shapes::by;
+use crate::common::smallest::piece;
+use crate::common::tables::file_in;
+
+const FEATURES: u32 = 6;
+const CLASSES: u32 = 3;
+/// Rows of each shard, and the validation rows behind them.
+const ROWS: [u32; 4] = [300, 150, 207, 90];
+const ROUNDS: u32 = 4;
+/// Of 83 blocks of eight rows or fewer, eight a step.
+const STEPS: u64 = ROUNDS as u64 * 11;
+
+type Objects = BTreeMap<Digest, Vec<u8>>;
+
+/// A job, each of its steps in so many tasks, and the data that it names.
+fn job(tasks_per_step: Option<u32>) -> (Specification, Objects) {
+    let mut objects = Objects::new();
+    let mut rows_of = |(index, rows): (u64, u32)| {
+        let mut stream = Stream::new(Purpose::Split, 21, [index, 0, 0]);
+        let values: Vec<f32> = (0..rows * FEATURES).map(|_| stream.symmetric(1.0)).collect();
+        let label = |row: &[f32]| u32::from(row[0] > 0.0) + u32::from(row[1] > 0.3);
+        let labels: Vec<u32> = values.chunks(FEATURES as usize).map(label).collect();
+        let object = object::encode_rows(FEATURES, &values, &labels);
+        let reference = RowsRef { rows, digest: Digest::of(&object) };
+        objects.insert(reference.digest, object);
+        reference
+    };
+    let mut shards: Vec<RowsRef> = (0..).zip(ROWS).map(&mut rows_of).collect();
+    let recipe = Recipe { batch: by(64), epochs: 1, local_steps: Some(1), ..Recipe::DEFAULT };
+    let network = Network::new(FEATURES, &[10], CLASSES).unwrap();
+    let specification = Specification {
+        training: Training { arithmetic: ARITHMETIC, network, recipe, seed: 3 },
+        rounds: ROUNDS,
+        round_steps: None,
+        validation: shards.pop().unwrap(),
+        shards,
+        merge: Merge::Mean,
+        outer: Outer { optimiser: OuterOptimiser::Adam, eta: 0.02, schedule: OuterSchedule::Cosine, ..Outer::AVERAGE },
+        initial: None,
+        operation: Operation { tasks_per_step, ..Operation::default() },
+        notes: Vec::new(),
+    };
+    assert_eq!(specification.steps(), STEPS);
+    (specification.checked().unwrap(), objects)
+}
+
+/// Hears a job that has been asked for on request 1, and gives what is asked of its data; until this round has come, or the
+/// job is done.
+fn hear(peer: &mut Peer, objects: &Objects, until: u32) -> Option<Summary> {
+    loop {
+        let frame = peer.receive();
+        match frame.message() {
+            Message::Fetch(fetch) => {
+                let object = objects.get(&fetch.digest).expect("an object that can be had here");
+                peer.send(Message::Data(piece(fetch, object)), frame.header.request);
+            }
+            Message::Round(round) if round.round == until => return None,
+            Message::Done(done) => return Some(done.summary),
+            Message::Accepted(_) | Message::Notice(_) | Message::Round(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Asks for the job on request 1.
+fn submitted(coordinator: &Coordinator, id: JobId, specification: &Specification) -> Peer {
+    let mut peer = Peer::greeted(coordinator.address, Role::Client);
+    peer.send(Submit { job: id, rounds_seen: 0, specification: specification.clone() }, 1);
+    peer
+}
+
+fn ledger(peer: &mut Peer, job: JobId) -> Vec<LedgerEntry> {
+    peer.send(Ledger { job, first: 0 }, 3);
+    let frame = peer.receive();
+    let Message::Entries(entries) = frame.message() else { panic!("ENTRIES was due, not {:?}", frame.message()) };
+    assert_eq!((entries.entries.len() as u64, entries.shards), (entries.total, 1));
+    entries.entries
+}
+
+fn verify(coordinator: &Coordinator, job: JobId, more: &[&str]) -> (Option<i32>, Value) {
+    let verified = Client::start(coordinator, &[&["verify", &job.to_string()], more].concat()).finish();
+    (verified.exit, verified.events.last().unwrap_or_else(|| panic!("{verified:#?}")).clone())
+}
+
+#[test]
+fn a_job_of_merged_gradients_has_the_same_bits_on_any_fleet_however_its_steps_are_cut_and_verifies() {
+    let mut models = Vec::new();
+    for (count, tasks_per_step) in [(2, None), (1, None), (2, Some(5))] {
+        let (specification, objects) = job(tasks_per_step);
+        let fleet = nodes(count, "0", &[]);
+        let coordinator = Coordinator::of("2", &fleet, &[]);
+        let id = JobId(random_u128());
+        let mut peer = submitted(&coordinator, id, &specification);
+        let done = hear(&mut peer, &objects, 0).expect("DONE, no round 0");
+        let entries = ledger(&mut peer, id);
+        assert!(entries.len() as u64 == STEPS && done.reproducible, "{done:?}");
+        assert!(
+            entries.iter().all(|entry| matches!(&entry.result, EntryResult::Step(step) if step.skipped.is_empty()))
+        );
+        models.push((done.fingerprint, entries));
+        let (exit, verdict) = verify(&coordinator, id, &[]);
+        let told = (&verdict["agrees"], &verdict["steps"], &verdict["rounds"], &verdict["unmerged"]);
+        assert_eq!((exit, told), (Some(0), (&json!(true), &json!(STEPS), &json!(ROUNDS), &json!([]))), "{verdict}");
+        let (exit, verdict) = verify(&coordinator, id, &["--sample", "5", "--seed", "1"]);
+        assert_eq!((exit, &verdict["agrees"], &verdict["steps"]), (Some(0), &json!(true), &json!(5)), "{verdict}");
+    }
+    assert!(models[1..].iter().all(|model| *model == models[0]), "the bits differ");
+}
+
+#[test]
+fn what_a_job_of_merged_gradients_came_to_before_its_coordinator_was_killed_verifies_with_the_rest() {
+    let (specification, objects) = job(None);
+    let directory = tempfile::tempdir().unwrap();
+    let state = file_in(&directory, "state");
+    let options = ["--state-dir", state.to_str().unwrap()];
+    let (port, mut fleet) = (reserve_port(), nodes(3, "0.5", &["--load-delay", "0.02"]));
+    let mut coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    let id = JobId(random_u128());
+    assert_eq!(hear(&mut submitted(&coordinator, id, &specification), &objects, 1), None);
+    fleet[1].kill();
+    coordinator.kill();
+    let coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    coordinator.await_line("goes on after round ");
+    let mut peer = Peer::greeted(coordinator.address, Role::Client);
+    peer.send(Attach { job: id, rounds_seen: 1 }, 1);
+    hear(&mut peer, &Objects::new(), 0).expect("DONE, no round 0");
+    let (exit, verdict) = verify(&coordinator, id, &[]);
+    assert_eq!((exit, &verdict["steps"], &verdict["differs"]), (Some(0), &json!(STEPS), &json!([])), "{verdict}");
+    let (id, port) = (id.to_string(), port.to_string());
+    let table = client(["127.0.0.1", &port, "ledger", &id]);
+    assert_eq!((table.code, table.stdout.lines().count() as u64), (Some(0), 1 + STEPS), "{table:?}");
+    assert!(table.stderr.contains("44 of 44 steps: 4 of 4 rounds done"), "{table:?}");
+}
+
+#[test]
+fn a_job_of_local_steps_has_a_line_of_each_step_and_shard_and_verifies() {
+    let fleet = nodes(2, "0", &[]);
+    let coordinator = Coordinator::of("2", &fleet, &[]);
+    let job = ["--rounds", "2", "--local-steps", "4", "--round-steps", "3", "--shards", "3", "--hidden", "12"];
+    let mut watched = Client::start(&coordinator, &[&job[..], &["--outer", "nesterov"]].concat());
+    let id = watched.await_accepted()["job"].as_str().unwrap().to_owned();
+    watched.finish().done();
+    let verified = Client::start(&coordinator, &["verify", &id]).finish();
+    let verdict = &verified.events[0];
+    let told = (&verdict["tasks"], &verdict["rounds"], &verdict["ledger_steps"], &verdict["differs"]);
+    assert_eq!((verified.exit, told), (Some(0), (&json!(18), &json!(2), &json!(6), &json!([]))), "{verified:#?}");
+    let port = coordinator.port.to_string();
+    let said = client(["127.0.0.1", &port, "verify", &id]).stdout;
+    assert_eq!(said, "verified 18 tasks of 6 steps: every update has the ledger's bits\n");
+    let table = client(["127.0.0.1", &port, "ledger", &id]);
+    assert!(table.stdout.starts_with(" STEP  SHARD  RESULT") && table.stdout.lines().count() == 19, "{table:?}");
+    assert!(table.stderr.contains("18 of 18 tasks: 2 of 2 rounds done"), "{table:?}");
+}
