@@ -227,7 +227,8 @@ fn slow_node(report: &mut Report) -> std::io::Result<()> {
     let delayed = |name: &str, delay: &str| Node::start(0, "1", &["--name", name, "--load-delay", delay]);
     let mut waiting: Vec<Node> = ["node-1", "node-2", "node-3"].map(|name| delayed(name, "0.03")).into();
     waiting.push(delayed("slow", "0.12"));
-    let short = ["--shards", "12", "--epochs", "1", "--rounds", "10", "--hidden", "8"];
+    // One task for each node that waits as long as it should; of tasks that queue at one, only the first waits.
+    let short = ["--shards", "3", "--epochs", "1", "--rounds", "40", "--hidden", "8"];
     report_policies(report, "one of 4 nodes waits longer", &waiting, &short)?;
     drop(waiting);
 

@@ -11,7 +11,6 @@ use super::options::{Access, Output};
 use super::work::Work;
 use crate::cli::{self, Failure};
 use crate::job::{JobId, JobState, NodeTasks, Quality, RoundSummary, Specification, Summary};
-use crate::model;
 use crate::wire::ErrorCode;
 use crate::wire::message::{Accepted, Notice, NoticeKind};
 use crate::wire::text::counted;
@@ -34,7 +33,7 @@ pub(super) struct Renderer {
 impl Renderer {
     pub(super) fn new(output: Output, with_profile: bool, work: &Work) -> Renderer {
         let Specification { training, rounds, .. } = &work.specification;
-        let training_rounds = model::first_round_without_rate(&training.recipe, *rounds).unwrap_or(*rounds);
+        let training_rounds = work.specification.first_round_without_rate().unwrap_or(*rounds);
         let unit = if training.recipe.merges_gradients() { "blocks" } else { "tasks" };
         Renderer { output, with_profile, job: work.job, training_rounds, unit, has_head: false }
     }

@@ -2,7 +2,6 @@
 
 use super::handles::Client;
 use crate::job::{RoundSummary, Specification};
-use crate::model;
 use crate::wire::message::{Error, Notice, NoticeKind};
 use crate::wire::{Message, MessageType};
 
@@ -32,12 +31,12 @@ impl Watcher {
 
     /// Tells it from which round on the job trains nothing, if there is one.
     pub(super) fn tell_where_training_ends(&self, specification: &Specification) {
-        let Some(first) = model::first_round_without_rate(&specification.training.recipe, specification.rounds) else {
+        let Some(first) = specification.first_round_without_rate() else {
             return;
         };
         let text = format!(
             "from round {} of {} on the learning rate is too small to change a weight and counts as 0: those rounds train \
-             nothing; take a decay (eta_decay) closer to 1, or fewer rounds",
+             nothing; take a higher rate (eta), a decay (eta_decay) closer to 1, or fewer rounds",
             first + 1,
             specification.rounds
         );

@@ -5,8 +5,8 @@ use rand::rngs::ChaCha8Rng;
 use super::events::Action;
 use super::membership::Fleet;
 use super::report::JobEvent;
-use super::round::{Live, Round};
 use super::settings::Settings;
+use super::step_tasks::{Live, StepTasks};
 use super::time::Time;
 use crate::job::JobId;
 
@@ -26,16 +26,16 @@ impl Context<'_> {
     }
 
     /// Ends an attempt in both books: its task's and its node's.
-    pub(super) fn release(&mut self, round: &mut Round, shard: u32, live: &Live) {
-        round.retire(shard, live.number);
+    pub(super) fn release(&mut self, tasks: &mut StepTasks, shard: u32, live: &Live) {
+        tasks.retire(shard, live.number);
         self.fleet.release(live.link, (live.started, shard, live.number));
     }
 
     /// Ends what is out of a task, and tells the nodes.
-    pub(super) fn cancel(&mut self, round: &mut Round, shard: u32) {
-        for live in round.task(shard).live.clone() {
-            self.release(round, shard, &live);
-            self.actions.push(Action::Cancel { link: live.link, attempt: round.attempt(shard, &live) });
+    pub(super) fn cancel(&mut self, tasks: &mut StepTasks, shard: u32) {
+        for live in tasks.task(shard).live.clone() {
+            self.release(tasks, shard, &live);
+            self.actions.push(Action::Cancel { link: live.link, attempt: tasks.attempt(shard, &live) });
         }
     }
 }

@@ -11,7 +11,7 @@ use super::time::Time;
 
 /// Weight of the newest time in a node's running average.
 const NEWEST_WEIGHT: f64 = 0.3;
-/// What a round without work leaves of a node's average time: one slow moment must not exclude it for ever.
+/// What a step without work leaves of a node's average time: one slow moment must not exclude it for ever.
 const UNUSED_FACTOR: f64 = 0.95;
 /// Tasks out over one connection at a time: well below the unanswered requests that a peer takes (protocol.md, "Limits").
 pub(super) const ASSIGNED_MAX: usize = 256;
@@ -40,7 +40,7 @@ pub(super) struct Link {
     /// Tasks sent for the running job over this link. A node at 0 is owed one.
     pub(super) sent: u64,
     info: NodeInfo,
-    used_this_round: bool,
+    used_this_step: bool,
     load: Option<Load>,
     /// The node wants no task before this moment that it may turn down.
     reluctant_until: Option<Time>,
@@ -277,7 +277,7 @@ impl Fleet {
                 coming: BTreeSet::new(),
                 sent: 0,
                 info,
-                used_this_round: false,
+                used_this_step: false,
                 load: None,
                 reluctant_until: None,
                 is_closing: false,
@@ -434,7 +434,7 @@ impl Fleet {
             link.assigned.insert(assignment);
             link.reluctant_until = link.reluctant_until.filter(|&until| assignment.0 < until);
             link.sent += 1;
-            link.used_this_round = true;
+            link.used_this_step = true;
         });
     }
 
@@ -499,18 +499,18 @@ impl Fleet {
             node.speed = None;
             if let Some(link) = &mut node.link {
                 link.sent = 0;
-                link.used_this_round = true;
+                link.used_this_step = true;
             }
             let place = node.place(needs);
             self.roster.shift(key, &mut node.place, place);
         }
     }
 
-    /// A round begins.
-    pub(super) fn begin_round(&mut self) {
+    /// A step begins.
+    pub(super) fn begin_step(&mut self) {
         for (&key, node) in &mut self.nodes {
             let Some(link) = &mut node.link else { continue };
-            if !std::mem::take(&mut link.used_this_round) {
+            if !std::mem::take(&mut link.used_this_step) {
                 node.us_per_row = node.us_per_row.map(|us| us * UNUSED_FACTOR);
                 node.speed = node.speed.map(|speed| speed.faded(UNUSED_FACTOR));
                 if let Some(needs) = self.needs {

@@ -12,7 +12,7 @@
 //! | `jobs` | the queue, the turn of jobs, the outcomes |
 //! | `run` | the running job: its stages, a task's way to its node and its result's way into the sum |
 //! | `plan` | what a job's steps consist of, and how a step of merged gradients is cut into tasks |
-//! | `round` | the book of a step's tasks and attempts |
+//! | `step_tasks` | a step's tasks and their attempts |
 //! | `scheduler` | the policies |
 //! | `speed` | how long nodes take, and what follows for their shares of a step |
 //! | `membership` | nodes, links, speeds, quarantine |
@@ -33,11 +33,11 @@ mod queue;
 mod report;
 mod revival;
 mod roster;
-mod round;
 mod run;
 mod scheduler;
 mod settings;
 mod speed;
+mod step_tasks;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -56,7 +56,7 @@ use crate::job::{FailReason, JobId, Outcome};
 use context::Context;
 use membership::{Fleet, Joined, Lost};
 use queue::Jobs;
-use round::Round;
+use step_tasks::StepTasks;
 
 /// The deciding core.
 pub struct Engine {
@@ -130,17 +130,17 @@ impl Engine {
         debug_assert!(self.next_deadline().is_none_or(|deadline| deadline > self.now), "the deadline has passed");
         let run = self.jobs.running_any();
         let timed = run.as_ref().map_or(0, |run| run.profiler.out());
-        let round = run.and_then(|run| run.round());
-        if cfg!(debug_assertions) && round.is_none_or(|round| round.tasks().len() <= TASKS_CHECKED_MAX) {
+        let round = run.and_then(|run| run.step_tasks());
+        if cfg!(debug_assertions) && round.is_none_or(|tasks| tasks.all().len() <= TASKS_CHECKED_MAX) {
             let mut assigned: Vec<_> = self.fleet.assigned().collect();
-            let mut live: Vec<_> = round.into_iter().flat_map(Round::live).collect();
+            let mut live: Vec<_> = round.into_iter().flat_map(StepTasks::live).collect();
             assigned.sort_unstable();
             live.sort_unstable();
             debug_assert_eq!(assigned, live, "the fleet's book and the round's differ");
             let first =
-                round.into_iter().flat_map(Round::tasks).flat_map(|task| &task.live).filter(|live| !live.is_copy);
+                round.into_iter().flat_map(StepTasks::all).flat_map(|task| &task.live).filter(|live| !live.is_copy);
             debug_assert_eq!(timed, first.count(), "the stopwatch's book and the round's differ");
-            round.into_iter().for_each(Round::check);
+            round.into_iter().for_each(StepTasks::check);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Where the running job's time goes: every moment from its start to its last validation counts to exactly one part of its
 //! [`Profile`]. Owns the stopwatch; does not know tasks, policies or why anything happens, only that it does and when.
 //!
-//! A round's tasks are out from its start until its last result (or until the last task is skipped, if that comes later).
+//! A step's tasks are out from its start until its last result (or until the last task is skipped, if that comes later).
 //! That span is cut into four. Whether a node is missing, and whether a node waits for others, is known at every moment.
 //! What a node trained is known only afterwards, from what it says; of that, what counts is the node whose result came
-//! last, for the round took as long as that node did. What is left is the way of the bytes, and all that is not training.
+//! last, for the step took as long as that node did. What is left is the way of the bytes, and all that is not training.
 //!
-//! An event costs O(1), a round's end as much as the last node had results in it.
+//! An event costs O(1), a step's end as much as the last node had results in it.
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,7 @@ use super::nodes::LinkKey;
 use super::time::Time;
 use crate::job::Profile;
 
-/// What keeps a round from being done, as it is now.
+/// What keeps a step from being done, as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     /// A task is to be handed out, and no node is there that could take it.
@@ -33,16 +33,16 @@ pub(super) struct Profiler {
     told: Profile,
     /// Up to here all time is in `told`.
     since: Time,
-    round: Option<Round>,
+    step: Option<Step>,
 }
 
 impl Profiler {
     /// The job begins, or goes on after `told`.
     pub(super) fn start(told: Profile, now: Time) -> Profiler {
-        Profiler { told, since: now, round: None }
+        Profiler { told, since: now, step: None }
     }
 
-    /// Where the time went until the last round was merged.
+    /// Where the time went until the last step was merged.
     pub(super) fn told(&self) -> Profile {
         self.told
     }
@@ -52,88 +52,88 @@ impl Profiler {
         self.told.prepare_us += self.pass(now);
     }
 
-    /// A round's tasks can be handed out.
-    pub(super) fn round_begins(&mut self, now: Time) {
+    /// A step's tasks can be handed out.
+    pub(super) fn step_begins(&mut self, now: Time) {
         debug_assert_eq!(self.since, now, "time has passed that counts to nothing");
-        self.round = Some(Round::new(now));
+        self.step = Some(Step::new(now));
     }
 
     /// An attempt is sent. A copy is no work that there was to do: who trains it waits for a straggler like the idle.
     pub(super) fn sent(&mut self, link: LinkKey, is_copy: bool) {
-        if let Some(round) = self.round.as_mut().filter(|_| !is_copy) {
-            round.change(link, |activity| activity.out += 1);
+        if let Some(step) = self.step.as_mut().filter(|_| !is_copy) {
+            step.change(link, |activity| activity.out += 1);
         }
     }
 
     /// An attempt that was sent over a link that is up has ended.
     pub(super) fn ended(&mut self, link: LinkKey, is_copy: bool) {
-        if let Some(round) = self.round.as_mut().filter(|_| !is_copy) {
-            round.change(link, |activity| activity.out -= 1);
+        if let Some(step) = self.step.as_mut().filter(|_| !is_copy) {
+            step.change(link, |activity| activity.out -= 1);
         }
     }
 
     /// A link went down, and with it what was out over it.
     pub(super) fn lost(&mut self, link: LinkKey, now: Time) {
-        if let Some(round) = &mut self.round
-            && round.activity.contains_key(&link)
+        if let Some(step) = &mut self.step
+            && step.activity.contains_key(&link)
         {
-            round.change(link, |activity| {
+            step.change(link, |activity| {
                 activity.out = 0;
                 activity.is_gone = true;
             });
-            round.look(now);
+            step.look(now);
         }
     }
 
     /// A result of an attempt that was sent at `started` has come, for which the node trained until `ended`, and so long by
     /// its own account: it is believed as far as the time allows.
     pub(super) fn trained(&mut self, link: LinkKey, started: Time, train_us: u64, ended: Time) {
-        let Some(round) = &mut self.round else { return };
-        let start = Time(ended.0.saturating_sub(train_us)).max(started).max(round.began);
-        round.change(link, |activity| activity.trained.add(Span { start, end: ended }));
+        let Some(step) = &mut self.step else { return };
+        let start = Time(ended.0.saturating_sub(train_us)).max(started).max(step.began);
+        step.change(link, |activity| activity.trained.add(Span { start, end: ended }));
     }
 
     /// The result that came last over `link` is the first of its task.
     pub(super) fn accepted(&mut self, link: LinkKey, now: Time) {
-        if let Some(round) = &mut self.round {
-            round.last = Some(link);
-            round.last_at = now;
+        if let Some(step) = &mut self.step {
+            step.last = Some(link);
+            step.last_at = now;
         }
     }
 
-    /// A task is left out of the round.
+    /// A task is left out of the step.
     pub(super) fn skipped(&mut self, now: Time) {
-        if let Some(round) = &mut self.round {
-            round.last_at = now;
+        if let Some(step) = &mut self.step {
+            step.last_at = now;
         }
     }
 
-    /// What the round needs from now on.
+    /// What the step needs from now on.
     pub(super) fn needs(&mut self, need: Need, now: Time) {
-        if let Some(round) = &mut self.round {
-            round.need = need;
-            round.look(now);
+        if let Some(step) = &mut self.step {
+            step.need = need;
+            step.look(now);
         }
     }
 
-    /// Nothing keeps the round from being merged but validations that are not done.
+    /// Nothing keeps the step from being merged but validations that are not done.
     pub(super) fn held_up(&mut self, now: Time) {
-        if let Some(round) = &mut self.round {
-            round.held_at.get_or_insert(now);
+        if let Some(step) = &mut self.step {
+            step.held_at.get_or_insert(now);
         }
     }
 
     /// Every task is merged or skipped, and the sum is being divided.
-    pub(super) fn round_ends(&mut self, now: Time) {
-        let Some(round) = self.round.take() else { return };
-        let held_at = round.held_at.unwrap_or(now);
+    pub(super) fn step_ends(&mut self, now: Time) {
+        let Some(step) = self.step.take() else { return };
+        let held_at = step.held_at.unwrap_or(now);
         self.told.validate_us += now.since_us(held_at);
-        self.told.merge_us += held_at.since_us(round.last_at);
-        round.close(&mut self.told);
+        self.told.merge_us += held_at.since_us(step.last_at);
+        step.close(&mut self.told);
         self.since = now;
     }
 
-    /// The weights that came of a round are there.
+    /// The weights that came of a step are there.
     pub(super) fn merged(&mut self, now: Time) {
         self.told.merge_us += self.pass(now);
     }
@@ -146,7 +146,7 @@ impl Profiler {
 
     /// Attempts that are out and no copies, for the invariants.
     pub(super) fn out(&self) -> usize {
-        self.round.iter().flat_map(|round| round.activity.values()).map(|activity| activity.out as usize).sum()
+        self.step.iter().flat_map(|step| step.activity.values()).map(|activity| activity.out as usize).sum()
     }
 
     /// The time that is not yet in `told`; from now on it is.
@@ -155,8 +155,8 @@ impl Profiler {
     }
 }
 
-/// The round whose tasks are out.
-struct Round {
+/// The step whose tasks are out.
+struct Step {
     began: Time,
     /// When the last result came that counts, or the last task was skipped.
     last_at: Time,
@@ -164,7 +164,7 @@ struct Round {
     last: Option<LinkKey>,
     held_at: Option<Time>,
     activity: BTreeMap<LinkKey, LinkActivity>,
-    /// Nodes that have trained for the round and have nothing to do.
+    /// Nodes that have trained for the step and have nothing to do.
     idle: usize,
     need: Need,
     state: Phase,
@@ -182,7 +182,7 @@ enum Phase {
     Working,
 }
 
-/// What a connection to a node has done for the round.
+/// What a connection to a node has done for the step.
 #[derive(Default)]
 struct LinkActivity {
     out: u32,
@@ -196,9 +196,9 @@ impl LinkActivity {
     }
 }
 
-impl Round {
-    fn new(now: Time) -> Round {
-        Round {
+impl Step {
+    fn new(now: Time) -> Step {
+        Step {
             began: now,
             last_at: now,
             last: None,

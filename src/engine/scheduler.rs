@@ -8,7 +8,7 @@ use rand::rngs::ChaCha8Rng;
 
 use super::membership::{Fleet, Link, Needs, Node};
 use super::nodes::NodeKey;
-use super::round::{Standing, Task};
+use super::step_tasks::{Standing, Task};
 use super::time::Time;
 
 /// Predicted finishes within this factor of each other count as equal: then the less loaded node gets the task.
@@ -377,7 +377,7 @@ mod tests {
                     1 => join(&mut fleet, link.0, &mut rng),
                     2 => fleet.load_reported(link, rng.random_range(0..3), rng.random_range(0..2), now),
                     3 => fleet.busy_told(link, now),
-                    4 => fleet.begin_round(),
+                    4 => fleet.begin_step(),
                     5 => fleet.unlist(NodeKey(link.0 as u32)),
                     6 => drop(fleet.strike(NodeKey(link.0 as u32), 20)),
                     7 => now = now.after_us(6_000_000),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::digest::Digest;
-use crate::model::{BatchSize, GradientSteps, Merge, Outer, Training};
+use crate::model::{BatchSize, GradientSteps, Merge, Outer, Training, first_step_without_rate};
 pub use crate::model::{ROUNDS_MAX, STEPS_MAX};
 
 /// Shards of a job, at most: their list fits a frame.
@@ -152,6 +152,19 @@ impl Specification {
         }
     }
 
+    /// The first round, counted from 0, that begins with a learning rate of +0, if there is one: it and all after it train
+    /// nothing.
+    pub fn first_round_without_rate(&self) -> Option<u32> {
+        let (recipe, steps) = (&self.training.recipe, self.steps());
+        // Where gradients are merged, the recipe's own rate has no part.
+        let first = match recipe.merges_gradients() {
+            true => Some(self.outer.updates_within(steps, steps)).filter(|moving| *moving < steps),
+            false => first_step_without_rate(recipe, steps),
+        };
+        let round = first?.div_ceil(self.round_steps().into());
+        u32::try_from(round).ok().filter(|round| *round < self.rounds)
+    }
+
     /// Lines that the ledger has of a step: one for each shard, or one for all blocks.
     pub fn step_entries(&self) -> u32 {
         if self.training.recipe.merges_gradients() { 1 } else { self.shards.len() as u32 }
@@ -268,3 +281,46 @@ impl fmt::Display for SpecificationError {
 }
 
 impl std::error::Error for SpecificationError {}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::model::{ARITHMETIC, Network, Optimiser, OuterOptimiser, Recipe};
+
+    fn job(rounds: u32, recipe: Recipe) -> Specification {
+        let rows = RowsRef { rows: 640, digest: Digest([1; 32]) };
+        let network = Network::new(1, &[], 2).unwrap();
+        Specification {
+            training: Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 },
+            rounds,
+            round_steps: None,
+            shards: vec![rows],
+            validation: rows,
+            merge: Merge::Mean,
+            outer: Outer::AVERAGE,
+            initial: None,
+            operation: Operation::default(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn falling(optimiser: Optimiser, eta: f32, eta_decay: f32) -> Recipe {
+        Recipe { optimiser, eta, eta_decay, ..Recipe::DEFAULT }
+    }
+
+    #[test]
+    fn where_tasks_are_local_steps_a_rounds_rate_is_that_of_its_first_step_by_the_optimiser_that_has_a_part() {
+        let batch = BatchSize::Rows(NonZeroU32::new(32).unwrap());
+        let local = |local_steps, recipe| Recipe { local_steps: Some(local_steps), epochs: 1, batch, ..recipe };
+        // 20 batches are five steps of four.
+        let by_steps = job(100, local(4, falling(Optimiser::Adam, 0.01, 0.94)));
+        assert_eq!((by_steps.round_steps(), by_steps.first_round_without_rate()), (5, Some(75)));
+        let mut merged = job(100, local(1, falling(Optimiser::Adam, 1e-30, 0.5)));
+        merged.outer = Outer { optimiser: OuterOptimiser::Adam, eta: 0.01, ..Outer::AVERAGE };
+        assert_eq!(merged.first_round_without_rate(), None);
+        merged.outer.eta = 1e-30;
+        assert_eq!(merged.first_round_without_rate(), Some(0));
+    }
+}

@@ -45,7 +45,7 @@ pub use merge::{
 };
 pub use metrics::{METRICS_MAX, Metric, Metrics, Quality};
 pub use network::{Layer, Network, NetworkError};
-pub use optimise::first_round_without_rate;
+pub use optimise::first_step_without_rate;
 pub use outer::{Outer, OuterError, OuterOptimiser, OuterSchedule, OuterState, OuterStateError};
 pub use recipe::{Activation, BatchSize, Initialisation, Loss, LossReduction, Optimiser, Recipe, RecipeError};
 pub use rows::Rows;

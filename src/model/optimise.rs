@@ -171,24 +171,21 @@ impl Factors {
     }
 }
 
-/// The first of a job's `rounds` rounds, counted from 0, whose learning rate is +0, if there is one: it and all after it
-/// train nothing.
-pub fn first_round_without_rate(recipe: &Recipe, rounds: u32) -> Option<u32> {
-    let has_rate = |round: u32| eta_of_step(recipe, round.into()) > 0.0;
-    if rounds == 0 || has_rate(rounds - 1) {
-        return None;
-    }
-    // Rates never rise: between the last round known to have one and the first known to have none.
-    let (mut first, mut last) = (0, rounds - 1);
-    while first < last {
-        let middle = first + (last - first) / 2;
-        if has_rate(middle) {
-            first = middle + 1;
-        } else {
-            last = middle;
+/// The first of so many steps whose learning rate is +0, if there is one: it and all after it train nothing.
+pub fn first_step_without_rate(recipe: &Recipe, steps: u64) -> Option<u64> {
+    let least = rate_least(recipe.optimiser);
+    let (mut eta, decay) = (f64::from(recipe.eta), f64::from(recipe.eta_decay));
+    for step in 0..steps {
+        if cut(eta as f32, least) == 0.0 {
+            return Some(step);
         }
+        let next = eta * decay;
+        if next == eta {
+            break;
+        }
+        eta = next;
     }
-    Some(first)
+    None
 }
 
 /// A learning rate below which a round trains nothing.
@@ -358,6 +355,17 @@ mod tests {
     }
 
     #[test]
+    fn the_first_step_without_a_rate_is_found_wherever_it_is() {
+        let default = falling(Optimiser::Adam, 0.01, 0.94);
+        for (steps, expected) in [(40, None), (1000, Some(374)), (375, Some(374)), (374, None)] {
+            assert_eq!(first_step_without_rate(&default, steps), expected, "{steps} steps");
+        }
+        assert!(eta_of_step(&default, 373) > 0.0 && eta_of_step(&default, 374) == 0.0);
+        assert_eq!(first_step_without_rate(&falling(Optimiser::Sgd, 1e-30, 1.0), 3), Some(0));
+        assert_eq!(first_step_without_rate(&falling(Optimiser::Sgd, 0.01, 1.0), u64::MAX), None);
+    }
+
+    #[test]
     fn a_learning_rate_below_its_threshold_is_plus_zero() {
         for (optimiser, least) in Optimiser::ALL.map(|optimiser| (optimiser, rate_least(optimiser))) {
             let eta = |eta, decay, step| eta_of_step(&falling(optimiser, eta, decay), step);
@@ -367,17 +375,6 @@ mod tests {
             assert_eq!(eta(2.0 * least, 0.5, 2).to_bits(), 0);
             assert_eq!(eta(1e-45, 1.0, 0).to_bits(), 0);
         }
-    }
-
-    #[test]
-    fn the_first_round_without_a_rate_is_found_wherever_it_is() {
-        let default = falling(Optimiser::Adam, 0.01, 0.94);
-        for (rounds, expected) in [(40, None), (1000, Some(374)), (375, Some(374)), (374, None)] {
-            assert_eq!(first_round_without_rate(&default, rounds), expected, "{rounds} rounds");
-        }
-        assert!(eta_of_step(&default, 373) > 0.0 && eta_of_step(&default, 374) == 0.0);
-        assert_eq!(first_round_without_rate(&falling(Optimiser::Sgd, 1e-30, 1.0), 3), Some(0));
-        assert_eq!(first_round_without_rate(&falling(Optimiser::Sgd, 0.01, 1.0), u32::MAX), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ impl Bench {
         let mut bench = Bench { profiler: Profiler::start(Profile::default(), Time(100)), now: Time(100) };
         bench.pass(5);
         bench.profiler.prepared(bench.now);
-        bench.profiler.round_begins(bench.now);
+        bench.profiler.step_begins(bench.now);
         bench
     }
 
@@ -45,7 +45,7 @@ impl Bench {
     /// Ends the round after 7, and the merge after 11, and the job after 13.
     fn finish(mut self) -> Profile {
         self.pass(7);
-        self.profiler.round_ends(self.now);
+        self.profiler.step_ends(self.now);
         self.pass(11);
         self.profiler.merged(self.now);
         self.pass(13);
@@ -305,10 +305,10 @@ fn rounds_add_up() {
         bench.pass(100);
         bench.take(1, sent, 60);
         bench.pass(1);
-        bench.profiler.round_ends(bench.now);
+        bench.profiler.step_ends(bench.now);
         bench.pass(2);
         bench.profiler.merged(bench.now);
-        bench.profiler.round_begins(bench.now);
+        bench.profiler.step_begins(bench.now);
     }
     let sent = bench.send(&[1]);
     bench.pass(100);

@@ -1,5 +1,5 @@
 //! From a pending task to a merged one: handing tasks to nodes, copies of slow ones, results, failures, bad results. Owns
-//! what a result or failure means for its task and its node; does not know the job's stages (`run`) beyond the round.
+//! what a result or failure means for its task and its node; does not know the job's stages (`run`) beyond the tasks.
 
 use rand::Rng as _;
 use rand::rngs::ChaCha8Rng;
@@ -11,8 +11,8 @@ use crate::engine::events::{Action, Fault};
 use crate::engine::nodes::{LinkKey, NodeKey};
 use crate::engine::plan::Shares;
 use crate::engine::report::Notice;
-use crate::engine::round::{Claim, Live, Round, Standing, TaskState, Won};
 use crate::engine::scheduler::{Choice, Policy, View};
+use crate::engine::step_tasks::{Claim, Live, Standing, StepTasks, TaskState, Won};
 use crate::engine::time::Time;
 use crate::job::{Attempt, FailReason, OnTaskFailure, Outcome, Place, RejectReason, TaskResult};
 
@@ -39,13 +39,13 @@ impl Run {
     /// Hands pending tasks to nodes. At least one node is there.
     pub(in crate::engine) fn place_pending(&mut self, cx: &mut Context<'_>) {
         self.cut_pending(cx);
-        let Stage::Training { round, .. } = &self.stage else { return };
-        for shard in round.marked() {
-            let Stage::Training { round, .. } = &self.stage else { return };
+        let Stage::Training { tasks, .. } = &self.stage else { return };
+        for shard in tasks.marked() {
+            let Stage::Training { tasks, .. } = &self.stage else { return };
             if self.is_over() {
                 return;
             }
-            if round.task(shard).failures > cx.settings.attempts_max {
+            if tasks.task(shard).failures > cx.settings.attempts_max {
                 self.give_up(shard, cx);
             } else {
                 self.place(shard, cx);
@@ -53,8 +53,8 @@ impl Run {
         }
         // What makes one fresh task wait makes all of them wait.
         while !self.is_over()
-            && let Stage::Training { round, .. } = &self.stage
-            && let Some(shard) = round.first_fresh()
+            && let Stage::Training { tasks, .. } = &self.stage
+            && let Some(shard) = tasks.first_fresh()
             && self.view(cx).0.has_room()
             && self.place(shard, cx)
         {}
@@ -62,27 +62,27 @@ impl Run {
 
     /// Cuts pending blocks for the workers that are there, and sends each its own, where the policy has no say in that.
     fn cut_pending(&mut self, cx: &mut Context<'_>) {
-        let Stage::Training { round, .. } = &mut self.stage else { return };
-        let uncut = round.uncut();
+        let Stage::Training { tasks, .. } = &mut self.stage else { return };
+        let uncut = tasks.uncut();
         if uncut.is_empty() {
             return;
         }
-        let tasks = self.specification.operation.tasks_per_step;
-        let workers = if tasks.is_some() { Vec::new() } else { cx.fleet.workers(self.needs, cx.now) };
+        let wanted = self.specification.operation.tasks_per_step;
+        let workers = if wanted.is_some() { Vec::new() } else { cx.fleet.workers(self.needs, cx.now) };
         let mut sends = Vec::new();
         for number in uncut {
-            let blocks = round.task(number).units.clone();
-            let units = round.units();
-            match (tasks, cx.settings.policy) {
+            let blocks = tasks.task(number).units.clone();
+            let units = tasks.units();
+            match (wanted, cx.settings.policy) {
                 // A part of a step that was out has its share of the tasks.
-                (Some(tasks), _) => {
-                    let share = (u64::from(tasks) * blocks.len() as u64).div_ceil(units.count().into());
+                (Some(wanted), _) => {
+                    let share = (u64::from(wanted) * blocks.len() as u64).div_ceil(units.count().into());
                     let parts = units.cut_evenly(&blocks, share as u32);
-                    round.split(number, parts);
+                    tasks.split(number, parts);
                 }
                 (None, Policy::Random) => {
                     let parts = units.cut_evenly(&blocks, workers.len() as u32);
-                    round.split(number, parts);
+                    tasks.split(number, parts);
                 }
                 (None, Policy::LoadBalancing) => {
                     let block_rows = units.block_rows(&blocks);
@@ -92,7 +92,7 @@ impl Run {
                     let shares = if is_whole { &mut self.shares } else { &mut at_once };
                     let shares = shares.of(blocks.len() as u32, block_rows, &workers);
                     let (nodes, parts): (Vec<_>, Vec<_>) = units.cut(&blocks, &workers, &shares).into_iter().unzip();
-                    sends.extend(nodes.into_iter().zip(round.split(number, parts)).map(|(node, task)| (task, node)));
+                    sends.extend(nodes.into_iter().zip(tasks.split(number, parts)).map(|(node, task)| (task, node)));
                 }
             }
         }
@@ -106,15 +106,15 @@ impl Run {
 
     /// Starts a copy of each task that takes longer than expected, as long as idle nodes are there.
     pub(in crate::engine) fn copy_slow_tasks(&mut self, cx: &mut Context<'_>) {
-        let Stage::Training { round, .. } = &self.stage else { return };
-        if round.has_pending() {
+        let Stage::Training { tasks, .. } = &self.stage else { return };
+        if tasks.has_pending() {
             return;
         }
-        let limit_us = self.pace.copy_after_us(round.is_half_settled());
+        let limit_us = self.pace.copy_after_us(tasks.is_half_settled());
         // Sent before this moment: slow by now.
         let slow_before = Time((cx.now.0 + 1).saturating_sub(limit_us));
-        let slow = round.alone_before(slow_before, COPIES_AT_ONCE_MAX);
-        if let Some(started) = round.next_alone(slow_before) {
+        let slow = tasks.alone_before(slow_before, COPIES_AT_ONCE_MAX);
+        if let Some(started) = tasks.next_alone(slow_before) {
             self.wake_at(started.after_us(limit_us));
         }
         if !slow.is_empty() {
@@ -124,8 +124,8 @@ impl Run {
             if !self.view(cx).0.has_idle() {
                 return;
             }
-            let Stage::Training { round, .. } = &self.stage else { return };
-            let (task, rows) = (round.task(shard), round.rows(shard));
+            let Stage::Training { tasks, .. } = &self.stage else { return };
+            let (task, rows) = (tasks.task(shard), tasks.rows(shard));
             debug_assert!(task.is_alone());
             let Some(slow) = task.live.first().copied() else { continue };
             let (view, rng) = self.view(cx);
@@ -141,9 +141,9 @@ impl Run {
     pub(in crate::engine) fn update_coming(&mut self, link: LinkKey, attempt: &Attempt, cx: &mut Context<'_>) {
         let shard = attempt.task.shard;
         if let Claim::Live(live) = self.claim(link, attempt)
-            && let Stage::Training { round, .. } = &mut self.stage
+            && let Stage::Training { tasks, .. } = &mut self.stage
         {
-            round.update_coming(shard, live.number, cx.now);
+            tasks.update_coming(shard, live.number, cx.now);
             cx.fleet.update_coming(link, (live.started, shard, live.number));
         }
     }
@@ -160,13 +160,13 @@ impl Run {
         let discard = Action::Discard { link, attempt, update };
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
-                let Some(round) = self.end_attempt(shard, &live, cx) else { return cx.actions.push(discard) };
-                let rows = round.rows(shard);
-                let blocks = round.task(shard).units.len() as u32;
-                let is_open = matches!(round.task(shard).state, TaskState::Open);
+                let Some(tasks) = self.end_attempt(shard, &live, cx) else { return cx.actions.push(discard) };
+                let rows = tasks.rows(shard);
+                let blocks = tasks.task(shard).units.len() as u32;
+                let is_open = matches!(tasks.task(shard).state, TaskState::Open);
                 if is_open {
                     let name = cx.fleet.name(live.node);
-                    round.begin_merging(shard, Won { attempt: live, name, result });
+                    tasks.begin_merging(shard, Won { attempt: live, name, result });
                     self.profiler.accepted(link, cx.now);
                     cx.actions.push(Action::Accumulate { link, attempt, update, rows, blocks });
                 } else {
@@ -207,7 +207,7 @@ impl Run {
         let shard = attempt.task.shard;
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
-                let Some(round) = self.end_attempt(shard, &live, cx) else { return };
+                let Some(tasks) = self.end_attempt(shard, &live, cx) else { return };
                 match reason {
                     RejectReason::Busy => cx.fleet.busy_told(link, cx.now),
                     RejectReason::LoadProbability => {}
@@ -215,10 +215,10 @@ impl Run {
                 if live.may_reject {
                     let wait_us = 1_000 * u64::from(retry_ms.min(RETRY_MS_MAX));
                     cx.fleet.reluctant_told(link, cx.now.after_us(wait_us));
-                    round.mark(shard, live.node, Standing::Refused);
+                    tasks.mark(shard, live.node, Standing::Refused);
                 } else {
-                    round.mark(shard, live.node, Standing::Doubted);
-                    count_failure(round, shard, reason.to_string(), cx.now);
+                    tasks.mark(shard, live.node, Standing::Doubted);
+                    count_failure(tasks, shard, reason.to_string(), cx.now);
                 }
             }
             Claim::Forged(live) => self.forged(shard, &live, cx),
@@ -253,14 +253,14 @@ impl Run {
         let shard = attempt.task.shard;
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
-                let Some(round) = self.end_attempt(shard, &live, cx) else { return };
+                let Some(tasks) = self.end_attempt(shard, &live, cx) else { return };
                 let standing = match fault {
                     Fault::Retryable => Standing::Doubted,
                     Fault::Final => Standing::Barred,
-                    Fault::Malformed => second_chance(round, shard, live.node),
+                    Fault::Malformed => second_chance(tasks, shard, live.node),
                 };
-                round.mark(shard, live.node, standing);
-                count_failure(round, shard, reason.clone(), cx.now);
+                tasks.mark(shard, live.node, standing);
+                count_failure(tasks, shard, reason.clone(), cx.now);
                 if fault == Fault::Malformed {
                     self.strike(live.node, &reason, cx);
                 }
@@ -272,17 +272,17 @@ impl Run {
 
     /// An accepted update is in the sum: its task is done.
     pub(in crate::engine) fn accumulated(&mut self, step: u64, shard: u32, cx: &mut Context<'_>) {
-        let Some(round) = self.training(step) else { return };
-        let Some(won) = round.merged(shard) else { return };
-        let (others, units) = (round.task(shard).live.clone(), round.task(shard).units.len() as u32);
-        // A node that copies overtake every time would never be known to be slow, and be tried first in every round.
+        let Some(tasks) = self.training(step) else { return };
+        let Some(won) = tasks.merged(shard) else { return };
+        let (others, units) = (tasks.task(shard).live.clone(), tasks.task(shard).units.len() as u32);
+        // A node that copies overtake every time would never be known to be slow, and be tried first in every tasks.
         for overtaken in &others {
-            cx.fleet.observe_at_least(overtaken.node, cx.now.since_us(overtaken.started), round.rows(shard));
+            cx.fleet.observe_at_least(overtaken.node, cx.now.since_us(overtaken.started), tasks.rows(shard));
         }
-        cx.cancel(round, shard);
-        let culprits = round.take_culprits(shard);
-        let beside = round.take_beside(shard);
-        let reason = round.task(shard).reason.clone();
+        cx.cancel(tasks, shard);
+        let culprits = tasks.take_culprits(shard);
+        let beside = tasks.take_beside(shard);
+        let reason = tasks.task(shard).reason.clone();
         others.iter().for_each(|live| self.profiler.ended(live.link, live.is_copy));
         cx.fleet.task_done(won.attempt.node);
         self.tally.add(&won, units);
@@ -300,18 +300,18 @@ impl Run {
     /// No strike yet. A job that diverges yields such updates whoever trains it; the node is to blame only once the task
     /// has been done well ([`Run::accumulated`]).
     pub(in crate::engine) fn update_refused(&mut self, step: u64, shard: u32, reason: String, cx: &mut Context<'_>) {
-        let Some(round) = self.training(step) else { return };
-        let Some(won) = round.merge_refused(shard) else { return };
+        let Some(tasks) = self.training(step) else { return };
+        let Some(won) = tasks.merge_refused(shard) else { return };
         let node = won.attempt.node;
-        let standing = second_chance(round, shard, node);
-        round.mark(shard, node, standing);
-        count_failure(round, shard, reason.clone(), cx.now);
+        let standing = second_chance(tasks, shard, node);
+        tasks.mark(shard, node, standing);
+        count_failure(tasks, shard, reason.clone(), cx.now);
         self.report(Notice::UpdateRefused { node: won.name, place: self.place_of(shard), reason }, cx);
     }
 
     /// What a choice of a node depends on, and the source of random choices.
     fn view<'a>(&self, cx: &'a mut Context<'_>) -> (View<'a>, &'a mut ChaCha8Rng) {
-        let half_done = self.round().is_some_and(Round::is_half_settled);
+        let half_done = self.step_tasks().is_some_and(StepTasks::is_half_settled);
         let limit_us = self.pace.limit_us(half_done);
         let view = View { now: cx.now, policy: cx.settings.policy, fleet: cx.fleet, needs: self.needs, limit_us };
         (view, cx.rng)
@@ -319,8 +319,8 @@ impl Run {
 
     /// Sends a pending task if a node takes it now; tells whether it is no longer pending.
     fn place(&mut self, shard: u32, cx: &mut Context<'_>) -> bool {
-        let Stage::Training { round, .. } = &self.stage else { return false };
-        let (task, rows) = (round.task(shard), round.rows(shard));
+        let Stage::Training { tasks, .. } = &self.stage else { return false };
+        let (task, rows) = (tasks.task(shard), tasks.rows(shard));
         let (view, rng) = self.view(cx);
         match view.choose(task, rows, rng) {
             Choice::Send { node, may_reject } => {
@@ -347,10 +347,10 @@ impl Run {
     /// Sends an open task to a node.
     pub(in crate::engine) fn dispatch(&mut self, shard: u32, node: NodeKey, terms: Terms, cx: &mut Context<'_>) {
         let Terms { may_reject, is_held } = terms;
-        let Stage::Training { round, base, .. } = &mut self.stage else { return };
+        let Stage::Training { tasks, base, .. } = &mut self.stage else { return };
         let Some(link) = cx.fleet.link_of(node) else { return };
-        let is_copy = !round.task(shard).live.is_empty();
-        let live = round.begin_attempt(
+        let is_copy = !tasks.task(shard).live.is_empty();
+        let live = tasks.begin_attempt(
             shard,
             Live {
                 node,
@@ -367,26 +367,26 @@ impl Run {
         );
         self.profiler.sent(live.link, is_copy);
         cx.fleet.assign(live.link, (live.started, shard, live.number));
-        let (attempt, rows) = (round.attempt(shard, &live), round.task_rows(shard));
+        let (attempt, rows) = (tasks.attempt(shard, &live), tasks.task_rows(shard));
         cx.actions.push(Action::Dispatch { link: live.link, attempt, rows, base: *base, may_reject });
     }
 
     /// A task failed everywhere, or too often.
     fn give_up(&mut self, shard: u32, cx: &mut Context<'_>) {
-        let Stage::Training { round, .. } = &mut self.stage else { return };
-        let reason = round.task(shard).reason.clone();
-        let blocks = round.task(shard).units.clone();
+        let Stage::Training { tasks, .. } = &mut self.stage else { return };
+        let reason = tasks.task(shard).reason.clone();
+        let blocks = tasks.task(shard).units.clone();
         match self.specification.operation.on_task_failure {
             OnTaskFailure::Fail => {
                 self.end(Outcome::Failed(FailReason::TaskFailed { place: self.place_of(shard), reason }))
             }
             // Only those blocks are left out that fail by themselves.
             OnTaskFailure::Skip if blocks.len() > 1 => {
-                let parts = round.units().cut_evenly(&blocks, blocks.len() as u32);
-                round.split(shard, parts);
+                let parts = tasks.units().cut_evenly(&blocks, blocks.len() as u32);
+                tasks.split(shard, parts);
             }
             OnTaskFailure::Skip => {
-                round.skip(shard);
+                tasks.skip(shard);
                 self.profiler.skipped(cx.now);
                 self.is_step_determined = false;
                 self.report(Notice::TaskSkipped { place: self.place_of(shard), reason }, cx);
@@ -396,59 +396,59 @@ impl Run {
 
     /// What people are told a task is.
     fn place_of(&self, shard: u32) -> Place {
-        let round = match &self.stage {
-            Stage::Training { round, .. } | Stage::Merging { round, .. } => Some(round),
+        let tasks = match &self.stage {
+            Stage::Training { tasks, .. } | Stage::Merging { tasks, .. } => Some(tasks),
             Stage::Preparing | Stage::Validating => None,
         };
-        self.place_in(round, shard)
+        self.place_in(tasks, shard)
     }
 
-    fn place_in(&self, round: Option<&Round>, shard: u32) -> Place {
-        let step = round.map_or(0, Round::step);
-        match round.filter(|round| round.units().are_blocks()) {
-            Some(round) => {
-                let units = &round.task(shard).units;
+    fn place_in(&self, tasks: Option<&StepTasks>, shard: u32) -> Place {
+        let step = tasks.map_or(0, StepTasks::step);
+        match tasks.filter(|tasks| tasks.units().are_blocks()) {
+            Some(tasks) => {
+                let units = &tasks.task(shard).units;
                 Place::Blocks { step, first: units.start, last: units.end - 1 }
             }
             None => Place::Shard { round: self.plan.round_of(step), shard },
         }
     }
 
-    /// The round under way, if its tasks are out and it is this one.
-    fn training(&mut self, step: u64) -> Option<&mut Round> {
+    /// The tasks under way, if its tasks are out and it is this one.
+    fn training(&mut self, step: u64) -> Option<&mut StepTasks> {
         match &mut self.stage {
-            Stage::Training { round, .. } if round.step() == step => Some(round),
+            Stage::Training { tasks, .. } if tasks.step() == step => Some(tasks),
             _ => None,
         }
     }
 
-    /// Whose a result is: of the round under way, or of the one before.
+    /// Whose a result is: of the tasks under way, or of the one before.
     fn claim(&self, link: LinkKey, attempt: &Attempt) -> Claim {
-        self.round_known(attempt.task.step).map_or(Claim::Unknown, |round| round.claim(link, attempt))
+        self.tasks_known(attempt.task.step).map_or(Claim::Unknown, |tasks| tasks.claim(link, attempt))
     }
 
-    fn round_known(&self, step: u64) -> Option<&Round> {
+    fn tasks_known(&self, step: u64) -> Option<&StepTasks> {
         let current = match &self.stage {
-            Stage::Training { round, .. } | Stage::Merging { round, .. } => Some(round),
+            Stage::Training { tasks, .. } | Stage::Merging { tasks, .. } => Some(tasks),
             Stage::Preparing | Stage::Validating => None,
         };
-        current.into_iter().chain(&self.past).find(|round| round.step() == step)
+        current.into_iter().chain(&self.past).find(|tasks| tasks.step() == step)
     }
 
-    /// Takes an attempt off its node; the round that it was of.
-    fn end_attempt(&mut self, shard: u32, live: &Live, cx: &mut Context<'_>) -> Option<&mut Round> {
-        let Stage::Training { round, .. } = &mut self.stage else { return None };
-        cx.release(round, shard, live);
+    /// Takes an attempt off its node; the tasks that it was of.
+    fn end_attempt(&mut self, shard: u32, live: &Live, cx: &mut Context<'_>) -> Option<&mut StepTasks> {
+        let Stage::Training { tasks, .. } = &mut self.stage else { return None };
+        cx.release(tasks, shard, live);
         self.profiler.ended(live.link, live.is_copy);
-        Some(round)
+        Some(tasks)
     }
 
     /// A result of a task that has one already: the two must be the same.
     fn compare(&mut self, live: &Live, step: u64, shard: u32, update: Digest, cx: &mut Context<'_>) {
-        if self.training(step).is_some_and(|round| round.keep_beside(shard, *live, update)) {
+        if self.training(step).is_some_and(|tasks| tasks.keep_beside(shard, *live, update)) {
             return;
         }
-        let Some(won) = self.round_known(step).and_then(|round| round.task(shard).won()).cloned() else {
+        let Some(won) = self.tasks_known(step).and_then(|tasks| tasks.task(shard).won()).cloned() else {
             *cx.stale_results += 1;
             return;
         };
@@ -459,7 +459,7 @@ impl Run {
         }
         self.doubt(step);
         let notice = Notice::DigestMismatch {
-            place: self.place_in(self.round_known(step), shard),
+            place: self.place_in(self.tasks_known(step), shard),
             merged_name: won.name,
             merged: won.result.update,
             other_name: cx.fleet.name(live.node),
@@ -471,10 +471,10 @@ impl Run {
     /// A node speaks of an attempt of its own, but does not know the token.
     fn forged(&mut self, shard: u32, live: &Live, cx: &mut Context<'_>) {
         let reason = "the answer's token is not the task's";
-        let Some(round) = self.end_attempt(shard, live, cx) else { return };
-        let standing = second_chance(round, shard, live.node);
-        round.mark(shard, live.node, standing);
-        count_failure(round, shard, reason.to_owned(), cx.now);
+        let Some(tasks) = self.end_attempt(shard, live, cx) else { return };
+        let standing = second_chance(tasks, shard, live.node);
+        tasks.mark(shard, live.node, standing);
+        count_failure(tasks, shard, reason.to_owned(), cx.now);
         self.strike(live.node, reason, cx);
     }
 
@@ -495,15 +495,15 @@ impl Run {
 }
 
 /// A node's standing after a bad result: once may be chance.
-fn second_chance(round: &Round, shard: u32, node: NodeKey) -> Standing {
-    match round.task(shard).standing(node) {
+fn second_chance(tasks: &StepTasks, shard: u32, node: NodeKey) -> Standing {
+    match tasks.task(shard).standing(node) {
         Some(Standing::Doubted | Standing::Barred) => Standing::Barred,
         Some(Standing::Refused) | None => Standing::Doubted,
     }
 }
 
 /// Counts a failure, and makes the pause before doubted nodes are asked again twice as long.
-fn count_failure(round: &mut Round, shard: u32, reason: String, now: Time) {
-    let doublings = round.task(shard).failures.min(PAUSE_DOUBLINGS_MAX);
-    round.count_failure(shard, reason, now.after_us(PAUSE_US << doublings));
+fn count_failure(tasks: &mut StepTasks, shard: u32, reason: String, now: Time) {
+    let doublings = tasks.task(shard).failures.min(PAUSE_DOUBLINGS_MAX);
+    tasks.count_failure(shard, reason, now.after_us(PAUSE_US << doublings));
 }

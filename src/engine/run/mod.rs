@@ -27,7 +27,7 @@ use crate::engine::plan::{Plan, Shares};
 use crate::engine::profile::{Need, Profiler};
 use crate::engine::report::{JobEvent, JobProgress, Notice, Unit};
 use crate::engine::revival::{Revival, Step};
-use crate::engine::round::Round;
+use crate::engine::step_tasks::StepTasks;
 use crate::engine::time::Time;
 use crate::job::{
     self, FailReason, JobId, LedgerEntry, OnNoNodes, Outcome, Profile, Progress, RoundSoFar, RoundSummary,
@@ -54,7 +54,7 @@ pub(in crate::engine) struct Run {
     pub(in crate::engine) needs: Needs,
     pub(in crate::engine) stage: Stage,
     /// The round before: late copies of its results are compared, too.
-    pub(in crate::engine) past: Option<Round>,
+    pub(in crate::engine) past: Option<StepTasks>,
     pub(in crate::engine) pace: Pace,
     pub(in crate::engine) profiler: Profiler,
     pub(in crate::engine) revival: Revival,
@@ -89,9 +89,9 @@ pub(in crate::engine) enum Stage {
     /// The base weights of the first step are being made.
     Preparing,
     /// Tasks are out.
-    Training { round: Round, base: Digest, began: Time },
+    Training { tasks: StepTasks, base: Digest, began: Time },
     /// Every task is merged or skipped; the sum is being divided.
-    Merging { round: Round, base: Digest, began: Time },
+    Merging { tasks: StepTasks, base: Digest, began: Time },
     /// Every round is merged; the last ones are being validated.
     Validating,
 }
@@ -185,31 +185,31 @@ impl Run {
 
     /// A step's sum is divided: the next step begins at once, validation of a round runs beside it.
     pub(in crate::engine) fn merged(&mut self, step: u64, base: Digest, sum: Option<StepSum>, cx: &mut Context<'_>) {
-        if !matches!(&self.stage, Stage::Merging { round, .. } if round.step() == step) {
+        if !matches!(&self.stage, Stage::Merging { tasks, .. } if tasks.step() == step) {
             return;
         }
-        let Stage::Merging { round, base: trained_from, began } = std::mem::replace(&mut self.stage, Stage::Validating)
+        let Stage::Merging { tasks, base: trained_from, began } = std::mem::replace(&mut self.stage, Stage::Validating)
         else {
             return;
         };
         self.profiler.merged(cx.now);
-        self.step_done(round, (trained_from, base), sum, began, cx);
+        self.step_done(tasks, (trained_from, base), sum, began, cx);
     }
 
     /// A step is done, and has led from one base to another.
     fn step_done(
         &mut self,
-        round: Round,
+        tasks: StepTasks,
         (from, base): (Digest, Digest),
         sum: Option<StepSum>,
         began: Time,
         cx: &mut Context<'_>,
     ) {
-        let step = round.step();
+        let step = tasks.step();
         self.profile = self.profiler.told();
-        let done = self.count_step(&round, sum, cx.now.since_us(began));
-        self.unwritten.extend(entries(&round, from, done, sum));
-        self.past = Some(round);
+        let done = self.count_step(&tasks, sum, cx.now.since_us(began));
+        self.unwritten.extend(entries(&tasks, from, done, sum));
+        self.past = Some(tasks);
         if self.plan.ends_round(step) {
             self.end_round(step, base, cx);
         } else if cx.now.since_us(self.written) >= WRITTEN_EVERY_US {
@@ -225,22 +225,22 @@ impl Run {
     /// Updates of a round that was to be merged are lost: their tasks are done again, to the same bits, and nothing of them
     /// counts twice.
     pub(in crate::engine) fn updates_lost(&mut self, step: u64, shards: &[u32], reason: String, cx: &mut Context<'_>) {
-        if !matches!(&self.stage, Stage::Merging { round, .. } if round.step() == step) {
+        if !matches!(&self.stage, Stage::Merging { tasks, .. } if tasks.step() == step) {
             return;
         }
-        let Stage::Merging { mut round, base, began } = std::mem::replace(&mut self.stage, Stage::Validating) else {
+        let Stage::Merging { mut tasks, base, began } = std::mem::replace(&mut self.stage, Stage::Validating) else {
             return;
         };
         self.profiler.merged(cx.now);
-        self.profiler.round_begins(cx.now);
+        self.profiler.step_begins(cx.now);
         let mut count = 0;
         for &shard in shards {
-            let Some(won) = round.reopen(shard) else { continue };
-            self.tally.undo(&won, round.task(shard).units.len() as u32);
+            let Some(won) = tasks.reopen(shard) else { continue };
+            self.tally.undo(&won, tasks.task(shard).units.len() as u32);
             cx.fleet.task_undone(won.attempt.node);
             count += 1;
         }
-        self.stage = Stage::Training { round, base, began };
+        self.stage = Stage::Training { tasks, base, began };
         self.report(Notice::UpdatesLost { step, count, reason }, cx);
     }
 
@@ -310,16 +310,16 @@ impl Run {
     /// A link went down: what was out over it is void.
     pub(in crate::engine) fn link_lost(&mut self, lost: &Lost, now: Time) {
         self.profiler.lost(lost.link, now);
-        if let Stage::Training { round, .. } = &mut self.stage {
-            lost.assigned.iter().for_each(|&(_, shard, number)| round.void(shard, number));
+        if let Stage::Training { tasks, .. } = &mut self.stage {
+            lost.assigned.iter().for_each(|&(_, shard, number)| tasks.void(shard, number));
         }
     }
 
     /// Voids what is still out, at the job's end.
     pub(in crate::engine) fn cancel_attempts(&mut self, cx: &mut Context<'_>) {
-        let Stage::Training { round, .. } = &mut self.stage else { return };
-        for shard in 0..round.tasks().len() as u32 {
-            cx.cancel(round, shard);
+        let Stage::Training { tasks, .. } = &mut self.stage else { return };
+        for shard in 0..tasks.all().len() as u32 {
+            cx.cancel(tasks, shard);
         }
     }
 
@@ -328,8 +328,8 @@ impl Run {
         let rounds = self.specification.rounds;
         let (step, units_done, units) = match &self.stage {
             Stage::Preparing => (self.steps_written().min(self.plan.steps() - 1), 0, 0),
-            Stage::Training { round, .. } | Stage::Merging { round, .. } => {
-                (round.step(), round.units_settled(), round.units().count())
+            Stage::Training { tasks, .. } | Stage::Merging { tasks, .. } => {
+                (tasks.step(), tasks.units_settled(), tasks.units().count())
             }
             Stage::Validating => (self.plan.steps() - 1, 0, 0),
         };
@@ -349,9 +349,9 @@ impl Run {
     }
 
     /// The round under way, for the invariants.
-    pub(in crate::engine) fn round(&self) -> Option<&Round> {
+    pub(in crate::engine) fn step_tasks(&self) -> Option<&StepTasks> {
         match &self.stage {
-            Stage::Training { round, .. } => Some(round),
+            Stage::Training { tasks, .. } => Some(tasks),
             _ => None,
         }
     }
@@ -360,7 +360,7 @@ impl Run {
     /// they are yet to be written down or to be gone on from.
     pub(in crate::engine) fn doubt(&mut self, step: u64) {
         match &self.stage {
-            Stage::Training { round, .. } | Stage::Merging { round, .. } if round.step() == step => {
+            Stage::Training { tasks, .. } | Stage::Merging { tasks, .. } if tasks.step() == step => {
                 self.is_step_determined = false;
             }
             _ => self.tally.is_determined = false,
@@ -374,18 +374,18 @@ impl Run {
     }
 
     fn begin_step(&mut self, step: u64, base: Digest, cx: &mut Context<'_>) {
-        cx.fleet.begin_round();
-        self.profiler.round_begins(cx.now);
-        let round = Round::new(self.job, step, self.plan.units(step));
-        self.stage = Stage::Training { round, base, began: cx.now };
+        cx.fleet.begin_step();
+        self.profiler.step_begins(cx.now);
+        let tasks = StepTasks::new(self.job, step, self.plan.units(step));
+        self.stage = Stage::Training { tasks, base, began: cx.now };
         self.is_step_determined = true;
         self.place_told(cx);
     }
 
     /// Hands pending tasks to nodes, or tries to revive some.
     fn place_or_revive(&mut self, cx: &mut Context<'_>) {
-        let Stage::Training { round, .. } = &self.stage else { return };
-        if !round.has_pending() {
+        let Stage::Training { tasks, .. } = &self.stage else { return };
+        if !tasks.has_pending() {
             self.revival.not_needed();
         } else if cx.fleet.crew(self.needs).next().is_some() {
             self.revival.not_needed();
@@ -397,7 +397,7 @@ impl Run {
             self.revive(cx);
             return;
         }
-        let is_some_left = self.round().is_some_and(Round::has_pending);
+        let is_some_left = self.step_tasks().is_some_and(StepTasks::has_pending);
         self.profiler.needs(if is_some_left { Need::Tasks } else { Need::Results }, cx.now);
     }
 
@@ -440,31 +440,31 @@ impl Run {
 
     /// Has a step merged whose tasks are all done. True if nothing is to be merged, and the next step has begun.
     fn finish_step(&mut self, cx: &mut Context<'_>) -> bool {
-        let Stage::Training { round, began, .. } = &mut self.stage else { return false };
-        if !round.is_settled() {
+        let Stage::Training { tasks, began, .. } = &mut self.stage else { return false };
+        if !tasks.is_settled() {
             return false;
         }
         if self.records.iter().filter(|pending| pending.record.ends_round).count() >= UNVALIDATED_MAX {
             self.profiler.held_up(cx.now);
             return false;
         }
-        let (step, rows, began) = (round.step(), round.rows_merged(), *began);
+        let (step, rows, began) = (tasks.step(), tasks.rows_merged(), *began);
         if rows == 0 && !self.plan.merges_gradients() {
-            let reason = round.tasks().last().map_or_else(String::new, |task| task.reason.clone());
+            let reason = tasks.all().last().map_or_else(String::new, |task| task.reason.clone());
             self.end(Outcome::Failed(FailReason::AllSkipped { step, reason }));
             return false;
         }
-        self.profiler.round_ends(cx.now);
-        let Stage::Training { round, base, .. } = std::mem::replace(&mut self.stage, Stage::Validating) else {
+        self.profiler.step_ends(cx.now);
+        let Stage::Training { tasks, base, .. } = std::mem::replace(&mut self.stage, Stage::Validating) else {
             return false;
         };
         if rows == 0 {
             // A step without a block changes nothing.
             self.profiler.merged(cx.now);
-            self.step_done(round, (base, base), None, began, cx);
+            self.step_done(tasks, (base, base), None, began, cx);
             return matches!(self.stage, Stage::Training { .. }) && !self.is_over();
         }
-        self.stage = Stage::Merging { round, base, began };
+        self.stage = Stage::Merging { tasks, base, began };
         cx.actions.push(Action::FinishStep { job: self.job, step, rows });
         false
     }

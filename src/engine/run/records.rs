@@ -5,7 +5,7 @@ use crate::digest::Digest;
 use crate::engine::context::Context;
 use crate::engine::events::{Action, StepSum};
 use crate::engine::report::JobEvent;
-use crate::engine::round::{Round, TaskState};
+use crate::engine::step_tasks::{StepTasks, TaskState};
 use crate::engine::time::Time;
 use crate::job::{
     EntryResult, FailReason, LedgerEntry, MergedStep, MergedTask, Metrics, Outcome, Progress, Record, RoundSoFar,
@@ -42,7 +42,7 @@ impl Run {
         let RoundSoFar { loss, rows, merged, skipped, nodes, us } = std::mem::take(&mut self.so_far);
         if rows == 0 {
             let reason =
-                self.past.iter().flat_map(Round::tasks).last().map_or_else(String::new, |task| task.reason.clone());
+                self.past.iter().flat_map(StepTasks::all).last().map_or_else(String::new, |task| task.reason.clone());
             return self.end(Outcome::Failed(FailReason::AllSkipped { step, reason }));
         }
         let round = self.plan.round_of(step);
@@ -122,14 +122,14 @@ impl Run {
     /// Has written down, at a pause, the steps that no record has: the job goes on from the weights that they led to. What is merged of
     /// the step under way is done again then.
     pub(super) fn write_steps(&mut self, cx: &mut Context<'_>) {
-        let Stage::Training { round, base, .. } = &self.stage else { return };
+        let Stage::Training { tasks, base, .. } = &self.stage else { return };
         if self.unwritten.is_empty() {
             return;
         }
-        for (number, won) in round.merged_tasks() {
-            self.tally.undo(won, round.task(number).units.len() as u32);
+        for (number, won) in tasks.merged_tasks() {
+            self.tally.undo(won, tasks.task(number).units.len() as u32);
         }
-        let (step, base) = (round.step() - 1, *base);
+        let (step, base) = (tasks.step() - 1, *base);
         let (last, so_far) = (self.last_round(), self.so_far.clone());
         self.record(Progress { last, so_far, ..self.progress_at(step, base) }, cx);
         self.write_records(cx);
@@ -155,23 +155,21 @@ impl Run {
     }
 
     /// Takes a step into the round under way; what is merged and skipped of it, and its rows.
-    pub(super) fn count_step(&mut self, round: &Round, sum: Option<StepSum>, step_us: u64) -> StepDone {
+    pub(super) fn count_step(&mut self, tasks: &StepTasks, sum: Option<StepSum>, step_us: u64) -> StepDone {
         let mut merged = 0;
         let mut loss = 0.0;
-        for (_, won) in round.merged_tasks() {
+        for (number, won) in tasks.merged_tasks() {
+            merged += tasks.task(number).units.len() as u32;
             loss += won.result.loss;
             if let Err(place) = self.so_far.nodes.binary_search(&won.name) {
                 self.so_far.nodes.insert(place, won.name.clone());
             }
         }
-        for (number, _) in round.merged_tasks() {
-            merged += round.task(number).units.len() as u32;
-        }
-        let skipped = round.units_skipped();
+        let skipped = tasks.units_skipped();
         self.tally.is_determined &= self.is_step_determined;
         // Of merged gradients the sum is exact, however they were cut.
         let loss = sum.map_or(loss, |sum| sum.loss);
-        let done = StepDone { merged, rows: round.rows_merged(), loss, skipped };
+        let done = StepDone { merged, rows: tasks.rows_merged(), loss, skipped };
         self.so_far.loss += loss;
         self.so_far.rows += done.rows;
         self.so_far.merged += merged;
@@ -184,8 +182,8 @@ impl Run {
 }
 
 /// The ledger's lines of a step: one for each shard, or one for all of its blocks.
-pub(super) fn entries(round: &Round, base: Digest, done: StepDone, sum: Option<StepSum>) -> Vec<LedgerEntry> {
-    if round.units().are_blocks() {
+pub(super) fn entries(tasks: &StepTasks, base: Digest, done: StepDone, sum: Option<StepSum>) -> Vec<LedgerEntry> {
+    if tasks.units().are_blocks() {
         let StepDone { merged, rows, loss, skipped } = done;
         let sum = sum.map_or(Digest([0; 32]), |sum| sum.digest);
         let result = EntryResult::Step(MergedStep { blocks: merged, skipped, loss, sum });
@@ -193,7 +191,7 @@ pub(super) fn entries(round: &Round, base: Digest, done: StepDone, sum: Option<S
         return vec![LedgerEntry { rows: rows as u32, base, result }];
     }
     let entry = |number: usize| {
-        let task = round.task(number as u32);
+        let task = tasks.task(number as u32);
         let result = match (&task.state, task.won()) {
             (TaskState::Merged(_), Some(won)) => EntryResult::Merged(MergedTask {
                 node: won.name.clone(),
@@ -203,7 +201,7 @@ pub(super) fn entries(round: &Round, base: Digest, done: StepDone, sum: Option<S
             }),
             _ => EntryResult::Skipped,
         };
-        LedgerEntry { rows: round.rows(number as u32), base, result }
+        LedgerEntry { rows: tasks.rows(number as u32), base, result }
     };
-    (0..round.tasks().len()).map(entry).collect()
+    (0..tasks.all().len()).map(entry).collect()
 }

@@ -43,11 +43,11 @@ impl Run {
         self.place_told(cx);
     }
 
-    /// Looks at what nodes hold of the round. What they hold of later ones is kept: the coordinator may have ended before
+    /// Looks at what nodes hold of the tasks. What they hold of later ones is kept: the coordinator may have ended before
     /// it wrote down what it had merged.
     pub(in crate::engine) fn place_told(&mut self, cx: &mut Context<'_>) {
-        let Stage::Training { round, .. } = &self.stage else { return };
-        let step = round.step();
+        let Stage::Training { tasks, .. } = &self.stage else { return };
+        let step = tasks.step();
         for (link, mut held) in std::mem::take(&mut self.told) {
             self.place_held(link, &held, cx);
             held.retain(|result| result.step > step);
@@ -76,10 +76,10 @@ impl Run {
     /// Sends a node the pending tasks whose results it holds, however many it has: they cost it nothing.
     fn place_held(&mut self, link: LinkKey, held: &[CachedResult], cx: &mut Context<'_>) {
         for &CachedResult { step, shard, base } in held {
-            let Stage::Training { round, base: wanted, .. } = &self.stage else { return };
+            let Stage::Training { tasks, base: wanted, .. } = &self.stage else { return };
             let Some(node) = cx.fleet.taker(link, self.needs) else { return };
-            let is_wanted = step == round.step() && base == *wanted;
-            if is_wanted && round.tasks().get(shard as usize).is_some_and(|task| task.may_go_to(node)) {
+            let is_wanted = step == tasks.step() && base == *wanted;
+            if is_wanted && tasks.all().get(shard as usize).is_some_and(|task| task.may_go_to(node)) {
                 self.dispatch(shard, node, Terms { may_reject: false, is_held: true }, cx);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::round::Won;
+use crate::engine::step_tasks::Won;
 use crate::engine::time::Time;
 use crate::job::NodeTasks;
 

@@ -83,7 +83,7 @@ fn a_job_that_is_new_waits_for_nobody() {
 }
 
 #[test]
-fn what_is_told_before_the_round_begins_or_of_one_to_come_is_remembered() {
+fn what_is_told_before_the_step_begins_or_of_one_to_come_is_remembered() {
     let mut harness = started_again(Policy::LoadBalancing, 2, 2);
     harness.link(1, 1, 1, &[1]);
     harness.link(2, 2, 1, &[1]);

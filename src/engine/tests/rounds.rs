@@ -61,7 +61,7 @@ fn a_job_goes_from_submission_to_done() {
 }
 
 #[test]
-fn the_next_round_begins_before_the_last_one_is_validated() {
+fn the_next_step_begins_before_the_last_one_is_validated() {
     let mut harness = Harness::new(Policy::Random);
     harness.join(1);
     let first = harness.start(JOB, &specification(1, 2));

@@ -93,7 +93,7 @@ pub(super) struct Task {
     place: TaskIndex,
 }
 
-/// Which index of the round a task is in.
+/// Which index of the step a task is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TaskIndex {
     None,
@@ -170,7 +170,7 @@ pub(super) enum Claim {
 
 /// A step's tasks.
 #[derive(Debug)]
-pub(super) struct Round {
+pub(super) struct StepTasks {
     job: JobId,
     step: u64,
     units: Units,
@@ -184,17 +184,17 @@ pub(super) struct Round {
     settled: usize,
 }
 
-impl Round {
+impl StepTasks {
     /// A step with everything pending.
-    pub(super) fn new(job: JobId, step: u64, units: Units) -> Round {
+    pub(super) fn new(job: JobId, step: u64, units: Units) -> StepTasks {
         let is_uncut = units.are_blocks();
         let tasks: Vec<Task> =
             units.uncut().into_iter().map(|part| Task::new(part.clone(), units.rows(&part), is_uncut)).collect();
         let count = tasks.len() as u32;
         let (fresh, marked) = (BTreeSet::new(), BTreeSet::new());
-        let mut round = Round { job, step, units, tasks, fresh, marked, alone: BTreeSet::new(), settled: 0 };
-        (0..count).for_each(|number| round.refresh(number));
-        round
+        let mut step_tasks = StepTasks { job, step, units, tasks, fresh, marked, alone: BTreeSet::new(), settled: 0 };
+        (0..count).for_each(|number| step_tasks.refresh(number));
+        step_tasks
     }
 
     /// What the step consists of.
@@ -237,7 +237,7 @@ impl Round {
         self.step
     }
 
-    pub(super) fn tasks(&self) -> &[Task] {
+    pub(super) fn all(&self) -> &[Task] {
         &self.tasks
     }
 
@@ -297,7 +297,7 @@ impl Round {
         self.settled == self.tasks.len()
     }
 
-    /// The attempt of this round as the outside knows it.
+    /// The attempt of this step as the outside knows it.
     pub(super) fn attempt(&self, shard: u32, live: &Live) -> Attempt {
         let task = TaskId { job: self.job, step: self.step, shard };
         Attempt { task, attempt: live.number, token: live.token }
@@ -321,7 +321,7 @@ impl Round {
         }
     }
 
-    /// Whose a result is that `link` claims to be of `attempt` of this round.
+    /// Whose a result is that `link` claims to be of `attempt` of this step.
     pub(super) fn claim(&self, link: LinkKey, attempt: &Attempt) -> Claim {
         let Some(task) = self.tasks.get(attempt.task.shard as usize) else { return Claim::Unknown };
         let same = |live: &&Live| live.link == link && live.number == attempt.attempt;
@@ -402,7 +402,7 @@ impl Round {
         Some(won)
     }
 
-    /// Leaves an open task with nothing out out of the round.
+    /// Leaves an open task with nothing out out of the step.
     pub(super) fn skip(&mut self, shard: u32) {
         let task = &mut self.tasks[shard as usize];
         debug_assert!(matches!(task.state, TaskState::Open) && task.live.is_empty());
@@ -411,7 +411,7 @@ impl Round {
         self.refresh(shard);
     }
 
-    /// Notes what a node has done; a standing never gets better within a round.
+    /// Notes what a node has done; a standing never gets better within a step.
     pub(super) fn mark(&mut self, shard: u32, node: NodeKey, standing: Standing) {
         let task = &mut self.tasks[shard as usize];
         match task.standings.iter_mut().find(|(key, _)| *key == node) {

@@ -1,0 +1,391 @@
+//! The sum of blocks' gradients, exact, so that neither how blocks make tasks nor the order in which they arrive can matter
+//! (docs/arithmetic.md, "Steps of merged gradients"). Owns the integers; does not know nodes, steps or objects' descriptors.
+//!
+//! Every value is rounded to a whole number of units of 2^-40. Nearly always their sums fit 64 bits, in which they are added
+//! as fast as memory gives them; what might not fit goes to 128. Whoever looks at a sum sees the same numbers either way.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `words` | reading and checking integers as objects hold them |
+//! | `error` | why nothing is added |
+
+mod error;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::num::NonZeroU64;
+use std::ops::Range;
+
+use super::LittleEndianF32;
+use crate::model::kernel::{Kernel, compiled_for_each_kernel};
+use crate::model::recipe::LossReduction;
+use crate::model::thresholds::{VALUE_LEAST, cut};
+use crate::model::vector::Vector;
+use words::{Check, RunReader, TakeIntegers};
+
+pub use error::GradientSumError;
+pub use words::{IntegerRun, LittleEndianWord};
+
+/// Binary places of a unit of a gradient.
+const PLACES: u32 = 40;
+const UNITS: f64 = (1u64 << PLACES) as f64;
+/// A unit.
+const UNIT: f64 = 1.0 / UNITS;
+/// Where magnitudes of a block's gradient begin that training may not have.
+const GRADIENT_LIMIT: f32 = (1u64 << 40) as f32;
+/// Units of a block are fewer than this: 2^80, of a gradient and of a loss.
+const BLOCK_UNITS: u128 = 1 << 80;
+/// Units of a loss.
+const LOSS_UNITS: f64 = (1u64 << 20) as f64;
+/// Where losses of a block begin that training may not have.
+const LOSS_LIMIT: f64 = (1u64 << 60) as f64;
+/// Blocks of a sum, at most: together they stay below 2^126 units.
+const BLOCKS_MAX: u64 = 1 << 46;
+/// Where magnitudes begin that [`QUICK_SHIFT`] does not round.
+const QUICK_LIMIT: f32 = 2048.0;
+/// A unit is the last place of the numbers from 2^12 to 2^13: added to this, a value is rounded to whole units, ties to even.
+const QUICK_SHIFT: f64 = 6144.0;
+
+/// A sum of blocks' gradients and losses. Its size does not grow with their number: 8 bytes a parameter, or 24 where
+/// gradients are very large.
+#[derive(Debug)]
+pub struct GradientSum {
+    kernel: Kernel,
+    /// Units of each parameter that have been added quickly.
+    narrow: Vec<i64>,
+    /// No number of `narrow` is larger in magnitude.
+    narrow_most: u64,
+    /// Units besides those, or nothing.
+    wide: Vec<i128>,
+    loss: i128,
+    blocks: u64,
+}
+
+impl GradientSum {
+    /// An empty sum of gradients of so many values.
+    pub fn new(kernel: Kernel, parameters: usize) -> GradientSum {
+        GradientSum { kernel, narrow: vec![0; parameters], narrow_most: 0, wide: Vec::new(), loss: 0, blocks: 0 }
+    }
+
+    /// Empties the sum, and makes it one of so many parameters.
+    pub fn reset(&mut self, parameters: usize) {
+        self.narrow.clear();
+        self.narrow.resize(parameters, 0);
+        self.wide.clear();
+        (self.narrow_most, self.loss, self.blocks) = (0, 0, 0);
+    }
+
+    /// Values of a gradient.
+    pub fn parameters(&self) -> usize {
+        self.narrow.len()
+    }
+
+    /// Blocks added so far.
+    pub fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Adds a block's gradient and loss, each summed over its rows. A block that is refused leaves no trace.
+    pub fn add_block(&mut self, gradient: &[f32], loss: f64) -> Result<(), GradientSumError> {
+        self.same_length(gradient.len())?;
+        check_gradient(self.kernel, 0, gradient)?;
+        self.add_loss(loss)?;
+        self.add_part(0, gradient)
+    }
+
+    /// Adds a part of a block's gradient, which begins with parameter `start`; [`GradientSum::add_loss`] adds the block. Where
+    /// either fails, the whole sum is of no use.
+    pub fn add_part(&mut self, start: usize, gradient: &[f32]) -> Result<(), GradientSumError> {
+        let largest = check_gradient(self.kernel, start, gradient)?;
+        let range = start..start + gradient.len();
+        // Rounding adds half a unit.
+        let most = (f64::from(largest) * UNITS) as u128 + 1;
+        match self.make_room(most) {
+            Width::Narrow if largest < QUICK_LIMIT => add_quickly(self.kernel, gradient, &mut self.narrow[range]),
+            Width::Narrow => add_exactly(gradient, &mut self.narrow[range], |units| units as i64),
+            Width::Wide => add_exactly(gradient, &mut self.wide[range], |units| units),
+        }
+        Ok(())
+    }
+
+    /// Adds a block with its loss.
+    pub fn add_loss(&mut self, loss: f64) -> Result<(), GradientSumError> {
+        if loss.is_nan() || loss.abs() >= LOSS_LIMIT {
+            return Err(GradientSumError::Loss { got: loss });
+        }
+        self.blocks = self.more_blocks(1)?;
+        self.loss += (loss * LOSS_UNITS).round_ties_even() as i128;
+        Ok(())
+    }
+
+    /// Adds another sum of as many parameters.
+    pub fn add_sum(&mut self, other: &GradientSum) -> Result<(), GradientSumError> {
+        self.same_length(other.parameters())?;
+        self.blocks = self.more_blocks(other.blocks)?;
+        self.loss += other.loss;
+        match self.make_room(other.narrow_most.into()) {
+            Width::Narrow => self.narrow.iter_mut().zip(&other.narrow).for_each(|(sum, units)| *sum += units),
+            Width::Wide => self.wide.iter_mut().zip(&other.narrow).for_each(|(sum, units)| *sum += i128::from(*units)),
+        }
+        if !other.wide.is_empty() {
+            self.widen();
+            self.wide.iter_mut().zip(&other.wide).for_each(|(sum, units)| *sum += units);
+        }
+        Ok(())
+    }
+
+    /// Adds a sum of so many blocks as an object holds it: the runs of integers, one for each tensor, of which the last is the
+    /// loss, and their words, in parts that may end anywhere. All of it is checked first: one that is refused leaves no trace.
+    /// Each part is dropped as soon as it is added.
+    pub fn add_words<P: AsRef<[LittleEndianWord]>>(
+        &mut self,
+        runs: &[IntegerRun],
+        parts: Vec<P>,
+        blocks: u64,
+    ) -> Result<(), GradientSumError> {
+        let integers: usize = runs.iter().map(|run| run.count).sum();
+        let words = runs.iter().map(|run| if run.is_wide { 2 * run.count } else { run.count }).sum::<usize>();
+        let ends_with_loss = runs.last().is_some_and(|run| *run == IntegerRun { count: 1, is_wide: true });
+        self.same_length(integers.saturating_sub(1))?;
+        if !ends_with_loss || parts.iter().map(|part| part.as_ref().len()).sum::<usize>() != words {
+            return Err(GradientSumError::Words { expected: words });
+        }
+        let all_blocks = self.more_blocks(blocks)?;
+        let mut check = Check::new(BLOCK_UNITS * u128::from(blocks));
+        let mut reader = RunReader::new(runs);
+        for part in &parts {
+            reader.read(part.as_ref(), &mut check)?;
+        }
+        if runs[..runs.len() - 1].iter().any(|run| run.is_wide) {
+            self.widen();
+        }
+        let narrow = self.make_room(check.narrow_most().into());
+        let mut reader = RunReader::new(runs);
+        let mut add = Add { sum: self, narrow };
+        for part in parts {
+            reader.read(part.as_ref(), &mut add)?;
+        }
+        self.blocks = all_blocks;
+        Ok(())
+    }
+
+    /// The blocks' loss, summed over their rows.
+    pub fn loss(&self) -> f64 {
+        self.loss as f64 * (1.0 / LOSS_UNITS)
+    }
+
+    /// Writes the gradient of a step whose merged blocks have so many rows. What it holds is cut as weights are.
+    pub fn gradient(
+        &self,
+        rows: NonZeroU64,
+        reduction: LossReduction,
+        out: &mut [LittleEndianF32],
+    ) -> Result<(), GradientSumError> {
+        self.same_length(out.len())?;
+        let divisor = match reduction {
+            LossReduction::Mean => rows.get() as f64,
+            LossReduction::Sum => 1.0,
+        };
+        if self.wide.is_empty() {
+            narrow_gradient(self.kernel, &self.narrow, divisor, out);
+        } else {
+            for (index, out) in out.iter_mut().enumerate() {
+                *out = of_sum(self.value(index) as f64, divisor).to_le_bytes();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether these parameters' integers have at most 64 bits each.
+    pub fn fits_narrow(&self, range: Range<usize>) -> bool {
+        self.wide.is_empty() || range.into_iter().all(|index| i64::try_from(self.value(index)).is_ok())
+    }
+
+    /// Appends these parameters' integers as objects hold them, with 64 bits each, which they [fit](GradientSum::fits_narrow).
+    pub fn append_narrow(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        if self.wide.is_empty() {
+            let values = &self.narrow[range];
+            if cfg!(target_endian = "little") {
+                out.extend_from_slice(bytemuck::cast_slice(values));
+            } else {
+                values.iter().for_each(|units| out.extend_from_slice(&units.to_le_bytes()));
+            }
+        } else {
+            range.for_each(|index| out.extend_from_slice(&(self.value(index) as i64).to_le_bytes()));
+        }
+    }
+
+    /// The same with 128 bits each.
+    pub fn append_wide(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        range.for_each(|index| out.extend_from_slice(&self.value(index).to_le_bytes()));
+    }
+
+    /// Appends the loss's integer as objects hold it.
+    pub fn append_loss(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.loss.to_le_bytes());
+    }
+
+    fn value(&self, index: usize) -> i128 {
+        i128::from(self.narrow[index]) + self.wide.get(index).copied().unwrap_or(0)
+    }
+
+    fn same_length(&self, values: usize) -> Result<(), GradientSumError> {
+        if values != self.narrow.len() {
+            return Err(GradientSumError::Length { got: values, expected: self.narrow.len() });
+        }
+        Ok(())
+    }
+
+    /// Blocks when so many more have come.
+    fn more_blocks(&self, blocks: u64) -> Result<u64, GradientSumError> {
+        let all = self.blocks.saturating_add(blocks);
+        if blocks == 0 || all > BLOCKS_MAX {
+            return Err(GradientSumError::Blocks { got: blocks });
+        }
+        Ok(all)
+    }
+
+    /// Where numbers of at most this magnitude are to be added.
+    fn make_room(&mut self, most: u128) -> Width {
+        let all = u128::from(self.narrow_most) + most;
+        match u64::try_from(all) {
+            Ok(all) if all <= i64::MAX as u64 => {
+                self.narrow_most = all;
+                Width::Narrow
+            }
+            _ => {
+                self.widen();
+                Width::Wide
+            }
+        }
+    }
+
+    /// Turns to 128 bits what there is.
+    fn widen(&mut self) {
+        self.wide.resize(self.narrow.len(), 0);
+        for (wide, narrow) in self.wide.iter_mut().zip(&mut self.narrow) {
+            *wide += i128::from(std::mem::take(narrow));
+        }
+        self.narrow_most = 0;
+    }
+}
+
+/// Which of a sum's integers are added to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Width {
+    Narrow,
+    Wide,
+}
+
+/// Adds integers that have been checked.
+struct Add<'a> {
+    sum: &'a mut GradientSum,
+    /// Where narrow integers go.
+    narrow: Width,
+}
+
+impl TakeIntegers for Add<'_> {
+    fn narrow(&mut self, start: usize, integers: &[LittleEndianWord]) {
+        let range = start..start + integers.len();
+        match self.narrow {
+            Width::Narrow => add_narrow(self.sum.kernel, integers, &mut self.sum.narrow[range]),
+            Width::Wide => {
+                for (sum, word) in self.sum.wide[range].iter_mut().zip(integers) {
+                    *sum += i128::from(i64::from_le_bytes(*word));
+                }
+            }
+        }
+    }
+
+    fn wide(&mut self, index: usize, integer: i128) -> Result<(), GradientSumError> {
+        *self.sum.wide.get_mut(index).unwrap_or(&mut self.sum.loss) += integer;
+        Ok(())
+    }
+
+    fn wide_run_ends(&mut self, _next: usize, _is_loss: bool) -> Result<(), GradientSumError> {
+        Ok(())
+    }
+}
+
+/// That training may have this gradient. Returns its largest magnitude.
+fn check_gradient(kernel: Kernel, start: usize, gradient: &[f32]) -> Result<f32, GradientSumError> {
+    let largest = f32::from_bits(largest_magnitude(kernel, gradient));
+    // NaN compares as false.
+    let is_fit = |value: f32| value.abs() < GRADIENT_LIMIT;
+    if is_fit(largest) {
+        return Ok(largest);
+    }
+    let index = gradient.iter().position(|value| !is_fit(*value)).unwrap_or_default();
+    Err(GradientSumError::Gradient { index: start + index, value: gradient.get(index).copied().unwrap_or(largest) })
+}
+
+compiled_for_each_kernel! {
+    /// Its bits; NaN and infinity are larger than every number.
+    fn largest_magnitude = largest_magnitude_body(values: &[f32]) -> u32
+}
+
+#[inline(always)]
+fn largest_magnitude_body<V: Vector>(values: &[f32]) -> u32 {
+    values.iter().fold(0, |largest, value| largest.max(value.abs().to_bits()))
+}
+
+// Plain loops: the compiler turns them into the kernel's vectors on its own.
+compiled_for_each_kernel! {
+    /// Adds values below [`QUICK_LIMIT`].
+    fn add_quickly = add_quickly_body(values: &[f32], sums: &mut [i64])
+}
+
+#[inline(always)]
+fn add_quickly_body<V: Vector>(values: &[f32], sums: &mut [i64]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        let rounded = f64::from(*value) + QUICK_SHIFT;
+        *sum = sum.wrapping_add((rounded.to_bits() as i64).wrapping_sub(QUICK_SHIFT.to_bits() as i64));
+    }
+}
+
+compiled_for_each_kernel! {
+    fn add_narrow = add_narrow_body(integers: &[LittleEndianWord], sums: &mut [i64])
+}
+
+#[inline(always)]
+fn add_narrow_body<V: Vector>(integers: &[LittleEndianWord], sums: &mut [i64]) {
+    for (sum, word) in sums.iter_mut().zip(integers) {
+        *sum = sum.wrapping_add(i64::from_le_bytes(*word));
+    }
+}
+
+#[cold]
+fn add_exactly<T: std::ops::AddAssign>(values: &[f32], sums: &mut [T], width: impl Fn(i128) -> T) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        // The product has no more bits than the value.
+        *sum += width((f64::from(*value) * UNITS).round_ties_even() as i128);
+    }
+}
+
+compiled_for_each_kernel! {
+    fn narrow_gradient = narrow_gradient_body(sums: &[i64], divisor: f64, out: &mut [LittleEndianF32])
+}
+
+#[inline(always)]
+fn narrow_gradient_body<V: Vector>(sums: &[i64], divisor: f64, out: &mut [LittleEndianF32]) {
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = of_sum(rounded(*sum), divisor).to_le_bytes();
+    }
+}
+
+/// A parameter's gradient, from its sum as an f64.
+#[inline(always)]
+fn of_sum(sum: f64, divisor: f64) -> f32 {
+    cut((sum * UNIT / divisor) as f32, VALUE_LEAST)
+}
+
+/// To nearest, as `as` does it: few processors convert 64 bits in their vectors, and all of them can do this. Both parts
+/// are exact, so that nothing but their sum is rounded.
+#[inline(always)]
+fn rounded(number: i64) -> f64 {
+    const POWER_52: f64 = 4_503_599_627_370_496.0;
+    const WORD: f64 = 4_294_967_296.0;
+    let low = f64::from_bits(POWER_52.to_bits() | (number as u64 & 0xffff_ffff)) - POWER_52;
+    f64::from((number >> 32) as i32) * WORD + low
+}
