@@ -15,6 +15,7 @@
 //! | `step_tasks` | a step's tasks and their attempts |
 //! | `scheduler` | the policies |
 //! | `speed` | how long nodes take, and what follows for their shares of a step |
+//! | `width` | for how many of the workers a step is cut |
 //! | `membership` | nodes, links, speeds, quarantine |
 //! | `roster` | the nodes in the orders in which the policies search them |
 //! | `pace` | when a task counts as slow |
@@ -41,6 +42,7 @@ mod step_tasks;
 #[cfg(test)]
 mod tests;
 mod time;
+mod width;
 
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;

@@ -68,7 +68,13 @@ impl Run {
             return;
         }
         let wanted = self.specification.operation.tasks_per_step;
-        let workers = if wanted.is_some() { Vec::new() } else { cx.fleet.workers(self.needs, cx.now) };
+        let mut workers = if wanted.is_some() { Vec::new() } else { cx.fleet.workers(self.needs, cx.now) };
+        if let [number] = uncut[..]
+            && wanted.is_none()
+            && tasks.task(number).units.len() as u32 == tasks.units().count()
+        {
+            workers = self.width.choose(workers, tasks.rows(number));
+        }
         let mut sends = Vec::new();
         for number in uncut {
             let blocks = tasks.task(number).units.clone();

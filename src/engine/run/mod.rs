@@ -29,6 +29,7 @@ use crate::engine::report::{JobEvent, JobProgress, Notice, Unit};
 use crate::engine::revival::{Revival, Step};
 use crate::engine::step_tasks::StepTasks;
 use crate::engine::time::Time;
+use crate::engine::width::Width;
 use crate::job::{
     self, FailReason, JobId, LedgerEntry, OnNoNodes, Outcome, Profile, Progress, RoundSoFar, RoundSummary,
     Specification, Summary,
@@ -51,6 +52,8 @@ pub(in crate::engine) struct Run {
     pub(in crate::engine) plan: Plan,
     /// How its steps are shared.
     pub(in crate::engine) shares: Shares,
+    /// For how many workers they are cut.
+    pub(in crate::engine) width: Width,
     pub(in crate::engine) needs: Needs,
     pub(in crate::engine) stage: Stage,
     /// The round before: late copies of its results are compared, too.
@@ -128,6 +131,7 @@ impl Run {
             needs,
             plan: Plan::new(specification.clone()),
             shares: Shares::default(),
+            width: Width::default(),
             specification,
             stage: Stage::Preparing,
             past: None,
@@ -207,7 +211,9 @@ impl Run {
     ) {
         let step = tasks.step();
         self.profile = self.profiler.told();
-        let done = self.count_step(&tasks, sum, cx.now.since_us(began));
+        let step_us = cx.now.since_us(began);
+        self.width.observe(step_us);
+        let done = self.count_step(&tasks, sum, step_us);
         self.unwritten.extend(entries(&tasks, from, done, sum));
         self.past = Some(tasks);
         if self.plan.ends_round(step) {
