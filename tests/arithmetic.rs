@@ -305,6 +305,21 @@ fn every_kernel_and_every_cut_of_a_step_gives_the_definitions_sum() {
     }
 }
 
+/// The last block of a shard is a short one, and other shards' may stand behind it in a task: whatever its length, each block's
+/// gradient is its own.
+#[test]
+fn short_blocks_in_front_of_others_are_blocks_by_themselves() {
+    for counts in [&[40, 40, 40, 40][..], &[40, 48, 56, 32, 8], &[8, 16, 24, 31, 64], &[33, 40, 32, 47]] {
+        let shards: Vec<_> = (1..).zip(counts).map(|(seed, count)| rows(200, *count, 3, seed)).collect();
+        let shards: Vec<&Rows<'_>> = shards.iter().collect();
+        let network = Network::new(200, &[90], 3).unwrap();
+        let shard_rows: Vec<u32> = counts.to_vec();
+        let plan = GradientSteps::new(&network, 128, &shard_rows);
+        assert_eq!(plan.block_rows(), 32, "the lengths are chosen for it");
+        sums_agree_with_the_definition(&[200, 90, 3], Recipe::DEFAULT, 128, &shards, &[0, 1, 2, 3]);
+    }
+}
+
 #[test]
 fn sums_of_every_activation_and_loss_are_the_definitions() {
     for activation in Activation::ALL {

@@ -107,22 +107,23 @@ impl Pass {
         });
     }
 
-    /// The same of each `part_rows` rows by themselves: whole panels, but for the last of them. Parts of their gradients are told
-    /// to `take`, in no order that matters, each with the first of its parameters. `room` has as many values as the largest
-    /// layer.
+    /// The same of parts by themselves, of so many rows each: whole panels, but for the last of them. Their gradients are told to
+    /// `take` layer by layer, in no order that matters, each with the first of its parameters. `room` has as many values as the
+    /// largest layer.
     pub fn backward_in_parts(
         &mut self,
         parameters: &[f32],
         x: &[Lanes],
-        (rows, part_rows): (usize, usize),
+        parts: impl Iterator<Item = usize> + Clone,
         room: &mut [f32],
         take: &mut dyn FnMut(usize, &[f32]),
     ) {
-        self.back(parameters, x, rows, |kernel, layer, whole, columns| {
+        self.back(parameters, x, parts.clone().sum(), |kernel, layer, whole, columns| {
             let room = &mut room[..layer.parameters()];
-            for first in (0..rows).step_by(part_rows) {
-                let rows = part_rows.min(rows - first);
+            let mut first = 0;
+            for rows in parts.clone() {
                 let (start, panels) = (panels_of(first), panels_of(rows));
+                first += rows;
                 let x = &whole.x[start * layer.inputs..][..panels * layer.inputs];
                 let d = &whole.d[start * layer.outputs..][..panels * layer.outputs];
                 differentiate(kernel, &Gradient { x, d, rows, ..*whole }, columns, room);

@@ -86,26 +86,29 @@ impl Blocks {
         rows: impl Fn(usize) -> &'a Rows<'a>,
         sum: &mut GradientSum,
     ) -> Result<(), GradientSumError> {
-        let Blocks { pass, panels, numbers, blocks, targets, layer, block_rows } = self;
+        let Blocks { pass, panels, numbers, blocks, targets, layer, .. } = self;
         let count = numbers.len();
         let kernel = pass.kernel();
         let x = &panels[..panels_of(count) * (panels.len() / BLOCK_PANELS)];
         let outputs = pass.forward(weights, x, count);
         let width = outputs.len() / panels_of(count).max(1);
         let mut first = 0;
-        for (source, block_rows) in blocks.drain(..) {
+        for &(source, block_rows) in &*blocks {
             let outputs = &mut outputs[panels_of(first) * width..][..panels_of(block_rows) * width];
             let targets = targets.gather(rows(source).targets(), &numbers[first..][..block_rows]);
             sum.add_loss(objective.differentiate(kernel, outputs, targets))?;
             first += block_rows;
         }
         let mut added = Ok(());
-        pass.backward_in_parts(weights, x, (count, *block_rows), layer, &mut |start, gradient| {
+        // A shard's last block may be shorter than the others, and others may follow it.
+        let parts = blocks.iter().map(|(_, rows)| *rows);
+        pass.backward_in_parts(weights, x, parts, layer, &mut |start, gradient| {
             if added.is_ok() {
                 added = sum.add_part(start, gradient);
             }
         });
         numbers.clear();
+        blocks.clear();
         added
     }
 }
