@@ -60,6 +60,11 @@ const I128: u8 = 4;
 /// The only encoding so far: the elements as they are, little-endian, row-major.
 const RAW: u8 = 0;
 
+/// Bytes of a descriptor before its tensors, of a tensor there before its sides, and of a side.
+const KIND_BYTES: u64 = 8;
+const TENSOR_BYTES: u64 = 8;
+const SIDE_BYTES: u64 = 8;
+
 /// Why bytes are not the object that they should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObjectError {
@@ -238,13 +243,16 @@ fn check<'a>(
 }
 
 /// Of each layer's weights, then of its bias.
-fn parameter_shapes(network: &Network) -> Vec<Vec<u64>> {
+fn parameter_tensors(network: &Network) -> Vec<Tensor> {
     let sides = |layer: crate::model::Layer| (layer.inputs as u64, layer.outputs as u64);
-    network.layers().map(sides).flat_map(|(inputs, outputs)| [vec![inputs, outputs], vec![outputs]]).collect()
+    let of_layer = |(inputs, outputs)| [Tensor::raw(F32, &[inputs, outputs]), Tensor::raw(F32, &[outputs])];
+    network.layers().map(sides).flat_map(of_layer).collect()
 }
 
-fn parameter_tensors(network: &Network) -> Vec<Tensor> {
-    parameter_shapes(network).iter().map(|shape| Tensor::raw(F32, shape)).collect()
+/// Bytes of the descriptor of these tensors. (It is asked for with every task: nothing is encoded for it.)
+fn parameter_descriptor_bytes(network: &Network) -> u64 {
+    let (of_weights, of_bias) = (TENSOR_BYTES + 2 * SIDE_BYTES, TENSOR_BYTES + SIDE_BYTES);
+    KIND_BYTES + (network.hidden().len() as u64 + 1) * (of_weights + of_bias)
 }
 
 /// Features, and the targets that a loss takes.
@@ -258,8 +266,7 @@ fn rows_tensors(rows: u64, network: &Network, loss: Loss) -> Vec<Tensor> {
 
 /// Size of an object of `kind` [`ObjectKind::Weights`] or [`ObjectKind::Update`] for this network.
 pub fn parameters_bytes(network: &Network) -> u64 {
-    let descriptor = encode_descriptor(ObjectKind::Weights, &parameter_tensors(network)).len();
-    descriptor as u64 + 4 * network.parameters() as u64
+    parameter_descriptor_bytes(network) + 4 * network.parameters() as u64
 }
 
 /// Size of an object of so many rows for this network and loss. Exact for every u32: (2^32)^2 x 4 does not fit, so it

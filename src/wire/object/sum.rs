@@ -1,7 +1,10 @@
 //! Objects that are sums of blocks' gradients: which tensors they have, and in which width. Owns their encoding, of which each
 //! sum has one; does not know what is summed (`model::merge`).
 
-use super::{I64, I128, ObjectError, ObjectKind, Tensor, check, encode_descriptor, parameter_shapes};
+use super::{
+    I64, I128, ObjectError, ObjectKind, SIDE_BYTES, TENSOR_BYTES, Tensor, check, encode_descriptor,
+    parameter_descriptor_bytes, parameter_tensors,
+};
 use crate::model::{GradientSum, IntegerRun, Network};
 
 /// Where the integers of a sum's object are, and how wide.
@@ -19,15 +22,16 @@ fn values(shape: &[u64]) -> usize {
 }
 
 fn tensors(network: &Network, mut is_wide: impl FnMut(usize) -> bool) -> Vec<Tensor> {
-    let shapes = parameter_shapes(network).into_iter().enumerate();
-    let of_parameters = shapes.map(|(index, shape)| Tensor::raw(if is_wide(index) { I128 } else { I64 }, &shape));
+    let tensors = parameter_tensors(network).into_iter().enumerate();
+    let of_parameters =
+        tensors.map(|(index, tensor)| Tensor { element: if is_wide(index) { I128 } else { I64 }, ..tensor });
     of_parameters.chain([Tensor::raw(I128, &[1])]).collect()
 }
 
 /// Size of a sum's object for this network, at most.
 pub fn sum_bytes_max(network: &Network) -> u64 {
-    let descriptor = encode_descriptor(ObjectKind::Sum, &tensors(network, |_| true)).len();
-    descriptor as u64 + 16 * (network.parameters() as u64 + 1)
+    let of_losses = TENSOR_BYTES + SIDE_BYTES;
+    parameter_descriptor_bytes(network) + of_losses + 16 * (network.parameters() as u64 + 1)
 }
 
 /// A sum of as many parameters as the network has as an object, in memory that may be there already, `room`; what was in it
@@ -35,10 +39,10 @@ pub fn sum_bytes_max(network: &Network) -> u64 {
 pub fn encode_sum(mut room: Vec<u8>, network: &Network, sum: &GradientSum) -> Vec<u8> {
     debug_assert_eq!(sum.parameters(), network.parameters());
     let mut start = 0;
-    let runs: Vec<_> = parameter_shapes(network)
+    let runs: Vec<_> = parameter_tensors(network)
         .iter()
-        .map(|shape| {
-            let range = start..start + values(shape);
+        .map(|tensor| {
+            let range = start..start + values(tensor.shape());
             start = range.end;
             (sum.fits_narrow(range.clone()), range)
         })
