@@ -259,10 +259,10 @@ fn blocks() -> impl Strategy<Value = RowsSource> {
 
 fn tasks() -> impl Strategy<Value = Message<'static>> {
     let source = prop_oneof![digest().prop_map(RowsSource::Shipped), name().prop_map(RowsSource::Resident)];
-    let train = (task_name(), any::<bool>(), digest(), (source, blocks()), training()).prop_map(
-        |(name, may_reject, base, (source, blocks), training)| {
+    let train = (task_name(), any::<bool>(), digest(), (source, blocks()), training(), any::<bool>()).prop_map(
+        |(name, may_reject, base, (source, blocks), training, is_told)| {
             let rows = if training.recipe.merges_gradients() { blocks } else { source };
-            Train { name, may_reject, base, rows, training }.into()
+            Train { name, may_reject, base, rows, training: is_told.then_some(training) }.into()
         },
     );
     let inside = (any::<bool>(), vec(any::<u8>(), 0..300), any::<u64>());

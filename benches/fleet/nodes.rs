@@ -98,7 +98,8 @@ struct Update {
 struct Due {
     link: Link<Fetching>,
     request: u32,
-    train: Train,
+    name: Attempt,
+    network: Arc<Network>,
     busy: Arc<Mutex<Busy>>,
 }
 
@@ -237,18 +238,18 @@ impl Due {
         let was_out = busy.out.len() < before;
         drop(busy);
         if was_out {
-            answer_train(shared, &self.link, self.request, &self.train);
+            answer_train(shared, &self.link, self.request, self.name, &self.network);
         }
     }
 }
 
-fn answer_train(shared: &Shared, link: &Link<Fetching>, request: u32, train: &Train) {
-    let update = shared.update(&train.training.network);
+fn answer_train(shared: &Shared, link: &Link<Fetching>, request: u32, name: Attempt, network: &Network) {
+    let update = shared.update(network);
     let is_inline = update.bytes.len() <= Trained::inline_bytes_max(link.peer().payload_bytes_max);
     let inline = if is_inline { update.bytes.to_vec() } else { Vec::new() };
     let (update, update_bytes) = (update.digest, update.bytes.len() as u64);
     let result = TaskResult { epochs: 1, loss: 1.0, train_us: 1, update, update_bytes };
-    let trained = Trained { name: train.name, result, inline };
+    let trained = Trained { name, result, inline };
     // A coordinator that has gone wants no answer.
     let _ = link.answer(request, &trained.into());
 }
@@ -266,7 +267,7 @@ impl Service for Node {
         let Ok((_link, reader)) = net::open(greeted) else { return };
         let busy = Arc::new(Mutex::new(Busy { free_at: Instant::now(), out: Vec::new() }));
         let (index, shared) = (self.index, self.shared.clone());
-        reader.run(&mut Serving { index, shared, busy, held: None, coming: None, waiting: Vec::new() });
+        reader.run(&mut Serving { index, shared, busy, held: None, coming: None, waiting: Vec::new(), network: None });
     }
 
     fn answer(&self, _: Question) -> String {
@@ -289,7 +290,9 @@ struct Serving {
     held: Option<Digest>,
     coming: Option<Coming>,
     /// Tasks whose weights are not here.
-    waiting: Vec<(u32, Train)>,
+    waiting: Vec<(u32, Attempt, Arc<Network>)>,
+    /// Of the job whose specification came last.
+    network: Option<Arc<Network>>,
 }
 
 /// Weights on their way.
@@ -302,6 +305,8 @@ struct Coming {
 
 impl Serving {
     fn train(&mut self, link: &Link<Fetching>, request: u32, train: Train) {
+        self.network = train.training.map(|training| Arc::new(training.network)).or(self.network.take());
+        let Some(network) = self.network.clone() else { return };
         let mut busy = lock(&self.busy);
         if train.may_reject && !busy.out.is_empty() {
             self.shared.rejections.fetch_add(1, Ordering::Relaxed);
@@ -314,14 +319,14 @@ impl Serving {
         busy.out.push((request, train.name));
         drop(busy);
         if self.held == Some(train.base) {
-            return self.begin(link, request, train);
+            return self.begin(link, request, train.name, network);
         }
         if self.coming.as_ref().is_none_or(|coming| coming.digest != train.base) {
-            let object_bytes = object::parameters_bytes(&train.training.network);
+            let object_bytes = object::parameters_bytes(&network);
             self.coming = Some(Coming { digest: train.base, object_bytes, asked_bytes: 0, come_bytes: 0 });
             (0..FETCHES_MAX).for_each(|_| self.fetch_more(link));
         }
-        self.waiting.push((request, train));
+        self.waiting.push((request, train.name, network));
     }
 
     fn fetch_more(&mut self, link: &Link<Fetching>) {
@@ -348,20 +353,20 @@ impl Serving {
         }
         self.held = Some(piece.digest);
         self.coming = None;
-        for (request, train) in std::mem::take(&mut self.waiting) {
-            self.begin(link, request, train);
+        for (request, name, network) in std::mem::take(&mut self.waiting) {
+            self.begin(link, request, name, network);
         }
     }
 
     /// All that the task needs is here.
-    fn begin(&self, link: &Link<Fetching>, request: u32, train: Train) {
+    fn begin(&self, link: &Link<Fetching>, request: u32, name: Attempt, network: Arc<Network>) {
         let work = *lock(&self.shared.work);
         let time = work.time_on(self.index);
         let mut busy = lock(&self.busy);
         busy.free_at = busy.free_at.max(Instant::now()) + time;
         let free_at = busy.free_at;
         drop(busy);
-        let due = Due { link: link.clone(), request, train, busy: self.busy.clone() };
+        let due = Due { link: link.clone(), request, name, network, busy: self.busy.clone() };
         if time.is_zero() {
             due.answer(&self.shared);
         } else {
@@ -371,9 +376,12 @@ impl Serving {
 }
 
 impl Handler<Fetching> for Serving {
-    fn request(&mut self, link: &Link<Fetching>, request: u32, message: Message<'_>) {
+    fn request(&mut self, link: &Link<Fetching>, request: u32, message: Message<'_>) -> Result<(), Error> {
         let _ = match message {
-            Message::Train(train) => return self.train(link, request, train),
+            Message::Train(train) => {
+                self.train(link, request, train);
+                return Ok(());
+            }
             Message::Put(piece) => {
                 let answered = link.answer(request, &Held { bytes: vec![piece.object_bytes] }.into());
                 self.arrived(link, &piece);
@@ -391,6 +399,7 @@ impl Handler<Fetching> for Serving {
                 link.answer(request, &Error::new(ErrorCode::Unexpected, kind as u8, "not simulated").into())
             }
         };
+        Ok(())
     }
 
     fn answer(&mut self, link: &Link<Fetching>, _: Fetching, message: Message<'_>, _last: bool) {

@@ -264,7 +264,7 @@ impl Listening {
 }
 
 impl Handler<Context> for Listening {
-    fn request(&mut self, link: &Link<Context>, request: u32, message: Message<'_>) {
+    fn request(&mut self, link: &Link<Context>, request: u32, message: Message<'_>) -> Result<(), Error> {
         match message {
             Message::Fetch(fetch) => drop(answer_fetch(link, request, fetch, &self.objects)),
             Message::Have(have) => drop(answer_have(link, request, &have, &self.objects)),
@@ -274,6 +274,7 @@ impl Handler<Context> for Listening {
                 let _ = link.answer(request, &Error::new(ErrorCode::Unexpected, kind as u8, text).into());
             }
         }
+        Ok(())
     }
 
     fn answer(&mut self, link: &Link<Context>, context: Context, message: Message<'_>, _last: bool) {

@@ -229,10 +229,11 @@ mod tests {
 
     use super::*;
     use crate::compute::core::{Identity, Object, Recipient, Settings, Train as TrainRequest};
+    use crate::compute::specified::Specified;
     use crate::compute::work::Work;
     use crate::job::{Attempt, JobId, TaskId};
     use crate::model::{ARITHMETIC, Network, Recipe, Training};
-    use crate::wire::message::{RowsSource, Train};
+    use crate::wire::message::RowsSource;
 
     fn driver(workers: u32, store_bytes: u64) -> (Driver, Receiver<Start>) {
         let (starts, started) = bounded(workers as usize);
@@ -243,21 +244,17 @@ mod tests {
     fn request(link: LinkKey, shard: u32) -> TrainRequest<Handles> {
         let (digest, task) = (Digest([1; 32]), TaskId { job: JobId(1), step: 0, shard });
         let network = Network::new(1, &[], 2).unwrap();
-        let train = Train {
-            name: Attempt { task, attempt: 1, token: 1 },
-            may_reject: false,
-            base: digest,
-            rows: RowsSource::Shipped(digest),
-            training: Training { arithmetic: ARITHMETIC, network, recipe: Recipe::DEFAULT, seed: 1 },
-        };
+        let training = Training { arithmetic: ARITHMETIC, network, recipe: Recipe::DEFAULT, seed: 1 };
+        let attempt = Attempt { task, attempt: 1, token: 1 };
+        let work = Work::new(attempt, RowsSource::Shipped(digest), Arc::new(Specified::new(training)));
         let object = || Object { digest, data: Some(Arc::new(Vec::new())) };
         TrainRequest {
-            to: Recipient { link, request: shard, attempt: Attempt { task, attempt: 1, token: 1 } },
+            to: Recipient { link, request: shard, attempt },
             identity: Identity { task, base: digest, rest: digest },
             may_reject: false,
             base: object(),
             shards: vec![object()],
-            work: Arc::new(Work::new(train)),
+            work: Arc::new(work),
         }
     }
 

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use super::core::{Event, Identity, LinkKey, Object, Recipient, Train as TrainRequest};
 use super::driver::Driver;
+use super::specified::{LastSpecified, Specified, Unspecified};
 use super::work::{Context, Work, refusal};
 use crate::digest::Digest;
+use crate::job::TaskId;
 use crate::model::ARITHMETIC;
 use crate::net::{FetchError, Fetched, Fetcher, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
 use crate::wire::message::{Error, Held, Piece, Poll, Pong, Results, RowsSource, Train};
-use crate::wire::{ErrorCode, Message, MessageType, object, specification};
+use crate::wire::{ErrorCode, Message, MessageType, object};
 
 /// The requests of one coordinator.
 pub(super) struct Serving {
@@ -19,20 +21,30 @@ pub(super) struct Serving {
     store: Arc<Store>,
     object_bytes_max: u64,
     fetcher: Fetcher,
+    last_specified: LastSpecified,
 }
 
 impl Serving {
     pub(super) fn new(key: LinkKey, driver: Arc<Driver>, store: Arc<Store>, object_bytes_max: u64) -> Serving {
-        Serving { key, driver, fetcher: Fetcher::new(store.clone()), store, object_bytes_max }
+        let (fetcher, last_specified) = (Fetcher::new(store.clone()), LastSpecified::default());
+        Serving { key, driver, fetcher, store, object_bytes_max, last_specified }
     }
 
-    fn train(&mut self, link: &Link<Context>, request: u32, train: Train) {
-        let arithmetic = train.training.arithmetic;
+    fn train(&mut self, link: &Link<Context>, request: u32, mut train: Train) -> Result<(), Error> {
+        let specified = match self.last_specified.of(&mut train) {
+            Ok(specified) => specified,
+            Err(Unspecified::Request(error)) => {
+                let _ = link.answer(request, &error.into());
+                return Ok(());
+            }
+            Err(Unspecified::Connection(error)) => return Err(error),
+        };
+        let arithmetic = specified.training.arithmetic;
         if arithmetic != ARITHMETIC {
             let text = format!("the task wants arithmetic {arithmetic}, and this node computes {ARITHMETIC}");
             let error = refusal(ErrorCode::Arithmetic, text).with_numbers(arithmetic.into(), ARITHMETIC.into());
             let _ = link.answer(request, &error.into());
-            return;
+            return Ok(());
         }
         let shards = match &train.rows {
             RowsSource::Shipped(digest) => vec![*digest],
@@ -41,24 +53,25 @@ impl Serving {
                 // No later try finds it here.
                 let text = format!("no data named {name} lives at this node");
                 let _ = link.answer(request, &refusal(ErrorCode::UnknownObject, text).into());
-                return;
+                return Ok(());
             }
         };
-        let base = train.base;
+        let Train { name, may_reject, base, rows, .. } = train;
         // A shard's size is not told; that of the weights follows from the network.
-        let weights = object::parameters_bytes(&train.training.network);
+        let weights = object::parameters_bytes(&specified.training.network);
         let object = |digest| Object { digest, data: self.store.get(&digest) };
         let wanted = self.driver.report(Event::TrainRequested(TrainRequest {
-            to: Recipient { link: self.key, request, attempt: train.name },
-            identity: identity_of(&train),
-            may_reject: train.may_reject,
+            to: Recipient { link: self.key, request, attempt: name },
+            identity: identity_of(name.task, base, &rows, &specified),
+            may_reject,
             base: object(base),
             shards: shards.into_iter().map(object).collect(),
-            work: Arc::new(Work::new(train)),
+            work: Arc::new(Work::new(name, rows, specified)),
         }));
         for digest in wanted {
             let _ = self.fetcher.want(link, digest, self.object_bytes_max, (digest == base).then_some(weights));
         }
+        Ok(())
     }
 
     /// An object is here.
@@ -128,10 +141,10 @@ impl Drop for Serving {
 }
 
 impl Handler<Context> for Serving {
-    fn request(&mut self, link: &Link<Context>, request: u32, message: Message<'_>) {
+    fn request(&mut self, link: &Link<Context>, request: u32, message: Message<'_>) -> Result<(), Error> {
         let key = self.key;
         match message {
-            Message::Train(train) => self.train(link, request, train),
+            Message::Train(train) => return self.train(link, request, train),
             Message::Put(piece) => self.put(link, request, &piece),
             Message::Poll(Poll { name }) => {
                 self.driver.report(Event::PollRequested { link: key, request, attempt: name });
@@ -151,6 +164,7 @@ impl Handler<Context> for Serving {
                 let _ = link.answer(request, &Error::new(ErrorCode::Unexpected, kind as u8, text).into());
             }
         }
+        Ok(())
     }
 
     fn answer(&mut self, link: &Link<Context>, Context(digest): Context, message: Message<'_>, _last: bool) {
@@ -178,8 +192,7 @@ impl Handler<Context> for Serving {
     fn peer_load(&mut self, _: Pong) {}
 }
 
-/// What the result of a task on these rows depends on, the training fields as they travel.
-fn identity_of(train: &Train) -> Identity {
-    let training = specification::encode_training(&train.training);
-    Identity { task: train.name.task, base: train.base, rest: Digest::of_parts(&[&train.rows.encoded(), &training]) }
+/// What the result of a task on these rows depends on.
+fn identity_of(task: TaskId, base: Digest, rows: &RowsSource, specified: &Specified) -> Identity {
+    Identity { task, base, rest: Digest::of_parts(&[&rows.encoded(), &specified.digest.0]) }
 }

@@ -11,6 +11,7 @@
 //! | `links` | one coordinator's requests, and what is on its way from it |
 //! | `workers` | the threads that train |
 //! | `task_trainer` | what a worker does with one task |
+//! | `specified` | what tasks are trained by, once a link and job |
 //! | `known_rows` | which shards have been looked through |
 //! | `work` | what links, driver and workers hand to each other |
 //! | [`idle_workers`] | workers that help each other |
@@ -26,6 +27,7 @@ pub mod idle_workers;
 mod known_rows;
 mod links;
 mod settings;
+mod specified;
 mod task_trainer;
 mod work;
 mod workers;

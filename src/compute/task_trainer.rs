@@ -43,10 +43,10 @@ impl TaskTrainer {
         if !delay.is_zero() && work.stop.1.recv_timeout(*delay).is_ok() {
             return Err(cancelled());
         }
-        let network = &work.train.training.network;
+        let network = &work.specified.training.network;
         let base = object::decode_parameters(ObjectKind::Weights, network, base)
             .map_err(|error| refusal(error.code(), format!("base weights: {error}")))?;
-        match (&work.train.rows, &start.shards[..]) {
+        match (&work.rows, &start.shards[..]) {
             (RowsSource::Shipped(digest), [shard]) => self.shard(work, &base, *digest, shard),
             (RowsSource::Blocks { epoch, ranges }, shards) => self.blocks(work, &base, *epoch, ranges, shards),
             _ => Err(refusal(ErrorCode::Internal, "a task without its rows")),
@@ -55,12 +55,12 @@ impl TaskTrainer {
 
     /// Trains a shard.
     fn shard(&mut self, work: &Work, base: &[f32], digest: Digest, shard: &Arc<Vec<u8>>) -> Result<Outcome, Error> {
-        let training = &work.train.training;
+        let training = &work.specified.training;
         let network = &training.network;
         let rows = self.known.open(digest, network, training.recipe.loss, shard)?;
         check_memory(training, rows.rows())?;
         let started = Instant::now();
-        let TaskId { step, shard, .. } = work.train.name.task;
+        let TaskId { step, shard, .. } = work.name.task;
         // The update goes where it will be sent from, and is hashed while it is in the cache.
         let room = self.buffers.take(object::parameters_bytes(network));
         let mut update = object::begin_parameters(room, ObjectKind::Update, network);
@@ -90,7 +90,7 @@ impl TaskTrainer {
         ranges: &[ShippedRange],
         shards: &[Arc<Vec<u8>>],
     ) -> Result<Outcome, Error> {
-        let training = &work.train.training;
+        let training = &work.specified.training;
         let network = &training.network;
         let mut parts: Vec<(BlockRange, Rows<'_>)> = Vec::with_capacity(ranges.len());
         for (range, shard) in ranges.iter().zip(shards) {

@@ -9,10 +9,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::core::{Content, TaskKey};
+use super::specified::Specified;
 use crate::digest::Digest;
 use crate::job::{Attempt, TaskId};
 use crate::net::{EventLog, Fetching};
-use crate::wire::message::{Error, Train};
+use crate::wire::message::{Error, RowsSource};
 use crate::wire::{ErrorCode, MessageType};
 
 /// Why a node that ends takes no task and closes its links.
@@ -41,7 +42,9 @@ impl From<Fetching> for Context {
 /// What is to be trained, how far that is, and the way to stop it.
 #[derive(Debug)]
 pub(super) struct Work {
-    pub(super) train: Train,
+    pub(super) name: Attempt,
+    pub(super) rows: RowsSource,
+    pub(super) specified: Arc<Specified>,
     pub(super) batches_done: AtomicU64,
     pub(super) batches_planned: AtomicU64,
     /// Holds something once the task is to stop.
@@ -49,8 +52,9 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(train: Train) -> Work {
-        Work { train, batches_done: AtomicU64::new(0), batches_planned: AtomicU64::new(0), stop: bounded(1) }
+    pub(super) fn new(name: Attempt, rows: RowsSource, specified: Arc<Specified>) -> Work {
+        let (batches_done, batches_planned) = (AtomicU64::new(0), AtomicU64::new(0));
+        Work { name, rows, specified, batches_done, batches_planned, stop: bounded(1) }
     }
 
     /// Whoever trains it stops soon.

@@ -132,7 +132,7 @@ impl Worker {
             Err(refusal(ErrorCode::Internal, "training met a fault of the program's own"))
         });
         let Start { task, work, base, shards, .. } = start;
-        say_task(&self.event_log, &work.train.name, || match &result {
+        say_task(&self.event_log, &work.name, || match &result {
             Ok((TrainedUpdate { result, .. }, _)) => {
                 format!("trained in {:.1} ms, loss {:.4}", result.train_us as f64 / 1e3, result.loss)
             }

@@ -202,7 +202,7 @@ impl NodeLink {
 }
 
 impl Handler<NodeContext> for NodeLink {
-    fn request(&mut self, link: &Link<NodeContext>, request: u32, message: Message<'_>) {
+    fn request(&mut self, link: &Link<NodeContext>, request: u32, message: Message<'_>) -> Result<(), Error> {
         match message {
             Message::Fetch(fetch) => drop(answer_fetch(link, request, fetch, &self.store)),
             Message::Have(have) => drop(answer_have(link, request, &have, &self.store)),
@@ -212,6 +212,7 @@ impl Handler<NodeContext> for NodeLink {
                 let _ = link.answer(request, &Error::new(ErrorCode::Unexpected, kind as u8, text).into());
             }
         }
+        Ok(())
     }
 
     fn answer(&mut self, link: &Link<NodeContext>, context: NodeContext, message: Message<'_>, _last: bool) {

@@ -144,7 +144,7 @@ impl ClientLink {
 }
 
 impl Handler<ClientContext> for ClientLink {
-    fn request(&mut self, link: &Link<ClientContext>, request: u32, message: Message<'_>) {
+    fn request(&mut self, link: &Link<ClientContext>, request: u32, message: Message<'_>) -> Result<(), Error> {
         match message {
             Message::Submit(submit) => {
                 let client = self.client.clone();
@@ -196,6 +196,7 @@ impl Handler<ClientContext> for ClientLink {
                 let _ = link.answer(request, &Error::new(ErrorCode::Unexpected, kind as u8, text).into());
             }
         }
+        Ok(())
     }
 
     fn answer(&mut self, link: &Link<ClientContext>, context: ClientContext, message: Message<'_>, _last: bool) {

@@ -69,8 +69,9 @@ impl fmt::Display for Closed {
 /// What the owner of a connection does with what arrives. Called on the reader's thread: it must not block for long,
 /// for nothing is read meanwhile.
 pub trait Handler<C> {
-    /// A request to be answered once, now or later.
-    fn request(&mut self, link: &Link<C>, request: u32, message: Message<'_>);
+    /// A request to be answered once, now or later. An error, where it breaks a rule that only the owner can judge, ends the
+    /// connection; the peer is told it.
+    fn request(&mut self, link: &Link<C>, request: u32, message: Message<'_>) -> Result<(), Error>;
 
     /// An answer to one of our requests; `last` if it is the final one.
     fn answer(&mut self, link: &Link<C>, context: C, message: Message<'_>, last: bool);
@@ -421,7 +422,7 @@ fn receive<C: Clone + Send + 'static>(
         Judged::Request(Message::Ping(Ping)) => {
             let _ = link.answer(header.request, &handler.load().into());
         }
-        Judged::Request(message) => handler.request(link, header.request, message),
+        Judged::Request(message) => handler.request(link, header.request, message).map_err(End::Rule)?,
         Judged::Refused(error) => {
             let _ = link.answer(header.request, &error.into());
         }

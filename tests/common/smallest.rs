@@ -59,7 +59,7 @@ pub fn train() -> Train {
         may_reject: false,
         base: Digest::of(&base()),
         rows: RowsSource::Shipped(Digest::of(&rows())),
-        training: training(),
+        training: Some(training()),
     }
 }
 

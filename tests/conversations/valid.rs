@@ -199,7 +199,8 @@ fn question(rng: &mut ChaCha8Rng, kind: MessageType) -> Message<'static> {
                 true => RowsSource::Shipped(digest(rng)),
                 false => RowsSource::Resident("attic".to_owned()),
             };
-            Train { name: task_name(rng), may_reject: rng.random(), base: digest(rng), rows, ..train }.into()
+            let training = train.training.filter(|_| rng.random_bool(0.5));
+            Train { name: task_name(rng), may_reject: rng.random(), base: digest(rng), rows, training }.into()
         }
         Message::Poll(_) => Poll { name: task_name(rng) }.into(),
         Message::Submit(mut submit) => {

@@ -17,4 +17,5 @@ mod outer;
 mod regression;
 mod returning;
 mod same_bits;
+mod specifications;
 mod survival;

@@ -185,7 +185,7 @@ impl Service for Fragile {
 struct Faulty;
 
 impl Handler<u32> for Faulty {
-    fn request(&mut self, _: &Link<u32>, _: u32, _: Message<'_>) {
+    fn request(&mut self, _: &Link<u32>, _: u32, _: Message<'_>) -> Result<(), Error> {
         panic!("a fault of our own, for the test");
     }
 

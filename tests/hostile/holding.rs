@@ -96,7 +96,7 @@ impl Coordinator {
 fn endless() -> Train {
     let recipe = Recipe { epochs: 1_000_000, batch: BatchSize::Rows(NonZeroU32::MIN), eta: 1e-9, ..Recipe::DEFAULT };
     Train {
-        training: Training { recipe, ..training() },
+        training: Some(Training { recipe, ..training() }),
         rows: RowsSource::Shipped(Digest::of(&many_rows())),
         ..train()
     }
@@ -148,7 +148,7 @@ fn who_knows_a_jobs_name_gets_nothing_that_was_trained_otherwise() {
     other.await_held(&task);
     assert_eq!(other.results(JobId(task.name.task.job.0 ^ 1)), []);
     // The same rows as another object, or trained in another way, are another task.
-    let seed = Train { training: Training { seed: 2, ..training() }, ..again(&task) };
+    let seed = Train { training: Some(Training { seed: 2, ..training() }), ..again(&task) };
     let step = Train { name: Attempt { task: TaskId { shard: 1, ..task.name.task }, ..task.name }, ..task.clone() };
     other.train(&seed);
     other.train(&step);

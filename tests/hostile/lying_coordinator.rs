@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use gradwire::digest::Digest;
-use gradwire::model::{ARITHMETIC, Network, Training, network};
-use gradwire::wire::message::{Error, Fetch, Hello, Piece, RowsSource, Train};
+use gradwire::model::{ARITHMETIC, BlockRange, Network, Training, network};
+use gradwire::wire::message::{Error, Fetch, Hello, Piece, RowsSource, ShippedRange, Train};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, limits};
 
@@ -77,7 +77,7 @@ fn a_peer_is_sent_no_longer_payload_than_it_takes() {
     expect_held(&mut peer, 3, rows().len() as u64);
     peer.send(Fetch { digest, offset: 0, bytes_max: 1 << 20 }, 5);
     assert_eq!(peer.receive().header.payload_bytes, 1024);
-    peer.send(Train { base: digest, training: Training { network, ..training() }, ..train() }, 7);
+    peer.send(Train { base: digest, training: Some(Training { network, ..training() }), ..train() }, 7);
     let frame = peer.receive();
     let Message::Trained(trained) = frame.message() else { panic!("{:?}", frame.message()) };
     assert!(trained.inline.is_empty(), "it is to be fetched");
@@ -138,7 +138,7 @@ fn a_coordinator_that_serves_other_bytes_than_asked_for_gets_its_task_refused() 
     let mixed_up = Train { rows: RowsSource::Shipped(Digest::of(&base())), ..train() };
     let error = refusal_of(&mut peer, 9, mixed_up, |fetch| owned(piece(fetch, &base())));
     assert_eq!(error.code, ErrorCode::ObjectMalformed, "{error}");
-    let foreign = Train { training: Training { arithmetic: 1, ..training() }, ..train() };
+    let foreign = Train { training: Some(Training { arithmetic: 1, ..training() }), ..train() };
     let error = refusal_of(&mut peer, 11, foreign, unknown);
     assert_eq!((error.code, error.got, error.allowed), (ErrorCode::Arithmetic, 1, ARITHMETIC.into()), "{error}");
     let resident = Train { rows: RowsSource::Resident("attic".to_owned()), ..train() };
@@ -231,5 +231,65 @@ fn a_task_outside_its_limits_is_refused_and_not_the_connection() {
     let error = peer.expect_error(1, ErrorCode::Specification);
     assert_eq!((error.got, error.allowed), (u32::MAX.into(), network::INPUTS_MAX.into()), "{error}");
     peer.expect_pong(3);
+    cluster.assert_is_well();
+}
+
+#[test]
+fn a_task_without_a_specification_is_refused_where_none_of_its_job_came_and_not_the_connection() {
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.node.address, Role::Coordinator);
+    let refused = |peer: &mut Peer, train: Train, request| {
+        peer.send(train, request);
+        let error = peer.expect_error(request, ErrorCode::Specification);
+        let told = (error.about, error.retry, error.got, error.allowed);
+        assert_eq!(told, (MessageType::Train as u8, false, 0, 1), "{error}");
+    };
+    let task = train();
+    let unsaid = |train: &Train| Train { training: None, ..train.clone() };
+    refused(&mut peer, unsaid(&task), 1);
+    // What is understood is remembered, though the task comes to nothing.
+    peer.send(Train { rows: RowsSource::Resident("attic".to_owned()), ..task.clone() }, 3);
+    peer.expect_error(3, ErrorCode::UnknownObject);
+    let other = train();
+    assert_ne!(other.name.task.job, task.name.task.job);
+    refused(&mut peer, unsaid(&other), 5);
+    // What is refused is not, and takes nothing away.
+    let mut payload = Message::from(other.clone()).payload();
+    let inputs = payload.windows(6).rposition(|bytes| bytes == [2, 0, 4, 0, 0, 0]).unwrap() + 6;
+    payload[inputs..inputs + 4].fill(0xFF);
+    peer.send_bytes(&Encoded::seal(MessageType::Train as u8, Flags::NONE, 7, &payload, None).to_bytes());
+    peer.expect_error(7, ErrorCode::Specification);
+    refused(&mut peer, unsaid(&other), 9);
+    for (request, object) in [(11, base()), (13, rows())] {
+        peer.send(put(Digest::of(&object), object.len() as u64, 0, &object), request);
+        expect_held(&mut peer, request, object.len() as u64);
+    }
+    peer.send(unsaid(&task), 15);
+    let frame = peer.receive();
+    assert!(matches!(frame.message(), Message::Trained(trained) if trained.name == task.name), "{:?}", frame.message());
+    // One is remembered: that of the other job takes its place, whatever becomes of its task.
+    peer.send(Train { training: Some(Training { arithmetic: 1, ..training() }), ..other.clone() }, 17);
+    peer.expect_error(17, ErrorCode::Arithmetic);
+    refused(&mut peer, unsaid(&task), 19);
+    peer.send(unsaid(&other), 21);
+    peer.expect_error(21, ErrorCode::Arithmetic);
+    // Nothing of it is left for another connection.
+    let mut next = Peer::greeted(cluster.node.address, Role::Coordinator);
+    refused(&mut next, unsaid(&other), 1);
+    cluster.assert_is_well();
+}
+
+#[test]
+fn blocks_of_a_remembered_specification_that_has_none_end_the_connection() {
+    let cluster = Cluster::new();
+    let mut peer = Peer::greeted(cluster.node.address, Role::Coordinator);
+    let task = Train { rows: RowsSource::Resident("attic".to_owned()), ..train() };
+    peer.send(task.clone(), 1);
+    peer.expect_error(1, ErrorCode::UnknownObject);
+    let range = ShippedRange { blocks: BlockRange { shard: 0, first: 0, count: 1 }, shard: Digest::of(&rows()) };
+    let rows = RowsSource::Blocks { epoch: 0, ranges: vec![range] };
+    peer.send(Train { rows, training: None, ..task }, 3);
+    let error = peer.expect_end(ErrorCode::Malformed);
+    assert_eq!(error.about, MessageType::Train as u8, "{error}");
     cluster.assert_is_well();
 }

@@ -13,7 +13,7 @@ use gradwire::job::{RejectReason, TaskResult, TaskState};
 use gradwire::digest::Digest;
 use gradwire::model::conformance::published;
 use gradwire::model::train::Unwatched;
-use gradwire::model::{ARITHMETIC, Kernel, Network, Rows, Trainer};
+use gradwire::model::{ARITHMETIC, Kernel, Network, Rows, Trainer, Training};
 use gradwire::wire::message::{
     Error, Features, Fetch, Held, Piece, Polled, Pong, Rejected, RowsSource, Train, Trained,
 };
@@ -106,6 +106,7 @@ impl LyingNode {
                     told: hears.clone(),
                     objects: HashMap::new(),
                     waiting: Vec::new(),
+                    training: None,
                     held_back: Vec::new(),
                     pings: 0,
                 }
@@ -140,6 +141,8 @@ struct Liar {
     objects: HashMap<Digest, Vec<u8>>,
     /// Tasks that are not answered yet, by request.
     waiting: Vec<(u32, Train)>,
+    /// What the last TRAIN carried.
+    training: Option<Training>,
     /// What it was asked for and has not given, by request.
     held_back: Vec<(u32, Fetch)>,
     pings: u32,
@@ -179,7 +182,9 @@ impl Liar {
                     self.objects.insert(piece.digest, piece.bytes.into_owned());
                     self.peer.send(Held { bytes }, request);
                 }
-                Message::Train(train) => {
+                Message::Train(mut train) => {
+                    self.training = train.training.take().or(self.training.take());
+                    train.training.clone_from(&self.training);
                     // Its first request; the acceptor's are even.
                     let fetch = 2 * (self.told.tasks.fetch_add(1, Ordering::Relaxed) + 1);
                     self.train(request, fetch, train);
@@ -222,7 +227,7 @@ impl Liar {
                 with_update(&train, object::encode_parameters(ObjectKind::Update, &other, &[0.0; 4]))
             }
             Lie::WrongKind => {
-                let network = &train.training.network;
+                let network = &training_of(&train).network;
                 with_update(&train, object::encode_parameters(ObjectKind::Weights, network, &zeros(&train)))
             }
             Lie::OtherJob => {
@@ -245,7 +250,7 @@ impl Liar {
             Lie::WrongKindTwice if fetch <= 4 => {
                 // Another one each time.
                 let weights = with_first(&train, fetch as f32);
-                let weights = object::encode_parameters(ObjectKind::Weights, &train.training.network, &weights);
+                let weights = object::encode_parameters(ObjectKind::Weights, &training_of(&train).network, &weights);
                 self.offer(with_update(&train, weights))
             }
             Lie::OtherVector | Lie::NoVector => honest,
@@ -313,14 +318,15 @@ impl Liar {
                 self.waiting.push((request, train));
                 continue;
             };
-            let network = &train.training.network;
+            let network = &training_of(&train).network;
             let base = object::decode_parameters(ObjectKind::Weights, network, base).unwrap();
-            let loss = train.training.recipe.loss;
+            let loss = training_of(&train).recipe.loss;
             let (values, targets) = object::decode_rows(network, loss, rows).unwrap();
             let rows = Rows::new(network.inputs(), values, targets).unwrap();
             let task = train.name.task;
             let mut trainer = Trainer::new(Kernel::best());
-            let trained = trainer.train(&train.training, task.step, task.shard, &base, &rows, &mut Unwatched).unwrap();
+            let trained =
+                trainer.train(training_of(&train), task.step, task.shard, &base, &rows, &mut Unwatched).unwrap();
             let right = with_result(result(&train, &trained.update), |result| result.loss = trained.loss);
             self.peer.send(right.clone(), request);
             self.peer.send(right, request);
@@ -328,8 +334,12 @@ impl Liar {
     }
 }
 
+fn training_of(train: &Train) -> &Training {
+    train.training.as_ref().unwrap()
+}
+
 fn zeros(train: &Train) -> Vec<f32> {
-    vec![0.0; train.training.network.parameters()]
+    vec![0.0; training_of(train).network.parameters()]
 }
 
 fn with_first(train: &Train, value: f32) -> Vec<f32> {
@@ -340,7 +350,7 @@ fn with_first(train: &Train, value: f32) -> Vec<f32> {
 
 /// A well-formed result with this update.
 fn result(train: &Train, update: &[f32]) -> Trained {
-    with_update(train, object::encode_parameters(ObjectKind::Update, &train.training.network, update))
+    with_update(train, object::encode_parameters(ObjectKind::Update, &training_of(train).network, update))
 }
 
 fn with_update(train: &Train, update: Vec<u8>) -> Trained {

@@ -28,7 +28,7 @@ fn train() -> Train {
 /// A task that does not end by itself while a test runs.
 fn endless() -> Train {
     let recipe = Recipe { epochs: 1_000_000, batch: BatchSize::Rows(NonZeroU32::MIN), eta: 1e-9, ..Recipe::DEFAULT };
-    Train { training: Training { recipe, ..training() }, ..train() }
+    Train { training: Some(Training { recipe, ..training() }), ..train() }
 }
 
 /// The whole of `object` as PUT.
@@ -331,7 +331,7 @@ fn a_task_that_diverges_or_has_no_weights_is_refused_and_the_link_lives() {
     let mut peer = supplied(&python);
     let recipe = Recipe { eta: 1e38, ..training().recipe };
     let refused = [
-        (Train { training: Training { recipe, ..training() }, ..train() }, ErrorCode::Training),
+        (Train { training: Some(Training { recipe, ..training() }), ..train() }, ErrorCode::Training),
         (Train { base: Digest::of(&rows()), ..train() }, ErrorCode::ObjectMalformed),
     ];
     for (request, (train, code)) in (5..).step_by(2).zip(refused) {
@@ -339,6 +339,36 @@ fn a_task_that_diverges_or_has_no_weights_is_refused_and_the_link_lives() {
         assert_eq!(peer.expect_error(request, code).about, MessageType::Train as u8);
     }
     peer.expect_pong(99);
+}
+
+#[test]
+fn a_specification_is_said_once_on_a_link_and_holds_for_its_job_alone() {
+    let Some(python) = Python::start(&[]) else { return };
+    let unsaid = || Train { training: None, ..train() };
+    let refused = |peer: &mut Peer, train: Train, request| {
+        peer.send(train, request);
+        let error = peer.expect_error(request, ErrorCode::Specification);
+        let told = (error.about, error.retry, error.got, error.allowed);
+        assert_eq!(told, (MessageType::Train as u8, false, 0, 1), "{error}");
+    };
+    let mut peer = supplied(&python);
+    refused(&mut peer, unsaid(), 5);
+    peer.send(train(), 7);
+    expect_trained(&mut peer, 7);
+    peer.send(unsaid(), 9);
+    expect_trained(&mut peer, 9);
+    let mut other = unsaid();
+    other.name.task.job.0 ^= 1;
+    refused(&mut peer, other.clone(), 11);
+    // What cannot be trained counts, and takes the place of the one before.
+    let recipe = Recipe { eta: 1e38, ..training().recipe };
+    peer.send(Train { training: Some(Training { recipe, ..training() }), ..other.clone() }, 13);
+    peer.expect_error(13, ErrorCode::Training);
+    refused(&mut peer, unsaid(), 15);
+    peer.send(other.clone(), 17);
+    peer.expect_error(17, ErrorCode::Training);
+    drop(peer);
+    refused(&mut supplied(&python), other, 5);
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn task(number: u32, ranges: &[(u32, u32, u32)]) -> (Train, Vec<Vec<u8>>) {
     let recipe = Recipe { batch, epochs: 1, stop_loss_change: None, local_steps: Some(1), ..Recipe::DEFAULT };
     let mut train = smallest::train();
     (train.name.task.step, train.name.task.shard, train.base, train.rows) = (7, number, Digest::of(&objects[0]), rows);
-    train.training = Training { network, recipe: recipe.checked().unwrap(), ..smallest::training() };
+    train.training = Some(Training { network, recipe: recipe.checked().unwrap(), ..smallest::training() });
     (train, objects)
 }
 

@@ -14,7 +14,7 @@ MESSAGES = dict(  # "Messages": number, and how `struct` writes what a payload b
 NAMES = {number: name for name, (number, _) in MESSAGES.items()}
 ERRORS = dict(HEADER_CHECKSUM=2, PAYLOAD_CHECKSUM=3, VERSION=4, FRAME_TOO_LARGE=5, MALFORMED=8, UNEXPECTED=9,
     TIMEOUT=11, CANCELLED=17, UNKNOWN_OBJECT=20, OBJECT_HASH=21, OBJECT_RANGE=22, OBJECT_TOO_LARGE=23, TRAINING=34,
-    OBJECT_MALFORMED=24, UNKNOWN_FIELD=31, INTERNAL=35)  # "Errors": those before CANCELLED end the connection
+    OBJECT_MALFORMED=24, SPECIFICATION=30, UNKNOWN_FIELD=31, INTERNAL=35)  # "Errors": those before CANCELLED close
 RETRYABLE = {"UNKNOWN_OBJECT", "OBJECT_HASH", "OBJECT_TOO_LARGE", "INTERNAL"}  # a task that fails so is given again
 RECIPE = {  # "The specification": tag, name, type, default; of the widths of hidden layers all bytes
     1: ("arithmetic", "<H", 1), 2: ("inputs", "<I", None), 3: ("hidden", "<", b""), 4: ("classes", "<I", None),
@@ -67,14 +67,7 @@ class Task:
         self.step, self.shard = struct.unpack_from("<QI", name, 16)  # "The name of a task"
         self.progress = WAITING, 0, 0
         self.stop = threading.Event()
-        vars(self).update({field: default for field, _, default in RECIPE.values()})
-        while recipe:
-            tag, size, recipe = decode("<HI", recipe)
-            value, recipe = decode(f"<{size}s", recipe)
-            if tag < 0xC000:  # others may be skipped
-                check(tag in RECIPE, "UNKNOWN_FIELD", f"field {tag:#06x} is not known here", tag)
-                field, layout, _ = RECIPE[tag]
-                setattr(self, field, decode(layout, value)[0])
+        vars(self).update(recipe)
         check(self.activation <= 3, "TRAINING", f"activation {self.activation} is not computed here")
         check(self.optimiser <= 2, "TRAINING", f"optimiser {self.optimiser} is not computed here")
         check(self.local_steps <= 1, "TRAINING", "local steps are not computed here")
@@ -186,6 +179,7 @@ class Link:
         self.parts = {}  # beginnings of objects, by digest
         self.requests = itertools.count(2, 2)  # ids of ours
         self.fetched = asyncio.Queue()  # what answers FETCH
+        self.last = None, None  # job and recipe of the last TRAIN that carried its fields
 
     async def run(self):
         try:
@@ -261,10 +255,11 @@ class Link:
                 piece = self.objects[digest][offset:offset + min(most, self.peer_max - 48)]
                 self.send("DATA", request, digest, len(self.objects[digest]), offset, rest=piece)
             case "TRAIN", name, may_reject, source, base, data:
+                epoch, count, data = decode("<QI", data) if source == BLOCKS else (0, 1, bytes(12) + data)
+                ranges, _, fields = decode(f"<{44 * count}sI", data)
+                recipe = self.recipe(name[:16], fields)
                 if may_reject and (running or random.random() < self.options.reject):
                     return self.send("REJECTED", request, name, 2 if running else 1, running, waiting, 0)
-                epoch, count, data = decode("<QI", data) if source == BLOCKS else (0, 1, bytes(12) + data)
-                ranges, _, recipe = decode(f"<{44 * count}sI", data)
                 task = self.tasks[self, request] = Task(name, recipe, epoch, [*struct.iter_unpack("<III32s", ranges)])
                 task.job = asyncio.create_task(self.train(request, task, base))
             case "POLL", name, _:
@@ -275,6 +270,21 @@ class Link:
             case "CANCEL", wanted, _ if (self, wanted) in self.tasks:
                 self.tasks.pop((self, wanted)).stop.set()
                 self.refuse(wanted, "TRAIN", "CANCELLED", "the task was cancelled")
+
+    def recipe(self, job, fields):
+        """What a task is trained by, which need not be said anew ("The specification of a task")."""
+        if fields:
+            recipe = {field: default for field, _, default in RECIPE.values()}
+            while fields:
+                tag, size, fields = decode("<HI", fields)
+                value, fields = decode(f"<{size}s", fields)
+                if tag < 0xC000:  # others may be skipped
+                    check(tag in RECIPE, "UNKNOWN_FIELD", f"field {tag:#06x} is not known here", tag)
+                    field, layout, _ = RECIPE[tag]
+                    recipe[field] = decode(layout, value)[0]
+            self.last = job, recipe
+        check(self.last[0] == job, "SPECIFICATION", "the last specification was of another job, if any came", 0, 1)
+        return self.last[1]
 
     def send(self, name, request, *values, rest=b""):
         number, layout = MESSAGES[name]

@@ -53,14 +53,15 @@ fn task(hidden: &[u32], recipe: Recipe, step: u64) -> (Train, [Vec<u8>; 2]) {
     train.name.task.step = step;
     train.base = Digest::of(&objects[0]);
     train.rows = RowsSource::Shipped(Digest::of(&objects[1]));
-    train.training = Training { network, recipe: recipe.checked().unwrap(), ..smallest::training() };
+    train.training = Some(Training { network, recipe: recipe.checked().unwrap(), ..smallest::training() });
     (train, objects)
 }
 
 /// What a node answers to a task whose objects it may fetch, and the update's values.
 fn trained(address: SocketAddr, train: &Train, objects: &[Vec<u8>]) -> (Trained, Vec<f32>) {
     let (trained, update) = yielded(address, train, objects);
-    let values = object::decode_parameters(ObjectKind::Update, &train.training.network, &update).unwrap();
+    let network = &train.training.as_ref().unwrap().network;
+    let values = object::decode_parameters(ObjectKind::Update, network, &update).unwrap();
     (trained, values.into_owned())
 }
 

@@ -47,7 +47,7 @@ pub struct Identity {
     pub task: TaskId,
     /// The weights that it starts from.
     pub base: Digest,
-    /// Of the rows' digest and the training fields.
+    /// Of the rows, and of the digest of the training fields.
     pub rest: Digest,
 }
 

@@ -8,8 +8,8 @@ mod nodes;
 mod reports;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -40,6 +40,9 @@ struct NodeLink {
     node: NodeKey,
     /// The last weights that were put there.
     pushed: Option<Digest>,
+    /// The last specification that a TRAIN carried there: the next tasks of its job need not. What the node made of it does
+    /// not matter. By its place in memory and not by the job's id, which a job that was forgotten leaves to another.
+    specified: Weak<Specification>,
     /// Attempts that are out, when they were dispatched or last asked about, and their request.
     out: HashMap<Attempt, Out>,
 }

@@ -1,6 +1,7 @@
 //! What the driver does with nodes: membership as the poller reports it, tasks out and back. Decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Weak};
 
 use super::{Driver, KnownNode, NodeLink, Out, now};
 use crate::coordinator::dialling::PollerCommand;
@@ -72,7 +73,8 @@ impl Driver {
         if let Some(other) = self.links.values().find(|other| other.node != node && other.linked.link.peer().id == id) {
             log::warn!("{}", self.same_node(other.node, node));
         }
-        self.links.insert(key, NodeLink { linked, name: info.name.clone(), node, pushed: None, out: HashMap::new() });
+        let (name, specified, out) = (info.name.clone(), Weak::new(), HashMap::new());
+        self.links.insert(key, NodeLink { linked, name, node, pushed: None, specified, out });
         // Asked first: the answer is on its way before the first task is.
         if let Some(job) = self.running {
             self.ask_for_results(key, job);
@@ -219,10 +221,13 @@ impl Driver {
                 node.pushed = Some(base);
             }
         }
-        let train = Train { name: attempt, may_reject, base, rows, training: job.specification.training.clone() };
+        let is_specified = Weak::as_ptr(&node.specified) == Arc::as_ptr(&job.specification);
+        let training = (!is_specified).then(|| job.specification.training.clone());
+        let train = Train { name: attempt, may_reject, base, rows, training };
         let context = NodeContext::Train { attempt, network: job.network.clone(), is_sum };
         match node.linked.link.request(&train.into(), context) {
             Ok(request) => {
+                node.specified = Arc::downgrade(&job.specification);
                 node.out.insert(attempt, Out { request, asked: now() });
             }
             Err(Unsent) if node.linked.link.is_closed() => {} // Its reader reports the end.

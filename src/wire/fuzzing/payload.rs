@@ -2,7 +2,7 @@
 //! more; does not know how payloads arrive.
 
 use crate::job::{EntryResult, LedgerEntry, NOTES_BYTES_MAX, SHARDS_MAX, Specification};
-use crate::model::{Loss, Network, Targets};
+use crate::model::{Loss, Network, Targets, Training};
 use crate::wire::message::{Error, Goodbye, Notice, RowsSource, ShippedRange};
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::{Message, MessageType, VERSION, is_name, limits};
@@ -60,8 +60,10 @@ fn check_values(message: &Message<'_>) {
                 RowsSource::Shipped(_) | RowsSource::Resident(_) => true,
             };
             let is_of_blocks = matches!(train.rows, RowsSource::Blocks { .. });
-            let recipe = &train.training.recipe;
-            recipe.checked().is_ok() && is_ascending && recipe.merges_gradients() == is_of_blocks
+            is_ascending
+                && train.training.as_ref().is_none_or(|Training { recipe, .. }| {
+                    recipe.checked().is_ok() && recipe.merges_gradients() == is_of_blocks
+                })
         }
         Message::Trained(trained) => {
             trained.inline.is_empty() || trained.inline.len() as u64 == trained.result.update_bytes

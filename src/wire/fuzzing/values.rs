@@ -159,6 +159,8 @@ fn train(u: &mut Unstructured<'_>) -> Result<Train> {
         false => RowsSource::Resident(name(u)?),
     };
     let (may_reject, base) = (u.arbitrary()?, digest(u)?);
+    // One in four relies on what another has said.
+    let training = if u.ratio(1, 4)? { None } else { Some(training) };
     Ok(Train { name: task_name(u)?, may_reject, base, rows, training })
 }
 

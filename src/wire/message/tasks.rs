@@ -5,7 +5,8 @@ use super::layout::Layout;
 use crate::digest::Digest;
 use crate::job::{Attempt, CachedResult, JobId, RejectReason, TaskId, TaskResult, TaskState};
 use crate::model::{BlockRange, Training};
-use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
+use crate::wire::bytes::{Malformation, MalformedPayload, Read, Reader, Write as _};
+use crate::wire::header::MessageType;
 use crate::wire::{limits, specification};
 
 impl Layout<'_> for Attempt {
@@ -126,8 +127,20 @@ pub struct Train {
     pub base: Digest,
     /// The rows to train on: blocks where gradients are merged, and only there.
     pub rows: RowsSource,
-    /// Network, recipe and seed.
-    pub training: Training,
+    /// Network, recipe and seed; none where they are those of the last TRAIN on the link that said them, of the same job.
+    pub training: Option<Training>,
+}
+
+impl Train {
+    /// Whether a task of this training may have these rows: one of blocks is one local step, and no other task is.
+    pub fn check_rows(&self, training: &Training) -> Result<(), MalformedPayload> {
+        let is_of_blocks = matches!(self.rows, RowsSource::Blocks { .. });
+        if training.recipe.merges_gradients() == is_of_blocks {
+            return Ok(());
+        }
+        let why = Malformation::Refused("a task of blocks is one local step, and no other task is".to_owned());
+        Err(MalformedPayload { what: MessageType::Train.name(), why })
+    }
 }
 
 const MAY_REJECT: u8 = 1;
@@ -149,13 +162,12 @@ impl Layout<'_> for Train {
         let base = reader.digest()?;
         let rows = RowsSource::decode(reader, source)?;
         let bytes = reader.u32()? as usize;
-        let training = specification::decode_training(reader.sub("the task's recipe", bytes)?)?;
-        let is_of_blocks = matches!(rows, RowsSource::Blocks { .. });
-        if training.recipe.merges_gradients() != is_of_blocks {
-            let why = "a task of blocks is one local step, and no other task is";
-            return reader.fail(Malformation::Refused(why.to_owned()));
-        }
-        Ok(Train { name, may_reject: flags == MAY_REJECT, base, rows, training })
+        let fields = reader.sub("the task's recipe", bytes)?;
+        let training = if bytes == 0 { None } else { Some(specification::decode_training(fields)?) };
+        let train = Train { name, may_reject: flags == MAY_REJECT, base, rows, training };
+        // Whoever remembers what another TRAIN has said checks the rows against that.
+        train.training.as_ref().map_or(Ok(()), |training| train.check_rows(training))?;
+        Ok(train)
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -165,7 +177,7 @@ impl Layout<'_> for Train {
         out.u16(0);
         out.bytes(&self.base.0);
         self.rows.encode(out);
-        let training = specification::encode_training(&self.training);
+        let training = self.training.as_ref().map_or_else(Vec::new, specification::encode_training);
         out.u32(training.len() as u32);
         out.bytes(&training);
     }
@@ -384,7 +396,7 @@ mod tests {
         let recipe = Recipe { batch, epochs: 1, stop_loss_change: None, local_steps, ..Recipe::DEFAULT };
         let training = Training { arithmetic: ARITHMETIC, network: Network::new(1, &[], 2).unwrap(), recipe, seed: 1 };
         let name = Attempt { task: TaskId { job: JobId(1), step: 0, shard: 0 }, attempt: 1, token: 2 };
-        Train { name, may_reject: false, base: Digest([4; 32]), rows, training }
+        Train { name, may_reject: false, base: Digest([4; 32]), rows, training: Some(training) }
     }
 
     fn blocks(ranges: &[(u32, u32, u32)]) -> RowsSource {
@@ -419,6 +431,19 @@ mod tests {
                 Ok(again) => assert!(is_well && again == train, "{train:?}"),
                 Err(error) => assert!(!is_well && matches!(error.why, Malformation::Refused(_)), "{error}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_task_that_says_no_training_travels_without_and_whoever_remembers_one_checks_its_rows() {
+        let (shipped, one) = (RowsSource::Shipped(Digest([5; 32])), blocks(&[(0, 0, 1)]));
+        for (local_steps, rows, is_well) in
+            [(Some(1), &one, true), (Some(1), &shipped, false), (None, &one, false), (None, &shipped, true)]
+        {
+            let said = train(local_steps, rows.clone());
+            let unsaid = Train { training: None, ..said.clone() };
+            assert_eq!(read(&unsaid), Ok(unsaid.clone()));
+            assert_eq!(unsaid.check_rows(&said.training.unwrap()).is_ok(), is_well);
         }
     }
 

@@ -242,7 +242,24 @@ pub fn frames() -> Vec<(String, u32, Message<'static>)> {
         (name.to_owned(), request, message)
     });
     let of_gradients = of_gradients().into_iter();
-    plain.chain(of_gradients.map(|message| (format!("{} GRADIENTS", message.message_type()), 13, message))).collect()
+    let of_gradients = of_gradients.map(|message| (format!("{} GRADIENTS", message.message_type()), 13, message));
+    let unspecified = [("TRAIN UNSPECIFIED".to_owned(), 15, unspecified())];
+    let refused = [("ERROR SPECIFICATION TRAIN".to_owned(), 15, without_specification())];
+    plain.chain(of_gradients).chain(unspecified).chain(refused).collect()
+}
+
+/// The next attempt at the smallest job's task, by the specification of the one before.
+pub fn unspecified() -> Message<'static> {
+    let (base, rows) = (Digest::of(&base()), RowsSource::Shipped(Digest::of(&shard())));
+    let name = Attempt { attempt: 2, token: 0x1122_3344_5566_7799, ..name() };
+    Train { name, may_reject: true, base, rows, training: None }.into()
+}
+
+/// What a node says to that where there was none before.
+pub fn without_specification() -> Message<'static> {
+    let text = "the task comes without a specification, and none has come on this connection: send it with the job's";
+    let (code, about) = (ErrorCode::Specification, MessageType::Train as u8);
+    Error { code, about, retry: false, got: 0, allowed: 1, text: text.to_owned() }.into()
 }
 
 /// Messages about a step of merged gradients: its task, what that yields, and the step's line in the ledger.
@@ -252,7 +269,7 @@ fn of_gradients() -> [Message<'static>; 3] {
     let ranges = vec![ShippedRange { blocks, shard: Digest::of(&shard()) }];
     let rows = RowsSource::Blocks { epoch: 0, ranges };
     let (base, training) = (Digest::of(&base()), merges_gradients(training()));
-    let train = Train { name: name(), may_reject: false, base, rows, training };
+    let train = Train { name: name(), may_reject: false, base, rows, training: Some(training) };
 
     let update_bytes = sum().len() as u64;
     let result = TaskResult { epochs: 0, loss, train_us: 12, update: sum_digest, update_bytes };
@@ -307,7 +324,7 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
         }
         MessageType::Train => {
             let (base, rows) = (Digest::of(&base()), RowsSource::Shipped(Digest::of(&shard())));
-            (11, Train { name: name(), may_reject: true, base, rows, training: training() }.into())
+            (11, Train { name: name(), may_reject: true, base, rows, training: Some(training()) }.into())
         }
         MessageType::Trained => {
             let (loss, update_bytes) = (2.0 * f64::from(LN_2), 64);
