@@ -18,9 +18,11 @@
 //! | `audit` | which steps that takes, and what is found |
 //! | `contradictions` | what in a ledger cannot be, whatever was computed |
 //! | `recompute` | steps, trained and merged anew |
+//! | `advice` | what would make a job faster, by where its time went |
 //! | `render`, `listing` | what is printed |
 //! | `local` | a whole cluster in one process |
 
+mod advice;
 mod audit;
 mod commands;
 mod connection_error;

@@ -153,7 +153,7 @@ impl Plan {
 
 /// Rows of a batch whose gradients are merged, where no number is asked for: some thirty batches in an epoch, and enough rows for
 /// a fleet to share.
-fn gradient_batch(rows: u64) -> NonZeroU32 {
+pub(super) fn gradient_batch(rows: u64) -> NonZeroU32 {
     let wanted = (rows / 32).clamp(32, 512);
     NonZeroU32::MIN.saturating_add((1 << wanted.ilog2()) - 1)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::advice::Advice;
 use super::options::{Access, Output};
 use super::work::Work;
 use crate::cli::{self, Failure};
@@ -159,7 +160,7 @@ impl Renderer {
         print_json(&json!({"event": "notice", "kind": kind, "text": notice.text})).map(drop)
     }
 
-    pub(super) fn done(&self, done: &Summary, saved: Option<PathBuf>) -> Result<(), Failure> {
+    pub(super) fn done(&self, done: &Summary, saved: Option<PathBuf>, advice: Option<&Advice>) -> Result<(), Failure> {
         let quality = done.metrics.quality(done.rows);
         let saved = saved.map(|path| path.display().to_string());
         if self.output == Output::Json {
@@ -185,6 +186,7 @@ impl Renderer {
                     "validating": seconds(done.validating_us),
                     "training_on_all_nodes": seconds(done.training_us),
                 },
+                "advice": advice.map(|advice| json!({"options": advice.options, "text": advice.text})),
                 "out": saved,
             });
             return print_json(&with_quality(done, quality)).map(drop);
@@ -207,6 +209,7 @@ impl Renderer {
             lines.push(format!("{:<11}  {} merged{skipped}: {}", self.unit, done.merged, shares(done)));
             lines.extend(if self.with_profile { profile(done) } else { vec![time(done)] });
             lines.push(format!("training     {:.3} s on all nodes together", seconds(done.training_us)));
+            lines.extend(advice.map(|advice| format!("advice       {}", advice.text)));
         }
         if let Some(saved) = saved {
             lines.push(format!("model        {saved}"));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, after, select};
 
+use super::advice::advice;
 use super::connection_error::ConnectionError;
 use super::conversation::{Answer, Conversation};
 use super::options::{Access, Command};
@@ -187,7 +188,9 @@ impl Watching<'_> {
         let parameters = fetch_model(conversation, self.work, done)?;
         let finish = || {
             let saved = self.out.map(|out| self.work.save(out, done, parameters)).transpose()?;
-            self.renderer.done(done, saved)?;
+            // Within a process there is no network.
+            let advice = if self.is_local { None } else { advice(&self.work.specification, done) };
+            self.renderer.done(done, saved, advice.as_ref())?;
             Ok(Exit::Success)
         };
         Ok(finish())
