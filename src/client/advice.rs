@@ -114,7 +114,7 @@ impl Case<'_> {
         {
             options += &format!(" --batch {rows}");
         }
-        let cost = if passes > 1 { format!(" and trains {passes} times as much") } else { String::new() };
+        let cost = if passes > 1 { format!(", and trains {passes} times as much") } else { String::new() };
         let busy = match shards.len() {
             shards if shards < self.nodes => {
                 format!(" No more than {} train at a time then.", counted(shards as u64, "node"))

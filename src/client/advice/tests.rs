@@ -70,7 +70,7 @@ fn merged_gradients_on_a_slow_network_are_advised_to_merge_after_three_passes() 
     assert_eq!(
         text(&job(Some(1), 1), &done(8 * SECOND, SECOND)).unwrap(),
         "80 % of the time went to the network: 8282 parameters travelled to 4 nodes and back 1320 times, after every \
-         batch. --epochs 3 does that 40 times in all, after every 3 passes over the rows and trains 3 times as much. The \
+         batch. --epochs 3 does that 40 times in all, after every 3 passes over the rows, and trains 3 times as much. The \
          model is another one: compare their accuracy."
     );
 }
@@ -81,7 +81,7 @@ fn local_steps_on_a_slow_network_are_advised_in_the_same_words_and_told_what_to_
         text(&job(Some(8), 1), &done(8 * SECOND, SECOND)).unwrap(),
         "80 % of the time went to the network: 8282 parameters travelled to 4 nodes and back 680 times, after every 8 \
          batches of a shard. --epochs 3 in place of --local-steps 8 does that 40 times in all, after every 3 passes over \
-         the rows and trains 3 times as much. The model is another one: compare their accuracy."
+         the rows, and trains 3 times as much. The model is another one: compare their accuracy."
     );
     let mut cut = job(Some(1), 1);
     cut.operation.tasks_per_step = Some(8);
