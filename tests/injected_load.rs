@@ -170,7 +170,7 @@ impl World {
                 self.tell_in(MERGE_US, Event::Accumulated { job, step, shard });
             }
             Action::FinishStep { job, step, .. } => {
-                let sum = Some(StepSum { digest: digest(step), loss: 1.0 });
+                let sum = Some(StepSum { digest: digest(step), loss: 1.0, outer: digest(step) });
                 self.tell_in(MERGE_US, Event::Merged { job, step, base: digest(step + 1), sum });
             }
             Action::Validate { job, round, .. } => {

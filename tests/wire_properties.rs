@@ -374,9 +374,11 @@ fn status() -> impl Strategy<Value = JobStatus> {
 fn ledger_entry() -> impl Strategy<Value = LedgerEntry> {
     let merged = (any::<u32>(), -f64::MAX..f64::MAX, digest(), name())
         .prop_map(|(attempt, loss, update, node)| MergedTask { attempt, loss, update, node });
-    let step = (1..=1u32 << 20, btree_set(any::<u32>(), 0..20), -f64::MAX..f64::MAX, digest()).prop_map(
-        |(blocks, skipped, loss, sum)| MergedStep { blocks, skipped: skipped.into_iter().collect(), loss, sum },
-    );
+    let step = (1..=1u32 << 20, btree_set(any::<u32>(), 0..20), -f64::MAX..f64::MAX, digest(), digest());
+    let step = step.prop_map(|(blocks, skipped, loss, sum, outer)| {
+        let skipped = skipped.into_iter().collect();
+        MergedStep { blocks, skipped, loss, sum, outer }
+    });
     let result = prop_oneof![
         merged.prop_map(EntryResult::Merged),
         Just(EntryResult::Skipped),

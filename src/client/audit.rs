@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::connection_error::ConnectionError;
 use super::conversation::Object;
-use super::ledger::WholeLedger;
+use super::ledger::{LedgerKind, WholeLedger};
 use super::recompute::{Base, Recomputed, Recomputer, Stopped};
 use crate::digest::Digest;
 use crate::job::{EntryResult, LedgerEntry};
 use crate::wire::limits::HAVE_DIGESTS_MAX;
+use crate::wire::object;
 
 /// Whoever may still hold a round's weights.
 pub(super) trait Weights {
@@ -218,25 +219,30 @@ impl<'a> Audit<'a> {
         Ok(next)
     }
 
-    /// What comes of the merge, if the ledger's next round starts from its weights.
+    /// What comes of the merge, if that is what the ledger's next step starts from.
     fn follows(&mut self, step: u64, merged: Base, is_as_told: bool) -> Option<Base> {
-        let told = (step + 1 < self.ledger.steps()).then(|| self.ledger.base(step + 1));
+        let has_next = step + 1 < self.ledger.steps();
+        let told = has_next.then(|| self.ledger.base(step + 1));
+        let told_outer = self.ledger.outer(step + 1);
         let digest = Digest::of(&merged.weights);
-        match told {
-            Some(told) if told != digest => {
-                // Other updates lead to other weights: they are what is to be told then.
-                if is_as_told {
-                    let kind = self.ledger.kind.step();
-                    self.find(
-                        step,
-                        format!("it leads to the weights {digest}, and the next {kind} starts from {told}"),
-                    );
-                }
-                None
+        // Named by the ledger only of merged gradients.
+        let outer = merged.outer.as_ref().filter(|_| told_outer.is_some()).map(|outer| object::outer_digest(outer));
+        let kind = self.ledger.kind.step();
+        let other = match (told, told_outer, outer) {
+            (Some(told), ..) if told != digest => {
+                format!("it leads to the weights {digest}, and the next {kind} starts from {told}")
             }
-            None if !is_as_told => None,
-            _ => Some(merged),
+            (_, Some(told), Some(outer)) if told != outer => format!(
+                "it leaves the outer optimiser's state {outer}, and the next {kind} that merges anything names {told}"
+            ),
+            (None, ..) if !is_as_told => return None,
+            _ => return Some(merged),
+        };
+        // Other updates lead to other weights: they are what is to be told then.
+        if is_as_told {
+            self.find(step, other);
         }
+        None
     }
 
     fn find(&mut self, step: u64, text: String) {
@@ -265,6 +271,19 @@ impl WholeLedger {
     /// The weights that a step starts from.
     pub(super) fn base(&self, step: u64) -> Digest {
         self.entries[(step * u64::from(self.shards)) as usize].base
+    }
+
+    /// The name of what the outer optimiser remembers before a step, where the ledger has it: in the line of the first step from
+    /// there on that has merged anything, because others change nothing.
+    pub(super) fn outer(&self, step: u64) -> Option<Digest> {
+        if self.kind != LedgerKind::GradientSteps {
+            return None;
+        }
+        let lines = self.entries.get(step as usize..)?;
+        lines.iter().find_map(|entry| match &entry.result {
+            EntryResult::Step(merged) if merged.blocks > 0 => Some(merged.outer),
+            _ => None,
+        })
     }
 
     /// The places of entries that have something to compare.

@@ -5,7 +5,8 @@
 use super::audit::Finding;
 use super::ledger::WholeLedger;
 use crate::job::{EntryResult, MergedStep, Specification};
-use crate::model::GradientSteps;
+use crate::model::{GradientSteps, OuterState};
+use crate::wire::object;
 use crate::wire::text::counted;
 
 impl WholeLedger {
@@ -13,6 +14,13 @@ impl WholeLedger {
     pub(super) fn contradictions(&self, specification: &Specification) -> Vec<Finding> {
         let mut findings = Vec::new();
         let cut = specification.gradient_steps();
+        let nothing = object::outer_digest(&OuterState::default());
+        if let Some(told) = self.outer(0).filter(|told| *told != nothing) {
+            let text = format!(
+                "before the first step that merges anything the outer optimiser has the state {nothing}, and the ledger says {told}"
+            );
+            findings.push(Finding { step: 1, task: None, text });
+        }
         for (place, entry) in (0..).zip(&self.entries) {
             let (step, shard) = (place / u64::from(self.shards), (place % u64::from(self.shards)) as u32);
             if let (EntryResult::Step(merged), Some(cut)) = (&entry.result, &cut) {
@@ -72,7 +80,8 @@ mod tests {
     }
 
     fn found(rows: u32, blocks: u32, skipped: &[u32]) -> Vec<String> {
-        let merged = MergedStep { blocks, skipped: skipped.to_vec(), loss: 0.0, sum: Digest([0; 32]) };
+        let nothing = Digest([0; 32]);
+        let merged = MergedStep { blocks, skipped: skipped.to_vec(), loss: 0.0, sum: nothing, outer: nothing };
         of_step(&cut(), 3, rows, &merged)
     }
 

@@ -192,7 +192,7 @@ mod tests {
     fn a_ledger_of_another_job_is_refused() {
         assert!(is_of((2, 12), 12, 2).is_ok());
         assert!(is_of((2, 12), 14, 2).is_err() && is_of((2, 12), 12, 3).is_err());
-        let step = MergedStep { blocks: 1, skipped: vec![], loss: 0.0, sum: Digest([1; 32]) };
+        let step = MergedStep { blocks: 1, skipped: vec![], loss: 0.0, sum: Digest([1; 32]), outer: Digest([3; 32]) };
         let entry = |result| LedgerEntry { rows: 4, base: Digest([2; 32]), result };
         let (task, step) = (entry(EntryResult::Skipped), entry(EntryResult::Step(step)));
         for (kind, entries, is_well) in [

@@ -243,7 +243,7 @@ impl Ledger {
 
     fn head(&self) -> String {
         if self.merges_gradients {
-            return step_line(["STEP", "BLOCKS", "SKIPPED", "ROWS", "LOSS", "SUM"]);
+            return step_line(["STEP", "BLOCKS", "SKIPPED", "ROWS", "LOSS", "SUM", "OUTER"]);
         }
         let step = if self.has_local_steps { "STEP" } else { "ROUND" };
         task_line([step, "SHARD", "RESULT", "NODE", "TRY", "ROWS", "LOSS", "UPDATE"])
@@ -267,6 +267,7 @@ impl Ledger {
                 "skipped": step.skipped,
                 "loss": step.loss,
                 "sum": (step.blocks > 0).then(|| step.sum.to_string()),
+                "outer": (step.blocks > 0).then(|| step.outer.to_string()),
             }),
             EntryResult::Merged(_) | EntryResult::Skipped => {
                 let merged = entry.merged();
@@ -311,8 +312,11 @@ fn entry_line(step: u64, shard: u64, entry: &LedgerEntry, update: &dyn Fn(&Diges
         EntryResult::Step(merged) => {
             let (blocks, skipped) = (merged.blocks.to_string(), merged.skipped.len().to_string());
             match merged.blocks {
-                0 => step_line([&step, &blocks, &skipped, &rows, "-", "-"]),
-                _ => step_line([&step, &blocks, &skipped, &rows, &loss(merged.loss), &update(&merged.sum)]),
+                0 => step_line([&step, &blocks, &skipped, &rows, "-", "-", "-"]),
+                _ => {
+                    let (sum, outer) = (update(&merged.sum), update(&merged.outer));
+                    step_line([&step, &blocks, &skipped, &rows, &loss(merged.loss), &sum, &outer])
+                }
             }
         }
     }
@@ -323,9 +327,9 @@ fn task_line(cells: [&str; 8]) -> String {
     format!("{step:>5}  {shard:>5}  {result:<7}  {node:<20}  {attempt:>3}  {rows:>7}  {loss:>11}  {update}")
 }
 
-fn step_line(cells: [&str; 6]) -> String {
-    let [step, blocks, skipped, rows, loss, sum] = cells;
-    format!("{step:>8}  {blocks:>6}  {skipped:>7}  {rows:>8}  {loss:>11}  {sum}")
+fn step_line(cells: [&str; 7]) -> String {
+    let [step, blocks, skipped, rows, loss, sum, outer] = cells;
+    format!("{step:>8}  {blocks:>6}  {skipped:>7}  {rows:>8}  {loss:>11}  {sum:<8}  {outer}")
 }
 
 /// Six places, or, where it is too large for them, its magnitude.
@@ -420,11 +424,12 @@ mod tests {
         let task = MergedTask { node: "n".repeat(64), attempt: 1, loss: f64::MAX, update: Digest([7; 32]) };
         assert_eq!(words(EntryResult::Skipped), 8);
         assert_eq!(words(EntryResult::Merged(task)), 8);
-        let step = MergedStep { blocks: 3, skipped: vec![1, 4], loss: 0.5, sum: Digest([7; 32]) };
-        assert_eq!(words(EntryResult::Step(step.clone())), 6);
-        let none = MergedStep { blocks: 0, loss: 0.0, sum: Digest([0; 32]), ..step };
-        assert_eq!(words(EntryResult::Step(none)), 6);
-        for (merges_gradients, columns) in [(false, 8), (true, 6)] {
+        let step =
+            MergedStep { blocks: 3, skipped: vec![1, 4], loss: 0.5, sum: Digest([7; 32]), outer: Digest([8; 32]) };
+        assert_eq!(words(EntryResult::Step(step.clone())), 7);
+        let none = MergedStep { blocks: 0, loss: 0.0, sum: Digest([0; 32]), outer: Digest([0; 32]), ..step };
+        assert_eq!(words(EntryResult::Step(none)), 7);
+        for (merges_gradients, columns) in [(false, 8), (true, 7)] {
             assert_eq!(ledger(merges_gradients).head().split_whitespace().count(), columns);
         }
         assert_eq!((loss(0.5), loss(-1.25e300)), ("0.500000".to_owned(), "-1.2500e300".to_owned()));
@@ -439,12 +444,14 @@ mod tests {
 
     #[test]
     fn a_step_in_json_has_its_round_and_the_blocks_that_it_left_out() {
-        let step = MergedStep { blocks: 3, skipped: vec![1, 4], loss: 0.5, sum: Digest([7; 32]) };
+        let step =
+            MergedStep { blocks: 3, skipped: vec![1, 4], loss: 0.5, sum: Digest([7; 32]), outer: Digest([8; 32]) };
         let mut entry = LedgerEntry { rows: 24, base: Digest([2; 32]), result: EntryResult::Step(step) };
         let told = ledger(true).entry_json(7, 0, &entry);
         assert_eq!((&told["round"], &told["step"], &told["rows"]), (&json!(2), &json!(8), &json!(24)));
         assert_eq!((&told["blocks"], &told["skipped"]), (&json!(3), &json!([1, 4])));
-        assert_eq!((&told["result"], &told["sum"]), (&json!("step"), &json!(Digest([7; 32]).to_string())));
+        let digest = |byte| json!(Digest([byte; 32]).to_string());
+        assert_eq!((&told["result"], &told["sum"], &told["outer"]), (&json!("step"), &digest(7), &digest(8)));
         assert!(told.get("shard").is_none() && told.get("node").is_none(), "{told}");
         entry.result = EntryResult::Skipped;
         let told = ledger(false).entry_json(7, 0, &entry);

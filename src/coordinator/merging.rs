@@ -28,6 +28,8 @@ pub(super) struct Merging {
     update: Vec<LittleEndianF32>,
     /// Memory for a sum's object.
     object: Vec<u8>,
+    /// The name of what the outer optimiser remembers at the next step's base, where somebody has found it out already.
+    remembered: Option<Digest>,
 }
 
 enum Updates {
@@ -74,7 +76,7 @@ impl Merging {
             Merge::Median => Updates::Median(Collected::new(storage.clone(), job), Median::default()),
         };
         let (steps, outer) = (specification.steps(), specification.outer);
-        Merging { kernel, network, steps, outer, updates, update: Vec::new(), object: Vec::new() }
+        Merging { kernel, network, steps, outer, updates, update: Vec::new(), object: Vec::new(), remembered: None }
     }
 
     pub(super) fn network(&self) -> &Network {
@@ -86,6 +88,13 @@ impl Merging {
         match self.updates {
             Updates::Mean(_) | Updates::Gradients(..) => true,
             Updates::Median(..) => false,
+        }
+    }
+
+    /// Finds out the name of what the outer optimiser remembers now, before the ledger's next line asks for it.
+    pub(super) fn name_remembered(&mut self, state: &OuterState) {
+        if matches!(self.updates, Updates::Gradients(..)) {
+            self.remembered = Some(object::outer_digest(state));
         }
     }
 
@@ -145,7 +154,8 @@ impl Merging {
             let rows = NonZeroU64::new(rows).ok_or(FinishError::Merge(MergeError::Empty))?;
             sum.gradient(rows, *reduction, &mut self.update).map_err(FinishError::Gradient)?;
             self.object = object::encode_sum(std::mem::take(&mut self.object), &self.network, sum);
-            let told = StepSum { digest: Digest::of(&self.object), loss: sum.loss() };
+            let outer = self.remembered.take().unwrap_or_else(|| object::outer_digest(state));
+            let told = StepSum { digest: Digest::of(&self.object), loss: sum.loss(), outer };
             sum.reset(values.len());
             state
                 .step_by_gradient(self.kernel, &self.outer, rate, &self.update, values, take)

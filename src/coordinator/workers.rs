@@ -36,6 +36,7 @@ pub(super) fn start_merging(
         for order in &queue {
             if let Some(event) = merger.obey(order) {
                 let _ = events.send(event);
+                merger.name_remembered();
             }
         }
     };
@@ -58,12 +59,24 @@ pub(super) struct Merger {
     /// Where memory comes from and goes.
     buffers: BufferPool,
     transfers: Transfers,
+    /// What a job's outer optimiser remembers since its last step, until its name is known.
+    unnamed: Option<(JobId, Arc<OuterState>)>,
 }
 
 impl Merger {
     /// Updates that must all be there are kept in this storage.
     pub(super) fn new(kernel: Kernel, storage: Storage, buffers: BufferPool, transfers: Transfers) -> Merger {
-        Merger { kernel, rounds: HashMap::new(), storage, buffers, transfers }
+        Merger { kernel, rounds: HashMap::new(), storage, buffers, transfers, unnamed: None }
+    }
+
+    /// Finds out the name of what the outer optimiser remembers since the last step. For whoever has told of that step: the next
+    /// line of the ledger names it, and until then nodes compute, which need not wait for a hash over all of it.
+    pub(super) fn name_remembered(&mut self) {
+        if let Some((job, outer)) = self.unnamed.take()
+            && let Some(merging) = self.rounds.get_mut(&job)
+        {
+            merging.name_remembered(&outer);
+        }
     }
 
     /// Does it, and tells what came of it.
@@ -124,6 +137,8 @@ impl Merger {
                 }))
             }
             MergeWork::Finish { job, step, rows, base } => {
+                // Its memory is the next one's.
+                self.name_remembered();
                 let merging = self.rounds.get_mut(&job)?;
                 let kept = (!merging.can_take_base()).then(|| base.clone());
                 let Weights { bytes, outer, .. } = base;
@@ -145,6 +160,7 @@ impl Merger {
                 match merging.finish((step, rows), &mut outer, values, &mut |part| hasher.update(part.as_flattened())) {
                     Ok(sum) => {
                         let (digest, bytes, outer) = (hasher.finish(), Arc::new(bytes), Arc::new(outer));
+                        self.unnamed = Some((job, outer.clone()));
                         let weights = Weights { digest, bytes, outer };
                         Some(DriverEvent::Merged { job, step, weights, sum })
                     }

@@ -264,6 +264,8 @@ pub struct StepSum {
     pub digest: Digest,
     /// The loss, summed over the rows.
     pub loss: f64,
+    /// What the outer optimiser remembered before it, as an object.
+    pub outer: Digest,
 }
 
 /// The answer to a submission.

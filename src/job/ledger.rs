@@ -48,6 +48,9 @@ pub struct MergedStep {
     pub loss: f64,
     /// The sum of the blocks' gradients, as the object that a task of all merged blocks would yield; zeros where there are none.
     pub sum: Digest,
+    /// What the outer optimiser remembered before the step, at its base, as an object; zeros where no block was merged: then it
+    /// is what the next step begins with.
+    pub outer: Digest,
 }
 
 impl LedgerEntry {

@@ -1,6 +1,7 @@
 //! Objects: a descriptor, then tensors, as bytes (protocol.md, "Objects"). An object is named by the SHA-256 of all of
 //! it, descriptor included. Owns their layout; does not know how they travel.
 
+mod outer;
 mod sum;
 
 use std::borrow::Cow;
@@ -12,8 +13,9 @@ use super::bytes::{
 };
 use super::code::ErrorCode;
 use super::limits;
-use crate::model::{LittleEndianF32, Loss, Network, TargetKind, Targets, initialise};
+use crate::model::{LittleEndianF32, Loss, Network, OuterStateError, TargetKind, Targets, initialise};
 
+pub use outer::{decode_outer, encode_outer, outer_bytes, outer_digest};
 pub use sum::{SumLayout, check_sum, encode_sum, sum_bytes_max};
 
 /// What an object is.
@@ -28,6 +30,8 @@ pub enum ObjectKind {
     Update = 3,
     /// The sum of blocks' gradients, in the shape of [`ObjectKind::Weights`], and of their losses: i64 or i128.
     Sum = 4,
+    /// What an outer optimiser remembers: how many updates it has seen, i64 `[1]`, and its vectors, f32 `[parameters]` each.
+    Outer = 5,
 }
 
 impl ObjectKind {
@@ -37,6 +41,7 @@ impl ObjectKind {
             2 => Some(ObjectKind::Rows),
             3 => Some(ObjectKind::Update),
             4 => Some(ObjectKind::Sum),
+            5 => Some(ObjectKind::Outer),
             _ => None,
         }
     }
@@ -49,6 +54,7 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Rows => "rows",
             ObjectKind::Update => "update",
             ObjectKind::Sum => "sum",
+            ObjectKind::Outer => "outer optimiser's state",
         })
     }
 }
@@ -96,6 +102,8 @@ pub enum ObjectError {
         /// Bytes that the descriptor says.
         wanted: u64,
     },
+    /// What it holds is not what the job's outer optimiser remembers at that step.
+    Outer(OuterStateError),
 }
 
 impl ObjectError {
@@ -115,6 +123,7 @@ impl fmt::Display for ObjectError {
             Self::Shape { got, wanted } => write!(f, "the object's tensors are {got}, and {wanted} was wanted"),
             Self::NotFinite { index } => write!(f, "parameter {index} (from 0) is no finite number"),
             Self::Size { got, wanted } => write!(f, "the object holds {got} bytes of elements, and says {wanted}"),
+            Self::Outer(error) => error.fmt(f),
         }
     }
 }

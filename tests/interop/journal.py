@@ -50,7 +50,7 @@ class Bytes:
 class Job:
     """A state ("A state"), with its part of the ledger's file."""
     def __init__(self, data, folder):
-        check(data[:8] == b"GWSTATE4" and len(data) >= 44, "it is no state")
+        check(data[:8] == b"GWSTATE5" and len(data) >= 44, "it is no state")
         size = int.from_bytes(data[8:12], "little")
         check(12 <= size <= len(data) - 32, "it ends too early")
         check(digest(data[:size]) == data[-32:], "its head does not have the digest at its end")
@@ -163,15 +163,16 @@ class Job:
 
     def entry(self, page, step, shard):
         result, attempt, rows, skipped, loss, _, update, size = page.numbers("B3x3Id32s32sH")
-        node, blocks = page.take(size).decode(), page.numbers(f"{skipped}I")
+        node, outer = page.take(size).decode(), page.take(32 if result == 3 else 0).hex()
+        blocks = page.numbers(f"{skipped}I")
         name, results = f"step {step}, shard {shard}", [3] if self.merges_gradients else [1, 2]
         check(math.isfinite(loss) and result in results, f"{name}: no entry of this job")
         shown = f"{loss:.6f}" if abs(loss) < 1e7 else re.sub(r"e\+?(-?)0*", r"e\1", f"{loss:.6e}")
         if result == 3:
             check(not node and list(blocks) == sorted(set(blocks)), f"{name}: its skipped blocks are not in order")
             check(attempt <= rows and (attempt or not rows), f"{name}: its blocks have other rows")
-            cells = [shown, update.hex()] if attempt else ["-", "-"]
-            line = "{:>7}  {:>6}  {:>7}  {:>9}  {:>14}  {}".format(step, attempt, skipped, rows, *cells)
+            cells = [shown, update.hex(), outer] if attempt else ["-", "-", "-"]
+            line = "{:>7}  {:>6}  {:>7}  {:>9}  {:>14}  {}  {}".format(step, attempt, skipped, rows, *cells)
             done = loss, rows, attempt, skipped
         else:
             check(rows == self.rows[shard] and not skipped, f"{name}: rows of another shard, or blocks")
@@ -195,7 +196,7 @@ def named(folder):
 
 def read(root):
     text = (root / "FORMAT").read_bytes()
-    check(text == b"gradwire journal 4\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
+    check(text == b"gradwire journal 5\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
     objects, jobs = named(root / "objects"), []
     for folder in (root / "jobs").glob("[0-9a-f]" * 32):
         named(folder / "weights")

@@ -80,9 +80,12 @@ fn book_with(inexact: Option<u64>) -> Book {
             sum.add_part(0, &[0.25]).unwrap();
         }
         let blocks = sum.blocks() as u32;
-        let mut merged = MergedStep { blocks, skipped: skipped.to_vec(), loss: sum.loss(), sum: Digest([0; 32]) };
+        let nothing = Digest([0; 32]);
+        let mut merged =
+            MergedStep { blocks, skipped: skipped.to_vec(), loss: sum.loss(), sum: nothing, outer: nothing };
         if let Some(rows) = NonZeroU64::new(rows_merged.into()) {
             merged.sum = Digest::of(&object::encode_sum(Vec::new(), network, &sum));
+            merged.outer = object::outer_digest(&state);
             let mut gradient = vec![[0; 4]; network.parameters()];
             sum.gradient(rows, training.recipe.reduction, &mut gradient).unwrap();
             let values = object::parameters_mut(network, &mut bytes);
@@ -183,11 +186,18 @@ fn whatever_of_a_step_is_not_what_is_computed_is_told() {
         assert!(found.iter().any(|(.., found)| found.contains(text)), "{text}: {found:?}");
     }
     differs_once(&with_step(2, |_, merged| merged.blocks = 2), 1, 2, "it has merged 2 blocks in the ledger, and 3 ");
+    let text = "it leaves the outer optimiser's state ";
+    differs_once(&with_step(10, |_, merged| merged.outer = Digest([9; 32])), 3, 9, text);
+    // Behind the step that has merged nothing, that is the state before it.
+    differs_once(&with_step(9, |_, merged| merged.outer = Digest([9; 32])), 3, 8, text);
+    let text = "before the first step that merges anything the outer optimiser has the state ";
+    differs_once(&with_step(1, |_, merged| merged.outer = Digest([9; 32])), 1, 1, text);
     differs_once(&with_step(18, |entry, _| entry.rows += 1), 6, 18, " rows in the ledger, and the blocks");
     // A step that has merged something, told as one that has merged nothing.
     let nothing = |entry: &mut LedgerEntry, merged: &mut MergedStep| {
         entry.rows = 0;
-        *merged = MergedStep { blocks: 0, skipped: vec![0, 1, 2], loss: 0.0, sum: Digest([0; 32]) };
+        let nothing = Digest([0; 32]);
+        *merged = MergedStep { blocks: 0, skipped: vec![0, 1, 2], loss: 0.0, sum: nothing, outer: nothing };
     };
     let (found, _) = differs(&with_step(10, nothing));
     assert!(found[0].1 == 10 && found[0].2.contains("it leads to the weights "), "{found:?}");
@@ -304,13 +314,13 @@ fn a_ledger_of_steps_has_a_line_of_each() {
     let ended = ask(&book, &["ledger", "beef"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let lines: Vec<Vec<&str>> = ended.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0], ["STEP", "BLOCKS", "SKIPPED", "ROWS", "LOSS", "SUM"]);
+    assert_eq!(lines[0], ["STEP", "BLOCKS", "SKIPPED", "ROWS", "LOSS", "SUM", "OUTER"]);
     assert_eq!(lines.len(), 1 + STEPS);
     let (entry, merged) = entry(&mut book, 5);
     let rows = entry.rows.to_string();
     assert_eq!(lines[5][..4], ["5", "2", "1", &*rows]);
-    assert_eq!(lines[5][5], merged.sum.short());
-    assert_eq!(lines[8], ["8", "0", "3", "0", "-", "-"]);
+    assert_eq!(lines[5][5..], [merged.sum.short(), merged.outer.short()]);
+    assert_eq!(lines[8], ["8", "0", "3", "0", "-", "-", "-"]);
     assert!(ended.stderr.contains("18 of 18 steps: 6 of 6 rounds done"), "{ended:?}");
     book.entries.truncate(7);
     let partly = ask(&book, &["ledger", "beef", "--json"]);

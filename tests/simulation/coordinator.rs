@@ -222,7 +222,10 @@ impl World {
                 let from = self.bases[&job].digest;
                 let (base, sum) = if self.plan(job).steps.merge_gradients() {
                     let sum = sum.values().copied().map(model::Sum::from).sum::<model::Sum>();
-                    (model::follow(from, sum.into()), Some(StepSum { digest: sum.into(), loss: sum.loss() }))
+                    (
+                        model::follow(from, sum.into()),
+                        Some(StepSum { digest: sum.into(), loss: sum.loss(), outer: model::remembered(from) }),
+                    )
                 } else {
                     (model::merge(from, &sum), None)
                 };

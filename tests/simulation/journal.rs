@@ -208,16 +208,18 @@ impl Pages {
 fn line_up(plan: &JobPlan, step: u64, entries: &[LedgerEntry], round: &mut RoundSoFar) -> Digest {
     let base = entries[0].base;
     if let [LedgerEntry { rows, result: EntryResult::Step(line), .. }] = entries {
-        let MergedStep { blocks, skipped, loss, sum } = line;
+        let MergedStep { blocks, skipped, loss, sum, outer } = line;
         let all = plan.steps.units(step).len() as u32;
         let numbers = (0..all).filter(|number| !skipped.contains(number));
         assert!(skipped.is_sorted_by(|a, b| a < b) && skipped.iter().all(|number| *number < all));
         assert_eq!((*blocks, *rows), (all - skipped.len() as u32, plan.steps.rows(step, numbers)));
         add_to(round, *loss, *rows, (*blocks, skipped.len()));
         if *blocks == 0 {
-            assert_eq!((*loss, *sum), (0.0, Digest([0; 32])), "something comes of nothing");
+            let nothing = Digest([0; 32]);
+            assert_eq!((*loss, *sum, *outer), (0.0, nothing, nothing), "something comes of nothing");
             return base;
         }
+        assert_eq!(*outer, model::remembered(base), "the state is not that at the base");
         // Only what honest nodes of the job's arithmetic have made can be told by itself.
         if Sum::from(*sum).is_all(plan.arithmetic) {
             assert_eq!(*sum, model::sum_of_step(plan, base, step, skipped), "the sum is not that of the blocks");

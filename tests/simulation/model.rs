@@ -35,6 +35,11 @@ pub fn train(base: Digest, rows: &TaskRows, arithmetic: u16) -> Digest {
     }
 }
 
+/// What the outer optimiser remembers at these weights.
+pub fn remembered(base: Digest) -> Digest {
+    Digest::of_parts(&[b"outer", &base.0])
+}
+
 /// What a node makes up.
 pub fn make_up(number: u64) -> Digest {
     let Digest(mut bytes) = Digest::of(&number.to_le_bytes());

@@ -346,6 +346,8 @@ impl Driver {
             }
         }
         self.handling = false;
+        // What nodes are to compute is on its way.
+        self.small.name_remembered();
     }
 
     fn act(&mut self, action: Action) {

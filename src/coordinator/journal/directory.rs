@@ -2,7 +2,7 @@
 //! lock; does not know what the files say.
 //!
 //! ```text
-//! DIR/FORMAT                   "gradwire journal 4"
+//! DIR/FORMAT                   "gradwire journal 5"
 //! DIR/lock                     held by the coordinator that uses the directory
 //! DIR/objects/<digest>         data of jobs, named by its SHA-256
 //! DIR/jobs/<id>/state-0, -1    two generations of a job's state
@@ -26,7 +26,7 @@ use crate::disk::{self, DiskError, Doing, at, sync_directory};
 use crate::job::JobId;
 
 /// What the file `FORMAT` says.
-const FORMAT: &str = "gradwire journal 4\n";
+const FORMAT: &str = "gradwire journal 5\n";
 /// The end of the name of a file that is not whole.
 const PART: &str = "part";
 /// The end of the name of a job's directory that is being removed.

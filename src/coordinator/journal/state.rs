@@ -17,7 +17,7 @@ use crate::wire::message::Submit;
 use crate::wire::{MalformedPayload, Message, MessageType, Reader};
 
 /// How the file begins.
-const MAGIC: &[u8; 8] = b"GWSTATE4";
+const MAGIC: &[u8; 8] = b"GWSTATE5";
 /// The digest of what an outer optimiser remembers that remembers nothing.
 const NO_OUTER: Digest = Digest([0; 32]);
 /// Bytes of the digest at its end.

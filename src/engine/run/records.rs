@@ -185,8 +185,8 @@ impl Run {
 pub(super) fn entries(tasks: &StepTasks, base: Digest, done: StepDone, sum: Option<StepSum>) -> Vec<LedgerEntry> {
     if tasks.units().are_blocks() {
         let StepDone { merged, rows, loss, skipped } = done;
-        let sum = sum.map_or(Digest([0; 32]), |sum| sum.digest);
-        let result = EntryResult::Step(MergedStep { blocks: merged, skipped, loss, sum });
+        let (sum, outer) = sum.map_or([Digest([0; 32]); 2].into(), |sum| (sum.digest, sum.outer));
+        let result = EntryResult::Step(MergedStep { blocks: merged, skipped, loss, sum, outer });
         // Rows of a step are at most a batch's.
         return vec![LedgerEntry { rows: rows as u32, base, result }];
     }

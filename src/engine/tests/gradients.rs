@@ -42,7 +42,7 @@ fn counts(actions: &[Action]) -> Vec<u32> {
 }
 
 fn sum(step: u64) -> StepSum {
-    StepSum { digest: Digest::of(&[7, step as u8]), loss: 40.0 }
+    StepSum { digest: Digest::of(&[7, step as u8]), loss: 40.0, outer: Digest::of(&[8, step as u8]) }
 }
 
 impl Harness {
@@ -200,6 +200,7 @@ fn a_round_is_its_steps_and_what_is_told_of_it_counts_blocks() {
             skipped: Vec::new(),
             loss: 40.0,
             sum: sum(step).digest,
+            outer: sum(step).outer,
         }),
     };
     assert_eq!((&record.entries, record.ends_round), (&vec![entry(0, 104), entry(1, 96)], true));

@@ -348,8 +348,15 @@ fn ledger_entry(u: &mut Unstructured<'_>) -> Result<LedgerEntry> {
             let (rows, blocks) = (rows.max(blocks), rows.min(blocks));
             let skipped = skipped_blocks(u)?;
             match blocks {
-                0 => (0, EntryResult::Step(MergedStep { blocks, skipped, loss: 0.0, sum: Digest([0; 32]) })),
-                _ => (rows, EntryResult::Step(MergedStep { blocks, skipped, loss: finite(u)?, sum: digest(u)? })),
+                0 => {
+                    let nothing = Digest([0; 32]);
+                    let step = MergedStep { blocks, skipped, loss: 0.0, sum: nothing, outer: nothing };
+                    (0, EntryResult::Step(step))
+                }
+                _ => {
+                    let (loss, sum, outer) = (finite(u)?, digest(u)?, digest(u)?);
+                    (rows, EntryResult::Step(MergedStep { blocks, skipped, loss, sum, outer }))
+                }
             }
         }
         _ => {

@@ -30,8 +30,10 @@ const MERGED: u8 = 1;
 const SKIPPED: u8 = 2;
 const STEP: u8 = 3;
 const NO_DIGEST: Digest = Digest([0; 32]);
-/// Bytes of an entry beside its node's name and the blocks that were skipped.
+/// Bytes of an entry beside its node's name and what only a step has.
 const ENTRY_BYTES: usize = 90;
+/// Bytes that an entry of a step has besides.
+const OUTER_BYTES: usize = 32;
 /// Bytes of the number of a block.
 const BLOCK_BYTES: usize = 4;
 /// Bytes of ENTRIES before the entries.
@@ -43,7 +45,7 @@ impl LedgerEntry {
             + match &self.result {
                 EntryResult::Merged(task) => task.node.len(),
                 EntryResult::Skipped => 0,
-                EntryResult::Step(step) => BLOCK_BYTES * step.skipped.len(),
+                EntryResult::Step(step) => OUTER_BYTES + BLOCK_BYTES * step.skipped.len(),
             }
     }
 }
@@ -69,8 +71,12 @@ impl Layout<'_> for LedgerEntry {
             }
             STEP => {
                 reader.reserved(2)?;
+                let outer = reader.digest()?;
+                if attempt == 0 && outer != NO_DIGEST {
+                    return refused(reader, "a step that merged no block names no state of an outer optimiser");
+                }
                 let skipped = skipped_blocks(reader, skipped)?;
-                EntryResult::Step(MergedStep { blocks: attempt, skipped, loss, sum: update })
+                EntryResult::Step(MergedStep { blocks: attempt, skipped, loss, sum: update, outer })
             }
             got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
         };
@@ -95,6 +101,7 @@ impl Layout<'_> for LedgerEntry {
             EntryResult::Skipped => out.u16(0),
             EntryResult::Step(step) => {
                 out.u16(0);
+                out.bytes(&step.outer.0);
                 step.skipped.iter().for_each(|block| out.u32(*block));
             }
         }
@@ -241,8 +248,9 @@ mod tests {
     }
 
     fn step(blocks: u32, rows: u32, skipped: &[u32]) -> Entries {
-        let (loss, sum) = if blocks > 0 { (0.5, Digest([3; 32])) } else { (0.0, NO_DIGEST) };
-        let result = EntryResult::Step(MergedStep { blocks, skipped: skipped.to_vec(), loss, sum });
+        let (loss, sum, outer) =
+            if blocks > 0 { (0.5, Digest([3; 32]), Digest([4; 32])) } else { (0.0, NO_DIGEST, NO_DIGEST) };
+        let result = EntryResult::Step(MergedStep { blocks, skipped: skipped.to_vec(), loss, sum, outer });
         let entries = vec![LedgerEntry { rows, base: Digest([2; 32]), result }];
         Entries { total: 1, first: 0, shards: 1, entries }
     }
@@ -265,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_merged_no_block_has_no_rows_loss_or_sum() {
+    fn a_step_that_merged_no_block_has_no_rows_loss_sum_or_state() {
         for untrue in [step(3, 2, &[]), step(1, 0, &[]), step(0, 1, &[])] {
             assert!(decode(&bytes(&untrue)).is_err(), "{untrue:?}");
         }
         let none = bytes(&step(0, 0, &[0]));
-        for place in [8, 23, 56, 88] {
+        for place in [8, 23, 56, 88, 90, 121] {
             let mut changed = none.clone();
             changed[ENTRIES_HEAD_BYTES + place] = 1;
             assert!(decode(&changed).is_err(), "byte {place}");

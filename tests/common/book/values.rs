@@ -11,10 +11,10 @@ use gradwire::job::{
 use gradwire::model::conformance::published;
 use gradwire::model::{
     Activation, BatchSize, BlockRange, Initialisation, Kernel, Loss, LossReduction, Merge, Network, Optimiser, Outer,
-    OuterOptimiser, OuterSchedule, Recipe, Rows, Training, evaluate,
+    OuterOptimiser, OuterSchedule, OuterState, Recipe, Rows, Training, evaluate,
 };
 use gradwire::wire::message::*;
-use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows, encode_rows_of_values};
+use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows, encode_rows_of_values, outer_digest};
 use gradwire::wire::{ErrorCode, Message, MessageType, Role, specification};
 
 /// ln 2 as arithmetic 2 rounds it.
@@ -275,7 +275,8 @@ fn of_gradients() -> [Message<'static>; 3] {
     let result = TaskResult { epochs: 0, loss, train_us: 12, update: sum_digest, update_bytes };
     let trained = Trained { name: name(), result, inline: sum() };
 
-    let result = EntryResult::Step(MergedStep { blocks: 1, skipped: vec![1], loss, sum: sum_digest });
+    let outer = outer_digest(&OuterState::default());
+    let result = EntryResult::Step(MergedStep { blocks: 1, skipped: vec![1], loss, sum: sum_digest, outer });
     let entries = Entries { total: 1, first: 0, shards: 1, entries: vec![LedgerEntry { rows: 2, base, result }] };
     [train.into(), trained.into(), entries.into()]
 }

@@ -46,10 +46,12 @@ struct StepDone {
 
 impl StepDone {
     /// A step's line.
-    fn step(&self) -> MergedStep {
+    fn step(&self, base: Digest) -> MergedStep {
         let sum: Sum = self.won.iter().map(|(_, (.., update))| Sum::from(*update)).sum();
-        let digest = if self.won.is_empty() { Digest([0; 32]) } else { sum.into() };
-        MergedStep { blocks: self.merged, skipped: self.skipped.clone(), loss: sum.loss(), sum: digest }
+        let nothing = Digest([0; 32]);
+        let (digest, outer) =
+            if self.won.is_empty() { (nothing, nothing) } else { (sum.into(), model::remembered(base)) };
+        MergedStep { blocks: self.merged, skipped: self.skipped.clone(), loss: sum.loss(), sum: digest, outer }
     }
 
     /// Whether these are the lines of a step's shards.
@@ -405,8 +407,8 @@ impl Tasks {
                 *shares.entry(name(*node)).or_default() += self.cuts.units(*task).len() as u64;
             }
             let is_right = match entries {
-                [LedgerEntry { rows, result: EntryResult::Step(step), .. }] if steps.merge_gradients() => {
-                    (rows, step) == (&done.rows, &done.step())
+                [LedgerEntry { rows, base, result: EntryResult::Step(step) }] if steps.merge_gradients() => {
+                    (rows, step) == (&done.rows, &done.step(*base))
                 }
                 entries => done.are(entries),
             };

@@ -39,14 +39,15 @@ fn weights_after(specification: &Specification, steps: u64) -> Weights {
 }
 
 fn entries_of(specification: &Specification, step: u64) -> Vec<LedgerEntry> {
-    let base = weights_after(specification, step).digest;
+    let Weights { digest: base, outer, .. } = weights_after(specification, step);
     let (loss, digest) = (0.5 + step as f64, Digest([step as u8; 32]));
     if specification.training.recipe.merges_gradients() {
+        let (outer, nothing) = (object::outer_digest(&outer), Digest([0; 32]));
         // Every third step leaves blocks out, and every sixth all of them.
         let result = match step % 6 {
-            0 => MergedStep { blocks: 0, skipped: (0..BLOCKS).collect(), loss: 0.0, sum: Digest([0; 32]) },
-            3 => MergedStep { blocks: 1, skipped: vec![0, 2], loss, sum: digest },
-            _ => MergedStep { blocks: BLOCKS, skipped: vec![], loss, sum: digest },
+            0 => MergedStep { blocks: 0, skipped: (0..BLOCKS).collect(), loss: 0.0, sum: nothing, outer: nothing },
+            3 => MergedStep { blocks: 1, skipped: vec![0, 2], loss, sum: digest, outer },
+            _ => MergedStep { blocks: BLOCKS, skipped: vec![], loss, sum: digest, outer },
         };
         return vec![LedgerEntry { rows: result.blocks, base, result: EntryResult::Step(result) }];
     }
