@@ -1,4 +1,5 @@
-//! What merging costs, without the rest of a round: adding an update to an exact sum, and the sum's mean to a round's base.
+//! What merging costs, without the rest of a round: adding an update to an exact sum, the sum's mean to a
+//! round's base, and the name that what an outer optimiser remembers gets after each step of merged gradients.
 //!
 //! `cargo bench --bench merge [-- WORD]`: only what has WORD in its name; divan's other options serve, too. With integers
 //! of 96 and 128 bits, on a million parameters: a millisecond is a nanosecond a parameter. The fastest run counts, because
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, Divan};
-use gradwire::model::{ExactSum, Kernel, LittleEndianF32};
+use gradwire::model::{ExactSum, Kernel, LittleEndianF32, Outer, OuterOptimiser, OuterState};
+use gradwire::wire::object::outer_digest;
 
 /// How long a figure is measured.
 const MEASURE: Duration = Duration::from_millis(500);
@@ -42,6 +44,14 @@ fn add<const BITS: u32>(bencher: Bencher<'_, '_>, &kernel: &Kernel) {
     };
     let bencher = bencher.counter(ItemsCount::new(PARAMETERS)).with_inputs(make_room);
     bencher.bench_local_values(|()| sum.borrow_mut().add(&update, ROWS).expect("values that can be merged"));
+}
+
+#[divan::bench(name = "what Adam remembers gets its name", args = [876, 8_218, PARAMETERS])]
+fn name(bencher: Bencher<'_, '_>, parameters: u32) {
+    let outer = Outer { optimiser: OuterOptimiser::Adam, ..Outer::AVERAGE };
+    let vectors = vec![1; 8 * parameters as usize];
+    let state = OuterState::restored(&outer, parameters as usize, 1..=1, 1, &vectors).expect("a state");
+    bencher.counter(ItemsCount::new(parameters)).bench_local(|| outer_digest(&state));
 }
 
 #[divan::bench(name = "the mean is added to the base", args = Kernel::available(), consts = [96, 128])]

@@ -10,17 +10,29 @@ use super::conversation::Object;
 use super::ledger::{LedgerKind, WholeLedger};
 use super::recompute::{Base, Recomputed, Recomputer, Stopped};
 use crate::digest::Digest;
-use crate::job::{EntryResult, LedgerEntry};
+use crate::job::{EntryResult, LedgerEntry, Specification};
+use crate::model::OuterState;
 use crate::wire::limits::HAVE_DIGESTS_MAX;
 use crate::wire::object;
 
-/// Whoever may still hold a round's weights.
-pub(super) trait Weights {
-    /// Which of these, no more than one HAVE may name, it holds.
-    fn holds(&self, digests: &[Digest]) -> Result<Vec<bool>, ConnectionError>;
+/// Whoever may still hold what some steps started from.
+pub(super) trait Checkpoints {
+    /// Which of these objects of so many bytes, no more than one HAVE may name, it holds.
+    fn holds(&self, digests: &[Digest], bytes: u64) -> Result<Vec<bool>, ConnectionError>;
 
-    /// These, if it holds them.
-    fn fetch(&self, digest: Digest) -> Result<Option<Object>, ConnectionError>;
+    /// This one of so many bytes at most, if it holds it.
+    fn fetch(&self, digest: Digest, bytes: u64) -> Result<Option<Object>, ConnectionError>;
+}
+
+/// What an outer optimiser remembers before a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing yet, or ever.
+    Nothing,
+    /// The object of this name.
+    Named(Digest),
+    /// Nobody says, or holds it.
+    Unknown,
 }
 
 /// Something that is not as it must be.
@@ -52,12 +64,11 @@ pub(super) struct Verdict {
 
 /// An audit at work.
 pub(super) struct Audit<'a> {
+    specification: &'a Specification,
     ledger: &'a WholeLedger,
-    source: &'a dyn Weights,
+    source: &'a dyn Checkpoints,
     recomputer: Recomputer<'a>,
     initial: Option<Object>,
-    /// Whether weights alone lead to the next ones.
-    is_average: bool,
     progress: &'a mut dyn FnMut(u64),
     findings: Findings,
 }
@@ -74,17 +85,17 @@ struct Findings {
 }
 
 impl<'a> Audit<'a> {
-    /// Of this ledger of a job with or without an outer optimiser, with what `source` holds and the weights of step 0, where
+    /// Of this ledger of a job, with what `source` holds and the weights of step 0, where
     /// those could be had. After each step `progress` is told its step.
     pub(super) fn new(
+        specification: &'a Specification,
         ledger: &'a WholeLedger,
-        source: &'a dyn Weights,
+        source: &'a dyn Checkpoints,
         recomputer: Recomputer<'a>,
         initial: Option<Object>,
-        is_average: bool,
         progress: &'a mut dyn FnMut(u64),
     ) -> Audit<'a> {
-        Audit { ledger, source, recomputer, initial, is_average, progress, findings: Findings::default() }
+        Audit { specification, ledger, source, recomputer, initial, progress, findings: Findings::default() }
     }
 
     /// Compares the entries at these places of the ledger, all of which have something to compare.
@@ -113,21 +124,18 @@ impl<'a> Audit<'a> {
         Ok(verdict)
     }
 
-    /// What a step starts from: computed already, weights held by the coordinator, or computed from the nearest step before it
-    /// of which enough can be had. Of an outer optimiser's state that is none but the first.
+    /// What a step starts from: computed already, held by the coordinator, or computed from the nearest step before it of which
+    /// enough can be had. A step's own weights are enough for its tasks or its sum.
     fn base_of(&mut self, step: u64) -> Result<Option<Base>, ConnectionError> {
         // Nothing can be computed across a step that leads elsewhere.
         let floor = self.findings.gaps.iter().copied().filter(|gap| *gap < step).max().map_or(0, |gap| gap + 1);
         let leads_on = |at: u64, base: &Base| at == step || base.outer.is_some();
         let held = self.findings.held.clone();
         let held = held.filter(|(held, base)| (floor..=step).contains(held) && leads_on(*held, base));
-        let initial = self.initial.clone().filter(|_| floor == 0).map(|weights| (0, self.with_state(0, weights)));
-        let known = held.or(initial);
+        let first = |weights| (0, Base { weights, outer: Some(Arc::default()) });
+        let known = held.or_else(|| self.initial.clone().filter(|_| floor == 0).map(first));
         let from = known.as_ref().map_or(floor, |(known, _)| known + 1);
-        // Of a step before, weights without the state lead nowhere.
-        let from = if self.is_average { from } else { from.max(step) };
-        let fetched = self.fetch_nearest(from, step)?.map(|(at, weights)| (at, self.with_state(at, weights)));
-        let Some((mut at, mut base)) = fetched.or(known) else { return Ok(None) };
+        let Some((mut at, mut base)) = self.fetch_nearest(from, step)?.or(known) else { return Ok(None) };
         while at < step {
             let merged = self.ledger.merged(at);
             match self.check(at, &base, &merged)? {
@@ -138,27 +146,78 @@ impl<'a> Audit<'a> {
         Ok(Some(base))
     }
 
-    /// Weights of a step, and what the outer optimiser remembers at them where that is nothing.
-    fn with_state(&self, step: u64, weights: Object) -> Base {
-        Base { weights, outer: (self.is_average || step == 0).then(Arc::default) }
+    /// What the outer optimiser remembers before a step, as far as that can be said.
+    fn state_before(&self, step: u64) -> State {
+        match self.ledger.outer(step) {
+            _ if step == 0 || self.specification.outer.is_average() => State::Nothing,
+            Some(name) if name == object::outer_digest(&OuterState::default()) => State::Nothing,
+            Some(name) => State::Named(name),
+            None => State::Unknown,
+        }
     }
 
-    /// The weights of the last step in `from..=to` that the coordinator still holds.
-    fn fetch_nearest(&self, from: u64, to: u64) -> Result<Option<(u64, Object)>, ConnectionError> {
+    /// What the last step in `from..=to` starts from of which the coordinator still holds enough: of a step before `to` the
+    /// optimiser's state too, because weights without it lead nowhere.
+    fn fetch_nearest(&self, from: u64, to: u64) -> Result<Option<(u64, Base)>, ConnectionError> {
+        let bytes = object::parameters_bytes(&self.specification.training.network);
         let mut end = to + 1;
         while end > from {
             let start = end.saturating_sub(HAVE_DIGESTS_MAX as u64).max(from);
-            let digests: Vec<Digest> = (start..end).map(|step| self.ledger.base(step)).collect();
-            let holds = self.source.holds(&digests)?;
-            for (back, (digest, _)) in (1..).zip(digests.iter().zip(holds).rev()).filter(|(_, (_, holds))| *holds) {
+            let states = (start..end).map(|step| (step, self.state_before(step)));
+            let states: Vec<(u64, State)> =
+                states.filter(|(step, state)| *step == to || *state != State::Unknown).collect();
+            let bases: Vec<Digest> = states.iter().map(|(step, _)| self.ledger.base(*step)).collect();
+            let holds = if bases.is_empty() { Vec::new() } else { self.source.holds(&bases, bytes)? };
+            let held = states.iter().zip(holds).filter(|(_, holds)| *holds).map(|(state, _)| *state).collect();
+            for (step, state) in self.with_states(held)?.into_iter().rev() {
+                let outer = match state {
+                    State::Nothing => Some(Arc::default()),
+                    State::Named(name) => self.fetch_state(step, name)?,
+                    State::Unknown => None,
+                };
                 // It may have let them go meanwhile.
-                if let Some(weights) = self.source.fetch(*digest)? {
-                    return Ok(Some((end - back, weights)));
+                if (step == to || outer.is_some())
+                    && let Some(weights) = self.source.fetch(self.ledger.base(step), bytes)?
+                {
+                    return Ok(Some((step, Base { weights, outer })));
                 }
             }
             end = start;
         }
         Ok(None)
+    }
+
+    /// These steps, of whose states those that the coordinator does not hold are unknown.
+    fn with_states(&self, mut steps: Vec<(u64, State)>) -> Result<Vec<(u64, State)>, ConnectionError> {
+        let named = |(_, state): &(u64, State)| match state {
+            State::Named(name) => Some(*name),
+            State::Nothing | State::Unknown => None,
+        };
+        let names: Vec<Digest> = steps.iter().filter_map(named).collect();
+        if !names.is_empty() {
+            let mut holds = self.source.holds(&names, self.state_bytes())?.into_iter();
+            for state in steps.iter_mut().filter(|state| named(state).is_some()) {
+                if holds.next() != Some(true) {
+                    state.1 = State::Unknown;
+                }
+            }
+        }
+        Ok(steps)
+    }
+
+    fn fetch_state(&self, step: u64, name: Digest) -> Result<Option<Arc<OuterState>>, ConnectionError> {
+        let Some(bytes) = self.source.fetch(name, self.state_bytes())? else { return Ok(None) };
+        let Specification { training, outer, .. } = self.specification;
+        let due = 0..=outer.updates_within(step, self.specification.steps());
+        let state = object::decode_outer(outer, training.network.parameters(), due, &bytes);
+        let lie =
+            |error| ConnectionError::Lie(format!("the outer optimiser's state before step {}: {error}", step + 1));
+        Ok(Some(Arc::new(state.map_err(lie)?)))
+    }
+
+    /// Of what the outer optimiser remembers, as an object.
+    fn state_bytes(&self) -> u64 {
+        object::outer_bytes(&self.specification.outer, self.specification.training.network.parameters())
     }
 
     /// Computes and compares entries of a step. With all that were merged in it, what the next step starts from, if that is what

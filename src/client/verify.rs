@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use super::Output;
-use super::audit::{Audit, Finding, Weights};
+use super::audit::{Audit, Checkpoints, Finding};
 use super::connection_error::ConnectionError;
 use super::conversation::{Conversation, Object};
 use super::ledger::{self, LedgerKind, WholeLedger};
@@ -74,10 +74,9 @@ pub(super) fn verify(
             told(format!("computed {} {} of {steps}", kind.step(), step + 1));
         }
     };
-    let source = Source { conversation, bytes: object::parameters_bytes(&specification.training.network) };
+    let source = Source { conversation };
     let initial_digest = initial.as_ref().map(|weights| Digest::of(weights));
-    let is_average = specification.outer.is_average();
-    let audit = Audit::new(&ledger, &source, recomputer, initial, is_average, &mut progress);
+    let audit = Audit::new(specification, &ledger, &source, recomputer, initial, &mut progress);
     let mut verdict = audit.run(&places)?;
     verdict.findings.extend(ledger.contradictions(specification));
     verdict.findings.extend(ends(job, work, &ledger, initial_digest, verdict.last));
@@ -163,17 +162,15 @@ fn objects(
 
 struct Source<'a> {
     conversation: &'a Conversation,
-    /// Of the weights.
-    bytes: u64,
 }
 
-impl Weights for Source<'_> {
-    fn holds(&self, digests: &[Digest]) -> Result<Vec<bool>, ConnectionError> {
-        self.conversation.holds(digests, self.bytes)
+impl Checkpoints for Source<'_> {
+    fn holds(&self, digests: &[Digest], bytes: u64) -> Result<Vec<bool>, ConnectionError> {
+        self.conversation.holds(digests, bytes)
     }
 
-    fn fetch(&self, digest: Digest) -> Result<Option<Object>, ConnectionError> {
-        match self.conversation.fetch(digest, self.bytes) {
+    fn fetch(&self, digest: Digest, bytes: u64) -> Result<Option<Object>, ConnectionError> {
+        match self.conversation.fetch(digest, bytes) {
             Err(unknown) if unknown.is_unknown_object() => Ok(None),
             fetched => fetched.map(Some),
         }

@@ -8,7 +8,7 @@ use gradwire::job::{EntryResult, JobId, LedgerEntry, Operation, RowsRef, Specifi
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::{ARITHMETIC, Merge, Network, Outer, OuterOptimiser, OuterSchedule, Recipe, Training};
 use gradwire::net::random_u128;
-use gradwire::wire::message::{Attach, Ledger, Submit};
+use gradwire::wire::message::{Attach, Have, Ledger, Submit};
 use gradwire::wire::{Message, Role, object};
 use serde_json::{Value, json};
 
@@ -95,6 +95,19 @@ fn ledger(peer: &mut Peer, job: JobId) -> Vec<LedgerEntry> {
     entries.entries
 }
 
+/// The steps but the first of which the coordinator holds all that they start from.
+fn checkpoints(peer: &mut Peer, entries: &[LedgerEntry]) -> Vec<u64> {
+    let both = |entry: &LedgerEntry| match &entry.result {
+        EntryResult::Step(step) => [entry.base, step.outer],
+        other => panic!("{other:?}"),
+    };
+    peer.send(Have { digests: entries.iter().flat_map(both).collect() }, 5);
+    let frame = peer.receive();
+    let Message::Held(held) = frame.message() else { panic!("HELD was due, not {:?}", frame.message()) };
+    let are_held = held.bytes.chunks(2).map(|both| both.iter().all(|bytes| *bytes > 0));
+    (0..).zip(are_held).skip(1).filter(|(_, are_held)| *are_held).map(|(step, _)| step).collect()
+}
+
 fn verify(coordinator: &Coordinator, job: JobId, more: &[&str]) -> (Option<i32>, Value) {
     let verified = Client::start(coordinator, &[&["verify", &job.to_string()], more].concat()).finish();
     (verified.exit, verified.events.last().unwrap_or_else(|| panic!("{verified:#?}")).clone())
@@ -144,6 +157,17 @@ fn what_a_job_of_merged_gradients_came_to_before_its_coordinator_was_killed_veri
     hear(&mut peer, &Objects::new(), 0).expect("DONE, no round 0");
     let (exit, verdict) = verify(&coordinator, id, &[]);
     assert_eq!((exit, &verdict["steps"], &verdict["differs"]), (Some(0), &json!(STEPS), &json!([])), "{verdict}");
+    // Of some round's end all is held that the next step starts from, and a sample goes on from there.
+    let entries = ledger(&mut peer, id);
+    let held = checkpoints(&mut peer, &entries);
+    assert!(!held.is_empty(), "nothing is held");
+    for seed in 0..6 {
+        let (exit, verdict) = verify(&coordinator, id, &["--sample", "1", "--seed", &seed.to_string()]);
+        assert_eq!((exit, &verdict["unmerged"]), (Some(0), &json!([])), "{verdict}");
+        let besides = verdict["steps_besides"].as_u64().unwrap();
+        let widest = held.iter().zip([0].iter().chain(&held)).map(|(step, before)| step - before).max();
+        assert!(besides < widest.unwrap().max(STEPS - held[held.len() - 1]), "{besides} besides, held: {held:?}");
+    }
     let (id, port) = (id.to_string(), port.to_string());
     let table = client(["127.0.0.1", &port, "ledger", &id]);
     assert_eq!((table.code, table.stdout.lines().count() as u64), (Some(0), 1 + STEPS), "{table:?}");

@@ -36,6 +36,11 @@ fn labels() -> Vec<u32> {
 
 /// The whole job. The gradient of the step numbered `inexact` has a number in it that nobody has computed.
 fn book_with(inexact: Option<u64>) -> Book {
+    book_of(inexact, false)
+}
+
+/// The same, whose coordinator may hold too what the outer optimiser remembered before each step.
+fn book_of(inexact: Option<u64>, has_states: bool) -> Book {
     let mut book = Book::new(notes());
     let mut keep = |bytes: Vec<u8>| {
         let digest = Digest::of(&bytes);
@@ -60,6 +65,9 @@ fn book_with(inexact: Option<u64>) -> Book {
     for step in 0..specification.steps() {
         let mut bytes = object::encode_parameters(ObjectKind::Weights, network, &weights);
         let base = keep(bytes.clone());
+        if has_states {
+            keep(object::encode_outer(&state));
+        }
         let of_step = cut.step(step);
         let single = |range: &BlockRange| {
             let range = *range;
@@ -289,6 +297,56 @@ fn a_sample_of_steps_is_summed_from_weights_that_are_held_and_says_what_it_has_n
         .map(|seed| ask(&differs, &["verify", "beef", "--sample", "3", "--seed", &seed.to_string()]).code)
         .collect();
     assert!(samples.contains(&Some(0)) && samples.contains(&Some(1)), "{samples:?}");
+}
+
+/// The verdict about one step that is drawn by this seed.
+fn drawn(book: &Book, seed: u32) -> Value {
+    let ended = ask(book, &["verify", "beef", "--sample", "1", "--seed", &seed.to_string(), "--json"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    verdict(&ended)
+}
+
+#[test]
+fn a_sample_goes_on_from_the_nearest_step_before_which_weights_and_state_are_held() {
+    let mut books = [false, true].map(|has_states| book_of(None, has_states));
+    let nothing = json!([]);
+    for seed in 0..4 {
+        let told = drawn(&books[1], seed);
+        // With both before it, a step's merge is computed too.
+        assert_eq!((&told["steps_besides"], &told["unmerged"]), (&json!(0), &nothing));
+    }
+    for book in &mut books {
+        for entry in book.entries.iter().enumerate().filter(|(step, _)| ![6, 12].contains(step)).map(|(_, entry)| entry)
+        {
+            book.objects.remove(&entry.base);
+        }
+    }
+    let [without, with] = books.each_ref().map(|book| {
+        let besides = |seed| drawn(book, seed)["steps_besides"].as_u64().unwrap();
+        (0..12).map(besides).collect::<Vec<_>>()
+    });
+    assert!(with.iter().all(|besides| *besides < 6), "{with:?}");
+    assert!(with.iter().zip(&without).all(|(with, without)| with <= without), "{with:?} {without:?}");
+    assert!(without.iter().any(|besides| *besides > 6), "{without:?}");
+    // Nothing is held where the step has merged nothing: the next one names what was remembered.
+    let [_, mut book] = books;
+    book.objects.remove(&book.entries[12].base.clone());
+    assert!((0..12).all(|seed| drawn(&book, seed)["steps_besides"].as_u64() < Some(12)));
+}
+
+#[test]
+fn a_state_that_the_jobs_optimiser_cannot_have_left_is_a_lie() {
+    let mut book = book_of(None, true);
+    let parameters = book.specification.training.network.parameters();
+    let other = OuterState::restored(&ADAM, parameters, 0..=99, 99, &vec![0; 8 * parameters]).unwrap();
+    let object = object::encode_outer(&other);
+    let (entry, mut merged) = entry(&mut book, 13);
+    merged.outer = Digest::of(&object);
+    entry.result = EntryResult::Step(merged);
+    book.objects.insert(Digest::of(&object), object);
+    let said = (0..60).map(|seed| ask(&book, &["verify", "beef", "--sample", "1", "--seed", &seed.to_string()]).stderr);
+    let text = "the outer optimiser's state before step 13: the outer optimiser's state is that after 99 updates, and 12 are due";
+    assert!(said.into_iter().any(|said| said.contains(text)));
 }
 
 #[test]

@@ -11,7 +11,8 @@ use super::state::StoredState;
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::disk::DiskError;
-use crate::job::{JobId, JobState, Record};
+use crate::job::{JobId, JobState, Record, Specification};
+use crate::wire::object;
 
 /// A job that is being written.
 pub(super) struct JobWriter {
@@ -24,8 +25,10 @@ pub(super) struct JobWriter {
     seal: Digest,
     /// The weights after its last step, until they are written: the merge wants their memory.
     pub(super) weights: Option<Weights>,
-    /// Of weights that are kept beside the state.
+    /// Of checkpoints that are kept beside the state.
     pub(super) kept_bytes: u64,
+    /// The step of the last of them, or that from which on they are kept.
+    kept_at: u64,
     /// Of the last state that was written.
     state_bytes: u64,
     /// Whether its data is written.
@@ -44,6 +47,7 @@ impl JobWriter {
             state,
             weights,
             kept_bytes: 0,
+            kept_at: 0,
             state_bytes: 0,
             has_begun: false,
             is_dirty: true,
@@ -61,6 +65,8 @@ impl JobWriter {
         if self.state.status.state == JobState::Running {
             self.state.status.state = JobState::Queued;
         }
+        // Nobody remembers where the last checkpoint was.
+        self.kept_at = self.steps_done();
         self.has_begun = true;
         self.is_dirty = false;
     }
@@ -80,6 +86,32 @@ impl JobWriter {
         state.progress = Some(progress);
         self.weights = weights;
         self.is_dirty = true;
+    }
+
+    /// Steps that are done.
+    fn steps_done(&self) -> u64 {
+        self.state.progress.as_ref().map_or(0, |progress| progress.steps)
+    }
+
+    /// Whether a checkpoint has what the outer optimiser remembers.
+    pub(super) fn keeps_outer(&self) -> bool {
+        self.state.specification.training.recipe.merges_gradients()
+    }
+
+    /// Whether what the job starts from now is to be kept: checkpoints are as far apart as they must be for so many bytes to be
+    /// enough for the whole job.
+    pub(super) fn is_time_for_checkpoint(&self, bytes_max: u64) -> bool {
+        let Specification { training, outer, .. } = &*self.state.specification;
+        let outer_bytes =
+            if self.keeps_outer() { object::outer_bytes(outer, training.network.parameters()) } else { 0 };
+        let bytes = object::parameters_bytes(&training.network) + outer_bytes;
+        let distance = self.state.specification.steps() / (bytes_max / bytes + 1) + 1;
+        self.steps_done() - self.kept_at >= distance && self.kept_bytes + bytes <= bytes_max
+    }
+
+    /// What the job starts from now is kept.
+    pub(super) fn checkpoint_kept(&mut self) {
+        self.kept_at = self.steps_done();
     }
 
     fn tail_bytes(&self) -> usize {

@@ -1,5 +1,6 @@
 //! The journal on a real directory: what is written is read back, and what is damaged is never taken for something else.
 
+mod checkpoints;
 mod damage;
 mod job_writer;
 mod pages;

@@ -23,10 +23,11 @@ use crate::digest::Digest;
 use crate::disk::{DiskError, Doing};
 use crate::job::{JobId, JobState, JobStatus, Specification};
 use crate::store::Store;
+use crate::wire::object;
 
 /// Bytes of a ledger's latest blocks that stay in the state, where they cost no write of their own.
 pub(super) const TAIL_BYTES_MAX: usize = 256 << 10;
-/// Bytes of steps' weights that are kept of a job, so that its tasks can be verified one by one.
+/// Bytes of checkpoints that are kept of a job, so that it can be verified without computing all of it.
 pub(super) const KEPT_WEIGHTS_BYTES_MAX: u64 = 64 << 20;
 /// What could not be written is tried again this often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -52,6 +53,7 @@ pub(super) struct Writer {
     pub(super) on_disk_error: OnDiskError,
     pub(super) ended_bytes_max: u64,
     pub(super) tail_bytes_max: usize,
+    pub(super) kept_bytes_max: u64,
     pub(super) store: Arc<Store>,
     pub(super) events: Sender<DriverEvent>,
     pub(super) threads: Threads,
@@ -85,6 +87,7 @@ impl Writer {
             on_disk_error,
             ended_bytes_max,
             tail_bytes_max: TAIL_BYTES_MAX,
+            kept_bytes_max: KEPT_WEIGHTS_BYTES_MAX,
             store,
             events,
             threads,
@@ -312,16 +315,27 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets go of weights that are written; keeps them for who verifies single tasks, as long as there is room.
+    /// Lets go of weights that are written; keeps them for who verifies a part of the job, where it is time for a checkpoint.
     fn keep_weights(&mut self, job: JobId) -> Result<(), DiskError> {
         let (Some(directory), Some(writer)) = (&self.directory, self.writers.get_mut(&job)) else { return Ok(()) };
-        if let Some(weights) = writer.weights.take()
-            && writer.kept_bytes + weights.bytes.len() as u64 <= KEPT_WEIGHTS_BYTES_MAX
-            && self.archive.keep(job, weights.digest)
-        {
+        let Some(weights) = writer.weights.take() else { return Ok(()) };
+        if !writer.is_time_for_checkpoint(self.kept_bytes_max) {
+            return Ok(());
+        }
+        // Without it the weights lead nowhere, so it is there before they are. Of tasks the ledger does not name it.
+        let state = writer.keeps_outer().then(|| object::encode_outer(&weights.outer));
+        if let Some(state) = state {
+            let digest = Digest::of(&state);
+            if self.archive.keep(job, digest) {
+                directory.put_weights(job, &digest, &state)?;
+                writer.kept_bytes += state.len() as u64;
+            }
+        }
+        if self.archive.keep(job, weights.digest) {
             directory.put_weights(job, &weights.digest, &weights.bytes)?;
             writer.kept_bytes += weights.bytes.len() as u64;
         }
+        writer.checkpoint_kept();
         Ok(())
     }
 

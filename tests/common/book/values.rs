@@ -14,7 +14,9 @@ use gradwire::model::{
     OuterOptimiser, OuterSchedule, OuterState, Recipe, Rows, Training, evaluate,
 };
 use gradwire::wire::message::*;
-use gradwire::wire::object::{ObjectKind, encode_parameters, encode_rows, encode_rows_of_values, outer_digest};
+use gradwire::wire::object::{
+    ObjectKind, encode_outer, encode_parameters, encode_rows, encode_rows_of_values, outer_digest,
+};
 use gradwire::wire::{ErrorCode, Message, MessageType, Role, specification};
 
 /// ln 2 as arithmetic 2 rounds it.
@@ -76,8 +78,16 @@ pub fn object(name: &str) -> Vec<u8> {
         "update" => update(),
         "rows-with-targets" => rows_with_targets(),
         "sum" => sum(),
+        "outer" => remembered(),
         _ => panic!("no object {name:?} is built here: add it"),
     }
+}
+
+/// What Momentum remembers after a step.
+fn remembered() -> Vec<u8> {
+    let outer = Outer { optimiser: OuterOptimiser::Momentum, ..Outer::AVERAGE };
+    let velocity = [0.5f32, -0.5, 0.0, 0.0].map(f32::to_le_bytes);
+    encode_outer(&OuterState::restored(&outer, 4, 1..=1, 1, velocity.as_flattened()).unwrap())
 }
 
 fn training() -> Training {

@@ -27,7 +27,7 @@ fn in_steps(job: JobId, local_steps: u32, store: &Store) -> Specification {
 }
 
 /// The weights after so many steps.
-fn weights_after(specification: &Specification, steps: u64) -> Weights {
+pub(super) fn weights_after(specification: &Specification, steps: u64) -> Weights {
     let (network, outer) = (&specification.training.network, &specification.outer);
     let values: Vec<f32> = (0..network.parameters()).map(|place| steps as f32 + place as f32).collect();
     let bytes = object::encode_parameters(ObjectKind::Weights, network, &values);
