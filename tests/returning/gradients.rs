@@ -196,8 +196,8 @@ fn whatever_of_a_step_is_not_what_is_computed_is_told() {
     differs_once(&with_step(2, |_, merged| merged.blocks = 2), 1, 2, "it has merged 2 blocks in the ledger, and 3 ");
     let text = "it leaves the outer optimiser's state ";
     differs_once(&with_step(10, |_, merged| merged.outer = Digest([9; 32])), 3, 9, text);
-    // Behind the step that has merged nothing, that is the state before it.
-    differs_once(&with_step(9, |_, merged| merged.outer = Digest([9; 32])), 3, 8, text);
+    // Before the step that has merged nothing, that is its state too.
+    differs_once(&with_step(9, |_, merged| merged.outer = Digest([9; 32])), 3, 7, text);
     let text = "before the first step that merges anything the outer optimiser has the state ";
     differs_once(&with_step(1, |_, merged| merged.outer = Digest([9; 32])), 1, 1, text);
     differs_once(&with_step(18, |entry, _| entry.rows += 1), 6, 18, " rows in the ledger, and the blocks");
