@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::work::refusal;
 use crate::digest::Digest;
 use crate::job::JobId;
 use crate::model::Training;
@@ -63,7 +62,7 @@ impl LastSpecified {
 /// The refusal of a TRAIN without a specification: 0 bytes of it, where 1 is the least.
 fn missing(why: String) -> Unspecified {
     let text = format!("the task comes without a specification, and {why}: send it with the job's");
-    Unspecified::Request(refusal(ErrorCode::Specification, text).with_numbers(0, 1))
+    Unspecified::Request(Error::new(ErrorCode::Specification, MessageType::Train as u8, text).with_numbers(0, 1))
 }
 
 #[cfg(test)]
