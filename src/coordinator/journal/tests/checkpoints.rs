@@ -4,7 +4,7 @@ use super::within_rounds::{begin, weights_after, write};
 use super::*;
 
 /// Steps of the job.
-const STEPS: u64 = 20;
+const STEPS: u64 = 30;
 
 /// The steps before which everything is kept that the job started from, and those before which only the weights are.
 fn kept(harness: &Harness, specification: &Specification) -> (Vec<u64>, Vec<u64>) {
@@ -32,7 +32,7 @@ fn bytes_of(specification: &Specification, keeps_outer: bool) -> u64 {
 
 #[test]
 fn checkpoints_are_as_far_apart_as_the_room_for_all_of_them_asks_for() {
-    for (local_steps, room, distance) in [(1, 3, 6), (1, 19, 2), (1, 20, 1), (4, 3, 6), (1, 1, 11), (1, 0, 21)] {
+    for (local_steps, room, distance) in [(1, 3, 8), (1, 29, 2), (1, 30, 1), (4, 3, 8), (1, 1, 16), (1, 0, 31)] {
         let (root, job) = (TempDir::new().unwrap(), JobId(7));
         let mut harness = Harness::open(root.path());
         let specification = begin(&mut harness, job, local_steps);
@@ -57,7 +57,7 @@ fn steps_that_are_written_together_have_one_checkpoint_and_another_life_goes_on_
     let mut harness = Harness::open(root.path());
     let specification = begin(&mut harness, job, 1);
     let bytes_max = 6 * bytes_of(&specification, true);
-    // Three steps apart.
+    // Five steps apart.
     harness.writer.kept_bytes_max = bytes_max;
     for steps in [0..2, 2..5, 5..6, 6..7] {
         write(&mut harness, job, &specification, steps);
@@ -68,6 +68,6 @@ fn steps_that_are_written_together_have_one_checkpoint_and_another_life_goes_on_
     harness.recover();
     harness.writer.kept_bytes_max = bytes_max;
     (7..STEPS).for_each(|step| write(&mut harness, job, &specification, step..step + 1));
-    assert_eq!(kept(&harness, &specification).0, [5, 10, 13, 16, 19]);
+    assert_eq!(kept(&harness, &specification).0, [5, 12, 17, 22, 27]);
     assert_eq!(harness.writer.writers[&job].kept_bytes, bytes_max / 6 * 5);
 }
