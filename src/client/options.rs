@@ -75,7 +75,7 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OuterOptions {
     /// Which it is.
-    pub optimiser: OuterOptimiser,
+    pub optimiser: Option<OuterOptimiser>,
     /// Its learning rate.
     pub eta: Option<f32>,
     /// Its momentum, where it has one.

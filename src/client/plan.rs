@@ -101,7 +101,7 @@ impl Plan {
         }
         let outer = match recipe.merges_gradients() {
             true => outer_of_gradients(&options.outer, &recipe),
-            false => outer(&options.outer),
+            false => outer(&options.outer, is_of_local_steps(options, local_steps)),
         };
         let outer = outer.map_err(|text| usage(&text))?;
         recipe.loss.check_outputs(network.outputs()).map_err(|error| usage(&error))?;
@@ -172,7 +172,7 @@ fn local_steps(options: &Options) -> Result<Option<u32>, String> {
     let of_tasks = [
         (options.epochs.is_some(), "--epochs"),
         (options.merge.needs_all(), "--merge median"),
-        (options.outer.optimiser != OuterOptimiser::Average, "--outer"),
+        (options.outer.optimiser.is_some(), "--outer"),
         (options.batch == Some(0), "--batch 0"),
     ];
     let asked = of_tasks.iter().find(|(is_asked, _)| *is_asked).map(|(_, name)| *name);
@@ -195,6 +195,17 @@ fn local_steps(options: &Options) -> Result<Option<u32>, String> {
     }
 }
 
+/// Whether each shard is trained with some batches between two merges, by defaults that are chosen for that: momentum at the
+/// nodes and Nesterov's at the coordinator, as in DiLoCo (Douillard and others, 2023). An optimiser that begins anew with every
+/// few batches, as Adam at the nodes would, is worse (`benches/network.rs`).
+fn is_of_local_steps(options: &Options, local_steps: Option<u32>) -> bool {
+    options.recipe == RecipeName::Default && matches!(local_steps, Some(2..)) && !options.merge.needs_all()
+}
+
+/// Learning rates of local steps where none are asked for.
+const LOCAL_ETA: f32 = 0.1;
+const LOCAL_OUTER_ETA: f32 = 0.7;
+
 /// The recipe that is asked for, of a job of so many training rows.
 fn recipe(
     options: &Options,
@@ -209,8 +220,12 @@ fn recipe(
     };
     // Stopping by the loss's change belongs to full batches.
     let stop_loss_change = defaults.stop_loss_change.filter(|_| batch == BatchSize::Full);
+    let is_of_local_steps = is_of_local_steps(options, local_steps);
+    let optimiser =
+        options.optimiser.unwrap_or(if is_of_local_steps { Optimiser::Momentum } else { defaults.optimiser });
     let eta = options.eta.unwrap_or(match local_steps {
         Some(1) => gradient_eta(batch, defaults.eta),
+        _ if is_of_local_steps && optimiser != Optimiser::Adam => LOCAL_ETA,
         _ => defaults.eta,
     });
     // Steps are many, and a rate that falls from each to the next is soon none.
@@ -219,7 +234,6 @@ fn recipe(
         Some(_) => (1, 1.0),
     };
     let activation = options.activation.unwrap_or(defaults.activation);
-    let optimiser = options.optimiser.unwrap_or(defaults.optimiser);
     let momentum = options.momentum.unwrap_or(defaults.momentum);
     let weight_decay = options.weight_decay.unwrap_or(defaults.weight_decay);
     let asked = Recipe {
@@ -241,10 +255,17 @@ fn recipe(
 /// Outer learning rate of Adam where none is asked for: its steps are about as long as the rate.
 const OUTER_ADAM_ETA: f32 = 0.05;
 
-fn outer(options: &OuterOptions) -> Result<Outer, String> {
+fn outer(options: &OuterOptions, is_of_local_steps: bool) -> Result<Outer, String> {
     let OuterOptions { optimiser, eta, momentum, weight_decay, schedule, clip } = *options;
+    let optimiser =
+        optimiser.unwrap_or(if is_of_local_steps { OuterOptimiser::Nesterov } else { OuterOptimiser::Average });
     let is_there = |option: Option<f32>, name| option.map(|_| name);
-    let eta_or = if optimiser == OuterOptimiser::Adam { OUTER_ADAM_ETA } else { Outer::AVERAGE.eta };
+    let eta_or = match optimiser {
+        OuterOptimiser::Adam => OUTER_ADAM_ETA,
+        OuterOptimiser::Nesterov if is_of_local_steps => LOCAL_OUTER_ETA,
+        _ => Outer::AVERAGE.eta,
+    };
+    let schedule_or = if is_of_local_steps { OuterSchedule::Cosine } else { OuterSchedule::default() };
     if optimiser == OuterOptimiser::Average {
         let options = [
             is_there(eta, "--outer-eta"),
@@ -266,7 +287,7 @@ fn outer(options: &OuterOptions) -> Result<Outer, String> {
         eta: eta.unwrap_or(eta_or),
         momentum: momentum.unwrap_or(Outer::AVERAGE.momentum),
         weight_decay: weight_decay.unwrap_or(Outer::AVERAGE.weight_decay),
-        schedule: schedule.unwrap_or_default(),
+        schedule: schedule.unwrap_or(schedule_or),
         clip,
         ..Outer::AVERAGE
     };
@@ -277,7 +298,7 @@ fn outer(options: &OuterOptions) -> Result<Outer, String> {
 fn outer_of_gradients(options: &OuterOptions, recipe: &Recipe) -> Result<Outer, String> {
     let OuterOptions { optimiser, eta, momentum, weight_decay, schedule, clip } = *options;
     let of_another = [
-        (optimiser != OuterOptimiser::Average, "--outer", "--optimiser"),
+        (optimiser.is_some(), "--outer", "--optimiser"),
         (eta.is_some(), "--outer-eta", "--eta"),
         (momentum.is_some(), "--outer-momentum", "--momentum"),
         (weight_decay.is_some(), "--outer-weight-decay", "--weight-decay"),

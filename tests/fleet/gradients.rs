@@ -144,13 +144,14 @@ fn what_a_job_of_merged_gradients_came_to_before_its_coordinator_was_killed_veri
     let directory = tempfile::tempdir().unwrap();
     let state = file_in(&directory, "state");
     let options = ["--state-dir", state.to_str().unwrap()];
+    // By this policy tasks wait at nodes that are loaded, and the job is not over before its coordinator is killed.
     let (port, mut fleet) = (reserve_port(), nodes(3, "0.5", &["--load-delay", "0.02"]));
-    let mut coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    let mut coordinator = Coordinator::start_at(port, "1", &ports(&fleet), &options);
     let id = JobId(random_u128());
     assert_eq!(hear(&mut submitted(&coordinator, id, &specification), &objects, 1), None);
     fleet[1].kill();
     coordinator.kill();
-    let coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
+    let coordinator = Coordinator::start_at(port, "1", &ports(&fleet), &options);
     coordinator.await_line("goes on after round ");
     let mut peer = Peer::greeted(coordinator.address, Role::Client);
     peer.send(Attach { job: id, rounds_seen: 1 }, 1);

@@ -213,7 +213,7 @@ pub struct Train {
     /// Activation of the hidden layers: relu, tanh, identity or masked_identity [default: relu; classic: masked_identity]
     #[arg(long, value_name = "NAME")]
     pub activation: Option<Activation>,
-    /// Optimiser: sgd, momentum or adam [default: adam; classic: sgd]
+    /// Optimiser: sgd, momentum or adam [default: adam; with --local-steps from 2: momentum; classic: sgd]
     #[arg(long, value_name = "NAME")]
     pub optimiser: Option<Optimiser>,
     /// With --optimiser momentum: factor that each update applies to the velocity, 0 or 0.1 to 0.9999 [default: 0.9]
@@ -223,7 +223,8 @@ pub struct Train {
     /// this is AdamW [default: 0]
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub weight_decay: Option<f32>,
-    /// Learning rate [default: 0.01 * sqrt(batch / 128); with --epochs or --local-steps from 2: 0.01; classic: 0.0001]
+    /// Learning rate [default: 0.01 * sqrt(batch / 128); with --epochs: 0.01; with --local-steps from 2: 0.1, adam 0.01;
+    /// classic: 0.0001]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub eta: Option<f32>,
     /// Rows in a batch, of all shards together where gradients are merged, else of one; 0 takes the whole shard [default: about
@@ -237,10 +238,10 @@ pub struct Train {
     #[arg(long, value_name = "HOW", default_value = "mean")]
     pub merge: Merge,
     /// Optimiser at the coordinator that applies a round's combined update: average (adds it), or momentum, nesterov or
-    /// adam, which remember earlier rounds
-    #[arg(long, value_name = "NAME", default_value = "average")]
-    pub outer: OuterOptimiser,
-    /// With --outer: learning rate of the outer optimiser [default: 1; adam: 0.05]
+    /// adam, which remember earlier rounds [default: average; with --local-steps from 2: nesterov]
+    #[arg(long, value_name = "NAME")]
+    pub outer: Option<OuterOptimiser>,
+    /// With --outer: learning rate of the outer optimiser [default: 1; adam: 0.05; nesterov of local steps: 0.7]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub outer_eta: Option<f32>,
     /// With --outer momentum or nesterov: factor that each round applies to the velocity, 0 or 0.1 to 0.9999
@@ -252,7 +253,7 @@ pub struct Train {
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub outer_weight_decay: Option<f32>,
     /// With --outer: schedule of the outer rate over the rounds, constant or cosine (falls to almost nothing)
-    /// [default: constant]
+    /// [default: constant; of local steps: cosine]
     #[arg(long, value_name = "NAME")]
     pub outer_schedule: Option<OuterSchedule>,
     /// With --outer: largest Euclidean norm of a combined update; a longer one is shortened to it [default: no limit]
