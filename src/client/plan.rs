@@ -99,7 +99,8 @@ impl Plan {
                 recipe.optimiser
             )));
         }
-        let outer = match recipe.merges_gradients() {
+        let merges_gradients = recipe.merges_gradients();
+        let outer = match merges_gradients {
             true => outer_of_gradients(&options.outer, &recipe),
             false => outer(&options.outer, is_of_local_steps(options, local_steps)),
         };
@@ -129,7 +130,10 @@ impl Plan {
         };
         let specification = Specification {
             training: Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed },
-            rounds: options.rounds.unwrap_or(defaults.rounds),
+            rounds: options.rounds.unwrap_or(match options.recipe {
+                RecipeName::Default if merges_gradients => GRADIENT_ROUNDS,
+                _ => defaults.rounds,
+            }),
             round_steps: options.round_steps,
             shards,
             validation: rows_object(&objects, features, &validation),
@@ -158,13 +162,17 @@ pub(super) fn gradient_batch(rows: u64) -> NonZeroU32 {
     NonZeroU32::MIN.saturating_add((1 << wanted.ilog2()) - 1)
 }
 
-/// The learning rate of such batches: it grows with the root of their rows (Krizhevsky 2014).
+/// The learning rate of such batches: in proportion to their rows (Goyal and others, 2017), from half of what suits 128 of them to
+/// four times that.
 fn gradient_eta(batch: BatchSize, eta: f32) -> f32 {
     match batch {
-        BatchSize::Rows(rows) => eta * (rows.get() as f32 / 128.0).sqrt(),
+        BatchSize::Rows(rows) => eta * (rows.get() as f32 / 128.0).clamp(0.5, 4.0),
         BatchSize::Full => eta,
     }
 }
+
+/// Rounds of merged gradients where no number is asked for: more come to little more than these do.
+const GRADIENT_ROUNDS: u32 = 30;
 
 /// Batches between two merges; none where a task is epochs. Gradients are merged unless something is asked for that has no part
 /// in that.

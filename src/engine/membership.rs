@@ -506,13 +506,16 @@ impl Fleet {
         }
     }
 
-    /// A step begins.
+    /// A step begins. What nodes took that have had nothing to do in the last one counts for less: a slow moment passes. But not
+    /// for less than what the fastest take, or thousands of steps would make any node look as if it took no time at all.
     pub(super) fn begin_step(&mut self) {
+        let least = Speed::least(self.nodes.values().filter_map(|node| node.speed));
+        let least_us_per_row = self.nodes.values().filter_map(|node| node.us_per_row).fold(f64::INFINITY, f64::min);
         for (&key, node) in &mut self.nodes {
             let Some(link) = &mut node.link else { continue };
             if !std::mem::take(&mut link.used_this_step) {
-                node.us_per_row = node.us_per_row.map(|us| us * UNUSED_FACTOR);
-                node.speed = node.speed.map(|speed| speed.faded(UNUSED_FACTOR));
+                node.us_per_row = node.us_per_row.map(|us| (us * UNUSED_FACTOR).max(least_us_per_row));
+                node.speed = node.speed.map(|speed| speed.faded(UNUSED_FACTOR, least));
                 if let Some(needs) = self.needs {
                     let place = node.place(needs);
                     self.roster.shift(key, &mut node.place, place);

@@ -29,9 +29,21 @@ impl Speed {
         })
     }
 
-    /// What is left of a slow moment once a node has had nothing to do for a while.
-    pub(super) fn faded(self, factor: f64) -> Speed {
-        Speed { overhead_us: self.overhead_us * factor, us_per_row: self.us_per_row * factor }
+    /// What is left of a slow moment once a node has had nothing to do for a while: not less than what the fastest take.
+    pub(super) fn faded(self, factor: f64, least: Speed) -> Speed {
+        Speed {
+            overhead_us: (self.overhead_us * factor).max(least.overhead_us),
+            us_per_row: (self.us_per_row * factor).max(least.us_per_row),
+        }
+    }
+
+    /// The least of each of what these take.
+    pub(super) fn least(known: impl Iterator<Item = Speed>) -> Speed {
+        let none = Speed { overhead_us: f64::INFINITY, us_per_row: f64::INFINITY };
+        known.fold(none, |least, speed| Speed {
+            overhead_us: least.overhead_us.min(speed.overhead_us),
+            us_per_row: least.us_per_row.min(speed.us_per_row),
+        })
     }
 
     /// What may be expected of a node that has done nothing yet: what these take on average.
@@ -114,5 +126,18 @@ mod tests {
         assert_eq!(shares(128, 8.0, &speeds), [89, 39]);
         speeds[1].overhead_us = 5_000.0;
         assert_eq!(shares(128, 8.0, &speeds), [128, 0]);
+    }
+
+    #[test]
+    fn a_slow_moment_passes_but_nobody_comes_to_look_faster_than_the_fastest() {
+        let known = [(20.0, 1.0), (200.0, 0.5), (4_000.0, 30.0)]
+            .map(|(overhead_us, us_per_row)| Speed { overhead_us, us_per_row });
+        let least = Speed::least(known.into_iter());
+        assert_eq!(least, Speed { overhead_us: 20.0, us_per_row: 0.5 });
+        let after = |steps| (0..steps).fold(known[2], |speed, _| speed.faded(0.95, least));
+        assert_eq!(after(1), Speed { overhead_us: 3_800.0, us_per_row: 28.5 });
+        assert_eq!(after(100_000), least);
+        // Shares of nodes that have had nothing to do for long are those of the fastest.
+        assert_eq!(shares(64, 8.0, &[least, after(100_000)]), [32, 32]);
     }
 }

@@ -184,7 +184,8 @@ pub struct Train {
     /// Set of defaults for the other options: default or classic
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub recipe: RecipeName,
-    /// Number of rounds; each goes through the training rows once, or as often as --epochs says [default: 40; classic: 25]
+    /// Number of rounds; each goes through the training rows once, or as often as --epochs says [default: 30; with
+    /// --epochs or --local-steps from 2: 40; classic: 25]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, ROUNDS_MAX))]
     pub rounds: Option<u32>,
     /// Merge trained weights once a round instead of gradients once a batch, for slow networks: number of passes that each
@@ -223,8 +224,8 @@ pub struct Train {
     /// this is AdamW [default: 0]
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub weight_decay: Option<f32>,
-    /// Learning rate [default: 0.01 * sqrt(batch / 128); with --epochs: 0.01; with --local-steps from 2: 0.1, adam 0.01;
-    /// classic: 0.0001]
+    /// Learning rate [default: 0.01 * batch / 128, from 0.005 to 0.04; with --epochs: 0.01; with --local-steps from 2: 0.1,
+    /// adam 0.01; classic: 0.0001]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub eta: Option<f32>,
     /// Rows in a batch, of all shards together where gradients are merged, else of one; 0 takes the whole shard [default: about
