@@ -7,7 +7,7 @@ use crate::model::recipe::EPOCHS_MAX;
 use crate::model::{BatchSize, Recipe};
 use crate::wire::text::counted;
 
-use super::plan::gradient_batch;
+use super::plan::{GRADIENT_ROUNDS, gradient_batch};
 
 /// There is no advice below this part of the time, nor below this time: it would not be worth another model.
 const SHARE_MIN: f64 = 0.5;
@@ -16,7 +16,9 @@ const SECONDS_MIN: f64 = 2.0;
 const EXCHANGE_SECONDS_MIN: f64 = 0.002;
 /// A job that is advised takes this part of the time, at most, as far as can be told.
 const PREDICTED_MAX: f64 = 0.5;
-/// Passes over the rows between two merges: of three, where nodes train little, letters lose least; else of one.
+/// Batches of each shard between two merges: letters lose next to nothing, and the network has a quarter to do.
+const LOCAL_STEPS: u32 = 16;
+/// Where that is too little, passes over the rows: of three, where nodes train little, letters lose least; else of one.
 const PASSES: [u32; 2] = [3, 1];
 /// A third of the rounds is enough of them where there are so many: of 12, four are not.
 const ROUNDS_MIN: u32 = 24;
@@ -93,8 +95,27 @@ impl Case<'_> {
         if round_steps.is_some() {
             return None;
         }
-        let passes = PASSES.into_iter().find(|passes| self.predicted(*passes) <= PREDICTED_MAX * self.elapsed)?;
         let recipe = &training.recipe;
+        let pays = |seconds: f64| seconds <= PREDICTED_MAX * self.elapsed;
+        let local =
+            recipe.merges_gradients().then(|| self.local_merges()).filter(|merges| pays(self.predicted(1, *merges)));
+        let passes = PASSES.into_iter().find(|passes| pays(self.predicted(*passes, self.rounds)));
+        let (mut options, merges, after, passes) = match (local, passes) {
+            (Some(merges), _) => (
+                format!("--local-steps {LOCAL_STEPS}"),
+                merges,
+                format!("after every {LOCAL_STEPS} batches of a shard"),
+                1,
+            ),
+            (None, Some(1)) => ("--epochs 1".to_owned(), self.rounds, "after every pass over the rows".to_owned(), 1),
+            (None, Some(passes)) => (
+                format!("--epochs {passes}"),
+                self.rounds,
+                format!("after every {passes} passes over the rows"),
+                passes,
+            ),
+            (None, None) => return None,
+        };
         let (merged, mut replaced) = match recipe.local_steps {
             Some(local) if local > 1 => {
                 (format!("after every {local} batches of a shard"), vec![format!("--local-steps {local}")])
@@ -106,13 +127,16 @@ impl Case<'_> {
             [] => String::new(),
             replaced => format!(" in place of {}", replaced.join(" and ")),
         };
-        let mut options = format!("--epochs {passes}");
         // A batch of all nodes together is too much for each.
         if let BatchSize::Rows(rows) = Recipe::DEFAULT.batch
             && recipe.merges_gradients()
             && recipe.batch != BatchSize::Rows(gradient_batch(self.specification.rows()))
         {
             options += &format!(" --batch {rows}");
+        }
+        // Without the option they would be another number then.
+        if recipe.merges_gradients() && self.rounds == u64::from(GRADIENT_ROUNDS) {
+            options += &format!(" --rounds {GRADIENT_ROUNDS}");
         }
         let cost = if passes > 1 { format!(", and trains {passes} times as much") } else { String::new() };
         let busy = match shards.len() {
@@ -122,19 +146,26 @@ impl Case<'_> {
             _ => String::new(),
         };
         let text = format!(
-            "{} {merged}. {options}{replaced} does that {} in all, after {} over the rows{cost}. The model is another one: \
-             compare their accuracy.{busy}",
+            "{} {merged}. {options}{replaced} does that {} in all, {after}{cost}. The model is another one: compare their \
+             accuracy.{busy}",
             self.went_to_the_network(),
-            times(self.rounds),
-            if passes > 1 { format!("every {}", counted(passes.into(), "pass")) } else { "every pass".to_owned() },
+            times(merges),
         );
         Some(Advice { options, text })
     }
 
-    /// How long it takes with rounds of so many passes and one merge, if nodes train no faster and the wire is no faster.
-    fn predicted(&self, passes: u32) -> f64 {
+    /// How long it takes with rounds of so many passes and so many merges in all, if nodes train no faster and the wire is no
+    /// faster.
+    fn predicted(&self, passes: u32, merges: u64) -> f64 {
         let busy = self.nodes.min(self.specification.shards.len()).max(1);
-        self.training * f64::from(passes) / busy as f64 + self.wire * self.rounds as f64 / self.steps as f64
+        self.training * f64::from(passes) / busy as f64 + self.wire * merges as f64 / self.steps as f64
+    }
+
+    /// Merges of the job's rounds with the usual batches and [`LOCAL_STEPS`].
+    fn local_merges(&self) -> u64 {
+        let BatchSize::Rows(batch) = Recipe::DEFAULT.batch else { return self.steps };
+        let most = self.specification.shards.iter().map(|shard| u64::from(shard.rows)).max().unwrap_or(0);
+        self.rounds * most.div_ceil(u64::from(batch.get()) * u64::from(LOCAL_STEPS))
     }
 
     /// A job that merges after some passes could do so after more, in fewer rounds.

@@ -172,7 +172,7 @@ fn gradient_eta(batch: BatchSize, eta: f32) -> f32 {
 }
 
 /// Rounds of merged gradients where no number is asked for: more come to little more than these do.
-const GRADIENT_ROUNDS: u32 = 30;
+pub(super) const GRADIENT_ROUNDS: u32 = 30;
 
 /// Batches between two merges; none where a task is epochs. Gradients are merged unless something is asked for that has no part
 /// in that.

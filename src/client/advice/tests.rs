@@ -66,13 +66,21 @@ fn options(specification: &Specification, done: &Summary) -> Option<String> {
 }
 
 #[test]
-fn merged_gradients_on_a_slow_network_are_advised_to_merge_after_three_passes() {
+fn merged_gradients_on_a_slow_network_are_advised_to_merge_after_some_batches() {
     assert_eq!(
         text(&job(Some(1), 1), &done(8 * SECOND, SECOND)).unwrap(),
         "80 % of the time went to the network: 8282 parameters travelled to 4 nodes and back 1320 times, after every \
-         batch. --epochs 3 does that 40 times in all, after every 3 passes over the rows, and trains 3 times as much. The \
-         model is another one: compare their accuracy."
+         batch. --local-steps 16 does that 360 times in all, after every 16 batches of a shard. The model is another one: \
+         compare their accuracy."
     );
+    // As many rounds as are usual, but not usual then.
+    let usual = Specification { rounds: GRADIENT_ROUNDS, ..job(Some(1), 1) };
+    assert_eq!(options(&usual, &done(8 * SECOND, SECOND)).unwrap(), "--local-steps 16 --rounds 30");
+    // Where a shard has no 16 batches, that is as often as after every pass.
+    let mut small = job(Some(1), 1);
+    small.shards.iter_mut().for_each(|shard| shard.rows = 100);
+    let small = small.checked().unwrap();
+    assert!(text(&small, &done(8 * SECOND, SECOND)).is_none_or(|text| !text.contains("--local-steps")));
 }
 
 #[test]
@@ -85,7 +93,7 @@ fn local_steps_on_a_slow_network_are_advised_in_the_same_words_and_told_what_to_
     );
     let mut cut = job(Some(1), 1);
     cut.operation.tasks_per_step = Some(8);
-    assert!(text(&cut, &done(8 * SECOND, 0)).unwrap().contains("--epochs 3 in place of --tasks-per-step does"));
+    assert!(text(&cut, &done(8 * SECOND, 0)).unwrap().contains("--local-steps 16 in place of --tasks-per-step does"));
 }
 
 #[test]
@@ -126,7 +134,7 @@ fn where_the_rows_take_the_wires_time_no_merging_is_blamed() {
 
 #[test]
 fn passes_are_as_many_as_halve_the_time_and_none_where_none_do() {
-    let (job, slow) = (job(Some(1), 1), done(8 * SECOND, SECOND));
+    let (job, slow) = (job(Some(8), 1), done(8 * SECOND, SECOND));
     let of = |training_us| options(&job, &Summary { training_us, ..slow.clone() });
     assert_eq!(of(6 * SECOND).unwrap(), "--epochs 3");
     assert_eq!(of(7 * SECOND).unwrap(), "--epochs 1");
@@ -136,8 +144,10 @@ fn passes_are_as_many_as_halve_the_time_and_none_where_none_do() {
 #[test]
 fn a_batch_of_all_nodes_that_somebody_asked_for_is_not_kept_for_each() {
     let mut asked = job(Some(1), 1);
-    asked.training.recipe.batch = rows(2048).unwrap();
-    assert_eq!(options(&asked, &done(8 * SECOND, 0)).unwrap(), "--epochs 3 --batch 32");
+    for (batch, advised) in [(256, "--local-steps 16 --batch 32"), (2048, "--epochs 3 --batch 32")] {
+        asked.training.recipe.batch = rows(batch).unwrap();
+        assert_eq!(options(&asked, &done(8 * SECOND, 0)).unwrap(), advised);
+    }
     let mut local = job(Some(8), 1);
     local.training.recipe.batch = rows(64).unwrap();
     assert_eq!(options(&local, &done(8 * SECOND, 0)).unwrap(), "--epochs 3");
