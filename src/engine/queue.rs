@@ -70,7 +70,10 @@ impl Jobs {
         let queued_max = cx.settings.queued_max;
         let admission = match self.known(job) {
             Some((known, _)) if known != semantic => Admission::Conflict,
-            Some((_, progress)) => Admission::Attached { progress },
+            Some((_, progress)) => {
+                self.cut_as_in(job, &specification);
+                Admission::Attached { progress }
+            }
             None if self.queue.len() >= queued_max => Admission::Busy { queued_max },
             None => {
                 let queued = Queued {
@@ -92,6 +95,19 @@ impl Jobs {
         cx.actions.push(Action::Admit { job, admission });
         if collect {
             cx.actions.push(Action::CollectData { job });
+        }
+    }
+
+    /// A job that has not ended is submitted again: from now on its steps are cut into as many tasks as is asked for now. Nothing
+    /// that it computes depends on that.
+    fn cut_as_in(&mut self, job: JobId, again: &Specification) {
+        let queued = self.queue.iter_mut().map(|queued| (queued.job, &mut queued.specification));
+        let paused = self.paused.iter_mut().map(|paused| (paused.job, &mut paused.specification));
+        let running = self.running.iter_mut().map(|run| (run.job, &mut run.specification));
+        let Some((_, known)) = queued.chain(paused).chain(running).find(|(other, _)| *other == job) else { return };
+        let wanted = again.operation.tasks_per_step;
+        if known.operation.tasks_per_step != wanted {
+            Arc::make_mut(known).operation.tasks_per_step = wanted;
         }
     }
 

@@ -203,8 +203,8 @@ pub struct Train {
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = whole(1, STEPS_MAX as u32))]
     pub round_steps: Option<u32>,
-    /// Number of tasks to cut each step of merged gradients into; the model is the same whatever it is [default: as many as
-    /// suit the fleet]
+    /// Number of tasks to cut each step of merged gradients into; the model is the same whatever it is, and with --job of a
+    /// job under way another number takes effect at its next step [default: as many as suit the fleet]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = whole(1, TASKS_PER_STEP_MAX))]
     pub tasks_per_step: Option<u32>,

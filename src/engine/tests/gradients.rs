@@ -120,6 +120,22 @@ fn as_many_tasks_are_made_of_a_step_as_are_asked_for() {
 }
 
 #[test]
+fn a_job_that_is_submitted_again_is_cut_as_it_says_from_the_next_step_on() {
+    let mut harness = with_nodes(2);
+    let actions = harness.begin(&gradients(1));
+    let mut again = gradients(1);
+    again.operation.tasks_per_step = Some(13);
+    assert!(sent(&harness.submit(JOB, &again)).is_empty(), "the step under way stays as it is");
+    let mut actions = harness.do_step(&actions, 0);
+    let mut done = counts(&actions);
+    while let Some(sent) = sent(&actions).first() {
+        actions = harness.finish(sent);
+        done.extend(counts(&actions));
+    }
+    assert!(done.iter().all(|count| *count == 1), "{done:?}");
+}
+
+#[test]
 fn the_blocks_of_a_node_that_is_lost_are_shared_among_the_others() {
     let mut harness = with_nodes(3);
     let actions = harness.begin(&gradients(1));
