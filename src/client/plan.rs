@@ -376,3 +376,20 @@ pub(super) fn check_output(out: &Path) -> Result<(), Failure> {
         Err(error) => fail(format!("nothing can be written to {}: {error}; save elsewhere", directory.display())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_of_merged_gradients_and_their_rate_follow_the_rows_within_bounds() {
+        for (rows, batch, eta) in
+            [(30, 32, 0.005), (4_000, 64, 0.005), (8_192, 256, 0.02), (16_500, 512, 0.04), (1 << 30, 512, 0.04)]
+        {
+            assert_eq!(gradient_batch(rows).get(), batch, "{rows} rows");
+            assert_eq!(gradient_eta(BatchSize::Rows(gradient_batch(rows)), 0.01), eta, "{rows} rows");
+        }
+        // A batch that somebody asks for.
+        assert_eq!(gradient_eta(BatchSize::Rows(NonZeroU32::new(8_192).unwrap()), 0.01), 0.04);
+    }
+}

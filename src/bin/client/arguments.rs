@@ -203,8 +203,8 @@ pub struct Train {
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = whole(1, STEPS_MAX as u32))]
     pub round_steps: Option<u32>,
-    /// Number of tasks to cut each step of merged gradients into; the model is the same whatever it is, and with --job of a
-    /// job under way another number takes effect at its next step [default: as many as suit the fleet]
+    /// Number of tasks to cut each step of merged gradients into; the model is the same whatever it is. The same
+    /// command again with another number, and the --job of the job under way, changes it [default: as many as suit the fleet]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = whole(1, TASKS_PER_STEP_MAX))]
     pub tasks_per_step: Option<u32>,
@@ -242,22 +242,22 @@ pub struct Train {
     /// adam, which remember earlier rounds [default: average; with --local-steps from 2: nesterov]
     #[arg(long, value_name = "NAME")]
     pub outer: Option<OuterOptimiser>,
-    /// With --outer: learning rate of the outer optimiser [default: 1; adam: 0.05; nesterov of local steps: 0.7]
+    /// With an outer optimiser: its learning rate [default: 1; adam: 0.05; nesterov of local steps: 0.7]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub outer_eta: Option<f32>,
-    /// With --outer momentum or nesterov: factor that each round applies to the velocity, 0 or 0.1 to 0.9999
+    /// With the outer optimiser momentum or nesterov: factor that each round applies to the velocity, 0 or 0.1 to 0.9999
     /// [default: 0.9]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub outer_momentum: Option<f32>,
-    /// With --outer: weight decay; each round, every weight first loses this part of itself times the outer rate
+    /// With an outer optimiser: weight decay; each round, every weight first loses this part of itself times the outer rate
     /// [default: 0]
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub outer_weight_decay: Option<f32>,
-    /// With --outer: schedule of the outer rate over the rounds, constant or cosine (falls to almost nothing)
+    /// With an outer optimiser: schedule of its rate over the rounds, constant or cosine (falls to almost nothing)
     /// [default: constant; of local steps: cosine]
     #[arg(long, value_name = "NAME")]
     pub outer_schedule: Option<OuterSchedule>,
-    /// With --outer: largest Euclidean norm of a combined update; a longer one is shortened to it [default: no limit]
+    /// With an outer optimiser: largest Euclidean norm of a combined update; a longer one is shortened to it [default: no limit]
     #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
     pub outer_clip: Option<f32>,
     /// Seed of every random choice; the same command gives the same model [default: 1]

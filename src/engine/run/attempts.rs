@@ -281,7 +281,7 @@ impl Run {
         let Some(tasks) = self.training(step) else { return };
         let Some(won) = tasks.merged(shard) else { return };
         let (others, units) = (tasks.task(shard).live.clone(), tasks.task(shard).units.len() as u32);
-        // A node that copies overtake every time would never be known to be slow, and be tried first in every tasks.
+        // A node that copies overtake every time would never be known to be slow, and be tried first in every step.
         for overtaken in &others {
             cx.fleet.observe_at_least(overtaken.node, cx.now.since_us(overtaken.started), tasks.rows(shard));
         }
@@ -420,7 +420,7 @@ impl Run {
         }
     }
 
-    /// The tasks under way, if its tasks are out and it is this one.
+    /// The tasks of the step under way, if they are out and it is this one.
     fn training(&mut self, step: u64) -> Option<&mut StepTasks> {
         match &mut self.stage {
             Stage::Training { tasks, .. } if tasks.step() == step => Some(tasks),
@@ -428,7 +428,7 @@ impl Run {
         }
     }
 
-    /// Whose a result is: of the tasks under way, or of the one before.
+    /// Whose a result is: of the step under way, or of the one before.
     fn claim(&self, link: LinkKey, attempt: &Attempt) -> Claim {
         self.tasks_known(attempt.task.step).map_or(Claim::Unknown, |tasks| tasks.claim(link, attempt))
     }
@@ -441,7 +441,7 @@ impl Run {
         current.into_iter().chain(&self.past).find(|tasks| tasks.step() == step)
     }
 
-    /// Takes an attempt off its node; the tasks that it was of.
+    /// Takes an attempt off its node; the tasks of its step.
     fn end_attempt(&mut self, shard: u32, live: &Live, cx: &mut Context<'_>) -> Option<&mut StepTasks> {
         let Stage::Training { tasks, .. } = &mut self.stage else { return None };
         cx.release(tasks, shard, live);

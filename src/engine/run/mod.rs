@@ -56,7 +56,7 @@ pub(in crate::engine) struct Run {
     pub(in crate::engine) width: Width,
     pub(in crate::engine) needs: Needs,
     pub(in crate::engine) stage: Stage,
-    /// The round before: late copies of its results are compared, too.
+    /// The step before: late copies of its results are compared, too.
     pub(in crate::engine) past: Option<StepTasks>,
     pub(in crate::engine) pace: Pace,
     pub(in crate::engine) profiler: Profiler,
@@ -354,7 +354,7 @@ impl Run {
         cx.report(self.job, JobEvent::Notice(notice));
     }
 
-    /// The round under way, for the invariants.
+    /// The tasks that are out, for the invariants.
     pub(in crate::engine) fn step_tasks(&self) -> Option<&StepTasks> {
         match &self.stage {
             Stage::Training { tasks, .. } => Some(tasks),

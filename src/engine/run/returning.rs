@@ -43,7 +43,7 @@ impl Run {
         self.place_told(cx);
     }
 
-    /// Looks at what nodes hold of the tasks. What they hold of later ones is kept: the coordinator may have ended before
+    /// Looks at what nodes hold of the step. What they hold of later ones is kept: the coordinator may have ended before
     /// it wrote down what it had merged.
     pub(in crate::engine) fn place_told(&mut self, cx: &mut Context<'_>) {
         let Stage::Training { tasks, .. } = &self.stage else { return };
