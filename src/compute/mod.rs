@@ -222,6 +222,7 @@ fn identity(settings: &Settings, port: u16, workers: u32, proof: Digest) -> Iden
             name: settings.name.as_ref().map(|name| name.as_str().to_owned()),
             software: Some(concat!("gradwire ", env!("CARGO_PKG_VERSION")).to_owned()),
             conformance: vec![(ARITHMETIC, proof)],
+            cache_bytes: Some(settings.cache_bytes - settings.cache_bytes / RESULTS_PART),
         },
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::nodes::{Doubt, LinkKey, NodeInfo, NodeKey};
 use super::report::{NodeState, NodeStatus};
 use super::roster::{Availability, Roster};
-use super::speed::Speed;
+use super::speed::{Speed, Worker};
 use super::time::Time;
 
 /// Weight of the newest time in a node's running average.
@@ -346,24 +346,28 @@ impl Fleet {
     }
 
     /// The workers that are free, as far as known, by their nodes, and their speeds. Where none is free: those of all nodes that
-    /// want tasks; where none does: all. There is at least one where there is a node for the job.
-    pub(super) fn workers(&self, needs: Needs, now: Time) -> Vec<(NodeKey, Speed)> {
+    /// want tasks; where none does: all. There is at least one where there is a node for the job. Tasks of others, which a node told of some
+    /// time ago, count unless `is_sticky`: then a moment's load is no reason to give a node's part to another.
+    pub(super) fn workers(&self, needs: Needs, now: Time, is_sticky: bool) -> Vec<Worker> {
         /// Workers that a step is cut for, at most.
         const WORKERS_MAX: usize = 4_096;
         let known: Vec<Speed> = self.crew(needs).filter_map(|(_, node, _)| node.speed).collect();
         let usual = Speed::usual(&known);
-        let of_crew = |count: fn(&Link, Time) -> u32| {
-            let of_node = move |(key, node, link): (NodeKey, &Node, &Link)| {
-                std::iter::repeat_n((key, node.speed.unwrap_or(usual)), count(link, now) as usize)
+        let of_crew = |count: &dyn Fn(&Link, Time) -> u32| {
+            let of_node = |(key, node, link): (NodeKey, &Node, &Link)| {
+                let cache_bytes = link.info.cache_bytes.map_or(u64::MAX, |bytes| bytes / u64::from(link.workers()));
+                let worker = Worker { node: key, speed: node.speed.unwrap_or(usual), cache_bytes };
+                std::iter::repeat_n(worker, count(link, now) as usize)
             };
             self.crew(needs).flat_map(of_node).take(WORKERS_MAX).collect::<Vec<_>>()
         };
         let free = |link: &Link, now: Time| {
-            let busy = link.busy().saturating_add(link.others(now));
-            if link.is_idle(now) { link.workers().saturating_sub(busy) } else { 0 }
+            let others = if is_sticky { 0 } else { link.others(now) };
+            let is_free = !link.is_full() && !link.is_reluctant(now);
+            if is_free { link.workers().saturating_sub(link.busy().saturating_add(others)) } else { 0 }
         };
         let willing = |link: &Link, now: Time| if link.is_reluctant(now) { 0 } else { link.workers() };
-        let counts: [fn(&Link, Time) -> u32; 3] = [free, willing, |link, _| link.workers()];
+        let counts: [&dyn Fn(&Link, Time) -> u32; 3] = [&free, &willing, &|link, _| link.workers()];
         counts.into_iter().map(of_crew).find(|workers| !workers.is_empty()).unwrap_or_default()
     }
 

@@ -14,7 +14,8 @@
 //! | `plan` | what a job's steps consist of, and how a step of merged gradients is cut into tasks |
 //! | `step_tasks` | a step's tasks and their attempts |
 //! | `scheduler` | the policies |
-//! | `speed` | how long nodes take, and what follows for their shares of a step |
+//! | `speed` | how long nodes take, and what follows for a step that is shared |
+//! | `shares` | which part of every step is whose |
 //! | `width` | for how many of the workers a step is cut |
 //! | `membership` | nodes, links, speeds, quarantine |
 //! | `roster` | the nodes in the orders in which the policies search them |
@@ -37,6 +38,7 @@ mod roster;
 mod run;
 mod scheduler;
 mod settings;
+mod shares;
 mod speed;
 mod step_tasks;
 #[cfg(test)]

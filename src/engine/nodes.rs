@@ -20,6 +20,8 @@ pub struct NodeInfo {
     pub doubts: Vec<(u16, Doubt)>,
     /// Tasks that it trains at the same time; 0 counts as 1.
     pub workers: u32,
+    /// Bytes of data that it keeps, as far as it says.
+    pub cache_bytes: Option<u64>,
 }
 
 /// Why a node is not believed that it computes an arithmetic.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::nodes::NodeKey;
-use super::speed::{Speed, last_end_us, shares};
+use super::speed::Worker;
 use crate::job::{BlockRange, GradientSteps, Specification, TaskRows};
 
 /// Shards that the blocks of a task lie in, at most (protocol.md, "Limits", RANGES_MAX).
@@ -67,57 +67,6 @@ impl Plan {
     }
 }
 
-/// A worker that can take blocks, and how fast it is.
-pub(super) type Worker = (NodeKey, Speed);
-
-/// How steps have been shared lately. Blocks of a step lie in the order of their shards, the same in every step: workers that keep
-/// their parts of it keep their shards, and shards travel only where that pays.
-#[derive(Debug, Default)]
-pub(super) struct Shares {
-    nodes: Vec<NodeKey>,
-    /// Where the part of each ends, 1 being the end of the step.
-    ends: Vec<f64>,
-}
-
-impl Shares {
-    /// The blocks of each worker, of which there is at least one, such that the last of them is done nearly as soon as can be. A worker so
-    /// slow that the others are done before it has done one block gets none.
-    pub(super) fn of(&mut self, count: u32, block_rows: f64, workers: &[Worker]) -> Vec<u32> {
-        /// Shares are changed where the step would be done sooner by more than this part.
-        const GAIN_LEAST: f64 = 0.08;
-        let speeds: Vec<Speed> = workers.iter().map(|(_, speed)| *speed).collect();
-        let best = shares(count, block_rows, &speeds);
-        let nodes = workers.iter().map(|(node, _)| *node);
-        if nodes.clone().eq(self.nodes.iter().copied()) {
-            let usual = self.usual(count);
-            let [usual_us, best_us] = [&usual, &best].map(|shares| last_end_us(block_rows, &speeds, shares));
-            if usual_us * (1.0 - GAIN_LEAST) <= best_us {
-                return usual;
-            }
-        }
-        let mut end = 0;
-        self.nodes = nodes.collect();
-        self.ends = best
-            .iter()
-            .map(|share| {
-                end += share;
-                f64::from(end) / f64::from(count)
-            })
-            .collect();
-        best
-    }
-
-    /// Shares of so many blocks as they were lately.
-    fn usual(&self, count: u32) -> Vec<u32> {
-        let mut start = 0;
-        let share = |end: &f64| {
-            let end = (end * f64::from(count)).round() as u32;
-            end - std::mem::replace(&mut start, end)
-        };
-        self.ends.iter().map(share).collect()
-    }
-}
-
 /// What a step consists of: its shards, or its blocks, by their numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Units {
@@ -175,10 +124,10 @@ impl Units {
     pub(super) fn cut(&self, units: &Range<u32>, workers: &[Worker], shares: &[u32]) -> Vec<(NodeKey, Range<u32>)> {
         let mut start = units.start;
         let mut parts = Vec::with_capacity(workers.len());
-        for ((node, _), &count) in workers.iter().zip(shares).filter(|(_, count)| **count > 0) {
+        for (worker, &count) in workers.iter().zip(shares).filter(|(_, count)| **count > 0) {
             let part = start..start + count;
             start = part.end;
-            parts.extend(self.sendable(std::iter::once(part)).into_iter().map(|part| (*node, part)));
+            parts.extend(self.sendable(std::iter::once(part)).into_iter().map(|part| (worker.node, part)));
         }
         parts
     }
@@ -215,27 +164,5 @@ impl Units {
         // They are in order.
         shards.dedup();
         shards.len() as u32
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn worker(node: u32, us_per_row: f64) -> Worker {
-        (NodeKey(node), Speed { overhead_us: 0.0, us_per_row })
-    }
-
-    #[test]
-    fn shares_stay_as_they_are_until_a_change_pays() {
-        let mut shares = Shares::default();
-        let mut shared = |second: f64, count| shares.of(count, 8.0, &[worker(1, 1.0), worker(2, second)]);
-        assert_eq!(shared(1.0, 128), [64, 64]);
-        assert_eq!(shared(1.05, 128), [64, 64], "a gain of 2.5 %");
-        assert_eq!(shared(1.05, 126), [63, 63]);
-        assert_eq!(shared(2.0, 126), [84, 42]);
-        assert_eq!(shared(1.9, 129), [86, 43]);
-        // Another fleet.
-        assert_eq!(shares.of(128, 8.0, &[worker(1, 1.0), worker(3, 1.05)]), [66, 62]);
     }
 }

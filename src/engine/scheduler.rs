@@ -336,7 +336,7 @@ mod tests {
         fleet.link_up(
             node,
             LinkKey(number),
-            NodeInfo { name: number.to_string(), arithmetics, doubts: Vec::new(), workers },
+            NodeInfo { name: number.to_string(), arithmetics, doubts: Vec::new(), workers, cache_bytes: None },
         );
     }
 

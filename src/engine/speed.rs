@@ -1,5 +1,7 @@
 //! How long a node takes for a task of so many rows, as far as seen in this job: a time that every task takes, however small
-//! it is, and one for each row. Owns the averages; does not know tasks or nodes.
+//! it is, and one for each row. Owns the averages; does not know tasks, or nodes beyond their keys.
+
+use super::nodes::NodeKey;
 
 /// Weight of the newest time in a running average.
 const NEWEST_WEIGHT: f64 = 0.2;
@@ -11,6 +13,17 @@ pub(super) struct Speed {
     pub(super) overhead_us: f64,
     /// By the node's own account.
     pub(super) us_per_row: f64,
+}
+
+/// A worker that can take blocks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Worker {
+    /// Its node.
+    pub(super) node: NodeKey,
+    /// How fast it is.
+    pub(super) speed: Speed,
+    /// Its part of the node's memory for data and results.
+    pub(super) cache_bytes: u64,
 }
 
 impl Speed {

@@ -256,6 +256,11 @@ impl StepTasks {
         self.fresh.first().copied()
     }
 
+    /// Whether a task is pending that no node has turned down or failed.
+    pub(super) fn is_fresh(&self, shard: u32) -> bool {
+        self.fresh.contains(&shard)
+    }
+
     /// Pending tasks that some node has turned down or failed.
     pub(super) fn marked(&self) -> Vec<u32> {
         self.marked.iter().copied().collect()

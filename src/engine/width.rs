@@ -7,8 +7,7 @@
 //! faster stays. The model's bits do not depend on it.
 
 use super::nodes::NodeKey;
-use super::plan::Worker;
-use super::speed::Speed;
+use super::speed::{Speed, Worker};
 
 /// Steps whose times are compared.
 const STEPS_COMPARED: usize = 7;
@@ -26,6 +25,8 @@ pub(super) struct Width {
     /// What is known holds for a fleet of so many workers, and for steps of so many rows.
     workers: usize,
     rows: u32,
+    /// Fewer are not tried.
+    fewest: usize,
     /// So many of them do best, as far as is known.
     best: usize,
     /// Of the last steps of that width, in microseconds.
@@ -48,6 +49,7 @@ impl Default for Width {
         Width {
             workers: 0,
             rows: 0,
+            fewest: 1,
             best: 0,
             times: Vec::new(),
             trial: None,
@@ -61,8 +63,10 @@ impl Default for Width {
 }
 
 impl Width {
-    /// Those of these workers that a step of so many rows is cut for, in their order.
-    pub(super) fn choose(&mut self, mut workers: Vec<Worker>, rows: u32) -> Vec<Worker> {
+    /// Those of these workers that a step of so many rows is cut for, in their order. Fewer than `fewest` are not tried, and no other
+    /// number where that is all of them.
+    pub(super) fn choose(&mut self, mut workers: Vec<Worker>, rows: u32, fewest: usize) -> Vec<Worker> {
+        self.fewest = fewest;
         if workers.len() != self.workers {
             *self = Width { workers: workers.len(), best: workers.len(), rows, ..Width::default() };
         }
@@ -73,13 +77,13 @@ impl Width {
         if width == workers.len() {
             return workers;
         }
-        let is_there = |node: &NodeKey| workers.iter().any(|(other, _)| other == node);
+        let is_there = |node: &NodeKey| workers.iter().any(|worker| worker.node == *node);
         if self.nodes.len() != width || !self.nodes.iter().all(is_there) {
             self.nodes = fastest(&workers, width, f64::from(rows) / width as f64);
         }
         let mut left = self.nodes.clone();
-        workers.retain(|(node, _)| {
-            let place = left.iter().position(|other| other == node);
+        workers.retain(|worker| {
+            let place = left.iter().position(|other| *other == worker.node);
             place.map(|place| left.swap_remove(place)).is_some()
         });
         workers
@@ -111,7 +115,8 @@ impl Width {
     }
 
     fn begin_trial(&mut self) {
-        let (narrower, wider) = (self.best.div_ceil(2), (2 * self.best).min(self.workers));
+        let narrower = self.best.div_ceil(2).max(self.fewest).min(self.best);
+        let wider = if self.fewest < self.workers { (2 * self.best).min(self.workers) } else { self.best };
         let other = if self.is_wider_next { wider } else { narrower };
         if other == self.best {
             // There is none on that side.
@@ -141,8 +146,8 @@ impl Width {
 fn fastest(workers: &[Worker], count: usize, rows: f64) -> Vec<NodeKey> {
     let end_us = |speed: &Speed| speed.overhead_us + speed.us_per_row * rows;
     let mut by_end: Vec<&Worker> = workers.iter().collect();
-    by_end.sort_by(|(_, a), (_, b)| end_us(a).total_cmp(&end_us(b)));
-    by_end.into_iter().take(count).map(|(node, _)| *node).collect()
+    by_end.sort_by(|a, b| end_us(&a.speed).total_cmp(&end_us(&b.speed)));
+    by_end.into_iter().take(count).map(|worker| worker.node).collect()
 }
 
 /// The lower median of some times; 0 of none.
@@ -157,13 +162,18 @@ mod tests {
     use super::*;
 
     fn workers(count: u32) -> Vec<Worker> {
-        (0..count).map(|node| (NodeKey(node), Speed { overhead_us: 10.0, us_per_row: 1.0 })).collect()
+        let worker = |node| Worker {
+            node: NodeKey(node),
+            speed: Speed { overhead_us: 10.0, us_per_row: 1.0 },
+            cache_bytes: u64::MAX,
+        };
+        (0..count).map(worker).collect()
     }
 
     /// So many steps of a fleet, of which one takes so long by its width; the widths.
     fn live(width: &mut Width, count: u32, steps: u32, step_us: impl Fn(usize) -> u64) -> Vec<usize> {
         let step = |_| {
-            let chosen = width.choose(workers(count), 512).len();
+            let chosen = width.choose(workers(count), 512, 1).len();
             width.observe(step_us(chosen));
             chosen
         };
@@ -193,13 +203,13 @@ mod tests {
     #[test]
     fn a_narrow_step_keeps_its_nodes_and_takes_the_fastest() {
         let mut fleet = workers(4);
-        fleet[2].1.us_per_row = 0.5;
+        fleet[2].speed.us_per_row = 0.5;
         let mut width = Width::default();
         let mut chosen = Vec::new();
         for _ in 0..200 {
-            let workers = width.choose(fleet.clone(), 512);
+            let workers = width.choose(fleet.clone(), 512, 1);
             width.observe(workers.len() as u64 * 1_000);
-            chosen.push(workers.into_iter().map(|(node, _)| node).collect::<Vec<_>>());
+            chosen.push(workers.into_iter().map(|worker| worker.node).collect::<Vec<_>>());
         }
         assert_eq!(chosen.last(), Some(&vec![NodeKey(2)]));
         let pairs = chosen.iter().filter(|nodes| nodes.len() == 2);
@@ -208,15 +218,29 @@ mod tests {
     }
 
     #[test]
+    fn fewer_workers_than_keep_the_data_are_not_tried() {
+        for (fewest, narrowest) in [(1, 1), (3, 3), (8, 8)] {
+            let mut width = Width::default();
+            let mut least = 8;
+            for _ in 0..400 {
+                let chosen = width.choose(workers(8), 512, fewest).len();
+                least = least.min(chosen);
+                width.observe(100 * chosen as u64);
+            }
+            assert_eq!(least, narrowest);
+        }
+    }
+
+    #[test]
     fn another_fleet_begins_with_all_and_short_steps_teach_nothing() {
         let mut width = Width::default();
         live(&mut width, 4, 100, |width| 1_000 * width as u64);
-        assert_eq!(width.choose(workers(4), 512).len(), 1);
-        assert_eq!(width.choose(workers(3), 512).len(), 3);
+        assert_eq!(width.choose(workers(4), 512, 1).len(), 1);
+        assert_eq!(width.choose(workers(3), 512, 1).len(), 3);
         let mut width = Width::default();
         live(&mut width, 4, 5, |_| 1_000);
         for _ in 0..100 {
-            assert_eq!(width.choose(workers(4), 80).len(), 4);
+            assert_eq!(width.choose(workers(4), 80, 1).len(), 4);
             width.observe(1);
         }
     }

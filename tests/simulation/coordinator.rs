@@ -343,7 +343,7 @@ fn specification(plan: &JobPlan) -> Arc<Specification> {
     let specification = Specification {
         training: Training {
             arithmetic: plan.arithmetic,
-            network: Network::new(2, &[], 2).expect("a small network"),
+            network: Network::new(plan.inputs, &[], 2).expect("a network within the limits"),
             recipe,
             seed: 1,
         },

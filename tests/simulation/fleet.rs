@@ -148,7 +148,9 @@ impl World {
         let link = LinkKey(self.links);
         it.link = Some(link);
         let (name, arithmetics, workers) = (format!("n{node}"), vec![it.plan.arithmetic], it.plan.workers);
-        let info = NodeInfo { name, arithmetics, doubts: Vec::new(), workers };
+        // Of some jobs' data it keeps all, of some a part.
+        let cache_bytes = [None, Some(16 << 20), Some(1 << 40)][self.rng.random_range(0..3)];
+        let info = NodeInfo { name, arithmetics, doubts: Vec::new(), workers, cache_bytes };
         self.link_node(node, link);
         // Asked first: the question is on its way before the first task is.
         if let Some(job) = self.promises.jobs.running() {

@@ -77,6 +77,8 @@ pub struct JobPlan {
     pub job: JobId,
     pub arithmetic: u16,
     pub steps: Steps,
+    /// Of a row: where there are very many, shards are so large that they are to stay where they are.
+    pub inputs: u32,
     pub rounds: u32,
     /// How much longer a row takes than those of other jobs.
     pub slowness: u64,
@@ -193,11 +195,14 @@ fn job(rng: &mut ChaCha8Rng, index: u128) -> JobPlan {
     let submitted_at_us = rng.random_range(0..2_000_000);
     let steps = steps(rng);
     let rounds_max = if steps.of_round() > 1 { 3 } else { 5 };
+    // How many rows a block has depends on them.
+    let inputs = if steps.merge_gradients() || rng.random_bool(0.6) { 2 } else { 1 << 17 };
     let slowness = if steps.merge_gradients() { [1, 8, 32][rng.random_range(0..3)] } else { 1 };
     JobPlan {
         job: JobId(index + 1),
         arithmetic: if rng.random_bool(0.05) { RARE_ARITHMETIC } else { COMMON_ARITHMETIC },
         steps,
+        inputs,
         rounds: rng.random_range(1..=rounds_max),
         slowness,
         on_task_failure: if rng.random_bool(0.5) { OnTaskFailure::Fail } else { OnTaskFailure::Skip },

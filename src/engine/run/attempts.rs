@@ -9,9 +9,9 @@ use crate::digest::Digest;
 use crate::engine::context::Context;
 use crate::engine::events::{Action, Fault};
 use crate::engine::nodes::{LinkKey, NodeKey};
-use crate::engine::plan::Shares;
 use crate::engine::report::Notice;
 use crate::engine::scheduler::{Choice, Policy, View};
+use crate::engine::shares::Shares;
 use crate::engine::step_tasks::{Claim, Live, Standing, StepTasks, TaskState, Won};
 use crate::engine::time::Time;
 use crate::job::{Attempt, FailReason, OnTaskFailure, Outcome, Place, RejectReason, TaskResult};
@@ -51,13 +51,21 @@ impl Run {
                 self.place(shard, cx);
             }
         }
+        let has_homes = self.has_homes(cx);
+        if has_homes {
+            self.place_at_home(cx);
+        }
         // What makes one fresh task wait makes all of them wait.
         while !self.is_over()
-            && let Stage::Training { tasks, .. } = &self.stage
-            && let Some(shard) = tasks.first_fresh()
             && self.view(cx).0.has_room()
+            && let Some(shard) = if has_homes { self.next_away(cx) } else { self.first_fresh() }
             && self.place(shard, cx)
         {}
+    }
+
+    fn first_fresh(&self) -> Option<u32> {
+        let Stage::Training { tasks, .. } = &self.stage else { return None };
+        tasks.first_fresh()
     }
 
     /// Cuts pending blocks for the workers that are there, and sends each its own, where the policy has no say in that.
@@ -68,12 +76,15 @@ impl Run {
             return;
         }
         let wanted = self.specification.operation.tasks_per_step;
-        let mut workers = if wanted.is_some() { Vec::new() } else { cx.fleet.workers(self.needs, cx.now) };
+        let elapsed_us = cx.now.since_us(self.tally.started);
+        let mut workers =
+            if wanted.is_some() { Vec::new() } else { cx.fleet.workers(self.needs, cx.now, self.shares.is_sticky()) };
         if let [number] = uncut[..]
             && wanted.is_none()
             && tasks.task(number).units.len() as u32 == tasks.units().count()
         {
-            workers = self.width.choose(workers, tasks.rows(number));
+            let fewest = self.shares.fewest(&workers, elapsed_us);
+            workers = self.width.choose(workers, tasks.rows(number), fewest);
         }
         let mut sends = Vec::new();
         for number in uncut {
@@ -96,7 +107,7 @@ impl Run {
                     let mut at_once = Shares::default();
                     let is_whole = blocks.len() as u32 == units.count();
                     let shares = if is_whole { &mut self.shares } else { &mut at_once };
-                    let shares = shares.of(blocks.len() as u32, block_rows, &workers);
+                    let shares = shares.of(blocks.len() as u32, block_rows, &workers, elapsed_us);
                     let (nodes, parts): (Vec<_>, Vec<_>) = units.cut(&blocks, &workers, &shares).into_iter().unzip();
                     sends.extend(nodes.into_iter().zip(tasks.split(number, parts)).map(|(node, task)| (task, node)));
                 }
@@ -116,7 +127,9 @@ impl Run {
         if tasks.has_pending() {
             return;
         }
-        let limit_us = self.pace.copy_after_us(tasks.is_half_settled());
+        // Whoever makes a copy may have to be sent the rows first.
+        let fetch_us = self.shares.fetch_us(1.0 / tasks.all().len().max(1) as f64);
+        let limit_us = self.pace.copy_after_us(tasks.is_half_settled()).saturating_add(fetch_us);
         // Sent before this moment: slow by now.
         let slow_before = Time((cx.now.0 + 1).saturating_sub(limit_us));
         let slow = tasks.alone_before(slow_before, COPIES_AT_ONCE_MAX);
@@ -180,7 +193,7 @@ impl Run {
                     self.compare(&live, attempt.task.step, shard, update, cx);
                 }
                 self.profiler.trained(link, live.started, result.train_us, live.trained.unwrap_or(cx.now));
-                if !live.is_held {
+                if !live.is_held && !self.shares.awaits_rows() {
                     let elapsed_us = cx.now.since_us(live.started);
                     self.pace.observe(elapsed_us);
                     cx.fleet.observe(live.node, elapsed_us, result.train_us, rows);
@@ -291,6 +304,7 @@ impl Run {
         let reason = tasks.task(shard).reason.clone();
         others.iter().for_each(|live| self.profiler.ended(live.link, live.is_copy));
         cx.fleet.task_done(won.attempt.node);
+        self.homes.merged(shard, won.attempt.node);
         self.tally.add(&won, units);
         self.revival.merged(won.attempt.started);
         for (live, update) in beside {

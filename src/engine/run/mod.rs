@@ -5,11 +5,13 @@
 //! |---|---|
 //! | this one | the stages: prepared, trained round by round, merged, validated |
 //! | `attempts` | a task's way to its node and its result's way into the sum |
+//! | `homes` | which node has a shard's rows |
 //! | `records` | what is written down of its steps, and what is told of its rounds |
 //! | `tally` | what its summary counts |
 //! | `returning` | results that nodes held while the coordinator was away |
 
 mod attempts;
+mod homes;
 mod records;
 mod returning;
 mod tally;
@@ -23,10 +25,11 @@ use crate::engine::events::{Action, StepSum};
 use crate::engine::membership::{Lost, Needs};
 use crate::engine::nodes::LinkKey;
 use crate::engine::pace::Pace;
-use crate::engine::plan::{Plan, Shares};
+use crate::engine::plan::Plan;
 use crate::engine::profile::{Need, Profiler};
 use crate::engine::report::{JobEvent, JobProgress, Notice, Unit};
 use crate::engine::revival::{Revival, Step};
+use crate::engine::shares::Shares;
 use crate::engine::step_tasks::StepTasks;
 use crate::engine::time::Time;
 use crate::engine::width::Width;
@@ -34,6 +37,7 @@ use crate::job::{
     self, FailReason, JobId, LedgerEntry, OnNoNodes, Outcome, Profile, Progress, RoundSoFar, RoundSummary,
     Specification, Summary,
 };
+use homes::Homes;
 use records::{Pending, WRITTEN_EVERY_US, entries};
 use returning::HeldByLink;
 pub(in crate::engine) use returning::Returning;
@@ -52,6 +56,8 @@ pub(in crate::engine) struct Run {
     pub(in crate::engine) plan: Plan,
     /// How its steps are shared.
     pub(in crate::engine) shares: Shares,
+    /// Where shards are, if tasks are whole shards.
+    homes: Homes,
     /// For how many workers they are cut.
     pub(in crate::engine) width: Width,
     pub(in crate::engine) needs: Needs,
@@ -130,7 +136,8 @@ impl Run {
             semantic,
             needs,
             plan: Plan::new(specification.clone()),
-            shares: Shares::default(),
+            shares: shares(&specification),
+            homes: Homes::default(),
             width: Width::default(),
             specification,
             stage: Stage::Preparing,
@@ -383,6 +390,9 @@ impl Run {
         cx.fleet.begin_step();
         self.profiler.step_begins(cx.now);
         let tasks = StepTasks::new(self.job, step, self.plan.units(step));
+        if !self.plan.merges_gradients() {
+            self.homes.begin_step(tasks.all().len());
+        }
         self.stage = Stage::Training { tasks, base, began: cx.now };
         self.is_step_determined = true;
         self.place_told(cx);
@@ -497,4 +507,16 @@ impl Run {
             validating_us: self.tally.validating_us,
         }
     }
+}
+
+/// How the steps of a job are shared that nobody has done a step of.
+fn shares(specification: &Specification) -> Shares {
+    /// Copies of the weights, and sums, that a node holds beside its rows.
+    const WEIGHTS_KEPT: u64 = 16;
+    let network = &specification.training.network;
+    let row_bytes = 4 * (u64::from(network.inputs()) + 1);
+    let rows: u64 = specification.shards.iter().map(|shard| u64::from(shard.rows)).sum();
+    let data_bytes = rows.saturating_mul(row_bytes);
+    let shard_bytes = data_bytes / (specification.shards.len().max(1) as u64);
+    Shares::new(data_bytes, shard_bytes + 4 * WEIGHTS_KEPT * network.parameters() as u64)
 }

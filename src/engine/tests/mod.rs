@@ -2,6 +2,7 @@
 
 mod failures;
 mod gradients;
+mod homes;
 mod policies;
 mod queue;
 mod restoring;
@@ -84,14 +85,14 @@ impl Harness {
         let node = NodeKey(number);
         let mut actions = self.tell(Event::NodeListed { node, address: format!("10.0.0.{number}:7000") });
         let (name, doubts) = (format!("n{number}"), vec![(1, doubt)]);
-        let info = NodeInfo { name, arithmetics: vec![3], doubts, workers: 1 };
+        let info = NodeInfo { name, arithmetics: vec![3], doubts, workers: 1, cache_bytes: None };
         actions.extend(self.tell(Event::LinkUp { node, link: LinkKey(u64::from(number)), info }));
         actions
     }
 
     fn link(&mut self, number: u32, link: u64, workers: u32, arithmetics: &[u16]) -> Vec<Action> {
         let (name, doubts) = (format!("n{number}"), Vec::new());
-        let info = NodeInfo { name, arithmetics: arithmetics.to_vec(), doubts, workers };
+        let info = NodeInfo { name, arithmetics: arithmetics.to_vec(), doubts, workers, cache_bytes: None };
         self.tell(Event::LinkUp { node: NodeKey(number), link: LinkKey(link), info })
     }
 

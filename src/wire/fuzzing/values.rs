@@ -126,6 +126,7 @@ fn features(u: &mut Unstructured<'_>) -> Result<Features> {
         name: maybe(u, name)?,
         software: maybe(u, sentence)?,
         conformance: conformance(u)?,
+        cache_bytes: u.arbitrary()?,
     })
 }
 

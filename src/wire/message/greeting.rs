@@ -23,6 +23,7 @@ mod tag {
     pub const NAME: u16 = 0x8002;
     pub const SOFTWARE: u16 = 0x8003;
     pub const CONFORMANCE: u16 = 0x8004;
+    pub const CACHE: u16 = 0x8006;
 }
 
 /// What a peer says of itself beyond the fixed part of its greeting.
@@ -41,6 +42,8 @@ pub struct Features {
     /// Of arithmetics that a node computes, in ascending order, the digest of the vector that shows it (docs/arithmetic.md,
     /// section 15).
     pub conformance: Vec<(u16, Digest)>,
+    /// Bytes of data that a node keeps for tasks to come.
+    pub cache_bytes: Option<u64>,
 }
 
 /// The dialler's greeting.
@@ -201,6 +204,7 @@ impl Layout<'_> for Features {
                         features.conformance.push((arithmetic, digest));
                     }
                 }
+                tag::CACHE => features.cache_bytes = Some(field.u64()?),
                 _ if tag & SKIPPABLE != 0 => {
                     field.rest();
                 }
@@ -242,6 +246,9 @@ impl Layout<'_> for Features {
                 bytes.bytes(&digest.0);
             }
             field(tag::CONFORMANCE, &bytes);
+        }
+        if let Some(bytes) = self.cache_bytes {
+            field(tag::CACHE, &bytes.to_le_bytes());
         }
     }
 }

@@ -305,8 +305,15 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
         MessageType::Welcome => {
             let name = Some("node-a".to_owned());
             let conformance = vec![(2, published())];
-            let features =
-                Features { cluster, arithmetics: vec![2], workers: Some(2), name, software: None, conformance };
+            let features = Features {
+                cluster,
+                arithmetics: vec![2],
+                workers: Some(2),
+                name,
+                software: None,
+                conformance,
+                cache_bytes: Some(240 << 20),
+            };
             let (id, nonce) = (bytes(0xB0), bytes(0x20));
             (0, Welcome { version: 1, role: Role::Node, payload_bytes_max: 1 << 20, id, nonce, features }.into())
         }

@@ -1,0 +1,351 @@
+//! Which part of every step of merged gradients is whose. Owns where the parts lie, and when they are moved; does not know tasks or
+//! links.
+//!
+//! Blocks of a step lie in the order of their shards, the same in every step: a worker that keeps its part of the steps keeps its
+//! shards. Moving a part's ends moves data. So a part is moved where that has proved worth the bytes: once the steps since the last
+//! move, by the speeds seen, have lost as much time as the bytes take (as one who rents skis buys them once the rent has come to
+//! their price). No node is given more than it can keep, or it would be sent its shards again in every step.
+
+use super::nodes::NodeKey;
+use super::speed::{Worker, last_end_us, shares};
+
+/// What a byte takes on its way to a node, where nothing better is known: about 1 Gbit/s.
+const US_PER_BYTE: f64 = 0.008;
+/// Shares are changed where the step would be done sooner by more than this part.
+const GAIN_LEAST: f64 = 0.08;
+/// Data that travels without a question: what a trial or a new node may cost.
+const FREE_US: f64 = 4e6 * US_PER_BYTE;
+/// And this part of the time that the job has run.
+const FREE_PART: f64 = 0.02;
+/// Moves from which on they are not counted any more.
+const MOVES_COUNTED_MAX: i32 = 20;
+
+/// How a job's steps are shared.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    /// The job's training rows.
+    data_bytes: f64,
+    /// What a node's memory for data cannot be used for: one shard that it has with a neighbour, and what else it keeps.
+    reserve_bytes: f64,
+    parts: Vec<Part>,
+    /// Time lost since the last move, against the best shares.
+    lost_us: f64,
+    /// Time that data took which moved for another fleet.
+    spent_us: f64,
+    /// Moves within this fleet. Each must have lost twice as much as the one before: what speeds promise is not always kept.
+    moves: i32,
+    /// Whether the parts of the step under way are others than those of the step before.
+    has_just_moved: bool,
+}
+
+/// A worker's part of every step.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    node: NodeKey,
+    /// 0 is the beginning of a step, 1 its end.
+    start: f64,
+    end: f64,
+}
+
+impl Part {
+    /// What of it is not of `other`.
+    fn beyond(&self, other: &Part) -> f64 {
+        let common = self.end.min(other.end) - self.start.max(other.start);
+        (self.end - self.start) - common.max(0.0)
+    }
+}
+
+impl Shares {
+    /// Of a job with so many bytes of training rows, of which a node needs room for `reserve_bytes` besides those of its part.
+    pub(super) fn new(data_bytes: u64, reserve_bytes: u64) -> Shares {
+        Shares { data_bytes: data_bytes as f64, reserve_bytes: reserve_bytes as f64, ..Shares::default() }
+    }
+
+    /// The blocks of each worker, of which there is at least one, such that the last of them is done nearly as soon as can be. A worker so
+    /// slow that the others are done before it has done one block gets none. The job has run for `elapsed_us`.
+    pub(super) fn of(&mut self, count: u32, block_rows: f64, workers: &[Worker], elapsed_us: u64) -> Vec<u32> {
+        let best = self.best(count, block_rows, workers);
+        let is_same = self.parts.iter().map(|part| part.node).eq(workers.iter().map(|worker| worker.node));
+        self.has_just_moved = !is_same;
+        if self.parts.is_empty() {
+            self.parts = parts(workers, &best);
+            return best;
+        }
+        if !is_same {
+            self.parts = carried(&self.parts, workers);
+            self.moves = 0;
+        }
+        let usual = blocks(&self.parts, count);
+        let speeds: Vec<_> = workers.iter().map(|worker| worker.speed).collect();
+        let [usual_us, best_us] = [&usual, &best].map(|shares| last_end_us(block_rows, &speeds, shares));
+        let wanted = parts(workers, &best);
+        let moved_us = US_PER_BYTE * self.data_bytes * moved(&self.parts, &wanted);
+        let is_better = usual_us * (1.0 - GAIN_LEAST) > best_us;
+        self.lost_us = if is_better { self.lost_us + usual_us - best_us } else { self.lost_us / 2.0 };
+        let fits =
+            |shares: &[u32]| shares.iter().zip(workers).all(|(share, worker)| *share <= self.most(count, worker));
+        let must_move = !fits(&usual) && fits(&best);
+        let is_free = !is_same && self.affords(moved_us, elapsed_us);
+        if !must_move && !is_free && !(is_better && self.lost_us >= moved_us * 2_f64.powi(self.moves)) {
+            return usual;
+        }
+        if is_same {
+            self.moves = (self.moves + 1).min(MOVES_COUNTED_MAX);
+        } else {
+            self.spent_us += moved_us;
+        }
+        (self.parts, self.lost_us, self.has_just_moved) = (wanted, 0.0, true);
+        best
+    }
+
+    /// The fewest workers, of these and from this number down, for which steps may be cut to see whether that is faster: they keep
+    /// the data, and it reaches them in no time that counts.
+    pub(super) fn fewest(&self, workers: &[Worker], elapsed_us: u64) -> usize {
+        let mut rooms: Vec<f64> = workers.iter().map(|worker| self.room(worker)).collect();
+        rooms.sort_by(|a, b| b.total_cmp(a));
+        let mut held = 0.0;
+        let keep = rooms.iter().position(|room| {
+            held += room;
+            held >= 1.0
+        });
+        match keep {
+            // Half of them have the data anyway.
+            Some(last) if self.affords(US_PER_BYTE * self.data_bytes / 2.0, elapsed_us) => last + 1,
+            _ => workers.len(),
+        }
+    }
+
+    /// Whether tasks of the step under way wait for rows that their nodes have not had: their times tell nothing of later ones.
+    pub(super) fn awaits_rows(&self) -> bool {
+        self.has_just_moved && self.is_sticky()
+    }
+
+    /// Whether parts are not given away for a moment's sake.
+    pub(super) fn is_sticky(&self) -> bool {
+        US_PER_BYTE * self.data_bytes > FREE_US
+    }
+
+    /// What this part of the job's data takes on its way to a node; nothing where that does not count.
+    pub(super) fn fetch_us(&self, part: f64) -> u64 {
+        let us = US_PER_BYTE * self.data_bytes * part;
+        if us <= FREE_US { 0 } else { us as u64 }
+    }
+
+    fn affords(&self, us: f64, elapsed_us: u64) -> bool {
+        self.spent_us + us <= FREE_US + FREE_PART * elapsed_us as f64
+    }
+
+    /// The part of the data that a worker can keep.
+    fn room(&self, worker: &Worker) -> f64 {
+        let bytes = worker.cache_bytes as f64 - self.reserve_bytes;
+        if bytes >= self.data_bytes { 1.0 } else { bytes.max(0.0) / self.data_bytes }
+    }
+
+    /// Blocks of a step that a worker may have, at most.
+    fn most(&self, count: u32, worker: &Worker) -> u32 {
+        (self.room(worker) * f64::from(count)) as u32
+    }
+
+    /// The best shares of those that workers can keep; where they cannot, of all.
+    fn best(&self, count: u32, block_rows: f64, workers: &[Worker]) -> Vec<u32> {
+        let speeds =
+            |workers: &[usize], all: &[Worker]| workers.iter().map(|place| all[*place].speed).collect::<Vec<_>>();
+        let mut open: Vec<usize> = (0..workers.len()).collect();
+        let unbounded = shares(count, block_rows, &speeds(&open, workers));
+        let mut shared = unbounded.clone();
+        let mut left = count;
+        loop {
+            let is_over = |place: &usize| shared[*place] > self.most(count, &workers[*place]);
+            let (over, within): (Vec<usize>, Vec<usize>) = open.iter().partition(|place| is_over(place));
+            if over.is_empty() {
+                return shared;
+            }
+            for place in over {
+                shared[place] = self.most(count, &workers[place]);
+                left -= shared[place];
+            }
+            if within.is_empty() {
+                return unbounded;
+            }
+            for (place, share) in within.iter().zip(shares(left, block_rows, &speeds(&within, workers))) {
+                shared[*place] = share;
+            }
+            open = within;
+        }
+    }
+}
+
+/// The parts that these shares make.
+fn parts(workers: &[Worker], shares: &[u32]) -> Vec<Part> {
+    let count = f64::from(shares.iter().sum::<u32>().max(1));
+    let mut before = 0;
+    let part = |(worker, share): (&Worker, &u32)| {
+        let start = f64::from(before) / count;
+        before += share;
+        Part { node: worker.node, start, end: f64::from(before) / count }
+    };
+    workers.iter().zip(shares).map(part).collect()
+}
+
+/// The blocks of each part, of so many.
+fn blocks(parts: &[Part], count: u32) -> Vec<u32> {
+    let mut start = 0;
+    let share = |part: &Part| {
+        let end = (part.end * f64::from(count)).round() as u32;
+        end - std::mem::replace(&mut start, end)
+    };
+    parts.iter().map(share).collect()
+}
+
+/// The parts of another fleet: whoever was there keeps its own, those beside one that is gone have half of it each, and one that is
+/// new has nothing yet.
+fn carried(before: &[Part], workers: &[Worker]) -> Vec<Part> {
+    let mut old = before.iter().peekable();
+    let kept = workers.iter().map(|worker| {
+        while old.next_if(|part| part.node < worker.node).is_some() {}
+        (worker.node, old.next_if(|part| part.node == worker.node))
+    });
+    let kept: Vec<_> = kept.collect();
+    let mut parts: Vec<Part> = Vec::with_capacity(kept.len());
+    let mut start = 0.0;
+    for (place, (node, part)) in kept.iter().enumerate() {
+        let end = match part {
+            Some(part) => {
+                let next = kept[place + 1..].iter().find_map(|(_, part)| *part);
+                next.map_or(1.0, |next| (part.end + next.start) / 2.0)
+            }
+            None => start,
+        };
+        parts.push(Part { node: *node, start, end });
+        start = end;
+    }
+    // Nobody of them was there before, or the last is new.
+    if let Some(last) = parts.iter_mut().rev().find(|part| part.end > part.start) {
+        last.end = 1.0;
+    } else if let Some(last) = parts.last_mut() {
+        last.end = 1.0;
+    }
+    parts
+}
+
+/// The part of the data that goes to workers that do not have it.
+fn moved(before: &[Part], after: &[Part]) -> f64 {
+    before.iter().zip(after).map(|(before, after)| after.beyond(before)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::speed::Speed;
+
+    fn worker(node: u32, us_per_row: f64) -> Worker {
+        Worker { node: NodeKey(node), speed: Speed { overhead_us: 0.0, us_per_row }, cache_bytes: u64::MAX }
+    }
+
+    fn fleet(speeds: &[f64]) -> Vec<Worker> {
+        speeds.iter().enumerate().map(|(node, speed)| worker(node as u32, *speed)).collect()
+    }
+
+    #[test]
+    fn shares_of_little_data_follow_the_speeds_where_a_change_pays() {
+        let mut shares = Shares::default();
+        let mut shared = |second: f64, count| shares.of(count, 8.0, &[worker(1, 1.0), worker(2, second)], 0);
+        assert_eq!(shared(1.0, 128), [64, 64]);
+        assert_eq!(shared(1.05, 128), [64, 64], "a gain of 2.5 %");
+        assert_eq!(shared(1.05, 126), [63, 63]);
+        assert_eq!(shared(2.0, 126), [84, 42]);
+        assert_eq!(shared(1.9, 129), [86, 43]);
+        // Another fleet.
+        assert_eq!(shares.of(128, 8.0, &[worker(1, 1.0), worker(3, 1.05)], 0), [66, 62]);
+    }
+
+    #[test]
+    fn much_data_moves_once_as_much_time_is_lost_as_it_takes() {
+        // A step takes 512 us; with the better shares 384. A quarter of 100 MB takes 0.2 s.
+        let mut shares = Shares::new(100_000_000, 0);
+        let equal = fleet(&[1.0, 1.0]);
+        assert_eq!(shares.of(128, 8.0, &equal, 0), [64, 64]);
+        let slower = fleet(&[1.0, 3.0]);
+        let mut steps = 0;
+        while shares.of(128, 8.0, &slower, 0) == [64, 64] {
+            steps += 1;
+        }
+        // 1,536 us and 768 us: after 260 of them.
+        assert!((255..265).contains(&steps), "{steps}");
+        assert_eq!(shares.of(128, 8.0, &slower, 0), [96, 32]);
+        // And back once as much is lost again, twice.
+        let mut steps = 0;
+        while shares.of(128, 8.0, &equal, 0) == [96, 32] {
+            steps += 1;
+        }
+        // 768 us and 512 us.
+        assert!((1_555..1_570).contains(&steps), "{steps}");
+        // A moment of slowness moves nothing.
+        let mut shares = Shares::new(100_000_000, 0);
+        shares.of(128, 8.0, &equal, 0);
+        for step in 0..10_000 {
+            let fleet = if step % 50 == 0 { &slower } else { &equal };
+            assert_eq!(shares.of(128, 8.0, fleet, 0), [64, 64]);
+        }
+    }
+
+    #[test]
+    fn whoever_stays_keeps_its_part_when_another_goes_or_comes() {
+        let mut shares = Shares::new(1_000_000_000, 0);
+        let all = fleet(&[1.0; 4]);
+        assert_eq!(shares.of(128, 8.0, &all, 0), [32; 4]);
+        // The second is away: its neighbours have its part, until it pays to share that.
+        let without = [all[0], all[2], all[3]];
+        assert_eq!(shares.of(128, 8.0, &without, 0), [48, 48, 32]);
+        assert_eq!(shares.of(128, 8.0, &all, 0), [48, 0, 48, 32]);
+        // In a long job a node that joins costs nothing that counts.
+        assert_eq!(shares.of(128, 8.0, &without, 0), [48, 48, 32]);
+        assert_eq!(shares.of(128, 8.0, &all, 1_000_000_000), [32; 4]);
+    }
+
+    #[test]
+    fn parts_of_another_fleet_are_whole() {
+        let speeds = [1.0; 6];
+        for was in 1..64_u32 {
+            for is in 1..64_u32 {
+                let of = |set: u32| -> Vec<Worker> {
+                    fleet(&speeds).into_iter().filter(|worker| set >> worker.node.0 & 1 == 1).collect()
+                };
+                let before = parts(&of(was), &vec![7; of(was).len()]);
+                let after = carried(&before, &of(is));
+                assert_eq!((after[0].start, after[after.len() - 1].end), (0.0, 1.0), "{was:b} {is:b}");
+                assert!(after.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].start <= pair[0].end));
+                assert_eq!(blocks(&after, 128).iter().sum::<u32>(), 128);
+            }
+        }
+    }
+
+    #[test]
+    fn no_node_gets_more_than_it_keeps_unless_all_have_too_little() {
+        let mut workers = fleet(&[1.0, 1.0, 1.0, 0.25]);
+        workers.iter_mut().for_each(|worker| worker.cache_bytes = 300);
+        let shared = Shares::new(1_000, 0).of(100, 8.0, &workers, 0);
+        assert_eq!(shared[3], 30);
+        assert_eq!(shared.iter().sum::<u32>(), 100);
+        assert!(shared.iter().all(|share| *share <= 30), "{shared:?}");
+        // What the part's neighbour has too, and results, need room.
+        assert_eq!(Shares::new(1_000, 40).of(100, 8.0, &workers, 0)[3], 26);
+        workers.iter_mut().for_each(|worker| worker.cache_bytes = 200);
+        assert_eq!(Shares::new(1_000, 0).of(100, 8.0, &workers, 0), {
+            let speeds: Vec<Speed> = workers.iter().map(|worker| worker.speed).collect();
+            shares(100, 8.0, &speeds)
+        });
+    }
+
+    #[test]
+    fn fewer_workers_are_tried_where_they_keep_the_data_and_it_costs_little() {
+        let mut workers = fleet(&[1.0; 4]);
+        assert_eq!(Shares::new(1_000_000, 0).fewest(&workers, 0), 1);
+        assert_eq!(Shares::new(1_000_000_000, 0).fewest(&workers, 0), 4);
+        assert_eq!(Shares::new(1_000_000_000, 0).fewest(&workers, 1_000_000_000), 1);
+        workers.iter_mut().for_each(|worker| worker.cache_bytes = 300_000);
+        assert_eq!(Shares::new(1_000_000, 0).fewest(&workers, 0), 4);
+        assert_eq!(Shares::new(600_000, 0).fewest(&workers, 0), 2);
+        assert_eq!(Shares::new(2_000_000, 0).fewest(&workers, 0), 4);
+    }
+}
