@@ -63,6 +63,9 @@ def late_samples_per_second(program, sizes, rows, batch, optimiser):
     raise Failed(f"the bench of late tasks has no shape {shape}")
 
 
+LETTERS = ROOT / "data" / "letter-recognition.csv"
+
+
 def version():
     """The version of the programs."""
     return run([RELEASE / "client", "--version"])[1][0].split()[-1]
@@ -118,6 +121,19 @@ class Fleet(contextlib.ExitStack):
 def round_seconds(events):
     """The median of a job's rounds, without the first, which sends the data too."""
     return statistics.median(event["seconds"] for event in events if event["event"] == "round" and event["round"] > 1)
+
+
+def seconds_to_accuracy(percent):
+    """How long the rounds of the default job in one process take until so many of the validation rows are right."""
+    _, lines = run([RELEASE / "client", "--local", "1", "--json"], 120)
+    events = [json.loads(line) for line in lines if line.startswith("{")]
+    seconds = 0.0
+    for event in events:
+        if event["event"] == "round":
+            seconds += event["seconds"]
+            if 100 * (1 - event["validation_error"]) >= percent:
+                return seconds
+    raise Failed(f"no round reached {percent} %")
 
 
 def idle_job(directory, shards, rounds, widths):

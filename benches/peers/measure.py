@@ -183,6 +183,21 @@ def kernels(session):
     session.peak = bench and bench.peak
 
 
+def letters(session):
+    """From the start of training until a model of the built-in data is as good as is asked for."""
+    peers = [(SKLEARN, "sklearn", machine.PYTHON), (TORCH, "torch", session.torch)]
+    for percent in (95, 96):
+        line = session.line(f"letters, until {percent} % are right", "s", ratios={SKLEARN: 1, TORCH: 1})
+        for _ in range(session.options.repeat):
+            line.measure("gradwire", lambda: gradwire.seconds_to_accuracy(percent))
+            for peer, word, python in peers:
+                if python is None:
+                    line.reasons[peer] = session.no_torch
+                    continue
+                command = [python, machine.HERE / "to_accuracy.py", word, gradwire.LETTERS, percent]
+                line.measure(peer, lambda: float(run(command, 240)[1][-1]))
+
+
 def late(session):
     """Training steps of one core late in training, when the model fits its rows."""
     program = None
@@ -303,7 +318,7 @@ def disk(session):
     line.measure(FLOWER, lambda: machine.flower_bytes() / 1e6)
 
 
-GROUPS = {group.__name__: group for group in (classic, kernels, late, rounds, large, memory, linked, disk)}
+GROUPS = {group.__name__: group for group in (classic, kernels, letters, late, rounds, large, memory, linked, disk)}
 
 
 def arguments():
