@@ -79,7 +79,7 @@ impl Shares {
         let speeds: Vec<_> = workers.iter().map(|worker| worker.speed).collect();
         let [usual_us, best_us] = [&usual, &best].map(|shares| last_end_us(block_rows, &speeds, shares));
         let wanted = parts(workers, &best);
-        let moved_us = US_PER_BYTE * self.data_bytes * moved(&self.parts, &wanted);
+        let moved_us = self.fetch_us(moved(&self.parts, &wanted));
         let is_better = usual_us * (1.0 - GAIN_LEAST) > best_us;
         self.lost_us = if is_better { self.lost_us + usual_us - best_us } else { self.lost_us / 2.0 };
         let fits =
@@ -110,7 +110,7 @@ impl Shares {
         });
         match keep {
             // Half of them have the data anyway.
-            Some(last) if self.affords(US_PER_BYTE * self.data_bytes / 2.0, elapsed_us) => last + 1,
+            Some(last) if self.affords(self.fetch_us(0.5), elapsed_us) => last + 1,
             _ => workers.len(),
         }
     }
@@ -122,13 +122,12 @@ impl Shares {
 
     /// Whether parts are not given away for a moment's sake.
     pub(super) fn is_sticky(&self) -> bool {
-        US_PER_BYTE * self.data_bytes > FREE_US
+        self.fetch_us(1.0) > FREE_US
     }
 
-    /// What this part of the job's data takes on its way to a node; nothing where that does not count.
-    pub(super) fn fetch_us(&self, part: f64) -> u64 {
-        let us = US_PER_BYTE * self.data_bytes * part;
-        if us <= FREE_US { 0 } else { us as u64 }
+    /// What this part of the job's data takes on its way to a node.
+    pub(super) fn fetch_us(&self, part: f64) -> f64 {
+        US_PER_BYTE * self.data_bytes * part
     }
 
     fn affords(&self, us: f64, elapsed_us: u64) -> bool {

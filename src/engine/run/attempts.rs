@@ -128,8 +128,9 @@ impl Run {
             return;
         }
         // Whoever makes a copy may have to be sent the rows first.
-        let fetch_us = self.shares.fetch_us(1.0 / tasks.all().len().max(1) as f64);
-        let limit_us = self.pace.copy_after_us(tasks.is_half_settled()).saturating_add(fetch_us);
+        let fetch_us =
+            if self.shares.is_sticky() { self.shares.fetch_us(1.0 / tasks.all().len().max(1) as f64) } else { 0.0 };
+        let limit_us = self.pace.copy_after_us(tasks.is_half_settled()).saturating_add(fetch_us as u64);
         // Sent before this moment: slow by now.
         let slow_before = Time((cx.now.0 + 1).saturating_sub(limit_us));
         let slow = tasks.alone_before(slow_before, COPIES_AT_ONCE_MAX);

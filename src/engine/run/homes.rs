@@ -44,14 +44,9 @@ impl Homes {
 }
 
 impl Run {
-    /// Whether tasks have homes: the policy may choose, and shards are large enough for that to matter.
+    /// Whether tasks have homes: the policy may choose, and the data are so large that it matters.
     pub(super) fn has_homes(&self, cx: &Context<'_>) -> bool {
-        cx.settings.policy == Policy::LoadBalancing && !self.plan.merges_gradients() && self.shard_fetch_us() > 0.0
-    }
-
-    /// What an average shard takes on its way to a node.
-    fn shard_fetch_us(&self) -> f64 {
-        self.shares.fetch_us(1.0 / self.specification.shards.len().max(1) as f64) as f64
+        cx.settings.policy == Policy::LoadBalancing && !self.plan.merges_gradients() && self.shares.is_sticky()
     }
 
     /// Hands free nodes the tasks of shards that they have.
@@ -81,7 +76,7 @@ impl Run {
     /// The next task that may go to any node: nobody who is there has its shard, or whoever has it takes longer to come to it than
     /// the shard takes on its way.
     pub(super) fn next_away(&mut self, cx: &Context<'_>) -> Option<u32> {
-        let fetch_us = self.shard_fetch_us();
+        let fetch_us = self.shares.fetch_us(1.0 / self.specification.shards.len().max(1) as f64);
         let Stage::Training { tasks, .. } = &self.stage else { return None };
         let overdue_us = self.pace.limit_us(tasks.is_half_settled());
         let mut longest: Option<(f64, u32)> = None;
