@@ -285,7 +285,9 @@ fn the_table_of_limits_is_the_codes() {
     wanted.extend(named![number; model::network::HIDDEN_LAYERS_MAX, model::network::CLASSES_MAX]);
     wanted.extend(named![number; model::network::PARAMETERS_MAX]);
     wanted.extend(named![number; model::recipe::EPOCHS_MAX, model::recipe::BATCH_ROWS_MAX]);
-    wanted.extend(named![number; model::recipe::LOCAL_STEPS_MAX, job::STEPS_MAX, job::TASKS_PER_STEP_MAX]);
+    wanted.extend(
+        named![number; model::recipe::LOCAL_STEPS_MAX, job::STEPS_MAX, job::TASKS_PER_STEP_MAX, job::MEDIAN_BLOCKS_MAX],
+    );
     wanted.extend(named![number; job::ROUNDS_MAX, job::SHARDS_MAX, job::ROWS_MAX, job::NOTES_BYTES_MAX]);
 
     let rows = book::table("## 11 Limits");
@@ -715,13 +717,20 @@ fn every_field_of_a_specification_has_an_option_of_the_client_or_a_reason_for_no
 
 /// The specification of an example with this field as it is given; without it where it is none.
 fn with_field(example: &str, tag: u16, value: Option<&[u8]>) -> Vec<u8> {
+    with_fields(example, &[(tag, value)])
+}
+
+/// The same with several.
+fn with_fields(example: &str, given: &[(u16, Option<&[u8]>)]) -> Vec<u8> {
     let example = examples("specification").into_iter().find(|found| found.name() == example).unwrap();
     let fields = fields(&example.pieces[..example.pieces.len() - 1], 6);
     let mut fields: BTreeMap<u16, Vec<u8>> = fields.into_iter().map(|(tag, _, bytes)| (tag, bytes)).collect();
-    match value {
-        Some(value) => fields.insert(tag, field(tag, value)),
-        None => fields.remove(&tag),
-    };
+    for &(tag, value) in given {
+        match value {
+            Some(value) => fields.insert(tag, field(tag, value)),
+            None => fields.remove(&tag),
+        };
+    }
     assemble(&fields)
 }
 
@@ -737,6 +746,9 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
     let smallest = "smallest";
     let mut rows_of_no_shard = 0u32.to_le_bytes().to_vec();
     rows_of_no_shard.extend([7; 32]);
+    let mut rows_of_large_shards = (1u32 << 30).to_le_bytes().to_vec();
+    rows_of_large_shards.extend([7; 32]);
+    rows_of_large_shards.extend_from_within(..);
     let cases: Vec<(&str, Vec<Vec<u8>>)> = vec![
         (
             "a required field",
@@ -802,7 +814,14 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
                 with_field("merged-gradients", tags["batch"], None),
                 written("merged-gradients", "epochs", &2u32.to_le_bytes()),
                 with_field("local-steps", tags["local_steps"], None),
-                written("merged-gradients", "merge", &[2]),
+                with_fields(
+                    "merged-gradients",
+                    &[
+                        (tags["batch"], Some(&(1u32 << 24).to_le_bytes())),
+                        (tags["shards"], Some(&rows_of_large_shards)),
+                        (tags["merge"], Some(&[2])),
+                    ],
+                ),
                 with_field("merged-gradients", tags["outer"], None),
                 written("local-steps", "round_steps", &(1u32 << 24).to_le_bytes()),
             ],

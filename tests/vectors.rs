@@ -657,6 +657,32 @@ const STEP_GRADIENT: &str = "bbc2d486 be447b02 bd64bcb0 3e5ff732 3d9cdd7a bde62b
 /// The weights after three steps.
 const STEP_WEIGHTS: &str = "bf766782 be9ec0fc bf0a5ed1 bef6aa54 bf1fca7a bf097530 bca5b19a bcab871e 3fa0cb6b 3f324e17 bfa79ab2 \
      3f9327b3 3e19dab5 be19dab6";
+/// Rows of a batch that has all blocks, of which there are four, and the gradients that are their medians: of all four; of those
+/// that are left where number 1 is skipped; of all four where losses are summed.
+const MEDIAN_ROWS: u32 = 32;
+const MEDIAN_GRADIENTS: [(LossReduction, &[u32], &str); 3] = [
+    (
+        LossReduction::Mean,
+        &[],
+        "3c16a395 bddf3884 bd63ff29 3e5ff732 3d16c2c5 bd4b3722 3c9513f1 3c879c3c 3cf4b39c bcf4b39c \
+         b726d800 3726d800 bd54d4d8 3d54d4d6",
+    ),
+    (
+        LossReduction::Mean,
+        &[1],
+        "00000000 bdc7e9df bd0c3c9a 3e08ea91 3d96c2c5 bdcb3722 00000000 3d079c3c 00000000 00000000 \
+         b7a6d800 37a6d800 be0d4bbd 3e0d4bbb",
+    ),
+    (
+        LossReduction::Sum,
+        &[],
+        "3e3c4c7a c00b8352 bf8e7f7a 408bfa80 3f3c7376 bf7e04ea 3eba58ed 3ea9834b 3f18f042 bf18f042 \
+         b9508e00 39508e00 bf850507 3f850506",
+    ),
+];
+/// The weights after three steps of the first of these.
+const MEDIAN_WEIGHTS: &str = "bf9036b5 be8c6173 bf09b863 bf000090 bf3a5d9b bf020826 be194312 be08a233 3f909aac 3f52af94 \
+     bfab094a 3f96964b 3ce9b2f0 bce9b2ec";
 /// A row so far off that its sums need more than 64 bits: the integers.
 const WIDE_SUM: &str = "0000000000000000e4e1c00000000000 ffffffffffffffff1b1e400000000000 00000000000000000000008000000000 \
      ffffffffffffffffffffff8000000000";
@@ -756,5 +782,112 @@ fn three_steps_of_two_tasks_each_lead_to_the_published_weights() {
             state.step_by_gradient(kernel, &STEP_OUTER, rate, &gradient, &mut weights, &mut |_| ()).unwrap();
         }
         assert_eq!(hex(&weights.into_iter().map(f32::from_le_bytes).collect::<Vec<_>>()), STEP_WEIGHTS, "{kernel}");
+    }
+}
+
+/// The blocks' gradients, kept apart.
+struct Blocks(Vec<Vec<LittleEndianF32>>);
+
+impl ReadUpdates for Blocks {
+    type Error = Infallible;
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Infallible> {
+        out.copy_from_slice(&self.0[index][range]);
+        Ok(())
+    }
+}
+
+/// The blocks of the step that has all of them, by themselves and by the definition.
+fn single_blocks(
+    training: &Training,
+    step: u64,
+    shards: &[&Rows],
+    weights: &[f32],
+    skipped: &[u32],
+) -> Vec<steps::Sum> {
+    let (epoch, blocks) = steps::blocks_of_step(&training.network, MEDIAN_ROWS, shards, step);
+    assert_eq!(blocks, [(0, 0), (0, 1), (1, 0), (1, 1)]);
+    let kept = (0..).zip(blocks).filter(|(number, _)| !skipped.contains(number));
+    let sum = |(_, block)| {
+        let mut oracle = definition::ARITHMETIC_2;
+        oracle.sum_gradients(training, MEDIAN_ROWS, epoch, &[block], shards, weights)
+    };
+    kept.map(sum).collect()
+}
+
+/// What a kernel makes of them: their median.
+fn median_of(
+    kernel: Kernel,
+    training: &Training,
+    step: u64,
+    shards: &[&Rows],
+    weights: &[f32],
+    skipped: &[u32],
+) -> Vec<LittleEndianF32> {
+    let plan = GradientSteps::new(&training.network, MEDIAN_ROWS, &[11, 9]);
+    let of_step = plan.step(step);
+    let mut blocks = Blocks(Vec::new());
+    let mut rows = 0;
+    for range in of_step.without(skipped) {
+        for first in range.first..range.first + range.count {
+            let block = BlockRange { first, count: 1, ..range };
+            let task = [(block, shards[range.shard as usize])];
+            let (_, sum) = task_object(kernel, training, of_step.epoch, &task, weights);
+            let mut gradient = vec![[0; 4]; weights.len()];
+            sum.of_block(u64::from(plan.rows(block)).try_into().unwrap(), &mut gradient).unwrap();
+            blocks.0.push(gradient);
+            rows += u64::from(plan.rows(block));
+        }
+    }
+    let mut gradient = vec![[0; 4]; weights.len()];
+    let reduction = training.recipe.reduction;
+    let Ok(done) = Median::default().gradient(&mut blocks, rows.try_into().unwrap(), reduction, &mut gradient);
+    done.unwrap();
+    gradient
+}
+
+#[test]
+fn medians_of_blocks_are_the_published_gradients_and_three_of_them_lead_to_the_published_weights() {
+    let (training, base, rows) = stepwise();
+    let shards = rows.each_ref();
+    let of_batch = |reduction| {
+        let batch = BatchSize::Rows(NonZeroU32::new(MEDIAN_ROWS).unwrap());
+        Training { recipe: Recipe { batch, reduction, ..training.recipe }, ..training.clone() }
+    };
+    for (reduction, skipped, published) in MEDIAN_GRADIENTS {
+        let training = of_batch(reduction);
+        let blocks = single_blocks(&training, 0, &shards, &base, skipped);
+        assert_eq!(hex(&steps::Sum::step_median(&blocks, reduction)), published, "{reduction:?} without {skipped:?}");
+        says(published);
+        for kernel in Kernel::available() {
+            let gradient = median_of(kernel, &training, 0, &shards, &base, skipped);
+            assert_eq!(hex(&gradient.into_iter().map(f32::from_le_bytes).collect::<Vec<_>>()), published, "{kernel}");
+        }
+    }
+    let training = of_batch(LossReduction::Mean);
+    let (mut oracle, mut job) = (definition::ARITHMETIC_2, OuterDescent::new(STEP_OUTER, 3, base.len()));
+    let mut weights = base.clone();
+    for step in 0..3 {
+        let blocks = single_blocks(&training, step, &shards, &weights, &[]);
+        let median = steps::Sum::step_median(&blocks, LossReduction::Mean);
+        let descent: Vec<f32> = median.iter().map(|value| -value).collect();
+        oracle.outer_step(&mut job, step, &descent, &mut weights);
+    }
+    assert_eq!(hex(&weights), MEDIAN_WEIGHTS);
+    says(&format!("weights {MEDIAN_WEIGHTS}"));
+    for kernel in Kernel::available() {
+        let mut weights: Vec<LittleEndianF32> = base.iter().map(|value| value.to_le_bytes()).collect();
+        let mut state = OuterState::default();
+        for step in 0..3 {
+            let from: Vec<f32> = weights.iter().map(|value| f32::from_le_bytes(*value)).collect();
+            let gradient = median_of(kernel, &training, step, &shards, &from, &[]);
+            let rate = STEP_OUTER.rate(step, 3);
+            state.step_by_gradient(kernel, &STEP_OUTER, rate, &gradient, &mut weights, &mut |_| ()).unwrap();
+        }
+        assert_eq!(hex(&weights.into_iter().map(f32::from_le_bytes).collect::<Vec<_>>()), MEDIAN_WEIGHTS, "{kernel}");
     }
 }

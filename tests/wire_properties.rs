@@ -195,18 +195,23 @@ fn job_specification() -> impl Strategy<Value = Specification> {
                 OuterOptimiser::Average if merges_gradients => OuterOptimiser::Adam,
                 chosen => chosen,
             };
-            Specification {
+            let mut specification = Specification {
                 training,
                 rounds,
                 round_steps,
                 shards,
                 validation,
-                merge: if merges_gradients { Merge::Mean } else { merge },
+                merge,
                 outer: Outer { optimiser, ..outer },
                 initial,
                 operation: Operation { tasks_per_step, ..operation },
                 notes,
+            };
+            // The largest batches have more blocks than a median may be of.
+            if specification.results_at_once() > job::MEDIAN_BLOCKS_MAX.into() {
+                specification.merge = Merge::Mean;
             }
+            specification
         },
     )
 }

@@ -199,6 +199,10 @@ fn local_steps(options: &Options) -> Result<Option<u32>, String> {
         None | Some(2..) if options.tasks_per_step.is_some() => Err(format!(
             "only a step of merged gradients is cut into tasks: --tasks-per-step belongs to --local-steps 1{because}"
         )),
+        Some(1) if options.tasks_per_step.is_some() && options.merge.needs_all() => {
+            Err("with --merge median each block of a step is a task: leave out --tasks-per-step, or take --merge mean"
+                .to_owned())
+        }
         _ => Ok(local_steps),
     }
 }

@@ -29,7 +29,7 @@ use crate::model::{
 };
 use crate::wire::object::{self, ObjectKind};
 
-use gradients::{Cores, Gradients};
+use gradients::{Gradients, Hardware};
 use step::{Unless, weights_of};
 
 pub(super) use step::{Base, Computed, Recomputed, Stopped};
@@ -83,8 +83,8 @@ impl<'a> Recomputer<'a> {
         let Recomputer { specification, gradients, shards, trainers, kernel, interrupts, .. } = self;
         match gradients {
             Some(gradients) => {
-                let cores = Cores { trainers, kernel: *kernel, interrupts };
-                gradients.step(specification, shards, cores, step, base, skipped)
+                let hardware = Hardware { trainers, kernel: *kernel, interrupts };
+                gradients.step(specification, shards, hardware, step, base, skipped)
             }
             None => Ok(Recomputed { lines: vec![(0, Err("the job merges no gradients".to_owned()))], merged: None }),
         }

@@ -1,7 +1,7 @@
-//! A round's updates, kept until all of them are there, for a merge that needs them at once. Owns where they lie, and whether
-//! what is read back is what was written; does not know how they are merged.
+//! A step's updates, or the gradients of its blocks, kept until all of them are there, for a merge that needs them at once. Owns
+//! where they lie, and whether what is read back is what was written; does not know how they are merged.
 //!
-//! They are not durable: a coordinator that starts again has the round's tasks done again, to the same bits.
+//! They are not durable: a coordinator that starts again has the step's tasks done again, to the same bits.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -33,7 +33,7 @@ impl Storage {
     }
 }
 
-/// The updates of one job's round. Dropping it removes their files.
+/// The updates of one job's step, or its blocks' gradients by their tasks' numbers. Dropping it removes their files.
 #[derive(Debug)]
 pub(super) struct Collected {
     storage: Storage,
@@ -91,6 +91,11 @@ impl Collected {
             (shard, source)
         };
         Reading { sources: self.updates.iter().map(open).collect(), of: &self.updates }
+    }
+
+    /// Whose updates are kept, ascending.
+    pub(super) fn shards(&self) -> impl Iterator<Item = u32> {
+        self.updates.keys().copied()
     }
 
     /// Forgets an update that is lost.

@@ -58,8 +58,8 @@ pub(super) enum Refusal {
     TooMuchData { bytes: u64, allowed: u64 },
     /// Its data does not fit beside that of other jobs.
     NoRoom { bytes: u64, free: u64 },
-    /// Its merge needs all updates of a round at once, and there is no room for so many.
-    Updates { bytes: u64, allowed: u64 },
+    /// Its merge needs all updates of a step at once, or the gradients of all its blocks, and there is no room for so many.
+    Updates { bytes: u64, allowed: u64, of_blocks: bool },
 }
 
 impl Refusal {
@@ -70,7 +70,7 @@ impl Refusal {
             Self::Object { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::TooMuchData { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::NoRoom { bytes, free } => (ErrorCode::Busy, true, bytes, free),
-            Self::Updates { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
+            Self::Updates { bytes, allowed, .. } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
         };
         Error { code, about: MessageType::Submit as u8, retry, got, allowed, text: self.to_string() }
     }
@@ -90,11 +90,15 @@ impl fmt::Display for Refusal {
             Self::TooMuchData { bytes, allowed } => {
                 write!(f, "the job's data has {bytes} bytes, and this coordinator keeps at most {allowed}")
             }
-            Self::Updates { bytes, allowed } => {
+            Self::Updates { bytes, allowed, of_blocks } => {
+                let (all, fewer) = match of_blocks {
+                    false => ("updates of a round", "fewer shards"),
+                    true => ("gradients of a step's blocks", "a smaller batch"),
+                };
                 write!(
                     f,
-                    "this merge needs all updates of a round at once, {bytes} bytes, and this coordinator keeps at most {allowed}: \
-                     take fewer shards, or the mean"
+                    "this merge needs all {all} at once, {bytes} bytes, and this coordinator keeps at most {allowed}: take \
+                     {fewer}, or the mean"
                 )
             }
             Self::NoRoom { bytes, free } => {
@@ -115,7 +119,7 @@ pub(super) struct Jobs {
     open: HashMap<JobId, Job>,
     /// The largest object that a job may have.
     object_bytes_max: u64,
-    /// Bytes that the updates of one round may have where all of them are kept at once.
+    /// Bytes that the updates of one step, or its blocks' gradients, may have where all of them are kept at once.
     updates_bytes_max: u64,
 }
 
@@ -156,12 +160,11 @@ impl Jobs {
         if bytes > self.store_bytes {
             return Err(Refusal::TooMuchData { bytes, allowed: self.store_bytes });
         }
-        if specification.merge.needs_all() {
-            let update_bytes = 4 * specification.training.network.parameters() as u64;
-            let bytes = update_bytes.saturating_mul(specification.shards.len() as u64);
-            if bytes > self.updates_bytes_max {
-                return Err(Refusal::Updates { bytes, allowed: self.updates_bytes_max });
-            }
+        let update_bytes = 4 * specification.training.network.parameters() as u64;
+        let bytes = update_bytes.saturating_mul(specification.results_at_once());
+        if bytes > self.updates_bytes_max {
+            let of_blocks = specification.training.recipe.merges_gradients();
+            return Err(Refusal::Updates { bytes, allowed: self.updates_bytes_max, of_blocks });
         }
         let held: HashMap<_, _> = self.open.values().flat_map(|job| &job.objects).collect();
         let free = self.store_bytes.saturating_sub(held.values().copied().sum());

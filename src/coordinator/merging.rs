@@ -5,7 +5,7 @@ use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::collected::{Collected, Lost, Storage};
+use super::collected::{Collected, Lost, Reading, Storage};
 use super::update::UpdateBytes;
 use crate::digest::Digest;
 use crate::engine::StepSum;
@@ -37,8 +37,25 @@ enum Updates {
     Mean(ExactSum),
     /// All of them.
     Median(Collected, Median),
-    /// What the gradients of blocks come to so far.
-    Gradients(GradientSum, LossReduction),
+    Gradients(Gradients),
+}
+
+/// What the gradients of a step's blocks come to.
+struct Gradients {
+    /// So far. The ledger names it, and the step's loss, whatever the gradient is made of.
+    sum: GradientSum,
+    reduction: LossReduction,
+    median: Option<Box<BlockMedian>>,
+}
+
+/// Of a job whose gradient is the median of those of its blocks.
+struct BlockMedian {
+    /// That of each block so far.
+    collected: Collected,
+    median: Median,
+    /// Memory for a block's sum, and for its gradient.
+    block: GradientSum,
+    gradient: Vec<LittleEndianF32>,
 }
 
 /// Why an update is not taken in.
@@ -70,7 +87,15 @@ impl Merging {
         let recipe = &specification.training.recipe;
         let updates = match specification.merge {
             _ if recipe.merges_gradients() => {
-                Updates::Gradients(GradientSum::new(kernel, network.parameters()), recipe.reduction)
+                let sum = GradientSum::new(kernel, network.parameters());
+                let of_blocks = || BlockMedian {
+                    collected: Collected::new(storage.clone(), job),
+                    median: Median::default(),
+                    block: GradientSum::new(kernel, network.parameters()),
+                    gradient: vec![[0; 4]; network.parameters()],
+                };
+                let median = specification.merge.needs_all().then(|| Box::new(of_blocks()));
+                Updates::Gradients(Gradients { sum, reduction: recipe.reduction, median })
             }
             Merge::Mean => Updates::Mean(ExactSum::new(kernel, network.parameters(), specification.rows())),
             Merge::Median => Updates::Median(Collected::new(storage.clone(), job), Median::default()),
@@ -85,8 +110,9 @@ impl Merging {
 
     /// Whether the base can be given up before it is known that something comes of the round.
     pub(super) fn can_take_base(&self) -> bool {
-        match self.updates {
-            Updates::Mean(_) | Updates::Gradients(..) => true,
+        match &self.updates {
+            Updates::Mean(_) => true,
+            Updates::Gradients(gradients) => gradients.median.is_none(),
             Updates::Median(..) => false,
         }
     }
@@ -113,14 +139,16 @@ impl Merging {
                 Err(update) => sum.add_parts(update.values(&self.network), rows),
             }
             .map_err(AddError::Update),
-            Updates::Gradients(sum, _) => {
-                let layout = update.sum_layout(&self.network).map_err(AddError::Object)?;
-                match Arc::try_unwrap(update) {
-                    Ok(update) => sum.add_words(&layout.runs, update.into_words(&layout), blocks.into()),
-                    // It is another task's, too.
-                    Err(update) => sum.add_words(&layout.runs, update.words(&layout), blocks.into()),
-                }
-                .map_err(AddError::Sum)
+            Updates::Gradients(Gradients { sum, median: None, .. }) => add_words(sum, &self.network, blocks, update),
+            Updates::Gradients(Gradients { sum, median: Some(of_blocks), .. }) => {
+                let BlockMedian { collected, block, gradient, .. } = &mut **of_blocks;
+                block.reset(self.network.parameters());
+                add_words(block, &self.network, blocks, update)?;
+                // No task is without rows.
+                let rows = NonZeroU64::new(rows.into()).unwrap_or(NonZeroU64::MIN);
+                block.of_block(rows, gradient).map_err(AddError::Sum)?;
+                sum.add_sum(block).map_err(AddError::Sum)?;
+                collected.keep(shard, &[&*gradient]).map_err(AddError::Keep)
             }
             Updates::Median(collected, _) => {
                 let parts = update.values(&self.network);
@@ -135,8 +163,8 @@ impl Merging {
     }
 
     /// Turns the base of a step into the new weights, which are told to `take` as they are made, part by part, and its outer
-    /// state into the next one's; the next step begins with nothing. `rows` are behind what was taken in. Where updates are lost,
-    /// all others are still there.
+    /// state into the next one's; the next step begins with nothing. `rows` are behind what was taken in. Where something is lost,
+    /// all that is not named as lost is still there.
     pub(super) fn finish(
         &mut self,
         (step, rows): (u64, u64),
@@ -150,9 +178,10 @@ impl Merging {
         let rate = self.outer.rate(step, self.steps);
         self.update.clear();
         self.update.resize(values.len(), [0; 4]);
-        if let Updates::Gradients(sum, reduction) = &mut self.updates {
+        if let Updates::Gradients(gradients) = &mut self.updates {
             let rows = NonZeroU64::new(rows).ok_or(FinishError::Merge(MergeError::Empty))?;
-            sum.gradient(rows, *reduction, &mut self.update).map_err(FinishError::Gradient)?;
+            gradients.finish(rows, &mut self.update)?;
+            let sum = &mut gradients.sum;
             self.object = object::encode_sum(std::mem::take(&mut self.object), &self.network, sum);
             let outer = self.remembered.take().unwrap_or_else(|| object::outer_digest(state));
             let told = StepSum { digest: Digest::of(&self.object), loss: sum.loss(), outer };
@@ -181,14 +210,7 @@ impl Updates {
                 sum.reset();
             }
             Updates::Median(collected, median) => {
-                let mut reading = collected.read();
-                let lost = match median.onto(&mut reading, values, take) {
-                    Ok(merged) => {
-                        merged.map_err(FinishError::Merge)?;
-                        reading.finish()
-                    }
-                    Err(lost) => vec![lost],
-                };
+                let lost = read_all(collected, |reading| median.onto(reading, values, take))?;
                 if !lost.is_empty() {
                     lost.iter().for_each(|lost| collected.forget(lost.shard));
                     return Err(FinishError::Lost(lost));
@@ -198,5 +220,175 @@ impl Updates {
             Updates::Gradients(..) => {}
         }
         Ok(())
+    }
+}
+
+impl Gradients {
+    /// Writes the step's gradient, of so many rows. Where the gradient of a block is lost, nothing is there any more: it is in the
+    /// sum, too, and cannot be taken out.
+    fn finish(&mut self, rows: NonZeroU64, out: &mut [LittleEndianF32]) -> Result<(), FinishError> {
+        let Gradients { sum, reduction, median } = self;
+        let Some(of_blocks) = median else {
+            return sum.gradient(rows, *reduction, out).map_err(FinishError::Gradient);
+        };
+        let BlockMedian { collected, median, .. } = &mut **of_blocks;
+        let mut lost = read_all(collected, |reading| median.gradient(reading, rows, *reduction, out))?;
+        if let Some(Lost { reason, .. }) = lost.first() {
+            let reason = reason.clone();
+            lost = collected.shards().map(|shard| Lost { shard, reason: reason.clone() }).collect();
+            sum.reset(out.len());
+        }
+        collected.clear();
+        if lost.is_empty() { Ok(()) } else { Err(FinishError::Lost(lost)) }
+    }
+}
+
+/// Adds the sum of so many blocks.
+fn add_words(sum: &mut GradientSum, network: &Network, blocks: u32, update: Arc<UpdateBytes>) -> Result<(), AddError> {
+    let layout = update.sum_layout(network).map_err(AddError::Object)?;
+    match Arc::try_unwrap(update) {
+        Ok(update) => sum.add_words(&layout.runs, update.into_words(&layout), blocks.into()),
+        // It is another task's, too.
+        Err(update) => sum.add_words(&layout.runs, update.words(&layout), blocks.into()),
+    }
+    .map_err(AddError::Sum)
+}
+
+/// Has all that is kept read once and merged; what cannot be read any more.
+fn read_all(
+    collected: &Collected,
+    merge: impl FnOnce(&mut Reading<'_>) -> Result<Result<(), MergeError>, Lost>,
+) -> Result<Vec<Lost>, FinishError> {
+    let mut reading = collected.read();
+    match merge(&mut reading) {
+        Ok(merged) => {
+            merged.map_err(FinishError::Merge)?;
+            Ok(reading.finish())
+        }
+        Err(lost) => Ok(vec![lost]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::num::NonZeroU32;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::job::{Operation, RowsRef};
+    use crate::model::{ARITHMETIC, BatchSize, OuterOptimiser, Recipe, Training};
+
+    /// Rows of each block, the last of which is short.
+    const ROWS: [u32; 5] = [8, 8, 8, 8, 3];
+    const ALL: [u32; 5] = [0, 1, 2, 3, 4];
+
+    fn specification(merge: Merge) -> Specification {
+        let batch = BatchSize::Rows(NonZeroU32::new(40).unwrap());
+        let recipe = Recipe { local_steps: Some(1), epochs: 1, batch, ..Recipe::DEFAULT };
+        let rows = RowsRef { rows: ROWS.iter().sum(), digest: Digest([1; 32]) };
+        let specification = Specification {
+            training: Training { arithmetic: ARITHMETIC, network: Network::new(1, &[], 2).unwrap(), recipe, seed: 1 },
+            rounds: 1,
+            round_steps: None,
+            shards: vec![rows],
+            validation: rows,
+            merge,
+            // The weights are the gradient, with the other sign.
+            outer: Outer { optimiser: OuterOptimiser::Momentum, momentum: 0.0, ..Outer::AVERAGE },
+            initial: None,
+            operation: Operation::default(),
+            notes: Vec::new(),
+        };
+        specification.checked().unwrap()
+    }
+
+    fn merging(merge: Merge, storage: &Storage) -> Merging {
+        Merging::new(Kernel::best(), JobId(1), &specification(merge), storage)
+    }
+
+    /// The gradient of a block, of each row of it.
+    fn of_row(block: u32) -> [f32; 4] {
+        [0.25, 0.5, -0.25, -1.0].map(|value: f32| value * (block as f32 + 1.0))
+    }
+
+    fn add(merging: &mut Merging, block: u32, of_row: [f32; 4]) {
+        let (rows, network) = (ROWS[block as usize], merging.network().clone());
+        let mut sum = GradientSum::new(Kernel::best(), network.parameters());
+        sum.add_block(&of_row.map(|value| value * rows as f32), f64::from(rows)).unwrap();
+        let update = UpdateBytes::inline(object::encode_sum(Vec::new(), &network, &sum));
+        assert!(merging.add(block, (rows, 1), Arc::new(update)).is_ok());
+    }
+
+    fn add_all(merging: &mut Merging) {
+        ALL.into_iter().for_each(|block| add(merging, block, of_row(block)));
+    }
+
+    /// The weights that a step from zeros leads to, and what is told of it.
+    fn finish(merging: &mut Merging, blocks: &[u32]) -> Result<([f32; 4], StepSum), Vec<Lost>> {
+        let rows = blocks.iter().map(|block| u64::from(ROWS[*block as usize])).sum();
+        let (mut state, mut values) = (OuterState::default(), [[0; 4]; 4]);
+        match merging.finish((0, rows), &mut state, &mut values, &mut |_| ()) {
+            Ok(sum) => Ok((values.map(f32::from_le_bytes), sum.unwrap())),
+            Err(FinishError::Lost(lost)) => {
+                assert_eq!(state, OuterState::default());
+                Err(lost)
+            }
+            Err(_) => panic!("nothing comes of the step"),
+        }
+    }
+
+    #[test]
+    fn one_block_that_is_wrong_moves_the_median_no_further_than_to_its_neighbour_and_the_mean_anywhere() {
+        let step = |merge, wrong: f32| {
+            let mut merging = merging(merge, &Storage::Memory);
+            for block in ALL {
+                add(&mut merging, block, of_row(block).map(|value| if block == 1 { wrong } else { value }));
+            }
+            finish(&mut merging, &ALL).unwrap_or_else(|lost| panic!("{lost:?}")).0
+        };
+        for wrong in [1e9, -1e9, 0.0] {
+            let weights = step(Merge::Median, wrong);
+            for (parameter, weight) in weights.into_iter().enumerate() {
+                let [low, high] = [2, 3].map(|block| -of_row(block)[parameter]);
+                assert!(weight >= low.min(high) && weight <= low.max(high), "{weight} is not from {low} to {high}");
+            }
+            assert!(step(Merge::Mean, 1e9)[0].abs() > 1e7);
+        }
+    }
+
+    #[test]
+    fn a_median_is_of_the_blocks_that_are_merged_whatever_their_rows_and_order_and_the_sum_is_told_of_it() {
+        let mut median = merging(Merge::Median, &Storage::Memory);
+        for (blocks, middle) in
+            [(&ALL[..], of_row(2)), (&[4, 0, 3], of_row(3)), (&[1, 4], [1.75 / 2.0, 1.75, -1.75 / 2.0, -3.5])]
+        {
+            blocks.iter().for_each(|block| add(&mut median, *block, of_row(*block)));
+            let (weights, told) = finish(&mut median, blocks).unwrap_or_else(|lost| panic!("{lost:?}"));
+            assert_eq!(weights, middle.map(|value| -value), "{blocks:?}");
+            let mut mean = merging(Merge::Mean, &Storage::Memory);
+            blocks.iter().for_each(|block| add(&mut mean, *block, of_row(*block)));
+            let (_, of_mean) = finish(&mut mean, blocks).unwrap_or_else(|lost| panic!("{lost:?}"));
+            assert_eq!((told.digest, told.loss), (of_mean.digest, of_mean.loss));
+        }
+    }
+
+    #[test]
+    fn a_step_of_which_a_block_is_lost_is_made_anew_of_all_of_them() {
+        let root = TempDir::new().unwrap();
+        let storage = Storage::directory(root.path()).unwrap();
+        let mut kept = merging(Merge::Median, &storage);
+        add_all(&mut kept);
+        let expected = finish(&mut kept, &ALL).unwrap_or_else(|lost| panic!("{lost:?}"));
+        add_all(&mut kept);
+        let files = || fs::read_dir(root.path().join("updates")).unwrap().map(|file| file.unwrap().path());
+        fs::remove_file(files().next().unwrap()).unwrap();
+        let lost = finish(&mut kept, &ALL).map(drop).unwrap_err();
+        assert_eq!(lost.iter().map(|lost| lost.shard).collect::<Vec<_>>(), ALL);
+        assert_eq!(files().count(), 0);
+        add_all(&mut kept);
+        let again = finish(&mut kept, &ALL).unwrap_or_else(|lost| panic!("{lost:?}"));
+        assert_eq!((again.0, again.1.digest, again.1.loss), (expected.0, expected.1.digest, expected.1.loss));
     }
 }

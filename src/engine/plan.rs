@@ -45,7 +45,7 @@ impl Plan {
         (step + 1).is_multiple_of(self.round_steps())
     }
 
-    /// Whether steps may be cut into any number of tasks.
+    /// Whether steps are of merged gradients.
     pub(super) fn merges_gradients(&self) -> bool {
         self.gradients.is_some()
     }
@@ -54,7 +54,7 @@ impl Plan {
     pub(super) fn units(&self, step: u64) -> Units {
         let Some(gradients) = &self.gradients else {
             let rows = self.specification.shards.iter().map(|shard| shard.rows).collect();
-            return Units { kind: Kind::Shards, rows };
+            return Units { kind: Kind::Shards, rows, cut: Cut::Singly };
         };
         let blocks = gradients.step(step);
         let of_range = |range: &BlockRange| {
@@ -63,7 +63,8 @@ impl Plan {
         };
         let blocks_of_step: Vec<BlockRange> = blocks.ranges.iter().flat_map(of_range).collect();
         let rows = blocks_of_step.iter().map(|block| gradients.rows(*block)).collect();
-        Units { kind: Kind::Blocks { epoch: blocks.epoch, blocks: blocks_of_step }, rows }
+        let cut = if self.specification.merge.needs_all() { Cut::Singly } else { Cut::Freely };
+        Units { kind: Kind::Blocks { epoch: blocks.epoch, blocks: blocks_of_step }, rows, cut }
     }
 }
 
@@ -72,6 +73,16 @@ impl Plan {
 pub(super) struct Units {
     kind: Kind,
     rows: Vec<u32>,
+    cut: Cut,
+}
+
+/// How units make tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// Each is one: what comes of it must be there by itself.
+    Singly,
+    /// Any number of them are: what comes of them is added up.
+    Freely,
 }
 
 #[derive(Clone, Debug)]
@@ -94,12 +105,18 @@ impl Units {
         self.rows[units.start as usize..units.end as usize].iter().sum()
     }
 
-    /// The units of each task at the step's beginning: a shard is one, and blocks are cut once it is known for whom.
+    /// The units of each task at the step's beginning: one where they are tasks singly, else all of them, which are cut once it is
+    /// known for whom.
     pub(super) fn uncut(&self) -> Vec<Range<u32>> {
-        match self.kind {
-            Kind::Shards => (0..self.count()).map(|shard| shard..shard + 1).collect(),
-            Kind::Blocks { .. } => std::iter::once(0..self.count()).collect(),
+        match self.cut {
+            Cut::Singly => (0..self.count()).map(|unit| unit..unit + 1).collect(),
+            Cut::Freely => std::iter::once(0..self.count()).collect(),
         }
+    }
+
+    /// Whether a task may be of any number of them.
+    pub(super) fn are_cut_freely(&self) -> bool {
+        self.cut == Cut::Freely
     }
 
     /// Whether they are blocks.

@@ -112,7 +112,7 @@ pub enum Notice {
         /// The update that came later.
         other: Digest,
     },
-    /// Updates of a round cannot be read any more; their tasks are done again.
+    /// Results of a step that its median needs cannot be read any more; their tasks are done again.
     UpdatesLost {
         /// The step.
         step: u64,
@@ -177,7 +177,11 @@ impl fmt::Display for Notice {
             ),
             Self::UpdatesLost { step, count, reason } => {
                 let tasks = if *count == 1 { "1 task is".to_owned() } else { format!("{count} tasks are") };
-                write!(f, "updates of round {} cannot be read any more ({reason}): {tasks} done again", step + 1)
+                write!(
+                    f,
+                    "results of step {} that its median needs cannot be read any more ({reason}): {tasks} done again",
+                    step + 1
+                )
             }
             Self::UpdateRefused { node, place, reason } => {
                 write!(f, "the result of {place} from {node} is refused ({reason}); the task is done again")

@@ -187,7 +187,7 @@ pub(super) struct StepTasks {
 impl StepTasks {
     /// A step with everything pending.
     pub(super) fn new(job: JobId, step: u64, units: Units) -> StepTasks {
-        let is_uncut = units.are_blocks();
+        let is_uncut = units.are_cut_freely();
         let tasks: Vec<Task> =
             units.uncut().into_iter().map(|part| Task::new(part.clone(), units.rows(&part), is_uncut)).collect();
         let count = tasks.len() as u32;
@@ -345,12 +345,13 @@ impl StepTasks {
         self.tasks[shard as usize].retired.extend(ended);
     }
 
-    /// An attempt ended with its link: nothing of it will come. Blocks may be shared anew among those that are there.
+    /// An attempt ended with its link: nothing of it will come. Blocks that are cut freely may be shared anew among those that are
+    /// there.
     pub(super) fn void(&mut self, shard: u32, number: u32) {
         self.remove(shard, number);
         let task = &mut self.tasks[shard as usize];
         // Of a task with another attempt a result may still come, and that would be all of it.
-        task.is_uncut = self.units.are_blocks() && task.live.is_empty();
+        task.is_uncut = self.units.are_cut_freely() && task.live.is_empty();
     }
 
     /// A result goes into the sum. Only an open task takes one.

@@ -28,8 +28,8 @@ pub use outcome::{FailKind, FailReason, Failure, NodeTasks, Outcome, Summary, fi
 pub use profile::Profile;
 pub use round::{Progress, Record, RoundSoFar, RoundSummary};
 pub use specification::{
-    NOTES_BYTES_MAX, OnNoNodes, OnTaskFailure, Operation, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX, STEPS_MAX,
-    Specification, SpecificationError, TASKS_PER_STEP_MAX, check_notes,
+    MEDIAN_BLOCKS_MAX, NOTES_BYTES_MAX, OnNoNodes, OnTaskFailure, Operation, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX,
+    STEPS_MAX, Specification, SpecificationError, TASKS_PER_STEP_MAX, check_notes,
 };
 pub use status::{JobState, JobStatus, KEPT_JOBS_MAX};
 pub use task::{CachedResult, Place, RejectReason, TaskResult, TaskRows, TaskState};

@@ -14,6 +14,9 @@ pub const ROWS_MAX: u32 = 1 << 30;
 /// Tasks that a step is cut into, at most.
 pub const TASKS_PER_STEP_MAX: u32 = 4_096;
 
+/// Blocks of a step, at most, where their median is taken: each is a task. As many as a round of shards has tasks.
+pub const MEDIAN_BLOCKS_MAX: u32 = SHARDS_MAX;
+
 /// Bytes of a job's notes, at most: beside the longest list of shards they fit a frame.
 pub const NOTES_BYTES_MAX: usize = 262_144;
 
@@ -71,7 +74,7 @@ pub struct Specification {
     pub shards: Vec<RowsRef>,
     /// The validation data.
     pub validation: RowsRef,
-    /// How a round's updates become one.
+    /// How a step's updates, or its blocks' gradients, become one.
     pub merge: Merge,
     /// How the weights follow it.
     pub outer: Outer,
@@ -92,7 +95,8 @@ pub struct Operation {
     pub allow_inexact: bool,
     /// What happens to the job when no node is left.
     pub on_no_nodes: OnNoNodes,
-    /// Into how many tasks a step of merged gradients is cut; none: as the fleet is.
+    /// Into how many tasks a step of merged gradients is cut; none: as the fleet is. Where their median is taken, each block is a
+    /// task, whatever this says.
     pub tasks_per_step: Option<u32>,
 }
 
@@ -119,8 +123,13 @@ impl Specification {
         match (self.training.recipe.local_steps, self.round_steps) {
             (None, Some(got)) => return Err(SpecificationError::RoundStepsOfEpochs { got }),
             (Some(1), _) if self.outer.is_average() => return Err(SpecificationError::GradientsNeedOptimiser),
-            (Some(1), _) if self.merge == Merge::Median => return Err(SpecificationError::MedianOfGradients),
             _ => {}
+        }
+        if self.merge.needs_all()
+            && let Some(got) = self.gradient_steps().map(|steps| steps.blocks_most())
+            && got > MEDIAN_BLOCKS_MAX.into()
+        {
+            return Err(SpecificationError::MedianBlocks { got });
         }
         check_notes(&self.notes)?;
         let (round, steps) = (self.round_steps(), self.steps());
@@ -136,6 +145,15 @@ impl Specification {
         let BatchSize::Rows(batch) = recipe.batch else { return None };
         let rows: Vec<u32> = self.shards.iter().map(|shard| shard.rows).collect();
         recipe.merges_gradients().then(|| GradientSteps::new(network, batch.get(), &rows))
+    }
+
+    /// Results that must be there at once to make a step of them, at most; 0 where each is taken in as it comes.
+    pub fn results_at_once(&self) -> u64 {
+        match self.gradient_steps() {
+            _ if !self.merge.needs_all() => 0,
+            Some(steps) => steps.blocks_most(),
+            None => self.shards.len() as u64,
+        }
     }
 
     /// Steps of a round: one, where tasks are epochs.
@@ -226,8 +244,11 @@ pub enum SpecificationError {
     },
     /// Merged gradients do not say by themselves how far weights move.
     GradientsNeedOptimiser,
-    /// Gradients of blocks are added.
-    MedianOfGradients,
+    /// A step of more than [`MEDIAN_BLOCKS_MAX`] of which the median is taken.
+    MedianBlocks {
+        /// Blocks of a step.
+        got: u64,
+    },
     /// More than [`NOTES_BYTES_MAX`].
     Notes {
         /// Bytes of them.
@@ -246,7 +267,8 @@ impl SpecificationError {
             Self::Steps { got, .. } => (got, STEPS_MAX),
             Self::RoundStepsOfEpochs { got } => (got.into(), 1),
             Self::TasksPerStep { got } => (got.into(), got.clamp(1, TASKS_PER_STEP_MAX).into()),
-            Self::GradientsNeedOptimiser | Self::MedianOfGradients => (0, 0),
+            Self::GradientsNeedOptimiser => (0, 0),
+            Self::MedianBlocks { got } => (got, MEDIAN_BLOCKS_MAX.into()),
             Self::Notes { got } => (got as u64, NOTES_BYTES_MAX as u64),
         }
     }
@@ -272,9 +294,11 @@ impl fmt::Display for SpecificationError {
             Self::GradientsNeedOptimiser => {
                 f.write_str("merged gradients need an optimiser at the coordinator: momentum, nesterov or adam")
             }
-            Self::MedianOfGradients => {
-                f.write_str("gradients of single steps are merged by their mean, not by a median")
-            }
+            Self::MedianBlocks { got } => write!(
+                f,
+                "the median is taken of at most {MEDIAN_BLOCKS_MAX} blocks of a step, not of {got}: take a smaller batch, or the \
+                 mean"
+            ),
             Self::Notes { got } => write!(f, "a job's notes have at most {NOTES_BYTES_MAX} bytes, not {got}"),
         }
     }
@@ -308,6 +332,23 @@ mod tests {
 
     fn falling(optimiser: Optimiser, eta: f32, eta_decay: f32) -> Recipe {
         Recipe { optimiser, eta, eta_decay, ..Recipe::DEFAULT }
+    }
+
+    #[test]
+    fn the_median_of_more_blocks_than_a_step_has_tasks_is_refused_and_their_sum_is_not() {
+        let of_batch = |rows, merge| {
+            let batch = BatchSize::Rows(NonZeroU32::new(rows).unwrap());
+            let mut job = job(1, Recipe { local_steps: Some(1), epochs: 1, batch, ..Recipe::DEFAULT });
+            job.shards = vec![RowsRef { rows: ROWS_MAX, ..job.validation }; 2];
+            job.outer.optimiser = OuterOptimiser::Adam;
+            job.merge = merge;
+            job.checked().map(|job| job.results_at_once())
+        };
+        let most = 128 * MEDIAN_BLOCKS_MAX;
+        assert_eq!(of_batch(most, Merge::Median), Ok(MEDIAN_BLOCKS_MAX.into()));
+        let got = 2 * u64::from(MEDIAN_BLOCKS_MAX);
+        assert_eq!(of_batch(2 * most, Merge::Median), Err(SpecificationError::MedianBlocks { got }));
+        assert_eq!(of_batch(2 * most, Merge::Mean), Ok(0));
     }
 
     #[test]

@@ -102,6 +102,11 @@ impl GradientSteps {
         self.per_epoch
     }
 
+    /// Blocks of a step, at most.
+    pub fn blocks_most(&self) -> u64 {
+        self.below(u32::MAX).div_ceil(self.per_epoch.into())
+    }
+
     /// The blocks of a step, counted from 0 over the whole job.
     pub fn step(&self, step: u64) -> StepBlocks {
         let (steps, total) = (u64::from(self.per_epoch), self.below(u32::MAX));
@@ -223,6 +228,7 @@ mod tests {
                 assert_eq!(all.next(), None);
                 let (least, most) = (numbers.iter().min().unwrap(), numbers.iter().max().unwrap());
                 assert!(*least > 0 && most - least <= 1 && *most <= in_step, "{numbers:?}");
+                assert_eq!(steps.blocks_most(), *most as u64);
             }
         }
     }

@@ -30,8 +30,8 @@ const STEPS: u64 = ROUNDS as u64 * 11;
 
 type Objects = BTreeMap<Digest, Vec<u8>>;
 
-/// A job, each of its steps in so many tasks, and the data that it names.
-fn job(tasks_per_step: Option<u32>) -> (Specification, Objects) {
+/// A job whose blocks' gradients become one in this way, each of its steps in so many tasks, and the data that it names.
+fn job(merge: Merge, tasks_per_step: Option<u32>) -> (Specification, Objects) {
     let mut objects = Objects::new();
     let mut rows_of = |(index, rows): (u64, u32)| {
         let mut stream = Stream::new(Purpose::Split, 21, [index, 0, 0]);
@@ -52,7 +52,7 @@ fn job(tasks_per_step: Option<u32>) -> (Specification, Objects) {
         round_steps: None,
         validation: shards.pop().unwrap(),
         shards,
-        merge: Merge::Mean,
+        merge,
         outer: Outer { optimiser: OuterOptimiser::Adam, eta: 0.02, schedule: OuterSchedule::Cosine, ..Outer::AVERAGE },
         initial: None,
         operation: Operation { tasks_per_step, ..Operation::default() },
@@ -115,9 +115,13 @@ fn verify(coordinator: &Coordinator, job: JobId, more: &[&str]) -> (Option<i32>,
 
 #[test]
 fn a_job_of_merged_gradients_has_the_same_bits_on_any_fleet_however_its_steps_are_cut_and_verifies() {
+    Merge::ALL.into_iter().for_each(has_the_same_bits_however_it_is_cut_and_verifies);
+}
+
+fn has_the_same_bits_however_it_is_cut_and_verifies(merge: Merge) {
     let mut models = Vec::new();
     for (count, tasks_per_step) in [(2, None), (1, None), (2, Some(5))] {
-        let (specification, objects) = job(tasks_per_step);
+        let (specification, objects) = job(merge, tasks_per_step);
         let fleet = nodes(count, "0", &[]);
         let coordinator = Coordinator::of("2", &fleet, &[]);
         let id = JobId(random_u128());
@@ -140,7 +144,7 @@ fn a_job_of_merged_gradients_has_the_same_bits_on_any_fleet_however_its_steps_ar
 
 #[test]
 fn what_a_job_of_merged_gradients_came_to_before_its_coordinator_was_killed_verifies_with_the_rest() {
-    let (specification, objects) = job(None);
+    let (specification, objects) = job(Merge::Mean, None);
     let directory = tempfile::tempdir().unwrap();
     let state = file_in(&directory, "state");
     let options = ["--state-dir", state.to_str().unwrap()];

@@ -167,7 +167,7 @@ fn an_option_that_has_no_part_in_local_steps_is_refused_with_the_cure() {
         (&["--local-steps", "1", "--outer", "adam"], "--optimiser instead of --outer"),
         (&["--local-steps", "1", "--outer-eta", "0.1"], "--eta instead of --outer-eta"),
         (&["--local-steps", "1", "--momentum", "0.5"], "--optimiser momentum has"),
-        (&["--local-steps", "1", "--merge", "median"], "not by a median"),
+        (&["--local-steps", "1", "--merge", "median", "--tasks-per-step", "5"], "each block of a step is a task"),
         (&["--epochs", "3", "--round-steps", "5"], "--round-steps belongs to --local-steps"),
         (&["--merge", "median", "--tasks-per-step", "5"], "--merge median means tasks of more than one batch"),
         (&["--local-steps", "1", "--rounds", "1000000"], "a job has at most 16777216 steps"),

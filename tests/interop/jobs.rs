@@ -101,15 +101,18 @@ fn beside_a_rust_node_it_does_its_part_of_a_job_that_merges_gradients() {
     let Some(python) = Python::start(&[]) else { return };
     let rust = nodes(1, "1", &DELAYED);
     let coordinator = coordinator_of("1", &[rust[0].port, python.address.port()]);
-    let job = ["--local-steps", "1", "--rounds", "2", "--round-steps", "6", "--tasks-per-step", "4", "--hidden", "32"];
-    let mixed = Client::start(&coordinator, &inexact(&job)).finish();
-    for name in ["node-1", "python"] {
-        assert!(tasks_of(&mixed, name) > 0, "{name}: {:?}", mixed.tasks());
+    let steps = ["--local-steps", "1", "--rounds", "2", "--round-steps", "6", "--hidden", "32"];
+    for merge in [&["--tasks-per-step", "4"][..], &["--merge", "median", "--batch", "32"]] {
+        let job = [&steps[..], merge].concat();
+        let mixed = Client::start(&coordinator, &inexact(&job)).finish();
+        for name in ["node-1", "python"] {
+            assert!(tasks_of(&mixed, name) > 0, "{name}: {:?}", mixed.tasks());
+        }
+        assert_eq!((&mixed.done()["reproducible"], &mixed.done()["tasks"]["skipped"]), (&false.into(), &0.into()));
+        let pure = Client::local(2, &job).finish();
+        let difference = (accuracy(&mixed) - accuracy(&pure)).abs();
+        assert!(difference < 0.03, "{} of the mixed fleet, {} of the pure one", accuracy(&mixed), accuracy(&pure));
     }
-    assert_eq!((&mixed.done()["reproducible"], &mixed.done()["tasks"]["skipped"]), (&false.into(), &0.into()));
-    let pure = Client::local(2, &job).finish();
-    let difference = (accuracy(&mixed) - accuracy(&pure)).abs();
-    assert!(difference < 0.03, "{} of the mixed fleet, {} of the pure one", accuracy(&mixed), accuracy(&pure));
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! What a client asks about a job of merged gradients: its ledger, which has a line of each step, and whether its sums are right.
 //! The job is computed here with the model's code, block by block.
 
+use std::convert::Infallible;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::Range;
 
 use gradwire::digest::Digest;
 use gradwire::job::{EntryResult, JobState, LedgerEntry, MergedStep, RowsRef, Specification};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    BatchSize, BlockRange, GradientSum, Kernel, Outer, OuterOptimiser, OuterState, Recipe, Rows, Trainer, initialise,
+    BatchSize, BlockRange, GradientSum, Kernel, LittleEndianF32, Median, Merge, Outer, OuterOptimiser, OuterState,
+    ReadUpdates, Recipe, Rows, Trainer, initialise,
 };
 use gradwire::wire::object::{self, ObjectKind};
 use serde_json::{Value, json};
@@ -41,6 +44,27 @@ fn book_with(inexact: Option<u64>) -> Book {
 
 /// The same, whose coordinator may hold too what the outer optimiser remembered before each step.
 fn book_of(inexact: Option<u64>, has_states: bool) -> Book {
+    book_merged_by(Merge::Mean, inexact, has_states)
+}
+
+/// The gradients of blocks.
+struct OfBlocks(Vec<Vec<LittleEndianF32>>);
+
+impl ReadUpdates for OfBlocks {
+    type Error = Infallible;
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Infallible> {
+        out.copy_from_slice(&self.0[index][range]);
+        Ok(())
+    }
+}
+
+/// The same, of a job whose steps are merged in this way.
+fn book_merged_by(merge: Merge, inexact: Option<u64>, has_states: bool) -> Book {
     let mut book = Book::new(notes());
     let mut keep = |bytes: Vec<u8>| {
         let digest = Digest::of(&bytes);
@@ -49,7 +73,7 @@ fn book_of(inexact: Option<u64>, has_states: bool) -> Book {
     };
     let shard = |shard| object::encode_rows(2, &values(shard), &labels());
     let shards: Vec<RowsRef> = (0..SHARDS).map(|index| RowsRef { rows: ROWS, digest: keep(shard(index)) }).collect();
-    let mut specification = Specification { shards, outer: ADAM, ..book.specification.clone() };
+    let mut specification = Specification { shards, outer: ADAM, merge, ..book.specification.clone() };
     let batch = BatchSize::Rows(NonZeroU32::new(24).unwrap());
     specification.training.recipe = Recipe { batch, epochs: 1, local_steps: Some(1), ..Recipe::DEFAULT };
     let specification = specification.checked().unwrap();
@@ -77,11 +101,14 @@ fn book_of(inexact: Option<u64>, has_states: bool) -> Book {
         assert_eq!(blocks.len() as u32, BLOCKS);
         let skipped = SKIPPED.iter().find(|(of, _)| *of == step).map_or(&[][..], |(_, skipped)| *skipped);
         let (mut sum, mut one) = (GradientSum::new(kernel, network.parameters()), GradientSum::new(kernel, 0));
-        let mut rows_merged = 0;
+        let (mut rows_merged, mut singly) = (0, OfBlocks(Vec::new()));
         for (_, block) in (0..).zip(&blocks).filter(|(number, _)| !skipped.contains(number)) {
             let part = [(*block, &rows[block.shard as usize])];
             trainer.sum_gradients(training, of_step.epoch, &part, &weights, &mut Unwatched, &mut one).unwrap();
             sum.add_sum(&one).unwrap();
+            let mut gradient = vec![[0; 4]; network.parameters()];
+            one.of_block(u64::from(cut.rows(*block)).try_into().unwrap(), &mut gradient).unwrap();
+            singly.0.push(gradient);
             rows_merged += cut.rows(*block);
         }
         if inexact == Some(step) {
@@ -95,7 +122,14 @@ fn book_of(inexact: Option<u64>, has_states: bool) -> Book {
             merged.sum = Digest::of(&object::encode_sum(Vec::new(), network, &sum));
             merged.outer = object::outer_digest(&state);
             let mut gradient = vec![[0; 4]; network.parameters()];
-            sum.gradient(rows, training.recipe.reduction, &mut gradient).unwrap();
+            let reduction = training.recipe.reduction;
+            match merge {
+                Merge::Mean => sum.gradient(rows, reduction, &mut gradient).unwrap(),
+                Merge::Median => {
+                    let Ok(done) = Median::default().gradient(&mut singly, rows, reduction, &mut gradient);
+                    done.unwrap();
+                }
+            }
             let values = object::parameters_mut(network, &mut bytes);
             let rate = ADAM.rate(step, specification.steps());
             state.step_by_gradient(kernel, &ADAM, rate, &gradient, values, &mut |_| ()).unwrap();
@@ -178,6 +212,20 @@ fn a_ledger_of_steps_verifies_if_every_sum_has_its_bits() {
     book.entries.clear();
     let none = ask(&book, &["verify", "beef"]);
     assert!(none.code == Some(1) && none.stderr.contains("no step of job "), "{none:?}");
+}
+
+#[test]
+fn steps_of_medians_verify_as_such_and_not_as_those_of_means() {
+    let mut book = book_merged_by(Merge::Median, None, false);
+    let well = ask(&book, &["verify", "beef"]);
+    let said = "verified 18 of 18 steps: every sum has the ledger's bits; 4 blocks were skipped\n";
+    assert_eq!((well.code, &*well.stdout), (Some(0), said), "{well:?}");
+    book.specification.merge = Merge::Mean;
+    let (found, _) = differs(&book);
+    assert!(found[0].1 == 1 && found[0].2.contains("it leads to the weights "), "{found:?}");
+    // A block that somebody has made up is found, whether or not the median has followed it.
+    let (found, _) = differs(&book_merged_by(Merge::Median, Some(1), false));
+    assert!(found.len() == 1 && found[0].1 == 2 && found[0].2.contains("its sum is "), "{found:?}");
 }
 
 #[test]

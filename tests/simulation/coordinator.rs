@@ -329,13 +329,14 @@ fn specification(plan: &JobPlan) -> Arc<Specification> {
     let row = |index: u32, rows: u32| RowsRef { rows, digest: Digest::of(&index.to_le_bytes()) };
     let batch = |rows| NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
     let of_epochs = Recipe::DEFAULT;
+    let is_median = matches!(plan.steps.kind, Kind::Gradients { is_median: true, .. });
     let (recipe, optimiser, round_steps, tasks_per_step) = match plan.steps.kind {
         Kind::Epochs => (of_epochs, OuterOptimiser::Average, None, None),
         Kind::LocalSteps(of_round) => {
             let recipe = Recipe { local_steps: Some(2), epochs: 1, batch: batch(10), ..of_epochs };
             (recipe, OuterOptimiser::Average, Some(of_round), None)
         }
-        Kind::Gradients { batch: rows, round_steps, tasks_per_step } => {
+        Kind::Gradients { batch: rows, round_steps, tasks_per_step, .. } => {
             let recipe = Recipe { local_steps: Some(1), epochs: 1, batch: batch(rows), ..of_epochs };
             (recipe, OuterOptimiser::Adam, round_steps, tasks_per_step)
         }
@@ -351,7 +352,7 @@ fn specification(plan: &JobPlan) -> Arc<Specification> {
         round_steps,
         shards: (0..).zip(&plan.steps.shard_rows).map(|(shard, &rows)| row(shard, rows)).collect(),
         validation: row(u32::MAX, 50),
-        merge: Merge::Mean,
+        merge: if is_median { Merge::Median } else { Merge::Mean },
         outer: Outer { optimiser, ..Outer::AVERAGE },
         initial: None,
         operation: Operation {

@@ -9,7 +9,7 @@ use gradwire::job::{EntryResult, FailReason, OnNoNodes, Outcome};
 use crate::scenario::Scenario;
 
 /// What must happen in many lives.
-const WANTED: [&str; 55] = [
+const WANTED: [&str; 57] = [
     "jobs done",
     "jobs done that are reproducible",
     "jobs failed",
@@ -48,6 +48,8 @@ const WANTED: [&str; 55] = [
     "blocks merged",
     "blocks skipped",
     "steps cut otherwise than the one before",
+    "steps of which each block is a task",
+    "jobs of medians of blocks done",
     "steps of which some blocks are merged",
     "steps of which no block is left",
     "sums lost",
@@ -143,6 +145,8 @@ impl Coverage {
                     if scenario.job(*job).steps.merge_gradients() {
                         self.count("jobs of gradients done");
                         self.count_all("jobs of gradients done that are reproducible", summary.reproducible.into());
+                        let is_median = scenario.job(*job).steps.are_single();
+                        self.count_all("jobs of medians of blocks done", is_median.into());
                     }
                     self.count_all("jobs done that are reproducible", summary.reproducible.into());
                     summary.profile.parts().iter().for_each(|(part, us)| self.count_all(part, u64::from(*us > 0)));

@@ -236,6 +236,7 @@ fn blocks(rng: &mut ChaCha8Rng) -> Steps {
         batch: rng.random_range(16..72),
         round_steps: rng.random_bool(0.5).then(|| rng.random_range(1..=5)),
         tasks_per_step: rng.random_bool(0.25).then(|| rng.random_range(1..=6)),
+        is_median: rng.random_bool(0.25),
     };
     Steps::new(kind, shard_rows)
 }

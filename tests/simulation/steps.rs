@@ -23,8 +23,8 @@ pub enum Kind {
     Epochs,
     /// Local steps of a shard; a round is so many steps.
     LocalSteps(u32),
-    /// Gradients of blocks.
-    Gradients { batch: u32, round_steps: Option<u32>, tasks_per_step: Option<u32> },
+    /// Gradients of blocks; each is a task of its own where their median is taken.
+    Gradients { batch: u32, round_steps: Option<u32>, tasks_per_step: Option<u32>, is_median: bool },
 }
 
 /// A job's steps.
@@ -66,6 +66,11 @@ impl Steps {
 
     pub fn merge_gradients(&self) -> bool {
         matches!(self.kind, Kind::Gradients { .. })
+    }
+
+    /// Whether what comes of every unit must be there by itself: each is a task, and has its number.
+    pub fn are_single(&self) -> bool {
+        !matches!(self.kind, Kind::Gradients { is_median: false, .. })
     }
 
     /// Steps of a round.

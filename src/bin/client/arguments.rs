@@ -204,7 +204,8 @@ pub struct Train {
         value_parser = whole(1, STEPS_MAX as u32))]
     pub round_steps: Option<u32>,
     /// Number of tasks to cut each step of merged gradients into; the model is the same whatever it is. The same
-    /// command again with another number, and the --job of the job under way, changes it [default: as many as suit the fleet]
+    /// command again with another number, and the --job of the job under way, changes it [default: as many as suit the fleet;
+    /// with --merge median each block is one]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = whole(1, TASKS_PER_STEP_MAX))]
     pub tasks_per_step: Option<u32>,
@@ -235,7 +236,8 @@ pub struct Train {
     /// Number of shards to cut the training rows into [default: 4; classic: 11]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, SHARDS_MAX))]
     pub shards: Option<u32>,
-    /// How to combine a round's updates: mean, or median, which a few wrong updates cannot shift
+    /// How to combine a round's updates or, with --local-steps 1, the gradients of a step's blocks: mean, or median, which a few
+    /// wrong ones cannot shift
     #[arg(long, value_name = "HOW", default_value = "mean")]
     pub merge: Merge,
     /// Optimiser at the coordinator that applies a round's combined update: average (adds it), or momentum, nesterov or

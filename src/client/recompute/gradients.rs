@@ -1,7 +1,10 @@
-//! A step of merged gradients, computed anew: its blocks on all cores, their sum, and where the outer optimiser goes with it.
+//! A step of merged gradients, computed anew: its blocks on all cores, their sum or median, and where the outer optimiser goes
+//! with it.
 //! Owns how the blocks are shared among the cores, on which no bit depends; does not know what the sum is compared with.
 
+use std::convert::Infallible;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
@@ -13,7 +16,9 @@ use crate::digest::Digest;
 use crate::job::Specification;
 use crate::model::conformance::{self, Difference};
 use crate::model::train::TrainError;
-use crate::model::{BlockRange, GradientSteps, GradientSum, Kernel, LittleEndianF32, OuterState, Rows, Trainer};
+use crate::model::{
+    BlockRange, GradientSteps, GradientSum, Kernel, LittleEndianF32, Median, OuterState, ReadUpdates, Rows, Trainer,
+};
 use crate::wire::object;
 
 /// How a job's rows make steps, and memory for one of them.
@@ -22,16 +27,28 @@ pub(super) struct Gradients {
     /// Of the job.
     steps: u64,
     /// Of each core.
-    sums: Vec<GradientSum>,
+    cores: Vec<CoreSum>,
     gradient: Vec<LittleEndianF32>,
     object: Vec<u8>,
+    median: Median,
+}
+
+/// What a core has summed of a step.
+struct CoreSum {
+    sum: GradientSum,
+    /// That of one block.
+    block: GradientSum,
+    /// The gradients of its blocks, where their median is taken.
+    gradients: Vec<Vec<LittleEndianF32>>,
 }
 
 impl Gradients {
     /// Of a job of so many steps.
     pub(super) fn new(cut: GradientSteps, steps: u64, kernel: Kernel, cores: usize) -> Gradients {
-        let sums = (0..cores).map(|_| GradientSum::new(kernel, 0)).collect();
-        Gradients { cut, steps, sums, gradient: Vec::new(), object: Vec::new() }
+        let empty = || GradientSum::new(kernel, 0);
+        let core = |_| CoreSum { sum: empty(), block: empty(), gradients: Vec::new() };
+        let cores = (0..cores).map(core).collect();
+        Gradients { cut, steps, cores, gradient: Vec::new(), object: Vec::new(), median: Median::default() }
     }
 
     /// Sums the gradients of a step of merged gradients at `base`, without those of the blocks `skipped`, and goes on to the next
@@ -40,13 +57,13 @@ impl Gradients {
         &mut self,
         specification: &Specification,
         shards: &[Rows<'_>],
-        cores: Cores<'_>,
+        hardware: Hardware<'_>,
         step: u64,
         base: &Base,
         skipped: &[u32],
     ) -> Result<Recomputed, Stopped> {
-        let Gradients { cut, steps, sums, gradient, object } = self;
-        let Cores { trainers, kernel, interrupts } = cores;
+        let Gradients { cut, steps, cores, gradient, object, median } = self;
+        let Hardware { trainers, kernel, interrupts } = hardware;
         let training = &specification.training;
         let blocks = cut.step(step);
         let merged = blocks.without(skipped);
@@ -56,15 +73,22 @@ impl Gradients {
         };
         let weights = weights_of(&training.network, base)?;
         let shares = shared(&merged, trainers.len());
+        let takes_median = specification.merge.needs_all();
         let proved: Result<Vec<Result<(), TrainError>>, Difference> = thread::scope(|scope| {
             let mut threads = Vec::with_capacity(shares.len());
-            for ((trainer, sum), share) in trainers.iter_mut().zip(sums.iter_mut()).zip(&shares) {
-                let weights = &*weights;
+            for ((trainer, core), share) in trainers.iter_mut().zip(cores.iter_mut()).zip(&shares) {
+                let (weights, cut) = (&*weights, &*cut);
                 threads.push(scope.spawn(move || {
                     conformance::prove_thread(kernel)?;
                     let share: Vec<(BlockRange, &Rows<'_>)> =
                         share.iter().map(|range| (*range, &shards[range.shard as usize])).collect();
-                    Ok(trainer.sum_gradients(training, blocks.epoch, &share, weights, &mut Unless(interrupts), sum))
+                    let mut sum = |ranges: &[(BlockRange, &Rows<'_>)], sum: &mut GradientSum| {
+                        trainer.sum_gradients(training, blocks.epoch, ranges, weights, &mut Unless(interrupts), sum)
+                    };
+                    Ok(match takes_median {
+                        false => sum(&share, &mut core.sum),
+                        true => core.sum_singly(weights.len(), &share, cut, sum),
+                    })
                 }));
             }
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
@@ -77,17 +101,26 @@ impl Gradients {
         if let Some(error) = summed.into_iter().find_map(Result::err) {
             return failed(error.to_string());
         }
-        let Some((sum, others)) = sums[..shares.len()].split_first_mut() else { return failed("no core".to_owned()) };
-        if let Some(error) = others.iter().find_map(|other| sum.add_sum(other).err()) {
+        let cores = &mut cores[..shares.len()];
+        let Some((CoreSum { sum, .. }, others)) = cores.split_first_mut() else { return failed("no core".to_owned()) };
+        if let Some(error) = others.iter().find_map(|other| sum.add_sum(&other.sum).err()) {
             return failed(error.to_string());
         }
+        let sum = &cores[0].sum;
         *object = object::encode_sum(std::mem::take(object), &training.network, sum);
         let computed = Computed { object: Digest::of(object), loss: sum.loss() };
         let next = base.outer.as_ref().map(|outer| {
             let (mut weights, mut state) = (base.weights.to_vec(), OuterState::clone(outer));
             gradient.clear();
             gradient.resize(training.network.parameters(), [0; 4]);
-            sum.gradient(rows, training.recipe.reduction, gradient).map_err(|error| error.to_string())?;
+            let reduction = training.recipe.reduction;
+            if takes_median {
+                let mut all = InMemory(cores.iter().flat_map(|core| &core.gradients).map(Vec::as_slice).collect());
+                let Ok(taken) = median.gradient(&mut all, rows, reduction, gradient);
+                taken.map_err(|error| error.to_string())?;
+            } else {
+                sum.gradient(rows, reduction, gradient).map_err(|error| error.to_string())?;
+            }
             let values = object::parameters_mut(&training.network, &mut weights);
             let (optimiser, rate) = (&specification.outer, specification.outer.rate(step, *steps));
             let moved = state.step_by_gradient(kernel, optimiser, rate, gradient, values, &mut |_| ());
@@ -98,8 +131,52 @@ impl Gradients {
     }
 }
 
+impl CoreSum {
+    /// Sums blocks one by one, and keeps the gradient of each.
+    fn sum_singly(
+        &mut self,
+        parameters: usize,
+        ranges: &[(BlockRange, &Rows<'_>)],
+        cut: &GradientSteps,
+        mut sum_of: impl FnMut(&[(BlockRange, &Rows<'_>)], &mut GradientSum) -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        let CoreSum { sum, block, gradients } = self;
+        sum.reset(parameters);
+        gradients.clear();
+        for (range, rows) in ranges {
+            for first in range.first..range.first + range.count {
+                let single = BlockRange { first, count: 1, ..*range };
+                sum_of(&[(single, rows)], block)?;
+                let mut gradient = vec![[0; 4]; parameters];
+                // No block is without rows.
+                let rows = NonZeroU64::new(cut.rows(single).into()).unwrap_or(NonZeroU64::MIN);
+                block.of_block(rows, &mut gradient).map_err(TrainError::Gradient)?;
+                gradients.push(gradient);
+                sum.add_sum(block).map_err(TrainError::Gradient)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gradients of blocks.
+struct InMemory<'a>(Vec<&'a [LittleEndianF32]>);
+
+impl ReadUpdates for InMemory<'_> {
+    type Error = Infallible;
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Infallible> {
+        out.copy_from_slice(&self.0[index][range]);
+        Ok(())
+    }
+}
+
 /// What computes.
-pub(super) struct Cores<'a> {
+pub(super) struct Hardware<'a> {
     /// One a core, and no more than the sums.
     pub(super) trainers: &'a mut [Trainer],
     pub(super) kernel: Kernel,
@@ -195,11 +272,14 @@ mod tests {
 
     #[test]
     fn a_steps_sum_is_that_of_one_task_of_its_blocks_on_any_number_of_cores() {
-        let shards = shards();
-        let (specification, interrupts) = (specification(&shards), never());
-        let base = start(&specification);
-        let steps = specification.gradient_steps().unwrap();
-        for skipped in [&[][..], &[1], &[0, 1]] {
+        let (shards, interrupts) = (shards(), never());
+        let mut ends = Vec::new();
+        for (merge, skipped) in
+            Merge::ALL.into_iter().flat_map(|merge| [&[][..], &[1], &[0, 1]].map(|skipped| (merge, skipped)))
+        {
+            let specification = Specification { merge, ..specification(&shards) };
+            let base = start(&specification);
+            let steps = specification.gradient_steps().unwrap();
             let blocks = steps.step(1);
             let rows: Vec<Rows<'_>> = shards.iter().map(|shard| open_rows(&specification, shard).unwrap()).collect();
             let kept = blocks.without(skipped);
@@ -224,7 +304,11 @@ mod tests {
             }
             next.dedup();
             assert!(next.len() == 1 && next[0] != Digest::of(&base.weights), "{next:?}");
+            ends.push(next[0]);
         }
+        // Of three blocks the median is another than the mean; of one it is the same.
+        assert_ne!(ends[0], ends[3]);
+        assert_eq!(ends[2], ends[5]);
     }
 
     #[test]

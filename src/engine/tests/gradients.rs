@@ -384,3 +384,60 @@ fn a_step_behind_one_of_which_no_block_is_left_is_handed_out_at_once() {
     }
     assert_eq!(only_sent(&actions).attempt.task.step, 1, "{actions:?}");
 }
+
+fn medians(rounds: u32) -> Specification {
+    Specification { merge: Merge::Median, ..gradients(rounds) }.checked().unwrap()
+}
+
+#[test]
+fn where_the_median_is_taken_each_block_is_a_task_of_its_number_whatever_is_asked_for() {
+    for (policy, nodes) in [(Policy::Random, 1), (Policy::LoadBalancing, 1), (Policy::LoadBalancing, 20)] {
+        let mut specification = medians(1);
+        specification.operation.tasks_per_step = Some(3);
+        let mut harness = Harness::new(policy);
+        (1..=nodes).for_each(|number| drop(harness.join(number)));
+        let mut actions = harness.begin(&specification);
+        let (mut done, mut tasks) = (blocks(&actions), sent(&actions));
+        let mut next = 0;
+        while let Some(task) = tasks.get(next).copied() {
+            next += 1;
+            actions = harness.finish(&task);
+            done.extend(blocks(&actions));
+            tasks.extend(sent(&actions));
+        }
+        // Shard by shard: the first seven of the one, the first six of the other.
+        let place = |number: u32| if number < 7 { (0, number) } else { (1, number - 7) };
+        let single = |task: &Sent| {
+            let (shard, first) = place(task.shard());
+            vec![BlockRange { shard, first, count: 1 }]
+        };
+        assert_eq!(done, tasks.iter().map(single).collect::<Vec<_>>());
+        let mut numbers: Vec<u32> = tasks.iter().map(Sent::shard).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..BLOCKS).collect::<Vec<_>>());
+        assert!(actions.contains(&Action::FinishStep { job: JOB, step: 0, rows: 104 }), "{actions:?}");
+    }
+}
+
+#[test]
+fn a_block_whose_node_is_lost_or_that_fails_everywhere_stays_a_task_by_itself() {
+    let mut harness = with_nodes(2);
+    let mut actions = harness.begin(&skipping(medians(1)));
+    let [first, second] = sent(&actions)[..] else { panic!("{actions:?}") };
+    actions = harness.cut(first.link.0);
+    assert!(sent(&actions).is_empty(), "the other has a task");
+    actions = harness.failed(&second, Fault::Final);
+    let mut left_out = notices(&actions);
+    let (mut tasks, mut next) = (sent(&actions), 0);
+    while let Some(task) = tasks.get(next).copied() {
+        next += 1;
+        actions = harness.finish(&task);
+        left_out.extend(notices(&actions));
+        tasks.extend(sent(&actions));
+    }
+    assert_eq!(tasks.iter().filter(|task| task.shard() == first.shard()).count(), 1);
+    let skipped = Place::Blocks { step: 0, first: second.shard(), last: second.shard() };
+    let is_it = |notice: &Notice| matches!(notice, Notice::TaskSkipped { place, .. } if *place == skipped);
+    assert!(left_out.iter().any(is_it), "{left_out:?}");
+    assert!(actions.contains(&Action::FinishStep { job: JOB, step: 0, rows: 96 }), "{actions:?}");
+}

@@ -1,21 +1,24 @@
-//! The median of updates, parameter by parameter. Owns its definition and the order in which blocks of the updates are read;
-//! does not know where they are kept.
+//! The median of updates, or of the gradients of a step's blocks, parameter by parameter. Owns its definition and the order in
+//! which parts of them are read; does not know where they are kept.
 //!
 //! Of an odd number of updates it is the one in the middle; of an even number the sum of the two in the middle in f64, rounded
 //! once, and halved. Every step is a function of the values alone, not of their order: equal values are alike, and -0 counts
-//! as +0. As with the mean, the new weight is the base plus that in f64, rounded to f64, then to f32, and +0 below 2^-40.
+//! as +0. As with the mean, the new weight is the base plus that in f64, rounded to f64, then to f32, and +0 below 2^-40. A
+//! gradient is the median itself, rounded to f32 and cut so (docs/arithmetic.md, "Steps of merged gradients").
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 
 use super::{LittleEndianF32, MergeError};
+use crate::model::recipe::LossReduction;
 use crate::model::thresholds::{VALUE_LEAST, cut};
 
 /// Values that are read at a time, of all updates together: 4 MiB.
 const VALUES_AT_ONCE: usize = 1 << 20;
 /// Of each update, at most: a weight's hash is computed while the weights are in the cache.
-const BLOCK_MAX: usize = 1 << 14;
+const PART_MAX: usize = 1 << 14;
 
-/// Where a round's updates are kept.
+/// Where a step's updates, or its blocks' gradients, are kept.
 pub trait ReadUpdates {
     /// Why an update cannot be read.
     type Error;
@@ -31,8 +34,8 @@ pub trait ReadUpdates {
 /// Takes medians. Keeps its working memory from one to the next, and nothing else.
 #[derive(Debug, Default)]
 pub struct Median {
-    /// A block of each update, one behind the other.
-    blocks: Vec<LittleEndianF32>,
+    /// A part of each update, one behind the other.
+    parts: Vec<LittleEndianF32>,
     /// One parameter's values, in the order of their size.
     ordered: Vec<i32>,
 }
@@ -46,23 +49,49 @@ impl Median {
         values: &mut [LittleEndianF32],
         take: &mut dyn FnMut(&[LittleEndianF32]),
     ) -> Result<Result<(), MergeError>, R::Error> {
+        self.each(updates, values, take, |base, median| (f64::from(f32::from_le_bytes(base)) + median) as f32)
+    }
+
+    /// Writes the gradient of a step: the median of its merged blocks' [gradients](super::GradientSum::of_block), which have so
+    /// many rows together. Where one cannot be read, what is written is of no use.
+    pub fn gradient<R: ReadUpdates>(
+        &mut self,
+        blocks: &mut R,
+        rows: NonZeroU64,
+        reduction: LossReduction,
+        out: &mut [LittleEndianF32],
+    ) -> Result<Result<(), MergeError>, R::Error> {
+        let times = match reduction {
+            LossReduction::Mean => 1.0,
+            LossReduction::Sum => rows.get() as f64,
+        };
+        self.each(blocks, out, &mut |_| (), |_, median| (median * times) as f32)
+    }
+
+    /// Puts in the place of each value what comes of it and the median, and tells `take`, part by part.
+    fn each<R: ReadUpdates>(
+        &mut self,
+        updates: &mut R,
+        values: &mut [LittleEndianF32],
+        take: &mut dyn FnMut(&[LittleEndianF32]),
+        of: impl Fn(LittleEndianF32, f64) -> f32,
+    ) -> Result<Result<(), MergeError>, R::Error> {
         let count = updates.count();
         if count == 0 {
             return Ok(Err(MergeError::Empty));
         }
-        let block = (VALUES_AT_ONCE / count).clamp(1, BLOCK_MAX);
-        for start in (0..values.len()).step_by(block) {
-            let range = start..(start + block).min(values.len());
-            self.blocks.resize(count * range.len(), [0; 4]);
-            for (index, out) in self.blocks.chunks_exact_mut(range.len()).enumerate() {
+        let part = (VALUES_AT_ONCE / count).clamp(1, PART_MAX);
+        for start in (0..values.len()).step_by(part) {
+            let range = start..(start + part).min(values.len());
+            self.parts.resize(count * range.len(), [0; 4]);
+            for (index, out) in self.parts.chunks_exact_mut(range.len()).enumerate() {
                 updates.read(index, range.clone(), out)?;
             }
             let values = &mut values[range.clone()];
             for (place, value) in values.iter_mut().enumerate() {
                 self.ordered.clear();
-                self.ordered.extend(self.blocks.iter().skip(place).step_by(range.len()).map(|value| order_of(*value)));
-                let median = middle(&mut self.ordered);
-                *value = cut((f64::from(f32::from_le_bytes(*value)) + median) as f32, VALUE_LEAST).to_le_bytes();
+                self.ordered.extend(self.parts.iter().skip(place).step_by(range.len()).map(|value| order_of(*value)));
+                *value = cut(of(*value, middle(&mut self.ordered)), VALUE_LEAST).to_le_bytes();
             }
             take(values);
         }
@@ -158,11 +187,29 @@ mod tests {
     }
 
     #[test]
-    fn blocks_change_no_bit() {
+    fn a_gradient_is_the_median_itself_and_where_losses_are_summed_as_many_times_as_there_are_rows() {
+        let blocks = [vec![1.0, -0.0, 1e-13, 3.0], vec![2.0, 0.0, 1e-13, -1e30], vec![8.0, 0.0, 1e-13, 0.1]];
+        let gradient = |count: usize, reduction| {
+            let mut out = [[7; 4]; 4];
+            let rows = NonZeroU64::new(10).unwrap();
+            let Ok(done) =
+                Median::default().gradient(&mut InMemory(blocks[..count].to_vec()), rows, reduction, &mut out);
+            done.unwrap();
+            out.map(f32::from_le_bytes)
+        };
+        assert_eq!(gradient(3, LossReduction::Mean), [2.0, 0.0, 0.0, 0.1]);
+        assert_eq!(gradient(3, LossReduction::Sum), [20.0, 0.0, 1e-12, 1.0]);
+        // The half is taken in f64, and the product is of that.
+        let half = (f64::from(3.0f32) + f64::from(-1e30f32)) / 2.0;
+        assert_eq!(gradient(2, LossReduction::Sum), [15.0, 0.0, 1e-12, (half * 10.0) as f32]);
+    }
+
+    #[test]
+    fn parts_change_no_bit() {
         let noise = |seed: usize, length: usize| -> Vec<f32> {
             (0..length).map(|index| ((index * 7 + seed * 13) as f32 * 0.37).sin()).collect()
         };
-        for (count, length) in [(1, 3 * BLOCK_MAX + 5), (5, BLOCK_MAX), (300, 7_001), (6, BLOCK_MAX + 1)] {
+        for (count, length) in [(1, 3 * PART_MAX + 5), (5, PART_MAX), (300, 7_001), (6, PART_MAX + 1)] {
             let updates: Vec<Vec<f32>> = (0..count).map(|seed| noise(seed, length)).collect();
             let base = noise(1_000, length);
             assert_eq!(merged(&updates, &base), defined(&updates, &base), "{count} of {length}");

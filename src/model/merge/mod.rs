@@ -1,12 +1,12 @@
-//! How a round's updates become one, and its new weights where no outer optimiser moves them. Owns the two ways of it, and which
+//! How a step's updates become one, and its new weights where no outer optimiser moves them. Owns the two ways of it, and which
 //! values an update may have; and how blocks' gradients become a step's. Does not know nodes or rounds.
 //!
 //! | merge | file | what it needs |
 //! |---|---|---|
 //! | [`Merge::Mean`] | `mean` | each update once, in any order: its memory does not grow with their number |
-//! | [`Merge::Median`] | `median` | all updates at once, a block of parameters after the other |
+//! | [`Merge::Median`] | `median` | all updates at once, a part of the parameters after the other |
 //!
-//! Gradients have one way: `gradient_sum`.
+//! Blocks' gradients are summed by `gradient_sum`; their median is taken as that of updates is.
 
 mod gradient_sum;
 mod mean;
@@ -23,14 +23,14 @@ pub use mean::ExactSum;
 pub(super) use mean::defined;
 pub use median::{Median, ReadUpdates};
 
-/// How a round's updates become one.
+/// How a step's updates, or its blocks' gradients, become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Merge {
-    /// Their mean, weighted by the rows behind them.
+    /// Their mean, weighted by the rows behind them; of gradients the sum, where losses are summed.
     #[default]
     Mean = 1,
-    /// Of each parameter their median; every update counts alike. A few that are far off move nothing.
+    /// Of each parameter their median; every update, or block, counts alike. A few that are far off move nothing.
     Median = 2,
 }
 
@@ -38,7 +38,7 @@ impl Merge {
     /// All of them, in the order of their numbers, from 1 on.
     pub const ALL: [Merge; 2] = [Merge::Mean, Merge::Median];
 
-    /// Whether all updates of a round must be there at once.
+    /// Whether all updates of a step, or the gradients of all its blocks, must be there at once.
     pub fn needs_all(self) -> bool {
         match self {
             Merge::Mean => false,

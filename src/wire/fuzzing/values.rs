@@ -14,7 +14,7 @@ use crate::job::{
     SHARDS_MAX, STEPS_MAX, Specification, Summary, TaskId, TaskResult, TaskState,
 };
 use crate::model::network::{HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX};
-use crate::model::{BlockRange, Merge, OuterOptimiser, Training};
+use crate::model::{BlockRange, OuterOptimiser, Training};
 use crate::wire::message::{
     Accepted, Attach, Cancel, Describe, Described, Done, Entries, Error, Features, Fetch, Goodbye, Have, Held, Hello,
     Holding, Jobs, Ledger, Listed, Notice, NoticeKind, Order, OrderVerb, PIECE_BYTES_MAX, Piece, Poll, Polled, Pong,
@@ -195,11 +195,8 @@ fn specification(u: &mut Unstructured<'_>) -> Result<Specification> {
     let notes = bytes(u, 0..=NOTES_BYTES_MAX)?;
     let mut draft = draft(u, u16::MAX)?;
     draft.notes = &notes;
-    if draft.recipe.merges_gradients() {
-        draft.merge = Merge::Mean;
-        if draft.outer.is_average() {
-            draft.outer.optimiser = OuterOptimiser::Adam;
-        }
+    if draft.recipe.merges_gradients() && draft.outer.is_average() {
+        draft.outer.optimiser = OuterOptimiser::Adam;
     }
     // Local steps alone make rounds of steps, and not more than a job may have.
     let most = (STEPS_MAX / u64::from(draft.rounds.max(1))) as u32;

@@ -112,6 +112,27 @@ impl Sum {
         self.loss as f64 * 2f64.powi(-20)
     }
 
+    /// What the outer optimiser takes for the gradient where the median of these blocks is taken, of which each is here by itself.
+    pub fn step_median(blocks: &[Sum], reduction: LossReduction) -> Vec<f32> {
+        let rows: u64 = blocks.iter().map(|block| block.rows).sum();
+        let of_blocks: Vec<Vec<f32>> = blocks.iter().map(|block| block.step_gradient(LossReduction::Mean)).collect();
+        let of_parameter = |index: usize| {
+            let mut values: Vec<f64> = of_blocks.iter().map(|values| f64::from(values[index])).collect();
+            values.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            let half = values.len() / 2;
+            let middle = match values.len() % 2 {
+                1 => values[half],
+                _ => (values[half - 1] + values[half]) / 2.0,
+            };
+            let times = match reduction {
+                LossReduction::Mean => 1.0,
+                LossReduction::Sum => rows as f64,
+            };
+            cut((middle * times) as f32, VALUE)
+        };
+        (0..of_blocks[0].len()).map(of_parameter).collect()
+    }
+
     /// What the outer optimiser takes for the gradient.
     pub fn step_gradient(&self, reduction: LossReduction) -> Vec<f32> {
         let of_value = |sum: &i128| {

@@ -44,7 +44,10 @@ impl Cuts {
         }
         let units = plan.steps.numbers(task.step, rows);
         assert!(!units.is_empty(), "a task has nothing to do");
-        assert!(plan.steps.merge_gradients() || units == [task.shard], "a task has another one's shard");
+        assert!(
+            !plan.steps.are_single() || units == [task.shard],
+            "a task has another one's shard, or more than its block"
+        );
         let mut whole = Sent::First;
         for (&other, cut) in self.of_step_mut(task.job, task.step).filter(|(_, cut)| !cut.is_split) {
             if units.iter().any(|unit| cut.units.contains(unit)) {

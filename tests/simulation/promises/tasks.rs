@@ -425,13 +425,16 @@ impl Tasks {
     /// A step of blocks is cut into as many tasks as are asked for, if they are, and into more after losses. Counts what became of it.
     fn note_cut(&mut self, view: View, job: JobId, step: u64, done: &StepDone) {
         let steps = &view.scenario.job(job).steps;
-        if let Kind::Gradients { tasks_per_step, .. } = steps.kind {
+        if let Kind::Gradients { tasks_per_step, is_median, .. } = steps.kind {
             let count = self.cuts.counting(job, step);
-            let asked_for = tasks_per_step.map_or(1, |tasks| steps.units(step).len().min(tasks as usize));
+            let units = steps.units(step).len();
+            let asked_for = tasks_per_step.map_or(1, |tasks| units.min(tasks as usize));
+            let asked_for = if is_median { units } else { asked_for };
+            self.noted.extend(is_median.then_some("steps of which each block is a task"));
             assert!(count >= asked_for, "step {step} is cut into {count} tasks, not {asked_for}");
             let cut = Some((job, count));
             let before = mem::replace(&mut self.last_cut, cut);
-            if before.is_some() && before != cut {
+            if before.is_some() && before != cut && !is_median {
                 self.noted.push("steps cut otherwise than the one before");
             }
             self.noted.extend((!done.skipped.is_empty()).then_some("steps of which some blocks are merged"));

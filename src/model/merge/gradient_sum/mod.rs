@@ -197,6 +197,15 @@ impl GradientSum {
         Ok(())
     }
 
+    /// Writes the gradient of a block, which is all that is in the sum, for a median: as that of a step which has this block
+    /// alone, and averages over its rows. How losses are reduced is the median's own affair.
+    pub fn of_block(&self, rows: NonZeroU64, out: &mut [LittleEndianF32]) -> Result<(), GradientSumError> {
+        if self.blocks != 1 {
+            return Err(GradientSumError::Blocks { got: self.blocks });
+        }
+        self.gradient(rows, LossReduction::Mean, out)
+    }
+
     /// Whether these parameters' integers have at most 64 bits each.
     pub fn fits_narrow(&self, range: Range<usize>) -> bool {
         self.wide.is_empty() || range.into_iter().all(|index| i64::try_from(self.value(index)).is_ok())
