@@ -149,9 +149,9 @@ fn a_job_whose_updates_would_not_fit_is_refused_before_anything_is_trained() {
     let refused = ask(&coordinator, &["--hidden", "2000,2500", "--shards", "200", "--merge", "median"]);
     assert_ne!(refused.exit, Some(0));
     assert!(refused.log.contains("take fewer shards, or the mean"), "{refused:#?}");
-    // 60 gradients of 20 MB each: of 128 rows or, the last one, fewer.
+    // 66 gradients of 20 MB each, of 128 rows or fewer.
     let refused =
-        ask(&coordinator, &["--hidden", "2000,2500", "--local-steps", "1", "--merge", "median", "--batch", "7680"]);
+        ask(&coordinator, &["--hidden", "2000,2500", "--local-steps", "1", "--merge", "median", "--batch", "16384"]);
     assert_ne!(refused.exit, Some(0));
     assert!(refused.log.contains("take a smaller batch, or the mean"), "{refused:#?}");
 }
