@@ -1,5 +1,12 @@
 //! One step's book: its tasks, their attempts, what became of each. Owns the rule that a task is merged at most once, and that
 //! no block is in two tasks; does not know nodes beyond their keys, policies, or when a step begins and ends.
+//!
+//! | file | owns |
+//! |---|---|
+//! | this one | the tasks of a step together, and which of them wait for what |
+//! | `task` | one task |
+
+mod task;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -9,151 +16,10 @@ use super::nodes::{LinkKey, NodeKey};
 use super::plan::Units;
 use super::time::Time;
 use crate::digest::Digest;
-use crate::job::{Attempt, JobId, TaskId, TaskResult, TaskRows};
+use crate::job::{Attempt, JobId, TaskId, TaskRows};
 
-/// What a node has done to make itself unwelcome at a task. Later ones are worse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
-    /// It turned the task down, as it was allowed to: it is asked again, firmly, when nobody else is left.
-    Refused,
-    /// It failed once, or turned down a task that it was not allowed to: it is asked again, later, when nobody else is left.
-    Doubted,
-    /// It failed for good: it is never asked again.
-    Barred,
-}
-
-/// An attempt that is out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Live {
-    pub(super) node: NodeKey,
-    pub(super) link: LinkKey,
-    pub(super) number: u32,
-    pub(super) token: u64,
-    pub(super) started: Time,
-    /// When the node said that it is trained, if its update comes after that.
-    pub(super) trained: Option<Time>,
-    /// Whether the node computes the job's arithmetic.
-    pub(super) exact: bool,
-    /// Whether the node was allowed to turn it down.
-    pub(super) may_reject: bool,
-    /// Whether another attempt of the task was out when this one was sent.
-    pub(super) is_copy: bool,
-    /// Whether the node said that it holds the result: its time tells nothing of the node's speed.
-    pub(super) is_held: bool,
-}
-
-/// The result that won.
-#[derive(Clone, Debug)]
-pub(super) struct Won {
-    pub(super) attempt: Live,
-    /// Its node's name when it came: the node may have left the list since.
-    pub(super) name: String,
-    pub(super) result: TaskResult,
-}
-
-/// What has become of a task.
-#[derive(Clone, Debug)]
-pub(super) enum TaskState {
-    /// No result yet.
-    Open,
-    /// A result is on its way into the sum.
-    Merging(Won),
-    /// A result is in the sum.
-    Merged(Won),
-    /// Left out.
-    Skipped,
-    /// Other tasks have its blocks.
-    Split,
-}
-
-/// One shard's task in one step, or that of some blocks.
-#[derive(Clone, Debug)]
-pub(super) struct Task {
-    pub(super) state: TaskState,
-    /// Its shard, or its blocks, by their numbers in the step.
-    pub(super) units: Range<u32>,
-    rows: u32,
-    /// Whether it may be split where more workers than tasks are there.
-    is_uncut: bool,
-    /// At most two; none once the task is merged or skipped.
-    pub(super) live: Vec<Live>,
-    pub(super) failures: u32,
-    /// Why it failed last.
-    pub(super) reason: String,
-    /// Doubted nodes are not asked again before this.
-    pub(super) not_before: Time,
-    /// Updates that were refused, and whose they are.
-    refused: Vec<(NodeKey, Digest)>,
-    /// Results that came while another was on its way into the sum: whether that is a result is not known yet.
-    beside: Vec<(Live, Digest)>,
-    standings: Vec<(NodeKey, Standing)>,
-    /// Attempts that ended, their links being up: a result of theirs may still come.
-    retired: Vec<Live>,
-    attempts: u32,
-    place: TaskIndex,
-}
-
-/// Which index of the step a task is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TaskIndex {
-    None,
-    Fresh,
-    Marked,
-    Alone(Time),
-}
-
-impl Task {
-    fn new(units: Range<u32>, rows: u32, is_uncut: bool) -> Task {
-        Task {
-            state: TaskState::Open,
-            units,
-            rows,
-            is_uncut,
-            live: Vec::new(),
-            failures: 0,
-            reason: String::new(),
-            not_before: Time(0),
-            refused: Vec::new(),
-            beside: Vec::new(),
-            standings: Vec::new(),
-            retired: Vec::new(),
-            attempts: 0,
-            place: TaskIndex::None,
-        }
-    }
-
-    /// What a node has done to make itself unwelcome, if anything.
-    pub(super) fn standing(&self, node: NodeKey) -> Option<Standing> {
-        self.standings.iter().find(|(key, _)| *key == node).map(|(_, standing)| *standing)
-    }
-
-    /// Whether no node has made itself unwelcome at it.
-    pub(super) fn is_welcome_everywhere(&self) -> bool {
-        self.standings.is_empty()
-    }
-
-    /// Whether a copy may start: one attempt is out and no result is in.
-    pub(super) fn is_alone(&self) -> bool {
-        matches!(self.state, TaskState::Open) && self.live.len() == 1
-    }
-
-    /// The result that won, if there is one.
-    pub(super) fn won(&self) -> Option<&Won> {
-        match &self.state {
-            TaskState::Merging(won) | TaskState::Merged(won) => Some(won),
-            TaskState::Open | TaskState::Skipped | TaskState::Split => None,
-        }
-    }
-
-    /// Whether it waits for a node, and this one has done nothing to make itself unwelcome.
-    pub(super) fn may_go_to(&self, node: NodeKey) -> bool {
-        matches!(self.state, TaskState::Open) && self.live.is_empty() && self.standing(node).is_none()
-    }
-
-    fn is_settled(&self) -> bool {
-        matches!(self.state, TaskState::Merged(_) | TaskState::Skipped | TaskState::Split)
-    }
-}
+use task::TaskIndex;
+pub(super) use task::{Live, Standing, Task, TaskState, Won};
 
 /// Whose a result is that a link claims to be of an attempt.
 #[derive(Clone, Copy, Debug)]
