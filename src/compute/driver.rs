@@ -10,6 +10,8 @@
 //! - a task and its answer cost no thread more than the reader's and the worker's: a thread of the core's own would add a
 //!   wake-up each way, and those are most of what a small task takes.
 //!
+//! Time alone is told by a thread of its own, which sleeps unless an orphan is in training.
+//!
 //! The price: a reader or worker may carry out what others have decided meanwhile. None of it waits for a socket
 //! (`net::Link` never does), a disk or a training.
 //!
@@ -22,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::core::{self, Core, Event, Failure, LinkKey, Note, Outstanding, TrainedUpdate};
+use super::core::{self, Core, Event, Failure, LinkKey, Moment, Note, Outstanding, TrainedUpdate};
 use super::work::{CLOSING, Context, Handles, Start, refusal, say_task};
 use crate::digest::Digest;
 use crate::job::TaskState;
@@ -38,6 +40,8 @@ pub(super) struct Driver {
     state: Mutex<Inner>,
     /// While the node drains: something has been done.
     done: Condvar,
+    /// Whoever keeps the time is to look again.
+    sooner: Condvar,
     store: Arc<Store>,
     /// Has room for as many as there are workers: the core starts no more.
     starts: Sender<Start>,
@@ -54,6 +58,9 @@ struct Inner {
     orders: VecDeque<Action>,
     /// Somebody is carrying orders out.
     is_busy: bool,
+    /// Until then whoever keeps the time sleeps; None: until the core has a deadline.
+    sleeps_until: Option<Moment>,
+    is_stopped: bool,
     /// Memory for the orders of one event.
     decided: Vec<Action>,
 }
@@ -66,10 +73,13 @@ impl Driver {
             next_link: 0,
             orders: VecDeque::new(),
             is_busy: false,
+            sleeps_until: None,
+            is_stopped: false,
             decided: Vec::new(),
         };
         let created = Instant::now();
-        Driver { state: Mutex::new(state), done: Condvar::new(), store, starts, event_log, created }
+        let (done, sooner) = (Condvar::new(), Condvar::new());
+        Driver { state: Mutex::new(state), done, sooner, store, starts, event_log, created }
     }
 
     /// A coordinator is linked: what the link is called from now on.
@@ -104,6 +114,10 @@ impl Driver {
                 other => orders.push_back(other),
             }
         }
+        let is_earlier = |deadline| state.sleeps_until.is_none_or(|until| deadline < until);
+        if state.core.next_deadline().is_some_and(is_earlier) {
+            self.sooner.notify_one();
+        }
         if state.is_busy {
             return wanted;
         }
@@ -122,6 +136,32 @@ impl Driver {
             self.done.notify_all();
         }
         wanted
+    }
+
+    /// Tells the core of its deadlines until [`Driver::stop`]. What one thread does.
+    pub(super) fn keep_time(&self) {
+        /// As good as for ever.
+        const DAY: Duration = Duration::from_secs(86_400);
+        let mut state = self.state();
+        while !state.is_stopped {
+            let (now, deadline) = (self.created.elapsed(), state.core.next_deadline());
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                drop(state);
+                self.report(Event::Tick);
+                state = self.state();
+            } else {
+                state.sleeps_until = deadline;
+                let wait = deadline.map_or(DAY, |deadline| deadline - now);
+                state = self.sooner.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+
+    /// Everything is given up, and time is told no more.
+    pub(super) fn stop(&self) {
+        self.report(Event::StopRequested);
+        self.state().is_stopped = true;
+        self.sooner.notify_one();
     }
 
     /// Looks at the core as it is, for a moment; and says where a link's coordinator is.
@@ -184,6 +224,7 @@ impl Driver {
                 Note::Rejected(reason) => format!("rejected: {reason:?}"),
                 Note::Reused => "is trained already: the result was held".to_owned(),
                 Note::Adopted => "is being trained already, since before this link".to_owned(),
+                Note::GivenUp => "is given up: its link has ended, and nobody has come back for it".to_owned(),
             }),
         }
     }

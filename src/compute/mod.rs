@@ -33,6 +33,7 @@ mod work;
 mod workers;
 
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
@@ -67,6 +68,7 @@ pub struct Node {
     server: Server,
     shared: Arc<Shared>,
     workers: Option<Workers>,
+    time: Option<JoinHandle<()>>,
 }
 
 /// What the node's connections share.
@@ -97,6 +99,7 @@ impl Node {
             load_probability: settings.load_probability.get(),
             load_delay: settings.load_delay,
             results_bytes_max,
+            orphan_lease: settings.orphan_lease,
             ..CoreSettings::new(count)
         };
         let mut seed = [0; 8];
@@ -115,7 +118,10 @@ impl Node {
             object_bytes: settings.object_bytes,
         });
         let server = net::serve(listener, port, shared.clone()).map_err(StartError::Thread)?;
-        Ok(Node { server, shared, workers: Some(workers) })
+        let driver = shared.driver.clone();
+        let time = thread::Builder::new().name("time".to_owned()).spawn(move || driver.keep_time());
+        let time = time.map_err(StartError::Thread)?;
+        Ok(Node { server, shared, workers: Some(workers), time: Some(time) })
     }
 
     /// Where it listens.
@@ -145,9 +151,12 @@ impl Node {
     /// Says goodbye to every coordinator, gives up what is being trained, and ends its threads.
     pub fn stop(&mut self) {
         self.server.stop();
-        self.shared.driver.report(Event::StopRequested);
+        self.shared.driver.stop();
         if let Some(workers) = self.workers.take() {
             workers.stop();
+        }
+        if let Some(time) = self.time.take() {
+            let _ = time.join();
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct Settings {
     pub http_hosts: Vec<String>,
     /// How long a node that is to end waits for what is outstanding.
     pub drain_wait: Duration,
+    /// How long what is trained for a coordinator that has gone keeps its worker from the tasks of others.
+    pub orphan_lease: Duration,
 }
 
 impl Settings {
@@ -53,6 +55,7 @@ impl Settings {
             connections: limits::CONNECTIONS_MAX,
             http_hosts: Vec::new(),
             drain_wait: Duration::from_secs(10),
+            orphan_lease: Duration::from_secs(30),
         }
     }
 }

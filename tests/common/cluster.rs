@@ -49,7 +49,12 @@ impl Cluster {
 
     /// The node answers HTTP under this name too.
     pub fn with_http_host(name: &str) -> Cluster {
-        Cluster::of(Node::start(0, "0", &["--http-host", name]))
+        Cluster::with_node(&["--http-host", name])
+    }
+
+    /// The node is started with these options.
+    pub fn with_node(options: &[&str]) -> Cluster {
+        Cluster::of(Node::start(0, "0", options))
     }
 
     fn of(node: Node) -> Cluster {

@@ -182,6 +182,27 @@ fn what_is_being_trained_when_its_link_ends_goes_on_for_the_next_and_stops_when_
 }
 
 #[test]
+fn a_task_whose_coordinator_has_gone_does_not_hold_its_worker_for_ever() {
+    let cluster = Cluster::with_node(&["--orphan-lease", "0.001"]);
+    let mut first = Coordinator::new(&cluster);
+    let endless = endless();
+    first.send(endless.clone());
+    first.await_batches(endless.name, 1);
+    let mut second = Coordinator::new(&cluster);
+    let honest = train();
+    let request = second.send(honest.clone());
+    second.await_batches(honest.name, 0);
+    // What it had asked for by then has been given, and is there when it is asked once more.
+    assert_eq!(second.await_batches(honest.name, 0).state, TaskState::Waiting);
+    // From here on the node hears of nothing but the first one's end.
+    drop(first);
+    let frame = second.0.receive();
+    let Message::Trained(trained) = frame.message() else { panic!("TRAINED was due, not {:?}", frame.message()) };
+    assert_eq!((frame.header.request, trained.name), (request, honest.name));
+    cluster.assert_is_well();
+}
+
+#[test]
 fn a_client_may_not_ask_for_results() {
     let cluster = Cluster::new();
     let mut client = Peer::greeted(cluster.coordinator.address, Role::Client);

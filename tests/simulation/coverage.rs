@@ -9,7 +9,7 @@ use gradwire::job::{EntryResult, FailReason, OnNoNodes, Outcome};
 use crate::scenario::Scenario;
 
 /// What must happen in many lives.
-const WANTED: [&str; 57] = [
+const WANTED: [&str; 58] = [
     "jobs done",
     "jobs done that are reproducible",
     "jobs failed",
@@ -39,6 +39,7 @@ const WANTED: [&str; 57] = [
     "jobs forgotten",
     "results given to another link",
     "trainings that went on for another link",
+    "trainings given up that nobody came back for",
     "tasks cancelled that waited",
     "nodes that ended with nothing left to do",
     // Of jobs that merge gradients.

@@ -23,6 +23,9 @@ const LARGE_BYTES: u64 = 101;
 /// Results that a node keeps, and their bytes: few, so that some are let go.
 const RESULTS_MAX: usize = 8;
 const RESULTS_BYTES_MAX: u64 = 700;
+/// How long orphans are kept, in tasks of the node: not so long that none is ever given up.
+const ORPHAN_LEASE_TASKS: u64 = 4;
+const ORPHAN_AGE_TASKS: u64 = 40;
 
 /// What the core passes on: an attempt is work, and bytes are nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +62,8 @@ pub enum Input {
     Unlinked { link: LinkKey },
     /// A worker has done with a task.
     Ready { task: TaskKey },
+    /// The core's deadline is here.
+    Tick,
 }
 
 /// A program, from its start to its end.
@@ -67,6 +72,13 @@ pub struct Program {
     /// When that was told something last.
     now: Moment,
     workers: usize,
+    /// How long orphans are kept while others wait, and at most.
+    lease: Moment,
+    age_max: Moment,
+    /// What is trained for nobody, and since when. Without what is told to stop.
+    orphans: Vec<(Work, Moment)>,
+    /// When it is told that time has passed.
+    ticks_at: Option<Moment>,
     /// Requests that are to be answered, and what each asks for.
     open: BTreeMap<(core::LinkKey, u32), Work>,
     requests: u32,
@@ -93,9 +105,15 @@ impl Program {
             load_delay: Duration::from_micros(plan.task_us),
             results_max: RESULTS_MAX,
             results_bytes_max: RESULTS_BYTES_MAX,
+            orphan_lease: Moment::from_micros(plan.task_us * ORPHAN_LEASE_TASKS),
+            orphan_age_max: Moment::from_micros(plan.task_us * ORPHAN_AGE_TASKS),
             ..core::Settings::new(plan.workers)
         };
         Program {
+            lease: settings.orphan_lease,
+            age_max: settings.orphan_age_max,
+            orphans: Vec::new(),
+            ticks_at: None,
             core: Core::new(settings, seed),
             now: Moment::ZERO,
             workers: plan.workers as usize,
@@ -132,6 +150,26 @@ impl Program {
         let pins: u32 = self.pinned.values().sum();
         assert_eq!(pins as usize, self.core.outstanding().updates, "an update is kept too long, or not long enough");
         assert!(self.core.cached() <= RESULTS_MAX, "results are kept for ever");
+        let is_older = |age| self.orphans.iter().any(|(_, since)| self.now >= *since + age);
+        assert!(!is_older(self.age_max), "a task is trained for nobody, and for ever");
+        let makes_room = |task: core::TaskStatus<'_, Simulated>| {
+            task.link.is_none() && self.stopping.iter().any(|key| self.running.get(key) == Some(task.work))
+        };
+        let waits = !self.waiting.is_empty() && !self.core.tasks().any(makes_room);
+        assert!(!waits || !is_older(self.lease), "a task waits for one that nobody comes back for");
+    }
+
+    /// Notes what has nobody any more, or has somebody again.
+    fn note_orphans(&mut self) {
+        let is_stopping = |work: &Work| self.stopping.iter().any(|key| self.running.get(key) == Some(work));
+        let free = self.core.tasks().filter(|task| task.link.is_none() && !is_stopping(task.work));
+        let free: Vec<Work> = free.map(|task| task.work.clone()).collect();
+        self.orphans.retain(|(work, _)| free.contains(work));
+        for work in free {
+            if !self.orphans.iter().any(|(orphan, _)| *orphan == work) {
+                self.orphans.push((work, self.now));
+            }
+        }
     }
 
     fn request(&mut self) -> u32 {
@@ -211,6 +249,7 @@ impl World {
             }
             Input::Unlinked { link } => self.unlink_node(node, link),
             Input::Ready { task } => self.ready(node, task),
+            Input::Tick => self.tell_core(node, CoreEvent::Tick),
         }
     }
 
@@ -223,6 +262,7 @@ impl World {
         let mut actions = Vec::new();
         program.now = Moment::from_micros(self.now_us);
         program.core.handle(program.now, event, &mut actions);
+        program.note_orphans();
         for action in actions {
             if self.is_shown {
                 println!("{:>10} n{node} -> {action:?}", self.now_us);
@@ -230,7 +270,16 @@ impl World {
             self.trace.update(format!("{action:?}").as_bytes());
             self.obey_core(node, action);
         }
-        self.program(node).assert_is_sound();
+        let program = self.program(node);
+        program.note_orphans();
+        program.assert_is_sound();
+        let deadline = program.core.next_deadline();
+        if deadline != std::mem::replace(&mut program.ticks_at, deadline)
+            && let Some(deadline) = deadline
+        {
+            let wait = deadline - program.now;
+            self.hear_in(wait.as_micros() as u64, node, Input::Tick);
+        }
     }
 
     fn program(&mut self, node: usize) -> &mut Program {
@@ -459,6 +508,14 @@ impl World {
                     running.any(|(key, _)| !program.stopping.contains(key)),
                     "a task is stopped that somebody wants"
                 );
+            }
+            Action::Tell { attempt, note: Note::GivenUp } => {
+                self.coverage.count("trainings given up that nobody came back for");
+                let program = self.program(node);
+                let is_over = |(work, since): &(Work, Moment)| {
+                    work.attempt.task == attempt.task && program.now >= *since + program.lease
+                };
+                assert!(program.orphans.iter().any(is_over), "a task is given up before its lease is over");
             }
             Action::Tell { .. } => {}
         }

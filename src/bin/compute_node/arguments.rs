@@ -21,7 +21,7 @@ const VERSION: &str = concat!("gradwire ", env!("CARGO_PKG_VERSION"));
 const POSITIONALS: [[&str; 2]; 2] =
     [["PORT", "Port to listen on; 0 takes any free one"], ["LOAD_PROBABILITY", "Probability of injected load, 0 to 1"]];
 /// What may be given: name, value, help.
-const OPTIONS: [[&str; 3]; 11] = [
+const OPTIONS: [[&str; 3]; 12] = [
     ["listen", "ADDRESS", "Address to listen on; 0.0.0.0 opens the node to the network [default: 127.0.0.1]"],
     [
         "load-delay",
@@ -41,6 +41,11 @@ const OPTIONS: [[&str; 3]; 11] = [
         "SECONDS",
         "Seconds to deliver running tasks after SIGTERM or Ctrl-C; a second signal ends the node at \
         once [default: 10]",
+    ],
+    [
+        "orphan-lease",
+        "SECONDS",
+        "Seconds for which a task whose coordinator has gone keeps its worker from other tasks [default: 30]",
     ],
     ["name", "NAME", "Name of the node for people [default: its address and port]"],
     ["cluster", "NAME", "Cluster of the node; it refuses coordinators of other clusters [default: any]"],
@@ -123,6 +128,7 @@ fn set(node: &mut Settings, name: &str, text: &str) -> Result<(), String> {
         "kernel" => node.kernel = text.parse().map_err(|error| <Kernel as FromStr>::Err::to_string(&error))?,
         "cache" => node.cache_bytes = config::parse_mib(text)?,
         "drain" => node.drain_wait = config::parse_seconds(text)?,
+        "orphan-lease" => node.orphan_lease = config::parse_seconds(text)?,
         "name" => node.name = Some(text.parse()?),
         "cluster" => node.cluster = Some(text.parse()?),
         "connections" => node.connections = config::parse_connections(text)?,
@@ -180,7 +186,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// The help, in lines of at most `columns`, without the last one's end.
 fn help(columns: usize) -> String {
-    const INDENT: usize = 2 + "--load-delay <SECONDS>".len() + 2;
+    const INDENT: usize = 2 + "--orphan-lease <SECONDS>".len() + 2;
     let row = |left: String, help: &str| {
         let mut row = format!("\n{left:INDENT$}");
         cli::wrap(&mut row, INDENT, INDENT, columns, help);

@@ -115,6 +115,8 @@ pub enum Note {
     Reused,
     /// It has been in training since before this connection.
     Adopted,
+    /// Its connection has ended, nobody has come back for it, and its time is over.
+    GivenUp,
 }
 
 /// What the core is told.
@@ -195,6 +197,8 @@ pub enum Event<C: Content> {
         /// The worker's speed in it, where it was measured.
         rows_per_second: Option<f64>,
     },
+    /// Time has passed: [`Core::next_deadline`](super::Core::next_deadline) is here.
+    Tick,
     /// The node is to end: it takes no task from now on, and hands back those that no worker has begun.
     DrainRequested,
     /// Whatever is still to be done, every coordinator is told goodbye now.

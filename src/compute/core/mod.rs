@@ -8,7 +8,7 @@
 //! ```text
 //! TRAIN -> fetching -> queued -> running -> cached -> forgotten
 //!    |        |          |         |           for another link; until a later step, or newer results
-//!    |        |          |         +-- CANCEL, or a later step where the link has ended: stopped
+//!    |        |          |         +-- CANCEL; where the link has ended a later step, or the end of the lease: stopped
 //!    |        +----------+------------ CANCEL, the link's end, a drain: out of the table at once
 //!    +-------------------------------- rejected, reused from the cache, or adopted while it runs
 //! ```
@@ -17,7 +17,8 @@
 //! |---|---|
 //! | `events` | the vocabulary: [`Event`], [`Action`] |
 //! | `table` | the tasks and the indexes over them |
-//! | `results` | the result cache, and trainings whose link has ended |
+//! | `results` | the result cache, and who gets what another link has asked for |
+//! | `orphans` | how long a training goes on whose link has ended |
 //! | `links` | pending updates, and the bases of jobs |
 //! | `load` | injected load |
 //! | `history` | what was done for which job |
@@ -26,6 +27,7 @@ mod events;
 mod history;
 mod links;
 mod load;
+mod orphans;
 mod results;
 mod table;
 #[cfg(test)]
@@ -62,6 +64,10 @@ pub struct Settings {
     pub results_max: usize,
     /// Bytes of their updates, at most.
     pub results_bytes_max: u64,
+    /// What is being trained for a link that has ended is given up so long after it, once another task waits for the worker.
+    pub orphan_lease: Duration,
+    /// So long after it, it is given up in any case; not before the lease is over.
+    pub orphan_age_max: Duration,
 }
 
 impl Settings {
@@ -74,6 +80,8 @@ impl Settings {
             queued_max: 4_096,
             results_max: 64,
             results_bytes_max: 16 << 20,
+            orphan_lease: Duration::from_secs(30),
+            orphan_age_max: Duration::from_secs(600),
         }
     }
 }
@@ -125,7 +133,7 @@ impl<C: Content> Core<C> {
     pub fn handle(&mut self, now: Moment, event: Event<C>, actions: &mut Vec<Action<C>>) {
         match event {
             Event::LinkUp { link, inline_bytes_max } => self.links.up(link, inline_bytes_max),
-            Event::LinkDown { link } => self.link_down(link, actions),
+            Event::LinkDown { link } => self.link_down(now, link, actions),
             Event::TrainRequested(train) => self.train(now, train, actions),
             Event::PollRequested { link, request, attempt } => {
                 let state = self.polled(link, attempt);
@@ -147,6 +155,8 @@ impl<C: Content> Core<C> {
                 self.rows_per_second = rows_per_second.unwrap_or(self.rows_per_second);
                 self.ended(task, result, actions);
             }
+            // Orphans are looked at below.
+            Event::Tick => {}
             Event::DrainRequested => {
                 self.is_draining = true;
                 self.hand_back(actions);
@@ -155,6 +165,7 @@ impl<C: Content> Core<C> {
             Event::StopRequested => self.stop(actions),
         }
         self.start_next(now, actions);
+        self.give_up_orphans(now, actions);
         self.table.check();
     }
 
@@ -220,7 +231,7 @@ impl<C: Content> Core<C> {
             return;
         }
         let loaded_for = self.load.loaded_for(now);
-        if may_reject && let Some((reason, retry_ms)) = self.rejection(loaded_for) {
+        if may_reject && let Some((reason, retry_ms)) = self.rejection(now, loaded_for) {
             actions.push(Action::Tell { attempt: to.attempt, note: Note::Rejected(reason) });
             return actions.push(Action::AnswerRejected { to, reason, counts: self.counts(), retry_ms });
         }
@@ -239,13 +250,14 @@ impl<C: Content> Core<C> {
     }
 
     /// Why a task that may be rejected is, and for how long, in milliseconds, the next one would be.
-    fn rejection(&self, loaded_for: Option<Duration>) -> Option<(RejectReason, u32)> {
+    fn rejection(&self, now: Moment, loaded_for: Option<Duration>) -> Option<(RejectReason, u32)> {
         if let Some(left) = loaded_for {
             // Rounded up: whoever asks again then finds the load gone. A second at most.
             return Some((RejectReason::LoadProbability, left.as_nanos().div_ceil(1_000_000) as u32));
         }
         // Nobody knows how long a task takes.
-        (self.table.unanswered() >= self.settings.workers as usize).then_some((RejectReason::Busy, 0))
+        let in_hand = self.table.unanswered() - self.outlived(now);
+        (in_hand >= self.settings.workers as usize).then_some((RejectReason::Busy, 0))
     }
 
     /// Puts a task whose data is here behind the others that wait for a worker.
@@ -317,7 +329,7 @@ impl<C: Content> Core<C> {
 
     /// A worker is free again.
     fn ended(&mut self, key: TaskKey, result: Result<TrainedUpdate<C>, C::Failure>, actions: &mut Vec<Action<C>>) {
-        let Some(Task { stage: Stage::Running { is_stopping }, identity, .. }) = self.table.get(key) else { return };
+        let Some(Task { stage: Stage::Running { is_stopping, .. }, identity, .. }) = self.table.get(key) else { return };
         let (is_stopping, identity) = (*is_stopping, *identity);
         let to = self.table.take_recipient(key);
         self.done += 1;
@@ -352,11 +364,11 @@ impl<C: Content> Core<C> {
         actions.push(Action::AnswerTrained { to, trained, inline });
     }
 
-    /// A link has ended: what is being trained for it goes on, for whoever asks for it; its other tasks are dropped.
-    fn link_down(&mut self, link: LinkKey, actions: &mut Vec<Action<C>>) {
+    /// A link has ended: what is being trained for it goes on for a while, for whoever asks for it; its other tasks are dropped.
+    fn link_down(&mut self, now: Moment, link: LinkKey, actions: &mut Vec<Action<C>>) {
         for key in self.table.of_link(link).collect::<Vec<_>>() {
             match self.table.get(key).and_then(Task::state) {
-                Some(TaskState::Running) => drop(self.table.take_recipient(key)),
+                Some(TaskState::Running) => self.table.orphan(key, now),
                 _ => drop(self.table.remove(key)),
             }
         }
@@ -392,7 +404,7 @@ impl<C: Content> Core<C> {
     }
 
     fn stop_running(&mut self, key: TaskKey, actions: &mut Vec<Action<C>>) {
-        if let Some(Task { stage: Stage::Running { is_stopping }, work, .. }) = self.table.get_mut(key)
+        if let Some(Task { stage: Stage::Running { is_stopping, .. }, work, .. }) = self.table.get_mut(key)
             && !std::mem::replace(is_stopping, true)
         {
             actions.push(Action::Stop { work: work.clone() });

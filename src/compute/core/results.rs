@@ -51,7 +51,7 @@ impl<C: Content> Core<C> {
         let is_free =
             |key: &TaskKey| self.table.get(*key).is_some_and(|task| task.is_free() && task.identity == *identity);
         let Some(key) = self.table.running().iter().copied().find(is_free) else { return false };
-        self.table.set_recipient(key, to);
+        self.table.adopt(key, to);
         self.reused += 1;
         actions.push(Action::Tell { attempt: to.attempt, note: Note::Adopted });
         true
@@ -103,6 +103,6 @@ impl<C: Content> Core<C> {
 impl<C: Content> Task<C> {
     /// Whether it is being trained for whoever asks for it.
     fn is_free(&self) -> bool {
-        self.to.is_none() && matches!(self.stage, Stage::Running { is_stopping: false })
+        self.orphaned_at().is_some()
     }
 }

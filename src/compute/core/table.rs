@@ -29,6 +29,8 @@ pub(super) enum Stage<C: Content> {
     Running {
         /// The worker was told to stop: nobody else may have it.
         is_stopping: bool,
+        /// Since when it has been trained for nobody: its link has ended.
+        orphaned_at: Option<Moment>,
     },
     /// Its result is in the result cache.
     Cached {
@@ -142,7 +144,7 @@ impl<C: Content> Table<C> {
     pub(super) fn start_first(&mut self) -> Option<(TaskKey, C::Data, Vec<C::Data>)> {
         let key = self.queue.pop_front()?;
         let task = self.get_mut(key)?;
-        match std::mem::replace(&mut task.stage, Stage::Running { is_stopping: false }) {
+        match std::mem::replace(&mut task.stage, Stage::Running { is_stopping: false, orphaned_at: None }) {
             Stage::Queued { base, shards } => {
                 self.running.push(key);
                 Some((key, base, shards))
@@ -158,9 +160,20 @@ impl<C: Content> Table<C> {
         Some(to)
     }
 
-    /// From now on a task is for this recipient.
-    pub(super) fn set_recipient(&mut self, key: TaskKey, to: Recipient) {
-        if let Some(task) = self.get_mut(key) {
+    /// The link of a task in training has ended: it is trained for nobody.
+    pub(super) fn orphan(&mut self, key: TaskKey, now: Moment) {
+        self.take_recipient(key);
+        if let Some(Task { stage: Stage::Running { orphaned_at, .. }, .. }) = self.get_mut(key) {
+            *orphaned_at = Some(now);
+        }
+    }
+
+    /// From now on an orphan is for this recipient.
+    pub(super) fn adopt(&mut self, key: TaskKey, to: Recipient) {
+        if let Some(task) = self.get_mut(key)
+            && let Stage::Running { orphaned_at, .. } = &mut task.stage
+        {
+            *orphaned_at = None;
             task.attempt = to.attempt;
             task.to = Some(to);
             self.add_request(to, key);

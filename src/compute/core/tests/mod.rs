@@ -1,6 +1,7 @@
 //! The rules of the core, one test for each transition.
 
 mod ending;
+mod orphans;
 mod results;
 mod stages;
 
