@@ -14,7 +14,7 @@ use super::update::{UpdateBytes, Updates};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey};
-use crate::job::{Attempt, TaskState};
+use crate::job::{Attempt, TASK_LOSS_END, TaskState};
 use crate::model::{ARITHMETIC, Network};
 use crate::net::{self, FetchError, Fetched, Fetcher, Greeted, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
@@ -125,8 +125,8 @@ impl NodeLink {
             let reason = "its result names another task, attempt or token".to_owned();
             return self.failed(attempt, Fault::Malformed, reason);
         }
-        if !trained.result.loss.is_finite() {
-            let reason = format!("its loss is {}", trained.result.loss);
+        if !trained.result.has_possible_loss() {
+            let reason = format!("its loss is {:e}, and no task's is {TASK_LOSS_END:e} or more", trained.result.loss);
             return self.failed(attempt, Fault::Malformed, reason);
         }
         let wanted = trained.result.update_bytes;

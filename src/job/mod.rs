@@ -32,4 +32,4 @@ pub use specification::{
     STEPS_MAX, Specification, SpecificationError, TASKS_PER_STEP_MAX, check_notes,
 };
 pub use status::{JobState, JobStatus, KEPT_JOBS_MAX};
-pub use task::{CachedResult, Place, RejectReason, TaskResult, TaskRows, TaskState};
+pub use task::{CachedResult, Place, RejectReason, TASK_LOSS_END, TaskResult, TaskRows, TaskState};

@@ -65,6 +65,17 @@ pub struct TaskResult {
     pub update_bytes: u64,
 }
 
+/// No task's loss has this magnitude, 2^400: 2^30 rows of 2^16 targets, whose differences are squares of an f32, stay below
+/// 2^304. The losses of all tasks of a job add up to a number.
+pub const TASK_LOSS_END: f64 = f64::from_bits((1023 + 400) << 52);
+
+impl TaskResult {
+    /// Whether there can be such a loss. Otherwise the training has diverged, or the node does not tell the truth.
+    pub fn has_possible_loss(&self) -> bool {
+        self.loss.abs() < TASK_LOSS_END
+    }
+}
+
 /// Why a node turns down a task that may be rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -105,4 +116,23 @@ pub struct CachedResult {
     pub shard: u32,
     /// The weights that it starts from.
     pub base: Digest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{SHARDS_MAX, STEPS_MAX};
+
+    #[test]
+    fn possible_losses_add_up_to_a_number_however_many_they_are() {
+        let result = |loss| TaskResult { epochs: 1, loss, train_us: 1, update: Digest([1; 32]), update_bytes: 1 };
+        for impossible in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e308, -1e308, TASK_LOSS_END, -TASK_LOSS_END] {
+            assert!(!result(impossible).has_possible_loss(), "{impossible}");
+        }
+        let largest = TASK_LOSS_END.next_down();
+        for possible in [0.0, -0.5, 1e90, largest, -largest] {
+            assert!(result(possible).has_possible_loss(), "{possible}");
+        }
+        assert!((largest * SHARDS_MAX as f64 * STEPS_MAX as f64).is_finite());
+    }
 }

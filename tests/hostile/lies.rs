@@ -82,6 +82,11 @@ fn a_loss_that_is_not_a_number_refuses_its_result() {
 }
 
 #[test]
+fn a_loss_of_which_two_would_add_up_to_infinity_refuses_its_result() {
+    is_found_out(Lie::LossTooLarge);
+}
+
+#[test]
 fn an_update_of_another_shape_is_not_merged() {
     is_found_out(Lie::WrongShape);
 }

@@ -32,6 +32,8 @@ pub enum Lie {
     OutOfRange,
     /// A loss that is no number.
     LossNotANumber,
+    /// A loss that is a number, of which two add up to none.
+    LossTooLarge,
     /// An update of another network.
     WrongShape,
     /// Weights instead of an update.
@@ -222,6 +224,7 @@ impl Liar {
             Lie::NotANumber => result(&train, &with_first(&train, f32::NAN)),
             Lie::OutOfRange => result(&train, &with_first(&train, 1e30)),
             Lie::LossNotANumber => with_result(honest, |result| result.loss = f64::NAN),
+            Lie::LossTooLarge => with_result(honest, |result| result.loss = 1e308),
             Lie::WrongShape => {
                 let other = Network::new(1, &[], 2).unwrap();
                 with_update(&train, object::encode_parameters(ObjectKind::Update, &other, &[0.0; 4]))
