@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::durable_rounds::DurableRounds;
 use super::handles::ClientKey;
 use super::watcher::Watcher;
 use crate::engine::Time;
@@ -45,7 +46,7 @@ impl Ended {
 pub(super) struct Waiting {
     pub(super) watchers: Vec<Watcher>,
     /// Rounds that are durable, for who has not seen them.
-    pub(super) rounds: Vec<RoundSummary>,
+    pub(super) rounds: DurableRounds,
     /// Rounds that are not.
     pub(super) untold: VecDeque<RoundSummary>,
 }

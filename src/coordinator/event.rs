@@ -11,6 +11,7 @@ use super::journal::JournalEvent;
 use super::listing::Changed;
 use super::status::Snapshot;
 use super::update::UpdateBytes;
+use super::watcher::Watcher;
 use super::work::Weights;
 use crate::digest::Digest;
 use crate::engine::{Event, LinkKey, NodeInfo, NodeKey, StepSum};
@@ -53,6 +54,8 @@ pub(super) enum DriverEvent {
     CancelRequest { client: ClientKey, request: u32 },
     /// What the journal says.
     Journal(JournalEvent),
+    /// A watcher has been told of all rounds that it had missed; of those that can be read, unless `is_whole`.
+    CaughtUp { job: JobId, watcher: Watcher, is_whole: bool },
     /// A client's object is in the store.
     ObjectArrived { digest: Digest },
     /// A client's object cannot be had; `is_wrong` if it is not as large as its job's specification says.

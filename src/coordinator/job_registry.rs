@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::data::objects_of;
+use super::durable_rounds::DurableRounds;
 use super::handles::ClientKey;
 use super::journal::Restored;
 use super::status::Open;
@@ -32,7 +33,7 @@ pub(super) struct Job {
     /// The weights of the current step, but while the next are made of them; their object is pinned in the store.
     pub(super) base: Option<Weights>,
     /// Rounds that are durable.
-    pub(super) rounds: Vec<RoundSummary>,
+    pub(super) rounds: DurableRounds,
     /// Rounds that are not: nobody is told of them yet.
     pub(super) untold: VecDeque<RoundSummary>,
     /// Weights of rounds that are not yet ordered to be written.
@@ -134,7 +135,7 @@ impl Jobs {
             specification: job.specification.clone(),
             missing: job.missing.len(),
             watchers: job.watchers.len(),
-            round: job.rounds.last().copied(),
+            round: job.rounds.last(),
         };
         self.open.iter().map(move |(&id, job)| (id, open(job)))
     }
@@ -188,7 +189,7 @@ impl Jobs {
             objects,
             validation: None,
             base: None,
-            rounds: Vec::new(),
+            rounds: DurableRounds::default(),
             untold: VecDeque::new(),
             unwritten: VecDeque::new(),
             submitted_ms,
@@ -211,7 +212,7 @@ impl Jobs {
         job.missing.clear();
         job.is_written = true;
         job.goes_on = true;
-        job.rounds = rounds;
+        job.rounds.extend(&rounds);
         job.paused = state.status.failure.map(|failure| (failure, true));
         if let Some(weights) = weights {
             self.set_base(id, weights);
@@ -227,7 +228,7 @@ impl Jobs {
             job: id,
             state,
             failure,
-            rounds_done: job.rounds.len() as u32,
+            rounds_done: job.rounds.done(),
             rounds: job.specification.rounds,
             queue_position,
             submitted_ms: job.submitted_ms,

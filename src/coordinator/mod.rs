@@ -10,10 +10,11 @@
 //! | `links` | a reader and a writer for each node |
 //! | `pollers` | the inactive poller, which dials nodes that are down; the completion poller, which asks running tasks |
 //! | `journal` | one that writes what jobs need to go on after a restart, and reads it back at the start |
+//! | `history` | one that reads what watchers have missed |
 //! | `listing` | none: the list of nodes, which the inactive poller has read again when its file changes |
 //! | `threads` | none of its own: it starts those that there is no going on without
 //! | `transfers`, `update` | none: how many bytes of updates there may be, and how one comes together |
-//! | `jobs`, `ended` | none: jobs that have not ended, jobs that have |
+//! | `jobs`, `ended`, `durable_rounds` | none: jobs that have not ended, jobs that have, their rounds |
 //! | `workers` | one that merges, one that validates |
 //! | `merging`, `collected` | none: a round in the making, and its updates where all must be there |
 
@@ -22,10 +23,12 @@ mod collected;
 mod data;
 mod dialling;
 mod driver;
+mod durable_rounds;
 mod ended;
 mod error;
 mod event;
 mod handles;
+mod history;
 mod job_registry;
 mod journal;
 mod links;
@@ -149,12 +152,14 @@ impl Coordinator {
         let nodes = listing.nodes().map(|(key, address)| (key, address.clone())).collect();
         let (poller, inactive) = pollers::start_inactive(&start, listing, dialling, stopped.clone())?;
         threads.push(inactive);
-        threads.push(pollers::start_completion(&start, events.clone(), stopped)?);
+        threads.push(pollers::start_completion(&start, events.clone(), stopped.clone())?);
         // Without a journal there is nothing to read first.
         let recovering = Arc::new(AtomicBool::new(directory.is_some()));
         let keeping =
             Keeping { directory, on_disk_error: settings.on_disk_error, ended_bytes_max: settings.keep_bytes };
         let (journal, archive, writer) = journal::start(&start, keeping, store.clone(), events.clone())?;
+        let (history, reader) = history::start(&start, archive.clone(), events.clone(), stopped)?;
+        threads.push(reader);
         let handles = Handles {
             store: store.clone(),
             transfers,
@@ -164,6 +169,7 @@ impl Coordinator {
             poller,
             journal,
             archive: archive.clone(),
+            history,
             recovering: recovering.clone(),
             event_log: port.event_log.clone(),
         };

@@ -20,8 +20,8 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Tells it of rounds, those that it has not seen.
-    pub(super) fn tell_rounds(&mut self, rounds: &[RoundSummary]) {
-        let unseen: Vec<_> = rounds.iter().filter(|round| round.round > self.rounds_seen).collect();
+    pub(super) fn tell_rounds<'r>(&mut self, rounds: impl IntoIterator<Item = &'r RoundSummary>) {
+        let unseen: Vec<_> = rounds.into_iter().filter(|round| round.round > self.rounds_seen).collect();
         if let Some(last) = unseen.last() {
             self.rounds_seen = last.round;
         }

@@ -159,6 +159,12 @@ impl<C: Clone + Send + 'static> Link<C> {
         if batch.is_empty() { Ok(()) } else { self.hand_over(batch) }
     }
 
+    /// Has something done once all that waits has left; never, if the connection ends before. It is done on the writer's
+    /// thread, or at once on this one, and must not wait.
+    pub fn when_sent(&self, sent: impl FnOnce() + Send + 'static) {
+        self.0.outbox.when_empty(Box::new(sent));
+    }
+
     /// Sends a message that stands alone.
     pub fn send(&self, message: &Message<'_>) -> Result<(), Unsent> {
         self.queue(message.draft(0, false))

@@ -1,5 +1,6 @@
 //! Frames on their way out of a connection: sent at once where nothing waits and the socket takes them, else by the
-//! connection's writer. Owns their order, their number and their bytes; does not know what they mean.
+//! connection's writer. Owns their order, their number and their bytes; does not know what they mean. Who has much to send gives
+//! a little of it, and is told when it has left.
 //!
 //! Most frames are small, and most connections idle: handing each to another thread would cost more than sending it. So
 //! whoever has a small frame tries to send it himself, without ever waiting: a socket that is full leaves it to the writer.
@@ -24,19 +25,24 @@ const AT_ONCE_BYTES_MAX: usize = 96 << 10;
 /// A blocked write looks at its deadline this often.
 pub(super) const WRITE_TICK: Duration = Duration::from_secs(1);
 
+/// What is done once everything has left. Done by the writer, or by whoever asks for it: it must not wait.
+pub(super) type Emptied = Box<dyn FnOnce() + Send>;
+
 /// What waits.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
     /// There is something to do for the writer, or the writer has ended.
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Waiting {
     frames: VecDeque<Encoded>,
     /// Of these, and of those that the writer has in hand.
     own_bytes: usize,
+    /// Who is told when nothing waits any more.
+    emptied: Vec<Emptied>,
     /// The writer is writing: nobody else may.
     is_writing: bool,
     /// Nothing is taken any more; what waits is still sent.
@@ -104,6 +110,20 @@ impl Outbox {
         has_waited
     }
 
+    /// Has something done once nothing waits any more: now, if that is so; never, if nothing is sent any more.
+    pub(super) fn when_empty(&self, emptied: Emptied) {
+        let mut waiting = self.waiting();
+        if waiting.is_closing {
+            return;
+        }
+        if waiting.is_writing || !waiting.frames.is_empty() {
+            waiting.emptied.push(emptied);
+            return;
+        }
+        drop(waiting);
+        emptied();
+    }
+
     /// Takes nothing any more; the writer ends once what waits has left.
     pub(super) fn close(&self) {
         self.waiting().is_closing = true;
@@ -132,6 +152,12 @@ impl Outbox {
                 }
                 waiting.own_bytes -= own_bytes(&batch);
                 batch.clear();
+                if waiting.frames.is_empty() && !waiting.emptied.is_empty() {
+                    let emptied = std::mem::take(&mut waiting.emptied);
+                    drop(waiting);
+                    emptied.into_iter().for_each(|emptied| emptied());
+                    continue;
+                }
                 while waiting.frames.is_empty() && !waiting.is_closing {
                     waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -154,7 +180,11 @@ impl Outbox {
         waiting.is_closing = true;
         waiting.has_ended = true;
         waiting.frames = VecDeque::new();
+        let untold = std::mem::take(&mut waiting.emptied);
         self.changed.notify_all();
+        drop(waiting);
+        // They may hold the last handle of the connection.
+        drop(untold);
         result
     }
 
@@ -301,6 +331,39 @@ mod tests {
         outbox.waiting().own_bytes = limits::UNREAD_BYTES_MAX + 1;
         outbox.waiting().has_ended = true;
         assert!(outbox.await_room());
+    }
+
+    #[test]
+    fn who_has_more_to_send_is_told_when_all_has_left_and_not_before() {
+        let (mut reading, writing) = ends();
+        let (outbox, counters) = (Outbox::default(), Counters::default());
+        let (tell, told) = crossbeam_channel::unbounded();
+        let when_empty = |number: u32| {
+            let tell = tell.clone();
+            outbox.when_empty(Box::new(move || tell.send(number).unwrap()));
+        };
+        when_empty(1);
+        assert_eq!(told.try_recv(), Ok(1), "nothing waits");
+        let frame = large().seal(1, false).to_bytes();
+        let mut frames = 0;
+        while outbox.waiting().frames.is_empty() {
+            outbox.put(vec![large().draft(2 * frames as u32 + 1, false)], &writing, &counters).unwrap();
+            frames += 1;
+        }
+        when_empty(2);
+        assert!(told.try_recv().is_err(), "the socket is full");
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| outbox.write_all(&writing, &counters));
+            let mut bytes = vec![0; frames * frame.len()];
+            reading.read_exact(&mut bytes).unwrap();
+            let heard = told.recv_timeout(Duration::from_secs(30));
+            // Before anything can fail: the writer would never end.
+            outbox.close();
+            assert_eq!(heard, Ok(2));
+            writer.join().unwrap().unwrap();
+        });
+        when_empty(3);
+        assert!(told.try_recv().is_err(), "nothing is sent any more");
     }
 
     #[test]

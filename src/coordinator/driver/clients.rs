@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Driver, Submission, now, unix_ms};
 use crate::coordinator::answers::{error_of, refusal};
 use crate::coordinator::handles::{Client, ClientKey};
+use crate::coordinator::history::History;
 use crate::coordinator::journal::{Absent, JournalCommand};
 use crate::coordinator::watcher::Watcher;
 use crate::coordinator::work::{MergeWork, Start, Validating};
@@ -77,7 +78,7 @@ impl Driver {
     }
 
     /// Tells a watcher where the job stands, what has been, and from now on what comes.
-    fn watch(&mut self, id: JobId, mut watcher: Watcher) {
+    fn watch(&mut self, id: JobId, watcher: Watcher) {
         let Some(status) = self.status(id) else {
             let _ = watcher.client.link.answer(watcher.request, &self.absent(id, MessageType::Attach).into());
             return;
@@ -91,37 +92,66 @@ impl Driver {
         let _ = watcher.client.link.answer_more(watcher.request, &accepted.into());
         if let Some(job) = self.jobs.get(id) {
             watcher.tell_where_training_ends(&job.specification);
-            watcher.tell_rounds(&job.rounds);
+        }
+        self.follow(id, watcher);
+    }
+
+    /// Tells a watcher of the rounds that it has not seen, and from now on what comes: once it has been told of all of them,
+    /// if they are many.
+    fn follow(&mut self, id: JobId, mut watcher: Watcher) {
+        let seen = watcher.rounds_seen;
+        if let Some(job) = self.jobs.get(id) {
+            let Some(missed) = job.rounds.after(seen) else { return self.catch_up(History::new(id, watcher)) };
+            watcher.tell_rounds(missed);
             match &job.paused {
                 Some((failure, true)) => watcher.answer(&error_of(failure).into()),
                 _ => job.watchers.push(watcher),
             }
             return;
         }
-        let Some(ended) = self.ended.get_mut(id) else { return };
-        if ended.waiting.is_none() {
+        let Some(ended) = self.ended.get_mut(id) else {
+            watcher.answer(&self.absent(id, MessageType::Submit).into());
+            return;
+        };
+        let Some(waiting) = &mut ended.waiting else {
             ended.tell(watcher.client.key, now());
-        }
-        match &mut ended.waiting {
-            Some(waiting) => {
-                watcher.tell_rounds(&waiting.rounds);
-                waiting.watchers.push(watcher);
+            if seen >= ended.status.rounds_done {
+                return watcher.answer(&ended.answer);
             }
-            None if watcher.rounds_seen >= ended.status.rounds_done => watcher.answer(&ended.answer),
-            None => {
-                let (answer, after) = (ended.answer.clone(), watcher.rounds_seen);
-                let then = move |rounds: Vec<_>| {
-                    watcher.tell_rounds(&rounds);
-                    watcher.answer(&answer);
-                };
-                self.write(JournalCommand::Rounds { job: id, after, then: Box::new(then) });
-            }
+            return self.catch_up(History::new(id, watcher));
+        };
+        let Some(missed) = waiting.rounds.after(seen) else { return self.catch_up(History::new(id, watcher)) };
+        watcher.tell_rounds(missed);
+        waiting.watchers.push(watcher);
+    }
+
+    /// Has a watcher told of what it has missed, in its connection's turn.
+    fn catch_up(&mut self, history: History) {
+        if let Some(history) = self.behind.begin(history) {
+            // The thread lives as long as the channel, and its panics are told.
+            let _ = self.history.send(history);
         }
+    }
+
+    /// A watcher has been told of what it had missed, all of it or as much as can be read.
+    pub(super) fn caught_up(&mut self, job: JobId, mut watcher: Watcher, is_whole: bool) {
+        // A client that has gone is not known any more.
+        let Some(next) = self.behind.end(watcher.client.key) else { return };
+        if let Some(next) = next {
+            let _ = self.history.send(next);
+        }
+        if !watcher.client.link.is_open(watcher.request) {
+            return;
+        }
+        if !is_whole && let Some(status) = self.status(job) {
+            watcher.rounds_seen = watcher.rounds_seen.max(status.rounds_done);
+        }
+        self.follow(job, watcher);
     }
 
     /// A request is not wanted any more: the job neither, if it was a submission.
     pub(super) fn cancel_request(&mut self, client: ClientKey, request: u32) {
-        match self.jobs.watched_by(client, request) {
+        match self.jobs.watched_by(client, request).or_else(|| self.behind.watched_by(client, request)) {
             Some((job, true)) => self.tell(Event::CancelRequested { job }),
             Some((job, false)) => {
                 self.jobs.stop_watching(job, client, request);
@@ -242,6 +272,7 @@ impl Driver {
         for (_, watchers) in self.ended.watchers() {
             watchers.retain(|watcher| watcher.client.key != client);
         }
+        self.behind.client_gone(client);
         let failed = self.jobs.client_gone(client);
         self.ask_others(failed, "the client went away before it had sent it", false);
         // It fetches nothing any more.

@@ -18,6 +18,7 @@ use super::dialling::PollerCommand;
 use super::ended::AllEnded;
 use super::event::{DriverEvent, Update};
 use super::handles::{Client, ClientKey, NodeHandle};
+use super::history::{Behind, History};
 use super::job_registry::Jobs;
 use super::journal::{Archive, JournalCommand};
 use super::settings::Settings;
@@ -102,6 +103,9 @@ pub(super) struct Driver {
     poller: Sender<PollerCommand>,
     journal: Sender<JournalCommand>,
     archive: Arc<Archive>,
+    history: Sender<History>,
+    /// Whose watchers are told of what they have missed.
+    behind: Behind,
     /// Whether weights are written, and must be held until they are.
     writes_weights: bool,
     /// Until the journal has been read.
@@ -127,6 +131,7 @@ pub(super) struct Handles {
     pub(super) poller: Sender<PollerCommand>,
     pub(super) journal: Sender<JournalCommand>,
     pub(super) archive: Arc<Archive>,
+    pub(super) history: Sender<History>,
     pub(super) recovering: Arc<AtomicBool>,
     pub(super) event_log: EventLog,
 }
@@ -137,8 +142,19 @@ const LOOK_THROUGH_EVERY_US: u64 = 60_000_000;
 impl Driver {
     /// With the nodes that are listed at the start.
     pub(super) fn new(settings: &Settings, nodes: BTreeMap<NodeKey, NodeAddress>, handles: Handles) -> Driver {
-        let Handles { store, transfers, small, merging, validating, poller, journal, archive, recovering, event_log } =
-            handles;
+        let Handles {
+            store,
+            transfers,
+            small,
+            merging,
+            validating,
+            poller,
+            journal,
+            archive,
+            history,
+            recovering,
+            event_log,
+        } = handles;
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
         Driver {
@@ -166,6 +182,8 @@ impl Driver {
             poller,
             journal,
             archive,
+            history,
+            behind: Behind::default(),
             writes_weights: settings.state_dir.is_some(),
             recovering,
             pending: VecDeque::new(),
@@ -251,6 +269,7 @@ impl Driver {
             DriverEvent::Order { client, request, order } => self.order(&client, request, order),
             DriverEvent::CancelRequest { client, request } => self.cancel_request(client, request),
             DriverEvent::Journal(told) => self.hear_journal(told),
+            DriverEvent::CaughtUp { job, watcher, is_whole } => self.caught_up(job, watcher, is_whole),
             DriverEvent::ObjectArrived { digest } => {
                 for job in self.jobs.arrived(digest) {
                     self.data_complete(job);

@@ -114,7 +114,7 @@ impl Driver {
         }
         let (rounds, untold) = (std::mem::take(&mut job.rounds), std::mem::take(&mut job.untold));
         let is_written = job.is_written;
-        let rounds_done = (rounds.len() + untold.len()) as u32;
+        let rounds_done = rounds.done() + untold.len() as u32;
         let (state, summary, failure) = match outcome {
             Outcome::Done(summary) => (JobState::Done, Some(summary), None),
             Outcome::Failed(reason) => (JobState::Failed, None, Some(reason.into())),
@@ -166,7 +166,7 @@ impl Driver {
         if let Some(job) = self.jobs.get(id).filter(|_| !has_ended) {
             let told = take_durable(&mut job.untold, rounds);
             job.watchers.iter_mut().for_each(|watcher| watcher.tell_rounds(&told));
-            job.rounds.extend(told);
+            job.rounds.extend(&told);
             if state == JobState::Paused
                 && let Some((failure, is_durable)) = &mut job.paused
             {
@@ -180,7 +180,7 @@ impl Driver {
         let Some(waiting) = &mut ended.waiting else { return };
         let told = take_durable(&mut waiting.untold, rounds);
         waiting.watchers.iter_mut().for_each(|watcher| watcher.tell_rounds(&told));
-        waiting.rounds.extend(told);
+        waiting.rounds.extend(&told);
         if !state.has_ended() {
             return;
         }

@@ -17,6 +17,22 @@ use crate::wire::message::Entries;
 /// Jobs that have ended and whose ledgers can be asked for page by page without being looked up again.
 const LOOKED_UP_MAX: usize = 8;
 
+/// Blocks of a page of rounds, and their bytes, but for the first: what is told of so many rounds has less than 10 kB. Every
+/// connection that is told of rounds holds one page.
+pub(super) const PAGE_BLOCKS: usize = 64;
+const PAGE_BYTES: u64 = 64 << 10;
+
+/// A place in a job's ledger.
+pub(in super::super) struct Bookmark {
+    job: JobId,
+    /// The next block.
+    block: usize,
+    /// The ledger as it was when it was last looked up.
+    shelved: Shelved,
+    /// Nothing more comes behind it.
+    is_final: bool,
+}
+
 /// The journal's readers' side.
 pub(in super::super) struct Archive {
     directory: Option<Arc<Directory>>,
@@ -84,15 +100,68 @@ impl Archive {
         Ok(Entries { total, first, shards: of_step, entries })
     }
 
-    /// What was told of a job's rounds, as far as its ledger is whole.
-    pub(super) fn rounds(&self, job: JobId) -> Vec<RoundSummary> {
-        let mut rounds = Vec::new();
-        if let Ok(shelved) = self.look_up(job)
-            && let Err(why) = self.walk(job, &shelved, |block| rounds.extend(block.round))
-        {
-            log::warn!("job {job}: {why}");
+    /// A bookmark in front of what is told of the first round after this one.
+    pub(in super::super) fn bookmark(&self, job: JobId, rounds_seen: u32) -> Result<Bookmark, Absent> {
+        // Looked at first: a job leaves the shelf once nothing more is written of it.
+        let is_final = !self.inner().shelf.contains_key(&job);
+        let mut bookmark = Bookmark { job, block: 0, shelved: self.look_up(job)?, is_final };
+        let (mut low, mut high) = (0, bookmark.shelved.blocks());
+        while rounds_seen > 0 && low < high {
+            let middle = low.midpoint(high);
+            match self.first_told(&bookmark, middle..high).map_err(Absent::Unread)? {
+                Some((block, round)) if round <= rounds_seen => low = block + 1,
+                _ => high = middle,
+            }
         }
-        rounds
+        bookmark.block = low;
+        Ok(bookmark)
+    }
+
+    /// The first of these blocks with which a round ends, and its number. A round has few blocks.
+    fn first_told(&self, bookmark: &Bookmark, blocks: Range<usize>) -> Result<Option<(usize, u32)>, String> {
+        for block in blocks {
+            if let Some(round) = self.read_rounds(bookmark, block..block + 1)?.1.first() {
+                return Ok(Some((block, round.round)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is told of the next rounds behind a bookmark, [`PAGE_BLOCKS`] at most, and perhaps of none; the bookmark moves on.
+    /// None: no more is durable. An error says what is wrong with the ledger there.
+    pub(in super::super) fn rounds_behind(&self, bookmark: &mut Bookmark) -> Result<Option<Vec<RoundSummary>>, String> {
+        if bookmark.block == bookmark.shelved.blocks()
+            && !bookmark.is_final
+            && let Ok(shelved) = self.look_up(bookmark.job)
+        {
+            bookmark.shelved = shelved;
+        }
+        let (start, blocks) = (bookmark.block, bookmark.shelved.blocks());
+        if start >= blocks {
+            return Ok(None);
+        }
+        let starts = &bookmark.shelved.starts;
+        let is_near = |block: &usize| {
+            let bytes = |block: usize| starts.get(block).map(|start| start.bytes);
+            bytes(start).zip(bytes(*block)).is_none_or(|(first, this)| this - first < PAGE_BYTES)
+        };
+        let more = (start + 1..blocks.min(start + PAGE_BLOCKS)).take_while(is_near).count();
+        let (blocks, rounds) = self.read_rounds(bookmark, start..start + 1 + more)?;
+        bookmark.block += blocks;
+        Ok(Some(rounds))
+    }
+
+    /// What is told of rounds at these blocks, as far as they are whole: of how many. An error if the first of them is not.
+    fn read_rounds(&self, bookmark: &Bookmark, blocks: Range<usize>) -> Result<(usize, Vec<RoundSummary>), String> {
+        let (job, mut count, mut rounds) = (bookmark.job, 0, Vec::new());
+        let read = self.read(job, &bookmark.shelved, blocks, |block| {
+            count += 1;
+            rounds.extend(block.round);
+        });
+        match read {
+            Err(why) if count == 0 => Err(format!("the ledger of job {job} cannot be read: {why}")),
+            _ => Ok((count, rounds)),
+        }
     }
 
     /// An object that is on the disk: data of a job, the weights of one that has ended, or those of a round.
@@ -137,7 +206,7 @@ impl Archive {
     pub(in super::super) fn begin(&self, job: JobId, specification: Arc<Specification>) {
         self.shelve(
             job,
-            Shelved { specification, ledger: Extent::START, starts: Arc::default(), tail: Vec::new(), entries: 0 },
+            Shelved { specification, ledger: Extent::START, starts: Arc::default(), tail: Arc::default(), entries: 0 },
         );
     }
 
@@ -232,18 +301,6 @@ impl Archive {
             walk(tail.get(place).map_or(&[], |block| &block.bytes), seal)?;
         }
         Ok(())
-    }
-
-    /// Goes over what is durable of a job's ledger, from its start.
-    fn walk(&self, job: JobId, shelved: &Shelved, mut each: impl FnMut(Block)) -> Result<(), String> {
-        let Shelved { ledger, starts, .. } = shelved;
-        if let Some(directory) = self.directory.as_ref().filter(|_| ledger.bytes > 0) {
-            let (file, _) = directory.open_ledger(job).map_err(|error| error.to_string())?;
-            for block in Blocks::new(file, ledger.bytes, Extent::START.seal) {
-                each(block.map_err(|error| error.to_string())?);
-            }
-        }
-        self.read(job, shelved, starts.len()..shelved.blocks(), each)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -46,8 +46,6 @@ pub(in super::super) enum JournalCommand {
     End { status: JobStatus, summary: Option<Box<Summary>> },
     /// It is not known any more.
     Forget { job: JobId },
-    /// No order: somebody wants the rounds of a job after this one.
-    Rounds { job: JobId, after: u32, then: Box<dyn FnOnce(Vec<RoundSummary>) + Send> },
 }
 
 /// What the journal tells the coordinator.

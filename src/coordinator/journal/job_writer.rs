@@ -20,7 +20,7 @@ pub(super) struct JobWriter {
     /// Where the blocks in the ledger's file begin.
     starts: Arc<Vec<Start>>,
     /// The ledger's blocks behind its file.
-    tail: Vec<Written>,
+    tail: Arc<Vec<Written>>,
     /// The seal of the last of them.
     seal: Digest,
     /// The weights after its last step, until they are written: the merge wants their memory.
@@ -42,7 +42,7 @@ impl JobWriter {
     pub(super) fn new(state: StoredState, weights: Option<Weights>) -> JobWriter {
         JobWriter {
             starts: Arc::default(),
-            tail: Vec::new(),
+            tail: Arc::default(),
             seal: state.ledger.seal,
             state,
             weights,
@@ -58,7 +58,7 @@ impl JobWriter {
     pub(super) fn resume(&mut self, starts: Vec<Start>) {
         let tail = std::mem::take(&mut self.state.tail);
         self.starts = Arc::new(starts);
-        self.tail = ledger::split(&tail, self.state.ledger.seal);
+        self.tail = Arc::new(ledger::split(&tail, self.state.ledger.seal));
         if let Some(last) = self.tail.last() {
             self.seal = ledger::last_seal(&last.bytes);
         }
@@ -80,7 +80,7 @@ impl JobWriter {
         let round = progress.last.filter(|_| ends_round);
         let block = Block { round, first, of_step: state.specification.step_entries(), entries };
         self.seal = ledger::append(&mut bytes, block, &self.seal);
-        self.tail.push(Written { first, bytes: Arc::new(bytes) });
+        Arc::make_mut(&mut self.tail).push(Written { first, bytes: Arc::new(bytes) });
         state.status.state = JobState::Running;
         state.status.rounds_done = progress.rounds_done();
         state.progress = Some(progress);
@@ -125,7 +125,7 @@ impl JobWriter {
             directory.write_ledger(job, self.state.ledger.bytes, &blocks)?;
             let starts = Arc::make_mut(&mut self.starts);
             let mut bytes = self.state.ledger.bytes;
-            for block in self.tail.drain(..) {
+            for block in std::mem::take(&mut self.tail).iter() {
                 starts.push(Start { bytes, first: block.first });
                 bytes += block.bytes.len() as u64;
             }

@@ -33,7 +33,7 @@ mod state;
 mod tests;
 mod writer;
 
-pub(super) use archive::Archive;
+pub(super) use archive::{Archive, Bookmark};
 pub use command::OnDiskError;
 pub(super) use command::{JournalCommand, JournalEvent, Keeping, Restored};
 pub(super) use directory::Directory;

@@ -17,6 +17,7 @@ use crate::wire::text::counted;
 pub(super) struct Whole {
     pub(super) state: StoredState,
     pub(super) weights: Option<Weights>,
+    /// Only of a job that has not ended.
     pub(super) rounds: Vec<RoundSummary>,
     /// Where the blocks in the ledger's file begin.
     pub(super) starts: Vec<Start>,
@@ -91,12 +92,12 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     if state.job() != job {
         return Err(Unread::Damaged(format!("it is of job {}", state.job())));
     }
-    let (rounds, starts) = rounds(directory, &state)?;
-    if state.status.rounds_done as usize != rounds.len() {
+    let (rounds_done, rounds, starts) = rounds(directory, &state)?;
+    if u64::from(state.status.rounds_done) != rounds_done {
         return Err(Unread::Damaged(format!(
             "{} are done, and its ledger has {}",
             state.status.rounds_done,
-            counted(rounds.len() as u64, "round")
+            counted(rounds_done, "round")
         )));
     }
     let weights = state.progress.as_ref().map(|progress| {
@@ -110,15 +111,16 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     Ok(Whole { state, weights, rounds, starts, state_bytes, generation })
 }
 
-/// What is told of the rounds in a state's ledger, if all of it is right, and where the blocks in its file begin.
-fn rounds(directory: &Directory, state: &StoredState) -> Result<(Vec<RoundSummary>, Vec<Start>), Unread> {
+/// How many rounds are in a state's ledger, if all of it is right; what is told of them, if the job has not ended; and where the
+/// blocks in its file begin.
+fn rounds(directory: &Directory, state: &StoredState) -> Result<(u64, Vec<RoundSummary>, Vec<Start>), Unread> {
     let job = state.job();
     let Extent { bytes, seal } = state.ledger;
     let (file, file_bytes) = directory.open_ledger(job).map_err(|error| Unread::Disk(error.to_string()))?;
     if file_bytes < bytes {
         return Err(Unread::Damaged(format!("its ledger has {file_bytes} bytes, and {bytes} are needed")));
     }
-    let mut walked = Walked::new(&state.specification);
+    let mut walked = Walked::new(&state.specification, state.status.ended_ms == 0);
     let mut take = |block: Result<Block, LedgerError>| {
         let block = block.map_err(|error| match error {
             LedgerError::Disk(why) => Unread::Disk(directory.ledger_error(job, why).to_string()),
@@ -137,12 +139,12 @@ fn rounds(directory: &Directory, state: &StoredState) -> Result<(Vec<RoundSummar
         return Err(Unread::Damaged("its ledger is another than the state was written with".to_owned()));
     }
     Blocks::within(&state.tail, seal).try_for_each(|block| take(block).map(drop))?;
-    let Walked { entries, rounds, .. } = walked;
+    let Walked { entries, rounds_done, rounds, .. } = walked;
     if entries != state.entries() {
         let due = state.entries();
         return Err(Unread::Damaged(format!("its ledger has {}, and {due} are due", counted(entries, "entry"))));
     }
-    Ok((rounds, starts))
+    Ok((rounds_done, rounds, starts))
 }
 
 /// A job's ledger as far as it has been walked over: which block may be the next.
@@ -152,17 +154,21 @@ struct Walked {
     of_round: u64,
     merges_gradients: bool,
     entries: u64,
+    rounds_done: u64,
+    keeps_rounds: bool,
     rounds: Vec<RoundSummary>,
 }
 
 impl Walked {
-    fn new(specification: &Specification) -> Walked {
+    fn new(specification: &Specification, keeps_rounds: bool) -> Walked {
         let of_step = specification.step_entries();
         Walked {
             of_step,
             of_round: u64::from(specification.round_steps()) * u64::from(of_step),
             merges_gradients: specification.training.recipe.merges_gradients(),
             entries: 0,
+            rounds_done: 0,
+            keeps_rounds,
             rounds: Vec::new(),
         }
     }
@@ -174,7 +180,7 @@ impl Walked {
         if block.first != before || block.of_step != self.of_step {
             return Err("its ledger is not of this job, or has a step twice".to_owned());
         }
-        let number = self.rounds.len() as u64 + 1;
+        let number = self.rounds_done + 1;
         let (end, round_end) = (before + block.entries.len() as u64, number * self.of_round);
         if !end.is_multiple_of(self.of_step.into()) || end > round_end {
             return Err("a block of its ledger is not of whole steps of one round".to_owned());
@@ -186,7 +192,8 @@ impl Walked {
         if block.entries.iter().any(|entry| matches!(entry.result, EntryResult::Step(_)) != self.merges_gradients) {
             return Err("its ledger has entries of another kind of job".to_owned());
         }
-        self.rounds.extend(block.round);
+        self.rounds_done += u64::from(block.round.is_some());
+        self.rounds.extend(block.round.filter(|_| self.keeps_rounds));
         self.entries = end;
         Ok(before)
     }
@@ -200,7 +207,7 @@ pub(super) fn shelved(directory: &Directory, job: JobId) -> Result<Shelved, Abse
             return Err(Absent::Unread(format!("job {job} is in the journal and cannot be read any more: {why}")));
         }
     };
-    let tail = ledger::split(&state.tail, state.ledger.seal);
+    let tail = Arc::new(ledger::split(&state.tail, state.ledger.seal));
     let entries = state.entries();
     Ok(Shelved { specification: state.specification, ledger: state.ledger, starts: Arc::new(starts), tail, entries })
 }

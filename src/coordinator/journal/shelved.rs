@@ -15,7 +15,7 @@ pub(super) struct Shelved {
     /// Where the blocks in the ledger's file begin: a page is read without those before it.
     pub(super) starts: Arc<Vec<Start>>,
     /// The ledger's blocks behind its file.
-    pub(super) tail: Vec<Written>,
+    pub(super) tail: Arc<Vec<Written>>,
     /// Entries in all.
     pub(super) entries: u64,
 }
@@ -74,7 +74,7 @@ mod tests {
             specification: Arc::new(specification(JobId(1), &Store::new(u64::MAX))),
             ledger: Extent::START,
             starts: Arc::new(file.iter().map(|&first| Start { bytes: 100 * first, first }).collect()),
-            tail: tail.iter().map(written).collect(),
+            tail: Arc::new(tail.iter().map(written).collect()),
             entries,
         }
     }

@@ -187,10 +187,6 @@ impl Writer {
                 state.summary = summary;
             }),
             JournalCommand::Forget { job } => self.forget(job),
-            JournalCommand::Rounds { job, after, then } => {
-                let rounds = self.archive.rounds(job).into_iter().filter(|round| round.round > after);
-                then(rounds.collect());
-            }
         }
     }
 

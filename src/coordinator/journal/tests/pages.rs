@@ -1,5 +1,6 @@
 //! What it costs to read a ledger page by page: what is on the pages, and not what is before them.
 
+use super::super::archive::PAGE_BLOCKS;
 use super::*;
 use crate::wire::limits;
 
@@ -110,6 +111,68 @@ fn a_page_costs_no_more_than_the_rounds_that_are_on_it() {
 }
 
 #[test]
+fn what_is_told_of_rounds_is_read_by_the_page_from_wherever_its_reader_has_come() {
+    if bytes_read().is_none() {
+        return eprintln!("skipped: nothing counts what is read here");
+    }
+    const SLACK: u64 = 1_024;
+    let (root, job) = (scratch(), JobId(4));
+    for (shards, rounds) in [(1, 5_000), (2_000, 40)] {
+        let mut harness = Harness::open(root.path());
+        harness.recover();
+        long(&mut harness, job, shards, rounds);
+        let ledger = std::fs::metadata(root.path().join("jobs").join(job.to_string()).join("ledger")).unwrap().len();
+        let block = ledger / u64::from(rounds) + shards as u64 * 32;
+        let archive = &harness.writer.archive;
+        let most = (64 << 10) + block + SLACK;
+        for seen in [0, 1, rounds / 2, rounds - 1, rounds, rounds + 1] {
+            let before = bytes_read().unwrap();
+            let mut bookmark = archive.bookmark(job, seen).unwrap();
+            let found = bytes_read().unwrap() - before;
+            assert!(found <= 14 * (block + SLACK), "{found} bytes to find what is after round {seen} of {rounds}");
+            let mut told = seen.min(rounds);
+            loop {
+                let before = bytes_read().unwrap();
+                let page = archive.rounds_behind(&mut bookmark).unwrap();
+                let read = bytes_read().unwrap() - before;
+                assert!(read <= most, "{read} bytes for a page");
+                let Some(page) = page else { break };
+                assert!(page.len() <= PAGE_BLOCKS, "{} rounds on a page", page.len());
+                for round in page {
+                    told += 1;
+                    assert_eq!(round.round, told);
+                }
+            }
+            assert_eq!(told, rounds);
+        }
+        drop(harness);
+        std::fs::remove_dir_all(root.path().join("jobs")).unwrap();
+    }
+}
+
+#[test]
+fn a_bookmark_goes_on_where_more_is_written_and_ends_with_its_job() {
+    let (root, job) = (scratch(), JobId(4));
+    let mut harness = Harness::open(root.path());
+    harness.recover();
+    harness.begin(job);
+    let archive = harness.writer.archive.clone();
+    let mut bookmark = archive.bookmark(job, 0).unwrap();
+    let mut next = || archive.rounds_behind(&mut bookmark).unwrap().map(|page| page.iter().map(|round| round.round).collect());
+    assert_eq!(next(), None::<Vec<u32>>);
+    for round in 1..=ROUNDS {
+        // What was at the end of the ledger is in its file, now or the next time.
+        harness.round(job, round);
+        assert_eq!((next(), next()), (Some(vec![round]), None));
+    }
+    harness.end(job);
+    assert_eq!(next(), None);
+    assert_eq!(rounds_after(&archive, job, 2).iter().map(|round| round.round).collect::<Vec<_>>(), [3, 4, 5, 6]);
+    harness.order(JournalCommand::Forget { job });
+    assert!(matches!(archive.bookmark(job, 0), Err(Absent::Unknown)));
+}
+
+#[test]
 fn ledgers_that_are_asked_for_in_turn_are_looked_up_once() {
     if bytes_read().is_none() {
         return eprintln!("skipped: nothing counts what is read here");
@@ -156,7 +219,7 @@ fn a_ledger_that_is_damaged_while_the_coordinator_runs_is_told_of_and_nothing_of
     };
     let seal = said(4);
     assert!(seal.contains("the ledger of job 0000") && seal.contains("digest"), "{seal}");
-    assert_eq!(archive.rounds(job).len(), 2);
+    assert_eq!(rounds_after(archive, job, 0).len(), 2, "what is before it");
     std::fs::write(&path, &bytes[..length / 2]).unwrap();
     let short = said(6);
     assert!(short.contains("cannot read ") && short.contains("ledger"), "{short}");

@@ -1,0 +1,98 @@
+//! Whoever watches a job and does not read what he is told: what that costs the coordinator, and whoever reads.
+
+use std::thread;
+use std::time::Instant;
+
+use gradwire::job::{JobId, Specification};
+use gradwire::wire::message::{Attach, Submit};
+use gradwire::wire::{Message, Role};
+
+use crate::common::cluster::Cluster;
+use crate::common::peer::Peer;
+use crate::common::process::PATIENCE;
+use crate::common::smallest::{owned, piece, rows, smallest_job};
+
+/// Rounds of the job that is watched: a history of more than half a megabyte.
+const ROUNDS: u32 = 4_000;
+const PEERS: usize = 32;
+/// Times that each of them asks for the history.
+const TIMES: u32 = 30;
+
+/// The next round of the job that is told on this request, or None at its end; data that is asked for meanwhile is given.
+fn next_round(peer: &mut Peer) -> (u32, Option<u32>) {
+    loop {
+        let frame = peer.receive();
+        let request = frame.header.request;
+        match frame.message() {
+            Message::Fetch(fetch) => peer.send(owned(piece(fetch, &rows())), request),
+            Message::Round(round) => return (request, Some(round.round)),
+            Message::Done(_) => return (request, None),
+            Message::Accepted(_) | Message::Notice(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Reads a job to its end: every round is told once on each of these requests, in order.
+fn read_to_the_end(peer: &mut Peer, requests: &[u32], mut told: u32) {
+    let mut seen: Vec<(u32, u32)> = requests.iter().map(|request| (*request, told)).collect();
+    let mut left = requests.len();
+    while left > 0 {
+        let (request, round) = next_round(peer);
+        told = seen.iter().find(|(other, _)| *other == request).expect("a request of ours").1;
+        assert_eq!(round.unwrap_or(ROUNDS + 1), told + 1, "on request {request}");
+        left -= usize::from(round.is_none());
+        seen.iter_mut().filter(|(other, _)| *other == request).for_each(|(_, told)| *told += 1);
+    }
+}
+
+/// Has a long job done. Another client comes to watch it when some of its rounds are done.
+fn done_job(cluster: &Cluster) -> JobId {
+    let (job, specification) = smallest_job();
+    let specification = Specification { rounds: ROUNDS, ..specification };
+    let mut owner = Peer::greeted(cluster.coordinator.address, Role::Client);
+    owner.send(Submit { job, rounds_seen: 0, specification }, 1);
+    while next_round(&mut owner) != (1, Some(500)) {}
+    let mut late = Peer::greeted(cluster.coordinator.address, Role::Client);
+    for (request, rounds_seen) in [(1, 0), (3, 0)] {
+        late.send(Attach { job, rounds_seen }, request);
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| read_to_the_end(&mut late, &[1, 3], 0));
+        read_to_the_end(&mut owner, &[1], 500);
+    });
+    job
+}
+
+#[test]
+fn histories_that_are_asked_for_and_not_read_cost_a_page_a_connection() {
+    let cluster = Cluster::new();
+    let job = done_job(&cluster);
+    let frames = || cluster.coordinator.metric("gradwire_frames_received_total");
+    let (before, peak_kib) = (frames(), cluster.coordinator.peak_memory_kib());
+    let peers: Vec<Peer> = (0..PEERS)
+        .map(|_| {
+            let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
+            (0..TIMES).for_each(|time| peer.send(Attach { job, rounds_seen: 0 }, 2 * time + 1));
+            peer
+        })
+        .collect();
+    let deadline = Instant::now() + PATIENCE;
+    while frames() < before + f64::from(TIMES) * PEERS as f64 {
+        assert!(Instant::now() < deadline, "the coordinator no longer reads: it has too much to say");
+    }
+    assert!(cluster.coordinator.status().contains("1 of 1 active"));
+    if let (Some(before), Some(after)) = (peak_kib, cluster.coordinator.peak_memory_kib()) {
+        let (grown, all) = (after - before, PEERS as u64 * u64::from(TIMES) * u64::from(ROUNDS) * 100 >> 10);
+        println!("{grown} KiB more for histories of more than {all} KiB");
+        assert!(grown < 64 << 10, "{grown} KiB more");
+    }
+    // Who reads hears all of it, as often as he asks.
+    let mut reading = Peer::greeted(cluster.coordinator.address, Role::Client);
+    [1, 3, 5].iter().for_each(|request| reading.send(Attach { job, rounds_seen: 0 }, *request));
+    read_to_the_end(&mut reading, &[1, 3, 5], 0);
+    reading.send(Attach { job, rounds_seen: ROUNDS - 1_000 }, 7);
+    read_to_the_end(&mut reading, &[7], ROUNDS - 1_000);
+    drop(peers);
+    cluster.assert_is_well();
+}
