@@ -9,6 +9,7 @@ use super::collected::Lost;
 use super::handles::{Client, ClientKey, NodeHandle};
 use super::journal::JournalEvent;
 use super::listing::Changed;
+use super::room::Charge;
 use super::status::Snapshot;
 use super::update::UpdateBytes;
 use super::watcher::Watcher;
@@ -56,8 +57,8 @@ pub(super) enum DriverEvent {
     Journal(JournalEvent),
     /// A watcher has been told of all rounds that it had missed; of those that can be read, unless `is_whole`.
     CaughtUp { job: JobId, watcher: Watcher, is_whole: bool },
-    /// A client's object is in the store.
-    ObjectArrived { digest: Digest },
+    /// A client's object is in the store. It is charged until its job has it.
+    ObjectArrived { digest: Digest, charge: Charge },
     /// A client's object cannot be had; `is_wrong` if it is not as large as its job's specification says.
     ObjectMissing { client: ClientKey, digest: Digest, reason: String, is_wrong: bool },
     /// The weights of step 0 exist.

@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(super) use super::client_key::ClientKey;
+use super::room::Inbox;
 use super::update::Updates;
 use crate::digest::Digest;
 use crate::job::{Attempt, JobId};
@@ -71,16 +73,12 @@ impl From<Fetching> for ClientContext {
     }
 }
 
-/// One client's connection, never used again after it has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ClientKey(pub(super) u64);
-
 /// What other threads hold of a client.
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) key: ClientKey,
     pub(super) link: Link<ClientContext>,
-    pub(super) fetcher: Arc<Mutex<Fetcher>>,
+    pub(super) fetcher: Arc<Mutex<Fetcher<Inbox>>>,
 }
 
 impl Client {
@@ -90,12 +88,17 @@ impl Client {
         let _ = self.fetcher().want(&self.link, digest, bytes, Some(bytes));
     }
 
+    /// Asks the client for what there was no room for.
+    pub(super) fn go_on(&self) {
+        let _ = self.fetcher().go_on(&self.link);
+    }
+
     /// Whether it has sent nothing of what it was asked for, for too long.
     pub(super) fn is_stalled(&self) -> bool {
         self.fetcher().is_stalled()
     }
 
-    pub(super) fn fetcher(&self) -> MutexGuard<'_, Fetcher> {
+    pub(super) fn fetcher(&self) -> MutexGuard<'_, Fetcher<Inbox>> {
         self.fetcher.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -142,7 +142,8 @@ impl Behind {
     /// The job whose history this request is told of, and whether it has submitted it.
     pub(super) fn watched_by(&self, client: ClientKey, request: u32) -> Option<(JobId, bool)> {
         let connection = self.0.get(&client)?;
-        let waiting = connection.waiting.iter().map(|History { job, watcher, .. }| (watcher.request, *job, watcher.is_submitter));
+        let waiting =
+            connection.waiting.iter().map(|History { job, watcher, .. }| (watcher.request, *job, watcher.is_submitter));
         let mut all = waiting.chain([(connection.request, connection.job, connection.is_submitter)]);
         all.find(|(other, ..)| *other == request).map(|(_, job, is_submitter)| (job, is_submitter))
     }

@@ -4,21 +4,24 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::data::objects_of;
+use super::data::{Kept, objects_of, specification_bytes};
 use super::durable_rounds::DurableRounds;
 use super::handles::ClientKey;
 use super::journal::Restored;
+use super::room::Room;
 use super::status::Open;
 use super::watcher::Watcher;
 use super::work::Weights;
 use crate::digest::Digest;
 use crate::job::{Failure, JobId, JobState, JobStatus, RoundSummary, Specification};
 use crate::model::{Network, Rows};
+use crate::net::{self, IpAddr};
 use crate::store::Store;
 use crate::wire::message::Error;
 use crate::wire::object::{self, ObjectKind};
-use crate::wire::{ErrorCode, MessageType};
+use crate::wire::{ErrorCode, MessageType, limits};
 
 /// A job that has not ended.
 pub(super) struct Job {
@@ -29,6 +32,15 @@ pub(super) struct Job {
     objects: HashMap<Digest, u64>,
     /// Of these, those that are not here yet.
     missing: HashSet<Digest>,
+    /// Bytes of its objects and of its specification, and those of the objects that are here.
+    pub(super) bytes: u64,
+    pub(super) bytes_here: u64,
+    /// The clients that were asked for what is not.
+    asked: Vec<ClientKey>,
+    /// Where it was submitted from; not of a job from before the start.
+    pub(super) owner: Option<IpAddr>,
+    /// When it was submitted.
+    pub(super) collects_since: Duration,
     pub(super) validation: Option<Arc<Rows<'static>>>,
     /// The weights of the current step, but while the next are made of them; their object is pinned in the store.
     pub(super) base: Option<Weights>,
@@ -61,6 +73,12 @@ pub(super) enum Refusal {
     NoRoom { bytes: u64, free: u64 },
     /// Its merge needs all updates of a step at once, or the gradients of all its blocks, and there is no room for so many.
     Updates { bytes: u64, allowed: u64, of_blocks: bool },
+    /// As many jobs wait for their data as may, and nobody has more of them than its client would have.
+    Collecting { got: u64 },
+    /// Few places are left, and its address has its share of them.
+    PlacesShare { got: u64, allowed: u64 },
+    /// Few bytes are left, and its address has its share of them.
+    BytesShare { got: u64, allowed: u64 },
 }
 
 impl Refusal {
@@ -72,6 +90,10 @@ impl Refusal {
             Self::TooMuchData { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::NoRoom { bytes, free } => (ErrorCode::Busy, true, bytes, free),
             Self::Updates { bytes, allowed, .. } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
+            Self::Collecting { got } => (ErrorCode::Busy, true, got, limits::COLLECTING_JOBS_MAX as u64),
+            Self::PlacesShare { got, allowed } | Self::BytesShare { got, allowed } => {
+                (ErrorCode::Busy, true, got, allowed)
+            }
         };
         Error { code, about: MessageType::Submit as u8, retry, got, allowed, text: self.to_string() }
     }
@@ -102,6 +124,19 @@ impl fmt::Display for Refusal {
                      {fewer}, or the mean"
                 )
             }
+            Self::Collecting { .. } => {
+                let allowed = limits::COLLECTING_JOBS_MAX;
+                write!(f, "the data of {allowed} jobs is on its way, as much as may be: try again later")
+            }
+            Self::PlacesShare { allowed, .. } => write!(
+                f,
+                "few places are left for jobs, and your address has its share, {allowed}: try again when one of them has ended"
+            ),
+            Self::BytesShare { got, allowed } => write!(
+                f,
+                "little room is left for data, and your address would have {got} bytes, while its share is {allowed}: try again \
+                 when one of its jobs has ended"
+            ),
             Self::NoRoom { bytes, free } => {
                 write!(
                     f,
@@ -117,7 +152,11 @@ impl fmt::Display for Refusal {
 pub(super) struct Jobs {
     store: Arc<Store>,
     store_bytes: u64,
+    room: Room,
     open: HashMap<JobId, Job>,
+    /// What is here of their data, and what is here of those that are complete.
+    here: Kept,
+    complete: Kept,
     /// The largest object that a job may have.
     object_bytes_max: u64,
     /// Bytes that the updates of one step, or its blocks' gradients, may have where all of them are kept at once.
@@ -125,8 +164,28 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    pub(super) fn new(store: Arc<Store>, store_bytes: u64, object_bytes_max: u64, updates_bytes_max: u64) -> Jobs {
-        Jobs { store, store_bytes, object_bytes_max, updates_bytes_max, open: HashMap::new() }
+    pub(super) fn new(
+        store: Arc<Store>,
+        room: Room,
+        store_bytes: u64,
+        object_bytes_max: u64,
+        updates_bytes_max: u64,
+    ) -> Jobs {
+        let (open, here, complete) = (HashMap::new(), Kept::default(), Kept::default());
+        Jobs { store, store_bytes, room, open, here, complete, object_bytes_max, updates_bytes_max }
+    }
+
+    pub(super) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    pub(super) fn store_bytes(&self) -> u64 {
+        self.store_bytes
+    }
+
+    /// Every job that has not ended.
+    pub(super) fn each(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.open.iter().map(|(&id, job)| (id, job))
     }
 
     /// What is held of every job that has not ended, for the console.
@@ -145,7 +204,7 @@ impl Jobs {
     }
 
     /// Whether a job like this can be taken at all, and now.
-    pub(super) fn check(&self, job: JobId, specification: &Specification) -> Result<(), Refusal> {
+    pub(super) fn check(&self, job: JobId, specification: &Specification, address: IpAddr) -> Result<(), Refusal> {
         if job == JobId::NIL {
             return Err(Refusal::Nil);
         }
@@ -167,25 +226,40 @@ impl Jobs {
             let of_blocks = specification.training.recipe.merges_gradients();
             return Err(Refusal::Updates { bytes, allowed: self.updates_bytes_max, of_blocks });
         }
-        let held: HashMap<_, _> = self.open.values().flat_map(|job| &job.objects).collect();
-        let free = self.store_bytes.saturating_sub(held.values().copied().sum());
-        // A job that is known brings nothing new; of another, what is held for some job counts once.
-        let new = objects.iter().filter(|(digest, _)| !held.contains_key(digest));
+        // A job that is known brings nothing new.
+        if self.open.contains_key(&job) {
+            return Ok(());
+        }
+        // Of another, what is held for a job counts once. What is only on its way may be overtaken.
+        let free = self.store_bytes.saturating_sub(self.complete.bytes);
+        let new = objects.iter().filter(|(digest, _)| !self.complete.holds(digest));
         let bytes = new.fold(0u64, |sum, (_, &bytes)| sum.saturating_add(bytes));
-        if bytes > free && !self.open.contains_key(&job) {
+        if bytes > free {
             return Err(Refusal::NoRoom { bytes, free });
         }
-        Ok(())
+        self.check_share(address, bytes, free)
     }
 
     /// Takes a new job in.
-    pub(super) fn insert(&mut self, id: JobId, specification: Arc<Specification>, submitted_ms: u64) -> &mut Job {
+    pub(super) fn insert(
+        &mut self,
+        id: JobId,
+        specification: Arc<Specification>,
+        submitted_ms: u64,
+        owner: Option<IpAddr>,
+    ) -> &mut Job {
         let objects = objects_of(&specification);
+        let bytes = specification_bytes(&specification) + objects.values().sum::<u64>();
         let job = Job {
             network: Arc::new(specification.training.network.clone()),
             specification,
             watchers: Vec::new(),
             missing: objects.keys().copied().collect(),
+            bytes,
+            bytes_here: 0,
+            asked: Vec::new(),
+            owner,
+            collects_since: net::now(),
             objects,
             validation: None,
             base: None,
@@ -208,16 +282,28 @@ impl Jobs {
             self.store.insert(digest, bytes);
             self.store.pin(&digest);
         }
-        let job = self.insert(id, state.specification.clone(), state.status.submitted_ms);
+        let job = self.insert(id, state.specification.clone(), state.status.submitted_ms, None);
         job.missing.clear();
+        let kept: Vec<(Digest, u64)> = job.objects().collect();
         job.is_written = true;
         job.goes_on = true;
         job.rounds.extend(&rounds);
         job.paused = state.status.failure.map(|failure| (failure, true));
+        kept.iter().for_each(|(digest, bytes)| self.here.add(*digest, *bytes));
+        self.is_complete(id);
         if let Some(weights) = weights {
             self.set_base(id, weights);
         }
         self.open_data(id)
+    }
+
+    /// All of a job's data is here.
+    fn is_complete(&mut self, id: JobId) {
+        if let Some(job) = self.open.get(&id) {
+            job.objects().for_each(|(digest, bytes)| self.complete.add(digest, bytes));
+            self.complete.bytes += specification_bytes(&job.specification);
+        }
+        self.room.keep(self.here.bytes);
     }
 
     /// What is told of a job that has not ended.
@@ -249,8 +335,13 @@ impl Jobs {
         let complete = missing.into_iter().flat_map(|digest| self.arrived(digest)).collect();
         let Some(job) = self.open.get(&id) else { return complete };
         let Some(watcher) = job.source() else { return complete };
-        for digest in &job.missing {
-            watcher.client.want(*digest, job.objects[digest]);
+        let (client, wanted) =
+            (watcher.client.clone(), job.missing.iter().map(|digest| (*digest, job.objects[digest])));
+        wanted.for_each(|(digest, bytes)| client.want(digest, bytes));
+        if let Some(job) = self.open.get_mut(&id)
+            && !job.asked.contains(&client.key)
+        {
+            job.asked.push(client.key);
         }
         complete
     }
@@ -261,11 +352,15 @@ impl Jobs {
         for (&id, job) in &mut self.open {
             if job.missing.contains(&digest) && self.store.pin(&digest) {
                 job.missing.remove(&digest);
+                job.bytes_here += job.objects[&digest];
+                self.here.add(digest, job.objects[&digest]);
                 if job.missing.is_empty() {
                     complete.push(id);
                 }
             }
         }
+        complete.iter().for_each(|id| self.is_complete(*id));
+        self.room.keep(self.here.bytes);
         complete
     }
 
@@ -367,21 +462,41 @@ impl Jobs {
         }
     }
 
-    /// Lets go of all that was held for the job. Its last weights stay in the store for a while, to be fetched.
-    pub(super) fn release(&mut self, id: JobId) {
-        let Some(job) = self.open.remove(&id) else { return };
+    /// Lets go of all that was held for the job. Its last weights stay in the store for a while, to be fetched. Returns what
+    /// was on its way for no other job, and from whom.
+    pub(super) fn release(&mut self, id: JobId) -> (Vec<Digest>, Vec<ClientKey>) {
+        let Some(mut job) = self.open.remove(&id) else { return (Vec::new(), Vec::new()) };
         for digest in job.objects.keys().filter(|digest| !job.missing.contains(digest)) {
             self.store.unpin(digest);
+            self.here.remove(digest);
         }
+        if job.is_complete() {
+            job.objects.keys().for_each(|digest| self.complete.remove(digest));
+            self.complete.bytes -= specification_bytes(&job.specification);
+        }
+        self.room.keep(self.here.bytes);
         if let Some(base) = job.base {
             self.store.unpin(&base.digest);
         }
+        let others: Vec<&Job> = self.open.values().filter(|other| !other.is_complete()).collect();
+        job.missing.retain(|digest| !others.iter().any(|other| other.missing.contains(digest)));
+        (job.missing.into_iter().collect(), job.asked)
     }
 }
 
 impl Job {
+    /// Whether all of its data is here.
+    pub(super) fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// Its objects, and their sizes.
+    fn objects(&self) -> impl Iterator<Item = (Digest, u64)> {
+        self.objects.iter().map(|(digest, bytes)| (*digest, *bytes))
+    }
+
     /// Whom its data is had from: the latest watcher that gives it.
-    fn source(&self) -> Option<&Watcher> {
+    pub(super) fn source(&self) -> Option<&Watcher> {
         self.watchers.iter().rev().find(|watcher| watcher.gives_data)
     }
 

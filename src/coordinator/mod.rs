@@ -14,12 +14,15 @@
 //! | `listing` | none: the list of nodes, which the inactive poller has read again when its file changes |
 //! | `threads` | none of its own: it starts those that there is no going on without
 //! | `transfers`, `update` | none: how many bytes of updates there may be, and how one comes together |
+//! | `room`, `collecting` | none: room for jobs' data, and who gives way where there is none |
 //! | `jobs`, `ended`, `durable_rounds` | none: jobs that have not ended, jobs that have, their rounds |
 //! | `workers` | one that merges, one that validates |
 //! | `merging`, `collected` | none: a round in the making, and its updates where all must be there |
 
 mod answers;
+mod client_key;
 mod collected;
+mod collecting;
 mod data;
 mod dialling;
 mod driver;
@@ -35,6 +38,7 @@ mod links;
 mod listing;
 mod merging;
 mod pollers;
+mod room;
 mod server;
 mod settings;
 mod status;
@@ -69,6 +73,7 @@ use event::DriverEvent;
 use journal::{Directory, Keeping};
 pub use journal::{OnDiskError, OpenError};
 use listing::Listing;
+use room::Room;
 pub use settings::{KEEP_BYTES, Settings};
 pub use threads::FatalError;
 use threads::Threads;
@@ -120,6 +125,7 @@ impl Coordinator {
     ) -> Result<Coordinator, StartError> {
         let identity = identity(settings, listener.address().port());
         let store = Arc::new(Store::new(settings.store_bytes));
+        let data_room = Room::new(settings.store_bytes);
         let (events, queue) = bounded(EVENTS_MAX);
         let (stop_pollers, stopped) = bounded(0);
         let mut threads = Vec::new();
@@ -162,6 +168,7 @@ impl Coordinator {
         threads.push(reader);
         let handles = Handles {
             store: store.clone(),
+            room: data_room.clone(),
             transfers,
             small,
             merging,
@@ -178,7 +185,7 @@ impl Coordinator {
         // Last: it has written everything once the engine's thread has ended.
         threads.push(writer);
         let set = vec![("OBJECT_BYTES_MAX", settings.object_bytes), ("IN_FLIGHT_BYTES_MAX", settings.in_flight_bytes)];
-        let service = server::Clients::new(identity, store, archive, recovering, events.clone(), set);
+        let service = server::Clients::new(identity, store, data_room, archive, recovering, events.clone(), set);
         let server = net::serve(listener, port, Arc::new(service))?;
         Ok(Coordinator { server, events, stop_pollers: Some(stop_pollers), threads, fatal_errors })
     }

@@ -10,6 +10,7 @@ use crossbeam_channel::{Sender, bounded};
 use super::event::DriverEvent;
 use super::handles::{Client, ClientContext, ClientKey};
 use super::journal::{Absent, Archive};
+use super::room::{Inbox, Room};
 use super::status::{self, Snapshot};
 use crate::digest::Digest;
 use crate::job::JobId;
@@ -25,6 +26,7 @@ use crate::wire::{ErrorCode, Message, MessageType, Role, limits};
 pub(super) struct Clients {
     identity: Identity,
     store: Arc<Store>,
+    room: Room,
     archive: Arc<Archive>,
     /// Until the journal has been read.
     recovering: Arc<AtomicBool>,
@@ -38,12 +40,13 @@ impl Clients {
     pub(super) fn new(
         identity: Identity,
         store: Arc<Store>,
+        room: Room,
         archive: Arc<Archive>,
         recovering: Arc<AtomicBool>,
         events: Sender<DriverEvent>,
         limits: Vec<(&'static str, u64)>,
     ) -> Clients {
-        Clients { identity, store, archive, recovering, events, limits, next: AtomicU64::new(1) }
+        Clients { identity, store, room, archive, recovering, events, limits, next: AtomicU64::new(1) }
     }
 
     /// A moment of the thread that owns everything.
@@ -81,7 +84,8 @@ impl Service for Clients {
             Err(error) => return log::warn!("lost the client at {address}: {error}"),
         };
         let key = ClientKey(self.next.fetch_add(1, Ordering::Relaxed));
-        let fetcher = Arc::new(Mutex::new(Fetcher::new(self.store.clone())));
+        let inbox = Inbox::new(self.store.clone(), self.room.clone(), key);
+        let fetcher = Arc::new(Mutex::new(Fetcher::new(Arc::new(inbox))));
         let client = Client { key, link, fetcher };
         log::debug!("client {address} connected");
         if self.events.send(DriverEvent::ClientHere { client: client.clone() }).is_err() {
@@ -208,9 +212,9 @@ impl Handler<ClientContext> for ClientLink {
         };
         let event = match fetched {
             Ok(Fetched::Partly) => return,
-            Ok(Fetched::Whole(digest, bytes)) => {
+            Ok(Fetched::Whole(digest, (bytes, charge))) => {
                 self.store.insert(digest, bytes);
-                DriverEvent::ObjectArrived { digest }
+                DriverEvent::ObjectArrived { digest, charge }
             }
             Err(error) => {
                 let is_wrong = matches!(error, FetchError::TooLarge { .. });

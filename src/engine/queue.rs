@@ -74,7 +74,9 @@ impl Jobs {
                 self.cut_as_in(job, &specification);
                 Admission::Attached { progress }
             }
-            None if self.queue.len() >= queued_max => Admission::Busy { queued_max },
+            None if self.queue.iter().filter(|queued| queued.has_data).count() >= queued_max => {
+                Admission::Busy { queued_max }
+            }
             None => {
                 let queued = Queued {
                     job,

@@ -9,7 +9,7 @@ use super::scheduler::Policy;
 pub struct Settings {
     /// How tasks are handed out.
     pub policy: Policy,
-    /// Jobs that may wait at the same time.
+    /// Jobs that may wait with their data at the same time. How many may wait for their data is for whoever submits them.
     pub queued_max: usize,
     /// Jobs that may be paused at the same time; one more fails.
     pub paused_max: usize,
@@ -26,7 +26,7 @@ impl Settings {
     pub fn new(policy: Policy) -> Settings {
         Settings {
             policy,
-            queued_max: 16,
+            queued_max: 1_024,
             paused_max: 16,
             attempts_max: 12,
             strikes_max: 3,

@@ -1,10 +1,12 @@
 //! ConnectionSlots for connections of one sort, a limited number of them: who comes when all are taken has somebody hung up on,
-//! the oldest connection of the address that has most of them. So whoever opens many takes slots from himself. Owns who
-//! holds a slot; does not know what the connections are for.
+//! the oldest connection of the address that has most of them. So whoever opens many takes slots from himself. Or is turned
+//! away, where he would be the one who has most. Owns who holds a slot; does not know what the connections are for.
 
 use std::io;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::shares::{Held, gives_way};
 
 /// ConnectionSlots, in all and for one address.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(super) struct ConnectionSlots {
 struct Taken {
     stream: Arc<TcpStream>,
     ip: IpAddr,
+    /// Who it says that it is; zeros before it has.
+    id: [u8; 16],
 }
 
 /// A slot; given up when dropped.
@@ -54,9 +58,33 @@ impl ConnectionSlots {
             // Its thread wakes up with the end of its stream.
             let _ = oldest.stream.shutdown(Shutdown::Both);
         }
-        taken.push(Taken { stream: stream.clone(), ip });
+        taken.push(Taken { stream: stream.clone(), ip, id: [0; 16] });
         let is_crowded = taken.len() * 2 >= self.in_all;
         Ok(ConnectionSlot { slots: self.clone(), stream, is_crowded, has_evicted: evicted.is_some() })
+    }
+
+    /// A slot for a connection that is known by now, in place of another one. Where there is none left, the oldest of the
+    /// client that gives way is hung up on, if one does; if none does there is no slot, and so many are taken.
+    pub(super) fn take_share(
+        self: &Arc<Self>,
+        before: &ConnectionSlot,
+        ip: IpAddr,
+        id: [u8; 16],
+    ) -> Result<ConnectionSlot, usize> {
+        let stream = before.stream.clone();
+        let mut taken = self.taken();
+        let has_evicted = taken.len() >= self.in_all;
+        if has_evicted {
+            let held = taken.iter().map(|Taken { ip, id, .. }| Held { address: *ip, client: *id, amount: 1 });
+            let busiest = gives_way(held, Held { address: ip, client: id, amount: 1 });
+            let oldest = taken.iter().position(|other| Some((other.ip, other.id)) == busiest);
+            let Some(oldest) = oldest else { return Err(taken.len()) };
+            // Its thread wakes up with the end of its stream.
+            let _ = taken.remove(oldest).stream.shutdown(Shutdown::Both);
+        }
+        taken.push(Taken { stream: stream.clone(), ip, id });
+        let is_crowded = taken.len() * 2 >= self.in_all;
+        Ok(ConnectionSlot { slots: self.clone(), stream, is_crowded, has_evicted })
     }
 
     /// How many are taken.
@@ -147,6 +175,32 @@ mod tests {
         }
         let open: Vec<u16> = slots.taken().iter().map(|taken| taken.stream.peer_addr().unwrap().port()).collect();
         assert_eq!(open, [0, 3, 4, 5].map(|index: usize| ends[index].0.local_addr().unwrap().port()));
+    }
+
+    // Only Linux gives a loopback interface more than one address.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_would_have_most_is_turned_away_and_for_anybody_else_the_busiest_is_hung_up_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (ungreeted, slots) = (ConnectionSlots::new(100, 100), ConnectionSlots::new(4, 4));
+        let mut ends = Vec::new();
+        let mut come = |last: u8, id: u8| {
+            let (near, far) = connection(&listener);
+            let before = ungreeted.take(&far, IpAddr::from([127, 0, 0, last])).unwrap();
+            ends.push(near);
+            slots.take_share(&before, IpAddr::from([127, 0, 0, last]), [id; 16])
+        };
+        let held: Vec<_> = [(9, 1), (7, 1), (7, 2), (7, 2)].map(|(last, id)| come(last, id).unwrap()).into();
+        assert!(!held.iter().any(ConnectionSlot::has_evicted), "there is room");
+        assert_eq!(come(7, 2).unwrap_err(), 4);
+        let newcomer = come(8, 1).unwrap();
+        assert!(newcomer.has_evicted());
+        assert_eq!(slots.taken().len(), 4);
+        let second = come(7, 1).map(|_| ());
+        assert_eq!(second, Err(4), "both of that address have one now, and it would have two");
+        drop((held, newcomer));
+        assert_eq!(slots.count(), 0);
+        assert_eq!((&ends[2]).read(&mut [0]).unwrap(), 0, "the oldest of the client that had two");
     }
 
     #[test]

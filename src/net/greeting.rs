@@ -153,7 +153,7 @@ pub(super) fn answer<P>(
     me: &Identity,
     wait: Duration,
     admit: impl FnOnce(&Peer) -> Result<(), Error>,
-    place: impl FnOnce() -> Result<P, Error>,
+    place: impl FnOnce(&Peer) -> Result<P, Error>,
 ) -> Result<(Greeted, P), (TcpStream, GreetingError)> {
     match try_answer(&stream, &mut decoder, me, wait, admit, place) {
         Ok((peer, place)) => {
@@ -171,7 +171,7 @@ fn try_answer<P>(
     me: &Identity,
     wait: Duration,
     admit: impl FnOnce(&Peer) -> Result<(), Error>,
-    place: impl FnOnce() -> Result<P, Error>,
+    place: impl FnOnce(&Peer) -> Result<P, Error>,
 ) -> Result<(Peer, P), GreetingError> {
     let deadline = Deadline::after(wait);
     let hello = loop {
@@ -193,7 +193,7 @@ fn try_answer<P>(
     };
     admit(&peer)?;
     judge::cluster(&me.features, &peer.features, MessageType::Hello)?;
-    let place = place()?;
+    let place = place(&peer)?;
     let mut nonce = [0; 32];
     fill_random(&mut nonce);
     let welcome = Welcome {

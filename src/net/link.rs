@@ -268,7 +268,6 @@ pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>,
     let Greeted { stream, decoder, me, dialled, counters, peer } = greeted;
     let session = Session::new(me, peer.role, dialled, deadline::now());
     stream.set_write_timeout(Some(WRITE_TICK))?;
-    let writing = stream.try_clone()?;
     let name = format!("write {}", peer.address);
     let link = Link(Arc::new(Shared {
         peer,
@@ -281,7 +280,7 @@ pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>,
     }));
     let noting = link.clone();
     let writer = Builder::new().name(name).stack_size(THREAD_STACK_BYTES).spawn(move || {
-        if let Err(error) = noting.0.outbox.write_all(&writing, &noting.0.counters) {
+        if let Err(error) = noting.0.outbox.write_all(&noting.0.stream, &noting.0.counters) {
             let reason = if error.kind() == ErrorKind::TimedOut {
                 "it takes nothing of what it is sent".to_owned()
             } else {
@@ -290,7 +289,7 @@ pub fn open<C: Clone + Send + 'static>(greeted: Greeted) -> io::Result<(Link<C>,
             noting.cut(&reason);
         } else {
             // All is sent. The reader ends when the peer has read it and closes, or when its own time is up.
-            let _ = writing.shutdown(Shutdown::Write);
+            let _ = noting.0.stream.shutdown(Shutdown::Write);
             noting.0.closed.store(true, Ordering::Release);
         }
     })?;

@@ -17,6 +17,7 @@ mod outbox;
 mod pacing;
 mod random;
 mod server;
+mod shares;
 mod transfer;
 mod wanted;
 
@@ -35,6 +36,7 @@ pub use listen::{ListenError, Listener};
 pub use memory::give_memory_back;
 pub use random::{fill_random, persistent_id, random_u64, random_u128};
 pub use server::{Caps, Port, Server, Service, serve};
+pub use shares::{Held, gives_way};
 pub use transfer::{Fetched, Fetcher, Fetching, answer_fetch, answer_have};
 pub use wanted::FetchError;
 

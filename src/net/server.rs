@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -122,7 +122,7 @@ pub fn serve(listener: Listener, port: Port, service: Arc<dyn Service>) -> io::R
         started: SystemTime::now(),
         ungreeted: ConnectionSlots::new(caps.ungreeted, caps.ungreeted_per_address),
         consoles: ConnectionSlots::new(caps.consoles, caps.consoles),
-        greeted: AtomicUsize::new(0),
+        greeted: ConnectionSlots::new(caps.greeted, caps.greeted),
         crowd: Crowd::default(),
     });
     let accept = move || accept_all(&listener, &flag, &shared);
@@ -137,7 +137,7 @@ struct Shared {
     /// For those that have not greeted yet, or are being told why they are refused.
     ungreeted: Arc<ConnectionSlots>,
     consoles: Arc<ConnectionSlots>,
-    greeted: AtomicUsize,
+    greeted: Arc<ConnectionSlots>,
     crowd: Crowd,
 }
 
@@ -161,29 +161,32 @@ fn accept_all(listener: &Listener, stopping: &AtomicBool, shared: &Arc<Shared>) 
 
 /// A greeted connection's place; given up when dropped.
 struct GreetedPlace<'a> {
-    greeted: &'a AtomicUsize,
-    crowd: &'a Crowd,
+    slot: Option<ConnectionSlot>,
+    shared: &'a Shared,
 }
 
 impl Drop for GreetedPlace<'_> {
     fn drop(&mut self) {
-        let before = self.greeted.fetch_sub(1, Ordering::AcqRel);
-        self.crowd.shrunk(before - 1);
+        self.slot = None;
+        self.shared.crowd.shrunk(self.shared.greeted.count());
     }
 }
 
 impl Shared {
-    fn take_greeted_place(&self) -> Result<GreetedPlace<'_>, Error> {
-        let place = GreetedPlace { greeted: &self.greeted, crowd: &self.crowd };
-        let before = self.greeted.fetch_add(1, Ordering::AcqRel);
-        self.crowd.grown(before + 1);
-        let greeted_max = self.port.caps.greeted;
-        if before < greeted_max {
-            return Ok(place);
+    fn take_greeted_place(&self, ungreeted: &ConnectionSlot, peer: &Peer) -> Result<GreetedPlace<'_>, Error> {
+        match self.greeted.take_share(ungreeted, peer.address.ip(), peer.id) {
+            Ok(slot) => {
+                self.crowd.grown(self.greeted.count());
+                counters::count(&self.port.counters.evicted, usize::from(slot.has_evicted()));
+                Ok(GreetedPlace { slot: Some(slot), shared: self })
+            }
+            Err(taken) => {
+                let allowed = self.port.caps.greeted as u64;
+                let text = format!("{allowed} connections are open, as many as this program takes");
+                let error = Error::new(ErrorCode::Busy, MessageType::Hello as u8, text).retryable();
+                Err(error.with_numbers(taken as u64 + 1, allowed))
+            }
         }
-        let text = format!("{greeted_max} connections are open, as many as this program takes");
-        let (got, allowed) = (before as u64 + 1, greeted_max as u64);
-        Err(Error::new(ErrorCode::Busy, MessageType::Hello as u8, text).retryable().with_numbers(got, allowed))
     }
 }
 
@@ -222,7 +225,7 @@ fn converse(shared: &Shared, stream: TcpStream, address: SocketAddr, ungreeted: 
     }
     let identity = shared.service.identity();
     let admit = |peer: &Peer| shared.service.admit(peer);
-    let place = || shared.take_greeted_place();
+    let place = |peer: &Peer| shared.take_greeted_place(&ungreeted, peer);
     match greeting::answer(stream, decoder, &identity, limits::GREETING_WAIT, admit, place) {
         Ok((greeted, _place)) => {
             drop(ungreeted);
@@ -282,7 +285,7 @@ impl Answers for Shared {
         out.family("gradwire_connections", Kind::Gauge, "Open connections that this program has accepted.");
         out.sample(&[("kind", "ungreeted")], self.ungreeted.count() as f64);
         out.sample(&[("kind", "console")], self.consoles.count() as f64);
-        out.sample(&[("kind", "greeted")], self.greeted.load(Ordering::Relaxed) as f64);
+        out.sample(&[("kind", "greeted")], self.greeted.count() as f64);
         self.port.counters.write(&mut out);
         self.service.metrics(&mut out);
         out.into_text()

@@ -162,6 +162,18 @@ impl<W: Workbench> Fetcher<W> {
         self.in_flight > 0 && deadline::now() >= self.due
     }
 
+    /// Whether nothing is asked for because there is no room for it.
+    pub fn is_held_up(&self) -> bool {
+        self.held_up.is_some() && !self.wanted.is_empty()
+    }
+
+    /// An object is not wanted any more. What has come of it is kept as if the link had ended.
+    pub fn let_go(&mut self, of: &Digest) {
+        if let Some(wanted) = self.give_up(of) {
+            self.workbench.suspend(wanted.part);
+        }
+    }
+
     /// Keeps what has come of objects that the link's end has cut off.
     pub fn suspend(&mut self) {
         for (_, wanted) in self.wanted.drain() {

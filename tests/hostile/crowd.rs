@@ -59,7 +59,7 @@ fn a_hundred_silent_connections_keep_nobody_waiting_and_the_oldest_give_way() {
 /// Dials from a loopback address of its own: the cap for one address would make room. Only Linux gives the interface more
 /// than one.
 #[cfg(target_os = "linux")]
-fn dial_from(address: SocketAddr, last: u8) -> TcpStream {
+pub fn dial_from(address: SocketAddr, last: u8) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
     socket.connect(&address.into()).unwrap();

@@ -150,7 +150,7 @@ fn a_job_too_many_is_told_how_many_may_wait() {
     let cluster = Cluster::new();
     let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
     // Their data never comes.
-    for request in (1..).step_by(2).take(17) {
+    for request in (1..).step_by(2).take(65) {
         let (job, specification) = smallest_job();
         peer.send(Submit { job, rounds_seen: 0, specification }, request);
     }
@@ -162,7 +162,7 @@ fn a_job_too_many_is_told_how_many_may_wait() {
         }
     };
     assert_eq!((error.code, error.retry), (ErrorCode::Busy, true), "{error}");
-    assert_eq!((error.got, error.allowed), (17, 16), "{error}");
+    assert_eq!((error.got, error.allowed), (65, 64), "{error}");
     drop(peer);
     cluster.coordinator.await_in_status("clients           0");
     cluster.assert_is_well();

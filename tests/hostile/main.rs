@@ -13,6 +13,7 @@
 //! | `lying_node` | a compute node that lies |
 //! | `holding` | results that a node holds, and who gets them |
 //! | `lies` | what becomes of its lies |
+//! | `strangers` | who takes all that there is of something |
 //! | `watching` | clients that watch and do not read |
 
 mod bad_input;
@@ -28,4 +29,5 @@ mod lying_client;
 mod lying_coordinator;
 mod lying_node;
 mod rules;
+mod strangers;
 mod watching;

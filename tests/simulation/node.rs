@@ -24,8 +24,8 @@ const LARGE_BYTES: u64 = 101;
 const RESULTS_MAX: usize = 8;
 const RESULTS_BYTES_MAX: u64 = 700;
 /// How long orphans are kept, in tasks of the node: not so long that none is ever given up.
-const ORPHAN_LEASE_TASKS: u64 = 4;
-const ORPHAN_AGE_TASKS: u64 = 40;
+const ORPHAN_LEASE_TASKS: u64 = 1;
+const ORPHAN_AGE_TASKS: u64 = 10;
 
 /// What the core passes on: an attempt is work, and bytes are nothing.
 #[derive(Clone, Debug, PartialEq)]

@@ -329,7 +329,9 @@ impl<C: Content> Core<C> {
 
     /// A worker is free again.
     fn ended(&mut self, key: TaskKey, result: Result<TrainedUpdate<C>, C::Failure>, actions: &mut Vec<Action<C>>) {
-        let Some(Task { stage: Stage::Running { is_stopping, .. }, identity, .. }) = self.table.get(key) else { return };
+        let Some(Task { stage: Stage::Running { is_stopping, .. }, identity, .. }) = self.table.get(key) else {
+            return;
+        };
         let (is_stopping, identity) = (*is_stopping, *identity);
         let to = self.table.take_recipient(key);
         self.done += 1;

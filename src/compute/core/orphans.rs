@@ -46,7 +46,8 @@ impl<C: Content> Core<C> {
     }
 
     fn stopping_orphans(&self) -> usize {
-        let is_it = |task: &Task<C>| task.to.is_none() && matches!(task.stage, Stage::Running { is_stopping: true, .. });
+        let is_it =
+            |task: &Task<C>| task.to.is_none() && matches!(task.stage, Stage::Running { is_stopping: true, .. });
         self.table.running().iter().filter(|key| self.table.get(**key).is_some_and(is_it)).count()
     }
 }

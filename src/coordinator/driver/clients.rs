@@ -6,13 +6,14 @@ use super::{Driver, Submission, now, unix_ms};
 use crate::coordinator::answers::{error_of, refusal};
 use crate::coordinator::handles::{Client, ClientKey};
 use crate::coordinator::history::History;
+use crate::coordinator::job_registry::Refusal;
 use crate::coordinator::journal::{Absent, JournalCommand};
 use crate::coordinator::watcher::Watcher;
 use crate::coordinator::work::{MergeWork, Start, Validating};
 use crate::coordinator::workers::is_small;
 use crate::digest::Digest;
 use crate::engine::{Admission, Event, JobProgress};
-use crate::job::{JobId, JobState, JobStatus};
+use crate::job::{JobId, JobState, JobStatus, Specification};
 use crate::wire::message::{Accepted, Attach, Error, Listed, Order, OrderVerb, Submit, job_fitting};
 use crate::wire::text::counted;
 use crate::wire::{ErrorCode, Message, MessageType, specification};
@@ -26,7 +27,7 @@ impl Driver {
             return;
         }
         let is_new = self.ended.get(job).is_none();
-        if is_new && let Err(refusal) = self.jobs.check(job, &specification) {
+        if is_new && let Err(refusal) = self.make_place(job, &specification, &client) {
             let _ = client.link.answer(request, &refusal.error().into());
             return;
         }
@@ -35,6 +36,18 @@ impl Driver {
         let watcher = Watcher { client, request, gives_data: true, is_submitter: true, rounds_seen };
         self.submissions.push_back(Submission { watcher, specification: specification.clone() });
         self.tell(Event::Submitted { job, specification, semantic });
+    }
+
+    /// Sees to a place for a job that is submitted: another one may have to give way to it.
+    fn make_place(&mut self, job: JobId, specification: &Specification, client: &Client) -> Result<(), Refusal> {
+        self.jobs.check(job, specification, client.link.peer().address.ip())?;
+        if self.jobs.get(job).is_none()
+            && let Some(other) = self.jobs.place_to_collect(client)?
+        {
+            let reason = "as many jobs wait for their data as may, and its client has most of them".to_owned();
+            self.tell(Event::DataMissing { job: other, reason });
+        }
+        Ok(())
     }
 
     pub(super) fn admit(&mut self, id: JobId, admission: &Admission) {
@@ -53,7 +66,8 @@ impl Driver {
                 };
                 let _ = watcher.client.link.answer_more(watcher.request, &accepted.into());
                 watcher.tell_where_training_ends(&specification);
-                let job = self.jobs.insert(id, specification, submitted_ms);
+                let owner = Some(watcher.client.link.peer().address.ip());
+                let job = self.jobs.insert(id, specification, submitted_ms, owner);
                 job.watchers.push(watcher);
                 return;
             }
@@ -287,6 +301,27 @@ impl Driver {
         for client in stalled {
             let failed = self.jobs.source_failed(client, None);
             self.ask_others(failed, "the client sends nothing of it, or too little", false);
+        }
+    }
+
+    /// Has those go on that were held up for want of room. Where there is none still, a job gives way, one at a time: what it
+    /// had is free the next time.
+    pub(super) fn make_room(&mut self) {
+        self.clients.values().for_each(Client::go_on);
+        let mut held_up = self.clients.values().filter(|client| client.fetcher().is_held_up());
+        if let Some(job) = held_up.find_map(|client| self.jobs.makes_room_for(client)) {
+            let reason =
+                "there is no room for it beside the data of others, and its client has most of what is on its way";
+            self.tell(Event::DataMissing { job, reason: reason.to_owned() });
+        }
+    }
+
+    /// Lets go of a job, and of what was on its way for it alone.
+    pub(super) fn let_go(&mut self, job: JobId) {
+        let (unwanted, asked) = self.jobs.release(job);
+        for client in asked.iter().filter_map(|client| self.clients.get(client)) {
+            let mut fetcher = client.fetcher();
+            unwanted.iter().for_each(|digest| fetcher.let_go(digest));
         }
     }
 

@@ -21,6 +21,7 @@ use super::handles::{Client, ClientKey, NodeHandle};
 use super::history::{Behind, History};
 use super::job_registry::Jobs;
 use super::journal::{Archive, JournalCommand};
+use super::room::Room;
 use super::settings::Settings;
 use super::status::{Counts, Snapshot};
 use super::transfers::Transfers;
@@ -33,6 +34,7 @@ use crate::engine::{self, Action, Engine, Event, Fault, LinkKey, NodeKey, Time};
 use crate::job::{Attempt, JobId, Specification, TaskId};
 use crate::net::{self, EventLog};
 use crate::store::Store;
+use crate::wire::limits;
 
 /// A linked node.
 struct NodeLink {
@@ -124,6 +126,7 @@ struct Submission {
 /// The threads around the driver, by what it tells them.
 pub(super) struct Handles {
     pub(super) store: Arc<Store>,
+    pub(super) room: Room,
     pub(super) transfers: Transfers,
     pub(super) small: Merger,
     pub(super) merging: Sender<MergeWork>,
@@ -144,6 +147,7 @@ impl Driver {
     pub(super) fn new(settings: &Settings, nodes: BTreeMap<NodeKey, NodeAddress>, handles: Handles) -> Driver {
         let Handles {
             store,
+            room,
             transfers,
             small,
             merging,
@@ -157,11 +161,12 @@ impl Driver {
         } = handles;
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
+        engine_settings.queued_max = limits::QUEUED_JOBS_MAX;
         Driver {
             engine: Engine::new(engine_settings, net::random_u64()),
             policy: settings.policy,
             nodes: nodes.into_iter().map(|(key, address)| (key, KnownNode::new(address))).collect(),
-            jobs: Jobs::new(store, settings.store_bytes, settings.object_bytes, settings.round_bytes()),
+            jobs: Jobs::new(store, room, settings.store_bytes, settings.object_bytes, settings.round_bytes()),
             running: None,
             ended: AllEnded::default(),
             keep_ended: settings.keep_ended,
@@ -270,10 +275,10 @@ impl Driver {
             DriverEvent::CancelRequest { client, request } => self.cancel_request(client, request),
             DriverEvent::Journal(told) => self.hear_journal(told),
             DriverEvent::CaughtUp { job, watcher, is_whole } => self.caught_up(job, watcher, is_whole),
-            DriverEvent::ObjectArrived { digest } => {
-                for job in self.jobs.arrived(digest) {
-                    self.data_complete(job);
-                }
+            DriverEvent::ObjectArrived { digest, charge } => {
+                let complete = self.jobs.arrived(digest);
+                drop(charge);
+                complete.into_iter().for_each(|job| self.data_complete(job));
             }
             DriverEvent::ObjectMissing { client, digest, reason, is_wrong } => {
                 self.object_missing(client, &digest, &reason, is_wrong);
@@ -298,6 +303,7 @@ impl Driver {
                 self.poll_running_tasks();
                 self.fetch_updates();
                 self.sweep_stalled_clients();
+                self.make_room();
                 self.sweep_stalled_nodes();
                 self.sweep_old_jobs();
                 self.tell(Event::Tick);
@@ -402,7 +408,7 @@ impl Driver {
             Action::Report { job, event } => self.report(job, event),
             Action::Suspend { job } => self.release_step(job),
             Action::ReleaseJob { job } => {
-                self.jobs.release(job);
+                self.let_go(job);
                 self.release_step(job);
             }
             Action::Forget { job } => {

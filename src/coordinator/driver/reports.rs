@@ -220,7 +220,7 @@ impl Driver {
             let paused = state.status.failure.clone().map(FailReason::Recorded);
             if let Err(why) = self.jobs.restore(job) {
                 log::error!("job {id} cannot go on: {why}; submit it again");
-                self.jobs.release(id);
+                self.let_go(id);
                 continue;
             }
             open += 1;

@@ -51,15 +51,32 @@ fn the_data_is_asked_for_again_when_a_client_attaches_before_it_is_complete() {
 
 #[test]
 fn sixteen_jobs_may_wait_and_the_next_is_turned_away() {
-    let mut harness = Harness::new(Policy::Random);
+    let settings = Settings { queued_max: 16, ..Settings::new(Policy::Random) };
+    let mut harness = Harness { engine: Engine::new(settings, 1), now: Time(0) };
     harness.start(JobId(0), &specification(1, 1));
     for job in 1..=16 {
         let position = job as u32;
         assert_eq!(admission(&harness.submit(JobId(job), &specification(1, 1))), Admission::Admitted { position });
+        harness.tell(Event::DataReady { job: JobId(job) });
     }
     assert_eq!(admission(&harness.submit(JobId(17), &specification(1, 1))), Admission::Busy { queued_max: 16 });
     harness.tell(Event::CancelRequested { job: JobId(3) });
     assert_eq!(admission(&harness.submit(JobId(17), &specification(1, 1))), Admission::Admitted { position: 16 });
+}
+
+#[test]
+fn jobs_whose_data_never_comes_take_no_place_in_the_queue() {
+    let settings = Settings { queued_max: 1, ..Settings::new(Policy::Random) };
+    let mut harness = Harness { engine: Engine::new(settings, 1), now: Time(0) };
+    for job in 1..=100 {
+        let position = job as u32 - 1;
+        assert_eq!(admission(&harness.submit(JobId(job), &specification(1, 1))), Admission::Admitted { position });
+    }
+    harness.tell(Event::DataReady { job: JobId(50) });
+    // That one runs, and one with its data may wait.
+    assert!(matches!(admission(&harness.submit(JobId(101), &specification(1, 1))), Admission::Admitted { .. }));
+    harness.tell(Event::DataReady { job: JobId(101) });
+    assert_eq!(admission(&harness.submit(JobId(102), &specification(1, 1))), Admission::Busy { queued_max: 1 });
 }
 
 #[test]

@@ -35,7 +35,9 @@ impl Jobs {
     pub fn action(&mut self, view: View, action: &Action) {
         match action {
             Action::Admit { job, admission } => {
-                let waiting = self.told.iter().filter(|(_, told)| place(Some(told)).is_some()).count();
+                // Those that wait for their data do not count.
+                let waits = |told: &JobProgress| matches!(told, JobProgress::Queued { .. });
+                let waiting = self.told.iter().filter(|(_, told)| waits(told)).count();
                 let has_room = waiting < view.scenario.settings.queued_max;
                 let is_right = match (admission, of(&self.told, *job)) {
                     (Admission::Admitted { .. }, None) => has_room,

@@ -158,7 +158,8 @@ fn a_bookmark_goes_on_where_more_is_written_and_ends_with_its_job() {
     harness.begin(job);
     let archive = harness.writer.archive.clone();
     let mut bookmark = archive.bookmark(job, 0).unwrap();
-    let mut next = || archive.rounds_behind(&mut bookmark).unwrap().map(|page| page.iter().map(|round| round.round).collect());
+    let mut next =
+        || archive.rounds_behind(&mut bookmark).unwrap().map(|page| page.iter().map(|round| round.round).collect());
     assert_eq!(next(), None::<Vec<u32>>);
     for round in 1..=ROUNDS {
         // What was at the end of the ledger is in its file, now or the next time.
