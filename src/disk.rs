@@ -1,11 +1,15 @@
 //! How a file takes the place of another, so that after a crash there is the old one or the new one, whole. Owns the order
-//! of the steps and the words for what a disk refuses; does not know what the files hold.
+//! of the steps, what is asked of a disk at all (`Disk`), and the words for what it refuses; does not know what the files
+//! hold.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+#[cfg(test)]
+pub(crate) mod tests;
 
 /// What could not be done with a file.
 #[derive(Debug)]
@@ -55,124 +59,151 @@ pub(crate) fn at(doing: Doing, path: &Path) -> impl FnOnce(io::Error) -> DiskErr
     move |why| DiskError { doing, path, why }
 }
 
-/// Puts these bytes, in parts, in the place of what is at `path`: into `file`, which is new, empty and has the name `part`
-/// in the same directory, then onto the disk, and only then under their name, which goes onto the disk too.
-pub(crate) fn replace(file: &File, part: &Path, path: &Path, bytes: &[&[u8]]) -> Result<(), DiskError> {
-    in_order(&System(file), part, path, bytes)
-}
-
-/// Waits until the names in a directory are on the disk.
-pub(crate) fn sync_directory(path: &Path) -> Result<(), DiskError> {
-    let directory = File::open(path).map_err(at(Doing::Open, path))?;
-    directory.sync_all().map_err(at(Doing::Sync, path))
-}
-
-/// The directory that a file is in.
-pub(crate) fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// The steps, which a test records.
-trait Steps {
-    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    fn sync(&self) -> io::Result<()>;
+/// What the journal asks of a disk, and no more: `System` gives it what the machine has, tests what a machine may do to it.
+pub(crate) trait Disk: fmt::Debug + Send + Sync {
+    /// A file that is new and empty, whatever was at `path`.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// The file at `path`, to be written; a new one if there is none.
+    fn open_to_write(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// What is at `path`, to be read or, if it is a directory, to be synced.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// What is at `path`, without opening it.
+    fn look(&self, path: &Path) -> io::Result<Found>;
+    /// The names in a directory that are text, in order.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// Gives a file or a directory another name, in the place of what has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    fn sync_directory(&self, path: &Path) -> Result<(), DiskError>;
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory with all that is in it.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+    /// Makes a directory, and those that it lies in, where they are not there.
+    fn make_directory(&self, path: &Path) -> io::Result<()>;
+    /// Makes a file if it is not there, and locks it against other programs for as long as what is returned lives.
+    fn lock(&self, path: &Path) -> Result<Lock, fs::TryLockError>;
 }
 
-struct System<'a>(&'a File);
+/// A file, or a directory, that is open.
+pub(crate) trait DiskFile: FileExt + io::Read + fmt::Debug + Send + Sync {
+    /// Its size.
+    fn size(&self) -> io::Result<u64>;
+    /// Cuts it off, or fills it up with zeros.
+    fn set_size(&self, bytes: u64) -> io::Result<()>;
+    /// Waits until it is on the disk; of a directory, until the names in it are.
+    fn sync(&self) -> io::Result<()>;
+    /// The same of its bytes alone.
+    fn sync_data(&self) -> io::Result<()>;
+}
 
-impl Steps for System<'_> {
-    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+/// What is found at a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// Whether it is a directory.
+    pub(crate) is_directory: bool,
+}
+
+/// A file that is locked until this is dropped.
+pub(crate) type Lock = Box<dyn fmt::Debug + Send + Sync>;
+
+/// The machine's own disk.
+#[derive(Debug)]
+pub(crate) struct System;
+
+impl Disk for System {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::create(path)?))
     }
 
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync_all()
+    fn open_to_write(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(OpenOptions::new().create(true).truncate(false).write(true).open(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Found> {
+        fs::metadata(path).map(|found| Found { bytes: found.len(), is_directory: found.is_dir() })
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort_unstable();
+        Ok(names)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
 
-    fn sync_directory(&self, path: &Path) -> Result<(), DiskError> {
-        sync_directory(path)
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    fn make_directory(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn lock(&self, path: &Path) -> Result<Lock, fs::TryLockError> {
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(fs::TryLockError::Error)?;
+        file.try_lock()?;
+        Ok(Box::new(file))
     }
 }
 
-fn in_order(steps: &impl Steps, part: &Path, path: &Path, bytes: &[&[u8]]) -> Result<(), DiskError> {
+impl DiskFile for File {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn set_size(&self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+}
+
+/// Puts these bytes, in parts, in the place of what is at `path`: into `file`, which is new, empty and has the name `part`
+/// in the same directory, then onto the disk, and only then under their name, which goes onto the disk too.
+pub(crate) fn replace(
+    disk: &dyn Disk,
+    file: &dyn DiskFile,
+    part: &Path,
+    path: &Path,
+    bytes: &[&[u8]],
+) -> Result<(), DiskError> {
     let mut offset = 0;
     for bytes in bytes {
-        steps.write(bytes, offset).map_err(at(Doing::Write, part))?;
+        file.write_all_at(bytes, offset).map_err(at(Doing::Write, part))?;
         offset += bytes.len() as u64;
     }
-    steps.sync().map_err(at(Doing::Sync, part))?;
-    steps.rename(part, path).map_err(at(Doing::Rename, path))?;
-    steps.sync_directory(directory_of(path))
+    file.sync().map_err(at(Doing::Sync, part))?;
+    disk.rename(part, path).map_err(at(Doing::Rename, path))?;
+    sync_directory(disk, directory_of(path))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
+/// Waits until the names in a directory are on the disk.
+pub(crate) fn sync_directory(disk: &dyn Disk, path: &Path) -> Result<(), DiskError> {
+    let directory = disk.open(path).map_err(at(Doing::Open, path))?;
+    directory.sync().map_err(at(Doing::Sync, path))
+}
 
-    use super::*;
-
-    /// Records the steps, and fails at one of them.
-    struct Recorded {
-        steps: RefCell<Vec<String>>,
-        fails_at: usize,
-    }
-
-    impl Recorded {
-        fn step(&self, step: String) -> io::Result<()> {
-            let mut steps = self.steps.borrow_mut();
-            steps.push(step);
-            if steps.len() == self.fails_at { Err(io::Error::other("worn out")) } else { Ok(()) }
-        }
-    }
-
-    impl Steps for Recorded {
-        fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-            self.step(format!("write {} bytes at {offset}", bytes.len()))
-        }
-
-        fn sync(&self) -> io::Result<()> {
-            self.step("sync".to_owned())
-        }
-
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            self.step(format!("rename {} {}", from.display(), to.display()))
-        }
-
-        fn sync_directory(&self, path: &Path) -> Result<(), DiskError> {
-            self.step(format!("sync {}", path.display())).map_err(at(Doing::Sync, path))
-        }
-    }
-
-    #[test]
-    fn a_file_is_written_synced_renamed_and_its_directory_synced_and_the_first_error_ends_it() {
-        let expected = ["write 2 bytes at 0", "write 3 bytes at 2", "sync", "rename d/f.part d/f", "sync d"];
-        let errors = [
-            "cannot write d/f.part: worn out",
-            "cannot write d/f.part: worn out",
-            "cannot sync d/f.part: worn out",
-            "cannot rename d/f: worn out",
-            "cannot sync d: worn out",
-        ];
-        for fails_at in 0..=expected.len() {
-            let recorded = Recorded { steps: RefCell::default(), fails_at };
-            let result = in_order(&recorded, Path::new("d/f.part"), Path::new("d/f"), &[b"ab", b"cde"]);
-            let steps = recorded.steps.into_inner();
-            match fails_at.checked_sub(1) {
-                None => assert!(result.is_ok() && steps == expected, "{steps:?}"),
-                Some(last) => {
-                    assert_eq!(
-                        (result.unwrap_err().to_string().as_str(), &steps[..]),
-                        (errors[last], &expected.map(str::to_owned)[..fails_at])
-                    );
-                }
-            }
-        }
-        assert_eq!(directory_of(Path::new("f")), Path::new("."));
-    }
+/// The directory that a file is in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -27,7 +27,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
 use crate::digest::Digest;
-use crate::disk;
+use crate::disk::{self, System};
 use crate::model::network::{Network, PARAMETERS_MAX};
 use crate::model::recipe::Activation;
 use crate::model::scaling::FeatureScale;
@@ -392,7 +392,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), ModelFault> {
     let part = options.tempfile_in(disk::directory_of(path)).map_err(|error| unwritable(&error))?;
     // What has not become the model is removed.
     let (file, part) = part.into_parts();
-    disk::replace(&file, &part, path, &[bytes]).map_err(|error| unwritable(&error))?;
+    disk::replace(&System, &file, &part, path, &[bytes]).map_err(|error| unwritable(&error))?;
     part.keep().map(drop).map_err(|error| unwritable(&error.error))
 }
 

@@ -15,14 +15,14 @@
 //! there, or the new one, whole.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::TryLockError;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::digest::Digest;
-use crate::disk::{self, DiskError, Doing, at, sync_directory};
+use crate::disk::{self, Disk, DiskError, Doing, Lock, System, at};
 use crate::job::JobId;
 
 /// What the file `FORMAT` says.
@@ -81,9 +81,10 @@ impl std::error::Error for OpenError {}
 /// The journal's directory, held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Directory {
+    disk: Arc<dyn Disk>,
     root: PathBuf,
     /// The lock ends with it.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// The bytes of one generation of a job's state, or why they cannot be read; none where there is no such file.
@@ -92,35 +93,54 @@ pub(crate) type Generation = Option<Result<Vec<u8>, DiskError>>;
 impl Directory {
     /// Makes the directory if it is not there, and takes it.
     pub(crate) fn open(root: &Path) -> Result<Directory, OpenError> {
-        let disk = |error: DiskError| OpenError::Disk(error.to_string());
+        Directory::open_on(Arc::new(System), root)
+    }
+
+    /// The same on any disk.
+    pub(super) fn open_on(disk: Arc<dyn Disk>, root: &Path) -> Result<Directory, OpenError> {
+        let refused = |error: DiskError| OpenError::Disk(error.to_string());
         for directory in [root.to_owned(), root.join("objects"), root.join("jobs")] {
-            make_directory(&directory).map_err(disk)?;
-        }
-        for directory in [root, disk::directory_of(root)] {
-            sync_directory(directory).map_err(disk)?;
+            disk.make_directory(&directory).map_err(at(Doing::Open, &directory)).map_err(refused)?;
         }
         let path = root.join("lock");
-        let lock = OpenOptions::new().create(true).append(true).open(&path).map_err(at(Doing::Open, &path));
-        let lock = lock.map_err(disk)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(OpenError::Locked(root.to_owned())),
-            Err(fs::TryLockError::Error(why)) => return Err(disk(DiskError { doing: Doing::Open, path, why })),
-        }
-        let directory = Directory { root: root.to_owned(), _lock: lock };
+        let lock = match disk.lock(&path) {
+            Ok(lock) => lock,
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(root.to_owned())),
+            Err(TryLockError::Error(why)) => return Err(refused(DiskError { doing: Doing::Open, path, why })),
+        };
+        let directory = Directory { disk, root: root.to_owned(), _lock: lock };
+        directory.sync(root).map_err(refused)?;
+        directory.sync(disk::directory_of(root)).map_err(refused)?;
         let path = root.join("FORMAT");
-        match fs::read(&path) {
-            Ok(bytes) if bytes == FORMAT.as_bytes() => {}
-            Ok(bytes) => {
+        match directory.read_if_there(&path).map_err(refused)? {
+            Some(bytes) if bytes == FORMAT.as_bytes() => {}
+            Some(bytes) => {
                 let got = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).trim_end().to_owned();
                 return Err(OpenError::Format { path, got });
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                replace(&path, &[FORMAT.as_bytes()]).map_err(disk)?;
+            None => {
+                directory.sync_above().map_err(refused)?;
+                directory.replace(&path, &[FORMAT.as_bytes()]).map_err(refused)?;
             }
-            Err(why) => return Err(disk(DiskError { doing: Doing::Read, path, why })),
         }
         Ok(directory)
+    }
+
+    /// Whoever makes a new journal may have made any of the directories that it lies in, now or before he was killed: a
+    /// power cut must not take the journal along with one of them.
+    fn sync_above(&self) -> Result<(), DiskError> {
+        let mut above = disk::directory_of(&self.root);
+        while let Some(parent) = above.parent() {
+            match self.sync(disk::directory_of(above)) {
+                // One that he may not read, or that is not on a disk at all, is of another's making.
+                Err(error) if matches!(error.why.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {
+                    break;
+                }
+                synced => synced?,
+            }
+            above = parent;
+        }
+        Ok(())
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -129,36 +149,35 @@ impl Directory {
 
     /// Every job of which something is written.
     pub(crate) fn jobs(&self) -> Result<Vec<JobId>, DiskError> {
-        let names = list(&self.root.join("jobs"))?;
+        let names = self.list(&self.jobs_directory())?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// Makes a job's directory.
     pub(crate) fn begin_job(&self, job: JobId) -> Result<(), DiskError> {
         let directory = self.job(job);
-        if !directory.is_dir() {
-            make_directory(&directory)?;
-            sync_directory(&self.root.join("jobs"))?;
+        if !self.is_directory(&directory) {
+            self.make_directory(&directory)?;
+            self.sync(&self.jobs_directory())?;
         }
         Ok(())
     }
 
     /// Puts a state, in parts, in the place of this generation.
     pub(crate) fn write_state(&self, job: JobId, generation: u8, parts: &[&[u8]]) -> Result<(), DiskError> {
-        replace(&self.state(job, generation), parts)
+        self.replace(&self.state(job, generation), parts)
     }
 
     /// What is there of this generation of a job's state.
     pub(crate) fn read_state(&self, job: JobId, generation: u8) -> Generation {
-        read_if_there(&self.state(job, generation)).transpose()
+        self.read_if_there(&self.state(job, generation)).transpose()
     }
 
     /// Cuts the job's ledger off at an offset, writes there, and waits until it is on the disk.
     pub(crate) fn write_ledger(&self, job: JobId, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let path = self.ledger(job);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(at(Doing::Open, &path))?;
-        file.set_len(offset).map_err(at(Doing::Write, &path))?;
+        let file = self.disk.open_to_write(&path).map_err(at(Doing::Open, &path))?;
+        file.set_size(offset).map_err(at(Doing::Write, &path))?;
         file.write_all_at(bytes, offset).map_err(at(Doing::Write, &path))?;
         file.sync_data().map_err(at(Doing::Sync, &path))
     }
@@ -166,18 +185,18 @@ impl Directory {
     /// The job's ledger, to be read from its start, and its size; nothing of no bytes where there is no such file.
     pub(crate) fn open_ledger(&self, job: JobId) -> Result<(Box<dyn Read>, u64), DiskError> {
         let path = self.ledger(job);
-        let file = match File::open(&path) {
+        let file = match self.disk.open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Box::new(io::empty()), 0)),
             other => other.map_err(at(Doing::Open, &path))?,
         };
-        let bytes = file.metadata().map_err(at(Doing::Read, &path))?.len();
+        let bytes = file.size().map_err(at(Doing::Read, &path))?;
         Ok((Box::new(BufReader::new(file)), bytes))
     }
 
     /// These bytes of the job's ledger.
     pub(crate) fn read_ledger(&self, job: JobId, range: Range<u64>) -> Result<Vec<u8>, DiskError> {
         let path = self.ledger(job);
-        let file = File::open(&path).map_err(at(Doing::Open, &path))?;
+        let file = self.disk.open(&path).map_err(at(Doing::Open, &path))?;
         let mut bytes = vec![0; (range.end - range.start) as usize];
         file.read_exact_at(&mut bytes, range.start).map_err(at(Doing::Read, &path))?;
         Ok(bytes)
@@ -198,115 +217,138 @@ impl Directory {
             }
             let path = self.object(digest);
             let part = part_of(&path);
-            let file = File::create(&part).map_err(at(Doing::Open, &part))?;
+            let file = self.disk.create(&part).map_err(at(Doing::Open, &part))?;
             file.write_all_at(bytes, 0).map_err(at(Doing::Write, &part))?;
             files.push((file, part, path));
         }
         for (file, part, _) in &files {
-            file.sync_all().map_err(at(Doing::Sync, part))?;
+            file.sync().map_err(at(Doing::Sync, part))?;
         }
         for (_, part, path) in &files {
-            fs::rename(part, path).map_err(at(Doing::Rename, path))?;
+            self.disk.rename(part, path).map_err(at(Doing::Rename, path))?;
         }
-        if files.is_empty() { Ok(()) } else { sync_directory(&self.root.join("objects")) }
+        // If there were none, too: whoever gave one its name may have been stopped before this.
+        self.sync(&self.objects_directory())
     }
 
     /// The object, if it is there and its bytes have its digest.
     pub(crate) fn get_object(&self, digest: &Digest) -> Result<Option<Vec<u8>>, DiskError> {
-        let bytes = read_if_there(&self.object(digest))?;
+        let bytes = self.read_if_there(&self.object(digest))?;
         Ok(bytes.filter(|bytes| Digest::of(bytes) == *digest))
     }
 
     /// The size of an object that is there.
     pub(crate) fn object_bytes(&self, digest: &Digest) -> Option<u64> {
-        fs::metadata(self.object(digest)).ok().map(|file| file.len())
+        self.disk.look(&self.object(digest)).ok().map(|found| found.bytes)
     }
 
     /// Removes an object that no job needs.
     pub(crate) fn remove_object(&self, digest: &Digest) -> Result<(), DiskError> {
-        remove_if_there(&self.object(digest))
+        self.remove_if_there(&self.object(digest))
     }
 
     /// Keeps weights of a round beside the job, if they are not there. Not synced: they can be computed again.
     pub(crate) fn put_weights(&self, job: JobId, digest: &Digest, bytes: &[u8]) -> Result<(), DiskError> {
         let path = self.weights(job, digest);
         let directory = self.job(job).join("weights");
-        make_directory(&directory)?;
+        self.make_directory(&directory)?;
         let part = part_of(&path);
-        let file = File::create(&part).map_err(at(Doing::Open, &part))?;
+        let file = self.disk.create(&part).map_err(at(Doing::Open, &part))?;
         file.write_all_at(bytes, 0).map_err(at(Doing::Write, &part))?;
-        fs::rename(&part, &path).map_err(at(Doing::Rename, &path))
+        self.disk.rename(&part, &path).map_err(at(Doing::Rename, &path))
     }
 
     /// Weights of a round, if they are there and whole.
     pub(crate) fn get_weights(&self, job: JobId, digest: &Digest) -> Result<Option<Vec<u8>>, DiskError> {
-        let bytes = read_if_there(&self.weights(job, digest))?;
+        let bytes = self.read_if_there(&self.weights(job, digest))?;
         Ok(bytes.filter(|bytes| Digest::of(bytes) == *digest))
     }
 
     /// The size of weights of a round that are there.
     pub(crate) fn weights_bytes(&self, job: JobId, digest: &Digest) -> Option<u64> {
-        fs::metadata(self.weights(job, digest)).ok().map(|file| file.len())
+        self.disk.look(&self.weights(job, digest)).ok().map(|found| found.bytes)
     }
 
     /// Weights of rounds that are kept of a job.
     pub(crate) fn kept_weights(&self, job: JobId) -> Result<Vec<Digest>, DiskError> {
         let directory = self.job(job).join("weights");
-        let names = if directory.is_dir() { list(&directory)? } else { Vec::new() };
+        let names = if self.is_directory(&directory) { self.list(&directory)? } else { Vec::new() };
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Waits until the names of a job's files are on the disk.
+    pub(crate) fn sync_job(&self, job: JobId) -> Result<(), DiskError> {
+        self.sync(&self.job(job))
     }
 
     /// Removes all that is written of a job. After a crash in the middle of it the rest goes at the next start.
     pub(crate) fn remove_job(&self, job: JobId) -> Result<(), DiskError> {
         let directory = self.job(job);
         let gone = directory.with_extension(GONE);
-        if gone.exists() {
-            fs::remove_dir_all(&gone).map_err(at(Doing::Remove, &gone))?;
+        if self.is_there(&gone) {
+            self.remove_gone(&gone)?;
         }
-        match fs::rename(&directory, &gone) {
+        match self.disk.rename(&directory, &gone) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             other => other.map_err(at(Doing::Rename, &directory))?,
         }
-        fs::remove_dir_all(&gone).map_err(at(Doing::Remove, &gone))
+        self.remove_gone(&gone)
     }
 
-    /// Moves what is written of a job out of the way; returns where it is then.
-    pub(crate) fn set_aside(&self, job: JobId) -> Result<PathBuf, DiskError> {
-        let damaged = self.root.join("damaged");
-        make_directory(&damaged)?;
-        let free = (1..).map(|number: u32| damaged.join(format!("{job}-{number}"))).find(|path| !path.exists());
+    /// Removes the files of a job that has no name any more.
+    fn remove_gone(&self, gone: &Path) -> Result<(), DiskError> {
+        // Else a power cut might give the job its name back, and not its files.
+        self.sync(&self.jobs_directory())?;
+        self.disk.remove_directory(gone).map_err(at(Doing::Remove, gone))
+    }
+
+    /// Where jobs are that cannot be read back.
+    pub(crate) fn damaged(&self) -> PathBuf {
+        self.root.join("damaged")
+    }
+
+    /// Moves what is written of a job there.
+    pub(crate) fn set_aside(&self, job: JobId) -> Result<(), DiskError> {
+        let damaged = self.damaged();
+        if !self.is_directory(&damaged) {
+            self.make_directory(&damaged)?;
+            self.sync(&self.root)?;
+        }
+        let free = (1..).map(|number: u32| damaged.join(format!("{job}-{number}"))).find(|path| !self.is_there(path));
         let Some(path) = free else { unreachable!("some number is free") };
-        fs::rename(self.job(job), &path).map_err(at(Doing::Rename, &path))?;
-        Ok(path)
+        self.disk.rename(&self.job(job), &path).map_err(at(Doing::Rename, &path))?;
+        // In this order: twice there is better than not at all.
+        self.sync(&damaged)?;
+        self.sync(&self.jobs_directory())
     }
 
-    /// Removes what a crash has left behind: files that are not whole, jobs half removed, and objects that `is_needed` by
-    /// no job.
+    /// Removes what a crash has left behind: jobs half removed, files that are not whole, and then objects that `is_needed`
+    /// by no job.
     pub(crate) fn sweep(&self, is_needed: impl Fn(&Digest) -> bool) -> Result<(), DiskError> {
-        let objects = self.root.join("objects");
-        for name in list(&objects)? {
+        let jobs = self.jobs_directory();
+        for name in self.list(&jobs)? {
+            let path = jobs.join(&name);
+            if path.extension().is_some_and(|extension| extension == GONE) {
+                self.remove_gone(&path)?;
+            } else {
+                for directory in [path.join("weights"), path].iter().filter(|directory| self.is_directory(directory)) {
+                    for file in self.list(directory)?.iter().map(|file| directory.join(file)) {
+                        if file.extension().is_some_and(|extension| extension == PART) {
+                            self.remove_if_there(&file)?;
+                        }
+                    }
+                }
+            }
+        }
+        let objects = self.objects_directory();
+        for name in self.list(&objects)? {
             let is_left = match name.parse() {
                 Ok(digest) => !is_needed(&digest),
                 // What it has not put there it leaves alone.
                 Err(_) => Path::new(&name).extension().is_some_and(|extension| extension == PART),
             };
             if is_left {
-                remove_if_there(&objects.join(name))?;
-            }
-        }
-        let jobs = self.root.join("jobs");
-        for name in list(&jobs)? {
-            let path = jobs.join(&name);
-            if path.extension().is_some_and(|extension| extension == GONE) {
-                fs::remove_dir_all(&path).map_err(at(Doing::Remove, &path))?;
-            } else {
-                for directory in [path.join("weights"), path].iter().filter(|directory| directory.is_dir()) {
-                    for file in list(directory)?.iter().map(|file| directory.join(file)) {
-                        if file.extension().is_some_and(|extension| extension == PART) {
-                            remove_if_there(&file)?;
-                        }
-                    }
-                }
+                self.remove_if_there(&objects.join(name))?;
             }
         }
         Ok(())
@@ -314,7 +356,7 @@ impl Directory {
 
     /// Where a job's own files are.
     pub(crate) fn job(&self, job: JobId) -> PathBuf {
-        self.root.join("jobs").join(job.to_string())
+        self.jobs_directory().join(job.to_string())
     }
 
     fn state(&self, job: JobId, generation: u8) -> PathBuf {
@@ -330,47 +372,64 @@ impl Directory {
     }
 
     fn object(&self, digest: &Digest) -> PathBuf {
-        self.root.join("objects").join(digest.to_string())
+        self.objects_directory().join(digest.to_string())
+    }
+
+    fn jobs_directory(&self) -> PathBuf {
+        self.root.join("jobs")
+    }
+
+    fn objects_directory(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    fn sync(&self, directory: &Path) -> Result<(), DiskError> {
+        disk::sync_directory(&*self.disk, directory)
+    }
+
+    /// Puts a new file, in parts, in the place of an old one.
+    fn replace(&self, path: &Path, parts: &[&[u8]]) -> Result<(), DiskError> {
+        let part = part_of(path);
+        let file = self.disk.create(&part).map_err(at(Doing::Open, &part))?;
+        disk::replace(&*self.disk, &*file, &part, path, parts)
+    }
+
+    fn make_directory(&self, path: &Path) -> Result<(), DiskError> {
+        self.disk.make_directory(path).map_err(at(Doing::Open, path))
+    }
+
+    fn is_there(&self, path: &Path) -> bool {
+        self.disk.look(path).is_ok()
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        self.disk.look(path).is_ok_and(|found| found.is_directory)
+    }
+
+    fn read_if_there(&self, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+        let mut file = match self.disk.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(at(Doing::Read, path))?,
+        };
+        let mut bytes = Vec::new();
+        let size = file.size().map_err(at(Doing::Read, path))?;
+        let has_room = bytes.try_reserve_exact(size as usize).map_err(|_| ErrorKind::OutOfMemory.into());
+        has_room.and_then(|()| file.read_to_end(&mut bytes)).map_err(at(Doing::Read, path))?;
+        Ok(Some(bytes))
+    }
+
+    fn remove_if_there(&self, path: &Path) -> Result<(), DiskError> {
+        match self.disk.remove_file(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => other.map_err(at(Doing::Remove, path)),
+        }
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<String>, DiskError> {
+        self.disk.list(path).map_err(at(Doing::Open, path))
     }
 }
 
 fn part_of(path: &Path) -> PathBuf {
     path.with_extension(PART)
-}
-
-/// Puts a new file, in parts, in the place of an old one.
-fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), DiskError> {
-    let part = part_of(path);
-    let file = File::create(&part).map_err(at(Doing::Open, &part))?;
-    disk::replace(&file, &part, path, parts)
-}
-
-fn make_directory(path: &Path) -> Result<(), DiskError> {
-    fs::create_dir_all(path).map_err(at(Doing::Open, path))
-}
-
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(why) => Err(DiskError { doing: Doing::Read, path: path.to_owned(), why }),
-    }
-}
-
-fn remove_if_there(path: &Path) -> Result<(), DiskError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other.map_err(at(Doing::Remove, path)),
-    }
-}
-
-/// The names in a directory that are text, in order.
-fn list(path: &Path) -> Result<Vec<String>, DiskError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(path).map_err(at(Doing::Open, path))? {
-        let entry = entry.map_err(at(Doing::Open, path))?;
-        names.extend(entry.file_name().into_string());
-    }
-    names.sort_unstable();
-    Ok(names)
 }

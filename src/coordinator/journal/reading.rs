@@ -10,6 +10,7 @@ use super::shelved::{Absent, Shelved};
 use super::state::{Decoded, StoredState};
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
+use crate::disk::{DiskError, Doing};
 use crate::job::{EntryResult, JobId, RoundSummary, Specification};
 use crate::wire::text::counted;
 
@@ -24,6 +25,9 @@ pub(super) struct Whole {
     /// Bytes of its file.
     pub(super) state_bytes: u64,
     pub(super) generation: u8,
+    /// Whether the state before says that the job has ended, too. Then this one is on the disk under its name; else it may
+    /// be in memory alone, if the coordinator was killed before it had waited for that.
+    pub(super) has_settled: bool,
 }
 
 /// Why a job is not restored.
@@ -32,14 +36,23 @@ pub(super) enum Unread {
     Damaged(String),
     /// The disk does not give it.
     Disk(String),
+    /// What was done about it may not be on the disk: nobody knows what is.
+    Sync(DiskError),
     /// It has not ended, and was begun in this arithmetic, which is not computed here.
     Arithmetic(u16),
+}
+
+impl From<DiskError> for Unread {
+    fn from(error: DiskError) -> Unread {
+        if error.doing == Doing::Sync { Unread::Sync(error) } else { Unread::Disk(error.to_string()) }
+    }
 }
 
 impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged(why) | Self::Disk(why) => f.write_str(why),
+            Self::Sync(error) => write!(f, "{error}"),
             Self::Arithmetic(begun) => write!(f, "it was begun in arithmetic {begun}"),
         }
     }
@@ -59,7 +72,9 @@ pub(super) fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>,
             }
         }
     }
+    let has_settled = whole.len() == 2 && whole.iter().all(|whole| whole.state.status.ended_ms != 0);
     let newest = whole.into_iter().max_by_key(|whole| whole.state.sequence);
+    let newest = newest.map(|whole| Whole { has_settled, ..whole });
     match (newest, damaged.is_empty()) {
         (Some(whole), true) => Ok(Some(whole)),
         (Some(whole), false) => {
@@ -80,7 +95,7 @@ pub(super) fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>,
 fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<Result<Whole, Unread>> {
     let bytes = match directory.read_state(job, generation)? {
         Ok(bytes) => bytes,
-        Err(error) => return Some(Err(Unread::Disk(error.to_string()))),
+        Err(error) => return Some(Err(error.into())),
     };
     Some(check(directory, job, generation, bytes))
 }
@@ -108,7 +123,7 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     if weights.as_ref().is_some_and(|weights| weights.bytes.is_empty()) {
         return Err(Unread::Damaged("its weights are missing".to_owned()));
     }
-    Ok(Whole { state, weights, rounds, starts, state_bytes, generation })
+    Ok(Whole { state, weights, rounds, starts, state_bytes, generation, has_settled: false })
 }
 
 /// How many rounds are in a state's ledger, if all of it is right; what is told of them, if the job has not ended; and where the
@@ -116,14 +131,14 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
 fn rounds(directory: &Directory, state: &StoredState) -> Result<(u64, Vec<RoundSummary>, Vec<Start>), Unread> {
     let job = state.job();
     let Extent { bytes, seal } = state.ledger;
-    let (file, file_bytes) = directory.open_ledger(job).map_err(|error| Unread::Disk(error.to_string()))?;
+    let (file, file_bytes) = directory.open_ledger(job)?;
     if file_bytes < bytes {
         return Err(Unread::Damaged(format!("its ledger has {file_bytes} bytes, and {bytes} are needed")));
     }
     let mut walked = Walked::new(&state.specification, state.status.ended_ms == 0);
     let mut take = |block: Result<Block, LedgerError>| {
         let block = block.map_err(|error| match error {
-            LedgerError::Disk(why) => Unread::Disk(directory.ledger_error(job, why).to_string()),
+            LedgerError::Disk(why) => directory.ledger_error(job, why).into(),
             error => Unread::Damaged(error.to_string()),
         })?;
         walked.take(block).map_err(Unread::Damaged)

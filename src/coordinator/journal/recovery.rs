@@ -9,7 +9,7 @@ use super::job_writer::JobWriter;
 use super::reading::{Unread, Whole, newest};
 use super::writer::Writer;
 use crate::coordinator::data::objects_of;
-use crate::disk::DiskError;
+use crate::disk::{DiskError, Doing};
 use crate::job::JobId;
 use crate::model::ARITHMETIC;
 
@@ -21,15 +21,21 @@ impl Writer {
         for job in directory.jobs()? {
             match self.read_job(&directory, job) {
                 Ok(read) => restored.extend(read),
-                Err(Unread::Damaged(why)) => match directory.set_aside(job) {
-                    Ok(path) => log::error!(
-                        "job {job} cannot be read back: {why}; its files are now in {}. Submit the job again",
-                        path.display()
-                    ),
-                    Err(error) => self.leave(&directory, job, &format!("{why}; {error}")),
-                },
+                Err(Unread::Damaged(why)) => {
+                    // Before it is done: whatever ends the program then, it must not be gone without a word.
+                    log::error!(
+                        "job {job} cannot be read back: {why}; its files go to {}. Submit the job again",
+                        directory.damaged().display()
+                    );
+                    match directory.set_aside(job) {
+                        Err(error) if error.doing == Doing::Sync => return Err(error),
+                        Err(error) => self.leave(&directory, job, &format!("{why}; {error}")),
+                        Ok(()) => {}
+                    }
+                }
                 // Perhaps it can be tomorrow: nothing of it is touched.
                 Err(Unread::Disk(why)) => self.leave(&directory, job, &why),
+                Err(Unread::Sync(error)) => return Err(error),
                 Err(Unread::Arithmetic(begun)) => {
                     let text = format!(
                         "job {job} was begun in arithmetic {begun}, and this program computes arithmetic {ARITHMETIC}: only \
@@ -48,6 +54,9 @@ impl Writer {
         if !self.archive.has_unread()
             && let Err(error) = directory.sweep(|digest| self.retention.is_needed(digest))
         {
+            if error.doing == Doing::Sync {
+                return Err(error);
+            }
             log::warn!("files that a crash left in {} are not removed: {error}", directory.root().display());
         }
         Ok(restored)
@@ -65,10 +74,16 @@ impl Writer {
     }
 
     fn read_job(&mut self, directory: &Directory, job: JobId) -> Result<Option<Restored>, Unread> {
-        let Some(Whole { state, weights, rounds, starts, state_bytes, .. }) = newest(directory, job)? else {
+        let Some(whole) = newest(directory, job)? else {
             // It was killed before anything of it was durable.
-            return directory.remove_job(job).map(|()| None).map_err(|error| Unread::Disk(error.to_string()));
+            directory.remove_job(job)?;
+            return Ok(None);
         };
+        if !whole.has_settled {
+            // What is told of it from now on is to be there after a power cut, too.
+            directory.sync_job(job)?;
+        }
+        let Whole { state, weights, rounds, starts, state_bytes, .. } = whole;
         let needed = objects_of(&state.specification);
         let base = state.progress.as_ref().map(|progress| progress.base);
         let has_ended = state.status.ended_ms != 0;
@@ -82,7 +97,7 @@ impl Writer {
                 match directory.get_object(digest) {
                     Ok(Some(bytes)) => objects.push((*digest, Arc::new(bytes))),
                     Ok(None) => return Err(Unread::Damaged(format!("its data {digest} is missing or damaged"))),
-                    Err(error) => return Err(Unread::Disk(error.to_string())),
+                    Err(error) => return Err(error.into()),
                 }
             }
         }

@@ -2,8 +2,12 @@
 
 mod checkpoints;
 mod damage;
+mod heard;
 mod job_writer;
+mod lives;
+mod orders;
 mod pages;
+mod power_cuts;
 mod steps;
 mod within_rounds;
 
@@ -47,7 +51,11 @@ struct Harness {
 
 impl Harness {
     fn open(root: &Path) -> Harness {
-        let directory = Arc::new(Directory::open(root).expect("a directory for the journal"));
+        Harness::of(Directory::open(root).expect("a directory for the journal"))
+    }
+
+    fn of(directory: Directory) -> Harness {
+        let directory = Arc::new(directory);
         let store = Arc::new(Store::new(u64::MAX));
         let (inputs, told) = unbounded();
         let (threads, failed) = Threads::new();
@@ -62,8 +70,8 @@ impl Harness {
 
     fn order(&mut self, order: JournalCommand) {
         self.writer.begins_job = false;
-        self.writer.take(order);
-        assert!(self.writer.flush().is_ok(), "{:?}", self.failed.try_recv());
+        let written = self.writer.take(order).and_then(|()| self.writer.flush());
+        assert!(written.is_ok(), "{:?}", self.failed.try_recv());
     }
 
     fn recover(&mut self) -> Vec<Restored> {

@@ -112,7 +112,12 @@ impl Writer {
                 return;
             }
         }
-        while self.gather(orders) {
+        loop {
+            match self.gather(orders) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(Stop) => return,
+            }
             let began = Instant::now();
             self.begins_job = false;
             if self.flush().is_err() {
@@ -133,7 +138,7 @@ impl Writer {
     }
 
     /// Waits for orders, and takes all that come until it has rested from the last write. False once there will be no more.
-    fn gather(&mut self, orders: &Receiver<JournalCommand>) -> bool {
+    fn gather(&mut self, orders: &Receiver<JournalCommand>) -> Result<bool, Stop> {
         let first = if self.is_behind {
             orders.recv_timeout(TRY_AGAIN)
         } else {
@@ -141,19 +146,19 @@ impl Writer {
         };
         let mut next = match first {
             Ok(order) => Some(order),
-            Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => return Ok(true),
+            Err(RecvTimeoutError::Disconnected) => return Ok(false),
         };
         while let Some(order) = next {
             let is_urgent = matches!(order, JournalCommand::Pause { .. } | JournalCommand::End { .. });
-            self.take(order);
+            self.take(order)?;
             if is_urgent {
                 break;
             }
             next = orders.recv_deadline(self.rests_until).ok();
         }
-        orders.try_iter().for_each(|order| self.take(order));
-        true
+        orders.try_iter().try_for_each(|order| self.take(order))?;
+        Ok(true)
     }
 
     pub(super) fn tell(&self, told: JournalEvent) {
@@ -161,12 +166,13 @@ impl Writer {
         let _ = self.events.send(DriverEvent::Journal(told));
     }
 
-    pub(super) fn take(&mut self, order: JournalCommand) {
+    pub(super) fn take(&mut self, order: JournalCommand) -> Result<(), Stop> {
         match order {
             JournalCommand::Begin { status, specification } => self.begin(status, specification),
             JournalCommand::Steps { job, record, weights } => {
-                let Some(writer) = self.writers.get_mut(&job) else { return };
-                writer.steps(*record, weights);
+                if let Some(writer) = self.writers.get_mut(&job) {
+                    writer.steps(*record, weights);
+                }
             }
             JournalCommand::Pause { job, failure } => self.change(job, |state| {
                 state.status.state = JobState::Paused;
@@ -186,8 +192,9 @@ impl Writer {
                 state.status = status;
                 state.summary = summary;
             }),
-            JournalCommand::Forget { job } => self.forget(job),
+            JournalCommand::Forget { job } => self.forget(job)?,
         }
+        Ok(())
     }
 
     fn begin(&mut self, status: JobStatus, specification: Arc<Specification>) {
@@ -351,17 +358,22 @@ impl Writer {
     }
 
     /// Removes a job, and the data that no other job needs.
-    fn forget(&mut self, job: JobId) {
+    fn forget(&mut self, job: JobId) -> Result<(), Stop> {
         self.writers.remove(&job);
         self.archive.forget(job);
-        let (Some(directory), Some(unneeded)) = (&self.directory, self.retention.forget(job)) else { return };
+        let (Some(directory), Some(unneeded)) = (&self.directory, self.retention.forget(job)) else { return Ok(()) };
         // Of jobs that could not be read nobody knows what they need: the sweep of a later start decides.
         let unneeded = if self.archive.has_unread() { Vec::new() } else { unneeded };
         let removed = directory
             .remove_job(job)
             .and_then(|()| unneeded.iter().try_for_each(|digest| directory.remove_object(digest)));
-        if let Err(error) = removed {
-            log::warn!("files of job {job} are not all removed: {error}; the next start tries again");
+        match removed {
+            Err(error) if error.doing == Doing::Sync => self.failed(&error, false),
+            Err(error) => {
+                log::warn!("files of job {job} are not all removed: {error}; the next start tries again");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 }

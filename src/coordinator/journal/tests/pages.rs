@@ -20,7 +20,7 @@ fn long(harness: &mut Harness, job: JobId, shards: usize, rounds: u32) {
             LedgerEntry { rows: 2, base: Digest([6; 32]), result: EntryResult::Merged(task) }
         };
         record.entries = (0..shards).map(task).collect();
-        harness.writer.take(JournalCommand::Steps { job, record, weights });
+        assert!(harness.writer.take(JournalCommand::Steps { job, record, weights }).is_ok());
     }
     assert!(harness.writer.flush().is_ok());
 }
