@@ -1,11 +1,15 @@
 //! Jobs that outlive connections and coordinators, and what is asked about them: the client comes back, anybody sees the
 //! rest, and whoever doubts a bit computes it again.
 
+use gradwire::wire::message::{Attach, Cancel, Submit};
+use gradwire::wire::{ErrorCode, Message, MessageType, Role};
 use serde_json::Value;
 
 use crate::common::clients::{Client, Finished};
+use crate::common::peer::Peer;
 use crate::common::process::reserve_port;
 use crate::common::servers::{Coordinator, Node, nodes, ports};
+use crate::common::smallest::{await_fetch, owned, piece, rows, smallest_job};
 use crate::common::tables::{file_in, small_table};
 
 const JOB: [&str; 6] = ["--recipe", "classic", "--rounds", "12", "--seed", "7"];
@@ -124,6 +128,39 @@ fn a_cancelled_job_ends_its_watchers_and_stays_known() {
     }
     let unknown = ask(&coordinator, &["attach", &"1".repeat(32)]);
     assert_eq!(unknown.exit, Some(1), "{unknown:#?}");
+}
+
+/// The first ERROR that comes, on which request, and what it is about.
+fn await_error(peer: &mut Peer) -> (u32, ErrorCode, u8) {
+    loop {
+        let frame = peer.receive();
+        if let Message::Error(error) = frame.message() {
+            return (frame.header.request, error.code, error.about);
+        }
+    }
+}
+
+#[test]
+fn a_cancel_of_an_attach_ends_the_watching_and_a_cancel_of_the_submit_the_job() {
+    // Without a node it does not end by itself.
+    let coordinator = Coordinator::start("2", &[reserve_port()], &["--revival-waits", "60"]);
+    let (job, specification) = smallest_job();
+    let mut submitter = Peer::greeted(coordinator.address, Role::Client);
+    submitter.send(Submit { job, rounds_seen: 0, specification }, 1);
+    let (request, fetch) = await_fetch(&mut submitter);
+    submitter.send(owned(piece(fetch, &rows())), request);
+    let state = || ask(&coordinator, &["job", &job.to_string()]).events[0]["state"].clone();
+    // One with the submission's request id, on a connection of its own; one on the submission's connection.
+    let mut watcher = Peer::greeted(coordinator.address, Role::Client);
+    for (peer, request) in [(&mut watcher, 1), (&mut submitter, 3)] {
+        peer.send(Attach { job, rounds_seen: 0 }, request);
+        peer.send(Cancel { request }, 0);
+        assert_eq!(await_error(peer), (request, ErrorCode::Cancelled, MessageType::Attach as u8));
+        assert_ne!(state(), "cancelled", "somebody who only watched has ended the job");
+    }
+    submitter.send(Cancel { request: 1 }, 0);
+    assert_eq!(await_error(&mut submitter), (1, ErrorCode::Cancelled, MessageType::Submit as u8));
+    assert_eq!(state(), "cancelled");
 }
 
 #[test]
