@@ -295,9 +295,20 @@ mod tests {
         Have { digests: vec![crate::digest::Digest([7; 32]); limits::HAVE_DIGESTS_MAX] }.into()
     }
 
+    /// Ends the writer, and with it whoever waits for it, however a test ends: else one that fails would never end.
+    struct EndsWriter<'a>(&'a Outbox, &'a TcpStream);
+
+    impl Drop for EndsWriter<'_> {
+        fn drop(&mut self) {
+            self.0.close();
+            let _ = self.1.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
     #[test]
     fn who_asks_for_more_than_he_reads_is_waited_for() {
         let (mut reading, writing) = ends();
+        reading.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let (outbox, counters) = (Outbox::default(), Counters::default());
         assert!(!outbox.await_room());
         let frame = large().seal(1, false).to_bytes();
@@ -307,20 +318,25 @@ mod tests {
             outbox.put(vec![large().draft(2 * frames as u32 + 1, false)], &writing, &counters).unwrap();
             frames += 1;
         }
+        let (begins, has_begun) = std::sync::mpsc::channel();
         thread::scope(|scope| {
-            let waiter = scope.spawn(|| {
+            let outbox = &outbox;
+            let waiter = scope.spawn(move || {
+                begins.send(()).unwrap();
                 outbox.await_room();
                 outbox.waiting().own_bytes
             });
+            let ends_writer = EndsWriter(outbox, &writing);
+            // One that came when all has left would wait for nothing.
+            has_begun.recv().unwrap();
             assert!(!waiter.is_finished(), "nothing is read yet");
             scope.spawn(|| outbox.write_all(&writing, &counters));
             let mut bytes = vec![0; frames * frame.len()];
             reading.read_exact(&mut bytes).unwrap();
-            let own_bytes = waiter.join();
+            let own_bytes = waiter.join().unwrap();
             let has_waited = outbox.await_room();
-            // Before anything can fail: the writer would never end.
-            outbox.close();
-            assert!(own_bytes.unwrap() <= limits::UNREAD_BYTES_MAX);
+            drop(ends_writer);
+            assert!(own_bytes <= limits::UNREAD_BYTES_MAX);
             assert!(!has_waited, "all has left");
         });
     }
