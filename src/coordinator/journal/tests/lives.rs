@@ -418,7 +418,7 @@ impl Life {
             same_as_ordered(read, &job, steps).map_err(|why| format!("job {id} at {moment:?}: {why}"))?;
             // From now on this is what its watchers are told.
             job.moments.truncate(at + 1);
-            job.tried = vec![at];
+            job.tried.retain(|&tried| tried <= at);
             job.durable = Some(at);
             (job.is_forgotten, job.is_unread) = (false, false);
             for (digest, bytes) in &read.objects {
