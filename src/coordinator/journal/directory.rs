@@ -318,8 +318,9 @@ impl Directory {
         let Some(path) = free else { unreachable!("some number is free") };
         self.disk.rename(&self.job(job), &path).map_err(at(Doing::Rename, &path))?;
         // In this order: twice there is better than not at all.
-        self.sync(&damaged)?;
-        self.sync(&self.jobs_directory())
+        let synced = self.sync(&damaged).and_then(|()| self.sync(&self.jobs_directory()));
+        // It is there already: whatever has failed, the job is not left as it was.
+        synced.map_err(|error| DiskError { doing: Doing::Sync, ..error })
     }
 
     /// Removes what a crash has left behind: jobs half removed, files that are not whole, and then objects that `is_needed`
