@@ -10,7 +10,7 @@ use super::notes::Words;
 use super::options::{Options, OuterOptions, RecipeName};
 use super::work::Work;
 use crate::cli::{Exit, Failure};
-use crate::dataset::{Block, Dataset, Preparation, Scaling, Sharding};
+use crate::dataset::{Block, Dataset, Preparation, Scaling, Sharding, Target, Targets, Task};
 use crate::digest::Digest;
 use crate::disk;
 use crate::job::{JobId, Operation, RowsRef, Specification};
@@ -80,6 +80,7 @@ impl Plan {
             RecipeName::Classic => dataset.classic_split(),
         });
         let preparation = Preparation {
+            task: Task::Classify,
             split,
             scaling: defaults.scaling,
             sharding: defaults.sharding,
@@ -88,10 +89,10 @@ impl Plan {
         };
         let mut prepared = dataset.prepare(&preparation).map_err(|error| usage(&error))?;
         let hidden = options.hidden.clone().unwrap_or_else(|| vec![defaults.hidden]);
-        let classes = prepared.classes.len() as u32;
-        let network = Network::new(prepared.features as u32, &hidden, classes).map_err(|error| usage(&error))?;
+        let outputs = prepared.target.outputs() as u32;
+        let network = Network::new(prepared.features as u32, &hidden, outputs).map_err(|error| usage(&error))?;
         let local_steps = local_steps(options).map_err(|text| usage(&text))?;
-        let rows = prepared.shards.iter().map(|shard| shard.rows() as u64).sum();
+        let rows = prepared.shards.iter().map(|shard| shard.rows(prepared.features) as u64).sum();
         let recipe = recipe(options, defaults.recipe, local_steps, rows).map_err(|error| usage(&error))?;
         if options.momentum.is_some() && recipe.optimiser != Optimiser::Momentum {
             return Err(usage(&format_args!(
@@ -107,25 +108,30 @@ impl Plan {
         let outer = outer.map_err(|text| usage(&text))?;
         recipe.loss.check_outputs(network.outputs()).map_err(|error| usage(&error))?;
 
+        let class_names = match prepared.target {
+            Target::Classes(names) => names,
+            Target::Values(_) => Vec::new(),
+        };
+
         let objects = Arc::new(Store::new(u64::MAX));
         let initial = match start {
             None => None,
             Some(model) => {
-                check_start(&model, &network, &prepared.classes).map_err(|text| usage(&text))?;
+                check_start(&model, &network, &class_names).map_err(|text| usage(&text))?;
                 let bytes = object::encode_parameters(ObjectKind::Weights, &network, &model.parameters);
                 Some(keep(&objects, bytes))
             }
         };
         // The rows are in the objects from here on.
-        let features = network.inputs();
+        let (features, outputs) = (network.inputs(), network.outputs());
         let shards = std::mem::take(&mut prepared.shards);
-        let shards = shards.into_iter().map(|block| rows_object(&objects, features, &block)).collect();
-        let validation = std::mem::replace(&mut prepared.validation, Block { values: Vec::new(), labels: Vec::new() });
+        let shards = shards.into_iter().map(|block| rows_object(&objects, features, outputs, &block)).collect();
+        let validation = rows_object(&objects, features, outputs, &prepared.validation);
         let words = Words {
             data: dataset.name().to_owned(),
             recipe: options.recipe.to_string(),
             feature_names: prepared.feature_names,
-            class_names: prepared.classes,
+            class_names,
             scaling: prepared.scaling,
         };
         let specification = Specification {
@@ -136,7 +142,7 @@ impl Plan {
             }),
             round_steps: options.round_steps,
             shards,
-            validation: rows_object(&objects, features, &validation),
+            validation,
             merge: options.merge,
             outer,
             initial,
@@ -350,9 +356,12 @@ fn check_start(model: &ModelFile, network: &Network, classes: &[String]) -> Resu
     Ok(())
 }
 
-fn rows_object(objects: &Store, features: u32, block: &Block) -> RowsRef {
-    let digest = keep(objects, object::encode_rows(features, &block.values, &block.labels));
-    RowsRef { rows: block.rows() as u32, digest }
+fn rows_object(objects: &Store, features: u32, outputs: u32, block: &Block) -> RowsRef {
+    let bytes = match &block.targets {
+        Targets::Classes(labels) => object::encode_rows(features, &block.values, labels),
+        Targets::Values(targets) => object::encode_rows_of_values(features, &block.values, outputs, targets),
+    };
+    RowsRef { rows: block.rows(features as usize) as u32, digest: keep(objects, bytes) }
 }
 
 fn keep(objects: &Store, bytes: Vec<u8>) -> Digest {

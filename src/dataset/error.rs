@@ -130,6 +130,13 @@ pub enum Fault {
         /// The text.
         got: String,
     },
+    /// Text where a target to be fitted should be, or a number that f32 cannot hold.
+    TargetNotANumber {
+        /// The field.
+        place: FieldLocation,
+        /// The text.
+        got: String,
+    },
     /// All rows have the same label.
     OneClass {
         /// The label.
@@ -223,6 +230,7 @@ impl Fault {
             | Self::Missing { .. }
             | Self::NotANumber { .. }
             | Self::NotFinite { .. }
+            | Self::TargetNotANumber { .. }
             | Self::UntrainedLabel { .. }
             | Self::OutOfScale { .. } => true,
             Self::NotFound
@@ -289,6 +297,12 @@ impl fmt::Display for Fault {
             Self::NotFinite { place, got } => write!(
                 f,
                 "{place}: {} is not a finite number of 32 bits; correct it or leave the line out",
+                Quoted(got)
+            ),
+            Self::TargetNotANumber { place, got } => write!(
+                f,
+                "{place}: {} is not a finite number of 32 bits, and numbers are to be fitted; correct it, or have classes \
+                 told apart (--task classify)",
                 Quoted(got)
             ),
             Self::OneClass { label } => write!(

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use super::{Block, Dataset, DatasetError, Preparation, Scaling, Sharding, ValidationSplit};
+use super::{Block, Dataset, DatasetError, Preparation, Scaling, Sharding, Targets, Task, ValidationSplit};
 
 /// What errors call the file.
 const NAME: &str = "data.csv";
@@ -120,6 +120,7 @@ fn check_sentence(error: &DatasetError, bytes: &[u8]) {
 /// Every way to divide, scale and deal out, with one shard, two, and one for each row.
 fn check_preparations(data: &Dataset) {
     let asked = |split: &str, scaling, sharding, shards| Preparation {
+        task: Task::Classify,
         split: split.parse().unwrap_or(ValidationSplit::LAST_FIFTH),
         scaling,
         sharding,
@@ -132,6 +133,8 @@ fn check_preparations(data: &Dataset) {
     check_preparation(data, &asked("last:0.2", Scaling::None, Sharding::Contiguous, 2));
     check_preparation(data, &asked("last:1", Scaling::Standardise, Sharding::Contiguous, 1));
     check_preparation(data, &asked("last:1", Scaling::None, Sharding::Stratified, rows - 1));
+    let regress = Preparation { task: Task::Regress, ..asked("0.2", Scaling::Standardise, Sharding::Stratified, 1) };
+    check_preparation(data, &regress);
 }
 
 fn check_preparation(data: &Dataset, asked: &Preparation) {
@@ -141,13 +144,25 @@ fn check_preparation(data: &Dataset, asked: &Preparation) {
     };
     let blocks = || prepared.shards.iter().chain([&prepared.validation]);
     assert_eq!((prepared.features, prepared.shards.len()), (data.features(), asked.shards as usize));
-    assert_eq!(blocks().map(Block::rows).sum::<usize>(), data.rows(), "rows are lost or doubled");
-    assert!(blocks().all(|block| block.rows() > 0 && block.values.len() == block.rows() * data.features()));
+    let rows = |block: &Block| block.rows(data.features());
+    assert_eq!(blocks().map(rows).sum::<usize>(), data.rows(), "rows are lost or doubled");
+    assert!(blocks().all(|block| rows(block) > 0 && block.values.len() == rows(block) * data.features()));
     assert!(blocks().flat_map(|block| &block.values).all(|value| value.is_finite()));
-    if asked.scaling == Scaling::None {
+    let targets = blocks().map(|block| match &block.targets {
+        Targets::Classes(labels) => labels.len(),
+        Targets::Values(targets) => {
+            assert!(targets.iter().all(|target| target.is_finite()));
+            targets.len() / prepared.target.outputs()
+        }
+    });
+    assert!(targets.eq(blocks().map(rows)), "a row lacks its target, or has too many");
+    if asked.scaling == Scaling::None && asked.task == Task::Classify {
         let values = data.values();
         let read = values.as_slice().unwrap_or_default().chunks(data.features()).zip(data.labels());
-        let dealt = blocks().flat_map(|block| block.values.chunks(data.features()).zip(&block.labels));
+        let dealt = blocks().flat_map(|block| match &block.targets {
+            Targets::Classes(labels) => block.values.chunks(data.features()).zip(labels),
+            Targets::Values(_) => panic!("numbers, where classes are told apart"),
+        });
         assert_eq!(sorted(dealt), sorted(read), "rows are changed");
     }
 }

@@ -1,4 +1,4 @@
-//! Data in: CSV -> a matrix, classes, a validation split, scaling, shards. Owns the data set and how a job's data are
+//! Data in: CSV -> a matrix, targets, a validation split, scaling, shards. Owns the data set and how a job's data are
 //! prepared from it, as plain vectors; does not know the network, or how data travel.
 //!
 //! Everything here is a function of the file's content, what is asked for and the seed: the same command prepares the
@@ -23,7 +23,7 @@ pub use shards::Sharding;
 pub use split::{Fraction, NotASplit, ValidationSplit};
 
 use self::reading::{LIMITS, Table};
-use crate::model::scaling::{FeatureScale, standardise};
+use crate::model::scaling::{FeatureScale, TargetScale, standardise};
 
 /// UCI Letter Recognition: see `data/README.md`.
 const LETTERS: &str = include_str!("../../data/letter-recognition.csv");
@@ -50,9 +50,21 @@ pub enum Scaling {
     None,
 }
 
+/// What the last column is to the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    /// Classes, to be told apart.
+    #[default]
+    Classify,
+    /// Numbers, to be fitted.
+    Regress,
+}
+
 /// What is asked for when data are prepared for a job.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preparation {
+    /// What the targets are.
+    pub task: Task,
     /// Which rows validate.
     pub split: ValidationSplit,
     /// How features are scaled.
@@ -65,19 +77,47 @@ pub struct Preparation {
     pub seed: u64,
 }
 
-/// Rows as a job takes them: scaled, with their classes.
+/// Rows as a job takes them: scaled, with what outputs are compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
     /// `[rows, features]`, row-major, finite.
     pub values: Vec<f32>,
-    /// `[rows]`: each row's class, an index into [`Prepared::classes`].
-    pub labels: Vec<u32>,
+    /// Of as many rows.
+    pub targets: Targets,
 }
 
 impl Block {
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.labels.len()
+    /// Number of rows, of so many features each.
+    pub fn rows(&self, features: usize) -> usize {
+        self.values.len() / features.max(1)
+    }
+}
+
+/// What the outputs for some rows are compared with; of the kind that [`Prepared::target`] is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Targets {
+    /// `[rows]`: each row's class, an index into [`Target::Classes`].
+    Classes(Vec<u32>),
+    /// `[rows, outputs]`, row-major: standardised by [`Target::Values`], finite.
+    Values(Vec<f32>),
+}
+
+/// What a model tells of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// One of these classes, by their names; at least two.
+    Classes(Vec<String>),
+    /// These numbers, of which there is at least one.
+    Values(Vec<TargetScale>),
+}
+
+impl Target {
+    /// Outputs of a network that tells it.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Target::Classes(names) => names.len(),
+            Target::Values(scales) => scales.len(),
+        }
     }
 }
 
@@ -86,8 +126,8 @@ impl Block {
 pub struct Prepared {
     /// Number of features.
     pub features: usize,
-    /// The classes' names, by class.
-    pub classes: Vec<String>,
+    /// What a model tells of a row.
+    pub target: Target,
     /// The features' names.
     pub feature_names: Vec<String>,
     /// The features' scales, the identity where nothing is scaled.
@@ -96,6 +136,14 @@ pub struct Prepared {
     pub shards: Vec<Block>,
     /// The rows that validate; at least one.
     pub validation: Block,
+}
+
+/// The last column, as a task takes it.
+enum TargetColumn {
+    /// As the table has it.
+    Classes,
+    /// `[rows]`: as numbers that f32 can hold, of f64's digits.
+    Values(Vec<f64>),
 }
 
 impl Dataset {
@@ -160,11 +208,12 @@ impl Dataset {
 
     /// The features' names, `column 1` where the file gives none.
     pub fn feature_names(&self) -> Vec<String> {
-        let name = |index| {
-            let column = self.table.columns.at(index);
-            column.name.unwrap_or_else(|| format!("column {}", column.number))
-        };
-        (0..self.features()).map(name).collect()
+        (0..self.features()).map(|index| self.column_name(index)).collect()
+    }
+
+    fn column_name(&self, index: usize) -> String {
+        let column = self.table.columns.at(index);
+        column.name.unwrap_or_else(|| format!("column {}", column.number))
     }
 
     /// Which rows validate where nothing else is asked for: the last 3,500 of the built-in data, a fifth of every class
@@ -185,17 +234,56 @@ impl Dataset {
     }
 
     fn prepare_or_fault(&self, asked: &Preparation) -> Result<Prepared, Fault> {
-        let split = asked.split.divide(self.labels(), self.classes().len(), asked.seed)?;
-        self.check_trained(&split)?;
-        let dealt = asked.sharding.deal(&split.training, self.labels(), asked.shards, asked.seed)?;
+        let column = self.target_column(asked.task)?;
+        let (strata, count) = match &column {
+            TargetColumn::Classes => (self.labels(), self.classes().len()),
+            TargetColumn::Values(_) => (&vec![0; self.rows()][..], 1),
+        };
+        let split = asked.split.divide(strata, count, asked.seed)?;
+        let target = match &column {
+            TargetColumn::Classes => {
+                self.check_trained(&split)?;
+                Target::Classes(self.classes().to_vec())
+            }
+            TargetColumn::Values(values) => {
+                let training = split.training.iter().map(|&row| values[row as usize]);
+                Target::Values(vec![TargetScale::standardising(self.target_name(), training)])
+            }
+        };
+        let dealt = asked.sharding.deal(&split.training, strata, asked.shards, asked.seed)?;
         let scaling = match asked.scaling {
             Scaling::Standardise => standardise(self.features(), split.training.iter().map(|&row| self.row(row))),
             Scaling::None => vec![FeatureScale::IDENTITY; self.features()],
         };
-        let shards = dealt.iter().map(|rows| self.block(rows, &scaling)).collect::<Result<_, _>>()?;
-        let validation = self.block(&split.validation, &scaling)?;
-        let (classes, feature_names) = (self.classes().to_vec(), self.feature_names());
-        Ok(Prepared { features: self.features(), classes, feature_names, scaling, shards, validation })
+        let block = |rows: &[u32]| {
+            let values = self.scaled(rows, &scaling)?;
+            Ok(Block { values, targets: self.targets(rows, &column, &target)? })
+        };
+        let shards = dealt.iter().map(|rows| block(rows)).collect::<Result<_, _>>()?;
+        let validation = block(&split.validation)?;
+        let (features, feature_names) = (self.features(), self.feature_names());
+        Ok(Prepared { features, target, feature_names, scaling, shards, validation })
+    }
+
+    /// What the last column is to a job of this task.
+    fn target_column(&self, task: Task) -> Result<TargetColumn, Fault> {
+        if task == Task::Classify {
+            return Ok(TargetColumn::Classes);
+        }
+        let number = |text: &String| text.parse::<f64>().ok().filter(|value| (*value as f32).is_finite());
+        let of_label: Vec<Option<f64>> = self.classes().iter().map(number).collect();
+        let value = |(row, &label): (usize, &u32)| {
+            of_label[label as usize].ok_or_else(|| Fault::TargetNotANumber {
+                place: self.place(row, self.features()),
+                got: self.classes()[label as usize].clone(),
+            })
+        };
+        self.labels().iter().enumerate().map(value).collect::<Result<_, _>>().map(TargetColumn::Values)
+    }
+
+    /// What the file calls the last column.
+    fn target_name(&self) -> String {
+        self.column_name(self.features())
     }
 
     /// Every class that validates must train: the model could never be right about another.
@@ -215,19 +303,41 @@ impl Dataset {
     }
 
     /// These rows in this order, scaled.
-    fn block(&self, rows: &[u32], scaling: &[FeatureScale]) -> Result<Block, Fault> {
+    fn scaled(&self, rows: &[u32], scaling: &[FeatureScale]) -> Result<Vec<f32>, Fault> {
         let mut values = Vec::with_capacity(rows.len() * self.features());
         for &row in rows {
             for (index, (&value, scale)) in self.row(row).iter().zip(scaling).enumerate() {
                 let scaled = scale.apply(value);
                 if !scaled.is_finite() {
-                    let (line, column) = (self.table.lines.of(row as usize), self.table.columns.at(index));
-                    return Err(Fault::OutOfScale { place: FieldLocation { line, column } });
+                    return Err(Fault::OutOfScale { place: self.place(row as usize, index) });
                 }
                 values.push(scaled);
             }
         }
-        Ok(Block { values, labels: rows.iter().map(|&row| self.labels()[row as usize]).collect() })
+        Ok(values)
+    }
+
+    /// What the outputs for these rows are compared with.
+    fn targets(&self, rows: &[u32], column: &TargetColumn, target: &Target) -> Result<Targets, Fault> {
+        let (TargetColumn::Values(values), Target::Values(scales)) = (column, target) else {
+            return Ok(Targets::Classes(rows.iter().map(|&row| self.labels()[row as usize]).collect()));
+        };
+        let mut targets = Vec::with_capacity(rows.len() * scales.len());
+        for &row in rows {
+            for scale in scales {
+                let scaled = scale.apply(values[row as usize]);
+                if !scaled.is_finite() {
+                    return Err(Fault::OutOfScale { place: self.place(row as usize, self.features()) });
+                }
+                targets.push(scaled);
+            }
+        }
+        Ok(Targets::Values(targets))
+    }
+
+    /// Where the field of a row stands, by its column from 0.
+    fn place(&self, row: usize, column: usize) -> FieldLocation {
+        FieldLocation { line: self.table.lines.of(row), column: self.table.columns.at(column) }
     }
 
     /// A row's features.

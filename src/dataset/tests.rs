@@ -14,12 +14,21 @@ fn sentence(csv: &[u8]) -> String {
 
 /// What a test changes where it matters.
 const ASKED: Preparation = Preparation {
+    task: Task::Classify,
     split: ValidationSplit::STRATIFIED_FIFTH,
     scaling: Scaling::Standardise,
     sharding: Sharding::Stratified,
     shards: 1,
     seed: 1,
 };
+
+/// The classes of a block that has some.
+fn labels(block: &Block) -> &[u32] {
+    match &block.targets {
+        Targets::Classes(labels) => labels,
+        Targets::Values(_) => panic!("numbers, where classes are told apart"),
+    }
+}
 
 fn last(rows: u32) -> ValidationSplit {
     format!("last:{rows}").parse().unwrap()
@@ -42,8 +51,8 @@ fn the_built_in_data_split_at_row_16500_and_files_at_a_fifth() {
     assert_eq!(letters.default_split().to_string(), "last:3500");
     assert_eq!(letters.classic_split().to_string(), "last:3500");
     let prepared = letters.prepare(&Preparation { split: letters.default_split(), shards: 4, ..ASKED }).unwrap();
-    assert_eq!(prepared.validation.rows(), 3_500);
-    assert_eq!(prepared.shards.iter().map(Block::rows).collect::<Vec<_>>(), [4_125; 4]);
+    assert_eq!(prepared.validation.rows(16), 3_500);
+    assert_eq!(prepared.shards.iter().map(|shard| shard.rows(16)).collect::<Vec<_>>(), [4_125; 4]);
 
     let file = dataset("1,2,x\n3,4,y\n");
     assert_eq!(file.default_split().to_string(), "0.2");
@@ -71,22 +80,28 @@ fn the_validation_rows_have_no_part_in_the_scale() {
     let data = dataset("0,x\n2,y\n1000,x\n");
     let prepared = data.prepare(&Preparation { split: last(1), ..ASKED }).unwrap();
     assert_eq!((prepared.scaling[0].mean(), prepared.scaling[0].inverse_deviation()), (1.0, 1.0));
-    assert_eq!(prepared.validation, Block { values: vec![999.0], labels: vec![0] });
+    assert_eq!(prepared.validation, Block { values: vec![999.0], targets: Targets::Classes(vec![0]) });
 }
 
 #[test]
 fn unscaled_values_are_those_of_the_file() {
     let data = dataset("wide,high,kind\n0.1,2,x\n3e7,4,y\n5,6,x\n");
-    let classic =
-        Preparation { split: last(1), scaling: Scaling::None, sharding: Sharding::Contiguous, shards: 2, seed: 9 };
+    let classic = Preparation {
+        split: last(1),
+        scaling: Scaling::None,
+        sharding: Sharding::Contiguous,
+        shards: 2,
+        seed: 9,
+        ..ASKED
+    };
     let prepared = data.prepare(&classic).unwrap();
-    let block = |values: [f32; 2], label| Block { values: values.to_vec(), labels: vec![label] };
+    let block = |values: [f32; 2], label| Block { values: values.to_vec(), targets: Targets::Classes(vec![label]) };
     assert_eq!(prepared.shards, [block([0.1, 2.0], 0), block([3e7, 4.0], 1)]);
     assert_eq!(prepared.validation, block([5.0, 6.0], 0));
     assert_eq!(prepared.scaling, [FeatureScale::IDENTITY; 2]);
     assert_eq!(
-        (prepared.classes, prepared.feature_names),
-        (vec!["x".into(), "y".into()], vec!["wide".to_owned(), "high".to_owned()])
+        (prepared.target, prepared.feature_names),
+        (Target::Classes(vec!["x".into(), "y".into()]), vec!["wide".to_owned(), "high".to_owned()])
     );
 }
 
@@ -103,9 +118,45 @@ fn the_letters_are_always_prepared_to_the_same_bits() {
     let mut hasher = crate::digest::Hasher::default();
     for block in prepared.shards.iter().chain([&prepared.validation]) {
         block.values.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
-        block.labels.iter().for_each(|label| hasher.update(&label.to_le_bytes()));
+        labels(block).iter().for_each(|label| hasher.update(&label.to_le_bytes()));
     }
     assert_eq!(hasher.finish().to_string(), "be33e9a7ea0b61f17c50e0cf68aa8990a23f2dfbad7bbd5068a1ee360344646f");
+}
+
+#[test]
+fn targets_of_numbers_are_standardised_by_the_training_rows() {
+    let data = dataset("f,price\n1,10\n2,2e1\n3,30\n4,100\n");
+    let prepared = data.prepare(&Preparation { task: Task::Regress, split: last(2), ..ASKED }).unwrap();
+    assert_eq!(prepared.target, Target::Values(vec![TargetScale::new("price", 15.0, 5.0).unwrap()]));
+    assert_eq!(prepared.validation.targets, Targets::Values(vec![3.0, 17.0]));
+    let Targets::Values(trained) = &prepared.shards[0].targets else { panic!("classes") };
+    // Each row keeps its own target.
+    let of_rows: Vec<_> = prepared.shards[0].values.iter().zip(trained).map(|(value, target)| value * target).collect();
+    assert_eq!((trained.iter().sum::<f32>(), of_rows), (0.0, vec![1.0, 1.0]));
+}
+
+#[test]
+fn rows_with_targets_of_numbers_validate_whatever_their_targets() {
+    // Every target is its own: as classes, each would have to stay among the rows that train.
+    let csv: String = (0..50).map(|row| format!("{row},{}.5\n", row * row)).collect();
+    let prepared = dataset(&csv).prepare(&Preparation { task: Task::Regress, shards: 4, ..ASKED }).unwrap();
+    assert_eq!(prepared.validation.rows(1), 10);
+    assert_eq!(prepared.shards.iter().map(|shard| shard.rows(1)).collect::<Vec<_>>(), [10; 4]);
+}
+
+#[test]
+fn a_target_that_is_no_number_or_leaves_f32_is_refused_with_its_place() {
+    let text = |csv: &str| {
+        dataset(csv).prepare(&Preparation { task: Task::Regress, split: last(1), ..ASKED }).unwrap_err().to_string()
+    };
+    let sentence = text("f,kind\n1,2\n2,oak\n3,4\n");
+    assert!(
+        sentence.starts_with("data.csv, line 3, column 2 (\"kind\"): \"oak\" is not a finite number"),
+        "{sentence}"
+    );
+    assert!(sentence.contains("--task classify"), "{sentence}");
+    assert!(text("1,2\n2,1e39\n3,4\n").starts_with("data.csv, line 2, column 2: \"1e39\" is not a finite"));
+    assert!(text("1,1e-30\n2,2e-30\n3,1e38\n").starts_with("data.csv, line 3, column 2: the value is too far"));
 }
 
 #[test]
@@ -212,13 +263,14 @@ proptest! {
             sharding: if contiguous { Sharding::Contiguous } else { Sharding::Stratified },
             shards,
             seed,
+            ..ASKED
         };
         let prepared = dataset(&csv).prepare(&asked).unwrap();
         prop_assert_eq!(prepared.shards.len(), shards as usize);
         let mut seen = vec![false; kinds.len()];
         for block in prepared.shards.iter().chain([&prepared.validation]) {
-            prop_assert_eq!(block.values.len(), block.rows());
-            for (&value, &kind) in block.values.iter().zip(&block.labels) {
+            prop_assert_eq!(block.values.len(), labels(block).len());
+            for (&value, &kind) in block.values.iter().zip(labels(block)) {
                 let row = value as usize;
                 prop_assert!(!std::mem::replace(&mut seen[row], true), "row {} twice", row);
                 prop_assert_eq!(kind, label(row));

@@ -1,9 +1,9 @@
-//! How a feature becomes a network's input. Owns the statistics of the training rows and their rounding; does not know
-//! where rows come from.
+//! How a feature becomes a network's input, and a target what its outputs are compared with. Owns the statistics of the
+//! training rows and their rounding; does not know where rows come from.
 //!
 //! An input is `f32((f64(x) - mean) * inverse_deviation)`: one subtraction, one multiplication and one conversion, each
 //! rounded to nearest. Mean and deviation are sums over the training rows in the order of the file, in f64, without
-//! fused operations, so they have the same bits on every machine.
+//! fused operations, so they have the same bits on every machine. A target is `f32((x - mean) / deviation)`, of an f64.
 
 /// A feature's affine scale: what is subtracted, then what is multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +35,71 @@ impl FeatureScale {
     /// The input that `value` becomes; infinite where it lies too many deviations away for f32.
     pub fn apply(&self, value: f32) -> f32 {
         ((f64::from(value) - self.mean) * self.inverse_deviation) as f32
+    }
+}
+
+/// A target of numbers: its name, and what stands between its own unit and the network's output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetScale {
+    name: String,
+    mean: f64,
+    deviation: f64,
+}
+
+impl TargetScale {
+    /// A scale of these values; none if the mean is not finite or the deviation not finite and above 0.
+    pub fn new(name: impl Into<String>, mean: f64, deviation: f64) -> Option<TargetScale> {
+        let valid = mean.is_finite() && deviation.is_finite() && deviation > 0.0;
+        valid.then(|| TargetScale { name: name.into(), mean, deviation })
+    }
+
+    /// The scale that gives `values`, those of the training rows, mean 0 and standard deviation 1 (of the population). A
+    /// constant is centred and keeps its unit.
+    pub fn standardising(name: impl Into<String>, values: impl Iterator<Item = f64> + Clone) -> TargetScale {
+        let (mut sum, mut count, mut least, mut greatest) = (0.0, 0.0, f64::INFINITY, f64::NEG_INFINITY);
+        for value in values.clone() {
+            (sum, count) = (sum + value, count + 1.0);
+            (least, greatest) = (least.min(value), greatest.max(value));
+        }
+        let name = name.into();
+        if least >= greatest {
+            return TargetScale { name, mean: if least.is_finite() { least } else { 0.0 }, deviation: 1.0 };
+        }
+        let mean = sum / count;
+        let mut squares = 0.0;
+        for value in values {
+            let distance = value - mean;
+            squares += distance * distance;
+        }
+        let deviation = (squares / count).sqrt();
+        let found = TargetScale::new(name.as_str(), mean, deviation);
+        found.unwrap_or(TargetScale { name, mean: 0.0, deviation: 1.0 })
+    }
+
+    /// What the data call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Mean over the training rows, in the target's unit.
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// Standard deviation over the training rows, in the target's unit.
+    pub fn deviation(&self) -> f64 {
+        self.deviation
+    }
+
+    /// What an output is compared with where the target is `value`; infinite where that lies too many deviations away for
+    /// f32.
+    pub fn apply(&self, value: f64) -> f32 {
+        ((value - self.mean) / self.deviation) as f32
+    }
+
+    /// What an output says in the target's unit.
+    pub fn value(&self, output: f32) -> f64 {
+        f64::from(output) * self.deviation + self.mean
     }
 }
 
@@ -121,6 +186,34 @@ mod tests {
         for value in [0.1f32, -3.4e38, 1e-45, 16_777_217.0] {
             assert_eq!(FeatureScale::IDENTITY.apply(value).to_bits(), value.to_bits());
         }
+    }
+
+    #[test]
+    fn a_target_has_mean_0_and_deviation_1_and_its_value_comes_back() {
+        let values = [2e6, 4e6, 6e6, 8e6];
+        let scale = TargetScale::standardising("price", values.into_iter());
+        assert_eq!((scale.name(), scale.mean(), scale.deviation()), ("price", 5e6, 5e12f64.sqrt()));
+        let outputs = values.map(|value| scale.apply(value));
+        assert_eq!(outputs.map(|output| (scale.value(output)).round()), values);
+        assert!((outputs.iter().map(|output| f64::from(output * output)).sum::<f64>() - 4.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_target_beyond_f32s_digits_is_scaled_in_f64() {
+        // In f32 the two are one number.
+        let scale = TargetScale::standardising("t", [1e9, 1e9 + 2.0].into_iter());
+        assert_eq!([1e9, 1e9 + 2.0].map(|value| scale.apply(value)), [-1.0, 1.0]);
+    }
+
+    #[test]
+    fn a_constant_target_becomes_0_and_one_without_a_deviation_keeps_its_unit() {
+        let scale = TargetScale::standardising("t", [0.1, 0.1, 0.1].into_iter());
+        assert_eq!((scale.apply(0.1), scale.apply(1.1), scale.deviation()), (0.0, 1.0, 1.0));
+        // The squares of these are 0 in f64.
+        let scale = TargetScale::standardising("t", [1e-300, 3e-300].into_iter());
+        assert_eq!((scale.mean(), scale.deviation()), (0.0, 1.0));
+        let refused = [(f64::NAN, 1.0), (0.0, 0.0), (0.0, -1.0), (0.0, f64::INFINITY)];
+        assert!(refused.iter().all(|&(mean, deviation)| TargetScale::new("t", mean, deviation).is_none()));
     }
 
     #[test]
