@@ -1,5 +1,5 @@
-//! docs/model-file.md, followed: by its own Python, and in plain Rust, on a model that gradwire has trained. What both
-//! predict is what gradwire predicts. The Python part needs numpy.
+//! docs/model-file.md, followed: by its own Python, and in plain Rust, on models that gradwire has trained. What both
+//! predict is what gradwire predicts, or off by what gradwire has measured. The Python part needs numpy.
 #![cfg(feature = "client")]
 
 mod common;
@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use common::skip;
 
 use gradwire::model::file::ModelFile;
+use gradwire::model::scaling::Target;
 use gradwire::model::{Kernel, predict};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -38,15 +39,30 @@ fn data() -> (Vec<[f32; FEATURES]>, Vec<&'static str>) {
     (0..ROWS).map(row).unzip()
 }
 
+/// A number that follows from each row, but for what no model can know; in a unit far from the network's.
+fn numbers(rows: &[[f32; FEATURES]]) -> Vec<f64> {
+    let number = |(index, [girth, height, north, age]): (usize, &[f32; FEATURES])| {
+        let exact = 40.0 * f64::from(*girth) * f64::from(*height) - 900.0 * f64::from(*north) + 1e3 * f64::from(*age);
+        25_000.0 + exact + [300.0, -150.0, -150.0][index % 3]
+    };
+    rows.iter().enumerate().map(number).collect()
+}
+
 /// A CSV file of the data, and a model trained on it.
-fn trained(directory: &TempDir, rows: &[[f32; FEATURES]], labels: &[&str]) -> (PathBuf, PathBuf) {
+fn trained(
+    directory: &TempDir,
+    rows: &[[f32; FEATURES]],
+    labels: &[impl ToString],
+    options: &[&str],
+) -> (PathBuf, PathBuf) {
     let [data, model] = ["trees.csv", "model.safetensors"].map(|name| directory.path().join(name));
-    let line =
-        |(row, label): (&[f32; FEATURES], &&str)| format!("{},{label}\n", row.map(|value| value.to_string()).join(","));
-    let lines: String = rows.iter().zip(labels).map(line).collect();
+    let line = |(row, label): (&[f32; FEATURES], String)| {
+        format!("{},{label}\n", row.map(|value| value.to_string()).join(","))
+    };
+    let lines: String = rows.iter().zip(labels.iter().map(ToString::to_string)).map(line).collect();
     fs::write(&data, format!("girth,height,north,age,kind\n{lines}")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command.args(["--local", "2", "--hidden", "12,6", "--rounds", "6", "--quiet"]);
+    command.args(["--local", "2", "--hidden", "12,6", "--rounds", "6", "--quiet"]).args(options);
     let output = command.arg("--data").arg(&data).arg("--out").arg(&model).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     (data, model)
@@ -58,28 +74,43 @@ fn predicted(model: &Path, rows: &[[f32; FEATURES]]) -> Vec<String> {
     let scaled = |row: &[f32; FEATURES]| row.iter().zip(&model.scaling).map(|(x, scale)| scale.apply(*x)).collect();
     let values: Vec<f32> = rows.iter().flat_map(|row| -> Vec<f32> { scaled(row) }).collect();
     let classes = predict(Kernel::best(), &model.network, model.activation, &model.parameters, &values).unwrap();
-    classes.into_iter().map(|class| model.class_names[class as usize].clone()).collect()
+    let Target::Classes(names) = &model.target else { panic!("{:?}", model.target) };
+    classes.into_iter().map(|class| names[class as usize].clone()).collect()
 }
 
-/// Sections 1 to 3 of the document, with the exact sums that it names: a model file's bytes and raw rows to names.
-fn follow(bytes: &[u8], rows: &[[f32; FEATURES]]) -> Vec<String> {
+/// The metadata of a model file, and a list of numbers in them.
+struct About(Value);
+
+impl About {
+    fn text(&self, key: &str) -> &str {
+        self.0["__metadata__"][key].as_str().unwrap_or_else(|| panic!("no {key}"))
+    }
+
+    fn array(&self, key: &str) -> Vec<Value> {
+        serde_json::from_str(self.text(key)).unwrap()
+    }
+
+    fn numbers(&self, key: &str) -> Vec<f64> {
+        self.array(key).iter().map(|number| number.as_f64().unwrap()).collect()
+    }
+}
+
+/// Sections 1 to 3 of the document, with the exact sums that it names: a model file's bytes and raw rows to outputs.
+fn follow(bytes: &[u8], network: &str, rows: &[[f32; FEATURES]]) -> (About, Vec<Vec<f32>>) {
     let (length, rest) = bytes.split_first_chunk().unwrap();
     let (header, tensors) = rest.split_at(u64::from_le_bytes(*length) as usize);
-    let header: Value = serde_json::from_slice(header).unwrap();
-    let about = |key: &str| header["__metadata__"][key].as_str().unwrap();
-    let array = |key: &str| serde_json::from_str::<Vec<Value>>(about(key)).unwrap();
+    let about = About(serde_json::from_slice(header).unwrap());
     let tensor = |name: String| -> Vec<f32> {
-        let place = |end: usize| header[&name]["data_offsets"][end].as_u64().unwrap() as usize;
+        let place = |end: usize| about.0[&name]["data_offsets"][end].as_u64().unwrap() as usize;
         let (values, _) = tensors[place(0)..place(1)].as_chunks();
         values.iter().map(|value| f32::from_le_bytes(*value)).collect()
     };
-    assert_eq!((about("format"), about("activation"), about("network")), ("gradwire model 1", "relu", "4-12-6-3"));
-    let numbers = |key: &str| array(key).iter().map(|number| number.as_f64().unwrap()).collect::<Vec<_>>();
-    let (means, inverses) = (numbers("feature_means"), numbers("feature_inverse_deviations"));
-    let names = array("class_names");
+    let named = (about.text("format"), about.text("activation"), about.text("network"));
+    assert_eq!(named, ("gradwire model 1", "relu", network));
+    let (means, inverses) = (about.numbers("feature_means"), about.numbers("feature_inverse_deviations"));
     let cut = |x: f32| if x.abs() < 2f32.powi(-40) { 0.0 } else { x };
 
-    let class_of = |row: &[f32; FEATURES]| {
+    let outputs = |row: &[f32; FEATURES]| {
         let scaled = row.iter().zip(&means).zip(&inverses).map(|((x, mean), by)| ((f64::from(*x) - mean) * by) as f32);
         let mut x: Vec<f32> = scaled.map(cut).collect();
         for layer in 0..3 {
@@ -88,38 +119,113 @@ fn follow(bytes: &[u8], rows: &[[f32; FEATURES]]) -> Vec<String> {
             let z: Vec<f32> = (0..bias.len()).map(output).collect();
             x = if layer < 2 { z.into_iter().map(|z| cut(z.max(0.0))).collect() } else { z };
         }
-        (1..x.len()).fold(0, |best, class| if x[class] > x[best] { class } else { best })
+        x
     };
-    rows.iter().map(|row| names[class_of(row)].as_str().unwrap().to_owned()).collect()
+    let outputs = rows.iter().map(outputs).collect();
+    (about, outputs)
+}
+
+/// The name of the class of each row of outputs.
+fn names((about, outputs): &(About, Vec<Vec<f32>>)) -> Vec<String> {
+    let names = about.array("class_names");
+    let class = |x: &Vec<f32>| (1..x.len()).fold(0, |best, class| if x[class] > x[best] { class } else { best });
+    outputs.iter().map(|x| names[class(x)].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
 fn whoever_follows_the_document_predicts_what_gradwire_predicts() {
     let directory = TempDir::new().unwrap();
     let (rows, labels) = data();
-    let (_, model) = trained(&directory, &rows, &labels);
+    let (_, model) = trained(&directory, &rows, &labels, &[]);
     let wanted = predicted(&model, &rows);
     let right = wanted.iter().zip(&labels).filter(|(name, label)| name == *label).count();
     assert!((ROWS / 2..ROWS).contains(&right), "{right} of {ROWS} rows are right: this data shows little");
-    assert_eq!(follow(&fs::read(&model).unwrap(), &rows), wanted);
+    assert_eq!(names(&follow(&fs::read(&model).unwrap(), "4-12-6-3", &rows)), wanted);
+}
+
+#[test]
+fn whoever_follows_the_document_is_off_from_numbers_by_what_gradwire_has_measured() {
+    let directory = TempDir::new().unwrap();
+    let (rows, _) = data();
+    let numbers = numbers(&rows);
+    let (_, model) = trained(&directory, &rows, &numbers, &["--task", "regress", "--validate-split", "last:200"]);
+    let (about, outputs) = follow(&fs::read(&model).unwrap(), "4-12-6-1", &rows);
+    assert_eq!(about.array("target_names"), ["kind"]);
+    let [[mean], [deviation]] =
+        ["target_means", "target_deviations"].map(|key| <[f64; 1]>::try_from(about.numbers(key)).unwrap());
+    // The statistics of the rows that train.
+    let trained = &numbers[..ROWS - 200];
+    let expected = trained.iter().sum::<f64>() / trained.len() as f64;
+    let variance = trained.iter().map(|value| (value - expected).powi(2)).sum::<f64>() / trained.len() as f64;
+    assert!((mean - expected).abs() < 1e-9 * expected && (deviation / variance.sqrt() - 1.0).abs() < 1e-9);
+
+    let off: Vec<f64> =
+        outputs.iter().zip(&numbers).map(|(x, number)| f64::from(x[0]) * deviation + mean - number).collect();
+    let off = &off[ROWS - 200..];
+    let validates = &numbers[ROWS - 200..];
+    let over = |sum: f64| sum / 200.0;
+    let squares = off.iter().map(|off| off * off).sum::<f64>();
+    let centre = over(validates.iter().sum());
+    let variation = validates.iter().map(|number| (number - centre).powi(2)).sum::<f64>();
+    let from_mean = |power: i32| validates.iter().map(|number| (number - mean).abs().powi(power)).sum::<f64>();
+    for (key, wanted) in [
+        ("job.validation_rmse", over(squares).sqrt()),
+        ("job.validation_mae", over(off.iter().map(|off| off.abs()).sum())),
+        ("job.validation_r2", 1.0 - squares / variation),
+        ("job.baseline_rmse", over(from_mean(2)).sqrt()),
+        ("job.baseline_mae", over(from_mean(1))),
+    ] {
+        let said: f64 = about.text(key).parse().unwrap();
+        assert!((said / wanted - 1.0).abs() < 1e-5, "{key}: {said}, and {wanted} by the document");
+    }
+    assert!(1.0 - squares / variation > 0.5, "this data shows little: {squares} of {variation}");
+    assert_eq!(about.text("job.loss"), "squared_error");
+}
+
+/// What the document's program prints for these rows, and what it says; none where there is no numpy.
+fn program(directory: &TempDir, model: &Path, data: &Path) -> Option<[String; 2]> {
+    let numpy = Command::new("python3").args(["-c", "import numpy"]).stderr(Stdio::null()).status();
+    if !numpy.is_ok_and(|status| status.success()) {
+        skip("there is no Python 3 with numpy");
+        return None;
+    }
+    let program = DOCUMENT.split_once("\n```python\n").unwrap().1.split_once("\n```\n").unwrap().0;
+    let path = directory.path().join("predict.py");
+    fs::write(&path, program).unwrap();
+    let output = Command::new("python3").arg(&path).args([model, data]).output().unwrap();
+    let [printed, counted] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success(), "{counted}");
+    Some([printed, counted])
+}
+
+#[test]
+fn the_documents_program_fits_the_numbers_that_gradwire_fits_and_finds_the_rows_that_validated() {
+    let directory = TempDir::new().unwrap();
+    let (rows, _) = data();
+    let numbers = numbers(&rows);
+    let (data, model) = trained(&directory, &rows, &numbers, &["--task", "regress"]);
+    let Some([printed, measured]) = program(&directory, &model, &data) else { return };
+    let (about, outputs) = follow(&fs::read(&model).unwrap(), "4-12-6-1", &rows);
+    let (mean, deviation) = (about.numbers("target_means")[0], about.numbers("target_deviations")[0]);
+    let said: Vec<f64> = printed.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(said.len(), ROWS);
+    for (said, outputs) in said.iter().zip(&outputs) {
+        let wanted = f64::from(outputs[0]) * deviation + mean;
+        assert!((said - wanted).abs() < 1e-4 * deviation, "{said}, and {wanted} by the document");
+    }
+    // Of other rows it would be another number.
+    let [found, told] = measured.lines().collect::<Vec<_>>()[..] else { panic!("{measured}") };
+    let number = |line: &str, place: usize| line.split(' ').nth(place).unwrap().parse::<f64>().unwrap();
+    assert!((number(found, 1) / number(told, 2) - 1.0).abs() < 1e-4, "{measured}");
+    assert!(found.ends_with(" over 180 validation rows;"), "{measured}");
 }
 
 #[test]
 fn the_documents_program_predicts_what_gradwire_predicts_and_finds_the_rows_that_validated() {
-    let numpy = Command::new("python3").args(["-c", "import numpy"]).stderr(Stdio::null()).status();
-    if !numpy.is_ok_and(|status| status.success()) {
-        return skip("there is no Python 3 with numpy");
-    }
     let directory = TempDir::new().unwrap();
     let (rows, labels) = data();
-    let (data, model) = trained(&directory, &rows, &labels);
-    let program = DOCUMENT.split_once("\n```python\n").unwrap().1.split_once("\n```\n").unwrap().0;
-    let path = directory.path().join("predict.py");
-    fs::write(&path, program).unwrap();
-
-    let output = Command::new("python3").args([&path, &model, &data]).output().unwrap();
-    let [printed, counted] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    assert!(output.status.success(), "{counted}");
+    let (data, model) = trained(&directory, &rows, &labels, &[]);
+    let Some([printed, counted]) = program(&directory, &model, &data) else { return };
     let wanted = predicted(&model, &rows);
     // Sums in another order may decide a tie otherwise.
     let differ = printed.lines().zip(&wanted).filter(|(said, wanted)| said != wanted).count();

@@ -73,16 +73,21 @@ impl Session<'_> {
     }
 
     fn job(&self, name: &JobName) -> Result<Exit, Failure> {
-        let (_, (job, work)) = self.ask(|conversation| {
+        // It stands somewhere all the same.
+        fn unless_refused<T>(answer: Result<T, ConnectionError>) -> Result<Option<T>, ConnectionError> {
+            match answer {
+                Err(ConnectionError::Refused(_)) => Ok(None),
+                answer => answer.map(Some),
+            }
+        }
+        let (_, (job, work, done)) = self.ask(|conversation| {
             let job = self.find(conversation, name)?;
-            let work = match describe(conversation, job.job) {
-                // It stands somewhere all the same.
-                Err(ConnectionError::Refused(_)) => None,
-                described => Some(described?),
-            };
-            Ok((job, work))
+            let work = unless_refused(describe(conversation, job.job))?;
+            let is_done = job.state == JobState::Done;
+            let done = if is_done { unless_refused(done(conversation, job.job, job.rounds))? } else { None };
+            Ok((job, work, done))
         })?;
-        listing::job(&job, work.as_ref(), self.output)
+        listing::job(&job, work.as_ref(), done.as_ref(), self.output)
     }
 
     fn attach(&self, name: &JobName, out: Option<&Path>, with_profile: bool) -> Result<Exit, Failure> {

@@ -88,8 +88,14 @@ fn within(columns: usize, indent: usize, table: &str) -> String {
     text
 }
 
-/// One job in full; what was asked for where that is known.
-pub(super) fn job(job: &JobStatus, work: Option<&Work>, output: Output) -> Result<Exit, Failure> {
+/// One job in full; what was asked for and what came of it where that is known.
+pub(super) fn job(
+    job: &JobStatus,
+    work: Option<&Work>,
+    done: Option<&Summary>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let score = work.zip(done).map(|(work, done)| work.measure().result(done));
     if output == Output::Json {
         let mut value = job_json(job);
         if let (Some(work), Value::Object(fields)) = (work, &mut value) {
@@ -111,9 +117,14 @@ pub(super) fn job(job: &JobStatus, work: Option<&Work>, output: Output) -> Resul
             fields.insert("shards".to_owned(), specification.shards.len().into());
             fields.insert("seed".to_owned(), specification.training.seed.into());
         }
+        if let Some(score) = score {
+            score.put_result(&mut value);
+        }
         return print_json(&value).map(|_| Exit::Success);
     }
-    let lines: Vec<String> = lines(job, work).iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
+    let mut lines = lines(job, work);
+    lines.extend(score.map(|score| score.lines()).unwrap_or_default());
+    let lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
     print_lines(&lines).map(|_| Exit::Success)
 }
 

@@ -7,6 +7,7 @@
 //! | `plan` | from options and data to a specification and the objects it names |
 //! | `work` | a job as the client knows it, in words and as a model file |
 //! | `notes` | what only the data know of a job, and how it travels with it |
+//! | `score` | what a result is worth, in numbers for people |
 //! | `conversation` | a connection to the coordinator, its questions and answers |
 //! | `connection_error` | why there is no answer, and whether to ask again |
 //! | `retry` | when a lost coordinator is dialled again |
@@ -37,6 +38,7 @@ mod plan;
 mod recompute;
 mod render;
 mod retry;
+mod score;
 mod verdict;
 mod verify;
 mod watching;

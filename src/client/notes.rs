@@ -1,11 +1,12 @@
-//! What only the data know of a job and its model file says: names and scaling. Owns how they travel with the job, as
-//! JSON in its notes, so that whoever attaches to it can write the same file without the data.
+//! What only the data know of a job: names, scaling, and what is right without a model. Owns how they travel with the job, as
+//! JSON in its notes, so that whoever attaches to it can write the same model file and judge the same result without the data.
 
 use serde_json::{Value, json};
 
+use crate::dataset::Baseline;
 use crate::job::NOTES_BYTES_MAX;
-use crate::model::Network;
-use crate::model::scaling::FeatureScale;
+use crate::model::scaling::{FeatureScale, Target, TargetScale};
+use crate::model::{TargetKind, Training};
 
 /// What `format` says.
 const FORMAT: &str = "gradwire client notes 1";
@@ -19,31 +20,49 @@ pub struct Words {
     pub recipe: String,
     /// `[inputs]`: the features' names.
     pub feature_names: Vec<String>,
-    /// `[classes]`: the classes' names.
-    pub class_names: Vec<String>,
+    /// What an output means.
+    pub target: Target,
     /// `[inputs]`: how a feature becomes an input.
     pub scaling: Vec<FeatureScale>,
+    /// What is right about the validation rows without a model, if that is told.
+    pub baseline: Option<Baseline>,
 }
 
 impl Words {
     /// The notes that bring them back, where they are no longer than notes may be.
     pub fn to_notes(&self) -> Option<Vec<u8>> {
         let numbers = |value: fn(&FeatureScale) -> f64| self.scaling.iter().map(value).collect::<Vec<f64>>();
-        let notes = json!({
+        let mut notes = json!({
             "format": FORMAT,
             "data": self.data,
             "recipe": self.recipe,
             "feature_names": self.feature_names,
-            "class_names": self.class_names,
             "feature_means": numbers(FeatureScale::mean),
             "feature_inverse_deviations": numbers(FeatureScale::inverse_deviation),
         });
+        match &self.target {
+            Target::Classes(names) => notes["class_names"] = json!(names),
+            Target::Values(scales) => {
+                notes["target_names"] = scales.iter().map(TargetScale::name).collect();
+                notes["target_means"] = scales.iter().map(TargetScale::mean).collect();
+                notes["target_deviations"] = scales.iter().map(TargetScale::deviation).collect();
+            }
+        }
+        match self.baseline {
+            None => {}
+            Some(Baseline::Class { class, errors }) => notes["baseline"] = json!({"class": class, "errors": errors}),
+            Some(Baseline::Mean { squared, absolute, variation }) => {
+                notes["baseline"] = json!({"squared": squared, "absolute": absolute, "variation": variation});
+            }
+        }
         let notes = notes.to_string().into_bytes();
         (notes.len() <= NOTES_BYTES_MAX).then_some(notes)
     }
 
-    /// The words in a job's notes, if they are ours and fit its network.
-    pub fn from_notes(notes: &[u8], network: &Network) -> Option<Words> {
+    /// The words in a job's notes, if they are ours and fit its network and loss.
+    pub fn from_notes(notes: &[u8], training: &Training) -> Option<Words> {
+        let kind = training.recipe.loss.target_kind();
+        let (inputs, outputs) = (training.network.inputs() as usize, training.network.outputs() as usize);
         let notes: Value = serde_json::from_slice(notes).ok()?;
         let text = |key: &str| Some(notes.get(key)?.as_str()?.to_owned());
         let list = |key: &str| notes.get(key)?.as_array();
@@ -55,32 +74,82 @@ impl Words {
         let (means, inverses) = (list("feature_means")?, list("feature_inverse_deviations")?);
         let scales =
             means.iter().zip(inverses).map(|(mean, inverse)| FeatureScale::new(mean.as_f64()?, inverse.as_f64()?));
+        let target = match kind {
+            TargetKind::Labels => Target::Classes(texts("class_names")?),
+            TargetKind::Values => {
+                let (means, deviations) = (list("target_means")?, list("target_deviations")?);
+                let scale = |((name, mean), deviation): ((String, &Value), &Value)| {
+                    TargetScale::new(name, mean.as_f64()?, deviation.as_f64()?)
+                };
+                let names = texts("target_names")?;
+                let scales = names.into_iter().zip(means).zip(deviations).map(scale).collect::<Option<Vec<_>>>()?;
+                if [means.len(), deviations.len()] != [scales.len(); 2] {
+                    return None;
+                }
+                Target::Values(scales)
+            }
+        };
+        let baseline = match notes.get("baseline") {
+            None => None,
+            Some(told) => Some(baseline(told, kind, outputs)?),
+        };
         let words = Words {
             data: text("data")?,
             recipe: text("recipe")?,
             feature_names: texts("feature_names")?,
-            class_names: texts("class_names")?,
+            target,
             scaling: scales.collect::<Option<_>>()?,
+            baseline,
         };
-        let (inputs, classes) = (network.inputs() as usize, network.outputs() as usize);
         let fit = means.len() == inverses.len()
             && words.scaling.len() == inputs
             && words.feature_names.len() == inputs
-            && words.class_names.len() == classes;
+            && words.target.outputs() == outputs;
         fit.then_some(words)
+    }
+}
+
+/// What notes say is right without a model, if it can be.
+fn baseline(told: &Value, kind: TargetKind, outputs: usize) -> Option<Baseline> {
+    match kind {
+        TargetKind::Labels => {
+            let class = u32::try_from(told.get("class")?.as_u64()?).ok().filter(|&class| (class as usize) < outputs)?;
+            Some(Baseline::Class { class, errors: told.get("errors")?.as_u64()? })
+        }
+        TargetKind::Values => {
+            let sum = |key: &str| told.get(key)?.as_f64().filter(|sum| sum.is_finite() && *sum >= 0.0);
+            let (squared, absolute, variation) = (sum("squared")?, sum("absolute")?, sum("variation")?);
+            Some(Baseline::Mean { squared, absolute, variation })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ARITHMETIC, Loss, Network, Recipe};
+
+    fn training(inputs: u32, outputs: u32, loss: Loss) -> Training {
+        let network = Network::new(inputs, &[4], outputs).unwrap();
+        Training { arithmetic: ARITHMETIC, network, recipe: Recipe { loss, ..Recipe::DEFAULT }, seed: 1 }
+    }
+
+    fn of_numbers() -> Words {
+        let scale = |name, mean, deviation| TargetScale::new(name, mean, deviation).unwrap();
+        Words {
+            target: Target::Values(vec![scale("pri\"ce", 0.1 + 0.2, 1.0 / 3.0), scale("", -1e300, f64::MIN_POSITIVE)]),
+            baseline: Some(Baseline::Mean { squared: 0.1 + 0.2, absolute: 7.0, variation: 0.0 }),
+            ..words()
+        }
+    }
 
     fn words() -> Words {
         Words {
             data: "fl\u{f6}wers \"of\"\n.csv".to_owned(),
             recipe: "default".to_owned(),
             feature_names: vec!["wid\\th".to_owned(), String::new()],
-            class_names: vec!["oak".to_owned(), "\u{1F333}".to_owned(), "\u{0}".to_owned()],
+            target: Target::Classes(vec!["oak".to_owned(), "\u{1F333}".to_owned(), "\u{0}".to_owned()]),
+            baseline: Some(Baseline::Class { class: 2, errors: 7 }),
             scaling: vec![
                 FeatureScale::new(0.1 + 0.2, 1.0 / 3.0).unwrap(),
                 FeatureScale::new(-f64::MIN_POSITIVE, f64::MAX).unwrap(),
@@ -90,29 +159,51 @@ mod tests {
 
     #[test]
     fn words_come_back_from_notes_to_the_bit() {
-        let network = Network::new(2, &[4], 3).unwrap();
         let notes = words().to_notes().unwrap();
-        assert_eq!(Words::from_notes(&notes, &network), Some(words()));
+        assert_eq!(Words::from_notes(&notes, &training(2, 3, Loss::CrossEntropy)), Some(words()));
         assert_eq!(words().to_notes(), Some(notes));
+        let notes = of_numbers().to_notes().unwrap();
+        assert_eq!(Words::from_notes(&notes, &training(2, 2, Loss::SquaredError)), Some(of_numbers()));
+        let untold = Words { baseline: None, ..of_numbers() };
+        let notes = untold.to_notes().unwrap();
+        assert_eq!(Words::from_notes(&notes, &training(2, 2, Loss::SquaredError)), Some(untold));
     }
 
     #[test]
     fn notes_that_are_not_ours_or_do_not_fit_are_none() {
-        let network = Network::new(2, &[4], 3).unwrap();
+        let fitting = training(2, 3, Loss::CrossEntropy);
         let notes = String::from_utf8(words().to_notes().unwrap()).unwrap();
-        assert!(Words::from_notes(notes.as_bytes(), &Network::new(3, &[4], 3).unwrap()).is_none());
-        assert!(Words::from_notes(notes.as_bytes(), &Network::new(2, &[4], 2).unwrap()).is_none());
+        for other in
+            [training(3, 3, Loss::CrossEntropy), training(2, 2, Loss::CrossEntropy), training(2, 3, Loss::SquaredError)]
+        {
+            assert!(Words::from_notes(notes.as_bytes(), &other).is_none());
+        }
         let changes = [
             ("notes 1", "notes 2"),
             ("\"oak\"", "7"),
             ("\"recipe\"", "\"rezept\""),
             ("\"feature_means\":[", "\"feature_means\":[0,"),
+            ("\"class\":2", "\"class\":3"),
+            ("\"errors\":7", "\"errors\":-7"),
         ];
         for (from, to) in changes {
-            assert!(Words::from_notes(notes.replace(from, to).as_bytes(), &network).is_none(), "{to}");
+            assert!(notes.contains(from), "{from}");
+            assert!(Words::from_notes(notes.replace(from, to).as_bytes(), &fitting).is_none(), "{to}");
         }
         for foreign in [&b""[..], b"null", b"[]", b"{}", b"\xFF"] {
-            assert!(Words::from_notes(foreign, &network).is_none());
+            assert!(Words::from_notes(foreign, &fitting).is_none());
+        }
+        let fitting = training(2, 2, Loss::SquaredError);
+        let notes = String::from_utf8(of_numbers().to_notes().unwrap()).unwrap();
+        assert!(Words::from_notes(notes.as_bytes(), &training(2, 2, Loss::CrossEntropy)).is_none());
+        for (from, to) in [
+            ("\"target_means\":[", "\"target_means\":[0,"),
+            ("\"target_deviations\":[", "\"target_deviations\":[0,"),
+            ("\"absolute\":7.0", "\"absolute\":-7.0"),
+            ("\"variation\"", "\"variance\""),
+        ] {
+            assert!(notes.contains(from), "{from}: {notes}");
+            assert!(Words::from_notes(notes.replace(from, to).as_bytes(), &fitting).is_none(), "{to}");
         }
     }
 

@@ -15,11 +15,15 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::job::{JobId, Operation, RowsRef, Specification};
 use crate::model::file::ModelFile;
-use crate::model::{ARITHMETIC, BatchSize, Network, Optimiser, Outer, OuterOptimiser, OuterSchedule, Recipe, Training};
+use crate::model::scaling::TargetScale;
+use crate::model::{
+    ARITHMETIC, BatchSize, Loss, Network, Optimiser, Outer, OuterOptimiser, OuterSchedule, Recipe, Training,
+};
 use crate::net;
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
+use crate::wire::text::shown;
 
 /// What a recipe says beyond the local mathematics.
 struct Defaults {
@@ -80,20 +84,26 @@ impl Plan {
             RecipeName::Classic => dataset.classic_split(),
         });
         let preparation = Preparation {
-            task: Task::Classify,
+            task: options.task,
             split,
             scaling: defaults.scaling,
             sharding: defaults.sharding,
             shards: options.shards.unwrap_or(defaults.shards),
             seed: options.seed,
         };
+        if (options.task, options.recipe) == (Task::Regress, RecipeName::Classic) {
+            return Err(usage(
+                &"the recipe classic tells classes apart: leave out --recipe classic, or --task regress",
+            ));
+        }
         let mut prepared = dataset.prepare(&preparation).map_err(|error| usage(&error))?;
         let hidden = options.hidden.clone().unwrap_or_else(|| vec![defaults.hidden]);
         let outputs = prepared.target.outputs() as u32;
         let network = Network::new(prepared.features as u32, &hidden, outputs).map_err(|error| usage(&error))?;
         let local_steps = local_steps(options).map_err(|text| usage(&text))?;
         let rows = prepared.shards.iter().map(|shard| shard.rows(prepared.features) as u64).sum();
-        let recipe = recipe(options, defaults.recipe, local_steps, rows).map_err(|error| usage(&error))?;
+        let recipe = recipe(options, Recipe { loss: loss_for(&prepared.target), ..defaults.recipe }, local_steps, rows)
+            .map_err(|error| usage(&error))?;
         if options.momentum.is_some() && recipe.optimiser != Optimiser::Momentum {
             return Err(usage(&format_args!(
                 "the optimiser {} has no momentum: --optimiser momentum has",
@@ -108,20 +118,16 @@ impl Plan {
         let outer = outer.map_err(|text| usage(&text))?;
         recipe.loss.check_outputs(network.outputs()).map_err(|error| usage(&error))?;
 
-        let class_names = match prepared.target {
-            Target::Classes(names) => names,
-            Target::Values(_) => Vec::new(),
-        };
-
         let objects = Arc::new(Store::new(u64::MAX));
         let initial = match start {
             None => None,
             Some(model) => {
-                check_start(&model, &network, &class_names).map_err(|text| usage(&text))?;
+                check_start(&model, &network, &prepared.target).map_err(|text| usage(&text))?;
                 let bytes = object::encode_parameters(ObjectKind::Weights, &network, &model.parameters);
                 Some(keep(&objects, bytes))
             }
         };
+        let baseline = prepared.baseline();
         // The rows are in the objects from here on.
         let (features, outputs) = (network.inputs(), network.outputs());
         let shards = std::mem::take(&mut prepared.shards);
@@ -131,8 +137,9 @@ impl Plan {
             data: dataset.name().to_owned(),
             recipe: options.recipe.to_string(),
             feature_names: prepared.feature_names,
-            class_names,
+            target: prepared.target,
             scaling: prepared.scaling,
+            baseline: Some(baseline),
         };
         let specification = Specification {
             training: Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed },
@@ -346,14 +353,37 @@ fn outer_of_gradients(options: &OuterOptions, recipe: &Recipe) -> Result<Outer, 
     asked.checked().map_err(|error| error.to_string())
 }
 
-fn check_start(model: &ModelFile, network: &Network, classes: &[String]) -> Result<(), String> {
+/// What compares outputs with such targets.
+fn loss_for(target: &Target) -> Loss {
+    match target {
+        Target::Classes(_) => Loss::CrossEntropy,
+        Target::Values(_) => Loss::SquaredError,
+    }
+}
+
+fn check_start(model: &ModelFile, network: &Network, target: &Target) -> Result<(), String> {
     if model.network != *network {
         return Err(format!("the model to start from is {}, and this job's network is {network}", model.network));
     }
-    if model.class_names != classes {
-        return Err("the model to start from knows other classes than the data".to_owned());
+    let names = |scales: &[TargetScale]| scales.iter().map(|scale| scale.name().to_owned()).collect::<Vec<_>>();
+    match (&model.target, target) {
+        (Target::Classes(known), Target::Classes(classes)) if known == classes => Ok(()),
+        (Target::Classes(_), Target::Classes(_)) => {
+            Err("the model to start from knows other classes than the data".to_owned())
+        }
+        (Target::Values(known), Target::Values(scales)) if names(known) == names(scales) => Ok(()),
+        (Target::Values(known), Target::Values(scales)) => Err(format!(
+            "the model to start from fits {}, and this job is to fit {}",
+            shown(&names(known).join(", ")),
+            shown(&names(scales).join(", "))
+        )),
+        (Target::Classes(_), Target::Values(_)) => {
+            Err("the model to start from tells classes apart, and this job is to fit numbers".to_owned())
+        }
+        (Target::Values(_), Target::Classes(_)) => {
+            Err("the model to start from fits numbers, and this job is to tell classes apart".to_owned())
+        }
     }
-    Ok(())
 }
 
 fn rows_object(objects: &Store, features: u32, outputs: u32, block: &Block) -> RowsRef {

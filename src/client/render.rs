@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::advice::Advice;
 use super::options::{Access, Output};
+use super::score::Measure;
 use super::work::Work;
 use crate::cli::{self, Failure};
-use crate::job::{JobId, JobState, NodeTasks, Quality, RoundSummary, Specification, Summary};
+use crate::job::{JobId, JobState, NodeTasks, RoundSummary, Specification, Summary};
 use crate::wire::ErrorCode;
 use crate::wire::message::{Accepted, Notice, NoticeKind};
 use crate::wire::text::counted;
@@ -24,6 +25,7 @@ pub(super) struct Renderer {
     output: Output,
     with_profile: bool,
     job: JobId,
+    measure: Measure,
     /// Rounds before the learning rate is +0: those after them measure no training loss.
     training_rounds: u32,
     /// What a job is merged of: tasks, or blocks.
@@ -36,7 +38,8 @@ impl Renderer {
         let Specification { training, rounds, .. } = &work.specification;
         let training_rounds = work.specification.first_round_without_rate().unwrap_or(*rounds);
         let unit = if training.recipe.merges_gradients() { "blocks" } else { "tasks" };
-        Renderer { output, with_profile, job: work.job, training_rounds, unit, has_head: false }
+        let measure = work.measure();
+        Renderer { output, with_profile, job: work.job, measure, training_rounds, unit, has_head: false }
     }
 
     /// A sentence for the person at the terminal.
@@ -105,12 +108,12 @@ impl Renderer {
 
     /// Says whether somebody still reads.
     pub(super) fn round(&mut self, round: &RoundSummary) -> Result<bool, Failure> {
-        let quality = round.metrics.quality(round.rows);
+        let score = self.measure.score(&round.metrics, round.rows);
         let loss = (round.round <= self.training_rounds).then_some(round.loss);
         match self.output {
             Output::Quiet => Ok(true),
-            Output::Json => print_json(&with_quality(
-                json!({
+            Output::Json => {
+                let mut event = json!({
                     "event": "round",
                     "round": round.round,
                     "rounds": round.rounds,
@@ -118,26 +121,21 @@ impl Renderer {
                     "nodes": round.nodes,
                     "tasks": {"merged": round.merged, "skipped": round.skipped},
                     "seconds": seconds(round.round_us),
-                }),
-                quality,
-            )),
+                });
+                score.put(&mut event);
+                print_json(&event)
+            }
             Output::Table => {
                 if !std::mem::replace(&mut self.has_head, true) {
-                    cli::print(&format!(
-                        "{:>9}  {:>9}  {:>9}  {:>5}  {:>8}",
-                        "round",
-                        "loss",
-                        quality.name(),
-                        "nodes",
-                        "seconds"
-                    ))?;
+                    let names: String = score.columns().iter().map(|name| format!("  {name:>9}")).collect();
+                    cli::print(&format!("{:>9}  {:>9}{names}  {:>5}  {:>8}", "round", "loss", "nodes", "seconds"))?;
                 }
+                let cells: String = score.cells().iter().map(|cell| format!("  {cell:>9}")).collect();
                 let skipped = if round.skipped > 0 { format!("  {} skipped", round.skipped) } else { String::new() };
                 cli::print(&format!(
-                    "{:>9}  {:>9}  {:>9}  {:>5}  {:>8.3}{skipped}",
+                    "{:>9}  {:>9}{cells}  {:>5}  {:>8.3}{skipped}",
                     format!("{}/{}", round.round, round.rounds),
                     loss.map_or("-".to_owned(), |loss| format!("{loss:.5}")),
-                    quality.to_string(),
                     round.nodes,
                     seconds(round.round_us)
                 ))
@@ -161,14 +159,14 @@ impl Renderer {
     }
 
     pub(super) fn done(&self, done: &Summary, saved: Option<PathBuf>, advice: Option<&Advice>) -> Result<(), Failure> {
-        let quality = done.metrics.quality(done.rows);
+        let score = self.measure.result(done);
         let saved = saved.map(|path| path.display().to_string());
         if self.output == Output::Json {
             let node = |node: &NodeTasks| json!({"node": node.node, "tasks": node.tasks});
             let nodes: Vec<Value> = done.nodes.iter().map(node).collect();
             let part = |(name, us): (&str, u64)| (format!("{name}_s"), seconds(us).into());
             let profile: Map<String, Value> = done.profile.parts().map(part).into_iter().collect();
-            let done = json!({
+            let mut done = json!({
                 "event": "done",
                 "job": self.job.to_string(),
                 "validation_rows": done.rows,
@@ -189,18 +187,11 @@ impl Renderer {
                 "advice": advice.map(|advice| json!({"options": advice.options, "text": advice.text})),
                 "out": saved,
             });
-            return print_json(&with_quality(done, quality)).map(drop);
+            score.put_result(&mut done);
+            return print_json(&done).map(drop);
         }
-        let of_rows = match quality {
-            Quality::ErrorRate(error) => {
-                format!("{quality} of {} (error {error:.4})", counted(done.rows, "validation row"))
-            }
-            Quality::RootMeanSquare(_) | Quality::Unknown => {
-                format!("{quality} over {}", counted(done.rows, "validation row"))
-            }
-        };
-        let mut lines =
-            vec![format!("{:<11}  {of_rows}", quality.name()), format!("fingerprint  {}", done.fingerprint)];
+        let mut lines: Vec<String> = score.lines().iter().map(|(name, value)| format!("{name:<11}  {value}")).collect();
+        lines.push(format!("fingerprint  {}", done.fingerprint));
         if !done.reproducible {
             lines.push(format!("reproducible no: {} were skipped, or nodes with another arithmetic helped", self.unit));
         }
@@ -251,19 +242,6 @@ pub(super) fn print_lines(lines: &[String]) -> Result<bool, Failure> {
 
 pub(super) fn print_json(value: &Value) -> Result<bool, Failure> {
     cli::print(&value.to_string())
-}
-
-/// The same with how good the model is.
-fn with_quality(mut event: Value, quality: Quality) -> Value {
-    match quality {
-        Quality::ErrorRate(error) => {
-            event["validation_error"] = error.into();
-            event["validation_accuracy"] = (1.0 - error).into();
-        }
-        Quality::RootMeanSquare(root) => event["validation_rmse"] = root.into(),
-        Quality::Unknown => {}
-    }
-    event
 }
 
 fn seconds(us: u64) -> f64 {

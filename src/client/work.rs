@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::notes::Words;
+use super::score::Measure;
 use crate::cli::{Exit, Failure};
 use crate::digest::Digest;
-use crate::job::{self, JobId, Metric, Specification, Summary};
+use crate::job::{self, JobId, Specification, Summary};
 use crate::model::file::ModelFile;
+use crate::model::scaling::Target;
 use crate::model::{Activation, BatchSize, Loss, Merge, Optimiser, Outer, OuterOptimiser, OuterSchedule, TargetKind};
 use crate::wire::message::Described;
 use crate::wire::object::{self, ObjectKind};
@@ -32,7 +34,7 @@ impl From<Described> for Work {
     fn from(described: Described) -> Work {
         let Described { job, specification } = described;
         let semantic = specification::semantic_digest(&specification);
-        let words = Words::from_notes(&specification.notes, &specification.training.network);
+        let words = Words::from_notes(&specification.notes, &specification.training);
         Work { job, specification, semantic, words }
     }
 }
@@ -63,21 +65,19 @@ impl Work {
 
     /// What a model file says of the data, if there can be such a file.
     fn words_of_file(&self) -> Result<&Words, Failure> {
-        let refused = |text: String| Failure::new(Exit::Output, text);
-        if self.target_kind() == TargetKind::Values {
-            return Err(refused(format!(
-                "job {} fits numbers, and a model file holds only models that tell classes apart: there is no file for \
-                 it yet",
-                self.job
-            )));
-        }
         self.words.as_ref().ok_or_else(|| {
-            refused(format!(
+            let text = format!(
                 "the job has no notes of a client of this version, and a model file needs its data's names and scaling: \
                  run the original command again where the data is, with --job {} and --out",
                 self.job
-            ))
+            );
+            Failure::new(Exit::Output, text)
         })
+    }
+
+    /// What the job's numbers are measured by.
+    pub(super) fn measure(&self) -> Measure {
+        Measure::of(self.words.as_ref())
     }
 
     /// What the job's rows are compared with.
@@ -93,10 +93,11 @@ impl Work {
             network: training.network.clone(),
             activation: training.recipe.activation,
             fingerprint: done.fingerprint,
+            semantic_digest: self.semantic,
             specification: self.described(words, done),
             scaling: words.scaling.clone(),
             feature_names: words.feature_names.clone(),
-            class_names: words.class_names.clone(),
+            target: words.target.clone(),
             parameters,
         };
         file.write(out).map_err(|error| Failure::new(Exit::Output, error))?;
@@ -144,8 +145,11 @@ impl Work {
         }
         put("training_rows", self.specification.rows().to_string());
         put("validation_rows", validation.rows.to_string());
-        if let Some(errors) = done.metrics.get(Metric::Errors) {
-            put("validation_errors", errors.to_string());
+        if recipe.loss != Loss::CrossEntropy {
+            put("loss", recipe.loss.to_string());
+        }
+        for (key, value) in self.measure().result(done).in_words() {
+            put(key, value);
         }
         put("reproducible", done.reproducible.to_string());
         described
@@ -192,8 +196,15 @@ impl Work {
             TargetKind::Labels => "class",
             TargetKind::Values => "target",
         };
+        let name = match self.words.as_ref().map(|words| &words.target) {
+            Some(Target::Values(scales)) => {
+                let names: Vec<String> = scales.iter().map(|scale| shown(scale.name()).to_string()).collect();
+                format!(" ({})", names.join(", "))
+            }
+            _ => String::new(),
+        };
         format!(
-            "{} for training in {}, {} for validation; {}, {}",
+            "{} for training in {}, {} for validation; {}, {}{name}",
             counted(self.specification.rows(), "row"),
             counted(shards.len() as u64, "shard"),
             validation.rows,

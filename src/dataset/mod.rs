@@ -4,6 +4,7 @@
 //! Everything here is a function of the file's content, what is asked for and the seed: the same command prepares the
 //! same bits on every machine.
 
+mod baseline;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -11,18 +12,22 @@ mod reading;
 mod shards;
 mod split;
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::str::FromStr;
 
 use ndarray::ArrayView2;
 
+pub use baseline::Baseline;
 pub use error::{Column, DatasetError, Fault, FieldLocation};
 pub use shards::Sharding;
 pub use split::{Fraction, NotASplit, ValidationSplit};
 
 use self::reading::{LIMITS, Table};
+pub use crate::model::scaling::Target;
 use crate::model::scaling::{FeatureScale, TargetScale, standardise};
 
 /// UCI Letter Recognition: see `data/README.md`.
@@ -58,6 +63,27 @@ pub enum Task {
     Classify,
     /// Numbers, to be fitted.
     Regress,
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Classify => "classify",
+            Self::Regress => "regress",
+        })
+    }
+}
+
+impl FromStr for Task {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Task, String> {
+        match text {
+            "classify" => Ok(Task::Classify),
+            "regress" => Ok(Task::Regress),
+            _ => Err("a task is classify or regress".to_owned()),
+        }
+    }
 }
 
 /// What is asked for when data are prepared for a job.
@@ -100,25 +126,6 @@ pub enum Targets {
     Classes(Vec<u32>),
     /// `[rows, outputs]`, row-major: standardised by [`Target::Values`], finite.
     Values(Vec<f32>),
-}
-
-/// What a model tells of a row.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Target {
-    /// One of these classes, by their names; at least two.
-    Classes(Vec<String>),
-    /// These numbers, of which there is at least one.
-    Values(Vec<TargetScale>),
-}
-
-impl Target {
-    /// Outputs of a network that tells it.
-    pub fn outputs(&self) -> usize {
-        match self {
-            Target::Classes(names) => names.len(),
-            Target::Values(scales) => scales.len(),
-        }
-    }
 }
 
 /// A job's data.

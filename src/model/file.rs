@@ -7,11 +7,13 @@
 //! | key | value |
 //! |---|---|
 //! | `format` | `gradwire model 1` |
-//! | `network` | inputs, hidden layers, classes: `16-128-26` |
+//! | `network` | inputs, hidden layers, outputs: `16-128-26` |
 //! | `activation` | `relu`, `identity`, `masked_identity` or `tanh` |
-//! | `fingerprint` | 64 hexadecimal digits |
-//! | `feature_names`, `class_names` | JSON arrays of strings |
+//! | `fingerprint`, `semantic_digest` | 64 hexadecimal digits |
+//! | `feature_names` | a JSON array of strings |
 //! | `feature_means`, `feature_inverse_deviations` | JSON arrays of numbers that give the f64s back exactly; an input is `f32((value - mean) * inverse_deviation)` |
+//! | `class_names` | a JSON array of strings; where classes are told apart |
+//! | `target_names`, `target_means`, `target_deviations` | the same of numbers that are fitted; a value is `output * deviation + mean` |
 //! | `job.*` | the job's specification, a key each |
 //!
 //! The same model is the same bytes.
@@ -30,7 +32,7 @@ use crate::digest::Digest;
 use crate::disk::{self, System};
 use crate::model::network::{Network, PARAMETERS_MAX};
 use crate::model::recipe::Activation;
-use crate::model::scaling::FeatureScale;
+use crate::model::scaling::{FeatureScale, Target, TargetScale};
 
 /// What `format` says.
 const FORMAT: &str = "gradwire model 1";
@@ -52,14 +54,16 @@ pub struct ModelFile {
     pub activation: Activation,
     /// What the training job's result was named by.
     pub fingerprint: Digest,
+    /// What that job was named by: with the weights' digest, the fingerprint follows from it.
+    pub semantic_digest: Digest,
     /// The job's specification for readers, as keys and values.
     pub specification: BTreeMap<String, String>,
     /// `[inputs]`: how a feature becomes an input.
     pub scaling: Vec<FeatureScale>,
     /// `[inputs]`: the features' names.
     pub feature_names: Vec<String>,
-    /// `[classes]`: the classes' names.
-    pub class_names: Vec<String>,
+    /// What an output means.
+    pub target: Target,
     /// The flat parameters, laid out as [`Network`] says; finite.
     pub parameters: Vec<f32>,
 }
@@ -243,10 +247,11 @@ impl ModelFile {
         let model = ModelFile {
             activation: metadata.parse("activation", activation)?,
             fingerprint: metadata.parse("fingerprint", |text| text.parse().ok())?,
+            semantic_digest: metadata.parse("semantic_digest", |text| text.parse().ok())?,
             specification: metadata.0.iter().filter_map(job).collect(),
             scaling: scales.collect::<Option<_>>().ok_or_else(|| metadata.refuse("feature_inverse_deviations"))?,
             feature_names: metadata.parse("feature_names", |text| serde_json::from_str(text).ok())?,
-            class_names: metadata.parse("class_names", |text| serde_json::from_str(text).ok())?,
+            target: metadata.target()?,
             parameters: parameters(&network, &tensors)?,
             network,
         };
@@ -260,7 +265,11 @@ impl ModelFile {
         expect_count("parameters", self.parameters.len(), self.network.parameters())?;
         expect_count("scales of features", self.scaling.len(), inputs)?;
         expect_count("names of features", self.feature_names.len(), inputs)?;
-        expect_count("names of classes", self.class_names.len(), self.network.outputs() as usize)?;
+        let targets = match &self.target {
+            Target::Classes(_) => "names of classes",
+            Target::Values(_) => "scales of targets",
+        };
+        expect_count(targets, self.target.outputs(), self.network.outputs() as usize)?;
         match self.parameters.iter().position(|parameter| !parameter.is_finite()) {
             Some(index) => Err(ModelFault::NotFinite { index }),
             None => Ok(()),
@@ -278,12 +287,23 @@ impl ModelFile {
             ("network", json!(self.network.to_string())),
             ("activation", json!(self.activation.to_string())),
             ("fingerprint", json!(self.fingerprint.to_string())),
+            ("semantic_digest", json!(self.semantic_digest.to_string())),
             ("feature_names", json!(json!(self.feature_names).to_string())),
             ("feature_means", json!(scales(FeatureScale::mean).to_string())),
             ("feature_inverse_deviations", json!(scales(FeatureScale::inverse_deviation).to_string())),
-            ("class_names", json!(json!(self.class_names).to_string())),
         ];
         metadata.extend(entries.map(|(key, value)| (key.to_owned(), value)));
+        let mut put = |key: &str, list: Value| metadata.insert(key.to_owned(), json!(list.to_string()));
+        match &self.target {
+            Target::Classes(names) => {
+                put("class_names", json!(names));
+            }
+            Target::Values(scales) => {
+                put("target_names", scales.iter().map(TargetScale::name).collect());
+                put("target_means", scales.iter().map(TargetScale::mean).collect());
+                put("target_deviations", scales.iter().map(TargetScale::deviation).collect());
+            }
+        }
 
         let mut header = Map::from_iter([("__metadata__".to_owned(), Value::Object(metadata))]);
         let mut start = 0;
@@ -330,6 +350,21 @@ impl Metadata<'_> {
         parse(text).ok_or_else(|| self.refuse(key))
     }
 
+    /// What the model tells: numbers where targets have names, else classes.
+    fn target(&self) -> Result<Target, ModelFault> {
+        let names = |text: &str| serde_json::from_str::<Vec<String>>(text).ok();
+        if !self.0.contains_key("target_names") {
+            return Ok(Target::Classes(self.parse("class_names", names)?));
+        }
+        let names = self.parse("target_names", names)?;
+        let (means, deviations) = (self.parse("target_means", numbers)?, self.parse("target_deviations", numbers)?);
+        expect_count("means of targets", means.len(), names.len())?;
+        expect_count("deviations of targets", deviations.len(), names.len())?;
+        let scales = names.into_iter().zip(means.into_iter().zip(deviations));
+        let scales = scales.map(|(name, (mean, deviation))| TargetScale::new(name, mean, deviation));
+        scales.collect::<Option<_>>().map(Target::Values).ok_or_else(|| self.refuse("target_deviations"))
+    }
+
     /// That a key says what it does.
     fn refuse(&self, key: &'static str) -> ModelFault {
         ModelFault::Value { key, got: self.0.get(key).map(|got| quotable(got)).unwrap_or_default() }
@@ -339,9 +374,9 @@ impl Metadata<'_> {
 /// The network that its text form names.
 fn network_from_text(text: &str) -> Option<Network> {
     let sizes: Vec<u32> = text.split('-').map(|size| size.parse().ok()).collect::<Option<_>>()?;
-    let [inputs, hidden @ .., classes] = &sizes[..] else { return None };
+    let [inputs, hidden @ .., outputs] = &sizes[..] else { return None };
     // Only one text names a network: "+16-026" does not.
-    Network::new(*inputs, hidden, *classes).ok().filter(|network| network.to_string() == text)
+    Network::new(*inputs, hidden, *outputs).ok().filter(|network| network.to_string() == text)
 }
 
 /// The numbers of a JSON array.

@@ -103,6 +103,25 @@ impl TargetScale {
     }
 }
 
+/// What a model tells of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// One of these classes, by their names; at least two.
+    Classes(Vec<String>),
+    /// These numbers, of which there is at least one.
+    Values(Vec<TargetScale>),
+}
+
+impl Target {
+    /// Outputs of a network that tells it.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Target::Classes(names) => names.len(),
+            Target::Values(scales) => scales.len(),
+        }
+    }
+}
+
 /// What a pass over the rows finds out about a feature before its deviation can be taken.
 #[derive(Clone, Copy)]
 struct Spread {

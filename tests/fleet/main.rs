@@ -19,3 +19,4 @@ mod returning;
 mod same_bits;
 mod specifications;
 mod survival;
+mod targets;

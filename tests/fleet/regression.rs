@@ -1,14 +1,17 @@
-//! A job that fits numbers instead of telling classes apart, from end to end. No client of ours plans such a job: the test
-//! speaks the protocol itself, and computes alone, by the definition, what the fleet must come to.
+//! A job that fits two numbers instead of telling classes apart, from end to end. The test speaks the protocol itself, and
+//! computes alone, by the definition, what the fleet must come to.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
 
 use gradwire::digest::Digest;
 use gradwire::job::{
     self, JobId, LedgerEntry, Metric, Metrics, Operation, RoundSummary, RowsRef, Specification, Summary,
 };
+use gradwire::model::file::ModelFile;
 use gradwire::model::random::{Purpose, Stream};
+use gradwire::model::scaling::Target;
 use gradwire::model::{
     ARITHMETIC, Activation, Loss, Merge, Network, Optimiser, Outer, Recipe, Rows, Targets, Training,
 };
@@ -61,14 +64,16 @@ impl Table {
     }
 }
 
-/// Notes as our client writes them, which a model file could be made of if the outputs were classes.
+/// Notes as our client writes them, of two targets in units of their own.
 fn notes() -> Value {
     json!({
         "format": "gradwire client notes 1",
         "data": "boiler.csv",
         "recipe": "own",
         "feature_names": ["flow", "valve", "outside"],
-        "class_names": ["power", "heat"],
+        "target_names": ["power", "heat"],
+        "target_means": [10.0, 0.5],
+        "target_deviations": [2.0, 0.25],
         "feature_means": [0.0, 0.0, 0.0],
         "feature_inverse_deviations": [1.0, 1.0, 1.0],
     })
@@ -267,7 +272,7 @@ fn a_regression_of_two_targets_comes_to_the_definitions_bits_though_its_coordina
 }
 
 #[test]
-fn whoever_asks_about_a_regression_is_told_of_its_error_and_its_targets_and_of_no_classes() {
+fn whoever_asks_about_a_regression_of_two_targets_is_told_of_its_error_in_deviations_and_of_no_classes() {
     let job = Regression::new();
     let fleet = nodes(1, "0", &[]);
     let coordinator = Coordinator::of("2", &fleet, &[]);
@@ -282,7 +287,7 @@ fn whoever_asks_about_a_regression_is_told_of_its_error_and_its_targets_and_of_n
     for words in [
         "own: squared error, tanh, adam",
         "boiler.csv: 98 rows for training in 4 shards, 21 for validation",
-        "2 targets",
+        "2 targets (power, heat)",
     ] {
         assert!(described.contains(words), "{words}: {described}");
     }
@@ -290,8 +295,8 @@ fn whoever_asks_about_a_regression_is_told_of_its_error_and_its_targets_and_of_n
     assert!(ask(&["job", &id, "--json"]).stdout.contains(r#""loss":"squared_error""#));
 
     let watched = ask(&["attach", &id]);
-    assert!(watched.stdout.contains(&format!("rmse         {error:.5} over 21 validation rows")), "{watched:?}");
-    assert!(watched.stdout.contains("     rmse  nodes"), "{watched:?}");
+    assert!(watched.stdout.contains(&format!("rmse         {error:.4} over 21 validation rows")), "{watched:?}");
+    assert!(watched.stdout.contains("     rmse        mae  nodes"), "{watched:?}");
     let watched = Client::start(&coordinator, &["attach", &id]).finish();
     assert_eq!(watched.done()["validation_rmse"], json!(error));
     assert!(watched.events.iter().all(|event| event.get("validation_error").is_none()), "{watched:#?}");
@@ -300,8 +305,13 @@ fn whoever_asks_about_a_regression_is_told_of_its_error_and_its_targets_and_of_n
     let directory = tempfile::tempdir().unwrap();
     let out = file_in(&directory, "model");
     for command in ["attach", "model"] {
-        let refused = ask(&[command, &id, "--out", out.to_str().unwrap()]);
-        assert!(refused.stderr.contains("there is no file for it yet"), "{refused:?}");
-        assert!(!out.exists() && refused.code != Some(0), "{refused:?}");
+        let saved = ask(&[command, &id, "--out", out.to_str().unwrap()]);
+        assert_eq!(saved.code, Some(0), "{saved:?}");
+        let model = ModelFile::read(&out).unwrap();
+        let Target::Values(scales) = &model.target else { panic!("{:?}", model.target) };
+        let scales: Vec<_> = scales.iter().map(|scale| (scale.name(), scale.mean(), scale.deviation())).collect();
+        assert_eq!(scales, [("power", 10.0, 2.0), ("heat", 0.5, 0.25)]);
+        fs::remove_file(&out).unwrap();
     }
+    assert!(!described.contains("baseline"), "nobody has told one: {described}");
 }

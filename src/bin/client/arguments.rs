@@ -9,7 +9,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use gradwire::client::{RecipeName, local};
 use gradwire::config::Name;
-use gradwire::dataset::ValidationSplit;
+use gradwire::dataset::{Task, ValidationSplit};
 use gradwire::engine::Policy;
 use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX, STEPS_MAX, TASKS_PER_STEP_MAX};
 use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX, LOCAL_STEPS_MAX};
@@ -178,9 +178,13 @@ pub struct Here {
 #[derive(Args)]
 #[command(next_help_heading = "Job")]
 pub struct Train {
-    /// CSV file with numeric features and the label in the last column [default: the built-in letters]
+    /// CSV file with numeric features and the label, or the number to be fitted, in the last column [default: the built-in
+    /// letters]
     #[arg(long, value_name = "FILE.csv")]
     pub data: Option<PathBuf>,
+    /// What to make of the last column: classify (tell its labels apart) or regress (fit its numbers)
+    #[arg(long, value_name = "NAME", default_value = "classify")]
+    pub task: Task,
     /// Set of defaults for the other options: default or classic
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub recipe: RecipeName,

@@ -8,13 +8,25 @@ fn small() -> ModelFile {
     ModelFile {
         activation: Activation::Relu,
         fingerprint: Digest::of(b"small"),
+        semantic_digest: Digest::of(b"asked"),
         specification: BTreeMap::from([("rounds".to_owned(), "40".to_owned()), ("seed".to_owned(), "1".to_owned())]),
         scaling: vec![FeatureScale::new(0.1 + 0.2, 1.0 / 3.0).unwrap(), FeatureScale::IDENTITY],
         feature_names: vec!["width, \"mm\"".to_owned(), "größe\n".to_owned()],
-        class_names: vec!["no".to_owned(), "да".to_owned()],
+        target: classes(["no", "да"]),
         parameters: (0..network.parameters()).map(|index| index as f32 * 0.1 - 0.5).collect(),
         network,
     }
+}
+
+fn classes(names: [&str; 2]) -> Target {
+    Target::Classes(names.map(str::to_owned).into())
+}
+
+/// The same with numbers as targets.
+fn of_numbers() -> ModelFile {
+    let scale = |name, mean, deviation| TargetScale::new(name, mean, deviation).unwrap();
+    let target = Target::Values(vec![scale("price, \"€\"", 0.1 + 0.2, 1.0 / 3.0), scale("age", -1.5, 1e-300)]);
+    ModelFile { target, ..small() }
 }
 
 fn refused(change: impl Fn(&mut ModelFile)) -> ModelFault {
@@ -42,13 +54,14 @@ fn the_bytes_are_a_sorted_header_and_the_parameters_in_their_order() {
         r#""feature_inverse_deviations":"[0.3333333333333333,1.0]","feature_means":"[0.30000000000000004,0.0]","#,
         r#""feature_names":"[\"width, \\\"mm\\\"\",\"größe\\n\"]","#,
         r#""fingerprint":"FINGERPRINT","#,
-        r#""format":"gradwire model 1","job.rounds":"40","job.seed":"1","network":"2-3-2"},"#,
+        r#""format":"gradwire model 1","job.rounds":"40","job.seed":"1","network":"2-3-2","semantic_digest":"ASKED"},"#,
         r#""layer.0.bias":{"data_offsets":[24,36],"dtype":"F32","shape":[3]},"#,
         r#""layer.0.weight":{"data_offsets":[0,24],"dtype":"F32","shape":[2,3]},"#,
         r#""layer.1.bias":{"data_offsets":[60,68],"dtype":"F32","shape":[2]},"#,
         r#""layer.1.weight":{"data_offsets":[36,60],"dtype":"F32","shape":[3,2]}}"#,
     )
-    .replace("FINGERPRINT", &Digest::of(b"small").to_string());
+    .replace("FINGERPRINT", &Digest::of(b"small").to_string())
+    .replace("ASKED", &Digest::of(b"asked").to_string());
     let padded = header.len().next_multiple_of(8);
     let parameters: Vec<u8> = small().parameters.iter().flat_map(|value| value.to_le_bytes()).collect();
     let expected = [
@@ -67,6 +80,40 @@ fn a_model_is_read_back_as_it_was_written() {
         let model = ModelFile { activation, ..small() };
         assert_eq!(ModelFile::from_bytes(&model.to_bytes().unwrap()), Ok(model));
     }
+}
+
+#[test]
+fn a_model_of_numbers_says_what_each_is_called_and_how_it_is_scaled() {
+    let bytes = of_numbers().to_bytes().unwrap();
+    let header_bytes = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + header_bytes]).unwrap();
+    let about = &header["__metadata__"];
+    assert_eq!(about["target_names"], r#"["price, \"€\"","age"]"#);
+    assert_eq!(about["target_means"], "[0.30000000000000004,-1.5]");
+    assert_eq!(about["target_deviations"], "[0.3333333333333333,1e-300]");
+    assert!(about.get("class_names").is_none());
+    assert_eq!(ModelFile::from_bytes(&bytes), Ok(of_numbers()));
+}
+
+#[test]
+fn scales_of_targets_that_are_none_or_too_few_are_refused() {
+    let refused = |from: &str, to: &str| {
+        let bytes = of_numbers().to_bytes().unwrap();
+        let header_bytes = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header = std::str::from_utf8(&bytes[8..8 + header_bytes]).unwrap();
+        assert!(header.contains(from), "{header}");
+        let header = header.replace(from, to);
+        let changed = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &bytes[8 + header_bytes..]].concat();
+        ModelFile::from_bytes(&changed).unwrap_err()
+    };
+    let count = |what, got, expected| ModelFault::Count { what, got, expected };
+    assert_eq!(refused("[0.30000000000000004,-1.5]", "[1]"), count("means of targets", 1, 2));
+    assert_eq!(refused("[0.3333333333333333,1e-300]", "[1,2,3]"), count("deviations of targets", 3, 2));
+    let value = |got: &str| ModelFault::Value { key: "target_deviations", got: got.to_owned() };
+    assert_eq!(refused("[0.3333333333333333,1e-300]", "[1,0]"), value("[1,0]"));
+    assert_eq!(refused("\"target_means\"", "\"other\""), ModelFault::Missing { key: "target_means" });
+    let one = ModelFile { target: Target::Values(vec![TargetScale::new("age", 0.0, 1.0).unwrap()]), ..small() };
+    assert_eq!(one.to_bytes().unwrap_err(), count("scales of targets", 1, 2));
 }
 
 #[test]
@@ -102,7 +149,8 @@ fn a_model_that_does_not_fit_its_network_is_refused() {
     assert_eq!(refused(|model| model.parameters.truncate(16)), count("parameters", 16, 17));
     assert_eq!(refused(|model| model.scaling.truncate(1)), count("scales of features", 1, 2));
     assert_eq!(refused(|model| model.feature_names.clear()), count("names of features", 0, 2));
-    assert_eq!(refused(|model| model.class_names.push("maybe".to_owned())), count("names of classes", 3, 2));
+    let three = Target::Classes(vec!["maybe".to_owned(); 3]);
+    assert_eq!(refused(|model| model.target = three.clone()), count("names of classes", 3, 2));
     for parameter in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         assert_eq!(refused(|model| model.parameters[9] = parameter), ModelFault::NotFinite { index: 9 });
     }
@@ -110,7 +158,7 @@ fn a_model_that_does_not_fit_its_network_is_refused() {
 
 #[test]
 fn a_header_beyond_the_formats_limit_is_refused() {
-    let fault = refused(|model| model.class_names[0] = "x".repeat(HEADER_BYTES_MAX));
+    let fault = refused(|model| model.target = classes(["", &"x".repeat(HEADER_BYTES_MAX)]));
     assert!(matches!(fault, ModelFault::HeaderTooLarge { got } if got > HEADER_BYTES_MAX));
 }
 
@@ -124,8 +172,9 @@ fn a_file_of_another_format_is_refused() {
 
 #[test]
 fn metadata_that_are_missing_are_named() {
-    let keys = ["network", "activation", "fingerprint", "feature_names", "feature_means", "class_names"];
-    for key in keys {
+    for key in
+        ["network", "activation", "fingerprint", "semantic_digest", "feature_names", "feature_means", "class_names"]
+    {
         assert_eq!(refused_with(&format!("\"{key}\":"), "\"other\":"), ModelFault::Missing { key });
     }
 }
@@ -301,7 +350,7 @@ proptest! {
             specification,
             scaling: vec![FeatureScale::new(mean, inverse).unwrap(); 2],
             feature_names: vec![a, b],
-            class_names: vec![c, d],
+            target: Target::Classes(vec![c, d]),
             parameters,
             ..small()
         };

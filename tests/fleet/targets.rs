@@ -1,0 +1,166 @@
+//! Jobs that fit numbers, asked for by a person with a table: the same bits on any fleet whatever dies, results in the target's
+//! own unit beside what a guess comes to, and a model file that says all of it.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::common::clients::{Client, Finished, client};
+use crate::common::servers::{Coordinator, nodes};
+use crate::common::tables::{Written, file_in, small_data};
+
+/// A price that follows from two of three features, around 250,000.
+fn prices() -> Written {
+    let mut text = String::from("rooms,floor,noise,price\n");
+    for row in 0..600u32 {
+        let [rooms, floor, noise] = [7, 11, 13].map(|step| f64::from((row * step) % 97) / 10.0);
+        let price = 250_000.0 + 9_000.0 * rooms - 350.0 * floor * floor + 500.0 * (noise - 4.8).signum();
+        writeln!(text, "{rooms},{floor},{noise},{price}").unwrap();
+    }
+    Written::new("prices.csv", text)
+}
+
+fn job(data: &Written) -> Vec<&str> {
+    vec!["--data", data.text(), "--task", "regress", "--hidden", "24", "--rounds", "20"]
+}
+
+/// What is printed, however its lines are cut.
+fn flat(printed: &str) -> String {
+    printed.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// What a job came to, but for how.
+fn result(finished: &Finished) -> Value {
+    let done = finished.done();
+    ["fingerprint", "validation_r2", "validation_rmse", "validation_mae", "baseline", "target", "beats_baseline"]
+        .map(|key| done[key].clone())
+        .into_iter()
+        .collect()
+}
+
+#[test]
+fn numbers_are_fitted_to_the_same_bits_by_any_fleet_under_either_policy_whatever_dies() {
+    let data = prices();
+    let job = job(&data);
+    let alone = Client::local(1, &job).finish();
+    for nodes in [2, 4] {
+        for policy in ["1", "2"] {
+            let others = Client::local(nodes, &[&job[..], &["--policy", policy]].concat()).finish();
+            assert_eq!(result(&others), result(&alone), "{nodes} nodes, policy {policy}");
+        }
+    }
+    for policy in ["1", "2"] {
+        let mut fleet = nodes(3, "0.3", &["--load-delay", "0.05"]);
+        let coordinator = Coordinator::of(policy, &fleet, &[]);
+        let mut watched = Client::start(&coordinator, &job);
+        watched.await_round();
+        fleet[0].kill();
+        watched.await_round();
+        fleet[1].kill();
+        assert_eq!(result(&watched.finish()), result(&alone), "policy {policy}");
+    }
+    // Of weights that are merged once a round, too.
+    let epochs = [&job[..], &["--epochs", "2"]].concat();
+    let alone = Client::local(1, &epochs).finish();
+    assert_eq!(result(&Client::local(3, &epochs).finish()), result(&alone));
+}
+
+#[test]
+fn a_result_is_in_the_targets_unit_beside_the_mean_and_whoever_attaches_sees_the_same() {
+    let data = prices();
+    let job = job(&data);
+    let fleet = nodes(2, "0", &[]);
+    let directory = tempfile::tempdir().unwrap();
+    let state = file_in(&directory, "state");
+    let coordinator = Coordinator::of("2", &fleet, &["--state-dir", state.to_str().unwrap()]);
+    let mut watched = Client::start(&coordinator, &job);
+    let id = watched.await_accepted()["job"].as_str().unwrap().to_owned();
+    let round = watched.await_round();
+    let finished = watched.finish();
+    let done = finished.done();
+    // The deviation of these prices is some 27,000.
+    let (r2, rmse) = (number(&done["validation_r2"]), number(&done["validation_rmse"]));
+    assert!(r2 > 0.9 && rmse > 100.0 && rmse < 9_000.0, "{done}");
+    assert!(number(&done["validation_mae"]) < rmse && number(&round["validation_rmse"]) > rmse, "{done}");
+    let baseline = &done["baseline"];
+    assert!(number(&baseline["validation_rmse"]) > 15_000.0 && number(&baseline["validation_r2"]) <= 0.0, "{baseline}");
+    assert!((200_000.0..300_000.0).contains(&number(&baseline["mean"])), "{baseline}");
+    assert_eq!((&done["target"], &done["beats_baseline"]), (&json!("price"), &json!(true)));
+
+    let port = coordinator.port.to_string();
+    let ask = |words: &[&str]| {
+        let ended = client([&["127.0.0.1", &port], words].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stdout
+    };
+    let attached = Client::start(&coordinator, &["attach", &id]).finish();
+    assert_eq!(result(&attached), result(&finished));
+    let told: Value = serde_json::from_str(&ask(&["job", &id, "--json"])).unwrap();
+    assert_eq!((&told["validation_rmse"], &told["baseline"]), (&done["validation_rmse"], baseline));
+    let lines = ask(&["attach", &id]);
+    for words in
+        ["       r2       rmse        mae  nodes", "r2           0.9", "rmse         ", " of price", "always saying 2"]
+    {
+        assert!(lines.contains(words), "{words}: {lines}");
+    }
+    let told = ask(&["job", &id]);
+    for words in ["1 target (price)", "squared error", "r2           0.9", "baseline     rmse "] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(ask(&["verify", &id]).contains("every sum has the ledger's bits"));
+    // 20 rounds of 480 rows by batches of 32.
+    assert_eq!(ask(&["ledger", &id]).lines().count(), 1 + 300);
+}
+
+#[test]
+fn a_model_of_numbers_is_saved_and_started_from() {
+    let (prices, kinds) = (prices(), small_data());
+    let directory = tempfile::tempdir().unwrap();
+    let path = file_in(&directory, "model.safetensors");
+    let out = path.to_str().unwrap();
+    let job = job(&prices);
+    let finished = Client::local(2, &[&job[..], &["--out", out]].concat()).finish();
+    let done = finished.done();
+
+    let further = Client::local(1, &[&job[..], &["--start-from", out]].concat()).finish();
+    assert!(number(&further.done()["validation_rmse"]) < number(&done["validation_rmse"]), "{further:#?}");
+    let other = client(["--local", "1", "--data", kinds.text(), "--hidden", "24", "--start-from", out]);
+    assert!(other.code == Some(2) && other.stderr.contains("the model to start from is 3-24-1"), "{other:?}");
+}
+
+#[test]
+fn a_model_that_is_no_better_than_a_guess_says_so() {
+    // Nothing follows from the feature, and a rate of almost nothing leaves the weights as they were drawn.
+    let row = |row: u32| format!("{},{}\n", row * 7919 % 101, if row % 10 < 9 { "usual" } else { "rare" });
+    let data = Written::new("coin.csv", (0..100).map(row).collect::<String>());
+    let job = ["--local", "1", "--data", data.text(), "--rounds", "1", "--eta", "1e-9", "--hidden", "none"];
+    let told = client([&job[..], &["--seed", "2"]].concat());
+    let said =
+        "baseline 90.00 % by always saying usual, the training rows' most frequent class; the model does not beat it";
+    assert!(flat(&told.stdout).contains(said), "{told:?}");
+    let said = "margin with 20 validation rows the accuracy is known to about \u{b1} 20.0 points";
+    assert!(flat(&told.stdout).contains(said), "{told:?}");
+    let row = |row: u32| format!("{row},{}\n", row * 7919 % 101);
+    let numbers = Written::new("noise.csv", (0..100).map(row).collect::<String>());
+    let job = ["--local", "1", "--data", numbers.text(), "--task", "regress", "--rounds", "1", "--eta", "1e-9"];
+    let job = [&job[..], &["--seed", "2", "--quiet"]].concat();
+    let told = client(job);
+    assert!(flat(&told.stdout).contains("the training rows' mean; the model does not beat it"), "{told:?}");
+}
+
+#[test]
+fn a_recipe_or_a_column_that_is_none_for_numbers_is_refused_with_the_cure() {
+    let (prices, kinds) = (prices(), small_data());
+    let refused = |data: &Written, rest: &[&str], words: &str| {
+        let ended = client([&["--local", "1", "--task", "regress", "--data", data.text()], rest].concat());
+        assert!(ended.code == Some(2) && ended.stderr.contains(words), "{words}: {ended:?}");
+    };
+    refused(&prices, &["--recipe", "classic"], "leave out --recipe classic");
+    refused(&kinds, &[], "line 2, column 4 (\"sort\"): \"ash\" is not a finite number");
+    let ended = client(["--local", "1", "--task", "rank"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("a task is classify or regress"), "{ended:?}");
+}
