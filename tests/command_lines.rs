@@ -41,7 +41,7 @@ fn has(program: &str) -> bool {
 fn helps() -> Vec<String> {
     let mut helps = vec![printed(NODE, &["--help"]), printed(COORDINATOR, &["--help"]), printed(CLIENT, &["--help"])];
     helps.extend(COMMANDS.map(|command| printed(CLIENT, &["127.0.0.1", "1", command, "--help"])));
-    helps.push(printed(CLIENT, &["completions", "--help"]));
+    helps.extend(["inspect", "completions"].map(|command| printed(CLIENT, &[command, "--help"])));
     helps
 }
 
@@ -79,7 +79,7 @@ fn a_command_has_a_help_of_its_own_with_its_options_alone() {
     assert_eq!(printed(CLIENT, &["--help", "127.0.0.1", "1", "verify"]), verify);
     let all = printed(CLIENT, &["--help"]);
     assert!(COMMANDS.iter().all(|command| all.contains(&format!("\n  {command} "))), "{all}");
-    assert!(all.contains("\n  completions "), "{all}");
+    assert!(["completions", "inspect"].iter().all(|word| all.contains(&format!("\n  {word} "))), "{all}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! | `work` | a job as the client knows it, in words and as a model file |
 //! | `notes` | what only the data know of a job, and how it travels with it |
 //! | `score` | what a result is worth, in numbers for people |
+//! | `inspect` | what a model file says |
 //! | `conversation` | a connection to the coordinator, its questions and answers |
 //! | `connection_error` | why there is no answer, and whether to ask again |
 //! | `retry` | when a lost coordinator is dialled again |
@@ -29,6 +30,7 @@ mod commands;
 mod connection_error;
 mod contradictions;
 mod conversation;
+mod inspect;
 mod ledger;
 mod listing;
 pub mod local;
@@ -50,6 +52,7 @@ use crate::cli::{Exit, Failure};
 use crate::model::{Kernel, conformance};
 
 pub use commands::command;
+pub use inspect::inspect;
 pub use options::{Access, Command, JobName, Options, OuterOptions, Output, RecipeName, Target};
 pub use plan::Plan;
 use render::Renderer;

@@ -2,6 +2,8 @@
 //! what a guess without a model comes to. Owns these numbers and their words; does not know where the sums come from, or when
 //! they are printed.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::notes::Words;
@@ -210,6 +212,38 @@ impl Score {
         }
     }
 
+    /// What a model file has kept of it.
+    pub(super) fn of_file(words: &BTreeMap<String, String>, target: &Target) -> Score {
+        let number = |key: &str| words.get(key).and_then(|number| number.parse::<f64>().ok());
+        let whole = |key: &str| words.get(key).and_then(|number| number.parse::<u64>().ok());
+        let rows = whole("validation_rows").unwrap_or(0);
+        let errors = |of: &str| {
+            let number = |what: &str| number(&format!("{of}_{what}"));
+            Some(Errors { r2: number("r2"), rmse: number("rmse")?, mae: number("mae")? })
+        };
+        match target {
+            Target::Classes(_) => match number("validation_errors") {
+                None => Score::Unknown { rows },
+                Some(errors) => {
+                    let baseline = words.get("baseline_class").cloned().zip(whole("baseline_errors"));
+                    Score::Accuracy(Accuracy { rows, errors, baseline })
+                }
+            },
+            Target::Values(scales) => match errors("validation") {
+                None => Score::Unknown { rows },
+                Some(of_model) => {
+                    let scale = if let [scale] = &scales[..] { Some(scale) } else { None };
+                    Score::Fit(Fit {
+                        rows,
+                        name: scale.map(|scale| scale.name().to_owned()),
+                        errors: of_model,
+                        baseline: errors("baseline").map(|guess| (guess, scale.map(TargetScale::mean))),
+                    })
+                }
+            },
+        }
+    }
+
     /// Whether the model is better than the guess, where that is known.
     pub(super) fn beats_baseline(&self) -> Option<bool> {
         match self {
@@ -301,7 +335,7 @@ fn percent(error: f64) -> String {
 }
 
 /// A number with five significant digits, of any magnitude.
-fn significant(value: f64) -> String {
+pub(super) fn significant(value: f64) -> String {
     const DIGITS: i32 = 5;
     if value == 0.0 || !value.is_finite() {
         return value.to_string();
@@ -440,6 +474,26 @@ mod tests {
                 "baseline: rmse 1.0000, mae 1.0000 by always saying the training rows' mean"
             ]
         );
+    }
+
+    #[test]
+    fn a_model_file_keeps_the_whole_result() {
+        let scales = vec![TargetScale::new("a", 1.0, 10.0).unwrap(), TargetScale::new("b", 1.0, 2.0).unwrap()];
+        let guess = Baseline::Mean { squared: 4.0, absolute: 4.0, variation: 0.0 };
+        let cases = [
+            (of_classes(3), wrong(2.0)),
+            (Measure { baseline: None, ..of_classes(3) }, wrong(2.0)),
+            (of_price(), off(0.1, 0.3)),
+            (measure(Target::Values(scales), guess), off(0.1, 0.3)),
+        ];
+        for (measure, metrics) in cases {
+            let score = measure.score(&metrics, 7);
+            let mut words: BTreeMap<String, String> =
+                score.in_words().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            words.insert("validation_rows".to_owned(), "7".to_owned());
+            assert_eq!(Score::of_file(&words, measure.target.as_ref().unwrap()), score, "{words:?}");
+            assert_eq!(Score::of_file(&BTreeMap::new(), measure.target.as_ref().unwrap()), Score::Unknown { rows: 0 });
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //! own unit beside what a guess comes to, and a model file that says all of it.
 
 use std::fmt::Write as _;
+use std::fs;
 
+use gradwire::model::file::ModelFile;
 use serde_json::{Value, json};
 
 use crate::common::clients::{Client, Finished, client};
@@ -117,7 +119,7 @@ fn a_result_is_in_the_targets_unit_beside_the_mean_and_whoever_attaches_sees_the
 }
 
 #[test]
-fn a_model_of_numbers_is_saved_and_started_from() {
+fn a_model_of_numbers_is_saved_inspected_and_started_from() {
     let (prices, kinds) = (prices(), small_data());
     let directory = tempfile::tempdir().unwrap();
     let path = file_in(&directory, "model.safetensors");
@@ -126,10 +128,64 @@ fn a_model_of_numbers_is_saved_and_started_from() {
     let finished = Client::local(2, &[&job[..], &["--out", out]].concat()).finish();
     let done = finished.done();
 
+    let told = client(["inspect", out, "--json"]);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{error}: {told:?}"));
+    assert_eq!(
+        (&told["task"], &told["classes"], &told["network"]),
+        (&json!("regress"), &Value::Null, &json!("3-24-1"))
+    );
+    assert_eq!((&told["fingerprint"], &told["fingerprint_is_of_weights"]), (&done["fingerprint"], &json!(true)));
+    assert_eq!((&told["targets"][0]["name"], &told["features"][2]["name"]), (&json!("price"), &json!("noise")));
+    assert_eq!(told["targets"][0]["mean"], done["baseline"]["mean"]);
+    assert_eq!(told["job"]["validation_rmse"], number(&done["validation_rmse"]).to_string());
+    let words = client(["inspect", out]);
+    assert_eq!(words.code, Some(0), "{words:?}");
+    let words = flat(&words.stdout).to_lowercase();
+    for said in [
+        "network 3-24-1, 121 parameters; relu",
+        "task regress: 1 target",
+        "target price: mean 2",
+        "480 rows for training, 120 for validation",
+        "weights those that the fingerprint names",
+        "loss squared_error",
+        "r2 0.9",
+        "of price over 120 validation rows",
+        "baseline rmse 2",
+        "deviation rooms 4.6",
+    ] {
+        assert!(words.contains(said), "{said}: {words}");
+    }
+
     let further = Client::local(1, &[&job[..], &["--start-from", out]].concat()).finish();
     assert!(number(&further.done()["validation_rmse"]) < number(&done["validation_rmse"]), "{further:#?}");
     let other = client(["--local", "1", "--data", kinds.text(), "--hidden", "24", "--start-from", out]);
     assert!(other.code == Some(2) && other.stderr.contains("the model to start from is 3-24-1"), "{other:?}");
+}
+
+#[test]
+fn a_model_whose_weights_were_changed_is_found_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, changed] = ["model", "changed"].map(|name| file_in(&directory, name));
+    let data = small_data();
+    let job = ["--data", data.text(), "--hidden", "4", "--rounds", "2", "--out", path.to_str().unwrap()];
+    let finished = Client::local(1, &job).finish();
+    let told = client(["inspect", path.to_str().unwrap()]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let accuracy = format!("accuracy {:.2} % of 48", 100.0 * number(&finished.done()["validation_accuracy"]));
+    let fingerprint = format!("fingerprint {}", finished.fingerprint());
+    for said in ["task classify: 3 classes", "classes ash, fir, oak", &accuracy, "baseline 33.33 % by", &fingerprint] {
+        assert!(flat(&told.stdout).contains(said), "{said}: {told:?}");
+    }
+
+    let mut model = ModelFile::read(&path).unwrap();
+    model.parameters[3] += 0.5;
+    fs::write(&changed, model.to_bytes().unwrap()).unwrap();
+    let told = client(["inspect", changed.to_str().unwrap()]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.stdout.contains("NOT those that the fingerprint names"), "{told:?}");
+    assert!(told.stderr.contains("it was changed after it was saved"), "{told:?}");
+    let absent = client(["inspect", file_in(&directory, "absent").to_str().unwrap()]);
+    assert!(absent.code == Some(2) && absent.stderr.contains("there is no such file"), "{absent:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! name; does not know what the commands do. A new one is a file here and a row in the table.
 
 mod completions;
+mod inspect;
 
 use std::ffi::OsString;
 
@@ -17,7 +18,10 @@ pub struct Offline {
 }
 
 /// Every one of them, in the order of the help.
-const OFFLINE: &[Offline] = &[Offline { arguments: completions::arguments, run: completions::run }];
+const OFFLINE: &[Offline] = &[
+    Offline { arguments: inspect::arguments, run: inspect::run },
+    Offline { arguments: completions::arguments, run: completions::run },
+];
 
 impl Offline {
     /// The one that a command line means by its first word. Where a port follows, the word is a host, as ever: no offline
