@@ -160,6 +160,11 @@ fn a_model_of_numbers_is_saved_inspected_and_started_from() {
     assert!(number(&further.done()["validation_rmse"]) < number(&done["validation_rmse"]), "{further:#?}");
     let other = client(["--local", "1", "--data", kinds.text(), "--hidden", "24", "--start-from", out]);
     assert!(other.code == Some(2) && other.stderr.contains("the model to start from is 3-24-1"), "{other:?}");
+    let text = fs::read_to_string(prices.path()).unwrap().replacen("price", "rent", 1);
+    let rents = Written::new("rents.csv", text);
+    let other = client([&["--local", "1", "--start-from", out][..], &self::job(&rents)].concat());
+    let said = "the model to start from fits price, and this job is to fit rent";
+    assert!(other.code == Some(2) && other.stderr.contains(said), "{other:?}");
 }
 
 #[test]
