@@ -86,9 +86,9 @@ fn a_command_has_a_help_of_its_own_with_its_options_alone() {
 fn options_mean_the_same_before_a_command_and_behind_it() {
     // Nothing listens at port 1: both must get as far as that.
     for line in [
-        ["--json", "127.0.0.1", "1", "jobs"],
-        ["127.0.0.1", "1", "--json", "jobs"],
-        ["127.0.0.1", "1", "jobs", "--json"],
+        ["--json", "--retry-for", "0", "127.0.0.1", "1", "jobs"],
+        ["127.0.0.1", "1", "--json", "--retry-for", "0", "jobs"],
+        ["127.0.0.1", "1", "jobs", "--json", "--retry-for", "0"],
     ] {
         let output = run(CLIENT, &line);
         let said = String::from_utf8_lossy(&output.stderr);

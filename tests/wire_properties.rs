@@ -373,6 +373,7 @@ fn status() -> impl Strategy<Value = JobStatus> {
                 submitted_ms,
                 ended_ms,
                 fingerprint: (state == JobState::Done).then_some(Digest(digest)),
+                weights: (state.has_failure() && rounds > 7).then_some(Digest(digest)),
             }
         },
     )

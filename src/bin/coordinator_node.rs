@@ -30,8 +30,8 @@ struct Arguments {
     /// List of compute nodes, one <ip or name>,<port> per line; the coordinator reads it again when it changes
     #[arg(long, value_name = "FILE", default_value = "compute_nodes.txt")]
     nodes: PathBuf,
-    /// Seconds that each revival waits for a node while none is active
-    #[arg(long, value_name = "SECONDS,...", default_value = "1,2,4")]
+    /// Seconds that each revival waits for a node while none is active, dialling all of them once a second
+    #[arg(long, value_name = "SECONDS,...", default_value = "5,15,45")]
     revival_waits: Waits,
     /// Memory for the data of jobs, in MiB
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = config::parse_mib)]
@@ -67,7 +67,7 @@ struct Arguments {
     /// Number of finished jobs to keep, the latest ones [default: 1000; 64 if jobs are in memory only]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(KEPT_JOBS_MAX)))]
     keep_jobs: Option<u32>,
-    /// Days to keep finished jobs
+    /// Days to keep finished jobs, counted while a coordinator runs
     #[arg(long, value_name = "DAYS", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     keep_days: u32,
     /// Disk space for finished jobs, such as 500MB or 10GB; the latest is kept whatever its size

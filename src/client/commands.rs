@@ -12,20 +12,17 @@ use super::ledger::Pages;
 use super::options::{Access, Command, JobName, Output};
 use super::render::{self, Renderer};
 use super::retry::RetryPolicy;
-use super::watching::{Watching, Way, fetch_model, unknown_job};
-use super::work::Work;
+use super::standing::{jobs, listed, steps_done};
+use super::watching::{Watching, Way, fetch_model, fetch_weights, unknown_job};
+use super::work::{Reached, Work};
 use super::{listing, plan, verify};
 use crate::cli::{Exit, Failure};
-use crate::job::{JobId, JobState, JobStatus, KEPT_JOBS_MAX, Summary};
+use crate::job::{JobId, JobState, JobStatus, Summary};
 use crate::model::Kernel;
 use crate::net;
 use crate::store::Store;
 use crate::wire::ErrorCode;
-use crate::wire::message::{Attach, Describe, Jobs, Order, OrderVerb};
-
-/// Jobs in one list, at most: those that have ended, and room for those that have not. A lying coordinator could send JOB
-/// until this machine has no memory left.
-const JOBS_MAX: usize = KEPT_JOBS_MAX as usize + 10_000;
+use crate::wire::message::{Attach, Describe, Order, OrderVerb};
 
 /// Does what a user asks of a coordinator.
 pub fn command(access: &Access, command: &Command, output: Output, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
@@ -114,27 +111,56 @@ impl Session<'_> {
             self.one(listed(conversation)?, id)
         })?;
         let rest = (verb == OrderVerb::Resume).then(|| self.access.command(Command::ATTACH, job.job));
+        if rest.is_some() && job.state.has_ended() {
+            let text = format!("{}: it has ended for good, and cannot be resumed", listing::standing(&job));
+            return Err(Failure::new(Exit::JobFailed, text));
+        }
         listing::stands(&job, rest.as_deref(), self.output)
     }
 
     fn model(&self, name: &JobName, out: &Path) -> Result<Exit, Failure> {
         plan::check_output(out)?;
-        let (_, (work, done, parameters)) = self.ask(|conversation| {
+        let (_, (job, work, reached, parameters)) = self.ask(|conversation| {
             let job = self.find(conversation, name)?;
-            if job.state != JobState::Done {
-                let rest = self.access.command(Command::ATTACH, job.job);
-                let text =
-                    format!("{}: {rest} --out FILE waits for its end and saves the model", listing::standing(&job));
-                return Err(Failure::new(Exit::JobFailed, text).into());
+            if job.state != JobState::Done && job.weights.is_none() {
+                return Err(self.no_model(&job).into());
             }
             let work = describe(conversation, job.job)?;
             work.check_saves()?;
-            let done = done(conversation, job.job, job.rounds)?;
-            let parameters = fetch_model(conversation, &work, &done)?;
-            Ok((work, done, parameters))
+            let Some(weights) = job.weights else {
+                let done = done(conversation, job.job, job.rounds)?;
+                let parameters = fetch_model(conversation, &work, &done)?;
+                return Ok((job, work, Reached::End(Box::new(done)), parameters));
+            };
+            let steps = steps_done(conversation, job.job)?;
+            let parameters = fetch_weights(conversation, &work, weights)?;
+            Ok((job, work, Reached::Step { weights, steps }, parameters))
         })?;
-        let saved = work.save(out, &done, parameters)?;
-        listing::model(work.job, &done, &saved, self.output)
+        let saved = work.save(out, &reached, parameters)?;
+        if let Reached::Step { steps, .. } = reached {
+            let resume = self.access.command(Command::RESUME, job.job);
+            let goes_on = if job.may_be_resumed() { format!("; {resume} lets it go on") } else { String::new() };
+            let (id, all) = (job.job, work.specification.steps());
+            let stands = match job.state {
+                JobState::Failed => "has failed",
+                JobState::Cancelled => "was cancelled",
+                _ => "is paused",
+            };
+            render::say(&format!("job {id} {stands}: these are its weights after {steps} of {all} steps{goes_on}"));
+        }
+        listing::model(&work, &reached, &saved, self.output)
+    }
+
+    /// Why there is no model of a job.
+    fn no_model(&self, job: &JobStatus) -> Failure {
+        let standing = listing::standing(job);
+        let text = if job.state.has_failure() {
+            format!("{standing}: none of its steps is done, so that there are no weights of it")
+        } else {
+            let rest = self.access.command(Command::ATTACH, job.job);
+            format!("{standing}: {rest} --out FILE waits for its end and saves the model")
+        };
+        Failure::new(Exit::JobFailed, text)
     }
 
     fn ledger(&self, name: &JobName) -> Result<Exit, Failure> {
@@ -166,7 +192,7 @@ impl Session<'_> {
         verify::verify(&conversation, &job, &work, drawn, self.output, self.interrupts)
     }
 
-    /// Connects and asks, again while the coordinator says that it is about to be ready.
+    /// Connects and asks, again while the coordinator cannot be had now and may be later.
     fn ask<T>(&self, question: impl Fn(&Conversation) -> Result<T, Stop>) -> Result<(Conversation, T), Failure> {
         let (nothing, parts) = (Arc::new(Store::new(0)), Arc::new(Store::new(u64::MAX)));
         let mut retry = RetryPolicy::new(self.access.retry_for);
@@ -182,7 +208,7 @@ impl Session<'_> {
                 Err(Stop::Failure(failure)) => return Err(failure),
                 Err(Stop::ConnectionError(error)) => error,
             };
-            if !error.is_recovering() {
+            if !error.may_pass_at_first() {
                 return Err(error.into());
             }
             let now = net::now();
@@ -234,24 +260,6 @@ impl Session<'_> {
 
     fn unknown(&self, job: impl std::fmt::Display) -> Stop {
         Failure::new(Exit::JobFailed, unknown_job(self.access, job)).into()
-    }
-}
-
-/// How all jobs stand, or one.
-fn jobs(conversation: &Conversation, job: Option<JobId>) -> Result<Vec<JobStatus>, ConnectionError> {
-    conversation.ask(&Jobs { job }.into())?;
-    listed(conversation)
-}
-
-/// The jobs that come until LISTED.
-fn listed(conversation: &Conversation) -> Result<Vec<JobStatus>, ConnectionError> {
-    let mut jobs = Vec::new();
-    loop {
-        match conversation.next_at_once()? {
-            Answer::Job(job) if jobs.len() < JOBS_MAX => jobs.push(*job),
-            Answer::Listed(listed) if listed.jobs as usize == jobs.len() => return Ok(jobs),
-            _ => return Err(ConnectionError::unfitting("a question about jobs")),
-        }
     }
 }
 

@@ -58,6 +58,16 @@ impl ConnectionError {
         }
     }
 
+    /// Whether a coordinator that has not been there yet may be so soon. A name that nobody knows is a slip, rather.
+    pub(super) fn may_pass_at_first(&self) -> bool {
+        self.may_pass() && !matches!(self, ConnectionError::Dial(DialError::Resolve { .. }))
+    }
+
+    /// Whether the coordinator has no room for what it was asked, now.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, ConnectionError::Refused(error) if error.retry && error.code == ErrorCode::Busy)
+    }
+
     /// Whether the coordinator is there and will answer soon.
     pub(super) fn is_recovering(&self) -> bool {
         matches!(self, ConnectionError::Refused(error) if error.retry && error.code == ErrorCode::Recovering)

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::options::Output;
 use super::render::{print_json, print_lines, say};
-use super::work::Work;
+use super::work::{Reached, Work};
 use crate::cli::{self, Exit, Failure};
 use crate::digest::Digest;
 use crate::job::{
@@ -201,14 +201,25 @@ pub(super) fn standing(job: &JobStatus) -> String {
 }
 
 /// A model has been saved.
-pub(super) fn model(job: JobId, done: &Summary, saved: &Path, output: Output) -> Result<Exit, Failure> {
-    let saved = saved.display().to_string();
+pub(super) fn model(work: &Work, reached: &Reached, saved: &Path, output: Output) -> Result<Exit, Failure> {
+    let (saved, fingerprint) = (saved.display().to_string(), work.fingerprint(reached));
+    let all = work.specification.steps();
+    let steps = match reached {
+        Reached::End(_) => all,
+        Reached::Step { steps, .. } => *steps,
+    };
     if output == Output::Json {
-        let fingerprint = done.fingerprint.to_string();
-        let value = json!({"event": "model", "job": job.to_string(), "fingerprint": fingerprint, "out": saved});
+        let (job, fingerprint) = (work.job.to_string(), fingerprint.to_string());
+        let value = json!({
+            "event": "model", "job": job, "fingerprint": fingerprint, "out": saved, "steps_done": steps, "steps": all,
+        });
         return print_json(&value).map(|_| Exit::Success);
     }
-    cli::print(&format!("fingerprint  {}\nmodel        {saved}", done.fingerprint)).map(|_| Exit::Success)
+    let unfinished = match reached {
+        Reached::End(_) => String::new(),
+        Reached::Step { .. } => format!("unfinished   {steps} of {all} steps\n"),
+    };
+    cli::print(&format!("fingerprint  {fingerprint}\n{unfinished}model        {saved}")).map(|_| Exit::Success)
 }
 
 /// A ledger on its way to the terminal.
@@ -389,6 +400,7 @@ mod tests {
             submitted_ms: 951_827_696_000,
             ended_ms: 0,
             fingerprint: None,
+            weights: None,
         }
     }
 

@@ -11,7 +11,8 @@
 //! | `inspect` | what a model file says |
 //! | `conversation` | a connection to the coordinator, its questions and answers |
 //! | `connection_error` | why there is no answer, and whether to ask again |
-//! | `retry` | when a lost coordinator is dialled again |
+//! | `retry` | when a coordinator that cannot be had is dialled again |
+//! | `standing` | how jobs stand |
 //! | `watching` | a job, watched to its end over as many connections as it takes |
 //! | `commands` | everything that is asked of a coordinator but to watch |
 //! | `ledger` | a job's ledger, page by page |
@@ -41,6 +42,7 @@ mod recompute;
 mod render;
 mod retry;
 mod score;
+mod standing;
 mod verdict;
 mod verify;
 mod watching;

@@ -65,6 +65,16 @@ impl Renderer {
         Ok(())
     }
 
+    /// The coordinator cannot be had yet, and is asked again.
+    pub(super) fn waits(&self, text: &str, retry_for: Duration) -> Result<(), Failure> {
+        if self.output == Output::Json {
+            let value = json!({"event": "waiting", "text": text, "retry_for_s": retry_for.as_secs()});
+            return print_json(&value).map(drop);
+        }
+        self.say(text);
+        Ok(())
+    }
+
     /// It is found again.
     pub(super) fn back(&self, lost_for: Duration) -> Result<(), Failure> {
         if self.output == Output::Json {

@@ -1,4 +1,4 @@
-//! When a client that has lost its coordinator dials again. Owns the schedule; pure: it is told the time and what chance
+//! When a client that cannot have its coordinator, not yet or not any more, dials again. Owns the schedule; pure: it is told the time and what chance
 //! says, and does not know connections.
 
 use std::time::Duration;
@@ -47,6 +47,11 @@ impl RetryPolicy {
         Some(self.backoff.wait(WAIT_MAX, chance).min(left))
     }
 
+    /// The coordinator has no room, and makes some as others end: it is waited for so long again.
+    pub(super) fn others_go_on(&mut self, now: Duration) {
+        self.lost_at = Some(now);
+    }
+
     /// The coordinator answers again; how long it was lost.
     pub(super) fn back(&mut self, now: Duration) -> Duration {
         self.back_at = Some(now);
@@ -89,6 +94,19 @@ mod tests {
         let mut none = RetryPolicy::new(Duration::ZERO);
         none.lost(ms(500));
         assert_eq!(none.wait(ms(500), 0), None);
+    }
+
+    #[test]
+    fn who_waits_for_others_spends_no_patience_and_asks_no_faster() {
+        let mut retry = RetryPolicy::new(ms(1_000));
+        retry.lost(ms(0));
+        for second in 0..100 {
+            retry.others_go_on(ms(second * 1_000));
+            assert!(retry.wait(ms(second * 1_000 + 900), 0).is_some(), "second {second}");
+        }
+        retry.others_go_on(ms(200_000));
+        assert_eq!(retry.wait(ms(200_000), 0), Some(ms(1_000)), "the waits have grown, and patience cuts the last");
+        assert_eq!(retry.wait(ms(201_000), 0), None);
     }
 
     #[test]

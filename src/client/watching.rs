@@ -13,12 +13,15 @@ use super::conversation::{Answer, Conversation};
 use super::options::{Access, Command};
 use super::render::Renderer;
 use super::retry::RetryPolicy;
-use super::work::Work;
+use super::standing;
+use super::work::{Reached, Work};
 use crate::cli::{Exit, Failure};
+use crate::digest::Digest;
 use crate::job::Summary;
 use crate::net;
 use crate::store::Store;
 use crate::wire::message::{Accepted, Attach, Submit};
+use crate::wire::text::counted;
 use crate::wire::{ErrorCode, Message, object, specification};
 
 /// How the job is asked for.
@@ -49,6 +52,8 @@ struct WatchState {
     rounds_shown: u32,
     /// The coordinator has been reached, or has said that it will be soon.
     was_there: bool,
+    /// Jobs that are under way there, where it has had no room for this one the last time that it was asked.
+    before: usize,
     has_asked: bool,
     was_accepted: bool,
     /// It was taken in for this client, and no round of it is done: until its data is there, it goes with the client.
@@ -65,6 +70,7 @@ impl Watching<'_> {
             retry: RetryPolicy::new(self.access.retry_for),
             rounds_shown: 0,
             was_there: first.is_some(),
+            before: 0,
             has_asked: false,
             was_accepted: false,
             is_new: false,
@@ -81,7 +87,13 @@ impl Watching<'_> {
                     self.renderer.asked(self.access, self.work);
                 }
                 watch.was_there = true;
-                self.converse(&conversation, &mut watch)
+                let ended = self.converse(&conversation, &mut watch);
+                // The connection stays where a job is refused: how long it may take is asked over it.
+                watch.before = match &ended {
+                    Err(error) if error.is_busy() => standing::under_way(&conversation).unwrap_or(0),
+                    _ => 0,
+                };
+                ended
             });
             let error = match ended {
                 Ok(end) => return end,
@@ -91,19 +103,17 @@ impl Watching<'_> {
                 return self.interrupted(&watch);
             }
             watch.was_there |= error.is_recovering();
-            let is_of_use = if watch.was_accepted || watch.is_lost {
-                error.may_pass()
-            } else {
-                // At the start, a coordinator that is busy or not there is a thing to be told.
-                watch.was_there && (error.is_recovering() || matches!(error, ConnectionError::Lost(_)))
-            };
+            let is_of_use = if watch.was_there { error.may_pass() } else { error.may_pass_at_first() };
             if !is_of_use || watch.retry.retry_for().is_zero() {
                 return self.failed(&error, &watch, false);
             }
             let now = net::now();
             if !std::mem::replace(&mut watch.is_lost, true) {
                 watch.retry.lost(now);
-                self.renderer.lost(&error.cause(), watch.retry.retry_for())?;
+                self.tell_wait(&error, &watch)?;
+            }
+            if watch.before > 0 {
+                watch.retry.others_go_on(now);
             }
             let Some(wait) = watch.retry.wait(now, net::random_u64()) else {
                 return self.failed(&error, &watch, true);
@@ -113,6 +123,20 @@ impl Watching<'_> {
                 recv(after(wait)) -> _ => {}
             }
         }
+    }
+
+    /// Why the coordinator is asked again, at once and not when that was in vain.
+    fn tell_wait(&self, error: &ConnectionError, watch: &WatchState) -> Result<(), Failure> {
+        let retry_for = watch.retry.retry_for();
+        if error.is_busy() {
+            let before = counted(watch.before as u64, "job");
+            let text = format!("no room at the coordinator yet, {before} under way ({error}); asking again");
+            return self.renderer.waits(&text, retry_for);
+        }
+        if watch.was_there {
+            return self.renderer.lost(&error.cause(), retry_for);
+        }
+        self.renderer.waits(&format!("{error}; trying again for {} s", retry_for.as_secs()), retry_for)
     }
 
     fn open(&self, watch: &WatchState) -> Result<Conversation, ConnectionError> {
@@ -175,7 +199,10 @@ impl Watching<'_> {
     fn accepted(&self, accepted: &Accepted, watch: &mut WatchState) -> Result<(), Failure> {
         let was_accepted = std::mem::replace(&mut watch.was_accepted, true);
         if std::mem::take(&mut watch.is_lost) {
-            self.renderer.back(watch.retry.back(net::now()))?;
+            let lost_for = watch.retry.back(net::now());
+            if was_accepted {
+                self.renderer.back(lost_for)?;
+            }
         }
         watch.is_new = matches!(self.way, Way::Submit(_)) && !accepted.attached;
         if was_accepted && watch.is_new {
@@ -187,7 +214,8 @@ impl Watching<'_> {
     fn done(&self, conversation: &Conversation, done: &Summary) -> Result<Result<Exit, Failure>, ConnectionError> {
         let parameters = fetch_model(conversation, self.work, done)?;
         let finish = || {
-            let saved = self.out.map(|out| self.work.save(out, done, parameters)).transpose()?;
+            let reached = Reached::End(Box::new(done.clone()));
+            let saved = self.out.map(|out| self.work.save(out, &reached, parameters)).transpose()?;
             // Within a process there is no network.
             let advice = if self.is_local { None } else { advice(&self.work.specification, done) };
             self.renderer.done(done, saved, advice.as_ref())?;
@@ -224,7 +252,13 @@ impl Watching<'_> {
         let command = |verb| self.access.command(verb, job);
         let text = match error.code() {
             Some(ErrorCode::Paused) => format!("{error}. To continue: {}", command(Command::RESUME)),
+            Some(ErrorCode::NoNodes | ErrorCode::TaskFailed) if !self.is_local => {
+                format!("{error}. To continue: {}", command(Command::RESUME))
+            }
             Some(ErrorCode::UnknownJob) => unknown_job(self.access, job),
+            _ if has_waited_in_vain && !watch.was_accepted => {
+                format!("{error}, for {} s now (--retry-for)", self.access.retry_for.as_secs())
+            }
             _ if has_waited_in_vain => format!(
                 "the coordinator did not come back within {} s: {} When it is back, {}",
                 self.access.retry_for.as_secs(),
@@ -265,14 +299,22 @@ pub(super) fn fetch_model(
     done: &Summary,
 ) -> Result<Vec<f32>, ConnectionError> {
     work.check_fingerprint(done).map_err(ConnectionError::Lie)?;
+    fetch_weights(conversation, work, done.weights)
+}
+
+/// The parameters in weights of a job.
+pub(super) fn fetch_weights(
+    conversation: &Conversation,
+    work: &Work,
+    weights: Digest,
+) -> Result<Vec<f32>, ConnectionError> {
     let network = &work.specification.training.network;
-    let weights =
-        conversation.fetch(done.weights, object::parameters_bytes(network)).map_err(|failure| match failure {
-            ConnectionError::Object(error) if !failure.may_pass() => {
-                ConnectionError::Lie(format!("the model cannot be fetched: {error}"))
-            }
-            other => other,
-        })?;
+    let weights = conversation.fetch(weights, object::parameters_bytes(network)).map_err(|failure| match failure {
+        ConnectionError::Object(error) if !failure.may_pass() => {
+            ConnectionError::Lie(format!("the model cannot be fetched: {error}"))
+        }
+        other => other,
+    })?;
     work.parameters(&weights).map_err(ConnectionError::Lie)
 }
 

@@ -30,6 +30,20 @@ pub struct Work {
     pub words: Option<Words>,
 }
 
+/// Where in its job a model stands.
+#[derive(Clone, Debug)]
+pub enum Reached {
+    /// At its end.
+    End(Box<Summary>),
+    /// Behind so many of its steps: the job was given up, cancelled or paused.
+    Step {
+        /// What they led to.
+        weights: Digest,
+        /// Steps.
+        steps: u64,
+    },
+}
+
 impl From<Described> for Work {
     fn from(described: Described) -> Work {
         let Described { job, specification } = described;
@@ -86,15 +100,15 @@ impl Work {
     }
 
     /// Saves the model; returns where.
-    pub fn save(&self, out: &Path, done: &Summary, parameters: Vec<f32>) -> Result<PathBuf, Failure> {
+    pub fn save(&self, out: &Path, reached: &Reached, parameters: Vec<f32>) -> Result<PathBuf, Failure> {
         let words = self.words_of_file()?;
         let training = &self.specification.training;
         let file = ModelFile {
             network: training.network.clone(),
             activation: training.recipe.activation,
-            fingerprint: done.fingerprint,
+            fingerprint: self.fingerprint(reached),
             semantic_digest: self.semantic,
-            specification: self.described(words, done),
+            specification: self.described(words, reached),
             scaling: words.scaling.clone(),
             feature_names: words.feature_names.clone(),
             target: words.target.clone(),
@@ -104,9 +118,17 @@ impl Work {
         Ok(out.to_owned())
     }
 
+    /// The fingerprint of a model.
+    pub fn fingerprint(&self, reached: &Reached) -> Digest {
+        match reached {
+            Reached::End(done) => done.fingerprint,
+            Reached::Step { weights, .. } => job::fingerprint(&self.semantic, weights),
+        }
+    }
+
     /// The specification in words, for the model file: a function of the job alone, so that the same job gives the same
     /// file.
-    fn described(&self, words: &Words, done: &Summary) -> BTreeMap<String, String> {
+    fn described(&self, words: &Words, reached: &Reached) -> BTreeMap<String, String> {
         let Specification { training, rounds, shards, validation, .. } = &self.specification;
         let recipe = &training.recipe;
         let mut described = BTreeMap::new();
@@ -148,10 +170,17 @@ impl Work {
         if recipe.loss != Loss::CrossEntropy {
             put("loss", recipe.loss.to_string());
         }
-        for (key, value) in self.measure().result(done).in_words() {
-            put(key, value);
+        match reached {
+            Reached::End(done) => {
+                for (key, value) in self.measure().result(done).in_words() {
+                    put(key, value);
+                }
+                put("reproducible", done.reproducible.to_string());
+            }
+            Reached::Step { steps, .. } => {
+                put("unfinished", format!("{steps} of {} steps", self.specification.steps()));
+            }
         }
-        put("reproducible", done.reproducible.to_string());
         described
     }
 

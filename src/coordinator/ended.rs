@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::durable_rounds::DurableRounds;
-use super::handles::ClientKey;
+use super::handles::{Client, ClientKey};
 use super::watcher::Watcher;
 use crate::engine::Time;
 use crate::job::{JobId, JobStatus, RoundSummary};
@@ -17,6 +17,10 @@ pub(super) struct Ended {
     pub(super) status: JobStatus,
     /// Who is told once its end is durable; nobody waits after that.
     pub(super) waiting: Option<Waiting>,
+    /// Requests of clients that want it to go on, until what is kept of it is here.
+    pub(super) resuming: Vec<(Client, u32)>,
+    /// How long coordinators had run when it ended.
+    lived_ms: u64,
     /// Clients that have been told, and until when the job is kept for each: they fetch its model next.
     told: Vec<(ClientKey, Time)>,
 }
@@ -26,8 +30,18 @@ pub(super) struct Ended {
 const FETCH_WITHIN_US: u64 = 60_000_000;
 
 impl Ended {
-    pub(super) fn new(answer: Arc<Message<'static>>, status: JobStatus, waiting: Option<Waiting>) -> Ended {
-        Ended { answer, status, waiting, told: Vec::new() }
+    pub(super) fn new(
+        answer: Arc<Message<'static>>,
+        status: JobStatus,
+        lived_ms: u64,
+        waiting: Option<Waiting>,
+    ) -> Ended {
+        Ended { answer, status, waiting, resuming: Vec::new(), lived_ms, told: Vec::new() }
+    }
+
+    /// Where it is among those that have ended, whatever the wall clock said.
+    pub(super) fn order(&self) -> (u64, JobId) {
+        (self.lived_ms, self.status.job)
     }
 
     /// This client is told now, over the connection by which it fetches.
@@ -38,7 +52,7 @@ impl Ended {
 
     /// Whether nobody would miss it now.
     fn can_go(&self, now: Time) -> bool {
-        self.waiting.is_none() && self.told.iter().all(|(_, until)| *until <= now)
+        self.waiting.is_none() && self.resuming.is_empty() && self.told.iter().all(|(_, until)| *until <= now)
     }
 }
 
@@ -72,7 +86,7 @@ impl AllEnded {
         self.0.remove(&job);
     }
 
-    /// A client has gone, and fetches nothing any more.
+    /// A client has gone, and fetches nothing any more. What it wanted to go on goes on all the same.
     pub(super) fn client_gone(&mut self, client: ClientKey) {
         self.0.values_mut().for_each(|ended| ended.told.retain(|(told, _)| *told != client));
     }
@@ -82,23 +96,20 @@ impl AllEnded {
         self.get(job).is_none_or(|ended| ended.can_go(now))
     }
 
-    /// Jobs that ended before this moment, of those that can go.
-    pub(super) fn before(&self, moment_ms: u64, now: Time) -> Vec<JobId> {
-        self.that_can_go(now).filter(|(ended_ms, _)| *ended_ms < moment_ms).map(|(_, job)| job).collect()
+    /// Jobs that ended when coordinators had run for less than this, of those that can go. What the wall clock says of their
+    /// ends does not matter: it may have been wrong then, or be so now.
+    pub(super) fn before(&self, lived_ms: u64, now: Time) -> Vec<JobId> {
+        let old = self.0.values().filter(|ended| ended.can_go(now) && ended.lived_ms < lived_ms);
+        old.map(|ended| ended.status.job).collect()
     }
 
     /// All jobs that nobody waits for but the latest so many, of those that can go.
     pub(super) fn beyond(&self, count: usize, now: Time) -> Vec<JobId> {
         let told = self.0.iter().filter(|(_, ended)| ended.waiting.is_none());
-        let mut told: Vec<_> = told.map(|(&job, ended)| (ended.status.ended_ms, job)).collect();
+        let mut told: Vec<_> = told.map(|(_, ended)| ended.order()).collect();
         told.sort_unstable();
         told.truncate(told.len().saturating_sub(count));
         told.into_iter().map(|(_, job)| job).filter(|job| self.can_go(*job, now)).collect()
-    }
-
-    fn that_can_go(&self, now: Time) -> impl Iterator<Item = (u64, JobId)> {
-        let can_go = self.0.iter().filter(move |(_, ended)| ended.can_go(now));
-        can_go.map(|(&job, ended)| (ended.status.ended_ms, job))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (JobId, &Ended)> {
@@ -127,11 +138,13 @@ mod tests {
             rounds: 1,
             queue_position: 0,
             submitted_ms: 0,
-            ended_ms: number,
+            // Whatever the wall clock said.
+            ended_ms: [47, 0, 11][number as usize % 3],
             fingerprint: None,
+            weights: None,
         };
         let answer = crate::wire::message::Error::new(ErrorCode::Internal, 0x30, "an end");
-        all.insert(job, Ended::new(Arc::new(answer.into()), status, None));
+        all.insert(job, Ended::new(Arc::new(answer.into()), status, number, None));
         job
     }
 
@@ -152,5 +165,18 @@ mod tests {
         all.client_gone(clients[1]);
         assert!(all.can_go(first, now));
         assert_eq!(all.beyond(1, now), [first]);
+    }
+
+    #[test]
+    fn a_job_is_old_by_what_was_lived_through_since_its_end_and_not_by_the_wall_clock() {
+        let mut all = AllEnded::default();
+        let [first, second, third] = [1, 2, 3].map(|number| ended(&mut all, number));
+        let now = Time(5);
+        assert_eq!(all.before(1, now), []);
+        assert_eq!(all.before(2, now), [first]);
+        let mut old = all.before(4, now);
+        old.sort_unstable();
+        assert_eq!(old, [first, second, third]);
+        assert_eq!(all.beyond(2, now), [first], "the first to end goes first, too");
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Job {
     pub(super) is_written: bool,
     /// Whether it has run before, perhaps: nodes may hold results of it.
     pub(super) goes_on: bool,
+    /// The weights after the last step that was ordered to be written down.
+    pub(super) written: Option<Digest>,
     /// Why it is paused, if it is, and whether that is durable.
     pub(super) paused: Option<(Failure, bool)>,
 }
@@ -157,6 +159,8 @@ pub(super) struct Jobs {
     /// What is here of their data, and what is here of those that are complete.
     here: Kept,
     complete: Kept,
+    /// Jobs that were given up where nothing is written, the first of them first: they make room for others.
+    kept: VecDeque<(JobId, Job)>,
     /// The largest object that a job may have.
     object_bytes_max: u64,
     /// Bytes that the updates of one step, or its blocks' gradients, may have where all of them are kept at once.
@@ -171,8 +175,17 @@ impl Jobs {
         object_bytes_max: u64,
         updates_bytes_max: u64,
     ) -> Jobs {
-        let (open, here, complete) = (HashMap::new(), Kept::default(), Kept::default());
-        Jobs { store, store_bytes, room, open, here, complete, object_bytes_max, updates_bytes_max }
+        Jobs {
+            store,
+            store_bytes,
+            room,
+            open: HashMap::new(),
+            here: Kept::default(),
+            complete: Kept::default(),
+            kept: VecDeque::new(),
+            object_bytes_max,
+            updates_bytes_max,
+        }
     }
 
     pub(super) fn room(&self) -> &Room {
@@ -269,9 +282,70 @@ impl Jobs {
             submitted_ms,
             is_written: false,
             goes_on: false,
+            written: None,
             paused: None,
         };
+        self.make_room(&job.objects);
         self.open.entry(id).insert_entry(job).into_mut()
+    }
+
+    /// Lets go of jobs that were given up, for as long as there is no room for these objects beside them.
+    fn make_room(&mut self, objects: &HashMap<Digest, u64>) {
+        while !self.kept.is_empty() {
+            let jobs = self.open.values().chain(self.kept.iter().map(|(_, job)| job));
+            let held: HashMap<_, _> = jobs.flat_map(|job| &job.objects).chain(objects).collect();
+            if held.values().fold(0u64, |sum, &&bytes| sum.saturating_add(bytes)) <= self.store_bytes {
+                return;
+            }
+            if let Some((_, job)) = self.kept.pop_front() {
+                self.unpin(&job, &job.missing);
+            }
+        }
+    }
+
+    /// A job was given up, and nothing of it is written: it stays in memory until others need the room, or it is forgotten.
+    pub(super) fn keep(&mut self, id: JobId) {
+        let Some(mut job) = self.open.remove(&id) else { return };
+        // Its data do not count beside those of others, since they make room for them.
+        self.uncount(&job);
+        // It goes on from what is recorded of it; from its beginning, if nothing is.
+        if let Some(base) = job.base.take_if(|base| job.written != Some(base.digest)) {
+            self.store.unpin(&base.digest);
+        }
+        if job.base.is_some() || job.written.is_none() {
+            self.kept.push_back((id, job));
+        } else {
+            self.unpin(&job, &job.missing);
+        }
+    }
+
+    /// Whether a job that was given up is kept.
+    pub(super) fn keeps(&self, id: JobId) -> bool {
+        self.kept.iter().any(|(kept, _)| *kept == id)
+    }
+
+    /// A job that has ended is known no more.
+    pub(super) fn forget(&mut self, id: JobId) {
+        if let Some(place) = self.kept.iter().position(|(kept, _)| *kept == id)
+            && let Some((_, job)) = self.kept.remove(place)
+        {
+            self.unpin(&job, &job.missing);
+        }
+    }
+
+    /// Takes a job in again that was given up, from memory or with what the journal has read back.
+    pub(super) fn reopen(&mut self, restored: Restored) -> Result<(), String> {
+        let id = restored.state.job();
+        let Some(place) = self.kept.iter().position(|(kept, _)| *kept == id) else { return self.restore(restored) };
+        if let Some((_, mut job)) = self.kept.remove(place) {
+            job.rounds = DurableRounds::default();
+            job.rounds.extend(&restored.rounds);
+            job.goes_on = true;
+            job.objects().for_each(|(digest, bytes)| self.here.add(digest, bytes));
+            self.open.insert(id, job);
+            self.is_complete(id);
+        }
+        Ok(())
     }
 
     /// Takes in a job from before the start, with its data.
@@ -288,7 +362,9 @@ impl Jobs {
         job.is_written = true;
         job.goes_on = true;
         job.rounds.extend(&rounds);
-        job.paused = state.status.failure.map(|failure| (failure, true));
+        job.written = state.progress.as_ref().map(|progress| progress.base);
+        job.paused =
+            state.status.failure.filter(|_| state.status.state == JobState::Paused).map(|failure| (failure, true));
         kept.iter().for_each(|(digest, bytes)| self.here.add(*digest, *bytes));
         self.is_complete(id);
         if let Some(weights) = weights {
@@ -320,6 +396,7 @@ impl Jobs {
             submitted_ms: job.submitted_ms,
             ended_ms: 0,
             fingerprint: None,
+            weights: job.written.filter(|_| state.has_failure()),
         })
     }
 
@@ -466,21 +543,31 @@ impl Jobs {
     /// was on its way for no other job, and from whom.
     pub(super) fn release(&mut self, id: JobId) -> (Vec<Digest>, Vec<ClientKey>) {
         let Some(mut job) = self.open.remove(&id) else { return (Vec::new(), Vec::new()) };
-        for digest in job.objects.keys().filter(|digest| !job.missing.contains(digest)) {
-            self.store.unpin(digest);
-            self.here.remove(digest);
-        }
+        self.uncount(&job);
+        let others: Vec<&Job> = self.open.values().filter(|other| !other.is_complete()).collect();
+        let mut missing = std::mem::take(&mut job.missing);
+        let asked = std::mem::take(&mut job.asked);
+        self.unpin(&job, &missing);
+        missing.retain(|digest| !others.iter().any(|other| other.missing.contains(digest)));
+        (missing.into_iter().collect(), asked)
+    }
+
+    /// What a job has is not counted any more.
+    fn uncount(&mut self, job: &Job) {
+        job.objects.keys().filter(|digest| !job.missing.contains(digest)).for_each(|digest| self.here.remove(digest));
         if job.is_complete() {
             job.objects.keys().for_each(|digest| self.complete.remove(digest));
             self.complete.bytes -= specification_bytes(&job.specification);
         }
         self.room.keep(self.here.bytes);
-        if let Some(base) = job.base {
+    }
+
+    /// Lets what a job has go from the store, but for what is missing.
+    fn unpin(&self, job: &Job, missing: &HashSet<Digest>) {
+        job.objects.keys().filter(|digest| !missing.contains(digest)).for_each(|digest| self.store.unpin(digest));
+        if let Some(base) = &job.base {
             self.store.unpin(&base.digest);
         }
-        let others: Vec<&Job> = self.open.values().filter(|other| !other.is_complete()).collect();
-        job.missing.retain(|digest| !others.iter().any(|other| other.missing.contains(digest)));
-        (job.missing.into_iter().collect(), job.asked)
     }
 }
 

@@ -36,6 +36,7 @@ mod job_registry;
 mod journal;
 mod links;
 mod listing;
+mod lived;
 mod merging;
 mod pollers;
 mod room;

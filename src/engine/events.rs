@@ -100,6 +100,15 @@ pub enum Event {
         /// The job.
         job: JobId,
     },
+    /// A job that was given up is to go on: its data is here again, and if it has made progress, the weights of that too.
+    Reopened {
+        /// The job.
+        job: JobId,
+        /// What is asked for.
+        specification: Arc<Specification>,
+        /// How far it was; none before the first record of it.
+        progress: Option<Box<Progress>>,
+    },
     /// A job that had not ended when the coordinator did. Its data is here, and if it has made progress, the weights of
     /// that too. Jobs are restored in the order in which they were submitted, before any is submitted.
     Restored {

@@ -193,6 +193,8 @@ pub(super) struct Fleet {
     links: BTreeMap<LinkKey, NodeKey>,
     /// Nodes that are leaving; their number saves looking for them at every event.
     leaving: usize,
+    /// Whether a node has ever been linked.
+    has_had_links: bool,
     /// What the running job needs, once there is one.
     needs: Option<Needs>,
     /// The crew of the running job.
@@ -285,7 +287,14 @@ impl Fleet {
             self.links.insert(link, key);
             self.replace(key);
         }
+        self.has_had_links = true;
         Joined::Active { replaced }
+    }
+
+    /// The addresses of all nodes, if none of them has ever answered: perhaps none has been started.
+    pub(super) fn listed_if_none_has_ever_answered(&self) -> Option<Vec<String>> {
+        let addresses = || self.nodes.values().map(|node| node.address.clone()).collect();
+        (!self.has_had_links).then(addresses)
     }
 
     /// A connection is gone. None if it was not in use.

@@ -157,6 +157,26 @@ impl Jobs {
         });
     }
 
+    /// A job that was given up goes on, with all that was kept of it: behind those that wait already.
+    pub(super) fn reopened(&mut self, job: JobId, specification: Arc<Specification>, progress: Option<Box<Progress>>) {
+        let is_it = |finished: &Finished| {
+            let keeps = matches!(&finished.outcome, Outcome::Failed(reason) if reason.kind().keeps_the_job());
+            finished.job == job && keeps
+        };
+        let Some(place) = self.finished.iter().position(is_it) else { return };
+        let Finished { semantic, .. } = self.finished.remove(place);
+        // Nodes may hold results of it, as after a restart.
+        self.enqueue(Queued {
+            job,
+            semantic,
+            specification,
+            has_data: true,
+            progress,
+            is_restored: true,
+            position_told: 0,
+        });
+    }
+
     /// A job is known from before the start.
     pub(super) fn restored(
         &mut self,

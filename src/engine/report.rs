@@ -28,6 +28,8 @@ pub enum JobEvent {
     Finished(Outcome),
 }
 
+/// Addresses that a sentence names, at most.
+const LISTED_SHOWN_MAX: usize = 3;
 /// Nodes that a sentence names, at most.
 const DOUBTED_SHOWN_MAX: usize = 3;
 
@@ -57,6 +59,11 @@ pub enum Notice {
     },
     /// No node is active.
     NoNodes,
+    /// No node is active, and none has been since the coordinator was started.
+    NoNodesYet {
+        /// Where nodes are looked for.
+        listed: Vec<String>,
+    },
     /// Nodes are active, but none computes the job's arithmetic.
     NoneEligible {
         /// The arithmetic asked for.
@@ -138,6 +145,22 @@ impl fmt::Display for Notice {
             Self::NodeLost { name, reason } => write!(f, "node {name} is lost ({reason}); its tasks go elsewhere"),
             Self::NodeJoined { name } => write!(f, "node {name} joins"),
             Self::NoNodes => f.write_str("no node is active"),
+            Self::NoNodesYet { listed } => {
+                f.write_str("no node is active, and none has been since the coordinator was started: start one, ")?;
+                match &listed[..] {
+                    [] => f.write_str("and put its address in the coordinator's nodes file, which lists none"),
+                    [address] => write!(f, "with compute_node PORT 0, at {address}, the one address in the nodes file"),
+                    [.., _] => {
+                        let shown = listed.iter().take(LISTED_SHOWN_MAX).map(|address| &**address).collect::<Vec<_>>();
+                        let more = if listed.len() > shown.len() { ", ..." } else { "" };
+                        write!(
+                            f,
+                            "with compute_node PORT 0, at an address in the nodes file: {}{more}",
+                            shown.join(", ")
+                        )
+                    }
+                }
+            }
             Self::NodeDoubted { name, arithmetic, doubt } => {
                 write!(f, "node {name} is here, and gets no task of this job: {}", doubt.about(*arithmetic))
             }

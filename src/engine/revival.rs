@@ -1,9 +1,12 @@
-//! What happens when no node is there: a few waits that grow, then the job fails. Owns the count of a job's revivals;
+//! What happens when no node is there: a few waits that grow, then the job is given up. Owns the count of a job's revivals;
 //! does not know nodes or how they are dialled.
 
 use std::time::Duration;
 
 use super::time::Time;
+
+/// While no node is there all of them are dialled this often, however many they are.
+const REDIAL_EVERY: Duration = Duration::from_secs(1);
 
 /// A job's revivals.
 #[derive(Default)]
@@ -15,6 +18,8 @@ pub(super) struct Revival {
     since: Time,
     /// When the wait under way ends.
     until: Option<Time>,
+    /// When every node is dialled again meanwhile.
+    redial: Time,
 }
 
 /// What to do while no node is there.
@@ -22,7 +27,9 @@ pub(super) struct Revival {
 pub(super) enum Step {
     /// Wait on.
     Wait { until: Time },
-    /// Dial every node, then wait.
+    /// Dial every node again, then wait on.
+    Dial { until: Time },
+    /// Dial every node, then wait for so long in all; look again at `until`.
     Begin { number: u32, wait: Duration, until: Time },
     /// Every wait has passed.
     GiveUp,
@@ -38,7 +45,11 @@ impl Revival {
     /// No node is there.
     pub(super) fn nobody(&mut self, now: Time, waits: &[Duration]) -> Step {
         if let Some(until) = self.until.filter(|&until| now < until) {
-            return Step::Wait { until };
+            if now < self.redial {
+                return Step::Wait { until: self.redial.min(until) };
+            }
+            self.redial = now.after(REDIAL_EVERY);
+            return Step::Dial { until: self.redial.min(until) };
         }
         let Some(&wait) = waits.get(self.used as usize) else { return Step::GiveUp };
         let until = now.after(wait);
@@ -46,7 +57,8 @@ impl Revival {
         self.total += 1;
         self.since = now;
         self.until = Some(until);
-        Step::Begin { number: self.used, wait, until }
+        self.redial = now.after(REDIAL_EVERY);
+        Step::Begin { number: self.used, wait, until: self.redial.min(until) }
     }
 
     /// A node is there, or none is needed. The count stays: a node that comes and goes without finishing anything must
@@ -83,7 +95,8 @@ mod tests {
         let mut revival = Revival::default();
         assert_eq!(revival.nobody(at(10), &WAITS), Step::Begin { number: 1, wait: WAITS[0], until: at(11) });
         assert_eq!(revival.nobody(Time(10_999_999), &WAITS), Step::Wait { until: at(11) });
-        assert_eq!(revival.nobody(at(11), &WAITS), Step::Begin { number: 2, wait: WAITS[1], until: at(13) });
+        assert_eq!(revival.nobody(at(11), &WAITS), Step::Begin { number: 2, wait: WAITS[1], until: at(12) });
+        assert_eq!(revival.nobody(at(12), &WAITS), Step::Dial { until: at(13) });
         assert_eq!(revival.nobody(at(13), &WAITS), Step::GiveUp);
         assert_eq!(revival.total(), 2);
     }

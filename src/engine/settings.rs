@@ -17,7 +17,7 @@ pub struct Settings {
     pub attempts_max: u32,
     /// Bad results of a node before it is quarantined.
     pub strikes_max: u32,
-    /// How long each revival waits.
+    /// How long each revival waits: by default long enough, in all, for a switch to start again.
     pub revival_waits: Vec<Duration>,
 }
 
@@ -30,7 +30,7 @@ impl Settings {
             paused_max: 16,
             attempts_max: 12,
             strikes_max: 3,
-            revival_waits: [1, 2, 4].map(Duration::from_secs).to_vec(),
+            revival_waits: [5, 15, 45].map(Duration::from_secs).to_vec(),
         }
     }
 }

@@ -144,6 +144,11 @@ impl FailKind {
     pub fn may_be_submitted_again(self) -> bool {
         self == Self::DataMissing
     }
+
+    /// Whether the job was only given up: all that it has is kept, so that it may be resumed once the cause is gone.
+    pub fn keeps_the_job(self) -> bool {
+        matches!(self, Self::NoNodes | Self::TaskFailed)
+    }
 }
 
 impl Failure {
@@ -154,33 +159,27 @@ impl Failure {
 
     /// A job is paused for this reason.
     pub fn paused(reason: &FailReason) -> Failure {
-        let text = format!("{}. The job is paused until it is resumed", reason.without_cure());
+        let text = format!("{reason}. The job is paused until it is resumed");
         Failure { kind: FailKind::Paused, text }
     }
 }
 
 impl From<&FailReason> for Failure {
     fn from(reason: &FailReason) -> Failure {
-        let kind = match reason {
-            FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. } => FailKind::NoNodes,
-            FailReason::TaskFailed { .. } | FailReason::AllSkipped { .. } => FailKind::TaskFailed,
-            FailReason::DataMissing { .. } => FailKind::DataMissing,
-            FailReason::DataWrong { .. } => FailKind::DataWrong,
-            FailReason::Work { .. } => FailKind::Internal,
-            FailReason::Recorded(failure) => failure.kind,
-        };
-        Failure { kind, text: reason.to_string() }
+        Failure { kind: reason.kind(), text: reason.to_string() }
     }
 }
 
 impl FailReason {
-    /// The reason alone, for a job that may still go on.
-    pub fn without_cure(&self) -> String {
+    /// What a program can make of it.
+    pub fn kind(&self) -> FailKind {
         match self {
-            Self::NoNodes { revivals } => {
-                format!("no node is active, and none came back during {revivals} revivals")
-            }
-            other => other.to_string(),
+            Self::NoNodes { .. } | Self::NoEligibleNode { .. } => FailKind::NoNodes,
+            Self::TaskFailed { .. } | Self::AllSkipped { .. } => FailKind::TaskFailed,
+            Self::DataMissing { .. } => FailKind::DataMissing,
+            Self::DataWrong { .. } => FailKind::DataWrong,
+            Self::Work { .. } => FailKind::Internal,
+            Self::Recorded(failure) => failure.kind,
         }
     }
 }
@@ -188,12 +187,18 @@ impl FailReason {
 impl fmt::Display for FailReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoNodes { .. } => write!(f, "{}: start a compute node, then submit again", self.without_cure()),
+            Self::NoNodes { revivals } => write!(
+                f,
+                "no node is active, and none came back during {revivals} revivals: start one on a machine of the nodes \
+                 file (compute_node PORT 0), then resume the job, of which everything is kept"
+            ),
             Self::NoEligibleNode { arithmetic } => write!(
                 f,
                 "nodes are active, but none computes arithmetic {arithmetic}: update the nodes, or allow inexact results"
             ),
-            Self::TaskFailed { place, reason } => write!(f, "{place} failed on every node or too often: {reason}"),
+            Self::TaskFailed { place, reason } => {
+                write!(f, "{place} failed on every node or too often: {reason}; everything is kept for a resumption")
+            }
             Self::AllSkipped { step, reason } => {
                 write!(f, "every task of round {} was skipped, so there is nothing to merge: {reason}", step + 1)
             }

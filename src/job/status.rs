@@ -83,13 +83,22 @@ pub struct JobStatus {
     pub ended_ms: u64,
     /// The fingerprint of its model where it is done; nothing elsewhere.
     pub fingerprint: Option<Digest>,
+    /// The weights after the last step that is written down, where it failed, was cancelled or is paused after one.
+    pub weights: Option<Digest>,
 }
 
 impl JobStatus {
-    /// Whether failure and fingerprint are there where they belong, and nowhere else.
+    /// Whether failure, fingerprint and weights are there where they belong, and nowhere else.
     pub fn is_consistent(&self) -> bool {
         self.failure.is_some() == self.state.has_failure()
             && self.fingerprint.is_some() == (self.state == JobState::Done)
+            && (self.weights.is_none() || self.state.has_failure())
+    }
+
+    /// Whether an order to resume it may let it go on.
+    pub fn may_be_resumed(&self) -> bool {
+        let was_given_up = self.failure.as_ref().is_some_and(|failure| failure.kind.keeps_the_job());
+        self.state == JobState::Paused || self.state == JobState::Failed && was_given_up
     }
 
     /// Why it failed, was cancelled or is paused, in words; empty elsewhere.

@@ -2,11 +2,8 @@
 
 use crate::common::clients::Client;
 use crate::common::process::reserve_port;
-use crate::common::servers::{Coordinator, Node, nodes};
+use crate::common::servers::{Coordinator, Node, nodes, ports};
 use crate::common::tables::small_table;
-
-/// Jobs that wait, with a client each.
-const QUEUED: usize = 16;
 
 #[test]
 fn the_second_of_two_clients_is_told_that_it_waits_and_both_finish() {
@@ -44,26 +41,70 @@ fn the_last_line_says_where_all_of_the_time_went() {
     assert!((1..=trained).contains(&us(&profile["compute_s"])), "{trained}: {profile:?}");
 }
 
-#[test]
-fn many_clients_are_told_their_places_and_all_of_them_finish() {
+/// So many clients come at once: each is told its place in the queue, and all end well.
+fn all_have_their_turn(count: usize) {
     let directory = tempfile::tempdir().unwrap();
     let table = small_table(&directory, 0);
     let job = ["--recipe", "classic", "--data", &table, "--rounds", "1"];
     let port = reserve_port();
-    let coordinator = Coordinator::start("2", &[port], &["--revival-waits", "60"]);
+    let coordinator = Coordinator::start("2", &[port], &["--revival-waits", "600"]);
     let mut running = Client::start(&coordinator, &job);
     running.await_notice("revival 1 of 1");
-    let mut queued: Vec<Client> = (0..QUEUED).map(|_| Client::start(&coordinator, &job)).collect();
+    let mut queued: Vec<Client> = (0..count).map(|_| Client::start(&coordinator, &job)).collect();
     let mut places: Vec<u64> =
         queued.iter_mut().map(|client| client.await_accepted()["queue_position"].as_u64().unwrap()).collect();
     places.sort_unstable();
-    assert!(places.iter().copied().eq(1..=QUEUED as u64), "{places:?}");
-
+    assert!(places.iter().copied().eq(1..=count as u64), "{places:?}");
     let _node = Node::start(port, "0", &[]);
     let expected = running.finish().fingerprint();
     for client in queued {
         assert_eq!(client.finish().fingerprint(), expected);
     }
+}
+
+#[test]
+fn many_clients_at_once_are_told_their_places_and_all_end_well() {
+    all_have_their_turn(40);
+}
+
+#[test]
+#[ignore = "long: two hundred clients"]
+fn two_hundred_clients_at_once_are_told_their_places_and_all_end_well() {
+    all_have_their_turn(200);
+}
+
+#[test]
+fn a_client_that_comes_before_its_coordinator_waits_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (port, table) = (reserve_port(), small_table(&directory, 0));
+    let mut client = Client::at(port, &["--recipe", "classic", "--data", &table, "--rounds", "1"]);
+    let waiting = client.await_event("that it waits", |event| event["event"] == "waiting");
+    let text = waiting["text"].as_str().unwrap();
+    assert!(text.contains("nothing listens at") && text.ends_with("; trying again for 300 s"), "{waiting}");
+    let fleet = nodes(1, "0", &[]);
+    let _coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &["--no-state"]);
+    let finished = client.finish();
+    finished.done();
+    assert!(finished.events.iter().all(|event| event["event"] != "lost" && event["event"] != "back"), "{finished:#?}");
+}
+
+#[test]
+fn a_job_that_has_no_room_waits_for_others_to_end_and_spends_no_patience_on_that() {
+    let port = reserve_port();
+    // The built-in data takes more than half of it, and other shards are other data.
+    let coordinator = Coordinator::start("2", &[port], &["--revival-waits", "4,600", "--store", "2"]);
+    let mut first = Client::start(&coordinator, &["--recipe", "classic", "--rounds", "1"]);
+    first.await_notice("revival 1 of 2");
+    let patient = ["--recipe", "classic", "--rounds", "1", "--shards", "3", "--retry-for", "1"];
+    let mut second = Client::start(&coordinator, &patient);
+    let waiting = second.await_event("that it waits", |event| event["event"] == "waiting");
+    let text = waiting["text"].as_str().unwrap();
+    assert!(text.starts_with("no room at the coordinator yet, 1 job under way (of the job's data "), "{waiting}");
+    first.await_notice("revival 2 of 2");
+    assert!(!second.has_ended(), "others are under way");
+    let _node = Node::start(port, "0", &[]);
+    first.finish().done();
+    second.finish().done();
 }
 
 #[test]
@@ -76,7 +117,7 @@ fn data_that_several_jobs_have_takes_room_once() {
     let mut second = Client::start(&coordinator, &["--recipe", "classic", "--rounds", "2"]);
     assert_eq!(second.await_accepted()["state"], "queued");
     // Other shards are other data.
-    let other = Client::start(&coordinator, &["--recipe", "classic", "--shards", "3"]).finish();
+    let other = Client::start(&coordinator, &["--recipe", "classic", "--shards", "3", "--retry-for", "0"]).finish();
     assert_eq!((other.exit, &other.failed()["code"]), (Some(3), &"BUSY".into()), "{other:#?}");
     let _node = Node::start(port, "0", &[]);
     assert_eq!((first.finish().exit, second.finish().exit), (Some(0), Some(0)));

@@ -62,7 +62,7 @@ fn each_way_to_fail_has_its_exit_code_and_a_sentence() {
     fails(Client::start(&coordinator, &missing), 2, "/no/such/file.csv");
     fails(Client::start(&coordinator, &["--rounds", "0"]), 2, "rounds");
     fails(Client::start(&coordinator, &["--out", "/no/such/directory/model"]), 2, "/no/such/directory");
-    fails(Client::at(reserve_port(), &[]), 3, "no coordinator");
+    fails(Client::at(reserve_port(), &["--retry-for", "0"]), 3, "no coordinator");
     // A node is no coordinator.
     fails(Client::at(fleet[0].port, &[]), 3, "compute node");
 }

@@ -7,6 +7,7 @@ mod clients;
 mod common;
 mod draining;
 mod failures;
+mod given_up;
 mod gradients;
 mod holding;
 mod median;

@@ -213,8 +213,8 @@ fn a_job_without_any_node_left_is_rescued_by_one_that_comes_back() {
     }
 }
 
-/// Three revivals are shown, then the job fails with that reason.
-fn assert_given_up(client: Client) {
+/// Three revivals are shown, then the job is given up with that reason, and the way to go on.
+fn assert_given_up(client: Client, first: &str) {
     let finished = client.finish();
     assert_eq!(finished.exit, Some(1), "{finished:#?}");
     assert_eq!(finished.failed()["code"], "NO_NODES");
@@ -223,34 +223,32 @@ fn assert_given_up(client: Client) {
     assert!(finished.log.contains(reason), "{finished:#?}");
     let notices = finished.notices("revival");
     assert_eq!(notices.len(), 4, "{notices:?}");
-    assert_eq!(notices[0], "no node is active");
+    assert!(notices[0].starts_with(first), "{notices:?}");
+    assert!(
+        finished.log.contains(". To continue: client 127.0.0.1 ") && finished.log.contains(" resume "),
+        "{finished:#?}"
+    );
     for (number, notice) in notices.iter().enumerate().skip(1) {
         assert!(notice.starts_with(&format!("revival {number} of 3")), "{notices:?}");
     }
 }
 
 #[test]
-fn a_job_whose_nodes_all_die_fails_after_three_revivals_with_the_reason() {
+fn a_job_whose_nodes_all_die_is_given_up_after_three_revivals_with_the_reason() {
     let mut fleet = nodes(2, "1", &DELAYED);
     let coordinator = Coordinator::of("2", &fleet, &["--revival-waits", "0.2,0.4,0.8"]);
     let mut client = Client::start(&coordinator, &LONG);
     client.await_round();
     fleet.iter_mut().for_each(|node| node.kill());
-    assert_given_up(client);
+    assert_given_up(client, "no node is active");
 }
 
 #[test]
-fn a_job_that_never_sees_a_node_fails_after_three_revivals_with_the_reason() {
+fn a_job_that_never_sees_a_node_is_given_up_after_three_revivals_with_the_reason() {
     let coordinator = Coordinator::start("1", &[reserve_port(), reserve_port()], &["--revival-waits", "0.2,0.4,0.8"]);
-    assert_given_up(Client::start(&coordinator, &LONG));
-}
-
-#[test]
-fn by_default_the_three_revivals_take_seven_seconds_in_all() {
-    let coordinator = Coordinator::start("2", &[reserve_port()], &[]);
-    let started = Instant::now();
-    assert_given_up(Client::start(&coordinator, &LONG));
-    assert!(started.elapsed() >= Duration::from_secs(7), "{:?}", started.elapsed());
+    let first =
+        "no node is active, and none has been since the coordinator was started: start one, with compute_node PORT 0";
+    assert_given_up(Client::start(&coordinator, &LONG), first);
 }
 
 #[test]

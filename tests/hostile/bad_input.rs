@@ -158,7 +158,7 @@ fn a_coordinator_that_is_not_there_is_said_so() {
     let deaf = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     deaf.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let free = deaf.local_addr().unwrap().as_socket().unwrap().port().to_string();
-    let ended = client(["127.0.0.1", &free]);
+    let ended = client(["127.0.0.1", &free, "--retry-for", "0"]);
     assert_refused(
         &ended,
         CONNECTION,
@@ -185,7 +185,7 @@ fn a_port_of_another_program_is_said_so() {
                 let _ = stream.read_to_end(&mut Vec::new());
             }
         });
-        let ended = client(["127.0.0.1", &port]);
+        let ended = client(["127.0.0.1", &port, "--retry-for", "0"]);
         assert_refused(&ended, CONNECTION, &["no coordinator", &port]);
         other.join().unwrap();
     }

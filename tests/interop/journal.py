@@ -50,16 +50,18 @@ class Bytes:
 class Job:
     """A state ("A state"), with its part of the ledger's file."""
     def __init__(self, data, folder):
-        check(data[:8] == b"GWSTATE5" and len(data) >= 44, "it is no state")
+        check(data[:8] == b"GWSTATE6" and len(data) >= 44, "it is no state")
         size = int.from_bytes(data[8:12], "little")
         check(12 <= size <= len(data) - 32, "it ends too early")
         check(digest(data[:size]) == data[-32:], "its head does not have the digest at its end")
         head, behind = Bytes(data[:size]), data[size:-32]
-        _, _, self.sequence, self.submitted_as = head.numbers("8sI2Q")
+        _, _, self.sequence, self.submitted_as, self.lived_ms = head.numbers("8sI3Q")
         self.specification(Bytes(head.part()))
         job, state, self.rounds_done, self.rounds = Bytes(head.part()).numbers("16sB3xII")
         self.id, self.state = folder.name, STATES.get(state)
         check(self.state and job[::-1].hex() == self.submitted == self.id, "JOB and SUBMIT are not of this job")
+        has_ended = self.state in ("done", "failed", "cancelled")
+        check((self.lived_ms > 0) == has_ended, "the time lived through goes with an end, and only with one")
         done = head.part() if head.numbers("B")[0] else None
         self.steps, last, so_far, base = self.progress(head) if head.numbers("B")[0] else (0, b"", [0] * 5, None)
         length, seal = head.numbers("Q32s")
@@ -196,7 +198,9 @@ def named(folder):
 
 def read(root):
     text = (root / "FORMAT").read_bytes()
-    check(text == b"gradwire journal 5\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
+    check(text == b"gradwire journal 6\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
+    lived = (root / "lived").read_bytes() if (root / "lived").exists() else bytes(16) + digest(bytes(16))
+    check(len(lived) == 48 and digest(lived[:16]) == lived[16:], f"{root / 'lived'} does not have the digest at its end")
     objects, jobs = named(root / "objects"), []
     for folder in (root / "jobs").glob("[0-9a-f]" * 32):
         named(folder / "weights")

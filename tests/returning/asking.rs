@@ -87,6 +87,33 @@ fn orders_say_how_the_job_stands_after_them() {
 }
 
 #[test]
+fn what_has_ended_for_good_is_not_resumed_and_says_so() {
+    let mut book = Book::new(notes());
+    for state in [JobState::Done, JobState::Cancelled, JobState::Failed] {
+        book.state = state;
+        let resumed = ask(&book, &["resume", "beef"]);
+        assert_eq!((resumed.code, resumed.stdout.as_str()), (Some(1), ""), "{resumed:?}");
+        assert!(resumed.stderr.contains("it has ended for good, and cannot be resumed"), "{resumed:?}");
+    }
+}
+
+#[test]
+fn weights_of_a_job_that_is_not_done_are_saved_as_such() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let out = directory.path().join("so-far");
+    let mut book = Book::new(notes());
+    book.state = JobState::Paused;
+    book.entries.truncate(4 * SHARDS as usize);
+    let saved = ask(&book, &["model", "beef", "--out", out.to_str().unwrap()]);
+    assert_eq!(saved.code, Some(0), "{saved:?}");
+    assert!(saved.stdout.contains("\nunfinished   4 of 6 steps\nmodel        "), "{saved:?}");
+    let says = format!("job {} is paused: these are its weights after 4 of 6 steps; ", book.job);
+    assert!(saved.stderr.contains(&says) && saved.stderr.contains("resume"), "{saved:?}");
+    let text = String::from_utf8_lossy(&std::fs::read(out).unwrap()).into_owned();
+    assert!(text.contains("4 of 6 steps") && !text.contains("validation_errors"), "{text}");
+}
+
+#[test]
 fn a_ledger_is_read_page_by_page_to_its_end() {
     let mut book = Book::new(notes());
     let ended = ask(&book, &["ledger", "beef"]);

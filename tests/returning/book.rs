@@ -144,6 +144,7 @@ impl Book {
             submitted_ms: 951_827_696_000,
             ended_ms: 0,
             fingerprint: (self.state == JobState::Done).then_some(self.done.summary.fingerprint),
+            weights: self.state.has_failure().then_some(self.done.summary.weights),
         }
     }
 

@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use gradwire::job::{JobState, OnNoNodes};
-use gradwire::wire::message::{Error, Submit};
+use gradwire::job::{JobId, JobState, JobStatus, OnNoNodes};
+use gradwire::wire::message::{Error, Listed, Submit};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, MessageType};
 use serde_json::Value;
@@ -150,18 +150,49 @@ fn a_coordinator_that_reads_its_journal_is_waited_for_at_the_start_too() {
     assert_eq!(ended.stderr.matches("(the journal is being read); trying again").count(), 1, "{ended:?}");
 }
 
+/// Answers the SUBMIT that comes with BUSY, and the question about other jobs.
+fn no_room(mut peer: Peer) {
+    let (request, _) = await_submit(&mut peer);
+    peer.send(error(ErrorCode::Busy, "1024 jobs are queued already").retryable(), request);
+    while let Some(frame) = next_request(&mut peer) {
+        assert!(matches!(frame.message(), Message::Jobs(jobs) if jobs.job.is_none()), "{:?}", frame.message());
+        more(&mut peer, running(), frame.header.request);
+        peer.send(Listed { jobs: 1 }, frame.header.request);
+    }
+}
+
+fn running() -> JobStatus {
+    JobStatus {
+        job: JobId(7),
+        state: JobState::Running,
+        failure: None,
+        rounds_done: 1,
+        rounds: 3,
+        queue_position: 0,
+        submitted_ms: 1,
+        ended_ms: 0,
+        fingerprint: None,
+        weights: None,
+    }
+}
+
 #[test]
-fn a_busy_coordinator_is_not_waited_for_at_the_start_but_on_the_way_back() {
-    let busy = || error(ErrorCode::Busy, "16 jobs are queued already").retryable();
-    let ended = train(&[], |script| fail(script.welcome(), busy()));
-    assert_eq!(ended.code, Some(3), "{ended:?}");
-    let ended = train(&[], |script| {
+fn a_busy_coordinator_is_waited_for_at_the_start_and_on_the_way_back() {
+    let ended = train(&["--json"], |script| {
+        no_room(script.welcome());
+        no_room(script.welcome());
         drop(go_on(&mut script.welcome(), false, 1..=1));
-        fail(script.welcome(), busy());
+        no_room(script.welcome());
         fail(script.welcome(), error(ErrorCode::NoNodes, "no node is left"));
     });
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert_eq!(ended.stderr.matches("lost the coordinator").count(), 1, "{ended:?}");
+    let events = events(&ended);
+    let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["waiting", "accepted", "round", "lost", "failed"], "{ended:?}");
+    let text = "no room at the coordinator yet, 1 job under way (1024 jobs are queued already); asking again";
+    assert_eq!(events[0]["text"], text);
+    let none = train(&["--retry-for", "0"], |script| no_room(script.welcome()));
+    assert_eq!(none.code, Some(3), "{none:?}");
 }
 
 #[test]
@@ -173,8 +204,11 @@ fn how_a_job_ends_is_the_exit_code() {
     assert_eq!(paused.code, Some(6), "{paused:?}");
     assert!(paused.stderr.contains("no node was left. To continue: client 127.0.0.1 "), "{paused:?}");
     assert!(paused.stderr.contains(" resume "), "{paused:?}");
-    let failed = end(ErrorCode::NoNodes, "no node is left");
-    assert_eq!(failed.code, Some(1), "{failed:?}");
+    for code in [ErrorCode::NoNodes, ErrorCode::TaskFailed] {
+        let failed = end(code, "no node is left");
+        assert_eq!(failed.code, Some(1), "{failed:?}");
+        assert!(failed.stderr.contains("no node is left. To continue: client 127.0.0.1 "), "{failed:?}");
+    }
 }
 
 #[test]

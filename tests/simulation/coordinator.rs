@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gradwire::digest::Digest;
 use gradwire::engine::{Action, Engine, Event, JobEvent, JobProgress, StepSum, Time};
 use gradwire::job::{
-    Attempt, FailKind, FailReason, Failure, JobId, Metric, Metrics, Operation, RowsRef, Specification,
+    Attempt, FailKind, FailReason, Failure, JobId, Metric, Metrics, Operation, Outcome, RowsRef, Specification,
 };
 use gradwire::model::{BatchSize, Merge, Network, Outer, OuterOptimiser, Recipe, Training};
 use rand::{Rng as _, RngExt as _};
@@ -47,6 +47,31 @@ impl World {
     fn resume_in(&mut self, wait_us: u64, job: JobId) {
         self.requests.push(job);
         self.tell_in(wait_us, Event::ResumeRequested { job });
+    }
+
+    /// A client wants a job to go on that was given up, if it still stands so: with what is written of it.
+    pub fn reopen(&mut self, job: JobId) {
+        if let Some(place) = self.requests.iter().position(|requested| *requested == job) {
+            self.requests.remove(place);
+        }
+        if let Some(JobProgress::Finished(Outcome::Failed(reason))) = self.engine.job_progress(job)
+            && reason.kind().keeps_the_job()
+        {
+            let progress = self.journal.progress(job).cloned().map(Box::new);
+            self.coverage.count("jobs reopened");
+            self.coverage.count_all("jobs reopened that had begun", progress.is_some().into());
+            self.tell(Event::Reopened { job, specification: specification(self.plan(job)), progress });
+        }
+    }
+
+    /// Perhaps somebody wants a job to go on that was given up, once nobody has anything of it in hand.
+    fn after_failure(&mut self, job: JobId, outcome: &Outcome) {
+        let is_kept = matches!(outcome, Outcome::Failed(reason) if reason.kind().keeps_the_job());
+        if is_kept && self.rng.random_bool(0.5) {
+            self.requests.push(job);
+            let wait_us = self.rng.random_range(VALIDATE_US_MAX..8_000_000);
+            self.schedule_in(wait_us, Scheduled::Reopen { job });
+        }
     }
 
     /// The engine is told, and obeyed.
@@ -124,7 +149,10 @@ impl World {
                     self.submit_in(wait_us, job);
                     continue;
                 }
-                Left::Ended(outcome) => Event::RestoredEnded { job, semantic, outcome },
+                Left::Ended(outcome) => {
+                    self.after_failure(job, &outcome);
+                    Event::RestoredEnded { job, semantic, outcome }
+                }
                 Left::Open { progress, is_paused } => {
                     if is_paused {
                         self.after_pause(job);
@@ -269,7 +297,8 @@ impl World {
                 self.after_pause(job);
                 self.after_writing(job);
             }
-            Action::Report { job, event: JobEvent::Finished(_) } => {
+            Action::Report { job, event: JobEvent::Finished(outcome) } => {
+                self.after_failure(job, &outcome);
                 self.after_writing(job);
                 if self.rng.random_bool(0.3) {
                     let wait_us = self.rng.random_range(1..5_000_000);

@@ -9,7 +9,7 @@ use gradwire::job::{EntryResult, FailReason, OnNoNodes, Outcome};
 use crate::scenario::Scenario;
 
 /// What must happen in many lives.
-const WANTED: [&str; 58] = [
+const WANTED: [&str; 60] = [
     "jobs done",
     "jobs done that are reproducible",
     "jobs failed",
@@ -36,6 +36,8 @@ const WANTED: [&str; 58] = [
     "jobs paused",
     "jobs that could not be paused",
     "jobs resumed",
+    "jobs reopened",
+    "jobs reopened that had begun",
     "jobs forgotten",
     "results given to another link",
     "trainings that went on for another link",

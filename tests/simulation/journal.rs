@@ -84,10 +84,13 @@ impl Journal {
 
     /// The engine is about to be told.
     pub fn before(&mut self, event: &Event) {
-        let (Event::DataReady { job } | Event::ResumeRequested { job }) = event else { return };
+        let (Event::DataReady { job } | Event::ResumeRequested { job } | Event::Reopened { job, .. }) = event else {
+            return;
+        };
         let Some(pages) = self.jobs.get_mut(job) else { return };
         match event {
             Event::DataReady { .. } => pages.has_data = true,
+            Event::Reopened { .. } => pages.entries.push(Entry::Resumed),
             _ if matches!(pages.entries.last(), Some(Entry::Paused)) => pages.entries.push(Entry::Resumed),
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Drives the engine and the nodes' cores through thousands of seeded lives: nodes that crash, freeze, restart, lie, repeat
 //! themselves and turn work down, over links that delay, reorder and break, and a coordinator that is killed and goes on from
-//! what is durable, with jobs that are paused, resumed and forgotten. Virtual time; nothing here reads a clock or sleeps.
+//! what is durable, with jobs that are paused, given up, resumed and forgotten. Virtual time; nothing here reads a clock or sleeps.
 //!
 //! | file | owns |
 //! |---|---|

@@ -1,5 +1,7 @@
 //! A life, drawn from a seed: the fleet and its faults, the jobs and what goes wrong with them.
 
+use std::time::Duration;
+
 use gradwire::engine::{NodeKey, Policy, Settings};
 use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, TaskId, TaskRows};
 use rand::RngExt as _;
@@ -129,6 +131,7 @@ impl Scenario {
     pub fn draw(rng: &mut ChaCha8Rng) -> Scenario {
         let policy = if rng.random_bool(0.5) { Policy::Random } else { Policy::LoadBalancing };
         let mut settings = Settings::new(policy);
+        settings.revival_waits = [1, 2, 4].map(Duration::from_secs).to_vec();
         settings.queued_max = rng.random_range(1..=4);
         settings.paused_max = rng.random_range(0..=3);
         let is_wild = rng.random_bool(0.7);

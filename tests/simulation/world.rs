@@ -44,6 +44,8 @@ pub enum Scheduled {
     Drained { node: usize, life: u32 },
     /// The list of nodes is edited.
     Unlist { node: usize },
+    /// A client wants a job that was given up to go on.
+    Reopen { job: JobId },
     /// The coordinator is killed, and started again.
     Crash,
 }
@@ -192,6 +194,7 @@ impl World {
                     self.end(node, 1_000, "it said goodbye");
                 }
             }
+            Scheduled::Reopen { job } => self.reopen(job),
             Scheduled::Unlist { node } => {
                 self.tell(Event::NodeUnlisted { node: NodeKey(node as u32) });
                 if self.rng.random_bool(0.5) {

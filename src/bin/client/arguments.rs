@@ -57,10 +57,10 @@ pub enum Asked {
     /// Cancel a job
     #[command(override_usage = "client <IP> <PORT> cancel <ID> [OPTIONS]")]
     Cancel(OneJob),
-    /// Resume a paused job
+    /// Resume a job that is paused, or was given up for want of nodes or a task that failed everywhere
     #[command(override_usage = "client <IP> <PORT> resume <ID> [OPTIONS]")]
     Resume(OneJob),
-    /// Save the model of a finished job, the same file that train writes
+    /// Save the model of a finished job, the same file that train writes; of one given up, the weights so far
     #[command(override_usage = "client <IP> <PORT> model <ID> --out <FILE.safetensors> [OPTIONS]")]
     Model(Model),
     /// Print the result of every task, and the node that trained it; of merged gradients, that of every step
@@ -276,7 +276,7 @@ pub struct Train {
     /// Action on a task that no node can do: fail (the job) or skip (the task)
     #[arg(long, value_name = "ACTION", default_value = "fail", value_parser = on_task_failure)]
     pub on_task_failure: OnTaskFailure,
-    /// Action on a job when no node is left: fail, or pause until it is resumed
+    /// State of a job that no node is left for: fail or pause; either way everything is kept, and resume continues it
     #[arg(long, value_name = "ACTION", default_value = "fail", value_parser = on_no_nodes)]
     pub on_no_nodes: OnNoNodes,
     /// Accept nodes with another arithmetic; the result is then not reproducible
@@ -343,7 +343,7 @@ pub struct Access {
     /// Cluster that the coordinator must belong to [default: any]
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<Name>,
-    /// Seconds to keep redialling a lost coordinator; 0 gives up at once
+    /// Seconds to keep redialling a coordinator that is not there, or not any more; 0 gives up at once
     #[arg(long, value_name = "SECONDS", default_value_t = 300, allow_negative_numbers = true,
         value_parser = whole(0, u32::MAX))]
     pub retry_for: u32,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Driver, Submission, now, unix_ms};
 use crate::coordinator::answers::{error_of, refusal};
+use crate::coordinator::ended::Ended;
 use crate::coordinator::handles::{Client, ClientKey};
 use crate::coordinator::history::History;
 use crate::coordinator::job_registry::Refusal;
@@ -205,20 +206,12 @@ impl Driver {
             return;
         }
         match verb {
-            OrderVerb::Cancel => self.tell(Event::CancelRequested { job }),
-            OrderVerb::Resume => {
-                if let Some(open) = self.jobs.get(job)
-                    && open.paused.take().is_some()
-                {
-                    open.goes_on = true;
-                    log::info!("job {job} is resumed");
-                    self.event_log.say("job", job, || "is resumed");
-                    self.write(JournalCommand::Resume { job });
-                    self.tell(Event::ResumeRequested { job });
-                }
+            OrderVerb::Cancel => {
+                self.tell(Event::CancelRequested { job });
+                self.list(client, request, Some(job));
             }
+            OrderVerb::Resume => self.resume(client, request, job),
         }
-        self.list(client, request, Some(job));
     }
 
     /// The answer to a message about a job that is not known.
@@ -239,9 +232,9 @@ impl Driver {
         let engine = self.engine.status();
         let open = engine.jobs.iter().filter_map(|entry| self.open_status(entry.job, &entry.progress));
         let mut statuses: Vec<JobStatus> = open.collect();
-        let mut ended: Vec<&JobStatus> = self.ended.iter().map(|(_, ended)| &ended.status).collect();
-        ended.sort_by_key(|status| std::cmp::Reverse((status.ended_ms, status.job)));
-        statuses.extend(ended.into_iter().cloned());
+        let mut ended: Vec<&Ended> = self.ended.iter().map(|(_, ended)| ended).collect();
+        ended.sort_by_key(|ended| std::cmp::Reverse(ended.order()));
+        statuses.extend(ended.into_iter().map(|ended| ended.status.clone()));
         statuses
     }
 

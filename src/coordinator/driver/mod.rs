@@ -1,11 +1,12 @@
 //! The thread that owns the engine: it tells the engine what has happened and does what the engine orders. Owns the
 //! handles of all links and the updates that have arrived; does not decide anything.
 //!
-//! This file has the loop and who does what; `nodes`, `clients` and `reports` have the doing.
+//! This file has the loop and who does what; `nodes`, `clients`, `reports` and `resuming` have the doing.
 
 mod clients;
 mod nodes;
 mod reports;
+mod resuming;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::AtomicBool;
@@ -21,6 +22,7 @@ use super::handles::{Client, ClientKey, NodeHandle};
 use super::history::{Behind, History};
 use super::job_registry::Jobs;
 use super::journal::{Archive, JournalCommand};
+use super::lived::{Leap, Lived};
 use super::room::Room;
 use super::settings::Settings;
 use super::status::{Counts, Snapshot};
@@ -84,6 +86,8 @@ pub(super) struct Driver {
     keep_jobs: usize,
     /// When the jobs that have ended were last looked through for old ones.
     looked_through: Time,
+    /// How long coordinators have run: what jobs that have ended are kept by.
+    lived: Lived,
     links: HashMap<LinkKey, NodeLink>,
     clients: HashMap<ClientKey, Client>,
     /// Updates that the engine has been told of, until it has said what becomes of them.
@@ -172,6 +176,7 @@ impl Driver {
             keep_ended: settings.keep_ended,
             keep_jobs: settings.keep_jobs,
             looked_through: Time(0),
+            lived: Lived::default(),
             awaiting: Vec::new(),
             without_room: Vec::new(),
             links: HashMap::new(),
@@ -211,6 +216,9 @@ impl Driver {
                 Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => self.tell(Event::Tick),
             }
+        }
+        if !self.recovering.load(std::sync::atomic::Ordering::Acquire) {
+            self.write(JournalCommand::Lived(self.lived.record(now(), unix_ms())));
         }
         for node in self.links.values() {
             node.linked.link.close("the coordinator is stopping");
@@ -333,11 +341,22 @@ impl Driver {
             return;
         }
         self.looked_through = now;
+        if let Some(leap) = self.lived.look(now, unix_ms()) {
+            self.say_leap(leap);
+        }
+        if let Some(lived) = self.lived.due(now, unix_ms()) {
+            self.write(JournalCommand::Lived(lived));
+        }
         let keep_ms = u64::try_from(self.keep_ended.as_millis()).unwrap_or(u64::MAX);
-        for job in self.ended.before(unix_ms().saturating_sub(keep_ms), now) {
+        for job in self.ended.before(self.lived.at(now).saturating_sub(keep_ms), now) {
             self.tell(Event::Expired { job });
         }
         self.keep_the_last();
+    }
+
+    fn say_leap(&self, leap: Leap) {
+        log::warn!("{leap}");
+        self.event_log.say("clock", "coordinator", || leap.to_string());
     }
 
     /// Lets go of the oldest jobs that have ended, if there are too many, and of those that the disk has no room for, as soon
@@ -413,6 +432,7 @@ impl Driver {
             }
             Action::Forget { job } => {
                 self.ended.forget(job);
+                self.jobs.forget(job);
                 self.archive.forget(job);
                 self.write(JournalCommand::Forget { job });
             }

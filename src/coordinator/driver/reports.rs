@@ -27,6 +27,7 @@ impl Driver {
     pub(super) fn persist(&mut self, id: JobId, record: Box<Record>) {
         let Some(job) = self.jobs.get(id) else { return };
         let weights = job.take_unwritten(&record.progress.base);
+        job.written = Some(record.progress.base);
         self.write(JournalCommand::Steps { job: id, record, weights });
     }
 
@@ -126,10 +127,14 @@ impl Driver {
         status.ended_ms = unix_ms().max(status.submitted_ms).max(1);
         status.fingerprint = summary.map(|summary| summary.fingerprint);
         status.failure = failure;
+        let lived_ms = self.lived.at(now()).max(1);
         let waiting = Some(Waiting { watchers, rounds, untold });
-        self.ended.insert(id, Ended::new(answer, status.clone(), waiting));
+        self.ended.insert(id, Ended::new(answer, status.clone(), lived_ms, waiting));
+        if !self.writes_weights && status.may_be_resumed() {
+            self.jobs.keep(id);
+        }
         if is_written {
-            self.write(JournalCommand::End { status, summary: summary.cloned() });
+            self.write(JournalCommand::End { status, summary: summary.cloned(), lived_ms });
         } else {
             self.durable(id, rounds_done, state);
         }
@@ -138,7 +143,13 @@ impl Driver {
     /// What the journal says.
     pub(super) fn hear_journal(&mut self, told: JournalEvent) {
         match told {
-            JournalEvent::Recovered(restored) => self.restore(restored),
+            JournalEvent::Recovered { restored, lived } => {
+                if let Some(leap) = self.lived.go_on(lived, now(), unix_ms()) {
+                    self.say_leap(leap);
+                }
+                self.restore(restored);
+            }
+            JournalEvent::Recalled { job, recalled } => self.recalled(job, recalled),
             JournalEvent::Durable { job, rounds, state } => self.durable(job, rounds, state),
             JournalEvent::TooMuch { job } => {
                 self.without_room.push(job);
@@ -184,6 +195,10 @@ impl Driver {
         if !state.has_ended() {
             return;
         }
+        if !ended.resuming.is_empty() {
+            // Whoever wanted it to go on had to wait for this.
+            let _ = self.journal.send(JournalCommand::Recall { job: id });
+        }
         let answer = ended.answer.clone();
         for watcher in ended.waiting.take().into_iter().flat_map(|waiting| waiting.watchers) {
             ended.tell(watcher.client.key, now());
@@ -212,7 +227,7 @@ impl Driver {
             let semantic = specification::semantic_digest(&state.specification);
             if let Some(outcome) = state.outcome() {
                 let answer = Arc::new(answer(&state.specification, &outcome));
-                self.ended.insert(id, Ended::new(answer, state.status.clone(), None));
+                self.ended.insert(id, Ended::new(answer, state.status.clone(), state.lived_ms, None));
                 self.tell(Event::RestoredEnded { job: id, semantic, outcome });
                 continue;
             }
@@ -258,7 +273,9 @@ fn notice(kind: NoticeKind, text: String) -> message::Notice {
 fn kind_of(notice: &Notice) -> NoticeKind {
     match notice {
         Notice::NodeLost { .. } | Notice::NodeJoined { .. } | Notice::NodeDoubted { .. } => NoticeKind::Membership,
-        Notice::NoNodes | Notice::NoneEligible { .. } | Notice::Revival { .. } => NoticeKind::Revival,
+        Notice::NoNodes | Notice::NoNodesYet { .. } | Notice::NoneEligible { .. } | Notice::Revival { .. } => {
+            NoticeKind::Revival
+        }
         Notice::TaskSkipped { .. } => NoticeKind::Skipped,
         Notice::Quarantined { .. }
         | Notice::DigestMismatch { .. }

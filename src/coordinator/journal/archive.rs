@@ -53,6 +53,17 @@ struct Inner {
     unread: HashMap<JobId, String>,
 }
 
+impl Inner {
+    /// Nothing of a job is read from the disk as of one that has ended.
+    fn not_ended(&mut self, job: JobId) {
+        self.looked_up.retain(|(looked_up, _)| *looked_up != job);
+        self.last.retain(|_, owners| {
+            owners.retain(|owner| *owner != job);
+            !owners.is_empty()
+        });
+    }
+}
+
 impl Archive {
     pub(super) fn new(directory: Option<Arc<Directory>>) -> Archive {
         Archive { directory, inner: Mutex::default() }
@@ -115,6 +126,15 @@ impl Archive {
         }
         bookmark.block = low;
         Ok(bookmark)
+    }
+
+    /// What is told of all rounds of a job of which nothing is written.
+    pub(super) fn rounds(&self, job: JobId) -> Option<Vec<RoundSummary>> {
+        let (mut bookmark, mut rounds) = (self.bookmark(job, 0).ok()?, Vec::new());
+        while let Some(next) = self.rounds_behind(&mut bookmark).ok()? {
+            rounds.extend(next);
+        }
+        Some(rounds)
     }
 
     /// The first of these blocks with which a round ends, and its number. A round has few blocks.
@@ -225,6 +245,13 @@ impl Archive {
         }
     }
 
+    /// A job that had ended goes on: this much of it is durable.
+    pub(super) fn reopen(&self, job: JobId, shelved: Shelved) {
+        let mut inner = self.inner();
+        inner.not_ended(job);
+        inner.shelf.insert(job, shelved);
+    }
+
     /// Weights of a round are about to be kept; false where they are already, of this job or of another with the same.
     pub(super) fn keep(&self, job: JobId, weights: Digest) -> bool {
         match self.inner().kept.entry(weights) {
@@ -241,12 +268,8 @@ impl Archive {
     pub(in super::super) fn forget(&self, job: JobId) {
         let mut inner = self.inner();
         inner.shelf.remove(&job);
-        inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
         inner.kept.retain(|_, owner| *owner != job);
-        inner.last.retain(|_, owners| {
-            owners.retain(|owner| *owner != job);
-            !owners.is_empty()
-        });
+        inner.not_ended(job);
     }
 
     fn look_up(&self, job: JobId) -> Result<Shelved, Absent> {

@@ -5,7 +5,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::directory::Directory;
+use super::job_writer::JobWriter;
 use super::state::StoredState;
+use crate::coordinator::lived::LivedRecord;
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::job::{Failure, JobId, JobState, JobStatus, Record, RoundSummary, Specification, Summary};
@@ -42,8 +44,14 @@ pub(in super::super) enum JournalCommand {
     Pause { job: JobId, failure: Failure },
     /// It is queued again.
     Resume { job: JobId },
-    /// It has ended; if it is done, with this.
-    End { status: JobStatus, summary: Option<Box<Summary>> },
+    /// It has ended; if it is done, with this. Coordinators had run for so long over the journal.
+    End { status: JobStatus, summary: Option<Box<Summary>>, lived_ms: u64 },
+    /// No order: what is kept of it, which has ended, is wanted ([`JournalEvent::Recalled`]).
+    Recall { job: JobId },
+    /// It was recalled, and is queued again.
+    Reopen { job: JobId, writer: Option<Box<JobWriter>> },
+    /// Coordinators have run for so long.
+    Lived(LivedRecord),
     /// It is not known any more.
     Forget { job: JobId },
 }
@@ -51,7 +59,9 @@ pub(in super::super) enum JournalCommand {
 /// What the journal tells the coordinator.
 pub(in super::super) enum JournalEvent {
     /// It has been read. Nothing is written before that.
-    Recovered(Vec<Restored>),
+    Recovered { restored: Vec<Restored>, lived: LivedRecord },
+    /// What is kept of a job that has ended, or a sentence that says why it cannot go on.
+    Recalled { job: JobId, recalled: Result<Box<Recalled>, String> },
     /// A job is written up to this round, and its end, if it has one.
     Durable { job: JobId, rounds: u32, state: JobState },
     /// Something could not be written, and the coordinator goes on.
@@ -69,13 +79,23 @@ pub(in super::super) struct Keeping {
     pub(in super::super) ended_bytes_max: u64,
 }
 
-/// A job from before the start.
+/// Data of jobs, by digest.
+pub(in super::super) type Objects = Vec<(Digest, Arc<Vec<u8>>)>;
+
+/// A job that has ended, as it may go on.
+pub(in super::super) struct Recalled {
+    pub(in super::super) restored: Restored,
+    /// What writes it on, where it is not held by the journal itself: to be given back with [`JournalCommand::Reopen`].
+    pub(in super::super) writer: Option<Box<JobWriter>>,
+}
+
+/// A job from before the start, or from before its end.
 pub(in super::super) struct Restored {
     pub(in super::super) state: StoredState,
     /// What was told of its rounds, the weights after them and its data; only of a job that has not ended.
     pub(in super::super) rounds: Vec<RoundSummary>,
     pub(in super::super) weights: Option<Weights>,
-    pub(in super::super) objects: Vec<(Digest, Arc<Vec<u8>>)>,
+    pub(in super::super) objects: Objects,
 }
 
 impl fmt::Display for OnDiskError {

@@ -2,7 +2,8 @@
 //! lock; does not know what the files say.
 //!
 //! ```text
-//! DIR/FORMAT                   "gradwire journal 5"
+//! DIR/FORMAT                   "gradwire journal 6"
+//! DIR/lived                    how long coordinators have run over the directory
 //! DIR/lock                     held by the coordinator that uses the directory
 //! DIR/objects/<digest>         data of jobs, named by its SHA-256
 //! DIR/jobs/<id>/state-0, -1    two generations of a job's state
@@ -21,12 +22,15 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::coordinator::lived::LivedRecord;
 use crate::digest::Digest;
 use crate::disk::{self, Disk, DiskError, Doing, Lock, System, at};
 use crate::job::JobId;
 
 /// What the file `FORMAT` says.
-const FORMAT: &str = "gradwire journal 5\n";
+const FORMAT: &str = "gradwire journal 6\n";
+/// The file that says for how long coordinators have run over the journal.
+const LIVED: &str = "lived";
 /// The end of the name of a file that is not whole.
 const PART: &str = "part";
 /// The end of the name of a job's directory that is being removed.
@@ -151,6 +155,23 @@ impl Directory {
     pub(crate) fn jobs(&self) -> Result<Vec<JobId>, DiskError> {
         let names = self.list(&self.jobs_directory())?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// For how long coordinators have run, by what was last written of it; nothing where it cannot be read, or is damaged.
+    pub(in crate::coordinator) fn read_lived(&self) -> Option<LivedRecord> {
+        let bytes = self.read_if_there(&self.root.join(LIVED)).ok()??;
+        let (record, digest) = bytes.split_last_chunk::<32>()?;
+        let (lived, wall) = (record.first_chunk::<8>()?, record.last_chunk::<8>()?);
+        let is_whole = record.len() == 16 && Digest::of(record).0 == *digest;
+        let [lived_ms, wall_ms] = [lived, wall].map(|bytes| u64::from_le_bytes(*bytes));
+        is_whole.then_some(LivedRecord { lived_ms, wall_ms })
+    }
+
+    /// Writes down for how long coordinators have run.
+    pub(in crate::coordinator) fn write_lived(&self, lived: LivedRecord) -> Result<(), DiskError> {
+        let record = [lived.lived_ms, lived.wall_ms].map(u64::to_le_bytes).concat();
+        let digest = Digest::of(&record);
+        self.replace(&self.root.join(LIVED), &[&record[..], &digest.0[..]])
     }
 
     /// Makes a job's directory.

@@ -15,7 +15,7 @@ use crate::job::{JobId, JobState, Record, Specification};
 use crate::wire::object;
 
 /// A job that is being written.
-pub(super) struct JobWriter {
+pub(in super::super) struct JobWriter {
     pub(super) state: StoredState,
     /// Where the blocks in the ledger's file begin.
     starts: Arc<Vec<Start>>,

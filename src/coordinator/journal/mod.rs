@@ -18,6 +18,7 @@
 //! | `shelved` | what may be told of a job that is written |
 //! | `reading` | what is read of a job that is written |
 //! | `recovery` | what is done with all of it at the start |
+//! | `recall` | jobs that were given up and go on |
 
 mod archive;
 mod command;
@@ -25,6 +26,7 @@ mod directory;
 mod job_writer;
 mod ledger;
 mod reading;
+mod recall;
 mod recovery;
 mod retention;
 mod shelved;
@@ -35,7 +37,7 @@ mod writer;
 
 pub(super) use archive::{Archive, Bookmark};
 pub use command::OnDiskError;
-pub(super) use command::{JournalCommand, JournalEvent, Keeping, Restored};
+pub(super) use command::{JournalCommand, JournalEvent, Keeping, Recalled, Restored};
 pub(super) use directory::Directory;
 pub use directory::OpenError;
 pub(super) use shelved::Absent;

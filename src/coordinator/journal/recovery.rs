@@ -1,14 +1,14 @@
 //! What is done with the journal at the start. Owns what becomes of a job that cannot be read back; does not know what makes
 //! a state whole (`reading`).
 
-use std::sync::Arc;
-
 use super::command::Restored;
 use super::directory::Directory;
 use super::job_writer::JobWriter;
 use super::reading::{Unread, Whole, newest};
+use super::recall::read_objects;
 use super::writer::Writer;
 use crate::coordinator::data::objects_of;
+use crate::coordinator::lived::LivedRecord;
 use crate::disk::{DiskError, Doing};
 use crate::job::JobId;
 use crate::model::ARITHMETIC;
@@ -48,7 +48,7 @@ impl Writer {
                 }
             }
         }
-        restored.sort_by_key(|job| (job.state.status.ended_ms, job.state.submitted_as));
+        restored.sort_by_key(|job| (job.state.lived_ms, job.state.submitted_as));
         self.submitted = restored.iter().map(|job| job.state.submitted_as).max().unwrap_or(0);
         // Nobody knows what a job needs that is not read.
         if !self.archive.has_unread()
@@ -60,6 +60,13 @@ impl Writer {
             log::warn!("files that a crash left in {} are not removed: {error}", directory.root().display());
         }
         Ok(restored)
+    }
+
+    /// For how long coordinators have run over this journal, by what is written of it and of the jobs that have ended.
+    pub(super) fn lived(&self, restored: &[Restored]) -> LivedRecord {
+        let written = self.directory.as_ref().and_then(|directory| directory.read_lived()).unwrap_or_default();
+        let last_ms = restored.iter().map(|job| job.state.lived_ms).max().unwrap_or(0);
+        LivedRecord { lived_ms: written.lived_ms.max(last_ms), ..written }
     }
 
     /// A job stays unknown until a later start, and nobody may begin another of its id.
@@ -91,16 +98,7 @@ impl Writer {
         if !has_ended && begun != ARITHMETIC {
             return Err(Unread::Arithmetic(begun));
         }
-        let mut objects = Vec::new();
-        if !has_ended {
-            for digest in needed.keys() {
-                match directory.get_object(digest) {
-                    Ok(Some(bytes)) => objects.push((*digest, Arc::new(bytes))),
-                    Ok(None) => return Err(Unread::Damaged(format!("its data {digest} is missing or damaged"))),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
+        let objects = if has_ended { Vec::new() } else { read_objects(directory, &state)? };
         self.retention.begin(job, needed);
         // Nothing depends on them: who verifies a task computes them again.
         let mut kept_bytes = 0;
@@ -116,7 +114,7 @@ impl Writer {
         if has_ended {
             self.archive.unshelve(job, base);
             let bytes = 2 * state_bytes + state.ledger.bytes + kept_bytes;
-            self.retention.end(job, state.status.ended_ms, bytes);
+            self.retention.end(job, state.lived_ms, bytes);
             return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, objects }));
         }
         let mut writer = JobWriter::new(state.clone(), weights.clone());

@@ -11,7 +11,7 @@ use crate::job::JobId;
 pub(super) struct Retention {
     jobs: HashMap<JobId, Files>,
     objects: HashMap<Digest, Object>,
-    /// Jobs that have ended, with the moment, the earliest first.
+    /// Jobs that have ended, with how long coordinators had run then, the earliest first.
     ended: BTreeSet<(u64, JobId)>,
     /// What they take: their own files, and objects that no other job needs.
     ended_bytes: u64,
@@ -22,7 +22,7 @@ pub(super) struct Retention {
 /// What is written of a job.
 struct Files {
     objects: Vec<Digest>,
-    /// When it ended, and the bytes of its own files; none while it has not.
+    /// How long coordinators had run when it ended, and the bytes of its own files; none while it has not.
     ended: Option<(u64, u64)>,
 }
 
@@ -54,10 +54,10 @@ impl Retention {
     }
 
     /// A job has ended, and its own files have so many bytes.
-    pub(super) fn end(&mut self, job: JobId, ended_ms: u64, bytes: u64) {
+    pub(super) fn end(&mut self, job: JobId, lived_ms: u64, bytes: u64) {
         let Some(files) = self.jobs.get_mut(&job).filter(|files| files.ended.is_none()) else { return };
-        files.ended = Some((ended_ms, bytes));
-        self.ended.insert((ended_ms, job));
+        files.ended = Some((lived_ms, bytes));
+        self.ended.insert((lived_ms, job));
         self.ended_bytes += bytes;
         for digest in files.objects.clone() {
             self.change(digest, |object| {
@@ -70,8 +70,9 @@ impl Retention {
     /// A job is not known any more. Returns the objects that no job needs now; nothing if it was not written.
     pub(super) fn forget(&mut self, job: JobId) -> Option<Vec<Digest>> {
         let Files { mut objects, ended } = self.jobs.remove(&job)?;
-        if let Some((ended_ms, bytes)) = ended {
-            self.ended.remove(&(ended_ms, job));
+        self.going.take_if(|going| *going == job);
+        if let Some((lived_ms, bytes)) = ended {
+            self.ended.remove(&(lived_ms, job));
             self.ended_bytes -= bytes;
         }
         for &digest in &objects {
@@ -145,9 +146,9 @@ mod tests {
     #[test]
     fn the_job_that_ended_first_goes_first_and_the_last_one_stays() {
         let mut kept = Retention::default();
-        for (job, ended_ms) in [(1, 30), (2, 10), (3, 20)] {
+        for (job, lived_ms) in [(1, 30), (2, 10), (3, 20)] {
             kept.begin(JobId(job), objects(&[1]));
-            kept.end(JobId(job), ended_ms, 100);
+            kept.end(JobId(job), lived_ms, 100);
         }
         kept.begin(JobId(4), objects(&[200]));
         assert_eq!(kept.too_much(301), None);

@@ -17,7 +17,7 @@ use crate::wire::message::Submit;
 use crate::wire::{MalformedPayload, Message, MessageType, Reader};
 
 /// How the file begins.
-const MAGIC: &[u8; 8] = b"GWSTATE5";
+const MAGIC: &[u8; 8] = b"GWSTATE6";
 /// The digest of what an outer optimiser remembers that remembers nothing.
 const NO_OUTER: Digest = Digest([0; 32]);
 /// Bytes of the digest at its end.
@@ -30,6 +30,8 @@ pub(crate) struct StoredState {
     pub(crate) sequence: u64,
     /// Grows from one job to the next that is submitted or resumed.
     pub(crate) submitted_as: u64,
+    /// How long coordinators had run over the journal, in milliseconds, when the job ended; 0 where it has not.
+    pub(crate) lived_ms: u64,
     /// What is asked for.
     pub(crate) specification: Arc<Specification>,
     /// The same as it is written.
@@ -130,7 +132,7 @@ impl StoredState {
     pub(crate) fn encode<'a>(&self, weights: Option<&'a Weights>) -> Encoded<'a> {
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(&[0; 4]);
-        for number in [self.sequence, self.submitted_as] {
+        for number in [self.sequence, self.submitted_as, self.lived_ms] {
             u64_to(&mut head, number);
         }
         payload(&mut head, &self.submit);
@@ -206,7 +208,7 @@ impl StoredState {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<StoredState, StateError> {
-        let (sequence, submitted_as) = (reader.u64()?, reader.u64()?);
+        let (sequence, submitted_as, lived_ms) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let bytes = reader.u32()? as usize;
         let written = reader.take(bytes)?;
         let Message::Submit(submit) = Message::decode(MessageType::Submit, written)? else {
@@ -219,6 +221,9 @@ impl StoredState {
             return Err(StateError::Layout("two job ids".to_owned()));
         }
         let summary = truth(reader.u8()?.into())?.then(|| read_summary(reader)).transpose()?;
+        if (lived_ms == 0) != (status.ended_ms == 0) {
+            return Err(StateError::Layout("the time lived through goes with an end, and only with one".to_owned()));
+        }
         if summary.is_some() != (status.state == JobState::Done) {
             return Err(StateError::Layout("DONE goes with a done job, and only with one".to_owned()));
         }
@@ -227,7 +232,18 @@ impl StoredState {
         let tail_bytes = reader.u32()? as usize;
         let tail = reader.take(tail_bytes)?.to_vec();
         let (specification, submit) = (Arc::new(submit.specification), Arc::new(written.to_vec()));
-        Ok(StoredState { sequence, submitted_as, specification, submit, status, summary, progress, ledger, tail })
+        Ok(StoredState {
+            sequence,
+            submitted_as,
+            lived_ms,
+            specification,
+            submit,
+            status,
+            summary,
+            progress,
+            ledger,
+            tail,
+        })
     }
 
     /// The job.

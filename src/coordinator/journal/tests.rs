@@ -8,6 +8,7 @@ mod lives;
 mod orders;
 mod pages;
 mod power_cuts;
+mod recall;
 mod steps;
 mod within_rounds;
 
@@ -101,14 +102,21 @@ impl Harness {
     }
 
     fn end(&mut self, job: JobId) {
+        self.end_after(job, ROUNDS);
+    }
+
+    /// The job is given up after so many rounds.
+    fn end_after(&mut self, job: JobId, rounds: u32) {
         let specification = self.writer.archive.specification(job).expect("a job that has begun");
         let mut status = status(job, &specification);
         status.state = JobState::Failed;
         status.failure = failure(FailKind::TaskFailed, "shard 1 failed everywhere");
-        status.rounds_done = ROUNDS;
-        // One after the other.
-        status.ended_ms = 9_000 + job.0 as u64;
-        self.order(JournalCommand::End { status, summary: None });
+        status.rounds_done = rounds;
+        status.weights = (rounds > 0).then(|| weights(job, rounds).digest);
+        // One after the other, whatever the wall clock says.
+        status.ended_ms = 9_000 - job.0 as u64;
+        let lived_ms = 9_000 + job.0 as u64;
+        self.order(JournalCommand::End { status, summary: None, lived_ms });
     }
 }
 
@@ -163,6 +171,7 @@ fn status(job: JobId, specification: &Specification) -> JobStatus {
         submitted_ms: 1_000,
         ended_ms: 0,
         fingerprint: None,
+        weights: None,
     }
 }
 
@@ -331,7 +340,7 @@ fn a_job_that_ends_before_it_is_written_and_takes_its_data_along_is_written_with
     assert!(!root.path().join("jobs").join(job.to_string()).exists());
     (status.state, status.ended_ms) = (JobState::Cancelled, 9_000);
     status.failure = Some(Failure::cancelled());
-    harness.order(JournalCommand::End { status, summary: None });
+    harness.order(JournalCommand::End { status, summary: None, lived_ms: 1 });
     drop(harness);
     let restored = Harness::open(root.path()).recover();
     assert_eq!(restored[0].state.status.state, JobState::Cancelled);
@@ -577,7 +586,7 @@ fn two_coordinators_do_not_share_a_directory() {
 
 #[test]
 fn a_directory_of_another_version_or_of_something_else_is_refused_and_left_as_it_is() {
-    for format in ["gradwire journal 4\n", "gradwire journal 6\n", "gradwire journal 5", ""] {
+    for format in ["gradwire journal 5\n", "gradwire journal 7\n", "gradwire journal 6", ""] {
         let root = TempDir::new().unwrap();
         let mut harness = Harness::open(root.path());
         harness.begin(JobId(3));

@@ -104,7 +104,8 @@ impl Writer {
     pub(super) fn run(mut self, orders: &Receiver<JournalCommand>) {
         match self.recover() {
             Ok(restored) => {
-                self.tell(JournalEvent::Recovered(restored));
+                let lived = self.lived(&restored);
+                self.tell(JournalEvent::Recovered { restored, lived });
                 self.expire();
             }
             Err(error) => {
@@ -177,21 +178,22 @@ impl Writer {
             JournalCommand::Pause { job, failure } => self.change(job, |state| {
                 state.status.state = JobState::Paused;
                 state.status.failure = Some(failure);
+                state.status.weights = state.progress.as_ref().map(|progress| progress.base);
             }),
-            JournalCommand::Resume { job } => {
-                // It waits behind those that wait already, after a restart, too.
-                self.submitted += 1;
-                let submitted_as = self.submitted;
-                self.change(job, |state| {
-                    state.submitted_as = submitted_as;
-                    state.status.state = JobState::Queued;
-                    state.status.failure = None;
-                });
-            }
-            JournalCommand::End { status, summary } => self.change(status.job, |state| {
-                state.status = status;
+            JournalCommand::Resume { job } => self.queue_again(job),
+            JournalCommand::End { status, summary, lived_ms } => self.change(status.job, |state| {
+                (state.status, state.lived_ms) = (status, lived_ms);
                 state.summary = summary;
             }),
+            JournalCommand::Recall { job } => self.recall(job),
+            JournalCommand::Reopen { job, writer } => self.reopen(job, writer),
+            JournalCommand::Lived(lived) => {
+                if let Some(directory) = &self.directory
+                    && let Err(error) = directory.write_lived(lived)
+                {
+                    log::warn!("{error}; jobs that have ended may be kept longer for that");
+                }
+            }
             JournalCommand::Forget { job } => self.forget(job)?,
         }
         Ok(())
@@ -203,6 +205,7 @@ impl Writer {
         let state = StoredState {
             sequence: 0,
             submitted_as: self.submitted,
+            lived_ms: 0,
             submit: Arc::new(state::submit_payload(job, &specification)),
             specification,
             status,
@@ -214,7 +217,7 @@ impl Writer {
         self.writers.insert(job, JobWriter::new(state, None));
     }
 
-    fn change(&mut self, job: JobId, change: impl FnOnce(&mut StoredState)) {
+    pub(super) fn change(&mut self, job: JobId, change: impl FnOnce(&mut StoredState)) {
         if let Some(writer) = self.writers.get_mut(&job) {
             change(&mut writer.state);
             writer.is_dirty = true;
@@ -287,10 +290,13 @@ impl Writer {
                 // From here on it is read where it is written.
                 self.archive.unshelve(job, writer.state.progress.as_ref().map(|progress| progress.base));
             }
-            if let Some(writer) = self.writers.remove(&job)
+            // Where nothing is written a job that was given up is nowhere else.
+            let stays = self.directory.is_none() && writer.state.status.may_be_resumed();
+            if !stays
+                && let Some(writer) = self.writers.remove(&job)
                 && self.directory.is_some()
             {
-                self.retention.end(job, writer.state.status.ended_ms, writer.bytes());
+                self.retention.end(job, writer.state.lived_ms, writer.bytes());
             }
         }
         Ok(())

@@ -353,10 +353,7 @@ impl Run {
                 self.wake_at_offers(cx);
                 false
             }
-            Choice::Nowhere => {
-                self.give_up(shard, cx);
-                true
-            }
+            Choice::Nowhere => self.give_up(shard, cx),
         }
     }
 
@@ -392,9 +389,13 @@ impl Run {
         cx.actions.push(Action::Dispatch { link: live.link, attempt, rows, base: *base, may_reject });
     }
 
-    /// A task failed everywhere, or too often.
-    fn give_up(&mut self, shard: u32, cx: &mut Context<'_>) {
-        let Stage::Training { tasks, .. } = &mut self.stage else { return };
+    /// A task failed everywhere, or too often. Tells whether that settles it: the job is not given up before what is merged
+    /// is written down, and who comes meanwhile may do the task.
+    fn give_up(&mut self, shard: u32, cx: &mut Context<'_>) -> bool {
+        if self.specification.operation.on_task_failure == OnTaskFailure::Fail && !self.has_written_steps(cx) {
+            return false;
+        }
+        let Stage::Training { tasks, .. } = &mut self.stage else { return true };
         let reason = tasks.task(shard).reason.clone();
         let blocks = tasks.task(shard).units.clone();
         match self.specification.operation.on_task_failure {
@@ -413,6 +414,7 @@ impl Run {
                 self.report(Notice::TaskSkipped { place: self.place_of(shard), reason }, cx);
             }
         }
+        true
     }
 
     /// What people are told a task is.

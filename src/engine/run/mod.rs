@@ -427,9 +427,14 @@ impl Run {
         }
         match self.revival.nobody(cx.now, &cx.settings.revival_waits) {
             Step::Wait { until } => self.wake_at(until),
+            Step::Dial { until } => {
+                cx.actions.push(Action::DialNow { nodes: cx.fleet.inactive() });
+                self.wake_at(until);
+            }
             Step::Begin { number, wait, until } => {
                 if number == 1 && !ineligible {
-                    self.report(Notice::NoNodes, cx);
+                    let never = cx.fleet.listed_if_none_has_ever_answered();
+                    self.report(never.map_or(Notice::NoNodes, |listed| Notice::NoNodesYet { listed }), cx);
                 }
                 let of = cx.settings.revival_waits.len() as u32;
                 self.report(Notice::Revival { number, of, wait }, cx);
@@ -443,14 +448,12 @@ impl Run {
 
     /// No node came back.
     fn give_up_waiting(&mut self, reason: FailReason, cx: &mut Context<'_>) {
+        if !self.has_written_steps(cx) {
+            return;
+        }
         match self.specification.operation.on_no_nodes {
             OnNoNodes::Fail => self.end(Outcome::Failed(reason)),
-            // What is merged is to be written down before.
-            OnNoNodes::Pause if !self.records.is_empty() => {}
-            OnNoNodes::Pause => {
-                self.write_steps(cx);
-                self.ending.get_or_insert(Ending::Paused(reason));
-            }
+            OnNoNodes::Pause => drop(self.ending.get_or_insert(Ending::Paused(reason))),
         }
     }
 
@@ -467,6 +470,9 @@ impl Run {
         let (step, rows, began) = (tasks.step(), tasks.rows_merged(), *began);
         if rows == 0 && !self.plan.merges_gradients() {
             let reason = tasks.all().last().map_or_else(String::new, |task| task.reason.clone());
+            if !self.has_written_steps(cx) {
+                return false;
+            }
             self.end(Outcome::Failed(FailReason::AllSkipped { step, reason }));
             return false;
         }

@@ -119,12 +119,16 @@ impl Run {
         self.progress.as_ref().map_or(0, |progress| progress.steps)
     }
 
-    /// Has written down, at a pause, the steps that no record has: the job goes on from the weights that they led to. What is merged of
-    /// the step under way is done again then.
-    pub(super) fn write_steps(&mut self, cx: &mut Context<'_>) {
-        let Stage::Training { tasks, base, .. } = &self.stage else { return };
+    /// Before the job is given up or paused: has the steps written down that no record has, so that it may go on from the
+    /// weights that they led to. What is merged of the step under way is done again then. False while records wait for
+    /// their weights to be validated; until then the job is not given up.
+    pub(super) fn has_written_steps(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.records.is_empty() {
+            return false;
+        }
+        let Stage::Training { tasks, base, .. } = &self.stage else { return true };
         if self.unwritten.is_empty() {
-            return;
+            return true;
         }
         for (number, won) in tasks.merged_tasks() {
             self.tally.undo(won, tasks.task(number).units.len() as u32);
@@ -133,6 +137,7 @@ impl Run {
         let (last, so_far) = (self.last_round(), self.so_far.clone());
         self.record(Progress { last, so_far, ..self.progress_at(step, base) }, cx);
         self.write_records(cx);
+        true
     }
 
     /// The job after a step that has just been merged, but for its rounds.

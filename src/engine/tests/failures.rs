@@ -188,7 +188,54 @@ fn nodes_that_gave_the_same_refused_update_vouch_for_each_other() {
 }
 
 #[test]
-fn three_revivals_are_tried_and_then_the_job_fails() {
+fn by_default_the_revivals_outlast_a_switch_that_starts_again() {
+    let waits = Settings::new(Policy::Random).revival_waits;
+    assert_eq!(waits, [5, 15, 45].map(Duration::from_secs));
+}
+
+#[test]
+fn while_no_node_is_there_all_of_them_are_dialled_every_second() {
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    harness.tell(Event::NodeListed { node: NodeKey(2), address: "10.0.0.2:7000".to_owned() });
+    harness.start(JOB, &specification(1, 1));
+    let mut actions = harness.cut(1);
+    actions.extend(harness.pass_ms(6_999));
+    let dial = Action::DialNow { nodes: vec![NodeKey(1), NodeKey(2)] };
+    assert_eq!(actions.iter().filter(|action| **action == dial).count(), 7, "{actions:?}");
+    assert_eq!(notices(&actions).iter().filter(|notice| matches!(notice, Notice::Revival { .. })).count(), 3);
+    let joined = harness.link(2, 12, 1, &[1]);
+    assert!(!sent(&joined).is_empty() && !harness.pass_ms(100).contains(&dial));
+}
+
+#[test]
+fn who_waits_for_the_first_node_is_told_at_once_where_to_start_one() {
+    let mut harness = Harness::new(Policy::Random);
+    for number in 1..=5 {
+        let address = format!("10.0.0.{number}:7000");
+        harness.tell(Event::NodeListed { node: NodeKey(number), address });
+    }
+    harness.submit(JOB, &specification(1, 1));
+    harness.tell(Event::DataReady { job: JOB });
+    let told = notices(&harness.tell(Event::Prepared { job: JOB, base: base(0) }));
+    let sentence = "no node is active, and none has been since the coordinator was started: start one, with compute_node \
+                    PORT 0, at an address in the nodes file: 10.0.0.1:7000, 10.0.0.2:7000, 10.0.0.3:7000, ...";
+    assert_eq!(told[0].to_string(), sentence);
+    // One that has answered is known to have been started.
+    harness.link(1, 1, 1, &[1]);
+    assert_eq!(notices(&harness.cut(1)).last().map(Notice::to_string), Some(revival(2, 2).to_string()));
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    harness.start(JOB, &specification(1, 1));
+    assert!(notices(&harness.cut(1)).contains(&Notice::NoNodes));
+}
+
+fn revival(number: u32, seconds: u64) -> Notice {
+    Notice::Revival { number, of: 3, wait: Duration::from_secs(seconds) }
+}
+
+#[test]
+fn three_revivals_are_tried_and_then_the_job_is_given_up() {
     let mut harness = Harness::new(Policy::Random);
     harness.tell(Event::NodeListed { node: NodeKey(1), address: "10.0.0.1:7000".to_owned() });
     harness.submit(JOB, &specification(1, 1));
@@ -196,8 +243,8 @@ fn three_revivals_are_tried_and_then_the_job_fails() {
     let mut actions = harness.tell(Event::Prepared { job: JOB, base: base(0) });
     assert!(actions.contains(&Action::DialNow { nodes: vec![NodeKey(1)] }));
     actions.extend(harness.pass_ms(6_999));
-    let revival = |number, seconds| Notice::Revival { number, of: 3, wait: Duration::from_secs(seconds) };
-    assert_eq!(notices(&actions), [Notice::NoNodes, revival(1, 1), revival(2, 2), revival(3, 4)]);
+    let yet = Notice::NoNodesYet { listed: vec!["10.0.0.1:7000".to_owned()] };
+    assert_eq!(notices(&actions), [yet, revival(1, 1), revival(2, 2), revival(3, 4)]);
     assert_eq!(outcome(&actions), None);
     assert_eq!(outcome(&harness.pass_ms(1)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
 }

@@ -47,7 +47,9 @@ struct Harness {
 
 impl Harness {
     fn new(policy: Policy) -> Harness {
-        Harness { engine: Engine::new(Settings::new(policy), 1), now: Time(1_000_000) }
+        let revival_waits = [1, 2, 4].map(Duration::from_secs).to_vec();
+        let settings = Settings { revival_waits, queued_max: 16, ..Settings::new(policy) };
+        Harness { engine: Engine::new(settings, 1), now: Time(1_000_000) }
     }
 
     fn tell(&mut self, event: Event) -> Vec<Action> {

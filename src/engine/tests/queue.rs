@@ -177,7 +177,8 @@ fn the_sentences_for_people_are_sentences() {
             "no node is active",
             "shard 3 of round 1 is left out: out of memory",
             "revival 1 of 3: dialling every node, waiting 1.0 s",
-            "no node is active, and none came back during 3 revivals: start a compute node, then submit again",
+            "no node is active, and none came back during 3 revivals: start one on a machine of the nodes file \
+             (compute_node PORT 0), then resume the job, of which everything is kept",
         ]
     );
 }

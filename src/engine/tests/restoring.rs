@@ -392,3 +392,93 @@ fn an_end_is_forgotten_when_it_expires_and_no_sooner() {
         assert_eq!(harness.tell(Event::Expired { job: JobId(job) }), []);
     }
 }
+
+fn reopened(job: JobId, specification: &Specification, progress: Option<Progress>) -> Event {
+    let Event::Submitted { specification, .. } = submitted(job, specification) else { unreachable!() };
+    Event::Reopened { job, specification, progress: progress.map(Box::new) }
+}
+
+#[test]
+fn a_job_that_is_given_up_for_want_of_nodes_has_its_steps_written_and_goes_on_behind_them_when_it_is_reopened() {
+    let specification = specification(1, 2);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let task = harness.start(JOB, &specification)[0];
+    harness.finish(&task);
+    harness.merged(JOB, 0);
+    harness.cut(1);
+    // What is merged is validated and written before.
+    assert_eq!(outcome(&harness.pass_ms(60_000)), None);
+    let actions = harness.validated(JOB, 0);
+    let [record] = &records(&actions)[..] else { panic!("{actions:?}") };
+    let given_up = Outcome::Failed(FailReason::NoNodes { revivals: 3 });
+    assert_eq!(outcome(&actions), Some(given_up.clone()));
+    assert_eq!(
+        admission(&harness.submit(JOB, &specification)),
+        Admission::Attached { progress: JobProgress::Finished(given_up) }
+    );
+    harness.link(1, 11, 1, &[1]);
+    let actions = harness.tell(reopened(JOB, &specification, Some(record.progress.clone())));
+    assert!(actions.contains(&Action::Prepare { job: JOB }), "{actions:?}");
+    harness.tell(Event::ResultsHeld { link: LinkKey(11), job: JOB, held: Vec::new() });
+    let task = only_sent(&harness.tell(Event::Prepared { job: JOB, base: base(1) }));
+    assert_eq!(task.attempt.task.step, 1);
+    harness.finish(&task);
+    harness.merged(JOB, 1);
+    let summary = summary(&harness.validated(JOB, 1));
+    assert_eq!((summary.merged, summary.reproducible), (2, true));
+}
+
+#[test]
+fn a_reopened_job_has_all_its_revivals_and_waits_behind_the_others() {
+    let mut harness = Harness::new(Policy::Random);
+    harness.submit(JOB, &specification(1, 1));
+    harness.tell(Event::DataReady { job: JOB });
+    harness.tell(Event::Prepared { job: JOB, base: base(0) });
+    assert_eq!(outcome(&harness.pass_ms(7_000)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
+    harness.submit(JobId(8), &specification(1, 1));
+    harness.tell(Event::DataReady { job: JobId(8) });
+    harness.tell(reopened(JOB, &specification(1, 1), None));
+    let jobs: Vec<JobId> = harness.engine.status().jobs.iter().map(|job| job.job).collect();
+    assert_eq!(jobs, [JobId(8), JOB]);
+    assert!(harness.tell(Event::CancelRequested { job: JobId(8) }).contains(&Action::Prepare { job: JOB }));
+    harness.tell(Event::Prepared { job: JOB, base: base(0) });
+    assert_eq!(outcome(&harness.pass_ms(6_999)), None);
+    assert_eq!(outcome(&harness.pass_ms(1)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
+}
+
+#[test]
+fn a_job_whose_task_failed_everywhere_is_given_up_once_what_is_merged_is_written_and_may_be_reopened() {
+    let specification = specification(1, 2);
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let task = harness.start(JOB, &specification)[0];
+    harness.finish(&task);
+    let task = only_sent(&harness.merged(JOB, 0));
+    let mut actions = harness.failed(&task, Fault::Final);
+    actions.extend(harness.pass_ms(60_000));
+    assert_eq!(outcome(&actions), None, "its first round is not written yet");
+    let actions = harness.validated(JOB, 0);
+    assert_eq!(records(&actions).len(), 1);
+    assert!(matches!(outcome(&actions), Some(Outcome::Failed(FailReason::TaskFailed { .. }))), "{actions:?}");
+    let progress = records(&actions)[0].progress.clone();
+    harness.tell(reopened(JOB, &specification, Some(progress)));
+    harness.tell(Event::ResultsHeld { link: LinkKey(1), job: JOB, held: Vec::new() });
+    let task = only_sent(&harness.tell(Event::Prepared { job: JOB, base: base(1) }));
+    harness.finish(&task);
+    harness.merged(JOB, 1);
+    assert!(summary(&harness.validated(JOB, 1)).reproducible);
+}
+
+#[test]
+fn a_job_that_has_ended_otherwise_or_that_nobody_knows_is_not_reopened() {
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    harness.start(JOB, &specification(1, 1));
+    harness.tell(Event::CancelRequested { job: JOB });
+    let before = harness.engine.status();
+    for job in [JOB, JobId(99)] {
+        assert_eq!(harness.tell(reopened(job, &specification(1, 1), None)), []);
+        assert_eq!(harness.engine.status(), before);
+    }
+}

@@ -325,6 +325,7 @@ fn status(u: &mut Unstructured<'_>) -> Result<JobStatus> {
         submitted_ms,
         ended_ms,
         fingerprint: (state == JobState::Done).then_some(fingerprint),
+        weights: Some(fingerprint).filter(|weights| state.has_failure() && *weights != Digest([0; 32])),
     })
 }
 

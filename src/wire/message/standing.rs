@@ -79,13 +79,17 @@ impl Layout<'_> for JobStatus {
             queue_position: reader.u32()?,
             submitted_ms: reader.u64()?,
             ended_ms: reader.u64()?,
-            fingerprint: Some(reader.digest()?).filter(|digest| *digest != NO_DIGEST),
+            fingerprint: None,
+            weights: None,
         };
+        let model = Some(reader.digest()?).filter(|digest| *digest != NO_DIGEST);
+        *if state.has_failure() { &mut status.weights } else { &mut status.fingerprint } = model;
         let text = reader.sentence()?;
         let has_text = !text.is_empty();
         status.failure = kind.map(|kind| Failure { kind, text });
         if !status.is_consistent() || has_text && status.failure.is_none() {
-            let why = "a code and a text go with a job that failed, was cancelled or is paused, a fingerprint with a done one";
+            let why = "a code and a text go with a job that failed, was cancelled or is paused, a fingerprint with a done \
+                       one, weights with those";
             return reader.fail(Malformation::Refused(why.to_owned()));
         }
         Ok(status)
@@ -101,7 +105,7 @@ impl Layout<'_> for JobStatus {
         out.u32(self.queue_position);
         out.u64(self.submitted_ms);
         out.u64(self.ended_ms);
-        out.bytes(&self.fingerprint.unwrap_or(NO_DIGEST).0);
+        out.bytes(&self.fingerprint.or(self.weights).unwrap_or(NO_DIGEST).0);
         out.sentence(self.failure_text());
     }
 }
@@ -129,7 +133,7 @@ impl Layout<'_> for Listed {
 pub enum OrderVerb {
     /// End it, unless it has ended.
     Cancel = 1,
-    /// Let it go on, if it is paused.
+    /// Let it go on, if it is paused or was given up.
     Resume = 2,
 }
 
@@ -218,6 +222,7 @@ mod tests {
             submitted_ms: 5,
             ended_ms: 0,
             fingerprint: None,
+            weights: None,
         };
         let mut bytes = Vec::new();
         running.encode(&mut bytes);
@@ -229,7 +234,8 @@ mod tests {
             assert!(matches!(decode(&changed).unwrap_err().why, Malformation::Refused(_)), "byte {place}");
         }
         let failure = Some(Failure { kind: FailKind::Paused, text: "no node".to_owned() });
-        let paused = JobStatus { state: JobState::Paused, failure, ..running };
+        let weights = Some(Digest([7; 32]));
+        let paused = JobStatus { state: JobState::Paused, failure, weights, ..running };
         bytes.clear();
         paused.encode(&mut bytes);
         assert_eq!(decode(&bytes), Ok(paused));
@@ -250,6 +256,7 @@ mod tests {
             submitted_ms: 5,
             ended_ms: 6,
             fingerprint: None,
+            weights: None,
         };
         for (takes, bytes) in [(1_024, 1_024), (1_025, 1_024), (1_081, 1_080), (1_082, 1_082), (1 << 20, 1_082)] {
             let mut out = Vec::new();

@@ -427,6 +427,7 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
                 submitted_ms: 1_767_225_600_000,
                 ended_ms: 0,
                 fingerprint: None,
+                weights: None,
             };
             (5, job.into())
         }

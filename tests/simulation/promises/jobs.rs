@@ -118,6 +118,7 @@ fn may_become(was: Option<&JobProgress>, is: Option<&JobProgress>, cause: Option
         (Some(Event::DataReady { .. }), Some(Collecting { .. }), _) => is_in_turn,
         (Some(Event::DataMissing { .. }), Some(Collecting { .. }), _) => is.is_none() && has_ended,
         (Some(Event::ResumeRequested { .. }), Some(Paused { .. }), _) => is_in_turn,
+        (Some(Event::Reopened { .. }), Some(Finished(Outcome::Failed(_))), _) => is_in_turn && !has_ended,
         (Some(Event::Expired { .. }), Some(Finished(_)), _) => is.is_none(),
         (
             Some(Event::CancelRequested { .. }),
@@ -139,6 +140,7 @@ fn is_about(event: &Event, job: JobId) -> bool {
         | Event::DataReady { job: about }
         | Event::DataMissing { job: about, .. }
         | Event::ResumeRequested { job: about }
+        | Event::Reopened { job: about, .. }
         | Event::CancelRequested { job: about }
         | Event::Expired { job: about } => *about == job,
         _ => false,

@@ -55,6 +55,10 @@ impl Outcomes {
                 match outcome {
                     Outcome::Done(summary) => self.assert_done(view, plan, summary),
                     Outcome::Failed(reason) => {
+                        if let FailReason::NoNodes { .. } | FailReason::TaskFailed { .. } = reason {
+                            let step = view.bases[job].step;
+                            assert!(step <= view.journal.steps(*job), "a job is given up before its steps are written");
+                        }
                         assert!(!may_pause(view, *job, reason, paused), "a job fails that may be paused");
                         self.assert_failed(view, plan, reason, nodes, tasks);
                     }

@@ -215,7 +215,7 @@ impl Tasks {
             Event::LinkUp { .. } if self.out.iter().any(|out| out.is_of_blocks) => {
                 self.noted.push("nodes joined in a step of blocks");
             }
-            Event::Restored { job, .. } => drop(self.restored.insert(*job)),
+            Event::Restored { job, .. } | Event::Reopened { job, .. } => drop(self.restored.insert(*job)),
             Event::LinkDown { link, .. } => self.lose(*link),
             Event::UpdateComing { link, attempt } => {
                 let coming = self.out.iter_mut().filter(|out| out.link == *link && out.attempt == *attempt);

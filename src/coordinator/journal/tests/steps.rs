@@ -29,6 +29,7 @@ fn written(on_task_failure: OnTaskFailure, steps: u64, updates: u64) -> Vec<u8> 
     let state = StoredState {
         sequence: 1,
         submitted_as: 1,
+        lived_ms: 0,
         submit: Arc::new(submit_payload(job, &specification)),
         specification: Arc::new(specification),
         status,

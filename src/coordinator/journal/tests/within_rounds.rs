@@ -178,7 +178,7 @@ fn a_job_in_steps_is_read_back_as_it_was_after_each_record_and_told_page_by_page
         let failure = failure(FailKind::TaskFailed, "a task failed everywhere");
         let ended =
             JobStatus { state: JobState::Failed, failure, rounds_done, ended_ms: 9_000, ..status(job, &specification) };
-        harness.order(JournalCommand::End { status: ended, summary: None });
+        harness.order(JournalCommand::End { status: ended, summary: None, lived_ms: 1 });
         check_pages(&harness.writer.archive, job, &specification, RECORDS[RECORDS.len() - 1].end);
         for seen in 0..=4 {
             let due: Vec<_> = (seen + 1..=4).map(round_summary).collect();

@@ -1,0 +1,79 @@
+//! What the driver does with jobs that are wanted again: one that is paused goes on with what it has, one that was given up
+//! with what is kept of it, which the journal reads back. Decides nothing.
+
+use super::Driver;
+use crate::coordinator::handles::Client;
+use crate::coordinator::job_registry::Refusal;
+use crate::coordinator::journal::{JournalCommand, Recalled};
+use crate::engine::Event;
+use crate::job::JobId;
+use crate::net::IpAddr;
+use crate::wire::message::Error;
+use crate::wire::{ErrorCode, MessageType};
+
+impl Driver {
+    /// A client wants a job to go on. It is answered with how the job stands then, which may be as before.
+    pub(super) fn resume(&mut self, client: &Client, request: u32, job: JobId) {
+        if let Some(open) = self.jobs.get(job)
+            && open.paused.take().is_some()
+        {
+            open.goes_on = true;
+            log::info!("job {job} is resumed");
+            self.event_log.say("job", job, || "is resumed");
+            self.write(JournalCommand::Resume { job });
+            self.tell(Event::ResumeRequested { job });
+        } else if let Some(ended) = self.ended.get_mut(job).filter(|ended| ended.status.may_be_resumed()) {
+            if !self.writes_weights && !self.jobs.keeps(job) {
+                let text = format!(
+                    "job {job} cannot go on: it was kept in memory only, and has made room for others; submit it again under \
+                     another id, and give the coordinator a --state-dir so that jobs are kept on the disk"
+                );
+                let _ = client.link.answer(request, &Error::new(ErrorCode::JobData, ABOUT, text).into());
+                return;
+            }
+            ended.resuming.push((client.clone(), request));
+            if ended.resuming.len() == 1 && ended.waiting.is_none() {
+                self.write(JournalCommand::Recall { job });
+            }
+            return;
+        }
+        self.list(client, request, Some(job));
+    }
+
+    /// What is kept of a job is here, or cannot be had: whoever wants it to go on is answered.
+    pub(super) fn recalled(&mut self, job: JobId, recalled: Result<Box<Recalled>, String>) {
+        let Some(ended) = self.ended.get_mut(job) else { return };
+        let asked = std::mem::take(&mut ended.resuming);
+        let Some((first, _)) = asked.first() else { return };
+        let reopened = self.reopen(job, recalled, first.link.peer().address.ip());
+        for (client, request) in asked {
+            match &reopened {
+                Ok(()) => self.list(&client, request, Some(job)),
+                Err(error) => drop(client.link.answer(request, &error.clone().into())),
+            }
+        }
+        self.keep_the_last();
+    }
+
+    fn reopen(&mut self, job: JobId, recalled: Result<Box<Recalled>, String>, address: IpAddr) -> Result<(), Error> {
+        let fault = |text: String| Error::new(ErrorCode::Internal, ABOUT, text);
+        let Recalled { restored, writer } = *recalled.map_err(fault)?;
+        let (specification, progress) = (restored.state.specification.clone(), restored.state.progress.clone());
+        let refused = |refusal: Refusal| Error { about: ABOUT, ..refusal.error() };
+        self.jobs.check(job, &specification, address).map_err(refused)?;
+        if let Err(why) = self.jobs.reopen(restored) {
+            self.jobs.release(job);
+            return Err(fault(format!("job {job} cannot go on: {why}; submit it again")));
+        }
+        self.ended.forget(job);
+        let rounds_done = progress.as_ref().map_or(0, |progress| progress.rounds_done());
+        log::info!("job {job} is resumed after round {rounds_done} of {}", specification.rounds);
+        self.event_log.say("job", job, || "is resumed");
+        self.write(JournalCommand::Reopen { job, writer });
+        self.tell(Event::Reopened { job, specification, progress: progress.map(Box::new) });
+        Ok(())
+    }
+}
+
+/// What the answers speak of.
+const ABOUT: u8 = MessageType::Order as u8;
