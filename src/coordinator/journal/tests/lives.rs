@@ -291,7 +291,7 @@ impl Life {
             let fingerprint = summary.as_ref().map(|summary| summary.fingerprint);
             let status =
                 JobStatus { state, failure, rounds_done, ended_ms, fingerprint, ..status(id, &job.specification) };
-            (Moment { state, ..last }, JournalCommand::End { status, summary })
+            (Moment { state, ..last }, JournalCommand::End { status, summary, lived_ms: self.ended })
         } else if dice == 1 {
             (Moment { state: JobState::Paused, ..last }, paused(id))
         } else {

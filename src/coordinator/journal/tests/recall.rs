@@ -55,7 +55,7 @@ fn a_job_that_was_given_up_is_read_back_whole_and_written_on_behind_its_last_rou
         // It may end as any other does.
         harness.end_after(job, 4);
         assert!(harness.writer.retention.ended_bytes() > kept);
-        assert_eq!(harness.writer.archive.rounds(job).len(), 4);
+        assert_eq!(harness.writer.archive.rounds(job).unwrap().len(), 4);
     }
 }
 
@@ -72,7 +72,7 @@ fn a_job_is_not_gone_on_with_whose_data_is_damaged() {
     std::fs::write(data, b"something else").unwrap();
     let why = recall(&mut harness, job).err().expect("a refusal");
     assert!(why.contains("is missing or damaged; submit it again"), "{why}");
-    assert_eq!(harness.writer.archive.rounds(job).len(), 1, "what there is of it is still told");
+    assert_eq!(harness.writer.archive.rounds(job).unwrap().len(), 1, "what there is of it is still told");
 }
 
 #[test]
