@@ -126,7 +126,7 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     Ok(Whole { state, weights, rounds, starts, state_bytes, generation, has_settled: false })
 }
 
-/// How many rounds are in a state's ledger, if all of it is right; what is told of them, if the job has not ended; and where the
+/// How many rounds are in a state's ledger, if all of it is right; what is told of them, if the job may go on; and where the
 /// blocks in its file begin.
 fn rounds(directory: &Directory, state: &StoredState) -> Result<(u64, Vec<RoundSummary>, Vec<Start>), Unread> {
     let job = state.job();
@@ -135,7 +135,7 @@ fn rounds(directory: &Directory, state: &StoredState) -> Result<(u64, Vec<RoundS
     if file_bytes < bytes {
         return Err(Unread::Damaged(format!("its ledger has {file_bytes} bytes, and {bytes} are needed")));
     }
-    let mut walked = Walked::new(&state.specification, state.status.ended_ms == 0);
+    let mut walked = Walked::new(&state.specification, state.status.ended_ms == 0 || state.status.may_be_resumed());
     let mut take = |block: Result<Block, LedgerError>| {
         let block = block.map_err(|error| match error {
             LedgerError::Disk(why) => directory.ledger_error(job, why).into(),
