@@ -64,7 +64,7 @@ fn what_adam_remembers_survives_the_death_of_a_node_and_of_the_coordinator() {
     let directory = tempfile::tempdir().unwrap();
     let state = file_in(&directory, "state");
     let options = ["--state-dir", state.to_str().unwrap()];
-    let (port, mut fleet) = (reserve_port(), nodes(4, "0.5", &["--load-delay", "0.05"]));
+    let (port, mut fleet) = (reserve_port(), nodes(4, "1", &["--load-delay", "0.05"]));
     let mut coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
     let mut client = Client::at(port, &ADAM);
     let job = client.await_accepted()["job"].as_str().unwrap().to_owned();
@@ -132,6 +132,8 @@ fn a_state_whose_outer_part_is_damaged_counts_as_damaged_weights_do() {
     }
     let coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
     coordinator.await_line("the state of its outer optimiser does not have its digest");
+    // It answers once the journal is read, and then the files have been moved.
+    assert_eq!(ask(&coordinator, &["jobs"]).exit, Some(0));
     assert_eq!(fs::read_dir(state.join("damaged")).unwrap().count(), 1);
 }
 

@@ -225,7 +225,7 @@ fn a_connection_that_ends_without_a_word_is_no_event() {
 fn dialler() -> (Peer, JoinHandle<Ended>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let dials = thread::spawn(move || client(["127.0.0.1", &port, "jobs"]));
+    let dials = thread::spawn(move || client(["127.0.0.1", &port, "jobs", "--retry-for", "0"]));
     let mut peer = Peer::new(listener.accept().unwrap().0);
     assert!(matches!(peer.receive().message(), Message::Hello(_)));
     (peer, dials)

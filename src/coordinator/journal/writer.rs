@@ -188,10 +188,10 @@ impl Writer {
             JournalCommand::Recall { job } => self.recall(job),
             JournalCommand::Reopen { job, writer } => self.reopen(job, writer),
             JournalCommand::Lived(lived) => {
-                if let Some(directory) = &self.directory
-                    && let Err(error) = directory.write_lived(lived)
-                {
-                    log::warn!("{error}; jobs that have ended may be kept longer for that");
+                match self.directory.as_ref().map(|directory| directory.write_lived(lived)) {
+                    Some(Err(error)) if error.doing == Doing::Sync => self.failed(&error, false)?,
+                    Some(Err(error)) => log::warn!("{error}; jobs that have ended may be kept longer for that"),
+                    Some(Ok(())) | None => {}
                 }
             }
             JournalCommand::Forget { job } => self.forget(job)?,
