@@ -11,7 +11,7 @@
 //! | [`wire`] | bytes <-> values: header, frames, messages, error codes, limits; the session's rules; what people type and HTTP asks for | sockets, threads, clock, log |
 //! | [`net`] | the only user of `std::net`: listen, dial, deadlines, caps, handshake, reader and writer of a link, the console | what is being trained |
 //! | [`model`] | the mathematics: network, recipe, local training, loss and metrics, kernels, merging, outer optimiser, model file | network, threads, files other than its own format |
-//! | `dataset` | CSV -> matrices, scaling, validation split, shards | network |
+//! | `dataset` | files -> columns and their kinds -> schema -> matrices, targets, validation split, shards | network |
 //! | [`job`] | the vocabulary of jobs, shared by all three programs: specification, status, what came of rounds and tasks, outcome, profile | how it travels, is written down or runs |
 //! | `engine` | the deciding core, pure: `handle(now, event) -> actions` | sockets, threads, channels, clock, files, log, tensors |
 //! | `coordinator` | the threads around the engine: server, links, pollers, merging, the journal | policy: it obeys the engine's actions |

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use common::skip;
 
+use gradwire::dataset::Schema;
 use gradwire::model::file::ModelFile;
 use gradwire::model::scaling::Target;
 use gradwire::model::{Kernel, predict};
@@ -68,10 +69,16 @@ fn trained(
     (data, model)
 }
 
+/// The number that a file's digits of a value say.
+fn written(value: f32) -> f64 {
+    value.to_string().parse().unwrap()
+}
+
 /// What gradwire takes the rows for.
 fn predicted(model: &Path, rows: &[[f32; FEATURES]]) -> Vec<String> {
     let model = ModelFile::read(model).unwrap();
-    let scaled = |row: &[f32; FEATURES]| row.iter().zip(&model.scaling).map(|(x, scale)| scale.apply(*x)).collect();
+    let scaled =
+        |row: &[f32; FEATURES]| row.iter().zip(&model.scaling).map(|(x, scale)| scale.apply(written(*x))).collect();
     let values: Vec<f32> = rows.iter().flat_map(|row| -> Vec<f32> { scaled(row) }).collect();
     let classes = predict(Kernel::best(), &model.network, model.activation, &model.parameters, &values).unwrap();
     let Target::Classes(names) = &model.target else { panic!("{:?}", model.target) };
@@ -111,7 +118,7 @@ fn follow(bytes: &[u8], network: &str, rows: &[[f32; FEATURES]]) -> (About, Vec<
     let cut = |x: f32| if x.abs() < 2f32.powi(-40) { 0.0 } else { x };
 
     let outputs = |row: &[f32; FEATURES]| {
-        let scaled = row.iter().zip(&means).zip(&inverses).map(|((x, mean), by)| ((f64::from(*x) - mean) * by) as f32);
+        let scaled = row.iter().zip(&means).zip(&inverses).map(|((x, mean), by)| ((written(*x) - mean) * by) as f32);
         let mut x: Vec<f32> = scaled.map(cut).collect();
         for layer in 0..3 {
             let (weight, bias) = (tensor(format!("layer.{layer}.weight")), tensor(format!("layer.{layer}.bias")));
@@ -236,4 +243,56 @@ fn the_documents_program_predicts_what_gradwire_predicts_and_finds_the_rows_that
     let first_words = |line: &str, from: usize| line.split(' ').skip(from).take(3).collect::<Vec<_>>().join(" ");
     assert_eq!(first_words(found, 0), first_words(said, 2), "{counted}");
     assert!(found.contains(" of 180 validation rows"), "{counted}");
+}
+
+/// Rows of every kind of column, some values missing, whose class follows from all of them.
+fn mixed() -> Vec<[String; 6]> {
+    let mut state = 7u32;
+    let mut below = |bound: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % bound
+    };
+    let row = |_| {
+        let (girth, color, bloom, hour, price) = (below(900), below(4), below(2), below(24), below(5_000));
+        let sum = girth / 100 + 2 * color + 3 * bloom + hour / 4 + price / 1_000;
+        let or_missing = |text: String, part: u32| if part == 0 { "NA".to_owned() } else { text };
+        [
+            or_missing(format!("{}.{}", girth / 10, girth % 10), below(9)),
+            or_missing(["red", "green", "dark blue", "white"][color as usize].to_owned(), below(11)),
+            ["no", "Yes"][bloom as usize].to_owned(),
+            or_missing(format!("2024-03-{:02} {hour:02}:15", 1 + below(28)), below(13)),
+            format!("$ {},{:03}", 1 + price / 1_000, price % 1_000),
+            ["oak", "elm"][usize::from(sum > 12)].to_owned(),
+        ]
+    };
+    (0..600).map(row).collect()
+}
+
+#[test]
+fn the_documents_program_makes_the_schemas_inputs_of_every_kind_of_column() {
+    let directory = TempDir::new().unwrap();
+    let [data, path] = ["mixed.csv", "model.safetensors"].map(|name| directory.path().join(name));
+    let rows = mixed();
+    let lines: String = rows.iter().map(|row| format!("\"{}\"\n", row.join("\",\""))).collect();
+    fs::write(&data, format!("girth,color,bloom,seen,price,kind\n{lines}")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+    command.args(["--local", "2", "--hidden", "12", "--rounds", "6", "--quiet"]);
+    let output = command.arg("--data").arg(&data).arg("--out").arg(&path).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+
+    let model = ModelFile::read(&path).unwrap();
+    let schema: Value = serde_json::from_str(model.schema.as_deref().unwrap()).unwrap();
+    let schema = Schema::from_json(&schema).unwrap();
+    assert_eq!((schema.input_names(), schema.scales()), (model.feature_names.clone(), model.scaling.clone()));
+    let inputs = |row: &[String; 6]| schema.transform(&row.each_ref().map(String::as_str)).unwrap();
+    let values: Vec<f32> = rows.iter().flat_map(inputs).collect();
+    let classes = predict(Kernel::best(), &model.network, model.activation, &model.parameters, &values).unwrap();
+    let names = ["elm", "oak"];
+    let wanted: Vec<&str> = classes.into_iter().map(|class| names[class as usize]).collect();
+    let right = wanted.iter().zip(&rows).filter(|(name, row)| **name == row[5]).count();
+    assert!(right > 450, "{right} of 600 rows are right: the inputs are not those of the rows");
+
+    let Some([printed, _]) = program(&directory, &path, &data) else { return };
+    let differ = printed.lines().zip(&wanted).filter(|(said, wanted)| said != *wanted).count();
+    assert!(printed.lines().count() == 600 && differ <= 1, "{differ} rows differ");
 }

@@ -6,6 +6,7 @@ use common::book;
 use common::definition::{self, Definition, OuterDescent, Thresholds, schedule_part, steps};
 use gradwire::digest::Digest;
 use gradwire::model::random::{Purpose, Stream};
+use gradwire::model::scaling::FeatureScale;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
     ARITHMETIC, Activation, BatchSize, BlockRange, ExactSum, GradientSteps, GradientSum, Initialisation, Kernel,
@@ -40,6 +41,18 @@ fn every_vector_here_is_the_documents() {
     says("`3f941d42 3f002ed0 bfdb6db7 00000000`");
     for (_, median) in MEDIANS {
         says(&format!("`{median}`"));
+    }
+}
+
+#[test]
+fn features_are_scaled_as_published() {
+    let cases: [&[f64]; 2] =
+        [&[1_700_000_000_000.0, 1_700_000_000_100.0, 1_700_000_000_300.0], &[0.1, 0.2, 1e16, -1e16, 0.4]];
+    for values in cases {
+        let scale = FeatureScale::standardising(values.iter().copied());
+        let inputs: Vec<f32> = values.iter().map(|&value| scale.apply(value)).collect();
+        let (mean, inverse) = (scale.mean().to_bits(), scale.inverse_deviation().to_bits());
+        says(&format!("mean {mean:016x} inverse_deviation {inverse:016x} inputs {}", hex(&inputs)));
     }
 }
 

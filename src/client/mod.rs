@@ -11,6 +11,7 @@
 //! | `inspect` | what a model file says |
 //! | `conversation` | a connection to the coordinator, its questions and answers |
 //! | `connection_error` | why there is no answer, and whether to ask again |
+//! | `schema` | what training would make of a data file |
 //! | `retry` | when a coordinator that cannot be had is dialled again |
 //! | `standing` | how jobs stand |
 //! | `watching` | a job, watched to its end over as many connections as it takes |
@@ -41,6 +42,7 @@ mod plan;
 mod recompute;
 mod render;
 mod retry;
+mod schema;
 mod score;
 mod standing;
 mod verdict;
@@ -58,6 +60,7 @@ pub use inspect::inspect;
 pub use options::{Access, Command, JobName, Options, OuterOptions, Output, RecipeName, Target};
 pub use plan::Plan;
 use render::Renderer;
+pub use schema::schema;
 use watching::{Watching, Way};
 
 /// Trains a job at a coordinator.
@@ -79,8 +82,9 @@ fn run(
     if let Some(out) = &options.out {
         plan::check_output(out)?;
     }
-    let Plan { work, objects } = plan;
+    let Plan { work, objects, report, warnings } = plan;
     let renderer = Renderer::new(options.output, options.profile, &work);
+    renderer.data(report.as_ref(), &warnings)?;
     let out = options.out.as_deref();
     Watching { access, work: &work, way: Way::Submit(objects), out, interrupts, renderer, is_local }.run(None)
 }

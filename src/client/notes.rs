@@ -26,6 +26,8 @@ pub struct Words {
     pub scaling: Vec<FeatureScale>,
     /// What is right about the validation rows without a model, if that is told.
     pub baseline: Option<Baseline>,
+    /// How a raw row becomes inputs, if that is told: the data set's schema as JSON.
+    pub schema: Option<Value>,
 }
 
 impl Words {
@@ -54,6 +56,9 @@ impl Words {
             Some(Baseline::Mean { squared, absolute, variation }) => {
                 notes["baseline"] = json!({"squared": squared, "absolute": absolute, "variation": variation});
             }
+        }
+        if let Some(schema) = &self.schema {
+            notes["schema"] = schema.clone();
         }
         let notes = notes.to_string().into_bytes();
         (notes.len() <= NOTES_BYTES_MAX).then_some(notes)
@@ -100,6 +105,7 @@ impl Words {
             target,
             scaling: scales.collect::<Option<_>>()?,
             baseline,
+            schema: notes.get("schema").cloned(),
         };
         let fit = means.len() == inverses.len()
             && words.scaling.len() == inputs
@@ -150,6 +156,7 @@ mod tests {
             feature_names: vec!["wid\\th".to_owned(), String::new()],
             target: Target::Classes(vec!["oak".to_owned(), "\u{1F333}".to_owned(), "\u{0}".to_owned()]),
             baseline: Some(Baseline::Class { class: 2, errors: 7 }),
+            schema: Some(json!({"format": "gradwire schema 1", "columns": [{"mean": 0.1 + 0.2}]})),
             scaling: vec![
                 FeatureScale::new(0.1 + 0.2, 1.0 / 3.0).unwrap(),
                 FeatureScale::new(-f64::MIN_POSITIVE, f64::MAX).unwrap(),
@@ -164,7 +171,7 @@ mod tests {
         assert_eq!(words().to_notes(), Some(notes));
         let notes = of_numbers().to_notes().unwrap();
         assert_eq!(Words::from_notes(&notes, &training(2, 2, Loss::SquaredError)), Some(of_numbers()));
-        let untold = Words { baseline: None, ..of_numbers() };
+        let untold = Words { baseline: None, schema: None, ..of_numbers() };
         let notes = untold.to_notes().unwrap();
         assert_eq!(Words::from_notes(&notes, &training(2, 2, Loss::SquaredError)), Some(untold));
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::config::Name;
-use crate::dataset::{Task, ValidationSplit};
+use crate::dataset::{ReadOptions, ValidationSplit};
 use crate::job::{JobId, OnNoNodes, OnTaskFailure};
 use crate::model::{Activation, Merge, Optimiser, OuterOptimiser, OuterSchedule};
 use crate::wire::text::JobPrefix;
@@ -17,8 +17,8 @@ use crate::wire::text::JobPrefix;
 pub struct Options {
     /// The data; the built-in letters if none.
     pub data: Option<PathBuf>,
-    /// What the last column is.
-    pub task: Task,
+    /// How they are read.
+    pub read: ReadOptions,
     /// The recipe to start from.
     pub recipe: RecipeName,
     /// Rounds.

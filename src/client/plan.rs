@@ -7,10 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::notes::Words;
-use super::options::{Options, OuterOptions, RecipeName};
+use super::options::{Options, OuterOptions, Output, RecipeName};
 use super::work::Work;
-use crate::cli::{Exit, Failure};
-use crate::dataset::{Block, Dataset, Preparation, Scaling, Sharding, Target, Targets, Task};
+use crate::cli::{self, Exit, Failure};
+use crate::dataset::{
+    Block, Dataset, DatasetError, Fault, Preparation, Report, Scaling, Sharding, Target, Targets, Task,
+};
 use crate::digest::Digest;
 use crate::disk;
 use crate::job::{JobId, Operation, RowsRef, Specification};
@@ -64,6 +66,10 @@ pub struct Plan {
     pub work: Work,
     /// The objects that the specification names.
     pub objects: Arc<Store>,
+    /// What was decided of a user's file.
+    pub report: Option<Report>,
+    /// Sentences about the data for the user.
+    pub warnings: Vec<String>,
 }
 
 impl Plan {
@@ -73,8 +79,11 @@ impl Plan {
         let defaults = options.recipe.defaults();
         let dataset = match &options.data {
             None => Dataset::built_in(),
-            Some(path) => Dataset::read(path).map_err(|error| usage(&error))?,
+            Some(path) => Dataset::read(path, &options.read).map_err(|error| refused(&error, options.output))?,
         };
+        if options.validate_split.is_some() && dataset.says_which_validate() {
+            return Err(usage(&DatasetError { file: dataset.name().to_owned(), fault: Fault::TwoSplits }));
+        }
         let start = match &options.start_from {
             None => None,
             Some(path) => Some(ModelFile::read(path).map_err(|error| usage(&error))?),
@@ -84,19 +93,19 @@ impl Plan {
             RecipeName::Classic => dataset.classic_split(),
         });
         let preparation = Preparation {
-            task: options.task,
             split,
             scaling: defaults.scaling,
             sharding: defaults.sharding,
             shards: options.shards.unwrap_or(defaults.shards),
             seed: options.seed,
         };
-        if (options.task, options.recipe) == (Task::Regress, RecipeName::Classic) {
+        if (dataset.task(), options.recipe) == (Task::Regress, RecipeName::Classic) {
             return Err(usage(
                 &"the recipe classic tells classes apart: leave out --recipe classic, or --task regress",
             ));
         }
-        let mut prepared = dataset.prepare(&preparation).map_err(|error| usage(&error))?;
+        let mut prepared = dataset.prepare(&preparation).map_err(|error| refused(&error, options.output))?;
+        let report = options.data.as_ref().map(|_| dataset.report(Some(&prepared.schema)));
         let hidden = options.hidden.clone().unwrap_or_else(|| vec![defaults.hidden]);
         let outputs = prepared.target.outputs() as u32;
         let network = Network::new(prepared.features as u32, &hidden, outputs).map_err(|error| usage(&error))?;
@@ -140,6 +149,7 @@ impl Plan {
             target: prepared.target,
             scaling: prepared.scaling,
             baseline: Some(baseline),
+            schema: Some(prepared.schema.to_json()),
         };
         let specification = Specification {
             training: Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed },
@@ -164,8 +174,18 @@ impl Plan {
         let specification = specification.checked().map_err(|error| usage(&error))?;
         let job = options.job.unwrap_or_else(|| JobId(net::random_u128()));
         let semantic = specification::semantic_digest(&specification);
-        Ok(Plan { work: Work { job, specification, semantic, words: Some(words) }, objects })
+        let warnings = prepared.warnings;
+        Ok(Plan { work: Work { job, specification, semantic, words: Some(words) }, objects, report, warnings })
     }
+}
+
+/// Why data are refused, which scripts read as JSON.
+pub(super) fn refused(error: &DatasetError, output: Output) -> Failure {
+    if output == Output::Json {
+        // Whoever has closed the pipe reads the sentence.
+        let _ = cli::print(&error.to_json().to_string());
+    }
+    Failure::new(Exit::Usage, error)
 }
 
 /// Rows of a batch whose gradients are merged, where no number is asked for: some thirty batches in an epoch, and enough rows for

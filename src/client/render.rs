@@ -12,6 +12,7 @@ use super::options::{Access, Output};
 use super::score::Measure;
 use super::work::Work;
 use crate::cli::{self, Failure};
+use crate::dataset::Report;
 use crate::job::{JobId, JobState, NodeTasks, RoundSummary, Specification, Summary};
 use crate::wire::ErrorCode;
 use crate::wire::message::{Accepted, Notice, NoticeKind};
@@ -45,6 +46,25 @@ impl Renderer {
     /// A sentence for the person at the terminal.
     pub(super) fn say(&self, text: &str) {
         say(text);
+    }
+
+    /// What was decided of a data file, and what is doubtful about it.
+    pub(super) fn data(&self, report: Option<&Report>, warnings: &[String]) -> Result<(), Failure> {
+        match self.output {
+            Output::Table => {
+                report.iter().flat_map(|report| report.lines()).for_each(|line| self.say(&line));
+                warnings.iter().for_each(|warning| self.say(warning));
+            }
+            Output::Quiet => {}
+            Output::Json => {
+                if let Some(report) = report {
+                    let mut event = report.to_json();
+                    event["warnings"] = warnings.into();
+                    print_json(&event)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Which job is about to be watched, and where.

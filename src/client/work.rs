@@ -111,6 +111,7 @@ impl Work {
             specification: self.described(words, reached),
             scaling: words.scaling.clone(),
             feature_names: words.feature_names.clone(),
+            schema: words.schema.as_ref().map(ToString::to_string),
             target: words.target.clone(),
             parameters,
         };

@@ -1,12 +1,18 @@
-//! Why data cannot be used. Owns the causes and their sentences; does not know how they are found.
+//! Why data cannot be used. Owns the causes and their sentences, for a person and as JSON; does not know how they are found.
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
+use super::place::{Column, FieldLocation, Quoted, listed};
+use super::refusal::Refusal;
 use crate::job::{ROWS_MAX, SHARDS_MAX};
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
 
-/// Characters of somebody's text that a sentence quotes, at most.
-const QUOTED_CHARACTERS_MAX: usize = 40;
+/// Columns that a sentence lists, at most.
+const COLUMNS_SHOWN_MAX: usize = 3;
+/// Names of columns that a sentence lists, at most.
+const NAMES_SHOWN_MAX: usize = 10;
 
 /// Data that cannot be used: which, and why. Shown as one sentence that names the place and says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,24 +21,6 @@ pub struct DatasetError {
     pub file: String,
     /// The cause.
     pub fault: Fault,
-}
-
-/// A column by its number, counted from 1, and its name where the file has a header.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// Counted from 1.
-    pub number: usize,
-    /// What the header calls it.
-    pub name: Option<String>,
-}
-
-/// A field's place. Lines count from 1 and include blank ones; a record of several lines counts by its first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldLocation {
-    /// The line.
-    pub line: u64,
-    /// The column.
-    pub column: Column,
 }
 
 /// What is wrong with data, or with what is asked of it.
@@ -47,6 +35,20 @@ pub enum Fault {
         /// The system's reason.
         cause: String,
     },
+    /// Another format, which a command converts.
+    Foreign {
+        /// What it is.
+        what: &'static str,
+        /// The command, with FILE for the file's name.
+        command: String,
+    },
+    /// An array that cannot be used.
+    Array {
+        /// What is wrong with it, and the cure.
+        cause: String,
+    },
+    /// Between the first reading and the second, the file has become another.
+    Changed,
     /// Nothing but white space.
     Empty,
     /// A header, and no rows.
@@ -59,16 +61,16 @@ pub enum Fault {
         /// The first line that is not blank.
         line: u64,
     },
-    /// A line of more or fewer columns than the first.
+    /// Lines of more or fewer columns than the others.
     Ragged {
-        /// The line.
-        line: u64,
-        /// Its columns.
-        got: usize,
-        /// The first line.
-        first_line: u64,
-        /// The first line's columns.
+        /// Columns of most lines.
         expected: usize,
+        /// Lines that have as many.
+        fitting: u64,
+        /// Lines that have not.
+        lines: u64,
+        /// Some of these, with their columns.
+        examples: Vec<(u64, usize)>,
     },
     /// A quoted field that the file's end cuts off.
     OpenQuote {
@@ -96,51 +98,83 @@ pub enum Fault {
     },
     /// More distinct labels than a network tells apart.
     TooManyClasses {
-        /// Where the first label too many stands.
-        place: FieldLocation,
+        /// The label's column.
+        column: Column,
     },
     /// The memory does not suffice.
     OutOfMemory {
-        /// The line that did not fit.
-        line: u64,
+        /// Rows of the data.
+        rows: u64,
+        /// Columns in use.
+        columns: usize,
     },
-    /// A field that is not UTF-8.
-    NotUtf8 {
-        /// The field.
-        place: FieldLocation,
+    /// Values that are not of their column's kind, or missing where they are refused.
+    Refused {
+        /// What is refused, by column.
+        refusals: Vec<Refusal>,
     },
-    /// An empty field, or one of the usual marks for a missing value.
-    Missing {
-        /// The field.
-        place: FieldLocation,
-        /// The mark; may be empty.
-        got: String,
+    /// An option names a column that is not there.
+    UnknownColumn {
+        /// The option.
+        option: &'static str,
+        /// The name or number.
+        wanted: String,
+        /// The columns that there are.
+        columns: Vec<Column>,
     },
-    /// Text where a number should be.
-    NotANumber {
-        /// The field.
-        place: FieldLocation,
-        /// The text.
-        got: String,
+    /// An option names a column by a name that several have.
+    AmbiguousColumn {
+        /// The option.
+        option: &'static str,
+        /// The name.
+        wanted: String,
+        /// The numbers of the columns with this name.
+        numbers: Vec<usize>,
     },
-    /// NaN, an infinity, or a number beyond f32.
-    NotFinite {
-        /// The field.
-        place: FieldLocation,
-        /// The text.
-        got: String,
+    /// A column has two parts to play that exclude each other.
+    Contradiction {
+        /// The column.
+        column: Column,
+        /// The options.
+        options: (&'static str, &'static str),
     },
-    /// Text where a target to be fitted should be, or a number that f32 cannot hold.
-    TargetNotANumber {
-        /// The field.
-        place: FieldLocation,
-        /// The text.
-        got: String,
+    /// No column is left to learn from.
+    NoFeatures {
+        /// Those that are left out, and why.
+        left_out: Vec<(Column, String)>,
+    },
+    /// Categories become more inputs than a network takes.
+    TooWide {
+        /// The inputs.
+        inputs: usize,
+        /// Inputs allowed.
+        inputs_max: usize,
+        /// The columns that come to most, and to how many.
+        widest: Vec<(Column, usize)>,
+    },
+    /// Several labels, which only numbers can be.
+    SeveralLabels,
+    /// No row has a label.
+    NoLabels {
+        /// The label's column.
+        column: Column,
     },
     /// All rows have the same label.
     OneClass {
         /// The label.
         label: String,
+        /// Its column.
+        column: Column,
+    },
+    /// All rows have the same number for their target.
+    OneTarget {
+        /// Its column.
+        column: Column,
+    },
+    /// The file of the validation rows has other columns.
+    OtherColumns {
+        /// What differs.
+        what: String,
     },
     /// The split leaves no row to train on.
     NothingToTrain {
@@ -154,6 +188,10 @@ pub enum Fault {
         /// Rows of the data.
         rows: usize,
     },
+    /// Two ways to say which rows validate.
+    TwoSplits,
+    /// Rows of one group on both sides of a split that does not look at groups.
+    GroupsNeedAShare,
     /// A label that a validation row has and no training row.
     UntrainedLabel {
         /// The label.
@@ -175,36 +213,11 @@ pub enum Fault {
     },
 }
 
-impl fmt::Display for Column {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "column {}", self.number)?;
-        match &self.name {
-            Some(name) => write!(f, " ({})", Quoted(name)),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for FieldLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, {}", self.line, self.column)
-    }
-}
-
-/// Text from a file as a sentence shows it: in quotes, escaped, and cut where it is long.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.char_indices().nth(QUOTED_CHARACTERS_MAX) {
-            Some((end, _)) => write!(f, "{:?}...", &self.0[..end]),
-            None => write!(f, "{:?}", self.0),
-        }
-    }
-}
-
 impl fmt::Display for DatasetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Fault::Foreign { what, command } = &self.fault {
+            return write!(f, "{}: this is {what}; convert it: {}", self.file, command.replace("FILE", &self.file));
+        }
         // Faults of a place continue the file's name with it ("data.csv, line 7: ..."), faults of the whole explain it.
         let separator = if self.fault.has_line() { ", " } else { ": " };
         write!(f, "{}{separator}{}", self.file, self.fault)
@@ -213,33 +226,54 @@ impl fmt::Display for DatasetError {
 
 impl std::error::Error for DatasetError {}
 
+impl DatasetError {
+    /// The same as JSON: the file, the sentence, and what is refused by column.
+    pub fn to_json(&self) -> Value {
+        let mut value = json!({"event": "refused", "file": self.file, "text": self.to_string()});
+        if let Fault::Refused { refusals } = &self.fault {
+            value["columns"] = refusals.iter().map(Refusal::to_json).collect();
+        }
+        value
+    }
+}
+
 impl Fault {
     /// Whether the sentence begins with a line.
     fn has_line(&self) -> bool {
         match self {
             Self::HeaderOnly { .. }
             | Self::OneColumn { .. }
-            | Self::Ragged { .. }
             | Self::OpenQuote { .. }
             | Self::LongLine { .. }
             | Self::TooManyFeatures { .. }
             | Self::TooManyRows { .. }
-            | Self::TooManyClasses { .. }
-            | Self::OutOfMemory { .. }
-            | Self::NotUtf8 { .. }
-            | Self::Missing { .. }
-            | Self::NotANumber { .. }
-            | Self::NotFinite { .. }
-            | Self::TargetNotANumber { .. }
             | Self::UntrainedLabel { .. }
             | Self::OutOfScale { .. } => true,
             Self::NotFound
             | Self::Directory
             | Self::Unreadable { .. }
+            | Self::Foreign { .. }
+            | Self::Array { .. }
+            | Self::Changed
             | Self::Empty
+            | Self::Ragged { .. }
+            | Self::TooManyClasses { .. }
+            | Self::OutOfMemory { .. }
+            | Self::Refused { .. }
+            | Self::UnknownColumn { .. }
+            | Self::AmbiguousColumn { .. }
+            | Self::Contradiction { .. }
+            | Self::NoFeatures { .. }
+            | Self::TooWide { .. }
+            | Self::SeveralLabels
+            | Self::NoLabels { .. }
             | Self::OneClass { .. }
+            | Self::OneTarget { .. }
+            | Self::OtherColumns { .. }
             | Self::NothingToTrain { .. }
             | Self::NothingToValidate { .. }
+            | Self::TwoSplits
+            | Self::GroupsNeedAShare
             | Self::Shards { .. } => false,
         }
     }
@@ -251,17 +285,31 @@ impl fmt::Display for Fault {
             Self::NotFound => f.write_str("there is no such file; check the path"),
             Self::Directory => f.write_str("this is a directory; name a CSV file in it"),
             Self::Unreadable { cause } => write!(f, "the file cannot be read: {cause}"),
-            Self::Empty => f.write_str("the file is empty; a line is the features' numbers and, last, the label"),
-            Self::HeaderOnly { line } => write!(f, "line {line}: after this header come no rows; add at least two"),
+            Self::Foreign { what, command } => write!(f, "this is {what}; convert it: {command}"),
+            Self::Array { cause } => f.write_str(cause),
+            Self::Changed => f.write_str("the file changed while it was read; run the command again when it is complete"),
+            Self::Empty => f.write_str("the file is empty; a line is the features of a row and, last, the label"),
+            Self::HeaderOnly { line } => write!(
+                f,
+                "line {line}: after this header come no rows; add at least two, or say --header no where it is a row"
+            ),
             Self::OneColumn { line } => write!(
                 f,
-                "line {line}: there is only one column; separate features and label with commas, semicolons or tabs"
+                "line {line}: there is only one column; separate features and label with commas, semicolons or tabs, or \
+                 name the separator (--separator)"
             ),
-            Self::Ragged { line, got, first_line, expected } => write!(
-                f,
-                "line {line}: {got} column{}, where line {first_line} has {expected}; give every line as many",
-                if *got == 1 { "" } else { "s" }
-            ),
+            Self::Ragged { expected, fitting, lines, examples } => {
+                let examples = examples.iter().map(|(line, got)| format!("line {line} has {got}"));
+                let lines_have = if *lines == 1 { "line has" } else { "lines have" };
+                let columns = if *expected == 1 { "column" } else { "columns" };
+                write!(
+                    f,
+                    "{lines} {lines_have} another number of columns than the other {fitting}, which have {expected}: {}; give \
+                     every line {expected} {columns}, put fields with separators inside in quotes, or name the separator \
+                     (--separator)",
+                    examples.collect::<Vec<_>>().join(", ")
+                )
+            }
             Self::OpenQuote { line } => {
                 write!(f, "line {line}: a quote (\") is opened and never closed; close it or take it out")
             }
@@ -276,40 +324,70 @@ impl fmt::Display for Fault {
             Self::TooManyRows { line } => {
                 write!(f, "line {line}: at most {ROWS_MAX} rows are allowed; leave out this line and what follows")
             }
-            Self::TooManyClasses { place } => {
-                write!(f, "{place}: at most {CLASSES_MAX} different labels are allowed; is the last column the label?")
-            }
-            Self::OutOfMemory { line } => {
-                write!(f, "line {line}: the data up to here fill the memory; take fewer rows or a larger machine")
-            }
-            Self::NotUtf8 { place } => write!(f, "{place}: the text is not UTF-8; save the file as UTF-8"),
-            Self::Missing { place, got } if got.is_empty() => {
-                write!(f, "{place}: the value is missing (an empty field); fill it in or leave the line out")
-            }
-            Self::Missing { place, got } => {
-                write!(f, "{place}: the value is missing ({}); fill it in or leave the line out", Quoted(got))
-            }
-            Self::NotANumber { place, got } => write!(
+            Self::TooManyClasses { column } => write!(
                 f,
-                "{place}: {} is not a number; write features like -1.5 or 2e3, and the label last",
-                Quoted(got)
+                "{column} has more than {CLASSES_MAX} different labels; is it the label (--label), or are they numbers to be \
+                 fitted (--task regress)?"
             ),
-            Self::NotFinite { place, got } => write!(
+            Self::OutOfMemory { rows, columns } => {
+                write!(f, "{rows} rows of {columns} columns do not fit the memory; take fewer rows or a larger machine")
+            }
+            Self::Refused { refusals } => write!(f, "{}", listed_by(refusals.iter(), COLUMNS_SHOWN_MAX, "; ", "columns")),
+            Self::UnknownColumn { option, wanted, columns } => write!(
                 f,
-                "{place}: {} is not a finite number of 32 bits; correct it or leave the line out",
-                Quoted(got)
+                "{option} names a column {}, and there is none; there are {}",
+                Quoted(wanted),
+                listed(columns.iter(), NAMES_SHOWN_MAX)
             ),
-            Self::TargetNotANumber { place, got } => write!(
+            Self::AmbiguousColumn { option, wanted, numbers } => write!(
                 f,
-                "{place}: {} is not a finite number of 32 bits, and numbers are to be fitted; correct it, or have classes \
-                 told apart (--task classify)",
-                Quoted(got)
+                "{option} names a column {}, and columns {} have that name; say a number",
+                Quoted(wanted),
+                listed(numbers.iter(), NAMES_SHOWN_MAX)
             ),
-            Self::OneClass { label } => write!(
+            Self::Contradiction { column, options: (one, other) } => {
+                write!(f, "{column} stands in {one} and in {other}; leave it out of one of them")
+            }
+            Self::NoFeatures { left_out } if left_out.is_empty() => {
+                f.write_str("no column is left to learn from: the label is the only one; add columns")
+            }
+            Self::NoFeatures { left_out } => {
+                let reasons = left_out.iter().map(|(column, why)| format!("{column} is left out ({why})"));
+                let word = left_out.first().map(|(column, _)| column.as_word()).unwrap_or_default();
+                write!(
+                    f,
+                    "no column is left to learn from: {}; --use {word} takes one in",
+                    listed(reasons, COLUMNS_SHOWN_MAX)
+                )
+            }
+            Self::TooWide { inputs, inputs_max, widest } => {
+                let widths = widest.iter().map(|(column, width)| format!("{column} becomes {width}"));
+                let word = widest.first().map(|(column, _)| column.as_word()).unwrap_or_default();
+                write!(
+                    f,
+                    "the columns become {inputs} inputs, and a network takes {inputs_max} at most: {}; leave columns out \
+                     (--ignore {word}), or make one of rare categories (--rare)",
+                    listed(widths, COLUMNS_SHOWN_MAX)
+                )
+            }
+            Self::SeveralLabels => {
+                f.write_str("several labels can only be numbers to be fitted; name one, or say --task regress")
+            }
+            Self::NoLabels { column } => {
+                write!(f, "no row has a label in {column}; is it the label (--label)?")
+            }
+            Self::OneClass { label, column } => write!(
                 f,
-                "every row has the label {}, and there is nothing to tell apart; is the last column the label?",
+                "every row has the label {} in {column}, and there is nothing to tell apart; is it the label (--label)?",
                 Quoted(label)
             ),
+            Self::OneTarget { column } => write!(
+                f,
+                "every row has the same number in {column}, and there is nothing to fit; is it the label (--label)?"
+            ),
+            Self::OtherColumns { what } => {
+                write!(f, "the rows that validate have other columns than those that train: {what}; give both files the same")
+            }
             Self::NothingToTrain { rows, validation } => write!(
                 f,
                 "{validation} of {rows} rows would validate, and none is left to train on; validate with fewer"
@@ -318,6 +396,12 @@ impl fmt::Display for Fault {
                 f,
                 "of these {rows} rows the share that validates comes to none; take a larger share, or more rows"
             ),
+            Self::TwoSplits => f.write_str(
+                "two options say which rows validate; leave all but one of --validate, --validate-by and --validate-split out",
+            ),
+            Self::GroupsNeedAShare => {
+                f.write_str("only a share can be drawn by groups; with --group, say --validate-split as a share such as 0.2")
+            }
             Self::UntrainedLabel { label, line } => write!(
                 f,
                 "line {line}: the label {} is among the rows that validate and not among those that train; let a \
@@ -337,4 +421,17 @@ impl fmt::Display for Fault {
             ),
         }
     }
+}
+
+/// The same with another word between, and for what is left out.
+fn listed_by<T: fmt::Display>(
+    things: impl ExactSizeIterator<Item = T>,
+    shown_max: usize,
+    between: &str,
+    what: &str,
+) -> String {
+    let more = things.len().saturating_sub(shown_max);
+    let shown: Vec<String> = things.take(shown_max).map(|thing| thing.to_string()).collect();
+    let more = if more > 0 { format!("{between}and {more} more {what}") } else { String::new() };
+    shown.join(between) + &more
 }

@@ -1,34 +1,67 @@
-//! Data in: CSV -> a matrix, targets, a validation split, scaling, shards. Owns the data set and how a job's data are
+//! Data in: a file -> a schema -> matrices, targets, a validation split, shards. Owns the data set and how a job's data are
 //! prepared from it, as plain vectors; does not know the network, or how data travel.
+//!
+//! A file is read twice. First every value of every column is counted (`survey`, `tally`, `header`), and what a column is
+//! follows from all of them (`kinds`, `roles`); then rows become numbers (`table`, `cells`, `target`). Kinds come from all
+//! rows; whatever is learned, scales, categories, what stands for a missing value, comes from the rows that train
+//! (`transform`), and goes with the model as its schema (`schema`).
 //!
 //! Everything here is a function of the file's content, what is asked for and the seed: the same command prepares the
 //! same bits on every machine.
 
+mod array;
+mod arrays;
 mod baseline;
+mod cells;
+mod date;
+mod delimited;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod reading;
+mod header;
+mod kinds;
+mod options;
+mod place;
+mod refusal;
+mod report;
+mod roles;
+mod schema;
 mod shards;
+mod source;
 mod split;
+mod survey;
+mod table;
+mod tally;
+mod target;
+mod transform;
+mod value;
 
-use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::Path;
-use std::str::FromStr;
-
-use ndarray::ArrayView2;
 
 pub use baseline::Baseline;
-pub use error::{Column, DatasetError, Fault, FieldLocation};
+pub use error::{DatasetError, Fault};
+pub use kinds::Kind;
+pub use options::{Decimal, Impute, MissingLabel, ReadOptions, Separator, Task};
+pub use place::{Column, FieldLocation};
+pub use refusal::{Cause, Example, Refusal};
+pub use report::Report;
+pub use schema::{Becomes, RowFault, Schema, SchemaColumn};
 pub use shards::Sharding;
 pub use split::{Fraction, NotASplit, ValidationSplit};
+pub use transform::{Encoder, Scaling};
+pub use value::MissingTokens;
 
-use self::reading::{LIMITS, Table};
+use self::roles::{Role, Roles};
+use self::source::Source;
+use self::split::Split;
+use self::survey::{LIMITS, Limits, Survey};
+use self::table::Table;
+use self::target::TargetColumn;
+use self::transform::Learning;
 pub use crate::model::scaling::Target;
-use crate::model::scaling::{FeatureScale, TargetScale, standardise};
+use crate::model::scaling::{FeatureScale, TargetScale};
 
 /// UCI Letter Recognition: see `data/README.md`.
 const LETTERS: &str = include_str!("../../data/letter-recognition.csv");
@@ -36,62 +69,28 @@ const LETTERS: &str = include_str!("../../data/letter-recognition.csv");
 /// Rows of the letters that validate: their last, by custom.
 const LETTERS_SPLIT: ValidationSplit = ValidationSplit::LastRows(NonZeroU32::new(3_500).unwrap());
 
-/// Rows of features, each with a class. At least one feature and two classes.
+/// Columns that a sentence about too many inputs names.
+const WIDEST_SHOWN: usize = 3;
+
+/// Rows of features, each with a target. At least one feature, and two classes or different numbers.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     name: String,
+    /// The file whose rows validate.
+    validation_name: Option<String>,
+    survey: Survey,
+    roles: Roles,
+    options: ReadOptions,
     table: Table,
+    limits: Limits,
     /// The file's own division, where it has one.
     own_split: Option<ValidationSplit>,
-}
-
-/// How features become the network's inputs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scaling {
-    /// To mean 0 and standard deviation 1 over the training rows, each feature by itself.
-    #[default]
-    Standardise,
-    /// As they are.
-    None,
-}
-
-/// What the last column is to the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Task {
-    /// Classes, to be told apart.
-    #[default]
-    Classify,
-    /// Numbers, to be fitted.
-    Regress,
-}
-
-impl fmt::Display for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Classify => "classify",
-            Self::Regress => "regress",
-        })
-    }
-}
-
-impl FromStr for Task {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Task, String> {
-        match text {
-            "classify" => Ok(Task::Classify),
-            "regress" => Ok(Task::Regress),
-            _ => Err("a task is classify or regress".to_owned()),
-        }
-    }
 }
 
 /// What is asked for when data are prepared for a job.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preparation {
-    /// What the targets are.
-    pub task: Task,
-    /// Which rows validate.
+    /// Which rows validate, where the data do not say so.
     pub split: ValidationSplit,
     /// How features are scaled.
     pub scaling: Scaling,
@@ -131,7 +130,7 @@ pub enum Targets {
 /// A job's data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepared {
-    /// Number of features.
+    /// Number of features: the network's inputs.
     pub features: usize,
     /// What a model tells of a row.
     pub target: Target,
@@ -139,43 +138,81 @@ pub struct Prepared {
     pub feature_names: Vec<String>,
     /// The features' scales, the identity where nothing is scaled.
     pub scaling: Vec<FeatureScale>,
+    /// How a raw row becomes features.
+    pub schema: Schema,
     /// The training rows. No shard is empty, and sizes differ by one at most.
     pub shards: Vec<Block>,
     /// The rows that validate; at least one.
     pub validation: Block,
-}
-
-/// The last column, as a task takes it.
-enum TargetColumn {
-    /// As the table has it.
-    Classes,
-    /// `[rows]`: as numbers that f32 can hold, of f64's digits.
-    Values(Vec<f64>),
+    /// Sentences for the person.
+    pub warnings: Vec<String>,
 }
 
 impl Dataset {
     /// The data that come with the program: UCI Letter Recognition, 20,000 rows of 16 features, 26 classes.
     pub fn built_in() -> Dataset {
-        let table = reading::read(LETTERS.as_bytes(), &LIMITS).expect("the built-in data are read by a test");
-        Dataset { name: "built-in letters".to_owned(), table, own_split: Some(LETTERS_SPLIT) }
+        let source = Source::of_bytes(LETTERS.as_bytes());
+        let read = Dataset::from_source("built-in letters".to_owned(), &source, None, &ReadOptions::default(), &LIMITS);
+        let letters = read.expect("the built-in data are read by a test");
+        Dataset { own_split: Some(LETTERS_SPLIT), ..letters }
     }
 
-    /// Reads a CSV file: numbers separated by commas, semicolons or tabs, the label last, with or without a header.
-    pub fn read(path: &Path) -> Result<Dataset, DatasetError> {
+    /// Reads a data file, and the one whose rows validate, if the options name one: fields with separators, compressed with
+    /// gzip or not, from the standard input where the path is `-`; or arrays, with their labels' path behind a comma.
+    pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DatasetError> {
         let name = path.display().to_string();
-        match File::open(path) {
-            Ok(file) => Dataset::from_reader(name, file),
-            Err(error) => Err(DatasetError { file: name, fault: reading::unreadable(error) }),
+        let error = |file: &str, fault| DatasetError { file: file.to_owned(), fault };
+        if let Some(read) = arrays::read(path, options, &LIMITS) {
+            let arrays::Read { survey, roles, table } = read.map_err(|fault| error(&name, fault))?;
+            let (options, limits) = (options.clone(), LIMITS);
+            return Ok(Dataset { name, validation_name: None, survey, roles, options, table, limits, own_split: None });
         }
+        let source = Source::of_path(path).map_err(|fault| error(&name, fault))?;
+        let validation = match &options.validation {
+            None => None,
+            Some(path) => {
+                let name = path.display().to_string();
+                let source = Source::of_path(path).map_err(|fault| error(&name, fault))?;
+                Some((name, source))
+            }
+        };
+        Dataset::from_source(name, &source, validation, options, &LIMITS)
     }
 
-    /// Reads CSV as [`Dataset::read`] does; `name` is what errors call it.
-    pub fn from_reader(name: impl Into<String>, input: impl Read) -> Result<Dataset, DatasetError> {
-        let name = name.into();
-        match reading::read(input, &LIMITS) {
-            Ok(table) => Ok(Dataset { name, table, own_split: None }),
-            Err(fault) => Err(DatasetError { file: name, fault }),
+    /// Reads fields with separators as [`Dataset::read`] does; `name` is what errors call them.
+    pub fn from_reader(
+        name: impl Into<String>,
+        input: impl Read,
+        options: &ReadOptions,
+    ) -> Result<Dataset, DatasetError> {
+        Dataset::from_source(name.into(), &Source::of_reader(input), None, options, &LIMITS)
+    }
+
+    fn from_source(
+        name: String,
+        source: &Source<'_>,
+        validation: Option<(String, Source<'_>)>,
+        options: &ReadOptions,
+        limits: &Limits,
+    ) -> Result<Dataset, DatasetError> {
+        let error = |fault| DatasetError { file: name.clone(), fault };
+        let mut survey = Survey::of(source, options, limits).map_err(error)?;
+        let layout = match &validation {
+            None => None,
+            Some((name, source)) => {
+                let layout = survey.take_in(source, options, limits);
+                Some(layout.map_err(|fault| DatasetError { file: name.clone(), fault })?)
+            }
+        };
+        let roles = roles::decide(&survey, options).map_err(error)?;
+        if validation.is_some() && roles.side.is_some() {
+            return Err(error(Fault::TwoSplits));
         }
+        let both = validation.as_ref().zip(layout.as_ref()).map(|((_, source), layout)| (source, layout));
+        let table = table::read(source, both, &survey, &roles, options, limits).map_err(error)?;
+        let validation_name = validation.map(|(name, _)| name);
+        let (options, limits) = (options.clone(), *limits);
+        Ok(Dataset { name, validation_name, survey, roles, options, table, limits, own_split: None })
     }
 
     /// What errors call it: the file's path, as it was given.
@@ -183,44 +220,19 @@ impl Dataset {
         &self.name
     }
 
-    /// The features, `[rows, features]`, finite and not scaled.
-    pub fn values(&self) -> ArrayView2<'_, f32> {
-        self.table.values.view()
-    }
-
-    /// Each row's class: an index into [`Dataset::classes`].
-    pub fn labels(&self) -> &[u32] {
-        &self.table.labels
-    }
-
     /// Number of rows.
     pub fn rows(&self) -> usize {
-        self.table.labels.len()
+        self.table.rows
     }
 
-    /// Number of features.
-    pub fn features(&self) -> usize {
-        self.table.values.ncols()
+    /// What a model of it tells.
+    pub fn task(&self) -> Task {
+        self.roles.task
     }
 
-    /// The classes' names as the file writes them: in order of value where all are numbers, else of their bytes.
-    pub fn classes(&self) -> &[String] {
-        &self.table.classes
-    }
-
-    /// Whether the first line was taken for the columns' names.
-    pub fn has_header(&self) -> bool {
-        self.table.columns.names.is_some()
-    }
-
-    /// The features' names, `column 1` where the file gives none.
-    pub fn feature_names(&self) -> Vec<String> {
-        (0..self.features()).map(|index| self.column_name(index)).collect()
-    }
-
-    fn column_name(&self, index: usize) -> String {
-        let column = self.table.columns.at(index);
-        column.name.unwrap_or_else(|| format!("column {}", column.number))
+    /// Whether the data say themselves which rows validate: by a column, or a file of such rows.
+    pub fn says_which_validate(&self) -> bool {
+        self.table.validates.is_some()
     }
 
     /// Which rows validate where nothing else is asked for: the last 3,500 of the built-in data, a fifth of every class
@@ -235,106 +247,168 @@ impl Dataset {
         self.own_split.unwrap_or(ValidationSplit::LAST_FIFTH)
     }
 
-    /// A job's data: splits, scales by the training rows, deals out. Takes as much memory again as the data set.
+    /// A job's data: splits, learns by the training rows, deals out. Takes as much memory again as the inputs.
     pub fn prepare(&self, asked: &Preparation) -> Result<Prepared, DatasetError> {
-        self.prepare_or_fault(asked).map_err(|fault| DatasetError { file: self.name.clone(), fault })
-    }
-
-    fn prepare_or_fault(&self, asked: &Preparation) -> Result<Prepared, Fault> {
-        let column = self.target_column(asked.task)?;
-        let (strata, count) = match &column {
-            TargetColumn::Classes => (self.labels(), self.classes().len()),
-            TargetColumn::Values(_) => (&vec![0; self.rows()][..], 1),
+        let error = |fault| self.error(fault, None);
+        if self.table.features.is_empty() {
+            return Err(error(self.no_features()));
+        }
+        let one_stratum = vec![0; if self.task() == Task::Regress { self.rows() } else { 0 }];
+        let (strata, count) = match &self.table.target {
+            TargetColumn::Classes(classes) => (&classes.labels[..], classes.names.len()),
+            TargetColumn::Values { .. } => (&one_stratum[..], 1),
         };
-        let split = asked.split.divide(strata, count, asked.seed)?;
-        let target = match &column {
-            TargetColumn::Classes => {
-                self.check_trained(&split)?;
-                Target::Classes(self.classes().to_vec())
-            }
-            TargetColumn::Values(values) => {
-                let training = split.training.iter().map(|&row| values[row as usize]);
-                Target::Values(vec![TargetScale::standardising(self.target_name(), training)])
-            }
+        let split = match (&self.table.validates, &self.table.groups) {
+            (Some(validates), _) => Split::by_sides(validates),
+            (None, Some(groups)) => asked.split.divide_groups(groups, asked.seed),
+            (None, None) => asked.split.divide(strata, count, asked.seed),
         };
-        let dealt = asked.sharding.deal(&split.training, strata, asked.shards, asked.seed)?;
-        let scaling = match asked.scaling {
-            Scaling::Standardise => standardise(self.features(), split.training.iter().map(|&row| self.row(row))),
-            Scaling::None => vec![FeatureScale::IDENTITY; self.features()],
-        };
+        let split = split.map_err(error)?;
+        let target = self.target(&split)?;
+        let schema = self.learn(&split.training, asked.scaling);
+        let features = schema.width();
+        if features > self.limits.features {
+            return Err(error(self.too_wide(&schema, features)));
+        }
+        let dealt = asked.sharding.deal(&split.training, strata, asked.shards, asked.seed).map_err(error)?;
         let block = |rows: &[u32]| {
-            let values = self.scaled(rows, &scaling)?;
-            Ok(Block { values, targets: self.targets(rows, &column, &target)? })
+            let values = self.inputs(rows, &schema, features)?;
+            Ok(Block { values, targets: self.targets(rows, &target)? })
         };
         let shards = dealt.iter().map(|rows| block(rows)).collect::<Result<_, _>>()?;
         let validation = block(&split.validation)?;
-        let (features, feature_names) = (self.features(), self.feature_names());
-        Ok(Prepared { features, target, feature_names, scaling, shards, validation })
+        let (feature_names, scaling) = (schema.input_names(), schema.scales());
+        let warnings = self.warnings(&split);
+        Ok(Prepared { features, target, feature_names, scaling, schema, shards, validation, warnings })
     }
 
-    /// What the last column is to a job of this task.
-    fn target_column(&self, task: Task) -> Result<TargetColumn, Fault> {
-        if task == Task::Classify {
-            return Ok(TargetColumn::Classes);
-        }
-        let number = |text: &String| text.parse::<f64>().ok().filter(|value| (*value as f32).is_finite());
-        let of_label: Vec<Option<f64>> = self.classes().iter().map(number).collect();
-        let value = |(row, &label): (usize, &u32)| {
-            of_label[label as usize].ok_or_else(|| Fault::TargetNotANumber {
-                place: self.place(row, self.features()),
-                got: self.classes()[label as usize].clone(),
-            })
+    /// A fault of all data, or of the file that a row is from.
+    fn error(&self, fault: Fault, row: Option<u32>) -> DatasetError {
+        let of_validation = self.validation_name.as_ref().filter(|_| {
+            let sides = self.table.validates.as_ref();
+            row.zip(sides).is_some_and(|(row, validates)| validates[row as usize])
+        });
+        DatasetError { file: of_validation.unwrap_or(&self.name).clone(), fault }
+    }
+
+    /// What is learned of every column from the rows that train.
+    fn learn(&self, training: &[u32], scaling: Scaling) -> Schema {
+        let rare = self.options.rare.map_or_else(|| transform::usual_rare(training.len()), u64::from);
+        let learning = Learning { scaling, impute: self.options.impute, rare };
+        let mut features = self.table.features.iter().peekable();
+        let column = |(place, column): (usize, &roles::PlannedColumn)| {
+            let becomes = match (&column.role, features.next_if(|(feature, _)| *feature == place)) {
+                (_, Some((_, cells))) => Becomes::Inputs(Encoder::learn(cells, column.kind, training, &learning)),
+                (Role::Label, None) => Becomes::Label,
+                (Role::LeftOut(why), None) => Becomes::Nothing(why.clone()),
+                (Role::Side, None) => Becomes::Nothing("it says which rows validate".to_owned()),
+                (Role::Group | Role::Feature, None) => Becomes::Nothing("it groups the rows".to_owned()),
+            };
+            SchemaColumn { name: self.column_name(place), kind: column.kind, becomes }
         };
-        self.labels().iter().enumerate().map(value).collect::<Result<_, _>>().map(TargetColumn::Values)
+        let columns = self.roles.columns.iter().enumerate().map(column).collect();
+        Schema { missing: self.options.missing.clone(), columns }
     }
 
-    /// What the file calls the last column.
-    fn target_name(&self) -> String {
-        self.column_name(self.features())
+    fn column_name(&self, place: usize) -> String {
+        self.survey.column(place).name.unwrap_or_else(|| format!("column {}", place + 1))
+    }
+
+    fn no_features(&self) -> Fault {
+        let left_out = |column: &roles::PlannedColumn| match &column.role {
+            Role::LeftOut(why) => Some((column.column.clone(), why.clone())),
+            _ => None,
+        };
+        Fault::NoFeatures { left_out: self.roles.columns.iter().filter_map(left_out).collect() }
+    }
+
+    fn too_wide(&self, schema: &Schema, inputs: usize) -> Fault {
+        let width = |(place, column): (usize, &SchemaColumn)| match &column.becomes {
+            Becomes::Inputs(encoder) => Some((self.survey.column(place), encoder.width())),
+            _ => None,
+        };
+        let mut widest: Vec<(Column, usize)> = schema.columns.iter().enumerate().filter_map(width).collect();
+        widest.sort_by_key(|(_, width)| std::cmp::Reverse(*width));
+        widest.truncate(WIDEST_SHOWN);
+        Fault::TooWide { inputs, inputs_max: self.limits.features, widest }
+    }
+
+    /// What is to be told of a row, by the rows that train.
+    fn target(&self, split: &Split) -> Result<Target, DatasetError> {
+        match &self.table.target {
+            TargetColumn::Classes(classes) => {
+                self.check_trained(classes, split)?;
+                Ok(Target::Classes(classes.names.clone()))
+            }
+            TargetColumn::Values { values, outputs } => {
+                let scale = |(output, &place): (usize, &usize)| {
+                    let training = split.training.iter().map(|&row| values[row as usize * outputs + output]);
+                    TargetScale::standardising(self.column_name(place), training)
+                };
+                Ok(Target::Values(self.roles.labels.iter().enumerate().map(scale).collect()))
+            }
+        }
     }
 
     /// Every class that validates must train: the model could never be right about another.
-    fn check_trained(&self, split: &split::Split) -> Result<(), Fault> {
-        let mut trained = vec![false; self.classes().len()];
+    fn check_trained(&self, classes: &target::ClassColumn, split: &Split) -> Result<(), DatasetError> {
+        let mut trained = vec![false; classes.names.len()];
         for &row in &split.training {
-            trained[self.labels()[row as usize] as usize] = true;
+            trained[classes.labels[row as usize] as usize] = true;
         }
-        let class = |row: u32| self.labels()[row as usize] as usize;
+        let class = |row: u32| classes.labels[row as usize] as usize;
         match split.validation.iter().find(|&&row| !trained[class(row)]) {
             None => Ok(()),
             Some(&row) => {
-                let label = self.classes()[class(row)].clone();
-                Err(Fault::UntrainedLabel { label, line: self.table.lines.of(row as usize) })
+                let label = classes.names[class(row)].clone();
+                Err(self.error(Fault::UntrainedLabel { label, line: self.table.lines.of(row as usize) }, Some(row)))
             }
         }
     }
 
-    /// These rows in this order, scaled.
-    fn scaled(&self, rows: &[u32], scaling: &[FeatureScale]) -> Result<Vec<f32>, Fault> {
-        let mut values = Vec::with_capacity(rows.len() * self.features());
-        for &row in rows {
-            for (index, (&value, scale)) in self.row(row).iter().zip(scaling).enumerate() {
-                let scaled = scale.apply(value);
-                if !scaled.is_finite() {
-                    return Err(Fault::OutOfScale { place: self.place(row as usize, index) });
+    /// The inputs of these rows in this order.
+    fn inputs(&self, rows: &[u32], schema: &Schema, width: usize) -> Result<Vec<f32>, DatasetError> {
+        // Categories may take a hundred times the memory that they have in the table.
+        let mut values = Vec::new();
+        let count = rows.len().checked_mul(width);
+        let room = count.and_then(|count| values.try_reserve_exact(count).ok().map(|()| count));
+        let Some(count) = room else {
+            return Err(self.error(Fault::OutOfMemory { rows: rows.len() as u64, columns: width }, None));
+        };
+        values.resize(count, 0.0);
+        let mut start = 0;
+        for (place, cells) in &self.table.features {
+            let Becomes::Inputs(encoder) = &schema.columns[*place].becomes else { continue };
+            let end = start + encoder.width();
+            for (&row, inputs) in rows.iter().zip(values.chunks_exact_mut(width)) {
+                let inputs = &mut inputs[start..end];
+                // Where missing values are refused, none has come here.
+                encoder.encode(cells.get(row), inputs);
+                if inputs.iter().any(|input| !input.is_finite()) {
+                    return Err(self.error(Fault::OutOfScale { place: self.place(row, *place) }, Some(row)));
                 }
-                values.push(scaled);
             }
+            start = end;
         }
         Ok(values)
     }
 
     /// What the outputs for these rows are compared with.
-    fn targets(&self, rows: &[u32], column: &TargetColumn, target: &Target) -> Result<Targets, Fault> {
-        let (TargetColumn::Values(values), Target::Values(scales)) = (column, target) else {
-            return Ok(Targets::Classes(rows.iter().map(|&row| self.labels()[row as usize]).collect()));
+    fn targets(&self, rows: &[u32], target: &Target) -> Result<Targets, DatasetError> {
+        let (values, outputs, scales) = match (&self.table.target, target) {
+            (TargetColumn::Values { values, outputs }, Target::Values(scales)) => (values, *outputs, scales),
+            (TargetColumn::Classes(classes), _) => {
+                return Ok(Targets::Classes(rows.iter().map(|&row| classes.labels[row as usize]).collect()));
+            }
+            (TargetColumn::Values { .. }, Target::Classes(_)) => return Ok(Targets::Values(Vec::new())),
         };
-        let mut targets = Vec::with_capacity(rows.len() * scales.len());
+        let mut targets = Vec::with_capacity(rows.len() * outputs);
         for &row in rows {
-            for scale in scales {
-                let scaled = scale.apply(values[row as usize]);
+            for (output, scale) in scales.iter().enumerate() {
+                let scaled = scale.apply(values[row as usize * outputs + output]);
                 if !scaled.is_finite() {
-                    return Err(Fault::OutOfScale { place: self.place(row as usize, self.features()) });
+                    let fault = Fault::OutOfScale { place: self.place(row, self.roles.labels[output]) };
+                    return Err(self.error(fault, Some(row)));
                 }
                 targets.push(scaled);
             }
@@ -343,15 +417,34 @@ impl Dataset {
     }
 
     /// Where the field of a row stands, by its column from 0.
-    fn place(&self, row: usize, column: usize) -> FieldLocation {
-        FieldLocation { line: self.table.lines.of(row), column: self.table.columns.at(column) }
+    fn place(&self, row: u32, place: usize) -> FieldLocation {
+        FieldLocation { line: self.table.lines.of(row as usize), column: self.survey.column(place) }
     }
 
-    /// A row's features.
-    fn row(&self, row: u32) -> &[f32] {
-        self.table.values.row(row as usize).to_slice().expect("the matrix is built row-major and never changed")
+    /// Sentences about a division of the rows that shows little.
+    fn warnings(&self, split: &Split) -> Vec<String> {
+        let TargetColumn::Classes(classes) = &self.table.target else { return Vec::new() };
+        let mut counts = vec![0u64; classes.names.len()];
+        classes.labels.iter().for_each(|&label| counts[label as usize] += 1);
+        let small = counts.iter().zip(&classes.names).filter(|(count, _)| **count < ROWS_OF_CLASS_MIN);
+        let small: Vec<String> = small.map(|(count, name)| format!("{} ({count})", place::Quoted(name))).collect();
+        let mut warnings = classes.warnings.clone();
+        if !small.is_empty() {
+            warnings.push(format!(
+                "classes with fewer than {ROWS_OF_CLASS_MIN} rows: {}; {} of {} rows validate",
+                place::listed(small.iter(), CLASSES_SHOWN),
+                split.validation.len(),
+                self.rows()
+            ));
+        }
+        warnings
     }
 }
+
+/// Rows of a class, below which a sentence names it.
+const ROWS_OF_CLASS_MIN: u64 = 3;
+/// Classes that such a sentence names.
+const CLASSES_SHOWN: usize = 5;
 
 #[cfg(test)]
 mod tests;

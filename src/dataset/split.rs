@@ -93,7 +93,47 @@ pub(super) struct Split {
     pub(super) validation: Vec<u32>,
 }
 
+impl Split {
+    /// The rows that do not validate, and those that do.
+    pub(super) fn by_sides(validates: &[bool]) -> Result<Split, Fault> {
+        let (validation, training) = (0..validates.len() as u32).partition(|&row| validates[row as usize]);
+        Split { training, validation }.checked(validates.len(), validates.len())
+    }
+
+    /// Neither side is empty; `asked` rows were to validate.
+    fn checked(self, rows: usize, asked: usize) -> Result<Split, Fault> {
+        if self.validation.is_empty() {
+            return Err(Fault::NothingToValidate { rows });
+        }
+        if self.training.is_empty() {
+            return Err(Fault::NothingToTrain { rows, validation: asked });
+        }
+        Ok(self)
+    }
+}
+
 impl ValidationSplit {
+    /// Divides the rows by their groups: in a random order of the groups, each that still fits the share validates.
+    pub(super) fn divide_groups(&self, groups: &[u32], seed: u64) -> Result<Split, Fault> {
+        let Self::Fraction(share) = self else { return Err(Fault::GroupsNeedAShare) };
+        let count = groups.iter().max().map_or(0, |&last| last as usize + 1);
+        let mut sizes = vec![0usize; count];
+        groups.iter().for_each(|&group| sizes[group as usize] += 1);
+        let mut order: Vec<u32> = (0..count as u32).collect();
+        Stream::new(Purpose::Split, seed, [0; 3]).shuffle(&mut order);
+        let mut due = share.of(groups.len());
+        let mut validates = vec![false; count];
+        for group in order {
+            let size = sizes[group as usize];
+            if size <= due {
+                validates[group as usize] = true;
+                due -= size;
+            }
+        }
+        let sides: Vec<bool> = groups.iter().map(|&group| validates[group as usize]).collect();
+        Split::by_sides(&sides)
+    }
+
     /// Divides the rows that have `labels`, each below `classes`.
     pub(super) fn divide(&self, labels: &[u32], classes: usize, seed: u64) -> Result<Split, Fault> {
         let rows = labels.len();
@@ -102,14 +142,8 @@ impl ValidationSplit {
             Self::LastFraction(share) => tail(rows, share.of(rows)),
             Self::LastRows(last) => tail(rows, last.get() as usize),
         };
-        if validation.is_empty() {
-            return Err(Fault::NothingToValidate { rows });
-        }
-        if training.is_empty() {
-            let asked = if let Self::LastRows(last) = self { last.get() as usize } else { rows };
-            return Err(Fault::NothingToTrain { rows, validation: asked });
-        }
-        Ok(Split { training, validation })
+        let asked = if let Self::LastRows(last) = self { last.get() as usize } else { rows };
+        Split { training, validation }.checked(rows, asked)
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `feature_means`, `feature_inverse_deviations` | JSON arrays of numbers that give the f64s back exactly; an input is `f32((value - mean) * inverse_deviation)` |
 //! | `class_names` | a JSON array of strings; where classes are told apart |
 //! | `target_names`, `target_means`, `target_deviations` | the same of numbers that are fitted; a value is `output * deviation + mean` |
+//! | `schema` | how a raw row becomes inputs, a JSON object (docs/model-file.md); opaque here |
 //! | `job.*` | the job's specification, a key each |
 //!
 //! The same model is the same bytes.
@@ -64,6 +65,8 @@ pub struct ModelFile {
     pub feature_names: Vec<String>,
     /// What an output means.
     pub target: Target,
+    /// How a raw row becomes inputs, if that is told: the data set's schema, as JSON.
+    pub schema: Option<String>,
     /// The flat parameters, laid out as [`Network`] says; finite.
     pub parameters: Vec<f32>,
 }
@@ -252,6 +255,7 @@ impl ModelFile {
             scaling: scales.collect::<Option<_>>().ok_or_else(|| metadata.refuse("feature_inverse_deviations"))?,
             feature_names: metadata.parse("feature_names", |text| serde_json::from_str(text).ok())?,
             target: metadata.target()?,
+            schema: metadata.0.get("schema").map(|schema| (*schema).to_owned()),
             parameters: parameters(&network, &tensors)?,
             network,
         };
@@ -293,6 +297,9 @@ impl ModelFile {
             ("feature_inverse_deviations", json!(scales(FeatureScale::inverse_deviation).to_string())),
         ];
         metadata.extend(entries.map(|(key, value)| (key.to_owned(), value)));
+        if let Some(schema) = &self.schema {
+            metadata.insert("schema".to_owned(), json!(schema));
+        }
         let mut put = |key: &str, list: Value| metadata.insert(key.to_owned(), json!(list.to_string()));
         match &self.target {
             Target::Classes(names) => {

@@ -1,9 +1,10 @@
 //! How a feature becomes a network's input, and a target what its outputs are compared with. Owns the statistics of the
 //! training rows and their rounding; does not know where rows come from.
 //!
-//! An input is `f32((f64(x) - mean) * inverse_deviation)`: one subtraction, one multiplication and one conversion, each
+//! An input is `f32((x - mean) * inverse_deviation)`: one subtraction, one multiplication and one conversion, each
 //! rounded to nearest. Mean and deviation are sums over the training rows in the order of the file, in f64, without
-//! fused operations, so they have the same bits on every machine. A target is `f32((x - mean) / deviation)`, of an f64.
+//! fused operations, so they have the same bits on every machine (docs/arithmetic.md, section 17). A target is
+//! `f32((x - mean) / deviation)`.
 
 /// A feature's affine scale: what is subtracted, then what is multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,9 +33,22 @@ impl FeatureScale {
         self.inverse_deviation
     }
 
+    /// The scale that gives `values`, those of the training rows, mean 0 and standard deviation 1 (of the population). A
+    /// constant is centred and keeps its unit.
+    pub fn standardising(values: impl Iterator<Item = f64> + Clone) -> FeatureScale {
+        let spread = Spread::of(values);
+        let inverse_deviation = spread.deviation.map_or(1.0, |deviation| 1.0 / deviation);
+        FeatureScale::new(spread.mean, inverse_deviation).unwrap_or(FeatureScale::IDENTITY)
+    }
+
+    /// The scale of a feature that is `value` everywhere: whatever it is, it becomes 0.
+    pub fn constant(value: f64) -> FeatureScale {
+        FeatureScale::new(value, f64::MIN_POSITIVE).unwrap_or(FeatureScale::IDENTITY)
+    }
+
     /// The input that `value` becomes; infinite where it lies too many deviations away for f32.
-    pub fn apply(&self, value: f32) -> f32 {
-        ((f64::from(value) - self.mean) * self.inverse_deviation) as f32
+    pub fn apply(&self, value: f64) -> f32 {
+        ((value - self.mean) * self.inverse_deviation) as f32
     }
 }
 
@@ -56,23 +70,8 @@ impl TargetScale {
     /// The scale that gives `values`, those of the training rows, mean 0 and standard deviation 1 (of the population). A
     /// constant is centred and keeps its unit.
     pub fn standardising(name: impl Into<String>, values: impl Iterator<Item = f64> + Clone) -> TargetScale {
-        let (mut sum, mut count, mut least, mut greatest) = (0.0, 0.0, f64::INFINITY, f64::NEG_INFINITY);
-        for value in values.clone() {
-            (sum, count) = (sum + value, count + 1.0);
-            (least, greatest) = (least.min(value), greatest.max(value));
-        }
-        let name = name.into();
-        if least >= greatest {
-            return TargetScale { name, mean: if least.is_finite() { least } else { 0.0 }, deviation: 1.0 };
-        }
-        let mean = sum / count;
-        let mut squares = 0.0;
-        for value in values {
-            let distance = value - mean;
-            squares += distance * distance;
-        }
-        let deviation = (squares / count).sqrt();
-        let found = TargetScale::new(name.as_str(), mean, deviation);
+        let (name, spread) = (name.into(), Spread::of(values));
+        let found = TargetScale::new(name.as_str(), spread.mean, spread.deviation.unwrap_or(1.0));
         found.unwrap_or(TargetScale { name, mean: 0.0, deviation: 1.0 })
     }
 
@@ -122,88 +121,98 @@ impl Target {
     }
 }
 
-/// What a pass over the rows finds out about a feature before its deviation can be taken.
-#[derive(Clone, Copy)]
+/// Where values lie, and how far apart.
 struct Spread {
-    sum: f64,
-    least: f32,
-    greatest: f32,
-    squares: f64,
+    mean: f64,
+    /// None of a constant.
+    deviation: Option<f64>,
 }
 
-/// The scales that give each of `features` features mean 0 and standard deviation 1 (of the population: divided by the
-/// number of rows) over `rows`, which are finite. A constant feature is centred and keeps its unit.
-pub fn standardise<'a>(features: usize, rows: impl Iterator<Item = &'a [f32]> + Clone) -> Vec<FeatureScale> {
-    let unseen = Spread { sum: 0.0, least: f32::INFINITY, greatest: f32::NEG_INFINITY, squares: 0.0 };
-    let mut spreads = vec![unseen; features];
-    let mut count = 0.0;
-    for row in rows.clone() {
-        count += 1.0;
-        for (spread, &value) in spreads.iter_mut().zip(row) {
-            spread.sum += f64::from(value);
-            spread.least = spread.least.min(value);
-            spread.greatest = spread.greatest.max(value);
+impl Spread {
+    /// Of finite values, in their order. Of none, the mean is 0.
+    fn of(values: impl Iterator<Item = f64> + Clone) -> Spread {
+        let (mut sum, mut lost, mut count) = (0.0f64, 0.0, 0.0);
+        let (mut least, mut greatest) = (f64::INFINITY, f64::NEG_INFINITY);
+        for value in values.clone() {
+            // What the sum's rounding loses is summed by itself (Neumaier, 1974): times in milliseconds add up to more digits
+            // than f64 has, and a mean that is off by a deviation would be of no use.
+            let next = sum + value;
+            lost += if sum.abs() >= value.abs() { (sum - next) + value } else { (value - next) + sum };
+            (sum, count) = (next, count + 1.0);
+            (least, greatest) = (least.min(value), greatest.max(value));
         }
-    }
-    for row in rows {
-        for (spread, &value) in spreads.iter_mut().zip(row) {
-            let distance = f64::from(value) - spread.sum / count;
-            spread.squares += distance * distance;
-        }
-    }
-    let scale = |spread: &Spread| {
         // Least and greatest tell a constant apart; the squares of one whose sum was rounded would be tiny, not 0.
-        if spread.least >= spread.greatest {
-            let mean = f64::from(spread.least);
-            return FeatureScale::new(mean, 1.0).unwrap_or(FeatureScale::IDENTITY);
+        if least >= greatest || count == 0.0 {
+            return Spread { mean: if least.is_finite() { least } else { 0.0 }, deviation: None };
         }
-        let inverse_deviation = 1.0 / (spread.squares / count).sqrt();
-        FeatureScale::new(spread.sum / count, inverse_deviation).unwrap_or(FeatureScale::IDENTITY)
-    };
-    spreads.iter().map(scale).collect()
+        let mean = (sum + lost) / count;
+        let mut squares = 0.0;
+        for value in values {
+            let distance = value - mean;
+            squares += distance * distance;
+        }
+        Spread { mean, deviation: Some((squares / count).sqrt()) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn scales(rows: &[[f32; 2]]) -> Vec<FeatureScale> {
-        standardise(2, rows.iter().map(|row| &row[..]))
+    fn scale(values: &[f64]) -> FeatureScale {
+        FeatureScale::standardising(values.iter().copied())
     }
 
     #[test]
     fn a_standardised_feature_has_mean_0_and_deviation_1() {
-        let scales = scales(&[[2.0, -1e6], [4.0, 0.0], [6.0, 1e6], [8.0, 2e6]]);
-        assert_eq!(scales[0], FeatureScale { mean: 5.0, inverse_deviation: 1.0 / 5f64.sqrt() });
-        let scaled = [2.0f32, 4.0, 6.0, 8.0].map(|value| f64::from(scales[0].apply(value)));
+        let values = [2.0, 4.0, 6.0, 8.0];
+        assert_eq!(scale(&values), FeatureScale { mean: 5.0, inverse_deviation: 1.0 / 5f64.sqrt() });
+        let scaled = values.map(|value| f64::from(scale(&values).apply(value)));
         assert!(scaled.iter().sum::<f64>().abs() < 1e-6);
         assert!((scaled.iter().map(|value| value * value).sum::<f64>() / 4.0 - 1.0).abs() < 1e-6);
-        assert_eq!(scales[1].mean(), 5e5);
+        assert_eq!(scale(&[-1e6, 0.0, 1e6, 2e6]).mean(), 5e5);
     }
 
     #[test]
     fn a_constant_feature_becomes_0_and_keeps_its_unit() {
-        // 0.1 is no binary fraction: three of them do not sum to thrice the value in f32.
-        let scales = scales(&[[0.1, 7.0], [0.1, 7.0], [0.1, 7.0]]);
-        assert_eq!(scales[0], FeatureScale { mean: f64::from(0.1f32), inverse_deviation: 1.0 });
-        assert_eq!((scales[0].apply(0.1), scales[1].apply(7.0), scales[1].apply(9.0)), (0.0, 0.0, 2.0));
+        // 0.1 is no binary fraction: three of them do not sum to thrice the value.
+        assert_eq!(scale(&[0.1, 0.1, 0.1]), FeatureScale { mean: 0.1, inverse_deviation: 1.0 });
+        let seven = scale(&[7.0, 7.0]);
+        assert_eq!((seven.apply(7.0), seven.apply(9.0)), (0.0, 2.0));
+        let always = FeatureScale::constant(7.0);
+        assert_eq!([7.0, 9.0, -1e100].map(|value| always.apply(value)), [0.0; 3]);
+    }
+
+    #[test]
+    fn a_feature_far_from_0_has_the_inputs_that_it_has_near_0() {
+        let near: Vec<f64> = (0..10_000).map(|row| f64::from(row * 7 % 1_000)).collect();
+        let inputs = |offset: f64| {
+            let values: Vec<f64> = near.iter().map(|value| value + offset).collect();
+            let scale = scale(&values);
+            values.iter().map(|&value| scale.apply(value)).collect::<Vec<_>>()
+        };
+        let wanted = inputs(0.0);
+        // A sum of plain additions is off by two units here, and at the largest by more than the deviation.
+        for offset in [1.7e12, 9e14, 1e15] {
+            let farthest = inputs(offset).iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(farthest < 1e-3, "{offset}: {farthest}");
+        }
     }
 
     #[test]
     fn the_extremes_of_f32_keep_a_finite_scale() {
-        let tiny = f32::from_bits(1);
-        for rows in [[[f32::MAX, 0.0], [-f32::MAX, tiny]], [[1e8, tiny], [1e8 + 8.0, 0.0]]] {
-            for (index, scale) in scales(&rows).iter().enumerate() {
-                assert!(FeatureScale::new(scale.mean, scale.inverse_deviation).is_some(), "{scale:?}");
-                assert_eq!(rows.map(|row| scale.apply(row[index]).abs()), [1.0, 1.0], "{scale:?}");
-            }
+        let tiny = f64::from(f32::from_bits(1));
+        for values in [[f64::from(f32::MAX), -f64::from(f32::MAX)], [0.0, tiny], [1e8, 1e8 + 8.0]] {
+            let scale = scale(&values);
+            assert!(FeatureScale::new(scale.mean, scale.inverse_deviation).is_some(), "{scale:?}");
+            assert_eq!(values.map(|value| scale.apply(value).abs()), [1.0, 1.0], "{scale:?}");
         }
     }
 
     #[test]
     fn the_identity_keeps_every_bit() {
         for value in [0.1f32, -3.4e38, 1e-45, 16_777_217.0] {
-            assert_eq!(FeatureScale::IDENTITY.apply(value).to_bits(), value.to_bits());
+            assert_eq!(FeatureScale::IDENTITY.apply(f64::from(value)).to_bits(), value.to_bits());
         }
     }
 

@@ -53,13 +53,15 @@ fn data_that_is_no_table_is_refused_with_its_place() {
     refuses(&["--data", directory.path().to_str().unwrap()], &["is a directory"]);
     refuses_data("", &[], &["empty"]);
     refuses_data("width,height,sort\n", &[], &["line 1", "no rows"]);
-    refuses_data("1,2,oak\n3,4,ash\n5,6\n", &[], &["line 3", "2 columns", "line 1 has 3"]);
-    refuses_data("1,2,oak\n3,wide,ash\n", &[], &["line 2", "column 2", "\"wide\" is not a number"]);
-    refuses_data("width,height,sort\n1,2,oak\n3,tall,ash\n", &[], &["line 3", "column 2 (\"height\")", "\"tall\""]);
-    refuses_data("1,2,oak\nNaN,4,ash\n", &[], &["line 2", "column 1", "NaN"]);
-    refuses_data("1,2,oak\n1e39,4,ash\n", &[], &["line 2", "column 1", "1e39"]);
-    refuses_data("1,2,oak\n,4,ash\n", &[], &["line 2", "column 1", "missing"]);
+    refuses_data("1,2,oak\n3,4,ash\n5,6\n", &[], &["line 3 has 2", "the other 2, which have 3"]);
+    refuses_data("1,2,oak\n3,wide,ash\n", &[], &["column 2", "1 of 2 rows has no number", "\"wide\" in line 2"]);
+    let headed = "width,height,sort\n1,2,oak\n3,tall,ash\n4,5,oak\n";
+    refuses_data(headed, &[], &["column 2 (\"height\")", "\"tall\" in line 3", "--ignore height"]);
+    refuses_data("1,2,oak\n1e400,4,ash\n", &[], &["column 1", "no finite number", "1e400", "line 2"]);
+    refuses_data("1,2,oak\n,4,ash\n", &["--impute", "refuse"], &["column 1", "no value", "line 2"]);
     refuses_data(b"1,2,oak\n\xFF\xFE,4,ash\n", &[], &["line 2", "UTF-8"]);
+    refuses_data(b"PAR1\x15\x04\x15", &[], &["Parquet", "pandas.read_parquet"]);
+    refuses_data("1,2,oak\n3,4,ash\n", &["--label", "sort"], &["--label", "\"sort\"", "column 1, column 2, column 3"]);
     refuses_data("1\n2\n", &[], &["only one column"]);
 }
 
@@ -67,7 +69,7 @@ fn data_that_is_no_table_is_refused_with_its_place() {
 fn labels_that_cannot_be_learned_are_refused() {
     refuses_data("1,2,oak\n3,4,oak\n5,6,oak\n", &[], &["every row has the label \"oak\""]);
     let many: String = (0..65_536).map(|label| format!("1,2,label-{label}\n")).collect();
-    refuses_data(many, &[], &["line 65536", "65535"]);
+    refuses_data(many, &[], &["column 3", "65535 different labels"]);
     let late = "1,2,oak\n3,4,ash\n1,2,oak\n3,4,ash\n5,6,fir\n";
     refuses_data(late, &["--validate-split", "last:1"], &["line 5", "\"fir\"", "not among those that train"]);
     refuses_data(late, &["--validate-split", "last:5"], &["none is left to train on"]);

@@ -105,7 +105,7 @@ fn output(output: &arguments::Output) -> Output {
 fn options(train: Train) -> (Options, arguments::Access) {
     let options = Options {
         data: train.data,
-        task: train.task,
+        read: train.reading.options(),
         recipe: train.recipe,
         rounds: train.rounds,
         epochs: train.epochs,

@@ -12,6 +12,7 @@ fn small() -> ModelFile {
         specification: BTreeMap::from([("rounds".to_owned(), "40".to_owned()), ("seed".to_owned(), "1".to_owned())]),
         scaling: vec![FeatureScale::new(0.1 + 0.2, 1.0 / 3.0).unwrap(), FeatureScale::IDENTITY],
         feature_names: vec!["width, \"mm\"".to_owned(), "größe\n".to_owned()],
+        schema: None,
         target: classes(["no", "да"]),
         parameters: (0..network.parameters()).map(|index| index as f32 * 0.1 - 0.5).collect(),
         network,
@@ -350,6 +351,7 @@ proptest! {
             specification,
             scaling: vec![FeatureScale::new(mean, inverse).unwrap(); 2],
             feature_names: vec![a, b],
+            schema: Some("{\"format\":\"gradwire schema 1\"}".to_owned()),
             target: Target::Classes(vec![c, d]),
             parameters,
             ..small()

@@ -3,6 +3,7 @@
 
 mod completions;
 mod inspect;
+mod schema;
 
 use std::ffi::OsString;
 
@@ -19,6 +20,7 @@ pub struct Offline {
 
 /// Every one of them, in the order of the help.
 const OFFLINE: &[Offline] = &[
+    Offline { arguments: schema::arguments, run: schema::run },
     Offline { arguments: inspect::arguments, run: inspect::run },
     Offline { arguments: completions::arguments, run: completions::run },
 ];

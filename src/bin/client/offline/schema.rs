@@ -1,0 +1,28 @@
+//! `client schema FILE`: what training would make of a data file. Owns the command's arguments; the rest is
+//! `gradwire::client`.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _};
+use gradwire::cli::{Exit, Failure};
+use gradwire::client;
+
+use crate::arguments::{Json, Reading};
+
+pub fn arguments() -> Command {
+    let file = Arg::new("file")
+        .value_name("FILE")
+        .required(true)
+        .help("Data file, or - for the standard input")
+        .value_parser(clap::value_parser!(PathBuf));
+    let line = Command::new("schema").about("Show what training would make of a data file's columns").arg(file);
+    Json::augment_args(Reading::augment_args(line))
+}
+
+pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
+    let file = matches.get_one::<PathBuf>("file").expect("clap requires it");
+    let of_clap = |error: clap::Error| Failure::new(Exit::Usage, error);
+    let (reading, json) = (Reading::from_arg_matches(matches), Json::from_arg_matches(matches));
+    let output = if json.map_err(of_clap)?.json { client::Output::Json } else { client::Output::Table };
+    client::schema(file, &reading.map_err(of_clap)?.options(), output)
+}

@@ -1,0 +1,414 @@
+//! Arrays as IDX, .npy and .npz write them. Owns these formats; does not know what an array is for.
+//!
+//! Memory is taken as bytes arrive, and never for what a header announces.
+
+use std::io::Read;
+
+use flate2::read::DeflateDecoder;
+
+use super::delimited::unreadable;
+use super::error::Fault;
+
+/// The longest header of a .npy file.
+const HEADER_BYTES_MAX: u32 = 1 << 16;
+/// The most dimensions of an array.
+const DIMENSIONS_MAX: usize = 8;
+/// The most members of an archive.
+const MEMBERS_MAX: usize = 64;
+
+fn wrong<T>(cause: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::Array { cause: cause.into() })
+}
+
+/// The elements of an array, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Numbers {
+    Bytes(Vec<u8>),
+    Doubles(Vec<f64>),
+    Texts(Vec<String>),
+}
+
+/// Rows of as many elements each.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Array {
+    rows: usize,
+    width: usize,
+    pub(super) numbers: Numbers,
+}
+
+/// How an element is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Element {
+    Unsigned(usize),
+    Signed(usize),
+    Float(usize),
+    /// Unicode of 4 bytes a letter.
+    Unicode(usize),
+    Ascii(usize),
+}
+
+impl Element {
+    fn bytes(self) -> usize {
+        match self {
+            Element::Unsigned(bytes) | Element::Signed(bytes) | Element::Float(bytes) | Element::Ascii(bytes) => bytes,
+            Element::Unicode(letters) => 4 * letters,
+        }
+    }
+}
+
+impl Array {
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The numbers of a column; NaN where the elements are texts.
+    pub(super) fn column(&self, place: usize) -> impl Iterator<Item = f64> + '_ {
+        (0..self.rows).map(move |row| self.at(row * self.width + place))
+    }
+
+    /// All numbers, row by row.
+    pub(super) fn values(&self) -> impl Iterator<Item = f64> + '_ {
+        (0..self.rows * self.width).map(|index| self.at(index))
+    }
+
+    fn at(&self, index: usize) -> f64 {
+        match &self.numbers {
+            Numbers::Bytes(values) => f64::from(values[index]),
+            Numbers::Doubles(values) => values[index],
+            Numbers::Texts(_) => f64::NAN,
+        }
+    }
+
+    /// The elements, where they are texts.
+    pub(super) fn texts(&self) -> Option<&Vec<String>> {
+        match &self.numbers {
+            Numbers::Texts(texts) => Some(texts),
+            _ => None,
+        }
+    }
+
+    /// All columns but the last, and the last.
+    pub(super) fn split_last_column(self) -> Result<(Array, Array), Fault> {
+        let Array { rows, width, numbers } = self;
+        if width < 2 {
+            return wrong(
+                "the array has one column, and needs features and, last, the label; or name two files: --data X.npy,y.npy",
+            );
+        }
+        fn split<T: Clone>(values: &[T], width: usize) -> (Vec<T>, Vec<T>) {
+            let rows = values.chunks_exact(width);
+            let last = rows.clone().map(|row| row[width - 1].clone()).collect();
+            (rows.flat_map(|row| row[..width - 1].to_vec()).collect(), last)
+        }
+        let (features, labels) = match numbers {
+            Numbers::Bytes(values) => {
+                let (features, labels) = split(&values, width);
+                (Numbers::Bytes(features), Numbers::Bytes(labels))
+            }
+            Numbers::Doubles(values) => {
+                let (features, labels) = split(&values, width);
+                (Numbers::Doubles(features), Numbers::Doubles(labels))
+            }
+            Numbers::Texts(_) => {
+                return wrong("the array holds texts, and features are numbers; save them as a CSV file");
+            }
+        };
+        Ok((Array { rows, width: width - 1, numbers: features }, Array { rows, width: 1, numbers: labels }))
+    }
+
+    /// An array of the MNIST files: magic, dimensions, elements, all big-endian.
+    pub(super) fn from_idx(input: &mut dyn Read) -> Result<Array, Fault> {
+        let [_, _, kind, dimensions] = head::<4>(input)?;
+        let element = match kind {
+            0x08 => Element::Unsigned(1),
+            0x09 => Element::Signed(1),
+            0x0B => Element::Signed(2),
+            0x0C => Element::Signed(4),
+            0x0D => Element::Float(4),
+            0x0E => Element::Float(8),
+            _ => return wrong(format!("an IDX file has elements of no type {kind:#04x}; is it damaged?")),
+        };
+        if usize::from(dimensions) > DIMENSIONS_MAX {
+            return wrong(format!("the array has {dimensions} dimensions, and at most {DIMENSIONS_MAX} are read"));
+        }
+        let shape: Vec<usize> = (0..dimensions)
+            .map(|_| Ok(u32::from_be_bytes(head::<4>(input)?) as usize))
+            .collect::<Result<_, Fault>>()?;
+        Array::from_elements(input, &shape, element, true, false)
+    }
+
+    /// NumPy's array: a header that is a Python dictionary, and elements.
+    pub(super) fn from_npy(input: &mut dyn Read) -> Result<Array, Fault> {
+        let magic: [u8; 8] = head(input)?;
+        if !magic.starts_with(b"\x93NUMPY") {
+            return wrong("a member of the archive is no .npy array; save it with numpy.savez");
+        }
+        let header_bytes = match magic[6] {
+            1 => u32::from(u16::from_le_bytes(head(input)?)),
+            _ => u32::from_le_bytes(head(input)?),
+        };
+        if header_bytes > HEADER_BYTES_MAX {
+            return wrong(format!(
+                "the array's header has {header_bytes} bytes, and at most {HEADER_BYTES_MAX} are read"
+            ));
+        }
+        let mut header = Vec::new();
+        input.take(header_bytes.into()).read_to_end(&mut header).map_err(unreadable)?;
+        let header = String::from_utf8_lossy(&header).into_owned();
+        let value = |key: &str| header.split_once(&format!("'{key}':")).map(|(_, rest)| rest.trim_start());
+        let damaged =
+            || Fault::Array { cause: "the array's header is damaged; save it again with numpy.save".to_owned() };
+        let kind = value("descr").and_then(|rest| rest.strip_prefix('\'')).and_then(|rest| rest.split('\'').next());
+        let Some(kind) = kind else {
+            return wrong("the array's elements are records; save columns of one type, or a CSV file");
+        };
+        let is_columns_first = value("fortran_order").ok_or_else(damaged)?.starts_with("True");
+        let shape = value("shape").and_then(|rest| rest.strip_prefix('(')).and_then(|rest| rest.split(')').next());
+        let sizes = shape.ok_or_else(damaged)?.split(',').map(str::trim).filter(|size| !size.is_empty());
+        let shape: Vec<usize> = sizes.map(|size| size.parse().ok()).collect::<Option<_>>().ok_or_else(damaged)?;
+        let (is_big_endian, element) = element_of(kind)?;
+        Array::from_elements(input, &shape, element, is_big_endian, is_columns_first)
+    }
+
+    fn from_elements(
+        input: &mut dyn Read,
+        shape: &[usize],
+        element: Element,
+        is_big_endian: bool,
+        is_columns_first: bool,
+    ) -> Result<Array, Fault> {
+        let [rows, rest @ ..] = shape else {
+            return wrong("the array is a single number; rows of them are needed");
+        };
+        let width = rest.iter().try_fold(1usize, |width, &size| width.checked_mul(size));
+        let bytes = width.and_then(|width| width.checked_mul(*rows)?.checked_mul(element.bytes()));
+        let (Some(width), Some(bytes)) = (width, bytes) else {
+            return wrong(format!("an array of shape {shape:?} is larger than any memory"));
+        };
+        let mut data = Vec::new();
+        input.take(bytes as u64).read_to_end(&mut data).map_err(unreadable)?;
+        if data.len() != bytes {
+            return wrong(format!(
+                "the array of shape {shape:?} needs {bytes} bytes, and {} are there; is it cut off?",
+                data.len()
+            ));
+        }
+        if is_columns_first && rest.len() > 1 {
+            return wrong(
+                "the array lies column by column in more than two dimensions; save numpy.ascontiguousarray of it",
+            );
+        }
+        let order = |index: usize| match is_columns_first {
+            true => index % width * rows + index / width,
+            false => index,
+        };
+        let element_at = |index: usize| &data[order(index) * element.bytes()..][..element.bytes()];
+        let count = rows * width;
+        let numbers = match element {
+            Element::Unsigned(1) if !is_columns_first => Numbers::Bytes(data),
+            Element::Unicode(_) | Element::Ascii(_) => {
+                Numbers::Texts((0..count).map(|index| text(element_at(index), element, is_big_endian)).collect())
+            }
+            _ => Numbers::Doubles((0..count).map(|index| number(element_at(index), element, is_big_endian)).collect()),
+        };
+        Ok(Array { rows: *rows, width, numbers })
+    }
+}
+
+fn head<const N: usize>(input: &mut dyn Read) -> Result<[u8; N], Fault> {
+    let mut bytes = [0; N];
+    match input.read_exact(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => wrong("the array is cut off in its header"),
+        Err(error) => Err(unreadable(error)),
+    }
+}
+
+/// Byte order and element of NumPy's name for a type: `<f4`.
+fn element_of(kind: &str) -> Result<(bool, Element), Fault> {
+    let unknown = || Fault::Array {
+        cause: format!(
+            "the array's elements are of type {kind:?}; save numbers (X.astype('f8')) or texts (y.astype('U'))"
+        ),
+    };
+    let (order, rest) = kind.split_at_checked(1).ok_or_else(unknown)?;
+    let (letter, size) = rest.split_at_checked(1).ok_or_else(unknown)?;
+    let size: usize = size.parse().map_err(|_| unknown())?;
+    let element = match (letter, size) {
+        ("b" | "u", 1) | ("u", 2 | 4 | 8) => Element::Unsigned(size),
+        ("i", 1 | 2 | 4 | 8) => Element::Signed(size),
+        ("f", 4 | 8) => Element::Float(size),
+        ("U", 1..=1_024) => Element::Unicode(size),
+        ("S", 1..=1_024) => Element::Ascii(size),
+        _ => return Err(unknown()),
+    };
+    Ok((order == ">", element))
+}
+
+fn number(bytes: &[u8], element: Element, is_big_endian: bool) -> f64 {
+    let mut little = [0; 8];
+    let size = bytes.len().min(8);
+    little[..size].copy_from_slice(&bytes[..size]);
+    if is_big_endian {
+        little[..size].reverse();
+    }
+    let bits = u64::from_le_bytes(little);
+    let unused = 64 - 8 * size as u32;
+    match element {
+        Element::Float(4) => f64::from(f32::from_bits(bits as u32)),
+        Element::Float(_) => f64::from_bits(bits),
+        // The sign's bit goes to the left end and comes back.
+        Element::Signed(_) => ((bits << unused) as i64 >> unused) as f64,
+        _ => bits as f64,
+    }
+}
+
+fn text(bytes: &[u8], element: Element, is_big_endian: bool) -> String {
+    let text: String = match element {
+        Element::Unicode(_) => {
+            let letters = bytes.as_chunks::<4>().0.iter().map(|&letter| match is_big_endian {
+                true => u32::from_be_bytes(letter),
+                false => u32::from_le_bytes(letter),
+            });
+            letters.map(|letter| char::from_u32(letter).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+        }
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    };
+    text.trim_end_matches('\0').trim().to_owned()
+}
+
+/// The arrays of an archive, by their names without `.npy`.
+pub(super) fn npz(input: &mut dyn Read) -> Result<Vec<(String, Array)>, Fault> {
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes).map_err(unreadable)?;
+    let damaged = || Fault::Array { cause: "the archive is damaged; save it again with numpy.savez".to_owned() };
+    let at =
+        |place: usize, count: usize| place.checked_add(count).and_then(|end| bytes.get(place..end)).ok_or_else(damaged);
+    let number = |place: usize, count: usize| {
+        let mut little = [0; 8];
+        little[..count].copy_from_slice(at(place, count)?);
+        Ok::<u64, Fault>(u64::from_le_bytes(little))
+    };
+    // The end of the directory, behind which a comment of up to 64 KiB may stand.
+    let tail = bytes.len().saturating_sub(22 + 0xFFFF);
+    let end = bytes[tail..].windows(4).rposition(|window| window == b"PK\x05\x06").ok_or_else(damaged)? + tail;
+    let (mut count, mut place) = (number(end + 10, 2)?, number(end + 16, 4)?);
+    if let (Ok(b"PK\x06\x07"), Some(locator)) =
+        (end.checked_sub(20).map_or(Err(damaged()), |place| at(place, 4)), end.checked_sub(20))
+    {
+        let end = usize::try_from(number(locator + 8, 8)?).map_err(|_| damaged())?;
+        (count, place) = (number(end + 32, 8)?, number(end + 48, 8)?);
+    }
+    if count > MEMBERS_MAX as u64 {
+        return wrong(format!("the archive has {count} members, and at most {MEMBERS_MAX} are read"));
+    }
+    let mut place = usize::try_from(place).map_err(|_| damaged())?;
+    let mut arrays = Vec::new();
+    for _ in 0..count {
+        if at(place, 4)? != b"PK\x01\x02" {
+            return Err(damaged());
+        }
+        let method = number(place + 10, 2)?;
+        let [name_bytes, extra_bytes, comment_bytes] =
+            [number(place + 28, 2)? as usize, number(place + 30, 2)? as usize, number(place + 32, 2)? as usize];
+        let (mut packed, mut local) = (number(place + 20, 4)?, number(place + 42, 4)?);
+        let full = number(place + 24, 4)?;
+        let name = String::from_utf8_lossy(at(place + 46, name_bytes)?).into_owned();
+        // Sizes that do not fit 32 bits stand in an extra field, in the order of the header.
+        let mut extra = place + 46 + name_bytes;
+        let extra_end = extra + extra_bytes;
+        while extra + 4 <= extra_end {
+            let (tag, size) = (number(extra, 2)?, number(extra + 2, 2)? as usize);
+            if tag == 1 {
+                let mut next = extra + 4;
+                let mut wide = |value: u64| {
+                    if value != 0xFFFF_FFFF {
+                        return Ok(value);
+                    }
+                    next += 8;
+                    number(next - 8, 8)
+                };
+                wide(full)?;
+                packed = wide(packed)?;
+                local = wide(local)?;
+            }
+            extra += 4 + size;
+        }
+        place = extra_end + comment_bytes;
+        let Some(name) = name.strip_suffix(".npy") else { continue };
+        let local = usize::try_from(local).map_err(|_| damaged())?;
+        let start = local + 30 + number(local + 26, 2)? as usize + number(local + 28, 2)? as usize;
+        let mut member = at(start, usize::try_from(packed).map_err(|_| damaged())?)?;
+        let array = match method {
+            0 => Array::from_npy(&mut member)?,
+            8 => Array::from_npy(&mut DeflateDecoder::new(member))?,
+            _ => return wrong("the archive is compressed in an unusual way; save it with numpy.savez"),
+        };
+        arrays.push((name.to_owned(), array));
+    }
+    Ok(arrays)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A .npy file.
+    fn npy(kind: &str, shape: &str, is_columns_first: bool, data: &[u8]) -> Vec<u8> {
+        let order = if is_columns_first { "True" } else { "False" };
+        let header = format!("{{'descr': '{kind}', 'fortran_order': {order}, 'shape': {shape}, }}\n");
+        [&b"\x93NUMPY\x01\0"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes(), data].concat()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Array, Fault> {
+        Array::from_npy(&mut &bytes[..])
+    }
+
+    fn doubles(array: &Array) -> Vec<f64> {
+        array.values().collect()
+    }
+
+    #[test]
+    fn arrays_of_every_type_and_order_are_read() {
+        let cases: [(&str, Vec<u8>); 7] = [
+            ("|u1", vec![1, 2, 3, 250]),
+            ("|i1", vec![1, 2, 3, 250]),
+            ("<i2", [1i16, 2, 3, -6].map(i16::to_le_bytes).concat()),
+            (">i4", [1i32, 2, 3, -6].map(i32::to_be_bytes).concat()),
+            ("<i8", [1i64, 2, 3, -6].map(i64::to_le_bytes).concat()),
+            ("<f4", [1f32, 2.0, 3.0, -6.0].map(f32::to_le_bytes).concat()),
+            (">f8", [1f64, 2.0, 3.0, -6.0].map(f64::to_be_bytes).concat()),
+        ];
+        for (kind, data) in cases {
+            let last = if kind == "|u1" { 250.0 } else { -6.0 };
+            let array = read(&npy(kind, "(2, 2)", false, &data)).unwrap();
+            assert_eq!((array.rows(), array.width(), doubles(&array)), (2, 2, vec![1.0, 2.0, 3.0, last]), "{kind}");
+            let array = read(&npy(kind, "(2, 2)", true, &data)).unwrap();
+            assert_eq!(doubles(&array), [1.0, 3.0, 2.0, last], "{kind}");
+        }
+        let texts = read(&npy("<U2", "(2,)", false, b"a\0\0\0\0\0\0\0b\0\0\0c\0\0\0")).unwrap();
+        assert_eq!(texts.texts().unwrap(), &["a", "bc"]);
+    }
+
+    #[test]
+    fn images_of_idx_are_rows() {
+        let bytes = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2][..], &[1, 2, 3, 4]].concat();
+        let array = Array::from_idx(&mut &bytes[..]).unwrap();
+        assert_eq!((array.rows(), array.width(), doubles(&array)), (2, 2, vec![1.0, 2.0, 3.0, 4.0]));
+    }
+
+    #[test]
+    fn an_array_that_announces_more_than_there_is_is_refused_before_memory_is_taken() {
+        for (shape, words) in
+            [("(2, 3)", "cut off"), ("(1000000000, 1000000)", "cut off"), ("(99999999999, 99999999999)", "memory")]
+        {
+            let Err(Fault::Array { cause }) = read(&npy("<f8", shape, false, &[0; 40])) else { panic!("{shape}") };
+            assert!(cause.contains(words), "{cause}");
+        }
+        assert!(matches!(read(&npy("|O", "(2,)", false, b"")), Err(Fault::Array { .. })));
+    }
+}

@@ -1,0 +1,285 @@
+//! Dates and times as people write them. Owns the orders of day, month and year, and the calendar; does not know columns.
+//!
+//! A moment is its seconds since 1970-01-01 00:00, by its own offset from UTC where it has one, and otherwise as if it
+//! were UTC; the weekday and the hour are those of the clock that wrote it.
+
+/// How a column orders day, month and year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateOrder {
+    /// `2024-02-29`, `2024/2/29`
+    YearFirst,
+    /// `29.02.2024`, `29/2/24`
+    DayFirst,
+    /// `02/29/2024`
+    MonthFirst,
+    /// `29 Feb 2024`
+    DayName,
+    /// `Feb 29, 2024`
+    NameDay,
+}
+
+impl DateOrder {
+    /// All of them, in the order in which they are preferred where several read a column.
+    pub const ALL: [DateOrder; 5] =
+        [DateOrder::YearFirst, DateOrder::MonthFirst, DateOrder::DayFirst, DateOrder::DayName, DateOrder::NameDay];
+
+    /// Its name in a schema.
+    pub fn name(self) -> &'static str {
+        match self {
+            DateOrder::YearFirst => "year month day",
+            DateOrder::DayFirst => "day month year",
+            DateOrder::MonthFirst => "month day year",
+            DateOrder::DayName => "day name year",
+            DateOrder::NameDay => "name day year",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<DateOrder> {
+        DateOrder::ALL.into_iter().find(|order| order.name() == name)
+    }
+}
+
+/// A point in time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// Since 1970-01-01 00:00.
+    pub seconds: f64,
+    /// From Monday, 0, to Sunday, 6.
+    pub weekday: u8,
+    /// From 0 to 23.
+    pub hour: u8,
+    /// Whether it says more than a day.
+    pub has_time: bool,
+}
+
+const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS_IN_FULL: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
+/// The moment that a text is in this order.
+pub fn read(text: &str, order: DateOrder) -> Option<Moment> {
+    let (day, time) = split(text)?;
+    let days = day.in_order(order)?;
+    let (seconds, offset_seconds) = match time {
+        Some(time) => time_of_day(time)?,
+        None => (0.0, 0),
+    };
+    Some(Moment {
+        seconds: days as f64 * 86_400.0 + seconds - f64::from(offset_seconds),
+        weekday: (days + 3).rem_euclid(7) as u8,
+        hour: (seconds / 3_600.0).min(23.0) as u8,
+        has_time: time.is_some(),
+    })
+}
+
+/// Which orders read a text, a bit for each of [`DateOrder::ALL`].
+pub fn orders(text: &str) -> u8 {
+    // The shortest is `1/2/24`; the longest have weekday, month, time and offset.
+    if !(6..=48).contains(&text.len()) || !text.bytes().any(|byte| byte.is_ascii_digit()) {
+        return 0;
+    }
+    let reads = |(bit, &order): (usize, &DateOrder)| u8::from(read(text, order).is_some()) << bit;
+    DateOrder::ALL.iter().enumerate().map(reads).sum()
+}
+
+/// Three parts of a day, in the order of the text.
+struct Day<'a>([&'a str; 3]);
+
+/// Day and time of day.
+fn split(text: &str) -> Option<(Day<'_>, Option<&str>)> {
+    let (day, time) = match text.find(':') {
+        None => (text, None),
+        Some(colon) => {
+            let start = text[..colon].rfind([' ', 'T', 't'])?;
+            (&text[..start], Some(text[start + 1..].trim()))
+        }
+    };
+    let mut parts = day.split(['-', '/', '.', ' ', ',']).filter(|part| !part.is_empty());
+    let mut first = parts.next()?;
+    // `Mon, 29 Feb 2024`
+    if ["mon", "tue", "wed", "thu", "fri", "sat", "sun"].iter().any(|name| name.eq_ignore_ascii_case(first)) {
+        first = parts.next()?;
+    }
+    let parts_of = Day([first, parts.next()?, parts.next()?]);
+    parts.next().is_none().then_some((parts_of, time))
+}
+
+fn number(text: &str, digits: std::ops::RangeInclusive<usize>) -> Option<i64> {
+    (digits.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+}
+
+fn year(text: &str) -> Option<i64> {
+    match text.len() {
+        4 => number(text, 4..=4).filter(|&year| year > 0),
+        // As POSIX has it.
+        2 => number(text, 2..=2).map(|year| if year < 69 { 2_000 + year } else { 1_900 + year }),
+        _ => None,
+    }
+}
+
+fn month_by_name(text: &str) -> Option<i64> {
+    let place = |names: [&str; 12]| names.iter().position(|name| name.eq_ignore_ascii_case(text));
+    place(MONTHS).or_else(|| place(MONTHS_IN_FULL)).map(|place| place as i64 + 1)
+}
+
+impl Day<'_> {
+    /// Days since 1970-01-01, if it is one in this order.
+    fn in_order(&self, order: DateOrder) -> Option<i64> {
+        let [a, b, c] = self.0;
+        let two = |text| number(text, 1..=2);
+        let (year, month, day) = match order {
+            DateOrder::YearFirst => (number(a, 4..=4).filter(|&year| year > 0)?, two(b)?, two(c)?),
+            DateOrder::DayFirst => (year(c)?, two(b)?, two(a)?),
+            DateOrder::MonthFirst => (year(c)?, two(a)?, two(b)?),
+            DateOrder::DayName => (year(c)?, month_by_name(b)?, two(a)?),
+            DateOrder::NameDay => (year(c)?, month_by_name(a)?, two(b)?),
+        };
+        if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
+            return None;
+        }
+        // Hinnant's days_from_civil: years begin in March, so that the leap day is the last.
+        let shifted = if month <= 2 { year - 1 } else { year };
+        let era = shifted.div_euclid(400);
+        let of_era = shifted - era * 400;
+        let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
+    }
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Seconds since midnight, and the seconds by which the clock is ahead of UTC.
+fn time_of_day(text: &str) -> Option<(f64, i32)> {
+    let (clock, offset_seconds) = offset(text)?;
+    let (clock, half) = match clock.to_ascii_lowercase() {
+        lower if lower.ends_with("am") => (clock[..clock.len() - 2].trim_end(), Some(0)),
+        lower if lower.ends_with("pm") => (clock[..clock.len() - 2].trim_end(), Some(12)),
+        _ => (clock, None),
+    };
+    let mut parts = clock.split(':');
+    let mut hour = number(parts.next()?, 1..=2)?;
+    let minute = number(parts.next()?, 2..=2).filter(|&minute| minute < 60)?;
+    let second = match parts.next() {
+        None => 0.0,
+        Some(text) => {
+            let (whole, part) = text.split_once(['.', ',']).unwrap_or((text, "0"));
+            number(whole, 2..=2).filter(|&second| second <= 60)?;
+            number(part, 1..=12)?;
+            format!("{whole}.{part}").parse::<f64>().ok()?
+        }
+    };
+    if let Some(half) = half {
+        hour = Some(hour).filter(|hour| (1..=12).contains(hour))? % 12 + half;
+    }
+    (parts.next().is_none() && hour < 24).then(|| ((hour * 3_600 + minute * 60) as f64 + second, offset_seconds))
+}
+
+/// A time without its offset from UTC, and that in seconds.
+fn offset(text: &str) -> Option<(&str, i32)> {
+    if let Some(clock) = text.strip_suffix(['Z', 'z']) {
+        return Some((clock.trim_end(), 0));
+    }
+    let Some(at) = text.rfind(['+', '-']) else { return Some((text, 0)) };
+    let digits: String = text[at + 1..].split(':').collect();
+    let (hours, minutes) = match digits.len() {
+        2 => (number(&digits, 2..=2)?, 0),
+        4 => (number(&digits[..2], 2..=2)?, number(&digits[2..], 2..=2)?),
+        _ => return None,
+    };
+    let seconds = (hours * 3_600 + minutes * 60) as i32;
+    Some((text[..at].trim_end(), if text[at..].starts_with('-') { -seconds } else { seconds }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(text: &str, order: DateOrder) -> f64 {
+        read(text, order).unwrap_or_else(|| panic!("{text} is no date")).seconds
+    }
+
+    #[test]
+    fn dates_are_read_in_every_order() {
+        use DateOrder::*;
+        let cases = [
+            ("2024-02-29", YearFirst),
+            ("2024/2/29", YearFirst),
+            ("29.02.2024", DayFirst),
+            ("29/2/24", DayFirst),
+            ("02/29/2024", MonthFirst),
+            ("29-Feb-2024", DayName),
+            ("Thu, 29 February 2024", DayName),
+            ("Feb 29, 2024", NameDay),
+        ];
+        for (text, order) in cases {
+            let moment = read(text, order).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!((moment.seconds, moment.weekday, moment.has_time), (1_709_164_800.0, 3, false), "{text}");
+        }
+        assert_eq!(seconds("1970-01-01", YearFirst), 0.0);
+        assert_eq!(seconds("1900-03-01", YearFirst), -2_203_891_200.0);
+    }
+
+    #[test]
+    fn times_have_seconds_an_hour_and_an_offset() {
+        use DateOrder::*;
+        let base = 1_709_164_800.0;
+        for (text, order, more, hour) in [
+            ("2024-02-29T13:05", YearFirst, 47_100.0, 13),
+            ("2024-02-29 13:05:07.25", YearFirst, 47_107.25, 13),
+            ("2024-02-29T13:05:07Z", YearFirst, 47_107.0, 13),
+            ("2024-02-29T13:05:07+02:00", YearFirst, 39_907.0, 13),
+            ("2024-02-29T13:05:07-0530", YearFirst, 66_907.0, 13),
+            ("2/29/2024 1:05 PM", MonthFirst, 47_100.0, 13),
+            ("Feb 29, 2024 12:05 am", NameDay, 300.0, 0),
+        ] {
+            let moment = read(text, order).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!((moment.seconds, moment.hour, moment.has_time), (base + more, hour, true), "{text}");
+        }
+    }
+
+    #[test]
+    fn days_that_do_not_exist_and_other_texts_are_no_dates() {
+        for text in [
+            "2023-02-29",
+            "2024-13-01",
+            "2024-00-10",
+            "1.2.3",
+            "10.0.0.1",
+            "12:30",
+            "2024-02-29 25:00",
+            "2024-02-29 1:0",
+        ] {
+            assert_eq!(orders(text), 0, "{text}");
+        }
+        // In both orders.
+        assert_eq!(orders("03/04/2024").count_ones(), 2);
+        assert_eq!(orders("13/04/2024").count_ones(), 1);
+    }
+
+    #[test]
+    fn names_of_orders_bring_them_back() {
+        for order in DateOrder::ALL {
+            assert_eq!(DateOrder::named(order.name()), Some(order));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+use super::*;
+
+/// A limit that a test can reach.
+const BYTES_MAX: usize = 20_000;
+
+/// All records with their lines.
+fn records(bytes: impl Read) -> Result<Vec<(u64, Vec<String>)>, Fault> {
+    let mut records = Records::open(bytes, None, BYTES_MAX)?;
+    let mut found = Vec::new();
+    while let Some(line) = records.advance()? {
+        let fields = records.record().iter().map(|field| String::from_utf8_lossy(field).trim().to_owned());
+        found.push((line, fields.collect()));
+    }
+    Ok(found)
+}
+
+fn of(text: &str) -> Vec<(u64, Vec<String>)> {
+    records(text.as_bytes()).unwrap()
+}
+
+fn lines(text: &str) -> Vec<u64> {
+    of(text).iter().map(|(line, _)| *line).collect()
+}
+
+fn fields(text: &str) -> Vec<Vec<String>> {
+    of(text).into_iter().map(|(_, fields)| fields).collect()
+}
+
+const TWO: [[&str; 3]; 2] = [["1", "2", "x"], ["3.5", "-4", "y"]];
+
+#[test]
+fn commas_semicolons_tabs_and_bars_separate() {
+    for separator in [",", ";", "\t", "|", " "] {
+        assert_eq!(fields(&"1,2,x\n3.5,-4,y\n".replace(',', separator)), TWO, "{separator}");
+    }
+    assert_eq!(fields("sep=;\n1;2;x\n3.5;-4;y\n"), TWO);
+    assert_eq!(lines("\u{feff}SEP=:\r\n1:2:x\r\n3.5:-4:y\r\n"), [2, 3]);
+    let mut named = Records::open(&b"1:2,5:x\n"[..], Some(b':'), BYTES_MAX).unwrap();
+    named.advance().unwrap();
+    assert_eq!(named.record().iter().collect::<Vec<_>>(), [&b"1"[..], b"2,5", b"x"]);
+}
+
+#[test]
+fn a_separator_inside_quotes_does_not_count() {
+    assert_eq!(fields("\"a;;;\",\"b\t\t\t\",kind\n1,2,x\n")[0], ["a;;;", "b", "kind"]);
+    assert_eq!(fields("1,\"a, \"\"b\"\"\nc\"\n2,d\n"), [["1", "a, \"b\"\nc"], ["2", "d"]]);
+    assert_eq!(fields("1,5;2,5;x\n"), [["1,5", "2,5", "x"]]);
+}
+
+#[test]
+fn white_space_blank_lines_every_line_end_and_a_byte_order_mark_are_passed_over() {
+    for text in [
+        "\u{feff}1,2,x\r\n3.5,-4,y\r\n",
+        "1,2,x\r3.5,-4,y\r",
+        "\u{feff}\r\n \n1,2,x\n\n  \t\r\n\n3.5,-4,y\n\n",
+        "  1 ,\t2,  x \n3.5 , -4\u{a0}, y",
+    ] {
+        assert_eq!(fields(text), TWO, "{text:?}");
+    }
+}
+
+#[test]
+fn lines_are_counted_through_blank_lines_every_line_end_and_quoted_line_ends() {
+    assert_eq!(lines("a,b\n\n1,x\n2,y\n\n\n3,\"x\n\"\n4,y\n5,x\n"), [1, 3, 4, 7, 9, 10]);
+    assert_eq!(lines("\r\n\r\n1,2,x\r\n\r\n \r\n7,o,z"), [3, 6]);
+    assert_eq!(lines("1,2,\"x\r\ny\"\r\n\r\n7,o,z"), [1, 4]);
+    assert_eq!(lines("\r\r1,x\r2,\"y\r\"\r3,x"), [3, 4, 6]);
+}
+
+#[test]
+fn a_quote_that_is_never_closed_is_refused_with_its_line() {
+    for (text, line) in [("1,2,x\n3,4,\"y\n5,6,z\n", 2), ("1,2,x\n\n3,4,\"y", 3), ("\"1,2,x\n", 1)] {
+        assert_eq!(records(text.as_bytes()), Err(Fault::OpenQuote { line }));
+    }
+}
+
+#[test]
+fn an_endless_stream_is_given_up() {
+    for byte in [0, b'1', b',', b'"', b'\xff'] {
+        let refused = |head: &[u8]| records(head.chain(io::repeat(byte))).unwrap_err();
+        assert!(matches!(refused(b""), Fault::LongLine { line: 1, .. }));
+        assert!(matches!(refused(b"1,2,x\n3,4,"), Fault::LongLine { line: 2, .. }));
+        assert!(matches!(refused(b"1,2,x\n3,4,\"\n\n"), Fault::LongLine { .. }));
+    }
+    assert!(records(&[b'1'; BYTES_MAX + 1][..]).is_err());
+}
+
+#[test]
+fn a_read_that_fails_is_told_with_the_systems_reason() {
+    struct Broken(io::ErrorKind);
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::new(self.0, "the disk is gone"))
+        }
+    }
+    let unreadable = Fault::Unreadable { cause: "the disk is gone".to_owned() };
+    assert_eq!(records(Broken(io::ErrorKind::Other)).unwrap_err(), unreadable);
+    assert_eq!(records(b"1,2,x\n".chain(Broken(io::ErrorKind::Other))).unwrap_err(), unreadable);
+    assert_eq!(records(Broken(io::ErrorKind::IsADirectory)).unwrap_err(), Fault::Directory);
+}
+
+#[test]
+fn pieces_of_any_size_are_read_alike() {
+    struct Pieces<'a>(&'a [u8], usize);
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let bytes = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..bytes])
+        }
+    }
+    let csv = "\u{feff}\r\nwide,high,kind\r\n1,2,\"x\"\r\n\r\n3.5,-4,y\r".as_bytes();
+    for bytes in 1..=csv.len() {
+        assert_eq!(records(Pieces(csv, bytes)), records(csv));
+    }
+}

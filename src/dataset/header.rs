@@ -1,0 +1,135 @@
+//! Whether the first line of a file names its columns. Owns the evidence and how it is weighed; does not know how lines are
+//! read.
+//!
+//! The evidence is what stands below: a name above numbers is no number, and a row's category is among the others'. Names
+//! that are numbers, as pandas writes them, count up by one where the rows below do not.
+
+use super::tally::Tally;
+use super::value::{self, MissingTokens, Reading};
+
+/// Names that count up by one, at least, to be taken for names.
+const RUN_MIN: usize = 3;
+
+/// What a first line is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) is_header: bool,
+    /// Why, where it is a close call.
+    pub(super) close: Option<&'static str>,
+}
+
+fn verdict(is_header: bool) -> Verdict {
+    Verdict { is_header, close: None }
+}
+
+fn close(is_header: bool, why: &'static str) -> Verdict {
+    Verdict { is_header, close: Some(why) }
+}
+
+/// Whether these fields are whole numbers that count up by one, the first perhaps apart, as it names the rows.
+pub(super) fn is_run<'a>(fields: impl Iterator<Item = &'a [u8]>) -> bool {
+    let whole = |field: &[u8]| match value::plain(std::str::from_utf8(field).ok()?.trim()) {
+        Reading::Number(number) if number.fract() == 0.0 => Some(number),
+        _ => None,
+    };
+    let mut last: Option<f64> = None;
+    let mut count = 0;
+    let mut has_name = false;
+    for (index, field) in fields.enumerate() {
+        match (whole(field), last) {
+            (Some(number), None) => last = Some(number),
+            (Some(number), Some(before)) if number == before + 1.0 => last = Some(number),
+            (None, None) if index == 0 => {
+                has_name = true;
+                continue;
+            }
+            _ => return false,
+        }
+        count += 1;
+    }
+    count >= if has_name { RUN_MIN - 1 } else { RUN_MIN }
+}
+
+/// What a field of the first line says of the line, by those below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    Name,
+    Value,
+    /// It may be either, and is rather a name.
+    PerhapsName,
+    /// It may be either, and is rather a value.
+    PerhapsValue,
+    None,
+}
+
+fn evidence(text: &str, below: &Tally, missing: &MissingTokens) -> Evidence {
+    if missing.has(text) {
+        return Evidence::None;
+    }
+    if below.present == 0 {
+        return if matches!(value::plain(text), Reading::Not) { Evidence::PerhapsName } else { Evidence::None };
+    }
+    let is_number = value::notations(text).0 != 0 || matches!(value::plain(text), Reading::NotFinite);
+    let (_, numbers, _) = below.best_notation(false);
+    let (_, dates, _) = below.best_date();
+    if 2 * (numbers + below.not_finite) > below.present {
+        return if is_number { Evidence::PerhapsValue } else { Evidence::Name };
+    }
+    if 2 * dates > below.present {
+        return if super::date::orders(text) != 0 { Evidence::Value } else { Evidence::Name };
+    }
+    if 2 * below.booleans.iter().sum::<u64>() > below.present {
+        return if value::boolean(text).is_some() { Evidence::Value } else { Evidence::Name };
+    }
+    let repeats = below.distinct().is_some_and(|distinct| 2 * distinct <= below.present);
+    match (below.has(text), repeats) {
+        (true, true) => Evidence::Value,
+        (true, false) => Evidence::PerhapsValue,
+        (false, true) => Evidence::PerhapsName,
+        (false, false) => Evidence::None,
+    }
+}
+
+/// What the first line is, above columns of these values, of which so many rows are runs themselves. The texts are one for
+/// each column.
+pub(super) fn judge(texts: &[&str], below: &[Tally], missing: &MissingTokens, rows: u64, runs_below: u64) -> Verdict {
+    let is_text = |text: &&&str| !missing.has(text) && value::notations(text).0 == 0;
+    if rows == 0 {
+        // The last may be a label.
+        return verdict(texts.split_last().is_some_and(|(_, rest)| rest.iter().any(|text| is_text(&text))));
+    }
+    if is_run(texts.iter().map(|text| text.as_bytes())) {
+        return match runs_below * 100 <= rows {
+            true => close(true, "its fields count up by one, as names that are numbers do"),
+            false => close(false, "its fields count up by one, as those of other lines do"),
+        };
+    }
+    let count = |wanted: Evidence| {
+        texts.iter().zip(below).filter(|(text, below)| evidence(text, below, missing) == wanted).count()
+    };
+    let (names, values) = (count(Evidence::Name), count(Evidence::Value));
+    let (perhaps_names, perhaps_values) = (count(Evidence::PerhapsName), count(Evidence::PerhapsValue));
+    match (names, values) {
+        (1.., 0) if perhaps_values <= names => verdict(true),
+        (1.., 0) => close(true, "some of its fields are numbers, and another is none above numbers"),
+        (0, 1..) => verdict(false),
+        (1.., 1..) if names >= values => close(true, "some of its fields are unlike those below, and others like them"),
+        (1.., 1..) => close(false, "most of its fields are like those below, and others unlike them"),
+        (0, 0) if perhaps_values > 0 && perhaps_names > 0 => {
+            close(false, "it has numbers above numbers, and text that stands nowhere below")
+        }
+        (0, 0) if perhaps_values > 0 => verdict(false),
+        (0, 0) => {
+            let mut distinct: Vec<&str> = texts.iter().copied().filter(|text| !text.is_empty()).collect();
+            let all = distinct.len();
+            distinct.sort_unstable();
+            distinct.dedup();
+            let are_names = all == distinct.len() && all + 1 >= texts.len() && texts.iter().any(|text| is_text(&text));
+            match (are_names, perhaps_names == texts.len()) {
+                (true, true) => verdict(true),
+                (true, false) => close(true, "its fields differ from each other, and nothing below tells them apart"),
+                (false, _) => close(false, "its fields are no names that differ"),
+            }
+        }
+    }
+}

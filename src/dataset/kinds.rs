@@ -1,0 +1,269 @@
+//! What kind of column it is, by the counts of its values. Owns the rules; does not know what becomes of a kind.
+
+use super::date::DateOrder;
+use super::tally::Tally;
+use super::value::{Notation, NumberForm, Ornament};
+
+/// Rows from which whole numbers in sequence count rows, and unique texts name them, whatever the column is called.
+const ROWS_NUMBERED_MIN: u64 = 20;
+/// Different values that are few in any column.
+const FEW: u64 = 20;
+/// Categories of a column, at most, where nobody has said that these are categories.
+pub(super) const CATEGORIES_MAX: u64 = 1_000;
+/// Rows in which a text stands that makes a column of numbers and texts one of names: fewer are slips.
+const ROWS_OF_A_NAME_MIN: u64 = 3;
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Numbers.
+    Number(NumberForm),
+    /// Names, of which there are few.
+    Category,
+    /// True and false, yes and no.
+    Boolean,
+    /// Days, or points in time.
+    Date {
+        /// How they are written.
+        order: DateOrder,
+        /// Whether any has a time of day.
+        has_time: bool,
+    },
+    /// Whole numbers that count the rows.
+    RowNumber,
+    /// A name for each row.
+    Identifier,
+    /// One value everywhere, or none at all.
+    Constant,
+    /// Text with few repetitions: nothing that can be learned from.
+    Unusable,
+}
+
+impl Kind {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Number(_) => "number",
+            Kind::Category => "category",
+            Kind::Boolean => "boolean",
+            Kind::Date { has_time: false, .. } => "date",
+            Kind::Date { has_time: true, .. } => "time",
+            Kind::RowNumber => "row number",
+            Kind::Identifier => "identifier",
+            Kind::Constant => "constant",
+            Kind::Unusable => "unusable",
+        }
+    }
+}
+
+/// What a user says of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Number,
+    Category,
+    Date,
+    /// It is of use, whatever it seems to be.
+    Use,
+}
+
+/// A kind, why it is that, and how to say otherwise where it is a guess.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub(super) kind: Kind,
+    pub(super) why: &'static str,
+    /// Options that reverse it, before the column's name; "" where it is no guess.
+    pub(super) reverse: &'static str,
+}
+
+fn decided(kind: Kind, why: &'static str, reverse: &'static str) -> Decision {
+    Decision { kind, why, reverse }
+}
+
+/// What the whole file says of how its numbers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decimals {
+    /// The user says so.
+    Said { comma: bool },
+    /// A comma where both are possible: another sign separates the fields.
+    PrefersComma,
+    /// A point where both are possible.
+    PrefersPoint,
+}
+
+/// The form that reads most of the numbers, how many it reads, and whether another form would read them otherwise.
+fn number_form(tally: &Tally, decimals: Decimals) -> (NumberForm, u64, bool) {
+    let (notation, read, rival) = match decimals {
+        Decimals::Said { comma } => {
+            let of_mark = Notation::ALL.into_iter().filter(|notation| notation.has_comma() == comma);
+            let most = of_mark.clone().map(|notation| tally.read_by(notation)).max().unwrap_or(0);
+            let best = of_mark.clone().find(|&notation| tally.read_by(notation) == most).unwrap_or_default();
+            (best, most, None)
+        }
+        Decimals::PrefersComma => tally.best_notation(true),
+        Decimals::PrefersPoint => tally.best_notation(false),
+    };
+    let ornament = tally.ornament().filter(|(_, count)| 2 * count > read).map(|(ornament, _)| ornament);
+    (NumberForm { notation, ornament }, read, rival.is_some())
+}
+
+/// The kind of a column of this name.
+pub(super) fn decide(tally: &Tally, name: &str, said: Option<Said>, decimals: Decimals) -> Decision {
+    let (form, read, is_ambiguous) = number_form(tally, decimals);
+    let (order, dates, other_order) = tally.best_date();
+    let has_time = tally.times > 0;
+    match said {
+        Some(Said::Number) => return decided(Kind::Number(form), "as asked", ""),
+        Some(Said::Category) => return decided(Kind::Category, "as asked", ""),
+        Some(Said::Date) => return decided(Kind::Date { order, has_time }, "as asked", ""),
+        Some(Said::Use) | None => {}
+    }
+    let decision = by_values(tally, name, form, read, is_ambiguous, (order, dates, other_order.is_some()));
+    match (said, decision.kind) {
+        (Some(Said::Use), Kind::RowNumber) => decided(Kind::Number(form), "as asked", ""),
+        (Some(Said::Use), Kind::Identifier | Kind::Unusable) if read == tally.present => {
+            decided(Kind::Number(form), "as asked", "")
+        }
+        (Some(Said::Use), Kind::Identifier | Kind::Unusable) => decided(Kind::Category, "as asked", ""),
+        _ => decision,
+    }
+}
+
+fn by_values(
+    tally: &Tally,
+    name: &str,
+    form: NumberForm,
+    read: u64,
+    is_ambiguous: bool,
+    (order, dates, is_either_order): (DateOrder, u64, bool),
+) -> Decision {
+    let present = tally.present;
+    let distinct = tally.distinct();
+    // What is not counted among the different values is another one, and is refused.
+    let is_one = distinct == Some(1) && tally.missing + tally.not_finite + tally.not_utf8 == 0;
+    let numbers = read + tally.not_finite;
+    if present == 0 {
+        return decided(Kind::Constant, "no row has a value", "");
+    }
+    if numbers == present {
+        return numeric(tally, name, form, is_ambiguous, is_one);
+    }
+    if is_one {
+        return decided(Kind::Constant, "every row has the same value", "");
+    }
+    if tally.booleans.iter().sum::<u64>() == present {
+        return decided(Kind::Boolean, "", "");
+    }
+    if dates == present {
+        let reverse = if is_either_order { "write dates as 2024-01-31, or --category" } else { "" };
+        return decided(
+            Kind::Date { order, has_time: tally.times > 0 },
+            if is_either_order { "the month may also be the second number" } else { "" },
+            reverse,
+        );
+    }
+    // A name in several rows is meant; one that stands once among numbers is a slip.
+    let are_names = distinct.is_some_and(|distinct| distinct <= FEW) && tally.rarest_text() >= ROWS_OF_A_NAME_MIN;
+    if 2 * numbers >= present && !are_names {
+        return decided(Kind::Number(form), "most values are numbers", "");
+    }
+    if 2 * dates >= present && !are_names {
+        return decided(Kind::Date { order, has_time: tally.times > 0 }, "most values are dates", "");
+    }
+    textual(tally, numbers > 0)
+}
+
+/// A column whose every value is a number.
+fn numeric(tally: &Tally, name: &str, form: NumberForm, is_ambiguous: bool, is_one: bool) -> Decision {
+    let present = tally.present;
+    if tally.leading_zeros > 0 && tally.digits == present {
+        return match textual(tally, true).kind {
+            Kind::Category => decided(Kind::Category, "codes with leading zeros", "--number"),
+            Kind::Constant => decided(Kind::Constant, "every row has the same value", ""),
+            _ => decided(Kind::Identifier, "codes with leading zeros, nearly all different", "--number"),
+        };
+    }
+    if is_one || (tally.missing == 0 && tally.plain == present && tally.least == tally.greatest) {
+        return decided(Kind::Constant, "every row has the same number", "");
+    }
+    let named = name_of_rows(name);
+    let is_long = present >= ROWS_NUMBERED_MIN;
+    if (named != Named::Otherwise || is_long) && tally.is_sequence() {
+        return decided(Kind::RowNumber, "whole numbers in sequence", "--use");
+    }
+    if named == Named::Identifier
+        && is_long
+        && tally.whole == present
+        && tally.distinct().is_none_or(|distinct| distinct == present)
+    {
+        return decided(Kind::Identifier, "different whole numbers under the name of an identifier", "--use");
+    }
+    if is_ambiguous {
+        let why = if form.notation.has_comma() { "a comma for the decimal mark" } else { "a comma between thousands" };
+        let reverse = if form.notation.has_comma() {
+            "--decimal . for all columns, or --category"
+        } else {
+            "--decimal , for all columns, or --category"
+        };
+        return decided(Kind::Number(form), why, reverse);
+    }
+    let is_few = tally.whole == present && tally.distinct().is_some_and(|distinct| (3..=10).contains(&distinct));
+    decided(Kind::Number(form), "", if is_few { "--category" } else { "" })
+}
+
+/// A column of names, more or less.
+fn textual(tally: &Tally, has_numbers: bool) -> Decision {
+    let (present, distinct) = (tally.present, tally.distinct());
+    let most_differ = distinct.is_none_or(|distinct| 2 * distinct > present);
+    if distinct == Some(1) && tally.missing == 0 {
+        return decided(Kind::Constant, "every row has the same value", "");
+    }
+    if tally.uuids == present && most_differ && present >= ROWS_NUMBERED_MIN {
+        return decided(Kind::Identifier, "UUIDs", "--use");
+    }
+    if distinct == Some(present) && present >= ROWS_NUMBERED_MIN {
+        return decided(Kind::Identifier, "a different text in every row", "--use");
+    }
+    match distinct {
+        Some(distinct) if distinct <= FEW || (distinct <= CATEGORIES_MAX && !most_differ) => {
+            let why = if has_numbers { "numbers and names" } else { "" };
+            decided(Kind::Category, why, if has_numbers { "--number" } else { "" })
+        }
+        _ => decided(Kind::Unusable, "text with few repetitions", "--use"),
+    }
+}
+
+/// What a column's name says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    /// As what counts rows: R and pandas leave it empty.
+    RowNumber,
+    Identifier,
+    Otherwise,
+}
+
+fn name_of_rows(name: &str) -> Named {
+    let lower = name.to_ascii_lowercase();
+    match &*lower {
+        "" | "index" | "row" | "rownum" | "row_number" | "rownames" | "no" | "nr" | "#" | "unnamed: 0" => {
+            Named::RowNumber
+        }
+        "id" | "_id" | "uid" | "uuid" | "guid" => Named::Identifier,
+        _ if lower.ends_with("_id") || lower.ends_with(" id") || lower.ends_with(".id") => Named::Identifier,
+        // `PassengerId`, `customerID`
+        _ if (name.ends_with("Id") || name.ends_with("ID")) && name.len() > 2 => Named::Identifier,
+        _ => Named::Otherwise,
+    }
+}
+
+/// How a form of numbers is told to a person, where it is not the plain one.
+pub(super) fn form_in_words(form: NumberForm) -> Option<String> {
+    let notation = (form.notation != Notation::Point).then(|| format!("written {}", form.notation.name()));
+    let ornament = form.ornament.map(|ornament| match ornament {
+        Ornament::Percent => "in %".to_owned(),
+        Ornament::Currency(sign) => format!("in {sign}"),
+    });
+    match (notation, ornament) {
+        (Some(notation), Some(ornament)) => Some(format!("{notation}, {ornament}")),
+        (notation, ornament) => notation.or(ornament),
+    }
+}

@@ -1,0 +1,294 @@
+//! What becomes of each column: which is the label, which are learned from, which are left out, and why. Owns these decisions
+//! and the options that name columns; does not know rows.
+
+use super::error::Fault;
+use super::kinds::{self, Decimals, Decision, Kind, Said};
+use super::options::{Decimal, ReadOptions, Task};
+use super::place::Column;
+use super::survey::Survey;
+use super::tally::Tally;
+use super::value::NumberForm;
+
+/// Different whole numbers that are classes, at most.
+const CLASSES_OF_NUMBERS_MAX: u64 = 32;
+/// Names under which a label is often found.
+const NAMES_OF_LABELS: [&str; 6] = ["label", "class", "target", "y", "species", "outcome"];
+
+/// What a column is there for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It is learned from.
+    Feature,
+    /// It is what is learned.
+    Label,
+    /// It says which rows validate.
+    Side,
+    /// Its values stay together.
+    Group,
+    /// Nothing, for this reason.
+    LeftOut(String),
+}
+
+/// What is decided of a column.
+#[derive(Clone, Debug)]
+pub(super) struct PlannedColumn {
+    pub(super) column: Column,
+    pub(super) kind: Kind,
+    pub(super) role: Role,
+    /// Why it is of this kind, where that is not plain.
+    pub(super) why: &'static str,
+    /// Options that reverse the decision.
+    pub(super) reverse: &'static str,
+    pub(super) missing: u64,
+    /// None where there are more than are counted.
+    pub(super) distinct: Option<u64>,
+    /// Marks that count as missing and may be values.
+    pub(super) doubtful: Vec<(String, u64)>,
+    /// Whether f32 holds every number to the last digit.
+    pub(super) is_single: bool,
+}
+
+/// What is decided of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Roles {
+    pub(super) columns: Vec<PlannedColumn>,
+    /// Places of the labels, in the order in which they are asked for.
+    pub(super) labels: Vec<usize>,
+    pub(super) side: Option<usize>,
+    pub(super) group: Option<usize>,
+    pub(super) task: Task,
+    /// Why it is this task.
+    pub(super) task_why: String,
+    /// Whether the task is a guess.
+    pub(super) task_is_guess: bool,
+    /// Sentences for the person.
+    pub(super) hints: Vec<String>,
+}
+
+impl Roles {
+    /// The form of the numbers in a label's column.
+    pub(super) fn label_form(&self, place: usize) -> NumberForm {
+        match self.columns[place].kind {
+            Kind::Number(form) => form,
+            _ => NumberForm::default(),
+        }
+    }
+}
+
+/// Names columns by the header's names or by numbers.
+struct Finder<'a> {
+    survey: &'a Survey,
+}
+
+impl Finder<'_> {
+    fn place(&self, option: &'static str, wanted: &str) -> Result<usize, Fault> {
+        let wanted = wanted.trim();
+        let names = self.survey.names.as_deref().unwrap_or_default();
+        let numbers: Vec<usize> = names
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| *name == wanted && !name.is_empty())
+            .map(|(place, _)| place + 1)
+            .collect();
+        match (&numbers[..], wanted.parse::<usize>()) {
+            ([number], _) => Ok(number - 1),
+            ([], Ok(number)) if (1..=self.survey.tallies.len()).contains(&number) => Ok(number - 1),
+            ([], _) => {
+                let columns = (0..self.survey.tallies.len()).map(|place| self.survey.column(place)).collect();
+                Err(Fault::UnknownColumn { option, wanted: wanted.to_owned(), columns })
+            }
+            _ => Err(Fault::AmbiguousColumn { option, wanted: wanted.to_owned(), numbers }),
+        }
+    }
+
+    fn places(&self, option: &'static str, wanted: &[String]) -> Result<Vec<usize>, Fault> {
+        wanted.iter().map(|wanted| self.place(option, wanted)).collect()
+    }
+}
+
+/// Decides what becomes of each column.
+pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fault> {
+    let finder = Finder { survey };
+    let width = survey.tallies.len();
+    let [ignore, only, take_in] = [
+        finder.places("--ignore", &options.ignore)?,
+        finder.places("--only", &options.only)?,
+        finder.places("--use", &options.take_in)?,
+    ];
+    let said: [(&'static str, Vec<usize>, Said); 3] = [
+        ("--number", finder.places("--number", &options.number)?, Said::Number),
+        ("--category", finder.places("--category", &options.category)?, Said::Category),
+        ("--date", finder.places("--date", &options.date)?, Said::Date),
+    ];
+    let one = |option, wanted: &Option<String>| wanted.as_ref().map(|wanted| finder.place(option, wanted)).transpose();
+    let (side, group) = (one("--validate-by", &options.validate_by)?, one("--group", &options.group)?);
+    let mut labels = finder.places("--label", &options.label)?;
+    let is_default_label = labels.is_empty();
+    if is_default_label {
+        // A separator at the end of every line leaves an empty column behind the label.
+        let is_candidate = |place: &usize| {
+            survey.tallies[*place].present > 0 && ![side, group].contains(&Some(*place)) && !ignore.contains(place)
+        };
+        labels.push((0..width).rev().find(is_candidate).unwrap_or(width - 1));
+    }
+    for &place in &labels {
+        let parts = [
+            ("--ignore", ignore.contains(&place)),
+            ("--validate-by", side == Some(place)),
+            ("--group", group == Some(place)),
+        ];
+        if let Some((option, _)) = parts.into_iter().find(|(_, has)| *has) {
+            return Err(Fault::Contradiction { column: survey.column(place), options: ("--label", option) });
+        }
+    }
+
+    let decimals = match (options.decimal, survey.separator) {
+        (Some(decimal), _) => Decimals::Said { comma: decimal == Decimal::Comma },
+        (None, None | Some(b',')) => Decimals::PrefersPoint,
+        (None, _) => Decimals::PrefersComma,
+    };
+    let mut columns = Vec::with_capacity(width);
+    for (place, tally) in survey.tallies.iter().enumerate() {
+        let kinds_said: Vec<_> = said.iter().filter(|(_, places, _)| places.contains(&place)).collect();
+        if let [(one, ..), (other, ..), ..] = kinds_said[..] {
+            return Err(Fault::Contradiction { column: survey.column(place), options: (one, other) });
+        }
+        let is_taken_in = take_in.contains(&place) || only.contains(&place);
+        let said = kinds_said.first().map(|(_, _, said)| *said).or(is_taken_in.then_some(Said::Use));
+        let column = survey.column(place);
+        let name = match &survey.names {
+            // Without a header, no name says anything.
+            None => "column",
+            Some(_) => column.name.as_deref().unwrap_or(""),
+        };
+        let decision = kinds::decide(tally, name, said, decimals);
+        let role = if labels.contains(&place) {
+            Role::Label
+        } else if side == Some(place) {
+            Role::Side
+        } else if group == Some(place) {
+            Role::Group
+        } else if ignore.contains(&place) {
+            Role::LeftOut("--ignore".to_owned())
+        } else if !only.is_empty() && !only.contains(&place) {
+            Role::LeftOut("not in --only".to_owned())
+        } else {
+            role_by_kind(&decision, tally)
+        };
+        columns.push(planned(column, decision, role, tally));
+    }
+
+    let (task, task_why, task_is_guess) = task(&labels, &survey.tallies, options);
+    let mut hints = Vec::new();
+    if is_default_label {
+        hints.extend(label_elsewhere(&columns, labels[0], survey));
+    }
+    if task == Task::Regress {
+        for &place in &labels {
+            if !matches!(columns[place].kind, Kind::Number(_)) {
+                columns[place].kind = kinds::decide(&survey.tallies[place], "", Some(Said::Number), decimals).kind;
+            }
+        }
+    }
+    let roles = Roles { columns, labels, side, group, task, task_why, task_is_guess, hints };
+    if roles.labels.len() > 1 && task == Task::Classify {
+        return Err(Fault::SeveralLabels);
+    }
+    Ok(roles)
+}
+
+fn planned(column: Column, decision: Decision, role: Role, tally: &Tally) -> PlannedColumn {
+    let Decision { kind, why, reverse } = decision;
+    // Nobody measures NA, but Namibia's code is that.
+    let doubtful = match kind {
+        Kind::Category | Kind::Unusable | Kind::Identifier | Kind::Constant => {
+            tally.tokens.iter().map(|(token, count)| (token.clone(), *count)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let is_single = tally.single == tally.present;
+    PlannedColumn {
+        column,
+        kind,
+        role,
+        why,
+        reverse,
+        missing: tally.missing,
+        distinct: tally.distinct(),
+        doubtful,
+        is_single,
+    }
+}
+
+fn role_by_kind(decision: &Decision, tally: &Tally) -> Role {
+    match decision.kind {
+        Kind::Number(_) | Kind::Category | Kind::Boolean | Kind::Date { .. } => Role::Feature,
+        // Of a number it is an input that is 0.
+        Kind::Constant if tally.present > 0 && tally.plain == tally.present => Role::Feature,
+        Kind::Constant | Kind::RowNumber | Kind::Identifier | Kind::Unusable => Role::LeftOut(decision.why.to_owned()),
+    }
+}
+
+/// What is to be learned, why, and whether that is a guess. Whole numbers are classes where at most 32 differ, and the square
+/// of how many differ is at most twice the rows.
+pub(super) fn task(labels: &[usize], tallies: &[Tally], options: &ReadOptions) -> (Task, String, bool) {
+    if let Some(task) = options.task {
+        return (task, "as asked".to_owned(), false);
+    }
+    let [place] = labels else { return (Task::Regress, "there are several labels".to_owned(), false) };
+    let tally = &tallies[*place];
+    let (_, read, _) = tally.best_notation(false);
+    let numbers = read + tally.not_finite;
+    if 2 * numbers < tally.present || tally.present == 0 {
+        return (Task::Classify, "the labels are names".to_owned(), false);
+    }
+    let distinct = tally.distinct();
+    let is_few = |distinct: u64| {
+        distinct <= CLASSES_OF_NUMBERS_MAX && (distinct <= 2 || distinct * distinct <= 2 * tally.present)
+    };
+    let in_words = distinct.map_or_else(|| "very many".to_owned(), |distinct| distinct.to_string());
+    if numbers < tally.present {
+        return match distinct.is_some_and(is_few) {
+            true => (Task::Classify, "the labels are numbers and names".to_owned(), true),
+            false => (Task::Regress, format!("most labels are numbers, {in_words} different ones"), true),
+        };
+    }
+    if tally.whole < tally.present {
+        return (Task::Regress, "the labels are numbers that are not all whole".to_owned(), true);
+    }
+    match distinct.is_some_and(is_few) {
+        true => (Task::Classify, format!("the labels are {in_words} different whole numbers"), true),
+        false => {
+            (Task::Regress, format!("the labels are {in_words} different whole numbers, too many for classes"), true)
+        }
+    }
+}
+
+/// A hint that another column looks like the label.
+fn label_elsewhere(columns: &[PlannedColumn], label: usize, survey: &Survey) -> Option<String> {
+    let is_named = |planned: &PlannedColumn| {
+        let name = planned.column.name.as_deref().unwrap_or_default().to_ascii_lowercase();
+        NAMES_OF_LABELS.contains(&&*name)
+    };
+    if is_named(&columns[label]) {
+        return None;
+    }
+    // Beside x, y is a coordinate.
+    let is_called = |planned: &PlannedColumn, name: &str| {
+        planned.column.name.as_deref().is_some_and(|other| other.eq_ignore_ascii_case(name))
+    };
+    let has_x = columns.iter().any(|planned| is_called(planned, "x"));
+    let by_name = columns.iter().position(|planned| is_named(planned) && !(has_x && is_called(planned, "y")));
+    let is_text = |place: usize| {
+        let tally: &Tally = &survey.tallies[place];
+        tally.present > 0 && tally.plain == 0 && columns[place].kind == Kind::Category
+    };
+    let only_text_is_first = label != 0 && is_text(0) && (1..columns.len()).all(|place| !is_text(place));
+    let place = by_name.or(only_text_is_first.then_some(0)).filter(|place| *place != label)?;
+    let column = &columns[place].column;
+    Some(format!(
+        "the label is the last column, {}; if {column} is the label, say --label {}",
+        columns[label].column,
+        column.as_word()
+    ))
+}

@@ -1,0 +1,206 @@
+//! How a raw row becomes a network's inputs: every column of the file, its kind, and what was learned of it. Owns the schema and
+//! its JSON, which goes into the model file; does not know how it was found.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::cells::Field;
+use super::date::DateOrder;
+use super::kinds::Kind;
+use super::place::{Column, Quoted};
+use super::refusal::Cause;
+use super::transform::Encoder;
+use super::value::{MissingTokens, Notation, NumberForm, Ornament};
+use crate::model::scaling::FeatureScale;
+
+/// What `format` says.
+const FORMAT: &str = "gradwire schema 1";
+
+/// What becomes of a column.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Becomes {
+    /// Inputs.
+    Inputs(Encoder),
+    /// What the model tells.
+    Label,
+    /// Nothing, for this reason.
+    Nothing(String),
+}
+
+/// A column of the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchemaColumn {
+    /// Its name; `column 1` where the file gives none.
+    pub name: String,
+    /// What it holds.
+    pub kind: Kind,
+    /// What becomes of it.
+    pub becomes: Becomes,
+}
+
+/// Columns in the order of the file, at least one of which becomes inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schema {
+    /// Which texts stand for no value.
+    pub missing: MissingTokens,
+    /// In the order of the file.
+    pub columns: Vec<SchemaColumn>,
+}
+
+/// A field that cannot become inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowFault {
+    /// The column.
+    pub column: Column,
+    /// Why.
+    pub cause: Cause,
+    /// What stands there.
+    pub text: String,
+}
+
+impl fmt::Display for RowFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.cause {
+            Cause::NotANumber => "is no number",
+            Cause::NotADate => "is no date",
+            Cause::NotABoolean => "is neither true nor false",
+            Cause::Missing => "is no value, and this model takes none missing",
+            _ => "cannot be used",
+        };
+        write!(f, "{}: {} {why}", self.column, Quoted(&self.text))
+    }
+}
+
+impl std::error::Error for RowFault {}
+
+impl Schema {
+    /// Inputs of a row.
+    pub fn width(&self) -> usize {
+        self.encoders().map(|(_, encoder)| encoder.width()).sum()
+    }
+
+    /// The names of the inputs.
+    pub fn input_names(&self) -> Vec<String> {
+        self.encoders().flat_map(|(column, encoder)| encoder.names(&column.name)).collect()
+    }
+
+    /// The scales of the inputs.
+    pub fn scales(&self) -> Vec<FeatureScale> {
+        self.encoders().flat_map(|(_, encoder)| encoder.scales()).collect()
+    }
+
+    fn encoders(&self) -> impl Iterator<Item = (&SchemaColumn, &Encoder)> {
+        self.columns.iter().filter_map(|column| match &column.becomes {
+            Becomes::Inputs(encoder) => Some((column, encoder)),
+            _ => None,
+        })
+    }
+
+    /// The inputs of a raw row, whose fields are in the order of the columns; those that become nothing may be absent.
+    pub fn transform(&self, record: &[&str]) -> Result<Vec<f32>, RowFault> {
+        let mut inputs = vec![0.0; self.width()];
+        let mut start = 0;
+        for (place, column) in self.columns.iter().enumerate() {
+            let Becomes::Inputs(encoder) = &column.becomes else { continue };
+            let text = record.get(place).copied().unwrap_or_default().trim();
+            let fault = |cause| {
+                let column = Column { number: place + 1, name: Some(column.name.clone()) };
+                RowFault { column, cause, text: text.to_owned() }
+            };
+            let field = Field::of_text(text, column.kind, &self.missing).map_err(fault)?;
+            let places = &mut inputs[start..start + encoder.width()];
+            if !encoder.encode(field, places) {
+                return Err(fault(Cause::Missing));
+            }
+            if places.iter().any(|input| !input.is_finite()) {
+                return Err(fault(Cause::NotFinite));
+            }
+            start += encoder.width();
+        }
+        Ok(inputs)
+    }
+
+    /// The schema as JSON, from which any program computes the same inputs: docs/model-file.md.
+    pub fn to_json(&self) -> Value {
+        let column = |column: &SchemaColumn| {
+            let mut value = match &column.becomes {
+                Becomes::Inputs(encoder) => encoder.to_json(),
+                Becomes::Label => json!({"becomes": "label"}),
+                Becomes::Nothing(why) => json!({"becomes": "nothing", "why": why}),
+            };
+            value["name"] = json!(column.name);
+            value["kind"] = json!(column.kind.name());
+            match column.kind {
+                Kind::Number(NumberForm { notation, ornament }) => {
+                    if notation != Notation::default() {
+                        value["written"] = json!(notation.name());
+                    }
+                    if let Some(ornament) = ornament {
+                        value["ornament"] = json!(ornament.to_string());
+                    }
+                }
+                Kind::Date { order, .. } => value["order"] = json!(order.name()),
+                _ => {}
+            }
+            value
+        };
+        json!({
+            "format": FORMAT,
+            "missing": self.missing.to_string(),
+            "columns": self.columns.iter().map(column).collect::<Vec<_>>(),
+        })
+    }
+
+    /// What [`Schema::to_json`] has written; none of anything else.
+    pub fn from_json(value: &Value) -> Option<Schema> {
+        if value.get("format")?.as_str()? != FORMAT {
+            return None;
+        }
+        let column = |value: &Value| {
+            let becomes = match value.get("becomes")?.as_str()? {
+                "label" => Becomes::Label,
+                "nothing" => Becomes::Nothing(value.get("why")?.as_str()?.to_owned()),
+                _ => Becomes::Inputs(Encoder::from_json(value)?),
+            };
+            let kind = kind_from_json(value)?;
+            let fits = match (&becomes, kind) {
+                (Becomes::Inputs(Encoder::Date { hour, .. }), Kind::Date { has_time, .. }) => {
+                    hour.is_some() == has_time
+                }
+                (Becomes::Inputs(Encoder::Date { .. }), _) | (Becomes::Inputs(_), Kind::Date { .. }) => false,
+                _ => true,
+            };
+            fits.then_some(SchemaColumn { name: value.get("name")?.as_str()?.to_owned(), kind, becomes })
+        };
+        let columns = value.get("columns")?.as_array()?.iter().map(column).collect::<Option<Vec<_>>>()?;
+        Some(Schema { missing: value.get("missing")?.as_str()?.parse().ok()?, columns })
+    }
+}
+
+fn kind_from_json(value: &Value) -> Option<Kind> {
+    let text = |key: &str| value.get(key)?.as_str();
+    let date = |has_time| Some(Kind::Date { order: DateOrder::named(text("order")?)?, has_time });
+    match text("kind")? {
+        "number" => {
+            let ornament = match text("ornament") {
+                None => None,
+                Some(name) => Some(Ornament::named(name)?),
+            };
+            let notation = match text("written") {
+                None => Notation::default(),
+                Some(name) => Notation::named(name)?,
+            };
+            Some(Kind::Number(NumberForm { notation, ornament }))
+        }
+        "category" => Some(Kind::Category),
+        "boolean" => Some(Kind::Boolean),
+        "date" => date(false),
+        "time" => date(true),
+        "row number" => Some(Kind::RowNumber),
+        "identifier" => Some(Kind::Identifier),
+        "constant" => Some(Kind::Constant),
+        "unusable" => Some(Kind::Unusable),
+        _ => None,
+    }
+}

@@ -1,0 +1,285 @@
+//! Where a data file's bytes come from, as often as they are read: a file, the standard input, a pipe; compressed or not. Owns
+//! what their first bytes say of the format, and the command that converts a foreign one; does not know what the bytes mean.
+
+use std::cell::{RefCell, RefMut};
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek as _, Write as _};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use tempfile::SpooledTempFile;
+
+use super::delimited::unreadable;
+use super::error::Fault;
+
+/// Bytes from which a format is recognised, at most.
+const HEAD_BYTES: u64 = 4_096;
+/// Bytes of what can be read only once that are kept in memory; the rest goes to a file.
+const KEPT_BYTES: usize = 1 << 20;
+/// The name of the standard input.
+const STDIN: &str = "-";
+
+/// What the first bytes of a file say that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Lines of fields.
+    Delimited,
+    /// NumPy's array.
+    Npy,
+    /// NumPy's archive of arrays.
+    Npz,
+    /// The array of the MNIST files.
+    Idx,
+}
+
+/// Bytes that can be read more than once.
+pub(super) struct Source<'a> {
+    bytes: Bytes<'a>,
+}
+
+enum Bytes<'a> {
+    File(File),
+    /// What can be read only once, and what has been read of it.
+    Once {
+        input: RefCell<Option<Box<dyn Read + 'a>>>,
+        copy: RefCell<SpooledTempFile>,
+    },
+    Memory(&'a [u8]),
+}
+
+impl<'a> Source<'a> {
+    /// These bytes.
+    pub(super) fn of_bytes(bytes: &'a [u8]) -> Source<'a> {
+        Source { bytes: Bytes::Memory(bytes) }
+    }
+
+    /// The file at this path; the standard input where it is `-`.
+    pub(super) fn of_path(path: &Path) -> Result<Source<'a>, Fault> {
+        if path.as_os_str() == STDIN {
+            return Ok(Source::of_reader(io::stdin()));
+        }
+        let file = File::open(path).map_err(unreadable)?;
+        let about = file.metadata().map_err(unreadable)?;
+        if about.is_dir() {
+            return Err(Fault::Directory);
+        }
+        // A pipe has no beginning to go back to.
+        Ok(if about.is_file() { Source { bytes: Bytes::File(file) } } else { Source::of_reader(file) })
+    }
+
+    /// What comes out of a reader. What has been read is kept, in a file without a name where it is long.
+    pub(super) fn of_reader(input: impl Read + 'a) -> Source<'a> {
+        let copy = RefCell::new(SpooledTempFile::new(KEPT_BYTES));
+        Source { bytes: Bytes::Once { input: RefCell::new(Some(Box::new(input))), copy } }
+    }
+
+    /// The bytes from the first one, decompressed, and what they are; the reading before must have come to the end.
+    pub(super) fn open(&self) -> Result<(Format, Box<dyn Read + '_>), Fault> {
+        let raw: Box<dyn Read + '_> = match &self.bytes {
+            Bytes::Memory(bytes) => Box::new(*bytes),
+            Bytes::File(file) => {
+                let mut file = file;
+                file.rewind().map_err(unreadable)?;
+                Box::new(file)
+            }
+            Bytes::Once { input, copy } => {
+                let mut copy = copy.borrow_mut();
+                match input.borrow_mut().take() {
+                    Some(input) => Box::new(Copying { input, copy }),
+                    None => {
+                        copy.rewind().map_err(unreadable)?;
+                        Box::new(Copied(copy))
+                    }
+                }
+            }
+        };
+        let (head, raw) = peek(raw)?;
+        if head.starts_with(b"\x1f\x8b") {
+            let (head, decompressed) = peek(Box::new(MultiGzDecoder::new(raw)))?;
+            return Ok((recognise(&head)?, decompressed));
+        }
+        Ok((recognise(&head)?, raw))
+    }
+}
+
+/// What was kept of a reader.
+struct Copied<'a>(RefMut<'a, SpooledTempFile>);
+
+impl Read for Copied<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+/// A reader's first bytes, and all of its bytes.
+fn peek<'a>(mut input: Box<dyn Read + 'a>) -> Result<(Vec<u8>, Box<dyn Read + 'a>), Fault> {
+    let mut head = Vec::new();
+    input.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(unreadable)?;
+    Ok((head.clone(), Box::new(Cursor::new(head).chain(input))))
+}
+
+/// Keeps what it passes on.
+struct Copying<'a, 'b> {
+    input: Box<dyn Read + 'b>,
+    copy: RefMut<'a, SpooledTempFile>,
+}
+
+impl Read for Copying<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.copy.write_all(&buffer[..read])?;
+        Ok(read)
+    }
+}
+
+/// Formats that are not read, by their first bytes: what it is, and the command that makes a file of it that is.
+const FOREIGN: [(&[u8], &str, &str); 15] = [
+    (
+        b"PAR1",
+        "a Parquet file",
+        "python3 -c 'import pandas; pandas.read_parquet(\"FILE\").to_csv(\"FILE.csv\", index=False)'",
+    ),
+    (
+        b"ARROW1",
+        "a Feather file",
+        "python3 -c 'import pandas; pandas.read_feather(\"FILE\").to_csv(\"FILE.csv\", index=False)'",
+    ),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "libreoffice --headless --convert-to csv FILE"),
+    (
+        b"\x89HDF",
+        "an HDF5 file",
+        "python3 -c 'import pandas; pandas.read_hdf(\"FILE\").to_csv(\"FILE.csv\", index=False)'",
+    ),
+    (b"SQLite format 3", "an SQLite database", "sqlite3 -header -csv FILE 'select * from TABLE' > FILE.csv"),
+    (b"BZh", "compressed with bzip2", "bunzip2 FILE"),
+    (b"\xfd7zXZ", "compressed with xz", "unxz FILE"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unzstd FILE"),
+    (b"7z\xbc\xaf", "a 7-Zip archive", "7z x FILE"),
+    (b"%PDF", "a PDF document", "pdftotext -layout FILE"),
+    (b"\xff\xfe", "text in UTF-16", "iconv -f UTF-16 -t UTF-8 FILE > FILE.csv"),
+    (b"\xfe\xff", "text in UTF-16", "iconv -f UTF-16 -t UTF-8 FILE > FILE.csv"),
+    (
+        b"\x80\x04\x95",
+        "a Python pickle",
+        "python3 -c 'import pandas; pandas.read_pickle(\"FILE\").to_csv(\"FILE.csv\", index=False)'",
+    ),
+    (
+        b"\x80\x05\x95",
+        "a Python pickle",
+        "python3 -c 'import pandas; pandas.read_pickle(\"FILE\").to_csv(\"FILE.csv\", index=False)'",
+    ),
+    (
+        b"<?xml",
+        "an XML file",
+        "python3 -c 'import pandas; pandas.read_xml(\"FILE\").to_csv(\"FILE.csv\", index=False)'",
+    ),
+];
+
+/// What a file is by its first bytes; a fault where it is not read.
+fn recognise(head: &[u8]) -> Result<Format, Fault> {
+    let foreign = |what, command: &str| Err(Fault::Foreign { what, command: command.to_owned() });
+    if let Some((_, what, command)) = FOREIGN.iter().find(|(magic, ..)| head.starts_with(magic)) {
+        return foreign(*what, command);
+    }
+    if head.starts_with(b"PK\x03\x04") {
+        let has = |name: &[u8]| head.windows(name.len()).any(|window| window == name);
+        // The first member's name follows its header.
+        let first = head.get(30..).unwrap_or_default();
+        if has(b"[Content_Types].xml") || has(b"xl/") {
+            return foreign("an Excel workbook", "libreoffice --headless --convert-to csv FILE");
+        }
+        if first.starts_with(b"mimetype") {
+            return foreign("an OpenDocument file", "libreoffice --headless --convert-to csv FILE");
+        }
+        let name_bytes =
+            usize::from(u16::from_le_bytes([head.get(26).copied().unwrap_or(0), head.get(27).copied().unwrap_or(0)]));
+        if first.get(..name_bytes).is_some_and(|name| name.ends_with(b".npy")) {
+            return Ok(Format::Npz);
+        }
+        return foreign("a zip archive", "unzip FILE");
+    }
+    if head.starts_with(b"\x93NUMPY") {
+        return Ok(Format::Npy);
+    }
+    if let [0, 0, 0x08..=0x0e, 1..=8, ..] = head {
+        return Ok(Format::Idx);
+    }
+    if is_utf_16(head) {
+        return foreign("text in UTF-16", "iconv -f UTF-16LE -t UTF-8 FILE > FILE.csv");
+    }
+    let mut lines =
+        head.split(|&byte| byte == b'\n' || byte == b'\r').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let is_arff = |line: &[u8]| line.get(..9).is_some_and(|word| word.eq_ignore_ascii_case(b"@relation"));
+    if lines.clone().find(|line| !line.starts_with(b"%")).is_some_and(is_arff) {
+        let command = "python3 -c 'import pandas, scipy.io.arff as a; pandas.DataFrame(a.loadarff(\"FILE\")[0]).to_csv(\"FILE.csv\", index=False)'";
+        return foreign("an ARFF file", command);
+    }
+    let (first, second, third) = (lines.next(), lines.next(), lines.next());
+    if let (Some(first), Some(second)) = (first, second)
+        && is_orange(first, second, third)
+    {
+        return foreign("an Orange table, with types in its second line", "sed '2,3d' FILE > FILE.csv");
+    }
+    Ok(Format::Delimited)
+}
+
+/// Every second byte is 0, as in no text of one byte a letter.
+fn is_utf_16(head: &[u8]) -> bool {
+    let pairs = head.as_chunks::<2>().0;
+    pairs.len() > 3 && pairs.iter().all(|pair| (pair[0] == 0) != (pair[1] == 0))
+}
+
+/// Whether the second of these lines says types as Orange does.
+fn is_orange(first: &[u8], second: &[u8], third: Option<&[u8]>) -> bool {
+    const TYPES: [&[u8]; 10] = [b"c", b"d", b"s", b"t", b"continuous", b"discrete", b"string", b"time", b"C", b"D"];
+    let fields = |line: &[u8]| line.split(|&byte| byte == b'\t').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let (names, types) = (fields(first), fields(second));
+    let has_class = third.is_some_and(|line| fields(line).iter().any(|field| field == b"class" || field == b"meta"));
+    names.len() > 1
+        && types.len() == names.len()
+        && types.iter().all(|field| TYPES.contains(&&field[..]))
+        && (has_class || types.iter().any(|field| field.len() > 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn what(head: &[u8]) -> &'static str {
+        match recognise(head) {
+            Err(Fault::Foreign { what, .. }) => what,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn foreign_formats_are_recognised_by_their_first_bytes() {
+        assert_eq!(what(b"PAR1\x15\x04"), "a Parquet file");
+        assert_eq!(what(b"PK\x03\x04\x14\0\x06\0\x08\0[Content_Types].xml"), "an Excel workbook");
+        assert_eq!(what(b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0a.csv"), "a zip archive");
+        assert_eq!(what(b"\xff\xfe1\0,\x002\0"), "text in UTF-16");
+        assert_eq!(what(b"1\0,\x002\0\n\0"), "text in UTF-16");
+        assert_eq!(what(b"% comment\n@RELATION iris\n@attribute a numeric\n"), "an ARFF file");
+        assert!(what(b"a\tb\tk\nc\tc\td\n\t\tclass\n1\t2\tx\n").starts_with("an Orange table"));
+        assert!(what(b"a\tk\ncontinuous\tdiscrete\n\n1\tx\n").starts_with("an Orange table"));
+    }
+
+    #[test]
+    fn arrays_and_text_are_told_apart() {
+        assert_eq!(recognise(b"\x93NUMPY\x01\0"), Ok(Format::Npy));
+        assert_eq!(recognise(b"\0\0\x08\x03\0\0\0\x01"), Ok(Format::Idx));
+        for text in [&b""[..], b"a,b\n1,2\n", b"c\td\nc\td\nd\tc\n", b"x", b"\xef\xbb\xbfa,b\n"] {
+            assert_eq!(recognise(text), Ok(Format::Delimited), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_only_once_is_read_as_often_as_it_takes() {
+        let source = Source::of_reader(&b"a,b\n1,2\n"[..]);
+        for _ in 0..3 {
+            let mut text = String::new();
+            source.open().unwrap().1.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "a,b\n1,2\n");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The first reading of a file: every value of every column is counted, and the first line is judged. Owns what is found; does
+//! not know what it is used for.
+
+use std::collections::BTreeMap;
+
+use csv::ByteRecord;
+
+use super::delimited::Records;
+use super::error::Fault;
+use super::header;
+use super::options::ReadOptions;
+use super::place::Column;
+use super::refusal::{Cause, Refusal};
+use super::source::Source;
+use super::tally::Tally;
+use crate::job::ROWS_MAX;
+use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
+
+/// Lines of another width that are shown.
+const RAGGED_SHOWN: usize = 2;
+
+/// What a file may hold. Constant but for tests, which could not fill the real ones.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) rows: usize,
+    pub(super) features: usize,
+    pub(super) classes: usize,
+    pub(super) record_bytes: usize,
+}
+
+/// The limits of a job. A record of the most features is some 25 MiB; without the last limit a stream that never ends a
+/// line would fill the memory.
+pub(super) const LIMITS: Limits = Limits {
+    rows: ROWS_MAX as usize,
+    features: INPUTS_MAX as usize,
+    classes: CLASSES_MAX as usize,
+    record_bytes: 64 << 20,
+};
+
+/// What the first reading has found.
+#[derive(Clone, Debug)]
+pub(super) struct Survey {
+    /// The columns' names; none where the file has no header.
+    pub(super) names: Option<Vec<String>>,
+    /// Why it is a close call whether there is a header.
+    pub(super) close: Option<&'static str>,
+    /// One for each column.
+    pub(super) tallies: Vec<Tally>,
+    /// Rows, without the header.
+    pub(super) rows: u64,
+    /// What separates fields; none of arrays.
+    pub(super) separator: Option<u8>,
+}
+
+/// How the file of the rows that validate is laid out.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// The field in which each column stands; none where they stand in order.
+    pub(super) fields: Option<Vec<usize>>,
+}
+
+impl Survey {
+    /// Reads a file for the first time.
+    pub(super) fn of(source: &Source<'_>, options: &ReadOptions, limits: &Limits) -> Result<Survey, Fault> {
+        let (_, input) = source.open()?;
+        let mut records = Records::open(input, options.separator.map(|separator| separator.0), limits.record_bytes)?;
+        let Some(first_line) = records.advance()? else {
+            return Err(Fault::Empty);
+        };
+        let first = records.record().clone();
+        check_width(&first, first_line, limits)?;
+        let first_is_run = header::is_run(first.iter());
+        let mut counting =
+            Counting { tallies: Vec::new(), widths: BTreeMap::new(), rows: 0, runs: 0, last_line: first_line };
+        while let Some(line) = records.advance()? {
+            let record = records.record();
+            check_width(record, line, limits)?;
+            if counting.rows as usize + 1 > limits.rows {
+                return Err(Fault::TooManyRows { line });
+            }
+            counting.take(record, line, options);
+            counting.runs += u64::from(first_is_run && header::is_run(record.iter()));
+        }
+        counting.finish(&first, first_line, records.separator(), options, limits)
+    }
+
+    /// The column at this place, from 0.
+    pub(super) fn column(&self, place: usize) -> Column {
+        let name = self.names.as_ref().and_then(|names| names.get(place)).filter(|name| !name.is_empty());
+        Column { number: place + 1, name: name.cloned() }
+    }
+
+    /// Takes the rows of another file in, and tells how it is laid out.
+    pub(super) fn take_in(
+        &mut self,
+        source: &Source<'_>,
+        options: &ReadOptions,
+        limits: &Limits,
+    ) -> Result<Layout, Fault> {
+        let (_, input) = source.open()?;
+        let separator = options.separator.map(|separator| separator.0);
+        let mut records = Records::open(input, separator, limits.record_bytes)?;
+        let Some(mut line) = records.advance()? else { return Err(Fault::Empty) };
+        let mut fields = None;
+        let width = self.tallies.len();
+        if let Some(names) = &self.names {
+            let found: Vec<String> =
+                records.record().iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect();
+            if found != *names {
+                let place = |name: &String| found.iter().position(|found| found == name);
+                let places = names.iter().map(|name| place(name).ok_or(name)).collect::<Result<Vec<_>, _>>();
+                fields =
+                    Some(places.map_err(|name| Fault::OtherColumns { what: format!("it has no column {name:?}") })?);
+            }
+            let Some(next) = records.advance()? else { return Err(Fault::HeaderOnly { line }) };
+            line = next;
+        }
+        loop {
+            let record = records.record();
+            if fields.is_none() && record.len() != width {
+                let what = format!("line {line} has {}, and there are {width}", record.len());
+                return Err(Fault::OtherColumns { what });
+            }
+            if self.rows as usize + 1 > limits.rows {
+                return Err(Fault::TooManyRows { line });
+            }
+            self.rows += 1;
+            for (place, tally) in self.tallies.iter_mut().enumerate() {
+                let field = fields.as_ref().map_or(place, |fields| fields[place]);
+                tally.take(record.get(field).unwrap_or_default(), &options.missing);
+            }
+            match records.advance()? {
+                Some(next) => line = next,
+                None => return Ok(Layout { fields }),
+            }
+        }
+    }
+}
+
+fn check_width(record: &ByteRecord, line: u64, limits: &Limits) -> Result<(), Fault> {
+    match record.len() - 1 > limits.features {
+        true => Err(Fault::TooManyFeatures { line, got: record.len() - 1 }),
+        false => Ok(()),
+    }
+}
+
+/// Rows as they are counted.
+struct Counting {
+    tallies: Vec<Tally>,
+    /// Lines of each width, and the first of them.
+    widths: BTreeMap<usize, (u64, Vec<u64>)>,
+    rows: u64,
+    /// Rows whose fields count up by one.
+    runs: u64,
+    last_line: u64,
+}
+
+impl Counting {
+    fn take(&mut self, record: &ByteRecord, line: u64, options: &ReadOptions) {
+        self.rows += 1;
+        self.last_line = self.last_line.max(line);
+        let (count, lines) = self.widths.entry(record.len()).or_default();
+        *count += 1;
+        if lines.len() < RAGGED_SHOWN {
+            lines.push(line);
+        }
+        while self.tallies.len() < record.len() {
+            self.tallies.push(Tally::new(record.len()));
+        }
+        for (tally, field) in self.tallies.iter_mut().zip(record) {
+            tally.take(field, &options.missing);
+        }
+    }
+
+    /// Judges the first line, whose fields are taken in where it is a row.
+    fn finish(
+        mut self,
+        first: &ByteRecord,
+        first_line: u64,
+        separator: u8,
+        options: &ReadOptions,
+        limits: &Limits,
+    ) -> Result<Survey, Fault> {
+        // Of equally many the first line's.
+        let rank = |width: usize, count: u64| (count, width == first.len());
+        let usual = self.widths.iter().max_by_key(|(width, (count, _))| rank(**width, *count));
+        let width = usual.map_or(first.len(), |(width, _)| *width);
+        if width < 2 && first.len() < 2 {
+            return Err(Fault::OneColumn { line: first_line });
+        }
+        while self.tallies.len() < width {
+            self.tallies.push(Tally::new(width));
+        }
+        let texts: Result<Vec<&str>, usize> = first
+            .iter()
+            .enumerate()
+            .map(|(place, field)| std::str::from_utf8(field).map(str::trim).map_err(|_| place))
+            .collect();
+        let texts = align(texts, first.len(), width, &self.tallies);
+        let judged = match (&texts, options.header) {
+            (Ok(_), Some(is_header)) => header::Verdict { is_header, close: None },
+            (Ok(texts), None) => header::judge(texts, &self.tallies, &options.missing, self.rows, self.runs),
+            (Err(_), said) => header::Verdict { is_header: said == Some(true), close: None },
+        };
+        let names = match (judged.is_header, texts) {
+            (true, Ok(texts)) => Some(texts.into_iter().map(str::to_owned).collect()),
+            (true, Err(place)) => {
+                let mut refusal = Refusal::new(Column { number: place + 1, name: None }, Cause::NotUtf8, false);
+                refusal.push(first_line, false, first.get(place).unwrap_or_default());
+                refusal.of = self.rows + 1;
+                return Err(Fault::Refused { refusals: vec![refusal] });
+            }
+            (false, _) => {
+                self.take(first, first_line, options);
+                if self.rows as usize > limits.rows {
+                    return Err(Fault::TooManyRows { line: self.last_line });
+                }
+                None
+            }
+        };
+        if self.rows == 0 {
+            return Err(Fault::HeaderOnly { line: first_line });
+        }
+        let fitting = self.widths.get(&width).map_or(0, |(count, _)| *count);
+        if fitting < self.rows {
+            let other = self.widths.iter().filter(|(other, _)| **other != width);
+            let mut examples: Vec<(u64, usize)> =
+                other.flat_map(|(width, (_, lines))| lines.iter().map(|&line| (line, *width))).collect();
+            examples.sort_unstable();
+            examples.truncate(RAGGED_SHOWN);
+            return Err(Fault::Ragged { expected: width, fitting, lines: self.rows - fitting, examples });
+        }
+        self.tallies.truncate(width);
+        if names.as_ref().is_some_and(|names: &Vec<String>| names.len() != width) {
+            let examples = vec![(first_line, first.len())];
+            return Err(Fault::Ragged { expected: width, fitting, lines: 1, examples });
+        }
+        Ok(Survey { names, close: judged.close, tallies: self.tallies, rows: self.rows, separator: Some(separator) })
+    }
+}
+
+/// The first line's texts, one for each column where they are names: R leaves out the name of the rows' names, and a
+/// separator may stand at the end of the rows or of the names alone.
+fn align<'a>(
+    texts: Result<Vec<&'a str>, usize>,
+    got: usize,
+    width: usize,
+    below: &[Tally],
+) -> Result<Vec<&'a str>, usize> {
+    let mut texts = texts?;
+    if got + 1 == width {
+        let ends_empty = below.get(width - 1).is_some_and(|tally| tally.present == 0);
+        texts.insert(if ends_empty { got } else { 0 }, "");
+    } else if got == width + 1 && texts.last().is_some_and(|text| text.is_empty()) {
+        texts.pop();
+    }
+    Ok(texts)
+}

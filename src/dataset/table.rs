@@ -1,0 +1,304 @@
+//! The second reading of a file: rows become numbers. Owns the columns as they lie in memory and the refusal of values that are
+//! not of their column's kind; does not know which rows train.
+
+use std::collections::{BTreeMap, HashMap};
+
+use csv::ByteRecord;
+
+use super::cells::{Cells, Field};
+use super::delimited::Records;
+use super::error::Fault;
+use super::options::{Impute, MissingLabel, ReadOptions, Task};
+use super::refusal::{Cause, Refusal};
+use super::roles::{Role, Roles};
+use super::source::Source;
+use super::survey::{Layout, Limits, Survey};
+use super::target::{Classes, TargetColumn};
+use super::value::Reading;
+
+/// The line on which each row begins. Most rows follow the one before: only those that do not are kept.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lines {
+    /// (row, its line), for each row that does not begin on the line after the previous row's.
+    jumps: Vec<(usize, u64)>,
+}
+
+impl Lines {
+    /// Notes that `row`, the next one, begins on `line`.
+    pub(super) fn push(&mut self, row: usize, line: u64) {
+        if self.jumps.is_empty() || self.of(row) != line {
+            self.jumps.push((row, line));
+        }
+    }
+
+    /// The line of a row.
+    pub(super) fn of(&self, row: usize) -> u64 {
+        let after = self.jumps.partition_point(|&(first, _)| first <= row);
+        let (first, line) = after.checked_sub(1).map_or((0, 1), |last| self.jumps[last]);
+        line + (row - first) as u64
+    }
+}
+
+/// A file's rows: at least one, each with a target.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    pub(super) rows: usize,
+    /// The columns that are learned from, with their places in the file.
+    pub(super) features: Vec<(usize, Cells)>,
+    pub(super) target: TargetColumn,
+    pub(super) lines: Lines,
+    /// Rows that were left out as they have no label.
+    pub(super) dropped: u64,
+    /// Which rows validate, where a column or a file says so.
+    pub(super) validates: Option<Vec<bool>>,
+    /// Each row's group, where a column says so.
+    pub(super) groups: Option<Vec<u32>>,
+}
+
+/// Reads the rows of a file and, where there is one, of the file that validates.
+pub(super) fn read(
+    source: &Source<'_>,
+    validation: Option<(&Source<'_>, &Layout)>,
+    survey: &Survey,
+    roles: &Roles,
+    options: &ReadOptions,
+    limits: &Limits,
+) -> Result<Table, Fault> {
+    let mut filling = Filling::new(survey, roles, options, limits, validation.is_some())?;
+    filling.read(source, None, false)?;
+    if let Some((source, layout)) = validation {
+        filling.read(source, layout.fields.as_deref(), true)?;
+    }
+    filling.finish()
+}
+
+/// A table as it grows.
+struct Filling<'a> {
+    survey: &'a Survey,
+    roles: &'a Roles,
+    options: &'a ReadOptions,
+    limits: &'a Limits,
+    features: Vec<(usize, Cells)>,
+    classes: Classes,
+    values: Vec<f64>,
+    lines: Lines,
+    rows: usize,
+    read: u64,
+    dropped: u64,
+    validates: Option<Vec<bool>>,
+    groups: Option<(HashMap<String, u32>, Vec<u32>)>,
+    refusals: BTreeMap<(usize, Cause), Refusal>,
+}
+
+impl<'a> Filling<'a> {
+    fn new(
+        survey: &'a Survey,
+        roles: &'a Roles,
+        options: &'a ReadOptions,
+        limits: &'a Limits,
+        has_validation_file: bool,
+    ) -> Result<Filling<'a>, Fault> {
+        let rows = survey.rows as usize;
+        let features: Vec<usize> =
+            (0..roles.columns.len()).filter(|&place| roles.columns[place].role == Role::Feature).collect();
+        let columns = features.len();
+        let cells = |place: usize| {
+            let column = &roles.columns[place];
+            let cells = Cells::with_capacity(column.kind, column.is_single, rows);
+            cells.map(|cells| (place, cells)).ok_or(Fault::OutOfMemory { rows: survey.rows, columns })
+        };
+        Ok(Filling {
+            survey,
+            roles,
+            options,
+            limits,
+            features: features.into_iter().map(cells).collect::<Result<_, _>>()?,
+            classes: Classes::new(&roles.labels, survey),
+            values: Vec::new(),
+            lines: Lines::default(),
+            rows: 0,
+            read: 0,
+            dropped: 0,
+            validates: (has_validation_file || roles.side.is_some()).then(Vec::new),
+            groups: roles.group.map(|_| (HashMap::new(), Vec::new())),
+            refusals: BTreeMap::new(),
+        })
+    }
+
+    fn read(&mut self, source: &Source<'_>, fields: Option<&[usize]>, validates: bool) -> Result<(), Fault> {
+        let (_, input) = source.open()?;
+        let separator = self.options.separator.map(|separator| separator.0);
+        let mut records = Records::open(input, separator, self.limits.record_bytes)?;
+        let mut is_header = self.survey.names.is_some();
+        while let Some(line) = records.advance()? {
+            if !std::mem::take(&mut is_header) {
+                let record = records.record();
+                let fits = match fields {
+                    None => record.len() == self.roles.columns.len(),
+                    Some(fields) => fields.iter().all(|&field| field < record.len()),
+                };
+                if !fits || self.read == self.survey.rows {
+                    return Err(Fault::Changed);
+                }
+                self.push(&Row { record, fields, line, validates })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, row: &Row<'_>) -> Result<(), Fault> {
+        self.read += 1;
+        if !self.push_target(row)? {
+            self.dropped += 1;
+            return Ok(());
+        }
+        if let Some(side) = self.roles.side {
+            let side_of = side_of(row.field(side));
+            if side_of.is_none() {
+                self.refuse(row, side, Cause::NoSide);
+            }
+            self.validates.iter_mut().for_each(|validates| validates.push(side_of.unwrap_or_default()));
+        } else if let Some(validates) = &mut self.validates {
+            validates.push(row.validates);
+        }
+        if let (Some(place), Some((numbers, groups))) = (self.roles.group, &mut self.groups) {
+            let next = numbers.len() as u32;
+            let text = String::from_utf8_lossy(row.field(place)).trim().to_owned();
+            groups.push(*numbers.entry(text).or_insert(next));
+        }
+        for index in 0..self.features.len() {
+            let (place, cells) = &mut self.features[index];
+            let place = *place;
+            let kind = self.roles.columns[place].kind;
+            let field = Field::read(row.field(place), kind, &self.options.missing);
+            let cause = match field {
+                Ok(Field::Missing) if self.options.impute == Impute::Refuse => Some(Cause::Missing),
+                Ok(_) => None,
+                Err(cause) => Some(cause),
+            };
+            cells.push(field.unwrap_or(Field::Missing));
+            if let Some(cause) = cause {
+                self.refuse(row, place, cause);
+            }
+        }
+        self.lines.push(self.rows, row.line);
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Takes the row's target in; whether it has one.
+    fn push_target(&mut self, row: &Row<'_>) -> Result<bool, Fault> {
+        let labels = &self.roles.labels;
+        let missing = |place: &usize| match std::str::from_utf8(row.field(*place)) {
+            Ok(text) => self.options.missing.has(text.trim()),
+            Err(_) => false,
+        };
+        let without = labels.iter().copied().find(missing);
+        let is_class = self.roles.task == Task::Classify && self.options.missing_label == MissingLabel::Class;
+        if let Some(place) = without.filter(|_| !is_class) {
+            if self.options.missing_label != MissingLabel::Drop {
+                self.refuse(row, place, Cause::NoLabel);
+            }
+            return Ok(false);
+        }
+        match self.roles.task {
+            Task::Classify => {
+                let place = labels[0];
+                let Ok(text) = std::str::from_utf8(row.field(place)) else {
+                    self.refuse(row, place, Cause::NotUtf8);
+                    return Ok(true);
+                };
+                if !self.classes.push(text.trim(), self.limits.classes) {
+                    return Err(Fault::TooManyClasses { column: self.survey.column(place) });
+                }
+            }
+            Task::Regress => {
+                for index in 0..labels.len() {
+                    let place = self.roles.labels[index];
+                    let value = std::str::from_utf8(row.field(place))
+                        .map(|text| self.roles.label_form(place).read(text.trim()));
+                    let cause = match value {
+                        Ok(Reading::Number(_)) => None,
+                        Ok(Reading::NotFinite) => Some(Cause::NotFinite),
+                        Ok(Reading::Not) => Some(Cause::NotANumber),
+                        Err(_) => Some(Cause::NotUtf8),
+                    };
+                    self.values.push(if let Ok(Reading::Number(value)) = value { value } else { 0.0 });
+                    if let Some(cause) = cause {
+                        self.refuse(row, place, cause);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn refuse(&mut self, row: &Row<'_>, place: usize, cause: Cause) {
+        let is_label = self.roles.labels.contains(&place);
+        let column = || Refusal::new(self.survey.column(place), cause, is_label);
+        self.refusals.entry((place, cause)).or_insert_with(column).push(row.line, row.validates, row.field(place));
+    }
+
+    fn finish(mut self) -> Result<Table, Fault> {
+        if self.read != self.survey.rows {
+            return Err(Fault::Changed);
+        }
+        if !self.refusals.is_empty() {
+            let refusals = self.refusals.into_values().map(|refusal| Refusal { of: self.read, ..refusal });
+            return Err(Fault::Refused { refusals: refusals.collect() });
+        }
+        let label = self.roles.labels[0];
+        if self.rows == 0 {
+            return Err(Fault::NoLabels { column: self.survey.column(label) });
+        }
+        let target = match self.roles.task {
+            Task::Classify => TargetColumn::Classes(self.classes.finish(&self.survey.column(label))?),
+            Task::Regress => {
+                let outputs = self.roles.labels.len();
+                for (index, &place) in self.roles.labels.iter().enumerate() {
+                    let mut values = self.values.iter().skip(index).step_by(outputs);
+                    let first = values.next();
+                    if values.all(|value| Some(value) == first) {
+                        return Err(Fault::OneTarget { column: self.survey.column(place) });
+                    }
+                }
+                TargetColumn::Values { values: self.values, outputs }
+            }
+        };
+        self.features.iter_mut().for_each(|(_, cells)| cells.finish());
+        Ok(Table {
+            rows: self.rows,
+            features: self.features,
+            target,
+            lines: self.lines,
+            dropped: self.dropped,
+            validates: self.validates,
+            groups: self.groups.map(|(_, groups)| groups),
+        })
+    }
+}
+
+/// A record whose fields may stand in another order than the columns.
+struct Row<'a> {
+    record: &'a ByteRecord,
+    fields: Option<&'a [usize]>,
+    line: u64,
+    validates: bool,
+}
+
+impl<'a> Row<'a> {
+    fn field(&self, place: usize) -> &'a [u8] {
+        let field = self.fields.map_or(place, |fields| fields[place]);
+        self.record.get(field).unwrap_or_default()
+    }
+}
+
+/// Whether a row validates, in the words of a column that says so.
+fn side_of(field: &[u8]) -> Option<bool> {
+    let text = std::str::from_utf8(field).ok()?.trim().to_ascii_lowercase();
+    match &*text {
+        "true" | "yes" | "1" | "1.0" | "validate" | "validation" | "valid" | "val" | "test" | "dev" => Some(true),
+        "false" | "no" | "0" | "0.0" | "train" | "training" => Some(false),
+        _ => None,
+    }
+}

@@ -1,0 +1,289 @@
+//! Rows as a job takes them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn taking(columns: &[&str]) -> ReadOptions {
+    ReadOptions { take_in: names(columns), ..ReadOptions::default() }
+}
+
+#[test]
+fn the_built_in_data_are_the_letters() {
+    let letters = Dataset::built_in();
+    assert_eq!((letters.rows(), letters.task()), (20_000, Task::Classify));
+    let prepared = letters.prepare(&Preparation { split: last(3_500), scaling: Scaling::None, ..ASKED }).unwrap();
+    assert!(classes(&prepared).iter().map(String::as_bytes).eq((b'A'..=b'Z').map(|letter| [letter])));
+    assert_eq!((prepared.features, &*prepared.feature_names[0]), (16, "x.box"));
+    assert!(features(&letters)[..16].iter().all(|is_feature| *is_feature));
+    let contiguous = Preparation { split: last(1), scaling: Scaling::None, sharding: Sharding::Contiguous, ..ASKED };
+    let prepared = letters.prepare(&contiguous).unwrap();
+    assert_eq!(prepared.shards[0].values[..4], [2.0, 8.0, 3.0, 5.0]);
+    assert_eq!(labels(&prepared.shards[0])[0], u32::from(b'T' - b'A'));
+}
+
+#[test]
+fn the_built_in_data_split_at_row_16500_and_files_at_a_fifth() {
+    let letters = Dataset::built_in();
+    assert_eq!(letters.default_split().to_string(), "last:3500");
+    assert_eq!(letters.classic_split().to_string(), "last:3500");
+    let prepared = letters.prepare(&Preparation { split: letters.default_split(), shards: 4, ..ASKED }).unwrap();
+    assert_eq!(prepared.validation.rows(16), 3_500);
+    assert_eq!(prepared.shards.iter().map(|shard| shard.rows(16)).collect::<Vec<_>>(), [4_125; 4]);
+
+    let file = dataset("1,2,x\n3,4,y\n");
+    assert_eq!(file.default_split().to_string(), "0.2");
+    assert_eq!(file.classic_split().to_string(), "last:0.2");
+}
+
+#[test]
+fn the_letters_are_always_prepared_to_the_same_bits() {
+    // Frozen: a job's data are part of its identity, and a change here changes every fingerprint.
+    let prepared = Dataset::built_in().prepare(&Preparation { split: last(3_500), shards: 4, ..ASKED }).unwrap();
+    let mut hasher = crate::digest::Hasher::default();
+    for block in prepared.shards.iter().chain([&prepared.validation]) {
+        block.values.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
+        labels(block).iter().for_each(|label| hasher.update(&label.to_le_bytes()));
+    }
+    assert_eq!(hasher.finish().to_string(), "be33e9a7ea0b61f17c50e0cf68aa8990a23f2dfbad7bbd5068a1ee360344646f");
+}
+
+#[test]
+fn standardised_training_rows_have_mean_0_and_deviation_1() {
+    let letters = Dataset::built_in();
+    let prepared = letters.prepare(&Preparation { split: last(3_500), shards: 7, ..ASKED }).unwrap();
+    for feature in 0..prepared.features {
+        let values = prepared.shards.iter().flat_map(|shard| shard.values.iter().skip(feature).step_by(16));
+        let (mut sum, mut squares) = (0.0, 0.0);
+        values.for_each(|&value| {
+            sum += f64::from(value);
+            squares += f64::from(value) * f64::from(value);
+        });
+        assert!((sum / 16_500.0).abs() < 1e-6, "feature {feature}: mean {}", sum / 16_500.0);
+        assert!((squares / 16_500.0 - 1.0).abs() < 1e-6, "feature {feature}: variance {}", squares / 16_500.0);
+    }
+}
+
+#[test]
+fn unscaled_values_are_those_of_the_file() {
+    let data = dataset("wide,high,kind\n0.1,2,x\n3e7,4,y\n5,6,x\n");
+    let classic =
+        Preparation { split: last(1), scaling: Scaling::None, sharding: Sharding::Contiguous, shards: 2, seed: 9 };
+    let prepared = data.prepare(&classic).unwrap();
+    let block = |values: [f32; 2], label| Block { values: values.to_vec(), targets: Targets::Classes(vec![label]) };
+    assert_eq!(prepared.shards, [block([0.1, 2.0], 0), block([3e7, 4.0], 1)]);
+    assert_eq!(prepared.validation, block([5.0, 6.0], 0));
+    assert_eq!(prepared.scaling, [FeatureScale::IDENTITY; 2]);
+    assert_eq!(
+        (classes(&prepared), &prepared.feature_names[..]),
+        (&names(&["x", "y"])[..], &names(&["wide", "high"])[..])
+    );
+}
+
+#[test]
+fn features_without_names_are_called_by_their_column() {
+    let names_of = |csv: &str| dataset(csv).prepare(&Preparation { split: last(1), ..ASKED }).unwrap().feature_names;
+    assert_eq!(names_of("1,2,x\n3,4,y\n1,4,x\n"), ["column 1", "column 2"]);
+    assert_eq!(names_of(",b,c\n1,2,x\n3,4,y\n1,4,x\n"), ["column 1", "b"]);
+}
+
+#[test]
+fn targets_of_numbers_are_standardised_by_the_training_rows() {
+    let options = ReadOptions { task: Some(Task::Regress), ..ReadOptions::default() };
+    let data = read("f,price\n1,10\n2.5,2e1\n3,30\n4,100\n", &options).unwrap();
+    let prepared = data.prepare(&Preparation { split: last(2), ..ASKED }).unwrap();
+    assert_eq!(prepared.target, Target::Values(vec![TargetScale::new("price", 15.0, 5.0).unwrap()]));
+    assert_eq!(prepared.validation.targets, Targets::Values(vec![3.0, 17.0]));
+    let Targets::Values(trained) = &prepared.shards[0].targets else { panic!("classes") };
+    // Each row keeps its own target.
+    let of_rows: Vec<_> = prepared.shards[0].values.iter().zip(trained).map(|(value, target)| value * target).collect();
+    assert_eq!((trained.iter().sum::<f32>(), of_rows), (0.0, vec![1.0, 1.0]));
+}
+
+#[test]
+fn several_labels_are_several_targets_in_the_order_that_is_asked_for() {
+    let options = ReadOptions { label: names(&["b", "a"]), ..ReadOptions::default() };
+    let data = read("a,x,b\n1,5,10\n2,6,30\n3,9,20\n", &options).unwrap();
+    let prepared = data.prepare(&Preparation { split: last(1), ..ASKED }).unwrap();
+    let Target::Values(scales) = &prepared.target else { panic!("classes") };
+    assert_eq!(scales.iter().map(|scale| (scale.name(), scale.mean())).collect::<Vec<_>>(), [("b", 20.0), ("a", 1.5)]);
+    assert_eq!(prepared.validation.targets, Targets::Values(vec![0.0, 3.0]));
+    let classify = ReadOptions { task: Some(Task::Classify), ..options };
+    assert_eq!(read("a,x,b\n1,5,10\n2,6,30\n3,9,20\n", &classify).unwrap_err().fault, Fault::SeveralLabels);
+}
+
+#[test]
+fn rows_with_targets_of_numbers_validate_whatever_their_targets() {
+    // Every target is its own: as classes, each would have to stay among the rows that train.
+    let csv: String = (0..50).map(|row| format!("{row}.5,{}.5\n", row * row)).collect();
+    let prepared = dataset(&csv).prepare(&Preparation { shards: 4, ..ASKED }).unwrap();
+    assert_eq!(prepared.validation.rows(1), 10);
+    assert_eq!(prepared.shards.iter().map(|shard| shard.rows(1)).collect::<Vec<_>>(), [10; 4]);
+}
+
+#[test]
+fn a_label_that_only_validates_is_refused_with_its_line() {
+    let data = dataset("f,kind\n1,x\n2,y\n\n3.5,x\n4,z\n");
+    let error = data.prepare(&Preparation { split: last(2), ..ASKED }).unwrap_err();
+    assert_eq!(error.fault, Fault::UntrainedLabel { label: "z".to_owned(), line: 6 });
+    let text = error.to_string();
+    assert!(text.starts_with("data.csv, line 6: the label \"z\" is among the rows that validate"), "{text}");
+}
+
+#[test]
+fn a_validation_value_that_scales_beyond_f32_is_refused_with_its_place() {
+    let data = dataset("f,kind\n1e-30,x\n2e-30,y\n3e38,x\n");
+    let text = data.prepare(&Preparation { split: last(1), ..ASKED }).unwrap_err().to_string();
+    assert!(text.starts_with("data.csv, line 4, column 1 (\"f\"): the value is too far"), "{text}");
+}
+
+#[test]
+fn more_shards_than_training_rows_are_refused() {
+    let data = dataset("1,x\n2,y\n5,x\n");
+    let text = |shards| data.prepare(&Preparation { split: last(1), shards, ..ASKED }).unwrap_err().to_string();
+    assert_eq!(text(3), "data.csv: 3 shards do not fit 2 training rows; ask for at most 2");
+    assert_eq!(text(0), "data.csv: a job has at least one shard; ask for one or more");
+}
+
+#[test]
+fn splits_that_leave_a_side_empty_are_refused() {
+    let data = dataset("1,x\n2,y\n5,x\n");
+    let text = |split| data.prepare(&Preparation { split, ..ASKED }).unwrap_err().to_string();
+    assert!(text(last(3)).starts_with("data.csv: 3 of 3 rows would validate, and none is left to train on"));
+    let text = text(ValidationSplit::STRATIFIED_FIFTH);
+    assert!(text.starts_with("data.csv: of these 3 rows the share that validates comes to none"), "{text}");
+}
+
+#[test]
+fn a_file_of_its_own_validates_whatever_the_order_of_its_columns() {
+    let directory = tempfile::tempdir().unwrap();
+    let [train, validate] = ["train.csv", "validate.csv"].map(|name| directory.path().join(name));
+    fs::write(&train, "f,kind,g\n1,x,2\n3.5,y,4\n").unwrap();
+    fs::write(&validate, "kind,g,f\ny,9,7\n").unwrap();
+    let options = ReadOptions { label: names(&["kind"]), validation: Some(validate.clone()), ..ReadOptions::default() };
+    let unscaled = Preparation { scaling: Scaling::None, ..ASKED };
+    let prepared = Dataset::read(&train, &options).unwrap().prepare(&unscaled).unwrap();
+    assert_eq!(prepared.validation, Block { values: vec![7.0, 9.0], targets: Targets::Classes(vec![1]) });
+    assert_eq!(prepared.shards[0].rows(2), 2);
+
+    fs::write(&validate, "kind,h,f\ny,9,7\n").unwrap();
+    let error = Dataset::read(&train, &options).unwrap_err();
+    assert!(error.file.ends_with("validate.csv") && error.to_string().contains("no column \"g\""), "{error}");
+    fs::write(&validate, "kind,g,f\ny,9,7\nz,8,1\n").unwrap();
+    let error = Dataset::read(&train, &options).unwrap().prepare(&unscaled).unwrap_err();
+    assert!(error.to_string().contains("validate.csv, line 3: the label \"z\""), "{error}");
+}
+
+#[test]
+fn a_column_says_which_rows_validate_and_is_no_feature() {
+    let options = ReadOptions { validate_by: Some("side".to_owned()), ..ReadOptions::default() };
+    let data = read("f,side,kind\n1,train,x\n2,train,y\n9,test,x\n", &options).unwrap();
+    let prepared = data.prepare(&Preparation { scaling: Scaling::None, ..ASKED }).unwrap();
+    assert_eq!(prepared.validation, Block { values: vec![9.0], targets: Targets::Classes(vec![0]) });
+    let text = read("f,side,kind\n1,train,x\n2,left,y\n9,test,x\n", &options).unwrap_err().to_string();
+    assert!(
+        text.contains("column 2 (\"side\"): 1 of 3 rows has neither true nor false")
+            && text.contains("\"left\" in line 3"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_group_is_not_divided() {
+    let csv: String = (0..60).map(|row| format!("{}.5,g{},{}\n", row, row % 12, ["x", "y"][row / 3 % 2])).collect();
+    let options = ReadOptions { group: Some("2".to_owned()), ..ReadOptions::default() };
+    let data = read(&csv, &options).unwrap();
+    assert_eq!(features(&data), [true, false, false]);
+    for seed in 0..20 {
+        let prepared = data.prepare(&Preparation { scaling: Scaling::None, seed, ..ASKED }).unwrap();
+        let groups = |block: &Block| block.values.iter().map(|value| *value as u32 % 12).collect::<Vec<_>>();
+        let (training, validation) = (groups(&prepared.shards[0]), groups(&prepared.validation));
+        assert!(validation.iter().all(|group| !training.contains(group)));
+        // Twelve groups of five: a fifth of the rows are two groups and no part of a third.
+        assert_eq!(validation.len(), 10);
+    }
+    assert_eq!(data.prepare(&Preparation { split: last(5), ..ASKED }).unwrap_err().fault, Fault::GroupsNeedAShare);
+}
+
+#[test]
+fn files_are_read_by_path_and_named_by_it_in_errors() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("two rows.csv");
+    fs::write(&path, "1,2,x\n3,4,y\n").unwrap();
+    let read = |path: &Path| Dataset::read(path, &ReadOptions::default());
+    assert_eq!(read(&path).unwrap().rows(), 2);
+
+    let text = |path: &Path| read(path).unwrap_err().to_string();
+    assert_eq!(
+        text(directory.path()),
+        format!("{}: this is a directory; name a CSV file in it", directory.path().display())
+    );
+    let absent = directory.path().join("absent.csv");
+    assert_eq!(text(&absent), format!("{}: there is no such file; check the path", absent.display()));
+    let below_a_file = text(&path.join("below"));
+    assert!(below_a_file.contains("cannot be read: "), "{below_a_file}");
+}
+
+#[test]
+fn arrays_are_rows_of_numbers_with_their_labels() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let images =
+        [&[0, 0, 8, 3, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 0, 2][..], &[0, 1, 0, 3, 0, 5, 0, 7, 0, 9, 0, 11]].concat();
+    fs::write(path("images"), images).unwrap();
+    fs::write(path("labels"), [&[0, 0, 8, 1, 0, 0, 0, 6][..], &[0, 1, 0, 1, 0, 1]].concat()).unwrap();
+    let pair = format!("{},{}", path("images").display(), path("labels").display());
+    let data = Dataset::read(Path::new(&pair), &ReadOptions::default()).unwrap();
+    let contiguous = Preparation { split: last(1), scaling: Scaling::None, sharding: Sharding::Contiguous, ..ASKED };
+    let prepared = data.prepare(&contiguous).unwrap();
+    assert_eq!((data.task(), prepared.features, classes(&prepared)), (Task::Classify, 2, &names(&["0", "1"])[..]));
+    assert_eq!(prepared.shards[0].values, [0.0, 1.0, 0.0, 3.0, 0.0, 5.0, 0.0, 7.0, 0.0, 9.0]);
+    assert_eq!(prepared.validation, Block { values: vec![0.0, 11.0], targets: Targets::Classes(vec![1]) });
+
+    let npy = |data: &[f64], shape: &str| {
+        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n");
+        let bytes = data.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+        [&b"\x93NUMPY\x01\0"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes(), &bytes].concat()
+    };
+    fs::write(path("all.npy"), npy(&[1.0, 0.25, 2.0, f64::NAN, 3.0, 0.75, 5.0, 1.25], "(4, 2)")).unwrap();
+    let error = Dataset::read(&path("all.npy"), &ReadOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("some labels are no finite numbers"), "{error}");
+    fs::write(path("all.npy"), npy(&[1.0, 0.25, f64::NAN, 0.5, 3.0, 0.75, 5.0, 1.25], "(4, 2)")).unwrap();
+    let prepared = Dataset::read(&path("all.npy"), &ReadOptions::default()).unwrap().prepare(&contiguous).unwrap();
+    // The missing number is filled in with the median of 1 and 3, and marked.
+    assert_eq!(prepared.shards[0].values, [1.0, 0.0, 2.0, 1.0, 3.0, 0.0]);
+}
+
+proptest! {
+    #[test]
+    fn every_row_is_prepared_once_with_its_label(
+        kinds in prop::collection::vec(0u32..3, 12..80),
+        shards in 1u32..5,
+        contiguous: bool,
+        stratified: bool,
+        seed: u64,
+    ) {
+        // Each row's only feature is its number, so that a prepared row can be told. Every class trains.
+        let label = |row: usize| if row < 6 { row as u32 % 3 } else { kinds[row] };
+        let csv: String = (0..kinds.len()).map(|row| format!("{row},{}\n", ["a", "b", "c"][label(row) as usize])).collect();
+        let asked = Preparation {
+            split: if stratified { "0.3".parse().unwrap() } else { last(4) },
+            scaling: Scaling::None,
+            sharding: if contiguous { Sharding::Contiguous } else { Sharding::Stratified },
+            shards,
+            seed,
+        };
+        let prepared = read(&csv, &taking(&["1"])).unwrap().prepare(&asked).unwrap();
+        prop_assert_eq!(prepared.shards.len(), shards as usize);
+        let mut seen = vec![false; kinds.len()];
+        for block in prepared.shards.iter().chain([&prepared.validation]) {
+            prop_assert_eq!(block.values.len(), labels(block).len());
+            for (&value, &kind) in block.values.iter().zip(labels(block)) {
+                let row = value as usize;
+                prop_assert!(!std::mem::replace(&mut seen[row], true), "row {} twice", row);
+                prop_assert_eq!(kind, label(row));
+            }
+        }
+        prop_assert!(seen.into_iter().all(|row| row));
+    }
+}

@@ -1,0 +1,388 @@
+//! What the training rows teach of a column, and how a value becomes inputs by it: scales, what stands for a missing value,
+//! categories. Owns the arithmetic of one column; does not know rows or files.
+//!
+//! docs/model-file.md says the same for other programs, and docs/arithmetic.md, section 17, to the last rounding.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::cells::{Cells, Field};
+use super::date::Moment;
+use super::kinds::Kind;
+use super::options::Impute;
+use crate::model::scaling::FeatureScale;
+
+/// How features become the network's inputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scaling {
+    /// To mean 0 and standard deviation 1 over the training rows, each feature by itself.
+    #[default]
+    Standardise,
+    /// As they are.
+    None,
+}
+
+/// How a column is to be learned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Learning {
+    pub(super) scaling: Scaling,
+    pub(super) impute: Impute,
+    /// Training rows of a category that is not rare.
+    pub(super) rare: u64,
+}
+
+/// Training rows from which on a category is not rare, where nothing is asked for: two, or ten of a thousand rows.
+pub(super) fn usual_rare(rows: usize) -> u64 {
+    if rows < 1_000 { 2 } else { 10 }
+}
+
+const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+/// How the values of a column become inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Encoder {
+    /// One input, and a second where a missing value is marked.
+    Number(Numeric),
+    /// An input for each category, 0 or 1.
+    Categories(Categories),
+    /// The seconds as a number, an input for each weekday, and the hour.
+    Date {
+        /// The seconds.
+        seconds: Numeric,
+        /// The hour, where there is a time of day.
+        hour: Option<FeatureScale>,
+    },
+}
+
+/// A number as an input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Numeric {
+    /// Its scale.
+    pub scale: FeatureScale,
+    /// What stands for a missing value; none where such are refused.
+    pub fill: Option<f64>,
+    /// Whether an input says that it was missing.
+    pub is_marked: bool,
+}
+
+/// What a missing category becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingCategory {
+    /// An input of its own, after the others.
+    Own,
+    /// The category at this place.
+    As(usize),
+    /// The same as an unknown one.
+    Unknown,
+    /// Nothing: it is refused.
+    Refused,
+}
+
+/// Categories as inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Categories {
+    /// Those that have an input, in the order of their bytes.
+    pub levels: Vec<String>,
+    /// Whether the rare and the unknown ones have an input, after the levels.
+    pub has_rare: bool,
+    /// What a missing one becomes.
+    pub missing: MissingCategory,
+}
+
+impl Encoder {
+    /// Learns a column of this kind from the training rows.
+    pub(super) fn learn(cells: &Cells, kind: Kind, training: &[u32], asked: &Learning) -> Encoder {
+        let number = |row: &u32| match cells.get(*row) {
+            Field::Number(number) => Some(number),
+            Field::Moment(moment) => Some(moment.seconds),
+            Field::Missing | Field::Name(_) => None,
+        };
+        let numeric = || {
+            let values = training.iter().filter_map(number);
+            let scale = match (asked.scaling, kind) {
+                (Scaling::None, _) => FeatureScale::IDENTITY,
+                (_, Kind::Constant) => FeatureScale::constant(values.clone().next().unwrap_or(0.0)),
+                _ => FeatureScale::standardising(values.clone()),
+            };
+            let present: Vec<f64> = values.collect();
+            let missing = training.len() - present.len();
+            Numeric { scale, fill: fill(present, asked.impute), is_marked: 100 * missing > training.len() }
+        };
+        match kind {
+            Kind::Category | Kind::Identifier | Kind::Unusable => {
+                Encoder::Categories(Categories::learn(cells, training, asked))
+            }
+            Kind::Date { has_time, .. } => {
+                let hour = |row: &u32| match cells.get(*row) {
+                    Field::Moment(moment) => Some(f64::from(moment.hour)),
+                    _ => None,
+                };
+                let scale = || match asked.scaling {
+                    Scaling::None => FeatureScale::IDENTITY,
+                    Scaling::Standardise => FeatureScale::standardising(training.iter().filter_map(hour)),
+                };
+                Encoder::Date { seconds: numeric(), hour: has_time.then(scale) }
+            }
+            Kind::Number(_) | Kind::Boolean | Kind::Constant | Kind::RowNumber => Encoder::Number(numeric()),
+        }
+    }
+
+    /// Inputs that a value becomes.
+    pub fn width(&self) -> usize {
+        match self {
+            Encoder::Number(numeric) => 1 + usize::from(numeric.is_marked),
+            Encoder::Categories(categories) => {
+                let own = usize::from(categories.missing == MissingCategory::Own);
+                categories.levels.len() + usize::from(categories.has_rare) + own
+            }
+            Encoder::Date { seconds, hour } => 8 + usize::from(hour.is_some()) + usize::from(seconds.is_marked),
+        }
+    }
+
+    /// Puts the inputs that a value becomes into as many places; not where it is missing and such are refused.
+    pub(super) fn encode(&self, field: Field<'_>, inputs: &mut [f32]) -> bool {
+        inputs.fill(0.0);
+        match self {
+            Encoder::Number(numeric) => {
+                let number = if let Field::Number(number) = field { Some(number) } else { None };
+                numeric.encode(number, inputs)
+            }
+            Encoder::Categories(categories) => categories.encode(field, inputs),
+            Encoder::Date { seconds, hour } => {
+                let moment = if let Field::Moment(moment) = field { Some(moment) } else { None };
+                let hours = usize::from(hour.is_some());
+                let (first, rest) = inputs.split_at_mut(1);
+                let (week, rest) = rest.split_at_mut(7);
+                let (clock, mark) = rest.split_at_mut(hours);
+                if let Some(Moment { weekday, hour: of_day, .. }) = moment {
+                    week[usize::from(weekday)] = 1.0;
+                    if let (Some(scale), [clock]) = (hour, clock) {
+                        *clock = scale.apply(f64::from(of_day));
+                    }
+                }
+                let mut pair = [0.0; 2];
+                let pair = &mut pair[..1 + mark.len()];
+                let is_encoded = seconds.encode(moment.map(|moment| moment.seconds), pair);
+                first[0] = pair[0];
+                if let ([mark], [_, marked]) = (mark, &*pair) {
+                    *mark = *marked;
+                }
+                is_encoded
+            }
+        }
+    }
+
+    /// The names of the inputs of a column of this name.
+    pub fn names(&self, column: &str) -> Vec<String> {
+        let mark = |is_marked: bool| is_marked.then(|| format!("{column} missing"));
+        match self {
+            Encoder::Number(numeric) => [column.to_owned()].into_iter().chain(mark(numeric.is_marked)).collect(),
+            Encoder::Categories(categories) => {
+                let levels = categories.levels.iter().map(|level| format!("{column}={level}"));
+                let rare = categories.has_rare.then(|| format!("{column} rare"));
+                levels.chain(rare).chain(mark(categories.missing == MissingCategory::Own)).collect()
+            }
+            Encoder::Date { seconds, hour } => {
+                let week = WEEKDAYS.iter().map(|day| format!("{column}={day}"));
+                let hour = hour.map(|_| format!("{column} hour"));
+                [column.to_owned()].into_iter().chain(week).chain(hour).chain(mark(seconds.is_marked)).collect()
+            }
+        }
+    }
+
+    /// The scales of the inputs; those that are 0 or 1 have none.
+    pub fn scales(&self) -> Vec<FeatureScale> {
+        let mut scales = vec![FeatureScale::IDENTITY; self.width()];
+        match self {
+            Encoder::Number(numeric) => scales[0] = numeric.scale,
+            Encoder::Categories(_) => {}
+            Encoder::Date { seconds, hour } => {
+                scales[0] = seconds.scale;
+                if let Some(hour) = hour {
+                    scales[8] = *hour;
+                }
+            }
+        }
+        scales
+    }
+
+    /// What becomes of the column, in a few words.
+    pub fn in_words(&self) -> String {
+        let marked = |numeric: &Numeric| if numeric.is_marked { " and whether it is missing" } else { "" };
+        match self {
+            Encoder::Number(numeric) if numeric.scale.inverse_deviation() == f64::MIN_POSITIVE => {
+                "an input that is 0".to_owned()
+            }
+            Encoder::Number(numeric) => format!("a number{}", marked(numeric)),
+            Encoder::Categories(categories) => {
+                let mut words = format!("{} inputs of 0 and 1", self.width());
+                if categories.has_rare {
+                    words.push_str(", one for the rare");
+                }
+                if categories.missing == MissingCategory::Own {
+                    words.push_str(", one for the missing");
+                }
+                words
+            }
+            Encoder::Date { seconds, hour } => {
+                let hour = if hour.is_some() { ", hour" } else { "" };
+                format!("seconds, weekday{hour}{}", marked(seconds))
+            }
+        }
+    }
+
+    /// As JSON, without the column's name and kind.
+    pub(super) fn to_json(&self) -> Value {
+        match self {
+            Encoder::Number(numeric) => numeric.to_json("number"),
+            Encoder::Categories(Categories { levels, has_rare, missing }) => {
+                let missing = match missing {
+                    MissingCategory::Own => json!("own"),
+                    MissingCategory::As(place) => json!(place),
+                    MissingCategory::Unknown => json!("unknown"),
+                    MissingCategory::Refused => json!("refused"),
+                };
+                json!({"becomes": "categories", "levels": levels, "rare": has_rare, "missing": missing})
+            }
+            Encoder::Date { seconds, hour } => {
+                let mut value = seconds.to_json("date");
+                if let Some(hour) = hour {
+                    value["hour_mean"] = json!(hour.mean());
+                    value["hour_inverse_deviation"] = json!(hour.inverse_deviation());
+                }
+                value
+            }
+        }
+    }
+
+    /// What [`Encoder::to_json`] has written.
+    pub(super) fn from_json(value: &Value) -> Option<Encoder> {
+        Some(match value.get("becomes")?.as_str()? {
+            "number" => Encoder::Number(Numeric::from_json(value)?),
+            "categories" => {
+                let levels = value.get("levels")?.as_array()?;
+                let levels = levels.iter().map(|level| Some(level.as_str()?.to_owned())).collect::<Option<Vec<_>>>()?;
+                let missing = value.get("missing")?;
+                let missing = match (missing.as_str(), missing.as_u64()) {
+                    (Some("own"), _) => MissingCategory::Own,
+                    (Some("unknown"), _) => MissingCategory::Unknown,
+                    (Some("refused"), _) => MissingCategory::Refused,
+                    (None, Some(place)) if (place as usize) < levels.len() => MissingCategory::As(place as usize),
+                    _ => return None,
+                };
+                let is_sorted = levels.is_sorted_by(|a, b| a < b);
+                let has_rare = value.get("rare")?.as_bool()?;
+                is_sorted.then_some(Encoder::Categories(Categories { levels, has_rare, missing }))?
+            }
+            "date" => {
+                let hour = match value.get("hour_mean") {
+                    None => None,
+                    Some(mean) => {
+                        Some(FeatureScale::new(mean.as_f64()?, value.get("hour_inverse_deviation")?.as_f64()?)?)
+                    }
+                };
+                Encoder::Date { seconds: Numeric::from_json(value)?, hour }
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl Numeric {
+    fn encode(&self, number: Option<f64>, inputs: &mut [f32]) -> bool {
+        let Some(value) = number.or(self.fill) else { return false };
+        inputs[0] = self.scale.apply(value);
+        if let (None, [_, mark]) = (number, inputs) {
+            *mark = 1.0;
+        }
+        true
+    }
+
+    fn to_json(self, becomes: &str) -> Value {
+        let (mean, inverse_deviation) = (self.scale.mean(), self.scale.inverse_deviation());
+        let mut value =
+            json!({"becomes": becomes, "mean": mean, "inverse_deviation": inverse_deviation, "fill": self.fill});
+        if self.is_marked {
+            value["missing_mark"] = json!(true);
+        }
+        value
+    }
+
+    fn from_json(value: &Value) -> Option<Numeric> {
+        let number = |key: &str| value.get(key)?.as_f64();
+        let fill = value.get("fill")?;
+        let fill = if fill.is_null() { None } else { Some(fill.as_f64()?) };
+        let is_marked = value.get("missing_mark").is_some_and(|mark| mark == true);
+        Some(Numeric { scale: FeatureScale::new(number("mean")?, number("inverse_deviation")?)?, fill, is_marked })
+    }
+}
+
+impl Categories {
+    fn learn(cells: &Cells, training: &[u32], asked: &Learning) -> Categories {
+        let mut counts: HashMap<&str, u64> = HashMap::new();
+        let mut missing = 0u64;
+        for &row in training {
+            match cells.get(row) {
+                Field::Name(name) => *counts.entry(name).or_default() += 1,
+                _ => missing += 1,
+            }
+        }
+        let mut levels: Vec<String> =
+            counts.iter().filter(|(_, count)| **count >= asked.rare).map(|(name, _)| (*name).to_owned()).collect();
+        levels.sort_unstable();
+        let has_rare = levels.len() < counts.len();
+        // Of equally frequent ones the first by its bytes, for any order of the rows.
+        let most = (0..levels.len()).rev().max_by_key(|&place| counts.get(&*levels[place]).copied());
+        let missing = match (asked.impute, most) {
+            (Impute::Refuse, _) => MissingCategory::Refused,
+            (Impute::Most, Some(place)) => MissingCategory::As(place),
+            _ if missing > 0 => MissingCategory::Own,
+            _ => MissingCategory::Unknown,
+        };
+        Categories { levels, has_rare, missing }
+    }
+
+    fn encode(&self, field: Field<'_>, inputs: &mut [f32]) -> bool {
+        let unknown = self.has_rare.then_some(self.levels.len());
+        let place = match (field, self.missing) {
+            (Field::Name(name), _) => self.levels.binary_search_by(|level| level.as_str().cmp(name)).ok().or(unknown),
+            (_, MissingCategory::Own) => Some(self.levels.len() + usize::from(self.has_rare)),
+            (_, MissingCategory::As(place)) => Some(place),
+            (_, MissingCategory::Unknown) => unknown,
+            (_, MissingCategory::Refused) => return false,
+        };
+        if let Some(place) = place {
+            inputs[place] = 1.0;
+        }
+        true
+    }
+}
+
+/// What stands for a missing number, of the training rows' numbers; 0 where there are none.
+fn fill(mut present: Vec<f64>, impute: Impute) -> Option<f64> {
+    let count = present.len();
+    match impute {
+        Impute::Refuse => None,
+        _ if count == 0 => Some(0.0),
+        Impute::Mean => Some(FeatureScale::standardising(present.iter().copied()).mean()),
+        Impute::Median => {
+            let (below, &mut upper, _) = present.select_nth_unstable_by(count / 2, f64::total_cmp);
+            let lower = below.iter().copied().max_by(f64::total_cmp);
+            Some(match lower {
+                Some(lower) if count.is_multiple_of(2) => (lower + upper) / 2.0,
+                _ => upper,
+            })
+        }
+        Impute::Most => {
+            present.sort_unstable_by(f64::total_cmp);
+            let runs = present.chunk_by(|a, b| a == b);
+            // The least of equally frequent ones: later runs must be longer.
+            runs.fold(
+                (0, None),
+                |(most, value), run| if run.len() > most { (run.len(), Some(run[0])) } else { (most, value) },
+            )
+            .1
+        }
+    }
+}

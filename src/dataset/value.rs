@@ -1,0 +1,432 @@
+//! What a field may be: missing, a number in one of the usual notations, a boolean, a date, a UUID. Owns how each is
+//! written and what it is worth; does not know columns.
+//!
+//! A text is trimmed before it comes here. What a notation reads, and to which bits, is in docs/model-file.md.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+/// What people write where they have no value, beside an empty field, in exactly these letters.
+const MISSING: [&str; 4] = ["NA", "None", "?", "-"];
+/// The same in any case.
+const MISSING_IN_ANY_CASE: [&str; 3] = ["N/A", "nan", "null"];
+
+/// The largest magnitude that counts as a number: its square, summed over the rows of a job, is still one of f64.
+pub(super) const MAGNITUDE_MAX: f64 = 1e140;
+
+/// Which texts stand for no value, beside an empty field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingTokens {
+    /// Whether the usual ones do.
+    pub usual: bool,
+    /// And these.
+    pub named: Vec<String>,
+}
+
+impl Default for MissingTokens {
+    fn default() -> MissingTokens {
+        MissingTokens { usual: true, named: Vec::new() }
+    }
+}
+
+impl MissingTokens {
+    /// Whether this text, trimmed, stands for no value.
+    pub fn has(&self, text: &str) -> bool {
+        text.is_empty() || (self.usual && is_usually_missing(text)) || self.named.iter().any(|token| token == text)
+    }
+}
+
+impl FromStr for MissingTokens {
+    type Err = Infallible;
+
+    /// Tokens with commas between; `default` among them stands for the usual ones.
+    fn from_str(text: &str) -> Result<MissingTokens, Infallible> {
+        let mut tokens = MissingTokens { usual: false, named: Vec::new() };
+        for token in text.split(',').map(str::trim).filter(|token| !token.is_empty()) {
+            match token {
+                "default" => tokens.usual = true,
+                token => tokens.named.push(token.to_owned()),
+            }
+        }
+        Ok(tokens)
+    }
+}
+
+impl fmt::Display for MissingTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usual = self.usual.then_some("default");
+        let tokens: Vec<&str> = usual.into_iter().chain(self.named.iter().map(String::as_str)).collect();
+        f.write_str(&tokens.join(","))
+    }
+}
+
+fn is_usually_missing(text: &str) -> bool {
+    // The longest has four letters.
+    text.len() <= 4
+        && (MISSING.contains(&text) || MISSING_IN_ANY_CASE.iter().any(|token| token.eq_ignore_ascii_case(text)))
+}
+
+/// How a column writes its numbers: the decimal mark, and what may stand between groups of three digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Notation {
+    /// `1234.5`
+    #[default]
+    Point,
+    /// `1,234.5`
+    PointGrouped,
+    /// `1234,5`
+    Comma,
+    /// `1.234,5`
+    CommaGrouped,
+    /// `1 234.5`, `1'234.5`
+    SpacedPoint,
+    /// `1 234,5`
+    SpacedComma,
+}
+
+impl Notation {
+    /// All of them, the plainest first.
+    pub const ALL: [Notation; 6] = [
+        Notation::Point,
+        Notation::PointGrouped,
+        Notation::Comma,
+        Notation::CommaGrouped,
+        Notation::SpacedPoint,
+        Notation::SpacedComma,
+    ];
+
+    /// Its name in a schema: `1234.5` as it would be written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Notation::Point => "1234.5",
+            Notation::PointGrouped => "1,234.5",
+            Notation::Comma => "1234,5",
+            Notation::CommaGrouped => "1.234,5",
+            Notation::SpacedPoint => "1 234.5",
+            Notation::SpacedComma => "1 234,5",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Notation> {
+        Notation::ALL.into_iter().find(|notation| notation.name() == name)
+    }
+
+    /// Whether its decimal mark is a comma.
+    pub fn has_comma(self) -> bool {
+        matches!(self, Notation::Comma | Notation::CommaGrouped | Notation::SpacedComma)
+    }
+
+    fn groups(self, mark: char) -> bool {
+        match self {
+            Notation::Point | Notation::Comma => false,
+            Notation::PointGrouped => mark == ',',
+            Notation::CommaGrouped => mark == '.',
+            Notation::SpacedPoint | Notation::SpacedComma => matches!(mark, ' ' | '\'' | '\u{a0}' | '\u{202f}' | '’'),
+        }
+    }
+
+    /// Digits with a decimal point, of a text without sign and ornament; none if it is not written so.
+    fn plain(self, text: &str) -> Option<String> {
+        let decimal = if self.has_comma() { ',' } else { '.' };
+        let (mantissa, exponent) = match text.find(['e', 'E']) {
+            Some(at) => (&text[..at], &text[at..]),
+            None => (text, ""),
+        };
+        if !exponent.is_empty() {
+            let digits = exponent[1..].strip_prefix(['+', '-']).unwrap_or(&exponent[1..]);
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+        }
+        let (whole, part) = match mantissa.split_once(decimal) {
+            Some((whole, part)) => (whole, Some(part)),
+            None => (mantissa, None),
+        };
+        if part.is_some_and(|part| !part.bytes().all(|byte| byte.is_ascii_digit())) {
+            return None;
+        }
+        let mut plain = String::with_capacity(text.len() + 1);
+        let mut in_group = 0;
+        let mut groups = 0;
+        for c in whole.chars() {
+            if c.is_ascii_digit() {
+                plain.push(c);
+                in_group += 1;
+            } else if self.groups(c) && (1..=3).contains(&in_group) && (groups == 0 || in_group == 3) {
+                groups += 1;
+                in_group = 0;
+            } else {
+                return None;
+            }
+        }
+        let is_whole = groups == 0 || in_group == 3;
+        if !is_whole || (plain.is_empty() && part.is_none_or(str::is_empty)) {
+            return None;
+        }
+        if let Some(part) = part {
+            plain.push('.');
+            plain.push_str(part);
+        }
+        plain.push_str(exponent);
+        Some(plain)
+    }
+}
+
+/// What stands beside every number of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ornament {
+    /// `5 %`
+    Percent,
+    /// `$5`, `5 €`
+    Currency(char),
+}
+
+const CURRENCIES: [char; 12] = ['$', '€', '£', '¥', '₹', '₽', '₩', '₺', '₫', '₴', '₦', '฿'];
+
+impl fmt::Display for Ornament {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ornament::Percent => f.write_str("%"),
+            Ornament::Currency(sign) => write!(f, "{sign}"),
+        }
+    }
+}
+
+impl Ornament {
+    /// The one that is written so.
+    pub fn named(name: &str) -> Option<Ornament> {
+        match name {
+            "%" => Some(Ornament::Percent),
+            _ => name.parse().ok().filter(|sign| CURRENCIES.contains(sign)).map(Ornament::Currency),
+        }
+    }
+}
+
+/// How a column writes its numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NumberForm {
+    /// Marks.
+    pub notation: Notation,
+    /// What stands beside every number.
+    pub ornament: Option<Ornament>,
+}
+
+/// What a text is as a number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reading {
+    /// This number.
+    Number(f64),
+    /// Infinite, or beyond what counts as a number.
+    NotFinite,
+    /// No number in this form.
+    Not,
+}
+
+impl Reading {
+    fn of(value: f64) -> Reading {
+        if value.abs() <= MAGNITUDE_MAX { Reading::Number(value) } else { Reading::NotFinite }
+    }
+}
+
+/// A text as what Rust and most programs write: `-1.5`, `2e3`, `.5`, `inf`.
+pub fn plain(text: &str) -> Reading {
+    match text.parse::<f64>() {
+        Ok(value) => Reading::of(value),
+        Err(_) => Reading::Not,
+    }
+}
+
+/// Sign, digits, ornament.
+fn parts(text: &str) -> (bool, &str, Option<Ornament>) {
+    let mut rest = text;
+    let mut is_negative = false;
+    let mut ornament = None;
+    // `-$5` and `$-5`.
+    for _ in 0..2 {
+        if let Some(after) = rest.strip_prefix(['-', '\u{2212}']) {
+            (rest, is_negative) = (after, true);
+        } else if let Some(after) = rest.strip_prefix('+') {
+            rest = after;
+        }
+        if let (None, Some(sign)) = (ornament, rest.chars().next().filter(|sign| CURRENCIES.contains(sign))) {
+            ornament = Some(Ornament::Currency(sign));
+            rest = rest[sign.len_utf8()..].trim_start();
+        } else {
+            break;
+        }
+    }
+    if ornament.is_none()
+        && let Some(last) = rest.chars().next_back()
+    {
+        ornament = match last {
+            '%' => Some(Ornament::Percent),
+            sign if CURRENCIES.contains(&sign) => Some(Ornament::Currency(sign)),
+            _ => None,
+        };
+        if ornament.is_some() {
+            rest = rest[..rest.len() - last.len_utf8()].trim_end();
+        }
+    }
+    (is_negative, rest, ornament)
+}
+
+impl NumberForm {
+    /// What a text is in this form.
+    pub fn read(self, text: &str) -> Reading {
+        if self.ornament.is_none() && !self.notation.has_comma() {
+            match plain(text) {
+                Reading::Not => {}
+                read => return read,
+            }
+        }
+        let (is_negative, digits, ornament) = parts(text);
+        if ornament != self.ornament {
+            return Reading::Not;
+        }
+        let Some(digits) = self.notation.plain(digits) else {
+            // `inf` is the same in every notation.
+            return if matches!(plain(text), Reading::NotFinite) { Reading::NotFinite } else { Reading::Not };
+        };
+        match digits.parse::<f64>() {
+            Ok(value) => Reading::of(if is_negative { -value } else { value }),
+            Err(_) => Reading::Not,
+        }
+    }
+}
+
+/// Which notations read a text that need not be plain, a bit for each of [`Notation::ALL`], and its ornament.
+pub fn notations(text: &str) -> (u8, Option<Ornament>) {
+    let (_, digits, ornament) = parts(text);
+    let reads = |(bit, notation): (usize, &Notation)| u8::from(notation.plain(digits).is_some()) << bit;
+    (Notation::ALL.iter().enumerate().map(reads).sum(), ornament)
+}
+
+/// A boolean in words.
+pub fn boolean(text: &str) -> Option<bool> {
+    match text.len() {
+        4 if text.eq_ignore_ascii_case("true") => Some(true),
+        3 if text.eq_ignore_ascii_case("yes") => Some(true),
+        5 if text.eq_ignore_ascii_case("false") => Some(false),
+        2 if text.eq_ignore_ascii_case("no") => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether a text is a UUID: 32 hexadecimal digits in five groups.
+pub fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// Whether a text is a code that would lose digits as a number: `00123`.
+pub fn has_leading_zero(text: &str) -> bool {
+    text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(notation: Notation, ornament: Option<Ornament>) -> NumberForm {
+        NumberForm { notation, ornament }
+    }
+
+    #[test]
+    fn numbers_are_read_in_every_notation_and_only_in_theirs() {
+        use Notation::*;
+        let cases: [(&str, Notation, f64); 14] = [
+            ("-1.5", Point, -1.5),
+            ("2E3", Point, 2e3),
+            (".5", Point, 0.5),
+            ("1,234,567.5", PointGrouped, 1_234_567.5),
+            ("-12,345", PointGrouped, -12_345.0),
+            ("1,5", Comma, 1.5),
+            ("-,5", Comma, -0.5),
+            ("1,5e-3", Comma, 1.5e-3),
+            ("1.234,5", CommaGrouped, 1_234.5),
+            ("1.234", CommaGrouped, 1_234.0),
+            ("1 234 567.5", SpacedPoint, 1_234_567.5),
+            ("1'234", SpacedPoint, 1_234.0),
+            ("1\u{a0}234,5", SpacedComma, 1_234.5),
+            ("\u{2212}7", Comma, -7.0),
+        ];
+        for (text, notation, value) in cases {
+            assert_eq!(form(notation, None).read(text), Reading::Number(value), "{text}");
+        }
+        let not = [
+            ("1,234", Point),
+            ("12,34", PointGrouped),
+            ("1234,567", PointGrouped),
+            ("1,2345", PointGrouped),
+            ("1,,234", PointGrouped),
+            (",234", PointGrouped),
+            ("1.5", Comma),
+            ("1,2,3", Comma),
+            ("1.5,2", CommaGrouped),
+            ("1  234", SpacedPoint),
+            ("", Point),
+            ("-", Comma),
+            ("e5", Point),
+            ("1e", Comma),
+            ("0x10", Point),
+            ("1_000", Point),
+        ];
+        for (text, notation) in not {
+            assert_eq!(form(notation, None).read(text), Reading::Not, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_told_from_what_is_no_number() {
+        for text in ["inf", "-Infinity", "1e400", "1e141", "NaN"] {
+            assert_eq!(plain(text), Reading::NotFinite, "{text}");
+            assert_eq!(form(Notation::Comma, None).read(text), Reading::NotFinite, "{text}");
+        }
+        assert_eq!(form(Notation::PointGrouped, None).read("infinite"), Reading::Not);
+    }
+
+    #[test]
+    fn ornaments_belong_to_the_number_and_only_where_the_form_has_them() {
+        let dollars = form(Notation::PointGrouped, Some(Ornament::Currency('$')));
+        for text in ["$1,234.5", "$ 1,234.5", "1,234.5$", "+$1,234.5"] {
+            assert_eq!(dollars.read(text), Reading::Number(1_234.5), "{text}");
+        }
+        assert_eq!([dollars.read("-$5"), dollars.read("$-5")], [Reading::Number(-5.0); 2]);
+        assert_eq!([dollars.read("5"), dollars.read("€5"), dollars.read("5%")], [Reading::Not; 3]);
+        let percent = form(Notation::Comma, Some(Ornament::Percent));
+        assert_eq!([percent.read("12,5 %"), percent.read("12,5%")], [Reading::Number(12.5); 2]);
+        assert_eq!(form(Notation::Point, None).read("5%"), Reading::Not);
+    }
+
+    #[test]
+    fn missing_values_are_the_usual_marks_or_those_that_are_named() {
+        let usual = MissingTokens::default();
+        for text in ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", "-"] {
+            assert!(usual.has(text), "{text:?}");
+        }
+        for text in ["none", "na", "0", "--", "nil", "unknown"] {
+            assert!(!usual.has(text), "{text:?}");
+        }
+        let named: MissingTokens = "-999".parse().unwrap();
+        assert!(named.has("") && named.has("-999") && !named.has("NA"));
+        let more: MissingTokens = "default,-999".parse().unwrap();
+        assert!(more.has("") && more.has("-999") && more.has("NA"));
+        assert_eq!(more.to_string(), "default,-999");
+    }
+
+    #[test]
+    fn names_of_notations_and_ornaments_bring_them_back() {
+        for notation in Notation::ALL {
+            assert_eq!(Notation::named(notation.name()), Some(notation));
+        }
+        for ornament in [Ornament::Percent, Ornament::Currency('€')] {
+            assert_eq!(Ornament::named(&ornament.to_string()), Some(ornament));
+        }
+        assert_eq!(Ornament::named("x"), None);
+    }
+}
