@@ -200,7 +200,8 @@ def read(root):
     text = (root / "FORMAT").read_bytes()
     check(text == b"gradwire journal 6\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
     lived = (root / "lived").read_bytes() if (root / "lived").exists() else bytes(16) + digest(bytes(16))
-    check(len(lived) == 48 and digest(lived[:16]) == lived[16:], f"{root / 'lived'} does not have the digest at its end")
+    is_whole = len(lived) == 48 and digest(lived[:16]) == lived[16:]
+    check(is_whole, f"{root / 'lived'} does not have the digest at its end")
     objects, jobs = named(root / "objects"), []
     for folder in (root / "jobs").glob("[0-9a-f]" * 32):
         named(folder / "weights")
