@@ -376,8 +376,13 @@ impl Fleet {
             if is_free { link.workers().saturating_sub(link.busy().saturating_add(others)) } else { 0 }
         };
         let willing = |link: &Link, now: Time| if link.is_reluctant(now) { 0 } else { link.workers() };
-        let counts: [&dyn Fn(&Link, Time) -> u32; 3] = [&free, &willing, &|link, _| link.workers()];
-        counts.into_iter().map(of_crew).find(|workers| !workers.is_empty()).unwrap_or_default()
+        for count in [&free as &dyn Fn(&Link, Time) -> u32, &willing, &|link, _| link.workers()] {
+            let workers = of_crew(count);
+            if !workers.is_empty() {
+                return workers;
+            }
+        }
+        Vec::new()
     }
 
     /// Whether a node's workers are not all busy with tasks of ours, and it wants tasks that it may turn down.

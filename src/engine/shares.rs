@@ -86,7 +86,8 @@ impl Shares {
             |shares: &[u32]| shares.iter().zip(workers).all(|(share, worker)| *share <= self.most(count, worker));
         let must_move = !fits(&usual) && fits(&best);
         let is_free = !is_same && self.affords(moved_us, elapsed_us);
-        if !must_move && !is_free && !(is_better && self.lost_us >= moved_us * 2_f64.powi(self.moves)) {
+        let has_paid = is_better && self.lost_us >= moved_us * 2_f64.powi(self.moves);
+        if !(must_move || is_free || has_paid) {
             return usual;
         }
         if is_same {
