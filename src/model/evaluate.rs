@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::gather::{Order, gather};
 use super::kernel::Kernel;
-use super::lanes::{BLOCK_ROWS, Lanes, make_room, panels_of};
+use super::lanes::{BLOCK_ROWS, LANES, Lanes, make_room, panels_of};
 use super::loss::{self, Objective, TargetsError};
 use super::metrics::{Metric, Metrics};
 use super::network::Network;
@@ -129,6 +129,81 @@ impl Evaluator {
     }
 }
 
+/// A trained model in use: it is told rows, some at a time, without their targets. Keeps its working memory from one time to
+/// the next. Of the values of rows, row-major, as many to a row as the network has inputs, those below the threshold become +0.
+pub struct Predictor<'a> {
+    evaluator: Evaluator,
+    network: &'a Network,
+    activation: Activation,
+    parameters: &'a [f32],
+}
+
+impl<'a> Predictor<'a> {
+    /// A predictor that computes with `kernel`.
+    pub fn new(kernel: Kernel, network: &'a Network, activation: Activation, parameters: &'a [f32]) -> Predictor<'a> {
+        Predictor { evaluator: Evaluator::new(kernel), network, activation, parameters }
+    }
+
+    /// The class of each row, the lowest index of the largest output; none where an output is not finite.
+    pub fn classes(&mut self, values: &mut [f32], out: &mut Vec<Option<u32>>) -> Result<(), EvaluateError> {
+        out.clear();
+        let outputs = self.network.outputs() as usize;
+        self.each_block(values, |kernel, count, logits| {
+            let mut classes = [0; BLOCK_ROWS];
+            let classes = &mut classes[..count];
+            loss::predict(kernel, logits, classes);
+            for (panel, classes) in logits.chunks_exact(outputs).zip(classes.chunks(LANES)) {
+                let mut are_finite = [true; LANES];
+                for lanes in panel {
+                    for (is_finite, logit) in are_finite.iter_mut().zip(lanes.0) {
+                        *is_finite &= logit.is_finite();
+                    }
+                }
+                out.extend(classes.iter().zip(are_finite).map(|(&class, is_finite)| is_finite.then_some(class)));
+            }
+        })
+    }
+
+    /// The outputs of each row, row-major.
+    pub fn outputs(&mut self, values: &mut [f32], out: &mut Vec<f32>) -> Result<(), EvaluateError> {
+        out.clear();
+        let width = self.network.outputs() as usize;
+        self.each_block(values, |_, count, outputs| append_rows(outputs, width, count, out))
+    }
+
+    /// The probability of each class for each row, but for the factor that makes a row's add up to 1: the largest is 1.
+    pub fn exponentials(&mut self, values: &mut [f32], out: &mut Vec<f32>) -> Result<(), EvaluateError> {
+        out.clear();
+        let width = self.network.outputs() as usize;
+        self.each_block(values, |kernel, count, logits| {
+            loss::exponentiate(kernel, logits, count);
+            append_rows(logits, width, count, out);
+        })
+    }
+
+    fn each_block(
+        &mut self,
+        values: &mut [f32],
+        mut take: impl FnMut(Kernel, usize, &mut [Lanes]),
+    ) -> Result<(), EvaluateError> {
+        cut_inputs(values);
+        let kernel = self.evaluator.pass.kernel();
+        let (network, activation, parameters) = (self.network, self.activation, self.parameters);
+        self.evaluator.each_block(network, activation, parameters, values, |_, count, outputs| {
+            take(kernel, count, outputs);
+        })
+    }
+}
+
+/// Appends panels of so many rows, row by row.
+fn append_rows(panels: &[Lanes], width: usize, rows: usize, out: &mut Vec<f32>) {
+    for (panel, first) in panels.chunks_exact(width).zip((0..rows).step_by(LANES)) {
+        for lane in 0..LANES.min(rows - first) {
+            out.extend(panel.iter().map(|lanes| lanes.0[lane]));
+        }
+    }
+}
+
 /// Why a model cannot be evaluated on these rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EvaluateError {
@@ -173,3 +248,42 @@ impl fmt::Display for EvaluateError {
 }
 
 impl std::error::Error for EvaluateError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::initialise::initialise;
+    use crate::model::recipe::Initialisation;
+
+    #[test]
+    fn a_predictor_tells_what_evaluation_counts_by_and_no_class_where_outputs_are_not_finite() {
+        let network = Network::new(3, &[5], 4).unwrap();
+        let mut parameters = initialise(&network, Initialisation::He, 7);
+        // Several blocks, the last of which is not full, and no panel of which need be.
+        let rows = 2 * BLOCK_ROWS + 13;
+        let values: Vec<f32> = (0..rows * 3).map(|index| (index * 37 % 101) as f32 / 25.0 - 2.0).collect();
+        for kernel in Kernel::available() {
+            let mut predictor = Predictor::new(kernel, &network, Activation::Relu, &parameters);
+            let (mut classes, mut outputs, mut exponentials) = (Vec::new(), Vec::new(), Vec::new());
+            predictor.classes(&mut values.clone(), &mut classes).unwrap();
+            predictor.outputs(&mut values.clone(), &mut outputs).unwrap();
+            predictor.exponentials(&mut values.clone(), &mut exponentials).unwrap();
+            let wanted = predict(kernel, &network, Activation::Relu, &parameters, &values).unwrap();
+            assert_eq!(classes, wanted.iter().copied().map(Some).collect::<Vec<_>>());
+            assert_eq!(outputs.len(), rows * 4);
+            for ((row, exponentials), class) in outputs.chunks(4).zip(exponentials.chunks(4)).zip(wanted) {
+                let largest = row.iter().copied().fold(f32::MIN, f32::max);
+                assert_eq!((row[class as usize], exponentials[class as usize]), (largest, 1.0));
+                for (output, exponential) in row.iter().zip(exponentials) {
+                    let exact = f64::from(output - largest).exp();
+                    assert!((f64::from(*exponential) - exact).abs() < 1e-7 * exact, "{exponential}, {exact}");
+                }
+            }
+        }
+        parameters.fill(f32::MAX);
+        let mut classes = Vec::new();
+        let mut predictor = Predictor::new(Kernel::best(), &network, Activation::Relu, &parameters);
+        predictor.classes(&mut [1.0, 1.0, 1.0, -1.0, -1.0, -1.0], &mut classes).unwrap();
+        assert_eq!(classes[0], None);
+    }
+}

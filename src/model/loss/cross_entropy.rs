@@ -66,6 +66,21 @@ fn differentiate_body<V: Vector>(logits: &mut [Lanes], labels: &[u32], log_epsil
     loss
 }
 
+compiled_for_each_kernel! {
+    /// Turns the logits of so many rows, at least one, into e to the power of what each lies below its row's largest: the
+    /// probabilities, but for what they add up to.
+    pub(in crate::model) fn exponentiate = exponentiate_body(logits: &mut [Lanes], rows: usize)
+}
+
+#[inline(always)]
+fn exponentiate_body<V: Vector>(logits: &mut [Lanes], rows: usize) {
+    let classes = logits.len() / panels_of(rows);
+    for panel in logits.chunks_exact_mut(classes) {
+        let largest = largest::<V>(panel);
+        exponentials::<V>(panel, largest);
+    }
+}
+
 /// Each row's largest logit; NaN only where the first is.
 #[inline(always)]
 fn largest<V: Vector>(panel: &[Lanes]) -> V {
