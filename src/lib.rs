@@ -16,7 +16,7 @@
 //! | `engine` | the deciding core, pure: `handle(now, event) -> actions` | sockets, threads, channels, clock, files, log, tensors |
 //! | `coordinator` | the threads around the engine: server, links, pollers, merging, the journal | policy: it obeys the engine's actions |
 //! | [`compute`] | a node: its pure core, `handle(event) -> actions`; its links, its workers, its server | scheduling |
-//! | `client` | submit, watch, render, save | nodes |
+//! | `client` | submit, watch, render, save; a saved model on raw rows | nodes |
 //! | [`cli`] | what the programs share on the command line: the log, Ctrl-C, exit codes, the terminal's width | what the programs do |
 //! | [`config`] | typed settings; `compute_nodes.txt` with line numbers | everything above |
 //! | [`digest`] | SHA-256 names of things | what the things are |

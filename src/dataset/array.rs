@@ -2,7 +2,7 @@
 //!
 //! Memory is taken as bytes arrive, and never for what a header announces.
 
-use std::io::Read;
+use std::io::{BufReader, ErrorKind, Read};
 
 use flate2::read::DeflateDecoder;
 
@@ -15,6 +15,8 @@ const HEADER_BYTES_MAX: u32 = 1 << 16;
 const DIMENSIONS_MAX: usize = 8;
 /// The most members of an archive.
 const MEMBERS_MAX: usize = 64;
+/// Bytes of an array that is read row by row that are there at a time.
+const STREAM_BYTES: usize = 1 << 16;
 
 fn wrong<T>(cause: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Array { cause: cause.into() })
@@ -83,6 +85,11 @@ impl Array {
         }
     }
 
+    /// The number at this place of all elements, row by row; NaN for a text.
+    pub(super) fn number(&self, index: usize) -> f64 {
+        self.at(index)
+    }
+
     /// The elements, where they are texts.
     pub(super) fn texts(&self) -> Option<&Vec<String>> {
         match &self.numbers {
@@ -120,8 +127,66 @@ impl Array {
         Ok((Array { rows, width: width - 1, numbers: features }, Array { rows, width: 1, numbers: labels }))
     }
 
-    /// An array of the MNIST files: magic, dimensions, elements, all big-endian.
+    /// An array of the MNIST files.
     pub(super) fn from_idx(input: &mut dyn Read) -> Result<Array, Fault> {
+        let head = Head::of_idx(input)?;
+        Array::from_elements(input, &head)
+    }
+
+    /// NumPy's array.
+    pub(super) fn from_npy(input: &mut dyn Read) -> Result<Array, Fault> {
+        let head = Head::of_npy(input)?;
+        Array::from_elements(input, &head)
+    }
+
+    fn from_elements(input: &mut dyn Read, head: &Head) -> Result<Array, Fault> {
+        let Head { ref shape, element, is_big_endian, is_columns_first } = *head;
+        let (rows, width) = head.size()?;
+        let Some(bytes) = width.checked_mul(rows).and_then(|count| count.checked_mul(element.bytes())) else {
+            return head.too_large();
+        };
+        let mut data = Vec::new();
+        input.take(bytes as u64).read_to_end(&mut data).map_err(unreadable)?;
+        if data.len() != bytes {
+            return wrong(format!(
+                "the array of shape {shape:?} needs {bytes} bytes, and {} are there; is it cut off?",
+                data.len()
+            ));
+        }
+        if is_columns_first && shape.len() > 2 {
+            return wrong(
+                "the array lies column by column in more than two dimensions; save numpy.ascontiguousarray of it",
+            );
+        }
+        let order = |index: usize| match is_columns_first {
+            true => index % width * rows + index / width,
+            false => index,
+        };
+        let element_at = |index: usize| &data[order(index) * element.bytes()..][..element.bytes()];
+        let count = rows * width;
+        let numbers = match element {
+            Element::Unsigned(1) if !is_columns_first => Numbers::Bytes(data),
+            Element::Unicode(_) | Element::Ascii(_) => {
+                Numbers::Texts((0..count).map(|index| text(element_at(index), element, is_big_endian)).collect())
+            }
+            _ => Numbers::Doubles((0..count).map(|index| number(element_at(index), element, is_big_endian)).collect()),
+        };
+        Ok(Array { rows, width, numbers })
+    }
+}
+
+/// What stands before an array's elements.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Head {
+    shape: Vec<usize>,
+    element: Element,
+    is_big_endian: bool,
+    is_columns_first: bool,
+}
+
+impl Head {
+    /// Of the MNIST files: magic, dimensions, and then elements, all big-endian.
+    pub(super) fn of_idx(input: &mut dyn Read) -> Result<Head, Fault> {
         let [_, _, kind, dimensions] = head::<4>(input)?;
         let element = match kind {
             0x08 => Element::Unsigned(1),
@@ -138,11 +203,11 @@ impl Array {
         let shape: Vec<usize> = (0..dimensions)
             .map(|_| Ok(u32::from_be_bytes(head::<4>(input)?) as usize))
             .collect::<Result<_, Fault>>()?;
-        Array::from_elements(input, &shape, element, true, false)
+        Ok(Head { shape, element, is_big_endian: true, is_columns_first: false })
     }
 
-    /// NumPy's array: a header that is a Python dictionary, and elements.
-    pub(super) fn from_npy(input: &mut dyn Read) -> Result<Array, Fault> {
+    /// NumPy's: a Python dictionary.
+    pub(super) fn of_npy(input: &mut dyn Read) -> Result<Head, Fault> {
         let magic: [u8; 8] = head(input)?;
         if !magic.starts_with(b"\x93NUMPY") {
             return wrong("a member of the archive is no .npy array; save it with numpy.savez");
@@ -171,51 +236,121 @@ impl Array {
         let sizes = shape.ok_or_else(damaged)?.split(',').map(str::trim).filter(|size| !size.is_empty());
         let shape: Vec<usize> = sizes.map(|size| size.parse().ok()).collect::<Option<_>>().ok_or_else(damaged)?;
         let (is_big_endian, element) = element_of(kind)?;
-        Array::from_elements(input, &shape, element, is_big_endian, is_columns_first)
+        Ok(Head { shape, element, is_big_endian, is_columns_first })
     }
 
-    fn from_elements(
-        input: &mut dyn Read,
-        shape: &[usize],
-        element: Element,
-        is_big_endian: bool,
-        is_columns_first: bool,
-    ) -> Result<Array, Fault> {
-        let [rows, rest @ ..] = shape else {
+    /// Rows, and elements of each.
+    pub(super) fn size(&self) -> Result<(usize, usize), Fault> {
+        let [rows, rest @ ..] = &self.shape[..] else {
             return wrong("the array is a single number; rows of them are needed");
         };
         let width = rest.iter().try_fold(1usize, |width, &size| width.checked_mul(size));
-        let bytes = width.and_then(|width| width.checked_mul(*rows)?.checked_mul(element.bytes()));
-        let (Some(width), Some(bytes)) = (width, bytes) else {
-            return wrong(format!("an array of shape {shape:?} is larger than any memory"));
-        };
-        let mut data = Vec::new();
-        input.take(bytes as u64).read_to_end(&mut data).map_err(unreadable)?;
-        if data.len() != bytes {
-            return wrong(format!(
-                "the array of shape {shape:?} needs {bytes} bytes, and {} are there; is it cut off?",
-                data.len()
-            ));
+        width.map_or_else(|| self.too_large(), |width| Ok((*rows, width)))
+    }
+
+    /// Whether its elements are numbers that lie row by row, so that they need not all be there at once.
+    fn is_a_stream(&self) -> bool {
+        let are_numbers = !matches!(self.element, Element::Unicode(_) | Element::Ascii(_));
+        are_numbers && (!self.is_columns_first || self.shape.len() < 2)
+    }
+
+    fn too_large<T>(&self) -> Result<T, Fault> {
+        wrong(format!("an array of shape {:?} is larger than any memory", self.shape))
+    }
+}
+
+/// An array's numbers, row by row.
+pub(super) struct ArrayRows<'a> {
+    rows: usize,
+    width: usize,
+    next: usize,
+    elements: Elements<'a>,
+}
+
+enum Elements<'a> {
+    /// As they come.
+    Stream { input: BufReader<Box<dyn Read + 'a>>, element: Element, is_big_endian: bool, row: Vec<u8> },
+    /// Of which all had to be there.
+    Whole(Array),
+}
+
+impl<'a> ArrayRows<'a> {
+    /// Those behind a head; at most as wide as is allowed.
+    pub(super) fn behind(head: &Head, mut input: Box<dyn Read + 'a>, width_max: usize) -> Result<ArrayRows<'a>, Fault> {
+        let (rows, width) = head.size()?;
+        if width > width_max {
+            return wrong(format!("the array has {width} columns, and at most {width_max} have a use here"));
         }
-        if is_columns_first && rest.len() > 1 {
-            return wrong(
-                "the array lies column by column in more than two dimensions; save numpy.ascontiguousarray of it",
-            );
+        if !head.is_a_stream() {
+            return Ok(ArrayRows::of(Array::from_elements(&mut input, head)?));
         }
-        let order = |index: usize| match is_columns_first {
-            true => index % width * rows + index / width,
-            false => index,
-        };
-        let element_at = |index: usize| &data[order(index) * element.bytes()..][..element.bytes()];
-        let count = rows * width;
-        let numbers = match element {
-            Element::Unsigned(1) if !is_columns_first => Numbers::Bytes(data),
-            Element::Unicode(_) | Element::Ascii(_) => {
-                Numbers::Texts((0..count).map(|index| text(element_at(index), element, is_big_endian)).collect())
+        let Head { element, is_big_endian, .. } = *head;
+        let row = vec![0; width * element.bytes()];
+        let input = BufReader::with_capacity(STREAM_BYTES, input);
+        Ok(ArrayRows { rows, width, next: 0, elements: Elements::Stream { input, element, is_big_endian, row } })
+    }
+
+    /// Those of an array.
+    pub(super) fn of(array: Array) -> ArrayRows<'a> {
+        ArrayRows { rows: array.rows, width: array.width, next: 0, elements: Elements::Whole(array) }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The row that was told last.
+    pub(super) fn last(&self) -> usize {
+        self.next.saturating_sub(1)
+    }
+
+    /// Puts the next row's numbers into as many places, NaN for texts; not where there is none.
+    pub(super) fn advance(&mut self, numbers: &mut [f64]) -> Result<bool, Fault> {
+        if self.next == self.rows {
+            return Ok(false);
+        }
+        match &mut self.elements {
+            Elements::Whole(array) => {
+                for (place, number) in numbers.iter_mut().enumerate() {
+                    *number = array.at(self.next * self.width + place);
+                }
             }
-            _ => Numbers::Doubles((0..count).map(|index| number(element_at(index), element, is_big_endian)).collect()),
-        };
-        Ok(Array { rows: *rows, width, numbers })
+            Elements::Stream { input, element, is_big_endian, row } => {
+                input.read_exact(row).map_err(|error| match error.kind() {
+                    ErrorKind::UnexpectedEof => Fault::Array {
+                        cause: format!(
+                            "the array has {} rows, and ends in row {} (from 0); is it cut off?",
+                            self.rows, self.next
+                        ),
+                    },
+                    _ => unreadable(error),
+                })?;
+                match (*element, *is_big_endian) {
+                    // The usual ones, as fast as they come.
+                    (Element::Float(4), false) => {
+                        for (bytes, number) in row.as_chunks().0.iter().zip(numbers) {
+                            *number = f64::from(f32::from_le_bytes(*bytes));
+                        }
+                    }
+                    (Element::Float(_), false) => {
+                        for (bytes, number) in row.as_chunks().0.iter().zip(numbers) {
+                            *number = f64::from_le_bytes(*bytes);
+                        }
+                    }
+                    (element, is_big_endian) => {
+                        for (bytes, to) in row.chunks_exact(element.bytes()).zip(numbers) {
+                            *to = number(bytes, element, is_big_endian);
+                        }
+                    }
+                }
+            }
+        }
+        self.next += 1;
+        Ok(true)
     }
 }
 
@@ -223,7 +358,7 @@ fn head<const N: usize>(input: &mut dyn Read) -> Result<[u8; N], Fault> {
     let mut bytes = [0; N];
     match input.read_exact(&mut bytes) {
         Ok(()) => Ok(bytes),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => wrong("the array is cut off in its header"),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => wrong("the array is cut off in its header"),
         Err(error) => Err(unreadable(error)),
     }
 }
@@ -392,6 +527,30 @@ mod tests {
         }
         let texts = read(&npy("<U2", "(2,)", false, b"a\0\0\0\0\0\0\0b\0\0\0c\0\0\0")).unwrap();
         assert_eq!(texts.texts().unwrap(), &["a", "bc"]);
+    }
+
+    #[test]
+    fn rows_of_an_array_come_one_by_one_and_are_missed_where_it_is_cut_off() {
+        let data: Vec<u8> = [1f32, 2.0, 3.0, -6.0, 5.0, 0.5].into_iter().flat_map(f32::to_le_bytes).collect();
+        let whole = npy("<f4", "(3, 2)", false, &data);
+        let rows = |bytes: &[u8]| {
+            let mut input: Box<dyn Read + '_> = Box::new(bytes);
+            let head = Head::of_npy(&mut input).unwrap();
+            let mut rows = ArrayRows::behind(&head, input, 2).unwrap();
+            let (mut row, mut all) = ([0.0; 2], Vec::new());
+            while rows.advance(&mut row)? {
+                all.extend(row);
+            }
+            Ok::<_, Fault>(all)
+        };
+        assert_eq!(rows(&whole), Ok(vec![1.0, 2.0, 3.0, -6.0, 5.0, 0.5]));
+        assert_eq!(rows(&npy("|i1", "(2, 2)", false, &[1, 255, 3, 128])), Ok(vec![1.0, -1.0, 3.0, -128.0]));
+        assert_eq!(rows(&npy("|i1", "(2, 2)", true, &[1, 255, 3, 128])), Ok(vec![1.0, 3.0, -1.0, -128.0]));
+        assert!(matches!(rows(&whole[..whole.len() - 1]), Err(Fault::Array { cause }) if cause.contains("row 2")));
+        let wide = npy("<f8", "(1, 4000000000)", false, &[0; 8]);
+        let mut input: Box<dyn Read + '_> = Box::new(&wide[..]);
+        let head = Head::of_npy(&mut input).unwrap();
+        assert!(ArrayRows::behind(&head, input, 2).is_err());
     }
 
     #[test]

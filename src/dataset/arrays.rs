@@ -21,7 +21,7 @@ use super::target::{Classes, TargetColumn};
 use super::value::{MAGNITUDE_MAX, NumberForm};
 
 /// Under which names an archive has its features and its labels; the second pair validates.
-const NAMES: [([&str; 5], [&str; 5]); 2] = [
+pub(super) const NAMES: [([&str; 5], [&str; 5]); 2] = [
     (["X", "x", "x_train", "data", "images"], ["y", "Y", "y_train", "target", "labels"]),
     (["X_test", "x_test", "X_val", "x_val", "test_images"], ["y_test", "Y_test", "y_val", "Y_val", "test_labels"]),
 ];
@@ -184,7 +184,7 @@ fn columns(parts: &[(Array, Array)], width: usize) -> Result<Vec<(usize, Cells)>
 }
 
 /// A number as a label, as people write it.
-fn label(number: f64) -> String {
+pub(super) fn label(number: f64) -> String {
     if number.fract() == 0.0 && number.abs() < 1e15 { format!("{}", number as i64) } else { format!("{number}") }
 }
 

@@ -52,6 +52,11 @@ impl<R: Read> Records<R> {
         &self.record
     }
 
+    /// Exchanges the record that [`Records::advance`] went to for another, whose memory is used again.
+    pub(super) fn take(&mut self, record: &mut ByteRecord) {
+        std::mem::swap(&mut self.record, record);
+    }
+
     /// Goes on to the next record, and tells the line on which it begins; none at the end.
     pub(super) fn advance(&mut self) -> Result<Option<u64>, Fault> {
         loop {

@@ -4,7 +4,8 @@
 //! A file is read twice. First every value of every column is counted (`survey`, `tally`, `header`), and what a column is
 //! follows from all of them (`kinds`, `roles`); then rows become numbers (`table`, `cells`, `target`). Kinds come from all
 //! rows; whatever is learned, scales, categories, what stands for a missing value, comes from the rows that train
-//! (`transform`), and goes with the model as its schema (`schema`).
+//! (`transform`), and goes with the model as its schema (`schema`). By that, rows for the model are read once, as a stream
+//! (`raw`).
 //!
 //! Everything here is a function of the file's content, what is asked for and the seed: the same command prepares the
 //! same bits on every machine.
@@ -22,6 +23,7 @@ mod header;
 mod kinds;
 mod options;
 mod place;
+mod raw;
 mod refusal;
 mod report;
 mod roles;
@@ -45,6 +47,7 @@ pub use error::{DatasetError, Fault};
 pub use kinds::Kind;
 pub use options::{Decimal, Impute, MissingLabel, ReadOptions, Separator, Task};
 pub use place::{Column, FieldLocation};
+pub use raw::{BadRow, Place, RawError, RawFault, RawOptions, RawRow, RawRows};
 pub use refusal::{Cause, Example, Refusal};
 pub use report::Report;
 pub use schema::{Becomes, RowFault, Schema, SchemaColumn};

@@ -10,7 +10,7 @@ use super::date::DateOrder;
 use super::kinds::Kind;
 use super::place::{Column, Quoted};
 use super::refusal::Cause;
-use super::transform::Encoder;
+use super::transform::{Encoder, Numeric};
 use super::value::{MissingTokens, Notation, NumberForm, Ornament};
 use crate::model::scaling::FeatureScale;
 
@@ -75,6 +75,18 @@ impl fmt::Display for RowFault {
 impl std::error::Error for RowFault {}
 
 impl Schema {
+    /// Of a model whose file has none: columns of plain numbers, none of which may be missing, and then the labels.
+    pub fn of_numbers(names: &[String], scales: &[FeatureScale], labels: &[String]) -> Schema {
+        let column = |name: &String, becomes| {
+            let kind = Kind::Number(NumberForm::default());
+            SchemaColumn { name: name.clone(), kind, becomes }
+        };
+        let input = |scale| Becomes::Inputs(Encoder::Number(Numeric { scale, fill: None, is_marked: false }));
+        let inputs = names.iter().zip(scales).map(|(name, scale)| column(name, input(*scale)));
+        let labels = labels.iter().map(|name| column(name, Becomes::Label));
+        Schema { missing: MissingTokens::default(), columns: inputs.chain(labels).collect() }
+    }
+
     /// Inputs of a row.
     pub fn width(&self) -> usize {
         self.encoders().map(|(_, encoder)| encoder.width()).sum()
@@ -169,7 +181,11 @@ impl Schema {
                     hour.is_some() == has_time
                 }
                 (Becomes::Inputs(Encoder::Date { .. }), _) | (Becomes::Inputs(_), Kind::Date { .. }) => false,
-                _ => true,
+                (Becomes::Inputs(encoder), Kind::Category | Kind::Identifier | Kind::Unusable) => {
+                    matches!(encoder, Encoder::Categories(_))
+                }
+                (Becomes::Inputs(encoder), _) => matches!(encoder, Encoder::Number(_)),
+                (Becomes::Label | Becomes::Nothing(_), _) => true,
             };
             fits.then_some(SchemaColumn { name: value.get("name")?.as_str()?.to_owned(), kind, becomes })
         };

@@ -93,13 +93,27 @@ impl<'a> Source<'a> {
                 }
             }
         };
-        let (head, raw) = peek(raw)?;
-        if head.starts_with(b"\x1f\x8b") {
-            let (head, decompressed) = peek(Box::new(MultiGzDecoder::new(raw)))?;
-            return Ok((recognise(&head)?, decompressed));
-        }
-        Ok((recognise(&head)?, raw))
+        decompressed(raw)
     }
+
+    /// The same for those who read once: nothing is kept of what has been read.
+    pub(super) fn into_reader(self) -> Result<(Format, Box<dyn Read + 'a>), Fault> {
+        decompressed(match self.bytes {
+            Bytes::Memory(bytes) => Box::new(bytes),
+            Bytes::File(file) => Box::new(file),
+            Bytes::Once { input, .. } => input.into_inner().unwrap_or_else(|| Box::new(io::empty())),
+        })
+    }
+}
+
+/// Bytes without their compression, and what they are.
+fn decompressed<'a>(raw: Box<dyn Read + 'a>) -> Result<(Format, Box<dyn Read + 'a>), Fault> {
+    let (head, raw) = peek(raw)?;
+    if head.starts_with(b"\x1f\x8b") {
+        let (head, decompressed) = peek(Box::new(MultiGzDecoder::new(raw)))?;
+        return Ok((recognise(&head)?, decompressed));
+    }
+    Ok((recognise(&head)?, raw))
 }
 
 /// What was kept of a reader.

@@ -290,11 +290,13 @@ impl Encoder {
 }
 
 impl Numeric {
-    fn encode(&self, number: Option<f64>, inputs: &mut [f32]) -> bool {
+    /// Puts a number, none where it is missing, into its places; not where that is refused.
+    #[inline]
+    pub(super) fn encode(&self, number: Option<f64>, inputs: &mut [f32]) -> bool {
         let Some(value) = number.or(self.fill) else { return false };
         inputs[0] = self.scale.apply(value);
-        if let (None, [_, mark]) = (number, inputs) {
-            *mark = 1.0;
+        if let [_, mark] = inputs {
+            *mark = f32::from(u8::from(number.is_none()));
         }
         true
     }
