@@ -108,10 +108,12 @@ fn options(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_option_that_a_document_names_is_one_of_a_program() {
     let client = env!("CARGO_BIN_EXE_client");
-    let lines: [(&str, &[&str]); 4] = [
+    let lines: [(&str, &[&str]); 6] = [
         (client, &[]),
-        // The one command with options that train does not have.
+        // The commands with options that train does not have.
         (client, &["127.0.0.1", "1", "verify"]),
+        (client, &["predict"]),
+        (client, &["evaluate"]),
         (env!("CARGO_BIN_EXE_coordinator_node"), &[]),
         (env!("CARGO_BIN_EXE_compute_node"), &[]),
     ];

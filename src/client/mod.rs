@@ -9,6 +9,9 @@
 //! | `notes` | what only the data know of a job, and how it travels with it |
 //! | `score` | what a result is worth, in numbers for people |
 //! | `inspect` | what a model file says |
+//! | `applied` | a model file put to use on raw rows |
+//! | `predict`, `predictions` | what a model tells of the rows of a file, and how that is written |
+//! | `evaluate`, `figures` | how good a model is on a file whose targets are known |
 //! | `conversation` | a connection to the coordinator, its questions and answers |
 //! | `connection_error` | why there is no answer, and whether to ask again |
 //! | `schema` | what training would make of a data file |
@@ -27,11 +30,14 @@
 //! | `local` | a whole cluster in one process |
 
 mod advice;
+mod applied;
 mod audit;
 mod commands;
 mod connection_error;
 mod contradictions;
 mod conversation;
+mod evaluate;
+mod figures;
 mod inspect;
 mod ledger;
 mod listing;
@@ -39,6 +45,8 @@ pub mod local;
 mod notes;
 mod options;
 mod plan;
+mod predict;
+mod predictions;
 mod recompute;
 mod render;
 mod retry;
@@ -55,10 +63,13 @@ use crossbeam_channel::Receiver;
 use crate::cli::{Exit, Failure};
 use crate::model::{Kernel, conformance};
 
+pub use applied::OnBadRow;
 pub use commands::command;
+pub use evaluate::{EvaluateOptions, evaluate};
 pub use inspect::inspect;
 pub use options::{Access, Command, JobName, Options, OuterOptions, Output, RecipeName, Target};
 pub use plan::Plan;
+pub use predict::{PredictOptions, predict};
 use render::Renderer;
 pub use schema::schema;
 use watching::{Watching, Way};

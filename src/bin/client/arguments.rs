@@ -403,7 +403,7 @@ impl FromStr for AskedTask {
     }
 }
 
-fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+pub fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     match text {
         "yes" => Ok(true),
         "no" => Ok(false),

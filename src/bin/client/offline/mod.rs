@@ -2,7 +2,9 @@
 //! name; does not know what the commands do. A new one is a file here and a row in the table.
 
 mod completions;
+mod evaluate;
 mod inspect;
+mod predict;
 mod schema;
 
 use std::ffi::OsString;
@@ -22,6 +24,8 @@ pub struct Offline {
 const OFFLINE: &[Offline] = &[
     Offline { arguments: schema::arguments, run: schema::run },
     Offline { arguments: inspect::arguments, run: inspect::run },
+    Offline { arguments: predict::arguments, run: predict::run },
+    Offline { arguments: evaluate::arguments, run: evaluate::run },
     Offline { arguments: completions::arguments, run: completions::run },
 ];
 

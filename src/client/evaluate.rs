@@ -1,0 +1,494 @@
+//! How good a model is on a file whose targets are known. Owns the way from raw rows to figures, and what is said of them; does
+//! not know how a figure is computed.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::applied::{Applied, OnBadRow, refused, scales};
+use super::figures::{ClassCounts, ClassFigures, OfClass, ValueFigures, ValueSums};
+use super::options::Output;
+use super::render::{print_json, print_lines, say};
+use super::score::significant;
+use crate::cli::{self, Exit, Failure};
+use crate::dataset::{BadRow, Place, RawOptions, RawRow, RawRows};
+use crate::model::scaling::{Target, TargetScale};
+use crate::model::{Evaluator, Kernel, Loss, Metric, Recipe, Rows};
+use crate::wire::text::{Align, Table, shown};
+
+/// Characters of a class's name in the head of the confusion matrix, at most.
+const NAME_CHARACTERS_MAX: usize = 12;
+
+/// What is asked of a model.
+#[derive(Clone, Debug, Default)]
+pub struct EvaluateOptions {
+    /// How rows are read.
+    pub reading: RawOptions,
+    /// What becomes of rows that cannot be.
+    pub on_bad_row: OnBadRow,
+}
+
+/// Tells how good a model is on the rows of a file.
+pub fn evaluate(model: &Path, data: &Path, options: &EvaluateOptions, output: Output) -> Result<Exit, Failure> {
+    super::prove(Kernel::best())?;
+    let applied = Applied::read(model)?;
+    let reading = RawOptions { wants_labels: true, ..options.reading.clone() };
+    let rows = RawRows::open(data, &applied.schema, &reading).map_err(|error| refused(&error, output))?;
+    rows.notes().iter().for_each(|note| say(note));
+    let left_out = LeftOut::default();
+    let (on_bad_row, batch) = (options.on_bad_row, Batch::default());
+    let mut judging = Judging { applied: &applied, rows, on_bad_row, output, left_out, batch };
+    let figures = match &applied.model.target {
+        Target::Classes(names) => Figures::Classes(judging.classes(names)?),
+        Target::Values(scales) => Figures::Values(judging.values(scales)?),
+    };
+    judging.rows.summary().iter().for_each(|line| say(line));
+    let left_out = judging.left_out;
+    match output {
+        Output::Json => print_json(&figures.in_json(&applied.model.target, &left_out))?,
+        Output::Table | Output::Quiet => {
+            print_lines(&figures.lines(&applied.model.target, &left_out))?;
+            cli::print(&format!("\n{}", figures.tables(&applied.model.target).trim_end()))?
+        }
+    };
+    Ok(Exit::Success)
+}
+
+/// Rows on their way to figures.
+struct Judging<'a> {
+    applied: &'a Applied,
+    rows: RawRows<'a>,
+    on_bad_row: OnBadRow,
+    output: Output,
+    left_out: LeftOut,
+    batch: Batch,
+}
+
+/// Rows that are not judged.
+#[derive(Default)]
+struct LeftOut {
+    /// Without a target.
+    missing: u64,
+    /// With a label that is no class of the model, or a target that is no number; and the first of them.
+    unknown: u64,
+    first_unknown: Option<(String, Place)>,
+    /// That have no inputs or no finite outputs; and the first of them.
+    bad: u64,
+    first_bad: Option<(Place, BadRow)>,
+}
+
+impl LeftOut {
+    /// In words; empty where none is.
+    fn in_words(&self) -> String {
+        let mut words = Vec::new();
+        if self.missing > 0 {
+            words.push(format!("{} without a target", self.missing));
+        }
+        if let Some((text, place)) = &self.first_unknown {
+            let text = shown(text);
+            words.push(format!("{} whose target the model does not know (first \"{text}\" in {place})", self.unknown));
+        }
+        if let Some((place, bad)) = &self.first_bad {
+            words.push(format!("{} that cannot be read (first {place}: {bad})", self.bad));
+        }
+        words.join(", ")
+    }
+}
+
+/// Some rows with inputs and targets.
+#[derive(Default)]
+struct Batch {
+    inputs: Vec<f32>,
+    places: Vec<Place>,
+    labels: Vec<u32>,
+    /// `[rows, targets]`
+    targets: Vec<f64>,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.inputs.clear();
+        self.places.clear();
+        self.labels.clear();
+        self.targets.clear();
+    }
+}
+
+/// How labels name classes.
+struct Classes<'a> {
+    by_name: HashMap<&'a str, u32>,
+    /// By their values, where all are numbers, as 1 and 1.0 are one class then.
+    by_value: Option<HashMap<u64, u32>>,
+}
+
+impl<'a> Classes<'a> {
+    fn of(names: &'a [String]) -> Classes<'a> {
+        let values: Option<Vec<u64>> = names.iter().map(|name| Classes::bits(name)).collect();
+        Classes {
+            by_name: names.iter().map(String::as_str).zip(0..).collect(),
+            by_value: values.map(|values| values.into_iter().zip(0..).collect()),
+        }
+    }
+
+    fn bits(text: &str) -> Option<u64> {
+        let value: f64 = text.parse().ok()?;
+        // -0 is 0.
+        value.is_finite().then(|| (value + 0.0).to_bits())
+    }
+
+    fn class(&self, label: &str) -> Option<u32> {
+        let by_name = self.by_name.get(label).copied();
+        by_name.or_else(|| self.by_value.as_ref()?.get(&Classes::bits(label)?).copied())
+    }
+}
+
+/// Puts the target of the row in hand behind the others; otherwise says its text, or none where it is missing.
+type Take<'a> = dyn FnMut(&RawRows<'_>, &mut Batch) -> Result<(), Option<String>> + 'a;
+
+impl Judging<'_> {
+    /// Figures of a model that tells these classes apart.
+    fn classes(&mut self, names: &[String]) -> Result<ClassFigures, Failure> {
+        let of_model = |error: &dyn std::fmt::Display| Failure::new(Exit::Fault, error);
+        let known = Classes::of(names);
+        let mut take = |rows: &RawRows<'_>, batch: &mut Batch| {
+            let label = rows.label(0).ok_or(None)?;
+            batch.labels.push(known.class(&label).ok_or_else(|| Some(label.into_owned()))?);
+            Ok(())
+        };
+        let model = &self.applied.model;
+        let recipe =
+            Recipe { loss: Loss::CrossEntropy, activation: model.activation, log_epsilon: 0.0, ..Recipe::DEFAULT };
+        let mut predictor = self.applied.predictor();
+        let mut evaluator = Evaluator::new(Kernel::best());
+        let mut counts = ClassCounts::new(names.len());
+        let (mut told, mut outputs, mut exponentials) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            let is_more = self.fill(&mut take)?;
+            predictor.classes(&mut self.batch.inputs, &mut told).map_err(|error| of_model(&error))?;
+            let are_finite: Vec<bool> = told.iter().map(Option::is_some).collect();
+            self.keep(&are_finite)?;
+            let Batch { inputs, labels, .. } = &mut self.batch;
+            if !labels.is_empty() {
+                predictor.outputs(inputs, &mut outputs).map_err(|error| of_model(&error))?;
+                predictor.exponentials(inputs, &mut exponentials).map_err(|error| of_model(&error))?;
+                let rows = Rows::labelled(model.network.inputs(), &inputs[..], &labels[..], names.len() as u32);
+                let rows = rows.map_err(|error| of_model(&error))?;
+                let judged = evaluator.evaluate(&model.network, &recipe, &model.parameters, &rows);
+                let loss = judged.map_err(|error| of_model(&error))?.sum(Metric::Loss);
+                let predicted: Vec<u32> = told.iter().copied().flatten().collect();
+                counts.take(labels, &predicted, &outputs, &exponentials, loss);
+            }
+            if !is_more {
+                return counts.finish().ok_or_else(|| self.nothing());
+            }
+        }
+    }
+
+    /// Figures of a model that fits these targets, each by itself.
+    fn values(&mut self, scales: &[TargetScale]) -> Result<Vec<ValueFigures>, Failure> {
+        let width = scales.len();
+        let mut take = |rows: &RawRows<'_>, batch: &mut Batch| {
+            for which in 0..width {
+                let text = || rows.label(which).map(|text| text.into_owned());
+                batch.targets.push(rows.label_value(which).ok_or_else(text)?);
+            }
+            Ok(())
+        };
+        let mut predictor = self.applied.predictor();
+        let mut sums: Vec<ValueSums> = scales.iter().map(|scale| ValueSums::new(scale.mean())).collect();
+        let mut outputs = Vec::new();
+        loop {
+            let is_more = self.fill(&mut take)?;
+            let told = predictor.outputs(&mut self.batch.inputs, &mut outputs);
+            told.map_err(|error| Failure::new(Exit::Fault, error))?;
+            let is_finite = |outputs: &[f32]| outputs.iter().all(|output| output.is_finite());
+            let are_finite: Vec<bool> = outputs.chunks_exact(width).map(is_finite).collect();
+            self.keep(&are_finite)?;
+            let finite = outputs.chunks_exact(width).filter(|outputs| is_finite(outputs));
+            for (targets, outputs) in self.batch.targets.chunks_exact(width).zip(finite) {
+                for (((sums, scale), target), output) in sums.iter_mut().zip(scales).zip(targets).zip(outputs) {
+                    sums.take(*target, scale.value(*output));
+                }
+            }
+            if !is_more {
+                let figures: Option<Vec<ValueFigures>> = sums.iter().map(ValueSums::finish).collect();
+                return figures.ok_or_else(|| self.nothing());
+            }
+        }
+    }
+
+    /// Reads as many rows with inputs and targets as are taken at a time; whether there may be more.
+    fn fill(&mut self, take: &mut Take<'_>) -> Result<bool, Failure> {
+        let Judging { applied, rows, on_bad_row, output, left_out, batch } = self;
+        batch.clear();
+        let width = applied.schema.width();
+        while batch.places.len() < applied.batch_rows() {
+            let (start, targets) = (batch.inputs.len(), batch.targets.len());
+            batch.inputs.resize(start + width, 0.0);
+            let read = rows.advance(&mut batch.inputs[start..]).map_err(|error| refused(&error, *output))?;
+            let Some(RawRow { place, bad }) = read else {
+                batch.inputs.truncate(start);
+                return Ok(false);
+            };
+            if let Some(bad) = bad {
+                batch.inputs.truncate(start);
+                if *on_bad_row == OnBadRow::Refuse {
+                    return Err(refused(&rows.refuse(place, bad), *output));
+                }
+                left_out.bad += 1;
+                left_out.first_bad.get_or_insert((place, bad));
+                continue;
+            }
+            match take(rows, batch) {
+                Ok(()) => batch.places.push(place),
+                Err(text) => {
+                    batch.inputs.truncate(start);
+                    batch.targets.truncate(targets);
+                    match text {
+                        None => left_out.missing += 1,
+                        Some(text) => {
+                            left_out.unknown += 1;
+                            left_out.first_unknown.get_or_insert((text, place));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Leaves out the rows of the batch whose outputs are not finite.
+    fn keep(&mut self, are_finite: &[bool]) -> Result<(), Failure> {
+        let Some(first) = are_finite.iter().position(|is_finite| !is_finite) else { return Ok(()) };
+        let place = self.batch.places[first];
+        if self.on_bad_row == OnBadRow::Refuse {
+            return Err(refused(&self.rows.refuse(place, BadRow::OutOfReach), self.output));
+        }
+        self.left_out.bad += are_finite.iter().filter(|is_finite| !**is_finite).count() as u64;
+        self.left_out.first_bad.get_or_insert((place, BadRow::OutOfReach));
+        let rows = are_finite.len();
+        keep_rows(&mut self.batch.inputs, are_finite, rows);
+        keep_rows(&mut self.batch.labels, are_finite, rows);
+        keep_rows(&mut self.batch.targets, are_finite, rows);
+        Ok(())
+    }
+
+    /// That no row is left.
+    fn nothing(&self) -> Failure {
+        let because = self.left_out.in_words();
+        let because = if because.is_empty() { "there is none".to_owned() } else { because };
+        Failure::new(Exit::Usage, format_args!("{}: no row can be judged: {because}", self.rows.file()))
+    }
+}
+
+/// Keeps those of so many rows that are to be kept, of as many values each.
+fn keep_rows<T: Copy>(values: &mut Vec<T>, are_kept: &[bool], rows: usize) {
+    let width = values.len() / rows.max(1);
+    let mut index = 0;
+    values.retain(|_| {
+        index += 1;
+        are_kept[(index - 1) / width]
+    });
+}
+
+/// What is found.
+enum Figures {
+    Classes(ClassFigures),
+    /// Of each target.
+    Values(Vec<ValueFigures>),
+}
+
+impl Figures {
+    fn rows(&self) -> u64 {
+        match self {
+            Figures::Classes(figures) => figures.rows,
+            Figures::Values(figures) => figures.first().map_or(0, |figures| figures.rows),
+        }
+    }
+
+    /// Rows and the guess, as names and values.
+    fn lines(&self, target: &Target, left_out: &LeftOut) -> Vec<String> {
+        let words = left_out.in_words();
+        let words = if words.is_empty() { words } else { format!("; left out: {words}") };
+        let guess = match (self, target) {
+            (Figures::Classes(figures), Target::Classes(names)) => {
+                let name = names.get(figures.most_frequent).map(|name| shown(name).to_string()).unwrap_or_default();
+                format!("always {name}, the most frequent class of these rows, at the rates of these rows")
+            }
+            (Figures::Values(figures), _) => {
+                let guesses: Vec<String> = figures.iter().map(|figures| significant(figures.guess)).collect();
+                format!("always {}, the mean of the training rows", guesses.join(", "))
+            }
+            (Figures::Classes(_), Target::Values(_)) => String::new(),
+        };
+        let line = |name: &str, value: String| format!("{name:<11}  {value}");
+        vec![line("rows", format!("{} judged{words}", self.rows())), line("baseline", guess)]
+    }
+
+    /// The figures.
+    fn tables(&self, target: &Target) -> String {
+        let titles = [("FIGURE", Align::Left), ("MODEL", Align::Right), ("BASELINE", Align::Right)];
+        let mut table = Table::new(&titles);
+        let mut text = String::new();
+        match (self, target) {
+            (Figures::Classes(figures), Target::Classes(names)) => {
+                for (name, model, guess) in &figures.figures {
+                    table.row([(*name).to_owned(), rate(*model), rate(*guess)]);
+                }
+                let _ = write!(text, "{table}\n{}", by_class(figures, names));
+                if let Some(confusion) = &figures.confusion {
+                    let _ = write!(text, "\n{}", confusion_matrix(confusion, names));
+                }
+            }
+            (Figures::Values(all), _) => {
+                for (figures, scale) in all.iter().zip(scales(target)) {
+                    for (name, model, guess) in &figures.figures {
+                        let name = match all.len() {
+                            1 => (*name).to_owned(),
+                            _ => format!("{name}_{}", shown(scale.name())),
+                        };
+                        let number = |value: &Option<f64>| value.map_or_else(|| "-".to_owned(), significant);
+                        table.row([name, number(model), number(guess)]);
+                    }
+                }
+                let _ = write!(text, "{table}");
+            }
+            (Figures::Classes(_), Target::Values(_)) => {}
+        }
+        text
+    }
+
+    fn in_json(&self, target: &Target, left_out: &LeftOut) -> Value {
+        let mut value = json!({
+            "event": "evaluation",
+            "rows": self.rows(),
+            "left_out": {"missing": left_out.missing, "unknown": left_out.unknown, "unreadable": left_out.bad},
+        });
+        match (self, target) {
+            (Figures::Classes(figures), Target::Classes(names)) => {
+                value["task"] = "classify".into();
+                value["baseline"] = json!({"class": names.get(figures.most_frequent)});
+                for (name, model, guess) in &figures.figures {
+                    value[*name] = (*model).into();
+                    value["baseline"][*name] = (*guess).into();
+                }
+                let class = |(name, class): (&String, &OfClass)| {
+                    json!({
+                        "class": name,
+                        "precision": class.precision,
+                        "recall": class.recall,
+                        "f1": class.f1,
+                        "support": class.support,
+                        "auc": class.auc,
+                    })
+                };
+                value["classes"] = names.iter().zip(&figures.by_class).map(class).collect();
+                let rows = |confusion: &Vec<u64>| -> Value { confusion.chunks(names.len()).map(Value::from).collect() };
+                value["confusion"] = figures.confusion.as_ref().map(rows).into();
+            }
+            (Figures::Values(all), _) => {
+                value["task"] = "regress".into();
+                let one = |(figures, scale): (&ValueFigures, &TargetScale)| {
+                    let mut one = json!({"target": scale.name(), "baseline": {"mean": figures.guess}});
+                    for (name, model, guess) in &figures.figures {
+                        one[*name] = (*model).into();
+                        one["baseline"][*name] = (*guess).into();
+                    }
+                    one
+                };
+                value["targets"] = all.iter().zip(scales(target)).map(one).collect();
+            }
+            (Figures::Classes(_), Target::Values(_)) => {}
+        }
+        value
+    }
+}
+
+/// A part of something, or a loss.
+fn rate(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
+}
+
+fn by_class(figures: &ClassFigures, names: &[String]) -> Table {
+    let right = Align::Right;
+    let titles = [
+        ("CLASS", Align::Left),
+        ("PRECISION", right),
+        ("RECALL", right),
+        ("F1", right),
+        ("AUC", right),
+        ("ROWS", right),
+    ];
+    let mut table = Table::new(&titles);
+    for (name, class) in names.iter().zip(&figures.by_class) {
+        let rates = [class.precision, class.recall, class.f1, class.auc].map(rate);
+        let [precision, recall, f1, auc] = rates;
+        table.row([shown(name).to_string(), precision, recall, f1, auc, class.support.to_string()]);
+    }
+    table
+}
+
+/// Which class is taken for which: a line for each, a column for what it is taken for.
+fn confusion_matrix(confusion: &[u64], names: &[String]) -> String {
+    let cut = |name: &String| -> String { shown(name).to_string().chars().take(NAME_CHARACTERS_MAX).collect() };
+    let short: Vec<Cow<'_, str>> = names.iter().map(|name| Cow::Owned(cut(name))).collect();
+    let most = confusion.iter().max().map_or(0, |most| most.to_string().len());
+    let first = short.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("CLASS".len());
+    let widths: Vec<usize> = short.iter().map(|name| name.chars().count().max(most)).collect();
+    let mut text = format!("{:<first$}  TAKEN FOR\n{:<first$}", "CLASS", "");
+    let pad = |text: &mut String, cell: &str, width: usize| {
+        let _ = write!(text, "  {:blank$}{cell}", "", blank = width - cell.chars().count().min(width));
+    };
+    for (name, width) in short.iter().zip(&widths) {
+        pad(&mut text, name, *width);
+    }
+    text.push('\n');
+    for (name, row) in short.iter().zip(confusion.chunks(names.len())) {
+        let _ = write!(text, "{name}{:blank$}", "", blank = first - name.chars().count());
+        for (count, width) in row.iter().zip(&widths) {
+            pad(&mut text, &count.to_string(), *width);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn labels_name_classes_by_their_value_only_where_all_classes_are_numbers() {
+        let numbers = names(&["0", "1", "2.5"]);
+        let classes = Classes::of(&numbers);
+        let told = ["1", "1.0", "-0", "2.50", "3", "x", "nan"].map(|label| classes.class(label));
+        assert_eq!(told, [Some(1), Some(1), Some(0), Some(2), None, None, None]);
+        let mixed = names(&["1", "x"]);
+        let classes = Classes::of(&mixed);
+        assert_eq!(["1", "1.0", "x"].map(|label| classes.class(label)), [Some(0), None, Some(1)]);
+    }
+
+    #[test]
+    fn of_several_values_a_row_all_are_kept_or_none() {
+        let mut values = vec![1, 2, 3, 4, 5, 6];
+        keep_rows(&mut values, &[true, false, true], 3);
+        assert_eq!(values, [1, 2, 5, 6]);
+        let mut none: Vec<u32> = Vec::new();
+        keep_rows(&mut none, &[false, true], 2);
+        assert!(none.is_empty());
+    }
+
+    #[test]
+    fn a_matrix_has_a_line_for_each_class_and_a_column_for_what_it_is_taken_for() {
+        let matrix = confusion_matrix(&[10, 0, 3, 400], &names(&["oak", "a\u{1b}cypress tree"]));
+        let wanted = "CLASS         TAKEN FOR\n              oak  a\\u{1b}cypre\noak            10             0\na\\u{1b}cypre    3           400\n";
+        assert_eq!(matrix, wanted);
+    }
+}

@@ -1,0 +1,285 @@
+//! How predictions are written: as CSV or JSON, to the standard output or into a file that takes its place whole. Owns these
+//! forms; does not know how predictions are made.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+use crate::cli::{Exit, Failure};
+use crate::dataset::{Place, RawRows};
+use crate::disk;
+use crate::model::scaling::{Target, TargetScale};
+
+/// Below this, a probability is written with an exponent.
+const PLAIN_LEAST: f32 = 1e-5;
+
+/// What a model tells of a row.
+pub(super) enum Told<'a> {
+    /// A class; and each class's probability, but for a common factor, where that is wanted.
+    Class { class: u32, exponentials: &'a [f32] },
+    /// An output for each target.
+    Values(&'a [f32]),
+    /// Nothing, for this reason.
+    Nothing(&'a str),
+}
+
+/// The lines of predictions.
+pub(super) struct Lines<'a> {
+    target: &'a Target,
+    is_json: bool,
+    with_probabilities: bool,
+    /// The names of the columns that are passed on.
+    kept: Vec<String>,
+    /// The classes' names as they are written.
+    classes: Vec<Vec<u8>>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(target: &'a Target, is_json: bool, with_probabilities: bool, kept: Vec<String>) -> Lines<'a> {
+        let names = match target {
+            Target::Classes(names) => &names[..],
+            Target::Values(_) => &[],
+        };
+        let written = |name: &String| {
+            let mut bytes = Vec::new();
+            if is_json {
+                in_json(name, &mut bytes)
+            } else {
+                field(name.as_bytes(), &mut bytes)
+            }
+            bytes
+        };
+        Lines { target, is_json, with_probabilities, kept, classes: names.iter().map(written).collect() }
+    }
+
+    /// The line of names, which JSON has none of.
+    pub(super) fn head(&self) -> Vec<u8> {
+        if self.is_json {
+            return Vec::new();
+        }
+        let mut names = self.kept.clone();
+        match self.target {
+            Target::Classes(classes) => {
+                names.push("prediction".to_owned());
+                if self.with_probabilities {
+                    names.extend(classes.iter().map(|name| format!("probability_{name}")));
+                }
+            }
+            Target::Values(scales) if scales.len() == 1 => names.push("prediction".to_owned()),
+            Target::Values(scales) => names.extend(scales.iter().map(|scale| format!("prediction_{}", scale.name()))),
+        }
+        let mut bytes = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            if index > 0 {
+                bytes.push(b',');
+            }
+            field(name.as_bytes(), &mut bytes);
+        }
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// What stands before a row's prediction, while the row is in hand.
+    pub(super) fn begin(&self, rows: &RawRows<'_>, place: Place, bytes: &mut Vec<u8>) {
+        if !self.is_json {
+            for kept in rows.kept() {
+                field(&kept, bytes);
+                bytes.push(b',');
+            }
+            return;
+        }
+        let word = match place {
+            Place::Line(_) => "line",
+            Place::Row(_) => "row",
+        };
+        put(bytes, format_args!("{{\"event\":\"prediction\",\"{word}\":{},", place.number()));
+        if !self.kept.is_empty() {
+            bytes.extend_from_slice(b"\"kept\":{");
+            for (index, (name, kept)) in self.kept.iter().zip(rows.kept()).enumerate() {
+                bytes.extend_from_slice(if index > 0 { b"," } else { b"" });
+                in_json(name, bytes);
+                bytes.push(b':');
+                in_json(&String::from_utf8_lossy(&kept), bytes);
+            }
+            bytes.extend_from_slice(b"},");
+        }
+    }
+
+    /// The rest of a row.
+    pub(super) fn end(&self, told: &Told<'_>, bytes: &mut Vec<u8>) {
+        if self.is_json {
+            bytes.extend_from_slice(b"\"prediction\":");
+            self.end_json(told, bytes);
+            bytes.extend_from_slice(b"}\n");
+            return;
+        }
+        match (told, self.target) {
+            (Told::Class { class, exponentials }, _) => {
+                bytes.extend_from_slice(&self.classes[*class as usize]);
+                for probability in probabilities(exponentials) {
+                    bytes.push(b',');
+                    put_probability(bytes, probability);
+                }
+            }
+            (Told::Values(outputs), Target::Values(scales)) => {
+                for (index, (output, scale)) in outputs.iter().zip(scales).enumerate() {
+                    bytes.extend_from_slice(if index > 0 { b"," } else { b"" });
+                    put(bytes, format_args!("{}", scale.value(*output)));
+                }
+            }
+            (Told::Values(_) | Told::Nothing(_), _) => {
+                let columns = match self.target {
+                    Target::Classes(names) if self.with_probabilities => 1 + names.len(),
+                    Target::Classes(_) => 1,
+                    Target::Values(scales) => scales.len(),
+                };
+                // A line without any byte would be no row to whoever reads it.
+                let nothing: &[u8] = if self.kept.is_empty() && columns == 1 { b"\"\"" } else { b"" };
+                bytes.extend_from_slice(nothing);
+                bytes.extend(std::iter::repeat_n(b',', columns - 1));
+            }
+        }
+        bytes.push(b'\n');
+    }
+
+    fn end_json(&self, told: &Told<'_>, bytes: &mut Vec<u8>) {
+        match (told, self.target) {
+            (Told::Class { class, exponentials }, _) => {
+                bytes.extend_from_slice(&self.classes[*class as usize]);
+                if self.with_probabilities {
+                    bytes.extend_from_slice(b",\"probabilities\":{");
+                    for (index, (name, probability)) in self.classes.iter().zip(probabilities(exponentials)).enumerate()
+                    {
+                        bytes.extend_from_slice(if index > 0 { b"," } else { b"" });
+                        bytes.extend_from_slice(name);
+                        bytes.push(b':');
+                        put_probability(bytes, probability);
+                    }
+                    bytes.push(b'}');
+                }
+            }
+            (Told::Values(outputs), Target::Values(scales)) => {
+                let value = |(output, scale): (&f32, &TargetScale)| Value::from(scale.value(*output));
+                let mut values = outputs.iter().zip(scales).map(value);
+                match (&scales[..], values.next()) {
+                    ([_], Some(value)) => put(bytes, format_args!("{value}")),
+                    (_, first) => {
+                        bytes.push(b'{');
+                        for (index, (scale, value)) in scales.iter().zip(first.into_iter().chain(values)).enumerate() {
+                            bytes.extend_from_slice(if index > 0 { b"," } else { b"" });
+                            in_json(scale.name(), bytes);
+                            put(bytes, format_args!(":{value}"));
+                        }
+                        bytes.push(b'}');
+                    }
+                }
+            }
+            (Told::Nothing(why), _) => {
+                bytes.extend_from_slice(b"null,\"text\":");
+                in_json(why, bytes);
+            }
+            (Told::Values(_), Target::Classes(_)) => bytes.extend_from_slice(b"null"),
+        }
+    }
+}
+
+/// What e to the power of each output comes to as a part of all.
+fn probabilities(exponentials: &[f32]) -> impl Iterator<Item = f32> + '_ {
+    let total: f32 = exponentials.iter().sum();
+    exponentials.iter().map(move |exponential| exponential / total)
+}
+
+fn put(bytes: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing to memory cannot fail.
+    let _ = bytes.write_fmt(text);
+}
+
+fn put_probability(bytes: &mut Vec<u8>, probability: f32) {
+    match probability != 0.0 && probability < PLAIN_LEAST {
+        true => put(bytes, format_args!("{probability:e}")),
+        false => put(bytes, format_args!("{probability}")),
+    }
+}
+
+/// A field of a CSV file, in quotes where it needs them.
+fn field(text: &[u8], bytes: &mut Vec<u8>) {
+    if !text.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
+        return bytes.extend_from_slice(text);
+    }
+    bytes.push(b'"');
+    for &byte in text {
+        bytes.extend_from_slice(if byte == b'"' { b"\"\"" } else { std::slice::from_ref(&byte) });
+    }
+    bytes.push(b'"');
+}
+
+fn in_json(text: &str, bytes: &mut Vec<u8>) {
+    put(bytes, format_args!("{}", Value::from(text)));
+}
+
+/// Where predictions go.
+pub(super) enum Sink {
+    Stdout,
+    /// What is no regular file.
+    Device(File, PathBuf),
+    /// A file beside its place, which it takes once it is whole.
+    Part(NamedTempFile, PathBuf),
+}
+
+impl Sink {
+    pub(super) fn open(out: Option<&Path>) -> Result<Sink, Failure> {
+        let Some(path) = out else { return Ok(Sink::Stdout) };
+        let fail = |error: io::Error| unwritable(path, &error);
+        match fs::metadata(path) {
+            Ok(there) if there.is_dir() => Err(fail(ErrorKind::IsADirectory.into())),
+            Ok(there) if !there.is_file() => {
+                Ok(Sink::Device(OpenOptions::new().write(true).open(path).map_err(fail)?, path.to_owned()))
+            }
+            _ => {
+                let mut options = tempfile::Builder::new();
+                // As any other file, by the user's umask: a temporary file is its owner's alone otherwise.
+                options.prefix(".gradwire-").suffix(".part").permissions(Permissions::from_mode(0o666));
+                let part = options.tempfile_in(disk::directory_of(path)).map_err(fail)?;
+                Ok(Sink::Part(part, path.to_owned()))
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let (written, path) = match self {
+            Sink::Stdout => {
+                let mut out = io::stdout().lock();
+                (out.write_all(bytes).and_then(|()| out.flush()), Path::new("the standard output"))
+            }
+            Sink::Device(file, path) => (file.write_all(bytes), &**path),
+            Sink::Part(part, path) => (part.write_all(bytes), &**path),
+        };
+        written.map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => {
+                Failure::new(Exit::Output, "whoever read the predictions has gone, and not all of them were written")
+            }
+            _ => unwritable(path, &error),
+        })
+    }
+
+    /// Puts a file in its place.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        let Sink::Part(part, path) = self else { return Ok(()) };
+        let fail = |error: &dyn std::fmt::Display| unwritable(&path, error);
+        part.as_file().sync_all().map_err(|error| fail(&error))?;
+        part.persist(&path).map_err(|error| fail(&error.error))?;
+        disk::sync_directory(disk::directory_of(&path)).map_err(|error| fail(&error))
+    }
+}
+
+fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    let text = format!(
+        "{}: the predictions cannot be written: {error}; check that there is such a place and that you may write to it",
+        path.display()
+    );
+    Failure::new(Exit::Output, text)
+}
