@@ -38,6 +38,8 @@ mod contradictions;
 mod conversation;
 mod evaluate;
 mod figures;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inspect;
 mod ledger;
 mod listing;

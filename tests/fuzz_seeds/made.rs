@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use gradwire::dataset::{Dataset, Preparation, ReadOptions, Scaling, Sharding, Task};
+use gradwire::digest::Digest;
+use gradwire::model::file::ModelFile;
+use gradwire::model::{Activation, Network};
 use gradwire::wire::message::Piece;
 use gradwire::wire::{Encoded, Flags, HEADER_BYTES, Header, Message, MessageType};
 
@@ -93,6 +97,49 @@ pub fn messages() -> Files {
     let length = (text.len() as u16).to_be_bytes();
     wanted.insert("long-sentence.bin".to_owned(), [&ping[..], &[0; 24], text.as_bytes(), &length].concat());
     wanted
+}
+
+/// Small models: of classes from columns of every kind, of numbers, and of a file that does not say what its columns are.
+pub fn models() -> Files {
+    let csv = "girth,bark,seen,price,tall,kind\n".to_owned()
+        + &(0..30)
+            .map(|row| {
+                let (girth, bark) = (["NA", "7.5", "8.25"][row % 3], ["rough", "smooth", "flaky", "?"][row % 4]);
+                let (seen, tall) = (1 + row % 28, ["yes", "no"][row / 3 % 2]);
+                format!(
+                    "{girth},{bark},2024-03-{seen:02} 0{}:30,\"$ 1,{seen:03}\",{tall},{}\n",
+                    row % 9,
+                    ["oak", "ash"][row % 2]
+                )
+            })
+            .collect::<String>();
+    let model = |label: &str, task| {
+        let options = ReadOptions { label: vec![label.to_owned()], task: Some(task), ..ReadOptions::default() };
+        let data = Dataset::from_reader("trees.csv", csv.as_bytes(), &options).unwrap();
+        let split = "last:3".parse().unwrap();
+        let (scaling, sharding) = (Scaling::Standardise, Sharding::Stratified);
+        let prepared = data.prepare(&Preparation { split, scaling, sharding, shards: 1, seed: 1 }).unwrap();
+        let outputs = prepared.target.outputs() as u32;
+        let network = Network::new(prepared.features as u32, &[2], outputs).unwrap();
+        let parameters = (0..network.parameters()).map(|index| (index % 7) as f32 - 3.0).collect();
+        ModelFile {
+            network,
+            activation: Activation::Tanh,
+            fingerprint: Digest([7; 32]),
+            semantic_digest: Digest([8; 32]),
+            specification: BTreeMap::from([("data".to_owned(), "trees.csv".to_owned())]),
+            scaling: prepared.scaling,
+            feature_names: prepared.feature_names,
+            target: prepared.target,
+            schema: Some(prepared.schema.to_json().to_string()),
+            parameters,
+        }
+    };
+    let of_classes = model("kind", Task::Classify);
+    let of_numbers = model("girth", Task::Regress);
+    let without = ModelFile { schema: None, ..of_numbers.clone() };
+    let seeds = [("classes", of_classes), ("numbers", of_numbers), ("without-schema", without)];
+    seeds.map(|(name, model)| (format!("{name}.safetensors"), model.to_bytes().unwrap())).into()
 }
 
 /// What `session` takes, in its bytes.
