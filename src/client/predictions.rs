@@ -272,7 +272,7 @@ impl Sink {
         let fail = |error: &dyn std::fmt::Display| unwritable(&path, error);
         part.as_file().sync_all().map_err(|error| fail(&error))?;
         part.persist(&path).map_err(|error| fail(&error.error))?;
-        disk::sync_directory(disk::directory_of(&path)).map_err(|error| fail(&error))
+        disk::sync_directory(&disk::System, disk::directory_of(&path)).map_err(|error| fail(&error))
     }
 }
 
