@@ -64,7 +64,8 @@ impl Layout {
         wants_labels: bool,
     ) -> Result<Layout, RawFault> {
         let Beginning { first, line, second } = *beginning;
-        let names = names(first, second.map(ByteRecord::len), second.is_some_and(|row| row.iter().next_back() == Some(b"")));
+        let names =
+            names(first, second.map(ByteRecord::len), second.is_some_and(|row| row.iter().next_back() == Some(b"")));
         let by_place = || Layout::by_place(schema, first.len(), wants_labels, Place::Line(line));
         let is_header = match header {
             Some(is_header) => is_header,
