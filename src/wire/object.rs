@@ -16,7 +16,7 @@ use super::limits;
 use crate::model::{LittleEndianF32, Loss, Network, OuterStateError, TargetKind, Targets, initialise};
 
 pub use outer::{decode_outer, encode_outer, outer_bytes, outer_digest};
-pub use sum::{SumLayout, check_sum, encode_sum, sum_bytes_max};
+pub use sum::{SumLayout, check_sum, encode_sum, sum_bytes_max, sum_digest};
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

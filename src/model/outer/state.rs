@@ -17,6 +17,9 @@ const VECTORS_MAX: usize = 2;
 
 /// Parameters that are moved at a time: their weights, updates and state stay in the cache.
 const BLOCK: usize = 1 << 11;
+/// Sums of squares that are added at the end. A block begins with the first of them.
+const LANES: usize = 8;
+const _: () = assert!(BLOCK.is_multiple_of(LANES));
 
 /// What an outer optimiser remembers from one round to the next. Its vectors are as objects hold weights: whoever writes them
 /// down need not convert them.
@@ -136,6 +139,19 @@ impl OuterState {
         self.follow(kernel, outer, rate, Merged::Gradient(gradient), weights, take)
     }
 
+    /// The same of a gradient that is not there as a whole: `read` writes it from a parameter on, whenever it is asked for.
+    pub fn step_by_parts(
+        &mut self,
+        kernel: Kernel,
+        outer: &Outer,
+        rate: f32,
+        read: &dyn Fn(usize, &mut [LittleEndianF32]),
+        weights: &mut [LittleEndianF32],
+        take: &mut dyn FnMut(&[LittleEndianF32]),
+    ) -> Result<(), MergeError> {
+        self.follow(kernel, outer, rate, Merged::Parts(read), weights, take)
+    }
+
     fn follow(
         &mut self,
         kernel: Kernel,
@@ -153,7 +169,7 @@ impl OuterState {
         for vector in &mut self.vectors[..outer.optimiser.state_vectors()] {
             vector.resize(weights.len(), [0; 4]);
         }
-        let factor = outer.clip.and_then(|clip| clip_factor(kernel, clip, merged.values()));
+        let factor = outer.clip.and_then(|clip| clip_factor(kernel, clip, merged, weights.len()));
         let step = Step { kernel, outer, rate, factors: self.factors(outer, rate), cuts_moments: self.cuts(outer) };
         let mut block = Block::default();
         for (index, weights) in weights.chunks_mut(BLOCK).enumerate() {
@@ -193,18 +209,38 @@ impl OuterState {
 enum Merged<'a> {
     Update(&'a [LittleEndianF32]),
     Gradient(&'a [LittleEndianF32]),
+    Parts(&'a dyn Fn(usize, &mut [LittleEndianF32])),
 }
 
-impl<'a> Merged<'a> {
-    fn values(self) -> &'a [LittleEndianF32] {
+impl Merged<'_> {
+    /// The sum of the squares of so many values, on eight lanes.
+    fn sum_of_squares(self, kernel: Kernel, count: usize) -> f64 {
+        let mut lanes = [0.0; LANES];
         match self {
-            Merged::Update(values) | Merged::Gradient(values) => values,
+            Merged::Update(values) | Merged::Gradient(values) => add_squares(kernel, values, &mut lanes),
+            Merged::Parts(read) => {
+                let mut part = [[0; 4]; BLOCK];
+                for start in (0..count).step_by(BLOCK) {
+                    let part = &mut part[..BLOCK.min(count - start)];
+                    read(start, part);
+                    add_squares(kernel, part, &mut lanes);
+                }
+            }
         }
+        let halves: [f64; 4] = std::array::from_fn(|lane| lanes[lane] + lanes[lane + 4]);
+        (halves[0] + halves[2]) + (halves[1] + halves[3])
     }
 
     /// The gradient from a parameter on.
     fn read_gradient(self, start: usize, out: &mut [f32]) {
-        read(&self.values()[start..], out);
+        match self {
+            Merged::Update(values) | Merged::Gradient(values) => read(&values[start..], out),
+            Merged::Parts(read_part) => {
+                let part = &mut [[0; 4]; BLOCK][..out.len()];
+                read_part(start, part);
+                read(part, out);
+            }
+        }
         if let Merged::Update(_) = self {
             out.iter_mut().for_each(|value| *value = -*value);
         }
@@ -294,28 +330,27 @@ fn write(values: &[f32], out: &mut [LittleEndianF32]) {
 }
 
 /// What an update that is longer than `clip` is multiplied with; none for one that is not.
-fn clip_factor(kernel: Kernel, clip: f32, update: &[LittleEndianF32]) -> Option<f32> {
-    let (clip, norm) = (f64::from(clip), sum_of_squares(kernel, update).sqrt());
+fn clip_factor(kernel: Kernel, clip: f32, merged: Merged<'_>, count: usize) -> Option<f32> {
+    let (clip, norm) = (f64::from(clip), merged.sum_of_squares(kernel, count).sqrt());
     (norm > clip).then(|| (clip / norm) as f32)
 }
 
 compiled_for_each_kernel! {
-    /// On eight lanes.
-    fn sum_of_squares = sum_of_squares_body(values: &[LittleEndianF32]) -> f64
+    /// Adds the squares of values to the lanes that they are on.
+    fn add_squares = add_squares_body(values: &[LittleEndianF32], lanes: &mut [f64; LANES])
 }
 
 #[inline(always)]
-fn sum_of_squares_body<V: Vector>(values: &[LittleEndianF32]) -> f64 {
-    let mut lanes = [0.0f64; 8];
-    for values in values.chunks(lanes.len()) {
-        for (lane, value) in lanes.iter_mut().zip(values) {
+fn add_squares_body<V: Vector>(values: &[LittleEndianF32], lanes: &mut [f64; LANES]) {
+    let mut sums = *lanes;
+    for values in values.chunks(LANES) {
+        for (lane, value) in sums.iter_mut().zip(values) {
             let value = f64::from(f32::from_le_bytes(*value));
             // The product is exact, fused or not.
             *lane += value * value;
         }
     }
-    let halves: [f64; 4] = std::array::from_fn(|lane| lanes[lane] + lanes[lane + 4]);
-    (halves[0] + halves[2]) + (halves[1] + halves[3])
+    *lanes = sums;
 }
 
 #[cfg(test)]
@@ -377,6 +412,24 @@ mod tests {
     }
 
     #[test]
+    fn a_gradient_in_parts_moves_the_weights_as_the_whole_does() {
+        let (kernel, count) = (Kernel::best(), 3 * BLOCK + 5);
+        for outer in [NESTEROV, ADAM, Outer { clip: Some(1e-3), ..ADAM }] {
+            let (mut by_whole, mut by_parts) = (OuterState::default(), OuterState::default());
+            let (mut expected, mut weights) = (noise(7, count), noise(7, count));
+            for seed in 0..3 {
+                let gradient = noise(seed, count);
+                let read = |start: usize, out: &mut [LittleEndianF32]| {
+                    out.copy_from_slice(&gradient[start..][..out.len()]);
+                };
+                by_whole.step_by_gradient(kernel, &outer, 0.01, &gradient, &mut expected, &mut |_| ()).unwrap();
+                by_parts.step_by_parts(kernel, &outer, 0.01, &read, &mut weights, &mut |_| ()).unwrap();
+            }
+            assert!(weights == expected && by_parts == by_whole, "{outer:?}");
+        }
+    }
+
+    #[test]
     fn a_norm_is_summed_on_eight_lanes_and_an_update_that_is_longer_than_its_clip_has_that_length_after() {
         let values = noise(3, 1_003);
         let square = |value: &LittleEndianF32| f64::from(f32::from_le_bytes(*value)).powi(2);
@@ -385,11 +438,13 @@ mod tests {
         let expected = (pairs[0] + pairs[2]) + (pairs[1] + pairs[3]);
         assert_ne!(expected, values.iter().fold(0.0, |sum, value| sum + square(value)), "the order does not show");
         for kernel in Kernel::available() {
-            assert_eq!(sum_of_squares(kernel, &values), expected, "{kernel}");
-            assert_eq!(clip_factor(kernel, expected.sqrt() as f32 * 1.001, &values), None);
-            let factor = clip_factor(kernel, 0.25, &values).unwrap();
+            let (whole, count) = (Merged::Update(&values), values.len());
+            assert_eq!(whole.sum_of_squares(kernel, count), expected, "{kernel}");
+            assert_eq!(clip_factor(kernel, expected.sqrt() as f32 * 1.001, whole, count), None);
+            let factor = clip_factor(kernel, 0.25, whole, count).unwrap();
             let clipped = bytes(values.iter().map(|value| f32::from_le_bytes(*value) * factor));
-            assert!((sum_of_squares(kernel, &clipped).sqrt() - 0.25).abs() < 1e-6, "{kernel}");
+            let square = Merged::Update(&clipped).sum_of_squares(kernel, count);
+            assert!((square.sqrt() - 0.25).abs() < 1e-6, "{kernel}");
         }
     }
 

@@ -1,10 +1,13 @@
 //! Objects that are sums of blocks' gradients: which tensors they have, and in which width. Owns their encoding, of which each
 //! sum has one; does not know what is summed (`model::merge`).
 
+use std::ops::Range;
+
 use super::{
     I64, I128, ObjectError, ObjectKind, SIDE_BYTES, TENSOR_BYTES, Tensor, check, encode_descriptor,
     parameter_descriptor_bytes, parameter_tensors,
 };
+use crate::digest::{Digest, Hasher};
 use crate::model::{GradientSum, IntegerRun, Network};
 
 /// Where the integers of a sum's object are, and how wide.
@@ -37,6 +40,45 @@ pub fn sum_bytes_max(network: &Network) -> u64 {
 /// A sum of as many parameters as the network has as an object, in memory that may be there already, `room`; what was in it
 /// goes.
 pub fn encode_sum(mut room: Vec<u8>, network: &Network, sum: &GradientSum) -> Vec<u8> {
+    let (descriptor, runs) = begin(network, sum);
+    let bytes: usize = runs.iter().map(|(is_narrow, range)| range.len() * if *is_narrow { 8 } else { 16 }).sum();
+    room.clear();
+    room.reserve_exact(descriptor.len() + bytes + 16);
+    room.extend_from_slice(&descriptor);
+    for (is_narrow, range) in runs {
+        if is_narrow { sum.append_narrow(range, &mut room) } else { sum.append_wide(range, &mut room) }
+    }
+    sum.append_loss(&mut room);
+    room
+}
+
+/// The name of such an object, of which no more than a part is ever in memory.
+pub fn sum_digest(network: &Network, sum: &GradientSum) -> Digest {
+    /// Integers that stay in a processor's first cache.
+    const PART: usize = 1 << 10;
+    let (mut part, runs) = begin(network, sum);
+    let mut hasher = Hasher::default();
+    hasher.update(&part);
+    for (is_narrow, range) in runs {
+        for start in range.clone().step_by(PART) {
+            let range = start..range.end.min(start + PART);
+            part.clear();
+            if is_narrow {
+                sum.append_narrow(range, &mut part)
+            } else {
+                sum.append_wide(range, &mut part)
+            }
+            hasher.update(&part);
+        }
+    }
+    part.clear();
+    sum.append_loss(&mut part);
+    hasher.update(&part);
+    hasher.finish()
+}
+
+/// An object's descriptor, and the parameters of each tensor with whether 64 bits are enough for them.
+fn begin(network: &Network, sum: &GradientSum) -> (Vec<u8>, Vec<(bool, Range<usize>)>) {
     debug_assert_eq!(sum.parameters(), network.parameters());
     let mut start = 0;
     let runs: Vec<_> = parameter_tensors(network)
@@ -47,16 +89,7 @@ pub fn encode_sum(mut room: Vec<u8>, network: &Network, sum: &GradientSum) -> Ve
             (sum.fits_narrow(range.clone()), range)
         })
         .collect();
-    let descriptor = encode_descriptor(ObjectKind::Sum, &tensors(network, |index| !runs[index].0));
-    let bytes: usize = runs.iter().map(|(is_narrow, range)| range.len() * if *is_narrow { 8 } else { 16 }).sum();
-    room.clear();
-    room.reserve_exact(descriptor.len() + bytes + 16);
-    room.extend_from_slice(&descriptor);
-    for (is_narrow, range) in runs {
-        if is_narrow { sum.append_narrow(range, &mut room) } else { sum.append_wide(range, &mut room) }
-    }
-    sum.append_loss(&mut room);
-    room
+    (encode_descriptor(ObjectKind::Sum, &tensors(network, |index| !runs[index].0)), runs)
 }
 
 /// Whether an object of so many bytes is a sum of this network: `head` has the first of them, and the descriptor. Tells where its
@@ -104,6 +137,7 @@ mod tests {
             let object = encode_sum(vec![9; 3], &network(), &sum(largest));
             assert_eq!(object.len(), descriptor + bytes);
             assert!(object.len() as u64 <= sum_bytes_max(&network()));
+            assert_eq!(sum_digest(&network(), &sum(largest)), Digest::of(&object));
             for part in [1, 2, 3, 100] {
                 assert_eq!(encode_sum(Vec::new(), &network(), &read(&object, part)), object);
             }

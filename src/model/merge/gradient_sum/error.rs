@@ -39,6 +39,11 @@ pub enum GradientSumError {
         /// The first such parameter; the number of parameters where it is the loss.
         index: usize,
     },
+    /// The system does not give the memory for integers of 128 bits, which this would need.
+    Memory {
+        /// Bytes of them.
+        bytes: usize,
+    },
     /// Integers of 128 bits, none of which needs more than 64.
     Width {
         /// The parameter behind the last of them.
@@ -57,6 +62,9 @@ impl fmt::Display for GradientSumError {
             Self::Blocks { got } => write!(f, "a sum of {got} blocks cannot be added"),
             Self::Words { expected } => write!(f, "the sum's integers and loss need {expected} words of eight bytes"),
             Self::Magnitude { index } => write!(f, "integer {index} of the sum is larger than its blocks can come to"),
+            Self::Memory { bytes } => {
+                write!(f, "gradients this large need {bytes} bytes more, and this machine does not give them")
+            }
             Self::Width { before } => {
                 write!(f, "the sum's integers before parameter {before} have 128 bits each, and fit 64")
             }

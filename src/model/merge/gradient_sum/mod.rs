@@ -101,7 +101,7 @@ impl GradientSum {
         let range = start..start + gradient.len();
         // Rounding adds half a unit.
         let most = (f64::from(largest) * UNITS) as u128 + 1;
-        match self.make_room(most) {
+        match self.make_room(most)? {
             Width::Narrow if largest < QUICK_LIMIT => add_quickly(self.kernel, gradient, &mut self.narrow[range]),
             Width::Narrow => add_exactly(gradient, &mut self.narrow[range], |units| units as i64),
             Width::Wide => add_exactly(gradient, &mut self.wide[range], |units| units),
@@ -122,14 +122,18 @@ impl GradientSum {
     /// Adds another sum of as many parameters.
     pub fn add_sum(&mut self, other: &GradientSum) -> Result<(), GradientSumError> {
         self.same_length(other.parameters())?;
-        self.blocks = self.more_blocks(other.blocks)?;
+        let blocks = self.more_blocks(other.blocks)?;
+        if !other.wide.is_empty() {
+            self.widen()?;
+        }
+        let width = self.make_room(other.narrow_most.into())?;
+        self.blocks = blocks;
         self.loss += other.loss;
-        match self.make_room(other.narrow_most.into()) {
+        match width {
             Width::Narrow => self.narrow.iter_mut().zip(&other.narrow).for_each(|(sum, units)| *sum += units),
             Width::Wide => self.wide.iter_mut().zip(&other.narrow).for_each(|(sum, units)| *sum += i128::from(*units)),
         }
         if !other.wide.is_empty() {
-            self.widen();
             self.wide.iter_mut().zip(&other.wide).for_each(|(sum, units)| *sum += units);
         }
         Ok(())
@@ -158,9 +162,9 @@ impl GradientSum {
             reader.read(part.as_ref(), &mut check)?;
         }
         if runs[..runs.len() - 1].iter().any(|run| run.is_wide) {
-            self.widen();
+            self.widen()?;
         }
-        let narrow = self.make_room(check.narrow_most().into());
+        let narrow = self.make_room(check.narrow_most().into())?;
         let mut reader = RunReader::new(runs);
         let mut add = Add { sum: self, narrow };
         for part in parts {
@@ -183,18 +187,23 @@ impl GradientSum {
         out: &mut [LittleEndianF32],
     ) -> Result<(), GradientSumError> {
         self.same_length(out.len())?;
+        self.gradient_from(0, rows, reduction, out);
+        Ok(())
+    }
+
+    /// The same of some parameters, from this one on.
+    pub fn gradient_from(&self, start: usize, rows: NonZeroU64, reduction: LossReduction, out: &mut [LittleEndianF32]) {
         let divisor = match reduction {
             LossReduction::Mean => rows.get() as f64,
             LossReduction::Sum => 1.0,
         };
         if self.wide.is_empty() {
-            narrow_gradient(self.kernel, &self.narrow, divisor, out);
+            narrow_gradient(self.kernel, &self.narrow[start..][..out.len()], divisor, out);
         } else {
-            for (index, out) in out.iter_mut().enumerate() {
+            for (index, out) in (start..).zip(out) {
                 *out = of_sum(self.value(index) as f64, divisor).to_le_bytes();
             }
         }
-        Ok(())
     }
 
     /// Writes the gradient of a block, which is all that is in the sum, for a median: as that of a step which has this block
@@ -256,27 +265,31 @@ impl GradientSum {
     }
 
     /// Where numbers of at most this magnitude are to be added.
-    fn make_room(&mut self, most: u128) -> Width {
+    fn make_room(&mut self, most: u128) -> Result<Width, GradientSumError> {
         let all = u128::from(self.narrow_most) + most;
         match u64::try_from(all) {
             Ok(all) if all <= i64::MAX as u64 => {
                 self.narrow_most = all;
-                Width::Narrow
+                Ok(Width::Narrow)
             }
             _ => {
-                self.widen();
-                Width::Wide
+                self.widen()?;
+                Ok(Width::Wide)
             }
         }
     }
 
-    /// Turns to 128 bits what there is.
-    fn widen(&mut self) {
+    /// Turns to 128 bits what there is. That happens so seldom that nobody keeps memory for it: it is tried.
+    fn widen(&mut self) -> Result<(), GradientSumError> {
+        let more = self.narrow.len() - self.wide.len();
+        let bytes = size_of::<i128>() * more;
+        self.wide.try_reserve_exact(more).map_err(|_| GradientSumError::Memory { bytes })?;
         self.wide.resize(self.narrow.len(), 0);
         for (wide, narrow) in self.wide.iter_mut().zip(&mut self.narrow) {
             *wide += i128::from(std::mem::take(narrow));
         }
         self.narrow_most = 0;
+        Ok(())
     }
 }
 

@@ -99,7 +99,7 @@ proptest! {
             let (mut ours, mut theirs) = ([[0; 4]; 7], [[0; 4]; 7]);
             let rows = NonZeroU64::new(37).unwrap();
             whole.gradient(rows, LossReduction::Mean, &mut ours).unwrap();
-            merged.widen();
+            merged.widen().unwrap();
             merged.gradient(rows, LossReduction::Mean, &mut theirs).unwrap();
             prop_assert_eq!(ours, theirs);
         }
