@@ -1,6 +1,8 @@
 //! Typed settings and the file `compute_nodes.txt`. Owns what a user may write and what is said about mistakes; does
 //! not know what the settings do.
 
+mod memory;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
@@ -12,6 +14,8 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use crate::wire;
+
+pub use memory::{can_be_had, memory_budget};
 
 /// Workers of a node, at most: each is a thread with memory for a model of its own.
 pub const WORKERS_MAX: u32 = 1_024;

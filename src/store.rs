@@ -2,6 +2,7 @@
 //! objects leave behind; does not know how objects travel or what they hold.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::digest::{Digest, Hasher};
@@ -9,7 +10,7 @@ use crate::digest::{Digest, Hasher};
 /// Objects by digest. What is pinned stays; of the rest the least recently used goes when the budget is passed.
 #[derive(Debug)]
 pub struct Store {
-    bytes_max: u64,
+    bytes_max: AtomicU64,
     inner: Mutex<Inner>,
     buffers: BufferPool,
 }
@@ -48,7 +49,17 @@ impl Store {
 
     /// The same, that takes memory from `buffers` and leaves it there.
     pub fn with_spares(bytes_max: u64, buffers: BufferPool) -> Store {
-        Store { bytes_max, inner: Mutex::default(), buffers }
+        Store { bytes_max: AtomicU64::new(bytes_max), inner: Mutex::default(), buffers }
+    }
+
+    /// From now on it holds up to so many bytes beyond what is pinned.
+    pub fn limit(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        self.inner().evict(bytes_max, None, &self.buffers);
+    }
+
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max.load(Ordering::Relaxed)
     }
 
     /// Where objects that it lets go leave their memory.
@@ -87,7 +98,7 @@ impl Store {
             inner.bytes += bytes.len() as u64;
             let used = inner.clock;
             inner.objects.insert(digest, Entry { bytes, pins: 0, used });
-            inner.evict(self.bytes_max, Some(&digest), &self.buffers);
+            inner.evict(self.bytes_max(), Some(&digest), &self.buffers);
         }
     }
 
@@ -102,7 +113,7 @@ impl Store {
         if let Some(entry) = inner.objects.get_mut(digest) {
             entry.pins = entry.pins.saturating_sub(1);
         }
-        inner.evict(self.bytes_max, None, &self.buffers);
+        inner.evict(self.bytes_max(), None, &self.buffers);
     }
 
     /// Forgets the object, unless it is pinned.
@@ -122,7 +133,7 @@ impl Store {
 
     /// Keeps what has arrived of an object that was cut off. Where there is no room, those that were cut off before it go.
     pub fn suspend(&self, mut part: Assembly) {
-        let allowed = self.bytes_max / PARTIAL_SHARE;
+        let allowed = self.bytes_max() / PARTIAL_SHARE;
         if part.cost_bytes() > allowed {
             part.bytes.shrink_to_fit();
         }
@@ -357,6 +368,12 @@ impl Assembly {
     pub fn append(&mut self, bytes: &[u8], object_bytes: u64) {
         if self.bytes.capacity() == 0 {
             self.bytes = self.buffers.take(object_bytes);
+        }
+        // Memory doubles as bytes come, and ends with the object: it would else have up to twice its size for as long as it is here.
+        let (length, needed) = (self.bytes.len(), self.bytes.len() + bytes.len());
+        if needed > self.bytes.capacity() {
+            let whole = usize::try_from(object_bytes).unwrap_or(usize::MAX).max(needed);
+            self.bytes.reserve_exact((2 * length).clamp(needed, whole) - length);
         }
         self.hasher.update_and_copy(bytes, &mut self.bytes);
     }

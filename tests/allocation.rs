@@ -19,18 +19,21 @@ static COUNTING: Counting = Counting;
 #[test]
 fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {
     let batch = |rows| BatchSize::Rows(NonZeroU32::new(rows).unwrap());
-    let tasks: [(&[u32], u32, BatchSize, Optimiser); 6] = [
-        (&[16, 20, 26], 1500, BatchSize::Full, Optimiser::Sgd),
-        (&[16, 128, 26], 700, batch(32), Optimiser::Adam),
-        (&[100, 70, 90, 10], 900, batch(600), Optimiser::Adam),
-        (&[64, 90, 10], 1500, batch(700), Optimiser::Sgd),
-        (&[5, 3000, 2], 3, batch(9), Optimiser::Sgd),
-        (&[2000, 2], 300, BatchSize::Full, Optimiser::Sgd),
+    let tasks: [(&[u32], u32, BatchSize, Optimiser, u32); 8] = [
+        (&[16, 20, 26], 1500, BatchSize::Full, Optimiser::Sgd, 2),
+        (&[16, 128, 26], 700, batch(32), Optimiser::Adam, 2),
+        (&[100, 70, 90, 10], 900, batch(600), Optimiser::Adam, 2),
+        (&[64, 90, 10], 1500, batch(700), Optimiser::Sgd, 2),
+        (&[5, 3000, 2], 3, batch(9), Optimiser::Sgd, 2),
+        (&[2000, 2], 300, BatchSize::Full, Optimiser::Sgd, 2),
+        // One update: nothing moves before it is told.
+        (&[16, 128, 26], 30, batch(32), Optimiser::Adam, 1),
+        (&[16, 128, 26], 300, BatchSize::Full, Optimiser::Adam, 1),
     ];
-    for (sizes, count, batch, optimiser) in tasks {
+    for (sizes, count, batch, optimiser, epochs) in tasks {
         let (features, classes) = (sizes[0], sizes[sizes.len() - 1]);
         let network = Network::new(features, &sizes[1..sizes.len() - 1], classes).unwrap();
-        let recipe = Recipe { batch, optimiser, epochs: 2, ..Recipe::DEFAULT };
+        let recipe = Recipe { batch, optimiser, epochs, ..Recipe::DEFAULT };
         let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 };
         let base = initialise(&training.network, Initialisation::He, 1);
         let rows =

@@ -125,6 +125,7 @@ const RULES: &[Rule] = &[
         may_not_know: &[&["crate", "std::net"]],
         but: &["crate::wire", "std::net::IpAddr", "std::net::Ipv6Addr"],
     },
+    Rule { module: "config", may_not_know: &[&["crate", "std::net"]], but: &[] },
     Rule { module: "digest.rs", may_not_know: &[&["crate", "std::fs", "std::net"]], but: &[] },
     Rule { module: "disk.rs", may_not_know: &[&["crate", "std::net"]], but: &[] },
     Rule { module: "store.rs", may_not_know: &[&["crate", "std::fs", "std::net"]], but: &["crate::digest"] },

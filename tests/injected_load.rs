@@ -106,7 +106,14 @@ impl World {
             let (node, name) = (NodeKey(link.0 as u32), format!("n{}", link.0));
             self.hear(link, core::Event::LinkUp { link: core::LinkKey(0), inline_bytes_max: 1_000 });
             self.tell(Event::NodeListed { node, address: name.clone() });
-            let info = NodeInfo { name, arithmetics: vec![1], doubts: Vec::new(), workers: 1, cache_bytes: None };
+            let info = NodeInfo {
+                name,
+                arithmetics: vec![1],
+                doubts: Vec::new(),
+                workers: 1,
+                cache_bytes: None,
+                memory_bytes: None,
+            };
             self.tell(Event::LinkUp { node, link, info });
         }
         let specification = specification();

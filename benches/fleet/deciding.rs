@@ -66,7 +66,8 @@ impl World {
             let (node, link) = (NodeKey(index as u32), LinkKey(index as u64));
             world.tell_in(0, Event::NodeListed { node, address: format!("node-{index}") });
             let (name, arithmetics) = (format!("node-{index}"), vec![ARITHMETIC]);
-            let info = NodeInfo { name, arithmetics, doubts: Vec::new(), workers: 1, cache_bytes: None };
+            let info =
+                NodeInfo { name, arithmetics, doubts: Vec::new(), workers: 1, cache_bytes: None, memory_bytes: None };
             world.tell_in(0, Event::LinkUp { node, link, info });
         }
         world

@@ -33,7 +33,10 @@ struct Arguments {
     /// Seconds that each revival waits for a node while none is active, dialling all of them once a second
     #[arg(long, value_name = "SECONDS,...", default_value = "5,15,45")]
     revival_waits: Waits,
-    /// Memory for the data of jobs, in MiB
+    /// Memory for jobs, in MiB [default: half of what the machine allows]
+    #[arg(long, value_name = "MIB", value_parser = config::parse_mib)]
+    memory: Option<u64>,
+    /// Of this, for the data of jobs, in MiB
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = config::parse_mib)]
     store: u64,
     /// Machine code for merging and validation: auto, avx512, avx2 or portable; the bits are the same
@@ -102,6 +105,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let settings = Settings {
         nodes_file: Some(file),
         revival_waits: arguments.revival_waits.as_slice().to_vec(),
+        memory_bytes: config::memory_budget(arguments.memory),
         store_bytes: arguments.store,
         kernel: arguments.kernel,
         cluster: arguments.cluster.clone(),

@@ -103,7 +103,8 @@ impl ConnectionError {
                 ErrorCode::Specification
                 | ErrorCode::UnknownField
                 | ErrorCode::Conflict
-                | ErrorCode::ObjectTooLarge => Exit::Usage,
+                | ErrorCode::ObjectTooLarge
+                | ErrorCode::Memory => Exit::Usage,
                 ErrorCode::Busy | ErrorCode::Closing | ErrorCode::Recovering => Exit::Connection,
                 ErrorCode::Cancelled => Exit::Cancelled,
                 ErrorCode::Paused => Exit::Paused,

@@ -53,6 +53,7 @@ use crate::wire::{ErrorCode, MessageType, Role};
 use self::core::{Core, Event, Settings as CoreSettings};
 use driver::Driver;
 use links::Serving;
+use task_trainer::TaskMeans;
 use workers::Workers;
 
 pub use self::core::Outstanding;
@@ -93,8 +94,8 @@ impl Node {
             ..Port::default()
         };
         let count = settings.workers.clamp(1, WORKERS_MAX);
-        let results_bytes_max = settings.cache_bytes / RESULTS_PART;
-        let store = Arc::new(Store::new(settings.cache_bytes - results_bytes_max));
+        let results_bytes_max = settings.kept_bytes() / RESULTS_PART;
+        let store = Arc::new(Store::new(settings.kept_bytes() - results_bytes_max));
         let core = CoreSettings {
             load_probability: settings.load_probability.get(),
             load_delay: settings.load_delay,
@@ -107,7 +108,12 @@ impl Node {
         let core = Core::new(core, u64::from_le_bytes(seed));
         let (starts, started) = bounded(count as usize);
         let driver = Arc::new(Driver::new(core, store.clone(), starts, port.event_log.clone()));
-        let workers = Workers::start(count, settings.kernel, &started, &driver, store.buffers(), &port.event_log)?;
+        let means = TaskMeans {
+            kernel: settings.kernel,
+            buffers: store.buffers().clone(),
+            memory_bytes: settings.task_bytes(),
+        };
+        let workers = Workers::start(count, &means, &started, &driver, &port.event_log)?;
         let shared = Arc::new(Shared {
             identity: identity(settings, listener.address().port(), count, proof),
             store,
@@ -231,7 +237,8 @@ fn identity(settings: &Settings, port: u16, workers: u32, proof: Digest) -> Iden
             name: settings.name.as_ref().map(|name| name.as_str().to_owned()),
             software: Some(concat!("gradwire ", env!("CARGO_PKG_VERSION")).to_owned()),
             conformance: vec![(ARITHMETIC, proof)],
-            cache_bytes: Some(settings.cache_bytes - settings.cache_bytes / RESULTS_PART),
+            memory_bytes: Some(settings.task_bytes()),
+            cache_bytes: Some(settings.kept_bytes() - settings.kept_bytes() / RESULTS_PART),
         },
     }
 }

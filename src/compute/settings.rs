@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Name, Probability};
+use crate::config::{Name, Probability, memory_budget};
 use crate::model::Kernel;
 use crate::net::SocketAddr;
 use crate::wire::limits;
@@ -21,7 +21,9 @@ pub struct Settings {
     pub workers: u32,
     /// Machine code for the arithmetic.
     pub kernel: Kernel,
-    /// Bytes of objects kept.
+    /// Memory for tasks and for what is kept, in bytes.
+    pub memory_bytes: u64,
+    /// Bytes of objects kept; no more than half of that.
     pub cache_bytes: u64,
     /// What people call the node.
     pub name: Option<Name>,
@@ -40,6 +42,16 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Bytes that are kept of objects and results.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.cache_bytes.min(self.memory_bytes / 2)
+    }
+
+    /// Bytes that tasks may take together.
+    pub(super) fn task_bytes(&self) -> u64 {
+        self.memory_bytes - self.kept_bytes()
+    }
+
     /// The settings of a node without injected load, of one worker, at this address.
     pub fn new(listen: SocketAddr) -> Settings {
         Settings {
@@ -48,6 +60,7 @@ impl Settings {
             load_delay: Duration::from_secs(3),
             workers: 1,
             kernel: Kernel::best(),
+            memory_bytes: memory_budget(None),
             cache_bytes: 256 << 20,
             name: None,
             cluster: None,

@@ -9,12 +9,12 @@ use std::time::Instant;
 use super::core::TrainedUpdate;
 use super::known_rows::KnownRows;
 use super::work::{Handles, Start, Work, refusal};
+use crate::config::can_be_had;
 use crate::digest::{Digest, Hasher};
+use crate::job::memory::{NodeMemory, in_mib};
 use crate::job::{TaskId, TaskResult};
-use crate::model::train::{TASK_BYTES_MAX, TrainError, working_bytes};
-use crate::model::{
-    ARITHMETIC, BatchSize, BlockRange, GradientSum, Helpers, Kernel, Rows, Trainer, Training, Watch, block_rows,
-};
+use crate::model::train::TrainError;
+use crate::model::{ARITHMETIC, BatchSize, BlockRange, GradientSum, Helpers, Kernel, Rows, Trainer, Watch, block_rows};
 use crate::store::BufferPool;
 use crate::wire::ErrorCode;
 use crate::wire::message::{Error, RowsSource, ShippedRange};
@@ -23,18 +23,27 @@ use crate::wire::object::{self, ObjectKind};
 /// What came of a task, and at what speed (rows a second), where that was measured.
 pub(super) type Outcome = (TrainedUpdate<Handles>, Option<f64>);
 
+/// What tasks are done with.
+#[derive(Clone)]
+pub(super) struct TaskMeans {
+    pub(super) kernel: Kernel,
+    pub(super) buffers: BufferPool,
+    /// Memory that a task may take.
+    pub(super) memory_bytes: u64,
+}
+
 /// One worker's.
 pub(super) struct TaskTrainer {
     trainer: Trainer,
     sum: GradientSum,
     known: KnownRows,
-    buffers: BufferPool,
+    means: TaskMeans,
 }
 
 impl TaskTrainer {
-    pub(super) fn new(kernel: Kernel, helpers: Box<dyn Helpers>, buffers: BufferPool) -> TaskTrainer {
-        let (trainer, sum) = (Trainer::with_helpers(kernel, helpers), GradientSum::new(kernel, 0));
-        TaskTrainer { trainer, sum, known: KnownRows::default(), buffers }
+    pub(super) fn new(means: TaskMeans, helpers: Box<dyn Helpers>) -> TaskTrainer {
+        let (trainer, sum) = (Trainer::with_helpers(means.kernel, helpers), GradientSum::new(means.kernel, 0));
+        TaskTrainer { trainer, sum, known: KnownRows::default(), means }
     }
 
     /// Does a task.
@@ -58,11 +67,11 @@ impl TaskTrainer {
         let training = &work.specified.training;
         let network = &training.network;
         let rows = self.known.open(digest, network, training.recipe.loss, shard)?;
-        check_memory(training, rows.rows())?;
+        self.means.check(NodeMemory::of_shard(training, rows.rows()))?;
         let started = Instant::now();
         let TaskId { step, shard, .. } = work.name.task;
         // The update goes where it will be sent from, and is hashed while it is in the cache.
-        let room = self.buffers.take(object::parameters_bytes(network));
+        let room = self.means.buffers.take(object::parameters_bytes(network));
         let mut update = object::begin_parameters(room, ObjectKind::Update, network);
         let (mut hasher, mut hashed_bytes) = (Hasher::default(), 0);
         let mut take = |part: &[f32]| {
@@ -97,13 +106,15 @@ impl TaskTrainer {
             let rows = self.known.open(range.shard, network, training.recipe.loss, shard)?;
             parts.push((range.blocks, rows));
         }
+        let shard_rows: Vec<u32> = parts.iter().map(|(_, rows)| rows.rows()).collect();
+        self.means.check(NodeMemory::of_sums(training, &shard_rows))?;
         let parts: Vec<(BlockRange, &Rows<'_>)> = parts.iter().map(|(blocks, rows)| (*blocks, rows)).collect();
         let started = Instant::now();
         self.trainer
             .sum_gradients(training, epoch, &parts, base, &mut Watching(work), &mut self.sum)
             .map_err(|error| not_trained(&error))?;
         // The usual size; where it is larger, the memory grows.
-        let room = self.buffers.take(2 * object::parameters_bytes(network));
+        let room = self.means.buffers.take(2 * object::parameters_bytes(network));
         let bytes = object::encode_sum(room, network, &self.sum);
         let made = Made { epochs: 0, loss: self.sum.loss(), update: Digest::of(&bytes), bytes };
         let block_rows = match training.recipe.batch {
@@ -145,17 +156,22 @@ fn not_trained(error: &TrainError) -> Error {
     }
 }
 
-/// Refuses a task that takes more memory than one may, before any of it is taken.
-fn check_memory(training: &Training, rows: u32) -> Result<(), Error> {
-    let bytes = working_bytes(training, rows);
-    if bytes > TASK_BYTES_MAX {
+impl TaskMeans {
+    /// Refuses a task that takes more memory than it may, or than the system gives, before any of it is taken.
+    fn check(&self, memory: NodeMemory) -> Result<(), Error> {
+        let (needed, allowed) = (memory.of_workers(1), self.memory_bytes);
+        let why = match needed {
+            _ if needed > allowed => format!("{} are allowed", in_mib(allowed)),
+            _ if !can_be_had(needed) => "this machine does not give as much".to_owned(),
+            _ => return Ok(()),
+        };
         let text = format!(
-            "training the task takes {bytes} bytes of memory, and at most {TASK_BYTES_MAX} are given to one: take more \
-             shards, smaller batches or narrower layers"
+            "the task takes {} of memory, and {why}: start the node with more (--memory), or take more shards, a smaller batch \
+             or narrower layers",
+            in_mib(needed)
         );
-        return Err(refusal(ErrorCode::Training, text).with_numbers(bytes, TASK_BYTES_MAX));
+        Err(refusal(ErrorCode::Memory, text).with_numbers(needed, allowed))
     }
-    Ok(())
 }
 
 /// Notes how far a task is, and stops it between batches when nobody wants it any more.
@@ -177,7 +193,7 @@ fn cancelled() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BatchSize, Network, Recipe};
+    use crate::model::{BatchSize, Network, Recipe, Training};
 
     #[test]
     fn a_task_that_would_take_too_much_memory_is_refused() {
@@ -187,11 +203,21 @@ mod tests {
             recipe: Recipe { batch, ..Recipe::DEFAULT },
             seed: 1,
         };
-        let largest = training(1 << 10, 130_000, Recipe::DEFAULT.batch);
-        assert_eq!(check_memory(&largest, 1_000_000), Ok(()));
-        let long = training(1 << 10, 16, BatchSize::Full);
-        assert_eq!(check_memory(&long, 100_000), Ok(()));
-        let refused = check_memory(&long, 1 << 30).unwrap_err();
-        assert_eq!((refused.code, refused.allowed), (ErrorCode::Training, TASK_BYTES_MAX));
+        let means = TaskMeans { kernel: Kernel::best(), buffers: BufferPool::default(), memory_bytes: 1 << 28 };
+        let small = training(1 << 10, 16, Recipe::DEFAULT.batch);
+        assert_eq!(means.check(NodeMemory::of_shard(&small, 10_000)), Ok(()));
+        let wide = training(1 << 10, 13_000, Recipe::DEFAULT.batch);
+        for memory in [NodeMemory::of_shard(&wide, 10), NodeMemory::of_sums(&wide, &[10])] {
+            let refused = means.check(memory).unwrap_err();
+            assert_eq!(
+                (refused.code, refused.got, refused.allowed),
+                (ErrorCode::Memory, memory.of_workers(1), 1 << 28)
+            );
+            assert!(refused.text.contains("--memory"), "{refused}");
+        }
+        // Whatever is allowed, the system may not have it.
+        let all = TaskMeans { memory_bytes: u64::MAX, ..means };
+        let long = training(1 << 20, 1, BatchSize::Full);
+        assert!(all.check(NodeMemory::of_shard(&long, 1 << 30)).unwrap_err().text.contains("does not give as much"));
     }
 }

@@ -12,12 +12,10 @@ use super::core::{Event, TrainedUpdate};
 use super::driver::Driver;
 use super::error::StartError;
 use super::idle_workers::IdleWorkers;
-use super::task_trainer::TaskTrainer;
+use super::task_trainer::{TaskMeans, TaskTrainer};
 use super::work::{Start, refusal, say_task};
-use crate::model::Kernel;
 use crate::model::conformance::{self, Difference};
 use crate::net::EventLog;
-use crate::store::BufferPool;
 use crate::wire::ErrorCode;
 
 /// What worker threads have found out about themselves. (A channel of its own type would be 5 kB of machine code.)
@@ -53,10 +51,9 @@ impl Workers {
     /// Starts so many, once each of their threads has proved that it computes as it must. They take tasks from `starts`.
     pub(super) fn start(
         count: u32,
-        kernel: Kernel,
+        means: &TaskMeans,
         starts: &Receiver<Start>,
         driver: &Arc<Driver>,
-        buffers: &BufferPool,
         event_log: &EventLog,
     ) -> Result<Workers, StartError> {
         let (stop, stopped) = bounded(0);
@@ -65,16 +62,15 @@ impl Workers {
         let mut threads = Vec::new();
         for index in 0..count {
             let worker = Worker {
-                trainer: TaskTrainer::new(kernel, help.helpers(), buffers.clone()),
-                kernel,
+                trainer: TaskTrainer::new(means.clone(), help.helpers()),
+                means: means.clone(),
                 help: help.clone(),
                 starts: starts.clone(),
                 stopped: stopped.clone(),
                 driver: driver.clone(),
-                buffers: buffers.clone(),
                 event_log: event_log.clone(),
             };
-            let own_proofs = proofs.clone();
+            let (own_proofs, kernel) = (proofs.clone(), means.kernel);
             let run = move || {
                 let proof = conformance::prove_thread(kernel);
                 own_proofs.tell(proof);
@@ -99,13 +95,12 @@ impl Workers {
 
 struct Worker {
     trainer: TaskTrainer,
-    kernel: Kernel,
+    means: TaskMeans,
     help: IdleWorkers,
     starts: Receiver<Start>,
     /// Disconnected when the node stops.
     stopped: Receiver<()>,
     driver: Arc<Driver>,
-    buffers: BufferPool,
     event_log: EventLog,
 }
 
@@ -128,7 +123,7 @@ impl Worker {
         let result = catch_unwind(AssertUnwindSafe(|| self.trainer.train(&start)));
         let result = result.unwrap_or_else(|_| {
             // A panic is a bug of ours; the memory for training may be half written.
-            self.trainer = TaskTrainer::new(self.kernel, self.help.helpers(), self.buffers.clone());
+            self.trainer = TaskTrainer::new(self.means.clone(), self.help.helpers());
             Err(refusal(ErrorCode::Internal, "training met a fault of the program's own"))
         });
         let Start { task, work, base, shards, .. } = start;

@@ -9,13 +9,15 @@ use std::time::Duration;
 use super::data::{Kept, objects_of, specification_bytes};
 use super::durable_rounds::DurableRounds;
 use super::handles::ClientKey;
-use super::journal::Restored;
+use super::journal::{JobMemory, Restored};
 use super::room::Room;
+use super::settings::Settings;
 use super::status::Open;
 use super::watcher::Watcher;
 use super::work::Weights;
 use crate::digest::Digest;
-use crate::job::{Failure, JobId, JobState, JobStatus, RoundSummary, Specification};
+use crate::job::memory::{CoordinatorMemory, in_mib};
+use crate::job::{FailReason, Failure, JobId, JobState, JobStatus, RoundSummary, Specification};
 use crate::model::{Network, Rows};
 use crate::net::{self, IpAddr};
 use crate::store::Store;
@@ -27,6 +29,8 @@ use crate::wire::{ErrorCode, MessageType, limits};
 pub(super) struct Job {
     pub(super) specification: Arc<Specification>,
     pub(super) network: Arc<Network>,
+    /// What it takes.
+    pub(super) memory: CoordinatorMemory,
     pub(super) watchers: Vec<Watcher>,
     /// Its objects, and their sizes.
     objects: HashMap<Digest, u64>,
@@ -59,6 +63,18 @@ pub(super) struct Job {
     pub(super) written: Option<Digest>,
     /// Why it is paused, if it is, and whether that is durable.
     pub(super) paused: Option<(Failure, bool)>,
+    /// It is in the journal and nothing of it is here.
+    pub(super) unread: Option<Unread>,
+    /// Whether it was validated since the start.
+    pub(super) is_validated: bool,
+}
+
+/// A job that was not read at the start.
+pub(super) struct Unread {
+    /// Because it would not have fitted; it goes on by itself once it does.
+    lacks_memory: bool,
+    /// It is being read now.
+    is_asked_for: bool,
 }
 
 /// Why a submission is turned away before the engine sees it.
@@ -73,6 +89,10 @@ pub(super) enum Refusal {
     TooMuchData { bytes: u64, allowed: u64 },
     /// Its data does not fit beside that of other jobs.
     NoRoom { bytes: u64, free: u64 },
+    /// It takes more memory than there may be, whatever else there is.
+    Memory { bytes: u64, allowed: u64 },
+    /// It does beside other jobs.
+    NoMemory { bytes: u64, free: u64 },
     /// Its merge needs all updates of a step at once, or the gradients of all its blocks, and there is no room for so many.
     Updates { bytes: u64, allowed: u64, of_blocks: bool },
     /// As many jobs wait for their data as may, and nobody has more of them than its client would have.
@@ -91,6 +111,8 @@ impl Refusal {
             Self::Object { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::TooMuchData { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::NoRoom { bytes, free } => (ErrorCode::Busy, true, bytes, free),
+            Self::Memory { bytes, allowed } => (ErrorCode::Memory, false, bytes, allowed),
+            Self::NoMemory { bytes, free } => (ErrorCode::Busy, true, bytes, free),
             Self::Updates { bytes, allowed, .. } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::Collecting { got } => (ErrorCode::Busy, true, got, limits::COLLECTING_JOBS_MAX as u64),
             Self::PlacesShare { got, allowed } | Self::BytesShare { got, allowed } => {
@@ -139,6 +161,19 @@ impl fmt::Display for Refusal {
                 "little room is left for data, and your address would have {got} bytes, while its share is {allowed}: try again \
                  when one of its jobs has ended"
             ),
+            Self::Memory { bytes, allowed } => write!(
+                f,
+                "the job takes {} of the coordinator's memory, and {} are allowed: take a smaller network, or start the \
+                 coordinator with more (--memory)",
+                in_mib(*bytes),
+                in_mib(*allowed)
+            ),
+            Self::NoMemory { bytes, free } => write!(
+                f,
+                "the job takes {} of the coordinator's memory, and {} are free until other jobs end: try again later",
+                in_mib(*bytes),
+                in_mib(*free)
+            ),
             Self::NoRoom { bytes, free } => {
                 write!(
                     f,
@@ -165,26 +200,22 @@ pub(super) struct Jobs {
     object_bytes_max: u64,
     /// Bytes that the updates of one step, or its blocks' gradients, may have where all of them are kept at once.
     updates_bytes_max: u64,
+    memory: JobMemory,
 }
 
 impl Jobs {
-    pub(super) fn new(
-        store: Arc<Store>,
-        room: Room,
-        store_bytes: u64,
-        object_bytes_max: u64,
-        updates_bytes_max: u64,
-    ) -> Jobs {
+    pub(super) fn new(store: Arc<Store>, room: Room, settings: &Settings) -> Jobs {
         Jobs {
             store,
-            store_bytes,
+            store_bytes: settings.data_bytes(),
             room,
             open: HashMap::new(),
             here: Kept::default(),
             complete: Kept::default(),
             kept: VecDeque::new(),
-            object_bytes_max,
-            updates_bytes_max,
+            object_bytes_max: settings.object_bytes,
+            updates_bytes_max: settings.round_bytes(),
+            memory: settings.job_memory(),
         }
     }
 
@@ -199,6 +230,72 @@ impl Jobs {
     /// Every job that has not ended.
     pub(super) fn each(&self) -> impl Iterator<Item = (JobId, &Job)> {
         self.open.iter().map(|(&id, job)| (id, job))
+    }
+
+    /// What those jobs take together: one at a time works, all others are kept.
+    fn taken(&self) -> CoordinatorMemory {
+        self.open.values().fold(CoordinatorMemory::default(), |taken, job| taken.beside(job.memory))
+    }
+
+    /// Whether there is memory for a job that takes so much beside those that are there; if not, how much it takes, and how much
+    /// there is. Jobs that were given up make room.
+    fn has_memory_for(&self, memory: CoordinatorMemory) -> Result<(), (u64, u64)> {
+        let taken = self.taken();
+        let free = self.memory.allowed_bytes.saturating_sub(taken.kept_bytes());
+        let needed = taken.beside(memory).bytes() - taken.kept_bytes();
+        if needed > free { Err((needed, free)) } else { Ok(()) }
+    }
+
+    /// Takes in a job from before the start that was not read, for this reason: of it nothing is here. One that waited to be
+    /// resumed already still does.
+    pub(super) fn restore_unread(&mut self, restored: Restored, reason: FailReason) -> FailReason {
+        let Restored { state, rounds, .. } = restored;
+        let lacks_memory = matches!(reason, FailReason::TooLarge { .. });
+        let waited = state.status.failure.filter(|_| lacks_memory && state.status.state == JobState::Paused);
+        let failure = waited.clone().unwrap_or_else(|| Failure::paused(&reason));
+        let lacks_memory = lacks_memory && waited.is_none();
+        let mut job = self.new_job(state.specification.clone(), state.status.submitted_ms, None);
+        job.objects.clear();
+        job.missing.clear();
+        job.is_written = true;
+        job.rounds.extend(&rounds);
+        job.written = state.progress.as_ref().map(|progress| progress.base);
+        job.memory = CoordinatorMemory::default();
+        job.unread = Some(Unread { lacks_memory, is_asked_for: false });
+        job.paused = Some((failure, true));
+        self.open.insert(state.status.job, job);
+        self.is_complete(state.status.job);
+        waited.map_or(reason, FailReason::Recorded)
+    }
+
+    /// Whether a job is not read, and may be now; then it counts as asked for. One that has not been read for want of memory
+    /// may be once there is enough.
+    pub(super) fn may_read(&mut self, id: JobId) -> bool {
+        let Some(job) = self.open.get(&id) else { return false };
+        let memory = CoordinatorMemory::of(&job.specification, self.memory.means);
+        let is_room = self.has_memory_for(memory).is_ok();
+        let Some(job) = self.open.get_mut(&id) else { return false };
+        let Some(unread) = job.unread.as_mut().filter(|unread| is_room && !unread.is_asked_for) else { return false };
+        unread.is_asked_for = true;
+        job.paused = None;
+        job.memory = memory;
+        true
+    }
+
+    /// Jobs that have not been read for want of memory, those that came first first.
+    pub(super) fn await_memory(&self) -> Vec<JobId> {
+        let lacks = |job: &Job| job.unread.as_ref().is_some_and(|unread| unread.lacks_memory && !unread.is_asked_for);
+        let mut waiting: Vec<_> =
+            self.open.iter().filter(|(_, job)| lacks(job)).map(|(&id, job)| (job.submitted_ms, id)).collect();
+        waiting.sort_unstable();
+        waiting.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Leaves a job that is about to run, or to end, the memory that it takes: what is kept for nobody goes.
+    pub(super) fn make_way(&self, running: Option<JobId>) {
+        let running = running.and_then(|job| self.open.get(&job));
+        let working_bytes = running.map_or(0, |job| job.memory.working_bytes);
+        self.store.limit(self.store_bytes.min(self.memory.allowed_bytes.saturating_sub(working_bytes)));
     }
 
     /// What is held of every job that has not ended, for the console.
@@ -239,9 +336,17 @@ impl Jobs {
             let of_blocks = specification.training.recipe.merges_gradients();
             return Err(Refusal::Updates { bytes, allowed: self.updates_bytes_max, of_blocks });
         }
+        let memory = CoordinatorMemory::of(specification, self.memory.means);
+        let allowed = self.memory.allowed_bytes;
+        if memory.bytes() > allowed {
+            return Err(Refusal::Memory { bytes: memory.bytes(), allowed });
+        }
         // A job that is known brings nothing new.
         if self.open.contains_key(&job) {
             return Ok(());
+        }
+        if let Err((bytes, free)) = self.has_memory_for(memory) {
+            return Err(Refusal::NoMemory { bytes, free });
         }
         // Of another, what is held for a job counts once. What is only on its way may be overtaken.
         let free = self.store_bytes.saturating_sub(self.complete.bytes);
@@ -261,9 +366,20 @@ impl Jobs {
         submitted_ms: u64,
         owner: Option<IpAddr>,
     ) -> &mut Job {
+        let job = self.new_job(specification, submitted_ms, owner);
+        self.make_room(&job);
+        self.open.entry(id).insert_entry(job).into_mut()
+    }
+
+    /// A job of which nothing is here yet.
+    fn new_job(&self, specification: Arc<Specification>, submitted_ms: u64, owner: Option<IpAddr>) -> Job {
         let objects = objects_of(&specification);
         let bytes = specification_bytes(&specification) + objects.values().sum::<u64>();
-        let job = Job {
+        let memory = CoordinatorMemory::of(&specification, self.memory.means);
+        Job {
+            memory,
+            unread: None,
+            is_validated: false,
             network: Arc::new(specification.training.network.clone()),
             specification,
             watchers: Vec::new(),
@@ -284,17 +400,18 @@ impl Jobs {
             goes_on: false,
             written: None,
             paused: None,
-        };
-        self.make_room(&job.objects);
-        self.open.entry(id).insert_entry(job).into_mut()
+        }
     }
 
-    /// Lets go of jobs that were given up, for as long as there is no room for these objects beside them.
-    fn make_room(&mut self, objects: &HashMap<Digest, u64>) {
+    /// Lets go of jobs that were given up, for as long as there is no room for this one beside them.
+    fn make_room(&mut self, new: &Job) {
         while !self.kept.is_empty() {
-            let jobs = self.open.values().chain(self.kept.iter().map(|(_, job)| job));
-            let held: HashMap<_, _> = jobs.flat_map(|job| &job.objects).chain(objects).collect();
-            if held.values().fold(0u64, |sum, &&bytes| sum.saturating_add(bytes)) <= self.store_bytes {
+            let jobs = self.open.values().chain(self.kept.iter().map(|(_, job)| job)).chain([new]);
+            let held: HashMap<_, _> = jobs.flat_map(|job| &job.objects).collect();
+            let kept = self.kept.iter().map(|(_, job)| CoordinatorMemory { working_bytes: 0, ..job.memory });
+            let taken = kept.fold(self.taken().beside(new.memory), CoordinatorMemory::beside);
+            let bytes = held.values().fold(0u64, |sum, &&bytes| sum.saturating_add(bytes));
+            if bytes <= self.store_bytes && taken.bytes() <= self.memory.allowed_bytes {
                 return;
             }
             if let Some((_, job)) = self.kept.pop_front() {
@@ -338,6 +455,7 @@ impl Jobs {
         let id = restored.state.job();
         let Some(place) = self.kept.iter().position(|(kept, _)| *kept == id) else { return self.restore(restored) };
         if let Some((_, mut job)) = self.kept.remove(place) {
+            self.make_room(&job);
             job.rounds = DurableRounds::default();
             job.rounds.extend(&restored.rounds);
             job.goes_on = true;
@@ -350,8 +468,13 @@ impl Jobs {
 
     /// Takes in a job from before the start, with its data.
     pub(super) fn restore(&mut self, restored: Restored) -> Result<(), String> {
-        let Restored { state, rounds, weights, objects } = restored;
+        let Restored { state, rounds, weights, objects, .. } = restored;
         let id = state.job();
+        // Some may watch a job that was not read at first.
+        let watchers = self.open.remove(&id).map_or(Vec::new(), |job| {
+            self.uncount(&job);
+            job.watchers
+        });
         for (digest, bytes) in objects {
             self.store.insert(digest, bytes);
             self.store.pin(&digest);
@@ -361,6 +484,7 @@ impl Jobs {
         let kept: Vec<(Digest, u64)> = job.objects().collect();
         job.is_written = true;
         job.goes_on = true;
+        job.watchers = watchers;
         job.rounds.extend(&rounds);
         job.written = state.progress.as_ref().map(|progress| progress.base);
         job.paused =

@@ -33,6 +33,7 @@ pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, diall
         doubts,
         workers: features.workers.unwrap_or(1),
         cache_bytes: features.cache_bytes,
+        memory_bytes: features.memory_bytes,
     };
     let key = LinkKey(NEXT.fetch_add(1, Ordering::Relaxed));
     let Dialling { store, transfers, events, .. } = dialling;

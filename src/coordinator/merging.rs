@@ -24,10 +24,11 @@ pub(super) struct Merging {
     steps: u64,
     outer: Outer,
     updates: Updates,
-    /// What they come to, where an outer optimiser takes it.
+    /// What updates come to, where an outer optimiser takes it.
     update: Vec<LittleEndianF32>,
-    /// Memory for a sum's object.
-    object: Vec<u8>,
+    /// Whether the next merge may be too much for the machine, and whether all are.
+    pub(super) is_next_heavy: bool,
+    pub(super) is_heavy: bool,
     /// The name of what the outer optimiser remembers at the next step's base, where somebody has found it out already.
     remembered: Option<Digest>,
 }
@@ -76,8 +77,6 @@ pub(super) enum FinishError {
     Lost(Vec<Lost>),
     /// There is nothing to merge, or nothing that could be weights comes of it.
     Merge(MergeError),
-    /// The gradients' sum is not what it must be.
-    Gradient(GradientSumError),
 }
 
 impl Merging {
@@ -101,7 +100,17 @@ impl Merging {
             Merge::Median => Updates::Median(Collected::new(storage.clone(), job), Median::default()),
         };
         let (steps, outer) = (specification.steps(), specification.outer);
-        Merging { kernel, network, steps, outer, updates, update: Vec::new(), object: Vec::new(), remembered: None }
+        Merging {
+            kernel,
+            network,
+            steps,
+            outer,
+            updates,
+            update: Vec::new(),
+            is_next_heavy: false,
+            is_heavy: false,
+            remembered: None,
+        }
     }
 
     pub(super) fn network(&self) -> &Network {
@@ -176,21 +185,30 @@ impl Merging {
             return self.updates.finish(values, take).map(|()| None);
         }
         let rate = self.outer.rate(step, self.steps);
-        self.update.clear();
-        self.update.resize(values.len(), [0; 4]);
         if let Updates::Gradients(gradients) = &mut self.updates {
             let rows = NonZeroU64::new(rows).ok_or(FinishError::Merge(MergeError::Empty))?;
-            gradients.finish(rows, &mut self.update)?;
-            let sum = &mut gradients.sum;
-            self.object = object::encode_sum(std::mem::take(&mut self.object), &self.network, sum);
+            let is_median = gradients.median.is_some();
+            if is_median {
+                self.update.clear();
+                self.update.resize(values.len(), [0; 4]);
+                gradients.median_of_blocks(rows, &mut self.update)?;
+            }
+            let Gradients { sum, reduction, .. } = gradients;
             let outer = self.remembered.take().unwrap_or_else(|| object::outer_digest(state));
-            let told = StepSum { digest: Digest::of(&self.object), loss: sum.loss(), outer };
+            let told = StepSum { digest: object::sum_digest(&self.network, sum), loss: sum.loss(), outer };
+            // Neither the sum's object nor its gradient is ever there as a whole: each would be as large as the weights or twice.
+            let read = |start: usize, out: &mut [LittleEndianF32]| sum.gradient_from(start, rows, *reduction, out);
+            let (kernel, outer) = (self.kernel, &self.outer);
+            match is_median {
+                true => state.step_by_gradient(kernel, outer, rate, &self.update, values, take),
+                false => state.step_by_parts(kernel, outer, rate, &read, values, take),
+            }
+            .map_err(FinishError::Merge)?;
             sum.reset(values.len());
-            state
-                .step_by_gradient(self.kernel, &self.outer, rate, &self.update, values, take)
-                .map_err(FinishError::Merge)?;
             return Ok(Some(told));
         }
+        self.update.clear();
+        self.update.resize(values.len(), [0; 4]);
         self.updates.finish(&mut self.update, &mut |_| ())?;
         state.step(self.kernel, &self.outer, rate, &self.update, values, take).map_err(FinishError::Merge)?;
         Ok(None)
@@ -224,13 +242,11 @@ impl Updates {
 }
 
 impl Gradients {
-    /// Writes the step's gradient, of so many rows. Where the gradient of a block is lost, nothing is there any more: it is in the
-    /// sum, too, and cannot be taken out.
-    fn finish(&mut self, rows: NonZeroU64, out: &mut [LittleEndianF32]) -> Result<(), FinishError> {
+    /// Writes the gradient of a step of so many rows, if it is the median of those of its blocks. Where the gradient of a block is
+    /// lost, nothing is there any more: it is in the sum, too, and cannot be taken out.
+    fn median_of_blocks(&mut self, rows: NonZeroU64, out: &mut [LittleEndianF32]) -> Result<(), FinishError> {
         let Gradients { sum, reduction, median } = self;
-        let Some(of_blocks) = median else {
-            return sum.gradient(rows, *reduction, out).map_err(FinishError::Gradient);
-        };
+        let Some(of_blocks) = median else { return Ok(()) };
         let BlockMedian { collected, median, .. } = &mut **of_blocks;
         let mut lost = read_all(collected, |reading| median.gradient(reading, rows, *reduction, out))?;
         if let Some(Lost { reason, .. }) = lost.first() {

@@ -71,7 +71,7 @@ use dialling::Dialling;
 use driver::{Driver, Handles};
 pub use error::StartError;
 use event::DriverEvent;
-use journal::{Directory, Keeping};
+use journal::{Directory, Keeping, Underway};
 pub use journal::{OnDiskError, OpenError};
 use listing::Listing;
 use room::Room;
@@ -125,8 +125,8 @@ impl Coordinator {
         proof: Digest,
     ) -> Result<Coordinator, StartError> {
         let identity = identity(settings, listener.address().port());
-        let store = Arc::new(Store::new(settings.store_bytes));
-        let data_room = Room::new(settings.store_bytes);
+        let store = Arc::new(Store::new(settings.data_bytes()));
+        let data_room = Room::new(settings.data_bytes());
         let (events, queue) = bounded(EVENTS_MAX);
         let (stop_pollers, stopped) = bounded(0);
         let mut threads = Vec::new();
@@ -137,10 +137,12 @@ impl Coordinator {
         let transfers = Transfers::new(settings.in_flight_bytes, move || drop(room.try_send(DriverEvent::Reservation)));
         let buffers = store.buffers().clone();
         let kernel = settings.kernel;
-        let merger = |storage| Merger::new(kernel, storage, buffers.clone(), transfers.clone());
+        let underway = Underway::new(directory.clone());
+        let merger = |storage| Merger::new(kernel, storage, buffers.clone(), transfers.clone(), underway.clone());
         let (small, large) = (merger(Storage::Memory), merger(updates));
         let (merging, merger) = workers::start_merging(&start, kernel, large, events.clone())?;
-        let (validating, validator) = workers::start_validating(&start, settings.kernel, events.clone())?;
+        let (validating, validator) =
+            workers::start_validating(&start, settings.kernel, underway.clone(), events.clone())?;
         threads.extend([merger, validator]);
         let port = Port {
             caps: Caps { greeted: settings.connections, ..Caps::default() },
@@ -162,8 +164,13 @@ impl Coordinator {
         threads.push(pollers::start_completion(&start, events.clone(), stopped.clone())?);
         // Without a journal there is nothing to read first.
         let recovering = Arc::new(AtomicBool::new(directory.is_some()));
-        let keeping =
-            Keeping { directory, on_disk_error: settings.on_disk_error, ended_bytes_max: settings.keep_bytes };
+        let keeping = Keeping {
+            directory,
+            on_disk_error: settings.on_disk_error,
+            ended_bytes_max: settings.keep_bytes,
+            memory: settings.job_memory(),
+            underway,
+        };
         let (journal, archive, writer) = journal::start(&start, keeping, store.clone(), events.clone())?;
         let (history, reader) = history::start(&start, archive.clone(), events.clone(), stopped)?;
         threads.push(reader);

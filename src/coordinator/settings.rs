@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::journal::OnDiskError;
-use crate::config::{Name, NodeAddress, NodesFile};
+use super::journal::{JobMemory, OnDiskError};
+use crate::config::{Name, NodeAddress, NodesFile, memory_budget};
 use crate::engine::{self, Policy};
+use crate::job::memory::CoordinatorMeans;
 use crate::model::Kernel;
 use crate::net::SocketAddr;
 use crate::wire::limits;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub nodes_file: Option<NodesFile>,
     /// How long each revival waits for a node.
     pub revival_waits: Vec<Duration>,
+    /// Memory for jobs, in bytes.
+    pub memory_bytes: u64,
     /// Bytes of jobs' data kept.
     pub store_bytes: u64,
     /// Machine code for merging and validation.
@@ -64,6 +67,18 @@ impl Settings {
         if self.state_dir.is_some() { ROUND_BYTES_ON_DISK } else { ROUND_BYTES_IN_MEMORY }
     }
 
+    /// Bytes that jobs' data may take together.
+    pub(super) fn data_bytes(&self) -> u64 {
+        self.store_bytes.min(self.memory_bytes)
+    }
+
+    /// Memory that jobs may take together, and what of these settings decides how much each takes.
+    pub(super) fn job_memory(&self) -> JobMemory {
+        let is_journaled = self.state_dir.is_some();
+        let means = CoordinatorMeans { in_flight_bytes: self.in_flight_bytes, is_journaled };
+        JobMemory { allowed_bytes: self.memory_bytes, means }
+    }
+
     /// The settings of a coordinator at this address with these nodes.
     pub fn new(listen: SocketAddr, policy: Policy, nodes: Vec<NodeAddress>) -> Settings {
         Settings {
@@ -72,6 +87,7 @@ impl Settings {
             nodes,
             nodes_file: None,
             revival_waits: engine::Settings::new(policy).revival_waits,
+            memory_bytes: memory_budget(None),
             store_bytes: 1 << 30,
             kernel: Kernel::best(),
             cluster: None,

@@ -18,8 +18,8 @@ pub(super) struct Weights {
 
 /// What the merging thread is to do.
 pub(super) enum MergeWork {
-    /// Make the weights that the next step begins with.
-    Prepare { job: JobId, specification: Arc<Specification>, start: Start },
+    /// Make the weights that the next step begins with, and room for what a job works with, which are so many bytes.
+    Prepare { job: JobId, specification: Arc<Specification>, start: Start, working_bytes: u64 },
     /// Take in a task's result of the right shape: an update, or the gradients' sum of so many blocks.
     Accumulate { job: JobId, step: u64, shard: u32, rows: u32, blocks: u32, update: Arc<UpdateBytes> },
     /// Turn the base into the new weights, of results of so many rows, and begin the next step. Nobody else holds the base, if it can be helped: then the
@@ -48,4 +48,10 @@ pub(super) struct Validating {
     /// Of the weights.
     pub(super) digest: Digest,
     pub(super) rows: Arc<Rows<'static>>,
+    /// Whether it may be too much for the machine, and is noted.
+    pub(super) is_heavy: bool,
 }
+
+/// A job that works with so much is noted with all that it does; of others the first time in a coordinator's life is enough, for
+/// later ones take no more.
+pub(super) const HEAVY_BYTES: u64 = 64 << 20;

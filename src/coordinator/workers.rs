@@ -13,12 +13,15 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::collected::Storage;
 use super::error::StartError;
 use super::event::DriverEvent;
+use super::journal::{HeavyStep, Underway};
 use super::merging::{AddError, FinishError, Merging};
 use super::threads::Threads;
 use super::transfers::Transfers;
-use super::work::{MergeWork, Start, Validating, Weights};
+use super::work::{HEAVY_BYTES, MergeWork, Start, Validating, Weights};
+use crate::config::can_be_had;
 use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
+use crate::job::memory::in_mib;
 use crate::job::{JobId, Specification};
 use crate::model::{self, Kernel, OuterState};
 use crate::store::BufferPool;
@@ -59,14 +62,22 @@ pub(super) struct Merger {
     /// Where memory comes from and goes.
     buffers: BufferPool,
     transfers: Transfers,
+    /// Where heavy steps are noted.
+    underway: Underway,
     /// What a job's outer optimiser remembers since its last step, until its name is known.
     unnamed: Option<(JobId, Arc<OuterState>)>,
 }
 
 impl Merger {
     /// Updates that must all be there are kept in this storage.
-    pub(super) fn new(kernel: Kernel, storage: Storage, buffers: BufferPool, transfers: Transfers) -> Merger {
-        Merger { kernel, rounds: HashMap::new(), storage, buffers, transfers, unnamed: None }
+    pub(super) fn new(
+        kernel: Kernel,
+        storage: Storage,
+        buffers: BufferPool,
+        transfers: Transfers,
+        underway: Underway,
+    ) -> Merger {
+        Merger { kernel, rounds: HashMap::new(), storage, buffers, transfers, underway, unnamed: None }
     }
 
     /// Finds out the name of what the outer optimiser remembers since the last step. For whoever has told of that step: the next
@@ -102,7 +113,16 @@ impl Merger {
     fn work(&mut self, order: MergeWork) -> Option<DriverEvent> {
         let failed = |job, reason: String| Some(DriverEvent::Event(Event::WorkFailed { job, reason }));
         match order {
-            MergeWork::Prepare { job, specification, start } => {
+            MergeWork::Prepare { job, specification, start, working_bytes } => {
+                let is_large = !is_small(&specification);
+                let _begun = is_large.then(|| self.underway.begin(job, HeavyStep::Prepare));
+                if !can_be_had(working_bytes) {
+                    let needed = in_mib(working_bytes);
+                    return failed(
+                        job,
+                        format!("this machine does not give the {needed} of memory that it works with"),
+                    );
+                }
                 let training = &specification.training;
                 let network = training.network.clone();
                 let first = |bytes: Arc<Vec<u8>>| Weights { digest: Digest::of(&bytes), bytes, outer: Arc::default() };
@@ -120,7 +140,10 @@ impl Merger {
                         Err(error) => return failed(job, format!("the weights to go on from: {error}")),
                     },
                 };
-                self.rounds.insert(job, Merging::new(self.kernel, job, &specification, &self.storage));
+                let mut merging = Merging::new(self.kernel, job, &specification, &self.storage);
+                merging.is_heavy = is_large && working_bytes >= HEAVY_BYTES;
+                merging.is_next_heavy = is_large;
+                self.rounds.insert(job, merging);
                 Some(DriverEvent::Prepared { job, weights })
             }
             MergeWork::Accumulate { job, step, shard, rows, blocks, update } => {
@@ -140,6 +163,8 @@ impl Merger {
                 // Its memory is the next one's.
                 self.name_remembered();
                 let merging = self.rounds.get_mut(&job)?;
+                let is_heavy = std::mem::replace(&mut merging.is_next_heavy, merging.is_heavy);
+                let _begun = is_heavy.then(|| self.underway.begin(job, HeavyStep::Merge(step)));
                 let kept = (!merging.can_take_base()).then(|| base.clone());
                 let Weights { bytes, outer, .. } = base;
                 // A link may still be sending it, or the last round's validation reading it.
@@ -166,7 +191,6 @@ impl Merger {
                     }
                     Err(FinishError::Lost(lost)) => Some(DriverEvent::UpdatesLost { job, step, lost, base: kept? }),
                     Err(FinishError::Merge(error)) => failed(job, error.to_string()),
-                    Err(FinishError::Gradient(error)) => failed(job, error.to_string()),
                 }
             }
             MergeWork::Release { .. } => None,
@@ -178,6 +202,7 @@ impl Merger {
 pub(super) fn start_validating(
     threads: &Threads,
     kernel: Kernel,
+    underway: Underway,
     events: Sender<DriverEvent>,
 ) -> Result<(Sender<Validating>, JoinHandle<()>), StartError> {
     let (orders, queue): (Sender<Validating>, Receiver<Validating>) = unbounded();
@@ -185,6 +210,7 @@ pub(super) fn start_validating(
         let mut last: Option<(JobId, Digest, model::Evaluation)> = None;
         for order in &queue {
             let (job, round) = (order.job, order.round);
+            let _begun = order.is_heavy.then(|| underway.begin(job, HeavyStep::Validate(round)));
             // A round that trains nothing ends with the weights that the one before it ended with.
             let known = last.filter(|(known, digest, _)| (*known, *digest) == (job, order.digest));
             let done = match known {
@@ -225,7 +251,7 @@ mod tests {
     fn a_job_that_goes_on_has_its_own_weights_to_the_bit_and_what_its_optimiser_remembers_at_them() {
         let transfers = Transfers::new(1, || {});
         let (kernel, storage, buffers) = (Kernel::best(), Storage::Memory, BufferPool::default());
-        let mut merger = Merger::new(kernel, storage, buffers, transfers);
+        let mut merger = Merger::new(kernel, storage, buffers, transfers, Underway::new(None));
         let network = Network::new(1, &[], 2).unwrap();
         let rows = RowsRef { rows: 2, digest: Digest([1; 32]) };
         let outer = Outer { optimiser: OuterOptimiser::Adam, ..Outer::AVERAGE };
@@ -247,7 +273,7 @@ mod tests {
         let own = Weights { digest: Digest::of(&bytes), bytes: bytes.clone(), outer: state.clone() };
         let mut prepare = |start| {
             let specification = specification.clone();
-            match merger.work(MergeWork::Prepare { job: JobId(1), specification, start }) {
+            match merger.work(MergeWork::Prepare { job: JobId(1), specification, start, working_bytes: 0 }) {
                 Some(DriverEvent::Prepared { weights, .. }) => weights,
                 _ => panic!("no weights"),
             }

@@ -100,6 +100,11 @@ pub enum Event {
         /// The job.
         job: JobId,
     },
+    /// The same of one that was restored without its data: it goes on once that has been read, which [`Event::DataReady`] says.
+    ReadRequested {
+        /// The job.
+        job: JobId,
+    },
     /// A job that was given up is to go on: its data is here again, and if it has made progress, the weights of that too.
     Reopened {
         /// The job.

@@ -8,6 +8,8 @@ use super::report::{NodeState, NodeStatus};
 use super::roster::{Availability, Roster};
 use super::speed::{Speed, Worker};
 use super::time::Time;
+use crate::job::TooSmall;
+use crate::job::memory::NodeMemory;
 
 /// Weight of the newest time in a node's running average.
 const NEWEST_WEIGHT: f64 = 0.3;
@@ -28,6 +30,8 @@ pub(super) struct Needs {
     pub(super) arithmetic: u16,
     /// Whether another will do.
     pub(super) allow_inexact: bool,
+    /// What its tasks take there.
+    pub(super) memory: NodeMemory,
 }
 
 /// A link to a node, and what is out over it.
@@ -122,6 +126,8 @@ pub(super) struct Node {
     /// The same told apart: what of it is the node's own account.
     speed: Option<Speed>,
     link: Option<Link>,
+    /// Its workers and their memory, as it told last, over a link that may have ended.
+    told: Option<(u32, Option<u64>)>,
     /// Where it is in the roster.
     place: Availability,
 }
@@ -203,7 +209,8 @@ pub(super) struct Fleet {
 
 impl Needs {
     fn are_met_by(self, link: &Link) -> bool {
-        self.allow_inexact || link.computes(self.arithmetic)
+        let has_memory = self.memory.fits(link.info.workers, link.info.memory_bytes);
+        (self.allow_inexact || link.computes(self.arithmetic)) && has_memory
     }
 }
 
@@ -225,6 +232,7 @@ impl Fleet {
             us_per_row: None,
             speed: None,
             link: None,
+            told: None,
             place: Availability::Away,
         };
         self.nodes.insert(key, node);
@@ -273,6 +281,7 @@ impl Fleet {
         let replaced = self.nodes[&key].link.as_ref().map(|old| old.key).and_then(|old| self.link_down(old));
         if let Some(node) = self.nodes.get_mut(&key) {
             node.name = Some(info.name.clone());
+            node.told = Some((info.workers, info.memory_bytes));
             node.link = Some(Link {
                 key: link,
                 assigned: BTreeSet::new(),
@@ -422,6 +431,35 @@ impl Fleet {
     /// Why the node of this link is not believed that it computes this arithmetic, if it says so and is not.
     pub(super) fn doubt(&self, link: LinkKey, arithmetic: u16) -> Option<Doubt> {
         self.link_of(self.node_of(link)?)?.doubt(arithmetic)
+    }
+
+    /// Whether there are nodes, and none of them has the memory that a job's tasks take, as far as each has told, now or over a
+    /// link that has ended: then the one that lacks least. One of which nothing is known may have it.
+    pub(super) fn lacks_memory(&self, needs: Needs) -> Option<TooSmall> {
+        self.closest(needs, |state| matches!(state, NodeState::Active | NodeState::Inactive))
+    }
+
+    /// The same of those that are active.
+    pub(super) fn active_lack_memory(&self, needs: Needs) -> Option<TooSmall> {
+        self.closest(needs, |state| state == NodeState::Active)
+    }
+
+    fn closest(&self, needs: Needs, counts: impl Fn(NodeState) -> bool) -> Option<TooSmall> {
+        let mut closest: Option<TooSmall> = None;
+        for node in self.nodes.values() {
+            if !counts(node.state()) {
+                continue;
+            }
+            let Some((workers, Some(allowed))) = node.told else { return None };
+            let needed = needs.memory.of_workers(workers);
+            if needed <= allowed {
+                return None;
+            }
+            if closest.as_ref().is_none_or(|closest| needed - allowed < closest.needed - closest.allowed) {
+                closest = Some(TooSmall { node: node.name().to_owned(), workers: workers.max(1), needed, allowed });
+            }
+        }
+        closest
     }
 
     /// The active nodes that are not believed so, by name.

@@ -166,7 +166,8 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
         Event::DataMissing { job, reason } => jobs.data_failed(job, FailReason::DataMissing { reason }, cx),
         Event::DataWrong { job, reason } => jobs.data_failed(job, FailReason::DataWrong { reason }, cx),
         Event::CancelRequested { job } => jobs.cancel_requested(job, cx),
-        Event::ResumeRequested { job } => jobs.resume_requested(job),
+        Event::ResumeRequested { job } => jobs.resume_requested(job, true),
+        Event::ReadRequested { job } => jobs.resume_requested(job, false),
         Event::Reopened { job, specification, progress } => jobs.reopened(job, specification, progress),
         Event::Restored { job, specification, semantic, progress, paused } => {
             jobs.restored(job, specification, semantic, progress, paused);

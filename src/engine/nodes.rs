@@ -20,6 +20,8 @@ pub struct NodeInfo {
     pub doubts: Vec<(u16, Doubt)>,
     /// Tasks that it trains at the same time; 0 counts as 1.
     pub workers: u32,
+    /// Memory that they may take together, where it says so.
+    pub memory_bytes: Option<u64>,
     /// Bytes of data that it keeps, as far as it says.
     pub cache_bytes: Option<u64>,
 }

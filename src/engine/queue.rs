@@ -142,19 +142,11 @@ impl Jobs {
         }
     }
 
-    /// A paused job goes on: behind those that wait already.
-    pub(super) fn resume_requested(&mut self, job: JobId) {
+    /// A paused job goes on: behind those that wait already, and not before its data is here.
+    pub(super) fn resume_requested(&mut self, job: JobId, has_data: bool) {
         let Some(place) = self.paused.iter().position(|paused| paused.job == job) else { return };
         let Paused { job, semantic, specification, progress, .. } = self.paused.remove(place);
-        self.enqueue(Queued {
-            job,
-            semantic,
-            specification,
-            has_data: true,
-            progress,
-            is_restored: false,
-            position_told: 0,
-        });
+        self.enqueue(Queued { job, semantic, specification, has_data, progress, is_restored: false, position_told: 0 });
     }
 
     /// A job that was given up goes on, with all that was kept of it: behind those that wait already.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::nodes::{Doubt, NodeKey};
 use crate::digest::Digest;
-use crate::job::{FailReason, JobId, JobState, Outcome, Place, RoundSummary};
+use crate::job::{FailReason, JobId, JobState, Outcome, Place, RoundSummary, TooSmall};
 
 /// Something happened to a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +71,8 @@ pub enum Notice {
         /// Those that say they do, and why they are not believed.
         doubted: Vec<(String, Doubt)>,
     },
+    /// Nodes are active, but none has the memory that the job's tasks take.
+    NoneHasMemory(TooSmall),
     /// Every inactive node is being dialled.
     Revival {
         /// Which revival this is, from 1.
@@ -177,6 +179,7 @@ impl fmt::Display for Notice {
                     more => write!(f, "; of {more} more, too"),
                 }
             }
+            Self::NoneHasMemory(too_small) => FailReason::NoNodeHasMemory(too_small.clone()).fmt(f),
             Self::Revival { number, of, wait } => {
                 write!(f, "revival {number} of {of}: dialling every node, waiting {:.1} s", wait.as_secs_f64())
             }

@@ -323,9 +323,10 @@ mod tests {
 
     use super::*;
     use crate::engine::nodes::{LinkKey, NodeInfo};
+    use crate::job::memory::NodeMemory;
 
     const NODES: u64 = 40;
-    const NEEDS: Needs = Needs { arithmetic: 1, allow_inexact: false };
+    const NEEDS: Needs = Needs { arithmetic: 1, allow_inexact: false, memory: NodeMemory::NONE };
 
     /// A node whose link bears its number joins; one in eight computes something else.
     fn join(fleet: &mut Fleet, number: u64, rng: &mut ChaCha8Rng) {
@@ -336,7 +337,14 @@ mod tests {
         fleet.link_up(
             node,
             LinkKey(number),
-            NodeInfo { name: number.to_string(), arithmetics, doubts: Vec::new(), workers, cache_bytes: None },
+            NodeInfo {
+                name: number.to_string(),
+                arithmetics,
+                doubts: Vec::new(),
+                workers,
+                cache_bytes: None,
+                memory_bytes: None,
+            },
         );
     }
 

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `id` | what jobs, tasks and attempts are called |
 //! | `specification` | what a job asks for, and its limits |
+//! | [`memory`] | how much memory a job takes |
 //! | `status` | how a job stands |
 //! | `task` | what a node makes of a task |
 //! | `round` | what came of a round, and how far the job is after it |
@@ -14,6 +15,7 @@
 
 mod id;
 mod ledger;
+pub mod memory;
 mod outcome;
 mod profile;
 mod round;
@@ -24,7 +26,7 @@ mod task;
 pub use crate::model::{BlockRange, GradientSteps, METRICS_MAX, Metric, Metrics, Quality};
 pub use id::{Attempt, JobId, NotAJobId, TaskId};
 pub use ledger::{EntryResult, LedgerEntry, MergedStep, MergedTask};
-pub use outcome::{FailKind, FailReason, Failure, NodeTasks, Outcome, Summary, fingerprint};
+pub use outcome::{FailKind, FailReason, Failure, NodeTasks, Outcome, Summary, TooSmall, fingerprint};
 pub use profile::Profile;
 pub use round::{Progress, Record, RoundSoFar, RoundSummary};
 pub use specification::{

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::memory::in_mib;
 use super::{Place, Profile};
 use crate::digest::Digest;
 use crate::model::Metrics;
@@ -78,6 +79,22 @@ pub enum FailReason {
         /// The arithmetic asked for.
         arithmetic: u16,
     },
+    /// Of none of the nodes the memory is enough; this one lacks least.
+    NoNodeHasMemory(TooSmall),
+    /// The coordinator's memory is not enough, by the estimate.
+    TooLarge {
+        /// Bytes that the job takes.
+        needed: u64,
+        /// Bytes that there may be.
+        allowed: u64,
+    },
+    /// The coordinator ended in the same step of the job, as often as it is tried.
+    Deadly {
+        /// What the step was.
+        step: String,
+        /// How often.
+        deaths: u32,
+    },
     /// A task failed on every node, or too often.
     TaskFailed {
         /// The task.
@@ -109,6 +126,19 @@ pub enum FailReason {
     },
     /// It failed before the coordinator was started; this is what was written down.
     Recorded(Failure),
+}
+
+/// A node whose memory is not enough for a job's tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooSmall {
+    /// Its name.
+    pub node: String,
+    /// Tasks that it does at a time.
+    pub workers: u32,
+    /// Bytes that they take.
+    pub needed: u64,
+    /// Bytes that they may take.
+    pub allowed: u64,
 }
 
 /// Why a job failed, was cancelled or is paused, as it is told and written down.
@@ -159,7 +189,11 @@ impl Failure {
 
     /// A job is paused for this reason.
     pub fn paused(reason: &FailReason) -> Failure {
-        let text = format!("{reason}. The job is paused until it is resumed");
+        let text = match reason {
+            // It goes on by itself.
+            FailReason::TooLarge { .. } => reason.to_string(),
+            reason => format!("{reason}. The job is paused until it is resumed"),
+        };
         Failure { kind: FailKind::Paused, text }
     }
 }
@@ -174,11 +208,11 @@ impl FailReason {
     /// What a program can make of it.
     pub fn kind(&self) -> FailKind {
         match self {
-            Self::NoNodes { .. } | Self::NoEligibleNode { .. } => FailKind::NoNodes,
+            Self::NoNodes { .. } | Self::NoEligibleNode { .. } | Self::NoNodeHasMemory(_) => FailKind::NoNodes,
             Self::TaskFailed { .. } | Self::AllSkipped { .. } => FailKind::TaskFailed,
             Self::DataMissing { .. } => FailKind::DataMissing,
             Self::DataWrong { .. } => FailKind::DataWrong,
-            Self::Work { .. } => FailKind::Internal,
+            Self::Work { .. } | Self::TooLarge { .. } | Self::Deadly { .. } => FailKind::Internal,
             Self::Recorded(failure) => failure.kind,
         }
     }
@@ -195,6 +229,27 @@ impl fmt::Display for FailReason {
             Self::NoEligibleNode { arithmetic } => write!(
                 f,
                 "nodes are active, but none computes arithmetic {arithmetic}: update the nodes, or allow inexact results"
+            ),
+            Self::NoNodeHasMemory(TooSmall { node, workers, needed, allowed }) => write!(
+                f,
+                "no node has the memory that the job's tasks take: node {node} comes closest, where {} need {}, and {} are \
+                 allowed; give a node more (--memory), let it do fewer tasks at a time (--workers), or take more shards, a smaller \
+                 batch or narrower layers",
+                if *workers == 1 { "they".to_owned() } else { format!("{workers} at a time") },
+                in_mib(*needed),
+                in_mib(*allowed)
+            ),
+            Self::TooLarge { needed, allowed } => write!(
+                f,
+                "the job waits for memory: it takes {} of the coordinator's, and {} are there for it; it goes on once other \
+                 jobs have ended, or the coordinator is started again with more (--memory)",
+                in_mib(*needed),
+                in_mib(*allowed)
+            ),
+            Self::Deadly { step, deaths } => write!(
+                f,
+                "the coordinator has ended {deaths} times in a row while {step}, most likely for want of memory: find out why \
+                 before the job is resumed"
             ),
             Self::TaskFailed { place, reason } => {
                 write!(f, "{place} failed on every node or too often: {reason}; everything is kept for a resumption")

@@ -30,6 +30,13 @@ impl Evaluation {
     }
 }
 
+/// Bytes that a fresh [`Evaluator`] takes for a model of this network on so many rows.
+pub fn evaluation_bytes(network: &Network, rows: u32) -> u64 {
+    let panels = panels_of((rows as usize).min(BLOCK_ROWS)) as u64;
+    let widths = network.layers().map(|layer| layer.outputs as u64).sum::<u64>() + u64::from(network.inputs());
+    panels * widths * size_of::<Lanes>() as u64
+}
+
 /// Judges a model by `rows`.
 pub fn evaluate(
     kernel: Kernel,

@@ -33,7 +33,7 @@ mod training;
 mod tree;
 mod vector;
 
-pub use evaluate::{Evaluation, Evaluator, Predictor, evaluate, predict};
+pub use evaluate::{Evaluation, Evaluator, Predictor, evaluate, evaluation_bytes, predict};
 pub use gradient_steps::{BlockRange, GradientSteps, StepBlocks, block_rows};
 pub use helpers::Helpers;
 pub use initialise::initialise;

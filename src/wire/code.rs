@@ -62,10 +62,11 @@ codes! {
     Conflict = 33 "CONFLICT" "A job of this id exists with another specification.";
     Training = 34 "TRAINING" "The task could not be trained.";
     Internal = 35 "INTERNAL" "The program has met a fault of its own.";
+    Memory = 36 "MEMORY" "The job or task takes more memory than is allowed here.";
     NoNodes = 40 "NO_NODES" "The job was given up: no node was active after every revival; it can be resumed.";
     TaskFailed = 41 "TASK_FAILED" "The job was given up: one of its tasks failed everywhere; it can be resumed.";
     JobData = 42 "JOB_DATA" "The job was given up: its data could not be had, or is not what it must be.";
-    Paused = 43 "PAUSED" "The job waits: no node was active after every revival; it can be resumed.";
+    Paused = 43 "PAUSED" "The job waits, for the reason that the sentence gives; it can be resumed.";
     UnknownJob = 44 "UNKNOWN_JOB" "No job of this id is known here.";
 }
 

@@ -150,7 +150,7 @@ impl World {
         let (name, arithmetics, workers) = (format!("n{node}"), vec![it.plan.arithmetic], it.plan.workers);
         // Of some jobs' data it keeps all, of some a part.
         let cache_bytes = [None, Some(16 << 20), Some(1 << 40)][self.rng.random_range(0..3)];
-        let info = NodeInfo { name, arithmetics, doubts: Vec::new(), workers, cache_bytes };
+        let info = NodeInfo { name, arithmetics, doubts: Vec::new(), workers, cache_bytes, memory_bytes: None };
         self.link_node(node, link);
         // Asked first: the question is on its way before the first task is.
         if let Some(job) = self.promises.jobs.running() {

@@ -21,7 +21,7 @@ const VERSION: &str = concat!("gradwire ", env!("CARGO_PKG_VERSION"));
 const POSITIONALS: [[&str; 2]; 2] =
     [["PORT", "Port to listen on; 0 takes any free one"], ["LOAD_PROBABILITY", "Probability of injected load, 0 to 1"]];
 /// What may be given: name, value, help.
-const OPTIONS: [[&str; 3]; 12] = [
+const OPTIONS: [[&str; 3]; 13] = [
     ["listen", "ADDRESS", "Address to listen on; 0.0.0.0 opens the node to the network [default: 127.0.0.1]"],
     [
         "load-delay",
@@ -35,7 +35,8 @@ const OPTIONS: [[&str; 3]; 12] = [
         "Machine code for the arithmetic: auto, avx512, avx2 or portable; the bits are the same \
         [default: auto]",
     ],
-    ["cache", "MIB", "Memory for data and results, in MiB [default: 256]"],
+    ["memory", "MIB", "Memory for tasks, data and results, in MiB [default: half of what the machine allows]"],
+    ["cache", "MIB", "Of this, for data and results, in MiB; at most half of it [default: 256]"],
     [
         "drain",
         "SECONDS",
@@ -126,6 +127,7 @@ fn set(node: &mut Settings, name: &str, text: &str) -> Result<(), String> {
         "load-delay" => node.load_delay = config::parse_seconds(text)?,
         "workers" => node.workers = config::parse_workers(text)?,
         "kernel" => node.kernel = text.parse().map_err(|error| <Kernel as FromStr>::Err::to_string(&error))?,
+        "memory" => node.memory_bytes = config::memory_budget(Some(config::parse_mib(text)?)),
         "cache" => node.cache_bytes = config::parse_mib(text)?,
         "drain" => node.drain_wait = config::parse_seconds(text)?,
         "orphan-lease" => node.orphan_lease = config::parse_seconds(text)?,
@@ -298,8 +300,9 @@ mod tests {
         let mut told = untold();
         for [name, _, help] in OPTIONS {
             let default = help.split_once("[default: ").map(|(_, default)| default.trim_end_matches(']'));
-            if let Some(default) = default.filter(|default| !["any", "none", "its address and port"].contains(default))
-            {
+            if let Some(default) = default.filter(|default| {
+                !["any", "none", "its address and port", "half of what the machine allows"].contains(default)
+            }) {
                 set(&mut told, name, default).unwrap();
                 assert_eq!(format!("{told:?}"), format!("{:?}", untold()), "--{name}");
             }

@@ -10,7 +10,7 @@ use crate::coordinator::history::History;
 use crate::coordinator::job_registry::Refusal;
 use crate::coordinator::journal::{Absent, JournalCommand};
 use crate::coordinator::watcher::Watcher;
-use crate::coordinator::work::{MergeWork, Start, Validating};
+use crate::coordinator::work::{HEAVY_BYTES, MergeWork, Start, Validating};
 use crate::coordinator::workers::is_small;
 use crate::digest::Digest;
 use crate::engine::{Admission, Event, JobProgress};
@@ -339,7 +339,10 @@ impl Driver {
         };
         if let Some(job) = self.jobs.get(id) {
             let specification = job.specification.clone();
-            self.merge(id, MergeWork::Prepare { job: id, specification, start });
+            let memory = job.memory;
+            let weights_bytes = if matches!(start, Start::Own(_)) { 0 } else { memory.weights_bytes };
+            let working_bytes = memory.working_bytes + weights_bytes;
+            self.merge(id, MergeWork::Prepare { job: id, specification, start, working_bytes });
         }
     }
 
@@ -367,9 +370,12 @@ impl Driver {
 
     pub(super) fn validate(&mut self, id: JobId, round: u32) {
         let Some(job) = self.jobs.get(id) else { return };
+        let is_first = !std::mem::replace(&mut job.is_validated, true);
+        let is_heavy = !is_small(&job.specification) && (is_first || job.memory.working_bytes >= HEAVY_BYTES);
         let (Some(rows), Some(base)) = (job.validation.clone(), &job.base) else { return };
         let (weights, digest) = (base.bytes.clone(), base.digest);
-        let order = Validating { job: id, round, specification: job.specification.clone(), weights, digest, rows };
+        let specification = job.specification.clone();
+        let order = Validating { job: id, round, specification, weights, digest, rows, is_heavy };
         let _ = self.validating.send(order);
     }
 }

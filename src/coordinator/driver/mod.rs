@@ -170,7 +170,7 @@ impl Driver {
             engine: Engine::new(engine_settings, net::random_u64()),
             policy: settings.policy,
             nodes: nodes.into_iter().map(|(key, address)| (key, KnownNode::new(address))).collect(),
-            jobs: Jobs::new(store, room, settings.store_bytes, settings.object_bytes, settings.round_bytes()),
+            jobs: Jobs::new(store, room, settings),
             running: None,
             ended: AllEnded::default(),
             keep_ended: settings.keep_ended,
@@ -425,10 +425,15 @@ impl Driver {
             Action::KeepWeights { job } => self.keep_weights(job),
             Action::Persist { job, record } => self.persist(job, record),
             Action::Report { job, event } => self.report(job, event),
-            Action::Suspend { job } => self.release_step(job),
+            Action::Suspend { job } => {
+                self.release_step(job);
+                self.jobs.make_way(self.running);
+            }
             Action::ReleaseJob { job } => {
                 self.let_go(job);
                 self.release_step(job);
+                self.jobs.make_way(self.running);
+                self.read_what_fits();
             }
             Action::Forget { job } => {
                 self.ended.forget(job);

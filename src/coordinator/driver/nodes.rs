@@ -106,6 +106,7 @@ impl Driver {
     /// A job takes its turn. Nodes may hold results of it if it has had one before.
     pub(super) fn job_runs(&mut self, job: JobId) {
         self.running = Some(job);
+        self.jobs.make_way(self.running);
         if self.jobs.get(job).is_some_and(|open| open.goes_on) {
             self.links.keys().for_each(|&link| self.ask_for_results(link, job));
         }

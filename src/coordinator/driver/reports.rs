@@ -149,6 +149,7 @@ impl Driver {
                 }
                 self.restore(restored);
             }
+            JournalEvent::Read { job, read } => self.job_read(job, read),
             JournalEvent::Recalled { job, recalled } => self.recalled(job, recalled),
             JournalEvent::Durable { job, rounds, state } => self.durable(job, rounds, state),
             JournalEvent::TooMuch { job } => {
@@ -231,6 +232,14 @@ impl Driver {
                 self.tell(Event::RestoredEnded { job: id, semantic, outcome });
                 continue;
             }
+            if let Some(reason) = job.unread.clone() {
+                log::warn!("job {id} waits: {reason}");
+                let (specification, progress) = (state.specification.clone(), state.progress.clone().map(Box::new));
+                let paused = Some(self.jobs.restore_unread(job, reason));
+                open += 1;
+                self.tell(Event::Restored { job: id, specification, semantic, progress, paused });
+                continue;
+            }
             let (specification, progress) = (state.specification.clone(), state.progress.clone().map(Box::new));
             let paused = state.status.failure.clone().map(FailReason::Recorded);
             if let Err(why) = self.jobs.restore(job) {
@@ -273,9 +282,11 @@ fn notice(kind: NoticeKind, text: String) -> message::Notice {
 fn kind_of(notice: &Notice) -> NoticeKind {
     match notice {
         Notice::NodeLost { .. } | Notice::NodeJoined { .. } | Notice::NodeDoubted { .. } => NoticeKind::Membership,
-        Notice::NoNodes | Notice::NoNodesYet { .. } | Notice::NoneEligible { .. } | Notice::Revival { .. } => {
-            NoticeKind::Revival
-        }
+        Notice::NoNodes
+        | Notice::NoNodesYet { .. }
+        | Notice::NoneEligible { .. }
+        | Notice::NoneHasMemory(_)
+        | Notice::Revival { .. } => NoticeKind::Revival,
         Notice::TaskSkipped { .. } => NoticeKind::Skipped,
         Notice::Quarantined { .. }
         | Notice::DigestMismatch { .. }

@@ -1,10 +1,10 @@
-//! What the driver does with jobs that are wanted again: one that is paused goes on with what it has, one that was given up
-//! with what is kept of it, which the journal reads back. Decides nothing.
+//! What the driver does with jobs that are wanted again: one that is paused goes on with what it has, one that was left unread at
+//! the start or given up with what is kept of it, which the journal reads back. Decides nothing.
 
 use super::Driver;
 use crate::coordinator::handles::Client;
 use crate::coordinator::job_registry::Refusal;
-use crate::coordinator::journal::{JournalCommand, Recalled};
+use crate::coordinator::journal::{JournalCommand, Recalled, Restored};
 use crate::engine::Event;
 use crate::job::JobId;
 use crate::net::IpAddr;
@@ -14,7 +14,9 @@ use crate::wire::{ErrorCode, MessageType};
 impl Driver {
     /// A client wants a job to go on. It is answered with how the job stands then, which may be as before.
     pub(super) fn resume(&mut self, client: &Client, request: u32, job: JobId) {
-        if let Some(open) = self.jobs.get(job)
+        if self.jobs.get(job).is_some_and(|open| open.unread.is_some()) {
+            self.read(job);
+        } else if let Some(open) = self.jobs.get(job)
             && open.paused.take().is_some()
         {
             open.goes_on = true;
@@ -38,6 +40,44 @@ impl Driver {
             return;
         }
         self.list(client, request, Some(job));
+    }
+
+    /// Has a job read that was left unread, if that may be now. It goes on once it is here.
+    fn read(&mut self, job: JobId) {
+        if self.jobs.may_read(job) {
+            log::info!("job {job} is resumed");
+            self.event_log.say("job", job, || "is resumed");
+            self.write(JournalCommand::Read { job });
+            self.tell(Event::ReadRequested { job });
+        }
+    }
+
+    /// Has those jobs read that wait for memory and for which there is some now.
+    pub(super) fn read_what_fits(&mut self) {
+        for job in self.jobs.await_memory() {
+            self.read(job);
+        }
+    }
+
+    /// A job that was left unread is here now, or cannot be read.
+    pub(super) fn job_read(&mut self, job: JobId, read: Result<Box<Restored>, String>) {
+        if self.jobs.get(job).is_none_or(|open| open.unread.is_none()) {
+            // It was cancelled meanwhile.
+            return;
+        }
+        match read.and_then(|restored| self.jobs.restore(*restored)) {
+            Ok(()) => {
+                if let Some(open) = self.jobs.get(job) {
+                    open.paused = None;
+                }
+                self.write(JournalCommand::Resume { job });
+                self.tell(Event::DataReady { job });
+            }
+            Err(why) => {
+                log::error!("job {job} cannot go on: {why}");
+                self.tell(Event::CancelRequested { job });
+            }
+        }
     }
 
     /// What is kept of a job is here, or cannot be had: whoever wants it to go on is answered.

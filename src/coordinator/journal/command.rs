@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::directory::Directory;
 use super::job_writer::JobWriter;
 use super::state::StoredState;
+use super::underway::Underway;
 use crate::coordinator::lived::LivedRecord;
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
-use crate::job::{Failure, JobId, JobState, JobStatus, Record, RoundSummary, Specification, Summary};
+use crate::job::memory::CoordinatorMeans;
+use crate::job::{FailReason, Failure, JobId, JobState, JobStatus, Record, RoundSummary, Specification, Summary};
 
 /// What happens when the journal cannot be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub(in super::super) enum JournalCommand {
     Pause { job: JobId, failure: Failure },
     /// It is queued again.
     Resume { job: JobId },
+    /// It was left unread at the start, and is to be read now.
+    Read { job: JobId },
     /// It has ended; if it is done, with this. Coordinators had run for so long over the journal.
     End { status: JobStatus, summary: Option<Box<Summary>>, lived_ms: u64 },
     /// No order: what is kept of it, which has ended, is wanted ([`JournalEvent::Recalled`]).
@@ -60,6 +64,8 @@ pub(in super::super) enum JournalCommand {
 pub(in super::super) enum JournalEvent {
     /// It has been read. Nothing is written before that.
     Recovered { restored: Vec<Restored>, lived: LivedRecord },
+    /// A job that was to be read; or why it cannot be.
+    Read { job: JobId, read: Result<Box<Restored>, String> },
     /// What is kept of a job that has ended, or a sentence that says why it cannot go on.
     Recalled { job: JobId, recalled: Result<Box<Recalled>, String> },
     /// A job is written up to this round, and its end, if it has one.
@@ -77,6 +83,15 @@ pub(in super::super) struct Keeping {
     pub(in super::super) on_disk_error: OnDiskError,
     /// Bytes that jobs may take there once they have ended.
     pub(in super::super) ended_bytes_max: u64,
+    pub(in super::super) memory: JobMemory,
+    pub(in super::super) underway: Underway,
+}
+
+/// Memory that jobs may take together, in bytes, and what decides how much each takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct JobMemory {
+    pub(in super::super) allowed_bytes: u64,
+    pub(in super::super) means: CoordinatorMeans,
 }
 
 /// Data of jobs, by digest.
@@ -96,6 +111,8 @@ pub(in super::super) struct Restored {
     pub(in super::super) rounds: Vec<RoundSummary>,
     pub(in super::super) weights: Option<Weights>,
     pub(in super::super) objects: Objects,
+    /// Why it has not ended and yet nothing of this but its rounds was read.
+    pub(in super::super) unread: Option<FailReason>,
 }
 
 impl fmt::Display for OnDiskError {

@@ -9,6 +9,7 @@
 //! DIR/jobs/<id>/state-0, -1    two generations of a job's state
 //! DIR/jobs/<id>/ledger         the ledger's blocks that are no longer in the state
 //! DIR/jobs/<id>/weights/…      weights of rounds, kept as long as there is room
+//! DIR/jobs/<id>/underway       heavy steps that are being taken
 //! DIR/damaged/<id>-<n>         jobs that could not be read back
 //! ```
 //!
@@ -31,6 +32,8 @@ use crate::job::JobId;
 const FORMAT: &str = "gradwire journal 6\n";
 /// The file that says for how long coordinators have run over the journal.
 const LIVED: &str = "lived";
+/// Bytes of the digest at the end of a state.
+pub(super) const TRAILER_BYTES: usize = 32;
 /// The end of the name of a file that is not whole.
 const PART: &str = "part";
 /// The end of the name of a job's directory that is being removed.
@@ -192,6 +195,43 @@ impl Directory {
     /// What is there of this generation of a job's state.
     pub(crate) fn read_state(&self, job: JobId, generation: u8) -> Generation {
         self.read_if_there(&self.state(job, generation)).transpose()
+    }
+
+    /// The head of this generation of a job's state, and what stands behind it and at the file's end; none where they cannot be
+    /// had, for whatever reason.
+    pub(crate) fn read_state_head(&self, job: JobId, generation: u8) -> Option<Vec<u8>> {
+        let file = self.disk.open(&self.state(job, generation)).ok()?;
+        let file_bytes = file.size().ok()?;
+        let mut start = [0; 12];
+        file.read_exact_at(&mut start, 0).ok()?;
+        let head_bytes = u64::from(u32::from_le_bytes([start[8], start[9], start[10], start[11]]));
+        let trailer_at = file_bytes.checked_sub(TRAILER_BYTES as u64)?;
+        if head_bytes > trailer_at {
+            return None;
+        }
+        let mut bytes = vec![0; head_bytes as usize + TRAILER_BYTES];
+        let (head, trailer) = bytes.split_at_mut(head_bytes as usize);
+        file.read_exact_at(head, 0).ok()?;
+        file.read_exact_at(trailer, trailer_at).ok()?;
+        Some(bytes)
+    }
+
+    /// What is noted of a job's heavy steps; none where there is no such file.
+    pub(crate) fn read_underway(&self, job: JobId) -> Result<Option<String>, DiskError> {
+        let bytes = self.read_if_there(&self.underway(job))?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Notes that instead. Not synced: it is to survive this process, and no more.
+    pub(crate) fn write_underway(&self, job: JobId, text: &str) -> Result<(), DiskError> {
+        let path = self.underway(job);
+        if text.is_empty() {
+            return self.remove_if_there(&path);
+        }
+        let part = part_of(&path);
+        let file = self.disk.create(&part).map_err(at(Doing::Open, &part))?;
+        file.write_all_at(text.as_bytes(), 0).map_err(at(Doing::Write, &part))?;
+        self.disk.rename(&part, &path).map_err(at(Doing::Rename, &path))
     }
 
     /// Cuts the job's ledger off at an offset, writes there, and waits until it is on the disk.
@@ -383,6 +423,10 @@ impl Directory {
 
     fn state(&self, job: JobId, generation: u8) -> PathBuf {
         self.job(job).join(format!("state-{generation}"))
+    }
+
+    fn underway(&self, job: JobId) -> PathBuf {
+        self.job(job).join("underway")
     }
 
     fn ledger(&self, job: JobId) -> PathBuf {

@@ -12,6 +12,7 @@
 //! | `ledger` | the layout of the ledger's blocks |
 //! | `job_writer` | a job that is being written |
 //! | `retention` | what is kept, in bytes, and what goes first |
+//! | `underway` | what is being done that may be too much for the machine |
 //! | `command` | what it is told and what it tells |
 //! | `writer` | its thread |
 //! | `archive` | what is read while the journal is being written |
@@ -33,12 +34,14 @@ mod shelved;
 mod state;
 #[cfg(test)]
 mod tests;
+mod underway;
 mod writer;
 
 pub(super) use archive::{Archive, Bookmark};
 pub use command::OnDiskError;
-pub(super) use command::{JournalCommand, JournalEvent, Keeping, Recalled, Restored};
+pub(super) use command::{JobMemory, JournalCommand, JournalEvent, Keeping, Recalled, Restored};
 pub(super) use directory::Directory;
 pub use directory::OpenError;
 pub(super) use shelved::Absent;
+pub(super) use underway::{HeavyStep, Underway};
 pub(super) use writer::start;

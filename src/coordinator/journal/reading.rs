@@ -31,6 +31,7 @@ pub(super) struct Whole {
 }
 
 /// Why a job is not restored.
+#[derive(Debug)]
 pub(super) enum Unread {
     /// What is there is not what was written.
     Damaged(String),
@@ -92,6 +93,14 @@ pub(super) fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>,
     }
 }
 
+/// The newest state of a job by its head, without a look at its weights; none where it cannot be read so. It says what the job is,
+/// and no more: whoever goes on from it reads it whole.
+pub(super) fn peek(directory: &Directory, job: JobId) -> Option<StoredState> {
+    let heads = [0, 1].into_iter().filter_map(|generation| directory.read_state_head(job, generation));
+    let states = heads.filter_map(|head| StoredState::peek(&head));
+    states.filter(|state| state.job() == job).max_by_key(|state| state.sequence)
+}
+
 fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<Result<Whole, Unread>> {
     let bytes = match directory.read_state(job, generation)? {
         Ok(bytes) => bytes,
@@ -128,7 +137,10 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
 
 /// How many rounds are in a state's ledger, if all of it is right; what is told of them, if the job may go on; and where the
 /// blocks in its file begin.
-fn rounds(directory: &Directory, state: &StoredState) -> Result<(u64, Vec<RoundSummary>, Vec<Start>), Unread> {
+pub(super) fn rounds(
+    directory: &Directory,
+    state: &StoredState,
+) -> Result<(u64, Vec<RoundSummary>, Vec<Start>), Unread> {
     let job = state.job();
     let Extent { bytes, seal } = state.ledger;
     let (file, file_bytes) = directory.open_ledger(job)?;

@@ -26,7 +26,7 @@ impl Writer {
             None => {
                 let state = self.writers.get(&job).map(|writer| writer.state.clone());
                 let rounds = self.archive.rounds(job).unwrap_or_default();
-                let restored = |state| Restored { state, rounds, weights: None, objects: Vec::new() };
+                let restored = |state| Restored { state, rounds, weights: None, objects: Vec::new(), unread: None };
                 let unknown = || format!("job {job} cannot go on: nothing of it is kept; submit it again");
                 state.map(|state| Recalled { restored: restored(state), writer: None }).ok_or_else(unknown)
             }
@@ -46,7 +46,7 @@ impl Writer {
         writer.resume(starts);
         let kept = directory.kept_weights(job).unwrap_or_default();
         writer.kept_bytes = kept.iter().filter_map(|digest| directory.weights_bytes(job, digest)).sum();
-        let restored = Restored { state, rounds, weights, objects };
+        let restored = Restored { state, rounds, weights, objects, unread: None };
         Ok(Recalled { restored, writer: Some(Box::new(writer)) })
     }
 

@@ -4,13 +4,16 @@
 use super::command::Restored;
 use super::directory::Directory;
 use super::job_writer::JobWriter;
-use super::reading::{Unread, Whole, newest};
+use super::reading::{self, Unread, Whole, newest};
 use super::recall::read_objects;
+use super::state::StoredState;
+use super::underway::{Deadly, HeavyStep};
 use super::writer::Writer;
 use crate::coordinator::data::objects_of;
 use crate::coordinator::lived::LivedRecord;
 use crate::disk::{DiskError, Doing};
-use crate::job::JobId;
+use crate::job::memory::CoordinatorMemory;
+use crate::job::{FailReason, JobId};
 use crate::model::ARITHMETIC;
 
 impl Writer {
@@ -18,7 +21,25 @@ impl Writer {
     pub(super) fn recover(&mut self) -> Result<Vec<Restored>, DiskError> {
         let Some(directory) = self.directory.clone() else { return Ok(Vec::new()) };
         let mut restored = Vec::new();
-        for job in directory.jobs()? {
+        let peeked = directory.jobs()?.into_iter().map(|job| (reading::peek(&directory, job), job));
+        let mut jobs: Vec<(Option<StoredState>, JobId)> = peeked.collect();
+        // Those that came first have the memory first.
+        jobs.sort_by_key(|(state, _)| state.as_ref().map(|state| state.submitted_as));
+        for (peeked, job) in jobs {
+            let is_open = |state: &StoredState| {
+                state.status.ended_ms == 0 && state.specification.training.arithmetic == ARITHMETIC
+            };
+            let open = peeked.filter(is_open);
+            // Of a job that has ended nobody needs anything so badly.
+            let is_noted = open.is_some();
+            if let Some(state) = open
+                && let Some(reason) = self.unread_for(job, &state)
+                && let Some(left) = self.leave_unread(&directory, job, state, reason)
+            {
+                restored.push(left);
+                continue;
+            }
+            let _begun = is_noted.then(|| self.underway.begin(job, HeavyStep::Read));
             match self.read_job(&directory, job) {
                 Ok(read) => restored.extend(read),
                 Err(Unread::Damaged(why)) => {
@@ -80,6 +101,53 @@ impl Writer {
         self.archive.leave_unread(job, text);
     }
 
+    /// Why a job that has not ended is better not read, if it is. One that is has its memory from here on.
+    fn unread_for(&mut self, job: JobId, state: &StoredState) -> Option<FailReason> {
+        if let Some(Deadly { step, deaths }) = self.underway.read_back(job) {
+            return Some(FailReason::Deadly { step: step.to_string(), deaths });
+        }
+        let own = CoordinatorMemory::of(&state.specification, self.memory.means);
+        let together = self.taken.beside(own);
+        let (needed, allowed) = (together.bytes(), self.memory.allowed_bytes);
+        if needed > allowed {
+            return Some(FailReason::TooLarge {
+                needed: own.bytes(),
+                allowed: allowed.saturating_sub(self.taken.kept_bytes()),
+            });
+        }
+        self.taken = together;
+        None
+    }
+
+    /// What is told of a job that is not read: its rounds, for its ledger can be read without much memory. Nothing of it is
+    /// touched, but that it may be cancelled.
+    fn leave_unread(
+        &mut self,
+        directory: &Directory,
+        job: JobId,
+        state: StoredState,
+        reason: FailReason,
+    ) -> Option<Restored> {
+        let (_, rounds, starts) = reading::rounds(directory, &state).ok()?;
+        // What is told of it from now on is to be there after a power cut, too. Where that fails, reading it says so.
+        directory.sync_job(job).ok()?;
+        let mut writer = JobWriter::new(state.clone(), None);
+        writer.resume(starts);
+        self.archive.shelve(job, writer.shelved());
+        self.writers.insert(job, writer);
+        self.retention.begin(job, objects_of(&state.specification));
+        Some(Restored { state, rounds, weights: None, objects: Vec::new(), unread: Some(reason) })
+    }
+
+    /// Reads a job that was left unread: whatever killed the coordinators before is tried again.
+    pub(super) fn read_now(&mut self, job: JobId) -> Result<Box<Restored>, Unread> {
+        let gone = || Unread::Damaged("it is not there any more".to_owned());
+        let directory = self.directory.clone().ok_or_else(gone)?;
+        self.underway.try_again(job);
+        let _begun = self.underway.begin(job, HeavyStep::Read);
+        self.read_job(&directory, job)?.map(Box::new).ok_or_else(gone)
+    }
+
     fn read_job(&mut self, directory: &Directory, job: JobId) -> Result<Option<Restored>, Unread> {
         let Some(whole) = newest(directory, job)? else {
             // It was killed before anything of it was durable.
@@ -115,13 +183,13 @@ impl Writer {
             self.archive.unshelve(job, base);
             let bytes = 2 * state_bytes + state.ledger.bytes + kept_bytes;
             self.retention.end(job, state.lived_ms, bytes);
-            return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, objects }));
+            return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, objects, unread: None }));
         }
         let mut writer = JobWriter::new(state.clone(), weights.clone());
         writer.resume(starts);
         writer.kept_bytes = kept_bytes;
         self.archive.shelve(job, writer.shelved());
         self.writers.insert(job, writer);
-        Ok(Some(Restored { state, rounds, weights, objects }))
+        Ok(Some(Restored { state, rounds, weights, objects, unread: None }))
     }
 }

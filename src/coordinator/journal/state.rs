@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::directory::TRAILER_BYTES;
 use super::ledger::{Extent, part, payload, read_part, read_round, round_to};
 use crate::coordinator::answers;
 use crate::coordinator::work::Weights;
@@ -20,8 +21,6 @@ use crate::wire::{MalformedPayload, Message, MessageType, Reader};
 const MAGIC: &[u8; 8] = b"GWSTATE6";
 /// The digest of what an outer optimiser remembers that remembers nothing.
 const NO_OUTER: Digest = Digest([0; 32]);
-/// Bytes of the digest at its end.
-const TRAILER_BYTES: usize = 32;
 
 /// A job's state, but for its weights and what its outer optimiser remembers.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,11 +177,7 @@ impl StoredState {
         let head_bytes = u32::from_le_bytes([start[8], start[9], start[10], start[11]]) as usize;
         let Some((rest, trailer)) = bytes.split_last_chunk::<TRAILER_BYTES>() else { return Err(short()) };
         let Some((head, behind)) = rest.split_at_checked(head_bytes.max(12)) else { return Err(short()) };
-        if Digest::of(head).0 != *trailer {
-            return Err(StateError::Trailer);
-        }
-        let mut reader = Reader::new("the state", &head[12..]);
-        let state = StoredState::read(&mut reader)?;
+        let (state, mut reader) = StoredState::decode_head(head, trailer)?;
         let (weights_bytes, updates, outer_bytes) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let outer_digest = reader.digest()?;
         reader.end()?;
@@ -205,6 +200,24 @@ impl StoredState {
         let due = if can_be_fewer { 0..=most } else { most..=most };
         let outer = OuterState::restored(outer, training.network.parameters(), due, updates, vectors)?;
         Ok(Decoded { state, weights: head.len()..head.len() + weights.len(), outer })
+    }
+
+    /// The state in a file's head and trailer alone, without a look at its weights.
+    pub(crate) fn peek(bytes: &[u8]) -> Option<StoredState> {
+        let (head, trailer) = bytes.split_last_chunk::<TRAILER_BYTES>()?;
+        Some(StoredState::decode_head(head, trailer).ok()?.0)
+    }
+
+    fn decode_head<'a>(head: &'a [u8], trailer: &[u8; TRAILER_BYTES]) -> Result<(StoredState, Reader<'a>), StateError> {
+        if !head.starts_with(MAGIC) {
+            return Err(StateError::Magic);
+        }
+        if Digest::of(head).0 != *trailer {
+            return Err(StateError::Trailer);
+        }
+        let mut reader = Reader::new("the state", head.get(12..).unwrap_or_default());
+        let state = StoredState::read(&mut reader)?;
+        Ok((state, reader))
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<StoredState, StateError> {

@@ -5,6 +5,7 @@ mod damage;
 mod heard;
 mod job_writer;
 mod lives;
+mod memory;
 mod orders;
 mod pages;
 mod power_cuts;
@@ -20,17 +21,19 @@ use crossbeam_channel::{Receiver, unbounded};
 use tempfile::TempDir;
 
 use super::archive::Archive;
-use super::command::{JournalCommand, JournalEvent, Keeping, OnDiskError, Restored};
+use super::command::{JobMemory, JournalCommand, JournalEvent, Keeping, OnDiskError, Restored};
 use super::directory::{Directory, OpenError};
 use super::ledger::{self, Extent};
 use super::shelved::Absent;
 use super::state::StoredState;
+use super::underway::Underway;
 use super::writer::{KEPT_WEIGHTS_BYTES_MAX, TAIL_BYTES_MAX, Writer};
 use crate::coordinator::data::objects_of;
 use crate::coordinator::event::DriverEvent;
 use crate::coordinator::threads::{FatalError, Threads};
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
+use crate::job::memory::CoordinatorMeans;
 use crate::job::{
     EntryResult, FailKind, Failure, JobId, JobState, JobStatus, LedgerEntry, MergedTask, Metric, Metrics, NodeTasks,
     Operation, Profile, Progress, Record, RoundSoFar, RoundSummary, RowsRef, Specification,
@@ -61,8 +64,16 @@ impl Harness {
         let (inputs, told) = unbounded();
         let (threads, failed) = Threads::new();
         let archive = Arc::new(Archive::new(Some(directory.clone())));
-        let keeping =
-            Keeping { directory: Some(directory), on_disk_error: OnDiskError::Stop, ended_bytes_max: u64::MAX };
+        let keeping = Keeping {
+            underway: Underway::new(Some(directory.clone())),
+            directory: Some(directory),
+            on_disk_error: OnDiskError::Stop,
+            ended_bytes_max: u64::MAX,
+            memory: JobMemory {
+                allowed_bytes: u64::MAX,
+                means: CoordinatorMeans { in_flight_bytes: 0, is_journaled: true },
+            },
+        };
         let mut writer = Writer::new(keeping, store.clone(), inputs, threads, archive);
         // Small: the ledger's own file is in use from the second round on.
         writer.tail_bytes_max = 600;

@@ -10,17 +10,20 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::archive::Archive;
-use super::command::{JournalCommand, JournalEvent, Keeping, OnDiskError};
+use super::command::{JobMemory, JournalCommand, JournalEvent, Keeping, OnDiskError};
 use super::directory::Directory;
 use super::job_writer::JobWriter;
 use super::ledger::Extent;
+use super::reading::Unread;
 use super::retention::Retention;
 use super::state::{self, StoredState};
+use super::underway::Underway;
 use crate::coordinator::data::objects_of;
 use crate::coordinator::event::DriverEvent;
 use crate::coordinator::threads::{FatalError, Threads};
 use crate::digest::Digest;
 use crate::disk::{DiskError, Doing};
+use crate::job::memory::CoordinatorMemory;
 use crate::job::{JobId, JobState, JobStatus, Specification};
 use crate::store::Store;
 use crate::wire::object;
@@ -52,6 +55,10 @@ pub(super) struct Writer {
     pub(super) directory: Option<Arc<Directory>>,
     pub(super) on_disk_error: OnDiskError,
     pub(super) ended_bytes_max: u64,
+    /// What jobs may take, and what those take that have been read: kept, and the most of what one of them works with.
+    pub(super) memory: JobMemory,
+    pub(super) taken: CoordinatorMemory,
+    pub(super) underway: Underway,
     pub(super) tail_bytes_max: usize,
     pub(super) kept_bytes_max: u64,
     pub(super) store: Arc<Store>,
@@ -81,11 +88,14 @@ impl Writer {
         threads: Threads,
         archive: Arc<Archive>,
     ) -> Writer {
-        let Keeping { directory, on_disk_error, ended_bytes_max } = keeping;
+        let Keeping { directory, on_disk_error, ended_bytes_max, memory, underway } = keeping;
         Writer {
             directory,
             on_disk_error,
             ended_bytes_max,
+            memory,
+            taken: CoordinatorMemory::default(),
+            underway,
             tail_bytes_max: TAIL_BYTES_MAX,
             kept_bytes_max: KEPT_WEIGHTS_BYTES_MAX,
             store,
@@ -185,6 +195,13 @@ impl Writer {
                 (state.status, state.lived_ms) = (status, lived_ms);
                 state.summary = summary;
             }),
+            JournalCommand::Read { job } => {
+                let read = match self.read_now(job) {
+                    Err(Unread::Sync(error)) => return self.failed(&error, false),
+                    read => read.map_err(|why| why.to_string()),
+                };
+                self.tell(JournalEvent::Read { job, read });
+            }
             JournalCommand::Recall { job } => self.recall(job),
             JournalCommand::Reopen { job, writer } => self.reopen(job, writer),
             JournalCommand::Lived(lived) => {
@@ -240,6 +257,7 @@ impl Writer {
             let status = &writer.state.status;
             let (rounds, state) = (status.rounds_done, status.state);
             self.archive.shelve(job, writer.shelved());
+            self.underway.durable(job);
             self.tell(JournalEvent::Durable { job, rounds, state });
             if !writer.is_dirty {
                 self.settle(job, was_behind)?;
@@ -367,6 +385,7 @@ impl Writer {
     fn forget(&mut self, job: JobId) -> Result<(), Stop> {
         self.writers.remove(&job);
         self.archive.forget(job);
+        self.underway.forget(job);
         let (Some(directory), Some(unneeded)) = (&self.directory, self.retention.forget(job)) else { return Ok(()) };
         // Of jobs that could not be read nobody knows what they need: the sweep of a later start decides.
         let unneeded = if self.archive.has_unread() { Vec::new() } else { unneeded };

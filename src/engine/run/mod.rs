@@ -33,6 +33,7 @@ use crate::engine::shares::Shares;
 use crate::engine::step_tasks::StepTasks;
 use crate::engine::time::Time;
 use crate::engine::width::Width;
+use crate::job::memory::{NodeMemory, unvalidated_rounds_max};
 use crate::job::{
     self, FailReason, JobId, LedgerEntry, OnNoNodes, Outcome, Profile, Progress, RoundSoFar, RoundSummary,
     Specification, Summary,
@@ -43,8 +44,6 @@ use returning::HeldByLink;
 pub(in crate::engine) use returning::Returning;
 pub(in crate::engine) use tally::Tally;
 
-/// Rounds that may be merged but not validated: each keeps a model in the caller's memory.
-const UNVALIDATED_MAX: usize = 4;
 /// A running job is looked at this often at least: what a node told of its load grows old.
 const SWEEP_US: u64 = 1_000_000;
 
@@ -90,6 +89,8 @@ pub(in crate::engine) struct Run {
     /// The round whose validation is yet to be ordered, and its weights.
     to_validate: Option<(u32, Digest)>,
     none_eligible_told: bool,
+    /// Rounds that may be merged but not validated: each keeps a model in the caller's memory.
+    unvalidated_max: usize,
     deadline: Option<Time>,
 }
 
@@ -125,6 +126,7 @@ impl Run {
         let needs = Needs {
             arithmetic: specification.training.arithmetic,
             allow_inexact: specification.operation.allow_inexact,
+            memory: NodeMemory::of(&specification),
         };
         cx.fleet.begin_job(needs);
         cx.report(job, JobEvent::Started);
@@ -135,6 +137,7 @@ impl Run {
             job,
             semantic,
             needs,
+            unvalidated_max: unvalidated_rounds_max(&specification.training.network) as usize,
             plan: Plan::new(specification.clone()),
             shares: shares(&specification),
             homes: Homes::default(),
@@ -276,6 +279,9 @@ impl Run {
     pub(in crate::engine) fn advance(&mut self, cx: &mut Context<'_>) {
         self.deadline = None;
         self.wake_at(cx.now.after_us(SWEEP_US));
+        if !self.is_over() && matches!(self.stage, Stage::Preparing) {
+            self.give_up_without_memory(cx);
+        }
         if !self.is_over() && matches!(self.stage, Stage::Training { .. }) {
             self.advance_step(cx);
         }
@@ -410,7 +416,10 @@ impl Run {
             }
         } else {
             self.profiler.needs(Need::Nodes, cx.now);
-            self.revive(cx);
+            self.give_up_without_memory(cx);
+            if !self.is_over() {
+                self.revive(cx);
+            }
             return;
         }
         let is_some_left = self.step_tasks().is_some_and(StepTasks::has_pending);
@@ -418,12 +427,20 @@ impl Run {
     }
 
     fn revive(&mut self, cx: &mut Context<'_>) {
-        let ineligible = cx.fleet.active().next().is_some();
         let arithmetic = self.needs.arithmetic;
+        let ineligible = cx.fleet.active().next().is_some();
+        // One that is away may have it, or one that has never been here.
+        let too_small = cx.fleet.active_lack_memory(self.needs);
         if ineligible && !self.none_eligible_told {
             self.none_eligible_told = true;
             let doubted = cx.fleet.doubted(arithmetic);
-            self.report(Notice::NoneEligible { arithmetic, doubted }, cx);
+            self.report(
+                match too_small.clone() {
+                    Some(too_small) => Notice::NoneHasMemory(too_small),
+                    None => Notice::NoneEligible { arithmetic, doubted },
+                },
+                cx,
+            );
         }
         match self.revival.nobody(cx.now, &cx.settings.revival_waits) {
             Step::Wait { until } => self.wake_at(until),
@@ -441,8 +458,20 @@ impl Run {
                 cx.actions.push(Action::DialNow { nodes: cx.fleet.inactive() });
                 self.wake_at(until);
             }
+            Step::GiveUp if too_small.is_some() => {
+                if let Some(too_small) = too_small {
+                    self.give_up_waiting(FailReason::NoNodeHasMemory(too_small), cx);
+                }
+            }
             Step::GiveUp if ineligible => self.give_up_waiting(FailReason::NoEligibleNode { arithmetic }, cx),
             Step::GiveUp => self.give_up_waiting(FailReason::NoNodes { revivals: self.revival.total() }, cx),
+        }
+    }
+
+    /// Nobody waits for a node that can do nothing once it is there.
+    fn give_up_without_memory(&mut self, cx: &mut Context<'_>) {
+        if let Some(closest) = cx.fleet.lacks_memory(self.needs) {
+            self.give_up_waiting(FailReason::NoNodeHasMemory(closest), cx);
         }
     }
 
@@ -463,7 +492,7 @@ impl Run {
         if !tasks.is_settled() {
             return false;
         }
-        if self.records.iter().filter(|pending| pending.record.ends_round).count() >= UNVALIDATED_MAX {
+        if self.records.iter().filter(|pending| pending.record.ends_round).count() >= self.unvalidated_max {
             self.profiler.held_up(cx.now);
             return false;
         }

@@ -3,6 +3,7 @@
 mod failures;
 mod gradients;
 mod homes;
+mod memory;
 mod policies;
 mod queue;
 mod restoring;
@@ -87,14 +88,21 @@ impl Harness {
         let node = NodeKey(number);
         let mut actions = self.tell(Event::NodeListed { node, address: format!("10.0.0.{number}:7000") });
         let (name, doubts) = (format!("n{number}"), vec![(1, doubt)]);
-        let info = NodeInfo { name, arithmetics: vec![3], doubts, workers: 1, cache_bytes: None };
+        let info = NodeInfo { name, arithmetics: vec![3], doubts, workers: 1, cache_bytes: None, memory_bytes: None };
         actions.extend(self.tell(Event::LinkUp { node, link: LinkKey(u64::from(number)), info }));
         actions
     }
 
     fn link(&mut self, number: u32, link: u64, workers: u32, arithmetics: &[u16]) -> Vec<Action> {
         let (name, doubts) = (format!("n{number}"), Vec::new());
-        let info = NodeInfo { name, arithmetics: arithmetics.to_vec(), doubts, workers, cache_bytes: None };
+        let info = NodeInfo {
+            name,
+            arithmetics: arithmetics.to_vec(),
+            doubts,
+            workers,
+            cache_bytes: None,
+            memory_bytes: None,
+        };
         self.tell(Event::LinkUp { node: NodeKey(number), link: LinkKey(link), info })
     }
 

@@ -20,10 +20,11 @@ pub fn working_bytes(training: &Training, rows: u32) -> u64 {
         BatchSize::Rows(size) => rows.min(u64::from(size.get())),
     };
     let block_rows = batch_rows.min(BLOCK_ROWS as u64);
-    // Weights, the update; the block in hand, a sum for each level of the tree, the optimiser's state.
+    // The update; the block in hand, a sum for each level of the tree; and where more than one update makes it up, the weights
+    // between them and the optimiser's state.
     let levels = u64::from(batch_rows.div_ceil(BLOCK_ROWS as u64).max(1).ilog2()) + 1;
-    let state = state_vectors(training.recipe.optimiser) as u64;
-    let of_parameters = network.parameters() as u64 * (3 + levels + state) * size_of::<f32>() as u64;
+    let moved = if has_one_update(training, rows) { 0 } else { 1 + state_vectors(training.recipe.optimiser) as u64 };
+    let of_parameters = network.parameters() as u64 * (2 + levels + moved) * size_of::<f32>() as u64;
     let (of_input, of_order) = match training.recipe.batch {
         BatchSize::Full => (panels(rows), 0),
         BatchSize::Rows(_) => {
@@ -51,6 +52,18 @@ pub fn sum_working_bytes(training: &Training, shard_rows: impl IntoIterator<Item
     let of_targets = block_rows * training.recipe.loss.target_bytes(network.outputs());
     let lanes = lanes_of_pass(network, block_rows) + panels(block_rows) * u64::from(network.inputs());
     (of_sum + of_layer) as u64 + of_orders + of_targets + lanes * size_of::<Lanes>() as u64
+}
+
+/// Whether a task that trains so many rows moves the weights once, which it does where it tells its update.
+fn has_one_update(training: &Training, rows: u64) -> bool {
+    let recipe = &training.recipe;
+    match recipe.batch {
+        BatchSize::Full => recipe.epochs == 1 && recipe.stop_loss_change.is_none(),
+        BatchSize::Rows(size) => match recipe.local_steps {
+            Some(count) => count == 1,
+            None => recipe.epochs == 1 && rows <= u64::from(size.get()),
+        },
+    }
 }
 
 fn panels(rows: u64) -> u64 {

@@ -127,6 +127,7 @@ fn features(u: &mut Unstructured<'_>) -> Result<Features> {
         software: maybe(u, sentence)?,
         conformance: conformance(u)?,
         cache_bytes: u.arbitrary()?,
+        memory_bytes: u.arbitrary()?,
     })
 }
 

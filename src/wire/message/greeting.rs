@@ -23,6 +23,7 @@ mod tag {
     pub const NAME: u16 = 0x8002;
     pub const SOFTWARE: u16 = 0x8003;
     pub const CONFORMANCE: u16 = 0x8004;
+    pub const MEMORY: u16 = 0x8005;
     pub const CACHE: u16 = 0x8006;
 }
 
@@ -42,6 +43,8 @@ pub struct Features {
     /// Of arithmetics that a node computes, in ascending order, the digest of the vector that shows it (docs/arithmetic.md,
     /// section 15).
     pub conformance: Vec<(u16, Digest)>,
+    /// Memory that a node's tasks may take together.
+    pub memory_bytes: Option<u64>,
     /// Bytes of data that a node keeps for tasks to come.
     pub cache_bytes: Option<u64>,
 }
@@ -204,6 +207,7 @@ impl Layout<'_> for Features {
                         features.conformance.push((arithmetic, digest));
                     }
                 }
+                tag::MEMORY => features.memory_bytes = Some(field.u64()?),
                 tag::CACHE => features.cache_bytes = Some(field.u64()?),
                 _ if tag & SKIPPABLE != 0 => {
                     field.rest();
@@ -246,6 +250,9 @@ impl Layout<'_> for Features {
                 bytes.bytes(&digest.0);
             }
             field(tag::CONFORMANCE, &bytes);
+        }
+        if let Some(memory_bytes) = self.memory_bytes {
+            field(tag::MEMORY, &memory_bytes.to_le_bytes());
         }
         if let Some(bytes) = self.cache_bytes {
             field(tag::CACHE, &bytes.to_le_bytes());

@@ -312,6 +312,7 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
                 name,
                 software: None,
                 conformance,
+                memory_bytes: Some(512 << 20),
                 cache_bytes: Some(240 << 20),
             };
             let (id, nonce) = (bytes(0xB0), bytes(0x20));

@@ -113,7 +113,12 @@ impl Outcomes {
             }
             FailReason::DataMissing { .. } => assert!(plan.data_missing),
             FailReason::Work { .. } => assert!(plan.worker_breaks),
-            FailReason::DataWrong { .. } | FailReason::Recorded { .. } => panic!("there is no such reason: {reason}"),
+            // Nodes say nothing of their memory here, and the coordinator lacks none.
+            FailReason::DataWrong { .. }
+            | FailReason::NoNodeHasMemory(_)
+            | FailReason::TooLarge { .. }
+            | FailReason::Deadly { .. }
+            | FailReason::Recorded { .. } => panic!("there is no such reason: {reason}"),
         }
     }
 }

@@ -1,0 +1,96 @@
+//! Jobs that are left unread at the start: those for which there is no memory, and those that kill their coordinator.
+
+use super::*;
+use crate::coordinator::journal::underway::HeavyStep;
+use crate::job::FailReason;
+use crate::job::memory::CoordinatorMemory;
+
+/// Two jobs after their second rounds, the second submitted first; what one of them takes.
+fn two_jobs(root: &Path) -> CoordinatorMemory {
+    let mut harness = Harness::open(root);
+    for job in [JobId(9), JobId(7)] {
+        harness.begin(job);
+        (1..=2).for_each(|round| harness.round(job, round));
+    }
+    CoordinatorMemory::of(&specification(JobId(7), &harness.store), harness.writer.memory.means)
+}
+
+/// A start with so much memory.
+fn start(root: &Path, allowed_bytes: u64) -> (Harness, Vec<Restored>) {
+    let mut harness = Harness::open(root);
+    harness.writer.memory.allowed_bytes = allowed_bytes;
+    let restored = harness.recover();
+    (harness, restored)
+}
+
+fn unread(restored: &[Restored]) -> Vec<(JobId, Option<FailReason>)> {
+    restored.iter().map(|job| (job.state.job(), job.unread.clone())).collect()
+}
+
+#[test]
+fn jobs_are_read_in_their_order_as_long_as_there_is_memory_and_the_others_once_there_is() {
+    let root = TempDir::new().unwrap();
+    let own = two_jobs(root.path());
+    let both = own.bytes() + own.kept_bytes();
+    assert_eq!(unread(&start(root.path(), both).1), [(JobId(9), None), (JobId(7), None)]);
+    let (mut harness, restored) = start(root.path(), both - 1);
+    let lacks = |allowed| Some(FailReason::TooLarge { needed: own.bytes(), allowed });
+    assert_eq!(unread(&restored), [(JobId(9), None), (JobId(7), lacks(own.bytes() - 1))]);
+    let left = &restored[1];
+    assert!(left.weights.is_none() && left.objects.is_empty());
+    assert_eq!(left.rounds.len(), 2, "its rounds are told");
+    // Its data is not swept away for that.
+    let read = harness.writer.read_now(JobId(7)).unwrap();
+    assert_is_after(&read, JobId(7), 2);
+    assert_eq!(read.objects.len(), restored[0].objects.len());
+    drop(harness);
+    assert_eq!(unread(&start(root.path(), own.bytes() - 1).1).iter().filter(|(_, why)| why.is_some()).count(), 2);
+}
+
+#[test]
+fn a_job_that_is_left_unread_can_be_cancelled() {
+    let root = TempDir::new().unwrap();
+    two_jobs(root.path());
+    let (mut harness, restored) = start(root.path(), 1);
+    let mut ended = restored[0].state.status.clone();
+    (ended.state, ended.failure, ended.ended_ms) = (JobState::Cancelled, Some(Failure::cancelled()), 9_000);
+    harness.order(JournalCommand::End { status: ended.clone(), summary: None, lived_ms: 9_000 });
+    drop(harness);
+    let (_, restored) = start(root.path(), u64::MAX);
+    let of_job = restored.iter().find(|job| job.state.job() == ended.job).unwrap();
+    assert_eq!((of_job.state.status.state, of_job.state.progress.as_ref().unwrap().steps), (JobState::Cancelled, 2));
+}
+
+#[test]
+fn a_job_that_killed_three_starts_in_one_step_is_left_unread_and_the_others_are_not() {
+    let root = TempDir::new().unwrap();
+    two_jobs(root.path());
+    let step = HeavyStep::Merge(2);
+    for _ in 0..3 {
+        let (harness, restored) = start(root.path(), u64::MAX);
+        assert!(restored.iter().all(|job| job.unread.is_none()));
+        harness.writer.underway.die_in(JobId(9), step);
+        // It dies before the other job's, too, is written down.
+    }
+    let deadly = Some(FailReason::Deadly { step: step.to_string(), deaths: 3 });
+    for _ in 0..2 {
+        let (_, restored) = start(root.path(), u64::MAX);
+        assert_eq!(unread(&restored), [(JobId(9), deadly.clone()), (JobId(7), None)]);
+    }
+    let (mut harness, _) = start(root.path(), u64::MAX);
+    assert_is_after(&harness.writer.read_now(JobId(9)).unwrap(), JobId(9), 2);
+    drop(harness);
+    assert!(start(root.path(), u64::MAX).1.iter().all(|job| job.unread.is_none()), "it is tried again");
+}
+
+#[test]
+fn a_round_that_is_durable_in_between_makes_a_job_that_killed_starts_a_new_one() {
+    let root = TempDir::new().unwrap();
+    two_jobs(root.path());
+    for round in 3..=6 {
+        let (mut harness, restored) = start(root.path(), u64::MAX);
+        assert!(restored.iter().all(|job| job.unread.is_none()), "before round {round}");
+        harness.round(JobId(9), round);
+        harness.writer.underway.die_in(JobId(9), HeavyStep::Prepare);
+    }
+}

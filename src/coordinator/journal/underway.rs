@@ -1,0 +1,302 @@
+//! Heavy steps of jobs, noted before they are taken and struck out behind them: what a coordinator that died did then. Owns the
+//! notes, and how often a step was the last of a coordinator's life; does not know how heavy a step is, or why it is taken.
+//!
+//! A note must survive the process and nothing more, so it is not synced: a step costs two small files that the system holds.
+//! That a note cannot be written is no reason to do nothing: the step is taken without.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::directory::Directory;
+use crate::job::JobId;
+
+/// A job is not tried again after so many starts in a row that died in the same step of it.
+pub(in super::super) const DEATHS_MAX: u32 = 3;
+
+/// What takes much of the machine at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in super::super) enum HeavyStep {
+    /// Reading a job back at the start.
+    Read,
+    /// Making the weights that it begins or goes on with, and room for its sums.
+    Prepare,
+    /// Making the next weights of this step's results.
+    Merge(u64),
+    /// Judging the weights of this round.
+    Validate(u32),
+}
+
+impl fmt::Display for HeavyStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read => f.write_str("reading it from the journal"),
+            Self::Prepare => f.write_str("making room for it"),
+            Self::Merge(step) => write!(f, "merging its step {}", step + 1),
+            Self::Validate(round) => write!(f, "validating its round {}", round + 1),
+        }
+    }
+}
+
+/// A step that a job's coordinators died in, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Deadly {
+    pub(in super::super) step: HeavyStep,
+    pub(in super::super) deaths: u32,
+}
+
+/// What is noted of a job, as its file says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Notes {
+    /// Begun, and not struck out.
+    open: BTreeSet<HeavyStep>,
+    /// How often the starts before this one, one after the other, died in each.
+    died: BTreeMap<HeavyStep, u32>,
+}
+
+impl Notes {
+    /// The next start has read them: what was open then has killed once more, and what was not has not.
+    fn read_back(self) -> Notes {
+        let died = self.open.into_iter().map(|step| (step, self.died.get(&step).copied().unwrap_or(0) + 1));
+        Notes { open: BTreeSet::new(), died: died.collect() }
+    }
+
+    fn deadly(&self) -> Option<Deadly> {
+        let (&step, &deaths) = self.died.iter().max_by_key(|(_, deaths)| **deaths)?;
+        (deaths >= DEATHS_MAX).then_some(Deadly { step, deaths })
+    }
+}
+
+/// A word and a number, `merge 33`.
+fn line_of(step: HeavyStep) -> String {
+    let (word, number) = match step {
+        HeavyStep::Read => ("read", 0),
+        HeavyStep::Prepare => ("prepare", 0),
+        HeavyStep::Merge(step) => ("merge", step),
+        HeavyStep::Validate(round) => ("validate", round.into()),
+    };
+    format!("{word} {number}")
+}
+
+fn step_of(word: &str, number: &str) -> Option<HeavyStep> {
+    let number: u64 = number.parse().ok()?;
+    match word {
+        "read" => Some(HeavyStep::Read),
+        "prepare" => Some(HeavyStep::Prepare),
+        "merge" => Some(HeavyStep::Merge(number)),
+        "validate" => Some(HeavyStep::Validate(number.try_into().ok()?)),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Notes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.died.iter().try_for_each(|(step, deaths)| writeln!(f, "died {} {deaths}", line_of(*step)))?;
+        self.open.iter().try_for_each(|step| writeln!(f, "begun {}", line_of(*step)))
+    }
+}
+
+impl FromStr for Notes {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Notes, ()> {
+        let mut notes = Notes::default();
+        for line in text.lines() {
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["begun", word, number] => drop(notes.open.insert(step_of(word, number).ok_or(())?)),
+                ["died", word, number, deaths] => {
+                    notes.died.insert(step_of(word, number).ok_or(())?, deaths.parse().map_err(|_| ())?);
+                }
+                _ => return Err(()),
+            }
+        }
+        Ok(notes)
+    }
+}
+
+/// The notes of all jobs. Shared by whoever takes heavy steps.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Underway {
+    /// Where jobs are written; nothing is noted of jobs that do not outlive the process.
+    directory: Option<Arc<Directory>>,
+    jobs: Arc<Mutex<HashMap<JobId, Notes>>>,
+}
+
+impl Underway {
+    pub(in super::super) fn new(directory: Option<Arc<Directory>>) -> Underway {
+        Underway { directory, jobs: Arc::default() }
+    }
+
+    /// Reads what the last start left of a job, once; says whether the job is not to be tried again. Such a job's notes stay
+    /// until it is [tried again](Underway::try_again).
+    pub(super) fn read_back(&self, job: JobId) -> Option<Deadly> {
+        let left = self.directory.as_ref()?.read_underway(job).ok()??;
+        // What nobody can read is of no account.
+        let notes = left.parse::<Notes>().unwrap_or_default();
+        if let Some(deadly) = notes.deadly() {
+            return Some(deadly);
+        }
+        let notes = notes.read_back();
+        let deadly = notes.deadly();
+        self.change(job, |current| *current = notes);
+        deadly
+    }
+
+    /// A job's heavy step begins; it is over when what is returned is dropped.
+    pub(in super::super) fn begin(&self, job: JobId, step: HeavyStep) -> Begun {
+        self.change(job, |notes| {
+            notes.open.insert(step);
+        });
+        Begun { underway: self.clone(), job, step }
+    }
+
+    /// Something of a job is durable: what comes now begins from there.
+    pub(super) fn durable(&self, job: JobId) {
+        if self.jobs().get(&job).is_some_and(|notes| !notes.died.is_empty()) {
+            self.try_again(job);
+        }
+    }
+
+    /// Deaths of the past count no more.
+    pub(super) fn try_again(&self, job: JobId) {
+        self.change(job, |notes| notes.died.clear());
+    }
+
+    /// What is left when the process dies in the middle of a step.
+    #[cfg(test)]
+    pub(super) fn die_in(&self, job: JobId, step: HeavyStep) {
+        let directory = self.directory.as_ref().expect("a directory");
+        let begun = self.begin(job, step);
+        let left = directory.read_underway(job).expect("notes can be read").expect("a step is noted");
+        drop(begun);
+        directory.write_underway(job, &left).expect("notes can be written");
+    }
+
+    /// A job is not known any more.
+    pub(super) fn forget(&self, job: JobId) {
+        self.jobs().remove(&job);
+    }
+
+    fn change(&self, job: JobId, change: impl FnOnce(&mut Notes)) {
+        let Some(directory) = &self.directory else { return };
+        // Held while the file is written: the last change is the last to be written.
+        let mut jobs = self.jobs();
+        let notes = jobs.entry(job).or_default();
+        change(notes);
+        let text = notes.to_string();
+        if *notes == Notes::default() {
+            jobs.remove(&job);
+        }
+        let written = directory.write_underway(job, &text);
+        drop(jobs);
+        if let Err(error) = written {
+            log::debug!("a heavy step of job {job} is not noted: {error}");
+        }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, HashMap<JobId, Notes>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A heavy step that is being taken.
+pub(in super::super) struct Begun {
+    underway: Underway,
+    job: JobId,
+    step: HeavyStep,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let step = self.step;
+        self.underway.change(self.job, |notes| {
+            notes.open.remove(&step);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JOB: JobId = JobId(7);
+
+    struct Disk(tempfile::TempDir);
+
+    impl Disk {
+        fn new() -> Disk {
+            let disk = Disk(tempfile::tempdir().unwrap());
+            disk.directory().begin_job(JOB).unwrap();
+            disk
+        }
+
+        fn directory(&self) -> Arc<Directory> {
+            Arc::new(Directory::open(self.0.path()).unwrap())
+        }
+
+        /// A coordinator starts, does something of the job, and dies in the middle of this step, if of any. Says whether it
+        /// leaves the job alone.
+        fn start(&self, before: impl FnOnce(&Underway), last: Option<HeavyStep>) -> Option<Deadly> {
+            let underway = Underway::new(Some(self.directory()));
+            let deadly = underway.read_back(JOB);
+            if deadly.is_none() {
+                before(&underway);
+                last.into_iter().for_each(|step| underway.die_in(JOB, step));
+            }
+            deadly
+        }
+
+        fn dies_in(&self, step: HeavyStep) -> Option<Deadly> {
+            self.start(|_| (), Some(step))
+        }
+    }
+
+    #[test]
+    fn three_starts_in_a_row_that_died_in_the_same_step_are_enough_and_stay_so_until_it_is_tried_again() {
+        let disk = Disk::new();
+        let step = HeavyStep::Merge(33);
+        assert!((0..3).all(|_| disk.dies_in(step).is_none()));
+        for _ in 0..5 {
+            assert_eq!(disk.dies_in(step), Some(Deadly { step, deaths: 3 }));
+        }
+        Underway::new(Some(disk.directory())).try_again(JOB);
+        assert!((0..3).all(|_| disk.dies_in(step).is_none()));
+        assert!(disk.dies_in(step).is_some());
+    }
+
+    #[test]
+    fn a_death_in_another_step_or_in_none_begins_the_count_anew() {
+        let disk = Disk::new();
+        let (merge, other) = (HeavyStep::Merge(33), HeavyStep::Merge(34));
+        for _ in 0..5 {
+            assert!([Some(merge), Some(merge), None].into_iter().all(|last| disk.start(|_| (), last).is_none()));
+            assert!([merge, merge, other].into_iter().all(|step| disk.dies_in(step).is_none()));
+        }
+        // The step before was over each time.
+        assert!((0..20).all(|_| disk.start(|underway| drop(underway.begin(JOB, merge)), None).is_none()));
+    }
+
+    #[test]
+    fn what_is_durable_in_between_begins_the_count_anew() {
+        let disk = Disk::new();
+        let step = HeavyStep::Validate(2);
+        for _ in 0..4 {
+            assert!(disk.start(|underway| underway.durable(JOB), Some(step)).is_none());
+            assert!(disk.dies_in(step).is_none());
+        }
+    }
+
+    #[test]
+    fn notes_are_read_as_they_were_written_and_what_is_no_note_is_of_no_account() {
+        let open = [HeavyStep::Read, HeavyStep::Prepare, HeavyStep::Merge(1 << 40), HeavyStep::Validate(9)];
+        let notes = Notes { open: open.into(), died: [(HeavyStep::Merge(3), 2)].into() };
+        assert_eq!(notes.to_string().parse(), Ok(notes));
+        for text in ["begun merge", "begun sleep 1", "died merge 3 x", "\u{1F}", "begun validate 4294967296"] {
+            assert_eq!(text.parse::<Notes>(), Err(()), "{text}");
+        }
+        let disk = Disk::new();
+        disk.directory().write_underway(JOB, "begun mer").unwrap();
+        assert_eq!(disk.dies_in(HeavyStep::Read), None);
+    }
+}

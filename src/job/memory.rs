@@ -1,0 +1,261 @@
+//! How much memory a job takes, at the coordinator and at a node, found out from its specification before any of it is taken.
+//! Owns the estimates and their terms; does not know what is allowed, what is free, or who compares the two.
+//!
+//! An estimate is of the most that a job holds at a time, and not below it: whoever admits by it never has to find out. What
+//! happens seldom and can be tried when it does is left out: a sum of gradients that outgrows 64 bits, which takes 16 bytes
+//! more a parameter.
+
+use std::collections::BTreeMap;
+
+use super::Specification;
+use super::specification::RowsRef;
+use crate::digest::Digest;
+use crate::model::train::{sum_working_bytes, working_bytes};
+use crate::model::{BatchSize, Merge, Network, Training, block_rows, evaluation_bytes};
+
+/// Bytes of a value of weights, of an update, of a gradient.
+const VALUE_BYTES: u64 = size_of::<f32>() as u64;
+/// Bytes of a parameter in a sum of gradients, and in the object that it travels as.
+const SUM_BYTES: u64 = size_of::<i64>() as u64;
+/// Bytes of a parameter in a sum of updates, where 96 bits are enough, and where they are not.
+const UPDATES_BYTES: [u64; 2] = [12, 16];
+/// Rows up to which they are enough.
+const UPDATES_ROWS_NARROW: u64 = 1 << 17;
+/// Bytes of an object beside its values, at most: its descriptor.
+const DESCRIPTOR_BYTES: u64 = 4 << 10;
+/// Bytes that a median reads at a time of each update, and of all together, at most.
+const MEDIAN_PART_BYTES: u64 = 64 << 10;
+const MEDIAN_PARTS_BYTES: u64 = 4 << 20;
+/// Updates that wait to be merged where they are so small that they travel inside their messages, at most.
+const SMALL_UPDATES_MAX: u64 = 64;
+/// Up to so many bytes an update does.
+const SMALL_UPDATE_BYTES: u64 = 256 << 10;
+/// A piece of data on its way, at most.
+const PIECE_BYTES: u64 = 256 << 10;
+/// Memory for a thread's and a link's own, whatever the job.
+const OWN_BYTES: u64 = 64 << 10;
+
+/// Rounds of a job that may be merged before the first of them is validated: each keeps a model in memory. Of a large one
+/// that is enough for the next round to be trained meanwhile, and no more.
+pub fn unvalidated_rounds_max(network: &Network) -> u32 {
+    /// Parameters of a model of which some more do no harm.
+    const SMALL_PARAMETERS_MAX: usize = 1 << 18;
+    if network.parameters() <= SMALL_PARAMETERS_MAX { 4 } else { 2 }
+}
+
+/// What of a coordinator's settings an estimate depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoordinatorMeans {
+    /// Bytes of updates that may be on their way at a time.
+    pub in_flight_bytes: u64,
+    /// Whether jobs are written: then weights stay in memory until they are, and updates that must all be there do not.
+    pub is_journaled: bool,
+}
+
+/// What a job takes at the coordinator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoordinatorMemory {
+    /// As long as it has not ended: its data, and its validation rows once more, decoded.
+    pub data_bytes: u64,
+    /// The same of the weights that it goes on from, with what its outer optimiser remembers.
+    pub weights_bytes: u64,
+    /// Beside that while it runs: what is being merged, on its way, validated and written.
+    pub working_bytes: u64,
+}
+
+impl CoordinatorMemory {
+    /// What this job takes at a coordinator with these means.
+    pub fn of(specification: &Specification, means: CoordinatorMeans) -> CoordinatorMemory {
+        let Specification { training, shards, validation, outer, initial, .. } = specification;
+        let network = &training.network;
+        let weights = weights_bytes(network);
+        // What the optimiser remembers is copied with the weights.
+        let state = outer.optimiser.state_vectors() as u64 * VALUE_BYTES * network.parameters() as u64;
+        let mut objects: BTreeMap<Digest, u64> = BTreeMap::new();
+        objects.extend(shards.iter().chain([validation]).map(|rows| (rows.digest, rows_bytes(training, *rows))));
+        objects.extend(initial.map(|initial| (initial, weights)));
+        let data = objects.values().fold(0u64, |sum, bytes| sum.saturating_add(*bytes));
+        let merging = merging_bytes(specification, means);
+        // Weights whose memory the next ones must not take: rounds that are being validated keep theirs, and a journal that writes
+        // one keeps it, and what the optimiser remembered with it.
+        let unvalidated = u64::from(unvalidated_rounds_max(network)) - 1;
+        let read = match means.is_journaled {
+            true => (unvalidated + 1) * (weights + state),
+            false => unvalidated * weights,
+        };
+        let validating = evaluation_bytes(network, validation.rows);
+        CoordinatorMemory {
+            data_bytes: data.saturating_add(rows_bytes(training, *validation)),
+            weights_bytes: weights + state,
+            working_bytes: merging + travelling_bytes(specification, means) + read + validating + OWN_BYTES,
+        }
+    }
+
+    /// As long as it has not ended.
+    pub fn kept_bytes(self) -> u64 {
+        self.data_bytes.saturating_add(self.weights_bytes)
+    }
+
+    /// All of it.
+    pub fn bytes(self) -> u64 {
+        self.kept_bytes().saturating_add(self.working_bytes)
+    }
+
+    /// What two jobs take of which one works at a time.
+    pub fn beside(self, other: CoordinatorMemory) -> CoordinatorMemory {
+        CoordinatorMemory {
+            data_bytes: self.data_bytes.saturating_add(other.data_bytes),
+            weights_bytes: self.weights_bytes.saturating_add(other.weights_bytes),
+            working_bytes: self.working_bytes.max(other.working_bytes),
+        }
+    }
+}
+
+/// The sum of what tasks yield, and what comes of updates for an optimiser. A gradient is read out of its sum, but a median of
+/// blocks is there as a whole.
+fn merging_bytes(specification: &Specification, means: CoordinatorMeans) -> u64 {
+    let Specification { training, merge, outer, .. } = specification;
+    let parameters = training.network.parameters() as u64;
+    let whole = VALUE_BYTES * parameters;
+    // What must all be there, a part of each of it, and the base, which stays where it is not known yet whether anything comes of
+    // the step.
+    let results = specification.results_at_once();
+    let all = if means.is_journaled { 0 } else { results.saturating_mul(whole) };
+    let of_median = all + (results * MEDIAN_PART_BYTES).min(MEDIAN_PARTS_BYTES) + weights_bytes(&training.network);
+    match (training.recipe.merges_gradients(), merge) {
+        (true, Merge::Mean) => SUM_BYTES * parameters,
+        // Beside the sum that of the block in hand, and its gradient.
+        (true, Merge::Median) => 2 * SUM_BYTES * parameters + 2 * whole + of_median,
+        (false, merge) => {
+            let update = if outer.is_average() { 0 } else { whole };
+            let sum = match merge {
+                Merge::Mean => UPDATES_BYTES[usize::from(specification.rows() > UPDATES_ROWS_NARROW)] * parameters,
+                // An update is there twice as it is taken in, and the last beside the weights that come of all.
+                Merge::Median => of_median + 2 * whole,
+            };
+            update + sum
+        }
+    }
+}
+
+/// Results on their way from nodes: as many as there may be at a time, and no more than there are.
+fn travelling_bytes(specification: &Specification, means: CoordinatorMeans) -> u64 {
+    let training = &specification.training;
+    let (result, results) = match gradient_blocks(specification) {
+        Some(blocks) => (SUM_BYTES * training.network.parameters() as u64 + DESCRIPTOR_BYTES, blocks),
+        None => (weights_bytes(&training.network), specification.shards.len() as u64),
+    };
+    let at_once = match result {
+        ..=SMALL_UPDATE_BYTES => result * SMALL_UPDATES_MAX,
+        // One, and an eighth of another, however large they are.
+        _ => means.in_flight_bytes.max(result + result / 8),
+    };
+    at_once.min(results.saturating_mul(result))
+}
+
+/// What a job takes at a node that works for it alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeMemory {
+    /// Whatever the number of its workers.
+    shared_bytes: u64,
+    /// For each of them.
+    worker_bytes: u64,
+}
+
+impl NodeMemory {
+    /// Nothing.
+    pub const NONE: NodeMemory = NodeMemory { shared_bytes: 0, worker_bytes: 0 };
+
+    /// What a job's tasks take.
+    pub fn of(specification: &Specification) -> NodeMemory {
+        let Specification { training, shards, .. } = specification;
+        match gradient_blocks(specification) {
+            // A task may have blocks of as many shards as its step has, and all tasks of a step have the same.
+            Some(blocks) => {
+                let largest = largest(shards, blocks);
+                NodeMemory::of_sums(training, &largest)
+            }
+            None => {
+                let rows = shards.iter().map(|shard| shard.rows).max().unwrap_or(0);
+                NodeMemory::of_shard(training, rows)
+            }
+        }
+    }
+
+    /// What a task takes that trains a shard of so many rows.
+    pub fn of_shard(training: &Training, rows: u32) -> NodeMemory {
+        let shard = object_bytes(training, rows);
+        // The update that is being made is part of what working takes. The one before it may still be fetched; or else the weights of
+        // the next step are there, but they do not come before all updates of this one have been fetched.
+        let beside = weights_bytes(&training.network) + piece_bytes(shard);
+        NodeMemory::with_weights(training, 0, working_bytes(training, rows).saturating_add(shard + beside))
+    }
+
+    /// What a task takes that sums gradients of blocks of shards with so many rows.
+    pub fn of_sums(training: &Training, shard_rows: &[u32]) -> NodeMemory {
+        let parameters = training.network.parameters() as u64;
+        let shards = shard_rows.iter().fold(0u64, |sum, rows| sum.saturating_add(object_bytes(training, *rows)));
+        let result = SUM_BYTES * parameters + DESCRIPTOR_BYTES;
+        // A sum as large as it can get is tried when it gets so large.
+        let sum = sum_working_bytes(training, shard_rows.iter().copied()) - 16 * parameters;
+        // As above: the result before, or the next weights, which are smaller.
+        NodeMemory::with_weights(training, shards + piece_bytes(shards), sum.saturating_add(2 * result))
+    }
+
+    /// The same with the weights that tasks start from.
+    fn with_weights(training: &Training, shared_bytes: u64, worker_bytes: u64) -> NodeMemory {
+        let weights = weights_bytes(&training.network);
+        NodeMemory { shared_bytes: shared_bytes.saturating_add(weights + OWN_BYTES), worker_bytes }
+    }
+
+    /// Whether a node of so many workers has it, by what it says; where it says nothing, nobody knows better.
+    pub fn fits(self, workers: u32, memory_bytes: Option<u64>) -> bool {
+        memory_bytes.is_none_or(|bytes| self.of_workers(workers) <= bytes)
+    }
+
+    /// What a node of so many workers needs.
+    pub fn of_workers(self, workers: u32) -> u64 {
+        self.worker_bytes.saturating_mul(workers.max(1).into()).saturating_add(self.shared_bytes)
+    }
+}
+
+/// The blocks of a step, where a job merges gradients: it has no more tasks, nor blocks of more shards.
+fn gradient_blocks(specification: &Specification) -> Option<u64> {
+    let training = &specification.training;
+    let BatchSize::Rows(batch) = training.recipe.batch else { return None };
+    let in_step = batch.get() / block_rows(&training.network, batch.get());
+    training.recipe.merges_gradients().then(|| in_step.max(1).into())
+}
+
+/// The rows of so many shards, the largest.
+fn largest(shards: &[RowsRef], count: u64) -> Vec<u32> {
+    let mut rows: Vec<u32> = shards.iter().map(|shard| shard.rows).collect();
+    rows.sort_unstable_by_key(|rows| std::cmp::Reverse(*rows));
+    rows.truncate(count as usize);
+    rows
+}
+
+/// The last piece of data on its way, which is held beside all of it.
+fn piece_bytes(data_bytes: u64) -> u64 {
+    data_bytes.min(PIECE_BYTES)
+}
+
+fn weights_bytes(network: &Network) -> u64 {
+    VALUE_BYTES * network.parameters() as u64 + DESCRIPTOR_BYTES
+}
+
+fn rows_bytes(training: &Training, rows: RowsRef) -> u64 {
+    object_bytes(training, rows.rows)
+}
+
+/// Rows and their targets.
+fn object_bytes(training: &Training, rows: u32) -> u64 {
+    let network = &training.network;
+    let of_row = VALUE_BYTES * u64::from(network.inputs()) + training.recipe.loss.target_bytes(network.outputs());
+    u64::from(rows).saturating_mul(of_row).saturating_add(DESCRIPTOR_BYTES)
+}
+
+/// Bytes as whole mebibytes, for people.
+pub fn in_mib(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}

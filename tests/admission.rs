@@ -1,0 +1,230 @@
+//! Work is admitted only where the machines can carry it, and what kills a coordinator does not kill it for ever: the real
+//! programs, with little memory, killed and started again.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::clients::{Client, client};
+use common::process::reserve_port;
+use common::servers::{Coordinator, Node, nodes, ports};
+use common::tables::Written;
+
+/// A network of some 92,000 parameters, whose merges are not done on the side.
+const LARGE: [&str; 4] = ["--hidden", "300,300", "--batch", "8"];
+
+/// What a shell does before it becomes a coordinator that may address 2 GiB.
+const WITHIN_2_GIB: [&str; 3] = ["sh", "-c", "ulimit -v 2097152 && exec \"$0\" \"$@\""];
+
+/// Three classes in a table of few rows: what is computed here is not what matters.
+fn few_rows() -> Written {
+    let row = |row: usize| format!("{}.{},{}.5,{}\n", row % 3, row % 7, row % 2, ["ash", "oak", "fir"][row % 3]);
+    Written::new("few.csv", (0..24).map(row).collect::<String>())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_job_that_would_kill_its_coordinator_is_refused_with_figures_and_the_coordinator_lives() {
+    let (state, data, port) = (tempfile::tempdir().unwrap(), few_rows(), reserve_port());
+    let options = ["--state-dir", text(state.path())];
+    let start = || Coordinator::try_at(port, &WITHIN_2_GIB, &[reserve_port()], &options).unwrap();
+    let coordinator = start();
+    let huge = ["--data", data.text(), "--hidden", "9000,9000", "--shards", "1"];
+    let refused = Client::start(&coordinator, &huge).finish();
+    assert_eq!(refused.exit, Some(2), "{refused:?}");
+    let failed = refused.failed();
+    assert_eq!(failed["code"], "MEMORY", "{failed}");
+    let said = failed["text"].as_str().unwrap();
+    assert!(said.contains("of the coordinator's memory, and 1024 MiB are allowed"), "{said}");
+    assert!(said.contains("--memory"), "{said}");
+    assert!(coordinator.status().contains("JOB"), "it lives, and has no job");
+    let (exit, said) = coordinator.stop();
+    assert_eq!(exit, Some(0), "{said}");
+    assert!(start().stop().1.lines().all(|line| !line.contains("restored")), "nothing was left of it");
+}
+
+#[test]
+fn a_job_that_the_system_has_no_memory_for_though_it_is_allowed_ends_and_its_coordinator_does_not() {
+    let data = few_rows();
+    // All that may be addressed is allowed, and some of it is taken by then.
+    let options = ["--memory", "2048", "--no-state"];
+    let node = Node::start(0, "0", &[]);
+    let coordinator = Coordinator::try_at(0, &WITHIN_2_GIB, &[node.port], &options).unwrap();
+    let large = ["--data", data.text(), "--hidden", "7700,7700", "--shards", "1", "--rounds", "1"];
+    let ended = Client::start(&coordinator, &large).finish();
+    let failed = ended.failed();
+    let said = failed["text"].as_str().unwrap();
+    assert!(said.contains("this machine does not give the"), "{failed}");
+    Client::start(&coordinator, &["--data", data.text(), "--rounds", "2"]).finish().done();
+}
+
+#[test]
+fn a_task_goes_only_to_a_node_that_has_the_memory_for_it() {
+    let data = few_rows();
+    let small: Vec<Node> =
+        (1..=3).map(|number| Node::start(0, "0", &["--memory", "4", "--name", &format!("small-{number}")])).collect();
+    let large = Node::named("large");
+    let ports = [&ports(&small)[..], &[large.port]].concat();
+    for policy in ["1", "2"] {
+        let coordinator = Coordinator::start(policy, &ports, &[]);
+        coordinator.await_in_status("4 of 4 active");
+        let finished =
+            Client::start(&coordinator, &[&["--data", data.text(), "--rounds", "2"], &LARGE[..]].concat()).finish();
+        let tasks: Vec<String> = finished.tasks().into_iter().map(|(node, _)| node).collect();
+        assert_eq!(tasks, ["large"], "policy {policy}");
+        // What is small enough goes to all of them.
+        let epochs = ["--data", data.text(), "--epochs", "1", "--shards", "8", "--rounds", "6"];
+        let finished = Client::start(&coordinator, &epochs).finish();
+        assert!(finished.tasks().len() > 1, "policy {policy}: {:?}", finished.tasks());
+    }
+}
+
+#[test]
+fn a_job_waits_for_a_node_that_is_away_and_has_the_memory_for_it_by_what_it_told_last() {
+    let data = few_rows();
+    let [small, mut large] =
+        [("small", "4"), ("large", "1000")].map(|(name, mib)| Node::start(0, "0", &["--name", name, "--memory", mib]));
+    // Whoever waits for a node waits for long.
+    let waits = ["--revival-waits", "3600"];
+    let coordinator = Coordinator::start("2", &[small.port, large.port], &waits);
+    coordinator.await_in_status("2 of 2 active");
+    let job = [&["--data", data.text(), "--rounds", "2"], &LARGE[..]].concat();
+    large.kill();
+    coordinator.await_in_status("1 of 2 active");
+    // The large one may come back.
+    let mut waiting = Client::start(&coordinator, &job);
+    waiting.await_notice("no node has the memory that the job's tasks take: node small comes closest");
+    let large = Node::start(large.port, "0", &["--name", "large", "--memory", "1000"]);
+    let tasks = waiting.finish().tasks();
+    assert_eq!(tasks.iter().map(|(node, _)| node.as_str()).collect::<Vec<_>>(), ["large"]);
+    drop(large);
+}
+
+#[test]
+fn a_job_that_no_node_can_carry_is_told_so_and_ends() {
+    let data = few_rows();
+    let small = Node::start(0, "0", &["--name", "small", "--memory", "4"]);
+    let coordinator = Coordinator::of("2", &[small], &["--revival-waits", "3600"]);
+    let failed =
+        Client::start(&coordinator, &[&["--data", data.text(), "--rounds", "2"], &LARGE[..]].concat()).finish();
+    let failed = failed.failed();
+    assert_eq!(failed["code"], "NO_NODES", "{failed}");
+    let said = failed["text"].as_str().unwrap();
+    assert!(said.contains("no node has the memory that the job's tasks take: node small comes closest"), "{said}");
+    assert!(said.contains("and 2 MiB are allowed; give a node more (--memory)"), "{said}");
+}
+
+/// A coordinator that is killed and started again.
+struct Restarted {
+    port: u16,
+    state: tempfile::TempDir,
+    nodes: Vec<Node>,
+}
+
+impl Restarted {
+    fn new(nodes: Vec<Node>) -> Restarted {
+        Restarted { port: reserve_port(), state: tempfile::tempdir().unwrap(), nodes }
+    }
+
+    fn start(&self, options: &[&str]) -> Coordinator {
+        let options = [&["--state-dir", text(self.state.path())], options].concat();
+        Coordinator::start_at(self.port, "2", &ports(&self.nodes), &options)
+    }
+
+    fn file(&self, job: &str, name: &str) -> PathBuf {
+        self.state.path().join("jobs").join(job).join(name)
+    }
+
+    /// How the coordinator's jobs stand, as somebody who asks is told.
+    fn asked(&self, rest: &[&str]) -> String {
+        let port = self.port.to_string();
+        client([&["127.0.0.1", port.as_str()], rest].concat()).stdout
+    }
+}
+
+/// Under this id it is known to the test.
+fn job(number: u32) -> String {
+    format!("{number:032x}")
+}
+
+fn submit(port: u16, data: &Written, id: &str, options: &[&str]) -> Client {
+    Client::at(port, &[&["--data", data.text(), "--job", id], options].concat())
+}
+
+#[test]
+fn an_admitted_job_waits_under_a_smaller_budget_and_goes_on_under_the_old_one() {
+    let (data, id) = (few_rows(), job(1));
+    let cluster = Restarted::new(nodes(2, "0", &[]));
+    let options = [&LARGE[..], &["--rounds", "6"]].concat();
+    let undisturbed = {
+        let coordinator = cluster.start(&[]);
+        submit(coordinator.port, &data, &job(2), &options).finish().fingerprint()
+    };
+    let mut coordinator = cluster.start(&[]);
+    let mut watching = submit(coordinator.port, &data, &id, &options);
+    watching.await_round();
+    coordinator.kill();
+    drop(watching);
+    let small = cluster.start(&["--memory", "4"]);
+    small.await_line("waits for memory");
+    let listed = cluster.asked(&["jobs"]);
+    assert!(listed.lines().any(|line| line.starts_with(&id[..8]) && line.contains("paused")), "{listed}");
+    assert!(small.status().contains("waits for memory: it takes"), "{}", small.status());
+    // It is not what it waits for that somebody wants it to go on.
+    cluster.asked(&["resume", &id]);
+    assert!(small.status().contains("waits for memory: it takes"));
+    drop(small);
+    let coordinator = cluster.start(&[]);
+    let done = Client::at(coordinator.port, &["attach", &id]).finish();
+    assert_eq!(done.fingerprint(), undisturbed);
+}
+
+#[test]
+fn a_job_that_three_coordinators_died_of_in_one_step_is_paused_and_the_others_go_on_until_it_is_resumed() {
+    let (data, deadly, other) = (few_rows(), job(1), job(2));
+    let cluster = Restarted::new(nodes(1, "0", &[]));
+    let mut coordinator = cluster.start(&[]);
+    let mut watching = submit(coordinator.port, &data, &deadly, &[&LARGE[..], &["--rounds", "200"]].concat());
+    watching.await_round();
+    let mut waiting = submit(coordinator.port, &data, &other, &["--rounds", "2"]);
+    waiting.await_accepted();
+    coordinator.kill();
+    // So each of three would have left it.
+    fs::write(cluster.file(&deadly, "underway"), "died merge 33 2\nbegun merge 33\n").unwrap();
+    let coordinator = cluster.start(&[]);
+    let said = coordinator.await_line("has ended 3 times in a row while merging its step 34");
+    assert!(said.contains(&deadly), "{said}");
+    waiting.finish().done();
+    let listed = cluster.asked(&["jobs"]);
+    assert!(listed.lines().any(|line| line.starts_with(&deadly[..8]) && line.contains("paused")), "{listed}");
+    drop(coordinator);
+    let coordinator = cluster.start(&[]);
+    coordinator.await_line("has ended 3 times in a row");
+    cluster.asked(&["resume", &deadly]);
+    let mut watching = Client::at(coordinator.port, &["attach", &deadly]);
+    watching.await_event("a round after those before", |event| event["round"].as_u64() > Some(5));
+    assert!(!fs::read_to_string(cluster.file(&deadly, "underway")).unwrap_or_default().contains("died"));
+}
+
+#[test]
+fn a_job_goes_on_however_often_its_coordinator_is_killed() {
+    let (data, id) = (few_rows(), job(1));
+    // Nothing is durable while a task is delayed.
+    let cluster = Restarted::new(nodes(1, "1", &["--load-delay", "1"]));
+    let options = [&LARGE[..], &["--rounds", "2", "--epochs", "1", "--shards", "1"]].concat();
+    let mut coordinator = cluster.start(&[]);
+    let mut watching = submit(cluster.port, &data, &id, &options);
+    for number in 0..20 {
+        coordinator.await_status("the job", common::process::PATIENCE, |status| {
+            status.lines().any(|line| line.starts_with(&id) && line.contains("running"))
+        });
+        assert!(!watching.has_ended(), "after {number} kills");
+        coordinator.kill();
+        coordinator = cluster.start(&[]);
+    }
+    watching.finish().done();
+}
