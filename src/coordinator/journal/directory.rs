@@ -240,7 +240,12 @@ impl Directory {
         let file = self.disk.open_to_write(&path).map_err(at(Doing::Open, &path))?;
         file.set_size(offset).map_err(at(Doing::Write, &path))?;
         file.write_all_at(bytes, offset).map_err(at(Doing::Write, &path))?;
-        file.sync_data().map_err(at(Doing::Sync, &path))
+        file.sync_data().map_err(at(Doing::Sync, &path))?;
+        if offset == 0 {
+            // It may be new. A power cut must not leave a name to the state that counts it, and none to the ledger.
+            self.sync_job(job)?;
+        }
+        Ok(())
     }
 
     /// The job's ledger, to be read from its start, and its size; nothing of no bytes where there is no such file.

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::lives::{Tally, last_calls, live};
 use super::*;
+use crate::disk::tests::simulated::{SimulatedDisk, Stop};
 
 fn all_lives_are_well(seeds: Range<u64>) -> Tally {
     let mut sum = Tally::default();
@@ -40,6 +41,43 @@ fn what_was_durable_is_there_after_a_power_cut_at_some_call_or_is_refused_with_w
 #[ignore = "long: twenty thousand lives"]
 fn what_was_durable_is_there_after_a_power_cut_at_any_call_or_is_refused_with_words() {
     all_lives_are_well(500..20_500);
+}
+
+/// A job's first state may count blocks in its ledger's own file: both names are new, and either may be lost.
+#[test]
+fn a_power_cut_while_a_job_is_written_for_the_first_time_is_not_told_as_damage() {
+    let open = |disk: &SimulatedDisk| {
+        let root = Path::new("/srv/gradwire/coordinator-5105");
+        Harness::of(Directory::open_on(Arc::new(disk.clone()), root).expect("a directory"))
+    };
+    // How many calls it takes, or fewer.
+    let write = |disk: &SimulatedDisk, calls: u64| {
+        let mut harness = open(disk);
+        harness.writer.tail_bytes_max = 0;
+        let job = JobId(4);
+        let specification = Arc::new(specification(job, &harness.store));
+        let begin = JournalCommand::Begin { status: status(job, &specification), specification };
+        disk.stop_after(calls, Stop::Power);
+        let opened = disk.steps();
+        for order in [begin, round_order(job, 1)] {
+            assert!(harness.writer.take(order).is_ok(), "it does no more than to remember it");
+        }
+        let _ = harness.writer.flush();
+        disk.steps() - opened
+    };
+    heard::listen();
+    let mut read_back = 0;
+    for seed in 0..200 {
+        for call in 0..write(&SimulatedDisk::new(seed), u64::from(u32::MAX)) {
+            let disk = SimulatedDisk::new(seed);
+            write(&disk, call);
+            disk.restart(Stop::Power);
+            heard::said();
+            read_back += open(&disk).recover().len();
+            assert_eq!(heard::said(), [""; 0], "seed {seed}, call {call}");
+        }
+    }
+    assert!(read_back > 0, "no write was whole");
 }
 
 /// Whether a sync is of this kind.
