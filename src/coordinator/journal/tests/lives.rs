@@ -1,5 +1,5 @@
 //! Lives of a coordinator's journal on a disk that forgets, fails, fills up, rots and is slow: jobs come, take steps, are
-//! paused and resumed, end and are forgotten, while the power goes and the program is killed in the middle of any call. Owns
+//! paused and resumed, end, are given up and taken up again, and are forgotten, while the power goes and the program is killed in the middle of any call. Owns
 //! what a life does by its seed, and what must be so of the journal whenever it is read again.
 
 use rand::rngs::ChaCha8Rng;
@@ -7,8 +7,10 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::writer::Stop as Halt;
 use super::orders::{entries_of, progress_of, record, round_steps, summary, weights_of};
+use super::recall::recalled;
 use super::within_rounds::in_steps;
 use super::*;
+use crate::coordinator::lived::LivedRecord;
 use crate::disk::tests::simulated::{SimulatedDisk, Stop};
 
 /// Two directories deep in what is there: the journal makes them.
@@ -34,6 +36,8 @@ pub(super) struct Tally {
     /// Models of jobs that had ended, fetched.
     pub(super) models: u32,
     pub(super) forgotten: u32,
+    /// Jobs that had been given up, and went on.
+    pub(super) reopened: u32,
 }
 
 impl Tally {
@@ -47,6 +51,7 @@ impl Tally {
             given_up: self.given_up + other.given_up,
             models: self.models + other.models,
             forgotten: self.forgotten + other.forgotten,
+            reopened: self.reopened + other.reopened,
         }
     }
 }
@@ -101,7 +106,9 @@ struct Life {
     weather: Weather,
     jobs: Vec<Ordered>,
     submitted: u128,
-    ended: u64,
+    /// For how long coordinators have run, and for how long by what is surely written.
+    lived_ms: u64,
+    written_ms: u64,
     tail_bytes_max: usize,
     kept_bytes_max: u64,
     ended_bytes_max: u64,
@@ -146,7 +153,8 @@ fn live_on(disk: &SimulatedDisk, seed: u64, forgets: Option<fn(&Path) -> bool>) 
         weather,
         jobs: Vec::new(),
         submitted: 0,
-        ended: 9_000,
+        lived_ms: 9_000,
+        written_ms: 0,
         tail_bytes_max: *pick(&mut rng, &[0, 600, TAIL_BYTES_MAX]),
         kept_bytes_max: *pick(&mut rng, &[0, 1_000, KEPT_WEIGHTS_BYTES_MAX]),
         ended_bytes_max: *pick(&mut rng, &[0, 8_000, u64::MAX]),
@@ -241,6 +249,9 @@ impl Life {
             self.jobs.iter_mut().for_each(|job| job.tried.push(job.moments.len() - 1));
             let mut written = harness.writer.flush();
             self.note_what_is_durable(&harness);
+            if written.is_ok() && self.rng.random_range(0..8) == 0 {
+                written = self.write_lived(&mut harness);
+            }
             if written.is_ok()
                 && let Some(job) = harness.too_much()
             {
@@ -258,6 +269,9 @@ impl Life {
             }
             if self.rng.random_range(0..4) == 0 && !weather.has_errors && !self.weather.rots {
                 self.read(&harness)?;
+            }
+            if self.rng.random_range(0..4) == 0 {
+                self.take_up_again(&mut harness, weather)?;
             }
         }
         Ok(())
@@ -278,7 +292,7 @@ impl Life {
         let (moment, order) = if last.state == JobState::Paused {
             (Moment { state: JobState::Queued, ..last }, JournalCommand::Resume { job: id })
         } else if last.steps == all || dice == 0 {
-            self.ended += 1;
+            self.lived_ms += 1;
             let (state, failure) = match dice {
                 _ if last.steps == all => (JobState::Done, None),
                 0 if self.rng.random() => {
@@ -286,12 +300,12 @@ impl Life {
                 }
                 _ => (JobState::Cancelled, Some(Failure::cancelled())),
             };
-            let (rounds_done, ended_ms) = ((last.steps / round_steps(&job.specification)) as u32, self.ended);
+            let (rounds_done, ended_ms) = ((last.steps / round_steps(&job.specification)) as u32, self.lived_ms);
             let summary = (state == JobState::Done).then(|| Box::new(summary(&job.specification)));
             let fingerprint = summary.as_ref().map(|summary| summary.fingerprint);
             let status =
                 JobStatus { state, failure, rounds_done, ended_ms, fingerprint, ..status(id, &job.specification) };
-            (Moment { state, ..last }, JournalCommand::End { status, summary, lived_ms: self.ended })
+            (Moment { state, ..last }, JournalCommand::End { status, summary, lived_ms: self.lived_ms })
         } else if dice == 1 {
             (Moment { state: JobState::Paused, ..last }, paused(id))
         } else {
@@ -341,6 +355,43 @@ impl Life {
         forgotten
     }
 
+    fn write_lived(&mut self, harness: &mut Harness) -> Result<(), Halt> {
+        self.lived_ms += 1;
+        self.hear();
+        let record = LivedRecord { lived_ms: self.lived_ms, wall_ms: 1_000 };
+        let written = harness.writer.take(JournalCommand::Lived(record));
+        if self.hear() == 0 && self.disk.stopped().is_none() && written.is_ok() {
+            self.written_ms = self.lived_ms;
+        }
+        written
+    }
+
+    /// A job that was given up goes on, if there is one.
+    fn take_up_again(&mut self, harness: &mut Harness, weather: Weather) -> Result<(), String> {
+        let given_up = |job: &&mut Ordered| {
+            let is_kept = !job.is_forgotten && !job.is_unread && !harness.writer.writers.contains_key(&job.id);
+            is_kept && job.last().state == JobState::Failed
+        };
+        let Some(job) = self.jobs.iter_mut().find(given_up) else { return Ok(()) };
+        let last = job.last();
+        let found = recalled(harness, job.id).and_then(|found| {
+            let same = same_as_ordered(&found.restored, job, last.steps);
+            same.map(|()| found).map_err(|why| format!("job {} as it was given up: {why}", job.id))
+        });
+        match found {
+            Ok(found) => {
+                let order = JournalCommand::Reopen { job: job.id, writer: found.writer };
+                assert!(harness.writer.take(order).is_ok(), "it does no more than to remember it");
+                job.moments.push(Moment { state: JobState::Queued, ..last });
+                self.tally.reopened += 1;
+                Ok(())
+            }
+            // If the disk does not give the state it ended with there may be the one before; or nothing is read at all.
+            Err(_) if weather.has_errors || self.weather.rots || self.disk.stopped().is_some() => Ok(()),
+            Err(why) => Err(why),
+        }
+    }
+
     /// Remembers what was said; how many warnings there were.
     fn hear(&mut self) -> usize {
         let said = heard::said();
@@ -365,6 +416,13 @@ impl Life {
         self.hear();
         let said = std::mem::take(&mut self.heard);
         let may_be_damaged = self.weather.rots || self.weather.has_errors;
+        // What nobody was told may be lost without a word: a power cut is no damage.
+        let is_damage = |line: &&String| line.contains("is refused: ") && !line.contains("the machine ");
+        if let Some(line) = said.iter().find(is_damage)
+            && !may_be_damaged
+        {
+            return Err(format!("it said: {line}"));
+        }
         for read in restored {
             let id = read.state.job();
             if !self.jobs.iter().any(|job| job.id == id) {
@@ -427,6 +485,11 @@ impl Life {
             left.push(job);
         }
         self.jobs = left;
+        let lived = harness.writer.directory.as_ref().and_then(|directory| directory.read_lived());
+        let (lived_ms, due) = (lived.map_or(0, |lived| lived.lived_ms), self.written_ms..=self.lived_ms);
+        if !may_be_damaged && !due.contains(&lived_ms) && self.disk.stopped().is_none() {
+            return Err(format!("{lived_ms} ms were lived through, and it was one of {due:?}"));
+        }
         if !may_be_damaged {
             self.read(harness)?;
             self.check_files()?;
@@ -470,14 +533,15 @@ impl Life {
 
     /// There is no file of nothing, and nothing was set aside.
     fn check_files(&self) -> Result<(), String> {
-        let mut needed: Vec<String> = vec!["FORMAT".to_owned(), "lock".to_owned()];
+        let mut needed: Vec<String> = ["FORMAT", "lock", "lived", "lived.part"].map(str::to_owned).into();
         for job in &self.jobs {
             needed.extend(objects_of(&job.specification).keys().map(|digest| format!("objects/{digest}")));
             needed.push(format!("jobs/{}/", job.id));
         }
         let is_needed = |path: &str| {
-            !path.ends_with(".part")
-                && needed.iter().any(|needed| path == needed || needed.ends_with('/') && path.starts_with(needed))
+            // The next one takes its place.
+            let is_left = path.ends_with(".part") && path != "lived.part";
+            !is_left && needed.iter().any(|needed| path == needed || needed.ends_with('/') && path.starts_with(needed))
         };
         let files = self.disk.files();
         let inside = files.iter().map(|path| path.strip_prefix(PATH).unwrap_or(path).display().to_string());

@@ -5,9 +5,9 @@ use crate::coordinator::journal::command::Recalled;
 use crate::coordinator::lived::LivedRecord;
 
 /// What the journal gives of a job that is wanted again.
-fn recall(harness: &mut Harness, job: JobId) -> Result<Recalled, String> {
+pub(super) fn recalled(harness: &mut Harness, job: JobId) -> Result<Recalled, String> {
     harness.told.try_iter().for_each(drop);
-    harness.order(JournalCommand::Recall { job });
+    assert!(harness.writer.take(JournalCommand::Recall { job }).is_ok(), "it is only read");
     let told = harness.told.try_iter().find_map(|told| match told {
         DriverEvent::Journal(JournalEvent::Recalled { job: of, recalled }) => Some((of, recalled)),
         _ => None,
@@ -34,7 +34,7 @@ fn a_job_that_was_given_up_is_read_back_whole_and_written_on_behind_its_last_rou
         assert!(status.may_be_resumed());
         assert!(restored[0].objects.is_empty(), "it is not wanted yet");
         let kept = harness.writer.retention.ended_bytes();
-        let Recalled { mut restored, writer } = recall(&mut harness, job).expect("all of it");
+        let Recalled { mut restored, writer } = recalled(&mut harness, job).expect("all of it");
         assert_ne!(std::mem::take(&mut restored.state.status.ended_ms), 0);
         assert_eq!(restored.objects.len(), objects_of(&restored.state.specification).len());
         assert_is_after(&restored, job, 3);
@@ -70,7 +70,7 @@ fn a_job_is_not_gone_on_with_whose_data_is_damaged() {
     let specification = harness.writer.archive.specification(job).unwrap();
     let data = root.path().join("objects").join(specification.shards[0].digest.to_string());
     std::fs::write(data, b"something else").unwrap();
-    let why = recall(&mut harness, job).err().expect("a refusal");
+    let why = recalled(&mut harness, job).err().expect("a refusal");
     assert!(why.contains("is missing or damaged; submit it again"), "{why}");
     assert_eq!(harness.writer.archive.rounds(job).unwrap().len(), 1, "what there is of it is still told");
 }
