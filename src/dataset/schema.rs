@@ -66,6 +66,7 @@ impl fmt::Display for RowFault {
             Cause::NotADate => "is no date",
             Cause::NotABoolean => "is neither true nor false",
             Cause::Missing => "is no value, and this model takes none missing",
+            Cause::NotFinite => "is no finite number, or too far from those that trained",
             _ => "cannot be used",
         };
         write!(f, "{}: {} {why}", self.column, Quoted(&self.text))

@@ -18,7 +18,10 @@ F2,2.5,smooth,2024-03-09,ash
 
 /// What training makes of a file all of whose rows but the last train.
 fn prepared(csv: &str) -> Prepared {
-    let data = Dataset::from_reader("trees.csv", csv.as_bytes(), &ReadOptions::default()).unwrap();
+    // So few names of rows could be categories.
+    let ignore = if csv.starts_with("tree,") { vec!["tree".to_owned()] } else { Vec::new() };
+    let options = ReadOptions { ignore, ..ReadOptions::default() };
+    let data = Dataset::from_reader("trees.csv", csv.as_bytes(), &options).unwrap();
     let split: ValidationSplit = "last:1".parse().unwrap();
     let asked =
         Preparation { split, scaling: Scaling::Standardise, sharding: Sharding::Contiguous, shards: 1, seed: 1 };
@@ -137,7 +140,7 @@ fn a_missing_column_is_refused_with_its_name_and_a_repeated_one_with_its() {
 #[test]
 fn a_header_is_told_from_a_row_as_pandas_and_r_write_them_and_as_is_asked() {
     // Names that are numbers, of which rows may hold the same.
-    let numbers = "0,1,2,kind\n3,0,7,a\n2,9,1,b\n4,1,0,a\n8,2,5,b\n9,3,3,a\n";
+    let numbers = "0,1,2,3\n3,0,7,a\n2,9,1,b\n4,1,0,a\n8,2,5,b\n9,3,3,a\n";
     let schema_of_numbers = schema(numbers);
     let header = usual(numbers, &schema_of_numbers).unwrap();
     assert_eq!(header.inputs.len(), 5, "{header:?}");
@@ -186,7 +189,7 @@ fn values_that_did_not_train_are_counted_and_those_of_another_kind_refused_with_
         "new.csv, line 3, column 2 (\"girth\"): \"x\" is no number; correct the row, or say --on-error leave",
         "new.csv, line 5, column 3 (\"seen\"): \"soon\" is no date",
         "new.csv, line 6, the number of fields is 2, and in other rows 3",
-        "new.csv, line 7, column 2 (\"girth\"): \"1e300\" cannot be used",
+        "new.csv, line 7, column 2 (\"girth\"): \"1e300\" is no finite number",
     ];
     assert_eq!(found.bad.len(), beginnings.len());
     for (sentence, beginning) in found.bad.iter().zip(beginnings) {
