@@ -35,7 +35,7 @@ const OPTIONS: [[&str; 3]; 13] = [
         "Machine code for the arithmetic: auto, avx512, avx2 or portable; the bits are the same \
         [default: auto]",
     ],
-    ["memory", "MIB", "Memory for tasks, data and results, in MiB [default: half of what the machine allows]"],
+    ["memory", "MIB", "Memory for tasks, data and results, in MiB [default: half of the machine's]"],
     ["cache", "MIB", "Of this, for data and results, in MiB; at most half of it [default: 256]"],
     [
         "drain",
@@ -300,9 +300,9 @@ mod tests {
         let mut told = untold();
         for [name, _, help] in OPTIONS {
             let default = help.split_once("[default: ").map(|(_, default)| default.trim_end_matches(']'));
-            if let Some(default) = default.filter(|default| {
-                !["any", "none", "its address and port", "half of what the machine allows"].contains(default)
-            }) {
+            if let Some(default) = default
+                .filter(|default| !["any", "none", "its address and port", "half of the machine's"].contains(default))
+            {
                 set(&mut told, name, default).unwrap();
                 assert_eq!(format!("{told:?}"), format!("{:?}", untold()), "--{name}");
             }

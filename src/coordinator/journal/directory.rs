@@ -200,20 +200,35 @@ impl Directory {
     /// The head of this generation of a job's state, and what stands behind it and at the file's end; none where they cannot be
     /// had, for whatever reason.
     pub(crate) fn read_state_head(&self, job: JobId, generation: u8) -> Option<Vec<u8>> {
-        let file = self.disk.open(&self.state(job, generation)).ok()?;
-        let file_bytes = file.size().ok()?;
+        let path = self.state(job, generation);
+        match self.try_read_head(&path) {
+            Ok(head) => head,
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                log::warn!("cannot read the head of {}: {error}; the whole file is read instead", path.display());
+                None
+            }
+        }
+    }
+
+    fn try_read_head(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        let file = self.disk.open(path)?;
+        let file_bytes = file.size()?;
+        if file_bytes < 12 + TRAILER_BYTES as u64 {
+            return Ok(None);
+        }
         let mut start = [0; 12];
-        file.read_exact_at(&mut start, 0).ok()?;
+        file.read_exact_at(&mut start, 0)?;
         let head_bytes = u64::from(u32::from_le_bytes([start[8], start[9], start[10], start[11]]));
-        let trailer_at = file_bytes.checked_sub(TRAILER_BYTES as u64)?;
+        let trailer_at = file_bytes - TRAILER_BYTES as u64;
         if head_bytes > trailer_at {
-            return None;
+            return Ok(None);
         }
         let mut bytes = vec![0; head_bytes as usize + TRAILER_BYTES];
         let (head, trailer) = bytes.split_at_mut(head_bytes as usize);
-        file.read_exact_at(head, 0).ok()?;
-        file.read_exact_at(trailer, trailer_at).ok()?;
-        Some(bytes)
+        file.read_exact_at(head, 0)?;
+        file.read_exact_at(trailer, trailer_at)?;
+        Ok(Some(bytes))
     }
 
     /// What is noted of a job's heavy steps; none where there is no such file.

@@ -41,7 +41,8 @@ fn a_task_goes_only_to_nodes_that_have_the_memory_for_as_many_as_they_have_worke
         let sent = harness.start(JOB, &specification(1, 1));
         assert_eq!(links(&sent), [2], "{policy}");
         // Neither does a copy, nor what another turns down.
-        let again = harness.rejected(&sent[0]);
+        let mut again = harness.rejected(&sent[0]);
+        again.extend(harness.pass_ms(100));
         assert_eq!(links(&super::sent(&again)), [2], "{policy}");
         // One that says nothing is believed to have it.
         harness.cut(2);
