@@ -223,5 +223,5 @@ fn a_recipe_or_a_column_that_is_none_for_numbers_is_refused_with_the_cure() {
     refused(&prices, &["--recipe", "classic"], "leave out --recipe classic");
     refused(&kinds, &[], "column 4 (\"sort\"): 240 of 240 rows have no number (\"ash\" in line 2");
     let ended = client(["--local", "1", "--task", "rank"]);
-    assert!(ended.code == Some(2) && ended.stderr.contains("a task is classify or regress"), "{ended:?}");
+    assert!(ended.code == Some(2) && ended.stderr.contains("a task is auto, classify or regress"), "{ended:?}");
 }
