@@ -226,12 +226,12 @@ fn a_reader_that_goes_away_is_no_success_and_no_panic() {
     // More rows than fit any pipe; the writer is to end as soon as nobody reads.
     let writer = std::thread::spawn(move || {
         let rows = "20.4,10.3,rough,round\n".repeat(4_096);
-        while stdin.write_all(rows.as_bytes()).is_ok() {}
+        (0..500).all(|_| stdin.write_all(rows.as_bytes()).is_ok())
     });
     stdout.read_exact(&mut [0; 20]).unwrap();
     drop(stdout);
     let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
+    assert!(!writer.join().unwrap(), "all rows were read, and nobody read what came of them");
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert!(text(&output.stderr).contains("whoever read the predictions has gone"), "{output:?}");
 }

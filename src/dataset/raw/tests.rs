@@ -176,13 +176,13 @@ fn a_header_is_told_from_a_row_as_pandas_and_r_write_them_and_as_is_asked() {
 fn values_that_did_not_train_are_counted_and_those_of_another_kind_refused_with_line_and_column() {
     let schema = schema(TREES);
     let csv = "bark,girth,seen\nflaky,1,2024-03-01\nrough,x,2024-03-01\npapery,2,2024-03-01\nrough,3,soon\nrough,4\n\
-               rough,1e300,2024-03-01\n";
+               rough,1e300,2024-03-01\nrough,1e100,2024-03-01\n";
     let found = usual(csv, &schema).unwrap();
     assert_eq!(found.inputs.len(), 2);
     assert_eq!(
         found.said[1..],
         [
-            "column 1 (\"bark\"): 2 of 6 rows have a category that was rare or unknown in training, first \"flaky\" in line 2"
+            "column 1 (\"bark\"): 2 of 7 rows have a category that was rare or unknown in training, first \"flaky\" in line 2"
         ]
     );
     let beginnings = [
@@ -190,6 +190,7 @@ fn values_that_did_not_train_are_counted_and_those_of_another_kind_refused_with_
         "new.csv, line 5, column 3 (\"seen\"): \"soon\" is no date",
         "new.csv, line 6, the number of fields is 2, and in other rows 3",
         "new.csv, line 7, column 2 (\"girth\"): \"1e300\" is no finite number",
+        "new.csv, line 8, column 2 (\"girth\"): \"1e100\" is no finite number, or too far from those that trained",
     ];
     assert_eq!(found.bad.len(), beginnings.len());
     for (sentence, beginning) in found.bad.iter().zip(beginnings) {
