@@ -471,11 +471,14 @@ impl Life {
                     return Err(format!("job {id} is {moment:?}, and was durable at {durable:?}"));
                 }
                 self.tally.repaired += 1;
-                job.set_back.extend_from_slice(&job.moments[at + 1..]);
             } else {
                 self.tally.resumed += 1;
             }
             same_as_ordered(read, &job, steps).map_err(|why| format!("job {id} at {moment:?}: {why}"))?;
+            if may_be_damaged && is_said {
+                // A later one, whether it was told or only tried, may be there and given at another start.
+                job.set_back.extend_from_slice(&job.moments[at + 1..]);
+            }
             // From now on this is what its watchers are told.
             job.moments.truncate(at + 1);
             job.tried.retain(|&tried| tried <= at);
