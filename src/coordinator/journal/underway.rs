@@ -131,7 +131,13 @@ impl Underway {
     /// Reads what the last start left of a job, once; says whether the job is not to be tried again. Such a job's notes stay
     /// until it is [tried again](Underway::try_again).
     pub(super) fn read_back(&self, job: JobId) -> Option<Deadly> {
-        let left = self.directory.as_ref()?.read_underway(job).ok()??;
+        let left = match self.directory.as_ref()?.read_underway(job) {
+            Ok(left) => left?,
+            Err(error) => {
+                log::warn!("{error}; how often job {job} ended a coordinator is not known");
+                return None;
+            }
+        };
         // What nobody can read is of no account.
         let notes = left.parse::<Notes>().unwrap_or_default();
         if let Some(deadly) = notes.deadly() {
@@ -191,7 +197,7 @@ impl Underway {
         let written = directory.write_underway(job, &text);
         drop(jobs);
         if let Err(error) = written {
-            log::debug!("a heavy step of job {job} is not noted: {error}");
+            log::warn!("{error}; a heavy step of job {job} is not noted");
         }
     }
 
