@@ -11,10 +11,9 @@ use gradwire::model::train::Unwatched;
 use gradwire::model::{
     ARITHMETIC, Activation, BatchSize, BlockRange, ExactSum, GradientSteps, GradientSum, Initialisation, Kernel,
     LittleEndianF32, Loss, LossReduction, Median, Metrics, Network, Optimiser, Outer, OuterOptimiser, OuterSchedule,
-    OuterState, ReadUpdates, Recipe, Rows, Targets, Trainer, Training, evaluate, initialise,
+    OuterState, Recipe, Rows, Targets, Trainer, Training, evaluate, initialise,
 };
 use gradwire::wire::object;
-use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
@@ -503,28 +502,16 @@ fn the_published_updates_merge_to_the_published_weights() {
 const MEDIANS: [(usize, &str); 2] =
     [(3, "3f8ccccd 3f008312 00000000 00000000"), (2, "3f933333 3f0020c5 bfc00000 00000000")];
 
-/// Updates in memory.
-struct Published<'a>(&'a [[f32; 4]]);
-
-impl ReadUpdates for Published<'_> {
-    type Error = Infallible;
-
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Infallible> {
-        out.iter_mut().zip(&self.0[index][range]).for_each(|(out, value)| *out = value.to_le_bytes());
-        Ok(())
-    }
-}
-
 #[test]
 fn the_published_medians_lead_to_the_published_weights() {
     let updates = [[0.1, -1e-3, 1e-20, -1e-9], [0.2, 2e-3, -3.0, -1e-9], [-16_000.0, 0.5, 0.0, 1.0]];
     for (count, expected) in MEDIANS {
         let mut weights = [1.0_f32, 0.5, 0.0, 1.0001e-9].map(f32::to_le_bytes);
-        let Ok(done) = Median::default().onto(&mut Published(&updates[..count]), &mut weights, &mut |_| ());
+        let Ok(done) = Median::default().onto(
+            &mut updates[..count].iter().map(|update| update.map(f32::to_le_bytes)).collect::<Vec<_>>(),
+            &mut weights,
+            &mut |_| (),
+        );
         done.unwrap();
         assert_eq!(hex(&weights.map(f32::from_le_bytes)), expected);
     }
@@ -798,22 +785,6 @@ fn three_steps_of_two_tasks_each_lead_to_the_published_weights() {
     }
 }
 
-/// The blocks' gradients, kept apart.
-struct Blocks(Vec<Vec<LittleEndianF32>>);
-
-impl ReadUpdates for Blocks {
-    type Error = Infallible;
-
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Infallible> {
-        out.copy_from_slice(&self.0[index][range]);
-        Ok(())
-    }
-}
-
 /// The blocks of the step that has all of them, by themselves and by the definition.
 fn single_blocks(
     training: &Training,
@@ -843,7 +814,7 @@ fn median_of(
 ) -> Vec<LittleEndianF32> {
     let plan = GradientSteps::new(&training.network, MEDIAN_ROWS, &[11, 9]);
     let of_step = plan.step(step);
-    let mut blocks = Blocks(Vec::new());
+    let mut blocks = Vec::new();
     let mut rows = 0;
     for range in of_step.without(skipped) {
         for first in range.first..range.first + range.count {
@@ -852,7 +823,7 @@ fn median_of(
             let (_, sum) = task_object(kernel, training, of_step.epoch, &task, weights);
             let mut gradient = vec![[0; 4]; weights.len()];
             sum.of_block(u64::from(plan.rows(block)).try_into().unwrap(), &mut gradient).unwrap();
-            blocks.0.push(gradient);
+            blocks.push(gradient);
             rows += u64::from(plan.rows(block));
         }
     }

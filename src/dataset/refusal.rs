@@ -107,7 +107,8 @@ impl Refusal {
         let texts: Vec<String> = texts.iter().filter(is_word).cloned().collect();
         let as_missing = (!texts.is_empty())
             .then(|| format!("--missing default,{} takes such values for missing", texts.join(",")))
-            .filter(|_| self.cause != Cause::NoSide);
+            // No value would be left.
+            .filter(|_| self.cause != Cause::NoSide && self.rows < self.of);
         let other = match self.cause {
             Cause::NotUtf8 => Some("iconv -f LATIN1 -t UTF-8 FILE > FILE.csv converts the file".to_owned()),
             Cause::NotANumber if self.is_label => Some("--task classify takes them for names of classes".to_owned()),

@@ -91,7 +91,10 @@ impl Lines {
             let left = deadline.saturating_duration_since(Instant::now());
             if heard.has_ended || left.is_zero() {
                 let how = if heard.has_ended { "it ended" } else { "time ran out" };
-                panic!("waiting for {what}, {how}; it said:\n{}", heard.lines.join("\n"));
+                let said = heard.lines.join("\n");
+                // Whoever ends the program while this unwinds reads its lines, too.
+                drop(heard);
+                panic!("waiting for {what}, {how}; it said:\n{said}");
             }
             heard = self.0.1.wait_timeout(heard, left).unwrap().0;
         }

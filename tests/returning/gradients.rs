@@ -1,16 +1,14 @@
 //! What a client asks about a job of merged gradients: its ledger, which has a line of each step, and whether its sums are right.
 //! The job is computed here with the model's code, block by block.
 
-use std::convert::Infallible;
 use std::num::{NonZeroU32, NonZeroU64};
-use std::ops::Range;
 
 use gradwire::digest::Digest;
 use gradwire::job::{EntryResult, JobState, LedgerEntry, MergedStep, RowsRef, Specification};
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
-    BatchSize, BlockRange, GradientSum, Kernel, LittleEndianF32, Median, Merge, Outer, OuterOptimiser, OuterState,
-    ReadUpdates, Recipe, Rows, Trainer, initialise,
+    BatchSize, BlockRange, GradientSum, Kernel, Median, Merge, Outer, OuterOptimiser, OuterState, Recipe, Rows,
+    Trainer, initialise,
 };
 use gradwire::wire::object::{self, ObjectKind};
 use serde_json::{Value, json};
@@ -45,22 +43,6 @@ fn book_with(inexact: Option<u64>) -> Book {
 /// The same, whose coordinator may hold too what the outer optimiser remembered before each step.
 fn book_of(inexact: Option<u64>, has_states: bool) -> Book {
     book_merged_by(Merge::Mean, inexact, has_states)
-}
-
-/// The gradients of blocks.
-struct OfBlocks(Vec<Vec<LittleEndianF32>>);
-
-impl ReadUpdates for OfBlocks {
-    type Error = Infallible;
-
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Infallible> {
-        out.copy_from_slice(&self.0[index][range]);
-        Ok(())
-    }
 }
 
 /// The same, of a job whose steps are merged in this way.
@@ -101,14 +83,14 @@ fn book_merged_by(merge: Merge, inexact: Option<u64>, has_states: bool) -> Book 
         assert_eq!(blocks.len() as u32, BLOCKS);
         let skipped = SKIPPED.iter().find(|(of, _)| *of == step).map_or(&[][..], |(_, skipped)| *skipped);
         let (mut sum, mut one) = (GradientSum::new(kernel, network.parameters()), GradientSum::new(kernel, 0));
-        let (mut rows_merged, mut singly) = (0, OfBlocks(Vec::new()));
+        let (mut rows_merged, mut singly) = (0, Vec::new());
         for (_, block) in (0..).zip(&blocks).filter(|(number, _)| !skipped.contains(number)) {
             let part = [(*block, &rows[block.shard as usize])];
             trainer.sum_gradients(training, of_step.epoch, &part, &weights, &mut Unwatched, &mut one).unwrap();
             sum.add_sum(&one).unwrap();
             let mut gradient = vec![[0; 4]; network.parameters()];
             one.of_block(u64::from(cut.rows(*block)).try_into().unwrap(), &mut gradient).unwrap();
-            singly.0.push(gradient);
+            singly.push(gradient);
             rows_merged += cut.rows(*block);
         }
         if inexact == Some(step) {

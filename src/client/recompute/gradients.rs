@@ -2,9 +2,7 @@
 //! with it.
 //! Owns how the blocks are shared among the cores, on which no bit depends; does not know what the sum is compared with.
 
-use std::convert::Infallible;
 use std::num::NonZeroU64;
-use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
@@ -17,7 +15,7 @@ use crate::job::Specification;
 use crate::model::conformance::{self, Difference};
 use crate::model::train::TrainError;
 use crate::model::{
-    BlockRange, GradientSteps, GradientSum, Kernel, LittleEndianF32, Median, OuterState, ReadUpdates, Rows, Trainer,
+    BlockRange, GradientSteps, GradientSum, Kernel, LittleEndianF32, Median, OuterState, Rows, Trainer,
 };
 use crate::wire::object;
 
@@ -115,7 +113,7 @@ impl Gradients {
             gradient.resize(training.network.parameters(), [0; 4]);
             let reduction = training.recipe.reduction;
             if takes_median {
-                let mut all = InMemory(cores.iter().flat_map(|core| &core.gradients).map(Vec::as_slice).collect());
+                let mut all: Vec<_> = cores.iter().flat_map(|core| &core.gradients).collect();
                 let Ok(taken) = median.gradient(&mut all, rows, reduction, gradient);
                 taken.map_err(|error| error.to_string())?;
             } else {
@@ -155,22 +153,6 @@ impl CoreSum {
                 sum.add_sum(block).map_err(TrainError::Gradient)?;
             }
         }
-        Ok(())
-    }
-}
-
-/// Gradients of blocks.
-struct InMemory<'a>(Vec<&'a [LittleEndianF32]>);
-
-impl ReadUpdates for InMemory<'_> {
-    type Error = Infallible;
-
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Infallible> {
-        out.copy_from_slice(&self.0[index][range]);
         Ok(())
     }
 }

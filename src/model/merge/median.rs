@@ -6,6 +6,7 @@
 //! as +0. As with the mean, the new weight is the base plus that in f64, rounded to f64, then to f32, and +0 below 2^-40. A
 //! gradient is the median itself, rounded to f32 and cut so (docs/arithmetic.md, "Steps of merged gradients").
 
+use std::convert::Infallible;
 use std::num::NonZeroU64;
 use std::ops::Range;
 
@@ -29,6 +30,20 @@ pub trait ReadUpdates {
     /// Reads the values in `range` of the update `index`, counted from 0, into `out`, which is as long. Of one update the
     /// ranges come in order and without gaps, from the first value to the last.
     fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Self::Error>;
+}
+
+/// Updates in memory.
+impl<T: AsRef<[LittleEndianF32]>> ReadUpdates for Vec<T> {
+    type Error = Infallible;
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Infallible> {
+        out.copy_from_slice(&self[index].as_ref()[range]);
+        Ok(())
+    }
 }
 
 /// Takes medians. Keeps its working memory from one to the next, and nothing else.
@@ -124,32 +139,20 @@ fn middle(ordered: &mut [i32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use proptest::prelude::*;
 
     use super::*;
 
-    struct InMemory(Vec<Vec<f32>>);
-
-    impl ReadUpdates for InMemory {
-        type Error = Infallible;
-
-        fn count(&self) -> usize {
-            self.0.len()
-        }
-
-        fn read(&mut self, index: usize, range: Range<usize>, out: &mut [LittleEndianF32]) -> Result<(), Infallible> {
-            out.iter_mut().zip(&self.0[index][range]).for_each(|(out, value)| *out = value.to_le_bytes());
-            Ok(())
-        }
+    /// As they are kept.
+    fn kept(updates: &[Vec<f32>]) -> Vec<Vec<LittleEndianF32>> {
+        updates.iter().map(|update| update.iter().map(|value| value.to_le_bytes()).collect()).collect()
     }
 
     fn merged(updates: &[Vec<f32>], base: &[f32]) -> Vec<u32> {
         let mut values: Vec<LittleEndianF32> = base.iter().map(|value| value.to_le_bytes()).collect();
         let mut told = Vec::new();
-        let Ok(done) = Median::default()
-            .onto(&mut InMemory(updates.to_vec()), &mut values, &mut |part| told.extend_from_slice(part));
+        let Ok(done) =
+            Median::default().onto(&mut kept(updates), &mut values, &mut |part| told.extend_from_slice(part));
         done.unwrap();
         assert_eq!(told, values);
         values.into_iter().map(u32::from_le_bytes).collect()
@@ -182,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_median_of_nothing_is_none() {
-        let done = Median::default().onto(&mut InMemory(Vec::new()), &mut [[0; 4]], &mut |_| ());
+        let done = Median::default().onto(&mut kept(&[]), &mut [[0; 4]], &mut |_| ());
         assert_eq!(done, Ok(Err(MergeError::Empty)));
     }
 
@@ -192,8 +195,7 @@ mod tests {
         let gradient = |count: usize, reduction| {
             let mut out = [[7; 4]; 4];
             let rows = NonZeroU64::new(10).unwrap();
-            let Ok(done) =
-                Median::default().gradient(&mut InMemory(blocks[..count].to_vec()), rows, reduction, &mut out);
+            let Ok(done) = Median::default().gradient(&mut kept(&blocks[..count]), rows, reduction, &mut out);
             done.unwrap();
             out.map(f32::from_le_bytes)
         };

@@ -15,8 +15,8 @@ pub fn arguments() -> Command {
         .required(true)
         .help("Data file, or - for the standard input")
         .value_parser(clap::value_parser!(PathBuf));
-    let line = Command::new("schema").about("Show what training would make of a data file's columns").arg(file);
-    Json::augment_args(Reading::augment_args(line))
+    let line = Json::augment_args(Reading::augment_args(Command::new("schema").arg(file)));
+    line.about("Show what training would make of a data file's columns")
 }
 
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
