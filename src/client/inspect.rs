@@ -78,7 +78,7 @@ fn lines(path: &Path, model: &ModelFile, computed: Digest) -> Vec<(&'static str,
     }
     lines.extend(said("recipe").map(|recipe| ("recipe", recipe)));
     let is_setting = |key: &str| {
-        let in_words = ["data", "recipe", "training_rows", "reproducible"];
+        let in_words = ["data", "recipe", "training_rows", "reproducible", "unfinished"];
         !in_words.contains(&key) && !OF_RESULT.iter().any(|prefix| key.starts_with(prefix))
     };
     let pair = |(key, value): (&String, &String)| format!("{} {}", shown(&key.replace('_', " ")), shown(value));
@@ -90,7 +90,11 @@ fn lines(path: &Path, model: &ModelFile, computed: Digest) -> Vec<(&'static str,
         "true" => ("repeatable", "the same job gives the same bits again".to_owned()),
         _ => ("repeatable", "no: parts were skipped, or nodes with another arithmetic helped".to_owned()),
     }));
-    lines.extend(Score::of_file(&model.specification, &model.target).lines());
+    match said("unfinished") {
+        None => lines.extend(Score::of_file(&model.specification, &model.target).lines()),
+        // Nobody has judged these weights.
+        Some(after) => lines.push(("unfinished", format!("the weights after {after}; the job had not ended"))),
+    }
     lines.push(("job", model.semantic_digest.to_string()));
     lines.push(("fingerprint", model.fingerprint.to_string()));
     let is_its = match computed == model.fingerprint {

@@ -1,8 +1,18 @@
 //! What the coordinator holds for each job on the engine's behalf: its specification, its data, its weights, who
 //! watches it, and how it ended. Does not decide when a job runs.
+//!
+//! | file | owns |
+//! |---|---|
+//! | this one | the jobs that have not ended, and their data |
+//! | `refusal` | why a submission is turned away |
+//! | `memory` | whether there is memory for a job, and those that wait for it |
+//! | `given_up` | jobs that are kept in memory after they were given up |
+
+mod given_up;
+mod memory;
+mod refusal;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +26,14 @@ use super::status::Open;
 use super::watcher::Watcher;
 use super::work::Weights;
 use crate::digest::Digest;
-use crate::job::memory::{CoordinatorMemory, in_mib};
-use crate::job::{FailReason, Failure, JobId, JobState, JobStatus, RoundSummary, Specification};
+use crate::job::memory::CoordinatorMemory;
+use crate::job::{Failure, JobId, JobState, JobStatus, RoundSummary, Specification};
 use crate::model::{Network, Rows};
 use crate::net::{self, IpAddr};
 use crate::store::Store;
-use crate::wire::message::Error;
 use crate::wire::object::{self, ObjectKind};
-use crate::wire::{ErrorCode, MessageType, limits};
+use memory::Unread;
+pub(super) use refusal::Refusal;
 
 /// A job that has not ended.
 pub(super) struct Job {
@@ -67,122 +77,6 @@ pub(super) struct Job {
     pub(super) unread: Option<Unread>,
     /// Whether it was validated since the start.
     pub(super) is_validated: bool,
-}
-
-/// A job that was not read at the start.
-pub(super) struct Unread {
-    /// Because it would not have fitted; it goes on by itself once it does.
-    lacks_memory: bool,
-    /// It is being read now.
-    is_asked_for: bool,
-}
-
-/// Why a submission is turned away before the engine sees it.
-pub(super) enum Refusal {
-    /// It has the id that no job has.
-    Nil,
-    /// Its arithmetic is not known here.
-    Arithmetic { got: u16 },
-    /// One of its objects is too large.
-    Object { bytes: u64, allowed: u64 },
-    /// Its data does not fit, whatever else there is.
-    TooMuchData { bytes: u64, allowed: u64 },
-    /// Its data does not fit beside that of other jobs.
-    NoRoom { bytes: u64, free: u64 },
-    /// It takes more memory than there may be, whatever else there is.
-    Memory { bytes: u64, allowed: u64 },
-    /// It does beside other jobs.
-    NoMemory { bytes: u64, free: u64 },
-    /// Its merge needs all updates of a step at once, or the gradients of all its blocks, and there is no room for so many.
-    Updates { bytes: u64, allowed: u64, of_blocks: bool },
-    /// As many jobs wait for their data as may, and nobody has more of them than its client would have.
-    Collecting { got: u64 },
-    /// Few places are left, and its address has its share of them.
-    PlacesShare { got: u64, allowed: u64 },
-    /// Few bytes are left, and its address has its share of them.
-    BytesShare { got: u64, allowed: u64 },
-}
-
-impl Refusal {
-    pub(super) fn error(&self) -> Error {
-        let (code, retry, got, allowed) = match *self {
-            Self::Nil => (ErrorCode::Specification, false, 0, 1),
-            Self::Arithmetic { got } => (ErrorCode::Arithmetic, false, got.into(), crate::model::ARITHMETIC.into()),
-            Self::Object { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
-            Self::TooMuchData { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
-            Self::NoRoom { bytes, free } => (ErrorCode::Busy, true, bytes, free),
-            Self::Memory { bytes, allowed } => (ErrorCode::Memory, false, bytes, allowed),
-            Self::NoMemory { bytes, free } => (ErrorCode::Busy, true, bytes, free),
-            Self::Updates { bytes, allowed, .. } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
-            Self::Collecting { got } => (ErrorCode::Busy, true, got, limits::COLLECTING_JOBS_MAX as u64),
-            Self::PlacesShare { got, allowed } | Self::BytesShare { got, allowed } => {
-                (ErrorCode::Busy, true, got, allowed)
-            }
-        };
-        Error { code, about: MessageType::Submit as u8, retry, got, allowed, text: self.to_string() }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nil => f.write_str("a job's id is not 0, which stands for all jobs: take another, at random"),
-            Self::Arithmetic { got } => write!(f, "the job wants arithmetic {got}, which is not known here"),
-            Self::Object { bytes, allowed } => {
-                write!(
-                    f,
-                    "one of the job's objects has {bytes} bytes, and at most {allowed} are allowed: take more shards"
-                )
-            }
-            Self::TooMuchData { bytes, allowed } => {
-                write!(f, "the job's data has {bytes} bytes, and this coordinator keeps at most {allowed}")
-            }
-            Self::Updates { bytes, allowed, of_blocks } => {
-                let (all, fewer) = match of_blocks {
-                    false => ("updates of a round", "fewer shards"),
-                    true => ("gradients of a step's blocks", "a smaller batch"),
-                };
-                write!(
-                    f,
-                    "this merge needs all {all} at once, {bytes} bytes, and this coordinator keeps at most {allowed}: take \
-                     {fewer}, or the mean"
-                )
-            }
-            Self::Collecting { .. } => {
-                let allowed = limits::COLLECTING_JOBS_MAX;
-                write!(f, "the data of {allowed} jobs is on its way, as much as may be: try again later")
-            }
-            Self::PlacesShare { allowed, .. } => write!(
-                f,
-                "few places are left for jobs, and your address has its share, {allowed}: try again when one of them has ended"
-            ),
-            Self::BytesShare { got, allowed } => write!(
-                f,
-                "little room is left for data, and your address would have {got} bytes, while its share is {allowed}: try again \
-                 when one of its jobs has ended"
-            ),
-            Self::Memory { bytes, allowed } => write!(
-                f,
-                "the job takes {} of the coordinator's memory, and {} are allowed: take a smaller network, or start the \
-                 coordinator with more (--memory)",
-                in_mib(*bytes),
-                in_mib(*allowed)
-            ),
-            Self::NoMemory { bytes, free } => write!(
-                f,
-                "the job takes {} of the coordinator's memory, and {} are free until other jobs end: try again later",
-                in_mib(*bytes),
-                in_mib(*free)
-            ),
-            Self::NoRoom { bytes, free } => {
-                write!(
-                    f,
-                    "of the job's data {bytes} bytes are not here yet, and {free} are free until other jobs end: try \
-                     again later"
-                )
-            }
-        }
-    }
 }
 
 /// All jobs.
@@ -230,72 +124,6 @@ impl Jobs {
     /// Every job that has not ended.
     pub(super) fn each(&self) -> impl Iterator<Item = (JobId, &Job)> {
         self.open.iter().map(|(&id, job)| (id, job))
-    }
-
-    /// What those jobs take together: one at a time works, all others are kept.
-    fn taken(&self) -> CoordinatorMemory {
-        self.open.values().fold(CoordinatorMemory::default(), |taken, job| taken.beside(job.memory))
-    }
-
-    /// Whether there is memory for a job that takes so much beside those that are there; if not, how much it takes, and how much
-    /// there is. Jobs that were given up make room.
-    fn has_memory_for(&self, memory: CoordinatorMemory) -> Result<(), (u64, u64)> {
-        let taken = self.taken();
-        let free = self.memory.allowed_bytes.saturating_sub(taken.kept_bytes());
-        let needed = taken.beside(memory).bytes() - taken.kept_bytes();
-        if needed > free { Err((needed, free)) } else { Ok(()) }
-    }
-
-    /// Takes in a job from before the start that was not read, for this reason: of it nothing is here. One that waited to be
-    /// resumed already still does.
-    pub(super) fn restore_unread(&mut self, restored: Restored, reason: FailReason) -> FailReason {
-        let Restored { state, rounds, .. } = restored;
-        let lacks_memory = matches!(reason, FailReason::TooLarge { .. });
-        let waited = state.status.failure.filter(|_| lacks_memory && state.status.state == JobState::Paused);
-        let failure = waited.clone().unwrap_or_else(|| Failure::paused(&reason));
-        let lacks_memory = lacks_memory && waited.is_none();
-        let mut job = self.new_job(state.specification.clone(), state.status.submitted_ms, None);
-        job.objects.clear();
-        job.missing.clear();
-        job.is_written = true;
-        job.rounds.extend(&rounds);
-        job.written = state.progress.as_ref().map(|progress| progress.base);
-        job.memory = CoordinatorMemory::default();
-        job.unread = Some(Unread { lacks_memory, is_asked_for: false });
-        job.paused = Some((failure, true));
-        self.open.insert(state.status.job, job);
-        self.is_complete(state.status.job);
-        waited.map_or(reason, FailReason::Recorded)
-    }
-
-    /// Whether a job is not read, and may be now; then it counts as asked for. One that has not been read for want of memory
-    /// may be once there is enough.
-    pub(super) fn may_read(&mut self, id: JobId) -> bool {
-        let Some(job) = self.open.get(&id) else { return false };
-        let memory = CoordinatorMemory::of(&job.specification, self.memory.means);
-        let is_room = self.has_memory_for(memory).is_ok();
-        let Some(job) = self.open.get_mut(&id) else { return false };
-        let Some(unread) = job.unread.as_mut().filter(|unread| is_room && !unread.is_asked_for) else { return false };
-        unread.is_asked_for = true;
-        job.paused = None;
-        job.memory = memory;
-        true
-    }
-
-    /// Jobs that have not been read for want of memory, those that came first first.
-    pub(super) fn await_memory(&self) -> Vec<JobId> {
-        let lacks = |job: &Job| job.unread.as_ref().is_some_and(|unread| unread.lacks_memory && !unread.is_asked_for);
-        let mut waiting: Vec<_> =
-            self.open.iter().filter(|(_, job)| lacks(job)).map(|(&id, job)| (job.submitted_ms, id)).collect();
-        waiting.sort_unstable();
-        waiting.into_iter().map(|(_, id)| id).collect()
-    }
-
-    /// Leaves a job that is about to run, or to end, the memory that it takes: what is kept for nobody goes.
-    pub(super) fn make_way(&self, running: Option<JobId>) {
-        let running = running.and_then(|job| self.open.get(&job));
-        let working_bytes = running.map_or(0, |job| job.memory.working_bytes);
-        self.store.limit(self.store_bytes.min(self.memory.allowed_bytes.saturating_sub(working_bytes)));
     }
 
     /// What is held of every job that has not ended, for the console.
@@ -401,69 +229,6 @@ impl Jobs {
             written: None,
             paused: None,
         }
-    }
-
-    /// Lets go of jobs that were given up, for as long as there is no room for this one beside them.
-    fn make_room(&mut self, new: &Job) {
-        while !self.kept.is_empty() {
-            let jobs = self.open.values().chain(self.kept.iter().map(|(_, job)| job)).chain([new]);
-            let held: HashMap<_, _> = jobs.flat_map(|job| &job.objects).collect();
-            let kept = self.kept.iter().map(|(_, job)| CoordinatorMemory { working_bytes: 0, ..job.memory });
-            let taken = kept.fold(self.taken().beside(new.memory), CoordinatorMemory::beside);
-            let bytes = held.values().fold(0u64, |sum, &&bytes| sum.saturating_add(bytes));
-            if bytes <= self.store_bytes && taken.bytes() <= self.memory.allowed_bytes {
-                return;
-            }
-            if let Some((_, job)) = self.kept.pop_front() {
-                self.unpin(&job, &job.missing);
-            }
-        }
-    }
-
-    /// A job was given up, and nothing of it is written: it stays in memory until others need the room, or it is forgotten.
-    pub(super) fn keep(&mut self, id: JobId) {
-        let Some(mut job) = self.open.remove(&id) else { return };
-        // Its data do not count beside those of others, since they make room for them.
-        self.uncount(&job);
-        // It goes on from what is recorded of it; from its beginning, if nothing is.
-        if let Some(base) = job.base.take_if(|base| job.written != Some(base.digest)) {
-            self.store.unpin(&base.digest);
-        }
-        if job.base.is_some() || job.written.is_none() {
-            self.kept.push_back((id, job));
-        } else {
-            self.unpin(&job, &job.missing);
-        }
-    }
-
-    /// Whether a job that was given up is kept.
-    pub(super) fn keeps(&self, id: JobId) -> bool {
-        self.kept.iter().any(|(kept, _)| *kept == id)
-    }
-
-    /// A job that has ended is known no more.
-    pub(super) fn forget(&mut self, id: JobId) {
-        if let Some(place) = self.kept.iter().position(|(kept, _)| *kept == id)
-            && let Some((_, job)) = self.kept.remove(place)
-        {
-            self.unpin(&job, &job.missing);
-        }
-    }
-
-    /// Takes a job in again that was given up, from memory or with what the journal has read back.
-    pub(super) fn reopen(&mut self, restored: Restored) -> Result<(), String> {
-        let id = restored.state.job();
-        let Some(place) = self.kept.iter().position(|(kept, _)| *kept == id) else { return self.restore(restored) };
-        if let Some((_, mut job)) = self.kept.remove(place) {
-            self.make_room(&job);
-            job.rounds = DurableRounds::default();
-            job.rounds.extend(&restored.rounds);
-            job.goes_on = true;
-            job.objects().for_each(|(digest, bytes)| self.here.add(digest, bytes));
-            self.open.insert(id, job);
-            self.is_complete(id);
-        }
-        Ok(())
     }
 
     /// Takes in a job from before the start, with its data.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gradwire::model::file::ModelFile;
 
-use crate::common::clients::{Client, Finished};
+use crate::common::clients::{Client, Finished, client};
 use crate::common::process::reserve_port;
 use crate::common::servers::{Coordinator, Node};
 use crate::common::tables::{file_in, small_table};
@@ -154,6 +154,9 @@ fn a_model_of_a_job_that_is_given_up_is_that_of_its_last_step_and_says_so() {
     let file = ModelFile::read(Path::new(&path("so-far"))).unwrap();
     assert_eq!(file.specification["unfinished"], format!("{steps} of 12 steps"));
     assert!(!file.specification.contains_key("reproducible"));
+    let inspected = client(["inspect", &path("so-far")]).stdout;
+    assert!(inspected.contains(&format!("the weights after {steps} of 12 steps")), "{inspected}");
+    assert!(!inspected.contains("quality"), "{inspected}");
     // They are those that as many rounds lead to, whose schedule is the same.
     let fewer = steps.to_string();
     let fewer = ["--recipe", "classic", "--rounds", &fewer, "--seed", "7", "--data", &table, "--out", &path("fewer")];

@@ -1,0 +1,83 @@
+//! Whether there is memory for a job beside the others, and jobs that wait for it unread. Does not know what a job takes
+//! (`job::memory`).
+
+use super::{Job, Jobs};
+use crate::coordinator::journal::Restored;
+use crate::job::memory::CoordinatorMemory;
+use crate::job::{FailReason, Failure, JobId, JobState};
+
+/// A job that was not read at the start.
+pub(in crate::coordinator) struct Unread {
+    /// Because it would not have fitted; it goes on by itself once it does.
+    lacks_memory: bool,
+    /// It is being read now.
+    is_asked_for: bool,
+}
+
+impl Jobs {
+    /// What those jobs take together: one at a time works, all others are kept.
+    pub(super) fn taken(&self) -> CoordinatorMemory {
+        self.open.values().fold(CoordinatorMemory::default(), |taken, job| taken.beside(job.memory))
+    }
+
+    /// Whether there is memory for a job that takes so much beside those that are there; if not, how much it takes, and how much
+    /// there is. Jobs that were given up make room.
+    pub(super) fn has_memory_for(&self, memory: CoordinatorMemory) -> Result<(), (u64, u64)> {
+        let taken = self.taken();
+        let free = self.memory.allowed_bytes.saturating_sub(taken.kept_bytes());
+        let needed = taken.beside(memory).bytes() - taken.kept_bytes();
+        if needed > free { Err((needed, free)) } else { Ok(()) }
+    }
+
+    /// Takes in a job from before the start that was not read, for this reason: of it nothing is here. One that waited to be
+    /// resumed already still does.
+    pub(in crate::coordinator) fn restore_unread(&mut self, restored: Restored, reason: FailReason) -> FailReason {
+        let Restored { state, rounds, .. } = restored;
+        let lacks_memory = matches!(reason, FailReason::TooLarge { .. });
+        let waited = state.status.failure.filter(|_| lacks_memory && state.status.state == JobState::Paused);
+        let failure = waited.clone().unwrap_or_else(|| Failure::paused(&reason));
+        let lacks_memory = lacks_memory && waited.is_none();
+        let mut job = self.new_job(state.specification.clone(), state.status.submitted_ms, None);
+        job.objects.clear();
+        job.missing.clear();
+        job.is_written = true;
+        job.rounds.extend(&rounds);
+        job.written = state.progress.as_ref().map(|progress| progress.base);
+        job.memory = CoordinatorMemory::default();
+        job.unread = Some(Unread { lacks_memory, is_asked_for: false });
+        job.paused = Some((failure, true));
+        self.open.insert(state.status.job, job);
+        self.is_complete(state.status.job);
+        waited.map_or(reason, FailReason::Recorded)
+    }
+
+    /// Whether a job is not read, and may be now; then it counts as asked for. One that has not been read for want of memory
+    /// may be once there is enough.
+    pub(in crate::coordinator) fn may_read(&mut self, id: JobId) -> bool {
+        let Some(job) = self.open.get(&id) else { return false };
+        let memory = CoordinatorMemory::of(&job.specification, self.memory.means);
+        let is_room = self.has_memory_for(memory).is_ok();
+        let Some(job) = self.open.get_mut(&id) else { return false };
+        let Some(unread) = job.unread.as_mut().filter(|unread| is_room && !unread.is_asked_for) else { return false };
+        unread.is_asked_for = true;
+        job.paused = None;
+        job.memory = memory;
+        true
+    }
+
+    /// Jobs that have not been read for want of memory, those that came first first.
+    pub(in crate::coordinator) fn await_memory(&self) -> Vec<JobId> {
+        let lacks = |job: &Job| job.unread.as_ref().is_some_and(|unread| unread.lacks_memory && !unread.is_asked_for);
+        let mut waiting: Vec<_> =
+            self.open.iter().filter(|(_, job)| lacks(job)).map(|(&id, job)| (job.submitted_ms, id)).collect();
+        waiting.sort_unstable();
+        waiting.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Leaves a job that is about to run, or to end, the memory that it takes: what is kept for nobody goes.
+    pub(in crate::coordinator) fn make_way(&self, running: Option<JobId>) {
+        let running = running.and_then(|job| self.open.get(&job));
+        let working_bytes = running.map_or(0, |job| job.memory.working_bytes);
+        self.store.limit(self.store_bytes.min(self.memory.allowed_bytes.saturating_sub(working_bytes)));
+    }
+}
