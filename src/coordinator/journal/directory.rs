@@ -162,12 +162,19 @@ impl Directory {
 
     /// For how long coordinators have run, by what was last written of it; nothing where it cannot be read, or is damaged.
     pub(in crate::coordinator) fn read_lived(&self) -> Option<LivedRecord> {
-        let bytes = self.read_if_there(&self.root.join(LIVED)).ok()??;
-        let (record, digest) = bytes.split_last_chunk::<32>()?;
-        let (lived, wall) = (record.first_chunk::<8>()?, record.last_chunk::<8>()?);
-        let is_whole = record.len() == 16 && Digest::of(record).0 == *digest;
-        let [lived_ms, wall_ms] = [lived, wall].map(|bytes| u64::from_le_bytes(*bytes));
-        is_whole.then_some(LivedRecord { lived_ms, wall_ms })
+        let path = self.root.join(LIVED);
+        let bytes = match self.read_if_there(&path) {
+            Ok(bytes) => bytes?,
+            Err(error) => {
+                log::warn!("{error}; jobs that have ended may be kept longer for that");
+                return None;
+            }
+        };
+        let record = lived_of(&bytes);
+        if record.is_none() {
+            log::warn!("{} is damaged; jobs that have ended may be kept longer for that", path.display());
+        }
+        record
     }
 
     /// Writes down for how long coordinators have run.
@@ -518,4 +525,13 @@ impl Directory {
 
 fn part_of(path: &Path) -> PathBuf {
     path.with_extension(PART)
+}
+
+/// What the file says of the time lived through, if it is whole.
+fn lived_of(bytes: &[u8]) -> Option<LivedRecord> {
+    let (record, digest) = bytes.split_last_chunk::<32>()?;
+    let (lived, wall) = (record.first_chunk::<8>()?, record.last_chunk::<8>()?);
+    let is_whole = record.len() == 16 && Digest::of(record).0 == *digest;
+    let [lived_ms, wall_ms] = [lived, wall].map(|bytes| u64::from_le_bytes(*bytes));
+    is_whole.then_some(LivedRecord { lived_ms, wall_ms })
 }
