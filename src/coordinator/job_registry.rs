@@ -32,7 +32,6 @@ use crate::model::{Network, Rows};
 use crate::net::{self, IpAddr};
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
-use memory::Unread;
 pub(super) use refusal::Refusal;
 
 /// A job that has not ended.
@@ -95,6 +94,14 @@ pub(super) struct Jobs {
     /// Bytes that the updates of one step, or its blocks' gradients, may have where all of them are kept at once.
     updates_bytes_max: u64,
     memory: JobMemory,
+}
+
+/// A job that was not read at the start.
+pub(super) struct Unread {
+    /// Because it would not have fitted; it goes on by itself once it does.
+    lacks_memory: bool,
+    /// It is being read now.
+    is_asked_for: bool,
 }
 
 impl Jobs {

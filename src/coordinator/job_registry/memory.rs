@@ -1,18 +1,10 @@
 //! Whether there is memory for a job beside the others, and jobs that wait for it unread. Does not know what a job takes
 //! (`job::memory`).
 
-use super::{Job, Jobs};
+use super::{Job, Jobs, Unread};
 use crate::coordinator::journal::Restored;
 use crate::job::memory::CoordinatorMemory;
 use crate::job::{FailReason, Failure, JobId, JobState};
-
-/// A job that was not read at the start.
-pub(in crate::coordinator) struct Unread {
-    /// Because it would not have fitted; it goes on by itself once it does.
-    lacks_memory: bool,
-    /// It is being read now.
-    is_asked_for: bool,
-}
 
 impl Jobs {
     /// What those jobs take together: one at a time works, all others are kept.
