@@ -71,6 +71,8 @@ fn specification() -> Specification {
     let recipe = Recipe { local_steps: Some(1), epochs: 1, batch, ..Recipe::DEFAULT };
     let network = Network::new(2, &[], 2).unwrap();
     let specification = Specification {
+        patience: None,
+        test: None,
         training: Training { arithmetic: 1, network, recipe, seed: 1 },
         rounds: 10,
         round_steps: Some(STEPS / 10),

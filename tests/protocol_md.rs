@@ -651,7 +651,7 @@ fn the_table_of_specification_fields_is_the_programs() {
 
 /// The option of the client that sets a field, or why there is none.
 #[cfg(feature = "client")]
-const SET_BY: [(&str, Result<&str, &str>); 42] = [
+const SET_BY: [(&str, Result<&str, &str>); 44] = [
     ("arithmetic", Err("a program computes one")),
     ("inputs", Err("the data's features")),
     ("hidden", Ok("--hidden")),
@@ -689,6 +689,8 @@ const SET_BY: [(&str, Result<&str, &str>); 42] = [
     ("outer_schedule", Ok("--outer-schedule")),
     ("outer_clip", Ok("--outer-clip")),
     ("round_steps", Ok("--round-steps")),
+    ("patience", Ok("--patience")),
+    ("test", Ok("--test")),
     ("on_task_failure", Ok("--on-task-failure")),
     ("allow_inexact", Ok("--allow-inexact")),
     ("on_no_nodes", Ok("--on-no-nodes")),

@@ -5,6 +5,7 @@ mod common;
 use common::book;
 use common::definition::{self, Definition, OuterDescent, Thresholds, schedule_part, steps};
 use gradwire::digest::Digest;
+use gradwire::job::{Best, Metric, RoundSummary};
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::scaling::FeatureScale;
 use gradwire::model::train::Unwatched;
@@ -53,6 +54,33 @@ fn features_are_scaled_as_published() {
         let (mean, inverse) = (scale.mean().to_bits(), scale.inverse_deviation().to_bits());
         says(&format!("mean {mean:016x} inverse_deviation {inverse:016x} inputs {}", hex(&inputs)));
     }
+}
+
+#[test]
+fn jobs_stop_where_published() {
+    let series: [(&str, u32); 3] =
+        [("5/9 4/8 4/8 4/7.5 6/7 4/7.5", 2), ("3/2 3/2 3/2", 2), ("-/4 -/3 -/3.5 -/2.5 -/2.75 -/2.5 -/2.625", 3)];
+    for (told, patience) in series {
+        let (mut best, mut last) = (None, None);
+        for (number, told) in (1..).zip(told.split(' ')) {
+            assert_eq!(last, None, "it stops before the series ends");
+            let (errors, loss) = told.split_once('/').unwrap();
+            let metrics = Metrics::default().with(Metric::Loss, loss.parse().unwrap());
+            let metrics = errors.parse().map_or(metrics, |errors| metrics.with(Metric::Errors, errors));
+            let round = RoundSummary { round: number, metrics, ..round_summary() };
+            let now = Best::or(best, round, Digest([number as u8; 32]));
+            last = now.is_final(patience, &round).then_some(number);
+            best = Some(now);
+        }
+        let (best, last) = (best.unwrap(), last.expect("it stops at the series' end"));
+        assert_eq!(best.weights, Digest([best.round.round as u8; 32]));
+        says(&format!("{told} patience {patience} best {} last {last}", best.round.round));
+    }
+}
+
+fn round_summary() -> RoundSummary {
+    let metrics = Metrics::default();
+    RoundSummary { round: 1, rounds: 9, loss: 1.0, rows: 9, metrics, nodes: 1, merged: 1, skipped: 0, round_us: 1 }
 }
 
 #[test]

@@ -201,6 +201,8 @@ fn job_specification() -> impl Strategy<Value = Specification> {
                 chosen => chosen,
             };
             let mut specification = Specification {
+                patience: None,
+                test: None,
                 training,
                 rounds,
                 round_steps,
@@ -327,6 +329,9 @@ fn jobs() -> impl Strategy<Value = Message<'static>> {
                 let profile =
                     Profile { prepare_us, compute_us, wire_us, stragglers_us, no_nodes_us, merge_us, validate_us };
                 let summary = Summary {
+                    round: 1,
+                    rounds: 1,
+                    test: None,
                     fingerprint,
                     weights,
                     rows,

@@ -84,6 +84,8 @@ impl World {
         let training = Training { arithmetic: ARITHMETIC, network, recipe: Recipe::DEFAULT, seed: 1 };
         let rows = RowsRef { rows: 16, digest: Digest::of(b"rows") };
         let specification = Arc::new(Specification {
+            patience: None,
+            test: None,
             training,
             rounds,
             round_steps: None,

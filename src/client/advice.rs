@@ -7,7 +7,7 @@ use crate::model::recipe::EPOCHS_MAX;
 use crate::model::{BatchSize, Recipe};
 use crate::wire::text::counted;
 
-use super::plan::{GRADIENT_ROUNDS, gradient_batch};
+use super::plan::{gradient_batch, gradient_rounds};
 
 /// There is no advice below this part of the time, nor below this time: it would not be worth another model.
 const SHARE_MIN: f64 = 0.5;
@@ -135,8 +135,9 @@ impl Case<'_> {
             options += &format!(" --batch {rows}");
         }
         // Without the option they would be another number then.
-        if recipe.merges_gradients() && self.rounds == u64::from(GRADIENT_ROUNDS) {
-            options += &format!(" --rounds {GRADIENT_ROUNDS}");
+        let usual = gradient_rounds(self.specification.rows(), recipe.batch);
+        if recipe.merges_gradients() && self.rounds == u64::from(usual) {
+            options += &format!(" --rounds {usual}");
         }
         let cost = if passes > 1 { format!(", and trains {passes} times as much") } else { String::new() };
         let busy = match shards.len() {

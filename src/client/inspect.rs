@@ -17,7 +17,7 @@ use crate::wire::object::{self, ObjectKind};
 use crate::wire::text::{Align, Table, counted, shown};
 
 /// What a job's keys begin with where they are of its result on the validation rows, or of the guess beside it.
-const OF_RESULT: [&str; 2] = ["validation_", "baseline_"];
+const OF_RESULT: [&str; 3] = ["validation_", "test_", "baseline_"];
 
 /// Says everything that a model file holds but the weights themselves, and fails where those are not its fingerprint's.
 pub fn inspect(path: &Path, output: Output) -> Result<Exit, Failure> {
@@ -91,7 +91,7 @@ fn lines(path: &Path, model: &ModelFile, computed: Digest) -> Vec<(&'static str,
         _ => ("repeatable", "no: parts were skipped, or nodes with another arithmetic helped".to_owned()),
     }));
     match said("unfinished") {
-        None => lines.extend(Score::of_file(&model.specification, &model.target).lines()),
+        None => lines.extend(Score::result_lines(&Score::of_file(&model.specification, &model.target))),
         // Nobody has judged these weights.
         Some(after) => lines.push(("unfinished", format!("the weights after {after}; the job had not ended"))),
     }
@@ -146,6 +146,7 @@ fn in_json(path: &Path, model: &ModelFile, computed: Digest) -> Value {
         "fingerprint": model.fingerprint.to_string(),
         "fingerprint_is_of_weights": computed == model.fingerprint,
     });
-    Score::of_file(&model.specification, &model.target).put_result(&mut told);
+    let (validation, test) = Score::of_file(&model.specification, &model.target);
+    Score::put_results(&mut told, &validation, test.as_ref());
     told
 }

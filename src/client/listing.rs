@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::options::Output;
 use super::render::{print_json, print_lines, say};
+use super::score::Score;
 use super::work::{Reached, Work};
 use crate::cli::{self, Exit, Failure};
 use crate::digest::Digest;
@@ -118,12 +119,12 @@ pub(super) fn job(
             fields.insert("seed".to_owned(), specification.training.seed.into());
         }
         if let Some(score) = score {
-            score.put_result(&mut value);
+            Score::put_results(&mut value, &score.0, score.1.as_ref());
         }
         return print_json(&value).map(|_| Exit::Success);
     }
     let mut lines = lines(job, work);
-    lines.extend(score.map(|score| score.lines()).unwrap_or_default());
+    lines.extend(score.map(|score| Score::result_lines(&score)).unwrap_or_default());
     let lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
     print_lines(&lines).map(|_| Exit::Success)
 }
@@ -152,7 +153,7 @@ fn lines(job: &JobStatus, work: Option<&Work>) -> Vec<(&'static str, String)> {
         ("data", format!("{}: {}", work.data_name(), work.data_in_words())),
         ("network", work.network_in_words()),
         ("recipe", work.recipe_in_words()),
-        ("rounds", format!("{} of {}", work.specification.rounds, work.round_in_words())),
+        ("rounds", work.rounds_in_words()),
         ("seed", training.seed.to_string()),
     ]);
     if work.specification.merge != Merge::Mean {

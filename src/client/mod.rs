@@ -69,7 +69,7 @@ pub use applied::OnBadRow;
 pub use commands::command;
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use inspect::inspect;
-pub use options::{Access, Command, JobName, Options, OuterOptions, Output, RecipeName, Target};
+pub use options::{Access, Command, JobName, Options, OuterOptions, Output, RecipeName, Target, TestRows};
 pub use plan::Plan;
 pub use predict::{PredictOptions, predict};
 use render::Renderer;

@@ -26,6 +26,8 @@ pub struct Words {
     pub scaling: Vec<FeatureScale>,
     /// What is right about the validation rows without a model, if that is told.
     pub baseline: Option<Baseline>,
+    /// The same of the test rows.
+    pub test_baseline: Option<Baseline>,
     /// How a raw row becomes inputs, if that is told: the data set's schema as JSON.
     pub schema: Option<Value>,
 }
@@ -50,11 +52,13 @@ impl Words {
                 notes["target_deviations"] = scales.iter().map(TargetScale::deviation).collect();
             }
         }
-        match self.baseline {
-            None => {}
-            Some(Baseline::Class { class, errors }) => notes["baseline"] = json!({"class": class, "errors": errors}),
-            Some(Baseline::Mean { squared, absolute, variation }) => {
-                notes["baseline"] = json!({"squared": squared, "absolute": absolute, "variation": variation});
+        for (key, baseline) in [("baseline", self.baseline), ("test_baseline", self.test_baseline)] {
+            match baseline {
+                None => {}
+                Some(Baseline::Class { class, errors }) => notes[key] = json!({"class": class, "errors": errors}),
+                Some(Baseline::Mean { squared, absolute, variation }) => {
+                    notes[key] = json!({"squared": squared, "absolute": absolute, "variation": variation});
+                }
             }
         }
         if let Some(schema) = &self.schema {
@@ -94,10 +98,11 @@ impl Words {
                 Target::Values(scales)
             }
         };
-        let baseline = match notes.get("baseline") {
-            None => None,
-            Some(told) => Some(baseline(told, kind, outputs)?),
+        let baseline = |key: &str| match notes.get(key) {
+            None => Some(None),
+            Some(told) => baseline(told, kind, outputs).map(Some),
         };
+        let (baseline, test_baseline) = (baseline("baseline")?, baseline("test_baseline")?);
         let words = Words {
             data: text("data")?,
             recipe: text("recipe")?,
@@ -105,6 +110,7 @@ impl Words {
             target,
             scaling: scales.collect::<Option<_>>()?,
             baseline,
+            test_baseline,
             schema: notes.get("schema").cloned(),
         };
         let fit = means.len() == inverses.len()
@@ -145,6 +151,7 @@ mod tests {
         Words {
             target: Target::Values(vec![scale("pri\"ce", 0.1 + 0.2, 1.0 / 3.0), scale("", -1e300, f64::MIN_POSITIVE)]),
             baseline: Some(Baseline::Mean { squared: 0.1 + 0.2, absolute: 7.0, variation: 0.0 }),
+            test_baseline: None,
             ..words()
         }
     }
@@ -156,6 +163,7 @@ mod tests {
             feature_names: vec!["wid\\th".to_owned(), String::new()],
             target: Target::Classes(vec!["oak".to_owned(), "\u{1F333}".to_owned(), "\u{0}".to_owned()]),
             baseline: Some(Baseline::Class { class: 2, errors: 7 }),
+            test_baseline: Some(Baseline::Class { class: 1, errors: 70 }),
             schema: Some(json!({"format": "gradwire schema 1", "columns": [{"mean": 0.1 + 0.2}]})),
             scaling: vec![
                 FeatureScale::new(0.1 + 0.2, 1.0 / 3.0).unwrap(),
@@ -191,7 +199,8 @@ mod tests {
             ("\"recipe\"", "\"rezept\""),
             ("\"feature_means\":[", "\"feature_means\":[0,"),
             ("\"class\":2", "\"class\":3"),
-            ("\"errors\":7", "\"errors\":-7"),
+            ("\"errors\":7}", "\"errors\":-7}"),
+            ("\"errors\":70", "\"errors\":-7"),
         ];
         for (from, to) in changes {
             assert!(notes.contains(from), "{from}");

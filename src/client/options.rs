@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::config::Name;
-use crate::dataset::{ReadOptions, ValidationSplit};
+use crate::dataset::{NotASplit, ReadOptions, ValidationSplit};
 use crate::job::{JobId, OnNoNodes, OnTaskFailure};
 use crate::model::{Activation, Merge, Optimiser, OuterOptimiser, OuterSchedule};
 use crate::wire::text::JobPrefix;
@@ -55,6 +55,12 @@ pub struct Options {
     pub seed: u64,
     /// Which rows validate.
     pub validate_split: Option<ValidationSplit>,
+    /// Which rows only test; as the data have it, if nothing is said.
+    pub test: Option<TestRows>,
+    /// Rounds without a better one after which training stops; as the recipe has it, if none.
+    pub patience: Option<u32>,
+    /// Whether all rounds are done, however good they are.
+    pub all_rounds: bool,
     /// What happens to a task that no node can do.
     pub on_task_failure: OnTaskFailure,
     /// Whether nodes of another arithmetic may help.
@@ -71,6 +77,31 @@ pub struct Options {
     pub output: Output,
     /// Whether the table's end says where the time went.
     pub profile: bool,
+}
+
+/// Which rows are kept to test the model with. As text `none`, or as [`ValidationSplit`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TestRows {
+    /// None.
+    None,
+    /// These.
+    Split(ValidationSplit),
+}
+
+impl FromStr for TestRows {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TestRows, String> {
+        if text == "none" {
+            return Ok(TestRows::None);
+        }
+        text.parse().map(TestRows::Split).map_err(|_: NotASplit| {
+            format!(
+                "{text:?} does not say which rows test; write none, a share between 0 and 1 of every class (0.1), or the file's tail \
+                 as a share (last:0.1) or a number of rows (last:3500)"
+            )
+        })
+    }
 }
 
 /// What a user asks of the outer optimiser.

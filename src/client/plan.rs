@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::notes::Words;
-use super::options::{Options, OuterOptions, Output, RecipeName};
+use super::options::{Options, OuterOptions, Output, RecipeName, TestRows};
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
 use crate::dataset::{
@@ -92,8 +92,14 @@ impl Plan {
             RecipeName::Default => dataset.default_split(),
             RecipeName::Classic => dataset.classic_split(),
         });
+        let test = match (options.test, options.recipe) {
+            (Some(TestRows::None), _) | (None, RecipeName::Classic) => None,
+            (Some(TestRows::Split(split)), _) => Some(split),
+            (None, RecipeName::Default) => dataset.default_test(options.validate_split.is_some()),
+        };
         let preparation = Preparation {
             split,
+            test,
             scaling: defaults.scaling,
             sharding: defaults.sharding,
             shards: options.shards.unwrap_or(defaults.shards),
@@ -136,12 +142,13 @@ impl Plan {
                 Some(keep(&objects, bytes))
             }
         };
-        let baseline = prepared.baseline();
+        let (baseline, test_baseline) = (prepared.baseline(), prepared.test_baseline());
         // The rows are in the objects from here on.
         let (features, outputs) = (network.inputs(), network.outputs());
         let shards = std::mem::take(&mut prepared.shards);
         let shards = shards.into_iter().map(|block| rows_object(&objects, features, outputs, &block)).collect();
         let validation = rows_object(&objects, features, outputs, &prepared.validation);
+        let test = prepared.test.take().map(|test| rows_object(&objects, features, outputs, &test));
         let words = Words {
             data: dataset.name().to_owned(),
             recipe: options.recipe.to_string(),
@@ -149,17 +156,24 @@ impl Plan {
             target: prepared.target,
             scaling: prepared.scaling,
             baseline: Some(baseline),
+            test_baseline,
             schema: Some(prepared.schema.to_json()),
+        };
+        let usual_patience = match options.recipe {
+            RecipeName::Default => Some(PATIENCE),
+            RecipeName::Classic => None,
         };
         let specification = Specification {
             training: Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed },
             rounds: options.rounds.unwrap_or(match options.recipe {
-                RecipeName::Default if merges_gradients => GRADIENT_ROUNDS,
+                RecipeName::Default if merges_gradients => gradient_rounds(rows, recipe.batch),
                 _ => defaults.rounds,
             }),
             round_steps: options.round_steps,
             shards,
             validation,
+            test,
+            patience: options.patience.or(usual_patience).filter(|_| !options.all_rounds),
             merge: options.merge,
             outer,
             initial,
@@ -192,7 +206,8 @@ pub(super) fn refused(error: &DatasetError, output: Output) -> Failure {
 /// a fleet to share.
 pub(super) fn gradient_batch(rows: u64) -> NonZeroU32 {
     let wanted = (rows / 32).clamp(32, 512);
-    NonZeroU32::MIN.saturating_add((1 << wanted.ilog2()) - 1)
+    // The next power of two by ratio.
+    NonZeroU32::MIN.saturating_add((1 << ((wanted * wanted * 2).ilog2() / 2)) - 1)
 }
 
 /// The learning rate of such batches: in proportion to their rows (Goyal and others, 2017), from half of what suits 128 of them to
@@ -204,8 +219,20 @@ fn gradient_eta(batch: BatchSize, eta: f32) -> f32 {
     }
 }
 
-/// Rounds of merged gradients where no number is asked for: more come to little more than these do.
-pub(super) const GRADIENT_ROUNDS: u32 = 30;
+/// Rounds without a better one after which training stops, where no number is asked for.
+pub(super) const PATIENCE: u32 = 20;
+
+/// Rounds of merged gradients where no number is asked for: some 1,600 steps, which few rows take many rounds for.
+pub(super) fn gradient_rounds(rows: u64, batch: BatchSize) -> u32 {
+    let BatchSize::Rows(batch) = batch else { return GRADIENT_ROUNDS_MIN };
+    let in_round = rows.div_ceil(batch.get().into()).max(1);
+    (GRADIENT_STEPS.div_ceil(in_round) as u32).clamp(GRADIENT_ROUNDS_MIN, GRADIENT_ROUNDS_MAX)
+}
+
+const GRADIENT_STEPS: u64 = 1_600;
+/// Of many rows, more come to little more than these do.
+const GRADIENT_ROUNDS_MIN: u32 = 30;
+const GRADIENT_ROUNDS_MAX: u32 = 200;
 
 /// Batches between two merges; none where a task is epochs. Gradients are merged unless something is asked for that has no part
 /// in that.
@@ -446,11 +473,19 @@ mod tests {
 
     #[test]
     fn batches_of_merged_gradients_and_their_rate_follow_the_rows_within_bounds() {
-        for (rows, batch, eta) in
-            [(30, 32, 0.005), (4_000, 64, 0.005), (8_192, 256, 0.02), (16_500, 512, 0.04), (1 << 30, 512, 0.04)]
-        {
+        for (rows, batch, eta) in [
+            (30, 32, 0.005),
+            (2_800, 64, 0.005),
+            (4_000, 128, 0.01),
+            (8_192, 256, 0.02),
+            (14_849, 512, 0.04),
+            (1 << 30, 512, 0.04),
+        ] {
             assert_eq!(gradient_batch(rows).get(), batch, "{rows} rows");
             assert_eq!(gradient_eta(BatchSize::Rows(gradient_batch(rows)), 0.01), eta, "{rows} rows");
+        }
+        for (rows, rounds) in [(30, 200), (400, 124), (4_000, 50), (14_849, 55), (100_000, 30), (1 << 30, 30)] {
+            assert_eq!(gradient_rounds(rows, BatchSize::Rows(gradient_batch(rows))), rounds, "{rows} rows");
         }
         // A batch that somebody asks for.
         assert_eq!(gradient_eta(BatchSize::Rows(NonZeroU32::new(8_192).unwrap()), 0.01), 0.04);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::advice::Advice;
 use super::options::{Access, Output};
-use super::score::Measure;
+use super::score::{Measure, Score};
 use super::work::Work;
 use crate::cli::{self, Failure};
 use crate::dataset::Report;
@@ -29,6 +29,9 @@ pub(super) struct Renderer {
     measure: Measure,
     /// Rounds before the learning rate is +0: those after them measure no training loss.
     training_rounds: u32,
+    /// Rounds of the job, and how many it waits for a better one.
+    rounds: u32,
+    patience: Option<u32>,
     /// What a job is merged of: tasks, or blocks.
     unit: &'static str,
     has_head: bool,
@@ -36,11 +39,13 @@ pub(super) struct Renderer {
 
 impl Renderer {
     pub(super) fn new(output: Output, with_profile: bool, work: &Work) -> Renderer {
-        let Specification { training, rounds, .. } = &work.specification;
-        let training_rounds = work.specification.first_round_without_rate().unwrap_or(*rounds);
+        let Specification { training, rounds, patience, .. } = &work.specification;
+        let (rounds, patience) = (*rounds, *patience);
+        let training_rounds = work.specification.first_round_without_rate().unwrap_or(rounds);
         let unit = if training.recipe.merges_gradients() { "blocks" } else { "tasks" };
         let measure = work.measure();
-        Renderer { output, with_profile, job: work.job, measure, training_rounds, unit, has_head: false }
+        let job = work.job;
+        Renderer { output, with_profile, job, measure, training_rounds, rounds, patience, unit, has_head: false }
     }
 
     /// A sentence for the person at the terminal.
@@ -188,8 +193,19 @@ impl Renderer {
         print_json(&json!({"event": "notice", "kind": kind, "text": notice.text})).map(drop)
     }
 
+    /// Which round's model it is, of a job that keeps the best one's.
+    fn best_round(&self, done: &Summary) -> Option<String> {
+        let Summary { round, rounds, .. } = *done;
+        self.patience?;
+        let stopped = match rounds - round {
+            _ if rounds == self.rounds => String::new(),
+            without => format!("; stopped after {} without a better one", without),
+        };
+        Some(format!("best round   {round} of {rounds}{stopped}"))
+    }
+
     pub(super) fn done(&self, done: &Summary, saved: Option<PathBuf>, advice: Option<&Advice>) -> Result<(), Failure> {
-        let score = self.measure.result(done);
+        let result = self.measure.result(done);
         let saved = saved.map(|path| path.display().to_string());
         if self.output == Output::Json {
             let node = |node: &NodeTasks| json!({"node": node.node, "tasks": node.tasks});
@@ -201,6 +217,8 @@ impl Renderer {
                 "job": self.job.to_string(),
                 "validation_rows": done.rows,
                 "loss": done.loss,
+                "rounds_done": done.rounds,
+                "best_round": self.patience.map(|_| done.round),
                 "fingerprint": done.fingerprint.to_string(),
                 "reproducible": done.reproducible,
                 "tasks": {"merged": done.merged, "skipped": done.skipped},
@@ -217,10 +235,12 @@ impl Renderer {
                 "advice": advice.map(|advice| json!({"options": advice.options, "text": advice.text})),
                 "out": saved,
             });
-            score.put_result(&mut done);
+            Score::put_results(&mut done, &result.0, result.1.as_ref());
             return print_json(&done).map(drop);
         }
-        let mut lines: Vec<String> = score.lines().iter().map(|(name, value)| format!("{name:<11}  {value}")).collect();
+        let lines = Score::result_lines(&result);
+        let mut lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<11}  {value}")).collect();
+        lines.extend(self.best_round(done));
         lines.push(format!("fingerprint  {}", done.fingerprint));
         if !done.reproducible {
             lines.push(format!("reproducible no: {} were skipped, or nodes with another arithmetic helped", self.unit));
@@ -329,6 +349,9 @@ mod tests {
 
     fn done(profile: Profile) -> Summary {
         Summary {
+            round: 1,
+            rounds: 1,
+            test: None,
             fingerprint: Digest([1; 32]),
             weights: Digest([2; 32]),
             metrics: Metrics::default(),

@@ -11,6 +11,7 @@ use crate::dataset::{Dataset, Preparation, ReadOptions, Scaling, Sharding};
 pub fn schema(file: &Path, options: &ReadOptions, output: Output) -> Result<Exit, Failure> {
     let data = Dataset::read(file, options).map_err(|error| plan::refused(&error, output))?;
     let preparation = Preparation {
+        test: None,
         split: data.default_split(),
         scaling: Scaling::Standardise,
         sharding: Sharding::Stratified,

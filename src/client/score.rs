@@ -1,4 +1,4 @@
-//! What a result is worth: a coordinator's sums over the validation rows as numbers for people, in the target's own unit, beside
+//! What a result is worth: a coordinator's sums over the validation or test rows as numbers for people, in the target's own unit, beside
 //! what a guess without a model comes to. Owns these numbers and their words; does not know where the sums come from, or when
 //! they are printed.
 
@@ -22,6 +22,40 @@ const MARGIN_SAID_POINTS: f64 = 1.0;
 pub(super) struct Measure {
     target: Option<Target>,
     baseline: Option<Baseline>,
+    test_baseline: Option<Baseline>,
+}
+
+/// Which rows a model is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// Those that say which round is the best: what they say of it is optimistic.
+    Validation,
+    /// Those that had no part in it.
+    Test,
+}
+
+impl Judged {
+    fn name(self) -> &'static str {
+        match self {
+            Judged::Validation => "validation",
+            Judged::Test => "test",
+        }
+    }
+
+    fn key(self, what: &str) -> String {
+        format!("{}_{what}", self.name())
+    }
+
+    fn baseline_key(self) -> &'static str {
+        match self {
+            Judged::Validation => "baseline",
+            Judged::Test => "test_baseline",
+        }
+    }
+
+    fn rows_in_words(self, rows: u64) -> String {
+        counted(rows, &format!("{} row", self.name()))
+    }
 }
 
 /// How good a model is.
@@ -33,7 +67,9 @@ pub(super) enum Score {
     Fit(Fit),
     /// Nothing is said of it, or by a newer program.
     Unknown {
-        /// Validation rows.
+        /// The rows that it is judged by.
+        judged: Judged,
+        /// How many they are.
         rows: u64,
     },
 }
@@ -41,6 +77,7 @@ pub(super) enum Score {
 /// Rows told right and wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Accuracy {
+    judged: Judged,
     rows: u64,
     errors: f64,
     /// The most frequent class of the training rows, and rows that are of others.
@@ -51,6 +88,7 @@ pub(super) struct Accuracy {
 /// training rows.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fit {
+    judged: Judged,
     rows: u64,
     /// What the one target is called, if it is known.
     name: Option<String>,
@@ -72,22 +110,30 @@ struct Errors {
 
 impl Measure {
     pub(super) fn of(words: Option<&Words>) -> Measure {
-        let (target, baseline) = words.map(|words| (words.target.clone(), words.baseline)).unzip();
-        Measure { target, baseline: baseline.flatten() }
+        let Some(words) = words else { return Measure::default() };
+        Measure { target: Some(words.target.clone()), baseline: words.baseline, test_baseline: words.test_baseline }
     }
 
     /// What sums over so many validation rows say.
     pub(super) fn score(&self, metrics: &Metrics, rows: u64) -> Score {
+        self.score_of(Judged::Validation, metrics, rows)
+    }
+
+    fn score_of(&self, judged: Judged, metrics: &Metrics, rows: u64) -> Score {
+        let baseline = match judged {
+            Judged::Validation => self.baseline,
+            Judged::Test => self.test_baseline,
+        };
         if let Some(errors) = metrics.get(Metric::Errors) {
-            let named = match (&self.baseline, &self.target) {
+            let named = match (&baseline, &self.target) {
                 (Some(Baseline::Class { class, errors }), Some(Target::Classes(names))) => {
                     names.get(*class as usize).map(|name| (name.clone(), *errors))
                 }
                 _ => None,
             };
-            return Score::Accuracy(Accuracy { rows, errors, baseline: named });
+            return Score::Accuracy(Accuracy { judged, rows, errors, baseline: named });
         }
-        let Some(squared) = metrics.get(Metric::SquaredError) else { return Score::Unknown { rows } };
+        let Some(squared) = metrics.get(Metric::SquaredError) else { return Score::Unknown { judged, rows } };
         let absolute = metrics.get(Metric::AbsoluteError).unwrap_or(f64::NAN);
         let scale = match &self.target {
             Some(Target::Values(scales)) => match &scales[..] {
@@ -96,7 +142,7 @@ impl Measure {
             },
             _ => None,
         };
-        let (guess, variation) = match self.baseline {
+        let (guess, variation) = match baseline {
             Some(Baseline::Mean { squared, absolute, variation }) => (Some((squared, absolute)), variation),
             _ => (None, 0.0),
         };
@@ -108,6 +154,7 @@ impl Measure {
             mae: absolute / count * unit,
         };
         Score::Fit(Fit {
+            judged,
             rows,
             name: scale.map(|scale| scale.name().to_owned()),
             errors: errors((squared, absolute)),
@@ -115,9 +162,10 @@ impl Measure {
         })
     }
 
-    /// What the end of a job says.
-    pub(super) fn result(&self, done: &Summary) -> Score {
-        self.score(&done.metrics, done.rows)
+    /// What the end of a job says of the validation rows, and of the test rows, where there are some.
+    pub(super) fn result(&self, done: &Summary) -> (Score, Option<Score>) {
+        let test = done.test.as_ref().map(|test| self.score_of(Judged::Test, &test.metrics, test.rows));
+        (self.score(&done.metrics, done.rows), test)
     }
 }
 
@@ -148,14 +196,14 @@ impl Score {
     pub(super) fn put(&self, event: &mut Value) {
         match self {
             Score::Accuracy(accuracy) => {
-                let error = accuracy.error();
-                event["validation_error"] = error.into();
-                event["validation_accuracy"] = (1.0 - error).into();
+                let (judged, error) = (accuracy.judged, accuracy.error());
+                event[judged.key("error")] = error.into();
+                event[judged.key("accuracy")] = (1.0 - error).into();
             }
-            Score::Fit(Fit { errors, .. }) => {
-                event["validation_rmse"] = errors.rmse.into();
-                event["validation_mae"] = errors.mae.into();
-                event["validation_r2"] = errors.r2.into();
+            Score::Fit(Fit { judged, errors, .. }) => {
+                event[judged.key("rmse")] = errors.rmse.into();
+                event[judged.key("mae")] = errors.mae.into();
+                event[judged.key("r2")] = errors.r2.into();
             }
             Score::Unknown { .. } => {}
         }
@@ -166,21 +214,21 @@ impl Score {
         self.put(event);
         match self {
             Score::Accuracy(accuracy) => {
-                let (low, high) = accuracy.interval();
-                event["validation_accuracy_interval"] = json!([low, high]);
-                event["baseline"] = accuracy.baseline.as_ref().map(|(class, _)| {
-                    json!({"class": class, "validation_accuracy": 1.0 - accuracy.baseline_error().unwrap_or(1.0)})
+                let (judged, (low, high)) = (accuracy.judged, accuracy.interval());
+                event[judged.key("accuracy_interval")] = json!([low, high]);
+                event[judged.baseline_key()] = accuracy.baseline.as_ref().map(|(class, _)| {
+                    json!({"class": class, judged.key("accuracy"): 1.0 - accuracy.baseline_error().unwrap_or(1.0)})
                 }).into();
             }
-            Score::Fit(Fit { name, baseline, .. }) => {
+            Score::Fit(Fit { judged, name, baseline, .. }) => {
                 event["target"] = name.clone().into();
-                event["baseline"] = baseline
+                event[judged.baseline_key()] = baseline
                     .map(|(errors, mean)| {
                         json!({
                             "mean": mean,
-                            "validation_r2": errors.r2,
-                            "validation_rmse": errors.rmse,
-                            "validation_mae": errors.mae,
+                            judged.key("r2"): errors.r2,
+                            judged.key("rmse"): errors.rmse,
+                            judged.key("mae"): errors.mae,
                         })
                     })
                     .into();
@@ -190,57 +238,110 @@ impl Score {
         event["beats_baseline"] = self.beats_baseline().into();
     }
 
-    /// What a model file says of it, beside the validation rows.
-    pub(super) fn in_words(&self) -> Vec<(&'static str, String)> {
+    /// The whole result as names and values.
+    pub(super) fn put_results(event: &mut Value, validation: &Score, test: Option<&Score>) {
+        validation.put_result(event);
+        if let Some(test) = test {
+            event[Judged::Test.key("rows")] = test.rows().into();
+            test.put_result(event);
+        }
+    }
+
+    /// Rows that it is judged by.
+    fn rows(&self) -> u64 {
         match self {
-            Score::Accuracy(Accuracy { errors, baseline, .. }) => {
-                let mut words = vec![("validation_errors", errors.to_string())];
+            Score::Accuracy(Accuracy { rows, .. }) | Score::Fit(Fit { rows, .. }) | Score::Unknown { rows, .. } => {
+                *rows
+            }
+        }
+    }
+
+    /// What a model file says of it, beside how many rows judged it.
+    pub(super) fn in_words(&self) -> Vec<(String, String)> {
+        match self {
+            Score::Accuracy(Accuracy { judged, errors, baseline, .. }) => {
+                let mut words = vec![(judged.key("errors"), errors.to_string())];
                 if let Some((class, errors)) = baseline {
-                    words.extend([("baseline_class", class.clone()), ("baseline_errors", errors.to_string())]);
+                    let key = |what: &str| format!("{}_{what}", judged.baseline_key());
+                    words.extend([(key("class"), class.clone()), (key("errors"), errors.to_string())]);
                 }
                 words
             }
-            Score::Fit(Fit { errors, baseline, .. }) => {
-                let of_model = [("validation_rmse", errors.rmse), ("validation_mae", errors.mae)];
-                let of_guess = baseline.map(|(guess, _)| [("baseline_rmse", guess.rmse), ("baseline_mae", guess.mae)]);
-                let r2 = errors.r2.map(|r2| ("validation_r2", r2));
-                let of_guess_r2 = baseline.and_then(|(guess, _)| guess.r2).map(|r2| ("baseline_r2", r2));
-                let all = of_model.into_iter().chain(r2).chain(of_guess.into_iter().flatten()).chain(of_guess_r2);
-                all.map(|(key, value)| (key, value.to_string())).collect()
+            Score::Fit(Fit { judged, errors, baseline, .. }) => {
+                let of = |of: &str, errors: &Errors| {
+                    let told = [("rmse", Some(errors.rmse)), ("mae", Some(errors.mae)), ("r2", errors.r2)];
+                    told.map(|(what, value)| value.map(|value| (format!("{of}_{what}"), value.to_string())))
+                };
+                let guess = baseline.map(|(guess, _)| of(judged.baseline_key(), &guess));
+                of(judged.name(), errors).into_iter().chain(guess.into_iter().flatten()).flatten().collect()
             }
             Score::Unknown { .. } => Vec::new(),
         }
     }
 
-    /// What a model file has kept of it.
-    pub(super) fn of_file(words: &BTreeMap<String, String>, target: &Target) -> Score {
-        let number = |key: &str| words.get(key).and_then(|number| number.parse::<f64>().ok());
-        let whole = |key: &str| words.get(key).and_then(|number| number.parse::<u64>().ok());
-        let rows = whole("validation_rows").unwrap_or(0);
+    /// What a model file has kept of it: of the validation rows, and of the test rows, where there were some.
+    pub(super) fn of_file(words: &BTreeMap<String, String>, target: &Target) -> (Score, Option<Score>) {
+        let of = |judged| Score::of_words(judged, words, target);
+        let test = words.contains_key(&Judged::Test.key("rows")).then(|| of(Judged::Test));
+        (of(Judged::Validation), test)
+    }
+
+    fn of_words(judged: Judged, words: &BTreeMap<String, String>, target: &Target) -> Score {
+        let number = |key: String| words.get(&key).and_then(|number| number.parse::<f64>().ok());
+        let whole = |key: String| words.get(&key).and_then(|number| number.parse::<u64>().ok());
+        let rows = whole(judged.key("rows")).unwrap_or(0);
+        let baseline = judged.baseline_key();
         let errors = |of: &str| {
-            let number = |what: &str| number(&format!("{of}_{what}"));
+            let number = |what: &str| number(format!("{of}_{what}"));
             Some(Errors { r2: number("r2"), rmse: number("rmse")?, mae: number("mae")? })
         };
         match target {
-            Target::Classes(_) => match number("validation_errors") {
-                None => Score::Unknown { rows },
+            Target::Classes(_) => match number(judged.key("errors")) {
+                None => Score::Unknown { judged, rows },
                 Some(errors) => {
-                    let baseline = words.get("baseline_class").cloned().zip(whole("baseline_errors"));
-                    Score::Accuracy(Accuracy { rows, errors, baseline })
+                    let class = words.get(&format!("{baseline}_class")).cloned();
+                    let baseline = class.zip(whole(format!("{baseline}_errors")));
+                    Score::Accuracy(Accuracy { judged, rows, errors, baseline })
                 }
             },
-            Target::Values(scales) => match errors("validation") {
-                None => Score::Unknown { rows },
+            Target::Values(scales) => match errors(judged.name()) {
+                None => Score::Unknown { judged, rows },
                 Some(of_model) => {
                     let scale = if let [scale] = &scales[..] { Some(scale) } else { None };
                     Score::Fit(Fit {
+                        judged,
                         rows,
                         name: scale.map(|scale| scale.name().to_owned()),
                         errors: of_model,
-                        baseline: errors("baseline").map(|guess| (guess, scale.map(TargetScale::mean))),
+                        baseline: errors(baseline).map(|guess| (guess, scale.map(TargetScale::mean))),
                     })
                 }
             },
+        }
+    }
+
+    /// The whole result as names and values, the most important first: the test rows' word counts where there is one.
+    pub(super) fn result_lines((validation, test): &(Score, Option<Score>)) -> Vec<(&'static str, String)> {
+        let Some(test) = test else { return validation.lines() };
+        let mut lines = test.lines();
+        lines.push(("validation", validation.in_brief()));
+        lines
+    }
+
+    /// The result in a line.
+    fn in_brief(&self) -> String {
+        match self {
+            Score::Accuracy(accuracy) => {
+                format!("{} of {}", percent(accuracy.error()), accuracy.judged.rows_in_words(accuracy.rows))
+            }
+            Score::Fit(Fit { judged, rows, errors, .. }) => format!(
+                "r2 {}, rmse {}, mae {} over {}",
+                errors.r2_in_words(),
+                significant(errors.rmse),
+                significant(errors.mae),
+                judged.rows_in_words(*rows)
+            ),
+            Score::Unknown { judged, rows } => format!("- over {}", judged.rows_in_words(*rows)),
         }
     }
 
@@ -262,7 +363,7 @@ impl Score {
         match self {
             Score::Accuracy(accuracy) => {
                 let error = accuracy.error();
-                let of = counted(accuracy.rows, "validation row");
+                let of = accuracy.judged.rows_in_words(accuracy.rows);
                 let mut lines = vec![("accuracy", format!("{} of {of} (error {error:.4})", percent(error)))];
                 lines.extend(accuracy.margin_in_words().map(|margin| ("margin", margin)));
                 if let (Some((class, _)), Some(error)) = (&accuracy.baseline, accuracy.baseline_error()) {
@@ -272,8 +373,8 @@ impl Score {
                 }
                 lines
             }
-            Score::Fit(Fit { rows, name, errors, baseline }) => {
-                let over = counted(*rows, "validation row");
+            Score::Fit(Fit { judged, rows, name, errors, baseline }) => {
+                let over = judged.rows_in_words(*rows);
                 let of = name.as_ref().map_or_else(String::new, |name| format!(" of {}", shown(name)));
                 let mut lines = Vec::new();
                 if baseline.is_some() {
@@ -289,7 +390,7 @@ impl Score {
                 }
                 lines
             }
-            Score::Unknown { rows } => vec![("quality", format!("- over {}", counted(*rows, "validation row")))],
+            Score::Unknown { .. } => vec![("quality", self.in_brief())],
         }
     }
 }
@@ -318,7 +419,7 @@ impl Accuracy {
         let (low, high) = self.interval();
         let points = 100.0 * (high - low) / 2.0;
         (points >= MARGIN_SAID_POINTS).then(|| {
-            let rows = counted(self.rows, "validation row");
+            let rows = self.judged.rows_in_words(self.rows);
             format!("with {rows} the accuracy is known to about \u{b1} {points:.1} points")
         })
     }
@@ -354,7 +455,7 @@ mod tests {
     use super::*;
 
     fn measure(target: Target, baseline: Baseline) -> Measure {
-        Measure { target: Some(target), baseline: Some(baseline) }
+        Measure { target: Some(target), baseline: Some(baseline), test_baseline: None }
     }
 
     fn of_classes(errors: u64) -> Measure {
@@ -399,6 +500,17 @@ mod tests {
     }
 
     #[test]
+    fn the_test_rows_word_comes_first_and_the_validation_rows_in_a_line() {
+        let measure = Measure { test_baseline: Some(Baseline::Class { class: 1, errors: 25 }), ..of_classes(500) };
+        let test = Some(measure.score_of(Judged::Test, &wrong(5.0), 50));
+        let lines = Score::result_lines(&(measure.score(&wrong(20.0), 1_000), test));
+        let lines: Vec<String> = lines.into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        assert_eq!(lines[0], "accuracy: 90.00 % of 50 test rows (error 0.1000)");
+        assert!(lines[1].starts_with("margin: with 50 test rows") && lines[2].starts_with("baseline: 50.00 %"));
+        assert_eq!(lines[3], "validation: 98.00 % of 1000 validation rows");
+    }
+
+    #[test]
     fn a_model_that_does_not_beat_the_baseline_says_so() {
         for (errors, beats) in [(499.0, true), (500.0, false), (501.0, false)] {
             let score = of_classes(500).score(&wrong(errors), 1_000);
@@ -414,13 +526,14 @@ mod tests {
 
     #[test]
     fn few_rows_leave_a_wide_margin_even_where_all_are_right() {
-        let interval = |rows, errors| Accuracy { rows, errors, baseline: None }.interval();
+        let interval = |rows, errors| Accuracy { judged: Judged::Validation, rows, errors, baseline: None }.interval();
         // Wilson's, as in the tables.
         let (low, high) = interval(10, 2.0);
         assert!((low - 0.4902).abs() < 1e-4 && (high - 0.9433).abs() < 1e-4, "{low} {high}");
         let (low, high) = interval(30, 0.0);
         assert!((low - 0.8865).abs() < 1e-4 && high == 1.0, "{low} {high}");
-        let margin = |rows, errors| Accuracy { rows, errors, baseline: None }.margin_in_words();
+        let margin =
+            |rows, errors| Accuracy { judged: Judged::Validation, rows, errors, baseline: None }.margin_in_words();
         assert_eq!(margin(3_500, 123.0), None);
         assert!(
             margin(30, 0.0)
@@ -488,11 +601,18 @@ mod tests {
         ];
         for (measure, metrics) in cases {
             let score = measure.score(&metrics, 7);
-            let mut words: BTreeMap<String, String> =
-                score.in_words().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            let mut words: BTreeMap<String, String> = score.in_words().into_iter().collect();
             words.insert("validation_rows".to_owned(), "7".to_owned());
-            assert_eq!(Score::of_file(&words, measure.target.as_ref().unwrap()), score, "{words:?}");
-            assert_eq!(Score::of_file(&BTreeMap::new(), measure.target.as_ref().unwrap()), Score::Unknown { rows: 0 });
+            let target = measure.target.as_ref().unwrap();
+            assert_eq!(Score::of_file(&words, target), (score.clone(), None), "{words:?}");
+            let unknown = Score::Unknown { judged: Judged::Validation, rows: 0 };
+            assert_eq!(Score::of_file(&BTreeMap::new(), target), (unknown, None));
+            // Of the test rows the same stands beside it.
+            let of_test = Measure { test_baseline: measure.baseline, ..measure.clone() };
+            let test = of_test.score_of(Judged::Test, &metrics, 9);
+            words.extend(test.in_words());
+            words.insert("test_rows".to_owned(), "9".to_owned());
+            assert_eq!(Score::of_file(&words, target), (score, Some(test)), "{words:?}");
         }
     }
 

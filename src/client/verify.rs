@@ -191,14 +191,25 @@ fn ends(
     if let Some(initial) = initial.filter(|initial| *initial != first) {
         findings.push(find(1, format!("it starts from the weights {first}, and the job from {initial}")));
     }
-    let is_all = ledger.steps() == work.specification.steps();
-    if let (Some(last), Some(told), true) = (last, job.fingerprint, is_all) {
-        let fingerprint = job::fingerprint(&work.semantic, &last);
-        if fingerprint != told {
-            findings.push(find(
-                ledger.steps(),
-                format!("its weights have the fingerprint {fingerprint}, and the job says {told}"),
-            ));
+    let (Some(last), Some(told)) = (last, job.fingerprint) else { return findings };
+    let fingerprint = |weights: &Digest| job::fingerprint(&work.semantic, weights);
+    let round_steps = u64::from(work.specification.round_steps());
+    match work.specification.patience {
+        None if ledger.steps() == work.specification.steps() && fingerprint(&last) != told => {
+            let got = fingerprint(&last);
+            let text = format!("its weights have the fingerprint {got}, and the job says {told}");
+            findings.push(find(ledger.steps(), text));
+        }
+        None => {}
+        // Its result is that of one of its rounds. Which is the best is not to be seen from the ledger.
+        Some(_) => {
+            let of_step = (ledger.entries.len() as u64 / ledger.steps().max(1)) as usize;
+            let base_of = |step: u64| ledger.entries.get(step as usize * of_step).map_or(last, |entry| entry.base);
+            let ends = (1..=ledger.steps() / round_steps).map(|round| base_of(round * round_steps));
+            if !ends.into_iter().any(|weights| fingerprint(&weights) == told) {
+                let text = format!("no round of it ends with weights of the fingerprint {told}, which the job says");
+                findings.push(find(ledger.steps(), text));
+            }
         }
     }
     findings

@@ -334,6 +334,8 @@ mod tests {
         let rows = RowsRef { rows: 4, digest: crate::digest::Digest([7; 32]) };
         let recipe = Recipe::DEFAULT;
         let specification = Specification {
+            patience: None,
+            test: None,
             training: Training { arithmetic: ARITHMETIC, network: Network::new(2, &[], 2).unwrap(), recipe, seed: 1 },
             rounds: 1,
             round_steps: None,

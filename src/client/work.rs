@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::notes::Words;
-use super::score::Measure;
+use super::score::{Measure, Score};
 use crate::cli::{Exit, Failure};
 use crate::digest::Digest;
 use crate::job::{self, JobId, Specification, Summary};
@@ -130,7 +130,7 @@ impl Work {
     /// The specification in words, for the model file: a function of the job alone, so that the same job gives the same
     /// file.
     fn described(&self, words: &Words, reached: &Reached) -> BTreeMap<String, String> {
-        let Specification { training, rounds, shards, validation, .. } = &self.specification;
+        let Specification { training, rounds, shards, validation, test, .. } = &self.specification;
         let recipe = &training.recipe;
         let mut described = BTreeMap::new();
         let mut put = |key: &str, value: String| described.insert(key.to_owned(), value);
@@ -158,6 +158,9 @@ impl Work {
             }
         };
         put("rounds", rounds.to_string());
+        if let Some(patience) = self.specification.patience {
+            put("patience", patience.to_string());
+        }
         put("shards", shards.len().to_string());
         put("seed", training.seed.to_string());
         if self.specification.merge != Merge::Mean {
@@ -168,13 +171,20 @@ impl Work {
         }
         put("training_rows", self.specification.rows().to_string());
         put("validation_rows", validation.rows.to_string());
+        if let Some(test) = test {
+            put("test_rows", test.rows.to_string());
+        }
         if recipe.loss != Loss::CrossEntropy {
             put("loss", recipe.loss.to_string());
         }
         match reached {
             Reached::End(done) => {
-                for (key, value) in self.measure().result(done).in_words() {
-                    put(key, value);
+                let (validation, test) = self.measure().result(done);
+                for (key, value) in test.iter().chain([&validation]).flat_map(Score::in_words) {
+                    put(&key, value);
+                }
+                if self.specification.patience.is_some() {
+                    put("best_round", format!("{} of {}", done.round, done.rounds));
                 }
                 put("reproducible", done.reproducible.to_string());
             }
@@ -187,16 +197,15 @@ impl Work {
 
     /// The job in two lines for people: its data, its network and recipe.
     pub fn summary(&self) -> [String; 2] {
-        let Specification { training, rounds, .. } = &self.specification;
+        let training = &self.specification.training;
         let outer = self.outer_in_words().map_or_else(String::new, |outer| format!("; outer {outer}"));
         [
             format!("{}: {}", self.data_name(), self.data_in_words()),
             format!(
-                "network {}; recipe {}, {} of {}, seed {}{outer}",
+                "network {}; recipe {}, rounds {}, seed {}{outer}",
                 self.network_in_words(),
                 self.recipe_in_words(),
-                counted(u64::from(*rounds), "round"),
-                self.round_in_words(),
+                self.rounds_in_words(),
                 training.seed
             ),
         ]
@@ -211,6 +220,13 @@ impl Work {
         }
     }
 
+    /// How many rounds of what, and when they end before that.
+    pub fn rounds_in_words(&self) -> String {
+        let Specification { rounds, patience, .. } = &self.specification;
+        let until = patience.map_or_else(String::new, |patience| format!(", until {patience} are no better"));
+        format!("{rounds} of {}{until}", self.round_in_words())
+    }
+
     /// The data's name, as it may be shown.
     pub fn data_name(&self) -> String {
         match &self.words {
@@ -221,7 +237,8 @@ impl Work {
 
     /// Rows, shards, features, classes or targets.
     pub fn data_in_words(&self) -> String {
-        let Specification { training, shards, validation, .. } = &self.specification;
+        let Specification { training, shards, validation, test, .. } = &self.specification;
+        let tested = test.map_or_else(String::new, |test| format!(", {} for the test", test.rows));
         let output = match self.target_kind() {
             TargetKind::Labels => "class",
             TargetKind::Values => "target",
@@ -234,7 +251,7 @@ impl Work {
             _ => String::new(),
         };
         format!(
-            "{} for training in {}, {} for validation; {}, {}{name}",
+            "{} for training in {}, {} for validation{tested}; {}, {}{name}",
             counted(self.specification.rows(), "row"),
             counted(shards.len() as u64, "shard"),
             validation.rows,

@@ -9,7 +9,7 @@ use crate::wire::object;
 /// Every object that a job needs from its client, with its exact size.
 pub(super) fn objects_of(specification: &Specification) -> HashMap<Digest, u64> {
     let (network, loss) = (&specification.training.network, specification.training.recipe.loss);
-    let rows = specification.shards.iter().chain([&specification.validation]);
+    let rows = specification.shards.iter().chain([&specification.validation]).chain(&specification.test);
     let mut objects: HashMap<Digest, u64> =
         rows.map(|rows| (rows.digest, object::rows_bytes(rows.rows, network, loss))).collect();
     if let Some(initial) = specification.initial {

@@ -55,8 +55,11 @@ pub(super) struct Job {
     /// When it was submitted.
     pub(super) collects_since: Duration,
     pub(super) validation: Option<Arc<Rows<'static>>>,
+    pub(super) test: Option<Arc<Rows<'static>>>,
     /// The weights of the current step, but while the next are made of them; their object is pinned in the store.
     pub(super) base: Option<Weights>,
+    /// The weights of its best round, if it has a patience.
+    pub(super) best: Option<(Digest, Arc<Vec<u8>>)>,
     /// Rounds that are durable.
     pub(super) rounds: DurableRounds,
     /// Rounds that are not: nobody is told of them yet.
@@ -226,7 +229,9 @@ impl Jobs {
             collects_since: net::now(),
             objects,
             validation: None,
+            test: None,
             base: None,
+            best: None,
             rounds: DurableRounds::default(),
             untold: VecDeque::new(),
             unwritten: VecDeque::new(),
@@ -240,7 +245,7 @@ impl Jobs {
 
     /// Takes in a job from before the start, with its data.
     pub(super) fn restore(&mut self, restored: Restored) -> Result<(), String> {
-        let Restored { state, rounds, weights, objects, .. } = restored;
+        let Restored { state, rounds, weights, best, objects, .. } = restored;
         let id = state.job();
         // Some may watch a job that was not read at first.
         let watchers = self.open.remove(&id).map_or(Vec::new(), |job| {
@@ -258,6 +263,7 @@ impl Jobs {
         job.goes_on = true;
         job.watchers = watchers;
         job.rounds.extend(&rounds);
+        job.best = best;
         job.written = state.progress.as_ref().map(|progress| progress.base);
         job.paused =
             state.status.failure.filter(|_| state.status.state == JobState::Paused).map(|failure| (failure, true));
@@ -345,13 +351,16 @@ impl Jobs {
         let mut decoded = HashMap::new();
         let specification = job.specification.clone();
         let shards = specification.shards.iter().enumerate().map(|(index, rows)| (format!("shard {index}"), rows));
-        for (what, rows) in shards.chain([("the validation data".to_owned(), &specification.validation)]) {
+        let validation = ("the validation data".to_owned(), &specification.validation);
+        let test = specification.test.iter().map(|test| ("the test data".to_owned(), test));
+        for (what, rows) in shards.chain([validation]).chain(test) {
             let is_validation = *rows == specification.validation;
+            let is_test = Some(*rows) == specification.test;
             let wrong_count = |found| format!("{what} has {found} rows, and the specification says {}", rows.rows);
             // Shards may be the same object: it is decoded once, but counted for each.
             match decoded.get(&rows.digest) {
                 Some(&found) if found != rows.rows as usize => return Err(wrong_count(found)),
-                Some(_) if !is_validation => continue,
+                Some(_) if !is_validation && !is_test => continue,
                 _ => {}
             }
             let bytes = self.store.get(&rows.digest).ok_or_else(|| format!("{what} is gone"))?;
@@ -364,8 +373,10 @@ impl Jobs {
             }
             decoded.insert(rows.digest, found);
             let rows = Rows::new(network.inputs(), values, targets).map_err(|error| format!("{what}: {error}"))?;
-            if is_validation {
-                job.validation = Some(Arc::new(rows.into_owned()));
+            if is_validation || is_test {
+                let rows = Arc::new(rows.into_owned());
+                job.validation = is_validation.then(|| rows.clone()).or(job.validation.take());
+                job.test = is_test.then_some(rows).or(job.test.take());
             }
         }
         if let Some(initial) = specification.initial.filter(|_| job.base.is_none()) {
@@ -444,6 +455,9 @@ impl Jobs {
         let mut missing = std::mem::take(&mut job.missing);
         let asked = std::mem::take(&mut job.asked);
         self.unpin(&job, &missing);
+        if let Some((digest, bytes)) = job.best {
+            self.store.insert(digest, bytes);
+        }
         missing.retain(|digest| !others.iter().any(|other| other.missing.contains(digest)));
         (missing.into_iter().collect(), asked)
     }
@@ -481,6 +495,13 @@ impl Job {
     /// Whom its data is had from: the latest watcher that gives it.
     pub(super) fn source(&self) -> Option<&Watcher> {
         self.watchers.iter().rev().find(|watcher| watcher.gives_data)
+    }
+
+    /// The bytes of these weights of it, if it has them: its base, or those of its best round.
+    pub(super) fn weights(&self, digest: &Digest) -> Option<Arc<Vec<u8>>> {
+        let base = self.base.iter().map(|weights| (&weights.digest, &weights.bytes));
+        let mut held = base.chain(self.best.iter().map(|(digest, bytes)| (digest, bytes)));
+        held.find(|(held, _)| *held == digest).map(|(_, bytes)| bytes.clone())
     }
 
     /// The weights after a round that is to be written.

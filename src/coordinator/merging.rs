@@ -305,6 +305,8 @@ mod tests {
         let recipe = Recipe { local_steps: Some(1), epochs: 1, batch, ..Recipe::DEFAULT };
         let rows = RowsRef { rows: ROWS.iter().sum(), digest: Digest([1; 32]) };
         let specification = Specification {
+            patience: None,
+            test: None,
             training: Training { arithmetic: ARITHMETIC, network: Network::new(1, &[], 2).unwrap(), recipe, seed: 1 },
             rounds: 1,
             round_steps: None,

@@ -39,10 +39,19 @@ pub(super) enum Start {
     Own(Weights),
 }
 
+/// What weights are tried on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// The validation rows, after this round, counted from 0.
+    Round(u32),
+    /// The test rows, once nothing more is done.
+    Result,
+}
+
 /// What the validating thread is to do.
 pub(super) struct Validating {
     pub(super) job: JobId,
-    pub(super) round: u32,
+    pub(super) judged: Judged,
     pub(super) specification: Arc<Specification>,
     pub(super) weights: Arc<Vec<u8>>,
     /// Of the weights.

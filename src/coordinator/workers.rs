@@ -17,12 +17,12 @@ use super::journal::{HeavyStep, Underway};
 use super::merging::{AddError, FinishError, Merging};
 use super::threads::Threads;
 use super::transfers::Transfers;
-use super::work::{HEAVY_BYTES, MergeWork, Start, Validating, Weights};
+use super::work::{HEAVY_BYTES, Judged, MergeWork, Start, Validating, Weights};
 use crate::config::can_be_had;
 use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
 use crate::job::memory::in_mib;
-use crate::job::{JobId, Specification};
+use crate::job::{JobId, Specification, Tested};
 use crate::model::{self, Kernel, OuterState};
 use crate::store::BufferPool;
 use crate::wire::object::{self, ObjectKind};
@@ -209,21 +209,27 @@ pub(super) fn start_validating(
     let run = move || {
         let mut last: Option<(JobId, Digest, model::Evaluation)> = None;
         for order in &queue {
-            let (job, round) = (order.job, order.round);
-            let _begun = order.is_heavy.then(|| underway.begin(job, HeavyStep::Validate(round)));
+            let (job, judged) = (order.job, order.judged);
+            let step = match judged {
+                Judged::Round(round) => HeavyStep::Validate(round),
+                Judged::Result => HeavyStep::Test,
+            };
+            let _begun = order.is_heavy.then(|| underway.begin(job, step));
             // A round that trains nothing ends with the weights that the one before it ended with.
-            let known = last.filter(|(known, digest, _)| (*known, *digest) == (job, order.digest));
+            let known =
+                last.filter(|(known, digest, _)| (*known, *digest) == (job, order.digest) && judged != Judged::Result);
             let done = match known {
                 Some((.., evaluation)) => Ok(Ok(evaluation)),
                 None => catch_unwind(AssertUnwindSafe(|| validate(kernel, &order))),
             };
-            if let Ok(Ok(evaluation)) = &done {
+            if let (Ok(Ok(evaluation)), Judged::Round(_)) = (&done, judged) {
                 last = Some((job, order.digest, *evaluation));
             }
             let event = match done {
-                Ok(Ok(evaluation)) => {
-                    Event::Validated { job, round, rows: evaluation.rows, metrics: evaluation.metrics }
-                }
+                Ok(Ok(model::Evaluation { rows, metrics })) => match judged {
+                    Judged::Round(round) => Event::Validated { job, round, rows, metrics },
+                    Judged::Result => Event::Tested { job, test: Tested { rows, metrics } },
+                },
                 Ok(Err(reason)) => Event::WorkFailed { job, reason },
                 Err(_) => Event::WorkFailed { job, reason: "validating met a fault of the program's own".to_owned() },
             };
@@ -256,6 +262,8 @@ mod tests {
         let rows = RowsRef { rows: 2, digest: Digest([1; 32]) };
         let outer = Outer { optimiser: OuterOptimiser::Adam, ..Outer::AVERAGE };
         let specification = Arc::new(Specification {
+            patience: None,
+            test: None,
             training: Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe::DEFAULT, seed: 1 },
             rounds: 9,
             round_steps: None,

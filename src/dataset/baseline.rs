@@ -1,4 +1,4 @@
-//! What is right about a job's validation rows without any model. Owns the two guesses that every model is to beat; does not
+//! What is right about a job's validation or test rows without any model. Owns the two guesses that every model is to beat; does not
 //! know models.
 
 use super::{Block, Prepared, Targets};
@@ -10,25 +10,34 @@ pub enum Baseline {
     Class {
         /// That class, the first of equally frequent ones.
         class: u32,
-        /// Validation rows of other classes.
+        /// Judged rows of other classes.
         errors: u64,
     },
-    /// Always the mean of the training rows. All sums are over the validation rows and their targets, in standard deviations
+    /// Always the mean of the training rows. All sums are over the judged rows and their targets, in standard deviations
     /// of the training rows.
     Mean {
         /// Of the squares of the targets' distances from it.
         squared: f64,
         /// Of their magnitudes.
         absolute: f64,
-        /// Of the squares of the targets' distances from their own mean over the validation rows: what R² measures by.
+        /// Of the squares of the targets' distances from their own mean over the judged rows: what R² measures by.
         variation: f64,
     },
 }
 
 impl Prepared {
-    /// The guess for these data.
+    /// The guess for the rows that validate.
     pub fn baseline(&self) -> Baseline {
-        match &self.validation.targets {
+        self.baseline_of(&self.validation)
+    }
+
+    /// The guess for those that only test, where some do.
+    pub fn test_baseline(&self) -> Option<Baseline> {
+        self.test.as_ref().map(|test| self.baseline_of(test))
+    }
+
+    fn baseline_of(&self, judged: &Block) -> Baseline {
+        match &judged.targets {
             Targets::Classes(labels) => of_classes(&self.shards, labels, self.target.outputs()),
             Targets::Values(targets) => of_values(targets, self.target.outputs()),
         }

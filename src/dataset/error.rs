@@ -183,6 +183,11 @@ pub enum Fault {
         /// Rows that would validate.
         validation: usize,
     },
+    /// No row is left to test with.
+    NothingToTest {
+        /// Rows of the data.
+        rows: usize,
+    },
     /// The split leaves no row to validate with.
     NothingToValidate {
         /// Rows of the data.
@@ -271,6 +276,7 @@ impl Fault {
             | Self::OneTarget { .. }
             | Self::OtherColumns { .. }
             | Self::NothingToTrain { .. }
+            | Self::NothingToTest { .. }
             | Self::NothingToValidate { .. }
             | Self::TwoSplits
             | Self::GroupsNeedAShare
@@ -391,6 +397,10 @@ impl fmt::Display for Fault {
             Self::NothingToTrain { rows, validation } => write!(
                 f,
                 "{validation} of {rows} rows would validate, and none is left to train on; validate with fewer"
+            ),
+            Self::NothingToTest { rows } => write!(
+                f,
+                "no row of {rows} is left to test with; ask for more rows, or none: --test none"
             ),
             Self::NothingToValidate { rows } => write!(
                 f,

@@ -102,7 +102,7 @@ fn check_sentence(error: &DatasetError, bytes: &[u8]) {
 
 fn asked(split: &str, scaling: Scaling, sharding: Sharding, shards: u32) -> Preparation {
     let split = split.parse().unwrap_or(ValidationSplit::LAST_FIFTH);
-    Preparation { split, scaling, sharding, shards, seed: 1 }
+    Preparation { split, test: None, scaling, sharding, shards, seed: 1 }
 }
 
 /// Every way to divide, scale and deal out, with one shard, two, and one for each row.

@@ -95,6 +95,8 @@ pub struct Dataset {
 pub struct Preparation {
     /// Which rows validate, where the data do not say so.
     pub split: ValidationSplit,
+    /// Which rows only test; they are taken before those that validate.
+    pub test: Option<ValidationSplit>,
     /// How features are scaled.
     pub scaling: Scaling,
     /// How training rows are dealt out.
@@ -147,6 +149,8 @@ pub struct Prepared {
     pub shards: Vec<Block>,
     /// The rows that validate; at least one.
     pub validation: Block,
+    /// The rows that only test, where some do.
+    pub test: Option<Block>,
     /// Sentences for the person.
     pub warnings: Vec<String>,
 }
@@ -238,10 +242,21 @@ impl Dataset {
         self.table.validates.is_some()
     }
 
-    /// Which rows validate where nothing else is asked for: the last 3,500 of the built-in data, a fifth of every class
-    /// of a file.
+    /// Which rows only test where nothing is asked for: the last 3,500 of the built-in data, a tenth of every class of a file with
+    /// more than a thousand rows; none where the data, or `is_divided`, say which validate.
+    pub fn default_test(&self, is_divided: bool) -> Option<ValidationSplit> {
+        let is_open = !is_divided && !self.says_which_validate();
+        let usual = (self.rows() > TESTED_ROWS_MIN).then_some(ValidationSplit::STRATIFIED_TENTH);
+        self.own_split.or(usual).filter(|_| is_open)
+    }
+
+    /// Which rows validate where nothing else is asked for, of those that do not test: a fifth of every class, of more than 5,000
+    /// rows a tenth.
     pub fn default_split(&self) -> ValidationSplit {
-        self.own_split.unwrap_or(ValidationSplit::STRATIFIED_FIFTH)
+        match self.rows() > VALIDATED_ROWS_MANY {
+            true => ValidationSplit::STRATIFIED_TENTH,
+            false => ValidationSplit::STRATIFIED_FIFTH,
+        }
     }
 
     /// The same for recipe classic, which keeps the file's order: the last 3,500 of the built-in data, a file's last
@@ -261,12 +276,9 @@ impl Dataset {
             TargetColumn::Classes(classes) => (&classes.labels[..], classes.names.len()),
             TargetColumn::Values { .. } => (&one_stratum[..], 1),
         };
-        let split = match (&self.table.validates, &self.table.groups) {
-            (Some(validates), _) => Split::by_sides(validates),
-            (None, Some(groups)) => asked.split.divide_groups(groups, asked.seed),
-            (None, None) => asked.split.divide(strata, count, asked.seed),
-        };
-        let split = split.map_err(error)?;
+        let (validates, groups) = (self.table.validates.as_deref(), self.table.groups.as_deref());
+        let rows = split::Rows { strata, classes: count, validates, groups };
+        let split = rows.divide(&asked.split, asked.test.as_ref(), asked.seed).map_err(error)?;
         let target = self.target(&split)?;
         let schema = self.learn(&split.training, asked.scaling);
         let features = schema.width();
@@ -280,9 +292,10 @@ impl Dataset {
         };
         let shards = dealt.iter().map(|rows| block(rows)).collect::<Result<_, _>>()?;
         let validation = block(&split.validation)?;
+        let test = if split.test.is_empty() { None } else { Some(block(&split.test)?) };
         let (feature_names, scaling) = (schema.input_names(), schema.scales());
         let warnings = self.warnings(&split);
-        Ok(Prepared { features, target, feature_names, scaling, schema, shards, validation, warnings })
+        Ok(Prepared { features, target, feature_names, scaling, schema, shards, validation, test, warnings })
     }
 
     /// A fault of all data, or of the file that a row is from.
@@ -360,7 +373,7 @@ impl Dataset {
             trained[classes.labels[row as usize] as usize] = true;
         }
         let class = |row: u32| classes.labels[row as usize] as usize;
-        match split.validation.iter().find(|&&row| !trained[class(row)]) {
+        match split.validation.iter().chain(&split.test).find(|&&row| !trained[class(row)]) {
             None => Ok(()),
             Some(&row) => {
                 let label = classes.names[class(row)].clone();
@@ -444,6 +457,10 @@ impl Dataset {
     }
 }
 
+/// Up to so many rows all train or validate: those that a test would take are missed more.
+const TESTED_ROWS_MIN: usize = 1_000;
+/// Of more rows than these a tenth is enough to validate.
+const VALIDATED_ROWS_MANY: usize = 5_000;
 /// Rows of a class, below which a sentence names it.
 const ROWS_OF_CLASS_MIN: u64 = 3;
 /// Classes that such a sentence names.

@@ -37,6 +37,8 @@ pub enum ValidationSplit {
 impl ValidationSplit {
     /// Draws a fifth of every class.
     pub const STRATIFIED_FIFTH: ValidationSplit = ValidationSplit::Fraction(Fraction(0.2));
+    /// Draws a tenth of every class.
+    pub const STRATIFIED_TENTH: ValidationSplit = ValidationSplit::Fraction(Fraction(0.1));
     /// The file's last fifth.
     pub const LAST_FIFTH: ValidationSplit = ValidationSplit::LastFraction(Fraction(0.2));
 }
@@ -86,20 +88,85 @@ impl FromStr for ValidationSplit {
     }
 }
 
-/// The rows that train and those that validate: neither empty, each in the order of the file, together every row once.
+/// The rows that train and those that validate: neither empty, each in the order of the file. Together with those that only test,
+/// which may be none, every row once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Split {
     pub(super) training: Vec<u32>,
     pub(super) validation: Vec<u32>,
+    pub(super) test: Vec<u32>,
+}
+
+/// What rows are drawn for: each draws others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purposed {
+    Validation = 0,
+    Test = 1,
+}
+
+/// What a file's rows are divided by.
+pub(super) struct Rows<'a> {
+    /// Each row's class, of so many; one class where there are none.
+    pub(super) strata: &'a [u32],
+    pub(super) classes: usize,
+    /// Whether the data say that a row validates, where they say so.
+    pub(super) validates: Option<&'a [bool]>,
+    /// Each row's group, where none may lie on two sides.
+    pub(super) groups: Option<&'a [u32]>,
+}
+
+impl Rows<'_> {
+    /// Divides them: the test rows first, if some are asked for, from those that do not validate by the data's own word.
+    pub(super) fn divide(
+        &self,
+        validation: &ValidationSplit,
+        test: Option<&ValidationSplit>,
+        seed: u64,
+    ) -> Result<Split, Fault> {
+        let all: Vec<u32> = (0..self.strata.len() as u32).collect();
+        let (own, mut rest): (Vec<u32>, Vec<u32>) = match self.validates {
+            Some(validates) => all.into_iter().partition(|&row| validates[row as usize]),
+            None => (Vec::new(), all),
+        };
+        let tested = match test {
+            None => Vec::new(),
+            Some(split) => {
+                let (kept, tested) = self.draw(rest, split, Purposed::Test, seed)?;
+                rest = kept;
+                if tested.is_empty() {
+                    return Err(Fault::NothingToTest { rows: self.strata.len() });
+                }
+                tested
+            }
+        };
+        let asked = if let ValidationSplit::LastRows(last) = validation { last.get() as usize } else { rest.len() };
+        let (training, validation) = match self.validates {
+            Some(_) => (rest, own),
+            None => self.draw(rest, validation, Purposed::Validation, seed)?,
+        };
+        Split { training, validation, test: tested }.checked(self.strata.len(), asked)
+    }
+
+    /// Those of some rows that are left, and those that are drawn.
+    fn draw(
+        &self,
+        rows: Vec<u32>,
+        split: &ValidationSplit,
+        purpose: Purposed,
+        seed: u64,
+    ) -> Result<(Vec<u32>, Vec<u32>), Fault> {
+        let of = |by: &[u32]| rows.iter().map(|&row| by[row as usize]).collect::<Vec<u32>>();
+        let is_drawn = match self.groups {
+            Some(groups) => split.draw_groups(&of(groups), purpose, seed)?,
+            None => split.draw(&of(self.strata), self.classes, purpose, seed),
+        };
+        let (drawn, left): (Vec<_>, Vec<_>) = rows.into_iter().zip(is_drawn).partition(|(_, is_drawn)| *is_drawn);
+        let rows = |rows: Vec<(u32, bool)>| rows.into_iter().map(|(row, _)| row).collect();
+        Ok((rows(left), rows(drawn)))
+    }
 }
 
 impl Split {
-    /// The rows that do not validate, and those that do.
-    pub(super) fn by_sides(validates: &[bool]) -> Result<Split, Fault> {
-        let (validation, training) = (0..validates.len() as u32).partition(|&row| validates[row as usize]);
-        Split { training, validation }.checked(validates.len(), validates.len())
-    }
-
     /// Neither side is empty; `asked` rows were to validate.
     fn checked(self, rows: usize, asked: usize) -> Result<Split, Fault> {
         if self.validation.is_empty() {
@@ -113,14 +180,14 @@ impl Split {
 }
 
 impl ValidationSplit {
-    /// Divides the rows by their groups: in a random order of the groups, each that still fits the share validates.
-    pub(super) fn divide_groups(&self, groups: &[u32], seed: u64) -> Result<Split, Fault> {
+    /// Which of some rows are drawn by their groups: in a random order of the groups, each that still fits the share.
+    fn draw_groups(&self, groups: &[u32], purpose: Purposed, seed: u64) -> Result<Vec<bool>, Fault> {
         let Self::Fraction(share) = self else { return Err(Fault::GroupsNeedAShare) };
         let count = groups.iter().max().map_or(0, |&last| last as usize + 1);
         let mut sizes = vec![0usize; count];
         groups.iter().for_each(|&group| sizes[group as usize] += 1);
         let mut order: Vec<u32> = (0..count as u32).collect();
-        Stream::new(Purpose::Split, seed, [0; 3]).shuffle(&mut order);
+        purpose.stream(seed).shuffle(&mut order);
         let mut due = share.of(groups.len());
         let mut validates = vec![false; count];
         for group in order {
@@ -130,37 +197,35 @@ impl ValidationSplit {
                 due -= size;
             }
         }
-        let sides: Vec<bool> = groups.iter().map(|&group| validates[group as usize]).collect();
-        Split::by_sides(&sides)
+        Ok(groups.iter().map(|&group| validates[group as usize]).collect())
     }
 
-    /// Divides the rows that have `labels`, each below `classes`.
-    pub(super) fn divide(&self, labels: &[u32], classes: usize, seed: u64) -> Result<Split, Fault> {
+    /// Which rows are drawn of those that have these labels, each below `classes`.
+    fn draw(&self, labels: &[u32], classes: usize, purpose: Purposed, seed: u64) -> Vec<bool> {
         let rows = labels.len();
-        let (training, validation) = match self {
-            Self::Fraction(share) => stratified(labels, classes, *share, seed),
-            Self::LastFraction(share) => tail(rows, share.of(rows)),
-            Self::LastRows(last) => tail(rows, last.get() as usize),
-        };
-        let asked = if let Self::LastRows(last) = self { last.get() as usize } else { rows };
-        Split { training, validation }.checked(rows, asked)
+        let tail = |last: usize| (0..rows).map(|row| row + last >= rows).collect();
+        match self {
+            Self::Fraction(share) => stratified(labels, classes, *share, purpose, seed),
+            Self::LastFraction(share) => tail(share.of(rows)),
+            Self::LastRows(last) => tail(last.get() as usize),
+        }
     }
 }
 
-/// The rows up to the last `last`, and the last `last`.
-fn tail(rows: usize, last: usize) -> (Vec<u32>, Vec<u32>) {
-    let first = rows.saturating_sub(last) as u32;
-    ((0..first).collect(), (first..rows as u32).collect())
+impl Purposed {
+    fn stream(self, seed: u64) -> Stream {
+        Stream::new(Purpose::Split, seed, [self as u64, 0, 0])
+    }
 }
 
 /// Of each class the first rows in one permutation of all rows.
-fn stratified(labels: &[u32], classes: usize, share: Fraction, seed: u64) -> (Vec<u32>, Vec<u32>) {
+fn stratified(labels: &[u32], classes: usize, share: Fraction, purpose: Purposed, seed: u64) -> Vec<bool> {
     let mut counts = vec![0usize; classes];
     labels.iter().for_each(|&label| counts[label as usize] += 1);
     let mut due: Vec<usize> = counts.iter().map(|&count| share.of(count).min(count.saturating_sub(1))).collect();
 
     let mut order: Vec<u32> = (0..labels.len() as u32).collect();
-    Stream::new(Purpose::Split, seed, [0; 3]).shuffle(&mut order);
+    purpose.stream(seed).shuffle(&mut order);
     let mut validates = vec![false; labels.len()];
     for row in order {
         let due = &mut due[labels[row as usize] as usize];
@@ -169,7 +234,7 @@ fn stratified(labels: &[u32], classes: usize, share: Fraction, seed: u64) -> (Ve
             validates[row as usize] = true;
         }
     }
-    (0..labels.len() as u32).partition(|&row| !validates[row as usize])
+    validates
 }
 
 #[cfg(test)]
@@ -177,6 +242,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn divide(split: &ValidationSplit, labels: &[u32], classes: usize, seed: u64) -> Result<Split, Fault> {
+        Rows { strata: labels, classes, validates: None, groups: None }.divide(split, None, seed)
+    }
 
     #[test]
     fn a_split_is_written_and_read_as_text() {
@@ -199,15 +268,15 @@ mod tests {
 
     #[test]
     fn a_tail_is_the_files_last_rows() {
-        let split = "last:2".parse::<ValidationSplit>().unwrap().divide(&[0, 1, 0, 1, 0], 2, 1).unwrap();
-        assert_eq!(split, Split { training: vec![0, 1, 2], validation: vec![3, 4] });
-        let split = ValidationSplit::LAST_FIFTH.divide(&[0, 1, 0, 1, 0], 2, 1).unwrap();
-        assert_eq!(split, Split { training: vec![0, 1, 2, 3], validation: vec![4] });
+        let split = divide(&"last:2".parse().unwrap(), &[0, 1, 0, 1, 0], 2, 1).unwrap();
+        assert_eq!(split, Split { training: vec![0, 1, 2], validation: vec![3, 4], test: vec![] });
+        let split = divide(&ValidationSplit::LAST_FIFTH, &[0, 1, 0, 1, 0], 2, 1).unwrap();
+        assert_eq!(split, Split { training: vec![0, 1, 2, 3], validation: vec![4], test: vec![] });
     }
 
     #[test]
     fn a_split_that_leaves_one_side_empty_is_refused() {
-        let divide = |text: &str, labels: &[u32]| text.parse::<ValidationSplit>().unwrap().divide(labels, 2, 1);
+        let divide = |text: &str, labels: &[u32]| super::tests::divide(&text.parse().unwrap(), labels, 2, 1);
         let none_train = |validation| Err(Fault::NothingToTrain { rows: 3, validation });
         assert_eq!(divide("last:3", &[0, 1, 0]), none_train(3));
         assert_eq!(divide("last:9", &[0, 1, 0]), none_train(9));
@@ -218,9 +287,49 @@ mod tests {
     }
 
     #[test]
+    fn test_rows_are_drawn_first_by_their_own_choice_and_from_those_that_the_data_do_not_name() {
+        let labels: Vec<u32> = (0..200).map(|row| row % 4 / 3).collect();
+        let rows = Rows { strata: &labels, classes: 2, validates: None, groups: None };
+        let (fifth, tenth) = (ValidationSplit::STRATIFIED_FIFTH, "0.1".parse().unwrap());
+        let split = rows.divide(&fifth, Some(&tenth), 1).unwrap();
+        assert_eq!((split.test.len(), split.validation.len(), split.training.len()), (20, 36, 144));
+        assert_eq!(split.test.iter().filter(|&&row| labels[row as usize] == 1).count(), 5, "a tenth of every class");
+        let mut all = [split.training, split.validation.clone(), split.test.clone()].concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..200));
+        // Not the first rows of the permutation by which others validate.
+        let alone = rows.divide(&tenth, None, 1).unwrap();
+        assert_ne!(split.test, alone.validation);
+        // The tail tests, and what is before it validates.
+        let last = rows.divide(&"last:10".parse().unwrap(), Some(&"last:20".parse().unwrap()), 1).unwrap();
+        assert_eq!(last.validation, (170..180).collect::<Vec<_>>());
+        // A file, or a column, says which validate.
+        let validates: Vec<bool> = (0..200).map(|row| row < 50).collect();
+        let named = Rows { validates: Some(&validates), ..rows }.divide(&fifth, Some(&tenth), 1).unwrap();
+        assert_eq!((named.validation.len(), named.test.len()), (50, 15));
+        assert!(named.test.iter().all(|&row| row >= 50));
+        let none =
+            Rows { strata: &[0, 0, 0], classes: 1, validates: None, groups: None }.divide(&fifth, Some(&tenth), 1);
+        assert_eq!(none, Err(Fault::NothingToTest { rows: 3 }));
+    }
+
+    #[test]
+    fn groups_lie_on_one_side_of_three() {
+        let groups: Vec<u32> = (0..100).map(|row| row % 20).collect();
+        let strata = vec![0; 100];
+        let rows = Rows { strata: &strata, classes: 1, validates: None, groups: Some(&groups) };
+        let split =
+            rows.divide(&ValidationSplit::STRATIFIED_FIFTH, Some(&ValidationSplit::STRATIFIED_FIFTH), 1).unwrap();
+        assert_eq!((split.test.len(), split.validation.len()), (20, 15));
+        let of = |rows: &[u32]| rows.iter().map(|&row| groups[row as usize]).collect::<std::collections::BTreeSet<_>>();
+        let [training, validation, test] = [&split.training, &split.validation, &split.test].map(|rows| of(rows));
+        assert!(training.is_disjoint(&validation) && training.is_disjoint(&test) && validation.is_disjoint(&test));
+    }
+
+    #[test]
     fn the_seed_decides_which_rows_validate() {
         let labels: Vec<u32> = (0..100).map(|row| row % 2).collect();
-        let validation = |seed| ValidationSplit::STRATIFIED_FIFTH.divide(&labels, 2, seed).unwrap().validation;
+        let validation = |seed| divide(&ValidationSplit::STRATIFIED_FIFTH, &labels, 2, seed).unwrap().validation;
         assert_eq!(validation(1), validation(1));
         assert_ne!(validation(1), validation(2));
     }
@@ -233,7 +342,7 @@ mod tests {
             seed: u64,
         ) {
             let share = Fraction::new(share).unwrap();
-            let Ok(split) = ValidationSplit::Fraction(share).divide(&labels, 4, seed) else {
+            let Ok(split) = divide(&ValidationSplit::Fraction(share), &labels, 4, seed) else {
                 // Only classes too small for the share may leave nothing to validate.
                 for class in 0..4 {
                     let count = labels.iter().filter(|&&label| label == class).count();

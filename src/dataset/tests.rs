@@ -26,6 +26,7 @@ fn names(words: &[&str]) -> Vec<String> {
 
 /// What a test changes where it matters.
 const ASKED: Preparation = Preparation {
+    test: None,
     split: ValidationSplit::STRATIFIED_FIFTH,
     scaling: Scaling::Standardise,
     sharding: Sharding::Stratified,

@@ -8,7 +8,7 @@ use super::report::{JobEvent, JobProgress};
 use crate::digest::Digest;
 use crate::job::{
     Attempt, CachedResult, FailReason, JobId, Metrics, Outcome, Progress, Record, RejectReason, Specification,
-    TaskResult, TaskRows,
+    TaskResult, TaskRows, Tested,
 };
 
 /// What went wrong with an attempt.
@@ -267,6 +267,13 @@ pub enum Event {
         /// How good the weights are on them.
         metrics: Metrics,
     },
+    /// The weights that came of the job have been tried on the test data.
+    Tested {
+        /// The job.
+        job: JobId,
+        /// What came of it.
+        test: Tested,
+    },
     /// Time has passed.
     Tick,
 }
@@ -375,6 +382,13 @@ pub enum Action {
         step: u64,
         /// Rows in the sum; those of skipped shards are not.
         rows: u64,
+    },
+    /// Try the weights that came of the job on its test data, then [`Event::Tested`].
+    Test {
+        /// The job.
+        job: JobId,
+        /// The weights: those of the last record, or the best that it names.
+        weights: Digest,
     },
     /// Try a round's new weights on the validation data, then [`Event::Validated`].
     Validate {

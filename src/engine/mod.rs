@@ -241,6 +241,11 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
                 run.validated(round, rows, metrics, cx);
             }
         }
+        Event::Tested { job, test } => {
+            if let Some(run) = jobs.running(job) {
+                run.tested(Some(test), cx);
+            }
+        }
         Event::Tick => {}
     }
 }

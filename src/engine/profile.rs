@@ -133,6 +133,11 @@ impl Profiler {
         self.since = now;
     }
 
+    /// The step under way counts for nothing: only a validation was left to wait for since it began.
+    pub(super) fn step_dropped(&mut self) {
+        self.step = None;
+    }
+
     /// The weights that came of a step are there.
     pub(super) fn merged(&mut self, now: Time) {
         self.told.merge_us += self.pass(now);

@@ -55,9 +55,9 @@ pub struct CoordinatorMeans {
 /// What a job takes at the coordinator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CoordinatorMemory {
-    /// As long as it has not ended: its data, and its validation rows once more, decoded.
+    /// As long as it has not ended: its data, and its validation and test rows once more, decoded.
     pub data_bytes: u64,
-    /// The same of the weights that it goes on from, with what its outer optimiser remembers.
+    /// The same of the weights that it goes on from, with what its outer optimiser remembers, and of those of its best round.
     pub weights_bytes: u64,
     /// Beside that while it runs: what is being merged, on its way, validated and written.
     pub working_bytes: u64,
@@ -66,13 +66,14 @@ pub struct CoordinatorMemory {
 impl CoordinatorMemory {
     /// What this job takes at a coordinator with these means.
     pub fn of(specification: &Specification, means: CoordinatorMeans) -> CoordinatorMemory {
-        let Specification { training, shards, validation, outer, initial, .. } = specification;
+        let Specification { training, shards, validation, test, patience, outer, initial, .. } = specification;
         let network = &training.network;
         let weights = weights_bytes(network);
         // What the optimiser remembers is copied with the weights.
         let state = outer.optimiser.state_vectors() as u64 * VALUE_BYTES * network.parameters() as u64;
         let mut objects: BTreeMap<Digest, u64> = BTreeMap::new();
-        objects.extend(shards.iter().chain([validation]).map(|rows| (rows.digest, rows_bytes(training, *rows))));
+        let judged = || test.iter().chain([validation]);
+        objects.extend(shards.iter().chain(judged()).map(|rows| (rows.digest, rows_bytes(training, *rows))));
         objects.extend(initial.map(|initial| (initial, weights)));
         let data = objects.values().fold(0u64, |sum, bytes| sum.saturating_add(*bytes));
         let merging = merging_bytes(specification, means);
@@ -83,10 +84,12 @@ impl CoordinatorMemory {
             true => (unvalidated + 1) * (weights + state),
             false => unvalidated * weights,
         };
-        let validating = evaluation_bytes(network, validation.rows);
+        let validating = judged().map(|rows| evaluation_bytes(network, rows.rows)).max().unwrap_or(0);
+        let decoded = judged().fold(0u64, |sum, rows| sum.saturating_add(rows_bytes(training, *rows)));
+        let best = if patience.is_some() { weights } else { 0 };
         CoordinatorMemory {
-            data_bytes: data.saturating_add(rows_bytes(training, *validation)),
-            weights_bytes: weights + state,
+            data_bytes: data.saturating_add(decoded),
+            weights_bytes: weights + state + best,
             working_bytes: merging + travelling_bytes(specification, means) + read + validating + OWN_BYTES,
         }
     }

@@ -26,9 +26,9 @@ mod task;
 pub use crate::model::{BlockRange, GradientSteps, METRICS_MAX, Metric, Metrics, Quality};
 pub use id::{Attempt, JobId, NotAJobId, TaskId};
 pub use ledger::{EntryResult, LedgerEntry, MergedStep, MergedTask};
-pub use outcome::{FailKind, FailReason, Failure, NodeTasks, Outcome, Summary, TooSmall, fingerprint};
+pub use outcome::{FailKind, FailReason, Failure, NodeTasks, Outcome, Summary, Tested, TooSmall, fingerprint};
 pub use profile::Profile;
-pub use round::{Progress, Record, RoundSoFar, RoundSummary};
+pub use round::{Best, Progress, Record, RoundSoFar, RoundSummary};
 pub use specification::{
     MEDIAN_BLOCKS_MAX, NOTES_BYTES_MAX, OnNoNodes, OnTaskFailure, Operation, ROUNDS_MAX, ROWS_MAX, RowsRef, SHARDS_MAX,
     STEPS_MAX, Specification, SpecificationError, TASKS_PER_STEP_MAX, check_notes,

@@ -23,13 +23,19 @@ pub enum Outcome {
 pub struct Summary {
     /// The fingerprint of the model and its specification.
     pub fingerprint: Digest,
-    /// The weights after the last round.
+    /// The weights that came of it: after its last round, or of a job with a patience after its best.
     pub weights: Digest,
+    /// Rounds done.
+    pub rounds: u32,
+    /// The round, counted from 1, after which the weights are these.
+    pub round: u32,
     /// Validation rows.
     pub rows: u64,
     /// How good the weights are on them.
     pub metrics: Metrics,
-    /// Training loss by row of the last round.
+    /// How good they are on the test rows, where there are some.
+    pub test: Option<Tested>,
+    /// Training loss by row of that round.
     pub loss: f64,
     /// Tasks merged.
     pub merged: u64,
@@ -49,6 +55,15 @@ pub struct Summary {
     pub reproducible: bool,
     /// Tasks merged by node, in the order of the nodes' list; of those that have left it, by name.
     pub nodes: Vec<NodeTasks>,
+}
+
+/// What came of the one look at the test rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tested {
+    /// Rows.
+    pub rows: u64,
+    /// How good the weights are on them.
+    pub metrics: Metrics,
 }
 
 /// A node's part in a job.

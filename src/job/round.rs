@@ -1,6 +1,6 @@
 //! What came of a round and of its tasks, and how far the job is after it.
 
-use super::{LedgerEntry, NodeTasks, Profile};
+use super::{LedgerEntry, NodeTasks, Profile, Specification};
 use crate::digest::Digest;
 use crate::model::Metrics;
 
@@ -51,6 +51,32 @@ pub struct RoundSoFar {
     pub us: u64,
 }
 
+/// The best round so far of a job that keeps the best one's weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Best {
+    /// What came of it.
+    pub round: RoundSummary,
+    /// The weights after it.
+    pub weights: Digest,
+}
+
+impl Best {
+    /// The better one of what was best before a round, if there was any round, and that round. Of two that are as good the
+    /// earlier one stays (docs/arithmetic.md, section 18).
+    #[must_use]
+    pub fn or(before: Option<Best>, round: RoundSummary, weights: Digest) -> Best {
+        match before {
+            Some(best) if !round.metrics.is_better_than(&best.round.metrics) => best,
+            _ => Best { round, weights },
+        }
+    }
+
+    /// Whether a job that waits so many rounds for a better one is done after this round.
+    pub fn is_final(&self, patience: u32, last: &RoundSummary) -> bool {
+        last.round.saturating_sub(self.round.round) >= patience
+    }
+}
+
 /// All that a job needs to go on after a step, besides its specification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
@@ -58,6 +84,8 @@ pub struct Progress {
     pub steps: u64,
     /// The last round that is done, if one is.
     pub last: Option<RoundSummary>,
+    /// The best round that is done, if the job has a patience.
+    pub best: Option<Best>,
     /// What is done of the next.
     pub so_far: RoundSoFar,
     /// The weights after the last step.
@@ -83,6 +111,25 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The weights that are the job's result if nothing is done after this.
+    pub fn weights(&self) -> Digest {
+        self.best.map_or(self.base, |best| best.weights)
+    }
+
+    /// The weights that are kept: those that the next step starts from and, where they are others, those of the best round.
+    pub fn all_weights(&self) -> impl Iterator<Item = Digest> {
+        let best = Some(self.weights()).filter(|weights| *weights != self.base);
+        std::iter::once(self.base).chain(best)
+    }
+
+    /// Whether no step is to be done after this: all are, or no round was better for long enough.
+    pub fn is_final(&self, specification: &Specification) -> bool {
+        let is_at_end = self.steps.is_multiple_of(specification.round_steps().into());
+        let has_stopped =
+            |patience| is_at_end && self.best.zip(self.last).is_some_and(|(best, last)| best.is_final(patience, &last));
+        self.steps >= specification.steps() || specification.patience.is_some_and(has_stopped)
+    }
+
     /// Rounds that are done.
     pub fn rounds_done(&self) -> u32 {
         self.last.map_or(0, |last| last.round)

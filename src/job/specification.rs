@@ -74,6 +74,11 @@ pub struct Specification {
     pub shards: Vec<RowsRef>,
     /// The validation data.
     pub validation: RowsRef,
+    /// Data that neither trains nor validates: the final weights are tried on it once.
+    pub test: Option<RowsRef>,
+    /// Rounds without a better one after which the job is done; the best round's weights are its result then. None: all rounds are
+    /// done, and the last one's are.
+    pub patience: Option<u32>,
     /// How a step's updates, or its blocks' gradients, become one.
     pub merge: Merge,
     /// How the weights follow it.
@@ -110,10 +115,13 @@ impl Specification {
         if self.shards.is_empty() || self.shards.len() > SHARDS_MAX as usize {
             return Err(SpecificationError::Shards { got: self.shards.len() });
         }
-        for rows in self.shards.iter().chain([&self.validation]) {
+        for rows in self.shards.iter().chain([&self.validation]).chain(&self.test) {
             if rows.rows == 0 || rows.rows > ROWS_MAX {
                 return Err(SpecificationError::Rows { got: rows.rows });
             }
+        }
+        if let Some(got) = self.patience.filter(|patience| *patience == 0 || *patience > ROUNDS_MAX) {
+            return Err(SpecificationError::Patience { got });
         }
         if let Some(got) = self.operation.tasks_per_step
             && (got == 0 || got > TASKS_PER_STEP_MAX)
@@ -225,6 +233,11 @@ pub enum SpecificationError {
         /// Rows asked for.
         got: u32,
     },
+    /// A patience of no rounds, or of more than a job has.
+    Patience {
+        /// Rounds asked for.
+        got: u32,
+    },
     /// A round of no steps, or more than [`STEPS_MAX`] in all.
     Steps {
         /// Steps of a round.
@@ -260,7 +273,7 @@ impl SpecificationError {
     /// The value, and the limit that it passes.
     pub fn got_and_limit(&self) -> (u64, u64) {
         match *self {
-            Self::Rounds { got } => (got.into(), got.clamp(1, ROUNDS_MAX).into()),
+            Self::Rounds { got } | Self::Patience { got } => (got.into(), got.clamp(1, ROUNDS_MAX).into()),
             Self::Shards { got } => (got as u64, got.clamp(1, SHARDS_MAX as usize) as u64),
             Self::Rows { got } => (got.into(), got.clamp(1, ROWS_MAX).into()),
             Self::Steps { round: 0, .. } => (0, 1),
@@ -279,7 +292,15 @@ impl fmt::Display for SpecificationError {
         match self {
             Self::Rounds { got } => write!(f, "a job has 1 to {ROUNDS_MAX} rounds, not {got}"),
             Self::Shards { got } => write!(f, "a job has 1 to {SHARDS_MAX} shards, not {got}"),
-            Self::Rows { got } => write!(f, "a shard and the validation set have 1 to {ROWS_MAX} rows, not {got}"),
+            Self::Rows { got } => {
+                write!(f, "a shard, the validation set and the test set have 1 to {ROWS_MAX} rows, not {got}")
+            }
+            Self::Patience { got } => {
+                write!(
+                    f,
+                    "a job waits 1 to {ROUNDS_MAX} rounds for a better one, not {got}: leave out the patience to do all"
+                )
+            }
             Self::Steps { round: 0, .. } => f.write_str("a round has at least one step"),
             Self::Steps { round, got } => {
                 write!(
@@ -322,6 +343,8 @@ mod tests {
             round_steps: None,
             shards: vec![rows],
             validation: rows,
+            test: None,
+            patience: None,
             merge: Merge::Mean,
             outer: Outer::AVERAGE,
             initial: None,

@@ -1,6 +1,7 @@
 //! The numbers by which a model is judged on validation rows. Owns their tags and meanings; does not know how they are
 //! computed (the losses) or shown.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 /// One of the numbers. Which of them there are follows from the loss.
@@ -95,6 +96,15 @@ impl Metrics {
         }
     }
 
+    /// Whether a model of these numbers is better than one of those, over the same rows: it has fewer errors, or as many and a
+    /// smaller loss; where there are no errors to count, a smaller loss. What is no number is never better.
+    pub fn is_better_than(&self, other: &Metrics) -> bool {
+        let key = |metrics: &Metrics| {
+            [metrics.get(Metric::Errors).unwrap_or(0.0), metrics.get(Metric::Loss).unwrap_or(f64::INFINITY)]
+        };
+        key(self).partial_cmp(&key(other)) == Some(Ordering::Less)
+    }
+
     /// All of them.
     pub fn tagged(&self) -> &[(u16, f64)] {
         &self.values[..self.count]
@@ -104,6 +114,18 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_is_better_by_fewer_errors_and_then_by_a_smaller_loss_and_never_by_what_is_no_number() {
+        let classes = |errors, loss| Metrics::default().with(Metric::Loss, loss).with(Metric::Errors, errors);
+        assert!(classes(3.0, 9.0).is_better_than(&classes(4.0, 1.0)));
+        assert!(classes(3.0, 1.0).is_better_than(&classes(3.0, 1.5)));
+        assert!(!classes(3.0, 1.0).is_better_than(&classes(3.0, 1.0)), "a tie is no better");
+        assert!(!classes(4.0, 0.1).is_better_than(&classes(3.0, 1.0)));
+        let numbers = |loss| Metrics::default().with(Metric::Loss, loss).with(Metric::SquaredError, 2.0 * loss);
+        assert!(numbers(1.0).is_better_than(&numbers(2.0)) && !numbers(2.0).is_better_than(&numbers(1.0)));
+        assert!(!numbers(f64::NAN).is_better_than(&numbers(2.0)));
+    }
 
     #[test]
     fn metrics_stand_in_the_order_of_their_tags_none_twice_and_not_too_many() {

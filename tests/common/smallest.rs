@@ -37,6 +37,8 @@ pub fn smallest_job() -> (JobId, Specification) {
 pub fn job_of(rows: Digest) -> (JobId, Specification) {
     let rows = RowsRef { rows: 4, digest: rows };
     let specification = Specification {
+        patience: None,
+        test: None,
         training: training(),
         rounds: 1,
         round_steps: None,

@@ -47,6 +47,8 @@ fn job(merge: Merge, tasks_per_step: Option<u32>) -> (Specification, Objects) {
     let recipe = Recipe { batch: by(64), epochs: 1, local_steps: Some(1), ..Recipe::DEFAULT };
     let network = Network::new(FEATURES, &[10], CLASSES).unwrap();
     let specification = Specification {
+        patience: None,
+        test: None,
         training: Training { arithmetic: ARITHMETIC, network, recipe, seed: 3 },
         rounds: ROUNDS,
         round_steps: None,

@@ -121,6 +121,8 @@ impl Regression {
         let mut references: Vec<RowsRef> = tables.iter().map(&mut of_rows).collect();
         let weights = keep(encode_parameters(ObjectKind::Weights, &training.network, &initial));
         let specification = Specification {
+            patience: None,
+            test: None,
             training,
             rounds: ROUNDS,
             round_steps: None,

@@ -6,8 +6,8 @@ import hashlib, math, re, struct, sys
 from pathlib import Path
 
 STATES = {1: "collecting", 2: "queued", 3: "running", 4: "done", 5: "failed", 6: "cancelled", 7: "paused"}  # "JOB"
-SHARDS, VALIDATION, INITIAL = 0x21, 0x22, 0x23  # "The specification": the fields that name objects
-LOCAL_STEPS, ROUND_STEPS = 0x16, 0x2E  # those that say what steps and rounds are
+SHARDS, VALIDATION, INITIAL, TEST = 0x21, 0x22, 0x23, 0x30  # "The specification": the fields that name objects
+LOCAL_STEPS, ROUND_STEPS, PATIENCE = 0x16, 0x2E, 0x2F  # those that say what steps and rounds are, and when to stop
 
 
 class Wrong(Exception):
@@ -47,6 +47,12 @@ class Bytes:
         check(not self.more(), "some bytes are too many")
 
 
+def worth(told):
+    """What a ROUND's weights are worth, less being better: errors, where there are some to count, and loss."""
+    metrics = {tag: value for tag, value in struct.iter_unpack("<Hd", told[52:])}
+    return metrics.get(2, 0.0), metrics[1]
+
+
 class Job:
     """A state ("A state"), with its part of the ledger's file."""
     def __init__(self, data, folder):
@@ -63,17 +69,21 @@ class Job:
         has_ended = self.state in ("done", "failed", "cancelled")
         check((self.lived_ms > 0) == has_ended, "the time lived through goes with an end, and only with one")
         done = head.part() if head.numbers("B")[0] else None
-        self.steps, last, so_far, base = self.progress(head) if head.numbers("B")[0] else (0, b"", [0] * 5, None)
+        nothing = (0, b"", [0] * 5, None, b"", None)
+        self.steps, last, so_far, base, best, best_weights = self.progress(head) if head.numbers("B")[0] else nothing
         length, seal = head.numbers("Q32s")
         tail = head.part()
         size, updates, outer_size, outer = head.numbers("3Q32s")
+        best_size, = head.numbers("Q")
         head.end()
-        check(size + outer_size == len(behind), "its weights are not all there")
-        weights, remembered = behind[:size], behind[size:]
+        check(size + outer_size + best_size == len(behind), "its weights are not all there")
+        weights, remembered, kept = behind[:size], behind[size:size + outer_size], behind[size + outer_size:]
+        check((digest(kept) if kept else base) == (best_weights or base), "its best weights do not have their digest")
+        check(not kept or best_weights != base, "its best weights are there twice")
         check((digest(remembered) if updates else bytes(32)) == outer, "its optimiser's state does not have its digest")
         check((digest(weights) if weights else None) == base, "its weights do not have their digest")
         check((done is not None) == (self.state == "done"), "DONE goes with a done job, and only with one")
-        check(done is None or done[32:64] == base, "its model is not that of DONE")
+        check(done is None or done[32:64] == (best_weights or base), "its model is not that of DONE")
         filed = (folder / "ledger").read_bytes()[:length] if length else b""
         check(len(filed) == length, f"its ledger has {len(filed)} bytes, and {length} are due")
         # The ledger as far as it is read: its lines, and the ROUNDs that it tells; of the round behind those the loss,
@@ -84,6 +94,7 @@ class Job:
         check(len(self.lines) == self.steps * self.of_step, "its ledger has other steps than are done")
         check((base is not None) == (self.steps > 0), "it has progress without steps, or steps without")
         check(len(self.told) - 1 == self.rounds_done and self.told[-1] == last, "its ledger ends with another round")
+        check(best == self.best(), "its best round is not that of its ledger")
         check(self.agrees(*so_far), "what is done of its next round is not what its ledger says")
 
     def specification(self, submit):
@@ -92,12 +103,13 @@ class Job:
         submit.end()
         while fields.more():
             tag, value = fields.numbers("H")[0], fields.part()
-            if tag in (SHARDS, VALIDATION, INITIAL):
+            if tag in (SHARDS, VALIDATION, INITIAL, TEST):
                 self.objects |= {value[end - 32:end].hex() for end in range(len(value), 0, -36)}
             if tag == SHARDS:
                 self.rows = [rows for rows, _ in struct.iter_unpack("<I32s", value)]
-            elif tag in (LOCAL_STEPS, ROUND_STEPS):
+            elif tag in (LOCAL_STEPS, ROUND_STEPS, PATIENCE):
                 given[tag], = struct.unpack("<I", value)
+        self.keeps_best = PATIENCE in given
         self.merges_gradients = given.get(LOCAL_STEPS) == 1
         self.of_step = 1 if self.merges_gradients else len(self.rows)
         # None: as many as go once through the rows. The ledger's first round shows how many those are.
@@ -114,7 +126,12 @@ class Job:
         for _ in range(nodes_in_all):
             head.take(*head.numbers("H"))
             head.numbers("Q")
-        return steps, last, [*so_far, count], base
+        best = head.part()
+        return steps, last, [*so_far, count], base, best, head.take(32) if best else None
+
+    def best(self):  # "When training stops"
+        rounds = self.told[1:] if self.keeps_best else []
+        return min(rounds, key=worth) if rounds else b""
 
     def agrees(self, loss, rows, merged, skipped, nodes):
         """Whether the ledger says so of the round behind the last that it tells. It does not name who had blocks."""

@@ -56,6 +56,8 @@ impl Book {
         let mut rows_ref = |shard| RowsRef { rows: 4, digest: keep(object::encode_rows(2, &values(shard), &labels)) };
         let training = Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe::DEFAULT, seed: 7 };
         let specification = Specification {
+            patience: None,
+            test: None,
             training: training.clone(),
             rounds: ROUNDS,
             round_steps: None,
@@ -200,6 +202,9 @@ impl Book {
 /// How a job ended whose weights are these.
 pub fn done(asked: &Specification, weights: Digest, weights_bytes: u64) -> Done {
     let summary = Summary {
+        round: 1,
+        rounds: 1,
+        test: None,
         fingerprint: job::fingerprint(&specification::semantic_digest(asked), &weights),
         weights,
         rows: 4,

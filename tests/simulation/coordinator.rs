@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gradwire::digest::Digest;
 use gradwire::engine::{Action, Engine, Event, JobEvent, JobProgress, StepSum, Time};
 use gradwire::job::{
-    Attempt, FailKind, FailReason, Failure, JobId, Metric, Metrics, Operation, Outcome, RowsRef, Specification,
+    Attempt, FailKind, FailReason, Failure, JobId, Metric, Metrics, Operation, Outcome, RowsRef, Specification, Tested,
 };
 use gradwire::model::{BatchSize, Merge, Network, Outer, OuterOptimiser, Recipe, Training};
 use rand::{Rng as _, RngExt as _};
@@ -260,13 +260,16 @@ impl World {
                 self.bases.insert(job, Base { step: step + 1, digest: base });
                 self.work(Event::Merged { job, step, base, sum });
             }
-            Action::Validate { job, round, .. } => {
-                let metrics =
-                    Metrics::default().with(Metric::Loss, 1.0 / f64::from(round + 1)).with(Metric::Errors, 3.0);
-                let event = Event::Validated { job, round, rows: 50, metrics };
+            Action::Validate { job, round, base } => {
+                let event = Event::Validated { job, round, rows: 50, metrics: metrics(base) };
                 let wait_us = if self.rng.random_bool(0.1) { VALIDATE_US_MAX } else { WORK_US_MAX };
                 let wait_us = self.rng.random_range(1..wait_us);
                 self.tell_in(wait_us, event);
+            }
+            Action::Test { job, weights } => {
+                let test = Tested { rows: 20, metrics: metrics(weights) };
+                let wait_us = self.rng.random_range(1..VALIDATE_US_MAX);
+                self.tell_in(wait_us, Event::Tested { job, test });
             }
             Action::DropLink { link, .. } => {
                 if let Some(node) = self.node_of(link) {
@@ -350,6 +353,12 @@ impl World {
     }
 }
 
+/// What weights are worth, as it is told.
+fn metrics(weights: Digest) -> Metrics {
+    let (errors, loss) = model::worth(weights);
+    Metrics::default().with(Metric::Loss, loss.into()).with(Metric::Errors, errors.into())
+}
+
 fn semantic(job: JobId) -> Digest {
     Digest::of(&job.0.to_le_bytes())
 }
@@ -381,6 +390,8 @@ fn specification(plan: &JobPlan) -> Arc<Specification> {
         round_steps,
         shards: (0..).zip(&plan.steps.shard_rows).map(|(shard, &rows)| row(shard, rows)).collect(),
         validation: row(u32::MAX, 50),
+        test: plan.is_tested.then(|| row(u32::MAX - 1, 20)),
+        patience: plan.patience,
         merge: if is_median { Merge::Median } else { Merge::Mean },
         outer: Outer { optimiser, ..Outer::AVERAGE },
         initial: None,

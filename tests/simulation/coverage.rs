@@ -9,11 +9,14 @@ use gradwire::job::{EntryResult, FailReason, OnNoNodes, Outcome};
 use crate::scenario::Scenario;
 
 /// What must happen in many lives.
-const WANTED: [&str; 60] = [
+const WANTED: [&str; 63] = [
     "jobs done",
     "jobs done that are reproducible",
     "jobs failed",
     "jobs cancelled",
+    "jobs done whose best round is not their last",
+    "jobs done before their last round",
+    "jobs done that were tested",
     "tasks merged",
     "tasks skipped",
     "duplicate results",
@@ -145,6 +148,15 @@ impl Coverage {
             Action::Report { job, event: JobEvent::Finished(outcome) } => match outcome {
                 Outcome::Done(summary) => {
                     self.count("jobs done");
+                    self.count_all(
+                        "jobs done whose best round is not their last",
+                        (summary.round < summary.rounds).into(),
+                    );
+                    self.count_all(
+                        "jobs done before their last round",
+                        (summary.rounds < scenario.job(*job).rounds).into(),
+                    );
+                    self.count_all("jobs done that were tested", summary.test.is_some().into());
                     if scenario.job(*job).steps.merge_gradients() {
                         self.count("jobs of gradients done");
                         self.count_all("jobs of gradients done that are reproducible", summary.reproducible.into());

@@ -57,6 +57,11 @@ impl Journal {
         self.progress(job).map_or(0, |progress| progress.rounds_done().into())
     }
 
+    /// The weights after each round that is written.
+    pub fn weights_after_rounds(&self, job: JobId) -> impl Iterator<Item = Digest> {
+        self.records(job).filter(|record| record.ends_round).map(|record| record.progress.base)
+    }
+
     /// Steps that are written.
     pub fn steps(&self, job: JobId) -> u64 {
         self.progress(job).map_or(0, |progress| progress.steps)
@@ -152,6 +157,11 @@ impl Journal {
     fn assert_follows(&self, job: JobId, record: &Record, scenario: &Scenario) {
         let Record { entries, ends_round, progress } = record;
         let (plan, first) = (scenario.job(job), self.steps(job));
+        assert_eq!(
+            model::result(plan, self.weights_after_rounds(job)),
+            None,
+            "a step is written behind the last round"
+        );
         let (of_round, lines) = (plan.steps.of_round(), entries.len() as u64);
         let of_step = if plan.steps.merge_gradients() { 1 } else { plan.steps.shard_rows.len() as u64 };
         assert_eq!(lines, (progress.steps - first) * of_step, "a step is written twice, or left out");

@@ -156,14 +156,54 @@ pub fn sum_of_step(plan: &JobPlan, base: Digest, step: u64, skipped: &[u32]) -> 
     blocks.sum::<Sum>().into()
 }
 
-/// The weights after a job that nothing disturbed.
-pub fn undisturbed(plan: &JobPlan) -> Digest {
-    (0..plan.step_count()).fold(prepare(plan.job), |base, step| {
-        if plan.steps.merge_gradients() {
-            return follow(base, sum_of_step(plan, base, step, &[]));
+/// What weights are worth: their errors, and their loss; both are often those of others.
+pub fn worth(Digest(weights): Digest) -> (u8, u8) {
+    (weights[8] % 4, weights[9] % 3)
+}
+
+/// What a job comes to.
+#[derive(Debug, PartialEq)]
+pub struct Result {
+    pub weights: Digest,
+    /// Rounds done, and the one after which the weights are these.
+    pub rounds: u32,
+    pub round: u32,
+}
+
+/// What comes of a job whose rounds lead to these weights, one after the other: it is not over yet if that is none.
+pub fn result(plan: &JobPlan, weights_after: impl IntoIterator<Item = Digest>) -> Option<Result> {
+    let mut best: Option<(Digest, u32)> = None;
+    for (round, weights) in (1..).zip(weights_after) {
+        let is_better = best.is_none_or(|(best, _)| worth(weights) < worth(best));
+        if is_better || plan.patience.is_none() {
+            best = Some((weights, round));
         }
-        let shards = plan.steps.units(step).iter().map(|unit| unit.shard);
-        let train = |shard| (shard, train(base, &TaskRows::Shard(shard), plan.arithmetic));
-        merge(base, &shards.map(train).collect())
-    })
+        let (weights, best_round) = best?;
+        if round == plan.rounds || plan.patience.is_some_and(|patience| round - best_round == patience) {
+            return Some(Result { weights, rounds: round, round: best_round });
+        }
+    }
+    None
+}
+
+/// What comes of a job that nothing disturbed.
+pub fn undisturbed(plan: &JobPlan) -> Result {
+    let mut base = prepare(plan.job);
+    let rounds = (0..plan.rounds).map(|round| {
+        let of_round = plan.steps.of_round();
+        let steps = (0..of_round).map(|step| u64::from(round) * of_round + step);
+        base = steps.fold(base, |base, step| follow_step(plan, base, step));
+        base
+    });
+    result(plan, rounds).expect("a job that nothing disturbs is over after its last round")
+}
+
+/// The weights after a step that nothing disturbs.
+fn follow_step(plan: &JobPlan, base: Digest, step: u64) -> Digest {
+    if plan.steps.merge_gradients() {
+        return follow(base, sum_of_step(plan, base, step, &[]));
+    }
+    let shards = plan.steps.units(step).iter().map(|unit| unit.shard);
+    let train = |shard| (shard, train(base, &TaskRows::Shard(shard), plan.arithmetic));
+    merge(base, &shards.map(train).collect())
 }

@@ -82,6 +82,10 @@ pub struct JobPlan {
     /// Of a row: where there are very many, shards are so large that they are to stay where they are.
     pub inputs: u32,
     pub rounds: u32,
+    /// Rounds without a better one that it waits for one.
+    pub patience: Option<u32>,
+    /// Whether what comes of it is tried on test rows.
+    pub is_tested: bool,
     /// How much longer a row takes than those of other jobs.
     pub slowness: u64,
     pub on_task_failure: OnTaskFailure,
@@ -97,10 +101,6 @@ pub struct JobPlan {
 }
 
 impl JobPlan {
-    pub fn step_count(&self) -> u64 {
-        u64::from(self.rounds) * self.steps.of_round()
-    }
-
     /// Rows of a task.
     pub fn task_rows(&self, task: TaskId, rows: &TaskRows) -> u32 {
         self.steps.rows(task.step, self.steps.numbers(task.step, rows))
@@ -207,6 +207,8 @@ fn job(rng: &mut ChaCha8Rng, index: u128) -> JobPlan {
         steps,
         inputs,
         rounds: rng.random_range(1..=rounds_max),
+        patience: rng.random_bool(0.4).then(|| rng.random_range(1..=3)),
+        is_tested: rng.random_bool(0.3),
         slowness,
         on_task_failure: if rng.random_bool(0.5) { OnTaskFailure::Fail } else { OnTaskFailure::Skip },
         on_no_nodes: if rng.random_bool(0.6) { OnNoNodes::Pause } else { OnNoNodes::Fail },

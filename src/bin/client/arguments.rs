@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
-use gradwire::client::{RecipeName, local};
+use gradwire::client::{RecipeName, TestRows, local};
 use gradwire::config::Name;
 use gradwire::dataset::{Decimal, Impute, MissingLabel, MissingTokens, ReadOptions, Separator, Task, ValidationSplit};
 use gradwire::engine::Policy;
@@ -268,8 +268,20 @@ pub struct Train {
     /// Seed of every random choice; the same command gives the same model [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
     pub seed: Option<u64>,
-    /// Validation rows: a stratified fraction (0.2) or the last rows of the file (last:0.2, last:3500)
-    /// [default: 0.2; built-in data: last:3500; classic: last:0.2]
+    /// Rounds without a better one after which training stops; the best round's model is the result [default: 10; classic: all
+    /// rounds are done]
+    #[arg(long, value_name = "ROUNDS", allow_negative_numbers = true, value_parser = whole(1, ROUNDS_MAX), conflicts_with = "no_early_stopping")]
+    pub patience: Option<u32>,
+    /// Do all rounds; the last one's model is the result
+    #[arg(long)]
+    pub no_early_stopping: bool,
+    /// Rows that neither train nor validate, by which the model is judged once, at the end: none, a stratified fraction (0.1) or
+    /// the last rows of the file (last:0.1, last:3500) [default: 0.1 of more than 1000 rows, unless options or data say which
+    /// validate; built-in data: last:3500; classic: none]
+    #[arg(long, value_name = "SPLIT")]
+    pub test: Option<TestRows>,
+    /// Validation rows, of those that do not test: a stratified fraction (0.2) or the last rows of the file (last:0.2, last:3500)
+    /// [default: 0.2, of more than 5000 rows 0.1; classic: last:0.2, built-in data last:3500]
     #[arg(long, value_name = "SPLIT")]
     pub validate_split: Option<ValidationSplit>,
     /// Action on a task that no node can do: fail (the job) or skip (the task)

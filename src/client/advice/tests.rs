@@ -18,6 +18,8 @@ fn job(local_steps: Option<u32>, epochs: u32) -> Specification {
     let merges_gradients = recipe.merges_gradients();
     let reference = |rows| RowsRef { rows, digest: Digest([1; 32]) };
     let specification = Specification {
+        patience: None,
+        test: None,
         training: Training { arithmetic: ARITHMETIC, network: Network::new(16, &[192], 26).unwrap(), recipe, seed: 1 },
         rounds: 40,
         round_steps: None,
@@ -40,6 +42,9 @@ fn done(wire_us: u64, stragglers_us: u64) -> Summary {
     let compute_us = 10 * SECOND - wire_us - stragglers_us;
     let profile = Profile { compute_us, wire_us, stragglers_us, ..Profile::default() };
     Summary {
+        round: 1,
+        rounds: 1,
+        test: None,
         fingerprint: Digest([1; 32]),
         weights: Digest([2; 32]),
         metrics: Metrics::default(),
@@ -74,10 +79,13 @@ fn merged_gradients_on_a_slow_network_are_advised_to_merge_after_some_batches() 
          compare their accuracy."
     );
     // As many rounds as are usual, but not usual then.
-    let usual = Specification { rounds: GRADIENT_ROUNDS, ..job(Some(1), 1) };
-    assert_eq!(options(&usual, &done(8 * SECOND, SECOND)).unwrap(), "--local-steps 16 --rounds 30");
+    let job = job(Some(1), 1);
+    let rounds = gradient_rounds(job.rows(), job.training.recipe.batch);
+    let usual = Specification { rounds, ..job };
+    let expected = format!("--local-steps 16 --rounds {rounds}");
+    assert_eq!(options(&usual, &done(8 * SECOND, SECOND)).unwrap(), expected);
     // Where a shard has no 16 batches, that is as often as after every pass.
-    let mut small = job(Some(1), 1);
+    let mut small = usual;
     small.shards.iter_mut().for_each(|shard| shard.rows = 100);
     let small = small.checked().unwrap();
     assert!(text(&small, &done(8 * SECOND, SECOND)).is_none_or(|text| !text.contains("--local-steps")));

@@ -228,6 +228,8 @@ mod tests {
         let reference = |(rows, shard): (u32, &Object)| RowsRef { rows, digest: Digest::of(shard) };
         let references: Vec<RowsRef> = ROWS.into_iter().zip(shards).map(reference).collect();
         Specification {
+            patience: None,
+            test: None,
             training: training(),
             rounds: 2,
             round_steps: None,

@@ -10,11 +10,12 @@ use crate::coordinator::history::History;
 use crate::coordinator::job_registry::Refusal;
 use crate::coordinator::journal::{Absent, JournalCommand};
 use crate::coordinator::watcher::Watcher;
-use crate::coordinator::work::{HEAVY_BYTES, MergeWork, Start, Validating};
+use crate::coordinator::work::{HEAVY_BYTES, Judged, MergeWork, Start, Validating};
 use crate::coordinator::workers::is_small;
 use crate::digest::Digest;
 use crate::engine::{Admission, Event, JobProgress};
 use crate::job::{JobId, JobState, JobStatus, Specification};
+use crate::model::Rows;
 use crate::wire::message::{Accepted, Attach, Error, Listed, Order, OrderVerb, Submit, job_fitting};
 use crate::wire::text::counted;
 use crate::wire::{ErrorCode, Message, MessageType, specification};
@@ -370,12 +371,30 @@ impl Driver {
 
     pub(super) fn validate(&mut self, id: JobId, round: u32) {
         let Some(job) = self.jobs.get(id) else { return };
-        let is_first = !std::mem::replace(&mut job.is_validated, true);
-        let is_heavy = !is_small(&job.specification) && (is_first || job.memory.working_bytes >= HEAVY_BYTES);
         let (Some(rows), Some(base)) = (job.validation.clone(), &job.base) else { return };
         let (weights, digest) = (base.bytes.clone(), base.digest);
+        self.judge(id, Judged::Round(round), (digest, weights), rows);
+    }
+
+    /// What came of a job is to be tried on its test rows.
+    pub(super) fn test(&mut self, id: JobId, weights: Digest) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let (Some(rows), Some(bytes)) = (job.test.clone(), job.weights(&weights)) else { return };
+        self.judge(id, Judged::Result, (weights, bytes), rows);
+    }
+
+    fn judge(
+        &mut self,
+        id: JobId,
+        judged: Judged,
+        (digest, weights): (Digest, Arc<Vec<u8>>),
+        rows: Arc<Rows<'static>>,
+    ) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let is_first = !std::mem::replace(&mut job.is_validated, true);
+        let is_heavy = !is_small(&job.specification) && (is_first || job.memory.working_bytes >= HEAVY_BYTES);
         let specification = job.specification.clone();
-        let order = Validating { job: id, round, specification, weights, digest, rows, is_heavy };
+        let order = Validating { job: id, judged, specification, weights, digest, rows, is_heavy };
         let _ = self.validating.send(order);
     }
 }

@@ -414,6 +414,7 @@ impl Driver {
             }
             Action::FinishStep { job, step, rows } => self.finish_step(job, step, rows),
             Action::Validate { job, round, .. } => self.validate(job, round),
+            Action::Test { job, weights } => self.test(job, weights),
             Action::DropLink { link, reason } => {
                 if let Some(node) = self.links.remove(&link) {
                     self.say_let_go(&node, &reason);

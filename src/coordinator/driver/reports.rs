@@ -9,15 +9,16 @@ use crate::coordinator::answers::{answer, error_of};
 use crate::coordinator::ended::{Ended, Waiting};
 use crate::coordinator::journal::{JournalCommand, JournalEvent, Restored};
 use crate::engine::{Event, JobEvent, Notice};
-use crate::job::{FailReason, Failure, JobId, JobState, Outcome, Record, RoundSummary};
+use crate::job::{FailReason, Failure, JobId, JobState, Outcome, Progress, Record, RoundSummary};
 use crate::wire::message::{self, NoticeKind};
 use crate::wire::{Message, specification};
 
 impl Driver {
     /// The weights that were made last are to be written, with a record that is still to come.
     pub(super) fn keep_weights(&mut self, id: JobId) {
-        if self.writes_weights
-            && let Some(job) = self.jobs.get(id)
+        let writes_weights = self.writes_weights;
+        if let Some(job) = self.jobs.get(id)
+            && (writes_weights || job.specification.patience.is_some())
         {
             job.unwritten.extend(job.base.clone());
         }
@@ -26,8 +27,15 @@ impl Driver {
     /// Some steps are to be written.
     pub(super) fn persist(&mut self, id: JobId, record: Box<Record>) {
         let Some(job) = self.jobs.get(id) else { return };
-        let weights = job.take_unwritten(&record.progress.base);
-        job.written = Some(record.progress.base);
+        let Progress { base, best, .. } = &record.progress;
+        let weights = job.take_unwritten(base);
+        if let (Some(best), Some(weights)) = (best, &weights)
+            && best.weights == weights.digest
+        {
+            job.best = Some((weights.digest, weights.bytes.clone()));
+        }
+        job.written = Some(*base);
+        let weights = weights.filter(|_| self.writes_weights);
         self.write(JournalCommand::Steps { job: id, record, weights });
     }
 

@@ -45,7 +45,7 @@ struct Inner {
     shelf: HashMap<JobId, Shelved>,
     /// Whose weights of a round these are.
     kept: HashMap<Digest, JobId>,
-    /// Whose last weights these are, of jobs that have ended: of all, because those of equal jobs are the same.
+    /// Whose last or best weights these are, of jobs that have ended: of all, because those of equal jobs are the same.
     last: HashMap<Digest, Vec<JobId>>,
     /// The jobs that were last looked up on the disk, the latest at the end: a ledger is asked for page by page.
     looked_up: VecDeque<(JobId, Shelved)>,
@@ -201,7 +201,7 @@ impl Archive {
     }
 
     fn last_weights(directory: &Directory, job: JobId, digest: &Digest) -> Option<Vec<u8>> {
-        reading::last_weights(directory, job, digest).map(|weights| Arc::unwrap_or_clone(weights.bytes))
+        reading::weights_of(directory, job, digest).map(Arc::unwrap_or_clone)
     }
 
     /// The size of an object that is on the disk; its bytes have not been looked at.
@@ -235,13 +235,13 @@ impl Archive {
         self.inner().shelf.insert(job, shelved);
     }
 
-    /// A job has ended, with these weights; it is read from the disk from now on.
-    pub(super) fn unshelve(&self, job: JobId, weights: Option<Digest>) {
+    /// A job has ended, with these weights, the last ones and perhaps better ones; it is read from the disk from now on.
+    pub(super) fn unshelve(&self, job: JobId, weights: impl IntoIterator<Item = Digest>) {
         let mut inner = self.inner();
         inner.shelf.remove(&job);
         inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
-        if let Some(weights) = weights {
-            inner.last.entry(weights).or_default().push(job);
+        for digest in weights {
+            inner.last.entry(digest).or_default().push(job);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::directory::Directory;
 use super::job_writer::JobWriter;
+use super::reading::BestWeights;
 use super::state::StoredState;
 use super::underway::Underway;
 use crate::coordinator::lived::LivedRecord;
@@ -107,9 +108,10 @@ pub(in super::super) struct Recalled {
 /// A job from before the start, or from before its end.
 pub(in super::super) struct Restored {
     pub(in super::super) state: StoredState,
-    /// What was told of its rounds, the weights after them and its data; only of a job that has not ended.
+    /// What was told of its rounds, the weights after them and after the best of them, and its data; only of a job that has not ended.
     pub(in super::super) rounds: Vec<RoundSummary>,
     pub(in super::super) weights: Option<Weights>,
+    pub(in super::super) best: Option<BestWeights>,
     pub(in super::super) objects: Objects,
     /// Why it has not ended and yet nothing of this but its rounds was read.
     pub(in super::super) unread: Option<FailReason>,

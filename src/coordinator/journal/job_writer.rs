@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::directory::Directory;
 use super::ledger::{self, Block, Extent, Start, Written};
-use super::reading;
+use super::reading::{self, BestWeights};
 use super::shelved::Shelved;
 use super::state::StoredState;
 use crate::coordinator::work::Weights;
@@ -25,6 +25,8 @@ pub(in super::super) struct JobWriter {
     seal: Digest,
     /// The weights after its last step, until they are written: the merge wants their memory.
     pub(super) weights: Option<Weights>,
+    /// Those of its best round, if it has a patience: whoever answers for the job holds them, too.
+    best: Option<BestWeights>,
     /// Of checkpoints that are kept beside the state.
     pub(super) kept_bytes: u64,
     /// The step of the last of them, or that from which on they are kept.
@@ -39,13 +41,14 @@ pub(in super::super) struct JobWriter {
 
 impl JobWriter {
     /// Nothing of it is written yet.
-    pub(super) fn new(state: StoredState, weights: Option<Weights>) -> JobWriter {
+    pub(super) fn new(state: StoredState, weights: Option<Weights>, best: Option<BestWeights>) -> JobWriter {
         JobWriter {
             starts: Arc::default(),
             tail: Arc::default(),
             seal: state.ledger.seal,
             state,
             weights,
+            best,
             kept_bytes: 0,
             kept_at: 0,
             state_bytes: 0,
@@ -83,6 +86,11 @@ impl JobWriter {
         Arc::make_mut(&mut self.tail).push(Written { first, bytes: Arc::new(bytes) });
         state.status.state = JobState::Running;
         state.status.rounds_done = progress.rounds_done();
+        if let (Some(best), Some(weights)) = (&progress.best, &weights)
+            && best.weights == weights.digest
+        {
+            self.best = Some((weights.digest, weights.bytes.clone()));
+        }
         state.progress = Some(progress);
         self.weights = weights;
         self.is_dirty = true;
@@ -140,7 +148,15 @@ impl JobWriter {
         }
         self.state.sequence += 1;
         self.state.tail = in_one_piece(&self.tail);
-        let encoded = self.state.encode(self.weights.as_ref());
+        let base = self.weights.as_ref().map(|weights| weights.digest);
+        let named = self.state.progress.as_ref().and_then(|progress| progress.best).map(|best| best.weights);
+        if named.is_some() && named != base && self.best.as_ref().map(|(digest, _)| *digest) != named {
+            // A job that was left unread, and is written without having been read.
+            let best = named.and_then(|named| reading::weights_of(directory, job, &named).map(|bytes| (named, bytes)));
+            self.best = Some(best.ok_or_else(|| DiskError::missing(directory, job))?);
+        }
+        let best = self.best.as_ref().filter(|(digest, _)| Some(*digest) != base).map(|(_, bytes)| &bytes[..]);
+        let encoded = self.state.encode(self.weights.as_ref(), best);
         let generation = (self.state.sequence % 2) as u8;
         self.state_bytes = encoded.bytes();
         directory.write_state(job, generation, &encoded.parts())

@@ -14,10 +14,15 @@ use crate::disk::{DiskError, Doing};
 use crate::job::{EntryResult, JobId, RoundSummary, Specification};
 use crate::wire::text::counted;
 
+/// The weights of a job's best round, and their digest.
+pub(in super::super) type BestWeights = (Digest, Arc<Vec<u8>>);
+
 /// A state of a job that is whole, with its weights.
 pub(super) struct Whole {
     pub(super) state: StoredState,
     pub(super) weights: Option<Weights>,
+    /// The weights of its best round, if it has a patience.
+    pub(super) best: Option<BestWeights>,
     /// Only of a job that has not ended.
     pub(super) rounds: Vec<RoundSummary>,
     /// Where the blocks in the ledger's file begin.
@@ -112,7 +117,7 @@ fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<
 fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) -> Result<Whole, Unread> {
     let state_bytes = bytes.len() as u64;
     let decoded = StoredState::decode(&bytes).map_err(|error| Unread::Damaged(error.to_string()))?;
-    let Decoded { state, weights, outer } = decoded;
+    let Decoded { state, weights, best, outer } = decoded;
     if state.job() != job {
         return Err(Unread::Damaged(format!("it is of job {}", state.job())));
     }
@@ -124,6 +129,7 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
             counted(rounds_done, "round")
         )));
     }
+    let best = Some(bytes[best].to_vec()).filter(|best| !best.is_empty()).map(Arc::new);
     let weights = state.progress.as_ref().map(|progress| {
         bytes.truncate(weights.end);
         bytes.drain(..weights.start);
@@ -132,7 +138,10 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     if weights.as_ref().is_some_and(|weights| weights.bytes.is_empty()) {
         return Err(Unread::Damaged("its weights are missing".to_owned()));
     }
-    Ok(Whole { state, weights, rounds, starts, state_bytes, generation, has_settled: false })
+    let named = state.progress.as_ref().and_then(|progress| progress.best);
+    let best = named.zip(best.or(weights.as_ref().map(|weights| weights.bytes.clone())));
+    let best = best.map(|(best, bytes)| (best.weights, bytes));
+    Ok(Whole { state, weights, best, rounds, starts, state_bytes, generation, has_settled: false })
 }
 
 /// How many rounds are in a state's ledger, if all of it is right; what is told of them, if the job may go on; and where the
@@ -239,7 +248,14 @@ pub(super) fn shelved(directory: &Directory, job: JobId) -> Result<Shelved, Abse
     Ok(Shelved { specification: state.specification, ledger: state.ledger, starts: Arc::new(starts), tail, entries })
 }
 
-/// The last weights of a job that has ended, if they are still these.
+/// These weights of a job, if they are its last ones or those of its best round.
+pub(super) fn weights_of(directory: &Directory, job: JobId, digest: &Digest) -> Option<Arc<Vec<u8>>> {
+    let Whole { weights, best, .. } = newest(directory, job).ok()??;
+    let last = weights.map(|weights| (weights.digest, weights.bytes));
+    best.into_iter().chain(last).find(|(held, _)| held == digest).map(|(_, bytes)| bytes)
+}
+
+/// The last weights of a job, if they are still these.
 pub(super) fn last_weights(directory: &Directory, job: JobId, digest: &Digest) -> Option<Weights> {
     let weights = newest(directory, job).ok()??.weights?;
     (weights.digest == *digest).then_some(weights)

@@ -26,7 +26,8 @@ impl Writer {
             None => {
                 let state = self.writers.get(&job).map(|writer| writer.state.clone());
                 let rounds = self.archive.rounds(job).unwrap_or_default();
-                let restored = |state| Restored { state, rounds, weights: None, objects: Vec::new(), unread: None };
+                let restored =
+                    |state| Restored { state, rounds, weights: None, best: None, objects: Vec::new(), unread: None };
                 let unknown = || format!("job {job} cannot go on: nothing of it is kept; submit it again");
                 state.map(|state| Recalled { restored: restored(state), writer: None }).ok_or_else(unknown)
             }
@@ -36,17 +37,17 @@ impl Writer {
 
     fn read_back(&self, directory: &Directory, job: JobId) -> Result<Recalled, Unread> {
         let whole = newest(directory, job)?.ok_or_else(|| Unread::Damaged("there is no state of it".to_owned()))?;
-        let Whole { state, weights, rounds, starts, .. } = whole;
+        let Whole { state, weights, best, rounds, starts, .. } = whole;
         let begun = state.specification.training.arithmetic;
         if begun != ARITHMETIC {
             return Err(Unread::Arithmetic(begun));
         }
         let objects = read_objects(directory, &state)?;
-        let mut writer = JobWriter::new(state.clone(), weights.clone());
+        let mut writer = JobWriter::new(state.clone(), weights.clone(), best.clone());
         writer.resume(starts);
         let kept = directory.kept_weights(job).unwrap_or_default();
         writer.kept_bytes = kept.iter().filter_map(|digest| directory.weights_bytes(job, digest)).sum();
-        let restored = Restored { state, rounds, weights, objects, unread: None };
+        let restored = Restored { state, rounds, weights, best, objects, unread: None };
         Ok(Recalled { restored, writer: Some(Box::new(writer)) })
     }
 

@@ -131,12 +131,12 @@ impl Writer {
         let (_, rounds, starts) = reading::rounds(directory, &state).ok()?;
         // What is told of it from now on is to be there after a power cut, too. Where that fails, reading it says so.
         directory.sync_job(job).ok()?;
-        let mut writer = JobWriter::new(state.clone(), None);
+        let mut writer = JobWriter::new(state.clone(), None, None);
         writer.resume(starts);
         self.archive.shelve(job, writer.shelved());
         self.writers.insert(job, writer);
         self.retention.begin(job, objects_of(&state.specification));
-        Some(Restored { state, rounds, weights: None, objects: Vec::new(), unread: Some(reason) })
+        Some(Restored { state, rounds, weights: None, best: None, objects: Vec::new(), unread: Some(reason) })
     }
 
     /// Reads a job that was left unread: whatever killed the coordinators before is tried again.
@@ -158,9 +158,9 @@ impl Writer {
             // What is told of it from now on is to be there after a power cut, too.
             directory.sync_job(job)?;
         }
-        let Whole { state, weights, rounds, starts, state_bytes, .. } = whole;
+        let Whole { state, weights, best, rounds, starts, state_bytes, .. } = whole;
         let needed = objects_of(&state.specification);
-        let base = state.progress.as_ref().map(|progress| progress.base);
+        let kept: Vec<_> = state.progress.as_ref().map_or_else(Vec::new, |progress| progress.all_weights().collect());
         let has_ended = state.status.ended_ms != 0;
         let begun = state.specification.training.arithmetic;
         if !has_ended && begun != ARITHMETIC {
@@ -180,16 +180,16 @@ impl Writer {
             Err(error) => log::warn!("{error}"),
         }
         if has_ended {
-            self.archive.unshelve(job, base);
+            self.archive.unshelve(job, kept);
             let bytes = 2 * state_bytes + state.ledger.bytes + kept_bytes;
             self.retention.end(job, state.lived_ms, bytes);
-            return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, objects, unread: None }));
+            return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, best: None, objects, unread: None }));
         }
-        let mut writer = JobWriter::new(state.clone(), weights.clone());
+        let mut writer = JobWriter::new(state.clone(), weights.clone(), best.clone());
         writer.resume(starts);
         writer.kept_bytes = kept_bytes;
         self.archive.shelve(job, writer.shelved());
         self.writers.insert(job, writer);
-        Ok(Some(Restored { state, rounds, weights, objects, unread: None }))
+        Ok(Some(Restored { state, rounds, weights, best, objects, unread: None }))
     }
 }

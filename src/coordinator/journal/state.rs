@@ -2,6 +2,7 @@
 //! file lies or when it is written.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::directory::TRAILER_BYTES;
@@ -10,7 +11,7 @@ use crate::coordinator::answers;
 use crate::coordinator::work::Weights;
 use crate::digest::{Digest, Hasher};
 use crate::job::{
-    FailReason, JobId, JobState, JobStatus, NodeTasks, OnTaskFailure, Outcome, Profile, Progress, RoundSoFar,
+    Best, FailReason, JobId, JobState, JobStatus, NodeTasks, OnTaskFailure, Outcome, Profile, Progress, RoundSoFar,
     Specification, Summary,
 };
 use crate::model::{OuterState, OuterStateError};
@@ -61,6 +62,8 @@ pub(crate) enum StateError {
     Trailer,
     /// The weights are not those that it names.
     Weights,
+    /// The weights of its best round are not those that it names.
+    Best,
     /// What the outer optimiser remembers is not what it names.
     Outer,
     /// It is sealed well, and does not make sense.
@@ -74,6 +77,7 @@ impl fmt::Display for StateError {
             Self::Short { bytes } => write!(f, "it ends after {bytes} bytes, too early"),
             Self::Trailer => f.write_str("its bytes do not have the digest at its end"),
             Self::Weights => f.write_str("its weights do not have their digest"),
+            Self::Best => f.write_str("the weights of its best round do not have their digest"),
             Self::Outer => f.write_str("the state of its outer optimiser does not have its digest"),
             Self::Layout(why) => write!(f, "it does not make sense: {why}"),
         }
@@ -98,13 +102,14 @@ pub(crate) struct Encoded<'a> {
     trailer: Digest,
     weights: &'a [u8],
     outer: [&'a [u8]; 2],
+    best: &'a [u8],
 }
 
 impl Encoded<'_> {
     /// The file, in parts.
-    pub(crate) fn parts(&self) -> [&[u8]; 5] {
+    pub(crate) fn parts(&self) -> [&[u8]; 6] {
         let [first, second] = self.outer;
-        [&self.head, self.weights, first, second, &self.trailer.0]
+        [&self.head, self.weights, first, second, self.best, &self.trailer.0]
     }
 
     /// Bytes of the file.
@@ -113,10 +118,12 @@ impl Encoded<'_> {
     }
 }
 
-/// A file's state, and where in the file its weights lie; an empty range where it has none.
+/// A file's state, and where in the file its weights lie and those of its best round, if these are others; empty ranges where it
+/// has none.
 pub(crate) struct Decoded {
     pub(crate) state: StoredState,
-    pub(crate) weights: std::ops::Range<usize>,
+    pub(crate) weights: Range<usize>,
+    pub(crate) best: Range<usize>,
     /// What its outer optimiser remembers.
     pub(crate) outer: OuterState,
 }
@@ -127,8 +134,8 @@ pub(crate) fn submit_payload(job: JobId, specification: &Specification) -> Vec<u
 }
 
 impl StoredState {
-    /// The file of it and the job's weights, where it has some.
-    pub(crate) fn encode<'a>(&self, weights: Option<&'a Weights>) -> Encoded<'a> {
+    /// The file of it and the job's weights, where it has some, with those of its best round, where these are others.
+    pub(crate) fn encode<'a>(&self, weights: Option<&'a Weights>, best: Option<&'a [u8]>) -> Encoded<'a> {
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(&[0; 4]);
         for number in [self.sequence, self.submitted_as, self.lived_ms] {
@@ -161,10 +168,12 @@ impl StoredState {
         u64_to(&mut head, outer.map_or(0, OuterState::updates));
         u64_to(&mut head, vectors.iter().map(|vector| vector.len() as u64).sum());
         head.extend_from_slice(&outer.map_or(NO_OUTER, |_| digest_of(&vectors)).0);
+        let best = best.unwrap_or_default();
+        u64_to(&mut head, best.len() as u64);
         let length = head.len() as u32;
         head[MAGIC.len()..MAGIC.len() + 4].copy_from_slice(&length.to_le_bytes());
         let trailer = Digest::of(&head);
-        Encoded { head, trailer, weights, outer: vectors }
+        Encoded { head, trailer, weights, outer: vectors, best }
     }
 
     /// The state in a file's bytes.
@@ -180,14 +189,22 @@ impl StoredState {
         let (state, mut reader) = StoredState::decode_head(head, trailer)?;
         let (weights_bytes, updates, outer_bytes) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let outer_digest = reader.digest()?;
+        let best_bytes = reader.u64()?;
         reader.end()?;
-        if weights_bytes.checked_add(outer_bytes) != Some(behind.len() as u64) {
+        let parts = weights_bytes.checked_add(outer_bytes).and_then(|bytes| bytes.checked_add(best_bytes));
+        if parts != Some(behind.len() as u64) {
             return Err(short());
         }
-        let (weights, vectors) = behind.split_at(weights_bytes as usize);
+        let (weights, rest) = behind.split_at(weights_bytes as usize);
+        let (vectors, best) = rest.split_at(outer_bytes as usize);
         let named = state.progress.as_ref().map(|progress| progress.base);
         if weights_bytes > 0 && named != Some(Digest::of(weights)) {
             return Err(StateError::Weights);
+        }
+        // Those that the job goes on from are not there twice.
+        let other = state.progress.as_ref().map(Progress::weights).filter(|weights| Some(*weights) != named);
+        if other != (best_bytes > 0).then(|| Digest::of(best)) {
+            return Err(StateError::Best);
         }
         if outer_digest != if updates > 0 { Digest::of(vectors) } else { NO_OUTER } {
             return Err(StateError::Outer);
@@ -199,7 +216,9 @@ impl StoredState {
         let can_be_fewer = training.recipe.merges_gradients() && operation.on_task_failure == OnTaskFailure::Skip;
         let due = if can_be_fewer { 0..=most } else { most..=most };
         let outer = OuterState::restored(outer, training.network.parameters(), due, updates, vectors)?;
-        Ok(Decoded { state, weights: head.len()..head.len() + weights.len(), outer })
+        let best_start = rest.len() - best.len() + weights.len() + head.len();
+        let (weights, best) = (head.len()..head.len() + weights.len(), best_start..best_start + best.len());
+        Ok(Decoded { state, weights, best, outer })
     }
 
     /// The state in a file's head and trailer alone, without a look at its weights.
@@ -330,6 +349,10 @@ pub(super) fn write_progress(out: &mut Vec<u8>, progress: &Progress) {
         name_to(out, node);
         u64_to(out, *tasks);
     }
+    round_to(out, progress.best.map(|best| best.round));
+    if let Some(best) = progress.best {
+        out.extend_from_slice(&best.weights.0);
+    }
 }
 
 fn name_to(out: &mut Vec<u8>, name: &str) {
@@ -387,9 +410,19 @@ fn read_progress(reader: &mut Reader<'_>, specification: &Specification) -> Resu
         let node = read_name(reader)?;
         nodes.push(NodeTasks { node, tasks: reader.u64()? });
     }
+    let best = match read_round(reader).map_err(StateError::Layout)? {
+        Some(round) => Some(Best { round, weights: reader.digest()? }),
+        None => None,
+    };
+    let is_due = specification.patience.is_some() && last.is_some();
+    if best.is_some() != is_due || best.is_some_and(|best| u64::from(best.round.round) > done || best.round.round == 0)
+    {
+        return Err(StateError::Layout(format!("it names no best round of {done}, or one where none is due")));
+    }
     Ok(Progress {
         steps,
         last,
+        best,
         so_far,
         base,
         merged,

@@ -35,8 +35,8 @@ use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::job::memory::CoordinatorMeans;
 use crate::job::{
-    EntryResult, FailKind, Failure, JobId, JobState, JobStatus, LedgerEntry, MergedTask, Metric, Metrics, NodeTasks,
-    Operation, Profile, Progress, Record, RoundSoFar, RoundSummary, RowsRef, Specification,
+    Best, EntryResult, FailKind, Failure, JobId, JobState, JobStatus, LedgerEntry, MergedTask, Metric, Metrics,
+    NodeTasks, Operation, Profile, Progress, Record, RoundSoFar, RoundSummary, RowsRef, Specification,
 };
 use crate::model::{ARITHMETIC, Merge, Network, Outer, OuterOptimiser, OuterState, Recipe, Training};
 use crate::store::Store;
@@ -139,6 +139,8 @@ pub(super) fn specification(job: JobId, store: &Store) -> Specification {
         RowsRef { rows: 2, digest }
     };
     Specification {
+        patience: keeps_best(job).then_some(ROUNDS),
+        test: None,
         training: Training {
             arithmetic: ARITHMETIC,
             network: Network::new(1, &[], 2).expect("a small network"),
@@ -155,6 +157,11 @@ pub(super) fn specification(job: JobId, store: &Store) -> Specification {
         operation: Operation::default(),
         notes: b"notes".to_vec(),
     }
+}
+
+/// Some jobs keep the weights of their best round, which is the first: no later one is better.
+fn keeps_best(job: JobId) -> bool {
+    job.0 % 4 >= 2
 }
 
 /// Every other job has an outer optimiser that remembers something.
@@ -214,6 +221,8 @@ fn round_order(job: JobId, round: u32) -> JournalCommand {
     let update = Digest::of(&round.to_le_bytes());
     let task = MergedTask { node: "node-a".to_owned(), attempt: round, loss: 0.25, update };
     let progress = Progress {
+        best: keeps_best(job)
+            .then(|| Best { round: RoundSummary { round: 1, loss: 1.0, ..last }, weights: weights(job, 1).digest }),
         steps: round.into(),
         last: Some(last),
         so_far: RoundSoFar::default(),
@@ -252,6 +261,8 @@ fn assert_is_after(restored: &Restored, job: JobId, round: u32) {
         let found = restored.weights.as_ref().expect("weights");
         let Weights { digest, bytes, outer } = weights(job, round);
         assert_eq!((found.digest, &found.bytes, &found.outer), (digest, &bytes, &outer));
+        let best = keeps_best(job).then(|| weights(job, 1));
+        assert_eq!(restored.best, best.map(|best| (best.digest, best.bytes)));
         for (digest, bytes) in &restored.objects {
             assert_eq!(*digest, Digest::of(bytes));
         }

@@ -26,6 +26,8 @@ pub(in super::super) enum HeavyStep {
     Merge(u64),
     /// Judging the weights of this round.
     Validate(u32),
+    /// Judging what came of it on the test rows.
+    Test,
 }
 
 impl fmt::Display for HeavyStep {
@@ -35,6 +37,7 @@ impl fmt::Display for HeavyStep {
             Self::Prepare => f.write_str("making room for it"),
             Self::Merge(step) => write!(f, "merging its step {}", step + 1),
             Self::Validate(round) => write!(f, "validating its round {}", round + 1),
+            Self::Test => f.write_str("testing what came of it"),
         }
     }
 }
@@ -75,6 +78,7 @@ fn line_of(step: HeavyStep) -> String {
         HeavyStep::Prepare => ("prepare", 0),
         HeavyStep::Merge(step) => ("merge", step),
         HeavyStep::Validate(round) => ("validate", round.into()),
+        HeavyStep::Test => ("test", 0),
     };
     format!("{word} {number}")
 }
@@ -86,6 +90,7 @@ fn step_of(word: &str, number: &str) -> Option<HeavyStep> {
         "prepare" => Some(HeavyStep::Prepare),
         "merge" => Some(HeavyStep::Merge(number)),
         "validate" => Some(HeavyStep::Validate(number.try_into().ok()?)),
+        "test" => (number == 0).then_some(HeavyStep::Test),
         _ => None,
     }
 }
@@ -295,7 +300,8 @@ mod tests {
 
     #[test]
     fn notes_are_read_as_they_were_written_and_what_is_no_note_is_of_no_account() {
-        let open = [HeavyStep::Read, HeavyStep::Prepare, HeavyStep::Merge(1 << 40), HeavyStep::Validate(9)];
+        let open =
+            [HeavyStep::Read, HeavyStep::Prepare, HeavyStep::Merge(1 << 40), HeavyStep::Validate(9), HeavyStep::Test];
         let notes = Notes { open: open.into(), died: [(HeavyStep::Merge(3), 2)].into() };
         assert_eq!(notes.to_string().parse(), Ok(notes));
         for text in ["begun merge", "begun sleep 1", "died merge 3 x", "\u{1F}", "begun validate 4294967296"] {

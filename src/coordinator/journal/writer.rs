@@ -24,7 +24,7 @@ use crate::coordinator::threads::{FatalError, Threads};
 use crate::digest::Digest;
 use crate::disk::{DiskError, Doing};
 use crate::job::memory::CoordinatorMemory;
-use crate::job::{JobId, JobState, JobStatus, Specification};
+use crate::job::{JobId, JobState, JobStatus, Progress, Specification};
 use crate::store::Store;
 use crate::wire::object;
 
@@ -231,7 +231,7 @@ impl Writer {
             ledger: Extent::START,
             tail: Vec::new(),
         };
-        self.writers.insert(job, JobWriter::new(state, None));
+        self.writers.insert(job, JobWriter::new(state, None, None));
     }
 
     pub(super) fn change(&mut self, job: JobId, change: impl FnOnce(&mut StoredState)) {
@@ -306,7 +306,8 @@ impl Writer {
         {
             if self.directory.is_some() {
                 // From here on it is read where it is written.
-                self.archive.unshelve(job, writer.state.progress.as_ref().map(|progress| progress.base));
+                let progress = writer.state.progress.as_ref();
+                self.archive.unshelve(job, progress.into_iter().flat_map(Progress::all_weights));
             }
             // Where nothing is written a job that was given up is nowhere else.
             let stays = self.directory.is_none() && writer.state.status.may_be_resumed();

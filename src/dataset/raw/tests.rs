@@ -23,8 +23,14 @@ fn prepared(csv: &str) -> Prepared {
     let options = ReadOptions { ignore, ..ReadOptions::default() };
     let data = Dataset::from_reader("trees.csv", csv.as_bytes(), &options).unwrap();
     let split: ValidationSplit = "last:1".parse().unwrap();
-    let asked =
-        Preparation { split, scaling: Scaling::Standardise, sharding: Sharding::Contiguous, shards: 1, seed: 1 };
+    let asked = Preparation {
+        test: None,
+        split,
+        scaling: Scaling::Standardise,
+        sharding: Sharding::Contiguous,
+        shards: 1,
+        seed: 1,
+    };
     data.prepare(&asked).unwrap()
 }
 

@@ -23,16 +23,28 @@ fn the_built_in_data_are_the_letters() {
 }
 
 #[test]
-fn the_built_in_data_split_at_row_16500_and_files_at_a_fifth() {
+fn the_built_in_data_test_from_row_16500_on_and_files_a_tenth_if_they_have_many_rows() {
     let letters = Dataset::built_in();
-    assert_eq!(letters.default_split().to_string(), "last:3500");
+    assert_eq!(letters.default_split().to_string(), "0.1");
+    assert_eq!(letters.default_test(false), Some(last(3_500)));
+    assert_eq!(letters.default_test(true), None, "whoever divides them decides");
     assert_eq!(letters.classic_split().to_string(), "last:3500");
-    let prepared = letters.prepare(&Preparation { split: letters.default_split(), shards: 4, ..ASKED }).unwrap();
-    assert_eq!(prepared.validation.rows(16), 3_500);
+    let tested = Preparation { split: letters.default_split(), test: letters.default_test(false), shards: 4, ..ASKED };
+    let prepared = letters.prepare(&tested).unwrap();
+    assert_eq!(prepared.test.as_ref().map(|test| test.rows(16)), Some(3_500));
+    let trained: usize = prepared.shards.iter().map(|shard| shard.rows(16)).sum();
+    assert_eq!((prepared.validation.rows(16), trained), (1_651, 14_849), "a tenth of every class, rounded");
+    let prepared = letters.prepare(&Preparation { split: last(3_500), shards: 4, ..ASKED }).unwrap();
+    assert_eq!((prepared.validation.rows(16), &prepared.test), (3_500, &None));
     assert_eq!(prepared.shards.iter().map(|shard| shard.rows(16)).collect::<Vec<_>>(), [4_125; 4]);
 
     let file = dataset("1,2,x\n3,4,y\n");
     assert_eq!(file.default_split().to_string(), "0.2");
+    assert_eq!(file.default_test(false), None, "it has few rows");
+    let rows = |count: usize| dataset(&"1,x\n2,y\n".repeat(count / 2));
+    assert_eq!(rows(1_000).default_test(false), None);
+    assert_eq!(rows(1_002).default_test(false).unwrap().to_string(), "0.1");
+    assert_eq!([5_000, 5_002].map(|count| rows(count).default_split().to_string()), ["0.2", "0.1"]);
     assert_eq!(file.classic_split().to_string(), "last:0.2");
 }
 
@@ -67,8 +79,14 @@ fn standardised_training_rows_have_mean_0_and_deviation_1() {
 #[test]
 fn unscaled_values_are_those_of_the_file() {
     let data = dataset("wide,high,kind\n0.1,2,x\n3e7,4,y\n5,6,x\n");
-    let classic =
-        Preparation { split: last(1), scaling: Scaling::None, sharding: Sharding::Contiguous, shards: 2, seed: 9 };
+    let classic = Preparation {
+        test: None,
+        split: last(1),
+        scaling: Scaling::None,
+        sharding: Sharding::Contiguous,
+        shards: 2,
+        seed: 9,
+    };
     let prepared = data.prepare(&classic).unwrap();
     let block = |values: [f32; 2], label| Block { values: values.to_vec(), targets: Targets::Classes(vec![label]) };
     assert_eq!(prepared.shards, [block([0.1, 2.0], 0), block([3e7, 4.0], 1)]);
@@ -266,7 +284,7 @@ proptest! {
         // Each row's only feature is its number, so that a prepared row can be told. Every class trains.
         let label = |row: usize| if row < 6 { row as u32 % 3 } else { kinds[row] };
         let csv: String = (0..kinds.len()).map(|row| format!("{row},{}\n", ["a", "b", "c"][label(row) as usize])).collect();
-        let asked = Preparation {
+        let asked = Preparation { test: None,
             split: if stratified { "0.3".parse().unwrap() } else { last(4) },
             scaling: Scaling::None,
             sharding: if contiguous { Sharding::Contiguous } else { Sharding::Stratified },

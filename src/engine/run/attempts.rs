@@ -421,7 +421,7 @@ impl Run {
     fn place_of(&self, shard: u32) -> Place {
         let tasks = match &self.stage {
             Stage::Training { tasks, .. } | Stage::Merging { tasks, .. } => Some(tasks),
-            Stage::Preparing | Stage::Validating => None,
+            Stage::Preparing | Stage::Validating | Stage::Testing { .. } => None,
         };
         self.place_in(tasks, shard)
     }
@@ -453,7 +453,7 @@ impl Run {
     fn tasks_known(&self, step: u64) -> Option<&StepTasks> {
         let current = match &self.stage {
             Stage::Training { tasks, .. } | Stage::Merging { tasks, .. } => Some(tasks),
-            Stage::Preparing | Stage::Validating => None,
+            Stage::Preparing | Stage::Validating | Stage::Testing { .. } => None,
         };
         current.into_iter().chain(&self.past).find(|tasks| tasks.step() == step)
     }

@@ -35,8 +35,8 @@ use crate::engine::time::Time;
 use crate::engine::width::Width;
 use crate::job::memory::{NodeMemory, unvalidated_rounds_max};
 use crate::job::{
-    self, FailReason, JobId, LedgerEntry, OnNoNodes, Outcome, Profile, Progress, RoundSoFar, RoundSummary,
-    Specification, Summary,
+    self, Best, FailReason, JobId, LedgerEntry, OnNoNodes, Outcome, Profile, Progress, RoundSoFar, Specification,
+    Summary, Tested,
 };
 use homes::Homes;
 use records::{Pending, WRITTEN_EVERY_US, entries};
@@ -82,6 +82,8 @@ pub(in crate::engine) struct Run {
     profile: Profile,
     /// When a record was last ordered.
     written: Time,
+    /// The best round that is done, if the job has a patience.
+    best: Option<Best>,
     /// How the job ended. Nothing happens after that.
     ending: Option<Ending>,
     /// What is to be written down, in its order.
@@ -104,6 +106,8 @@ pub(in crate::engine) enum Stage {
     Merging { tasks: StepTasks, base: Digest, began: Time },
     /// Every round is merged; the last ones are being validated.
     Validating,
+    /// No round is to be done any more: what came of them is being tried on the test rows.
+    Testing { progress: Box<Progress> },
 }
 
 /// How a job leaves its turn.
@@ -165,6 +169,7 @@ impl Run {
             so_far: so_far.map_or_else(RoundSoFar::default, |progress| progress.so_far.clone()),
             unwritten: Vec::new(),
             is_step_determined: true,
+            best: so_far.and_then(|progress| progress.best),
             profile,
             written: cx.now,
             progress,
@@ -185,15 +190,10 @@ impl Run {
         }
         self.profiler.prepared(cx.now);
         let step = self.steps_written();
-        if step < self.plan.steps() {
-            self.begin_step(step, base, cx);
-        } else if let Some(progress) = self.progress.take()
-            && let Some(last) = progress.last
-        {
+        match self.progress.take_if(|progress| progress.is_final(&self.specification)) {
             // Its last round was written down, but not its end.
-            self.stage = Stage::Validating;
-            let summary = self.summary(progress.base, &last, cx);
-            self.end(Outcome::Done(Box::new(summary)));
+            Some(progress) => self.conclude(progress, cx),
+            None => self.begin_step(step, base, cx),
         }
     }
 
@@ -233,7 +233,7 @@ impl Run {
             self.record(Progress { last, so_far: self.so_far.clone(), ..self.progress_at(step, base) }, cx);
             self.write_records(cx);
         }
-        if step + 1 < self.plan.steps() && !self.is_over() {
+        if step + 1 < self.plan.steps() && !self.is_over() && matches!(self.stage, Stage::Validating) {
             self.begin_step(step + 1, base, cx);
         }
     }
@@ -351,11 +351,15 @@ impl Run {
                 (tasks.step(), tasks.units_settled(), tasks.units().count())
             }
             Stage::Validating => (self.plan.steps() - 1, 0, 0),
+            Stage::Testing { progress } => (progress.steps - 1, 0, 0),
         };
         let round = self.plan.round_of(step);
         if self.plan.round_steps() == 1 {
             let shards = self.specification.shards.len() as u32;
-            let done = if matches!(self.stage, Stage::Validating) { shards } else { units_done };
+            let done = match self.stage {
+                Stage::Validating | Stage::Testing { .. } => shards,
+                _ => units_done,
+            };
             return JobProgress::Running { round, rounds, done, of: units.max(shards), unit: Unit::Tasks };
         }
         let done = (step - u64::from(round) * self.plan.round_steps()) as u32;
@@ -385,9 +389,14 @@ impl Run {
             _ => self.tally.is_determined = false,
         }
         let unwritten = self.records.iter_mut().map(|pending| &mut pending.record.progress);
+        let concluded = match &mut self.stage {
+            Stage::Testing { progress } => Some(&mut **progress),
+            _ => None,
+        };
         let written = self.progress.as_deref_mut();
         unwritten
             .chain(written)
+            .chain(concluded)
             .filter(|progress| progress.steps > step)
             .for_each(|progress| progress.reproducible = false);
     }
@@ -520,27 +529,56 @@ impl Run {
         false
     }
 
-    fn summary(&mut self, weights: Digest, last: &RoundSummary, cx: &Context<'_>) -> Summary {
-        let now = cx.now;
-        let mut nodes = self.tally.shares();
+    /// No step is to be done after these: what was begun behind them counts for nothing. What came of them is tried on the test
+    /// rows, if there are some, and then the job is done.
+    fn conclude(&mut self, progress: Box<Progress>, cx: &mut Context<'_>) {
+        self.cancel_attempts(cx);
+        self.profiler.step_dropped();
+        self.records.clear();
+        self.to_validate = None;
+        let weights = progress.weights();
+        self.stage = Stage::Testing { progress };
+        match self.specification.test {
+            Some(_) => cx.actions.push(Action::Test { job: self.job, weights }),
+            None => self.tested(None, cx),
+        }
+    }
+
+    /// The weights that came of the job have been tried on the test rows, if there are some.
+    pub(in crate::engine) fn tested(&mut self, test: Option<Tested>, cx: &Context<'_>) {
+        let Stage::Testing { progress } = &self.stage else { return };
+        let progress = progress.clone();
+        if let Some(summary) = self.summary(&progress, test, cx) {
+            self.end(Outcome::Done(Box::new(summary)));
+        }
+    }
+
+    /// What came of the job; nothing if no round was done.
+    fn summary(&mut self, progress: &Progress, test: Option<Tested>, cx: &Context<'_>) -> Option<Summary> {
+        let (now, last, weights) = (cx.now, progress.last?, progress.weights());
+        let round = progress.best.map_or(last, |best| best.round);
+        let mut nodes = progress.nodes.clone();
         let places = cx.fleet.places_by_name();
         nodes.sort_by_key(|share| places.get(share.node.as_str()).copied().unwrap_or(usize::MAX));
-        Summary {
+        Some(Summary {
             fingerprint: job::fingerprint(&self.semantic, &weights),
             weights,
-            rows: last.rows,
-            metrics: last.metrics,
-            loss: last.loss,
-            merged: self.tally.merged,
-            skipped: self.tally.skipped,
-            reproducible: self.tally.is_reproducible(),
+            rounds: last.round,
+            round: round.round,
+            rows: round.rows,
+            metrics: round.metrics,
+            test,
+            loss: round.loss,
+            merged: progress.merged,
+            skipped: progress.skipped,
+            reproducible: progress.reproducible,
             nodes,
             elapsed_us: self.tally.before_us + now.since_us(self.tally.started),
             revivals: self.revival.total(),
             profile: self.profiler.done(now),
-            training_us: self.tally.training_us,
+            training_us: progress.training_us,
             validating_us: self.tally.validating_us,
-        }
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::engine::report::JobEvent;
 use crate::engine::step_tasks::{StepTasks, TaskState};
 use crate::engine::time::Time;
 use crate::job::{
-    EntryResult, FailReason, LedgerEntry, MergedStep, MergedTask, Metrics, Outcome, Progress, Record, RoundSoFar,
+    Best, EntryResult, FailReason, LedgerEntry, MergedStep, MergedTask, Metrics, Outcome, Progress, Record, RoundSoFar,
     RoundSummary,
 };
 
@@ -76,16 +76,20 @@ impl Run {
         while self.records.front().is_some_and(|pending| pending.is_done) {
             let Some(Pending { mut record, .. }) = self.records.pop_front() else { return };
             record.progress.validating_us = self.tally.validating_us;
-            let (progress, ends_round) = (record.progress.clone(), record.ends_round);
+            let ended = record.progress.last.filter(|_| record.ends_round);
+            if let (Some(last), Some(_)) = (ended, self.specification.patience) {
+                self.best = Some(Best::or(self.best, last, record.progress.base));
+            }
+            record.progress.best = self.best;
+            let progress = Box::new(record.progress.clone());
             cx.actions.push(Action::Persist { job: self.job, record });
-            if ends_round && let Some(last) = progress.last {
+            if let Some(last) = ended {
                 cx.report(self.job, JobEvent::RoundDone(last));
-                if matches!(self.stage, Stage::Validating) && self.records.is_empty() && last.round == last.rounds {
-                    let summary = self.summary(progress.base, &last, cx);
-                    self.end(Outcome::Done(Box::new(summary)));
+                if progress.is_final(&self.specification) {
+                    self.conclude(progress.clone(), cx);
                 }
             }
-            self.progress = Some(Box::new(progress));
+            self.progress = Some(progress);
         }
     }
 
@@ -145,6 +149,7 @@ impl Run {
         Progress {
             steps: step + 1,
             last: None,
+            best: self.best,
             so_far: RoundSoFar::default(),
             base,
             merged: self.tally.merged,

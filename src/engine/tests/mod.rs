@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::job::{
     Attempt, CachedResult, LedgerEntry, MergedTask, Metric, Metrics, NodeTasks, OnTaskFailure, Operation, Place,
     Profile, Progress, Record, RejectReason, RoundSoFar, RoundSummary, RowsRef, Specification, Summary, TaskId,
-    TaskResult,
+    TaskResult, Tested,
 };
 use crate::model::{Merge, Network, Outer, Recipe, Training};
 
@@ -194,6 +194,8 @@ fn result(update: Digest, loss: f64, train_us: u64) -> TaskResult {
 fn specification(shards: usize, rounds: u32) -> Specification {
     let rows = RowsRef { rows: ROWS, digest: Digest::of(b"rows") };
     Specification {
+        patience: None,
+        test: None,
         training: Training {
             arithmetic: 1,
             network: Network::new(2, &[], 2).unwrap(),

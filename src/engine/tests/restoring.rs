@@ -12,6 +12,7 @@ fn pausing(mut specification: Specification) -> Specification {
 /// A job after so many rounds of two shards; one task of the first round was left out.
 fn progress(rounds_done: u32) -> Progress {
     Progress {
+        best: None,
         steps: rounds_done.into(),
         so_far: RoundSoFar::default(),
         last: Some(RoundSummary {

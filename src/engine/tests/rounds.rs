@@ -40,6 +40,9 @@ fn a_job_goes_from_submission_to_done() {
         round_us: 1010,
     };
     let summary = Summary {
+        round: 1,
+        rounds: 1,
+        test: None,
         fingerprint: crate::job::fingerprint(&semantic(&specification(2, 1)), &base(1)),
         weights: base(1),
         rows: 50,
@@ -269,4 +272,68 @@ fn loss_is_summed_in_shard_order_whatever_came_first() {
         summary.loss
     };
     assert_eq!([loss([0, 1, 2]), loss([2, 1, 0]), loss([1, 2, 0])], [1.0 / 300.0; 3]);
+}
+
+/// Tells that a round's weights have so many errors.
+fn validated_with(harness: &mut Harness, round: u32, errors: f64) -> Vec<Action> {
+    let metrics = Metrics::default().with(Metric::Loss, 9.0).with(Metric::Errors, errors);
+    harness.tell(Event::Validated { job: JOB, round, rows: 50, metrics })
+}
+
+#[test]
+fn a_job_without_a_better_round_for_long_enough_ends_with_its_best_and_what_has_begun_behind_is_nothing() {
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let specification = Specification { patience: Some(2), ..specification(1, 9) };
+    let mut task = harness.start(JOB, &specification)[0];
+    for step in 0..4 {
+        harness.finish(&task);
+        task = only_sent(&harness.merged(JOB, step));
+    }
+    // The second is the best; the fourth is validated before the third, which it waits for.
+    validated_with(&mut harness, 0, 9.0);
+    validated_with(&mut harness, 1, 3.0);
+    assert_eq!(events(&validated_with(&mut harness, 3, 3.0)), []);
+    let actions = validated_with(&mut harness, 2, 4.0);
+    assert!(actions.contains(&Action::Cancel { link: task.link, attempt: task.attempt }), "{actions:?}");
+    let summary = summary(&actions);
+    assert_eq!((summary.weights, summary.rounds, summary.round), (base(2), 4, 2));
+    assert_eq!((summary.metrics.get(Metric::Errors), summary.merged), (Some(3.0), 4));
+    assert_eq!(summary.nodes, [NodeTasks { node: "n1".to_owned(), tasks: 4 }]);
+    assert!(!accumulates(&harness.trained(&task)), "it comes too late");
+}
+
+#[test]
+fn what_came_of_a_job_is_tested_before_the_job_is_done_and_again_if_the_coordinator_ended_meanwhile() {
+    let rows = RowsRef { rows: 20, digest: Digest::of(b"test rows") };
+    let specification = Specification { patience: Some(1), test: Some(rows), ..specification(1, 2) };
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let first = harness.start(JOB, &specification)[0];
+    harness.finish(&first);
+    let second = only_sent(&harness.merged(JOB, 0));
+    harness.finish(&second);
+    harness.merged(JOB, 1);
+    validated_with(&mut harness, 0, 3.0);
+    let actions = validated_with(&mut harness, 1, 3.0);
+    let test = Action::Test { job: JOB, weights: base(1) };
+    assert!(actions.contains(&test) && outcome(&actions).is_none(), "{actions:?}");
+    let record = actions.iter().find_map(|action| match action {
+        Action::Persist { record, .. } => Some(record.clone()),
+        _ => None,
+    });
+    let progress = record.expect("a record").progress;
+
+    let tested = Event::Tested { job: JOB, test: Tested { rows: 20, metrics: metrics() } };
+    let told = summary(&harness.tell(tested.clone()));
+    assert_eq!((told.weights, told.test), (base(1), Some(Tested { rows: 20, metrics: metrics() })));
+
+    let mut again = Harness::new(Policy::Random);
+    let semantic = semantic(&specification);
+    let specification = Arc::new(specification);
+    let progress = Some(Box::new(progress));
+    again.tell(Event::Restored { job: JOB, specification, semantic, progress, paused: None });
+    assert!(again.tell(Event::Prepared { job: JOB, base: base(2) }).contains(&test));
+    let later = summary(&again.tell(tested));
+    assert_eq!((later.fingerprint, later.test, later.round), (told.fingerprint, told.test, 1));
 }

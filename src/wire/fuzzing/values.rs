@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::job::{
     Attempt, CachedResult, EntryResult, Failure, JobId, JobState, JobStatus, LedgerEntry, METRICS_MAX, MergedStep,
     MergedTask, Metrics, NOTES_BYTES_MAX, NodeTasks, Profile, ROWS_MAX, RejectReason, RoundSummary, RowsRef,
-    SHARDS_MAX, STEPS_MAX, Specification, Summary, TaskId, TaskResult, TaskState,
+    SHARDS_MAX, STEPS_MAX, Specification, Summary, TaskId, TaskResult, TaskState, Tested,
 };
 use crate::model::network::{HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX};
 use crate::model::{BlockRange, OuterOptimiser, Training};
@@ -287,8 +287,11 @@ fn done(u: &mut Unstructured<'_>) -> Result<Done> {
     let summary = Summary {
         fingerprint: digest(u)?,
         weights: digest(u)?,
+        rounds: u.arbitrary()?,
+        round: u.arbitrary()?,
         rows,
         metrics: metrics(u)?,
+        test: tested(u)?,
         loss,
         merged,
         skipped,
@@ -301,6 +304,12 @@ fn done(u: &mut Unstructured<'_>) -> Result<Done> {
         nodes: list(u, 0..=limits::DONE_NODES_MAX, node)?,
     };
     Ok(Done { weights_bytes, summary })
+}
+
+/// Where there are rows, whatever is told of them.
+fn tested(u: &mut Unstructured<'_>) -> Result<Option<Tested>> {
+    let rows = u.arbitrary()?;
+    if rows == 0 { Ok(None) } else { Ok(Some(Tested { rows, metrics: metrics(u)? })) }
 }
 
 fn cached_result(u: &mut Unstructured<'_>) -> Result<CachedResult> {

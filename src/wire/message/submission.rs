@@ -1,7 +1,9 @@
 //! SUBMIT and what answers it: ACCEPTED, ROUND, NOTICE, DONE.
 
 use super::layout::Layout;
-use crate::job::{JobId, JobState, METRICS_MAX, Metrics, NodeTasks, Profile, RoundSummary, Specification, Summary};
+use crate::job::{
+    JobId, JobState, METRICS_MAX, Metrics, NodeTasks, Profile, RoundSummary, Specification, Summary, Tested,
+};
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::{limits, specification};
 
@@ -164,7 +166,9 @@ pub struct Done {
 impl Done {
     /// The same, with only so many nodes listed that it fits a payload of so many bytes.
     pub fn fitting(mut self, payload_bytes_max: u32) -> Done {
-        let metrics_bytes = METRIC_BYTES * self.summary.metrics.tagged().len();
+        let Summary { metrics, test, .. } = &self.summary;
+        let metrics = [Some(metrics), test.as_ref().map(|tested| &tested.metrics)];
+        let metrics_bytes: usize = metrics.iter().flatten().map(|metrics| METRIC_BYTES * metrics.tagged().len()).sum();
         let mut left = (payload_bytes_max as usize).saturating_sub(DONE_HEAD_BYTES + metrics_bytes);
         let mut listed = 0;
         for node in self.summary.nodes.iter().take(limits::DONE_NODES_MAX) {
@@ -178,7 +182,7 @@ impl Done {
 }
 
 /// Bytes of DONE before its list of nodes, without metrics.
-const DONE_HEAD_BYTES: usize = 200;
+const DONE_HEAD_BYTES: usize = 220;
 /// Bytes of a node in that list, beside its name's own.
 const DONE_NODE_BYTES: usize = 10;
 
@@ -206,10 +210,13 @@ impl Layout<'_> for Done {
             validating_us: reader.u64()?,
             revivals: reader.u32()?,
             reproducible: reader.boolean()?,
-            metrics: {
+            rounds: {
                 reader.reserved(3)?;
-                read_metrics(reader)?
+                reader.u32()?
             },
+            round: reader.u32()?,
+            metrics: read_metrics(reader)?,
+            test: read_tested(reader)?,
             nodes: Vec::new(),
         };
         // A name takes 3 bytes at least, its task count 8.
@@ -237,13 +244,28 @@ impl Layout<'_> for Done {
         out.u64(summary.validating_us);
         out.u32(summary.revivals);
         out.bytes(&[summary.reproducible.into(), 0, 0, 0]);
+        out.u32(summary.rounds);
+        out.u32(summary.round);
         write_metrics(out, &summary.metrics);
+        let Tested { rows, metrics } = summary.test.unwrap_or(Tested { rows: 0, metrics: Metrics::default() });
+        out.u64(rows);
+        write_metrics(out, &metrics);
         let listed = summary.nodes.len().min(limits::DONE_NODES_MAX);
         out.u32(listed as u32);
         for node in &summary.nodes[..listed] {
             out.name(&node.node);
             out.u64(node.tasks);
         }
+    }
+}
+
+/// What came of the test rows; none where there are no rows.
+fn read_tested(reader: &mut Reader<'_>) -> Read<Option<Tested>> {
+    let (rows, metrics) = (reader.u64()?, read_metrics(reader)?);
+    match (rows, metrics.tagged().len()) {
+        (0, 0) => Ok(None),
+        (0, got) => reader.fail(Malformation::UnknownValue { got: got as u64 }),
+        _ => Ok(Some(Tested { rows, metrics })),
     }
 }
 
@@ -283,7 +305,10 @@ mod tests {
         let summary = Summary {
             fingerprint: Digest([1; 32]),
             weights: Digest([2; 32]),
+            rounds: 1,
+            round: 1,
             metrics: Metrics::default().with(Metric::Errors, 0.0),
+            test: None,
             rows: 1,
             loss: 0.5,
             merged: 100,

@@ -22,6 +22,8 @@ pub(in crate::wire) struct Draft<'a> {
     pub round_steps: Option<u32>,
     pub shards: Cow<'a, [RowsRef]>,
     pub validation: RowsRef,
+    pub test: Option<RowsRef>,
+    pub patience: Option<u32>,
     pub merge: Merge,
     pub outer: Outer,
     pub initial: Option<Digest>,

@@ -301,6 +301,16 @@ pub const FIELDS: &[Field] = &[
     field(0x002C, "outer_schedule", choice!(OuterSchedule at outer.schedule)),
     field(0x002D, "outer_clip", Value::F32(Number::optional((CLIP_MIN, f32::MAX), maybe_at!(outer.clip)))),
     field(0x002E, "round_steps", Value::U32(Number::optional((1, STEPS_MAX as u32), maybe_at!(round_steps)))),
+    field(0x002F, "patience", Value::U32(Number::optional((1, ROUNDS_MAX), maybe_at!(patience)))),
+    field(
+        0x0030,
+        "test",
+        Value::RowsRef(Item {
+            is_required: false,
+            get: |draft| draft.test,
+            set: |draft, test| draft.test = Some(test),
+        }),
+    ),
     field(0x4001, "on_task_failure", choice!(OnTaskFailure at operation.on_task_failure)),
     field(
         0x4002,

@@ -77,6 +77,8 @@ impl<'a> Draft<'a> {
             round_steps: None,
             shards: Cow::default(),
             validation: RowsRef { rows: 0, digest: Digest([0; 32]) },
+            test: None,
+            patience: None,
             merge: Merge::Mean,
             outer: Outer::AVERAGE,
             initial: None,
@@ -121,6 +123,8 @@ impl<'a> Draft<'a> {
             round_steps,
             shards,
             validation,
+            test,
+            patience,
             merge,
             outer,
             initial,
@@ -132,6 +136,8 @@ impl<'a> Draft<'a> {
             round_steps: *round_steps,
             shards: shards.into(),
             validation: *validation,
+            test: *test,
+            patience: *patience,
             merge: *merge,
             outer: *outer,
             initial: *initial,
@@ -247,7 +253,8 @@ impl<'a> Draft<'a> {
         let outside = |error: SpecificationError| outside(&error, error.got_and_limit());
         // Nothing is allocated for what is over its limit.
         check_notes(self.notes).map_err(outside)?;
-        let Draft { rounds, round_steps, shards, validation, merge, initial, operation, notes, .. } = self;
+        let Draft { rounds, round_steps, shards, validation, test, patience, merge, initial, operation, notes, .. } =
+            self;
         let (shards, notes) = (shards.into_owned(), notes.to_vec());
         let specification = Specification {
             training,
@@ -255,6 +262,8 @@ impl<'a> Draft<'a> {
             round_steps,
             shards,
             validation,
+            test,
+            patience,
             merge,
             outer,
             initial,
@@ -406,6 +415,7 @@ mod tests {
         let mut whole = largest(0);
         (whole.rounds, whole.initial, whole.operation) = (0, None, Operation::default());
         (whole.merge, whole.outer) = (Merge::Mean, Outer::AVERAGE);
+        (whole.test, whole.patience) = (None, None);
         let bytes = encode(&whole);
         assert_eq!(decode(Reader::new("a job", &bytes)).unwrap_err().code(), ErrorCode::Specification);
         // Its last field is the validation data.
@@ -422,6 +432,8 @@ mod tests {
             round_steps: None,
             shards: vec![rows; SHARDS_MAX as usize],
             validation: rows,
+            test: Some(rows),
+            patience: Some(7),
             merge: Merge::Median,
             outer: Outer { clip: Some(0.5), ..Outer::AVERAGE },
             initial: Some(Digest([2; 32])),

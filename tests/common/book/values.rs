@@ -111,6 +111,8 @@ fn training() -> Training {
 /// The smallest job.
 pub fn smallest() -> Specification {
     Specification {
+        patience: None,
+        test: None,
         training: training(),
         rounds: 1,
         round_steps: None,
@@ -190,6 +192,7 @@ pub fn specification(name: &str) -> Specification {
                 clip: Some(8.0),
             };
             specification.shards.push(specification.validation);
+            (specification.test, specification.patience) = (Some(specification.validation), Some(5));
             specification.initial = Some(Digest([0x22; 32]));
             specification.notes = annotated().notes;
             specification.operation = Operation {
@@ -389,6 +392,9 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
         }
         MessageType::Done => {
             let summary = Summary {
+                round: 1,
+                rounds: 1,
+                test: None,
                 fingerprint: fingerprint(),
                 weights: Digest::of(&weights()),
                 rows: 1,

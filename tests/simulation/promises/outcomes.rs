@@ -76,19 +76,28 @@ impl Outcomes {
 
     /// What is told in the end is what is written, and what any fleet would have made of the job.
     fn assert_done(&self, view: View, plan: &JobPlan, summary: &Summary) {
-        let JobPlan { job, rounds, .. } = *plan;
+        let job = plan.job;
         let written = view.journal.progress(job).expect("a job that is done has rounds");
-        let Progress { last, base, merged, skipped, nodes, reproducible, .. } = written;
+        let Progress { last, best, merged, skipped, nodes, reproducible, .. } = written;
         let last = last.expect("a job that is done has rounds");
-        assert_eq!(last.round, rounds, "a job is done before its last round is written");
-        assert_eq!((summary.weights, summary.loss, summary.metrics), (*base, last.loss, last.metrics));
+        let result = model::result(plan, view.journal.weights_after_rounds(job));
+        let result = result.expect("a job is done before its last round is written");
+        let told = model::Result { weights: summary.weights, rounds: summary.rounds, round: summary.round };
+        assert_eq!(told, result, "the result is not that of the best round");
+        let chosen = best.map_or(last, |best| best.round);
+        assert_eq!((chosen.round, last.round), (summary.round, summary.rounds));
+        assert_eq!((summary.loss, summary.metrics, summary.rows), (chosen.loss, chosen.metrics, chosen.rows));
+        assert_eq!(summary.test.map(|test| test.rows), plan.is_tested.then_some(20), "the test rows are forgotten");
+        let is_tested_well = summary.test.is_none_or(|test| test.metrics == chosen.metrics);
+        assert!(is_tested_well, "other weights are tested than those that came of it");
         assert_eq!((summary.merged, summary.skipped), (*merged, *skipped));
-        let units = (0..plan.step_count()).map(|step| plan.steps.units(step).len() as u64).sum::<u64>();
+        let steps = u64::from(last.round) * plan.steps.of_round();
+        let units = (0..steps).map(|step| plan.steps.units(step).len() as u64).sum::<u64>();
         assert_eq!(merged + skipped, units, "a task, or a block, is missing");
         assert!(summary.nodes.len() == nodes.len() && summary.nodes.iter().all(|node| nodes.contains(node)));
         assert_eq!(summary.reproducible, *reproducible && !self.is_alarmed(job, u64::MAX));
         if summary.reproducible && !view.journal.updates(job).any(model::is_made_up) {
-            assert_eq!(summary.weights, model::undisturbed(plan), "the result depends on the fleet");
+            assert_eq!(told, model::undisturbed(plan), "the result depends on the fleet");
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Stopwatch {
     trained_us: BTreeMap<LinkKey, u64>,
     first_us: Option<u64>,
     last: Option<LinkKey>,
+    /// Whether the step under way is being merged.
+    is_merging: bool,
     deserted_since_us: Option<u64>,
     /// The step under way, when it began, and how long those of its round before it took.
     step: u64,
@@ -68,6 +70,7 @@ impl Stopwatch {
                 let (job, step, since_us) = (Some(*job), journal.steps(*job), now_us);
                 *self = Stopwatch { job, started_us, seen, since_us, step, round_us, of_round, ..Stopwatch::default() };
             }
+            Action::FinishStep { .. } => self.is_merging = true,
             Action::Accumulate { link, .. } => (self.since_us, self.last) = (now_us, Some(*link)),
             Action::Report { event: JobEvent::Notice(Notice::TaskSkipped { .. }), .. } => self.since_us = now_us,
             // Weights are kept where a step ends: that of a step of which nothing is left as it is.
@@ -80,6 +83,10 @@ impl Stopwatch {
                 assert_eq!(round_us, seen.2, "a round's time is not its steps'");
             }
             Action::Report { event: JobEvent::Finished(Outcome::Done(summary)), .. } => {
+                if !self.is_merging {
+                    // What has begun behind the last round counts for nothing.
+                    (self.since_us, self.last, self.first_us) = (self.began_us, None, None);
+                }
                 self.merged(now_us);
                 let seen = self.seen(now_us);
                 seen.assert_told(&summary.profile);
@@ -122,6 +129,7 @@ impl Stopwatch {
     }
 
     fn merged(&mut self, now_us: u64) {
+        self.is_merging = false;
         let trained_us = std::mem::take(&mut self.trained_us);
         self.seen.compute_us += self.last.take().and_then(|last| trained_us.get(&last).copied()).unwrap_or(0);
         self.seen.stragglers_us += self.first_us.take().map_or(0, |first_us| self.since_us.saturating_sub(first_us));

@@ -30,10 +30,10 @@ fn example(fence: &str) -> (Vec<u8>, Vec<(String, usize)>) {
 #[test]
 fn the_state_in_the_book_is_read_and_written_again_byte_by_byte() {
     let (bytes, _) = example("state smallest");
-    let Decoded { state, weights, outer } = StoredState::decode(&bytes).expect("the job's state is whole");
+    let Decoded { state, weights, outer, .. } = StoredState::decode(&bytes).expect("the job's state is whole");
     let weights = Arc::new(bytes[weights].to_vec());
     let weights = Weights { digest: Digest::of(&weights), bytes: weights, outer: Arc::new(outer) };
-    assert_eq!(state.encode(Some(&weights)).parts().concat(), bytes);
+    assert_eq!(state.encode(Some(&weights), None).parts().concat(), bytes);
     assert_eq!((state.sequence, state.submitted_as), (3, 1));
     assert_eq!((state.status.state, state.ledger), (JobState::Done, Extent::START));
     assert!(state.summary.is_some());
@@ -86,6 +86,8 @@ fn every_number_of_the_progress_has_the_name_that_the_code_gives_it() {
             "u32" => (f64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())), 4),
             "u64" => (u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as f64, 8),
             "f64" => (f64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()), 8),
+            // No best round.
+            "bytes" | "digest" if field.starts_with("best") => (0.0, 0),
             "digest" => (0.0, 32),
             "bytes" => (0.0, length),
             // Each a length and six bytes.

@@ -8,7 +8,7 @@ use crate::job::memory::CoordinatorMemory;
 /// Two jobs after their second rounds, the second submitted first; what one of them takes.
 fn two_jobs(root: &Path) -> CoordinatorMemory {
     let mut harness = Harness::open(root);
-    for job in [JobId(9), JobId(7)] {
+    for job in [JobId(11), JobId(7)] {
         harness.begin(job);
         (1..=2).for_each(|round| harness.round(job, round));
     }
@@ -32,10 +32,10 @@ fn jobs_are_read_in_their_order_as_long_as_there_is_memory_and_the_others_once_t
     let root = TempDir::new().unwrap();
     let own = two_jobs(root.path());
     let both = own.bytes() + own.kept_bytes();
-    assert_eq!(unread(&start(root.path(), both).1), [(JobId(9), None), (JobId(7), None)]);
+    assert_eq!(unread(&start(root.path(), both).1), [(JobId(11), None), (JobId(7), None)]);
     let (mut harness, restored) = start(root.path(), both - 1);
     let lacks = |allowed| Some(FailReason::TooLarge { needed: own.bytes(), allowed });
-    assert_eq!(unread(&restored), [(JobId(9), None), (JobId(7), lacks(own.bytes() - 1))]);
+    assert_eq!(unread(&restored), [(JobId(11), None), (JobId(7), lacks(own.bytes() - 1))]);
     let left = &restored[1];
     assert!(left.weights.is_none() && left.objects.is_empty());
     assert_eq!(left.rounds.len(), 2, "its rounds are told");
@@ -69,16 +69,16 @@ fn a_job_that_killed_three_starts_in_one_step_is_left_unread_and_the_others_are_
     for _ in 0..3 {
         let (harness, restored) = start(root.path(), u64::MAX);
         assert!(restored.iter().all(|job| job.unread.is_none()));
-        harness.writer.underway.die_in(JobId(9), step);
+        harness.writer.underway.die_in(JobId(11), step);
         // It dies before the other job's, too, is written down.
     }
     let deadly = Some(FailReason::Deadly { step: step.to_string(), deaths: 3 });
     for _ in 0..2 {
         let (_, restored) = start(root.path(), u64::MAX);
-        assert_eq!(unread(&restored), [(JobId(9), deadly.clone()), (JobId(7), None)]);
+        assert_eq!(unread(&restored), [(JobId(11), deadly.clone()), (JobId(7), None)]);
     }
     let (mut harness, _) = start(root.path(), u64::MAX);
-    assert_is_after(&harness.writer.read_now(JobId(9)).unwrap(), JobId(9), 2);
+    assert_is_after(&harness.writer.read_now(JobId(11)).unwrap(), JobId(11), 2);
     drop(harness);
     assert!(start(root.path(), u64::MAX).1.iter().all(|job| job.unread.is_none()), "it is tried again");
 }
@@ -90,7 +90,7 @@ fn a_round_that_is_durable_in_between_makes_a_job_that_killed_starts_a_new_one()
     for round in 3..=6 {
         let (mut harness, restored) = start(root.path(), u64::MAX);
         assert!(restored.iter().all(|job| job.unread.is_none()), "before round {round}");
-        harness.round(JobId(9), round);
-        harness.writer.underway.die_in(JobId(9), HeavyStep::Prepare);
+        harness.round(JobId(11), round);
+        harness.writer.underway.die_in(JobId(11), HeavyStep::Prepare);
     }
 }

@@ -47,6 +47,9 @@ pub(super) fn progress_of(specification: &Specification, after: u64) -> Option<P
 pub(super) fn summary(specification: &Specification) -> Summary {
     let weights = weights_of(specification, specification.steps()).digest;
     Summary {
+        round: 1,
+        rounds: 1,
+        test: None,
         fingerprint: Digest([1; 32]),
         weights,
         rows: 2,

@@ -23,6 +23,7 @@ pub(super) fn in_steps(job: JobId, local_steps: u32, store: &Store) -> Specifica
     let (batch, local_steps) = (BatchSize::Rows(NonZeroU32::MIN), Some(local_steps));
     specification.training.recipe = Recipe { batch, epochs: 1, local_steps, ..Recipe::DEFAULT };
     specification.round_steps = Some(ROUND_STEPS as u32);
+    specification.patience = None;
     specification.checked().expect("a job")
 }
 
@@ -302,7 +303,7 @@ fn state_with(steps: u64, change: impl FnOnce(&mut Progress)) -> Result<Decoded,
     write(&mut harness, job, &specification, 0..steps);
     let mut state = harness.writer.writers[&job].state.clone();
     change(state.progress.as_mut().expect("progress"));
-    StoredState::decode(&state.encode(Some(&weights_after(&specification, steps))).parts().concat())
+    StoredState::decode(&state.encode(Some(&weights_after(&specification, steps)), None).parts().concat())
 }
 
 #[test]
