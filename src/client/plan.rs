@@ -222,14 +222,14 @@ fn gradient_eta(batch: BatchSize, eta: f32) -> f32 {
 /// Rounds without a better one after which training stops, where no number is asked for.
 pub(super) const PATIENCE: u32 = 20;
 
-/// Rounds of merged gradients where no number is asked for: some 1,600 steps, which few rows take many rounds for.
+/// Rounds of merged gradients where no number is asked for: some 900 steps, which few rows take many rounds for.
 pub(super) fn gradient_rounds(rows: u64, batch: BatchSize) -> u32 {
     let BatchSize::Rows(batch) = batch else { return GRADIENT_ROUNDS_MIN };
     let in_round = rows.div_ceil(batch.get().into()).max(1);
     (GRADIENT_STEPS.div_ceil(in_round) as u32).clamp(GRADIENT_ROUNDS_MIN, GRADIENT_ROUNDS_MAX)
 }
 
-const GRADIENT_STEPS: u64 = 1_600;
+const GRADIENT_STEPS: u64 = 900;
 /// Of many rows, more come to little more than these do.
 const GRADIENT_ROUNDS_MIN: u32 = 30;
 const GRADIENT_ROUNDS_MAX: u32 = 200;
@@ -484,7 +484,7 @@ mod tests {
             assert_eq!(gradient_batch(rows).get(), batch, "{rows} rows");
             assert_eq!(gradient_eta(BatchSize::Rows(gradient_batch(rows)), 0.01), eta, "{rows} rows");
         }
-        for (rows, rounds) in [(30, 200), (400, 124), (4_000, 50), (14_849, 55), (100_000, 30), (1 << 30, 30)] {
+        for (rows, rounds) in [(30, 200), (400, 70), (4_000, 30), (14_849, 30), (100_000, 30), (1 << 30, 30)] {
             assert_eq!(gradient_rounds(rows, BatchSize::Rows(gradient_batch(rows))), rounds, "{rows} rows");
         }
         // A batch that somebody asks for.

@@ -38,7 +38,11 @@ impl Client {
     }
 
     fn run(options: &[&str]) -> Client {
-        let arguments = [options, &["--json"]].concat();
+        // All rounds that are asked for, unless a test says when to stop.
+        let is_stopping = |option: &&str| ["--patience", "--no-early-stopping"].contains(option);
+        let does_all = options.contains(&"--rounds") && !options.iter().any(is_stopping);
+        let all_rounds: &[&str] = if does_all { &["--no-early-stopping"] } else { &[] };
+        let arguments = [options, all_rounds, &["--json"]].concat();
         let (program, events, log) = Program::start(env!("CARGO_BIN_EXE_client"), &arguments);
         Client { program, events, log, passed: 0 }
     }
