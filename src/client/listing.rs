@@ -153,7 +153,7 @@ fn lines(job: &JobStatus, work: Option<&Work>) -> Vec<(&'static str, String)> {
         ("data", format!("{}: {}", work.data_name(), work.data_in_words())),
         ("network", work.network_in_words()),
         ("recipe", work.recipe_in_words()),
-        ("rounds", work.rounds_in_words()),
+        ("rounds", format!("{} {}", work.specification.rounds, work.rounds_in_words())),
         ("seed", training.seed.to_string()),
     ]);
     if work.specification.merge != Merge::Mean {

@@ -202,9 +202,10 @@ impl Work {
         [
             format!("{}: {}", self.data_name(), self.data_in_words()),
             format!(
-                "network {}; recipe {}, rounds {}, seed {}{outer}",
+                "network {}; recipe {}, {} {}, seed {}{outer}",
                 self.network_in_words(),
                 self.recipe_in_words(),
+                counted(u64::from(self.specification.rounds), "round"),
                 self.rounds_in_words(),
                 training.seed
             ),
@@ -220,11 +221,11 @@ impl Work {
         }
     }
 
-    /// How many rounds of what, and when they end before that.
+    /// Of what the rounds are, and when they end before the last.
     pub fn rounds_in_words(&self) -> String {
-        let Specification { rounds, patience, .. } = &self.specification;
-        let until = patience.map_or_else(String::new, |patience| format!(", until {patience} are no better"));
-        format!("{rounds} of {}{until}", self.round_in_words())
+        let patience = self.specification.patience;
+        let until = patience.map_or_else(String::new, |patience| format!(", or until {patience} are no better"));
+        format!("of {}{until}", self.round_in_words())
     }
 
     /// The data's name, as it may be shown.

@@ -17,7 +17,9 @@ use crate::common::tables::file_in;
 const JOB: [&str; 8] = ["--rounds", "3", "--hidden", "12", "--shards", "4", "--merge", "median"];
 
 /// Two rounds of ten steps, each of 16 blocks: 320 tasks.
-const GRADIENTS: [&str; 12] = [
+const GRADIENTS: [&str; 14] = [
+    "--validate-split",
+    "last:3500",
     "--rounds",
     "2",
     "--hidden",
@@ -62,7 +64,7 @@ fn updates_that_are_lost_before_their_round_is_over_are_trained_again_to_the_sam
 #[test]
 fn a_step_of_which_a_blocks_gradient_is_lost_is_made_anew_to_the_same_bits() {
     // Two steps.
-    let job = [&GRADIENTS[..8], &["--round-steps", "1", "--batch", "32"]].concat();
+    let job = [&GRADIENTS[..10], &["--round-steps", "1", "--batch", "32"]].concat();
     let expected = Client::local(1, &job).finish().fingerprint();
     let directory = tempfile::tempdir().unwrap();
     let state = file_in(&directory, "state");
@@ -100,7 +102,7 @@ fn the_median_of_blocks_is_the_same_on_any_fleet_by_any_policy_and_another_model
         let coordinator = Coordinator::of(policy, &fleet, &[]);
         assert_eq!(ask(&coordinator, &GRADIENTS).fingerprint(), median.fingerprint());
     }
-    let mean = Client::local(1, &[&GRADIENTS[..4], &GRADIENTS[6..]].concat()).finish();
+    let mean = Client::local(1, &[&GRADIENTS[..6], &GRADIENTS[8..]].concat()).finish();
     assert_ne!(mean.fingerprint(), median.fingerprint());
 }
 
