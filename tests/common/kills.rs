@@ -14,9 +14,9 @@ use super::process::reserve_port;
 use super::servers::{Coordinator, Node, ports};
 
 /// What the jobs are; their seeds differ.
-const JOB: [&str; 6] = ["--recipe", "classic", "--rounds", "30", "--shards", "6"];
-const ROUNDS: usize = 30;
-const TASKS: usize = ROUNDS * 6;
+const JOB: [&str; 4] = ["--recipe", "classic", "--rounds", "30"];
+const SHARDS: u64 = 6;
+const SHARDS_ASKED: &str = "6";
 /// Different jobs: each one's fingerprint is known from an undisturbed run.
 const SEEDS: u32 = 4;
 const NODES: usize = 3;
@@ -59,12 +59,34 @@ struct Cluster {
     unsafe_yet: u32,
 }
 
-/// Runs jobs one after the other, until there are `jobs` of them and so many kills.
+/// What comes of a job, whatever is killed.
+#[derive(Debug, PartialEq)]
+struct Expected {
+    fingerprint: String,
+    rounds: u64,
+    /// The round whose model it is, where it keeps the best one's.
+    best_round: Value,
+}
+
+impl Expected {
+    fn of(finished: &Finished) -> Expected {
+        let done = finished.done();
+        let rounds = done["rounds_done"].as_u64().unwrap();
+        Expected { fingerprint: finished.fingerprint(), rounds, best_round: done["best_round"].clone() }
+    }
+}
+
+/// Runs jobs of the classic recipe one after the other, until there are `jobs` of them and so many kills.
 pub fn kill_everything(seed: u64, jobs: u32, wanted: Kills) -> Outcome {
+    kill_jobs(&JOB, seed, jobs, wanted)
+}
+
+/// Runs jobs that these options ask for.
+pub fn kill_jobs(options: &[&str], seed: u64, jobs: u32, wanted: Kills) -> Outcome {
     println!("seed {seed}");
-    let fingerprints: Vec<String> = (0..SEEDS)
-        .map(|seed| Client::local(1, &[&JOB[..], &["--seed", &seed.to_string()]].concat()).finish().fingerprint())
-        .collect();
+    let options: Vec<&str> = [options, &["--shards", SHARDS_ASKED]].concat();
+    let undisturbed = |seed: u32| Client::local(1, &[&options[..], &["--seed", &seed.to_string()]].concat()).finish();
+    let expected: Vec<Expected> = (0..SEEDS).map(|seed| Expected::of(&undisturbed(seed))).collect();
     let nodes: Vec<Node> = (0..NODES).map(|_| Node::start(0, "0", &[])).collect();
     let (node_ports, port) = (ports(&nodes), reserve_port());
     let state = tempfile::tempdir().unwrap();
@@ -75,9 +97,10 @@ pub fn kill_everything(seed: u64, jobs: u32, wanted: Kills) -> Outcome {
     let mut outcome = Outcome::default();
     while outcome.jobs < jobs || !cluster.kills.reach(&wanted) {
         let number = outcome.jobs % SEEDS;
-        let (finished, rounds_amiss) = cluster.disturbed_job(outcome.jobs, number);
-        assert_eq!(finished.fingerprint(), fingerprints[number as usize], "job {}", outcome.jobs);
-        cluster.check_ledger(outcome.jobs);
+        let expected = &expected[number as usize];
+        let (finished, rounds_amiss) = cluster.disturbed_job(&options, outcome.jobs, number, expected.rounds);
+        assert_eq!(&Expected::of(&finished), expected, "job {}", outcome.jobs);
+        cluster.check_ledger(outcome.jobs, expected.rounds * SHARDS);
         outcome.jobs += 1;
         outcome.rounds_amiss += rounds_amiss;
     }
@@ -100,9 +123,9 @@ fn id(job: u32) -> String {
 
 impl Cluster {
     /// A job during which things are killed; its end, as the last of its clients hears it.
-    fn disturbed_job(&mut self, job: u32, seed: u32) -> (Finished, u32) {
+    fn disturbed_job(&mut self, options: &[&str], job: u32, seed: u32, due: u64) -> (Finished, u32) {
         let (id, seed) = (id(job), seed.to_string());
-        let options = [&JOB[..], &["--seed", &seed, "--job", &id]].concat();
+        let options = [options, &["--seed", &seed, "--job", &id]].concat();
         let (mut client, mut ended) = watched(Client::at(self.port, &options));
         loop {
             let wait = Duration::from_millis(self.rng.random_range(0..KILL_WITHIN_MS));
@@ -126,7 +149,7 @@ impl Cluster {
                 let rounds: Vec<u64> = finished.events.iter().filter_map(|event| event["round"].as_u64()).collect();
                 // Whoever comes later is told all rounds from the first on, too.
                 let amiss = rounds.iter().zip(1..).filter(|&(&told, due)| told != due).count();
-                return (finished, (amiss + ROUNDS.abs_diff(rounds.len())) as u32);
+                return (finished, amiss as u32 + due.abs_diff(rounds.len() as u64) as u32);
             }
             match self.rng.random_range(0..5) {
                 0 | 1 => {
@@ -164,13 +187,13 @@ impl Cluster {
     }
 
     /// Every planned task of a job that is done is in its ledger, merged, once.
-    fn check_ledger(&self, job: u32) {
+    fn check_ledger(&self, job: u32, planned: u64) {
         let ledger = Client::at(self.port, &["ledger", &id(job)]).finish();
         assert_eq!(ledger.exit, Some(0), "{ledger:#?}");
         let mut tasks: Vec<(u64, u64)> = ledger.events.iter().map(task).collect();
         tasks.sort_unstable();
         tasks.dedup();
-        assert_eq!(tasks.len(), TASKS, "the ledger of job {job} is not complete: {ledger:#?}");
+        assert_eq!(tasks.len() as u64, planned, "the ledger of job {job} is not complete: {ledger:#?}");
         assert!(ledger.events.iter().all(|entry| entry["result"] == "merged"));
     }
 }
