@@ -11,6 +11,7 @@
 //! | `inspect` | what a model file says |
 //! | `applied` | a model file put to use on raw rows |
 //! | `predict`, `predictions` | what a model tells of the rows of a file, and how that is written |
+//! | `sink` | where what a command makes goes |
 //! | `evaluate`, `figures` | how good a model is on a file whose targets are known |
 //! | `conversation` | a connection to the coordinator, its questions and answers |
 //! | `connection_error` | why there is no answer, and whether to ask again |
@@ -54,6 +55,7 @@ mod render;
 mod retry;
 mod schema;
 mod score;
+mod sink;
 mod standing;
 mod verdict;
 mod verify;

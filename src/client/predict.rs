@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::applied::{Applied, OnBadRow, refused};
 use super::options::Output;
-use super::predictions::{Lines, Sink, Told};
+use super::predictions::{Lines, Told};
 use super::render::say;
+use super::sink::Sink;
 use crate::cli::{Exit, Failure};
 use crate::dataset::{BadRow, Place, RawError, RawOptions, RawRow, RawRows};
 use crate::model::scaling::Target;
@@ -41,7 +42,7 @@ pub fn predict(model: &Path, data: &Path, options: &PredictOptions, output: Outp
     rows.notes().iter().for_each(|note| say(note));
     let is_json = output == Output::Json;
     let lines = Lines::new(&applied.model.target, is_json, options.with_probabilities, rows.kept_names().collect());
-    let mut sink = Sink::open(options.out.as_deref())?;
+    let mut sink = Sink::open(options.out.as_deref(), "predictions")?;
     sink.write(&lines.head())?;
     let mut stream = Stream { applied: &applied, rows, lines, options, batch: Batch::default(), left: Left::default() };
     let told = stream.run(&mut |bytes| sink.write(bytes))?;

@@ -1,17 +1,10 @@
-//! How predictions are written: as CSV or JSON, to the standard output or into a file that takes its place whole. Owns these
-//! forms; does not know how predictions are made.
+//! How predictions are written: as CSV or JSON. Owns these forms; does not know how predictions are made, or where they go.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io::Write;
 
 use serde_json::Value;
-use tempfile::NamedTempFile;
 
-use crate::cli::{Exit, Failure};
 use crate::dataset::{Place, RawRows};
-use crate::disk;
 use crate::model::scaling::{Target, TargetScale};
 
 /// Below this, a probability is written with an exponent.
@@ -219,67 +212,4 @@ fn field(text: &[u8], bytes: &mut Vec<u8>) {
 
 fn in_json(text: &str, bytes: &mut Vec<u8>) {
     put(bytes, format_args!("{}", Value::from(text)));
-}
-
-/// Where predictions go.
-pub(super) enum Sink {
-    Stdout,
-    /// What is no regular file.
-    Device(File, PathBuf),
-    /// A file beside its place, which it takes once it is whole.
-    Part(NamedTempFile, PathBuf),
-}
-
-impl Sink {
-    pub(super) fn open(out: Option<&Path>) -> Result<Sink, Failure> {
-        let Some(path) = out else { return Ok(Sink::Stdout) };
-        let fail = |error: io::Error| unwritable(path, &error);
-        match fs::metadata(path) {
-            Ok(there) if there.is_dir() => Err(fail(ErrorKind::IsADirectory.into())),
-            Ok(there) if !there.is_file() => {
-                Ok(Sink::Device(OpenOptions::new().write(true).open(path).map_err(fail)?, path.to_owned()))
-            }
-            _ => {
-                let mut options = tempfile::Builder::new();
-                // As any other file, by the user's umask: a temporary file is its owner's alone otherwise.
-                options.prefix(".gradwire-").suffix(".part").permissions(Permissions::from_mode(0o666));
-                let part = options.tempfile_in(disk::directory_of(path)).map_err(fail)?;
-                Ok(Sink::Part(part, path.to_owned()))
-            }
-        }
-    }
-
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let (written, path) = match self {
-            Sink::Stdout => {
-                let mut out = io::stdout().lock();
-                (out.write_all(bytes).and_then(|()| out.flush()), Path::new("the standard output"))
-            }
-            Sink::Device(file, path) => (file.write_all(bytes), &**path),
-            Sink::Part(part, path) => (part.write_all(bytes), &**path),
-        };
-        written.map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => {
-                Failure::new(Exit::Output, "whoever read the predictions has gone, and not all of them were written")
-            }
-            _ => unwritable(path, &error),
-        })
-    }
-
-    /// Puts a file in its place.
-    pub(super) fn finish(self) -> Result<(), Failure> {
-        let Sink::Part(part, path) = self else { return Ok(()) };
-        let fail = |error: &dyn std::fmt::Display| unwritable(&path, error);
-        part.as_file().sync_all().map_err(|error| fail(&error))?;
-        part.persist(&path).map_err(|error| fail(&error.error))?;
-        disk::sync_directory(&disk::System, disk::directory_of(&path)).map_err(|error| fail(&error))
-    }
-}
-
-fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
-    let text = format!(
-        "{}: the predictions cannot be written: {error}; check that there is such a place and that you may write to it",
-        path.display()
-    );
-    Failure::new(Exit::Output, text)
 }
