@@ -42,7 +42,7 @@ fn helps() -> Vec<String> {
     let mut helps = vec![printed(NODE, &["--help"]), printed(COORDINATOR, &["--help"]), printed(CLIENT, &["--help"])];
     helps.extend(COMMANDS.map(|command| printed(CLIENT, &["127.0.0.1", "1", command, "--help"])));
     helps.extend(
-        ["schema", "inspect", "predict", "evaluate", "completions"]
+        ["schema", "inspect", "predict", "evaluate", "export", "completions"]
             .map(|command| printed(CLIENT, &[command, "--help"])),
     );
     helps

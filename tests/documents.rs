@@ -108,12 +108,13 @@ fn options(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_option_that_a_document_names_is_one_of_a_program() {
     let client = env!("CARGO_BIN_EXE_client");
-    let lines: [(&str, &[&str]); 6] = [
+    let lines: [(&str, &[&str]); 7] = [
         (client, &[]),
         // The commands with options that train does not have.
         (client, &["127.0.0.1", "1", "verify"]),
         (client, &["predict"]),
         (client, &["evaluate"]),
+        (client, &["export"]),
         (env!("CARGO_BIN_EXE_coordinator_node"), &[]),
         (env!("CARGO_BIN_EXE_compute_node"), &[]),
     ];

@@ -12,6 +12,7 @@
 //! | `applied` | a model file put to use on raw rows |
 //! | `predict`, `predictions` | what a model tells of the rows of a file, and how that is written |
 //! | `sink` | where what a command makes goes |
+//! | `export` | a saved model in forms that other programs run |
 //! | `evaluate`, `figures` | how good a model is on a file whose targets are known |
 //! | `conversation` | a connection to the coordinator, its questions and answers |
 //! | `connection_error` | why there is no answer, and whether to ask again |
@@ -38,6 +39,7 @@ mod connection_error;
 mod contradictions;
 mod conversation;
 mod evaluate;
+mod export;
 mod figures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -70,6 +72,7 @@ use crate::model::{Kernel, conformance};
 pub use applied::OnBadRow;
 pub use commands::command;
 pub use evaluate::{EvaluateOptions, evaluate};
+pub use export::{ExportFormat, export};
 pub use inspect::inspect;
 pub use options::{Access, Command, JobName, Options, OuterOptions, Output, RecipeName, Target, TestRows};
 pub use plan::Plan;

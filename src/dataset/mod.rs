@@ -53,7 +53,7 @@ pub use report::Report;
 pub use schema::{Becomes, RowFault, Schema, SchemaColumn};
 pub use shards::Sharding;
 pub use split::{Fraction, NotASplit, ValidationSplit};
-pub use transform::{Encoder, Scaling};
+pub use transform::{Categories, Encoder, MissingCategory, Numeric, Scaling};
 pub use value::MissingTokens;
 
 use self::roles::{Role, Roles};

@@ -3,6 +3,7 @@
 //!
 //! A text is trimmed before it comes here. What a notation reads, and to which bits, is in docs/model-file.md.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
@@ -31,6 +32,19 @@ impl Default for MissingTokens {
 }
 
 impl MissingTokens {
+    /// Every text, trimmed, that stands for no value; the empty one first.
+    pub fn spellings(&self) -> Vec<String> {
+        let mut texts = vec![String::new()];
+        if self.usual {
+            texts.extend(MISSING.map(str::to_owned));
+            texts.extend(MISSING_IN_ANY_CASE.iter().flat_map(|token| in_any_case(token)));
+        }
+        texts.extend(self.named.iter().cloned());
+        let mut seen = HashSet::new();
+        texts.retain(|text| seen.insert(text.clone()));
+        texts
+    }
+
     /// Whether this text, trimmed, stands for no value.
     pub fn has(&self, text: &str) -> bool {
         text.is_empty() || (self.usual && is_usually_missing(text)) || self.named.iter().any(|token| token == text)
@@ -65,6 +79,15 @@ fn is_usually_missing(text: &str) -> bool {
     // The longest has four letters.
     text.len() <= 4
         && (MISSING.contains(&text) || MISSING_IN_ANY_CASE.iter().any(|token| token.eq_ignore_ascii_case(text)))
+}
+
+/// A text of ASCII in capitals and small letters, in every mixture.
+fn in_any_case(text: &str) -> Vec<String> {
+    text.chars().fold(vec![String::new()], |begun, c| {
+        let either =
+            if c.is_ascii_alphabetic() { vec![c.to_ascii_lowercase(), c.to_ascii_uppercase()] } else { vec![c] };
+        begun.iter().flat_map(|text| either.iter().map(move |c| format!("{text}{c}"))).collect()
+    })
 }
 
 /// How a column writes its numbers: the decimal mark, and what may stand between groups of three digits.
@@ -412,11 +435,18 @@ mod tests {
         for text in ["none", "na", "0", "--", "nil", "unknown"] {
             assert!(!usual.has(text), "{text:?}");
         }
+        let spellings = usual.spellings();
+        assert_eq!(spellings.len(), 1 + 4 + 4 + 8 + 16);
+        assert!(
+            spellings.iter().all(|text| usual.has(text))
+                && ["", "?", "n/A", "nAN", "NULL"].iter().all(|text| spellings.iter().any(|spelling| spelling == text))
+        );
         let named: MissingTokens = "-999".parse().unwrap();
         assert!(named.has("") && named.has("-999") && !named.has("NA"));
         let more: MissingTokens = "default,-999".parse().unwrap();
         assert!(more.has("") && more.has("-999") && more.has("NA"));
         assert_eq!(more.to_string(), "default,-999");
+        assert_eq!(named.spellings(), ["", "-999"]);
     }
 
     #[test]

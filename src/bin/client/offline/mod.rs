@@ -3,6 +3,7 @@
 
 mod completions;
 mod evaluate;
+mod export;
 mod inspect;
 mod predict;
 mod schema;
@@ -26,6 +27,7 @@ const OFFLINE: &[Offline] = &[
     Offline { arguments: inspect::arguments, run: inspect::run },
     Offline { arguments: predict::arguments, run: predict::run },
     Offline { arguments: evaluate::arguments, run: evaluate::run },
+    Offline { arguments: export::arguments, run: export::run },
     Offline { arguments: completions::arguments, run: completions::run },
 ];
 
