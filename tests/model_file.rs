@@ -18,6 +18,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const DOCUMENT: &str = include_str!("../docs/model-file.md");
+/// The section of the program that takes every kind of column, and that of the short one.
+const WHOLE: &str = "5 A program";
+const SHORT: &str = "3 To predict";
+/// Lines of the short one, at most.
+const SHORT_LINES_MAX: usize = 15;
 const ROWS: usize = 900;
 const FEATURES: usize = 4;
 
@@ -189,16 +194,29 @@ fn whoever_follows_the_document_is_off_from_numbers_by_what_gradwire_has_measure
     assert_eq!(about.text("job.loss"), "squared_error");
 }
 
-/// What the document's program prints for these rows, and what it says; none where there is no numpy.
-fn program(directory: &TempDir, model: &Path, data: &Path) -> Option<[String; 2]> {
-    let numpy = Command::new("python3").args(["-c", "import numpy"]).stderr(Stdio::null()).status();
-    if !numpy.is_ok_and(|status| status.success()) {
-        skip("there is no Python 3 with numpy");
+/// Whether Python has these modules; says so if not.
+fn has(modules: &str) -> bool {
+    let found = Command::new("python3").args(["-c", &format!("import {modules}")]).stderr(Stdio::null()).status();
+    let is_there = found.is_ok_and(|status| status.success());
+    if !is_there {
+        skip(format!("there is no Python 3 with {modules}"));
+    }
+    is_there
+}
+
+/// The program in a section of the document.
+fn program_of(section: &str) -> &'static str {
+    let section = DOCUMENT.split_once(&format!("\n## {section}\n")).unwrap().1.split("\n## ").next().unwrap();
+    section.split_once("\n```python\n").unwrap().1.split_once("\n```\n").unwrap().0
+}
+
+/// What a program of the document prints for these rows, and what it says; none where there is no numpy.
+fn program(section: &str, directory: &TempDir, model: &Path, data: &Path) -> Option<[String; 2]> {
+    if !has("numpy") {
         return None;
     }
-    let program = DOCUMENT.split_once("\n```python\n").unwrap().1.split_once("\n```\n").unwrap().0;
     let path = directory.path().join("predict.py");
-    fs::write(&path, program).unwrap();
+    fs::write(&path, program_of(section)).unwrap();
     let output = Command::new("python3").arg(&path).args([model, data]).output().unwrap();
     let [printed, counted] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     assert!(output.status.success(), "{counted}");
@@ -211,7 +229,7 @@ fn the_documents_program_fits_the_numbers_that_gradwire_fits_and_finds_the_rows_
     let (rows, _) = data();
     let numbers = numbers(&rows);
     let (data, model) = trained(&directory, &rows, &numbers, &["--task", "regress"]);
-    let Some([printed, measured]) = program(&directory, &model, &data) else { return };
+    let Some([printed, measured]) = program(WHOLE, &directory, &model, &data) else { return };
     let (about, outputs) = follow(&fs::read(&model).unwrap(), "4-12-6-1", &rows);
     let (mean, deviation) = (about.numbers("target_means")[0], about.numbers("target_deviations")[0]);
     let said: Vec<f64> = printed.lines().map(|line| line.parse().unwrap()).collect();
@@ -232,7 +250,7 @@ fn the_documents_program_predicts_what_gradwire_predicts_and_finds_the_rows_that
     let directory = TempDir::new().unwrap();
     let (rows, labels) = data();
     let (data, model) = trained(&directory, &rows, &labels, &[]);
-    let Some([printed, counted]) = program(&directory, &model, &data) else { return };
+    let Some([printed, counted]) = program(WHOLE, &directory, &model, &data) else { return };
     let wanted = predicted(&model, &rows);
     // Sums in another order may decide a tie otherwise.
     let differ = printed.lines().zip(&wanted).filter(|(said, wanted)| said != wanted).count();
@@ -243,6 +261,54 @@ fn the_documents_program_predicts_what_gradwire_predicts_and_finds_the_rows_that
     let first_words = |line: &str, from: usize| line.split(' ').skip(from).take(3).collect::<Vec<_>>().join(" ");
     assert_eq!(first_words(found, 0), first_words(said, 2), "{counted}");
     assert!(found.contains(" of 180 validation rows"), "{counted}");
+}
+
+#[test]
+fn the_documents_few_lines_of_numpy_predict_what_gradwire_predicts() {
+    let lines = program_of(SHORT).lines().filter(|line| !line.trim().is_empty()).count();
+    assert!(lines <= SHORT_LINES_MAX, "{lines} lines");
+    let directory = TempDir::new().unwrap();
+    let (rows, labels) = data();
+    let (data, model) = trained(&directory, &rows, &labels, &[]);
+    let Some([printed, _]) = program(SHORT, &directory, &model, &data) else { return };
+    let wanted = predicted(&model, &rows);
+    let differ = printed.lines().zip(&wanted).filter(|(said, wanted)| said != wanted).count();
+    assert!(printed.lines().count() == ROWS && differ <= 1, "{differ} rows differ:\n{printed}");
+}
+
+/// Prints of a file what Python's own reader finds in it.
+const READ: &str = "
+import sys
+from safetensors import safe_open
+with safe_open(sys.argv[1], 'np') as file:
+    print(file.metadata()['format'])
+    for name in sorted(file.keys()):
+        tensor = file.get_tensor(name)
+        print(name, tensor.dtype, tensor.shape, tensor.tobytes().hex())
+";
+
+#[test]
+fn pythons_safetensors_reads_the_file() {
+    if !has("safetensors, numpy") {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let (rows, labels) = data();
+    let (_, path) = trained(&directory, &rows, &labels, &[]);
+    let output = Command::new("python3").args(["-c", READ]).arg(&path).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let model = ModelFile::read(&path).unwrap();
+    let hex = |values: &[f32]| {
+        values.iter().flat_map(|x| x.to_le_bytes()).map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let mut wanted = vec!["gradwire model 1".to_owned()];
+    for (place, layer) in model.network.layers().enumerate() {
+        let (weights, biases) = model.parameters[layer.offset..][..layer.parameters()].split_at(layer.weights());
+        let (inputs, outputs) = (layer.inputs, layer.outputs);
+        wanted.push(format!("layer.{place}.bias float32 ({outputs},) {}", hex(biases)));
+        wanted.push(format!("layer.{place}.weight float32 ({inputs}, {outputs}) {}", hex(weights)));
+    }
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().collect::<Vec<_>>(), wanted);
 }
 
 /// Rows of every kind of column, some values missing, whose class follows from all of them.
@@ -292,7 +358,7 @@ fn the_documents_program_makes_the_schemas_inputs_of_every_kind_of_column() {
     let right = wanted.iter().zip(&rows).filter(|(name, row)| **name == row[5]).count();
     assert!(right > 450, "{right} of 600 rows are right: the inputs are not those of the rows");
 
-    let Some([printed, _]) = program(&directory, &path, &data) else { return };
+    let Some([printed, _]) = program(WHOLE, &directory, &path, &data) else { return };
     let differ = printed.lines().zip(&wanted).filter(|(said, wanted)| said != *wanted).count();
     assert!(printed.lines().count() == 600 && differ <= 1, "{differ} rows differ");
 }

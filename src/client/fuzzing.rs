@@ -1,8 +1,11 @@
 //! What the fuzz target `model` asserts, kept here so that a stable test can replay its inputs. Owns what must be true of
 //! whatever is read as a model file; does not know how inputs are found.
 
+use serde_json::Value;
+
 use super::applied::Applied;
-use crate::dataset::{Becomes, Encoder, RawOptions, RawRow, RawRows};
+use super::export::{self, ExportFormat};
+use crate::dataset::{Becomes, Encoder, RawOptions, RawRow, RawRows, Schema};
 use crate::model::file::ModelFile;
 use crate::model::scaling::Target;
 
@@ -15,8 +18,9 @@ const FIELDS: [&str; 8] = ["", "1", "-2.5e3", "1e300", "yes", "2024-02-29 12:30"
 ///
 /// # Panics
 ///
-/// When a refusal is no sentence for a terminal; when a model does not come back from the bytes that it is saved as; or when
-/// rows for it become no inputs of its network, or are told a class that there is not.
+/// When a refusal is no sentence for a terminal; when a model does not come back from the bytes that it is saved as; when
+/// rows for it become no inputs of its network, or are told a class that there is not; or when a name is not escaped where the
+/// model is exported.
 pub fn model(bytes: &[u8]) {
     let model = match ModelFile::from_bytes(bytes) {
         Ok(model) => model,
@@ -25,7 +29,10 @@ pub fn model(bytes: &[u8]) {
     let saved = model.to_bytes().expect("it was whole a moment ago");
     assert_eq!(ModelFile::from_bytes(&saved).as_ref(), Ok(&model));
     match Applied::of(model) {
-        Ok(applied) => check_rows(&applied),
+        Ok(applied) => {
+            check_rows(&applied);
+            check_exports(&applied);
+        }
         Err(why) => check_sentence(&why.to_string()),
     }
 }
@@ -33,6 +40,28 @@ pub fn model(bytes: &[u8]) {
 fn check_sentence(sentence: &str) {
     assert!(!sentence.contains(char::is_control), "{sentence:?} may upset a terminal");
     assert!(sentence.chars().count() <= SENTENCE_CHARACTERS_MAX, "{sentence:?} is too long");
+}
+
+/// The model in every form that it has.
+fn check_exports(applied: &Applied) {
+    for format in ExportFormat::ALL {
+        if let Err(sentence) = export::check(applied, format) {
+            check_sentence(&sentence);
+            continue;
+        }
+        let mut bytes = Vec::new();
+        export::write(applied, format, &mut bytes).expect("memory takes all");
+        match format {
+            // Its reader is no part of the tests; the encoding has tests of its own.
+            ExportFormat::Onnx => assert!(bytes.len() > 4 * applied.model.parameters.len()),
+            ExportFormat::C => assert!(bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n'))),
+            ExportFormat::Json => {
+                assert!(!bytes.contains(&b'<'), "this may end a script");
+                let document: Value = serde_json::from_slice(&bytes).expect("it is JSON");
+                assert_eq!(Schema::from_json(&document["schema"]).as_ref(), Some(&applied.schema));
+            }
+        }
+    }
 }
 
 /// Rows in the model's columns, without a header.

@@ -120,7 +120,10 @@ impl<'a> Graph<'a> {
             }
             place += run.len().max(1);
         }
-        self.concatenate(parts, "inputs")
+        // What is too far away for a float would be hidden by the activation: a row that cannot be used is told NaN.
+        let inputs = self.concatenate(parts, "inputs");
+        let (is_infinite, nan) = (self.node("IsInf", &[&inputs], "is infinite"), self.floats("no number", &[f32::NAN]));
+        self.node("Where", &[&is_infinite, &nan, &inputs], "finite inputs")
     }
 
     /// `f32((x - mean) * inverse_deviation)`, with a filling in the place of what is missing.
@@ -238,14 +241,23 @@ impl<'a> Graph<'a> {
         x
     }
 
+    /// Probabilities, and the name of the most probable class; the empty name where the probabilities are no numbers.
     fn tell_classes(&mut self, names: &[String], logits: &str) {
         let axis = || attribute("axis", 2).integer(3, 1);
-        let place = self.node_with("ArgMax", &[logits], "class", vec![axis(), attribute("keepdims", 2).integer(3, 0)]);
-        let classes = self.names.of_value("classes");
-        let of_names = tensor(&classes, Element::String, &[names.len() as i64]);
-        self.initializers.push(names.iter().fold(of_names, |tensor, name| tensor.bytes(6, name)));
-        self.nodes.push(node("Gather", &[&classes, &place], PREDICTION, vec![]));
         self.nodes.push(node("Softmax", &[logits], PROBABILITIES, vec![axis()]));
+        let best = self.node_with("ArgMax", &[logits], "best", vec![axis(), attribute("keepdims", 2).integer(3, 0)]);
+        // Of a row that has one NaN, every probability is NaN.
+        let scalar = |name: &str, value: i64| tensor(name, Element::Int64, &[]).bytes(9, value.to_le_bytes());
+        let [first, none] = ["first", "none"].map(|what| self.names.of_value(what));
+        self.initializers.extend([scalar(&first, 0), scalar(&none, names.len() as i64)]);
+        let of_first = self.node_with("Gather", &[PROBABILITIES, &first], "of the first", vec![axis()]);
+        let is_nothing = self.node("IsNaN", &[&of_first], "is nothing");
+        let place = self.node("Where", &[&is_nothing, &none, &best], "class");
+        let classes = self.names.of_value("classes");
+        let of_names = tensor(&classes, Element::String, &[names.len() as i64 + 1]);
+        let of_names = names.iter().fold(of_names, |tensor, name| tensor.bytes(6, name)).bytes(6, "");
+        self.initializers.push(of_names);
+        self.nodes.push(node("Gather", &[&classes, &place], PREDICTION, vec![]));
         self.told.push(value_info(PREDICTION, Element::String, &[]));
         self.told.push(value_info(PROBABILITIES, Element::Float, &[names.len() as i64]));
     }
