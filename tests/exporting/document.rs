@@ -20,7 +20,7 @@ fn blocks() -> impl Iterator<Item = &'static str> {
 fn programs() -> Vec<(&'static str, &'static str)> {
     let named = blocks().filter_map(|block| {
         let first = block.lines().next()?;
-        let name = first.strip_prefix("# ").or(first.strip_prefix("/* ")?.strip_suffix(" */"));
+        let name = first.strip_prefix("# ").or_else(|| first.strip_prefix("/* ")?.strip_suffix(" */"));
         Some((name?, block))
     });
     named.collect()
@@ -45,7 +45,7 @@ fn the_documents_programs_and_commands_print_what_it_says() {
         ["onnx_predict.py", "predict.c", "json_predict.py"]
     );
     for (name, text) in programs {
-        fs::write(directory.path().join(name), text).unwrap();
+        fs::write(directory.path().join(name), format!("{text}\n")).unwrap();
     }
     let (has_compiler, has_python, has_onnxruntime) = (has("cc"), has("python3"), has_onnxruntime());
     let found = commands();

@@ -1,10 +1,9 @@
 //! A model as an ONNX graph: raw columns in, what the model tells out. Owns which operators that takes; does not know how
 //! messages are encoded.
 //!
-//! Operators of opset 13 and of ai.onnx.ml 2, which onnxruntime runs since 1.6, all of them on doubles, floats, integers of 64 bits
-//! and strings. What is done to a column is what training does, in its order and in its precision. Two things are left out,
-//! because they cost operators and change nothing that counts: values below 2^-40 stay what they are, and a layer's sum has
-//! whatever order the runtime likes.
+//! Operators of opset 13 and of ai.onnx.ml 2, from the year 2020, on doubles, floats, integers of 64 bits and strings. What is
+//! done to a column is what training does, in its order and its precision. Two things are left out, because they cost operators
+//! and change nothing that counts: values below 2^-40 stay what they are, and a layer's sum has whatever order the runtime likes.
 
 mod names;
 
