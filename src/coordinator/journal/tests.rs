@@ -10,6 +10,7 @@ mod orders;
 mod pages;
 mod power_cuts;
 mod recall;
+mod second_copies;
 mod steps;
 mod within_rounds;
 
@@ -118,6 +119,11 @@ impl Harness {
 
     /// The job is given up after so many rounds.
     fn end_after(&mut self, job: JobId, rounds: u32) {
+        let end = self.end_order(job, rounds);
+        self.order(end);
+    }
+
+    fn end_order(&self, job: JobId, rounds: u32) -> JournalCommand {
         let specification = self.writer.archive.specification(job).expect("a job that has begun");
         let mut status = status(job, &specification);
         status.state = JobState::Failed;
@@ -127,7 +133,7 @@ impl Harness {
         // One after the other, whatever the wall clock says.
         status.ended_ms = 9_000 - job.0 as u64;
         let lived_ms = 9_000 + job.0 as u64;
-        self.order(JournalCommand::End { status, summary: None, lived_ms });
+        JournalCommand::End { status, summary: None, lived_ms }
     }
 }
 

@@ -296,7 +296,9 @@ impl Writer {
             && writer.state.status.ended_ms != 0
             && let Err(error) = writer.write(job, directory, self.tail_bytes_max)
         {
-            self.failed(&error, was_behind)?;
+            // It is as if nothing of the end were written: the next try writes it to both places.
+            writer.is_dirty = true;
+            return self.failed(&error, was_behind);
         }
         if let Err(error) = self.keep_weights(job) {
             self.failed(&error, was_behind)?;

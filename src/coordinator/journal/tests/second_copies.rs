@@ -1,0 +1,46 @@
+//! What has ended stays so though a call of the disk fails and a file is lost: the end stands in both generations of the state.
+
+use super::super::state::Decoded;
+use super::*;
+use crate::disk::tests::simulated::SimulatedDisk;
+
+const JOB: JobId = JobId(4);
+
+/// Whether this generation of the job's state has its end.
+fn has_end(harness: &Harness, generation: u8) -> bool {
+    let directory = harness.writer.directory.as_ref().expect("a directory");
+    let bytes = directory.read_state(JOB, generation).expect("a state").expect("that can be read");
+    let Decoded { state, .. } = StoredState::decode(&bytes).expect("and is whole");
+    state.status.ended_ms != 0
+}
+
+#[test]
+fn a_jobs_end_is_in_both_generations_of_its_state_whichever_call_of_the_disk_fails() {
+    let mut tried_again = 0;
+    for call in 0.. {
+        let disk = SimulatedDisk::new(1);
+        let root = Path::new("/srv/gradwire/coordinator-5105");
+        let mut harness = Harness::of(Directory::open_on(Arc::new(disk.clone()), root).expect("a directory"));
+        harness.writer.on_disk_error = OnDiskError::Continue;
+        harness.begin(JOB);
+        harness.round(JOB, 1);
+        let end = harness.end_order(JOB, 1);
+        let calls_before = disk.steps();
+        disk.fail_after(call);
+        if harness.writer.take(end).and_then(|()| harness.writer.flush()).is_err() {
+            // A sync has failed: the coordinator ends, and whatever comes after reads what there is.
+            continue;
+        }
+        if harness.writer.is_behind {
+            tried_again += 1;
+            assert!(harness.writer.flush().is_ok() && !harness.writer.is_behind, "call {call}");
+        }
+        for generation in [0, 1] {
+            assert!(has_end(&harness, generation), "call {call} has failed, and generation {generation} is of before");
+        }
+        if disk.steps() - calls_before <= call {
+            break;
+        }
+    }
+    assert!(tried_again > 4, "only {tried_again} calls were tried again");
+}
