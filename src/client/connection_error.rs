@@ -68,6 +68,12 @@ impl ConnectionError {
         matches!(self, ConnectionError::Refused(error) if error.retry && error.code == ErrorCode::Busy)
     }
 
+    /// Whether the coordinator has let go of a job of which it had not all data, for want of room or of the data: submitted again, it
+    /// may be luckier.
+    pub(super) fn is_to_be_submitted_again(&self) -> bool {
+        matches!(self, ConnectionError::Refused(error) if error.retry && error.code == ErrorCode::JobData)
+    }
+
     /// Whether the coordinator is there and will answer soon.
     pub(super) fn is_recovering(&self) -> bool {
         matches!(self, ConnectionError::Refused(error) if error.retry && error.code == ErrorCode::Recovering)

@@ -103,7 +103,8 @@ impl Watching<'_> {
                 return self.interrupted(&watch);
             }
             watch.was_there |= error.is_recovering();
-            let is_of_use = if watch.was_there { error.may_pass() } else { error.may_pass_at_first() };
+            let may_pass = if watch.was_there { error.may_pass() } else { error.may_pass_at_first() };
+            let is_of_use = may_pass || self.submits_again(&error);
             if !is_of_use || watch.retry.retry_for().is_zero() {
                 return self.failed(&error, &watch, false);
             }
@@ -125,6 +126,11 @@ impl Watching<'_> {
         }
     }
 
+    /// Whether a job that the coordinator has forgotten, half sent, is sent again: by whoever has its data.
+    fn submits_again(&self, error: &ConnectionError) -> bool {
+        matches!(self.way, Way::Submit(_)) && error.is_to_be_submitted_again()
+    }
+
     /// Why the coordinator is asked again, at once and not when that was in vain.
     fn tell_wait(&self, error: &ConnectionError, watch: &WatchState) -> Result<(), Failure> {
         let retry_for = watch.retry.retry_for();
@@ -132,6 +138,9 @@ impl Watching<'_> {
             let before = counted(watch.before as u64, "job");
             let text = format!("no room at the coordinator yet, {before} under way ({error}); asking again");
             return self.renderer.waits(&text, retry_for);
+        }
+        if self.submits_again(error) {
+            return self.renderer.waits(&format!("{error}; trying again for {} s", retry_for.as_secs()), retry_for);
         }
         if watch.was_there {
             return self.renderer.lost(&error.cause(), retry_for);

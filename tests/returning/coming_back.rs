@@ -198,6 +198,43 @@ fn a_busy_coordinator_is_waited_for_at_the_start_and_on_the_way_back() {
 }
 
 #[test]
+fn a_half_sent_job_that_gave_way_to_others_is_sent_again() {
+    let gives_way = |mut peer: Peer, retry| {
+        let (request, submit) = await_submit(&mut peer);
+        more(&mut peer, accepted(JobState::Collecting, false, 0), request);
+        peer.send(
+            Error { retry, ..error(ErrorCode::JobData, "there is no room for it beside the data of others") },
+            request,
+        );
+        while next_request(&mut peer).is_some() {}
+        submit.job
+    };
+    let ended = train(&["--json"], |script| {
+        let first = gives_way(script.welcome(), true);
+        assert_eq!(gives_way(script.welcome(), true), first);
+        let mut peer = script.welcome();
+        let (request, submit) = go_on(&mut peer, false, 1..=3);
+        assert_eq!(submit.job, first);
+        let objects = finish(&mut peer, request, &submit);
+        serve(peer, &objects);
+    });
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let events = events(&ended);
+    let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    let expected =
+        ["accepted", "waiting", "back", "accepted", "waiting", "back", "accepted", "round", "round", "round", "done"];
+    assert_eq!(names, expected, "{ended:?}");
+    // Not for ever, and not where the data is wrong, which it will be again.
+    for (options, retry) in [(&["--retry-for", "0"][..], true), (&[], false)] {
+        let ended = train(options, |script| {
+            gives_way(script.welcome(), retry);
+        });
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(!ended.stderr.contains("trying again"), "{ended:?}");
+    }
+}
+
+#[test]
 fn how_a_job_ends_is_the_exit_code() {
     let end = |code, text: &'static str| train(&[], move |script| fail(script.welcome(), error(code, text)));
     let cancelled = end(ErrorCode::Cancelled, "the job was cancelled");
