@@ -8,8 +8,8 @@ use super::report::{NodeState, NodeStatus};
 use super::roster::{Availability, Roster};
 use super::speed::{Speed, Worker};
 use super::time::Time;
-use crate::job::TooSmall;
 use crate::job::memory::NodeMemory;
+use crate::job::{Attempt, TooSmall};
 
 /// Weight of the newest time in a node's running average.
 const NEWEST_WEIGHT: f64 = 0.3;
@@ -17,6 +17,13 @@ const NEWEST_WEIGHT: f64 = 0.3;
 const UNUSED_FACTOR: f64 = 0.95;
 /// Tasks out over one connection at a time: well below the unanswered requests that a peer takes (protocol.md, "Limits").
 pub(super) const ASSIGNED_MAX: usize = 256;
+/// So long a worker counts as busy with a task that a copy has overtaken, if its node does not say that it has stopped: an honest one
+/// says so within a batch.
+const OVERTAKEN_US_MAX: u64 = 30_000_000;
+/// A time is a disappointment where a node that was not used for a while takes more than so many times what was hoped for.
+const HOPED_WITHIN: f64 = 1.25;
+/// Each disappointment doubles the time until the node is hoped for again, as often as this.
+const DISAPPOINTMENTS_MAX: i32 = 6;
 /// A told load is believed for so long.
 const LOAD_VALID_US: u64 = 5_000_000;
 
@@ -41,6 +48,9 @@ pub(super) struct Link {
     pub(super) assigned: BTreeSet<Assignment>,
     /// Of these, those that are trained and whose updates are on their way: no worker has them any more.
     coming: BTreeSet<Assignment>,
+    /// Attempts that copies have overtaken, and that it was told to stop and has not answered since: a worker has them still, as far as
+    /// is known. A node that has stopped without a word does not answer, and gets nothing more before it does.
+    overtaken: Vec<Overtaken>,
     /// Tasks sent for the running job over this link. A node at 0 is owed one.
     pub(super) sent: u64,
     info: NodeInfo,
@@ -50,6 +60,13 @@ pub(super) struct Link {
     reluctant_until: Option<Time>,
     /// The node has said that it is shutting down: what is out is finished, and nothing new is sent.
     is_closing: bool,
+}
+
+/// An attempt that its node was told to stop.
+struct Overtaken {
+    attempt: Attempt,
+    started: Time,
+    told: Time,
 }
 
 /// A load as told, and what of it was not ours when it was told.
@@ -68,12 +85,14 @@ impl Link {
 
     /// Tasks of ours that it trains, or that wait at it.
     pub(super) fn busy(&self) -> u32 {
-        (self.assigned.len() - self.coming.len()) as u32
+        (self.assigned.len() - self.coming.len() + self.overtaken.len()) as u32
     }
 
     /// When the first of these was sent.
     pub(super) fn busy_since(&self) -> Option<Time> {
-        self.assigned.iter().find(|assignment| !self.coming.contains(assignment)).map(|&(started, ..)| started)
+        let assigned = self.assigned.iter().find(|assignment| !self.coming.contains(assignment));
+        let overtaken = self.overtaken.iter().map(|overtaken| overtaken.started);
+        overtaken.chain(assigned.map(|&(started, ..)| started)).min()
     }
 
     /// Whether its workers have as many tasks as they are, or its updates come so slowly that it would have more than two of
@@ -125,6 +144,11 @@ pub(super) struct Node {
     us_per_row: Option<f64>,
     /// The same told apart: what of it is the node's own account.
     speed: Option<Speed>,
+    /// Whether it had nothing to do since, and both are what is hoped for by now; and how often in a row that was disappointed.
+    is_hope: bool,
+    disappointments: i32,
+    /// Tasks in a row that copies have overtaken: once may be chance.
+    overtaken_in_a_row: u32,
     link: Option<Link>,
     /// Its workers and their memory, as it told last, over a link that may have ended.
     told: Option<(u32, Option<u64>)>,
@@ -141,6 +165,16 @@ impl Node {
     /// Expected time of a task of so many rows, in microseconds, from those seen in this job.
     pub(super) fn task_us(&self, rows: u32) -> Option<f64> {
         self.us_per_row.map(|us| us * f64::from(rows))
+    }
+
+    /// The same of a task from its dispatch to its result, with what every task takes.
+    fn expected_us(&self, rows: u32) -> Option<f64> {
+        self.speed.map(|speed| speed.task_us(rows))
+    }
+
+    /// What a step without work leaves of what it took.
+    fn unused_factor(&self) -> f64 {
+        UNUSED_FACTOR.powf(2_f64.powi(-self.disappointments))
     }
 
     /// Where it belongs in the roster of a job that needs this.
@@ -165,6 +199,25 @@ impl Node {
                 us_per_row: self.us_per_row.unwrap_or_default(),
             },
         }
+    }
+
+    /// A task of so many rows took so long. What was hoped for counts for nothing beside it.
+    fn takes(&mut self, elapsed_us: u64, train_us: u64, rows: u32) {
+        let newest = elapsed_us as f64 / f64::from(rows.max(1));
+        if std::mem::take(&mut self.is_hope) {
+            let is_disappointed = self.us_per_row.is_some_and(|hoped| newest > hoped * HOPED_WITHIN);
+            if is_disappointed {
+                self.disappointments = (self.disappointments + 1).min(DISAPPOINTMENTS_MAX);
+                (self.us_per_row, self.speed) = (None, None);
+            } else {
+                self.disappointments = 0;
+            }
+        }
+        self.speed = Some(Speed::observe(self.speed, elapsed_us, train_us, rows));
+        self.us_per_row = Some(match self.us_per_row {
+            Some(average) => average + NEWEST_WEIGHT * (newest - average),
+            None => newest,
+        });
     }
 
     fn state(&self) -> NodeState {
@@ -201,6 +254,10 @@ pub(super) struct Fleet {
     leaving: usize,
     /// Whether a node has ever been linked.
     has_had_links: bool,
+    /// Attempts that were overtaken and not answered; their number saves looking for them at every event.
+    overtaken: usize,
+    /// What all nodes take on average in the running job.
+    usual: Option<Speed>,
     /// What the running job needs, once there is one.
     needs: Option<Needs>,
     /// The crew of the running job.
@@ -231,6 +288,9 @@ impl Fleet {
             tasks_done: 0,
             us_per_row: None,
             speed: None,
+            is_hope: false,
+            disappointments: 0,
+            overtaken_in_a_row: 0,
             link: None,
             told: None,
             place: Availability::Away,
@@ -286,6 +346,7 @@ impl Fleet {
                 key: link,
                 assigned: BTreeSet::new(),
                 coming: BTreeSet::new(),
+                overtaken: Vec::new(),
                 sent: 0,
                 info,
                 used_this_step: false,
@@ -311,6 +372,7 @@ impl Fleet {
         let key = self.links.remove(&link)?;
         let node = self.nodes.get_mut(&key)?;
         let old = node.link.take()?;
+        self.overtaken -= old.overtaken.len();
         let lost = Lost { name: node.name().to_owned(), link, assigned: old.assigned };
         self.replace(key);
         Some(lost)
@@ -511,25 +573,71 @@ impl Fleet {
         });
     }
 
+    /// Notes that a copy has overtaken an attempt, which was sent at `started` and which its node is told to stop.
+    pub(super) fn overtaken(&mut self, link: LinkKey, attempt: Attempt, started: Time, now: Time) {
+        let mut count = 0;
+        self.change(link, |link| {
+            link.overtaken.push(Overtaken { attempt, started, told: now });
+            count = 1;
+        });
+        self.overtaken += count;
+    }
+
+    /// Notes that a node has answered an attempt, whatever it says: if it was to be stopped, it is.
+    pub(super) fn answered(&mut self, link: LinkKey, attempt: &Attempt) {
+        self.no_longer_overtaken(link, |overtaken| overtaken.attempt == *attempt);
+    }
+
+    /// Gives up on answers that do not come: who never says that it has stopped may work all the same.
+    pub(super) fn forgive(&mut self, now: Time) {
+        if self.overtaken == 0 {
+            return;
+        }
+        let is_over = |overtaken: &Overtaken| now.since_us(overtaken.told) >= OVERTAKEN_US_MAX;
+        let links: Vec<LinkKey> = self.links.keys().copied().collect();
+        links.into_iter().for_each(|link| self.no_longer_overtaken(link, is_over));
+    }
+
+    fn no_longer_overtaken(&mut self, link: LinkKey, is_over: impl Fn(&Overtaken) -> bool) {
+        let has_some = |link: &Link| link.overtaken.iter().any(&is_over);
+        if self.overtaken == 0 || !self.node_of(link).and_then(|node| self.link_of(node)).is_some_and(has_some) {
+            return;
+        }
+        let mut count = 0;
+        self.change(link, |link| {
+            let before = link.overtaken.len();
+            link.overtaken.retain(|overtaken| !is_over(overtaken));
+            count = before - link.overtaken.len();
+        });
+        self.overtaken -= count;
+    }
+
+    /// Expected time of a task of so many rows at a node, from its dispatch to its result, in microseconds: by what the node has taken
+    /// in this job; of one that has done nothing yet, by what all have.
+    pub(super) fn expected_us(&self, key: NodeKey, rows: u32) -> Option<f64> {
+        let own_us = self.nodes.get(&key).and_then(|node| node.expected_us(rows));
+        own_us.or_else(|| self.usual.map(|usual| usual.task_us(rows)))
+    }
+
     /// Notes how long a task took, from dispatch to result, and how long of it the node says that it trained.
     pub(super) fn observe(&mut self, key: NodeKey, elapsed_us: u64, train_us: u64, rows: u32) {
+        self.usual = Some(Speed::observe(self.usual, elapsed_us, train_us, rows));
         if let Some(node) = self.nodes.get_mut(&key) {
-            node.speed = Some(Speed::observe(node.speed, elapsed_us, train_us, rows));
-            let newest = elapsed_us as f64 / f64::from(rows.max(1));
-            node.us_per_row = Some(match node.us_per_row {
-                Some(average) => average + NEWEST_WEIGHT * (newest - average),
-                None => newest,
-            });
+            node.overtaken_in_a_row = 0;
+            node.takes(elapsed_us, train_us, rows);
             self.replace(key);
         }
     }
 
-    /// Notes that a task has taken so long and is not done. Nothing good is learned of the node by that: its average may
-    /// only grow.
+    /// Notes that a task has taken so long and is not done: a copy has overtaken it. Nothing good is learned of the node by that, its
+    /// average may only grow; and nothing by the first, where the node is known: it may have stopped for a moment.
     pub(super) fn observe_at_least(&mut self, key: NodeKey, elapsed_us: u64, rows: u32) {
-        let expected_us = self.nodes.get(&key).and_then(|node| node.task_us(rows));
-        if expected_us.is_none_or(|expected_us| expected_us < elapsed_us as f64) {
-            self.observe(key, elapsed_us, elapsed_us, rows);
+        let Some(node) = self.nodes.get_mut(&key) else { return };
+        node.overtaken_in_a_row += 1;
+        let is_chance = node.overtaken_in_a_row == 1 && !node.is_hope && node.speed.is_some();
+        if !is_chance && node.task_us(rows).is_none_or(|expected_us| expected_us < elapsed_us as f64) {
+            node.takes(elapsed_us, elapsed_us, rows);
+            self.replace(key);
         }
     }
 
@@ -550,9 +658,11 @@ impl Fleet {
     /// A job begins: times of another network say nothing about it, and every node is owed a task.
     pub(super) fn begin_job(&mut self, needs: Needs) {
         self.needs = Some(needs);
+        self.usual = None;
         for (&key, node) in &mut self.nodes {
             node.us_per_row = None;
             node.speed = None;
+            (node.is_hope, node.disappointments, node.overtaken_in_a_row) = (false, 0, 0);
             if let Some(link) = &mut node.link {
                 link.sent = 0;
                 link.used_this_step = true;
@@ -570,8 +680,10 @@ impl Fleet {
         for (&key, node) in &mut self.nodes {
             let Some(link) = &mut node.link else { continue };
             if !std::mem::take(&mut link.used_this_step) {
-                node.us_per_row = node.us_per_row.map(|us| (us * UNUSED_FACTOR).max(least_us_per_row));
-                node.speed = node.speed.map(|speed| speed.faded(UNUSED_FACTOR, least));
+                let factor = node.unused_factor();
+                node.us_per_row = node.us_per_row.map(|us| (us * factor).max(least_us_per_row));
+                node.speed = node.speed.map(|speed| speed.faded(factor, least));
+                node.is_hope = true;
                 if let Some(needs) = self.needs {
                     let place = node.place(needs);
                     self.roster.shift(key, &mut node.place, place);

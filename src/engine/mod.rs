@@ -100,6 +100,15 @@ impl Engine {
             actions,
             stale_results: &mut self.stale_results,
         };
+        cx.fleet.forgive(cx.now);
+        if let Event::Trained { link, attempt, .. }
+        | Event::UpdateComing { link, attempt }
+        | Event::Rejected { link, attempt, .. }
+        | Event::Closing { link, attempt }
+        | Event::TaskFailed { link, attempt, .. } = &event
+        {
+            cx.fleet.answered(*link, attempt);
+        }
         apply(event, &mut self.jobs, &mut cx);
         self.jobs.advance(&mut cx);
         for link in cx.fleet.dismiss_idle_leavers() {

@@ -8,6 +8,7 @@ use rand::rngs::ChaCha8Rng;
 
 use super::membership::{Fleet, Link, Needs, Node};
 use super::nodes::NodeKey;
+use super::pace::Pace;
 use super::step_tasks::{Standing, Task};
 use super::time::Time;
 
@@ -80,8 +81,9 @@ pub(super) struct View<'a> {
     pub(super) policy: Policy,
     pub(super) fleet: &'a Fleet,
     pub(super) needs: Needs,
-    /// The time beyond which an attempt counts as slow, if that is known.
-    pub(super) limit_us: Option<u64>,
+    /// What tasks have taken so far beside what was expected, and whether half of the step is done.
+    pub(super) pace: &'a Pace,
+    pub(super) is_half_done: bool,
 }
 
 type Member<'a> = (NodeKey, &'a Node, &'a Link);
@@ -111,7 +113,7 @@ impl View<'_> {
             }
             choice = self.choose_among(crew(), rows, standing.is_none(), rng);
             // Nobody waits for a node whose tasks take longer than they should: the less welcome ones are asked.
-            if !self.is_stuck(crew()) {
+            if !self.is_stuck(crew(), rows) {
                 break;
             }
         }
@@ -173,15 +175,16 @@ impl View<'_> {
     }
 
     /// Whether these nodes are all full of attempts that take longer than they should.
-    fn is_stuck<'a>(&self, mut crew: impl Iterator<Item = Member<'a>>) -> bool {
-        self.policy == Policy::LoadBalancing
-            && crew.all(|(_, _, link)| link.is_full() && self.overdue_at(link).is_some_and(|at| at <= self.now))
+    fn is_stuck<'a>(&self, mut crew: impl Iterator<Item = Member<'a>>, rows: u32) -> bool {
+        let is_overdue = |node, link: &Link| self.overdue_at(node, link, rows).is_some_and(|at| at <= self.now);
+        self.policy == Policy::LoadBalancing && crew.all(|(node, _, link)| link.is_full() && is_overdue(node, link))
     }
 
-    /// When the oldest attempt on a node begins to count as slow.
-    fn overdue_at(&self, link: &Link) -> Option<Time> {
-        let &(started, ..) = link.assigned.first()?;
-        Some(started.after_us(self.limit_us?))
+    /// When the oldest attempt on a node begins to count as slow, if it has about so many rows.
+    fn overdue_at(&self, node: NodeKey, link: &Link, rows: u32) -> Option<Time> {
+        let started = link.busy_since()?;
+        let limit_us = self.pace.limit_us(self.fleet.expected_us(node, rows), self.is_half_done)?;
+        Some(started.after_us(limit_us))
     }
 
     /// The node of least predicted finish; or wait for it, if it is full.
@@ -288,7 +291,8 @@ impl View<'_> {
                 wait_us + task_us
             }
         };
-        Prospect { node, is_full, finish_us, share: load / workers, sent: link.sent, overdue_at: self.overdue_at(link) }
+        let overdue_at = self.overdue_at(node, link, rows);
+        Prospect { node, is_full, finish_us, share: load / workers, sent: link.sent, overdue_at }
     }
 }
 
@@ -362,7 +366,15 @@ mod tests {
                 // Time often stands still, as it does while a round is handed out.
                 now = now.after(Duration::from_micros([0, 0, 10, 900, 3_000][rng.random_range(0..5)]));
                 let rows = rng.random_range(90..110);
-                let view = View { now, policy: Policy::LoadBalancing, fleet: &fleet, needs: NEEDS, limit_us: None };
+                let pace = Pace::default();
+                let view = View {
+                    now,
+                    policy: Policy::LoadBalancing,
+                    fleet: &fleet,
+                    needs: NEEDS,
+                    pace: &pace,
+                    is_half_done: false,
+                };
                 let willing = || fleet.crew(NEEDS).filter(|(.., link)| !link.is_reluctant(now));
                 let looked = view.least_finish(willing(), rows, true);
                 let choice = view.least_finish_of_all(rows);

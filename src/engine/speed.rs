@@ -42,6 +42,11 @@ impl Speed {
         })
     }
 
+    /// What a task of so many rows takes.
+    pub(super) fn task_us(self, rows: u32) -> f64 {
+        self.overhead_us + self.us_per_row * f64::from(rows)
+    }
+
     /// What is left of a slow moment once a node has had nothing to do for a while: not less than what the fastest take.
     pub(super) fn faded(self, factor: f64, least: Speed) -> Speed {
         Speed {

@@ -136,14 +136,9 @@ impl StepTasks {
         !self.fresh.is_empty() || !self.marked.is_empty()
     }
 
-    /// The first `count` tasks with one attempt out that was sent before `moment`, the longest first.
-    pub(super) fn alone_before(&self, moment: Time, count: usize) -> Vec<u32> {
-        self.alone.range(..(moment, 0)).take(count).map(|&(_, shard)| shard).collect()
-    }
-
-    /// When the first attempt was sent that is alone and was not sent before `moment`.
-    pub(super) fn next_alone(&self, moment: Time) -> Option<Time> {
-        self.alone.range((moment, 0)..).next().map(|&(started, _)| started)
+    /// The first `count` tasks with one attempt out, the longest first.
+    pub(super) fn alone(&self, count: usize) -> Vec<u32> {
+        self.alone.iter().take(count).map(|&(_, shard)| shard).collect()
     }
 
     /// Units merged or skipped.

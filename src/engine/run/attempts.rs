@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::engine::context::Context;
 use crate::engine::events::{Action, Fault};
 use crate::engine::nodes::{LinkKey, NodeKey};
+use crate::engine::pace::Pace;
 use crate::engine::report::Notice;
 use crate::engine::scheduler::{Choice, Policy, View};
 use crate::engine::shares::Shares;
@@ -130,17 +131,11 @@ impl Run {
         // Whoever makes a copy may have to be sent the rows first.
         let fetch_us =
             if self.shares.is_sticky() { self.shares.fetch_us(1.0 / tasks.all().len().max(1) as f64) } else { 0.0 };
-        let limit_us = self.pace.copy_after_us(tasks.is_half_settled()).saturating_add(fetch_us as u64);
-        // Sent before this moment: slow by now.
-        let slow_before = Time((cx.now.0 + 1).saturating_sub(limit_us));
-        let slow = tasks.alone_before(slow_before, COPIES_AT_ONCE_MAX);
-        if let Some(started) = tasks.next_alone(slow_before) {
-            self.wake_at(started.after_us(limit_us));
-        }
-        if !slow.is_empty() {
+        let oldest = tasks.alone(COPIES_AT_ONCE_MAX);
+        if !oldest.is_empty() {
             self.wake_at_offers(cx);
         }
-        for shard in slow {
+        for shard in oldest {
             if !self.view(cx).0.has_idle() {
                 return;
             }
@@ -148,6 +143,18 @@ impl Run {
             let (task, rows) = (tasks.task(shard), tasks.rows(shard));
             debug_assert!(task.is_alone());
             let Some(slow) = task.live.first().copied() else { continue };
+            let expected_us = cx.fleet.expected_us(slow.node, rows);
+            let limit_us =
+                self.pace.copy_after_us(expected_us, tasks.is_half_settled()).saturating_add(fetch_us as u64);
+            // Of a node that is known to be slow nobody waits to see that it is.
+            let left_us = expected_us.map(|expected_us| expected_us - cx.now.since_us(slow.started) as f64);
+            let copy_us = cx.fleet.roster().least_free_us().map(|us_per_row| us_per_row * f64::from(rows) + fetch_us);
+            let is_worth_it =
+                left_us.zip(copy_us).is_some_and(|(left_us, copy_us)| Pace::is_worth_a_copy(left_us, copy_us));
+            if cx.now < slow.started.after_us(limit_us) && !is_worth_it {
+                self.wake_at(slow.started.after_us(limit_us));
+                continue;
+            }
             let (view, rng) = self.view(cx);
             let Some((node, may_reject)) = view.choose_copy(task, rows, rng) else { continue };
             let waited_us = cx.now.since_us(slow.started);
@@ -196,7 +203,7 @@ impl Run {
                 self.profiler.trained(link, live.started, result.train_us, live.trained.unwrap_or(cx.now));
                 if !live.is_held && !self.shares.awaits_rows() {
                     let elapsed_us = cx.now.since_us(live.started);
-                    self.pace.observe(elapsed_us);
+                    self.pace.observe(elapsed_us, cx.fleet.expected_us(live.node, rows));
                     cx.fleet.observe(live.node, elapsed_us, result.train_us, rows);
                 }
             }
@@ -300,6 +307,10 @@ impl Run {
             cx.fleet.observe_at_least(overtaken.node, cx.now.since_us(overtaken.started), tasks.rows(shard));
         }
         cx.cancel(tasks, shard);
+        // Nor does one that has stopped without a word get the next task before it says one.
+        for overtaken in others.iter().filter(|live| !live.is_copy && live.trained.is_none()) {
+            cx.fleet.overtaken(overtaken.link, tasks.attempt(shard, overtaken), overtaken.started, cx.now);
+        }
         let culprits = tasks.take_culprits(shard);
         let beside = tasks.take_beside(shard);
         let reason = tasks.task(shard).reason.clone();
@@ -331,10 +342,10 @@ impl Run {
     }
 
     /// What a choice of a node depends on, and the source of random choices.
-    fn view<'a>(&self, cx: &'a mut Context<'_>) -> (View<'a>, &'a mut ChaCha8Rng) {
-        let half_done = self.step_tasks().is_some_and(StepTasks::is_half_settled);
-        let limit_us = self.pace.limit_us(half_done);
-        let view = View { now: cx.now, policy: cx.settings.policy, fleet: cx.fleet, needs: self.needs, limit_us };
+    fn view<'a>(&'a self, cx: &'a mut Context<'_>) -> (View<'a>, &'a mut ChaCha8Rng) {
+        let is_half_done = self.step_tasks().is_some_and(StepTasks::is_half_settled);
+        let (policy, needs, pace) = (cx.settings.policy, self.needs, &self.pace);
+        let view = View { now: cx.now, policy, fleet: cx.fleet, needs, pace, is_half_done };
         (view, cx.rng)
     }
 

@@ -78,7 +78,6 @@ impl Run {
     pub(super) fn next_away(&mut self, cx: &Context<'_>) -> Option<u32> {
         let fetch_us = self.shares.fetch_us(1.0 / self.specification.shards.len().max(1) as f64);
         let Stage::Training { tasks, .. } = &self.stage else { return None };
-        let overdue_us = self.pace.limit_us(tasks.is_half_settled());
         let mut longest: Option<(f64, u32)> = None;
         let mut is_queued = false;
         for (home, queue) in &mut self.homes.queues {
@@ -88,9 +87,10 @@ impl Run {
             let Some(&shard) = queue.back() else { continue };
             is_queued = true;
             let there = home.and_then(|home| cx.fleet.member(home)).filter(|(node, _, link)| {
+                let expected_us = cx.fleet.expected_us(*node, tasks.rows(shard));
                 let is_overdue = link
                     .busy_since()
-                    .zip(overdue_us)
+                    .zip(self.pace.limit_us(expected_us, tasks.is_half_settled()))
                     .is_some_and(|(since, limit_us)| cx.now.since_us(since) > limit_us);
                 // One that has room was not given it for a reason.
                 let is_waited_for = link.is_full() && !link.is_reluctant(cx.now) && !is_overdue;

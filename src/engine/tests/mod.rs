@@ -9,6 +9,7 @@ mod queue;
 mod restoring;
 mod returning;
 mod rounds;
+mod schedules;
 mod updates;
 
 use std::sync::Arc;

@@ -253,11 +253,11 @@ fn last_of_four(policy: Policy) -> (Harness, Sent) {
 fn a_task_that_takes_longer_than_expected_is_copied_to_an_idle_node_and_the_loser_is_cancelled() {
     for policy in [Policy::Random, Policy::LoadBalancing] {
         let (mut harness, slow) = last_of_four(policy);
-        assert_eq!(sent(&harness.pass_ms(99)), [], "{policy}");
+        assert_eq!(sent(&harness.pass_ms(49)), [], "{policy}");
         let actions = harness.pass_ms(1);
         let copy = only_sent(&actions);
         assert_ne!(copy.link, slow.link);
-        assert!(matches!(notices(&actions)[..], [Notice::Speculating { waited_us: 200_000, .. }]));
+        assert!(matches!(notices(&actions)[..], [Notice::Speculating { waited_us: 150_000, .. }]));
         // Two attempts at most, however long it takes.
         assert_eq!(sent(&harness.pass_ms(10_000)), []);
         let actions = harness.finish(&copy);
