@@ -42,6 +42,8 @@ pub(super) struct Width {
     nodes: Vec<NodeKey>,
     /// The step under way was cut for this width.
     cut: Option<usize>,
+    /// What was known of the fleet before: a node may be away for a step.
+    before: Option<Box<Width>>,
 }
 
 impl Default for Width {
@@ -58,6 +60,7 @@ impl Default for Width {
             is_wider_next: false,
             nodes: Vec::new(),
             cut: None,
+            before: None,
         }
     }
 }
@@ -68,7 +71,10 @@ impl Width {
     pub(super) fn choose(&mut self, mut workers: Vec<Worker>, rows: u32, fewest: usize) -> Vec<Worker> {
         self.fewest = fewest;
         if workers.len() != self.workers {
-            *self = Width { workers: workers.len(), best: workers.len(), rows, ..Width::default() };
+            let anew = || Width { workers: workers.len(), best: workers.len(), rows, ..Width::default() };
+            let known = self.before.take().filter(|before| before.workers == workers.len());
+            let left = std::mem::replace(self, known.map_or_else(anew, |known| *known));
+            self.before = Some(Box::new(left));
         }
         // An epoch's last step is a short one; of it nothing is learned.
         self.rows = self.rows.max(rows);
@@ -229,6 +235,15 @@ mod tests {
             }
             assert_eq!(least, narrowest);
         }
+    }
+
+    #[test]
+    fn what_is_known_of_a_fleet_outlives_a_nodes_absence() {
+        let mut width = Width::default();
+        live(&mut width, 4, 100, |width| 1_000 * width as u64);
+        assert_eq!(width.choose(workers(3), 512, 1).len(), 3);
+        width.observe(3_000);
+        assert_eq!(width.choose(workers(4), 512, 1).len(), 1);
     }
 
     #[test]
