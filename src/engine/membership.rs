@@ -18,8 +18,8 @@ const UNUSED_FACTOR: f64 = 0.95;
 /// Tasks out over one connection at a time: well below the unanswered requests that a peer takes (protocol.md, "Limits").
 pub(super) const ASSIGNED_MAX: usize = 256;
 /// So long a worker counts as busy with a task that a copy has overtaken, if its node does not say that it has stopped: an honest one
-/// says so within a batch.
-const OVERTAKEN_US_MAX: u64 = 30_000_000;
+/// says so within a batch, and the link of one that says nothing at all has ended by then.
+const OVERTAKEN_US_MAX: u64 = 3_300_000;
 /// A time is a disappointment where a node that was not used for a while takes more than so many times what was hoped for.
 const HOPED_WITHIN: f64 = 1.25;
 /// Each disappointment doubles the time until the node is hoped for again, as often as this.
