@@ -126,9 +126,12 @@ impl Store {
         }
     }
 
-    /// What has arrived of an object that is not whole, to go on from there; or its beginning.
+    /// What has arrived of an object that is not whole, to go on from there; or its beginning. What was kept beyond the budget, because
+    /// it had come last, makes way for it.
     pub fn resume(&self, digest: &Digest) -> Assembly {
-        self.inner().take_partial(digest).unwrap_or_else(|| Assembly::new(*digest, self.buffers.clone()))
+        let mut inner = self.inner();
+        inner.evict(self.bytes_max(), None, &self.buffers);
+        inner.take_partial(digest).unwrap_or_else(|| Assembly::new(*digest, self.buffers.clone()))
     }
 
     /// Keeps what has arrived of an object that was cut off. Where there is no room, those that were cut off before it go.
@@ -198,6 +201,8 @@ impl Inner {
 
 /// Memory smaller than this is not worth keeping: the allocator has it at hand.
 const SPARE_BYTES_MIN: usize = 1 << 20;
+/// Memory that lacks one part in so many of what is wanted is grown.
+const NEARLY_PART: u64 = 8;
 /// So many pieces of memory are kept at most: one is filled while another is read.
 const SPARES_MAX: usize = 2;
 
@@ -207,12 +212,13 @@ const SPARES_MAX: usize = 2;
 pub struct BufferPool(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl BufferPool {
-    /// Empty memory for `bytes` bytes, where some is kept that fits them; otherwise none yet.
+    /// Empty memory for `bytes` bytes, where some is kept that fits them, or nearly so: shards differ by a row, and were the memory
+    /// of one left for another it would be kept beside it. Otherwise none yet.
     pub fn take(&self, bytes: u64) -> Vec<u8> {
         let mut kept = self.kept();
         let fits = |spare: &Vec<u8>| {
             let capacity = spare.capacity() as u64;
-            capacity >= bytes && capacity / 2 <= bytes
+            capacity >= bytes - bytes / NEARLY_PART && capacity / 2 <= bytes
         };
         kept.iter().position(fits).map_or_else(Vec::new, |place| kept.swap_remove(place))
     }
@@ -396,6 +402,30 @@ mod tests {
     fn object(byte: u8) -> (Digest, Arc<Vec<u8>>) {
         let bytes = vec![byte; 100];
         (Digest::of(&bytes), Arc::new(bytes))
+    }
+
+    #[test]
+    fn what_came_last_stays_beyond_the_budget_only_until_the_next_begins_to_come() {
+        let store = Store::new(50);
+        let [(a, bytes_a), (b, bytes_b)] = [1, 2].map(object);
+        store.insert(a, bytes_a.clone());
+        assert!(store.holds(&a));
+        let mut part = store.resume(&b);
+        assert_eq!((store.bytes(), Arc::strong_count(&bytes_a)), (0, 1), "the two are never here together");
+        part.append(&bytes_b, 100);
+        store.insert(b, Arc::new(part.finish().unwrap()));
+        assert!(store.holds(&b));
+    }
+
+    #[test]
+    fn memory_is_used_again_for_what_is_a_little_larger() {
+        let buffers = BufferPool::default();
+        buffers.put(Arc::new(vec![0; 1 << 20]));
+        assert_eq!(buffers.take(2 << 20).capacity(), 0);
+        let mut assembly = Assembly::new(Digest([0; 32]), buffers.clone());
+        assembly.append(&[7; 100], (1 << 20) + 1_000);
+        assert!(assembly.bytes.capacity() >= 1 << 20);
+        assert_eq!(buffers.kept().len(), 0, "none of it lies idle beside what comes");
     }
 
     #[test]

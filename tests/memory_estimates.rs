@@ -27,21 +27,28 @@ use gradwire::wire::{Message, Role};
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// A job: features and rows of its data, and the options that it is asked for with.
+/// A job: features and rows of its data, the options that it is asked for with, and what a node may keep of it beside its task.
 struct Shape {
     features: usize,
     rows: usize,
     options: &'static [&'static str],
+    cache_bytes: u64,
 }
 
 const fn shape(features: usize, rows: usize, options: &'static [&'static str]) -> Shape {
-    Shape { features, rows, options }
+    Shape { features, rows, options, cache_bytes: 1 << 20 }
+}
+
+/// Some five megabytes of data, and hardly any weights, so that a shard too many is seen. A node keeps no rows beside those of its task:
+/// what its cache may hold is no part of what is said of a job.
+const fn of_data(options: &'static [&'static str]) -> Shape {
+    Shape { features: 200, rows: 6_000, options, cache_bytes: 0 }
 }
 
 /// What every job is asked for with.
 const ALL: [&str; 2] = ["--rounds", "3"];
 
-const SHAPES: [Shape; 28] = [
+const SHAPES: [Shape; 37] = [
     // Merged gradients, by each optimiser; wide, deep, of many inputs.
     shape(8, 12, &["--hidden", "512,512", "--batch", "4"]),
     shape(8, 12, &["--hidden", "512,512", "--batch", "4", "--outer", "momentum"]),
@@ -74,8 +81,17 @@ const SHAPES: [Shape; 28] = [
     shape(8, 12, &["--hidden", "512,512", "--epochs", "1", "--merge", "median"]),
     shape(8, 12, &["--hidden", "512,512", "--epochs", "1", "--merge", "median", "--shards", "4"]),
     shape(8, 12, &["--hidden", "512,512", "--batch", "12", "--local-steps", "1", "--merge", "median"]),
-    // Data that are large beside the model are not among them: of those a node may have more than its estimate says
-    // (docs/operations.md, "Memory").
+    // Data that are large beside the model: epochs of few shards and of many, local steps, gradients, the median; and of these most
+    // for validation.
+    of_data(&["--hidden", "4", "--epochs", "1"]),
+    of_data(&["--hidden", "4", "--epochs", "1", "--shards", "1"]),
+    of_data(&["--hidden", "4", "--epochs", "1", "--shards", "3", "--batch", "0"]),
+    of_data(&["--hidden", "4", "--local-steps", "4", "--shards", "3", "--batch", "100"]),
+    of_data(&["--hidden", "4", "--shards", "2"]),
+    of_data(&["--hidden", "4", "--batch", "64", "--shards", "12"]),
+    of_data(&["--hidden", "4", "--epochs", "1", "--merge", "median"]),
+    of_data(&["--hidden", "4", "--epochs", "1", "--validate-split", "0.75"]),
+    of_data(&["--hidden", "4", "--validate-split", "0.75", "--shards", "2"]),
 ];
 
 /// A table of so many features, and three classes that can be told apart.
@@ -128,7 +144,7 @@ fn at_coordinator(shape: &Shape, data: &Written, nodes: &[NodeProgram]) -> (u64,
 
 /// The same of a node.
 fn at_node(shape: &Shape, data: &Written) -> (u64, u64) {
-    let node = Node::start(&NodeSettings { cache_bytes: 1 << 20, ..NodeSettings::new(loopback()) }).unwrap();
+    let node = Node::start(&NodeSettings { cache_bytes: shape.cache_bytes, ..NodeSettings::new(loopback()) }).unwrap();
     let coordinator = CoordinatorProgram::start("2", &[node.address().port()], &[]);
     coordinator.await_in_status("1 of 1 active");
     let (finished, taken) = measure(|| run(coordinator.port, shape, data));

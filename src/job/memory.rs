@@ -32,6 +32,8 @@ const SMALL_UPDATES_MAX: u64 = 64;
 const SMALL_UPDATE_BYTES: u64 = 256 << 10;
 /// A piece of data on its way, at most.
 const PIECE_BYTES: u64 = 256 << 10;
+/// Pieces that a connection has read and has not taken in, at most.
+const PIECES_READ: u64 = 2;
 /// Memory for a thread's and a link's own, whatever the job.
 const OWN_BYTES: u64 = 64 << 10;
 
@@ -88,7 +90,8 @@ impl CoordinatorMemory {
         let decoded = judged().fold(0u64, |sum, rows| sum.saturating_add(rows_bytes(training, *rows)));
         let best = if patience.is_some() { weights } else { 0 };
         CoordinatorMemory {
-            data_bytes: data.saturating_add(decoded),
+            // The last pieces of it are there twice as they are taken in.
+            data_bytes: data.saturating_add(decoded).saturating_add(pieces_bytes(data)),
             weights_bytes: weights + state + best,
             working_bytes: merging + travelling_bytes(specification, means) + read + validating + OWN_BYTES,
         }
@@ -190,7 +193,7 @@ impl NodeMemory {
         let shard = object_bytes(training, rows);
         // The update that is being made is part of what working takes. The one before it may still be fetched; or else the weights of
         // the next step are there, but they do not come before all updates of this one have been fetched.
-        let beside = weights_bytes(&training.network) + piece_bytes(shard);
+        let beside = weights_bytes(&training.network) + pieces_bytes(shard);
         NodeMemory::with_weights(training, 0, working_bytes(training, rows).saturating_add(shard + beside))
     }
 
@@ -202,7 +205,7 @@ impl NodeMemory {
         // A sum as large as it can get is tried when it gets so large.
         let sum = sum_working_bytes(training, shard_rows.iter().copied()) - 16 * parameters;
         // As above: the result before, or the next weights, which are smaller.
-        NodeMemory::with_weights(training, shards + piece_bytes(shards), sum.saturating_add(2 * result))
+        NodeMemory::with_weights(training, shards + pieces_bytes(shards), sum.saturating_add(2 * result))
     }
 
     /// The same with the weights that tasks start from.
@@ -238,9 +241,9 @@ fn largest(shards: &[RowsRef], count: u64) -> Vec<u32> {
     rows
 }
 
-/// The last piece of data on its way, which is held beside all of it.
-fn piece_bytes(data_bytes: u64) -> u64 {
-    data_bytes.min(PIECE_BYTES)
+/// The last pieces of data on their way, which are held beside all of it.
+fn pieces_bytes(data_bytes: u64) -> u64 {
+    data_bytes.min(PIECES_READ * PIECE_BYTES)
 }
 
 fn weights_bytes(network: &Network) -> u64 {
