@@ -1,6 +1,7 @@
 //! The client, as a script runs it, event by event, and as a person runs it, to its end.
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -85,9 +86,14 @@ impl Client {
     }
 
     /// Waits until it has ended.
-    pub fn finish(mut self) -> Finished {
-        let events = self.events.all(PATIENCE).iter().map(|line| json(line)).collect();
-        let log = self.log.all(PATIENCE).join("\n");
+    pub fn finish(self) -> Finished {
+        self.finish_within(PATIENCE)
+    }
+
+    /// Waits so long until it has ended.
+    pub fn finish_within(mut self, patience: Duration) -> Finished {
+        let events = self.events.all(patience).iter().map(|line| json(line)).collect();
+        let log = self.log.all(patience).join("\n");
         let exit = self.program.exit_code();
         Finished { exit, events, log }
     }
