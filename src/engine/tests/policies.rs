@@ -98,6 +98,37 @@ fn load_balancing_turns_to_the_slow_node_when_the_fast_one_keeps_it_waiting() {
 }
 
 #[test]
+fn a_task_of_a_node_that_is_known_to_be_slow_is_copied_at_once_where_a_fast_one_is_idle() {
+    let mut harness = fast_and_slow(2);
+    harness.cut(1);
+    let slow = only_sent(&harness.merged(JOB, 0));
+    assert_eq!(slow.link, LinkKey(2));
+    let fast = only_sent(&harness.link(1, 11, 1, &[1]));
+    harness.now = harness.now.after_us(10_000);
+    let copy = only_sent(&harness.finish(&fast));
+    assert_eq!((copy.link, copy.shard()), (LinkKey(11), slow.shard()));
+}
+
+#[test]
+fn a_task_counts_as_slow_by_what_its_own_node_takes() {
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    (1..=3).for_each(|number| drop(harness.join(number)));
+    let tasks = harness.start(JOB, &specification(3, 2));
+    harness.now = harness.now.after_us(10_000);
+    harness.finish(&tasks[0]);
+    harness.now = harness.now.after_us(90_000);
+    tasks[1..].iter().for_each(|task| drop(harness.finish(task)));
+    // The two that are left take ten times as long as the one that has gone, and nobody is impatient with them.
+    harness.cut(tasks[0].link.0);
+    let out = sent(&harness.merged(JOB, 0));
+    harness.now = harness.now.after_us(100_000);
+    let last = only_sent(&harness.finish(&out[0]));
+    harness.finish(&out[1]);
+    assert_eq!(sent(&harness.pass_ms(149)), []);
+    assert_eq!(only_sent(&harness.pass_ms(1)).shard(), last.shard());
+}
+
+#[test]
 fn load_balancing_tries_a_node_again_that_was_slow_once() {
     let mut harness = fast_and_slow(60);
     let tried_again = (0..60).find(|&step| {
