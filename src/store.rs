@@ -535,7 +535,7 @@ mod tests {
         buffers.put(held.clone());
         assert_eq!(buffers.take(SPARE_BYTES_MIN as u64).capacity(), 0, "it is held");
         buffers.put(held);
-        for bytes in [0, 1000, SPARE_BYTES_MIN as u64 / 2 - 1, SPARE_BYTES_MIN as u64 + 1, u64::MAX] {
+        for bytes in [0, 1000, SPARE_BYTES_MIN as u64 / 2 - 1, 2 * SPARE_BYTES_MIN as u64, u64::MAX] {
             assert_eq!(buffers.take(bytes).capacity(), 0, "{bytes} bytes");
         }
         assert_ne!(buffers.take(SPARE_BYTES_MIN as u64 / 2).capacity(), 0);

@@ -183,6 +183,13 @@ pub enum Fault {
         /// Rows that would validate.
         validation: usize,
     },
+    /// Every row would test.
+    NothingButTest {
+        /// Rows of the data.
+        rows: usize,
+        /// Rows that would test.
+        test: usize,
+    },
     /// No row is left to test with.
     NothingToTest {
         /// Rows of the data.
@@ -277,6 +284,7 @@ impl Fault {
             | Self::OtherColumns { .. }
             | Self::NothingToTrain { .. }
             | Self::NothingToTest { .. }
+            | Self::NothingButTest { .. }
             | Self::NothingToValidate { .. }
             | Self::TwoSplits
             | Self::GroupsNeedAShare
@@ -397,6 +405,10 @@ impl fmt::Display for Fault {
             Self::NothingToTrain { rows, validation } => write!(
                 f,
                 "{validation} of {rows} rows would validate, and none is left to train on; validate with fewer"
+            ),
+            Self::NothingButTest { rows, test } => write!(
+                f,
+                "{test} of {rows} rows would test, and none is left to train on; test with fewer"
             ),
             Self::NothingToTest { rows } => write!(
                 f,

@@ -139,6 +139,9 @@ impl Rows<'_> {
                 tested
             }
         };
+        if rest.is_empty() && !tested.is_empty() {
+            return Err(Fault::NothingButTest { rows: self.strata.len(), test: tested.len() });
+        }
         let asked = if let ValidationSplit::LastRows(last) = validation { last.get() as usize } else { rest.len() };
         let (training, validation) = match self.validates {
             Some(_) => (rest, own),
@@ -311,6 +314,8 @@ mod tests {
         let none =
             Rows { strata: &[0, 0, 0], classes: 1, validates: None, groups: None }.divide(&fifth, Some(&tenth), 1);
         assert_eq!(none, Err(Fault::NothingToTest { rows: 3 }));
+        let all = rows.divide(&fifth, Some(&"last:500".parse().unwrap()), 1);
+        assert_eq!(all, Err(Fault::NothingButTest { rows: 200, test: 200 }));
     }
 
     #[test]
