@@ -598,6 +598,17 @@ impl Fleet {
         links.into_iter().for_each(|link| self.no_longer_overtaken(link, is_over));
     }
 
+    /// Whether some node has yet to answer that it has stopped.
+    pub(super) fn has_overtaken(&self) -> bool {
+        self.overtaken > 0
+    }
+
+    /// Waits for no such answer any more.
+    pub(super) fn forgive_all(&mut self) {
+        let links: Vec<LinkKey> = self.links.keys().copied().collect();
+        links.into_iter().for_each(|link| self.no_longer_overtaken(link, |_| true));
+    }
+
     fn no_longer_overtaken(&mut self, link: LinkKey, is_over: impl Fn(&Overtaken) -> bool) {
         let has_some = |link: &Link| link.overtaken.iter().any(&is_over);
         if self.overtaken == 0 || !self.node_of(link).and_then(|node| self.link_of(node)).is_some_and(has_some) {

@@ -39,6 +39,17 @@ pub(in crate::engine) struct Terms {
 impl Run {
     /// Hands pending tasks to nodes. At least one node is there.
     pub(in crate::engine) fn place_pending(&mut self, cx: &mut Context<'_>) {
+        self.place_what_can_be(cx);
+        // Where nobody works, nobody waits for those who have not answered.
+        let is_nothing_out =
+            |run: &Run| run.step_tasks().is_some_and(|tasks| tasks.has_pending() && tasks.live().next().is_none());
+        if !self.is_over() && cx.fleet.has_overtaken() && is_nothing_out(self) {
+            cx.fleet.forgive_all();
+            self.place_what_can_be(cx);
+        }
+    }
+
+    fn place_what_can_be(&mut self, cx: &mut Context<'_>) {
         self.cut_pending(cx);
         let Stage::Training { tasks, .. } = &self.stage else { return };
         for shard in tasks.marked() {
