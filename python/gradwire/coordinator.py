@@ -1,0 +1,200 @@
+"""What is asked of a coordinator: jobs to be trained, watched, listed, cancelled, resumed (protocol.md, section 9). Owns coming back
+to a coordinator that is lost, and how a watched job ends; does not know data or models."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import Any, Callable, Mapping, NamedTuple
+
+from . import specification, wire
+from .errors import ConnectionFailed, GradwireError, Interrupted, ProtocolError, Refused
+from .link import ANSWER_WAIT, Address, Link
+from .objects import weights_bytes
+
+log = logging.getLogger("gradwire")
+
+RETRY_FOR = 300.0
+WAIT_MIN, WAIT_MAX = 0.1, 5.0
+JOBS_MAX = 20_000
+# What may pass, where the coordinator says `retry` with it.
+OF_THE_MOMENT = frozenset({"BUSY", "CLOSING", "RECOVERING"})
+CANCEL, RESUME = 1, 2
+
+
+class Ended(NamedTuple):
+    """A job that is done: what it says, and its weights as an object."""
+
+    done: wire.Done
+    weights: bytes
+    history: list[wire.Round]
+
+
+def may_pass(error: GradwireError) -> bool:
+    """Whether the same may succeed later."""
+    if isinstance(error, Refused):
+        return bool(error.retry) and error.code in OF_THE_MOMENT
+    if isinstance(error, ProtocolError):
+        return error.code == "TIMEOUT"
+    return isinstance(error, ConnectionFailed)
+
+
+class Watching:
+    """A job that is watched until it ends, over as many connections as it takes.
+
+    It is submitted where `objects` are those that its `fields` name, and attached to where they are None. `values` are its
+    specification's."""
+
+    def __init__(
+        self,
+        address: Address,
+        job: int,
+        values: Mapping[str, Any],
+        *,
+        objects: Mapping[bytes, Any] | None,
+        on_round: Callable[[wire.Round], object] | None = None,
+        on_notice: Callable[[wire.Notice], object] | None = None,
+        retry_for: float = RETRY_FOR,
+        cluster: str | None = None,
+    ):
+        self.address, self.job, self.values, self.objects = address, job, dict(values), objects
+        self.on_round, self.on_notice = on_round, on_notice
+        self.retry_for, self.cluster = retry_for, cluster
+        self.semantic = specification.semantic_digest(values)
+        self.history: list[wire.Round] = []
+        self._lost_at: float | None = None
+        self._wait = WAIT_MIN
+        self._was_accepted = False
+
+    @property
+    def job_id(self) -> str:
+        return f"{self.job:032x}"
+
+    def run(self) -> Ended:
+        """Watches to the end. Raises Refused where the job is refused or ends otherwise than done, ConnectionFailed where the
+        coordinator does not come back within `retry_for` seconds, ProtocolError, and Interrupted."""
+        try:
+            while True:
+                try:
+                    with Link(self.address, self.objects or {}, self.cluster) as link:
+                        try:
+                            return self._over(link)
+                        except Refused as error:
+                            if error.code == "BUSY" and self._others_go_on(link):
+                                self._lost_at = time.monotonic()
+                            raise
+                except GradwireError as error:
+                    self._wait_or_raise(error)
+        except KeyboardInterrupt:
+            text = f"stopped watching job {self.job_id}: it goes on, if all of its data had been sent"
+            raise Interrupted(text, self.job_id) from None
+
+    def _wait_or_raise(self, error: GradwireError) -> None:
+        if isinstance(error, Refused):
+            error.job = self.job_id
+        if not may_pass(error) or self.retry_for <= 0:
+            raise error
+        now = time.monotonic()
+        if self._lost_at is None:
+            self._lost_at, self._wait = now, WAIT_MIN
+            log.warning("%s; asking again for %g s", error, self.retry_for)
+        left = self._lost_at + self.retry_for - now
+        if left <= 0:
+            what = f"the coordinator did not come back within {self.retry_for:g} s: {error}"
+            if not isinstance(error, ConnectionFailed):
+                raise error
+            raise ConnectionFailed(f"{what}. If it still runs, gradwire.attach({self.job_id!r}) watches the job again") from error
+        # Those who have lost the same coordinator do not all come back at once.
+        time.sleep(min(left, self._wait * (1.0 - 0.5 * random.random())))
+        self._wait = min(2 * self._wait, WAIT_MAX)
+
+    def _others_go_on(self, link: Link) -> bool:
+        """Whether jobs are under way for which there was room, and which make some when they end."""
+        try:
+            return any(status.state in ("collecting", "queued", "running") for status in jobs_of(link))
+        except GradwireError:
+            return False
+
+    def _over(self, link: Link) -> Ended:
+        """Watches over one connection, to the job's end or the connection's."""
+        seen = self.history[-1].round if self.history else 0
+        if self.objects is None:
+            request = link.ask("ATTACH", wire.attach(self.job, seen))
+        else:
+            request = link.ask("SUBMIT", self._submit(seen, link.payload_bytes_max))
+        wait: float | None = ANSWER_WAIT
+        while True:
+            try:
+                fetched = link.fetches_answered
+                answer = request.next(wait)
+            except ConnectionFailed:
+                # It may still be fetching the data.
+                if link.fetches_answered == fetched:
+                    raise
+                continue
+            match answer:
+                case wire.Accepted():
+                    wait = None
+                    if self._was_accepted and self._lost_at is not None:
+                        log.warning("the coordinator is back")
+                    self._was_accepted, self._lost_at = True, None
+                case wire.Round():
+                    # A coordinator that does not know what has been shown tells it again.
+                    if not self.history or answer.round > self.history[-1].round:
+                        self.history.append(answer)
+                        if self.on_round is not None:
+                            self.on_round(answer)
+                case wire.Notice():
+                    log.info("%s", answer.text)
+                    if self.on_notice is not None:
+                        self.on_notice(answer)
+                case wire.Done():
+                    return self._done(link, answer)
+
+    def _submit(self, seen: int, payload_bytes_max: int) -> bytes:
+        """SUBMIT, without notes where it would be longer with them than the coordinator takes."""
+        payload = wire.submit(self.job, seen, specification.encode(self.values))
+        if len(payload) > payload_bytes_max:
+            payload = wire.submit(self.job, seen, specification.encode({**self.values, "notes": None}))
+        return payload
+
+    def _done(self, link: Link, done: wire.Done) -> Ended:
+        wanted = specification.fingerprint(self.semantic, done.weights)
+        if wanted != done.fingerprint:
+            text = f"the coordinator's fingerprint {done.fingerprint.hex()} is not that of this job and its weights, "
+            raise ProtocolError("UNEXPECTED", text + wanted.hex())
+        size = weights_bytes(specification.network(self.values))
+        if size != done.weights_bytes:
+            raise ProtocolError("UNEXPECTED", f"the weights have {done.weights_bytes} bytes, and this network's {size}")
+        return Ended(done, link.fetch(done.weights, size), self.history)
+
+
+def jobs_of(link: Link, job: int = 0) -> list[wire.JobStatus]:
+    """How all jobs stand, or one."""
+    return _listed(link.ask("JOBS", job.to_bytes(16, "little")))
+
+
+def order(link: Link, job: int, verb: int) -> wire.JobStatus:
+    """Has a job cancelled or resumed; how it stands then."""
+    return _listed(link.ask("ORDER", wire.order(job, verb)))[0]
+
+
+def describe(link: Link, job: int) -> dict[str, Any]:
+    """What was asked for with a job: its specification's values."""
+    told, fields = link.ask("DESCRIBE", job.to_bytes(16, "little")).next(ANSWER_WAIT)
+    if told != f"{job:032x}":
+        raise ProtocolError("UNEXPECTED", f"DESCRIBED speaks of job {told}")
+    return specification.decode(fields)
+
+
+def _listed(request: Any) -> list[wire.JobStatus]:
+    jobs: list[wire.JobStatus] = []
+    while True:
+        answer = request.next(ANSWER_WAIT)
+        if isinstance(answer, wire.JobStatus) and len(jobs) < JOBS_MAX:
+            jobs.append(answer)
+        elif answer == len(jobs):
+            return jobs
+        else:
+            raise ProtocolError("UNEXPECTED", "the coordinator's answer does not fit a question about jobs")

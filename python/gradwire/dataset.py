@@ -1,0 +1,198 @@
+"""A job's data: which rows validate, what is learned of the others, and what goes to which shard (docs/data.md, sections 7 and 9;
+docs/model-file.md, section 4). The same arrays give the same objects as in gradwire's own client. Does not know the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor
+from typing import Any, Union
+
+import numpy as np
+
+from . import columns as learned
+from . import randomness, table, targets
+from .columns import Categories, Names, Number
+from .errors import DataError
+from .objects import RowsObject
+from .schema import Scale, Schema, SchemaColumn
+
+INPUTS_MAX, ROWS_MAX, SHARDS_MAX = 1 << 20, 1 << 30, 16_384
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job's data as objects, and what is to be known of them."""
+
+    shards: list[RowsObject]
+    validation: RowsObject
+    schema: Schema
+    class_names: list[str] | None
+    targets: list[Scale] | None
+    baseline: dict[str, Any]
+
+    @property
+    def features(self) -> int:
+        return self.validation.features.shape[1]
+
+    @property
+    def training_rows(self) -> int:
+        return sum(shard.rows for shard in self.shards)
+
+
+def share_of(count: int, share: float) -> int:
+    """This share of so many, rounded to the nearest, halves up."""
+    product = count * share
+    return floor(product) + (product - floor(product) >= 0.5)
+
+
+def validating(strata: np.ndarray, split: Union[float, str], seed: int) -> np.ndarray:
+    """Whether each row validates: bool `[rows]`. `strata` are their classes.
+
+    `split` is a share of every class, `last:F` or `last:N`."""
+    rows = len(strata)
+    if isinstance(split, str) and split.startswith("last:"):
+        tail = split[5:]
+        try:
+            last = int(tail) if tail.isdigit() else share_of(rows, _share(float(tail)))
+        except ValueError:
+            raise DataError(f"validate_split cannot be {split!r}: last:0.2 or last:3500 are such tails") from None
+        return np.arange(rows) >= rows - last
+    try:
+        share = _share(float(split))
+    except (TypeError, ValueError):
+        raise DataError(
+            f"validate_split cannot be {split!r}: it is a share between 0 and 1 of every class, or the tail, as a share "
+            "(last:0.2) or a number of rows (last:3500)"
+        ) from None
+    counts = np.bincount(strata)
+    due = np.array([min(share_of(int(count), share), max(int(count) - 1, 0)) for count in counts])
+    order = randomness.Stream(randomness.SPLIT, seed).shuffled(rows)
+    # In that order a row validates while its class has rows due.
+    by_class = order[np.argsort(strata[order], kind="stable")]
+    starts = np.cumsum(counts) - counts
+    turns = np.arange(rows) - starts[strata[by_class]]
+    is_validating = np.zeros(rows, bool)
+    is_validating[by_class] = turns < due[strata[by_class]]
+    return is_validating
+
+
+def _share(share: float) -> float:
+    if not 0.0 < share < 1.0:
+        raise ValueError
+    return share
+
+
+def dealt(training: np.ndarray, strata: np.ndarray, shards: int, seed: int) -> list[np.ndarray]:
+    """The rows of each shard: every class evenly over all of them, drawn by the seed."""
+    order = training[randomness.Stream(randomness.SHARD, seed).shuffled(len(training))]
+    shard_of = np.empty(len(training), np.int64)
+    shard_of[np.argsort(strata[order], kind="stable")] = np.arange(len(training)) % shards
+    return [order[shard_of == shard] for shard in range(shards)]
+
+
+def prepare(
+    features: list[table.Column],
+    target: targets.Targets,
+    target_names: list[str],
+    *,
+    split: Union[float, str, np.ndarray],
+    shards: int | None,
+    usual_shards: int,
+    seed: int,
+    impute: str = "median",
+    rare: int | None = None,
+) -> Prepared:
+    """Splits, learns by the rows that train, deals out. `split` may say of each row whether it validates: bool `[rows]`.
+
+    Raises DataError."""
+    rows = len(features[0].values)
+    is_of_classes = isinstance(target, targets.Classes)
+    of_rows = len(target.labels if is_of_classes else target.values)
+    if rows != of_rows:
+        raise DataError(f"there are {rows} rows of features and {of_rows} of labels; give as many")
+    if rows > ROWS_MAX:
+        raise DataError(f"{rows} rows are more than {ROWS_MAX}; leave some out")
+    strata = target.labels.astype(np.int64) if is_of_classes else np.zeros(rows, np.int64)
+    is_validating = split if isinstance(split, np.ndarray) else validating(strata, split, seed)
+    training, validation = np.flatnonzero(~is_validating), np.flatnonzero(is_validating)
+    if len(validation) == 0:
+        raise DataError(f"no row of {rows} sample(s) is left to validate; give more rows, or a larger validate_split")
+    if len(training) == 0:
+        raise DataError(f"no row of {rows} sample(s) is left to train; take a smaller validate_split")
+    # Fewer rows than the usual number of shards have a shard each.
+    shards = min(usual_shards, len(training)) if shards is None else shards
+    if not 1 <= shards <= min(SHARDS_MAX, len(training)):
+        raise DataError(f"{shards} shards of {len(training)} training rows: between 1 and the rows, and {SHARDS_MAX} at most")
+
+    about = []
+    for column in features:
+        learn = Categories.learn if column.kind == "category" else None
+        of_training = _taken(column.values, training)
+        encoder = learn(of_training, impute, rare) if learn else Number.learn(of_training, impute)
+        about.append(SchemaColumn(column.name, column.kind, encoder, {}))
+    about += [SchemaColumn(name, "number", None, {"becomes": "label"}) for name in target_names]
+    schema = Schema(about)
+    width = schema.width
+    if width > INPUTS_MAX:
+        raise DataError(f"the columns become {width} inputs, and at most {INPUTS_MAX} are allowed; leave some out")
+
+    if is_of_classes:
+        scales = None
+        untrained = np.setdiff1d(target.labels[validation], target.labels[training])
+        if len(untrained):
+            name = target.names[int(untrained[0])]
+            raise DataError(f"no row of the class {name!r} trains, and some validate; the model could never be right about it")
+        of_rows_targets = target.labels
+    else:
+        pairs = [learned.target_scale(target.values[training, output]) for output in range(target.values.shape[1])]
+        scales = [Scale(name, *pair) for name, pair in zip(target_names, pairs)]
+        of_rows_targets = _scaled(target.values, scales)
+
+    dealt_rows = dealt(training, strata, shards, seed)
+    blocks = [RowsObject(len(of), width, None if is_of_classes else len(target_names)) for of in [*dealt_rows, validation]]
+    at = 0
+    for column, of_schema in zip(features, schema.learned):
+        end = at + of_schema.encoder.width
+        inputs = np.empty((rows, of_schema.encoder.width), np.float32)
+        of_schema.encoder.encode(column.values, inputs, column.name)
+        for block, of in zip(blocks, [*dealt_rows, validation]):
+            block.features[:, at:end] = inputs[of]
+        at = end
+    for block, of in zip(blocks, [*dealt_rows, validation]):
+        block.targets[:] = of_rows_targets[of]
+    names = target.names if is_of_classes else None
+    baseline = _baseline(of_rows_targets[training], blocks[-1].targets, names)
+    return Prepared(blocks[:-1], blocks[-1], schema, names, scales, baseline)
+
+
+def _taken(values: table.Values, rows: np.ndarray) -> table.Values:
+    return Names(values.codes[rows], values.texts) if isinstance(values, Names) else values[rows]
+
+
+def _scaled(values: np.ndarray, scales: list[Scale]) -> np.ndarray:
+    """Targets as outputs are compared with them: f32 `[rows, outputs]`."""
+    scaled = np.empty(values.shape, np.float32)
+    for output, scale in enumerate(scales):
+        with np.errstate(over="ignore"):
+            scaled[:, output] = (values[:, output] - scale.mean) / scale.deviation
+        wrong = ~np.isfinite(scaled[:, output])
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(f"{scale.name}: row {row} has {values[row, output]!r}, too far from those that train")
+    return scaled
+
+
+def _baseline(training: np.ndarray, validation: np.ndarray, names: list[str] | None) -> dict[str, Any]:
+    """What a guess without features comes to (docs/model-file.md, section 6)."""
+    if names is not None:
+        often = int(np.bincount(training, minlength=len(names)).argmax())
+        return {"class": often, "errors": int((validation != often).sum())}
+    told = validation.astype(np.float64)
+    means = np.array([learned.running_sum(told[:, output]) for output in range(told.shape[1])]) / len(told)
+    distances = (told - means) * (told - means)
+    of_rows = np.cumsum(distances, axis=1)[:, -1]
+    return {
+        "squared": learned.running_sum((told * told).ravel()),
+        "absolute": learned.running_sum(np.abs(told).ravel()),
+        "variation": learned.running_sum(of_rows),
+    }

@@ -1,0 +1,87 @@
+"""How a job trains where nothing else is said: the one place of the defaults, which are those of gradwire's own client
+(docs/data.md, section 9). Does not know data but for their number."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from .errors import DataError
+from .specification import number_of
+
+ARITHMETIC = 2
+HIDDEN = (192,)
+SHARDS = 4
+ROUNDS = 30
+SEED = 1
+VALIDATE_SPLIT = 0.2
+ETA = np.float32(0.01)
+BATCH_LEAST, BATCH_MOST, BATCHES_OF_AN_EPOCH = 32, 512, 32
+# Rows of a batch at this learning rate; others in proportion, from half of it to four times.
+ETA_ROWS, ETA_LEAST, ETA_MOST = np.float32(128), np.float32(0.5), np.float32(4)
+
+
+def usual_batch(rows: int) -> int:
+    """Rows of a step: some 32 steps in an epoch, a power of two."""
+    wanted = min(max(rows // BATCHES_OF_AN_EPOCH, BATCH_LEAST), BATCH_MOST)
+    return 1 << (wanted.bit_length() - 1)
+
+
+def usual_eta(batch: int) -> float:
+    """The learning rate of such steps, an f32."""
+    return float(ETA * np.clip(np.float32(batch) / ETA_ROWS, ETA_LEAST, ETA_MOST))
+
+
+def fields(
+    training_rows: int,
+    *,
+    is_of_classes: bool,
+    hidden: Sequence[int] | None = None,
+    activation: str = "relu",
+    optimiser: str = "adam",
+    momentum: float | None = None,
+    weight_decay: float = 0.0,
+    eta: float | None = None,
+    batch: int | None = None,
+    rounds: int | None = None,
+    seed: int = SEED,
+    clip: float | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The recipe's fields of a specification that merges gradients.
+
+    `fields` are put over them last, by the names of protocol.md's table; None leaves one out."""
+    if momentum is not None and optimiser != "momentum":
+        raise DataError(f"the optimiser {optimiser} has no momentum: optimiser='momentum' has")
+    batch = usual_batch(training_rows) if batch is None else batch
+    eta = usual_eta(batch) if eta is None else eta
+    momentum = 0.9 if momentum is None else momentum
+    outer = {
+        "adam": {"outer": "adam"},
+        "momentum": {"outer": "momentum", "outer_momentum": momentum},
+        # Without a momentum, the velocity is the gradient.
+        "sgd": {"outer": "momentum", "outer_momentum": 0.0},
+    }
+    number_of("optimiser", optimiser)
+    values: dict[str, Any] = {
+        "arithmetic": ARITHMETIC,
+        "hidden": list(HIDDEN if hidden is None else hidden),
+        "activation": activation,
+        "optimiser": optimiser,
+        "loss": "cross_entropy" if is_of_classes else "squared_error",
+        "eta": eta,
+        "batch": batch,
+        "seed": seed,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "local_steps": 1,
+        "rounds": ROUNDS if rounds is None else rounds,
+        "outer_eta": eta,
+        "outer_weight_decay": weight_decay,
+        "outer_schedule": "cosine",
+        "outer_clip": clip,
+        **outer[optimiser],
+        **(fields or {}),
+    }
+    return {name: number_of(name, value) for name, value in values.items()}

@@ -1,0 +1,172 @@
+"""How a raw row becomes a network's inputs: every column, its kind, and what was learned of it (docs/model-file.md, section 8). Owns
+the schema, its JSON, and which column of an array or a frame is which; does not know how a schema was learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Mapping, Sequence, Union
+
+import numpy as np
+
+from . import table
+from .columns import Categories, Names, Number
+from .errors import DataError
+
+FORMAT = "gradwire schema 1"
+
+
+@dataclass(frozen=True)
+class Date:
+    """A column of dates, of which this package knows the inputs and cannot compute them."""
+
+    about: Mapping[str, Any]
+
+    @property
+    def width(self) -> int:
+        return 8 + ("hour_mean" in self.about) + bool(self.about.get("missing_mark"))
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.about)
+
+
+@dataclass(frozen=True)
+class SchemaColumn:
+    """What became of a column. `encoder` is None where it is no input; `about` is the rest of its JSON."""
+
+    name: str
+    kind: str
+    encoder: Union[Number, Categories, Date, None]
+    about: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.about, **(self.encoder.to_json() if self.encoder else {}), "name": self.name, "kind": self.kind}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A target's name, mean and deviation."""
+
+    name: str
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns in the order of the data."""
+
+    columns: Sequence[SchemaColumn]
+    missing: str = "default"
+
+    @property
+    def learned(self) -> list[SchemaColumn]:
+        """The columns that become inputs."""
+        return [column for column in self.columns if column.encoder]
+
+    @property
+    def width(self) -> int:
+        """Inputs of a row."""
+        return sum(column.encoder.width for column in self.learned if column.encoder)
+
+    def names(self) -> list[str]:
+        """The names of the inputs."""
+        return [name for column in self.learned for name in column.encoder.names(column.name)]  # type: ignore
+
+    def scales(self) -> list[tuple[float, float]]:
+        """Mean and inverse deviation of each input."""
+        return [scale for column in self.learned for scale in column.encoder.scales()]  # type: ignore
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, "missing": self.missing, "columns": [column.to_json() for column in self.columns]}
+
+    @staticmethod
+    def from_json(value: Any) -> Schema:
+        """What `to_json` or gradwire's client has written. Raises ValueError, KeyError or TypeError of anything else."""
+        if value["format"] != FORMAT:
+            raise ValueError(f"the schema's format is {value['format']!r}")
+        return Schema([_column(column) for column in value["columns"]], str(value["missing"]))
+
+    @staticmethod
+    def of_numbers(names: Sequence[str], scales: Sequence[tuple[float, float]]) -> Schema:
+        """Of a model that has none: columns of plain numbers, none of which may be missing."""
+        return Schema([SchemaColumn(name, "number", Number(*scale, None), {}) for name, scale in zip(names, scales)])
+
+    def places(self, data: Any) -> list[int]:
+        """Where each column that becomes inputs stands in an array or a frame.
+
+        In a frame they are found by their names. An array has all columns, all but the label, or those that become inputs;
+        so has a frame where the model was trained from an array. Raises DataError."""
+        learned = [place for place, column in enumerate(self.columns) if column.encoder]
+        names = [column.name for column in self.columns]
+        width = len(data.columns) if table.is_frame(data) else _width(data)
+        if table.is_frame(data) and names != [f"column {place + 1}" for place in range(len(names))]:
+            there = {str(name): place for place, name in enumerate(data.columns)}
+            absent = [names[place] for place in learned if names[place] not in there]
+            if absent:
+                raise DataError(f"the frame lacks the columns {', '.join(map(repr, absent))}, which the model was trained on")
+            return [there[names[place]] for place in learned]
+        unlabelled = [place for place, column in enumerate(self.columns) if column.about.get("becomes") != "label"]
+        for known in (learned, unlabelled, list(range(len(self.columns)))):
+            if width == len(known):
+                return [known.index(place) for place in learned]
+        raise DataError(f"X has {width} features, but the model is expecting {len(learned)} features as input")
+
+    def inputs(self, data: Any) -> np.ndarray:
+        """Rows as a network takes them: f32 `[rows, inputs]`. Raises DataError."""
+        places = self.places(data)
+        is_frame = table.is_frame(data)
+        array = None if is_frame else np.asarray(data)
+        rows = len(data) if array is None else len(array)
+        inputs = np.empty((rows, self.width), np.float32)
+        at = 0
+        for place, column in zip(places, self.learned):
+            encoder = column.encoder
+            if isinstance(encoder, Date):
+                raise DataError(f"{column.name} holds dates, which this package does not read: use `client predict`")
+            end = at + encoder.width  # type: ignore
+            if isinstance(encoder, Categories):
+                if array is not None:
+                    raise DataError(f"{column.name} holds names, and an array holds numbers: hand over a frame")
+                names: Names = table.names_of(data.iloc[:, place], self.missing)
+                encoder.encode(names, inputs[:, at:end], column.name)
+            elif array is None:
+                told = table.of_series(data.iloc[:, place], column.name)
+                if told.kind == "category":
+                    raise DataError(f"{column.name} holds names, and the model learned numbers there")
+                encoder.encode(told.values, inputs[:, at:end], column.name)  # type: ignore
+            else:
+                values = table.numbers(array.reshape(rows, -1)[:, place], column.name)
+                encoder.encode(table.checked(values, column.name), inputs[:, at:end], column.name)  # type: ignore
+            at = end
+        return inputs
+
+
+def _width(data: Any) -> int:
+    shape = np.shape(data)
+    if len(shape) < 2:
+        raise DataError("Expected 2D array, got 1D array instead: rows of features are needed. Reshape your data")
+    return int(np.prod(shape[1:]))
+
+
+def _column(value: Mapping[str, Any]) -> SchemaColumn:
+    about = {key: rest for key, rest in value.items() if key not in ("name", "kind")}
+    match value["becomes"]:
+        case "number":
+            fill = value["fill"]
+            encoder: Union[Number, Categories, Date, None] = Number(
+                float(value["mean"]), float(value["inverse_deviation"]), None if fill is None else float(fill),
+                bool(value.get("missing_mark", False)),
+            )  # fmt: skip
+        case "categories":
+            levels, missing = tuple(map(str, value["levels"])), value["missing"]
+            is_place = isinstance(missing, int) and 0 <= missing < len(levels)
+            if not is_place and missing not in ("own", "unknown", "refused"):
+                raise ValueError(f"a missing category cannot become {missing!r}")
+            encoder = Categories(levels, bool(value["rare"]), missing)
+        case "date":
+            encoder = Date(about)
+        case "label" | "nothing":
+            encoder = None
+        case becomes:
+            raise ValueError(f"a column becomes {becomes!r}, which this version does not know")
+    return SchemaColumn(str(value["name"]), str(value["kind"]), encoder, about)

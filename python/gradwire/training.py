@@ -1,0 +1,231 @@
+"""From arrays or a frame to a trained model, and what else is asked of a coordinator. Owns the functions that callers begin with; does
+not know the wire."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from typing import Any, Callable, Mapping, Sequence, Union
+
+import numpy as np
+
+from . import coordinator, dataset, objects, recipe, specification, table, targets
+from .coordinator import RETRY_FOR, Watching
+from .errors import DataError, ProtocolError
+from .link import Address, Link, address_of
+from .model import Model
+from .notes import Words
+from .wire import JobStatus, Round
+from .words import described
+
+Progress = Union[bool, None, Callable[[Round], object]]
+Where = Union[str, tuple[str, int], None]
+
+
+def train(
+    X: Any,
+    y: Any,
+    address: Where = None,
+    *,
+    task: str | None = None,
+    validation: tuple[Any, Any] | None = None,
+    validate_split: float | str = recipe.VALIDATE_SPLIT,
+    hidden: Sequence[int] | None = None,
+    activation: str = "relu",
+    optimiser: str = "adam",
+    momentum: float | None = None,
+    weight_decay: float = 0.0,
+    eta: float | None = None,
+    batch: int | None = None,
+    rounds: int | None = None,
+    clip: float | None = None,
+    shards: int | None = None,
+    seed: int = recipe.SEED,
+    impute: str = "median",
+    rare: int | None = None,
+    start_from: Model | None = None,
+    fields: Mapping[str, Any] | None = None,
+    progress: Progress = None,
+    retry_for: float = RETRY_FOR,
+    cluster: str | None = None,
+    job: str | None = None,
+    name: str = "arrays",
+) -> Model:
+    """Trains a model on the nodes of a coordinator, and waits for it.
+
+    `X` is an array of numbers, `[rows, features]`, with NaN where a value is missing, or a frame, whose columns of the types
+    category, string and object are categories. `y` has a label for each row, `[rows]`: texts are classes; numbers are classes
+    or are fitted, as `task` (classify, regress) says or docs/data.md, section 6; `[rows, outputs]` is fitted.
+
+    `address` is `host:port` or a pair; else GRADWIRE_ADDRESS says it; else it is 127.0.0.1:5105. `validation` are rows and
+    labels that validate, in the place of the share that `validate_split` draws. `hidden` are the widths of the hidden layers.
+    `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
+    `Round`; True writes a line for each to the standard error. For `retry_for` seconds a coordinator that is lost, not there, or
+    has no room is asked again; a job that it knows goes on meanwhile. `job` names the job by 32 hexadecimal digits, so that a
+    program that died may ask for the same one again. `name` is what the model file calls the data.
+
+    The same arrays and options give the fingerprint that gradwire's own client gives. Raises DataError, Refused (with the
+    coordinator's `code`), ConnectionFailed, ProtocolError; Ctrl-C raises Interrupted, and the job goes on."""
+    where = address_of(address)
+    split: Any = validate_split
+    if validation is None:
+        features, labels = table.of(X), y
+    else:
+        features, labels, split = _joined(X, y, validation)
+    target = targets.of(labels, task)
+    target_names = _target_names(y, target, len(features), table.is_frame(X))
+    prepared = dataset.prepare(
+        features, target, target_names, split=split, shards=shards, usual_shards=recipe.SHARDS, seed=seed, impute=impute,
+        rare=rare,
+    )  # fmt: skip
+    words = Words.of(prepared, name)
+    values = recipe.fields(
+        prepared.training_rows, is_of_classes=prepared.class_names is not None, hidden=hidden, activation=activation,
+        optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, eta=eta, batch=batch, rounds=rounds, seed=seed,
+        clip=clip, fields=fields,
+    )  # fmt: skip
+    values |= {
+        "inputs": prepared.features,
+        "classes": len(prepared.class_names or prepared.targets or ()),
+        "notes": words.to_notes(),
+    }
+    held: dict[bytes, Any] = {}
+
+    def keep(data: Any) -> bytes:
+        digest = objects.digest_of(data)
+        held[digest] = data
+        return digest
+
+    values["shards"] = [(shard.rows, keep(shard.bytes)) for shard in prepared.shards]
+    values["validation"] = prepared.validation.rows, keep(prepared.validation.bytes)
+    if start_from is not None:
+        network = specification.network(values)
+        if list(start_from.network) != network:
+            raise DataError(f"the model to start from is {list(start_from.network)}, and this job's network is {network}")
+        if start_from.class_names is not None and list(start_from.class_names) != prepared.class_names:
+            raise DataError("the model to start from knows other classes than the data")
+        values["initial"] = keep(objects.encode_weights(network, list(start_from.layers)))
+    watching = Watching(
+        where, _number_of(job) if job else _new_job(), values, objects=held, on_round=_shown(progress), retry_for=retry_for,
+        cluster=cluster,
+    )  # fmt: skip
+    return _model(watching, words)
+
+
+def attach(
+    job: str, address: Where = None, *, progress: Progress = None, retry_for: float = RETRY_FOR, cluster: str | None = None
+) -> Model:
+    """Watches a job of a coordinator from its first round to its end, and gives its model.
+
+    `job` are the first digits of its id. Raises Refused, ConnectionFailed, ProtocolError and Interrupted as `train`; DataError
+    where the job has no notes that a client wrote."""
+    where = address_of(address)
+    with Link(where, {}, cluster) as link:
+        number = _named(link, job)
+        values = coordinator.describe(link, number)
+    words = Words.from_notes(values.get("notes") or b"", values["inputs"], values["classes"])
+    if words is None:
+        raise DataError(f"job {number:032x} has no notes of a client of this version: its data's names are known to its client alone")
+    return _model(
+        Watching(where, number, values, objects=None, on_round=_shown(progress), retry_for=retry_for, cluster=cluster), words
+    )
+
+
+def jobs(address: Where = None, *, cluster: str | None = None) -> list[JobStatus]:
+    """How the jobs of a coordinator stand: those that are open in the order of their turn, then ended ones, the latest first.
+
+    Raises ConnectionFailed, Refused, ProtocolError."""
+    with Link(address_of(address), {}, cluster) as link:
+        return coordinator.jobs_of(link)
+
+
+def cancel(job: str, address: Where = None, *, cluster: str | None = None) -> JobStatus:
+    """Ends a job, named by the first digits of its id; how it stands then. Raises as `jobs`, and DataError of unknown digits."""
+    with Link(address_of(address), {}, cluster) as link:
+        return coordinator.order(link, _named(link, job), coordinator.CANCEL)
+
+
+def resume(job: str, address: Where = None, *, cluster: str | None = None) -> JobStatus:
+    """Lets a job go on that is paused or was given up; how it stands then. Raises as `cancel`."""
+    with Link(address_of(address), {}, cluster) as link:
+        return coordinator.order(link, _named(link, job), coordinator.RESUME)
+
+
+def _model(watching: Watching, words: Words) -> Model:
+    done, weights, history = watching.run()
+    network = specification.network(watching.values)
+    # What a field that is left out means.
+    values = specification.decode(specification.encode(watching.values))
+    return Model(
+        network, specification.word_of("activation", values["activation"]), objects.decode_weights(network, weights),
+        done.fingerprint.hex(), watching.semantic.hex(), words.schema, words.class_names, words.targets,
+        described(values, words, done), tuple(history), watching.job_id,
+    )  # fmt: skip
+
+
+def _joined(X: Any, y: Any, validation: tuple[Any, Any]) -> tuple[list[table.Column], np.ndarray, np.ndarray]:
+    """All rows, those that train first; their labels; and which of them validate."""
+    pairs = [(table.of(features), np.asarray(labels)) for features, labels in ((X, y), validation)]
+    (training, labels), (validating, other_labels) = pairs
+    if [(column.name, column.kind) for column in training] != [(column.name, column.kind) for column in validating]:
+        raise DataError("the rows that validate have other columns than those that train; give both the same")
+    features = [table.joined(column, other) for column, other in zip(training, validating)]
+    try:
+        joined = np.concatenate([labels, other_labels])
+    except ValueError as error:
+        raise DataError(f"the labels of the rows that validate do not fit those of the others: {error}") from None
+    is_validating = np.arange(len(features[0].values)) >= len(training[0].values)
+    return features, joined, is_validating
+
+
+def _target_names(y: Any, target: targets.Targets, features: int, is_named: bool) -> list[str]:
+    """What the labels are called: by a frame or a series, else by the columns that would hold them behind the features."""
+    outputs = target.values.shape[1] if isinstance(target, targets.Numbers) else 1
+    if table.is_frame(y):
+        return [str(name) for name in y.columns]
+    named = getattr(y, "name", None)
+    if is_named:
+        return [str(named)] if named is not None else [f"target {place + 1}" if outputs > 1 else "target" for place in range(outputs)]
+    return [f"column {features + place + 1}" for place in range(outputs)]
+
+
+def _new_job() -> int:
+    return secrets.randbelow((1 << 128) - 1) + 1
+
+
+def _number_of(job: str) -> int:
+    try:
+        number = int(job, 16)
+    except ValueError:
+        number = 0
+    if len(job) != 32 or number == 0:
+        raise DataError(f"{job!r} is no id of a job: it has 32 hexadecimal digits, not all 0")
+    return number
+
+
+def _named(link: Link, digits: str) -> int:
+    """The job whose id begins so."""
+    if not digits or digits.strip("0123456789abcdef"):
+        raise DataError(f"{digits!r} is no beginning of a job's id: write its first hexadecimal digits")
+    if len(digits) == 32:
+        return _number_of(digits)
+    found = [status.job for status in coordinator.jobs_of(link) if status.job.startswith(digits)]
+    if len(found) != 1:
+        what = "no job begins" if not found else f"{len(found)} jobs begin"
+        raise DataError(f"{what} with {digits}: gradwire.jobs() lists them")
+    return int(found[0], 16)
+
+
+def _shown(progress: Progress) -> Callable[[Round], object] | None:
+    if not progress:
+        return None
+    return _line if progress is True else progress
+
+
+def _line(told: Round) -> None:
+    if told.accuracy is not None:
+        score = f"accuracy {100 * told.accuracy:6.2f} %"
+    else:
+        score = f"rmse {told.rmse:.4g} deviations" if told.rmse is not None else ""
+    place = f"{told.round}/{told.rounds}"
+    print(f"round {place:>9}  loss {told.loss:.5f}  {score}  {told.nodes} nodes  {told.seconds:.3f} s", file=sys.stderr)
