@@ -9,7 +9,8 @@ import struct
 import numpy as np
 
 SPLIT, SHARD = 3, 4  # purposes
-BLOCKS = 512  # of 16 words that are made at a time
+BLOCK_WORDS = 16
+BLOCKS_MOST = 4096  # that are made at a time
 STREAM_WORD = 1 << 32
 COLUMNS = [(0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15)]
 DIAGONALS = [(0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)]
@@ -28,16 +29,16 @@ class Stream:
         """The next words: uint32 `[count]`."""
         parts, have = [self.left], len(self.left)
         while have < count:
-            parts.append(self._blocks())
+            parts.append(self._blocks(min(-(-(count - have) // BLOCK_WORDS), BLOCKS_MOST)))
             have += len(parts[-1])
         words = np.concatenate(parts)
         self.left = words[count:]
         return words[:count]
 
-    def _blocks(self) -> np.ndarray:
-        numbers = np.arange(self.block, self.block + BLOCKS, dtype=np.uint64)
-        self.block += BLOCKS
-        first = np.empty((16, BLOCKS), np.uint32)
+    def _blocks(self, count: int) -> np.ndarray:
+        numbers = np.arange(self.block, self.block + count, dtype=np.uint64)
+        self.block += count
+        first = np.empty((BLOCK_WORDS, count), np.uint32)
         first[:4] = np.frombuffer(b"expand 32-byte k", "<u4")[:, None]
         first[4:12] = self.key[:, None]
         first[12], first[13], first[14:] = numbers & np.uint64(0xFFFFFFFF), numbers >> np.uint64(32), 0
