@@ -53,14 +53,31 @@ def target_scale(values: np.ndarray) -> tuple[float, float]:
     return (mean, deviation) if is_scale else IDENTITY
 
 
+def in_total_order(values: np.ndarray) -> np.ndarray:
+    """f64s as i64s of the same order, in which -0 comes before 0; the same again gives the bits back."""
+    bits = values.view(np.int64)
+    return bits ^ ((bits >> np.int64(63)) & np.int64(0x7FFF_FFFF_FFFF_FFFF))
+
+
 def median(present: np.ndarray) -> float:
     """Of an even number, the mean of the two in the middle; 0 of none."""
     count = len(present)
     if count == 0:
         return 0.0
-    ordered = np.partition(present, [max(count // 2 - 1, 0), count // 2])
-    upper = float(ordered[count // 2])
-    return (float(ordered[count // 2 - 1]) + upper) / 2.0 if count % 2 == 0 else upper
+    middle = count // 2
+    keys = np.partition(in_total_order(present), [max(middle - 1, 0), middle])
+    lower, upper = in_total_order(keys[[max(middle - 1, 0), middle]].view(np.float64)).view(np.float64).tolist()
+    return (lower + upper) / 2.0 if count % 2 == 0 else upper
+
+
+def most_frequent(present: np.ndarray) -> float:
+    """The least of equally frequent numbers; 0 of none."""
+    if len(present) == 0:
+        return 0.0
+    ordered = in_total_order(np.sort(in_total_order(present)).view(np.float64)).view(np.float64)
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    counts = np.diff(np.concatenate([starts, [len(ordered)]]))
+    return float(ordered[starts[counts.argmax()]])
 
 
 @dataclass(frozen=True)
@@ -134,11 +151,8 @@ def fill_of(present: np.ndarray, impute: str) -> float | None:
             return median(present)
         case "mean":
             return spread(present)[0]
-        case "most" if len(present):
-            values, counts = np.unique(present, return_counts=True)
-            return float(values[counts.argmax()])
         case "most":
-            return 0.0
+            return most_frequent(present)
     raise DataError(f"impute cannot be {impute!r}: it is one of median, mean, most, refuse")
 
 

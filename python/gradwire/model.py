@@ -18,6 +18,7 @@ from .errors import DataError, ModelFileError, ProtocolError
 from .notes import Words, target_of
 from .schema import Scale, Schema
 from .specification import fingerprint
+from .targets import label_of, number_of
 from .wire import Round
 
 FORMAT = "gradwire model 1"
@@ -53,17 +54,16 @@ class Model:
 
     @property
     def classes(self) -> np.ndarray:
-        """The classes in the order of `predict_proba`'s columns: int64 `[classes]` where every name is a whole number as Python
-        writes it, float64 where every one is a number, else texts. Raises DataError of a model that fits numbers."""
+        """The classes in the order of `predict_proba`'s columns: int64 `[classes]` where every name is a whole number written
+        plainly, float64 where every one is a number so written, else texts. Raises DataError of a model that fits numbers."""
         if self.class_names is None:
             raise DataError("the model fits numbers, and tells no classes")
         names = list(self.class_names)
-        try:
-            if all(str(int(name)) == name for name in names):
-                return np.array(names).astype(np.int64)
-            return np.array([float(name) for name in names])
-        except (ValueError, OverflowError):
+        numbers = [number_of(name) for name in names]
+        if any(number is None or label_of(number) != name for name, number in zip(names, numbers)):
             return np.array(names)
+        is_whole = all(number == int(number) and abs(number) < 2**63 for number in numbers)  # type: ignore
+        return np.array(numbers, np.int64 if is_whole else np.float64)
 
     def outputs(self, X: Any) -> np.ndarray:
         """The network's outputs, logits or scaled numbers: float64 `[rows, outputs]`.

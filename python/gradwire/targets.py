@@ -41,9 +41,7 @@ Targets = Union[Classes, Numbers]
 
 def label_of(number: float) -> str:
     """A number as a label: without an exponent, and without a point where it is whole."""
-    if number == int(number) and abs(number) < 1e15:
-        return str(int(number))
-    return format(Decimal(repr(float(number))), "f")
+    return format(Decimal(repr(float(number) + 0.0)), "f").removesuffix(".0")
 
 
 def number_of(text: str) -> float | None:

@@ -1,0 +1,262 @@
+"""From arrays and frames to inputs: random choices, scales, classes, categories, and what is refused."""
+
+import re
+import struct
+import unittest
+
+import numpy as np
+
+from gradwire import columns, dataset, randomness, table, targets
+from gradwire.columns import Categories, Names, Number
+from gradwire.errors import DataError
+from gradwire.schema import Schema
+
+from . import book
+
+try:
+    import pandas
+except ImportError:
+    pandas = None
+
+
+def doubles(words: str) -> list[float]:
+    return [struct.unpack(">d", bytes.fromhex(word))[0] for word in words.split()]
+
+
+def prepare(X, y, **options):
+    options = {"split": 0.2, "shards": None, "usual_shards": 4, "seed": 1, **options}
+    target = targets.of(y, options.pop("task", None))
+    names = [f"t{place}" for place in range(target.values.shape[1] if isinstance(target, targets.Numbers) else 1)]
+    return dataset.prepare(table.of(X), target, names, **options)
+
+
+class RandomChoices(unittest.TestCase):
+    def test_the_stream_and_the_shuffle_have_the_documents_vector(self):
+        words, shuffled = re.search(r"the first words are `([0-9a-f ]+)`; shuffling 0\.\.9 with it\ngives ([0-9 ]+)\.", book.ARITHMETIC).groups()
+        told = randomness.Stream(2, 7, (1, 2, 3)).words(4)
+        self.assertEqual([f"{word:08x}" for word in told], words.split())
+        self.assertEqual(randomness.Stream(2, 7, (1, 2, 3)).shuffled(10).tolist(), list(map(int, shuffled.split())))
+
+    def test_many_swaps_at_once_come_to_what_one_loop_comes_to(self):
+        for count in (0, 1, 2, 3, 17, 1000, 70_001):
+            words = iter(randomness.Stream(3, count).words(2 * count + 100).tolist())
+
+            def below(bound):
+                while True:
+                    product = next(words) * bound
+                    if product % 2**32 >= (2**32 - bound) % bound:
+                        return product >> 32
+
+            items = list(range(count))
+            for place in range(count - 1, 0, -1):
+                other = below(place + 1)
+                items[place], items[other] = items[other], items[place]
+            self.assertEqual(randomness.Stream(3, count).shuffled(count).tolist(), items, count)
+
+    def test_numbers_below_a_bound_that_refuses_half_of_all_words_are_drawn_again(self):
+        bound = 2**31 + 1
+        words = iter(randomness.Stream(1, 9).words(4000).tolist())
+        wanted = []
+        while len(wanted) < 1000:
+            product = next(words) * bound
+            if product % 2**32 >= (2**32 - bound) % bound:
+                wanted.append(product >> 32)
+        stream = randomness.Stream(1, 9)
+        told = [*stream.below(np.full(300, bound)), *stream.below(np.full(700, bound))]
+        self.assertEqual([int(number) for number in told], wanted)
+
+
+class Scales(unittest.TestCase):
+    def test_means_deviations_and_inputs_have_the_documents_bits(self):
+        lines = re.findall(r"mean ([0-9a-f]+) inverse_deviation ([0-9a-f]+) inputs ([0-9a-f ]+)", book.ARITHMETIC)
+        self.assertEqual(len(lines), 2)
+        values = [1700000000000, 1700000000100, 1700000000300], [0.1, 0.2, 1e16, -1e16, 0.4]
+        for (mean, inverse, inputs), column in zip(lines, values):
+            number = Number.learn(np.array(column, float), "median")
+            self.assertEqual([number.mean, number.inverse_deviation], doubles(mean + " " + inverse))
+            told = np.empty((len(column), 1), np.float32)
+            number.encode(np.array(column, float), told, "x")
+            self.assertEqual([f"{word:08x}" for word in told.view(np.uint32)[:, 0]], inputs.split())
+
+    def test_a_constant_is_centred_and_keeps_its_unit(self):
+        self.assertEqual(columns.feature_scale(np.full(3, 0.1)), (0.1, 1.0))
+        self.assertEqual(columns.target_scale(np.full(3, 0.1)), (0.1, 1.0))
+        # The squares of these are 0 in f64.
+        self.assertEqual(columns.feature_scale(np.array([1e-300, 3e-300])), columns.IDENTITY)
+
+    def test_what_stands_for_a_missing_number(self):
+        values = np.array([3.0, np.nan, 1.0, 1.0, 7.0, np.nan])
+        for impute, fill in [("median", 2.0), ("mean", 3.0), ("most", 1.0), ("refuse", None)]:
+            self.assertEqual(Number.learn(values, impute).fill, fill, impute)
+        self.assertEqual(Number.learn(np.full(4, np.nan), "median"), Number(0.0, 1.0, 0.0, True))
+        self.assertTrue(Number.learn(values, "median").is_marked)
+        rare = np.where(np.arange(200) < 2, np.nan, np.arange(200.0))
+        self.assertFalse(Number.learn(rare, "median").is_marked)
+        with self.assertRaises(DataError):
+            Number.learn(values, "guess")
+
+    def test_minus_zero_comes_before_zero(self):
+        for values, middle, most in [([0.0, -0.0, 1.0], "0.0", "-0.0"), ([-0.0, -0.0], "-0.0", "-0.0"), ([-5, 0.0, -0.0, 7], "0.0", "-5.0")]:
+            present = np.array(values, float)
+            self.assertEqual((str(columns.median(present)), str(columns.most_frequent(present))), (middle, most))
+        values = np.random.default_rng(1).normal(size=101)
+        self.assertEqual(columns.median(values), np.median(values))
+        self.assertEqual(columns.median(values[1:]), np.median(values[1:]))
+
+
+class Labels(unittest.TestCase):
+    def names(self, y, task="classify"):
+        return targets.of(np.array(y), task).names
+
+    def test_classes_are_ordered_by_value_if_all_are_numbers_else_by_their_bytes(self):
+        self.assertEqual(self.names(["10", "9", "1"]), ["1", "9", "10"])
+        self.assertEqual(self.names(["10", "9", "x"]), ["10", "9", "x"])
+        self.assertEqual(self.names(["\u00e4", "z", "\U0001f333", "\uffff"]), ["z", "\u00e4", "\uffff", "\U0001f333"])
+        self.assertEqual(self.names([10, 9, -0.0, 0.5]), ["0", "0.5", "9", "10"])
+
+    def test_texts_that_are_one_number_are_one_class_where_all_are_numbers(self):
+        classes = targets.of(np.array(["1.0", "1", "2", " 2 "]), None)
+        self.assertEqual((classes.names, classes.labels.tolist()), (["1", "2"], [0, 0, 1, 1]))
+        self.assertEqual(self.names(["1.0", "1", "x"]), ["1", "1.0", "x"])
+        self.assertEqual(self.names(["", "a"]), ["a", "missing"])
+
+    def test_a_number_is_written_without_an_exponent(self):
+        for number, text in [(1e20, "1" + "0" * 20), (1e-7, "0.0000001"), (2.5, "2.5"), (-0.0, "0"), (1e15, "1000000000000000")]:
+            self.assertEqual(targets.label_of(number), text)
+
+    def test_the_task_follows_from_the_labels_types_and_how_many_differ(self):
+        whole = lambda different, rows: np.arange(rows) % different  # noqa: E731
+        for y, is_of_classes in [
+            (whole(32, 512), True), (whole(33, 2000), False), (whole(32, 511), False), (whole(2, 2), True),
+            (whole(3, 9) + 0.5, False), (np.array(["a", "b"]), True), (np.zeros((4, 2)), False),
+        ]:  # fmt: skip
+            self.assertEqual(isinstance(targets.of(y, None), targets.Classes), is_of_classes, y[:3])
+
+    def test_labels_that_cannot_be_used_are_refused_with_a_cure(self):
+        cases = [
+            ([1.0, np.nan], None, "no finite numbers"), (["a", "b"], "regress", "classify"), ([1, 1], "classify", "1 class"),
+            ([[1, 2], [2, 1]], "classify", "regress"), (np.array(["a", 1.5], object), None, "leave out rows"),
+            (np.array([None, 1.5], object), None, "no finite"), (np.array([(1,), 2], object), None, "neither"), ([1j, 2], None, "Complex"), ([], None, "empty"), ([1, 2], "x", "task"),
+            (np.arange(70_000), "classify", "65535"),
+        ]  # fmt: skip
+        for y, task, words in cases:
+            with self.assertRaisesRegex(DataError, words):
+                targets.of(np.array(y), task)
+
+
+class Preparing(unittest.TestCase):
+    def test_a_share_of_every_class_validates_and_one_row_of_each_trains(self):
+        strata = np.repeat([0, 1, 2], [50, 7, 1])
+        chosen = dataset.validating(strata, 0.2, 1)
+        self.assertEqual(np.bincount(strata[chosen], minlength=3).tolist(), [10, 1, 0])
+        self.assertNotEqual(chosen.tolist(), dataset.validating(strata, 0.2, 2).tolist())
+        self.assertEqual(dataset.validating(strata, "last:3", 1).nonzero()[0].tolist(), [55, 56, 57])
+        self.assertEqual(dataset.validating(strata, "last:0.5", 1).sum(), 29)
+        for wrong in (0, 1.0, "0.2x", "last:", "last:1.0", None):
+            with self.assertRaises(DataError):
+                dataset.validating(strata, wrong, 1)
+
+    def test_shards_have_every_training_row_once_and_every_class_evenly(self):
+        strata, training = np.arange(103) % 3, np.arange(3, 103)
+        shards = dataset.dealt(training, strata, 4, 1)
+        self.assertEqual(sorted(np.concatenate(shards).tolist()), training.tolist())
+        for shard in shards:
+            self.assertLessEqual(np.ptp(np.bincount(strata[shard])), 1)
+
+    def test_data_that_cannot_be_used_are_refused_with_a_cure(self):
+        X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+        far = np.where(np.arange(20) == 19, 1e120, np.arange(20.0) * 1e-20)[:, None]
+        cases = [
+            ((X[:5], y), {}, "rows of features"), ((X, y), {"shards": 0}, "shards"), ((X, y), {"shards": 17}, "shards"),
+            ((X[:3], ["a", "b", "a"]), {}, "validate"), ((X, y), {"split": "last:20"}, "train"),
+            ((np.full((20, 1), np.inf), y), {}, "infinity"), ((np.full((20, 1), 1e141), y), {}, "1e\\+140"),
+            ((np.array([["a"]] * 20), y), {}, "no numbers"), ((X * 1j, y), {}, "Complex"), ((np.float64(3), y), {}, "rows"),
+            ((np.zeros((20, 0)), y), {}, "0 feature"), ((far, y), {"split": "last:1"}, "too far"),
+            ((np.where(X == 7, np.nan, X), y), {"impute": "refuse"}, "missing"),
+            ((X, np.repeat(["a", "b"], [16, 4])), {"split": "last:4"}, "no row of the class 'b' trains"),
+        ]  # fmt: skip
+        for (features, labels), options, words in cases:
+            with self.assertRaisesRegex(DataError, words, msg=words):
+                prepare(features, labels, **options)
+
+    def test_fewer_rows_than_shards_have_a_shard_each(self):
+        self.assertEqual(len(prepare(np.arange(4.0)[:, None], [0.5, 1, 2, 3]).shards), 3)
+
+    def test_a_million_rows_go_in_without_a_loop_over_them(self):
+        # A loop in Python over rows takes as many calls as there are rows.
+        import sys
+
+        calls = 0
+
+        def count(*_):
+            nonlocal calls
+            calls += 1
+
+        X = np.random.default_rng(1).normal(size=(1_000_000, 16))
+        sys.setprofile(count)
+        try:
+            prepare(X, X[:, 0] > 0)
+        finally:
+            sys.setprofile(None)
+        self.assertLess(calls, 100_000)
+
+
+class CategoriesLearned(unittest.TestCase):
+    names = Names(np.array([0, 1, 0, 2, -1, 1, 3]), ["b", "a", "rare", "once"])
+
+    def test_rare_ones_share_an_input_and_missing_ones_have_their_own(self):
+        learned = Categories.learn(self.names, "median", None)
+        self.assertEqual(learned, Categories(("a", "b"), True, "own"))
+        inputs = np.empty((7, 4), np.float32)
+        learned.encode(self.names, inputs, "x")
+        self.assertEqual(inputs.argmax(axis=1).tolist(), [1, 0, 1, 2, 3, 0, 2])
+        self.assertEqual(inputs.sum(axis=1).tolist(), [1] * 7)
+
+    def test_what_missing_ones_become_is_asked_for(self):
+        self.assertEqual(Categories.learn(self.names, "most", 1), Categories(("a", "b", "once", "rare"), False, 0))
+        refusing = Categories.learn(self.names, "refuse", 1)
+        with self.assertRaisesRegex(DataError, "row 4"):
+            refusing.encode(self.names, np.empty((7, 4), np.float32), "x")
+
+    def test_an_unknown_one_is_nothing_where_none_was_rare(self):
+        learned = Categories(("a", "b"), False, "unknown")
+        inputs = np.empty((3, 2), np.float32)
+        learned.encode(Names(np.array([0, 1, -1]), ["b", "new"]), inputs, "x")
+        self.assertEqual(inputs.tolist(), [[0, 1], [0, 0], [0, 0]])
+
+
+@unittest.skipUnless(pandas, "there is no pandas")
+class Frames(unittest.TestCase):
+    def frame(self):
+        return pandas.DataFrame({
+            "n": [1, 2, 3], "i": pandas.array([1, None, 3], "Int64"), "flag": [True, False, True],
+            "c": pandas.Categorical(["x", None, "y"]), "o": np.array([" a ", "NA", 7], object),
+        })  # fmt: skip
+
+    def test_columns_are_what_their_types_say(self):
+        columns = {column.name: column for column in table.of(self.frame())}
+        kinds = {name: column.kind for name, column in columns.items()}
+        self.assertEqual(kinds, {"n": "number", "i": "number", "flag": "boolean", "c": "category", "o": "category"})
+        self.assertTrue(np.isnan(columns["i"].values[1]))
+        texts = [None if code < 0 else columns["o"].values.texts[code] for code in columns["o"].values.codes]
+        self.assertEqual(texts, ["a", None, "7"])
+        self.assertEqual(columns["c"].values.codes.tolist(), [0, -1, 1])
+
+    def test_dates_and_names_that_stand_twice_are_refused(self):
+        dates = pandas.DataFrame({"when": pandas.to_datetime(["2024-02-29"])})
+        for frame, words in [(dates, "seconds"), (pandas.DataFrame([[1, 2]], columns=["a", "a"]), "two columns"), (dates[[]], "no columns")]:
+            with self.assertRaisesRegex(DataError, words):
+                table.of(frame)
+
+    def test_rows_are_found_by_names_and_arrays_by_places(self):
+        frame = pandas.DataFrame({"a": np.arange(20.0), "b": ["x", "y"] * 10, "c": np.arange(20.0) ** 2})
+        schema = prepare(frame, np.arange(20) % 2).schema
+        inputs = schema.inputs(frame)
+        self.assertEqual(schema.inputs(frame[["c", "b", "a"]]).tolist(), inputs.tolist())
+        with self.assertRaisesRegex(DataError, "'c'"):
+            schema.inputs(frame[["a", "b"]])
+        with self.assertRaisesRegex(DataError, "frame"):
+            schema.inputs(np.zeros((2, 3)))
+        with self.assertRaisesRegex(DataError, "names"):
+            schema.inputs(frame.assign(a="x"))
+        self.assertEqual(Schema.from_json(schema.to_json()).inputs(frame).tolist(), inputs.tolist())

@@ -1,0 +1,394 @@
+"""A client among coordinators that break rules, are full, or say that it went wrong: it raises, in time, and comes back where that is
+of use."""
+
+import struct
+import threading
+import unittest
+from unittest import mock
+
+import numpy as np
+
+import gradwire
+from gradwire import coordinator, link, objects, specification, wire
+from gradwire.errors import ConnectionFailed, DataError, Interrupted, ProtocolError, Refused
+
+from . import book
+from .peer import Peer
+
+NETWORK = [1, 2]
+LAYERS = [(np.array([[0.25, -0.25]], np.float32), np.zeros(2, np.float32))]
+WEIGHTS = objects.encode_weights(NETWORK, LAYERS)
+VALUES = specification.decode(book.bytes_of(dict(book.blocks("specification"))["smallest"]))
+JOB = 7
+
+
+def done(fingerprint=None, weights=None, size=None) -> bytes:
+    """DONE of the smallest job; what is given is a lie."""
+    weights = weights or objects.digest_of(WEIGHTS)
+    semantic = specification.semantic_digest(VALUES)
+    head = (fingerprint or specification.fingerprint(semantic, weights)) + weights
+    return head + struct.pack("<QQdQQ", size or len(WEIGHTS), 1, 0.5, 1, 0) + bytes(80) + struct.pack("<IB3xII", 0, 1, 0, 0)
+
+
+def round_of(number: int) -> bytes:
+    return struct.pack("<IIdQIIIIQIHd", number, 3, 0.5, 1, 1, 1, 0, 0, 1900, 1, 2, 0.0)
+
+
+ACCEPTED = struct.pack("<BBHII", 3, 0, 0, 0, 0)
+
+
+def give_weights(connection) -> None:
+    """Answers the FETCH of the weights in pieces of 24 bytes, whatever is asked for."""
+    for _ in range(100):
+        frame = connection.hear()
+        if wire.NAMES[frame.type] != "FETCH":
+            return
+        digest, offset, most, _ = struct.unpack("<32sQII", frame.payload)
+        piece = WEIGHTS[offset : offset + min(most, 24)]
+        connection.say("DATA", frame.request, digest + struct.pack("<QQ", len(WEIGHTS), offset) + piece)
+
+
+def honest(connection) -> None:
+    """A job that is done."""
+    connection.greet()
+    submit = connection.hear()
+    assert wire.NAMES[submit.type] == "SUBMIT", submit
+    connection.say("ACCEPTED", submit.request, ACCEPTED)
+    connection.say("ROUND", submit.request, round_of(1))
+    connection.say("DONE", submit.request, done())
+    give_weights(connection)
+
+
+def watching(peer: Peer, retry_for: float = 0.0, held=None, **options) -> coordinator.Watching:
+    held = {} if held is None else held
+    return coordinator.Watching(link.Address(*peer.address), JOB, VALUES, objects=held, retry_for=retry_for, **options)
+
+
+def after_submit(*said):
+    """A script that greets, and answers SUBMIT with this."""
+
+    def script(connection):
+        connection.greet()
+        request = connection.hear().request
+        for name, payload in said:
+            connection.say(name, request, payload)
+        connection.hear_to_the_end()
+
+    return script
+
+
+class Answers(unittest.TestCase):
+    def test_a_job_that_is_done_gives_its_weights_from_pieces_shorter_than_asked_for(self):
+        rounds = []
+        with Peer(honest) as peer:
+            ended = watching(peer, on_round=rounds.append).run()
+        self.assertEqual(ended.weights, WEIGHTS)
+        self.assertEqual([told.round for told in rounds], [1])
+
+    def test_a_job_that_fails_raises_its_code_and_its_sentence(self):
+        said = wire.error("NO_NODES", wire.MESSAGES["SUBMIT"], "no node was left")
+        with Peer(after_submit(("ACCEPTED", ACCEPTED), ("ERROR", said))) as peer:
+            with self.assertRaises(Refused) as refused:
+                watching(peer, retry_for=60.0).run()
+        error = refused.exception
+        self.assertEqual((error.code, str(error), error.job), ("NO_NODES", "NO_NODES: no node was left", f"{JOB:032x}"))
+        self.assertIsInstance(error, gradwire.GradwireError)
+        self.assertEqual(peer.connections, 1)
+
+    def test_data_is_served_while_the_job_is_collected(self):
+        rows = book.bytes_of(dict(book.blocks("object"))["rows"])
+        digest = objects.digest_of(rows)
+        pieces = []
+
+        def script(connection):
+            connection.greet(payload_bytes_max=1024)
+            submit = connection.hear()
+            for request, offset, most in [(2, 0, 40), (4, 40, 1000)]:
+                connection.say("FETCH", request, wire.fetch(digest, offset, most))
+                pieces.append(connection.hear().payload[48:])
+            connection.say("FETCH", 6, wire.fetch(digest, len(rows), 1))
+            connection.say("FETCH", 8, wire.fetch(bytes(32), 0, 1))
+            connection.say("HAVE", 10, struct.pack("<I", 2) + digest + bytes(32))
+            connection.say("PING", 12)
+            heard = [connection.hear() for _ in range(4)]
+            codes = [wire.decode("ERROR", frame.payload).code for frame in heard[:2]]
+            assert codes == ["OBJECT_RANGE", "UNKNOWN_OBJECT"], codes
+            assert wire.decode("HELD", heard[2].payload) == [len(rows), 0]
+            assert wire.NAMES[heard[3].type] == "PONG"
+            connection.say("DONE", submit.request, done())
+            give_weights(connection)
+
+        with Peer(script) as peer:
+            watching(peer, held={digest: rows}).run()
+        self.assertEqual(b"".join(pieces), rows)
+
+    def test_what_a_coordinator_lies_about_is_found_out(self):
+        wrong = bytes(range(32))
+        lies = [done(fingerprint=wrong), done(size=len(WEIGHTS) + 8)]
+        for lie in lies:
+            with Peer(after_submit(("DONE", lie))) as peer:
+                with self.assertRaises(ProtocolError):
+                    watching(peer, retry_for=60.0).run()
+
+        def wrong_bytes(connection):
+            connection.greet()
+            connection.say("DONE", connection.hear().request, done())
+            fetch = connection.hear()
+            head = fetch.payload[:32] + struct.pack("<QQ", len(WEIGHTS), 0)
+            connection.say("DATA", fetch.request, head + WEIGHTS[:-1] + b"?")
+            connection.hear_to_the_end()
+
+        with Peer(wrong_bytes) as peer:
+            with self.assertRaises(ProtocolError) as refused:
+                watching(peer).run()
+        self.assertEqual(refused.exception.code, "OBJECT_HASH")
+
+
+class Garbage(unittest.TestCase):
+    """Nothing here may hang: each ends in seconds, or the suite's time runs out."""
+
+    def ends(self, script, wanted, code=None):
+        heard = []
+
+        def listening(connection):
+            script(connection)
+            heard.extend(connection.hear_to_the_end())
+
+        with Peer(listening) as peer, mock.patch.object(link, "GREETING_WAIT", 0.3):
+            with self.assertRaises(wanted) as refused:
+                watching(peer).run()
+        if code is not None:
+            self.assertEqual(refused.exception.code, code)
+        return heard
+
+    def test_what_is_no_greeting_is_refused_with_its_code(self):
+        cases = [
+            (lambda peer: peer.stream.sendall(b"HTTP/1.1 200 OK\r\n\r\n"), ProtocolError, "MAGIC"),
+            (lambda peer: peer.stream.sendall(bytes(range(245, 245 + 11)) * 9), ProtocolError, "MAGIC"),
+            (lambda peer: peer.stream.sendall(wire.MAGIC + bytes(20)), ProtocolError, "HEADER_CHECKSUM"),
+            (lambda peer: peer.greet(role=3), ProtocolError, "UNEXPECTED"),
+            (lambda peer: peer.greet(role=9), ProtocolError, "MALFORMED"),
+            (lambda peer: peer.say("PONG", 0, bytes(16)), ProtocolError, "UNEXPECTED"),
+            (lambda peer: peer.refuse("CLUSTER"), Refused, "CLUSTER"),
+            (lambda peer: peer.stream.close(), ConnectionFailed, None),
+            (lambda peer: None, ConnectionFailed, None),
+            (lambda peer: peer.stream.sendall(wire.header("WELCOME", 0, 56, 0)), ConnectionFailed, None),
+        ]  # fmt: skip
+        for number, (script, wanted, code) in enumerate(cases):
+            with self.subTest(number):
+                self.ends(script, wanted, code)
+
+    def test_what_breaks_the_rules_later_is_answered_with_an_error_and_raised(self):
+        def greeted(*raw):
+            def script(connection):
+                connection.greet()
+                connection.hear()
+                connection.stream.sendall(b"".join(raw))
+
+            return script
+
+        frame = wire.frame
+        cases = [
+            (greeted(b"garbage of many bytes, as a tunnel inserts them"), "MAGIC"),
+            (greeted(frame("DONE", 1, b"short")), "MALFORMED"),
+            (greeted(frame("ROUND", 1, round_of(1))), "FLAGS"),
+            (greeted(frame("ROUND", 3, round_of(1), wire.MORE)), "REQUEST_ID"),
+            (greeted(frame("PONG", 1, bytes(16))), "UNEXPECTED"),
+            (greeted(frame("TRAIN", 2, bytes(100))), "UNEXPECTED"),
+            (greeted(frame("PING", 3)), "REQUEST_ID"),
+            (greeted(frame("PING", 4), frame("PING", 2)), "REQUEST_ID"),
+            (greeted(frame("FETCH", 2, wire.fetch(bytes(32), 0, 0))), "MALFORMED"),
+            (greeted(frame("WELCOME", 0, bytes(56))), "UNEXPECTED"),
+        ]  # fmt: skip
+        for script, code in cases:
+            with self.subTest(code):
+                self.assertIn("ERROR", self.ends(script, ProtocolError, code))
+
+    def test_optional_messages_are_skipped(self):
+        def script(connection):
+            head = struct.pack("<4sBBHIII", wire.MAGIC, 1, 0x9F, 0xFFFF, 77, 0, 0)
+            connection.greet()
+            connection.stream.sendall(head + struct.pack("<I", wire.zlib.crc32(head)))
+            submit = connection.hear()
+            connection.say("DONE", submit.request, done())
+            give_weights(connection)
+
+        with Peer(script) as peer:
+            self.assertEqual(watching(peer).run().weights, WEIGHTS)
+
+    def test_a_peer_that_falls_silent_is_asked_once_and_then_lost(self):
+        def silent(connection):
+            connection.greet()
+            connection.hear()
+
+        with mock.patch.multiple(link, SILENCE=0.1, LOST=0.3):
+            heard = self.ends(silent, ConnectionFailed)
+        self.assertEqual(heard.count("PING"), 1)
+
+    def test_a_peer_that_lives_and_never_answers_is_lost_too(self):
+        def talkative(connection):
+            connection.greet()
+            connection.hear()
+            while True:
+                frame = connection.hear()
+                if wire.NAMES[frame.type] == "PING":
+                    connection.say("PONG", frame.request, bytes(16))
+
+        with mock.patch.multiple(link, SILENCE=0.05), mock.patch.object(coordinator, "ANSWER_WAIT", 0.4):
+            self.ends(talkative, ConnectionFailed)
+
+
+class ComingBack(unittest.TestCase):
+    def setUp(self):
+        patch = mock.patch.multiple(coordinator, WAIT_MIN=0.001, WAIT_MAX=0.01)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_busy_closing_and_recovering_are_asked_again(self):
+        def busy(connection):
+            connection.greet()
+            connection.refuse("BUSY", connection.hear().request, "SUBMIT", retry=True)
+            connection.hear_to_the_end()
+
+        def said(code):
+            def script(connection):
+                connection.hear()
+                connection.refuse(code, retry=True)
+                connection.hear_to_the_end()
+
+            return script
+
+        with self.assertLogs("gradwire", "WARNING"), Peer(said("RECOVERING"), said("CLOSING"), said("BUSY"), busy, honest) as peer:
+            self.assertEqual(watching(peer, retry_for=30.0).run().weights, WEIGHTS)
+            self.assertEqual(peer.connections, 5)
+
+    def test_a_job_that_is_refused_is_not_asked_again(self):
+        for code in ("SPECIFICATION", "CONFLICT", "MEMORY"):
+            said = wire.error(code, wire.MESSAGES["SUBMIT"], "no")
+            with Peer(after_submit(("ERROR", said))) as peer:
+                with self.assertRaises(Refused) as refused:
+                    watching(peer, retry_for=30.0).run()
+                self.assertEqual((refused.exception.code, peer.connections), (code, 1))
+
+    def test_after_a_cut_the_same_job_is_submitted_with_the_rounds_seen_and_none_is_told_twice(self):
+        submits, rounds = [], []
+
+        def cut(connection):
+            connection.greet()
+            submit = connection.hear()
+            submits.append(submit.payload)
+            for number in (1, 2):
+                connection.say("ROUND", submit.request, round_of(number))
+
+        def rest(connection):
+            connection.greet()
+            submit = connection.hear()
+            submits.append(submit.payload)
+            for number in (2, 3):
+                connection.say("ROUND", submit.request, round_of(number))
+            connection.say("DONE", submit.request, done())
+            give_weights(connection)
+
+        with self.assertLogs("gradwire", "WARNING"), Peer(cut, rest) as peer:
+            ended = watching(peer, retry_for=30.0, on_round=rounds.append).run()
+        self.assertEqual([told.round for told in rounds], [1, 2, 3])
+        self.assertEqual([told.round for told in ended.history], [1, 2, 3])
+        first, second = submits
+        self.assertEqual((first[:16], first[20:]), (second[:16], second[20:]))
+        self.assertEqual([struct.unpack_from("<I", payload, 16)[0] for payload in submits], [0, 2])
+
+    def test_a_coordinator_that_does_not_come_back_is_given_up_with_the_words_for_later(self):
+        with Peer(lambda connection: connection.stream.close()) as peer:
+            pass
+        with self.assertLogs("gradwire", "WARNING"), self.assertRaises(ConnectionFailed) as lost:
+            watching(peer, retry_for=0.05).run()
+        self.assertIn(f"gradwire.attach('{JOB:032x}')", str(lost.exception))
+
+    def test_notes_are_left_away_where_submit_would_be_too_long_with_them(self):
+        sizes = []
+
+        def script(connection):
+            connection.greet(payload_bytes_max=2000)
+            submit = connection.hear()
+            sizes.append(len(submit.payload))
+            connection.say("DONE", submit.request, done())
+            give_weights(connection)
+
+        with Peer(script) as peer:
+            watch = watching(peer)
+            watch.values["notes"] = bytes(1) * 4000
+            watch.run()
+        self.assertLess(sizes[0], 2000)
+
+
+class AtTheKeyboard(unittest.TestCase):
+    def test_who_interrupts_gets_the_jobs_id_and_the_coordinator_no_cancel(self):
+        heard = []
+
+        def script(connection):
+            connection.greet()
+            submit = connection.hear()
+            connection.say("ROUND", submit.request, round_of(1))
+            heard.extend(connection.hear_to_the_end())
+
+        def interrupt(_):
+            raise KeyboardInterrupt
+
+        with Peer(script) as peer:
+            with self.assertRaises(Interrupted) as interrupted:
+                watching(peer, retry_for=30.0, on_round=interrupt).run()
+        self.assertEqual(interrupted.exception.job, f"{JOB:032x}")
+        self.assertEqual(heard, ["GOODBYE"])
+        self.assertFalse([thread for thread in threading.enumerate() if thread.name.startswith("gradwire")])
+
+
+class Addresses(unittest.TestCase):
+    def test_argument_environment_and_default_come_in_this_order(self):
+        with mock.patch.dict("os.environ", {"GRADWIRE_ADDRESS": "lab:5200"}):
+            self.assertEqual(link.address_of("box:1"), ("box", 1))
+            self.assertEqual(link.address_of(), ("lab", 5200))
+        with mock.patch.dict("os.environ", {"GRADWIRE_ADDRESS": ""}):
+            self.assertEqual(link.address_of(), ("127.0.0.1", 5105))
+        for text, address in [("box", ("box", 5105)), ("[::1]:7", ("::1", 7)), ("::1", ("::1", 5105)), ("[::1]", ("::1", 5105))]:
+            self.assertEqual(link.address_of(text), address)
+        for wrong in ("box:", "box:0", "box:99999", ":5105", "box:port"):
+            with self.assertRaises(ConnectionFailed, msg=wrong):
+                link.address_of(wrong)
+
+    def test_where_nothing_listens_the_sentence_says_so(self):
+        with Peer(honest) as peer:
+            pass
+        with self.assertRaises(ConnectionFailed) as failed:
+            gradwire.jobs(peer.address)
+        self.assertIn("nothing listens", str(failed.exception))
+
+
+class Jobs(unittest.TestCase):
+    def test_jobs_are_listed_and_ordered_by_the_first_digits_of_their_ids(self):
+        ids = ["0a" * 16, "0b" * 16]
+        status = [bytes(range(1)) * 0 + int(job, 16).to_bytes(16, "little") + struct.pack("<BBHIIIQQ", 3, 0, 0, 1, 3, 0, 1, 0) + bytes(34) for job in ids]
+        orders = []
+
+        def script(connection):
+            connection.greet()
+            while True:
+                frame = connection.hear()
+                name = wire.NAMES[frame.type]
+                if name == "GOODBYE":
+                    return
+                told = status if name == "JOBS" else status[1:]
+                if name == "ORDER":
+                    orders.append(frame.payload)
+                for payload in told:
+                    connection.say("JOB", frame.request, payload)
+                connection.say("LISTED", frame.request, struct.pack("<I", len(told)))
+
+        with Peer(script) as peer:
+            self.assertEqual([job.job for job in gradwire.jobs(peer.address)], ids)
+            self.assertEqual(gradwire.cancel("0b", peer.address).job, ids[1])
+            self.assertEqual(gradwire.resume(ids[1], peer.address).state, "running")
+            for wrong in ("0", "0c", "", "xyz"):
+                with self.assertRaises(DataError):
+                    gradwire.cancel(wrong, peer.address)
+        number = int(ids[1], 16)
+        self.assertEqual(orders, [wire.order(number, 1), wire.order(number, 2)])

@@ -1,0 +1,101 @@
+"""Model files: the same bytes back, and whatever is damaged is refused."""
+
+import json
+import struct
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+
+from gradwire import Model, ModelFileError, jsontext, objects, specification
+from gradwire.columns import Number
+from gradwire.errors import DataError
+from gradwire.schema import Scale, Schema, SchemaColumn
+
+
+def model(class_names=("1", "2"), targets=None) -> Model:
+    network = [2, 3, len(class_names or targets)]
+    rng = np.random.default_rng(1)
+    layers = [(rng.normal(size=(i, o)).astype(np.float32), rng.normal(size=o).astype(np.float32)) for i, o in zip(network, network[1:])]
+    semantic = bytes(range(32))
+    named = specification.fingerprint(semantic, objects.digest_of(objects.encode_weights(network, layers))).hex()
+    columns = [SchemaColumn("a", "number", Number(0.1 + 0.2, 1 / 3, 5e-6), {}), SchemaColumn("b", "number", Number(0.0, 1.0, None), {})]
+    schema = Schema([*columns, SchemaColumn("y", "number", None, {"becomes": "label"})])
+    return Model(network, "tanh", layers, named, semantic.hex(), schema, class_names, targets, {"seed": "1"})
+
+
+class Files(unittest.TestCase):
+    def test_a_model_comes_back_as_the_same_bytes_and_tells_the_same(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "m.safetensors"
+            for saved in (model(), model(None, [Scale("t", 7.0, 2.0)]), model(None, [Scale("t", 7.0, 2.0), Scale("u", 0.0, 1.0)])):
+                saved.save(path)
+                loaded = Model.load(path)
+                self.assertEqual(loaded.to_bytes(), saved.to_bytes())
+                X = np.random.default_rng(2).normal(size=(5, 2))
+                self.assertEqual(loaded.predict(X).tolist(), saved.predict(X).tolist())
+            self.assertEqual([other.name for other in Path(directory).iterdir()], ["m.safetensors"])
+
+    def test_whatever_is_cut_or_changed_is_refused(self):
+        data = model().to_bytes()
+        size = 8 + struct.unpack_from("<Q", data)[0]
+        Model.from_bytes(data)
+        for end in [0, 7, 8, size - 1, size, len(data) - 1]:
+            with self.assertRaises(ModelFileError, msg=end):
+                Model.from_bytes(data[:end])
+        with self.assertRaisesRegex(ModelFileError, "fingerprint"):
+            changed = bytearray(data)
+            changed[-1] ^= 1
+            Model.from_bytes(bytes(changed))
+        changes = [
+            ("gradwire model 1", "gradwire model 2"), ("tanh", "gelu"), ('"F32"', '"F64"'), ("2-3-2", "2-3-3"), ("layer.0", "layer.9"),
+            ('[\\"1\\",\\"2\\"]', '[\\"1\\"]'), ("schema 1", "schema 9"), ('\\"becomes\\":\\"number\\"', '\\"becomes\\":\\"wonder\\"'),
+        ]  # fmt: skip
+        for before, after in changes:
+            text = data[8:size].decode()
+            self.assertIn(before, text)
+            header = text.replace(before, after).encode()
+            with self.assertRaises(ModelFileError, msg=after):
+                Model.from_bytes(struct.pack("<Q", len(header)) + header + data[size:])
+        with self.assertRaises(ModelFileError):
+            Model.load("/nowhere/at/all")
+        with self.assertRaises(ModelFileError):
+            model().save("/nowhere/at/all")
+
+
+class Telling(unittest.TestCase):
+    def test_classes_have_the_type_that_all_names_have(self):
+        for names, wanted in [(("1", "2"), "int64"), (("0.5", "2"), "float64"), (("a", "2"), "<U1"), (("01", "2"), "<U2"), (("1e3", "2"), "<U3")]:
+            self.assertEqual(model(names).classes.dtype, wanted)
+        with self.assertRaises(DataError):
+            model(None, [Scale("t", 0.0, 1.0)]).predict_proba(np.zeros((1, 2)))
+
+    def test_probabilities_add_up_and_agree_with_the_class(self):
+        told, X = model(), np.random.default_rng(3).normal(size=(40_000, 2))
+        probabilities = told.predict_proba(X)
+        self.assertLess(np.abs(probabilities.sum(axis=1) - 1).max(), 1e-12)
+        self.assertEqual(told.classes[probabilities.argmax(axis=1)].tolist(), told.predict(X).tolist())
+        # As many rows at a time as one likes.
+        self.assertEqual(told.outputs(X[-3:]).round(9).tolist(), told.outputs(X)[-3:].round(9).tolist())
+
+    def test_a_number_that_is_infinite_or_missing_where_none_may_be_is_refused(self):
+        told = model()
+        told.predict([[np.nan, 1.0]])
+        for wrong in ([[1.0, np.nan]], [[1.0, np.inf]], [[1.0]], [1.0, 2.0], [[1.0, 2.0, 3.0, 4.0]]):
+            with self.assertRaises(DataError):
+                told.predict(wrong)
+
+
+class Json(unittest.TestCase):
+    def test_numbers_come_back_in_the_digits_of_gradwires_programs(self):
+        for value, text in [
+            (0.0, "0.0"), (-0.0, "-0.0"), (1.0, "1.0"), (0.1 + 0.2, "0.30000000000000004"), (1e15, "1000000000000000.0"), (1e16, "1e16"),
+            (1.5e300, "1.5e300"), (0.00001, "0.00001"), (0.000001, "1e-6"), (2.2250738585072014e-308, "2.2250738585072014e-308"),
+            (123456.75, "123456.75"), (-1.25e-7, "-1.25e-7"),
+        ]:  # fmt: skip
+            self.assertEqual(jsontext.dumps(value), text)
+            self.assertEqual(json.loads(text), value)
+        self.assertEqual(jsontext.dumps({"b": [None, True, 3], "a": "\u00e4\n\x01"}), '{"a":"\u00e4\\n\\u0001","b":[null,true,3]}')
+        with self.assertRaises(DataError):
+            jsontext.dumps(float("nan"))
