@@ -96,7 +96,7 @@ class Scales(unittest.TestCase):
             Number.learn(values, "guess")
 
     def test_minus_zero_comes_before_zero(self):
-        for values, middle, most in [([0.0, -0.0, 1.0], "0.0", "-0.0"), ([-0.0, -0.0], "-0.0", "-0.0"), ([-5, 0.0, -0.0, 7], "0.0", "-5.0")]:
+        for values, middle, most in [([0.0, -0.0, 1.0], "0.0", "-0.0"), ([-0.0, -0.0], "-0.0", "-0.0"), ([-5, 0.0, -0.0, 7], "0.0", "-0.0"), ([4, -5], "-0.5", "-5.0")]:
             present = np.array(values, float)
             self.assertEqual((str(columns.median(present)), str(columns.most_frequent(present))), (middle, most))
         values = np.random.default_rng(1).normal(size=101)
