@@ -1,12 +1,13 @@
-"""What is asked of a coordinator: jobs to be trained, watched, listed, cancelled, resumed (protocol.md, section 9). Owns coming back
-to a coordinator that is lost, and how a watched job ends; does not know data or models."""
+"""What is asked of a coordinator: jobs to be trained, watched, listed, cancelled, resumed (protocol.md, section 9). Owns
+coming back to a coordinator that is lost, and how a watched job ends; does not know data or models."""
 
 from __future__ import annotations
 
 import logging
 import random
 import time
-from typing import Any, Callable, Mapping, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from . import specification, wire
 from .errors import ConnectionFailed, GradwireError, Interrupted, ProtocolError, Refused

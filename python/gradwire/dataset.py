@@ -1,11 +1,12 @@
-"""A job's data: which rows validate, what is learned of the others, and what goes to which shard (docs/data.md, sections 7 and 9;
-docs/model-file.md, section 4). The same arrays give the same objects as in gradwire's own client. Does not know the network."""
+"""A job's data: which rows validate, what is learned of the others, and what goes to which shard (docs/data.md, sections 7
+and 9; docs/model-file.md, section 4). The same arrays give the same objects as in gradwire's own client. Does not know the
+network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import floor
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from . import randomness, table, targets
 from .columns import Categories, Names, Number
 from .errors import DataError
 from .objects import RowsObject
-from .schema import Scale, Schema, SchemaColumn
+from .schema import Encoder, Scale, Schema, SchemaColumn
 
 INPUTS_MAX, ROWS_MAX, SHARDS_MAX = 1 << 20, 1 << 30, 16_384
 
@@ -45,7 +46,7 @@ def share_of(count: int, share: float) -> int:
     return floor(product) + (product - floor(product) >= 0.5)
 
 
-def validating(strata: np.ndarray, split: Union[float, str], seed: int) -> np.ndarray:
+def validating(strata: np.ndarray, split: float | str, seed: int) -> np.ndarray:
     """Whether each row validates: bool `[rows]`. `strata` are their classes.
 
     `split` is a share of every class, `last:F` or `last:N`."""
@@ -95,7 +96,7 @@ def prepare(
     target: targets.Targets,
     target_names: list[str],
     *,
-    split: Union[float, str, np.ndarray],
+    split: float | str | np.ndarray,
     shards: int | None,
     usual_shards: int,
     seed: int,
@@ -106,13 +107,14 @@ def prepare(
 
     Raises DataError."""
     rows = len(features[0].values)
-    is_of_classes = isinstance(target, targets.Classes)
-    of_rows = len(target.labels if is_of_classes else target.values)
-    if rows != of_rows:
-        raise DataError(f"there are {rows} rows of features and {of_rows} of labels; give as many")
+    if isinstance(target, targets.Classes):
+        strata, outputs = target.labels.astype(np.int64), None
+    else:
+        strata, outputs = np.zeros(len(target.values), np.int64), target.values.shape[1]
+    if rows != len(strata):
+        raise DataError(f"there are {rows} rows of features and {len(strata)} of labels; give as many")
     if rows > ROWS_MAX:
         raise DataError(f"{rows} rows are more than {ROWS_MAX}; leave some out")
-    strata = target.labels.astype(np.int64) if is_of_classes else np.zeros(rows, np.int64)
     is_validating = split if isinstance(split, np.ndarray) else validating(strata, split, seed)
     training, validation = np.flatnonzero(~is_validating), np.flatnonzero(is_validating)
     if len(validation) == 0:
@@ -124,49 +126,44 @@ def prepare(
     if not 1 <= shards <= min(SHARDS_MAX, len(training)):
         raise DataError(f"{shards} shards of {len(training)} training rows: between 1 and the rows, and {SHARDS_MAX} at most")
 
-    about = []
-    for column in features:
-        learn = Categories.learn if column.kind == "category" else None
-        of_training = _taken(column.values, training)
-        encoder = learn(of_training, impute, rare) if learn else Number.learn(of_training, impute)
-        about.append(SchemaColumn(column.name, column.kind, encoder, {}))
+    about = [SchemaColumn(column.name, column.kind, _learned(column.values, training, impute, rare), {}) for column in features]
     about += [SchemaColumn(name, "number", None, {"becomes": "label"}) for name in target_names]
     schema = Schema(about)
     width = schema.width
     if width > INPUTS_MAX:
         raise DataError(f"the columns become {width} inputs, and at most {INPUTS_MAX} are allowed; leave some out")
-
-    if is_of_classes:
-        scales = None
-        untrained = np.setdiff1d(target.labels[validation], target.labels[training])
+    names, scales, told = None, None, np.empty(0)
+    if isinstance(target, targets.Classes):
+        names, told = target.names, target.labels
+        untrained = np.setdiff1d(told[validation], told[training])
         if len(untrained):
-            name = target.names[int(untrained[0])]
+            name = names[int(untrained[0])]
             raise DataError(f"no row of the class {name!r} trains, and some validate; the model could never be right about it")
-        of_rows_targets = target.labels
     else:
         pairs = [learned.target_scale(target.values[training, output]) for output in range(target.values.shape[1])]
         scales = [Scale(name, *pair) for name, pair in zip(target_names, pairs)]
-        of_rows_targets = _scaled(target.values, scales)
+        told = _scaled(target.values, scales)
 
-    dealt_rows = dealt(training, strata, shards, seed)
-    blocks = [RowsObject(len(of), width, None if is_of_classes else len(target_names)) for of in [*dealt_rows, validation]]
+    parts = [*dealt(training, strata, shards, seed), validation]
+    blocks = [RowsObject(len(part), width, outputs) for part in parts]
     at = 0
-    for column, of_schema in zip(features, schema.learned):
-        end = at + of_schema.encoder.width
-        inputs = np.empty((rows, of_schema.encoder.width), np.float32)
-        of_schema.encoder.encode(column.values, inputs, column.name)
-        for block, of in zip(blocks, [*dealt_rows, validation]):
-            block.features[:, at:end] = inputs[of]
+    for column, (name, encoder) in zip(features, schema.learned):
+        end = at + encoder.width
+        inputs = np.empty((rows, encoder.width), np.float32)
+        encoder.encode(column.values, inputs, name)
+        for block, part in zip(blocks, parts):
+            block.features[:, at:end] = inputs[part]
         at = end
-    for block, of in zip(blocks, [*dealt_rows, validation]):
-        block.targets[:] = of_rows_targets[of]
-    names = target.names if is_of_classes else None
-    baseline = _baseline(of_rows_targets[training], blocks[-1].targets, names)
-    return Prepared(blocks[:-1], blocks[-1], schema, names, scales, baseline)
+    for block, part in zip(blocks, parts):
+        block.targets[:] = told[part]
+    return Prepared(blocks[:-1], blocks[-1], schema, names, scales, _baseline(told[training], blocks[-1].targets, names))
 
 
-def _taken(values: table.Values, rows: np.ndarray) -> table.Values:
-    return Names(values.codes[rows], values.texts) if isinstance(values, Names) else values[rows]
+def _learned(values: table.Values, training: np.ndarray, impute: str, rare: int | None) -> Encoder:
+    """What the rows that train teach of a column."""
+    if isinstance(values, Names):
+        return Categories.learn(Names(values.codes[training], values.texts), impute, rare)
+    return Number.learn(values[training], impute)
 
 
 def _scaled(values: np.ndarray, scales: list[Scale]) -> np.ndarray:

@@ -27,7 +27,8 @@ class ProtocolError(GradwireError):
 
     def __init__(self, code: str, text: str, got: int = 0, allowed: int = 0):
         super().__init__(text)
-        self.code, self.got, self.allowed = code, got, allowed
+        self.code: str = code
+        self.got, self.allowed = got, allowed
 
 
 class Refused(GradwireError):
@@ -38,7 +39,8 @@ class Refused(GradwireError):
 
     def __init__(self, code: str, text: str, retry: bool = False, got: int = 0, allowed: int = 0, about: int = 0):
         super().__init__(text)
-        self.code, self.retry, self.got, self.allowed, self.about = code, retry, got, allowed, about
+        self.code: str = code
+        self.retry, self.got, self.allowed, self.about = retry, got, allowed, about
         self.job: str | None = None
 
     def __str__(self) -> str:

@@ -1,8 +1,8 @@
-"""scikit-learn's conventions around `gradwire.train`: a classifier and a regressor for pipelines, searches and cross-validation. Needs
-scikit-learn 1.6 or later. Owns how its validation and ours meet; does not know the wire.
+"""scikit-learn's conventions around `gradwire.train`: a classifier and a regressor for pipelines, searches and cross-
+validation. Needs scikit-learn 1.6 or later. Owns how its validation and ours meet; does not know the wire.
 
-Arrays of numbers go through scikit-learn's own checks; NaN is a missing value. A frame that has columns of names goes in as it
-is, by the types of its columns (docs/python.md, section 4)."""
+Arrays of numbers go through scikit-learn's own checks; NaN is a missing value. A frame that has columns of names goes in as
+it is, by the types of its columns (docs/python.md, section 4)."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class GradwireClassifier(ClassifierMixin, _Estimator):
         validation.check_consistent_length(X, y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         # Where the model has each of them among its outputs.
-        known = targets.of(self.classes_, "classify")
+        known = targets.classes_of(self.classes_)
         if len(known.names) < len(self.classes_):
             raise DataError("some classes differ only in white space or as numbers are written; write them alike, or otherwise")
         self._columns = known.labels

@@ -1,5 +1,5 @@
-"""JSON as gradwire's programs write it, so that the same model is the same bytes: keys in order, nothing between, numbers in as
-few digits as bring them back. Does not know what is written."""
+"""JSON as gradwire's programs write it, so that the same model is the same bytes: keys in order, nothing between, numbers
+in as few digits as bring them back. Does not know what is written."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One connection to a coordinator: dialled, greeted, kept alive, with an answer for every request (protocol.md, sections 3, 4 and 7).
-Owns the socket, its thread and all deadlines; does not know jobs.
+"""One connection to a coordinator: dialled, greeted, kept alive, with an answer for every request (protocol.md, sections 3,
+4 and 7). Owns the socket, its thread and all deadlines; does not know jobs.
 
-A thread of its own reads and writes, so that the peer's PING and FETCH are answered whatever the caller does meanwhile. Callers
-send requests and wait for their answers."""
+A thread of its own reads and writes, so that the peer's PING and FETCH are answered whatever the caller does meanwhile.
+Callers send requests and wait for their answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import threading
 import time
 import zlib
 from collections import deque
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from . import wire
 from .errors import ConnectionFailed, GradwireError, ProtocolError, Refused

@@ -1,5 +1,5 @@
-"""A trained model: what it tells of rows, and its file (docs/model-file.md). Owns the forward pass and the file's names; does not
-know how the model came about."""
+"""A trained model: what it tells of rows, and its file (docs/model-file.md). Owns the forward pass and the file's names;
+does not know how the model came about."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import math
 import os
 import struct
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -132,8 +133,7 @@ class Model:
 
     def _tensors(self) -> list[tuple[str, np.ndarray]]:
         named = [
-            [(f"layer.{place}.weight", weight), (f"layer.{place}.bias", bias)]
-            for place, (weight, bias) in enumerate(self.layers)
+            [(f"layer.{place}.weight", weight), (f"layer.{place}.bias", bias)] for place, (weight, bias) in enumerate(self.layers)
         ]
         return [pair for pairs in named for pair in pairs]
 
@@ -221,7 +221,7 @@ def _from_bytes(data: bytes) -> Model:
     if "schema" in about:
         schema = Schema.from_json(json.loads(about["schema"]))
     else:
-        pairs = zip(lists["feature_means"], lists["feature_inverse_deviations"])
+        pairs = zip(lists["feature_means"], lists["feature_inverse_deviations"], strict=True)
         schema = Schema.of_numbers(lists["feature_names"], [(float(mean), float(inverse)) for mean, inverse in pairs])
     if schema.width != network[0] or len(class_names or targets or ()) != network[-1]:
         raise ModelFileError("the names of features or classes are not as many as the network's inputs and outputs")

@@ -1,11 +1,12 @@
-"""What only the data know of a job: names, scaling, and what is right without a model (docs/model-file.md, section 6). Owns how that
-travels with the job, so that whoever attaches to it can save the same model; does not know the network."""
+"""What only the data know of a job: names, scaling, and what is right without a model (docs/model-file.md, section 6). Owns
+how that travels with the job, so that whoever attaches to it can save the same model; does not know the network."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from . import jsontext
 from .dataset import Prepared
@@ -61,7 +62,9 @@ class Words:
             if value["format"] != FORMAT:
                 return None
             schema = value.get("schema")
-            scales = [tuple(map(float, pair)) for pair in zip(value["feature_means"], value["feature_inverse_deviations"])]
+            scales = [
+                tuple(map(float, pair)) for pair in zip(value["feature_means"], value["feature_inverse_deviations"], strict=True)
+            ]
             read = Schema.from_json(schema) if schema else Schema.of_numbers(value["feature_names"], scales)  # type: ignore
             class_names, targets = target_of(value)
             words = Words(str(value["data"]), str(value["recipe"]), read, class_names, targets, value.get("baseline"))

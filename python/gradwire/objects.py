@@ -1,12 +1,12 @@
-"""Objects: a descriptor, then the elements of tensors (protocol.md, section 4). Owns their bytes and their names; does not know
-how they travel."""
+"""Objects: a descriptor, then the elements of tensors (protocol.md, section 4). Owns their bytes and their names; does not
+know how they travel."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import struct
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 

@@ -1,5 +1,5 @@
-"""Random choices (docs/arithmetic.md, section 4). Owns the stream and what is drawn from it, many numbers at a time; does not
-know what is chosen."""
+"""Random choices (docs/arithmetic.md, section 4). Owns the stream and what is drawn from it, many numbers at a time; does
+not know what is chosen."""
 
 from __future__ import annotations
 

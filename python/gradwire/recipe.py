@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def fields(
     batch = usual_batch(training_rows) if batch is None else batch
     eta = usual_eta(batch) if eta is None else eta
     momentum = 0.9 if momentum is None else momentum
-    outer = {
+    outer: dict[str, dict[str, Any]] = {
         "adam": {"outer": "adam"},
         "momentum": {"outer": "momentum", "outer_momentum": momentum},
         # Without a momentum, the velocity is the gradient.

@@ -1,29 +1,69 @@
-"""How a raw row becomes a network's inputs: every column, its kind, and what was learned of it (docs/model-file.md, section 8). Owns
-the schema, its JSON, and which column of an array or a frame is which; does not know how a schema was learned."""
+"""How a raw row becomes a network's inputs: every column, its kind, and what was learned of it (docs/model-file.md, section
+8). Owns the schema, its JSON, and which column of an array or a frame is which; does not know how a schema was learned."""
 
 from __future__ import annotations
 
+import calendar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence, Union
+from typing import Any, Protocol
 
 import numpy as np
 
 from . import table
-from .columns import Categories, Names, Number
+from .columns import IDENTITY, Categories, Number
 from .errors import DataError
 
 FORMAT = "gradwire schema 1"
 
 
+class Encoder(Protocol):
+    """What was learned of a column that becomes inputs."""
+
+    @property
+    def width(self) -> int:
+        """Inputs of a value."""
+
+    def encode(self, values: Any, inputs: np.ndarray, column: str) -> None:
+        """Puts a column's values into f32 `[rows, width]`. Raises DataError."""
+
+    def names(self, column: str) -> list[str]:
+        """The names of the inputs."""
+
+    def scales(self) -> list[tuple[float, float]]:
+        """Mean and inverse deviation of each input."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, without the column's name and kind."""
+
+
 @dataclass(frozen=True)
 class Date:
-    """A column of dates, of which this package knows the inputs and cannot compute them."""
+    """A column of dates, which this package knows of and does not read."""
 
     about: Mapping[str, Any]
 
     @property
     def width(self) -> int:
-        return 8 + ("hour_mean" in self.about) + bool(self.about.get("missing_mark"))
+        return len(self.scales())
+
+    def encode(self, values: Any, inputs: np.ndarray, column: str) -> None:
+        raise DataError(f"{column} holds dates, which this package does not read: use `client predict`")
+
+    def names(self, column: str) -> list[str]:
+        week = [f"{column}={day}" for day in calendar.day_name]
+        hour, missing = [f"{column} hour"] * ("hour_mean" in self.about), [f"{column} missing"] * self._is_marked
+        return [column, *week, *hour, *missing]
+
+    def scales(self) -> list[tuple[float, float]]:
+        told = [(float(self.about["mean"]), float(self.about["inverse_deviation"]))] + [IDENTITY] * 7
+        if "hour_mean" in self.about:
+            told.append((float(self.about["hour_mean"]), float(self.about["hour_inverse_deviation"])))
+        return told + [IDENTITY] * self._is_marked
+
+    @property
+    def _is_marked(self) -> bool:
+        return bool(self.about.get("missing_mark", False))
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.about)
@@ -35,7 +75,7 @@ class SchemaColumn:
 
     name: str
     kind: str
-    encoder: Union[Number, Categories, Date, None]
+    encoder: Encoder | None
     about: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
@@ -59,22 +99,22 @@ class Schema:
     missing: str = "default"
 
     @property
-    def learned(self) -> list[SchemaColumn]:
-        """The columns that become inputs."""
-        return [column for column in self.columns if column.encoder]
+    def learned(self) -> list[tuple[str, Encoder]]:
+        """The columns that become inputs, by their names."""
+        return [(column.name, column.encoder) for column in self.columns if column.encoder]
 
     @property
     def width(self) -> int:
         """Inputs of a row."""
-        return sum(column.encoder.width for column in self.learned if column.encoder)
+        return sum(encoder.width for _, encoder in self.learned)
 
     def names(self) -> list[str]:
         """The names of the inputs."""
-        return [name for column in self.learned for name in column.encoder.names(column.name)]  # type: ignore
+        return [name for column, encoder in self.learned for name in encoder.names(column)]
 
     def scales(self) -> list[tuple[float, float]]:
         """Mean and inverse deviation of each input."""
-        return [scale for column in self.learned for scale in column.encoder.scales()]  # type: ignore
+        return [scale for _, encoder in self.learned for scale in encoder.scales()]
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, "missing": self.missing, "columns": [column.to_json() for column in self.columns]}
@@ -114,29 +154,25 @@ class Schema:
     def inputs(self, data: Any) -> np.ndarray:
         """Rows as a network takes them: f32 `[rows, inputs]`. Raises DataError."""
         places = self.places(data)
-        is_frame = table.is_frame(data)
-        array = None if is_frame else np.asarray(data)
+        array = None if table.is_frame(data) else np.asarray(data)
         rows = len(data) if array is None else len(array)
         inputs = np.empty((rows, self.width), np.float32)
         at = 0
-        for place, column in zip(places, self.learned):
-            encoder = column.encoder
-            if isinstance(encoder, Date):
-                raise DataError(f"{column.name} holds dates, which this package does not read: use `client predict`")
-            end = at + encoder.width  # type: ignore
+        for place, (name, encoder) in zip(places, self.learned):
+            end = at + encoder.width
+            values: table.Values
             if isinstance(encoder, Categories):
                 if array is not None:
-                    raise DataError(f"{column.name} holds names, and an array holds numbers: hand over a frame")
-                names: Names = table.names_of(data.iloc[:, place], self.missing)
-                encoder.encode(names, inputs[:, at:end], column.name)
+                    raise DataError(f"{name} holds names, and an array holds numbers: hand over a frame")
+                values = table.names_of(data.iloc[:, place], self.missing)
             elif array is None:
-                told = table.of_series(data.iloc[:, place], column.name)
-                if told.kind == "category":
-                    raise DataError(f"{column.name} holds names, and the model learned numbers there")
-                encoder.encode(told.values, inputs[:, at:end], column.name)  # type: ignore
+                told = table.of_series(data.iloc[:, place], name)
+                if told.kind == "category" and isinstance(encoder, Number):
+                    raise DataError(f"{name} holds names, and the model learned numbers there")
+                values = told.values
             else:
-                values = table.numbers(array.reshape(rows, -1)[:, place], column.name)
-                encoder.encode(table.checked(values, column.name), inputs[:, at:end], column.name)  # type: ignore
+                values = table.checked(table.numbers(array.reshape(rows, -1)[:, place], name), name)
+            encoder.encode(values, inputs[:, at:end], name)
             at = end
         return inputs
 
@@ -153,7 +189,7 @@ def _column(value: Mapping[str, Any]) -> SchemaColumn:
     match value["becomes"]:
         case "number":
             fill = value["fill"]
-            encoder: Union[Number, Categories, Date, None] = Number(
+            encoder: Encoder | None = Number(
                 float(value["mean"]), float(value["inverse_deviation"]), None if fill is None else float(fill),
                 bool(value.get("missing_mark", False)),
             )  # fmt: skip

@@ -1,11 +1,12 @@
-"""The specification of a job: its fields, their one encoding, and the two digests (protocol.md, section 5). Owns the table of the
-fields; does not know which values are good ones."""
+"""The specification of a job: its fields, their one encoding, and the two digests (protocol.md, section 5). Owns the table
+of the fields; does not know which values are good ones."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from .errors import DataError, ProtocolError
 

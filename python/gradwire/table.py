@@ -1,5 +1,5 @@
-"""What a caller hands over as data: arrays and frames, as columns. Owns which of their types are taken, and as what; nothing is
-inferred from values. Does not know what is learned of a column.
+"""What a caller hands over as data: arrays and frames, as columns. Owns which of their types are taken, and as what;
+nothing is inferred from values. Does not know what is learned of a column.
 
 A *frame* is anything with the columns of a pandas DataFrame; pandas itself is not imported."""
 
@@ -88,9 +88,7 @@ def of_matrix(data: Any) -> list[Column]:
         raise DataError("X is a single number; rows of them are needed")
     array = array.reshape(len(array), -1)
     names = (f"column {place + 1}" for place in range(array.shape[1]))
-    return [
-        Column(name, "number", checked(numbers(array[:, place], name), name)) for place, name in enumerate(names)
-    ]
+    return [Column(name, "number", checked(numbers(array[:, place], name), name)) for place, name in enumerate(names)]
 
 
 def of_frame(frame: Any) -> list[Column]:

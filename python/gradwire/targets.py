@@ -1,5 +1,5 @@
-"""What is to be learned of each row: classes, their names and their order, or numbers (docs/data.md, sections 6 and 9). Does not
-know features."""
+"""What is to be learned of each row: classes, their names and their order, or numbers (docs/data.md, sections 6 and 9).
+Does not know features."""
 
 from __future__ import annotations
 
@@ -105,6 +105,13 @@ def of(y: Any, task: str | None) -> Targets:
         raise DataError(f"{outputs} labels were given for each row, and a class is one; say task='regress', or give one")
     different, labels = np.unique(values[:, 0], return_inverse=True)
     return _checked(labels, [label_of(number) for number in different])
+
+
+def classes_of(y: Any) -> Classes:
+    """The classes of all rows. Raises DataError."""
+    told = of(y, "classify")
+    assert isinstance(told, Classes)
+    return told
 
 
 def _usual_task(values: np.ndarray) -> str:

@@ -1,18 +1,19 @@
-"""From arrays or a frame to a trained model, and what else is asked of a coordinator. Owns the functions that callers begin with; does
-not know the wire."""
+"""From arrays or a frame to a trained model, and what else is asked of a coordinator. Owns the functions that callers begin
+with; does not know the wire."""
 
 from __future__ import annotations
 
 import secrets
 import sys
-from typing import Any, Callable, Mapping, Sequence, Union
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Union
 
 import numpy as np
 
 from . import coordinator, dataset, objects, recipe, specification, table, targets
 from .coordinator import RETRY_FOR, Watching
-from .errors import DataError, ProtocolError
-from .link import Address, Link, address_of
+from .errors import DataError
+from .link import Link, address_of
 from .model import Model
 from .notes import Words
 from .wire import JobStatus, Round
@@ -125,7 +126,7 @@ def attach(
         values = coordinator.describe(link, number)
     words = Words.from_notes(values.get("notes") or b"", values["inputs"], values["classes"])
     if words is None:
-        raise DataError(f"job {number:032x} has no notes of a client of this version: its data's names are known to its client alone")
+        raise DataError(f"job {number:032x} has no notes of a client of this version: who submitted it knows its names")
     return _model(
         Watching(where, number, values, objects=None, on_round=_shown(progress), retry_for=retry_for, cluster=cluster), words
     )
@@ -184,8 +185,10 @@ def _target_names(y: Any, target: targets.Targets, features: int, is_named: bool
     if table.is_frame(y):
         return [str(name) for name in y.columns]
     named = getattr(y, "name", None)
+    if named is not None and outputs == 1:
+        return [str(named)]
     if is_named:
-        return [str(named)] if named is not None else [f"target {place + 1}" if outputs > 1 else "target" for place in range(outputs)]
+        return ["target"] if outputs == 1 else [f"target {place + 1}" for place in range(outputs)]
     return [f"column {features + place + 1}" for place in range(outputs)]
 
 
@@ -228,4 +231,5 @@ def _line(told: Round) -> None:
     else:
         score = f"rmse {told.rmse:.4g} deviations" if told.rmse is not None else ""
     place = f"{told.round}/{told.rounds}"
-    print(f"round {place:>9}  loss {told.loss:.5f}  {score}  {told.nodes} nodes  {told.seconds:.3f} s", file=sys.stderr)
+    nodes = "1 node" if told.nodes == 1 else f"{told.nodes} nodes"
+    print(f"round {place:>9}  loss {told.loss:.5f}  {score}  {nodes}  {told.seconds:.3f} s", file=sys.stderr)

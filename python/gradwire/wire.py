@@ -1,13 +1,14 @@
-"""Bytes <-> values: frames, checksums, messages, tagged fields (protocol.md, sections 2, 3 and 6 to 10). Owns every number of
-the wire; does not know sockets, threads or the clock."""
+"""Bytes <-> values: frames, checksums, messages, tagged fields (protocol.md, sections 2, 3 and 6 to 10). Owns every number
+of the wire; does not know sockets, threads or the clock."""
 
 from __future__ import annotations
 
 import struct
 import unicodedata
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import ProtocolError, Refused
 
@@ -126,9 +127,9 @@ class Reader:
 
     def take(self, layout: str) -> tuple[Any, ...]:
         size = struct.calcsize(layout)
-        return struct.unpack(layout, self.bytes(size))
+        return struct.unpack(layout, self.raw(size))
 
-    def bytes(self, size: int) -> bytes:
+    def raw(self, size: int) -> bytes:
         end = self.at + size
         if end > len(self.payload):
             raise malformed(f"a payload ends {end - len(self.payload)} bytes too early")
@@ -136,15 +137,15 @@ class Reader:
         return taken
 
     def rest(self) -> bytes:
-        return self.bytes(len(self.payload) - self.at)
+        return self.raw(len(self.payload) - self.at)
 
     def zeros(self, size: int) -> None:
-        if any(self.bytes(size)):
+        if any(self.raw(size)):
             raise malformed("reserved bytes are not zero")
 
     def sentence(self) -> str:
         (size,) = self.take("<H")
-        return sentence(self.bytes(size))
+        return sentence(self.raw(size))
 
     def end(self) -> None:
         if self.at != len(self.payload):
@@ -208,7 +209,7 @@ def welcome(payload: bytes) -> Welcome:
     """WELCOME of a coordinator, in the dialler's order of checks."""
     reader = Reader(payload)
     version, reserved, role, reserved_too, payload_bytes_max = reader.take("<BBBBI")
-    reader.bytes(48)  # id and nonce
+    reader.raw(48)  # id and nonce
     if reserved or reserved_too:
         raise malformed("reserved bytes of WELCOME are not zero")
     if version != VERSION:
@@ -221,7 +222,7 @@ def welcome(payload: bytes) -> Welcome:
     before = -1
     while reader.at < len(payload):
         tag, size = reader.take("<HH")
-        value = reader.bytes(size)
+        value = reader.raw(size)
         if tag <= before:
             raise malformed("fields of WELCOME are not in order")
         before = tag
@@ -361,7 +362,7 @@ def metrics_of(reader: Reader) -> dict[int, float]:
 
 
 def job_id(reader: Reader) -> str:
-    return f"{int.from_bytes(reader.bytes(16), 'little'):032x}"
+    return f"{int.from_bytes(reader.raw(16), 'little'):032x}"
 
 
 def accepted(reader: Reader) -> Accepted:
@@ -401,7 +402,7 @@ def done(reader: Reader) -> Done:
     nodes: dict[str, int] = {}
     for _ in range(count):
         (size,) = reader.take("<H")
-        node = name(reader.bytes(size))
+        node = name(reader.raw(size))
         if node in nodes:
             raise malformed(f"DONE lists {node} twice")
         (nodes[node],) = reader.take("<Q")
@@ -414,7 +415,7 @@ def done(reader: Reader) -> Done:
 def job_status(reader: Reader) -> JobStatus:
     job = job_id(reader)
     state, reserved, code, rounds_done, rounds, position, submitted, ended = reader.take("<BBHIIIQQ")
-    model, text = reader.bytes(32), reader.sentence()
+    model, text = reader.raw(32), reader.sentence()
     if state not in STATES or reserved or (code and code not in CODES):
         raise malformed(f"JOB says state {state} and code {code}")
     model_name = model.hex() if any(model) else ""
@@ -439,7 +440,7 @@ def held(reader: Reader) -> list[int]:
 def described(reader: Reader) -> tuple[str, bytes]:
     job = job_id(reader)
     (size,) = reader.take("<I")
-    return job, reader.bytes(size)
+    return job, reader.raw(size)
 
 
 def refused(reader: Reader) -> Refused:
@@ -454,7 +455,7 @@ READERS = {
     "LISTED": lambda reader: reader.take("<I")[0], "DESCRIBED": described, "PONG": lambda reader: reader.take("<IId"),
     "ERROR": refused, "GOODBYE": Reader.sentence, "CANCEL": lambda reader: reader.take("<I")[0],
     "PING": lambda reader: None, "FETCH": lambda reader: reader.take("<32sQII"),
-    "HAVE": lambda reader: [reader.bytes(32) for _ in range(have_count(reader))],
+    "HAVE": lambda reader: [reader.raw(32) for _ in range(have_count(reader))],
 }  # fmt: skip
 
 

@@ -1,10 +1,11 @@
-"""A job in words, for its model file: what was asked, and how good the result is (docs/model-file.md, section 2, the keys `job.*`). A
-function of the job alone, so that the same job gives the same file."""
+"""A job in words, for its model file: what was asked, and how good the result is (docs/model-file.md, section 2, the keys
+`job.*`). A function of the job alone, so that the same job gives the same file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 

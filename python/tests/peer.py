@@ -3,7 +3,7 @@
 import socket
 import struct
 import threading
-from typing import Callable
+from collections.abc import Callable
 
 from gradwire import wire
 

@@ -32,7 +32,9 @@ def prepare(X, y, **options):
 
 class RandomChoices(unittest.TestCase):
     def test_the_stream_and_the_shuffle_have_the_documents_vector(self):
-        words, shuffled = re.search(r"the first words are `([0-9a-f ]+)`; shuffling 0\.\.9 with it\ngives ([0-9 ]+)\.", book.ARITHMETIC).groups()
+        words, shuffled = re.search(
+            r"the first words are `([0-9a-f ]+)`; shuffling 0\.\.9 with it\ngives ([0-9 ]+)\.", book.ARITHMETIC
+        ).groups()
         told = randomness.Stream(2, 7, (1, 2, 3)).words(4)
         self.assertEqual([f"{word:08x}" for word in told], words.split())
         self.assertEqual(randomness.Stream(2, 7, (1, 2, 3)).shuffled(10).tolist(), list(map(int, shuffled.split())))
@@ -96,7 +98,12 @@ class Scales(unittest.TestCase):
             Number.learn(values, "guess")
 
     def test_minus_zero_comes_before_zero(self):
-        for values, middle, most in [([0.0, -0.0, 1.0], "0.0", "-0.0"), ([-0.0, -0.0], "-0.0", "-0.0"), ([-5, 0.0, -0.0, 7], "0.0", "-0.0"), ([4, -5], "-0.5", "-5.0")]:
+        for values, middle, most in [
+            ([0.0, -0.0, 1.0], "0.0", "-0.0"),
+            ([-0.0, -0.0], "-0.0", "-0.0"),
+            ([-5, 0.0, -0.0, 7], "0.0", "-0.0"),
+            ([4, -5], "-0.5", "-5.0"),
+        ]:
             present = np.array(values, float)
             self.assertEqual((str(columns.median(present)), str(columns.most_frequent(present))), (middle, most))
         values = np.random.default_rng(1).normal(size=101)
@@ -244,7 +251,11 @@ class Frames(unittest.TestCase):
 
     def test_dates_and_names_that_stand_twice_are_refused(self):
         dates = pandas.DataFrame({"when": pandas.to_datetime(["2024-02-29"])})
-        for frame, words in [(dates, "seconds"), (pandas.DataFrame([[1, 2]], columns=["a", "a"]), "two columns"), (dates[[]], "no columns")]:
+        for frame, words in [
+            (dates, "seconds"),
+            (pandas.DataFrame([[1, 2]], columns=["a", "a"]), "two columns"),
+            (dates[[]], "no columns"),
+        ]:
             with self.assertRaisesRegex(DataError, words):
                 table.of(frame)
 

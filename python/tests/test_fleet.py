@@ -1,4 +1,5 @@
-"""The package beside gradwire's own client, at a coordinator with nodes: the same arrays give the same fingerprint and the same file.
+"""The package beside gradwire's own client, at a coordinator with nodes: the same arrays give the same fingerprint and the
+same file.
 
 GRADWIRE_ADDRESS says where the coordinator is, GRADWIRE_CLIENT which program the client is."""
 
@@ -54,7 +55,13 @@ def tables():
     yield "missing values", some(X), told(X, 2), {}, []
     yield "missing values by their mean", some(X, 0.005), told(X, 2), {"impute": "mean"}, ["--impute", "mean"]
     X = np.round(X)
-    yield "missing values by the most frequent", some(X), X[:, 0], {"impute": "most", "task": "regress"}, ["--impute", "most", "--task", "regress"]
+    yield (
+        "missing values by the most frequent",
+        some(X),
+        X[:, 0],
+        {"impute": "most", "task": "regress"},
+        ["--impute", "most", "--task", "regress"],
+    )
     X = normal(257, 4)
     X[:, 1], X[:, 2] = 0.1, np.nan
     yield "a constant and nothing", X, told(X[:, [0, 3]], 2), {}, []
@@ -178,6 +185,20 @@ class Fleet(unittest.TestCase):
             "outer_schedule": None,
         }  # fmt: skip
         self.assertEqual(gradwire.train(X, y, rounds=2, fields=epochs).fingerprint, said["fingerprint"])
+
+    def test_a_model_of_a_file_with_dates_is_saved_as_the_client_saves_it_and_predicts_there_alone(self):
+        path = self.directory / "when.csv"
+        days = [f"2024-{1 + row % 12:02}-{1 + row % 28:02} {row % 24:02}:30" for row in range(300)]
+        money = ["" if row % 40 == 0 else f"$1,{100 + row}.50" for row in range(300)]
+        lines = [f'{day},"{sum_}",{["a", "b"][row % 3 == 0]}' for row, (day, sum_) in enumerate(zip(days, money))]
+        path.write_text("\n".join(["when,paid,kind", *lines]) + "\n")
+        _, file = self.client("--data", path, "--rounds", 2)
+        model = gradwire.Model.from_bytes(file)
+        self.assertEqual(model.to_bytes(), file)
+        job = gradwire.jobs()[0].job
+        self.assertEqual(gradwire.attach(job).to_bytes(), file)
+        with self.assertRaisesRegex(gradwire.DataError, "client predict"):
+            model.predict(np.zeros((1, 2)))
 
     @unittest.skipUnless(pandas, "there is no pandas")
     def test_a_frame_gives_what_its_file_gives_where_the_kinds_are_the_same(self):

@@ -1,5 +1,5 @@
-"""A client among coordinators that break rules, are full, or say that it went wrong: it raises, in time, and comes back where that is
-of use."""
+"""A client among coordinators that break rules, are full, or say that it went wrong: it raises, in time, and comes back
+where that is of use."""
 
 import struct
 import threading
@@ -87,9 +87,8 @@ class Answers(unittest.TestCase):
 
     def test_a_job_that_fails_raises_its_code_and_its_sentence(self):
         said = wire.error("NO_NODES", wire.MESSAGES["SUBMIT"], "no node was left")
-        with Peer(after_submit(("ACCEPTED", ACCEPTED), ("ERROR", said))) as peer:
-            with self.assertRaises(Refused) as refused:
-                watching(peer, retry_for=60.0).run()
+        with Peer(after_submit(("ACCEPTED", ACCEPTED), ("ERROR", said))) as peer, self.assertRaises(Refused) as refused:
+            watching(peer, retry_for=60.0).run()
         error = refused.exception
         self.assertEqual((error.code, str(error), error.job), ("NO_NODES", "NO_NODES: no node was left", f"{JOB:032x}"))
         self.assertIsInstance(error, gradwire.GradwireError)
@@ -126,9 +125,8 @@ class Answers(unittest.TestCase):
         wrong = bytes(range(32))
         lies = [done(fingerprint=wrong), done(size=len(WEIGHTS) + 8)]
         for lie in lies:
-            with Peer(after_submit(("DONE", lie))) as peer:
-                with self.assertRaises(ProtocolError):
-                    watching(peer, retry_for=60.0).run()
+            with Peer(after_submit(("DONE", lie))) as peer, self.assertRaises(ProtocolError):
+                watching(peer, retry_for=60.0).run()
 
         def wrong_bytes(connection):
             connection.greet()
@@ -138,9 +136,8 @@ class Answers(unittest.TestCase):
             connection.say("DATA", fetch.request, head + WEIGHTS[:-1] + b"?")
             connection.hear_to_the_end()
 
-        with Peer(wrong_bytes) as peer:
-            with self.assertRaises(ProtocolError) as refused:
-                watching(peer).run()
+        with Peer(wrong_bytes) as peer, self.assertRaises(ProtocolError) as refused:
+            watching(peer).run()
         self.assertEqual(refused.exception.code, "OBJECT_HASH")
 
 
@@ -154,9 +151,8 @@ class Garbage(unittest.TestCase):
             script(connection)
             heard.extend(connection.hear_to_the_end())
 
-        with Peer(listening) as peer, mock.patch.object(link, "GREETING_WAIT", 0.3):
-            with self.assertRaises(wanted) as refused:
-                watching(peer).run()
+        with Peer(listening) as peer, mock.patch.object(link, "GREETING_WAIT", 0.3), self.assertRaises(wanted) as refused:
+            watching(peer).run()
         if code is not None:
             self.assertEqual(refused.exception.code, code)
         return heard
@@ -334,9 +330,8 @@ class AtTheKeyboard(unittest.TestCase):
         def interrupt(_):
             raise KeyboardInterrupt
 
-        with Peer(script) as peer:
-            with self.assertRaises(Interrupted) as interrupted:
-                watching(peer, retry_for=30.0, on_round=interrupt).run()
+        with Peer(script) as peer, self.assertRaises(Interrupted) as interrupted:
+            watching(peer, retry_for=30.0, on_round=interrupt).run()
         self.assertEqual(interrupted.exception.job, f"{JOB:032x}")
         self.assertEqual(heard, ["GOODBYE"])
         self.assertFalse([thread for thread in threading.enumerate() if thread.name.startswith("gradwire")])
@@ -366,7 +361,7 @@ class Addresses(unittest.TestCase):
 class Jobs(unittest.TestCase):
     def test_jobs_are_listed_and_ordered_by_the_first_digits_of_their_ids(self):
         ids = ["0a" * 16, "0b" * 16]
-        status = [bytes(range(1)) * 0 + int(job, 16).to_bytes(16, "little") + struct.pack("<BBHIIIQQ", 3, 0, 0, 1, 3, 0, 1, 0) + bytes(34) for job in ids]
+        status = [int(job, 16).to_bytes(16, "little") + struct.pack("<BBHIIIQQ", 3, 0, 0, 1, 3, 0, 1, 0) + bytes(34) for job in ids]
         orders = []
 
         def script(connection):

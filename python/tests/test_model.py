@@ -17,10 +17,15 @@ from gradwire.schema import Scale, Schema, SchemaColumn
 def model(class_names=("1", "2"), targets=None) -> Model:
     network = [2, 3, len(class_names or targets)]
     rng = np.random.default_rng(1)
-    layers = [(rng.normal(size=(i, o)).astype(np.float32), rng.normal(size=o).astype(np.float32)) for i, o in zip(network, network[1:])]
+    layers = [
+        (rng.normal(size=(i, o)).astype(np.float32), rng.normal(size=o).astype(np.float32)) for i, o in zip(network, network[1:])
+    ]
     semantic = bytes(range(32))
     named = specification.fingerprint(semantic, objects.digest_of(objects.encode_weights(network, layers))).hex()
-    columns = [SchemaColumn("a", "number", Number(0.1 + 0.2, 1 / 3, 5e-6), {}), SchemaColumn("b", "number", Number(0.0, 1.0, None), {})]
+    columns = [
+        SchemaColumn("a", "number", Number(0.1 + 0.2, 1 / 3, 5e-6), {}),
+        SchemaColumn("b", "number", Number(0.0, 1.0, None), {}),
+    ]
     schema = Schema([*columns, SchemaColumn("y", "number", None, {"becomes": "label"})])
     return Model(network, "tanh", layers, named, semantic.hex(), schema, class_names, targets, {"seed": "1"})
 
@@ -66,7 +71,13 @@ class Files(unittest.TestCase):
 
 class Telling(unittest.TestCase):
     def test_classes_have_the_type_that_all_names_have(self):
-        for names, wanted in [(("1", "2"), "int64"), (("0.5", "2"), "float64"), (("a", "2"), "<U1"), (("01", "2"), "<U2"), (("1e3", "2"), "<U3")]:
+        for names, wanted in [
+            (("1", "2"), "int64"),
+            (("0.5", "2"), "float64"),
+            (("a", "2"), "<U1"),
+            (("01", "2"), "<U2"),
+            (("1e3", "2"), "<U3"),
+        ]:
             self.assertEqual(model(names).classes.dtype, wanted)
         with self.assertRaises(DataError):
             model(None, [Scale("t", 0.0, 1.0)]).predict_proba(np.zeros((1, 2)))

@@ -44,7 +44,7 @@ class Frames(unittest.TestCase):
 
     def test_every_example_that_a_client_may_hear_is_read(self):
         read = set()
-        for name, data in self.examples():
+        for _, data in self.examples():
             (frame,) = wire.Decoder(wire.PAYLOAD_BYTES_MAX).frames(data)
             message = wire.NAMES[frame.type]
             if message in wire.READERS:
@@ -107,7 +107,12 @@ class Specifications(unittest.TestCase):
         fields = book.bytes_of(dict(book.blocks("specification"))["smallest"])
         swapped = fields[8:18] + fields[:8] + fields[18:]
         unknown = fields + struct.pack("<HI", 0x4FFF, 0)
-        for wrong, code in [(fields[:-1], "MALFORMED"), (swapped, "MALFORMED"), (fields[8:18], "MALFORMED"), (unknown, "UNKNOWN_FIELD")]:
+        for wrong, code in [
+            (fields[:-1], "MALFORMED"),
+            (swapped, "MALFORMED"),
+            (fields[8:18], "MALFORMED"),
+            (unknown, "UNKNOWN_FIELD"),
+        ]:
             with self.assertRaises(ProtocolError) as refused:
                 specification.decode(wrong)
             self.assertEqual(refused.exception.code, code)
@@ -117,7 +122,13 @@ class Specifications(unittest.TestCase):
                 specification.encode(values)
 
     def test_batches_and_their_rate_follow_the_rows_within_bounds(self):
-        for rows, batch, eta in [(30, 32, 0.005), (4_000, 64, 0.005), (8_192, 256, 0.02), (16_500, 512, 0.04), (1 << 30, 512, 0.04)]:
+        for rows, batch, eta in [
+            (30, 32, 0.005),
+            (4_000, 64, 0.005),
+            (8_192, 256, 0.02),
+            (16_500, 512, 0.04),
+            (1 << 30, 512, 0.04),
+        ]:
             self.assertEqual((recipe.usual_batch(rows), np.float32(recipe.usual_eta(batch))), (batch, np.float32(eta)))
         self.assertEqual(recipe.usual_eta(8_192), float(np.float32(0.04)))
 
