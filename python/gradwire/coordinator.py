@@ -36,8 +36,6 @@ def may_pass(error: GradwireError) -> bool:
     """Whether the same may succeed later."""
     if isinstance(error, Refused):
         return bool(error.retry) and error.code in OF_THE_MOMENT
-    if isinstance(error, ProtocolError):
-        return error.code == "TIMEOUT"
     return isinstance(error, ConnectionFailed)
 
 

@@ -101,11 +101,10 @@ def dial(address: Address, cluster: str | None) -> tuple[socket.socket, wire.Dec
     except ProtocolError as error:
         _say_and_close(stream, error)
         raise
-    except OSError as error:
+    except BaseException as error:
         stream.close()
-        raise ConnectionFailed(f"no coordinator: {address} failed during the greeting: {error}") from None
-    except BaseException:
-        stream.close()
+        if isinstance(error, OSError) and not isinstance(error, ConnectionFailed):
+            raise ConnectionFailed(f"no coordinator: {address} failed during the greeting: {error}") from None
         raise
 
 

@@ -4,6 +4,7 @@ how that travels with the job, so that whoever attaches to it can save the same 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,7 @@ class Words:
             ]
             read = Schema.from_json(schema) if schema else Schema.of_numbers(value["feature_names"], scales)  # type: ignore
             class_names, targets = target_of(value)
+            _check_baseline(value.get("baseline"), class_names)
             words = Words(str(value["data"]), str(value["recipe"]), read, class_names, targets, value.get("baseline"))
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -81,4 +83,18 @@ def target_of(value: Mapping[str, Any]) -> tuple[list[str] | None, list[Scale] |
     lists = value["target_names"], value["target_means"], value["target_deviations"]
     if len({len(values) for values in lists}) != 1:
         raise ValueError("names, means and deviations of targets are not as many")
-    return None, [Scale(str(name), float(mean), float(deviation)) for name, mean, deviation in zip(*lists)]
+    scales = [Scale(str(name), float(mean), float(deviation)) for name, mean, deviation in zip(*lists)]
+    if not all(math.isfinite(scale.mean) and math.isfinite(scale.deviation) and scale.deviation > 0.0 for scale in scales):
+        raise ValueError("a target's mean or deviation cannot be so")
+    return None, scales
+
+
+def _check_baseline(told: Any, class_names: Sequence[str] | None) -> None:
+    if told is None:
+        return
+    if class_names is not None:
+        fits = 0 <= int(told["class"]) < len(class_names) and int(told["errors"]) >= 0
+    else:
+        fits = all(0.0 <= float(told[key]) < math.inf for key in ("squared", "absolute", "variation"))
+    if not fits:
+        raise ValueError("a baseline cannot be so")

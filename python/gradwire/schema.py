@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import calendar
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -189,6 +190,7 @@ def _column(value: Mapping[str, Any]) -> SchemaColumn:
     match value["becomes"]:
         case "number":
             fill = value["fill"]
+            _check_scale(value["mean"], value["inverse_deviation"])
             encoder: Encoder | None = Number(
                 float(value["mean"]), float(value["inverse_deviation"]), None if fill is None else float(fill),
                 bool(value.get("missing_mark", False)),
@@ -201,8 +203,15 @@ def _column(value: Mapping[str, Any]) -> SchemaColumn:
             encoder = Categories(levels, bool(value["rare"]), missing)
         case "date":
             encoder = Date(about)
+            for pair in encoder.scales():
+                _check_scale(*pair)
         case "label" | "nothing":
             encoder = None
         case becomes:
             raise ValueError(f"a column becomes {becomes!r}, which this version does not know")
     return SchemaColumn(str(value["name"]), str(value["kind"]), encoder, about)
+
+
+def _check_scale(mean: float, inverse_deviation: float) -> None:
+    if not (math.isfinite(mean) and math.isfinite(inverse_deviation) and inverse_deviation > 0.0):
+        raise ValueError(f"a scale cannot be {mean} and {inverse_deviation}")

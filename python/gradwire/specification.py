@@ -128,7 +128,12 @@ def decode(fields: bytes) -> dict[str, Any]:
         before = tag
         if tag in BY_TAG:
             name = BY_TAG[tag]
-            values[name] = _read(FIELDS[name].type, written)
+            field = FIELDS[name]
+            values[name] = _read(field.type, written)
+            is_default = field.default not in (None, REQUIRED) and written == _written(name, field, field.default)
+            is_known = name not in CHOICES or values[name] in CHOICES[name].values()
+            if is_default or not is_known:
+                raise ProtocolError("MALFORMED", f"a specification's {name} is {values[name]!r}, which is not written so")
         elif tag & 0xC000 != 0xC000:
             raise ProtocolError("UNKNOWN_FIELD", f"this version does not know field {tag:#06x} of a job", tag)
     missing = [name for name, field in FIELDS.items() if field.default is REQUIRED and name not in values]

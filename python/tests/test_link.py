@@ -1,6 +1,8 @@
 """A client among coordinators that break rules, are full, or say that it went wrong: it raises, in time, and comes back
 where that is of use."""
 
+import itertools
+import socket
 import struct
 import threading
 import unittest
@@ -153,7 +155,10 @@ class Garbage(unittest.TestCase):
 
         with Peer(listening) as peer, mock.patch.object(link, "GREETING_WAIT", 0.3), self.assertRaises(wanted) as refused:
             watching(peer).run()
-        if code is not None:
+        if isinstance(refused.exception, ConnectionFailed):
+            self.assertIn(code, str(refused.exception))
+            self.assertLess(str(refused.exception).count("no coordinator"), 2)
+        elif code is not None:
             self.assertEqual(refused.exception.code, code)
         return heard
 
@@ -166,9 +171,9 @@ class Garbage(unittest.TestCase):
             (lambda peer: peer.greet(role=9), ProtocolError, "MALFORMED"),
             (lambda peer: peer.say("PONG", 0, bytes(16)), ProtocolError, "UNEXPECTED"),
             (lambda peer: peer.refuse("CLUSTER"), Refused, "CLUSTER"),
-            (lambda peer: peer.stream.close(), ConnectionFailed, None),
-            (lambda peer: None, ConnectionFailed, None),
-            (lambda peer: peer.stream.sendall(wire.header("WELCOME", 0, 56, 0)), ConnectionFailed, None),
+            (lambda peer: peer.stream.shutdown(socket.SHUT_RDWR), ConnectionFailed, "hung up without a greeting"),
+            (lambda peer: None, ConnectionFailed, "does not greet within"),
+            (lambda peer: peer.stream.sendall(wire.header("WELCOME", 0, 56, 0)), ConnectionFailed, "does not greet within"),
         ]  # fmt: skip
         for number, (script, wanted, code) in enumerate(cases):
             with self.subTest(number):
@@ -218,7 +223,7 @@ class Garbage(unittest.TestCase):
             connection.hear()
 
         with mock.patch.multiple(link, SILENCE=0.1, LOST=0.3):
-            heard = self.ends(silent, ConnectionFailed)
+            heard = self.ends(silent, ConnectionFailed, "has been silent for")
         self.assertEqual(heard.count("PING"), 1)
 
     def test_a_peer_that_lives_and_never_answers_is_lost_too(self):
@@ -231,7 +236,7 @@ class Garbage(unittest.TestCase):
                     connection.say("PONG", frame.request, bytes(16))
 
         with mock.patch.multiple(link, SILENCE=0.05), mock.patch.object(coordinator, "ANSWER_WAIT", 0.4):
-            self.ends(talkative, ConnectionFailed)
+            self.ends(talkative, ConnectionFailed, "has not answered SUBMIT")
 
 
 class ComingBack(unittest.TestCase):
@@ -257,6 +262,28 @@ class ComingBack(unittest.TestCase):
         with self.assertLogs("gradwire", "WARNING"), Peer(said("RECOVERING"), said("CLOSING"), said("BUSY"), busy, honest) as peer:
             self.assertEqual(watching(peer, retry_for=30.0).run().weights, WEIGHTS)
             self.assertEqual(peer.connections, 5)
+
+    def test_a_full_coordinator_is_waited_for_as_long_as_other_jobs_go_on_there(self):
+        state = "running"
+        clock = mock.Mock(monotonic=mock.Mock(side_effect=itertools.count()), sleep=mock.Mock())
+
+        def busy(connection):
+            connection.greet()
+            connection.refuse("BUSY", connection.hear().request, "SUBMIT", retry=True)
+            listing = connection.hear()
+            number = {name: number for number, name in wire.STATES.items()}[state]
+            told = (1).to_bytes(16, "little") + struct.pack("<BBHIIIQQ", number, 0, 0, 1, 3, 0, 1, 0) + bytes(34)
+            connection.say("JOB", listing.request, told)
+            connection.say("LISTED", listing.request, struct.pack("<I", 1))
+            connection.hear_to_the_end()
+
+        with self.assertLogs("gradwire", "WARNING"), mock.patch.object(coordinator, "time", clock):
+            with Peer(*[busy] * 20, honest) as peer:
+                self.assertEqual(watching(peer, retry_for=5.0).run().weights, WEIGHTS)
+            state = "done"
+            with Peer(busy) as peer, self.assertRaises(Refused) as refused:
+                watching(peer, retry_for=5.0).run()
+        self.assertEqual(refused.exception.code, "BUSY")
 
     def test_a_job_that_is_refused_is_not_asked_again(self):
         for code in ("SPECIFICATION", "CONFLICT", "MEMORY"):

@@ -11,6 +11,7 @@ import numpy as np
 from gradwire import Model, ModelFileError, jsontext, objects, specification
 from gradwire.columns import Number
 from gradwire.errors import DataError
+from gradwire.notes import Words
 from gradwire.schema import Scale, Schema, SchemaColumn
 
 
@@ -96,6 +97,27 @@ class Telling(unittest.TestCase):
         for wrong in ([[1.0, np.nan]], [[1.0, np.inf]], [[1.0]], [1.0, 2.0], [[1.0, 2.0, 3.0, 4.0]]):
             with self.assertRaises(DataError):
                 told.predict(wrong)
+
+
+class WordsOfAJob(unittest.TestCase):
+    def test_notes_bring_the_words_back_and_others_are_none(self):
+        saved = model()
+        words = Words("d", "default", saved.schema, saved.class_names, None, {"class": 1, "errors": 7})
+        notes = words.to_notes()
+        back = Words.from_notes(notes, 2, 2)
+        self.assertEqual((back.to_notes(), back.baseline), (notes, words.baseline))
+        changes = [
+            ("notes 1", "notes 2"), ('"class":1', '"class":2'), ('"errors":7', '"errors":-7'), ('"class_names"', '"klass_names"'),
+            ('"inverse_deviation":1.0', '"inverse_deviation":0.0'), ('"mean":0.0', '"mean":NaN'), ('"feature_means":[', '"feature_means":[0,'),
+        ]  # fmt: skip
+        for before, after in changes:
+            self.assertIn(before, notes.decode())
+            self.assertIsNone(Words.from_notes(notes.decode().replace(before, after).encode(), 2, 2), after)
+        for inputs, outputs in [(3, 2), (2, 3)]:
+            self.assertIsNone(Words.from_notes(notes, inputs, outputs))
+        for foreign in (b"", b"null", b"[]", b"{}", b"\xff"):
+            self.assertIsNone(Words.from_notes(foreign, 2, 2))
+        self.assertIsNone(Words("d" * 300_000, "default", saved.schema, saved.class_names, None, None).to_notes())
 
 
 class Json(unittest.TestCase):

@@ -112,6 +112,9 @@ class Specifications(unittest.TestCase):
             (swapped, "MALFORMED"),
             (fields[8:18], "MALFORMED"),
             (unknown, "UNKNOWN_FIELD"),
+            (fields[:8] + struct.pack("<HIB", 5, 1, 9) + fields[8:], "MALFORMED"),
+            (fields[:28] + struct.pack("<HIB", 5, 1, 9) + fields[28:], "MALFORMED"),
+            (fields[:28] + struct.pack("<HIB", 5, 1, 1) + fields[28:], "MALFORMED"),
         ]:
             with self.assertRaises(ProtocolError) as refused:
                 specification.decode(wrong)
