@@ -15,6 +15,7 @@ class Connection:
 
     def __init__(self, stream: socket.socket):
         self.stream = stream
+        self.stream.settimeout(10)
         self.decoder = wire.Decoder(wire.PAYLOAD_BYTES_MAX)
 
     def hear(self) -> wire.Frame:

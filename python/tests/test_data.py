@@ -80,6 +80,14 @@ class Scales(unittest.TestCase):
             number.encode(np.array(column, float), told, "x")
             self.assertEqual([f"{word:08x}" for word in told.view(np.uint32)[:, 0]], inputs.split())
 
+    def test_sums_are_those_of_one_addition_after_the_other(self):
+        values = np.random.default_rng(1).normal(size=10_000) ** 5
+        total = 0.0
+        for value in values.tolist():
+            total += value
+        self.assertEqual(columns.running_sum(values), total)
+        self.assertNotEqual(float(values.sum()), total)
+
     def test_a_constant_is_centred_and_keeps_its_unit(self):
         self.assertEqual(columns.feature_scale(np.full(3, 0.1)), (0.1, 1.0))
         self.assertEqual(columns.target_scale(np.full(3, 0.1)), (0.1, 1.0))
