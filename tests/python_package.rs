@@ -102,7 +102,7 @@ def line(told):
     print("round", told.round, flush=True)
 
 try:
-    model = gradwire.train(X, y, rounds=300, hidden=(64,), progress=line)
+    model = gradwire.train(X, y, rounds=600, hidden=(64,), progress=line)
 except gradwire.Interrupted as stopped:
     print("interrupted", flush=True)
     print("states", *(job.state for job in gradwire.jobs()), flush=True)
@@ -152,7 +152,7 @@ fn a_coordinator_and_a_node_that_are_killed_in_the_middle_of_a_job_change_nothin
     assert_eq!(behind(&told, "fingerprint"), undisturbed());
     // Each round once, in order.
     let rounds: Vec<String> = told.iter().filter_map(|line| line.strip_prefix("round ")).map(str::to_owned).collect();
-    let all: Vec<String> = (1..=300).map(|round: u32| round.to_string()).collect();
+    let all: Vec<String> = (1..=600).map(|round: u32| round.to_string()).collect();
     assert_eq!(rounds, all);
     assert_eq!(behind(&told, "history"), all.join(" "));
     let back = log.all(PATIENCE).iter().filter(|line| line.contains("the coordinator is back")).count();

@@ -18,10 +18,25 @@ from .training import attach, cancel, jobs, resume, train
 from .wire import JobStatus, Notice, Round
 
 __version__ = "0.1.0"
+# Without the estimators: `from gradwire import *` is not to need scikit-learn.
 __all__ = [
-    "ConnectionFailed", "DataError", "GradwireClassifier", "GradwireError", "GradwireRegressor", "Interrupted", "JobStatus",
-    "Model", "ModelFileError", "Notice", "ProtocolError", "Refused", "Round", "attach", "cancel", "jobs", "resume", "train",
-]  # fmt: skip
+    "ConnectionFailed",
+    "DataError",
+    "GradwireError",
+    "Interrupted",
+    "JobStatus",
+    "Model",
+    "ModelFileError",
+    "Notice",
+    "ProtocolError",
+    "Refused",
+    "Round",
+    "attach",
+    "cancel",
+    "jobs",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

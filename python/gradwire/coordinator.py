@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 from . import specification, wire
 from .errors import ConnectionFailed, GradwireError, Interrupted, ProtocolError, Refused
-from .link import ANSWER_WAIT, Address, Link
+from .link import ANSWER_WAIT, Address, Link, Unanswered, UnknownHost
 from .objects import weights_bytes
 
 log = logging.getLogger("gradwire")
 
 RETRY_FOR = 300.0
 WAIT_MIN, WAIT_MAX = 0.1, 5.0
+# A connection that ends sooner, with nothing said on it, ends nothing: the loss before it goes on.
+SETTLED = 5.0
 JOBS_MAX = 20_000
 # What may pass, where the coordinator says `retry` with it.
 OF_THE_MOMENT = frozenset({"BUSY", "CLOSING", "RECOVERING"})
@@ -63,8 +65,9 @@ class Watching:
         self.semantic = specification.semantic_digest(values)
         self.history: list[wire.Round] = []
         self._lost_at: float | None = None
+        self._back_at: float | None = None
         self._wait = WAIT_MIN
-        self._was_accepted = False
+        self._was_there = self._was_accepted = False
 
     @property
     def job_id(self) -> str:
@@ -77,6 +80,7 @@ class Watching:
             while True:
                 try:
                     with Link(self.address, self.objects or {}, self.cluster) as link:
+                        self._was_there = True
                         try:
                             return self._over(link)
                         except Refused as error:
@@ -92,9 +96,14 @@ class Watching:
     def _wait_or_raise(self, error: GradwireError) -> None:
         if isinstance(error, Refused):
             error.job = self.job_id
-        if not may_pass(error) or self.retry_for <= 0:
+        # A name that nobody knows is a slip, rather, where it was never known.
+        is_slip = isinstance(error, UnknownHost) and not self._was_there
+        if is_slip or not may_pass(error) or self.retry_for <= 0:
             raise error
         now = time.monotonic()
+        if self._back_at is not None and now - self._back_at >= SETTLED:
+            self._lost_at = None
+        self._back_at = None
         if self._lost_at is None:
             self._lost_at, self._wait = now, WAIT_MIN
             log.warning("%s; asking again for %g s", error, self.retry_for)
@@ -127,7 +136,7 @@ class Watching:
             try:
                 fetched = link.fetches_answered
                 answer = request.next(wait)
-            except ConnectionFailed:
+            except Unanswered:
                 # It may still be fetching the data.
                 if link.fetches_answered == fetched:
                     raise
@@ -137,14 +146,16 @@ class Watching:
                     wait = None
                     if self._was_accepted and self._lost_at is not None:
                         log.warning("the coordinator is back")
-                    self._was_accepted, self._lost_at = True, None
+                    self._was_accepted, self._back_at = True, time.monotonic()
                 case wire.Round():
+                    self._lost_at = self._back_at = None
                     # A coordinator that does not know what has been shown tells it again.
                     if not self.history or answer.round > self.history[-1].round:
                         self.history.append(answer)
                         if self.on_round is not None:
                             self.on_round(answer)
                 case wire.Notice():
+                    self._lost_at = self._back_at = None
                     log.info("%s", answer.text)
                     if self.on_notice is not None:
                         self.on_notice(answer)

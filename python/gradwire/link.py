@@ -39,6 +39,14 @@ PIECE_BYTES, PIECES_IN_FLIGHT = 262_144, 8
 READ_BYTES = 1 << 18
 
 
+class Unanswered(ConnectionFailed):
+    """The link lives, and what was asked has no answer yet."""
+
+
+class UnknownHost(ConnectionFailed):
+    """The name stands for no address."""
+
+
 class Address(NamedTuple):
     """Where a coordinator listens."""
 
@@ -75,11 +83,11 @@ class Request:
 
     def next(self, wait: float | None = None) -> Any:
         """The next answer, as `wire.decode` reads it. Raises what ended the request: Refused, or what ended the link, and
-        ConnectionFailed where nothing comes in so many seconds."""
+        Unanswered where nothing comes in so many seconds."""
         try:
             answer = self.answers.get(timeout=wait)
         except queue.Empty:
-            raise ConnectionFailed(f"the coordinator has not answered {self.name} for {wait:g} s") from None
+            raise Unanswered(f"the coordinator has not answered {self.name} for {wait:g} s") from None
         if isinstance(answer, GradwireError):
             raise answer
         return answer
@@ -92,6 +100,8 @@ def dial(address: Address, cluster: str | None) -> tuple[socket.socket, wire.Dec
     except ConnectionRefusedError:
         text = f"no coordinator: nothing listens at {address} (coordinator_node PORT POLICY starts one)"
         raise ConnectionFailed(text) from None
+    except socket.gaierror as error:
+        raise UnknownHost(f"no coordinator: the host {address.host} cannot be found: {error}") from None
     except OSError as error:
         raise ConnectionFailed(f"no coordinator: {address} cannot be reached: {error}") from None
     try:
@@ -252,9 +262,8 @@ class Link:
         while True:
             try:
                 return request.next(0.25)
-            except ConnectionFailed:
-                if self._ended is not None:
-                    raise
+            except Unanswered:
+                pass
             deadline += (self.bytes_received - seen) / FETCH_BYTES_A_SECOND
             seen = self.bytes_received
             if time.monotonic() > deadline:

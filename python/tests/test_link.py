@@ -228,6 +228,26 @@ class Garbage(unittest.TestCase):
             heard = self.ends(silent, ConnectionFailed, "has been silent for")
         self.assertEqual(heard.count("PING"), 1)
 
+    def test_a_peer_that_lives_and_takes_nothing_is_lost_too(self):
+        whole = bytes(1 << 20)
+        digest = objects.digest_of(whole)
+
+        def deaf(connection):
+            connection.greet()
+            connection.hear()
+            for request in range(2, 66, 2):
+                connection.say("FETCH", request, wire.fetch(digest, 0, len(whole)))
+            # It is heard of all the time, and reads nothing.
+            for request in range(66, 300_000, 2):
+                connection.say("PING", request)
+
+        with (
+            Peer(deaf) as peer,
+            mock.patch.object(link, "WRITE_STALL", 0.3),
+            self.assertRaisesRegex(ConnectionFailed, "takes nothing"),
+        ):
+            watching(peer, held={digest: whole}).run()
+
     def test_a_peer_that_lives_and_never_answers_is_lost_too(self):
         def talkative(connection):
             connection.greet()
@@ -322,6 +342,41 @@ class ComingBack(unittest.TestCase):
         first, second = submits
         self.assertEqual((first[:16], first[20:]), (second[:16], second[20:]))
         self.assertEqual([struct.unpack_from("<I", payload, 16)[0] for payload in submits], [0, 2])
+
+    def test_a_cut_while_the_data_is_sent_is_no_silence(self):
+        rows = bytes(100)
+        digest = objects.digest_of(rows)
+
+        def cut(connection):
+            connection.greet()
+            connection.hear()
+            connection.say("FETCH", 2, wire.fetch(digest, 0, 100))
+            connection.hear()
+
+        with (
+            self.assertLogs("gradwire", "WARNING") as logs,
+            Peer(cut, honest) as peer,
+            mock.patch.object(coordinator, "ANSWER_WAIT", 3.0),
+        ):
+            self.assertEqual(watching(peer, 30.0, {digest: rows}).run().weights, WEIGHTS)
+        self.assertNotIn("has not answered", logs.output[0])
+
+    def test_a_coordinator_that_takes_the_job_and_dies_again_and_again_is_one_loss(self):
+        clock = mock.Mock(monotonic=mock.Mock(side_effect=range(200)), sleep=mock.Mock())
+
+        def dies(connection):
+            connection.greet()
+            connection.say("ACCEPTED", connection.hear().request, ACCEPTED)
+
+        with self.assertLogs("gradwire", "WARNING"), mock.patch.object(coordinator, "time", clock):
+            with Peer(dies) as peer, self.assertRaisesRegex(ConnectionFailed, "did not come back within 20 s"):
+                watching(peer, retry_for=20.0).run()
+        self.assertLess(peer.connections, 20)
+
+    def test_a_name_that_nobody_knows_is_not_waited_for(self):
+        clock = mock.Mock(monotonic=mock.Mock(side_effect=itertools.count()), sleep=mock.Mock())
+        with mock.patch.object(coordinator, "time", clock), self.assertRaisesRegex(ConnectionFailed, "^no coordinator: the host"):
+            coordinator.Watching(link.Address("nobody.invalid", 1), JOB, VALUES, objects={}, retry_for=3.0).run()
 
     def test_a_coordinator_that_does_not_come_back_is_given_up_with_the_words_for_later(self):
         with Peer(lambda connection: connection.stream.close()) as peer:
