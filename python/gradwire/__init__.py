@@ -1,12 +1,14 @@
 """A client of gradwire: trains multilayer perceptrons on the nodes of a gradwire coordinator, from arrays and frames.
 
-import gradwire
+    import gradwire
 
-model = gradwire.train(X, y, progress=True) # 127.0.0.1:5105, or what GRADWIRE_ADDRESS says model.save("model.safetensors")
-gradwire.Model.load("model.safetensors").predict(X)
+    model = gradwire.train(X, y, progress=True)  # 127.0.0.1:5105, or what GRADWIRE_ADDRESS says
+    model.save("model.safetensors")
+    gradwire.Model.load("model.safetensors").predict(X)
 
 It needs numpy alone; `GradwireClassifier` and `GradwireRegressor` need scikit-learn too. It speaks protocol.md, and gives
-to the same arrays the same bits as gradwire's own client. docs/python.md has the whole story."""
+to the same arrays the same bits as gradwire's own client. docs/python.md has the whole story.
+"""
 
 from __future__ import annotations
 
