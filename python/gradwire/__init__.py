@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._version import __version__ as __version__
 from .errors import ConnectionFailed, DataError, GradwireError, Interrupted, ModelFileError, ProtocolError, Refused
 from .model import Model
 from .training import attach, cancel, jobs, resume, train
 from .wire import JobStatus, Notice, Round
 
-__version__ = "0.1.0"
 # Without the estimators: `from gradwire import *` is not to need scikit-learn.
 __all__ = [
     "ConnectionFailed",

@@ -19,9 +19,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from . import wire
+from ._version import __version__
 from .errors import ConnectionFailed, GradwireError, ProtocolError, Refused
 
-SOFTWARE = "gradwire-python 0.1.0"
+SOFTWARE = f"gradwire-python {__version__}"
 IDENTITY = os.urandom(16)
 DEFAULT_ADDRESS = "127.0.0.1:5105"
 DEFAULT_PORT = 5105

@@ -6,6 +6,7 @@ import unittest
 
 import numpy as np
 
+import gradwire
 from gradwire import objects, recipe, specification, wire
 from gradwire.errors import DataError, ProtocolError
 
@@ -36,6 +37,11 @@ class Tables(unittest.TestCase):
             self.assertEqual(default, wanted if field.default in (None, "required") else default, name)
             if field.default not in (None, "required"):
                 self.assertEqual(float(default), field.default, name)
+
+
+class Version(unittest.TestCase):
+    def test_it_is_that_of_the_programs(self):
+        self.assertIn(f'\nversion = "{gradwire.__version__}"\n', (book.ROOT / "Cargo.toml").read_text())
 
 
 class Frames(unittest.TestCase):
