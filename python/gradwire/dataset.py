@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import floor
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
@@ -18,6 +18,11 @@ from .objects import RowsObject
 from .schema import Encoder, Scale, Schema, SchemaColumn
 
 INPUTS_MAX, ROWS_MAX, SHARDS_MAX = 1 << 20, 1 << 30, 16_384
+# What rows are drawn for: each draws others.
+VALIDATION, TEST = 0, 1
+
+# A share of every class, or a tail: `last:0.2`, `last:3500`.
+Split = Union[float, str]
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Prepared:
     class_names: list[str] | None
     targets: list[Scale] | None
     baseline: dict[str, Any]
+    test: RowsObject | None
+    test_baseline: dict[str, Any] | None
 
     @property
     def features(self) -> int:
@@ -46,8 +53,8 @@ def share_of(count: int, share: float) -> int:
     return floor(product) + (product - floor(product) >= 0.5)
 
 
-def validating(strata: np.ndarray, split: float | str, seed: int) -> np.ndarray:
-    """Whether each row validates: bool `[rows]`. `strata` are their classes.
+def drawn(strata: np.ndarray, split: Split, purpose: int, seed: int) -> np.ndarray:
+    """Which rows of these classes are drawn: bool `[rows]`. `purpose` is 0 for those that validate, 1 for those that test.
 
     `split` is a share of every class, `last:F` or `last:N`."""
     rows = len(strata)
@@ -56,25 +63,50 @@ def validating(strata: np.ndarray, split: float | str, seed: int) -> np.ndarray:
         try:
             last = int(tail) if tail.isdigit() else share_of(rows, _share(float(tail)))
         except ValueError:
-            raise DataError(f"validate_split cannot be {split!r}: last:0.2 or last:3500 are such tails") from None
+            raise DataError(f"a split cannot be {split!r}: last:0.2 or last:3500 are such tails") from None
         return np.arange(rows) >= rows - last
     try:
         share = _share(float(split))
     except (TypeError, ValueError):
         raise DataError(
-            f"validate_split cannot be {split!r}: it is a share between 0 and 1 of every class, or the tail, as a share "
-            "(last:0.2) or a number of rows (last:3500)"
+            f"a split cannot be {split!r}: it is a share between 0 and 1 of every class, or the tail, as a share (last:0.2) or "
+            "a number of rows (last:3500)"
         ) from None
     counts = np.bincount(strata)
-    due = np.array([min(share_of(int(count), share), max(int(count) - 1, 0)) for count in counts])
-    order = randomness.Stream(randomness.SPLIT, seed).shuffled(rows)
-    # In that order a row validates while its class has rows due.
+    due = np.array([min(share_of(int(count), share), max(int(count) - 1, 0)) for count in counts], np.int64)
+    order = randomness.Stream(randomness.SPLIT, seed, (purpose, 0, 0)).shuffled(rows)
+    # In that order a row is drawn while its class has rows due.
     by_class = order[np.argsort(strata[order], kind="stable")]
     starts = np.cumsum(counts) - counts
     turns = np.arange(rows) - starts[strata[by_class]]
-    is_validating = np.zeros(rows, bool)
-    is_validating[by_class] = turns < due[strata[by_class]]
-    return is_validating
+    is_drawn = np.zeros(rows, bool)
+    is_drawn[by_class] = turns < due[strata[by_class]]
+    return is_drawn
+
+
+def divided(strata: np.ndarray, split: Split | np.ndarray, test: Split | None, seed: int) -> tuple[np.ndarray, ...]:
+    """The rows that train, that validate and that test, in their order.
+
+    The test rows are drawn first, from those of which `split` does not say that they validate; those that validate, where it
+    is no array, from the rest. Raises DataError."""
+    rows = len(strata)
+    own = split if isinstance(split, np.ndarray) else np.zeros(rows, bool)
+    rest, tested = np.flatnonzero(~own), np.empty(0, np.int64)
+    if test is not None:
+        is_tested = drawn(strata[rest], test, TEST, seed)
+        rest, tested = rest[~is_tested], rest[is_tested]
+        if len(tested) == 0:
+            raise DataError(f"no row of {rows} sample(s) is left to test; give more rows, a larger share, or test=None")
+    if isinstance(split, np.ndarray):
+        training, validation = rest, np.flatnonzero(own)
+    else:
+        is_validating = drawn(strata[rest], split, VALIDATION, seed)
+        training, validation = rest[~is_validating], rest[is_validating]
+    if len(validation) == 0:
+        raise DataError(f"no row of {rows} sample(s) is left to validate; give more rows, or a larger validate_split")
+    if len(training) == 0:
+        raise DataError(f"no row of {rows} sample(s) is left to train; take a smaller validate_split")
+    return training, validation, tested
 
 
 def _share(share: float) -> float:
@@ -96,7 +128,8 @@ def prepare(
     target: targets.Targets,
     target_names: list[str],
     *,
-    split: float | str | np.ndarray,
+    split: Split | np.ndarray,
+    test: Split | None = None,
     shards: int | None,
     usual_shards: int,
     seed: int,
@@ -115,12 +148,7 @@ def prepare(
         raise DataError(f"there are {rows} rows of features and {len(strata)} of labels; give as many")
     if rows > ROWS_MAX:
         raise DataError(f"{rows} rows are more than {ROWS_MAX}; leave some out")
-    is_validating = split if isinstance(split, np.ndarray) else validating(strata, split, seed)
-    training, validation = np.flatnonzero(~is_validating), np.flatnonzero(is_validating)
-    if len(validation) == 0:
-        raise DataError(f"no row of {rows} sample(s) is left to validate; give more rows, or a larger validate_split")
-    if len(training) == 0:
-        raise DataError(f"no row of {rows} sample(s) is left to train; take a smaller validate_split")
+    training, validation, tested = divided(strata, split, test, seed)
     # Fewer rows than the usual number of shards have a shard each.
     shards = min(usual_shards, len(training)) if shards is None else shards
     if not 1 <= shards <= min(SHARDS_MAX, len(training)):
@@ -135,16 +163,18 @@ def prepare(
     names, scales, told = None, None, np.empty(0)
     if isinstance(target, targets.Classes):
         names, told = target.names, target.labels
-        untrained = np.setdiff1d(told[validation], told[training])
+        untrained = np.setdiff1d(told[np.concatenate([validation, tested])], told[training])
         if len(untrained):
             name = names[int(untrained[0])]
-            raise DataError(f"no row of the class {name!r} trains, and some validate; the model could never be right about it")
+            raise DataError(
+                f"no row of the class {name!r} trains, and some validate or test; the model could never be right about it"
+            )
     else:
         pairs = [learned.target_scale(target.values[training, output]) for output in range(target.values.shape[1])]
         scales = [Scale(name, *pair) for name, pair in zip(target_names, pairs)]
         told = _scaled(target.values, scales)
 
-    parts = [*dealt(training, strata, shards, seed), validation]
+    parts = [*dealt(training, strata, shards, seed), validation] + ([tested] if len(tested) else [])
     blocks = [RowsObject(len(part), width, outputs) for part in parts]
     at = 0
     for column, (name, encoder) in zip(features, schema.learned):
@@ -156,7 +186,9 @@ def prepare(
         at = end
     for block, part in zip(blocks, parts):
         block.targets[:] = told[part]
-    return Prepared(blocks[:-1], blocks[-1], schema, names, scales, _baseline(told[training], blocks[-1].targets, names))
+    judged = [_baseline(told[training], block.targets, names) for block in blocks[shards:]]
+    test_block, test_baseline = (blocks[-1], judged[-1]) if len(tested) else (None, None)
+    return Prepared(blocks[:shards], blocks[shards], schema, names, scales, judged[0], test_block, test_baseline)
 
 
 def _learned(values: table.Values, training: np.ndarray, impute: str, rare: int | None) -> Encoder:

@@ -24,7 +24,7 @@ from .model import Model
 # What fit hands on to `train` as it is.
 OPTIONS = (
     "hidden", "activation", "optimiser", "momentum", "weight_decay", "eta", "batch", "rounds", "clip", "shards", "seed",
-    "validate_split", "impute", "rare", "fields", "progress", "retry_for", "cluster",
+    "validate_split", "test", "patience", "impute", "rare", "fields", "progress", "retry_for", "cluster",
 )  # fmt: skip
 
 
@@ -46,7 +46,9 @@ class _Estimator(BaseEstimator):
         clip=None,
         shards=None,
         seed=recipe.SEED,
-        validate_split=recipe.VALIDATE_SPLIT,
+        validate_split=None,
+        test=recipe.USUAL,
+        patience=recipe.PATIENCE,
         impute="median",
         rare=None,
         fields=None,
@@ -67,6 +69,8 @@ class _Estimator(BaseEstimator):
         self.shards = shards
         self.seed = seed
         self.validate_split = validate_split
+        self.test = test
+        self.patience = patience
         self.impute = impute
         self.rare = rare
         self.fields = fields

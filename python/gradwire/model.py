@@ -35,8 +35,8 @@ class Model:
 
     `network` are its widths, from the inputs to the outputs; `layers` for each layer the weights, f32 `[inputs, outputs]`, and
     the bias, f32 `[outputs]`. `class_names` is None where numbers are fitted, and `targets` where classes are told apart. `job`
-    is what the job was asked and came to, in words. `history` has the rounds that were watched, `job_id` the job's id; both are
-    empty in a model that was loaded."""
+    is what the job was asked and came to, in words. `history` has the rounds that were watched, of which the model is that of
+    `round`, the best; `job_id` is the job's id. All three are empty in a model that was loaded."""
 
     network: Sequence[int]
     activation: str
@@ -49,9 +49,15 @@ class Model:
     job: Mapping[str, str]
     history: Sequence[Round] = ()
     job_id: str = ""
+    round: int = 0
 
     def __repr__(self) -> str:
         return f"<gradwire.Model {'-'.join(map(str, self.network))} {self.fingerprint[:16]}>"
+
+    @property
+    def best(self) -> Round | None:
+        """The round that the model is of, where it was watched."""
+        return next((told for told in self.history if told.round == self.round), None)
 
     @property
     def classes(self) -> np.ndarray:

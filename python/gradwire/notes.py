@@ -27,10 +27,13 @@ class Words:
     class_names: Sequence[str] | None
     targets: Sequence[Scale] | None
     baseline: Mapping[str, Any] | None
+    test_baseline: Mapping[str, Any] | None = None
 
     @staticmethod
     def of(prepared: Prepared, data: str) -> Words:
-        return Words(data, "default", prepared.schema, prepared.class_names, prepared.targets, prepared.baseline)
+        return Words(
+            data, "default", prepared.schema, prepared.class_names, prepared.targets, prepared.baseline, prepared.test_baseline
+        )
 
     def to_notes(self) -> bytes | None:
         """The notes that bring them back, where they are no longer than notes may be."""
@@ -40,8 +43,9 @@ class Words:
             "feature_means": [mean for mean, _ in scales], "feature_inverse_deviations": [inverse for _, inverse in scales],
             "schema": self.schema.to_json(), **self.of_target(),
         }  # fmt: skip
-        if self.baseline is not None:
-            notes["baseline"] = dict(self.baseline)
+        for key, baseline in (("baseline", self.baseline), ("test_baseline", self.test_baseline)):
+            if baseline is not None:
+                notes[key] = dict(baseline)
         written = jsontext.dumps(notes).encode("utf-8")
         return written if len(written) <= NOTES_BYTES_MAX else None
 
@@ -68,8 +72,10 @@ class Words:
             ]
             read = Schema.from_json(schema) if schema else Schema.of_numbers(value["feature_names"], scales)  # type: ignore
             class_names, targets = target_of(value)
-            _check_baseline(value.get("baseline"), class_names)
-            words = Words(str(value["data"]), str(value["recipe"]), read, class_names, targets, value.get("baseline"))
+            judged = value.get("baseline"), value.get("test_baseline")
+            for baseline in judged:
+                _check_baseline(baseline, class_names)
+            words = Words(str(value["data"]), str(value["recipe"]), read, class_names, targets, *judged)
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
         fits = read.width == inputs and len(class_names or targets or ()) == outputs

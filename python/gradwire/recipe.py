@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,42 @@ from .specification import number_of
 ARITHMETIC = 2
 HIDDEN = (192,)
 SHARDS = 4
-ROUNDS = 30
 SEED = 1
-VALIDATE_SPLIT = 0.2
+# Rounds without a better one after which training stops.
+PATIENCE = 20
+# A fifth of the rows validates, of many a tenth; a tenth tests, where there are not few.
+VALIDATE_SHARE, VALIDATE_SHARE_OF_MANY, MANY_ROWS = 0.2, 0.1, 5_000
+TEST_SHARE, FEW_ROWS = 0.1, 1_000
+USUAL = "usual"
 ETA = np.float32(0.01)
 BATCH_LEAST, BATCH_MOST, BATCHES_OF_AN_EPOCH = 32, 512, 32
 # Rows of a batch at this learning rate; others in proportion, from half of it to four times.
 ETA_ROWS, ETA_LEAST, ETA_MOST = np.float32(128), np.float32(0.5), np.float32(4)
 
 
+# Steps of a job, from which its rounds follow, within these bounds.
+STEPS, ROUNDS_LEAST, ROUNDS_MOST = 1_600, 30, 200
+
+
+def usual_split(rows: int) -> float:
+    """The share of the rows that do not test which validates."""
+    return VALIDATE_SHARE_OF_MANY if rows > MANY_ROWS else VALIDATE_SHARE
+
+
+def usual_test(rows: int, *, is_divided: bool) -> float | None:
+    """The share of the rows that neither trains nor validates; none where it is said which rows validate."""
+    return TEST_SHARE if rows > FEW_ROWS and not is_divided else None
+
+
 def usual_batch(rows: int) -> int:
-    """Rows of a step: some 32 steps in an epoch, a power of two."""
+    """Rows of a step: some 32 steps in an epoch, the next power of two by ratio."""
     wanted = min(max(rows // BATCHES_OF_AN_EPOCH, BATCH_LEAST), BATCH_MOST)
-    return 1 << (wanted.bit_length() - 1)
+    return 1 << ((2 * wanted * wanted).bit_length() - 1) // 2
+
+
+def usual_rounds(rows: int, batch: int) -> int:
+    """Rounds of as many steps as go once through the rows."""
+    return min(max(ceil(STEPS / ceil(rows / batch)), ROUNDS_LEAST), ROUNDS_MOST)
 
 
 def usual_eta(batch: int) -> float:
@@ -46,6 +70,7 @@ def fields(
     eta: float | None = None,
     batch: int | None = None,
     rounds: int | None = None,
+    patience: int | None = PATIENCE,
     seed: int = SEED,
     clip: float | None = None,
     fields: Mapping[str, Any] | None = None,
@@ -77,7 +102,8 @@ def fields(
         "momentum": momentum,
         "weight_decay": weight_decay,
         "local_steps": 1,
-        "rounds": ROUNDS if rounds is None else rounds,
+        "rounds": usual_rounds(training_rows, batch) if rounds is None else rounds,
+        "patience": patience,
         "outer_eta": eta,
         "outer_weight_decay": weight_decay,
         "outer_schedule": "cosine",

@@ -30,7 +30,8 @@ def train(
     *,
     task: str | None = None,
     validation: tuple[Any, Any] | None = None,
-    validate_split: float | str = recipe.VALIDATE_SPLIT,
+    validate_split: float | str | None = None,
+    test: float | str | None = recipe.USUAL,
     hidden: Sequence[int] | None = None,
     activation: str = "relu",
     optimiser: str = "adam",
@@ -39,6 +40,7 @@ def train(
     eta: float | None = None,
     batch: int | None = None,
     rounds: int | None = None,
+    patience: int | None = recipe.PATIENCE,
     clip: float | None = None,
     shards: int | None = None,
     seed: int = recipe.SEED,
@@ -59,7 +61,9 @@ def train(
     or are fitted, as `task` (classify, regress) says or docs/data.md, section 6; `[rows, outputs]` is fitted.
 
     `address` is `host:port` or a pair; else GRADWIRE_ADDRESS says it; else it is 127.0.0.1:5105. `validation` are rows and
-    labels that validate, in the place of the share that `validate_split` draws. `hidden` are the widths of the hidden layers.
+    labels that validate, in the place of the share that `validate_split` draws; `test` is the share that neither trains nor
+    validates, and judges the model once, at the end (None: no row). After `patience` rounds without a better one training
+    stops (None: after all rounds), and the model is that of the best. `hidden` are the widths of the hidden layers.
     `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
     `Round`; True writes a line for each to the standard error. For `retry_for` seconds a coordinator that is lost, not there, or
     has no room is asked again; a job that it knows goes on meanwhile. `job` names the job by 32 hexadecimal digits, so that a
@@ -71,18 +75,25 @@ def train(
     split: Any = validate_split
     if validation is None:
         features, labels = table.of(X), y
-    else:
+    elif validate_split is None:
         features, labels, split = _joined(X, y, validation)
+    else:
+        raise DataError("validation rows are given, and a share that validates is asked for; leave out one of both")
     target = targets.of(labels, task)
+    rows = len(features[0].values)
+    if test == recipe.USUAL:
+        test = recipe.usual_test(rows, is_divided=split is not None)
+    if split is None:
+        split = recipe.usual_split(rows)
     target_names = _target_names(y, target, len(features), table.is_frame(X))
     prepared = dataset.prepare(
-        features, target, target_names, split=split, shards=shards, usual_shards=recipe.SHARDS, seed=seed, impute=impute,
+        features, target, target_names, split=split, test=test, shards=shards, usual_shards=recipe.SHARDS, seed=seed, impute=impute,
         rare=rare,
     )  # fmt: skip
     words = Words.of(prepared, name)
     values = recipe.fields(
         prepared.training_rows, is_of_classes=prepared.class_names is not None, hidden=hidden, activation=activation,
-        optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, eta=eta, batch=batch, rounds=rounds, seed=seed,
+        optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, eta=eta, batch=batch, rounds=rounds, patience=patience, seed=seed,
         clip=clip, fields=fields,
     )  # fmt: skip
     values |= {
@@ -99,6 +110,8 @@ def train(
 
     values["shards"] = [(shard.rows, keep(shard.bytes)) for shard in prepared.shards]
     values["validation"] = prepared.validation.rows, keep(prepared.validation.bytes)
+    if prepared.test is not None:
+        values["test"] = prepared.test.rows, keep(prepared.test.bytes)
     if start_from is not None:
         network = specification.network(values)
         if list(start_from.network) != network:
@@ -160,7 +173,7 @@ def _model(watching: Watching, words: Words) -> Model:
     return Model(
         network, specification.word_of("activation", values["activation"]), objects.decode_weights(network, weights),
         done.fingerprint.hex(), watching.semantic.hex(), words.schema, words.class_names, words.targets,
-        described(values, words, done), tuple(history), watching.job_id,
+        described(values, words, done), tuple(history), watching.job_id, done.round,
     )  # fmt: skip
 
 

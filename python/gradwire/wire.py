@@ -308,7 +308,8 @@ class Notice:
 
 @dataclass(frozen=True)
 class Done:
-    """How a job ended."""
+    """How a job ended. The model is of `round`, of so many `rounds` done; the metrics are sums over the `rows` validation rows
+    and the `test_rows`, as those of `Round`."""
 
     fingerprint: bytes
     weights: bytes
@@ -320,7 +321,11 @@ class Done:
     microseconds: dict[str, int]
     revivals: int
     reproducible: bool
+    rounds: int
+    round: int
     metrics: dict[int, float]
+    test_rows: int
+    test_metrics: dict[int, float]
     nodes: dict[str, int]
 
 
@@ -395,7 +400,12 @@ def done(reader: Reader) -> Done:
     microseconds = dict(zip(TIMES, reader.take("<10Q")))
     revivals, reproducible = reader.take("<IB")
     reader.zeros(3)
+    rounds, round_told = reader.take("<II")
     metrics = metrics_of(reader)
+    (test_rows,) = reader.take("<Q")
+    test_metrics = metrics_of(reader)
+    if test_metrics and not test_rows:
+        raise malformed("DONE has metrics of no test rows")
     (count,) = reader.take("<I")
     if count > DONE_NODES_MAX:
         raise malformed(f"{count} nodes are more than {DONE_NODES_MAX}")
@@ -407,8 +417,8 @@ def done(reader: Reader) -> Done:
             raise malformed(f"DONE lists {node} twice")
         (nodes[node],) = reader.take("<Q")
     return Done(
-        fingerprint, weights, weights_bytes, rows, loss, merged, skipped, microseconds, revivals, truth(reproducible),
-        metrics, nodes,
+        fingerprint, weights, weights_bytes, rows, loss, merged, skipped, microseconds, revivals, truth(reproducible), rounds,
+        round_told, metrics, test_rows, test_metrics, nodes,
     )  # fmt: skip
 
 

@@ -70,15 +70,23 @@ def described(values: Mapping[str, Any], words: Words, done: Done) -> dict[str, 
         told["epochs"] = str(values["epochs"])
     else:
         told |= {"local_steps": str(values["local_steps"]), "round_steps": str(round_steps(values))}
-    told |= {"rounds": str(values["rounds"]), "shards": str(len(values["shards"])), "seed": str(values["seed"])}
+    told["rounds"] = str(values["rounds"])
+    if values.get("patience") is not None:
+        told |= {"patience": str(values["patience"]), "best_round": f"{done.round} of {done.rounds}"}
+    told |= {"shards": str(len(values["shards"])), "seed": str(values["seed"])}
     if values["merge"] != 1:
         told["merge"] = word_of("merge", values["merge"])
     told |= _outer(values)
     told["training_rows"] = str(sum(rows for rows, _ in values["shards"]))
     told["validation_rows"] = str(values["validation"][0])
+    if values.get("test") is not None:
+        told["test_rows"] = str(values["test"][0])
     if values["loss"] == LOSS_SQUARED:
         told["loss"] = word_of("loss", values["loss"])
-    return told | _score(words, done) | {"reproducible": "true" if done.reproducible else "false"}
+    told |= _score("validation", "baseline", done.rows, done.metrics, words, words.baseline)
+    if done.test_rows:
+        told |= _score("test", "test_baseline", done.test_rows, done.test_metrics, words, words.test_baseline)
+    return told | {"reproducible": "true" if done.reproducible else "false"}
 
 
 def _outer(values: Mapping[str, Any]) -> dict[str, str]:
@@ -97,28 +105,29 @@ def _outer(values: Mapping[str, Any]) -> dict[str, str]:
     return told
 
 
-def _score(words: Words, done: Done) -> dict[str, str]:
-    """How good the model is on the validation rows, beside a guess without features."""
-    baseline = words.baseline
-    if ERRORS in done.metrics:
-        told = {"validation_errors": double(done.metrics[ERRORS])}
+def _score(
+    judged: str, guess: str, rows: int, metrics: Mapping[int, float], words: Words, baseline: Mapping[str, Any] | None
+) -> dict[str, str]:
+    """How good the model is on some rows, beside a guess without features; what both are called in keys."""
+    if ERRORS in metrics:
+        told = {f"{judged}_errors": double(metrics[ERRORS])}
         if baseline is not None and words.class_names is not None:
-            told["baseline_class"] = words.class_names[baseline["class"]]
-            told["baseline_errors"] = str(baseline["errors"])
+            told[f"{guess}_class"] = words.class_names[baseline["class"]]
+            told[f"{guess}_errors"] = str(baseline["errors"])
         return told
-    if SQUARES not in done.metrics:
+    if SQUARES not in metrics:
         return {}
     targets = words.targets or ()
     unit = targets[0].deviation if len(targets) == 1 else 1.0
-    sums = {"validation": (done.metrics[SQUARES], done.metrics.get(MAGNITUDES, float("nan")))}
+    sums = {judged: (metrics[SQUARES], metrics.get(MAGNITUDES, float("nan")))}
     variation = 0.0
     if baseline is not None:
-        sums["baseline"] = baseline["squared"], baseline["absolute"]
+        sums[guess] = baseline["squared"], baseline["absolute"]
         variation = baseline["variation"]
     told = {}
     for of, (squared, absolute) in sums.items():
-        told[f"{of}_rmse"] = double(float(np.sqrt(squared / done.rows)) * unit)
-        told[f"{of}_mae"] = double(absolute / done.rows * unit)
+        told[f"{of}_rmse"] = double(float(np.sqrt(squared / rows)) * unit)
+        told[f"{of}_mae"] = double(absolute / rows * unit)
         if variation > 0.0:
             told[f"{of}_r2"] = double(1.0 - squared / variation)
     return told

@@ -160,16 +160,28 @@ class Labels(unittest.TestCase):
 
 
 class Preparing(unittest.TestCase):
-    def test_a_share_of_every_class_validates_and_one_row_of_each_trains(self):
+    def test_a_share_of_every_class_is_drawn_and_one_row_of_each_stays(self):
         strata = np.repeat([0, 1, 2], [50, 7, 1])
-        chosen = dataset.validating(strata, 0.2, 1)
+        chosen = dataset.drawn(strata, 0.2, dataset.VALIDATION, 1)
         self.assertEqual(np.bincount(strata[chosen], minlength=3).tolist(), [10, 1, 0])
-        self.assertNotEqual(chosen.tolist(), dataset.validating(strata, 0.2, 2).tolist())
-        self.assertEqual(dataset.validating(strata, "last:3", 1).nonzero()[0].tolist(), [55, 56, 57])
-        self.assertEqual(dataset.validating(strata, "last:0.5", 1).sum(), 29)
+        for other in (dataset.drawn(strata, 0.2, dataset.VALIDATION, 2), dataset.drawn(strata, 0.2, dataset.TEST, 1)):
+            self.assertNotEqual(chosen.tolist(), other.tolist())
+        self.assertEqual(dataset.drawn(strata, "last:3", 0, 1).nonzero()[0].tolist(), [55, 56, 57])
+        self.assertEqual(dataset.drawn(strata, "last:0.5", 0, 1).sum(), 29)
         for wrong in (0, 1.0, "0.2x", "last:", "last:1.0", None):
             with self.assertRaises(DataError):
-                dataset.validating(strata, wrong, 1)
+                dataset.drawn(strata, wrong, 0, 1)
+
+    def test_test_rows_are_drawn_first_from_those_that_are_not_named_to_validate(self):
+        strata = np.arange(200) % 4 // 3
+        training, validation, tested = dataset.divided(strata, 0.2, 0.1, 1)
+        self.assertEqual((len(training), len(validation), len(tested)), (144, 36, 20))
+        self.assertEqual(sorted(np.concatenate([training, validation, tested]).tolist()), list(range(200)))
+        self.assertEqual(dataset.divided(strata, "last:10", "last:20", 1)[1].tolist(), list(range(170, 180)))
+        _, validation, tested = dataset.divided(strata, np.arange(200) < 50, 0.1, 1)
+        self.assertEqual((validation.tolist(), len(tested), int(tested.min()) >= 50), (list(range(50)), 15, True))
+        with self.assertRaisesRegex(DataError, "to test"):
+            dataset.divided(np.zeros(3, int), 0.2, 0.1, 1)
 
     def test_shards_have_every_training_row_once_and_every_class_evenly(self):
         strata, training = np.arange(103) % 3, np.arange(3, 103)

@@ -66,15 +66,15 @@ def tables():
     X[:, 1], X[:, 2] = 0.1, np.nan
     yield "a constant and nothing", X, told(X[:, [0, 3]], 2), {}, []
     yield "numbers far from 0", 1.7e12 + 100 * normal(400, 3).round(), normal(400, 1)[:, 0] + 1e15, {}, []
-    X = normal(4_000, 3)
+    X = normal(6_000, 3)
     yield "many classes", X, told(X, 150), {"task": "classify", "seed": 7}, ["--task", "classify", "--seed", "7"]
-    yield "rare classes", X, np.where(np.arange(4_000) < 3, [*range(3)] * 1333 + [0], 9), {}, []
+    yield "rare classes", X, np.where(np.arange(6_000) < 3, [*range(3)] * 2000, 9), {}, []
     yield "other options", X, told(X, 5), {
         "hidden": (12, 7), "activation": "tanh", "optimiser": "momentum", "momentum": 0.5, "weight_decay": 0.01, "eta": 0.03, "batch": 64,
-        "clip": 2.5, "shards": 7, "seed": 2**63, "validate_split": "last:0.3",
+        "clip": 2.5, "shards": 7, "seed": 2**63, "validate_split": "last:0.3", "test": "last:500", "patience": 1,
     }, [
         "--hidden", "12,7", "--activation", "tanh", "--optimiser", "momentum", "--momentum", "0.5", "--weight-decay", "0.01", "--eta", "0.03",
-        "--batch", "64", "--outer-clip", "2.5", "--shards", "7", "--seed", str(2**63), "--validate-split", "last:0.3",
+        "--batch", "64", "--outer-clip", "2.5", "--shards", "7", "--seed", str(2**63), "--validate-split", "last:0.3", "--test", "last:500", "--patience", "1",
     ]  # fmt: skip
 
 
@@ -107,15 +107,21 @@ class Fleet(unittest.TestCase):
                 model = gradwire.train(X, y, **options)
                 self.assertEqual(model.fingerprint, said["fingerprint"])
                 self.assertEqual(model.to_bytes(), file)
-                self.assertEqual(len(model.history), said["rounds"] if "rounds" in said else len(model.history))
+                best, rounds = model.job["best_round"].split(" of ")
+                self.assertEqual((model.best.round, len(model.history)), (int(best), int(rounds)))
 
     def test_an_archive_with_rows_that_validate_gives_the_same_too(self):
         rng = np.random.default_rng(3)
         X, y, Xv, yv = rng.normal(size=(90, 4)), rng.integers(0, 3, 90), rng.normal(size=(30, 4)), rng.integers(0, 3, 30)
         path = self.directory / "data.npz"
         np.savez(path, X=X, y=y, X_test=Xv, y_test=yv)
-        said, _ = self.client("--data", path, "--rounds", 2)
-        self.assertEqual(gradwire.train(X, y, validation=(Xv, yv), rounds=2).fingerprint, said["fingerprint"])
+        for options, words in [({}, []), ({"test": 0.2}, ["--test", "0.2"]), ({"patience": None}, ["--no-early-stopping"])]:
+            said, _ = self.client("--data", path, "--rounds", 2, *words)
+            model = gradwire.train(X, y, validation=(Xv, yv), rounds=2, **options)
+            self.assertEqual(model.fingerprint, said["fingerprint"], words)
+            self.assertEqual(model.job.get("test_rows"), "18" if "test" in options else None)
+        with self.assertRaisesRegex(gradwire.DataError, "leave out one"):
+            gradwire.train(X, y, validation=(Xv, yv), validate_split=0.2)
 
     def test_a_model_of_the_client_predicts_and_is_attached_to_and_started_from(self):
         rng = np.random.default_rng(4)
@@ -123,7 +129,7 @@ class Fleet(unittest.TestCase):
         y = (X[:, 0] + X[:, 1] > 0).astype(int)
         model = gradwire.train(X, y, rounds=8)
         self.assertGreater((model.predict(X) == y).mean(), 0.9)
-        self.assertEqual(round(model.history[-1].accuracy * 80), 80 - int(model.job["validation_errors"]))
+        self.assertEqual(round(model.best.accuracy * 80), 80 - int(model.job["validation_errors"]))
         again = gradwire.attach(model.job_id)
         self.assertEqual(again.to_bytes(), model.to_bytes())
         self.assertEqual([told.round for told in again.history], list(range(1, 9)))

@@ -29,7 +29,12 @@ def done(fingerprint=None, weights=None, size=None) -> bytes:
     weights = weights or objects.digest_of(WEIGHTS)
     semantic = specification.semantic_digest(VALUES)
     head = (fingerprint or specification.fingerprint(semantic, weights)) + weights
-    return head + struct.pack("<QQdQQ", size or len(WEIGHTS), 1, 0.5, 1, 0) + bytes(80) + struct.pack("<IB3xII", 0, 1, 0, 0)
+    return (
+        head
+        + struct.pack("<QQdQQ", size or len(WEIGHTS), 1, 0.5, 1, 0)
+        + bytes(80)
+        + struct.pack("<IB3xIIIQII", 0, 1, 1, 1, 0, 0, 0, 0)
+    )
 
 
 def round_of(number: int) -> bytes:

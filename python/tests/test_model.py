@@ -102,12 +102,12 @@ class Telling(unittest.TestCase):
 class WordsOfAJob(unittest.TestCase):
     def test_notes_bring_the_words_back_and_others_are_none(self):
         saved = model()
-        words = Words("d", "default", saved.schema, saved.class_names, None, {"class": 1, "errors": 7})
+        words = Words("d", "default", saved.schema, saved.class_names, None, {"class": 1, "errors": 7}, {"class": 0, "errors": 8})
         notes = words.to_notes()
         back = Words.from_notes(notes, 2, 2)
-        self.assertEqual((back.to_notes(), back.baseline), (notes, words.baseline))
+        self.assertEqual((back.to_notes(), back.baseline, back.test_baseline), (notes, words.baseline, words.test_baseline))
         changes = [
-            ("notes 1", "notes 2"), ('"class":1', '"class":2'), ('"errors":7', '"errors":-7'), ('"class_names"', '"klass_names"'),
+            ("notes 1", "notes 2"), ('"class":1', '"class":2'), ('"errors":7', '"errors":-7'), ('"errors":8', '"errors":-8'), ('"class_names"', '"klass_names"'),
             ('"inverse_deviation":1.0', '"inverse_deviation":0.0'), ('"mean":0.0', '"mean":NaN'), ('"feature_means":[', '"feature_means":[0,'),
         ]  # fmt: skip
         for before, after in changes:

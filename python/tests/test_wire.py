@@ -130,16 +130,19 @@ class Specifications(unittest.TestCase):
             with self.assertRaises(DataError):
                 specification.encode(values)
 
-    def test_batches_and_their_rate_follow_the_rows_within_bounds(self):
+    def test_batches_their_rate_and_their_rounds_follow_the_rows_within_bounds(self):
         for rows, batch, eta in [
             (30, 32, 0.005),
-            (4_000, 64, 0.005),
+            (2_800, 64, 0.005),
+            (4_000, 128, 0.01),
             (8_192, 256, 0.02),
-            (16_500, 512, 0.04),
+            (14_849, 512, 0.04),
             (1 << 30, 512, 0.04),
         ]:
             self.assertEqual((recipe.usual_batch(rows), np.float32(recipe.usual_eta(batch))), (batch, np.float32(eta)))
         self.assertEqual(recipe.usual_eta(8_192), float(np.float32(0.04)))
+        for rows, rounds in [(30, 200), (400, 124), (4_000, 50), (14_849, 54), (100_000, 30), (1 << 30, 30)]:
+            self.assertEqual(recipe.usual_rounds(rows, recipe.usual_batch(rows)), rounds)
 
 
 class Objects(unittest.TestCase):
