@@ -102,7 +102,7 @@ def line(told):
     print("round", told.round, flush=True)
 
 try:
-    model = gradwire.train(X, y, rounds=600, hidden=(64,), progress=line)
+    model = gradwire.train(X, y, rounds=600, patience=None, hidden=(64,), progress=line)
 except gradwire.Interrupted as stopped:
     print("interrupted", flush=True)
     print("states", *(job.state for job in gradwire.jobs()), flush=True)

@@ -5,6 +5,7 @@ GRADWIRE_ADDRESS says where the coordinator is, GRADWIRE_CLIENT which program th
 
 import json
 import os
+import secrets
 import subprocess
 import tempfile
 import unittest
@@ -171,14 +172,14 @@ class Fleet(unittest.TestCase):
 
     def test_a_job_that_somebody_cancels_raises_cancelled(self):
         X, y = np.arange(80.0).reshape(40, 2), np.arange(40) % 2
-        job = "5" * 32
+        job = secrets.token_hex(16)
 
         def cancel(told):
             if told.round == 1:
                 gradwire.cancel(job)
 
         with self.assertRaises(gradwire.Refused) as refused:
-            gradwire.train(X, y, rounds=100_000, job=job, progress=cancel)
+            gradwire.train(X, y, rounds=100_000, patience=None, job=job, progress=cancel)
         self.assertEqual((refused.exception.code, refused.exception.job), ("CANCELLED", job))
 
     def test_specification_fields_by_their_names_reach_every_recipe(self):
