@@ -29,7 +29,7 @@ ETA_ROWS, ETA_LEAST, ETA_MOST = np.float32(128), np.float32(0.5), np.float32(4)
 
 
 # Steps of a job, from which its rounds follow, within these bounds.
-STEPS, ROUNDS_LEAST, ROUNDS_MOST = 1_600, 30, 200
+STEPS, ROUNDS_LEAST, ROUNDS_MOST = 900, 30, 200
 
 
 def usual_split(rows: int) -> float:
