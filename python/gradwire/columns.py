@@ -25,7 +25,7 @@ def spread(values: np.ndarray) -> tuple[float, float | None]:
         return 0.0, None
     least = float(values.min())
     if least >= float(values.max()):
-        return least, None
+        return least + 0.0, None  # +0 of zeros of whichever sign
     before = np.cumsum(np.concatenate([[0.0], values]))
     sums, following = before[:-1], before[1:]
     # What each addition loses is added up by itself.

@@ -143,7 +143,8 @@ impl Spread {
         }
         // Least and greatest tell a constant apart; the squares of one whose sum was rounded would be tiny, not 0.
         if least >= greatest || count == 0.0 {
-            return Spread { mean: if least.is_finite() { least } else { 0.0 }, deviation: None };
+            // Of zeros of both signs either may be the least: a sum with +0 is +0.
+            return Spread { mean: if least.is_finite() { least + 0.0 } else { 0.0 }, deviation: None };
         }
         let mean = (sum + lost) / count;
         let mut squares = 0.0;
