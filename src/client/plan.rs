@@ -11,7 +11,7 @@ use super::options::{Options, OuterOptions, Output, RecipeName, TestRows};
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
 use crate::dataset::{
-    Block, Dataset, DatasetError, Fault, Preparation, Report, Scaling, Sharding, Target, Targets, Task,
+    Block, Dataset, DatasetError, Fault, Preparation, Report, Scaling, ShardCount, Sharding, Target, Targets, Task,
 };
 use crate::digest::Digest;
 use crate::disk;
@@ -102,7 +102,7 @@ impl Plan {
             test,
             scaling: defaults.scaling,
             sharding: defaults.sharding,
-            shards: options.shards.unwrap_or(defaults.shards),
+            shards: options.shards.map_or(ShardCount::AtMost(defaults.shards), ShardCount::Exactly),
             seed: options.seed,
         };
         if (dataset.task(), options.recipe) == (Task::Regress, RecipeName::Classic) {

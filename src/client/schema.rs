@@ -5,7 +5,7 @@ use std::path::Path;
 use super::options::Output;
 use super::{plan, render};
 use crate::cli::{self, Exit, Failure};
-use crate::dataset::{Dataset, Preparation, ReadOptions, Scaling, Sharding};
+use crate::dataset::{Dataset, Preparation, ReadOptions, Scaling, ShardCount, Sharding};
 
 /// Prints what becomes of each column of a file.
 pub fn schema(file: &Path, options: &ReadOptions, output: Output) -> Result<Exit, Failure> {
@@ -15,7 +15,7 @@ pub fn schema(file: &Path, options: &ReadOptions, output: Output) -> Result<Exit
         split: data.default_split(),
         scaling: Scaling::Standardise,
         sharding: Sharding::Stratified,
-        shards: 1,
+        shards: ShardCount::Exactly(1),
         seed: 1,
     };
     // What cannot be trained is shown all the same, and then why it cannot.

@@ -44,8 +44,15 @@ pub(super) fn read(path: &Path, options: &ReadOptions, limits: &Limits) -> Optio
         true => Source::of_path(path).and_then(|source| source.open().map(|(format, _)| format)),
         false => Ok(Format::Delimited),
     };
+    let pair = pair.map(|(features, labels)| [features, labels].map(PathBuf::from));
+    // Of files of rows there may be several, too.
+    let are_arrays =
+        |pair: &[PathBuf; 2]| pair.iter().any(|path| !matches!(format(path), Ok(Format::Delimited) | Err(_)));
+    if pair.as_ref().is_some_and(|pair| !are_arrays(pair)) {
+        return None;
+    }
     let read = match pair {
-        Some((features, labels)) => read_pair([features, labels].map(PathBuf::from)),
+        Some(pair) => read_pair(pair),
         None => match format(path) {
             Ok(Format::Delimited) | Err(_) => return None,
             Ok(Format::Idx) => {
@@ -248,6 +255,7 @@ fn target(
     let columns = (0..width + outputs).map(planned).collect();
     let roles =
         Roles { columns, labels: places, side: None, group: None, task, task_why, task_is_guess, hints: Vec::new() };
-    let table = Table { rows, features, target, lines: Lines::default(), dropped: 0, validates, groups: None };
+    let (lines, starts) = (Lines::default(), Vec::new());
+    let table = Table { rows, features, target, lines, starts, dropped: 0, validates, groups: None };
     Ok(Read { survey, roles, table })
 }

@@ -2,8 +2,8 @@
 //! what fields mean.
 //!
 //! Commas, semicolons, tabs or bars separate fields, as the first line tells, or any byte that is asked for; `sep=;` in front
-//! of the first line tells, too. Lines end with LF, CR LF or CR alone. Quoted fields, a UTF-8 byte order mark and blank lines
-//! are fine. Memory is taken as bytes arrive, up to the longest record.
+//! of the first line tells, too. Lines end with LF, CR LF or CR alone. Quoted fields, a UTF-8 byte order mark, blank lines and
+//! the sign with which DOS ended a text are fine. Memory is taken as bytes arrive, up to the longest record.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
@@ -24,7 +24,7 @@ pub(super) struct Records<R> {
 impl<R: Read> Records<R> {
     /// Begins to read; the separator is found out where none is given.
     pub(super) fn open(input: R, separator: Option<u8>, record_bytes_max: usize) -> Result<Records<R>, Fault> {
-        let mut input = BufReader::new(Newlines { input, after_cr: false });
+        let mut input = BufReader::new(Newlines { input, after_cr: false, holds_end: false });
         let mut head = Head { line: Vec::new(), before: 0 };
         head.read(&mut input, record_bytes_max)?;
         let told = head.separator_told();
@@ -186,17 +186,47 @@ impl Head {
     }
 }
 
-/// Bytes in which every line ends with LF: CR LF and CR alone become one.
+/// The sign with which DOS ended a text (Ctrl-Z).
+const END_OF_TEXT: u8 = 0x1a;
+
+/// Bytes in which every line ends with LF: CR LF and CR alone become one. The sign that ends a text is left out.
 struct Newlines<R> {
     input: R,
     /// Whether the last byte was a CR, so that a LF now is the end of the same line.
     after_cr: bool,
+    /// Whether the last byte was the sign of a text's end, which is kept back until another byte shows that it is none.
+    holds_end: bool,
+}
+
+impl<R: Read> Newlines<R> {
+    /// Reads without the sign that ends a text.
+    fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let held = usize::from(self.holds_end);
+            // Of a buffer of one byte, which nobody has here, it would be passed on.
+            if held == buffer.len() {
+                self.holds_end = false;
+                buffer.fill(END_OF_TEXT);
+                return Ok(held);
+            }
+            let got = self.input.read(&mut buffer[held..])?;
+            if got == 0 {
+                return Ok(0);
+            }
+            buffer[..held].fill(END_OF_TEXT);
+            let read = held + got;
+            self.holds_end = buffer[read - 1] == END_OF_TEXT;
+            if !self.holds_end || read > 1 {
+                return Ok(read - usize::from(self.holds_end));
+            }
+        }
+    }
 }
 
 impl<R: Read> Read for Newlines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let read = self.input.read(buffer)?;
+            let read = self.read_on(buffer)?;
             if !self.after_cr && !buffer[..read].contains(&b'\r') {
                 return Ok(read);
             }

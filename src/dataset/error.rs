@@ -30,6 +30,8 @@ pub enum Fault {
     NotFound,
     /// A directory.
     Directory,
+    /// A directory without files.
+    NoFiles,
     /// The system refuses to read it.
     Unreadable {
         /// The system's reason.
@@ -166,12 +168,17 @@ pub enum Fault {
         /// Its column.
         column: Column,
     },
+    /// No two rows have the same label.
+    EveryLabelDiffers {
+        /// The rows.
+        rows: usize,
+    },
     /// All rows have the same number for their target.
     OneTarget {
         /// Its column.
         column: Column,
     },
-    /// The file of the validation rows has other columns.
+    /// A file has other columns than the first.
     OtherColumns {
         /// What differs.
         what: String,
@@ -263,6 +270,7 @@ impl Fault {
             | Self::OutOfScale { .. } => true,
             Self::NotFound
             | Self::Directory
+            | Self::NoFiles
             | Self::Unreadable { .. }
             | Self::Foreign { .. }
             | Self::Array { .. }
@@ -280,6 +288,7 @@ impl Fault {
             | Self::SeveralLabels
             | Self::NoLabels { .. }
             | Self::OneClass { .. }
+            | Self::EveryLabelDiffers { .. }
             | Self::OneTarget { .. }
             | Self::OtherColumns { .. }
             | Self::NothingToTrain { .. }
@@ -298,6 +307,7 @@ impl fmt::Display for Fault {
         match self {
             Self::NotFound => f.write_str("there is no such file; check the path"),
             Self::Directory => f.write_str("this is a directory; name a CSV file in it"),
+            Self::NoFiles => f.write_str("this directory holds no file whose name begins with neither . nor _; add files of rows"),
             Self::Unreadable { cause } => write!(f, "the file cannot be read: {cause}"),
             Self::Foreign { what, command } => write!(f, "this is {what}; convert it: {command}"),
             Self::Array { cause } => f.write_str(cause),
@@ -395,12 +405,17 @@ impl fmt::Display for Fault {
                 "every row has the label {} in {column}, and there is nothing to tell apart; is it the label (--label)?",
                 Quoted(label)
             ),
+            Self::EveryLabelDiffers { rows } => write!(
+                f,
+                "each of these {rows} rows has a label of its own, and nothing can be learned of any other by them; is it the \
+                 label (--label)?"
+            ),
             Self::OneTarget { column } => write!(
                 f,
                 "every row has the same number in {column}, and there is nothing to fit; is it the label (--label)?"
             ),
             Self::OtherColumns { what } => {
-                write!(f, "the rows that validate have other columns than those that train: {what}; give both files the same")
+                write!(f, "this file has other columns than the first: {what}; give all files the same")
             }
             Self::NothingToTrain { rows, validation } => write!(
                 f,

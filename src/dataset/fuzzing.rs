@@ -4,7 +4,8 @@
 use std::io::{self, Read};
 
 use super::{
-    Block, Dataset, DatasetError, Preparation, ReadOptions, Scaling, Schema, Sharding, Targets, Task, ValidationSplit,
+    Block, Dataset, DatasetError, Preparation, ReadOptions, Scaling, Schema, ShardCount, Sharding, Targets, Task,
+    ValidationSplit,
 };
 
 /// What errors call the file.
@@ -102,7 +103,7 @@ fn check_sentence(error: &DatasetError, bytes: &[u8]) {
 
 fn asked(split: &str, scaling: Scaling, sharding: Sharding, shards: u32) -> Preparation {
     let split = split.parse().unwrap_or(ValidationSplit::LAST_FIFTH);
-    Preparation { split, test: None, scaling, sharding, shards, seed: 1 }
+    Preparation { split, test: None, scaling, sharding, shards: ShardCount::Exactly(shards), seed: 1 }
 }
 
 /// Every way to divide, scale and deal out, with one shard, two, and one for each row.
@@ -122,7 +123,7 @@ fn check_preparation(data: &Dataset, asked: &Preparation) {
     };
     let blocks = || prepared.shards.iter().chain([&prepared.validation]);
     let features = prepared.features;
-    assert!(features >= 1 && prepared.shards.len() == asked.shards as usize);
+    assert!(features >= 1 && ShardCount::Exactly(prepared.shards.len() as u32) == asked.shards);
     assert_eq!((prepared.feature_names.len(), prepared.scaling.len()), (features, features));
     let rows = |block: &Block| block.rows(features);
     assert_eq!(blocks().map(rows).sum::<usize>(), data.rows(), "rows are lost or doubled");

@@ -12,6 +12,8 @@ const FEW: u64 = 20;
 pub(super) const CATEGORIES_MAX: u64 = 1_000;
 /// Rows in which a text stands that makes a column of numbers and texts one of names: fewer are slips.
 const ROWS_OF_A_NAME_MIN: u64 = 3;
+/// Whole numbers in sequence that are years where the column is named so: others count rows.
+const YEARS: std::ops::RangeInclusive<f64> = 1_000.0..=2_999.0;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,8 +163,12 @@ fn by_values(
             reverse,
         );
     }
-    // A name in several rows is meant; one that stands once among numbers is a slip.
-    let are_names = distinct.is_some_and(|distinct| distinct <= FEW) && tally.rarest_text() >= ROWS_OF_A_NAME_MIN;
+    // A name in several rows is meant; one that stands once among numbers is a slip, unless it is a word among few numbers that
+    // stand again and again, or there are codes such as 136A beside 136.
+    let repeats = distinct.is_some_and(|distinct| 2 * distinct <= present);
+    let are_few = distinct.is_some_and(|distinct| distinct <= FEW)
+        && (tally.rarest_text() >= ROWS_OF_A_NAME_MIN || (repeats && tally.are_words_among_whole()));
+    let are_names = are_few || tally.codes_among_digits() >= ROWS_OF_A_NAME_MIN;
     if 2 * numbers >= present && !are_names {
         return decided(Kind::Number(form), "most values are numbers", "");
     }
@@ -187,7 +193,12 @@ fn numeric(tally: &Tally, name: &str, form: NumberForm, is_ambiguous: bool, is_o
     }
     let named = name_of_rows(name);
     let is_long = present >= ROWS_NUMBERED_MIN;
-    if (named != Named::Otherwise || is_long) && tally.is_sequence() {
+    let are_years = named == Named::Time && YEARS.contains(&tally.least) && YEARS.contains(&tally.greatest);
+    if are_years && tally.is_sequence() {
+        return decided(Kind::Number(form), "", "");
+    }
+    let counts_rows = is_long || matches!(named, Named::RowNumber | Named::Identifier);
+    if counts_rows && tally.is_sequence() {
         return decided(Kind::RowNumber, "whole numbers in sequence", "--use");
     }
     if named == Named::Identifier
@@ -238,6 +249,8 @@ enum Named {
     /// As what counts rows: R and pandas leave it empty.
     RowNumber,
     Identifier,
+    /// A year, or a point in time that may be one.
+    Time,
     Otherwise,
 }
 
@@ -247,6 +260,7 @@ fn name_of_rows(name: &str) -> Named {
         "" | "index" | "row" | "rownum" | "row_number" | "rownames" | "no" | "nr" | "#" | "unnamed: 0" => {
             Named::RowNumber
         }
+        "year" | "years" | "yr" | "time" | "date" => Named::Time,
         "id" | "_id" | "uid" | "uuid" | "guid" => Named::Identifier,
         _ if lower.ends_with("_id") || lower.ends_with(" id") || lower.ends_with(".id") => Named::Identifier,
         // `PassengerId`, `customerID`

@@ -17,6 +17,7 @@ mod cells;
 mod date;
 mod delimited;
 mod error;
+mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod header;
@@ -51,11 +52,12 @@ pub use raw::{BadRow, Place, RawError, RawFault, RawOptions, RawRow, RawRows};
 pub use refusal::{Cause, Example, Refusal};
 pub use report::Report;
 pub use schema::{Becomes, RowFault, Schema, SchemaColumn};
-pub use shards::Sharding;
+pub use shards::{ShardCount, Sharding};
 pub use split::{Fraction, NotASplit, ValidationSplit};
 pub use transform::{Categories, Encoder, MissingCategory, Numeric, Scaling};
 pub use value::MissingTokens;
 
+use self::files::Part;
 use self::roles::{Role, Roles};
 use self::source::Source;
 use self::split::Split;
@@ -79,8 +81,8 @@ const WIDEST_SHOWN: usize = 3;
 #[derive(Clone, Debug)]
 pub struct Dataset {
     name: String,
-    /// The file whose rows validate.
-    validation_name: Option<String>,
+    /// The files, where they are files of rows: each row is from one.
+    files: Vec<String>,
     survey: Survey,
     roles: Roles,
     options: ReadOptions,
@@ -102,7 +104,7 @@ pub struct Preparation {
     /// How training rows are dealt out.
     pub sharding: Sharding,
     /// Number of shards.
-    pub shards: u32,
+    pub shards: ShardCount,
     /// Every random choice follows from it.
     pub seed: u64,
 }
@@ -159,31 +161,27 @@ impl Dataset {
     /// The data that come with the program: UCI Letter Recognition, 20,000 rows of 16 features, 26 classes.
     pub fn built_in() -> Dataset {
         let source = Source::of_bytes(LETTERS.as_bytes());
-        let read = Dataset::from_source("built-in letters".to_owned(), &source, None, &ReadOptions::default(), &LIMITS);
+        let read = Dataset::from_source("built-in letters".to_owned(), source, &ReadOptions::default(), &LIMITS);
         let letters = read.expect("the built-in data are read by a test");
         Dataset { own_split: Some(LETTERS_SPLIT), ..letters }
     }
 
-    /// Reads a data file, and the one whose rows validate, if the options name one: fields with separators, compressed with
-    /// gzip or not, from the standard input where the path is `-`; or arrays, with their labels' path behind a comma.
+    /// Reads data files, and those whose rows validate, if the options name any: fields with separators, compressed with gzip or
+    /// not, from the standard input where the path is `-`, in several files with commas between or all of a directory; or arrays,
+    /// with their labels' path behind a comma.
     pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DatasetError> {
         let name = path.display().to_string();
         let error = |file: &str, fault| DatasetError { file: file.to_owned(), fault };
         if let Some(read) = arrays::read(path, options, &LIMITS) {
             let arrays::Read { survey, roles, table } = read.map_err(|fault| error(&name, fault))?;
             let (options, limits) = (options.clone(), LIMITS);
-            return Ok(Dataset { name, validation_name: None, survey, roles, options, table, limits, own_split: None });
+            return Ok(Dataset { name, files: Vec::new(), survey, roles, options, table, limits, own_split: None });
         }
-        let source = Source::of_path(path).map_err(|fault| error(&name, fault))?;
-        let validation = match &options.validation {
-            None => None,
-            Some(path) => {
-                let name = path.display().to_string();
-                let source = Source::of_path(path).map_err(|fault| error(&name, fault))?;
-                Some((name, source))
-            }
-        };
-        Dataset::from_source(name, &source, validation, options, &LIMITS)
+        let mut parts = files::parts(path, false)?;
+        if let Some(path) = &options.validation {
+            parts.extend(files::parts(path, true)?);
+        }
+        Dataset::from_parts(name, parts, options, &LIMITS)
     }
 
     /// Reads fields with separators as [`Dataset::read`] does; `name` is what errors call them.
@@ -192,34 +190,39 @@ impl Dataset {
         input: impl Read,
         options: &ReadOptions,
     ) -> Result<Dataset, DatasetError> {
-        Dataset::from_source(name.into(), &Source::of_reader(input), None, options, &LIMITS)
+        Dataset::from_source(name.into(), Source::of_reader(input), options, &LIMITS)
     }
 
     fn from_source(
         name: String,
-        source: &Source<'_>,
-        validation: Option<(String, Source<'_>)>,
+        source: Source<'_>,
+        options: &ReadOptions,
+        limits: &Limits,
+    ) -> Result<Dataset, DatasetError> {
+        Dataset::from_parts(name.clone(), vec![Part::of_source(name, source)], options, limits)
+    }
+
+    /// The first of the parts, of which there is at least one, says what the columns are called.
+    fn from_parts(
+        name: String,
+        mut parts: Vec<Part<'_>>,
         options: &ReadOptions,
         limits: &Limits,
     ) -> Result<Dataset, DatasetError> {
         let error = |fault| DatasetError { file: name.clone(), fault };
-        let mut survey = Survey::of(source, options, limits).map_err(error)?;
-        let layout = match &validation {
-            None => None,
-            Some((name, source)) => {
-                let layout = survey.take_in(source, options, limits);
-                Some(layout.map_err(|fault| DatasetError { file: name.clone(), fault })?)
-            }
-        };
+        let (first, others) = parts.split_first_mut().ok_or_else(|| error(Fault::NoFiles))?;
+        let mut survey = Survey::of(&first.source, options, limits).map_err(|fault| first.error(fault))?;
+        for part in others {
+            part.layout = survey.take_in(&part.source, options, limits).map_err(|fault| part.error(fault))?;
+        }
         let roles = roles::decide(&survey, options).map_err(error)?;
-        if validation.is_some() && roles.side.is_some() {
+        if roles.side.is_some() && parts.iter().any(|part| part.validates) {
             return Err(error(Fault::TwoSplits));
         }
-        let both = validation.as_ref().zip(layout.as_ref()).map(|((_, source), layout)| (source, layout));
-        let table = table::read(source, both, &survey, &roles, options, limits).map_err(error)?;
-        let validation_name = validation.map(|(name, _)| name);
+        let table = table::read(&name, &parts, &survey, &roles, options, limits)?;
+        let files = parts.into_iter().map(|part| part.name).collect();
         let (options, limits) = (options.clone(), *limits);
-        Ok(Dataset { name, validation_name, survey, roles, options, table, limits, own_split: None })
+        Ok(Dataset { name, files, survey, roles, options, table, limits, own_split: None })
     }
 
     /// What errors call it: the file's path, as it was given.
@@ -300,11 +303,8 @@ impl Dataset {
 
     /// A fault of all data, or of the file that a row is from.
     fn error(&self, fault: Fault, row: Option<u32>) -> DatasetError {
-        let of_validation = self.validation_name.as_ref().filter(|_| {
-            let sides = self.table.validates.as_ref();
-            row.zip(sides).is_some_and(|(row, validates)| validates[row as usize])
-        });
-        DatasetError { file: of_validation.unwrap_or(&self.name).clone(), fault }
+        let file = row.and_then(|row| self.files.get(self.table.file_of(row)));
+        DatasetError { file: file.unwrap_or(&self.name).clone(), fault }
     }
 
     /// What is learned of every column from the rows that train.

@@ -52,8 +52,8 @@ impl Cause {
 pub struct Example {
     /// Its line.
     pub line: u64,
-    /// Whether that is one of the file whose rows validate.
-    pub validates: bool,
+    /// The file, where it is not the first of several.
+    pub file: Option<String>,
     /// What stands there.
     pub text: String,
 }
@@ -82,11 +82,11 @@ impl Refusal {
     }
 
     /// Takes a field in.
-    pub(super) fn push(&mut self, line: u64, validates: bool, field: &[u8]) {
+    pub(super) fn push(&mut self, line: u64, file: Option<&str>, field: &[u8]) {
         self.rows += 1;
         if self.examples.len() < EXAMPLES_MAX {
             let text = String::from_utf8_lossy(field).trim().to_owned();
-            self.examples.push(Example { line, validates, text });
+            self.examples.push(Example { line, file: file.map(str::to_owned), text });
         }
     }
 
@@ -128,7 +128,7 @@ impl Refusal {
 
     /// The summary as JSON.
     pub fn to_json(&self) -> Value {
-        let example = |example: &Example| json!({"line": example.line, "validation_file": example.validates, "text": example.text});
+        let example = |example: &Example| json!({"line": example.line, "file": example.file, "text": example.text});
         json!({
             "column": self.column.number,
             "name": self.column.name,
@@ -155,7 +155,7 @@ impl fmt::Display for Refusal {
             Cause::NoLabel => "no label",
             Cause::NoSide => "neither true nor false, nor any other word for the rows that validate",
         })?;
-        let of = |example: &Example| if example.validates { " of the validation file" } else { "" };
+        let of = |example: &Example| example.file.as_ref().map_or(String::new(), |file| format!(" of {file}"));
         let examples = self.examples.iter().map(|example| match &*example.text {
             "" => format!("line {}{}", example.line, of(example)),
             text => format!("{} in line {}{}", Quoted(text), example.line, of(example)),

@@ -124,12 +124,28 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
     let (side, group) = (one("--validate-by", &options.validate_by)?, one("--group", &options.group)?);
     let mut labels = finder.places("--label", &options.label)?;
     let is_default_label = labels.is_empty();
+    let decimals = match (options.decimal, survey.separator) {
+        (Some(decimal), _) => Decimals::Said { comma: decimal == Decimal::Comma },
+        (None, None | Some(b',')) => Decimals::PrefersPoint,
+        (None, _) => Decimals::PrefersComma,
+    };
+    let mut hints = Vec::new();
     if is_default_label {
         // A separator at the end of every line leaves an empty column behind the label.
         let is_candidate = |place: &usize| {
             survey.tallies[*place].present > 0 && ![side, group].contains(&Some(*place)) && !ignore.contains(place)
         };
-        labels.push((0..width).rev().find(is_candidate).unwrap_or(width - 1));
+        let last = (0..width).rev().find(is_candidate).unwrap_or(width - 1);
+        let passed_over = |place: &usize| no_label(&survey.tallies[*place], name_of(survey, *place), decimals);
+        let label = (0..width).rev().filter(is_candidate).find(|place| passed_over(place).is_none()).unwrap_or(last);
+        if let Some(why) = passed_over(&last).filter(|_| label != last) {
+            let (column, last) = (survey.column(label), survey.column(last));
+            hints.push(format!(
+                "the label is {column}: the last column, {last}, is none ({why}); if it is, say --label {}",
+                last.as_word()
+            ));
+        }
+        labels.push(label);
     }
     for &place in &labels {
         let parts = [
@@ -142,11 +158,6 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
         }
     }
 
-    let decimals = match (options.decimal, survey.separator) {
-        (Some(decimal), _) => Decimals::Said { comma: decimal == Decimal::Comma },
-        (None, None | Some(b',')) => Decimals::PrefersPoint,
-        (None, _) => Decimals::PrefersComma,
-    };
     let mut columns = Vec::with_capacity(width);
     for (place, tally) in survey.tallies.iter().enumerate() {
         let kinds_said: Vec<_> = said.iter().filter(|(_, places, _)| places.contains(&place)).collect();
@@ -156,12 +167,7 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
         let is_taken_in = take_in.contains(&place) || only.contains(&place);
         let said = kinds_said.first().map(|(_, _, said)| *said).or(is_taken_in.then_some(Said::Use));
         let column = survey.column(place);
-        let name = match &survey.names {
-            // Without a header, no name says anything.
-            None => "column",
-            Some(_) => column.name.as_deref().unwrap_or(""),
-        };
-        let decision = kinds::decide(tally, name, said, decimals);
+        let decision = kinds::decide(tally, name_of(survey, place), said, decimals);
         let role = if labels.contains(&place) {
             Role::Label
         } else if side == Some(place) {
@@ -179,8 +185,7 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
     }
 
     let (task, task_why, task_is_guess) = task(&labels, &survey.tallies, options);
-    let mut hints = Vec::new();
-    if is_default_label {
+    if is_default_label && hints.is_empty() {
         hints.extend(label_elsewhere(&columns, labels[0], survey));
     }
     if task == Task::Regress {
@@ -195,6 +200,25 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
         return Err(Fault::SeveralLabels);
     }
     Ok(roles)
+}
+
+/// What a column's name says of its kind.
+fn name_of(survey: &Survey, place: usize) -> &str {
+    match &survey.names {
+        // Without a header, no name says anything.
+        None => "column",
+        Some(names) => names.get(place).map_or("", String::as_str),
+    }
+}
+
+/// Why a column is no label that anybody would mean: there is a different one in each row.
+fn no_label(tally: &Tally, name: &str, decimals: Decimals) -> Option<&'static str> {
+    let decision = kinds::decide(tally, name, None, decimals);
+    match decision.kind {
+        Kind::RowNumber | Kind::Identifier => Some(decision.why),
+        Kind::Date { .. } if tally.distinct().is_none_or(|distinct| 2 * distinct > tally.present) => Some("dates"),
+        _ => None,
+    }
 }
 
 fn planned(column: Column, decision: Decision, role: Role, tally: &Tally) -> PlannedColumn {

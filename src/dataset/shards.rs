@@ -4,6 +4,24 @@ use super::error::Fault;
 use crate::job::SHARDS_MAX;
 use crate::model::random::{Purpose, Stream};
 
+/// How many shards there are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardCount {
+    /// As many as somebody asks for.
+    Exactly(u32),
+    /// As many, and fewer where there are fewer rows.
+    AtMost(u32),
+}
+
+impl ShardCount {
+    fn of(self, rows: usize) -> u32 {
+        match self {
+            Self::Exactly(shards) => shards,
+            Self::AtMost(shards) => shards.min(rows as u32).max(1),
+        }
+    }
+}
+
 /// How training rows are dealt out to shards. Sizes differ by one row at most, the larger shards first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharding {
@@ -21,10 +39,11 @@ impl Sharding {
         &self,
         training: &[u32],
         labels: &[u32],
-        shards: u32,
+        shards: ShardCount,
         seed: u64,
     ) -> Result<Vec<Vec<u32>>, Fault> {
         let rows = training.len();
+        let shards = shards.of(rows);
         if shards == 0 || shards > SHARDS_MAX || shards as usize > rows {
             return Err(Fault::Shards { got: shards, rows });
         }
@@ -62,7 +81,7 @@ mod tests {
 
     #[test]
     fn contiguous_shards_are_blocks_of_the_file_the_larger_first() {
-        let dealt = Sharding::Contiguous.deal(&[0, 1, 2, 4, 5, 6, 7, 9], &[0; 10], 3, 1).unwrap();
+        let dealt = Sharding::Contiguous.deal(&[0, 1, 2, 4, 5, 6, 7, 9], &[0; 10], ShardCount::Exactly(3), 1).unwrap();
         assert_eq!(dealt, [vec![0, 1, 2], vec![4, 5, 6], vec![7, 9]]);
     }
 
@@ -70,7 +89,7 @@ mod tests {
     fn the_seed_decides_how_stratified_shards_are_dealt_and_rows_inside_are_not_sorted() {
         let labels: Vec<u32> = (0..100).map(|row| row / 50).collect();
         let training: Vec<u32> = (0..100).collect();
-        let deal = |seed| Sharding::Stratified.deal(&training, &labels, 4, seed).unwrap();
+        let deal = |seed| Sharding::Stratified.deal(&training, &labels, ShardCount::Exactly(4), seed).unwrap();
         assert_eq!(deal(1), deal(1));
         assert_ne!(deal(1), deal(2));
         assert!(deal(1).iter().all(|shard| !shard.is_sorted_by_key(|&row| labels[row as usize])));
@@ -80,13 +99,18 @@ mod tests {
     fn a_number_of_shards_that_rows_cannot_fill_is_refused() {
         for sharding in [Sharding::Stratified, Sharding::Contiguous] {
             for got in [0, 4, u32::MAX] {
-                assert_eq!(sharding.deal(&[0, 1, 2], &[0; 3], got, 1), Err(Fault::Shards { got, rows: 3 }));
+                assert_eq!(
+                    sharding.deal(&[0, 1, 2], &[0; 3], ShardCount::Exactly(got), 1),
+                    Err(Fault::Shards { got, rows: 3 })
+                );
             }
-            assert_eq!(sharding.deal(&[0, 1, 2], &[0; 3], 3, 1).unwrap().len(), 3);
+            assert_eq!(sharding.deal(&[0, 1, 2], &[0; 3], ShardCount::Exactly(3), 1).unwrap().len(), 3);
         }
+        // What nobody asks for yields to the rows.
+        assert_eq!(Sharding::Stratified.deal(&[0, 1, 2], &[0; 3], ShardCount::AtMost(4), 1).unwrap().len(), 3);
         let rows = SHARDS_MAX + 1;
         let training: Vec<u32> = (0..rows).collect();
-        let refused = Sharding::Contiguous.deal(&training, &[], rows, 1);
+        let refused = Sharding::Contiguous.deal(&training, &[], ShardCount::Exactly(rows), 1);
         assert_eq!(refused, Err(Fault::Shards { got: rows, rows: rows as usize }));
     }
 
@@ -101,7 +125,7 @@ mod tests {
             // Every third row validates.
             let training: Vec<u32> = (0..labels.len() as u32).filter(|row| row % 3 != 0).collect();
             let sharding = if contiguous { Sharding::Contiguous } else { Sharding::Stratified };
-            let dealt = sharding.deal(&training, &labels, shards, seed).unwrap();
+            let dealt = sharding.deal(&training, &labels, ShardCount::Exactly(shards), seed).unwrap();
             prop_assert_eq!(dealt.len(), shards as usize);
 
             let sizes: Vec<usize> = dealt.iter().map(Vec::len).collect();

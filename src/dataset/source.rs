@@ -2,9 +2,9 @@
 //! what their first bytes say of the format, and the command that converts a foreign one; does not know what the bytes mean.
 
 use std::cell::{RefCell, RefMut};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use tempfile::SpooledTempFile;
@@ -38,7 +38,7 @@ pub(super) struct Source<'a> {
 }
 
 enum Bytes<'a> {
-    File(File),
+    File(PathBuf),
     /// What can be read only once, and what has been read of it.
     Once {
         input: RefCell<Option<Box<dyn Read + 'a>>>,
@@ -58,13 +58,18 @@ impl<'a> Source<'a> {
         if path.as_os_str() == STDIN {
             return Ok(Source::of_reader(io::stdin()));
         }
-        let file = File::open(path).map_err(unreadable)?;
-        let about = file.metadata().map_err(unreadable)?;
+        let about = fs::metadata(path).map_err(unreadable)?;
         if about.is_dir() {
             return Err(Fault::Directory);
         }
-        // A pipe has no beginning to go back to.
-        Ok(if about.is_file() { Source { bytes: Bytes::File(file) } } else { Source::of_reader(file) })
+        let file = File::open(path).map_err(unreadable)?;
+        // A pipe has no beginning to go back to; and of many files, one is open at a time.
+        Ok(if about.is_file() { Source { bytes: Bytes::File(path.to_owned()) } } else { Source::of_reader(file) })
+    }
+
+    /// Whether it is a file that can be read as often as one likes.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.bytes, Bytes::File(_))
     }
 
     /// What comes out of a reader. What has been read is kept, in a file without a name where it is long.
@@ -77,11 +82,7 @@ impl<'a> Source<'a> {
     pub(super) fn open(&self) -> Result<(Format, Box<dyn Read + '_>), Fault> {
         let raw: Box<dyn Read + '_> = match &self.bytes {
             Bytes::Memory(bytes) => Box::new(*bytes),
-            Bytes::File(file) => {
-                let mut file = file;
-                file.rewind().map_err(unreadable)?;
-                Box::new(file)
-            }
+            Bytes::File(path) => Box::new(File::open(path).map_err(unreadable)?),
             Bytes::Once { input, copy } => {
                 let mut copy = copy.borrow_mut();
                 match input.borrow_mut().take() {
@@ -100,7 +101,7 @@ impl<'a> Source<'a> {
     pub(super) fn into_reader(self) -> Result<(Format, Box<dyn Read + 'a>), Fault> {
         decompressed(match self.bytes {
             Bytes::Memory(bytes) => Box::new(bytes),
-            Bytes::File(file) => Box::new(file),
+            Bytes::File(path) => Box::new(File::open(path).map_err(unreadable)?),
             Bytes::Once { input, .. } => input.into_inner().unwrap_or_else(|| Box::new(io::empty())),
         })
     }

@@ -161,7 +161,7 @@ impl Rows<'_> {
         let of = |by: &[u32]| rows.iter().map(|&row| by[row as usize]).collect::<Vec<u32>>();
         let is_drawn = match self.groups {
             Some(groups) => split.draw_groups(&of(groups), purpose, seed)?,
-            None => split.draw(&of(self.strata), self.classes, purpose, seed),
+            None => split.draw(&of(self.strata), self.classes, purpose, seed)?,
         };
         let (drawn, left): (Vec<_>, Vec<_>) = rows.into_iter().zip(is_drawn).partition(|(_, is_drawn)| *is_drawn);
         let rows = |rows: Vec<(u32, bool)>| rows.into_iter().map(|(row, _)| row).collect();
@@ -204,11 +204,15 @@ impl ValidationSplit {
     }
 
     /// Which rows are drawn of those that have these labels, each below `classes`.
-    fn draw(&self, labels: &[u32], classes: usize, purpose: Purposed, seed: u64) -> Vec<bool> {
+    fn draw(&self, labels: &[u32], classes: usize, purpose: Purposed, seed: u64) -> Result<Vec<bool>, Fault> {
         let rows = labels.len();
-        let tail = |last: usize| (0..rows).map(|row| row + last >= rows).collect();
+        let tail = |last: usize| Ok((0..rows).map(|row| row + last >= rows).collect());
         match self {
-            Self::Fraction(share) => stratified(labels, classes, *share, purpose, seed),
+            Self::Fraction(share) => {
+                let drawn = stratified(labels, classes, *share, purpose, seed);
+                let is_in_vain = share.of(rows) > 0 && !drawn.contains(&true);
+                if is_in_vain { Err(Fault::EveryLabelDiffers { rows }) } else { Ok(drawn) }
+            }
             Self::LastFraction(share) => tail(share.of(rows)),
             Self::LastRows(last) => tail(last.get() as usize),
         }
@@ -221,19 +225,27 @@ impl Purposed {
     }
 }
 
-/// Of each class the first rows in one permutation of all rows.
+/// Of each class the first rows in one permutation of all rows: its share of them, or where every class is so small that this is
+/// none, as many in all as their share of all rows, each of a class that has another row in training.
 fn stratified(labels: &[u32], classes: usize, share: Fraction, purpose: Purposed, seed: u64) -> Vec<bool> {
     let mut counts = vec![0usize; classes];
     labels.iter().for_each(|&label| counts[label as usize] += 1);
-    let mut due: Vec<usize> = counts.iter().map(|&count| share.of(count).min(count.saturating_sub(1))).collect();
+    let spare = |count: usize| count.saturating_sub(1);
+    let mut due: Vec<usize> = counts.iter().map(|&count| share.of(count).min(spare(count))).collect();
+    let mut left = usize::MAX;
+    if due.iter().all(|&due| due == 0) {
+        due = counts.iter().map(|&count| spare(count)).collect();
+        left = share.of(labels.len());
+    }
 
     let mut order: Vec<u32> = (0..labels.len() as u32).collect();
     purpose.stream(seed).shuffle(&mut order);
     let mut validates = vec![false; labels.len()];
     for row in order {
         let due = &mut due[labels[row as usize] as usize];
-        if *due > 0 {
+        if *due > 0 && left > 0 {
             *due -= 1;
+            left -= 1;
             validates[row as usize] = true;
         }
     }
@@ -286,7 +298,20 @@ mod tests {
         assert_eq!(divide("last:0.9", &[0, 1, 0]), none_train(3));
         assert_eq!(divide("last:0.1", &[0, 1, 0]), Err(Fault::NothingToValidate { rows: 3 }));
         assert_eq!(divide("0.1", &[0, 1, 0]), Err(Fault::NothingToValidate { rows: 3 }));
-        assert_eq!(divide("0.9", &[0, 1]), Err(Fault::NothingToValidate { rows: 2 }));
+        assert_eq!(divide("0.9", &[0, 1]), Err(Fault::EveryLabelDiffers { rows: 2 }));
+    }
+
+    #[test]
+    fn of_classes_too_small_for_the_share_as_many_rows_validate_and_each_class_trains() {
+        let labels: Vec<u32> = (0..60).map(|row| row / 2).collect();
+        let split = divide(&ValidationSplit::STRATIFIED_FIFTH, &labels, 30, 1).unwrap();
+        assert_eq!(split.validation.len(), 12);
+        for class in 0..30 {
+            assert!(split.training.iter().any(|&row| labels[row as usize] == class), "{class}");
+        }
+        // One class of two rows, and all others of one.
+        let labels: Vec<u32> = (0..10).map(|row: u32| row.saturating_sub(1)).collect();
+        assert_eq!(divide(&ValidationSplit::STRATIFIED_FIFTH, &labels, 9, 1).unwrap().validation.len(), 1);
     }
 
     #[test]
@@ -348,13 +373,15 @@ mod tests {
         ) {
             let share = Fraction::new(share).unwrap();
             let Ok(split) = divide(&ValidationSplit::Fraction(share), &labels, 4, seed) else {
-                // Only classes too small for the share may leave nothing to validate.
+                // Only where all rows are too few for the share, or each class has one, does nothing validate.
                 for class in 0..4 {
                     let count = labels.iter().filter(|&&label| label == class).count();
-                    prop_assert!(count <= 1 || share.of(count) == 0);
+                    prop_assert!(count <= 1 || share.of(labels.len()) == 0);
                 }
                 return Ok(());
             };
+            let of_class = |class: u32| labels.iter().filter(|&&label| label == class).count();
+            let are_small = (0..4).all(|class| share.of(of_class(class)).min(of_class(class).saturating_sub(1)) == 0);
             prop_assert!(split.training.is_sorted() && split.validation.is_sorted());
             let mut rows = [split.training.clone(), split.validation.clone()].concat();
             rows.sort_unstable();
@@ -364,8 +391,9 @@ mod tests {
                 let (trains, validates) = (count(&split.training), count(&split.validation));
                 let all = trains + validates;
                 prop_assert!(all == 0 || trains > 0);
-                prop_assert_eq!(validates, share.of(all).min(all.saturating_sub(1)));
+                prop_assert!(are_small || validates == share.of(all).min(all.saturating_sub(1)));
             }
+            prop_assert!(!are_small || split.validation.len() <= share.of(labels.len()));
         }
     }
 }

@@ -52,8 +52,8 @@ pub(super) struct Survey {
     pub(super) separator: Option<u8>,
 }
 
-/// How the file of the rows that validate is laid out.
-#[derive(Clone, Debug)]
+/// How another file than the first is laid out.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Layout {
     /// The field in which each column stands; none where they stand in order.
     pub(super) fields: Option<Vec<usize>>,
@@ -90,7 +90,7 @@ impl Survey {
         Column { number: place + 1, name: name.cloned() }
     }
 
-    /// Takes the rows of another file in, and tells how it is laid out.
+    /// Takes the rows of another file in, of which there may be none, and tells how it is laid out.
     pub(super) fn take_in(
         &mut self,
         source: &Source<'_>,
@@ -112,7 +112,8 @@ impl Survey {
                 fields =
                     Some(places.map_err(|name| Fault::OtherColumns { what: format!("it has no column {name:?}") })?);
             }
-            let Some(next) = records.advance()? else { return Err(Fault::HeaderOnly { line }) };
+            // As programs write it that had no row for it.
+            let Some(next) = records.advance()? else { return Ok(Layout { fields }) };
             line = next;
         }
         loop {
@@ -206,7 +207,7 @@ impl Counting {
             (true, Ok(texts)) => Some(texts.into_iter().map(str::to_owned).collect()),
             (true, Err(place)) => {
                 let mut refusal = Refusal::new(Column { number: place + 1, name: None }, Cause::NotUtf8, false);
-                refusal.push(first_line, false, first.get(place).unwrap_or_default());
+                refusal.push(first_line, None, first.get(place).unwrap_or_default());
                 refusal.of = self.rows + 1;
                 return Err(Fault::Refused { refusals: vec![refusal] });
             }

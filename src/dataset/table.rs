@@ -7,12 +7,12 @@ use csv::ByteRecord;
 
 use super::cells::{Cells, Field};
 use super::delimited::Records;
-use super::error::Fault;
+use super::error::{DatasetError, Fault};
+use super::files::Part;
 use super::options::{Impute, MissingLabel, ReadOptions, Task};
 use super::refusal::{Cause, Refusal};
 use super::roles::{Role, Roles};
-use super::source::Source;
-use super::survey::{Layout, Limits, Survey};
+use super::survey::{Limits, Survey};
 use super::target::{Classes, TargetColumn};
 use super::value::Reading;
 
@@ -47,6 +47,8 @@ pub(super) struct Table {
     pub(super) features: Vec<(usize, Cells)>,
     pub(super) target: TargetColumn,
     pub(super) lines: Lines,
+    /// The row with which each file begins.
+    pub(super) starts: Vec<usize>,
     /// Rows that were left out as they have no label.
     pub(super) dropped: u64,
     /// Which rows validate, where a column or a file says so.
@@ -55,21 +57,29 @@ pub(super) struct Table {
     pub(super) groups: Option<Vec<u32>>,
 }
 
-/// Reads the rows of a file and, where there is one, of the file that validates.
+impl Table {
+    /// Which of the files a row is from.
+    pub(super) fn file_of(&self, row: u32) -> usize {
+        self.starts.partition_point(|&start| start <= row as usize).saturating_sub(1)
+    }
+}
+
+/// Reads the rows of some files; `name` is what errors call them together.
 pub(super) fn read(
-    source: &Source<'_>,
-    validation: Option<(&Source<'_>, &Layout)>,
+    name: &str,
+    parts: &[Part<'_>],
     survey: &Survey,
     roles: &Roles,
     options: &ReadOptions,
     limits: &Limits,
-) -> Result<Table, Fault> {
-    let mut filling = Filling::new(survey, roles, options, limits, validation.is_some())?;
-    filling.read(source, None, false)?;
-    if let Some((source, layout)) = validation {
-        filling.read(source, layout.fields.as_deref(), true)?;
+) -> Result<Table, DatasetError> {
+    let error = |fault| DatasetError { file: name.to_owned(), fault };
+    let has_validation_file = parts.iter().any(|part| part.validates);
+    let mut filling = Filling::new(survey, roles, options, limits, has_validation_file).map_err(error)?;
+    for (place, part) in parts.iter().enumerate() {
+        filling.read(part, place > 0).map_err(|fault| part.error(fault))?;
     }
-    filling.finish()
+    filling.finish().map_err(error)
 }
 
 /// A table as it grows.
@@ -82,6 +92,7 @@ struct Filling<'a> {
     classes: Classes,
     values: Vec<f64>,
     lines: Lines,
+    starts: Vec<usize>,
     rows: usize,
     read: u64,
     dropped: u64,
@@ -116,6 +127,7 @@ impl<'a> Filling<'a> {
             classes: Classes::new(&roles.labels, survey),
             values: Vec::new(),
             lines: Lines::default(),
+            starts: Vec::new(),
             rows: 0,
             read: 0,
             dropped: 0,
@@ -125,8 +137,12 @@ impl<'a> Filling<'a> {
         })
     }
 
-    fn read(&mut self, source: &Source<'_>, fields: Option<&[usize]>, validates: bool) -> Result<(), Fault> {
-        let (_, input) = source.open()?;
+    /// Takes the rows of a file in; where it is not the first, refused values are told with its name.
+    fn read(&mut self, part: &Part<'_>, is_named: bool) -> Result<(), Fault> {
+        self.starts.push(self.rows);
+        let (fields, validates) = (part.layout.fields.as_deref(), part.validates);
+        let file = is_named.then_some(&*part.name);
+        let (_, input) = part.source.open()?;
         let separator = self.options.separator.map(|separator| separator.0);
         let mut records = Records::open(input, separator, self.limits.record_bytes)?;
         let mut is_header = self.survey.names.is_some();
@@ -140,7 +156,7 @@ impl<'a> Filling<'a> {
                 if !fits || self.read == self.survey.rows {
                     return Err(Fault::Changed);
                 }
-                self.push(&Row { record, fields, line, validates })?;
+                self.push(&Row { record, fields, line, validates, file })?;
             }
         }
         Ok(())
@@ -236,7 +252,7 @@ impl<'a> Filling<'a> {
     fn refuse(&mut self, row: &Row<'_>, place: usize, cause: Cause) {
         let is_label = self.roles.labels.contains(&place);
         let column = || Refusal::new(self.survey.column(place), cause, is_label);
-        self.refusals.entry((place, cause)).or_insert_with(column).push(row.line, row.validates, row.field(place));
+        self.refusals.entry((place, cause)).or_insert_with(column).push(row.line, row.file, row.field(place));
     }
 
     fn finish(mut self) -> Result<Table, Fault> {
@@ -271,6 +287,7 @@ impl<'a> Filling<'a> {
             features: self.features,
             target,
             lines: self.lines,
+            starts: self.starts,
             dropped: self.dropped,
             validates: self.validates,
             groups: self.groups.map(|(_, groups)| groups),
@@ -284,6 +301,8 @@ struct Row<'a> {
     fields: Option<&'a [usize]>,
     line: u64,
     validates: bool,
+    /// The name of the file, where it is not the first.
+    file: Option<&'a str>,
 }
 
 impl<'a> Row<'a> {

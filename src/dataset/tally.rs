@@ -25,6 +25,8 @@ struct Class {
     boolean: Option<bool>,
     is_uuid: bool,
     has_time: bool,
+    is_word: bool,
+    is_code: bool,
     ornament: Option<Ornament>,
 }
 
@@ -38,6 +40,8 @@ impl Class {
             boolean: value::boolean(text),
             is_uuid: value::is_uuid(text),
             has_time: dates != 0 && text.contains(':'),
+            is_word: value::is_word(text),
+            is_code: value::is_code(text),
             ornament: ornament.filter(|_| notations != 0),
         }
     }
@@ -214,6 +218,20 @@ impl Tally {
     /// How often the rarest text stands that is no plain number.
     pub(super) fn rarest_text(&self) -> u64 {
         self.texts.seen.iter().flatten().map(|(_, (count, _))| *count).min().unwrap_or(0)
+    }
+
+    /// Whether all numbers are whole and written plainly, and each other text is a word.
+    pub(super) fn are_words_among_whole(&self) -> bool {
+        let mut texts = self.texts.seen.iter().flatten().map(|(_, (_, class))| class);
+        self.whole == self.plain && self.not_finite + self.not_utf8 == 0 && texts.all(|class| class.is_word)
+    }
+
+    /// Rows with codes of digits and one letter, where every other value is of digits alone; else none.
+    pub(super) fn codes_among_digits(&self) -> u64 {
+        let mut texts = self.texts.seen.iter().flatten().map(|(_, seen)| seen);
+        let are_codes = self.texts.seen.is_some() && texts.clone().all(|(_, class)| class.is_code);
+        let codes: u64 = texts.by_ref().map(|(count, _)| count).sum();
+        if are_codes && self.digits + codes == self.present { codes } else { 0 }
     }
 
     /// Whether this text is among the values.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use super::*;
 
 mod cases;
+mod collected;
 mod learning;
 mod preparing;
 
@@ -30,7 +31,7 @@ const ASKED: Preparation = Preparation {
     split: ValidationSplit::STRATIFIED_FIFTH,
     scaling: Scaling::Standardise,
     sharding: Sharding::Stratified,
-    shards: 1,
+    shards: ShardCount::Exactly(1),
     seed: 1,
 };
 

@@ -346,6 +346,18 @@ pub fn is_uuid(text: &str) -> bool {
         })
 }
 
+/// Whether a text is a word, such as nobody writes for a number by mistake: three letters or more.
+pub fn is_word(text: &str) -> bool {
+    text.chars().count() >= 3 && text.chars().all(char::is_alphabetic)
+}
+
+/// Whether a text is a code of digits with one letter in front or behind: `136A`, `c168`.
+pub fn is_code(text: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphabetic();
+    let digits = text.strip_prefix(is_letter).or_else(|| text.strip_suffix(is_letter));
+    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Whether a text is a code that would lose digits as a number: `00123`.
 pub fn has_leading_zero(text: &str) -> bool {
     text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gradwire::dataset::{Dataset, Preparation, ReadOptions, Scaling, Sharding, Task};
+use gradwire::dataset::{Dataset, Preparation, ReadOptions, Scaling, ShardCount, Sharding, Task};
 use gradwire::digest::Digest;
 use gradwire::model::file::ModelFile;
 use gradwire::model::{Activation, Network};
@@ -118,7 +118,9 @@ pub fn models() -> Files {
         let data = Dataset::from_reader("trees.csv", csv.as_bytes(), &options).unwrap();
         let split = "last:3".parse().unwrap();
         let (scaling, sharding) = (Scaling::Standardise, Sharding::Stratified);
-        let prepared = data.prepare(&Preparation { split, test: None, scaling, sharding, shards: 1, seed: 1 }).unwrap();
+        let prepared = data
+            .prepare(&Preparation { split, test: None, scaling, sharding, shards: ShardCount::Exactly(1), seed: 1 })
+            .unwrap();
         let outputs = prepared.target.outputs() as u32;
         let network = Network::new(prepared.features as u32, &[2], outputs).unwrap();
         let parameters = (0..network.parameters()).map(|index| (index % 7) as f32 - 3.0).collect();

@@ -178,8 +178,9 @@ pub struct Here {
 #[derive(Args)]
 #[command(next_help_heading = "Job")]
 pub struct Train {
-    /// Data file: fields separated by commas or another byte, compressed with gzip or not, - for the standard input; or
-    /// arrays, images,labels of IDX or NumPy's, or one .npz with X and y [default: the built-in letters]
+    /// Data file: fields separated by commas or another byte, compressed with gzip or not, - for the standard input; several
+    /// files with commas between, or a directory of them; or arrays, images,labels of IDX or NumPy's, or one .npz with X and y
+    /// [default: the built-in letters]
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     #[command(flatten)]
@@ -360,7 +361,8 @@ pub struct Reading {
     /// Rows below which categories become one, where unknown ones go as well [default: 2; from 1000 training rows 10]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, u32::MAX))]
     pub rare: Option<u32>,
-    /// File of the rows that validate, with the same columns; all rows of the other train
+    /// File of the rows that validate, or several with commas between, or a directory, with the same columns; all other rows
+    /// train
     #[arg(long, value_name = "FILE")]
     pub validate: Option<PathBuf>,
     /// Column that says which rows validate, by true and false, or train and validate

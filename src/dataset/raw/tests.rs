@@ -3,7 +3,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::*;
-use crate::dataset::{Dataset, Preparation, Prepared, ReadOptions, Scaling, Sharding, ValidationSplit};
+use crate::dataset::{Dataset, Preparation, Prepared, ReadOptions, Scaling, ShardCount, Sharding, ValidationSplit};
 
 /// Trees, of which the second's girth and the fifth's bark are not known.
 const TREES: &str = "\
@@ -28,7 +28,7 @@ fn prepared(csv: &str) -> Prepared {
         split,
         scaling: Scaling::Standardise,
         sharding: Sharding::Contiguous,
-        shards: 1,
+        shards: ShardCount::Exactly(1),
         seed: 1,
     };
     data.prepare(&asked).unwrap()

@@ -273,7 +273,7 @@ fn the_limits_hold_as_the_file_grows() {
     let small = Limits { rows: 40, features: 3, classes: 3, record_bytes: 20_000 };
     let of = |csv: &str| {
         let source = Source::of_bytes(csv.as_bytes());
-        Dataset::from_source("data.csv".to_owned(), &source, None, &ReadOptions::default(), &small)
+        Dataset::from_source("data.csv".to_owned(), source, &ReadOptions::default(), &small)
     };
     let fault = |csv: &str| of(csv).unwrap_err().fault;
     assert_eq!(fault("1,1,1,1,a\n"), Fault::TooManyFeatures { line: 1, got: 4 });

@@ -29,12 +29,18 @@ fn the_built_in_data_test_from_row_16500_on_and_files_a_tenth_if_they_have_many_
     assert_eq!(letters.default_test(false), Some(last(3_500)));
     assert_eq!(letters.default_test(true), None, "whoever divides them decides");
     assert_eq!(letters.classic_split().to_string(), "last:3500");
-    let tested = Preparation { split: letters.default_split(), test: letters.default_test(false), shards: 4, ..ASKED };
+    let tested = Preparation {
+        split: letters.default_split(),
+        test: letters.default_test(false),
+        shards: ShardCount::Exactly(4),
+        ..ASKED
+    };
     let prepared = letters.prepare(&tested).unwrap();
     assert_eq!(prepared.test.as_ref().map(|test| test.rows(16)), Some(3_500));
     let trained: usize = prepared.shards.iter().map(|shard| shard.rows(16)).sum();
     assert_eq!((prepared.validation.rows(16), trained), (1_651, 14_849), "a tenth of every class, rounded");
-    let prepared = letters.prepare(&Preparation { split: last(3_500), shards: 4, ..ASKED }).unwrap();
+    let prepared =
+        letters.prepare(&Preparation { split: last(3_500), shards: ShardCount::Exactly(4), ..ASKED }).unwrap();
     assert_eq!((prepared.validation.rows(16), &prepared.test), (3_500, &None));
     assert_eq!(prepared.shards.iter().map(|shard| shard.rows(16)).collect::<Vec<_>>(), [4_125; 4]);
 
@@ -51,7 +57,9 @@ fn the_built_in_data_test_from_row_16500_on_and_files_a_tenth_if_they_have_many_
 #[test]
 fn the_letters_are_always_prepared_to_the_same_bits() {
     // Frozen: a job's data are part of its identity, and a change here changes every fingerprint.
-    let prepared = Dataset::built_in().prepare(&Preparation { split: last(3_500), shards: 4, ..ASKED }).unwrap();
+    let prepared = Dataset::built_in()
+        .prepare(&Preparation { split: last(3_500), shards: ShardCount::Exactly(4), ..ASKED })
+        .unwrap();
     let mut hasher = crate::digest::Hasher::default();
     for block in prepared.shards.iter().chain([&prepared.validation]) {
         block.values.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
@@ -63,7 +71,8 @@ fn the_letters_are_always_prepared_to_the_same_bits() {
 #[test]
 fn standardised_training_rows_have_mean_0_and_deviation_1() {
     let letters = Dataset::built_in();
-    let prepared = letters.prepare(&Preparation { split: last(3_500), shards: 7, ..ASKED }).unwrap();
+    let prepared =
+        letters.prepare(&Preparation { split: last(3_500), shards: ShardCount::Exactly(7), ..ASKED }).unwrap();
     for feature in 0..prepared.features {
         let values = prepared.shards.iter().flat_map(|shard| shard.values.iter().skip(feature).step_by(16));
         let (mut sum, mut squares) = (0.0, 0.0);
@@ -84,7 +93,7 @@ fn unscaled_values_are_those_of_the_file() {
         split: last(1),
         scaling: Scaling::None,
         sharding: Sharding::Contiguous,
-        shards: 2,
+        shards: ShardCount::Exactly(2),
         seed: 9,
     };
     let prepared = data.prepare(&classic).unwrap();
@@ -134,7 +143,7 @@ fn several_labels_are_several_targets_in_the_order_that_is_asked_for() {
 fn rows_with_targets_of_numbers_validate_whatever_their_targets() {
     // Every target is its own: as classes, each would have to stay among the rows that train.
     let csv: String = (0..50).map(|row| format!("{row}.5,{}.5\n", row * row)).collect();
-    let prepared = dataset(&csv).prepare(&Preparation { shards: 4, ..ASKED }).unwrap();
+    let prepared = dataset(&csv).prepare(&Preparation { shards: ShardCount::Exactly(4), ..ASKED }).unwrap();
     assert_eq!(prepared.validation.rows(1), 10);
     assert_eq!(prepared.shards.iter().map(|shard| shard.rows(1)).collect::<Vec<_>>(), [10; 4]);
 }
@@ -158,18 +167,21 @@ fn a_validation_value_that_scales_beyond_f32_is_refused_with_its_place() {
 #[test]
 fn more_shards_than_training_rows_are_refused() {
     let data = dataset("1,x\n2,y\n5,x\n");
-    let text = |shards| data.prepare(&Preparation { split: last(1), shards, ..ASKED }).unwrap_err().to_string();
+    let text = |shards| {
+        data.prepare(&Preparation { split: last(1), shards: ShardCount::Exactly(shards), ..ASKED })
+            .unwrap_err()
+            .to_string()
+    };
     assert_eq!(text(3), "data.csv: 3 shards do not fit 2 training rows; ask for at most 2");
     assert_eq!(text(0), "data.csv: a job has at least one shard; ask for one or more");
 }
 
 #[test]
 fn splits_that_leave_a_side_empty_are_refused() {
-    let data = dataset("1,x\n2,y\n5,x\n");
-    let text = |split| data.prepare(&Preparation { split, ..ASKED }).unwrap_err().to_string();
-    assert!(text(last(3)).starts_with("data.csv: 3 of 3 rows would validate, and none is left to train on"));
+    let text = |split| dataset("1,x\n2,y\n").prepare(&Preparation { split, ..ASKED }).unwrap_err().to_string();
+    assert!(text(last(2)).starts_with("data.csv: 2 of 2 rows would validate, and none is left to train on"));
     let text = text(ValidationSplit::STRATIFIED_FIFTH);
-    assert!(text.starts_with("data.csv: of these 3 rows the share that validates comes to none"), "{text}");
+    assert!(text.starts_with("data.csv: of these 2 rows the share that validates comes to none"), "{text}");
 }
 
 #[test]
@@ -232,10 +244,12 @@ fn files_are_read_by_path_and_named_by_it_in_errors() {
     assert_eq!(read(&path).unwrap().rows(), 2);
 
     let text = |path: &Path| read(path).unwrap_err().to_string();
-    assert_eq!(
-        text(directory.path()),
-        format!("{}: this is a directory; name a CSV file in it", directory.path().display())
-    );
+    // All of a directory, but no directory in it.
+    assert_eq!(read(directory.path()).unwrap().rows(), 2);
+    let below = directory.path().join("yet another");
+    fs::create_dir(&below).unwrap();
+    assert_eq!(text(directory.path()), format!("{}: this is a directory; name a CSV file in it", below.display()));
+    assert!(text(&below).contains("this directory holds no file"), "{}", text(&below));
     let absent = directory.path().join("absent.csv");
     assert_eq!(text(&absent), format!("{}: there is no such file; check the path", absent.display()));
     let below_a_file = text(&path.join("below"));
@@ -288,7 +302,7 @@ proptest! {
             split: if stratified { "0.3".parse().unwrap() } else { last(4) },
             scaling: Scaling::None,
             sharding: if contiguous { Sharding::Contiguous } else { Sharding::Stratified },
-            shards,
+            shards: ShardCount::Exactly(shards),
             seed,
         };
         let prepared = read(&csv, &taking(&["1"])).unwrap().prepare(&asked).unwrap();

@@ -1,0 +1,70 @@
+//! Which files of rows a path names: one, several with commas between, all of a directory. Owns their order and which of them
+//! validate; does not know what is in them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::delimited::unreadable;
+use super::error::{DatasetError, Fault};
+use super::source::{Format, Source};
+use super::survey::Layout;
+
+/// A file of rows.
+pub(super) struct Part<'a> {
+    /// What errors call it.
+    pub(super) name: String,
+    /// Its bytes.
+    pub(super) source: Source<'a>,
+    /// Whether its rows validate.
+    pub(super) validates: bool,
+    /// How it is laid out, where that is not as the first one.
+    pub(super) layout: Layout,
+}
+
+impl<'a> Part<'a> {
+    /// A source of rows that train.
+    pub(super) fn of_source(name: String, source: Source<'a>) -> Part<'a> {
+        Part { name, source, validates: false, layout: Layout::default() }
+    }
+
+    /// An error about it.
+    pub(super) fn error(&self, fault: Fault) -> DatasetError {
+        DatasetError { file: self.name.clone(), fault }
+    }
+}
+
+/// The files at this path: itself; where there is no such file, those between its commas; of a directory all that are not hidden,
+/// in the order of their names.
+pub(super) fn parts(path: &Path, validates: bool) -> Result<Vec<Part<'static>>, DatasetError> {
+    let error = |path: &Path, fault| DatasetError { file: path.display().to_string(), fault };
+    let paths = match path.to_str() {
+        Some(text) if text.contains(',') && !path.exists() => text.split(',').map(PathBuf::from).collect(),
+        _ if path.is_dir() => listed(path).map_err(|fault| error(path, fault))?,
+        _ => vec![path.to_owned()],
+    };
+    let is_one = paths.len() == 1;
+    let part = |path: PathBuf| {
+        let source = Source::of_path(&path).map_err(|fault| error(&path, fault))?;
+        // What is one array has been read as such.
+        if !is_one && source.is_file() && !matches!(source.open(), Ok((Format::Delimited, _)) | Err(_)) {
+            let cause = "an array among files of rows; give arrays alone, features and labels with a comma between";
+            return Err(error(&path, Fault::Array { cause: cause.to_owned() }));
+        }
+        Ok(Part { name: path.display().to_string(), source, validates, layout: Layout::default() })
+    };
+    paths.into_iter().map(part).collect()
+}
+
+/// The files of a directory that are not hidden, as those are that programs leave beside what they write.
+fn listed(directory: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(b".") && !name.as_encoded_bytes().starts_with(b"_") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort_unstable();
+    if paths.is_empty() { Err(Fault::NoFiles) } else { Ok(paths) }
+}
