@@ -201,11 +201,12 @@ fn numeric(tally: &Tally, name: &str, form: NumberForm, is_ambiguous: bool, is_o
     if counts_rows && tally.is_sequence() {
         return decided(Kind::RowNumber, "whole numbers in sequence", "--use");
     }
-    if named == Named::Identifier
-        && is_long
-        && tally.whole == present
-        && tally.distinct().is_none_or(|distinct| distinct == present)
-    {
+    let all_differ = is_long && tally.whole == present && tally.distinct().is_none_or(|distinct| distinct == present);
+    // Some rows of a file, in another order, as those that split it leave them.
+    if named == Named::RowNumber && all_differ && tally.missing == 0 {
+        return decided(Kind::RowNumber, "different whole numbers under the name of a row number, or none", "--use");
+    }
+    if named == Named::Identifier && all_differ {
         return decided(Kind::Identifier, "different whole numbers under the name of an identifier", "--use");
     }
     if is_ambiguous {

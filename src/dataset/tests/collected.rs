@@ -46,6 +46,20 @@ fn years_in_sequence_are_numbers_and_other_sequences_count_rows() {
 }
 
 #[test]
+fn row_numbers_of_a_part_of_a_file_are_row_numbers() {
+    // As a program writes them that has drawn rows.
+    let drawn =
+        |name: &str, step: usize| table(&format!("{name},x"), 30, |row| format!("{},{}", 7 + row * step % 97, row % 5));
+    for (name, step, kind) in
+        [("", 13, "row number"), ("\"\"", 13, "row number"), ("index", 13, "row number"), ("height", 13, "number")]
+    {
+        assert_eq!(kinds(&dataset(drawn(name, step)))[0], kind, "{name:?}");
+    }
+    let twice = drawn("", 13).replace("\n20,", "\n7,");
+    assert_eq!(kinds(&dataset(twice))[0], "number");
+}
+
+#[test]
 fn codes_with_a_letter_among_numbers_are_names_and_one_that_stands_alone_is_a_slip() {
     let family = |letters: &[usize]| {
         table("family", 60, |row| format!("{}{}", row / 4 + 100, if letters.contains(&row) { "A" } else { "" }))
