@@ -4,10 +4,10 @@
 //! bounded by the number of distinct values, of which only hashes are kept, up to a cap.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash as _, Hasher};
 
 use super::date::{self, DateOrder};
-use super::value::{self, MissingTokens, Notation, NumberForm, Ornament, Reading};
+use super::value::{self, MissingTokens, Notation, Ornament, Reading};
 
 /// Distinct numbers of a column that are counted, in a table of so many columns at most; beyond them there are "many". More
 /// columns share the memory.
@@ -47,25 +47,42 @@ impl Class {
     }
 }
 
+/// Of keys that are hashes, or the bits of numbers, spread.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(self.0 ^ u64::from(byte)));
+    }
+
+    fn write_u64(&mut self, bits: u64) {
+        self.0 = spread(bits);
+    }
+}
+
 /// Distinct values, by their hashes, up to a cap.
 #[derive(Clone, Debug)]
 struct Distinct<T> {
     /// None beyond the cap.
-    seen: Option<HashMap<u64, T>>,
+    seen: Option<HashMap<u64, T, BuildHasherDefault<Spread>>>,
     max: usize,
 }
 
 impl<T> Distinct<T> {
     fn new(max: usize) -> Distinct<T> {
-        Distinct { seen: Some(HashMap::new()), max }
+        Distinct { seen: Some(HashMap::default()), max }
     }
 
     /// The value's entry, made where it is new; none beyond the cap.
     fn entry(&mut self, hash: u64, make: impl FnOnce() -> T) -> Option<&mut T> {
-        let seen = self.seen.as_mut()?;
+        let seen = self.seen.as_ref()?;
         if seen.len() == self.max && !seen.contains_key(&hash) {
             self.seen = None;
-            return None;
         }
         Some(self.seen.as_mut()?.entry(hash).or_insert_with(make))
     }
@@ -171,11 +188,8 @@ impl Tally {
         self.leading_zeros += u64::from(value::has_leading_zero(text));
         self.digits += u64::from(text.bytes().all(|byte| byte.is_ascii_digit()));
         // Every notation that has a point for its decimal mark reads a plain number, and the others those without one.
-        let has_point = text.contains('.');
-        // `1.234` may be a thousand and more: the last group has three digits. Others need no closer look.
-        let may_group = text.len().checked_sub(4).is_some_and(|place| text.as_bytes()[place] == b'.');
-        let form = NumberForm { notation: Notation::CommaGrouped, ornament: None };
-        let groups = has_point && may_group && matches!(form.read(text), Reading::Number(_));
+        let has_point = text.as_bytes().contains(&b'.');
+        let groups = has_point && value::may_be_thousands(text);
         for (count, notation) in self.notations.iter_mut().zip(Notation::ALL) {
             let reads = !notation.has_comma() || !has_point || (notation == Notation::CommaGrouped && groups);
             *count += u64::from(reads);
@@ -302,7 +316,10 @@ fn hash_of_text(text: &str) -> u64 {
 
 /// Spreads the bits of a number (the end of MurmurHash3).
 fn hash_of_whole(number: f64) -> u64 {
-    let mut bits = (number + 0.0).to_bits();
+    spread((number + 0.0).to_bits())
+}
+
+fn spread(mut bits: u64) -> u64 {
     bits = (bits ^ bits >> 33).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
     bits = (bits ^ bits >> 33).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
     bits ^ bits >> 33
