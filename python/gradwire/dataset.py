@@ -73,7 +73,11 @@ def drawn(strata: np.ndarray, split: Split, purpose: int, seed: int) -> np.ndarr
             "a number of rows (last:3500)"
         ) from None
     counts = np.bincount(strata)
-    due = np.array([min(share_of(int(count), share), max(int(count) - 1, 0)) for count in counts], np.int64)
+    spare = np.maximum(counts - 1, 0)
+    due = np.minimum([share_of(int(count), share) for count in counts], spare)
+    # Where every class is too small for a share, as many rows as their share of all.
+    left = rows if due.any() else share_of(rows, share)
+    due = due if due.any() else spare
     order = randomness.Stream(randomness.SPLIT, seed, (purpose, 0, 0)).shuffled(rows)
     # In that order a row is drawn while its class has rows due.
     by_class = order[np.argsort(strata[order], kind="stable")]
@@ -81,6 +85,8 @@ def drawn(strata: np.ndarray, split: Split, purpose: int, seed: int) -> np.ndarr
     turns = np.arange(rows) - starts[strata[by_class]]
     is_drawn = np.zeros(rows, bool)
     is_drawn[by_class] = turns < due[strata[by_class]]
+    if left < rows:
+        is_drawn[order[is_drawn[order]][left:]] = False
     return is_drawn
 
 
