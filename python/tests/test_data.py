@@ -195,7 +195,7 @@ class Preparing(unittest.TestCase):
         far = np.where(np.arange(20) == 19, 1e120, np.arange(20.0) * 1e-20)[:, None]
         cases = [
             ((X[:5], y), {}, "rows of features"), ((X, y), {"shards": 0}, "shards"), ((X, y), {"shards": 17}, "shards"),
-            ((X[:3], ["a", "b", "a"]), {}, "validate"), ((X, y), {"split": "last:20"}, "train"),
+            ((X[:2], ["a", "b"]), {}, "validate"), ((X, [*map(str, range(20))]), {}, "validate"), ((X, y), {"split": "last:20"}, "train"),
             ((np.full((20, 1), np.inf), y), {}, "infinity"), ((np.full((20, 1), 1e141), y), {}, "1e\\+140"),
             ((np.array([["a"]] * 20), y), {}, "no numbers"), ((X * 1j, y), {}, "Complex"), ((np.float64(3), y), {}, "rows"),
             ((np.zeros((20, 0)), y), {}, "0 feature"), ((far, y), {"split": "last:1"}, "too far"),
