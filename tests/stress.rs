@@ -89,6 +89,9 @@ struct Tally {
     full: u32,
 }
 
+/// A client, by its job and its number, and how it ended.
+type Ended = (u32, u32, Finished);
+
 struct Stress {
     rng: ChaCha8Rng,
     port: u16,
@@ -97,7 +100,7 @@ struct Stress {
     node_ports: Vec<u16>,
     coordinator: Coordinator,
     watched: BTreeMap<u32, Watched>,
-    ends: (Sender<(u32, u32, Finished)>, Receiver<(u32, u32, Finished)>),
+    ends: (Sender<Ended>, Receiver<Ended>),
     /// Who goes on, and when.
     stopped: Vec<(Instant, u32)>,
     tally: Tally,

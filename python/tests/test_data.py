@@ -172,6 +172,21 @@ class Preparing(unittest.TestCase):
             with self.assertRaises(DataError):
                 dataset.drawn(strata, wrong, 0, 1)
 
+    def test_of_classes_too_small_for_their_share_as_many_rows_in_all_are_drawn(self):
+        strata = np.arange(60) // 2
+        chosen = dataset.drawn(strata, 0.2, dataset.VALIDATION, 1)
+        self.assertEqual(chosen.sum(), 12)
+        self.assertEqual(np.bincount(strata[~chosen]).min(), 1)
+        # Those that come first in the shuffled order, of a class that keeps one.
+        order = randomness.Stream(randomness.SPLIT, 1, (dataset.VALIDATION, 0, 0)).shuffled(60)
+        left, walked = np.full(30, 1), []
+        for row in order:
+            if left[strata[row]] > 0 and len(walked) < 12:
+                left[strata[row]] -= 1
+                walked.append(row)
+        self.assertEqual(chosen.nonzero()[0].tolist(), sorted(walked))
+        self.assertEqual(dataset.drawn(np.maximum(np.arange(10) - 1, 0), 0.2, dataset.VALIDATION, 1).sum(), 1)
+
     def test_test_rows_are_drawn_first_from_those_that_are_not_named_to_validate(self):
         strata = np.arange(200) % 4 // 3
         training, validation, tested = dataset.divided(strata, 0.2, 0.1, 1)

@@ -157,7 +157,7 @@ fn awkward(row: usize) -> String {
     let price = if row == 11 { "\"1,234.50\"".to_owned() } else { format!("{}.25", row % 90) };
     let width = if row == 99 { "0.5".to_owned() } else { (row % 40).to_string() };
     let zip = if row == 3 { "01234".to_owned() } else { (10_000 + 37 * (row % 60)).to_string() };
-    let gap = if row % 3 == 0 { "NA" } else { ["yes", "no"][row % 2] };
+    let gap = if row.is_multiple_of(3) { "NA" } else { ["yes", "no"][row % 2] };
     let note = if row == 150 { "\"said \"\"no\"\",\nthen left\"".to_owned() } else { format!("note {}", row % 90) };
     let label = if row % 7 == 2 { "" } else { ["low", "high", "3"][row % 3] };
     format!("{row},{day},{code},{price},{width},{zip},{gap},{note},{label}\n")

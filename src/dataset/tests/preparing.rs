@@ -47,7 +47,7 @@ fn the_built_in_data_test_from_row_16500_on_and_files_a_tenth_if_they_have_many_
     let file = dataset("1,2,x\n3,4,y\n");
     assert_eq!(file.default_split().to_string(), "0.2");
     assert_eq!(file.default_test(false), None, "it has few rows");
-    let rows = |count: usize| dataset(&"1,x\n2,y\n".repeat(count / 2));
+    let rows = |count: usize| dataset("1,x\n2,y\n".repeat(count / 2));
     assert_eq!(rows(1_000).default_test(false), None);
     assert_eq!(rows(1_002).default_test(false).unwrap().to_string(), "0.1");
     assert_eq!([5_000, 5_002].map(|count| rows(count).default_split().to_string()), ["0.2", "0.1"]);
