@@ -6,7 +6,7 @@
 The files are those that the package brings along. Each is trained with no option but the number of rounds. A file that is
 refused is counted by the sentence's cause. What trains is checked against pandas, by rules that know nothing of gradwire:
 
-    row number    a column that counts 1, 2, 3 ... through the file in its order is an input or the label
+    row number    a column that counts from 0 or 1 through the file in its order is an input or the label
     missing word  a class is a word for a missing value
     float         a column of numbers that are not all whole is told apart as classes
 
@@ -60,9 +60,9 @@ def train(client, path, rounds):
 
 
 def counts_rows(column):
-    """Whether a column of numbers counts the rows in the file's order."""
+    """Whether a column of numbers counts the rows in the file's order, from 0 or 1: other sequences are years, and such."""
     numbers = pandas.to_numeric(column, errors="coerce")
-    return len(numbers) >= 20 and bool((numbers.diff()[1:] == 1).all())
+    return len(numbers) >= 20 and numbers.iloc[0] in (0, 1) and bool((numbers.diff()[1:] == 1).all())
 
 
 def faults(path, schema):
