@@ -48,7 +48,7 @@ class _Estimator(BaseEstimator):
         seed=recipe.SEED,
         validate_split=None,
         test=recipe.USUAL,
-        patience=recipe.PATIENCE,
+        patience=recipe.USUAL,
         impute="median",
         rare=None,
         fields=None,

@@ -16,8 +16,9 @@ ARITHMETIC = 2
 HIDDEN = (192,)
 SHARDS = 4
 SEED = 1
-# Rounds without a better one after which training stops.
-PATIENCE = 20
+# Rounds without a better one after which training stops; of fewer validation rows than these, which is best is chance where numbers
+# are fitted.
+PATIENCE, PATIENCE_ROWS_LEAST = 20, 50
 # A fifth of the rows validates, of many a tenth; a tenth tests, where there are not few.
 VALIDATE_SHARE, VALIDATE_SHARE_OF_MANY, MANY_ROWS = 0.2, 0.1, 5_000
 TEST_SHARE, FEW_ROWS = 0.1, 1_000
@@ -58,8 +59,14 @@ def usual_eta(batch: int) -> float:
     return float(ETA * np.clip(np.float32(batch) / ETA_ROWS, ETA_LEAST, ETA_MOST))
 
 
+def usual_patience(validation_rows: int, *, is_of_classes: bool) -> int | None:
+    """Rounds without a better one; none where all are done."""
+    return PATIENCE if is_of_classes or validation_rows >= PATIENCE_ROWS_LEAST else None
+
+
 def fields(
     training_rows: int,
+    validation_rows: int,
     *,
     is_of_classes: bool,
     hidden: Sequence[int] | None = None,
@@ -70,7 +77,7 @@ def fields(
     eta: float | None = None,
     batch: int | None = None,
     rounds: int | None = None,
-    patience: int | None = PATIENCE,
+    patience: int | str | None = USUAL,
     seed: int = SEED,
     clip: float | None = None,
     fields: Mapping[str, Any] | None = None,
@@ -80,6 +87,8 @@ def fields(
     `fields` are put over them last, by the names of protocol.md's table; None leaves one out."""
     if momentum is not None and optimiser != "momentum":
         raise DataError(f"the optimiser {optimiser} has no momentum: optimiser='momentum' has")
+    if patience == USUAL:
+        patience = usual_patience(validation_rows, is_of_classes=is_of_classes)
     batch = usual_batch(training_rows) if batch is None else batch
     eta = usual_eta(batch) if eta is None else eta
     momentum = 0.9 if momentum is None else momentum

@@ -40,7 +40,7 @@ def train(
     eta: float | None = None,
     batch: int | None = None,
     rounds: int | None = None,
-    patience: int | None = recipe.PATIENCE,
+    patience: int | str | None = recipe.USUAL,
     clip: float | None = None,
     shards: int | None = None,
     seed: int = recipe.SEED,
@@ -63,7 +63,8 @@ def train(
     `address` is `host:port` or a pair; else GRADWIRE_ADDRESS says it; else it is 127.0.0.1:5105. `validation` are rows and
     labels that validate, in the place of the share that `validate_split` draws; `test` is the share that neither trains nor
     validates, and judges the model once, at the end (None: no row). After `patience` rounds without a better one training
-    stops (None: after all rounds), and the model is that of the best. `hidden` are the widths of the hidden layers.
+    stops (None: after all rounds, and the model is the last one's; docs/data.md, section 9, says what is usual), and the model is
+    that of the best. `hidden` are the widths of the hidden layers.
     `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
     `Round`; True writes a line for each to the standard error. For `retry_for` seconds a coordinator that is lost, not there, or
     has no room is asked again; a job that it knows goes on meanwhile. `job` names the job by 32 hexadecimal digits, so that a
@@ -92,7 +93,7 @@ def train(
     )  # fmt: skip
     words = Words.of(prepared, name)
     values = recipe.fields(
-        prepared.training_rows, is_of_classes=prepared.class_names is not None, hidden=hidden, activation=activation,
+        prepared.training_rows, prepared.validation.rows, is_of_classes=prepared.class_names is not None, hidden=hidden, activation=activation,
         optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, eta=eta, batch=batch, rounds=rounds, patience=patience, seed=seed,
         clip=clip, fields=fields,
     )  # fmt: skip

@@ -269,8 +269,8 @@ pub struct Train {
     /// Seed of every random choice; the same command gives the same model [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
     pub seed: Option<u64>,
-    /// Rounds without a better one after which training stops; the best round's model is the result [default: 20; classic: all
-    /// rounds are done]
+    /// Rounds without a better one after which training stops; the best round's model is the result [default: 20; all
+    /// rounds are done where numbers are fitted and fewer than 50 rows validate, and with classic]
     #[arg(long, value_name = "ROUNDS", allow_negative_numbers = true, value_parser = whole(1, ROUNDS_MAX), conflicts_with = "no_early_stopping")]
     pub patience: Option<u32>,
     /// Do all rounds; the last one's model is the result
