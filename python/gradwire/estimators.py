@@ -39,7 +39,7 @@ class _Estimator(BaseEstimator):
         activation="relu",
         optimiser="adam",
         momentum=None,
-        weight_decay=0.0,
+        weight_decay=None,
         eta=None,
         batch=None,
         rounds=None,

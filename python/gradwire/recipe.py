@@ -29,6 +29,10 @@ BATCH_LEAST, BATCH_MOST, BATCHES_OF_AN_EPOCH = 32, 512, 32
 ETA_ROWS, ETA_LEAST, ETA_MOST = np.float32(128), np.float32(0.5), np.float32(4)
 
 
+# Of so many rows weights decay by this part where numbers are fitted; of more by less, and of many not at all.
+DECAY, DECAY_ROWS, DECAY_LEAST = 0.9, 1_000.0, 0.01
+
+
 # Steps of a job, from which its rounds follow, within these bounds.
 STEPS, ROUNDS_LEAST, ROUNDS_MOST = 900, 30, 200
 
@@ -59,6 +63,13 @@ def usual_eta(batch: int) -> float:
     return float(ETA * np.clip(np.float32(batch) / ETA_ROWS, ETA_LEAST, ETA_MOST))
 
 
+def usual_weight_decay(rows: int) -> float:
+    """The part by which weights decay where numbers are fitted, an f32: of few rows much."""
+    fewness = min(DECAY_ROWS / rows, 1.0)
+    decay = DECAY * (fewness * fewness)
+    return float(np.float32(decay)) if decay >= DECAY_LEAST else 0.0
+
+
 def usual_patience(validation_rows: int, *, is_of_classes: bool) -> int | None:
     """Rounds without a better one; none where all are done."""
     return PATIENCE if is_of_classes or validation_rows >= PATIENCE_ROWS_LEAST else None
@@ -73,7 +84,7 @@ def fields(
     activation: str = "relu",
     optimiser: str = "adam",
     momentum: float | None = None,
-    weight_decay: float = 0.0,
+    weight_decay: float | None = None,
     eta: float | None = None,
     batch: int | None = None,
     rounds: int | None = None,
@@ -89,6 +100,9 @@ def fields(
         raise DataError(f"the optimiser {optimiser} has no momentum: optimiser='momentum' has")
     if patience == USUAL:
         patience = usual_patience(validation_rows, is_of_classes=is_of_classes)
+    if weight_decay is None:
+        is_decaying = optimiser == "adam" and not is_of_classes
+        weight_decay = usual_weight_decay(training_rows) if is_decaying else 0.0
     batch = usual_batch(training_rows) if batch is None else batch
     eta = usual_eta(batch) if eta is None else eta
     momentum = 0.9 if momentum is None else momentum

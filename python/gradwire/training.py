@@ -36,7 +36,7 @@ def train(
     activation: str = "relu",
     optimiser: str = "adam",
     momentum: float | None = None,
-    weight_decay: float = 0.0,
+    weight_decay: float | None = None,
     eta: float | None = None,
     batch: int | None = None,
     rounds: int | None = None,

@@ -117,7 +117,9 @@ impl Plan {
         let network = Network::new(prepared.features as u32, &hidden, outputs).map_err(|error| usage(&error))?;
         let local_steps = local_steps(options).map_err(|text| usage(&text))?;
         let rows = prepared.shards.iter().map(|shard| shard.rows(prepared.features) as u64).sum();
-        let recipe = recipe(options, Recipe { loss: loss_for(&prepared.target), ..defaults.recipe }, local_steps, rows)
+        let loss = loss_for(&prepared.target);
+        let weight_decay = usual_weight_decay(options, loss, local_steps, rows);
+        let recipe = recipe(options, Recipe { loss, weight_decay, ..defaults.recipe }, local_steps, rows)
             .map_err(|error| usage(&error))?;
         if options.momentum.is_some() && recipe.optimiser != Optimiser::Momentum {
             return Err(usage(&format_args!(
@@ -228,6 +230,25 @@ fn usual_patience(loss: Loss, validation_rows: u32) -> Option<u32> {
 
 const PATIENCE: u32 = 20;
 const PATIENCE_ROWS_MIN: u32 = 50;
+
+/// The part by which weights decay where numbers are fitted by merged gradients and nothing is asked for: of few rows much, for
+/// they are soon learned by heart; of many nothing (`benches/datasets`).
+fn usual_weight_decay(options: &Options, loss: Loss, local_steps: Option<u32>, rows: u64) -> f32 {
+    let has_decay = loss == Loss::SquaredError
+        && options.recipe == RecipeName::Default
+        && local_steps == Some(1)
+        && matches!(options.optimiser, None | Some(Optimiser::Adam));
+    if has_decay { weight_decay_of(rows) } else { 0.0 }
+}
+
+fn weight_decay_of(rows: u64) -> f32 {
+    const OF_FEW_ROWS: f64 = 0.9;
+    const FEW_ROWS: f64 = 1_000.0;
+    const LEAST: f64 = 0.01;
+    let fewness = (FEW_ROWS / rows.max(1) as f64).min(1.0);
+    let decay = OF_FEW_ROWS * (fewness * fewness);
+    if decay >= LEAST { decay as f32 } else { 0.0 }
+}
 
 /// Rounds of merged gradients where no number is asked for: some 900 steps, which few rows take many rounds for.
 pub(super) fn gradient_rounds(rows: u64, batch: BatchSize) -> u32 {
@@ -497,6 +518,9 @@ mod tests {
         assert_eq!(usual_patience(Loss::SquaredError, 49), None);
         assert_eq!(usual_patience(Loss::SquaredError, 50), Some(PATIENCE));
         assert_eq!(usual_patience(Loss::CrossEntropy, 2), Some(PATIENCE));
+        for (rows, decay) in [(1, 0.9), (1_000, 0.9), (2_000, 0.225), (9_000, 0.011111111), (9_487, 0.0)] {
+            assert_eq!(weight_decay_of(rows), decay, "{rows} rows");
+        }
         // A batch that somebody asks for.
         assert_eq!(gradient_eta(BatchSize::Rows(NonZeroU32::new(8_192).unwrap()), 0.01), 0.04);
     }
