@@ -50,7 +50,7 @@ fn refuses_data(text: impl AsRef<[u8]>, arguments: &[&str], words: &[&str]) {
 fn data_that_is_no_table_is_refused_with_its_place() {
     let directory = TempDir::new().unwrap();
     refuses(&["--data", "no/such/file.csv"], &["no/such/file.csv", "no such file"]);
-    refuses(&["--data", directory.path().to_str().unwrap()], &["is a directory"]);
+    refuses(&["--data", directory.path().to_str().unwrap()], &["this directory holds no file"]);
     refuses_data("", &[], &["empty"]);
     refuses_data("width,height,sort\n", &[], &["line 1", "no rows"]);
     refuses_data("1,2,oak\n3,4,ash\n5,6\n", &[], &["line 3 has 2", "the other 2, which have 3"]);
@@ -69,7 +69,9 @@ fn data_that_is_no_table_is_refused_with_its_place() {
 fn labels_that_cannot_be_learned_are_refused() {
     refuses_data("1,2,oak\n3,4,oak\n5,6,oak\n", &[], &["every row has the label \"oak\""]);
     let many: String = (0..65_536).map(|label| format!("1,2,label-{label}\n")).collect();
-    refuses_data(many, &[], &["column 3", "65535 different labels"]);
+    // Names of rows are no labels, unless they are asked for.
+    refuses_data(&many, &[], &["every row has the label \"2\" in column 2", "--label"]);
+    refuses_data(many, &["--label", "3"], &["column 3", "65535 different labels"]);
     let late = "1,2,oak\n3,4,ash\n1,2,oak\n3,4,ash\n5,6,fir\n";
     refuses_data(late, &["--validate-split", "last:1"], &["line 5", "\"fir\"", "not among those that train"]);
     refuses_data(late, &["--validate-split", "last:5"], &["none is left to train on"]);
