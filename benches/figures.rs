@@ -105,7 +105,7 @@ fn classic(report: &mut Report) -> std::io::Result<()> {
 /// The default recipe on the built-in letters, in one process.
 fn default(report: &mut Report) -> std::io::Result<()> {
     let runs: Vec<Finished> = (0..3).map(|_| Client::local(4, &[]).finish()).collect();
-    let accuracy = 100.0 * number(&runs[0], "validation_accuracy");
+    let accuracy = 100.0 * number(&runs[0], "test_accuracy");
     report.figure("default recipe: accuracy", format!("{accuracy:.2} %"), "at least 96 %", accuracy >= 96.0)?;
     let least = runs.iter().map(|run| number(run, "seconds")).fold(f64::MAX, f64::min);
     report.told("default recipe, --local 4: time, best of 3", format!("{least:.2} s"))?;

@@ -166,8 +166,10 @@ struct CameOf {
 /// Trains it; nothing if it lasts too long.
 fn train(coordinator: &Coordinator, model: &Model, options: &str, rounds: u32, until: Instant) -> Option<CameOf> {
     let count = rounds.to_string();
-    let all: Vec<&str> =
-        ["--hidden", model.hidden, "--rounds", &count].into_iter().chain(options.split_whitespace()).collect();
+    let all: Vec<&str> = ["--validate-split", "last:3500", "--hidden", model.hidden, "--rounds", &count]
+        .into_iter()
+        .chain(options.split_whitespace())
+        .collect();
     let mut client = Client::start(coordinator, &all);
     let accepted = client.await_accepted();
     for _ in 0..rounds {
