@@ -98,6 +98,11 @@ fn it_prints_the_ledgers_of_a_killed_coordinator_and_refuses_a_journal_with_one_
     start(FIRST, "4", "3", "average").finish().done();
     let mut second = start(SECOND, "300", "100000", "adam");
     (0..ROUNDS_SEEN).for_each(|_| drop(second.await_round()));
+    // All of them may have come with the first write: the one before is to be there, too.
+    let states = ["state-0", "state-1"].map(|name| state.join("jobs").join(SECOND).join(name));
+    while !states.iter().all(|path| path.exists()) {
+        second.await_round();
+    }
     coordinator.kill();
     second.kill();
 
