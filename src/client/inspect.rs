@@ -74,7 +74,8 @@ fn lines(path: &Path, model: &ModelFile, computed: Digest) -> Vec<(&'static str,
     if let (Some(data), Some(training), Some(validation)) =
         (said("data"), said("training_rows"), said("validation_rows"))
     {
-        lines.push(("data", format!("{data}: {training} rows for training, {validation} for validation")));
+        let tested = said("test_rows").map_or_else(String::new, |test| format!(", {test} for the test"));
+        lines.push(("data", format!("{data}: {training} rows for training, {validation} for validation{tested}")));
     }
     lines.extend(said("recipe").map(|recipe| ("recipe", recipe)));
     let is_setting = |key: &str| {

@@ -5,7 +5,7 @@ use std::fs;
 use gradwire::model::file::ModelFile;
 use gradwire::model::scaling::Target;
 
-use crate::common::clients::Client;
+use crate::common::clients::{Client, client};
 use crate::common::tables::file_in;
 
 #[test]
@@ -33,6 +33,19 @@ fn the_same_command_saves_the_same_bytes_and_they_bear_the_printed_fingerprint()
     assert_eq!(model.fingerprint.to_string(), saved[0]);
     assert_eq!(model.network.to_string(), "16-20-26");
     assert!(matches!(&model.target, Target::Classes(names) if names.len() == 26));
+}
+
+#[test]
+fn a_saved_model_says_which_rows_judged_it_and_how() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file_in(&directory, "model.safetensors");
+    let path = path.to_str().unwrap();
+    let done = Client::local(1, &["--rounds", "1", "--out", path]).finish().done().clone();
+    let said = client(["inspect", path]).stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("14849 rows for training, 1651 for validation, 3500 for the test"), "{said}");
+    let accuracy = |of: &str| format!("{:.2} %", 100.0 * done[format!("{of}_accuracy")].as_f64().unwrap());
+    assert!(said.contains(&format!("accuracy {} of 3500 test rows", accuracy("test"))), "{said}");
+    assert!(said.contains(&format!("validation {} of 1651 validation rows", accuracy("validation"))), "{said}");
 }
 
 #[test]
