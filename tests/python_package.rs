@@ -8,13 +8,12 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use common::process::{Lines, PATIENCE, Program, reserve_port};
 use common::servers::{Coordinator, Node, nodes, ports};
-use common::skip;
+use common::{has_python, skip};
 use tempfile::TempDir;
 
 /// The package's tests are many jobs, and scikit-learn's checks some hundreds.
@@ -22,23 +21,6 @@ const ALL_TESTS: Duration = Duration::from_secs(600);
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Whether the package can run here. Says so where it cannot.
-fn is_here() -> bool {
-    static IS_HERE: OnceLock<bool> = OnceLock::new();
-    let is_here = *IS_HERE.get_or_init(|| {
-        let mut command = Command::new("python3");
-        command
-            .args(["-c", "import numpy, sys; sys.exit(sys.version_info < (3, 10))"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    });
-    if !is_here {
-        skip("there is no Python 3.10 with numpy");
-    }
-    is_here
 }
 
 /// Python with the package and a coordinator at this port; what it writes on stdout and stderr.
@@ -83,7 +65,7 @@ fn fleet() -> (Vec<Node>, Coordinator) {
 
 #[test]
 fn the_package_passes_its_own_tests_at_a_real_coordinator() {
-    if !is_here() {
+    if !has_python() {
         return;
     }
     let (_nodes, coordinator) = fleet();
@@ -130,7 +112,7 @@ fn undisturbed() -> String {
 
 #[test]
 fn a_coordinator_and_a_node_that_are_killed_in_the_middle_of_a_job_change_nothing() {
-    if !is_here() {
+    if !has_python() {
         return;
     }
     let directory = TempDir::new().unwrap();
@@ -168,7 +150,7 @@ fn a_coordinator_and_a_node_that_are_killed_in_the_middle_of_a_job_change_nothin
 
 #[test]
 fn who_presses_ctrl_c_stops_watching_and_the_job_goes_on() {
-    if !is_here() {
+    if !has_python() {
         return;
     }
     let (_nodes, coordinator) = fleet();
@@ -205,7 +187,7 @@ fn the_ten_commands_of_the_document_lead_from_a_clone_to_a_prediction() {
     assert!(listed.lines().any(|line| line == format!("127.0.0.1,{node_port}")), "{listed}");
     let link = fs::read_to_string(root().join("python/gradwire/link.py")).unwrap();
     assert!(link.contains(&format!("DEFAULT_ADDRESS = \"127.0.0.1:{port}\"")), "{port}");
-    if !is_here() {
+    if !has_python() {
         return;
     }
     let node = Node::start(0, load, &[]);

@@ -7,7 +7,7 @@ use crate::model::recipe::EPOCHS_MAX;
 use crate::model::{BatchSize, Recipe};
 use crate::wire::text::counted;
 
-use super::plan::{gradient_batch, gradient_rounds};
+use super::usual;
 
 /// There is no advice below this part of the time, nor below this time: it would not be worth another model.
 const SHARE_MIN: f64 = 0.5;
@@ -130,14 +130,14 @@ impl Case<'_> {
         // A batch of all nodes together is too much for each.
         if let BatchSize::Rows(rows) = Recipe::DEFAULT.batch
             && recipe.merges_gradients()
-            && recipe.batch != BatchSize::Rows(gradient_batch(self.specification.rows()))
+            && recipe.batch != BatchSize::Rows(usual::batch(self.specification.rows()))
         {
             options += &format!(" --batch {rows}");
         }
         // Without the option they would be another number then.
-        let usual = gradient_rounds(self.specification.rows(), recipe.batch);
-        if recipe.merges_gradients() && self.rounds == u64::from(usual) {
-            options += &format!(" --rounds {usual}");
+        let rounds = usual::rounds(self.specification.rows(), recipe.batch);
+        if recipe.merges_gradients() && self.rounds == u64::from(rounds) {
+            options += &format!(" --rounds {rounds}");
         }
         let cost = if passes > 1 { format!(", and trains {passes} times as much") } else { String::new() };
         let busy = match shards.len() {

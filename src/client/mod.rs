@@ -59,6 +59,7 @@ mod schema;
 mod score;
 mod sink;
 mod standing;
+mod usual;
 mod verdict;
 mod verify;
 mod watching;

@@ -1,5 +1,5 @@
-//! From options and data to a job: its specification, the objects that it names, and its words. Owns the defaults; does
-//! not know the network.
+//! From options and data to a job: its specification, the objects that it names, and its words. Owns each recipe's defaults, but for
+//! those that follow from the data (`usual`); does not know the network.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::notes::Words;
 use super::options::{Options, OuterOptions, Output, RecipeName, TestRows};
+use super::usual;
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
 use crate::dataset::{
@@ -161,21 +162,21 @@ impl Plan {
             test_baseline,
             schema: Some(prepared.schema.to_json()),
         };
-        let usual_patience = match options.recipe {
-            RecipeName::Default => usual_patience(recipe.loss, validation.rows),
+        let patience = match options.recipe {
+            RecipeName::Default => usual::patience(recipe.loss, validation.rows),
             RecipeName::Classic => None,
         };
         let specification = Specification {
             training: Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed },
             rounds: options.rounds.unwrap_or(match options.recipe {
-                RecipeName::Default if merges_gradients => gradient_rounds(rows, recipe.batch),
+                RecipeName::Default if merges_gradients => usual::rounds(rows, recipe.batch),
                 _ => defaults.rounds,
             }),
             round_steps: options.round_steps,
             shards,
             validation,
             test,
-            patience: options.patience.or(usual_patience).filter(|_| !options.all_rounds),
+            patience: options.patience.or(patience).filter(|_| !options.all_rounds),
             merge: options.merge,
             outer,
             initial,
@@ -204,63 +205,14 @@ pub(super) fn refused(error: &DatasetError, output: Output) -> Failure {
     Failure::new(Exit::Usage, error)
 }
 
-/// Rows of a batch whose gradients are merged, where no number is asked for: some thirty batches in an epoch, and enough rows for
-/// a fleet to share.
-pub(super) fn gradient_batch(rows: u64) -> NonZeroU32 {
-    let wanted = (rows / 32).clamp(32, 512);
-    // The next power of two by ratio.
-    NonZeroU32::MIN.saturating_add((1 << ((wanted * wanted * 2).ilog2() / 2)) - 1)
-}
-
-/// The learning rate of such batches: in proportion to their rows (Goyal and others, 2017), from half of what suits 128 of them to
-/// four times that.
-fn gradient_eta(batch: BatchSize, eta: f32) -> f32 {
-    match batch {
-        BatchSize::Rows(rows) => eta * (rows.get() as f32 / 128.0).clamp(0.5, 4.0),
-        BatchSize::Full => eta,
-    }
-}
-
-/// Rounds without a better one after which training stops, where no number is asked for. Numbers that are fitted to few rows are
-/// judged by chance: the best round of some is worse on others than the last (`benches/datasets`).
-fn usual_patience(loss: Loss, validation_rows: u32) -> Option<u32> {
-    let is_by_chance = loss == Loss::SquaredError && validation_rows < PATIENCE_ROWS_MIN;
-    (!is_by_chance).then_some(PATIENCE)
-}
-
-const PATIENCE: u32 = 20;
-const PATIENCE_ROWS_MIN: u32 = 50;
-
-/// The part by which weights decay where numbers are fitted by merged gradients and nothing is asked for: of few rows much, for
-/// they are soon learned by heart; of many nothing (`benches/datasets`).
+/// How much weights decay where nothing is asked for.
 fn usual_weight_decay(options: &Options, loss: Loss, local_steps: Option<u32>, rows: u64) -> f32 {
     let has_decay = loss == Loss::SquaredError
         && options.recipe == RecipeName::Default
         && local_steps == Some(1)
         && matches!(options.optimiser, None | Some(Optimiser::Adam));
-    if has_decay { weight_decay_of(rows) } else { 0.0 }
+    if has_decay { usual::weight_decay(rows) } else { 0.0 }
 }
-
-fn weight_decay_of(rows: u64) -> f32 {
-    const OF_FEW_ROWS: f64 = 0.9;
-    const FEW_ROWS: f64 = 1_000.0;
-    const LEAST: f64 = 0.01;
-    let fewness = (FEW_ROWS / rows.max(1) as f64).min(1.0);
-    let decay = OF_FEW_ROWS * (fewness * fewness);
-    if decay >= LEAST { decay as f32 } else { 0.0 }
-}
-
-/// Rounds of merged gradients where no number is asked for: some 900 steps, which few rows take many rounds for.
-pub(super) fn gradient_rounds(rows: u64, batch: BatchSize) -> u32 {
-    let BatchSize::Rows(batch) = batch else { return GRADIENT_ROUNDS_MIN };
-    let in_round = rows.div_ceil(batch.get().into()).max(1);
-    (GRADIENT_STEPS.div_ceil(in_round) as u32).clamp(GRADIENT_ROUNDS_MIN, GRADIENT_ROUNDS_MAX)
-}
-
-const GRADIENT_STEPS: u64 = 900;
-/// Of many rows, more come to little more than these do.
-const GRADIENT_ROUNDS_MIN: u32 = 30;
-const GRADIENT_ROUNDS_MAX: u32 = 200;
 
 /// Batches between two merges; none where a task is epochs. Gradients are merged unless something is asked for that has no part
 /// in that.
@@ -314,7 +266,7 @@ fn recipe(
     rows: u64,
 ) -> Result<Recipe, crate::model::RecipeError> {
     let batch = match options.batch {
-        None if local_steps == Some(1) => BatchSize::Rows(gradient_batch(rows)),
+        None if local_steps == Some(1) => BatchSize::Rows(usual::batch(rows)),
         None => defaults.batch,
         Some(rows) => NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows),
     };
@@ -324,7 +276,7 @@ fn recipe(
     let optimiser =
         options.optimiser.unwrap_or(if is_of_local_steps { Optimiser::Momentum } else { defaults.optimiser });
     let eta = options.eta.unwrap_or(match local_steps {
-        Some(1) => gradient_eta(batch, defaults.eta),
+        Some(1) => usual::eta(batch, defaults.eta),
         _ if is_of_local_steps && optimiser != Optimiser::Adam => LOCAL_ETA,
         _ => defaults.eta,
     });
@@ -492,36 +444,5 @@ pub(super) fn check_output(out: &Path) -> Result<(), Failure> {
     match tempfile::Builder::new().prefix(".gradwire-").suffix(".part").tempfile_in(directory) {
         Ok(_) => Ok(()),
         Err(error) => fail(format!("nothing can be written to {}: {error}; save elsewhere", directory.display())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_of_merged_gradients_and_their_rate_follow_the_rows_within_bounds() {
-        for (rows, batch, eta) in [
-            (30, 32, 0.005),
-            (2_800, 64, 0.005),
-            (4_000, 128, 0.01),
-            (8_192, 256, 0.02),
-            (14_849, 512, 0.04),
-            (1 << 30, 512, 0.04),
-        ] {
-            assert_eq!(gradient_batch(rows).get(), batch, "{rows} rows");
-            assert_eq!(gradient_eta(BatchSize::Rows(gradient_batch(rows)), 0.01), eta, "{rows} rows");
-        }
-        for (rows, rounds) in [(30, 200), (400, 70), (4_000, 30), (14_849, 30), (100_000, 30), (1 << 30, 30)] {
-            assert_eq!(gradient_rounds(rows, BatchSize::Rows(gradient_batch(rows))), rounds, "{rows} rows");
-        }
-        assert_eq!(usual_patience(Loss::SquaredError, 49), None);
-        assert_eq!(usual_patience(Loss::SquaredError, 50), Some(PATIENCE));
-        assert_eq!(usual_patience(Loss::CrossEntropy, 2), Some(PATIENCE));
-        for (rows, decay) in [(1, 0.9), (1_000, 0.9), (2_000, 0.225), (9_000, 0.011111111), (9_487, 0.0)] {
-            assert_eq!(weight_decay_of(rows), decay, "{rows} rows");
-        }
-        // A batch that somebody asks for.
-        assert_eq!(gradient_eta(BatchSize::Rows(NonZeroU32::new(8_192).unwrap()), 0.01), 0.04);
     }
 }

@@ -24,7 +24,7 @@ use super::room::Room;
 use super::settings::Settings;
 use super::status::Open;
 use super::watcher::Watcher;
-use super::work::Weights;
+use super::work::{BestWeights, Weights};
 use crate::digest::Digest;
 use crate::job::memory::CoordinatorMemory;
 use crate::job::{Failure, JobId, JobState, JobStatus, RoundSummary, Specification};
@@ -59,7 +59,7 @@ pub(super) struct Job {
     /// The weights of the current step, but while the next are made of them; their object is pinned in the store.
     pub(super) base: Option<Weights>,
     /// The weights of its best round, if it has a patience.
-    pub(super) best: Option<(Digest, Arc<Vec<u8>>)>,
+    pub(super) best: Option<BestWeights>,
     /// Rounds that are durable.
     pub(super) rounds: DurableRounds,
     /// Rounds that are not: nobody is told of them yet.

@@ -16,6 +16,9 @@ pub(super) struct Weights {
     pub(super) outer: Arc<OuterState>,
 }
 
+/// The weights of a job's best round as the object that holds them, and its digest.
+pub(super) type BestWeights = (Digest, Arc<Vec<u8>>);
+
 /// What the merging thread is to do.
 pub(super) enum MergeWork {
     /// Make the weights that the next step begins with, and room for what a job works with, which are so many bytes.

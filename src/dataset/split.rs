@@ -99,7 +99,7 @@ pub(super) struct Split {
 
 /// What rows are drawn for: each draws others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purposed {
+enum DrawnFor {
     Validation = 0,
     Test = 1,
 }
@@ -131,7 +131,7 @@ impl Rows<'_> {
         let tested = match test {
             None => Vec::new(),
             Some(split) => {
-                let (kept, tested) = self.draw(rest, split, Purposed::Test, seed)?;
+                let (kept, tested) = self.draw(rest, split, DrawnFor::Test, seed)?;
                 rest = kept;
                 if tested.is_empty() {
                     return Err(Fault::NothingToTest { rows: self.strata.len() });
@@ -145,7 +145,7 @@ impl Rows<'_> {
         let asked = if let ValidationSplit::LastRows(last) = validation { last.get() as usize } else { rest.len() };
         let (training, validation) = match self.validates {
             Some(_) => (rest, own),
-            None => self.draw(rest, validation, Purposed::Validation, seed)?,
+            None => self.draw(rest, validation, DrawnFor::Validation, seed)?,
         };
         Split { training, validation, test: tested }.checked(self.strata.len(), asked)
     }
@@ -155,7 +155,7 @@ impl Rows<'_> {
         &self,
         rows: Vec<u32>,
         split: &ValidationSplit,
-        purpose: Purposed,
+        purpose: DrawnFor,
         seed: u64,
     ) -> Result<(Vec<u32>, Vec<u32>), Fault> {
         let of = |by: &[u32]| rows.iter().map(|&row| by[row as usize]).collect::<Vec<u32>>();
@@ -184,7 +184,7 @@ impl Split {
 
 impl ValidationSplit {
     /// Which of some rows are drawn by their groups: in a random order of the groups, each that still fits the share.
-    fn draw_groups(&self, groups: &[u32], purpose: Purposed, seed: u64) -> Result<Vec<bool>, Fault> {
+    fn draw_groups(&self, groups: &[u32], purpose: DrawnFor, seed: u64) -> Result<Vec<bool>, Fault> {
         let Self::Fraction(share) = self else { return Err(Fault::GroupsNeedAShare) };
         let count = groups.iter().max().map_or(0, |&last| last as usize + 1);
         let mut sizes = vec![0usize; count];
@@ -204,7 +204,7 @@ impl ValidationSplit {
     }
 
     /// Which rows are drawn of those that have these labels, each below `classes`.
-    fn draw(&self, labels: &[u32], classes: usize, purpose: Purposed, seed: u64) -> Result<Vec<bool>, Fault> {
+    fn draw(&self, labels: &[u32], classes: usize, purpose: DrawnFor, seed: u64) -> Result<Vec<bool>, Fault> {
         let rows = labels.len();
         let tail = |last: usize| Ok((0..rows).map(|row| row + last >= rows).collect());
         match self {
@@ -219,7 +219,7 @@ impl ValidationSplit {
     }
 }
 
-impl Purposed {
+impl DrawnFor {
     fn stream(self, seed: u64) -> Stream {
         Stream::new(Purpose::Split, seed, [self as u64, 0, 0])
     }
@@ -227,7 +227,7 @@ impl Purposed {
 
 /// Of each class the first rows in one permutation of all rows: its share of them, or where every class is so small that this is
 /// none, as many in all as their share of all rows, each of a class that has another row in training.
-fn stratified(labels: &[u32], classes: usize, share: Fraction, purpose: Purposed, seed: u64) -> Vec<bool> {
+fn stratified(labels: &[u32], classes: usize, share: Fraction, purpose: DrawnFor, seed: u64) -> Vec<bool> {
     let mut counts = vec![0usize; classes];
     labels.iter().for_each(|&label| counts[label as usize] += 1);
     let spare = |count: usize| count.saturating_sub(1);

@@ -15,7 +15,7 @@
 //! | `shapes` | small jobs of many shapes |
 //! | `counting` | an allocator that counts |
 //!
-//! And the word of a test that needs what is not here, `skip`.
+//! And the word of a test that needs what is not here, `skip`, and whether there is a Python, `has_python`.
 
 #![allow(dead_code, reason = "no test program uses all of it")]
 
@@ -43,6 +43,8 @@ pub mod tables;
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// Set to anything but the empty text: a skip is a failure.
 const REQUIRE_ALL: &str = "GRADWIRE_REQUIRE_ALL";
@@ -68,4 +70,21 @@ pub fn skip(reason: impl Display) {
     }
     let is_required = std::env::var_os(REQUIRE_ALL).is_some_and(|value| !value.is_empty());
     assert!(!is_required, "{REQUIRE_ALL} is set, and {test} cannot be run: {reason}");
+}
+
+/// Whether there is a Python that runs what the repository has in it. Says so where there is none.
+pub fn has_python() -> bool {
+    static IS_HERE: OnceLock<bool> = OnceLock::new();
+    let is_here = *IS_HERE.get_or_init(|| {
+        let mut command = Command::new("python3");
+        command
+            .args(["-c", "import numpy, sys; sys.exit(sys.version_info < (3, 10))"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    });
+    if !is_here {
+        skip("there is no Python 3.10 with numpy");
+    }
+    is_here
 }

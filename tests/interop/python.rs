@@ -6,34 +6,16 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
+use crate::common::has_python;
 use crate::common::process::PATIENCE;
-use crate::common::skip;
 
 /// The path of its source.
 pub fn source() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "interop", "node.py"].iter().collect()
-}
-
-/// Whether the node can run here. Says so where it cannot.
-pub fn is_here() -> bool {
-    static IS_HERE: OnceLock<bool> = OnceLock::new();
-    let is_here = *IS_HERE.get_or_init(|| {
-        let mut command = Command::new("python3");
-        command
-            .args(["-c", "import numpy, sys; sys.exit(sys.version_info < (3, 10))"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    });
-    if !is_here {
-        skip("there is no Python 3.10 with numpy");
-    }
-    is_here
 }
 
 /// A running `node.py`, named python; killed when dropped.
@@ -53,7 +35,7 @@ impl Python {
 
     /// Starts it at this port; `None` where it cannot run.
     pub fn start_at(port: u16, options: &[&str]) -> Option<Python> {
-        if !is_here() {
+        if !has_python() {
             return None;
         }
         let mut command = Command::new("python3");

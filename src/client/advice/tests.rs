@@ -80,7 +80,7 @@ fn merged_gradients_on_a_slow_network_are_advised_to_merge_after_some_batches() 
     );
     // As many rounds as are usual, but not usual then.
     let job = job(Some(1), 1);
-    let rounds = gradient_rounds(job.rows(), job.training.recipe.batch);
+    let rounds = usual::rounds(job.rows(), job.training.recipe.batch);
     let usual = Specification { rounds, ..job };
     let expected = format!("--local-steps 16 --rounds {rounds}");
     assert_eq!(options(&usual, &done(8 * SECOND, SECOND)).unwrap(), expected);

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use super::directory::Directory;
 use super::job_writer::JobWriter;
-use super::reading::BestWeights;
 use super::state::StoredState;
 use super::underway::Underway;
 use crate::coordinator::lived::LivedRecord;
-use crate::coordinator::work::Weights;
+use crate::coordinator::work::{BestWeights, Weights};
 use crate::digest::Digest;
 use crate::job::memory::CoordinatorMeans;
 use crate::job::{FailReason, Failure, JobId, JobState, JobStatus, Record, RoundSummary, Specification, Summary};

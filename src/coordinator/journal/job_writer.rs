@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::directory::Directory;
 use super::ledger::{self, Block, Extent, Start, Written};
-use super::reading::{self, BestWeights};
+use super::reading;
 use super::shelved::Shelved;
 use super::state::StoredState;
-use crate::coordinator::work::Weights;
+use crate::coordinator::work::{BestWeights, Weights};
 use crate::digest::Digest;
 use crate::disk::DiskError;
 use crate::job::{JobId, JobState, Record, Specification};

@@ -8,14 +8,11 @@ use super::directory::Directory;
 use super::ledger::{self, Block, Blocks, Extent, LedgerError, Start};
 use super::shelved::{Absent, Shelved};
 use super::state::{Decoded, StoredState};
-use crate::coordinator::work::Weights;
+use crate::coordinator::work::{BestWeights, Weights};
 use crate::digest::Digest;
 use crate::disk::{DiskError, Doing};
 use crate::job::{EntryResult, JobId, RoundSummary, Specification};
 use crate::wire::text::counted;
-
-/// The weights of a job's best round, and their digest.
-pub(in super::super) type BestWeights = (Digest, Arc<Vec<u8>>);
 
 /// A state of a job that is whole, with its weights.
 pub(super) struct Whole {
