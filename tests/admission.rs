@@ -219,8 +219,10 @@ fn a_job_goes_on_however_often_its_coordinator_is_killed() {
     let mut coordinator = cluster.start(&[]);
     let mut watching = submit(cluster.port, &data, &id, &options);
     for number in 0..20 {
+        // Three kills in a row within a heavy step pause a job: they could be want of memory. These are others.
+        let is_heavy = || fs::read_to_string(cluster.file(&id, "underway")).is_ok_and(|notes| notes.contains("begun"));
         coordinator.await_status("the job", common::process::PATIENCE, |status| {
-            status.lines().any(|line| line.starts_with(&id) && line.contains("running"))
+            status.lines().any(|line| line.starts_with(&id) && line.contains("running")) && !is_heavy()
         });
         assert!(!watching.has_ended(), "after {number} kills");
         coordinator.kill();
