@@ -166,18 +166,20 @@ fn numpy_on_this_core(report: &mut Report) -> std::io::Result<()> {
 
 /// A network of large layers: how much training makes of what the core could do, and what a block costs that is not full.
 fn large(report: &mut Report) -> std::io::Result<()> {
-    on_one_core(report, large_on_this_core)
+    on_one_core(report, |report| {
+        let mut kernels = Kernel::available().filter(|&kernel| common::chains::run(kernel).is_some()).peekable();
+        if kernels.peek().is_none() {
+            report.told("large layers: this core's peak is unknown", "not measured".to_owned())?;
+        }
+        kernels.try_for_each(|kernel| large_by(kernel, report))
+    })
 }
 
-fn large_on_this_core(report: &mut Report) -> std::io::Result<()> {
+/// One kernel against what the core can do with its instructions.
+fn large_by(kernel: Kernel, report: &mut Report) -> std::io::Result<()> {
     const SIZES: [u32; 4] = [784, 512, 512, 10];
     // Forward, back, gradient: 2 operations for each weight, but none back into the input.
     const FLOPS_OF_ROW: u32 = 2 * (2 * 784 * 512 + 3 * (512 * 512 + 512 * 10));
-    let kernel = Kernel::best();
-    // Goals are shares of AVX2's peak, whichever kernel reaches them.
-    let Some(peak) = Kernel::avx2().or(Some(kernel)).filter(|&kernel| common::chains::run(kernel).is_some()) else {
-        return report.told("large layers: this core's peak is unknown", "not measured".to_owned());
-    };
     let mut by_128 = training(kernel, &SIZES, 512, 128);
     let mut by_512 = training(kernel, &SIZES, 512, 512);
     let mut by_400 = training(kernel, &SIZES, 400, 400);
@@ -189,19 +191,21 @@ fn large_on_this_core(report: &mut Report) -> std::io::Result<()> {
             fastest[index] = start.elapsed().as_secs_f64().min(fastest[index]);
         };
         // What no other work on the machine disturbs is the fastest of many short ones.
-        (0..20).for_each(|_| timed(0, &mut || _ = black_box(common::chains::run(peak))));
+        (0..20).for_each(|_| timed(0, &mut || _ = black_box(common::chains::run(kernel))));
         timed(1, &mut by_128);
         timed(2, &mut by_512);
         timed(3, &mut by_400);
     }
-    let peak = f64::from(common::chains::run(peak).unwrap_or_default()) / fastest[0];
+    let peak = f64::from(common::chains::run(kernel).unwrap_or_default()) / fastest[0];
     let speed = f64::from(FLOPS_OF_ROW) * 512.0 / fastest[1];
     let share = 100.0 * speed / peak;
     let what = format!("784-512-512-10 by 128, {kernel}: {:.1} of {:.1} GFLOP/s", speed / 1e9, peak / 1e9);
-    report.figure(&what, format!("{share:.1} %"), "at least 85 %", share >= 85.0)?;
+    let (goal, bound) =
+        if Some(kernel) == Kernel::avx512() { (80.0, "at least 80 %") } else { (85.0, "at least 85 %") };
+    report.figure(&what, format!("{share:.1} %"), bound, share >= goal)?;
     let ratio = fastest[3] / fastest[2];
-    let what = format!("batches: 400 rows {:.2} ms, 512 {:.2} ms: ratio", fastest[3] * 1e3, fastest[2] * 1e3);
-    report.figure(&what, format!("{ratio:.3}"), "at most 0.85", ratio <= 0.85)
+    let times = format!("400 rows {:.2} ms, 512 {:.2} ms: ratio", fastest[3] * 1e3, fastest[2] * 1e3);
+    report.figure(&format!("batches, {kernel}: {times}"), format!("{ratio:.3}"), "at most 0.85", ratio <= 0.85)
 }
 
 /// An epoch of plain gradient descent over so many rows.

@@ -10,6 +10,9 @@ use super::recipe::Activation;
 /// Weights of a layer above which few rows go their own way.
 const SMALL_BATCH_WEIGHTS_MIN: usize = 1 << 12;
 
+/// Bytes of a cache line, which are two [`Lanes`].
+const CACHE_LINE_BYTES: usize = 64;
+
 /// Room for a block's way through a network; used again for block after block, task after task.
 pub(super) struct Pass {
     kernel: Kernel,
@@ -60,7 +63,7 @@ impl Pass {
                 make_room(derivatives, panels * hidden);
             }
             let widest = self.layers.iter().map(|layer| layer.outputs).max().unwrap_or(0);
-            make_room(&mut self.columns, columns_of(widest, rows));
+            make_room(&mut self.columns, columns_of(widest, rows) + 1);
         }
     }
 
@@ -142,13 +145,16 @@ impl Pass {
     ) {
         let panels = panels_of(rows);
         let [mut here, mut below] = self.derivatives.each_mut();
+        // From a cache line's start on, lest each of AVX-512's registers is loaded from two.
+        let skipped = self.columns.as_ptr().align_offset(CACHE_LINE_BYTES).min(1);
+        let columns = &mut self.columns[skipped..];
         for (index, layer) in self.layers.iter().enumerate().rev() {
             let top = index + 1 == self.layers.len();
             let d = if top { &self.outputs[index] } else { &*here };
             let d = &d[..panels * layer.outputs];
             let x = if index == 0 { x } else { &self.outputs[index - 1][..panels * layer.inputs] };
             let whole = Gradient { x, inputs: layer.inputs, d, outputs: layer.outputs, rows };
-            take(self.kernel, layer, &whole, &mut self.columns);
+            take(self.kernel, layer, &whole, columns);
             if index == 0 {
                 break;
             }

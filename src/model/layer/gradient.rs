@@ -3,7 +3,7 @@
 
 use super::super::kernel::{Kernel, compiled_for_each_kernel};
 use super::super::lanes::{LANES, Lanes, flat, panels_of};
-use super::super::vector::{Elements as _, Vector, Wide as _};
+use super::super::vector::{Elements as _, Vector, Wide as _, written_out};
 use super::operations::Gradient;
 use super::packing::part;
 use super::small_batch;
@@ -109,24 +109,24 @@ fn laned_tile<V: Vector, const A: usize, const B: usize>(
     for (x, d) in x.chunks_exact(inputs).zip(d.chunks_exact(outputs)) {
         let (x, (pairs, _)) = (&x[i..][..A], d[j..][..2 * B].as_chunks::<2>());
         let mut factors = [V::Wide::splat(0.0); B];
-        for b in 0..B {
+        written_out!(b in 0..B, at most 2 => {
             factors[b] = V::Wide::load_pair(&pairs[b]);
-        }
-        for a in 0..A {
+        });
+        written_out!(a in 0..A, at most 12 => {
             let value = V::Wide::load_twice(&x[a]);
-            for b in 0..B {
+            written_out!(b in 0..B, at most 2 => {
                 sums[a][b] = value.fma(factors[b], sums[a][b]);
-            }
-        }
+            });
+        });
     }
-    for a in 0..A {
+    written_out!(a in 0..A, at most 12 => {
         let mut four = [V::splat(0.0); LANED_OUTPUTS];
-        for b in 0..B {
+        written_out!(b in 0..B, at most 2 => {
             let [first, second] = sums[a][b].halves();
             (four[2 * b], four[2 * b + 1]) = (first, second);
-        }
+        });
         weights[(i + a) * outputs + j..][..2 * B].copy_from_slice(&V::sums(four)[..2 * B]);
-    }
+    });
 }
 
 /// The gradient of the weight from an input to the only output, all rows.
@@ -146,9 +146,9 @@ fn laned_bias<V: Vector, const B: usize>(gradient: &Gradient<'_>, j: usize, bias
     let mut sums = [V::splat(0.0); B];
     for d in gradient.d.chunks_exact(gradient.outputs) {
         let d = &d[j..][..B];
-        for b in 0..B {
+        written_out!(b in 0..B, at most 8 => {
             sums[b] = sums[b].plus(V::load(&d[b]));
-        }
+        });
     }
     bias[j..][..B].copy_from_slice(&add_lanes(sums)[..B]);
 }
@@ -168,8 +168,10 @@ compiled_for_each_kernel! {
 
 /// Inputs of a tile in sequence, at most: with 16 outputs, 12 of AVX2's 16 registers hold sums.
 const SEQUENCE_INPUTS: usize = 6;
-/// Tiles of a group: their inputs (12 KiB) stay in the first cache while outputs go by, 16 or 32 at a time (8 KiB or 16).
-const GROUP_TILES: usize = 4;
+/// The same with 32 registers, of which 24 hold the sums of 32 outputs.
+const WIDE_SEQUENCE_INPUTS: usize = 12;
+/// Inputs of a group of tiles: they (12 KiB) stay in the first cache while outputs go by, 16 or 32 at a time (8 KiB or 16).
+const GROUP_INPUTS: usize = 24;
 
 /// Here outputs lie on lanes instead of rows: each lane is then one plain sequence over the rows.
 #[inline(always)]
@@ -257,40 +259,55 @@ fn sequence_weights<V: Vector>(gradient: &Gradient<'_>, columns: &[Lanes], weigh
 #[inline(always)]
 fn sequence_groups<V: Vector>(gradient: &Gradient<'_>, columns: &[[Lanes; 2]], weights: &mut [f32]) {
     let Gradient { inputs, rows, .. } = *gradient;
-    let tiles = inputs.div_ceil(SEQUENCE_INPUTS);
-    for first in (0..tiles).step_by(GROUP_TILES) {
-        let group = first..tiles.min(first + GROUP_TILES);
+    let tile_inputs = tile_inputs::<V>(inputs);
+    let tiles = inputs.div_ceil(tile_inputs);
+    let group_tiles = GROUP_INPUTS / tile_inputs;
+    for first in (0..tiles).step_by(group_tiles) {
+        let group = first..tiles.min(first + group_tiles);
         let (mut columns, mut j) = (columns, 0);
         while V::HAS_WIDE_REGISTERS && columns.len() >= 2 * rows {
             for tile in group.clone() {
-                sequence_inputs::<V, 2>(gradient, tiles, tile, j, columns, weights);
+                sequence_inputs::<V, 2>(gradient, part(inputs, tiles, tile), j, columns, weights);
             }
             (columns, j) = (&columns[2 * rows..], j + 4 * LANES);
         }
         while !columns.is_empty() {
             for tile in group.clone() {
-                sequence_inputs::<V, 1>(gradient, tiles, tile, j, columns, weights);
+                sequence_inputs::<V, 1>(gradient, part(inputs, tiles, tile), j, columns, weights);
             }
             (columns, j) = (&columns[rows..], j + 2 * LANES);
         }
     }
 }
 
-/// Gradients of the weights from the `tile`th of so many even parts of the inputs to 16 B outputs.
+/// Inputs of the tiles into which so many inputs are parted: the most that registers hold, unless even parts are then so much
+/// narrower that small tiles leave less undone.
+#[inline(always)]
+fn tile_inputs<V: Vector>(inputs: usize) -> usize {
+    let covered = inputs.div_ceil(WIDE_SEQUENCE_INPUTS) * (WIDE_SEQUENCE_INPUTS - 1);
+    if V::HAS_WIDE_REGISTERS && covered <= inputs + inputs / 16 { WIDE_SEQUENCE_INPUTS } else { SEQUENCE_INPUTS }
+}
+
+/// Gradients of the weights from some inputs, given by their first and their number, to 16 B outputs. Tiles have the most inputs
+/// or one less: where the even parts are narrower, some are covered twice.
 #[inline(always)]
 fn sequence_inputs<V: Vector, const B: usize>(
     gradient: &Gradient<'_>,
-    tiles: usize,
-    tile: usize,
+    (i, height): (usize, usize),
     j: usize,
     columns: &[[Lanes; 2]],
     weights: &mut [f32],
 ) {
-    /// Even parts are narrower than that only where a layer has few inputs; then some are covered twice.
     const LESS: usize = SEQUENCE_INPUTS - 1;
-    match part(gradient.inputs, tiles, tile) {
-        (i, SEQUENCE_INPUTS) => sequence_tile::<V, SEQUENCE_INPUTS, B>(gradient, i, j, columns, weights),
-        (i, _) => sequence_tile::<V, LESS, B>(gradient, i.min(gradient.inputs - LESS), j, columns, weights),
+    const WIDE_LESS: usize = WIDE_SEQUENCE_INPUTS - 1;
+    if V::HAS_WIDE_REGISTERS && height == WIDE_SEQUENCE_INPUTS {
+        sequence_tile::<V, WIDE_SEQUENCE_INPUTS, B>(gradient, i, j, columns, weights);
+    } else if V::HAS_WIDE_REGISTERS && height > SEQUENCE_INPUTS {
+        sequence_tile::<V, WIDE_LESS, B>(gradient, i.min(gradient.inputs - WIDE_LESS), j, columns, weights);
+    } else if height == SEQUENCE_INPUTS {
+        sequence_tile::<V, SEQUENCE_INPUTS, B>(gradient, i, j, columns, weights);
+    } else {
+        sequence_tile::<V, LESS, B>(gradient, i.min(gradient.inputs - LESS), j, columns, weights);
     }
 }
 
@@ -304,31 +321,36 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
     weights: &mut [f32],
 ) {
     let Gradient { inputs, outputs, rows, .. } = *gradient;
-    let mut d: [&[[Lanes; 2]]; B] = [&[]; B];
-    for b in 0..B {
-        d[b] = &columns[b * rows..][..rows];
-    }
+    let whole = rows / LANES;
+    let mut panels: [&[[[Lanes; 2]; LANES]]; B] = [&[]; B];
+    let mut rest: [&[[Lanes; 2]]; B] = [&[]; B];
+    written_out!(b in 0..B, at most 2 => {
+        (panels[b], rest[b]) = columns[b * rows..][..rows].as_chunks();
+        panels[b] = &panels[b][..whole];
+    });
     let mut sums = [[V::Wide::splat(0.0); B]; A];
-    for x in gradient.x[i..].chunks(inputs) {
+    let mut x = gradient.x[i..].chunks(inputs);
+    for (panel, x) in (0..whole).zip(&mut x) {
         let x = &x[..A];
-        if d[0].len() >= LANES {
-            // In halves, which a compiler writes out: a loop of eight turns for each panel takes a twentieth longer.
-            for half in [0, LANES / 2] {
-                for lane in half..half + LANES / 2 {
-                    add_row::<V, A, B>(x, d, lane, &mut sums);
-                }
-            }
-            d = d.map(|d| &d[LANES..]);
-        } else {
-            for lane in 0..d[0].len() {
-                add_row::<V, A, B>(x, d, lane, &mut sums);
-            }
+        let mut d: [&[[Lanes; 2]]; B] = [&[]; B];
+        written_out!(b in 0..B, at most 2 => {
+            d[b] = &panels[b][panel];
+        });
+        // Written out: a loop of eight turns for each panel takes a twentieth longer.
+        written_out!(lane in 0..LANES, at most 8 => {
+            add_row::<V, A, B>(x, d, lane, &mut sums);
+        });
+    }
+    if let Some(x) = x.next() {
+        let x = &x[..A];
+        for lane in 0..rows % LANES {
+            add_row::<V, A, B>(x, rest, lane, &mut sums);
         }
     }
     let out = &mut weights[i * outputs + j..];
-    for a in 0..A {
+    written_out!(a in 0..A, at most 12 => {
         let row = &mut out[a * outputs..];
-        for b in 0..B {
+        written_out!(b in 0..B, at most 2 => {
             let [first, second] = sums[a][b].halves();
             let first_output = j + 2 * b * LANES;
             if outputs - first_output >= 2 * LANES {
@@ -340,8 +362,8 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
                 store_some(first, row);
                 store_some(second, &mut row[LANES..]);
             }
-        }
-    }
+        });
+    });
 }
 
 /// Adds the products of a row: of A inputs and B pairs of eight outputs.
@@ -353,15 +375,15 @@ fn add_row<V: Vector, const A: usize, const B: usize>(
     sums: &mut [[V::Wide; B]; A],
 ) {
     let mut factors = [V::Wide::splat(0.0); B];
-    for b in 0..B {
+    written_out!(b in 0..B, at most 2 => {
         factors[b] = V::Wide::load_pair(&d[b][lane]);
-    }
-    for a in 0..A {
+    });
+    written_out!(a in 0..A, at most 12 => {
         let value = V::Wide::splat(x[a].0[lane]);
-        for b in 0..B {
+        written_out!(b in 0..B, at most 2 => {
             sums[a][b] = value.fma(factors[b], sums[a][b]);
-        }
-    }
+        });
+    });
 }
 
 /// Gradients of the weights from all inputs to the last eight or fewer outputs.
@@ -383,9 +405,9 @@ fn sequence_odd<V: Vector>(gradient: &Gradient<'_>, column: &[Lanes], weights: &
             }
             for (lane, d) in d.iter().enumerate() {
                 let factor = V::load(d);
-                for a in 0..A {
+                written_out!(a in 0..A, at most 12 => {
                     sums[a] = V::splat(values[a].0[lane]).fma(factor, sums[a]);
-                }
+                });
             }
         }
         for a in 0..height {

@@ -1,10 +1,12 @@
 //! How a product reads a layer's weights: tiles of a few neighbouring results by some depths, where they lie or packed
 //! together. Owns their layouts; does not know what is multiplied with them.
 
-#![expect(clippy::needless_range_loop, reason = "a tile's results are numbered; nested iterators would hide them")]
+use super::super::vector::{Vector, written_out};
 
-/// Results of a tile, at most.
+/// Results of a tile, at most: with two vectors of rows, 12 of 16 registers hold sums.
 pub(super) const TILE_RESULTS_MAX: usize = 6;
+/// The same with 32 registers, of which 24 hold sums.
+pub(super) const WIDE_TILE_RESULTS_MAX: usize = 12;
 /// Depths of a tile, at most.
 pub(super) const TILE_DEPTHS_MAX: usize = 256;
 /// Room for the tiles of a group, in weights: 64 KiB, which stay in the second cache.
@@ -38,9 +40,9 @@ impl<'a> WeightTiles<'a> {
     #[inline(always)]
     pub fn tile<const J: usize>(self, index: usize, depths: usize) -> WeightTile<'a, J> {
         let mut results = [&[][..]; J];
-        for j in 0..J {
+        written_out!(j in 0..J, at most 12 => {
             results[j] = &self.weights[index * self.next + j * self.across..];
-        }
+        });
         // The last result's weights are the fewest.
         assert!(depths > 0 && (depths - 1) * self.down < results[J - 1].len());
         WeightTile { results, down: self.down }
@@ -64,11 +66,11 @@ impl<'a, const J: usize> WeightTile<'a, J> {
     #[inline(always)]
     pub unsafe fn at(self, depth: usize) -> [f32; J] {
         let mut weights = [0.0; J];
-        for j in 0..J {
+        written_out!(j in 0..J, at most 12 => {
             // SAFETY: the last depth lies within the last result's weights, as was checked when the tile was made, and so
             // within the others', which are more; the depth is no later one.
             weights[j] = unsafe { *self.results[j].get_unchecked(depth * self.down) };
-        }
+        });
         weights
     }
 
@@ -81,6 +83,13 @@ impl<'a, const J: usize> WeightTile<'a, J> {
     pub unsafe fn neighbours_at(self, depth: usize) -> &'a [f32; J] {
         // SAFETY: the last of the J is the last result's weight at this depth: see `at`.
         unsafe { &*self.results[0].as_ptr().add(depth * self.down).cast() }
+    }
+
+    /// Asks, without waiting for it, for the weight at a depth of the `next`th result from the tile's first, where results are
+    /// neighbours and there is one.
+    #[inline(always)]
+    pub fn prefetch<V: Vector>(self, depth: usize, next: usize) {
+        V::prefetch(self.results[0], depth * self.down + next);
     }
 }
 
@@ -110,7 +119,7 @@ pub(in crate::model) struct Room(Vec<f32>);
 impl Room {
     pub fn new() -> Room {
         // Even parts are less than one tile too large.
-        Room(vec![0.0; GROUP_MAX + room_of::<TILE_RESULTS_MAX>(TILE_DEPTHS_MAX)])
+        Room(vec![0.0; GROUP_MAX + room_of::<WIDE_TILE_RESULTS_MAX>(TILE_DEPTHS_MAX)])
     }
 
     /// Where the `index`th tile of a group is copied to, depth by depth.
@@ -124,5 +133,12 @@ impl Room {
     #[inline(always)]
     pub(super) fn copied<const J: usize>(&self, group: WeightTiles<'_>, depths: usize) -> WeightTiles<'_> {
         WeightTiles { weights: &self.0, next: room_of::<J>(depths), across: 1, down: J, ..group }
+    }
+
+    /// The `index`th of them, as it lies.
+    #[inline(always)]
+    pub fn tile<const J: usize>(&self, index: usize, depths: usize) -> &[[f32; J]] {
+        let (tile, _) = self.0[index * room_of::<J>(depths)..].as_chunks();
+        &tile[..depths]
     }
 }

@@ -5,14 +5,12 @@
 //! panels share what they read; a chain that is cut into depth blocks is carried through the result. Neither changes a
 //! bit.
 
-#![expect(clippy::needless_range_loop, reason = "a tile's places are numbered; nested iterators would hide them")]
-
 use super::super::kernel::compiled_for_each_kernel;
 use super::super::lanes::Lanes;
 use super::super::thresholds::VALUE_LEAST;
-use super::super::vector::{Elements as _, Vector, Wide as _};
+use super::super::vector::{Elements as _, Vector, Wide as _, written_out};
 use super::operations::{Direction, Epilogue, Product};
-use super::packing::{Room, TILE_DEPTHS_MAX, TILE_RESULTS_MAX, WeightTiles, groups_of, part};
+use super::packing::{Room, TILE_DEPTHS_MAX, TILE_RESULTS_MAX, WIDE_TILE_RESULTS_MAX, WeightTiles, groups_of, part};
 use super::unfused;
 
 /// Weights forward that are read where they lie, at most: beyond, tiles are copied together first, because rows a power of
@@ -20,8 +18,6 @@ use super::unfused;
 const DIRECT_WEIGHTS_MAX: usize = 4096;
 /// Results of tiles whose weights are read where they lie, however many those are: so few rows find room in any cache.
 const DIRECT_RESULTS_MAX: usize = 3;
-/// Panels that are worth copying weights for.
-const PACKED_PANELS_MIN: usize = 4;
 
 compiled_for_each_kernel! {
     /// Writes the product into `out`, panels of `width` values, as many as `x` has.
@@ -34,7 +30,7 @@ fn multiply_body<V: Vector>(product: &Product<'_>, room: &mut Room, out: &mut [L
         return unfused::multiply(product, out);
     }
     let depth_blocks = product.depth.div_ceil(TILE_DEPTHS_MAX);
-    let tiles = product.width.div_ceil(TILE_RESULTS_MAX);
+    let tiles = product.width.div_ceil(if V::HAS_WIDE_REGISTERS { WIDE_TILE_RESULTS_MAX } else { TILE_RESULTS_MAX });
     // Even parts, so that no tile is much narrower than the others: the first are wider by one result.
     let (narrow, wider) = (product.width / tiles, product.width % tiles);
     for depth_block in 0..depth_blocks {
@@ -48,6 +44,12 @@ fn multiply_body<V: Vector>(product: &Product<'_>, room: &mut Room, out: &mut [L
                 3 => run_body::<V, 3>(product, run, room, out),
                 4 => run_body::<V, 4>(product, run, room, out),
                 5 => run_body::<V, 5>(product, run, room, out),
+                7 if V::HAS_WIDE_REGISTERS => run_body::<V, 7>(product, run, room, out),
+                8 if V::HAS_WIDE_REGISTERS => run_body::<V, 8>(product, run, room, out),
+                9 if V::HAS_WIDE_REGISTERS => run_body::<V, 9>(product, run, room, out),
+                10 if V::HAS_WIDE_REGISTERS => run_body::<V, 10>(product, run, room, out),
+                11 if V::HAS_WIDE_REGISTERS => run_body::<V, 11>(product, run, room, out),
+                12 if V::HAS_WIDE_REGISTERS => run_body::<V, WIDE_TILE_RESULTS_MAX>(product, run, room, out),
                 _ => run_body::<V, TILE_RESULTS_MAX>(product, run, room, out),
             }
         }
@@ -72,8 +74,7 @@ fn run_body<V: Vector, const J: usize>(product: &Product<'_>, run: Run, room: &m
     let Run { start, depths, count, .. } = run;
     let is_packed = matches!(product.direction, Direction::Forward { .. })
         && J > DIRECT_RESULTS_MAX
-        && weights.len() > DIRECT_WEIGHTS_MAX
-        && product.panels() >= PACKED_PANELS_MIN;
+        && weights.len() > DIRECT_WEIGHTS_MAX;
     let (first, next, across, down) = match product.direction {
         Direction::Forward { .. } => (start * width + run.first, J, 1, width),
         Direction::Back => (run.first * depth + start, J * depth, depth, 1),
@@ -98,27 +99,132 @@ fn group_body<V: Vector, const J: usize, const P: usize>(
     product: &Product<'_>,
     run: Run,
     group: WeightTiles<'_>,
-    mut room: Option<&mut Room>,
+    room: Option<&mut Room>,
     out: &mut [Lanes],
 ) {
-    for panel in (0..product.panels()).step_by(2 * P) {
-        let (group, copies) = match room.as_deref_mut() {
-            Some(room) if panel > 0 => (room.copied::<J>(group, run.depths), None),
-            copies => (group, copies),
-        };
-        panels_body::<V, J, P>(product, run, group, panel, copies, out);
+    let panels = product.panels();
+    let mut room = room.filter(|_| panels > 2 * P);
+    for panel in (0..panels).step_by(2 * P) {
+        match room.as_deref_mut() {
+            Some(room) if panel == 0 => panels_body::<V, _, J, P>(product, run, panel, &mut Copied(group, room), out),
+            Some(room) if V::HAS_WIDE_REGISTERS => {
+                panels_body::<V, _, J, P>(product, run, panel, &mut Packed(group.count, room), out);
+            }
+            room => {
+                let tiles = room.map_or(group, |room| room.copied::<J>(group, run.depths));
+                panels_body::<V, _, J, P>(product, run, panel, &mut Direct(tiles), out);
+            }
+        }
+    }
+}
+
+/// Where a group's weights are read. Each has code of its own: in one loop for all, registers are short.
+trait Weights<V: Vector, const J: usize> {
+    /// Tiles of the group.
+    fn tiles(&self) -> usize;
+
+    /// Adds the products of a tile with P wide vectors of panels, all depths of the run.
+    ///
+    /// # Safety
+    ///
+    /// Each of `x` has so many depths.
+    unsafe fn add_products<const P: usize>(
+        &mut self,
+        tile: usize,
+        depths: usize,
+        x: &[[&[Lanes]; 2]; P],
+        sums: &mut [[V::Wide; P]; J],
+    );
+}
+
+/// Where they lie.
+struct Direct<'a>(WeightTiles<'a>);
+
+impl<V: Vector, const J: usize> Weights<V, J> for Direct<'_> {
+    #[inline(always)]
+    fn tiles(&self) -> usize {
+        self.0.count
+    }
+
+    #[inline(always)]
+    unsafe fn add_products<const P: usize>(
+        &mut self,
+        tile: usize,
+        depths: usize,
+        x: &[[&[Lanes]; 2]; P],
+        sums: &mut [[V::Wide; P]; J],
+    ) {
+        let tile = self.0.tile::<J>(tile, depths);
+        for depth in 0..depths {
+            // SAFETY: the tile has so many depths, and as above.
+            unsafe { add_products_of_depth::<V, J, P>(x, &tile.at(depth), depth, sums) };
+        }
+    }
+}
+
+/// Where they lie, results being neighbours; they are copied on the way.
+struct Copied<'a, 'b>(WeightTiles<'a>, &'b mut Room);
+
+impl<V: Vector, const J: usize> Weights<V, J> for Copied<'_, '_> {
+    #[inline(always)]
+    fn tiles(&self) -> usize {
+        self.0.count
+    }
+
+    #[inline(always)]
+    unsafe fn add_products<const P: usize>(
+        &mut self,
+        tile: usize,
+        depths: usize,
+        x: &[[&[Lanes]; 2]; P],
+        sums: &mut [[V::Wide; P]; J],
+    ) {
+        let (weights, room) = (self.0.tile::<J>(tile, depths), self.1.place::<J>(tile, depths));
+        for (depth, place) in room.iter_mut().enumerate() {
+            // The next tile's last, which begin a line more often than not: rows that far apart no processor foresees.
+            weights.prefetch::<V>(depth, 2 * J - 1);
+            // SAFETY: the tile has so many depths, and its results are neighbours.
+            let weights = unsafe { weights.neighbours_at(depth) };
+            // SAFETY: as above.
+            unsafe { add_products_of_depth::<V, J, P>(x, weights, depth, sums) };
+            place.copy_from_slice(weights);
+        }
+    }
+}
+
+/// So many tiles where they have been copied to: the same as `Direct` of the copies, with less to compute of where they lie. It pays
+/// where a tile is large.
+struct Packed<'a>(usize, &'a Room);
+
+impl<V: Vector, const J: usize> Weights<V, J> for Packed<'_> {
+    #[inline(always)]
+    fn tiles(&self) -> usize {
+        self.0
+    }
+
+    #[inline(always)]
+    unsafe fn add_products<const P: usize>(
+        &mut self,
+        tile: usize,
+        depths: usize,
+        x: &[[&[Lanes]; 2]; P],
+        sums: &mut [[V::Wide; P]; J],
+    ) {
+        for (depth, weights) in self.1.tile::<J>(tile, depths).iter().enumerate() {
+            // SAFETY: as above.
+            unsafe { add_products_of_depth::<V, J, P>(x, weights, depth, sums) };
+        }
     }
 }
 
 /// A group's products with P wide vectors of panels from `panel` on. The last panel stands in for those beyond it: its results are
 /// computed and written more than once, the same each time, which takes no code of its own.
 #[inline(always)]
-fn panels_body<V: Vector, const J: usize, const P: usize>(
+fn panels_body<V: Vector, W: Weights<V, J>, const J: usize, const P: usize>(
     product: &Product<'_>,
     run: Run,
-    group: WeightTiles<'_>,
     panel: usize,
-    mut copies: Option<&mut Room>,
+    weights: &mut W,
     out: &mut [Lanes],
 ) {
     let Product { depth, width, .. } = *product;
@@ -126,55 +232,41 @@ fn panels_body<V: Vector, const J: usize, const P: usize>(
     let last = product.panels() - 1;
     let mut x: [[&[Lanes]; 2]; P] = [[&[]; 2]; P];
     let mut places = [[0; 2]; P];
-    for p in 0..P {
-        for half in 0..2 {
+    written_out!(p in 0..P, at most 2 => {
+        written_out!(half in 0..2, at most 2 => {
             let panel = (panel + 2 * p + half).min(last);
             x[p][half] = &product.x[panel * depth + start..][..depths];
             places[p][half] = panel * width + first;
-        }
-    }
+        });
+    });
     let finish = if start + depths == depth { product.finish } else { Epilogue::Keep };
-    for index in 0..group.count {
-        let weights = group.tile::<J>(index, depths);
+    for index in 0..weights.tiles() {
         let mut sums = [[V::Wide::splat(0.0); P]; J];
         if start > 0 {
-            for p in 0..P {
+            written_out!(p in 0..P, at most 2 => {
                 let before = wide_vectors_of::<V, J>(out, places[p]);
-                for j in 0..J {
+                written_out!(j in 0..J, at most 12 => {
                     sums[j][p] = before[j];
-                }
-            }
+                });
+            });
         } else if let Direction::Forward { bias } = product.direction {
             let bias = &bias[first + index * J..][..J];
-            for j in 0..J {
+            written_out!(j in 0..J, at most 12 => {
                 sums[j] = [V::Wide::splat(bias[j]); P];
-            }
+            });
         }
-        if let Some(room) = &mut copies {
-            for (k, place) in room.place::<J>(index, depths).iter_mut().enumerate() {
-                // SAFETY: it is below `depths`, which the weights have; copies are made forward alone, where a depth's weights are
-                // neighbours.
-                let neighbours = unsafe { weights.neighbours_at(k) };
-                // SAFETY: each of `x` has `depths`, too.
-                unsafe { add_products::<V, J, P>(&x, *neighbours, k, &mut sums) };
-                place.copy_from_slice(neighbours);
-            }
-        } else {
-            for k in 0..depths {
-                // SAFETY: it is below `depths`, which the weights have and each of `x`.
-                unsafe { add_products::<V, J, P>(&x, weights.at(k), k, &mut sums) };
-            }
-        }
+        // SAFETY: each of `x` has them.
+        unsafe { weights.add_products::<P>(index, depths, &x, &mut sums) };
         epilogue_body::<V, J, P>(finish, places, &mut sums);
-        for p in 0..P {
-            for half in 0..2 {
+        written_out!(p in 0..P, at most 2 => {
+            written_out!(half in 0..2, at most 2 => {
                 let out = &mut out[places[p][half]..][..J];
-                for j in 0..J {
+                written_out!(j in 0..J, at most 12 => {
                     sums[j][p].halves()[half].store(&mut out[j]);
-                }
+                });
                 places[p][half] += J;
-            }
-        }
+            });
+        });
     }
 }
 
@@ -184,24 +276,24 @@ fn panels_body<V: Vector, const J: usize, const P: usize>(
 ///
 /// Each of `x` has this depth.
 #[inline(always)]
-unsafe fn add_products<V: Vector, const J: usize, const P: usize>(
+unsafe fn add_products_of_depth<V: Vector, const J: usize, const P: usize>(
     x: &[[&[Lanes]; 2]; P],
-    weights: [f32; J],
+    weights: &[f32; J],
     depth: usize,
     sums: &mut [[V::Wide; P]; J],
 ) {
     let mut values = [V::Wide::splat(0.0); P];
-    for p in 0..P {
+    written_out!(p in 0..P, at most 2 => {
         // SAFETY: as above.
-        let [first, second] = x[p].map(|x| unsafe { x.get_unchecked(depth) });
+        let (first, second) = unsafe { (x[p][0].get_unchecked(depth), x[p][1].get_unchecked(depth)) };
         values[p] = V::Wide::load(first, second);
-    }
-    for j in 0..J {
+    });
+    written_out!(j in 0..J, at most 12 => {
         let weight = V::Wide::splat(weights[j]);
-        for p in 0..P {
+        written_out!(p in 0..P, at most 2 => {
             sums[j][p] = weight.fma(values[p], sums[j][p]);
-        }
-    }
+        });
+    });
 }
 
 /// What is done to finished sums, whose places these are.
@@ -215,27 +307,27 @@ fn epilogue_body<V: Vector, const J: usize, const P: usize>(
     match finish {
         Epilogue::Keep => {}
         Epilogue::Relu => {
-            for j in 0..J {
-                for p in 0..P {
+            written_out!(j in 0..J, at most 12 => {
+                written_out!(p in 0..P, at most 2 => {
                     sums[j][p] = sums[j][p].unless_below(sums[j][p], least);
-                }
-            }
+                });
+            });
         }
         Epilogue::Cut => {
-            for j in 0..J {
-                for p in 0..P {
+            written_out!(j in 0..J, at most 12 => {
+                written_out!(p in 0..P, at most 2 => {
                     sums[j][p] = sums[j][p].cut(least);
-                }
-            }
+                });
+            });
         }
         Epilogue::CutWhereAbove(mask, limit) => {
             let limit = V::Wide::splat(limit);
-            for p in 0..P {
+            written_out!(p in 0..P, at most 2 => {
                 let mask = wide_vectors_of::<V, J>(mask, places[p]);
-                for j in 0..J {
+                written_out!(j in 0..J, at most 12 => {
                     sums[j][p] = sums[j][p].cut(least).where_above(mask[j], limit);
-                }
-            }
+                });
+            });
         }
     }
 }
@@ -243,11 +335,11 @@ fn epilogue_body<V: Vector, const J: usize, const P: usize>(
 /// J values of each of two panels, from these places on.
 #[inline(always)]
 fn wide_vectors_of<V: Vector, const J: usize>(values: &[Lanes], places: [usize; 2]) -> [V::Wide; J] {
-    let [first, second] = places.map(|place| &values[place..][..J]);
+    let (first, second) = (&values[places[0]..][..J], &values[places[1]..][..J]);
     let mut wide = [V::Wide::splat(0.0); J];
-    for j in 0..J {
+    written_out!(j in 0..J, at most 12 => {
         wide[j] = V::Wide::load(&first[j], &second[j]);
-    }
+    });
     wide
 }
 

@@ -147,6 +147,12 @@ impl<W: Width> Vector for Ymm<W> {
         Ymm(unsafe { _mm256_div_ps(self.0, other.0) }, PhantomData)
     }
 
+    #[inline(always)]
+    fn prefetch(values: &[f32], place: usize) {
+        // SAFETY: see Ymm; the instruction reads nothing and takes any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(place).cast()) }
+    }
+
     /// Four at once: each step adds two vectors' halves and leaves the sums side by side in one. A blend is cheaper than a
     /// second permutation, and a sum of two is the same in either order.
     #[inline(always)]

@@ -17,6 +17,29 @@ mod plain;
 
 use super::lanes::{LANES, Lanes};
 
+/// Writes a body out for each `place` below a count, a constant of which is known that it is at most 2, 8 or 12. A tile's
+/// places are written out here, not by an optimiser: it gives up on some nested loops, keeps the tile's sums in memory for it,
+/// and takes twice the time.
+macro_rules! written_out {
+    ($place:ident in 0..$count:expr, at most 2 => $body:block) => {
+        written_out!(@ $place $count, 2, $body, 0 1)
+    };
+    ($place:ident in 0..$count:expr, at most 8 => $body:block) => {
+        written_out!(@ $place $count, 8, $body, 0 1 2 3 4 5 6 7)
+    };
+    ($place:ident in 0..$count:expr, at most 12 => $body:block) => {
+        written_out!(@ $place $count, 12, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@ $place:ident $count:expr, $most:literal, $body:block, $($number:literal)*) => {
+        const { assert!($count <= $most) };
+        $(if $number < $count {
+            let $place: usize = $number;
+            $body
+        })*
+    };
+}
+pub(super) use written_out;
+
 use arithmetic::exp;
 pub(super) use arithmetic::{Fma, exp_minus_one, ln};
 
@@ -66,6 +89,10 @@ pub(super) trait Vector: Elements {
     /// Into wherever eight numbers lie.
     fn store_anywhere(self, values: &mut [f32; LANES]);
     fn divided_by(self, other: Self) -> Self;
+
+    /// Asks for the cache line of a place, which need not be one of the values', without waiting for it.
+    #[inline(always)]
+    fn prefetch(_values: &[f32], _place: usize) {}
 
     /// The sum of the eight lanes of each, in arithmetic 2's order: halves, quarters, the last two.
     #[inline(always)]
