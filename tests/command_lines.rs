@@ -229,3 +229,54 @@ fn a_file_of_the_journal_takes_its_place_in_the_same_order() {
     let last: Vec<String> = calls.into_iter().skip_while(|call| !call.contains("FORMAT")).collect();
     assert!(is_in_order(&last, |path| path.starts_with("/state/FORMAT"), "/state"), "{last:#?}");
 }
+
+/// What a program says on stderr, or prints if it says nothing, where the environment has these variables.
+fn said_with(variables: &[(&str, &str)], program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).envs(variables.iter().copied()).output().unwrap();
+    String::from_utf8(if output.stderr.is_empty() { output.stdout } else { output.stderr }).unwrap()
+}
+
+#[test]
+fn every_option_also_comes_from_the_environment_and_the_command_line_wins() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("beans.csv");
+    let rows: String = (0..40).map(|row| format!("{}.5,{}\n", row * 7 % 40, ["a", "b"][row % 2])).collect();
+    std::fs::write(&file, format!("weight,kind\n{rows}")).unwrap();
+    let file = file.to_str().unwrap();
+    // A flag, an option, and both of them of no use to another command.
+    let schema = said_with(&[("GRADWIRE_JSON", "1")], CLIENT, &["schema", file]);
+    assert!(schema.starts_with('{'), "{schema}");
+    let schema = said_with(&[("GRADWIRE_JSON", "no"), ("GRADWIRE_ROUNDS", "0")], CLIENT, &["schema", file]);
+    assert!(!schema.starts_with('{') && schema.contains("weight"), "{schema}");
+    let labelled = [("GRADWIRE_LABEL", "weight")];
+    let said = |arguments: &[&str]| said_with(&labelled, CLIENT, &[&["schema", file], arguments].concat());
+    assert_ne!(said(&[]), said(&["--label", "kind"]));
+    assert_eq!(said(&["--label=kind"]), said_with(&[], CLIENT, &["schema", file]));
+
+    // Training in this process, with a value that does not go with an option on the command line.
+    let train = ["--rounds", "2", "--no-early-stopping", "--quiet"];
+    let variables = [("GRADWIRE_LOCAL", "1"), ("GRADWIRE_PATIENCE", "3"), ("GRADWIRE_KERNEL", "portable")];
+    let output = Command::new(CLIENT).args(&train).envs(variables).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // What is said of training in this process is not about a coordinator, and port 1 has none.
+    let said = said_with(&variables, CLIENT, &["127.0.0.1", "1", "jobs", "--retry-for", "0"]);
+    assert!(said.contains("127.0.0.1:1"), "{said}");
+}
+
+#[test]
+fn a_wrong_value_of_the_environment_is_told_with_its_variable() {
+    let wrong = [("GRADWIRE_KEEP_JOBS", "many"), ("GRADWIRE_WORKERS", "many"), ("GRADWIRE_RETRY_FOR", "ever")];
+    for (program, arguments, variable) in [
+        (COORDINATOR, &["0", "2"][..], "GRADWIRE_KEEP_JOBS"),
+        (NODE, &["0", "0"], "GRADWIRE_WORKERS"),
+        (CLIENT, &["127.0.0.1", "1", "jobs"], "GRADWIRE_RETRY_FOR"),
+    ] {
+        let said = said_with(&wrong, program, arguments);
+        assert!(said.contains(variable), "{said}");
+    }
+    let said = said_with(&wrong, COORDINATOR, &["0", "2", "--keep-jobs", "few"]);
+    assert!(said.contains("'few'") && !said.contains("GRADWIRE_KEEP_JOBS"), "{said}");
+    for help in [printed(NODE, &["--help"]), printed(COORDINATOR, &["--help"]), printed(CLIENT, &["--help"])] {
+        assert!(help.contains("GRADWIRE_NAME"), "{help}");
+    }
+}

@@ -79,7 +79,8 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let matches = cli::width_of_help(Arguments::command()).get_matches();
+    let line = Arguments::command().after_help(cli::environment::HELP);
+    let matches = cli::environment::matches(line, std::env::args_os().collect(), &[]);
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     cli::start_log("coordinator_node", log::LevelFilter::Info);
     cli::exit("coordinator_node", run(&arguments))

@@ -1,6 +1,7 @@
 //! What the three programs share on the command line: the log's form, Ctrl-C, exit codes, output that survives a closed
-//! pipe, the terminal's width. Does not know what the programs do.
+//! pipe, the terminal's width, options from the environment. Does not know what the programs do.
 
+pub mod environment;
 mod terminal;
 
 use std::fmt;
@@ -122,12 +123,6 @@ fn log_line(program: &str, record: &Record<'_>) -> String {
         Level::Trace => "trace: ",
     };
     format!("{program}: {level}{}\n", record.args())
-}
-
-/// A command line whose help is as wide as the terminal.
-#[cfg(feature = "coordinator")]
-pub fn width_of_help(line: clap::Command) -> clap::Command {
-    line.term_width(columns())
 }
 
 /// SIGINT and SIGTERM, which end nothing by themselves once this is made.

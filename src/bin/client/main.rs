@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Command, CommandFactory as _, FromArgMatches as _};
-use gradwire::cli::{self, Exit, Failure, Interrupts};
+use gradwire::cli::{self, Exit, Failure, Interrupts, environment};
 use gradwire::client::{self, Access, Options, OuterOptions, Output, local};
 
 use arguments::{Arguments, Train};
@@ -47,9 +47,16 @@ fn main() -> ExitCode {
 
 fn run(words: Vec<OsString>) -> Result<Exit, Failure> {
     let usage = |text| Failure::new(Exit::Usage, text);
-    let line = cli::width_of_help(online_line());
+    let line = online_line();
     let words = word_order::options_last(&line, words).map_err(usage)?;
-    let matches = line.no_binary_name(true).get_matches_from(words);
+    let is_local = words.iter().any(|word| word.to_str().is_some_and(|word| word.starts_with("--local")));
+    // What the environment says of training in this process is not about a coordinator that is named.
+    let except: &[&str] = match words.first() {
+        Some(word) if !word.as_encoded_bytes().starts_with(b"-") => &["local", "policy", "kernel"],
+        _ if is_local || environment::value("local").is_some() => &[],
+        _ => &["policy", "kernel"],
+    };
+    let matches = environment::matches(line.no_binary_name(true), words, except);
     let Arguments { ip, port, here, train, command } =
         Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let word = matches.subcommand_name();
@@ -81,7 +88,7 @@ fn online_line() -> Command {
     let words: String = words.collect();
     // A command has no version of its own.
     let line = Arguments::command().mut_subcommands(|command| command.display_name("gradwire"));
-    line.after_help(format!("Offline commands, without <IP> <PORT>:\n{words}\n{AFTER_HELP}"))
+    line.after_help(format!("Offline commands, without <IP> <PORT>:\n{words}\n{}\n\n{AFTER_HELP}", environment::HELP))
 }
 
 /// Every word that there is, for a shell to complete.

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::str::FromStr;
 
-use gradwire::cli;
+use gradwire::cli::{self, environment};
 use gradwire::compute::Settings;
 use gradwire::config;
 use gradwire::model::Kernel;
@@ -67,8 +67,9 @@ pub enum Asked {
     Text(String),
 }
 
-/// Reads a command line. A mistake is a sentence that names what was got and what is allowed.
-pub fn read(mut parser: Parser) -> Result<Asked, String> {
+/// Reads a command line, and for options that are not there what the environment has for them. A mistake is a sentence that
+/// names what was got and what is allowed.
+pub fn read(mut parser: Parser, of_environment: impl Fn(&str) -> Option<OsString>) -> Result<Asked, String> {
     let mut node = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
     let (mut values, mut given) = (0, Vec::new());
     loop {
@@ -110,13 +111,23 @@ pub fn read(mut parser: Parser) -> Result<Asked, String> {
                 (format!("--{name}"), *name, got)
             }
         };
-        let set = got.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(|text| set(&mut node, name, text));
-        set.map_err(|allowed| format!("{shown} cannot be {got:?}: {allowed}"))?;
+        set_to(&mut node, &shown, name, &got)?;
+    }
+    for [name, ..] in OPTIONS.iter().filter(|[name, ..]| !given.contains(name)) {
+        let Some(got) = of_environment(name) else { continue };
+        let variable = environment::variable(name);
+        set_to(&mut node, &variable, name, &got)?;
     }
     match POSITIONALS.get(values) {
         Some([missing, _]) => Err(format!("<{missing}> is missing in {USAGE}")),
         None => Ok(Asked::Node(node)),
     }
+}
+
+/// Sets what is called `name`, and is shown to the user as `shown`.
+fn set_to(node: &mut Settings, shown: &str, name: &str, got: &OsStr) -> Result<(), String> {
+    let set = got.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(|text| set(node, name, text));
+    set.map_err(|allowed| format!("{shown} cannot be {got:?}: {allowed}"))
 }
 
 fn set(node: &mut Settings, name: &str, text: &str) -> Result<(), String> {
@@ -201,7 +212,9 @@ fn help(columns: usize) -> String {
     let version = row("  -V, --version".to_owned(), "Print version");
     let mut about = String::new();
     cli::wrap(&mut about, 0, 0, columns, ABOUT);
-    format!("{about}\n\nUsage: {USAGE}\n\nArguments:{arguments}\n\nOptions:{options}{help}{version}")
+    let mut end = String::new();
+    cli::wrap(&mut end, 0, 0, columns, environment::HELP);
+    format!("{about}\n\nUsage: {USAGE}\n\nArguments:{arguments}\n\nOptions:{options}{help}{version}\n\n{end}")
 }
 
 #[cfg(test)]
@@ -209,14 +222,14 @@ mod tests {
     use super::*;
 
     fn node(line: &[&str]) -> Settings {
-        match read(Parser::from_args(line)) {
+        match read(Parser::from_args(line), |_| None) {
             Ok(Asked::Node(node)) => node,
             other => panic!("{line:?}: {other:?}"),
         }
     }
 
     fn said<T: Into<OsString>>(line: impl IntoIterator<Item = T>) -> String {
-        read(Parser::from_args(line)).unwrap_err()
+        read(Parser::from_args(line), |_| None).unwrap_err()
     }
 
     #[test]
@@ -230,6 +243,21 @@ mod tests {
             (hosts.http_hosts, hosts.listen.to_string()),
             (vec!["a".into(), "--b".into(), String::new()], "[::1]:0".into())
         );
+    }
+
+    #[test]
+    fn the_environment_fills_in_what_the_command_line_leaves_out() {
+        let of_environment = |name: &str| match name {
+            "workers" => Some("3".into()),
+            "drain" => Some("soon".into()),
+            _ => None,
+        };
+        let read = |line: &[&str]| read(Parser::from_args(line), of_environment);
+        let Ok(Asked::Node(node)) = read(&["0", "0", "--drain", "1"]) else { panic!("a node") };
+        assert_eq!(node.workers, 3);
+        let Ok(Asked::Node(node)) = read(&["0", "0", "--drain", "1", "--workers=2"]) else { panic!("a node") };
+        assert_eq!(node.workers, 2);
+        assert!(read(&["0", "0"]).unwrap_err().starts_with("GRADWIRE_DRAIN cannot be \"soon\": "));
     }
 
     #[test]
@@ -278,7 +306,7 @@ mod tests {
     #[test]
     fn help_and_version_are_given_whatever_else_is_missing() {
         for line in [&["--help"][..], &["-h"], &["1", "--cache=3", "--help", "--spout"], &["--version"], &["-Vh"]] {
-            assert!(matches!(read(Parser::from_args(line)), Ok(Asked::Text(_))), "{line:?}");
+            assert!(matches!(read(Parser::from_args(line), |_| None), Ok(Asked::Text(_))), "{line:?}");
         }
     }
 

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<Exit, Failure> {
-    let asked = arguments::read(lexopt::Parser::from_env());
+    let asked = arguments::read(lexopt::Parser::from_env(), gradwire::cli::environment::value);
     let settings = match asked.map_err(|text| Failure::new(Exit::Usage, text + " (see compute_node --help)"))? {
         Asked::Node(settings) => settings,
         Asked::Text(text) => return cli::print(&text).map(|_| Exit::Success),

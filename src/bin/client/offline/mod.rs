@@ -47,7 +47,7 @@ impl Offline {
     pub fn run(&self, words: Vec<OsString>) -> Result<Exit, Failure> {
         let line =
             (self.arguments)().no_binary_name(true).bin_name(format!("client {}", (self.arguments)().get_name()));
-        let matches = cli::width_of_help(line).get_matches_from(words.into_iter().skip(1));
+        let matches = cli::environment::matches(line, words.into_iter().skip(1).collect(), &[]);
         (self.run)(&matches)
     }
 }

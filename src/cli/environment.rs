@@ -1,0 +1,111 @@
+//! Options from the environment: `GRADWIRE_` and an option's name, `GRADWIRE_KEEP_JOBS` for `--keep-jobs`, give an option of any
+//! program its value where the command line does not. Owns how the two become one; does not know what the options mean.
+
+use std::ffi::OsString;
+
+#[cfg(feature = "coordinator")]
+use clap::builder::BoolishValueParser;
+#[cfg(feature = "coordinator")]
+use clap::error::{ContextKind, ContextValue};
+#[cfg(feature = "coordinator")]
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// What the help of every program says of it.
+pub const HELP: &str =
+    "Every option may also come from the environment, --name as GRADWIRE_NAME with _ for -; the command line wins.";
+
+/// The variable of an option, whose name is given without `--`.
+pub fn variable(option: &str) -> String {
+    format!("GRADWIRE_{}", option.replace('-', "_").to_uppercase())
+}
+
+/// The value that the environment has for an option; an empty one counts as none, as shells have no other way to take it back.
+pub fn value(option: &str) -> Option<OsString> {
+    std::env::var_os(variable(option)).filter(|value| !value.is_empty())
+}
+
+/// Reads a command line, whose help is as wide as the terminal, with what the environment adds to it, but for the options in
+/// `except`. A mistake ends the program with a sentence.
+#[cfg(feature = "coordinator")]
+pub fn matches(line: Command, words: Vec<OsString>, except: &[&str]) -> ArgMatches {
+    let line = with_environment(line, &words, except).term_width(super::columns());
+    line.try_get_matches_from(&words).unwrap_or_else(|mut error| {
+        if let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) {
+            let name = shown.trim_start_matches('-').split([' ', '=', '[']).next().unwrap_or_default().to_owned();
+            if !is_given(&words, &name) && value(&name).is_some() {
+                let tip = format!("the value comes from the environment's {}", variable(&name));
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            }
+        }
+        error.exit()
+    })
+}
+
+/// A command and its own commands, whose options take values from the environment where no word forbids it.
+#[cfg(feature = "coordinator")]
+fn with_environment(line: Command, words: &[OsString], except: &[&str]) -> Command {
+    let conflicts = |a: &Arg, b: &Arg| {
+        let of = |a, b: &Arg| line.get_arg_conflicts_with(a).iter().any(|other| other.get_id() == b.get_id());
+        of(a, b) || of(b, a)
+    };
+    let is_given = |option: &Arg| names(option).any(|name| is_given(words, name));
+    let is_forbidden = |option: &Arg| line.get_arguments().any(|other| is_given(other) && conflicts(option, other));
+    let taken: Vec<String> = line
+        .get_arguments()
+        .filter(|option| !is_given(option) && !is_forbidden(option))
+        .filter_map(|option| option.get_long())
+        .filter(|name| !["help", "version"].contains(name) && !except.contains(name) && value(name).is_some())
+        .map(str::to_owned)
+        .collect();
+    let line = line.mut_args(|option| match option.get_long().filter(|name| taken.iter().any(|taken| taken == name)) {
+        None => option,
+        Some(name) => {
+            // A command line is read once, and clap keeps the name for as long as it likes.
+            let variable: &'static str = variable(name).leak();
+            let is_flag = matches!(option.get_action(), ArgAction::SetTrue);
+            let option = if is_flag { option.value_parser(BoolishValueParser::new()) } else { option };
+            option.env(variable).hide_env(true)
+        }
+    });
+    line.mut_subcommands(|command| with_environment(command, words, except))
+}
+
+/// The names of an option, without `--`.
+#[cfg(feature = "coordinator")]
+fn names(option: &Arg) -> impl Iterator<Item = &str> {
+    option.get_long().into_iter().chain(option.get_all_aliases().into_iter().flatten())
+}
+
+/// Whether an option is given on a command line.
+#[cfg(feature = "coordinator")]
+fn is_given(words: &[OsString], name: &str) -> bool {
+    words.iter().take_while(|word| *word != "--").filter_map(|word| word.to_str()).any(|word| {
+        word.strip_prefix("--")
+            .and_then(|word| word.strip_prefix(name))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_and_its_variable_have_the_same_words() {
+        assert_eq!(variable("keep-jobs"), "GRADWIRE_KEEP_JOBS");
+    }
+
+    #[test]
+    fn an_option_is_given_by_its_whole_name_before_the_words_that_are_values() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (line, given) in [
+            ("h 1 --out x", true),
+            ("h 1 --out=x", true),
+            ("h 1 --output x", false),
+            ("h 1 -- --out", false),
+            ("out", false),
+        ] {
+            assert_eq!(is_given(&words(line), "out"), given, "{line}");
+        }
+    }
+}
