@@ -280,3 +280,25 @@ fn a_wrong_value_of_the_environment_is_told_with_its_variable() {
         assert!(help.contains("GRADWIRE_NAME"), "{help}");
     }
 }
+
+#[test]
+fn a_terminal_shows_a_curve_and_a_bar_below_the_rounds_and_takes_them_away_at_the_end() {
+    if !has("script") {
+        return;
+    }
+    let train = format!("{CLIENT} --local 1 --rounds 5 --no-early-stopping");
+    let on_terminal = |terminal: &str| {
+        let command = format!("stty cols 80; TERM={terminal} LC_ALL=C.UTF-8 {train}");
+        printed("script", &["-qec", &command, "/dev/null"])
+    };
+    let shown = on_terminal("xterm");
+    for part in ["\x1b[3A\x1b[J", "accuracy ▁", "^ best ", "] 4 of 5 rounds, 1 s left", "5/5", "fingerprint  "] {
+        assert!(shown.contains(part), "{part:?} in {shown}");
+    }
+    // What is taken away at last is behind all that is shown, and the result is behind that.
+    let (taken, drawn) = (shown.rfind("\x1b[J").unwrap(), shown.rfind("^ best ").unwrap());
+    assert!(drawn < taken && taken < shown.find("fingerprint  ").unwrap(), "{shown}");
+    for plain in [on_terminal("dumb"), printed("sh", &["-c", &train])] {
+        assert!(!plain.contains('\x1b') && !plain.contains("best ") && plain.contains("5/5"), "{plain}");
+    }
+}

@@ -46,6 +46,7 @@ pub mod fuzzing;
 mod inspect;
 mod ledger;
 mod listing;
+mod live;
 pub mod local;
 mod notes;
 mod options;

@@ -1,13 +1,14 @@
 //! What is printed: results to stdout, talk to stderr. Owns the table, the quiet form and the JSON lines; does not know
 //! where anything comes from.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::advice::Advice;
+use super::live::Live;
 use super::options::{Access, Output};
 use super::score::{Measure, Score};
 use super::work::Work;
@@ -35,6 +36,7 @@ pub(super) struct Renderer {
     /// What a job is merged of: tasks, or blocks.
     unit: &'static str,
     has_head: bool,
+    live: Live,
 }
 
 impl Renderer {
@@ -45,11 +47,13 @@ impl Renderer {
         let unit = if training.recipe.merges_gradients() { "blocks" } else { "tasks" };
         let measure = work.measure();
         let job = work.job;
-        Renderer { output, with_profile, job, measure, training_rounds, rounds, patience, unit, has_head: false }
+        let live = Live::new(output == Output::Table, rounds, patience);
+        Renderer { output, with_profile, job, measure, training_rounds, rounds, patience, unit, has_head: false, live }
     }
 
     /// A sentence for the person at the terminal.
     pub(super) fn say(&self, text: &str) {
+        self.live.erase();
         say(text);
     }
 
@@ -87,6 +91,7 @@ impl Renderer {
             return print_json(&json!({"event": "lost", "text": cause, "retry_for_s": retry_for})).map(drop);
         }
         self.say(&format!("lost the coordinator ({cause}); trying again for {retry_for} s"));
+        self.live.draw();
         Ok(())
     }
 
@@ -97,6 +102,7 @@ impl Renderer {
             return print_json(&value).map(drop);
         }
         self.say(text);
+        self.live.draw();
         Ok(())
     }
 
@@ -106,6 +112,7 @@ impl Renderer {
             return print_json(&json!({"event": "back", "seconds": lost_for.as_secs_f64()})).map(drop);
         }
         self.say(&format!("back at the coordinator after {:.1} s", lost_for.as_secs_f64()));
+        self.live.draw();
         Ok(())
     }
 
@@ -161,19 +168,22 @@ impl Renderer {
                 print_json(&event)
             }
             Output::Table => {
+                self.live.erase();
                 if !std::mem::replace(&mut self.has_head, true) {
                     let names: String = score.columns().iter().map(|name| format!("  {name:>9}")).collect();
                     cli::print(&format!("{:>9}  {:>9}{names}  {:>5}  {:>8}", "round", "loss", "nodes", "seconds"))?;
                 }
                 let cells: String = score.cells().iter().map(|cell| format!("  {cell:>9}")).collect();
                 let skipped = if round.skipped > 0 { format!("  {} skipped", round.skipped) } else { String::new() };
-                cli::print(&format!(
+                let is_read = cli::print(&format!(
                     "{:>9}  {:>9}{cells}  {:>5}  {:>8.3}{skipped}",
                     format!("{}/{}", round.round, round.rounds),
                     loss.map_or("-".to_owned(), |loss| format!("{loss:.5}")),
                     round.nodes,
                     seconds(round.round_us)
-                ))
+                ))?;
+                self.live.round(round.round, score.shown());
+                Ok(is_read)
             }
         }
     }
@@ -181,6 +191,7 @@ impl Renderer {
     pub(super) fn notice(&self, notice: &Notice) -> Result<(), Failure> {
         if self.output != Output::Json {
             self.say(&notice.text);
+            self.live.draw();
             return Ok(());
         }
         let kind = match notice.kind {
@@ -205,6 +216,7 @@ impl Renderer {
     }
 
     pub(super) fn done(&self, done: &Summary, saved: Option<PathBuf>, advice: Option<&Advice>) -> Result<(), Failure> {
+        self.live.erase();
         let result = self.measure.result(done);
         let saved = saved.map(|path| path.display().to_string());
         if self.output == Output::Json {
@@ -267,9 +279,16 @@ impl Renderer {
     }
 }
 
-/// A sentence for the person at the terminal.
+/// A sentence for the person at the terminal, whose lines end between words there.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "client: {text}");
+    const WHO: &str = "client: ";
+    let mut line = WHO.to_owned();
+    if std::io::stderr().is_terminal() {
+        cli::wrap(&mut line, WHO.len(), WHO.len(), cli::columns(), text);
+    } else {
+        line += text;
+    }
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints lines of a name and a value: a long value continues below its beginning.

@@ -169,7 +169,33 @@ impl Measure {
     }
 }
 
+/// What a curve over the rounds shows of a score.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Shown {
+    pub(super) name: &'static str,
+    /// The larger, the better, of scores on the same rows.
+    pub(super) goodness: f64,
+    pub(super) text: String,
+}
+
 impl Score {
+    /// What a curve shows of it, if anything.
+    pub(super) fn shown(&self) -> Option<Shown> {
+        match self {
+            Score::Accuracy(accuracy) => {
+                Some(Shown { name: "accuracy", goodness: -accuracy.errors, text: percent(accuracy.error()) })
+            }
+            Score::Fit(Fit { errors, baseline, .. }) => {
+                let (name, text) = match baseline {
+                    Some(_) => ("r2", errors.r2_in_words()),
+                    None => ("rmse", significant(errors.rmse)),
+                };
+                Some(Shown { name, goodness: -errors.rmse, text })
+            }
+            Score::Unknown { .. } => None,
+        }
+    }
+
     /// The table's columns for it.
     pub(super) fn columns(&self) -> &'static [&'static str] {
         match self {

@@ -1,0 +1,292 @@
+//! What a person at a terminal sees below the rounds while a job goes on: a curve of how good each round was, the best one marked,
+//! and a bar with the time that is left. Owns these three lines and how they are put over the old ones; does not know what else is
+//! printed, but that it is told before anything is.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Instant;
+
+use super::score::Shown;
+use crate::cli;
+
+/// Columns of the curve and of the bar, at most.
+const CURVE_COLUMNS_MAX: usize = 60;
+const BAR_COLUMNS_MAX: usize = 24;
+const BAR_COLUMNS_MIN: usize = 6;
+/// Columns of a terminal below which nothing is shown.
+const COLUMNS_MIN: usize = 40;
+/// Rounds that are remembered: of longer jobs every second is then let go, again and again.
+const POINTS_MAX: usize = 4_096;
+/// Levels of the curve, from the worst to the best, where the terminal shows them, and where it may not.
+const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const LETTERS: [char; 8] = ['_', '.', ',', '-', '~', '=', '*', '#'];
+
+/// The lines, if there are any.
+pub(super) struct Live {
+    is_shown: bool,
+    has_blocks: bool,
+    rounds: u32,
+    patience: Option<u32>,
+    started: Instant,
+    /// The first round that was seen here: of those before, nobody knows how long they took.
+    first: Option<u32>,
+    last: u32,
+    points: Vec<Point>,
+    /// Rounds for each point.
+    stride: u32,
+    best: Option<Point>,
+    /// Lines that stand on the terminal now.
+    lines: Cell<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Point {
+    round: u32,
+    shown: Shown,
+}
+
+impl Live {
+    /// Lines for a job of so many rounds, if standard output is a terminal that can take lines back, and `is_wanted`.
+    pub(super) fn new(is_wanted: bool, rounds: u32, patience: Option<u32>) -> Live {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let is_dumb = variable("TERM").is_none_or(|terminal| terminal == "dumb");
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).unwrap_or_default().to_lowercase();
+        Live {
+            is_shown: is_wanted && io::stdout().is_terminal() && !is_dumb,
+            has_blocks: locale.contains("utf-8") || locale.contains("utf8"),
+            rounds,
+            patience,
+            started: Instant::now(),
+            first: None,
+            last: 0,
+            points: Vec::new(),
+            stride: 1,
+            best: None,
+            lines: Cell::new(0),
+        }
+    }
+
+    /// A round has ended, and its line is printed: shows the lines anew.
+    pub(super) fn round(&mut self, round: u32, shown: Option<Shown>) {
+        self.first.get_or_insert_with(|| {
+            self.started = Instant::now();
+            round
+        });
+        self.last = round;
+        if let Some(mut shown) = shown {
+            // What is not a number is as bad as it gets.
+            shown.goodness = if shown.goodness.is_nan() { f64::NEG_INFINITY } else { shown.goodness };
+            let point = Point { round, shown };
+            // A tie keeps the earlier round.
+            if self.best.as_ref().is_none_or(|best| point.shown.goodness > best.shown.goodness) {
+                self.best = Some(point.clone());
+            }
+            if round.is_multiple_of(self.stride) {
+                self.points.push(point);
+            }
+            if self.points.len() > POINTS_MAX {
+                self.stride *= 2;
+                let stride = self.stride;
+                self.points.retain(|point| point.round.is_multiple_of(stride));
+            }
+        }
+        self.draw();
+    }
+
+    /// Shows the lines, in the place of those that stand there.
+    pub(super) fn draw(&self) {
+        if !self.is_shown || self.last == 0 {
+            return;
+        }
+        let columns = cli::columns();
+        if columns < COLUMNS_MIN {
+            return self.erase();
+        }
+        let lines = self.text(columns, self.started.elapsed().as_secs_f64());
+        self.put(&format!("{}{}\n", self.take_back(), lines.join("\n")));
+        self.lines.set(lines.len());
+    }
+
+    /// Takes the lines away, so that something else can be printed.
+    pub(super) fn erase(&self) {
+        if self.lines.get() > 0 {
+            self.put(&self.take_back());
+            self.lines.set(0);
+        }
+    }
+
+    /// What takes the lines away: up by so many, and clear to the end of the screen (ECMA-48: CUU, ED).
+    fn take_back(&self) -> String {
+        match self.lines.get() {
+            0 => String::new(),
+            lines => format!("\r\x1b[{lines}A\x1b[J"),
+        }
+    }
+
+    /// A terminal that has gone is noticed by who prints the rounds.
+    fn put(&self, text: &str) {
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// The lines, each narrower than the terminal, so that none is wrapped.
+    fn text(&self, columns: usize, elapsed_s: f64) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let (Some(best), [_, _, ..]) = (&self.best, &self.points[..]) {
+            let name = best.shown.name;
+            let room = (columns - 1).saturating_sub(name.len() + 1).min(CURVE_COLUMNS_MAX);
+            let (curve, marked) = self.curve(room, best);
+            lines.push(format!("{name} {curve}"));
+            lines.push(mark(name.len() + 1 + marked, columns, best));
+        }
+        lines.push(self.bar(columns, elapsed_s));
+        lines
+    }
+
+    /// The rounds so far in at most so many columns, and the column of the best one. Where rounds share a column, the best of them
+    /// stands there.
+    fn curve(&self, room: usize, best: &Point) -> (String, usize) {
+        let columns = self.points.len().min(room).max(1);
+        let column_of = |index: usize| index * columns / self.points.len();
+        let mut levels = vec![f64::NEG_INFINITY; columns];
+        for (index, point) in self.points.iter().enumerate() {
+            let level = &mut levels[column_of(index)];
+            *level = level.max(point.shown.goodness);
+        }
+        let index = self.points.partition_point(|point| point.round < best.round).min(self.points.len() - 1);
+        let marked = column_of(index);
+        levels[marked] = best.shown.goodness;
+        let finite = || levels.iter().copied().filter(|level| level.is_finite());
+        let (least, most) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+        let characters = if self.has_blocks { BLOCKS } else { LETTERS };
+        let character = |level: &f64| {
+            let share = match level.is_finite() {
+                true if most > least => (level - least) / (most - least),
+                true => 1.0,
+                false => 0.0,
+            };
+            characters[(share * 7.0).round().clamp(0.0, 7.0) as usize]
+        };
+        (levels.iter().map(character).collect(), marked)
+    }
+
+    /// How far the job is.
+    fn bar(&self, columns: usize, elapsed_s: f64) -> String {
+        let done = f64::from(self.last) / f64::from(self.rounds.max(1));
+        let seen = self.last - self.first.unwrap_or(self.last);
+        let mut text = format!("{} of {} rounds", self.last, self.rounds);
+        if seen > 0 && self.last < self.rounds {
+            let left_s = elapsed_s / f64::from(seen) * f64::from(self.rounds - self.last);
+            // Training may stop by itself.
+            let limit = if self.patience.is_some() { "at most " } else { "" };
+            text += &format!(", {limit}{} left", duration(left_s));
+        }
+        let room = (columns - 1).saturating_sub(text.len() + 3).min(BAR_COLUMNS_MAX);
+        if room < BAR_COLUMNS_MIN {
+            return text.chars().take(columns - 1).collect();
+        }
+        let full = (done * room as f64) as usize;
+        let (full_character, empty) = if self.has_blocks { ("█", "░") } else { ("#", "-") };
+        format!("[{}{}] {text}", full_character.repeat(full), empty.repeat(room - full))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.erase();
+    }
+}
+
+/// A mark at a column, and what is marked, on the side where there is room for it.
+fn mark(column: usize, columns: usize, best: &Point) -> String {
+    let name = format!("best {}", best.shown.text);
+    for words in [format!("{name} in round {}", best.round), name] {
+        let width = words.chars().count();
+        if column + 2 + width < columns {
+            return format!("{:column$}^ {words}", "");
+        }
+        if let Some(before) = column.checked_sub(width + 1) {
+            return format!("{:before$}{words} ^", "");
+        }
+    }
+    format!("{:column$}^", "")
+}
+
+/// `8 s`, `12 min`, `3 h 20 min`.
+fn duration(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round() as u64;
+    match seconds {
+        ..1.0 => "1 s".to_owned(),
+        ..90.0 => format!("{seconds:.0} s"),
+        _ if minutes < 90 => format!("{minutes} min"),
+        _ => format!("{} h {} min", minutes / 60, minutes % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(has_blocks: bool, rounds: u32) -> Live {
+        let mut live = Live::new(false, rounds, None);
+        live.has_blocks = has_blocks;
+        live
+    }
+
+    fn accuracy(percent: f64) -> Option<Shown> {
+        Some(Shown { name: "accuracy", goodness: percent, text: format!("{percent} %") })
+    }
+
+    #[test]
+    fn the_curve_marks_the_first_of_the_best_rounds_and_the_bar_says_what_is_left() {
+        let mut live = live(true, 20);
+        for (round, percent) in (1..).zip([10.0, 50.0, 90.0, 80.0, 90.0]) {
+            live.round(round, accuracy(percent));
+        }
+        assert_eq!(
+            live.text(80, 8.0),
+            [
+                "accuracy ▁▅█▇█",
+                "           ^ best 90 % in round 3",
+                "[██████░░░░░░░░░░░░░░░░░░] 5 of 20 rounds, 30 s left"
+            ]
+        );
+        live.has_blocks = false;
+        live.patience = Some(3);
+        assert_eq!(live.text(80, 8.0)[0], "accuracy _~#*#");
+        assert!(live.text(80, 8.0)[2].ends_with("at most 30 s left"));
+    }
+
+    #[test]
+    fn no_line_is_as_wide_as_the_terminal_however_long_the_job_and_its_best_round_is_never_lost() {
+        let mut live = live(true, 100_000);
+        for round in 1..=30_000 {
+            live.round(round, accuracy(if round == 12_345 { 99.0 } else { f64::from(round % 97) }));
+            assert!(live.points.len() <= POINTS_MAX);
+        }
+        for columns in [40, 60, 80, 200] {
+            let text = live.text(columns, 1e6);
+            assert!(text.iter().all(|line| line.chars().count() < columns), "{columns}: {text:?}");
+            assert!(text[1].contains(if columns < 60 { "best 99 %" } else { "best 99 % in round 12345" }), "{text:?}");
+            let marked = text[1].find('^').unwrap();
+            assert_eq!(text[0].chars().nth(marked), Some('█'), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_as_bad_as_it_gets_and_rounds_without_any_leave_the_bar() {
+        let mut live = live(true, 4);
+        live.round(1, None);
+        assert_eq!(live.text(80, 0.0).len(), 1);
+        for (round, value) in (2..).zip([f64::NAN, f64::NEG_INFINITY, 3.0]) {
+            live.round(round, accuracy(value));
+        }
+        assert!(live.text(80, 0.0)[0].starts_with("accuracy ▁▁"), "{:?}", live.text(80, 0.0));
+    }
+
+    #[test]
+    fn durations_are_in_the_unit_that_people_use() {
+        let said = [0.2, 12.4, 89.0, 150.0, 12_000.0].map(duration);
+        assert_eq!(said, ["1 s", "12 s", "89 s", "3 min", "3 h 20 min"]);
+    }
+}
