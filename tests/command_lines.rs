@@ -256,7 +256,7 @@ fn every_option_also_comes_from_the_environment_and_the_command_line_wins() {
     // Training in this process, with a value that does not go with an option on the command line.
     let train = ["--rounds", "2", "--no-early-stopping", "--quiet"];
     let variables = [("GRADWIRE_LOCAL", "1"), ("GRADWIRE_PATIENCE", "3"), ("GRADWIRE_KERNEL", "portable")];
-    let output = Command::new(CLIENT).args(&train).envs(variables).output().unwrap();
+    let output = Command::new(CLIENT).args(train).envs(variables).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     // What is said of training in this process is not about a coordinator, and port 1 has none.
     let said = said_with(&variables, CLIENT, &["127.0.0.1", "1", "jobs", "--retry-for", "0"]);

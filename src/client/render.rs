@@ -14,7 +14,7 @@ use super::score::{Measure, Score};
 use super::work::Work;
 use crate::cli::{self, Failure};
 use crate::dataset::Report;
-use crate::job::{JobId, JobState, NodeTasks, RoundSummary, Specification, Summary};
+use crate::job::{JobId, JobState, Metrics, NodeTasks, RoundSummary, Specification, Summary};
 use crate::wire::ErrorCode;
 use crate::wire::message::{Accepted, Notice, NoticeKind};
 use crate::wire::text::counted;
@@ -36,6 +36,8 @@ pub(super) struct Renderer {
     /// What a job is merged of: tasks, or blocks.
     unit: &'static str,
     has_head: bool,
+    /// Of the best round so far.
+    best: Option<Metrics>,
     live: Live,
 }
 
@@ -48,7 +50,19 @@ impl Renderer {
         let measure = work.measure();
         let job = work.job;
         let live = Live::new(output == Output::Table, rounds, patience);
-        Renderer { output, with_profile, job, measure, training_rounds, rounds, patience, unit, has_head: false, live }
+        Renderer {
+            output,
+            with_profile,
+            job,
+            measure,
+            training_rounds,
+            rounds,
+            patience,
+            unit,
+            has_head: false,
+            best: None,
+            live,
+        }
     }
 
     /// A sentence for the person at the terminal.
@@ -182,7 +196,11 @@ impl Renderer {
                     round.nodes,
                     seconds(round.round_us)
                 ))?;
-                self.live.round(round.round, score.shown());
+                let is_best = self.best.as_ref().is_none_or(|best| round.metrics.is_better_than(best));
+                if is_best {
+                    self.best = Some(round.metrics);
+                }
+                self.live.round(round.round, score.shown(), is_best);
                 Ok(is_read)
             }
         }
@@ -364,7 +382,7 @@ fn shares(done: &Summary) -> String {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::job::{Metrics, Profile};
+    use crate::job::Profile;
 
     fn done(profile: Profile) -> Summary {
         Summary {
