@@ -33,6 +33,9 @@ struct Arguments {
     /// Seconds that each revival waits for a node while none is active, dialling all of them once a second
     #[arg(long, value_name = "SECONDS,...", default_value = "5,15,45")]
     revival_waits: Waits,
+    /// Number of jobs to run at a time, 1 to 64, as far as memory allows; they take turns on the nodes
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs_at_once: u32,
     /// Memory for jobs, in MiB [default: half of what the machine allows]
     #[arg(long, value_name = "MIB", value_parser = config::parse_mib)]
     memory: Option<u64>,
@@ -106,6 +109,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let settings = Settings {
         nodes_file: Some(file),
         revival_waits: arguments.revival_waits.as_slice().to_vec(),
+        jobs_at_once: arguments.jobs_at_once as usize,
         memory_bytes: config::memory_budget(arguments.memory),
         store_bytes: arguments.store,
         kernel: arguments.kernel,
@@ -159,8 +163,14 @@ fn state_directory(arguments: &Arguments) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use gradwire::coordinator::KEEP_BYTES;
+    use gradwire::engine::JOBS_AT_ONCE;
 
     use super::*;
+
+    #[test]
+    fn as_many_jobs_run_at_a_time_as_help_says() {
+        assert_eq!(Arguments::parse_from(["coordinator_node", "0", "2"]).jobs_at_once as usize, JOBS_AT_ONCE);
+    }
 
     #[test]
     fn the_disk_that_help_promises_to_ended_jobs_is_that_of_a_coordinator_that_is_told_nothing() {

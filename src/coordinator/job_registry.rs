@@ -73,6 +73,8 @@ pub(super) struct Job {
     pub(super) goes_on: bool,
     /// The weights after the last step that was ordered to be written down.
     pub(super) written: Option<Digest>,
+    /// Whether it has its turn.
+    is_running: bool,
     /// Why it is paused, if it is, and whether that is durable.
     pub(super) paused: Option<(Failure, bool)>,
     /// It is in the journal and nothing of it is here.
@@ -129,6 +131,16 @@ impl Jobs {
 
     pub(super) fn store_bytes(&self) -> u64 {
         self.store_bytes
+    }
+
+    /// The jobs that have their turn.
+    pub(super) fn running(&self) -> Vec<JobId> {
+        self.open.iter().filter(|(_, job)| job.is_running).map(|(id, _)| *id).collect()
+    }
+
+    /// A job has its turn from now on, or no longer.
+    pub(super) fn runs(&mut self, id: JobId, is_running: bool) {
+        self.open.get_mut(&id).into_iter().for_each(|job| job.is_running = is_running);
     }
 
     /// Every job that has not ended.
@@ -239,6 +251,7 @@ impl Jobs {
             is_written: false,
             goes_on: false,
             written: None,
+            is_running: false,
             paused: None,
         }
     }

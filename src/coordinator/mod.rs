@@ -16,7 +16,7 @@
 //! | `transfers`, `update` | none: how many bytes of updates there may be, and how one comes together |
 //! | `room`, `collecting` | none: room for jobs' data, and who gives way where there is none |
 //! | `jobs`, `ended`, `durable_rounds` | none: jobs that have not ended, jobs that have, their rounds |
-//! | `workers` | one that merges, one that validates |
+//! | `workers`, `taking_turns` | one that merges, one that validates: for several jobs in turn |
 //! | `merging`, `collected` | none: a round in the making, and its updates where all must be there |
 
 mod answers;
@@ -43,6 +43,7 @@ mod room;
 mod server;
 mod settings;
 mod status;
+mod taking_turns;
 mod threads;
 mod transfers;
 mod update;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub nodes_file: Option<NodesFile>,
     /// How long each revival waits for a node.
     pub revival_waits: Vec<Duration>,
+    /// Jobs that may run at the same time, as far as memory allows.
+    pub jobs_at_once: usize,
     /// Memory for jobs, in bytes.
     pub memory_bytes: u64,
     /// Bytes of jobs' data kept.
@@ -87,6 +89,7 @@ impl Settings {
             nodes,
             nodes_file: None,
             revival_waits: engine::Settings::new(policy).revival_waits,
+            jobs_at_once: engine::JOBS_AT_ONCE,
             memory_bytes: memory_budget(None),
             store_bytes: 1 << 30,
             kernel: Kernel::best(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::taking_turns::ForJob;
 use super::update::UpdateBytes;
 use crate::digest::Digest;
 use crate::job::{JobId, Specification};
@@ -30,6 +31,17 @@ pub(super) enum MergeWork {
     Finish { job: JobId, step: u64, rows: u64, base: Weights },
     /// Forget the job.
     Release { job: JobId },
+}
+
+impl ForJob for MergeWork {
+    fn job(&self) -> JobId {
+        match self {
+            Self::Prepare { job, .. }
+            | Self::Accumulate { job, .. }
+            | Self::Finish { job, .. }
+            | Self::Release { job } => *job,
+        }
+    }
 }
 
 /// What a job's next weights come from.
@@ -62,6 +74,12 @@ pub(super) struct Validating {
     pub(super) rows: Arc<Rows<'static>>,
     /// Whether it may be too much for the machine, and is noted.
     pub(super) is_heavy: bool,
+}
+
+impl ForJob for Validating {
+    fn job(&self) -> JobId {
+        self.job
+    }
 }
 
 /// A job that works with so much is noted with all that it does; of others the first time in a coordinator's life is enough, for

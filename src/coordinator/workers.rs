@@ -15,6 +15,7 @@ use super::error::StartError;
 use super::event::DriverEvent;
 use super::journal::{HeavyStep, Underway};
 use super::merging::{AddError, FinishError, Merging};
+use super::taking_turns::{ForJob as _, TakingTurns};
 use super::threads::Threads;
 use super::transfers::Transfers;
 use super::work::{HEAVY_BYTES, Judged, MergeWork, Start, Validating, Weights};
@@ -36,7 +37,7 @@ pub(super) fn start_merging(
 ) -> Result<(Sender<MergeWork>, JoinHandle<()>), StartError> {
     let (orders, queue) = unbounded();
     let run = move || {
-        for order in &queue {
+        for order in TakingTurns::new(&queue) {
             if let Some(event) = merger.obey(order) {
                 let _ = events.send(event);
                 merger.name_remembered();
@@ -92,17 +93,15 @@ impl Merger {
 
     /// Does it, and tells what came of it.
     pub(super) fn obey(&mut self, order: MergeWork) -> Option<DriverEvent> {
-        let job = match order {
-            MergeWork::Release { job } => {
-                self.rounds.remove(&job);
-                if self.rounds.is_empty() {
-                    self.buffers.clear();
-                    self.transfers.clear();
-                }
-                return None;
+        let job = order.job();
+        if let MergeWork::Release { .. } = order {
+            self.rounds.remove(&job);
+            if self.rounds.is_empty() {
+                self.buffers.clear();
+                self.transfers.clear();
             }
-            MergeWork::Prepare { job, .. } | MergeWork::Accumulate { job, .. } | MergeWork::Finish { job, .. } => job,
-        };
+            return None;
+        }
         let done = catch_unwind(AssertUnwindSafe(|| self.work(order)));
         done.unwrap_or_else(|_| {
             let reason = "merging met a fault of the program's own".to_owned();
@@ -208,7 +207,7 @@ pub(super) fn start_validating(
     let (orders, queue): (Sender<Validating>, Receiver<Validating>) = unbounded();
     let run = move || {
         let mut last: Option<(JobId, Digest, model::Evaluation)> = None;
-        for order in &queue {
+        for order in TakingTurns::new(&queue) {
             let (job, judged) = (order.job, order.judged);
             let step = match judged {
                 Judged::Round(round) => HeavyStep::Validate(round),

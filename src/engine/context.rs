@@ -3,7 +3,7 @@
 use rand::rngs::ChaCha8Rng;
 
 use super::events::Action;
-use super::membership::Fleet;
+use super::membership::{Fleet, Lost};
 use super::report::JobEvent;
 use super::settings::Settings;
 use super::step_tasks::{Live, StepTasks};
@@ -18,6 +18,8 @@ pub(super) struct Context<'a> {
     pub(super) fleet: &'a mut Fleet,
     pub(super) actions: &'a mut Vec<Action>,
     pub(super) stale_results: &'a mut u64,
+    /// Links that a job has ended, and that job: what others had out over them is void.
+    pub(super) lost: Vec<(JobId, Lost)>,
 }
 
 impl Context<'_> {
@@ -28,7 +30,7 @@ impl Context<'_> {
     /// Ends an attempt in both books: its task's and its node's.
     pub(super) fn release(&mut self, tasks: &mut StepTasks, shard: u32, live: &Live) {
         tasks.retire(shard, live.number);
-        self.fleet.release(live.link, (live.started, shard, live.number));
+        self.fleet.release(live.link, (live.started, tasks.job(), shard, live.number));
     }
 
     /// Ends what is out of a task, and tells the nodes.

@@ -294,7 +294,7 @@ pub struct StepSum {
 pub enum Admission {
     /// The job is new and queued.
     Admitted {
-        /// Jobs ahead of it, the running one included.
+        /// Jobs ahead of it, those that run included.
         position: u32,
     },
     /// The job is known, and means the same.

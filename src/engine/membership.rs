@@ -1,137 +1,26 @@
-//! Who may work: nodes, their links, what is out with each, how fast and how busy they are, who is quarantined. Owns the
-//! fleet; does not know jobs, tasks' contents or policies.
+//! Who may work: nodes, their links, who is quarantined, and what running jobs know of them. Owns the fleet; does not know tasks'
+//! contents or policies, nor when a job runs.
+//!
+//! | file | owns |
+//! |---|---|
+//! | this one | the nodes of the list, and who of them is there |
+//! | `link` | what is out over a connection |
+//! | `crew` | what a running job knows of the nodes |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::crew::{Crew, Known, Needs};
+use super::link::{Assignment, Link, Load, Out, Overtaken};
 use super::nodes::{Doubt, LinkKey, NodeInfo, NodeKey};
 use super::report::{NodeState, NodeStatus};
-use super::roster::{Availability, Roster};
+use super::roster::Roster;
 use super::speed::{Speed, Worker};
 use super::time::Time;
-use crate::job::memory::NodeMemory;
-use crate::job::{Attempt, TooSmall};
+use crate::job::{Attempt, JobId, TooSmall};
 
-/// Weight of the newest time in a node's running average.
-const NEWEST_WEIGHT: f64 = 0.3;
-/// What a step without work leaves of a node's average time: one slow moment must not exclude it for ever.
-const UNUSED_FACTOR: f64 = 0.95;
-/// Tasks out over one connection at a time: well below the unanswered requests that a peer takes (protocol.md, "Limits").
-pub(super) const ASSIGNED_MAX: usize = 256;
 /// So long a worker counts as busy with a task that a copy has overtaken, if its node does not say that it has stopped: an honest one
 /// says so within a batch, and the link of one that says nothing at all has ended by then.
 const OVERTAKEN_US_MAX: u64 = 3_300_000;
-/// A time is a disappointment where a node that was not used for a while takes more than so many times what was hoped for.
-const HOPED_WITHIN: f64 = 1.25;
-/// Each disappointment doubles the time until the node is hoped for again, as often as this.
-const DISAPPOINTMENTS_MAX: i32 = 6;
-/// A told load is believed for so long.
-const LOAD_VALID_US: u64 = 5_000_000;
-
-/// An attempt on a node: when it was sent, its shard, its number. Ordered by age.
-pub(super) type Assignment = (Time, u32, u32);
-
-/// What a node must offer to work on a job.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Needs {
-    /// The arithmetic that the job is promised in.
-    pub(super) arithmetic: u16,
-    /// Whether another will do.
-    pub(super) allow_inexact: bool,
-    /// What its tasks take there.
-    pub(super) memory: NodeMemory,
-}
-
-/// A link to a node, and what is out over it.
-pub(super) struct Link {
-    pub(super) key: LinkKey,
-    /// Nothing in here is older than the link.
-    pub(super) assigned: BTreeSet<Assignment>,
-    /// Of these, those that are trained and whose updates are on their way: no worker has them any more.
-    coming: BTreeSet<Assignment>,
-    /// Attempts that copies have overtaken, and that it was told to stop and has not answered since: a worker has them still, as far as
-    /// is known. A node that has stopped without a word does not answer, and gets nothing more before it does.
-    overtaken: Vec<Overtaken>,
-    /// Tasks sent for the running job over this link. A node at 0 is owed one.
-    pub(super) sent: u64,
-    info: NodeInfo,
-    used_this_step: bool,
-    load: Option<Load>,
-    /// The node wants no task before this moment that it may turn down.
-    reluctant_until: Option<Time>,
-    /// The node has said that it is shutting down: what is out is finished, and nothing new is sent.
-    is_closing: bool,
-}
-
-/// An attempt that its node was told to stop.
-struct Overtaken {
-    attempt: Attempt,
-    started: Time,
-    told: Time,
-}
-
-/// A load as told, and what of it was not ours when it was told.
-struct Load {
-    running: u32,
-    waiting: u32,
-    others: u32,
-    told: Time,
-}
-
-impl Link {
-    /// Tasks that the node trains at the same time.
-    pub(super) fn workers(&self) -> u32 {
-        self.info.workers.max(1)
-    }
-
-    /// Tasks of ours that it trains, or that wait at it.
-    pub(super) fn busy(&self) -> u32 {
-        (self.assigned.len() - self.coming.len() + self.overtaken.len()) as u32
-    }
-
-    /// When the first of these was sent.
-    pub(super) fn busy_since(&self) -> Option<Time> {
-        let assigned = self.assigned.iter().find(|assignment| !self.coming.contains(assignment));
-        let overtaken = self.overtaken.iter().map(|overtaken| overtaken.started);
-        overtaken.chain(assigned.map(|&(started, ..)| started)).min()
-    }
-
-    /// Whether its workers have as many tasks as they are, or its updates come so slowly that it would have more than two of
-    /// them for each to keep.
-    pub(super) fn is_full(&self) -> bool {
-        let workers = self.workers();
-        self.busy() >= workers || self.assigned.len() >= 2 * workers as usize || self.is_at_limit()
-    }
-
-    /// Whether it has as many tasks as one connection carries, whatever the policy.
-    pub(super) fn is_at_limit(&self) -> bool {
-        self.assigned.len() >= ASSIGNED_MAX
-    }
-
-    /// Tasks of others on the node, as far as known.
-    pub(super) fn others(&self, now: Time) -> u32 {
-        self.load.as_ref().filter(|load| now.since_us(load.told) < LOAD_VALID_US).map_or(0, |load| load.others)
-    }
-
-    /// Whether the node wants no task now that it may turn down.
-    pub(super) fn is_reluctant(&self, now: Time) -> bool {
-        self.reluctant_until.is_some_and(|until| now < until)
-    }
-
-    /// Whether a worker is free, as far as known.
-    pub(super) fn is_idle(&self, now: Time) -> bool {
-        self.busy().saturating_add(self.others(now)) < self.workers() && !self.is_full() && !self.is_reluctant(now)
-    }
-
-    /// Why the node is not believed that it computes this arithmetic, if it says so and is not.
-    pub(super) fn doubt(&self, arithmetic: u16) -> Option<Doubt> {
-        self.info.doubts.iter().find(|(doubted, _)| *doubted == arithmetic).map(|(_, doubt)| *doubt)
-    }
-
-    /// Whether the node computes this arithmetic.
-    pub(super) fn computes(&self, arithmetic: u16) -> bool {
-        self.info.arithmetics.contains(&arithmetic)
-    }
-}
 
 /// A node of the list.
 pub(super) struct Node {
@@ -141,19 +30,11 @@ pub(super) struct Node {
     quarantined: bool,
     leaving: bool,
     tasks_done: u64,
+    /// Its time for a row in the job that it worked for last, for people.
     us_per_row: Option<f64>,
-    /// The same told apart: what of it is the node's own account.
-    speed: Option<Speed>,
-    /// Whether it had nothing to do since, and both are what is hoped for by now; and how often in a row that was disappointed.
-    is_hope: bool,
-    disappointments: i32,
-    /// Tasks in a row that copies have overtaken: once may be chance.
-    overtaken_in_a_row: u32,
     link: Option<Link>,
     /// Its workers and their memory, as it told last, over a link that may have ended.
     told: Option<(u32, Option<u64>)>,
-    /// Where it is in the roster.
-    place: Availability,
 }
 
 impl Node {
@@ -162,62 +43,9 @@ impl Node {
         self.name.as_deref().unwrap_or(&self.address)
     }
 
-    /// Expected time of a task of so many rows, in microseconds, from those seen in this job.
-    pub(super) fn task_us(&self, rows: u32) -> Option<f64> {
-        self.us_per_row.map(|us| us * f64::from(rows))
-    }
-
-    /// The same of a task from its dispatch to its result, with what every task takes.
-    fn expected_us(&self, rows: u32) -> Option<f64> {
-        self.speed.map(|speed| speed.task_us(rows))
-    }
-
-    /// What a step without work leaves of what it took.
-    fn unused_factor(&self) -> f64 {
-        UNUSED_FACTOR.powf(2_f64.powi(-self.disappointments))
-    }
-
-    /// Where it belongs in the roster of a job that needs this.
-    fn place(&self, needs: Needs) -> Availability {
-        let Some(link) = self.link.as_ref().filter(|_| self.state() == NodeState::Active) else {
-            return Availability::Away;
-        };
-        if !needs.are_met_by(link) {
-            return Availability::Away;
-        }
-        let (busy, workers) = (link.busy(), link.workers());
-        match link.busy_since() {
-            // It is at its limit before its workers are busy.
-            _ if workers as usize > ASSIGNED_MAX => Availability::Odd,
-            // Only those who know the time know whether it is still.
-            _ if link.reluctant_until.is_some() => Availability::Odd,
-            Some(oldest) if busy >= workers => Availability::Full { oldest, us_per_row: self.us_per_row },
-            _ if link.is_full() || link.load.as_ref().is_some_and(|load| load.others > 0) => Availability::Odd,
-            _ => Availability::Free {
-                share: f64::from(busy) / f64::from(workers),
-                sent: link.sent,
-                us_per_row: self.us_per_row.unwrap_or_default(),
-            },
-        }
-    }
-
-    /// A task of so many rows took so long. What was hoped for counts for nothing beside it.
-    fn takes(&mut self, elapsed_us: u64, train_us: u64, rows: u32) {
-        let newest = elapsed_us as f64 / f64::from(rows.max(1));
-        if std::mem::take(&mut self.is_hope) {
-            let is_disappointed = self.us_per_row.is_some_and(|hoped| newest > hoped * HOPED_WITHIN);
-            if is_disappointed {
-                self.disappointments = (self.disappointments + 1).min(DISAPPOINTMENTS_MAX);
-                (self.us_per_row, self.speed) = (None, None);
-            } else {
-                self.disappointments = 0;
-            }
-        }
-        self.speed = Some(Speed::observe(self.speed, elapsed_us, train_us, rows));
-        self.us_per_row = Some(match self.us_per_row {
-            Some(average) => average + NEWEST_WEIGHT * (newest - average),
-            None => newest,
-        });
+    /// Its link, if it may get new work.
+    fn active_link(&self) -> Option<&Link> {
+        self.link.as_ref().filter(|_| self.state() == NodeState::Active)
     }
 
     fn state(&self) -> NodeState {
@@ -234,7 +62,7 @@ impl Node {
 pub(super) struct Lost {
     pub(super) name: String,
     pub(super) link: LinkKey,
-    pub(super) assigned: BTreeSet<Assignment>,
+    pub(super) assigned: Vec<Assignment>,
 }
 
 /// What became of a link that came up.
@@ -256,19 +84,11 @@ pub(super) struct Fleet {
     has_had_links: bool,
     /// Attempts that were overtaken and not answered; their number saves looking for them at every event.
     overtaken: usize,
-    /// What all nodes take on average in the running job.
-    usual: Option<Speed>,
-    /// What the running job needs, once there is one.
-    needs: Option<Needs>,
-    /// The crew of the running job.
-    roster: Roster,
-}
-
-impl Needs {
-    fn are_met_by(self, link: &Link) -> bool {
-        let has_memory = self.memory.fits(link.info.workers, link.info.memory_bytes);
-        (self.allow_inexact || link.computes(self.arithmetic)) && has_memory
-    }
+    /// The running jobs' knowledge of the nodes, in the order in which they began.
+    crews: Vec<Crew>,
+    /// Of a job that does not run.
+    nobody: Roster,
+    now: Time,
 }
 
 impl Fleet {
@@ -287,15 +107,11 @@ impl Fleet {
             leaving: false,
             tasks_done: 0,
             us_per_row: None,
-            speed: None,
-            is_hope: false,
-            disappointments: 0,
-            overtaken_in_a_row: 0,
             link: None,
             told: None,
-            place: Availability::Away,
         };
         self.nodes.insert(key, node);
+        self.replace(key);
     }
 
     /// Takes a node out of the list: at once if it has no link, else once it is idle ([`Fleet::dismiss_idle_leavers`]).
@@ -307,8 +123,13 @@ impl Fleet {
                 self.leaving += 1;
                 self.replace(key);
             }
-            _ => drop(self.nodes.remove(&key)),
+            _ => drop(self.remove(key)),
         }
+    }
+
+    fn remove(&mut self, key: NodeKey) -> Option<Node> {
+        self.crews.iter_mut().for_each(|crew| crew.forget(key));
+        self.nodes.remove(&key)
     }
 
     /// Forgets leaving nodes that have nothing out any more; returns their links.
@@ -322,7 +143,7 @@ impl Fleet {
         self.leaving -= gone.len();
         let mut dropped = Vec::new();
         for key in gone {
-            if let Some(link) = self.nodes.remove(&key).and_then(|node| node.link) {
+            if let Some(link) = self.remove(key).and_then(|node| node.link) {
                 self.links.remove(&link.key);
                 dropped.push(link.key);
             }
@@ -342,19 +163,12 @@ impl Fleet {
         if let Some(node) = self.nodes.get_mut(&key) {
             node.name = Some(info.name.clone());
             node.told = Some((info.workers, info.memory_bytes));
-            node.link = Some(Link {
-                key: link,
-                assigned: BTreeSet::new(),
-                coming: BTreeSet::new(),
-                overtaken: Vec::new(),
-                sent: 0,
-                info,
-                used_this_step: false,
-                load: None,
-                reluctant_until: None,
-                is_closing: false,
-            });
+            node.link = Some(Link::new(link, info));
             self.links.insert(link, key);
+            for crew in &mut self.crews {
+                let known = crew.known.entry(key).or_default();
+                (known.sent, known.used_this_step) = (0, false);
+            }
             self.replace(key);
         }
         self.has_had_links = true;
@@ -373,7 +187,7 @@ impl Fleet {
         let node = self.nodes.get_mut(&key)?;
         let old = node.link.take()?;
         self.overtaken -= old.overtaken.len();
-        let lost = Lost { name: node.name().to_owned(), link, assigned: old.assigned };
+        let lost = Lost { name: node.name().to_owned(), link, assigned: old.assigned.into_keys().collect() };
         self.replace(key);
         Some(lost)
     }
@@ -399,9 +213,9 @@ impl Fleet {
         self.change(link, |link| link.reluctant_until = Some(until));
     }
 
-    /// When the first of the running job's nodes wants tasks again of those that want none now.
-    pub(super) fn reluctant_until(&self, now: Time) -> Option<Time> {
-        let odd = self.roster.odd().filter_map(|node| self.link_of(node));
+    /// When the first of a running job's nodes wants tasks again of those that want none now.
+    pub(super) fn reluctant_until(&self, job: JobId, now: Time) -> Option<Time> {
+        let odd = self.roster(job).odd().filter_map(|node| self.link_of(node));
         odd.filter_map(|link| link.reluctant_until.filter(|&until| now < until)).min()
     }
 
@@ -420,31 +234,36 @@ impl Fleet {
         quarantined_now
     }
 
-    /// Nodes that may get new work for a job.
-    pub(super) fn crew(&self, needs: Needs) -> impl Iterator<Item = (NodeKey, &Node, &Link)> {
-        self.active().filter(move |(_, _, link)| needs.are_met_by(link))
+    /// Nodes that may get new work for a running job.
+    pub(super) fn crew(&self, job: JobId) -> impl Iterator<Item = (NodeKey, &Known, &Link)> {
+        let members = self.crew_of(job).into_iter().flat_map(Crew::members);
+        members.filter_map(|(key, known)| Some((key, known, self.link_of(key)?)))
     }
 
     /// The workers that are free, as far as known, by their nodes, and their speeds. Where none is free: those of all nodes that
-    /// want tasks; where none does: all. There is at least one where there is a node for the job. Tasks of others, which a node told of some
+    /// want tasks; where none does: all. There is at least one where there is a node for the job. One that does what other jobs have
+    /// asked for is as free as they are: it does this job's tasks in turn with theirs. Tasks of others, which a node told of some
     /// time ago, count unless `is_sticky`: then a moment's load is no reason to give a node's part to another.
-    pub(super) fn workers(&self, needs: Needs, now: Time, is_sticky: bool) -> Vec<Worker> {
+    pub(super) fn workers(&self, job: JobId, now: Time, is_sticky: bool) -> Vec<Worker> {
         /// Workers that a step is cut for, at most.
         const WORKERS_MAX: usize = 4_096;
-        let known: Vec<Speed> = self.crew(needs).filter_map(|(_, node, _)| node.speed).collect();
+        let known: Vec<Speed> = self.crew(job).filter_map(|(_, known, _)| known.speed()).collect();
         let usual = Speed::usual(&known);
+        // Each job that runs has its part of what a node keeps.
+        let sharing = self.crews.len().max(1) as u64;
         let of_crew = |count: &dyn Fn(&Link, Time) -> u32| {
-            let of_node = |(key, node, link): (NodeKey, &Node, &Link)| {
-                let cache_bytes = link.info.cache_bytes.map_or(u64::MAX, |bytes| bytes / u64::from(link.workers()));
-                let worker = Worker { node: key, speed: node.speed.unwrap_or(usual), cache_bytes };
+            let of_node = |(key, known, link): (NodeKey, &Known, &Link)| {
+                let parts = u64::from(link.workers()) * sharing;
+                let cache_bytes = link.info.cache_bytes.map_or(u64::MAX, |bytes| bytes / parts);
+                let worker = Worker { node: key, speed: known.speed().unwrap_or(usual), cache_bytes };
                 std::iter::repeat_n(worker, count(link, now) as usize)
             };
-            self.crew(needs).flat_map(of_node).take(WORKERS_MAX).collect::<Vec<_>>()
+            self.crew(job).flat_map(of_node).take(WORKERS_MAX).collect::<Vec<_>>()
         };
         let free = |link: &Link, now: Time| {
             let others = if is_sticky { 0 } else { link.others(now) };
-            let is_free = !link.is_full() && !link.is_reluctant(now);
-            if is_free { link.workers().saturating_sub(link.busy().saturating_add(others)) } else { 0 }
+            let is_free = !link.is_full_of(job) && !link.is_reluctant(now);
+            if is_free { link.workers().saturating_sub(link.busy_with(job).saturating_add(others)) } else { 0 }
         };
         let willing = |link: &Link, now: Time| if link.is_reluctant(now) { 0 } else { link.workers() };
         for count in [&free as &dyn Fn(&Link, Time) -> u32, &willing, &|link, _| link.workers()] {
@@ -456,15 +275,26 @@ impl Fleet {
         Vec::new()
     }
 
-    /// Whether a node's workers are not all busy with tasks of ours, and it wants tasks that it may turn down.
-    pub(super) fn is_willing(&self, key: NodeKey, now: Time) -> bool {
-        self.link_of(key).is_some_and(|link| !link.is_full() && !link.is_reluctant(now))
+    /// Workers of the nodes that may work for a running job.
+    pub(super) fn crew_workers(&self, job: JobId) -> u32 {
+        self.crew_of(job).map_or(0, |crew| crew.workers)
+    }
+
+    /// Whether the nodes that may work for one running job may work for another, as far as can be told without a look at each.
+    pub(super) fn has_crew_within(&self, job: JobId, other: JobId) -> bool {
+        let Some((crew, other)) = self.crew_of(job).zip(self.crew_of(other)) else { return false };
+        let is_same = other.needs.allow_inexact || crew.needs.arithmetic == other.needs.arithmetic;
+        is_same && crew.members <= other.members
+    }
+
+    /// Whether a node's workers are not all busy with tasks of this job, and it wants tasks that it may turn down.
+    pub(super) fn is_willing(&self, key: NodeKey, job: JobId, now: Time) -> bool {
+        self.link_of(key).is_some_and(|link| !link.is_full_of(job) && !link.is_reluctant(now))
     }
 
     /// Nodes that may get new work for some job.
     pub(super) fn active(&self) -> impl Iterator<Item = (NodeKey, &Node, &Link)> {
-        let linked = self.nodes.iter().filter(|(_, node)| node.state() == NodeState::Active);
-        linked.filter_map(|(&key, node)| node.link.as_ref().map(|link| (key, node, link)))
+        self.nodes.iter().filter_map(|(&key, node)| node.active_link().map(|link| (key, node, link)))
     }
 
     /// Nodes worth dialling.
@@ -483,11 +313,10 @@ impl Fleet {
         self.nodes.get(&key)?.link.as_ref()
     }
 
-    /// The node of this link, if it may be sent one more task of a job.
-    pub(super) fn taker(&self, link: LinkKey, needs: Needs) -> Option<NodeKey> {
-        let (key, node, link) = self.member(self.node_of(link)?)?;
-        let takes = node.state() == NodeState::Active && needs.are_met_by(link) && !link.is_at_limit();
-        takes.then_some(key)
+    /// The node of this link, if it may be sent one more task of a running job.
+    pub(super) fn taker(&self, link: LinkKey, job: JobId) -> Option<NodeKey> {
+        let (key, known, link) = self.member(self.node_of(link)?, job)?;
+        (known.is_member() && !link.is_at_limit()).then_some(key)
     }
 
     /// Why the node of this link is not believed that it computes this arithmetic, if it says so and is not.
@@ -501,7 +330,28 @@ impl Fleet {
         self.closest(needs, |state| matches!(state, NodeState::Active | NodeState::Inactive))
     }
 
-    /// The same of those that are active.
+    /// Whether nodes are there that would work for a running job if jobs that began before left them the memory.
+    pub(super) fn are_taken(&self, needs: Needs) -> bool {
+        self.active().any(|(.., link)| needs.are_met_by(link, 0))
+    }
+
+    /// Whether a job may begin beside those that run: no node would take its tasks if it ran alone and does not beside theirs, and
+    /// the rows of all have room where nodes keep them.
+    pub(super) fn has_room_beside(&self, needs: Needs) -> bool {
+        let has_memory = |node: &Node| {
+            let Some((workers, memory_bytes)) = node.told else { return true };
+            let fits = |needs: &Needs| needs.memory.fits_beside(workers, memory_bytes, 0);
+            let there = self.crews.iter().map(|crew| crew.needs).filter(|needs| fits(needs));
+            let taken = there.fold(0u64, |taken, needs| taken.saturating_add(needs.memory.of_workers(workers)));
+            !fits(&needs) || needs.memory.fits_beside(workers, memory_bytes, taken)
+        };
+        let caches = self.active().map(|(.., link)| link.info.cache_bytes.unwrap_or(u64::MAX));
+        let cache_bytes = caches.reduce(u64::saturating_add).unwrap_or(u64::MAX);
+        let rows = self.crews.iter().map(|crew| crew.needs.rows_bytes);
+        rows.fold(needs.rows_bytes, u64::saturating_add) <= cache_bytes && self.nodes.values().all(has_memory)
+    }
+
+    /// The same as [`Fleet::lacks_memory`] of those that are active.
     pub(super) fn active_lack_memory(&self, needs: Needs) -> Option<TooSmall> {
         self.closest(needs, |state| state == NodeState::Active)
     }
@@ -548,29 +398,43 @@ impl Fleet {
 
     /// Notes an attempt that is being sent.
     pub(super) fn assign(&mut self, link: LinkKey, assignment: Assignment) {
+        let (started, job, ..) = assignment;
+        if let Some(key) = self.node_of(link)
+            && let Some(known) = self.crew_of_mut(job).map(|crew| crew.known.entry(key).or_default())
+        {
+            known.sent += 1;
+            known.used_this_step = true;
+        }
         self.change(link, |link| {
-            link.assigned.insert(assignment);
-            link.reluctant_until = link.reluctant_until.filter(|&until| assignment.0 < until);
-            link.sent += 1;
-            link.used_this_step = true;
+            link.assigned.insert(assignment, Out::default());
+            link.reluctant_until = link.reluctant_until.filter(|&until| started < until);
         });
     }
 
     /// Notes that an attempt that is out is trained, and its update on its way.
     pub(super) fn update_coming(&mut self, link: LinkKey, assignment: Assignment) {
         self.change(link, |link| {
-            if link.assigned.contains(&assignment) {
-                link.coming.insert(assignment);
+            if let Some(out) = link.assigned.get_mut(&assignment) {
+                out.is_coming = true;
             }
         });
+    }
+
+    /// Since when no task of another job has kept an attempt that is out from its worker; none if one does.
+    pub(super) fn begun(&self, link: LinkKey, assignment: Assignment) -> Option<Time> {
+        self.link_of(self.node_of(link)?)?.assigned.get(&assignment)?.begun
     }
 
     /// Notes that an attempt is over, however it ended.
     pub(super) fn release(&mut self, link: LinkKey, assignment: Assignment) {
         self.change(link, |link| {
             link.assigned.remove(&assignment);
-            link.coming.remove(&assignment);
         });
+    }
+
+    /// Whether nothing is out with any node.
+    pub(super) fn is_nothing_out(&self) -> bool {
+        self.nodes.values().all(|node| node.link.as_ref().is_none_or(|link| link.assigned.is_empty()))
     }
 
     /// Notes that a copy has overtaken an attempt, which was sent at `started` and which its node is told to stop.
@@ -588,8 +452,9 @@ impl Fleet {
         self.no_longer_overtaken(link, |overtaken| overtaken.attempt == *attempt);
     }
 
-    /// Gives up on answers that do not come: who never says that it has stopped may work all the same.
+    /// It is this time now. Gives up on answers that do not come: who never says that it has stopped may work all the same.
     pub(super) fn forgive(&mut self, now: Time) {
+        self.now = now;
         if self.overtaken == 0 {
             return;
         }
@@ -623,31 +488,32 @@ impl Fleet {
         self.overtaken -= count;
     }
 
-    /// Expected time of a task of so many rows at a node, from its dispatch to its result, in microseconds: by what the node has taken
-    /// in this job; of one that has done nothing yet, by what all have.
-    pub(super) fn expected_us(&self, key: NodeKey, rows: u32) -> Option<f64> {
-        let own_us = self.nodes.get(&key).and_then(|node| node.expected_us(rows));
-        own_us.or_else(|| self.usual.map(|usual| usual.task_us(rows)))
+    /// What [`Crew::expected_us`] says.
+    pub(super) fn expected_us(&self, key: NodeKey, job: JobId, rows: u32) -> Option<f64> {
+        self.crew_of(job)?.expected_us(key, rows)
     }
 
-    /// Notes how long a task took, from dispatch to result, and how long of it the node says that it trained.
-    pub(super) fn observe(&mut self, key: NodeKey, elapsed_us: u64, train_us: u64, rows: u32) {
-        self.usual = Some(Speed::observe(self.usual, elapsed_us, train_us, rows));
+    /// What [`Crew::training_us`] says.
+    pub(super) fn training_us(&self, key: NodeKey, job: JobId, rows: u32) -> Option<f64> {
+        self.crew_of(job)?.training_us(key, rows)
+    }
+
+    /// What [`Crew::observe`] notes.
+    pub(super) fn observe(&mut self, key: NodeKey, job: JobId, elapsed_us: u64, train_us: u64, rows: u32) {
+        self.learn(key, job, |crew| crew.observe(key, elapsed_us, train_us, rows));
+    }
+
+    /// What [`Crew::observe_at_least`] notes.
+    pub(super) fn observe_at_least(&mut self, key: NodeKey, job: JobId, elapsed_us: u64, rows: u32) {
+        self.learn(key, job, |crew| crew.observe_at_least(key, elapsed_us, rows));
+    }
+
+    fn learn(&mut self, key: NodeKey, job: JobId, learn: impl FnOnce(&mut Crew)) {
+        let Some(crew) = self.crew_of_mut(job) else { return };
+        learn(crew);
+        let us_per_row = crew.known.get(&key).and_then(Known::us_per_row);
         if let Some(node) = self.nodes.get_mut(&key) {
-            node.overtaken_in_a_row = 0;
-            node.takes(elapsed_us, train_us, rows);
-            self.replace(key);
-        }
-    }
-
-    /// Notes that a task has taken so long and is not done: a copy has overtaken it. Nothing good is learned of the node by that, its
-    /// average may only grow; and nothing by the first, where the node is known: it may have stopped for a moment.
-    pub(super) fn observe_at_least(&mut self, key: NodeKey, elapsed_us: u64, rows: u32) {
-        let Some(node) = self.nodes.get_mut(&key) else { return };
-        node.overtaken_in_a_row += 1;
-        let is_chance = node.overtaken_in_a_row == 1 && !node.is_hope && node.speed.is_some();
-        if !is_chance && node.task_us(rows).is_none_or(|expected_us| expected_us < elapsed_us as f64) {
-            node.takes(elapsed_us, elapsed_us, rows);
+            node.us_per_row = us_per_row.or(node.us_per_row);
             self.replace(key);
         }
     }
@@ -666,47 +532,39 @@ impl Fleet {
         }
     }
 
-    /// A job begins: times of another network say nothing about it, and every node is owed a task.
-    pub(super) fn begin_job(&mut self, needs: Needs) {
-        self.needs = Some(needs);
-        self.usual = None;
-        for (&key, node) in &mut self.nodes {
-            node.us_per_row = None;
-            node.speed = None;
-            (node.is_hope, node.disappointments, node.overtaken_in_a_row) = (false, 0, 0);
-            if let Some(link) = &mut node.link {
-                link.sent = 0;
-                link.used_this_step = true;
-            }
-            let place = node.place(needs);
-            self.roster.shift(key, &mut node.place, place);
+    /// A job begins: what is known of nodes in others says nothing about it, and every node is owed a task.
+    pub(super) fn begin_job(&mut self, job: JobId, needs: Needs) {
+        let mut crew = Crew::new(job, needs);
+        for (key, _) in self.nodes.iter().filter(|(_, node)| node.link.is_some()) {
+            crew.known.entry(*key).or_default().used_this_step = true;
         }
+        self.crews.push(crew);
+        self.replace_all();
     }
 
-    /// A step begins. What nodes took that have had nothing to do in the last one counts for less: a slow moment passes. But not
-    /// for less than what the fastest take, or thousands of steps would make any node look as if it took no time at all.
-    pub(super) fn begin_step(&mut self) {
-        let least = Speed::least(self.nodes.values().filter_map(|node| node.speed));
-        let least_us_per_row = self.nodes.values().filter_map(|node| node.us_per_row).fold(f64::INFINITY, f64::min);
-        for (&key, node) in &mut self.nodes {
-            let Some(link) = &mut node.link else { continue };
-            if !std::mem::take(&mut link.used_this_step) {
-                let factor = node.unused_factor();
-                node.us_per_row = node.us_per_row.map(|us| (us * factor).max(least_us_per_row));
-                node.speed = node.speed.map(|speed| speed.faded(factor, least));
-                node.is_hope = true;
-                if let Some(needs) = self.needs {
-                    let place = node.place(needs);
-                    self.roster.shift(key, &mut node.place, place);
-                }
-            }
-        }
+    /// A job is over, or paused: those that are left may have what its tasks took.
+    pub(super) fn end_job(&mut self, job: JobId) {
+        self.crews.retain(|crew| crew.job != job);
+        self.replace_all();
+    }
+
+    /// What [`Crew::begin_step`] says.
+    pub(super) fn begin_step(&mut self, job: JobId) {
+        let Fleet { nodes, crews, .. } = self;
+        let Some(crew) = crews.iter_mut().find(|crew| crew.job == job) else { return };
+        let unused = crew.begin_step(|key| nodes.get(&key).is_some_and(|node| node.link.is_some()));
+        unused.into_iter().for_each(|key| self.replace(key));
+    }
+
+    /// Whether several jobs run.
+    pub(super) fn is_shared(&self) -> bool {
+        self.crews.len() > 1
     }
 
     /// Everything that is out, for the invariants.
     pub(super) fn assigned(&self) -> impl Iterator<Item = (LinkKey, Assignment)> {
         let links = self.nodes.values().filter_map(|node| node.link.as_ref());
-        links.flat_map(|link| link.assigned.iter().map(|&assignment| (link.key, assignment)))
+        links.flat_map(|link| link.assigned.keys().map(|&assignment| (link.key, assignment)))
     }
 
     /// Every node, for the console.
@@ -729,15 +587,22 @@ impl Fleet {
         self.nodes.iter().map(status).collect()
     }
 
-    /// The crew of the running job, in the orders in which it is searched.
-    pub(super) fn roster(&self) -> &Roster {
-        &self.roster
+    /// The crew of a running job, in the orders in which it is searched.
+    pub(super) fn roster(&self, job: JobId) -> &Roster {
+        self.crew_of(job).map_or(&self.nobody, |crew| &crew.roster)
     }
 
-    /// A node of the roster.
-    pub(super) fn member(&self, key: NodeKey) -> Option<(NodeKey, &Node, &Link)> {
-        let node = self.nodes.get(&key)?;
-        Some((key, node, node.link.as_ref()?))
+    /// A node of a running job's roster.
+    pub(super) fn member(&self, key: NodeKey, job: JobId) -> Option<(NodeKey, &Known, &Link)> {
+        Some((key, self.crew_of(job)?.known.get(&key)?, self.link_of(key)?))
+    }
+
+    fn crew_of(&self, job: JobId) -> Option<&Crew> {
+        self.crews.iter().find(|crew| crew.job == job)
+    }
+
+    fn crew_of_mut(&mut self, job: JobId) -> Option<&mut Crew> {
+        self.crews.iter_mut().find(|crew| crew.job == job)
     }
 
     /// Changes a link in use.
@@ -745,15 +610,28 @@ impl Fleet {
         let Some(&key) = self.links.get(&link) else { return };
         if let Some(link) = self.nodes.get_mut(&key).and_then(|node| node.link.as_mut()) {
             change(link);
+            link.look(self.now);
             self.replace(key);
         }
     }
 
-    /// Puts a node into its place in the roster. Runs after every change of a node.
+    /// Puts a node into its place in the rosters. Runs after every change of a node. A job that began before others has the node's
+    /// memory before them.
     fn replace(&mut self, key: NodeKey) {
-        if let (Some(node), Some(needs)) = (self.nodes.get_mut(&key), self.needs) {
-            let place = node.place(needs);
-            self.roster.shift(key, &mut node.place, place);
+        let Some(node) = self.nodes.get(&key) else { return };
+        let link = node.active_link();
+        let mut taken_bytes = 0u64;
+        for crew in &mut self.crews {
+            let met = link.filter(|link| crew.needs.are_met_by(link, taken_bytes));
+            if let Some(link) = met {
+                taken_bytes = taken_bytes.saturating_add(crew.needs.memory.of_workers(link.info.workers));
+            }
+            crew.put(key, met);
         }
+    }
+
+    fn replace_all(&mut self) {
+        let keys: Vec<NodeKey> = self.nodes.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.replace(key));
     }
 }

@@ -9,15 +9,16 @@
 //! | `events` | the vocabulary: [`Event`], [`Action`] |
 //! | `nodes`, `time` | what nodes, links and moments are called |
 //! | `report` | what watchers and the console are told |
-//! | `jobs` | the queue, the turn of jobs, the outcomes |
-//! | `run` | the running job: its stages, a task's way to its node and its result's way into the sum |
+//! | `queue` | the queue, the turn of jobs, the outcomes |
+//! | `run` | a running job: its stages, a task's way to its node and its result's way into the sum |
 //! | `plan` | what a job's steps consist of, and how a step of merged gradients is cut into tasks |
 //! | `step_tasks` | a step's tasks and their attempts |
 //! | `scheduler` | the policies |
 //! | `speed` | how long nodes take, and what follows for a step that is shared |
 //! | `shares` | which part of every step is whose |
 //! | `width` | for how many of the workers a step is cut |
-//! | `membership` | nodes, links, speeds, quarantine |
+//! | `turns` | how several running jobs share the nodes |
+//! | `membership`, `link`, `crew` | nodes, links, speeds, quarantine |
 //! | `roster` | the nodes in the orders in which the policies search them |
 //! | `pace` | when a task counts as slow |
 //! | `context` | what a decision may look at and change |
@@ -25,7 +26,9 @@
 //! | `revival` | what happens when no node is there |
 
 mod context;
+mod crew;
 mod events;
+mod link;
 mod membership;
 mod nodes;
 mod pace;
@@ -44,6 +47,7 @@ mod step_tasks;
 #[cfg(test)]
 mod tests;
 mod time;
+mod turns;
 mod width;
 
 use rand::SeedableRng as _;
@@ -53,13 +57,14 @@ pub use events::{Action, Admission, Event, Fault, StepSum};
 pub use nodes::{Doubt, LinkKey, NodeInfo, NodeKey};
 pub use report::{JobEntry, JobEvent, JobProgress, NodeState, NodeStatus, Notice, Status, Unit};
 pub use scheduler::{NotAPolicy, Policy};
-pub use settings::Settings;
+pub use settings::{JOBS_AT_ONCE, Memory, Settings};
 pub use time::Time;
 
 use crate::job::{FailReason, JobId, Outcome};
 use context::Context;
 use membership::{Fleet, Joined, Lost};
 use queue::Jobs;
+use run::Run;
 use step_tasks::StepTasks;
 
 /// The deciding core.
@@ -99,6 +104,7 @@ impl Engine {
             fleet: &mut self.fleet,
             actions,
             stale_results: &mut self.stale_results,
+            lost: Vec::new(),
         };
         cx.fleet.forgive(cx.now);
         if let Event::Trained { link, attempt, .. }
@@ -110,12 +116,11 @@ impl Engine {
             cx.fleet.answered(*link, attempt);
         }
         apply(event, &mut self.jobs, &mut cx);
+        self.jobs.lose(&mut cx);
         self.jobs.advance(&mut cx);
         for link in cx.fleet.dismiss_idle_leavers() {
             // It does not wait for the others.
-            if let Some(run) = self.jobs.running_any() {
-                run.profiler.lost(link, cx.now);
-            }
+            self.jobs.all_running().for_each(|run| run.profiler.lost(link, cx.now));
             cx.actions.push(Action::DropLink { link, reason: "the node is no longer in the list".to_owned() });
         }
         self.check();
@@ -141,19 +146,19 @@ impl Engine {
     fn check(&mut self) {
         const TASKS_CHECKED_MAX: usize = 256;
         debug_assert!(self.next_deadline().is_none_or(|deadline| deadline > self.now), "the deadline has passed");
-        let run = self.jobs.running_any();
-        let timed = run.as_ref().map_or(0, |run| run.profiler.out());
-        let round = run.and_then(|run| run.step_tasks());
-        if cfg!(debug_assertions) && round.is_none_or(|tasks| tasks.all().len() <= TASKS_CHECKED_MAX) {
+        let runs: Vec<&Run> = self.jobs.all_running().map(|run| &*run).collect();
+        let timed: usize = runs.iter().map(|run| run.profiler.out()).sum();
+        let steps: Vec<&StepTasks> = runs.iter().filter_map(|run| run.step_tasks()).collect();
+        if cfg!(debug_assertions) && steps.iter().all(|tasks| tasks.all().len() <= TASKS_CHECKED_MAX) {
             let mut assigned: Vec<_> = self.fleet.assigned().collect();
-            let mut live: Vec<_> = round.into_iter().flat_map(StepTasks::live).collect();
+            let mut live: Vec<_> = steps.iter().flat_map(|tasks| tasks.live()).collect();
             assigned.sort_unstable();
             live.sort_unstable();
-            debug_assert_eq!(assigned, live, "the fleet's book and the round's differ");
-            let first =
-                round.into_iter().flat_map(StepTasks::all).flat_map(|task| &task.live).filter(|live| !live.is_copy);
-            debug_assert_eq!(timed, first.count(), "the stopwatch's book and the round's differ");
-            round.into_iter().for_each(StepTasks::check);
+            debug_assert_eq!(assigned, live, "the fleet's book and the steps' differ");
+            let all = steps.iter().flat_map(|tasks| tasks.all());
+            let first = all.flat_map(|task| &task.live).filter(|live| !live.is_copy);
+            debug_assert_eq!(timed, first.count(), "the stopwatch's book and the steps' differ");
+            steps.iter().for_each(|tasks| tasks.check());
         }
     }
 }
@@ -166,7 +171,7 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
         Event::LinkUp { node, link, info } => link_up(node, link, info, jobs, cx),
         Event::LinkDown { link, reason } => {
             if let Some(lost) = cx.fleet.link_down(link) {
-                link_lost(&lost, reason, jobs, cx);
+                link_lost(&lost, &reason, jobs, cx);
             }
         }
         Event::LoadReported { link, running, waiting } => cx.fleet.load_reported(link, running, waiting, cx.now),
@@ -177,9 +182,9 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
         Event::CancelRequested { job } => jobs.cancel_requested(job, cx),
         Event::ResumeRequested { job } => jobs.resume_requested(job, true),
         Event::ReadRequested { job } => jobs.resume_requested(job, false),
-        Event::Reopened { job, specification, progress } => jobs.reopened(job, specification, progress),
+        Event::Reopened { job, specification, progress } => jobs.reopened(job, specification, progress, cx),
         Event::Restored { job, specification, semantic, progress, paused } => {
-            jobs.restored(job, specification, semantic, progress, paused);
+            jobs.restored(job, specification, semantic, progress, paused, cx);
         }
         Event::RestoredEnded { job, semantic, outcome } => jobs.restored_ended(job, semantic, outcome),
         Event::Expired { job } => jobs.expired(job, cx),
@@ -265,20 +270,19 @@ fn link_up(node: NodeKey, link: LinkKey, info: NodeInfo, jobs: &mut Jobs, cx: &m
         Joined::Unwanted { reason } => cx.actions.push(Action::DropLink { link, reason: reason.to_owned() }),
         Joined::Active { replaced } => {
             if let Some(lost) = replaced {
-                let reason = "a newer connection of the node replaces it".to_owned();
-                cx.actions.push(Action::DropLink { link: lost.link, reason: reason.clone() });
+                let reason = "a newer connection of the node replaces it";
+                cx.actions.push(Action::DropLink { link: lost.link, reason: reason.to_owned() });
                 link_lost(&lost, reason, jobs, cx);
             }
-            if let Some(run) = jobs.running_any() {
-                run.node_joined(link, name, cx);
-            }
+            jobs.all_running().for_each(|run| run.node_joined(link, name.clone(), cx));
         }
     }
 }
 
-fn link_lost(lost: &Lost, reason: String, jobs: &mut Jobs, cx: &mut Context<'_>) {
-    if let Some(run) = jobs.running_any() {
+fn link_lost(lost: &Lost, reason: &str, jobs: &mut Jobs, cx: &mut Context<'_>) {
+    for run in jobs.all_running() {
         run.link_lost(lost, cx.now);
+        let reason = reason.to_owned();
         run.report(Notice::NodeLost { name: lost.name.clone(), reason }, cx);
     }
 }

@@ -1,4 +1,4 @@
-//! Where the running job's time goes: every moment from its start to its last validation counts to exactly one part of its
+//! Where a running job's time goes: every moment from its start to its last validation counts to exactly one part of its
 //! [`Profile`]. Owns the stopwatch; does not know tasks, policies or why anything happens, only that it does and when.
 //!
 //! A step's tasks are out from its start until its last result (or until the last task is skipped, if that comes later).

@@ -1,21 +1,26 @@
-//! Which job runs: the queue, the running job, the outcomes of finished ones. Owns admission and the turn of jobs; does
-//! not know how a job runs (`run`).
+//! Which jobs run: the queue, the running jobs, the outcomes of finished ones. Owns admission and the turn of jobs; does not know
+//! how a job runs (`run`), or what it has had of the nodes beside others (`turns`).
 
 use std::sync::Arc;
 
 use super::context::Context;
+use super::crew::Needs;
 use super::events::{Action, Admission};
 use super::report::{JobEntry, JobEvent, JobProgress};
 use super::run::{Ending, Returning, Run};
+use super::settings::Settings;
 use super::time::Time;
+use super::turns::Share;
 use crate::digest::Digest;
+use crate::job::memory::CoordinatorMemory;
 use crate::job::{FailReason, JobId, Outcome, Progress, Specification};
 
 /// Every job that is known.
 #[derive(Default)]
 pub(super) struct Jobs {
     queue: Vec<Queued>,
-    running: Option<Run>,
+    /// In the order in which they began.
+    running: Vec<Run>,
     paused: Vec<Paused>,
     /// The oldest first.
     finished: Vec<Finished>,
@@ -25,6 +30,8 @@ struct Queued {
     job: JobId,
     semantic: Digest,
     specification: Arc<Specification>,
+    /// What it takes at the coordinator.
+    memory: CoordinatorMemory,
     has_data: bool,
     /// How far it was when it was paused or the coordinator ended.
     progress: Option<Box<Progress>>,
@@ -38,6 +45,7 @@ struct Paused {
     job: JobId,
     semantic: Digest,
     specification: Arc<Specification>,
+    memory: CoordinatorMemory,
     progress: Option<Box<Progress>>,
     reason: FailReason,
 }
@@ -49,14 +57,14 @@ struct Finished {
 }
 
 impl Jobs {
-    /// The running job, if it is this one.
+    /// This job, if it runs.
     pub(super) fn running(&mut self, job: JobId) -> Option<&mut Run> {
-        self.running.as_mut().filter(|run| run.job == job)
+        self.running.iter_mut().find(|run| run.job == job)
     }
 
-    /// The running job, whichever it is.
-    pub(super) fn running_any(&mut self) -> Option<&mut Run> {
-        self.running.as_mut()
+    /// Every job that runs.
+    pub(super) fn all_running(&mut self) -> impl Iterator<Item = &mut Run> {
+        self.running.iter_mut()
     }
 
     /// A client submits a job.
@@ -78,15 +86,7 @@ impl Jobs {
                 Admission::Busy { queued_max }
             }
             None => {
-                let queued = Queued {
-                    job,
-                    semantic,
-                    specification,
-                    has_data: false,
-                    progress: None,
-                    is_restored: false,
-                    position_told: 0,
-                };
+                let queued = Queued::new(job, semantic, specification, cx.settings);
                 Admission::Admitted { position: self.enqueue(queued) }
             }
         };
@@ -145,12 +145,19 @@ impl Jobs {
     /// A paused job goes on: behind those that wait already, and not before its data is here.
     pub(super) fn resume_requested(&mut self, job: JobId, has_data: bool) {
         let Some(place) = self.paused.iter().position(|paused| paused.job == job) else { return };
-        let Paused { job, semantic, specification, progress, .. } = self.paused.remove(place);
-        self.enqueue(Queued { job, semantic, specification, has_data, progress, is_restored: false, position_told: 0 });
+        let Paused { job, semantic, specification, memory, progress, .. } = self.paused.remove(place);
+        let (is_restored, position_told) = (false, 0);
+        self.enqueue(Queued { job, semantic, specification, memory, has_data, progress, is_restored, position_told });
     }
 
     /// A job that was given up goes on, with all that was kept of it: behind those that wait already.
-    pub(super) fn reopened(&mut self, job: JobId, specification: Arc<Specification>, progress: Option<Box<Progress>>) {
+    pub(super) fn reopened(
+        &mut self,
+        job: JobId,
+        specification: Arc<Specification>,
+        progress: Option<Box<Progress>>,
+        cx: &Context<'_>,
+    ) {
         let is_it = |finished: &Finished| {
             let keeps = matches!(&finished.outcome, Outcome::Failed(reason) if reason.kind().keeps_the_job());
             finished.job == job && keeps
@@ -158,15 +165,8 @@ impl Jobs {
         let Some(place) = self.finished.iter().position(is_it) else { return };
         let Finished { semantic, .. } = self.finished.remove(place);
         // Nodes may hold results of it, as after a restart.
-        self.enqueue(Queued {
-            job,
-            semantic,
-            specification,
-            has_data: true,
-            progress,
-            is_restored: true,
-            position_told: 0,
-        });
+        let queued = Queued::new(job, semantic, specification, cx.settings);
+        self.enqueue(Queued { has_data: true, progress, is_restored: true, ..queued });
     }
 
     /// A job is known from before the start.
@@ -177,23 +177,18 @@ impl Jobs {
         semantic: Digest,
         progress: Option<Box<Progress>>,
         paused: Option<FailReason>,
+        cx: &Context<'_>,
     ) {
         if self.known(job).is_some() {
             return;
         }
+        let queued = Queued::new(job, semantic, specification, cx.settings);
         match paused {
-            Some(reason) => self.paused.push(Paused { job, semantic, specification, progress, reason }),
-            None => {
-                self.enqueue(Queued {
-                    job,
-                    semantic,
-                    specification,
-                    has_data: true,
-                    progress,
-                    is_restored: true,
-                    position_told: 0,
-                });
+            Some(reason) => {
+                let Queued { specification, memory, .. } = queued;
+                self.paused.push(Paused { job, semantic, specification, memory, progress, reason });
             }
+            None => drop(self.enqueue(Queued { has_data: true, progress, is_restored: true, ..queued })),
         }
     }
 
@@ -212,39 +207,116 @@ impl Jobs {
         }
     }
 
-    /// Lets the running job do what it can, and the next one take its turn.
+    /// A link is gone that a job has ended: what the others had out over it is void.
+    pub(super) fn lose(&mut self, cx: &mut Context<'_>) {
+        for (job, lost) in std::mem::take(&mut cx.lost) {
+            self.running.iter_mut().filter(|run| run.job != job).for_each(|run| run.link_lost(&lost, cx.now));
+        }
+    }
+
+    /// Lets the running jobs do what they can, and the next ones take their turns.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
         loop {
-            let Some(run) = &mut self.running else {
-                // In the order of submission, but nobody waits for another's data.
-                let Some(place) = self.queue.iter().position(|queued| queued.has_data) else { break };
-                let Queued { job, semantic, specification, progress, is_restored, .. } = self.queue.remove(place);
-                let mut run = Run::start(job, semantic, specification, progress, cx);
-                run.returning = is_restored.then(Returning::default);
-                self.running = Some(run);
-                continue;
-            };
-            run.advance(cx);
-            let Some(ending) = run.take_ending() else { break };
-            run.cancel_attempts(cx);
-            let Some(run) = self.running.take() else { break };
-            match ending {
-                Ending::Over(outcome) => self.finish(run.job, run.semantic, outcome, cx),
-                Ending::Paused(reason) if self.paused.len() >= cx.settings.paused_max => {
-                    self.finish(run.job, run.semantic, Outcome::Failed(reason), cx);
-                }
-                Ending::Paused(reason) => self.pause(run, reason, cx),
+            while self.may_begin(cx) && self.begin_next(cx) {}
+            self.advance_running(cx);
+            if !self.end_running(cx) {
+                break;
             }
         }
         self.tell_positions(cx);
     }
 
-    /// When to look again if nothing happens.
-    pub(super) fn deadline(&self) -> Option<Time> {
-        self.running.as_ref().and_then(Run::deadline)
+    /// Whether one more job may run, if there is one.
+    fn may_begin(&self, cx: &Context<'_>) -> bool {
+        self.running.len() < cx.settings.jobs_at_once.max(1)
     }
 
-    /// Every job: the running one, the queue, the paused ones, the finished ones from the latest on.
+    /// The next job begins: in the order of submission, but nobody waits for another's data. False if none does, or if it has to wait
+    /// until there is room for it beside those that run.
+    fn begin_next(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(place) = self.queue.iter().position(|queued| queued.has_data) else { return false };
+        if !self.running.is_empty() && !self.has_room_beside(&self.queue[place], cx) {
+            return false;
+        }
+        let Queued { job, semantic, specification, memory, progress, is_restored, .. } = self.queue.remove(place);
+        let share = Share::beside(self.running.iter().map(|run| &run.share));
+        let mut run = Run::start(job, semantic, specification, progress, cx);
+        (run.memory, run.share) = (memory, share);
+        run.returning = is_restored.then(Returning::default);
+        self.running.push(run);
+        true
+    }
+
+    /// Whether a job that waits has what it takes beside those that run.
+    fn has_room_beside(&self, queued: &Queued, cx: &Context<'_>) -> bool {
+        let kept = self.queue.iter().map(|queued| queued.memory).chain(self.paused.iter().map(|paused| paused.memory));
+        let kept = kept.chain(self.running.iter().map(|run| run.memory)).map(CoordinatorMemory::kept_bytes);
+        let working = self.running.iter().map(|run| run.memory.working_bytes).chain([queued.memory.working_bytes]);
+        let taken = kept.chain(working).fold(0u64, u64::saturating_add);
+        let has_memory = cx.settings.memory.is_none_or(|memory| taken <= memory.allowed_bytes);
+        has_memory && cx.fleet.has_room_beside(Needs::of(&queued.specification))
+    }
+
+    /// Whoever has had least of the nodes comes first.
+    fn advance_running(&mut self, cx: &mut Context<'_>) {
+        let count = self.running.len();
+        if count > 1 {
+            self.level(cx);
+        }
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by(|a, b| self.running[*a].share.us().total_cmp(&self.running[*b].share.us()));
+        for place in order {
+            let waits_until = self.waits_until(place, cx);
+            self.running[place].advance(waits_until, count, cx);
+        }
+    }
+
+    fn level(&mut self, cx: &Context<'_>) {
+        for place in 0..self.running.len() {
+            let (before, rest) = self.running.split_at_mut(place);
+            let Some((run, after)) = rest.split_first_mut() else { return };
+            let others = before.iter().chain(&*after);
+            run.share.level(others.map(|other| (&other.share, cx.fleet.crew_workers(other.job))));
+        }
+    }
+
+    /// Until when a job hands out nothing, for another's sake that could use the same nodes.
+    fn waits_until(&self, place: usize, cx: &Context<'_>) -> Option<Time> {
+        let run = &self.running[place];
+        let waits = |other: &Run| {
+            let until = run.share.waits_until((&other.share, cx.fleet.crew_workers(other.job)))?;
+            let is_in_line = other.job != run.job && other.is_in_line() && cx.fleet.has_crew_within(run.job, other.job);
+            Some(until).filter(|until| is_in_line && cx.now < *until)
+        };
+        self.running.iter().filter_map(waits).max()
+    }
+
+    /// Takes those out that are over, or paused. True if there was one.
+    fn end_running(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut has_ended = false;
+        while let Some(place) = self.running.iter().position(Run::is_over) {
+            has_ended = true;
+            let mut run = self.running.remove(place);
+            run.cancel_attempts(cx);
+            cx.fleet.end_job(run.job);
+            match run.take_ending() {
+                Some(Ending::Paused(reason)) if self.paused.len() < cx.settings.paused_max => {
+                    self.pause(run, reason, cx);
+                }
+                Some(Ending::Paused(reason)) => self.finish(run.job, run.semantic, Outcome::Failed(reason), cx),
+                Some(Ending::Over(outcome)) => self.finish(run.job, run.semantic, outcome, cx),
+                None => {}
+            }
+        }
+        has_ended
+    }
+
+    /// When to look again if nothing happens.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.running.iter().filter_map(Run::deadline).min()
+    }
+
+    /// Every job: the running ones, the queue, the paused ones, the finished ones from the latest on.
     pub(super) fn status(&self) -> Vec<JobEntry> {
         let running = self.running.iter().map(|run| JobEntry { job: run.job, progress: run.job_progress() });
         let queued = (0..self.queue.len())
@@ -260,7 +332,7 @@ impl Jobs {
 
     /// What a job means and how far it is, if it is known.
     pub(super) fn known(&self, job: JobId) -> Option<(Digest, JobProgress)> {
-        if let Some(run) = self.running.as_ref().filter(|run| run.job == job) {
+        if let Some(run) = self.running.iter().find(|run| run.job == job) {
             return Some((run.semantic, run.job_progress()));
         }
         if let Some(place) = self.queue.iter().position(|queued| queued.job == job) {
@@ -287,7 +359,7 @@ impl Jobs {
 
     /// Jobs ahead of a place in the queue.
     fn ahead(&self, place: usize) -> u32 {
-        place as u32 + u32::from(self.running.is_some())
+        (place + self.running.len()) as u32
     }
 
     fn finish(&mut self, job: JobId, semantic: Digest, outcome: Outcome, cx: &mut Context<'_>) {
@@ -297,10 +369,10 @@ impl Jobs {
     }
 
     fn pause(&mut self, run: Run, reason: FailReason, cx: &mut Context<'_>) {
-        let Run { job, semantic, specification, progress, .. } = run;
+        let Run { job, semantic, specification, memory, progress, .. } = run;
         cx.report(job, JobEvent::Paused(reason.clone()));
         cx.actions.push(Action::Suspend { job });
-        self.paused.push(Paused { job, semantic, specification, progress, reason });
+        self.paused.push(Paused { job, semantic, specification, memory, progress, reason });
     }
 
     fn tell_positions(&mut self, cx: &mut Context<'_>) {
@@ -310,6 +382,23 @@ impl Jobs {
             if std::mem::replace(&mut queued.position_told, position) != position {
                 cx.report(queued.job, JobEvent::Queued { position });
             }
+        }
+    }
+}
+
+impl Queued {
+    /// A job that waits for its data.
+    fn new(job: JobId, semantic: Digest, specification: Arc<Specification>, settings: &Settings) -> Queued {
+        let memory = settings.memory.map(|memory| CoordinatorMemory::of(&specification, memory.means));
+        Queued {
+            job,
+            semantic,
+            specification,
+            memory: memory.unwrap_or_default(),
+            has_data: false,
+            progress: None,
+            is_restored: false,
+            position_told: 0,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::job::{FailReason, JobId, JobState, Outcome, Place, RoundSummary, TooS
 pub enum JobEvent {
     /// Its place in the queue changed.
     Queued {
-        /// Jobs ahead of it, the running one included.
+        /// Jobs ahead of it, those that run included.
         position: u32,
     },
     /// It runs.
@@ -230,12 +230,12 @@ pub enum Unit {
 pub enum JobProgress {
     /// Queued; its data is not complete.
     Collecting {
-        /// Jobs ahead of it, the running one included.
+        /// Jobs ahead of it, those that run included.
         position: u32,
     },
     /// Queued; its data is complete.
     Queued {
-        /// Jobs ahead of it, the running one included.
+        /// Jobs ahead of it, those that run included.
         position: u32,
     },
     /// Running.
@@ -337,7 +337,7 @@ pub struct NodeStatus {
 pub struct Status {
     /// Every node, in the list's order.
     pub nodes: Vec<NodeStatus>,
-    /// The running job, then the queue, then the paused ones, then the finished ones from the latest on.
+    /// The running jobs, then the queue, then the paused ones, then the finished ones from the latest on.
     pub jobs: Vec<JobEntry>,
     /// Results that belonged to nothing: of dead links, past rounds, jobs that are over, or forged.
     pub stale_results: u64,

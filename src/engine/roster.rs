@@ -9,7 +9,7 @@ use super::time::Time;
 /// Where a node stands, and by what.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Availability {
-    /// It gets no new work of the running job.
+    /// It gets no new work of the job.
     #[default]
     Away,
     /// A worker is free, and no task of others is known: a task begins at once.

@@ -6,11 +6,14 @@ use std::str::FromStr;
 use rand::RngExt as _;
 use rand::rngs::ChaCha8Rng;
 
-use super::membership::{Fleet, Link, Needs, Node};
+use super::crew::Known;
+use super::link::{ASSIGNED_MAX, Link};
+use super::membership::Fleet;
 use super::nodes::NodeKey;
 use super::pace::Pace;
 use super::step_tasks::{Standing, Task};
 use super::time::Time;
+use crate::job::JobId;
 
 /// Predicted finishes within this factor of each other count as equal: then the less loaded node gets the task.
 const EQUAL_WITHIN: f64 = 1.25;
@@ -80,13 +83,13 @@ pub(super) struct View<'a> {
     pub(super) now: Time,
     pub(super) policy: Policy,
     pub(super) fleet: &'a Fleet,
-    pub(super) needs: Needs,
+    pub(super) job: JobId,
     /// What tasks have taken so far beside what was expected, and whether half of the step is done.
     pub(super) pace: &'a Pace,
     pub(super) is_half_done: bool,
 }
 
-type Member<'a> = (NodeKey, &'a Node, &'a Link);
+type Member<'a> = (NodeKey, &'a Known, &'a Link);
 
 impl View<'_> {
     /// Where a pending task of `rows` rows goes, while at least one node is there.
@@ -98,13 +101,13 @@ impl View<'_> {
             && task.is_welcome_everywhere()
             && let Some(choice) = self.least_finish_of_all(rows)
         {
-            let willing = self.fleet.crew(self.needs).filter(|(.., link)| !link.is_reluctant(self.now));
+            let willing = self.fleet.crew(self.job).filter(|(.., link)| !link.is_reluctant(self.now));
             debug_assert_eq!(choice, self.least_finish(willing, rows, true));
             return choice;
         }
         let mut choice = Choice::Nowhere;
         for standing in [None, Some(Standing::Refused), Some(Standing::Doubted)] {
-            let crew = || self.fleet.crew(self.needs).filter(|member| self.standing(task, member) == standing);
+            let crew = || self.fleet.crew(self.job).filter(|member| self.standing(task, member) == standing);
             if crew().next().is_none() {
                 continue;
             }
@@ -128,7 +131,7 @@ impl View<'_> {
     /// The node that gets a copy of a task that takes long: an idle one that neither has it nor failed it.
     pub(super) fn choose_copy(&self, task: &Task, rows: u32, rng: &mut ChaCha8Rng) -> Option<(NodeKey, bool)> {
         for standing in [None, Some(Standing::Refused)] {
-            let idle = self.fleet.crew(self.needs).filter(|(node, _, link)| {
+            let idle = self.fleet.crew(self.job).filter(|(node, _, link)| {
                 let has_it = task.live.iter().any(|live| live.node == *node);
                 task.standing(*node) == standing && link.is_idle(self.now) && !has_it
             });
@@ -143,22 +146,29 @@ impl View<'_> {
     /// Whether a task that no node has turned down or failed can be placed at all now.
     pub(super) fn has_room(&self) -> bool {
         match self.policy {
-            Policy::Random => self.fleet.crew(self.needs).any(|(_, _, link)| !link.is_at_limit()),
+            Policy::Random => self.fleet.crew(self.job).any(|(_, _, link)| !self.has_most(link)),
             Policy::LoadBalancing => {
-                let roster = self.fleet.roster();
-                roster.has_free() || self.odd().any(|(_, _, link)| !link.is_full())
+                let roster = self.fleet.roster(self.job);
+                roster.has_free() || self.odd().any(|(_, _, link)| !link.is_full_of(self.job))
             }
         }
     }
 
-    /// Whether a worker is free somewhere, as far as known.
+    /// Whether a worker is free somewhere, as far as known, or does only what other jobs have asked for.
     pub(super) fn has_idle(&self) -> bool {
-        self.fleet.roster().has_free() || self.odd().any(|(_, _, link)| link.is_idle(self.now))
+        self.fleet.roster(self.job).has_free() || self.odd().any(|(_, _, link)| link.is_idle(self.now))
+    }
+
+    /// Whether a node has as many of the job's tasks as it may, whatever the policy. Where other jobs run it is not to have them all
+    /// before theirs.
+    fn has_most(&self, link: &Link) -> bool {
+        let most = if self.fleet.is_shared() { 2 * link.workers() as usize } else { ASSIGNED_MAX };
+        link.has_most_of(self.job, most)
     }
 
     /// Nodes of the roster that no order says anything of.
     fn odd(&self) -> impl Iterator<Item = Member<'_>> {
-        self.fleet.roster().odd().filter_map(|node| self.fleet.member(node))
+        self.fleet.roster(self.job).odd().filter_map(|node| self.fleet.member(node, self.job))
     }
 
     fn choose_among<'a>(
@@ -169,7 +179,7 @@ impl View<'_> {
         rng: &mut ChaCha8Rng,
     ) -> Choice {
         match self.policy {
-            Policy::Random => random(crew, rng),
+            Policy::Random => random(crew.filter(|(.., link)| !self.has_most(link)), rng),
             Policy::LoadBalancing => self.least_finish(crew, rows, may_reject),
         }
     }
@@ -177,13 +187,14 @@ impl View<'_> {
     /// Whether these nodes are all full of attempts that take longer than they should.
     fn is_stuck<'a>(&self, mut crew: impl Iterator<Item = Member<'a>>, rows: u32) -> bool {
         let is_overdue = |node, link: &Link| self.overdue_at(node, link, rows).is_some_and(|at| at <= self.now);
-        self.policy == Policy::LoadBalancing && crew.all(|(node, _, link)| link.is_full() && is_overdue(node, link))
+        self.policy == Policy::LoadBalancing
+            && crew.all(|(node, _, link)| link.is_full_of(self.job) && is_overdue(node, link))
     }
 
     /// When the oldest attempt on a node begins to count as slow, if it has about so many rows.
     fn overdue_at(&self, node: NodeKey, link: &Link, rows: u32) -> Option<Time> {
-        let started = link.busy_since()?;
-        let limit_us = self.pace.limit_us(self.fleet.expected_us(node, rows), self.is_half_done)?;
+        let started = link.busy_since(self.job)?;
+        let limit_us = self.pace.limit_us(self.fleet.expected_us(node, self.job, rows), self.is_half_done)?;
         Some(started.after_us(limit_us))
     }
 
@@ -211,7 +222,7 @@ impl View<'_> {
     /// What [`View::least_finish`] says of all that want tasks, where one of them is not full, without looking at all of it: a
     /// choice among thousands of nodes is to cost what one among ten does.
     fn least_finish_of_all(&self, rows: u32) -> Option<Choice> {
-        let roster = self.fleet.roster();
+        let roster = self.fleet.roster(self.job);
         let willing = self.odd().filter(|(.., link)| !link.is_reluctant(self.now));
         let odd: Vec<Prospect> = willing.map(|member| self.prospect(member, rows)).collect();
         let odd_finishes = |full| odd.iter().filter(move |odd| odd.is_full == full).map(|odd| odd.finish_us);
@@ -239,7 +250,7 @@ impl View<'_> {
     fn soonest_full(&self, rows: u32, below_us: f64) -> f64 {
         /// Bounds are rounded otherwise than predictions.
         const SLACK: f64 = 1.0 - 1e-9;
-        let roster = self.fleet.roster();
+        let roster = self.fleet.roster(self.job);
         let mut soonest_us = below_us;
         let Some(least_us) = roster.least_full_us().map(|us| us * f64::from(rows)) else { return soonest_us };
         if least_us * SLACK >= soonest_us {
@@ -248,8 +259,8 @@ impl View<'_> {
         let turn = Time(self.now.0.saturating_sub(least_us as u64));
         let mut look = |started: Time, node, bound_us: f64| {
             let is_open = bound_us * SLACK < soonest_us;
-            if let Some(member) = self.fleet.member(node).filter(|_| is_open) {
-                debug_assert_eq!(member.2.busy_since(), Some(started));
+            if let Some(member) = self.fleet.member(node, self.job).filter(|_| is_open) {
+                debug_assert_eq!(member.2.busy_since(self.job), Some(started));
                 soonest_us = soonest_us.min(self.prospect(member, rows).finish_us);
             }
             is_open
@@ -275,9 +286,9 @@ impl View<'_> {
 
     fn prospect(&self, (node, about, link): Member, rows: u32) -> Prospect {
         let workers = f64::from(link.workers());
-        let load = f64::from(link.busy()) + f64::from(link.others(self.now));
-        let oldest_us = link.busy_since().map(|started| self.now.since_us(started) as f64);
-        let is_full = link.is_full();
+        let load = f64::from(link.busy_with(self.job)) + f64::from(link.others(self.now));
+        let oldest_us = link.busy_since(self.job).map(|started| self.now.since_us(started) as f64);
+        let is_full = link.is_full_of(self.job);
         let finish_us = match about.task_us(rows) {
             // Unknown: tried first, but never waited for.
             None if is_full => f64::INFINITY,
@@ -292,7 +303,7 @@ impl View<'_> {
             }
         };
         let overdue_at = self.overdue_at(node, link, rows);
-        Prospect { node, is_full, finish_us, share: load / workers, sent: link.sent, overdue_at }
+        Prospect { node, is_full, finish_us, share: load / workers, sent: about.sent, overdue_at }
     }
 }
 
@@ -310,8 +321,7 @@ struct Prospect {
 
 /// A node drawn at random; one that has not been sent a task yet comes first, so that whoever joins gets work.
 fn random<'a>(crew: impl Iterator<Item = Member<'a>>, rng: &mut ChaCha8Rng) -> Choice {
-    let (owed, others): (Vec<Member>, Vec<Member>) =
-        crew.filter(|(_, _, link)| !link.is_at_limit()).partition(|(_, _, link)| link.sent == 0);
+    let (owed, others): (Vec<Member>, Vec<Member>) = crew.partition(|(_, known, _)| known.sent == 0);
     let drawn_from = if owed.is_empty() { others } else { owed };
     match drawn_from.len() {
         0 => Choice::Wait { until: None },
@@ -326,11 +336,16 @@ mod tests {
     use rand::{Rng as _, SeedableRng as _};
 
     use super::*;
+    use crate::engine::crew::Needs;
+    use crate::engine::link::Assignment;
     use crate::engine::nodes::{LinkKey, NodeInfo};
     use crate::job::memory::NodeMemory;
 
     const NODES: u64 = 40;
-    const NEEDS: Needs = Needs { arithmetic: 1, allow_inexact: false, memory: NodeMemory::NONE };
+    const NEEDS: Needs = Needs { arithmetic: 1, allow_inexact: false, memory: NodeMemory::NONE, rows_bytes: 0 };
+    const JOB: JobId = JobId(1);
+    /// Another that runs beside it.
+    const OTHER: JobId = JobId(2);
 
     /// A node whose link bears its number joins; one in eight computes something else.
     fn join(fleet: &mut Fleet, number: u64, rng: &mut ChaCha8Rng) {
@@ -359,9 +374,12 @@ mod tests {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let mut fleet = Fleet::default();
             (0..NODES).for_each(|number| join(&mut fleet, number, &mut rng));
-            fleet.begin_job(NEEDS);
+            fleet.begin_job(JOB, NEEDS);
+            if seed % 2 == 1 {
+                fleet.begin_job(OTHER, NEEDS);
+            }
             let mut now = Time(1_000_000);
-            let mut out: Vec<(LinkKey, (Time, u32, u32))> = Vec::new();
+            let mut out: Vec<(LinkKey, Assignment)> = Vec::new();
             for number in 0..600 {
                 // Time often stands still, as it does while a round is handed out.
                 now = now.after(Duration::from_micros([0, 0, 10, 900, 3_000][rng.random_range(0..5)]));
@@ -371,19 +389,19 @@ mod tests {
                     now,
                     policy: Policy::LoadBalancing,
                     fleet: &fleet,
-                    needs: NEEDS,
+                    job: JOB,
                     pace: &pace,
                     is_half_done: false,
                 };
-                let willing = || fleet.crew(NEEDS).filter(|(.., link)| !link.is_reluctant(now));
+                let willing = || fleet.crew(JOB).filter(|(.., link)| !link.is_reluctant(now));
                 let looked = view.least_finish(willing(), rows, true);
                 let choice = view.least_finish_of_all(rows);
-                assert_eq!(choice.is_some(), willing().any(|(.., link)| !link.is_full()));
-                assert_eq!(view.has_room(), fleet.crew(NEEDS).any(|(.., link)| !link.is_full()));
+                assert_eq!(choice.is_some(), willing().any(|(.., link)| !link.is_full_of(JOB)));
+                assert_eq!(view.has_room(), fleet.crew(JOB).any(|(.., link)| !link.is_full_of(JOB)));
                 assert_eq!(choice.unwrap_or(looked), looked, "seed {seed}, step {number}");
                 match choice.unwrap_or(Choice::Nowhere) {
                     Choice::Send { node, .. } => {
-                        let assignment = (now, number, 1);
+                        let assignment = (now, JOB, number, 1);
                         fleet.assign(LinkKey(node.0.into()), assignment);
                         out.push((LinkKey(node.0.into()), assignment));
                         chosen += 1;
@@ -397,10 +415,16 @@ mod tests {
                     1 => join(&mut fleet, link.0, &mut rng),
                     2 => fleet.load_reported(link, rng.random_range(0..3), rng.random_range(0..2), now),
                     3 => fleet.busy_told(link, now),
-                    4 => fleet.begin_step(),
+                    4 => fleet.begin_step(JOB),
                     5 => fleet.unlist(NodeKey(link.0 as u32)),
                     6 => drop(fleet.strike(NodeKey(link.0 as u32), 20)),
                     7 => now = now.after_us(6_000_000),
+                    // Tasks of the other job change nothing of what this one may expect.
+                    32..36 => {
+                        let assignment = (now, OTHER, number, 1);
+                        fleet.assign(link, assignment);
+                        out.push((link, assignment));
+                    }
                     16 => fleet.reluctant_told(link, now.after_us(rng.random_range(0..30_000))),
                     48..56 if !out.is_empty() => {
                         let (link, assignment) = out[rng.random_range(0..out.len())];
@@ -412,7 +436,7 @@ mod tests {
                         // Most are about as fast as each other, some are not.
                         let us_per_row = 100 + link.0 % 7 + if link.0 % 10 == 3 { 90 } else { 0 };
                         let elapsed_us = us_per_row * u64::from(rows) + rng.next_u64() % 50;
-                        fleet.observe(NodeKey(link.0 as u32), elapsed_us, elapsed_us, rows);
+                        fleet.observe(NodeKey(link.0 as u32), JOB, elapsed_us, elapsed_us, rows);
                     }
                     _ => {}
                 }

@@ -11,7 +11,7 @@ mod task;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::membership::Assignment;
+use super::link::Assignment;
 use super::nodes::{LinkKey, NodeKey};
 use super::plan::Units;
 use super::time::Time;
@@ -97,6 +97,10 @@ impl StepTasks {
             self.refresh(self.tasks.len() as u32 - 1);
         }
         first..self.tasks.len() as u32
+    }
+
+    pub(super) fn job(&self) -> JobId {
+        self.job
     }
 
     pub(super) fn step(&self) -> u64 {
@@ -351,9 +355,11 @@ impl StepTasks {
 
     /// Everything that is out: over which link, since when, of which shard, under which number.
     pub(super) fn live(&self) -> impl Iterator<Item = (LinkKey, Assignment)> {
+        let job = self.job;
         let tasks = self.tasks.iter().zip(0..);
-        tasks
-            .flat_map(|(task, shard)| task.live.iter().map(move |live| (live.link, (live.started, shard, live.number))))
+        tasks.flat_map(move |(task, shard)| {
+            task.live.iter().map(move |live| (live.link, (live.started, job, shard, live.number)))
+        })
     }
 
     /// Everything that must hold between two events.

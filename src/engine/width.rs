@@ -95,6 +95,12 @@ impl Width {
         workers
     }
 
+    /// Steps take another time from now on, since more or fewer jobs run: those until now say nothing of them.
+    pub(super) fn forget_times(&mut self) {
+        let Width { workers, rows, fewest, best, .. } = *self;
+        *self = Width { workers, rows, fewest, best, nodes: std::mem::take(&mut self.nodes), ..Width::default() };
+    }
+
     /// The step that was last cut took so long, from its beginning until its gradient was applied.
     pub(super) fn observe(&mut self, step_us: u64) {
         let Some(width) = self.cut.take() else { return };

@@ -214,9 +214,10 @@ impl NodeMemory {
         NodeMemory { shared_bytes: shared_bytes.saturating_add(weights + OWN_BYTES), worker_bytes }
     }
 
-    /// Whether a node of so many workers has it, by what it says; where it says nothing, nobody knows better.
-    pub fn fits(self, workers: u32, memory_bytes: Option<u64>) -> bool {
-        memory_bytes.is_none_or(|bytes| self.of_workers(workers) <= bytes)
+    /// Whether a node of so many workers has it beside what other jobs take of it, by what it says; where it says nothing, nobody
+    /// knows better.
+    pub fn fits_beside(self, workers: u32, memory_bytes: Option<u64>, taken_bytes: u64) -> bool {
+        memory_bytes.is_none_or(|bytes| self.of_workers(workers).saturating_add(taken_bytes) <= bytes)
     }
 
     /// What a node of so many workers needs.

@@ -18,6 +18,7 @@ mod outer;
 mod regression;
 mod returning;
 mod same_bits;
+mod sharing;
 mod specifications;
 mod survival;
 mod targets;

@@ -131,7 +131,9 @@ impl World {
         self.started_us = self.now_us;
         self.orphan_nodes();
         self.coverage.count("crashes");
-        let is_within = self.promises.jobs.running().is_some_and(|job| self.is_within_round(job));
+        let running = self.promises.jobs.running();
+        self.coverage.count_all("crashes while several jobs ran", (running.len() > 1).into());
+        let is_within = running.into_iter().any(|job| self.is_within_round(job));
         self.coverage.count_all("crashes within a round", is_within.into());
         self.coverage.count_all("stale results", self.engine.status().stale_results);
         self.sums.clear();
@@ -209,6 +211,8 @@ impl World {
                 // A job that goes on after a pause has its weights still.
                 let written = Base { step: self.journal.steps(job), digest: self.journal.base(job) };
                 let base = self.bases.entry(job).or_insert(written).digest;
+                let is_beside = !self.promises.jobs.running().is_empty();
+                self.coverage.count_all("jobs that began beside others", is_beside.into());
                 // Nodes may have results of it if it has had a turn before.
                 (0..self.nodes.len()).for_each(|node| self.ask_for_results(node, job));
                 let event = if self.plan(job).worker_breaks {

@@ -9,7 +9,7 @@ use gradwire::job::{EntryResult, FailReason, OnNoNodes, Outcome};
 use crate::scenario::Scenario;
 
 /// What must happen in many lives.
-const WANTED: [&str; 63] = [
+const WANTED: [&str; 66] = [
     "jobs done",
     "jobs done that are reproducible",
     "jobs failed",
@@ -32,6 +32,9 @@ const WANTED: [&str; 63] = [
     "links lost",
     "tasks handed back by nodes that end",
     "crashes",
+    "crashes while several jobs ran",
+    "jobs that began beside others",
+    "tasks sent behind those of another job",
     "jobs restored that had begun",
     "jobs restored that were paused",
     "jobs restored that had ended",

@@ -153,9 +153,7 @@ impl World {
         let info = NodeInfo { name, arithmetics, doubts: Vec::new(), workers, cache_bytes, memory_bytes: None };
         self.link_node(node, link);
         // Asked first: the question is on its way before the first task is.
-        if let Some(job) = self.promises.jobs.running() {
-            self.ask_for_results(node, job);
-        }
+        self.promises.jobs.running().into_iter().for_each(|job| self.ask_for_results(node, job));
         self.tell(Event::LinkUp { node: NodeKey(node as u32), link, info });
     }
 

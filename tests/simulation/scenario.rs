@@ -132,6 +132,7 @@ impl Scenario {
         let policy = if rng.random_bool(0.5) { Policy::Random } else { Policy::LoadBalancing };
         let mut settings = Settings::new(policy);
         settings.revival_waits = [1, 2, 4].map(Duration::from_secs).to_vec();
+        settings.jobs_at_once = rng.random_range(1..=4);
         settings.queued_max = rng.random_range(1..=4);
         settings.paused_max = rng.random_range(0..=3);
         let is_wild = rng.random_bool(0.7);

@@ -21,7 +21,7 @@ use super::event::{DriverEvent, Update};
 use super::handles::{Client, ClientKey, NodeHandle};
 use super::history::{Behind, History};
 use super::job_registry::Jobs;
-use super::journal::{Archive, JournalCommand};
+use super::journal::{Archive, JobMemory, JournalCommand};
 use super::lived::{Leap, Lived};
 use super::room::Room;
 use super::settings::Settings;
@@ -43,8 +43,8 @@ struct NodeLink {
     linked: NodeHandle,
     name: String,
     node: NodeKey,
-    /// The last weights that were put there.
-    pushed: Option<Digest>,
+    /// The weights that were put there last, the latest first: of each job that runs its own.
+    pushed: VecDeque<Digest>,
     /// The last specification that a TRAIN carried there: the next tasks of its job need not. What the node made of it does
     /// not matter. By its place in memory and not by the job's id, which a job that was forgotten leaves to another.
     specified: Weak<Specification>,
@@ -78,8 +78,8 @@ pub(super) struct Driver {
     /// Every node that has been listed.
     nodes: BTreeMap<NodeKey, KnownNode>,
     jobs: Jobs,
-    /// The job whose turn it is.
-    running: Option<JobId>,
+    /// Weights that a node is taken to have still that were put there.
+    pushed_max: usize,
     ended: AllEnded,
     /// How long jobs are kept after their end.
     keep_ended: Duration,
@@ -166,12 +166,15 @@ impl Driver {
         let mut engine_settings = engine::Settings::new(settings.policy);
         engine_settings.revival_waits.clone_from(&settings.revival_waits);
         engine_settings.queued_max = limits::QUEUED_JOBS_MAX;
+        engine_settings.jobs_at_once = settings.jobs_at_once;
+        let JobMemory { allowed_bytes, means } = settings.job_memory();
+        engine_settings.memory = Some(engine::Memory { allowed_bytes, means });
         Driver {
             engine: Engine::new(engine_settings, net::random_u64()),
             policy: settings.policy,
             nodes: nodes.into_iter().map(|(key, address)| (key, KnownNode::new(address))).collect(),
             jobs: Jobs::new(store, room, settings),
-            running: None,
+            pushed_max: 2 * settings.jobs_at_once,
             ended: AllEnded::default(),
             keep_ended: settings.keep_ended,
             keep_jobs: settings.keep_jobs,
@@ -428,12 +431,12 @@ impl Driver {
             Action::Report { job, event } => self.report(job, event),
             Action::Suspend { job } => {
                 self.release_step(job);
-                self.jobs.make_way(self.running);
+                self.jobs.make_way();
             }
             Action::ReleaseJob { job } => {
                 self.let_go(job);
                 self.release_step(job);
-                self.jobs.make_way(self.running);
+                self.jobs.make_way();
                 self.read_what_fits();
             }
             Action::Forget { job } => {

@@ -1,6 +1,6 @@
 //! What the driver does with nodes: membership as the poller reports it, tasks out and back. Decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use super::{Driver, KnownNode, NodeLink, Out, now};
@@ -74,11 +74,9 @@ impl Driver {
             log::warn!("{}", self.same_node(other.node, node));
         }
         let (name, specified, out) = (info.name.clone(), Weak::new(), HashMap::new());
-        self.links.insert(key, NodeLink { linked, name, node, pushed: None, specified, out });
+        self.links.insert(key, NodeLink { linked, name, node, pushed: VecDeque::new(), specified, out });
         // Asked first: the answer is on its way before the first task is.
-        if let Some(job) = self.running {
-            self.ask_for_results(key, job);
-        }
+        self.jobs.running().into_iter().for_each(|job| self.ask_for_results(key, job));
         self.tell(Event::LinkUp { node, link: key, info });
         self.tell_awaiting();
     }
@@ -105,8 +103,8 @@ impl Driver {
 
     /// A job takes its turn. Nodes may hold results of it if it has had one before.
     pub(super) fn job_runs(&mut self, job: JobId) {
-        self.running = Some(job);
-        self.jobs.make_way(self.running);
+        self.jobs.runs(job, true);
+        self.jobs.make_way();
         if self.jobs.get(job).is_some_and(|open| open.goes_on) {
             self.links.keys().for_each(|&link| self.ask_for_results(link, job));
         }
@@ -212,14 +210,15 @@ impl Driver {
         let weights = job.base.as_ref().filter(|weights| weights.digest == base);
         if let Some(weights) = weights
             && weights.bytes.len() <= node.linked.link.peer().piece_bytes_max()
-            && node.pushed != Some(base)
+            && !node.pushed.contains(&base)
         {
             // Small weights go ahead of the first task of a round, to save the node a question.
             let object_bytes = weights.bytes.len() as u64;
             if let Some(bytes) = SharedBytes::new(weights.bytes.clone(), 0..weights.bytes.len()) {
                 let piece = SharedPiece { digest: &base, object_bytes, offset: 0, bytes };
                 let _ = node.linked.link.put(&piece, NodeContext::Put);
-                node.pushed = Some(base);
+                node.pushed.push_front(base);
+                node.pushed.truncate(self.pushed_max);
             }
         }
         let is_specified = Weak::as_ptr(&node.specified) == Arc::as_ptr(&job.specification);

@@ -77,11 +77,11 @@ impl Driver {
                 notice(kind_of(&text), text.to_string()).into()
             }
             JobEvent::Paused(reason) => {
-                self.running.take_if(|running| *running == id);
+                self.jobs.runs(id, false);
                 return self.paused(id, &reason);
             }
             JobEvent::Finished(outcome) => {
-                self.running.take_if(|running| *running == id);
+                self.jobs.runs(id, false);
                 return self.finished(id, &outcome);
             }
         };

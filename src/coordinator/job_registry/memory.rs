@@ -7,9 +7,16 @@ use crate::job::memory::CoordinatorMemory;
 use crate::job::{FailReason, Failure, JobId, JobState};
 
 impl Jobs {
-    /// What those jobs take together: one at a time works, all others are kept.
+    /// What those jobs take together: those that run work, and at least one at a time; all others are kept.
     pub(super) fn taken(&self) -> CoordinatorMemory {
-        self.open.values().fold(CoordinatorMemory::default(), |taken, job| taken.beside(job.memory))
+        let taken = self.open.values().fold(CoordinatorMemory::default(), |taken, job| taken.beside(job.memory));
+        CoordinatorMemory { working_bytes: taken.working_bytes.max(self.working_bytes()), ..taken }
+    }
+
+    /// What those take to work that run.
+    fn working_bytes(&self) -> u64 {
+        let running = self.open.values().filter(|job| job.is_running);
+        running.fold(0, |sum, job| sum.saturating_add(job.memory.working_bytes))
     }
 
     /// Whether there is memory for a job that takes so much beside those that are there; if not, how much it takes, and how much
@@ -66,10 +73,9 @@ impl Jobs {
         waiting.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Leaves a job that is about to run, or to end, the memory that it takes: what is kept for nobody goes.
-    pub(in crate::coordinator) fn make_way(&self, running: Option<JobId>) {
-        let running = running.and_then(|job| self.open.get(&job));
-        let working_bytes = running.map_or(0, |job| job.memory.working_bytes);
+    /// Leaves the jobs that run, or are about to, the memory that they take: what is kept for nobody goes.
+    pub(in crate::coordinator) fn make_way(&self) {
+        let working_bytes = self.working_bytes();
         self.store.limit(self.store_bytes.min(self.memory.allowed_bytes.saturating_sub(working_bytes)));
     }
 }

@@ -8,6 +8,7 @@ use super::{Run, Stage};
 use crate::digest::Digest;
 use crate::engine::context::Context;
 use crate::engine::events::{Action, Fault};
+use crate::engine::link::Assignment;
 use crate::engine::nodes::{LinkKey, NodeKey};
 use crate::engine::pace::Pace;
 use crate::engine::report::Notice;
@@ -43,7 +44,7 @@ impl Run {
         // Where nobody works, nobody waits for those who have not answered.
         let is_nothing_out =
             |run: &Run| run.step_tasks().is_some_and(|tasks| tasks.has_pending() && tasks.live().next().is_none());
-        if !self.is_over() && cx.fleet.has_overtaken() && is_nothing_out(self) {
+        if !self.is_over() && cx.fleet.has_overtaken() && is_nothing_out(self) && cx.fleet.is_nothing_out() {
             cx.fleet.forgive_all();
             self.place_what_can_be(cx);
         }
@@ -90,7 +91,7 @@ impl Run {
         let wanted = self.specification.operation.tasks_per_step;
         let elapsed_us = cx.now.since_us(self.tally.started);
         let mut workers =
-            if wanted.is_some() { Vec::new() } else { cx.fleet.workers(self.needs, cx.now, self.shares.is_sticky()) };
+            if wanted.is_some() { Vec::new() } else { cx.fleet.workers(self.job, cx.now, self.shares.is_sticky()) };
         if let [number] = uncut[..]
             && wanted.is_none()
             && tasks.task(number).units.len() as u32 == tasks.units().count()
@@ -127,7 +128,7 @@ impl Run {
         }
         for (task, node) in sends {
             // One whose node is busy after all, or wants none now, has its turn as any other.
-            if cx.fleet.is_willing(node, cx.now) {
+            if cx.fleet.is_willing(node, self.job, cx.now) {
                 self.dispatch(task, node, Terms { may_reject: true, is_held: false }, cx);
             }
         }
@@ -154,21 +155,24 @@ impl Run {
             let (task, rows) = (tasks.task(shard), tasks.rows(shard));
             debug_assert!(task.is_alone());
             let Some(slow) = task.live.first().copied() else { continue };
-            let expected_us = cx.fleet.expected_us(slow.node, rows);
+            // One that another job's tasks keep from its worker is not late. Once they are done it is looked at again.
+            let Some(begun) = cx.fleet.begun(slow.link, self.assignment(shard, &slow)) else { continue };
+            let expected_us = cx.fleet.expected_us(slow.node, self.job, rows);
             let limit_us =
                 self.pace.copy_after_us(expected_us, tasks.is_half_settled()).saturating_add(fetch_us as u64);
             // Of a node that is known to be slow nobody waits to see that it is.
-            let left_us = expected_us.map(|expected_us| expected_us - cx.now.since_us(slow.started) as f64);
-            let copy_us = cx.fleet.roster().least_free_us().map(|us_per_row| us_per_row * f64::from(rows) + fetch_us);
+            let left_us = expected_us.map(|expected_us| expected_us - cx.now.since_us(begun) as f64);
+            let copy_us =
+                cx.fleet.roster(self.job).least_free_us().map(|us_per_row| us_per_row * f64::from(rows) + fetch_us);
             let is_worth_it =
                 left_us.zip(copy_us).is_some_and(|(left_us, copy_us)| Pace::is_worth_a_copy(left_us, copy_us));
-            if cx.now < slow.started.after_us(limit_us) && !is_worth_it {
-                self.wake_at(slow.started.after_us(limit_us));
+            if cx.now < begun.after_us(limit_us) && !is_worth_it {
+                self.wake_at(begun.after_us(limit_us));
                 continue;
             }
             let (view, rng) = self.view(cx);
             let Some((node, may_reject)) = view.choose_copy(task, rows, rng) else { continue };
-            let waited_us = cx.now.since_us(slow.started);
+            let waited_us = cx.now.since_us(begun);
             let (slow, name) = (cx.fleet.name(slow.node), cx.fleet.name(node));
             self.report(Notice::Speculating { place: self.place_of(shard), slow, name, waited_us }, cx);
             self.dispatch(shard, node, Terms { may_reject, is_held: false }, cx);
@@ -182,7 +186,7 @@ impl Run {
             && let Stage::Training { tasks, .. } = &mut self.stage
         {
             tasks.update_coming(shard, live.number, cx.now);
-            cx.fleet.update_coming(link, (live.started, shard, live.number));
+            cx.fleet.update_coming(link, (live.started, self.job, shard, live.number));
         }
     }
 
@@ -198,6 +202,10 @@ impl Run {
         let discard = Action::Discard { link, attempt, update };
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
+                // Before that it waited for tasks of other jobs, which says nothing of its node. But their results come by other ways.
+                let begun = cx.fleet.begun(link, self.assignment(shard, &live)).unwrap_or(cx.now);
+                let train_us = result.train_us.min(cx.now.since_us(live.started));
+                let elapsed_us = cx.now.since_us(begun).max(train_us);
                 let Some(tasks) = self.end_attempt(shard, &live, cx) else { return cx.actions.push(discard) };
                 let rows = tasks.rows(shard);
                 let blocks = tasks.task(shard).units.len() as u32;
@@ -212,10 +220,10 @@ impl Run {
                     self.compare(&live, attempt.task.step, shard, update, cx);
                 }
                 self.profiler.trained(link, live.started, result.train_us, live.trained.unwrap_or(cx.now));
+                self.share.had(&live, train_us, cx.now);
                 if !live.is_held && !self.shares.awaits_rows() {
-                    let elapsed_us = cx.now.since_us(live.started);
-                    self.pace.observe(elapsed_us, cx.fleet.expected_us(live.node, rows));
-                    cx.fleet.observe(live.node, elapsed_us, result.train_us, rows);
+                    self.pace.observe(elapsed_us, cx.fleet.expected_us(live.node, self.job, rows));
+                    cx.fleet.observe(live.node, self.job, elapsed_us, result.train_us, rows);
                 }
             }
             Claim::Retired(live) => {
@@ -245,6 +253,7 @@ impl Run {
         let shard = attempt.task.shard;
         match self.claim(link, &attempt) {
             Claim::Live(live) => {
+                self.share.had(&live, 0, cx.now);
                 let Some(tasks) = self.end_attempt(shard, &live, cx) else { return };
                 match reason {
                     RejectReason::Busy => cx.fleet.busy_told(link, cx.now),
@@ -310,12 +319,17 @@ impl Run {
 
     /// An accepted update is in the sum: its task is done.
     pub(in crate::engine) fn accumulated(&mut self, step: u64, shard: u32, cx: &mut Context<'_>) {
+        let job = self.job;
         let Some(tasks) = self.training(step) else { return };
         let Some(won) = tasks.merged(shard) else { return };
         let (others, units) = (tasks.task(shard).live.clone(), tasks.task(shard).units.len() as u32);
         // A node that copies overtake every time would never be known to be slow, and be tried first in every step.
         for overtaken in &others {
-            cx.fleet.observe_at_least(overtaken.node, cx.now.since_us(overtaken.started), tasks.rows(shard));
+            let assignment = (overtaken.started, job, shard, overtaken.number);
+            if let Some(begun) = cx.fleet.begun(overtaken.link, assignment) {
+                let (elapsed_us, rows) = (cx.now.since_us(begun), tasks.rows(shard));
+                cx.fleet.observe_at_least(overtaken.node, job, elapsed_us, rows);
+            }
         }
         cx.cancel(tasks, shard);
         // Nor does one that has stopped without a word get the next task before it says one.
@@ -355,8 +369,8 @@ impl Run {
     /// What a choice of a node depends on, and the source of random choices.
     fn view<'a>(&'a self, cx: &'a mut Context<'_>) -> (View<'a>, &'a mut ChaCha8Rng) {
         let is_half_done = self.step_tasks().is_some_and(StepTasks::is_half_settled);
-        let (policy, needs, pace) = (cx.settings.policy, self.needs, &self.pace);
-        let view = View { now: cx.now, policy, fleet: cx.fleet, needs, pace, is_half_done };
+        let (policy, job, pace) = (cx.settings.policy, self.job, &self.pace);
+        let view = View { now: cx.now, policy, fleet: cx.fleet, job, pace, is_half_done };
         (view, cx.rng)
     }
 
@@ -381,7 +395,7 @@ impl Run {
 
     /// Has a look when the first node that wants no offers now may be made some again.
     fn wake_at_offers(&mut self, cx: &Context<'_>) {
-        cx.fleet.reluctant_until(cx.now).into_iter().for_each(|until| self.wake_at(until));
+        cx.fleet.reluctant_until(self.job, cx.now).into_iter().for_each(|until| self.wake_at(until));
     }
 
     /// Sends an open task to a node.
@@ -389,6 +403,9 @@ impl Run {
         let Terms { may_reject, is_held } = terms;
         let Stage::Training { tasks, base, .. } = &mut self.stage else { return };
         let Some(link) = cx.fleet.link_of(node) else { return };
+        // Where it waits for tasks of other jobs, the node is as busy as it is meant to be.
+        let may_reject = may_reject && link.has_free_worker();
+        let expected_us = cx.fleet.training_us(node, self.job, tasks.rows(shard)).filter(|_| !is_held);
         let is_copy = !tasks.task(shard).live.is_empty();
         let live = tasks.begin_attempt(
             shard,
@@ -403,10 +420,12 @@ impl Run {
                 may_reject,
                 is_copy,
                 is_held,
+                charged_us: expected_us.unwrap_or_default() as u64,
             },
         );
+        self.share.sent(&live, cx.now);
         self.profiler.sent(live.link, is_copy);
-        cx.fleet.assign(live.link, (live.started, shard, live.number));
+        cx.fleet.assign(live.link, (live.started, self.job, shard, live.number));
         let (attempt, rows) = (tasks.attempt(shard, &live), tasks.task_rows(shard));
         cx.actions.push(Action::Dispatch { link: live.link, attempt, rows, base: *base, may_reject });
     }
@@ -480,6 +499,11 @@ impl Run {
         current.into_iter().chain(&self.past).find(|tasks| tasks.step() == step)
     }
 
+    /// An attempt of the step under way, as its node's book has it.
+    fn assignment(&self, shard: u32, live: &Live) -> Assignment {
+        (live.started, self.job, shard, live.number)
+    }
+
     /// Takes an attempt off its node; the tasks of its step.
     fn end_attempt(&mut self, shard: u32, live: &Live, cx: &mut Context<'_>) -> Option<&mut StepTasks> {
         let Stage::Training { tasks, .. } = &mut self.stage else { return None };
@@ -536,6 +560,7 @@ impl Run {
         };
         self.link_lost(&lost, cx.now);
         cx.actions.push(Action::DropLink { link: lost.link, reason: format!("quarantined: {reason}") });
+        cx.lost.push((self.job, lost));
     }
 }
 

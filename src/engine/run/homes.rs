@@ -51,9 +51,10 @@ impl Run {
 
     /// Hands free nodes the tasks of shards that they have.
     pub(super) fn place_at_home(&mut self, cx: &mut Context<'_>) {
-        let free: Vec<NodeKey> = cx.fleet.roster().free().take(FREE_AT_ONCE_MAX).map(|(_, _, node, _)| node).collect();
+        let free: Vec<NodeKey> =
+            cx.fleet.roster(self.job).free().take(FREE_AT_ONCE_MAX).map(|(_, _, node, _)| node).collect();
         for node in free {
-            while cx.fleet.link_of(node).is_some_and(|link| link.is_idle(cx.now))
+            while cx.fleet.link_of(node).is_some_and(|link| link.is_open_to(self.job, cx.now))
                 && let Some(shard) = self.next_at_home(node)
             {
                 self.dispatch(shard, node, Terms { may_reject: true, is_held: false }, cx);
@@ -86,20 +87,20 @@ impl Run {
             }
             let Some(&shard) = queue.back() else { continue };
             is_queued = true;
-            let there = home.and_then(|home| cx.fleet.member(home)).filter(|(node, _, link)| {
-                let expected_us = cx.fleet.expected_us(*node, tasks.rows(shard));
+            let there = home.and_then(|home| cx.fleet.member(home, self.job)).filter(|(node, _, link)| {
+                let expected_us = cx.fleet.expected_us(*node, self.job, tasks.rows(shard));
                 let is_overdue = link
-                    .busy_since()
+                    .busy_since(self.job)
                     .zip(self.pace.limit_us(expected_us, tasks.is_half_settled()))
                     .is_some_and(|(since, limit_us)| cx.now.since_us(since) > limit_us);
                 // One that has room was not given it for a reason.
-                let is_waited_for = link.is_full() && !link.is_reluctant(cx.now) && !is_overdue;
-                is_waited_for && cx.fleet.taker(link.key, self.needs) == Some(*node)
+                let is_waited_for = link.is_full_of(self.job) && !link.is_reluctant(cx.now) && !is_overdue;
+                is_waited_for && cx.fleet.taker(link.key, self.job) == Some(*node)
             });
             let wait_us = there.and_then(|(_, about, link)| {
                 let task_us = about.task_us(tasks.rows(shard))?;
                 // Until it comes to this one, the last of them.
-                let running_us = link.busy_since().map_or(0.0, |since| task_us - cx.now.since_us(since) as f64);
+                let running_us = link.busy_since(self.job).map_or(0.0, |since| task_us - cx.now.since_us(since) as f64);
                 Some(((queue.len() - 1) as f64 * task_us + running_us.max(0.0)) / f64::from(link.workers()))
             });
             match wait_us {

@@ -1,4 +1,4 @@
-//! The running job. Owns it from its preparation to its end: the order of its stages, what becomes of each task, and its
+//! A running job. Owns it from its preparation to its end: the order of its stages, what becomes of each task, and its
 //! tally; does not know other jobs (`jobs`).
 //!
 //! | file | owns |
@@ -21,8 +21,9 @@ use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::engine::context::Context;
+use crate::engine::crew::Needs;
 use crate::engine::events::{Action, StepSum};
-use crate::engine::membership::{Lost, Needs};
+use crate::engine::membership::Lost;
 use crate::engine::nodes::LinkKey;
 use crate::engine::pace::Pace;
 use crate::engine::plan::Plan;
@@ -32,8 +33,9 @@ use crate::engine::revival::{Revival, Step};
 use crate::engine::shares::Shares;
 use crate::engine::step_tasks::StepTasks;
 use crate::engine::time::Time;
+use crate::engine::turns::Share;
 use crate::engine::width::Width;
-use crate::job::memory::{NodeMemory, unvalidated_rounds_max};
+use crate::job::memory::{CoordinatorMemory, unvalidated_rounds_max};
 use crate::job::{
     self, Best, FailReason, JobId, LedgerEntry, OnNoNodes, Outcome, Profile, Progress, RoundSoFar, Specification,
     Summary, Tested,
@@ -47,7 +49,7 @@ pub(in crate::engine) use tally::Tally;
 /// A running job is looked at this often at least: what a node told of its load grows old.
 const SWEEP_US: u64 = 1_000_000;
 
-/// The running job.
+/// A running job.
 pub(in crate::engine) struct Run {
     pub(in crate::engine) job: JobId,
     pub(in crate::engine) semantic: Digest,
@@ -60,6 +62,12 @@ pub(in crate::engine) struct Run {
     /// For how many workers they are cut.
     pub(in crate::engine) width: Width,
     pub(in crate::engine) needs: Needs,
+    /// What it takes at the coordinator.
+    pub(in crate::engine) memory: CoordinatorMemory,
+    /// What it has had of the nodes' time, beside the others that run.
+    pub(in crate::engine) share: Share,
+    /// How many run, with it.
+    beside: usize,
     pub(in crate::engine) stage: Stage,
     /// The step before: late copies of its results are compared, too.
     pub(in crate::engine) past: Option<StepTasks>,
@@ -127,12 +135,8 @@ impl Run {
         progress: Option<Box<Progress>>,
         cx: &mut Context<'_>,
     ) -> Run {
-        let needs = Needs {
-            arithmetic: specification.training.arithmetic,
-            allow_inexact: specification.operation.allow_inexact,
-            memory: NodeMemory::of(&specification),
-        };
-        cx.fleet.begin_job(needs);
+        let needs = Needs::of(&specification);
+        cx.fleet.begin_job(job, needs);
         cx.report(job, JobEvent::Started);
         cx.actions.push(Action::Prepare { job });
         let so_far = progress.as_deref();
@@ -141,6 +145,9 @@ impl Run {
             job,
             semantic,
             needs,
+            memory: CoordinatorMemory::default(),
+            share: Share::default(),
+            beside: 1,
             unvalidated_max: unvalidated_rounds_max(&specification.training.network) as usize,
             plan: Plan::new(specification.clone()),
             shares: shares(&specification),
@@ -207,6 +214,7 @@ impl Run {
             return;
         };
         self.profiler.merged(cx.now);
+        self.share.heard(cx.now);
         self.step_done(tasks, (trained_from, base), sum, began, cx);
     }
 
@@ -275,24 +283,29 @@ impl Run {
         self.ending.take()
     }
 
-    /// Does what can be done now: tasks to nodes, copies of slow ones, revivals, the round's end.
-    pub(in crate::engine) fn advance(&mut self, cx: &mut Context<'_>) {
+    /// Does what can be done now: tasks to nodes, copies of slow ones, revivals, the round's end. So many jobs run, with it; where
+    /// they have to catch up with it, it hands out nothing before `waits_until`.
+    pub(in crate::engine) fn advance(&mut self, waits_until: Option<Time>, beside: usize, cx: &mut Context<'_>) {
+        if std::mem::replace(&mut self.beside, beside) != beside {
+            // Steps take another time now, whatever they are cut for.
+            self.width.forget_times();
+        }
         self.deadline = None;
         self.wake_at(cx.now.after_us(SWEEP_US));
         if !self.is_over() && matches!(self.stage, Stage::Preparing) {
             self.give_up_without_memory(cx);
         }
         if !self.is_over() && matches!(self.stage, Stage::Training { .. }) {
-            self.advance_step(cx);
+            self.advance_step(waits_until, cx);
         }
         // Nodes wait for what is sent to them, and nobody for a validation: it comes last.
         let to_validate = self.to_validate.take();
         cx.actions.extend(to_validate.map(|(round, base)| Action::Validate { job: self.job, round, base }));
     }
 
-    fn advance_step(&mut self, cx: &mut Context<'_>) {
+    fn advance_step(&mut self, waits_until: Option<Time>, cx: &mut Context<'_>) {
         loop {
-            self.place_or_revive(cx);
+            self.place_or_revive(waits_until, cx);
             if self.is_over() {
                 return;
             }
@@ -330,7 +343,8 @@ impl Run {
     pub(in crate::engine) fn link_lost(&mut self, lost: &Lost, now: Time) {
         self.profiler.lost(lost.link, now);
         if let Stage::Training { tasks, .. } = &mut self.stage {
-            lost.assigned.iter().for_each(|&(_, shard, number)| tasks.void(shard, number));
+            let own = lost.assigned.iter().filter(|(_, job, ..)| *job == self.job);
+            own.for_each(|&(.., shard, number)| tasks.void(shard, number));
         }
     }
 
@@ -371,6 +385,11 @@ impl Run {
         cx.report(self.job, JobEvent::Notice(notice));
     }
 
+    /// Whether it uses nodes, or will as soon as its last step is merged.
+    pub(in crate::engine) fn is_in_line(&self) -> bool {
+        matches!(self.stage, Stage::Training { .. } | Stage::Merging { .. }) && !self.is_over()
+    }
+
     /// The tasks that are out, for the invariants.
     pub(in crate::engine) fn step_tasks(&self) -> Option<&StepTasks> {
         match &self.stage {
@@ -402,7 +421,7 @@ impl Run {
     }
 
     fn begin_step(&mut self, step: u64, base: Digest, cx: &mut Context<'_>) {
-        cx.fleet.begin_step();
+        cx.fleet.begin_step(self.job);
         self.profiler.step_begins(cx.now);
         let tasks = StepTasks::new(self.job, step, self.plan.units(step));
         if !self.plan.merges_gradients() {
@@ -414,15 +433,21 @@ impl Run {
     }
 
     /// Hands pending tasks to nodes, or tries to revive some.
-    fn place_or_revive(&mut self, cx: &mut Context<'_>) {
+    fn place_or_revive(&mut self, waits_until: Option<Time>, cx: &mut Context<'_>) {
         let Stage::Training { tasks, .. } = &self.stage else { return };
         if !tasks.has_pending() {
             self.revival.not_needed();
-        } else if cx.fleet.crew(self.needs).next().is_some() {
+        } else if cx.fleet.crew(self.job).next().is_some() {
             self.revival.not_needed();
             if !self.awaits_held_results(cx) {
-                self.place_pending(cx);
+                match waits_until {
+                    Some(until) => self.wake_at(until),
+                    None => self.place_pending(cx),
+                }
             }
+        } else if cx.fleet.are_taken(self.needs) {
+            // Nobody is missing: it goes on once the others leave it the memory.
+            self.revival.not_needed();
         } else {
             self.profiler.needs(Need::Nodes, cx.now);
             self.give_up_without_memory(cx);
@@ -586,10 +611,7 @@ impl Run {
 fn shares(specification: &Specification) -> Shares {
     /// Copies of the weights, and sums, that a node holds beside its rows.
     const WEIGHTS_KEPT: u64 = 16;
-    let network = &specification.training.network;
-    let row_bytes = 4 * (u64::from(network.inputs()) + 1);
-    let rows: u64 = specification.shards.iter().map(|shard| u64::from(shard.rows)).sum();
-    let data_bytes = rows.saturating_mul(row_bytes);
+    let data_bytes = Needs::of(specification).rows_bytes;
     let shard_bytes = data_bytes / (specification.shards.len().max(1) as u64);
-    Shares::new(data_bytes, shard_bytes + 4 * WEIGHTS_KEPT * network.parameters() as u64)
+    Shares::new(data_bytes, shard_bytes + 4 * WEIGHTS_KEPT * specification.training.network.parameters() as u64)
 }

@@ -77,7 +77,7 @@ impl Run {
     fn place_held(&mut self, link: LinkKey, held: &[CachedResult], cx: &mut Context<'_>) {
         for &CachedResult { step, shard, base } in held {
             let Stage::Training { tasks, base: wanted, .. } = &self.stage else { return };
-            let Some(node) = cx.fleet.taker(link, self.needs) else { return };
+            let Some(node) = cx.fleet.taker(link, self.job) else { return };
             let is_wanted = step == tasks.step() && base == *wanted;
             if is_wanted && tasks.all().get(shard as usize).is_some_and(|task| task.may_go_to(node)) {
                 self.dispatch(shard, node, Terms { may_reject: false, is_held: true }, cx);

@@ -37,6 +37,8 @@ pub(in crate::engine) struct Live {
     pub(in crate::engine) is_copy: bool,
     /// Whether the node said that it holds the result: its time tells nothing of the node's speed.
     pub(in crate::engine) is_held: bool,
+    /// Its time at the node as it was expected when it was sent, in microseconds; 0 where nothing was.
+    pub(in crate::engine) charged_us: u64,
 }
 
 /// The result that won.

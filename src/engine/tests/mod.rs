@@ -10,6 +10,7 @@ mod restoring;
 mod returning;
 mod rounds;
 mod schedules;
+mod sharing;
 mod updates;
 
 use std::sync::Arc;
@@ -48,9 +49,15 @@ struct Harness {
 }
 
 impl Harness {
+    /// Jobs run one after the other.
     fn new(policy: Policy) -> Harness {
+        Harness::sharing(policy, 1)
+    }
+
+    /// So many jobs run at a time.
+    fn sharing(policy: Policy, jobs_at_once: usize) -> Harness {
         let revival_waits = [1, 2, 4].map(Duration::from_secs).to_vec();
-        let settings = Settings { revival_waits, queued_max: 16, ..Settings::new(policy) };
+        let settings = Settings { jobs_at_once, revival_waits, queued_max: 16, ..Settings::new(policy) };
         Harness { engine: Engine::new(settings, 1), now: Time(1_000_000) }
     }
 

@@ -51,7 +51,7 @@ fn the_data_is_asked_for_again_when_a_client_attaches_before_it_is_complete() {
 
 #[test]
 fn sixteen_jobs_may_wait_and_the_next_is_turned_away() {
-    let settings = Settings { queued_max: 16, ..Settings::new(Policy::Random) };
+    let settings = Settings { jobs_at_once: 1, queued_max: 16, ..Settings::new(Policy::Random) };
     let mut harness = Harness { engine: Engine::new(settings, 1), now: Time(0) };
     harness.start(JobId(0), &specification(1, 1));
     for job in 1..=16 {
@@ -66,7 +66,7 @@ fn sixteen_jobs_may_wait_and_the_next_is_turned_away() {
 
 #[test]
 fn jobs_whose_data_never_comes_take_no_place_in_the_queue() {
-    let settings = Settings { queued_max: 1, ..Settings::new(Policy::Random) };
+    let settings = Settings { jobs_at_once: 1, queued_max: 1, ..Settings::new(Policy::Random) };
     let mut harness = Harness { engine: Engine::new(settings, 1), now: Time(0) };
     for job in 1..=100 {
         let position = job as u32 - 1;

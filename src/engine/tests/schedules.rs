@@ -1,6 +1,6 @@
 //! How long rounds take beside the best schedule that there could have been, in simulated time: nodes of different speeds, and such
-//! that stop for a while without a word. Owns the little world in which nodes take their time; the rules themselves are tested
-//! elsewhere.
+//! that stop for a while without a word. Owns the little world in which nodes take their time, which `sharing` lives in, too; the rules
+//! themselves are tested elsewhere.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
@@ -24,7 +24,7 @@ const RATIO_MAX: f64 = 1.2;
 const RATIO_MAX_OF_BLOCKS: f64 = 1.6;
 
 /// What is yet to happen.
-enum Happening {
+pub(super) enum Happening {
     /// A node has trained this, if it is still what it trains.
     Trained { node: usize, life: u32, attempt: Attempt },
     /// This reaches the engine.
@@ -40,7 +40,7 @@ enum Happening {
 }
 
 /// A node of one worker.
-struct Player {
+pub(super) struct Player {
     link: LinkKey,
     /// What a row takes.
     us_per_row: f64,
@@ -55,28 +55,36 @@ struct Player {
     held_back: Vec<Happening>,
 }
 
-/// A fleet at work on one job.
-struct World {
-    harness: Harness,
+/// A fleet at work.
+pub(super) struct World {
+    pub(super) harness: Harness,
     rng: ChaCha8Rng,
     players: Vec<Player>,
     happenings: BTreeMap<(Time, u64), Happening>,
     count: u64,
     links: u64,
-    /// When each step began, and what each took once it was merged.
+    /// What a merge takes.
+    pub(super) merge_us: u64,
+    /// When each step of the first job began, and what each took once it was merged.
     began: Time,
     steps_us: Vec<u64>,
     /// Which node stops in which step, so long after its beginning.
     stops: BTreeMap<u64, (usize, u64)>,
     /// Before which steps it goes on.
     ends: BTreeMap<u64, usize>,
-    is_over: bool,
+    /// When each job was done.
+    pub(super) done: BTreeMap<JobId, Time>,
+    /// What other jobs' rows take longer than those of the first.
+    pub(super) slowness: BTreeMap<JobId, f64>,
 }
 
 impl World {
     /// A fleet of nodes that take so long for a row.
     fn new(us_per_row: &[f64]) -> World {
-        let mut harness = Harness::new(Policy::LoadBalancing);
+        World::of(Harness::new(Policy::LoadBalancing), us_per_row)
+    }
+
+    pub(super) fn of(mut harness: Harness, us_per_row: &[f64]) -> World {
         let player = |(place, &us_per_row): (usize, &f64)| {
             harness.join(place as u32);
             Player {
@@ -98,21 +106,33 @@ impl World {
             players,
             happenings: BTreeMap::new(),
             count: 0,
+            merge_us: 0,
             steps_us: Vec::new(),
             stops: BTreeMap::new(),
             ends: BTreeMap::new(),
-            is_over: false,
+            done: BTreeMap::new(),
+            slowness: BTreeMap::new(),
         }
     }
 
     /// What each step of a job takes.
     fn steps_of(mut self, specification: &Specification) -> Vec<u64> {
-        self.tell(submitted(JOB, specification));
-        self.tell(Event::DataReady { job: JOB });
         self.began = self.harness.now;
         self.step_begins();
-        self.tell(Event::Prepared { job: JOB, base: base(0) });
-        while !self.is_over {
+        self.submit(JOB, specification);
+        self.live_until(|world| world.done.contains_key(&JOB));
+        self.steps_us
+    }
+
+    /// A job comes, and its data with it.
+    pub(super) fn submit(&mut self, job: JobId, specification: &Specification) {
+        self.tell(submitted(job, specification));
+        self.tell(Event::DataReady { job });
+    }
+
+    /// Until that is so.
+    pub(super) fn live_until(&mut self, is_over: impl Fn(&World) -> bool) {
+        while !is_over(self) {
             let deadline = self.harness.engine.next_deadline();
             let next = self.happenings.first_key_value().map(|(&(at, _), _)| at);
             let at = next.into_iter().chain(deadline).min().expect("something is to happen");
@@ -126,7 +146,6 @@ impl World {
                 None => self.tell(Event::Tick),
             }
         }
-        self.steps_us
     }
 
     fn in_us(&mut self, wait_us: u64, happening: Happening) {
@@ -159,20 +178,27 @@ impl World {
                         let TaskId { job, step, shard } = attempt.task;
                         events.push_back(Event::Accumulated { job, step, shard });
                     }
+                    Action::Prepare { job } => events.push_back(Event::Prepared { job, base: base(0) }),
                     Action::FinishStep { job, step, .. } => {
-                        self.steps_us.push(self.harness.now.since_us(self.began));
-                        self.began = self.harness.now;
-                        self.step_begins();
+                        if job == JOB {
+                            self.steps_us.push(self.harness.now.since_us(self.began));
+                            self.began = self.harness.now;
+                            self.step_begins();
+                        }
                         let sum = Some(StepSum { digest: base(step), loss: 1.0, outer: base(step) });
-                        events.push_back(Event::Merged { job, step, base: base(step + 1), sum });
+                        let merged = Event::Merged { job, step, base: base(step + 1), sum };
+                        match self.merge_us {
+                            0 => events.push_back(merged),
+                            merge_us => self.in_us(merge_us, Happening::Heard(merged)),
+                        }
                     }
                     Action::Validate { job, round, .. } => {
                         events.push_back(Event::Validated { job, round, rows: 50, metrics: metrics() });
                     }
                     Action::DropLink { .. } => panic!("no node has done wrong: {action:?}"),
-                    Action::Report { event: JobEvent::Finished(outcome), .. } => {
+                    Action::Report { job, event: JobEvent::Finished(outcome) } => {
                         assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
-                        self.is_over = true;
+                        self.done.insert(job, self.harness.now);
                     }
                     _ => {}
                 }
@@ -202,7 +228,8 @@ impl World {
         player.life += 1;
         let life = player.life;
         let Some(&(attempt, rows)) = player.tasks.front() else { return };
-        let us = player.us_per_row * f64::from(rows) * self.rng.random_range(0.97..1.03);
+        let slowness = self.slowness.get(&attempt.task.job).copied().unwrap_or(1.0);
+        let us = player.us_per_row * slowness * f64::from(rows) * self.rng.random_range(0.97..1.03);
         self.in_us(after_us + us as u64, Happening::Trained { node, life, attempt });
     }
 
@@ -223,7 +250,8 @@ impl World {
                     return;
                 };
                 player.tasks.pop_front();
-                let train_us = (player.us_per_row * f64::from(rows)) as u64;
+                let slowness = self.slowness.get(&attempt.task.job).copied().unwrap_or(1.0);
+                let train_us = (player.us_per_row * slowness * f64::from(rows)) as u64;
                 let sum = Digest::of(&[attempt.task.step as u8, attempt.task.shard as u8]);
                 let event = Event::Trained { link: player.link, attempt, result: result(sum, 1.0, train_us) };
                 self.in_us(WAY_US, Happening::Heard(event));
@@ -276,10 +304,10 @@ impl World {
 }
 
 /// Rows of a block of the job of gradients.
-const BLOCK_ROWS: u32 = 8;
+pub(super) const BLOCK_ROWS: u32 = 8;
 
 /// A job whose steps are so many blocks, of a shard each, once a round.
-fn of_blocks(blocks: u32, rounds: u32) -> Specification {
+pub(super) fn of_blocks(blocks: u32, rounds: u32) -> Specification {
     let mut specification = specification(1, rounds);
     specification.shards[0].rows = blocks * BLOCK_ROWS;
     let batch = BatchSize::Rows(NonZeroU32::new(blocks * BLOCK_ROWS).unwrap());

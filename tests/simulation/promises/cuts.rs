@@ -67,6 +67,11 @@ impl Cuts {
         self.tasks.get_mut(&task).into_iter().for_each(|cut| cut.is_void = true);
     }
 
+    /// A job begins, or goes on: what was sent of it before counts for nothing.
+    pub fn forget(&mut self, job: JobId) {
+        self.tasks.retain(|task, _| task.job != job);
+    }
+
     pub fn is_void(&self, task: TaskId) -> bool {
         self.tasks.get(&task).is_some_and(|cut| cut.is_void)
     }

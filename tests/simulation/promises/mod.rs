@@ -50,7 +50,8 @@ pub struct Promises {
     pub tasks: Tasks,
     pub nodes: Nodes,
     outcomes: Outcomes,
-    stopwatch: Stopwatch,
+    /// Of each job that has begun.
+    stopwatches: BTreeMap<JobId, Stopwatch>,
     /// What must be ordered next.
     due: Option<Action>,
 }
@@ -65,7 +66,7 @@ impl Promises {
     pub fn before(&mut self, now_us: u64, event: &Event) {
         self.nodes.before(event);
         self.tasks.before(now_us, event, &mut self.nodes);
-        self.stopwatch.before(now_us, event);
+        self.stopwatches.values_mut().for_each(|stopwatch| stopwatch.before(now_us, event));
     }
 
     /// The engine ordered something.
@@ -75,9 +76,14 @@ impl Promises {
         self.due = follower(action);
         self.tasks.action(view, action, &self.nodes);
         self.nodes.action(view.scenario, action);
-        self.stopwatch.action(view, action, &self.tasks);
+        if let Action::Prepare { job } = action {
+            self.stopwatches.insert(*job, Stopwatch::start(view, *job));
+        }
+        let stopwatch = time::job_of(action).and_then(|job| self.stopwatches.get_mut(&job));
+        stopwatch.into_iter().for_each(|stopwatch| stopwatch.action(view, action, &self.tasks));
+        let paused = self.jobs.paused();
         self.jobs.action(view, action);
-        self.outcomes.action(view, action, &self.nodes, &self.tasks, self.jobs.paused());
+        self.outcomes.action(view, action, &self.nodes, &self.tasks, paused);
     }
 
     /// The engine has ordered everything that follows from an event.
@@ -86,9 +92,12 @@ impl Promises {
         self.nodes.after();
         self.jobs.after(view, event);
         let running = self.jobs.running();
-        self.tasks.after(view, event, running, &self.nodes);
-        self.stopwatch.after(view, &self.tasks);
-        self.stopwatch.look(view.now_us, running.is_some_and(|job| !self.nodes.has_helper(view.scenario, job)));
+        self.tasks.after(view, event, &running, &self.nodes);
+        for (job, stopwatch) in &mut self.stopwatches {
+            stopwatch.after(view, &self.tasks);
+            let is_deserted = running.contains(job) && !self.nodes.has_helper(view.scenario, *job);
+            stopwatch.look(view.now_us, is_deserted);
+        }
     }
 
     /// Everything has happened.

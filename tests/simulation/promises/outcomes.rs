@@ -1,6 +1,8 @@
 //! How a job ends is true: done with the weights that follow from its tasks alone, and reproducible if any fleet would have made
 //! them, or given up for a reason that there is. Owns what speaks for and against that.
 
+use std::collections::BTreeSet;
+
 use gradwire::engine::{Action, JobEvent, NodeKey, Notice};
 use gradwire::job::{FailReason, JobId, OnNoNodes, OnTaskFailure, Outcome, Progress, Summary};
 
@@ -12,8 +14,8 @@ use crate::scenario::JobPlan;
 
 #[derive(Default)]
 pub struct Outcomes {
-    /// Whether the last revival that was told is the last one that there is.
-    is_last_revival: bool,
+    /// The jobs whose last revival that was told is the last one that there is.
+    last_revivals: BTreeSet<JobId>,
     /// Results that differed, by job and step.
     alarms: Vec<(JobId, u64)>,
 }
@@ -23,7 +25,7 @@ impl Outcomes {
     pub fn action(&mut self, view: View, action: &Action, nodes: &Nodes, tasks: &Tasks, paused: usize) {
         match action {
             Action::Prepare { job } => {
-                self.is_last_revival = false;
+                self.last_revivals.remove(job);
                 self.alarms.retain(|(other, step)| other != job || *step < view.journal.steps(*job));
             }
             Action::Persist { job, record } => {
@@ -43,8 +45,9 @@ impl Outcomes {
             Action::Report { job, event: JobEvent::Notice(Notice::DigestMismatch { .. }) } => {
                 self.alarms.push((*job, tasks.step_told()));
             }
-            Action::Report { event: JobEvent::Notice(Notice::Revival { number, of, .. }), .. } => {
-                self.is_last_revival = number == of;
+            Action::Report { job, event: JobEvent::Notice(Notice::Revival { number, of, .. }) } => {
+                self.last_revivals.remove(job);
+                self.last_revivals.extend((number == of).then_some(*job));
             }
             Action::Report { job, event: JobEvent::Paused(reason) } => {
                 assert!(may_pause(view, *job, reason, paused), "a job is paused: {reason}");
@@ -109,7 +112,7 @@ impl Outcomes {
         match reason {
             FailReason::NoNodes { .. } | FailReason::NoEligibleNode { .. } => {
                 assert!(!nodes.has_helper(view.scenario, plan.job), "a node could do the job");
-                assert!(self.is_last_revival, "a job is given up before the last revival");
+                assert!(self.last_revivals.contains(&plan.job), "a job is given up before the last revival");
                 let could_come = |node: &NodeKey| is_reliable(*node) && !nodes.quarantined.contains(node);
                 assert!(!nodes.listed.iter().any(could_come), "a good node could be dialled");
             }

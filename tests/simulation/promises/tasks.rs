@@ -1,5 +1,5 @@
 //! Every task of a round is merged once, or skipped where the job allows it: by the first valid result of an attempt that is out.
-//! Owns what is out, and what came of each task of the running job.
+//! Owns what is out, and what came of each task of the running jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -109,8 +109,8 @@ pub struct Tasks {
     restored: BTreeSet<JobId>,
     /// The task that the event is about, if it is a result's.
     about: Option<TaskId>,
-    /// Into how many tasks the last step of blocks was cut.
-    last_cut: Option<(JobId, usize)>,
+    /// Into how many tasks the last step of blocks of each job was cut.
+    last_cuts: BTreeMap<JobId, usize>,
     /// What happened that is worth counting.
     noted: Vec<&'static str>,
 }
@@ -258,9 +258,12 @@ impl Tasks {
 
     pub fn action(&mut self, view: View, action: &Action, nodes: &Nodes) {
         match action {
-            Action::Prepare { .. } => {
-                (self.settled, self.merging, self.failures) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-                (self.cuts, self.last_cut) = (Cuts::default(), None);
+            Action::Prepare { job } => {
+                self.settled.retain(|task, _| task.job != *job);
+                self.merging.retain(|task| task.job != *job);
+                self.failures.retain(|(task, _)| task.job != *job);
+                self.cuts.forget(*job);
+                self.last_cuts.remove(job);
             }
             Action::Dispatch { link, attempt, rows, base, may_reject } => {
                 self.assert_follows(view, attempt.task.job, attempt.task.step);
@@ -289,7 +292,8 @@ impl Tasks {
                 self.assert_follows(view, job, step);
                 let done = self.done(view, job, step);
                 assert!(rows > 0 && rows == u64::from(done.rows), "{rows} rows divide the sum of {}", done.rows);
-                assert!(self.merging.is_empty(), "the step ends before its results are in");
+                let is_in = !self.merging.iter().any(|task| task.job == job);
+                assert!(is_in, "the step ends before its results are in");
                 self.assert_nothing_is_out(job);
                 self.note_cut(view, job, step, &done);
             }
@@ -314,13 +318,14 @@ impl Tasks {
         }
     }
 
-    pub fn after(&mut self, view: View, event: &Event, running: Option<JobId>, nodes: &Nodes) {
+    pub fn after(&mut self, view: View, event: &Event, running: &[JobId], nodes: &Nodes) {
         assert_eq!(self.told, None, "a result is neither merged nor freed");
         if matches!(event, Event::Trained { .. }) {
             let before = std::mem::replace(&mut self.stale_results, view.engine.status().stale_results);
             assert!(!self.is_stale || self.stale_results > before, "a result of before a crash is not called stale");
         }
-        if let Some(job) = running
+        // One of several may wait a moment for another.
+        if let [job] = running[..]
             && let Some(step) = step_under_way(view, job)
         {
             // Once the first step's weights are made. What nodes hold of a job is waited for, if the coordinator was away.
@@ -331,7 +336,7 @@ impl Tasks {
                 "step {step} has begun, and nobody is given any of it"
             );
         }
-        let is_idle = self.out.is_empty() && running.is_some_and(|job| nodes.has_helper(view.scenario, job));
+        let is_idle = self.out.is_empty() && running.iter().any(|job| nodes.has_helper(view.scenario, *job));
         self.idle_since_us = is_idle.then(|| self.idle_since_us.unwrap_or(view.now_us));
         assert!(self.idle_since_us.is_none_or(|since_us| view.now_us - since_us < IDLE_US_MAX), "nothing happens");
     }
@@ -432,9 +437,8 @@ impl Tasks {
             let asked_for = if is_median { units } else { asked_for };
             self.noted.extend(is_median.then_some("steps of which each block is a task"));
             assert!(count >= asked_for, "step {step} is cut into {count} tasks, not {asked_for}");
-            let cut = Some((job, count));
-            let before = mem::replace(&mut self.last_cut, cut);
-            if before.is_some() && before != cut && !is_median {
+            let before = self.last_cuts.insert(job, count);
+            if before.is_some_and(|before| before != count) && !is_median {
                 self.noted.push("steps cut otherwise than the one before");
             }
             self.noted.extend((!done.skipped.is_empty()).then_some("steps of which some blocks are merged"));
@@ -455,6 +459,8 @@ impl Tasks {
         let is_reluctant = self.reluctant_until_us.get(&link).is_some_and(|until_us| view.now_us < *until_us);
         assert!(!may_reject || !is_reluctant, "a node is offered a task before the moment that it has named");
         self.is_overlap = may_reject && all >= workers;
+        let others = self.out.iter().filter(|out| out.link == link && out.attempt.task.job != attempt.task.job);
+        self.noted.extend((others.count() > 0).then_some("tasks sent behind those of another job"));
         let mut copies = self.out.iter().filter(|out| out.attempt.task == attempt.task);
         assert!(copies.next().is_none_or(|out| out.link != link) && copies.next().is_none(), "too many copies are out");
         assert!(self.sent.insert(attempt.token), "a token is used twice");

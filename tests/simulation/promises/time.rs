@@ -9,10 +9,9 @@ use gradwire::job::{JobId, Outcome, Profile, Progress};
 use super::View;
 use super::tasks::{Tasks, step_under_way};
 
-/// The running job's time.
-#[derive(Default)]
+/// A running job's time.
 pub struct Stopwatch {
-    job: Option<JobId>,
+    job: JobId,
     started_us: u64,
     /// Where the time went as far as that was seen: what is merging may be waiting for validations, and of training and of
     /// waiting for nodes or stragglers no more counts.
@@ -39,7 +38,43 @@ pub struct Stopwatch {
 /// All time up to a moment, where it went, and that of a round's steps.
 struct Seen(u64, Profile, u64);
 
+/// Whose time an action says something of.
+pub fn job_of(action: &Action) -> Option<JobId> {
+    match action {
+        Action::FinishStep { job, .. }
+        | Action::KeepWeights { job }
+        | Action::Persist { job, .. }
+        | Action::Report { job, .. } => Some(*job),
+        Action::Accumulate { attempt, .. } => Some(attempt.task.job),
+        _ => None,
+    }
+}
+
 impl Stopwatch {
+    /// A job begins, or goes on.
+    pub fn start(view: View, job: JobId) -> Stopwatch {
+        let View { now_us, journal, .. } = view;
+        let progress = journal.progress(job);
+        let seen = progress.map_or(Profile::default(), |progress| progress.profile);
+        Stopwatch {
+            job,
+            started_us: now_us - seen.total_us(),
+            seen,
+            since_us: now_us,
+            began_us: 0,
+            trained_us: BTreeMap::new(),
+            first_us: None,
+            last: None,
+            is_merging: false,
+            deserted_since_us: None,
+            step: journal.steps(job),
+            step_began_us: 0,
+            round_us: progress.map_or(0, |progress| progress.so_far.us),
+            of_round: view.scenario.job(job).steps.of_round(),
+            steps: BTreeMap::new(),
+        }
+    }
+
     pub fn before(&mut self, now_us: u64, event: &Event) {
         match *event {
             Event::Prepared { job, .. } if self.is_of(job) => {
@@ -60,16 +95,8 @@ impl Stopwatch {
     }
 
     pub fn action(&mut self, view: View, action: &Action, tasks: &Tasks) {
-        let View { now_us, journal, .. } = view;
+        let now_us = view.now_us;
         match action {
-            Action::Prepare { job } => {
-                let seen = journal.progress(*job).map_or(Profile::default(), |progress| progress.profile);
-                let started_us = now_us - seen.total_us();
-                let round_us = journal.progress(*job).map_or(0, |progress| progress.so_far.us);
-                let of_round = view.scenario.job(*job).steps.of_round();
-                let (job, step, since_us) = (Some(*job), journal.steps(*job), now_us);
-                *self = Stopwatch { job, started_us, seen, since_us, step, round_us, of_round, ..Stopwatch::default() };
-            }
             Action::FinishStep { .. } => self.is_merging = true,
             Action::Accumulate { link, .. } => (self.since_us, self.last) = (now_us, Some(*link)),
             Action::Report { event: JobEvent::Notice(Notice::TaskSkipped { .. }), .. } => self.since_us = now_us,
@@ -98,7 +125,7 @@ impl Stopwatch {
 
     /// A step of which nothing is left ends, and leads nowhere.
     pub fn after(&mut self, view: View, tasks: &Tasks) {
-        let Some(job) = self.job else { return };
+        let job = self.job;
         while step_under_way(view, job).is_some_and(|step| step > self.step) {
             assert!(tasks.is_left_out(view, job, self.step), "a step ends before it is done");
             self.step_ends(view.now_us);
@@ -125,7 +152,7 @@ impl Stopwatch {
     }
 
     fn is_of(&self, job: JobId) -> bool {
-        self.job == Some(job)
+        self.job == job
     }
 
     fn merged(&mut self, now_us: u64) {
