@@ -79,13 +79,15 @@ pub struct Options {
     pub profile: bool,
 }
 
-/// Which rows are kept to test the model with. As text `none`, or as [`ValidationSplit`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Which rows are kept to test the model with. As text `none`, as [`ValidationSplit`], or a path.
+#[derive(Clone, Debug, PartialEq)]
 pub enum TestRows {
     /// None.
     None,
     /// These.
     Split(ValidationSplit),
+    /// Those of a file, or of several, or of a directory.
+    File(PathBuf),
 }
 
 impl FromStr for TestRows {
@@ -95,12 +97,16 @@ impl FromStr for TestRows {
         if text == "none" {
             return Ok(TestRows::None);
         }
-        text.parse().map(TestRows::Split).map_err(|_: NotASplit| {
-            format!(
-                "{text:?} does not say which rows test; write none, a share between 0 and 1 of every class (0.1), or the file's tail \
-                 as a share (last:0.1) or a number of rows (last:3500)"
-            )
-        })
+        // A number that is no share is a slip, and no file's name.
+        let is_number = text.is_empty() || text.starts_with("last:") || text.parse::<f64>().is_ok();
+        match text.parse() {
+            Ok(split) => Ok(TestRows::Split(split)),
+            Err(NotASplit { .. }) if is_number => Err(format!(
+                "{text:?} does not say which rows test; write none, a share between 0 and 1 of every class (0.1), the file's tail as \
+                 a share (last:0.1) or a number of rows (last:3500), or the path of a file of rows (./{text})"
+            )),
+            Err(NotASplit { .. }) => Ok(TestRows::File(PathBuf::from(text))),
+        }
     }
 }
 
@@ -271,6 +277,19 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_test_are_none_a_part_of_the_data_or_those_of_a_file_and_a_slip_is_no_file() {
+        let read = |text: &str| text.parse::<TestRows>();
+        assert_eq!(read("none"), Ok(TestRows::None));
+        assert_eq!(read("last:35"), Ok(TestRows::Split("last:35".parse().unwrap())));
+        for path in ["held out.csv", "a.csv,b.csv", "./0.1", "-"] {
+            assert_eq!(read(path), Ok(TestRows::File(PathBuf::from(path))));
+        }
+        for slip in ["", "1.5", "3500", "nan", "last:0", "last:1.5"] {
+            assert!(read(slip).unwrap_err().contains("does not say which rows test"), "{slip}");
+        }
+    }
 
     #[test]
     fn a_job_is_named_by_four_digits_at_least() {

@@ -78,10 +78,7 @@ impl Plan {
     pub fn new(options: &Options) -> Result<Plan, Failure> {
         let usage = |error: &dyn fmt::Display| Failure::new(Exit::Usage, error);
         let defaults = options.recipe.defaults();
-        let dataset = match &options.data {
-            None => Dataset::built_in(),
-            Some(path) => Dataset::read(path, &options.read).map_err(|error| refused(&error, options.output))?,
-        };
+        let dataset = dataset(options)?;
         if options.validate_split.is_some() && dataset.says_which_validate() {
             return Err(usage(&DatasetError { file: dataset.name().to_owned(), fault: Fault::TwoSplits }));
         }
@@ -93,9 +90,9 @@ impl Plan {
             RecipeName::Default => dataset.default_split(),
             RecipeName::Classic => dataset.classic_split(),
         });
-        let test = match (options.test, options.recipe) {
-            (Some(TestRows::None), _) | (None, RecipeName::Classic) => None,
-            (Some(TestRows::Split(split)), _) => Some(split),
+        let test = match (&options.test, options.recipe) {
+            (Some(TestRows::None | TestRows::File(_)), _) | (None, RecipeName::Classic) => None,
+            (Some(TestRows::Split(split)), _) => Some(*split),
             (None, RecipeName::Default) => dataset.default_test(options.validate_split.is_some()),
         };
         let preparation = Preparation {
@@ -194,6 +191,26 @@ impl Plan {
         let warnings = prepared.warnings;
         Ok(Plan { work: Work { job, specification, semantic, words: Some(words) }, objects, report, warnings })
     }
+}
+
+/// The data that are asked for.
+fn dataset(options: &Options) -> Result<Dataset, Failure> {
+    let mut read = options.read.clone();
+    if let Some(TestRows::File(path)) = &options.test {
+        read.test = Some(path.clone());
+    }
+    let Some(path) = &options.data else {
+        let of_files = [("--validate", &read.validation), ("--test", &read.test)];
+        return match of_files.into_iter().find_map(|(name, path)| path.as_ref().map(|path| (name, path))) {
+            None => Ok(Dataset::built_in()),
+            Some((name, path)) => {
+                let path = path.display();
+                let text = format!("the rows of {name} {path} go with a file of rows that train: --data FILE names it");
+                Err(Failure::new(Exit::Usage, text))
+            }
+        };
+    };
+    Dataset::read(path, &read).map_err(|error| refused(&error, options.output))
 }
 
 /// Why data are refused, which scripts read as JSON.

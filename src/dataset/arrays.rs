@@ -256,6 +256,6 @@ fn target(
     let roles =
         Roles { columns, labels: places, side: None, group: None, task, task_why, task_is_guess, hints: Vec::new() };
     let (lines, starts) = (Lines::default(), Vec::new());
-    let table = Table { rows, features, target, lines, starts, dropped: 0, validates, groups: None };
+    let table = Table { rows, features, target, lines, starts, dropped: 0, validates, tests_from: None, groups: None };
     Ok(Read { survey, roles, table })
 }

@@ -441,8 +441,8 @@ impl fmt::Display for Fault {
             }
             Self::UntrainedLabel { label, line } => write!(
                 f,
-                "line {line}: the label {} is among the rows that validate and not among those that train; let a \
-                 stratified share validate (such as 0.2), or reorder the rows",
+                "line {line}: the label {} is among the rows that validate or test and not among those that train; \
+                 let a stratified share do that (such as 0.2), or reorder the rows",
                 Quoted(label)
             ),
             Self::Shards { got: 0, .. } => f.write_str("a job has at least one shard; ask for one or more"),

@@ -1,5 +1,5 @@
-//! Which files of rows a path names: one, several with commas between, all of a directory. Owns their order and which of them
-//! validate; does not know what is in them.
+//! Which files of rows a path names: one, several with commas between, all of a directory. Owns their order and what their
+//! rows are for; does not know what is in them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,25 @@ use super::error::{DatasetError, Fault};
 use super::source::{Format, Source};
 use super::survey::Layout;
 
+/// What the rows of a file are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// To train, and perhaps to be divided further.
+    Train,
+    /// To validate.
+    Validate,
+    /// To test, and nothing else.
+    Test,
+}
+
 /// A file of rows.
 pub(super) struct Part<'a> {
     /// What errors call it.
     pub(super) name: String,
     /// Its bytes.
     pub(super) source: Source<'a>,
-    /// Whether its rows validate.
-    pub(super) validates: bool,
+    /// What its rows are for.
+    pub(super) side: Side,
     /// How it is laid out, where that is not as the first one.
     pub(super) layout: Layout,
 }
@@ -24,7 +35,7 @@ pub(super) struct Part<'a> {
 impl<'a> Part<'a> {
     /// A source of rows that train.
     pub(super) fn of_source(name: String, source: Source<'a>) -> Part<'a> {
-        Part { name, source, validates: false, layout: Layout::default() }
+        Part { name, source, side: Side::Train, layout: Layout::default() }
     }
 
     /// An error about it.
@@ -35,7 +46,7 @@ impl<'a> Part<'a> {
 
 /// The files at this path: itself; where there is no such file, those between its commas; of a directory all that are not hidden,
 /// in the order of their names.
-pub(super) fn parts(path: &Path, validates: bool) -> Result<Vec<Part<'static>>, DatasetError> {
+pub(super) fn parts(path: &Path, side: Side) -> Result<Vec<Part<'static>>, DatasetError> {
     let error = |path: &Path, fault| DatasetError { file: path.display().to_string(), fault };
     let paths = match path.to_str() {
         Some(text) if text.contains(',') && !path.exists() => text.split(',').map(PathBuf::from).collect(),
@@ -50,7 +61,7 @@ pub(super) fn parts(path: &Path, validates: bool) -> Result<Vec<Part<'static>>, 
             let cause = "an array among files of rows; give arrays alone, features and labels with a comma between";
             return Err(error(&path, Fault::Array { cause: cause.to_owned() }));
         }
-        Ok(Part { name: path.display().to_string(), source, validates, layout: Layout::default() })
+        Ok(Part { name: path.display().to_string(), source, side, layout: Layout::default() })
     };
     paths.into_iter().map(part).collect()
 }

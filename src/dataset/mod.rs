@@ -57,7 +57,7 @@ pub use split::{Fraction, NotASplit, ValidationSplit};
 pub use transform::{Categories, Encoder, MissingCategory, Numeric, Scaling};
 pub use value::MissingTokens;
 
-use self::files::Part;
+use self::files::{Part, Side};
 use self::roles::{Role, Roles};
 use self::source::Source;
 use self::split::Split;
@@ -97,7 +97,7 @@ pub struct Dataset {
 pub struct Preparation {
     /// Which rows validate, where the data do not say so.
     pub split: ValidationSplit,
-    /// Which rows only test; they are taken before those that validate.
+    /// Which rows only test, where the data do not say so; they are taken before those that validate.
     pub test: Option<ValidationSplit>,
     /// How features are scaled.
     pub scaling: Scaling,
@@ -166,7 +166,7 @@ impl Dataset {
         Dataset { own_split: Some(LETTERS_SPLIT), ..letters }
     }
 
-    /// Reads data files, and those whose rows validate, if the options name any: fields with separators, compressed with gzip or
+    /// Reads data files, and those whose rows validate or test, if the options name any: fields with separators, compressed with gzip or
     /// not, from the standard input where the path is `-`, in several files with commas between or all of a directory; or arrays,
     /// with their labels' path behind a comma.
     pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DatasetError> {
@@ -177,9 +177,11 @@ impl Dataset {
             let (options, limits) = (options.clone(), LIMITS);
             return Ok(Dataset { name, files: Vec::new(), survey, roles, options, table, limits, own_split: None });
         }
-        let mut parts = files::parts(path, false)?;
-        if let Some(path) = &options.validation {
-            parts.extend(files::parts(path, true)?);
+        let mut parts = files::parts(path, Side::Train)?;
+        for (path, side) in [(&options.validation, Side::Validate), (&options.test, Side::Test)] {
+            if let Some(path) = path {
+                parts.extend(files::parts(path, side)?);
+            }
         }
         Dataset::from_parts(name, parts, options, &LIMITS)
     }
@@ -216,7 +218,7 @@ impl Dataset {
             part.layout = survey.take_in(&part.source, options, limits).map_err(|fault| part.error(fault))?;
         }
         let roles = roles::decide(&survey, options).map_err(error)?;
-        if roles.side.is_some() && parts.iter().any(|part| part.validates) {
+        if roles.side.is_some() && parts.iter().any(|part| part.side == Side::Validate) {
             return Err(error(Fault::TwoSplits));
         }
         let table = table::read(&name, &parts, &survey, &roles, options, limits)?;
@@ -254,9 +256,9 @@ impl Dataset {
     }
 
     /// Which rows validate where nothing else is asked for, of those that do not test: a fifth of every class, of more than 5,000
-    /// rows a tenth.
+    /// rows a tenth. Those of a file that only tests do not count.
     pub fn default_split(&self) -> ValidationSplit {
-        match self.rows() > VALIDATED_ROWS_MANY {
+        match self.table.tests_from.unwrap_or(self.rows()) > VALIDATED_ROWS_MANY {
             true => ValidationSplit::STRATIFIED_TENTH,
             false => ValidationSplit::STRATIFIED_FIFTH,
         }
@@ -280,7 +282,7 @@ impl Dataset {
             TargetColumn::Values { .. } => (&one_stratum[..], 1),
         };
         let (validates, groups) = (self.table.validates.as_deref(), self.table.groups.as_deref());
-        let rows = split::Rows { strata, classes: count, validates, groups };
+        let rows = split::Rows { strata, classes: count, validates, tests_from: self.table.tests_from, groups };
         let split = rows.divide(&asked.split, asked.test.as_ref(), asked.seed).map_err(error)?;
         let target = self.target(&split)?;
         let schema = self.learn(&split.training, asked.scaling);

@@ -166,6 +166,8 @@ pub struct ReadOptions {
     pub task: Option<Task>,
     /// A file whose rows validate, and all rows of the other train.
     pub validation: Option<PathBuf>,
+    /// A file whose rows only test.
+    pub test: Option<PathBuf>,
     /// The column that says which rows validate.
     pub validate_by: Option<String>,
     /// The column whose equal values all train or all validate.

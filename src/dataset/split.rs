@@ -111,26 +111,32 @@ pub(super) struct Rows<'a> {
     pub(super) classes: usize,
     /// Whether the data say that a row validates, where they say so.
     pub(super) validates: Option<&'a [bool]>,
+    /// The first of the rows that only test by the data's word, which are the last ones, where there are such.
+    pub(super) tests_from: Option<usize>,
     /// Each row's group, where none may lie on two sides.
     pub(super) groups: Option<&'a [u32]>,
 }
 
 impl Rows<'_> {
-    /// Divides them: the test rows first, if some are asked for, from those that do not validate by the data's own word.
+    /// Divides them: the test rows first, if some are asked for and the data name none, from those that do not validate by the
+    /// data's own word.
     pub(super) fn divide(
         &self,
         validation: &ValidationSplit,
         test: Option<&ValidationSplit>,
         seed: u64,
     ) -> Result<Split, Fault> {
-        let all: Vec<u32> = (0..self.strata.len() as u32).collect();
+        let mut all: Vec<u32> = (0..self.strata.len() as u32).collect();
+        let named = self.tests_from.map(|first| all.split_off(first));
         let (own, mut rest): (Vec<u32>, Vec<u32>) = match self.validates {
             Some(validates) => all.into_iter().partition(|&row| validates[row as usize]),
             None => (Vec::new(), all),
         };
-        let tested = match test {
-            None => Vec::new(),
-            Some(split) => {
+        let tested = match (named, test) {
+            (Some(named), _) if named.is_empty() => return Err(Fault::NothingToTest { rows: self.strata.len() }),
+            (Some(named), _) => named,
+            (None, None) => Vec::new(),
+            (None, Some(split)) => {
                 let (kept, tested) = self.draw(rest, split, DrawnFor::Test, seed)?;
                 rest = kept;
                 if tested.is_empty() {
@@ -259,7 +265,7 @@ mod tests {
     use super::*;
 
     fn divide(split: &ValidationSplit, labels: &[u32], classes: usize, seed: u64) -> Result<Split, Fault> {
-        Rows { strata: labels, classes, validates: None, groups: None }.divide(split, None, seed)
+        Rows { strata: labels, classes, validates: None, tests_from: None, groups: None }.divide(split, None, seed)
     }
 
     #[test]
@@ -317,7 +323,7 @@ mod tests {
     #[test]
     fn test_rows_are_drawn_first_by_their_own_choice_and_from_those_that_the_data_do_not_name() {
         let labels: Vec<u32> = (0..200).map(|row| row % 4 / 3).collect();
-        let rows = Rows { strata: &labels, classes: 2, validates: None, groups: None };
+        let rows = Rows { strata: &labels, classes: 2, validates: None, tests_from: None, groups: None };
         let (fifth, tenth) = (ValidationSplit::STRATIFIED_FIFTH, "0.1".parse().unwrap());
         let split = rows.divide(&fifth, Some(&tenth), 1).unwrap();
         assert_eq!((split.test.len(), split.validation.len(), split.training.len()), (20, 36, 144));
@@ -336,8 +342,11 @@ mod tests {
         let named = Rows { validates: Some(&validates), ..rows }.divide(&fifth, Some(&tenth), 1).unwrap();
         assert_eq!((named.validation.len(), named.test.len()), (50, 15));
         assert!(named.test.iter().all(|&row| row >= 50));
-        let none =
-            Rows { strata: &[0, 0, 0], classes: 1, validates: None, groups: None }.divide(&fifth, Some(&tenth), 1);
+        let none = Rows { strata: &[0, 0, 0], classes: 1, validates: None, tests_from: None, groups: None }.divide(
+            &fifth,
+            Some(&tenth),
+            1,
+        );
         assert_eq!(none, Err(Fault::NothingToTest { rows: 3 }));
         let all = rows.divide(&fifth, Some(&"last:500".parse().unwrap()), 1);
         assert_eq!(all, Err(Fault::NothingButTest { rows: 200, test: 200 }));
@@ -347,7 +356,7 @@ mod tests {
     fn groups_lie_on_one_side_of_three() {
         let groups: Vec<u32> = (0..100).map(|row| row % 20).collect();
         let strata = vec![0; 100];
-        let rows = Rows { strata: &strata, classes: 1, validates: None, groups: Some(&groups) };
+        let rows = Rows { strata: &strata, classes: 1, validates: None, tests_from: None, groups: Some(&groups) };
         let split =
             rows.divide(&ValidationSplit::STRATIFIED_FIFTH, Some(&ValidationSplit::STRATIFIED_FIFTH), 1).unwrap();
         assert_eq!((split.test.len(), split.validation.len()), (20, 15));

@@ -8,7 +8,7 @@ use csv::ByteRecord;
 use super::cells::{Cells, Field};
 use super::delimited::Records;
 use super::error::{DatasetError, Fault};
-use super::files::Part;
+use super::files::{Part, Side};
 use super::options::{Impute, MissingLabel, ReadOptions, Task};
 use super::refusal::{Cause, Refusal};
 use super::roles::{Role, Roles};
@@ -53,6 +53,8 @@ pub(super) struct Table {
     pub(super) dropped: u64,
     /// Which rows validate, where a column or a file says so.
     pub(super) validates: Option<Vec<bool>>,
+    /// The first of the rows that only test, which are the last ones, where a file holds such.
+    pub(super) tests_from: Option<usize>,
     /// Each row's group, where a column says so.
     pub(super) groups: Option<Vec<u32>>,
 }
@@ -74,7 +76,7 @@ pub(super) fn read(
     limits: &Limits,
 ) -> Result<Table, DatasetError> {
     let error = |fault| DatasetError { file: name.to_owned(), fault };
-    let has_validation_file = parts.iter().any(|part| part.validates);
+    let has_validation_file = parts.iter().any(|part| part.side == Side::Validate);
     let mut filling = Filling::new(survey, roles, options, limits, has_validation_file).map_err(error)?;
     for (place, part) in parts.iter().enumerate() {
         filling.read(part, place > 0).map_err(|fault| part.error(fault))?;
@@ -97,6 +99,7 @@ struct Filling<'a> {
     read: u64,
     dropped: u64,
     validates: Option<Vec<bool>>,
+    tests_from: Option<usize>,
     groups: Option<(HashMap<String, u32>, Vec<u32>)>,
     refusals: BTreeMap<(usize, Cause), Refusal>,
 }
@@ -132,6 +135,7 @@ impl<'a> Filling<'a> {
             read: 0,
             dropped: 0,
             validates: (has_validation_file || roles.side.is_some()).then(Vec::new),
+            tests_from: None,
             groups: roles.group.map(|_| (HashMap::new(), Vec::new())),
             refusals: BTreeMap::new(),
         })
@@ -140,7 +144,10 @@ impl<'a> Filling<'a> {
     /// Takes the rows of a file in; where it is not the first, refused values are told with its name.
     fn read(&mut self, part: &Part<'_>, is_named: bool) -> Result<(), Fault> {
         self.starts.push(self.rows);
-        let (fields, validates) = (part.layout.fields.as_deref(), part.validates);
+        let (fields, side) = (part.layout.fields.as_deref(), part.side);
+        if side == Side::Test {
+            self.tests_from.get_or_insert(self.rows);
+        }
         let file = is_named.then_some(&*part.name);
         let (_, input) = part.source.open()?;
         let separator = self.options.separator.map(|separator| separator.0);
@@ -156,7 +163,7 @@ impl<'a> Filling<'a> {
                 if !fits || self.read == self.survey.rows {
                     return Err(Fault::Changed);
                 }
-                self.push(&Row { record, fields, line, validates, file })?;
+                self.push(&Row { record, fields, line, side, file })?;
             }
         }
         Ok(())
@@ -168,14 +175,16 @@ impl<'a> Filling<'a> {
             self.dropped += 1;
             return Ok(());
         }
-        if let Some(side) = self.roles.side {
+        if row.side == Side::Test {
+            self.validates.iter_mut().for_each(|validates| validates.push(false));
+        } else if let Some(side) = self.roles.side {
             let side_of = side_of(row.field(side));
             if side_of.is_none() {
                 self.refuse(row, side, Cause::NoSide);
             }
             self.validates.iter_mut().for_each(|validates| validates.push(side_of.unwrap_or_default()));
         } else if let Some(validates) = &mut self.validates {
-            validates.push(row.validates);
+            validates.push(row.side == Side::Validate);
         }
         if let (Some(place), Some((numbers, groups))) = (self.roles.group, &mut self.groups) {
             let next = numbers.len() as u32;
@@ -290,6 +299,7 @@ impl<'a> Filling<'a> {
             starts: self.starts,
             dropped: self.dropped,
             validates: self.validates,
+            tests_from: self.tests_from,
             groups: self.groups.map(|(_, groups)| groups),
         })
     }
@@ -300,7 +310,7 @@ struct Row<'a> {
     record: &'a ByteRecord,
     fields: Option<&'a [usize]>,
     line: u64,
-    validates: bool,
+    side: Side,
     /// The name of the file, where it is not the first.
     file: Option<&'a str>,
 }

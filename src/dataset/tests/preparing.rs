@@ -154,7 +154,7 @@ fn a_label_that_only_validates_is_refused_with_its_line() {
     let error = data.prepare(&Preparation { split: last(2), ..ASKED }).unwrap_err();
     assert_eq!(error.fault, Fault::UntrainedLabel { label: "z".to_owned(), line: 6 });
     let text = error.to_string();
-    assert!(text.starts_with("data.csv, line 6: the label \"z\" is among the rows that validate"), "{text}");
+    assert!(text.starts_with("data.csv, line 6: the label \"z\" is among the rows that validate or test"), "{text}");
 }
 
 #[test]
@@ -202,6 +202,51 @@ fn a_file_of_its_own_validates_whatever_the_order_of_its_columns() {
     fs::write(&validate, "kind,g,f\ny,9,7\nz,8,1\n").unwrap();
     let error = Dataset::read(&train, &options).unwrap().prepare(&unscaled).unwrap_err();
     assert!(error.to_string().contains("validate.csv, line 3: the label \"z\""), "{error}");
+}
+
+#[test]
+fn a_file_of_its_own_tests_and_neither_trains_nor_validates() {
+    let directory = tempfile::tempdir().unwrap();
+    let [train, validate, test] = ["train.csv", "validate.csv", "test.csv"].map(|name| directory.path().join(name));
+    let rows: String = (0..20).map(|row| format!("{row}.5,{}\n", ["x", "y"][row % 2])).collect();
+    fs::write(&train, format!("f,kind\n{rows}")).unwrap();
+    fs::write(&validate, "f,kind\n7,x\n").unwrap();
+    fs::write(&test, "kind,f\ny,900\nx,800\n").unwrap();
+    let divided = |options: &ReadOptions, split| {
+        let data = Dataset::read(&train, options).unwrap();
+        assert_eq!(
+            (data.says_which_validate(), data.rows()),
+            (options.validation.is_some(), 22 + usize::from(options.validation.is_some()))
+        );
+        data.prepare(&Preparation { split, ..ASKED }).unwrap()
+    };
+    let options = ReadOptions { test: Some(test.clone()), ..ReadOptions::default() };
+    let prepared = divided(&options, last(4));
+    // The tail is that of the rows that do not test, and nothing is learned of those that do.
+    let alone = Dataset::read(&train, &ReadOptions::default()).unwrap();
+    let without = alone.prepare(&Preparation { split: last(4), ..ASKED }).unwrap();
+    assert_eq!((&prepared.shards, &prepared.validation), (&without.shards, &without.validation));
+    assert_eq!(prepared.scaling, without.scaling);
+    let test_rows = prepared.test.unwrap();
+    assert_eq!(test_rows.targets, Targets::Classes(vec![1, 0]));
+    assert_eq!(test_rows.values, [900.0, 800.0].map(|value| prepared.scaling[0].apply(value)));
+
+    let both = ReadOptions { validation: Some(validate), ..options.clone() };
+    let prepared = divided(&both, last(4));
+    assert_eq!((prepared.validation.rows(1), prepared.test.unwrap().rows(1), prepared.shards[0].rows(1)), (1, 2, 20));
+
+    // A column that says which rows validate says nothing of these.
+    fs::write(&train, "f,kind,side\n1,x,train\n2,y,train\n3,x,test\n").unwrap();
+    fs::write(&test, "f,kind,side\n4,y,\n").unwrap();
+    let by_column = ReadOptions { validate_by: Some("side".to_owned()), ..options.clone() };
+    let prepared = Dataset::read(&train, &by_column).unwrap().prepare(&ASKED).unwrap();
+    assert_eq!((prepared.validation.rows(1), prepared.test.unwrap().rows(1)), (1, 1));
+    fs::write(&test, "f,kind,side\n4,z,\n").unwrap();
+    let error = Dataset::read(&train, &by_column).unwrap().prepare(&ASKED).unwrap_err();
+    assert!(error.to_string().contains("test.csv, line 2: the label \"z\""), "{error}");
+    fs::write(&test, "f,kind,side\n").unwrap();
+    let error = Dataset::read(&train, &by_column).unwrap().prepare(&ASKED).unwrap_err();
+    assert_eq!(error.fault, Fault::NothingToTest { rows: 3 });
 }
 
 #[test]
