@@ -218,7 +218,7 @@ fn training(kernel: Kernel, sizes: &[u32], rows: u32, batch: u32) -> impl FnMut(
     let batch = BatchSize::Rows(NonZeroU32::new(batch).expect("rows"));
     let recipe = Recipe { optimiser: Optimiser::Sgd, epochs: 1, batch, ..Recipe::DEFAULT };
     let base = initialise(&network, recipe.initialisation, 1);
-    let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 };
+    let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 1, class_weights: Vec::new() };
     let mut trainer = Trainer::new(kernel);
     move || {
         let trained = trainer.train(&training, 0, 0, &base, &rows, &mut Unwatched);
@@ -338,7 +338,13 @@ fn portable(report: &mut Report) -> std::io::Result<()> {
         let labels: Vec<u32> = (0..rows).map(|row| row * 7 % classes).collect();
         let rows = Rows::labelled(inputs, values, labels, classes).map_err(std::io::Error::other)?;
         let base = initialise(&network, recipe.initialisation, 1);
-        let training = Training { arithmetic: ARITHMETIC, network, recipe: Recipe { epochs: 1, ..recipe }, seed: 1 };
+        let training = Training {
+            arithmetic: ARITHMETIC,
+            network,
+            recipe: Recipe { epochs: 1, ..recipe },
+            seed: 1,
+            class_weights: Vec::new(),
+        };
         let mut timed = [avx2, Kernel::PORTABLE].map(|kernel| (Trainer::new(kernel), f64::MAX));
         for _ in 0..99 {
             for (trainer, least) in &mut timed {

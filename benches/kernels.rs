@@ -145,7 +145,8 @@ fn sum_gradients(bencher: Bencher<'_, '_>, shape: &Shape) {
     let BatchSize::Rows(batch_rows) = shape.recipe.batch else { return };
     let count = rows.rows().div_ceil(block_rows(&network, batch_rows.get()));
     let range = BlockRange { shard: 0, first: 0, count };
-    let training = Training { arithmetic: ARITHMETIC, network, recipe: shape.recipe, seed: 1 };
+    let training =
+        Training { arithmetic: ARITHMETIC, network, recipe: shape.recipe, seed: 1, class_weights: Vec::new() };
     let bencher = bencher.counter(ItemsCount::new(samples)).counter(CyclesCount::new(samples * flops));
     bencher.bench_local(|| {
         let ranges = [(range, &rows)];
@@ -179,8 +180,13 @@ fn train_with(mut trainer: Trainer, bencher: Bencher<'_, '_>, shape: &Shape) {
     let base = initialise(&network, recipe.initialisation, 1);
     let flops = flops_of_row(&network);
     let mut train = |epochs| {
-        let training =
-            Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe { epochs, ..recipe }, seed: 1 };
+        let training = Training {
+            arithmetic: ARITHMETIC,
+            network: network.clone(),
+            recipe: Recipe { epochs, ..recipe },
+            seed: 1,
+            class_weights: Vec::new(),
+        };
         trainer.train(&training, 0, 0, &base, &rows, &mut Unwatched).expect("a task that can be trained")
     };
     let start = Instant::now();

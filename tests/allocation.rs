@@ -34,7 +34,7 @@ fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {
         let (features, classes) = (sizes[0], sizes[sizes.len() - 1]);
         let network = Network::new(features, &sizes[1..sizes.len() - 1], classes).unwrap();
         let recipe = Recipe { batch, optimiser, epochs, ..Recipe::DEFAULT };
-        let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 };
+        let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 1, class_weights: Vec::new() };
         let base = initialise(&training.network, Initialisation::He, 1);
         let rows =
             Rows::labelled(features, vec![0.5; (features * count) as usize], vec![1; count as usize], classes).unwrap();

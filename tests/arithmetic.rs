@@ -13,8 +13,8 @@ use gradwire::model::rows::RowsError;
 use gradwire::model::train::{TrainError, Unwatched};
 use gradwire::model::{
     ARITHMETIC, Activation, BatchSize, BlockRange, GradientSteps, GradientSum, Initialisation, Kernel, Loss,
-    LossReduction, Metric, Network, Optimiser, Recipe, Rows, TargetKind, Targets, TargetsError, Trained, Trainer,
-    Training, Watch, block_rows, evaluate, initialise, predict,
+    LossReduction, Metric, Network, Optimiser, Recipe, RecipeError, Rows, TargetKind, Targets, TargetsError, Trained,
+    Trainer, Training, Watch, block_rows, evaluate, initialise, predict,
 };
 use gradwire::wire::object;
 use proptest::prelude::*;
@@ -31,7 +31,7 @@ fn rows(features: u32, count: u32, classes: u32, seed: u64) -> Rows<'static> {
 fn training(sizes: &[u32], recipe: Recipe) -> Training {
     let (last, rest) = sizes.split_last().unwrap();
     let network = Network::new(rest[0], &rest[1..], *last).unwrap();
-    Training { arithmetic: ARITHMETIC, network, recipe: recipe.checked().unwrap(), seed: 5 }
+    Training { arithmetic: ARITHMETIC, network, recipe: recipe.checked().unwrap(), seed: 5, class_weights: Vec::new() }
 }
 
 fn batches_of(rows: u32) -> BatchSize {
@@ -244,9 +244,12 @@ fn cuts(ranges: &[BlockRange]) -> Vec<Vec<Task>> {
 /// Sums the gradients of steps by every kernel, in every cut, and compares their objects with the definition's.
 fn sums_agree_with_the_definition(sizes: &[u32], recipe: Recipe, batch: u32, shards: &[&Rows<'_>], steps: &[u64]) {
     let recipe = Recipe { local_steps: Some(1), epochs: 1, batch: batches_of(batch), ..recipe };
-    let training = training(sizes, recipe);
+    sums_of_training_agree(&training(sizes, recipe), batch, shards, steps);
+}
+
+fn sums_of_training_agree(training: &Training, batch: u32, shards: &[&Rows<'_>], steps: &[u64]) {
     let network = &training.network;
-    let base = initialise(network, recipe.initialisation, training.seed);
+    let base = initialise(network, training.recipe.initialisation, training.seed);
     let shard_rows: Vec<u32> = shards.iter().map(|rows| rows.rows()).collect();
     let plan = GradientSteps::new(network, batch, &shard_rows);
     assert_eq!(plan.block_rows(), definition::steps::block_rows(network, batch));
@@ -255,7 +258,7 @@ fn sums_agree_with_the_definition(sizes: &[u32], recipe: Recipe, batch: u32, sha
         let (epoch, blocks) = blocks_of_step(network, batch, shards, step);
         assert_eq!(of_step.epoch, epoch);
         let mut definition = definition::ARITHMETIC_2;
-        let expected = definition.sum_gradients(&training, batch, epoch, &blocks, shards, &base);
+        let expected = definition.sum_gradients(training, batch, epoch, &blocks, shards, &base);
         let object = expected.object(network);
         for kernel in Kernel::available() {
             let (mut trainer, mut task_sum) = (Trainer::new(kernel), GradientSum::new(kernel, 0));
@@ -263,7 +266,7 @@ fn sums_agree_with_the_definition(sizes: &[u32], recipe: Recipe, batch: u32, sha
                 let mut step_sum = GradientSum::new(kernel, network.parameters());
                 for task in &cut {
                     let ranges: Vec<_> = task.iter().map(|range| (*range, shards[range.shard as usize])).collect();
-                    let summed = trainer.sum_gradients(&training, epoch, &ranges, &base, &mut Unwatched, &mut task_sum);
+                    let summed = trainer.sum_gradients(training, epoch, &ranges, &base, &mut Unwatched, &mut task_sum);
                     summed.unwrap();
                     let bytes = object::encode_sum(Vec::new(), network, &task_sum);
                     let layout = object::check_sum(network, &bytes, bytes.len() as u64).unwrap();
@@ -333,6 +336,56 @@ fn sums_of_every_activation_and_loss_are_the_definitions() {
     let large = first.values().iter().map(|value| value * 1e4).collect::<Vec<_>>();
     let large = Rows::new(4, large, first.targets().clone()).unwrap();
     sums_agree_with_the_definition(&[4, 9, 2], recipe, 32, &[&large, &second], &[0, 1]);
+}
+
+#[test]
+fn classes_that_weigh_are_the_definitions_in_tasks_and_in_every_cut_of_a_step() {
+    for sizes in [&[5, 3][..], &[7, 11, 2], &[3, 9, 14, 5], &[70, 65, 9]] {
+        let classes = sizes[sizes.len() - 1];
+        let class_weights: Vec<f32> =
+            [0.3, 2.5, 1e-9, 40.0, 1.0].iter().copied().cycle().take(classes as usize).collect();
+        let (first, second) = (rows(sizes[0], 150, classes, 1), rows(sizes[0], 37, classes, 2));
+        for batch in [BatchSize::Full, batches_of(37)] {
+            let recipe = Recipe { batch, epochs: 2, ..Recipe::DEFAULT };
+            let weighted = Training { class_weights: class_weights.clone(), ..training(sizes, recipe) };
+            agrees_with_the_definition(&weighted, &first);
+            // As if they did not: the losses before the first update, and nothing else.
+            let base = initialise(&weighted.network, recipe.initialisation, weighted.seed);
+            let of = |training: &Training| {
+                let one = Training { recipe: Recipe { epochs: 1, ..training.recipe }, ..training.clone() };
+                Trainer::new(Kernel::best()).train(&one, 0, 0, &base, &first, &mut Unwatched).unwrap()
+            };
+            let (with, without) = (of(&weighted), of(&training(sizes, recipe)));
+            assert_ne!(bits(&with.update), bits(&without.update));
+            assert_eq!(with.loss == without.loss, batch == BatchSize::Full);
+        }
+        let recipe = Recipe { local_steps: Some(1), epochs: 1, batch: batches_of(64), ..Recipe::DEFAULT };
+        let weighted = Training { class_weights, ..training(sizes, recipe) };
+        sums_of_training_agree(&weighted, 64, &[&first, &second], &[0, 1, 5]);
+    }
+}
+
+#[test]
+fn weights_of_classes_that_do_not_belong_to_the_task_are_refused() {
+    let refused = |loss, class_weights: &[f32]| {
+        let training =
+            Training { class_weights: class_weights.to_vec(), ..training(&[2, 3], Recipe { loss, ..Recipe::DEFAULT }) };
+        let base = vec![0.0; 9];
+        let rows = rows(2, 8, 3, 1);
+        Trainer::new(Kernel::best()).train(&training, 0, 0, &base, &rows, &mut Unwatched).unwrap_err()
+    };
+    for wrong in [
+        &[1.0, 1.0][..],
+        &[1.0; 4],
+        &[1.0, 0.0, 1.0],
+        &[1.0, -1.0, 1.0],
+        &[1.0, f32::NAN, 1.0],
+        &[1e10; 3],
+        &[1e-10; 3],
+    ] {
+        assert!(matches!(refused(Loss::CrossEntropy, wrong), TrainError::Recipe(_)), "{wrong:?}");
+    }
+    assert!(matches!(refused(Loss::SquaredError, &[1.0; 3]), TrainError::Recipe(RecipeError::ClassWeightsOfNumbers)));
 }
 
 #[test]

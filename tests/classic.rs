@@ -35,7 +35,8 @@ fn rows(letters: &[(Vec<f32>, u32)]) -> Rows<'static> {
 #[test]
 fn one_round_of_classic_agrees_with_numpy() {
     let network = Network::new(16, &[20], 26).unwrap();
-    let training = Training { arithmetic: ARITHMETIC, network, recipe: Recipe::CLASSIC, seed: 1 };
+    let training =
+        Training { arithmetic: ARITHMETIC, network, recipe: Recipe::CLASSIC, seed: 1, class_weights: Vec::new() };
     let (base, expected) = (weights("classic_initial.f32"), weights("classic_round1.f32"));
     let letters = letters();
     let mut sum = ExactSum::new(Kernel::best(), base.len(), (SHARDS * SHARD_ROWS) as u64);

@@ -73,7 +73,7 @@ fn specification() -> Specification {
     let specification = Specification {
         patience: None,
         test: None,
-        training: Training { arithmetic: 1, network, recipe, seed: 1 },
+        training: Training { arithmetic: 1, network, recipe, seed: 1, class_weights: Vec::new() },
         rounds: 10,
         round_steps: Some(STEPS / 10),
         shards: vec![rows; 4],

@@ -65,7 +65,7 @@ fn a_step_of_gradient_descent_is_what_matrices_say() {
     let rows = Rows::labelled(FEATURES as u32, values, labels, CLASSES as u32).unwrap();
     let before = evaluate(Kernel::best(), &network, &recipe, &base, &rows).unwrap().sum(Metric::Loss);
     assert!((before - loss).abs() < 1e-3, "{} and {loss}", before);
-    let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 3 };
+    let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 3, class_weights: Vec::new() };
     let trained = Trainer::new(Kernel::best()).train(&training, 0, 0, &base, &rows, &mut Unwatched).unwrap();
     for (index, (ours, theirs)) in trained.update.iter().zip(expected).enumerate() {
         assert!((f64::from(*ours) - theirs).abs() < 1e-6, "parameter {index}: {ours} and {theirs}");

@@ -651,7 +651,7 @@ fn the_table_of_specification_fields_is_the_programs() {
 
 /// The option of the client that sets a field, or why there is none.
 #[cfg(feature = "client")]
-const SET_BY: [(&str, Result<&str, &str>); 44] = [
+const SET_BY: [(&str, Result<&str, &str>); 45] = [
     ("arithmetic", Err("a program computes one")),
     ("inputs", Err("the data's features")),
     ("hidden", Ok("--hidden")),
@@ -674,6 +674,7 @@ const SET_BY: [(&str, Result<&str, &str>); 44] = [
     ("epsilon", Err("Adam's usual value serves")),
     ("weight_decay", Ok("--weight-decay")),
     ("local_steps", Ok("--local-steps")),
+    ("class_weights", Ok("--class-weight")),
     ("rounds", Ok("--rounds")),
     ("shards", Ok("--shards")),
     ("validation", Ok("--validate-split")),
@@ -763,6 +764,7 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
             vec![
                 written(smallest, "rounds", &1u32.to_le_bytes()),
                 written(smallest, "hidden", &[]),
+                written(smallest, "class_weights", &[]),
                 written(smallest, "notes", &[]),
             ],
         ),
@@ -808,7 +810,13 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
         ),
         (
             "an empty `shards`",
-            vec![written(smallest, "shards", &[]), written("mini-batches", "stop_loss_change", &0.5f32.to_le_bytes())],
+            vec![
+                written(smallest, "shards", &[]),
+                written("mini-batches", "stop_loss_change", &0.5f32.to_le_bytes()),
+                written("mini-batches", "class_weights", &1f32.to_le_bytes()),
+                written("mini-batches", "class_weights", &[0; 8]),
+                written("regression", "class_weights", &[1f32.to_le_bytes(); 2].concat()),
+            ],
         ),
         (
             "`local_steps` without `batch`",

@@ -79,6 +79,8 @@ struct Need {
     recipe: Recipe,
     weights: Vec<f32>,
     rows: (Vec<f32>, Targets<'static>),
+    /// None, or one for each class.
+    class_weights: &'static [f32],
 }
 
 /// Rows of features and a label; the most classes that a case has are three.
@@ -110,6 +112,7 @@ fn needs() -> Vec<Need> {
     let rare = || labelled((0..100).map(|row| (vec![if row == 0 { 1.0 } else { 0.0 }], row % 2)));
     vec![
         Need {
+            class_weights: &[],
             threshold: "inputs",
             taken_out: |t| t.input = 0.0,
             sizes: &[1, 2],
@@ -118,6 +121,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![1e-37], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "weights after an update",
             taken_out: |t| t.weight = 0.0,
             sizes: &[1, 2],
@@ -128,6 +132,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![SMALL], 0), (vec![-SMALL], 1)]),
         },
         Need {
+            class_weights: &[],
             threshold: "outputs of hidden layers",
             taken_out: |t| t.output = 0.0,
             sizes: &[1, 1, 1, 1, 2],
@@ -136,6 +141,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![SMALL], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "outputs of ReLU",
             taken_out: |t| t.output = 0.0,
             sizes: &[1, 1, 1, 1, 2],
@@ -144,6 +150,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![SMALL], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "exponentials",
             taken_out: |t| t.exp_argument = f32::NEG_INFINITY,
             sizes: &[1, 2],
@@ -152,6 +159,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![1.0], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "probabilities",
             taken_out: |t| t.probability = 0.0,
             // Two classes of e^-41 pull each of eight hidden values by weights that cancel but for the rounding of products.
@@ -170,6 +178,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![1.0], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "derivatives",
             taken_out: |t| t.derivative = 0.0,
             sizes: &[1, 1, 1, 1, 1, 2],
@@ -178,6 +187,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![1.0], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "gradients",
             taken_out: |t| t.gradient = 0.0,
             sizes: &[1, 2],
@@ -186,6 +196,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![1e-9], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "gradients of a mean",
             taken_out: |t| t.gradient = 0.0,
             sizes: &[1, 2],
@@ -194,6 +205,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![1e-9], 0), (vec![2e-9], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "first moments",
             taken_out: |t| t.first_moment = 0.0,
             sizes: &[1, 2],
@@ -203,6 +215,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![1.0], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "second moments",
             taken_out: |t| t.second_moment = 0.0,
             sizes: &[1, 2],
@@ -211,6 +224,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![1.0], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "Adam's steps",
             taken_out: |t| t.step = 0.0,
             // One row has a gradient of 5e14; hundreds of updates later the second moment still shows it, the first does not.
@@ -220,6 +234,7 @@ fn needs() -> Vec<Need> {
             rows: labelled((0..1500).map(|row| (vec![if row == 0 { 1e15 } else { 0.0 }, 1.0], row % 2))),
         },
         Need {
+            class_weights: &[],
             threshold: "learning rates of SGD",
             taken_out: |t| t.sgd_rate = 0.0,
             sizes: &[1, 2],
@@ -228,6 +243,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![SMALL], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "learning rates of Adam",
             taken_out: |t| t.adam_rate = 0.0,
             sizes: &[1, 2],
@@ -236,6 +252,7 @@ fn needs() -> Vec<Need> {
             rows: labelled(vec![(vec![1e-9], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "targets",
             taken_out: |t| t.target = 0.0,
             sizes: &[1, 1],
@@ -244,6 +261,7 @@ fn needs() -> Vec<Need> {
             rows: numbers([(vec![1.0], 1e-40)]),
         },
         Need {
+            class_weights: &[],
             threshold: "differences from targets",
             taken_out: |t| t.difference = 0.0,
             // The two products cancel but for the rounding of the first.
@@ -253,6 +271,7 @@ fn needs() -> Vec<Need> {
             rows: numbers([(vec![SMALL, SMALL], 0.0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "velocities",
             taken_out: |t| t.velocity = 0.0,
             sizes: &[1, 1],
@@ -262,6 +281,7 @@ fn needs() -> Vec<Need> {
             rows: numbers([(vec![0.0], 0.0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "learning rates of momentum",
             taken_out: |t| t.sgd_rate = 0.0,
             sizes: &[1, 1],
@@ -270,6 +290,7 @@ fn needs() -> Vec<Need> {
             rows: numbers([(vec![SMALL], 1.0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "weights after a step with momentum",
             taken_out: |t| t.weight = 0.0,
             sizes: &[1, 1],
@@ -279,6 +300,7 @@ fn needs() -> Vec<Need> {
             rows: numbers([(vec![SMALL], 1.0), (vec![-SMALL], -1.0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "weights after their decay",
             taken_out: |t| t.weight = 0.0,
             sizes: &[1, 2],
@@ -287,6 +309,7 @@ fn needs() -> Vec<Need> {
             rows: labelled([(vec![0.0], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "first moments that fade fast",
             taken_out: |t| t.slow_betas = [0.0; 2],
             sizes: &[1, 2],
@@ -295,6 +318,7 @@ fn needs() -> Vec<Need> {
             rows: rare(),
         },
         Need {
+            class_weights: &[],
             threshold: "second moments that fade fast",
             taken_out: |t| t.slow_betas = [0.0; 2],
             sizes: &[1, 2],
@@ -303,6 +327,7 @@ fn needs() -> Vec<Need> {
             rows: rare(),
         },
         Need {
+            class_weights: &[],
             threshold: "outputs of tanh",
             taken_out: |t| t.output = 0.0,
             sizes: &[1, 1, 1, 1, 2],
@@ -311,6 +336,7 @@ fn needs() -> Vec<Need> {
             rows: labelled([(vec![SMALL], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "exponentials in tanh",
             taken_out: |t| t.exp_argument = f32::NEG_INFINITY,
             sizes: &[1, 1, 2],
@@ -319,6 +345,7 @@ fn needs() -> Vec<Need> {
             rows: labelled([(vec![1.0], 0)]),
         },
         Need {
+            class_weights: &[],
             threshold: "derivatives through tanh",
             taken_out: |t| t.derivative = 0.0,
             sizes: &[1, 1, 1, 1, 1, 2],
@@ -326,14 +353,30 @@ fn needs() -> Vec<Need> {
             weights: vec![1.0, 1.0, 1e-3, 1.0, SMALL, 1.0, SMALL, 1.0, SMALL, -SMALL, 0.0, 0.0],
             rows: labelled([(vec![1.0], 0)]),
         },
+        Need {
+            class_weights: &[1e-9, 1.0],
+            threshold: "weighted derivatives",
+            taken_out: |t| t.weighted = 0.0,
+            // Of two rows on one lane the products cancel but for the rounding of the first.
+            sizes: &[1, 2],
+            recipe: sgd,
+            weights: vec![0.0, 0.0, 0.0, -25.0],
+            rows: labelled((0..9).map(|row| (vec![[SMALL, -SMALL, 0.0][if row % 8 > 0 { 2 } else { row / 8 }]], 0))),
+        },
     ]
 }
 
 #[test]
 fn without_any_one_threshold_there_are_subnormal_numbers() {
-    for Need { threshold, taken_out, sizes, recipe, weights, rows } in needs() {
+    for Need { threshold, taken_out, sizes, recipe, weights, rows, class_weights } in needs() {
         let network = Network::new(sizes[0], &sizes[1..sizes.len() - 1], sizes[sizes.len() - 1]).unwrap();
-        let training = Training { arithmetic: ARITHMETIC, network, recipe: recipe.checked().unwrap(), seed: 1 };
+        let training = Training {
+            arithmetic: ARITHMETIC,
+            network,
+            recipe: recipe.checked().unwrap(),
+            seed: 1,
+            class_weights: class_weights.to_vec(),
+        };
         let count = |thresholds: Thresholds| {
             // The definition's own inputs, not those that have gone through the threshold already.
             let mut definition = counting(thresholds);

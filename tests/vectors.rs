@@ -97,7 +97,7 @@ fn streams_begin_with_the_published_words_and_shuffle_as_published() {
 fn tiny(recipe: Recipe) -> (Training, Vec<f32>) {
     let network = Network::new(3, &[2], 2).unwrap();
     let base = initialise(&network, recipe.initialisation, 1);
-    (Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 }, base)
+    (Training { arithmetic: ARITHMETIC, network, recipe, seed: 1, class_weights: Vec::new() }, base)
 }
 
 const SGD: Recipe = Recipe {
@@ -165,6 +165,8 @@ struct Listed {
     loss: &'static str,
     /// Thresholds without which the update would be another.
     shows: &'static [&'static str],
+    /// None, or one for each class.
+    class_weights: &'static [f32],
 }
 
 /// The five rows of the tiny tasks.
@@ -180,6 +182,7 @@ const TINY: Listed = Listed {
     update: "",
     loss: "",
     shows: &[],
+    class_weights: &[],
 };
 
 /// The recipe in which one member at a time is replaced.
@@ -216,7 +219,7 @@ const SQUARED: Listed = Listed {
     ..TINY
 };
 
-const LISTED: [Listed; 14] = [
+const LISTED: [Listed; 15] = [
     Listed {
         update: "3a3934f8 3aa5169a 3b70b5da 3b0459e0 ba3d1500 bae95560 b8fd7500 b9de0430 \
                  3ac71ee8 bac71eec 3a16c530 ba16c532 bdb39599 3db39599",
@@ -300,6 +303,14 @@ const LISTED: [Listed; 14] = [
         loss: "400b445cf9a84c2c",
         ..SQUARED
     },
+    Listed {
+        class_weights: &[0.3, 1.7],
+        recipe: MEMBER,
+        update: "bd070350 3e049674 bcb1cf60 3daed64c 3d2657a0 be2278c0 bc60278f 3d57b6bf \
+                 3d216500 bd216510 bba66500 3ba66500 be46e2e4 3e46e2e1",
+        loss: "4006851aa0000000",
+        ..TINY
+    },
     // And their thresholds.
     Listed {
         hidden: &[],
@@ -344,7 +355,13 @@ impl Listed {
             Fits::Numbers(width, numbers) => (numbers.len() / width as usize, width),
         };
         let network = Network::new((self.values.len() / rows) as u32, self.hidden, outputs).unwrap();
-        Training { arithmetic: ARITHMETIC, network, recipe: self.recipe.checked().unwrap(), seed: 1 }
+        Training {
+            arithmetic: ARITHMETIC,
+            network,
+            recipe: self.recipe.checked().unwrap(),
+            seed: 1,
+            class_weights: self.class_weights.to_vec(),
+        }
     }
 
     fn base(&self) -> Vec<f32> {
@@ -410,13 +427,14 @@ fn the_weights_of_the_listed_regression_are_judged_as_published() {
 fn the_vectors_of_extreme_values_depend_on_the_thresholds() {
     type TakeOut = fn(&mut Thresholds);
     for listed in &LISTED {
-        let all: [(&str, TakeOut); 12] = [
+        let all: [(&str, TakeOut); 13] = [
             ("input", |t| t.input = 0.0),
             ("target", |t| t.target = 0.0),
             ("difference", |t| t.difference = 0.0),
             ("weight", |t| t.weight = 0.0),
             ("output", |t| t.output = 0.0),
             ("probability", |t| t.probability = 0.0),
+            ("weighted", |t| t.weighted = 0.0),
             ("derivative", |t| t.derivative = 0.0),
             ("gradient", |t| t.gradient = 0.0),
             ("velocity", |t| t.velocity = 0.0),
@@ -489,7 +507,8 @@ fn tasks_on_formulaic_rows_give_the_published_updates() {
         let base = initialise(&network, recipe.initialisation, 1);
         let values: Vec<f32> = (0..rows * inputs).map(|at| (at * 37 % 101) as f32 / 32.0 - 1.5).collect();
         let labels: Vec<u32> = (0..*rows).map(|row| row % classes).collect();
-        let training = Training { arithmetic: ARITHMETIC, network, recipe: *recipe, seed: 1 };
+        let training =
+            Training { arithmetic: ARITHMETIC, network, recipe: *recipe, seed: 1, class_weights: Vec::new() };
 
         let mut oracle = definition::ARITHMETIC_2;
         let (update, loss, epochs) = oracle.train_on(&training, 0, 4, &base, &values, &labels);

@@ -162,8 +162,9 @@ fn training() -> impl Strategy<Value = Training> {
     let network = (1..2000u32, vec(1..200u32, 0..=5), 2..500u32)
         .prop_map(|(inputs, hidden, classes)| Network::new(inputs, &hidden, classes).expect("within its limits"));
     let one_or = |any: BoxedStrategy<u64>| prop_oneof![Just(1), any];
-    (1..=2u16, network, recipe(), one_or(any::<u64>().boxed()))
-        .prop_map(|(arithmetic, network, recipe, seed)| Training { arithmetic, network, recipe, seed })
+    (1..=2u16, network, recipe(), one_or(any::<u64>().boxed())).prop_map(|(arithmetic, network, recipe, seed)| {
+        Training { arithmetic, network, recipe, seed, class_weights: Vec::new() }
+    })
 }
 
 fn outer() -> impl Strategy<Value = Outer> {

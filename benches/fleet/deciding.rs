@@ -81,7 +81,8 @@ impl World {
     fn run(&mut self, shards: usize, rounds: u32) {
         let job = JobId(1);
         let network = Network::new(4, &[8], 2).expect("a small network");
-        let training = Training { arithmetic: ARITHMETIC, network, recipe: Recipe::DEFAULT, seed: 1 };
+        let training =
+            Training { arithmetic: ARITHMETIC, network, recipe: Recipe::DEFAULT, seed: 1, class_weights: Vec::new() };
         let rows = RowsRef { rows: 16, digest: Digest::of(b"rows") };
         let specification = Arc::new(Specification {
             patience: None,

@@ -46,6 +46,17 @@ class Prepared:
     def training_rows(self) -> int:
         return sum(shard.rows for shard in self.shards)
 
+    @property
+    def balanced_weights(self) -> list[float]:
+        """What a row of each class weighs so that all classes weigh the same (docs/data.md, section 9).
+
+        Raises DataError where numbers are fitted."""
+        if self.class_names is None:
+            raise DataError("class_weight balances classes, and this job is to fit numbers: leave it out")
+        counts = np.bincount(np.concatenate([shard.targets for shard in self.shards]), minlength=len(self.class_names))
+        rows, classes = float(counts.sum()), float(len(counts))
+        return [float(np.float32(rows / (classes * count))) if count else 1.0 for count in counts.tolist()]
+
 
 def share_of(count: int, share: float) -> int:
     """This share of so many, rounded to the nearest, halves up."""

@@ -31,7 +31,7 @@ FIELDS = {
     "log_epsilon": Field(0x000D, "f", 0.0), "stop_loss_change": Field(0x000E, "f", None), "seed": Field(0x000F, "Q", 1),
     "loss": Field(0x0010, "B", 1), "momentum": Field(0x0011, "f", 0.9), "beta1": Field(0x0012, "d", 0.9),
     "beta2": Field(0x0013, "d", 0.999), "epsilon": Field(0x0014, "f", 1e-8), "weight_decay": Field(0x0015, "f", 0.0),
-    "local_steps": Field(0x0016, "I", None), "rounds": Field(0x0020, "I", 1), "shards": Field(0x0021, "rows", REQUIRED),
+    "local_steps": Field(0x0016, "I", None), "class_weights": Field(0x0017, "floats", None), "rounds": Field(0x0020, "I", 1), "shards": Field(0x0021, "rows", REQUIRED),
     "validation": Field(0x0022, "row", REQUIRED), "initial": Field(0x0023, "digest", None), "merge": Field(0x0024, "B", 1),
     "outer": Field(0x0025, "B", 1), "outer_eta": Field(0x0026, "f", 1.0), "outer_momentum": Field(0x0027, "f", 0.9),
     "outer_beta1": Field(0x0028, "d", 0.9), "outer_beta2": Field(0x0029, "d", 0.999),
@@ -77,6 +77,8 @@ def _written(name: str, field: Field, value: Any) -> bytes:
         match field.type:
             case "widths":
                 return struct.pack(f"<{len(value)}I", *value)
+            case "floats":
+                return struct.pack(f"<{len(value)}f", *value)
             case "rows":
                 return b"".join(struct.pack("<I32s", *rows) for rows in value)
             case "row":
@@ -148,6 +150,8 @@ def _read(kind: str, written: bytes) -> Any:
         match kind:
             case "widths":
                 return [width for (width,) in struct.iter_unpack("<I", written)]
+            case "floats":
+                return [value for (value,) in struct.iter_unpack("<f", written)]
             case "rows":
                 return list(struct.iter_unpack("<I32s", written))
             case "row":

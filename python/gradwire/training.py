@@ -37,6 +37,7 @@ def train(
     optimiser: str = "adam",
     momentum: float | None = None,
     weight_decay: float | None = None,
+    class_weight: str | None = None,
     eta: float | None = None,
     batch: int | None = None,
     rounds: int | None = None,
@@ -64,7 +65,7 @@ def train(
     labels that validate, in the place of the share that `validate_split` draws; `test` is the share that neither trains nor
     validates, and judges the model once, at the end (None: no row). After `patience` rounds without a better one training
     stops (None: after all rounds, and the model is the last one's; docs/data.md, section 9, says what is usual), and the model is
-    that of the best. `hidden` are the widths of the hidden layers.
+    that of the best. `hidden` are the widths of the hidden layers. With `class_weight="balanced"` all classes weigh the same.
     `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
     `Round`; True writes a line for each to the standard error. For `retry_for` seconds a coordinator that is lost, not there, or
     has no room is asked again; a job that it knows goes on meanwhile. `job` names the job by 32 hexadecimal digits, so that a
@@ -102,6 +103,10 @@ def train(
         "classes": len(prepared.class_names or prepared.targets or ()),
         "notes": words.to_notes(),
     }
+    if class_weight not in (None, "balanced"):
+        raise DataError(f"class_weight cannot be {class_weight!r}: it is 'balanced' or None")
+    if class_weight is not None:
+        values["class_weights"] = prepared.balanced_weights
     held: dict[bytes, Any] = {}
 
     def keep(data: Any) -> bytes:

@@ -74,6 +74,8 @@ def described(values: Mapping[str, Any], words: Words, done: Done) -> dict[str, 
     if values.get("patience") is not None:
         told |= {"patience": str(values["patience"]), "best_round": f"{done.round} of {done.rounds}"}
     told |= {"shards": str(len(values["shards"])), "seed": str(values["seed"])}
+    if values.get("class_weights"):
+        told["class_weights"] = ",".join(single(weight) for weight in values["class_weights"])
     if values["merge"] != 1:
         told["merge"] = word_of("merge", values["merge"])
     told |= _outer(values)

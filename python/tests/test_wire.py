@@ -26,7 +26,7 @@ class Tables(unittest.TestCase):
         self.assertEqual({int(number): name for number, name, *_ in table}, wire.CODES)
 
     def test_fields_have_the_tags_types_and_defaults_of_the_document(self):
-        types = {"B": "u8", "H": "u16", "I": "u32", "Q": "u64", "f": "f32", "d": "f64", "widths": "u32 each",
+        types = {"B": "u8", "H": "u16", "I": "u32", "Q": "u64", "f": "f32", "d": "f64", "widths": "u32 each", "floats": "f32 each",
                  "rows": "u32, digest each", "row": "u32, digest", "digest": "digest", "bytes": "bytes"}  # fmt: skip
         table = book.rows(book.PROTOCOL, "| Tag | Field | Type | Default | Meaning |")
         self.assertEqual([row[1] for row in table], list(specification.FIELDS))

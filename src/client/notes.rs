@@ -143,7 +143,13 @@ mod tests {
 
     fn training(inputs: u32, outputs: u32, loss: Loss) -> Training {
         let network = Network::new(inputs, &[4], outputs).unwrap();
-        Training { arithmetic: ARITHMETIC, network, recipe: Recipe { loss, ..Recipe::DEFAULT }, seed: 1 }
+        Training {
+            arithmetic: ARITHMETIC,
+            network,
+            recipe: Recipe { loss, ..Recipe::DEFAULT },
+            seed: 1,
+            class_weights: Vec::new(),
+        }
     }
 
     fn of_numbers() -> Words {

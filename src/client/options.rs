@@ -41,6 +41,8 @@ pub struct Options {
     pub momentum: Option<f32>,
     /// Weight decay.
     pub weight_decay: Option<f32>,
+    /// What classes weigh.
+    pub class_weight: ClassWeight,
     /// Learning rate.
     pub eta: Option<f32>,
     /// Rows of a batch; 0 is the whole shard.
@@ -106,6 +108,28 @@ impl FromStr for TestRows {
                  a share (last:0.1) or a number of rows (last:3500), or the path of a file of rows (./{text})"
             )),
             Err(NotASplit { .. }) => Ok(TestRows::File(PathBuf::from(text))),
+        }
+    }
+}
+
+/// What the rows of a class weigh in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClassWeight {
+    /// As much as those of any other.
+    #[default]
+    None,
+    /// The more the fewer they are: all classes weigh the same.
+    Balanced,
+}
+
+impl FromStr for ClassWeight {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<ClassWeight, &'static str> {
+        match text {
+            "none" => Ok(ClassWeight::None),
+            "balanced" => Ok(ClassWeight::Balanced),
+            _ => Err("classes weigh as their rows, or all the same: none or balanced"),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::notes::Words;
-use super::options::{Options, OuterOptions, Output, RecipeName, TestRows};
+use super::options::{ClassWeight, Options, OuterOptions, Output, RecipeName, TestRows};
 use super::usual;
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
@@ -142,6 +142,12 @@ impl Plan {
                 Some(keep(&objects, bytes))
             }
         };
+        let class_weights = match options.class_weight {
+            ClassWeight::None => Vec::new(),
+            ClassWeight::Balanced => prepared.balanced_weights().ok_or_else(|| {
+                usage(&"--class-weight balances classes, and this job is to fit numbers: leave it out, or --task classify")
+            })?,
+        };
         let (baseline, test_baseline) = (prepared.baseline(), prepared.test_baseline());
         // The rows are in the objects from here on.
         let (features, outputs) = (network.inputs(), network.outputs());
@@ -163,8 +169,10 @@ impl Plan {
             RecipeName::Default => usual::patience(recipe.loss, validation.rows),
             RecipeName::Classic => None,
         };
+        let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed, class_weights };
+        training.check_class_weights().map_err(|error| usage(&error))?;
         let specification = Specification {
-            training: Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed },
+            training,
             rounds: options.rounds.unwrap_or(match options.recipe {
                 RecipeName::Default if merges_gradients => usual::rounds(rows, recipe.batch),
                 _ => defaults.rounds,

@@ -163,6 +163,10 @@ impl Work {
         }
         put("shards", shards.len().to_string());
         put("seed", training.seed.to_string());
+        if !training.class_weights.is_empty() {
+            let weights: Vec<String> = training.class_weights.iter().map(f32::to_string).collect();
+            put("class_weights", weights.join(","));
+        }
         if self.specification.merge != Merge::Mean {
             put("merge", self.specification.merge.to_string());
         }

@@ -285,7 +285,8 @@ mod tests {
     fn request(link: LinkKey, shard: u32) -> TrainRequest<Handles> {
         let (digest, task) = (Digest([1; 32]), TaskId { job: JobId(1), step: 0, shard });
         let network = Network::new(1, &[], 2).unwrap();
-        let training = Training { arithmetic: ARITHMETIC, network, recipe: Recipe::DEFAULT, seed: 1 };
+        let training =
+            Training { arithmetic: ARITHMETIC, network, recipe: Recipe::DEFAULT, seed: 1, class_weights: Vec::new() };
         let attempt = Attempt { task, attempt: 1, token: 1 };
         let work = Work::new(attempt, RowsSource::Shipped(digest), Arc::new(Specified::new(training)));
         let object = || Object { digest, data: Some(Arc::new(Vec::new())) };

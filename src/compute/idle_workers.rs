@@ -113,8 +113,13 @@ mod tests {
 
     fn task(batch: BatchSize) -> (Training, Rows<'static>, Vec<f32>) {
         let network = Network::new(17, &[67, 31], 11).unwrap();
-        let training =
-            Training { arithmetic: ARITHMETIC, network, recipe: Recipe { batch, ..Recipe::DEFAULT }, seed: 1 };
+        let training = Training {
+            arithmetic: ARITHMETIC,
+            network,
+            recipe: Recipe { batch, ..Recipe::DEFAULT },
+            seed: 1,
+            class_weights: Vec::new(),
+        };
         let values: Vec<f32> = (0..2001 * 17).map(|i| (i as f32 * 0.7).sin()).collect();
         let labels: Vec<u32> = (0..2001).map(|row| row * 7 % 11).collect();
         let rows = Rows::labelled(17, values, labels, 11).unwrap();

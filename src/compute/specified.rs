@@ -76,7 +76,7 @@ mod tests {
 
     fn training(seed: u64) -> Training {
         let network = Network::new(1, &[], 2).unwrap();
-        Training { arithmetic: ARITHMETIC, network, recipe: Recipe::DEFAULT, seed }
+        Training { arithmetic: ARITHMETIC, network, recipe: Recipe::DEFAULT, seed, class_weights: Vec::new() }
     }
 
     fn train(job: u128, training: Option<Training>) -> Train {

@@ -202,6 +202,7 @@ mod tests {
             network: Network::new(inputs, &[hidden], 2).unwrap(),
             recipe: Recipe { batch, ..Recipe::DEFAULT },
             seed: 1,
+            class_weights: Vec::new(),
         };
         let means = TaskMeans { kernel: Kernel::best(), buffers: BufferPool::default(), memory_bytes: 1 << 28 };
         let small = training(1 << 10, 16, Recipe::DEFAULT.batch);

@@ -307,7 +307,13 @@ mod tests {
         let specification = Specification {
             patience: None,
             test: None,
-            training: Training { arithmetic: ARITHMETIC, network: Network::new(1, &[], 2).unwrap(), recipe, seed: 1 },
+            training: Training {
+                arithmetic: ARITHMETIC,
+                network: Network::new(1, &[], 2).unwrap(),
+                recipe,
+                seed: 1,
+                class_weights: Vec::new(),
+            },
             rounds: 1,
             round_steps: None,
             shards: vec![rows],

@@ -263,7 +263,13 @@ mod tests {
         let specification = Arc::new(Specification {
             patience: None,
             test: None,
-            training: Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe::DEFAULT, seed: 1 },
+            training: Training {
+                arithmetic: ARITHMETIC,
+                network: network.clone(),
+                recipe: Recipe::DEFAULT,
+                seed: 1,
+                class_weights: Vec::new(),
+            },
             rounds: 9,
             round_steps: None,
             shards: vec![rows],

@@ -36,6 +36,16 @@ impl Prepared {
         self.test.as_ref().map(|test| self.baseline_of(test))
     }
 
+    /// What a row of each class weighs so that all classes weigh the same and the rows that train one on average; none where numbers
+    /// are fitted. A class of which no row trains weighs one.
+    pub fn balanced_weights(&self) -> Option<Vec<f32>> {
+        let Targets::Classes(_) = &self.validation.targets else { return None };
+        let counts = counts(&self.shards, self.target.outputs());
+        let (rows, classes) = (counts.iter().sum::<u64>() as f64, counts.len() as f64);
+        let weight = |&count: &u64| if count == 0 { 1.0 } else { (rows / (classes * count as f64)) as f32 };
+        Some(counts.iter().map(weight).collect())
+    }
+
     fn baseline_of(&self, judged: &Block) -> Baseline {
         match &judged.targets {
             Targets::Classes(labels) => of_classes(&self.shards, labels, self.target.outputs()),
@@ -44,13 +54,19 @@ impl Prepared {
     }
 }
 
-fn of_classes(shards: &[Block], validation: &[u32], classes: usize) -> Baseline {
+/// Rows of each class.
+fn counts(shards: &[Block], classes: usize) -> Vec<u64> {
     let mut counts = vec![0u64; classes];
     for shard in shards {
         if let Targets::Classes(labels) = &shard.targets {
             labels.iter().for_each(|&label| counts[label as usize] += 1);
         }
     }
+    counts
+}
+
+fn of_classes(shards: &[Block], validation: &[u32], classes: usize) -> Baseline {
+    let counts = counts(shards, classes);
     // The first of several greatest.
     let class = (0..classes).rev().max_by_key(|&class| counts[class]).unwrap_or(0) as u32;
     Baseline::Class { class, errors: validation.iter().filter(|&&label| label != class).count() as u64 }
@@ -79,6 +95,7 @@ fn of_values(targets: &[f32], width: usize) -> Baseline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::{Dataset, Preparation, Scaling, ShardCount, Sharding, ValidationSplit};
 
     fn block(targets: Targets) -> Block {
         Block { values: Vec::new(), targets }
@@ -90,6 +107,27 @@ mod tests {
         // Of the validation rows class 0 is the most frequent.
         assert_eq!(of_classes(&shards, &[0, 0, 0, 1, 2], 3), Baseline::Class { class: 1, errors: 4 });
         assert_eq!(of_classes(&shards[..1], &[2, 2], 3), Baseline::Class { class: 1, errors: 2 });
+    }
+
+    #[test]
+    fn balanced_classes_weigh_the_same_and_the_rows_that_train_one_on_average() {
+        let prepared = Dataset::built_in();
+        let asked = Preparation {
+            split: ValidationSplit::STRATIFIED_FIFTH,
+            test: None,
+            scaling: Scaling::None,
+            sharding: Sharding::Stratified,
+            shards: ShardCount::Exactly(3),
+            seed: 1,
+        };
+        let prepared = prepared.prepare(&asked).unwrap();
+        let weights = prepared.balanced_weights().unwrap();
+        let counts = counts(&prepared.shards, 26);
+        let rows: u64 = counts.iter().sum();
+        for (weight, count) in weights.iter().zip(&counts) {
+            assert!((f64::from(*weight) * *count as f64 - rows as f64 / 26.0).abs() < 1e-3);
+        }
+        assert_eq!(weights[0], (rows as f64 / (26.0 * counts[0] as f64)) as f32);
     }
 
     #[test]

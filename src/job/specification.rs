@@ -338,7 +338,7 @@ mod tests {
         let rows = RowsRef { rows: 640, digest: Digest([1; 32]) };
         let network = Network::new(1, &[], 2).unwrap();
         Specification {
-            training: Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 },
+            training: Training { arithmetic: ARITHMETIC, network, recipe, seed: 1, class_weights: Vec::new() },
             rounds,
             round_steps: None,
             shards: vec![rows],

@@ -50,7 +50,7 @@ pub use outer::{Outer, OuterError, OuterOptimiser, OuterSchedule, OuterState, Ou
 pub use recipe::{Activation, BatchSize, Initialisation, Loss, LossReduction, Optimiser, Recipe, RecipeError};
 pub use rows::Rows;
 pub use train::{Trained, Trainer, Watch};
-pub use training::{ROUNDS_MAX, STEPS_MAX, Training};
+pub use training::{CLASS_WEIGHT_MAX, CLASS_WEIGHT_MIN, CLASS_WEIGHTS_MAX, ROUNDS_MAX, STEPS_MAX, Training};
 
 /// The number of the arithmetic that this program computes (docs/arithmetic.md).
 pub const ARITHMETIC: u16 = 2;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use super::training::{CLASS_WEIGHT_MAX, CLASS_WEIGHT_MIN, CLASS_WEIGHTS_MAX};
+
 /// Epochs of a task, at most.
 pub const EPOCHS_MAX: u32 = 1_000_000;
 /// Rows of a mini-batch, at most.
@@ -364,6 +366,20 @@ pub enum RecipeError {
     },
     /// Stopping by loss compares whole passes: it needs a full batch.
     StopNeedsFullBatch,
+    /// Classes have weights, and numbers are fitted.
+    ClassWeightsOfNumbers,
+    /// Not as many as there are classes, or more than [`CLASS_WEIGHTS_MAX`].
+    ClassWeights {
+        /// Weights given.
+        got: usize,
+        /// Classes.
+        outputs: u32,
+    },
+    /// Not from [`CLASS_WEIGHT_MIN`] to [`CLASS_WEIGHT_MAX`].
+    ClassWeight {
+        /// Weight given.
+        got: f32,
+    },
 }
 
 impl RecipeError {
@@ -376,7 +392,9 @@ impl RecipeError {
             Self::Batch { got } => (got.into(), got.clamp(1, BATCH_ROWS_MAX).into()),
             Self::Eta { .. } | Self::EtaDecay { .. } | Self::LogEpsilon { .. } | Self::StopLossChange { .. } => (0, 0),
             Self::Momentum { .. } | Self::Beta { .. } | Self::Epsilon { .. } | Self::WeightDecay { .. } => (0, 0),
+            Self::ClassWeights { got, outputs } => (got as u64, outputs.min(CLASS_WEIGHTS_MAX).into()),
             Self::StopNeedsFullBatch | Self::LocalStepsNeedBatches => (0, 0),
+            Self::ClassWeightsOfNumbers | Self::ClassWeight { .. } => (0, 0),
         }
     }
 }
@@ -404,6 +422,14 @@ impl fmt::Display for RecipeError {
                 write!(f, "the weight decay is 0, or at least {WEIGHT_DECAY_MIN:e} and below 1, not {got:e}")
             }
             Self::StopNeedsFullBatch => f.write_str("stopping by the loss's change needs full batches"),
+            Self::ClassWeightsOfNumbers => f.write_str("classes have weights, and this job is to fit numbers"),
+            Self::ClassWeights { got, outputs } => write!(
+                f,
+                "{got} weights of classes do not go with {outputs} classes: one for each, of at most {CLASS_WEIGHTS_MAX}"
+            ),
+            Self::ClassWeight { got } => {
+                write!(f, "a class weighs from {CLASS_WEIGHT_MIN:e} to {CLASS_WEIGHT_MAX:e}, not {got:e}")
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! All that the mathematics of a task depends on, besides its base weights, its rows and its place in the job.
 
 use super::network::Network;
-use super::recipe::Recipe;
+use super::recipe::{Loss, Recipe, RecipeError};
 
 /// Rounds of a job, at most: the steps of which the learning rate is defined.
 pub const ROUNDS_MAX: u32 = 1_000_000;
@@ -19,4 +19,33 @@ pub struct Training {
     pub recipe: Recipe,
     /// Every random choice of the job follows from it.
     pub seed: u64,
+    /// By what the gradient of a row of each class is multiplied: none, or one for each class. The loss is not.
+    pub class_weights: Vec<f32>,
+}
+
+/// Weights of classes, at most: beside the longest list of shards and the longest notes they fit a frame.
+pub const CLASS_WEIGHTS_MAX: u32 = 32_768;
+/// A weight of a class, at least: its product with the least derivative is no subnormal number.
+pub const CLASS_WEIGHT_MIN: f32 = 1e-9;
+/// A weight of a class, at most.
+pub const CLASS_WEIGHT_MAX: f32 = 1e9;
+
+impl Training {
+    /// That the weights of classes are none, or one for each output, within their limits, of a job that tells classes apart.
+    pub fn check_class_weights(&self) -> Result<(), RecipeError> {
+        let (got, outputs) = (self.class_weights.len(), self.network.outputs());
+        if got == 0 {
+            return Ok(());
+        }
+        if self.recipe.loss != Loss::CrossEntropy {
+            return Err(RecipeError::ClassWeightsOfNumbers);
+        }
+        if got != outputs as usize || outputs > CLASS_WEIGHTS_MAX {
+            return Err(RecipeError::ClassWeights { got, outputs });
+        }
+        match self.class_weights.iter().find(|weight| !(CLASS_WEIGHT_MIN..=CLASS_WEIGHT_MAX).contains(*weight)) {
+            Some(&got) => Err(RecipeError::ClassWeight { got }),
+            None => Ok(()),
+        }
+    }
 }

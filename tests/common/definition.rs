@@ -32,6 +32,7 @@ pub struct Thresholds {
     pub output: f32,
     pub exp_argument: f32,
     pub probability: f32,
+    pub weighted: f32,
     pub derivative: f32,
     pub gradient: f32,
     pub velocity: f32,
@@ -54,6 +55,7 @@ impl Thresholds {
         output: VALUE,
         exp_argument: -41.5,
         probability: VALUE,
+        weighted: VALUE,
         derivative: VALUE,
         gradient: 1.110_223e-16,
         velocity: 1.355_252_7e-20,
@@ -283,6 +285,16 @@ impl<M: Meter> Definition<M> {
         (loss, derivatives)
     }
 
+    /// The derivatives of a row in training: weighted by its class, where classes have weights.
+    fn weighted(&mut self, class_weights: &[f32], targets: &Targets, row: usize, derivatives: Vec<f32>) -> Vec<f32> {
+        if class_weights.is_empty() {
+            return derivatives;
+        }
+        let weight = class_weights[targets.labels()[row] as usize];
+        let least = self.thresholds.weighted;
+        derivatives.into_iter().map(|d| cut(self.times(d, weight), least)).collect()
+    }
+
     /// (the row's loss, the derivatives by its outputs)
     fn compare(&mut self, outputs: &[f32], targets: &Targets, row: usize, log_epsilon: f32) -> (f64, Vec<f32>) {
         match targets {
@@ -341,7 +353,8 @@ impl<M: Meter> Definition<M> {
             let x = self.inputs(&values[row * features..][..features]);
             let mut layers_in = self.forward(&training.network, activation, parameters, &x);
             let logits = layers_in.pop().unwrap();
-            let (row_loss, mut d) = self.compare(&logits, targets, row, log_epsilon);
+            let (row_loss, d) = self.compare(&logits, targets, row, log_epsilon);
+            let mut d = self.weighted(&training.class_weights, targets, row, d);
             loss += row_loss;
             for (index, layer) in layers.iter().enumerate().rev() {
                 let inputs = layers_in.pop().unwrap();

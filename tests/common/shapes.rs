@@ -74,7 +74,13 @@ pub fn rows(Shape { sizes, rows, data, recipe }: &Shape) -> Rows<'static> {
 pub fn training(shape: &Shape) -> Training {
     let (classes, rest) = shape.sizes.split_last().unwrap();
     let network = Network::new(rest[0], &rest[1..], *classes).unwrap();
-    Training { arithmetic: ARITHMETIC, network, recipe: shape.recipe.checked().unwrap(), seed: 1 }
+    Training {
+        arithmetic: ARITHMETIC,
+        network,
+        recipe: shape.recipe.checked().unwrap(),
+        seed: 1,
+        class_weights: Vec::new(),
+    }
 }
 
 /// The weights after a round of a single shard.

@@ -16,7 +16,13 @@ use super::peer::Peer;
 /// What any task of the job must know.
 pub fn training() -> Training {
     let recipe = Recipe { epochs: 1, batch: BatchSize::Rows(NonZeroU32::MIN), ..Recipe::DEFAULT };
-    Training { arithmetic: ARITHMETIC, network: Network::new(2, &[], 2).unwrap(), recipe, seed: 1 }
+    Training {
+        arithmetic: ARITHMETIC,
+        network: Network::new(2, &[], 2).unwrap(),
+        recipe,
+        seed: 1,
+        class_weights: Vec::new(),
+    }
 }
 
 /// Four rows of two features and two classes.

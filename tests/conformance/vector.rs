@@ -156,7 +156,12 @@ fn task(row: &[&str]) -> (Training, Vec<f32>, Rows<'static>, u64) {
         Targets::Labels { labels: (0..rows).map(|row| row % classes).collect::<Vec<u32>>().into(), classes }
     };
     let rows = Rows::new(features, values, targets).unwrap();
-    (Training { arithmetic: ARITHMETIC, network, recipe, seed: 1 }, base, rows, step.parse().unwrap())
+    (
+        Training { arithmetic: ARITHMETIC, network, recipe, seed: 1, class_weights: Vec::new() },
+        base,
+        rows,
+        step.parse().unwrap(),
+    )
 }
 
 fn tasks(section: &str) -> Vec<(Training, Vec<f32>, Rows<'static>, u64)> {

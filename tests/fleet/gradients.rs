@@ -49,7 +49,7 @@ fn job(merge: Merge, tasks_per_step: Option<u32>) -> (Specification, Objects) {
     let specification = Specification {
         patience: None,
         test: None,
-        training: Training { arithmetic: ARITHMETIC, network, recipe, seed: 3 },
+        training: Training { arithmetic: ARITHMETIC, network, recipe, seed: 3, class_weights: Vec::new() },
         rounds: ROUNDS,
         round_steps: None,
         validation: shards.pop().unwrap(),

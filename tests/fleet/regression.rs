@@ -107,7 +107,7 @@ impl Regression {
             ..Recipe::DEFAULT
         };
         let network = Network::new(FEATURES, &[8], TARGETS).unwrap();
-        let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 5 };
+        let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 5, class_weights: Vec::new() };
         let mut tables: Vec<Table> = (0..).zip(ROWS).map(|(index, rows)| Table::drawn(rows, index)).collect();
         let mut stream = Stream::new(Purpose::Split, 12, [0; 3]);
         let initial: Vec<f32> = (0..training.network.parameters()).map(|_| stream.symmetric(1.0)).collect();

@@ -54,7 +54,13 @@ impl Book {
         let labels = vec![0, 1, 0, 1];
         let rows = |shard| Rows::labelled(2, values(shard), labels.clone(), 2).unwrap();
         let mut rows_ref = |shard| RowsRef { rows: 4, digest: keep(object::encode_rows(2, &values(shard), &labels)) };
-        let training = Training { arithmetic: ARITHMETIC, network: network.clone(), recipe: Recipe::DEFAULT, seed: 7 };
+        let training = Training {
+            arithmetic: ARITHMETIC,
+            network: network.clone(),
+            recipe: Recipe::DEFAULT,
+            seed: 7,
+            class_weights: Vec::new(),
+        };
         let specification = Specification {
             patience: None,
             test: None,

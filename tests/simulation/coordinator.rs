@@ -389,6 +389,7 @@ fn specification(plan: &JobPlan) -> Arc<Specification> {
             network: Network::new(plan.inputs, &[], 2).expect("a network within the limits"),
             recipe,
             seed: 1,
+            class_weights: Vec::new(),
         },
         rounds: plan.rounds,
         round_steps,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
-use gradwire::client::{RecipeName, TestRows, local};
+use gradwire::client::{ClassWeight, RecipeName, TestRows, local};
 use gradwire::config::Name;
 use gradwire::dataset::{Decimal, Impute, MissingLabel, MissingTokens, ReadOptions, Separator, Task, ValidationSplit};
 use gradwire::engine::Policy;
@@ -229,6 +229,10 @@ pub struct Train {
     /// this is AdamW [default: 0; where numbers are fitted by merged gradients, 0.9 for up to 1000 rows, of more less]
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub weight_decay: Option<f32>,
+    /// What the gradient of a row weighs: none (one), or balanced (the more the fewer training rows its class has, so that all
+    /// classes weigh the same). Losses and accuracies count rows as ever
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    pub class_weight: ClassWeight,
     /// Learning rate [default: 0.01 * batch / 128, from 0.005 to 0.04; with --epochs: 0.01; with --local-steps from 2: 0.1,
     /// adam 0.01; classic: 0.0001]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]

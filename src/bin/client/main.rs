@@ -124,6 +124,7 @@ fn options(train: Train) -> (Options, arguments::Access) {
         optimiser: train.optimiser,
         momentum: train.momentum,
         weight_decay: train.weight_decay,
+        class_weight: train.class_weight,
         eta: train.eta,
         batch: train.batch,
         shards: train.shards,

@@ -20,7 +20,13 @@ fn job(local_steps: Option<u32>, epochs: u32) -> Specification {
     let specification = Specification {
         patience: None,
         test: None,
-        training: Training { arithmetic: ARITHMETIC, network: Network::new(16, &[192], 26).unwrap(), recipe, seed: 1 },
+        training: Training {
+            arithmetic: ARITHMETIC,
+            network: Network::new(16, &[192], 26).unwrap(),
+            recipe,
+            seed: 1,
+            class_weights: Vec::new(),
+        },
         rounds: 40,
         round_steps: None,
         shards: vec![reference(4125); 4],

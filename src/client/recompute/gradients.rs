@@ -212,7 +212,13 @@ mod tests {
             epochs: 1,
             ..Recipe::DEFAULT
         };
-        Training { arithmetic: ARITHMETIC, network: Network::new(2, &[3], 2).unwrap(), recipe, seed: 7 }
+        Training {
+            arithmetic: ARITHMETIC,
+            network: Network::new(2, &[3], 2).unwrap(),
+            recipe,
+            seed: 7,
+            class_weights: Vec::new(),
+        }
     }
 
     fn shards() -> Vec<Object> {

@@ -152,6 +152,7 @@ pub(super) fn specification(job: JobId, store: &Store) -> Specification {
             network: Network::new(1, &[], 2).expect("a small network"),
             recipe: Recipe::DEFAULT,
             seed: job.0 as u64,
+            class_weights: Vec::new(),
         },
         rounds: ROUNDS,
         round_steps: None,

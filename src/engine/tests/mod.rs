@@ -209,6 +209,7 @@ fn specification(shards: usize, rounds: u32) -> Specification {
             network: Network::new(2, &[], 2).unwrap(),
             recipe: Recipe::DEFAULT,
             seed: 1,
+            class_weights: Vec::new(),
         },
         rounds,
         round_steps: None,

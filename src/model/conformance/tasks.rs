@@ -189,7 +189,8 @@ impl Task {
             TargetKind::Values => Targets::Values { values: targets.into(), width: self.outputs },
         };
         let rows = Rows::new(self.inputs, values, targets).ok()?;
-        let training = Training { arithmetic: ARITHMETIC, network, recipe: self.recipe, seed: 1 };
+        let training =
+            Training { arithmetic: ARITHMETIC, network, recipe: self.recipe, seed: 1, class_weights: Vec::new() };
         let done = trainer.train_into(&training, self.step, 0, &base, &rows, &mut Unwatched, &mut tell).ok()?;
         out.f64(done.loss);
         out.integer(done.epochs);

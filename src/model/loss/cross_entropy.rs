@@ -3,7 +3,7 @@
 
 use super::super::kernel::{Kernel, compiled_for_each_kernel};
 use super::super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, clear_missing_rows, flat, panels_of};
-use super::super::thresholds::VALUE_LEAST;
+use super::super::thresholds::{VALUE_LEAST, cut};
 use super::super::vector::{Elements as _, Vector, Wide as _, ln};
 
 compiled_for_each_kernel! {
@@ -64,6 +64,25 @@ fn differentiate_body<V: Vector>(logits: &mut [Lanes], labels: &[u32], log_epsil
             if log_epsilon == 0.0 { f64::from(*logarithm) - f64::from(*label_logit) } else { -f64::from(*logarithm) };
     }
     loss
+}
+
+/// Multiplies each row's derivatives by the weight of its label, of which there is one for each class. Nothing here is vectors':
+/// one code does for every kernel.
+#[inline(never)]
+pub(super) fn weigh(derivatives: &mut [Lanes], labels: &[u32], weights: &[f32]) {
+    let classes = derivatives.len() / panels_of(labels.len());
+    for (panel, labels) in derivatives.chunks_exact_mut(classes).zip(labels.chunks(LANES)) {
+        // Rows that are not there have +0.
+        let mut of_rows = [1.0; LANES];
+        for (weight, label) in of_rows.iter_mut().zip(labels) {
+            *weight = weights[*label as usize];
+        }
+        for derivatives in panel {
+            for (derivative, weight) in derivatives.0.iter_mut().zip(&of_rows) {
+                *derivative = cut(*derivative * weight, VALUE_LEAST);
+            }
+        }
+    }
 }
 
 compiled_for_each_kernel! {

@@ -209,14 +209,22 @@ impl Loss {
 
 /// What of a recipe says how outputs are compared with targets. Targets fit it: [`Targets::fit`].
 #[derive(Clone, Copy)]
-pub(super) struct Objective {
+pub(super) struct Objective<'a> {
     loss: Loss,
     log_epsilon: f32,
+    /// One for each class, or none.
+    class_weights: &'a [f32],
 }
 
-impl Objective {
-    pub fn of(recipe: &Recipe) -> Objective {
-        Objective { loss: recipe.loss, log_epsilon: recipe.log_epsilon }
+impl<'a> Objective<'a> {
+    /// By which models are judged.
+    pub fn of(recipe: &Recipe) -> Objective<'static> {
+        Objective { loss: recipe.loss, log_epsilon: recipe.log_epsilon, class_weights: &[] }
+    }
+
+    /// By which they are trained.
+    pub fn in_training(training: &'a Training) -> Objective<'a> {
+        Objective { class_weights: &training.class_weights, ..Objective::of(&training.recipe) }
     }
 
     /// Turns a block's outputs into the loss's derivatives by them; rows that are not there get +0. Returns the block's loss:
@@ -224,7 +232,11 @@ impl Objective {
     pub fn differentiate(self, kernel: Kernel, outputs: &mut [Lanes], targets: BlockTargets<'_>) -> f64 {
         match (self.loss, targets) {
             (Loss::CrossEntropy, BlockTargets::Labels(labels)) => {
-                cross_entropy::differentiate(kernel, outputs, labels, self.log_epsilon)
+                let loss = cross_entropy::differentiate(kernel, outputs, labels, self.log_epsilon);
+                if !self.class_weights.is_empty() {
+                    cross_entropy::weigh(outputs, labels, self.class_weights);
+                }
+                loss
             }
             (Loss::SquaredError, BlockTargets::Values { values, width }) => {
                 0.5 * squared_error::differentiate(outputs, width, values).squared

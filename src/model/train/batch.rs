@@ -15,7 +15,7 @@ use super::super::tree::Tree;
 pub(super) struct Batch<'a> {
     pub rows: &'a Rows<'a>,
     pub source: Source<'a>,
-    pub objective: Objective,
+    pub objective: Objective<'a>,
 }
 
 /// Where a batch's rows are.

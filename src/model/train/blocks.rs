@@ -81,7 +81,7 @@ impl Blocks {
     /// place of the task's list.
     pub fn sum_into<'a>(
         &mut self,
-        objective: Objective,
+        objective: Objective<'_>,
         weights: &[f32],
         rows: impl Fn(usize) -> &'a Rows<'a>,
         sum: &mut GradientSum,

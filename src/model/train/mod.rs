@@ -157,7 +157,7 @@ impl Trainer {
         let done = match recipe.batch {
             // No epoch would change anything.
             _ if !self.weights.moves() => Done { loss: 0.0, epochs: 0 },
-            BatchSize::Full => self.full_batches(&recipe, base, rows, watch)?,
+            BatchSize::Full => self.full_batches(training, base, rows, watch)?,
             BatchSize::Rows(_) if let Some(count) = recipe.local_steps => {
                 let first = step * u64::from(count);
                 let batches = first..first + u64::from(count);
@@ -165,7 +165,7 @@ impl Trainer {
             }
             BatchSize::Rows(_) => {
                 let shuffle = |epoch| Stream::new(Purpose::Shuffle, training.seed, [step, u64::from(shard), epoch]);
-                self.mini_batches(&recipe, batch_rows, shuffle, base, rows, watch)?
+                self.mini_batches(training, batch_rows, shuffle, base, rows, watch)?
             }
         };
         self.weights.tell_update(base, take)?;
@@ -210,7 +210,7 @@ impl Trainer {
         let mut go_through = |blocks: &mut Blocks, sum: &mut GradientSum, watch: &mut dyn Watch| {
             done += blocks.count() as u64;
             let rows = |source: usize| ranges[source].1;
-            blocks.sum_into(Objective::of(&recipe), base, rows, sum).map_err(TrainError::Gradient)?;
+            blocks.sum_into(Objective::in_training(training), base, rows, sum).map_err(TrainError::Gradient)?;
             go_on(watch, done, planned)
         };
         for (source, (BlockRange { shard, first, count }, rows)) in ranges.iter().enumerate() {
@@ -251,7 +251,7 @@ impl Trainer {
             let order = orders.of(training.seed, epoch, shard, rows.rows());
             let order = order.chunks(batch_rows).nth(place).unwrap_or_default();
             let averaging = Averaging::over(recipe.reduction, order.len());
-            let batch = Batch { rows, source: Source::These { order }, objective: Objective::of(recipe) };
+            let batch = Batch { rows, source: Source::These { order }, objective: Objective::in_training(training) };
             loss += weights.batch(&**helpers, base, &batch, true);
             weights.update(averaging, base, done == planned);
             go_on(watch, done, planned)?;
@@ -262,17 +262,18 @@ impl Trainer {
     /// Every epoch is one batch of all rows in their own order.
     fn full_batches(
         &mut self,
-        recipe: &Recipe,
+        training: &Training,
         base: &[f32],
         rows: &Rows<'_>,
         watch: &mut dyn Watch,
     ) -> Result<Done, TrainError> {
+        let recipe = &training.recipe;
         let (count, features) = (rows.rows() as usize, rows.features() as usize);
         make_room(&mut self.panels, panels_of(count) * features);
         gather(self.weights.kernel(), rows.values(), features, Order::From(0, count), &mut self.panels);
         let Trainer { weights, helpers, panels, .. } = self;
         let averaging = Averaging::over(recipe.reduction, count);
-        let batch = Batch { rows, source: Source::All { panels }, objective: Objective::of(recipe) };
+        let batch = Batch { rows, source: Source::All { panels }, objective: Objective::in_training(training) };
         let mut loss = weights.batch(&**helpers, base, &batch, true);
         for epoch in 1..=recipe.epochs {
             let last = epoch == recipe.epochs;
@@ -296,13 +297,14 @@ impl Trainer {
     /// Every epoch goes through the rows in a new order, `batch_rows` at a time.
     fn mini_batches(
         &mut self,
-        recipe: &Recipe,
+        training: &Training,
         batch_rows: usize,
         shuffle: impl Fn(u64) -> Stream,
         base: &[f32],
         rows: &Rows<'_>,
         watch: &mut dyn Watch,
     ) -> Result<Done, TrainError> {
+        let recipe = &training.recipe;
         let planned = u64::from(recipe.epochs) * (rows.rows() as usize).div_ceil(batch_rows) as u64;
         let mut done = 0;
         let mut loss = 0.0;
@@ -313,7 +315,8 @@ impl Trainer {
             loss = 0.0;
             for order in self.order.chunks(batch_rows) {
                 let averaging = Averaging::over(recipe.reduction, order.len());
-                let batch = Batch { rows, source: Source::These { order }, objective: Objective::of(recipe) };
+                let batch =
+                    Batch { rows, source: Source::These { order }, objective: Objective::in_training(training) };
                 loss += self.weights.batch(&*self.helpers, base, &batch, true);
                 done += 1;
                 self.weights.update(averaging, base, done == planned);
@@ -340,7 +343,7 @@ fn check(training: &Training, base: &[f32]) -> Result<(), TrainError> {
     if base.len() != network.parameters() {
         return Err(TrainError::Base { got: base.len(), expected: network.parameters() });
     }
-    Ok(())
+    training.check_class_weights().map_err(TrainError::Recipe)
 }
 
 /// That they can be trained on these rows.

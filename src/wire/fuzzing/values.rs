@@ -14,7 +14,7 @@ use crate::job::{
     SHARDS_MAX, STEPS_MAX, Specification, Summary, TaskId, TaskResult, TaskState, Tested,
 };
 use crate::model::network::{HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX};
-use crate::model::{BlockRange, OuterOptimiser, Training};
+use crate::model::{BlockRange, CLASS_WEIGHT_MAX, CLASS_WEIGHT_MIN, OuterOptimiser, Training};
 use crate::wire::message::{
     Accepted, Attach, Cancel, Describe, Described, Done, Entries, Error, Features, Fetch, Goodbye, Have, Held, Hello,
     Holding, Jobs, Ledger, Listed, Notice, NoticeKind, Order, OrderVerb, PIECE_BYTES_MAX, Piece, Poll, Polled, Pong,
@@ -237,6 +237,12 @@ fn draft(u: &mut Unstructured<'_>, last: u16) -> Result<Draft<'static>> {
             Value::U32s(list) => {
                 let widths = self::list(u, 0..=HIDDEN_LAYERS_MAX, |u| u.int_in_range(1..=HIDDEN_WIDTH_MAX))?;
                 (list.set)(&mut draft, widths);
+            }
+            Value::F32s(list) => {
+                let weight =
+                    |u: &mut Unstructured<'_>| u.int_in_range(CLASS_WEIGHT_MIN.to_bits()..=CLASS_WEIGHT_MAX.to_bits());
+                let weights = self::list(u, 0..=3, |u| weight(u).map(f32::from_bits))?;
+                (list.set)(&mut draft, weights);
             }
             Value::RowsRefs(list) => (list.set)(&mut draft, self::list(u, 1..=SHARDS_MAX as usize, rows_ref)?),
             Value::RowsRef(item) => (item.set)(&mut draft, rows_ref(u)?),

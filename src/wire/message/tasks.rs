@@ -394,7 +394,13 @@ mod tests {
     fn train(local_steps: Option<u32>, rows: RowsSource) -> Train {
         let batch = BatchSize::Rows(NonZeroU32::new(8).unwrap());
         let recipe = Recipe { batch, epochs: 1, stop_loss_change: None, local_steps, ..Recipe::DEFAULT };
-        let training = Training { arithmetic: ARITHMETIC, network: Network::new(1, &[], 2).unwrap(), recipe, seed: 1 };
+        let training = Training {
+            arithmetic: ARITHMETIC,
+            network: Network::new(1, &[], 2).unwrap(),
+            recipe,
+            seed: 1,
+            class_weights: Vec::new(),
+        };
         let name = Attempt { task: TaskId { job: JobId(1), step: 0, shard: 0 }, attempt: 1, token: 2 };
         Train { name, may_reject: false, base: Digest([4; 32]), rows, training: Some(training) }
     }

@@ -18,6 +18,7 @@ pub(in crate::wire) struct Draft<'a> {
     /// Rows of a batch; none for full ones.
     pub batch: Option<u32>,
     pub seed: u64,
+    pub class_weights: Cow<'a, [f32]>,
     pub rounds: u32,
     pub round_steps: Option<u32>,
     pub shards: Cow<'a, [RowsRef]>,

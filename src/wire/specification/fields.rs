@@ -39,6 +39,8 @@ pub enum Value {
     F64(Number<f64>),
     /// Any number of u32; left out where there are none.
     U32s(List<u32>),
+    /// The same of f32.
+    F32s(List<f32>),
     /// Any number of references to rows.
     RowsRefs(List<RowsRef>),
     RowsRef(Item<RowsRef>),
@@ -106,6 +108,7 @@ impl Field {
             Value::F32(number) => is_refused(number),
             Value::F64(number) => is_refused(number),
             Value::U32s(list) => list.is_required,
+            Value::F32s(list) => list.is_required,
             Value::RowsRefs(list) => list.is_required,
             Value::RowsRef(item) => item.is_required,
             Value::Digest(item) => item.is_required,
@@ -130,6 +133,7 @@ impl Field {
             Value::F32(number) => ("f32", default(number)),
             Value::F64(number) => ("f64", default(number)),
             Value::U32s(_) => ("u32 each", String::new()),
+            Value::F32s(_) => ("f32 each", String::new()),
             Value::RowsRefs(_) => ("u32, digest each", String::new()),
             Value::RowsRef(_) => ("u32, digest", String::new()),
             Value::Digest(_) => ("digest", String::new()),
@@ -258,6 +262,15 @@ pub const FIELDS: &[Field] = &[
         Value::F32(Number::or(0.0, (WEIGHT_DECAY_MIN, BELOW_ONE), at!(recipe.weight_decay)).or_zero()),
     ),
     field(0x0016, "local_steps", Value::U32(Number::optional((1, LOCAL_STEPS_MAX), maybe_at!(recipe.local_steps)))),
+    field(
+        0x0017,
+        "class_weights",
+        Value::F32s(List {
+            is_required: false,
+            get: |draft| &draft.class_weights,
+            set: |draft, weights| draft.class_weights = weights.into(),
+        }),
+    ),
     field(0x0020, "rounds", Value::U32(Number::or(1, (1, ROUNDS_MAX), at!(rounds)))),
     field(
         0x0021,

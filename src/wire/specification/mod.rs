@@ -73,6 +73,7 @@ impl<'a> Draft<'a> {
             recipe: Recipe { stop_loss_change: None, ..Recipe::DEFAULT },
             batch: None,
             seed: 0,
+            class_weights: Cow::default(),
             rounds: 0,
             round_steps: None,
             shards: Cow::default(),
@@ -93,14 +94,15 @@ impl<'a> Draft<'a> {
                 Value::U64(number) => number.leave_out(&mut draft),
                 Value::F32(number) => number.leave_out(&mut draft),
                 Value::F64(number) => number.leave_out(&mut draft),
-                Value::U32s(_) | Value::RowsRefs(_) | Value::RowsRef(_) | Value::Digest(_) | Value::Bytes { .. } => {}
+                Value::U32s(_) | Value::F32s(_) | Value::RowsRefs(_) => {}
+                Value::RowsRef(_) | Value::Digest(_) | Value::Bytes { .. } => {}
             }
         }
         draft
     }
 
     fn of_training(training: &'a Training) -> Draft<'a> {
-        let Training { arithmetic, network, recipe, seed } = training;
+        let Training { arithmetic, network, recipe, seed, class_weights } = training;
         Draft {
             arithmetic: *arithmetic,
             inputs: network.inputs(),
@@ -112,6 +114,7 @@ impl<'a> Draft<'a> {
                 BatchSize::Rows(rows) => Some(rows.get()),
             },
             seed: *seed,
+            class_weights: class_weights.into(),
             ..Draft::empty()
         }
     }
@@ -164,6 +167,11 @@ impl<'a> Draft<'a> {
                 Value::U32s(list) => {
                     let values = (list.get)(self);
                     values.iter().for_each(|value| out.u32(*value));
+                    list.is_required || !values.is_empty()
+                }
+                Value::F32s(list) => {
+                    let values = (list.get)(self);
+                    values.iter().for_each(|value| out.bytes(&value.to_le_bytes()));
                     list.is_required || !values.is_empty()
                 }
                 Value::RowsRefs(list) => {
@@ -231,12 +239,15 @@ impl<'a> Draft<'a> {
             Value::U64(number) => (number.set)(self, number.read(tag, &mut field)?),
             Value::F32(number) => (number.set)(self, number.read(tag, &mut field)?),
             Value::F64(number) => (number.set)(self, number.read(tag, &mut field)?),
-            Value::U32s(List { is_required: false, .. }) | Value::RowsRefs(List { is_required: false, .. })
+            Value::U32s(List { is_required: false, .. })
+            | Value::F32s(List { is_required: false, .. })
+            | Value::RowsRefs(List { is_required: false, .. })
                 if is_empty =>
             {
                 return field.fail(Malformation::DefaultWritten { tag });
             }
             Value::U32s(list) => (list.set)(self, read_all(&mut field, Reader::u32)?),
+            Value::F32s(list) => (list.set)(self, read_all(&mut field, Reader::f32)?),
             Value::RowsRefs(list) => (list.set)(self, read_all(&mut field, read_rows_ref)?),
             Value::RowsRef(item) => (item.set)(self, read_rows_ref(&mut field)?),
             Value::Digest(item) => (item.set)(self, field.digest()?),
@@ -285,7 +296,10 @@ impl<'a> Draft<'a> {
         };
         let recipe = Recipe { batch, ..self.recipe }.checked().map_err(outside)?;
         recipe.loss.check_outputs(self.classes).map_err(|error| self::outside(&error, error.got_and_limit()))?;
-        Ok(Training { arithmetic: self.arithmetic, network, recipe, seed: self.seed })
+        let class_weights = self.class_weights.to_vec();
+        let training = Training { arithmetic: self.arithmetic, network, recipe, seed: self.seed, class_weights };
+        training.check_class_weights().map_err(outside)?;
+        Ok(training)
     }
 }
 
@@ -381,6 +395,7 @@ fn read_all<'a, T>(field: &mut Reader<'a>, read: fn(&mut Reader<'a>) -> Read<T>)
 mod tests {
     use super::*;
     use crate::job::{NOTES_BYTES_MAX, OnNoNodes, ROWS_MAX, SHARDS_MAX};
+    use crate::model::CLASS_WEIGHTS_MAX;
     use crate::wire::{ErrorCode, limits};
 
     /// Bytes of a rows reference: rows u32, digest.
@@ -396,7 +411,13 @@ mod tests {
 
     fn training(change: f32) -> Training {
         let recipe = Recipe { stop_loss_change: Some(change), ..Recipe::CLASSIC };
-        Training { arithmetic: 1, network: Network::new(2, &[], 2).unwrap(), recipe, seed: 1 }
+        Training {
+            arithmetic: 1,
+            network: Network::new(2, &[], 2).unwrap(),
+            recipe,
+            seed: 1,
+            class_weights: Vec::new(),
+        }
     }
 
     #[test]
@@ -427,7 +448,11 @@ mod tests {
     fn largest(notes_bytes: usize) -> Specification {
         let rows = RowsRef { rows: ROWS_MAX, digest: Digest([1; 32]) };
         Specification {
-            training: Training { network: Network::new(2, &[3; 64], 2).unwrap(), ..training(0.5) },
+            training: Training {
+                network: Network::new(2, &[3; 64], CLASS_WEIGHTS_MAX).unwrap(),
+                class_weights: vec![0.5; CLASS_WEIGHTS_MAX as usize],
+                ..training(0.5)
+            },
             rounds: 7,
             round_steps: None,
             shards: vec![rows; SHARDS_MAX as usize],

@@ -105,7 +105,7 @@ fn training() -> Training {
         local_steps: None,
         ..Recipe::DEFAULT
     };
-    Training { arithmetic: 2, network: network(), recipe, seed: 1 }
+    Training { arithmetic: 2, network: network(), recipe, seed: 1, class_weights: Vec::new() }
 }
 
 /// The smallest job.
@@ -139,6 +139,7 @@ pub fn specification(name: &str) -> Specification {
         "smallest" => {}
         "mini-batches" => {
             specification.training.recipe = Recipe { eta: 0.008, epochs: 4, ..Recipe::DEFAULT };
+            specification.training.class_weights = vec![0.5, 2.0];
             specification.initial = None;
         }
         "regression" => {
@@ -178,6 +179,7 @@ pub fn specification(name: &str) -> Specification {
                     weight_decay: 0.125,
                 },
                 seed: 7,
+                class_weights: Vec::new(),
             };
             specification.rounds = 40;
             specification.merge = Merge::Median;
