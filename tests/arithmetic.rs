@@ -88,14 +88,17 @@ fn rows_of_values(features: u32, count: u32, width: u32, seed: u64) -> Rows<'sta
 }
 
 #[test]
-fn the_squared_error_of_any_number_of_targets_is_the_definitions() {
+fn the_losses_of_any_number_of_targets_are_the_definitions() {
     for (sizes, count) in [(&[5, 1][..], 9), (&[7, 11, 1], 300), (&[3, 9, 4, 3], 140), (&[70, 65, 17], 33)] {
         for batch in [BatchSize::Full, batches_of(20), batches_of(1)] {
             for optimiser in Optimiser::ALL {
-                let (loss, activation, eta) = (Loss::SquaredError, Activation::Tanh, 1e-3);
-                let recipe = Recipe { loss, activation, optimiser, batch, eta, epochs: 2, ..Recipe::DEFAULT };
-                let targets = sizes[sizes.len() - 1];
-                agrees_with_the_definition(&training(sizes, recipe), &rows_of_values(sizes[0], count, targets, 4));
+                for (loss, huber_delta) in [(Loss::SquaredError, 1.0), (Loss::Huber, 0.75), (Loss::Huber, 1e6)] {
+                    let (activation, eta) = (Activation::Tanh, 1e-3);
+                    let recipe =
+                        Recipe { loss, huber_delta, activation, optimiser, batch, eta, epochs: 2, ..Recipe::DEFAULT };
+                    let targets = sizes[sizes.len() - 1];
+                    agrees_with_the_definition(&training(sizes, recipe), &rows_of_values(sizes[0], count, targets, 4));
+                }
             }
         }
     }
@@ -332,6 +335,8 @@ fn sums_of_every_activation_and_loss_are_the_definitions() {
     let recipe = Recipe { loss: Loss::SquaredError, reduction: LossReduction::Sum, ..Recipe::DEFAULT };
     let (first, second) = (rows_of_values(4, 21, 2, 1), rows_of_values(4, 40, 2, 2));
     sums_agree_with_the_definition(&[4, 9, 2], recipe, 32, &[&first, &second], &[0, 1]);
+    let huber = Recipe { loss: Loss::Huber, huber_delta: 0.25, ..recipe };
+    sums_agree_with_the_definition(&[4, 9, 2], huber, 32, &[&first, &second], &[0, 1]);
     // Of features so large that integers of 64 bits are too small.
     let large = first.values().iter().map(|value| value * 1e4).collect::<Vec<_>>();
     let large = Rows::new(4, large, first.targets().clone()).unwrap();

@@ -651,7 +651,7 @@ fn the_table_of_specification_fields_is_the_programs() {
 
 /// The option of the client that sets a field, or why there is none.
 #[cfg(feature = "client")]
-const SET_BY: [(&str, Result<&str, &str>); 45] = [
+const SET_BY: [(&str, Result<&str, &str>); 46] = [
     ("arithmetic", Err("a program computes one")),
     ("inputs", Err("the data's features")),
     ("hidden", Ok("--hidden")),
@@ -667,7 +667,7 @@ const SET_BY: [(&str, Result<&str, &str>); 45] = [
     ("log_epsilon", Err("only the classic recipe's loss has one: --recipe sets it")),
     ("stop_loss_change", Err("only the classic recipe stops: --recipe sets it")),
     ("seed", Ok("--seed")),
-    ("loss", Err("--task sets it")),
+    ("loss", Ok("--loss")),
     ("momentum", Ok("--momentum")),
     ("beta1", Err("Adam's usual value serves")),
     ("beta2", Err("Adam's usual value serves")),
@@ -675,6 +675,7 @@ const SET_BY: [(&str, Result<&str, &str>); 45] = [
     ("weight_decay", Ok("--weight-decay")),
     ("local_steps", Ok("--local-steps")),
     ("class_weights", Ok("--class-weight")),
+    ("huber_delta", Ok("--huber-delta")),
     ("rounds", Ok("--rounds")),
     ("shards", Ok("--shards")),
     ("validation", Ok("--validate-split")),

@@ -219,7 +219,7 @@ const SQUARED: Listed = Listed {
     ..TINY
 };
 
-const LISTED: [Listed; 15] = [
+const LISTED: [Listed; 16] = [
     Listed {
         update: "3a3934f8 3aa5169a 3b70b5da 3b0459e0 ba3d1500 bae95560 b8fd7500 b9de0430 \
                  3ac71ee8 bac71eec 3a16c530 ba16c532 bdb39599 3db39599",
@@ -310,6 +310,13 @@ const LISTED: [Listed; 15] = [
                  3d216500 bd216510 bba66500 3ba66500 be46e2e4 3e46e2e1",
         loss: "4006851aa0000000",
         ..TINY
+    },
+    Listed {
+        recipe: Recipe { loss: Loss::Huber, huber_delta: 0.75, ..MEMBER },
+        update: "3e089740 3e2a60c8 3dde84f0 3ddad398 3b0f2a00 be6826ac be1c75fb 3dc506ec \
+                 bd9b00a0 be26c2fc bd7fa920 bd18d720 bd499995 bd8677df",
+        loss: "40087272a8e4c284",
+        ..SQUARED
     },
     // And their thresholds.
     Listed {

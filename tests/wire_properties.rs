@@ -146,6 +146,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
                 batch,
                 epochs,
                 log_epsilon,
+                huber_delta: if loss == Loss::Huber { momentum.max(0.1) } else { 1.0 },
                 stop_loss_change,
                 local_steps,
                 momentum,

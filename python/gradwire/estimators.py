@@ -23,7 +23,7 @@ from .model import Model
 
 # What fit hands on to `train` as it is.
 OPTIONS = (
-    "hidden", "activation", "optimiser", "momentum", "weight_decay", "class_weight", "eta", "batch", "rounds", "clip", "shards", "seed",
+    "hidden", "activation", "optimiser", "momentum", "weight_decay", "loss", "huber_delta", "class_weight", "eta", "batch", "rounds", "clip", "shards", "seed",
     "validate_split", "test", "patience", "impute", "rare", "fields", "progress", "retry_for", "cluster",
 )  # fmt: skip
 
@@ -40,6 +40,8 @@ class _Estimator(BaseEstimator):
         optimiser="adam",
         momentum=None,
         weight_decay=None,
+        loss=None,
+        huber_delta=None,
         class_weight=None,
         eta=None,
         batch=None,
@@ -63,6 +65,8 @@ class _Estimator(BaseEstimator):
         self.optimiser = optimiser
         self.momentum = momentum
         self.weight_decay = weight_decay
+        self.loss = loss
+        self.huber_delta = huber_delta
         self.class_weight = class_weight
         self.eta = eta
         self.batch = batch

@@ -85,6 +85,8 @@ def fields(
     optimiser: str = "adam",
     momentum: float | None = None,
     weight_decay: float | None = None,
+    loss: str | None = None,
+    huber_delta: float | None = None,
     eta: float | None = None,
     batch: int | None = None,
     rounds: int | None = None,
@@ -113,12 +115,19 @@ def fields(
         "sgd": {"outer": "momentum", "outer_momentum": 0.0},
     }
     number_of("optimiser", optimiser)
+    if loss is None:
+        loss = "cross_entropy" if is_of_classes else "squared_error"
+    if is_of_classes != (number_of("loss", loss) == number_of("loss", "cross_entropy")):
+        raise DataError(f"the loss {loss} does not go with the task: classes have cross_entropy, numbers squared_error or huber")
+    if huber_delta is not None and loss != "huber":
+        raise DataError("only Huber's loss has a delta: loss='huber', or leave out huber_delta")
     values: dict[str, Any] = {
         "arithmetic": ARITHMETIC,
         "hidden": list(HIDDEN if hidden is None else hidden),
         "activation": activation,
         "optimiser": optimiser,
-        "loss": "cross_entropy" if is_of_classes else "squared_error",
+        "loss": loss,
+        "huber_delta": 1.0 if huber_delta is None else huber_delta,
         "eta": eta,
         "batch": batch,
         "seed": seed,

@@ -31,7 +31,8 @@ FIELDS = {
     "log_epsilon": Field(0x000D, "f", 0.0), "stop_loss_change": Field(0x000E, "f", None), "seed": Field(0x000F, "Q", 1),
     "loss": Field(0x0010, "B", 1), "momentum": Field(0x0011, "f", 0.9), "beta1": Field(0x0012, "d", 0.9),
     "beta2": Field(0x0013, "d", 0.999), "epsilon": Field(0x0014, "f", 1e-8), "weight_decay": Field(0x0015, "f", 0.0),
-    "local_steps": Field(0x0016, "I", None), "class_weights": Field(0x0017, "floats", None), "rounds": Field(0x0020, "I", 1), "shards": Field(0x0021, "rows", REQUIRED),
+    "local_steps": Field(0x0016, "I", None), "class_weights": Field(0x0017, "floats", None),
+    "huber_delta": Field(0x0018, "f", 1.0), "rounds": Field(0x0020, "I", 1), "shards": Field(0x0021, "rows", REQUIRED),
     "validation": Field(0x0022, "row", REQUIRED), "initial": Field(0x0023, "digest", None), "merge": Field(0x0024, "B", 1),
     "outer": Field(0x0025, "B", 1), "outer_eta": Field(0x0026, "f", 1.0), "outer_momentum": Field(0x0027, "f", 0.9),
     "outer_beta1": Field(0x0028, "d", 0.9), "outer_beta2": Field(0x0029, "d", 0.999),
@@ -48,7 +49,7 @@ BY_TAG = {field.tag: name for name, field in FIELDS.items()}
 CHOICES = {
     "activation": {"relu": 1, "identity": 2, "masked_identity": 3, "tanh": 4},
     "optimiser": {"sgd": 1, "adam": 2, "momentum": 3},
-    "loss": {"cross_entropy": 1, "squared_error": 2},
+    "loss": {"cross_entropy": 1, "squared_error": 2, "huber": 3},
     "merge": {"mean": 1, "median": 2},
     "outer": {"average": 1, "momentum": 2, "nesterov": 3, "adam": 4},
     "outer_schedule": {"constant": 1, "cosine": 2},

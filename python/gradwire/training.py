@@ -37,6 +37,8 @@ def train(
     optimiser: str = "adam",
     momentum: float | None = None,
     weight_decay: float | None = None,
+    loss: str | None = None,
+    huber_delta: float | None = None,
     class_weight: str | None = None,
     eta: float | None = None,
     batch: int | None = None,
@@ -66,6 +68,7 @@ def train(
     validates, and judges the model once, at the end (None: no row). After `patience` rounds without a better one training
     stops (None: after all rounds, and the model is the last one's; docs/data.md, section 9, says what is usual), and the model is
     that of the best. `hidden` are the widths of the hidden layers. With `class_weight="balanced"` all classes weigh the same.
+    With `loss="huber"` rows far off pull no harder than those `huber_delta` standard deviations of the target away.
     `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
     `Round`; True writes a line for each to the standard error. For `retry_for` seconds a coordinator that is lost, not there, or
     has no room is asked again; a job that it knows goes on meanwhile. `job` names the job by 32 hexadecimal digits, so that a
@@ -95,7 +98,7 @@ def train(
     words = Words.of(prepared, name)
     values = recipe.fields(
         prepared.training_rows, prepared.validation.rows, is_of_classes=prepared.class_names is not None, hidden=hidden, activation=activation,
-        optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, eta=eta, batch=batch, rounds=rounds, patience=patience, seed=seed,
+        optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, loss=loss, huber_delta=huber_delta, eta=eta, batch=batch, rounds=rounds, patience=patience, seed=seed,
         clip=clip, fields=fields,
     )  # fmt: skip
     values |= {

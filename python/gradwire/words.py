@@ -14,7 +14,7 @@ from .notes import Words
 from .specification import word_of
 from .wire import Done
 
-LOSS_SQUARED = 2
+LOSS_CLASSES, LOSS_HUBER = 1, 3
 ERRORS, SQUARES, MAGNITUDES = 2, 3, 4  # tags of metrics
 
 
@@ -83,8 +83,10 @@ def described(values: Mapping[str, Any], words: Words, done: Done) -> dict[str, 
     told["validation_rows"] = str(values["validation"][0])
     if values.get("test") is not None:
         told["test_rows"] = str(values["test"][0])
-    if values["loss"] == LOSS_SQUARED:
+    if values["loss"] != LOSS_CLASSES:
         told["loss"] = word_of("loss", values["loss"])
+    if values["loss"] == LOSS_HUBER:
+        told["huber_delta"] = single(values["huber_delta"])
     told |= _score("validation", "baseline", done.rows, done.metrics, words, words.baseline)
     if done.test_rows:
         told |= _score("test", "test_baseline", done.test_rows, done.test_metrics, words, words.test_baseline)

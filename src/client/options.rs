@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::Name;
 use crate::dataset::{NotASplit, ReadOptions, ValidationSplit};
 use crate::job::{JobId, OnNoNodes, OnTaskFailure};
-use crate::model::{Activation, Merge, Optimiser, OuterOptimiser, OuterSchedule};
+use crate::model::{Activation, Loss, Merge, Optimiser, OuterOptimiser, OuterSchedule};
 use crate::wire::text::JobPrefix;
 
 /// What a user asks of a job to be trained.
@@ -41,6 +41,10 @@ pub struct Options {
     pub momentum: Option<f32>,
     /// Weight decay.
     pub weight_decay: Option<f32>,
+    /// What is made small, of numbers that are fitted.
+    pub loss: Option<Loss>,
+    /// Where Huber's loss becomes a line.
+    pub huber_delta: Option<f32>,
     /// What classes weigh.
     pub class_weight: ClassWeight,
     /// Learning rate.

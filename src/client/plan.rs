@@ -20,7 +20,7 @@ use crate::job::{JobId, Operation, RowsRef, Specification};
 use crate::model::file::ModelFile;
 use crate::model::scaling::TargetScale;
 use crate::model::{
-    ARITHMETIC, BatchSize, Loss, Network, Optimiser, Outer, OuterOptimiser, OuterSchedule, Recipe, Training,
+    ARITHMETIC, BatchSize, Loss, Network, Optimiser, Outer, OuterOptimiser, OuterSchedule, Recipe, TargetKind, Training,
 };
 use crate::net;
 use crate::store::Store;
@@ -115,7 +115,10 @@ impl Plan {
         let network = Network::new(prepared.features as u32, &hidden, outputs).map_err(|error| usage(&error))?;
         let local_steps = local_steps(options).map_err(|text| usage(&text))?;
         let rows = prepared.shards.iter().map(|shard| shard.rows(prepared.features) as u64).sum();
-        let loss = loss_for(&prepared.target);
+        let loss = loss_for(&prepared.target, options.loss).map_err(|text| usage(&text))?;
+        if options.huber_delta.is_some() && loss != Loss::Huber {
+            return Err(usage(&"only Huber's loss has a delta: --loss huber, or leave out --huber-delta"));
+        }
         let weight_decay = usual_weight_decay(options, loss, local_steps, rows);
         let recipe = recipe(options, Recipe { loss, weight_decay, ..defaults.recipe }, local_steps, rows)
             .map_err(|error| usage(&error))?;
@@ -232,7 +235,7 @@ pub(super) fn refused(error: &DatasetError, output: Output) -> Failure {
 
 /// How much weights decay where nothing is asked for.
 fn usual_weight_decay(options: &Options, loss: Loss, local_steps: Option<u32>, rows: u64) -> f32 {
-    let has_decay = loss == Loss::SquaredError
+    let has_decay = loss.target_kind() == TargetKind::Values
         && options.recipe == RecipeName::Default
         && local_steps == Some(1)
         && matches!(options.optimiser, None | Some(Optimiser::Adam));
@@ -313,6 +316,7 @@ fn recipe(
     let activation = options.activation.unwrap_or(defaults.activation);
     let momentum = options.momentum.unwrap_or(defaults.momentum);
     let weight_decay = options.weight_decay.unwrap_or(defaults.weight_decay);
+    let huber_delta = options.huber_delta.unwrap_or(defaults.huber_delta);
     let asked = Recipe {
         activation,
         optimiser,
@@ -324,6 +328,7 @@ fn recipe(
         local_steps,
         batch,
         stop_loss_change,
+        huber_delta,
         ..defaults
     };
     asked.checked()
@@ -406,10 +411,21 @@ fn outer_of_gradients(options: &OuterOptions, recipe: &Recipe) -> Result<Outer, 
 }
 
 /// What compares outputs with such targets.
-fn loss_for(target: &Target) -> Loss {
-    match target {
-        Target::Classes(_) => Loss::CrossEntropy,
-        Target::Values(_) => Loss::SquaredError,
+fn loss_for(target: &Target, asked: Option<Loss>) -> Result<Loss, String> {
+    let kind = match target {
+        Target::Classes(_) => TargetKind::Labels,
+        Target::Values(_) => TargetKind::Values,
+    };
+    match (asked, kind) {
+        (Some(loss), kind) if loss.target_kind() == kind => Ok(loss),
+        (Some(loss), TargetKind::Labels) => Err(format!(
+            "the loss {loss} is of numbers that are fitted, and this job is to tell classes apart: --task regress"
+        )),
+        (Some(loss), TargetKind::Values) => {
+            Err(format!("the loss {loss} is of classes, and this job is to fit numbers: --task classify"))
+        }
+        (None, TargetKind::Labels) => Ok(Loss::CrossEntropy),
+        (None, TargetKind::Values) => Ok(Loss::SquaredError),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::model::{BatchSize, Loss};
+use crate::model::{BatchSize, Loss, TargetKind};
 
 /// Rows of a batch whose gradients are merged: some thirty batches in an epoch, and enough rows for a fleet to share.
 pub(super) fn batch(rows: u64) -> NonZeroU32 {
@@ -24,7 +24,7 @@ pub(super) fn eta(batch: BatchSize, eta: f32) -> f32 {
 /// Rounds without a better one after which training stops. Numbers that are fitted to few rows are
 /// judged by chance: the best round of some is worse on others than the last (`benches/datasets`).
 pub(super) fn patience(loss: Loss, validation_rows: u32) -> Option<u32> {
-    let is_by_chance = loss == Loss::SquaredError && validation_rows < PATIENCE_ROWS_MIN;
+    let is_by_chance = loss.target_kind() == TargetKind::Values && validation_rows < PATIENCE_ROWS_MIN;
     (!is_by_chance).then_some(PATIENCE)
 }
 
@@ -74,7 +74,7 @@ mod tests {
         for (rows, of_rounds) in [(30, 200), (400, 70), (4_000, 30), (14_849, 30), (100_000, 30), (1 << 30, 30)] {
             assert_eq!(rounds(rows, BatchSize::Rows(batch(rows))), of_rounds, "{rows} rows");
         }
-        assert_eq!(patience(Loss::SquaredError, 49), None);
+        assert_eq!((patience(Loss::SquaredError, 49), patience(Loss::Huber, 49)), (None, None));
         assert_eq!(patience(Loss::SquaredError, 50), Some(PATIENCE));
         assert_eq!(patience(Loss::CrossEntropy, 2), Some(PATIENCE));
         for (rows, decay) in [(1, 0.9), (1_000, 0.9), (2_000, 0.225), (9_000, 0.011111111), (9_487, 0.0)] {

@@ -181,6 +181,9 @@ impl Work {
         if recipe.loss != Loss::CrossEntropy {
             put("loss", recipe.loss.to_string());
         }
+        if recipe.loss == Loss::Huber {
+            put("huber_delta", recipe.huber_delta.to_string());
+        }
         match reached {
             Reached::End(done) => {
                 let (validation, test) = self.measure().result(done);
@@ -287,8 +290,9 @@ impl Work {
         let name =
             self.words.as_ref().map_or_else(|| "of unknown name".to_owned(), |words| shown(&words.recipe).to_string());
         let loss = match recipe.loss {
-            Loss::CrossEntropy => "",
-            Loss::SquaredError => "squared error, ",
+            Loss::CrossEntropy => String::new(),
+            Loss::SquaredError => "squared error, ".to_owned(),
+            Loss::Huber => format!("Huber's loss from {}, ", recipe.huber_delta),
         };
         let (optimiser, batch) = (recipe.optimiser, batch_name(recipe.batch));
         let activation = match recipe.activation {

@@ -22,6 +22,10 @@ pub const FADING_MAX: f64 = 0.9999;
 pub const LOCAL_STEPS_MAX: u32 = 65_536;
 /// Adam's epsilon, at least.
 pub const EPSILON_MIN: f32 = 1e-12;
+/// Where Huber's loss becomes a line, at least and at most.
+pub const HUBER_DELTA_MIN: f32 = 1e-6;
+/// See [`HUBER_DELTA_MIN`].
+pub const HUBER_DELTA_MAX: f32 = 1e6;
 /// A weight decay that is one, at least: with any rate that trains, its product is no subnormal number.
 pub const WEIGHT_DECAY_MIN: f32 = 1e-12;
 
@@ -71,11 +75,14 @@ pub enum Loss {
     CrossEntropy = 1,
     /// Half the square of the distance of the outputs from a row's numbers, which are as many.
     SquaredError = 2,
+    /// The same up to some distance of an output from its number, and from there on a straight line (Huber 1964): a row far off
+    /// pulls no harder than one at that distance.
+    Huber = 3,
 }
 
 impl Loss {
     /// All of them, in the order of their numbers, from 1 on.
-    pub const ALL: [Loss; 2] = [Loss::CrossEntropy, Loss::SquaredError];
+    pub const ALL: [Loss; 3] = [Loss::CrossEntropy, Loss::SquaredError, Loss::Huber];
 }
 
 /// What a batch's loss is, and with it the scale of its gradient.
@@ -147,7 +154,7 @@ impl fmt::Display for UnknownName {
 impl std::error::Error for UnknownName {}
 
 named!(Activation: Relu "relu", Identity "identity", MaskedIdentity "masked_identity", Tanh "tanh");
-named!(Loss: CrossEntropy "cross_entropy", SquaredError "squared_error");
+named!(Loss: CrossEntropy "cross_entropy", SquaredError "squared_error", Huber "huber");
 named!(Optimiser: Sgd "sgd", Adam "adam", Momentum "momentum");
 
 /// Rows behind one update of the parameters.
@@ -185,6 +192,8 @@ pub struct Recipe {
     pub local_steps: Option<u32>,
     /// A row's loss is `-ln(p + log_epsilon)`, p the probability of its label. Has no part in the gradient.
     pub log_epsilon: f32,
+    /// With [`Loss::Huber`]: the distance from which on it is a line, in the standard deviations of the targets.
+    pub huber_delta: f32,
     /// With a full batch: stop once an epoch changes the loss by this much or less.
     pub stop_loss_change: Option<f32>,
     /// How much of the velocity is left from one update to the next, with [`Optimiser::Momentum`].
@@ -216,6 +225,7 @@ impl Recipe {
         epochs: 3,
         local_steps: None,
         log_epsilon: 0.0,
+        huber_delta: 1.0,
         stop_loss_change: None,
         momentum: 0.9,
         betas: [0.9, 0.999],
@@ -268,6 +278,9 @@ impl Recipe {
         let is_none = self.log_epsilon == 0.0;
         if !(is_none || self.log_epsilon >= LOG_EPSILON_MIN && self.log_epsilon < 1.0) {
             return Err(RecipeError::LogEpsilon { got: self.log_epsilon });
+        }
+        if !(HUBER_DELTA_MIN..=HUBER_DELTA_MAX).contains(&self.huber_delta) {
+            return Err(RecipeError::HuberDelta { got: self.huber_delta });
         }
         if let Some(change) = self.stop_loss_change {
             if !(change >= 0.0 && change.is_finite()) {
@@ -339,6 +352,11 @@ pub enum RecipeError {
         /// Value asked for.
         got: f32,
     },
+    /// Not from [`HUBER_DELTA_MIN`] to [`HUBER_DELTA_MAX`].
+    HuberDelta {
+        /// Value asked for.
+        got: f32,
+    },
     /// Negative or not finite.
     StopLossChange {
         /// Change asked for.
@@ -394,7 +412,7 @@ impl RecipeError {
             Self::Momentum { .. } | Self::Beta { .. } | Self::Epsilon { .. } | Self::WeightDecay { .. } => (0, 0),
             Self::ClassWeights { got, outputs } => (got as u64, outputs.min(CLASS_WEIGHTS_MAX).into()),
             Self::StopNeedsFullBatch | Self::LocalStepsNeedBatches => (0, 0),
-            Self::ClassWeightsOfNumbers | Self::ClassWeight { .. } => (0, 0),
+            Self::ClassWeightsOfNumbers | Self::ClassWeight { .. } | Self::HuberDelta { .. } => (0, 0),
         }
     }
 }
@@ -414,6 +432,10 @@ impl fmt::Display for RecipeError {
             Self::LogEpsilon { got } => {
                 write!(f, "the loss's epsilon is 0, or at least {LOG_EPSILON_MIN:e} and below 1, not {got:e}")
             }
+            Self::HuberDelta { got } => write!(
+                f,
+                "Huber's loss is a line from a distance of {HUBER_DELTA_MIN:e} to {HUBER_DELTA_MAX:e} on, not of {got:e}"
+            ),
             Self::StopLossChange { got } => write!(f, "the loss change to stop at is 0 or more, not {got}"),
             Self::Momentum { got } => write!(f, "the momentum is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}"),
             Self::Beta { got } => write!(f, "a beta is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}"),
@@ -470,6 +492,10 @@ mod tests {
             }
         }
         assert!(Recipe { betas: [0.0, FADING_MIN], ..Recipe::DEFAULT }.checked().is_ok());
+        for delta in [0.0, -1.0, 1e-7, 1e7, f32::NAN] {
+            let recipe = Recipe { huber_delta: delta, ..Recipe::DEFAULT };
+            assert!(matches!(recipe.checked(), Err(RecipeError::HuberDelta { .. })), "{delta}");
+        }
         assert!(matches!(refused(|r| r.momentum = 1.0), RecipeError::Momentum { .. }));
         assert!(matches!(refused(|r| r.epsilon = 1e-13), RecipeError::Epsilon { .. }));
         assert!(matches!(refused(|r| r.weight_decay = 1e-13), RecipeError::WeightDecay { .. }));

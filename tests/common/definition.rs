@@ -8,7 +8,7 @@ pub mod steps;
 
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::{
-    Activation, BatchSize, Layer, LossReduction, Metric, Metrics, Network, Optimiser, Outer, OuterOptimiser,
+    Activation, BatchSize, Layer, Loss, LossReduction, Metric, Metrics, Network, Optimiser, Outer, OuterOptimiser,
     OuterSchedule, Recipe, Rows, Targets, Training,
 };
 
@@ -296,9 +296,33 @@ impl<M: Meter> Definition<M> {
     }
 
     /// (the row's loss, the derivatives by its outputs)
-    fn compare(&mut self, outputs: &[f32], targets: &Targets, row: usize, log_epsilon: f32) -> (f64, Vec<f32>) {
+    fn compare(&mut self, outputs: &[f32], targets: &Targets, row: usize, recipe: &Recipe) -> (f64, Vec<f32>) {
         match targets {
-            Targets::Labels { labels, .. } => self.softmax(outputs, labels[row] as usize, log_epsilon),
+            Targets::Labels { labels, .. } => self.softmax(outputs, labels[row] as usize, recipe.log_epsilon),
+            Targets::Values { values, width } if recipe.loss == Loss::Huber => {
+                let (width, delta) = (*width as usize, recipe.huber_delta);
+                let differences = self.differences(outputs, &values[row * width..][..width]);
+                let mut loss = 0.0;
+                for d in &differences {
+                    let (d, delta) = (f64::from(*d), f64::from(delta));
+                    loss += if d.abs() > delta { delta * (d.abs() - 0.5 * delta) } else { 0.5 * (d * d) };
+                }
+                (
+                    loss,
+                    differences
+                        .into_iter()
+                        .map(|d| {
+                            if d > delta {
+                                delta
+                            } else if d < -delta {
+                                -delta
+                            } else {
+                                d
+                            }
+                        })
+                        .collect(),
+                )
+            }
             Targets::Values { values, width } => {
                 let width = *width as usize;
                 let differences = self.differences(outputs, &values[row * width..][..width]);
@@ -342,7 +366,7 @@ impl<M: Meter> Definition<M> {
         rows: (&[f32], &Targets),
         block: &[usize],
     ) -> (f64, Vec<f32>) {
-        let Recipe { activation, log_epsilon, .. } = training.recipe;
+        let Recipe { activation, .. } = training.recipe;
         let layers: Vec<Layer> = training.network.layers().collect();
         let (values, targets) = rows;
         let features = training.network.inputs() as usize;
@@ -353,7 +377,7 @@ impl<M: Meter> Definition<M> {
             let x = self.inputs(&values[row * features..][..features]);
             let mut layers_in = self.forward(&training.network, activation, parameters, &x);
             let logits = layers_in.pop().unwrap();
-            let (row_loss, d) = self.compare(&logits, targets, row, log_epsilon);
+            let (row_loss, d) = self.compare(&logits, targets, row, &training.recipe);
             let mut d = self.weighted(&training.class_weights, targets, row, d);
             loss += row_loss;
             for (index, layer) in layers.iter().enumerate().rev() {
@@ -571,7 +595,7 @@ impl<M: Meter> Definition<M> {
 
     /// What the model is judged by.
     pub fn evaluate(&mut self, training: &Training, parameters: &[f32], rows: &Rows) -> Metrics {
-        let Recipe { activation, log_epsilon, .. } = training.recipe;
+        let Recipe { activation, .. } = training.recipe;
         // Of each block: the loss, and two more.
         let mut blocks = Vec::new();
         let all = rows.values().chunks(rows.features() as usize).collect::<Vec<_>>();
@@ -594,7 +618,7 @@ impl<M: Meter> Definition<M> {
                         [squares, d.iter().fold(0.0, |sum, d| sum + f64::from(d.abs()))]
                     }
                 };
-                sums[0] += self.compare(&outputs, rows.targets(), row, log_epsilon).0;
+                sums[0] += self.compare(&outputs, rows.targets(), row, &training.recipe).0;
                 sums[1] += of_row[0];
                 sums[2] += of_row[1];
             }

@@ -13,7 +13,7 @@ use gradwire::dataset::{Decimal, Impute, MissingLabel, MissingTokens, ReadOption
 use gradwire::engine::Policy;
 use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX, STEPS_MAX, TASKS_PER_STEP_MAX};
 use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX, LOCAL_STEPS_MAX};
-use gradwire::model::{Activation, Kernel, Merge, Optimiser, OuterOptimiser, OuterSchedule};
+use gradwire::model::{Activation, Kernel, Loss, Merge, Optimiser, OuterOptimiser, OuterSchedule};
 
 /// Train neural networks on the nodes of a gradwire coordinator, or in this process with --local, and manage the
 /// coordinator's jobs
@@ -229,6 +229,13 @@ pub struct Train {
     /// this is AdamW [default: 0; where numbers are fitted by merged gradients, 0.9 for up to 1000 rows, of more less]
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub weight_decay: Option<f32>,
+    /// What training makes small where numbers are fitted: squared_error, or huber, which a few rows far off cannot pull away
+    /// [default: squared_error]
+    #[arg(long, value_name = "NAME")]
+    pub loss: Option<Loss>,
+    /// With --loss huber: distance from which on it is a straight line, in standard deviations of the target [default: 1]
+    #[arg(long, value_name = "DISTANCE", allow_negative_numbers = true)]
+    pub huber_delta: Option<f32>,
     /// What the gradient of a row weighs: none (one), or balanced (the more the fewer training rows its class has, so that all
     /// classes weigh the same). Losses and accuracies count rows as ever
     #[arg(long, value_name = "HOW", default_value = "none")]

@@ -124,6 +124,8 @@ fn options(train: Train) -> (Options, arguments::Access) {
         optimiser: train.optimiser,
         momentum: train.momentum,
         weight_decay: train.weight_decay,
+        loss: train.loss,
+        huber_delta: train.huber_delta,
         class_weight: train.class_weight,
         eta: train.eta,
         batch: train.batch,

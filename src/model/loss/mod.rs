@@ -102,11 +102,12 @@ impl Targets<'_> {
             (Loss::CrossEntropy, Targets::Labels { classes: got, .. }) => {
                 Err(TargetsError::Classes { got: *got, expected: outputs })
             }
-            (Loss::SquaredError, Targets::Values { width, .. }) if *width == outputs => Ok(()),
-            (Loss::SquaredError, Targets::Values { width, .. }) => {
+            (Loss::SquaredError | Loss::Huber, Targets::Values { width, .. }) if *width == outputs => Ok(()),
+            (Loss::SquaredError | Loss::Huber, Targets::Values { width, .. }) => {
                 Err(TargetsError::Width { got: *width, expected: outputs })
             }
-            (Loss::CrossEntropy, Targets::Values { .. }) | (Loss::SquaredError, Targets::Labels { .. }) => {
+            (Loss::CrossEntropy, Targets::Values { .. })
+            | (Loss::SquaredError | Loss::Huber, Targets::Labels { .. }) => {
                 Err(TargetsError::Kind { wanted: loss.target_kind() })
             }
         }
@@ -178,7 +179,7 @@ impl Loss {
     pub fn target_kind(self) -> TargetKind {
         match self {
             Loss::CrossEntropy => TargetKind::Labels,
-            Loss::SquaredError => TargetKind::Values,
+            Loss::SquaredError | Loss::Huber => TargetKind::Values,
         }
     }
 
@@ -194,7 +195,7 @@ impl Loss {
     pub fn check_outputs(self, outputs: u32) -> Result<(), NetworkError> {
         match self {
             Loss::CrossEntropy if outputs < 2 => Err(NetworkError::Classes { got: outputs }),
-            Loss::CrossEntropy | Loss::SquaredError => Ok(()),
+            Loss::CrossEntropy | Loss::SquaredError | Loss::Huber => Ok(()),
         }
     }
 
@@ -202,7 +203,7 @@ impl Loss {
     pub fn metrics(self) -> &'static [Metric] {
         match self {
             Loss::CrossEntropy => &[Metric::Loss, Metric::Errors],
-            Loss::SquaredError => &[Metric::Loss, Metric::SquaredError, Metric::AbsoluteError],
+            Loss::SquaredError | Loss::Huber => &[Metric::Loss, Metric::SquaredError, Metric::AbsoluteError],
         }
     }
 }
@@ -212,6 +213,7 @@ impl Loss {
 pub(super) struct Objective<'a> {
     loss: Loss,
     log_epsilon: f32,
+    huber_delta: f32,
     /// One for each class, or none.
     class_weights: &'a [f32],
 }
@@ -219,7 +221,8 @@ pub(super) struct Objective<'a> {
 impl<'a> Objective<'a> {
     /// By which models are judged.
     pub fn of(recipe: &Recipe) -> Objective<'static> {
-        Objective { loss: recipe.loss, log_epsilon: recipe.log_epsilon, class_weights: &[] }
+        let Recipe { loss, log_epsilon, huber_delta, .. } = *recipe;
+        Objective { loss, log_epsilon, huber_delta, class_weights: &[] }
     }
 
     /// By which they are trained.
@@ -241,10 +244,13 @@ impl<'a> Objective<'a> {
             (Loss::SquaredError, BlockTargets::Values { values, width }) => {
                 0.5 * squared_error::differentiate(outputs, width, values).squared
             }
-            // They do not fit: a model that they led astray would be noticed.
-            (Loss::CrossEntropy, BlockTargets::Values { .. }) | (Loss::SquaredError, BlockTargets::Labels(_)) => {
-                f64::NAN
+            (Loss::Huber, BlockTargets::Values { values, width }) => {
+                squared_error::differentiate(outputs, width, values);
+                squared_error::clip(outputs, width, values.len() / width, self.huber_delta)
             }
+            // They do not fit: a model that they led astray would be noticed.
+            (Loss::CrossEntropy, BlockTargets::Values { .. })
+            | (Loss::SquaredError | Loss::Huber, BlockTargets::Labels(_)) => f64::NAN,
         }
     }
 
@@ -260,9 +266,13 @@ impl<'a> Objective<'a> {
                 let squared_error::Sums { squared, absolute } = squared_error::differentiate(outputs, width, values);
                 sums.copy_from_slice(&[0.5 * squared, squared, absolute]);
             }
-            (Loss::CrossEntropy, BlockTargets::Values { .. }) | (Loss::SquaredError, BlockTargets::Labels(_)) => {
-                sums.fill(f64::NAN);
+            (Loss::Huber, BlockTargets::Values { values, width }) => {
+                let squared_error::Sums { squared, absolute } = squared_error::differentiate(outputs, width, values);
+                let loss = squared_error::clip(outputs, width, values.len() / width, self.huber_delta);
+                sums.copy_from_slice(&[loss, squared, absolute]);
             }
+            (Loss::CrossEntropy, BlockTargets::Values { .. })
+            | (Loss::SquaredError | Loss::Huber, BlockTargets::Labels(_)) => sums.fill(f64::NAN),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Half the squared distance of outputs from numbers. Owns its order of operations (arithmetic 2); does not know what made the
+//! Half the squared distance of outputs from numbers, and Huber's loss, which is the same near by. Owns their order of operations (arithmetic 2); does not know what made the
 //! outputs.
 
 use super::super::lanes::{LANES, Lanes};
@@ -36,9 +36,41 @@ pub(super) fn differentiate(outputs: &mut [Lanes], width: usize, targets: &[f32]
     sums
 }
 
+/// Turns the differences of so many rows into the derivatives of Huber's loss: those beyond `delta` end there. Returns the loss, the
+/// sum over the rows, and in a row target by target.
+pub(super) fn clip(differences: &mut [Lanes], width: usize, rows: usize, delta: f32) -> f64 {
+    let (mut sum, wide_delta) = (0.0, f64::from(delta));
+    for row in 0..rows {
+        let panel = &mut differences[row / LANES * width..][..width];
+        let mut of_row = 0.0;
+        for difference in panel.iter_mut().map(|lanes| &mut lanes.0[row % LANES]) {
+            let wide = f64::from(*difference);
+            of_row += if wide.abs() > wide_delta {
+                wide_delta * (wide.abs() - 0.5 * wide_delta)
+            } else {
+                0.5 * (wide * wide)
+            };
+            if difference.abs() > delta {
+                *difference = delta.copysign(*difference);
+            }
+        }
+        sum += of_row;
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn beyond_its_delta_hubers_loss_is_a_line_and_its_derivative_stays() {
+        let mut differences = vec![Lanes([1.0; LANES]), Lanes([-4.0; LANES])];
+        differences[1].0[3] = f32::NAN;
+        assert_eq!(clip(&mut differences, 2, 2, 2.0), 2.0 * (0.5 + 2.0 * (4.0 - 1.0)));
+        assert_eq!((differences[0].0[0], &differences[1].0[..3]), (1.0, &[-2.0, -2.0, -4.0][..]));
+        assert!(clip(&mut differences, 2, 4, 2.0).is_nan() && differences[1].0[3].is_nan());
+    }
 
     #[test]
     fn differences_are_taken_row_by_row_and_rows_that_are_not_there_count_nothing() {

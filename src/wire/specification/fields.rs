@@ -10,7 +10,8 @@ use crate::job::{OnNoNodes, OnTaskFailure, ROUNDS_MAX, RowsRef, STEPS_MAX, TASKS
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
 use crate::model::outer::CLIP_MIN;
 use crate::model::recipe::{
-    BATCH_ROWS_MAX, EPOCHS_MAX, EPSILON_MIN, FADING_MAX, FADING_MIN, LOCAL_STEPS_MAX, LOG_EPSILON_MIN, WEIGHT_DECAY_MIN,
+    BATCH_ROWS_MAX, EPOCHS_MAX, EPSILON_MIN, FADING_MAX, FADING_MIN, HUBER_DELTA_MAX, HUBER_DELTA_MIN, LOCAL_STEPS_MAX,
+    LOG_EPSILON_MIN, WEIGHT_DECAY_MIN,
 };
 use crate::model::{Activation, Initialisation, Loss, LossReduction, Merge, Optimiser, OuterOptimiser, OuterSchedule};
 
@@ -270,6 +271,11 @@ pub const FIELDS: &[Field] = &[
             get: |draft| &draft.class_weights,
             set: |draft, weights| draft.class_weights = weights.into(),
         }),
+    ),
+    field(
+        0x0018,
+        "huber_delta",
+        Value::F32(Number::or(1.0, (HUBER_DELTA_MIN, HUBER_DELTA_MAX), at!(recipe.huber_delta))),
     ),
     field(0x0020, "rounds", Value::U32(Number::or(1, (1, ROUNDS_MAX), at!(rounds)))),
     field(

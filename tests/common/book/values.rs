@@ -161,7 +161,7 @@ pub fn specification(name: &str) -> Specification {
                 arithmetic: 2,
                 network: Network::new(16, &[128, 20], 26).unwrap(),
                 recipe: Recipe {
-                    loss: Loss::SquaredError,
+                    loss: Loss::Huber,
                     activation: Activation::MaskedIdentity,
                     optimiser: Optimiser::Adam,
                     reduction: LossReduction::Sum,
@@ -171,6 +171,7 @@ pub fn specification(name: &str) -> Specification {
                     batch: BatchSize::Full,
                     epochs: 15,
                     log_epsilon: 2f32.powi(-20),
+                    huber_delta: 0.5,
                     stop_loss_change: Some(0.25),
                     local_steps: None,
                     momentum: 0.5,
