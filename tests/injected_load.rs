@@ -72,6 +72,7 @@ fn specification() -> Specification {
     let network = Network::new(2, &[], 2).unwrap();
     let specification = Specification {
         patience: None,
+        target_accuracy: None,
         test: None,
         training: Training { arithmetic: 1, network, recipe, seed: 1, class_weights: Vec::new() },
         rounds: 10,

@@ -651,7 +651,7 @@ fn the_table_of_specification_fields_is_the_programs() {
 
 /// The option of the client that sets a field, or why there is none.
 #[cfg(feature = "client")]
-const SET_BY: [(&str, Result<&str, &str>); 46] = [
+const SET_BY: [(&str, Result<&str, &str>); 47] = [
     ("arithmetic", Err("a program computes one")),
     ("inputs", Err("the data's features")),
     ("hidden", Ok("--hidden")),
@@ -693,6 +693,7 @@ const SET_BY: [(&str, Result<&str, &str>); 46] = [
     ("round_steps", Ok("--round-steps")),
     ("patience", Ok("--patience")),
     ("test", Ok("--test")),
+    ("target_accuracy", Ok("--target-accuracy")),
     ("on_task_failure", Ok("--on-task-failure")),
     ("allow_inexact", Ok("--allow-inexact")),
     ("on_no_nodes", Ok("--on-no-nodes")),
@@ -755,19 +756,19 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
     rows_of_large_shards.extend_from_within(..);
     let cases: Vec<(&str, Vec<Vec<u8>>)> = vec![
         (
-            "a required field",
-            ["inputs", "classes", "eta", "shards", "validation"]
-                .map(|name| with_field(smallest, tags[name], None))
-                .into(),
-        ),
-        (
-            "a default",
-            vec![
-                written(smallest, "rounds", &1u32.to_le_bytes()),
-                written(smallest, "hidden", &[]),
-                written(smallest, "class_weights", &[]),
-                written(smallest, "notes", &[]),
-            ],
+            "a required field is missing; a default",
+            [
+                ["inputs", "classes", "eta", "shards", "validation"]
+                    .map(|name| with_field(smallest, tags[name], None))
+                    .to_vec(),
+                vec![
+                    written(smallest, "rounds", &1u32.to_le_bytes()),
+                    written(smallest, "hidden", &[]),
+                    written(smallest, "class_weights", &[]),
+                    written(smallest, "notes", &[]),
+                ],
+            ]
+            .concat(),
         ),
         (
             "its type does not allow",
@@ -817,6 +818,15 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
                 written("mini-batches", "class_weights", &1f32.to_le_bytes()),
                 written("mini-batches", "class_weights", &[0; 8]),
                 written("regression", "class_weights", &[1f32.to_le_bytes(); 2].concat()),
+                written(smallest, "target_accuracy", &0.5f64.to_le_bytes()),
+                with_fields(
+                    "regression",
+                    &[
+                        (tags["patience"], Some(&1u32.to_le_bytes())),
+                        (tags["target_accuracy"], Some(&0.5f64.to_le_bytes())),
+                    ],
+                ),
+                written("mini-batches", "target_accuracy", &1.5f64.to_le_bytes()),
             ],
         ),
         (

@@ -78,6 +78,22 @@ fn jobs_stop_where_published() {
     }
 }
 
+#[test]
+fn a_round_reaches_an_accuracy_as_published() {
+    for (errors, rows, accuracy, is_reached) in [
+        (5, 50, 0.9, true),
+        (6, 50, 0.9, false),
+        (0, 7, 1.0, true),
+        (1, 3, 0.666_666_666_666_666_6, true),
+        (1, 3, 0.67, false),
+    ] {
+        let metrics = Metrics::default().with(Metric::Errors, f64::from(errors));
+        assert_eq!(RoundSummary { rows, metrics, ..round_summary() }.has_reached(accuracy), is_reached);
+        let word = if is_reached { "reached" } else { "not reached" };
+        says(&format!("{errors} errors of {rows} rows, {accuracy}: {word}"));
+    }
+}
+
 fn round_summary() -> RoundSummary {
     let metrics = Metrics::default();
     RoundSummary { round: 1, rounds: 9, loss: 1.0, rows: 9, metrics, nodes: 1, merged: 1, skipped: 0, round_us: 1 }

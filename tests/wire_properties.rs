@@ -204,6 +204,7 @@ fn job_specification() -> impl Strategy<Value = Specification> {
             };
             let mut specification = Specification {
                 patience: None,
+                target_accuracy: None,
                 test: None,
                 training,
                 rounds,

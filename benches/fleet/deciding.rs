@@ -86,6 +86,7 @@ impl World {
         let rows = RowsRef { rows: 16, digest: Digest::of(b"rows") };
         let specification = Arc::new(Specification {
             patience: None,
+            target_accuracy: None,
             test: None,
             training,
             rounds,

@@ -24,7 +24,7 @@ from .model import Model
 # What fit hands on to `train` as it is.
 OPTIONS = (
     "hidden", "activation", "optimiser", "momentum", "weight_decay", "loss", "huber_delta", "class_weight", "eta", "batch", "rounds", "clip", "shards", "seed",
-    "validate_split", "test", "patience", "impute", "rare", "fields", "progress", "retry_for", "cluster",
+    "validate_split", "test", "patience", "target_accuracy", "impute", "rare", "fields", "progress", "retry_for", "cluster",
 )  # fmt: skip
 
 
@@ -52,6 +52,7 @@ class _Estimator(BaseEstimator):
         validate_split=None,
         test=recipe.USUAL,
         patience=recipe.USUAL,
+        target_accuracy=None,
         impute="median",
         rare=None,
         fields=None,
@@ -77,6 +78,7 @@ class _Estimator(BaseEstimator):
         self.validate_split = validate_split
         self.test = test
         self.patience = patience
+        self.target_accuracy = target_accuracy
         self.impute = impute
         self.rare = rare
         self.fields = fields

@@ -91,6 +91,7 @@ def fields(
     batch: int | None = None,
     rounds: int | None = None,
     patience: int | str | None = USUAL,
+    target_accuracy: float | None = None,
     seed: int = SEED,
     clip: float | None = None,
     fields: Mapping[str, Any] | None = None,
@@ -108,6 +109,12 @@ def fields(
     batch = usual_batch(training_rows) if batch is None else batch
     eta = usual_eta(batch) if eta is None else eta
     momentum = 0.9 if momentum is None else momentum
+    rounds = usual_rounds(training_rows, batch) if rounds is None else rounds
+    if target_accuracy is not None:
+        if not is_of_classes:
+            raise DataError("an accuracy is of classes, and this job is to fit numbers: leave out target_accuracy")
+        # Whoever asks for all rounds but for such a one waits for it to the last.
+        patience = rounds if patience is None else patience
     outer: dict[str, dict[str, Any]] = {
         "adam": {"outer": "adam"},
         "momentum": {"outer": "momentum", "outer_momentum": momentum},
@@ -134,8 +141,9 @@ def fields(
         "momentum": momentum,
         "weight_decay": weight_decay,
         "local_steps": 1,
-        "rounds": usual_rounds(training_rows, batch) if rounds is None else rounds,
+        "rounds": rounds,
         "patience": patience,
+        "target_accuracy": target_accuracy,
         "outer_eta": eta,
         "outer_weight_decay": weight_decay,
         "outer_schedule": "cosine",

@@ -39,6 +39,7 @@ FIELDS = {
     "outer_epsilon": Field(0x002A, "f", 1e-8), "outer_weight_decay": Field(0x002B, "f", 0.0),
     "outer_schedule": Field(0x002C, "B", 1), "outer_clip": Field(0x002D, "f", None),
     "round_steps": Field(0x002E, "I", None), "patience": Field(0x002F, "I", None), "test": Field(0x0030, "row", None),
+    "target_accuracy": Field(0x0031, "d", None),
     "on_task_failure": Field(0x4001, "B", 1),
     "allow_inexact": Field(0x4002, "B", None), "on_no_nodes": Field(0x4003, "B", 1),
     "tasks_per_step": Field(0x4004, "I", None), "notes": Field(0xC001, "bytes", None),

@@ -44,6 +44,7 @@ def train(
     batch: int | None = None,
     rounds: int | None = None,
     patience: int | str | None = recipe.USUAL,
+    target_accuracy: float | None = None,
     clip: float | None = None,
     shards: int | None = None,
     seed: int = recipe.SEED,
@@ -67,7 +68,8 @@ def train(
     labels that validate, in the place of the share that `validate_split` draws; `test` is the share that neither trains nor
     validates, and judges the model once, at the end (None: no row). After `patience` rounds without a better one training
     stops (None: after all rounds, and the model is the last one's; docs/data.md, section 9, says what is usual), and the model is
-    that of the best. `hidden` are the widths of the hidden layers. With `class_weight="balanced"` all classes weigh the same.
+    that of the best. `hidden` are the widths of the hidden layers. After a round that is right about the share `target_accuracy` of the
+    rows that validate, training stops too. With `class_weight="balanced"` all classes weigh the same.
     With `loss="huber"` rows far off pull no harder than those `huber_delta` standard deviations of the target away.
     `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
     `Round`; True writes a line for each to the standard error. For `retry_for` seconds a coordinator that is lost, not there, or
@@ -98,7 +100,7 @@ def train(
     words = Words.of(prepared, name)
     values = recipe.fields(
         prepared.training_rows, prepared.validation.rows, is_of_classes=prepared.class_names is not None, hidden=hidden, activation=activation,
-        optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, loss=loss, huber_delta=huber_delta, eta=eta, batch=batch, rounds=rounds, patience=patience, seed=seed,
+        optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, loss=loss, huber_delta=huber_delta, eta=eta, batch=batch, rounds=rounds, patience=patience, target_accuracy=target_accuracy, seed=seed,
         clip=clip, fields=fields,
     )  # fmt: skip
     values |= {

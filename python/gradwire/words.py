@@ -73,6 +73,8 @@ def described(values: Mapping[str, Any], words: Words, done: Done) -> dict[str, 
     told["rounds"] = str(values["rounds"])
     if values.get("patience") is not None:
         told |= {"patience": str(values["patience"]), "best_round": f"{done.round} of {done.rounds}"}
+    if values.get("target_accuracy") is not None:
+        told["target_accuracy"] = double(values["target_accuracy"])
     told |= {"shards": str(len(values["shards"])), "seed": str(values["seed"])}
     if values.get("class_weights"):
         told["class_weights"] = ",".join(single(weight) for weight in values["class_weights"])

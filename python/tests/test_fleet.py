@@ -51,6 +51,7 @@ def tables():
     yield "booleans", X > 0, X[:, 0] > 0, {}, []
     yield "classes that weigh the same", X, np.minimum(told(X, 9), 2), {"class_weight": "balanced"}, ["--class-weight", "balanced"]
     yield "far off", X, X @ [1, 2, 3, 4, 5] + 9 * (X[:, 0] > 2), {"loss": "huber", "huber_delta": 0.5}, ["--loss", "huber", "--huber-delta", "0.5"]
+    yield "right enough", X, told(X, 2), {"rounds": 9, "target_accuracy": 0.6, "patience": None}, ["--no-early-stopping", "--target-accuracy", "0.6"]
     yield "bytes", (normal(200, 30) * 50 + 128).astype(np.uint8), np.arange(200) % 7, {}, []
     yield "small floats", X.astype(np.float32), told(X, 2), {}, []
     yield "big-endian and column by column", np.asfortranarray(X).astype(">f8"), told(X, 2).astype(">i2"), {}, []
@@ -101,7 +102,7 @@ class Fleet(unittest.TestCase):
         return json.loads(ended.stdout.splitlines()[-1]), out.read_bytes()
 
     def test_tables_give_the_same_fingerprint_and_the_same_file_as_the_client(self):
-        self.assertEqual(len({name for name, *_ in tables()}), 24)
+        self.assertEqual(len({name for name, *_ in tables()}), 25)
         for name, X, y, options, words in tables():
             with self.subTest(name):
                 paths = [self.directory / "X.npy", self.directory / "y.npy"]

@@ -65,6 +65,8 @@ pub struct Options {
     pub test: Option<TestRows>,
     /// Rounds without a better one after which training stops; as the recipe has it, if none.
     pub patience: Option<u32>,
+    /// The share of the validation rows that a round is to be right about for training to stop.
+    pub target_accuracy: Option<f64>,
     /// Whether all rounds are done, however good they are.
     pub all_rounds: bool,
     /// What happens to a task that no node can do.

@@ -168,23 +168,33 @@ impl Plan {
             test_baseline,
             schema: Some(prepared.schema.to_json()),
         };
+        let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed, class_weights };
+        training.check_class_weights().map_err(|error| usage(&error))?;
+        let rounds = options.rounds.unwrap_or(match options.recipe {
+            RecipeName::Default if merges_gradients => usual::rounds(rows, recipe.batch),
+            _ => defaults.rounds,
+        });
         let patience = match options.recipe {
             RecipeName::Default => usual::patience(recipe.loss, validation.rows),
             RecipeName::Classic => None,
         };
-        let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed, class_weights };
-        training.check_class_weights().map_err(|error| usage(&error))?;
+        if options.target_accuracy.is_some() && training.recipe.loss.target_kind() == TargetKind::Values {
+            return Err(usage(
+                &"an accuracy is of classes, and this job is to fit numbers: leave out --target-accuracy",
+            ));
+        }
+        let patience = options.patience.or(patience).filter(|_| !options.all_rounds);
+        // Whoever asks for all rounds but for such a one waits for it to the last.
+        let patience = patience.or(options.target_accuracy.map(|_| rounds));
         let specification = Specification {
             training,
-            rounds: options.rounds.unwrap_or(match options.recipe {
-                RecipeName::Default if merges_gradients => usual::rounds(rows, recipe.batch),
-                _ => defaults.rounds,
-            }),
+            rounds,
             round_steps: options.round_steps,
             shards,
             validation,
             test,
-            patience: options.patience.or(patience).filter(|_| !options.all_rounds),
+            patience,
+            target_accuracy: options.target_accuracy,
             merge: options.merge,
             outer,
             initial,

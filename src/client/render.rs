@@ -228,6 +228,8 @@ impl Renderer {
         self.patience?;
         let stopped = match rounds - round {
             _ if rounds == self.rounds => String::new(),
+            // Only an accuracy that was asked for ends a job with its last round the best.
+            0 => "; stopped there, as right as was asked for".to_owned(),
             without => format!("; stopped after {} without a better one", without),
         };
         Some(format!("best round   {round} of {rounds}{stopped}"))

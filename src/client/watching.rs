@@ -344,6 +344,7 @@ mod tests {
         let recipe = Recipe::DEFAULT;
         let specification = Specification {
             patience: None,
+            target_accuracy: None,
             test: None,
             training: Training {
                 arithmetic: ARITHMETIC,

@@ -161,6 +161,9 @@ impl Work {
         if let Some(patience) = self.specification.patience {
             put("patience", patience.to_string());
         }
+        if let Some(accuracy) = self.specification.target_accuracy {
+            put("target_accuracy", accuracy.to_string());
+        }
         put("shards", shards.len().to_string());
         put("seed", training.seed.to_string());
         if !training.class_weights.is_empty() {
@@ -232,7 +235,10 @@ impl Work {
     pub fn rounds_in_words(&self) -> String {
         let patience = self.specification.patience;
         let until = patience.map_or_else(String::new, |patience| format!(", or until {patience} are no better"));
-        format!("of {}{until}", self.round_in_words())
+        let reached = self.specification.target_accuracy.map_or_else(String::new, |accuracy| {
+            format!(", or until {} % are right", (accuracy * 1e4).round() / 100.0)
+        });
+        format!("of {}{until}{reached}", self.round_in_words())
     }
 
     /// The data's name, as it may be shown.

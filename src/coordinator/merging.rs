@@ -306,6 +306,7 @@ mod tests {
         let rows = RowsRef { rows: ROWS.iter().sum(), digest: Digest([1; 32]) };
         let specification = Specification {
             patience: None,
+            target_accuracy: None,
             test: None,
             training: Training {
                 arithmetic: ARITHMETIC,

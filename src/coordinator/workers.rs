@@ -262,6 +262,7 @@ mod tests {
         let outer = Outer { optimiser: OuterOptimiser::Adam, ..Outer::AVERAGE };
         let specification = Arc::new(Specification {
             patience: None,
+            target_accuracy: None,
             test: None,
             training: Training {
                 arithmetic: ARITHMETIC,

@@ -2,7 +2,7 @@
 
 use super::{LedgerEntry, NodeTasks, Profile, Specification};
 use crate::digest::Digest;
-use crate::model::Metrics;
+use crate::model::{Metric, Metrics};
 
 /// A round that is merged and validated.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +49,14 @@ pub struct RoundSoFar {
     pub nodes: Vec<String>,
     /// Time from the round's start, in microseconds.
     pub us: u64,
+}
+
+impl RoundSummary {
+    /// Whether this share of the validation rows or more has been told right (docs/arithmetic.md, section 18).
+    pub fn has_reached(&self, accuracy: f64) -> bool {
+        let rows = self.rows as f64;
+        self.metrics.get(Metric::Errors).is_some_and(|errors| rows - errors >= accuracy * rows)
+    }
 }
 
 /// The best round so far of a job that keeps the best one's weights.
@@ -122,12 +130,15 @@ impl Progress {
         std::iter::once(self.base).chain(best)
     }
 
-    /// Whether no step is to be done after this: all are, or no round was better for long enough.
+    /// Whether no step is to be done after this: all are, no round was better for long enough, or the last is good enough.
     pub fn is_final(&self, specification: &Specification) -> bool {
         let is_at_end = self.steps.is_multiple_of(specification.round_steps().into());
         let has_stopped =
-            |patience| is_at_end && self.best.zip(self.last).is_some_and(|(best, last)| best.is_final(patience, &last));
-        self.steps >= specification.steps() || specification.patience.is_some_and(has_stopped)
+            |patience| self.best.zip(self.last).is_some_and(|(best, last)| best.is_final(patience, &last));
+        let has_reached = |accuracy| self.last.is_some_and(|last| last.has_reached(accuracy));
+        let is_enough =
+            specification.patience.is_some_and(has_stopped) || specification.target_accuracy.is_some_and(has_reached);
+        self.steps >= specification.steps() || is_at_end && is_enough
     }
 
     /// Rounds that are done.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::digest::Digest;
-use crate::model::{BatchSize, GradientSteps, Merge, Outer, Training, first_step_without_rate};
+use crate::model::{BatchSize, GradientSteps, Merge, Outer, TargetKind, Training, first_step_without_rate};
 pub use crate::model::{ROUNDS_MAX, STEPS_MAX};
 
 /// Shards of a job, at most: their list fits a frame.
@@ -79,6 +79,9 @@ pub struct Specification {
     /// Rounds without a better one after which the job is done; the best round's weights are its result then. None: all rounds are
     /// done, and the last one's are.
     pub patience: Option<u32>,
+    /// The share of the validation rows that a round is to be right about for the job to be done; with a patience only, and where
+    /// classes are told apart.
+    pub target_accuracy: Option<f64>,
     /// How a step's updates, or its blocks' gradients, become one.
     pub merge: Merge,
     /// How the weights follow it.
@@ -122,6 +125,14 @@ impl Specification {
         }
         if let Some(got) = self.patience.filter(|patience| *patience == 0 || *patience > ROUNDS_MAX) {
             return Err(SpecificationError::Patience { got });
+        }
+        if let Some(accuracy) = self.target_accuracy {
+            if !(accuracy > 0.0 && accuracy <= 1.0) {
+                return Err(SpecificationError::TargetAccuracy);
+            }
+            if self.patience.is_none() || self.training.recipe.loss.target_kind() != TargetKind::Labels {
+                return Err(SpecificationError::TargetAccuracyAlone);
+            }
         }
         if let Some(got) = self.operation.tasks_per_step
             && (got == 0 || got > TASKS_PER_STEP_MAX)
@@ -238,6 +249,10 @@ pub enum SpecificationError {
         /// Rounds asked for.
         got: u32,
     },
+    /// Not above 0 and at most 1.
+    TargetAccuracy,
+    /// An accuracy to stop at, of a job that keeps no best round or fits numbers.
+    TargetAccuracyAlone,
     /// A round of no steps, or more than [`STEPS_MAX`] in all.
     Steps {
         /// Steps of a round.
@@ -280,7 +295,7 @@ impl SpecificationError {
             Self::Steps { got, .. } => (got, STEPS_MAX),
             Self::RoundStepsOfEpochs { got } => (got.into(), 1),
             Self::TasksPerStep { got } => (got.into(), got.clamp(1, TASKS_PER_STEP_MAX).into()),
-            Self::GradientsNeedOptimiser => (0, 0),
+            Self::GradientsNeedOptimiser | Self::TargetAccuracy | Self::TargetAccuracyAlone => (0, 0),
             Self::MedianBlocks { got } => (got, MEDIAN_BLOCKS_MAX.into()),
             Self::Notes { got } => (got as u64, NOTES_BYTES_MAX as u64),
         }
@@ -301,6 +316,10 @@ impl fmt::Display for SpecificationError {
                     "a job waits 1 to {ROUNDS_MAX} rounds for a better one, not {got}: leave out the patience to do all"
                 )
             }
+            Self::TargetAccuracy => f.write_str("the accuracy to stop at is above 0 and at most 1"),
+            Self::TargetAccuracyAlone => f.write_str(
+                "an accuracy to stop at belongs to a job that keeps its best round (patience) and tells classes apart",
+            ),
             Self::Steps { round: 0, .. } => f.write_str("a round has at least one step"),
             Self::Steps { round, got } => {
                 write!(
@@ -332,7 +351,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::model::{ARITHMETIC, Network, Optimiser, OuterOptimiser, Recipe};
+    use crate::model::{ARITHMETIC, Loss, Network, Optimiser, OuterOptimiser, Recipe};
 
     fn job(rounds: u32, recipe: Recipe) -> Specification {
         let rows = RowsRef { rows: 640, digest: Digest([1; 32]) };
@@ -345,6 +364,7 @@ mod tests {
             validation: rows,
             test: None,
             patience: None,
+            target_accuracy: None,
             merge: Merge::Mean,
             outer: Outer::AVERAGE,
             initial: None,
@@ -355,6 +375,20 @@ mod tests {
 
     fn falling(optimiser: Optimiser, eta: f32, eta_decay: f32) -> Recipe {
         Recipe { optimiser, eta, eta_decay, ..Recipe::DEFAULT }
+    }
+
+    #[test]
+    fn an_accuracy_to_stop_at_is_a_share_and_belongs_to_classes_and_a_best_round() {
+        let of = |patience, target_accuracy, loss| {
+            let job = job(3, Recipe { loss, ..Recipe::DEFAULT });
+            Specification { patience, target_accuracy: Some(target_accuracy), ..job }.checked().map(drop)
+        };
+        assert_eq!(of(Some(3), 1.0, Loss::CrossEntropy), Ok(()));
+        for wrong in [0.0, -0.5, 1.01, f64::NAN] {
+            assert_eq!(of(Some(3), wrong, Loss::CrossEntropy), Err(SpecificationError::TargetAccuracy));
+        }
+        assert_eq!(of(None, 0.5, Loss::CrossEntropy), Err(SpecificationError::TargetAccuracyAlone));
+        assert_eq!(of(Some(3), 0.5, Loss::SquaredError), Err(SpecificationError::TargetAccuracyAlone));
     }
 
     #[test]

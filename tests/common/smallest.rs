@@ -44,6 +44,7 @@ pub fn job_of(rows: Digest) -> (JobId, Specification) {
     let rows = RowsRef { rows: 4, digest: rows };
     let specification = Specification {
         patience: None,
+        target_accuracy: None,
         test: None,
         training: training(),
         rounds: 1,

@@ -48,6 +48,7 @@ fn job(merge: Merge, tasks_per_step: Option<u32>) -> (Specification, Objects) {
     let network = Network::new(FEATURES, &[10], CLASSES).unwrap();
     let specification = Specification {
         patience: None,
+        target_accuracy: None,
         test: None,
         training: Training { arithmetic: ARITHMETIC, network, recipe, seed: 3, class_weights: Vec::new() },
         rounds: ROUNDS,

@@ -122,6 +122,7 @@ impl Regression {
         let weights = keep(encode_parameters(ObjectKind::Weights, &training.network, &initial));
         let specification = Specification {
             patience: None,
+            target_accuracy: None,
             test: None,
             training,
             rounds: ROUNDS,

@@ -63,6 +63,7 @@ impl Book {
         };
         let specification = Specification {
             patience: None,
+            target_accuracy: None,
             test: None,
             training: training.clone(),
             rounds: ROUNDS,

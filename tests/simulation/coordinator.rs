@@ -397,6 +397,7 @@ fn specification(plan: &JobPlan) -> Arc<Specification> {
         validation: row(u32::MAX, 50),
         test: plan.is_tested.then(|| row(u32::MAX - 1, 20)),
         patience: plan.patience,
+        target_accuracy: plan.errors_enough.map(|errors| f64::from(50 - errors) / 50.0),
         merge: if is_median { Merge::Median } else { Merge::Mean },
         outer: Outer { optimiser, ..Outer::AVERAGE },
         initial: None,

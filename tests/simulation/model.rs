@@ -179,7 +179,8 @@ pub fn result(plan: &JobPlan, weights_after: impl IntoIterator<Item = Digest>) -
             best = Some((weights, round));
         }
         let (weights, best_round) = best?;
-        if round == plan.rounds || plan.patience.is_some_and(|patience| round - best_round == patience) {
+        let is_enough = plan.errors_enough.is_some_and(|errors| worth(weights).0 <= errors);
+        if is_enough || round == plan.rounds || plan.patience.is_some_and(|patience| round - best_round == patience) {
             return Some(Result { weights, rounds: round, round: best_round });
         }
     }

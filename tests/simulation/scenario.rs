@@ -84,6 +84,8 @@ pub struct JobPlan {
     pub rounds: u32,
     /// Rounds without a better one that it waits for one.
     pub patience: Option<u32>,
+    /// Errors that a round may have to end it, with a patience.
+    pub errors_enough: Option<u8>,
     /// Whether what comes of it is tried on test rows.
     pub is_tested: bool,
     /// How much longer a row takes than those of other jobs.
@@ -201,6 +203,7 @@ fn job(rng: &mut ChaCha8Rng, index: u128) -> JobPlan {
     let rounds_max = if steps.of_round() > 1 { 3 } else { 5 };
     // How many rows a block has depends on them.
     let inputs = if steps.merge_gradients() || rng.random_bool(0.6) { 2 } else { 1 << 17 };
+    let patience = rng.random_bool(0.4).then(|| rng.random_range(1..=3));
     let slowness = if steps.merge_gradients() { [1, 8, 32][rng.random_range(0..3)] } else { 1 };
     JobPlan {
         job: JobId(index + 1),
@@ -208,7 +211,8 @@ fn job(rng: &mut ChaCha8Rng, index: u128) -> JobPlan {
         steps,
         inputs,
         rounds: rng.random_range(1..=rounds_max),
-        patience: rng.random_bool(0.4).then(|| rng.random_range(1..=3)),
+        patience,
+        errors_enough: patience.and_then(|_| rng.random_bool(0.3).then(|| rng.random_range(0..=1))),
         is_tested: rng.random_bool(0.3),
         slowness,
         on_task_failure: if rng.random_bool(0.5) { OnTaskFailure::Fail } else { OnTaskFailure::Skip },

@@ -284,6 +284,10 @@ pub struct Train {
     /// rounds are done where numbers are fitted and fewer than 50 rows validate, and with classic]
     #[arg(long, value_name = "ROUNDS", allow_negative_numbers = true, value_parser = whole(1, ROUNDS_MAX), conflicts_with = "no_early_stopping")]
     pub patience: Option<u32>,
+    /// Stop after the first round that is right about this share of the validation rows, above 0 and at most 1; its model is
+    /// the result. Where none is, with --no-early-stopping too, the best round's
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub target_accuracy: Option<f64>,
     /// Do all rounds; the last one's model is the result
     #[arg(long)]
     pub no_early_stopping: bool,

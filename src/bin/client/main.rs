@@ -143,6 +143,7 @@ fn options(train: Train) -> (Options, arguments::Access) {
         validate_split: train.validate_split,
         test: train.test,
         patience: train.patience,
+        target_accuracy: train.target_accuracy,
         all_rounds: train.no_early_stopping,
         on_task_failure: train.on_task_failure,
         allow_inexact: train.allow_inexact,

@@ -19,6 +19,7 @@ fn job(local_steps: Option<u32>, epochs: u32) -> Specification {
     let reference = |rows| RowsRef { rows, digest: Digest([1; 32]) };
     let specification = Specification {
         patience: None,
+        target_accuracy: None,
         test: None,
         training: Training {
             arithmetic: ARITHMETIC,

@@ -235,6 +235,7 @@ mod tests {
         let references: Vec<RowsRef> = ROWS.into_iter().zip(shards).map(reference).collect();
         Specification {
             patience: None,
+            target_accuracy: None,
             test: None,
             training: training(),
             rounds: 2,

@@ -146,6 +146,7 @@ pub(super) fn specification(job: JobId, store: &Store) -> Specification {
     };
     Specification {
         patience: keeps_best(job).then_some(ROUNDS),
+        target_accuracy: None,
         test: None,
         training: Training {
             arithmetic: ARITHMETIC,

@@ -203,6 +203,7 @@ fn specification(shards: usize, rounds: u32) -> Specification {
     let rows = RowsRef { rows: ROWS, digest: Digest::of(b"rows") };
     Specification {
         patience: None,
+        target_accuracy: None,
         test: None,
         training: Training {
             arithmetic: 1,

@@ -304,6 +304,25 @@ fn a_job_without_a_better_round_for_long_enough_ends_with_its_best_and_what_has_
 }
 
 #[test]
+fn a_job_ends_with_the_first_round_that_is_as_right_as_was_asked_for() {
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    // Of 50 rows 47.
+    let asked = Specification { patience: Some(9), target_accuracy: Some(0.94), ..specification(1, 9) };
+    let mut task = harness.start(JOB, &asked)[0];
+    for step in 0..4 {
+        harness.finish(&task);
+        task = only_sent(&harness.merged(JOB, step));
+    }
+    validated_with(&mut harness, 0, 9.0);
+    assert_eq!(outcome(&validated_with(&mut harness, 1, 4.0)), None);
+    // The fourth is better, but comes too late.
+    assert_eq!(events(&validated_with(&mut harness, 3, 0.0)), []);
+    let summary = summary(&validated_with(&mut harness, 2, 3.0));
+    assert_eq!((summary.weights, summary.rounds, summary.round), (base(3), 3, 3));
+}
+
+#[test]
 fn what_came_of_a_job_is_tested_before_the_job_is_done_and_again_if_the_coordinator_ended_meanwhile() {
     let rows = RowsRef { rows: 20, digest: Digest::of(b"test rows") };
     let specification = Specification { patience: Some(1), test: Some(rows), ..specification(1, 2) };

@@ -25,6 +25,7 @@ pub(in crate::wire) struct Draft<'a> {
     pub validation: RowsRef,
     pub test: Option<RowsRef>,
     pub patience: Option<u32>,
+    pub target_accuracy: Option<f64>,
     pub merge: Merge,
     pub outer: Outer,
     pub initial: Option<Digest>,

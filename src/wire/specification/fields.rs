@@ -330,6 +330,11 @@ pub const FIELDS: &[Field] = &[
             set: |draft, test| draft.test = Some(test),
         }),
     ),
+    field(
+        0x0031,
+        "target_accuracy",
+        Value::F64(Number::optional((f64::from_bits(1), 1.0), maybe_at!(target_accuracy))),
+    ),
     field(0x4001, "on_task_failure", choice!(OnTaskFailure at operation.on_task_failure)),
     field(
         0x4002,

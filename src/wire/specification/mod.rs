@@ -80,6 +80,7 @@ impl<'a> Draft<'a> {
             validation: RowsRef { rows: 0, digest: Digest([0; 32]) },
             test: None,
             patience: None,
+            target_accuracy: None,
             merge: Merge::Mean,
             outer: Outer::AVERAGE,
             initial: None,
@@ -128,6 +129,7 @@ impl<'a> Draft<'a> {
             validation,
             test,
             patience,
+            target_accuracy,
             merge,
             outer,
             initial,
@@ -141,6 +143,7 @@ impl<'a> Draft<'a> {
             validation: *validation,
             test: *test,
             patience: *patience,
+            target_accuracy: *target_accuracy,
             merge: *merge,
             outer: *outer,
             initial: *initial,
@@ -264,8 +267,9 @@ impl<'a> Draft<'a> {
         let outside = |error: SpecificationError| outside(&error, error.got_and_limit());
         // Nothing is allocated for what is over its limit.
         check_notes(self.notes).map_err(outside)?;
-        let Draft { rounds, round_steps, shards, validation, test, patience, merge, initial, operation, notes, .. } =
+        let Draft { rounds, round_steps, shards, validation, test, patience, target_accuracy, merge, initial, .. } =
             self;
+        let Draft { operation, notes, .. } = self;
         let (shards, notes) = (shards.into_owned(), notes.to_vec());
         let specification = Specification {
             training,
@@ -275,6 +279,7 @@ impl<'a> Draft<'a> {
             validation,
             test,
             patience,
+            target_accuracy,
             merge,
             outer,
             initial,
@@ -436,7 +441,7 @@ mod tests {
         let mut whole = largest(0);
         (whole.rounds, whole.initial, whole.operation) = (0, None, Operation::default());
         (whole.merge, whole.outer) = (Merge::Mean, Outer::AVERAGE);
-        (whole.test, whole.patience) = (None, None);
+        (whole.test, whole.patience, whole.target_accuracy) = (None, None, None);
         let bytes = encode(&whole);
         assert_eq!(decode(Reader::new("a job", &bytes)).unwrap_err().code(), ErrorCode::Specification);
         // Its last field is the validation data.
@@ -459,6 +464,7 @@ mod tests {
             validation: rows,
             test: Some(rows),
             patience: Some(7),
+            target_accuracy: Some(0.5),
             merge: Merge::Median,
             outer: Outer { clip: Some(0.5), ..Outer::AVERAGE },
             initial: Some(Digest([2; 32])),

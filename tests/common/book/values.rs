@@ -112,6 +112,7 @@ fn training() -> Training {
 pub fn smallest() -> Specification {
     Specification {
         patience: None,
+        target_accuracy: None,
         test: None,
         training: training(),
         rounds: 1,
@@ -140,6 +141,7 @@ pub fn specification(name: &str) -> Specification {
         "mini-batches" => {
             specification.training.recipe = Recipe { eta: 0.008, epochs: 4, ..Recipe::DEFAULT };
             specification.training.class_weights = vec![0.5, 2.0];
+            (specification.patience, specification.target_accuracy) = (Some(1), Some(0.75));
             specification.initial = None;
         }
         "regression" => {
