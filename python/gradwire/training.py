@@ -39,7 +39,7 @@ def train(
     weight_decay: float | None = None,
     loss: str | None = None,
     huber_delta: float | None = None,
-    class_weight: str | None = None,
+    class_weight: str | Mapping[Any, float] | None = None,
     eta: float | None = None,
     batch: int | None = None,
     rounds: int | None = None,
@@ -69,7 +69,8 @@ def train(
     validates, and judges the model once, at the end (None: no row). After `patience` rounds without a better one training
     stops (None: after all rounds, and the model is the last one's; docs/data.md, section 9, says what is usual), and the model is
     that of the best. `hidden` are the widths of the hidden layers. After a round that is right about the share `target_accuracy` of the
-    rows that validate, training stops too. With `class_weight="balanced"` all classes weigh the same.
+    rows that validate, training stops too. With `class_weight="balanced"` all classes weigh the same;
+    or it says by its label what the rows of a class weigh.
     With `loss="huber"` rows far off pull no harder than those `huber_delta` standard deviations of the target away.
     `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
     `Round`; True writes a line for each to the standard error. For `retry_for` seconds a coordinator that is lost, not there, or
@@ -108,10 +109,8 @@ def train(
         "classes": len(prepared.class_names or prepared.targets or ()),
         "notes": words.to_notes(),
     }
-    if class_weight not in (None, "balanced"):
-        raise DataError(f"class_weight cannot be {class_weight!r}: it is 'balanced' or None")
     if class_weight is not None:
-        values["class_weights"] = prepared.balanced_weights
+        values["class_weights"] = _class_weights(class_weight, prepared)
     held: dict[bytes, Any] = {}
 
     def keep(data: Any) -> bytes:
@@ -201,6 +200,22 @@ def _joined(X: Any, y: Any, validation: tuple[Any, Any]) -> tuple[list[table.Col
         raise DataError(f"the labels of the rows that validate do not fit those of the others: {error}") from None
     is_validating = np.arange(len(features[0].values)) >= len(training[0].values)
     return features, joined, is_validating
+
+
+def _class_weights(asked: str | Mapping[Any, float], prepared: dataset.Prepared) -> list[float]:
+    """What a row of each class weighs: those that are not named weigh one."""
+    if asked == "balanced" or prepared.class_names is None:
+        return prepared.balanced_weights
+    if not isinstance(asked, Mapping) or len(asked) < 2:
+        raise DataError(f"class_weight cannot be {asked!r}: it is 'balanced', weights by the labels of two classes or more, or None")
+    weights = dict.fromkeys(prepared.class_names, 1.0)
+    named = targets.classes_of(np.asarray(list(asked)))
+    for label, weight in zip(named.labels, asked.values()):
+        name = named.names[label]
+        if name not in weights:
+            raise DataError(f"class_weight names {name!r}, and the classes are {', '.join(prepared.class_names)}")
+        weights[name] = float(weight)
+    return list(weights.values())
 
 
 def _target_names(y: Any, target: targets.Targets, features: int, is_named: bool) -> list[str]:
