@@ -11,7 +11,7 @@ use gradwire::compute::core::{self, Content, Core, Identity, Object, Recipient, 
 use gradwire::digest::Digest;
 use gradwire::engine::{Action, Engine, Event, Fault, JobEvent, LinkKey, NodeInfo, NodeKey, Policy, StepSum, Time};
 use gradwire::job::{
-    Attempt, JobId, Metrics, Operation, Outcome, RejectReason, RowsRef, Specification, TaskResult, TaskRows,
+    Attempt, JobId, Metrics, Operation, Outcome, RejectReason, RowsRef, Specification, TaskResult, TaskRows, Tested,
 };
 use gradwire::model::{BatchSize, Merge, Network, Outer, OuterOptimiser, Recipe, Training};
 
@@ -185,6 +185,10 @@ impl World {
             }
             Action::Validate { job, round, .. } => {
                 self.tell_in(MERGE_US, Event::Validated { job, round, rows: 1, metrics: Metrics::default() });
+            }
+            Action::Test { job, .. } => {
+                let validation = Tested { rows: 1, metrics: Metrics::default() };
+                self.tell_in(MERGE_US, Event::Tested { job, validation, test: None, confusion: None });
             }
             Action::Report { event: JobEvent::Finished(outcome), .. } => {
                 assert!(matches!(&outcome, Outcome::Done(summary) if summary.reproducible), "{outcome:?}");

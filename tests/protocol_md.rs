@@ -182,11 +182,12 @@ fn the_journal_of_the_smallest_job_has_the_layouts_digests_and_messages_that_it_
     check_layout(&book::table("## 3 The progress of a job"), &inside(&state.pieces, "progress."));
     check_layout(&book::table("## 4 A block of the ledger"), &block.pieces);
 
-    let (head, rest) = (state.bytes(), bytes_of(&state, "weights").len() + 32);
+    let objects = ["weights", "confusion"].map(|name| bytes_of(&state, name));
+    let (head, rest) = (state.bytes(), objects.concat().len() + 32);
     let head = &head[..head.len() - rest];
     assert_eq!(bytes_of(&state, "head_bytes"), (head.len() as u32).to_le_bytes());
     assert_eq!(bytes_of(&state, "trailer"), Digest::of(head).0);
-    assert_eq!(bytes_of(&state, "weights"), values::weights());
+    assert_eq!(objects, [values::weights(), values::confusion()]);
     assert_eq!(bytes_of(&state, "progress.base"), Digest::of(&values::weights()).0);
     assert_eq!(bytes_of(&state, "tail"), block.bytes());
     let sealed = &block.bytes()[..block.bytes().len() - 32];
@@ -478,7 +479,10 @@ fn a_greeting_field_that_breaks_a_rule_is_malformed_and_what_the_document_allows
 #[test]
 fn every_object_is_the_value_it_says_both_ways() {
     let found: BTreeSet<String> = examples("object").iter().map(|example| example.name().to_owned()).collect();
-    assert_eq!(found, ["weights", "rows", "update", "rows-with-targets", "sum", "outer"].map(str::to_owned).into());
+    assert_eq!(
+        found,
+        ["weights", "rows", "update", "rows-with-targets", "sum", "outer", "confusion"].map(str::to_owned).into()
+    );
     for example in examples("object") {
         let (digest, elements) = example.pieces.split_last().unwrap();
         for piece in elements {
@@ -520,9 +524,12 @@ fn the_digests_of_the_smallest_job_are_those_of_the_table() {
 
 #[test]
 fn the_smallest_job_trains_to_what_the_book_says() {
+    use gradwire::model::figures::judge;
     use gradwire::model::train::Unwatched;
     use gradwire::model::{ExactSum, Kernel, Rows, Trainer, evaluate};
-    use gradwire::wire::object::{ObjectKind, decode_parameters, decode_rows, parameters, parameters_mut};
+    use gradwire::wire::object::{
+        ObjectKind, decode_parameters, decode_rows, encode_confusion, parameters, parameters_mut,
+    };
 
     let training = values::smallest().training;
     let rows = |object: Vec<u8>| {
@@ -549,6 +556,11 @@ fn the_smallest_job_trains_to_what_the_book_says() {
         let evaluation = evaluate(kernel, &training.network, &training.recipe, &weights, &validation).unwrap();
         assert_eq!(evaluation.metrics.get(gradwire::model::Metric::Errors), Some(0.0));
         assert_eq!(evaluation.metrics, values::metrics());
+        let network = &training.network;
+        let judgement = judge(kernel, network, &training.recipe, &weights, &validation).unwrap();
+        assert_eq!(judgement, values::judgement());
+        assert_eq!(judgement.metrics.tagged()[..2], *evaluation.metrics.tagged());
+        assert_eq!(encode_confusion([&judgement.confusion[..]].into_iter()), values::confusion());
     }
 }
 

@@ -335,6 +335,7 @@ fn jobs() -> impl Strategy<Value = Message<'static>> {
                     round: 1,
                     rounds: 1,
                     test: None,
+                    confusion: None,
                     fingerprint,
                     weights,
                     rows,

@@ -309,7 +309,8 @@ class Notice:
 @dataclass(frozen=True)
 class Done:
     """How a job ended. The model is of `round`, of so many `rounds` done; the metrics are sums over the `rows` validation rows
-    and the `test_rows`, as those of `Round`."""
+    and the `test_rows`, as those of `Round`, and more. `confusion` names the object, of so many bytes, that tells which class
+    these rows were taken for; it is empty where there are no classes."""
 
     fingerprint: bytes
     weights: bytes
@@ -326,6 +327,8 @@ class Done:
     metrics: dict[int, float]
     test_rows: int
     test_metrics: dict[int, float]
+    confusion: bytes
+    confusion_bytes: int
     nodes: dict[str, int]
 
 
@@ -406,6 +409,9 @@ def done(reader: Reader) -> Done:
     test_metrics = metrics_of(reader)
     if test_metrics and not test_rows:
         raise malformed("DONE has metrics of no test rows")
+    confusion, confusion_bytes = reader.take("<32sQ")
+    if any(confusion) != (confusion_bytes > 0):
+        raise malformed("DONE names an object without a size, or a size without an object")
     (count,) = reader.take("<I")
     if count > DONE_NODES_MAX:
         raise malformed(f"{count} nodes are more than {DONE_NODES_MAX}")
@@ -418,7 +424,7 @@ def done(reader: Reader) -> Done:
         (nodes[node],) = reader.take("<Q")
     return Done(
         fingerprint, weights, weights_bytes, rows, loss, merged, skipped, microseconds, revivals, truth(reproducible), rounds,
-        round_told, metrics, test_rows, test_metrics, nodes,
+        round_told, metrics, test_rows, test_metrics, confusion if confusion_bytes else b"", confusion_bytes, nodes,
     )  # fmt: skip
 
 

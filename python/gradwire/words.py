@@ -16,6 +16,7 @@ from .wire import Done
 
 LOSS_CLASSES, LOSS_HUBER = 1, 3
 ERRORS, SQUARES, MAGNITUDES = 2, 3, 4  # tags of metrics
+LOG_LOSS, IN_TOP, BALANCED, AREA, SQUARED_TOTAL, ABSOLUTE_TOTAL, VARIATION = range(5, 12)  # those of a job's result alone
 
 
 def single(value: float) -> str:
@@ -117,6 +118,9 @@ def _score(
     """How good the model is on some rows, beside a guess without features; what both are called in keys."""
     if ERRORS in metrics:
         told = {f"{judged}_errors": double(metrics[ERRORS])}
+        figures = {"balanced_accuracy": (BALANCED, 1), "log_loss": (LOG_LOSS, rows), "auc": (AREA, 1)}
+        figures["top_3_accuracy"] = IN_TOP, rows
+        told |= {f"{judged}_{key}": double(metrics[tag] / over) for key, (tag, over) in figures.items() if tag in metrics}
         if baseline is not None and words.class_names is not None:
             told[f"{guess}_class"] = words.class_names[baseline["class"]]
             told[f"{guess}_errors"] = str(baseline["errors"])
@@ -125,11 +129,12 @@ def _score(
         return {}
     targets = words.targets or ()
     unit = targets[0].deviation if len(targets) == 1 else 1.0
-    sums = {judged: (metrics[SQUARES], metrics.get(MAGNITUDES, float("nan")))}
-    variation = 0.0
+    squared = metrics.get(SQUARED_TOTAL, metrics[SQUARES])
+    sums = {judged: (squared, metrics.get(ABSOLUTE_TOTAL, metrics.get(MAGNITUDES, float("nan"))))}
+    variation = metrics.get(VARIATION, 0.0)
     if baseline is not None:
         sums[guess] = baseline["squared"], baseline["absolute"]
-        variation = baseline["variation"]
+        variation = metrics.get(VARIATION, baseline["variation"])
     told = {}
     for of, (squared, absolute) in sums.items():
         told[f"{of}_rmse"] = double(float(np.sqrt(squared / rows)) * unit)

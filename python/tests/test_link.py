@@ -33,7 +33,7 @@ def done(fingerprint=None, weights=None, size=None) -> bytes:
         head
         + struct.pack("<QQdQQ", size or len(WEIGHTS), 1, 0.5, 1, 0)
         + bytes(80)
-        + struct.pack("<IB3xIIIQII", 0, 1, 1, 1, 0, 0, 0, 0)
+        + struct.pack("<IB3xIIIQI32xQI", 0, 1, 1, 1, 0, 0, 0, 0, 0)
     )
 
 

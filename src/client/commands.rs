@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, after, select};
 use super::connection_error::ConnectionError;
 use super::conversation::{Answer, Conversation};
 use super::ledger::Pages;
-use super::options::{Access, Command, JobName, Output};
+use super::options::{Access, Command, JobName, Output, Shown};
 use super::render::{self, Renderer};
 use super::retry::RetryPolicy;
 use super::standing::{jobs, listed, steps_done};
@@ -30,7 +30,7 @@ pub fn command(access: &Access, command: &Command, output: Output, interrupts: &
     match command {
         Command::Jobs => session.jobs(),
         Command::Job(job) => session.job(job),
-        Command::Attach { job, out, profile } => session.attach(job, out.as_deref(), *profile),
+        Command::Attach { job, out, shown } => session.attach(job, out.as_deref(), *shown),
         Command::Cancel(job) => session.order(job, OrderVerb::Cancel),
         Command::Resume(job) => session.order(job, OrderVerb::Resume),
         Command::Model { job, out } => session.model(job, out),
@@ -87,7 +87,7 @@ impl Session<'_> {
         listing::job(&job, work.as_ref(), done.as_ref(), self.output)
     }
 
-    fn attach(&self, name: &JobName, out: Option<&Path>, with_profile: bool) -> Result<Exit, Failure> {
+    fn attach(&self, name: &JobName, out: Option<&Path>, shown: Shown) -> Result<Exit, Failure> {
         if let Some(out) = out {
             plan::check_output(out)?;
         }
@@ -99,7 +99,7 @@ impl Session<'_> {
             work.check_saves()?;
         }
         let Session { access, output, interrupts } = *self;
-        let renderer = Renderer::new(output, with_profile, &work);
+        let renderer = Renderer::new(output, shown, &work);
         Watching { access, work: &work, way: Way::Attach, out, interrupts, renderer, is_local: false }
             .run(Some(conversation))
     }

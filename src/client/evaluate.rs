@@ -1,7 +1,6 @@
 //! How good a model is on a file whose targets are known. Owns the way from raw rows to figures, and what is said of them; does
 //! not know how a figure is computed.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,18 +8,21 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::applied::{Applied, OnBadRow, refused, scales};
-use super::figures::{ClassCounts, ClassFigures, OfClass, ValueFigures, ValueSums};
+use super::confusion;
+use super::figures::{self, Figure};
+use super::importance::{Importance, KeptRows};
 use super::options::Output;
 use super::render::{print_json, print_lines, say};
 use super::score::significant;
 use crate::cli::{self, Exit, Failure};
 use crate::dataset::{BadRow, Place, RawOptions, RawRow, RawRows};
+use crate::model::figures::{ClassCounts, ClassFigures, OfClass, ValueSums};
 use crate::model::scaling::{Target, TargetScale};
-use crate::model::{Evaluator, Kernel, Loss, Metric, Recipe, Rows};
+use crate::model::{Evaluator, Kernel};
 use crate::wire::text::{Align, Table, shown};
 
-/// Characters of a class's name in the head of the confusion matrix, at most.
-const NAME_CHARACTERS_MAX: usize = 12;
+/// Scores that are kept for the areas under curves, at most: half a gibibyte.
+const SCORES_MAX: usize = 1 << 27;
 
 /// What is asked of a model.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,8 @@ pub struct EvaluateOptions {
     pub reading: RawOptions,
     /// What becomes of rows that cannot be.
     pub on_bad_row: OnBadRow,
+    /// Where the importance of columns is wanted, the seed by which they are dealt.
+    pub importance: Option<u64>,
 }
 
 /// Tells how good a model is on the rows of a file.
@@ -40,18 +44,31 @@ pub fn evaluate(model: &Path, data: &Path, options: &EvaluateOptions, output: Ou
     rows.notes().iter().for_each(|note| say(note));
     let left_out = LeftOut::default();
     let (on_bad_row, batch) = (options.on_bad_row, Batch::default());
-    let mut judging = Judging { applied: &applied, rows, on_bad_row, output, left_out, batch };
+    let kept = options.importance.map(|_| KeptRows::default());
+    let mut judging = Judging { applied: &applied, rows, on_bad_row, output, left_out, batch, kept };
     let figures = match &applied.model.target {
         Target::Classes(names) => Figures::Classes(judging.classes(names)?),
         Target::Values(scales) => Figures::Values(judging.values(scales)?),
     };
     judging.rows.summary().iter().for_each(|line| say(line));
-    let left_out = judging.left_out;
+    let Judging { left_out, kept, .. } = judging;
+    let importance = options.importance.zip(kept.as_ref());
+    let importance = importance.map(|(seed, kept)| Importance::of(&applied, kept, seed)).transpose()?;
     match output {
-        Output::Json => print_json(&figures.in_json(&applied.model.target, &left_out))?,
+        Output::Json => {
+            let mut told = figures.in_json(&applied.model.target, &left_out);
+            if let Some(importance) = &importance {
+                told["importance"] = importance.in_json();
+            }
+            print_json(&told)?
+        }
         Output::Table | Output::Quiet => {
             print_lines(&figures.lines(&applied.model.target, &left_out))?;
-            cli::print(&format!("\n{}", figures.tables(&applied.model.target).trim_end()))?
+            let mut tables = figures.tables(&applied.model.target);
+            if let Some(importance) = &importance {
+                let _ = write!(tables, "\n{}", importance.in_words());
+            }
+            cli::print(&format!("\n{}", tables.trim_end()))?
         }
     };
     Ok(Exit::Success)
@@ -65,6 +82,8 @@ struct Judging<'a> {
     output: Output,
     left_out: LeftOut,
     batch: Batch,
+    /// The rows that are judged, where they are needed once more.
+    kept: Option<KeptRows>,
 }
 
 /// Rows that are not judged.
@@ -104,8 +123,8 @@ struct Batch {
     inputs: Vec<f32>,
     places: Vec<Place>,
     labels: Vec<u32>,
-    /// `[rows, targets]`
-    targets: Vec<f64>,
+    /// `[rows, targets]`, as the model is trained on them
+    targets: Vec<f32>,
 }
 
 impl Batch {
@@ -159,28 +178,19 @@ impl Judging<'_> {
             Ok(())
         };
         let model = &self.applied.model;
-        let recipe =
-            Recipe { loss: Loss::CrossEntropy, activation: model.activation, log_epsilon: 0.0, ..Recipe::DEFAULT };
         let mut predictor = self.applied.predictor();
         let mut evaluator = Evaluator::new(Kernel::best());
-        let mut counts = ClassCounts::new(names.len());
-        let (mut told, mut outputs, mut exponentials) = (Vec::new(), Vec::new(), Vec::new());
+        let mut counts = ClassCounts::new(names.len(), SCORES_MAX);
+        let mut told = Vec::new();
         loop {
             let is_more = self.fill(&mut take)?;
             predictor.classes(&mut self.batch.inputs, &mut told).map_err(|error| of_model(&error))?;
             let are_finite: Vec<bool> = told.iter().map(Option::is_some).collect();
             self.keep(&are_finite)?;
-            let Batch { inputs, labels, .. } = &mut self.batch;
-            if !labels.is_empty() {
-                predictor.outputs(inputs, &mut outputs).map_err(|error| of_model(&error))?;
-                predictor.exponentials(inputs, &mut exponentials).map_err(|error| of_model(&error))?;
-                let rows = Rows::labelled(model.network.inputs(), &inputs[..], &labels[..], names.len() as u32);
-                let rows = rows.map_err(|error| of_model(&error))?;
-                let judged = evaluator.evaluate(&model.network, &recipe, &model.parameters, &rows);
-                let loss = judged.map_err(|error| of_model(&error))?.sum(Metric::Loss);
-                let predicted: Vec<u32> = told.iter().copied().flatten().collect();
-                counts.take(labels, &predicted, &outputs, &exponentials, loss);
-            }
+            let Batch { inputs, labels, .. } = &self.batch;
+            let counted =
+                evaluator.count(&model.network, model.activation, &model.parameters, inputs, labels, &mut counts);
+            counted.map_err(|error| of_model(&error))?;
             if !is_more {
                 return counts.finish().ok_or_else(|| self.nothing());
             }
@@ -188,17 +198,20 @@ impl Judging<'_> {
     }
 
     /// Figures of a model that fits these targets, each by itself.
-    fn values(&mut self, scales: &[TargetScale]) -> Result<Vec<ValueFigures>, Failure> {
+    fn values(&mut self, scales: &[TargetScale]) -> Result<Vec<OfTarget>, Failure> {
         let width = scales.len();
         let mut take = |rows: &RawRows<'_>, batch: &mut Batch| {
-            for which in 0..width {
+            for (which, scale) in scales.iter().enumerate() {
                 let text = || rows.label(which).map(|text| text.into_owned());
-                batch.targets.push(rows.label_value(which).ok_or_else(text)?);
+                let target = scale.apply(rows.label_value(which).ok_or_else(text)?);
+                // Training refuses such a target.
+                batch.targets.push(Some(target).filter(|target| target.is_finite()).ok_or_else(text)?);
             }
             Ok(())
         };
         let mut predictor = self.applied.predictor();
-        let mut sums: Vec<ValueSums> = scales.iter().map(|scale| ValueSums::new(scale.mean())).collect();
+        // Of each target those of the model, and those of the guess, which is always the mean.
+        let mut sums: Vec<[ValueSums; 2]> = scales.iter().map(|_| [1, 1].map(ValueSums::new)).collect();
         let mut outputs = Vec::new();
         loop {
             let is_more = self.fill(&mut take)?;
@@ -209,12 +222,13 @@ impl Judging<'_> {
             self.keep(&are_finite)?;
             let finite = outputs.chunks_exact(width).filter(|outputs| is_finite(outputs));
             for (targets, outputs) in self.batch.targets.chunks_exact(width).zip(finite) {
-                for (((sums, scale), target), output) in sums.iter_mut().zip(scales).zip(targets).zip(outputs) {
-                    sums.take(*target, scale.value(*output));
+                for (([model, guess], target), output) in sums.iter_mut().zip(targets).zip(outputs) {
+                    model.take([*output], &[*target]);
+                    guess.take([0.0], &[*target]);
                 }
             }
             if !is_more {
-                let figures: Option<Vec<ValueFigures>> = sums.iter().map(ValueSums::finish).collect();
+                let figures: Option<Vec<OfTarget>> = sums.iter().zip(scales).map(OfTarget::of).collect();
                 return figures.ok_or_else(|| self.nothing());
             }
         }
@@ -222,7 +236,7 @@ impl Judging<'_> {
 
     /// Reads as many rows with inputs and targets as are taken at a time; whether there may be more.
     fn fill(&mut self, take: &mut Take<'_>) -> Result<bool, Failure> {
-        let Judging { applied, rows, on_bad_row, output, left_out, batch } = self;
+        let Judging { applied, rows, on_bad_row, output, left_out, batch, .. } = self;
         batch.clear();
         let width = applied.schema.width();
         while batch.places.len() < applied.batch_rows() {
@@ -260,8 +274,17 @@ impl Judging<'_> {
         Ok(true)
     }
 
-    /// Leaves out the rows of the batch whose outputs are not finite.
+    /// Leaves out the rows of the batch whose outputs are not finite, and keeps the others where they are needed once more.
     fn keep(&mut self, are_finite: &[bool]) -> Result<(), Failure> {
+        self.keep_finite(are_finite)?;
+        if let Some(kept) = &mut self.kept {
+            let rows = are_finite.iter().filter(|is_finite| **is_finite).count();
+            kept.take(rows, &self.batch.inputs, &self.batch.labels, &self.batch.targets);
+        }
+        Ok(())
+    }
+
+    fn keep_finite(&mut self, are_finite: &[bool]) -> Result<(), Failure> {
         let Some(first) = are_finite.iter().position(|is_finite| !is_finite) else { return Ok(()) };
         let place = self.batch.places[first];
         if self.on_bad_row == OnBadRow::Refuse {
@@ -298,7 +321,24 @@ fn keep_rows<T: Copy>(values: &mut Vec<T>, are_kept: &[bool], rows: usize) {
 enum Figures {
     Classes(ClassFigures),
     /// Of each target.
-    Values(Vec<ValueFigures>),
+    Values(Vec<OfTarget>),
+}
+
+/// How good a model is at one target.
+struct OfTarget {
+    rows: u64,
+    /// What the guess always says: the mean of the training rows, which knows nothing of a row.
+    guess: f64,
+    figures: [Figure; 3],
+}
+
+impl OfTarget {
+    /// Of the sums of the model and of the guess; none where there is no row.
+    fn of(([model, guess], scale): (&[ValueSums; 2], &TargetScale)) -> Option<OfTarget> {
+        let (model, guess) = (model.finish()?, guess.finish()?);
+        let figures = figures::of_values(&model, &guess, scale.deviation());
+        Some(OfTarget { rows: model.rows, guess: scale.mean(), figures })
+    }
 }
 
 impl Figures {
@@ -315,7 +355,8 @@ impl Figures {
         let words = if words.is_empty() { words } else { format!("; left out: {words}") };
         let guess = match (self, target) {
             (Figures::Classes(figures), Target::Classes(names)) => {
-                let name = names.get(figures.most_frequent).map(|name| shown(name).to_string()).unwrap_or_default();
+                let name =
+                    names.get(figures::most_frequent(figures)).map(|name| shown(name).to_string()).unwrap_or_default();
                 format!("always {name}, the most frequent class of these rows, at the rates of these rows")
             }
             (Figures::Values(figures), _) => {
@@ -335,12 +376,12 @@ impl Figures {
         let mut text = String::new();
         match (self, target) {
             (Figures::Classes(figures), Target::Classes(names)) => {
-                for (name, model, guess) in &figures.figures {
-                    table.row([(*name).to_owned(), rate(*model), rate(*guess)]);
+                for (name, model, guess) in figures::of_classes(figures) {
+                    table.row([name.to_owned(), rate(model), rate(guess)]);
                 }
                 let _ = write!(text, "{table}\n{}", by_class(figures, names));
-                if let Some(confusion) = &figures.confusion {
-                    let _ = write!(text, "\n{}", confusion_matrix(confusion, names));
+                if let Some(matrix) = confusion::matrix(&figures.confusion, names.len()) {
+                    let _ = write!(text, "\n{}", confusion::in_words(&matrix, names));
                 }
             }
             (Figures::Values(all), _) => {
@@ -370,10 +411,10 @@ impl Figures {
         match (self, target) {
             (Figures::Classes(figures), Target::Classes(names)) => {
                 value["task"] = "classify".into();
-                value["baseline"] = json!({"class": names.get(figures.most_frequent)});
-                for (name, model, guess) in &figures.figures {
-                    value[*name] = (*model).into();
-                    value["baseline"][*name] = (*guess).into();
+                value["baseline"] = json!({"class": names.get(figures::most_frequent(figures))});
+                for (name, model, guess) in figures::of_classes(figures) {
+                    value[name] = model.into();
+                    value["baseline"][name] = guess.into();
                 }
                 let class = |(name, class): (&String, &OfClass)| {
                     json!({
@@ -386,12 +427,12 @@ impl Figures {
                     })
                 };
                 value["classes"] = names.iter().zip(&figures.by_class).map(class).collect();
-                let rows = |confusion: &Vec<u64>| -> Value { confusion.chunks(names.len()).map(Value::from).collect() };
-                value["confusion"] = figures.confusion.as_ref().map(rows).into();
+                let matrix = confusion::matrix(&figures.confusion, names.len());
+                value["confusion"] = matrix.map(|matrix| confusion::in_json(&matrix, names.len())).into();
             }
             (Figures::Values(all), _) => {
                 value["task"] = "regress".into();
-                let one = |(figures, scale): (&ValueFigures, &TargetScale)| {
+                let one = |(figures, scale): (&OfTarget, &TargetScale)| {
                     let mut one = json!({"target": scale.name(), "baseline": {"mean": figures.guess}});
                     for (name, model, guess) in &figures.figures {
                         one[*name] = (*model).into();
@@ -431,31 +472,6 @@ fn by_class(figures: &ClassFigures, names: &[String]) -> Table {
     table
 }
 
-/// Which class is taken for which: a line for each, a column for what it is taken for.
-fn confusion_matrix(confusion: &[u64], names: &[String]) -> String {
-    let cut = |name: &String| -> String { shown(name).to_string().chars().take(NAME_CHARACTERS_MAX).collect() };
-    let short: Vec<Cow<'_, str>> = names.iter().map(|name| Cow::Owned(cut(name))).collect();
-    let most = confusion.iter().max().map_or(0, |most| most.to_string().len());
-    let first = short.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("CLASS".len());
-    let widths: Vec<usize> = short.iter().map(|name| name.chars().count().max(most)).collect();
-    let mut text = format!("{:<first$}  TAKEN FOR\n{:<first$}", "CLASS", "");
-    let pad = |text: &mut String, cell: &str, width: usize| {
-        let _ = write!(text, "  {:blank$}{cell}", "", blank = width - cell.chars().count().min(width));
-    };
-    for (name, width) in short.iter().zip(&widths) {
-        pad(&mut text, name, *width);
-    }
-    text.push('\n');
-    for (name, row) in short.iter().zip(confusion.chunks(names.len())) {
-        let _ = write!(text, "{name}{:blank$}", "", blank = first - name.chars().count());
-        for (count, width) in row.iter().zip(&widths) {
-            pad(&mut text, &count.to_string(), *width);
-        }
-        text.push('\n');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,12 +499,5 @@ mod tests {
         let mut none: Vec<u32> = Vec::new();
         keep_rows(&mut none, &[false, true], 2);
         assert!(none.is_empty());
-    }
-
-    #[test]
-    fn a_matrix_has_a_line_for_each_class_and_a_column_for_what_it_is_taken_for() {
-        let matrix = confusion_matrix(&[10, 0, 3, 400], &names(&["oak", "a\u{1b}cypress tree"]));
-        let wanted = "CLASS         TAKEN FOR\n              oak  a\\u{1b}cypre\noak            10             0\na\\u{1b}cypre    3           400\n";
-        assert_eq!(matrix, wanted);
     }
 }

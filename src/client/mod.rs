@@ -13,7 +13,9 @@
 //! | `predict`, `predictions` | what a model tells of the rows of a file, and how that is written |
 //! | `sink` | where what a command makes goes |
 //! | `export` | a saved model in forms that other programs run |
-//! | `evaluate`, `figures` | how good a model is on a file whose targets are known |
+//! | `evaluate` | how good a model is on a file whose targets are known |
+//! | `importance` | how much it rests on each column |
+//! | `figures`, `confusion` | figures by their names beside what a guess comes to; which class is taken for which |
 //! | `conversation` | a connection to the coordinator, its questions and answers |
 //! | `connection_error` | why there is no answer, and whether to ask again |
 //! | `schema` | what training would make of a data file |
@@ -35,6 +37,7 @@ mod advice;
 mod applied;
 mod audit;
 mod commands;
+mod confusion;
 mod connection_error;
 mod contradictions;
 mod conversation;
@@ -43,6 +46,7 @@ mod export;
 mod figures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod importance;
 mod inspect;
 mod ledger;
 mod listing;
@@ -76,7 +80,7 @@ pub use commands::command;
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use export::{ExportFormat, export};
 pub use inspect::inspect;
-pub use options::{Access, ClassWeight, Command, JobName, Options, OuterOptions, Output, RecipeName, Target, TestRows};
+pub use options::{Access, ClassWeight, Command, JobName, Options, OuterOptions, Output, RecipeName, Shown, Target, TestRows};
 pub use plan::Plan;
 pub use predict::{PredictOptions, predict};
 use render::Renderer;
@@ -103,7 +107,7 @@ fn run(
         plan::check_output(out)?;
     }
     let Plan { work, objects, report, warnings } = plan;
-    let renderer = Renderer::new(options.output, options.profile, &work);
+    let renderer = Renderer::new(options.output, options.shown, &work);
     renderer.data(report.as_ref(), &warnings)?;
     let out = options.out.as_deref();
     Watching { access, work: &work, way: Way::Submit(objects), out, interrupts, renderer, is_local }.run(None)

@@ -83,8 +83,17 @@ pub struct Options {
     pub job: Option<JobId>,
     /// How much is printed, and how.
     pub output: Output,
-    /// Whether the table's end says where the time went.
+    /// What the table's end says beside the result.
+    pub shown: Shown,
+}
+
+/// What the end of a job's table says beside its result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Where the time went.
     pub profile: bool,
+    /// Which class was taken for which.
+    pub confusion: bool,
 }
 
 /// Which rows are kept to test the model with. As text `none`, as [`ValidationSplit`], or a path.
@@ -270,8 +279,8 @@ pub enum Command {
         job: JobName,
         /// Where the model is saved.
         out: Option<PathBuf>,
-        /// Whether the table's end says where the time went.
-        profile: bool,
+        /// What the table's end says beside the result.
+        shown: Shown,
     },
     /// End it.
     Cancel(JobName),

@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::advice::Advice;
+use super::confusion::JobConfusion;
 use super::live::Live;
-use super::options::{Access, Output};
+use super::options::{Access, Output, Shown};
 use super::score::{Measure, Score};
 use super::work::Work;
 use crate::cli::{self, Failure};
@@ -25,7 +26,7 @@ const NODES_SHOWN_MAX: usize = 12;
 /// Prints a job as it goes on.
 pub(super) struct Renderer {
     output: Output,
-    with_profile: bool,
+    shown: Shown,
     job: JobId,
     measure: Measure,
     /// Rounds before the learning rate is +0: those after them measure no training loss.
@@ -42,7 +43,7 @@ pub(super) struct Renderer {
 }
 
 impl Renderer {
-    pub(super) fn new(output: Output, with_profile: bool, work: &Work) -> Renderer {
+    pub(super) fn new(output: Output, shown: Shown, work: &Work) -> Renderer {
         let Specification { training, rounds, patience, .. } = &work.specification;
         let (rounds, patience) = (*rounds, *patience);
         let training_rounds = work.specification.first_round_without_rate().unwrap_or(rounds);
@@ -52,7 +53,7 @@ impl Renderer {
         let live = Live::new(output == Output::Table, rounds, patience);
         Renderer {
             output,
-            with_profile,
+            shown,
             job,
             measure,
             training_rounds,
@@ -235,7 +236,19 @@ impl Renderer {
         Some(format!("best round   {round} of {rounds}{stopped}"))
     }
 
-    pub(super) fn done(&self, done: &Summary, saved: Option<PathBuf>, advice: Option<&Advice>) -> Result<(), Failure> {
+    /// Whether it is shown which class was taken for which.
+    pub(super) fn shows_confusion(&self) -> bool {
+        self.output == Output::Json || self.shown.confusion
+    }
+
+    /// The end of a job: what came of it, which class was taken for which where that is shown, where the model is saved.
+    pub(super) fn done(
+        &self,
+        done: &Summary,
+        confusion: Option<&JobConfusion>,
+        saved: Option<PathBuf>,
+        advice: Option<&Advice>,
+    ) -> Result<(), Failure> {
         self.live.erase();
         let result = self.measure.result(done);
         let saved = saved.map(|path| path.display().to_string());
@@ -268,6 +281,9 @@ impl Renderer {
                 "out": saved,
             });
             Score::put_results(&mut done, &result.0, result.1.as_ref());
+            if let Some(confusion) = confusion {
+                confusion.put(&mut done);
+            }
             return print_json(&done).map(drop);
         }
         let lines = Score::result_lines(&result);
@@ -280,14 +296,18 @@ impl Renderer {
         if self.output == Output::Table {
             let skipped = if done.skipped > 0 { format!(", {} skipped", done.skipped) } else { String::new() };
             lines.push(format!("{:<11}  {} merged{skipped}: {}", self.unit, done.merged, shares(done)));
-            lines.extend(if self.with_profile { profile(done) } else { vec![time(done)] });
+            lines.extend(if self.shown.profile { profile(done) } else { vec![time(done)] });
             lines.push(format!("training     {:.3} s on all nodes together", seconds(done.training_us)));
             lines.extend(advice.map(|advice| format!("advice       {}", advice.text)));
         }
         if let Some(saved) = saved {
             lines.push(format!("model        {saved}"));
         }
-        print_lines(&lines).map(drop)
+        print_lines(&lines)?;
+        match confusion {
+            Some(confusion) => cli::print(&confusion.in_words()).map(drop),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn failed(&self, code: Option<ErrorCode>, text: &str) -> Result<(), Failure> {
@@ -391,6 +411,7 @@ mod tests {
             round: 1,
             rounds: 1,
             test: None,
+            confusion: None,
             fingerprint: Digest([1; 32]),
             weights: Digest([2; 32]),
             metrics: Metrics::default(),

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::figures::IN_TOP;
 use super::notes::Words;
 use crate::dataset::Baseline;
 use crate::job::{Metric, Metrics, Summary};
+use crate::model::figures::ValueErrors;
 use crate::model::scaling::{Target, TargetScale};
 use crate::wire::text::{counted, shown};
 
@@ -82,7 +84,13 @@ pub(super) struct Accuracy {
     errors: f64,
     /// The most frequent class of the training rows, and rows that are of others.
     baseline: Option<(String, u64)>,
+    /// What is told of a job's result alone: [`FIGURES`].
+    figures: [Option<f64>; FIGURES.len()],
 }
+
+/// Figures beside the accuracy, as scripts and model files call them, and people.
+const FIGURES: [(&str, &str); 4] =
+    [("balanced_accuracy", "balanced"), ("log_loss", "log loss"), (IN_TOP, "top 3"), ("auc", "AUC")];
 
 /// Distances from targets. In the target's unit where there is one target and its scale is known, else in the deviations of the
 /// training rows.
@@ -92,20 +100,9 @@ pub(super) struct Fit {
     rows: u64,
     /// What the one target is called, if it is known.
     name: Option<String>,
-    errors: Errors,
+    errors: ValueErrors,
     /// The same of the mean of the training rows, and that mean where there is one target.
-    baseline: Option<(Errors, Option<f64>)>,
-}
-
-/// How far off some values are.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Errors {
-    /// The part of the targets' variation that they tell; none where it is not known, or there is no variation.
-    r2: Option<f64>,
-    /// The root of the mean over rows of the squared distance.
-    rmse: f64,
-    /// The mean over rows of the distance's magnitude.
-    mae: f64,
+    baseline: Option<(ValueErrors, Option<f64>)>,
 }
 
 impl Measure {
@@ -131,10 +128,21 @@ impl Measure {
                 }
                 _ => None,
             };
-            return Score::Accuracy(Accuracy { judged, rows, errors, baseline: named });
+            let by_row = |metric| metrics.get(metric).map(|sum| sum / rows.max(1) as f64);
+            let figures = [
+                metrics.get(Metric::BalancedAccuracy),
+                by_row(Metric::LogLoss),
+                by_row(Metric::InTop),
+                metrics.get(Metric::Auc),
+            ];
+            return Score::Accuracy(Accuracy { judged, rows, errors, baseline: named, figures });
         }
-        let Some(squared) = metrics.get(Metric::SquaredError) else { return Score::Unknown { judged, rows } };
-        let absolute = metrics.get(Metric::AbsoluteError).unwrap_or(f64::NAN);
+        // What is told of a result is rounded once.
+        let sum = |exact, plain| metrics.get(exact).or(metrics.get(plain));
+        let Some(squared) = sum(Metric::SquaredTotal, Metric::SquaredError) else {
+            return Score::Unknown { judged, rows };
+        };
+        let absolute = sum(Metric::AbsoluteTotal, Metric::AbsoluteError).unwrap_or(f64::NAN);
         let scale = match &self.target {
             Some(Target::Values(scales)) => match &scales[..] {
                 [scale] => Some(scale),
@@ -143,16 +151,12 @@ impl Measure {
             _ => None,
         };
         let (guess, variation) = match baseline {
-            Some(Baseline::Mean { squared, absolute, variation }) => (Some((squared, absolute)), variation),
-            _ => (None, 0.0),
+            Some(Baseline::Mean { squared, absolute, variation }) => (Some((squared, absolute)), Some(variation)),
+            _ => (None, None),
         };
+        let variation = metrics.get(Metric::Variation).or(variation);
         let unit = scale.map_or(1.0, TargetScale::deviation);
-        let count = rows.max(1) as f64;
-        let errors = |(squared, absolute): (f64, f64)| Errors {
-            r2: (variation > 0.0).then(|| 1.0 - squared / variation),
-            rmse: (squared / count).sqrt() * unit,
-            mae: absolute / count * unit,
-        };
+        let errors = |(squared, absolute)| ValueErrors::of(squared, absolute, variation, rows, unit);
         Score::Fit(Fit {
             judged,
             rows,
@@ -187,7 +191,7 @@ impl Score {
             }
             Score::Fit(Fit { errors, baseline, .. }) => {
                 let (name, text) = match baseline {
-                    Some(_) => ("r2", errors.r2_in_words()),
+                    Some(_) => ("r2", r2_in_words(errors)),
                     None => ("rmse", significant(errors.rmse)),
                 };
                 Some(Shown { name, goodness: -errors.rmse, text })
@@ -211,7 +215,7 @@ impl Score {
         match self {
             Score::Accuracy(accuracy) => vec![percent(accuracy.error())],
             Score::Fit(Fit { errors, baseline, .. }) => {
-                let r2 = baseline.map(|_| errors.r2_in_words());
+                let r2 = baseline.map(|_| r2_in_words(errors));
                 r2.into_iter().chain([significant(errors.rmse), significant(errors.mae)]).collect()
             }
             Score::Unknown { .. } => vec!["-".to_owned()],
@@ -225,6 +229,11 @@ impl Score {
                 let (judged, error) = (accuracy.judged, accuracy.error());
                 event[judged.key("error")] = error.into();
                 event[judged.key("accuracy")] = (1.0 - error).into();
+                for ((name, _), figure) in FIGURES.iter().zip(accuracy.figures) {
+                    if let Some(figure) = figure {
+                        event[judged.key(name)] = figure.into();
+                    }
+                }
             }
             Score::Fit(Fit { judged, errors, .. }) => {
                 event[judged.key("rmse")] = errors.rmse.into();
@@ -285,8 +294,10 @@ impl Score {
     /// What a model file says of it, beside how many rows judged it.
     pub(super) fn in_words(&self) -> Vec<(String, String)> {
         match self {
-            Score::Accuracy(Accuracy { judged, errors, baseline, .. }) => {
+            Score::Accuracy(Accuracy { judged, errors, baseline, figures, .. }) => {
                 let mut words = vec![(judged.key("errors"), errors.to_string())];
+                let told = FIGURES.iter().zip(figures).filter_map(|((name, _), figure)| Some((name, (*figure)?)));
+                words.extend(told.map(|(name, figure)| (judged.key(name), figure.to_string())));
                 if let Some((class, errors)) = baseline {
                     let key = |what: &str| format!("{}_{what}", judged.baseline_key());
                     words.extend([(key("class"), class.clone()), (key("errors"), errors.to_string())]);
@@ -294,7 +305,7 @@ impl Score {
                 words
             }
             Score::Fit(Fit { judged, errors, baseline, .. }) => {
-                let of = |of: &str, errors: &Errors| {
+                let of = |of: &str, errors: &ValueErrors| {
                     let told = [("rmse", Some(errors.rmse)), ("mae", Some(errors.mae)), ("r2", errors.r2)];
                     told.map(|(what, value)| value.map(|value| (format!("{of}_{what}"), value.to_string())))
                 };
@@ -319,7 +330,7 @@ impl Score {
         let baseline = judged.baseline_key();
         let errors = |of: &str| {
             let number = |what: &str| number(format!("{of}_{what}"));
-            Some(Errors { r2: number("r2"), rmse: number("rmse")?, mae: number("mae")? })
+            Some(ValueErrors { r2: number("r2"), rmse: number("rmse")?, mae: number("mae")? })
         };
         match target {
             Target::Classes(_) => match number(judged.key("errors")) {
@@ -327,7 +338,8 @@ impl Score {
                 Some(errors) => {
                     let class = words.get(&format!("{baseline}_class")).cloned();
                     let baseline = class.zip(whole(format!("{baseline}_errors")));
-                    Score::Accuracy(Accuracy { judged, rows, errors, baseline })
+                    let figures = FIGURES.map(|(name, _)| number(judged.key(name)));
+                    Score::Accuracy(Accuracy { judged, rows, errors, baseline, figures })
                 }
             },
             Target::Values(scales) => match errors(judged.name()) {
@@ -362,7 +374,7 @@ impl Score {
             }
             Score::Fit(Fit { judged, rows, errors, .. }) => format!(
                 "r2 {}, rmse {}, mae {} over {}",
-                errors.r2_in_words(),
+                r2_in_words(errors),
                 significant(errors.rmse),
                 significant(errors.mae),
                 judged.rows_in_words(*rows)
@@ -392,6 +404,7 @@ impl Score {
                 let of = accuracy.judged.rows_in_words(accuracy.rows);
                 let mut lines = vec![("accuracy", format!("{} of {of} (error {error:.4})", percent(error)))];
                 lines.extend(accuracy.margin_in_words().map(|margin| ("margin", margin)));
+                lines.extend(accuracy.figures_in_words().map(|figures| ("figures", figures)));
                 if let (Some((class, _)), Some(error)) = (&accuracy.baseline, accuracy.baseline_error()) {
                     let class = shown(class);
                     let guess = format!("by always saying {class}, the training rows' most frequent class");
@@ -403,8 +416,8 @@ impl Score {
                 let over = judged.rows_in_words(*rows);
                 let of = name.as_ref().map_or_else(String::new, |name| format!(" of {}", shown(name)));
                 let mut lines = Vec::new();
-                if baseline.is_some() {
-                    lines.push(("r2", format!("{} over {over}", errors.r2_in_words())));
+                if baseline.is_some() || errors.r2.is_some() {
+                    lines.push(("r2", format!("{} over {over}", r2_in_words(errors))));
                 }
                 lines.push(("rmse", format!("{}{of} over {over}", significant(errors.rmse))));
                 lines.push(("mae", format!("{}{of}", significant(errors.mae))));
@@ -430,6 +443,14 @@ impl Accuracy {
         self.baseline.as_ref().map(|(_, errors)| *errors as f64 / self.rows.max(1) as f64)
     }
 
+    /// The figures beside it, where they are told.
+    fn figures_in_words(&self) -> Option<String> {
+        let told =
+            FIGURES.iter().zip(self.figures).filter_map(|((_, name), figure)| Some(format!("{name} {:.4}", figure?)));
+        let told: Vec<String> = told.collect();
+        (!told.is_empty()).then(|| told.join(", "))
+    }
+
     /// What the accuracy on all rows of the kind lies within, 19 times out of 20 (Wilson 1927).
     fn interval(&self) -> (f64, f64) {
         let (rows, z) = (self.rows.max(1) as f64, NORMAL_95);
@@ -451,10 +472,8 @@ impl Accuracy {
     }
 }
 
-impl Errors {
-    fn r2_in_words(&self) -> String {
-        self.r2.map_or_else(|| "-".to_owned(), |r2| format!("{r2:.4}"))
-    }
+fn r2_in_words(errors: &ValueErrors) -> String {
+    errors.r2.map_or_else(|| "-".to_owned(), |r2| format!("{r2:.4}"))
 }
 
 fn percent(error: f64) -> String {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, after, select};
 
 use super::advice::advice;
+use super::confusion::{self, JobConfusion};
 use super::connection_error::ConnectionError;
 use super::conversation::{Answer, Conversation};
 use super::options::{Access, Command};
@@ -222,15 +223,45 @@ impl Watching<'_> {
 
     fn done(&self, conversation: &Conversation, done: &Summary) -> Result<Result<Exit, Failure>, ConnectionError> {
         let parameters = fetch_model(conversation, self.work, done)?;
+        let confusion = if self.renderer.shows_confusion() { self.fetch_confusion(conversation, done)? } else { None };
         let finish = || {
             let reached = Reached::End(Box::new(done.clone()));
             let saved = self.out.map(|out| self.work.save(out, &reached, parameters)).transpose()?;
             // Within a process there is no network.
             let advice = if self.is_local { None } else { advice(&self.work.specification, done) };
-            self.renderer.done(done, saved, advice.as_ref())?;
+            self.renderer.done(done, confusion.as_ref(), saved, advice.as_ref())?;
             Ok(Exit::Success)
         };
         Ok(finish())
+    }
+
+    /// Which class was taken for which, where there are classes, and no more than can be shown. It is no part of the model: where it
+    /// cannot be had any more, that is said, and no more.
+    fn fetch_confusion(
+        &self,
+        conversation: &Conversation,
+        done: &Summary,
+    ) -> Result<Option<JobConfusion>, ConnectionError> {
+        let Some(object) = done.confusion else { return Ok(None) };
+        let names = self.work.class_names();
+        if names.len() > confusion::SHOWN_CLASSES_MAX {
+            return Ok(None);
+        }
+        let cannot = |why: &dyn Display| {
+            self.renderer.say(&format!("which class was taken for which cannot be shown: {why}"));
+            Ok(None)
+        };
+        if object.bytes > JobConfusion::bytes_max(names.len()) {
+            return cannot(&format_args!("the coordinator says that it takes {} bytes", object.bytes));
+        }
+        match conversation.fetch(object.digest, object.bytes) {
+            Ok(bytes) => match JobConfusion::decode(names, done, &bytes) {
+                Ok(confusion) => Ok(Some(confusion)),
+                Err(error) => cannot(&error),
+            },
+            Err(ConnectionError::Object(error)) => cannot(&error),
+            Err(other) => Err(other),
+        }
     }
 
     fn interrupted(&self, watch: &WatchState) -> Result<Exit, Failure> {

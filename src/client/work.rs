@@ -205,6 +205,14 @@ impl Work {
         described
     }
 
+    /// What its classes are called, where it tells some apart; by their numbers where that is not known.
+    pub fn class_names(&self) -> Vec<String> {
+        match self.words.as_ref().map(|words| &words.target) {
+            Some(Target::Classes(names)) => names.clone(),
+            _ => (0..self.specification.training.network.outputs()).map(|class| class.to_string()).collect(),
+        }
+    }
+
     /// The job in two lines for people: its data, its network and recipe.
     pub fn summary(&self) -> [String; 2] {
         let training = &self.specification.training;

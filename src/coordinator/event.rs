@@ -13,10 +13,10 @@ use super::room::Charge;
 use super::status::Snapshot;
 use super::update::UpdateBytes;
 use super::watcher::Watcher;
-use super::work::Weights;
+use super::work::{ConfusionObject, Weights};
 use crate::digest::Digest;
 use crate::engine::{Event, LinkKey, NodeInfo, NodeKey, StepSum};
-use crate::job::{Attempt, JobId, TaskResult};
+use crate::job::{Attempt, JobId, TaskResult, Tested};
 use crate::wire::message::{Attach, Order, Submit};
 
 /// What happens to the coordinator.
@@ -67,6 +67,8 @@ pub(super) enum DriverEvent {
     UpdatesLost { job: JobId, step: u64, lost: Vec<Lost>, base: Weights },
     /// A step's weights exist, and, where gradients are merged, their sum.
     Merged { job: JobId, step: u64, weights: Weights, sum: Option<StepSum> },
+    /// What came of a job has been tried on its validation and test rows.
+    Tested { job: JobId, validation: Tested, test: Option<Tested>, confusion: Option<ConfusionObject> },
     /// The completion poller's beat.
     Sweep,
     /// Somebody asks on the console.

@@ -24,7 +24,7 @@ use super::room::Room;
 use super::settings::Settings;
 use super::status::Open;
 use super::watcher::Watcher;
-use super::work::{BestWeights, Weights};
+use super::work::{BestWeights, ConfusionObject, Weights};
 use crate::digest::Digest;
 use crate::job::memory::CoordinatorMemory;
 use crate::job::{Failure, JobId, JobState, JobStatus, RoundSummary, Specification};
@@ -60,6 +60,8 @@ pub(super) struct Job {
     pub(super) base: Option<Weights>,
     /// The weights of its best round, if it has a patience.
     pub(super) best: Option<BestWeights>,
+    /// Which class its validation and test rows were taken for, once it is done.
+    pub(super) confusion: Option<ConfusionObject>,
     /// Rounds that are durable.
     pub(super) rounds: DurableRounds,
     /// Rounds that are not: nobody is told of them yet.
@@ -244,6 +246,7 @@ impl Jobs {
             test: None,
             base: None,
             best: None,
+            confusion: None,
             rounds: DurableRounds::default(),
             untold: VecDeque::new(),
             unwritten: VecDeque::new(),
@@ -459,7 +462,8 @@ impl Jobs {
         }
     }
 
-    /// Lets go of all that was held for the job. Its last weights stay in the store for a while, to be fetched. Returns what
+    /// Lets go of all that was held for the job. Its last weights stay in the store for a while, to be fetched, and what came of
+    /// its validation rows. Returns what
     /// was on its way for no other job, and from whom.
     pub(super) fn release(&mut self, id: JobId) -> (Vec<Digest>, Vec<ClientKey>) {
         let Some(mut job) = self.open.remove(&id) else { return (Vec::new(), Vec::new()) };
@@ -468,7 +472,7 @@ impl Jobs {
         let mut missing = std::mem::take(&mut job.missing);
         let asked = std::mem::take(&mut job.asked);
         self.unpin(&job, &missing);
-        if let Some((digest, bytes)) = job.best {
+        for (digest, bytes) in job.best.into_iter().chain(job.confusion) {
             self.store.insert(digest, bytes);
         }
         missing.retain(|digest| !others.iter().any(|other| other.missing.contains(digest)));

@@ -59,9 +59,12 @@ pub(super) enum Start {
 pub(super) enum Judged {
     /// The validation rows, after this round, counted from 0.
     Round(u32),
-    /// The test rows, once nothing more is done.
+    /// The validation and test rows, in all figures, once nothing more is done.
     Result,
 }
+
+/// Which class rows were taken for, as the object that holds it, and its digest.
+pub(super) type ConfusionObject = (Digest, Arc<Vec<u8>>);
 
 /// What the validating thread is to do.
 pub(super) struct Validating {
@@ -71,7 +74,10 @@ pub(super) struct Validating {
     pub(super) weights: Arc<Vec<u8>>,
     /// Of the weights.
     pub(super) digest: Digest,
+    /// The validation rows.
     pub(super) rows: Arc<Rows<'static>>,
+    /// The test rows, where there are some and they are to be looked at.
+    pub(super) test: Option<Arc<Rows<'static>>>,
     /// Whether it may be too much for the machine, and is noted.
     pub(super) is_heavy: bool,
 }

@@ -3,6 +3,7 @@
 //! The merge of a small model takes less time than handing it to another thread and hearing of it: whoever orders that does it
 //! himself ([`is_small`]).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
 use crate::job::memory::in_mib;
 use crate::job::{JobId, Specification, Tested};
-use crate::model::{self, Kernel, OuterState};
+use crate::model::figures::{Judgement, judge};
+use crate::model::{self, Kernel, OuterState, TargetKind, Training};
 use crate::store::BufferPool;
 use crate::wire::object::{self, ObjectKind};
 
@@ -215,24 +217,31 @@ pub(super) fn start_validating(
             };
             let _begun = order.is_heavy.then(|| underway.begin(job, step));
             // A round that trains nothing ends with the weights that the one before it ended with.
-            let known =
-                last.filter(|(known, digest, _)| (*known, *digest) == (job, order.digest) && judged != Judged::Result);
-            let done = match known {
-                Some((.., evaluation)) => Ok(Ok(evaluation)),
-                None => catch_unwind(AssertUnwindSafe(|| validate(kernel, &order))),
+            let done = match judged {
+                Judged::Result => catch_unwind(AssertUnwindSafe(|| test(kernel, &order))),
+                Judged::Round(round) => {
+                    // A round that trains nothing ends with the weights that the one before it ended with.
+                    let known = last.filter(|(known, digest, _)| (*known, *digest) == (job, order.digest));
+                    let done = known.map_or_else(
+                        || catch_unwind(AssertUnwindSafe(|| validate(kernel, &order))),
+                        |(.., evaluation)| Ok(Ok(evaluation)),
+                    );
+                    if let Ok(Ok(evaluation)) = done {
+                        last = Some((job, order.digest, evaluation));
+                    }
+                    done.map(|done| {
+                        done.map(|model::Evaluation { rows, metrics }| {
+                            DriverEvent::Event(Event::Validated { job, round, rows, metrics })
+                        })
+                    })
+                }
             };
-            if let (Ok(Ok(evaluation)), Judged::Round(_)) = (&done, judged) {
-                last = Some((job, order.digest, *evaluation));
-            }
-            let event = match done {
-                Ok(Ok(model::Evaluation { rows, metrics })) => match judged {
-                    Judged::Round(round) => Event::Validated { job, round, rows, metrics },
-                    Judged::Result => Event::Tested { job, test: Tested { rows, metrics } },
-                },
-                Ok(Err(reason)) => Event::WorkFailed { job, reason },
-                Err(_) => Event::WorkFailed { job, reason: "validating met a fault of the program's own".to_owned() },
-            };
-            let _ = events.send(DriverEvent::Event(event));
+            let failed = |reason| DriverEvent::Event(Event::WorkFailed { job, reason });
+            let event = done.map_or_else(
+                |_| failed("validating met a fault of the program's own".to_owned()),
+                |done| done.unwrap_or_else(failed),
+            );
+            let _ = events.send(event);
         }
     };
     Ok((orders, threads.start_computing("validate", kernel, run)?))
@@ -240,17 +249,37 @@ pub(super) fn start_validating(
 
 fn validate(kernel: Kernel, order: &Validating) -> Result<model::Evaluation, String> {
     let training = &order.specification.training;
-    let weights = object::decode_parameters(ObjectKind::Weights, &training.network, &order.weights)
-        .map_err(|error| format!("the merged weights: {error}"))?;
-    model::evaluate(kernel, &training.network, &training.recipe, &weights, &order.rows)
+    model::evaluate(kernel, &training.network, &training.recipe, &weights(order)?, &order.rows)
         .map_err(|error| error.to_string())
+}
+
+/// Tries what came of a job on its validation and test rows, in all figures.
+fn test(kernel: Kernel, order: &Validating) -> Result<DriverEvent, String> {
+    let Training { network, recipe, .. } = &order.specification.training;
+    let weights = weights(order)?;
+    let judge = |rows| judge(kernel, network, recipe, &weights, rows).map_err(|error| error.to_string());
+    let validation = judge(&order.rows)?;
+    let test = order.test.as_deref().map(judge).transpose()?;
+    let of_rows = [Some(&validation), test.as_ref()].into_iter().flatten().map(|judgement| &judgement.confusion[..]);
+    let confusion = (recipe.loss.target_kind() == TargetKind::Labels).then(|| {
+        let bytes = object::encode_confusion(of_rows);
+        (Digest::of(&bytes), Arc::new(bytes))
+    });
+    let tested = |judgement: Judgement| Tested { rows: judgement.rows, metrics: judgement.metrics };
+    let (validation, test) = (tested(validation), test.map(tested));
+    Ok(DriverEvent::Tested { job: order.job, validation, test, confusion })
+}
+
+fn weights(order: &Validating) -> Result<Cow<'_, [f32]>, String> {
+    object::decode_parameters(ObjectKind::Weights, &order.specification.training.network, &order.weights)
+        .map_err(|error| format!("the merged weights: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::job::{Operation, RowsRef};
-    use crate::model::{ARITHMETIC, Merge, Network, Outer, OuterOptimiser, Recipe, Training};
+    use crate::model::{ARITHMETIC, Merge, Network, Outer, OuterOptimiser, Recipe};
 
     #[test]
     fn a_job_that_goes_on_has_its_own_weights_to_the_bit_and_what_its_optimiser_remembers_at_them() {

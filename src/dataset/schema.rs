@@ -2,6 +2,7 @@
 //! its JSON, which goes into the model file; does not know how it was found.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde_json::{Value, json};
 
@@ -96,6 +97,17 @@ impl Schema {
     /// The names of the inputs.
     pub fn input_names(&self) -> Vec<String> {
         self.encoders().flat_map(|(column, encoder)| encoder.names(&column.name)).collect()
+    }
+
+    /// The columns that become inputs, by their names, and which inputs each becomes.
+    pub fn inputs_by_column(&self) -> Vec<(String, Range<usize>)> {
+        let mut start = 0;
+        let column = |(column, encoder): (&SchemaColumn, &Encoder)| {
+            let inputs = start..start + encoder.width();
+            start = inputs.end;
+            (column.name.clone(), inputs)
+        };
+        self.encoders().map(column).collect()
     }
 
     /// The scales of the inputs.

@@ -7,8 +7,8 @@ use super::nodes::{LinkKey, NodeInfo, NodeKey};
 use super::report::{JobEvent, JobProgress};
 use crate::digest::Digest;
 use crate::job::{
-    Attempt, CachedResult, FailReason, JobId, Metrics, Outcome, Progress, Record, RejectReason, Specification,
-    TaskResult, TaskRows, Tested,
+    Attempt, CachedResult, FailReason, JobId, Metrics, ObjectRef, Outcome, Progress, Record, RejectReason,
+    Specification, TaskResult, TaskRows, Tested,
 };
 
 /// What went wrong with an attempt.
@@ -267,12 +267,16 @@ pub enum Event {
         /// How good the weights are on them.
         metrics: Metrics,
     },
-    /// The weights that came of the job have been tried on the test data.
+    /// The weights that came of the job have been tried on its validation and test data.
     Tested {
         /// The job.
         job: JobId,
-        /// What came of it.
-        test: Tested,
+        /// What came of the validation rows.
+        validation: Tested,
+        /// What came of the test rows, if there are some.
+        test: Option<Box<Tested>>,
+        /// Which class they were taken for, where there are classes.
+        confusion: Option<ObjectRef>,
     },
     /// Time has passed.
     Tick,
@@ -383,7 +387,7 @@ pub enum Action {
         /// Rows in the sum; those of skipped shards are not.
         rows: u64,
     },
-    /// Try the weights that came of the job on its test data, then [`Event::Tested`].
+    /// Try the weights that came of the job on its validation and test data, then [`Event::Tested`].
     Test {
         /// The job.
         job: JobId,

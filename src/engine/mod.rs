@@ -255,9 +255,9 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
                 run.validated(round, rows, metrics, cx);
             }
         }
-        Event::Tested { job, test } => {
+        Event::Tested { job, validation, test, confusion } => {
             if let Some(run) = jobs.running(job) {
-                run.tested(Some(test), cx);
+                run.tested(validation, test.map(|test| *test), confusion, cx);
             }
         }
         Event::Tick => {}

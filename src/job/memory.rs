@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use super::Specification;
 use super::specification::RowsRef;
 use crate::digest::Digest;
+use crate::model::figures::judging_bytes;
 use crate::model::train::{sum_working_bytes, working_bytes};
-use crate::model::{BatchSize, Merge, Network, Training, block_rows, evaluation_bytes};
+use crate::model::{BatchSize, Merge, Network, TargetKind, Training, block_rows};
 
 /// Bytes of a value of weights, of an update, of a gradient.
 const VALUE_BYTES: u64 = size_of::<f32>() as u64;
@@ -21,6 +22,8 @@ const SUM_BYTES: u64 = size_of::<i64>() as u64;
 const UPDATES_BYTES: [u64; 2] = [12, 16];
 /// Rows up to which they are enough.
 const UPDATES_ROWS_NARROW: u64 = 1 << 17;
+/// Bytes of a pair of classes: counted, and twice in an object that grows.
+const CONFUSION_PAIR_BYTES: u64 = 16 + 2 * 12;
 /// Bytes of an object beside its values, at most: its descriptor.
 const DESCRIPTOR_BYTES: u64 = 4 << 10;
 /// Bytes that a median reads at a time of each update, and of all together, at most.
@@ -86,14 +89,17 @@ impl CoordinatorMemory {
             true => (unvalidated + 1) * (weights + state),
             false => unvalidated * weights,
         };
-        let validating = judged().map(|rows| evaluation_bytes(network, rows.rows)).max().unwrap_or(0);
+        let loss = training.recipe.loss;
+        let validating = judged().map(|rows| judging_bytes(network, loss, rows.rows)).max().unwrap_or(0);
+        // What came of the rows, and the object of it, which is there until it is written.
+        let told = judged().fold(0u64, |sum, rows| sum.saturating_add(confusion_bytes(training, *rows)));
         let decoded = judged().fold(0u64, |sum, rows| sum.saturating_add(rows_bytes(training, *rows)));
         let best = if patience.is_some() { weights } else { 0 };
         CoordinatorMemory {
             // The last pieces of it are there twice as they are taken in.
             data_bytes: data.saturating_add(decoded).saturating_add(pieces_bytes(data)),
             weights_bytes: weights + state + best,
-            working_bytes: merging + travelling_bytes(specification, means) + read + validating + OWN_BYTES,
+            working_bytes: merging + travelling_bytes(specification, means) + read + validating + told + OWN_BYTES,
         }
     }
 
@@ -253,6 +259,17 @@ fn weights_bytes(network: &Network) -> u64 {
 
 fn rows_bytes(training: &Training, rows: RowsRef) -> u64 {
     object_bytes(training, rows.rows)
+}
+
+/// The pairs of a class and the one that rows of it were taken for, as they are counted and in the object that tells of them.
+fn confusion_bytes(training: &Training, rows: RowsRef) -> u64 {
+    let classes = u64::from(training.network.outputs());
+    match training.recipe.loss.target_kind() {
+        TargetKind::Labels => {
+            u64::from(rows.rows).min(classes.saturating_mul(classes)).saturating_mul(CONFUSION_PAIR_BYTES)
+        }
+        TargetKind::Values => 0,
+    }
 }
 
 /// Rows and their targets.

@@ -26,7 +26,9 @@ mod task;
 pub use crate::model::{BlockRange, GradientSteps, METRICS_MAX, Metric, Metrics, Quality};
 pub use id::{Attempt, JobId, NotAJobId, TaskId};
 pub use ledger::{EntryResult, LedgerEntry, MergedStep, MergedTask};
-pub use outcome::{FailKind, FailReason, Failure, NodeTasks, Outcome, Summary, Tested, TooSmall, fingerprint};
+pub use outcome::{
+    FailKind, FailReason, Failure, NodeTasks, ObjectRef, Outcome, Summary, Tested, TooSmall, fingerprint,
+};
 pub use profile::Profile;
 pub use round::{Best, Progress, Record, RoundSoFar, RoundSummary};
 pub use specification::{

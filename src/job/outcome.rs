@@ -31,10 +31,12 @@ pub struct Summary {
     pub round: u32,
     /// Validation rows.
     pub rows: u64,
-    /// How good the weights are on them.
+    /// How good the weights are on them, by more numbers than a round.
     pub metrics: Metrics,
     /// How good they are on the test rows, where there are some.
     pub test: Option<Tested>,
+    /// Which class these rows were taken for, where there are classes.
+    pub confusion: Option<ObjectRef>,
     /// Training loss by row of that round.
     pub loss: f64,
     /// Tasks merged.
@@ -57,13 +59,22 @@ pub struct Summary {
     pub nodes: Vec<NodeTasks>,
 }
 
-/// What came of the one look at the test rows.
+/// What came of trying the weights that came of a job on validation or test rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tested {
     /// Rows.
     pub rows: u64,
     /// How good the weights are on them.
     pub metrics: Metrics,
+}
+
+/// An object that is to be had by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectRef {
+    /// The name.
+    pub digest: Digest,
+    /// How long it is; not 0.
+    pub bytes: u64,
 }
 
 /// A node's part in a job.

@@ -106,8 +106,13 @@ impl Evaluator {
         Ok(Evaluation { rows: u64::from(rows.rows()), metrics })
     }
 
+    /// What it computes with.
+    pub(super) fn kernel(&self) -> Kernel {
+        self.pass.kernel()
+    }
+
     /// Calls `take` with each block's first row, its number of rows and its outputs.
-    fn each_block(
+    pub(super) fn each_block(
         &mut self,
         network: &Network,
         activation: Activation,

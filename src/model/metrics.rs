@@ -1,4 +1,4 @@
-//! The numbers by which a model is judged on validation rows. Owns their tags and meanings; does not know how they are
+//! The numbers by which a model is judged on validation and test rows: of each round the first four, of what came of a job all. Owns their tags and meanings; does not know how they are
 //! computed (the losses) or shown.
 
 use std::cmp::Ordering;
@@ -16,6 +16,20 @@ pub enum Metric {
     SquaredError = 3,
     /// The magnitudes of the same.
     AbsoluteError = 4,
+    /// What the logarithm of the probability of each row's class lies below 0, summed over the rows: exact, and rounded once.
+    LogLoss = 5,
+    /// Rows whose label is among the three classes with the largest outputs; only where there are more classes.
+    InTop = 6,
+    /// The mean of the recalls of the classes that there are rows of, 0 to 1.
+    BalancedAccuracy = 7,
+    /// The area under the receiver's curve, 0 to 1; of several classes the mean of each against the rest.
+    Auc = 8,
+    /// As [`Metric::SquaredError`], but exact, and rounded once.
+    SquaredTotal = 9,
+    /// The same of [`Metric::AbsoluteError`].
+    AbsoluteTotal = 10,
+    /// The squares of the targets' distances from their own means over the rows, summed over rows and targets.
+    Variation = 11,
 }
 
 /// One number for people: how good a model is.

@@ -6,6 +6,7 @@
 mod activation;
 pub mod conformance;
 pub mod evaluate;
+pub mod figures;
 #[cfg(feature = "client")]
 pub mod file;
 mod gather;

@@ -21,6 +21,8 @@ pub enum Purpose {
     Shard = 4,
     /// The order of a shard's rows in an epoch of a job in steps; indices: epoch, shard, 0.
     ShuffleEpoch = 5,
+    /// Among which rows a column's values are dealt anew, to find its importance; indices: column, repetition, 0.
+    Importance = 6,
 }
 
 /// A stream of random 32-bit words, fixed by seed, purpose and indices.

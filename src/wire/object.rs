@@ -1,6 +1,7 @@
 //! Objects: a descriptor, then tensors, as bytes (protocol.md, "Objects"). An object is named by the SHA-256 of all of
 //! it, descriptor included. Owns their layout; does not know how they travel.
 
+mod confusion;
 mod outer;
 mod sum;
 
@@ -15,6 +16,7 @@ use super::code::ErrorCode;
 use super::limits;
 use crate::model::{LittleEndianF32, Loss, Network, OuterStateError, TargetKind, Targets, initialise};
 
+pub use confusion::{decode_confusion, encode_confusion};
 pub use outer::{decode_outer, encode_outer, outer_bytes, outer_digest};
 pub use sum::{SumLayout, check_sum, encode_sum, sum_bytes_max, sum_digest};
 
@@ -32,6 +34,8 @@ pub enum ObjectKind {
     Sum = 4,
     /// What an outer optimiser remembers: how many updates it has seen, i64 `[1]`, and its vectors, f32 `[parameters]` each.
     Outer = 5,
+    /// Which class rows were taken for: u32 `[pairs, 3]` of the validation rows, and another of the test rows where there are some.
+    Confusion = 6,
 }
 
 impl ObjectKind {
@@ -42,6 +46,7 @@ impl ObjectKind {
             3 => Some(ObjectKind::Update),
             4 => Some(ObjectKind::Sum),
             5 => Some(ObjectKind::Outer),
+            6 => Some(ObjectKind::Confusion),
             _ => None,
         }
     }
@@ -55,6 +60,7 @@ impl fmt::Display for ObjectKind {
             ObjectKind::Update => "update",
             ObjectKind::Sum => "sum",
             ObjectKind::Outer => "outer optimiser's state",
+            ObjectKind::Confusion => "confusion",
         })
     }
 }
@@ -104,6 +110,11 @@ pub enum ObjectError {
     },
     /// What it holds is not what the job's outer optimiser remembers at that step.
     Outer(OuterStateError),
+    /// A pair of classes is not behind the one before it, names no class or no row, or the pairs have other rows than there are.
+    Confusion {
+        /// Which of the pairs; as many as there are where all have other rows.
+        pair: usize,
+    },
 }
 
 impl ObjectError {
@@ -124,6 +135,10 @@ impl fmt::Display for ObjectError {
             Self::NotFinite { index } => write!(f, "parameter {index} (from 0) is no finite number"),
             Self::Size { got, wanted } => write!(f, "the object holds {got} bytes of elements, and says {wanted}"),
             Self::Outer(error) => error.fmt(f),
+            Self::Confusion { pair } => write!(
+                f,
+                "pair {pair} (from 0) of a class and the one that it was taken for is out of order, or all have other rows than there are"
+            ),
         }
     }
 }

@@ -56,7 +56,7 @@ def worth(told):
 class Job:
     """A state ("A state"), with its part of the ledger's file."""
     def __init__(self, data, folder):
-        check(data[:8] == b"GWSTATE6" and len(data) >= 44, "it is no state")
+        check(data[:8] == b"GWSTATE7" and len(data) >= 44, "it is no state")
         size = int.from_bytes(data[8:12], "little")
         check(12 <= size <= len(data) - 32, "it ends too early")
         check(digest(data[:size]) == data[-32:], "its head does not have the digest at its end")
@@ -76,8 +76,13 @@ class Job:
         size, updates, outer_size, outer = head.numbers("3Q32s")
         best_size, = head.numbers("Q")
         head.end()
-        check(size + outer_size + best_size == len(behind), "its weights are not all there")
-        weights, remembered, kept = behind[:size], behind[size:size + outer_size], behind[size + outer_size:]
+        at, named, told_size = 204 + 10 * int.from_bytes((done or bytes(204))[200:204], "little"), bytes(32), 0
+        if done:  # "DONE": behind both lists of metrics
+            named, told_size = struct.unpack_from("<32sQ", done, at + 12 + 10 * int.from_bytes(done[at + 8:at + 12], "little"))
+        ends = [size, size + outer_size, size + outer_size + best_size]
+        check(ends[2] + told_size == len(behind), "its weights are not all there")
+        weights, remembered, kept, told = (behind[start:end] for start, end in zip([0, *ends], [*ends, None]))
+        check((digest(told) if told else bytes(32)) == named, "what its rows were taken for does not have its digest")
         check((digest(kept) if kept else base) == (best_weights or base), "its best weights do not have their digest")
         check(not kept or best_weights != base, "its best weights are there twice")
         check((digest(remembered) if updates else bytes(32)) == outer, "its optimiser's state does not have its digest")
@@ -215,7 +220,7 @@ def named(folder):
 
 def read(root):
     text = (root / "FORMAT").read_bytes()
-    check(text == b"gradwire journal 6\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
+    check(text == b"gradwire journal 7\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
     lived = (root / "lived").read_bytes() if (root / "lived").exists() else bytes(16) + digest(bytes(16))
     is_whole = len(lived) == 48 and digest(lived[:16]) == lived[16:]
     check(is_whole, f"{root / 'lived'} does not have the digest at its end")

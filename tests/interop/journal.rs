@@ -15,7 +15,7 @@ use crate::common::process::{PATIENCE, reserve_port};
 use crate::common::servers::{Coordinator, Node};
 
 /// Lines of the reader at most.
-const LINES_MAX: usize = 245;
+const LINES_MAX: usize = 250;
 const FIRST: &str = "000000000000000000000000000000b1";
 const SECOND: &str = "000000000000000000000000000000b2";
 const THIRD: &str = "000000000000000000000000000000b3";

@@ -212,6 +212,7 @@ pub fn done(asked: &Specification, weights: Digest, weights_bytes: u64) -> Done 
         round: 1,
         rounds: 1,
         test: None,
+        confusion: None,
         fingerprint: job::fingerprint(&specification::semantic_digest(asked), &weights),
         weights,
         rows: 4,

@@ -271,9 +271,10 @@ impl World {
                 self.tell_in(wait_us, event);
             }
             Action::Test { job, weights } => {
-                let test = Tested { rows: 20, metrics: metrics(weights) };
+                let tested = |rows| Tested { rows, metrics: metrics(weights) };
+                let test = self.plan(job).is_tested.then(|| Box::new(tested(20)));
                 let wait_us = self.rng.random_range(1..VALIDATE_US_MAX);
-                self.tell_in(wait_us, Event::Tested { job, test });
+                self.tell_in(wait_us, Event::Tested { job, validation: tested(50), test, confusion: None });
             }
             Action::DropLink { link, .. } => {
                 if let Some(node) = self.node_of(link) {

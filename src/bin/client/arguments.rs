@@ -115,7 +115,7 @@ pub struct Attach {
     #[command(flatten)]
     pub output: Output,
     #[command(flatten)]
-    pub profile: Profile,
+    pub shown: Shown,
     #[command(flatten)]
     pub access: Access,
 }
@@ -320,7 +320,7 @@ pub struct Train {
     #[command(flatten)]
     pub output: Output,
     #[command(flatten)]
-    pub profile: Profile,
+    pub shown: Shown,
     #[command(flatten)]
     pub access: Access,
 }
@@ -470,13 +470,16 @@ pub struct Output {
     pub quiet: bool,
 }
 
-/// Where the time went.
+/// What the end of a job shows beside its result.
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
-pub struct Profile {
+pub struct Shown {
     /// Show where the job's time went; JSON always includes it
     #[arg(long, conflicts_with = "quiet")]
     pub profile: bool,
+    /// Show which class was taken for which, of up to 50 classes; JSON always includes it
+    #[arg(long, conflicts_with = "quiet")]
+    pub confusion: bool,
 }
 
 /// How a coordinator is reached.

@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 use gradwire::client::{self, JobName, Target};
 
 use crate::arguments::{self, Access, Arguments, Id, Json, Train};
-use crate::{offline, output};
+use crate::{offline, output, shown};
 
 /// Where a job is trained, or asked about.
 pub enum Cluster {
@@ -104,8 +104,8 @@ pub fn asked(command: Option<arguments::Asked>, name: &str, cluster: &Cluster, t
         },
         Line::Job(line) => (client::Command::Job(job(&line.job)?), json(&line.json), line.access),
         Line::Attach(line) => {
-            let (job, out, profile) = (job(&line.job)?, line.out.out, line.profile.profile);
-            (client::Command::Attach { job, out, profile }, output(&line.output), line.access)
+            let (job, out, shown) = (job(&line.job)?, line.out.out, shown(&line.shown));
+            (client::Command::Attach { job, out, shown }, output(&line.output), line.access)
         }
         Line::Cancel(line) => (client::Command::Cancel(job(&line.job)?), json(&line.json), line.access),
         Line::Resume(line) => (client::Command::Resume(job(&line.job)?), json(&line.json), line.access),

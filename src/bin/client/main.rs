@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{Command, CommandFactory as _, FromArgMatches as _};
 use gradwire::cli::{self, Exit, Failure, Interrupts, environment};
-use gradwire::client::{self, Access, Options, OuterOptions, Output, local};
+use gradwire::client::{self, Access, Options, OuterOptions, Output, Shown, local};
 
 use arguments::{Arguments, Train};
 use asked::Cluster;
@@ -109,6 +109,10 @@ fn output(output: &arguments::Output) -> Output {
     }
 }
 
+fn shown(shown: &arguments::Shown) -> Shown {
+    Shown { profile: shown.profile, confusion: shown.confusion }
+}
+
 fn options(train: Train) -> (Options, arguments::Access) {
     let options = Options {
         data: train.data,
@@ -152,7 +156,7 @@ fn options(train: Train) -> (Options, arguments::Access) {
         out: train.out.out,
         job: train.job,
         output: output(&train.output),
-        profile: train.profile.profile,
+        shown: shown(&train.shown),
     };
     (options, train.access)
 }

@@ -52,6 +52,7 @@ fn done(wire_us: u64, stragglers_us: u64) -> Summary {
         round: 1,
         rounds: 1,
         test: None,
+        confusion: None,
         fingerprint: Digest([1; 32]),
         weights: Digest([2; 32]),
         metrics: Metrics::default(),

@@ -12,6 +12,17 @@ fn wrong(errors: f64) -> Metrics {
     Metrics::default().with(Metric::Loss, 1.0).with(Metric::Errors, errors)
 }
 
+fn plain(rows: u64, errors: f64) -> Accuracy {
+    Accuracy { judged: Judged::Validation, rows, errors, baseline: None, figures: [None; 4] }
+}
+
+/// What is told of a job's result: of 1000 rows 100 are wrong.
+fn whole() -> Metrics {
+    let more =
+        [(Metric::LogLoss, 250.0), (Metric::InTop, 990.0), (Metric::BalancedAccuracy, 0.75), (Metric::Auc, 0.875)];
+    more.into_iter().fold(wrong(100.0), |metrics, (metric, value)| metrics.with(metric, value))
+}
+
 fn text(score: &Score) -> Vec<String> {
     score.lines().iter().map(|(name, value)| format!("{name}: {value}")).collect()
 }
@@ -46,6 +57,25 @@ fn an_accuracy_stands_beside_what_the_most_frequent_class_comes_to() {
 }
 
 #[test]
+fn a_result_has_more_figures_than_a_round() {
+    let score = of_classes(500).score(&whole(), 1_000);
+    assert_eq!(text(&score)[2], "figures: balanced 0.7500, log loss 0.2500, top 3 0.9900, AUC 0.8750");
+    let mut event = json!({});
+    score.put(&mut event);
+    let told = ["balanced_accuracy", "log_loss", "top_3_accuracy", "auc"]
+        .map(|name| event[format!("validation_{name}")].as_f64());
+    assert_eq!(told, [Some(0.75), Some(0.25), Some(0.99), Some(0.875)]);
+    let more = [(Metric::SquaredTotal, 1.0), (Metric::AbsoluteTotal, 2.0), (Metric::Variation, 4.0)];
+    let exact = more.into_iter().fold(off(9.0, 9.0), |metrics, (metric, value)| metrics.with(metric, value));
+    let lines = text(&of_price().score(&exact, 4));
+    assert_eq!(
+        lines[..3],
+        ["r2: 0.7500 over 4 validation rows", "rmse: 5.0000 of price over 4 validation rows", "mae: 5.0000 of price"]
+    );
+    assert_eq!(text(&Measure::default().score(&exact, 4))[0], "r2: 0.7500 over 4 validation rows");
+}
+
+#[test]
 fn the_test_rows_word_comes_first_and_the_validation_rows_in_a_line() {
     let measure = Measure { test_baseline: Some(Baseline::Class { class: 1, errors: 25 }), ..of_classes(500) };
     let test = Some(measure.score_of(Judged::Test, &wrong(5.0), 50));
@@ -72,13 +102,13 @@ fn a_model_that_does_not_beat_the_baseline_says_so() {
 
 #[test]
 fn few_rows_leave_a_wide_margin_even_where_all_are_right() {
-    let interval = |rows, errors| Accuracy { judged: Judged::Validation, rows, errors, baseline: None }.interval();
+    let interval = |rows, errors| plain(rows, errors).interval();
     // Wilson's, as in the tables.
     let (low, high) = interval(10, 2.0);
     assert!((low - 0.4902).abs() < 1e-4 && (high - 0.9433).abs() < 1e-4, "{low} {high}");
     let (low, high) = interval(30, 0.0);
     assert!((low - 0.8865).abs() < 1e-4 && high == 1.0, "{low} {high}");
-    let margin = |rows, errors| Accuracy { judged: Judged::Validation, rows, errors, baseline: None }.margin_in_words();
+    let margin = |rows, errors| plain(rows, errors).margin_in_words();
     assert_eq!(margin(3_500, 123.0), None);
     assert!(
         margin(30, 0.0).unwrap().ends_with("with 30 validation rows the accuracy is known to about \u{b1} 5.7 points")
@@ -138,6 +168,7 @@ fn a_model_file_keeps_the_whole_result() {
     let guess = Baseline::Mean { squared: 4.0, absolute: 4.0, variation: 0.0 };
     let cases = [
         (of_classes(3), wrong(2.0)),
+        (of_classes(300), whole()),
         (Measure { baseline: None, ..of_classes(3) }, wrong(2.0)),
         (of_price(), off(0.1, 0.3)),
         (measure(Target::Values(scales), guess), off(0.1, 0.3)),

@@ -373,14 +373,15 @@ impl Driver {
         let Some(job) = self.jobs.get(id) else { return };
         let (Some(rows), Some(base)) = (job.validation.clone(), &job.base) else { return };
         let (weights, digest) = (base.bytes.clone(), base.digest);
-        self.judge(id, Judged::Round(round), (digest, weights), rows);
+        self.judge(id, Judged::Round(round), (digest, weights), rows, None);
     }
 
-    /// What came of a job is to be tried on its test rows.
+    /// What came of a job is to be tried on its validation and test rows.
     pub(super) fn test(&mut self, id: JobId, weights: Digest) {
         let Some(job) = self.jobs.get(id) else { return };
-        let (Some(rows), Some(bytes)) = (job.test.clone(), job.weights(&weights)) else { return };
-        self.judge(id, Judged::Result, (weights, bytes), rows);
+        let (Some(rows), Some(bytes)) = (job.validation.clone(), job.weights(&weights)) else { return };
+        let test = job.test.clone();
+        self.judge(id, Judged::Result, (weights, bytes), rows, test);
     }
 
     fn judge(
@@ -389,12 +390,13 @@ impl Driver {
         judged: Judged,
         (digest, weights): (Digest, Arc<Vec<u8>>),
         rows: Arc<Rows<'static>>,
+        test: Option<Arc<Rows<'static>>>,
     ) {
         let Some(job) = self.jobs.get(id) else { return };
         let is_first = !std::mem::replace(&mut job.is_validated, true);
         let is_heavy = !is_small(&job.specification) && (is_first || job.memory.working_bytes >= HEAVY_BYTES);
         let specification = job.specification.clone();
-        let order = Validating { job: id, judged, specification, weights, digest, rows, is_heavy };
+        let order = Validating { job: id, judged, specification, weights, digest, rows, test, is_heavy };
         let _ = self.validating.send(order);
     }
 }

@@ -28,12 +28,12 @@ use super::settings::Settings;
 use super::status::{Counts, Snapshot};
 use super::transfers::Transfers;
 use super::watcher::Watcher;
-use super::work::{MergeWork, Validating};
+use super::work::{ConfusionObject, MergeWork, Validating};
 use super::workers::Merger;
 use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{self, Action, Engine, Event, Fault, LinkKey, NodeKey, Time};
-use crate::job::{Attempt, JobId, Specification, TaskId};
+use crate::job::{Attempt, JobId, ObjectRef, Specification, TaskId};
 use crate::net::{self, EventLog};
 use crate::store::Store;
 use crate::wire::limits;
@@ -309,6 +309,15 @@ impl Driver {
                 let base = weights.digest;
                 self.jobs.set_base(job, weights);
                 self.tell(Event::Merged { job, step, base, sum });
+            }
+            DriverEvent::Tested { job, validation, test, confusion } => {
+                let named =
+                    |(digest, bytes): &ConfusionObject| ObjectRef { digest: *digest, bytes: bytes.len() as u64 };
+                let named = confusion.as_ref().map(named);
+                if let Some(job) = self.jobs.get(job) {
+                    job.confusion = confusion;
+                }
+                self.tell(Event::Tested { job, validation, test: test.map(Box::new), confusion: named });
             }
             DriverEvent::Sweep => {
                 self.poll_running_tasks();

@@ -122,7 +122,7 @@ impl Driver {
             return;
         }
         let (rounds, untold) = (std::mem::take(&mut job.rounds), std::mem::take(&mut job.untold));
-        let is_written = job.is_written;
+        let (is_written, confusion) = (job.is_written, job.confusion.clone().map(|(_, bytes)| bytes));
         let rounds_done = rounds.done() + untold.len() as u32;
         let (state, summary, failure) = match outcome {
             Outcome::Done(summary) => (JobState::Done, Some(summary), None),
@@ -142,7 +142,7 @@ impl Driver {
             self.jobs.keep(id);
         }
         if is_written {
-            self.write(JournalCommand::End { status, summary: summary.cloned(), lived_ms });
+            self.write(JournalCommand::End { status, summary: summary.cloned(), confusion, lived_ms });
         } else {
             self.durable(id, rounds_done, state);
         }

@@ -45,7 +45,8 @@ struct Inner {
     shelf: HashMap<JobId, Shelved>,
     /// Whose weights of a round these are.
     kept: HashMap<Digest, JobId>,
-    /// Whose last or best weights these are, of jobs that have ended: of all, because those of equal jobs are the same.
+    /// Whose last or best weights these are, or what came of whose rows, of jobs that have ended: of all, because those of equal jobs
+    /// are the same.
     last: HashMap<Digest, Vec<JobId>>,
     /// The jobs that were last looked up on the disk, the latest at the end: a ledger is asked for page by page.
     looked_up: VecDeque<(JobId, Shelved)>,
@@ -184,7 +185,8 @@ impl Archive {
         }
     }
 
-    /// An object that is on the disk: data of a job, the weights of one that has ended, or those of a round.
+    /// An object that is on the disk: data of a job, the weights of one that has ended and what came of its rows, or the weights of
+    /// a round.
     pub(in super::super) fn object(&self, digest: &Digest) -> Option<Vec<u8>> {
         let directory = self.directory.as_ref()?;
         let (kept, last) = self.owners(digest);
@@ -201,7 +203,7 @@ impl Archive {
     }
 
     fn last_weights(directory: &Directory, job: JobId, digest: &Digest) -> Option<Vec<u8>> {
-        reading::weights_of(directory, job, digest).map(Arc::unwrap_or_clone)
+        reading::object_of(directory, job, digest).map(Arc::unwrap_or_clone)
     }
 
     /// The size of an object that is on the disk; its bytes have not been looked at.
@@ -235,12 +237,12 @@ impl Archive {
         self.inner().shelf.insert(job, shelved);
     }
 
-    /// A job has ended, with these weights, the last ones and perhaps better ones; it is read from the disk from now on.
-    pub(super) fn unshelve(&self, job: JobId, weights: impl IntoIterator<Item = Digest>) {
+    /// A job has ended, with these objects beside its state, weights and what came of its rows; it is read from the disk from now on.
+    pub(super) fn unshelve(&self, job: JobId, objects: impl IntoIterator<Item = Digest>) {
         let mut inner = self.inner();
         inner.shelf.remove(&job);
         inner.looked_up.retain(|(looked_up, _)| *looked_up != job);
-        for digest in weights {
+        for digest in objects {
             inner.last.entry(digest).or_default().push(job);
         }
     }

@@ -48,8 +48,8 @@ pub(in super::super) enum JournalCommand {
     Resume { job: JobId },
     /// It was left unread at the start, and is to be read now.
     Read { job: JobId },
-    /// It has ended; if it is done, with this. Coordinators had run for so long over the journal.
-    End { status: JobStatus, summary: Option<Box<Summary>>, lived_ms: u64 },
+    /// It has ended; if it is done, with this, and with the object that this names. Coordinators had run for so long over the journal.
+    End { status: JobStatus, summary: Option<Box<Summary>>, confusion: Option<Arc<Vec<u8>>>, lived_ms: u64 },
     /// No order: what is kept of it, which has ended, is wanted ([`JournalEvent::Recalled`]).
     Recall { job: JobId },
     /// It was recalled, and is queued again.

@@ -11,7 +11,7 @@ use super::state::StoredState;
 use crate::coordinator::work::{BestWeights, Weights};
 use crate::digest::Digest;
 use crate::disk::DiskError;
-use crate::job::{JobId, JobState, Record, Specification};
+use crate::job::{JobId, JobState, JobStatus, Record, Specification, Summary};
 use crate::wire::object;
 
 /// A job that is being written.
@@ -27,6 +27,8 @@ pub(in super::super) struct JobWriter {
     pub(super) weights: Option<Weights>,
     /// Those of its best round, if it has a patience: whoever answers for the job holds them, too.
     best: Option<BestWeights>,
+    /// Which class its rows were taken for, once it is done.
+    confusion: Option<Arc<Vec<u8>>>,
     /// Of checkpoints that are kept beside the state.
     pub(super) kept_bytes: u64,
     /// The step of the last of them, or that from which on they are kept.
@@ -49,6 +51,7 @@ impl JobWriter {
             state,
             weights,
             best,
+            confusion: None,
             kept_bytes: 0,
             kept_at: 0,
             state_bytes: 0,
@@ -93,6 +96,19 @@ impl JobWriter {
         }
         state.progress = Some(progress);
         self.weights = weights;
+        self.is_dirty = true;
+    }
+
+    /// It has ended; if it is done, with this summary and the object that this names.
+    pub(super) fn end(
+        &mut self,
+        status: JobStatus,
+        summary: Option<Box<Summary>>,
+        confusion: Option<Arc<Vec<u8>>>,
+        lived_ms: u64,
+    ) {
+        (self.state.status, self.state.lived_ms, self.state.summary) = (status, lived_ms, summary);
+        self.confusion = confusion;
         self.is_dirty = true;
     }
 
@@ -152,11 +168,12 @@ impl JobWriter {
         let named = self.state.progress.as_ref().and_then(|progress| progress.best).map(|best| best.weights);
         if named.is_some() && named != base && self.best.as_ref().map(|(digest, _)| *digest) != named {
             // A job that was left unread, and is written without having been read.
-            let best = named.and_then(|named| reading::weights_of(directory, job, &named).map(|bytes| (named, bytes)));
+            let best = named.and_then(|named| reading::object_of(directory, job, &named).map(|bytes| (named, bytes)));
             self.best = Some(best.ok_or_else(|| DiskError::missing(directory, job))?);
         }
         let best = self.best.as_ref().filter(|(digest, _)| Some(*digest) != base).map(|(_, bytes)| &bytes[..]);
-        let encoded = self.state.encode(self.weights.as_ref(), best);
+        let confusion = self.confusion.as_ref().map(|confusion| &confusion[..]);
+        let encoded = self.state.encode(self.weights.as_ref(), best, confusion);
         let generation = (self.state.sequence % 2) as u8;
         self.state_bytes = encoded.bytes();
         directory.write_state(job, generation, &encoded.parts())

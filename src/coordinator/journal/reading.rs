@@ -8,7 +8,7 @@ use super::directory::Directory;
 use super::ledger::{self, Block, Blocks, Extent, LedgerError, Start};
 use super::shelved::{Absent, Shelved};
 use super::state::{Decoded, StoredState};
-use crate::coordinator::work::{BestWeights, Weights};
+use crate::coordinator::work::{BestWeights, ConfusionObject, Weights};
 use crate::digest::Digest;
 use crate::disk::{DiskError, Doing};
 use crate::job::{EntryResult, JobId, RoundSummary, Specification};
@@ -20,6 +20,8 @@ pub(super) struct Whole {
     pub(super) weights: Option<Weights>,
     /// The weights of its best round, if it has a patience.
     pub(super) best: Option<BestWeights>,
+    /// Which class its rows were taken for, if it is done.
+    pub(super) confusion: Option<ConfusionObject>,
     /// Only of a job that has not ended.
     pub(super) rounds: Vec<RoundSummary>,
     /// Where the blocks in the ledger's file begin.
@@ -114,7 +116,7 @@ fn read_generation(directory: &Directory, job: JobId, generation: u8) -> Option<
 fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) -> Result<Whole, Unread> {
     let state_bytes = bytes.len() as u64;
     let decoded = StoredState::decode(&bytes).map_err(|error| Unread::Damaged(error.to_string()))?;
-    let Decoded { state, weights, best, outer } = decoded;
+    let Decoded { state, weights, best, confusion, outer } = decoded;
     if state.job() != job {
         return Err(Unread::Damaged(format!("it is of job {}", state.job())));
     }
@@ -126,6 +128,8 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
             counted(rounds_done, "round")
         )));
     }
+    let told = state.summary.as_ref().and_then(|summary| summary.confusion);
+    let confusion = told.map(|told| (told.digest, Arc::new(bytes[confusion].to_vec())));
     let best = Some(bytes[best].to_vec()).filter(|best| !best.is_empty()).map(Arc::new);
     let weights = state.progress.as_ref().map(|progress| {
         bytes.truncate(weights.end);
@@ -138,7 +142,7 @@ fn check(directory: &Directory, job: JobId, generation: u8, mut bytes: Vec<u8>) 
     let named = state.progress.as_ref().and_then(|progress| progress.best);
     let best = named.zip(best.or(weights.as_ref().map(|weights| weights.bytes.clone())));
     let best = best.map(|(best, bytes)| (best.weights, bytes));
-    Ok(Whole { state, weights, best, rounds, starts, state_bytes, generation, has_settled: false })
+    Ok(Whole { state, weights, best, confusion, rounds, starts, state_bytes, generation, has_settled: false })
 }
 
 /// How many rounds are in a state's ledger, if all of it is right; what is told of them, if the job may go on; and where the
@@ -245,11 +249,11 @@ pub(super) fn shelved(directory: &Directory, job: JobId) -> Result<Shelved, Abse
     Ok(Shelved { specification: state.specification, ledger: state.ledger, starts: Arc::new(starts), tail, entries })
 }
 
-/// These weights of a job, if they are its last ones or those of its best round.
-pub(super) fn weights_of(directory: &Directory, job: JobId, digest: &Digest) -> Option<Arc<Vec<u8>>> {
-    let Whole { weights, best, .. } = newest(directory, job).ok()??;
+/// This object of a job, if it is its last weights, those of its best round, or what its rows were taken for.
+pub(super) fn object_of(directory: &Directory, job: JobId, digest: &Digest) -> Option<Arc<Vec<u8>>> {
+    let Whole { weights, best, confusion, .. } = newest(directory, job).ok()??;
     let last = weights.map(|weights| (weights.digest, weights.bytes));
-    best.into_iter().chain(last).find(|(held, _)| held == digest).map(|(_, bytes)| bytes)
+    best.into_iter().chain(last).chain(confusion).find(|(held, _)| held == digest).map(|(_, bytes)| bytes)
 }
 
 /// The last weights of a job, if they are still these.

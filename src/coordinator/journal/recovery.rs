@@ -160,7 +160,6 @@ impl Writer {
         }
         let Whole { state, weights, best, rounds, starts, state_bytes, .. } = whole;
         let needed = objects_of(&state.specification);
-        let kept: Vec<_> = state.progress.as_ref().map_or_else(Vec::new, |progress| progress.all_weights().collect());
         let has_ended = state.status.ended_ms != 0;
         let begun = state.specification.training.arithmetic;
         if !has_ended && begun != ARITHMETIC {
@@ -180,7 +179,7 @@ impl Writer {
             Err(error) => log::warn!("{error}"),
         }
         if has_ended {
-            self.archive.unshelve(job, kept);
+            self.archive.unshelve(job, state.objects());
             let bytes = 2 * state_bytes + state.ledger.bytes + kept_bytes;
             self.retention.end(job, state.lived_ms, bytes);
             return Ok(Some(Restored { state, rounds: Vec::new(), weights: None, best: None, objects, unread: None }));

@@ -19,7 +19,7 @@ use crate::wire::message::Submit;
 use crate::wire::{MalformedPayload, Message, MessageType, Reader};
 
 /// How the file begins.
-const MAGIC: &[u8; 8] = b"GWSTATE6";
+const MAGIC: &[u8; 8] = b"GWSTATE7";
 /// The digest of what an outer optimiser remembers that remembers nothing.
 const NO_OUTER: Digest = Digest([0; 32]);
 
@@ -66,6 +66,8 @@ pub(crate) enum StateError {
     Best,
     /// What the outer optimiser remembers is not what it names.
     Outer,
+    /// What its rows were taken for is not what its DONE names.
+    Confusion,
     /// It is sealed well, and does not make sense.
     Layout(String),
 }
@@ -79,6 +81,7 @@ impl fmt::Display for StateError {
             Self::Weights => f.write_str("its weights do not have their digest"),
             Self::Best => f.write_str("the weights of its best round do not have their digest"),
             Self::Outer => f.write_str("the state of its outer optimiser does not have its digest"),
+            Self::Confusion => f.write_str("what its rows were taken for does not have its digest"),
             Self::Layout(why) => write!(f, "it does not make sense: {why}"),
         }
     }
@@ -103,13 +106,14 @@ pub(crate) struct Encoded<'a> {
     weights: &'a [u8],
     outer: [&'a [u8]; 2],
     best: &'a [u8],
+    confusion: &'a [u8],
 }
 
 impl Encoded<'_> {
     /// The file, in parts.
-    pub(crate) fn parts(&self) -> [&[u8]; 6] {
+    pub(crate) fn parts(&self) -> [&[u8]; 7] {
         let [first, second] = self.outer;
-        [&self.head, self.weights, first, second, self.best, &self.trailer.0]
+        [&self.head, self.weights, first, second, self.best, self.confusion, &self.trailer.0]
     }
 
     /// Bytes of the file.
@@ -118,12 +122,13 @@ impl Encoded<'_> {
     }
 }
 
-/// A file's state, and where in the file its weights lie and those of its best round, if these are others; empty ranges where it
-/// has none.
+/// A file's state, and where in the file its weights lie, those of its best round, if these are others, and what its rows were taken
+/// for; empty ranges where it has none.
 pub(crate) struct Decoded {
     pub(crate) state: StoredState,
     pub(crate) weights: Range<usize>,
     pub(crate) best: Range<usize>,
+    pub(crate) confusion: Range<usize>,
     /// What its outer optimiser remembers.
     pub(crate) outer: OuterState,
 }
@@ -134,8 +139,14 @@ pub(crate) fn submit_payload(job: JobId, specification: &Specification) -> Vec<u
 }
 
 impl StoredState {
-    /// The file of it and the job's weights, where it has some, with those of its best round, where these are others.
-    pub(crate) fn encode<'a>(&self, weights: Option<&'a Weights>, best: Option<&'a [u8]>) -> Encoded<'a> {
+    /// The file of it and the job's weights, where it has some, with those of its best round, where these are others, and what its
+    /// rows were taken for, where it is done.
+    pub(crate) fn encode<'a>(
+        &self,
+        weights: Option<&'a Weights>,
+        best: Option<&'a [u8]>,
+        confusion: Option<&'a [u8]>,
+    ) -> Encoded<'a> {
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(&[0; 4]);
         for number in [self.sequence, self.submitted_as, self.lived_ms] {
@@ -168,12 +179,12 @@ impl StoredState {
         u64_to(&mut head, outer.map_or(0, OuterState::updates));
         u64_to(&mut head, vectors.iter().map(|vector| vector.len() as u64).sum());
         head.extend_from_slice(&outer.map_or(NO_OUTER, |_| digest_of(&vectors)).0);
-        let best = best.unwrap_or_default();
+        let (best, confusion) = (best.unwrap_or_default(), confusion.unwrap_or_default());
         u64_to(&mut head, best.len() as u64);
         let length = head.len() as u32;
         head[MAGIC.len()..MAGIC.len() + 4].copy_from_slice(&length.to_le_bytes());
         let trailer = Digest::of(&head);
-        Encoded { head, trailer, weights, outer: vectors, best }
+        Encoded { head, trailer, weights, outer: vectors, best, confusion }
     }
 
     /// The state in a file's bytes.
@@ -191,12 +202,18 @@ impl StoredState {
         let outer_digest = reader.digest()?;
         let best_bytes = reader.u64()?;
         reader.end()?;
-        let parts = weights_bytes.checked_add(outer_bytes).and_then(|bytes| bytes.checked_add(best_bytes));
-        if parts != Some(behind.len() as u64) {
+        let told = state.summary.as_ref().and_then(|summary| summary.confusion);
+        let lengths = [weights_bytes, outer_bytes, best_bytes, told.map_or(0, |confusion| confusion.bytes)];
+        let all = lengths.iter().try_fold(0u64, |sum, bytes| sum.checked_add(*bytes));
+        if all != Some(behind.len() as u64) {
             return Err(short());
         }
         let (weights, rest) = behind.split_at(weights_bytes as usize);
-        let (vectors, best) = rest.split_at(outer_bytes as usize);
+        let (vectors, rest) = rest.split_at(outer_bytes as usize);
+        let (best, confusion) = rest.split_at(best_bytes as usize);
+        if told.is_some_and(|told| told.digest != Digest::of(confusion)) {
+            return Err(StateError::Confusion);
+        }
         let named = state.progress.as_ref().map(|progress| progress.base);
         if weights_bytes > 0 && named != Some(Digest::of(weights)) {
             return Err(StateError::Weights);
@@ -216,9 +233,11 @@ impl StoredState {
         let can_be_fewer = training.recipe.merges_gradients() && operation.on_task_failure == OnTaskFailure::Skip;
         let due = if can_be_fewer { 0..=most } else { most..=most };
         let outer = OuterState::restored(outer, training.network.parameters(), due, updates, vectors)?;
-        let best_start = rest.len() - best.len() + weights.len() + head.len();
-        let (weights, best) = (head.len()..head.len() + weights.len(), best_start..best_start + best.len());
-        Ok(Decoded { state, weights, best, outer })
+        let end = head.len() + behind.len();
+        let confusion = end - confusion.len()..end;
+        let best = confusion.start - best.len()..confusion.start;
+        let weights = head.len()..head.len() + weights.len();
+        Ok(Decoded { state, weights, best, confusion, outer })
     }
 
     /// The state in a file's head and trailer alone, without a look at its weights.
@@ -276,6 +295,13 @@ impl StoredState {
             ledger,
             tail,
         })
+    }
+
+    /// The objects that the file holds: weights, and what rows were taken for.
+    pub(crate) fn objects(&self) -> Vec<Digest> {
+        let weights = self.progress.iter().flat_map(Progress::all_weights);
+        let confusion = self.summary.as_ref().and_then(|summary| summary.confusion);
+        weights.chain(confusion.map(|confusion| confusion.digest)).collect()
     }
 
     /// The job.

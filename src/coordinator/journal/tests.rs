@@ -133,7 +133,7 @@ impl Harness {
         // One after the other, whatever the wall clock says.
         status.ended_ms = 9_000 - job.0 as u64;
         let lived_ms = 9_000 + job.0 as u64;
-        JournalCommand::End { status, summary: None, lived_ms }
+        JournalCommand::End { status, summary: None, confusion: None, lived_ms }
     }
 }
 
@@ -370,7 +370,7 @@ fn a_job_that_ends_before_it_is_written_and_takes_its_data_along_is_written_with
     assert!(!root.path().join("jobs").join(job.to_string()).exists());
     (status.state, status.ended_ms) = (JobState::Cancelled, 9_000);
     status.failure = Some(Failure::cancelled());
-    harness.order(JournalCommand::End { status, summary: None, lived_ms: 1 });
+    harness.order(JournalCommand::End { status, summary: None, confusion: None, lived_ms: 1 });
     drop(harness);
     let restored = Harness::open(root.path()).recover();
     assert_eq!(restored[0].state.status.state, JobState::Cancelled);
@@ -616,7 +616,7 @@ fn two_coordinators_do_not_share_a_directory() {
 
 #[test]
 fn a_directory_of_another_version_or_of_something_else_is_refused_and_left_as_it_is() {
-    for format in ["gradwire journal 5\n", "gradwire journal 7\n", "gradwire journal 6", ""] {
+    for format in ["gradwire journal 6\n", "gradwire journal 8\n", "gradwire journal 7", ""] {
         let root = TempDir::new().unwrap();
         let mut harness = Harness::open(root.path());
         harness.begin(JobId(3));

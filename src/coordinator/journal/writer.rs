@@ -24,7 +24,7 @@ use crate::coordinator::threads::{FatalError, Threads};
 use crate::digest::Digest;
 use crate::disk::{DiskError, Doing};
 use crate::job::memory::CoordinatorMemory;
-use crate::job::{JobId, JobState, JobStatus, Progress, Specification};
+use crate::job::{JobId, JobState, JobStatus, Specification};
 use crate::store::Store;
 use crate::wire::object;
 
@@ -191,10 +191,11 @@ impl Writer {
                 state.status.weights = state.progress.as_ref().map(|progress| progress.base);
             }),
             JournalCommand::Resume { job } => self.queue_again(job),
-            JournalCommand::End { status, summary, lived_ms } => self.change(status.job, |state| {
-                (state.status, state.lived_ms) = (status, lived_ms);
-                state.summary = summary;
-            }),
+            JournalCommand::End { status, summary, confusion, lived_ms } => {
+                if let Some(writer) = self.writers.get_mut(&status.job) {
+                    writer.end(status, summary, confusion, lived_ms);
+                }
+            }
             JournalCommand::Read { job } => {
                 let read = match self.read_now(job) {
                     Err(Unread::Sync(error)) => return self.failed(&error, false),
@@ -308,8 +309,7 @@ impl Writer {
         {
             if self.directory.is_some() {
                 // From here on it is read where it is written.
-                let progress = writer.state.progress.as_ref();
-                self.archive.unshelve(job, progress.into_iter().flat_map(Progress::all_weights));
+                self.archive.unshelve(job, writer.state.objects());
             }
             // Where nothing is written a job that was given up is nowhere else.
             let stays = self.directory.is_none() && writer.state.status.may_be_resumed();

@@ -37,8 +37,8 @@ use crate::engine::turns::Share;
 use crate::engine::width::Width;
 use crate::job::memory::{CoordinatorMemory, unvalidated_rounds_max};
 use crate::job::{
-    self, Best, FailReason, JobId, LedgerEntry, OnNoNodes, Outcome, Profile, Progress, RoundSoFar, Specification,
-    Summary, Tested,
+    self, Best, FailReason, JobId, LedgerEntry, ObjectRef, OnNoNodes, Outcome, Profile, Progress, RoundSoFar,
+    Specification, Summary, Tested,
 };
 use homes::Homes;
 use records::{Pending, WRITTEN_EVERY_US, entries};
@@ -114,7 +114,7 @@ pub(in crate::engine) enum Stage {
     Merging { tasks: StepTasks, base: Digest, began: Time },
     /// Every round is merged; the last ones are being validated.
     Validating,
-    /// No round is to be done any more: what came of them is being tried on the test rows.
+    /// No round is to be done any more: what came of them is being tried on the validation and test rows.
     Testing { progress: Box<Progress> },
 }
 
@@ -554,8 +554,8 @@ impl Run {
         false
     }
 
-    /// No step is to be done after these: what was begun behind them counts for nothing. What came of them is tried on the test
-    /// rows, if there are some, and then the job is done.
+    /// No step is to be done after these: what was begun behind them counts for nothing. What came of them is tried on the
+    /// validation and test rows in all figures, and then the job is done.
     fn conclude(&mut self, progress: Box<Progress>, cx: &mut Context<'_>) {
         self.cancel_attempts(cx);
         self.profiler.step_dropped();
@@ -563,23 +563,27 @@ impl Run {
         self.to_validate = None;
         let weights = progress.weights();
         self.stage = Stage::Testing { progress };
-        match self.specification.test {
-            Some(_) => cx.actions.push(Action::Test { job: self.job, weights }),
-            None => self.tested(None, cx),
-        }
+        cx.actions.push(Action::Test { job: self.job, weights });
     }
 
-    /// The weights that came of the job have been tried on the test rows, if there are some.
-    pub(in crate::engine) fn tested(&mut self, test: Option<Tested>, cx: &Context<'_>) {
+    /// The weights that came of the job have been tried on the validation rows, and on the test rows, if there are some.
+    pub(in crate::engine) fn tested(
+        &mut self,
+        validation: Tested,
+        test: Option<Tested>,
+        confusion: Option<ObjectRef>,
+        cx: &Context<'_>,
+    ) {
         let Stage::Testing { progress } = &self.stage else { return };
         let progress = progress.clone();
-        if let Some(summary) = self.summary(&progress, test, cx) {
-            self.end(Outcome::Done(Box::new(summary)));
+        if let Some(summary) = self.summary(&progress, cx) {
+            let Tested { rows, metrics } = validation;
+            self.end(Outcome::Done(Box::new(Summary { rows, metrics, test, confusion, ..summary })));
         }
     }
 
     /// What came of the job; nothing if no round was done.
-    fn summary(&mut self, progress: &Progress, test: Option<Tested>, cx: &Context<'_>) -> Option<Summary> {
+    fn summary(&mut self, progress: &Progress, cx: &Context<'_>) -> Option<Summary> {
         let (now, last, weights) = (cx.now, progress.last?, progress.weights());
         let round = progress.best.map_or(last, |best| best.round);
         let mut nodes = progress.nodes.clone();
@@ -592,7 +596,8 @@ impl Run {
             round: round.round,
             rows: round.rows,
             metrics: round.metrics,
-            test,
+            test: None,
+            confusion: None,
             loss: round.loss,
             merged: progress.merged,
             skipped: progress.skipped,

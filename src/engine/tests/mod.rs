@@ -46,6 +46,8 @@ impl Sent {
 struct Harness {
     engine: Engine,
     now: Time,
+    /// What came of a job is tried on its rows as soon as the engine wants it.
+    tests_at_once: bool,
 }
 
 impl Harness {
@@ -58,12 +60,20 @@ impl Harness {
     fn sharing(policy: Policy, jobs_at_once: usize) -> Harness {
         let revival_waits = [1, 2, 4].map(Duration::from_secs).to_vec();
         let settings = Settings { jobs_at_once, revival_waits, queued_max: 16, ..Settings::new(policy) };
-        Harness { engine: Engine::new(settings, 1), now: Time(1_000_000) }
+        Harness { engine: Engine::new(settings, 1), now: Time(1_000_000), tests_at_once: true }
     }
 
     fn tell(&mut self, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         self.engine.handle(self.now, event, &mut actions);
+        let tested = actions.iter().find_map(|action| match action {
+            Action::Test { job, .. } => Some(*job),
+            _ => None,
+        });
+        if let Some(job) = tested.filter(|_| self.tests_at_once) {
+            let validation = Tested { rows: 50, metrics: metrics() };
+            actions.extend(self.tell(Event::Tested { job, validation, test: None, confusion: None }));
+        }
         actions
     }
 

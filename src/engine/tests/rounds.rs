@@ -1,7 +1,7 @@
 //! Rounds: what is sent, merged, validated and reported, and in which order.
 
 use super::*;
-use crate::job::Attempt;
+use crate::job::{Attempt, ObjectRef};
 
 #[test]
 fn a_job_goes_from_submission_to_done() {
@@ -43,6 +43,7 @@ fn a_job_goes_from_submission_to_done() {
         round: 1,
         rounds: 1,
         test: None,
+        confusion: None,
         fingerprint: crate::job::fingerprint(&semantic(&specification(2, 1)), &base(1)),
         weights: base(1),
         rows: 50,
@@ -327,6 +328,7 @@ fn what_came_of_a_job_is_tested_before_the_job_is_done_and_again_if_the_coordina
     let rows = RowsRef { rows: 20, digest: Digest::of(b"test rows") };
     let specification = Specification { patience: Some(1), test: Some(rows), ..specification(1, 2) };
     let mut harness = Harness::new(Policy::Random);
+    harness.tests_at_once = false;
     harness.join(1);
     let first = harness.start(JOB, &specification)[0];
     harness.finish(&first);
@@ -343,11 +345,17 @@ fn what_came_of_a_job_is_tested_before_the_job_is_done_and_again_if_the_coordina
     });
     let progress = record.expect("a record").progress;
 
-    let tested = Event::Tested { job: JOB, test: Tested { rows: 20, metrics: metrics() } };
+    let on_validation = Tested { rows: 50, metrics: metrics().with(Metric::LogLoss, 8.0) };
+    let on_test = Some(Tested { rows: 20, metrics: metrics() });
+    let confusion = Some(ObjectRef { digest: Digest::of(b"confusion"), bytes: 80 });
+    let boxed = on_test.map(Box::new);
+    let tested = Event::Tested { job: JOB, validation: on_validation, test: boxed, confusion };
     let told = summary(&harness.tell(tested.clone()));
-    assert_eq!((told.weights, told.test), (base(1), Some(Tested { rows: 20, metrics: metrics() })));
+    assert_eq!((told.weights, told.test, told.confusion), (base(1), on_test, confusion));
+    assert_eq!((told.rows, told.metrics), (50, on_validation.metrics));
 
     let mut again = Harness::new(Policy::Random);
+    again.tests_at_once = false;
     let semantic = semantic(&specification);
     let specification = Arc::new(specification);
     let progress = Some(Box::new(progress));

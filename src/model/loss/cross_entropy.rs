@@ -100,6 +100,28 @@ fn exponentiate_body<V: Vector>(logits: &mut [Lanes], rows: usize) {
     }
 }
 
+compiled_for_each_kernel! {
+    /// The same, and each row's loss, with nothing added to the probability under its logarithm: what [`differentiate`] adds up
+    /// then. There is at least one label.
+    pub(in crate::model) fn exponentiate_with_losses =
+        exponentiate_with_losses_body(logits: &mut [Lanes], labels: &[u32], losses: &mut [f64])
+}
+
+#[inline(always)]
+fn exponentiate_with_losses_body<V: Vector>(logits: &mut [Lanes], labels: &[u32], losses: &mut [f64]) {
+    let classes = logits.len() / panels_of(labels.len());
+    let of_rows = labels.chunks(LANES).zip(losses.chunks_mut(LANES));
+    for (panel, (labels, losses)) in logits.chunks_exact_mut(classes).zip(of_rows) {
+        let largest = largest::<V>(panel);
+        let (mut label_logits, mut totals) = (Lanes::ZERO, Lanes::ZERO);
+        V::load(&of_labels(panel, labels)).minus(largest).store(&mut label_logits);
+        exponentials::<V>(panel, largest).store(&mut totals);
+        for ((loss, total), label_logit) in losses.iter_mut().zip(totals.0).zip(label_logits.0) {
+            *loss = f64::from(ln::<V::Fma>(total)) - f64::from(label_logit);
+        }
+    }
+}
+
 /// Each row's largest logit; NaN only where the first is.
 #[inline(always)]
 fn largest<V: Vector>(panel: &[Lanes]) -> V {

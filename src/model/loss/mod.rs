@@ -17,7 +17,7 @@ use super::recipe::{Loss, Recipe};
 use super::thresholds::{VALUE_LEAST, cut};
 use super::training::Training;
 
-pub(super) use cross_entropy::{exponentiate, predict};
+pub(super) use cross_entropy::{exponentiate, exponentiate_with_losses, predict};
 
 /// What each of some rows is compared with.
 #[derive(Clone, Debug, PartialEq)]

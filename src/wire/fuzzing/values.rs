@@ -10,7 +10,7 @@ use arbitrary::{Arbitrary, Error as Unfit, Result, Unstructured};
 use crate::digest::Digest;
 use crate::job::{
     Attempt, CachedResult, EntryResult, Failure, JobId, JobState, JobStatus, LedgerEntry, METRICS_MAX, MergedStep,
-    MergedTask, Metrics, NOTES_BYTES_MAX, NodeTasks, Profile, ROWS_MAX, RejectReason, RoundSummary, RowsRef,
+    MergedTask, Metrics, NOTES_BYTES_MAX, NodeTasks, ObjectRef, Profile, ROWS_MAX, RejectReason, RoundSummary, RowsRef,
     SHARDS_MAX, STEPS_MAX, Specification, Summary, TaskId, TaskResult, TaskState, Tested,
 };
 use crate::model::network::{HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX};
@@ -298,6 +298,7 @@ fn done(u: &mut Unstructured<'_>) -> Result<Done> {
         rows,
         metrics: metrics(u)?,
         test: tested(u)?,
+        confusion: object_ref(u)?,
         loss,
         merged,
         skipped,
@@ -313,6 +314,12 @@ fn done(u: &mut Unstructured<'_>) -> Result<Done> {
 }
 
 /// Where there are rows, whatever is told of them.
+/// A name and a size that stand for an object, or none.
+fn object_ref(u: &mut Unstructured<'_>) -> Result<Option<ObjectRef>> {
+    let object = ObjectRef { digest: digest(u)?, bytes: u.arbitrary()? };
+    Ok(Some(object).filter(|object| object.bytes > 0 && object.digest.0 != [0; 32]))
+}
+
 fn tested(u: &mut Unstructured<'_>) -> Result<Option<Tested>> {
     let rows = u.arbitrary()?;
     if rows == 0 { Ok(None) } else { Ok(Some(Tested { rows, metrics: metrics(u)? })) }

@@ -1,8 +1,9 @@
 //! SUBMIT and what answers it: ACCEPTED, ROUND, NOTICE, DONE.
 
 use super::layout::Layout;
+use crate::digest::Digest;
 use crate::job::{
-    JobId, JobState, METRICS_MAX, Metrics, NodeTasks, Profile, RoundSummary, Specification, Summary, Tested,
+    JobId, JobState, METRICS_MAX, Metrics, NodeTasks, ObjectRef, Profile, RoundSummary, Specification, Summary, Tested,
 };
 use crate::wire::bytes::{Malformation, Read, Reader, Write as _};
 use crate::wire::{limits, specification};
@@ -182,7 +183,7 @@ impl Done {
 }
 
 /// Bytes of DONE before its list of nodes, without metrics.
-const DONE_HEAD_BYTES: usize = 220;
+const DONE_HEAD_BYTES: usize = 260;
 /// Bytes of a node in that list, beside its name's own.
 const DONE_NODE_BYTES: usize = 10;
 
@@ -217,6 +218,7 @@ impl Layout<'_> for Done {
             round: reader.u32()?,
             metrics: read_metrics(reader)?,
             test: read_tested(reader)?,
+            confusion: read_object(reader)?,
             nodes: Vec::new(),
         };
         // A name takes 3 bytes at least, its task count 8.
@@ -250,6 +252,7 @@ impl Layout<'_> for Done {
         let Tested { rows, metrics } = summary.test.unwrap_or(Tested { rows: 0, metrics: Metrics::default() });
         out.u64(rows);
         write_metrics(out, &metrics);
+        write_object(out, summary.confusion);
         let listed = summary.nodes.len().min(limits::DONE_NODES_MAX);
         out.u32(listed as u32);
         for node in &summary.nodes[..listed] {
@@ -268,6 +271,25 @@ fn read_tested(reader: &mut Reader<'_>) -> Read<Option<Tested>> {
         _ => Ok(Some(Tested { rows, metrics })),
     }
 }
+
+/// An object's name and size: both are zeros where there is none.
+fn read_object(reader: &mut Reader<'_>) -> Read<Option<ObjectRef>> {
+    let (digest, bytes) = (reader.digest()?, reader.u64()?);
+    match (bytes, digest == NO_OBJECT) {
+        (0, true) => Ok(None),
+        (bytes, is_none) if bytes == 0 || is_none => reader.fail(Malformation::UnknownValue { got: bytes }),
+        _ => Ok(Some(ObjectRef { digest, bytes })),
+    }
+}
+
+fn write_object(out: &mut Vec<u8>, object: Option<ObjectRef>) {
+    let ObjectRef { digest, bytes } = object.unwrap_or(ObjectRef { digest: NO_OBJECT, bytes: 0 });
+    out.bytes(&digest.0);
+    out.u64(bytes);
+}
+
+/// The name where there is no object.
+const NO_OBJECT: Digest = Digest([0; 32]);
 
 /// A list of metrics: their count, then each tag and value, in ascending order of the tags.
 fn read_metrics(reader: &mut Reader<'_>) -> Read<Metrics> {
@@ -296,7 +318,6 @@ const METRIC_BYTES: usize = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
     use crate::job::Metric;
 
     #[test]
@@ -309,6 +330,7 @@ mod tests {
             round: 1,
             metrics: Metrics::default().with(Metric::Errors, 0.0),
             test: None,
+            confusion: None,
             rows: 1,
             loss: 0.5,
             merged: 100,

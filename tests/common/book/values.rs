@@ -5,10 +5,11 @@ use std::num::NonZeroU32;
 use gradwire::digest::Digest;
 use gradwire::job::{
     self, Attempt, CachedResult, EntryResult, FailKind, Failure, JobId, JobState, JobStatus, LedgerEntry, MergedStep,
-    MergedTask, Metrics, NodeTasks, OnNoNodes, OnTaskFailure, Operation, Profile, RejectReason, RoundSummary, RowsRef,
-    Specification, Summary, TaskId, TaskResult, TaskState,
+    MergedTask, Metrics, NodeTasks, ObjectRef, OnNoNodes, OnTaskFailure, Operation, Profile, RejectReason,
+    RoundSummary, RowsRef, Specification, Summary, TaskId, TaskResult, TaskState,
 };
 use gradwire::model::conformance::published;
+use gradwire::model::figures::{Judgement, judge};
 use gradwire::model::{
     Activation, BatchSize, BlockRange, Initialisation, Kernel, Loss, LossReduction, Merge, Network, Optimiser, Outer,
     OuterOptimiser, OuterSchedule, OuterState, Recipe, Rows, Training, evaluate,
@@ -79,6 +80,7 @@ pub fn object(name: &str) -> Vec<u8> {
         "rows-with-targets" => rows_with_targets(),
         "sum" => sum(),
         "outer" => remembered(),
+        "confusion" => confusion(),
         _ => panic!("no object {name:?} is built here: add it"),
     }
 }
@@ -243,6 +245,19 @@ pub fn metrics() -> Metrics {
     evaluate(Kernel::best(), &network(), &training().recipe, &weights, &rows).unwrap().metrics
 }
 
+/// All that is told of it once the job is done.
+pub fn judgement() -> Judgement {
+    let rows = Rows::labelled(1, vec![2.0], vec![0], 2).unwrap();
+    judge(Kernel::best(), &network(), &training().recipe, &[0.25, -0.25, 0.0, 0.0], &rows).unwrap()
+}
+
+/// Which class that row was taken for: its layout by hand.
+pub fn confusion() -> Vec<u8> {
+    let side = |side: u64| side.to_le_bytes();
+    let pair = [0, 0, 1].map(u32::to_le_bytes).concat();
+    [&[6, 1, 0, 0, 0, 0, 0, 0][..], &[2, 0, 2, 0, 0, 0, 0, 0], &side(1), &side(3), &pair].concat()
+}
+
 fn bytes<const N: usize>(first: u8) -> [u8; N] {
     std::array::from_fn(|index| first + index as u8)
 }
@@ -403,7 +418,8 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
                 fingerprint: fingerprint(),
                 weights: Digest::of(&weights()),
                 rows: 1,
-                metrics: metrics(),
+                metrics: judgement().metrics,
+                confusion: Some(ObjectRef { digest: Digest::of(&confusion()), bytes: 44 }),
                 loss: LN_2.into(),
                 merged: 1,
                 skipped: 0,

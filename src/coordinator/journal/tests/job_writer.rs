@@ -30,10 +30,11 @@ fn example(fence: &str) -> (Vec<u8>, Vec<(String, usize)>) {
 #[test]
 fn the_state_in_the_book_is_read_and_written_again_byte_by_byte() {
     let (bytes, _) = example("state smallest");
-    let Decoded { state, weights, outer, .. } = StoredState::decode(&bytes).expect("the job's state is whole");
+    let Decoded { state, weights, confusion, outer, .. } =
+        StoredState::decode(&bytes).expect("the job's state is whole");
     let weights = Arc::new(bytes[weights].to_vec());
     let weights = Weights { digest: Digest::of(&weights), bytes: weights, outer: Arc::new(outer) };
-    assert_eq!(state.encode(Some(&weights), None).parts().concat(), bytes);
+    assert_eq!(state.encode(Some(&weights), None, Some(&bytes[confusion])).parts().concat(), bytes);
     assert_eq!((state.sequence, state.submitted_as), (3, 1));
     assert_eq!((state.status.state, state.ledger), (JobState::Done, Extent::START));
     assert!(state.summary.is_some());

@@ -6,7 +6,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::writer::Stop as Halt;
-use super::orders::{entries_of, progress_of, record, round_steps, summary, weights_of};
+use super::orders::{CONFUSION, entries_of, progress_of, record, round_steps, summary, weights_of};
 use super::recall::recalled;
 use super::within_rounds::in_steps;
 use super::*;
@@ -307,7 +307,8 @@ impl Life {
             let fingerprint = summary.as_ref().map(|summary| summary.fingerprint);
             let status =
                 JobStatus { state, failure, rounds_done, ended_ms, fingerprint, ..status(id, &job.specification) };
-            (Moment { state, ..last }, JournalCommand::End { status, summary, lived_ms: self.lived_ms })
+            let confusion = summary.is_some().then(|| Arc::new(CONFUSION.to_vec()));
+            (Moment { state, ..last }, JournalCommand::End { status, summary, confusion, lived_ms: self.lived_ms })
         } else if dice == 1 {
             (Moment { state: JobState::Paused, ..last }, paused(id))
         } else {

@@ -54,7 +54,7 @@ fn a_job_that_is_left_unread_can_be_cancelled() {
     let (mut harness, restored) = start(root.path(), 1);
     let mut ended = restored[0].state.status.clone();
     (ended.state, ended.failure, ended.ended_ms) = (JobState::Cancelled, Some(Failure::cancelled()), 9_000);
-    harness.order(JournalCommand::End { status: ended.clone(), summary: None, lived_ms: 9_000 });
+    harness.order(JournalCommand::End { status: ended.clone(), summary: None, confusion: None, lived_ms: 9_000 });
     drop(harness);
     let (_, restored) = start(root.path(), u64::MAX);
     let of_job = restored.iter().find(|job| job.state.job() == ended.job).unwrap();

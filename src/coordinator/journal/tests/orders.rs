@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::within_rounds as steps;
 use super::*;
-use crate::job::Summary;
+use crate::job::{ObjectRef, Summary};
 
 pub(super) fn round_steps(specification: &Specification) -> u64 {
     specification.round_steps().into()
@@ -44,12 +44,16 @@ pub(super) fn progress_of(specification: &Specification, after: u64) -> Option<P
     })
 }
 
+/// What stands for the object that tells which class rows were taken for.
+pub(super) const CONFUSION: &[u8] = b"which class rows were taken for";
+
 pub(super) fn summary(specification: &Specification) -> Summary {
     let weights = weights_of(specification, specification.steps()).digest;
     Summary {
         round: 1,
         rounds: 1,
         test: None,
+        confusion: Some(ObjectRef { digest: Digest::of(CONFUSION), bytes: CONFUSION.len() as u64 }),
         fingerprint: Digest([1; 32]),
         weights,
         rows: 2,

@@ -103,7 +103,7 @@ fn a_page_costs_no_more_than_the_rounds_that_are_on_it() {
             ended_ms: 9_000,
             ..status(job, &specification)
         };
-        harness.order(JournalCommand::End { status, summary: None, lived_ms: 1 });
+        harness.order(JournalCommand::End { status, summary: None, confusion: None, lived_ms: 1 });
         // Looked up once, it is at hand, beside others.
         harness.writer.archive.specification(job).unwrap();
         check(&harness.writer.archive, "after its end");

@@ -38,7 +38,7 @@ fn written(on_task_failure: OnTaskFailure, steps: u64, updates: u64) -> Vec<u8> 
         ledger: Extent::START,
         tail: Vec::new(),
     };
-    state.encode(Some(&weights), None).parts().concat()
+    state.encode(Some(&weights), None, None).parts().concat()
 }
 
 #[test]

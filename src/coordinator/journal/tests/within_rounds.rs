@@ -179,7 +179,7 @@ fn a_job_in_steps_is_read_back_as_it_was_after_each_record_and_told_page_by_page
         let failure = failure(FailKind::TaskFailed, "a task failed everywhere");
         let ended =
             JobStatus { state: JobState::Failed, failure, rounds_done, ended_ms: 9_000, ..status(job, &specification) };
-        harness.order(JournalCommand::End { status: ended, summary: None, lived_ms: 1 });
+        harness.order(JournalCommand::End { status: ended, summary: None, confusion: None, lived_ms: 1 });
         check_pages(&harness.writer.archive, job, &specification, RECORDS[RECORDS.len() - 1].end);
         for seen in 0..=4 {
             let due: Vec<_> = (seen + 1..=4).map(round_summary).collect();
@@ -303,7 +303,7 @@ fn state_with(steps: u64, change: impl FnOnce(&mut Progress)) -> Result<Decoded,
     write(&mut harness, job, &specification, 0..steps);
     let mut state = harness.writer.writers[&job].state.clone();
     change(state.progress.as_mut().expect("progress"));
-    StoredState::decode(&state.encode(Some(&weights_after(&specification, steps)), None).parts().concat())
+    StoredState::decode(&state.encode(Some(&weights_after(&specification, steps)), None, None).parts().concat())
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! Figures by their names, the model's and beside each what a guess without a model comes to. Owns names and guesses; does not know
+//! how a figure is found out (`model::figures`), or where rows come from.
+
+use crate::model::figures::{ClassFigures, TOP, ValueFigures};
+
+/// A figure: what it is called, the model's, the guess's. None where there is none.
+pub(super) type Figure = (&'static str, Option<f64>, Option<f64>);
+
+/// The name of the figure that says how often the right class is among the first [`TOP`].
+pub(super) const IN_TOP: &str = "top_3_accuracy";
+const _: () = assert!(TOP == 3);
+
+/// The most frequent class of the rows, the first of equals: what the guess always says, which knows how frequent classes are among
+/// these rows, and nothing of a row.
+pub(super) fn most_frequent(figures: &ClassFigures) -> usize {
+    (0..figures.by_class.len()).rev().max_by_key(|&class| figures.by_class[class].support).unwrap_or(0)
+}
+
+/// The figures of a model that tells classes apart.
+pub(super) fn of_classes(figures: &ClassFigures) -> Vec<Figure> {
+    let rows = figures.rows as f64;
+    let part = |part: u64| Some(part as f64 / rows);
+    let mut frequent: Vec<u64> = figures.by_class.iter().map(|class| class.support).collect();
+    frequent.sort_unstable_by(|a, b| b.cmp(a));
+    let present = frequent.iter().filter(|support| **support > 0).count().max(1);
+    let shares = figures.by_class.iter().map(|class| class.support).filter(|support| *support > 0);
+    let entropy = shares.map(|support| support as f64 / rows).map(|share| -share * share.ln()).sum::<f64>();
+    let mut all = vec![
+        ("accuracy", part(figures.right), part(frequent.first().copied().unwrap_or(0))),
+        ("balanced_accuracy", Some(figures.balanced_accuracy), Some(1.0 / present as f64)),
+        ("log_loss", Some(figures.log_loss / rows), Some(entropy)),
+    ];
+    if let Some(in_top) = figures.in_top {
+        all.push((IN_TOP, part(in_top), part(frequent[..TOP].iter().sum())));
+    }
+    all.push(("auc", figures.auc, figures.auc.map(|_| 0.5)));
+    all
+}
+
+/// The figures of a model that fits a target of which 1 is so much in the target's unit, beside those of a guess.
+pub(super) fn of_values(model: &ValueFigures, guess: &ValueFigures, unit: f64) -> [Figure; 3] {
+    let (model, guess) = (model.errors(unit), guess.errors(unit));
+    [
+        ("r2", model.r2, guess.r2),
+        ("rmse", Some(model.rmse), Some(guess.rmse)),
+        ("mae", Some(model.mae), Some(guess.mae)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::figures::{OfClass, ValueSums};
+
+    #[test]
+    fn the_guess_knows_how_frequent_classes_are_and_nothing_of_a_row() {
+        let by_class = [4, 1, 0, 4, 3].map(|support| OfClass { support, ..OfClass::default() });
+        let figures = ClassFigures {
+            rows: 12,
+            right: 6,
+            in_top: Some(9),
+            balanced_accuracy: 0.75,
+            log_loss: 6.0,
+            auc: None,
+            by_class: by_class.into(),
+            confusion: Vec::new(),
+        };
+        assert_eq!(most_frequent(&figures), 0);
+        let [accuracy, balanced, (_, log_loss, entropy), in_top, auc] = of_classes(&figures)[..] else { panic!() };
+        assert_eq!(accuracy, ("accuracy", Some(0.5), Some(4.0 / 12.0)));
+        assert_eq!(balanced, ("balanced_accuracy", Some(0.75), Some(0.25)));
+        assert_eq!((in_top, auc), (("top_3_accuracy", Some(0.75), Some(11.0 / 12.0)), ("auc", None, None)));
+        let exact: f64 = [4.0, 1.0, 4.0, 3.0f64].map(|support| -support / 12.0 * (support / 12.0).ln()).iter().sum();
+        assert!(log_loss == Some(0.5) && (entropy.unwrap() - exact).abs() < 1e-12);
+    }
+
+    #[test]
+    fn figures_of_values_are_in_the_targets_unit() {
+        let sums = |told: [f32; 2]| {
+            let mut sums = ValueSums::new(1);
+            told.iter().zip([1.0, -3.0]).for_each(|(told, target)| sums.take([*told], &[target]));
+            sums.finish().unwrap()
+        };
+        let [r2, rmse, mae] = of_values(&sums([2.0, -3.0]), &sums([0.0, 0.0]), 10.0);
+        assert_eq!((r2.1, r2.2), (Some(1.0 - 1.0 / 8.0), Some(1.0 - 10.0 / 8.0)));
+        assert_eq!((rmse.1, rmse.2), (Some(0.5f64.sqrt() * 10.0), Some(5.0f64.sqrt() * 10.0)));
+        assert_eq!((mae.1, mae.2), (Some(5.0), Some(20.0)));
+    }
+}
