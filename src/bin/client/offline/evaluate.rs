@@ -15,8 +15,8 @@ struct Asked {
     /// Tell how much the model rests on each column: what it loses when the column's values are dealt anew among the rows
     #[arg(long)]
     importance: bool,
-    /// Seed by which they are dealt
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "importance")]
+    /// Seed by which --importance deals them
+    #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
 
