@@ -80,7 +80,9 @@ pub use commands::command;
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use export::{ExportFormat, export};
 pub use inspect::inspect;
-pub use options::{Access, ClassWeight, Command, JobName, Options, OuterOptions, Output, RecipeName, Shown, Target, TestRows};
+pub use options::{
+    Access, ClassWeight, Command, JobName, Options, OuterOptions, Output, RecipeName, Shown, Target, TestRows,
+};
 pub use plan::Plan;
 pub use predict::{PredictOptions, predict};
 use render::Renderer;
