@@ -17,6 +17,7 @@
 //! | `coordinator` | the threads around the engine: server, links, pollers, merging, the journal | policy: it obeys the engine's actions |
 //! | [`compute`] | a node: its pure core, `handle(event) -> actions`; its links, its workers, its server | scheduling |
 //! | `client` | submit, watch, render, save; a saved model on raw rows | nodes |
+//! | `page` | pages for browsers: frame, style, and that no text becomes markup | everything but `wire::text` |
 //! | [`cli`] | what the programs share on the command line: the log, Ctrl-C, exit codes, the terminal's width | what the programs do |
 //! | [`config`] | typed settings; `compute_nodes.txt` with line numbers | everything above |
 //! | [`digest`] | SHA-256 names of things | what the things are |
@@ -48,5 +49,7 @@ pub mod engine;
 pub mod job;
 pub mod model;
 pub mod net;
+#[cfg(feature = "coordinator")]
+mod page;
 pub mod store;
 pub mod wire;

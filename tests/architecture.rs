@@ -118,6 +118,12 @@ const RULES: &[Rule] = &[
     Rule { module: "client", may_not_know: &[SCHEDULING, STD_NET, &["crate::compute"]], but: &[] },
     // It starts a whole cluster.
     Rule { module: "client/local.rs", may_not_know: &[STD_NET, BYTES], but: &[] },
+    // How a name is shown, and nothing else.
+    Rule {
+        module: "page",
+        may_not_know: &[&["crate", "std::fs", "std::net"], CLOCK, THREADS],
+        but: &["crate::page", "crate::wire::text"],
+    },
     Rule { module: "cli", may_not_know: &[&["crate"]], but: &["crate::cli"] },
     // What a name is, the wire says; an address is a value, no socket.
     Rule {

@@ -15,7 +15,8 @@ const NODE: &str = env!("CARGO_BIN_EXE_compute_node");
 const COORDINATOR: &str = env!("CARGO_BIN_EXE_coordinator_node");
 const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 /// Every command of the client that asks a coordinator.
-const COMMANDS: [&str; 9] = ["train", "jobs", "job", "attach", "cancel", "resume", "model", "ledger", "verify"];
+const COMMANDS: [&str; 10] =
+    ["train", "jobs", "job", "attach", "cancel", "resume", "model", "report", "ledger", "verify"];
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 fn run<S: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[S]) -> Output {
@@ -42,7 +43,7 @@ fn helps() -> Vec<String> {
     let mut helps = vec![printed(NODE, &["--help"]), printed(COORDINATOR, &["--help"]), printed(CLIENT, &["--help"])];
     helps.extend(COMMANDS.map(|command| printed(CLIENT, &["127.0.0.1", "1", command, "--help"])));
     helps.extend(
-        ["schema", "inspect", "predict", "evaluate", "export", "completions"]
+        ["schema", "inspect", "predict", "evaluate", "export", "report", "completions"]
             .map(|command| printed(CLIENT, &[command, "--help"])),
     );
     helps

@@ -11,8 +11,12 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// What the help of every program says of it.
-pub const HELP: &str =
-    "Every option may also come from the environment, --name as GRADWIRE_NAME with _ for -; the command line wins.";
+pub const HELP: &str = "Every option but one that names a file to write may also come from the environment, --name as \
+    GRADWIRE_NAME with _ for -; the command line wins.";
+
+/// Options that are never taken: a file is written where a command says so, or one command's would replace another's.
+#[cfg(feature = "coordinator")]
+const UNTAKEN: [&str; 4] = ["help", "version", "out", "report"];
 
 /// The variable of an option, whose name is given without `--`.
 pub fn variable(option: &str) -> String {
@@ -22,6 +26,16 @@ pub fn variable(option: &str) -> String {
 /// The value that the environment has for an option; an empty one counts as none, as shells have no other way to take it back.
 pub fn value(option: &str) -> Option<OsString> {
     std::env::var_os(variable(option)).filter(|value| !value.is_empty())
+}
+
+/// All variables of options that have a value, and these, in the order of their names.
+#[cfg(feature = "client")]
+pub fn set() -> Vec<(String, String)> {
+    let all = std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value));
+    let ours = all.filter(|(name, value)| name.starts_with("GRADWIRE_") && !value.is_empty());
+    let mut ours: Vec<_> = ours.map(|(name, value)| (name, value.to_string_lossy().into_owned())).collect();
+    ours.sort();
+    ours
 }
 
 /// Reads a command line, whose help is as wide as the terminal, with what the environment adds to it, but for the options in
@@ -54,7 +68,7 @@ fn with_environment(line: Command, words: &[OsString], except: &[&str]) -> Comma
         .get_arguments()
         .filter(|option| !is_given(option) && !is_forbidden(option))
         .filter_map(|option| option.get_long())
-        .filter(|name| !["help", "version"].contains(name) && !except.contains(name) && value(name).is_some())
+        .filter(|name| !UNTAKEN.contains(name) && !except.contains(name) && value(name).is_some())
         .map(str::to_owned)
         .collect();
     let line = line.mut_args(|option| match option.get_long().filter(|name| taken.iter().any(|taken| taken == name)) {

@@ -11,13 +11,14 @@ use super::conversation::{Answer, Conversation};
 use super::ledger::Pages;
 use super::options::{Access, Command, JobName, Output, Shown};
 use super::render::{self, Renderer};
+use super::report::History;
 use super::retry::RetryPolicy;
 use super::standing::{jobs, listed, steps_done};
 use super::watching::{Watching, Way, fetch_model, fetch_weights, unknown_job};
 use super::work::{Reached, Work};
-use super::{listing, plan, verify};
+use super::{listing, plan, report, verify};
 use crate::cli::{Exit, Failure};
-use crate::job::{JobId, JobState, JobStatus, Summary};
+use crate::job::{JobId, JobState, JobStatus, RoundSummary, Summary};
 use crate::model::Kernel;
 use crate::net;
 use crate::store::Store;
@@ -34,6 +35,7 @@ pub fn command(access: &Access, command: &Command, output: Output, interrupts: &
         Command::Cancel(job) => session.order(job, OrderVerb::Cancel),
         Command::Resume(job) => session.order(job, OrderVerb::Resume),
         Command::Model { job, out } => session.model(job, out),
+        Command::Report { job, out } => session.report(job, out.as_deref()),
         Command::Ledger(job) => session.ledger(job),
         Command::Verify { job, sample, seed } => session.verify(job, *sample, *seed),
     }
@@ -81,7 +83,7 @@ impl Session<'_> {
             let job = self.find(conversation, name)?;
             let work = unless_refused(describe(conversation, job.job))?;
             let is_done = job.state == JobState::Done;
-            let done = if is_done { unless_refused(done(conversation, job.job, job.rounds))? } else { None };
+            let done = if is_done { unless_refused(done(conversation, job.job, job.rounds, |_| {}))? } else { None };
             Ok((job, work, done))
         })?;
         listing::job(&job, work.as_ref(), done.as_ref(), self.output)
@@ -100,7 +102,7 @@ impl Session<'_> {
         }
         let Session { access, output, interrupts } = *self;
         let renderer = Renderer::new(output, shown, &work);
-        Watching { access, work: &work, way: Way::Attach, out, interrupts, renderer, is_local: false }
+        Watching { access, work: &work, way: Way::Attach, out, report: None, interrupts, renderer, is_local: false }
             .run(Some(conversation))
     }
 
@@ -128,7 +130,7 @@ impl Session<'_> {
             let work = describe(conversation, job.job)?;
             work.check_saves()?;
             let Some(weights) = job.weights else {
-                let done = done(conversation, job.job, job.rounds)?;
+                let done = done(conversation, job.job, job.rounds, |_| {})?;
                 let parameters = fetch_model(conversation, &work, &done)?;
                 return Ok((job, work, Reached::End(Box::new(done)), parameters));
             };
@@ -149,6 +151,26 @@ impl Session<'_> {
             render::say(&format!("job {id} {stands}: these are its weights after {steps} of {all} steps{goes_on}"));
         }
         listing::model(&work, &reached, &saved, self.output)
+    }
+
+    fn report(&self, name: &JobName, out: Option<&Path>) -> Result<Exit, Failure> {
+        super::prove(Kernel::best())?;
+        if let Some(out) = out {
+            plan::check_output(out)?;
+        }
+        let (_, page) = self.ask(|conversation| {
+            let job = self.find(conversation, name)?;
+            if job.state != JobState::Done {
+                return Err(report::not_done(&listing::standing(&job), self.access, job.job).into());
+            }
+            let work = describe(conversation, job.job)?;
+            let mut history = History::of(&work);
+            let done = done(conversation, job.job, 0, |round| history.round(round))?;
+            let parameters = fetch_model(conversation, &work, &done)?;
+            Ok(report::of_job(conversation, (&work, &done, &parameters), history, self.access)?)
+        })?;
+        report::save(out, &page)?;
+        Ok(Exit::Success)
     }
 
     /// Why there is no model of a job.
@@ -270,13 +292,19 @@ fn describe(conversation: &Conversation, job: JobId) -> Result<Work, ConnectionE
     }
 }
 
-/// How a job that is done ended.
-fn done(conversation: &Conversation, job: JobId, rounds: u32) -> Result<Summary, ConnectionError> {
-    conversation.ask(&Attach { job, rounds_seen: rounds }.into())?;
+/// How a job that is done ended, and before that its rounds behind so many.
+fn done(
+    conversation: &Conversation,
+    job: JobId,
+    rounds_seen: u32,
+    mut take: impl FnMut(&RoundSummary),
+) -> Result<Summary, ConnectionError> {
+    conversation.ask(&Attach { job, rounds_seen }.into())?;
     loop {
         match conversation.next_at_once()? {
             Answer::Done(done) => return Ok(*done),
-            Answer::Accepted(_) | Answer::Round(_) | Answer::Notice(_) => {}
+            Answer::Round(round) => take(&round),
+            Answer::Accepted(_) | Answer::Notice(_) => {}
             _ => return Err(ConnectionError::unfitting("ATTACH")),
         }
     }

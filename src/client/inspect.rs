@@ -1,6 +1,7 @@
 //! A model file in words: what it is, what it tells, how it came about, and whether its weights are those that its fingerprint
 //! names. Owns what is said; does not know the network.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -44,8 +45,17 @@ pub fn inspect(path: &Path, output: Output) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
+/// What of a job's words are its settings: neither what other lines say nor what came of it.
+pub(super) fn settings(job: &BTreeMap<String, String>) -> impl Iterator<Item = (&String, &String)> {
+    let is_setting = |key: &str| {
+        let in_words = ["data", "recipe", "training_rows", "reproducible", "unfinished"];
+        !in_words.contains(&key) && !OF_RESULT.iter().any(|prefix| key.starts_with(prefix))
+    };
+    job.iter().filter(move |(key, _)| is_setting(key))
+}
+
 /// The fingerprint that follows from the job's digest and the weights.
-fn fingerprint(model: &ModelFile) -> Digest {
+pub(super) fn fingerprint(model: &ModelFile) -> Digest {
     let weights = object::encode_parameters(ObjectKind::Weights, &model.network, &model.parameters);
     job::fingerprint(&model.semantic_digest, &Digest::of(&weights))
 }
@@ -78,12 +88,8 @@ fn lines(path: &Path, model: &ModelFile, computed: Digest) -> Vec<(&'static str,
         lines.push(("data", format!("{data}: {training} rows for training, {validation} for validation{tested}")));
     }
     lines.extend(said("recipe").map(|recipe| ("recipe", recipe)));
-    let is_setting = |key: &str| {
-        let in_words = ["data", "recipe", "training_rows", "reproducible", "unfinished"];
-        !in_words.contains(&key) && !OF_RESULT.iter().any(|prefix| key.starts_with(prefix))
-    };
     let pair = |(key, value): (&String, &String)| format!("{} {}", shown(&key.replace('_', " ")), shown(value));
-    let settings: Vec<String> = model.specification.iter().filter(|(key, _)| is_setting(key)).map(pair).collect();
+    let settings: Vec<String> = settings(&model.specification).map(pair).collect();
     if !settings.is_empty() {
         lines.push(("settings", settings.join(", ")));
     }

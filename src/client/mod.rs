@@ -16,6 +16,7 @@
 //! | `evaluate` | how good a model is on a file whose targets are known |
 //! | `importance` | how much it rests on each column |
 //! | `figures`, `confusion` | figures by their names beside what a guess comes to; which class is taken for which |
+//! | `report` | a page about a job or a model |
 //! | `conversation` | a connection to the coordinator, its questions and answers |
 //! | `connection_error` | why there is no answer, and whether to ask again |
 //! | `schema` | what training would make of a data file |
@@ -59,6 +60,7 @@ mod predict;
 mod predictions;
 mod recompute;
 mod render;
+mod report;
 mod retry;
 mod schema;
 mod score;
@@ -81,11 +83,14 @@ pub use evaluate::{EvaluateOptions, evaluate};
 pub use export::{ExportFormat, export};
 pub use inspect::inspect;
 pub use options::{
-    Access, ClassWeight, Command, JobName, Options, OuterOptions, Output, RecipeName, Shown, Target, TestRows,
+    Access, ClassWeight, Command, JobName, Options, OuterOptions, Output, RecipeName, ReportOptions, Shown, Target,
+    TestRows,
 };
 pub use plan::Plan;
 pub use predict::{PredictOptions, predict};
 use render::Renderer;
+use report::Reporting;
+pub use report::report;
 pub use schema::schema;
 use watching::{Watching, Way};
 
@@ -104,15 +109,16 @@ fn run(
     interrupts: &Receiver<()>,
     is_local: bool,
 ) -> Result<Exit, Failure> {
-    // The model's place is tried before anything is trained for it.
-    if let Some(out) = &options.out {
+    // The places of the model and the report are tried before anything is trained for them.
+    for out in options.out.iter().chain(options.report.as_ref().map(|report| &report.out)) {
         plan::check_output(out)?;
     }
     let Plan { work, objects, report, warnings } = plan;
     let renderer = Renderer::new(options.output, options.shown, &work);
     renderer.data(report.as_ref(), &warnings)?;
     let out = options.out.as_deref();
-    Watching { access, work: &work, way: Way::Submit(objects), out, interrupts, renderer, is_local }.run(None)
+    let report = options.report.as_ref().map(|report| Reporting::new(report, &work));
+    Watching { access, work: &work, way: Way::Submit(objects), out, report, interrupts, renderer, is_local }.run(None)
 }
 
 /// Proves that this machine computes as it must: what is prepared or recomputed here has the bits that it has elsewhere.

@@ -79,6 +79,8 @@ pub struct Options {
     pub start_from: Option<PathBuf>,
     /// Where the model is saved.
     pub out: Option<PathBuf>,
+    /// Whether a report is made of it.
+    pub report: Option<ReportOptions>,
     /// The job's id; a random one if none.
     pub job: Option<JobId>,
     /// How much is printed, and how.
@@ -147,6 +149,17 @@ impl FromStr for ClassWeight {
             _ => Err("classes weigh as their rows, or all the same: none or balanced"),
         }
     }
+}
+
+/// A report that is wanted of a job to be trained.
+#[derive(Clone, Debug)]
+pub struct ReportOptions {
+    /// Where it goes.
+    pub out: PathBuf,
+    /// The options that the environment had, by their variables.
+    pub environment: Vec<(String, String)>,
+    /// The command line, word by word.
+    pub command: Vec<String>,
 }
 
 /// What a user asks of the outer optimiser.
@@ -292,6 +305,13 @@ pub enum Command {
         job: JobName,
         /// Where.
         out: PathBuf,
+    },
+    /// A page about it.
+    Report {
+        /// The job.
+        job: JobName,
+        /// Where it goes; the standard output if none.
+        out: Option<PathBuf>,
     },
     /// What came of each of its tasks.
     Ledger(JobName),

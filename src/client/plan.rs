@@ -478,20 +478,20 @@ fn keep(objects: &Store, bytes: Vec<u8>) -> Digest {
     digest
 }
 
-/// Refuses a model path that cannot be written, before anything is trained for it.
+/// Refuses the path of a model or a report that cannot be written, before anything is trained for it.
 pub(super) fn check_output(out: &Path) -> Result<(), Failure> {
     let fail = |why: String| Err(Failure::new(Exit::Usage, why));
     if out.is_dir() {
         return fail(format!("{} is a directory: name a file in it", out.display()));
     }
     if out.file_name().is_none() || (out.exists() && !out.is_file()) {
-        return fail(format!("{} is no file that a model may replace: name another", out.display()));
+        return fail(format!("{} is no file that may be replaced: name another", out.display()));
     }
     let directory = disk::directory_of(out);
     if !directory.is_dir() {
         return fail(format!("{} is no directory: make it, or save elsewhere", directory.display()));
     }
-    // The model will be written beside its place and moved there; whether that goes is only known by trying.
+    // It will be written beside its place and moved there; whether that goes is only known by trying.
     match tempfile::Builder::new().prefix(".gradwire-").suffix(".part").tempfile_in(directory) {
         Ok(_) => Ok(()),
         Err(error) => fail(format!("nothing can be written to {}: {error}; save elsewhere", directory.display())),

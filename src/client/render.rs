@@ -247,11 +247,13 @@ impl Renderer {
         done: &Summary,
         confusion: Option<&JobConfusion>,
         saved: Option<PathBuf>,
+        reported: Option<PathBuf>,
         advice: Option<&Advice>,
     ) -> Result<(), Failure> {
         self.live.erase();
         let result = self.measure.result(done);
-        let saved = saved.map(|path| path.display().to_string());
+        let path = |path: PathBuf| path.display().to_string();
+        let (saved, reported) = (saved.map(path), reported.map(path));
         if self.output == Output::Json {
             let node = |node: &NodeTasks| json!({"node": node.node, "tasks": node.tasks});
             let nodes: Vec<Value> = done.nodes.iter().map(node).collect();
@@ -279,6 +281,7 @@ impl Renderer {
                 },
                 "advice": advice.map(|advice| json!({"options": advice.options, "text": advice.text})),
                 "out": saved,
+                "report": reported,
             });
             Score::put_results(&mut done, &result.0, result.1.as_ref());
             if let Some(confusion) = confusion {
@@ -302,6 +305,9 @@ impl Renderer {
         }
         if let Some(saved) = saved {
             lines.push(format!("model        {saved}"));
+        }
+        if let Some(reported) = reported {
+            lines.push(format!("report       {reported}"));
         }
         print_lines(&lines)?;
         match confusion {
@@ -368,19 +374,24 @@ fn time(done: &Summary) -> String {
     )
 }
 
+/// What a part of a job's time is.
+pub(super) fn part_of_time(name: &str) -> &'static str {
+    match name {
+        "prepare" => "until the first weights were ready",
+        "compute" => "training on the last node of each round",
+        "wire" => "transfers, and tasks waiting at nodes",
+        "stragglers" => "finished nodes waited for the others",
+        "no_nodes" => "no node was active",
+        "merge" => "from a round's last result to the next weights",
+        "validate" => "only validation was left to do",
+        _ => "",
+    }
+}
+
 /// Where the time went, a line for each part.
 fn profile(done: &Summary) -> Vec<String> {
     let part = |(name, us): (&str, u64)| {
-        let meaning = match name {
-            "prepare" => "until the first weights were ready",
-            "compute" => "training on the last node of each round",
-            "wire" => "transfers, and tasks waiting at nodes",
-            "stragglers" => "finished nodes waited for the others",
-            "no_nodes" => "no node was active",
-            "merge" => "from a round's last result to the next weights",
-            "validate" => "only validation was left to do",
-            _ => "",
-        };
+        let meaning = part_of_time(name);
         let share = 100.0 * us as f64 / done.elapsed_us.max(1) as f64;
         format!("  {:10} {:.3} s  {share:>5.1} %  {meaning}", name.replace('_', " "), seconds(us))
     };

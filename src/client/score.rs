@@ -37,7 +37,7 @@ pub(super) enum Judged {
 }
 
 impl Judged {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Judged::Validation => "validation",
             Judged::Test => "test",
@@ -219,6 +219,15 @@ impl Score {
                 r2.into_iter().chain([significant(errors.rmse), significant(errors.mae)]).collect()
             }
             Score::Unknown { .. } => vec!["-".to_owned()],
+        }
+    }
+
+    /// The number that a curve over rounds shows, and what it is called; an accuracy in per cent.
+    pub(super) fn curve(&self) -> Option<(&'static str, f64)> {
+        match self {
+            Score::Accuracy(accuracy) => Some(("accuracy", 100.0 * (1.0 - accuracy.error()))),
+            Score::Fit(Fit { errors, .. }) => Some(("rmse", errors.rmse)),
+            Score::Unknown { .. } => None,
         }
     }
 

@@ -13,6 +13,7 @@ use super::connection_error::ConnectionError;
 use super::conversation::{Answer, Conversation};
 use super::options::{Access, Command};
 use super::render::Renderer;
+use super::report::Reporting;
 use super::retry::RetryPolicy;
 use super::standing;
 use super::work::{Reached, Work};
@@ -40,6 +41,8 @@ pub(super) struct Watching<'a> {
     pub(super) way: Way,
     /// Where the model is saved.
     pub(super) out: Option<&'a Path>,
+    /// What a report is made of, where one is wanted.
+    pub(super) report: Option<Reporting<'a>>,
     pub(super) interrupts: &'a Receiver<()>,
     pub(super) renderer: Renderer,
     /// The cluster is this process: what becomes of it becomes of the job.
@@ -176,12 +179,19 @@ impl Watching<'_> {
                     }
                     watch.rounds_shown = round.round;
                     watch.is_new = false;
-                    // Nobody reads any more: the job goes on without us, unless its model is to be saved.
+                    if let Some(report) = &mut self.report {
+                        report.round(&round);
+                    }
+                    // Nobody reads any more: the job goes on without us, unless something is to be saved of it.
                     let is_read = self.renderer.round(&round);
-                    is_read.map(|is_read| (!is_read && self.out.is_none()).then_some(Exit::Success))
+                    let is_for_itself = self.out.is_none() && self.report.is_none();
+                    is_read.map(|is_read| (!is_read && is_for_itself).then_some(Exit::Success))
                 }
                 Answer::Notice(notice) => {
                     watch.retry.settled();
+                    if let Some(report) = &mut self.report {
+                        report.notice(&notice);
+                    }
                     self.renderer.notice(&notice).map(|()| None)
                 }
                 Answer::Done(done) => return self.done(conversation, &done),
@@ -222,14 +232,34 @@ impl Watching<'_> {
     }
 
     fn done(&self, conversation: &Conversation, done: &Summary) -> Result<Result<Exit, Failure>, ConnectionError> {
-        let parameters = fetch_model(conversation, self.work, done)?;
+        let mut parameters = fetch_model(conversation, self.work, done)?;
         let confusion = if self.renderer.shows_confusion() { self.fetch_confusion(conversation, done)? } else { None };
-        let finish = || {
+        let saved = self.out.map(|out| {
             let reached = Reached::End(Box::new(done.clone()));
-            let saved = self.out.map(|out| self.work.save(out, &reached, parameters)).transpose()?;
+            let is_last = self.report.is_none();
+            let saved = if is_last { std::mem::take(&mut parameters) } else { parameters.clone() };
+            self.work.save(out, &reached, saved)
+        });
+        // Saved first: what is still asked for is about the model, and is not the model.
+        let saved = match saved.transpose() {
+            Ok(saved) => saved,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let page = self.report.as_ref().map(|report| {
+            let objects = match &self.way {
+                Way::Submit(objects) => Some(&**objects),
+                Way::Attach => None,
+            };
+            // What ends with this process is asked for nothing later.
+            let access = (!self.is_local).then_some(self.access);
+            Ok((report, report.page(conversation, objects, (self.work, done, &parameters), access)?))
+        });
+        let page = page.transpose()?;
+        let finish = || {
+            let reported = page.map(|(report, page)| report.save(&page)).transpose()?;
             // Within a process there is no network.
             let advice = if self.is_local { None } else { advice(&self.work.specification, done) };
-            self.renderer.done(done, confusion.as_ref(), saved, advice.as_ref())?;
+            self.renderer.done(done, confusion.as_ref(), saved, reported, advice.as_ref())?;
             Ok(Exit::Success)
         };
         Ok(finish())

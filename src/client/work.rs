@@ -108,7 +108,7 @@ impl Work {
             activation: training.recipe.activation,
             fingerprint: self.fingerprint(reached),
             semantic_digest: self.semantic,
-            specification: self.described(words, reached),
+            specification: self.settings(reached),
             scaling: words.scaling.clone(),
             feature_names: words.feature_names.clone(),
             schema: words.schema.as_ref().map(ToString::to_string),
@@ -129,13 +129,15 @@ impl Work {
 
     /// The specification in words, for the model file: a function of the job alone, so that the same job gives the same
     /// file.
-    fn described(&self, words: &Words, reached: &Reached) -> BTreeMap<String, String> {
+    pub fn settings(&self, reached: &Reached) -> BTreeMap<String, String> {
         let Specification { training, rounds, shards, validation, test, .. } = &self.specification;
         let recipe = &training.recipe;
         let mut described = BTreeMap::new();
         let mut put = |key: &str, value: String| described.insert(key.to_owned(), value);
-        put("data", words.data.clone());
-        put("recipe", words.recipe.clone());
+        if let Some(words) = &self.words {
+            put("data", words.data.clone());
+            put("recipe", words.recipe.clone());
+        }
         put("arithmetic", training.arithmetic.to_string());
         // Where gradients are merged, the outer optimiser is the only one.
         if !recipe.merges_gradients() {

@@ -12,6 +12,7 @@
 //! | `journal` | one that writes what jobs need to go on after a restart, and reads it back at the start |
 //! | `history` | one that reads what watchers have missed |
 //! | `listing` | none: the list of nodes, which the inactive poller has read again when its file changes |
+//! | `status`, `status_page` | none: what the console and a browser are told |
 //! | `threads` | none of its own: it starts those that there is no going on without
 //! | `transfers`, `update` | none: how many bytes of updates there may be, and how one comes together |
 //! | `room`, `collecting` | none: room for jobs' data, and who gives way where there is none |
@@ -43,6 +44,7 @@ mod room;
 mod server;
 mod settings;
 mod status;
+mod status_page;
 mod taking_turns;
 mod threads;
 mod transfers;

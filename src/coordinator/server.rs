@@ -12,6 +12,7 @@ use super::handles::{Client, ClientContext, ClientKey};
 use super::journal::{Absent, Archive};
 use super::room::{Inbox, Room};
 use super::status::{self, Snapshot};
+use super::status_page;
 use crate::digest::Digest;
 use crate::job::JobId;
 use crate::net::{
@@ -108,6 +109,11 @@ impl Service for Clients {
             Ok(snapshot) => status::answer(question, &snapshot),
             Err(sentence) => sentence.to_owned(),
         }
+    }
+
+    fn page(&self) -> Option<String> {
+        // Without a snapshot there is the sentence that says why.
+        self.snapshot().ok().map(|snapshot| status_page::page(&snapshot))
     }
 
     fn metrics(&self, out: &mut Metrics) {

@@ -11,7 +11,7 @@ use crate::wire::ErrorCode;
 use crate::wire::text::{Align, JobPrefix, Kind, Metrics, Table, counted, shown};
 
 /// Jobs that `status` shows, at most.
-const JOBS_SHOWN_MAX: usize = 20;
+pub(super) const JOBS_SHOWN_MAX: usize = 20;
 
 /// A moment of the coordinator's life.
 pub(super) struct Snapshot {
@@ -74,7 +74,7 @@ pub(super) fn answer(question: Question, snapshot: &Snapshot) -> String {
     }
 }
 
-fn count(status: &Status, state: NodeState) -> usize {
+pub(super) fn count(status: &Status, state: NodeState) -> usize {
     status.nodes.iter().filter(|node| node.state == state).count()
 }
 
@@ -107,7 +107,7 @@ fn nodes(status: &Status) -> Table {
 }
 
 /// What of a node's standing is the most important.
-fn standing(node: &NodeStatus) -> &'static str {
+pub(super) fn standing(node: &NodeStatus) -> &'static str {
     match (node.state, node.doubt) {
         (NodeState::Active, Some(Doubt::Differs)) => "differs",
         (NodeState::Active, Some(Doubt::Unproven)) => "unproven",
@@ -134,7 +134,7 @@ fn jobs(status: &Status, shown_max: usize) -> Table {
 }
 
 /// How far a job is.
-fn progress(progress: &JobProgress) -> String {
+pub(super) fn progress(progress: &JobProgress) -> String {
     match progress {
         JobProgress::Collecting { position } | JobProgress::Queued { position } => format!("{position} before it"),
         JobProgress::Running { round, rounds, done, of, unit } => {

@@ -40,6 +40,9 @@ pub(super) trait Answers {
     fn limits(&self) -> String;
     fn version(&self) -> String;
     fn metrics(&self) -> String;
+    /// What is going on, as HTML; none where there is no such page.
+    #[cfg(feature = "coordinator")]
+    fn page(&self) -> Option<String>;
     fn watch(&self) -> Watching;
     /// Names that the port is served under, for HTTP.
     fn http_hosts(&self) -> &[String];
@@ -186,6 +189,13 @@ impl Lines<'_> {
         };
         Ok(match http::parse(&self.held[..head_bytes], answers.http_hosts()) {
             Ok(request) => {
+                #[cfg(feature = "coordinator")]
+                if request.page == http::Page::Status
+                    && request.shows_html
+                    && let Some(page) = answers.page()
+                {
+                    return Ok(http::html(request, &page));
+                }
                 let body = match request.page {
                     http::Page::Status => answers.answer(Question::Status),
                     http::Page::Metrics => answers.metrics(),

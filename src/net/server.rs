@@ -60,6 +60,12 @@ pub trait Service: Send + Sync + 'static {
     /// The answer to a question on the console: whole lines.
     fn answer(&self, question: Question) -> String;
 
+    /// What is going on, as a page for browsers; none where there is no such page.
+    #[cfg(feature = "coordinator")]
+    fn page(&self) -> Option<String> {
+        None
+    }
+
     /// What there is to count.
     fn metrics(&self, out: &mut Metrics);
 
@@ -289,6 +295,11 @@ impl Answers for Shared {
         self.port.counters.write(&mut out);
         self.service.metrics(&mut out);
         out.into_text()
+    }
+
+    #[cfg(feature = "coordinator")]
+    fn page(&self) -> Option<String> {
+        self.service.page()
     }
 
     fn watch(&self) -> Watching {

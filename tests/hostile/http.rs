@@ -87,6 +87,43 @@ fn a_browser_that_keeps_its_half_open_is_answered_all_the_same() {
     });
 }
 
+#[test]
+fn a_browser_gets_a_page_of_the_coordinator_and_nothing_that_it_sends_changes_anything() {
+    let cluster = Cluster::new();
+    cluster.assert_is_well();
+    let ask = |address, line: &str| {
+        let browser = "Host: localhost\r\nAccept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+        get(address, format!("{line} HTTP/1.1\r\n{browser}\r\n").as_bytes())
+    };
+    let console = typed(cluster.coordinator.address, b"status\n");
+    let (status, head, body) = ask(cluster.coordinator.address, "GET /");
+    assert!(status == "HTTP/1.1 200 OK" && head.contains("Content-Type: text/html; charset=utf-8"), "{head}");
+    assert!(body.starts_with("<!DOCTYPE html>") && body.ends_with("</html>\n"), "{body}");
+    assert!(!body.contains("<script") && !body.contains("<form") && !body.contains("http://"), "{body}");
+    for word in
+        console.lines().flat_map(str::split_whitespace).filter(|word| word.contains("honest") || word.len() == 32)
+    {
+        assert!(body.contains(word), "{word} is not in\n{body}");
+    }
+    let (_, head, body) = ask(cluster.coordinator.address, "HEAD /?reload=1");
+    assert!(head.contains("text/html") && body.is_empty());
+    for (line, code) in [("POST /", "405"), ("GET /jobs", "404"), ("DELETE /", "405"), ("GET //", "404")] {
+        let (status, head, body) = ask(cluster.coordinator.address, line);
+        assert!(status.starts_with(&format!("HTTP/1.1 {code} ")) && head.contains("text/plain"), "{line}: {status}");
+        assert_eq!(body.lines().count(), 1, "{line}: one sentence");
+    }
+    // A node has no such page.
+    let (_, head, _) = ask(cluster.node.address, "GET /");
+    assert!(head.contains("Content-Type: text/plain"), "{head}");
+    assert_eq!(typed(cluster.coordinator.address, b"jobs\n"), jobs_of(&console));
+}
+
+/// The console's list of jobs, as `status` ends with it.
+fn jobs_of(status: &str) -> String {
+    let at = status.find("\nJOB ").unwrap();
+    status[at + 1..].to_owned()
+}
+
 /// Reads an exposition and prints every sample; a family that does not keep the conventions is an error.
 const PARSE: &str = "
 import sys

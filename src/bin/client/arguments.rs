@@ -63,6 +63,9 @@ pub enum Asked {
     /// Save the model of a finished job, the same file that train writes; of one given up, the weights so far
     #[command(override_usage = "client <IP> <PORT> model <ID> --out <FILE.safetensors> [OPTIONS]")]
     Model(Model),
+    /// Make a page about a finished job, for a browser
+    #[command(override_usage = "client <IP> <PORT> report <ID> [OPTIONS]")]
+    Report(Report),
     /// Print the result of every task, and the node that trained it; of merged gradients, that of every step
     #[command(override_usage = "client <IP> <PORT> ledger <ID> [OPTIONS]")]
     Ledger(OneJob),
@@ -129,6 +132,17 @@ pub struct Model {
     pub out: Out,
     #[command(flatten)]
     pub json: Json,
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// `report`.
+#[derive(Args)]
+pub struct Report {
+    #[command(flatten)]
+    pub job: Id,
+    #[command(flatten)]
+    pub out: PageOut,
     #[command(flatten)]
     pub access: Access,
 }
@@ -317,6 +331,9 @@ pub struct Train {
     pub job: Option<JobId>,
     #[command(flatten)]
     pub out: Out,
+    /// File to put a page about the finished job in, for a browser
+    #[arg(long, value_name = "FILE.html", help_heading = "Output")]
+    pub report: Option<PathBuf>,
     #[command(flatten)]
     pub output: Output,
     #[command(flatten)]
@@ -447,6 +464,15 @@ pub fn yes_or_no(text: &str) -> Result<bool, &'static str> {
 pub struct Out {
     /// File to save the model in
     #[arg(long, value_name = "FILE.safetensors")]
+    pub out: Option<PathBuf>,
+}
+
+/// Where a page goes.
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub struct PageOut {
+    /// File to put the page in [default: the standard output]
+    #[arg(long, value_name = "FILE.html")]
     pub out: Option<PathBuf>,
 }
 

@@ -117,6 +117,10 @@ pub fn asked(command: Option<arguments::Asked>, name: &str, cluster: &Cluster, t
             };
             (client::Command::Model { job: named, out }, json(&line.json), line.access)
         }
+        Line::Report(line) => {
+            let (job, out) = (job(&line.job)?, line.out.out);
+            (client::Command::Report { job, out }, client::Output::Table, line.access)
+        }
         Line::Ledger(line) => (client::Command::Ledger(job(&line.job)?), json(&line.json), line.access),
         Line::Verify(line) => {
             let (job, sample, seed) = (job(&line.job)?, line.sample, line.seed);

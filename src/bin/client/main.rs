@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{Command, CommandFactory as _, FromArgMatches as _};
 use gradwire::cli::{self, Exit, Failure, Interrupts, environment};
-use gradwire::client::{self, Access, Options, OuterOptions, Output, Shown, local};
+use gradwire::client::{self, Access, Options, OuterOptions, Output, ReportOptions, Shown, local};
 
 use arguments::{Arguments, Train};
 use asked::Cluster;
@@ -47,6 +47,7 @@ fn main() -> ExitCode {
 
 fn run(words: Vec<OsString>) -> Result<Exit, Failure> {
     let usage = |text| Failure::new(Exit::Usage, text);
+    let typed = words.clone();
     let line = online_line();
     let words = word_order::options_last(&line, words).map_err(usage)?;
     let is_local = words.iter().any(|word| word.to_str().is_some_and(|word| word.starts_with("--local")));
@@ -69,11 +70,11 @@ fn run(words: Vec<OsString>) -> Result<Exit, Failure> {
             client::command(&reached(target, access), &command, output, &interrupts)
         }
         (Cluster::Coordinator(target), asked::Asked::Train(train)) => {
-            let (options, access) = options(*train);
+            let (options, access) = options(*train, &typed);
             client::train(&reached(target, access), &options, &interrupts)
         }
         (Cluster::Here { nodes }, asked::Asked::Train(train)) => {
-            local::train(local::LocalCluster { nodes, policy, kernel }, &options(*train).0, &interrupts)
+            local::train(local::LocalCluster { nodes, policy, kernel }, &options(*train, &typed).0, &interrupts)
         }
         (Cluster::Here { .. }, asked::Asked::Command { .. }) => unreachable!("Cluster::meant refuses a command here"),
     }
@@ -93,7 +94,11 @@ fn online_line() -> Command {
 
 /// Every word that there is, for a shell to complete.
 fn whole_line() -> Command {
-    online_line().subcommands(offline::commands())
+    // A word that both have is completed as what a coordinator is asked.
+    let line = online_line();
+    let is_new = |command: &Command| line.find_subcommand(command.get_name()).is_none();
+    let offline: Vec<Command> = offline::commands().filter(is_new).collect();
+    line.subcommands(offline)
 }
 
 fn reached(target: client::Target, access: arguments::Access) -> Access {
@@ -113,7 +118,10 @@ fn shown(shown: &arguments::Shown) -> Shown {
     Shown { profile: shown.profile, confusion: shown.confusion }
 }
 
-fn options(train: Train) -> (Options, arguments::Access) {
+/// What is asked for by words, which are `typed`.
+fn options(train: Train, typed: &[OsString]) -> (Options, arguments::Access) {
+    let words = typed.iter().map(|word| word.to_string_lossy().into_owned());
+    let command = || std::iter::once("client".to_owned()).chain(words).collect();
     let options = Options {
         data: train.data,
         read: train.reading.options(),
@@ -154,6 +162,7 @@ fn options(train: Train) -> (Options, arguments::Access) {
         on_no_nodes: train.on_no_nodes,
         start_from: train.start_from,
         out: train.out.out,
+        report: train.report.map(|out| ReportOptions { out, environment: environment::set(), command: command() }),
         job: train.job,
         output: output(&train.output),
         shown: shown(&train.shown),

@@ -160,7 +160,8 @@ fn check_granted(head: &[u8], request: Request) {
     let method: &[u8] = if request.head_only { b"HEAD " } else { b"GET " };
     assert!(line.starts_with(&[method, path].concat()), "{request:?} of {}", line.escape_ascii());
     let under = |host: &str| http::parse(&[line, b"\r\nHost: ", host.as_bytes(), b"\r\n\r\n"].concat(), &[]);
-    assert_eq!(under("localhost:4000"), Ok(request));
+    // What follows the first line is another's: nobody says there what he shows.
+    assert_eq!(under("localhost:4000"), Ok(Request { shows_html: false, ..request }));
     for foreign in [OUR_HOST, "localhost.example", "127.0.0.1.example:80", ""] {
         assert_eq!(under(foreign), Err(Refusal::Host), "{foreign}");
     }

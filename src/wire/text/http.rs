@@ -28,6 +28,8 @@ pub struct Request {
     pub page: Page,
     /// HEAD: the answer's head alone is wanted.
     pub head_only: bool,
+    /// Whether the asker shows HTML, as a browser says of itself.
+    pub shows_html: bool,
 }
 
 /// Why there is no page.
@@ -98,7 +100,7 @@ pub fn parse(head: &[u8], hosts: &[String]) -> Result<Request, Refusal> {
     else {
         return Err(Refusal::Malformed);
     };
-    let host = host_of(lines)?;
+    let Fields { host, shows_html } = fields(lines)?;
     match (version, host) {
         // "A server MUST respond with a 400 status code to any HTTP/1.1 request message that lacks a Host header field."
         ("HTTP/1.1", Some(_)) | ("HTTP/1.0", _) => {}
@@ -118,12 +120,19 @@ pub fn parse(head: &[u8], hosts: &[String]) -> Result<Request, Refusal> {
         Some("/metrics") => Page::Metrics,
         _ => return Err(Refusal::NotFound),
     };
-    Ok(Request { page, head_only })
+    Ok(Request { page, head_only, shows_html })
 }
 
-/// The value of the `Host` field; there may be one.
-fn host_of<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Option<&'a str>, Refusal> {
-    let mut host = None;
+/// What matters of a head's fields.
+struct Fields<'a> {
+    /// The value of `Host`; there may be one.
+    host: Option<&'a str>,
+    /// Whether an `Accept` names `text/html`.
+    shows_html: bool,
+}
+
+fn fields<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Fields<'a>, Refusal> {
+    let (mut host, mut shows_html) = (None, false);
     for line in lines.take_while(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':').ok_or(Refusal::Malformed)?;
         // A space here is how one reader is made to see another field than the next one (RFC 9112, 5.1 and 5.2).
@@ -133,8 +142,13 @@ fn host_of<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Option<&'a str>, 
         if name.eq_ignore_ascii_case("host") && host.replace(value.trim_matches([' ', '\t'])).is_some() {
             return Err(Refusal::Malformed);
         }
+        // Only a coordinator has such a page.
+        if cfg!(feature = "coordinator") && name.eq_ignore_ascii_case("accept") {
+            let mut types = value.split(',').map(|accepted| accepted.split(';').next().unwrap_or_default().trim());
+            shows_html |= types.any(|name| name.eq_ignore_ascii_case("text/html"));
+        }
     }
-    Ok(host)
+    Ok(Fields { host, shows_html })
 }
 
 /// Whether a `Host`, with or without a port, is an address, `localhost`, or one of `hosts`.
@@ -158,6 +172,12 @@ pub fn page(request: Request, body: &str) -> String {
         Page::Metrics => metrics::CONTENT_TYPE,
     };
     answer("200 OK", content_type, body, request.head_only)
+}
+
+/// The answer with a page of HTML.
+#[cfg(feature = "coordinator")]
+pub fn html(request: Request, body: &str) -> String {
+    answer("200 OK", "text/html; charset=utf-8", body, request.head_only)
 }
 
 /// The answer without one.
@@ -200,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_two_pages_are_given_by_any_address_and_by_names_that_are_ours() {
-        let status = Ok(Request { page: Page::Status, head_only: false });
+        let status = Ok(Request { page: Page::Status, head_only: false, shows_html: false });
         for host in
             ["127.0.0.1", "127.0.0.1:4000", "[::1]:4000", "10.1.2.3", "localhost", "LocalHost:4000", "localhost."]
         {
@@ -208,8 +228,21 @@ mod tests {
         }
         assert_eq!(asked("GET / HTTP/1.1\r\nUser-Agent: x\r\nhOST:\tBox.Example:80 \r\n\r\n"), status);
         assert_eq!(asked("GET /?a=b HTTP/1.0\n\n"), status);
-        let metrics = Ok(Request { page: Page::Metrics, head_only: true });
+        let metrics = Ok(Request { page: Page::Metrics, head_only: true, shows_html: false });
         assert_eq!(asked("HEAD /metrics?x=/ HTTP/1.1\r\nHost: localhost\r\n\r\n"), metrics);
+    }
+
+    #[cfg(feature = "coordinator")]
+    #[test]
+    fn a_browser_is_known_by_what_it_shows() {
+        let shows =
+            |field: &str| asked(&format!("GET / HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n")).unwrap().shows_html;
+        for field in ["Accept: text/html", "ACCEPT:Text/HTML;q=0.9", "Accept: text/plain, text/html,*/*;q=0.8"] {
+            assert!(shows(field), "{field}");
+        }
+        for field in ["X: text/html", "Accept: */*", "Accept: text/htmlx", "Accept:", "Accept: text/plain;text/html"] {
+            assert!(!shows(field), "{field}");
+        }
     }
 
     #[test]
@@ -248,7 +281,7 @@ mod tests {
         let refused = refuse(Refusal::Host);
         let (head, body) = refused.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 421 ") && head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())));
-        let head_only = page(Request { page: Page::Metrics, head_only: true }, "x 1\n");
+        let head_only = page(Request { page: Page::Metrics, head_only: true, shows_html: true }, "x 1\n");
         assert!(head_only.contains("Content-Length: 4\r\n") && head_only.ends_with("\r\n\r\n"));
     }
 }
