@@ -3,8 +3,6 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use super::training::{CLASS_WEIGHT_MAX, CLASS_WEIGHT_MIN, CLASS_WEIGHTS_MAX};
-
 /// Epochs of a task, at most.
 pub const EPOCHS_MAX: u32 = 1_000_000;
 /// Rows of a mini-batch, at most.
@@ -28,6 +26,12 @@ pub const HUBER_DELTA_MIN: f32 = 1e-6;
 pub const HUBER_DELTA_MAX: f32 = 1e6;
 /// A weight decay that is one, at least: with any rate that trains, its product is no subnormal number.
 pub const WEIGHT_DECAY_MIN: f32 = 1e-12;
+/// Weights of classes, at most: beside the longest list of shards and the longest notes they fit a frame.
+pub const CLASS_WEIGHTS_MAX: u32 = 32_768;
+/// A weight of a class, at least: its product with the least derivative is no subnormal number.
+pub const CLASS_WEIGHT_MIN: f32 = 1e-9;
+/// A weight of a class, at most.
+pub const CLASS_WEIGHT_MAX: f32 = 1e9;
 
 /// What a hidden layer does to its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

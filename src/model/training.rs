@@ -1,7 +1,7 @@
 //! All that the mathematics of a task depends on, besides its base weights, its rows and its place in the job.
 
 use super::network::Network;
-use super::recipe::{Loss, Recipe, RecipeError};
+use super::recipe::{CLASS_WEIGHT_MAX, CLASS_WEIGHT_MIN, CLASS_WEIGHTS_MAX, Loss, Recipe, RecipeError};
 
 /// Rounds of a job, at most: the steps of which the learning rate is defined.
 pub const ROUNDS_MAX: u32 = 1_000_000;
@@ -22,13 +22,6 @@ pub struct Training {
     /// By what the gradient of a row of each class is multiplied: none, or one for each class. The loss is not.
     pub class_weights: Vec<f32>,
 }
-
-/// Weights of classes, at most: beside the longest list of shards and the longest notes they fit a frame.
-pub const CLASS_WEIGHTS_MAX: u32 = 32_768;
-/// A weight of a class, at least: its product with the least derivative is no subnormal number.
-pub const CLASS_WEIGHT_MIN: f32 = 1e-9;
-/// A weight of a class, at most.
-pub const CLASS_WEIGHT_MAX: f32 = 1e9;
 
 impl Training {
     /// That the weights of classes are none, or one for each output, within their limits, of a job that tells classes apart.
