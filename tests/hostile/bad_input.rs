@@ -141,7 +141,7 @@ fn a_place_where_no_model_can_be_saved_is_refused_before_anything_is_trained() {
     let mut places = vec![
         (format!("{directory}/missing/model.safetensors"), "missing is no directory"),
         (directory.to_owned(), "is a directory"),
-        ("/dev/null".to_owned(), "/dev/null is no file that a model may replace"),
+        ("/dev/null".to_owned(), "/dev/null is no file that may be replaced"),
     ];
     if cfg!(target_os = "linux") {
         // Nobody may write there, not even root.

@@ -78,7 +78,8 @@ class Job:
         head.end()
         at, named, told_size = 204 + 10 * int.from_bytes((done or bytes(204))[200:204], "little"), bytes(32), 0
         if done:  # "DONE": behind both lists of metrics
-            named, told_size = struct.unpack_from("<32sQ", done, at + 12 + 10 * int.from_bytes(done[at + 8:at + 12], "little"))
+            metrics = int.from_bytes(done[at + 8:at + 12], "little")
+            named, told_size = struct.unpack_from("<32sQ", done, at + 12 + 10 * metrics)
         ends = [size, size + outer_size, size + outer_size + best_size]
         check(ends[2] + told_size == len(behind), "its weights are not all there")
         weights, remembered, kept, told = (behind[start:end] for start, end in zip([0, *ends], [*ends, None]))
