@@ -109,6 +109,7 @@ mod tests {
         assert_eq!(variable("keep-jobs"), "GRADWIRE_KEEP_JOBS");
     }
 
+    #[cfg(feature = "coordinator")]
     #[test]
     fn an_option_is_given_by_its_whole_name_before_the_words_that_are_values() {
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
