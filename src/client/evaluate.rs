@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use super::applied::{Applied, OnBadRow, refused, scales};
 use super::confusion;
-use super::figures::{self, Figure};
+use super::figures::{self, OfTarget, TargetSums};
 use super::importance::{Importance, KeptRows};
 use super::options::Output;
 use super::render::{print_json, print_lines, say};
 use super::score::significant;
 use crate::cli::{self, Exit, Failure};
 use crate::dataset::{BadRow, Place, RawOptions, RawRow, RawRows};
-use crate::model::figures::{ClassCounts, ClassFigures, OfClass, ValueSums};
+use crate::model::figures::{ClassCounts, ClassFigures, OfClass};
 use crate::model::scaling::{Target, TargetScale};
 use crate::model::{Evaluator, Kernel};
 use crate::wire::text::{Align, Table, shown};
@@ -210,8 +210,7 @@ impl Judging<'_> {
             Ok(())
         };
         let mut predictor = self.applied.predictor();
-        // Of each target those of the model, and those of the guess, which is always the mean.
-        let mut sums: Vec<[ValueSums; 2]> = scales.iter().map(|_| [1, 1].map(ValueSums::new)).collect();
+        let mut sums = TargetSums::new(width);
         let mut outputs = Vec::new();
         loop {
             let is_more = self.fill(&mut take)?;
@@ -222,14 +221,10 @@ impl Judging<'_> {
             self.keep(&are_finite)?;
             let finite = outputs.chunks_exact(width).filter(|outputs| is_finite(outputs));
             for (targets, outputs) in self.batch.targets.chunks_exact(width).zip(finite) {
-                for (([model, guess], target), output) in sums.iter_mut().zip(targets).zip(outputs) {
-                    model.take([*output], &[*target]);
-                    guess.take([0.0], &[*target]);
-                }
+                sums.take(outputs, targets);
             }
             if !is_more {
-                let figures: Option<Vec<OfTarget>> = sums.iter().zip(scales).map(OfTarget::of).collect();
-                return figures.ok_or_else(|| self.nothing());
+                return sums.finish(scales).ok_or_else(|| self.nothing());
             }
         }
     }
@@ -322,23 +317,6 @@ enum Figures {
     Classes(ClassFigures),
     /// Of each target.
     Values(Vec<OfTarget>),
-}
-
-/// How good a model is at one target.
-struct OfTarget {
-    rows: u64,
-    /// What the guess always says: the mean of the training rows, which knows nothing of a row.
-    guess: f64,
-    figures: [Figure; 3],
-}
-
-impl OfTarget {
-    /// Of the sums of the model and of the guess; none where there is no row.
-    fn of(([model, guess], scale): (&[ValueSums; 2], &TargetScale)) -> Option<OfTarget> {
-        let (model, guess) = (model.finish()?, guess.finish()?);
-        let figures = figures::of_values(&model, &guess, scale.deviation());
-        Some(OfTarget { rows: model.rows, guess: scale.mean(), figures })
-    }
 }
 
 impl Figures {

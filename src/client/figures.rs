@@ -1,7 +1,8 @@
 //! Figures by their names, the model's and beside each what a guess without a model comes to. Owns names and guesses; does not know
 //! how a figure is found out (`model::figures`), or where rows come from.
 
-use crate::model::figures::{ClassFigures, TOP, ValueFigures};
+use crate::model::figures::{ClassFigures, TOP, ValueFigures, ValueSums};
+use crate::model::scaling::TargetScale;
 
 /// A figure: what it is called, the model's, the guess's. None where there is none.
 pub(super) type Figure = (&'static str, Option<f64>, Option<f64>);
@@ -38,7 +39,7 @@ pub(super) fn of_classes(figures: &ClassFigures) -> Vec<Figure> {
 }
 
 /// The figures of a model that fits a target of which 1 is so much in the target's unit, beside those of a guess.
-pub(super) fn of_values(model: &ValueFigures, guess: &ValueFigures, unit: f64) -> [Figure; 3] {
+fn of_values(model: &ValueFigures, guess: &ValueFigures, unit: f64) -> [Figure; 3] {
     let (model, guess) = (model.errors(unit), guess.errors(unit));
     [
         ("r2", model.r2, guess.r2),
@@ -47,10 +48,48 @@ pub(super) fn of_values(model: &ValueFigures, guess: &ValueFigures, unit: f64) -
     ]
 }
 
+/// How good a model is at one target.
+#[derive(Clone, Debug)]
+pub(super) struct OfTarget {
+    pub(super) name: String,
+    pub(super) rows: u64,
+    /// What the guess always says: the mean of the training rows, which knows nothing of a row.
+    pub(super) guess: f64,
+    pub(super) figures: [Figure; 3],
+}
+
+/// Sums over rows for each of some targets: those of the model, and those of the guess, which is always the mean.
+pub(super) struct TargetSums(Vec<[ValueSums; 2]>);
+
+impl TargetSums {
+    /// Of so many targets, and no row yet.
+    pub(super) fn new(targets: usize) -> TargetSums {
+        TargetSums((0..targets).map(|_| [1, 1].map(ValueSums::new)).collect())
+    }
+
+    /// Takes a row in: an output and a value for each target, in deviations from its mean.
+    pub(super) fn take(&mut self, outputs: &[f32], targets: &[f32]) {
+        for (([model, guess], target), output) in self.0.iter_mut().zip(targets).zip(outputs) {
+            model.take([*output], &[*target]);
+            guess.take([0.0], &[*target]);
+        }
+    }
+
+    /// The figures of each target, which are scaled so; none where there is no row.
+    pub(super) fn finish(&self, scales: &[TargetScale]) -> Option<Vec<OfTarget>> {
+        let figures = |([model, guess], scale): (&[ValueSums; 2], &TargetScale)| {
+            let (model, guess) = (model.finish()?, guess.finish()?);
+            let figures = of_values(&model, &guess, scale.deviation());
+            Some(OfTarget { name: scale.name().to_owned(), rows: model.rows, guess: scale.mean(), figures })
+        };
+        self.0.iter().zip(scales).map(figures).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::figures::{OfClass, ValueSums};
+    use crate::model::figures::OfClass;
 
     #[test]
     fn the_guess_knows_how_frequent_classes_are_and_nothing_of_a_row() {

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Instant;
 
-use super::score::Shown;
+use super::score::Headline;
 use crate::cli;
 
 /// Columns of the curve and of the bar, at most.
@@ -42,7 +42,7 @@ pub(super) struct Live {
 #[derive(Clone, Debug, PartialEq)]
 struct Point {
     round: u32,
-    shown: Shown,
+    headline: Headline,
 }
 
 impl Live {
@@ -67,16 +67,16 @@ impl Live {
     }
 
     /// A round has ended, and its line is printed: shows the lines anew. `is_best` says that none before was as good.
-    pub(super) fn round(&mut self, round: u32, shown: Option<Shown>, is_best: bool) {
+    pub(super) fn round(&mut self, round: u32, headline: Option<Headline>, is_best: bool) {
         self.first.get_or_insert_with(|| {
             self.started = Instant::now();
             round
         });
         self.last = round;
-        if let Some(mut shown) = shown {
+        if let Some(mut headline) = headline {
             // What is not a number is as bad as it gets.
-            shown.goodness = if shown.goodness.is_nan() { f64::NEG_INFINITY } else { shown.goodness };
-            let point = Point { round, shown };
+            headline.goodness = if headline.goodness.is_nan() { f64::NEG_INFINITY } else { headline.goodness };
+            let point = Point { round, headline };
             if is_best || self.best.is_none() {
                 self.best = Some(point.clone());
             }
@@ -132,7 +132,7 @@ impl Live {
     fn text(&self, columns: usize, elapsed_s: f64) -> Vec<String> {
         let mut lines = Vec::new();
         if let (Some(best), [_, _, ..]) = (&self.best, &self.points[..]) {
-            let name = best.shown.name;
+            let name = best.headline.name;
             let room = (columns - 1).saturating_sub(name.len() + 1).min(CURVE_COLUMNS_MAX);
             let (curve, marked) = self.curve(room, best);
             lines.push(format!("{name} {curve}"));
@@ -150,11 +150,11 @@ impl Live {
         let mut levels = vec![f64::NEG_INFINITY; columns];
         for (index, point) in self.points.iter().enumerate() {
             let level = &mut levels[column_of(index)];
-            *level = level.max(point.shown.goodness);
+            *level = level.max(point.headline.goodness);
         }
         let index = self.points.partition_point(|point| point.round < best.round).min(self.points.len() - 1);
         let marked = column_of(index);
-        levels[marked] = best.shown.goodness;
+        levels[marked] = best.headline.goodness;
         let finite = || levels.iter().copied().filter(|level| level.is_finite());
         let (least, most) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
         let characters = if self.has_blocks { BLOCKS } else { LETTERS };
@@ -198,7 +198,7 @@ impl Drop for Live {
 
 /// A mark at a column, and what is marked, on the side where there is room for it.
 fn mark(column: usize, columns: usize, best: &Point) -> String {
-    let name = format!("best {}", best.shown.text);
+    let name = format!("best {}", best.headline.text);
     for words in [format!("{name} in round {}", best.round), name] {
         let width = words.chars().count();
         if column + 2 + width < columns {
@@ -232,8 +232,8 @@ mod tests {
         live
     }
 
-    fn accuracy(percent: f64) -> Option<Shown> {
-        Some(Shown { name: "accuracy", goodness: percent, text: format!("{percent} %") })
+    fn accuracy(percent: f64) -> Option<Headline> {
+        Some(Headline { name: "accuracy", goodness: percent, text: format!("{percent} %") })
     }
 
     #[test]

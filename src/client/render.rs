@@ -201,7 +201,7 @@ impl Renderer {
                 if is_best {
                     self.best = Some(round.metrics);
                 }
-                self.live.round(round.round, score.shown(), is_best);
+                self.live.round(round.round, score.headline(), is_best);
                 Ok(is_read)
             }
         }

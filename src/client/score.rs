@@ -175,7 +175,7 @@ impl Measure {
 
 /// What a curve over the rounds shows of a score.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Shown {
+pub(super) struct Headline {
     pub(super) name: &'static str,
     /// The larger, the better, of scores on the same rows.
     pub(super) goodness: f64,
@@ -184,17 +184,17 @@ pub(super) struct Shown {
 
 impl Score {
     /// What a curve shows of it, if anything.
-    pub(super) fn shown(&self) -> Option<Shown> {
+    pub(super) fn headline(&self) -> Option<Headline> {
         match self {
             Score::Accuracy(accuracy) => {
-                Some(Shown { name: "accuracy", goodness: -accuracy.errors, text: percent(accuracy.error()) })
+                Some(Headline { name: "accuracy", goodness: -accuracy.errors, text: percent(accuracy.error()) })
             }
             Score::Fit(Fit { errors, baseline, .. }) => {
                 let (name, text) = match baseline {
                     Some(_) => ("r2", r2_in_words(errors)),
                     None => ("rmse", significant(errors.rmse)),
                 };
-                Some(Shown { name, goodness: -errors.rmse, text })
+                Some(Headline { name, goodness: -errors.rmse, text })
             }
             Score::Unknown { .. } => None,
         }

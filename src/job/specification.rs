@@ -316,7 +316,9 @@ impl fmt::Display for SpecificationError {
                     "a job waits 1 to {ROUNDS_MAX} rounds for a better one, not {got}: leave out the patience to do all"
                 )
             }
-            Self::TargetAccuracy => f.write_str("the accuracy to stop at is above 0 and at most 1"),
+            Self::TargetAccuracy => f.write_str(
+                "the accuracy to stop at is a share of the validation rows, above 0 and at most 1: 0.96 for 96 %",
+            ),
             Self::TargetAccuracyAlone => f.write_str(
                 "an accuracy to stop at belongs to a job that keeps its best round (patience) and tells classes apart",
             ),

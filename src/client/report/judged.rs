@@ -1,10 +1,10 @@
 //! How good a job's model is on the job's own rows, computed here. Owns the way from the object that holds the rows to figures;
 //! does not know what a figure is, or how it is shown.
 
-use crate::client::figures::{self, Figure};
+use crate::client::figures::{OfTarget, TargetSums};
 use crate::client::score::Judged;
 use crate::client::work::Work;
-use crate::model::figures::{ClassCounts, ClassFigures, SCORES_MAX, ValueSums};
+use crate::model::figures::{ClassCounts, ClassFigures, SCORES_MAX};
 use crate::model::scaling::{Target, TargetScale};
 use crate::model::{Evaluator, Kernel, Predictor, Targets};
 use crate::wire::object;
@@ -26,25 +26,6 @@ pub(super) enum Figures {
     Classes(ClassFigures, Vec<String>),
     /// Of each target.
     Values(Vec<OfTarget>),
-}
-
-/// How good a model is at one target.
-#[derive(Clone, Debug)]
-pub(super) struct OfTarget {
-    pub(super) name: String,
-    pub(super) rows: u64,
-    /// What the guess always says: the mean of the training rows.
-    pub(super) guess: f64,
-    pub(super) figures: [Figure; 3],
-}
-
-impl OfTarget {
-    /// Of the sums of the model and of the guess; none where there is no row.
-    pub(super) fn of(scale: &TargetScale, [model, guess]: &[ValueSums; 2]) -> Option<OfTarget> {
-        let (model, guess) = (model.finish()?, guess.finish()?);
-        let figures = figures::of_values(&model, &guess, scale.deviation());
-        Some(OfTarget { name: scale.name().to_owned(), rows: model.rows, guess: scale.mean(), figures })
-    }
 }
 
 impl JudgedRows {
@@ -83,8 +64,7 @@ impl JudgedRows {
                 let mut predictor = Predictor::new(Kernel::best(), network, recipe.activation, parameters);
                 let batch_rows = (BATCH_VALUES / (inputs + width)).max(1);
                 let (mut batch, mut outputs) = (Vec::new(), Vec::new());
-                // Of each target those of the model, and those of the guess, which is always the mean.
-                let mut sums = vec![[ValueSums::new(1), ValueSums::new(1)]; scales.len()];
+                let mut sums = TargetSums::new(scales.len());
                 for (values, targets) in values.chunks(batch_rows * inputs).zip(targets.chunks(batch_rows * width)) {
                     batch.clear();
                     batch.extend_from_slice(values);
@@ -93,14 +73,10 @@ impl JudgedRows {
                         return Err("the model's outputs are not finite for some rows".to_owned());
                     }
                     for (targets, outputs) in targets.chunks_exact(width).zip(outputs.chunks_exact(width)) {
-                        for (([model, guess], target), output) in sums.iter_mut().zip(targets).zip(outputs) {
-                            model.take([*output], &[*target]);
-                            guess.take([0.0], &[*target]);
-                        }
+                        sums.take(outputs, targets);
                     }
                 }
-                let all = scales.iter().zip(&sums).map(|(scale, sums)| OfTarget::of(scale, sums));
-                all.collect::<Option<_>>().map(Figures::Values)
+                sums.finish(&scales).map(Figures::Values)
             }
         };
         figures.map(|figures| JudgedRows { judged, figures }).ok_or_else(|| "there is no row".to_owned())

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use super::content::{Column, Content, DoneJob, rows_gone};
 use super::history::History;
-use super::judged::{Figures, JudgedRows, OfTarget};
+use super::judged::{Figures, JudgedRows};
 use super::timeline::{Lane, Timeline};
 use super::{quoted, sections};
+use crate::client::figures::TargetSums;
 use crate::client::notes::Words;
 use crate::client::options::{Access, Target as Coordinator};
 use crate::client::score::Judged;
@@ -17,7 +18,7 @@ use crate::job::{
     JobId, NodeTasks, OnNoNodes, OnTaskFailure, Operation, Profile, RoundSummary, RowsRef, Specification, Summary,
     Tested,
 };
-use crate::model::figures::{ClassFigures, ConfusionEntry, OfClass, ValueSums};
+use crate::model::figures::{ClassFigures, ConfusionEntry, OfClass};
 use crate::model::file::ModelFile;
 use crate::model::scaling::{FeatureScale, Target, TargetScale};
 use crate::model::{ARITHMETIC, Activation, Loss, Merge, Metric, Metrics, Network, Outer, Recipe, Training};
@@ -361,14 +362,13 @@ fn a_model_file_says_what_it_does_not_hold() {
 fn numbers_that_are_fitted_have_a_table_for_each_target() {
     let target = Target::Values(vec![TargetScale::new("price", 1.0, 2.0).unwrap()]);
     let work = work("oak", target);
-    let mut sums = [ValueSums::new(1), ValueSums::new(1)];
+    let mut sums = TargetSums::new(1);
     // In deviations, of which one is 2.
     for (target, told) in [(0.0, 0.5), (1.0, 1.0)] {
-        sums[0].take([told], &[target]);
-        sums[1].take([0.0], &[target]);
+        sums.take(&[told], &[target]);
     }
     let scale = TargetScale::new("price", 1.0, 2.0).unwrap();
-    let figures = vec![OfTarget::of(&scale, &sums).unwrap()];
+    let figures = sums.finish(&[scale]).unwrap();
     let page = sections::write(&Content::of_job(DoneJob {
         work: &work,
         done: &done(Vec::new()),

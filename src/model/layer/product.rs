@@ -83,7 +83,7 @@ fn run_body<V: Vector, const J: usize>(product: &Product<'_>, run: Run, room: &m
     let groups = groups_of::<J>(count, depths);
     for index in 0..groups {
         let (before, group) = tiles.group(groups, index);
-        let run = Run { first: run.first + before * J, ..run };
+        let run = Run { first: run.first + before * J, count: group.count, ..run };
         if V::HAS_WIDE_REGISTERS {
             group_body::<V, J, 2>(product, run, group, is_packed.then_some(&mut *room), out);
         } else {
@@ -108,7 +108,7 @@ fn group_body<V: Vector, const J: usize, const P: usize>(
         match room.as_deref_mut() {
             Some(room) if panel == 0 => panels_body::<V, _, J, P>(product, run, panel, &mut Copied(group, room), out),
             Some(room) if V::HAS_WIDE_REGISTERS => {
-                panels_body::<V, _, J, P>(product, run, panel, &mut Packed(group.count, room), out);
+                panels_body::<V, _, J, P>(product, run, panel, &mut Packed(room), out);
             }
             room => {
                 let tiles = room.map_or(group, |room| room.copied::<J>(group, run.depths));
@@ -120,9 +120,6 @@ fn group_body<V: Vector, const J: usize, const P: usize>(
 
 /// Where a group's weights are read. Each has code of its own: in one loop for all, registers are short.
 trait Weights<V: Vector, const J: usize> {
-    /// Tiles of the group.
-    fn tiles(&self) -> usize;
-
     /// Adds the products of a tile with P wide vectors of panels, all depths of the run.
     ///
     /// # Safety
@@ -141,11 +138,6 @@ trait Weights<V: Vector, const J: usize> {
 struct Direct<'a>(WeightTiles<'a>);
 
 impl<V: Vector, const J: usize> Weights<V, J> for Direct<'_> {
-    #[inline(always)]
-    fn tiles(&self) -> usize {
-        self.0.count
-    }
-
     #[inline(always)]
     unsafe fn add_products<const P: usize>(
         &mut self,
@@ -167,11 +159,6 @@ struct Copied<'a, 'b>(WeightTiles<'a>, &'b mut Room);
 
 impl<V: Vector, const J: usize> Weights<V, J> for Copied<'_, '_> {
     #[inline(always)]
-    fn tiles(&self) -> usize {
-        self.0.count
-    }
-
-    #[inline(always)]
     unsafe fn add_products<const P: usize>(
         &mut self,
         tile: usize,
@@ -192,16 +179,11 @@ impl<V: Vector, const J: usize> Weights<V, J> for Copied<'_, '_> {
     }
 }
 
-/// So many tiles where they have been copied to: the same as `Direct` of the copies, with less to compute of where they lie. It pays
-/// where a tile is large.
-struct Packed<'a>(usize, &'a Room);
+/// Where they have been copied to: the same as `Direct` of the copies, with less to compute of where they lie. It pays where a tile
+/// is large.
+struct Packed<'a>(&'a Room);
 
 impl<V: Vector, const J: usize> Weights<V, J> for Packed<'_> {
-    #[inline(always)]
-    fn tiles(&self) -> usize {
-        self.0
-    }
-
     #[inline(always)]
     unsafe fn add_products<const P: usize>(
         &mut self,
@@ -210,7 +192,7 @@ impl<V: Vector, const J: usize> Weights<V, J> for Packed<'_> {
         x: &[[&[Lanes]; 2]; P],
         sums: &mut [[V::Wide; P]; J],
     ) {
-        for (depth, weights) in self.1.tile::<J>(tile, depths).iter().enumerate() {
+        for (depth, weights) in self.0.tile::<J>(tile, depths).iter().enumerate() {
             // SAFETY: as above.
             unsafe { add_products_of_depth::<V, J, P>(x, weights, depth, sums) };
         }
@@ -228,7 +210,7 @@ fn panels_body<V: Vector, W: Weights<V, J>, const J: usize, const P: usize>(
     out: &mut [Lanes],
 ) {
     let Product { depth, width, .. } = *product;
-    let Run { start, depths, first, .. } = run;
+    let Run { start, depths, first, count } = run;
     let last = product.panels() - 1;
     let mut x: [[&[Lanes]; 2]; P] = [[&[]; 2]; P];
     let mut places = [[0; 2]; P];
@@ -240,7 +222,7 @@ fn panels_body<V: Vector, W: Weights<V, J>, const J: usize, const P: usize>(
         });
     });
     let finish = if start + depths == depth { product.finish } else { Epilogue::Keep };
-    for index in 0..weights.tiles() {
+    for index in 0..count {
         let mut sums = [[V::Wide::splat(0.0); P]; J];
         if start > 0 {
             written_out!(p in 0..P, at most 2 => {
