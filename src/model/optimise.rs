@@ -80,12 +80,30 @@ impl Descent {
 
     /// One update of `weights`, which others follow.
     pub fn update(&mut self, kernel: Kernel, averaging: Averaging, gradient: &[f32], weights: &mut [f32]) {
+        self.begin_update(kernel, weights.len());
+        self.update_part(kernel, averaging, 0, gradient, weights);
+    }
+
+    /// Begins an update of so many weights, which others follow; [`Descent::update_part`] does it.
+    pub fn begin_update(&mut self, kernel: Kernel, parameters: usize) {
         self.advance(kernel);
-        let mut state = std::mem::take(&mut self.state);
-        for vector in &mut state[..state_vectors(self.recipe.optimiser)] {
-            vector.resize(weights.len(), 0.0);
+        for vector in &mut self.state[..state_vectors(self.recipe.optimiser)] {
+            vector.resize(parameters, 0.0);
         }
-        self.step(kernel, averaging, gradient, state.each_mut().map(Vec::as_mut_slice), weights);
+    }
+
+    /// Updates the weights from the `first` on, as part of an update that has begun.
+    pub fn update_part(
+        &mut self,
+        kernel: Kernel,
+        averaging: Averaging,
+        first: usize,
+        gradient: &[f32],
+        weights: &mut [f32],
+    ) {
+        let mut state = std::mem::take(&mut self.state);
+        let of_part = state.each_mut().map(|vector| vector.get_mut(first..).unwrap_or_default());
+        self.step(kernel, averaging, gradient, of_part, weights);
         self.state = state;
     }
 

@@ -3,7 +3,10 @@
 
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, make_room, panels_of};
-use super::layer::{Direction, Epilogue, Gradient, Product, Room, columns_of, differentiate, multiply, small_batch};
+use super::layer::{
+    Direction, Epilogue, Gradient, Product, Room, columns_of, differentiate, differentiate_in_groups, multiply,
+    small_batch,
+};
 use super::network::{Layer, Network};
 use super::recipe::Activation;
 
@@ -105,14 +108,12 @@ impl Pass {
     /// Writes the gradient of every parameter over the block into `gradient`. The block `x` has just gone forward, and its
     /// logits have been turned into the loss's derivatives by them.
     pub fn backward(&mut self, parameters: &[f32], x: &[Lanes], rows: usize, gradient: &mut [f32]) {
-        self.back(parameters, x, rows, |kernel, layer, whole, columns| {
-            differentiate(kernel, whole, columns, &mut gradient[layer.offset..][..layer.parameters()]);
-        });
+        self.back(x, rows, &mut Whole { parameters, gradient });
     }
 
     /// The same of parts by themselves, of so many rows each: whole panels, but for the last of them. Their gradients are told to
-    /// `take` layer by layer, in no order that matters, each with the first of its parameters. `room` has as many values as the
-    /// largest layer.
+    /// `take` some parameters at a time, in no order that matters, each with the first of its parameters. `room` has as many values
+    /// as the largest layer.
     pub fn backward_in_parts(
         &mut self,
         parameters: &[f32],
@@ -121,28 +122,24 @@ impl Pass {
         room: &mut [f32],
         take: &mut dyn FnMut(usize, &[f32]),
     ) {
-        self.back(parameters, x, parts.clone().sum(), |kernel, layer, whole, columns| {
-            let room = &mut room[..layer.parameters()];
-            let mut first = 0;
-            for rows in parts.clone() {
-                let (start, panels) = (panels_of(first), panels_of(rows));
-                first += rows;
-                let x = &whole.x[start * layer.inputs..][..panels * layer.inputs];
-                let d = &whole.d[start * layer.outputs..][..panels * layer.outputs];
-                differentiate(kernel, &Gradient { x, d, rows, ..*whole }, columns, room);
-                take(layer.offset, room);
-            }
-        });
+        self.back(x, parts.clone().sum(), &mut InParts { parameters, parts, room, take });
     }
 
-    /// Goes back through the layers, and has `take` do what there is to do about each one's gradient.
-    fn back(
+    /// The same of all rows together, and has `update` follow the gradient: some parameters at a time, when nothing needs them any
+    /// more as they were. It is told the first of them and their gradient. `room` is as in [`Pass::backward_in_parts`].
+    pub fn backward_updating(
         &mut self,
-        parameters: &[f32],
+        parameters: &mut [f32],
         x: &[Lanes],
         rows: usize,
-        mut take: impl FnMut(Kernel, &Layer, &Gradient<'_>, &mut [Lanes]),
+        room: &mut [f32],
+        update: &mut dyn FnMut(usize, &[f32], &mut [f32]),
     ) {
+        self.back(x, rows, &mut Updating { parameters, room, update });
+    }
+
+    /// Goes back through the layers.
+    fn back(&mut self, x: &[Lanes], rows: usize, network: &mut impl Backward) {
         let panels = panels_of(rows);
         let [mut here, mut below] = self.derivatives.each_mut();
         // From a cache line's start on, lest each of AVX-512's registers is loaded from two.
@@ -153,29 +150,97 @@ impl Pass {
             let d = if top { &self.outputs[index] } else { &*here };
             let d = &d[..panels * layer.outputs];
             let x = if index == 0 { x } else { &self.outputs[index - 1][..panels * layer.inputs] };
+            // Before the gradient, which may change the weights.
+            if index > 0 {
+                let product = Product {
+                    x: d,
+                    depth: layer.outputs,
+                    weights: &network.parameters()[layer.offset..][..layer.weights()],
+                    width: layer.inputs,
+                    direction: Direction::Back,
+                    finish: self.activation.finish_back(x),
+                };
+                let out = &mut below[..panels * layer.inputs];
+                if rows <= small_batch::BACK_ROWS_MAX && layer.weights() > SMALL_BATCH_WEIGHTS_MIN {
+                    small_batch::back(self.kernel, &product, out);
+                } else {
+                    multiply(self.kernel, &product, &mut self.room, out);
+                }
+                if let Some(differentiate) = self.activation.after_back() {
+                    differentiate(self.kernel, x, out);
+                }
+            }
             let whole = Gradient { x, inputs: layer.inputs, d, outputs: layer.outputs, rows };
-            take(self.kernel, layer, &whole, columns);
-            if index == 0 {
-                break;
-            }
-            let product = Product {
-                x: d,
-                depth: layer.outputs,
-                weights: &parameters[layer.offset..][..layer.weights()],
-                width: layer.inputs,
-                direction: Direction::Back,
-                finish: self.activation.finish_back(x),
-            };
-            let out = &mut below[..panels * layer.inputs];
-            if rows <= small_batch::BACK_ROWS_MAX && layer.weights() > SMALL_BATCH_WEIGHTS_MIN {
-                small_batch::back(self.kernel, &product, out);
-            } else {
-                multiply(self.kernel, &product, &mut self.room, out);
-            }
-            if let Some(differentiate) = self.activation.after_back() {
-                differentiate(self.kernel, x, out);
-            }
+            network.differentiate(self.kernel, layer, &whole, columns);
             std::mem::swap(&mut here, &mut below);
         }
+    }
+}
+
+/// The parameters, and what there is to do about a layer's gradient.
+trait Backward {
+    fn parameters(&self) -> &[f32];
+    fn differentiate(&mut self, kernel: Kernel, layer: &Layer, whole: &Gradient<'_>, columns: &mut [Lanes]);
+}
+
+struct Whole<'a> {
+    parameters: &'a [f32],
+    gradient: &'a mut [f32],
+}
+
+impl Backward for Whole<'_> {
+    fn parameters(&self) -> &[f32] {
+        self.parameters
+    }
+
+    fn differentiate(&mut self, kernel: Kernel, layer: &Layer, whole: &Gradient<'_>, columns: &mut [Lanes]) {
+        differentiate(kernel, whole, columns, &mut self.gradient[layer.offset..][..layer.parameters()]);
+    }
+}
+
+struct InParts<'a, I> {
+    parameters: &'a [f32],
+    parts: I,
+    room: &'a mut [f32],
+    take: &'a mut dyn FnMut(usize, &[f32]),
+}
+
+impl<I: Iterator<Item = usize> + Clone> Backward for InParts<'_, I> {
+    fn parameters(&self) -> &[f32] {
+        self.parameters
+    }
+
+    fn differentiate(&mut self, kernel: Kernel, layer: &Layer, whole: &Gradient<'_>, columns: &mut [Lanes]) {
+        let room = &mut self.room[..layer.parameters()];
+        let mut take = |first: usize, gradient: &[f32]| (self.take)(layer.offset + first, gradient);
+        let mut first = 0;
+        for rows in self.parts.clone() {
+            let (start, panels) = (panels_of(first), panels_of(rows));
+            first += rows;
+            let x = &whole.x[start * layer.inputs..][..panels * layer.inputs];
+            let d = &whole.d[start * layer.outputs..][..panels * layer.outputs];
+            differentiate_in_groups(kernel, &Gradient { x, d, rows, ..*whole }, columns, room, &mut take);
+        }
+    }
+}
+
+struct Updating<'a> {
+    parameters: &'a mut [f32],
+    room: &'a mut [f32],
+    update: &'a mut dyn FnMut(usize, &[f32], &mut [f32]),
+}
+
+impl Backward for Updating<'_> {
+    fn parameters(&self) -> &[f32] {
+        self.parameters
+    }
+
+    fn differentiate(&mut self, kernel: Kernel, layer: &Layer, whole: &Gradient<'_>, columns: &mut [Lanes]) {
+        let Updating { parameters, room, update } = self;
+        let mut take = |first: usize, gradient: &[f32]| {
+            let first = layer.offset + first;
+            update(first, gradient, &mut parameters[first..][..gradient.len()]);
+        };
+        differentiate_in_groups(kernel, whole, columns, &mut room[..layer.parameters()], &mut take);
     }
 }

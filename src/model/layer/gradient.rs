@@ -1,6 +1,8 @@
 //! Gradients of a layer's weights and bias over one block. Owns arithmetic 2's two orders of summing rows; does not know
 //! how blocks are added up (`tree`).
 
+use std::ops::Range;
+
 use super::super::kernel::{Kernel, compiled_for_each_kernel};
 use super::super::lanes::{LANES, Lanes, flat, panels_of};
 use super::super::vector::{Elements as _, Vector, Wide as _, written_out};
@@ -15,20 +17,63 @@ pub(super) const LANED_WEIGHTS_MAX: usize = 4096;
 /// Writes the gradient of a layer of at most [`LANED_WEIGHTS_MAX`] or of more weights into `out`: weights
 /// `[inputs][outputs]`, then the bias. `columns` is room for [`columns_of`] values.
 pub(in crate::model) fn differentiate(kernel: Kernel, gradient: &Gradient<'_>, columns: &mut [Lanes], out: &mut [f32]) {
-    if gradient.inputs * gradient.outputs <= LANED_WEIGHTS_MAX {
+    each_group(kernel, gradient, columns, (out, Placing::Whole), &mut |_, _| {});
+}
+
+/// The same a group of parameters at a time, which are told to `take` with the first one's index while a cache still holds
+/// them. `room` is as long as all, and holds nothing of use in the end.
+pub(in crate::model) fn differentiate_in_groups(
+    kernel: Kernel,
+    gradient: &Gradient<'_>,
+    columns: &mut [Lanes],
+    room: &mut [f32],
+    take: &mut dyn FnMut(usize, &[f32]),
+) {
+    each_group(kernel, gradient, columns, (room, Placing::OneForAll), take);
+}
+
+/// Where groups of a gradient are written.
+#[derive(Clone, Copy, PartialEq)]
+enum Placing {
+    /// Each where it belongs in the whole.
+    Whole,
+    /// All in the same place, one after the other.
+    OneForAll,
+}
+
+fn each_group(
+    kernel: Kernel,
+    gradient: &Gradient<'_>,
+    columns: &mut [Lanes],
+    (out, placing): (&mut [f32], Placing),
+    take: &mut dyn FnMut(usize, &[f32]),
+) {
+    let Gradient { inputs, outputs, .. } = *gradient;
+    if inputs * outputs <= LANED_WEIGHTS_MAX {
         on_lanes(kernel, gradient, out);
-    } else if gradient.rows == 1 {
-        let d = &mut flat(columns)[..gradient.outputs];
+        return take(0, out);
+    }
+    let (weights, bias) = out.split_at_mut(inputs * outputs);
+    if gradient.rows == 1 {
+        let d = &mut flat(columns)[..outputs];
         d.iter_mut().zip(gradient.d).for_each(|(d, lanes)| *d = lanes.0[0]);
-        let (weights, bias) = out.split_at_mut(gradient.inputs * gradient.outputs);
         small_batch::outer(kernel, gradient.x, d, weights);
         // A sum from +0, as of any number of rows.
         bias.iter_mut().zip(d).for_each(|(bias, d)| *bias = 0.0 + *d);
-    } else {
-        let columns = &mut columns[..columns_of(gradient.outputs, gradient.rows)];
-        transpose(kernel.of_eight(), gradient, columns);
-        in_sequence(kernel, gradient, columns, out);
+        return take(0, out);
     }
+    let columns = &mut columns[..columns_of(outputs, gradient.rows)];
+    transpose(kernel.of_eight(), gradient, columns);
+    let Tiling { tiles, each } = tiling(kernel, inputs);
+    for first in (0..tiles).step_by(each) {
+        let group = first..tiles.min(first + each);
+        let (start, end) = (part(inputs, tiles, first).0, part(inputs, tiles, group.end).0);
+        let origin = if placing == Placing::Whole { 0 } else { start.saturating_sub(BEYOND_MAX) };
+        in_sequence(kernel, gradient, columns, Group { tiles, group, origin }, weights);
+        take(start * outputs, &weights[(start - origin) * outputs..(end - origin) * outputs]);
+    }
+    sequence_bias(kernel, gradient, columns, bias);
+    take(inputs * outputs, bias);
 }
 
 /// Values of `columns` that a layer of `outputs` needs for a block of `rows`.
@@ -161,9 +206,47 @@ fn add_lanes<V: Vector, const B: usize>(sums: [V; B]) -> [f32; 4] {
     V::sums(four)
 }
 
+/// Into how many tiles inputs are parted, and how many tiles make a group.
+struct Tiling {
+    tiles: usize,
+    each: usize,
+}
+
+compiled_for_each_kernel! {
+    fn tiling = tiling_body(inputs: usize) -> Tiling
+}
+
+#[inline(always)]
+fn tiling_body<V: Vector>(inputs: usize) -> Tiling {
+    if !V::HAS_REGISTERS {
+        return Tiling { tiles: 1, each: 1 };
+    }
+    let tile_inputs = tile_inputs::<V>(inputs);
+    Tiling { tiles: inputs.div_ceil(tile_inputs), each: GROUP_INPUTS / tile_inputs }
+}
+
+/// Some tiles of inputs.
+struct Group {
+    /// Of all inputs.
+    tiles: usize,
+    /// Those of the group.
+    group: Range<usize>,
+    /// The input whose weights' gradients come first where the group's are written. Tiles may cover up to [`BEYOND_MAX`] inputs
+    /// more on either side.
+    origin: usize,
+}
+
+impl Group {
+    /// A tile's first input, and how many it has.
+    #[inline(always)]
+    fn tile(&self, inputs: usize, tile: usize) -> (usize, usize) {
+        part(inputs, self.tiles, tile)
+    }
+}
+
 compiled_for_each_kernel! {
     /// `columns` are what [`transpose`] has made of the derivatives.
-    fn in_sequence = in_sequence_body(gradient: &Gradient<'_>, columns: &[Lanes], out: &mut [f32])
+    fn in_sequence = in_sequence_body(gradient: &Gradient<'_>, columns: &[Lanes], group: Group, weights: &mut [f32])
 }
 
 /// Inputs of a tile in sequence, at most: with 16 outputs, 12 of AVX2's 16 registers hold sums.
@@ -172,17 +255,27 @@ const SEQUENCE_INPUTS: usize = 6;
 const WIDE_SEQUENCE_INPUTS: usize = 12;
 /// Inputs of a group of tiles: they (12 KiB) stay in the first cache while outputs go by, 16 or 32 at a time (8 KiB or 16).
 const GROUP_INPUTS: usize = 24;
+/// Inputs beyond a group's that its tiles may cover, at most.
+const BEYOND_MAX: usize = WIDE_SEQUENCE_INPUTS - 1;
 
 /// Here outputs lie on lanes instead of rows: each lane is then one plain sequence over the rows.
 #[inline(always)]
-fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &[Lanes], out: &mut [f32]) {
-    let Gradient { inputs, outputs, rows, .. } = *gradient;
-    let (weights, bias) = out.split_at_mut(inputs * outputs);
+fn in_sequence_body<V: Vector>(gradient: &Gradient<'_>, columns: &[Lanes], group: Group, weights: &mut [f32]) {
     if V::HAS_REGISTERS {
-        sequence_weights::<V>(gradient, columns, weights);
+        sequence_weights::<V>(gradient, columns, &group, weights);
     } else {
         unfused::in_sequence(gradient, columns, weights);
     }
+}
+
+compiled_for_each_kernel! {
+    /// The bias's gradient from the same columns.
+    fn sequence_bias = sequence_bias_body(gradient: &Gradient<'_>, columns: &[Lanes], bias: &mut [f32])
+}
+
+#[inline(always)]
+fn sequence_bias_body<V: Vector>(gradient: &Gradient<'_>, columns: &[Lanes], bias: &mut [f32]) {
+    let rows = gradient.rows;
     let neighbours = neighbours::<V>();
     for (bias, column) in bias.chunks_mut(neighbours * LANES).zip(columns.chunks(neighbours * rows)) {
         let stride = column.len() / rows;
@@ -232,51 +325,45 @@ fn transpose_body<V: Vector>(gradient: &Gradient<'_>, columns: &mut [Lanes]) {
     }
 }
 
-/// Gradients of all weights.
+/// Gradients of the weights from a group's inputs.
 #[inline(always)]
-fn sequence_weights<V: Vector>(gradient: &Gradient<'_>, columns: &[Lanes], weights: &mut [f32]) {
+fn sequence_weights<V: Vector>(gradient: &Gradient<'_>, columns: &[Lanes], group: &Group, weights: &mut [f32]) {
     let Gradient { inputs, outputs, rows, .. } = *gradient;
     let (in_pairs, odd) = columns.split_at(panels_of(outputs) / 2 * 2 * rows);
     let (in_pairs, _) = in_pairs.as_chunks::<2>();
     // Large layers of few inputs are rare: less code does for them.
     if inputs >= SEQUENCE_INPUTS - 1 {
-        sequence_groups::<V>(gradient, in_pairs, weights);
+        sequence_group::<V>(gradient, in_pairs, group, weights);
     } else {
         for (pair, columns) in in_pairs.chunks_exact(rows).enumerate() {
             for i in 0..inputs {
-                sequence_tile::<V, 1, 1>(gradient, i, 2 * pair * LANES, columns, weights);
+                sequence_tile::<V, 1, 1>(gradient, i, 2 * pair * LANES, columns, group.origin, weights);
             }
         }
     }
     if !odd.is_empty() {
-        sequence_odd::<V>(gradient, odd, weights);
+        sequence_odd::<V>(gradient, odd, group, weights);
     }
 }
 
-/// Gradients of the weights from all inputs, five or more, to all pairs of eight outputs. A group's rows of weights are
+/// Gradients of the weights from a group's inputs, five or more, to all pairs of eight outputs. A group's rows of weights are
 /// written whole before the next group's: written column by column, they would take more pages at a time than the first
 /// TLB holds.
 #[inline(always)]
-fn sequence_groups<V: Vector>(gradient: &Gradient<'_>, columns: &[[Lanes; 2]], weights: &mut [f32]) {
+fn sequence_group<V: Vector>(gradient: &Gradient<'_>, mut columns: &[[Lanes; 2]], group: &Group, weights: &mut [f32]) {
     let Gradient { inputs, rows, .. } = *gradient;
-    let tile_inputs = tile_inputs::<V>(inputs);
-    let tiles = inputs.div_ceil(tile_inputs);
-    let group_tiles = GROUP_INPUTS / tile_inputs;
-    for first in (0..tiles).step_by(group_tiles) {
-        let group = first..tiles.min(first + group_tiles);
-        let (mut columns, mut j) = (columns, 0);
-        while V::HAS_WIDE_REGISTERS && columns.len() >= 2 * rows {
-            for tile in group.clone() {
-                sequence_inputs::<V, 2>(gradient, part(inputs, tiles, tile), j, columns, weights);
-            }
-            (columns, j) = (&columns[2 * rows..], j + 4 * LANES);
+    let mut j = 0;
+    while V::HAS_WIDE_REGISTERS && columns.len() >= 2 * rows {
+        for tile in group.group.clone() {
+            sequence_inputs::<V, 2>(gradient, group.tile(inputs, tile), j, columns, group.origin, weights);
         }
-        while !columns.is_empty() {
-            for tile in group.clone() {
-                sequence_inputs::<V, 1>(gradient, part(inputs, tiles, tile), j, columns, weights);
-            }
-            (columns, j) = (&columns[rows..], j + 2 * LANES);
+        (columns, j) = (&columns[2 * rows..], j + 4 * LANES);
+    }
+    while !columns.is_empty() {
+        for tile in group.group.clone() {
+            sequence_inputs::<V, 1>(gradient, group.tile(inputs, tile), j, columns, group.origin, weights);
         }
+        (columns, j) = (&columns[rows..], j + 2 * LANES);
     }
 }
 
@@ -296,18 +383,19 @@ fn sequence_inputs<V: Vector, const B: usize>(
     (i, height): (usize, usize),
     j: usize,
     columns: &[[Lanes; 2]],
+    origin: usize,
     weights: &mut [f32],
 ) {
     const LESS: usize = SEQUENCE_INPUTS - 1;
     const WIDE_LESS: usize = WIDE_SEQUENCE_INPUTS - 1;
     if V::HAS_WIDE_REGISTERS && height == WIDE_SEQUENCE_INPUTS {
-        sequence_tile::<V, WIDE_SEQUENCE_INPUTS, B>(gradient, i, j, columns, weights);
+        sequence_tile::<V, WIDE_SEQUENCE_INPUTS, B>(gradient, i, j, columns, origin, weights);
     } else if V::HAS_WIDE_REGISTERS && height > SEQUENCE_INPUTS {
-        sequence_tile::<V, WIDE_LESS, B>(gradient, i.min(gradient.inputs - WIDE_LESS), j, columns, weights);
+        sequence_tile::<V, WIDE_LESS, B>(gradient, i.min(gradient.inputs - WIDE_LESS), j, columns, origin, weights);
     } else if height == SEQUENCE_INPUTS {
-        sequence_tile::<V, SEQUENCE_INPUTS, B>(gradient, i, j, columns, weights);
+        sequence_tile::<V, SEQUENCE_INPUTS, B>(gradient, i, j, columns, origin, weights);
     } else {
-        sequence_tile::<V, LESS, B>(gradient, i.min(gradient.inputs - LESS), j, columns, weights);
+        sequence_tile::<V, LESS, B>(gradient, i.min(gradient.inputs - LESS), j, columns, origin, weights);
     }
 }
 
@@ -318,6 +406,7 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
     i: usize,
     j: usize,
     columns: &[[Lanes; 2]],
+    origin: usize,
     weights: &mut [f32],
 ) {
     let Gradient { inputs, outputs, rows, .. } = *gradient;
@@ -347,7 +436,7 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
             add_row::<V, A, B>(x, rest, lane, &mut sums);
         }
     }
-    let out = &mut weights[i * outputs + j..];
+    let out = &mut weights[(i - origin) * outputs + j..];
     written_out!(a in 0..A, at most 12 => {
         let row = &mut out[a * outputs..];
         written_out!(b in 0..B, at most 2 => {
@@ -388,12 +477,13 @@ fn add_row<V: Vector, const A: usize, const B: usize>(
 
 /// Gradients of the weights from all inputs to the last eight or fewer outputs.
 #[inline(always)]
-fn sequence_odd<V: Vector>(gradient: &Gradient<'_>, column: &[Lanes], weights: &mut [f32]) {
+fn sequence_odd<V: Vector>(gradient: &Gradient<'_>, column: &[Lanes], group: &Group, weights: &mut [f32]) {
     /// Inputs of a tile.
     const A: usize = 8;
     let Gradient { x, inputs, outputs, .. } = *gradient;
     let j = (outputs - 1) / LANES * LANES;
-    for i in (0..inputs).step_by(A) {
+    let (start, end) = (group.tile(inputs, group.group.start).0, group.tile(inputs, group.group.end).0);
+    for i in (start..end).step_by(A) {
         let mut sums = [V::splat(0.0); A];
         let i = i.min(inputs.saturating_sub(A));
         let height = (inputs - i).min(A);
@@ -411,7 +501,7 @@ fn sequence_odd<V: Vector>(gradient: &Gradient<'_>, column: &[Lanes], weights: &
             }
         }
         for a in 0..height {
-            store_some(sums[a], &mut weights[(i + a) * outputs + j..][..outputs - j]);
+            store_some(sums[a], &mut weights[(i - group.origin + a) * outputs + j..][..outputs - j]);
         }
     }
 }

@@ -18,7 +18,7 @@ mod product;
 pub(super) mod small_batch;
 mod unfused;
 
-pub(super) use gradient::{columns_of, differentiate};
+pub(super) use gradient::{columns_of, differentiate, differentiate_in_groups};
 pub(super) use operations::{BELOW_ZERO, Direction, Epilogue, Gradient, Product};
 pub(super) use packing::Room;
 pub(super) use product::multiply;

@@ -10,7 +10,10 @@ use super::super::lanes::Lanes;
 use super::super::thresholds::VALUE_LEAST;
 use super::super::vector::{Elements as _, Vector, Wide as _, written_out};
 use super::operations::{Direction, Epilogue, Product};
-use super::packing::{Room, TILE_DEPTHS_MAX, TILE_RESULTS_MAX, WIDE_TILE_RESULTS_MAX, WeightTiles, groups_of, part};
+use super::packing::{
+    BackTiles, CopiedTiles, ForwardTiles, LyingTiles, PackedTiles, Room, TILE_DEPTHS_MAX, TILE_RESULTS_MAX, Tiles,
+    TilesRoom, WIDE_TILE_RESULTS_MAX, WeightTile, WeightTiles, groups_of, part,
+};
 use super::unfused;
 
 /// Weights forward that are read where they lie, at most: beyond, tiles are copied together first, because rows a power of
@@ -29,28 +32,34 @@ fn multiply_body<V: Vector>(product: &Product<'_>, room: &mut Room, out: &mut [L
     if !V::HAS_REGISTERS {
         return unfused::multiply(product, out);
     }
+    let Room { tiles: room, pairs } = room;
     let depth_blocks = product.depth.div_ceil(TILE_DEPTHS_MAX);
     let tiles = product.width.div_ceil(if V::HAS_WIDE_REGISTERS { WIDE_TILE_RESULTS_MAX } else { TILE_RESULTS_MAX });
     // Even parts, so that no tile is much narrower than the others: the first are wider by one result.
     let (narrow, wider) = (product.width / tiles, product.width % tiles);
     for depth_block in 0..depth_blocks {
         let (start, depths) = part(product.depth, depth_blocks, depth_block);
+        let pairs = if V::HAS_WIDE_REGISTERS && is_large::<2>(product) {
+            pairs.pair::<V>(product.x, product.depth, start, depths)
+        } else {
+            &[]
+        };
         for (width, first, count) in [(narrow + 1, 0, wider), (narrow, wider * (narrow + 1), tiles - wider)] {
             let run = Run { start, depths, first, count };
             match width {
                 _ if count == 0 => {}
-                1 => run_body::<V, 1>(product, run, room, out),
-                2 => run_body::<V, 2>(product, run, room, out),
-                3 => run_body::<V, 3>(product, run, room, out),
-                4 => run_body::<V, 4>(product, run, room, out),
-                5 => run_body::<V, 5>(product, run, room, out),
-                7 if V::HAS_WIDE_REGISTERS => run_body::<V, 7>(product, run, room, out),
-                8 if V::HAS_WIDE_REGISTERS => run_body::<V, 8>(product, run, room, out),
-                9 if V::HAS_WIDE_REGISTERS => run_body::<V, 9>(product, run, room, out),
-                10 if V::HAS_WIDE_REGISTERS => run_body::<V, 10>(product, run, room, out),
-                11 if V::HAS_WIDE_REGISTERS => run_body::<V, 11>(product, run, room, out),
-                12 if V::HAS_WIDE_REGISTERS => run_body::<V, WIDE_TILE_RESULTS_MAX>(product, run, room, out),
-                _ => run_body::<V, TILE_RESULTS_MAX>(product, run, room, out),
+                1 => run_body::<V, 1>(product, run, pairs, room, out),
+                2 => run_body::<V, 2>(product, run, pairs, room, out),
+                3 => run_body::<V, 3>(product, run, pairs, room, out),
+                4 => run_body::<V, 4>(product, run, pairs, room, out),
+                5 => run_body::<V, 5>(product, run, pairs, room, out),
+                7 if V::HAS_WIDE_REGISTERS => run_body::<V, 7>(product, run, pairs, room, out),
+                8 if V::HAS_WIDE_REGISTERS => run_body::<V, 8>(product, run, pairs, room, out),
+                9 if V::HAS_WIDE_REGISTERS => run_body::<V, 9>(product, run, pairs, room, out),
+                10 if V::HAS_WIDE_REGISTERS => run_body::<V, 10>(product, run, pairs, room, out),
+                11 if V::HAS_WIDE_REGISTERS => run_body::<V, 11>(product, run, pairs, room, out),
+                12 if V::HAS_WIDE_REGISTERS => run_body::<V, WIDE_TILE_RESULTS_MAX>(product, run, pairs, room, out),
+                _ => run_body::<V, TILE_RESULTS_MAX>(product, run, pairs, room, out),
             }
         }
     }
@@ -69,12 +78,16 @@ struct Run {
 
 /// Weight tiles of J results, group by group: all panels go over a group's weights while a cache holds them.
 #[inline(always)]
-fn run_body<V: Vector, const J: usize>(product: &Product<'_>, run: Run, room: &mut Room, out: &mut [Lanes]) {
+fn run_body<V: Vector, const J: usize>(
+    product: &Product<'_>,
+    run: Run,
+    pairs: &[[Lanes; 2]],
+    room: &mut TilesRoom,
+    out: &mut [Lanes],
+) {
     let Product { depth, weights, width, .. } = *product;
     let Run { start, depths, count, .. } = run;
-    let is_packed = matches!(product.direction, Direction::Forward { .. })
-        && J > DIRECT_RESULTS_MAX
-        && weights.len() > DIRECT_WEIGHTS_MAX;
+    let is_forward = matches!(product.direction, Direction::Forward { .. });
     let (first, next, across, down) = match product.direction {
         Direction::Forward { .. } => (start * width + run.first, J, 1, width),
         Direction::Back => (run.first * depth + start, J * depth, depth, 1),
@@ -84,127 +97,162 @@ fn run_body<V: Vector, const J: usize>(product: &Product<'_>, run: Run, room: &m
     for index in 0..groups {
         let (before, group) = tiles.group(groups, index);
         let run = Run { first: run.first + before * J, count: group.count, ..run };
+        let lying = Lying { x: product.x, depth: product.depth, start, depths };
         if V::HAS_WIDE_REGISTERS {
-            group_body::<V, J, 2>(product, run, group, is_packed.then_some(&mut *room), out);
+            let paired = Paired { pairs, depths };
+            match (is_forward, J > TILE_RESULTS_MAX && !pairs.is_empty()) {
+                (true, true) => packed_body::<V, _, J, 2>(product, run, paired, group, room, out),
+                (false, true) => group_body::<V, _, _, J, 2>(product, run, paired, BackTiles(group), out),
+                (true, false) => group_body::<V, _, _, J, 2>(product, run, lying, ForwardTiles(group), out),
+                (false, false) => group_body::<V, _, _, J, 2>(product, run, lying, BackTiles(group), out),
+            }
         } else {
-            group_body::<V, J, 1>(product, run, group, is_packed.then_some(&mut *room), out);
+            match (is_forward, J > DIRECT_RESULTS_MAX && is_large::<1>(product)) {
+                (true, true) => packed_body::<V, _, J, 1>(product, run, lying, group, room, out),
+                _ => group_body::<V, _, _, J, 1>(product, run, lying, LyingTiles(group), out),
+            }
         }
     }
 }
 
-/// All panels of a group of tiles, P wide vectors at a time. Where there is room, the first of them copy the weights that the
-/// others read: beside products the copies cost next to nothing.
+/// Whether it pays to copy what is read, P wide vectors of panels at a time, and read the copies.
 #[inline(always)]
-fn group_body<V: Vector, const J: usize, const P: usize>(
-    product: &Product<'_>,
-    run: Run,
-    group: WeightTiles<'_>,
-    room: Option<&mut Room>,
-    out: &mut [Lanes],
-) {
-    let panels = product.panels();
-    let mut room = room.filter(|_| panels > 2 * P);
-    for panel in (0..panels).step_by(2 * P) {
-        match room.as_deref_mut() {
-            Some(room) if panel == 0 => panels_body::<V, _, J, P>(product, run, panel, &mut Copied(group, room), out),
-            Some(room) if V::HAS_WIDE_REGISTERS => {
-                panels_body::<V, _, J, P>(product, run, panel, &mut Packed(room), out);
-            }
-            room => {
-                let tiles = room.map_or(group, |room| room.copied::<J>(group, run.depths));
-                panels_body::<V, _, J, P>(product, run, panel, &mut Direct(tiles), out);
-            }
-        }
-    }
+fn is_large<const P: usize>(product: &Product<'_>) -> bool {
+    product.weights.len() > DIRECT_WEIGHTS_MAX && product.panels() > 2 * P
 }
 
-/// Where a group's weights are read. Each has code of its own: in one loop for all, registers are short.
-trait Weights<V: Vector, const J: usize> {
-    /// Adds the products of a tile with P wide vectors of panels, all depths of the run.
+/// Where the depths of a run are read, two panels at a time.
+trait Panels<V: Vector>: Copy {
+    /// The depths of two panels.
+    type Pair: Copy;
+
+    /// The panels `first` and `second`, which are neighbours or the same.
+    fn pair(self, first: usize, second: usize) -> Self::Pair;
+
+    /// What a pair has at a depth.
     ///
     /// # Safety
     ///
-    /// Each of `x` has so many depths.
-    unsafe fn add_products<const P: usize>(
-        &mut self,
-        tile: usize,
-        depths: usize,
-        x: &[[&[Lanes]; 2]; P],
-        sums: &mut [[V::Wide; P]; J],
-    );
+    /// The run has this depth.
+    unsafe fn at(pair: Self::Pair, depth: usize) -> V::Wide;
 }
 
-/// Where they lie.
-struct Direct<'a>(WeightTiles<'a>);
+/// Where they lie, panel by panel.
+#[derive(Clone, Copy)]
+struct Lying<'a> {
+    x: &'a [Lanes],
+    /// Values of a panel.
+    depth: usize,
+    start: usize,
+    depths: usize,
+}
 
-impl<V: Vector, const J: usize> Weights<V, J> for Direct<'_> {
+impl<'a, V: Vector> Panels<V> for Lying<'a> {
+    type Pair = [&'a [Lanes]; 2];
+
     #[inline(always)]
-    unsafe fn add_products<const P: usize>(
-        &mut self,
-        tile: usize,
-        depths: usize,
-        x: &[[&[Lanes]; 2]; P],
-        sums: &mut [[V::Wide; P]; J],
-    ) {
-        let tile = self.0.tile::<J>(tile, depths);
-        for depth in 0..depths {
-            // SAFETY: the tile has so many depths, and as above.
-            unsafe { add_products_of_depth::<V, J, P>(x, &tile.at(depth), depth, sums) };
-        }
+    fn pair(self, first: usize, second: usize) -> [&'a [Lanes]; 2] {
+        [first, second].map(|panel| &self.x[panel * self.depth + self.start..][..self.depths])
+    }
+
+    #[inline(always)]
+    unsafe fn at([first, second]: [&'a [Lanes]; 2], depth: usize) -> V::Wide {
+        // SAFETY: as above.
+        unsafe { V::Wide::load(first.get_unchecked(depth), second.get_unchecked(depth)) }
     }
 }
 
-/// Where they lie, results being neighbours; they are copied on the way.
-struct Copied<'a, 'b>(WeightTiles<'a>, &'b mut Room);
+/// Copied together in pairs.
+#[derive(Clone, Copy)]
+struct Paired<'a> {
+    pairs: &'a [[Lanes; 2]],
+    depths: usize,
+}
 
-impl<V: Vector, const J: usize> Weights<V, J> for Copied<'_, '_> {
+impl<'a, V: Vector> Panels<V> for Paired<'a> {
+    type Pair = &'a [[Lanes; 2]];
+
     #[inline(always)]
-    unsafe fn add_products<const P: usize>(
-        &mut self,
-        tile: usize,
-        depths: usize,
-        x: &[[&[Lanes]; 2]; P],
-        sums: &mut [[V::Wide; P]; J],
-    ) {
-        let (weights, room) = (self.0.tile::<J>(tile, depths), self.1.place::<J>(tile, depths));
-        for (depth, place) in room.iter_mut().enumerate() {
-            // The next tile's last, which begin a line more often than not: rows that far apart no processor foresees.
-            weights.prefetch::<V>(depth, 2 * J - 1);
-            // SAFETY: the tile has so many depths, and its results are neighbours.
-            let weights = unsafe { weights.neighbours_at(depth) };
-            // SAFETY: as above.
-            unsafe { add_products_of_depth::<V, J, P>(x, weights, depth, sums) };
-            place.copy_from_slice(weights);
-        }
+    fn pair(self, first: usize, _second: usize) -> &'a [[Lanes; 2]] {
+        &self.pairs[first / 2 * self.depths..][..self.depths]
+    }
+
+    #[inline(always)]
+    unsafe fn at(pair: &'a [[Lanes; 2]], depth: usize) -> V::Wide {
+        // SAFETY: as above.
+        unsafe { V::Wide::load_pair(pair.get_unchecked(depth)) }
     }
 }
 
-/// Where they have been copied to: the same as `Direct` of the copies, with less to compute of where they lie. It pays where a tile
-/// is large.
-struct Packed<'a>(&'a Room);
-
-impl<V: Vector, const J: usize> Weights<V, J> for Packed<'_> {
-    #[inline(always)]
-    unsafe fn add_products<const P: usize>(
-        &mut self,
-        tile: usize,
-        depths: usize,
-        x: &[[&[Lanes]; 2]; P],
-        sums: &mut [[V::Wide; P]; J],
-    ) {
-        for (depth, weights) in self.0.tile::<J>(tile, depths).iter().enumerate() {
-            // SAFETY: as above.
-            unsafe { add_products_of_depth::<V, J, P>(x, weights, depth, sums) };
-        }
-    }
-}
-
-/// A group's products with P wide vectors of panels from `panel` on. The last panel stands in for those beyond it: its results are
-/// computed and written more than once, the same each time, which takes no code of its own.
+/// All panels of a group of tiles, P wide vectors at a time. The first of them copy the weights that the others read: beside
+/// products the copies cost next to nothing.
 #[inline(always)]
-fn panels_body<V: Vector, W: Weights<V, J>, const J: usize, const P: usize>(
+fn packed_body<V: Vector, X: Panels<V>, const J: usize, const P: usize>(
     product: &Product<'_>,
     run: Run,
+    x: X,
+    group: WeightTiles<'_>,
+    room: &mut TilesRoom,
+    out: &mut [Lanes],
+) {
+    panels_body::<V, X, _, J, P>(product, run, x, 0, &mut CopiedTiles::<V>::new(group, room), out);
+    for panel in (0..product.panels()).step_by(2 * P).skip(1) {
+        if V::HAS_WIDE_REGISTERS {
+            panels_body::<V, X, _, J, P>(product, run, x, panel, &mut PackedTiles(room), out);
+        } else {
+            let copies = room.copied::<J>(group, run.depths);
+            panels_body::<V, X, _, J, P>(product, run, x, panel, &mut LyingTiles(copies), out);
+        }
+    }
+}
+
+/// The same with weights where they lie.
+#[inline(always)]
+fn group_body<V: Vector, X: Panels<V>, W: Tiles<J>, const J: usize, const P: usize>(
+    product: &Product<'_>,
+    run: Run,
+    x: X,
+    mut weights: W,
+    out: &mut [Lanes],
+) {
+    for panel in (0..product.panels()).step_by(2 * P) {
+        panels_body::<V, X, W, J, P>(product, run, x, panel, &mut weights, out);
+    }
+}
+
+/// Adds the products of a tile with P wide vectors of panels.
+///
+/// # Safety
+///
+/// The tile and the panels have so many depths.
+#[inline(always)]
+unsafe fn add_products<V: Vector, X: Panels<V>, T: WeightTile<J>, const J: usize, const P: usize>(
+    mut tile: T,
+    x: &[X::Pair; P],
+    depths: usize,
+    sums: &mut [[V::Wide; P]; J],
+) {
+    // No loop for one at a time: compilers then find places by a multiplication for each depth.
+    let whole = if T::WRITTEN_OUT > 1 { depths / T::WRITTEN_OUT * T::WRITTEN_OUT } else { 0 };
+    for depth in (0..whole).step_by(T::WRITTEN_OUT) {
+        written_out!(step in 0..T::WRITTEN_OUT, at most 8 => {
+            // SAFETY: as above.
+            unsafe { add_products_of_depth::<V, X, T, J, P>(x, &mut tile, depth + step, sums) };
+        });
+    }
+    for depth in whole..depths {
+        // SAFETY: as above.
+        unsafe { add_products_of_depth::<V, X, T, J, P>(x, &mut tile, depth, sums) };
+    }
+}
+
+/// A group's products with P wide vectors of panels from `panel` on. The last of them stand in for those beyond: their results are
+/// computed and written more than once, the same each time, which takes no code of its own.
+#[inline(always)]
+fn panels_body<V: Vector, X: Panels<V>, W: Tiles<J>, const J: usize, const P: usize>(
+    product: &Product<'_>,
+    run: Run,
+    x: X,
     panel: usize,
     weights: &mut W,
     out: &mut [Lanes],
@@ -212,14 +260,13 @@ fn panels_body<V: Vector, W: Weights<V, J>, const J: usize, const P: usize>(
     let Product { depth, width, .. } = *product;
     let Run { start, depths, first, count } = run;
     let last = product.panels() - 1;
-    let mut x: [[&[Lanes]; 2]; P] = [[&[]; 2]; P];
+    let mut pairs = [x.pair(panel, (panel + 1).min(last)); P];
     let mut places = [[0; 2]; P];
     written_out!(p in 0..P, at most 2 => {
-        written_out!(half in 0..2, at most 2 => {
-            let panel = (panel + 2 * p + half).min(last);
-            x[p][half] = &product.x[panel * depth + start..][..depths];
-            places[p][half] = panel * width + first;
-        });
+        let first = (panel + 2 * p).min(last / 2 * 2);
+        let second = (first + 1).min(last);
+        pairs[p] = x.pair(first, second);
+        places[p] = [first, second].map(|panel| panel * width + run.first);
     });
     let finish = if start + depths == depth { product.finish } else { Epilogue::Keep };
     for index in 0..count {
@@ -237,8 +284,8 @@ fn panels_body<V: Vector, W: Weights<V, J>, const J: usize, const P: usize>(
                 sums[j] = [V::Wide::splat(bias[j]); P];
             });
         }
-        // SAFETY: each of `x` has them.
-        unsafe { weights.add_products::<P>(index, depths, &x, &mut sums) };
+        // SAFETY: these are the run's.
+        unsafe { add_products::<V, X, _, J, P>(weights.tile(index, depths), &pairs, depths, &mut sums) };
         epilogue_body::<V, J, P>(finish, places, &mut sums);
         written_out!(p in 0..P, at most 2 => {
             written_out!(half in 0..2, at most 2 => {
@@ -256,26 +303,36 @@ fn panels_body<V: Vector, W: Weights<V, J>, const J: usize, const P: usize>(
 ///
 /// # Safety
 ///
-/// Each of `x` has this depth.
+/// The run has this depth.
 #[inline(always)]
-unsafe fn add_products_of_depth<V: Vector, const J: usize, const P: usize>(
-    x: &[[&[Lanes]; 2]; P],
-    weights: &[f32; J],
+unsafe fn add_products_of_depth<V: Vector, X: Panels<V>, T: WeightTile<J>, const J: usize, const P: usize>(
+    x: &[X::Pair; P],
+    tile: &mut T,
     depth: usize,
     sums: &mut [[V::Wide; P]; J],
 ) {
     let mut values = [V::Wide::splat(0.0); P];
     written_out!(p in 0..P, at most 2 => {
         // SAFETY: as above.
-        let (first, second) = unsafe { (x[p][0].get_unchecked(depth), x[p][1].get_unchecked(depth)) };
-        values[p] = V::Wide::load(first, second);
+        values[p] = unsafe { X::at(x[p], depth) };
     });
+    let mut weights = [0.0; J];
+    if !V::HAS_WIDE_REGISTERS {
+        written_out!(j in 0..J, at most 12 => {
+            // SAFETY: as above.
+            weights[j] = unsafe { tile.at(depth, j) };
+        });
+    }
     written_out!(j in 0..J, at most 12 => {
-        let weight = V::Wide::splat(weights[j]);
+        // One by one where a tile is large: if all of a depth are loaded first, compilers run out of registers.
+        // SAFETY: as above.
+        let weight = V::Wide::splat(if V::HAS_WIDE_REGISTERS { unsafe { tile.at(depth, j) } } else { weights[j] });
         written_out!(p in 0..P, at most 2 => {
             sums[j][p] = weight.fma(values[p], sums[j][p]);
         });
     });
+    // SAFETY: as above.
+    unsafe { tile.passed(depth) };
 }
 
 /// What is done to finished sums, whose places these are.

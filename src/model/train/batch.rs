@@ -71,28 +71,54 @@ impl Workspace {
 
     /// Takes the loss of a batch's block into the sum and, with `back`, its gradient.
     pub fn block(&mut self, weights: &[f32], batch: &Batch<'_>, block: usize, back: bool) {
-        let kernel = self.pass.kernel();
-        let features = batch.rows.features() as usize;
-        let (x, rows, targets) = match batch.source {
-            Source::All { panels } => {
-                let x = panels.chunks(BLOCK_PANELS * features).nth(block).unwrap_or_default();
-                let first = block * BLOCK_ROWS;
-                let rows = BLOCK_ROWS.min(batch.rows.rows() as usize - first);
-                (x, rows, batch.rows.targets().of_rows(first, rows))
-            }
-            Source::These { order } => {
-                let order = order.chunks(BLOCK_ROWS).nth(block).unwrap_or_default();
-                let x = &mut self.panels[..panels_of(order.len()) * features];
-                gather(kernel, batch.rows.values(), features, Order::These(order), x);
-                (&*x, order.len(), self.targets.gather(batch.rows.targets(), order))
-            }
-        };
-        let outputs = self.pass.forward(weights, x, rows);
-        self.losses.next()[0] = batch.objective.differentiate(kernel, outputs, targets);
-        self.losses.take();
+        let Workspace { pass, gradients, losses, panels, targets } = self;
+        let (x, rows) = forward(pass, losses, (panels, targets), weights, batch, block);
         if back {
-            self.pass.backward(weights, x, rows, self.gradients.next());
-            self.gradients.take();
+            pass.backward(weights, x, rows, gradients.next());
+            gradients.take();
         }
     }
+
+    /// The same of a batch's only block, and has `update` follow its gradient on the way: see [`Pass::backward_updating`].
+    pub fn only_block(
+        &mut self,
+        weights: &mut [f32],
+        batch: &Batch<'_>,
+        update: &mut dyn FnMut(usize, &[f32], &mut [f32]),
+    ) {
+        let Workspace { pass, gradients, losses, panels, targets } = self;
+        let (x, rows) = forward(pass, losses, (panels, targets), weights, batch, 0);
+        pass.backward_updating(weights, x, rows, gradients.next(), update);
+    }
+}
+
+/// Takes a block forward and its loss into the sum. Gives its rows in panels, and their number.
+fn forward<'a>(
+    pass: &mut Pass,
+    losses: &mut Tree<f64>,
+    (panels, gathered): (&'a mut [Lanes], &mut Gathered),
+    weights: &[f32],
+    batch: &Batch<'a>,
+    block: usize,
+) -> (&'a [Lanes], usize) {
+    let kernel = pass.kernel();
+    let features = batch.rows.features() as usize;
+    let (x, rows, targets) = match batch.source {
+        Source::All { panels } => {
+            let x = panels.chunks(BLOCK_PANELS * features).nth(block).unwrap_or_default();
+            let first = block * BLOCK_ROWS;
+            let rows = BLOCK_ROWS.min(batch.rows.rows() as usize - first);
+            (x, rows, batch.rows.targets().of_rows(first, rows))
+        }
+        Source::These { order } => {
+            let order = order.chunks(BLOCK_ROWS).nth(block).unwrap_or_default();
+            let x = &mut panels[..panels_of(order.len()) * features];
+            gather(kernel, batch.rows.values(), features, Order::These(order), x);
+            (&*x, order.len(), gathered.gather(batch.rows.targets(), order))
+        }
+    };
+    let outputs = pass.forward(weights, x, rows);
+    losses.next()[0] = batch.objective.differentiate(kernel, outputs, targets);
+    losses.take();
+    (x, rows)
 }

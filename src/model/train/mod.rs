@@ -252,8 +252,7 @@ impl Trainer {
             let order = order.chunks(batch_rows).nth(place).unwrap_or_default();
             let averaging = Averaging::over(recipe.reduction, order.len());
             let batch = Batch { rows, source: Source::These { order }, objective: Objective::in_training(training) };
-            loss += weights.batch(&**helpers, base, &batch, true);
-            weights.update(averaging, base, done == planned);
+            loss += weights.batch_and_update(&**helpers, base, &batch, averaging, done == planned);
             go_on(watch, done, planned)?;
         }
         Ok(Done { loss, epochs: 1 })
@@ -317,9 +316,8 @@ impl Trainer {
                 let averaging = Averaging::over(recipe.reduction, order.len());
                 let batch =
                     Batch { rows, source: Source::These { order }, objective: Objective::in_training(training) };
-                loss += self.weights.batch(&*self.helpers, base, &batch, true);
                 done += 1;
-                self.weights.update(averaging, base, done == planned);
+                loss += self.weights.batch_and_update(&*self.helpers, base, &batch, averaging, done == planned);
                 go_on(watch, done, planned)?;
             }
         }

@@ -121,6 +121,32 @@ impl WeightsInTraining {
         self.descent.begin(recipe, eta_of_step(recipe, step));
     }
 
+    /// All of a batch, forward and back, and one update of the weights: as [`WeightsInTraining::batch`] and
+    /// [`WeightsInTraining::update`] together. Returns the loss before it.
+    pub fn batch_and_update(
+        &mut self,
+        helpers: &dyn Helpers,
+        base: &[f32],
+        batch: &Batch<'_>,
+        averaging: Averaging,
+        is_last: bool,
+    ) -> f64 {
+        if is_last || batch.blocks() > 1 || base.len() < ON_THE_WAY_MIN {
+            let loss = self.batch(helpers, base, batch, true);
+            self.update(averaging, base, is_last);
+            return loss;
+        }
+        // While a layer's gradient lies in a cache its weights follow it: both together may be more than the caches hold.
+        self.leave(base);
+        let WeightsInTraining { kernel, descent, weights, workspaces, .. } = self;
+        descent.begin_update(*kernel, weights.len());
+        let workspace = own(&mut workspaces[0]);
+        workspace.only_block(weights, batch, &mut |first, gradient, weights| {
+            descent.update_part(*kernel, averaging, first, gradient, weights);
+        });
+        workspace.losses.finish()[0]
+    }
+
     /// All of a batch forward and, with `back`, its gradient. Returns the loss.
     pub fn batch(&mut self, helpers: &dyn Helpers, base: &[f32], batch: &Batch<'_>, back: bool) -> f64 {
         let blocks = batch.blocks();
@@ -171,14 +197,19 @@ impl WeightsInTraining {
         if is_last {
             return;
         }
+        self.leave(base);
+        let gradients =
+            if self.parts.is_empty() { &mut own(&mut self.workspaces[0]).gradients } else { &mut self.gradients };
+        self.descent.update(self.kernel, averaging, gradients.finish(), &mut self.weights);
+    }
+
+    /// Makes the weights ones that may differ from the base.
+    fn leave(&mut self, base: &[f32]) {
         if !self.has_moved {
             self.weights.clear();
             self.weights.extend_from_slice(base);
             self.has_moved = true;
         }
-        let gradients =
-            if self.parts.is_empty() { &mut own(&mut self.workspaces[0]).gradients } else { &mut self.gradients };
-        self.descent.update(self.kernel, averaging, gradients.finish(), &mut self.weights);
     }
 
     /// Ends a task: does the last update, and tells by how much the weights have left the base, all in one pass over the
@@ -225,6 +256,8 @@ fn subtract_body<V: Vector>(base: &[f32], weights: &mut [f32]) -> bool {
     can_all
 }
 
+/// Parameters that are updated on the way back. Fewer are in a near cache anyway.
+const ON_THE_WAY_MIN: usize = 1 << 15;
 /// Rows times parameters of a batch that is worth sharing: some 30 microseconds of work.
 const SHARED_WORK_MIN: usize = 1 << 19;
 /// Parameters whose parts stay in a core's second cache.
