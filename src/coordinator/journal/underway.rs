@@ -1,5 +1,10 @@
 //! Heavy steps of jobs, noted before they are taken and struck out behind them: what a coordinator that died did then. Owns the
-//! notes, and how often a step was the last of a coordinator's life; does not know how heavy a step is, or why it is taken.
+//! notes, how often a step was the last of a coordinator's life, and which steps wait for others; does not know how heavy a step
+//! is, or why it is taken.
+//!
+//! Of two jobs whose steps were under way when a coordinator died one may be innocent, and nobody can tell which. Both are
+//! suspects, and from then on a suspect's heavy step is taken while no other one is: whoever is found to have been at work at the
+//! next death was so alone. So an innocent job shares one death with a guilty one, and never three.
 //!
 //! A note must survive the process and nothing more, so it is not synced: a step costs two small files that the system holds.
 //! That a note cannot be written is no reason to do nothing: the step is taken without.
@@ -7,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::directory::Directory;
 use crate::job::JobId;
@@ -120,23 +125,56 @@ impl FromStr for Notes {
     }
 }
 
+/// The notes of all jobs that are tried.
+#[derive(Debug, Default)]
+struct Steps {
+    jobs: HashMap<JobId, Notes>,
+    /// Suspects' steps that are to begin once no other one is under way.
+    suspects_waiting: usize,
+}
+
+impl Steps {
+    /// The start before this one died in a step of it.
+    fn is_suspect(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|notes| !notes.died.is_empty())
+    }
+
+    /// A suspect's step, or another one, is not to be taken beside what is under way, or before what waits.
+    fn is_to_wait(&self, of_suspect: bool) -> bool {
+        let mut open = self.jobs.iter().filter(|(_, notes)| !notes.open.is_empty());
+        if of_suspect {
+            return open.next().is_some();
+        }
+        // Without the first a suspect might wait for ever, for a gap between the steps of others.
+        self.suspects_waiting > 0 || open.any(|(open, _)| self.is_suspect(*open))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    steps: Mutex<Steps>,
+    /// One was struck out, or deaths count no more.
+    changed: Condvar,
+}
+
 /// The notes of all jobs. Shared by whoever takes heavy steps.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Underway {
     /// Where jobs are written; nothing is noted of jobs that do not outlive the process.
     directory: Option<Arc<Directory>>,
-    jobs: Arc<Mutex<HashMap<JobId, Notes>>>,
+    shared: Arc<Shared>,
 }
 
 impl Underway {
     pub(in super::super) fn new(directory: Option<Arc<Directory>>) -> Underway {
-        Underway { directory, jobs: Arc::default() }
+        Underway { directory, shared: Arc::default() }
     }
 
     /// Reads what the last start left of a job, once; says whether the job is not to be tried again. Such a job's notes stay
     /// until it is [tried again](Underway::try_again).
     pub(super) fn read_back(&self, job: JobId) -> Option<Deadly> {
-        let left = match self.directory.as_ref()?.read_underway(job) {
+        let directory = self.directory.as_ref()?;
+        let left = match directory.read_underway(job) {
             Ok(left) => left?,
             Err(error) => {
                 log::warn!("{error}; how often job {job} ended a coordinator is not known");
@@ -150,21 +188,35 @@ impl Underway {
         }
         let notes = notes.read_back();
         let deadly = notes.deadly();
-        self.change(job, |current| *current = notes);
+        if deadly.is_none() {
+            self.change(job, |current| *current = notes);
+        } else if let Err(error) = directory.write_underway(job, &notes.to_string()) {
+            log::warn!("{error}; how often job {job} ended a coordinator is not noted");
+        }
         deadly
     }
 
-    /// A job's heavy step begins; it is over when what is returned is dropped.
+    /// A job's heavy step begins; it is over when what is returned is dropped. Waits for the steps that it is not to be taken
+    /// beside: the engine's thread begins none.
     pub(in super::super) fn begin(&self, job: JobId, step: HeavyStep) -> Begun {
-        self.change(job, |notes| {
-            notes.open.insert(step);
-        });
+        if let Some(directory) = &self.directory {
+            let mut steps = self.steps();
+            let of_suspect = steps.is_suspect(job);
+            steps.suspects_waiting += usize::from(of_suspect);
+            let is_to_wait = |steps: &mut Steps| steps.is_to_wait(of_suspect);
+            steps = self.shared.changed.wait_while(steps, is_to_wait).unwrap_or_else(PoisonError::into_inner);
+            steps.suspects_waiting -= usize::from(of_suspect);
+            self.change_of(directory, steps, job, |notes| {
+                notes.open.insert(step);
+            });
+        }
         Begun { underway: self.clone(), job, step }
     }
 
     /// Something of a job is durable: what comes now begins from there.
     pub(super) fn durable(&self, job: JobId) {
-        if self.jobs().get(&job).is_some_and(|notes| !notes.died.is_empty()) {
+        let is_suspect = self.steps().is_suspect(job);
+        if is_suspect {
             self.try_again(job);
         }
     }
@@ -172,6 +224,13 @@ impl Underway {
     /// Deaths of the past count no more.
     pub(super) fn try_again(&self, job: JobId) {
         self.change(job, |notes| notes.died.clear());
+    }
+
+    /// A step of this job would not begin now.
+    #[cfg(test)]
+    pub(super) fn is_to_wait(&self, job: JobId) -> bool {
+        let steps = self.steps();
+        steps.is_to_wait(steps.is_suspect(job))
     }
 
     /// What is left when the process dies in the middle of a step.
@@ -186,28 +245,40 @@ impl Underway {
 
     /// A job is not known any more.
     pub(super) fn forget(&self, job: JobId) {
-        self.jobs().remove(&job);
+        self.steps().jobs.remove(&job);
+        self.shared.changed.notify_all();
     }
 
     fn change(&self, job: JobId, change: impl FnOnce(&mut Notes)) {
-        let Some(directory) = &self.directory else { return };
-        // Held while the file is written: the last change is the last to be written.
-        let mut jobs = self.jobs();
-        let notes = jobs.entry(job).or_default();
+        if let Some(directory) = &self.directory {
+            self.change_of(directory, self.steps(), job, change);
+        }
+    }
+
+    /// The lock is held while the file is written: the last change is the last to be written.
+    fn change_of(
+        &self,
+        directory: &Directory,
+        mut steps: MutexGuard<'_, Steps>,
+        job: JobId,
+        change: impl FnOnce(&mut Notes),
+    ) {
+        let notes = steps.jobs.entry(job).or_default();
         change(notes);
         let text = notes.to_string();
         if *notes == Notes::default() {
-            jobs.remove(&job);
+            steps.jobs.remove(&job);
         }
         let written = directory.write_underway(job, &text);
-        drop(jobs);
+        drop(steps);
+        self.shared.changed.notify_all();
         if let Err(error) = written {
             log::warn!("{error}; a heavy step of job {job} is not noted");
         }
     }
 
-    fn jobs(&self) -> MutexGuard<'_, HashMap<JobId, Notes>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn steps(&self) -> MutexGuard<'_, Steps> {
+        self.shared.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -229,6 +300,8 @@ impl Drop for Begun {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     const JOB: JobId = JobId(7);
@@ -249,11 +322,15 @@ mod tests {
         /// A coordinator starts, does something of the job, and dies in the middle of this step, if of any. Says whether it
         /// leaves the job alone.
         fn start(&self, before: impl FnOnce(&Underway), last: Option<HeavyStep>) -> Option<Deadly> {
+            self.start_of(JOB, before, last)
+        }
+
+        fn start_of(&self, job: JobId, before: impl FnOnce(&Underway), last: Option<HeavyStep>) -> Option<Deadly> {
             let underway = Underway::new(Some(self.directory()));
-            let deadly = underway.read_back(JOB);
+            let deadly = underway.read_back(job);
             if deadly.is_none() {
                 before(&underway);
-                last.into_iter().for_each(|step| underway.die_in(JOB, step));
+                last.into_iter().for_each(|step| underway.die_in(job, step));
             }
             deadly
         }
@@ -296,6 +373,69 @@ mod tests {
             assert!(disk.start(|underway| underway.durable(JOB), Some(step)).is_none());
             assert!(disk.dies_in(step).is_none());
         }
+    }
+
+    const OTHER: JobId = JobId(8);
+
+    /// A coordinator starts, begins a heavy step of each of these jobs, unless it is to wait for those before, and dies in the
+    /// middle of them. Says which job it leaves alone, and how many steps were under way.
+    fn start_of_both(disk: &Disk, order: [JobId; 2]) -> (Option<JobId>, usize) {
+        let underway = Underway::new(Some(disk.directory()));
+        let left = [JOB, OTHER].into_iter().find(|job| underway.read_back(*job).is_some());
+        let mut begun = Vec::new();
+        for job in order.into_iter().filter(|job| Some(*job) != left) {
+            if !underway.is_to_wait(job) {
+                begun.push((job, underway.begin(job, HeavyStep::Merge(3))));
+            }
+        }
+        let directory = underway.directory.clone().unwrap();
+        let notes_of = |(job, _): &(JobId, Begun)| (*job, directory.read_underway(*job).unwrap().unwrap());
+        let notes: Vec<(JobId, String)> = begun.iter().map(notes_of).collect();
+        drop(begun);
+        notes.iter().for_each(|(job, text)| directory.write_underway(*job, text).unwrap());
+        (left, notes.len())
+    }
+
+    #[test]
+    fn a_job_that_was_at_work_beside_one_that_kills_is_not_taken_for_it() {
+        let disk = Disk::new();
+        disk.directory().begin_job(OTHER).unwrap();
+        assert_eq!(start_of_both(&disk, [OTHER, JOB]), (None, 2), "nobody is a suspect yet");
+        for _ in 0..2 {
+            assert_eq!(start_of_both(&disk, [JOB, OTHER]), (None, 1), "a suspect's step is taken alone");
+        }
+        for _ in 0..3 {
+            assert_eq!(start_of_both(&disk, [JOB, OTHER]), (Some(JOB), 1), "the innocent one goes on");
+            assert_eq!(start_of_both(&disk, [JOB, OTHER]), (Some(JOB), 1));
+            // Not even three deaths in a row of its own, for something of it is durable now and then.
+            assert_eq!(disk.start_of(OTHER, |underway| underway.durable(OTHER), None), None);
+        }
+    }
+
+    #[test]
+    fn a_suspects_step_waits_for_all_others_and_they_for_it_until_it_is_none_any_more() {
+        let disk = Disk::new();
+        disk.directory().begin_job(OTHER).unwrap();
+        assert_eq!(disk.dies_in(HeavyStep::Merge(3)), None);
+        let underway = Underway::new(Some(disk.directory()));
+        assert_eq!(underway.read_back(JOB), None);
+        let of_other = underway.begin(OTHER, HeavyStep::Validate(1));
+        thread::scope(|scope| {
+            let suspect = scope.spawn(|| underway.begin(JOB, HeavyStep::Merge(3)));
+            while underway.steps().suspects_waiting == 0 {
+                thread::yield_now();
+            }
+            assert!(underway.is_to_wait(OTHER), "nobody goes past a suspect that waits");
+            drop(of_other);
+            let of_suspect = suspect.join().unwrap();
+            assert!(underway.is_to_wait(OTHER));
+            let other = scope.spawn(|| drop(underway.begin(OTHER, HeavyStep::Validate(2))));
+            underway.durable(JOB);
+            // It would wait for ever.
+            other.join().unwrap();
+            drop(of_suspect);
+        });
+        assert!(!underway.is_to_wait(JOB));
     }
 
     #[test]

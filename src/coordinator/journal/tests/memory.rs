@@ -1,7 +1,11 @@
 //! Jobs that are left unread at the start: those for which there is no memory, and those that kill their coordinator.
 
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt as _, SeedableRng as _};
+
 use super::*;
 use crate::coordinator::journal::underway::HeavyStep;
+use crate::disk::tests::simulated::{SimulatedDisk, Stop};
 use crate::job::FailReason;
 use crate::job::memory::CoordinatorMemory;
 
@@ -93,4 +97,67 @@ fn a_round_that_is_durable_in_between_makes_a_job_that_killed_starts_a_new_one()
         harness.round(JobId(11), round);
         harness.writer.underway.die_in(JobId(11), HeavyStep::Prepare);
     }
+}
+
+/// Three jobs whose heavy steps begin and end as chance has it, one beside the other where they may; one job's kills every
+/// coordinator that begins it.
+#[test]
+fn of_jobs_whose_heavy_steps_overlap_the_one_that_kills_is_left_unread_after_three_deaths_and_no_other_one() {
+    let (root, jobs) = (Path::new("/srv/gradwire/coordinator-5105"), [JobId(7), JobId(8), JobId(11)]);
+    let mut shared = 0;
+    for seed in 0..200 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let disk = SimulatedDisk::new(seed);
+        let open = || Harness::of(Directory::open_on(Arc::new(disk.clone()), root).expect("a directory"));
+        let mut harness = open();
+        for job in jobs {
+            harness.begin(job);
+            harness.round(job, 1);
+        }
+        drop(harness);
+        let guilty = jobs[rng.random_range(0..jobs.len())];
+        let (mut rounds, mut deaths) = ([1; 3], 0);
+        loop {
+            let mut harness = open();
+            let left: Vec<JobId> =
+                harness.recover().iter().filter(|job| job.unread.is_some()).map(|job| job.state.job()).collect();
+            if deaths == 3 {
+                assert_eq!(left, [guilty], "seed {seed}");
+                break;
+            }
+            assert_eq!(left, [], "seed {seed}, after {deaths} deaths");
+            let underway = harness.writer.underway.clone();
+            let mut begun = Vec::new();
+            loop {
+                let place = rng.random_range(0..jobs.len());
+                let job = jobs[place];
+                if let Some(open) = begun.iter().position(|(open, _)| *open == job) {
+                    drop(begun.remove(open));
+                    if rounds[place] + 1 < ROUNDS && rng.random_bool(0.3) {
+                        rounds[place] += 1;
+                        harness.round(job, rounds[place]);
+                    }
+                } else if begun.is_empty() && rng.random_range(0..20) == 0 {
+                    // Any other kill.
+                    deaths = 0;
+                    break;
+                } else if !underway.is_to_wait(job) {
+                    begun.push((job, underway.begin(job, HeavyStep::Merge(1))));
+                    if job == guilty {
+                        deaths += 1;
+                        shared += usize::from(begun.len() > 1);
+                        break;
+                    }
+                }
+            }
+            // Its last call, which may be done or not, is one that changes nothing.
+            disk.stop_after(0, Stop::Kill);
+            let _ = harness.writer.directory.as_ref().unwrap().read_underway(guilty);
+            assert_eq!(disk.stopped(), Some(Stop::Kill));
+            drop(begun);
+            drop(harness);
+            disk.restart(Stop::Kill);
+        }
+    }
+    assert!(shared >= 100, "steps were beside one another at {shared} deaths only");
 }
