@@ -266,6 +266,11 @@ impl Archive {
         }
     }
 
+    /// Weights that were to be kept are not.
+    pub(super) fn let_go(&self, weights: &Digest) {
+        self.inner().kept.remove(weights);
+    }
+
     /// A job is not known any more.
     pub(in super::super) fn forget(&self, job: JobId) {
         let mut inner = self.inner();

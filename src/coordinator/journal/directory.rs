@@ -342,8 +342,13 @@ impl Directory {
         self.make_directory(&directory)?;
         let part = part_of(&path);
         let file = self.disk.create(&part).map_err(at(Doing::Open, &part))?;
-        file.write_all_at(bytes, 0).map_err(at(Doing::Write, &part))?;
-        self.disk.rename(&part, &path).map_err(at(Doing::Rename, &path))
+        let written = file.write_all_at(bytes, 0).map_err(at(Doing::Write, &part));
+        let written = written.and_then(|()| self.disk.rename(&part, &path).map_err(at(Doing::Rename, &path)));
+        if written.is_err() {
+            // On a full disk others need its room.
+            let _ = self.disk.remove_file(&part);
+        }
+        written
     }
 
     /// Weights of a round, if they are there and whole.

@@ -354,16 +354,21 @@ impl Writer {
         }
         // Without it the weights lead nowhere, so it is there before they are. Of tasks the ledger does not name it.
         let state = writer.keeps_outer().then(|| object::encode_outer(&weights.outer));
-        if let Some(state) = state {
-            let digest = Digest::of(&state);
-            if self.archive.keep(job, digest) {
-                directory.put_weights(job, &digest, &state)?;
-                writer.kept_bytes += state.len() as u64;
+        let state = state.as_ref().map(|state| (Digest::of(state), &state[..]));
+        for (digest, bytes) in state.into_iter().chain([(weights.digest, &weights.bytes[..])]) {
+            if !self.archive.keep(job, digest) {
+                continue;
             }
-        }
-        if self.archive.keep(job, weights.digest) {
-            directory.put_weights(job, &weights.digest, &weights.bytes)?;
-            writer.kept_bytes += weights.bytes.len() as u64;
+            match directory.put_weights(job, &digest, bytes) {
+                Ok(()) => writer.kept_bytes += bytes.len() as u64,
+                Err(error) if error.doing == Doing::Sync => return Err(error),
+                Err(error) => {
+                    // A disk that is nearly full may have room for what the job needs.
+                    self.archive.let_go(&digest);
+                    log::warn!("{error}; job {job} goes on without this checkpoint, and takes longer to verify");
+                    break;
+                }
+            }
         }
         writer.checkpoint_kept();
         Ok(())

@@ -71,3 +71,18 @@ fn steps_that_are_written_together_have_one_checkpoint_and_another_life_goes_on_
     assert_eq!(kept(&harness, &specification).0, [5, 12, 17, 22, 27]);
     assert_eq!(harness.writer.writers[&job].kept_bytes, bytes_max / 6 * 5);
 }
+
+#[test]
+fn a_checkpoint_that_the_disk_does_not_take_is_left_out_and_the_job_goes_on() {
+    let (root, job) = (TempDir::new().unwrap(), JobId(7));
+    let mut harness = Harness::open(root.path());
+    let specification = begin(&mut harness, job, 1);
+    // A file stands where their directory would be.
+    let place = root.path().join("jobs").join(job.to_string()).join("weights");
+    std::fs::write(&place, "").unwrap();
+    (0..10).for_each(|step| write(&mut harness, job, &specification, step..step + 1));
+    assert_eq!(harness.writer.writers[&job].kept_bytes, 0);
+    std::fs::remove_file(&place).unwrap();
+    (10..12).for_each(|step| write(&mut harness, job, &specification, step..step + 1));
+    assert_eq!(kept(&harness, &specification).0, [11, 12], "nothing is told of that is not there");
+}
