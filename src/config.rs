@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::wire;
 
-pub use memory::{can_be_had, memory_budget};
+pub use memory::{can_be_had, memory_budget, memory_there_is};
 
 /// Workers of a node, at most: each is a thread with memory for a model of its own.
 pub const WORKERS_MAX: u32 = 1_024;

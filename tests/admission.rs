@@ -5,9 +5,11 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use common::clients::{Client, client};
-use common::process::reserve_port;
+use common::process::{PATIENCE, reserve_port};
 use common::servers::{Coordinator, Node, nodes, ports};
 use common::tables::Written;
 
@@ -19,8 +21,12 @@ const WITHIN_2_GIB: [&str; 3] = ["sh", "-c", "ulimit -v 2097152 && exec \"$0\" \
 
 /// Three classes in a table of few rows: what is computed here is not what matters.
 fn few_rows() -> Written {
+    rows(24)
+}
+
+fn rows(count: usize) -> Written {
     let row = |row: usize| format!("{}.{},{}.5,{}\n", row % 3, row % 7, row % 2, ["ash", "oak", "fir"][row % 3]);
-    Written::new("few.csv", (0..24).map(row).collect::<String>())
+    Written::new("few.csv", (0..count).map(row).collect::<String>())
 }
 
 fn text(path: &Path) -> &str {
@@ -60,6 +66,16 @@ fn a_job_that_the_system_has_no_memory_for_though_it_is_allowed_ends_and_its_coo
     let said = failed["text"].as_str().unwrap();
     assert!(said.contains("this machine does not give the"), "{failed}");
     Client::start(&coordinator, &["--data", data.text(), "--rounds", "2"]).finish().done();
+}
+
+#[test]
+fn more_memory_than_there_is_is_told_of_at_the_start() {
+    let start = |memory: &str| {
+        let options = ["--memory", memory, "--no-state"];
+        Coordinator::try_at(0, &WITHIN_2_GIB, &[reserve_port()], &options).unwrap()
+    };
+    start("4096").await_line("--memory is 4096 MiB, and this program may have 2048 MiB here");
+    assert!(!start("1024").stop().1.contains("--memory is"));
 }
 
 #[test]
@@ -139,6 +155,20 @@ impl Restarted {
         self.state.path().join("jobs").join(job).join(name)
     }
 
+    /// What the coordinator has noted of a job's heavy steps.
+    fn notes(&self, job: &str) -> String {
+        fs::read_to_string(self.file(job, "underway")).unwrap_or_default()
+    }
+
+    /// Waits for notes that are there for as long as a step takes.
+    fn await_notes(&self, what: &str, are_there: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !are_there() {
+            assert!(Instant::now() < deadline, "{what} was never noted");
+            thread::sleep(Duration::from_micros(500));
+        }
+    }
+
     /// How the coordinator's jobs stand, as somebody who asks is told.
     fn asked(&self, rest: &[&str]) -> String {
         let port = self.port.to_string();
@@ -208,6 +238,47 @@ fn a_job_that_three_coordinators_died_of_in_one_step_is_paused_and_the_others_go
     let mut watching = Client::at(coordinator.port, &["attach", &deadly]);
     watching.await_event("a round after those before", |event| event["round"].as_u64() > Some(5));
     assert!(!fs::read_to_string(cluster.file(&deadly, "underway")).unwrap_or_default().contains("died"));
+}
+
+#[test]
+fn a_job_at_work_beside_one_that_three_coordinators_died_of_is_not_taken_for_it() {
+    /// A step and a validation of it take a part of a second.
+    const HEAVY: [&str; 10] =
+        ["--hidden", "1500,1500", "--batch", "600", "--shards", "1", "--rounds", "40", "--validate-split", "0.8"];
+    const STARTS_MAX: usize = 8;
+    let (data, deadly, other) = (rows(600), job(1), job(2));
+    let cluster = Restarted::new(nodes(2, "0", &[]));
+    let options = ["--state-dir", text(cluster.state.path())];
+    let start = || Coordinator::try_at(cluster.port, &WITHIN_2_GIB, &ports(&cluster.nodes), &options).unwrap();
+    let mut coordinator = start();
+    let mut clients = [&deadly, &other].map(|id| submit(cluster.port, &data, id, &HEAVY));
+    clients.iter_mut().for_each(|client| drop(client.await_accepted()));
+    let merges = || cluster.notes(&deadly).contains("begun merge");
+    cluster.await_notes("a merge beside another job's step", || merges() && cluster.notes(&other).contains("begun"));
+    coordinator.kill();
+    // Until the step that it is killed in is the first behind what is durable, that may have come between.
+    let mut starts = 0;
+    loop {
+        coordinator = start();
+        // Until then notes are those of the start before.
+        coordinator.await_line("2 jobs are restored");
+        cluster.await_notes("a merge, or the last of three", || merges() || cluster.notes(&deadly).contains(" 3\n"));
+        if !merges() {
+            break;
+        }
+        coordinator.kill();
+        if merges() {
+            assert!(!cluster.notes(&other).contains("begun"), "a suspect's step was taken beside another one");
+        }
+        starts += 1;
+        assert!(starts < STARTS_MAX, "it is tried again and again: {}", cluster.notes(&deadly));
+    }
+    let said = coordinator.await_line("has ended 3 times in a row while merging its step");
+    assert!(said.contains(&deadly), "{said}");
+    let [_, innocent] = clients;
+    innocent.finish().done();
+    let listed = cluster.asked(&["jobs"]);
+    assert!(listed.lines().any(|line| line.starts_with(&deadly[..8]) && line.contains("paused")), "{listed}");
 }
 
 #[test]

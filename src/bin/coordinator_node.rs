@@ -12,6 +12,7 @@ use gradwire::config::{self, Name, NodesFile, Waits};
 use gradwire::coordinator::{Coordinator, FatalError, OnDiskError, Settings, StartError};
 use gradwire::engine::Policy;
 use gradwire::job::KEPT_JOBS_MAX;
+use gradwire::job::memory::in_mib;
 use gradwire::model::Kernel;
 use gradwire::net::{self, IpAddr, SocketAddr};
 
@@ -103,6 +104,15 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         let (nodes, clients) = (nodes.len(), arguments.connections);
         log::warn!(
             "the system allows {allowed} open descriptors, and {nodes} nodes and {clients} clients need up to {needed}"
+        );
+    }
+    if let (Some(asked), Some(there_is)) = (arguments.memory, config::memory_there_is())
+        && asked > there_is
+    {
+        log::warn!(
+            "--memory is {}, and this program may have {} here: jobs that are admitted may end it",
+            in_mib(asked),
+            in_mib(there_is)
         );
     }
     let state_dir = state_directory(arguments);

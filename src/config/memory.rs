@@ -12,13 +12,15 @@ const UNKNOWN_BYTES: u64 = 1 << 30;
 /// has, what the program's control group may have and what it may address; the other half is for the system, for what
 /// allocators lose, and for whatever else runs here. No program gets more than it may address.
 pub fn memory_budget(asked: Option<u64>) -> u64 {
-    let addressable = addressable_bytes();
-    let asked = asked.unwrap_or_else(|| {
-        let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let limits = [physical_bytes(), group_bytes(Path::new(GROUPS), &groups), addressable];
-        limits.into_iter().flatten().min().map_or(UNKNOWN_BYTES, |least| least / 2)
-    });
-    asked.min(addressable.unwrap_or(u64::MAX))
+    let asked = asked.unwrap_or_else(|| memory_there_is().map_or(UNKNOWN_BYTES, |least| least / 2));
+    asked.min(addressable_bytes().unwrap_or(u64::MAX))
+}
+
+/// The smallest of what the machine has, what the program's control group may have and what it may address.
+pub fn memory_there_is() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = [physical_bytes(), group_bytes(Path::new(GROUPS), &groups), addressable_bytes()];
+    limits.into_iter().flatten().min()
 }
 
 /// The least that a control group of this process or one around it may have. `groups` says which it is in, a line each: of
