@@ -2,11 +2,14 @@
 //! of the steps, what is asked of a disk at all (`Disk`), and the words for what it refuses; does not know what the files
 //! hold.
 
+use std::ffi::CString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -201,6 +204,36 @@ pub(crate) fn replace(
 pub(crate) fn sync_directory(disk: &dyn Disk, path: &Path) -> Result<(), DiskError> {
     let directory = disk.open(path).map_err(at(Doing::Open, path))?;
     directory.sync().map_err(at(Doing::Sync, path))
+}
+
+/// How long a disk takes to have a small new file in this directory for good.
+pub(crate) fn try_sync(directory: &Path) -> Result<Duration, DiskError> {
+    let path = directory.join("doctor.part");
+    let began = Instant::now();
+    let file = System.create(&path).map_err(at(Doing::Open, &path))?;
+    let synced = file
+        .write_all_at(&[0; 4_096], 0)
+        .map_err(at(Doing::Write, &path))
+        .and_then(|()| file.sync().map_err(at(Doing::Sync, &path)));
+    let took = began.elapsed();
+    System.remove_file(&path).map_err(at(Doing::Remove, &path))?;
+    synced.map(|()| took)
+}
+
+/// Bytes that a program like this one may still write to the disk of this directory.
+#[allow(unsafe_code)]
+pub(crate) fn free_bytes(directory: &Path) -> Result<u64, DiskError> {
+    let refused = |why| at(Doing::Open, directory)(why);
+    let path = CString::new(directory.as_os_str().as_bytes()).map_err(|error| refused(error.into()))?;
+    // SAFETY: a statvfs is numbers only, for which zeros are values.
+    let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: statvfs(3) reads the path up to its zero, and writes one statvfs to where it is told, which is one that lives.
+    if unsafe { libc::statvfs(path.as_ptr(), &raw mut told) } != 0 {
+        return Err(refused(io::Error::last_os_error()));
+    }
+    // Their types differ from system to system.
+    #[allow(clippy::unnecessary_cast)]
+    Ok((told.f_bavail as u64).saturating_mul(told.f_frsize as u64))
 }
 
 /// The directory that a file is in.

@@ -81,7 +81,7 @@ fn every_message_type_and_every_error_code_has_exactly_one_example() {
 }
 
 /// Types in byte tables whose parts have lines of their own in an example.
-const PARTED: [&str; 7] = ["fields", "nodes", "task", "rows", "results", "entries", "progress"];
+const PARTED: [&str; 8] = ["fields", "nodes", "task", "rows", "results", "entries", "progress", "facts"];
 /// Types of which an example may have none.
 const ABSENT: [&str; 2] = ["blocks", "names"];
 
@@ -219,7 +219,7 @@ fn every_number_in_an_example_has_the_name_that_the_code_gives_it() {
         let fields: BTreeMap<&str, &str> = shown.lines().filter_map(|line| line.trim().split_once(": ")).collect();
         let example = examples("frame").into_iter().find(|example| example.name() == kind).unwrap();
         for annotation in example.pieces[1..].iter().map(Piece::annotation) {
-            let parts = ["name.", "node.", "rows.", "range.", "result.", "entry."];
+            let parts = ["name.", "node.", "rows.", "range.", "result.", "entry.", "fact."];
             let name = parts.iter().fold(annotation.name, |name, part| name.trim_start_matches(part));
             let (Some(shown), Some(value)) = (fields.get(name), annotation.value) else { continue };
             let said = match shown.trim_end_matches(',') {

@@ -431,7 +431,15 @@ fn known_jobs() -> impl Strategy<Value = Message<'static>> {
         described,
         (job_id(), any::<u64>()).prop_map(|(job, first)| Ledger { job, first }.into()),
         entries,
+        Just(Doctor.into()),
+        finding(),
     ]
+}
+
+fn finding() -> impl Strategy<Value = Message<'static>> {
+    let fact = (name(), sentence()).prop_map(|(name, value)| Fact { name, value });
+    (sentence(), sentence(), vec(fact, 0..=limits::FACTS_MAX))
+        .prop_map(|(subject, cure, facts)| Finding { subject, cure, facts }.into())
 }
 
 fn message() -> impl Strategy<Value = Message<'static>> {

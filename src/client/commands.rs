@@ -16,7 +16,7 @@ use super::retry::RetryPolicy;
 use super::standing::{jobs, listed, steps_done};
 use super::watching::{Watching, Way, fetch_model, fetch_weights, unknown_job};
 use super::work::{Reached, Work};
-use super::{listing, plan, report, verify};
+use super::{doctor, listing, plan, report, verify};
 use crate::cli::{Exit, Failure};
 use crate::job::{JobId, JobState, JobStatus, RoundSummary, Summary};
 use crate::model::Kernel;
@@ -38,6 +38,10 @@ pub fn command(access: &Access, command: &Command, output: Output, interrupts: &
         Command::Report { job, out } => session.report(job, out.as_deref()),
         Command::Ledger(job) => session.ledger(job),
         Command::Verify { job, sample, seed } => session.verify(job, *sample, *seed),
+        Command::Doctor => {
+            let (_, findings) = session.ask(|conversation| Ok(doctor::ask(conversation)?))?;
+            doctor::print(&findings, output)
+        }
     }
 }
 

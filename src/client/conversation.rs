@@ -17,7 +17,7 @@ use crate::net::{
     answer_have,
 };
 use crate::store::Store;
-use crate::wire::message::{Accepted, Described, Entries, Error, Features, Have, Held, Listed, Notice, Pong};
+use crate::wire::message::{Accepted, Described, Entries, Error, Features, Finding, Have, Held, Listed, Notice, Pong};
 use crate::wire::{ErrorCode, Message, Role};
 
 /// The coordinator gets so long to take the connection.
@@ -55,6 +55,7 @@ pub(super) enum Answer {
     Described(Box<Described>),
     Entries(Entries),
     Held(Held),
+    Finding(Finding),
 }
 
 /// What waits to be read by the program, at most. Its reader waits while it is full, and the coordinator with it.
@@ -288,6 +289,7 @@ impl Handler<Context> for Listening {
             (Context::Asked, Message::Described(described)) => Answer::Described(Box::new(described)),
             (Context::Asked, Message::Entries(entries)) => Answer::Entries(entries),
             (Context::Asked, Message::Held(held)) => Answer::Held(held),
+            (Context::Asked, Message::Finding(finding)) => Answer::Finding(finding),
             (Context::Asked, Message::Error(error)) => return self.tell(Heard::Refused(error)),
             (Context::Fetch(digest), Message::Data(piece)) => {
                 let fetched = fetcher_of(&self.fetcher).piece(link, digest, &piece);

@@ -22,6 +22,7 @@
 //! | `schema` | what training would make of a data file |
 //! | `retry` | when a coordinator that cannot be had is dialled again |
 //! | `standing` | how jobs stand |
+//! | `doctor` | how the coordinator and its nodes are |
 //! | `watching` | a job, watched to its end over as many connections as it takes |
 //! | `commands` | everything that is asked of a coordinator but to watch |
 //! | `ledger` | a job's ledger, page by page |
@@ -42,6 +43,7 @@ mod confusion;
 mod connection_error;
 mod contradictions;
 mod conversation;
+mod doctor;
 mod evaluate;
 mod export;
 mod figures;

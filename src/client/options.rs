@@ -324,6 +324,8 @@ pub enum Command {
         /// The drawing follows from it; a random one if none.
         seed: Option<u64>,
     },
+    /// How the coordinator and its nodes are.
+    Doctor,
 }
 
 impl Command {

@@ -17,6 +17,7 @@ use super::work::{ConfusionObject, Weights};
 use crate::digest::Digest;
 use crate::engine::{Event, LinkKey, NodeInfo, NodeKey, StepSum};
 use crate::job::{Attempt, JobId, TaskResult, Tested};
+use crate::net::DialError;
 use crate::wire::message::{Attach, Order, Submit};
 
 /// What happens to the coordinator.
@@ -24,7 +25,7 @@ pub(super) enum DriverEvent {
     /// Something that the engine is told as it is.
     Event(Event),
     /// A dial has failed.
-    DialFailed { node: NodeKey, reason: String },
+    DialFailed { node: NodeKey, error: DialError },
     /// The list of nodes has changed.
     ListChanged(Changed),
     /// A node is linked.
@@ -51,6 +52,8 @@ pub(super) enum DriverEvent {
     List { client: Client, request: u32, job: Option<JobId> },
     /// A client has something done to a job.
     Order { client: Client, request: u32, order: Order },
+    /// A client asks how the coordinator and its nodes are.
+    Doctor { client: Client, request: u32 },
     /// A client no longer wants the answer to a request.
     CancelRequest { client: ClientKey, request: u32 },
     /// What the journal says.

@@ -2,11 +2,16 @@
 //! comes over it (`links`, `server`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
 
 pub(super) use super::client_key::ClientKey;
+use super::pace::Pace;
 use super::room::Inbox;
 use super::update::Updates;
 use crate::digest::Digest;
+use crate::engine::LinkKey;
 use crate::job::{Attempt, JobId};
 use crate::model::Network;
 use crate::net::{Fetcher, Fetching, Link};
@@ -31,6 +36,8 @@ pub(super) enum NodeContext {
     Put,
     /// A FETCH.
     Fetch(Digest),
+    /// A PING whose answer somebody waits for: he is told when it came.
+    Ping(Sender<(LinkKey, Duration)>),
 }
 
 impl From<Fetching> for NodeContext {
@@ -44,6 +51,7 @@ impl From<Fetching> for NodeContext {
 pub(super) struct NodeHandle {
     pub(super) link: Link<NodeContext>,
     pub(super) fetcher: Arc<Mutex<Fetcher<Updates>>>,
+    pub(super) pace: Arc<Pace>,
 }
 
 impl NodeHandle {

@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 use super::dialling::Dialling;
 use super::event::{DriverEvent, Update};
 use super::handles::{NodeContext, NodeHandle};
+use super::pace::Way;
 use super::update::{UpdateBytes, Updates};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
@@ -42,12 +43,19 @@ pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, diall
         Ok(opened) => opened,
         Err(error) => return log::warn!("lost node {address}: {error}"),
     };
-    let linked = NodeHandle { link: link.clone(), fetcher };
+    let linked = NodeHandle { link: link.clone(), fetcher, pace: Arc::default() };
     if events.send(DriverEvent::NodeLinked { node, key, linked: linked.clone(), info }).is_err() {
         return link.close("the coordinator is stopping");
     }
-    let mut handler =
-        NodeLink { key, events: events.clone(), store: store.clone(), handle: linked, coming: HashMap::new() };
+    let mut handler = NodeLink {
+        key,
+        events: events.clone(),
+        store: store.clone(),
+        handle: linked,
+        coming: HashMap::new(),
+        here: Way::here(),
+        there: Way::there(),
+    };
     let closed = reader.run(&mut handler);
     handler.handle.fetcher().suspend();
     let _ = events.send(DriverEvent::NodeUnlinked { key, reason: closed.to_string() });
@@ -109,6 +117,9 @@ struct NodeLink {
     handle: NodeHandle,
     /// Results whose updates are on their way.
     coming: HashMap<Digest, Vec<(Attempt, Shape, Trained)>>,
+    /// Pieces that come, and pieces that the node asks for.
+    here: Way,
+    there: Way,
 }
 
 impl NodeLink {
@@ -206,7 +217,10 @@ impl NodeLink {
 impl Handler<NodeContext> for NodeLink {
     fn request(&mut self, link: &Link<NodeContext>, request: u32, message: Message<'_>) -> Result<(), Error> {
         match message {
-            Message::Fetch(fetch) => drop(answer_fetch(link, request, fetch, &self.store)),
+            Message::Fetch(fetch) => {
+                self.there.piece(&self.handle.pace, net::now(), fetch.bytes_max.into());
+                let _ = answer_fetch(link, request, fetch, &self.store);
+            }
             Message::Have(have) => drop(answer_have(link, request, &have, &self.store)),
             other => {
                 let kind = other.message_type();
@@ -232,6 +246,7 @@ impl Handler<NodeContext> for NodeLink {
             }
             (NodeContext::Train { attempt, .. }, Message::Error(error)) => self.train_refused(attempt, error),
             (NodeContext::Fetch(digest), Message::Data(piece)) => {
+                self.here.piece(&self.handle.pace, net::now(), piece.bytes.len() as u64);
                 let fetched = self.handle.fetcher().piece(link, digest, &piece);
                 self.data(digest, fetched);
             }
@@ -246,6 +261,10 @@ impl Handler<NodeContext> for NodeLink {
             }
             (NodeContext::Results(job), Message::Holding(holding)) => {
                 self.tell(Event::ResultsHeld { link: self.key, job, held: holding.results });
+            }
+            (NodeContext::Ping(reply), Message::Pong(pong)) => {
+                let _ = reply.try_send((self.key, net::now()));
+                self.peer_load(pong);
             }
             // A node that does not answer as it should holds nothing, as far as anybody knows.
             (NodeContext::Results(job), _) => {

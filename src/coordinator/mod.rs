@@ -11,6 +11,8 @@
 //! | `pollers` | the inactive poller, which dials nodes that are down; the completion poller, which asks running tasks |
 //! | `journal` | one that writes what jobs need to go on after a restart, and reads it back at the start |
 //! | `history` | one that reads what watchers have missed |
+//! | `doctor` | one that looks how nodes and the disk are, when a client asks |
+//! | `pace` | none: how fast objects travel to a node and back |
 //! | `listing` | none: the list of nodes, which the inactive poller has read again when its file changes |
 //! | `status`, `status_page` | none: what the console and a browser are told |
 //! | `threads` | none of its own: it starts those that there is no going on without
@@ -26,6 +28,7 @@ mod collected;
 mod collecting;
 mod data;
 mod dialling;
+mod doctor;
 mod driver;
 mod durable_rounds;
 mod ended;
@@ -39,6 +42,7 @@ mod links;
 mod listing;
 mod lived;
 mod merging;
+mod pace;
 mod pollers;
 mod room;
 mod server;
@@ -175,8 +179,9 @@ impl Coordinator {
             underway,
         };
         let (journal, archive, writer) = journal::start(&start, keeping, store.clone(), events.clone())?;
-        let (history, reader) = history::start(&start, archive.clone(), events.clone(), stopped)?;
-        threads.push(reader);
+        let (history, reader) = history::start(&start, archive.clone(), events.clone(), stopped.clone())?;
+        let (doctor, examiner) = doctor::start(&start, settings.state_dir.clone(), stopped)?;
+        threads.extend([reader, examiner]);
         let handles = Handles {
             store: store.clone(),
             room: data_room.clone(),
@@ -188,6 +193,7 @@ impl Coordinator {
             journal,
             archive: archive.clone(),
             history,
+            doctor,
             recovering: recovering.clone(),
             event_log: port.event_log.clone(),
         };

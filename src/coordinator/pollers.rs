@@ -155,7 +155,7 @@ impl Poller {
                 }
                 Err(error) => {
                     log::debug!("node {address} is inactive: {error}");
-                    let _ = dialling.events.send(DriverEvent::DialFailed { node, reason: error.to_string() });
+                    let _ = dialling.events.send(DriverEvent::DialFailed { node, error });
                     false
                 }
             };

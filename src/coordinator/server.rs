@@ -172,6 +172,10 @@ impl Handler<ClientContext> for ClientLink {
                 let client = self.client.clone();
                 let _ = self.events.send(DriverEvent::Order { client, request, order });
             }
+            Message::Doctor(_) => {
+                let client = self.client.clone();
+                let _ = self.events.send(DriverEvent::Doctor { client, request });
+            }
             Message::Describe(Describe { job }) => match self.archive.specification(job) {
                 Ok(specification) => {
                     let specification = Arc::unwrap_or_clone(specification);

@@ -212,6 +212,10 @@ message_types! {
     Ledger = 0x3C "LEDGER";
     /// So, from one of them on.
     Entries = 0x3D "ENTRIES";
+    /// How are you, and your nodes?
+    Doctor = 0x3E "DOCTOR";
+    /// How one of them is; more follows.
+    Finding = 0x3F "FINDING";
 }
 
 impl fmt::Display for MessageType {

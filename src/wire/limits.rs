@@ -44,6 +44,7 @@ limits! {
     LEDGER_ENTRIES_MAX: usize = 4_096, "entries", "entries of a ledger in ENTRIES; the rest is asked for again";
     // A step of the largest batch has no more blocks.
     SKIPPED_BLOCKS_MAX: usize = 131_072, "blocks", "blocks skipped in an entry of a ledger";
+    FACTS_MAX: usize = 16, "facts", "facts in FINDING";
     RANGES_MAX: usize = 4_096, "ranges", "ranges of blocks in TRAIN";
     HOLDING_MAX: usize = 1_024, "results", "results listed in HOLDING; the rest is left out";
     OPEN_REQUESTS_MAX: usize = 1_024, "requests", "unanswered requests of one side";

@@ -63,10 +63,10 @@ fn use_of(kind: MessageType) -> Use {
     use MessageType::*;
     match kind {
         Ping | Have | Put | Fetch | Train | Poll | Results => Use::Request,
-        Submit | Attach | Jobs | Order | Describe | Ledger => Use::Request,
+        Submit | Attach | Jobs | Order | Describe | Ledger | Doctor => Use::Request,
         Pong | Held | Data | Trained | Rejected | Polled | Holding => Use::Final,
         Done | Listed | Described | Entries => Use::Final,
-        Accepted | Round | Notice | Job => Use::Partial,
+        Accepted | Round | Notice | Job | Finding => Use::Partial,
         Cancel | Goodbye => Use::Alone,
         Error => Use::Error,
         Hello | Welcome | Challenge => Use::Greeting,
@@ -85,7 +85,7 @@ fn may_request(kind: MessageType, from: Role, to: Role) -> bool {
     match kind {
         Ping | Have | Fetch => true,
         Put | Train | Poll | Results => from == Role::Coordinator && to == Role::Node,
-        Submit | Attach | Jobs | Order | Describe | Ledger => from == Role::Client && to == Role::Coordinator,
+        Submit | Attach | Jobs | Order | Describe | Ledger | Doctor => from == Role::Client && to == Role::Coordinator,
         _ => false,
     }
 }
@@ -106,6 +106,7 @@ fn answers(answer: MessageType, request: MessageType) -> bool {
             | (Jobs | Order, Job | Listed)
             | (Describe, Described)
             | (Ledger, Entries)
+            | (Doctor, Finding | Listed)
     )
 }
 

@@ -111,7 +111,9 @@ fn requests(from: Role, to: Role) -> &'static [MessageType] {
     use MessageType::*;
     match (from, to) {
         (Role::Coordinator, Role::Node) => &[Ping, Have, Fetch, Put, Train, Poll, Results],
-        (Role::Client, Role::Coordinator) => &[Ping, Have, Fetch, Submit, Attach, Jobs, Order, Describe, Ledger],
+        (Role::Client, Role::Coordinator) => {
+            &[Ping, Have, Fetch, Submit, Attach, Jobs, Order, Describe, Ledger, Doctor]
+        }
         _ => &[Ping, Have, Fetch],
     }
 }
@@ -226,6 +228,7 @@ fn answer(rng: &mut ChaCha8Rng, side: &mut Side, ask: usize, request: u32) {
     let partial: &[MessageType] = match asked {
         Submit | Attach => &[Accepted, Round, Notice],
         Jobs | Order => &[Job],
+        Doctor => &[Finding],
         _ => &[],
     };
     if !partial.is_empty() {
@@ -241,7 +244,7 @@ fn answer(rng: &mut ChaCha8Rng, side: &mut Side, ask: usize, request: u32) {
         Train => one_of(rng, &[Trained, Rejected]),
         Poll => Polled,
         Results => Holding,
-        Jobs | Order => Listed,
+        Jobs | Order | Doctor => Listed,
         Describe => Described,
         Ledger => Entries,
         _ => Done,

@@ -21,6 +21,7 @@ mod bad_input;
 mod common;
 mod console;
 mod crowd;
+mod doctor;
 mod greeting;
 mod holding;
 mod http;

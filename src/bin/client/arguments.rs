@@ -47,7 +47,7 @@ pub enum Asked {
     Train(Box<TrainByName>),
     /// List the coordinator's jobs
     #[command(override_usage = "client <IP> <PORT> jobs [OPTIONS]")]
-    Jobs(Jobs),
+    Jobs(Alone),
     /// Show one job in full
     #[command(override_usage = "client <IP> <PORT> job <ID> [OPTIONS]")]
     Job(OneJob),
@@ -72,6 +72,9 @@ pub enum Asked {
     /// Recompute a job's tasks, or its steps of merged gradients, here and compare the bits
     #[command(override_usage = "client <IP> <PORT> verify <ID> [OPTIONS]")]
     Verify(Verify),
+    /// Look how the coordinator, its disk and each of its nodes are, and say how to mend what is wrong
+    #[command(override_usage = "client <IP> <PORT> doctor [OPTIONS]")]
+    Doctor(Alone),
     /// Any other word in a command's place.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -86,9 +89,9 @@ pub struct TrainByName {
     pub words: Vec<String>,
 }
 
-/// `jobs`.
+/// `jobs` and `doctor`, which are about no one job.
 #[derive(Args)]
-pub struct Jobs {
+pub struct Alone {
     #[arg(hide = true)]
     pub words: Vec<String>,
     #[command(flatten)]

@@ -126,6 +126,14 @@ pub fn asked(command: Option<arguments::Asked>, name: &str, cluster: &Cluster, t
             let (job, sample, seed) = (job(&line.job)?, line.sample, line.seed);
             (client::Command::Verify { job, sample, seed }, output(&line.output), line.access)
         }
+        Line::Doctor(line) => match line.words.first() {
+            None => (client::Command::Doctor, json(&line.json), line.access),
+            Some(word) => {
+                return Err(format!(
+                    "doctor takes no word, and {word:?} follows it: {client} doctor looks at the coordinator and all its nodes"
+                ));
+            }
+        },
         Line::Other(words) => {
             return Err(if offline::is_word(name) {
                 let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();

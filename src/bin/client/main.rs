@@ -25,7 +25,7 @@ port: client completions 5105 asks the coordinator on the host completions.
 
 Exit codes:
   0    success
-  1    the job failed, or does not verify
+  1    the job failed, or does not verify; doctor has something to mend
   2    the command line, a file or the data is wrong
   3    the coordinator cannot be reached, is full, or went away and did not
        return; or this machine does not compute as defined

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::dialling::PollerCommand;
+use super::doctor::Examination;
 use super::ended::AllEnded;
 use super::event::{DriverEvent, Update};
 use super::handles::{Client, ClientKey, NodeHandle};
@@ -63,11 +64,13 @@ struct KnownNode {
     address: NodeAddress,
     /// Its first dial has failed, and that has been told; or it is nobody's concern.
     is_failure_told: bool,
+    /// What came of its last dial, or why its last link ended; with the cure.
+    down: Option<String>,
 }
 
 impl KnownNode {
     fn new(address: NodeAddress) -> KnownNode {
-        KnownNode { address, is_failure_told: false }
+        KnownNode { address, is_failure_told: false, down: None }
     }
 }
 
@@ -110,6 +113,7 @@ pub(super) struct Driver {
     journal: Sender<JournalCommand>,
     archive: Arc<Archive>,
     history: Sender<History>,
+    doctor: Sender<Examination>,
     /// Whose watchers are told of what they have missed.
     behind: Behind,
     /// Whether weights are written, and must be held until they are.
@@ -139,6 +143,7 @@ pub(super) struct Handles {
     pub(super) journal: Sender<JournalCommand>,
     pub(super) archive: Arc<Archive>,
     pub(super) history: Sender<History>,
+    pub(super) doctor: Sender<Examination>,
     pub(super) recovering: Arc<AtomicBool>,
     pub(super) event_log: EventLog,
 }
@@ -160,6 +165,7 @@ impl Driver {
             journal,
             archive,
             history,
+            doctor,
             recovering,
             event_log,
         } = handles;
@@ -196,6 +202,7 @@ impl Driver {
             journal,
             archive,
             history,
+            doctor,
             behind: Behind::default(),
             writes_weights: settings.state_dir.is_some(),
             recovering,
@@ -247,7 +254,7 @@ impl Driver {
                 self.tell(event);
             }
             DriverEvent::ListChanged(changed) => self.list_changed(changed),
-            DriverEvent::DialFailed { node, reason } => self.dial_failed(node, &reason),
+            DriverEvent::DialFailed { node, error } => self.dial_failed(node, &error),
             DriverEvent::NodeLinked { node, key, linked, info } => self.node_linked(node, key, linked, info),
             DriverEvent::NodeUnlinked { key, reason } => self.node_unlinked(key, reason),
             DriverEvent::Trained { link, attempt, update } => {
@@ -283,6 +290,7 @@ impl Driver {
             DriverEvent::Attach { client, request, attach } => self.attach(client, request, attach),
             DriverEvent::List { client, request, job } => self.list(&client, request, job),
             DriverEvent::Order { client, request, order } => self.order(&client, request, order),
+            DriverEvent::Doctor { client, request } => self.examine(client, request),
             DriverEvent::CancelRequest { client, request } => self.cancel_request(client, request),
             DriverEvent::Journal(told) => self.hear_journal(told),
             DriverEvent::CaughtUp { job, watcher, is_whole } => self.caught_up(job, watcher, is_whole),

@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
+use crossbeam_channel::TrySendError;
+
 use super::{Driver, KnownNode, NodeLink, Out, now};
 use crate::coordinator::dialling::PollerCommand;
-use crate::coordinator::handles::{NodeContext, NodeHandle};
+use crate::coordinator::doctor::{self, Examination, Patient};
+use crate::coordinator::handles::{Client, NodeContext, NodeHandle};
 use crate::coordinator::listing::Changed;
 use crate::digest::Digest;
 use crate::engine::{Event, LinkKey, NodeInfo, NodeKey};
 use crate::job::{Attempt, JobId, TaskId, TaskRows};
 use crate::model::BlockRange;
-use crate::net::{SharedPiece, Unsent};
-use crate::wire::SharedBytes;
-use crate::wire::message::{Cancel, Poll, Results, RowsSource, ShippedRange, Train};
+use crate::net::{DialError, SharedPiece, Unsent};
+use crate::wire::message::{Cancel, Error, Poll, Results, RowsSource, ShippedRange, Train};
 use crate::wire::text::counted;
+use crate::wire::{ErrorCode, MessageType, SharedBytes};
 
 /// A running task is asked how far it is after so long, and again.
 const POLL_EVERY_US: u64 = 1_000_000;
@@ -41,11 +44,38 @@ impl Driver {
         self.event_log.say("node", &node.name, || format!("is released: {reason}"));
     }
 
-    pub(super) fn dial_failed(&mut self, node: NodeKey, reason: &str) {
-        if let Some(node) = self.nodes.get_mut(&node)
-            && !std::mem::replace(&mut node.is_failure_told, true)
-        {
-            log::info!("node {} is inactive: {reason}", node.address);
+    pub(super) fn dial_failed(&mut self, node: NodeKey, error: &DialError) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.down = Some(doctor::cure(error, &node.address));
+            if !std::mem::replace(&mut node.is_failure_told, true) {
+                log::info!("node {} is inactive: {error}", node.address);
+            }
+        }
+    }
+
+    /// Has a client told how the coordinator and its nodes are, one client at a time.
+    pub(super) fn examine(&self, client: Client, request: u32) {
+        let by_node: HashMap<_, _> = self.links.iter().map(|(&key, link)| (link.node, (key, link))).collect();
+        let mut first_of: HashMap<[u8; 16], NodeKey> = HashMap::new();
+        for link in self.links.values() {
+            let first = first_of.entry(link.linked.link.peer().id).or_insert(link.node);
+            *first = link.node.min(*first);
+        }
+        let patients = self.engine.status().nodes.into_iter().map(|status| {
+            let linked = by_node.get(&status.node);
+            let first = linked.and_then(|(_, link)| first_of.get(&link.linked.link.peer().id));
+            Patient {
+                link: linked.map(|(key, link)| (*key, link.linked.clone())),
+                down: self.nodes.get(&status.node).and_then(|node| node.down.clone()),
+                twin: first.filter(|&&first| first != status.node).map(|&first| self.same_node(first, status.node)),
+                status,
+            }
+        });
+        let examination = Examination { client, request, nodes: patients.collect() };
+        if let Err(TrySendError::Full(Examination { client, request, .. })) = self.doctor.try_send(examination) {
+            let text = "another client has the doctor: ask again in a second";
+            let error = Error::new(ErrorCode::Busy, MessageType::Doctor as u8, text).retryable().with_numbers(2, 1);
+            let _ = client.link.answer(request, &error.into());
         }
     }
 
@@ -139,6 +169,10 @@ impl Driver {
         if let Some(node) = self.links.remove(&key) {
             let address = self.address_of(node.node);
             log::info!("node {address} is inactive: {reason}");
+            if let Some(known) = self.nodes.get_mut(&node.node) {
+                known.down =
+                    Some(format!("its link has ended: {reason}; it is dialled again by itself, ask again in a second"));
+            }
             self.event_log.say("node", address, || format!("is inactive: {reason}"));
         }
         self.tell(Event::LinkDown { link: key, reason });

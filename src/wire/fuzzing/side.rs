@@ -17,7 +17,7 @@ pub(super) struct Rule {
     last: &'static [MessageType],
 }
 
-pub(super) const RULES: [Rule; 13] = {
+pub(super) const RULES: [Rule; 14] = {
     use MessageType::*;
     const TO_NODE: Option<(Role, Role)> = Some((Role::Coordinator, Role::Node));
     const TO_COORDINATOR: Option<(Role, Role)> = Some((Role::Client, Role::Coordinator));
@@ -34,6 +34,7 @@ pub(super) const RULES: [Rule; 13] = {
         Rule { request: Order, from_to: TO_COORDINATOR, partial: &[Job], last: &[Listed, Error] },
         Rule { request: Describe, from_to: TO_COORDINATOR, partial: &[], last: &[Described, Error] },
         Rule { request: Ledger, from_to: TO_COORDINATOR, partial: &[], last: &[Entries, Error] },
+        Rule { request: Doctor, from_to: TO_COORDINATOR, partial: &[Finding], last: &[Listed, Error] },
         Rule { request: Results, from_to: TO_NODE, partial: &[], last: &[Holding, Error] },
     ]
 };

@@ -91,6 +91,18 @@ impl<'a> Arbitrary<'a> for Message<'static> {
             MessageType::Described => Described { job: job(u)?, specification: specification(u)? }.into(),
             MessageType::Ledger => Ledger { job: job(u)?, first: u.arbitrary()? }.into(),
             MessageType::Entries => entries(u)?.into(),
+            #[cfg(feature = "coordinator")]
+            MessageType::Doctor => crate::wire::message::Doctor.into(),
+            #[cfg(feature = "coordinator")]
+            MessageType::Finding => {
+                let (subject, cure) = (sentence(u)?, sentence(u)?);
+                let fact =
+                    |u: &mut Unstructured<'_>| Ok(crate::wire::message::Fact { name: name(u)?, value: sentence(u)? });
+                let facts = list(u, 0..=limits::FACTS_MAX, fact)?;
+                crate::wire::message::Finding { subject, cure, facts }.into()
+            }
+            #[cfg(not(feature = "coordinator"))]
+            MessageType::Doctor | MessageType::Finding => return Err(Unfit::IncorrectFormat),
         })
     }
 }

@@ -2,6 +2,8 @@
 //! to its value; the layouts are in the files beside it.
 
 mod control;
+#[cfg(feature = "coordinator")]
+mod finding;
 mod greeting;
 mod layout;
 mod ledger;
@@ -11,6 +13,8 @@ mod tasks;
 mod transfer;
 
 pub use control::{Cancel, Error, Goodbye, Ping, Pong, version_range};
+#[cfg(feature = "coordinator")]
+pub use finding::{Doctor, Fact, Finding};
 pub use greeting::{Features, Hello, Welcome};
 pub(super) use layout::Layout;
 pub use ledger::{Entries, Ledger};
@@ -25,10 +29,10 @@ use super::header::{Flags, MessageType};
 use crate::job::{JobStatus, RoundSummary};
 
 macro_rules! messages {
-    ($($variant:ident($layout:ty),)* ; $($piece:ident),*) => {
+    ($($(#[$only:meta])* $variant:ident($layout:ty),)* ; $($piece:ident),*) => {
         /// Any message.
         #[derive(Clone, Debug, PartialEq)]
-        pub enum Message<'a> { $(#[doc = concat!("See [`MessageType::", stringify!($variant), "`].")] $variant($layout),)*
+        pub enum Message<'a> { $($(#[$only])* #[doc = concat!("See [`MessageType::", stringify!($variant), "`].")] $variant($layout),)*
             $(#[doc = concat!("See [`MessageType::", stringify!($piece), "`].")] $piece(Piece<'a>),)*
         }
 
@@ -36,7 +40,7 @@ macro_rules! messages {
             /// The type that goes into the header.
             pub fn message_type(&self) -> MessageType {
                 match self {
-                    $(Message::$variant(_) => MessageType::$variant,)*
+                    $($(#[$only])* Message::$variant(_) => MessageType::$variant,)*
                     $(Message::$piece(_) => MessageType::$piece,)*
                 }
             }
@@ -45,11 +49,12 @@ macro_rules! messages {
             pub fn decode(kind: MessageType, payload: &'a [u8]) -> Result<Message<'a>, MalformedPayload> {
                 let mut reader = Reader::new(kind.name(), payload);
                 let message = match kind {
-                    $(MessageType::$variant => Message::$variant(<$layout as Layout>::decode(&mut reader)?),)*
+                    $($(#[$only])* MessageType::$variant => Message::$variant(<$layout as Layout>::decode(&mut reader)?),)*
                     $(MessageType::$piece => Message::$piece(Piece::decode(&mut reader)?),)*
-                    // CHALLENGE has a number and no layout yet: nothing that speaks version 1 sends it.
-                    MessageType::Challenge => {
-                        let got = u64::from(MessageType::Challenge as u8);
+                    // CHALLENGE has a number and no layout yet: nothing that speaks version 1 sends it. Others have none in a
+                    // program that does not take them.
+                    _ => {
+                        let got = u64::from(kind as u8);
                         return reader.fail(super::bytes::Malformation::UnknownValue { got });
                     }
                 };
@@ -61,14 +66,14 @@ macro_rules! messages {
             pub fn payload(&self) -> Vec<u8> {
                 let mut out = Vec::new();
                 match self {
-                    $(Message::$variant(layout) => layout.encode(&mut out),)*
+                    $($(#[$only])* Message::$variant(layout) => layout.encode(&mut out),)*
                     $(Message::$piece(piece) => piece.encode(&mut out),)*
                 }
                 out
             }
         }
 
-        $(impl<'a> From<$layout> for Message<'a> {
+        $($(#[$only])* impl<'a> From<$layout> for Message<'a> {
             fn from(layout: $layout) -> Message<'a> {
                 Message::$variant(layout)
             }
@@ -108,6 +113,11 @@ messages! {
     Described(Described),
     Ledger(Ledger),
     Entries(Entries),
+    // What no node takes a node is built without.
+    #[cfg(feature = "coordinator")]
+    Doctor(Doctor),
+    #[cfg(feature = "coordinator")]
+    Finding(Finding),
     ; Put, Data
 }
 

@@ -470,5 +470,11 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
             let entries = vec![LedgerEntry { rows: 2, base: Digest::of(&base()), result }];
             (11, Entries { total: 1, first: 0, shards: 1, entries }.into())
         }
+        MessageType::Doctor => (13, Doctor.into()),
+        MessageType::Finding => {
+            let cure = "nothing listens there: start it with compute_node 5106 0".to_owned();
+            let facts = vec![Fact { name: "state".to_owned(), value: "inactive".to_owned() }];
+            (13, Finding { subject: "10.0.0.1:5106".to_owned(), cure, facts }.into())
+        }
     }
 }
