@@ -5,7 +5,7 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use common::skip;
 
@@ -15,8 +15,8 @@ const NODE: &str = env!("CARGO_BIN_EXE_compute_node");
 const COORDINATOR: &str = env!("CARGO_BIN_EXE_coordinator_node");
 const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 /// Every command of the client that asks a coordinator.
-const COMMANDS: [&str; 10] =
-    ["train", "jobs", "job", "attach", "cancel", "resume", "model", "report", "ledger", "verify"];
+const COMMANDS: [&str; 11] =
+    ["train", "jobs", "job", "attach", "cancel", "resume", "model", "report", "ledger", "verify", "doctor"];
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 fn run<S: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[S]) -> Output {
@@ -299,7 +299,37 @@ fn a_terminal_shows_a_curve_and_a_bar_below_the_rounds_and_takes_them_away_at_th
     // What is taken away at last is behind all that is shown, and the result is behind that.
     let (taken, drawn) = (shown.rfind("\x1b[J").unwrap(), shown.rfind("^ best ").unwrap());
     assert!(drawn < taken && taken < shown.find("fingerprint  ").unwrap(), "{shown}");
+    assert!(shown.contains("\x1b[32m"), "the best round has a colour: {shown}");
+    let command = format!("stty cols 80; NO_COLOR=1 TERM=xterm {train}");
+    let uncoloured = printed("script", &["-qec", &command, "/dev/null"]);
+    assert!(uncoloured.contains("^ best ") && !uncoloured.contains("\x1b[32m"), "{uncoloured}");
     for plain in [on_terminal("dumb"), printed("sh", &["-c", &train])] {
         assert!(!plain.contains('\x1b') && !plain.contains("best ") && plain.contains("5/5"), "{plain}");
+    }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_no_success_and_no_fault() {
+    let directory = TempDir::new().unwrap();
+    let table = directory.path().join("rows.csv");
+    std::fs::write(&table, "a,b\n1,x\n2,y\n3,x\n").unwrap();
+    let table = table.to_str().unwrap();
+    for (program, line) in [
+        (NODE, vec!["--help"]),
+        (COORDINATOR, vec!["--help"]),
+        (CLIENT, vec!["--help"]),
+        (CLIENT, vec!["--version"]),
+        (CLIENT, vec!["predict", "--help"]),
+        (CLIENT, vec!["completions", "bash"]),
+        (CLIENT, vec!["schema", table]),
+        (CLIENT, vec!["schema", table, "--json"]),
+        (CLIENT, vec!["--local", "1", "--rounds", "1", "--hidden", "4"]),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(program).args(&line).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{program} {line:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
     }
 }

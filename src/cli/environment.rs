@@ -51,7 +51,12 @@ pub fn matches(line: Command, words: Vec<OsString>, except: &[&str]) -> ArgMatch
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
             }
         }
-        error.exit()
+        if error.use_stderr() {
+            error.exit()
+        }
+        // Help, or the version: clap would take a pipe that is closed for a success.
+        let told = super::print(error.render().to_string().trim_end()).map(|()| super::Exit::Success);
+        std::process::exit(told.unwrap_or_else(|failure| failure.exit) as i32)
     })
 }
 

@@ -1,6 +1,8 @@
 //! What the three programs share on the command line: the log's form, Ctrl-C, exit codes, output that survives a closed
 //! pipe, the terminal's width, options from the environment. Does not know what the programs do.
 
+#[cfg(feature = "client")]
+mod color;
 pub mod environment;
 mod terminal;
 
@@ -17,6 +19,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
+#[cfg(feature = "client")]
+pub use color::{Color, Paint};
 pub use terminal::{columns, wrap};
 
 /// How a program ends.
@@ -63,6 +67,16 @@ impl Failure {
     pub fn new(exit: Exit, text: impl fmt::Display) -> Failure {
         Failure { exit, text: text.to_string() }
     }
+
+    /// Whoever read the output has gone before its end: that is no success, and he knows without a word.
+    pub const fn unread() -> Failure {
+        Failure { exit: Exit::Output, text: String::new() }
+    }
+
+    /// Whether it is that nobody reads any more.
+    pub fn is_unread(&self) -> bool {
+        self.text.is_empty()
+    }
 }
 
 /// Says on stderr why a program ends, and gives its exit code.
@@ -70,8 +84,10 @@ pub fn exit(program: &str, result: Result<Exit, Failure>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            // A closed stderr leaves nobody to tell.
-            let _ = writeln!(io::stderr(), "{program}: {}", failure.text);
+            if !failure.is_unread() {
+                // A closed stderr leaves nobody to tell.
+                let _ = writeln!(io::stderr(), "{program}: {}", failure.text);
+            }
             failure.exit.into()
         }
     }
@@ -173,12 +189,11 @@ fn uncaught(error: io::Error) -> Failure {
     Failure::new(Exit::Usage, format_args!("signals cannot be caught: {error}"))
 }
 
-/// Writes a line to stdout. Says whether somebody still reads: a closed pipe is no failure.
-pub fn print(line: &str) -> Result<bool, Failure> {
+/// Writes a line to stdout.
+pub fn print(line: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::new(Exit::Output, format!("the result cannot be written: {error}"))),
-    }
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Failure::unread(),
+        _ => Failure::new(Exit::Output, format!("the result cannot be written: {error}")),
+    })
 }

@@ -198,9 +198,7 @@ impl Session<'_> {
         let mut pages = Pages::new(work.job);
         while let Some((first, shards, entries)) = pages.next(&conversation)? {
             for (place, entry) in (first..).zip(&entries) {
-                if !table.entry(place, shards, entry)? {
-                    return Ok(Exit::Success);
-                }
+                table.entry(place, shards, entry)?;
             }
         }
         table.end(pages.total(), pages.shards());

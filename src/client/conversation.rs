@@ -18,6 +18,7 @@ use crate::net::{
 };
 use crate::store::Store;
 use crate::wire::message::{Accepted, Described, Entries, Error, Features, Finding, Have, Held, Listed, Notice, Pong};
+use crate::wire::text::shown;
 use crate::wire::{ErrorCode, Message, Role};
 
 /// The coordinator gets so long to take the connection.
@@ -96,6 +97,8 @@ impl Conversation {
             {
                 Err(error) => drop(opened.send(Err(error))),
                 Ok((link, reader)) => {
+                    let software = link.peer().features.software.as_deref().unwrap_or("a program that tells no name");
+                    log::info!("connected to {}: {}", link.peer().address, shown(software));
                     if opened.send(Ok(link.clone())).is_err() {
                         // Interrupted while it dialled.
                         return link.close("the client is done");

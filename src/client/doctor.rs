@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use super::connection_error::ConnectionError;
 use super::conversation::{Answer, Conversation};
 use super::options::Output;
-use super::render::{print_json, print_lines};
-use crate::cli::{self, Exit, Failure};
+use super::render::{print_json, print_lines, wrapped};
+use crate::cli::{self, Exit, Failure, Paint};
 use crate::wire::message::{Doctor, Finding};
 use crate::wire::text::{Align, Table, counted, shown};
 
@@ -42,9 +42,7 @@ pub(super) fn ask(conversation: &Conversation) -> Result<Vec<Finding>, Connectio
 pub(super) fn print(findings: &[Finding], output: Output) -> Result<Exit, Failure> {
     if output == Output::Json {
         for finding in findings {
-            if !print_json(&finding_json(finding))? {
-                break;
-            }
+            print_json(&finding_json(finding))?;
         }
     } else {
         let (coordinator, nodes): (Vec<_>, Vec<_>) =
@@ -59,7 +57,8 @@ pub(super) fn print(findings: &[Finding], output: Output) -> Result<Exit, Failur
             cli::print(&format!("\n{}", table(&nodes).to_string().trim_end()))?;
         }
         cli::print("")?;
-        print_lines(&verdict(findings))?;
+        let paint = if findings.iter().all(Finding::is_well) { Paint::Good } else { Paint::Bad };
+        cli::print(&paint.over(&wrapped(&verdict(findings))))?;
     }
     Ok(if findings.iter().all(Finding::is_well) { Exit::Success } else { Exit::JobFailed })
 }

@@ -60,7 +60,7 @@ pub fn evaluate(model: &Path, data: &Path, options: &EvaluateOptions, output: Ou
             if let Some(importance) = &importance {
                 told["importance"] = importance.in_json();
             }
-            print_json(&told)?
+            print_json(&told)?;
         }
         Output::Table | Output::Quiet => {
             print_lines(&figures.lines(&applied.model.target, &left_out))?;
@@ -68,9 +68,9 @@ pub fn evaluate(model: &Path, data: &Path, options: &EvaluateOptions, output: Ou
             if let Some(importance) = &importance {
                 let _ = write!(tables, "\n{}", importance.in_words());
             }
-            cli::print(&format!("\n{}", tables.trim_end()))?
+            cli::print(&format!("\n{}", tables.trim_end()))?;
         }
-    };
+    }
     Ok(Exit::Success)
 }
 

@@ -30,9 +30,9 @@ pub fn inspect(path: &Path, output: Output) -> Result<Exit, Failure> {
             let lines: Vec<String> =
                 lines(path, &model, computed).iter().map(|(name, value)| format!("{name:<11}  {value}")).collect();
             print_lines(&lines)?;
-            cli::print(&format!("\n{}", features(&model).to_string().trim_end()))?
+            cli::print(&format!("\n{}", features(&model).to_string().trim_end()))?;
         }
-    };
+    }
     if computed != model.fingerprint {
         let text = format!(
             "{}: the weights and the job give the fingerprint {computed}, and the file says {}: it was changed after it was \

@@ -27,9 +27,7 @@ const ID_DIGITS: usize = 32;
 pub(super) fn jobs(jobs: &[JobStatus], output: Output) -> Result<Exit, Failure> {
     if output == Output::Json {
         for job in jobs {
-            if !print_json(&job_json(job))? {
-                break;
-            }
+            print_json(&job_json(job))?;
         }
         return Ok(Exit::Success);
     }
@@ -56,7 +54,7 @@ pub(super) fn jobs(jobs: &[JobStatus], output: Output) -> Result<Exit, Failure> 
             },
         ]);
     }
-    cli::print(&within(cli::columns(), digits + 2, &table.to_string())).map(|_| Exit::Success)
+    cli::print(&within(cli::columns(), digits + 2, &table.to_string())).map(|()| Exit::Success)
 }
 
 /// How many of their first digits tell these jobs from each other, at least [`ID_DIGITS_MIN`].
@@ -121,12 +119,12 @@ pub(super) fn job(
         if let Some(score) = score {
             Score::put_results(&mut value, &score.0, score.1.as_ref());
         }
-        return print_json(&value).map(|_| Exit::Success);
+        return print_json(&value).map(|()| Exit::Success);
     }
     let mut lines = lines(job, work);
     lines.extend(score.map(|score| Score::result_lines(&score)).unwrap_or_default());
     let lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
-    print_lines(&lines).map(|_| Exit::Success)
+    print_lines(&lines).map(|()| Exit::Success)
 }
 
 /// A job's names and values.
@@ -175,11 +173,11 @@ fn lines(job: &JobStatus, work: Option<&Work>) -> Vec<(&'static str, String)> {
 /// How a job stands after an order.
 pub(super) fn stands(job: &JobStatus, rest: Option<&str>, output: Output) -> Result<Exit, Failure> {
     if output == Output::Json {
-        return print_json(&job_json(job)).map(|_| Exit::Success);
+        return print_json(&job_json(job)).map(|()| Exit::Success);
     }
     let goes_on = !job.state.has_failure() && job.state != JobState::Done;
     let rest = rest.filter(|_| goes_on).map_or_else(String::new, |rest| format!("; {rest} shows the rest"));
-    cli::print(&format!("{}{rest}", standing(job))).map(|_| Exit::Success)
+    cli::print(&format!("{}{rest}", standing(job))).map(|()| Exit::Success)
 }
 
 /// How a job stands, in a sentence.
@@ -214,13 +212,13 @@ pub(super) fn model(work: &Work, reached: &Reached, saved: &Path, output: Output
         let value = json!({
             "event": "model", "job": job, "fingerprint": fingerprint, "out": saved, "steps_done": steps, "steps": all,
         });
-        return print_json(&value).map(|_| Exit::Success);
+        return print_json(&value).map(|()| Exit::Success);
     }
     let unfinished = match reached {
         Reached::End(_) => String::new(),
         Reached::Step { .. } => format!("unfinished   {steps} of {all} steps\n"),
     };
-    cli::print(&format!("fingerprint  {fingerprint}\n{unfinished}model        {saved}")).map(|_| Exit::Success)
+    cli::print(&format!("fingerprint  {fingerprint}\n{unfinished}model        {saved}")).map(|()| Exit::Success)
 }
 
 /// A ledger on its way to the terminal.
@@ -249,8 +247,8 @@ impl Ledger {
         }
     }
 
-    /// A line for an entry. Says whether somebody still reads.
-    pub(super) fn entry(&mut self, place: u64, shards: u32, entry: &LedgerEntry) -> Result<bool, Failure> {
+    /// A line for an entry.
+    pub(super) fn entry(&mut self, place: u64, shards: u32, entry: &LedgerEntry) -> Result<(), Failure> {
         let (step, shard) = (place / u64::from(shards), place % u64::from(shards));
         if self.output == Output::Json {
             return print_json(&self.entry_json(step, shard, entry));

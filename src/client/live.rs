@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Instant;
 
 use super::score::Headline;
-use crate::cli;
+use crate::cli::{self, Paint};
 
 /// Columns of the curve and of the bar, at most.
 const CURVE_COLUMNS_MAX: usize = 60;
@@ -101,7 +101,10 @@ impl Live {
         if columns < COLUMNS_MIN {
             return self.erase();
         }
-        let lines = self.text(columns, self.started.elapsed().as_secs_f64());
+        let mut lines = self.text(columns, self.started.elapsed().as_secs_f64());
+        if let [curve, mark, _, ..] = &mut lines[..] {
+            (*curve, *mark) = (Paint::Plot.over(curve), Paint::Good.over(mark));
+        }
         self.put(&format!("{}{}\n", self.take_back(), lines.join("\n")));
         self.lines.set(lines.len());
     }

@@ -103,7 +103,7 @@ impl Renderer {
     pub(super) fn lost(&self, cause: &str, retry_for: Duration) -> Result<(), Failure> {
         let retry_for = retry_for.as_secs();
         if self.output == Output::Json {
-            return print_json(&json!({"event": "lost", "text": cause, "retry_for_s": retry_for})).map(drop);
+            return print_json(&json!({"event": "lost", "text": cause, "retry_for_s": retry_for}));
         }
         self.say(&format!("lost the coordinator ({cause}); trying again for {retry_for} s"));
         self.live.draw();
@@ -114,7 +114,7 @@ impl Renderer {
     pub(super) fn waits(&self, text: &str, retry_for: Duration) -> Result<(), Failure> {
         if self.output == Output::Json {
             let value = json!({"event": "waiting", "text": text, "retry_for_s": retry_for.as_secs()});
-            return print_json(&value).map(drop);
+            return print_json(&value);
         }
         self.say(text);
         self.live.draw();
@@ -124,7 +124,7 @@ impl Renderer {
     /// It is found again.
     pub(super) fn back(&self, lost_for: Duration) -> Result<(), Failure> {
         if self.output == Output::Json {
-            return print_json(&json!({"event": "back", "seconds": lost_for.as_secs_f64()})).map(drop);
+            return print_json(&json!({"event": "back", "seconds": lost_for.as_secs_f64()}));
         }
         self.say(&format!("back at the coordinator after {:.1} s", lost_for.as_secs_f64()));
         self.live.draw();
@@ -146,7 +146,8 @@ impl Renderer {
                     "event": "accepted", "job": job, "state": state, "attached": attached, "queue_position": position,
                 }))?;
             }
-            (_, JobState::Collecting | JobState::Queued) if accepted.queue_position > 0 => {
+            // One whose data is on its way may begin beside others once that is there: it is told if it has to wait.
+            (_, JobState::Queued) if accepted.queue_position > 0 => {
                 self.say(&format!("the job is queued, {} ahead", counted(accepted.queue_position.into(), "job")));
             }
             (_, state) if accepted.attached && !again => {
@@ -163,12 +164,12 @@ impl Renderer {
         Ok(())
     }
 
-    /// Says whether somebody still reads.
-    pub(super) fn round(&mut self, round: &RoundSummary) -> Result<bool, Failure> {
+    /// A round has ended.
+    pub(super) fn round(&mut self, round: &RoundSummary) -> Result<(), Failure> {
         let score = self.measure.score(&round.metrics, round.rows);
         let loss = (round.round <= self.training_rounds).then_some(round.loss);
         match self.output {
-            Output::Quiet => Ok(true),
+            Output::Quiet => Ok(()),
             Output::Json => {
                 let mut event = json!({
                     "event": "round",
@@ -190,7 +191,7 @@ impl Renderer {
                 }
                 let cells: String = score.cells().iter().map(|cell| format!("  {cell:>9}")).collect();
                 let skipped = if round.skipped > 0 { format!("  {} skipped", round.skipped) } else { String::new() };
-                let is_read = cli::print(&format!(
+                cli::print(&format!(
                     "{:>9}  {:>9}{cells}  {:>5}  {:>8.3}{skipped}",
                     format!("{}/{}", round.round, round.rounds),
                     loss.map_or("-".to_owned(), |loss| format!("{loss:.5}")),
@@ -202,7 +203,7 @@ impl Renderer {
                     self.best = Some(round.metrics);
                 }
                 self.live.round(round.round, score.headline(), is_best);
-                Ok(is_read)
+                Ok(())
             }
         }
     }
@@ -220,7 +221,7 @@ impl Renderer {
             NoticeKind::Skipped => "skipped",
             NoticeKind::Alarm => "alarm",
         };
-        print_json(&json!({"event": "notice", "kind": kind, "text": notice.text})).map(drop)
+        print_json(&json!({"event": "notice", "kind": kind, "text": notice.text}))
     }
 
     /// Which round's model it is, of a job that keeps the best one's.
@@ -287,7 +288,7 @@ impl Renderer {
             if let Some(confusion) = confusion {
                 confusion.put(&mut done);
             }
-            return print_json(&done).map(drop);
+            return print_json(&done);
         }
         let lines = Score::result_lines(&result);
         let mut lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<11}  {value}")).collect();
@@ -311,7 +312,7 @@ impl Renderer {
         }
         print_lines(&lines)?;
         match confusion {
-            Some(confusion) => cli::print(&confusion.in_words()).map(drop),
+            Some(confusion) => cli::print(&confusion.in_words()),
             None => Ok(()),
         }
     }
@@ -338,7 +339,12 @@ pub(super) fn say(text: &str) {
 }
 
 /// Prints lines of a name and a value: a long value continues below its beginning.
-pub(super) fn print_lines(lines: &[String]) -> Result<bool, Failure> {
+pub(super) fn print_lines(lines: &[String]) -> Result<(), Failure> {
+    cli::print(&wrapped(lines))
+}
+
+/// The same lines as text.
+pub(super) fn wrapped(lines: &[String]) -> String {
     const VALUE: usize = "fingerprint  ".len();
     let columns = cli::columns();
     let wrapped: Vec<String> = lines
@@ -352,10 +358,10 @@ pub(super) fn print_lines(lines: &[String]) -> Result<bool, Failure> {
             _ => line.clone(),
         })
         .collect();
-    cli::print(&wrapped.join("\n"))
+    wrapped.join("\n")
 }
 
-pub(super) fn print_json(value: &Value) -> Result<bool, Failure> {
+pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
     cli::print(&value.to_string())
 }
 

@@ -22,8 +22,8 @@ pub fn schema(file: &Path, options: &ReadOptions, output: Output) -> Result<Exit
     let prepared = data.prepare(&preparation);
     let report = data.report(prepared.as_ref().ok().map(|prepared| &prepared.schema));
     match output {
-        Output::Json => _ = render::print_json(&report.to_json())?,
-        Output::Table | Output::Quiet => _ = cli::print(&report.all_lines().join("\n"))?,
+        Output::Json => render::print_json(&report.to_json())?,
+        Output::Table | Output::Quiet => cli::print(&report.all_lines().join("\n"))?,
     }
     match prepared {
         Ok(prepared) => {

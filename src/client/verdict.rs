@@ -40,8 +40,8 @@ impl Told {
 
     pub(super) fn print(&self, output: Output) -> Result<(), Failure> {
         match output {
-            Output::Json => print_json(&self.json()).map(drop),
-            Output::Table | Output::Quiet => cli::print(&self.lines().join("\n")).map(drop),
+            Output::Json => print_json(&self.json()),
+            Output::Table | Output::Quiet => cli::print(&self.lines().join("\n")),
         }
     }
 

@@ -169,8 +169,8 @@ impl Watching<'_> {
     ) -> Result<Result<Exit, Failure>, ConnectionError> {
         conversation.ask(&self.request(watch.rounds_shown, conversation.payload_bytes_max()))?;
         loop {
-            let ended = match conversation.next()? {
-                Answer::Accepted(accepted) => self.accepted(&accepted, watch).map(|()| None),
+            let shown = match conversation.next()? {
+                Answer::Accepted(accepted) => self.accepted(&accepted, watch),
                 Answer::Round(round) => {
                     watch.retry.settled();
                     // A coordinator that does not know what has been shown tells it again.
@@ -182,24 +182,22 @@ impl Watching<'_> {
                     if let Some(report) = &mut self.report {
                         report.round(&round);
                     }
-                    // Nobody reads any more: the job goes on without us, unless something is to be saved of it.
-                    let is_read = self.renderer.round(&round);
-                    let is_for_itself = self.out.is_none() && self.report.is_none();
-                    is_read.map(|is_read| (!is_read && is_for_itself).then_some(Exit::Success))
+                    self.renderer.round(&round)
                 }
                 Answer::Notice(notice) => {
                     watch.retry.settled();
                     if let Some(report) = &mut self.report {
                         report.notice(&notice);
                     }
-                    self.renderer.notice(&notice).map(|()| None)
+                    self.renderer.notice(&notice)
                 }
                 Answer::Done(done) => return self.done(conversation, &done),
                 _ => return Err(ConnectionError::unfitting("what it was asked")),
             };
-            match ended {
-                Ok(None) => {}
-                Ok(Some(exit)) => return Ok(Ok(exit)),
+            match shown {
+                Ok(()) => {}
+                // Nobody reads any more: the job goes on without us, unless something is to be saved of it.
+                Err(failure) if failure.is_unread() && (self.out.is_some() || self.report.is_some()) => {}
                 Err(failure) => return Ok(Err(failure)),
             }
         }

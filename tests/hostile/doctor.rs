@@ -67,6 +67,15 @@ fn all_is_well_where_it_is() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("all is well: the coordinator and 1 node"), "{ended:?}");
     assert!(ended.stdout.lines().all(|line| line.chars().count() <= 80), "{ended:?}");
+    for command in ["doctor", "jobs"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let line = ["127.0.0.1", &coordinator.port.to_string(), command, "--json"].map(str::to_owned);
+        let unread =
+            std::process::Command::new(env!("CARGO_BIN_EXE_client")).args(line).stdout(writer).output().unwrap();
+        // No jobs are no line.
+        assert_eq!(unread.status.code(), Some(if command == "doctor" { 4 } else { 0 }), "{unread:?}");
+    }
 }
 
 #[test]

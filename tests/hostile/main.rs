@@ -8,6 +8,7 @@
 //! | `greeting` | attacks before the greeting is over |
 //! | `rules` | attacks on an open connection |
 //! | `crowd` | many connections that say nothing |
+//! | `doctor` | what a doctor says of nodes and of the disk |
 //! | `lying_client` | a client's data that is not what it says |
 //! | `lying_coordinator` | the same, from a coordinator to a node |
 //! | `lying_node` | a compute node that lies |

@@ -6,7 +6,8 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
+use gradwire::cli::Color;
 use gradwire::client::{ClassWeight, RecipeName, TestRows, local};
 use gradwire::config::Name;
 use gradwire::dataset::{Decimal, Impute, MissingLabel, MissingTokens, ReadOptions, Separator, Task, ValidationSplit};
@@ -522,6 +523,12 @@ pub struct Access {
     #[arg(long, value_name = "SECONDS", default_value_t = 300, allow_negative_numbers = true,
         value_parser = whole(0, u32::MAX))]
     pub retry_for: u32,
+    /// When to use colours: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
+    pub color: Color,
+    /// Tell more on the standard error; with --local what coordinator and nodes log. Twice: even more
+    #[arg(long, short, action = ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
 }
 
 /// Widths of hidden layers, as typed.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::{Command, CommandFactory as _, FromArgMatches as _};
 use gradwire::cli::{self, Exit, Failure, Interrupts, environment};
 use gradwire::client::{self, Access, Options, OuterOptions, Output, ReportOptions, Shown, local};
+use log::LevelFilter;
 
 use arguments::{Arguments, Train};
 use asked::Cluster;
@@ -29,7 +30,7 @@ Exit codes:
   2    the command line, a file or the data is wrong
   3    the coordinator cannot be reached, is full, or went away and did not
        return; or this machine does not compute as defined
-  4    the result cannot be written
+  4    the result cannot be written, or nobody reads it any more
   5    the job was cancelled
   6    the job is paused; resume continues it
   130  interrupted; a job whose data has been sent continues, and attach shows
@@ -40,8 +41,6 @@ fn main() -> ExitCode {
     if let Some(offline) = Offline::meant(&words) {
         return cli::exit("client", offline.run(words));
     }
-    // The person hears from the client itself; with --local the servers' log would repeat it.
-    cli::start_log("client", log::LevelFilter::Error);
     cli::exit("client", run(words))
 }
 
@@ -63,6 +62,14 @@ fn run(words: Vec<OsString>) -> Result<Exit, Failure> {
     let word = matches.subcommand_name();
     let cluster = Cluster::meant(here.local, ip.as_deref(), port.as_deref(), word).map_err(usage)?;
     let asked = asked::asked(command, word.unwrap_or_default(), &cluster, train).map_err(usage)?;
+    let access = match &asked {
+        asked::Asked::Command { access, .. } => access,
+        asked::Asked::Train(train) => &train.access,
+    };
+    access.color.choose();
+    // The person hears from the client itself; with --local the servers' log would repeat it.
+    let levels = [LevelFilter::Error, LevelFilter::Info, LevelFilter::Debug];
+    cli::start_log("client", levels[usize::from(access.verbose).min(levels.len() - 1)]);
     let interrupts = Interrupts::catch()?.into_messages()?;
     let (policy, kernel) = (here.policy, here.kernel);
     match (cluster, asked) {
@@ -102,7 +109,7 @@ fn whole_line() -> Command {
 }
 
 fn reached(target: client::Target, access: arguments::Access) -> Access {
-    let arguments::Access { cluster, retry_for } = access;
+    let arguments::Access { cluster, retry_for, .. } = access;
     Access { target, cluster, retry_for: Duration::from_secs(retry_for.into()) }
 }
 

@@ -21,8 +21,12 @@ pub fn options_last(line: &Command, words: Vec<OsString>) -> Result<Vec<OsString
     while let Some(word) = rest.next() {
         let text = word.to_string_lossy();
         let Some(name) = text.strip_prefix("--") else {
-            if text.starts_with("-h") || text.starts_with("-V") { &mut options } else { &mut positionals }
-                .push(word.clone());
+            if ["-h", "-V", "-v"].iter().any(|short| text.starts_with(short)) {
+                &mut options
+            } else {
+                &mut positionals
+            }
+            .push(word.clone());
             continue;
         };
         let (name, has_value) = name.split_once('=').map_or((name, false), |(name, _)| (name, true));
@@ -114,7 +118,7 @@ mod tests {
         assert_eq!(said("h 1 train --sample=3"), "--sample is for verify");
         assert_eq!(
             said("h --rounds 3 1 ledger beef --quiet"),
-            "ledger does not take --rounds, --quiet; it takes --json, --cluster, --retry-for"
+            "ledger does not take --rounds, --quiet; it takes --json, --cluster, --retry-for, --color, --verbose"
         );
     }
 }

@@ -19,7 +19,7 @@ fn run() -> Result<Exit, Failure> {
     let asked = arguments::read(lexopt::Parser::from_env(), gradwire::cli::environment::value);
     let settings = match asked.map_err(|text| Failure::new(Exit::Usage, text + " (see compute_node --help)"))? {
         Asked::Node(settings) => settings,
-        Asked::Text(text) => return cli::print(&text).map(|_| Exit::Success),
+        Asked::Text(text) => return cli::print(&text).map(|()| Exit::Success),
     };
     cli::start_plain_log(PROGRAM, log::LevelFilter::Info);
     let mut interrupts = Interrupts::catch_first()?;

@@ -22,7 +22,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let shell = *matches.get_one::<Shell>("shell").expect("clap requires it");
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut crate::whole_line(), "client", &mut script);
-    cli::print(String::from_utf8_lossy(&script).trim_end()).map(|_| Exit::Success)
+    cli::print(String::from_utf8_lossy(&script).trim_end()).map(|()| Exit::Success)
 }
 
 fn shell(text: &str) -> Result<Shell, String> {
