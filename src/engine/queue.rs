@@ -38,7 +38,7 @@ struct Queued {
     /// Whether it ran before the coordinator ended, perhaps: nodes may hold results of it.
     is_restored: bool,
     /// The place that whoever watches was last told.
-    position_told: u32,
+    position_told: Option<u32>,
 }
 
 struct Paused {
@@ -146,7 +146,7 @@ impl Jobs {
     pub(super) fn resume_requested(&mut self, job: JobId, has_data: bool) {
         let Some(place) = self.paused.iter().position(|paused| paused.job == job) else { return };
         let Paused { job, semantic, specification, memory, progress, .. } = self.paused.remove(place);
-        let (is_restored, position_told) = (false, 0);
+        let (is_restored, position_told) = (false, None);
         self.enqueue(Queued { job, semantic, specification, memory, has_data, progress, is_restored, position_told });
     }
 
@@ -352,12 +352,12 @@ impl Jobs {
 
     /// Puts a job behind those that wait; how many are ahead of it.
     fn enqueue(&mut self, queued: Queued) -> u32 {
-        let position_told = self.ahead(self.queue.len());
-        self.queue.push(Queued { position_told, ..queued });
-        position_told
+        let position = self.ahead(self.queue.len());
+        self.queue.push(queued);
+        position
     }
 
-    /// Jobs ahead of a place in the queue.
+    /// Jobs ahead of a place in the queue, those that run among them.
     fn ahead(&self, place: usize) -> u32 {
         (place + self.running.len()) as u32
     }
@@ -379,7 +379,8 @@ impl Jobs {
         for place in 0..self.queue.len() {
             let position = self.ahead(place);
             let queued = &mut self.queue[place];
-            if std::mem::replace(&mut queued.position_told, position) != position {
+            // One that waits for its data alone may begin at once when that is here.
+            if queued.has_data && queued.position_told.replace(position) != Some(position) {
                 cx.report(queued.job, JobEvent::Queued { position });
             }
         }
@@ -398,7 +399,7 @@ impl Queued {
             has_data: false,
             progress: None,
             is_restored: false,
-            position_told: 0,
+            position_told: None,
         }
     }
 }

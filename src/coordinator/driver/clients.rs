@@ -56,8 +56,12 @@ impl Driver {
         let Some(Submission { watcher, specification }) = self.submissions.pop_front() else { return };
         let refused = match admission {
             Admission::Admitted { position } => {
-                log::info!("job {id} is queued, {} ahead", counted((*position).into(), "job"));
-                self.event_log.say("job", id, || format!("is queued, {} ahead", counted((*position).into(), "job")));
+                let beside = match *position {
+                    0 => String::new(),
+                    others => format!("; {} before it, running or waiting", counted(others.into(), "job")),
+                };
+                log::info!("job {id} is queued{beside}");
+                self.event_log.say("job", id, || format!("is queued{beside}"));
                 let submitted_ms = unix_ms();
                 self.archive.begin(id, specification.clone());
                 let accepted = Accepted {

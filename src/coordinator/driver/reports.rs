@@ -11,6 +11,7 @@ use crate::coordinator::journal::{JournalCommand, JournalEvent, Restored};
 use crate::engine::{Event, JobEvent, Notice};
 use crate::job::{FailReason, Failure, JobId, JobState, Outcome, Progress, Record, RoundSummary};
 use crate::wire::message::{self, NoticeKind};
+use crate::wire::text::counted;
 use crate::wire::{Message, specification};
 
 impl Driver {
@@ -42,7 +43,11 @@ impl Driver {
     pub(super) fn report(&mut self, id: JobId, event: JobEvent) {
         let message: Message<'static> = match event {
             JobEvent::Queued { position } => {
-                notice(NoticeKind::Other, format!("the job waits, {position} before it")).into()
+                let before = counted(position.into(), "job");
+                log::info!("job {id} waits for its turn, {before} before it");
+                self.event_log.say("job", id, || format!("waits for its turn, {before} before it"));
+                let text = format!("the job waits for its turn: {before} before it, those that run among them");
+                notice(NoticeKind::Other, text).into()
             }
             JobEvent::Started => {
                 log::info!("job {id} starts");

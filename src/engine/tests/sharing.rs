@@ -78,6 +78,10 @@ fn several_jobs_run_at_once_and_the_next_waits_for_its_turn_behind_all_of_them()
         harness.submit(JobId(job), &specification(1, 1));
         let actions = harness.tell(Event::DataReady { job: JobId(job) });
         assert_eq!(actions.contains(&Action::Prepare { job: JobId(job) }), job < 3);
+        // Who begins beside others has not waited.
+        let position = job as u32 - 1;
+        let waits = Action::Report { job: JobId(job), event: JobEvent::Queued { position } };
+        assert_eq!(actions.contains(&waits), job == 3, "{actions:?}");
     }
     let progress = harness.engine.job_progress(JobId(3));
     assert_eq!(progress, Some(JobProgress::Queued { position: 2 }));
