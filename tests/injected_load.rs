@@ -221,7 +221,7 @@ impl World {
                 let train_us = TASK_US + blocks * BLOCK_US;
                 let update = digest((attempt.task.step, attempt.task.shard));
                 let result = TaskResult { epochs: 0, loss: 1.0, train_us, update, update_bytes: 64 };
-                let result = Ok(TrainedUpdate { result, data: () });
+                let result = Ok(TrainedUpdate { result, delayed: Duration::ZERO, data: () });
                 let event = core::Event::Ended { task, result, rows_per_second: None };
                 self.schedule(delay_us + train_us, Scheduled::Hear(link, event));
             }

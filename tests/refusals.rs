@@ -213,7 +213,7 @@ fn an_update_of_four_gibibytes_is_not_waited_for() {
     let update = object::encode_parameters(ObjectKind::Update, &training().network, &[0.0; 6]);
     let (digest, update_bytes) = (Digest::of(&update), ANNOUNCED_BYTES);
     let result = TaskResult { epochs: 1, loss: 1.0, train_us: 1, update: digest, update_bytes };
-    let offer = Trained { name: train.name, result, inline: Vec::new() };
+    let offer = Trained { name: train.name, result, delayed_ms: 0, inline: Vec::new() };
     // It is a bad result: the task is sent again.
     let frame = sealed(offer.clone(), request);
     let (request, again) = takes_no_more_than(frame.len(), || {

@@ -285,7 +285,7 @@ fn tasks() -> impl Strategy<Value = Message<'static>> {
         |(name, epochs, loss, train_us, update, (inside, bytes, elsewhere))| {
             let (inline, update_bytes) = if inside { (bytes.clone(), bytes.len() as u64) } else { (vec![], elsewhere) };
             let result = TaskResult { epochs, loss, train_us, update, update_bytes };
-            Trained { name, result, inline }.into()
+            Trained { name, result, delayed_ms: epochs, inline }.into()
         },
     );
     let reason = select(vec![RejectReason::LoadProbability, RejectReason::Busy]);

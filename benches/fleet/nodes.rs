@@ -249,7 +249,7 @@ fn answer_train(shared: &Shared, link: &Link<Fetching>, request: u32, name: Atte
     let inline = if is_inline { update.bytes.to_vec() } else { Vec::new() };
     let (update, update_bytes) = (update.digest, update.bytes.len() as u64);
     let result = TaskResult { epochs: 1, loss: 1.0, train_us: 1, update, update_bytes };
-    let trained = Trained { name, result, inline };
+    let trained = Trained { name, result, delayed_ms: 0, inline };
     // A coordinator that has gone wants no answer.
     let _ = link.answer(request, &trained.into());
 }

@@ -190,9 +190,10 @@ impl Driver {
             Action::Stop { work } => work.stop(),
             // Its reader has been told.
             Action::Fetch { .. } => {}
-            Action::AnswerTrained { to, trained: TrainedUpdate { result, data }, inline } => {
+            Action::AnswerTrained { to, trained: TrainedUpdate { result, delayed, data }, inline } => {
                 let inline = if inline { data.to_vec() } else { Vec::new() };
-                answer(to.request, Trained { name: to.attempt, result, inline }.into());
+                let delayed_ms = delayed.as_millis() as u32;
+                answer(to.request, Trained { name: to.attempt, result, delayed_ms, inline }.into());
             }
             Action::AnswerRejected { to, reason, counts, retry_ms } => {
                 let (running, waiting) = (counts.running, counts.waiting);

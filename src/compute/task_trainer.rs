@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::core::TrainedUpdate;
 use super::known_rows::KnownRows;
@@ -142,7 +142,7 @@ impl Made {
         let result =
             TaskResult { epochs, loss, train_us: spent.as_micros() as u64, update, update_bytes: bytes.len() as u64 };
         let speed = rows.map(|rows| rows / spent.as_secs_f64().max(1e-9));
-        (TrainedUpdate { result, data: Arc::new(bytes) }, speed)
+        (TrainedUpdate { result, delayed: Duration::ZERO, data: Arc::new(bytes) }, speed)
     }
 }
 

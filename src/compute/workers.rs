@@ -126,7 +126,7 @@ impl Worker {
             self.trainer = TaskTrainer::new(self.means.clone(), self.help.helpers());
             Err(refusal(ErrorCode::Internal, "training met a fault of the program's own"))
         });
-        let Start { task, work, base, shards, .. } = start;
+        let Start { task, work, base, shards, delay } = start;
         say_task(&self.event_log, &work.name, || match &result {
             Ok((TrainedUpdate { result, .. }, _)) => {
                 format!("trained in {:.1} ms, loss {:.4}", result.train_us as f64 / 1e3, result.loss)
@@ -136,7 +136,7 @@ impl Worker {
         // Before anybody hears of the result: the next task may want their memory.
         drop((work, base, shards));
         let (result, rows_per_second) = match result {
-            Ok((trained, speed)) => (Ok(trained), speed),
+            Ok((trained, speed)) => (Ok(TrainedUpdate { delayed: delay, ..trained }), speed),
             Err(error) => (Err(error), None),
         };
         self.driver.report(Event::Ended { task, result, rows_per_second });

@@ -63,6 +63,8 @@ pub(super) struct Waiting {
     pub(super) rounds: DurableRounds,
     /// Rounds that are not.
     pub(super) untold: VecDeque<RoundSummary>,
+    /// What injected load came to, where there was some.
+    pub(super) injected: Option<String>,
 }
 
 /// All jobs that have ended and are still known.

@@ -86,6 +86,8 @@ pub(super) enum DriverEvent {
 pub(super) struct Update {
     /// What the node says of it.
     pub(super) result: TaskResult,
+    /// For how long it says that injected load held the task up.
+    pub(super) delayed_ms: u32,
     /// The object, of the right shape.
     pub(super) bytes: Arc<UpdateBytes>,
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use super::data::{Kept, objects_of, specification_bytes};
 use super::durable_rounds::DurableRounds;
 use super::handles::ClientKey;
+use super::injected::InjectedLoad;
 use super::journal::{JobMemory, Restored};
 use super::room::Room;
 use super::settings::Settings;
@@ -83,6 +84,8 @@ pub(super) struct Job {
     pub(super) unread: Option<Unread>,
     /// Whether it was validated since the start.
     pub(super) is_validated: bool,
+    /// What injected load has done to it since then.
+    pub(super) injected: InjectedLoad,
 }
 
 /// All jobs.
@@ -232,6 +235,7 @@ impl Jobs {
             memory,
             unread: None,
             is_validated: false,
+            injected: InjectedLoad::default(),
             network: Arc::new(specification.training.network.clone()),
             specification,
             watchers: Vec::new(),

@@ -171,7 +171,7 @@ impl NodeLink {
     fn arrived(&self, attempt: Attempt, shape: &Shape, trained: &Trained, bytes: Arc<UpdateBytes>) {
         match shape.check(&bytes) {
             Ok(()) => {
-                let update = Update { result: trained.result, bytes };
+                let update = Update { result: trained.result, delayed_ms: trained.delayed_ms, bytes };
                 let _ = self.events.send(DriverEvent::Trained { link: self.key, attempt, update });
             }
             Err(error) => self.failed(attempt, Fault::Malformed, error.to_string()),

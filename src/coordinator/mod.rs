@@ -12,6 +12,7 @@
 //! | `journal` | one that writes what jobs need to go on after a restart, and reads it back at the start |
 //! | `history` | one that reads what watchers have missed |
 //! | `doctor` | one that looks how nodes and the disk are, when a client asks |
+//! | `injected` | none: what nodes hold up on purpose |
 //! | `pace` | none: how fast objects travel to a node and back |
 //! | `listing` | none: the list of nodes, which the inactive poller has read again when its file changes |
 //! | `status`, `status_page` | none: what the console and a browser are told |
@@ -36,6 +37,7 @@ mod error;
 mod event;
 mod handles;
 mod history;
+mod injected;
 mod job_registry;
 mod journal;
 mod links;

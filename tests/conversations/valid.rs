@@ -257,7 +257,7 @@ fn answer(rng: &mut ChaCha8Rng, side: &mut Side, ask: usize, request: u32) {
             let inline = bytes(rng);
             let update_bytes = if inline.is_empty() { rng.random() } else { inline.len() as u64 };
             let result = TaskResult { update: digest(rng), update_bytes, ..trained.result };
-            self::Trained { name: task_name(rng), result, inline }.into()
+            self::Trained { name: task_name(rng), result, delayed_ms: rng.random(), inline }.into()
         }
         Message::Done(done) => {
             let node = |rng: &mut ChaCha8Rng| NodeTasks { node: "node-b".to_owned(), tasks: rng.random() };

@@ -79,7 +79,7 @@ fn zeros(train: &Train, training: &Training) -> Trained {
     let inline = object::encode_parameters(ObjectKind::Update, network, &vec![0.0; network.parameters()]);
     let (update, update_bytes) = (Digest::of(&inline), inline.len() as u64);
     let result = TaskResult { epochs: 1, loss: 1.0, train_us: 1, update, update_bytes };
-    Trained { name: train.name, result, inline }
+    Trained { name: train.name, result, delayed_ms: 0, inline }
 }
 
 #[test]

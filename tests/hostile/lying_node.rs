@@ -359,7 +359,7 @@ fn result(train: &Train, update: &[f32]) -> Trained {
 fn with_update(train: &Train, update: Vec<u8>) -> Trained {
     let (digest, update_bytes) = (Digest::of(&update), update.len() as u64);
     let result = TaskResult { epochs: 2, loss: 1.0, train_us: 100, update: digest, update_bytes };
-    Trained { name: train.name, result, inline: update }
+    Trained { name: train.name, result, delayed_ms: 0, inline: update }
 }
 
 /// The same with another result.

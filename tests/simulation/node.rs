@@ -404,7 +404,7 @@ impl World {
                 self.answer(node, present, work.attempt, update, true);
             }
             let result = TaskResult { epochs: 1, loss, train_us, update, update_bytes };
-            Ok(TrainedUpdate { result, data: () })
+            Ok(TrainedUpdate { result, delayed: std::time::Duration::ZERO, data: () })
         };
         // Who asks again is content with what comes of another training.
         self.program(node).had.retain(|(_, had)| result.is_err() || *had != work.origin());

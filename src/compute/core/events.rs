@@ -82,6 +82,8 @@ pub struct Train<C: Content> {
 pub struct TrainedUpdate<C: Content> {
     /// All but the update's bytes.
     pub result: TaskResult,
+    /// For how long injected load held it up before.
+    pub delayed: Duration,
     /// The update's bytes.
     pub data: C::Data,
 }

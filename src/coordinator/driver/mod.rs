@@ -263,6 +263,7 @@ impl Driver {
                 self.say_task(link, attempt, || {
                     format!("trained in {:.1} ms, loss {:.4}", result.train_us as f64 / 1e3, result.loss)
                 });
+                self.note_load(link, attempt.task.job, update.delayed_ms);
                 self.updates.insert((link, attempt), update);
                 self.tell(Event::Trained { link, attempt, result });
             }

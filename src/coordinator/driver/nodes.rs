@@ -12,10 +12,10 @@ use crate::coordinator::handles::{Client, NodeContext, NodeHandle};
 use crate::coordinator::listing::Changed;
 use crate::digest::Digest;
 use crate::engine::{Event, LinkKey, NodeInfo, NodeKey};
-use crate::job::{Attempt, JobId, TaskId, TaskRows};
+use crate::job::{Attempt, JobId, RejectReason, TaskId, TaskRows};
 use crate::model::BlockRange;
 use crate::net::{DialError, SharedPiece, Unsent};
-use crate::wire::message::{Cancel, Error, Poll, Results, RowsSource, ShippedRange, Train};
+use crate::wire::message::{Cancel, Error, Notice, NoticeKind, Poll, Results, RowsSource, ShippedRange, Train};
 use crate::wire::text::counted;
 use crate::wire::{ErrorCode, MessageType, SharedBytes};
 
@@ -178,11 +178,26 @@ impl Driver {
         self.tell(Event::LinkDown { link: key, reason });
     }
 
+    /// Notes whether injected load has held a task up.
+    pub(super) fn note_load(&mut self, link: LinkKey, job: JobId, delayed_ms: u32) {
+        let name = self.links.get(&link).map_or("lost since then", |node| &node.name);
+        if let Some(text) = self.jobs.get(job).and_then(|job| job.injected.trained(name, delayed_ms)) {
+            log::info!("job {job}: {text}");
+            self.event_log.say("job", job, || text.clone());
+            self.tell_watchers(job, &Notice { kind: NoticeKind::Other, text }.into());
+        }
+    }
+
     /// Says that a node has turned a task down, or failed at it.
     pub(super) fn say_not_trained(&mut self, event: &Event, link: LinkKey, attempt: Attempt) {
         match event {
             Event::Rejected { reason, .. } => {
                 self.counts.tasks_rejected += 1;
+                if *reason == RejectReason::LoadProbability
+                    && let Some(job) = self.jobs.get(attempt.task.job)
+                {
+                    job.injected.turned_down();
+                }
                 self.say_task(link, attempt, || format!("rejected: {reason}"));
             }
             Event::TaskFailed { reason, .. } => {

@@ -93,7 +93,7 @@ impl Driver {
         self.tell_watchers(id, &message);
     }
 
-    fn tell_watchers(&mut self, id: JobId, message: &Message<'static>) {
+    pub(super) fn tell_watchers(&mut self, id: JobId, message: &Message<'static>) {
         let Some(job) = self.jobs.get(id) else { return };
         for watcher in &job.watchers {
             // A client that has gone is reported by its reader.
@@ -117,6 +117,10 @@ impl Driver {
             Outcome::Cancelled => &mut self.counts.jobs_cancelled,
         } += 1;
         let Some(job) = self.jobs.get(id) else { return };
+        let injected = match outcome {
+            Outcome::Done(summary) => job.injected.sentence(summary.training_us),
+            _ => None,
+        };
         let answer = Arc::new(answer(&job.specification, outcome));
         let watchers = std::mem::take(&mut job.watchers);
         if let Outcome::Failed(FailReason::DataMissing { .. } | FailReason::DataWrong { .. }) = outcome {
@@ -141,7 +145,7 @@ impl Driver {
         status.fingerprint = summary.map(|summary| summary.fingerprint);
         status.failure = failure;
         let lived_ms = self.lived.at(now()).max(1);
-        let waiting = Some(Waiting { watchers, rounds, untold });
+        let waiting = Some(Waiting { watchers, rounds, untold, injected });
         self.ended.insert(id, Ended::new(answer, status.clone(), lived_ms, waiting));
         if !self.writes_weights && status.may_be_resumed() {
             self.jobs.keep(id);
@@ -214,7 +218,11 @@ impl Driver {
             let _ = self.journal.send(JournalCommand::Recall { job: id });
         }
         let answer = ended.answer.clone();
+        let injected = waiting.injected.take().map(|text| Message::from(notice(NoticeKind::Other, text)));
         for watcher in ended.waiting.take().into_iter().flat_map(|waiting| waiting.watchers) {
+            if let Some(injected) = &injected {
+                let _ = watcher.client.link.answer_more(watcher.request, injected);
+            }
             ended.tell(watcher.client.key, now());
             watcher.answer(&answer);
         }

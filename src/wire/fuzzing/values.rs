@@ -196,7 +196,7 @@ fn trained(u: &mut Unstructured<'_>) -> Result<Trained> {
     let update_bytes = if inline.is_empty() { u.arbitrary()? } else { inline.len() as u64 };
     let (epochs, loss, train_us) = u.arbitrary()?;
     let result = TaskResult { epochs, loss, train_us, update: digest(u)?, update_bytes };
-    Ok(Trained { name: task_name(u)?, result, inline })
+    Ok(Trained { name: task_name(u)?, result, delayed_ms: u.arbitrary()?, inline })
 }
 
 fn task_name(u: &mut Unstructured<'_>) -> Result<Attempt> {

@@ -190,6 +190,8 @@ pub struct Trained {
     pub name: Attempt,
     /// What came of it.
     pub result: TaskResult,
+    /// For how long injected load held it up before.
+    pub delayed_ms: u32,
     /// The update itself, or the sum, where it is small; empty where it must be fetched.
     pub inline: Vec<u8>,
 }
@@ -207,8 +209,7 @@ const TRAINED_HEAD_BYTES: usize = 108;
 impl Layout<'_> for Trained {
     fn decode(reader: &mut Reader<'_>) -> Read<Self> {
         let name = Attempt::decode(reader)?;
-        let epochs = reader.u32()?;
-        reader.reserved(4)?;
+        let (epochs, delayed_ms) = (reader.u32()?, reader.u32()?);
         let (loss, train_us) = (reader.f64()?, reader.u64()?);
         let (update, update_bytes) = (reader.digest()?, reader.u64()?);
         let count = reader.count(limits::INLINE_UPDATE_BYTES_MAX, 1)?;
@@ -218,14 +219,14 @@ impl Layout<'_> for Trained {
         }
         let inline = reader.take(count)?.to_vec();
         let result = TaskResult { epochs, loss, train_us, update, update_bytes };
-        Ok(Trained { name, result, inline })
+        Ok(Trained { name, result, delayed_ms, inline })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         self.name.encode(out);
         let TaskResult { epochs, loss, train_us, update, update_bytes } = self.result;
         out.u32(epochs);
-        out.u32(0);
+        out.u32(self.delayed_ms);
         out.f64(loss);
         out.u64(train_us);
         out.bytes(&update.0);
@@ -495,7 +496,7 @@ mod tests {
         let inline = vec![0; Trained::inline_bytes_max(1024)];
         let (update, update_bytes) = (Digest([3; 32]), inline.len() as u64);
         let result = TaskResult { epochs: 1, loss: 0.5, train_us: 1, update, update_bytes };
-        let trained = Trained { name, result, inline };
+        let trained = Trained { name, result, delayed_ms: 0, inline };
         let mut out = Vec::new();
         trained.encode(&mut out);
         assert_eq!(out.len(), 1024);

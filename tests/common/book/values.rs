@@ -306,7 +306,7 @@ fn of_gradients() -> [Message<'static>; 3] {
 
     let update_bytes = sum().len() as u64;
     let result = TaskResult { epochs: 0, loss, train_us: 12, update: sum_digest, update_bytes };
-    let trained = Trained { name: name(), result, inline: sum() };
+    let trained = Trained { name: name(), result, delayed_ms: 0, inline: sum() };
 
     let outer = outer_digest(&OuterState::default());
     let result = EntryResult::Step(MergedStep { blocks: 1, skipped: vec![1], loss, sum: sum_digest, outer });
@@ -371,7 +371,7 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
         MessageType::Trained => {
             let (loss, update_bytes) = (2.0 * f64::from(LN_2), 64);
             let result = TaskResult { epochs: 1, loss, train_us: 12, update: Digest::of(&update()), update_bytes };
-            (11, Trained { name: name(), result, inline: update() }.into())
+            (11, Trained { name: name(), result, delayed_ms: 0, inline: update() }.into())
         }
         MessageType::Rejected => (
             11,

@@ -136,7 +136,7 @@ impl Harness {
 fn outcome(shard: u32, bytes: u64) -> TrainedUpdate<Plain> {
     let update = digest(&format!("update {shard}"));
     let result = TaskResult { epochs: 2, loss: 0.5, train_us: 3_000_000, update, update_bytes: bytes };
-    TrainedUpdate { result, data: () }
+    TrainedUpdate { result, delayed: std::time::Duration::ZERO, data: () }
 }
 
 fn started(orders: &[Order]) -> Option<TaskKey> {
