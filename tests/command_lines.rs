@@ -287,13 +287,15 @@ fn a_terminal_shows_a_curve_and_a_bar_below_the_rounds_and_takes_them_away_at_th
     if !has("script") {
         return;
     }
-    let train = format!("{CLIENT} --local 1 --rounds 5 --no-early-stopping");
+    let train = format!("{CLIENT} --local 1 --rounds 5 --hidden 8 --no-early-stopping");
     let on_terminal = |terminal: &str| {
         let command = format!("stty cols 80; TERM={terminal} LC_ALL=C.UTF-8 {train}");
         printed("script", &["-qec", &command, "/dev/null"])
     };
     let shown = on_terminal("xterm");
-    for part in ["\x1b[3A\x1b[J", "accuracy ▁", "^ best ", "] 4 of 5 rounds, 1 s left", "5/5", "fingerprint  "] {
+    // Three lines, and from a second on one of the nodes.
+    assert!(["\x1b[3A\x1b[J", "\x1b[4A\x1b[J"].iter().any(|taken| shown.contains(taken)), "{shown}");
+    for part in ["accuracy ▁", "^ best ", "] 4 of 5 rounds, ", " s left", "5/5", "fingerprint  "] {
         assert!(shown.contains(part), "{part:?} in {shown}");
     }
     // What is taken away at last is behind all that is shown, and the result is behind that.

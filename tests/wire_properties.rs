@@ -319,9 +319,9 @@ fn jobs() -> impl Strategy<Value = Message<'static>> {
             RoundSummary { round, rounds, loss, rows, metrics, nodes, merged, skipped, round_us }.into()
         },
     );
-    let kinds =
-        [NoticeKind::Other, NoticeKind::Membership, NoticeKind::Revival, NoticeKind::Skipped, NoticeKind::Alarm];
-    let notice = (select(kinds.to_vec()), sentence()).prop_map(|(kind, text)| Notice { kind, text }.into());
+    use NoticeKind::{Alarm, Fleet, Membership, Other, Revival, Skipped};
+    let notice = (select(vec![Other, Membership, Revival, Skipped, Alarm, Fleet]), sentence())
+        .prop_map(|(kind, text)| Notice { kind, text }.into());
     let node = (name(), any::<u64>()).prop_map(|(node, tasks)| NodeTasks { node, tasks });
     let done =
         (digest(), digest(), number(), any::<[u64; 14]>(), any::<u32>(), any::<bool>(), vec(node, 0..20), metrics())

@@ -156,8 +156,9 @@ class Watching:
                             self.on_round(answer)
                 case wire.Notice():
                     self._lost_at = self._back_at = None
-                    log.info("%s", answer.text)
-                    if self.on_notice is not None:
+                    # How the nodes stand is told each second, for a screen.
+                    log.log(logging.DEBUG if answer.kind == "fleet" else logging.INFO, "%s", answer.text)
+                    if self.on_notice is not None and answer.kind != "fleet":
                         self.on_notice(answer)
                 case wire.Done():
                     return self._done(link, answer)

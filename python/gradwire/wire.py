@@ -52,7 +52,7 @@ CODES = {
 }  # fmt: skip
 CODE_NUMBERS = {name: number for number, name in CODES.items()}
 STATES = {1: "collecting", 2: "queued", 3: "running", 4: "done", 5: "failed", 6: "cancelled", 7: "paused"}
-NOTICES = {1: "other", 2: "nodes", 3: "no nodes", 4: "skipped", 5: "differs"}
+NOTICES = {1: "other", 2: "nodes", 3: "no nodes", 4: "skipped", 5: "differs", 6: "fleet"}
 
 
 class Frame(NamedTuple):

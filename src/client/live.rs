@@ -1,5 +1,5 @@
 //! What a person at a terminal sees below the rounds while a job goes on: a curve of how good each round was, the best one marked,
-//! and a bar with the time that is left. Owns these three lines and how they are put over the old ones; does not know what else is
+//! a bar with the time that is left, and how the nodes stand. Owns these lines and how they are put over the old ones; does not know what else is
 //! printed, but that it is told before anything is.
 
 use std::cell::Cell;
@@ -8,11 +8,15 @@ use std::time::Instant;
 
 use super::score::Headline;
 use crate::cli::{self, Paint};
+use crate::wire::text::shown;
 
 /// Columns of the curve and of the bar, at most.
 const CURVE_COLUMNS_MAX: usize = 60;
 const BAR_COLUMNS_MAX: usize = 24;
 const BAR_COLUMNS_MIN: usize = 6;
+/// Lines of what is told of nodes, at most, and where all but the first begin.
+const FLEET_LINES_MAX: usize = 3;
+const FLEET_INDENT: usize = 6;
 /// Columns of a terminal below which nothing is shown.
 const COLUMNS_MIN: usize = 40;
 /// Rounds that are remembered: of longer jobs every second is then let go, again and again.
@@ -35,6 +39,8 @@ pub(super) struct Live {
     /// Rounds for each point.
     stride: u32,
     best: Option<Point>,
+    /// How the nodes stand, as the coordinator told last.
+    fleet: String,
     /// Lines that stand on the terminal now.
     lines: Cell<usize>,
 }
@@ -62,6 +68,7 @@ impl Live {
             points: Vec::new(),
             stride: 1,
             best: None,
+            fleet: String::new(),
             lines: Cell::new(0),
         }
     }
@@ -89,6 +96,12 @@ impl Live {
                 self.points.retain(|point| point.round.is_multiple_of(stride));
             }
         }
+        self.draw();
+    }
+
+    /// The coordinator has told how the nodes stand.
+    pub(super) fn fleet(&mut self, text: &str) {
+        self.fleet = shown(text).to_string();
         self.draw();
     }
 
@@ -142,6 +155,13 @@ impl Live {
             lines.push(mark(name.len() + 1 + marked, columns, best));
         }
         lines.push(self.bar(columns, elapsed_s));
+        if !self.fleet.is_empty() {
+            let mut fleet = String::new();
+            cli::wrap(&mut fleet, 0, FLEET_INDENT, columns - 1, &self.fleet);
+            // A name may be longer than the terminal is wide.
+            let cut = |line: &str| line.chars().take(columns - 1).collect::<String>();
+            lines.extend(fleet.lines().take(FLEET_LINES_MAX).map(cut));
+        }
         lines
     }
 
@@ -272,6 +292,22 @@ mod tests {
             assert!(text[1].contains(if columns < 60 { "best 99 %" } else { "best 99 % in round 12345" }), "{text:?}");
             let marked = text[1].find('^').unwrap();
             assert_eq!(text[0].chars().nth(marked), Some('█'), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nodes_stand_below_the_bar_in_a_few_lines_that_fit() {
+        let mut live = live(true, 4);
+        live.round(1, accuracy(10.0), true);
+        live.fleet(&format!("nodes 40 of 41 active: {}", "10.0.0.1:5106 368k rows/s 1620 tasks, ".repeat(40)));
+        for columns in [40, 80, 200] {
+            let text = live.text(columns, 1.0);
+            assert_eq!(text.len(), 1 + FLEET_LINES_MAX, "{text:?}");
+            assert!(
+                text[1].starts_with("nodes 40 of 41 active: 10.0.0.1") && text[2].starts_with("      "),
+                "{text:?}"
+            );
+            assert!(text.iter().all(|line| line.chars().count() < columns), "{columns}: {text:?}");
         }
     }
 

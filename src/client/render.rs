@@ -208,7 +208,12 @@ impl Renderer {
         }
     }
 
-    pub(super) fn notice(&self, notice: &Notice) -> Result<(), Failure> {
+    pub(super) fn notice(&mut self, notice: &Notice) -> Result<(), Failure> {
+        if notice.kind == NoticeKind::Fleet {
+            // It changes each second: nothing for a pipe, or a program.
+            self.live.fleet(&notice.text);
+            return Ok(());
+        }
         if self.output != Output::Json {
             self.say(&notice.text);
             self.live.draw();
@@ -220,6 +225,7 @@ impl Renderer {
             NoticeKind::Revival => "revival",
             NoticeKind::Skipped => "skipped",
             NoticeKind::Alarm => "alarm",
+            NoticeKind::Fleet => "fleet",
         };
         print_json(&json!({"event": "notice", "kind": kind, "text": notice.text}))
     }

@@ -22,7 +22,7 @@ use crate::digest::Digest;
 use crate::job::Summary;
 use crate::net;
 use crate::store::Store;
-use crate::wire::message::{Accepted, Attach, Submit};
+use crate::wire::message::{Accepted, Attach, NoticeKind, Submit};
 use crate::wire::text::counted;
 use crate::wire::{ErrorCode, Message, object, specification};
 
@@ -186,7 +186,7 @@ impl Watching<'_> {
                 }
                 Answer::Notice(notice) => {
                     watch.retry.settled();
-                    if let Some(report) = &mut self.report {
+                    if let Some(report) = self.report.as_mut().filter(|_| notice.kind != NoticeKind::Fleet) {
                         report.notice(&notice);
                     }
                     self.renderer.notice(&notice)

@@ -257,7 +257,7 @@ fn milliseconds(took: Duration) -> String {
 }
 
 fn whole_mib(bytes: u64) -> String {
-    format!("{}", bytes >> 20)
+    (bytes >> 20).to_string()
 }
 
 #[cfg(test)]

@@ -78,6 +78,38 @@ pub(super) fn count(status: &Status, state: NodeState) -> usize {
     status.nodes.iter().filter(|node| node.state == state).count()
 }
 
+/// Nodes that one line tells of, at most.
+const FLEET_SHOWN_MAX: usize = 12;
+
+/// How the nodes stand, in a line for who watches a job.
+pub(super) fn fleet(status: &Status, counts: &Counts) -> String {
+    let mut text = format!("nodes {} of {} active", count(status, NodeState::Active), status.nodes.len());
+    for (count, what) in [(counts.tasks_rejected, "turned down"), (counts.tasks_failed, "failed")] {
+        if count > 0 {
+            text += &format!(", {count} {what}");
+        }
+    }
+    let told = |node: &NodeStatus| {
+        let speed = match node.rows_per_second {
+            Some(speed) if speed >= 9_500.0 => format!(" {:.0}k rows/s", speed / 1e3),
+            Some(speed) => format!(" {speed:.0} rows/s"),
+            None => String::new(),
+        };
+        match node.state {
+            NodeState::Active => format!("{}{speed} {}", node.name, counted(node.tasks_done, "task")),
+            state => format!("{} {}", node.name, name_of(state)),
+        }
+    };
+    let shown: Vec<String> = status.nodes.iter().take(FLEET_SHOWN_MAX).map(told).collect();
+    if !shown.is_empty() {
+        text += &format!(": {}", shown.join(", "));
+    }
+    if status.nodes.len() > FLEET_SHOWN_MAX {
+        text += ", ...";
+    }
+    text
+}
+
 fn nodes(status: &Status) -> Table {
     use Align::{Left, Right};
     let mut table = Table::new(&[

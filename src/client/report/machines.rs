@@ -216,6 +216,7 @@ fn happenings(html: &mut Html, history: Option<&History>, was_heard: bool, done:
                 NoticeKind::Revival => "revival",
                 NoticeKind::Skipped => "skipped",
                 NoticeKind::Alarm => "alarm",
+                NoticeKind::Fleet => "nodes",
             };
             html.element("li", &[], |html| {
                 html.line("strong", &[], kind);

@@ -87,6 +87,8 @@ pub(super) struct Driver {
     /// How long jobs are kept after their end.
     keep_ended: Duration,
     keep_jobs: usize,
+    /// When watchers were last told how the nodes stand.
+    fleet_told: Time,
     /// When the jobs that have ended were last looked through for old ones.
     looked_through: Time,
     /// How long coordinators have run: what jobs that have ended are kept by.
@@ -184,6 +186,7 @@ impl Driver {
             ended: AllEnded::default(),
             keep_ended: settings.keep_ended,
             keep_jobs: settings.keep_jobs,
+            fleet_told: Time(0),
             looked_through: Time(0),
             lived: Lived::default(),
             awaiting: Vec::new(),
@@ -330,6 +333,7 @@ impl Driver {
             }
             DriverEvent::Sweep => {
                 self.poll_running_tasks();
+                self.tell_fleet();
                 self.fetch_updates();
                 self.sweep_stalled_clients();
                 self.make_room();

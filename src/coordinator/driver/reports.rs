@@ -8,11 +8,15 @@ use super::{Driver, now, unix_ms};
 use crate::coordinator::answers::{answer, error_of};
 use crate::coordinator::ended::{Ended, Waiting};
 use crate::coordinator::journal::{JournalCommand, JournalEvent, Restored};
+use crate::coordinator::status;
 use crate::engine::{Event, JobEvent, Notice};
 use crate::job::{FailReason, Failure, JobId, JobState, Outcome, Progress, Record, RoundSummary};
 use crate::wire::message::{self, NoticeKind};
 use crate::wire::text::counted;
 use crate::wire::{Message, specification};
+
+/// Watchers are told how the nodes stand this often.
+const TELL_FLEET_EVERY_US: u64 = 1_000_000;
 
 impl Driver {
     /// The weights that were made last are to be written, with a record that is still to come.
@@ -91,6 +95,22 @@ impl Driver {
             }
         };
         self.tell_watchers(id, &message);
+    }
+
+    /// Tells whoever watches a job that runs how the nodes stand, each second.
+    pub(super) fn tell_fleet(&mut self) {
+        let now = now();
+        let watched: Vec<JobId> = self.jobs.running().into_iter().filter(|&job| self.is_watched(job)).collect();
+        if watched.is_empty() || now.since_us(self.fleet_told) < TELL_FLEET_EVERY_US {
+            return;
+        }
+        self.fleet_told = now;
+        let notice = notice(NoticeKind::Fleet, status::fleet(&self.engine.status(), &self.counts)).into();
+        watched.into_iter().for_each(|job| self.tell_watchers(job, &notice));
+    }
+
+    fn is_watched(&mut self, job: JobId) -> bool {
+        self.jobs.get(job).is_some_and(|job| !job.watchers.is_empty())
     }
 
     pub(super) fn tell_watchers(&mut self, id: JobId, message: &Message<'static>) {

@@ -75,8 +75,8 @@ impl<'a> Arbitrary<'a> for Message<'static> {
             }
             MessageType::Round => round(u)?.into(),
             MessageType::Notice => {
-                use NoticeKind::{Alarm, Membership, Other, Revival, Skipped};
-                let kind = *u.choose(&[Other, Membership, Revival, Skipped, Alarm])?;
+                use NoticeKind::{Alarm, Fleet, Membership, Other, Revival, Skipped};
+                let kind = *u.choose(&[Other, Membership, Revival, Skipped, Alarm, Fleet])?;
                 Notice { kind, text: sentence(u)? }.into()
             }
             MessageType::Done => done(u)?.into(),

@@ -124,6 +124,8 @@ pub enum NoticeKind {
     Skipped = 4,
     /// Two results of one task differ, or a result was refused.
     Alarm = 5,
+    /// How the nodes stand, each second: for a screen that shows it in the place of the one before.
+    Fleet = 6,
 }
 
 /// Something that a person wants to know.
@@ -143,6 +145,7 @@ impl Layout<'_> for Notice {
             3 => NoticeKind::Revival,
             4 => NoticeKind::Skipped,
             5 => NoticeKind::Alarm,
+            6 => NoticeKind::Fleet,
             got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
         };
         reader.reserved(3)?;
