@@ -663,7 +663,7 @@ fn the_table_of_specification_fields_is_the_programs() {
 
 /// The option of the client that sets a field, or why there is none.
 #[cfg(feature = "client")]
-const SET_BY: [(&str, Result<&str, &str>); 47] = [
+const SET_BY: [(&str, Result<&str, &str>); 52] = [
     ("arithmetic", Err("a program computes one")),
     ("inputs", Err("the data's features")),
     ("hidden", Ok("--hidden")),
@@ -673,7 +673,7 @@ const SET_BY: [(&str, Result<&str, &str>); 47] = [
     ("reduction", Err("what the learning rate means depends on it: --recipe sets both")),
     ("initialisation", Err("--recipe sets it")),
     ("eta", Ok("--eta")),
-    ("eta_decay", Err("--recipe sets it")),
+    ("eta_decay", Ok("--eta-decay")),
     ("batch", Ok("--batch")),
     ("epochs", Ok("--epochs")),
     ("log_epsilon", Err("only the classic recipe's loss has one: --recipe sets it")),
@@ -688,6 +688,9 @@ const SET_BY: [(&str, Result<&str, &str>); 47] = [
     ("local_steps", Ok("--local-steps")),
     ("class_weights", Ok("--class-weight")),
     ("huber_delta", Ok("--huber-delta")),
+    ("schedule", Ok("--schedule")),
+    ("schedule_steps", Err("as many as the job has")),
+    ("warmup", Ok("--warmup")),
     ("rounds", Ok("--rounds")),
     ("shards", Ok("--shards")),
     ("validation", Ok("--validate-split")),
@@ -706,6 +709,8 @@ const SET_BY: [(&str, Result<&str, &str>); 47] = [
     ("patience", Ok("--patience")),
     ("test", Ok("--test")),
     ("target_accuracy", Ok("--target-accuracy")),
+    ("outer_eta_decay", Ok("--outer-eta-decay")),
+    ("outer_warmup", Ok("--outer-warmup")),
     ("on_task_failure", Ok("--on-task-failure")),
     ("allow_inexact", Ok("--allow-inexact")),
     ("on_no_nodes", Ok("--on-no-nodes")),

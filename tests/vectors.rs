@@ -3,7 +3,7 @@
 mod common;
 
 use common::book;
-use common::definition::{self, Definition, OuterDescent, Thresholds, schedule_part, steps};
+use common::definition::{self, Definition, OuterDescent, Thresholds, rate_part, steps};
 use gradwire::digest::Digest;
 use gradwire::job::{Best, Metric, RoundSummary};
 use gradwire::model::random::{Purpose, Stream};
@@ -11,8 +11,8 @@ use gradwire::model::scaling::FeatureScale;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{
     ARITHMETIC, Activation, BatchSize, BlockRange, ExactSum, GradientSteps, GradientSum, Initialisation, Kernel,
-    LittleEndianF32, Loss, LossReduction, Median, Metrics, Network, Optimiser, Outer, OuterOptimiser, OuterSchedule,
-    OuterState, Recipe, Rows, Targets, Trainer, Training, evaluate, initialise,
+    LittleEndianF32, Loss, LossReduction, Median, Metrics, Network, Optimiser, Outer, OuterOptimiser, OuterState,
+    Recipe, Rows, Schedule, Targets, Trainer, Training, evaluate, initialise,
 };
 use gradwire::wire::object;
 use std::num::NonZeroU32;
@@ -587,26 +587,36 @@ fn the_published_medians_lead_to_the_published_weights() {
     }
 }
 
-/// What the cosine leaves of the rate, and the rate of 0.7, in steps of a job of 40 rounds.
-const COSINE: [(u64, &str, &str); 4] = [
-    (0, "3ff0000000000000", "3f333333"),
-    (1, "3feff35f97133058", "3f32ec7e"),
-    (20, "3fdffffffffffffe", "3eb33333"),
-    (39, "3f5940d1d99f50e4", "3a8d6afd"),
+/// Schedule, decay, warm-up, steps and step; what of the rate the step has, and of a rate of 0.7.
+const RATES: [(Schedule, f32, u32, u32, u64, &str, &str); 11] = [
+    (Schedule::Cosine, 1.0, 0, 40, 0, "3ff0000000000000", "3f333333"),
+    (Schedule::Cosine, 1.0, 0, 40, 1, "3feff35f97133058", "3f32ec7e"),
+    (Schedule::Cosine, 1.0, 0, 40, 20, "3fdffffffffffffe", "3eb33333"),
+    (Schedule::Cosine, 1.0, 0, 40, 39, "3f5940d1d99f50e4", "3a8d6afd"),
+    (Schedule::Constant, 0.94, 0, 0, 39, "3fb6ebad3d4224e0", "3d805afd"),
+    (Schedule::Constant, 0.94, 4, 0, 2, "3fe3333333333333", "3ed70a3d"),
+    (Schedule::Cosine, 1.0, 3, 40, 3, "3ff0000000000000", "3f333333"),
+    (Schedule::FlatCosine, 1.0, 0, 40, 19, "3ff0000000000000", "3f333333"),
+    (Schedule::FlatCosine, 1.0, 0, 40, 21, "3fefcd924a17f22e", "3f3218cd"),
+    (Schedule::FlatCosine, 0.94, 3, 40, 39, "3f4816741a5b7f86", "3a06e424"),
+    (Schedule::FlatCosine, 1.0, 3, 40, 40, "0000000000000000", "00000000"),
 ];
 
 #[test]
-fn outer_learning_rates_fall_as_published() {
-    let outer =
-        Outer { optimiser: OuterOptimiser::Momentum, eta: 0.7, schedule: OuterSchedule::Cosine, ..Outer::AVERAGE };
-    for (step, part, rate) in COSINE {
-        let defined = schedule_part(OuterSchedule::Cosine, step, 40);
-        assert_eq!(
-            (format!("{:016x}", defined.to_bits()), hex(&[outer.rate(step, 40)])),
-            (part.to_owned(), rate.to_owned())
-        );
-        assert_eq!((f64::from(outer.eta) * defined) as f32, outer.rate(step, 40));
-        says(&format!("| {step} | `{part}` | `{rate}` |"));
+fn learning_rates_go_as_published_in_tasks_and_at_the_coordinator() {
+    for (schedule, eta_decay, warmup, steps, step, part, rate) in RATES {
+        let defined = rate_part(schedule, eta_decay, warmup, step, steps);
+        let defined_rate = (f64::from(0.7f32) * defined) as f32;
+        assert_eq!((format!("{:016x}", defined.to_bits()), hex(&[defined_rate])), (part.to_owned(), rate.to_owned()));
+        let optimiser = OuterOptimiser::Momentum;
+        let outer = Outer { optimiser, eta: 0.7, eta_decay, schedule, warmup, ..Outer::AVERAGE };
+        assert_eq!(outer.rate(step, steps.into()), defined_rate);
+        let schedule_steps = steps.max(1);
+        let optimiser = Optimiser::Sgd;
+        let recipe = Recipe { optimiser, eta: 0.7, eta_decay, schedule, schedule_steps, warmup, ..Recipe::DEFAULT };
+        assert_eq!(recipe.checked().unwrap().rate(step), defined_rate);
+        let steps = if steps == 0 { String::new() } else { format!("{steps} ") };
+        says(&format!("| {} | {eta_decay} | {warmup} | {steps}| {step} | `{part}` | `{rate}` |", schedule as u8));
     }
 }
 
@@ -624,7 +634,7 @@ const OUTER: [(Outer, &str); 5] = [
             optimiser: OuterOptimiser::Nesterov,
             eta: 0.7,
             momentum: 0.5,
-            schedule: OuterSchedule::Cosine,
+            schedule: Schedule::Cosine,
             ..Outer::AVERAGE
         },
         "bfe7b75c bec6e3d7 3f844571 bfb6875c bb88f5c5 3fb57571 bf85575c 3ec29c29 3fdc0a8f bf284eb8 3f43ae14",
@@ -639,7 +649,7 @@ const OUTER: [(Outer, &str); 5] = [
             eta: 0.01,
             betas: [0.5, 0.75],
             epsilon: 0.001,
-            schedule: OuterSchedule::Cosine,
+            schedule: Schedule::Cosine,
             ..Outer::AVERAGE
         },
         "bfc28752 beb9357b 3f5517ff bf9a84d2 bc58a4b9 3f928cf5 bf650018 3e9a17cb 3fba33a7 bf14e6bd 3f1d157a",

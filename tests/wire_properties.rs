@@ -8,10 +8,11 @@ use gradwire::job::{
     MergedStep, MergedTask, Metrics, NodeTasks, OnNoNodes, OnTaskFailure, Operation, Profile, RejectReason,
     RoundSummary, RowsRef, Specification, Summary, TaskId, TaskResult, TaskState,
 };
+use gradwire::model::STEPS_MAX;
 use gradwire::model::recipe::LOCAL_STEPS_MAX;
 use gradwire::model::{
     Activation, BatchSize, BlockRange, Initialisation, Loss, LossReduction, Merge, Network, Optimiser, Outer,
-    OuterOptimiser, OuterSchedule, Recipe, Training,
+    OuterOptimiser, Recipe, Schedule, Training,
 };
 use gradwire::wire::message::*;
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
@@ -126,8 +127,11 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         prop_oneof![Just(0.0), Just(-0.0), 1e-12f32..1.0],
     );
     let local_steps = option::of(prop_oneof![Just(1), 1..=LOCAL_STEPS_MAX]);
-    (enums, numbers, constants, local_steps).prop_map(
-        |((loss, activation, optimiser, reduction, initialisation), numbers, constants, local_steps)| {
+    let steps = || prop_oneof![Just(0), 0..=STEPS_MAX as u32];
+    let rate = (select(Schedule::ALL.to_vec()), steps(), steps());
+    (enums, numbers, constants, local_steps, rate).prop_map(
+        |((loss, activation, optimiser, reduction, initialisation), numbers, constants, local_steps, rate)| {
+            let (schedule, steps, warmup) = rate;
             let (momentum, betas, epsilon, weight_decay) = constants;
             let (eta, eta_decay, rows, epochs, log_epsilon, change) = numbers;
             let batch = NonZeroU32::new(rows).map_or(BatchSize::Full, BatchSize::Rows);
@@ -143,6 +147,9 @@ fn recipe() -> impl Strategy<Value = Recipe> {
                 initialisation,
                 eta,
                 eta_decay,
+                schedule,
+                schedule_steps: steps.max(1),
+                warmup,
                 batch,
                 epochs,
                 log_epsilon,
@@ -172,10 +179,14 @@ fn outer() -> impl Strategy<Value = Outer> {
     let or = |default: f32, any: std::ops::Range<f32>| prop_oneof![Just(default), any];
     let betas = (prop_oneof![Just(0.9), 0.1..0.9999], prop_oneof![Just(0.999), Just(0.0), 0.1..0.9999]);
     let numbers = (or(1.0, 1e-6..1e3), or(0.9, 0.1..0.9999), or(1e-8, 1e-12..1.0), or(0.0, 1e-12..1.0));
-    let chosen = (select(OuterOptimiser::ALL.to_vec()), select(OuterSchedule::ALL.to_vec()), option::of(1e-12..1e3f32));
-    (chosen, betas, numbers).prop_map(|((optimiser, schedule, clip), betas, (eta, momentum, epsilon, weight_decay))| {
-        Outer { optimiser, eta, momentum, betas: betas.into(), epsilon, weight_decay, schedule, clip }
-    })
+    let chosen = (select(OuterOptimiser::ALL.to_vec()), select(Schedule::ALL.to_vec()), option::of(1e-12..1e3f32));
+    let rate = (or(1.0, 1e-30..1.0), prop_oneof![Just(0), 0..=STEPS_MAX as u32]);
+    (chosen, betas, numbers, rate).prop_map(
+        |((optimiser, schedule, clip), betas, (eta, momentum, epsilon, weight_decay), (eta_decay, warmup))| {
+            let betas = betas.into();
+            Outer { optimiser, eta, eta_decay, momentum, betas, epsilon, weight_decay, schedule, warmup, clip }
+        },
+    )
 }
 
 fn job_specification() -> impl Strategy<Value = Specification> {

@@ -23,7 +23,7 @@ from .model import Model
 
 # What fit hands on to `train` as it is.
 OPTIONS = (
-    "hidden", "activation", "optimiser", "momentum", "weight_decay", "loss", "huber_delta", "class_weight", "eta", "batch", "rounds", "clip", "shards", "seed",
+    "hidden", "activation", "optimiser", "momentum", "weight_decay", "loss", "huber_delta", "class_weight", "eta", "schedule", "eta_decay", "warmup", "batch", "rounds", "clip", "shards", "seed",
     "validate_split", "test", "patience", "target_accuracy", "impute", "rare", "fields", "progress", "retry_for", "cluster",
 )  # fmt: skip
 
@@ -44,6 +44,9 @@ class _Estimator(BaseEstimator):
         huber_delta=None,
         class_weight=None,
         eta=None,
+        schedule=None,
+        eta_decay=None,
+        warmup=None,
         batch=None,
         rounds=None,
         clip=None,
@@ -70,6 +73,9 @@ class _Estimator(BaseEstimator):
         self.huber_delta = huber_delta
         self.class_weight = class_weight
         self.eta = eta
+        self.schedule = schedule
+        self.eta_decay = eta_decay
+        self.warmup = warmup
         self.batch = batch
         self.rounds = rounds
         self.clip = clip

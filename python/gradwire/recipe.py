@@ -23,6 +23,8 @@ PATIENCE, PATIENCE_ROWS_LEAST = 20, 50
 VALIDATE_SHARE, VALIDATE_SHARE_OF_MANY, MANY_ROWS = 0.2, 0.1, 5_000
 TEST_SHARE, FEW_ROWS = 0.1, 1_000
 USUAL = "usual"
+# What is left of a rate from round to round that falls exponentially.
+ETA_DECAY = 0.94
 ETA = np.float32(0.01)
 BATCH_LEAST, BATCH_MOST, BATCHES_OF_AN_EPOCH = 32, 512, 32
 # Rows of a batch at this learning rate; others in proportion, from half of it to four times.
@@ -70,6 +72,30 @@ def usual_weight_decay(rows: int) -> float:
     return float(np.float32(decay)) if decay >= DECAY_LEAST else 0.0
 
 
+def decay_of_step(decay: float, steps: int) -> float:
+    """The decay from step to step that comes to this one, or a little more, in so many: by products alone, as everywhere."""
+
+    def comes_to(bits: int) -> float:
+        power, square, left = 1.0, float(np.uint32(bits).view(np.float32)), steps
+        while left:
+            power, square, left = power * square if left & 1 else power, square * square, left >> 1
+        return power
+
+    wanted, low, high = float(np.float32(decay)), 0, int(np.float32(1.0).view(np.uint32)) + 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if comes_to(middle) <= wanted else (low, middle)
+    return float(np.uint32(low - 1).view(np.float32))
+
+
+def rates(round_steps: int, *, schedule: str | None, eta_decay: float | None, warmup: int | None) -> dict[str, Any]:
+    """The fields of the learning rate that are asked for in rounds, which have so many steps."""
+    values: dict[str, Any] = {"outer_warmup": (warmup or 0) * round_steps}
+    if schedule == "exponential":
+        values["outer_eta_decay"] = decay_of_step(ETA_DECAY if eta_decay is None else eta_decay, round_steps)
+    return values
+
+
 def usual_patience(validation_rows: int, *, is_of_classes: bool) -> int | None:
     """Rounds without a better one; none where all are done."""
     return PATIENCE if is_of_classes or validation_rows >= PATIENCE_ROWS_LEAST else None
@@ -88,6 +114,9 @@ def fields(
     loss: str | None = None,
     huber_delta: float | None = None,
     eta: float | None = None,
+    schedule: str | None = None,
+    eta_decay: float | None = None,
+    warmup: int | None = None,
     batch: int | None = None,
     rounds: int | None = None,
     patience: int | str | None = USUAL,
@@ -122,6 +151,13 @@ def fields(
         "sgd": {"outer": "momentum", "outer_momentum": 0.0},
     }
     number_of("optimiser", optimiser)
+    is_exponential = schedule == "exponential"
+    if eta_decay is not None and not is_exponential:
+        raise DataError("eta_decay belongs to schedule='exponential'")
+    if eta_decay is not None and not 0.0 < eta_decay <= 1.0:
+        raise DataError(f"the learning rate's decay is above 0 and at most 1, not {eta_decay}")
+    if warmup is not None and not 0 <= warmup < rounds:
+        raise DataError(f"the learning rate cannot rise in {warmup} of the job's {rounds} rounds: give fewer")
     if loss is None:
         loss = "cross_entropy" if is_of_classes else "squared_error"
     if is_of_classes != (number_of("loss", loss) == number_of("loss", "cross_entropy")):
@@ -146,7 +182,7 @@ def fields(
         "target_accuracy": target_accuracy,
         "outer_eta": eta,
         "outer_weight_decay": weight_decay,
-        "outer_schedule": "cosine",
+        "outer_schedule": "cosine" if schedule is None else "constant" if is_exponential else schedule,
         "outer_clip": clip,
         **outer[optimiser],
         **(fields or {}),

@@ -17,7 +17,7 @@ from .link import Link, address_of
 from .model import Model
 from .notes import Words
 from .wire import JobStatus, Round
-from .words import described
+from .words import described, round_steps
 
 Progress = Union[bool, None, Callable[[Round], object]]
 Where = Union[str, tuple[str, int], None]
@@ -41,6 +41,9 @@ def train(
     huber_delta: float | None = None,
     class_weight: str | Mapping[Any, float] | None = None,
     eta: float | None = None,
+    schedule: str | None = None,
+    eta_decay: float | None = None,
+    warmup: int | None = None,
     batch: int | None = None,
     rounds: int | None = None,
     patience: int | str | None = recipe.USUAL,
@@ -72,7 +75,8 @@ def train(
     rows that validate, training stops too. With `class_weight="balanced"` all classes weigh the same;
     or it says by its label what the rows of a class weigh.
     With `loss="huber"` rows far off pull no harder than those `huber_delta` standard deviations of the target away.
-    `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
+    The learning rate goes by `schedule` (constant, cosine, flat_cosine, or exponential with `eta_decay` from round to round), and
+    first rises in `warmup` rounds. `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
     `Round`; True writes a line for each to the standard error. For `retry_for` seconds a coordinator that is lost, not there, or
     has no room is asked again; a job that it knows goes on meanwhile. `job` names the job by 32 hexadecimal digits, so that a
     program that died may ask for the same one again. `name` is what the model file calls the data.
@@ -101,8 +105,8 @@ def train(
     words = Words.of(prepared, name)
     values = recipe.fields(
         prepared.training_rows, prepared.validation.rows, is_of_classes=prepared.class_names is not None, hidden=hidden, activation=activation,
-        optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, loss=loss, huber_delta=huber_delta, eta=eta, batch=batch, rounds=rounds, patience=patience, target_accuracy=target_accuracy, seed=seed,
-        clip=clip, fields=fields,
+        optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, loss=loss, huber_delta=huber_delta, eta=eta, schedule=schedule, eta_decay=eta_decay,
+        warmup=warmup, batch=batch, rounds=rounds, patience=patience, target_accuracy=target_accuracy, seed=seed, clip=clip, fields=fields,
     )  # fmt: skip
     values |= {
         "inputs": prepared.features,
@@ -120,6 +124,8 @@ def train(
 
     values["shards"] = [(shard.rows, keep(shard.bytes)) for shard in prepared.shards]
     values["validation"] = prepared.validation.rows, keep(prepared.validation.bytes)
+    rates = recipe.rates(round_steps(values), schedule=schedule, eta_decay=eta_decay, warmup=warmup)
+    values |= {field: value for field, value in rates.items() if field not in (fields or {})}
     if prepared.test is not None:
         values["test"] = prepared.test.rows, keep(prepared.test.bytes)
     if start_from is not None:

@@ -66,6 +66,10 @@ def described(values: Mapping[str, Any], words: Words, done: Done) -> dict[str, 
         if values["weight_decay"] > 0.0:
             told["weight_decay"] = single(values["weight_decay"])
         told |= {"eta": single(values["eta"]), "eta_decay": single(values["eta_decay"])}
+        if values["schedule"] != 1:
+            told |= {"schedule": word_of("schedule", values["schedule"]), "schedule_steps": str(values["schedule_steps"])}
+        if values["warmup"]:
+            told["warmup"] = str(values["warmup"])
     told["batch"] = "full" if values.get("batch") is None else str(values["batch"])
     if values.get("local_steps") is None:
         told["epochs"] = str(values["epochs"])
@@ -107,6 +111,10 @@ def _outer(values: Mapping[str, Any]) -> dict[str, str]:
         told["outer_weight_decay"] = single(values["outer_weight_decay"])
     if values["outer_schedule"] != 1:
         told["outer_schedule"] = word_of("outer_schedule", values["outer_schedule"])
+    if values["outer_eta_decay"] != 1.0:
+        told["outer_eta_decay"] = single(values["outer_eta_decay"])
+    if values["outer_warmup"]:
+        told["outer_warmup"] = str(values["outer_warmup"])
     if values.get("outer_clip") is not None:
         told["outer_clip"] = single(values["outer_clip"])
     return told

@@ -52,6 +52,8 @@ def tables():
     yield "classes that weigh the same", X, np.minimum(told(X, 9), 2), {"class_weight": "balanced"}, ["--class-weight", "balanced"]
     yield "far off", X, X @ [1, 2, 3, 4, 5] + 9 * (X[:, 0] > 2), {"loss": "huber", "huber_delta": 0.5}, ["--loss", "huber", "--huber-delta", "0.5"]
     yield "right enough", X, told(X, 2), {"rounds": 9, "target_accuracy": 0.6, "patience": None}, ["--no-early-stopping", "--target-accuracy", "0.6"]
+    yield "a rate that falls late", X, told(X, 2), {"schedule": "flat_cosine", "warmup": 1}, ["--schedule", "flat_cosine", "--warmup", "1"]
+    yield "a rate that decays", X, told(X, 2), {"schedule": "exponential", "eta_decay": 0.5}, ["--schedule", "exponential", "--eta-decay", "0.5"]
     yield "bytes", (normal(200, 30) * 50 + 128).astype(np.uint8), np.arange(200) % 7, {}, []
     yield "small floats", X.astype(np.float32), told(X, 2), {}, []
     yield "big-endian and column by column", np.asfortranarray(X).astype(">f8"), told(X, 2).astype(">i2"), {}, []
@@ -102,7 +104,7 @@ class Fleet(unittest.TestCase):
         return json.loads(ended.stdout.splitlines()[-1]), out.read_bytes()
 
     def test_tables_give_the_same_fingerprint_and_the_same_file_as_the_client(self):
-        self.assertEqual(len({name for name, *_ in tables()}), 25)
+        self.assertEqual(len({name for name, *_ in tables()}), 27)
         for name, X, y, options, words in tables():
             with self.subTest(name):
                 paths = [self.directory / "X.npy", self.directory / "y.npy"]
@@ -193,9 +195,9 @@ class Fleet(unittest.TestCase):
         X = np.random.default_rng(6).normal(size=(200, 3))
         y = (X[:, 0] > 0).astype(int)
         np.save(self.directory / "d.npy", np.column_stack([X, y]))
-        said, _ = self.client("--data", self.directory / "d.npy", "--rounds", 2, "--epochs", 2)
+        said, _ = self.client("--data", self.directory / "d.npy", "--rounds", 2, "--epochs", 2, "--schedule", "cosine", "--warmup", 1)
         epochs = {
-            "local_steps": None, "epochs": 2, "batch": 32, "eta": 0.01, "eta_decay": 0.94, "outer": "average", "outer_eta": None,
+            "local_steps": None, "epochs": 2, "batch": 32, "eta": 0.01, "schedule": 2, "schedule_steps": 2, "warmup": 1, "outer": "average", "outer_eta": None,
             "outer_schedule": None,
         }  # fmt: skip
         self.assertEqual(gradwire.train(X, y, rounds=2, fields=epochs).fingerprint, said["fingerprint"])

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `options` | what a user asks for |
 //! | `plan` | from options and data to a specification and the objects it names |
+//! | `usual`, `rates` | numbers that nobody asks for; how learning rates go over the rounds |
 //! | `work` | a job as the client knows it, in words and as a model file |
 //! | `notes` | what only the data know of a job, and how it travels with it |
 //! | `score` | what a result is worth, in numbers for people |
@@ -60,6 +61,7 @@ mod options;
 mod plan;
 mod predict;
 mod predictions;
+mod rates;
 mod recompute;
 mod render;
 mod report;
@@ -85,8 +87,8 @@ pub use evaluate::{EvaluateOptions, evaluate};
 pub use export::{ExportFormat, export};
 pub use inspect::inspect;
 pub use options::{
-    Access, ClassWeight, Command, JobName, Options, OuterOptions, Output, RecipeName, ReportOptions, Shown, Target,
-    TestRows,
+    Access, ClassWeight, Command, JobName, Options, OuterOptions, Output, RateOptions, RecipeName, ReportOptions,
+    ScheduleName, Shown, Target, TestRows,
 };
 pub use plan::Plan;
 pub use predict::{PredictOptions, predict};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::Name;
 use crate::dataset::{NotASplit, ReadOptions, ValidationSplit};
 use crate::job::{JobId, OnNoNodes, OnTaskFailure};
-use crate::model::{Activation, Loss, Merge, Optimiser, OuterOptimiser, OuterSchedule};
+use crate::model::{Activation, Loss, Merge, Optimiser, OuterOptimiser, Schedule};
 use crate::wire::text::JobPrefix;
 
 /// What a user asks of a job to be trained.
@@ -49,6 +49,8 @@ pub struct Options {
     pub class_weight: ClassWeight,
     /// Learning rate.
     pub eta: Option<f32>,
+    /// How it goes over the rounds.
+    pub rate: RateOptions,
     /// Rows of a batch; 0 is the whole shard.
     pub batch: Option<u32>,
     /// Shards.
@@ -162,6 +164,40 @@ pub struct ReportOptions {
     pub command: Vec<String>,
 }
 
+/// What a user asks of how a learning rate goes over a job's rounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RateOptions {
+    /// By which schedule.
+    pub schedule: Option<ScheduleName>,
+    /// Of an exponential one, the factor from round to round.
+    pub decay: Option<f32>,
+    /// Rounds in which it first rises.
+    pub warmup: Option<u32>,
+}
+
+/// A schedule of a learning rate, as people name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScheduleName {
+    /// It is this part of the one before from round to round, all else being constant.
+    Exponential,
+    /// One that has a number.
+    Of(Schedule),
+}
+
+impl FromStr for ScheduleName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<ScheduleName, &'static str> {
+        match text {
+            "exponential" => Ok(ScheduleName::Exponential),
+            _ => text
+                .parse()
+                .map(ScheduleName::Of)
+                .map_err(|_| "a learning rate goes by one of constant, exponential, cosine, flat_cosine"),
+        }
+    }
+}
+
 /// What a user asks of the outer optimiser.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OuterOptions {
@@ -174,7 +210,7 @@ pub struct OuterOptions {
     /// Its weight decay.
     pub weight_decay: Option<f32>,
     /// How its learning rate goes over the rounds.
-    pub schedule: Option<OuterSchedule>,
+    pub rate: RateOptions,
     /// The norm to which a round's update is clipped.
     pub clip: Option<f32>,
 }

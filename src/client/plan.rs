@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::notes::Words;
 use super::options::{ClassWeight, Options, OuterOptions, Output, RecipeName, TestRows};
+use super::rates::with_rates;
 use super::usual;
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
@@ -20,7 +21,7 @@ use crate::job::{JobId, Operation, RowsRef, Specification};
 use crate::model::file::ModelFile;
 use crate::model::scaling::TargetScale;
 use crate::model::{
-    ARITHMETIC, BatchSize, Loss, Network, Optimiser, Outer, OuterOptimiser, OuterSchedule, Recipe, TargetKind, Training,
+    ARITHMETIC, BatchSize, Loss, Network, Optimiser, Outer, OuterOptimiser, Recipe, Schedule, TargetKind, Training,
 };
 use crate::net;
 use crate::store::Store;
@@ -206,6 +207,7 @@ impl Plan {
             },
             notes: words.to_notes().unwrap_or_default(),
         };
+        let specification = with_rates(specification, options).map_err(|text| usage(&text))?;
         let specification = specification.checked().map_err(|error| usage(&error))?;
         let job = options.job.unwrap_or_else(|| JobId(net::random_u128()));
         let semantic = specification::semantic_digest(&specification);
@@ -348,7 +350,7 @@ fn recipe(
 const OUTER_ADAM_ETA: f32 = 0.05;
 
 fn outer(options: &OuterOptions, is_of_local_steps: bool) -> Result<Outer, String> {
-    let OuterOptions { optimiser, eta, momentum, weight_decay, schedule, clip } = *options;
+    let OuterOptions { optimiser, eta, momentum, weight_decay, clip, .. } = *options;
     let optimiser =
         optimiser.unwrap_or(if is_of_local_steps { OuterOptimiser::Nesterov } else { OuterOptimiser::Average });
     let is_there = |option: Option<f32>, name| option.map(|_| name);
@@ -357,13 +359,11 @@ fn outer(options: &OuterOptions, is_of_local_steps: bool) -> Result<Outer, Strin
         OuterOptimiser::Nesterov if is_of_local_steps => LOCAL_OUTER_ETA,
         _ => Outer::AVERAGE.eta,
     };
-    let schedule_or = if is_of_local_steps { OuterSchedule::Cosine } else { OuterSchedule::default() };
     if optimiser == OuterOptimiser::Average {
         let options = [
             is_there(eta, "--outer-eta"),
             is_there(momentum, "--outer-momentum"),
             is_there(weight_decay, "--outer-weight-decay"),
-            schedule.map(|_| "--outer-schedule"),
             is_there(clip, "--outer-clip"),
         ];
         if let Some(name) = options.into_iter().flatten().next() {
@@ -379,7 +379,7 @@ fn outer(options: &OuterOptions, is_of_local_steps: bool) -> Result<Outer, Strin
         eta: eta.unwrap_or(eta_or),
         momentum: momentum.unwrap_or(Outer::AVERAGE.momentum),
         weight_decay: weight_decay.unwrap_or(Outer::AVERAGE.weight_decay),
-        schedule: schedule.unwrap_or(schedule_or),
+        schedule: if is_of_local_steps { Schedule::Cosine } else { Schedule::default() },
         clip,
         ..Outer::AVERAGE
     };
@@ -388,7 +388,7 @@ fn outer(options: &OuterOptions, is_of_local_steps: bool) -> Result<Outer, Strin
 
 /// The one optimiser of merged gradients, at the coordinator: the recipe's.
 fn outer_of_gradients(options: &OuterOptions, recipe: &Recipe) -> Result<Outer, String> {
-    let OuterOptions { optimiser, eta, momentum, weight_decay, schedule, clip } = *options;
+    let OuterOptions { optimiser, eta, momentum, weight_decay, clip, .. } = *options;
     let of_another = [
         (optimiser.is_some(), "--outer", "--optimiser"),
         (eta.is_some(), "--outer-eta", "--eta"),
@@ -414,8 +414,9 @@ fn outer_of_gradients(options: &OuterOptions, recipe: &Recipe) -> Result<Outer, 
         betas: recipe.betas,
         epsilon: recipe.epsilon,
         weight_decay: recipe.weight_decay,
-        schedule: schedule.unwrap_or(OuterSchedule::Cosine),
+        schedule: Schedule::Cosine,
         clip,
+        ..Outer::AVERAGE
     };
     asked.checked().map_err(|error| error.to_string())
 }

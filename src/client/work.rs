@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::job::{self, JobId, Specification, Summary};
 use crate::model::file::ModelFile;
 use crate::model::scaling::Target;
-use crate::model::{Activation, BatchSize, Loss, Merge, Optimiser, Outer, OuterOptimiser, OuterSchedule, TargetKind};
+use crate::model::{Activation, BatchSize, Loss, Merge, Optimiser, Outer, OuterOptimiser, Schedule, TargetKind};
 use crate::wire::message::Described;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
@@ -150,6 +150,13 @@ impl Work {
             }
             put("eta", recipe.eta.to_string());
             put("eta_decay", recipe.eta_decay.to_string());
+            if recipe.schedule != Schedule::Constant {
+                put("schedule", recipe.schedule.to_string());
+                put("schedule_steps", recipe.schedule_steps.to_string());
+            }
+            if recipe.warmup > 0 {
+                put("warmup", recipe.warmup.to_string());
+            }
         }
         put("batch", batch_name(recipe.batch));
         match recipe.local_steps {
@@ -322,14 +329,20 @@ impl Work {
             .local_steps
             .map_or_else(String::new, |steps| format!(", {} a task", counted(u64::from(steps), "batch")));
         let decay = if recipe.weight_decay > 0.0 { format!(", decay {}", recipe.weight_decay) } else { String::new() };
-        format!("{name}: {loss}{activation}{optimiser}, batch {batch}{local}, eta {}{decay}", recipe.eta)
+        let schedule = match recipe.schedule {
+            Schedule::Constant => String::new(),
+            schedule => format!(", schedule {schedule}"),
+        };
+        let warmup = if recipe.warmup > 0 { format!(", warmup {}", recipe.warmup) } else { String::new() };
+        let eta = recipe.eta;
+        format!("{name}: {loss}{activation}{optimiser}, batch {batch}{local}, eta {eta}{schedule}{warmup}{decay}")
     }
 }
 
 /// What there is to say of an outer optimiser, by the names of the specification's fields: what has a part in the job, and is
 /// not the usual.
 fn outer_in_words(outer: &Outer) -> Vec<(&'static str, String)> {
-    let Outer { optimiser, eta, momentum, weight_decay, schedule, clip, .. } = *outer;
+    let Outer { optimiser, eta, eta_decay, momentum, weight_decay, schedule, warmup, clip, .. } = *outer;
     let mut words = Vec::new();
     if optimiser == OuterOptimiser::Average {
         return words;
@@ -341,8 +354,14 @@ fn outer_in_words(outer: &Outer) -> Vec<(&'static str, String)> {
     if weight_decay > 0.0 {
         words.push(("outer_weight_decay", weight_decay.to_string()));
     }
-    if schedule != OuterSchedule::Constant {
+    if schedule != Schedule::Constant {
         words.push(("outer_schedule", schedule.to_string()));
+    }
+    if eta_decay != 1.0 {
+        words.push(("outer_eta_decay", eta_decay.to_string()));
+    }
+    if warmup > 0 {
+        words.push(("outer_warmup", warmup.to_string()));
     }
     words.extend(clip.map(|clip| ("outer_clip", clip.to_string())));
     words

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::digest::Digest;
-use crate::model::{BatchSize, GradientSteps, Merge, Outer, TargetKind, Training, first_step_without_rate};
+use crate::model::{BatchSize, GradientSteps, Merge, Outer, TargetKind, Training};
 pub use crate::model::{ROUNDS_MAX, STEPS_MAX};
 
 /// Shards of a job, at most: their list fits a frame.
@@ -195,8 +195,8 @@ impl Specification {
         let (recipe, steps) = (&self.training.recipe, self.steps());
         // Where gradients are merged, the recipe's own rate has no part.
         let first = match recipe.merges_gradients() {
-            true => Some(self.outer.updates_within(steps, steps)).filter(|moving| *moving < steps),
-            false => first_step_without_rate(recipe, steps),
+            true => self.outer.first_step_without_rate(steps),
+            false => recipe.first_step_without_rate(steps),
         };
         let round = first?.div_ceil(self.round_steps().into());
         u32::try_from(round).ok().filter(|round| *round < self.rounds)

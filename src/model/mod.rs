@@ -28,6 +28,7 @@ pub mod recipe;
 pub mod rows;
 #[cfg(feature = "client")]
 pub mod scaling;
+pub mod schedule;
 mod thresholds;
 pub mod train;
 mod training;
@@ -46,15 +47,15 @@ pub use merge::{
 };
 pub use metrics::{METRICS_MAX, Metric, Metrics, Quality};
 pub use network::{Layer, Network, NetworkError};
-pub use optimise::first_step_without_rate;
-pub use outer::{Outer, OuterError, OuterOptimiser, OuterSchedule, OuterState, OuterStateError};
+pub use outer::{Outer, OuterError, OuterOptimiser, OuterState, OuterStateError};
 pub use recipe::{
     Activation, BatchSize, CLASS_WEIGHT_MAX, CLASS_WEIGHT_MIN, CLASS_WEIGHTS_MAX, Initialisation, Loss, LossReduction,
     Optimiser, Recipe, RecipeError,
 };
 pub use rows::Rows;
+pub use schedule::{ROUNDS_MAX, STEPS_MAX, Schedule};
 pub use train::{Trained, Trainer, Watch};
-pub use training::{ROUNDS_MAX, STEPS_MAX, Training};
+pub use training::Training;
 
 /// The number of the arithmetic that this program computes (docs/arithmetic.md).
 pub const ARITHMETIC: u16 = 2;

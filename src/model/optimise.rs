@@ -3,6 +3,7 @@
 
 use super::kernel::{Kernel, compiled_for_each_kernel};
 use super::recipe::{LossReduction, Optimiser, Recipe};
+use super::schedule::Course;
 use super::thresholds::{
     ADAM_RATE_LEAST, FIRST_MOMENT_LEAST, GRADIENT_LEAST, SECOND_MOMENT_LEAST, SGD_RATE_LEAST, STEP_LEAST, VALUE_LEAST,
     cut, moments_every,
@@ -189,23 +190,6 @@ impl Factors {
     }
 }
 
-/// The first of so many steps whose learning rate is +0, if there is one: it and all after it train nothing.
-pub fn first_step_without_rate(recipe: &Recipe, steps: u64) -> Option<u64> {
-    let least = rate_least(recipe.optimiser);
-    let (mut eta, decay) = (f64::from(recipe.eta), f64::from(recipe.eta_decay));
-    for step in 0..steps {
-        if cut(eta as f32, least) == 0.0 {
-            return Some(step);
-        }
-        let next = eta * decay;
-        if next == eta {
-            break;
-        }
-        eta = next;
-    }
-    None
-}
-
 /// A learning rate below which a round trains nothing.
 pub(super) fn rate_least(optimiser: Optimiser) -> f32 {
     match optimiser {
@@ -214,20 +198,23 @@ pub(super) fn rate_least(optimiser: Optimiser) -> f32 {
     }
 }
 
-/// The learning rate of a step: the recipe's times its decay, step times, in f64, rounded once to f32; +0 where that is less
-/// than the optimiser's least.
-pub(super) fn eta_of_step(recipe: &Recipe, step: u64) -> f32 {
-    let least = rate_least(recipe.optimiser);
-    let (mut eta, decay) = (f64::from(recipe.eta), f64::from(recipe.eta_decay));
-    for _ in 0..step {
-        let next = eta * decay;
-        // Decay 1, which changes nothing, or so little left that it stays below the least.
-        if next == eta || eta < f64::from(0.5 * least) {
-            break;
-        }
-        eta = next;
+/// How the learning rate of tasks goes from step to step.
+impl Recipe {
+    /// The learning rate of a step; +0 where that is less than the optimiser's least.
+    pub fn rate(&self, step: u64) -> f32 {
+        self.course().rate(step)
     }
-    cut(eta as f32, least)
+
+    /// The first of so many steps from which on tasks train nothing, because no step has a rate.
+    pub fn first_step_without_rate(&self, steps: u64) -> Option<u64> {
+        self.course().first_step_without(steps)
+    }
+
+    fn course(&self) -> Course {
+        let Recipe { eta, eta_decay: decay, schedule, schedule_steps, warmup, optimiser, .. } = *self;
+        let steps = u64::from(schedule_steps);
+        Course { eta, decay, schedule, warmup, steps, least: rate_least(optimiser) }
+    }
 }
 
 compiled_for_each_kernel! {
@@ -363,8 +350,8 @@ mod tests {
     }
 
     #[test]
-    fn the_learning_rate_falls_by_repeated_multiplication_and_ends_early_where_it_stays() {
-        let eta = |eta, decay, step| eta_of_step(&falling(Optimiser::Sgd, eta, decay), step);
+    fn the_learning_rate_falls_by_its_decay_from_step_to_step() {
+        let eta = |eta, decay, step| falling(Optimiser::Sgd, eta, decay).rate(step);
         assert_eq!(eta(0.008, 0.94, 0), 0.008);
         let twice = f64::from(0.008f32) * f64::from(0.94f32) * f64::from(0.94f32);
         assert_eq!(eta(0.008, 0.94, 2), twice as f32);
@@ -376,17 +363,17 @@ mod tests {
     fn the_first_step_without_a_rate_is_found_wherever_it_is() {
         let default = falling(Optimiser::Adam, 0.01, 0.94);
         for (steps, expected) in [(40, None), (1000, Some(374)), (375, Some(374)), (374, None)] {
-            assert_eq!(first_step_without_rate(&default, steps), expected, "{steps} steps");
+            assert_eq!(default.first_step_without_rate(steps), expected, "{steps} steps");
         }
-        assert!(eta_of_step(&default, 373) > 0.0 && eta_of_step(&default, 374) == 0.0);
-        assert_eq!(first_step_without_rate(&falling(Optimiser::Sgd, 1e-30, 1.0), 3), Some(0));
-        assert_eq!(first_step_without_rate(&falling(Optimiser::Sgd, 0.01, 1.0), u64::MAX), None);
+        assert!(default.rate(373) > 0.0 && default.rate(374) == 0.0);
+        assert_eq!(falling(Optimiser::Sgd, 1e-30, 1.0).first_step_without_rate(3), Some(0));
+        assert_eq!(falling(Optimiser::Sgd, 0.01, 1.0).first_step_without_rate(u64::MAX), None);
     }
 
     #[test]
     fn a_learning_rate_below_its_threshold_is_plus_zero() {
         for (optimiser, least) in Optimiser::ALL.map(|optimiser| (optimiser, rate_least(optimiser))) {
-            let eta = |eta, decay, step| eta_of_step(&falling(optimiser, eta, decay), step);
+            let eta = |eta, decay, step| falling(optimiser, eta, decay).rate(step);
             assert_eq!(eta(least, 1.0, 0), least);
             assert_eq!(eta(least, 0.999, 1).to_bits(), 0);
             assert_eq!(eta(2.0 * least, 0.5, 1), least);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use super::schedule::{STEPS_MAX, Schedule};
+
 /// Epochs of a task, at most.
 pub const EPOCHS_MAX: u32 = 1_000_000;
 /// Rows of a mini-batch, at most.
@@ -187,6 +189,12 @@ pub struct Recipe {
     pub eta: f32,
     /// Factor on the learning rate from one round to the next.
     pub eta_decay: f32,
+    /// How it goes over the steps besides.
+    pub schedule: Schedule,
+    /// The steps that it goes over, where it is not constant.
+    pub schedule_steps: u32,
+    /// Steps in which the learning rate first rises.
+    pub warmup: u32,
     /// Batch size.
     pub batch: BatchSize,
     /// Passes over the shard in one task, where that is not [`Recipe::local_steps`]' batches.
@@ -225,6 +233,9 @@ impl Recipe {
         initialisation: Initialisation::He,
         eta: 0.01,
         eta_decay: 0.94,
+        schedule: Schedule::Constant,
+        schedule_steps: 1,
+        warmup: 0,
         batch: BatchSize::Rows(NonZeroU32::new(32).unwrap()),
         epochs: 3,
         local_steps: None,
@@ -259,6 +270,12 @@ impl Recipe {
         }
         if !(self.eta_decay > 0.0 && self.eta_decay <= 1.0) {
             return Err(RecipeError::EtaDecay { got: self.eta_decay });
+        }
+        if !(1..=STEPS_MAX).contains(&self.schedule_steps.into()) {
+            return Err(RecipeError::ScheduleSteps { got: self.schedule_steps });
+        }
+        if u64::from(self.warmup) > STEPS_MAX {
+            return Err(RecipeError::Warmup { got: self.warmup });
         }
         if self.epochs == 0 || self.epochs > EPOCHS_MAX {
             return Err(RecipeError::Epochs { got: self.epochs });
@@ -328,6 +345,16 @@ pub enum RecipeError {
     EtaDecay {
         /// Factor asked for.
         got: f32,
+    },
+    /// None, or more than [`STEPS_MAX`].
+    ScheduleSteps {
+        /// Steps asked for.
+        got: u32,
+    },
+    /// More than [`STEPS_MAX`].
+    Warmup {
+        /// Steps asked for.
+        got: u32,
     },
     /// None, or more than [`EPOCHS_MAX`].
     Epochs {
@@ -408,6 +435,8 @@ impl RecipeError {
     /// The value, and the limit that it passes, where they are whole numbers; else zeros.
     pub fn got_and_limit(&self) -> (u64, u64) {
         match *self {
+            Self::ScheduleSteps { got } => (got.into(), u64::from(got).clamp(1, STEPS_MAX)),
+            Self::Warmup { got } => (got.into(), STEPS_MAX),
             Self::Epochs { got } => (got.into(), got.clamp(1, EPOCHS_MAX).into()),
             Self::LocalSteps { got } => (got.into(), got.clamp(1, LOCAL_STEPS_MAX).into()),
             Self::LocalStepsAndEpochs { got } => (got.into(), 1),
@@ -426,6 +455,8 @@ impl fmt::Display for RecipeError {
         match self {
             Self::Eta { got } => write!(f, "the learning rate (eta) is a number above 0, not {got}"),
             Self::EtaDecay { got } => write!(f, "the learning rate's decay is above 0 and at most 1, not {got}"),
+            Self::ScheduleSteps { got } => write!(f, "a schedule goes over 1 to {STEPS_MAX} steps, not {got}"),
+            Self::Warmup { got } => write!(f, "a learning rate rises in at most {STEPS_MAX} steps, not in {got}"),
             Self::Epochs { got } => write!(f, "a task has 1 to {EPOCHS_MAX} epochs, not {got}"),
             Self::LocalSteps { got } => write!(f, "a task has 1 to {LOCAL_STEPS_MAX} local steps, not {got}"),
             Self::LocalStepsNeedBatches => f.write_str("local steps are batches: give their size (batch)"),
@@ -482,6 +513,12 @@ mod tests {
         assert!(matches!(refused(|r| r.eta = f32::NAN), RecipeError::Eta { .. }));
         assert!(matches!(refused(|r| r.eta = 0.0), RecipeError::Eta { .. }));
         assert!(matches!(refused(|r| r.eta_decay = 1.5), RecipeError::EtaDecay { .. }));
+        for (steps, is_taken) in [(0, false), (1, true), (STEPS_MAX as u32, true), (STEPS_MAX as u32 + 1, false)] {
+            let schedule = Schedule::FlatCosine;
+            let recipe = Recipe { schedule, schedule_steps: steps, ..Recipe::DEFAULT };
+            assert_eq!(recipe.checked().is_ok(), is_taken, "{steps}");
+            assert_eq!(Recipe { warmup: steps, ..Recipe::DEFAULT }.checked().is_ok(), is_taken || steps == 0);
+        }
         assert!(matches!(refused(|r| r.epochs = 0), RecipeError::Epochs { .. }));
         for log_epsilon in [-1.0, 1e-40, 1.0, f32::NAN] {
             let recipe = Recipe { log_epsilon, ..Recipe::CLASSIC };

@@ -3,11 +3,6 @@
 use super::network::Network;
 use super::recipe::{CLASS_WEIGHT_MAX, CLASS_WEIGHT_MIN, CLASS_WEIGHTS_MAX, Loss, Recipe, RecipeError};
 
-/// Rounds of a job, at most: the steps of which the learning rate is defined.
-pub const ROUNDS_MAX: u32 = 1_000_000;
-/// Steps of a job, at most: a line of each is kept.
-pub const STEPS_MAX: u64 = 1 << 24;
-
 /// What a node must know to train any task of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Training {

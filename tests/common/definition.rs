@@ -9,7 +9,7 @@ pub mod steps;
 use gradwire::model::random::{Purpose, Stream};
 use gradwire::model::{
     Activation, BatchSize, Layer, Loss, LossReduction, Metric, Metrics, Network, Optimiser, Outer, OuterOptimiser,
-    OuterSchedule, Recipe, Rows, Targets, Training,
+    Recipe, Rows, Schedule, Targets, Training,
 };
 
 /// Sees the operands and the result of every f32 operation.
@@ -473,10 +473,8 @@ impl<M: Meter> Definition<M> {
         rows: (&[f32], &Targets),
     ) -> (Vec<f32>, f64, u32) {
         let recipe = training.recipe;
-        let mut eta = f64::from(recipe.eta);
-        for _ in 0..step {
-            eta *= f64::from(recipe.eta_decay);
-        }
+        let part = rate_part(recipe.schedule, recipe.eta_decay, recipe.warmup, step, recipe.schedule_steps);
+        let eta = f64::from(recipe.eta) * part;
         let eta = match recipe.optimiser {
             Optimiser::Sgd | Optimiser::Momentum => cut(eta as f32, self.thresholds.sgd_rate),
             Optimiser::Adam => cut(eta as f32, self.thresholds.adam_rate),
@@ -671,10 +669,35 @@ impl OuterDescent {
     }
 }
 
-/// What a schedule leaves of the outer learning rate.
-pub fn schedule_part(schedule: OuterSchedule, step: u64, rounds: u32) -> f64 {
+/// What of a learning rate, at its height, a step of a schedule over so many steps has.
+pub fn rate_part(schedule: Schedule, decay: f32, warmup: u32, step: u64, steps: u32) -> f64 {
+    let warmup = u64::from(warmup);
+    if step < warmup {
+        return (step as f64 + 1.0) / (warmup as f64 + 1.0);
+    }
+    let (k, n) = (step - warmup, u64::from(steps).saturating_sub(warmup));
+    let (mut p, mut b) = (1.0, f64::from(decay));
+    for bit in 0..64 {
+        if k >> bit == 0 {
+            break;
+        }
+        if k >> bit & 1 == 1 {
+            p *= b;
+        }
+        b *= b;
+    }
+    let flat = n / 2;
+    p * match schedule {
+        Schedule::Constant => 1.0,
+        Schedule::Cosine => cosine_part(k, n),
+        Schedule::FlatCosine if k < flat => 1.0,
+        Schedule::FlatCosine => cosine_part(k - flat, n - flat),
+    }
+}
+
+fn cosine_part(step: u64, steps: u64) -> f64 {
     let sine = |k: u64| {
-        let x = (k as f64 / f64::from(rounds)) * f64::from_bits(0x3ff9_21fb_5444_2d18);
+        let x = (k as f64 / steps as f64) * f64::from_bits(0x3ff9_21fb_5444_2d18);
         let u = x * x;
         let term = |n: u64| 1.0 / (1..=n).product::<u64>() as f64;
         let mut p = term(17);
@@ -683,16 +706,14 @@ pub fn schedule_part(schedule: OuterSchedule, step: u64, rounds: u32) -> f64 {
         }
         x + x * (u * p)
     };
-    match schedule {
-        OuterSchedule::Constant => 1.0,
-        OuterSchedule::Cosine if 2 * step < u64::from(rounds) => {
-            let q = sine(step);
-            1.0 - q * q
-        }
-        OuterSchedule::Cosine => {
-            let q = sine(u64::from(rounds) - step);
-            q * q
-        }
+    if step >= steps {
+        0.0
+    } else if 2 * step < steps {
+        let q = sine(step);
+        1.0 - q * q
+    } else {
+        let q = sine(steps - step);
+        q * q
     }
 }
 
@@ -700,7 +721,8 @@ impl<M: Meter> Definition<M> {
     /// Moves the weights that a step starts from by its merged update.
     pub fn outer_step(&mut self, job: &mut OuterDescent, step: u64, update: &[f32], weights: &mut [f32]) {
         let OuterDescent { outer, rounds, descent } = job;
-        let rate = (f64::from(outer.eta) * schedule_part(outer.schedule, step, *rounds)) as f32;
+        let part = rate_part(outer.schedule, outer.eta_decay, outer.warmup, step, *rounds);
+        let rate = (f64::from(outer.eta) * part) as f32;
         descent.eta = match outer.optimiser {
             OuterOptimiser::Adam => cut(rate, self.thresholds.adam_rate),
             _ => cut(rate, self.thresholds.sgd_rate),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use gradwire::digest::Digest;
 use gradwire::job::{EntryResult, JobId, LedgerEntry, Operation, RowsRef, Specification, Summary};
 use gradwire::model::random::{Purpose, Stream};
-use gradwire::model::{ARITHMETIC, Merge, Network, Outer, OuterOptimiser, OuterSchedule, Recipe, Training};
+use gradwire::model::{ARITHMETIC, Merge, Network, Outer, OuterOptimiser, Recipe, Schedule, Training};
 use gradwire::net::random_u128;
 use gradwire::wire::message::{Attach, Have, Ledger, Submit};
 use gradwire::wire::{Message, Role, object};
@@ -56,7 +56,7 @@ fn job(merge: Merge, tasks_per_step: Option<u32>) -> (Specification, Objects) {
         validation: shards.pop().unwrap(),
         shards,
         merge,
-        outer: Outer { optimiser: OuterOptimiser::Adam, eta: 0.02, schedule: OuterSchedule::Cosine, ..Outer::AVERAGE },
+        outer: Outer { optimiser: OuterOptimiser::Adam, eta: 0.02, schedule: Schedule::Cosine, ..Outer::AVERAGE },
         initial: None,
         operation: Operation { tasks_per_step, ..Operation::default() },
         notes: Vec::new(),

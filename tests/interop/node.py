@@ -21,7 +21,7 @@ RECIPE = {  # "The specification": tag, name, type, default; of the widths of hi
     5: ("activation", "<B", 1), 6: ("optimiser", "<B", 1), 7: ("reduction", "<B", 1), 8: ("initialisation", "<B", 1),
     9: ("eta", "<f", None), 10: ("eta_decay", "<f", 1.0), 11: ("batch", "<I", None), 12: ("epochs", "<I", 1),
     13: ("log_epsilon", "<f", 0.0), 14: ("stop_loss_change", "<f", None), 15: ("seed", "<Q", 1),
-    22: ("local_steps", "<I", 0)}
+    22: ("local_steps", "<I", 0), 25: ("schedule", "<B", 1), 26: ("schedule_steps", "<I", 1), 27: ("warmup", "<I", 0)}
 RELU, IDENTITY, MEAN, ADAM = 1, 2, 1, 2  # values of these fields
 WEIGHTS, ROWS, UPDATE, SUM = 1, 2, 3, 4  # kinds of objects
 I64, I128, BLOCKS = 3, 4, 3  # elements of sums, and where the rows of a task are that yields one
@@ -129,6 +129,15 @@ class Task:
             values += b"".join(v.to_bytes(16 if is_wide else 8, "little", signed=True) for v in tensor)
         return total[-1] / 2**20, head + values
 
+    def rate(self):
+        """The learning rate of the task's step ("Updates of the weights")."""
+        k, steps = self.step - self.warmup, max(self.schedule_steps - self.warmup, 1)
+        if k < 0:
+            return self.eta * (self.step + 1) / (self.warmup + 1)
+        flat = steps // 2 if self.schedule == 3 else 0
+        place = min(max(k - flat, 0) / (steps - flat), 1) if self.schedule > 1 else 0
+        return self.eta * self.eta_decay**k * (1 + math.cos(math.pi * place)) / 2
+
     def train(self, base, shards, delay):
         """Epochs, loss, microseconds and update ("A task"). It runs on the thread that trains."""
         started = time.monotonic()
@@ -141,7 +150,7 @@ class Task:
         rows = len(x)
         weights, m, v = base.copy(), np.zeros_like(base), np.zeros_like(base)
         rng = np.random.default_rng([self.seed, self.step, self.shard])
-        eta = self.eta * self.eta_decay**self.step
+        eta = self.rate()
         size = self.batch or rows
         done = 0
         for epoch in range(1, self.epochs + 1):

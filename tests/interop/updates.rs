@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use gradwire::digest::Digest;
-use gradwire::model::{Activation, BatchSize, LossReduction, Network, Optimiser, Recipe, Training};
+use gradwire::model::{Activation, BatchSize, LossReduction, Network, Optimiser, Recipe, Schedule, Training};
 use gradwire::wire::message::{Fetch, RowsSource, Train, Trained};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Message, Role};
@@ -122,6 +122,9 @@ fn full_batches() -> Vec<(&'static [u32], Recipe, u64)> {
         (&[9, 5], Recipe { activation: Activation::MaskedIdentity, ..summed }, 0),
         (&[9], Recipe { epochs: 60, stop_loss_change: Some(5.0), log_epsilon: 1e-6, ..summed }, 0),
         (&[9, 5], Recipe { eta_decay: 0.5, ..adam }, 3),
+        (&[9], Recipe { schedule: Schedule::Cosine, schedule_steps: 9, ..adam }, 7),
+        (&[9], Recipe { schedule: Schedule::FlatCosine, schedule_steps: 9, warmup: 1, ..adam }, 6),
+        (&[9], Recipe { warmup: 4, eta_decay: 0.5, ..plain }, 1),
         (&[9], Recipe { reduction: LossReduction::Sum, activation: Activation::Identity, ..adam }, 0),
         // One batch all the same, but shuffled.
         (&[9], Recipe { batch: BatchSize::Rows(NonZeroU32::new(ROWS as u32).unwrap()), epochs: 1, ..adam }, 0),

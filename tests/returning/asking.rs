@@ -5,7 +5,7 @@ use std::thread;
 use gradwire::job::JobState;
 
 use gradwire::digest::Digest;
-use gradwire::model::{Outer, OuterOptimiser, OuterSchedule};
+use gradwire::model::{Outer, OuterOptimiser, Schedule};
 use gradwire::wire::{ErrorCode, Message};
 use serde_json::Value;
 
@@ -268,8 +268,7 @@ fn behind_a_task_of_another_arithmetic_rounds_are_computed_from_weights_that_the
 fn an_outer_optimiser_is_named_wherever_a_job_is_described() {
     let directory = tempfile::TempDir::new().unwrap();
     let path = directory.path().join("model").to_str().unwrap().to_owned();
-    let outer =
-        Outer { optimiser: OuterOptimiser::Nesterov, eta: 0.5, schedule: OuterSchedule::Cosine, ..Outer::AVERAGE };
+    let outer = Outer { optimiser: OuterOptimiser::Nesterov, eta: 0.5, schedule: Schedule::Cosine, ..Outer::AVERAGE };
     let book = Book::with_inexact(notes(), Outer { clip: Some(2.5), ..outer }, (u64::MAX, 0));
     let words = "nesterov, eta 0.5, momentum 0.9, schedule cosine, clip 2.5";
     let shown = ask(&book, &["job", "beef"]);

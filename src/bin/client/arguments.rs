@@ -8,13 +8,13 @@ use std::str::FromStr;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use gradwire::cli::Color;
-use gradwire::client::{ClassWeight, RecipeName, TestRows, local};
+use gradwire::client::{ClassWeight, RecipeName, ScheduleName, TestRows, local};
 use gradwire::config::Name;
 use gradwire::dataset::{Decimal, Impute, MissingLabel, MissingTokens, ReadOptions, Separator, Task, ValidationSplit};
 use gradwire::engine::Policy;
 use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX, STEPS_MAX, TASKS_PER_STEP_MAX};
 use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX, LOCAL_STEPS_MAX};
-use gradwire::model::{Activation, Kernel, Loss, Merge, Optimiser, OuterOptimiser, OuterSchedule};
+use gradwire::model::{Activation, Kernel, Loss, Merge, Optimiser, OuterOptimiser};
 
 /// Train neural networks on the nodes of a gradwire coordinator, or in this process with --local, and manage the
 /// coordinator's jobs
@@ -217,8 +217,7 @@ pub struct Train {
     pub epochs: Option<u32>,
     /// Number of batches that each shard is trained with between two merges. With 1, nodes send the gradients of a batch's
     /// rows, and one optimiser, at the coordinator, moves the weights once per batch: --optimiser, --momentum,
-    /// --weight-decay and --eta are about that one, and its schedule is cosine unless --outer-schedule says otherwise
-    /// [default: 1]
+    /// --weight-decay, --eta and --schedule are about that one [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, LOCAL_STEPS_MAX))]
     pub local_steps: Option<u32>,
     /// Number of steps in each round, where tasks are not epochs [default: as many as go once through the rows]
@@ -262,6 +261,17 @@ pub struct Train {
     /// adam 0.01; classic: 0.0001]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub eta: Option<f32>,
+    /// How the learning rate goes over the rounds: constant, exponential (falls by --eta-decay from round to round), cosine (falls to
+    /// almost nothing along half a wave), or flat_cosine (the same in the second half of the rounds) [default: cosine; with
+    /// --epochs: exponential; with --local-steps from 2 and classic: constant]
+    #[arg(long, value_name = "NAME")]
+    pub schedule: Option<ScheduleName>,
+    /// With --schedule exponential: factor on the learning rate from round to round, above 0, at most 1 [default: 0.94]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    pub eta_decay: Option<f32>,
+    /// Rounds in which the learning rate first rises, step by step; the schedule is of the others [default: 0]
+    #[arg(long, value_name = "ROUNDS", allow_negative_numbers = true, value_parser = whole(0, ROUNDS_MAX))]
+    pub warmup: Option<u32>,
     /// Rows in a batch, of all shards together where gradients are merged, else of one; 0 takes the whole shard [default: about
     /// a 32nd of the training rows, from 32 to 512; with --epochs or --local-steps from 2: 32; classic: 0]
     #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = whole(0, BATCH_ROWS_MAX))]
@@ -288,10 +298,16 @@ pub struct Train {
     /// [default: 0]
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub outer_weight_decay: Option<f32>,
-    /// With an outer optimiser: schedule of its rate over the rounds, constant or cosine (falls to almost nothing)
-    /// [default: constant; of local steps: cosine]
+    /// With an outer optimiser: how its rate goes over the rounds, by the names of --schedule [default: constant; of local
+    /// steps: cosine]
     #[arg(long, value_name = "NAME")]
-    pub outer_schedule: Option<OuterSchedule>,
+    pub outer_schedule: Option<ScheduleName>,
+    /// With --outer-schedule exponential: factor on the outer rate from round to round [default: 0.94]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    pub outer_eta_decay: Option<f32>,
+    /// With an outer optimiser: rounds in which its rate first rises [default: 0]
+    #[arg(long, value_name = "ROUNDS", allow_negative_numbers = true, value_parser = whole(0, ROUNDS_MAX))]
+    pub outer_warmup: Option<u32>,
     /// With an outer optimiser: largest Euclidean norm of a combined update; a longer one is shortened to it [default: no limit]
     #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
     pub outer_clip: Option<f32>,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{Command, CommandFactory as _, FromArgMatches as _};
 use gradwire::cli::{self, Exit, Failure, Interrupts, environment};
-use gradwire::client::{self, Access, Options, OuterOptions, Output, ReportOptions, Shown, local};
+use gradwire::client::{self, Access, Options, OuterOptions, Output, RateOptions, ReportOptions, Shown, local};
 use log::LevelFilter;
 
 use arguments::{Arguments, Train};
@@ -147,6 +147,7 @@ fn options(train: Train, typed: &[OsString]) -> (Options, arguments::Access) {
         huber_delta: train.huber_delta,
         class_weight: train.class_weight,
         eta: train.eta,
+        rate: RateOptions { schedule: train.schedule, decay: train.eta_decay, warmup: train.warmup },
         batch: train.batch,
         shards: train.shards,
         merge: train.merge,
@@ -155,7 +156,11 @@ fn options(train: Train, typed: &[OsString]) -> (Options, arguments::Access) {
             eta: train.outer_eta,
             momentum: train.outer_momentum,
             weight_decay: train.outer_weight_decay,
-            schedule: train.outer_schedule,
+            rate: RateOptions {
+                schedule: train.outer_schedule,
+                decay: train.outer_eta_decay,
+                warmup: train.outer_warmup,
+            },
             clip: train.outer_clip,
         },
         seed: train.seed.unwrap_or(1),

@@ -10,7 +10,7 @@ use crate::model::merge::{self, LittleEndianF32};
 use crate::model::train::Unwatched;
 use crate::model::{
     ARITHMETIC, Activation, BatchSize, Initialisation, Kernel, Loss, LossReduction, Network, Optimiser, Recipe, Rows,
-    TargetKind, Targets, Trainer, initialise,
+    Schedule, TargetKind, Targets, Trainer, initialise,
 };
 
 /// A task of the vector.
@@ -32,6 +32,9 @@ const BY_BATCHES: Recipe = Recipe {
     initialisation: Initialisation::He,
     eta: 0.01,
     eta_decay: 0.5,
+    schedule: Schedule::Constant,
+    schedule_steps: 1,
+    warmup: 0,
     batch: BatchSize::Rows(NonZeroU32::MIN),
     epochs: 1,
     log_epsilon: 0.0,

@@ -4,15 +4,16 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `schedule` | the rate of a step |
+//! | `rate` | the rate of a step |
 //! | `state` | what the optimiser remembers, and a step of it |
 
-mod schedule;
+mod rate;
 mod state;
 
 use std::fmt;
 
 use super::recipe::{Recipe, RecipeError, named};
+use super::schedule::Schedule;
 
 pub use state::{OuterState, OuterStateError};
 
@@ -51,32 +52,17 @@ impl OuterOptimiser {
     }
 }
 
-/// How the outer learning rate goes over a job's rounds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum OuterSchedule {
-    /// It stays.
-    #[default]
-    Constant = 1,
-    /// It falls along half a wave of the cosine, to nearly nothing in the last round.
-    Cosine = 2,
-}
-
-impl OuterSchedule {
-    /// All of them, in the order of their numbers, from 1 on.
-    pub const ALL: [OuterSchedule; 2] = [OuterSchedule::Constant, OuterSchedule::Cosine];
-}
-
 named!(OuterOptimiser: Average "average", Momentum "momentum", Nesterov "nesterov", Adam "adam");
-named!(OuterSchedule: Constant "constant", Cosine "cosine");
 
 /// Everything that fixes how weights follow the merged updates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outer {
     /// The optimiser. Where it is [`OuterOptimiser::Average`], nothing else here has a part in the job.
     pub optimiser: OuterOptimiser,
-    /// Learning rate; with [`OuterSchedule::Cosine`] that of the first round.
+    /// Learning rate, at its height.
     pub eta: f32,
+    /// A factor on it from step to step, once it has risen.
+    pub eta_decay: f32,
     /// How much of the velocity is left from one round to the next, with an optimiser that has one.
     pub momentum: f32,
     /// Adam's beta 1 and beta 2.
@@ -85,8 +71,10 @@ pub struct Outer {
     pub epsilon: f32,
     /// Before each step every parameter loses this part of itself, times the learning rate.
     pub weight_decay: f32,
-    /// How the learning rate goes over the rounds.
-    pub schedule: OuterSchedule,
+    /// How the learning rate goes over the job's steps.
+    pub schedule: Schedule,
+    /// Steps in which it first rises.
+    pub warmup: u32,
     /// The merged update is made no longer than this, as a vector of all parameters.
     pub clip: Option<f32>,
 }
@@ -102,11 +90,13 @@ impl Outer {
     pub const AVERAGE: Outer = Outer {
         optimiser: OuterOptimiser::Average,
         eta: 1.0,
+        eta_decay: 1.0,
         momentum: 0.9,
         betas: [0.9, 0.999],
         epsilon: 1e-8,
         weight_decay: 0.0,
-        schedule: OuterSchedule::Constant,
+        schedule: Schedule::Constant,
+        warmup: 0,
         clip: None,
     };
 
@@ -117,8 +107,8 @@ impl Outer {
 
     /// The values themselves, if each lies within its limits: those that a task's optimiser has too are a recipe's.
     pub fn checked(self) -> Result<Outer, OuterError> {
-        let Outer { eta, momentum, betas, epsilon, weight_decay, .. } = self;
-        let of_tasks = Recipe { eta, momentum, betas, epsilon, weight_decay, ..Recipe::DEFAULT };
+        let Outer { eta, eta_decay, momentum, betas, epsilon, weight_decay, warmup, .. } = self;
+        let of_tasks = Recipe { eta, eta_decay, momentum, betas, epsilon, weight_decay, warmup, ..Recipe::DEFAULT };
         of_tasks.checked().map_err(OuterError::Optimiser)?;
         match self.clip {
             Some(got) if !(got.is_finite() && got >= CLIP_MIN) => Err(OuterError::Clip { got }),
@@ -166,6 +156,8 @@ mod tests {
         assert!(matches!(refused(|outer| outer.eta = 0.0), OuterError::Optimiser(RecipeError::Eta { .. })));
         assert!(matches!(refused(|outer| outer.eta = f32::INFINITY), OuterError::Optimiser(RecipeError::Eta { .. })));
         assert!(matches!(refused(|outer| outer.momentum = 1.0), OuterError::Optimiser(RecipeError::Momentum { .. })));
+        assert!(matches!(refused(|outer| outer.eta_decay = 1.5), OuterError::Optimiser(RecipeError::EtaDecay { .. })));
+        assert!(matches!(refused(|outer| outer.warmup = u32::MAX), OuterError::Optimiser(RecipeError::Warmup { .. })));
         assert!(matches!(refused(|outer| outer.betas[1] = 0.05), OuterError::Optimiser(RecipeError::Beta { .. })));
         assert!(matches!(
             refused(|outer| outer.epsilon = f32::NAN),

@@ -7,7 +7,7 @@ use super::super::loss::TargetsError;
 use super::super::merge::GradientSumError;
 use super::super::network::NetworkError;
 use super::super::recipe::RecipeError;
-use super::super::training::STEPS_MAX;
+use super::super::schedule::STEPS_MAX;
 
 /// Why a task yields no update.
 #[derive(Clone, Debug, PartialEq)]

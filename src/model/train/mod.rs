@@ -33,7 +33,8 @@ use super::optimise::Averaging;
 use super::random::{Purpose, Stream};
 use super::recipe::{BatchSize, Recipe};
 use super::rows::Rows;
-use super::training::{STEPS_MAX, Training};
+use super::schedule::STEPS_MAX;
+use super::training::Training;
 
 use batch::{Batch, Source};
 use blocks::Blocks;

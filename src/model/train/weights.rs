@@ -8,7 +8,7 @@ use super::super::helpers::Helpers;
 use super::super::kernel::{Kernel, compiled_for_each_kernel};
 use super::super::lanes::BLOCK_ROWS;
 use super::super::merge;
-use super::super::optimise::{Averaging, Descent, LAST_PART_MAX, eta_of_step};
+use super::super::optimise::{Averaging, Descent, LAST_PART_MAX};
 use super::super::recipe::Recipe;
 use super::super::training::Training;
 use super::super::tree::Tree;
@@ -118,7 +118,7 @@ impl WeightsInTraining {
         let of_parts = if parts == 1 { 0 } else { parameters };
         self.gradients.prepare(of_parts, parts);
         self.losses.prepare(1, parts);
-        self.descent.begin(recipe, eta_of_step(recipe, step));
+        self.descent.begin(recipe, recipe.rate(step));
     }
 
     /// All of a batch, forward and back, and one update of the weights: as [`WeightsInTraining::batch`] and

@@ -13,7 +13,7 @@ use crate::model::recipe::{
     BATCH_ROWS_MAX, EPOCHS_MAX, EPSILON_MIN, FADING_MAX, FADING_MIN, HUBER_DELTA_MAX, HUBER_DELTA_MIN, LOCAL_STEPS_MAX,
     LOG_EPSILON_MIN, WEIGHT_DECAY_MIN,
 };
-use crate::model::{Activation, Initialisation, Loss, LossReduction, Merge, Optimiser, OuterOptimiser, OuterSchedule};
+use crate::model::{Activation, Initialisation, Loss, LossReduction, Merge, Optimiser, OuterOptimiser, Schedule};
 
 /// A field without this bit is part of what the job computes, and hashed.
 pub const OPERATIONAL: u16 = 0x4000;
@@ -277,6 +277,9 @@ pub const FIELDS: &[Field] = &[
         "huber_delta",
         Value::F32(Number::or(1.0, (HUBER_DELTA_MIN, HUBER_DELTA_MAX), at!(recipe.huber_delta))),
     ),
+    field(0x0019, "schedule", choice!(Schedule at recipe.schedule)),
+    field(0x001A, "schedule_steps", Value::U32(Number::or(1, (1, STEPS_MAX as u32), at!(recipe.schedule_steps)))),
+    field(0x001B, "warmup", Value::U32(Number::or(0, (1, STEPS_MAX as u32), at!(recipe.warmup)).or_zero())),
     field(0x0020, "rounds", Value::U32(Number::or(1, (1, ROUNDS_MAX), at!(rounds)))),
     field(
         0x0021,
@@ -317,7 +320,7 @@ pub const FIELDS: &[Field] = &[
         "outer_weight_decay",
         Value::F32(Number::or(0.0, (WEIGHT_DECAY_MIN, BELOW_ONE), at!(outer.weight_decay)).or_zero()),
     ),
-    field(0x002C, "outer_schedule", choice!(OuterSchedule at outer.schedule)),
+    field(0x002C, "outer_schedule", choice!(Schedule at outer.schedule)),
     field(0x002D, "outer_clip", Value::F32(Number::optional((CLIP_MIN, f32::MAX), maybe_at!(outer.clip)))),
     field(0x002E, "round_steps", Value::U32(Number::optional((1, STEPS_MAX as u32), maybe_at!(round_steps)))),
     field(0x002F, "patience", Value::U32(Number::optional((1, ROUNDS_MAX), maybe_at!(patience)))),
@@ -335,6 +338,8 @@ pub const FIELDS: &[Field] = &[
         "target_accuracy",
         Value::F64(Number::optional((f64::from_bits(1), 1.0), maybe_at!(target_accuracy))),
     ),
+    field(0x0032, "outer_eta_decay", Value::F32(Number::or(1.0, (TINY, 1.0), at!(outer.eta_decay)))),
+    field(0x0033, "outer_warmup", Value::U32(Number::or(0, (1, STEPS_MAX as u32), at!(outer.warmup)).or_zero())),
     field(0x4001, "on_task_failure", choice!(OnTaskFailure at operation.on_task_failure)),
     field(
         0x4002,

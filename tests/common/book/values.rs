@@ -12,7 +12,7 @@ use gradwire::model::conformance::published;
 use gradwire::model::figures::{Judgement, judge};
 use gradwire::model::{
     Activation, BatchSize, BlockRange, Initialisation, Kernel, Loss, LossReduction, Merge, Network, Optimiser, Outer,
-    OuterOptimiser, OuterSchedule, OuterState, Recipe, Rows, Training, evaluate,
+    OuterOptimiser, OuterState, Recipe, Rows, Schedule, Training, evaluate,
 };
 use gradwire::wire::message::*;
 use gradwire::wire::object::{
@@ -172,6 +172,9 @@ pub fn specification(name: &str) -> Specification {
                     initialisation: Initialisation::Small,
                     eta: 0.0625,
                     eta_decay: 0.9375,
+                    schedule: Schedule::FlatCosine,
+                    schedule_steps: 40,
+                    warmup: 3,
                     batch: BatchSize::Full,
                     epochs: 15,
                     log_epsilon: 2f32.powi(-20),
@@ -191,11 +194,13 @@ pub fn specification(name: &str) -> Specification {
             specification.outer = Outer {
                 optimiser: OuterOptimiser::Adam,
                 eta: 0.25,
+                eta_decay: 0.875,
                 momentum: 0.5,
                 betas: [0.5, 0.75],
                 epsilon: 2f32.powi(-20),
                 weight_decay: 0.125,
-                schedule: OuterSchedule::Cosine,
+                schedule: Schedule::Cosine,
+                warmup: 2,
                 clip: Some(8.0),
             };
             specification.shards.push(specification.validation);
