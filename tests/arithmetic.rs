@@ -371,6 +371,34 @@ fn classes_that_weigh_are_the_definitions_in_tasks_and_in_every_cut_of_a_step() 
 }
 
 #[test]
+fn smoothed_labels_are_the_definitions_in_tasks_and_in_steps_and_change_no_loss_of_the_same_weights() {
+    for sizes in [&[5, 3][..], &[7, 11, 2], &[3, 9, 14, 5], &[70, 65, 9]] {
+        let classes = sizes[sizes.len() - 1];
+        let (first, second) = (rows(sizes[0], 150, classes, 1), rows(sizes[0], 37, classes, 2));
+        for (label_smoothing, class_weights) in [(0.1, vec![]), (1e-6, vec![]), (0.5, vec![0.7; classes as usize])] {
+            for batch in [BatchSize::Full, batches_of(37)] {
+                let recipe = Recipe { batch, epochs: 2, label_smoothing, ..Recipe::DEFAULT };
+                let smoothed = Training { class_weights: class_weights.clone(), ..training(sizes, recipe) };
+                agrees_with_the_definition(&smoothed, &first);
+            }
+            let recipe =
+                Recipe { local_steps: Some(1), epochs: 1, batch: batches_of(64), label_smoothing, ..Recipe::DEFAULT };
+            let smoothed = Training { class_weights, ..training(sizes, recipe) };
+            sums_of_training_agree(&smoothed, 64, &[&first, &second], &[0, 1, 5]);
+        }
+        let of = |label_smoothing| {
+            let recipe = Recipe { batch: BatchSize::Full, epochs: 1, label_smoothing, ..Recipe::DEFAULT };
+            let training = training(sizes, recipe);
+            let base = initialise(&training.network, recipe.initialisation, training.seed);
+            Trainer::new(Kernel::best()).train(&training, 0, 0, &base, &first, &mut Unwatched).unwrap()
+        };
+        let (with, without) = (of(0.25), of(0.0));
+        assert_ne!(bits(&with.update), bits(&without.update));
+        assert_eq!(with.loss, without.loss);
+    }
+}
+
+#[test]
 fn weights_of_classes_that_do_not_belong_to_the_task_are_refused() {
     let refused = |loss, class_weights: &[f32]| {
         let training =

@@ -663,7 +663,7 @@ fn the_table_of_specification_fields_is_the_programs() {
 
 /// The option of the client that sets a field, or why there is none.
 #[cfg(feature = "client")]
-const SET_BY: [(&str, Result<&str, &str>); 52] = [
+const SET_BY: [(&str, Result<&str, &str>); 53] = [
     ("arithmetic", Err("a program computes one")),
     ("inputs", Err("the data's features")),
     ("hidden", Ok("--hidden")),
@@ -691,6 +691,7 @@ const SET_BY: [(&str, Result<&str, &str>); 52] = [
     ("schedule", Ok("--schedule")),
     ("schedule_steps", Err("as many as the job has")),
     ("warmup", Ok("--warmup")),
+    ("label_smoothing", Ok("--label-smoothing")),
     ("rounds", Ok("--rounds")),
     ("shards", Ok("--shards")),
     ("validation", Ok("--validate-split")),
@@ -797,7 +798,11 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
         ),
         (
             "minus zero as `log_epsilon`",
-            f32s("every-field", &["log_epsilon", "stop_loss_change", "outer_weight_decay", "outer_momentum"], &[-0.0]),
+            f32s(
+                "every-field",
+                &["log_epsilon", "label_smoothing", "stop_loss_change", "outer_weight_decay", "outer_momentum"],
+                &[-0.0],
+            ),
         ),
         (
             "minus zero as `eta`",
@@ -834,6 +839,7 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
                 written("mini-batches", "stop_loss_change", &0.5f32.to_le_bytes()),
                 written("mini-batches", "class_weights", &1f32.to_le_bytes()),
                 written("mini-batches", "class_weights", &[0; 8]),
+                written("regression", "label_smoothing", &0.5f32.to_le_bytes()),
                 written("regression", "class_weights", &[1f32.to_le_bytes(); 2].concat()),
                 written(smallest, "target_accuracy", &0.5f64.to_le_bytes()),
                 with_fields(

@@ -235,7 +235,7 @@ const SQUARED: Listed = Listed {
     ..TINY
 };
 
-const LISTED: [Listed; 16] = [
+const LISTED: [Listed; 17] = [
     Listed {
         update: "3a3934f8 3aa5169a 3b70b5da 3b0459e0 ba3d1500 bae95560 b8fd7500 b9de0430 \
                  3ac71ee8 bac71eec 3a16c530 ba16c532 bdb39599 3db39599",
@@ -334,6 +334,7 @@ const LISTED: [Listed; 16] = [
         loss: "40087272a8e4c284",
         ..SQUARED
     },
+    Listed { recipe: Recipe { label_smoothing: 0.1, ..MEMBER }, update: "UPDATE20", loss: "LOSS20", ..TINY },
     // And their thresholds.
     Listed {
         hidden: &[],

@@ -129,8 +129,15 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     let local_steps = option::of(prop_oneof![Just(1), 1..=LOCAL_STEPS_MAX]);
     let steps = || prop_oneof![Just(0), 0..=STEPS_MAX as u32];
     let rate = (select(Schedule::ALL.to_vec()), steps(), steps());
-    (enums, numbers, constants, local_steps, rate).prop_map(
-        |((loss, activation, optimiser, reduction, initialisation), numbers, constants, local_steps, rate)| {
+    let smoothing = prop_oneof![Just(0.0), Just(-0.0), 1e-6f32..1.0];
+    (enums, numbers, constants, local_steps, (rate, smoothing)).prop_map(
+        |(
+            (loss, activation, optimiser, reduction, initialisation),
+            numbers,
+            constants,
+            local_steps,
+            (rate, smoothing),
+        )| {
             let (schedule, steps, warmup) = rate;
             let (momentum, betas, epsilon, weight_decay) = constants;
             let (eta, eta_decay, rows, epochs, log_epsilon, change) = numbers;
@@ -154,6 +161,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
                 epochs,
                 log_epsilon,
                 huber_delta: if loss == Loss::Huber { momentum.max(0.1) } else { 1.0 },
+                label_smoothing: if loss == Loss::CrossEntropy { smoothing } else { 0.0 },
                 stop_loss_change,
                 local_steps,
                 momentum,

@@ -113,6 +113,7 @@ def fields(
     weight_decay: float | None = None,
     loss: str | None = None,
     huber_delta: float | None = None,
+    label_smoothing: float = 0.0,
     eta: float | None = None,
     schedule: str | None = None,
     eta_decay: float | None = None,
@@ -164,6 +165,8 @@ def fields(
         raise DataError(f"the loss {loss} does not go with the task: classes have cross_entropy, numbers squared_error or huber")
     if huber_delta is not None and loss != "huber":
         raise DataError("only Huber's loss has a delta: loss='huber', or leave out huber_delta")
+    if label_smoothing and not is_of_classes:
+        raise DataError("labels are smoothed where classes are told apart, and this job is to fit numbers: leave out label_smoothing")
     values: dict[str, Any] = {
         "arithmetic": ARITHMETIC,
         "hidden": list(HIDDEN if hidden is None else hidden),
@@ -171,6 +174,7 @@ def fields(
         "optimiser": optimiser,
         "loss": loss,
         "huber_delta": 1.0 if huber_delta is None else huber_delta,
+        "label_smoothing": label_smoothing,
         "eta": eta,
         "batch": batch,
         "seed": seed,

@@ -94,6 +94,8 @@ def described(values: Mapping[str, Any], words: Words, done: Done) -> dict[str, 
         told["loss"] = word_of("loss", values["loss"])
     if values["loss"] == LOSS_HUBER:
         told["huber_delta"] = single(values["huber_delta"])
+    if values["label_smoothing"] > 0.0:
+        told["label_smoothing"] = single(values["label_smoothing"])
     told |= _score("validation", "baseline", done.rows, done.metrics, words, words.baseline)
     if done.test_rows:
         told |= _score("test", "test_baseline", done.test_rows, done.test_metrics, words, words.test_baseline)

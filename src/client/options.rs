@@ -45,6 +45,8 @@ pub struct Options {
     pub loss: Option<Loss>,
     /// Where Huber's loss becomes a line.
     pub huber_delta: Option<f32>,
+    /// The part of a label that is spread over all classes.
+    pub label_smoothing: Option<f32>,
     /// What classes weigh.
     pub class_weight: ClassWeight,
     /// Learning rate.

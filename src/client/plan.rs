@@ -120,6 +120,12 @@ impl Plan {
         if options.huber_delta.is_some() && loss != Loss::Huber {
             return Err(usage(&"only Huber's loss has a delta: --loss huber, or leave out --huber-delta"));
         }
+        if options.label_smoothing.is_some() && loss != Loss::CrossEntropy {
+            return Err(usage(
+                &"labels are smoothed where classes are told apart, and this job is to fit numbers: leave out --label-smoothing, or \
+                  --task classify",
+            ));
+        }
         let weight_decay = usual_weight_decay(options, loss, local_steps, rows);
         let recipe = recipe(options, Recipe { loss, weight_decay, ..defaults.recipe }, local_steps, rows)
             .map_err(|error| usage(&error))?;
@@ -329,6 +335,7 @@ fn recipe(
     let momentum = options.momentum.unwrap_or(defaults.momentum);
     let weight_decay = options.weight_decay.unwrap_or(defaults.weight_decay);
     let huber_delta = options.huber_delta.unwrap_or(defaults.huber_delta);
+    let label_smoothing = options.label_smoothing.unwrap_or(defaults.label_smoothing);
     let asked = Recipe {
         activation,
         optimiser,
@@ -341,6 +348,7 @@ fn recipe(
         batch,
         stop_loss_change,
         huber_delta,
+        label_smoothing,
         ..defaults
     };
     asked.checked()

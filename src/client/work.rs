@@ -196,6 +196,9 @@ impl Work {
         if recipe.loss == Loss::Huber {
             put("huber_delta", recipe.huber_delta.to_string());
         }
+        if recipe.label_smoothing > 0.0 {
+            put("label_smoothing", recipe.label_smoothing.to_string());
+        }
         match reached {
             Reached::End(done) => {
                 let (validation, test) = self.measure().result(done);
@@ -313,6 +316,9 @@ impl Work {
         let name =
             self.words.as_ref().map_or_else(|| "of unknown name".to_owned(), |words| shown(&words.recipe).to_string());
         let loss = match recipe.loss {
+            Loss::CrossEntropy if recipe.label_smoothing > 0.0 => {
+                format!("label smoothing {}, ", recipe.label_smoothing)
+            }
             Loss::CrossEntropy => String::new(),
             Loss::SquaredError => "squared error, ".to_owned(),
             Loss::Huber => format!("Huber's loss from {}, ", recipe.huber_delta),

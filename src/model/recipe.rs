@@ -26,6 +26,8 @@ pub const EPSILON_MIN: f32 = 1e-12;
 pub const HUBER_DELTA_MIN: f32 = 1e-6;
 /// See [`HUBER_DELTA_MIN`].
 pub const HUBER_DELTA_MAX: f32 = 1e6;
+/// A label smoothing that is one, at least: the part of each of 65,535 classes is no threshold's matter.
+pub const LABEL_SMOOTHING_MIN: f32 = 1e-6;
 /// A weight decay that is one, at least: with any rate that trains, its product is no subnormal number.
 pub const WEIGHT_DECAY_MIN: f32 = 1e-12;
 /// Weights of classes, at most: beside the longest list of shards and the longest notes they fit a frame.
@@ -206,6 +208,8 @@ pub struct Recipe {
     pub log_epsilon: f32,
     /// With [`Loss::Huber`]: the distance from which on it is a line, in the standard deviations of the targets.
     pub huber_delta: f32,
+    /// With [`Loss::CrossEntropy`]: the part of a row's label that is spread over all classes in training.
+    pub label_smoothing: f32,
     /// With a full batch: stop once an epoch changes the loss by this much or less.
     pub stop_loss_change: Option<f32>,
     /// How much of the velocity is left from one update to the next, with [`Optimiser::Momentum`].
@@ -241,6 +245,7 @@ impl Recipe {
         local_steps: None,
         log_epsilon: 0.0,
         huber_delta: 1.0,
+        label_smoothing: 0.0,
         stop_loss_change: None,
         momentum: 0.9,
         betas: [0.9, 0.999],
@@ -302,6 +307,13 @@ impl Recipe {
         }
         if !(HUBER_DELTA_MIN..=HUBER_DELTA_MAX).contains(&self.huber_delta) {
             return Err(RecipeError::HuberDelta { got: self.huber_delta });
+        }
+        let smoothing = self.label_smoothing;
+        if !(smoothing == 0.0 || (LABEL_SMOOTHING_MIN..1.0).contains(&smoothing)) {
+            return Err(RecipeError::LabelSmoothing { got: smoothing });
+        }
+        if smoothing != 0.0 && self.loss != Loss::CrossEntropy {
+            return Err(RecipeError::LabelSmoothingOfNumbers);
         }
         if let Some(change) = self.stop_loss_change {
             if !(change >= 0.0 && change.is_finite()) {
@@ -388,6 +400,13 @@ pub enum RecipeError {
         /// Value asked for.
         got: f32,
     },
+    /// Neither 0 nor from [`LABEL_SMOOTHING_MIN`] below 1.
+    LabelSmoothing {
+        /// Value asked for.
+        got: f32,
+    },
+    /// Labels are smoothed, and numbers are fitted.
+    LabelSmoothingOfNumbers,
     /// Negative or not finite.
     StopLossChange {
         /// Change asked for.
@@ -446,6 +465,7 @@ impl RecipeError {
             Self::ClassWeights { got, outputs } => (got as u64, outputs.min(CLASS_WEIGHTS_MAX).into()),
             Self::StopNeedsFullBatch | Self::LocalStepsNeedBatches => (0, 0),
             Self::ClassWeightsOfNumbers | Self::ClassWeight { .. } | Self::HuberDelta { .. } => (0, 0),
+            Self::LabelSmoothing { .. } | Self::LabelSmoothingOfNumbers => (0, 0),
         }
     }
 }
@@ -471,6 +491,11 @@ impl fmt::Display for RecipeError {
                 f,
                 "Huber's loss is a line from a distance of {HUBER_DELTA_MIN:e} to {HUBER_DELTA_MAX:e} on, not of {got:e}"
             ),
+            Self::LabelSmoothing { got } => write!(
+                f,
+                "the part of a label that is spread over all classes is 0, or at least {LABEL_SMOOTHING_MIN:e} and below 1, not {got:e}"
+            ),
+            Self::LabelSmoothingOfNumbers => f.write_str("labels are smoothed, and this job is to fit numbers"),
             Self::StopLossChange { got } => write!(f, "the loss change to stop at is 0 or more, not {got}"),
             Self::Momentum { got } => write!(f, "the momentum is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}"),
             Self::Beta { got } => write!(f, "a beta is 0, or from {FADING_MIN} to {FADING_MAX}, not {got}"),
@@ -537,6 +562,14 @@ mod tests {
             let recipe = Recipe { huber_delta: delta, ..Recipe::DEFAULT };
             assert!(matches!(recipe.checked(), Err(RecipeError::HuberDelta { .. })), "{delta}");
         }
+        for smoothing in [-0.1, 1e-7, 1.0, f32::NAN] {
+            let recipe = Recipe { label_smoothing: smoothing, ..Recipe::DEFAULT };
+            assert!(matches!(recipe.checked(), Err(RecipeError::LabelSmoothing { .. })), "{smoothing}");
+        }
+        let smoothed = Recipe { label_smoothing: LABEL_SMOOTHING_MIN, ..Recipe::DEFAULT };
+        assert!(smoothed.checked().is_ok());
+        let of_numbers = Recipe { loss: Loss::Huber, ..smoothed };
+        assert_eq!(of_numbers.checked(), Err(RecipeError::LabelSmoothingOfNumbers));
         assert!(matches!(refused(|r| r.momentum = 1.0), RecipeError::Momentum { .. }));
         assert!(matches!(refused(|r| r.epsilon = 1e-13), RecipeError::Epsilon { .. }));
         assert!(matches!(refused(|r| r.weight_decay = 1e-13), RecipeError::WeightDecay { .. }));

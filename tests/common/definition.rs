@@ -285,6 +285,18 @@ impl<M: Meter> Definition<M> {
         (loss, derivatives)
     }
 
+    /// The derivatives of a row in training by a smoothed label.
+    fn smoothed(&mut self, smoothing: f32, targets: &Targets, row: usize, derivatives: Vec<f32>) -> Vec<f32> {
+        if smoothing == 0.0 {
+            return derivatives;
+        }
+        let share = self.over(smoothing, derivatives.len() as f32);
+        let label = targets.labels()[row] as usize;
+        let mut smoothed: Vec<f32> = derivatives.into_iter().map(|d| self.minus(d, share)).collect();
+        smoothed[label] = self.plus(smoothed[label], smoothing);
+        smoothed
+    }
+
     /// The derivatives of a row in training: weighted by its class, where classes have weights.
     fn weighted(&mut self, class_weights: &[f32], targets: &Targets, row: usize, derivatives: Vec<f32>) -> Vec<f32> {
         if class_weights.is_empty() {
@@ -378,6 +390,7 @@ impl<M: Meter> Definition<M> {
             let mut layers_in = self.forward(&training.network, activation, parameters, &x);
             let logits = layers_in.pop().unwrap();
             let (row_loss, d) = self.compare(&logits, targets, row, &training.recipe);
+            let d = self.smoothed(training.recipe.label_smoothing, targets, row, d);
             let mut d = self.weighted(&training.class_weights, targets, row, d);
             loss += row_loss;
             for (index, layer) in layers.iter().enumerate().rev() {

@@ -21,7 +21,8 @@ RECIPE = {  # "The specification": tag, name, type, default; of the widths of hi
     5: ("activation", "<B", 1), 6: ("optimiser", "<B", 1), 7: ("reduction", "<B", 1), 8: ("initialisation", "<B", 1),
     9: ("eta", "<f", None), 10: ("eta_decay", "<f", 1.0), 11: ("batch", "<I", None), 12: ("epochs", "<I", 1),
     13: ("log_epsilon", "<f", 0.0), 14: ("stop_loss_change", "<f", None), 15: ("seed", "<Q", 1),
-    22: ("local_steps", "<I", 0), 25: ("schedule", "<B", 1), 26: ("schedule_steps", "<I", 1), 27: ("warmup", "<I", 0)}
+    22: ("local_steps", "<I", 0), 25: ("schedule", "<B", 1), 26: ("schedule_steps", "<I", 1), 27: ("warmup", "<I", 0),
+    28: ("label_smoothing", "<f", 0.0)}
 RELU, IDENTITY, MEAN, ADAM = 1, 2, 1, 2  # values of these fields
 WEIGHTS, ROWS, UPDATE, SUM = 1, 2, 3, 4  # kinds of objects
 I64, I128, BLOCKS = 3, 4, 3  # elements of sums, and where the rows of a task are that yields one
@@ -89,7 +90,8 @@ class Task:
         losses = -np.log(e[right] / s + self.log_epsilon) if self.log_epsilon else np.log(s) - z[right]
         scale = 1 / len(x) if self.reduction == MEAN and not self.local_steps else 1
         d = e * (scale / s)[:, None]
-        d[right] -= scale
+        d[right] -= scale * (1 - self.label_smoothing)
+        d -= scale * self.label_smoothing / d.shape[1]
         parts = []
         for x, w in reversed(layers):
             parts = [(x.T @ d).ravel(), d.sum(axis=0)] + parts

@@ -122,6 +122,7 @@ fn full_batches() -> Vec<(&'static [u32], Recipe, u64)> {
         (&[9, 5], Recipe { activation: Activation::MaskedIdentity, ..summed }, 0),
         (&[9], Recipe { epochs: 60, stop_loss_change: Some(5.0), log_epsilon: 1e-6, ..summed }, 0),
         (&[9, 5], Recipe { eta_decay: 0.5, ..adam }, 3),
+        (&[9], Recipe { label_smoothing: 0.25, ..plain }, 0),
         (&[9], Recipe { schedule: Schedule::Cosine, schedule_steps: 9, ..adam }, 7),
         (&[9], Recipe { schedule: Schedule::FlatCosine, schedule_steps: 9, warmup: 1, ..adam }, 6),
         (&[9], Recipe { warmup: 4, eta_decay: 0.5, ..plain }, 1),

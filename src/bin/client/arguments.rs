@@ -253,6 +253,10 @@ pub struct Train {
     /// With --loss huber: distance from which on it is a straight line, in standard deviations of the target [default: 1]
     #[arg(long, value_name = "DISTANCE", allow_negative_numbers = true)]
     pub huber_delta: Option<f32>,
+    /// Where classes are told apart: part of each row's label that training spreads over all classes, 0 or 0.000001 to below 1, so that
+    /// the model is less sure of itself. Losses are told as without [default: 0]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub label_smoothing: Option<f32>,
     /// What the gradient of a row weighs: none (one), or balanced (the more the fewer training rows its class has, so that all
     /// classes weigh the same). Losses and accuracies count rows as ever
     #[arg(long, value_name = "HOW", default_value = "none")]

@@ -145,6 +145,7 @@ fn options(train: Train, typed: &[OsString]) -> (Options, arguments::Access) {
         weight_decay: train.weight_decay,
         loss: train.loss,
         huber_delta: train.huber_delta,
+        label_smoothing: train.label_smoothing,
         class_weight: train.class_weight,
         eta: train.eta,
         rate: RateOptions { schedule: train.schedule, decay: train.eta_decay, warmup: train.warmup },

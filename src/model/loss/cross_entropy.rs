@@ -66,6 +66,27 @@ fn differentiate_body<V: Vector>(logits: &mut [Lanes], labels: &[u32], log_epsil
     loss
 }
 
+/// Makes of each row's derivatives those of smoothed labels, of which every class has an equal part of `smoothing`, and the row's own the
+/// rest. Nothing here is vectors': one code does for every kernel.
+#[inline(never)]
+pub(super) fn smooth(derivatives: &mut [Lanes], labels: &[u32], smoothing: f32) {
+    let classes = derivatives.len() / panels_of(labels.len());
+    let share = smoothing / classes as f32;
+    for (panel, labels) in derivatives.chunks_exact_mut(classes).zip(labels.chunks(LANES)) {
+        // Rows that are not there keep their +0.
+        let mut of_rows = [0.0; LANES];
+        of_rows[..labels.len()].fill(share);
+        for derivatives in &mut *panel {
+            for (derivative, share) in derivatives.0.iter_mut().zip(&of_rows) {
+                *derivative -= share;
+            }
+        }
+        for (lane, label) in labels.iter().enumerate() {
+            panel[*label as usize].0[lane] += smoothing;
+        }
+    }
+}
+
 /// Multiplies each row's derivatives by the weight of its label, of which there is one for each class. Nothing here is vectors':
 /// one code does for every kernel.
 #[inline(never)]

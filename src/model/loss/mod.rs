@@ -214,6 +214,7 @@ pub(super) struct Objective<'a> {
     loss: Loss,
     log_epsilon: f32,
     huber_delta: f32,
+    label_smoothing: f32,
     /// One for each class, or none.
     class_weights: &'a [f32],
 }
@@ -222,12 +223,13 @@ impl<'a> Objective<'a> {
     /// By which models are judged.
     pub fn of(recipe: &Recipe) -> Objective<'static> {
         let Recipe { loss, log_epsilon, huber_delta, .. } = *recipe;
-        Objective { loss, log_epsilon, huber_delta, class_weights: &[] }
+        Objective { loss, log_epsilon, huber_delta, label_smoothing: 0.0, class_weights: &[] }
     }
 
     /// By which they are trained.
     pub fn in_training(training: &'a Training) -> Objective<'a> {
-        Objective { class_weights: &training.class_weights, ..Objective::of(&training.recipe) }
+        let label_smoothing = training.recipe.label_smoothing;
+        Objective { label_smoothing, class_weights: &training.class_weights, ..Objective::of(&training.recipe) }
     }
 
     /// Turns a block's outputs into the loss's derivatives by them; rows that are not there get +0. Returns the block's loss:
@@ -236,6 +238,9 @@ impl<'a> Objective<'a> {
         match (self.loss, targets) {
             (Loss::CrossEntropy, BlockTargets::Labels(labels)) => {
                 let loss = cross_entropy::differentiate(kernel, outputs, labels, self.log_epsilon);
+                if self.label_smoothing != 0.0 {
+                    cross_entropy::smooth(outputs, labels, self.label_smoothing);
+                }
                 if !self.class_weights.is_empty() {
                     cross_entropy::weigh(outputs, labels, self.class_weights);
                 }
