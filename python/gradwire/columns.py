@@ -11,6 +11,8 @@ import numpy as np
 from .errors import DataError
 
 IDENTITY = (0.0, 1.0)
+CLIPPED_FROM = 2.0**64
+SCALES = ("standard", "robust", "none")
 MISSING_CODE = -1
 
 
@@ -43,6 +45,33 @@ def feature_scale(values: np.ndarray) -> tuple[float, float]:
         inverse = 1.0 if deviation is None else float(np.float64(1.0) / np.float64(deviation))
     is_scale = np.isfinite(mean) and np.isfinite(inverse) and inverse > 0.0
     return (mean, inverse) if is_scale else IDENTITY
+
+
+def robust_scale(values: np.ndarray) -> tuple[float, float]:
+    """Median, and one over the distance of the quartiles, of the training rows' numbers."""
+    if len(values) == 0:
+        return IDENTITY
+    ordered = np.sort(values)
+
+    def quartile(quarter: int) -> np.float64:
+        place = (len(ordered) - 1) * quarter
+        below, above = ordered[place // 4], ordered[min(place // 4 + 1, len(ordered) - 1)]
+        return below + (above - below) * np.float64((place % 4) / 4.0)
+
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        lower, median, upper = map(quartile, (1, 2, 3))
+        apart = upper - lower
+        apart = np.float64(0.5) * (ordered[-1] - ordered[0]) if apart == 0.0 else apart
+        median, inverse = float(median + 0.0), 1.0 if apart == 0.0 else float(np.float64(1.0) / apart)
+    is_scale = np.isfinite(median) and np.isfinite(inverse) and inverse > 0.0
+    return (median, inverse) if is_scale else IDENTITY
+
+
+def clipped(scaled: np.ndarray) -> np.ndarray:
+    """Scaled numbers, of which those far off are bent towards 3 or -3; beyond 2^64 they count as that."""
+    within = np.clip(scaled, -CLIPPED_FROM, CLIPPED_FROM)
+    part = within / 3.0
+    return within / np.sqrt(1.0 + part * part)
 
 
 def target_scale(values: np.ndarray) -> tuple[float, float]:
@@ -99,14 +128,19 @@ class Number:
     inverse_deviation: float
     fill: float | None
     is_marked: bool = False
+    is_clipped: bool = False
 
     @staticmethod
-    def learn(values: np.ndarray, impute: str) -> Number:
+    def learn(values: np.ndarray, impute: str, scale: str = "standard") -> Number:
         """From the training rows: f64 `[rows]`, NaN where missing."""
         is_missing = np.isnan(values)
         present = values[~is_missing]
-        mean, inverse = feature_scale(present)
-        return Number(mean, inverse, fill_of(present, impute), 100 * int(is_missing.sum()) > len(values))
+        if scale not in SCALES:
+            raise DataError(f"scale cannot be {scale!r}: it is one of {', '.join(SCALES)}")
+        of_values = {"standard": feature_scale, "robust": robust_scale, "none": lambda _: IDENTITY}
+        mean, inverse = of_values[scale](present)
+        is_marked = 100 * int(is_missing.sum()) > len(values)
+        return Number(mean, inverse, fill_of(present, impute), is_marked, scale == "robust")
 
     @property
     def width(self) -> int:
@@ -121,7 +155,8 @@ class Number:
                 raise DataError(f"{column}: row {row} has no value, and none may be missing")
             values = np.where(is_missing, self.fill, values)
         with np.errstate(over="ignore", invalid="ignore"):
-            inputs[:, 0] = (values - self.mean) * self.inverse_deviation
+            scaled = (values - self.mean) * self.inverse_deviation
+            inputs[:, 0] = clipped(scaled) if self.is_clipped else scaled
         wrong = ~np.isfinite(inputs[:, 0])
         if wrong.any():
             row = int(wrong.argmax())
@@ -135,10 +170,14 @@ class Number:
     def scales(self) -> list[tuple[float, float]]:
         return [(self.mean, self.inverse_deviation)] + [IDENTITY] * self.is_marked
 
+    def clips(self) -> list[bool]:
+        return [self.is_clipped] + [False] * self.is_marked
+
     def to_json(self) -> dict[str, Any]:
         value: dict[str, Any] = {
             "becomes": "number", "mean": self.mean, "inverse_deviation": self.inverse_deviation, "fill": self.fill,
         }  # fmt: skip
+        value |= {"smooth_clip": True} if self.is_clipped else {}
         return value | ({"missing_mark": True} if self.is_marked else {})
 
 
@@ -208,6 +247,9 @@ class Categories:
 
     def scales(self) -> list[tuple[float, float]]:
         return [IDENTITY] * self.width
+
+    def clips(self) -> list[bool]:
+        return [False] * self.width
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -152,6 +152,7 @@ def prepare(
     seed: int,
     impute: str = "median",
     rare: int | None = None,
+    scale: str = "standard",
 ) -> Prepared:
     """Splits, learns by the rows that train, deals out. `split` may say of each row whether it validates: bool `[rows]`.
 
@@ -171,7 +172,7 @@ def prepare(
     if not 1 <= shards <= min(SHARDS_MAX, len(training)):
         raise DataError(f"{shards} shards of {len(training)} training rows: between 1 and the rows, and {SHARDS_MAX} at most")
 
-    about = [SchemaColumn(column.name, column.kind, _learned(column.values, training, impute, rare), {}) for column in features]
+    about = [SchemaColumn(column.name, column.kind, _learned(column.values, training, impute, rare, scale), {}) for column in features]
     about += [SchemaColumn(name, "number", None, {"becomes": "label"}) for name in target_names]
     schema = Schema(about)
     width = schema.width
@@ -208,11 +209,11 @@ def prepare(
     return Prepared(blocks[:shards], blocks[shards], schema, names, scales, judged[0], test_block, test_baseline)
 
 
-def _learned(values: table.Values, training: np.ndarray, impute: str, rare: int | None) -> Encoder:
+def _learned(values: table.Values, training: np.ndarray, impute: str, rare: int | None, scale: str) -> Encoder:
     """What the rows that train teach of a column."""
     if isinstance(values, Names):
         return Categories.learn(Names(values.codes[training], values.texts), impute, rare)
-    return Number.learn(values[training], impute)
+    return Number.learn(values[training], impute, scale)
 
 
 def _scaled(values: np.ndarray, scales: list[Scale]) -> np.ndarray:

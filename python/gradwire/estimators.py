@@ -24,7 +24,7 @@ from .model import Model
 # What fit hands on to `train` as it is.
 OPTIONS = (
     "hidden", "activation", "optimiser", "momentum", "weight_decay", "loss", "huber_delta", "label_smoothing", "class_weight", "eta", "schedule", "eta_decay", "warmup", "batch", "rounds", "clip", "shards", "seed",
-    "validate_split", "test", "patience", "target_accuracy", "impute", "rare", "fields", "progress", "retry_for", "cluster",
+    "validate_split", "test", "patience", "target_accuracy", "impute", "rare", "scale", "fields", "progress", "retry_for", "cluster",
 )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ class _Estimator(BaseEstimator):
         target_accuracy=None,
         impute="median",
         rare=None,
+        scale="standard",
         fields=None,
         progress=None,
         retry_for=training.RETRY_FOR,
@@ -89,6 +90,7 @@ class _Estimator(BaseEstimator):
         self.target_accuracy = target_accuracy
         self.impute = impute
         self.rare = rare
+        self.scale = scale
         self.fields = fields
         self.progress = progress
         self.retry_for = retry_for

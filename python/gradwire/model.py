@@ -120,6 +120,8 @@ class Model:
             "feature_inverse_deviations": [inverse for _, inverse in scales], **words.of_target(),
             "schema": self.schema.to_json(),
         }  # fmt: skip
+        if any(self.schema.clips()):
+            lists["feature_smooth_clips"] = self.schema.clips()
         about = {
             "format": FORMAT, "network": "-".join(map(str, self.network)), "activation": self.activation,
             "fingerprint": self.fingerprint, "semantic_digest": self.semantic_digest,
@@ -228,7 +230,8 @@ def _from_bytes(data: bytes) -> Model:
         schema = Schema.from_json(json.loads(about["schema"]))
     else:
         pairs = zip(lists["feature_means"], lists["feature_inverse_deviations"], strict=True)
-        schema = Schema.of_numbers(lists["feature_names"], [(float(mean), float(inverse)) for mean, inverse in pairs])
+        clips = json.loads(about["feature_smooth_clips"]) if "feature_smooth_clips" in about else None
+        schema = Schema.of_numbers(lists["feature_names"], [(float(mean), float(inverse)) for mean, inverse in pairs], clips)
     if schema.width != network[0] or len(class_names or targets or ()) != network[-1]:
         raise ModelFileError("the names of features or classes are not as many as the network's inputs and outputs")
     semantic = bytes.fromhex(about["semantic_digest"])

@@ -43,6 +43,8 @@ class Words:
             "feature_means": [mean for mean, _ in scales], "feature_inverse_deviations": [inverse for _, inverse in scales],
             "schema": self.schema.to_json(), **self.of_target(),
         }  # fmt: skip
+        if any(self.schema.clips()):
+            notes["feature_smooth_clips"] = self.schema.clips()
         for key, baseline in (("baseline", self.baseline), ("test_baseline", self.test_baseline)):
             if baseline is not None:
                 notes[key] = dict(baseline)
@@ -70,7 +72,7 @@ class Words:
             scales = [
                 tuple(map(float, pair)) for pair in zip(value["feature_means"], value["feature_inverse_deviations"], strict=True)
             ]
-            read = Schema.from_json(schema) if schema else Schema.of_numbers(value["feature_names"], scales)  # type: ignore
+            read = Schema.from_json(schema) if schema else Schema.of_numbers(value["feature_names"], scales, value.get("feature_smooth_clips"))  # type: ignore
             class_names, targets = target_of(value)
             judged = value.get("baseline"), value.get("test_baseline")
             for baseline in judged:

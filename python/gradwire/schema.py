@@ -34,6 +34,9 @@ class Encoder(Protocol):
     def scales(self) -> list[tuple[float, float]]:
         """Mean and inverse deviation of each input."""
 
+    def clips(self) -> list[bool]:
+        """Of which inputs what lies far off is clipped."""
+
     def to_json(self) -> dict[str, Any]:
         """All of it, without the column's name and kind."""
 
@@ -61,6 +64,11 @@ class Date:
         if "hour_mean" in self.about:
             told.append((float(self.about["hour_mean"]), float(self.about["hour_inverse_deviation"])))
         return told + [IDENTITY] * self._is_marked
+
+    def clips(self) -> list[bool]:
+        is_clipped = bool(self.about.get("smooth_clip", False))
+        hour = [is_clipped] * ("hour_mean" in self.about)
+        return [is_clipped] + [False] * 7 + hour + [False] * self._is_marked
 
     @property
     def _is_marked(self) -> bool:
@@ -117,6 +125,10 @@ class Schema:
         """Mean and inverse deviation of each input."""
         return [scale for _, encoder in self.learned for scale in encoder.scales()]
 
+    def clips(self) -> list[bool]:
+        """Of which inputs what lies far off is clipped."""
+        return [is_clipped for _, encoder in self.learned for is_clipped in encoder.clips()]
+
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, "missing": self.missing, "columns": [column.to_json() for column in self.columns]}
 
@@ -128,9 +140,13 @@ class Schema:
         return Schema([_column(column) for column in value["columns"]], str(value["missing"]))
 
     @staticmethod
-    def of_numbers(names: Sequence[str], scales: Sequence[tuple[float, float]]) -> Schema:
+    def of_numbers(
+        names: Sequence[str], scales: Sequence[tuple[float, float]], clips: Sequence[bool] | None = None
+    ) -> Schema:
         """Of a model that has none: columns of plain numbers, none of which may be missing."""
-        return Schema([SchemaColumn(name, "number", Number(*scale, None), {}) for name, scale in zip(names, scales)])
+        clips = [False] * len(scales) if clips is None else clips
+        numbers = [Number(*scale, None, is_clipped=is_clipped) for scale, is_clipped in zip(scales, clips, strict=True)]
+        return Schema([SchemaColumn(name, "number", number, {}) for name, number in zip(names, numbers)])
 
     def places(self, data: Any) -> list[int]:
         """Where each column that becomes inputs stands in an array or a frame.
@@ -193,7 +209,7 @@ def _column(value: Mapping[str, Any]) -> SchemaColumn:
             _check_scale(value["mean"], value["inverse_deviation"])
             encoder: Encoder | None = Number(
                 float(value["mean"]), float(value["inverse_deviation"]), None if fill is None else float(fill),
-                bool(value.get("missing_mark", False)),
+                bool(value.get("missing_mark", False)), bool(value.get("smooth_clip", False)),
             )  # fmt: skip
         case "categories":
             levels, missing = tuple(map(str, value["levels"])), value["missing"]

@@ -54,6 +54,7 @@ def train(
     seed: int = recipe.SEED,
     impute: str = "median",
     rare: int | None = None,
+    scale: str = "standard",
     start_from: Model | None = None,
     fields: Mapping[str, Any] | None = None,
     progress: Progress = None,
@@ -78,7 +79,8 @@ def train(
     `label_smoothing` is the part of each label that training spreads over all classes.
     With `loss="huber"` rows far off pull no harder than those `huber_delta` standard deviations of the target away.
     The learning rate goes by `schedule` (constant, cosine, flat_cosine, or exponential with `eta_decay` from round to round), and
-    first rises in `warmup` rounds. `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
+    first rises in `warmup` rounds. Numbers become inputs by `scale`: standard, robust (by median and quartiles, and what lies far off is
+    clipped) or none. `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
     `Round`; True writes a line for each to the standard error. For `retry_for` seconds a coordinator that is lost, not there, or
     has no room is asked again; a job that it knows goes on meanwhile. `job` names the job by 32 hexadecimal digits, so that a
     program that died may ask for the same one again. `name` is what the model file calls the data.
@@ -102,7 +104,7 @@ def train(
     target_names = _target_names(y, target, len(features), table.is_frame(X))
     prepared = dataset.prepare(
         features, target, target_names, split=split, test=test, shards=shards, usual_shards=recipe.SHARDS, seed=seed, impute=impute,
-        rare=rare,
+        rare=rare, scale=scale,
     )  # fmt: skip
     words = Words.of(prepared, name)
     values = recipe.fields(

@@ -80,6 +80,16 @@ class Scales(unittest.TestCase):
             number.encode(np.array(column, float), told, "x")
             self.assertEqual([f"{word:08x}" for word in told.view(np.uint32)[:, 0]], inputs.split())
 
+    def test_medians_ranges_and_bent_inputs_have_the_documents_bits(self):
+        lines = re.findall(r"median ([0-9a-f]+) inverse_range ([0-9a-f]+) inputs ([0-9a-f ]+)", book.ARITHMETIC)
+        self.assertEqual(len(lines), 2)
+        for (median, inverse, inputs), column in zip(lines, ([9, 1, 5, 3, 1e9], [0.1, 0.2, -0.4, 0.7, 1e300, 2.5])):
+            number = Number.learn(np.array(column, float), "median", "robust")
+            self.assertEqual([number.mean, number.inverse_deviation], doubles(median + " " + inverse))
+            told = np.empty((len(column), 1), np.float32)
+            number.encode(np.array(column, float), told, "x")
+            self.assertEqual([f"{word:08x}" for word in told.view(np.uint32)[:, 0]], inputs.split())
+
     def test_sums_are_those_of_one_addition_after_the_other(self):
         values = np.random.default_rng(1).normal(size=10_000) ** 5
         total = 0.0

@@ -131,7 +131,7 @@ fn features(model: &ModelFile) -> Table {
 }
 
 fn in_json(path: &Path, model: &ModelFile, computed: Digest) -> Value {
-    let feature = |(name, scale): (&String, &FeatureScale)| json!({"name": name, "mean": scale.mean(), "inverse_deviation": scale.inverse_deviation()});
+    let feature = |(name, scale): (&String, &FeatureScale)| json!({"name": name, "mean": scale.mean(), "inverse_deviation": scale.inverse_deviation(), "smooth_clip": scale.is_clipped()});
     let target =
         |scale: &TargetScale| json!({"name": scale.name(), "mean": scale.mean(), "deviation": scale.deviation()});
     let (task, classes, targets) = match &model.target {

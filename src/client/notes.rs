@@ -44,6 +44,9 @@ impl Words {
             "feature_means": numbers(FeatureScale::mean),
             "feature_inverse_deviations": numbers(FeatureScale::inverse_deviation),
         });
+        if self.scaling.iter().any(FeatureScale::is_clipped) {
+            notes["feature_smooth_clips"] = self.scaling.iter().map(FeatureScale::is_clipped).collect();
+        }
         match &self.target {
             Target::Classes(names) => notes["class_names"] = json!(names),
             Target::Values(scales) => {
@@ -81,8 +84,10 @@ impl Words {
             return None;
         }
         let (means, inverses) = (list("feature_means")?, list("feature_inverse_deviations")?);
-        let scales =
-            means.iter().zip(inverses).map(|(mean, inverse)| FeatureScale::new(mean.as_f64()?, inverse.as_f64()?));
+        let is_clipped = |place: usize| notes.get("feature_smooth_clips").is_some_and(|clips| clips[place] == true);
+        let scales = means.iter().zip(inverses).enumerate().map(|(place, (mean, inverse))| {
+            Some(FeatureScale::new(mean.as_f64()?, inverse.as_f64()?)?.clipped_if(is_clipped(place)))
+        });
         let target = match kind {
             TargetKind::Labels => Target::Classes(texts("class_names")?),
             TargetKind::Values => {
@@ -173,7 +178,7 @@ mod tests {
             schema: Some(json!({"format": "gradwire schema 1", "columns": [{"mean": 0.1 + 0.2}]})),
             scaling: vec![
                 FeatureScale::new(0.1 + 0.2, 1.0 / 3.0).unwrap(),
-                FeatureScale::new(-f64::MIN_POSITIVE, f64::MAX).unwrap(),
+                FeatureScale::new(-f64::MIN_POSITIVE, f64::MAX).unwrap().clipped_if(true),
             ],
         }
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::config::Name;
-use crate::dataset::{NotASplit, ReadOptions, ValidationSplit};
+use crate::dataset::{NotASplit, ReadOptions, Scaling, ValidationSplit};
 use crate::job::{JobId, OnNoNodes, OnTaskFailure};
 use crate::model::{Activation, Loss, Merge, Optimiser, OuterOptimiser, Schedule};
 use crate::wire::text::JobPrefix;
@@ -19,6 +19,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// How they are read.
     pub read: ReadOptions,
+    /// How numbers become inputs; as the recipe has it, if none.
+    pub scale: Option<Scaling>,
     /// The recipe to start from.
     pub recipe: RecipeName,
     /// Rounds.

@@ -99,7 +99,7 @@ impl Plan {
         let preparation = Preparation {
             split,
             test,
-            scaling: defaults.scaling,
+            scaling: options.scale.unwrap_or(defaults.scaling),
             sharding: defaults.sharding,
             shards: options.shards.map_or(ShardCount::AtMost(defaults.shards), ShardCount::Exactly),
             seed: options.seed,

@@ -4,8 +4,7 @@
 use super::options::{Options, RateOptions, ScheduleName};
 use crate::job::Specification;
 use crate::model::recipe::RecipeError;
-use crate::model::schedule::decay_of_step;
-use crate::model::{Outer, OuterOptimiser, Recipe, Schedule};
+use crate::model::{Outer, OuterOptimiser, Recipe, Schedule, decay_of_step};
 
 /// What is left of a rate that falls exponentially from round to round, where nothing is asked for.
 const DECAY: f32 = Recipe::DEFAULT.eta_decay;

@@ -4,6 +4,7 @@
 //! docs/model-file.md says the same for other programs, and docs/arithmetic.md, section 17, to the last rounding.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use serde_json::{Value, json};
 
@@ -19,8 +20,34 @@ pub enum Scaling {
     /// To mean 0 and standard deviation 1 over the training rows, each feature by itself.
     #[default]
     Standardise,
+    /// By median and quartiles of the training rows, each feature by itself; what lies far off is clipped, smoothly.
+    Robust,
     /// As they are.
     None,
+}
+
+impl Scaling {
+    /// The scale of these values, those of the training rows.
+    fn scale(self, values: impl Iterator<Item = f64> + Clone) -> FeatureScale {
+        match self {
+            Scaling::Standardise => FeatureScale::standardising(values),
+            Scaling::Robust => FeatureScale::robust(values),
+            Scaling::None => FeatureScale::IDENTITY,
+        }
+    }
+}
+
+impl FromStr for Scaling {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Scaling, &'static str> {
+        match text {
+            "standard" => Ok(Scaling::Standardise),
+            "robust" => Ok(Scaling::Robust),
+            "none" => Ok(Scaling::None),
+            _ => Err("numbers are scaled by one of standard, robust, none"),
+        }
+    }
 }
 
 /// How a column is to be learned.
@@ -101,9 +128,10 @@ impl Encoder {
         let numeric = || {
             let values = training.iter().filter_map(number);
             let scale = match (asked.scaling, kind) {
-                (Scaling::None, _) => FeatureScale::IDENTITY,
-                (_, Kind::Constant) => FeatureScale::constant(values.clone().next().unwrap_or(0.0)),
-                _ => FeatureScale::standardising(values.clone()),
+                (Scaling::Standardise | Scaling::Robust, Kind::Constant) => {
+                    FeatureScale::constant(values.clone().next().unwrap_or(0.0))
+                }
+                (scaling, _) => scaling.scale(values.clone()),
             };
             let present: Vec<f64> = values.collect();
             let missing = training.len() - present.len();
@@ -118,10 +146,7 @@ impl Encoder {
                     Field::Moment(moment) => Some(f64::from(moment.hour)),
                     _ => None,
                 };
-                let scale = || match asked.scaling {
-                    Scaling::None => FeatureScale::IDENTITY,
-                    Scaling::Standardise => FeatureScale::standardising(training.iter().filter_map(hour)),
-                };
+                let scale = || asked.scaling.scale(training.iter().filter_map(hour));
                 Encoder::Date { seconds: numeric(), hour: has_time.then(scale) }
             }
             Kind::Number(_) | Kind::Boolean | Kind::Constant | Kind::RowNumber => Encoder::Number(numeric()),
@@ -282,7 +307,9 @@ impl Encoder {
                         Some(FeatureScale::new(mean.as_f64()?, value.get("hour_inverse_deviation")?.as_f64()?)?)
                     }
                 };
-                Encoder::Date { seconds: Numeric::from_json(value)?, hour }
+                let seconds = Numeric::from_json(value)?;
+                let hour = hour.map(|hour| hour.clipped_if(seconds.scale.is_clipped()));
+                Encoder::Date { seconds, hour }
             }
             _ => return None,
         })
@@ -305,6 +332,9 @@ impl Numeric {
         let (mean, inverse_deviation) = (self.scale.mean(), self.scale.inverse_deviation());
         let mut value =
             json!({"becomes": becomes, "mean": mean, "inverse_deviation": inverse_deviation, "fill": self.fill});
+        if self.scale.is_clipped() {
+            value["smooth_clip"] = json!(true);
+        }
         if self.is_marked {
             value["missing_mark"] = json!(true);
         }
@@ -315,8 +345,10 @@ impl Numeric {
         let number = |key: &str| value.get(key)?.as_f64();
         let fill = value.get("fill")?;
         let fill = if fill.is_null() { None } else { Some(fill.as_f64()?) };
-        let is_marked = value.get("missing_mark").is_some_and(|mark| mark == true);
-        Some(Numeric { scale: FeatureScale::new(number("mean")?, number("inverse_deviation")?)?, fill, is_marked })
+        let is_true = |key: &str| value.get(key).is_some_and(|mark| mark == true);
+        let scale = FeatureScale::new(number("mean")?, number("inverse_deviation")?)?;
+        let scale = scale.clipped_if(is_true("smooth_clip"));
+        Some(Numeric { scale, fill, is_marked: is_true("missing_mark") })
     }
 }
 

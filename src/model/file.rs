@@ -12,6 +12,7 @@
 //! | `fingerprint`, `semantic_digest` | 64 hexadecimal digits |
 //! | `feature_names` | a JSON array of strings |
 //! | `feature_means`, `feature_inverse_deviations` | JSON arrays of numbers that give the f64s back exactly; an input is `f32((value - mean) * inverse_deviation)` |
+//! | `feature_smooth_clips` | where some are: a JSON array that says of which features what lies far off is clipped |
 //! | `class_names` | a JSON array of strings; where classes are told apart |
 //! | `target_names`, `target_means`, `target_deviations` | the same of numbers that are fitted; a value is `output * deviation + mean` |
 //! | `schema` | how a raw row becomes inputs, a JSON object (docs/model-file.md); opaque here |
@@ -245,7 +246,13 @@ impl ModelFile {
         let means = metadata.parse("feature_means", numbers)?;
         let inverse_deviations = metadata.parse("feature_inverse_deviations", numbers)?;
         expect_count("inverse deviations", inverse_deviations.len(), means.len())?;
-        let scales = means.iter().zip(&inverse_deviations).map(|(&mean, &inverse)| FeatureScale::new(mean, inverse));
+        let clips = match metadata.0.contains_key("feature_smooth_clips") {
+            true => metadata.parse("feature_smooth_clips", |text| serde_json::from_str(text).ok())?,
+            false => vec![false; means.len()],
+        };
+        expect_count("smooth clips", clips.len(), means.len())?;
+        let scales = means.iter().zip(&inverse_deviations).zip(&clips);
+        let scales = scales.map(|((&mean, &inverse), &clip)| Some(FeatureScale::new(mean, inverse)?.clipped_if(clip)));
         let job = |(key, value): (&&str, &&str)| Some((key.strip_prefix(JOB_PREFIX)?.to_owned(), (*value).to_owned()));
         let model = ModelFile {
             activation: metadata.parse("activation", activation)?,
@@ -297,6 +304,10 @@ impl ModelFile {
             ("feature_inverse_deviations", json!(scales(FeatureScale::inverse_deviation).to_string())),
         ];
         metadata.extend(entries.map(|(key, value)| (key.to_owned(), value)));
+        if self.scaling.iter().any(FeatureScale::is_clipped) {
+            let clips: Vec<bool> = self.scaling.iter().map(FeatureScale::is_clipped).collect();
+            metadata.insert("feature_smooth_clips".to_owned(), json!(json!(clips).to_string()));
+        }
         if let Some(schema) = &self.schema {
             metadata.insert("schema".to_owned(), json!(schema));
         }

@@ -28,7 +28,7 @@ pub mod recipe;
 pub mod rows;
 #[cfg(feature = "client")]
 pub mod scaling;
-pub mod schedule;
+mod schedule;
 mod thresholds;
 pub mod train;
 mod training;
@@ -53,6 +53,8 @@ pub use recipe::{
     Optimiser, Recipe, RecipeError,
 };
 pub use rows::Rows;
+#[cfg(feature = "client")]
+pub use schedule::decay_of_step;
 pub use schedule::{ROUNDS_MAX, STEPS_MAX, Schedule};
 pub use train::{Trained, Trainer, Watch};
 pub use training::Training;

@@ -4,23 +4,40 @@
 //! An input is `f32((x - mean) * inverse_deviation)`: one subtraction, one multiplication and one conversion, each
 //! rounded to nearest. Mean and deviation are sums over the training rows in the order of the file, in f64, without
 //! fused operations, so they have the same bits on every machine (docs/arithmetic.md, section 17). A target is
-//! `f32((x - mean) / deviation)`.
+//! `f32((x - mean) / deviation)`. A robust scale has the median and the quartiles in their place, and bends what lies far off so that
+//! it stays below 3, as RealMLP does (Holzmüller and others, 2024).
 
-/// A feature's affine scale: what is subtracted, then what is multiplied with.
+/// A feature's scale: what is subtracted, then what is multiplied with, and whether what comes of it is clipped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FeatureScale {
     mean: f64,
     inverse_deviation: f64,
+    is_clipped: bool,
 }
+
+/// What a clipped input stays below in magnitude, but for rounding.
+const CLIP: f64 = 3.0;
+/// Magnitudes beyond this count as this before they are clipped, so that their squares are finite.
+pub const CLIPPED_FROM: f64 = (1u128 << 64) as f64;
 
 impl FeatureScale {
     /// Leaves every value as it is, to the bit.
-    pub const IDENTITY: FeatureScale = FeatureScale { mean: 0.0, inverse_deviation: 1.0 };
+    pub const IDENTITY: FeatureScale = FeatureScale { mean: 0.0, inverse_deviation: 1.0, is_clipped: false };
 
     /// A scale of these values; none if the mean is not finite or the inverse deviation not finite and above 0.
     pub fn new(mean: f64, inverse_deviation: f64) -> Option<FeatureScale> {
         let valid = mean.is_finite() && inverse_deviation.is_finite() && inverse_deviation > 0.0;
-        valid.then_some(FeatureScale { mean, inverse_deviation })
+        valid.then_some(FeatureScale { mean, inverse_deviation, is_clipped: false })
+    }
+
+    /// The same, clipped or not.
+    pub fn clipped_if(self, is_clipped: bool) -> FeatureScale {
+        FeatureScale { is_clipped, ..self }
+    }
+
+    /// Whether what lies far off is bent towards 3 or -3.
+    pub fn is_clipped(&self) -> bool {
+        self.is_clipped
     }
 
     /// What is subtracted, in the feature's unit.
@@ -41,15 +58,45 @@ impl FeatureScale {
         FeatureScale::new(spread.mean, inverse_deviation).unwrap_or(FeatureScale::IDENTITY)
     }
 
+    /// The scale that makes 0 of the median of `values`, those of the training rows, and 1 of the distance of the quartiles, or where
+    /// there is none of half the distance of least and greatest; what lies far off is clipped. A constant is centred and keeps its unit.
+    pub fn robust(values: impl Iterator<Item = f64>) -> FeatureScale {
+        let mut sorted: Vec<f64> = values.collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let (Some(least), Some(greatest)) = (sorted.first(), sorted.last()) else {
+            return FeatureScale::IDENTITY.clipped_if(true);
+        };
+        let [lower, median, upper] = [1, 2, 3].map(|quarter| quartile(&sorted, quarter));
+        let range = match upper - lower {
+            0.0 => 0.5 * (greatest - least),
+            range => range,
+        };
+        let inverse = if range == 0.0 { 1.0 } else { 1.0 / range };
+        FeatureScale::new(median + 0.0, inverse).unwrap_or(FeatureScale::IDENTITY).clipped_if(true)
+    }
+
     /// The scale of a feature that is `value` everywhere: whatever it is, it becomes 0.
     pub fn constant(value: f64) -> FeatureScale {
         FeatureScale::new(value, f64::MIN_POSITIVE).unwrap_or(FeatureScale::IDENTITY)
     }
 
-    /// The input that `value` becomes; infinite where it lies too many deviations away for f32.
+    /// The input that `value` becomes; infinite where it lies too many deviations away for f32 and nothing is clipped.
     pub fn apply(&self, value: f64) -> f32 {
-        ((value - self.mean) * self.inverse_deviation) as f32
+        let scaled = (value - self.mean) * self.inverse_deviation;
+        if !self.is_clipped {
+            return scaled as f32;
+        }
+        let within = scaled.clamp(-CLIPPED_FROM, CLIPPED_FROM);
+        let part = within / CLIP;
+        (within / (1.0 + part * part).sqrt()) as f32
     }
+}
+
+/// The first, second or third quartile of sorted values, of which there is one: between two neighbours in proportion.
+fn quartile(sorted: &[f64], quarter: usize) -> f64 {
+    let place = (sorted.len() - 1) * quarter;
+    let (below, above) = (sorted[place / 4], sorted[(place / 4 + 1).min(sorted.len() - 1)]);
+    below + (above - below) * ((place % 4) as f64 / 4.0)
 }
 
 /// A target of numbers: its name, and what stands between its own unit and the network's output.
@@ -167,7 +214,7 @@ mod tests {
     #[test]
     fn a_standardised_feature_has_mean_0_and_deviation_1() {
         let values = [2.0, 4.0, 6.0, 8.0];
-        assert_eq!(scale(&values), FeatureScale { mean: 5.0, inverse_deviation: 1.0 / 5f64.sqrt() });
+        assert_eq!(scale(&values), FeatureScale::new(5.0, 1.0 / 5f64.sqrt()).unwrap());
         let scaled = values.map(|value| f64::from(scale(&values).apply(value)));
         assert!(scaled.iter().sum::<f64>().abs() < 1e-6);
         assert!((scaled.iter().map(|value| value * value).sum::<f64>() / 4.0 - 1.0).abs() < 1e-6);
@@ -175,9 +222,32 @@ mod tests {
     }
 
     #[test]
+    fn a_robust_scale_lies_by_the_quartiles_and_what_is_far_off_stays_below_3() {
+        let robust = |values: &[f64]| FeatureScale::robust(values.iter().copied());
+        let scale = robust(&[9.0, 1.0, 5.0, 3.0, 1e9]);
+        assert_eq!((scale.mean(), scale.inverse_deviation(), scale.is_clipped()), (5.0, 1.0 / 6.0, true));
+        // Between neighbours in proportion: 1.75, 2.5 and 3.25.
+        assert_eq!(
+            (robust(&[1.0, 2.0, 3.0, 4.0]).mean(), robust(&[1.0, 2.0, 3.0, 4.0]).inverse_deviation()),
+            (2.5, 1.0 / 1.5)
+        );
+        assert_eq!(scale.apply(5.0), 0.0);
+        let one = 1.0 / (1.0 + (1.0f64 / 3.0) * (1.0 / 3.0)).sqrt();
+        assert_eq!((scale.apply(11.0), scale.apply(-1.0)), (one as f32, -one as f32));
+        for far in [1e9, 1e300, f64::MAX] {
+            assert_eq!((scale.apply(far), scale.apply(-far)), (3.0, -3.0));
+        }
+        // Where half of the values are one: by half the distance of least and greatest, or, of a constant, by its unit.
+        assert_eq!(robust(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 8.0]).inverse_deviation(), 0.25);
+        assert_eq!((robust(&[7.0; 3]).mean(), robust(&[7.0; 3]).inverse_deviation()), (7.0, 1.0));
+        assert_eq!(robust(&[]), FeatureScale::IDENTITY.clipped_if(true));
+        assert_eq!(robust(&[-f64::MAX, f64::MAX]), FeatureScale::IDENTITY.clipped_if(true));
+    }
+
+    #[test]
     fn a_constant_feature_becomes_0_and_keeps_its_unit() {
         // 0.1 is no binary fraction: three of them do not sum to thrice the value.
-        assert_eq!(scale(&[0.1, 0.1, 0.1]), FeatureScale { mean: 0.1, inverse_deviation: 1.0 });
+        assert_eq!(scale(&[0.1, 0.1, 0.1]), FeatureScale::new(0.1, 1.0).unwrap());
         let seven = scale(&[7.0, 7.0]);
         assert_eq!((seven.apply(7.0), seven.apply(9.0)), (0.0, 2.0));
         let always = FeatureScale::constant(7.0);

@@ -179,6 +179,7 @@ pub fn cases(directory: &Path) -> Vec<Case> {
     let of_two = ["--ignore", "class", "--label", "y,z", "--hidden", "8", "--activation", "tanh"];
     vec![
         train("relu", awkward(600), &[&of_class, &["--hidden", "24,12"]]),
+        train("robust", awkward(600), &[&of_class, &["--hidden", "24", "--scale", "robust"]]),
         train("tanh", awkward(600), &[&of_class, &["--hidden", "24,12", "--activation", "tanh"]]),
         train("identity", awkward(600), &[&of_class, &["--hidden", "16", "--activation", "identity"]]),
         train("numbers", awkward(600), &[&of_mass]),

@@ -38,12 +38,14 @@ fn fingerprint_of(nodes: usize, job: &[&str]) -> String {
 #[test]
 fn every_outer_optimiser_gives_a_model_of_its_own_and_the_same_on_any_fleet() {
     let short = ["--rounds", "3", "--epochs", "1", "--hidden", "12", "--shards", "8"];
-    let jobs: [&[&str]; 5] = [
+    let jobs: [&[&str]; 7] = [
         &[],
         &["--outer", "momentum", "--outer-clip", "0.5"],
         &["--outer", "nesterov", "--outer-eta", "0.7", "--outer-weight-decay", "0.01"],
         &["--outer", "nesterov", "--outer-eta", "0.7", "--merge", "median"],
         &["--outer", "adam", "--outer-schedule", "cosine"],
+        &["--outer", "adam", "--outer-schedule", "flat_cosine", "--outer-warmup", "1"],
+        &["--schedule", "cosine", "--warmup", "1", "--label-smoothing", "0.1", "--scale", "robust"],
     ];
     let models = jobs.map(|outer| {
         let job = [&short[..], outer].concat();
@@ -154,10 +156,54 @@ fn an_option_without_its_outer_optimiser_is_refused_with_the_cure() {
         (&["--outer", "adam", "--outer-momentum", "0.5"], "has no momentum"),
         (&["--outer", "momentum", "--outer-momentum", "1.5"], "of the outer optimiser, the momentum is 0, or from 0.1"),
         (&["--outer", "yogi"], "average, momentum, nesterov, adam"),
+        (&["--outer-schedule", "cosine"], "--schedule instead of --outer-schedule"),
+        (&["--epochs", "1", "--outer-warmup", "1"], "--outer-warmup belongs to an outer optimiser"),
+        (&["--outer", "adam", "--outer-eta-decay", "0.9"], "--outer-eta-decay belongs to --outer-schedule exponential"),
     ] {
         let refused = Client::local(1, options).finish();
         assert!(refused.exit == Some(2) && refused.log.contains(word), "{refused:#?}");
     }
+}
+
+#[test]
+fn a_rate_that_cannot_go_so_is_refused_with_the_cure() {
+    for (options, word) in [
+        (&["--eta-decay", "0.9"][..], "--eta-decay belongs to --schedule exponential"),
+        (
+            &["--epochs", "1", "--schedule", "cosine", "--eta-decay", "0.9"],
+            "--eta-decay belongs to --schedule exponential",
+        ),
+        (&["--schedule", "exponential", "--eta-decay", "1.5"], "above 0 and at most 1, not 1.5"),
+        (&["--warmup", "30"], "in all of the job's 30 rounds: give fewer, or more --rounds"),
+        (&["--schedule", "linear"], "constant, exponential, cosine, flat_cosine"),
+        (&["--label-smoothing", "1"], "0, or at least 1e-6 and below 1, not 1e0"),
+        (&["--scale", "minmax"], "standard, robust, none"),
+    ] {
+        let refused = Client::local(1, options).finish();
+        assert!(refused.exit == Some(2) && refused.log.contains(word), "{refused:#?}");
+    }
+}
+
+#[test]
+fn rates_that_go_as_they_are_asked_to_are_told_and_give_models_of_their_own_on_any_fleet() {
+    let short = ["--rounds", "4", "--hidden", "12"];
+    let jobs: [(&[&str], &str); 4] = [
+        (&[], "schedule cosine"),
+        (&["--schedule", "flat_cosine", "--warmup", "1"], "schedule flat_cosine, warmup 30"),
+        (&["--schedule", "exponential", "--eta-decay", "0.5"], "eta decay 0.977"),
+        (&["--label-smoothing", "0.1"], "label smoothing 0.1"),
+    ];
+    let models = jobs.map(|(rate, word)| {
+        let job = [&short[..], rate].concat();
+        let finished = Client::local(1, &job).finish();
+        assert!(finished.log.contains(word), "{finished:#?}");
+        assert_eq!(fingerprint_of(3, &job), finished.fingerprint(), "{rate:?}");
+        finished.fingerprint()
+    });
+    let mut others = models.to_vec();
+    others.sort();
+    others.dedup();
+    assert_eq!(others.len(), models.len(), "{models:?}");
 }
 
 #[test]

@@ -10,7 +10,9 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use gradwire::cli::Color;
 use gradwire::client::{ClassWeight, RecipeName, ScheduleName, TestRows, local};
 use gradwire::config::Name;
-use gradwire::dataset::{Decimal, Impute, MissingLabel, MissingTokens, ReadOptions, Separator, Task, ValidationSplit};
+use gradwire::dataset::{
+    Decimal, Impute, MissingLabel, MissingTokens, ReadOptions, Scaling, Separator, Task, ValidationSplit,
+};
 use gradwire::engine::Policy;
 use gradwire::job::{JobId, OnNoNodes, OnTaskFailure, ROUNDS_MAX, SHARDS_MAX, STEPS_MAX, TASKS_PER_STEP_MAX};
 use gradwire::model::recipe::{BATCH_ROWS_MAX, EPOCHS_MAX, LOCAL_STEPS_MAX};
@@ -203,6 +205,10 @@ pub struct Train {
     pub data: Option<PathBuf>,
     #[command(flatten)]
     pub reading: Reading,
+    /// How numbers become inputs: standard (less their mean, over their deviation), robust (less their median, over the distance of
+    /// the quartiles, and what lies far off is bent to stay below 3), or none (as they are) [default: standard; classic: none]
+    #[arg(long, value_name = "HOW")]
+    pub scale: Option<Scaling>,
     /// Set of defaults for the other options: default or classic
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub recipe: RecipeName,

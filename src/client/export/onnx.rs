@@ -17,7 +17,7 @@ use super::protobuf::Message;
 use crate::dataset::{Categories, Encoder, Numeric};
 use crate::model::Activation;
 use crate::model::file::ModelFile;
-use crate::model::scaling::{FeatureScale, Target, TargetScale};
+use crate::model::scaling::{CLIPPED_FROM, FeatureScale, Target, TargetScale};
 use names::Names;
 
 /// The version of the format that has these opsets.
@@ -125,7 +125,7 @@ impl<'a> Graph<'a> {
         self.node("Where", &[&is_infinite, &nan, &inputs], "finite inputs")
     }
 
-    /// `f32((x - mean) * inverse_deviation)`, with a filling in the place of what is missing.
+    /// `f32((x - mean) * inverse_deviation)`, clipped or not, with a filling in the place of what is missing.
     fn scale(&mut self, numbers: &str, scales: &[&Numeric]) -> String {
         let mut present = numbers.to_owned();
         if scales.iter().any(|numeric| numeric.fill.is_some()) {
@@ -142,8 +142,34 @@ impl<'a> Graph<'a> {
         let inverse: Vec<f64> = scales.iter().map(FeatureScale::inverse_deviation).collect();
         let inverse = self.doubles("inverse deviations", &inverse);
         let centred = self.node("Sub", &[numbers, &means], "centred");
-        let scaled = self.node("Mul", &[&centred, &inverse], "scaled");
+        let mut scaled = self.node("Mul", &[&centred, &inverse], "scaled");
+        if scales.iter().any(FeatureScale::is_clipped) {
+            scaled = self.clip(&scaled, scales);
+        }
         self.cast(&scaled, Element::Float)
+    }
+
+    /// What is clipped of scaled numbers, smoothly, beside those that are not.
+    fn clip(&mut self, scaled: &str, scales: &[FeatureScale]) -> String {
+        let [greatest, three, one] = [("greatest", CLIPPED_FROM), ("three", 3.0), ("one", 1.0)]
+            .map(|(name, value)| self.doubles(name, &[value]));
+        // By a comparison, which NaN passes by, and not by Min and Max, which some runtimes lose it in.
+        let (magnitude, sign) = (self.node("Abs", &[scaled], "magnitude"), self.node("Sign", &[scaled], "sign"));
+        let is_far = self.node("Greater", &[&magnitude, &greatest], "is far");
+        let far = self.node("Mul", &[&sign, &greatest], "far");
+        let within = self.node("Where", &[&is_far, &far, scaled], "within");
+        let part = self.node("Div", &[&within, &three], "part");
+        let square = self.node("Mul", &[&part, &part], "square");
+        let sum = self.node("Add", &[&one, &square], "sum of squares");
+        let root = self.node("Sqrt", &[&sum], "root");
+        let clipped = self.node("Div", &[&within, &root], "clipped");
+        if scales.iter().all(FeatureScale::is_clipped) {
+            return clipped;
+        }
+        let marks: Vec<f64> = scales.iter().map(|scale| f64::from(u8::from(scale.is_clipped()))).collect();
+        let marks = self.doubles("marks", &marks);
+        let is_clipped = self.node("Equal", &[&marks, &one], "is clipped");
+        self.node("Where", &[&is_clipped, &clipped, scaled], "clipped or not")
     }
 
     /// 1 where a number is missing, else 0.

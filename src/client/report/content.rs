@@ -192,7 +192,12 @@ fn columns(schema: Option<&serde_json::Value>, names: &[String], scales: &[Featu
         let column = |(name, scale): (&String, &FeatureScale)| Column {
             name: name.clone(),
             kind: "number",
-            becomes: format!("(x - {}) * {}", scale.mean(), scale.inverse_deviation()),
+            becomes: format!(
+                "(x - {}) * {}{}",
+                scale.mean(),
+                scale.inverse_deviation(),
+                if scale.is_clipped() { ", clipped" } else { "" }
+            ),
         };
         return Ok(names.iter().zip(scales).map(column).collect());
     };

@@ -14,7 +14,7 @@ use crate::job::{
     SHARDS_MAX, STEPS_MAX, Specification, Summary, TaskId, TaskResult, TaskState, Tested,
 };
 use crate::model::network::{HIDDEN_LAYERS_MAX, HIDDEN_WIDTH_MAX};
-use crate::model::{BlockRange, CLASS_WEIGHT_MAX, CLASS_WEIGHT_MIN, OuterOptimiser, Training};
+use crate::model::{BlockRange, CLASS_WEIGHT_MAX, CLASS_WEIGHT_MIN, Loss, OuterOptimiser, Training};
 use crate::wire::message::{
     Accepted, Attach, Cancel, Describe, Described, Done, Entries, Error, Features, Fetch, Goodbye, Have, Held, Hello,
     Holding, Jobs, Ledger, Listed, Notice, NoticeKind, Order, OrderVerb, PIECE_BYTES_MAX, Piece, Poll, Polled, Pong,
@@ -261,6 +261,10 @@ fn draft(u: &mut Unstructured<'_>, last: u16) -> Result<Draft<'static>> {
             Value::Digest(item) => (item.set)(&mut draft, digest(u)?),
             Value::Bytes { .. } => {}
         }
+    }
+    // Labels that are smoothed are of classes.
+    if draft.recipe.loss != Loss::CrossEntropy {
+        draft.recipe.label_smoothing = 0.0;
     }
     if draft.recipe.local_steps.is_some() {
         // They are batches, in the place of epochs; of a single one gradients are merged.

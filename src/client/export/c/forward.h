@@ -45,6 +45,18 @@ static inline double gradwire_category(int column, const char *text) {
 }
 #endif
 
+/* A scaled number of a column as an input. */
+static inline float gradwire_scaled(const gradwire_column *column, double scaled) {
+  if (column->clipped) {
+    double part;
+    if (scaled > 18446744073709551616.0) scaled = 18446744073709551616.0;
+    if (scaled < -18446744073709551616.0) scaled = -18446744073709551616.0;
+    part = scaled / 3.0;
+    scaled /= sqrt(1.0 + part * part);
+  }
+  return gradwire_cut((float)scaled);
+}
+
 /* The inputs that a row of GRADWIRE_VALUES becomes. 0; or the number of the column, from 1, whose value cannot be used. */
 static inline int gradwire_inputs(const double *row, float *x) {
   int place, i;
@@ -60,7 +72,7 @@ static inline int gradwire_inputs(const double *row, float *x) {
       continue;
     }
     if (missing && column->missing == GRADWIRE_REFUSED) return place + 1;
-    *x = gradwire_cut((float)(((missing ? column->fill : value) - column->mean) * column->inverse_deviation));
+    *x = gradwire_scaled(column, ((missing ? column->fill : value) - column->mean) * column->inverse_deviation);
     if (!(fabsf(*x++) <= FLT_MAX)) return place + 1;
     if (column->kind != GRADWIRE_NUMBER) {
       clock = (missing ? 0.0 : value) + (column->kind == GRADWIRE_TIME ? row[column->value + 1] : 0.0);
@@ -68,7 +80,7 @@ static inline int gradwire_inputs(const double *row, float *x) {
       for (i = 0; i < 7; i++) *x++ = (float)(!missing && day + 3.0 - 7.0 * floor((day + 3.0) / 7.0) == i);
       if (column->kind == GRADWIRE_TIME) {
         double hour = floor((clock - day * 86400.0) / 3600.0);
-        *x = missing ? 0.0f : gradwire_cut((float)((hour - column->hour_mean) * column->hour_inverse_deviation));
+        *x = missing ? 0.0f : gradwire_scaled(column, (hour - column->hour_mean) * column->hour_inverse_deviation);
         if (!(fabsf(*x++) <= FLT_MAX)) return place + 1;
       }
     }

@@ -47,7 +47,7 @@ const COLUMN: &str = "
 /* A column of the data, what its value becomes, and where a row has that value. */
 typedef struct gradwire_column {
   const char *name;
-  int kind, value, inputs, marked, unknown, missing;
+  int kind, value, inputs, marked, clipped, unknown, missing;
   double fill, mean, inverse_deviation, hour_mean, hour_inverse_deviation;
   int levels_count;
   const char *const *levels;
@@ -187,11 +187,12 @@ fn write_columns(columns: &[InputColumn<'_>], literals: &mut Literals, out: &mut
         let name = literals.of(column.name, out)?;
         let inputs = column.encoder.width();
         let numeric = |kind: &str, Numeric { scale, fill, is_marked }: &Numeric, hour: &FeatureScale| {
+            let clipped = u8::from(scale.is_clipped());
             let (marked, missing) = (u8::from(*is_marked), if fill.is_some() { NOWHERE } else { REFUSED });
             let (mean, inverse, fill) = (scale.mean(), scale.inverse_deviation(), fill.unwrap_or(0.0));
             let (hour_mean, hour_inverse) = (hour.mean(), hour.inverse_deviation());
             format!(
-                "{{{name}, {kind}, {value}, {inputs}, {marked}, -1, {missing}, {fill:?}, {mean:?}, {inverse:?}, \
+                "{{{name}, {kind}, {value}, {inputs}, {marked}, {clipped}, -1, {missing}, {fill:?}, {mean:?}, {inverse:?}, \
                  {hour_mean:?}, {hour_inverse:?}, 0, 0}}"
             )
         };
@@ -207,7 +208,7 @@ fn write_columns(columns: &[InputColumn<'_>], literals: &mut Literals, out: &mut
                     literals.table(&levels, categories.levels.iter().map(String::as_str), out)?;
                 }
                 format!(
-                    "{{{name}, GRADWIRE_CATEGORY, {value}, {inputs}, 0, {unknown}, {missing}, 0.0, 0.0, 1.0, 0.0, 1.0, \
+                    "{{{name}, GRADWIRE_CATEGORY, {value}, {inputs}, 0, 0, {unknown}, {missing}, 0.0, 0.0, 1.0, 0.0, 1.0, \
                      {count}, {levels}}}"
                 )
             }
