@@ -399,6 +399,25 @@ fn smoothed_labels_are_the_definitions_in_tasks_and_in_steps_and_change_no_loss_
 }
 
 #[test]
+fn dropped_outputs_are_the_definitions_in_tasks_and_in_every_cut_of_a_step() {
+    for sizes in [&[5, 3][..], &[7, 11, 2], &[3, 9, 14, 5], &[70, 65, 9]] {
+        let classes = sizes[sizes.len() - 1];
+        let (first, second) = (rows(sizes[0], 150, classes, 1), rows(sizes[0], 37, classes, 2));
+        for activation in Activation::ALL {
+            let dropping = Recipe { activation, dropout: 0.4, ..Recipe::DEFAULT };
+            for batch in [BatchSize::Full, batches_of(37)] {
+                let recipe = Recipe { batch, epochs: 3, ..dropping };
+                agrees_with_the_definition(&training(sizes, recipe), &first);
+            }
+            let of_steps = Recipe { local_steps: Some(5), epochs: 1, batch: batches_of(37), ..dropping };
+            agrees_with_the_definition(&training(sizes, of_steps), &first);
+            let merged = Recipe { local_steps: Some(1), epochs: 1, batch: batches_of(64), ..dropping };
+            sums_of_training_agree(&training(sizes, merged), 64, &[&first, &second], &[0, 1, 5]);
+        }
+    }
+}
+
+#[test]
 fn weights_of_classes_that_do_not_belong_to_the_task_are_refused() {
     let refused = |loss, class_weights: &[f32]| {
         let training =

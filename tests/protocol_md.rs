@@ -663,7 +663,7 @@ fn the_table_of_specification_fields_is_the_programs() {
 
 /// The option of the client that sets a field, or why there is none.
 #[cfg(feature = "client")]
-const SET_BY: [(&str, Result<&str, &str>); 53] = [
+const SET_BY: [(&str, Result<&str, &str>); 54] = [
     ("arithmetic", Err("a program computes one")),
     ("inputs", Err("the data's features")),
     ("hidden", Ok("--hidden")),
@@ -692,6 +692,7 @@ const SET_BY: [(&str, Result<&str, &str>); 53] = [
     ("schedule_steps", Err("as many as the job has")),
     ("warmup", Ok("--warmup")),
     ("label_smoothing", Ok("--label-smoothing")),
+    ("dropout", Ok("--dropout")),
     ("rounds", Ok("--rounds")),
     ("shards", Ok("--shards")),
     ("validation", Ok("--validate-split")),
@@ -800,7 +801,14 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
             "minus zero as `log_epsilon`",
             f32s(
                 "every-field",
-                &["log_epsilon", "label_smoothing", "stop_loss_change", "outer_weight_decay", "outer_momentum"],
+                &[
+                    "log_epsilon",
+                    "label_smoothing",
+                    "dropout",
+                    "stop_loss_change",
+                    "outer_weight_decay",
+                    "outer_momentum",
+                ],
                 &[-0.0],
             ),
         ),
@@ -837,6 +845,7 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
             vec![
                 written(smallest, "shards", &[]),
                 written("mini-batches", "stop_loss_change", &0.5f32.to_le_bytes()),
+                written("every-field", "dropout", &0.5f32.to_le_bytes()),
                 written("mini-batches", "class_weights", &1f32.to_le_bytes()),
                 written("mini-batches", "class_weights", &[0; 8]),
                 written("regression", "label_smoothing", &0.5f32.to_le_bytes()),

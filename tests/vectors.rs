@@ -68,6 +68,13 @@ fn features_are_scaled_robustly_as_published() {
 }
 
 #[test]
+fn outputs_are_dropped_as_published() {
+    let mut stream = Stream::new(Purpose::Dropout, 1, [0, 4, 2]);
+    let dropped: Vec<String> = (0..12).filter(|_| stream.unit() < 0.5).map(|output: u32| output.to_string()).collect();
+    says(&format!("of twelve outputs those numbered {}, from 0, are dropped", dropped.join(" ")));
+}
+
+#[test]
 fn jobs_stop_where_published() {
     let series: [(&str, u32); 3] =
         [("5/9 4/8 4/8 4/7.5 6/7 4/7.5", 2), ("3/2 3/2 3/2", 2), ("-/4 -/3 -/3.5 -/2.5 -/2.75 -/2.5 -/2.625", 3)];
@@ -246,7 +253,7 @@ const SQUARED: Listed = Listed {
     ..TINY
 };
 
-const LISTED: [Listed; 17] = [
+const LISTED: [Listed; 18] = [
     Listed {
         update: "3a3934f8 3aa5169a 3b70b5da 3b0459e0 ba3d1500 bae95560 b8fd7500 b9de0430 \
                  3ac71ee8 bac71eec 3a16c530 ba16c532 bdb39599 3db39599",
@@ -350,6 +357,13 @@ const LISTED: [Listed; 17] = [
         update: "bd569d70 3e4f09b8 bd1a40b0 3e1528dc 3d20f9f0 be187858 3c20e2ab bd29520b \
                  3db57410 bdb57418 3c90ec80 bc90ec80 bced2922 3ced2929",
         loss: "400439a2d1800000",
+        ..TINY
+    },
+    Listed {
+        recipe: Recipe { dropout: 0.25, ..MEMBER },
+        update: "bcc4ff60 3d08e438 bc89c0c0 3c88e440 3cb276c0 bdab1d48 b93a83a8 3d88e43a \
+                 3d168ac0 bd168ac0 bc376300 3c376300 bd60af44 3d60af41",
+        loss: "40031b1572800000",
         ..TINY
     },
     // And their thresholds.

@@ -130,13 +130,14 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     let steps = || prop_oneof![Just(0), 0..=STEPS_MAX as u32];
     let rate = (select(Schedule::ALL.to_vec()), steps(), steps());
     let smoothing = prop_oneof![Just(0.0), Just(-0.0), 1e-6f32..1.0];
-    (enums, numbers, constants, local_steps, (rate, smoothing)).prop_map(
+    let dropout = prop_oneof![Just(0.0), Just(-0.0), 0.001f32..0.99];
+    (enums, numbers, constants, local_steps, (rate, smoothing, dropout)).prop_map(
         |(
             (loss, activation, optimiser, reduction, initialisation),
             numbers,
             constants,
             local_steps,
-            (rate, smoothing),
+            (rate, smoothing, dropout),
         )| {
             let (schedule, steps, warmup) = rate;
             let (momentum, betas, epsilon, weight_decay) = constants;
@@ -161,6 +162,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
                 epochs,
                 log_epsilon,
                 huber_delta: if loss == Loss::Huber { momentum.max(0.1) } else { 1.0 },
+                dropout: if stop_loss_change.is_some() { 0.0 } else { dropout },
                 label_smoothing: if loss == Loss::CrossEntropy { smoothing } else { 0.0 },
                 stop_loss_change,
                 local_steps,

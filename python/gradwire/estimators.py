@@ -23,7 +23,7 @@ from .model import Model
 
 # What fit hands on to `train` as it is.
 OPTIONS = (
-    "hidden", "activation", "optimiser", "momentum", "weight_decay", "loss", "huber_delta", "label_smoothing", "class_weight", "eta", "schedule", "eta_decay", "warmup", "batch", "rounds", "clip", "shards", "seed",
+    "hidden", "activation", "optimiser", "momentum", "weight_decay", "loss", "huber_delta", "label_smoothing", "dropout", "class_weight", "eta", "schedule", "eta_decay", "warmup", "batch", "rounds", "clip", "shards", "seed",
     "validate_split", "test", "patience", "target_accuracy", "impute", "rare", "scale", "fields", "progress", "retry_for", "cluster",
 )  # fmt: skip
 
@@ -43,6 +43,7 @@ class _Estimator(BaseEstimator):
         loss=None,
         huber_delta=None,
         label_smoothing=0.0,
+        dropout=0.0,
         class_weight=None,
         eta=None,
         schedule=None,
@@ -74,6 +75,7 @@ class _Estimator(BaseEstimator):
         self.loss = loss
         self.huber_delta = huber_delta
         self.label_smoothing = label_smoothing
+        self.dropout = dropout
         self.class_weight = class_weight
         self.eta = eta
         self.schedule = schedule

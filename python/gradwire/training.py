@@ -40,6 +40,7 @@ def train(
     loss: str | None = None,
     huber_delta: float | None = None,
     label_smoothing: float = 0.0,
+    dropout: float = 0.0,
     class_weight: str | Mapping[Any, float] | None = None,
     eta: float | None = None,
     schedule: str | None = None,
@@ -76,7 +77,8 @@ def train(
     that of the best. `hidden` are the widths of the hidden layers. After a round that is right about the share `target_accuracy` of the
     rows that validate, training stops too. With `class_weight="balanced"` all classes weigh the same;
     or it says by its label what the rows of a class weigh.
-    `label_smoothing` is the part of each label that training spreads over all classes.
+    `label_smoothing` is the part of each label that training spreads over all classes, `dropout`
+    the share of the outputs of hidden layers that count as 0 while a row trains.
     With `loss="huber"` rows far off pull no harder than those `huber_delta` standard deviations of the target away.
     The learning rate goes by `schedule` (constant, cosine, flat_cosine, or exponential with `eta_decay` from round to round), and
     first rises in `warmup` rounds. Numbers become inputs by `scale`: standard, robust (by median and quartiles, and what lies far off is
@@ -109,7 +111,7 @@ def train(
     words = Words.of(prepared, name)
     values = recipe.fields(
         prepared.training_rows, prepared.validation.rows, is_of_classes=prepared.class_names is not None, hidden=hidden, activation=activation,
-        optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, loss=loss, huber_delta=huber_delta, label_smoothing=label_smoothing, eta=eta, schedule=schedule, eta_decay=eta_decay,
+        optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, loss=loss, huber_delta=huber_delta, label_smoothing=label_smoothing, dropout=dropout, eta=eta, schedule=schedule, eta_decay=eta_decay,
         warmup=warmup, batch=batch, rounds=rounds, patience=patience, target_accuracy=target_accuracy, seed=seed, clip=clip, fields=fields,
     )  # fmt: skip
     values |= {

@@ -94,6 +94,8 @@ def described(values: Mapping[str, Any], words: Words, done: Done) -> dict[str, 
         told["loss"] = word_of("loss", values["loss"])
     if values["loss"] == LOSS_HUBER:
         told["huber_delta"] = single(values["huber_delta"])
+    if values["dropout"] > 0.0:
+        told["dropout"] = single(values["dropout"])
     if values["label_smoothing"] > 0.0:
         told["label_smoothing"] = single(values["label_smoothing"])
     told |= _score("validation", "baseline", done.rows, done.metrics, words, words.baseline)

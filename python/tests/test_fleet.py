@@ -53,6 +53,7 @@ def tables():
     yield "far off", X, X @ [1, 2, 3, 4, 5] + 9 * (X[:, 0] > 2), {"loss": "huber", "huber_delta": 0.5}, ["--loss", "huber", "--huber-delta", "0.5"]
     yield "right enough", X, told(X, 2), {"rounds": 9, "target_accuracy": 0.6, "patience": None}, ["--no-early-stopping", "--target-accuracy", "0.6"]
     yield "labels that are less sure", X, told(X, 3), {"label_smoothing": 0.1}, ["--label-smoothing", "0.1"]
+    yield "some of the outputs", X, told(X, 3), {"dropout": 0.2, "activation": "tanh"}, ["--dropout", "0.2", "--activation", "tanh"]
     yield "numbers far off", some(X**5), told(X, 2), {"scale": "robust"}, ["--scale", "robust"]
     yield "numbers as they are", X, told(X, 2), {"scale": "none"}, ["--scale", "none"]
     yield "a rate that falls late", X, told(X, 2), {"schedule": "flat_cosine", "warmup": 1}, ["--schedule", "flat_cosine", "--warmup", "1"]
@@ -107,7 +108,7 @@ class Fleet(unittest.TestCase):
         return json.loads(ended.stdout.splitlines()[-1]), out.read_bytes()
 
     def test_tables_give_the_same_fingerprint_and_the_same_file_as_the_client(self):
-        self.assertEqual(len({name for name, *_ in tables()}), 30)
+        self.assertEqual(len({name for name, *_ in tables()}), 31)
         for name, X, y, options, words in tables():
             with self.subTest(name):
                 paths = [self.directory / "X.npy", self.directory / "y.npy"]

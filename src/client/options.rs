@@ -49,6 +49,8 @@ pub struct Options {
     pub huber_delta: Option<f32>,
     /// The part of a label that is spread over all classes.
     pub label_smoothing: Option<f32>,
+    /// The share of the outputs of hidden layers that training drops.
+    pub dropout: Option<f32>,
     /// What classes weigh.
     pub class_weight: ClassWeight,
     /// Learning rate.

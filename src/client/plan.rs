@@ -335,6 +335,7 @@ fn recipe(
     let momentum = options.momentum.unwrap_or(defaults.momentum);
     let weight_decay = options.weight_decay.unwrap_or(defaults.weight_decay);
     let huber_delta = options.huber_delta.unwrap_or(defaults.huber_delta);
+    let dropout = options.dropout.unwrap_or(defaults.dropout);
     let label_smoothing = options.label_smoothing.unwrap_or(defaults.label_smoothing);
     let asked = Recipe {
         activation,
@@ -349,6 +350,7 @@ fn recipe(
         stop_loss_change,
         huber_delta,
         label_smoothing,
+        dropout,
         ..defaults
     };
     asked.checked()

@@ -196,6 +196,9 @@ impl Work {
         if recipe.loss == Loss::Huber {
             put("huber_delta", recipe.huber_delta.to_string());
         }
+        if recipe.dropout > 0.0 {
+            put("dropout", recipe.dropout.to_string());
+        }
         if recipe.label_smoothing > 0.0 {
             put("label_smoothing", recipe.label_smoothing.to_string());
         }
@@ -327,6 +330,10 @@ impl Work {
         let activation = match recipe.activation {
             Activation::Relu | Activation::MaskedIdentity => String::new(),
             other => format!("{other}, "),
+        };
+        let activation = match recipe.dropout {
+            0.0 => activation,
+            share => format!("{activation}dropout {share}, "),
         };
         if recipe.merges_gradients() {
             return format!("{name}: {loss}{activation}merged gradients, batch {batch}");

@@ -5,6 +5,7 @@
 
 mod activation;
 pub mod conformance;
+mod dropout;
 pub mod evaluate;
 pub mod figures;
 #[cfg(feature = "client")]

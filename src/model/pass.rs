@@ -1,6 +1,7 @@
 //! One block of rows through a network: forward to the logits, and back to the gradient of every parameter. Owns the
 //! room for what lies between the layers; does not know batches, losses or optimisers.
 
+use super::dropout::{self, Dropout};
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, make_room, panels_of};
 use super::layer::{
@@ -27,6 +28,12 @@ pub(super) struct Pass {
     derivatives: [Vec<Lanes>; 2],
     columns: Vec<Lanes>,
     room: Room,
+    /// Whether outputs are dropped.
+    drops: bool,
+    /// By what those of each hidden layer are multiplied then.
+    factors: Vec<Vec<Lanes>>,
+    /// And where an activation's way back needs them, what they were before.
+    undropped: Vec<Vec<Lanes>>,
 }
 
 impl Pass {
@@ -40,6 +47,9 @@ impl Pass {
             derivatives: [Vec::new(), Vec::new()],
             columns: Vec::new(),
             room: Room::new(),
+            drops: false,
+            factors: Vec::new(),
+            undropped: Vec::new(),
         }
     }
 
@@ -57,6 +67,7 @@ impl Pass {
         self.layers.clear();
         self.layers.extend(network.layers());
         self.outputs.resize_with(self.layers.len(), Vec::new);
+        self.drops = false;
         for (outputs, layer) in self.outputs.iter_mut().zip(&self.layers) {
             make_room(outputs, panels * layer.outputs);
         }
@@ -67,6 +78,28 @@ impl Pass {
             }
             let widest = self.layers.iter().map(|layer| layer.outputs).max().unwrap_or(0);
             make_room(&mut self.columns, columns_of(widest, rows) + 1);
+        }
+    }
+
+    /// Makes room for what outputs are multiplied by in training that drops some, of blocks as [`Pass::prepare`] has been told.
+    pub fn prepare_dropout(&mut self, rows: usize) {
+        let panels = panels_of(rows.min(BLOCK_ROWS));
+        let hidden = self.layers.len() - 1;
+        self.drops = true;
+        self.factors.resize_with(hidden, Vec::new);
+        self.undropped.resize_with(if self.activation.after_back().is_some() { hidden } else { 0 }, Vec::new);
+        for room in [&mut self.factors, &mut self.undropped] {
+            for (lanes, layer) in room.iter_mut().zip(&self.layers) {
+                make_room(lanes, panels * layer.outputs);
+            }
+        }
+    }
+
+    /// Draws which outputs the rows of the next block drop: of each its number in its shard.
+    pub fn drop_out(&mut self, rows: impl Iterator<Item = (Dropout, u32)>) {
+        for (place, (dropout, row)) in rows.enumerate() {
+            let widths = self.layers.iter().map(|layer| layer.outputs);
+            dropout.draw(row, place, widths.zip(self.factors.iter_mut().map(Vec::as_mut_slice)));
         }
     }
 
@@ -100,6 +133,14 @@ impl Pass {
                 && let Some(activate) = self.activation.after()
             {
                 activate(self.kernel, out);
+            }
+            if self.drops
+                && let Some(factors) = self.factors.get(index)
+            {
+                if let Some(undropped) = self.undropped.get_mut(index) {
+                    undropped[..out.len()].copy_from_slice(out);
+                }
+                dropout::apply(out, &factors[..out.len()]);
             }
         }
         &mut self.outputs[last][..panels * self.layers[last].outputs]
@@ -166,8 +207,13 @@ impl Pass {
                 } else {
                     multiply(self.kernel, &product, &mut self.room, out);
                 }
+                let mut before = x;
+                if self.drops {
+                    dropout::apply(out, &self.factors[index - 1][..out.len()]);
+                    before = self.undropped.get(index - 1).map_or(x, |undropped| &undropped[..out.len()]);
+                }
                 if let Some(differentiate) = self.activation.after_back() {
-                    differentiate(self.kernel, x, out);
+                    differentiate(self.kernel, before, out);
                 }
             }
             let whole = Gradient { x, inputs: layer.inputs, d, outputs: layer.outputs, rows };

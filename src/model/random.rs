@@ -23,6 +23,8 @@ pub enum Purpose {
     ShuffleEpoch = 5,
     /// Among which rows a column's values are dealt anew, to find its importance; indices: column, repetition, 0.
     Importance = 6,
+    /// Which outputs of hidden layers are dropped; indices: pass, shard, row.
+    Dropout = 7,
 }
 
 /// A stream of random 32-bit words, fixed by seed, purpose and indices.

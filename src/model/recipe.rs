@@ -26,6 +26,10 @@ pub const EPSILON_MIN: f32 = 1e-12;
 pub const HUBER_DELTA_MIN: f32 = 1e-6;
 /// See [`HUBER_DELTA_MIN`].
 pub const HUBER_DELTA_MAX: f32 = 1e6;
+/// A share of outputs to drop, at least and at most.
+pub const DROPOUT_MIN: f32 = 0.001;
+/// See [`DROPOUT_MIN`].
+pub const DROPOUT_MAX: f32 = 0.99;
 /// A label smoothing that is one, at least: the part of each of 65,535 classes is no threshold's matter.
 pub const LABEL_SMOOTHING_MIN: f32 = 1e-6;
 /// A weight decay that is one, at least: with any rate that trains, its product is no subnormal number.
@@ -210,6 +214,8 @@ pub struct Recipe {
     pub huber_delta: f32,
     /// With [`Loss::CrossEntropy`]: the part of a row's label that is spread over all classes in training.
     pub label_smoothing: f32,
+    /// The share of the outputs of hidden layers that count as 0 while a row trains, drawn anew in each pass.
+    pub dropout: f32,
     /// With a full batch: stop once an epoch changes the loss by this much or less.
     pub stop_loss_change: Option<f32>,
     /// How much of the velocity is left from one update to the next, with [`Optimiser::Momentum`].
@@ -246,6 +252,7 @@ impl Recipe {
         log_epsilon: 0.0,
         huber_delta: 1.0,
         label_smoothing: 0.0,
+        dropout: 0.0,
         stop_loss_change: None,
         momentum: 0.9,
         betas: [0.9, 0.999],
@@ -314,6 +321,13 @@ impl Recipe {
         }
         if smoothing != 0.0 && self.loss != Loss::CrossEntropy {
             return Err(RecipeError::LabelSmoothingOfNumbers);
+        }
+        let dropout = self.dropout;
+        if !(dropout == 0.0 || (DROPOUT_MIN..=DROPOUT_MAX).contains(&dropout)) {
+            return Err(RecipeError::Dropout { got: dropout });
+        }
+        if dropout != 0.0 && self.stop_loss_change.is_some() {
+            return Err(RecipeError::DropoutAndStop);
         }
         if let Some(change) = self.stop_loss_change {
             if !(change >= 0.0 && change.is_finite()) {
@@ -405,6 +419,13 @@ pub enum RecipeError {
         /// Value asked for.
         got: f32,
     },
+    /// Neither 0 nor from [`DROPOUT_MIN`] to [`DROPOUT_MAX`].
+    Dropout {
+        /// Share asked for.
+        got: f32,
+    },
+    /// Losses of which each drops others are not compared.
+    DropoutAndStop,
     /// Labels are smoothed, and numbers are fitted.
     LabelSmoothingOfNumbers,
     /// Negative or not finite.
@@ -466,6 +487,7 @@ impl RecipeError {
             Self::StopNeedsFullBatch | Self::LocalStepsNeedBatches => (0, 0),
             Self::ClassWeightsOfNumbers | Self::ClassWeight { .. } | Self::HuberDelta { .. } => (0, 0),
             Self::LabelSmoothing { .. } | Self::LabelSmoothingOfNumbers => (0, 0),
+            Self::Dropout { .. } | Self::DropoutAndStop => (0, 0),
         }
     }
 }
@@ -494,6 +516,12 @@ impl fmt::Display for RecipeError {
             Self::LabelSmoothing { got } => write!(
                 f,
                 "the part of a label that is spread over all classes is 0, or at least {LABEL_SMOOTHING_MIN:e} and below 1, not {got:e}"
+            ),
+            Self::Dropout { got } => {
+                write!(f, "the share of outputs to drop is 0, or from {DROPOUT_MIN} to {DROPOUT_MAX}, not {got}")
+            }
+            Self::DropoutAndStop => f.write_str(
+                "stopping by the loss's change compares losses, and dropout makes each another: leave one out",
             ),
             Self::LabelSmoothingOfNumbers => f.write_str("labels are smoothed, and this job is to fit numbers"),
             Self::StopLossChange { got } => write!(f, "the loss change to stop at is 0 or more, not {got}"),
@@ -568,6 +596,12 @@ mod tests {
         }
         let smoothed = Recipe { label_smoothing: LABEL_SMOOTHING_MIN, ..Recipe::DEFAULT };
         assert!(smoothed.checked().is_ok());
+        for dropout in [-0.1, 0.0001, 0.995, 1.0, f32::NAN] {
+            let recipe = Recipe { dropout, ..Recipe::DEFAULT };
+            assert!(matches!(recipe.checked(), Err(RecipeError::Dropout { .. })), "{dropout}");
+        }
+        assert!(Recipe { dropout: DROPOUT_MAX, ..Recipe::DEFAULT }.checked().is_ok());
+        assert_eq!(refused(|r| r.dropout = 0.5), RecipeError::DropoutAndStop);
         let of_numbers = Recipe { loss: Loss::Huber, ..smoothed };
         assert_eq!(of_numbers.checked(), Err(RecipeError::LabelSmoothingOfNumbers));
         assert!(matches!(refused(|r| r.momentum = 1.0), RecipeError::Momentum { .. }));

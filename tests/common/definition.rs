@@ -226,7 +226,20 @@ impl<M: Meter> Definition<M> {
 
     /// What comes into each layer for one row, and the logits last.
     fn forward(&mut self, network: &Network, activation: Activation, parameters: &[f32], x: &[f32]) -> Vec<Vec<f32>> {
+        self.forward_with(network, activation, parameters, x, &[]).0
+    }
+
+    /// The same with outputs of hidden layers multiplied by factors, where there are some; and what those were before.
+    fn forward_with(
+        &mut self,
+        network: &Network,
+        activation: Activation,
+        parameters: &[f32],
+        x: &[f32],
+        factors: &[Vec<f32>],
+    ) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
         let least = self.thresholds.output;
+        let mut undropped = Vec::new();
         let mut values = vec![x.to_vec()];
         for Layer { inputs, outputs, offset } in network.layers() {
             let is_last = values.len() == network.layers().count();
@@ -253,9 +266,15 @@ impl<M: Meter> Definition<M> {
                     Activation::Tanh => self.tanh(cut(*sum, least)),
                 };
             }
+            if !is_last {
+                undropped.push(sums.clone());
+                for (sum, factor) in sums.iter_mut().zip(factors.get(values.len() - 1).into_iter().flatten()) {
+                    *sum = if *factor == 0.0 { 0.0 } else { self.times(*sum, *factor) };
+                }
+            }
             values.push(sums);
         }
-        values
+        (values, undropped)
     }
 
     /// (the row's loss, the derivatives by its logits)
@@ -377,6 +396,7 @@ impl<M: Meter> Definition<M> {
         parameters: &[f32],
         rows: (&[f32], &Targets),
         block: &[usize],
+        way: Way,
     ) -> (f64, Vec<f32>) {
         let Recipe { activation, .. } = training.recipe;
         let layers: Vec<Layer> = training.network.layers().collect();
@@ -387,7 +407,9 @@ impl<M: Meter> Definition<M> {
         let mut loss = 0.0;
         for &row in block {
             let x = self.inputs(&values[row * features..][..features]);
-            let mut layers_in = self.forward(&training.network, activation, parameters, &x);
+            let factors = factors(training, way, row);
+            let (mut layers_in, mut before) =
+                self.forward_with(&training.network, activation, parameters, &x, &factors);
             let logits = layers_in.pop().unwrap();
             let (row_loss, d) = self.compare(&logits, targets, row, &training.recipe);
             let d = self.smoothed(training.recipe.label_smoothing, targets, row, d);
@@ -397,20 +419,29 @@ impl<M: Meter> Definition<M> {
                 let inputs = layers_in.pop().unwrap();
                 let mut below = Vec::new();
                 if index > 0 {
+                    let undropped = before.pop().unwrap();
                     for (i, value) in inputs.iter().enumerate() {
+                        let factor = factors.get(index - 1).map_or(1.0, |factors| factors[i]);
                         let weights = &parameters[layer.offset + i * layer.outputs..][..layer.outputs];
                         let sum = weights.iter().zip(&d).fold(0.0, |sum, (w, d)| self.fma(*w, *d, sum));
                         let least = self.thresholds.derivative;
-                        below.push(match activation {
-                            Activation::Relu if *value > 0.0 => cut(sum, least),
-                            Activation::MaskedIdentity if *value >= 0.0 => cut(sum, least),
-                            Activation::Relu | Activation::MaskedIdentity => 0.0,
-                            Activation::Identity => cut(sum, least),
-                            Activation::Tanh => {
-                                let slope = self.fma(-*value, *value, 1.0);
-                                cut(self.times(cut(sum, least), slope), least)
-                            }
-                        });
+                        let passes = match activation {
+                            Activation::Relu => *value > 0.0,
+                            Activation::MaskedIdentity => *value >= 0.0,
+                            Activation::Identity | Activation::Tanh => true,
+                        };
+                        let mut derivative = if passes { cut(sum, least) } else { 0.0 };
+                        if factor == 0.0 {
+                            derivative = 0.0;
+                        } else if factor != 1.0 {
+                            derivative = self.times(derivative, factor);
+                        }
+                        if activation == Activation::Tanh {
+                            let y = undropped[i];
+                            let slope = self.fma(-y, y, 1.0);
+                            derivative = cut(self.times(derivative, slope), least);
+                        }
+                        below.push(derivative);
                     }
                 }
                 traces[index].inputs.push(inputs);
@@ -436,8 +467,10 @@ impl<M: Meter> Definition<M> {
         parameters: &[f32],
         rows: (&[f32], &Targets),
         order: &[usize],
+        way: Way,
     ) -> (f64, Vec<f32>) {
-        let blocks: Vec<_> = order.chunks(128).map(|block| self.block(training, parameters, rows, block)).collect();
+        let blocks: Vec<_> =
+            order.chunks(128).map(|block| self.block(training, parameters, rows, block, way)).collect();
         tree(blocks, |a, b| (a.0 + b.0, a.1.iter().zip(&b.1).map(|(a, b)| self.plus(*a, *b)).collect()))
     }
 
@@ -507,7 +540,8 @@ impl<M: Meter> Definition<M> {
                 let indices = [batch / in_epoch, u64::from(shard), 0];
                 Stream::new(Purpose::ShuffleEpoch, training.seed, indices).shuffle(&mut order);
                 let order = order.chunks(size.get() as usize).nth((batch % in_epoch) as usize).unwrap();
-                let (of_batch, gradient) = self.batch(training, &weights, rows, order);
+                let way = Way { pass: batch / in_epoch, shard };
+                let (of_batch, gradient) = self.batch(training, &weights, rows, order, way);
                 loss += of_batch;
                 self.update(&mut descent, &gradient, order.len(), &mut weights);
             }
@@ -516,13 +550,14 @@ impl<M: Meter> Definition<M> {
         }
         for epoch in 0..recipe.epochs {
             epochs = epoch + 1;
+            let way = Way { pass: step * u64::from(recipe.epochs) + u64::from(epoch), shard };
             match recipe.batch {
                 BatchSize::Full => {
-                    let (before, gradient) = self.batch(training, &weights, rows, &in_order);
+                    let (before, gradient) = self.batch(training, &weights, rows, &in_order, way);
                     self.update(&mut descent, &gradient, in_order.len(), &mut weights);
                     loss = before;
                     if let Some(change) = recipe.stop_loss_change {
-                        loss = self.batch(training, &weights, rows, &in_order).0;
+                        loss = self.batch(training, &weights, rows, &in_order, way).0;
                         if (before - loss).abs() <= f64::from(change) {
                             break;
                         }
@@ -534,7 +569,7 @@ impl<M: Meter> Definition<M> {
                     Stream::new(Purpose::Shuffle, training.seed, indices).shuffle(&mut order);
                     loss = 0.0;
                     for order in order.chunks(size.get() as usize) {
-                        let (of_batch, gradient) = self.batch(training, &weights, rows, order);
+                        let (of_batch, gradient) = self.batch(training, &weights, rows, order, way);
                         loss += of_batch;
                         self.update(&mut descent, &gradient, order.len(), &mut weights);
                     }
@@ -668,6 +703,25 @@ pub struct OuterDescent {
     outer: Outer,
     rounds: u32,
     descent: Descent,
+}
+
+/// The pass through a shard in which rows are trained.
+#[derive(Clone, Copy)]
+pub struct Way {
+    pub pass: u64,
+    pub shard: u32,
+}
+
+/// By what the outputs of each hidden layer are multiplied where this row trains; nothing where no output is dropped.
+fn factors(training: &Training, Way { pass, shard }: Way, row: usize) -> Vec<Vec<f32>> {
+    let share = training.recipe.dropout;
+    if share == 0.0 {
+        return Vec::new();
+    }
+    let factor = 1.0 / (1.0 - share);
+    let mut stream = Stream::new(Purpose::Dropout, training.seed, [pass, shard.into(), row as u64]);
+    let mut draw = || if stream.unit() < share { 0.0 } else { factor };
+    training.network.hidden().iter().map(|width| (0..*width).map(|_| draw()).collect()).collect()
 }
 
 impl OuterDescent {

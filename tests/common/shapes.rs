@@ -112,7 +112,9 @@ const fn shape(sizes: &'static [u32], rows: u32, data: Data, recipe: Recipe) -> 
 
 use Data::{Constant, Easy, Noisy, Sparse};
 
-pub const NARROW: [Shape; 40] = [
+pub const NARROW: [Shape; 42] = [
+    shape(&[5, 8, 6, 3], 24, Noisy, Recipe { dropout: 0.001, ..TANH }),
+    shape(&[16, 20, 26], 52, Easy, Recipe { dropout: 0.99, ..SGD }),
     shape(&[5, 8, 3], 24, Noisy, Recipe { label_smoothing: 1e-6, ..ADAM }),
     shape(&[16, 20, 26], 52, Easy, Recipe { label_smoothing: 0.1, ..SGD }),
     shape(&[1, 2], 9, Easy, ADAM),

@@ -177,6 +177,8 @@ fn a_rate_that_cannot_go_so_is_refused_with_the_cure() {
         (&["--warmup", "30"], "in all of the job's 30 rounds: give fewer, or more --rounds"),
         (&["--schedule", "linear"], "constant, exponential, cosine, flat_cosine"),
         (&["--label-smoothing", "1"], "0, or at least 1e-6 and below 1, not 1e0"),
+        (&["--dropout", "1"], "0, or from 0.001 to 0.99, not 1"),
+        (&["--recipe", "classic", "--dropout", "0.5"], "leave one out"),
         (&["--scale", "minmax"], "standard, robust, none"),
     ] {
         let refused = Client::local(1, options).finish();
@@ -187,11 +189,12 @@ fn a_rate_that_cannot_go_so_is_refused_with_the_cure() {
 #[test]
 fn rates_that_go_as_they_are_asked_to_are_told_and_give_models_of_their_own_on_any_fleet() {
     let short = ["--rounds", "4", "--hidden", "12"];
-    let jobs: [(&[&str], &str); 4] = [
+    let jobs: [(&[&str], &str); 5] = [
         (&[], "schedule cosine"),
         (&["--schedule", "flat_cosine", "--warmup", "1"], "schedule flat_cosine, warmup 30"),
         (&["--schedule", "exponential", "--eta-decay", "0.5"], "eta decay 0.977"),
         (&["--label-smoothing", "0.1"], "label smoothing 0.1"),
+        (&["--dropout", "0.2"], "dropout 0.2"),
     ];
     let models = jobs.map(|(rate, word)| {
         let job = [&short[..], rate].concat();

@@ -22,7 +22,7 @@ RECIPE = {  # "The specification": tag, name, type, default; of the widths of hi
     9: ("eta", "<f", None), 10: ("eta_decay", "<f", 1.0), 11: ("batch", "<I", None), 12: ("epochs", "<I", 1),
     13: ("log_epsilon", "<f", 0.0), 14: ("stop_loss_change", "<f", None), 15: ("seed", "<Q", 1),
     22: ("local_steps", "<I", 0), 25: ("schedule", "<B", 1), 26: ("schedule_steps", "<I", 1), 27: ("warmup", "<I", 0),
-    28: ("label_smoothing", "<f", 0.0)}
+    28: ("label_smoothing", "<f", 0.0), 29: ("dropout", "<f", 0.0)}
 RELU, IDENTITY, MEAN, ADAM = 1, 2, 1, 2  # values of these fields
 WEIGHTS, ROWS, UPDATE, SUM = 1, 2, 3, 4  # kinds of objects
 I64, I128, BLOCKS = 3, 4, 3  # elements of sums, and where the rows of a task are that yields one
@@ -67,6 +67,7 @@ class Task:
         self.name, self.epoch, self.ranges = name, epoch, ranges  # a whole shard is a range of no blocks
         self.step, self.shard = struct.unpack_from("<QI", name, 16)  # "The name of a task"
         self.progress = WAITING, 0, 0
+        self.draws = np.random.default_rng()
         self.stop = threading.Event()
         vars(self).update(recipe)
         check(self.activation <= 3, "TRAINING", f"activation {self.activation} is not computed here")
@@ -77,11 +78,15 @@ class Task:
 
     def gradient(self, weights, x, labels):
         """A batch's loss, summed over its rows, and its derivatives by the weights ("Forward" to "Gradients")."""
-        layers = []  # what goes into each, and its weights
+        layers = []  # what goes into each, its weights, and by what outputs were multiplied
         for ins, outs in self.layers:
             w, b, weights = np.split(weights, [ins * outs, ins * outs + outs])
             x = np.maximum(x, 0) if layers and self.activation == RELU else x
-            layers.append((x, w.reshape(ins, outs)))
+            factors = None
+            if layers and self.dropout:  # draws of our own, as the order of rows is
+                factors = (self.draws.random(x.shape) >= self.dropout) / (1 - self.dropout)
+                x = x * factors
+            layers.append((x, w.reshape(ins, outs), factors))
             x = x @ w.reshape(ins, outs) + b
         z = x - x.max(axis=1, keepdims=True)
         e = np.exp(z)
@@ -93,9 +98,9 @@ class Task:
         d[right] -= scale * (1 - self.label_smoothing)
         d -= scale * self.label_smoothing / d.shape[1]
         parts = []
-        for x, w in reversed(layers):
+        for x, w, factors in reversed(layers):
             parts = [(x.T @ d).ravel(), d.sum(axis=0)] + parts
-            d = d @ w.T
+            d = d @ w.T if factors is None else d @ w.T * factors
             if self.activation != IDENTITY:
                 d *= x > 0 if self.activation == RELU else x >= 0
         return float(losses.sum(dtype=np.float64)), np.concatenate(parts)

@@ -263,6 +263,10 @@ pub struct Train {
     /// the model is less sure of itself. Losses are told as without [default: 0]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub label_smoothing: Option<f32>,
+    /// Share of the outputs of hidden layers that count as 0 while a row trains, drawn anew for each row and pass, 0 or 0.001 to 0.99;
+    /// none do where rows are judged [default: 0]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub dropout: Option<f32>,
     /// What the gradient of a row weighs: none (one), or balanced (the more the fewer training rows its class has, so that all
     /// classes weigh the same). Losses and accuracies count rows as ever
     #[arg(long, value_name = "HOW", default_value = "none")]

@@ -147,6 +147,7 @@ fn options(train: Train, typed: &[OsString]) -> (Options, arguments::Access) {
         loss: train.loss,
         huber_delta: train.huber_delta,
         label_smoothing: train.label_smoothing,
+        dropout: train.dropout,
         class_weight: train.class_weight,
         eta: train.eta,
         rate: RateOptions { schedule: train.schedule, decay: train.eta_decay, warmup: train.warmup },

@@ -40,6 +40,7 @@ const BY_BATCHES: Recipe = Recipe {
     log_epsilon: 0.0,
     huber_delta: 1.0,
     label_smoothing: 0.0,
+    dropout: 0.0,
     stop_loss_change: None,
     local_steps: None,
     momentum: 0.9,

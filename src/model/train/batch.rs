@@ -1,6 +1,7 @@
 //! One thread's part of a batch: block after block forward and back, summed in the block tree. Owns the memory for it; does
 //! not know who takes which blocks, or what becomes of the sums.
 
+use super::super::dropout::Dropout;
 use super::super::gather::{Order, gather};
 use super::super::kernel::Kernel;
 use super::super::lanes::{BLOCK_PANELS, BLOCK_ROWS, Lanes, make_room, panels_of};
@@ -16,6 +17,8 @@ pub(super) struct Batch<'a> {
     pub rows: &'a Rows<'a>,
     pub source: Source<'a>,
     pub objective: Objective<'a>,
+    /// Where outputs are dropped: which.
+    pub dropout: Option<Dropout>,
 }
 
 /// Where a batch's rows are.
@@ -60,6 +63,9 @@ impl Workspace {
     pub fn prepare(&mut self, training: &Training, batch_rows: usize, blocks: usize) {
         let network = &training.network;
         self.pass.prepare(network, training.recipe.activation, batch_rows, true);
+        if training.recipe.dropout != 0.0 {
+            self.pass.prepare_dropout(batch_rows);
+        }
         self.gradients.prepare(network.parameters(), blocks);
         self.losses.prepare(1, blocks);
         if training.recipe.batch != BatchSize::Full {
@@ -108,10 +114,16 @@ fn forward<'a>(
             let x = panels.chunks(BLOCK_PANELS * features).nth(block).unwrap_or_default();
             let first = block * BLOCK_ROWS;
             let rows = BLOCK_ROWS.min(batch.rows.rows() as usize - first);
+            if let Some(dropout) = batch.dropout {
+                pass.drop_out((first..first + rows).map(|row| (dropout, row as u32)));
+            }
             (x, rows, batch.rows.targets().of_rows(first, rows))
         }
         Source::These { order } => {
             let order = order.chunks(BLOCK_ROWS).nth(block).unwrap_or_default();
+            if let Some(dropout) = batch.dropout {
+                pass.drop_out(order.iter().map(|row| (dropout, *row)));
+            }
             let x = &mut panels[..panels_of(order.len()) * features];
             gather(kernel, batch.rows.values(), features, Order::These(order), x);
             (&*x, order.len(), gathered.gather(batch.rows.targets(), order))

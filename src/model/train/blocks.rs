@@ -4,6 +4,7 @@
 //! What comes of a row on its way forward and back depends on that row alone. So blocks go together, as many as fit 128 rows:
 //! few rows at a time would be slow. Only the sums over rows are each block's own.
 
+use super::super::dropout::Dropout;
 use super::super::gather::{Order, gather};
 use super::super::kernel::Kernel;
 use super::super::lanes::{BLOCK_PANELS, BLOCK_ROWS, LANES, Lanes, make_room, panels_of};
@@ -46,6 +47,9 @@ impl Blocks {
     pub fn begin(&mut self, training: &Training, block_rows: usize) {
         let network = &training.network;
         self.pass.prepare(network, training.recipe.activation, BLOCK_ROWS, true);
+        if training.recipe.dropout != 0.0 {
+            self.pass.prepare_dropout(BLOCK_ROWS);
+        }
         make_room(&mut self.panels, BLOCK_PANELS * network.inputs() as usize);
         self.targets.prepare(training, block_rows);
         self.layer.resize(network.layers().map(|layer| layer.parameters()).max().unwrap_or(0), 0.0);
@@ -78,18 +82,22 @@ impl Blocks {
     }
 
     /// Adds the gradients and losses of the blocks that are there to a sum, and starts again with none. `rows` tells what is at a
-    /// place of the task's list.
+    /// place of the task's list, and `dropout` what its rows drop.
     pub fn sum_into<'a>(
         &mut self,
         objective: Objective<'_>,
         weights: &[f32],
         rows: impl Fn(usize) -> &'a Rows<'a>,
+        dropout: impl Fn(usize) -> Option<Dropout>,
         sum: &mut GradientSum,
     ) -> Result<(), GradientSumError> {
         let Blocks { pass, panels, numbers, blocks, targets, layer, .. } = self;
         let count = numbers.len();
         let kernel = pass.kernel();
         let x = &panels[..panels_of(count) * (panels.len() / BLOCK_PANELS)];
+        let of_rows = blocks.iter().flat_map(|(source, rows)| std::iter::repeat_n(*source, *rows)).zip(&*numbers);
+        let dropping = of_rows.map_while(|(source, row)| Some((dropout(source)?, *row)));
+        pass.drop_out(dropping);
         let outputs = pass.forward(weights, x, count);
         let width = outputs.len() / panels_of(count).max(1);
         let mut first = 0;

@@ -1,9 +1,8 @@
 //! How much memory a task takes. Owns the estimates; does not know who compares it with what.
 
 use super::super::lanes::{BLOCK_ROWS, LANES, Lanes};
-use super::super::network::Network;
 use super::super::optimise::state_vectors;
-use super::super::recipe::BatchSize;
+use super::super::recipe::{Activation, BatchSize};
 use super::super::training::Training;
 use super::orders::NUMBERS_MAX;
 
@@ -32,7 +31,7 @@ pub fn working_bytes(training: &Training, rows: u32) -> u64 {
             (panels(block_rows), rows * size_of::<u32>() as u64 + of_targets)
         }
     };
-    let lanes = lanes_of_pass(network, block_rows) + of_input * u64::from(network.inputs());
+    let lanes = lanes_of_pass(training, block_rows) + of_input * u64::from(network.inputs());
     of_parameters + lanes * size_of::<Lanes>() as u64 + of_order
 }
 
@@ -50,7 +49,7 @@ pub fn sum_working_bytes(training: &Training, shard_rows: impl IntoIterator<Item
     let of_orders = rows.min(most.max(NUMBERS_MAX)) * size_of::<u32>() as u64;
     let block_rows = BLOCK_ROWS as u64;
     let of_targets = block_rows * training.recipe.loss.target_bytes(network.outputs());
-    let lanes = lanes_of_pass(network, block_rows) + panels(block_rows) * u64::from(network.inputs());
+    let lanes = lanes_of_pass(training, block_rows) + panels(block_rows) * u64::from(network.inputs());
     (of_sum + of_layer) as u64 + of_orders + of_targets + lanes * size_of::<Lanes>() as u64
 }
 
@@ -71,10 +70,17 @@ fn panels(rows: u64) -> u64 {
 }
 
 /// Of a block of so many rows on its way forward and back: what each layer puts out, two of derivatives, the outputs turned to
-/// lanes.
-fn lanes_of_pass(network: &Network, block_rows: u64) -> u64 {
+/// lanes; and where some are dropped, by what outputs of hidden layers are multiplied, and with tanh what they were before.
+fn lanes_of_pass(training: &Training, block_rows: u64) -> u64 {
+    let network = &training.network;
+    let of_dropout = match training.recipe.dropout {
+        0.0 => 0,
+        _ if training.recipe.activation == Activation::Tanh => 2,
+        _ => 1,
+    };
+    let dropped = of_dropout * network.hidden().iter().map(|width| u64::from(*width)).sum::<u64>();
     let widths = || network.layers().map(|layer| layer.outputs as u64);
     let hidden = network.hidden().iter().copied().max().unwrap_or(0);
-    panels(block_rows) * (widths().sum::<u64>() + 2 * u64::from(hidden))
+    panels(block_rows) * (widths().sum::<u64>() + 2 * u64::from(hidden) + dropped)
         + panels(widths().max().unwrap_or(0)) * block_rows
 }

@@ -22,6 +22,7 @@ mod weights;
 use std::ops::{ControlFlow, Range};
 
 use super::ARITHMETIC;
+use super::dropout::Dropout;
 use super::gather::{Order, gather};
 use super::gradient_steps::{BlockRange, block_rows};
 use super::helpers::{Helpers, NoHelpers};
@@ -155,10 +156,11 @@ impl Trainer {
             BatchSize::Rows(size) => (rows.rows() as usize).min(size.get() as usize),
         };
         self.weights.begin(training, &recipe, step, base.len(), batch_rows, self.helpers.workers());
+        let dropout = |epoch: u32| Dropout::of(training, step * u64::from(recipe.epochs) + u64::from(epoch), shard);
         let done = match recipe.batch {
             // No epoch would change anything.
             _ if !self.weights.moves() => Done { loss: 0.0, epochs: 0 },
-            BatchSize::Full => self.full_batches(training, base, rows, watch)?,
+            BatchSize::Full => self.full_batches(training, dropout, base, rows, watch)?,
             BatchSize::Rows(_) if let Some(count) = recipe.local_steps => {
                 let first = step * u64::from(count);
                 let batches = first..first + u64::from(count);
@@ -166,7 +168,7 @@ impl Trainer {
             }
             BatchSize::Rows(_) => {
                 let shuffle = |epoch| Stream::new(Purpose::Shuffle, training.seed, [step, u64::from(shard), epoch]);
-                self.mini_batches(training, batch_rows, shuffle, base, rows, watch)?
+                self.mini_batches(training, batch_rows, shuffle, dropout, base, rows, watch)?
             }
         };
         self.weights.tell_update(base, take)?;
@@ -211,7 +213,10 @@ impl Trainer {
         let mut go_through = |blocks: &mut Blocks, sum: &mut GradientSum, watch: &mut dyn Watch| {
             done += blocks.count() as u64;
             let rows = |source: usize| ranges[source].1;
-            blocks.sum_into(Objective::in_training(training), base, rows, sum).map_err(TrainError::Gradient)?;
+            let dropout = |source: usize| Dropout::of(training, epoch, ranges[source].0.shard);
+            blocks
+                .sum_into(Objective::in_training(training), base, rows, dropout, sum)
+                .map_err(TrainError::Gradient)?;
             go_on(watch, done, planned)
         };
         for (source, (BlockRange { shard, first, count }, rows)) in ranges.iter().enumerate() {
@@ -252,7 +257,8 @@ impl Trainer {
             let order = orders.of(training.seed, epoch, shard, rows.rows());
             let order = order.chunks(batch_rows).nth(place).unwrap_or_default();
             let averaging = Averaging::over(recipe.reduction, order.len());
-            let batch = Batch { rows, source: Source::These { order }, objective: Objective::in_training(training) };
+            let (source, objective) = (Source::These { order }, Objective::in_training(training));
+            let batch = Batch { rows, source, objective, dropout: Dropout::of(training, epoch, shard) };
             loss += weights.batch_and_update(&**helpers, base, &batch, averaging, done == planned);
             go_on(watch, done, planned)?;
         }
@@ -263,6 +269,7 @@ impl Trainer {
     fn full_batches(
         &mut self,
         training: &Training,
+        dropout: impl Fn(u32) -> Option<Dropout>,
         base: &[f32],
         rows: &Rows<'_>,
         watch: &mut dyn Watch,
@@ -273,8 +280,13 @@ impl Trainer {
         gather(self.weights.kernel(), rows.values(), features, Order::From(0, count), &mut self.panels);
         let Trainer { weights, helpers, panels, .. } = self;
         let averaging = Averaging::over(recipe.reduction, count);
-        let batch = Batch { rows, source: Source::All { panels }, objective: Objective::in_training(training) };
-        let mut loss = weights.batch(&**helpers, base, &batch, true);
+        let panels: &[Lanes] = panels;
+        // Of an epoch, from 0.
+        let batch = |epoch| {
+            let objective = Objective::in_training(training);
+            Batch { rows, source: Source::All { panels }, objective, dropout: dropout(epoch) }
+        };
+        let mut loss = weights.batch(&**helpers, base, &batch(0), true);
         for epoch in 1..=recipe.epochs {
             let last = epoch == recipe.epochs;
             weights.update(averaging, base, last && recipe.stop_loss_change.is_none());
@@ -283,23 +295,25 @@ impl Trainer {
                 // The pass that measures this epoch's loss is the next epoch's forward pass. Its gradient comes with it:
                 // one too many, once, when the task stops, is cheaper than going forward twice in every epoch.
                 let before = loss;
-                loss = weights.batch(&**helpers, base, &batch, !last);
+                loss = weights.batch(&**helpers, base, &batch(epoch), !last);
                 if (before - loss).abs() <= f64::from(change) {
                     return Ok(Done { loss, epochs: epoch });
                 }
             } else if !last {
-                loss = weights.batch(&**helpers, base, &batch, true);
+                loss = weights.batch(&**helpers, base, &batch(epoch), true);
             }
         }
         Ok(Done { loss, epochs: recipe.epochs })
     }
 
     /// Every epoch goes through the rows in a new order, `batch_rows` at a time.
+    #[expect(clippy::too_many_arguments, reason = "a task, and what is drawn for its epochs")]
     fn mini_batches(
         &mut self,
         training: &Training,
         batch_rows: usize,
         shuffle: impl Fn(u64) -> Stream,
+        dropout: impl Fn(u32) -> Option<Dropout>,
         base: &[f32],
         rows: &Rows<'_>,
         watch: &mut dyn Watch,
@@ -315,8 +329,8 @@ impl Trainer {
             loss = 0.0;
             for order in self.order.chunks(batch_rows) {
                 let averaging = Averaging::over(recipe.reduction, order.len());
-                let batch =
-                    Batch { rows, source: Source::These { order }, objective: Objective::in_training(training) };
+                let (source, objective) = (Source::These { order }, Objective::in_training(training));
+                let batch = Batch { rows, source, objective, dropout: dropout(epoch) };
                 done += 1;
                 loss += self.weights.batch_and_update(&*self.helpers, base, &batch, averaging, done == planned);
                 go_on(watch, done, planned)?;

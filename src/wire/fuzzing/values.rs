@@ -262,9 +262,12 @@ fn draft(u: &mut Unstructured<'_>, last: u16) -> Result<Draft<'static>> {
             Value::Bytes { .. } => {}
         }
     }
-    // Labels that are smoothed are of classes.
+    // Labels that are smoothed are of classes, and losses that are compared drop nothing.
     if draft.recipe.loss != Loss::CrossEntropy {
         draft.recipe.label_smoothing = 0.0;
+    }
+    if draft.recipe.stop_loss_change.is_some() {
+        draft.recipe.dropout = 0.0;
     }
     if draft.recipe.local_steps.is_some() {
         // They are batches, in the place of epochs; of a single one gradients are merged.

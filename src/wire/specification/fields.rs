@@ -10,8 +10,8 @@ use crate::job::{OnNoNodes, OnTaskFailure, ROUNDS_MAX, RowsRef, STEPS_MAX, TASKS
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
 use crate::model::outer::CLIP_MIN;
 use crate::model::recipe::{
-    BATCH_ROWS_MAX, EPOCHS_MAX, EPSILON_MIN, FADING_MAX, FADING_MIN, HUBER_DELTA_MAX, HUBER_DELTA_MIN,
-    LABEL_SMOOTHING_MIN, LOCAL_STEPS_MAX, LOG_EPSILON_MIN, WEIGHT_DECAY_MIN,
+    BATCH_ROWS_MAX, DROPOUT_MAX, DROPOUT_MIN, EPOCHS_MAX, EPSILON_MIN, FADING_MAX, FADING_MIN, HUBER_DELTA_MAX,
+    HUBER_DELTA_MIN, LABEL_SMOOTHING_MIN, LOCAL_STEPS_MAX, LOG_EPSILON_MIN, WEIGHT_DECAY_MIN,
 };
 use crate::model::{Activation, Initialisation, Loss, LossReduction, Merge, Optimiser, OuterOptimiser, Schedule};
 
@@ -285,6 +285,7 @@ pub const FIELDS: &[Field] = &[
         "label_smoothing",
         Value::F32(Number::or(0.0, (LABEL_SMOOTHING_MIN, BELOW_ONE), at!(recipe.label_smoothing)).or_zero()),
     ),
+    field(0x001D, "dropout", Value::F32(Number::or(0.0, (DROPOUT_MIN, DROPOUT_MAX), at!(recipe.dropout)).or_zero())),
     field(0x0020, "rounds", Value::U32(Number::or(1, (1, ROUNDS_MAX), at!(rounds)))),
     field(
         0x0021,

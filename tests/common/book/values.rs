@@ -141,7 +141,8 @@ pub fn specification(name: &str) -> Specification {
     match name {
         "smallest" => {}
         "mini-batches" => {
-            specification.training.recipe = Recipe { eta: 0.008, epochs: 4, label_smoothing: 0.125, ..Recipe::DEFAULT };
+            specification.training.recipe =
+                Recipe { eta: 0.008, epochs: 4, label_smoothing: 0.125, dropout: 0.25, ..Recipe::DEFAULT };
             specification.training.class_weights = vec![0.5, 2.0];
             (specification.patience, specification.target_accuracy) = (Some(1), Some(0.75));
             specification.initial = None;
@@ -180,6 +181,7 @@ pub fn specification(name: &str) -> Specification {
                     log_epsilon: 2f32.powi(-20),
                     huber_delta: 0.5,
                     label_smoothing: 0.0,
+                    dropout: 0.0,
                     stop_loss_change: Some(0.25),
                     local_steps: None,
                     momentum: 0.5,
