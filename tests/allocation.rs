@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use common::counting::{Counting, measure};
 use gradwire::model::train::{Unwatched, sum_working_bytes, working_bytes};
 use gradwire::model::{
-    ARITHMETIC, BatchSize, BlockRange, Evaluator, GradientSum, Helpers, Initialisation, Kernel, Network, Optimiser,
+    ARITHMETIC, Activation, BatchSize, BlockRange, Evaluator, GradientSum, Helpers, Initialisation, Kernel, Network, Optimiser,
     Recipe, Rows, Trainer, Training, initialise,
 };
 
@@ -30,10 +30,13 @@ fn a_trainer_takes_what_it_says_once_and_then_only_room_for_each_update() {
         (&[16, 128, 26], 30, batch(32), Optimiser::Adam, 1),
         (&[16, 128, 26], 300, BatchSize::Full, Optimiser::Adam, 1),
     ];
-    for (sizes, count, batch, optimiser, epochs) in tasks {
+    let dropping = [(0.0, Activation::Relu), (0.5, Activation::Relu), (0.5, Activation::Tanh)];
+    for ((sizes, count, batch, optimiser, epochs), (dropout, activation)) in
+        tasks.into_iter().flat_map(|task| dropping.map(|dropping| (task, dropping)))
+    {
         let (features, classes) = (sizes[0], sizes[sizes.len() - 1]);
         let network = Network::new(features, &sizes[1..sizes.len() - 1], classes).unwrap();
-        let recipe = Recipe { batch, optimiser, epochs, ..Recipe::DEFAULT };
+        let recipe = Recipe { batch, optimiser, epochs, dropout, activation, ..Recipe::DEFAULT };
         let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 1, class_weights: Vec::new() };
         let base = initialise(&training.network, Initialisation::He, 1);
         let rows =
