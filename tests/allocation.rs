@@ -9,8 +9,8 @@ use std::num::NonZeroU32;
 use common::counting::{Counting, measure};
 use gradwire::model::train::{Unwatched, sum_working_bytes, working_bytes};
 use gradwire::model::{
-    ARITHMETIC, Activation, BatchSize, BlockRange, Evaluator, GradientSum, Helpers, Initialisation, Kernel, Network, Optimiser,
-    Recipe, Rows, Trainer, Training, initialise,
+    ARITHMETIC, Activation, BatchSize, BlockRange, Evaluator, GradientSum, Helpers, Initialisation, Kernel, Network,
+    Optimiser, Recipe, Rows, Trainer, Training, initialise,
 };
 
 #[global_allocator]

@@ -336,13 +336,19 @@ fn mixed() -> Vec<[String; 6]> {
 
 #[test]
 fn the_documents_program_makes_the_schemas_inputs_of_every_kind_of_column() {
+    for scale in ["standard", "robust"] {
+        agrees_on_every_kind_of_column(scale);
+    }
+}
+
+fn agrees_on_every_kind_of_column(scale: &str) {
     let directory = TempDir::new().unwrap();
     let [data, path] = ["mixed.csv", "model.safetensors"].map(|name| directory.path().join(name));
     let rows = mixed();
     let lines: String = rows.iter().map(|row| format!("\"{}\"\n", row.join("\",\""))).collect();
     fs::write(&data, format!("girth,color,bloom,seen,price,kind\n{lines}")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command.args(["--local", "2", "--hidden", "12", "--rounds", "6", "--quiet"]);
+    command.args(["--local", "2", "--hidden", "12", "--rounds", "6", "--quiet", "--scale", scale]);
     let output = command.arg("--data").arg(&data).arg("--out").arg(&path).output().unwrap();
     assert!(output.status.success(), "{output:?}");
 

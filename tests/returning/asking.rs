@@ -269,14 +269,22 @@ fn an_outer_optimiser_is_named_wherever_a_job_is_described() {
     let directory = tempfile::TempDir::new().unwrap();
     let path = directory.path().join("model").to_str().unwrap().to_owned();
     let outer = Outer { optimiser: OuterOptimiser::Nesterov, eta: 0.5, schedule: Schedule::Cosine, ..Outer::AVERAGE };
+    let outer = Outer { eta_decay: 0.75, warmup: 2, ..outer };
     let book = Book::with_inexact(notes(), Outer { clip: Some(2.5), ..outer }, (u64::MAX, 0));
-    let words = "nesterov, eta 0.5, momentum 0.9, schedule cosine, clip 2.5";
+    let words = "nesterov, eta 0.5, momentum 0.9, schedule cosine, eta decay 0.75, warmup 2, clip 2.5";
     let shown = ask(&book, &["job", "beef"]);
-    assert!(shown.stdout.contains(&format!("  {words}\n")), "{shown:?}");
+    // The line is longer than the terminal is wide.
+    let told = shown.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains(&format!("outer {words} accuracy")), "{shown:?}");
     let attached = ask(&book, &["attach", "beef", "--out", &path]);
     assert!(attached.stderr.contains(&format!("; outer {words}\n")), "{attached:?}");
     let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
-    for described in [r#""job.outer":"nesterov""#, r#""job.outer_eta":"0.5""#, r#""job.outer_schedule":"cosine""#] {
+    for described in [
+        r#""job.outer":"nesterov""#,
+        r#""job.outer_eta":"0.5""#,
+        r#""job.outer_schedule":"cosine""#,
+        r#""job.outer_warmup":"2""#,
+    ] {
         assert!(text.contains(described), "{described}: {text}");
     }
 }
