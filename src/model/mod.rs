@@ -20,6 +20,7 @@ mod layer;
 mod loss;
 pub mod merge;
 mod metrics;
+mod named;
 pub mod network;
 mod optimise;
 pub mod outer;

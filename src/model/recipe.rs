@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use super::named::named;
 use super::schedule::{STEPS_MAX, Schedule};
 
 /// Epochs of a task, at most.
@@ -126,44 +127,6 @@ impl Initialisation {
     /// All of them, in the order of their numbers, from 1 on.
     pub const ALL: [Initialisation; 2] = [Initialisation::He, Initialisation::Small];
 }
-
-/// Gives a type the names that people write and read for its members.
-macro_rules! named {
-    ($type:ident: $($member:ident $name:literal),+ $(,)?) => {
-        impl std::fmt::Display for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(match self { $($type::$member => $name,)+ })
-            }
-        }
-
-        impl std::str::FromStr for $type {
-            type Err = $crate::model::recipe::UnknownName;
-
-            fn from_str(name: &str) -> Result<$type, Self::Err> {
-                match name {
-                    $($name => Ok($type::$member),)+
-                    _ => Err($crate::model::recipe::UnknownName { known: &[$($name),+] }),
-                }
-            }
-        }
-    };
-}
-pub(super) use named;
-
-/// A text that names no member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownName {
-    /// The names that there are.
-    pub known: &'static [&'static str],
-}
-
-impl fmt::Display for UnknownName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "must be one of {}", self.known.join(", "))
-    }
-}
-
-impl std::error::Error for UnknownName {}
 
 named!(Activation: Relu "relu", Identity "identity", MaskedIdentity "masked_identity", Tanh "tanh");
 named!(Loss: CrossEntropy "cross_entropy", SquaredError "squared_error", Huber "huber");

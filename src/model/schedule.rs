@@ -3,7 +3,7 @@
 
 use std::f64::consts::FRAC_PI_2;
 
-use super::recipe::named;
+use super::named::named;
 use super::thresholds::cut;
 
 /// Rounds of a job, at most: the steps of which the learning rate is defined.

@@ -15,7 +15,7 @@ mod median;
 use std::fmt;
 
 use super::kernel::{Kernel, compiled_for_each_kernel};
-use super::recipe::named;
+use super::named::named;
 use super::vector::Vector;
 
 pub use gradient_sum::{GradientSum, GradientSumError, IntegerRun, LittleEndianWord};

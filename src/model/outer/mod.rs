@@ -12,7 +12,8 @@ mod state;
 
 use std::fmt;
 
-use super::recipe::{Recipe, RecipeError, named};
+use super::named::named;
+use super::recipe::{Recipe, RecipeError};
 use super::schedule::Schedule;
 
 pub use state::{OuterState, OuterStateError};
