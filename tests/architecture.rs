@@ -20,7 +20,7 @@ struct Rule {
 const SOCKETS: &[&str] = &["std::net", "socket2", "crate::net"];
 const THREADS: &[&str] = &["std::thread", "std::sync::mpsc", "crossbeam_channel", "crossbeam_utils"];
 const CLOCK: &[&str] = &["std::time::Instant", "std::time::SystemTime"];
-const FILES: &[&str] = &["std::fs", "tempfile", "csv"];
+const FILES: &[&str] = &["std::fs", "tempfile"];
 const LOG: &[&str] = &["log", "env_logger"];
 const TENSORS: &[&str] = &["crate::model", "ndarray", "safetensors"];
 const BYTES: &[&str] = &["crate::wire", "byteorder", "crc32fast"];

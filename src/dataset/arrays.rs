@@ -7,13 +7,14 @@
 use std::path::{Path, PathBuf};
 
 use super::array::{Array, Numbers, npz};
-use super::cells::Cells;
+use super::cells::Column as Values;
 use super::error::Fault;
 use super::kinds::Kind;
 use super::options::{ReadOptions, Task};
 use super::place::Column;
 use super::roles::{self, PlannedColumn, Role, Roles};
 use super::source::{Format, Source};
+use super::store::Store;
 use super::survey::{Limits, Survey};
 use super::table::{Lines, Table};
 use super::tally::Tally;
@@ -159,14 +160,14 @@ fn table(parts: Vec<Part>, options: &ReadOptions, limits: &Limits) -> Result<Rea
 }
 
 /// The columns of the features.
-fn columns(parts: &[(Array, Array)], width: usize) -> Result<Vec<(usize, Cells)>, Fault> {
+fn columns(parts: &[(Array, Array)], width: usize) -> Result<Vec<(usize, Values)>, Fault> {
     let mut columns = Vec::with_capacity(width);
+    let mut store = Store::default();
     for place in 0..width {
         let of_column = || parts.iter().map(move |(features, _)| (features, place));
         let cells = if of_column().all(|(features, _)| matches!(features.numbers, Numbers::Bytes(_))) {
-            Cells::Bytes(
-                of_column().flat_map(|(features, place)| features.column(place).map(|number| number as u8)).collect(),
-            )
+            let bytes = of_column().flat_map(|(features, place)| features.column(place).map(|number| number as u8));
+            Values::of_bytes(bytes.collect(), width)
         } else {
             let mut doubles = Vec::new();
             for (features, place) in of_column() {
@@ -180,10 +181,10 @@ fn columns(parts: &[(Array, Array)], width: usize) -> Result<Vec<(usize, Cells)>
                     doubles.push(number);
                 }
             }
-            match doubles.iter().all(|&number| number.is_nan() || f64::from(number as f32) == number) {
-                true => Cells::Singles(doubles.iter().map(|&number| number as f32).collect()),
-                false => Cells::Doubles(doubles),
-            }
+            let mut column = Values::of_numbers(width);
+            column.extend(&doubles, &mut store);
+            column.finish(&mut store);
+            column
         };
         columns.push((place, cells));
     }
@@ -198,7 +199,7 @@ pub(super) fn label(number: f64) -> String {
 fn target(
     parts: Vec<(Array, Array)>,
     (rows, width, outputs): (usize, usize, usize),
-    features: Vec<(usize, Cells)>,
+    features: Vec<(usize, Values)>,
     validates: Option<Vec<bool>>,
     options: &ReadOptions,
     limits: &Limits,
@@ -216,7 +217,7 @@ fn target(
     }
     let text = |index: usize| if is_text { of_texts[index].clone() } else { label(labels[index]) };
     for index in 0..rows * outputs {
-        tallies[width + index % outputs].take(text(index).as_bytes(), &options.missing);
+        tallies[width + index % outputs].take((*text(index)).into(), &options.missing);
     }
     let places: Vec<usize> = (width..width + outputs).collect();
     let (task, task_why, task_is_guess) = roles::task(&places, &tallies, options);
@@ -227,7 +228,7 @@ fn target(
         Task::Classify => {
             let mut classes = Classes::new(&places, &survey);
             for index in 0..rows {
-                if !classes.push(&text(index), limits.classes) {
+                if classes.push(&text(index), limits.classes).is_none() {
                     return Err(Fault::TooManyClasses { column });
                 }
             }
@@ -249,13 +250,14 @@ fn target(
             missing: 0,
             distinct: survey.tallies[place].distinct().filter(|_| place >= width),
             doubtful: Vec::new(),
-            is_single: false,
         }
     };
     let columns = (0..width + outputs).map(planned).collect();
     let roles =
         Roles { columns, labels: places, side: None, group: None, task, task_why, task_is_guess, hints: Vec::new() };
     let (lines, starts) = (Lines::default(), Vec::new());
-    let table = Table { rows, features, target, lines, starts, dropped: 0, validates, tests_from: None, groups: None };
+    let lead = 0;
+    let table =
+        Table { rows, features, lead, target, lines, starts, dropped: 0, validates, tests_from: None, groups: None };
     Ok(Read { survey, roles, table })
 }

@@ -91,7 +91,12 @@ pub fn orders(text: &str) -> u8 {
     if !(6..=48).contains(&text.len()) || !text.bytes().any(|byte| byte.is_ascii_digit()) {
         return 0;
     }
-    let reads = |(bit, &order): (usize, &DateOrder)| u8::from(read(text, order).is_some()) << bit;
+    // What `read` asks, once for all orders.
+    let Some((day, time)) = split(text) else { return 0 };
+    if time.is_some_and(|time| time_of_day(time).is_none()) {
+        return 0;
+    }
+    let reads = |(bit, &order): (usize, &DateOrder)| u8::from(day.in_order(order).is_some()) << bit;
     DateOrder::ALL.iter().enumerate().map(reads).sum()
 }
 

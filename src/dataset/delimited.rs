@@ -4,27 +4,64 @@
 //! Commas, semicolons, tabs or bars separate fields, as the first line tells, or any byte that is asked for; `sep=;` in front
 //! of the first line tells, too. Lines end with LF, CR LF or CR alone. Quoted fields, a UTF-8 byte order mark, blank lines and
 //! the sign with which DOS ended a text are fine. Memory is taken as bytes arrive, up to the longest record.
+//!
+//! A record is told apart in the buffer into which its bytes were read, and handed out from there.
 
-use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+mod marks;
+mod newlines;
+mod record;
 
-use csv::{ByteRecord, ReaderBuilder, Terminator};
+use std::io::{self, BufRead, Read};
+
+use memchr::memchr;
 
 use super::error::Fault;
+use marks::Marks;
+use newlines::Newlines;
+pub(super) use record::{Block, KeptRecord, Record, Text};
+use record::{PADDING, Row, Span};
 
-/// The records of a file that are not blank, with the line on which each begins.
+/// Bytes that are read at once: few enough to be still in the processor's cache when they are looked at, column by column.
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// The records of a file that are not blank, with the line on which each begins: one by one, or as many as are in the buffer.
 pub(super) struct Records<R> {
-    reader: csv::Reader<Feed<BufReader<Newlines<R>>>>,
-    record: ByteRecord,
-    /// Lines that the head has taken before the reader began to count.
-    before: u64,
-    record_bytes_max: usize,
+    input: Newlines<R>,
     separator: u8,
+    record_bytes_max: usize,
+    /// What has been read and is not behind us, and room behind it.
+    buffer: Vec<u8>,
+    /// Where what has been read ends.
+    filled: usize,
+    /// Where the next record begins, and on which line that is.
+    next: usize,
+    line: u64,
+    marks: Marks,
+    /// The records in the buffer that have been told apart, and their fields.
+    rows: Vec<Row>,
+    fields: Vec<Span>,
+    /// How many of them have been handed out, one by one.
+    given: usize,
+    /// The fields of the record in hand in which something stands beside or inside the quotes that is to be put in order.
+    unordered: Vec<usize>,
+    /// Whether all has been read.
+    has_ended: bool,
+}
+
+/// What stands at the beginning of the buffer.
+enum Found {
+    /// A record.
+    Record,
+    /// A line without anything.
+    Blank,
+    /// A part of a record.
+    Part,
 }
 
 impl<R: Read> Records<R> {
     /// Begins to read; the separator is found out where none is given.
     pub(super) fn open(input: R, separator: Option<u8>, record_bytes_max: usize) -> Result<Records<R>, Fault> {
-        let mut input = BufReader::new(Newlines { input, after_cr: false, holds_end: false });
+        let mut input = io::BufReader::new(Newlines::new(input));
         let mut head = Head { line: Vec::new(), before: 0 };
         head.read(&mut input, record_bytes_max)?;
         let told = head.separator_told();
@@ -33,13 +70,27 @@ impl<R: Read> Records<R> {
             head.read(&mut input, record_bytes_max)?;
         }
         let separator = separator.or(told).unwrap_or_else(|| head.separator());
-        let reader = ReaderBuilder::new()
-            .delimiter(separator)
-            .terminator(Terminator::Any(b'\n'))
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(Feed::new(head.line, input, record_bytes_max));
-        Ok(Records { reader, record: ByteRecord::new(), before: head.before, record_bytes_max, separator })
+        let mut buffer = head.line;
+        buffer.extend_from_slice(input.buffer());
+        let filled = buffer.len();
+        buffer.resize(filled + PADDING, 0);
+        let mut marks = Marks::new(separator);
+        marks.begin(&buffer, 0, filled);
+        Ok(Records {
+            input: input.into_inner(),
+            separator,
+            record_bytes_max,
+            buffer,
+            filled,
+            next: 0,
+            line: head.before + 1,
+            marks,
+            rows: Vec::new(),
+            fields: Vec::new(),
+            given: 0,
+            unordered: Vec::new(),
+            has_ended: false,
+        })
     }
 
     /// What separates fields.
@@ -48,88 +99,203 @@ impl<R: Read> Records<R> {
     }
 
     /// The record that [`Records::advance`] went to.
-    pub(super) fn record(&self) -> &ByteRecord {
-        &self.record
-    }
-
-    /// Exchanges the record that [`Records::advance`] went to for another, whose memory is used again.
-    pub(super) fn take(&mut self, record: &mut ByteRecord) {
-        std::mem::swap(&mut self.record, record);
+    #[inline]
+    pub(super) fn record(&self) -> Record<'_> {
+        let bytes = &self.buffer;
+        match self.rows.get(self.given.wrapping_sub(1)) {
+            Some(row) => Record { bytes, fields: &self.fields[row.first as usize..row.end as usize] },
+            None => Record { bytes, fields: &[] },
+        }
     }
 
     /// Goes on to the next record, and tells the line on which it begins; none at the end.
+    #[inline]
     pub(super) fn advance(&mut self) -> Result<Option<u64>, Fault> {
+        if self.given == self.rows.len() && !self.tell_apart()? {
+            return Ok(None);
+        }
+        self.given += 1;
+        Ok(Some(self.rows[self.given - 1].line))
+    }
+
+    /// The next record, without going to it; none at the end.
+    pub(super) fn first(&mut self) -> Result<Option<Record<'_>>, Fault> {
+        if self.given == self.rows.len() && !self.tell_apart()? {
+            return Ok(None);
+        }
+        let Row { first, end, .. } = self.rows[self.given];
+        Ok(Some(Record { bytes: &self.buffer, fields: &self.fields[first as usize..end as usize] }))
+    }
+
+    /// The next records: as many as are at hand, at least one; none at the end.
+    pub(super) fn block(&mut self) -> Result<Option<Block<'_>>, Fault> {
+        if self.given == self.rows.len() && !self.tell_apart()? {
+            return Ok(None);
+        }
+        let rows = &self.rows[self.given..];
+        self.given = self.rows.len();
+        Ok(Some(Block { bytes: &self.buffer, fields: &self.fields, rows }))
+    }
+
+    /// Tells the records in the buffer apart, or reads on where there is none; whether there is any.
+    fn tell_apart(&mut self) -> Result<bool, Fault> {
+        self.rows.clear();
+        self.fields.clear();
+        self.given = 0;
         loop {
-            self.reader.get_mut().unread_bytes = 0;
-            let read = self.reader.read_byte_record(&mut self.record).map_err(|error| match error.into_kind() {
-                csv::ErrorKind::Io(error) if error.get_ref().is_some_and(|cause| cause.is::<RecordTooLong>()) => {
-                    Fault::LongLine { line: self.line(), bytes_max: self.record_bytes_max }
+            let (first, line) = (self.fields.len() as u32, self.line);
+            match self.split() {
+                Found::Record => self.rows.push(Row { first, end: self.fields.len() as u32, line }),
+                Found::Blank => self.fields.truncate(first as usize),
+                Found::Part => {
+                    self.fields.truncate(first as usize);
+                    if !self.rows.is_empty() {
+                        self.marks.begin(&self.buffer, self.next, self.filled);
+                        return Ok(true);
+                    }
+                    if !self.read_on()? {
+                        return Ok(false);
+                    }
                 }
-                csv::ErrorKind::Io(error) => unreadable(error),
-                other => Fault::Unreadable { cause: format!("{other:?}") },
-            })?;
-            if !read {
-                return Ok(None);
-            }
-            // The reader stands behind the record's line end: go back over it and those inside quoted fields.
-            let inside = self.record.as_slice().iter().filter(|&&byte| byte == b'\n').count() as u64;
-            if self.reader.get_ref().ended {
-                // Only a record whose end the reader looked for in vain reads up to the source's end.
-                return Err(Fault::OpenQuote { line: self.line() - inside });
-            }
-            let blank = self.record.len() == 1 && self.record.as_slice().trim_ascii().is_empty();
-            if !blank {
-                return Ok(Some(self.line() - 1 - inside));
             }
         }
     }
 
-    /// The line on which the reader stands.
-    fn line(&self) -> u64 {
-        self.before + self.reader.position().line()
-    }
-}
-
-/// What the CSV reader reads: the head, the rest of the input, and a line end in case that the last line has none.
-struct Feed<R> {
-    bytes: Chain<Chain<Cursor<Vec<u8>>, R>, &'static [u8]>,
-    /// Bytes given out since the last record, a buffer's more or less.
-    unread_bytes: usize,
-    unread_bytes_max: usize,
-    /// Whether the reader asked for more after the last byte.
-    ended: bool,
-}
-
-impl<R: Read> Feed<R> {
-    fn new(head: Vec<u8>, rest: R, unread_bytes_max: usize) -> Feed<R> {
-        let bytes = Cursor::new(head).chain(rest).chain(&b"\n"[..]);
-        Feed { bytes, unread_bytes: 0, unread_bytes_max, ended: false }
-    }
-}
-
-impl<R: Read> Read for Feed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.unread_bytes > self.unread_bytes_max {
-            return Err(io::Error::other(RecordTooLong));
+    /// Tells the fields of the next record apart.
+    #[inline]
+    fn split(&mut self) -> Found {
+        self.unordered.clear();
+        let first = self.fields.len();
+        let mut start = self.next;
+        let mut is_last = false;
+        let mut lines = 1;
+        while !is_last {
+            let Some(at) = self.marks.next(&self.buffer, self.filled) else { return Found::Part };
+            let mark = self.buffer[at];
+            if mark == b'"' && self.separator != b'"' {
+                // Elsewhere than in front of a field it is a byte like others.
+                if at > start {
+                    continue;
+                }
+                let Some(end) = self.close(at, &mut lines) else { return Found::Part };
+                is_last = self.buffer[end] == b'\n';
+                start = end + 1;
+                continue;
+            }
+            self.fields.push((start as u32, at as u32));
+            is_last = mark == b'\n';
+            start = at + 1;
         }
-        let read = self.bytes.read(buffer)?;
-        self.unread_bytes += read;
-        self.ended = read == 0 && !buffer.is_empty();
-        Ok(read)
+        self.line += lines;
+        self.next = start;
+        if !self.unordered.is_empty() {
+            self.put_in_order();
+        }
+        if let [(start, end)] = self.fields[first..]
+            && self.buffer[start as usize..end as usize].trim_ascii().is_empty()
+        {
+            return Found::Blank;
+        }
+        Found::Record
+    }
+
+    /// Goes to the mark that ends a field which a quote has begun, and counts the line ends before it; none where the buffer
+    /// ends before. A quote inside is written twice, and what stands behind the last one belongs to the field.
+    fn close(&mut self, opened: usize, lines: &mut u64) -> Option<usize> {
+        let mut is_quoted = true;
+        let mut is_plain = true;
+        let mut closed = opened;
+        loop {
+            let at = self.marks.next(&self.buffer, self.filled)?;
+            let mark = self.buffer[at];
+            if is_quoted && mark == b'"' {
+                if at + 1 == self.filled {
+                    return None;
+                }
+                if self.buffer[at + 1] == b'"' {
+                    self.marks.next(&self.buffer, self.filled)?;
+                    is_plain = false;
+                } else {
+                    is_quoted = false;
+                    closed = at;
+                }
+            } else if is_quoted {
+                *lines += u64::from(mark == b'\n');
+            } else if mark != b'"' {
+                if is_plain && at == closed + 1 {
+                    self.fields.push((opened as u32 + 1, closed as u32));
+                } else {
+                    self.unordered.push(self.fields.len());
+                    self.fields.push((opened as u32, at as u32));
+                }
+                return Some(at);
+            }
+        }
+    }
+
+    /// Takes the quotes out of fields in which they stand otherwise than around everything.
+    fn put_in_order(&mut self) {
+        for &place in &self.unordered {
+            let (start, end) = self.fields[place];
+            let mut to = start as usize;
+            let mut at = to + 1;
+            let mut is_quoted = true;
+            while at < end as usize {
+                let byte = self.buffer[at];
+                at += 1;
+                if is_quoted && byte == b'"' {
+                    if at == end as usize || self.buffer[at] != b'"' {
+                        is_quoted = false;
+                        continue;
+                    }
+                    at += 1;
+                }
+                self.buffer[to] = byte;
+                to += 1;
+            }
+            self.fields[place] = (start, to as u32);
+        }
+    }
+
+    /// Reads until the record in hand may be complete; whether there was anything left.
+    fn read_on(&mut self) -> Result<bool, Fault> {
+        if self.has_ended {
+            // The last line has an end, so that only quotes keep a record open.
+            return if self.next == self.filled { Ok(false) } else { Err(Fault::OpenQuote { line: self.line }) };
+        }
+        self.buffer.copy_within(self.next..self.filled, 0);
+        self.filled -= self.next;
+        self.next = 0;
+        loop {
+            if self.filled > self.record_bytes_max {
+                return Err(Fault::LongLine { line: self.line, bytes_max: self.record_bytes_max });
+            }
+            if self.buffer.len() < 2 * self.filled + PADDING || self.buffer.len() < BUFFER_BYTES {
+                self.buffer.resize((2 * self.filled).max(BUFFER_BYTES) + PADDING, 0);
+            }
+            let room = self.buffer.len() - PADDING;
+            let read = match self.input.read(&mut self.buffer[self.filled..room]) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(unreadable(error)),
+            };
+            let before = self.filled;
+            self.filled += read;
+            if read == 0 {
+                self.has_ended = true;
+                if self.filled > 0 {
+                    self.buffer[self.filled] = b'\n';
+                    self.filled += 1;
+                }
+            }
+            // No record ends before a line does.
+            if self.has_ended || memchr(b'\n', &self.buffer[before..self.filled]).is_some() {
+                self.marks.begin(&self.buffer, 0, self.filled);
+                return Ok(true);
+            }
+        }
     }
 }
-
-/// How [`Feed`] tells through the CSV reader that a record does not end.
-#[derive(Debug)]
-struct RecordTooLong;
-
-impl std::fmt::Display for RecordTooLong {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the record is too long")
-    }
-}
-
-impl std::error::Error for RecordTooLong {}
 
 /// The beginning of a file, up to its first line that is not blank.
 struct Head {
@@ -183,68 +349,6 @@ impl Head {
         let found = counts.iter().rev().find(|(count, _)| *count == most && most > 0);
         let otherwise = if self.line.trim_ascii().contains(&b' ') { b' ' } else { b',' };
         found.map_or(otherwise, |&(_, separator)| separator)
-    }
-}
-
-/// The sign with which DOS ended a text (Ctrl-Z).
-const END_OF_TEXT: u8 = 0x1a;
-
-/// Bytes in which every line ends with LF: CR LF and CR alone become one. The sign that ends a text is left out.
-struct Newlines<R> {
-    input: R,
-    /// Whether the last byte was a CR, so that a LF now is the end of the same line.
-    after_cr: bool,
-    /// Whether the last byte was the sign of a text's end, which is kept back until another byte shows that it is none.
-    holds_end: bool,
-}
-
-impl<R: Read> Newlines<R> {
-    /// Reads without the sign that ends a text.
-    fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let held = usize::from(self.holds_end);
-            // Of a buffer of one byte, which nobody has here, it would be passed on.
-            if held == buffer.len() {
-                self.holds_end = false;
-                buffer.fill(END_OF_TEXT);
-                return Ok(held);
-            }
-            let got = self.input.read(&mut buffer[held..])?;
-            if got == 0 {
-                return Ok(0);
-            }
-            buffer[..held].fill(END_OF_TEXT);
-            let read = held + got;
-            self.holds_end = buffer[read - 1] == END_OF_TEXT;
-            if !self.holds_end || read > 1 {
-                return Ok(read - usize::from(self.holds_end));
-            }
-        }
-    }
-}
-
-impl<R: Read> Read for Newlines<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.read_on(buffer)?;
-            if !self.after_cr && !buffer[..read].contains(&b'\r') {
-                return Ok(read);
-            }
-            let mut kept = 0;
-            for place in 0..read {
-                let byte = buffer[place];
-                let is_rest = byte == b'\n' && self.after_cr;
-                self.after_cr = byte == b'\r';
-                if !is_rest {
-                    buffer[kept] = if byte == b'\r' { b'\n' } else { byte };
-                    kept += 1;
-                }
-            }
-            // Nothing is kept of a LF alone, and 0 would be the end.
-            if kept > 0 || read == 0 {
-                return Ok(kept);
-            }
-        }
     }
 }
 

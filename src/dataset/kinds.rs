@@ -42,6 +42,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether its values are plain numbers, such as `-1.5`.
+    pub(super) fn is_plain(&self) -> bool {
+        const PLAIN: NumberForm = NumberForm { notation: Notation::Point, ornament: None };
+        matches!(self, Kind::Number(PLAIN) | Kind::Constant | Kind::RowNumber)
+    }
+
     /// Its name.
     pub fn name(&self) -> &'static str {
         match self {
@@ -181,19 +187,19 @@ fn by_values(
 /// A column whose every value is a number.
 fn numeric(tally: &Tally, name: &str, form: NumberForm, is_ambiguous: bool, is_one: bool) -> Decision {
     let present = tally.present;
-    if tally.leading_zeros > 0 && tally.digits == present {
+    if tally.plain.leading_zeros > 0 && tally.plain.digits == present {
         return match textual(tally, true).kind {
             Kind::Category => decided(Kind::Category, "codes with leading zeros", "--number"),
             Kind::Constant => decided(Kind::Constant, "every row has the same value", ""),
             _ => decided(Kind::Identifier, "codes with leading zeros, nearly all different", "--number"),
         };
     }
-    if is_one || (tally.missing == 0 && tally.plain == present && tally.least == tally.greatest) {
+    if is_one || (tally.missing == 0 && tally.plain.count == present && tally.plain.least == tally.plain.greatest) {
         return decided(Kind::Constant, "every row has the same number", "");
     }
     let named = name_of_rows(name);
     let is_long = present >= ROWS_NUMBERED_MIN;
-    let are_years = named == Named::Time && YEARS.contains(&tally.least) && YEARS.contains(&tally.greatest);
+    let are_years = named == Named::Time && YEARS.contains(&tally.plain.least) && YEARS.contains(&tally.plain.greatest);
     if are_years && tally.is_sequence() {
         return decided(Kind::Number(form), "", "");
     }
@@ -201,7 +207,8 @@ fn numeric(tally: &Tally, name: &str, form: NumberForm, is_ambiguous: bool, is_o
     if counts_rows && tally.is_sequence() {
         return decided(Kind::RowNumber, "whole numbers in sequence", "--use");
     }
-    let all_differ = is_long && tally.whole == present && tally.distinct().is_none_or(|distinct| distinct == present);
+    let all_differ =
+        is_long && tally.plain.whole == present && tally.distinct().is_none_or(|distinct| distinct == present);
     // Some rows of a file, in another order, as those that split it leave them.
     if named == Named::RowNumber && all_differ && tally.missing == 0 {
         return decided(Kind::RowNumber, "different whole numbers under the name of a row number, or none", "--use");
@@ -218,7 +225,7 @@ fn numeric(tally: &Tally, name: &str, form: NumberForm, is_ambiguous: bool, is_o
         };
         return decided(Kind::Number(form), why, reverse);
     }
-    let is_few = tally.whole == present && tally.distinct().is_some_and(|distinct| (3..=10).contains(&distinct));
+    let is_few = tally.plain.whole == present && tally.distinct().is_some_and(|distinct| (3..=10).contains(&distinct));
     decided(Kind::Number(form), "", if is_few { "--category" } else { "" })
 }
 

@@ -2,10 +2,10 @@
 //! prepared from it, as plain vectors; does not know the network, or how data travel.
 //!
 //! A file is read twice. First every value of every column is counted (`survey`, `tally`, `header`), and what a column is
-//! follows from all of them (`kinds`, `roles`); then rows become numbers (`table`, `cells`, `target`). Kinds come from all
-//! rows; whatever is learned, scales, categories, what stands for a missing value, comes from the rows that train
-//! (`transform`), and goes with the model as its schema (`schema`). By that, rows for the model are read once, as a stream
-//! (`raw`).
+//! follows from all of them (`kinds`, `roles`); then rows become values (`table`, `cells`, `target`), where the first reading has
+//! not kept them already (`store`). Kinds come from all rows; whatever is learned, scales, categories, what stands for a missing
+//! value, comes from the rows that train (`transform`), makes inputs of all rows (`encoding`), and goes with the model as its
+//! schema (`schema`). By that, rows for the model are read once, as a stream (`raw`).
 //!
 //! Everything here is a function of the file's content, what is asked for and the seed: the same command prepares the
 //! same bits on every machine.
@@ -16,12 +16,15 @@ mod baseline;
 mod cells;
 mod date;
 mod delimited;
+mod encoding;
 mod error;
 mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod hash;
 mod header;
 mod kinds;
+mod memo;
 mod options;
 mod place;
 mod raw;
@@ -30,8 +33,10 @@ mod report;
 mod roles;
 mod schema;
 mod shards;
+mod short;
 mod source;
 mod split;
+mod store;
 mod survey;
 mod table;
 mod tally;
@@ -57,6 +62,7 @@ pub use split::{Fraction, NotASplit, ValidationSplit};
 pub use transform::{Categories, Encoder, MissingCategory, Numeric, Scaling};
 pub use value::MissingTokens;
 
+use self::encoding::{Encoded, Unencoded};
 use self::files::{Part, Side};
 use self::roles::{Role, Roles};
 use self::source::Source;
@@ -64,7 +70,7 @@ use self::split::Split;
 use self::survey::{LIMITS, Limits, Survey};
 use self::table::Table;
 use self::target::TargetColumn;
-use self::transform::Learning;
+use self::transform::{Learning, Trained};
 pub use crate::model::scaling::Target;
 use crate::model::scaling::{FeatureScale, TargetScale};
 
@@ -213,15 +219,17 @@ impl Dataset {
     ) -> Result<Dataset, DatasetError> {
         let error = |fault| DatasetError { file: name.clone(), fault };
         let (first, others) = parts.split_first_mut().ok_or_else(|| error(Fault::NoFiles))?;
-        let mut survey = Survey::of(&first.source, options, limits).map_err(|fault| first.error(fault))?;
+        let found = Survey::of(&first.source, options, limits).map_err(|fault| first.error(fault))?;
+        let (mut survey, mut kept) = found;
         for part in others {
-            part.layout = survey.take_in(&part.source, options, limits).map_err(|fault| part.error(fault))?;
+            part.layout =
+                survey.take_in(&mut kept, &part.source, options, limits).map_err(|fault| part.error(fault))?;
         }
         let roles = roles::decide(&survey, options).map_err(error)?;
         if roles.side.is_some() && parts.iter().any(|part| part.side == Side::Validate) {
             return Err(error(Fault::TwoSplits));
         }
-        let table = table::read(&name, &parts, &survey, &roles, options, limits)?;
+        let table = table::read(&name, &parts, (&survey, kept), &roles, options, limits)?;
         let files = parts.into_iter().map(|part| part.name).collect();
         let (options, limits) = (options.clone(), *limits);
         Ok(Dataset { name, files, survey, roles, options, table, limits, own_split: None })
@@ -270,7 +278,7 @@ impl Dataset {
         self.own_split.unwrap_or(ValidationSplit::LAST_FIFTH)
     }
 
-    /// A job's data: splits, learns by the training rows, deals out. Takes as much memory again as the inputs.
+    /// A job's data: splits, learns by the training rows, deals out.
     pub fn prepare(&self, asked: &Preparation) -> Result<Prepared, DatasetError> {
         let error = |fault| self.error(fault, None);
         if self.table.features.is_empty() {
@@ -285,14 +293,17 @@ impl Dataset {
         let rows = split::Rows { strata, classes: count, validates, tests_from: self.table.tests_from, groups };
         let split = rows.divide(&asked.split, asked.test.as_ref(), asked.seed).map_err(error)?;
         let target = self.target(&split)?;
-        let schema = self.learn(&split.training, asked.scaling);
+        let schema = self.learn(&split.training, asked.scaling).map_err(error)?;
         let features = schema.width();
         if features > self.limits.features {
             return Err(error(self.too_wide(&schema, features)));
         }
-        let dealt = asked.sharding.deal(&split.training, strata, asked.shards, asked.seed).map_err(error)?;
-        let block = |rows: &[u32]| {
-            let values = self.inputs(rows, &schema, features)?;
+        let dealt =
+            asked.sharding.deal(&split.training, strata, asked.shards, asked.seed).map_err(error)?;
+        let rows: Vec<&[u32]> = dealt.iter().map(Vec::as_slice).chain([&*split.validation, &*split.test]).collect();
+        let mut inputs = self.inputs(&rows, &schema, features)?.into_iter();
+        let mut block = |rows: &[u32]| {
+            let values = inputs.next().unwrap_or_default();
             Ok(Block { values, targets: self.targets(rows, &target)? })
         };
         let shards = dealt.iter().map(|rows| block(rows)).collect::<Result<_, _>>()?;
@@ -310,22 +321,25 @@ impl Dataset {
     }
 
     /// What is learned of every column from the rows that train.
-    fn learn(&self, training: &[u32], scaling: Scaling) -> Schema {
+    fn learn(&self, training: &[u32], scaling: Scaling) -> Result<Schema, Fault> {
         let rare = self.options.rare.map_or_else(|| transform::usual_rare(training.len()), u64::from);
         let learning = Learning { scaling, impute: self.options.impute, rare };
+        let mut are_trained = vec![false; self.table.lead + self.rows()];
+        training.iter().for_each(|&row| are_trained[self.table.lead + row as usize] = true);
+        let trained = Trained { are: &are_trained, count: training.len() };
         let mut features = self.table.features.iter().peekable();
         let column = |(place, column): (usize, &roles::PlannedColumn)| {
             let becomes = match (&column.role, features.next_if(|(feature, _)| *feature == place)) {
-                (_, Some((_, cells))) => Becomes::Inputs(Encoder::learn(cells, column.kind, training, &learning)),
+                (_, Some((_, values))) => Becomes::Inputs(Encoder::learn(values, column.kind, trained, &learning)?),
                 (Role::Label, None) => Becomes::Label,
                 (Role::LeftOut(why), None) => Becomes::Nothing(why.clone()),
                 (Role::Side, None) => Becomes::Nothing("it says which rows validate".to_owned()),
                 (Role::Group | Role::Feature, None) => Becomes::Nothing("it groups the rows".to_owned()),
             };
-            SchemaColumn { name: self.column_name(place), kind: column.kind, becomes }
+            Ok(SchemaColumn { name: self.column_name(place), kind: column.kind, becomes })
         };
-        let columns = self.roles.columns.iter().enumerate().map(column).collect();
-        Schema { missing: self.options.missing.clone(), columns }
+        let columns = self.roles.columns.iter().enumerate().map(column).collect::<Result<_, Fault>>()?;
+        Ok(Schema { missing: self.options.missing.clone(), columns })
     }
 
     fn column_name(&self, place: usize) -> String {
@@ -384,31 +398,44 @@ impl Dataset {
         }
     }
 
-    /// The inputs of these rows in this order.
-    fn inputs(&self, rows: &[u32], schema: &Schema, width: usize) -> Result<Vec<f32>, DatasetError> {
-        // Categories may take a hundred times the memory that they have in the table.
-        let mut values = Vec::new();
-        let count = rows.len().checked_mul(width);
-        let room = count.and_then(|count| values.try_reserve_exact(count).ok().map(|()| count));
-        let Some(count) = room else {
-            return Err(self.error(Fault::OutOfMemory { rows: rows.len() as u64, columns: width }, None));
-        };
-        values.resize(count, 0.0);
-        let mut start = 0;
-        for (place, cells) in &self.table.features {
-            let Becomes::Inputs(encoder) = &schema.columns[*place].becomes else { continue };
-            let end = start + encoder.width();
-            for (&row, inputs) in rows.iter().zip(values.chunks_exact_mut(width)) {
-                let inputs = &mut inputs[start..end];
-                // Where missing values are refused, none has come here.
-                encoder.encode(cells.get(row), inputs);
-                if inputs.iter().any(|input| !input.is_finite()) {
-                    return Err(self.error(Fault::OutOfScale { place: self.place(row, *place) }, Some(row)));
-                }
-            }
-            start = end;
+    /// The inputs of the rows of each block in their order.
+    fn inputs(&self, blocks: &[&[u32]], schema: &Schema, width: usize) -> Result<Vec<Vec<f32>>, DatasetError> {
+        let mut inputs = Vec::with_capacity(blocks.len());
+        // Of each row, where it is in all blocks one behind the other.
+        let mut places = vec![u32::MAX; self.rows()];
+        let mut starts = vec![0];
+        for rows in blocks {
+            let start = starts[starts.len() - 1];
+            (start..).zip(*rows).for_each(|(to, &row)| places[row as usize] = to);
+            starts.push(start + rows.len() as u32);
+            // Categories may take a hundred times the memory that they have in the table.
+            let count = rows.len().checked_mul(width);
+            let has_room = |count: &usize| Vec::<f32>::new().try_reserve_exact(*count).is_ok();
+            let Some(count) = count.filter(has_room) else {
+                return Err(self.error(Fault::OutOfMemory { rows: rows.len() as u64, columns: width }, None));
+            };
+            inputs.push(vec![0.0; count]);
         }
-        Ok(values)
+        let mut columns = Vec::with_capacity(self.table.features.len());
+        let mut start = 0;
+        for (place, column) in &self.table.features {
+            let Becomes::Inputs(encoder) = &schema.columns[*place].becomes else { continue };
+            columns.push(Encoded { place: *place, column, encoder, start });
+            start += encoder.width();
+        }
+        let goal = |value: usize| {
+            let to = places[value.checked_sub(self.table.lead)?];
+            let block = starts.partition_point(|start| *start <= to) - 1;
+            (block < blocks.len()).then(|| (block as u32, to - starts[block]))
+        };
+        match encoding::encode(&columns, width, goal, &mut inputs) {
+            Ok(()) => Ok(inputs),
+            Err(Unencoded::Unreadable(fault)) => Err(self.error(fault, None)),
+            Err(Unencoded::OutOfScale { value, place }) => {
+                let row = (value - self.table.lead) as u32;
+                Err(self.error(Fault::OutOfScale { place: self.place(row, place) }, Some(row)))
+            }
+        }
     }
 
     /// What the outputs for these rows are compared with.

@@ -44,8 +44,6 @@ pub(super) struct PlannedColumn {
     pub(super) distinct: Option<u64>,
     /// Marks that count as missing and may be values.
     pub(super) doubtful: Vec<(String, u64)>,
-    /// Whether f32 holds every number to the last digit.
-    pub(super) is_single: bool,
 }
 
 /// What is decided of a file.
@@ -230,25 +228,14 @@ fn planned(column: Column, decision: Decision, role: Role, tally: &Tally) -> Pla
         }
         _ => Vec::new(),
     };
-    let is_single = tally.single == tally.present;
-    PlannedColumn {
-        column,
-        kind,
-        role,
-        why,
-        reverse,
-        missing: tally.missing,
-        distinct: tally.distinct(),
-        doubtful,
-        is_single,
-    }
+    PlannedColumn { column, kind, role, why, reverse, missing: tally.missing, distinct: tally.distinct(), doubtful }
 }
 
 fn role_by_kind(decision: &Decision, tally: &Tally) -> Role {
     match decision.kind {
         Kind::Number(_) | Kind::Category | Kind::Boolean | Kind::Date { .. } => Role::Feature,
         // Of a number it is an input that is 0.
-        Kind::Constant if tally.present > 0 && tally.plain == tally.present => Role::Feature,
+        Kind::Constant if tally.present > 0 && tally.plain.count == tally.present => Role::Feature,
         Kind::Constant | Kind::RowNumber | Kind::Identifier | Kind::Unusable => Role::LeftOut(decision.why.to_owned()),
     }
 }
@@ -277,7 +264,7 @@ pub(super) fn task(labels: &[usize], tallies: &[Tally], options: &ReadOptions) -
             false => (Task::Regress, format!("most labels are numbers, {in_words} different ones"), true),
         };
     }
-    if tally.whole < tally.present {
+    if tally.plain.whole < tally.present {
         return (Task::Regress, "the labels are numbers that are not all whole".to_owned(), true);
     }
     match distinct.is_some_and(is_few) {
@@ -305,7 +292,7 @@ fn label_elsewhere(columns: &[PlannedColumn], label: usize, survey: &Survey) -> 
     let by_name = columns.iter().position(|planned| is_named(planned) && !(has_x && is_called(planned, "y")));
     let is_text = |place: usize| {
         let tally: &Tally = &survey.tallies[place];
-        tally.present > 0 && tally.plain == 0 && columns[place].kind == Kind::Category
+        tally.present > 0 && tally.plain.count == 0 && columns[place].kind == Kind::Category
     };
     let only_text_is_first = label != 0 && is_text(0) && (1..columns.len()).all(|place| !is_text(place));
     let place = by_name.or(only_text_is_first.then_some(0)).filter(|place| *place != label)?;

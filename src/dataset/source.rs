@@ -11,6 +11,7 @@ use tempfile::SpooledTempFile;
 
 use super::delimited::unreadable;
 use super::error::Fault;
+use super::store;
 
 /// Bytes from which a format is recognised, at most.
 const HEAD_BYTES: u64 = 4_096;
@@ -86,7 +87,7 @@ impl<'a> Source<'a> {
             Bytes::Once { input, copy } => {
                 let mut copy = copy.borrow_mut();
                 match input.borrow_mut().take() {
-                    Some(input) => Box::new(Copying { input, copy }),
+                    Some(input) => Box::new(Copying { input, copy, bytes: 0, checked: KEPT_BYTES as u64 }),
                     None => {
                         copy.rewind().map_err(unreadable)?;
                         Box::new(Copied(copy))
@@ -133,15 +134,23 @@ fn peek<'a>(mut input: Box<dyn Read + 'a>) -> Result<(Vec<u8>, Box<dyn Read + 'a
     Ok((head.clone(), Box::new(Cursor::new(head).chain(input))))
 }
 
-/// Keeps what it passes on.
+/// Keeps what it passes on, as long as there is room for it.
 struct Copying<'a, 'b> {
     input: Box<dyn Read + 'b>,
     copy: RefMut<'a, SpooledTempFile>,
+    /// How much that is.
+    bytes: u64,
+    /// For so much there was room.
+    checked: u64,
 }
 
 impl Read for Copying<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(buffer)?;
+        self.bytes += read as u64;
+        if self.bytes > self.checked {
+            self.checked = store::room_for(self.bytes)?;
+        }
         self.copy.write_all(&buffer[..read])?;
         Ok(read)
     }

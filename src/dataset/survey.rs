@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use csv::ByteRecord;
-
-use super::delimited::Records;
+use super::cells::Column as Values;
+use super::delimited::{Record, Records, Text};
 use super::error::Fault;
 use super::header;
 use super::options::ReadOptions;
 use super::place::Column;
 use super::refusal::{Cause, Refusal};
+use super::short;
 use super::source::Source;
+use super::store::Store;
 use super::tally::Tally;
 use crate::job::ROWS_MAX;
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
@@ -52,6 +53,28 @@ pub(super) struct Survey {
     pub(super) separator: Option<u8>,
 }
 
+/// The columns that hold nothing but plain numbers and missing values, as the first reading has found them, so that the second need
+/// not read them again.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// One for each column; none where it holds anything else. Their first value is the first line's.
+    pub(super) columns: Vec<Option<Values>>,
+    /// Where they lie.
+    pub(super) store: Store,
+}
+
+impl Kept {
+    /// Takes the numbers of the next rows in, of the column at this place, or drops it.
+    fn extend(&mut self, place: usize, tally: &Tally, numbers: &[f64]) {
+        let Kept { columns, store } = self;
+        let Some(kept) = columns.get_mut(place) else { return };
+        match kept {
+            Some(column) if tally.is_plain() => column.extend(numbers, store),
+            _ => *kept = None,
+        }
+    }
+}
+
 /// How another file than the first is laid out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layout {
@@ -61,27 +84,41 @@ pub(super) struct Layout {
 
 impl Survey {
     /// Reads a file for the first time.
-    pub(super) fn of(source: &Source<'_>, options: &ReadOptions, limits: &Limits) -> Result<Survey, Fault> {
+    pub(super) fn of(source: &Source<'_>, options: &ReadOptions, limits: &Limits) -> Result<(Survey, Kept), Fault> {
         let (_, input) = source.open()?;
         let mut records = Records::open(input, options.separator.map(|separator| separator.0), limits.record_bytes)?;
         let Some(first_line) = records.advance()? else {
             return Err(Fault::Empty);
         };
-        let first = records.record().clone();
-        check_width(&first, first_line, limits)?;
+        let first = records.record().kept();
+        let first = first.fields();
+        check_width(first, first_line, limits)?;
         let first_is_run = header::is_run(first.iter());
-        let mut counting =
-            Counting { tallies: Vec::new(), widths: BTreeMap::new(), rows: 0, runs: 0, last_line: first_line };
-        while let Some(line) = records.advance()? {
-            let record = records.record();
-            check_width(record, line, limits)?;
-            if counting.rows as usize + 1 > limits.rows {
-                return Err(Fault::TooManyRows { line });
+        let mut counting = Counting {
+            tallies: Vec::new(),
+            kept: Kept::default(),
+            widths: BTreeMap::new(),
+            rows: 0,
+            runs: 0,
+            last_line: first_line,
+        };
+        let mut numbers = Vec::new();
+        while let Some(block) = records.block()? {
+            for (row, record) in block.records() {
+                let line = block.line(row);
+                check_width(record, line, limits)?;
+                if counting.rows as usize + 1 > limits.rows {
+                    return Err(Fault::TooManyRows { line });
+                }
+                counting.count(record.len(), line, first, options);
+                counting.runs += u64::from(first_is_run && header::is_run(record.iter()));
             }
-            counting.take(record, line, options);
-            counting.runs += u64::from(first_is_run && header::is_run(record.iter()));
+            for (place, tally) in counting.tallies.iter_mut().enumerate() {
+                tally.take_all(block.column(place), &options.missing, &mut numbers);
+                counting.kept.extend(place, tally, &numbers);
+            }
         }
-        counting.finish(&first, first_line, records.separator(), options, limits)
+        counting.finish(first, first_line, records.separator(), options, limits)
     }
 
     /// The column at this place, from 0.
@@ -93,6 +130,7 @@ impl Survey {
     /// Takes the rows of another file in, of which there may be none, and tells how it is laid out.
     pub(super) fn take_in(
         &mut self,
+        kept: &mut Kept,
         source: &Source<'_>,
         options: &ReadOptions,
         limits: &Limits,
@@ -100,54 +138,62 @@ impl Survey {
         let (_, input) = source.open()?;
         let separator = options.separator.map(|separator| separator.0);
         let mut records = Records::open(input, separator, limits.record_bytes)?;
-        let Some(mut line) = records.advance()? else { return Err(Fault::Empty) };
+        let first = records.first()?.ok_or(Fault::Empty)?;
         let mut fields = None;
         let width = self.tallies.len();
         if let Some(names) = &self.names {
             let found: Vec<String> =
-                records.record().iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect();
+                first.iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect();
             if found != *names {
                 let place = |name: &String| found.iter().position(|found| found == name);
                 let places = names.iter().map(|name| place(name).ok_or(name)).collect::<Result<Vec<_>, _>>();
                 fields =
                     Some(places.map_err(|name| Fault::OtherColumns { what: format!("it has no column {name:?}") })?);
             }
-            // As programs write it that had no row for it.
-            let Some(next) = records.advance()? else { return Ok(Layout { fields }) };
-            line = next;
+            // Behind it there may be none, as programs write it that had no row for it.
+            records.advance()?;
         }
-        loop {
-            let record = records.record();
-            if fields.is_none() && record.len() != width {
-                let what = format!("line {line} has {}, and there are {width}", record.len());
-                return Err(Fault::OtherColumns { what });
+        let mut numbers = Vec::new();
+        while let Some(block) = records.block()? {
+            for (row, record) in block.records() {
+                let line = block.line(row);
+                if fields.is_none() && record.len() != width {
+                    let what = format!("line {line} has {}, and there are {width}", record.len());
+                    return Err(Fault::OtherColumns { what });
+                }
+                if self.rows as usize + 1 > limits.rows {
+                    return Err(Fault::TooManyRows { line });
+                }
+                self.rows += 1;
             }
-            if self.rows as usize + 1 > limits.rows {
-                return Err(Fault::TooManyRows { line });
-            }
-            self.rows += 1;
             for (place, tally) in self.tallies.iter_mut().enumerate() {
                 let field = fields.as_ref().map_or(place, |fields| fields[place]);
-                tally.take(record.get(field).unwrap_or_default(), &options.missing);
-            }
-            match records.advance()? {
-                Some(next) => line = next,
-                None => return Ok(Layout { fields }),
+                let texts = block.records().map(|(_, record)| record.text(field));
+                tally.take_all(texts, &options.missing, &mut numbers);
+                kept.extend(place, tally, &numbers);
             }
         }
+        Ok(Layout { fields })
     }
 }
 
-fn check_width(record: &ByteRecord, line: u64, limits: &Limits) -> Result<(), Fault> {
+fn check_width(record: Record<'_>, line: u64, limits: &Limits) -> Result<(), Fault> {
     match record.len() - 1 > limits.features {
         true => Err(Fault::TooManyFeatures { line, got: record.len() - 1 }),
         false => Ok(()),
     }
 }
 
+/// The number that a field is in the shortest form.
+fn number(text: Text<'_>, options: &ReadOptions) -> Option<f64> {
+    // Tokens that are named may be numbers.
+    short::read(text).filter(|_| options.missing.named.is_empty()).map(|short| short.value)
+}
+
 /// Rows as they are counted.
 struct Counting {
     tallies: Vec<Tally>,
+    kept: Kept,
     /// Lines of each width, and the first of them.
     widths: BTreeMap<usize, (u64, Vec<u64>)>,
     rows: u64,
@@ -157,31 +203,33 @@ struct Counting {
 }
 
 impl Counting {
-    fn take(&mut self, record: &ByteRecord, line: u64, options: &ReadOptions) {
+    /// Counts a row of so many fields, in a file with this first line.
+    fn count(&mut self, width: usize, line: u64, first: Record<'_>, options: &ReadOptions) {
         self.rows += 1;
         self.last_line = self.last_line.max(line);
-        let (count, lines) = self.widths.entry(record.len()).or_default();
+        let (count, lines) = self.widths.entry(width).or_default();
         *count += 1;
         if lines.len() < RAGGED_SHOWN {
             lines.push(line);
         }
-        while self.tallies.len() < record.len() {
-            self.tallies.push(Tally::new(record.len()));
-        }
-        for (tally, field) in self.tallies.iter_mut().zip(record) {
-            tally.take(field, &options.missing);
+        while self.tallies.len() < width {
+            let mut column = Values::of_numbers(width);
+            let number = number(first.text(self.tallies.len()), options);
+            column.extend(&[number.unwrap_or(f64::NAN)], &mut self.kept.store);
+            self.kept.columns.push(Some(column));
+            self.tallies.push(Tally::new(width));
         }
     }
 
     /// Judges the first line, whose fields are taken in where it is a row.
     fn finish(
         mut self,
-        first: &ByteRecord,
+        first: Record<'_>,
         first_line: u64,
         separator: u8,
         options: &ReadOptions,
         limits: &Limits,
-    ) -> Result<Survey, Fault> {
+    ) -> Result<(Survey, Kept), Fault> {
         // Of equally many the first line's.
         let rank = |width: usize, count: u64| (count, width == first.len());
         let usual = self.widths.iter().max_by_key(|(width, (count, _))| rank(**width, *count));
@@ -207,12 +255,20 @@ impl Counting {
             (true, Ok(texts)) => Some(texts.into_iter().map(str::to_owned).collect()),
             (true, Err(place)) => {
                 let mut refusal = Refusal::new(Column { number: place + 1, name: None }, Cause::NotUtf8, false);
-                refusal.push(first_line, None, first.get(place).unwrap_or_default());
+                refusal.push(first_line, None, first.text(place).bytes());
                 refusal.of = self.rows + 1;
                 return Err(Fault::Refused { refusals: vec![refusal] });
             }
             (false, _) => {
-                self.take(first, first_line, options);
+                self.count(first.len(), first_line, first, options);
+                for (place, text) in first.texts().enumerate() {
+                    let missing = self.tallies[place].missing;
+                    self.tallies[place].take(text, &options.missing);
+                    // It may be a number in another form.
+                    if number(text, options).is_none() && self.tallies[place].missing == missing {
+                        self.kept.columns[place] = None;
+                    }
+                }
                 if self.rows as usize > limits.rows {
                     return Err(Fault::TooManyRows { line: self.last_line });
                 }
@@ -236,7 +292,8 @@ impl Counting {
             let examples = vec![(first_line, first.len())];
             return Err(Fault::Ragged { expected: width, fitting, lines: 1, examples });
         }
-        Ok(Survey { names, close: judged.close, tallies: self.tallies, rows: self.rows, separator: Some(separator) })
+        let (tallies, rows, separator) = (self.tallies, self.rows, Some(separator));
+        Ok((Survey { names, close: judged.close, tallies, rows, separator }, self.kept))
     }
 }
 

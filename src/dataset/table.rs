@@ -3,16 +3,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use csv::ByteRecord;
-
-use super::cells::{Cells, Field};
-use super::delimited::Records;
+use super::cells::Column;
+use super::delimited::{Block, Record, Records, Text};
 use super::error::{DatasetError, Fault};
 use super::files::{Part, Side};
+use super::memo::Memo;
 use super::options::{Impute, MissingLabel, ReadOptions, Task};
 use super::refusal::{Cause, Refusal};
 use super::roles::{Role, Roles};
-use super::survey::{Limits, Survey};
+use super::store::Store;
+use super::survey::{Kept, Limits, Survey};
 use super::target::{Classes, TargetColumn};
 use super::value::Reading;
 
@@ -44,7 +44,9 @@ impl Lines {
 pub(super) struct Table {
     pub(super) rows: usize,
     /// The columns that are learned from, with their places in the file.
-    pub(super) features: Vec<(usize, Cells)>,
+    pub(super) features: Vec<(usize, Column)>,
+    /// Values that they have before that of the first row.
+    pub(super) lead: usize,
     pub(super) target: TargetColumn,
     pub(super) lines: Lines,
     /// The row with which each file begins.
@@ -70,14 +72,14 @@ impl Table {
 pub(super) fn read(
     name: &str,
     parts: &[Part<'_>],
-    survey: &Survey,
+    (survey, kept): (&Survey, Kept),
     roles: &Roles,
     options: &ReadOptions,
     limits: &Limits,
 ) -> Result<Table, DatasetError> {
     let error = |fault| DatasetError { file: name.to_owned(), fault };
     let has_validation_file = parts.iter().any(|part| part.side == Side::Validate);
-    let mut filling = Filling::new(survey, roles, options, limits, has_validation_file).map_err(error)?;
+    let mut filling = Filling::new((survey, kept), roles, options, limits, has_validation_file);
     for (place, part) in parts.iter().enumerate() {
         filling.read(part, place > 0).map_err(|fault| part.error(fault))?;
     }
@@ -90,12 +92,20 @@ struct Filling<'a> {
     roles: &'a Roles,
     options: &'a ReadOptions,
     limits: &'a Limits,
-    features: Vec<(usize, Cells)>,
+    features: Vec<(usize, Column)>,
+    lead: usize,
+    /// Whether each feature's values are all there from the first reading.
+    are_there: Vec<bool>,
+    store: Store,
     classes: Classes,
+    /// The classes of short labels.
+    known: Memo<u32>,
     values: Vec<f64>,
     lines: Lines,
     starts: Vec<usize>,
     rows: usize,
+    /// The rows of a block that are learned from.
+    kept: Vec<usize>,
     read: u64,
     dropped: u64,
     validates: Option<Vec<bool>>,
@@ -106,39 +116,61 @@ struct Filling<'a> {
 
 impl<'a> Filling<'a> {
     fn new(
-        survey: &'a Survey,
+        (survey, mut kept): (&'a Survey, Kept),
         roles: &'a Roles,
         options: &'a ReadOptions,
         limits: &'a Limits,
         has_validation_file: bool,
-    ) -> Result<Filling<'a>, Fault> {
-        let rows = survey.rows as usize;
-        let features: Vec<usize> =
-            (0..roles.columns.len()).filter(|&place| roles.columns[place].role == Role::Feature).collect();
-        let columns = features.len();
-        let cells = |place: usize| {
-            let column = &roles.columns[place];
-            let cells = Cells::with_capacity(column.kind, column.is_single, rows);
-            cells.map(|cells| (place, cells)).ok_or(Fault::OutOfMemory { rows: survey.rows, columns })
+    ) -> Filling<'a> {
+        // Where a row is left out, or a value refused, the second reading tells.
+        let is_left_out = |&label: &usize| survey.tallies[label].missing > 0;
+        let can_be_there = !roles.labels.iter().any(is_left_out) || options.missing_label != MissingLabel::Drop;
+        let names = usize::from(survey.names.is_some());
+        let width = roles.columns.len();
+        let mut from_before = |place: usize| {
+            let tally = &survey.tallies[place];
+            let is_whole = tally.missing == 0 || options.impute != Impute::Refuse;
+            let is_there = can_be_there && is_whole && tally.is_plain() && roles.columns[place].kind.is_plain();
+            let column = kept.columns.get_mut(place).and_then(Option::take).filter(|_| is_there);
+            column.filter(|column| column.len() == names + survey.rows as usize)
         };
-        Ok(Filling {
+        let features = (0..width).filter(|&place| roles.columns[place].role == Role::Feature);
+        let found: Vec<(usize, Option<Column>)> = features.map(|place| (place, from_before(place))).collect();
+        let are_there: Vec<bool> = found.iter().map(|(_, column)| column.is_some()).collect();
+        // Their first value is that of the first line, which all have then.
+        let lead = if are_there.contains(&true) { names } else { 0 };
+        let mut store = kept.store;
+        let fresh = |place: usize, store: &mut Store| {
+            let mut column = Column::new(roles.columns[place].kind, width);
+            (0..lead).for_each(|_| column.skip(store));
+            column
+        };
+        let features =
+            found.into_iter().map(|(place, column)| (place, column.unwrap_or_else(|| fresh(place, &mut store))));
+        let features = features.collect();
+        Filling {
             survey,
             roles,
             options,
             limits,
-            features: features.into_iter().map(cells).collect::<Result<_, _>>()?,
+            features,
+            lead,
+            are_there,
+            store,
             classes: Classes::new(&roles.labels, survey),
+            known: Memo::default(),
             values: Vec::new(),
             lines: Lines::default(),
             starts: Vec::new(),
             rows: 0,
+            kept: Vec::new(),
             read: 0,
             dropped: 0,
             validates: (has_validation_file || roles.side.is_some()).then(Vec::new),
             tests_from: None,
             groups: roles.group.map(|_| (HashMap::new(), Vec::new())),
             refusals: BTreeMap::new(),
-        })
+        }
     }
 
     /// Takes the rows of a file in; where it is not the first, refused values are told with its name.
@@ -152,28 +184,65 @@ impl<'a> Filling<'a> {
         let (_, input) = part.source.open()?;
         let separator = self.options.separator.map(|separator| separator.0);
         let mut records = Records::open(input, separator, self.limits.record_bytes)?;
-        let mut is_header = self.survey.names.is_some();
-        while let Some(line) = records.advance()? {
-            if !std::mem::take(&mut is_header) {
-                let record = records.record();
-                let fits = match fields {
-                    None => record.len() == self.roles.columns.len(),
-                    Some(fields) => fields.iter().all(|&field| field < record.len()),
-                };
-                if !fits || self.read == self.survey.rows {
-                    return Err(Fault::Changed);
-                }
-                self.push(&Row { record, fields, line, side, file })?;
-            }
+        if self.survey.names.is_some() {
+            records.advance()?;
+        }
+        while let Some(block) = records.block()? {
+            self.take(&block, fields, side, file)?;
         }
         Ok(())
     }
 
-    fn push(&mut self, row: &Row<'_>) -> Result<(), Fault> {
+    /// Takes the rows of a block in: their targets one by one, and then column by column what is learned from.
+    fn take(
+        &mut self,
+        block: &Block<'_>,
+        fields: Option<&[usize]>,
+        side: Side,
+        file: Option<&str>,
+    ) -> Result<(), Fault> {
+        let (mut kept, are_there) = (std::mem::take(&mut self.kept), std::mem::take(&mut self.are_there));
+        kept.clear();
+        for (place, record) in block.records() {
+            let fits = match fields {
+                None => record.len() == self.roles.columns.len(),
+                Some(fields) => fields.iter().all(|&field| field < record.len()),
+            };
+            if !fits || self.read == self.survey.rows {
+                return Err(Fault::Changed);
+            }
+            let row = Row { record, fields, line: block.line(place), side, file };
+            if self.push(&row)? {
+                kept.push(place);
+            }
+        }
+        for index in (0..self.features.len()).filter(|&index| !are_there[index]) {
+            let place = self.features[index].0;
+            let kind = self.roles.columns[place].kind;
+            let field = fields.map_or(place, |fields| fields[place]);
+            let mut refused = Vec::new();
+            let texts = kept.iter().map(|&row| block.record(row).text(field));
+            let (options, column, store) = (self.options, &mut self.features[index].1, &mut self.store);
+            column.take(texts, kind, &options.missing, store, |row, cause| {
+                if cause != Cause::Missing || options.impute == Impute::Refuse {
+                    refused.push((kept[row], cause));
+                }
+            });
+            for (row, cause) in refused {
+                let row = Row { record: block.record(row), fields, line: block.line(row), side, file };
+                self.refuse(&row, place, cause);
+            }
+        }
+        (self.kept, self.are_there) = (kept, are_there);
+        Ok(())
+    }
+
+    /// Takes in what is not learned from of a row; whether it is one to learn from.
+    fn push(&mut self, row: &Row<'_>) -> Result<bool, Fault> {
         self.read += 1;
         if !self.push_target(row)? {
             self.dropped += 1;
-            return Ok(());
+            return Ok(false);
         }
         if row.side == Side::Test {
             self.validates.iter_mut().for_each(|validates| validates.push(false));
@@ -191,29 +260,20 @@ impl<'a> Filling<'a> {
             let text = String::from_utf8_lossy(row.field(place)).trim().to_owned();
             groups.push(*numbers.entry(text).or_insert(next));
         }
-        for index in 0..self.features.len() {
-            let (place, cells) = &mut self.features[index];
-            let place = *place;
-            let kind = self.roles.columns[place].kind;
-            let field = Field::read(row.field(place), kind, &self.options.missing);
-            let cause = match field {
-                Ok(Field::Missing) if self.options.impute == Impute::Refuse => Some(Cause::Missing),
-                Ok(_) => None,
-                Err(cause) => Some(cause),
-            };
-            cells.push(field.unwrap_or(Field::Missing));
-            if let Some(cause) = cause {
-                self.refuse(row, place, cause);
-            }
-        }
         self.lines.push(self.rows, row.line);
         self.rows += 1;
-        Ok(())
+        Ok(true)
     }
 
     /// Takes the row's target in; whether it has one.
     fn push_target(&mut self, row: &Row<'_>) -> Result<bool, Fault> {
         let labels = &self.roles.labels;
+        if self.roles.task == Task::Classify
+            && let Some(number) = self.known.get(row.text(labels[0]))
+        {
+            self.classes.push_known(number);
+            return Ok(true);
+        }
         let missing = |place: &usize| match std::str::from_utf8(row.field(*place)) {
             Ok(text) => self.options.missing.has(text.trim()),
             Err(_) => false,
@@ -233,9 +293,10 @@ impl<'a> Filling<'a> {
                     self.refuse(row, place, Cause::NotUtf8);
                     return Ok(true);
                 };
-                if !self.classes.push(text.trim(), self.limits.classes) {
+                let Some(number) = self.classes.push(text.trim(), self.limits.classes) else {
                     return Err(Fault::TooManyClasses { column: self.survey.column(place) });
-                }
+                };
+                self.known.put(row.text(place), number);
             }
             Task::Regress => {
                 for index in 0..labels.len() {
@@ -290,10 +351,12 @@ impl<'a> Filling<'a> {
                 TargetColumn::Values { values: self.values, outputs }
             }
         };
-        self.features.iter_mut().for_each(|(_, cells)| cells.finish());
+        let store = &mut self.store;
+        self.features.iter_mut().for_each(|(_, column)| column.finish(store));
         Ok(Table {
             rows: self.rows,
             features: self.features,
+            lead: self.lead,
             target,
             lines: self.lines,
             starts: self.starts,
@@ -307,7 +370,7 @@ impl<'a> Filling<'a> {
 
 /// A record whose fields may stand in another order than the columns.
 struct Row<'a> {
-    record: &'a ByteRecord,
+    record: Record<'a>,
     fields: Option<&'a [usize]>,
     line: u64,
     side: Side,
@@ -316,9 +379,12 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    fn text(&self, place: usize) -> Text<'a> {
+        self.record.text(self.fields.map_or(place, |fields| fields[place]))
+    }
+
     fn field(&self, place: usize) -> &'a [u8] {
-        let field = self.fields.map_or(place, |fields| fields[place]);
-        self.record.get(field).unwrap_or_default()
+        self.text(place).bytes()
     }
 }
 

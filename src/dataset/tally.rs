@@ -4,9 +4,13 @@
 //! bounded by the number of distinct values, of which only hashes are kept, up to a cap.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, DefaultHasher, Hash as _, Hasher};
+use std::hash::BuildHasherDefault;
 
 use super::date::{self, DateOrder};
+use super::delimited::Text;
+use super::hash::{self, AsIs, KeySet};
+use super::memo::Memo;
+use super::short::{self, Short};
 use super::value::{self, MissingTokens, Notation, Ornament, Reading};
 
 /// Distinct numbers of a column that are counted, in a table of so many columns at most; beyond them there are "many". More
@@ -14,6 +18,8 @@ use super::value::{self, MissingTokens, Notation, Ornament, Reading};
 const NUMBERS_MAX: [(usize, usize); 3] = [(64, 1 << 14), (4_096, 1 << 10), (usize::MAX, 64)];
 /// Distinct texts of a column that are counted.
 const TEXTS_MAX: usize = 1 << 20;
+/// Of up to so many different texts it is known what each is.
+const KNOWN_MAX: usize = 1 << 14;
 /// Different marks for a missing value that are told apart.
 const TOKENS_MAX: usize = 16;
 
@@ -47,44 +53,168 @@ impl Class {
     }
 }
 
-/// Of keys that are hashes, or the bits of numbers, spread.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(self.0 ^ u64::from(byte)));
-    }
-
-    fn write_u64(&mut self, bits: u64) {
-        self.0 = spread(bits);
-    }
-}
-
-/// Distinct values, by their hashes, up to a cap.
+/// The texts of a column that are no plain numbers.
 #[derive(Clone, Debug)]
-struct Distinct<T> {
-    /// None beyond the cap.
-    seen: Option<HashMap<u64, T, BuildHasherDefault<Spread>>>,
-    max: usize,
+struct Texts {
+    count: u64,
+    /// The different ones, by their hashes, up to a cap.
+    seen: KeySet,
+    /// How often each stands, and what it is; none of them where they are many.
+    known: Option<HashMap<u64, (u64, Class), BuildHasherDefault<AsIs>>>,
+    are_words: bool,
+    are_codes: bool,
+    /// Hashes that are not among the seen yet, of a few rows.
+    hashes: Vec<u64>,
+    /// The hashes of short texts, and what they are.
+    memo: Memo<(u64, Class)>,
 }
 
-impl<T> Distinct<T> {
-    fn new(max: usize) -> Distinct<T> {
-        Distinct { seen: Some(HashMap::default()), max }
+impl Texts {
+    fn new() -> Texts {
+        let (seen, known) = (KeySet::new(TEXTS_MAX), Some(HashMap::default()));
+        Texts { count: 0, seen, known, are_words: true, are_codes: true, hashes: Vec::new(), memo: Memo::default() }
     }
 
-    /// The value's entry, made where it is new; none beyond the cap.
-    fn entry(&mut self, hash: u64, make: impl FnOnce() -> T) -> Option<&mut T> {
-        let seen = self.seen.as_ref()?;
-        if seen.len() == self.max && !seen.contains_key(&hash) {
-            self.seen = None;
+    /// Takes a text in that has been before.
+    fn take_again(&mut self, hash: u64) {
+        self.count += 1;
+        if let Some((count, _)) = self.known.as_mut().and_then(|known| known.get_mut(&hash)) {
+            *count += 1;
         }
-        Some(self.seen.as_mut()?.entry(hash).or_insert_with(make))
+    }
+
+    /// Takes a text in, and tells its hash and what it is.
+    fn take(&mut self, text: &str) -> (u64, Class) {
+        let hash = hash::of_text(text.as_bytes());
+        self.count += 1;
+        if let Some(known) = &mut self.known {
+            if let Some((count, class)) = known.get_mut(&hash) {
+                *count += 1;
+                return (hash, *class);
+            }
+            if known.len() == KNOWN_MAX {
+                self.known = None;
+            }
+        }
+        let class = Class::of(text);
+        self.are_words &= class.is_word;
+        self.are_codes &= class.is_code;
+        self.hashes.push(hash);
+        if let Some(known) = &mut self.known {
+            known.insert(hash, (1, class));
+        }
+        (hash, class)
+    }
+
+    fn take_hashes(&mut self) {
+        self.seen.take_all(self.hashes.drain(..));
+    }
+}
+
+/// How plain numbers are written: five counts of twelve bits each, side by side, so that one addition counts a number.
+#[derive(Clone, Copy, Default)]
+struct Written(u64);
+
+/// Numbers whose ways of being written are counted together, fewer than there is room for.
+const WRITTEN_MAX: usize = 1 << 11;
+
+impl Written {
+    #[inline(always)]
+    fn new(has_point: bool, may_be_thousands: bool, has_leading_zero: bool, is_of_digits: bool) -> Written {
+        let [point, thousands, zero, digits] =
+            [has_point, may_be_thousands, has_leading_zero, is_of_digits].map(u64::from);
+        Written(1 | point << 12 | thousands << 24 | zero << 36 | digits << 48)
+    }
+
+    fn of(text: &str) -> Written {
+        let has_point = text.as_bytes().contains(&b'.');
+        let may_be_thousands = has_point && value::may_be_thousands(text);
+        let is_of_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        Written::new(has_point, may_be_thousands, value::has_leading_zero(text), is_of_digits)
+    }
+
+    #[inline(always)]
+    fn of_short(short: &Short, text: Text<'_>) -> Written {
+        let is_of_digits = short.is_of_digits();
+        let has_leading_zero = is_of_digits & (short.bytes > 1) & (text.first() == Some(b'0'));
+        Written::new(short.decimals.is_some(), short.may_be_thousands(), has_leading_zero, is_of_digits)
+    }
+}
+
+/// The plain numbers of a column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plain {
+    pub(super) count: u64,
+    /// Those that are whole.
+    pub(super) whole: u64,
+    pub(super) least: f64,
+    pub(super) greatest: f64,
+    /// Those that start with a zero as no number does.
+    pub(super) leading_zeros: u64,
+    /// Those of digits alone.
+    pub(super) digits: u64,
+    /// Those with a point.
+    with_point: u64,
+    /// Of those, the ones whose point may stand between thousands.
+    thousands: u64,
+    /// Of whole numbers, the sum of their hashes; of no use where one is known to come again.
+    sum_of_hashes: u64,
+    repeats: bool,
+}
+
+impl Default for Plain {
+    fn default() -> Plain {
+        Plain {
+            count: 0,
+            whole: 0,
+            least: f64::INFINITY,
+            greatest: f64::NEG_INFINITY,
+            leading_zeros: 0,
+            digits: 0,
+            with_point: 0,
+            thousands: 0,
+            sum_of_hashes: 0,
+            repeats: false,
+        }
+    }
+}
+
+impl Plain {
+    /// Takes in how numbers are written, [`WRITTEN_MAX`] at most.
+    fn take_written(&mut self, Written(counts): Written) {
+        let count = |place: u32| counts >> (12 * place) & 0xfff;
+        self.count += count(0);
+        self.with_point += count(1);
+        self.thousands += count(2);
+        self.leading_zeros += count(3);
+        self.digits += count(4);
+    }
+
+    /// Takes in what numbers are worth, in loops without a branch; NaN is none.
+    fn take_values(&mut self, numbers: &[f64]) {
+        let (mut least, mut greatest) = (self.least, self.greatest);
+        let mut whole = 0;
+        for &number in numbers {
+            least = if number < least { number } else { least };
+            greatest = if number > greatest { number } else { greatest };
+            whole += u64::from(is_whole(number));
+        }
+        (self.least, self.greatest) = (least, greatest);
+        self.whole += whole;
+        // They are no sequence where any is not whole, or comes again.
+        if whole == numbers.len() as u64 && !self.repeats {
+            self.sum_of_hashes =
+                numbers.iter().fold(self.sum_of_hashes, |sum, &number| sum.wrapping_add(hash_of_whole(number)));
+        }
+    }
+
+    /// Those that this notation reads: all where it has a point for its decimal mark, else those without one.
+    fn read_by(&self, notation: Notation) -> u64 {
+        match notation {
+            Notation::Point | Notation::PointGrouped | Notation::SpacedPoint => self.count,
+            Notation::Comma | Notation::SpacedComma => self.count - self.with_point,
+            Notation::CommaGrouped => self.count - self.with_point + self.thousands,
+        }
     }
 }
 
@@ -98,20 +228,10 @@ pub(super) struct Tally {
     /// Of those, how often each mark stands.
     pub(super) tokens: BTreeMap<String, u64>,
     /// Plain numbers, such as `-1.5`.
-    pub(super) plain: u64,
+    pub(super) plain: Plain,
     /// `inf`, `1e400`.
     pub(super) not_finite: u64,
-    /// Plain numbers that are whole.
-    pub(super) whole: u64,
-    /// Plain numbers that f32 holds to the last digit.
-    pub(super) single: u64,
-    pub(super) least: f64,
-    pub(super) greatest: f64,
-    /// Numbers that start with a zero as no number does.
-    pub(super) leading_zeros: u64,
-    /// Numbers of digits alone.
-    pub(super) digits: u64,
-    /// How many fields each notation reads.
+    /// How many fields each notation reads, without plain numbers.
     notations: [u64; Notation::ALL.len()],
     ornaments: BTreeMap<Ornament, u64>,
     pub(super) booleans: [u64; 2],
@@ -119,10 +239,8 @@ pub(super) struct Tally {
     pub(super) times: u64,
     pub(super) uuids: u64,
     pub(super) not_utf8: u64,
-    /// Of whole numbers, the sum of their hashes.
-    sum_of_hashes: u64,
-    numbers: Distinct<u64>,
-    texts: Distinct<(u64, Class)>,
+    numbers: KeySet,
+    texts: Texts,
 }
 
 impl Tally {
@@ -133,14 +251,8 @@ impl Tally {
             present: 0,
             missing: 0,
             tokens: BTreeMap::new(),
-            plain: 0,
+            plain: Plain::default(),
             not_finite: 0,
-            whole: 0,
-            single: 0,
-            least: f64::INFINITY,
-            greatest: f64::NEG_INFINITY,
-            leading_zeros: 0,
-            digits: 0,
             notations: [0; Notation::ALL.len()],
             ornaments: BTreeMap::new(),
             booleans: [0; 2],
@@ -148,65 +260,96 @@ impl Tally {
             times: 0,
             uuids: 0,
             not_utf8: 0,
-            sum_of_hashes: 0,
-            numbers: Distinct::new(numbers_max),
-            texts: Distinct::new(TEXTS_MAX),
+            numbers: KeySet::new(numbers_max),
+            texts: Texts::new(),
         }
     }
 
     /// Takes a field in.
-    pub(super) fn take(&mut self, field: &[u8], missing: &MissingTokens) {
-        let Ok(text) = std::str::from_utf8(field).map(str::trim) else {
+    pub(super) fn take(&mut self, text: Text<'_>, missing: &MissingTokens) {
+        self.take_all(std::iter::once(text), missing, &mut Vec::new());
+    }
+
+    /// Takes the fields of many rows in, and gives the plain numbers that they are, NaN for what is none.
+    pub(super) fn take_all<'a>(
+        &mut self,
+        texts: impl Iterator<Item = Text<'a>>,
+        missing: &MissingTokens,
+        numbers: &mut Vec<f64>,
+    ) {
+        numbers.clear();
+        // What most fields are goes the shortest way; tokens that are named may be numbers.
+        let has_names = !missing.named.is_empty();
+        let before = self.plain.count;
+        let mut written = Written::default();
+        for text in texts {
+            let number = match short::read(text) {
+                Some(short) if !has_names => {
+                    written.0 += Written::of_short(&short, text).0;
+                    short.value
+                }
+                _ => match self.take_any(text, missing) {
+                    Some((number, Written(one))) => {
+                        written.0 += one;
+                        number
+                    }
+                    None => f64::NAN,
+                },
+            };
+            numbers.push(number);
+            if numbers.len().is_multiple_of(WRITTEN_MAX) {
+                self.plain.take_written(std::mem::take(&mut written));
+            }
+        }
+        self.plain.take_written(written);
+        self.present += self.plain.count - before;
+        if self.plain.count > before {
+            self.plain.take_values(numbers);
+            // Both zeros are one number.
+            let keys = numbers.iter().filter(|number| !number.is_nan()).map(|number| (number + 0.0).to_bits());
+            self.plain.repeats |= self.numbers.take_all(keys);
+        }
+        self.texts.take_hashes();
+    }
+
+    /// Takes a field in that is no plain number, and tells what number it is otherwise.
+    fn take_any(&mut self, field: Text<'_>, missing: &MissingTokens) -> Option<(f64, Written)> {
+        if field.len() == 0 {
+            self.missing += 1;
+            return None;
+        }
+        if let Some((hash, class)) = self.texts.memo.get(field) {
+            self.texts.take_again(hash);
+            self.present += 1;
+            self.take_class(&class);
+            return None;
+        }
+        let Ok(text) = std::str::from_utf8(field.bytes()).map(str::trim) else {
             self.present += 1;
             self.not_utf8 += 1;
-            return;
+            return None;
         };
         if missing.has(text) {
             self.missing += 1;
             if !text.is_empty() && (self.tokens.len() < TOKENS_MAX || self.tokens.contains_key(text)) {
                 *self.tokens.entry(text.to_owned()).or_default() += 1;
             }
-            return;
+            return None;
+        }
+        match value::plain(text) {
+            Reading::Number(number) => return Some((number, Written::of(text))),
+            Reading::NotFinite => self.not_finite += 1,
+            Reading::Not => {
+                let (hash, class) = self.texts.take(text);
+                self.texts.memo.put(field, (hash, class));
+                self.take_class(&class);
+            }
         }
         self.present += 1;
-        match value::plain(text) {
-            Reading::Number(number) => self.take_number(number, text),
-            Reading::NotFinite => self.not_finite += 1,
-            Reading::Not => self.take_text(text),
-        }
+        None
     }
 
-    fn take_number(&mut self, number: f64, text: &str) {
-        self.plain += 1;
-        self.least = self.least.min(number);
-        self.greatest = self.greatest.max(number);
-        self.single += u64::from(f64::from(number as f32) == number);
-        if number.fract() == 0.0 {
-            self.whole += 1;
-            self.sum_of_hashes = self.sum_of_hashes.wrapping_add(hash_of_whole(number));
-        }
-        self.leading_zeros += u64::from(value::has_leading_zero(text));
-        self.digits += u64::from(text.bytes().all(|byte| byte.is_ascii_digit()));
-        // Every notation that has a point for its decimal mark reads a plain number, and the others those without one.
-        let has_point = text.as_bytes().contains(&b'.');
-        let groups = has_point && value::may_be_thousands(text);
-        for (count, notation) in self.notations.iter_mut().zip(Notation::ALL) {
-            let reads = !notation.has_comma() || !has_point || (notation == Notation::CommaGrouped && groups);
-            *count += u64::from(reads);
-        }
-        if let Some(count) = self.numbers.entry((number + 0.0).to_bits(), || 0) {
-            *count += 1;
-        }
-    }
-
-    fn take_text(&mut self, text: &str) {
-        let class = match self.texts.entry(hash_of_text(text), || (0, Class::of(text))) {
-            Some((count, class)) => {
-                *count += 1;
-                *class
-            }
-            None => Class::of(text),
-        };
+    fn take_class(&mut self, class: &Class) {
         for (bit, count) in self.notations.iter_mut().enumerate() {
             *count += u64::from(class.notations >> bit & 1);
         }
@@ -223,38 +366,39 @@ impl Tally {
         self.times += u64::from(class.has_time);
     }
 
+    /// Whether all values so far are plain numbers.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain.count == self.present
+    }
+
     /// How many values differ; none where they are more than are counted.
     pub(super) fn distinct(&self) -> Option<u64> {
         let count = |seen: Option<usize>| seen.map(|seen| seen as u64);
-        Some(count(self.numbers.seen.as_ref().map(HashMap::len))? + count(self.texts.seen.as_ref().map(HashMap::len))?)
+        Some(count(self.numbers.len())? + count(self.texts.seen.len())?)
     }
 
-    /// How often the rarest text stands that is no plain number.
+    /// How often the rarest text stands that is no plain number, where there are few.
     pub(super) fn rarest_text(&self) -> u64 {
-        self.texts.seen.iter().flatten().map(|(_, (count, _))| *count).min().unwrap_or(0)
+        self.texts.known.iter().flatten().map(|(_, (count, _))| *count).min().unwrap_or(0)
     }
 
     /// Whether all numbers are whole and written plainly, and each other text is a word.
     pub(super) fn are_words_among_whole(&self) -> bool {
-        let mut texts = self.texts.seen.iter().flatten().map(|(_, (_, class))| class);
-        self.whole == self.plain && self.not_finite + self.not_utf8 == 0 && texts.all(|class| class.is_word)
+        self.plain.whole == self.plain.count && self.not_finite + self.not_utf8 == 0 && self.texts.are_words
     }
 
     /// Rows with codes of digits and one letter, where every other value is of digits alone; else none.
     pub(super) fn codes_among_digits(&self) -> u64 {
-        let mut texts = self.texts.seen.iter().flatten().map(|(_, seen)| seen);
-        let are_codes = self.texts.seen.is_some() && texts.clone().all(|(_, class)| class.is_code);
-        let codes: u64 = texts.by_ref().map(|(count, _)| count).sum();
-        if are_codes && self.digits + codes == self.present { codes } else { 0 }
+        let are_codes = self.texts.seen.len().is_some() && self.texts.are_codes;
+        let codes = self.texts.count;
+        if are_codes && self.plain.digits + codes == self.present { codes } else { 0 }
     }
 
     /// Whether this text is among the values.
     pub(super) fn has(&self, text: &str) -> bool {
         match value::plain(text) {
-            Reading::Number(number) => {
-                self.numbers.seen.as_ref().is_some_and(|seen| seen.contains_key(&(number + 0.0).to_bits()))
-            }
-            _ => self.texts.seen.as_ref().is_some_and(|seen| seen.contains_key(&hash_of_text(text))),
+            Reading::Number(number) => self.numbers.has((number + 0.0).to_bits()),
+            _ => self.texts.seen.has(hash::of_text(text.as_bytes())),
         }
     }
 
@@ -266,7 +410,7 @@ impl Tally {
             false => [Point, PointGrouped, Comma, CommaGrouped, SpacedPoint, SpacedComma],
             true => [Point, Comma, CommaGrouped, PointGrouped, SpacedComma, SpacedPoint],
         };
-        let reads = |notation: Notation| self.notations[notation as usize];
+        let reads = |notation: Notation| self.read_by(notation);
         let most = order.into_iter().map(reads).max().unwrap_or(0);
         let best = order.into_iter().find(|&notation| reads(notation) == most).unwrap_or_default();
         // Numbers that are plain are so to anybody.
@@ -277,7 +421,7 @@ impl Tally {
 
     /// Fields that this notation reads.
     pub(super) fn read_by(&self, notation: Notation) -> u64 {
-        self.notations[notation as usize]
+        self.plain.read_by(notation) + self.notations[notation as usize]
     }
 
     /// The ornament that stands most often, and how often; the others are none of the form.
@@ -296,31 +440,29 @@ impl Tally {
 
     /// Whether the values are whole numbers that count up one by one, none missing and none twice.
     pub(super) fn is_sequence(&self) -> bool {
-        let span = self.greatest - self.least;
-        if self.missing > 0 || self.present < 2 || self.whole != self.present || span + 1.0 != self.present as f64 {
+        let Plain { least, greatest, whole, repeats, .. } = self.plain;
+        let span = greatest - least;
+        if repeats || self.missing > 0 || self.present < 2 || whole != self.present || span + 1.0 != self.present as f64
+        {
             return false;
         }
         // As many different numbers: the sum of their hashes is that of the sequence.
-        let first = self.least as i64;
+        let first = least as i64;
         let sum =
             (0..self.present).fold(0u64, |sum, step| sum.wrapping_add(hash_of_whole((first + step as i64) as f64)));
-        sum == self.sum_of_hashes
+        sum == self.plain.sum_of_hashes
     }
 }
 
-fn hash_of_text(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
+/// Whether a number is whole. What is added pushes out what is behind the point, where there is any.
+#[inline(always)]
+fn is_whole(number: f64) -> bool {
+    const WHOLE_FROM: f64 = (1u64 << 52) as f64;
+    let size = number.abs();
+    (size + WHOLE_FROM) - WHOLE_FROM == size || size >= WHOLE_FROM
 }
 
-/// Spreads the bits of a number (the end of MurmurHash3).
+/// Of a whole number.
 fn hash_of_whole(number: f64) -> u64 {
-    spread((number + 0.0).to_bits())
-}
-
-fn spread(mut bits: u64) -> u64 {
-    bits = (bits ^ bits >> 33).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
-    bits = (bits ^ bits >> 33).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
-    bits ^ bits >> 33
+    hash::spread((number + 0.0).to_bits())
 }

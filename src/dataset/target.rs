@@ -50,7 +50,7 @@ impl Classes {
     pub(super) fn new(labels: &[usize], survey: &Survey) -> Classes {
         let by_value = labels.first().is_some_and(|&place| {
             let tally = &survey.tallies[place];
-            tally.plain == tally.present
+            tally.plain.count == tally.present
         });
         Classes {
             by_value,
@@ -61,8 +61,8 @@ impl Classes {
         }
     }
 
-    /// Takes the label of the next row in; not where it is one class too many.
-    pub(super) fn push(&mut self, text: &str, classes_max: usize) -> bool {
+    /// Takes the label of the next row in, and gives the number of its class; none where it is one class too many.
+    pub(super) fn push(&mut self, text: &str, classes_max: usize) -> Option<u32> {
         let text = if text.is_empty() { NO_LABEL } else { text };
         let number = match self.numbers.get(text) {
             Some(&number) => number,
@@ -76,7 +76,7 @@ impl Classes {
                 };
                 if number == next {
                     if self.spellings.len() == classes_max {
-                        return false;
+                        return None;
                     }
                     self.spellings.push(BTreeSet::new());
                 }
@@ -86,7 +86,12 @@ impl Classes {
             }
         };
         self.labels.push(number);
-        true
+        Some(number)
+    }
+
+    /// The same of a label whose class's number is known.
+    pub(super) fn push_known(&mut self, number: u32) {
+        self.labels.push(number);
     }
 
     /// The classes in order: by value if every label is a number, else by their bytes.

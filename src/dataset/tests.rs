@@ -5,6 +5,7 @@ use super::*;
 
 mod cases;
 mod collected;
+mod kept;
 mod learning;
 mod preparing;
 

@@ -8,8 +8,9 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
-use super::cells::{Cells, Field};
+use super::cells::{Cells, Column, Field};
 use super::date::Moment;
+use super::error::Fault;
 use super::kinds::Kind;
 use super::options::Impute;
 use crate::model::scaling::FeatureScale;
@@ -57,6 +58,30 @@ pub(super) struct Learning {
     pub(super) impute: Impute,
     /// Training rows of a category that is not rare.
     pub(super) rare: u64,
+}
+
+/// The rows that train.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trained<'a> {
+    /// Of each value of a column, whether its row does.
+    pub(super) are: &'a [bool],
+    /// How many do.
+    pub(super) count: usize,
+}
+
+impl Trained<'_> {
+    /// Gives the values of a column whose rows train to a function, in their order, by their piece and place.
+    fn each(&self, column: &Column, mut with: impl FnMut(&Cells, usize)) -> Result<(), Fault> {
+        let mut read = Cells::default();
+        let mut are = self.are;
+        for piece in 0..column.pieces() {
+            let cells = column.piece(piece, &mut read)?;
+            let (now, later) = are.split_at(cells.len().min(are.len()));
+            are = later;
+            now.iter().enumerate().filter(|(_, trains)| **trains).for_each(|(place, _)| with(cells, place));
+        }
+        Ok(())
+    }
 }
 
 /// Training rows from which on a category is not rare, where nothing is asked for: two, or ten of a thousand rows.
@@ -119,38 +144,36 @@ pub struct Categories {
 
 impl Encoder {
     /// Learns a column of this kind from the training rows.
-    pub(super) fn learn(cells: &Cells, kind: Kind, training: &[u32], asked: &Learning) -> Encoder {
-        let number = |row: &u32| match cells.get(*row) {
-            Field::Number(number) => Some(number),
-            Field::Moment(moment) => Some(moment.seconds),
-            Field::Missing | Field::Name(_) => None,
-        };
+    pub(super) fn learn(column: &Column, kind: Kind, trained: Trained<'_>, asked: &Learning) -> Result<Encoder, Fault> {
         let numeric = || {
-            let values = training.iter().filter_map(number);
+            let mut present = Vec::new();
+            trained.each(column, |cells, place| present.extend(cells.number(place)))?;
+            let values = present.iter().copied();
             let scale = match (asked.scaling, kind) {
                 (Scaling::Standardise | Scaling::Robust, Kind::Constant) => {
                     FeatureScale::constant(values.clone().next().unwrap_or(0.0))
                 }
                 (scaling, _) => scaling.scale(values.clone()),
             };
-            let present: Vec<f64> = values.collect();
-            let missing = training.len() - present.len();
-            Numeric { scale, fill: fill(present, asked.impute), is_marked: 100 * missing > training.len() }
+            let missing = trained.count - present.len();
+            Ok(Numeric { scale, fill: fill(present, asked.impute), is_marked: 100 * missing > trained.count })
         };
-        match kind {
+        Ok(match kind {
             Kind::Category | Kind::Identifier | Kind::Unusable => {
-                Encoder::Categories(Categories::learn(cells, training, asked))
+                Encoder::Categories(Categories::learn(column, trained, asked)?)
             }
             Kind::Date { has_time, .. } => {
-                let hour = |row: &u32| match cells.get(*row) {
-                    Field::Moment(moment) => Some(f64::from(moment.hour)),
-                    _ => None,
+                let scale = || {
+                    let mut hours = Vec::new();
+                    let hour = |moment: Moment| f64::from(moment.hour);
+                    trained.each(column, |cells, place| hours.extend(cells.moment(place).map(hour)))?;
+                    Ok(asked.scaling.scale(hours.iter().copied()))
                 };
-                let scale = || asked.scaling.scale(training.iter().filter_map(hour));
-                Encoder::Date { seconds: numeric(), hour: has_time.then(scale) }
+                let hour = if has_time { Some(scale()?) } else { None };
+                Encoder::Date { seconds: numeric()?, hour }
             }
-            Kind::Number(_) | Kind::Boolean | Kind::Constant | Kind::RowNumber => Encoder::Number(numeric()),
-        }
+            Kind::Number(_) | Kind::Boolean | Kind::Constant | Kind::RowNumber => Encoder::Number(numeric()?),
+        })
     }
 
     /// Inputs that a value becomes.
@@ -353,15 +376,15 @@ impl Numeric {
 }
 
 impl Categories {
-    fn learn(cells: &Cells, training: &[u32], asked: &Learning) -> Categories {
-        let mut counts: HashMap<&str, u64> = HashMap::new();
+    fn learn(column: &Column, trained: Trained<'_>, asked: &Learning) -> Result<Categories, Fault> {
+        let mut counted = vec![0u64; column.names().len()];
         let mut missing = 0u64;
-        for &row in training {
-            match cells.get(row) {
-                Field::Name(name) => *counts.entry(name).or_default() += 1,
-                _ => missing += 1,
-            }
-        }
+        trained.each(column, |cells, place| match cells.code(place) {
+            Some(code) => counted[code as usize] += 1,
+            None => missing += 1,
+        })?;
+        let counts: HashMap<&str, u64> =
+            column.names().iter().map(String::as_str).zip(counted).filter(|(_, count)| *count > 0).collect();
         let mut levels: Vec<String> =
             counts.iter().filter(|(_, count)| **count >= asked.rare).map(|(name, _)| (*name).to_owned()).collect();
         levels.sort_unstable();
@@ -374,22 +397,29 @@ impl Categories {
             _ if missing > 0 => MissingCategory::Own,
             _ => MissingCategory::Unknown,
         };
-        Categories { levels, has_rare, missing }
+        Ok(Categories { levels, has_rare, missing })
     }
 
     fn encode(&self, field: Field<'_>, inputs: &mut [f32]) -> bool {
+        if field == Field::Missing && self.missing == MissingCategory::Refused {
+            return false;
+        }
+        if let Some(place) = self.place(field) {
+            inputs[place] = 1.0;
+        }
+        true
+    }
+
+    /// The input that is 1; none where all are 0.
+    pub(super) fn place(&self, field: Field<'_>) -> Option<usize> {
         let unknown = self.has_rare.then_some(self.levels.len());
-        let place = match (field, self.missing) {
+        match (field, self.missing) {
             (Field::Name(name), _) => self.levels.binary_search_by(|level| level.as_str().cmp(name)).ok().or(unknown),
             (_, MissingCategory::Own) => Some(self.levels.len() + usize::from(self.has_rare)),
             (_, MissingCategory::As(place)) => Some(place),
             (_, MissingCategory::Unknown) => unknown,
-            (_, MissingCategory::Refused) => return false,
-        };
-        if let Some(place) = place {
-            inputs[place] = 1.0;
+            (_, MissingCategory::Refused) => None,
         }
-        true
     }
 }
 

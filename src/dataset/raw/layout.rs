@@ -1,10 +1,9 @@
 //! Which field of a row is which column of a model. Owns how a header is told from a row and names from places; does not know
 //! how rows are read.
 
-use csv::ByteRecord;
-
 use super::error::{BadRow, Place, RawFault};
 use crate::dataset::cells::Field;
+use crate::dataset::delimited::Record;
 use crate::dataset::error::Fault;
 use crate::dataset::kinds::Kind;
 use crate::dataset::place::{Column, listed};
@@ -30,10 +29,10 @@ pub(super) struct Layout {
 
 /// The first lines of a file.
 pub(super) struct Beginning<'a> {
-    pub(super) first: &'a ByteRecord,
+    pub(super) first: Record<'a>,
     pub(super) line: u64,
     /// Behind the first one.
-    pub(super) second: Option<&'a ByteRecord>,
+    pub(super) second: Option<Record<'a>>,
 }
 
 /// Whether the columns of the model's own data had names.
@@ -65,7 +64,7 @@ impl Layout {
     ) -> Result<Layout, RawFault> {
         let Beginning { first, line, second } = *beginning;
         let names =
-            names(first, second.map(ByteRecord::len), second.is_some_and(|row| row.iter().next_back() == Some(b"")));
+            names(first, second.map(Record::len), second.is_some_and(|row| row.iter().next_back() == Some(b"")));
         let by_place = || Layout::by_place(schema, first.len(), wants_labels, Place::Line(line));
         let is_header = match header {
             Some(is_header) => is_header,
@@ -176,7 +175,7 @@ impl Layout {
 
 /// What a header calls each field of rows that have so many: R leaves out the name of the rows' names, and a separator may
 /// stand at the end of the rows or of the names alone.
-fn names(first: &ByteRecord, rows_width: Option<usize>, row_ends_empty: bool) -> Vec<String> {
+fn names(first: Record<'_>, rows_width: Option<usize>, row_ends_empty: bool) -> Vec<String> {
     let mut names: Vec<String> = first.iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect();
     let got = names.len();
     match rows_width {
@@ -197,7 +196,7 @@ fn names(first: &ByteRecord, rows_width: Option<usize>, row_ends_empty: bool) ->
 /// Whether the first line names the columns.
 fn judge(
     schema: &Schema,
-    first: &ByteRecord,
+    first: Record<'_>,
     line: u64,
     names: &[String],
     by_place: Result<Layout, RawFault>,
@@ -233,24 +232,24 @@ fn judge(
 }
 
 /// The first field that is not of its column's kind.
-fn bad_field(schema: &Schema, record: &ByteRecord, layout: &Layout) -> Option<RowFault> {
+fn bad_field(schema: &Schema, record: Record<'_>, layout: &Layout) -> Option<RowFault> {
     let fields = schema.columns.iter().zip(&layout.fields);
     fields.filter(|(column, _)| is_input(&column.becomes)).find_map(|(column, field)| {
         let field = (*field)?;
-        let bytes = record.get(field).unwrap_or_default();
-        let cause = Field::read(bytes, column.kind, &schema.missing).err()?;
+        let bytes = record.text(field).bytes();
+        let cause = Field::read(bytes.into(), column.kind, &schema.missing).err()?;
         let text = String::from_utf8_lossy(bytes).trim().to_owned();
         Some(RowFault { column: Column { number: field + 1, name: Some(column.name.clone()) }, cause, text })
     })
 }
 
 /// Whether there are columns of numbers or dates, and each has text here.
-fn no_field_is_a_value(schema: &Schema, record: &ByteRecord, layout: &Layout) -> bool {
+fn no_field_is_a_value(schema: &Schema, record: Record<'_>, layout: &Layout) -> bool {
     let fields = schema.columns.iter().zip(&layout.fields).filter_map(|(column, field)| Some((column, (*field)?)));
     let mut read = fields
         .filter(|(column, _)| is_input(&column.becomes))
         .filter(|(column, _)| !matches!(column.kind, Kind::Category | Kind::Identifier | Kind::Unusable))
-        .map(|(column, field)| Field::read(record.get(field).unwrap_or_default(), column.kind, &schema.missing))
+        .map(|(column, field)| Field::read(record.text(field), column.kind, &schema.missing))
         .peekable();
     let is_text = |cause| matches!(cause, Cause::NotANumber | Cause::NotADate | Cause::NotABoolean);
     read.peek().is_some() && read.all(|read| read.is_err_and(is_text))

@@ -11,12 +11,10 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use csv::ByteRecord;
-
 use super::array::{Array, ArrayRows, Head, npz};
 use super::arrays::{self, NAMES};
 use super::cells::Field;
-use super::delimited::Records;
+use super::delimited::{KeptRecord, Record, Records};
 use super::error::Fault;
 use super::kinds::Kind;
 use super::options::Separator;
@@ -88,8 +86,9 @@ enum Input<'a> {
     Lines {
         records: Records<Box<dyn Read + 'a>>,
         /// The first rows, which were looked at before, the next one last.
-        ahead: Vec<(ByteRecord, u64)>,
-        record: ByteRecord,
+        ahead: Vec<(KeptRecord, u64)>,
+        /// The row in hand, where it is one of them.
+        first: Option<KeptRecord>,
     },
     Numbers {
         rows: ArrayRows<'a>,
@@ -177,16 +176,16 @@ impl<'a> RawRows<'a> {
         let mut ahead = Vec::new();
         while ahead.len() < 2 {
             let Some(line) = records.advance().map_err(RawFault::Data)? else { break };
-            ahead.insert(0, (records.record().clone(), line));
+            ahead.insert(0, (records.record().kept(), line));
         }
         let Some((first, line)) = ahead.last() else { return Err(RawFault::Data(Fault::Empty)) };
-        let second = if ahead.len() == 2 { Some(&ahead[0].0) } else { None };
-        let beginning = Beginning { first, line: *line, second };
+        let second = if ahead.len() == 2 { Some(ahead[0].0.fields()) } else { None };
+        let beginning = Beginning { first: first.fields(), line: *line, second };
         let layout = Layout::of_lines(schema, &beginning, options.header, options.wants_labels)?;
         if layout.names.is_some() {
             ahead.pop();
         }
-        let input = Input::Lines { records, ahead, record: ByteRecord::new() };
+        let input = Input::Lines { records, ahead, first: None };
         RawRows::new(schema, input, layout, options)
     }
 
@@ -273,7 +272,8 @@ impl<'a> RawRows<'a> {
 
     /// Makes inputs of the row in hand.
     fn encode(&mut self, inputs: &mut [f32], place: Place) -> Option<BadRow> {
-        if let Input::Lines { record, .. } = &self.input
+        let record = self.input.record();
+        if let Some(record) = record
             && record.len() != self.layout.width
         {
             return Some(BadRow::Width { got: record.len(), expected: self.layout.width });
@@ -298,11 +298,10 @@ impl<'a> RawRows<'a> {
                 }
                 continue;
             }
-            let field = match &self.input {
-                Input::Numbers { row, .. } => number(row[column.field]),
-                Input::Lines { record, .. } => {
-                    Field::read(record.get(column.field).unwrap_or_default(), of_schema.kind, &self.schema.missing)
-                }
+            let field = match (&self.input, record) {
+                (_, Some(record)) => Field::read(record.text(column.field), of_schema.kind, &self.schema.missing),
+                (Input::Numbers { row, .. }, None) => number(row[column.field]),
+                (Input::Lines { .. }, None) => continue,
             };
             let field = match field {
                 Ok(field) => field,
@@ -340,9 +339,10 @@ impl<'a> RawRows<'a> {
 
     /// What stands in the fields that are passed on.
     pub fn kept(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
-        self.kept.iter().map(|&field| match &self.input {
-            Input::Lines { record, .. } => Cow::Borrowed(record.get(field).unwrap_or_default()),
-            Input::Numbers { .. } => Cow::Owned(self.input.text(field).into_owned().into_bytes()),
+        let record = self.input.record();
+        self.kept.iter().map(move |&field| match record {
+            Some(record) => Cow::Borrowed(record.text(field).bytes()),
+            None => Cow::Owned(self.input.text(field).into_owned().into_bytes()),
         })
     }
 
@@ -414,16 +414,13 @@ impl Input<'_> {
     /// Goes on to the next row, of which so many have been before.
     fn advance(&mut self, before: u64) -> Result<Option<Place>, Fault> {
         match self {
-            Input::Lines { ahead, record, records } => {
-                if let Some((first, line)) = ahead.pop() {
-                    *record = first;
+            Input::Lines { ahead, first, records } => {
+                if let Some((record, line)) = ahead.pop() {
+                    *first = Some(record);
                     return Ok(Some(Place::Line(line)));
                 }
-                let line = records.advance()?;
-                if line.is_some() {
-                    records.take(record);
-                }
-                Ok(line.map(Place::Line))
+                *first = None;
+                Ok(records.advance()?.map(Place::Line))
             }
             Input::Numbers { rows, row, .. } => Ok(rows.advance(row)?.then_some(Place::Row(before))),
         }
@@ -432,9 +429,8 @@ impl Input<'_> {
     /// What stands in a field, as text without white space around it.
     fn text(&self, field: usize) -> Cow<'_, str> {
         match self {
-            Input::Lines { record, .. } => {
-                let text = String::from_utf8_lossy(record.get(field).unwrap_or_default());
-                match text {
+            Input::Lines { records, first, .. } => {
+                match String::from_utf8_lossy(record_of(records, first).text(field).bytes()) {
                     Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
                     Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
                 }
@@ -442,6 +438,19 @@ impl Input<'_> {
             Input::Numbers { row, .. } => Cow::Owned(arrays::label(row[field])),
         }
     }
+
+    /// The row in hand, where it is a line.
+    fn record(&self) -> Option<Record<'_>> {
+        match self {
+            Input::Lines { records, first, .. } => Some(record_of(records, first)),
+            Input::Numbers { .. } => None,
+        }
+    }
+}
+
+/// The record to which a reader went, or the one from before.
+fn record_of<'a, R: Read>(records: &'a Records<R>, first: &'a Option<KeptRecord>) -> Record<'a> {
+    first.as_ref().map_or_else(|| records.record(), KeptRecord::fields)
 }
 
 /// A number of an array as a field.
