@@ -101,7 +101,7 @@ impl Plan {
             test,
             scaling: options.scale.unwrap_or(defaults.scaling),
             sharding: defaults.sharding,
-            shards: options.shards.map_or(ShardCount::AtMost(defaults.shards), ShardCount::Exactly),
+            shards: options.shards.map_or(ShardCount::Usual(defaults.shards), ShardCount::Exactly),
             seed: options.seed,
         };
         if (dataset.task(), options.recipe) == (Task::Regress, RecipeName::Classic) {

@@ -2,8 +2,9 @@
 //! the processor's cache; does not know how a value becomes inputs (`transform`).
 
 use super::cells::{Cells, Column, Field};
-use super::error::Fault;
+use super::error::{DatasetError, Fault};
 use super::transform::Encoder;
+use super::{Becomes, Dataset, Schema};
 
 /// Rows whose inputs are made together.
 const ROWS: usize = 256;
@@ -11,17 +12,17 @@ const ROWS: usize = 256;
 const NO_INPUT: u32 = u32::MAX;
 
 /// A column, and which inputs it becomes.
-pub(super) struct Encoded<'a> {
+struct Encoded<'a> {
     /// Its place in the file.
-    pub(super) place: usize,
-    pub(super) column: &'a Column,
-    pub(super) encoder: &'a Encoder,
+    place: usize,
+    column: &'a Column,
+    encoder: &'a Encoder,
     /// The first of its inputs.
-    pub(super) start: usize,
+    start: usize,
 }
 
 /// Why there are no inputs.
-pub(super) enum Unencoded {
+enum Unencoded {
     /// The columns cannot be read.
     Unreadable(Fault),
     /// A value of this column is too far from the others; its place among the column's values.
@@ -29,10 +30,57 @@ pub(super) enum Unencoded {
 }
 
 /// Where the inputs of a row go: the block, and the row in it; nowhere for those that are in none.
-pub(super) type Goal = Option<(u32, u32)>;
+type Goal = Option<(u32, u32)>;
+
+impl Dataset {
+    /// The inputs of the rows of each block in their order.
+    pub(super) fn inputs(
+        &self,
+        blocks: &[&[u32]],
+        schema: &Schema,
+        width: usize,
+    ) -> Result<Vec<Vec<f32>>, DatasetError> {
+        let mut inputs = Vec::with_capacity(blocks.len());
+        // Of each row, where it is in all blocks one behind the other.
+        let mut places = vec![u32::MAX; self.rows()];
+        let mut starts = vec![0];
+        for rows in blocks {
+            let start = starts[starts.len() - 1];
+            (start..).zip(*rows).for_each(|(to, &row)| places[row as usize] = to);
+            starts.push(start + rows.len() as u32);
+            // Categories may take a hundred times the memory that they have in the table.
+            let count = rows.len().checked_mul(width);
+            let has_room = |count: &usize| Vec::<f32>::new().try_reserve_exact(*count).is_ok();
+            let Some(count) = count.filter(has_room) else {
+                return Err(self.error(Fault::OutOfMemory { rows: rows.len() as u64, columns: width }, None));
+            };
+            inputs.push(vec![0.0; count]);
+        }
+        let mut columns = Vec::with_capacity(self.table.features.len());
+        let mut start = 0;
+        for (place, column) in &self.table.features {
+            let Becomes::Inputs(encoder) = &schema.columns[*place].becomes else { continue };
+            columns.push(Encoded { place: *place, column, encoder, start });
+            start += encoder.width();
+        }
+        let goal = |value: usize| {
+            let to = places[value.checked_sub(self.table.lead)?];
+            let block = starts.partition_point(|start| *start <= to) - 1;
+            (block < blocks.len()).then(|| (block as u32, to - starts[block]))
+        };
+        match encode(&columns, width, goal, &mut inputs) {
+            Ok(()) => Ok(inputs),
+            Err(Unencoded::Unreadable(fault)) => Err(self.error(fault, None)),
+            Err(Unencoded::OutOfScale { value, place }) => {
+                let row = (value - self.table.lead) as u32;
+                Err(self.error(Fault::OutOfScale { place: self.place(row, place) }, Some(row)))
+            }
+        }
+    }
+}
 
 /// Makes the inputs of rows, so many for each: `goals` has one for each value of the columns.
-pub(super) fn encode(
+fn encode(
     columns: &[Encoded<'_>],
     width: usize,
     goals: impl Fn(usize) -> Goal,

@@ -62,7 +62,6 @@ pub use split::{Fraction, NotASplit, ValidationSplit};
 pub use transform::{Categories, Encoder, MissingCategory, Numeric, Scaling};
 pub use value::MissingTokens;
 
-use self::encoding::{Encoded, Unencoded};
 use self::files::{Part, Side};
 use self::roles::{Role, Roles};
 use self::source::Source;
@@ -299,7 +298,7 @@ impl Dataset {
             return Err(error(self.too_wide(&schema, features)));
         }
         let dealt =
-            asked.sharding.deal(&split.training, strata, asked.shards, asked.seed).map_err(error)?;
+            asked.sharding.deal(&split.training, strata, (asked.shards, features), asked.seed).map_err(error)?;
         let rows: Vec<&[u32]> = dealt.iter().map(Vec::as_slice).chain([&*split.validation, &*split.test]).collect();
         let mut inputs = self.inputs(&rows, &schema, features)?.into_iter();
         let mut block = |rows: &[u32]| {
@@ -394,46 +393,6 @@ impl Dataset {
             Some(&row) => {
                 let label = classes.names[class(row)].clone();
                 Err(self.error(Fault::UntrainedLabel { label, line: self.table.lines.of(row as usize) }, Some(row)))
-            }
-        }
-    }
-
-    /// The inputs of the rows of each block in their order.
-    fn inputs(&self, blocks: &[&[u32]], schema: &Schema, width: usize) -> Result<Vec<Vec<f32>>, DatasetError> {
-        let mut inputs = Vec::with_capacity(blocks.len());
-        // Of each row, where it is in all blocks one behind the other.
-        let mut places = vec![u32::MAX; self.rows()];
-        let mut starts = vec![0];
-        for rows in blocks {
-            let start = starts[starts.len() - 1];
-            (start..).zip(*rows).for_each(|(to, &row)| places[row as usize] = to);
-            starts.push(start + rows.len() as u32);
-            // Categories may take a hundred times the memory that they have in the table.
-            let count = rows.len().checked_mul(width);
-            let has_room = |count: &usize| Vec::<f32>::new().try_reserve_exact(*count).is_ok();
-            let Some(count) = count.filter(has_room) else {
-                return Err(self.error(Fault::OutOfMemory { rows: rows.len() as u64, columns: width }, None));
-            };
-            inputs.push(vec![0.0; count]);
-        }
-        let mut columns = Vec::with_capacity(self.table.features.len());
-        let mut start = 0;
-        for (place, column) in &self.table.features {
-            let Becomes::Inputs(encoder) = &schema.columns[*place].becomes else { continue };
-            columns.push(Encoded { place: *place, column, encoder, start });
-            start += encoder.width();
-        }
-        let goal = |value: usize| {
-            let to = places[value.checked_sub(self.table.lead)?];
-            let block = starts.partition_point(|start| *start <= to) - 1;
-            (block < blocks.len()).then(|| (block as u32, to - starts[block]))
-        };
-        match encoding::encode(&columns, width, goal, &mut inputs) {
-            Ok(()) => Ok(inputs),
-            Err(Unencoded::Unreadable(fault)) => Err(self.error(fault, None)),
-            Err(Unencoded::OutOfScale { value, place }) => {
-                let row = (value - self.table.lead) as u32;
-                Err(self.error(Fault::OutOfScale { place: self.place(row, place) }, Some(row)))
             }
         }
     }

@@ -9,15 +9,23 @@ use crate::model::random::{Purpose, Stream};
 pub enum ShardCount {
     /// As many as somebody asks for.
     Exactly(u32),
-    /// As many, and fewer where there are fewer rows.
-    AtMost(u32),
+    /// As many; more where one would be larger than [`SHARD_BYTES_MAX`], and fewer where there are fewer rows.
+    Usual(u32),
 }
 
+/// Bytes of the inputs of a shard that nobody asks for: the caches of nodes hold several.
+const SHARD_BYTES_MAX: u64 = 64 << 20;
+
 impl ShardCount {
-    fn of(self, rows: usize) -> u32 {
+    /// Of so many rows of so many inputs each.
+    fn of(self, rows: usize, features: usize) -> u32 {
         match self {
             Self::Exactly(shards) => shards,
-            Self::AtMost(shards) => shards.min(rows as u32).max(1),
+            Self::Usual(shards) => {
+                let rows_max = (SHARD_BYTES_MAX / (size_of::<f32>() * features.max(1)) as u64).max(1);
+                let needed = (rows as u64).div_ceil(rows_max).min(u64::from(SHARDS_MAX)) as u32;
+                shards.max(needed).min(rows as u32).max(1)
+            }
         }
     }
 }
@@ -34,16 +42,16 @@ pub enum Sharding {
 }
 
 impl Sharding {
-    /// The rows of each shard. `training` is in the order of the file; `labels` are those of all rows.
+    /// The rows of each shard, of so many features each. `training` is in the order of the file; `labels` are those of all rows.
     pub(super) fn deal(
         &self,
         training: &[u32],
         labels: &[u32],
-        shards: ShardCount,
+        (shards, features): (ShardCount, usize),
         seed: u64,
     ) -> Result<Vec<Vec<u32>>, Fault> {
         let rows = training.len();
-        let shards = shards.of(rows);
+        let shards = shards.of(rows, features);
         if shards == 0 || shards > SHARDS_MAX || shards as usize > rows {
             return Err(Fault::Shards { got: shards, rows });
         }
@@ -81,7 +89,8 @@ mod tests {
 
     #[test]
     fn contiguous_shards_are_blocks_of_the_file_the_larger_first() {
-        let dealt = Sharding::Contiguous.deal(&[0, 1, 2, 4, 5, 6, 7, 9], &[0; 10], ShardCount::Exactly(3), 1).unwrap();
+        let dealt =
+            Sharding::Contiguous.deal(&[0, 1, 2, 4, 5, 6, 7, 9], &[0; 10], (ShardCount::Exactly(3), 1), 1).unwrap();
         assert_eq!(dealt, [vec![0, 1, 2], vec![4, 5, 6], vec![7, 9]]);
     }
 
@@ -89,7 +98,7 @@ mod tests {
     fn the_seed_decides_how_stratified_shards_are_dealt_and_rows_inside_are_not_sorted() {
         let labels: Vec<u32> = (0..100).map(|row| row / 50).collect();
         let training: Vec<u32> = (0..100).collect();
-        let deal = |seed| Sharding::Stratified.deal(&training, &labels, ShardCount::Exactly(4), seed).unwrap();
+        let deal = |seed| Sharding::Stratified.deal(&training, &labels, (ShardCount::Exactly(4), 1), seed).unwrap();
         assert_eq!(deal(1), deal(1));
         assert_ne!(deal(1), deal(2));
         assert!(deal(1).iter().all(|shard| !shard.is_sorted_by_key(|&row| labels[row as usize])));
@@ -100,17 +109,22 @@ mod tests {
         for sharding in [Sharding::Stratified, Sharding::Contiguous] {
             for got in [0, 4, u32::MAX] {
                 assert_eq!(
-                    sharding.deal(&[0, 1, 2], &[0; 3], ShardCount::Exactly(got), 1),
+                    sharding.deal(&[0, 1, 2], &[0; 3], (ShardCount::Exactly(got), 1), 1),
                     Err(Fault::Shards { got, rows: 3 })
                 );
             }
-            assert_eq!(sharding.deal(&[0, 1, 2], &[0; 3], ShardCount::Exactly(3), 1).unwrap().len(), 3);
+            assert_eq!(sharding.deal(&[0, 1, 2], &[0; 3], (ShardCount::Exactly(3), 1), 1).unwrap().len(), 3);
         }
         // What nobody asks for yields to the rows.
-        assert_eq!(Sharding::Stratified.deal(&[0, 1, 2], &[0; 3], ShardCount::AtMost(4), 1).unwrap().len(), 3);
+        assert_eq!(Sharding::Stratified.deal(&[0, 1, 2], &[0; 3], (ShardCount::Usual(4), 1), 1).unwrap().len(), 3);
+        // A shard of a gigabyte, or of one row of a gigabyte, is none that anybody asked for.
+        assert_eq!(ShardCount::Usual(4).of(1 << 22, 64), 16);
+        assert_eq!(ShardCount::Usual(4).of((1 << 22) + 1, 64), 17);
+        assert_eq!(ShardCount::Usual(4).of(10, 1 << 28), 10);
+        assert_eq!(ShardCount::Exactly(4).of(1 << 22, 64), 4);
         let rows = SHARDS_MAX + 1;
         let training: Vec<u32> = (0..rows).collect();
-        let refused = Sharding::Contiguous.deal(&training, &[], ShardCount::Exactly(rows), 1);
+        let refused = Sharding::Contiguous.deal(&training, &[], (ShardCount::Exactly(rows), 1), 1);
         assert_eq!(refused, Err(Fault::Shards { got: rows, rows: rows as usize }));
     }
 
@@ -125,7 +139,7 @@ mod tests {
             // Every third row validates.
             let training: Vec<u32> = (0..labels.len() as u32).filter(|row| row % 3 != 0).collect();
             let sharding = if contiguous { Sharding::Contiguous } else { Sharding::Stratified };
-            let dealt = sharding.deal(&training, &labels, ShardCount::Exactly(shards), seed).unwrap();
+            let dealt = sharding.deal(&training, &labels, (ShardCount::Exactly(shards), 1), seed).unwrap();
             prop_assert_eq!(dealt.len(), shards as usize);
 
             let sizes: Vec<usize> = dealt.iter().map(Vec::len).collect();

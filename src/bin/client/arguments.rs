@@ -290,7 +290,7 @@ pub struct Train {
     /// a 32nd of the training rows, from 32 to 512; with --epochs or --local-steps from 2: 32; classic: 0]
     #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = whole(0, BATCH_ROWS_MAX))]
     pub batch: Option<u32>,
-    /// Number of shards to cut the training rows into [default: 4; classic: 11]
+    /// Number of shards to cut the training rows into [default: 4; classic: 11; more where one had over 64 MiB]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, SHARDS_MAX))]
     pub shards: Option<u32>,
     /// How to combine a round's updates or, with --local-steps 1, the gradients of a step's blocks: mean, or median, which a few
