@@ -33,7 +33,7 @@
 //! | `contradictions` | what in a ledger cannot be, whatever was computed |
 //! | `recompute` | steps, trained and merged anew |
 //! | `advice` | what would make a job faster, by where its time went |
-//! | `render`, `listing` | what is printed |
+//! | `render`, `listing`, `reading` | what is printed |
 //! | `local` | a whole cluster in one process |
 
 mod advice;
@@ -62,6 +62,7 @@ mod plan;
 mod predict;
 mod predictions;
 mod rates;
+mod reading;
 mod recompute;
 mod render;
 mod report;

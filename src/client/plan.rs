@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::notes::Words;
 use super::options::{ClassWeight, Options, OuterOptions, Output, RecipeName, TestRows};
 use super::rates::with_rates;
+use super::reading;
 use super::usual;
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
@@ -239,7 +240,7 @@ fn dataset(options: &Options) -> Result<Dataset, Failure> {
             }
         };
     };
-    Dataset::read(path, &read).map_err(|error| refused(&error, options.output))
+    Dataset::read_watched(path, &read, reading::watch(path)).map_err(|error| refused(&error, options.output))
 }
 
 /// Why data are refused, which scripts read as JSON.

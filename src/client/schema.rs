@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use super::options::Output;
-use super::{plan, render};
+use super::{plan, reading, render};
 use crate::cli::{self, Exit, Failure};
 use crate::dataset::{Dataset, Preparation, ReadOptions, Scaling, ShardCount, Sharding};
 
 /// Prints what becomes of each column of a file.
 pub fn schema(file: &Path, options: &ReadOptions, output: Output) -> Result<Exit, Failure> {
-    let data = Dataset::read(file, options).map_err(|error| plan::refused(&error, output))?;
+    let data =
+        Dataset::read_watched(file, options, reading::watch(file)).map_err(|error| plan::refused(&error, output))?;
     let preparation = Preparation {
         test: None,
         split: data.default_split(),

@@ -58,6 +58,7 @@ pub use refusal::{Cause, Example, Refusal};
 pub use report::Report;
 pub use schema::{Becomes, RowFault, Schema, SchemaColumn};
 pub use shards::{ShardCount, Sharding};
+pub use source::{Progress, Watch};
 pub use split::{Fraction, NotASplit, ValidationSplit};
 pub use transform::{Categories, Encoder, MissingCategory, Numeric, Scaling};
 pub use value::MissingTokens;
@@ -175,6 +176,11 @@ impl Dataset {
     /// not, from the standard input where the path is `-`, in several files with commas between or all of a directory; or arrays,
     /// with their labels' path behind a comma.
     pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DatasetError> {
+        Dataset::read_watched(path, options, None)
+    }
+
+    /// The same, and tells somebody how far the reading of each file of rows has come.
+    pub fn read_watched(path: &Path, options: &ReadOptions, watch: Option<Watch>) -> Result<Dataset, DatasetError> {
         let name = path.display().to_string();
         let error = |file: &str, fault| DatasetError { file: file.to_owned(), fault };
         if let Some(read) = arrays::read(path, options, &LIMITS) {
@@ -187,6 +193,9 @@ impl Dataset {
             if let Some(path) = path {
                 parts.extend(files::parts(path, side)?);
             }
+        }
+        if let Some(watch) = watch {
+            parts.iter_mut().for_each(|part| part.source.watch(watch.clone()));
         }
         Dataset::from_parts(name, parts, options, &LIMITS)
     }

@@ -1,10 +1,11 @@
 //! Where a data file's bytes come from, as often as they are read: a file, the standard input, a pipe; compressed or not. Owns
 //! what their first bytes say of the format, and the command that converts a foreign one; does not know what the bytes mean.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use tempfile::SpooledTempFile;
@@ -33,9 +34,26 @@ pub(super) enum Format {
     Idx,
 }
 
+/// How far the reading of a file has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How often it has been read before.
+    pub before: u32,
+    /// Bytes that have been read.
+    pub read: u64,
+    /// Bytes that there are; none where nobody knows that yet.
+    pub all: Option<u64>,
+}
+
+/// Who is told how far a reading has come, after every piece.
+pub type Watch = Rc<dyn Fn(Progress)>;
+
 /// Bytes that can be read more than once.
 pub(super) struct Source<'a> {
     bytes: Bytes<'a>,
+    watch: Option<Watch>,
+    /// How often they have been read since somebody watches.
+    readings: Cell<u32>,
 }
 
 enum Bytes<'a> {
@@ -49,9 +67,18 @@ enum Bytes<'a> {
 }
 
 impl<'a> Source<'a> {
+    fn new(bytes: Bytes<'a>) -> Source<'a> {
+        Source { bytes, watch: None, readings: Cell::new(0) }
+    }
+
+    /// From now on this one is told how far a reading has come.
+    pub(super) fn watch(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+    }
+
     /// These bytes.
     pub(super) fn of_bytes(bytes: &'a [u8]) -> Source<'a> {
-        Source { bytes: Bytes::Memory(bytes) }
+        Source::new(Bytes::Memory(bytes))
     }
 
     /// The file at this path; the standard input where it is `-`.
@@ -65,7 +92,7 @@ impl<'a> Source<'a> {
         }
         let file = File::open(path).map_err(unreadable)?;
         // A pipe has no beginning to go back to; and of many files, one is open at a time.
-        Ok(if about.is_file() { Source { bytes: Bytes::File(path.to_owned()) } } else { Source::of_reader(file) })
+        Ok(if about.is_file() { Source::new(Bytes::File(path.to_owned())) } else { Source::of_reader(file) })
     }
 
     /// Whether it is a file that can be read as often as one likes.
@@ -76,26 +103,34 @@ impl<'a> Source<'a> {
     /// What comes out of a reader. What has been read is kept, in a file without a name where it is long.
     pub(super) fn of_reader(input: impl Read + 'a) -> Source<'a> {
         let copy = RefCell::new(SpooledTempFile::new(KEPT_BYTES));
-        Source { bytes: Bytes::Once { input: RefCell::new(Some(Box::new(input))), copy } }
+        Source::new(Bytes::Once { input: RefCell::new(Some(Box::new(input))), copy })
     }
 
     /// The bytes from the first one, decompressed, and what they are; the reading before must have come to the end.
     pub(super) fn open(&self) -> Result<(Format, Box<dyn Read + '_>), Fault> {
+        let mut all = None;
         let raw: Box<dyn Read + '_> = match &self.bytes {
             Bytes::Memory(bytes) => Box::new(*bytes),
-            Bytes::File(path) => Box::new(File::open(path).map_err(unreadable)?),
+            Bytes::File(path) => {
+                let file = File::open(path).map_err(unreadable)?;
+                all = file.metadata().ok().map(|about| about.len());
+                Box::new(file)
+            }
             Bytes::Once { input, copy } => {
                 let mut copy = copy.borrow_mut();
                 match input.borrow_mut().take() {
                     Some(input) => Box::new(Copying { input, copy, bytes: 0, checked: KEPT_BYTES as u64 }),
                     None => {
+                        all = copy.stream_position().ok();
                         copy.rewind().map_err(unreadable)?;
                         Box::new(Copied(copy))
                     }
                 }
             }
         };
-        decompressed(raw)
+        let Some(watch) = &self.watch else { return decompressed(raw) };
+        let progress = Progress { before: self.readings.replace(self.readings.get() + 1), read: 0, all };
+        decompressed(Box::new(Watched { input: raw, watch: watch.clone(), progress }))
     }
 
     /// The same for those who read once: nothing is kept of what has been read.
@@ -116,6 +151,22 @@ fn decompressed<'a>(raw: Box<dyn Read + 'a>) -> Result<(Format, Box<dyn Read + '
         return Ok((recognise(&head)?, decompressed));
     }
     Ok((recognise(&head)?, raw))
+}
+
+/// Tells how far it has come.
+struct Watched<'a> {
+    input: Box<dyn Read + 'a>,
+    watch: Watch,
+    progress: Progress,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.progress.read += read as u64;
+        (self.watch)(self.progress);
+        Ok(read)
+    }
 }
 
 /// What was kept of a reader.
@@ -305,5 +356,21 @@ mod tests {
             source.open().unwrap().1.read_to_string(&mut text).unwrap();
             assert_eq!(text, "a,b\n1,2\n");
         }
+    }
+
+    #[test]
+    fn who_watches_is_told_how_far_each_reading_has_come() {
+        let mut source = Source::of_reader(&b"a,b\n1,2\n"[..]);
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let keeps = told.clone();
+        source.watch(Rc::new(move |progress| keeps.borrow_mut().push(progress)));
+        for _ in 0..2 {
+            source.open().unwrap().1.read_to_end(&mut Vec::new()).unwrap();
+        }
+        let told = told.take();
+        let last = |before: u32| told.iter().rfind(|progress| progress.before == before).copied();
+        assert_eq!(last(0), Some(Progress { before: 0, read: 8, all: None }));
+        assert_eq!(last(1), Some(Progress { before: 1, read: 8, all: Some(8) }));
+        assert_eq!(last(2), None);
     }
 }
