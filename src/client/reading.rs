@@ -65,19 +65,15 @@ impl Drop for Line {
     }
 }
 
-/// What is said of a reading after so many seconds.
+/// What is said of a reading after so many seconds; the file's name comes last, as it may be cut.
 fn text(file: &str, Progress { before, read, all }: Progress, seconds: f64) -> String {
     let rate = read as f64 / seconds.max(1e-3);
+    let of_all = all.map_or(String::new(), |all| format!(" of {:.0}", all as f64 / MIB));
     let reading = if before == 0 { "first" } else { "second" };
-    let mut text = format!("client: reading {file}, {reading} time: {:.0} ", read as f64 / MIB);
-    if let Some(all) = all {
-        text += &format!("of {:.0} ", all as f64 / MIB);
-    }
-    text += &format!("MiB, {:.0} MiB/s", rate / MIB);
-    if let Some(all) = all {
-        text += &format!(", {:.0} s left", (all.saturating_sub(read) as f64 / rate.max(1.0)).ceil());
-    }
-    text
+    let left = all.map_or(String::new(), |all| {
+        format!(", {:.0} s left", (all.saturating_sub(read) as f64 / rate.max(1.0)).ceil())
+    });
+    format!("client: {:.0}{of_all} MiB, {:.0} MiB/s{left}, {reading} reading of {file}", read as f64 / MIB, rate / MIB)
 }
 
 #[cfg(test)]
@@ -87,8 +83,8 @@ mod tests {
     #[test]
     fn rate_and_time_left_follow_from_what_has_been_read() {
         let file = Progress { before: 0, read: 256 << 20, all: Some(1 << 30) };
-        assert_eq!(text("a.csv", file, 2.0), "client: reading a.csv, first time: 256 of 1024 MiB, 128 MiB/s, 6 s left");
+        assert_eq!(text("a.csv", file, 2.0), "client: 256 of 1024 MiB, 128 MiB/s, 6 s left, first reading of a.csv");
         let pipe = Progress { before: 1, read: 256 << 20, all: None };
-        assert_eq!(text("-", pipe, 0.5), "client: reading -, second time: 256 MiB, 512 MiB/s");
+        assert_eq!(text("-", pipe, 0.5), "client: 256 MiB, 512 MiB/s, second reading of -");
     }
 }
