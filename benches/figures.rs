@@ -180,9 +180,11 @@ fn large_by(kernel: Kernel, report: &mut Report) -> std::io::Result<()> {
     const SIZES: [u32; 4] = [784, 512, 512, 10];
     // Forward, back, gradient: 2 operations for each weight, but none back into the input.
     const FLOPS_OF_ROW: u32 = 2 * (2 * 784 * 512 + 3 * (512 * 512 + 512 * 10));
-    let mut by_128 = training(kernel, &SIZES, 512, 128);
-    let mut by_512 = training(kernel, &SIZES, 512, 512);
-    let mut by_400 = training(kernel, &SIZES, 400, 400);
+    // Some batches each, beside which beginning and ending a task is little.
+    const ROWS: u32 = 2048;
+    let mut by_128 = training(kernel, &SIZES, ROWS, 128);
+    let mut by_512 = training(kernel, &SIZES, 4 * 512, 512);
+    let mut by_400 = training(kernel, &SIZES, 4 * 400, 400);
     let mut fastest = [f64::MAX; 4];
     for _ in 0..60 {
         let mut timed = |index: usize, run: &mut dyn FnMut()| {
@@ -197,14 +199,14 @@ fn large_by(kernel: Kernel, report: &mut Report) -> std::io::Result<()> {
         timed(3, &mut by_400);
     }
     let peak = f64::from(common::chains::run(kernel).unwrap_or_default()) / fastest[0];
-    let speed = f64::from(FLOPS_OF_ROW) * 512.0 / fastest[1];
+    let speed = f64::from(FLOPS_OF_ROW) * f64::from(ROWS) / fastest[1];
     let share = 100.0 * speed / peak;
     let what = format!("784-512-512-10 by 128, {kernel}: {:.1} of {:.1} GFLOP/s", speed / 1e9, peak / 1e9);
     let (goal, bound) =
         if Some(kernel) == Kernel::avx512() { (80.0, "at least 80 %") } else { (85.0, "at least 85 %") };
     report.figure(&what, format!("{share:.1} %"), bound, share >= goal)?;
     let ratio = fastest[3] / fastest[2];
-    let times = format!("400 rows {:.2} ms, 512 {:.2} ms: ratio", fastest[3] * 1e3, fastest[2] * 1e3);
+    let times = format!("400 rows {:.2} ms, 512 {:.2} ms: ratio", fastest[3] * 250.0, fastest[2] * 250.0);
     report.figure(&format!("batches, {kernel}: {times}"), format!("{ratio:.3}"), "at most 0.85", ratio <= 0.85)
 }
 

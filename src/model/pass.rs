@@ -17,6 +17,9 @@ const SMALL_BATCH_WEIGHTS_MIN: usize = 1 << 12;
 /// Bytes of a cache line, which are two [`Lanes`].
 const CACHE_LINE_BYTES: usize = 64;
 
+/// Has parameters follow their gradient: told the index of the first, their gradient, and themselves.
+pub(super) type Update<'a> = dyn FnMut(usize, &[f32], &mut [f32]) + 'a;
+
 /// Room for a block's way through a network; used again for block after block, task after task.
 pub(super) struct Pass {
     kernel: Kernel,
@@ -166,15 +169,15 @@ impl Pass {
         self.back(x, parts.clone().sum(), &mut InParts { parameters, parts, room, take });
     }
 
-    /// The same of all rows together, and has `update` follow the gradient: some parameters at a time, when nothing needs them any
-    /// more as they were. It is told the first of them and their gradient. `room` is as in [`Pass::backward_in_parts`].
+    /// The same of all rows together, and has `update` change parameters, some at a time, when nothing needs them any more as they
+    /// were. `room` is as in [`Pass::backward_in_parts`].
     pub fn backward_updating(
         &mut self,
         parameters: &mut [f32],
         x: &[Lanes],
         rows: usize,
         room: &mut [f32],
-        update: &mut dyn FnMut(usize, &[f32], &mut [f32]),
+        update: &mut Update<'_>,
     ) {
         self.back(x, rows, &mut Updating { parameters, room, update });
     }
@@ -273,7 +276,7 @@ impl<I: Iterator<Item = usize> + Clone> Backward for InParts<'_, I> {
 struct Updating<'a> {
     parameters: &'a mut [f32],
     room: &'a mut [f32],
-    update: &'a mut dyn FnMut(usize, &[f32], &mut [f32]),
+    update: &'a mut Update<'a>,
 }
 
 impl Backward for Updating<'_> {

@@ -6,7 +6,7 @@ use super::super::gather::{Order, gather};
 use super::super::kernel::Kernel;
 use super::super::lanes::{BLOCK_PANELS, BLOCK_ROWS, Lanes, make_room, panels_of};
 use super::super::loss::{Gathered, Objective};
-use super::super::pass::Pass;
+use super::super::pass::{Pass, Update};
 use super::super::recipe::BatchSize;
 use super::super::rows::Rows;
 use super::super::training::Training;
@@ -86,12 +86,7 @@ impl Workspace {
     }
 
     /// The same of a batch's only block, and has `update` follow its gradient on the way: see [`Pass::backward_updating`].
-    pub fn only_block(
-        &mut self,
-        weights: &mut [f32],
-        batch: &Batch<'_>,
-        update: &mut dyn FnMut(usize, &[f32], &mut [f32]),
-    ) {
+    pub fn only_block(&mut self, weights: &mut [f32], batch: &Batch<'_>, update: &mut Update<'_>) {
         let Workspace { pass, gradients, losses, panels, targets } = self;
         let (x, rows) = forward(pass, losses, (panels, targets), weights, batch, 0);
         pass.backward_updating(weights, x, rows, gradients.next(), update);
