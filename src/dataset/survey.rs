@@ -265,8 +265,11 @@ impl Counting {
                     let missing = self.tallies[place].missing;
                     self.tallies[place].take(text, &options.missing);
                     // It may be a number in another form.
-                    if number(text, options).is_none() && self.tallies[place].missing == missing {
-                        self.kept.columns[place] = None;
+                    if number(text, options).is_none()
+                        && self.tallies[place].missing == missing
+                        && let Some(column) = self.kept.columns.get_mut(place)
+                    {
+                        *column = None;
                     }
                 }
                 if self.rows as usize > limits.rows {

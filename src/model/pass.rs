@@ -49,7 +49,7 @@ impl Pass {
             outputs: Vec::new(),
             derivatives: [Vec::new(), Vec::new()],
             columns: Vec::new(),
-            room: Room::new(),
+            room: Room::new(kernel),
             drops: false,
             factors: Vec::new(),
             undropped: Vec::new(),

@@ -221,7 +221,7 @@ def named(folder):
 
 def read(root):
     text = (root / "FORMAT").read_bytes()
-    check(text == b"gradwire journal 7\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
+    check(text == b"gradwire journal 8\n", f"{root / 'FORMAT'} is of another version: {text[:80]!r}")
     lived = (root / "lived").read_bytes() if (root / "lived").exists() else bytes(16) + digest(bytes(16))
     is_whole = len(lived) == 48 and digest(lived[:16]) == lived[16:]
     check(is_whole, f"{root / 'lived'} does not have the digest at its end")

@@ -2,7 +2,7 @@
 //! lock; does not know what the files say.
 //!
 //! ```text
-//! DIR/FORMAT                   "gradwire journal 7"
+//! DIR/FORMAT                   "gradwire journal 8"
 //! DIR/lived                    how long coordinators have run over the directory
 //! DIR/lock                     held by the coordinator that uses the directory
 //! DIR/objects/<digest>         data of jobs, named by its SHA-256
@@ -29,7 +29,7 @@ use crate::disk::{self, Disk, DiskError, Doing, Lock, System, at};
 use crate::job::JobId;
 
 /// What the file `FORMAT` says.
-const FORMAT: &str = "gradwire journal 7\n";
+const FORMAT: &str = "gradwire journal 8\n";
 /// The file that says for how long coordinators have run over the journal.
 const LIVED: &str = "lived";
 /// Bytes of the digest at the end of a state.

@@ -616,7 +616,7 @@ fn two_coordinators_do_not_share_a_directory() {
 
 #[test]
 fn a_directory_of_another_version_or_of_something_else_is_refused_and_left_as_it_is() {
-    for format in ["gradwire journal 6\n", "gradwire journal 8\n", "gradwire journal 7", ""] {
+    for format in ["gradwire journal 7\n", "gradwire journal 9\n", "gradwire journal 8", ""] {
         let root = TempDir::new().unwrap();
         let mut harness = Harness::open(root.path());
         harness.begin(JobId(3));

@@ -167,7 +167,8 @@ fn restored_jobs_keep_their_order_and_one_that_is_known_is_left_alone() {
     let first = restored(JobId(1), &specification(1, 1), None);
     assert!(harness.tell(first.clone()).contains(&Action::Prepare { job: JobId(1) }));
     let second = restored(JobId(2), &specification(1, 3), Some(progress(1)));
-    assert_eq!(harness.tell(second.clone()), []);
+    let waits = Action::Report { job: JobId(2), event: JobEvent::Queued { position: 1 } };
+    assert_eq!(harness.tell(second.clone()), [waits]);
     harness.tell(restored_paused(JobId(3), &specification(1, 1), None));
     let ended = |job| {
         let Event::Submitted { semantic, .. } = submitted(job, &specification(1, 1)) else { unreachable!() };

@@ -3,6 +3,7 @@
 
 use std::marker::PhantomData;
 
+use super::super::kernel::Kernel;
 use super::super::lanes::{BLOCK_PANELS, Lanes};
 use super::super::vector::{Vector, Wide as _, written_out};
 
@@ -312,13 +313,17 @@ pub(in crate::model) struct Room {
 }
 
 impl Room {
-    pub fn new() -> Room {
-        Room { tiles: TilesRoom::new(), pairs: PairsRoom(Vec::new()) }
+    /// For products by this kernel.
+    pub fn new(kernel: Kernel) -> Room {
+        // Others load as fast where panels lie.
+        let has_pairs = Kernel::avx512() == Some(kernel);
+        let pairs = if has_pairs { BLOCK_PANELS * TILE_DEPTHS_MAX + 1 } else { 0 };
+        Room { tiles: TilesRoom::new(), pairs: PairsRoom(vec![Lanes::ZERO; pairs]) }
     }
 }
 
 /// Where panels are copied to, two and two neighbours depth by depth: one of AVX-512's registers is then loaded by one
-/// instruction that takes no turn of those that multiply. It has room from its first use on.
+/// instruction that takes no turn of those that multiply.
 pub(super) struct PairsRoom(Vec<Lanes>);
 
 impl PairsRoom {
@@ -326,7 +331,6 @@ impl PairsRoom {
     /// last panel is paired with itself.
     #[inline(always)]
     pub fn pair<V: Vector>(&mut self, x: &[Lanes], depth: usize, start: usize, depths: usize) -> &[[Lanes; 2]] {
-        self.0.resize(BLOCK_PANELS * TILE_DEPTHS_MAX + 1, Lanes::ZERO);
         // From a cache line's start on.
         let skipped = self.0.as_ptr().align_offset(size_of::<[Lanes; 2]>()).min(1);
         let (pairs, _) = self.0[skipped..].as_chunks_mut();

@@ -434,7 +434,7 @@ mod tests {
                     let expected = bits(&defined(&product));
                     for kernel in Kernel::available() {
                         let mut got = vec![Lanes([f32::NAN; LANES]); count * width].into_boxed_slice();
-                        multiply(kernel, &product, &mut Room::new(), &mut got);
+                        multiply(kernel, &product, &mut Room::new(kernel), &mut got);
                         assert!(bits(&got) == expected, "{kernel}: {count} panels, {depth} to {width}");
                     }
                 }

@@ -227,7 +227,7 @@ mod tests {
                         let product =
                             Product { x: &x, depth: inputs, weights: &weights, width: outputs, direction, finish };
                         let mut expected = vec![Lanes::ZERO; outputs];
-                        multiply(kernel, &product, &mut Room::new(), &mut expected);
+                        multiply(kernel, &product, &mut Room::new(kernel), &mut expected);
                         expected.iter_mut().for_each(|lanes| lanes.0[rows..].fill(0.0));
                         let mut got = vec![Lanes([f32::NAN; LANES]); outputs];
                         forward(kernel, &product, rows, &mut got);
@@ -242,7 +242,7 @@ mod tests {
                     let product =
                         Product { x: &d, depth: outputs, weights: &weights, width: inputs, direction, finish };
                     let mut expected = vec![Lanes::ZERO; inputs];
-                    multiply(kernel, &product, &mut Room::new(), &mut expected);
+                    multiply(kernel, &product, &mut Room::new(kernel), &mut expected);
                     let mut got = vec![Lanes([f32::NAN; LANES]); inputs];
                     back(kernel, &product, &mut got);
                     assert_eq!(bits(&got), bits(&expected), "{kernel}: {outputs} back to {inputs}");
