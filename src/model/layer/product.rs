@@ -100,9 +100,15 @@ fn run_body<V: Vector, const J: usize>(
         let lying = Lying { x: product.x, depth: product.depth, start, depths };
         if V::HAS_WIDE_REGISTERS {
             let paired = Paired { pairs, depths };
+            // A second vector would be computed for nothing.
+            let is_narrow = product.panels() <= 2;
             match (is_forward, J > TILE_RESULTS_MAX && !pairs.is_empty()) {
                 (true, true) => packed_body::<V, _, J, 2>(product, run, paired, group, room, out),
                 (false, true) => group_body::<V, _, _, J, 2>(product, run, paired, BackTiles(group), out),
+                (true, false) if is_narrow => {
+                    group_body::<V, _, _, J, 1>(product, run, lying, ForwardTiles(group), out)
+                }
+                (false, false) if is_narrow => group_body::<V, _, _, J, 1>(product, run, lying, BackTiles(group), out),
                 (true, false) => group_body::<V, _, _, J, 2>(product, run, lying, ForwardTiles(group), out),
                 (false, false) => group_body::<V, _, _, J, 2>(product, run, lying, BackTiles(group), out),
             }
