@@ -29,6 +29,7 @@ MESSAGES = {
     "REJECTED": 0x22, "POLL": 0x23, "POLLED": 0x24, "RESULTS": 0x25, "HOLDING": 0x26, "SUBMIT": 0x30, "ACCEPTED": 0x31,
     "ROUND": 0x32, "NOTICE": 0x33, "DONE": 0x34, "ATTACH": 0x35, "JOBS": 0x36, "JOB": 0x37, "LISTED": 0x38,
     "ORDER": 0x39, "DESCRIBE": 0x3A, "DESCRIBED": 0x3B, "LEDGER": 0x3C, "ENTRIES": 0x3D,
+    "DOCTOR": 0x3E, "FINDING": 0x3F,
 }  # fmt: skip
 NAMES = {number: name for name, number in MESSAGES.items()}
 # What answers a client's requests; partial answers carry MORE, and a final one follows.
@@ -37,10 +38,10 @@ ANSWERS = {
     "PING": {"PONG"}, "HAVE": {"HELD"}, "FETCH": {"DATA"}, "SUBMIT": WATCHED, "ATTACH": WATCHED,
     "JOBS": {"JOB", "LISTED"}, "ORDER": {"JOB", "LISTED"}, "DESCRIBE": {"DESCRIBED"},
 }  # fmt: skip
-PARTIAL = frozenset({"ACCEPTED", "ROUND", "NOTICE", "JOB"})
+PARTIAL = frozenset({"ACCEPTED", "ROUND", "NOTICE", "JOB", "FINDING"})
 # What a coordinator may ask a client.
 ASKED = frozenset({"PING", "HAVE", "FETCH"})
-ANSWER_NAMES = frozenset().union(*ANSWERS.values()) | {"TRAINED", "REJECTED", "POLLED", "HOLDING", "ENTRIES"}
+ANSWER_NAMES = frozenset().union(*ANSWERS.values()) | {"TRAINED", "REJECTED", "POLLED", "HOLDING", "ENTRIES", "FINDING"}
 
 CODES = {
     1: "MAGIC", 2: "HEADER_CHECKSUM", 3: "PAYLOAD_CHECKSUM", 4: "VERSION", 5: "FRAME_TOO_LARGE", 6: "UNKNOWN_TYPE",
