@@ -129,14 +129,13 @@ impl Descent {
         gradient: &[f32],
         weights: &mut [f32],
     ) {
+        if self.updates > 1 {
+            return self.update_part(kernel, averaging, first, gradient, weights);
+        }
         // Where no update came before, the state is zero, and nobody needs what becomes of it: as much as there are weights, in
         // memory, would take longer than all else that is done here.
         let mut fresh = [[0.0; LAST_PART_MAX]; STATE_VECTORS_MAX];
-        let mut state = std::mem::take(&mut self.state);
-        let of_part = state.each_mut().map(|vector| vector.get_mut(first..).unwrap_or_default());
-        let of_part = if self.updates > 1 { of_part } else { fresh.each_mut().map(|vector| &mut vector[..]) };
-        self.step(kernel, averaging, gradient, of_part, weights);
-        self.state = state;
+        self.step(kernel, averaging, gradient, fresh.each_mut().map(|vector| &mut vector[..]), weights);
     }
 
     /// An update that has begun, of some weights, whose state this is.
