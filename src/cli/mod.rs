@@ -189,10 +189,10 @@ fn uncaught(error: io::Error) -> Failure {
     Failure::new(Exit::Usage, format_args!("signals cannot be caught: {error}"))
 }
 
-/// Writes a line to stdout.
-pub fn print(line: &str) -> Result<(), Failure> {
+/// Writes lines to stdout, without their last end. In one piece: a reader that goes has had all of a short text, or nothing.
+pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
+    out.write_all(format!("{text}\n").as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
         ErrorKind::BrokenPipe => Failure::unread(),
         _ => Failure::new(Exit::Output, format!("the result cannot be written: {error}")),
     })

@@ -316,11 +316,11 @@ impl Renderer {
         if let Some(reported) = reported {
             lines.push(format!("report       {reported}"));
         }
-        print_lines(&lines)?;
-        match confusion {
-            Some(confusion) => cli::print(&confusion.in_words()),
-            None => Ok(()),
+        let mut text = wrapped(&lines);
+        if let Some(confusion) = confusion {
+            text = format!("{text}\n{}", confusion.in_words());
         }
+        cli::print(&text)
     }
 
     pub(super) fn failed(&self, code: Option<ErrorCode>, text: &str) -> Result<(), Failure> {
