@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::time::Instant;
 
 use crate::common::clients::Client;
 use crate::common::process::PATIENCE;
@@ -39,6 +40,12 @@ fn trained_and_reused(fleet: &[Node]) -> (u64, u64) {
     coordinator.await_status("half of a round", PATIENCE, |status| {
         ["2 of 3, 2 of 4", "3 of 3, 2 of 4"].iter().any(|half| status.contains(&format!("round {half} tasks")))
     });
+    // It is said that tasks are on their way before a node has begun one.
+    let running = || fleet.iter().map(|node| metric(node, "gradwire_tasks{state=\"running\"}")).sum::<u64>();
+    let deadline = Instant::now() + PATIENCE;
+    while running() == 0 {
+        assert!(Instant::now() < deadline, "no node trains");
+    }
     client.kill();
     // Killed without a goodbye.
     drop(coordinator);
@@ -61,7 +68,8 @@ fn a_node_trains_no_task_twice_because_its_coordinator_was_killed() {
     // No copies are made where there is one node.
     let (trained, reused) = trained_and_reused(&[slow("alone")]);
     assert_eq!(trained, ROUNDS * SHARDS, "{reused} reused");
-    assert_eq!(reused, SHARDS - 1, "two that were done, and one that was in training");
+    // Two that were done, and one that was in training, or that by now was done too and had given way to the last.
+    assert!((SHARDS - 1..=SHARDS).contains(&reused), "{reused} reused");
 }
 
 #[test]
