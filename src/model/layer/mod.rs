@@ -5,6 +5,7 @@
 //! | `operations` | what is computed, sum by sum |
 //! | `product` | sums of many rows, forward and back |
 //! | `gradient` | gradients of weights and bias |
+//! | `laned` | the same of layers of few weights |
 //! | `small_batch` | both with so few rows that lanes would idle |
 //! | `unfused` | both without an instruction for a fused multiply-add |
 //! | `packing` | how weights are read |
@@ -12,6 +13,7 @@
 //! Does not know networks, activations or losses.
 
 mod gradient;
+mod laned;
 mod operations;
 mod packing;
 mod product;
