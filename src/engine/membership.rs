@@ -7,7 +7,7 @@
 //! | `link` | what is out over a connection |
 //! | `crew` | what a running job knows of the nodes |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::crew::{Crew, Known, Needs};
 use super::link::{Assignment, Link, Load, Out, Overtaken};
@@ -82,8 +82,8 @@ pub(super) struct Fleet {
     leaving: usize,
     /// Whether a node has ever been linked.
     has_had_links: bool,
-    /// Attempts that were overtaken and not answered; their number saves looking for them at every event.
-    overtaken: usize,
+    /// Links over which attempts were overtaken and not answered: at every event only these are looked at.
+    overtaken: BTreeSet<LinkKey>,
     /// The running jobs' knowledge of the nodes, in the order in which they began.
     crews: Vec<Crew>,
     /// Of a job that does not run.
@@ -145,6 +145,7 @@ impl Fleet {
         for key in gone {
             if let Some(link) = self.remove(key).and_then(|node| node.link) {
                 self.links.remove(&link.key);
+                self.overtaken.remove(&link.key);
                 dropped.push(link.key);
             }
         }
@@ -186,7 +187,7 @@ impl Fleet {
         let key = self.links.remove(&link)?;
         let node = self.nodes.get_mut(&key)?;
         let old = node.link.take()?;
-        self.overtaken -= old.overtaken.len();
+        self.overtaken.remove(&link);
         let lost = Lost { name: node.name().to_owned(), link, assigned: old.assigned.into_keys().collect() };
         self.replace(key);
         Some(lost)
@@ -439,12 +440,10 @@ impl Fleet {
 
     /// Notes that a copy has overtaken an attempt, which was sent at `started` and which its node is told to stop.
     pub(super) fn overtaken(&mut self, link: LinkKey, attempt: Attempt, started: Time, now: Time) {
-        let mut count = 0;
-        self.change(link, |link| {
-            link.overtaken.push(Overtaken { attempt, started, told: now });
-            count = 1;
-        });
-        self.overtaken += count;
+        if self.links.contains_key(&link) {
+            self.overtaken.insert(link);
+        }
+        self.change(link, |link| link.overtaken.push(Overtaken { attempt, started, told: now }));
     }
 
     /// Notes that a node has answered an attempt, whatever it says: if it was to be stopped, it is.
@@ -455,37 +454,35 @@ impl Fleet {
     /// It is this time now. Gives up on answers that do not come: who never says that it has stopped may work all the same.
     pub(super) fn forgive(&mut self, now: Time) {
         self.now = now;
-        if self.overtaken == 0 {
-            return;
-        }
         let is_over = |overtaken: &Overtaken| now.since_us(overtaken.told) >= OVERTAKEN_US_MAX;
-        let links: Vec<LinkKey> = self.links.keys().copied().collect();
-        links.into_iter().for_each(|link| self.no_longer_overtaken(link, is_over));
+        self.overtaken.clone().into_iter().for_each(|link| self.no_longer_overtaken(link, is_over));
     }
 
     /// Whether some node has yet to answer that it has stopped.
     pub(super) fn has_overtaken(&self) -> bool {
-        self.overtaken > 0
+        !self.overtaken.is_empty()
     }
 
     /// Waits for no such answer any more.
     pub(super) fn forgive_all(&mut self) {
-        let links: Vec<LinkKey> = self.links.keys().copied().collect();
-        links.into_iter().for_each(|link| self.no_longer_overtaken(link, |_| true));
+        self.overtaken.clone().into_iter().for_each(|link| self.no_longer_overtaken(link, |_| true));
     }
 
     fn no_longer_overtaken(&mut self, link: LinkKey, is_over: impl Fn(&Overtaken) -> bool) {
         let has_some = |link: &Link| link.overtaken.iter().any(&is_over);
-        if self.overtaken == 0 || !self.node_of(link).and_then(|node| self.link_of(node)).is_some_and(has_some) {
+        if !self.overtaken.contains(&link)
+            || !self.node_of(link).and_then(|node| self.link_of(node)).is_some_and(has_some)
+        {
             return;
         }
-        let mut count = 0;
+        let mut is_answered = false;
         self.change(link, |link| {
-            let before = link.overtaken.len();
             link.overtaken.retain(|overtaken| !is_over(overtaken));
-            count = before - link.overtaken.len();
+            is_answered = link.overtaken.is_empty();
         });
-        self.overtaken -= count;
+        if is_answered {
+            self.overtaken.remove(&link);
+        }
     }
 
     /// What [`Crew::expected_us`] says.

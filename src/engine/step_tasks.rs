@@ -43,6 +43,8 @@ pub(super) struct StepTasks {
     tasks: Vec<Task>,
     /// Open tasks with nothing out, that no node has turned down or failed.
     fresh: BTreeSet<u32>,
+    /// Those of them that may be split for whoever is there.
+    uncut: BTreeSet<u32>,
     /// Open tasks with nothing out, that some node has.
     marked: BTreeSet<u32>,
     /// Open tasks with one attempt out, the longest first.
@@ -57,8 +59,9 @@ impl StepTasks {
         let tasks: Vec<Task> =
             units.uncut().into_iter().map(|part| Task::new(part.clone(), units.rows(&part), is_uncut)).collect();
         let count = tasks.len() as u32;
-        let (fresh, marked) = (BTreeSet::new(), BTreeSet::new());
-        let mut step_tasks = StepTasks { job, step, units, tasks, fresh, marked, alone: BTreeSet::new(), settled: 0 };
+        let [fresh, uncut, marked] = [const { BTreeSet::new() }; 3];
+        let alone = BTreeSet::new();
+        let mut step_tasks = StepTasks { job, step, units, tasks, fresh, uncut, marked, alone, settled: 0 };
         (0..count).for_each(|number| step_tasks.refresh(number));
         step_tasks
     }
@@ -75,7 +78,7 @@ impl StepTasks {
 
     /// The pending tasks that may be split for whoever is there.
     pub(super) fn uncut(&self) -> Vec<u32> {
-        self.fresh.iter().copied().filter(|&number| self.tasks[number as usize].is_uncut).collect()
+        self.uncut.iter().copied().collect()
     }
 
     /// Puts tasks of these blocks, which are its own, in the place of an open one of which nothing is out; their numbers.
@@ -85,6 +88,7 @@ impl StepTasks {
         debug_assert_eq!(parts.iter().map(|part| part.len()).sum::<usize>(), task.units.len());
         if parts.len() <= 1 {
             task.is_uncut = false;
+            self.refresh(shard);
             return shard..shard + 1;
         }
         task.state = TaskState::Split;
@@ -217,6 +221,7 @@ impl StepTasks {
         let task = &mut self.tasks[shard as usize];
         // Of a task with another attempt a result may still come, and that would be all of it.
         task.is_uncut = self.units.are_cut_freely() && task.live.is_empty();
+        self.refresh(shard);
     }
 
     /// A result goes into the sum. Only an open task takes one.
@@ -339,6 +344,11 @@ impl StepTasks {
             (TaskState::Open, [only]) => TaskIndex::Alone(only.started),
             _ => TaskIndex::None,
         };
+        if place == TaskIndex::Fresh && task.is_uncut {
+            self.uncut.insert(shard);
+        } else {
+            self.uncut.remove(&shard);
+        }
         match std::mem::replace(&mut task.place, place) {
             TaskIndex::None => {}
             TaskIndex::Fresh => drop(self.fresh.remove(&shard)),
