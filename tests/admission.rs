@@ -189,7 +189,7 @@ fn submit(port: u16, data: &Written, id: &str, options: &[&str]) -> Client {
 fn an_admitted_job_waits_under_a_smaller_budget_and_goes_on_under_the_old_one() {
     let (data, id) = (few_rows(), job(1));
     let cluster = Restarted::new(nodes(2, "0", &[]));
-    let options = [&LARGE[..], &["--rounds", "300"]].concat();
+    let options = [&LARGE[..], &["--rounds", "60"]].concat();
     let undisturbed = {
         let coordinator = cluster.start(&[]);
         submit(coordinator.port, &data, &job(2), &options).finish().fingerprint()
