@@ -7,16 +7,17 @@
 use std::path::{Path, PathBuf};
 
 use super::array::{Array, Numbers, npz};
-use super::cells::Column as Values;
+use super::cells::{Column as Values, piece_rows};
 use super::error::Fault;
 use super::kinds::Kind;
+use super::lines::Lines;
 use super::options::{ReadOptions, Task};
 use super::place::Column;
 use super::roles::{self, PlannedColumn, Role, Roles};
 use super::source::{Format, Source};
 use super::store::Store;
 use super::survey::{Limits, Survey};
-use super::table::{Lines, Table};
+use super::table::Table;
 use super::tally::Tally;
 use super::target::{Classes, TargetColumn};
 use super::value::{MAGNITUDE_MAX, NumberForm};
@@ -181,7 +182,7 @@ fn columns(parts: &[(Array, Array)], width: usize) -> Result<Vec<(usize, Values)
                     doubles.push(number);
                 }
             }
-            let mut column = Values::of_numbers(width);
+            let mut column = Values::of_numbers(piece_rows(width));
             column.extend(&doubles, &mut store);
             column.finish(&mut store);
             column
@@ -219,6 +220,7 @@ fn target(
     for index in 0..rows * outputs {
         tallies[width + index % outputs].take((*text(index)).into(), &options.missing);
     }
+    tallies.iter_mut().for_each(Tally::settle);
     let places: Vec<usize> = (width..width + outputs).collect();
     let (task, task_why, task_is_guess) = roles::task(&places, &tallies, options);
     let survey = Survey { names: None, close: None, tallies, rows: rows as u64, separator: None };

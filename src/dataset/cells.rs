@@ -15,10 +15,9 @@ use super::memo::Memo;
 use super::refusal::Cause;
 use super::short;
 use super::store::{Store, Stored};
+use super::texts::NO_CODE;
 use super::value::{self, MissingTokens, NumberForm, Reading};
 
-/// The code of a category that is missing.
-const NO_CODE: u32 = u32::MAX;
 /// Rows of a piece, in a table of so many columns at most; many columns have less each.
 const PIECE_ROWS: [(usize, usize); 2] = [(256, 4_096), (usize::MAX, 256)];
 /// Hours of a week: the clock of a date that is missing.
@@ -191,18 +190,23 @@ pub(super) fn piece_rows(columns: usize) -> usize {
 impl Column {
     /// No values of a kind yet, in a table of so many columns.
     pub(super) fn new(kind: Kind, columns: usize) -> Column {
-        Column::of(Cells::of_kind(kind), columns)
+        Column::of(Cells::of_kind(kind), piece_rows(columns))
     }
 
-    /// No numbers yet, in a table of so many columns.
-    pub(super) fn of_numbers(columns: usize) -> Column {
-        Column::of(Cells::Numbers(Vec::new()), columns)
+    /// No numbers yet, in pieces of so many rows.
+    pub(super) fn of_numbers(piece_rows: usize) -> Column {
+        Column::of(Cells::Numbers(Vec::new()), piece_rows)
     }
 
-    fn of(open: Cells, columns: usize) -> Column {
+    /// No codes of texts yet, in a table of so many columns.
+    pub(super) fn of_codes(columns: usize) -> Column {
+        Column::of(Cells::Names(Vec::new()), piece_rows(columns))
+    }
+
+    fn of(open: Cells, piece_rows: usize) -> Column {
         Column {
             pieces: Vec::new(),
-            piece_rows: piece_rows(columns),
+            piece_rows,
             open,
             names: Vec::new(),
             places: HashMap::default(),
@@ -212,7 +216,7 @@ impl Column {
 
     /// Small whole numbers, which stay in memory, in a table of so many columns.
     pub(super) fn of_bytes(bytes: Vec<u8>, columns: usize) -> Column {
-        let mut column = Column::of(Cells::Bytes(Vec::new()), columns);
+        let mut column = Column::of(Cells::Bytes(Vec::new()), piece_rows(columns));
         column.pieces =
             bytes.chunks(column.piece_rows).map(|piece| Piece::Memory(Cells::Bytes(piece.to_vec()))).collect();
         column
@@ -238,6 +242,82 @@ impl Column {
             numbers = later;
             self.close(store);
         }
+    }
+
+    /// The same of codes of texts.
+    pub(super) fn extend_codes(&mut self, mut codes: &[u32], store: &mut Store) {
+        while !codes.is_empty() {
+            let Cells::Names(values) = &mut self.open else { return };
+            let (now, later) = codes.split_at(codes.len().min(self.piece_rows - values.len()));
+            values.extend_from_slice(now);
+            codes = later;
+            self.close(store);
+        }
+    }
+
+    /// Puts a code in the place of the first one.
+    pub(super) fn set_first_code(&mut self, code: u32) -> Result<(), Fault> {
+        let mut read = Cells::default();
+        let cells = match self.pieces.is_empty() {
+            true => &mut self.open,
+            false => {
+                let piece = self.piece(0, &mut read)?.clone();
+                self.pieces[0] = Piece::Memory(piece);
+                let Piece::Memory(cells) = &mut self.pieces[0] else { return Ok(()) };
+                cells
+            }
+        };
+        if let Cells::Names(codes) = cells {
+            codes[0] = code;
+        }
+        Ok(())
+    }
+
+    /// A column of codes of these texts as one of a kind; nothing where one of them is none of it, or the codes cannot be read.
+    pub(super) fn decoded(
+        mut self,
+        texts: &[String],
+        kind: Kind,
+        missing: &MissingTokens,
+        store: &mut Store,
+    ) -> Option<Column> {
+        let fields = texts.iter().map(|text| Field::of_text(text, kind, missing));
+        let fields = fields.collect::<Result<Vec<Field<'_>>, Cause>>().ok()?;
+        let open = Cells::of_kind(kind);
+        if let Cells::Names(_) = open {
+            self.names = texts.to_vec();
+            return Some(self);
+        }
+        let mut column = Column::of(open, self.piece_rows);
+        let mut read = Cells::default();
+        let mut take = |cells: &Cells| {
+            for value in 0..cells.len() {
+                column.push(cells.code(value).map_or(Field::Missing, |code| fields[code as usize]));
+                column.close(store);
+            }
+        };
+        for piece in 0..self.pieces.len() {
+            take(self.piece(piece, &mut read).ok()?);
+        }
+        take(&self.open);
+        Some(column)
+    }
+
+    /// What all values are to a function, as long as the column is not finished.
+    pub(super) fn all<T>(&self, with: impl Fn(&Cells, usize) -> T) -> Result<Vec<T>, Fault> {
+        let mut all = Vec::with_capacity(self.len());
+        let mut read = Cells::default();
+        for piece in 0..self.pieces.len() {
+            let cells = self.piece(piece, &mut read)?;
+            all.extend((0..cells.len()).map(|value| with(cells, value)));
+        }
+        all.extend((0..self.open.len()).map(|value| with(&self.open, value)));
+        Ok(all)
+    }
+
+    /// Rows of each piece.
+    pub(super) fn piece_rows(&self) -> usize {
+        self.piece_rows
     }
 
     /// Puts a piece away that is full.

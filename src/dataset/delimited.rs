@@ -10,16 +10,17 @@
 mod marks;
 mod newlines;
 mod record;
+mod split;
 
 use std::io::{self, BufRead, Read};
 
 use memchr::memchr;
 
 use super::error::Fault;
-use marks::Marks;
 use newlines::Newlines;
-pub(super) use record::{Block, KeptRecord, Record, Text};
-use record::{PADDING, Row, Span};
+pub(super) use record::{Block, Column, KeptRecord, Record, Span, Text};
+use record::{PADDING, Row};
+use split::Split;
 
 /// Bytes that are read at once: few enough to be still in the processor's cache when they are looked at, column by column.
 const BUFFER_BYTES: usize = 128 << 10;
@@ -36,26 +37,12 @@ pub(super) struct Records<R> {
     /// Where the next record begins, and on which line that is.
     next: usize,
     line: u64,
-    marks: Marks,
-    /// The records in the buffer that have been told apart, and their fields.
-    rows: Vec<Row>,
-    fields: Vec<Span>,
+    /// The records in the buffer that have been told apart.
+    split: Split,
     /// How many of them have been handed out, one by one.
     given: usize,
-    /// The fields of the record in hand in which something stands beside or inside the quotes that is to be put in order.
-    unordered: Vec<usize>,
     /// Whether all has been read.
     has_ended: bool,
-}
-
-/// What stands at the beginning of the buffer.
-enum Found {
-    /// A record.
-    Record,
-    /// A line without anything.
-    Blank,
-    /// A part of a record.
-    Part,
 }
 
 impl<R: Read> Records<R> {
@@ -74,8 +61,6 @@ impl<R: Read> Records<R> {
         buffer.extend_from_slice(input.buffer());
         let filled = buffer.len();
         buffer.resize(filled + PADDING, 0);
-        let mut marks = Marks::new(separator);
-        marks.begin(&buffer, 0, filled);
         Ok(Records {
             input: input.into_inner(),
             separator,
@@ -84,11 +69,8 @@ impl<R: Read> Records<R> {
             filled,
             next: 0,
             line: head.before + 1,
-            marks,
-            rows: Vec::new(),
-            fields: Vec::new(),
+            split: Split::default(),
             given: 0,
-            unordered: Vec::new(),
             has_ended: false,
         })
     }
@@ -102,8 +84,8 @@ impl<R: Read> Records<R> {
     #[inline]
     pub(super) fn record(&self) -> Record<'_> {
         let bytes = &self.buffer;
-        match self.rows.get(self.given.wrapping_sub(1)) {
-            Some(row) => Record { bytes, fields: &self.fields[row.first as usize..row.end as usize] },
+        match self.split.rows.get(self.given.wrapping_sub(1)) {
+            Some(row) => Record { bytes, fields: &self.split.fields[row.first as usize..row.end as usize] },
             None => Record { bytes, fields: &[] },
         }
     }
@@ -111,149 +93,44 @@ impl<R: Read> Records<R> {
     /// Goes on to the next record, and tells the line on which it begins; none at the end.
     #[inline]
     pub(super) fn advance(&mut self) -> Result<Option<u64>, Fault> {
-        if self.given == self.rows.len() && !self.tell_apart()? {
+        if self.given == self.split.rows.len() && !self.tell_apart()? {
             return Ok(None);
         }
         self.given += 1;
-        Ok(Some(self.rows[self.given - 1].line))
+        Ok(Some(self.split.rows[self.given - 1].line))
     }
 
     /// The next record, without going to it; none at the end.
     pub(super) fn first(&mut self) -> Result<Option<Record<'_>>, Fault> {
-        if self.given == self.rows.len() && !self.tell_apart()? {
+        if self.given == self.split.rows.len() && !self.tell_apart()? {
             return Ok(None);
         }
-        let Row { first, end, .. } = self.rows[self.given];
-        Ok(Some(Record { bytes: &self.buffer, fields: &self.fields[first as usize..end as usize] }))
+        let Row { first, end, .. } = self.split.rows[self.given];
+        Ok(Some(Record { bytes: &self.buffer, fields: &self.split.fields[first as usize..end as usize] }))
     }
 
     /// The next records: as many as are at hand, at least one; none at the end.
     pub(super) fn block(&mut self) -> Result<Option<Block<'_>>, Fault> {
-        if self.given == self.rows.len() && !self.tell_apart()? {
+        if self.given == self.split.rows.len() && !self.tell_apart()? {
             return Ok(None);
         }
-        let rows = &self.rows[self.given..];
-        self.given = self.rows.len();
-        Ok(Some(Block { bytes: &self.buffer, fields: &self.fields, rows }))
+        let rows = &self.split.rows[self.given..];
+        self.given = self.split.rows.len();
+        let are_alike = self.split.are_alike;
+        Ok(Some(Block { bytes: &self.buffer, fields: &self.split.fields, rows, are_alike }))
     }
 
     /// Tells the records in the buffer apart, or reads on where there is none; whether there is any.
     fn tell_apart(&mut self) -> Result<bool, Fault> {
-        self.rows.clear();
-        self.fields.clear();
         self.given = 0;
         loop {
-            let (first, line) = (self.fields.len() as u32, self.line);
-            match self.split() {
-                Found::Record => self.rows.push(Row { first, end: self.fields.len() as u32, line }),
-                Found::Blank => self.fields.truncate(first as usize),
-                Found::Part => {
-                    self.fields.truncate(first as usize);
-                    if !self.rows.is_empty() {
-                        self.marks.begin(&self.buffer, self.next, self.filled);
-                        return Ok(true);
-                    }
-                    if !self.read_on()? {
-                        return Ok(false);
-                    }
-                }
+            self.next = self.split.tell_apart(&mut self.buffer, self.separator, self.next, self.filled, &mut self.line);
+            if !self.split.rows.is_empty() {
+                return Ok(true);
             }
-        }
-    }
-
-    /// Tells the fields of the next record apart.
-    #[inline]
-    fn split(&mut self) -> Found {
-        self.unordered.clear();
-        let first = self.fields.len();
-        let mut start = self.next;
-        let mut is_last = false;
-        let mut lines = 1;
-        while !is_last {
-            let Some(at) = self.marks.next(&self.buffer, self.filled) else { return Found::Part };
-            let mark = self.buffer[at];
-            if mark == b'"' && self.separator != b'"' {
-                // Elsewhere than in front of a field it is a byte like others.
-                if at > start {
-                    continue;
-                }
-                let Some(end) = self.close(at, &mut lines) else { return Found::Part };
-                is_last = self.buffer[end] == b'\n';
-                start = end + 1;
-                continue;
+            if !self.read_on()? {
+                return Ok(false);
             }
-            self.fields.push((start as u32, at as u32));
-            is_last = mark == b'\n';
-            start = at + 1;
-        }
-        self.line += lines;
-        self.next = start;
-        if !self.unordered.is_empty() {
-            self.put_in_order();
-        }
-        if let [(start, end)] = self.fields[first..]
-            && self.buffer[start as usize..end as usize].trim_ascii().is_empty()
-        {
-            return Found::Blank;
-        }
-        Found::Record
-    }
-
-    /// Goes to the mark that ends a field which a quote has begun, and counts the line ends before it; none where the buffer
-    /// ends before. A quote inside is written twice, and what stands behind the last one belongs to the field.
-    fn close(&mut self, opened: usize, lines: &mut u64) -> Option<usize> {
-        let mut is_quoted = true;
-        let mut is_plain = true;
-        let mut closed = opened;
-        loop {
-            let at = self.marks.next(&self.buffer, self.filled)?;
-            let mark = self.buffer[at];
-            if is_quoted && mark == b'"' {
-                if at + 1 == self.filled {
-                    return None;
-                }
-                if self.buffer[at + 1] == b'"' {
-                    self.marks.next(&self.buffer, self.filled)?;
-                    is_plain = false;
-                } else {
-                    is_quoted = false;
-                    closed = at;
-                }
-            } else if is_quoted {
-                *lines += u64::from(mark == b'\n');
-            } else if mark != b'"' {
-                if is_plain && at == closed + 1 {
-                    self.fields.push((opened as u32 + 1, closed as u32));
-                } else {
-                    self.unordered.push(self.fields.len());
-                    self.fields.push((opened as u32, at as u32));
-                }
-                return Some(at);
-            }
-        }
-    }
-
-    /// Takes the quotes out of fields in which they stand otherwise than around everything.
-    fn put_in_order(&mut self) {
-        for &place in &self.unordered {
-            let (start, end) = self.fields[place];
-            let mut to = start as usize;
-            let mut at = to + 1;
-            let mut is_quoted = true;
-            while at < end as usize {
-                let byte = self.buffer[at];
-                at += 1;
-                if is_quoted && byte == b'"' {
-                    if at == end as usize || self.buffer[at] != b'"' {
-                        is_quoted = false;
-                        continue;
-                    }
-                    at += 1;
-                }
-                self.buffer[to] = byte;
-                to += 1;
-            }
-            self.fields[place] = (start, to as u32);
         }
     }
 
@@ -290,7 +167,6 @@ impl<R: Read> Records<R> {
             }
             // No record ends before a line does.
             if self.has_ended || memchr(b'\n', &self.buffer[before..self.filled]).is_some() {
-                self.marks.begin(&self.buffer, 0, self.filled);
                 return Ok(true);
             }
         }

@@ -78,7 +78,7 @@ fn evidence(text: &str, below: &Tally, missing: &MissingTokens) -> Evidence {
     if 2 * dates > below.present {
         return if super::date::orders(text) != 0 { Evidence::Value } else { Evidence::Name };
     }
-    if 2 * below.booleans.iter().sum::<u64>() > below.present {
+    if 2 * below.of_texts.booleans.iter().sum::<u64>() > below.present {
         return if value::boolean(text).is_some() { Evidence::Value } else { Evidence::Name };
     }
     let repeats = below.distinct().is_some_and(|distinct| 2 * distinct <= below.present);

@@ -118,7 +118,7 @@ fn number_form(tally: &Tally, decimals: Decimals) -> (NumberForm, u64, bool) {
 pub(super) fn decide(tally: &Tally, name: &str, said: Option<Said>, decimals: Decimals) -> Decision {
     let (form, read, is_ambiguous) = number_form(tally, decimals);
     let (order, dates, other_order) = tally.best_date();
-    let has_time = tally.times > 0;
+    let has_time = tally.of_texts.times > 0;
     match said {
         Some(Said::Number) => return decided(Kind::Number(form), "as asked", ""),
         Some(Said::Category) => return decided(Kind::Category, "as asked", ""),
@@ -158,13 +158,13 @@ fn by_values(
     if is_one {
         return decided(Kind::Constant, "every row has the same value", "");
     }
-    if tally.booleans.iter().sum::<u64>() == present {
+    if tally.of_texts.booleans.iter().sum::<u64>() == present {
         return decided(Kind::Boolean, "", "");
     }
     if dates == present {
         let reverse = if is_either_order { "write dates as 2024-01-31, or --category" } else { "" };
         return decided(
-            Kind::Date { order, has_time: tally.times > 0 },
+            Kind::Date { order, has_time: tally.of_texts.times > 0 },
             if is_either_order { "the month may also be the second number" } else { "" },
             reverse,
         );
@@ -173,13 +173,13 @@ fn by_values(
     // stand again and again, or there are codes such as 136A beside 136.
     let repeats = distinct.is_some_and(|distinct| 2 * distinct <= present);
     let are_few = distinct.is_some_and(|distinct| distinct <= FEW)
-        && (tally.rarest_text() >= ROWS_OF_A_NAME_MIN || (repeats && tally.are_words_among_whole()));
+        && (tally.of_texts.rarest >= ROWS_OF_A_NAME_MIN || (repeats && tally.are_words_among_whole()));
     let are_names = are_few || tally.codes_among_digits() >= ROWS_OF_A_NAME_MIN;
     if 2 * numbers >= present && !are_names {
         return decided(Kind::Number(form), "most values are numbers", "");
     }
     if 2 * dates >= present && !are_names {
-        return decided(Kind::Date { order, has_time: tally.times > 0 }, "most values are dates", "");
+        return decided(Kind::Date { order, has_time: tally.of_texts.times > 0 }, "most values are dates", "");
     }
     textual(tally, numbers > 0)
 }
@@ -236,7 +236,7 @@ fn textual(tally: &Tally, has_numbers: bool) -> Decision {
     if distinct == Some(1) && tally.missing == 0 {
         return decided(Kind::Constant, "every row has the same value", "");
     }
-    if tally.uuids == present && most_differ && present >= ROWS_NUMBERED_MIN {
+    if tally.of_texts.uuids == present && most_differ && present >= ROWS_NUMBERED_MIN {
         return decided(Kind::Identifier, "UUIDs", "--use");
     }
     if distinct == Some(present) && present >= ROWS_NUMBERED_MIN {

@@ -1,9 +1,9 @@
 //! Data in: a file -> a schema -> matrices, targets, a validation split, shards. Owns the data set and how a job's data are
 //! prepared from it, as plain vectors; does not know the network, or how data travel.
 //!
-//! A file is read twice. First every value of every column is counted (`survey`, `tally`, `header`), and what a column is
-//! follows from all of them (`kinds`, `roles`); then rows become values (`table`, `cells`, `target`), where the first reading has
-//! not kept them already (`store`). Kinds come from all rows; whatever is learned, scales, categories, what stands for a missing
+//! Every value of every column of a file is read and counted (`survey`, `tally`, `texts`, `header`), and what a column is follows
+//! from all of them (`kinds`, `roles`); then rows become values (`table`, `cells`, `target`). Where the first reading has kept all that
+//! they are made of (`kept`, `store`), that is all; else the file is read a second time. Kinds come from all rows; whatever is learned, scales, categories, what stands for a missing
 //! value, comes from the rows that train (`transform`), makes inputs of all rows (`encoding`), and goes with the model as its
 //! schema (`schema`). By that, rows for the model are read once, as a stream (`raw`).
 //!
@@ -16,6 +16,7 @@ mod baseline;
 mod cells;
 mod date;
 mod delimited;
+mod dictionary;
 mod encoding;
 mod error;
 mod files;
@@ -23,7 +24,9 @@ mod files;
 pub mod fuzzing;
 mod hash;
 mod header;
+mod kept;
 mod kinds;
+mod lines;
 mod memo;
 mod options;
 mod place;
@@ -41,8 +44,10 @@ mod survey;
 mod table;
 mod tally;
 mod target;
+mod texts;
 mod transform;
 mod value;
+mod written;
 
 use std::io::Read;
 use std::num::NonZeroU32;

@@ -224,7 +224,7 @@ fn planned(column: Column, decision: Decision, role: Role, tally: &Tally) -> Pla
     // Nobody measures NA, but Namibia's code is that.
     let doubtful = match kind {
         Kind::Category | Kind::Unusable | Kind::Identifier | Kind::Constant => {
-            tally.tokens.iter().map(|(token, count)| (token.clone(), *count)).collect()
+            tally.of_texts.tokens.iter().map(|(token, count)| (token.clone(), *count)).collect()
         }
         _ => Vec::new(),
     };

@@ -2,8 +2,11 @@
 //! what they are worth; any other text is left to those who read every form (`value`).
 
 mod quotient;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
-use super::delimited::Text;
+use super::delimited::{Column, Text};
+use super::written::Written;
 
 /// A number, and how it is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +46,43 @@ pub(super) fn read(text: Text<'_>) -> Option<Short> {
     // Which sign is next is nothing that a processor could guess.
     let value = f64::from_bits(magnitude.to_bits() | u64::from(is_negative) << 63);
     Some(Short { value, is_negative, decimals: digits.decimals, bytes })
+}
+
+/// Reads the texts of a column: numbers, one for each, and the places of those that [`read`] gives none for, which are NaN; tells how
+/// they are written, some at a time.
+#[inline]
+pub(super) fn read_all(
+    column: Column<'_>,
+    numbers: &mut Vec<f64>,
+    others: &mut Vec<u32>,
+    written: impl FnMut(Written),
+) {
+    #[cfg(target_arch = "x86_64")]
+    if vector::is_there() {
+        // SAFETY: the processor has what it is compiled for.
+        return unsafe { vector::read_all(column, numbers, others, written) };
+    }
+    read_each(column, numbers, others, written);
+}
+
+/// The same one by one.
+fn read_each(column: Column<'_>, numbers: &mut Vec<f64>, others: &mut Vec<u32>, mut written: impl FnMut(Written)) {
+    numbers.resize(column.len(), f64::NAN);
+    let mut of_all = Written::default();
+    for (row, number) in numbers.iter_mut().enumerate() {
+        let text = column.text(row);
+        match read(text) {
+            Some(short) => {
+                of_all.add(short.written(text));
+                *number = short.value;
+            }
+            None => {
+                others.push(row as u32);
+                *number = f64::NAN;
+            }
+        }
+    }
+    written(of_all);
 }
 
 /// The number of eight digits, the first in the lowest byte: neighbours are put together, then pairs, then fours.
@@ -115,6 +155,18 @@ fn more(text: Text<'_>, sign: usize) -> Option<Digits> {
 }
 
 impl Short {
+    /// How it is written, as this text.
+    fn written(&self, text: Text<'_>) -> Written {
+        let is_of_digits = self.is_of_digits();
+        Written {
+            count: 1,
+            with_point: u64::from(self.decimals.is_some()),
+            thousands: u64::from(self.may_be_thousands()),
+            leading_zeros: u64::from(is_of_digits && self.bytes > 1 && text.first() == Some(b'0')),
+            digits: u64::from(is_of_digits),
+        }
+    }
+
     /// Whether it is written with digits alone.
     #[inline]
     pub(super) fn is_of_digits(&self) -> bool {
@@ -173,6 +225,29 @@ mod tests {
             }
             check(&whole, is_read(&whole))?;
             check(&decimal, is_read(&decimal))?;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn columns_are_read_as_their_texts_are_one_by_one(
+            texts in prop::collection::vec(
+                "-?[0-9]{1,24}|-?[0-9]{0,12}[.][0-9]{0,14}|[0-9]{1,4}[.][0-9]{3}|0[0-9]{1,3}|\\PC{0,6}|[-.0-9]{0,20}",
+                1..300,
+            ),
+        ) {
+            let line = texts.concat() + &"7".repeat(64);
+            let ends = texts.iter().scan(0, |end, text| { *end += text.len() as u32; Some(*end) });
+            let spans: Vec<(u32, u32)> = texts.iter().zip(ends).map(|(text, end)| (end - text.len() as u32, end)).collect();
+            let column = Column::of_spans(line.as_bytes(), &spans);
+            let all = |read_all: fn(Column<'_>, &mut Vec<f64>, &mut Vec<u32>, &mut dyn FnMut(Written))| {
+                let (mut numbers, mut others, mut written) = (vec![1.5; 7], Vec::new(), Written::default());
+                read_all(column, &mut numbers, &mut others, &mut |more| written.add(more));
+                let bits: Vec<u64> = numbers.iter().map(|number| number.to_bits()).collect();
+                (bits, others, written)
+            };
+            let each = all(|column, numbers, others, written| read_each(column, numbers, others, written));
+            prop_assert_eq!(each, all(|column, numbers, others, written| read_all(column, numbers, others, written)));
         }
     }
 

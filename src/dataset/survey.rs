@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use super::cells::Column as Values;
 use super::delimited::{Record, Records, Text};
 use super::error::Fault;
 use super::header;
+use super::kept::Kept;
+use super::lines::Lines;
 use super::options::ReadOptions;
 use super::place::Column;
 use super::refusal::{Cause, Refusal};
 use super::short;
 use super::source::Source;
-use super::store::Store;
-use super::tally::Tally;
+use super::tally::{Tally, Values};
 use crate::job::ROWS_MAX;
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
 
@@ -53,28 +53,6 @@ pub(super) struct Survey {
     pub(super) separator: Option<u8>,
 }
 
-/// The columns that hold nothing but plain numbers and missing values, as the first reading has found them, so that the second need
-/// not read them again.
-#[derive(Debug, Default)]
-pub(super) struct Kept {
-    /// One for each column; none where it holds anything else. Their first value is the first line's.
-    pub(super) columns: Vec<Option<Values>>,
-    /// Where they lie.
-    pub(super) store: Store,
-}
-
-impl Kept {
-    /// Takes the numbers of the next rows in, of the column at this place, or drops it.
-    fn extend(&mut self, place: usize, tally: &Tally, numbers: &[f64]) {
-        let Kept { columns, store } = self;
-        let Some(kept) = columns.get_mut(place) else { return };
-        match kept {
-            Some(column) if tally.is_plain() => column.extend(numbers, store),
-            _ => *kept = None,
-        }
-    }
-}
-
 /// How another file than the first is laid out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layout {
@@ -98,11 +76,13 @@ impl Survey {
             tallies: Vec::new(),
             kept: Kept::default(),
             widths: BTreeMap::new(),
+            of_width: (0, 0),
+            lines: Lines::default(),
             rows: 0,
             runs: 0,
             last_line: first_line,
         };
-        let mut numbers = Vec::new();
+        let (mut values, mut room) = (Values::default(), Vec::new());
         while let Some(block) = records.block()? {
             for (row, record) in block.records() {
                 let line = block.line(row);
@@ -110,12 +90,13 @@ impl Survey {
                 if counting.rows as usize + 1 > limits.rows {
                     return Err(Fault::TooManyRows { line });
                 }
+                counting.lines.push(counting.rows as usize, line);
                 counting.count(record.len(), line, first, options);
                 counting.runs += u64::from(first_is_run && header::is_run(record.iter()));
             }
             for (place, tally) in counting.tallies.iter_mut().enumerate() {
-                tally.take_all(block.column(place), &options.missing, &mut numbers);
-                counting.kept.extend(place, tally, &numbers);
+                tally.take_all(block.column(place, &mut room), &options.missing, &mut values);
+                counting.kept.extend(place, tally, block.len(), &values);
             }
         }
         counting.finish(first, first_line, records.separator(), options, limits)
@@ -153,7 +134,8 @@ impl Survey {
             // Behind it there may be none, as programs write it that had no row for it.
             records.advance()?;
         }
-        let mut numbers = Vec::new();
+        let (mut values, mut room) = (Values::default(), Vec::new());
+        let (before, mut lines) = (self.rows, Lines::default());
         while let Some(block) = records.block()? {
             for (row, record) in block.records() {
                 let line = block.line(row);
@@ -164,15 +146,17 @@ impl Survey {
                 if self.rows as usize + 1 > limits.rows {
                     return Err(Fault::TooManyRows { line });
                 }
+                lines.push((self.rows - before) as usize, line);
                 self.rows += 1;
             }
             for (place, tally) in self.tallies.iter_mut().enumerate() {
                 let field = fields.as_ref().map_or(place, |fields| fields[place]);
-                let texts = block.records().map(|(_, record)| record.text(field));
-                tally.take_all(texts, &options.missing, &mut numbers);
-                kept.extend(place, tally, &numbers);
+                tally.take_all(block.column(field, &mut room), &options.missing, &mut values);
+                kept.extend(place, tally, block.len(), &values);
             }
         }
+        self.tallies.iter_mut().for_each(Tally::settle);
+        kept.end_part((self.rows - before) as usize, lines);
         Ok(Layout { fields })
     }
 }
@@ -196,6 +180,10 @@ struct Counting {
     kept: Kept,
     /// Lines of each width, and the first of them.
     widths: BTreeMap<usize, (u64, Vec<u64>)>,
+    /// The width of the last lines, as many as are not counted there yet.
+    of_width: (usize, u64),
+    /// Where rows begin but for the first line.
+    lines: Lines,
     rows: u64,
     /// Rows whose fields count up by one.
     runs: u64,
@@ -207,17 +195,30 @@ impl Counting {
     fn count(&mut self, width: usize, line: u64, first: Record<'_>, options: &ReadOptions) {
         self.rows += 1;
         self.last_line = self.last_line.max(line);
+        if width == self.of_width.0 {
+            self.of_width.1 += 1;
+            return;
+        }
         let (count, lines) = self.widths.entry(width).or_default();
         *count += 1;
         if lines.len() < RAGGED_SHOWN {
             lines.push(line);
+        } else {
+            self.count_width();
+            self.of_width = (width, 0);
         }
         while self.tallies.len() < width {
-            let mut column = Values::of_numbers(width);
             let number = number(first.text(self.tallies.len()), options);
-            column.extend(&[number.unwrap_or(f64::NAN)], &mut self.kept.store);
-            self.kept.columns.push(Some(column));
+            self.kept.begin(number.unwrap_or(f64::NAN), width);
             self.tallies.push(Tally::new(width));
+        }
+    }
+
+    /// Counts the last lines.
+    fn count_width(&mut self) {
+        let (width, more) = std::mem::take(&mut self.of_width);
+        if let Some((count, _)) = self.widths.get_mut(&width) {
+            *count += more;
         }
     }
 
@@ -230,6 +231,8 @@ impl Counting {
         options: &ReadOptions,
         limits: &Limits,
     ) -> Result<(Survey, Kept), Fault> {
+        self.count_width();
+        self.tallies.iter_mut().for_each(Tally::settle);
         // Of equally many the first line's.
         let rank = |width: usize, count: u64| (count, width == first.len());
         let usual = self.widths.iter().max_by_key(|(width, (count, _))| rank(**width, *count));
@@ -261,16 +264,11 @@ impl Counting {
             }
             (false, _) => {
                 self.count(first.len(), first_line, first, options);
+                self.count_width();
                 for (place, text) in first.texts().enumerate() {
-                    let missing = self.tallies[place].missing;
-                    self.tallies[place].take(text, &options.missing);
-                    // It may be a number in another form.
-                    if number(text, options).is_none()
-                        && self.tallies[place].missing == missing
-                        && let Some(column) = self.kept.columns.get_mut(place)
-                    {
-                        *column = None;
-                    }
+                    let code = self.tallies[place].take(text, &options.missing);
+                    self.kept.set_first(place, code);
+                    self.tallies[place].settle();
                 }
                 if self.rows as usize > limits.rows {
                     return Err(Fault::TooManyRows { line: self.last_line });
@@ -295,6 +293,12 @@ impl Counting {
             let examples = vec![(first_line, first.len())];
             return Err(Fault::Ragged { expected: width, fitting, lines: 1, examples });
         }
+        let mut lines = Lines::default();
+        if names.is_none() {
+            lines.push(0, first_line);
+        }
+        lines.append(usize::from(names.is_none()), &self.lines);
+        self.kept.end_part(self.rows as usize, lines);
         let (tallies, rows, separator) = (self.tallies, self.rows, Some(separator));
         Ok((Survey { names, close: judged.close, tallies, rows, separator }, self.kept))
     }

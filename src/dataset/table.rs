@@ -7,37 +7,16 @@ use super::cells::Column;
 use super::delimited::{Block, Record, Records, Text};
 use super::error::{DatasetError, Fault};
 use super::files::{Part, Side};
+use super::kept::{Kept, Labels};
+use super::lines::Lines;
 use super::memo::Memo;
 use super::options::{Impute, MissingLabel, ReadOptions, Task};
 use super::refusal::{Cause, Refusal};
 use super::roles::{Role, Roles};
 use super::store::Store;
-use super::survey::{Kept, Limits, Survey};
+use super::survey::{Limits, Survey};
 use super::target::{Classes, TargetColumn};
-use super::value::Reading;
-
-/// The line on which each row begins. Most rows follow the one before: only those that do not are kept.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Lines {
-    /// (row, its line), for each row that does not begin on the line after the previous row's.
-    jumps: Vec<(usize, u64)>,
-}
-
-impl Lines {
-    /// Notes that `row`, the next one, begins on `line`.
-    pub(super) fn push(&mut self, row: usize, line: u64) {
-        if self.jumps.is_empty() || self.of(row) != line {
-            self.jumps.push((row, line));
-        }
-    }
-
-    /// The line of a row.
-    pub(super) fn of(&self, row: usize) -> u64 {
-        let after = self.jumps.partition_point(|&(first, _)| first <= row);
-        let (first, line) = after.checked_sub(1).map_or((0, 1), |last| self.jumps[last]);
-        line + (row - first) as u64
-    }
-}
+use super::value::{NumberForm, Reading};
 
 /// A file's rows: at least one, each with a target.
 #[derive(Clone, Debug)]
@@ -80,8 +59,13 @@ pub(super) fn read(
     let error = |fault| DatasetError { file: name.to_owned(), fault };
     let has_validation_file = parts.iter().any(|part| part.side == Side::Validate);
     let mut filling = Filling::new((survey, kept), roles, options, limits, has_validation_file);
+    let labels = filling.labels_from_before().map_err(error)?;
     for (place, part) in parts.iter().enumerate() {
-        filling.read(part, place > 0).map_err(|fault| part.error(fault))?;
+        match &labels {
+            Some(labels) => filling.take_before(place, part, labels),
+            None => filling.read(part, place > 0),
+        }
+        .map_err(|fault| part.error(fault))?;
     }
     filling.finish().map_err(error)
 }
@@ -96,7 +80,7 @@ struct Filling<'a> {
     lead: usize,
     /// Whether each feature's values are all there from the first reading.
     are_there: Vec<bool>,
-    store: Store,
+    kept: Kept,
     classes: Classes,
     /// The classes of short labels.
     known: Memo<u32>,
@@ -105,7 +89,7 @@ struct Filling<'a> {
     starts: Vec<usize>,
     rows: usize,
     /// The rows of a block that are learned from.
-    kept: Vec<usize>,
+    learned: Vec<usize>,
     read: u64,
     dropped: u64,
     validates: Option<Vec<bool>>,
@@ -130,23 +114,21 @@ impl<'a> Filling<'a> {
         let mut from_before = |place: usize| {
             let tally = &survey.tallies[place];
             let is_whole = tally.missing == 0 || options.impute != Impute::Refuse;
-            let is_there = can_be_there && is_whole && tally.is_plain() && roles.columns[place].kind.is_plain();
-            let column = kept.columns.get_mut(place).and_then(Option::take).filter(|_| is_there);
-            column.filter(|column| column.len() == names + survey.rows as usize)
+            let has_all = can_be_there && is_whole && kept.is_whole(place, names);
+            if has_all { kept.take(place, tally, roles.columns[place].kind, &options.missing) } else { None }
         };
         let features = (0..width).filter(|&place| roles.columns[place].role == Role::Feature);
         let found: Vec<(usize, Option<Column>)> = features.map(|place| (place, from_before(place))).collect();
         let are_there: Vec<bool> = found.iter().map(|(_, column)| column.is_some()).collect();
         // Their first value is that of the first line, which all have then.
         let lead = if are_there.contains(&true) { names } else { 0 };
-        let mut store = kept.store;
         let fresh = |place: usize, store: &mut Store| {
             let mut column = Column::new(roles.columns[place].kind, width);
             (0..lead).for_each(|_| column.skip(store));
             column
         };
         let features =
-            found.into_iter().map(|(place, column)| (place, column.unwrap_or_else(|| fresh(place, &mut store))));
+            found.into_iter().map(|(place, column)| (place, column.unwrap_or_else(|| fresh(place, &mut kept.store))));
         let features = features.collect();
         Filling {
             survey,
@@ -156,14 +138,14 @@ impl<'a> Filling<'a> {
             features,
             lead,
             are_there,
-            store,
+            kept,
             classes: Classes::new(&roles.labels, survey),
             known: Memo::default(),
             values: Vec::new(),
             lines: Lines::default(),
             starts: Vec::new(),
             rows: 0,
-            kept: Vec::new(),
+            learned: Vec::new(),
             read: 0,
             dropped: 0,
             validates: (has_validation_file || roles.side.is_some()).then(Vec::new),
@@ -171,6 +153,61 @@ impl<'a> Filling<'a> {
             groups: roles.group.map(|_| (HashMap::new(), Vec::new())),
             refusals: BTreeMap::new(),
         }
+    }
+
+    /// The labels of all rows, where nothing else is left to be read a second time.
+    fn labels_from_before(&self) -> Result<Option<Labels>, Fault> {
+        let (roles, lead) = (self.roles, usize::from(self.survey.names.is_some()));
+        let label = |&place: &usize| (place, &self.survey.tallies[place]);
+        let is_plain = |&label: &usize| roles.label_form(label) == NumberForm::default();
+        let is_more = roles.side.is_some() || roles.group.is_some() || self.are_there.contains(&false);
+        match roles.task {
+            _ if is_more => Ok(None),
+            Task::Classify => self.kept.classes(label(&roles.labels[0]), lead),
+            Task::Regress if roles.labels.iter().all(is_plain) => {
+                self.kept.targets(&roles.labels.iter().map(label).collect::<Vec<_>>(), lead)
+            }
+            Task::Regress => Ok(None),
+        }
+    }
+
+    /// Takes the rows of a file in from the first reading.
+    fn take_before(&mut self, place: usize, part: &Part<'_>, labels: &Labels) -> Result<(), Fault> {
+        self.starts.push(self.rows);
+        if part.side == Side::Test {
+            self.tests_from.get_or_insert(self.rows);
+        }
+        let (rows, lines) = self.kept.rows(place);
+        let now = self.rows..self.rows + rows;
+        match labels {
+            Labels::Texts { codes, texts } => {
+                let mut numbers = vec![None; texts.len()];
+                for &code in &codes[now.clone()] {
+                    match numbers[code as usize] {
+                        Some(number) => self.classes.push_known(number),
+                        None => {
+                            let number = self.classes.push(&texts[code as usize], self.limits.classes);
+                            let column = || self.survey.column(self.roles.labels[0]);
+                            numbers[code as usize] =
+                                Some(number.ok_or_else(|| Fault::TooManyClasses { column: column() })?);
+                        }
+                    }
+                }
+            }
+            Labels::Numbers(values) => {
+                let outputs = self.roles.labels.len();
+                self.values.extend_from_slice(&values[now.start * outputs..now.end * outputs]);
+            }
+        }
+        if let Some(validates) = &mut self.validates {
+            validates.resize(now.end, part.side == Side::Validate);
+        }
+        if rows > 0 {
+            self.lines.append(self.rows, lines);
+        }
+        self.rows += rows;
+        self.read += rows as u64;
+        Ok(())
     }
 
     /// Takes the rows of a file in; where it is not the first, refused values are told with its name.
@@ -201,8 +238,8 @@ impl<'a> Filling<'a> {
         side: Side,
         file: Option<&str>,
     ) -> Result<(), Fault> {
-        let (mut kept, are_there) = (std::mem::take(&mut self.kept), std::mem::take(&mut self.are_there));
-        kept.clear();
+        let (mut learned, are_there) = (std::mem::take(&mut self.learned), std::mem::take(&mut self.are_there));
+        learned.clear();
         for (place, record) in block.records() {
             let fits = match fields {
                 None => record.len() == self.roles.columns.len(),
@@ -213,7 +250,7 @@ impl<'a> Filling<'a> {
             }
             let row = Row { record, fields, line: block.line(place), side, file };
             if self.push(&row)? {
-                kept.push(place);
+                learned.push(place);
             }
         }
         for index in (0..self.features.len()).filter(|&index| !are_there[index]) {
@@ -221,11 +258,11 @@ impl<'a> Filling<'a> {
             let kind = self.roles.columns[place].kind;
             let field = fields.map_or(place, |fields| fields[place]);
             let mut refused = Vec::new();
-            let texts = kept.iter().map(|&row| block.record(row).text(field));
-            let (options, column, store) = (self.options, &mut self.features[index].1, &mut self.store);
+            let texts = learned.iter().map(|&row| block.record(row).text(field));
+            let (options, column, store) = (self.options, &mut self.features[index].1, &mut self.kept.store);
             column.take(texts, kind, &options.missing, store, |row, cause| {
                 if cause != Cause::Missing || options.impute == Impute::Refuse {
-                    refused.push((kept[row], cause));
+                    refused.push((learned[row], cause));
                 }
             });
             for (row, cause) in refused {
@@ -233,7 +270,7 @@ impl<'a> Filling<'a> {
                 self.refuse(&row, place, cause);
             }
         }
-        (self.kept, self.are_there) = (kept, are_there);
+        (self.learned, self.are_there) = (learned, are_there);
         Ok(())
     }
 
@@ -351,7 +388,7 @@ impl<'a> Filling<'a> {
                 TargetColumn::Values { values: self.values, outputs }
             }
         };
-        let store = &mut self.store;
+        let store = &mut self.kept.store;
         self.features.iter_mut().for_each(|(_, column)| column.finish(store));
         Ok(Table {
             rows: self.rows,

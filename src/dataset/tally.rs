@@ -3,142 +3,23 @@
 //! Every count is a sum, a minimum, a maximum or a set over the values, and so the same for any order of the rows. Memory is
 //! bounded by the number of distinct values, of which only hashes are kept, up to a cap.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::BuildHasherDefault;
-
-use super::date::{self, DateOrder};
-use super::delimited::Text;
-use super::hash::{self, AsIs, KeySet};
-use super::memo::Memo;
-use super::short::{self, Short};
+use super::date::DateOrder;
+use super::delimited::{Column, Text};
+use super::hash::{self, KeySet};
+use super::short;
+use super::texts::{Counts, NO_CODE, Taken, Texts};
 use super::value::{self, MissingTokens, Notation, Ornament, Reading};
+use super::written::Written;
 
 /// Distinct numbers of a column that are counted, in a table of so many columns at most; beyond them there are "many". More
 /// columns share the memory.
 const NUMBERS_MAX: [(usize, usize); 3] = [(64, 1 << 14), (4_096, 1 << 10), (usize::MAX, 64)];
-/// Distinct texts of a column that are counted.
-const TEXTS_MAX: usize = 1 << 20;
-/// Of up to so many different texts it is known what each is.
-const KNOWN_MAX: usize = 1 << 14;
-/// Different marks for a missing value that are told apart.
-const TOKENS_MAX: usize = 16;
-
-/// What one text is, apart from a plain number.
-#[derive(Clone, Copy, Debug, Default)]
-struct Class {
-    notations: u8,
-    dates: u8,
-    boolean: Option<bool>,
-    is_uuid: bool,
-    has_time: bool,
-    is_word: bool,
-    is_code: bool,
-    ornament: Option<Ornament>,
-}
-
-impl Class {
-    fn of(text: &str) -> Class {
-        let (notations, ornament) = value::notations(text);
-        let dates = if notations == 0 { date::orders(text) } else { 0 };
-        Class {
-            notations,
-            dates,
-            boolean: value::boolean(text),
-            is_uuid: value::is_uuid(text),
-            has_time: dates != 0 && text.contains(':'),
-            is_word: value::is_word(text),
-            is_code: value::is_code(text),
-            ornament: ornament.filter(|_| notations != 0),
-        }
-    }
-}
-
-/// The texts of a column that are no plain numbers.
-#[derive(Clone, Debug)]
-struct Texts {
-    count: u64,
-    /// The different ones, by their hashes, up to a cap.
-    seen: KeySet,
-    /// How often each stands, and what it is; none of them where they are many.
-    known: Option<HashMap<u64, (u64, Class), BuildHasherDefault<AsIs>>>,
-    are_words: bool,
-    are_codes: bool,
-    /// Hashes that are not among the seen yet, of a few rows.
-    hashes: Vec<u64>,
-    /// The hashes of short texts, and what they are.
-    memo: Memo<(u64, Class)>,
-}
-
-impl Texts {
-    fn new() -> Texts {
-        let (seen, known) = (KeySet::new(TEXTS_MAX), Some(HashMap::default()));
-        Texts { count: 0, seen, known, are_words: true, are_codes: true, hashes: Vec::new(), memo: Memo::default() }
-    }
-
-    /// Takes a text in that has been before.
-    fn take_again(&mut self, hash: u64) {
-        self.count += 1;
-        if let Some((count, _)) = self.known.as_mut().and_then(|known| known.get_mut(&hash)) {
-            *count += 1;
-        }
-    }
-
-    /// Takes a text in, and tells its hash and what it is.
-    fn take(&mut self, text: &str) -> (u64, Class) {
-        let hash = hash::of_text(text.as_bytes());
-        self.count += 1;
-        if let Some(known) = &mut self.known {
-            if let Some((count, class)) = known.get_mut(&hash) {
-                *count += 1;
-                return (hash, *class);
-            }
-            if known.len() == KNOWN_MAX {
-                self.known = None;
-            }
-        }
-        let class = Class::of(text);
-        self.are_words &= class.is_word;
-        self.are_codes &= class.is_code;
-        self.hashes.push(hash);
-        if let Some(known) = &mut self.known {
-            known.insert(hash, (1, class));
-        }
-        (hash, class)
-    }
-
-    fn take_hashes(&mut self) {
-        self.seen.take_all(self.hashes.drain(..));
-    }
-}
-
-/// How plain numbers are written: five counts of twelve bits each, side by side, so that one addition counts a number.
-#[derive(Clone, Copy, Default)]
-struct Written(u64);
-
-/// Numbers whose ways of being written are counted together, fewer than there is room for.
-const WRITTEN_MAX: usize = 1 << 11;
-
-impl Written {
-    #[inline(always)]
-    fn new(has_point: bool, may_be_thousands: bool, has_leading_zero: bool, is_of_digits: bool) -> Written {
-        let [point, thousands, zero, digits] =
-            [has_point, may_be_thousands, has_leading_zero, is_of_digits].map(u64::from);
-        Written(1 | point << 12 | thousands << 24 | zero << 36 | digits << 48)
-    }
-
-    fn of(text: &str) -> Written {
-        let has_point = text.as_bytes().contains(&b'.');
-        let may_be_thousands = has_point && value::may_be_thousands(text);
-        let is_of_digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        Written::new(has_point, may_be_thousands, value::has_leading_zero(text), is_of_digits)
-    }
-
-    #[inline(always)]
-    fn of_short(short: &Short, text: Text<'_>) -> Written {
-        let is_of_digits = short.is_of_digits();
-        let has_leading_zero = is_of_digits & (short.bytes > 1) & (text.first() == Some(b'0'));
-        Written::new(short.decimals.is_some(), short.may_be_thousands(), has_leading_zero, is_of_digits)
-    }
+/// What a field is that is no number in the shortest form.
+enum Other {
+    Number(f64),
+    /// A known text's code, or that of a missing value.
+    Code(u32),
+    Neither,
 }
 
 /// The plain numbers of a column.
@@ -180,26 +61,19 @@ impl Default for Plain {
 }
 
 impl Plain {
-    /// Takes in how numbers are written, [`WRITTEN_MAX`] at most.
-    fn take_written(&mut self, Written(counts): Written) {
-        let count = |place: u32| counts >> (12 * place) & 0xfff;
-        self.count += count(0);
-        self.with_point += count(1);
-        self.thousands += count(2);
-        self.leading_zeros += count(3);
-        self.digits += count(4);
+    /// Takes in how some numbers are written.
+    fn take_written(&mut self, written: Written) {
+        self.count += written.count;
+        self.with_point += written.with_point;
+        self.thousands += written.thousands;
+        self.leading_zeros += written.leading_zeros;
+        self.digits += written.digits;
     }
 
     /// Takes in what numbers are worth, in loops without a branch; NaN is none.
     fn take_values(&mut self, numbers: &[f64]) {
-        let (mut least, mut greatest) = (self.least, self.greatest);
-        let mut whole = 0;
-        for &number in numbers {
-            least = if number < least { number } else { least };
-            greatest = if number > greatest { number } else { greatest };
-            whole += u64::from(is_whole(number));
-        }
-        (self.least, self.greatest) = (least, greatest);
+        let Extent { least, greatest, whole } = extent(numbers);
+        (self.least, self.greatest) = (self.least.min(least), self.greatest.max(greatest));
         self.whole += whole;
         // They are no sequence where any is not whole, or comes again.
         if whole == numbers.len() as u64 && !self.repeats {
@@ -225,22 +99,28 @@ pub(super) struct Tally {
     pub(super) present: u64,
     /// Fields that hold none.
     pub(super) missing: u64,
-    /// Of those, how often each mark stands.
-    pub(super) tokens: BTreeMap<String, u64>,
     /// Plain numbers, such as `-1.5`.
     pub(super) plain: Plain,
     /// `inf`, `1e400`.
     pub(super) not_finite: u64,
-    /// How many fields each notation reads, without plain numbers.
-    notations: [u64; Notation::ALL.len()],
-    ornaments: BTreeMap<Ornament, u64>,
-    pub(super) booleans: [u64; 2],
-    dates: [u64; DateOrder::ALL.len()],
-    pub(super) times: u64,
-    pub(super) uuids: u64,
     pub(super) not_utf8: u64,
+    /// What the texts are that are no plain numbers, as of the last [`Tally::settle`].
+    pub(super) of_texts: Counts,
     numbers: KeySet,
     texts: Texts,
+    /// Whether the last rows were texts, most of them.
+    expects_texts: bool,
+}
+
+/// The values of some rows of a column.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    /// The plain numbers that they are, NaN for what is none.
+    pub(super) numbers: Vec<f64>,
+    /// Where none is a plain number, the codes of the texts that they are.
+    pub(super) codes: Vec<u32>,
+    /// Those that are no numbers in the shortest form.
+    others: Vec<u32>,
 }
 
 impl Tally {
@@ -250,58 +130,50 @@ impl Tally {
         Tally {
             present: 0,
             missing: 0,
-            tokens: BTreeMap::new(),
             plain: Plain::default(),
             not_finite: 0,
-            notations: [0; Notation::ALL.len()],
-            ornaments: BTreeMap::new(),
-            booleans: [0; 2],
-            dates: [0; DateOrder::ALL.len()],
-            times: 0,
-            uuids: 0,
             not_utf8: 0,
+            of_texts: Counts::default(),
             numbers: KeySet::new(numbers_max),
             texts: Texts::new(),
+            expects_texts: false,
         }
     }
 
-    /// Takes a field in.
-    pub(super) fn take(&mut self, text: Text<'_>, missing: &MissingTokens) {
-        self.take_all(std::iter::once(text), missing, &mut Vec::new());
+    /// Takes a field in, and tells its code where it is a text.
+    pub(super) fn take(&mut self, text: Text<'_>, missing: &MissingTokens) -> Option<u32> {
+        let (mut values, mut room) = (Values::default(), Vec::new());
+        self.take_all(Column::of_one(text, &mut room), missing, &mut values);
+        values.codes.first().copied()
     }
 
-    /// Takes the fields of many rows in, and gives the plain numbers that they are, NaN for what is none.
-    pub(super) fn take_all<'a>(
-        &mut self,
-        texts: impl Iterator<Item = Text<'a>>,
-        missing: &MissingTokens,
-        numbers: &mut Vec<f64>,
-    ) {
-        numbers.clear();
-        // What most fields are goes the shortest way; tokens that are named may be numbers.
-        let has_names = !missing.named.is_empty();
+    /// Takes the fields of some rows in, and gives their values.
+    pub(super) fn take_all(&mut self, column: Column<'_>, missing: &MissingTokens, values: &mut Values) {
+        let Values { numbers, codes, others } = values;
+        let rows = column.len();
+        codes.clear();
+        others.clear();
         let before = self.plain.count;
-        let mut written = Written::default();
-        for text in texts {
-            let number = match short::read(text) {
-                Some(short) if !has_names => {
-                    written.0 += Written::of_short(&short, text).0;
-                    short.value
+        // What most fields are goes the shortest way; tokens that are named may be numbers.
+        if !missing.named.is_empty() || self.expects_texts {
+            numbers.clear();
+            numbers.resize(rows, f64::NAN);
+            others.extend(0..rows as u32);
+        } else {
+            short::read_all(column, numbers, others, |written| self.plain.take_written(written));
+        }
+        let mut more = 0;
+        for &row in &*others {
+            match self.take_other(column.text(row as usize), missing) {
+                Other::Number(number) => {
+                    numbers[row as usize] = number;
+                    more += 1;
                 }
-                _ => match self.take_any(text, missing) {
-                    Some((number, Written(one))) => {
-                        written.0 += one;
-                        number
-                    }
-                    None => f64::NAN,
-                },
-            };
-            numbers.push(number);
-            if numbers.len().is_multiple_of(WRITTEN_MAX) {
-                self.plain.take_written(std::mem::take(&mut written));
+                Other::Code(code) => codes.push(code),
+                Other::Neither => {}
             }
         }
-        self.plain.take_written(written);
+        self.expects_texts = 2 * (others.len() - more) > rows;
         self.present += self.plain.count - before;
         if self.plain.count > before {
             self.plain.take_values(numbers);
@@ -312,58 +184,79 @@ impl Tally {
         self.texts.take_hashes();
     }
 
-    /// Takes a field in that is no plain number, and tells what number it is otherwise.
-    fn take_any(&mut self, field: Text<'_>, missing: &MissingTokens) -> Option<(f64, Written)> {
+    /// Takes a field in that is, most likely, no plain number.
+    #[inline(always)]
+    fn take_other(&mut self, field: Text<'_>, missing: &MissingTokens) -> Other {
         if field.len() == 0 {
             self.missing += 1;
-            return None;
+            return Other::Code(NO_CODE);
         }
-        if let Some((hash, class)) = self.texts.memo.get(field) {
-            self.texts.take_again(hash);
-            self.present += 1;
-            self.take_class(&class);
-            return None;
+        match self.texts.take_known(field) {
+            Some(taken) => self.count(taken),
+            None => self.take_unknown(field, missing),
         }
-        let Ok(text) = std::str::from_utf8(field.bytes()).map(str::trim) else {
-            self.present += 1;
-            self.not_utf8 += 1;
-            return None;
-        };
-        if missing.has(text) {
-            self.missing += 1;
-            if !text.is_empty() && (self.tokens.len() < TOKENS_MAX || self.tokens.contains_key(text)) {
-                *self.tokens.entry(text.to_owned()).or_default() += 1;
-            }
-            return None;
-        }
-        match value::plain(text) {
-            Reading::Number(number) => return Some((number, Written::of(text))),
-            Reading::NotFinite => self.not_finite += 1,
-            Reading::Not => {
-                let (hash, class) = self.texts.take(text);
-                self.texts.memo.put(field, (hash, class));
-                self.take_class(&class);
-            }
-        }
-        self.present += 1;
-        None
     }
 
-    fn take_class(&mut self, class: &Class) {
-        for (bit, count) in self.notations.iter_mut().enumerate() {
-            *count += u64::from(class.notations >> bit & 1);
+    #[inline(always)]
+    fn count(&mut self, taken: Taken) -> Other {
+        match taken {
+            Taken::Missing => {
+                self.missing += 1;
+                Other::Code(NO_CODE)
+            }
+            Taken::Code(code) => {
+                self.present += 1;
+                Other::Code(code)
+            }
+            Taken::Counted => {
+                self.present += 1;
+                Other::Neither
+            }
         }
-        for (bit, count) in self.dates.iter_mut().enumerate() {
-            *count += u64::from(class.dates >> bit & 1);
+    }
+
+    #[inline(never)]
+    fn take_unknown(&mut self, field: Text<'_>, missing: &MissingTokens) -> Other {
+        let Ok(whole) = std::str::from_utf8(field.bytes()) else {
+            self.present += 1;
+            self.not_utf8 += 1;
+            return Other::Neither;
+        };
+        let text = whole.trim();
+        if text.len() < whole.len()
+            && let Some(taken) = self.texts.take_known(text.into())
+        {
+            return self.count(taken);
         }
-        if let Some(value) = class.boolean {
-            self.booleans[usize::from(value)] += 1;
+        if missing.has(text) {
+            let taken = self.texts.take_missing(text);
+            return self.count(taken);
         }
-        if let Some(ornament) = class.ornament {
-            *self.ornaments.entry(ornament).or_default() += 1;
+        match value::plain_unless_name(text) {
+            Reading::Number(number) => {
+                self.plain.take_written(Written::of(text));
+                Other::Number(number)
+            }
+            Reading::NotFinite => {
+                self.present += 1;
+                self.not_finite += 1;
+                Other::Neither
+            }
+            Reading::Not => {
+                let taken = self.texts.take(text);
+                self.count(taken)
+            }
         }
-        self.uuids += u64::from(class.is_uuid);
-        self.times += u64::from(class.has_time);
+    }
+
+    /// Counts together what the texts are that have been taken in.
+    pub(super) fn settle(&mut self) {
+        self.of_texts = self.texts.counts();
+    }
+
+    /// The texts, by their codes; none where there are too many.
+    pub(super) fn known_texts(&self) -> Option<&[String]> {
+        self.texts.known()
     }
 
     /// Whether all values so far are plain numbers.
@@ -371,34 +264,34 @@ impl Tally {
         self.plain.count == self.present
     }
 
+    /// Whether all values are whole numbers below this one, of digits alone, without zeros in front.
+    pub(super) fn is_of_plain_digits(&self, below: f64) -> bool {
+        let Plain { count, digits, leading_zeros, greatest, .. } = self.plain;
+        count == self.present && digits == count && leading_zeros == 0 && greatest < below
+    }
+
     /// How many values differ; none where they are more than are counted.
     pub(super) fn distinct(&self) -> Option<u64> {
         let count = |seen: Option<usize>| seen.map(|seen| seen as u64);
-        Some(count(self.numbers.len())? + count(self.texts.seen.len())?)
-    }
-
-    /// How often the rarest text stands that is no plain number, where there are few.
-    pub(super) fn rarest_text(&self) -> u64 {
-        self.texts.known.iter().flatten().map(|(_, (count, _))| *count).min().unwrap_or(0)
+        Some(count(self.numbers.len())? + count(self.texts.distinct())?)
     }
 
     /// Whether all numbers are whole and written plainly, and each other text is a word.
     pub(super) fn are_words_among_whole(&self) -> bool {
-        self.plain.whole == self.plain.count && self.not_finite + self.not_utf8 == 0 && self.texts.are_words
+        self.plain.whole == self.plain.count && self.not_finite + self.not_utf8 == 0 && self.texts.are_words()
     }
 
     /// Rows with codes of digits and one letter, where every other value is of digits alone; else none.
     pub(super) fn codes_among_digits(&self) -> u64 {
-        let are_codes = self.texts.seen.len().is_some() && self.texts.are_codes;
-        let codes = self.texts.count;
-        if are_codes && self.plain.digits + codes == self.present { codes } else { 0 }
+        let codes = self.of_texts.texts;
+        if self.texts.are_codes() && self.plain.digits + codes == self.present { codes } else { 0 }
     }
 
     /// Whether this text is among the values.
     pub(super) fn has(&self, text: &str) -> bool {
         match value::plain(text) {
             Reading::Number(number) => self.numbers.has((number + 0.0).to_bits()),
-            _ => self.texts.seen.has(hash::of_text(text.as_bytes())),
+            _ => self.texts.has(text),
         }
     }
 
@@ -421,19 +314,19 @@ impl Tally {
 
     /// Fields that this notation reads.
     pub(super) fn read_by(&self, notation: Notation) -> u64 {
-        self.plain.read_by(notation) + self.notations[notation as usize]
+        self.plain.read_by(notation) + self.of_texts.notations[notation as usize]
     }
 
     /// The ornament that stands most often, and how often; the others are none of the form.
     pub(super) fn ornament(&self) -> Option<(Ornament, u64)> {
-        let most = self.ornaments.values().max()?;
-        self.ornaments.iter().find(|(_, count)| *count == most).map(|(ornament, count)| (*ornament, *count))
+        let most = self.of_texts.ornaments.values().max()?;
+        self.of_texts.ornaments.iter().find(|(_, count)| *count == most).map(|(ornament, count)| (*ornament, *count))
     }
 
     /// The order of dates that reads most, with what it reads, and whether another reads as much.
     pub(super) fn best_date(&self) -> (DateOrder, u64, Option<DateOrder>) {
-        let most = self.dates.iter().copied().max().unwrap_or(0);
-        let mut of_most = DateOrder::ALL.into_iter().zip(self.dates).filter(|(_, count)| *count == most);
+        let most = self.of_texts.dates.iter().copied().max().unwrap_or(0);
+        let mut of_most = DateOrder::ALL.into_iter().zip(self.of_texts.dates).filter(|(_, count)| *count == most);
         let best = of_most.next().map_or(DateOrder::YearFirst, |(order, _)| order);
         (best, most, of_most.next().map(|(order, _)| order))
     }
@@ -451,6 +344,51 @@ impl Tally {
         let sum =
             (0..self.present).fold(0u64, |sum, step| sum.wrapping_add(hash_of_whole((first + step as i64) as f64)));
         sum == self.plain.sum_of_hashes
+    }
+}
+
+/// Where numbers lie, and how many are whole.
+struct Extent {
+    least: f64,
+    greatest: f64,
+    whole: u64,
+}
+
+/// The extent of numbers, among which NaN is none.
+fn extent(numbers: &[f64]) -> Extent {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn by_avx2(numbers: &[f64]) -> Extent {
+            extent_of(numbers)
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has what it is compiled for.
+            return unsafe { by_avx2(numbers) };
+        }
+    }
+    extent_of(numbers)
+}
+
+#[inline(always)]
+fn extent_of(numbers: &[f64]) -> Extent {
+    // Several side by side, which need not wait for each other.
+    const LANES: usize = 8;
+    let (mut least, mut greatest, mut whole) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES], [0u64; LANES]);
+    let mut take = |lane: usize, number: f64| {
+        least[lane] = if number < least[lane] { number } else { least[lane] };
+        greatest[lane] = if number > greatest[lane] { number } else { greatest[lane] };
+        whole[lane] += u64::from(is_whole(number));
+    };
+    let (eights, rest) = numbers.as_chunks::<LANES>();
+    for eight in eights {
+        (0..LANES).for_each(|lane| take(lane, eight[lane]));
+    }
+    rest.iter().for_each(|&number| take(0, number));
+    Extent {
+        least: least.into_iter().fold(f64::INFINITY, f64::min),
+        greatest: greatest.into_iter().fold(f64::NEG_INFINITY, f64::max),
+        whole: whole.iter().sum(),
     }
 }
 

@@ -262,6 +262,15 @@ pub fn plain(text: &str) -> Reading {
     }
 }
 
+/// The same, told of most names by their first letter: only `inf`, `infinity` and `nan` begin with one.
+pub fn plain_unless_name(text: &str) -> Reading {
+    match text.as_bytes().first() {
+        Some(b'I' | b'i' | b'N' | b'n') => plain(text),
+        Some(first) if first.is_ascii_alphabetic() => Reading::Not,
+        _ => plain(text),
+    }
+}
+
 /// Whether a plain number with a point may be whole, with a point between thousands: `1.234`.
 pub fn may_be_thousands(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text).as_bytes();
@@ -450,8 +459,9 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_is_told_from_what_is_no_number() {
-        for text in ["inf", "-Infinity", "1e400", "1e141", "NaN"] {
+        for text in ["inf", "-Infinity", "1e400", "1e141", "NaN", "INF", "nan"] {
             assert_eq!(plain(text), Reading::NotFinite, "{text}");
+            assert_eq!(plain_unless_name(text), Reading::NotFinite, "{text}");
             assert_eq!(form(Notation::Comma, None).read(text), Reading::NotFinite, "{text}");
         }
         assert_eq!(form(Notation::PointGrouped, None).read("infinite"), Reading::Not);

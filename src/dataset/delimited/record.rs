@@ -6,16 +6,22 @@ pub(in crate::dataset) const PADDING: usize = 64;
 /// The text of a field, and what happens to stand behind it in memory, by which short texts are read as whole words.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::dataset) struct Text<'a> {
-    /// The text, with what follows it.
-    rest: &'a [u8],
+    /// Where the text is, with what stands before and behind it.
+    bytes: &'a [u8],
+    start: usize,
     len: usize,
 }
 
 impl<'a> Text<'a> {
+    #[inline(always)]
+    fn at(bytes: &'a [u8], (start, end): Span) -> Text<'a> {
+        Text { bytes, start: start as usize, len: end.wrapping_sub(start) as usize }
+    }
+
     /// The bytes of the text.
     #[inline]
     pub(in crate::dataset) fn bytes(self) -> &'a [u8] {
-        &self.rest[..self.len]
+        &self.bytes[self.start..self.start + self.len]
     }
 
     /// Number of bytes.
@@ -27,22 +33,28 @@ impl<'a> Text<'a> {
     /// The first byte, if there is any.
     #[inline]
     pub(in crate::dataset) fn first(self) -> Option<u8> {
-        self.bytes().first().copied()
+        self.bytes.get(self.start).copied().filter(|_| self.len > 0)
     }
 
     /// Sixteen bytes from this place on: what belongs to the text, and then anything.
     #[inline]
     pub(in crate::dataset) fn word(self, from: usize) -> [u8; 16] {
-        match self.rest.get(from..).and_then(<[u8]>::first_chunk) {
+        match self.words(from) {
             Some(word) => *word,
             None => self.copied(from),
         }
     }
 
+    /// The same in place, where so many bytes follow.
+    #[inline]
+    pub(in crate::dataset) fn words(self, from: usize) -> Option<&'a [u8; 16]> {
+        self.bytes.get(self.start + from..).and_then(<[u8]>::first_chunk)
+    }
+
     /// The first half of [`Text::word`].
     #[inline]
     pub(in crate::dataset) fn half_word(self, from: usize) -> [u8; 8] {
-        match self.rest.get(from..).and_then(<[u8]>::first_chunk) {
+        match self.bytes.get(self.start + from..).and_then(<[u8]>::first_chunk) {
             Some(word) => *word,
             None => self.copied(from).first_chunk().copied().unwrap_or_default(),
         }
@@ -52,7 +64,8 @@ impl<'a> Text<'a> {
     #[cold]
     fn copied(self, from: usize) -> [u8; 16] {
         let mut word = [0; 16];
-        let text = self.rest.get(from..).unwrap_or_default();
+        let text = self.bytes.get(self.start + from..).unwrap_or_default();
+        let text = &text[..text.len().min(word.len())];
         word[..text.len()].copy_from_slice(text);
         word
     }
@@ -62,13 +75,13 @@ impl<'a> Text<'a> {
 impl<'a> Text<'a> {
     /// The first bytes of a text, with the others behind.
     pub(in crate::dataset) fn within(text: &'a str, len: usize) -> Text<'a> {
-        Text { rest: text.as_bytes(), len }
+        Text { bytes: text.as_bytes(), start: 0, len }
     }
 }
 
 impl<'a> From<&'a [u8]> for Text<'a> {
     fn from(bytes: &'a [u8]) -> Text<'a> {
-        Text { rest: bytes, len: bytes.len() }
+        Text { bytes, start: 0, len: bytes.len() }
     }
 }
 
@@ -79,7 +92,7 @@ impl<'a> From<&'a str> for Text<'a> {
 }
 
 /// Where a field begins and ends.
-pub(super) type Span = (u32, u32);
+pub(in crate::dataset) type Span = (u32, u32);
 
 /// The fields of a record, which lie in the reader's buffer.
 #[derive(Clone, Copy, Debug)]
@@ -100,8 +113,8 @@ impl<'a> Record<'a> {
     #[inline]
     pub(in crate::dataset) fn text(self, place: usize) -> Text<'a> {
         match self.fields.get(place) {
-            Some(&(start, end)) => Text { rest: &self.bytes[start as usize..], len: (end - start) as usize },
-            None => Text { rest: &[], len: 0 },
+            Some(&span) => Text::at(self.bytes, span),
+            None => Text { bytes: &[], start: 0, len: 0 },
         }
     }
 
@@ -143,6 +156,8 @@ pub(in crate::dataset) struct Block<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) fields: &'a [Span],
     pub(super) rows: &'a [Row],
+    /// Whether the fields of all records lie one behind the other, as many of each.
+    pub(super) are_alike: bool,
 }
 
 impl<'a> Block<'a> {
@@ -167,13 +182,74 @@ impl<'a> Block<'a> {
         self.rows[row].line
     }
 
-    /// The field at this place of each record that has one there.
+    /// The fields at a place of all records; `room` is for those of records of different widths.
     #[inline]
-    pub(in crate::dataset) fn column(self, place: usize) -> impl Iterator<Item = Text<'a>> {
-        self.rows.iter().filter(move |row| place < (row.end - row.first) as usize).map(move |row| {
-            let (start, end) = self.fields[row.first as usize + place];
-            Text { rest: &self.bytes[start as usize..], len: (end - start) as usize }
-        })
+    pub(in crate::dataset) fn column<'b>(self, place: usize, room: &'b mut Vec<Span>) -> Column<'b>
+    where
+        'a: 'b,
+    {
+        let (bytes, rows) = (self.bytes, self.rows.len());
+        let (first, last) = (self.rows[0], self.rows[rows - 1]);
+        let step = (first.end - first.first) as usize;
+        // What lies behind each other so, has no gaps, as the splitter tells.
+        if self.are_alike && place < step {
+            let spans = &self.fields[first.first as usize + place..last.end as usize];
+            return Column { bytes, spans, step, rows };
+        }
+        room.clear();
+        room.extend(self.rows.iter().map(|row| {
+            let field = row.first as usize + place;
+            if field < row.end as usize { self.fields[field] } else { (0, 0) }
+        }));
+        Column { bytes, spans: room, step: 1, rows }
+    }
+}
+
+#[cfg(test)]
+impl<'a> Column<'a> {
+    /// Of fields that lie so in a text.
+    pub(in crate::dataset) fn of_spans(bytes: &'a [u8], spans: &'a [Span]) -> Column<'a> {
+        Column { bytes, spans, step: 1, rows: spans.len() }
+    }
+}
+
+/// The fields of some records at one place.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dataset) struct Column<'a> {
+    bytes: &'a [u8],
+    spans: &'a [Span],
+    /// From a field to that of the next record.
+    step: usize,
+    rows: usize,
+}
+
+impl<'a> Column<'a> {
+    /// Of one record.
+    #[inline]
+    pub(in crate::dataset) fn of_one(text: Text<'a>, room: &'a mut Vec<Span>) -> Column<'a> {
+        room.clear();
+        room.push((text.start as u32, (text.start + text.len) as u32));
+        Column { bytes: text.bytes, spans: room, step: 1, rows: 1 }
+    }
+
+    /// Number of records.
+    #[inline]
+    pub(in crate::dataset) fn len(self) -> usize {
+        self.rows
+    }
+
+    /// The field of a record.
+    #[inline(always)]
+    pub(in crate::dataset) fn text(self, row: usize) -> Text<'a> {
+        Text::at(self.bytes, self.spans[row * self.step])
+    }
+
+    /// The bytes of a field, by their number, and as many from the first one on; none where so many do not follow.
+    #[inline(always)]
+    pub(in crate::dataset) fn window<const BYTES: usize>(self, row: usize) -> Option<(&'a [u8; BYTES], usize)> {
+        let (start, end) = self.spans[row * self.step];
+        let window = self.bytes.get(start as usize..)?.first_chunk()?;
+        Some((window, end.wrapping_sub(start) as usize))
     }
 }
 

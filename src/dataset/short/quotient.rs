@@ -10,7 +10,7 @@ pub(super) const DECIMALS_MAX: usize = 22;
 /// Up to here f64 holds every whole number.
 const WHOLE_MAX: u64 = 1 << 53;
 /// Powers of ten, each of which f64 holds.
-const POWERS_OF_TEN: [f64; DECIMALS_MAX + 1] = [
+pub(super) const POWERS_OF_TEN: [f64; DECIMALS_MAX + 1] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
     1e21, 1e22,
 ];
@@ -45,6 +45,7 @@ pub(super) fn rounded(number: u64, decimals: usize) -> f64 {
 }
 
 /// The same of any number but 0, without a division.
+#[inline]
 fn multiplied(number: u64, decimals: usize) -> f64 {
     let zeros = number.leading_zeros();
     let normal = u128::from(number << zeros);

@@ -1,6 +1,14 @@
 //! Values that are kept from the first reading, and where they are kept.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::dataset::files::Part;
+use crate::dataset::kept::Kept;
+use crate::dataset::source::Source;
+use crate::dataset::survey::{LIMITS, Survey};
+use crate::dataset::table::{self, Table};
+use crate::dataset::{DatasetError, roles};
 
 /// Rows in the order of the file, as they are but for missing ones.
 const AS_THEY_ARE: Preparation =
@@ -83,4 +91,84 @@ fn columns_stay_beside_each_other_where_rows_are_left_out_or_values_are_texts() 
     // A text among numbers is refused with its line, which the second reading tells.
     let error = sentence("x,y,k\n1,2,a\n3,4,b\n5,oops,a\n7,8,b\n9,1,a\n2,3,b\n");
     assert!(error.contains("line 4") && error.contains("oops"), "{error}");
+}
+
+/// What a table holds, in a form that does not tell how it is kept.
+fn content(table: Result<Table, DatasetError>) -> Result<Vec<String>, String> {
+    let table = table.map_err(|error| error.to_string())?;
+    let lines: Vec<u64> = (0..table.rows).map(|row| table.lines.of(row)).collect();
+    let Table { rows, target, starts, dropped, validates, tests_from, groups, lead, .. } = &table;
+    let mut content =
+        vec![format!("{rows} {target:?} {starts:?} {dropped} {validates:?} {tests_from:?} {groups:?} {lines:?}")];
+    for (place, column) in &table.features {
+        let value = |cells: &crate::dataset::cells::Cells, value: usize| {
+            (cells.number(value), cells.code(value).map(|code| &column.names()[code as usize]), cells.moment(value))
+        };
+        let values = column.all(|cells, at| format!("{:?}", value(cells, at))).unwrap();
+        content.push(format!("{place} {:?}", &values[*lead..]));
+    }
+    Ok(content)
+}
+
+/// A field of a column of some kind.
+fn field(kind: u32, seed: u32) -> String {
+    let number = seed % 1_000;
+    match kind % 14 {
+        0 => format!("{number}"),
+        1 => format!("{}.{:03}", number as i32 - 500, seed / 1_000 % 1_000),
+        2 => [format!(" {number}"), format!("+{number}.5 "), format!("{number}e-2"), format!("{number}")]
+            [seed as usize % 4]
+            .clone(),
+        3 => ["red", "green", "blue "][seed as usize % 3].to_owned(),
+        4 => format!("\"a long name of {}, with \"\"quotes\"\"\"", seed % 5),
+        5 => ["true", "False", "yes", "no"][seed as usize % 4].to_owned(),
+        6 => format!("20{:02}-{:02}-{:02}", seed % 30 + 10, seed % 12 + 1, seed % 28 + 1),
+        7 => format!("{number}%"),
+        8 => {
+            if seed.is_multiple_of(40) {
+                "oops".to_owned()
+            } else {
+                format!("{number}")
+            }
+        }
+        9 => ["NA", "", "null", "-"][seed as usize % 4].to_owned(),
+        10 => format!("\"{},{:03}.5\"", seed % 9 + 1, number),
+        11 => ["1", "2", "2.0", "x"][seed as usize % 4].to_owned(),
+        12 => format!("{}", seed % 3),
+        _ => ["1.0", "1", " 2", "02"][seed as usize % 4].to_owned(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn what_is_kept_is_what_a_second_reading_finds(
+        kinds in prop::collection::vec(any::<u32>(), 2..6),
+        seeds in prop::collection::vec(any::<u32>(), 12..200),
+        missing in prop::sample::select(vec![u32::MAX, 9]),
+        header in any::<Option<bool>>(),
+        task in prop::sample::select(vec![None, Some(Task::Classify), Some(Task::Regress)]),
+        missing_label in prop::sample::select(vec![MissingLabel::Drop, MissingLabel::Class]),
+    ) {
+        let width = kinds.len();
+        let mut csv = String::new();
+        if header != Some(false) {
+            csv += &(0..width).map(|column| format!("c{column}")).collect::<Vec<_>>().join(",");
+            csv += "\n";
+        }
+        for (row, seeds) in seeds.chunks_exact(width).enumerate() {
+            let fields = kinds.iter().zip(seeds).map(|(&kind, &seed)| {
+                if (seed >> 7).is_multiple_of(missing) { String::new() } else { field(kind, seed) }
+            });
+            csv += &fields.collect::<Vec<_>>().join(",");
+            csv += if row % 7 == 3 { "\n\n" } else { "\n" };
+        }
+        let options = ReadOptions { header, task, missing_label, ..ReadOptions::default() };
+        let part = Part::of_source("data.csv".to_owned(), Source::of_bytes(csv.as_bytes()));
+        let Ok((survey, kept)) = Survey::of(&part.source, &options, &LIMITS) else { return Ok(()) };
+        let Ok(roles) = roles::decide(&survey, &options) else { return Ok(()) };
+        let parts = [part];
+        let read = |kept| content(table::read("data.csv", &parts, (&survey, kept), &roles, &options, &LIMITS));
+        prop_assert_eq!(read(kept), read(Kept::default()), "{}", csv);
+    }
 }
