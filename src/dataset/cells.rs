@@ -114,6 +114,16 @@ impl Cells {
         }
     }
 
+    /// All values, where they are numbers or NaN.
+    #[inline]
+    pub(super) fn doubles(&self) -> Option<&[f64]> {
+        match self {
+            Cells::Numbers(values) => Some(values),
+            Cells::Moments { seconds, .. } => Some(seconds),
+            Cells::Bytes(_) | Cells::Names(_) => None,
+        }
+    }
+
     /// The place of a category's name; nothing where it is missing, or no category.
     #[inline]
     pub(super) fn code(&self, place: usize) -> Option<u32> {

@@ -340,10 +340,12 @@ impl Dataset {
         let mut are_trained = vec![false; self.table.lead + self.rows()];
         training.iter().for_each(|&row| are_trained[self.table.lead + row as usize] = true);
         let trained = Trained { are: &are_trained, count: training.len() };
-        let mut features = self.table.features.iter().peekable();
+        let (mut features, mut present) = (self.table.features.iter().peekable(), Vec::new());
         let column = |(place, column): (usize, &roles::PlannedColumn)| {
             let becomes = match (&column.role, features.next_if(|(feature, _)| *feature == place)) {
-                (_, Some((_, values))) => Becomes::Inputs(Encoder::learn(values, column.kind, trained, &learning)?),
+                (_, Some((_, values))) => {
+                    Becomes::Inputs(Encoder::learn(values, column.kind, trained, &learning, &mut present)?)
+                }
                 (Role::Label, None) => Becomes::Label,
                 (Role::LeftOut(why), None) => Becomes::Nothing(why.clone()),
                 (Role::Side, None) => Becomes::Nothing("it says which rows validate".to_owned()),

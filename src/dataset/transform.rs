@@ -70,6 +70,34 @@ pub(super) struct Trained<'a> {
 }
 
 impl Trained<'_> {
+    /// The numbers of a column whose rows train, in their order, in the place of what was there.
+    fn numbers(&self, column: &Column, into: &mut Vec<f64>) -> Result<(), Fault> {
+        // Each is put down before it is known whether it counts, so that there is nothing to guess.
+        into.resize(self.count + 1, 0.0);
+        let mut read = Cells::default();
+        let (mut are, mut count) = (self.are, 0);
+        for piece in 0..column.pieces() {
+            let cells = column.piece(piece, &mut read)?;
+            let (now, later) = are.split_at(cells.len().min(are.len()));
+            are = later;
+            if let Some(values) = cells.doubles() {
+                for (value, trains) in values.iter().zip(now) {
+                    into[count] = *value;
+                    count += usize::from(*trains & !value.is_nan());
+                }
+            } else {
+                for place in (0..now.len()).filter(|&place| now[place]) {
+                    if let Some(number) = cells.number(place) {
+                        into[count] = number;
+                        count += 1;
+                    }
+                }
+            }
+        }
+        into.truncate(count);
+        Ok(())
+    }
+
     /// Gives the values of a column whose rows train to a function, in their order, by their piece and place.
     fn each(&self, column: &Column, mut with: impl FnMut(&Cells, usize)) -> Result<(), Fault> {
         let mut read = Cells::default();
@@ -143,11 +171,16 @@ pub struct Categories {
 }
 
 impl Encoder {
-    /// Learns a column of this kind from the training rows.
-    pub(super) fn learn(column: &Column, kind: Kind, trained: Trained<'_>, asked: &Learning) -> Result<Encoder, Fault> {
-        let numeric = || {
-            let mut present = Vec::new();
-            trained.each(column, |cells, place| present.extend(cells.number(place)))?;
+    /// Learns a column of this kind from the training rows; `present` is room for its numbers.
+    pub(super) fn learn(
+        column: &Column,
+        kind: Kind,
+        trained: Trained<'_>,
+        asked: &Learning,
+        present: &mut Vec<f64>,
+    ) -> Result<Encoder, Fault> {
+        let mut numeric = || {
+            trained.numbers(column, present)?;
             let values = present.iter().copied();
             let scale = match (asked.scaling, kind) {
                 (Scaling::Standardise | Scaling::Robust, Kind::Constant) => {
@@ -423,16 +456,21 @@ impl Categories {
     }
 }
 
-/// What stands for a missing number, of the training rows' numbers; 0 where there are none.
-fn fill(mut present: Vec<f64>, impute: Impute) -> Option<f64> {
+/// What stands for a missing number, of the training rows' numbers, which it may put in another order; 0 where there are none.
+fn fill(present: &mut [f64], impute: Impute) -> Option<f64> {
     let count = present.len();
     match impute {
         Impute::Refuse => None,
         _ if count == 0 => Some(0.0),
         Impute::Mean => Some(FeatureScale::standardising(present.iter().copied()).mean()),
         Impute::Median => {
-            let (below, &mut upper, _) = present.select_nth_unstable_by(count / 2, f64::total_cmp);
-            let lower = below.iter().copied().max_by(f64::total_cmp);
+            // As whole numbers of the same order, which are compared in one go.
+            let keys: &mut [i64] = bytemuck::cast_slice_mut(present);
+            let swapped = |bits: i64| bits ^ ((bits >> 63) as u64 >> 1) as i64;
+            keys.iter_mut().for_each(|key| *key = swapped(*key));
+            let (below, &mut upper, _) = keys.select_nth_unstable(count / 2);
+            let number = |key: i64| f64::from_bits(swapped(key) as u64);
+            let (lower, upper) = (below.iter().copied().max().map(number), number(upper));
             Some(match lower {
                 Some(lower) if count.is_multiple_of(2) => (lower + upper) / 2.0,
                 _ => upper,
