@@ -2,10 +2,10 @@
 //! prepared from it, as plain vectors; does not know the network, or how data travel.
 //!
 //! Every value of every column of a file is read and counted (`survey`, `tally`, `texts`, `header`), and what a column is follows
-//! from all of them (`kinds`, `roles`); then rows become values (`table`, `cells`, `target`). Where the first reading has kept all that
-//! they are made of (`kept`, `store`), that is all; else the file is read a second time. Kinds come from all rows; whatever is learned, scales, categories, what stands for a missing
-//! value, comes from the rows that train (`transform`), makes inputs of all rows (`encoding`), and goes with the model as its
-//! schema (`schema`). By that, rows for the model are read once, as a stream (`raw`).
+//! from all of them (`kinds`, `roles`); then rows become values (`table`, `cells`, `target`). Where the first reading has kept all
+//! that they are made of (`kept`, `store`), that is all; else the file is read a second time. Kinds come from all rows; whatever is
+//! learned, scales, categories, what stands for a missing value, comes from the rows that train (`transform`), makes inputs of all
+//! rows (`encoding`), and goes with the model as its schema (`schema`). By that, rows for the model are read once, as a stream (`raw`).
 //!
 //! Everything here is a function of the file's content, what is asked for and the seed: the same command prepares the
 //! same bits on every machine.
@@ -243,6 +243,8 @@ impl Dataset {
             return Err(error(Fault::TwoSplits));
         }
         let table = table::read(&name, &parts, (&survey, kept), &roles, options, limits)?;
+        // Tables of distinct values have done their part, and what is prepared needs the memory.
+        survey.tallies = Vec::new();
         let files = parts.into_iter().map(|part| part.name).collect();
         let (options, limits) = (options.clone(), *limits);
         Ok(Dataset { name, files, survey, roles, options, table, limits, own_split: None })

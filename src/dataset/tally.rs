@@ -223,10 +223,15 @@ impl Tally {
             return Other::Neither;
         };
         let text = whole.trim();
-        if text.len() < whole.len()
-            && let Some(taken) = self.texts.take_known(text.into())
-        {
-            return self.count(taken);
+        if text.len() < whole.len() {
+            let within = field.part(whole.len() - whole.trim_start().len(), text.len());
+            if let Some(taken) = self.texts.take_known(within) {
+                return self.count(taken);
+            }
+            if let Some(short) = short::read(within).filter(|_| missing.named.is_empty()) {
+                self.plain.take_written(Written::of(text));
+                return Other::Number(short.value);
+            }
         }
         if missing.has(text) {
             let taken = self.texts.take_missing(text);

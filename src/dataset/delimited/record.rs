@@ -36,6 +36,11 @@ impl<'a> Text<'a> {
         self.bytes.get(self.start).copied().filter(|_| self.len > 0)
     }
 
+    /// A part of the text, of so many bytes from this place on.
+    pub(in crate::dataset) fn part(self, from: usize, len: usize) -> Text<'a> {
+        Text { start: self.start + from, len, ..self }
+    }
+
     /// Sixteen bytes from this place on: what belongs to the text, and then anything.
     #[inline]
     pub(in crate::dataset) fn word(self, from: usize) -> [u8; 16] {

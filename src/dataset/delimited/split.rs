@@ -1,6 +1,8 @@
 //! From bytes to the fields of records. Owns what ends a field and a record, and what quotes do; does not know where the bytes
 //! come from.
 
+use memchr::memchr;
+
 use super::marks::{BLOCK, Marks};
 use super::record::{Row, Span};
 
@@ -231,8 +233,10 @@ impl Split {
     fn put_in_order(&mut self, text: &mut [u8]) {
         for place in self.unordered.drain(..) {
             let (start, end) = self.fields[place];
-            let mut to = start as usize;
-            let mut at = to + 1;
+            // Up to the first quote behind that in front, all stays where it is.
+            let start = start as usize + 1;
+            let mut at = start + memchr(b'"', &text[start..end as usize]).unwrap_or(end as usize - start);
+            let mut to = at;
             let mut is_quoted = true;
             while at < end as usize {
                 let byte = text[at];
@@ -247,7 +251,7 @@ impl Split {
                 text[to] = byte;
                 to += 1;
             }
-            self.fields[place] = (start, to as u32);
+            self.fields[place] = (start as u32, to as u32);
         }
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn rounded(number: u64, decimals: usize) -> f64 {
 
 /// The same of any number but 0, without a division.
 #[inline]
-fn multiplied(number: u64, decimals: usize) -> f64 {
+pub(super) fn multiplied(number: u64, decimals: usize) -> f64 {
     let zeros = number.leading_zeros();
     let normal = u128::from(number << zeros);
     let (high, low) = RECIPROCALS[decimals];

@@ -115,7 +115,9 @@ pub(super) fn read_all(
         } else {
             for (to, ((whole, decimals), first)) in numbers.iter_mut().zip(digits) {
                 let decimals = if *decimals >= NO_NUMBER { 0 } else { usize::from(*decimals) };
-                *to = f64::from_bits(quotient::rounded(*whole, decimals).to_bits() | sign(*first));
+                // Which of them a division would do for is nothing that a processor could guess.
+                let magnitude = if *whole == 0 { 0.0 } else { quotient::multiplied(*whole, decimals) };
+                *to = f64::from_bits(magnitude.to_bits() | sign(*first));
             }
         }
         for &row in &others[first_other..] {
@@ -227,13 +229,13 @@ fn longer(text: Text<'_>, sign: usize) -> Option<Digits> {
     }
     let (first, last) = (text.words(sign)?, text.words(text.len() - BYTES)?);
     let (front, back) = (sixteen(first, bytes - BYTES)?, sixteen(last, BYTES)?);
-    let (power, decimals) = match (front.decimals, back.decimals) {
-        (NO_POINT, NO_POINT) => (10_000_000_000_000_000, NO_POINT),
-        // One byte of the back is the point.
-        (NO_POINT, decimals) => (1_000_000_000_000_000, decimals),
-        (decimals, NO_POINT) => (10_000_000_000_000_000, decimals + BYTES as u8),
-        _ => return None,
-    };
+    let [front_has_point, back_has_point] = [front.decimals, back.decimals].map(|decimals| decimals != NO_POINT);
+    // One byte of the back is its point.
+    let power = if back_has_point { 1_000_000_000_000_000 } else { 10_000_000_000_000_000 };
+    let decimals = if front_has_point { front.decimals + BYTES as u8 } else { back.decimals };
+    if front_has_point & back_has_point {
+        return None;
+    }
     let has_room = front.whole < 1_000 && (decimals == NO_POINT || usize::from(decimals) <= quotient::DECIMALS_MAX);
     has_room.then(|| Digits { whole: front.whole * power + back.whole, decimals })
 }
