@@ -18,7 +18,7 @@ use memchr::memchr;
 
 use super::error::Fault;
 use newlines::Newlines;
-pub(super) use record::{Block, Column, KeptRecord, Record, Span, Text};
+pub(super) use record::{Block, Column, KeptRecord, Record, Text};
 use record::{PADDING, Row};
 use split::Split;
 

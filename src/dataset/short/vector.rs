@@ -8,9 +8,12 @@ use std::arch::x86_64::{
     _mm_movemask_epi8, _mm_packus_epi32, _mm_set1_epi8, _mm_setr_epi8, _mm_setr_epi16, _mm_shuffle_epi8, _mm_xor_si128,
 };
 
-use super::{POINT, Written, quotient};
+use super::quotient;
 use crate::dataset::delimited::{Column, Text};
+use crate::dataset::written::Written;
 
+/// What a point is where a digit is its value.
+const POINT: u8 = b'.' ^ b'0';
 /// Bytes of a register.
 const BYTES: usize = 16;
 /// A place from which a zero comes.
