@@ -55,19 +55,23 @@ fn features() -> impl Strategy<Value = Features> {
         option::of(sentence()),
         btree_map(any::<u16>(), digest(), 0..=16),
         [option::of(any::<u64>()), option::of(any::<u64>())],
+        option::of(any::<u32>()),
     )
-        .prop_map(|(cluster, arithmetics, workers, name, software, conformance, [memory_bytes, cache_bytes])| {
-            Features {
-                cluster,
-                arithmetics,
-                workers,
-                name,
-                software,
-                conformance: conformance.into_iter().collect(),
-                memory_bytes,
-                cache_bytes,
-            }
-        })
+        .prop_map(
+            |(cluster, arithmetics, workers, name, software, conformance, [memory_bytes, cache_bytes], load_ppm)| {
+                Features {
+                    cluster,
+                    arithmetics,
+                    workers,
+                    name,
+                    software,
+                    conformance: conformance.into_iter().collect(),
+                    memory_bytes,
+                    cache_bytes,
+                    load_ppm,
+                }
+            },
+        )
 }
 
 fn hello() -> impl Strategy<Value = Hello> {

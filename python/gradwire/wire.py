@@ -53,7 +53,7 @@ CODES = {
 }  # fmt: skip
 CODE_NUMBERS = {name: number for number, name in CODES.items()}
 STATES = {1: "collecting", 2: "queued", 3: "running", 4: "done", 5: "failed", 6: "cancelled", 7: "paused"}
-NOTICES = {1: "other", 2: "nodes", 3: "no nodes", 4: "skipped", 5: "differs", 6: "fleet"}
+NOTICES = {1: "other", 2: "nodes", 3: "no nodes", 4: "skipped", 5: "differs", 6: "fleet", 7: "load"}
 
 
 class Frame(NamedTuple):
@@ -229,7 +229,7 @@ def welcome(payload: bytes) -> Welcome:
         before = tag
         if tag == 0x0001:
             cluster = name(value)
-        elif tag not in (0x0002, 0x8001, 0x8002, 0x8003, 0x8004, 0x8005, 0x8006) and not tag & 0x8000:
+        elif tag not in (0x0002, 0x8001, 0x8002, 0x8003, 0x8004, 0x8005, 0x8006, 0x8007) and not tag & 0x8000:
             raise ProtocolError("UNKNOWN_FIELD", f"field {tag:#06x} of WELCOME is not known here", tag)
     if role != COORDINATOR:
         raise ProtocolError("UNEXPECTED", "this is no coordinator: is the port right?")

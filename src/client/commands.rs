@@ -23,7 +23,7 @@ use crate::model::Kernel;
 use crate::net;
 use crate::store::Store;
 use crate::wire::ErrorCode;
-use crate::wire::message::{Attach, Describe, Order, OrderVerb};
+use crate::wire::message::{Attach, Describe, Notice, Order, OrderVerb};
 
 /// Does what a user asks of a coordinator.
 pub fn command(access: &Access, command: &Command, output: Output, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
@@ -106,8 +106,18 @@ impl Session<'_> {
         }
         let Session { access, output, interrupts } = *self;
         let renderer = Renderer::new(output, shown, &work);
-        Watching { access, work: &work, way: Way::Attach, out, report: None, interrupts, renderer, is_local: false }
-            .run(Some(conversation))
+        Watching {
+            access,
+            work: &work,
+            way: Way::Attach,
+            out,
+            report: None,
+            interrupts,
+            renderer,
+            is_local: false,
+            has_load: false,
+        }
+        .run(Some(conversation))
     }
 
     fn order(&self, name: &JobName, verb: OrderVerb) -> Result<Exit, Failure> {
@@ -169,7 +179,10 @@ impl Session<'_> {
             }
             let work = describe(conversation, job.job)?;
             let mut history = History::of(&work);
-            let done = done(conversation, job.job, 0, |round| history.round(round))?;
+            let done = done(conversation, job.job, 0, |heard| match heard {
+                Heard::Round(round) => history.round(&round),
+                Heard::Notice(notice) => history.notice(&notice),
+            })?;
             let parameters = fetch_model(conversation, &work, &done)?;
             Ok(report::of_job(conversation, (&work, &done, &parameters), history, self.access)?)
         })?;
@@ -294,19 +307,26 @@ fn describe(conversation: &Conversation, job: JobId) -> Result<Work, ConnectionE
     }
 }
 
+/// What is told of a job before its end.
+enum Heard {
+    Round(RoundSummary),
+    Notice(Notice),
+}
+
 /// How a job that is done ended, and before that its rounds behind so many.
 fn done(
     conversation: &Conversation,
     job: JobId,
     rounds_seen: u32,
-    mut take: impl FnMut(&RoundSummary),
+    mut take: impl FnMut(Heard),
 ) -> Result<Summary, ConnectionError> {
     conversation.ask(&Attach { job, rounds_seen }.into())?;
     loop {
         match conversation.next_at_once()? {
             Answer::Done(done) => return Ok(*done),
-            Answer::Round(round) => take(&round),
-            Answer::Accepted(_) | Answer::Notice(_) => {}
+            Answer::Round(round) => take(Heard::Round(round)),
+            Answer::Notice(notice) => take(Heard::Notice(notice)),
+            Answer::Accepted(_) => {}
             _ => return Err(ConnectionError::unfitting("ATTACH")),
         }
     }

@@ -123,7 +123,18 @@ fn run(
     renderer.data(report.as_ref(), &warnings)?;
     let out = options.out.as_deref();
     let report = options.report.as_ref().map(|report| Reporting::new(report, &work));
-    Watching { access, work: &work, way: Way::Submit(objects), out, report, interrupts, renderer, is_local }.run(None)
+    Watching {
+        access,
+        work: &work,
+        way: Way::Submit(objects),
+        out,
+        report,
+        interrupts,
+        renderer,
+        is_local,
+        has_load: false,
+    }
+    .run(None)
 }
 
 /// Proves that this machine computes as it must: what is prepared or recomputed here has the bits that it has elsewhere.

@@ -226,6 +226,7 @@ impl Renderer {
             NoticeKind::Skipped => "skipped",
             NoticeKind::Alarm => "alarm",
             NoticeKind::Fleet => "fleet",
+            NoticeKind::Load => "load",
         };
         print_json(&json!({"event": "notice", "kind": kind, "text": notice.text}))
     }

@@ -47,6 +47,8 @@ pub(super) struct Watching<'a> {
     pub(super) renderer: Renderer,
     /// The cluster is this process: what becomes of it becomes of the job.
     pub(super) is_local: bool,
+    /// Nodes hold tasks up on purpose.
+    pub(super) has_load: bool,
 }
 
 /// What watching has come to.
@@ -189,6 +191,7 @@ impl Watching<'_> {
                     if let Some(report) = self.report.as_mut().filter(|_| notice.kind != NoticeKind::Fleet) {
                         report.notice(&notice);
                     }
+                    self.has_load |= notice.kind == NoticeKind::Load;
                     self.renderer.notice(&notice)
                 }
                 Answer::Done(done) => return self.done(conversation, &done),
@@ -256,7 +259,9 @@ impl Watching<'_> {
         let finish = || {
             let reported = page.map(|(report, page)| report.save(&page)).transpose()?;
             // Within a process there is no network.
-            let advice = if self.is_local { None } else { advice(&self.work.specification, done) };
+            // Of a job that was held up on purpose, its times say nothing of the network.
+            let has_advice = !self.is_local && !self.has_load;
+            let advice = if has_advice { advice(&self.work.specification, done) } else { None };
             self.renderer.done(done, confusion.as_ref(), saved, reported, advice.as_ref())?;
             Ok(Exit::Success)
         };

@@ -226,6 +226,11 @@ impl Service for Shared {
     }
 }
 
+/// A probability in parts of a million, where there is one: never less than one of them.
+fn load_ppm(probability: f64) -> Option<u32> {
+    (probability > 0.0).then(|| ((probability * 1e6).round() as u32).max(1))
+}
+
 fn identity(settings: &Settings, port: u16, workers: u32, proof: Digest) -> Identity {
     Identity {
         role: Role::Node,
@@ -239,6 +244,7 @@ fn identity(settings: &Settings, port: u16, workers: u32, proof: Digest) -> Iden
             conformance: vec![(ARITHMETIC, proof)],
             memory_bytes: Some(settings.task_bytes()),
             cache_bytes: Some(settings.kept_bytes() - settings.kept_bytes() / RESULTS_PART),
+            load_ppm: load_ppm(settings.load_probability.get()),
         },
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 
 use super::handles::{Client, NodeContext, NodeHandle};
+use super::injected::probability;
 use super::threads::Threads;
 use crate::config::NodeAddress;
 use crate::disk;
@@ -188,6 +189,7 @@ impl Patient {
                 fact("cache_mib", mib(features.cache_bytes)),
                 fact("workers", features.workers.unwrap_or(1).max(1)),
             ]);
+            facts.extend(features.load_ppm.map(|ppm| fact("load_probability", probability(ppm))));
         }
         Finding { subject: address.clone(), cure: self.wrong(trip.is_some()).join("; "), facts }
     }

@@ -10,6 +10,7 @@ use super::watcher::Watcher;
 use crate::engine::Time;
 use crate::job::{JobId, JobStatus, RoundSummary};
 use crate::wire::Message;
+use crate::wire::message::{Notice, NoticeKind};
 
 /// A job that has ended.
 pub(super) struct Ended {
@@ -17,6 +18,8 @@ pub(super) struct Ended {
     pub(super) status: JobStatus,
     /// Who is told once its end is durable; nobody waits after that.
     pub(super) waiting: Option<Waiting>,
+    /// What injected load came to, where there was some, in a sentence. It is told as long as the coordinator runs: no file has it.
+    pub(super) injected: Option<String>,
     /// Requests of clients that want it to go on, until what is kept of it is here.
     pub(super) resuming: Vec<(Client, u32)>,
     /// How long coordinators had run when it ended.
@@ -36,7 +39,7 @@ impl Ended {
         lived_ms: u64,
         waiting: Option<Waiting>,
     ) -> Ended {
-        Ended { answer, status, waiting, resuming: Vec::new(), lived_ms, told: Vec::new() }
+        Ended { answer, status, waiting, injected: None, resuming: Vec::new(), lived_ms, told: Vec::new() }
     }
 
     /// Where it is among those that have ended, whatever the wall clock said.
@@ -48,6 +51,16 @@ impl Ended {
     pub(super) fn tell(&mut self, client: ClientKey, now: Time) {
         self.told.retain(|(told, until)| *told != client && *until > now);
         self.told.push((client, Time(now.0 + FETCH_WITHIN_US)));
+    }
+
+    /// Tells a client the end, which has been told all that came before it.
+    pub(super) fn tell_end(&mut self, watcher: Watcher, now: Time) {
+        self.tell(watcher.client.key, now);
+        if let Some(text) = &self.injected {
+            let notice = Notice { kind: NoticeKind::Load, text: text.clone() };
+            let _ = watcher.client.link.answer_more(watcher.request, &notice.into());
+        }
+        watcher.answer(&self.answer);
     }
 
     /// Whether nobody would miss it now.
@@ -63,8 +76,6 @@ pub(super) struct Waiting {
     pub(super) rounds: DurableRounds,
     /// Rounds that are not.
     pub(super) untold: VecDeque<RoundSummary>,
-    /// What injected load came to, where there was some.
-    pub(super) injected: Option<String>,
 }
 
 /// All jobs that have ended and are still known.

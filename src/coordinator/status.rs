@@ -4,7 +4,8 @@
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
-use crate::engine::{Doubt, JobProgress, NodeState, NodeStatus, Policy, Status, Unit};
+use super::injected::probability;
+use crate::engine::{Doubt, JobProgress, NodeKey, NodeState, NodeStatus, Policy, Status, Unit};
 use crate::job::{Failure, JobId, JobState, Outcome, Quality, RoundSummary, Specification};
 use crate::net::Question;
 use crate::wire::ErrorCode;
@@ -81,8 +82,25 @@ pub(super) fn count(status: &Status, state: NodeState) -> usize {
 /// Nodes that one line tells of, at most.
 const FLEET_SHOWN_MAX: usize = 12;
 
+/// What is wrong at a node, since the coordinator was started.
+pub(super) struct Trouble {
+    pub(super) failed: u64,
+    /// How likely it injects load, if it does.
+    pub(super) load_ppm: Option<u32>,
+}
+
+impl Trouble {
+    /// In brackets; empty where there is none.
+    fn in_words(&self) -> String {
+        let failed = (self.failed > 0).then(|| format!("{} failed", self.failed));
+        let load = self.load_ppm.map(|ppm| format!("load {}", probability(ppm)));
+        let words: Vec<String> = failed.into_iter().chain(load).collect();
+        if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+    }
+}
+
 /// How the nodes stand, in a line for who watches a job.
-pub(super) fn fleet(status: &Status, counts: &Counts) -> String {
+pub(super) fn fleet(status: &Status, counts: &Counts, trouble: impl Fn(NodeKey) -> Trouble) -> String {
     let mut text = format!("nodes {} of {} active", count(status, NodeState::Active), status.nodes.len());
     for (count, what) in [(counts.tasks_rejected, "turned down"), (counts.tasks_failed, "failed")] {
         if count > 0 {
@@ -95,9 +113,10 @@ pub(super) fn fleet(status: &Status, counts: &Counts) -> String {
             Some(speed) => format!(" {speed:.0} rows/s"),
             None => String::new(),
         };
+        let trouble = trouble(node.node).in_words();
         match node.state {
-            NodeState::Active => format!("{}{speed} {}", node.name, counted(node.tasks_done, "task")),
-            state => format!("{} {}", node.name, name_of(state)),
+            NodeState::Active => format!("{}{speed} {}{trouble}", node.name, counted(node.tasks_done, "task")),
+            state => format!("{} {}{trouble}", node.name, name_of(state)),
         }
     };
     let shown: Vec<String> = status.nodes.iter().take(FLEET_SHOWN_MAX).map(told).collect();
@@ -321,4 +340,36 @@ pub(super) fn metrics(snapshot: &Snapshot, out: &mut Metrics) {
     by_node("gradwire_node_rows_per_second", Kind::Gauge, "Rows that the node trains in a second.", &|node| {
         node.rows_per_second
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_fleet_tells_of_each_node_what_it_is_worth_and_what_is_wrong() {
+        let node = |number: u32, state, tasks_done| NodeStatus {
+            node: NodeKey(number),
+            name: format!("n{number}"),
+            address: String::new(),
+            state,
+            doubt: None,
+            outstanding: 0,
+            running: 0,
+            waiting: 0,
+            tasks_done,
+            rows_per_second: (number == 1).then_some(36_000.0),
+        };
+        let nodes =
+            vec![node(1, NodeState::Active, 90), node(2, NodeState::Active, 1), node(3, NodeState::Inactive, 4)];
+        let status = Status { nodes, jobs: Vec::new(), stale_results: 0 };
+        let counts = Counts { tasks_rejected: 6, tasks_failed: 2, ..Counts::default() };
+        let trouble =
+            |node: NodeKey| Trouble { failed: u64::from(node.0 - 1), load_ppm: (node.0 < 3).then_some(300_000) };
+        assert_eq!(
+            fleet(&status, &counts, trouble),
+            "nodes 2 of 3 active, 6 turned down, 2 failed: n1 36k rows/s 90 tasks (load 0.3), n2 1 task (1 failed, load 0.3), \
+             n3 inactive (2 failed)"
+        );
+    }
 }

@@ -203,6 +203,8 @@ fn happenings(html: &mut Html, history: Option<&History>, was_heard: bool, done:
     html.line("p", &[], revivals);
     let (notices, left_out) = history.map_or((&[][..], 0), History::notices);
     if !was_heard {
+        // Which is told again to whoever asks.
+        notices.iter().filter(|notice| notice.kind == NoticeKind::Load).for_each(|notice| soft(html, &notice.text));
         return soft(html, "Nodes that came, failed or left were told to the clients that watched, and are not kept.");
     }
     if notices.is_empty() {
@@ -217,6 +219,7 @@ fn happenings(html: &mut Html, history: Option<&History>, was_heard: bool, done:
                 NoticeKind::Skipped => "skipped",
                 NoticeKind::Alarm => "alarm",
                 NoticeKind::Fleet => "nodes",
+                NoticeKind::Load => "injected load",
             };
             html.element("li", &[], |html| {
                 html.line("strong", &[], kind);

@@ -136,7 +136,7 @@ impl Driver {
         let Some(waiting) = &mut ended.waiting else {
             ended.tell(watcher.client.key, now());
             if seen >= ended.status.rounds_done {
-                return watcher.answer(&ended.answer);
+                return ended.tell_end(watcher, now());
             }
             return self.catch_up(History::new(id, watcher));
         };

@@ -53,6 +53,13 @@ struct NodeLink {
     out: HashMap<Attempt, Out>,
 }
 
+impl NodeLink {
+    /// How likely it injects load, if it does.
+    fn load_ppm(&self) -> Option<u32> {
+        self.linked.link.peer().features.load_ppm
+    }
+}
+
 /// An attempt that is out.
 struct Out {
     request: u32,
@@ -66,11 +73,13 @@ struct KnownNode {
     is_failure_told: bool,
     /// What came of its last dial, or why its last link ended; with the cure.
     down: Option<String>,
+    /// Tasks that it said it could not do.
+    tasks_failed: u64,
 }
 
 impl KnownNode {
     fn new(address: NodeAddress) -> KnownNode {
-        KnownNode { address, is_failure_told: false, down: None }
+        KnownNode { address, is_failure_told: false, down: None, tasks_failed: 0 }
     }
 }
 
@@ -248,8 +257,8 @@ impl Driver {
                 | Event::Rejected { link, attempt, .. }
                 | Event::Closing { link, attempt } = &event
                 {
-                    self.no_longer_out(*link, *attempt);
-                    self.say_not_trained(&event, *link, *attempt);
+                    let was_out = self.no_longer_out(*link, *attempt);
+                    self.say_not_trained(&event, *link, *attempt, was_out);
                 }
                 if let Event::ResultsHeld { link, job, held } = &event {
                     self.say_held(*link, *job, held.len());

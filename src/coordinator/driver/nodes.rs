@@ -11,7 +11,7 @@ use crate::coordinator::doctor::{self, Examination, Patient};
 use crate::coordinator::handles::{Client, NodeContext, NodeHandle};
 use crate::coordinator::listing::Changed;
 use crate::digest::Digest;
-use crate::engine::{Event, LinkKey, NodeInfo, NodeKey};
+use crate::engine::{Event, Fault, LinkKey, NodeInfo, NodeKey};
 use crate::job::{Attempt, JobId, RejectReason, TaskId, TaskRows};
 use crate::model::BlockRange;
 use crate::net::{DialError, SharedPiece, Unsent};
@@ -180,28 +180,38 @@ impl Driver {
 
     /// Notes whether injected load has held a task up.
     pub(super) fn note_load(&mut self, link: LinkKey, job: JobId, delayed_ms: u32) {
-        let name = self.links.get(&link).map_or("lost since then", |node| &node.name);
-        if let Some(text) = self.jobs.get(job).and_then(|job| job.injected.trained(name, delayed_ms)) {
+        let (name, load_ppm) =
+            self.links.get(&link).map_or(("lost since then", None), |node| (node.name.as_str(), node.load_ppm()));
+        if let Some(text) = self.jobs.get(job).and_then(|job| job.injected.trained(name, load_ppm, delayed_ms)) {
             log::info!("job {job}: {text}");
             self.event_log.say("job", job, || text.clone());
-            self.tell_watchers(job, &Notice { kind: NoticeKind::Other, text }.into());
+            self.tell_watchers(job, &Notice { kind: NoticeKind::Load, text }.into());
         }
     }
 
     /// Says that a node has turned a task down, or failed at it.
-    pub(super) fn say_not_trained(&mut self, event: &Event, link: LinkKey, attempt: Attempt) {
+    pub(super) fn say_not_trained(&mut self, event: &Event, link: LinkKey, attempt: Attempt, was_out: bool) {
         match event {
             Event::Rejected { reason, .. } => {
                 self.counts.tasks_rejected += 1;
+                let load_ppm = self.links.get(&link).and_then(NodeLink::load_ppm);
                 if *reason == RejectReason::LoadProbability
                     && let Some(job) = self.jobs.get(attempt.task.job)
                 {
-                    job.injected.turned_down();
+                    job.injected.turned_down(load_ppm);
                 }
                 self.say_task(link, attempt, || format!("rejected: {reason}"));
             }
+            // Who was told to stop has failed at nothing.
+            Event::TaskFailed { fault: Fault::Retryable, reason, .. } if !was_out => {
+                self.say_task(link, attempt, || format!("ended: {reason}"));
+            }
             Event::TaskFailed { reason, .. } => {
                 self.counts.tasks_failed += 1;
+                let node = self.links.get(&link).map(|link| link.node);
+                if let Some(known) = node.and_then(|node| self.nodes.get_mut(&node)) {
+                    known.tasks_failed += 1;
+                }
                 self.say_task(link, attempt, || format!("failed: {reason}"));
             }
             _ => {}
@@ -234,10 +244,9 @@ impl Driver {
         }
     }
 
-    pub(super) fn no_longer_out(&mut self, link: LinkKey, attempt: Attempt) {
-        if let Some(node) = self.links.get_mut(&link) {
-            node.out.remove(&attempt);
-        }
+    /// Whether it was out: one that the node was told to stop was not.
+    pub(super) fn no_longer_out(&mut self, link: LinkKey, attempt: Attempt) -> bool {
+        self.links.get_mut(&link).is_some_and(|node| node.out.remove(&attempt).is_some())
     }
 
     pub(super) fn order_poller(&self, command: PollerCommand) {

@@ -1,15 +1,15 @@
 //! What the driver does with what the engine reports of jobs: it has it written, and tells whoever watches once it is
 //! durable. Decides nothing.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Driver, now, unix_ms};
 use crate::coordinator::answers::{answer, error_of};
 use crate::coordinator::ended::{Ended, Waiting};
 use crate::coordinator::journal::{JournalCommand, JournalEvent, Restored};
-use crate::coordinator::status;
-use crate::engine::{Event, JobEvent, Notice};
+use crate::coordinator::status::{self, Trouble};
+use crate::engine::{Event, JobEvent, NodeKey, Notice};
 use crate::job::{FailReason, Failure, JobId, JobState, Outcome, Progress, Record, RoundSummary};
 use crate::wire::message::{self, NoticeKind};
 use crate::wire::text::counted;
@@ -105,7 +105,13 @@ impl Driver {
             return;
         }
         self.fleet_told = now;
-        let notice = notice(NoticeKind::Fleet, status::fleet(&self.engine.status(), &self.counts)).into();
+        let loads: HashMap<NodeKey, u32> =
+            self.links.values().filter_map(|link| Some((link.node, link.load_ppm()?))).collect();
+        let trouble = |node: NodeKey| Trouble {
+            failed: self.nodes.get(&node).map_or(0, |known| known.tasks_failed),
+            load_ppm: loads.get(&node).copied(),
+        };
+        let notice = notice(NoticeKind::Fleet, status::fleet(&self.engine.status(), &self.counts, trouble)).into();
         watched.into_iter().for_each(|job| self.tell_watchers(job, &notice));
     }
 
@@ -165,8 +171,10 @@ impl Driver {
         status.fingerprint = summary.map(|summary| summary.fingerprint);
         status.failure = failure;
         let lived_ms = self.lived.at(now()).max(1);
-        let waiting = Some(Waiting { watchers, rounds, untold, injected });
-        self.ended.insert(id, Ended::new(answer, status.clone(), lived_ms, waiting));
+        let waiting = Some(Waiting { watchers, rounds, untold });
+        let mut ended = Ended::new(answer, status.clone(), lived_ms, waiting);
+        ended.injected = injected;
+        self.ended.insert(id, ended);
         if !self.writes_weights && status.may_be_resumed() {
             self.jobs.keep(id);
         }
@@ -238,13 +246,8 @@ impl Driver {
             let _ = self.journal.send(JournalCommand::Recall { job: id });
         }
         let answer = ended.answer.clone();
-        let injected = waiting.injected.take().map(|text| Message::from(notice(NoticeKind::Other, text)));
         for watcher in ended.waiting.take().into_iter().flat_map(|waiting| waiting.watchers) {
-            if let Some(injected) = &injected {
-                let _ = watcher.client.link.answer_more(watcher.request, injected);
-            }
-            ended.tell(watcher.client.key, now());
-            watcher.answer(&answer);
+            ended.tell_end(watcher, now());
         }
         match &*answer {
             Message::Done(done) => {

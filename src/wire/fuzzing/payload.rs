@@ -168,7 +168,7 @@ impl Fields {
         let is_skipped: fn(u16) -> bool = match message {
             // The fields of a greeting that offers no version known here are not read.
             Message::Hello(hello) if !(hello.version_min..=hello.version_max).contains(&VERSION) => |_| true,
-            Message::Hello(_) | Message::Welcome(_) => |tag| tag >= 0x8000 && !(0x8001..=0x8006).contains(&tag),
+            Message::Hello(_) | Message::Welcome(_) => |tag| tag >= 0x8000 && !(0x8001..=0x8007).contains(&tag),
             // A task has no notes.
             Message::Train(_) => |tag| tag >= 0xC000,
             _ => |tag| tag >= 0xC000 && tag != 0xC001,

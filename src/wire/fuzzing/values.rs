@@ -75,8 +75,8 @@ impl<'a> Arbitrary<'a> for Message<'static> {
             }
             MessageType::Round => round(u)?.into(),
             MessageType::Notice => {
-                use NoticeKind::{Alarm, Fleet, Membership, Other, Revival, Skipped};
-                let kind = *u.choose(&[Other, Membership, Revival, Skipped, Alarm, Fleet])?;
+                use NoticeKind::{Alarm, Fleet, Load, Membership, Other, Revival, Skipped};
+                let kind = *u.choose(&[Other, Membership, Revival, Skipped, Alarm, Fleet, Load])?;
                 Notice { kind, text: sentence(u)? }.into()
             }
             MessageType::Done => done(u)?.into(),
@@ -139,6 +139,7 @@ fn features(u: &mut Unstructured<'_>) -> Result<Features> {
         software: maybe(u, sentence)?,
         conformance: conformance(u)?,
         cache_bytes: u.arbitrary()?,
+        load_ppm: u.arbitrary()?,
         memory_bytes: u.arbitrary()?,
     })
 }

@@ -25,6 +25,7 @@ mod tag {
     pub const CONFORMANCE: u16 = 0x8004;
     pub const MEMORY: u16 = 0x8005;
     pub const CACHE: u16 = 0x8006;
+    pub const LOAD: u16 = 0x8007;
 }
 
 /// What a peer says of itself beyond the fixed part of its greeting.
@@ -47,6 +48,8 @@ pub struct Features {
     pub memory_bytes: Option<u64>,
     /// Bytes of data that a node keeps for tasks to come.
     pub cache_bytes: Option<u64>,
+    /// Of a node that injects load: how likely it does so, in parts of a million.
+    pub load_ppm: Option<u32>,
 }
 
 /// The dialler's greeting.
@@ -209,6 +212,7 @@ impl Layout<'_> for Features {
                 }
                 tag::MEMORY => features.memory_bytes = Some(field.u64()?),
                 tag::CACHE => features.cache_bytes = Some(field.u64()?),
+                tag::LOAD => features.load_ppm = Some(field.u32()?),
                 _ if tag & SKIPPABLE != 0 => {
                     field.rest();
                 }
@@ -256,6 +260,9 @@ impl Layout<'_> for Features {
         }
         if let Some(bytes) = self.cache_bytes {
             field(tag::CACHE, &bytes.to_le_bytes());
+        }
+        if let Some(load_ppm) = self.load_ppm {
+            field(tag::LOAD, &load_ppm.to_le_bytes());
         }
     }
 }

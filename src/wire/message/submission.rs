@@ -126,6 +126,8 @@ pub enum NoticeKind {
     Alarm = 5,
     /// How the nodes stand, each second: for a screen that shows it in the place of the one before.
     Fleet = 6,
+    /// Nodes hold tasks up on purpose: a slow job is no fault of the network.
+    Load = 7,
 }
 
 /// Something that a person wants to know.
@@ -146,6 +148,7 @@ impl Layout<'_> for Notice {
             4 => NoticeKind::Skipped,
             5 => NoticeKind::Alarm,
             6 => NoticeKind::Fleet,
+            7 => NoticeKind::Load,
             got => return reader.fail(Malformation::UnknownValue { got: got.into() }),
         };
         reader.reserved(3)?;
