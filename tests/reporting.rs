@@ -67,7 +67,23 @@ fn a_report_is_made_with_training_and_its_command_makes_the_same_model() {
     // Of the model file there is less, and what there is not is said.
     let page = printed(&["report", &model]);
     assert!(page.contains(fingerprint) && page.contains("no history of the rounds") && !page.contains("<script"));
-    assert!(page.contains("computed again for this page"), "{page}");
+    assert!(page.contains("computed again for this page") && page.contains("report MODEL --data FILE"), "{page}");
+
+    // With rows it is judged by them, as evaluate judges it.
+    let data = data.to_str().unwrap();
+    let page = printed(&["report", &model, "--data", data]);
+    let figures = printed(&["evaluate", &model, data, "--importance"]);
+    let table = figures.split("COLUMN").nth(1).unwrap();
+    let most = table.lines().nth(1).unwrap().split_whitespace().nth(1).unwrap();
+    for part in ["Confusion matrix", "among 120 rows (seed 1)", "120 rows of ", most, "oak &amp; ash"] {
+        assert!(page.contains(part), "{part} is not in\n{page}");
+    }
+    assert!(!page.contains("<script"), "{page}");
+    for (wrong, said) in [(&["--separator", ","][..], "--data"), (&["--data", "nowhere.csv"], "nowhere.csv")] {
+        let refused = Command::new(CLIENT).args([&["report", &model], wrong].concat()).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(said), "{refused:?}");
+    }
 }
 
 #[test]
@@ -93,10 +109,13 @@ fn a_report_of_tasks_has_their_ledger_and_a_coordinator_makes_it_later() {
     }
     // The curves and the figures are those that were seen at once.
     let svg = |page: &str| page.split("<svg").nth(1).unwrap().split("</svg>").next().unwrap().to_owned();
-    let judged = |page: &str| {
-        page.split("<section id=\"judged\"").nth(1).unwrap().split("</section>").next().unwrap().to_owned()
+    let section = |page: &str, name: &str| {
+        let begin = format!("<section id=\"{name}\"");
+        page.split(&begin).nth(1).unwrap().split("</section>").next().unwrap().to_owned()
     };
-    assert_eq!((svg(&later), judged(&later)), (svg(&page), judged(&page)));
+    let seen = |page: &str| [svg(page), section(page, "judged"), section(page, "importance")];
+    assert_eq!(seen(&later), seen(&page));
+    assert!(seen(&page)[2].contains("Each column was dealt anew 5 times among"), "{page}");
     let file = out("later.html");
     assert_eq!(printed(&["127.0.0.1", &port, "report", job, "--out", &file]), "");
     assert_eq!(text_of(Path::new(&file)), later);

@@ -12,7 +12,7 @@ use crate::cli::{Exit, Failure};
 use crate::dataset::{Becomes, RawError, Schema};
 use crate::model::file::ModelFile;
 use crate::model::scaling::{Target, TargetScale};
-use crate::model::{Kernel, Predictor};
+use crate::model::{Kernel, Network, Predictor};
 
 /// Numbers of a batch, inputs and outputs, at most; but one row is always taken.
 const BATCH_NUMBERS_MAX: usize = 1 << 20;
@@ -96,9 +96,14 @@ impl Applied {
 
     /// Rows that are taken at a time.
     pub(super) fn batch_rows(&self) -> usize {
-        let numbers = self.schema.width() + self.model.network.outputs() as usize;
-        (BATCH_NUMBERS_MAX / numbers).clamp(1, BATCH_ROWS_MAX)
+        batch_rows(&self.model.network)
     }
+}
+
+/// Rows that a network is told at a time.
+pub(super) fn batch_rows(network: &Network) -> usize {
+    let numbers = network.inputs() as usize + network.outputs() as usize;
+    (BATCH_NUMBERS_MAX / numbers).clamp(1, BATCH_ROWS_MAX)
 }
 
 fn labels(target: &Target) -> Vec<String> {

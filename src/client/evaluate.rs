@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::applied::{Applied, OnBadRow, refused, scales};
 use super::confusion;
 use super::figures::{self, OfTarget, TargetSums};
-use super::importance::{Importance, KeptRows};
+use super::importance::{Importance, KeptRows, Subject};
 use super::options::Output;
 use super::render::{print_json, print_lines, say};
 use super::score::significant;
@@ -39,21 +39,11 @@ pub struct EvaluateOptions {
 pub fn evaluate(model: &Path, data: &Path, options: &EvaluateOptions, output: Output) -> Result<Exit, Failure> {
     super::prove(Kernel::best())?;
     let applied = Applied::read(model)?;
-    let reading = RawOptions { wants_labels: true, ..options.reading.clone() };
-    let rows = RawRows::open(data, &applied.schema, &reading).map_err(|error| refused(&error, output))?;
-    rows.notes().iter().for_each(|note| say(note));
-    let left_out = LeftOut::default();
-    let (on_bad_row, batch) = (options.on_bad_row, Batch::default());
-    let kept = options.importance.map(|_| KeptRows::default());
-    let mut judging = Judging { applied: &applied, rows, on_bad_row, output, left_out, batch, kept };
-    let figures = match &applied.model.target {
-        Target::Classes(names) => Figures::Classes(judging.classes(names)?),
-        Target::Values(scales) => Figures::Values(judging.values(scales)?),
-    };
-    judging.rows.summary().iter().for_each(|line| say(line));
-    let Judging { left_out, kept, .. } = judging;
+    let kept = options.importance.map(|_| KeptRows::new(usize::MAX));
+    let OfFile { figures, left_out, kept } = judge(&applied, data, options, output, kept)?;
     let importance = options.importance.zip(kept.as_ref());
-    let importance = importance.map(|(seed, kept)| Importance::of(&applied, kept, seed)).transpose()?;
+    let importance = importance.map(|(seed, kept)| Importance::of(&Subject::of(&applied), kept, seed)).transpose();
+    let importance = importance.map_err(|error| Failure::new(Exit::Fault, error))?;
     match output {
         Output::Json => {
             let mut told = figures.in_json(&applied.model.target, &left_out);
@@ -74,6 +64,36 @@ pub fn evaluate(model: &Path, data: &Path, options: &EvaluateOptions, output: Ou
     Ok(Exit::Success)
 }
 
+/// What the rows of a file say of a model.
+pub(super) struct OfFile {
+    pub(super) figures: Figures,
+    pub(super) left_out: LeftOut,
+    /// The rows, where they are needed once more.
+    pub(super) kept: Option<KeptRows>,
+}
+
+/// Judges a model by the rows of a file, and says what is to be said of the file.
+pub(super) fn judge(
+    applied: &Applied,
+    data: &Path,
+    options: &EvaluateOptions,
+    output: Output,
+    kept: Option<KeptRows>,
+) -> Result<OfFile, Failure> {
+    let reading = RawOptions { wants_labels: true, ..options.reading.clone() };
+    let rows = RawRows::open(data, &applied.schema, &reading).map_err(|error| refused(&error, output))?;
+    rows.notes().iter().for_each(|note| say(note));
+    let (on_bad_row, batch, left_out) = (options.on_bad_row, Batch::default(), LeftOut::default());
+    let mut judging = Judging { applied, rows, on_bad_row, output, left_out, batch, kept };
+    let figures = match &applied.model.target {
+        Target::Classes(names) => Figures::Classes(judging.classes(names)?),
+        Target::Values(scales) => Figures::Values(judging.values(scales)?),
+    };
+    judging.rows.summary().iter().for_each(|line| say(line));
+    let Judging { left_out, kept, .. } = judging;
+    Ok(OfFile { figures, left_out, kept })
+}
+
 /// Rows on their way to figures.
 struct Judging<'a> {
     applied: &'a Applied,
@@ -88,7 +108,7 @@ struct Judging<'a> {
 
 /// Rows that are not judged.
 #[derive(Default)]
-struct LeftOut {
+pub(super) struct LeftOut {
     /// Without a target.
     missing: u64,
     /// With a label that is no class of the model, or a target that is no number; and the first of them.
@@ -101,7 +121,7 @@ struct LeftOut {
 
 impl LeftOut {
     /// In words; empty where none is.
-    fn in_words(&self) -> String {
+    pub(super) fn in_words(&self) -> String {
         let mut words = Vec::new();
         if self.missing > 0 {
             words.push(format!("{} without a target", self.missing));
@@ -313,7 +333,7 @@ fn keep_rows<T: Copy>(values: &mut Vec<T>, are_kept: &[bool], rows: usize) {
 }
 
 /// What is found.
-enum Figures {
+pub(super) enum Figures {
     Classes(ClassFigures),
     /// Of each target.
     Values(Vec<OfTarget>),

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::history::History;
 use super::judged::JudgedRows;
 use super::timeline::Timeline;
+use crate::client::importance::Importance;
 use crate::client::inspect::settings;
 use crate::client::options::Access;
 use crate::client::score::Score;
@@ -36,6 +37,7 @@ pub(super) struct Content {
     pub(super) metric: &'static str,
     pub(super) fleet: Part<Fleet>,
     pub(super) judged: Part<JudgedRows>,
+    pub(super) importance: Part<Importance>,
     pub(super) columns: Part<Vec<Column>>,
     pub(super) settings: Vec<(String, String)>,
     /// The command, and what is to be said of it.
@@ -69,6 +71,7 @@ pub(super) struct DoneJob<'a> {
     pub(super) history: History,
     pub(super) timeline: Option<Part<Timeline>>,
     pub(super) judged: Part<JudgedRows>,
+    pub(super) importance: Part<Importance>,
     pub(super) was_heard: bool,
     pub(super) command: Part<String>,
     /// Where it can be asked for again; none where the coordinator ends with this process.
@@ -77,7 +80,7 @@ pub(super) struct DoneJob<'a> {
 
 impl Content {
     pub(super) fn of_job(job: DoneJob<'_>) -> Content {
-        let DoneJob { work, done, history, timeline, judged, was_heard, command, access } = job;
+        let DoneJob { work, done, history, timeline, judged, importance, was_heard, command, access } = job;
         let measure = work.measure();
         let scores = measure.result(done);
         let mut result = owned(Score::result_lines(&scores));
@@ -111,6 +114,7 @@ impl Content {
                 was_heard,
             }),
             judged,
+            importance,
             columns,
             settings: all_settings(&work.settings(&reached), &work.specification.training.network.to_string()),
             command,
@@ -150,10 +154,11 @@ impl Content {
             history: Err(format!("A model file holds no history of the rounds; {elsewhere}")),
             best_round: None,
             fleet: Err(format!("A model file does not say which nodes trained it; {elsewhere}")),
-            judged: Err(
-                "A model file holds no rows, and which class is taken for which does not follow without. On any file \
-                         with labels, client evaluate MODEL DATA tells it."
-                    .to_owned(),
+            judged: Err("A model file holds no rows, and which class is taken for which does not follow without. \
+                 client report MODEL --data FILE judges it by the rows of any file with labels."
+                .to_owned()),
+            importance: Err(
+                "How much the model rests on each column shows on rows: client report MODEL --data FILE.".to_owned()
             ),
             columns: columns(schema.as_ref(), &model.feature_names, &model.scaling),
             settings: all_settings(&model.specification, &model.network.to_string()),

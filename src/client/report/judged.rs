@@ -1,22 +1,57 @@
-//! How good a job's model is on the job's own rows, computed here. Owns the way from the object that holds the rows to figures;
-//! does not know what a figure is, or how it is shown.
+//! How good a model is on some rows, and how much it rests on each column there, computed here. Owns the way from rows, of a job or of a
+//! file, to figures; does not know what a figure is, or how it is shown.
 
+use std::path::Path;
+
+use super::content::Part;
+use crate::cli::Failure;
+use crate::client::applied::Applied;
+use crate::client::evaluate::{self, EvaluateOptions, OfFile};
 use crate::client::figures::{OfTarget, TargetSums};
+use crate::client::importance::{Importance, KeptRows, Subject};
+use crate::client::options::Output;
 use crate::client::score::Judged;
 use crate::client::work::Work;
+use crate::dataset::Schema;
 use crate::model::figures::{ClassCounts, ClassFigures, SCORES_MAX};
 use crate::model::scaling::{Target, TargetScale};
 use crate::model::{Evaluator, Kernel, Predictor, Targets};
 use crate::wire::object;
+use crate::wire::text::counted;
 
 /// Values that are computed with at a time, about.
 const BATCH_VALUES: usize = 1 << 20;
+/// Rows below which importances would be chance, where no more can be afforded.
+const ROWS_MIN: usize = 100;
+/// The seed by which columns are dealt, which `evaluate --importance` has, too, where nobody gives another.
+const SEED: u64 = 1;
 
-/// Figures of the rows that judge a job.
+/// Which rows judge a model.
+#[derive(Clone, Debug)]
+pub(super) enum Whose {
+    /// A job's own.
+    Job(Judged),
+    /// Those of a file of this name.
+    File(String),
+}
+
+impl Whose {
+    /// So many of them, in words.
+    pub(super) fn rows(&self, count: u64) -> String {
+        match self {
+            Whose::Job(judged) => counted(count, &format!("{} row", judged.name())),
+            Whose::File(name) => format!("{} of {name}", counted(count, "row")),
+        }
+    }
+}
+
+/// Figures of the rows that judge a model.
 #[derive(Clone, Debug)]
 pub(super) struct JudgedRows {
-    pub(super) judged: Judged,
+    pub(super) whose: Whose,
     pub(super) figures: Figures,
+    /// Rows that could not be judged, in words; mostly empty.
+    pub(super) left_out: String,
 }
 
 /// What is found.
@@ -28,57 +63,122 @@ pub(super) enum Figures {
     Values(Vec<OfTarget>),
 }
 
-impl JudgedRows {
-    /// Judges a model by the rows in an object; a sentence where that cannot be.
-    pub(super) fn new(judged: Judged, work: &Work, parameters: &[f32], rows: &[u8]) -> Result<JudgedRows, String> {
-        let (network, recipe) = (&work.specification.training.network, &work.specification.training.recipe);
-        let failed = |error: &dyn std::fmt::Display| error.to_string();
-        let (values, targets) = object::decode_rows(network, recipe.loss, rows).map_err(|error| failed(&error))?;
-        let (inputs, width) = (network.inputs() as usize, network.outputs() as usize);
-        let figures = match targets {
-            Targets::Labels { labels, .. } => {
-                let mut counts = ClassCounts::new(width, SCORES_MAX);
-                let counted = Evaluator::new(Kernel::best()).count(
-                    network,
-                    recipe.activation,
-                    parameters,
-                    &values,
-                    &labels,
-                    &mut counts,
-                );
-                counted.map_err(|error| failed(&error))?;
-                let names = match work.words.as_ref().map(|words| &words.target) {
-                    Some(Target::Classes(names)) => names.clone(),
-                    _ => (0..width).map(|class| class.to_string()).collect(),
-                };
-                counts.finish().map(|figures| Figures::Classes(figures, names))
-            }
-            Targets::Values { values: targets, .. } => {
-                let scales: Vec<TargetScale> = match work.words.as_ref().map(|words| &words.target) {
-                    Some(Target::Values(scales)) => scales.clone(),
-                    // In the deviations of the training rows.
-                    _ => (1..=width)
-                        .filter_map(|number| TargetScale::new(format!("target {number}"), 0.0, 1.0))
-                        .collect(),
-                };
-                let mut predictor = Predictor::new(Kernel::best(), network, recipe.activation, parameters);
-                let batch_rows = (BATCH_VALUES / (inputs + width)).max(1);
-                let (mut batch, mut outputs) = (Vec::new(), Vec::new());
-                let mut sums = TargetSums::new(scales.len());
-                for (values, targets) in values.chunks(batch_rows * inputs).zip(targets.chunks(batch_rows * width)) {
-                    batch.clear();
-                    batch.extend_from_slice(values);
-                    predictor.outputs(&mut batch, &mut outputs).map_err(|error| failed(&error))?;
-                    if outputs.iter().any(|output| !output.is_finite()) {
-                        return Err("the model's outputs are not finite for some rows".to_owned());
-                    }
-                    for (targets, outputs) in targets.chunks_exact(width).zip(outputs.chunks_exact(width)) {
-                        sums.take(outputs, targets);
-                    }
-                }
-                sums.finish(&scales).map(Figures::Values)
-            }
-        };
-        figures.map(|figures| JudgedRows { judged, figures }).ok_or_else(|| "there is no row".to_owned())
+/// Judges a model by the rows of a job in an object, and says how much it rests on each column; a sentence where one cannot be.
+pub(super) fn of_job(
+    judged: Judged,
+    work: &Work,
+    parameters: &[f32],
+    rows: &[u8],
+) -> (Part<JudgedRows>, Part<Importance>) {
+    let (network, recipe) = (&work.specification.training.network, &work.specification.training.recipe);
+    let (values, targets) = match object::decode_rows(network, recipe.loss, rows) {
+        Ok(decoded) => decoded,
+        Err(error) => return (Err(error.to_string()), Err(error.to_string())),
+    };
+    let figures = figures(work, parameters, &values, &targets);
+    let figures = figures.map(|figures| JudgedRows { whose: Whose::Job(judged), figures, left_out: String::new() });
+    (figures, importance(work, parameters, &values, &targets))
+}
+
+/// Judges the model of a file by the rows of another, as `evaluate` does.
+pub(super) fn of_file(
+    applied: &Applied,
+    data: &Path,
+    options: &EvaluateOptions,
+) -> Result<(JudgedRows, Part<Importance>), Failure> {
+    let subject = Subject::of(applied);
+    let kept = KeptRows::new(subject.rows_affordable());
+    let OfFile { figures, left_out, kept } = evaluate::judge(applied, data, options, Output::Table, Some(kept))?;
+    let figures = match (figures, &applied.model.target) {
+        (evaluate::Figures::Classes(figures), Target::Classes(names)) => Figures::Classes(figures, names.clone()),
+        (evaluate::Figures::Classes(figures), Target::Values(_)) => Figures::Classes(figures, Vec::new()),
+        (evaluate::Figures::Values(targets), _) => Figures::Values(targets),
+    };
+    let importance = kept.map_or_else(|| Err(String::new()), |kept| of_kept(&subject, &kept));
+    let whose = Whose::File(data.display().to_string());
+    Ok((JudgedRows { whose, figures, left_out: left_out.in_words() }, importance))
+}
+
+/// How much a job's model rests on each column.
+fn importance(work: &Work, parameters: &[f32], values: &[f32], targets: &Targets<'_>) -> Part<Importance> {
+    let words =
+        work.words.as_ref().ok_or("The job has no notes of a client of this version, which name its columns.")?;
+    let (network, activation) = (&work.specification.training.network, work.specification.training.recipe.activation);
+    let columns = match &words.schema {
+        Some(schema) => Schema::from_json(schema)
+            .ok_or("This program does not read the schema, which is another program's.")?
+            .inputs_by_column(),
+        None => words.feature_names.iter().zip(0..).map(|(name, input)| (name.clone(), input..input + 1)).collect(),
+    };
+    let inputs = network.inputs() as usize;
+    if columns.last().map_or(0, |(_, range)| range.end) != inputs {
+        return Err("The job's notes name other columns than its rows have.".to_owned());
     }
+    let subject = Subject { network, activation, parameters, target: &words.target, columns };
+    let mut kept = KeptRows::new(subject.rows_affordable());
+    let rows = values.len() / inputs.max(1);
+    match (targets, &words.target) {
+        (Targets::Labels { labels, .. }, Target::Classes(_)) => kept.take(rows, values, labels, &[]),
+        (Targets::Values { values: targets, .. }, Target::Values(_)) => kept.take(rows, values, &[], targets),
+        _ => return Err("The job's notes tell of other targets than its rows have.".to_owned()),
+    }
+    of_kept(&subject, &kept)
+}
+
+fn of_kept(subject: &Subject<'_>, kept: &KeptRows) -> Part<Importance> {
+    if subject.rows_affordable() < ROWS_MIN {
+        return Err(
+            "It would take too long for so large a model; client evaluate MODEL DATA --importance tells it.".to_owned()
+        );
+    }
+    Importance::of(subject, kept, SEED).map_err(|error| error.to_string())
+}
+
+fn figures(work: &Work, parameters: &[f32], values: &[f32], targets: &Targets<'_>) -> Part<Figures> {
+    let (network, recipe) = (&work.specification.training.network, &work.specification.training.recipe);
+    let failed = |error: &dyn std::fmt::Display| error.to_string();
+    let (inputs, width) = (network.inputs() as usize, network.outputs() as usize);
+    let figures = match targets {
+        Targets::Labels { labels, .. } => {
+            let mut counts = ClassCounts::new(width, SCORES_MAX);
+            let counted = Evaluator::new(Kernel::best()).count(
+                network,
+                recipe.activation,
+                parameters,
+                values,
+                labels,
+                &mut counts,
+            );
+            counted.map_err(|error| failed(&error))?;
+            let names = match work.words.as_ref().map(|words| &words.target) {
+                Some(Target::Classes(names)) => names.clone(),
+                _ => (0..width).map(|class| class.to_string()).collect(),
+            };
+            counts.finish().map(|figures| Figures::Classes(figures, names))
+        }
+        Targets::Values { values: targets, .. } => {
+            let scales: Vec<TargetScale> = match work.words.as_ref().map(|words| &words.target) {
+                Some(Target::Values(scales)) => scales.clone(),
+                // In the deviations of the training rows.
+                _ => (1..=width).filter_map(|number| TargetScale::new(format!("target {number}"), 0.0, 1.0)).collect(),
+            };
+            let mut predictor = Predictor::new(Kernel::best(), network, recipe.activation, parameters);
+            let batch_rows = (BATCH_VALUES / (inputs + width)).max(1);
+            let (mut batch, mut outputs) = (Vec::new(), Vec::new());
+            let mut sums = TargetSums::new(scales.len());
+            for (values, targets) in values.chunks(batch_rows * inputs).zip(targets.chunks(batch_rows * width)) {
+                batch.clear();
+                batch.extend_from_slice(values);
+                predictor.outputs(&mut batch, &mut outputs).map_err(|error| failed(&error))?;
+                if outputs.iter().any(|output| !output.is_finite()) {
+                    return Err("the model's outputs are not finite for some rows".to_owned());
+                }
+                for (targets, outputs) in targets.chunks_exact(width).zip(outputs.chunks_exact(width)) {
+                    sums.take(outputs, targets);
+                }
+            }
+            sums.finish(&scales).map(Figures::Values)
+        }
+    };
+    figures.ok_or_else(|| "there is no row".to_owned())
 }

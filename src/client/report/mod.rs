@@ -24,17 +24,20 @@ mod timeline;
 use std::path::{Path, PathBuf};
 
 use self::content::{Content, DoneJob, Part};
-use self::judged::JudgedRows;
 use self::timeline::Timeline;
+use super::applied::Applied;
 use super::connection_error::ConnectionError;
 use super::conversation::{Conversation, Object};
+use super::evaluate::EvaluateOptions;
 use super::inspect::fingerprint;
 use super::options::{Access, Command, ReportOptions};
+use super::plan::check_output;
 use super::score::Judged;
 use super::sink::Sink;
 use super::work::Work;
 use crate::cli::{Exit, Failure};
 use crate::job::{JobId, RoundSummary, RowsRef, Summary};
+use crate::model::Kernel;
 use crate::model::file::ModelFile;
 use crate::store::Store;
 use crate::wire::message::Notice;
@@ -116,11 +119,11 @@ fn page(
         Some(test) => (Judged::Test, test),
         None => (Judged::Validation, &specification.validation),
     };
-    let judged = match object_of(conversation, objects, work, rows)? {
-        Some(object) => JudgedRows::new(judged, work, parameters, &object),
-        None => Err(content::rows_gone(rows.rows.into())),
+    let (judged, importance) = match object_of(conversation, objects, work, rows)? {
+        Some(object) => judged::of_job(judged, work, parameters, &object),
+        None => (Err(content::rows_gone(rows.rows.into())), Err(content::rows_gone(rows.rows.into()))),
     };
-    let job = DoneJob { work, done, history, timeline, judged, was_heard, command, access };
+    let job = DoneJob { work, done, history, timeline, judged, importance, was_heard, command, access };
     Ok(sections::write(&Content::of_job(job)))
 }
 
@@ -141,10 +144,24 @@ fn object_of(
     }
 }
 
-/// The page of a model file.
-pub fn report(model: &Path, out: Option<&Path>) -> Result<Exit, Failure> {
-    let file = ModelFile::read(model).map_err(|error| Failure::new(Exit::Usage, error))?;
-    let page = sections::write(&Content::of_model(model, &file, fingerprint(&file)));
+/// The page of a model file; with rows of another file, where there is one, that judge it.
+pub fn report(model: &Path, data: Option<(&Path, &EvaluateOptions)>, out: Option<&Path>) -> Result<Exit, Failure> {
+    let page = match data {
+        None => {
+            let file = ModelFile::read(model).map_err(|error| Failure::new(Exit::Usage, error))?;
+            sections::write(&Content::of_model(model, &file, fingerprint(&file)))
+        }
+        Some((data, options)) => {
+            super::prove(Kernel::best())?;
+            if let Some(out) = out {
+                check_output(out)?;
+            }
+            let applied = Applied::read(model)?;
+            let (judged, importance) = judged::of_file(&applied, data, options)?;
+            let content = Content::of_model(model, &applied.model, fingerprint(&applied.model));
+            sections::write(&Content { judged: Ok(judged), importance, ..content })
+        }
+    };
     save(out, &page)?;
     Ok(Exit::Success)
 }

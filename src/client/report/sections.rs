@@ -6,6 +6,7 @@ use super::content::{Column, Content, Part};
 use super::history::{History, Point, validation_loss};
 use super::judged::{Figures, JudgedRows};
 use super::machines;
+use crate::client::importance::Importance;
 use crate::client::score::significant;
 use crate::client::{confusion, figures};
 use crate::model::figures::{ClassFigures, OfClass};
@@ -28,6 +29,7 @@ pub(super) fn write(content: &Content) -> String {
         section("result", "Result", result(content)),
         section("rounds", "Rounds", or_why(&content.history, |history| rounds(content, history))),
         section("judged", "Errors", or_why(&content.judged, judged)),
+        section("importance", "Importance", or_why(&content.importance, importance)),
         section(
             "fleet",
             "Fleet",
@@ -174,17 +176,15 @@ fn capital(text: &str) -> String {
 
 fn judged(judged: &JudgedRows) -> Html {
     let mut html = Html::new();
-    let rows = judged.judged.name();
+    let rows = |count: u64| cut(&judged.whose.rows(count), NAME_MAX);
     match &judged.figures {
         Figures::Classes(figures, names) => {
             let all = figures::of_classes(figures).into_iter().map(|(name, model, guess)| {
                 [Cell::Head(name.replace('_', " ")), Cell::Number(rate(model)), Cell::Number(rate(guess))]
             });
             let name = names.get(figures::most_frequent(figures)).map(|name| cut(name, NAME_MAX)).unwrap_or_default();
-            let caption = format!(
-                "Over {}; the baseline always says {name}, at the rates of these rows",
-                counted(figures.rows, &format!("{rows} row"))
-            );
+            let caption =
+                format!("Over {}; the baseline always says {name}, at the rates of these rows", rows(figures.rows));
             table(&mut html, caption, ["Figure", "#Model", "#Baseline"], all);
             matrix(&mut html, figures, names);
             classes(&mut html, figures, names);
@@ -197,7 +197,7 @@ fn judged(judged: &JudgedRows) -> Html {
                 let caption = format!(
                     "{} over {}; the baseline always says {}, the training rows' mean",
                     cut(&figures.name, NAME_MAX),
-                    counted(figures.rows, &format!("{rows} row")),
+                    rows(figures.rows),
                     significant(figures.guess)
                 );
                 table(&mut html, caption, ["Figure", "#Model", "#Baseline"], all);
@@ -206,6 +206,33 @@ fn judged(judged: &JudgedRows) -> Html {
                 soft(&mut html, &format!("And {} more targets.", targets.len() - TARGETS_MAX));
             }
         }
+    }
+    if !judged.left_out.is_empty() {
+        soft(&mut html, &format!("Left out: {}.", judged.left_out));
+    }
+    html
+}
+
+/// How much the model rests on each column.
+fn importance(importance: &Importance) -> Html {
+    let mut html = Html::new();
+    let text = "What the model loses where the values of a column are dealt anew among the rows: a column that it does not look at \
+                loses nothing, and columns that tell the same stand in for each other.";
+    soft(&mut html, text);
+    soft(&mut html, &importance.how());
+    let titles = match importance.is_of_values() {
+        true => ["Column", "#RMSE added", "#\u{b1}", "#R\u{b2} lost", "#\u{b1}"],
+        false => ["Column", "#Log loss added", "#\u{b1}", "#Accuracy lost", "#\u{b1}"],
+    };
+    let row = |(name, numbers): (&str, [String; 4])| {
+        let [added, added_off, lost, lost_off] = numbers.map(Cell::Number);
+        [Cell::Head(cut(name, NAME_MAX)), added, added_off, lost, lost_off]
+    };
+    let rows = importance.rows();
+    let count = rows.len();
+    table(&mut html, "Columns, the most important first", titles, rows.take(COLUMNS_MAX).map(row));
+    if count > COLUMNS_MAX {
+        soft(&mut html, &format!("And {} more.", counted((count - COLUMNS_MAX) as u64, "column")));
     }
     html
 }

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use super::content::{Column, Content, DoneJob, rows_gone};
 use super::history::History;
-use super::judged::{Figures, JudgedRows};
+use super::judged::{Figures, JudgedRows, Whose};
 use super::timeline::{Lane, Timeline};
 use super::{quoted, sections};
 use crate::client::figures::TargetSums;
+use crate::client::importance::{Importance, KeptRows, Subject};
 use crate::client::notes::Words;
 use crate::client::options::{Access, Target as Coordinator};
 use crate::client::score::Judged;
@@ -216,7 +217,19 @@ fn judged(names: Vec<String>) -> JudgedRows {
         by_class,
         confusion: vec![pair(0, 1), pair(last, 2)],
     };
-    JudgedRows { judged: Judged::Test, figures: Figures::Classes(figures, names) }
+    JudgedRows { whose: Whose::Job(Judged::Test), figures: Figures::Classes(figures, names), left_out: String::new() }
+}
+
+/// What columns of this name are worth, of which there are so many.
+fn importance(name: &str, columns: u32) -> Importance {
+    let network = Network::new(columns, &[], 2).unwrap();
+    let (parameters, target) = (vec![0.0; network.parameters()], Target::Classes(vec![name.to_owned(); 2]));
+    let columns = (0..columns as usize).map(|input| (name.to_owned(), input..input + 1)).collect();
+    let (network, activation) = (&network, Activation::Relu);
+    let subject = Subject { network, activation, parameters: &parameters, target: &target, columns };
+    let mut kept = KeptRows::new(2);
+    kept.take(2, &vec![1.0; 2 * network.inputs() as usize], &[0, 1], &[]);
+    Importance::of(&subject, &kept, 1).unwrap()
 }
 
 /// The page of a job of so many rounds, nodes, classes and notices with this name everywhere.
@@ -244,6 +257,7 @@ fn page(name: &str, rounds: u32, nodes: usize, classes: usize) -> String {
         history,
         timeline: Some(Ok(timeline)),
         judged: Ok(judged(names)),
+        importance: Ok(importance(name, nodes as u32)),
         was_heard: true,
         command: Ok(format!("client --data {}", quoted(name))),
         access: Some(&access),
@@ -261,7 +275,7 @@ fn no_name_of_a_column_a_class_a_node_or_a_host_becomes_markup() {
     assert_is_sound(&page);
     let escaped = "&lt;/th&gt;&lt;/svg&gt;&lt;/style&gt;&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;";
     assert!(page.matches(escaped).count() > 10 && !page.contains("<script") && !page.contains("<img"));
-    for section in ["result", "rounds", "judged", "fleet", "columns", "settings", "command"] {
+    for section in ["result", "rounds", "judged", "importance", "fleet", "columns", "settings", "command"] {
         assert!(page.contains(&format!("<section id=\"{section}\"")), "{section}");
     }
 }
@@ -281,6 +295,18 @@ fn rounds_are_coarser_where_there_are_many_and_the_best_one_is_marked() {
     let many = page("oak", 1_000, 2, 3);
     assert!(many.contains("each point is the mean of 8 rounds") && many.contains(">model: round 2</text>"));
     assert!(many.contains("a column is 10 rounds"));
+}
+
+#[test]
+fn what_columns_are_worth_is_a_table_of_as_many_as_have_room() {
+    let few = page("oak", 3, 2, 3);
+    let row = "<th scope=\"row\">oak</th><td class=\"n\">0.0000</td>";
+    let part = few.split("<section id=\"importance\"").nth(1).unwrap().split("</section>").next().unwrap();
+    assert_eq!(part.matches(row).count(), 2, "{part}");
+    for told in ["Log loss added", "Accuracy lost", "dealt anew 5 times among 2 rows (seed 1)"] {
+        assert!(part.contains(told), "{told}\n{part}");
+    }
+    assert!(page("oak", 3, 1_000, 3).contains("And 600 columns more."));
 }
 
 #[test]
@@ -312,6 +338,7 @@ fn what_is_not_known_of_a_job_is_said_in_its_place() {
         history: History::of(&work),
         timeline: None,
         judged: Err(rows_gone(40)),
+        importance: Err(rows_gone(40)),
         was_heard: false,
         command: Err(super::content::not_kept(&access, work.job)),
         access: Some(&access),
@@ -350,7 +377,7 @@ fn a_model_file_says_what_it_does_not_hold() {
     for told in [
         "no history of the rounds",
         "which nodes trained it",
-        "client evaluate MODEL DATA",
+        "client report MODEL --data FILE judges it",
         "NOT those that",
         "<dt>eta</dt>",
     ] {
@@ -374,7 +401,12 @@ fn numbers_that_are_fitted_have_a_table_for_each_target() {
         done: &done(Vec::new()),
         history: History::of(&work),
         timeline: None,
-        judged: Ok(JudgedRows { judged: Judged::Validation, figures: Figures::Values(figures) }),
+        judged: Ok(JudgedRows {
+            whose: Whose::Job(Judged::Validation),
+            figures: Figures::Values(figures),
+            left_out: String::new(),
+        }),
+        importance: Err("too long".to_owned()),
         was_heard: true,
         command: Ok("client".to_owned()),
         access: None,

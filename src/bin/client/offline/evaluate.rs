@@ -29,6 +29,10 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let applied = Applied::from_arg_matches(matches).map_err(of_clap)?;
     let Asked { importance, seed } = Asked::from_arg_matches(matches).map_err(of_clap)?;
     let importance = importance.then_some(seed);
-    let options = EvaluateOptions { reading: applied.reading(Vec::new()), on_bad_row: applied.on_error, importance };
+    let options = EvaluateOptions {
+        reading: applied.reading.options(Vec::new()),
+        on_bad_row: applied.reading.on_error,
+        importance,
+    };
     client::evaluate(&applied.model, &applied.data, &options, output(matches)?)
 }

@@ -19,20 +19,27 @@ pub struct Applied {
     /// Data file with the columns that trained, - for the standard input, or arrays: X.npy, or X.npy,y.npy with labels
     #[arg(value_name = "DATA")]
     pub data: PathBuf,
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+/// How the rows of a file are read.
+#[derive(Args)]
+pub struct Reading {
     /// Whether the first line names the columns, yes or no [default: found out]
-    #[arg(long, value_name = "YES|NO", value_parser = yes_or_no, help_heading = "Data")]
+    #[arg(long, value_name = "YES|NO", value_parser = yes_or_no, help_heading = "Data", requires = "data")]
     pub header: Option<bool>,
     /// Byte between fields: , ; | or another, tab or space [default: found out]
-    #[arg(long, value_name = "BYTE", help_heading = "Data")]
+    #[arg(long, value_name = "BYTE", help_heading = "Data", requires = "data")]
     pub separator: Option<Separator>,
     /// Action on a row that cannot be read: refuse, or leave (without a prediction, and count)
-    #[arg(long, value_name = "ACTION", default_value = "refuse", help_heading = "Data")]
+    #[arg(long, value_name = "ACTION", default_value = "refuse", help_heading = "Data", requires = "data")]
     pub on_error: OnBadRow,
 }
 
-impl Applied {
-    /// How its rows are read, some columns passed on.
-    pub fn reading(&self, keep: Vec<String>) -> RawOptions {
+impl Reading {
+    /// The same, some columns passed on.
+    pub fn options(&self, keep: Vec<String>) -> RawOptions {
         RawOptions { header: self.header, separator: self.separator, keep, wants_labels: false }
     }
 }
@@ -58,8 +65,12 @@ pub fn arguments() -> Command {
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let applied = Applied::from_arg_matches(matches).map_err(of_clap)?;
     let Told { proba, keep, out } = Told::from_arg_matches(matches).map_err(of_clap)?;
-    let options =
-        PredictOptions { reading: applied.reading(keep), on_bad_row: applied.on_error, with_probabilities: proba, out };
+    let options = PredictOptions {
+        reading: applied.reading.options(keep),
+        on_bad_row: applied.reading.on_error,
+        with_probabilities: proba,
+        out,
+    };
     client::predict(&applied.model, &applied.data, &options, output(matches)?)
 }
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches as _};
 use gradwire::cli::{Exit, Failure};
-use gradwire::client;
+use gradwire::client::{self, EvaluateOptions};
 
-use super::predict::of_clap;
+use super::predict::{Reading, of_clap};
 use crate::arguments::PageOut;
 
 #[derive(Args)]
@@ -14,6 +14,11 @@ struct Reported {
     /// Model that --out has saved
     #[arg(value_name = "MODEL")]
     model: PathBuf,
+    /// Data file with labels by whose rows to judge the model, and its columns; - for the standard input
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
     #[command(flatten)]
     out: PageOut,
 }
@@ -23,6 +28,8 @@ pub fn arguments() -> Command {
 }
 
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
-    let Reported { model, out } = Reported::from_arg_matches(matches).map_err(of_clap)?;
-    client::report(&model, out.out.as_deref())
+    let Reported { model, data, reading, out } = Reported::from_arg_matches(matches).map_err(of_clap)?;
+    let options =
+        EvaluateOptions { reading: reading.options(Vec::new()), on_bad_row: reading.on_error, importance: None };
+    client::report(&model, data.as_deref().map(|data| (data, &options)), out.out.as_deref())
 }
