@@ -169,6 +169,10 @@ fn the_ten_commands_of_the_document_lead_from_a_clone_to_a_prediction() {
     let document = fs::read_to_string(root().join("docs/python.md")).unwrap();
     let block = |fence: &str| document.split(fence).nth(1).unwrap().split("```").next().unwrap().to_owned();
     let (shell, session) = (block("```console\n"), block("```pycon\n"));
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for block in [format!("```console\n{shell}```"), format!("```pycon\n{session}```")] {
+        assert!(readme.contains(&block), "README.md has other commands than docs/python.md: {block}");
+    }
     let commands: Vec<&str> = shell.lines().map(|line| line.strip_prefix("$ ").unwrap()).collect();
     assert_eq!(commands.len() + session.matches(">>> ").count(), 10);
     // What takes a network is not run: the programs are built, and the package is where Python finds it.
