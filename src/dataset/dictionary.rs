@@ -42,10 +42,12 @@ impl Key {
     fn of(text: Text<'_>) -> Key {
         let len = text.len();
         let first = u128::from_le_bytes(text.word(0));
-        let bytes = match len {
-            0..=SHORT_BYTES => first << (8 * (SHORT_BYTES - len)),
-            ..=LONG_BYTES => first ^ u128::from_le_bytes(text.word(len - SHORT_BYTES)).rotate_left(59),
-            _ => first ^ u128::from(hash::of_text(text.bytes())),
+        let bytes = if len <= SHORT_BYTES {
+            first << (8 * (SHORT_BYTES - len))
+        } else if len <= LONG_BYTES {
+            first ^ u128::from_le_bytes(text.word(len - SHORT_BYTES)).rotate_left(59)
+        } else {
+            first ^ u128::from(hash::of_text(text.bytes()))
         };
         Key { low: bytes as u64, high: (bytes >> 64) as u64, len: len as u32 }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::place::{Column, FieldLocation, Quoted, listed};
-use super::refusal::Refusal;
+use super::refusal::{Cause, Refusal};
 use crate::job::{ROWS_MAX, SHARDS_MAX};
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
 
@@ -73,6 +73,18 @@ pub enum Fault {
         lines: u64,
         /// Some of these, with their columns.
         examples: Vec<(u64, usize)>,
+    },
+    /// Lines above the table that are no part of it.
+    Titled {
+        /// The table's first line.
+        line: u64,
+    },
+    /// A first row that says more of the columns.
+    Units {
+        /// Its line.
+        line: u64,
+        /// Columns that cannot take its text.
+        columns: usize,
     },
     /// A quoted field that the file's end cuts off.
     OpenQuote {
@@ -234,8 +246,8 @@ pub enum Fault {
 
 impl fmt::Display for DatasetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Fault::Foreign { what, command } = &self.fault {
-            return write!(f, "{}: this is {what}; convert it: {}", self.file, command.replace("FILE", &self.file));
+        if let Fault::Foreign { .. } | Fault::Titled { .. } | Fault::Units { .. } = &self.fault {
+            return write!(f, "{}: {}", self.file, self.fault.to_string().replace("FILE", &self.file));
         }
         // Faults of a place continue the file's name with it ("data.csv, line 7: ..."), faults of the whole explain it.
         let separator = if self.fault.has_line() { ", " } else { ": " };
@@ -277,6 +289,8 @@ impl Fault {
             | Self::Changed
             | Self::Empty
             | Self::Ragged { .. }
+            | Self::Titled { .. }
+            | Self::Units { .. }
             | Self::TooManyClasses { .. }
             | Self::OutOfMemory { .. }
             | Self::Refused { .. }
@@ -329,11 +343,21 @@ impl fmt::Display for Fault {
                 write!(
                     f,
                     "{lines} {lines_have} another number of columns than the other {fitting}, which have {expected}: {}; give \
-                     every line {expected} {columns}, put fields with separators inside in quotes, or name the separator \
-                     (--separator)",
+                     every line {expected} {columns}, leave out what is no row, put fields with separators inside in quotes, or \
+                     name the separator (--separator)",
                     examples.collect::<Vec<_>>().join(", ")
                 )
             }
+            Self::Titled { line } => write!(
+                f,
+                "the table seems to begin in line {line}, below lines that are no part of it; leave them out: \
+                 tail -n +{line} FILE > table.csv"
+            ),
+            Self::Units { line, columns } => write!(
+                f,
+                "line {line}, below the names of the columns, has text where {columns} columns have none, as a line of units \
+                 or of longer names does; leave it out: sed {line}d FILE > table.csv"
+            ),
             Self::OpenQuote { line } => {
                 write!(f, "line {line}: a quote (\") is opened and never closed; close it or take it out")
             }
@@ -356,7 +380,15 @@ impl fmt::Display for Fault {
             Self::OutOfMemory { rows, columns } => {
                 write!(f, "{rows} rows of {columns} columns do not fit the memory; take fewer rows or a larger machine")
             }
-            Self::Refused { refusals } => write!(f, "{}", listed_by(refusals.iter(), COLUMNS_SHOWN_MAX, "; ", "columns")),
+            Self::Refused { refusals } => {
+                let of_text = |refusal: &&Refusal| refusal.cause == Cause::NotUtf8;
+                // What else is refused may come of that alone.
+                let shown: Vec<&Refusal> = match refusals.iter().any(|refusal| of_text(&refusal)) {
+                    true => refusals.iter().filter(of_text).collect(),
+                    false => refusals.iter().collect(),
+                };
+                f.write_str(&listed_by(shown.into_iter(), COLUMNS_SHOWN_MAX, "; ", "columns"))
+            }
             Self::UnknownColumn { option, wanted, columns } => write!(
                 f,
                 "{option} names a column {}, and there is none; there are {}",

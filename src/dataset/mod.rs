@@ -45,6 +45,7 @@ mod table;
 mod tally;
 mod target;
 mod texts;
+mod title;
 mod transform;
 mod value;
 mod written;
@@ -232,7 +233,11 @@ impl Dataset {
     ) -> Result<Dataset, DatasetError> {
         let error = |fault| DatasetError { file: name.clone(), fault };
         let (first, others) = parts.split_first_mut().ok_or_else(|| error(Fault::NoFiles))?;
-        let found = Survey::of(&first.source, options, limits).map_err(|fault| first.error(fault))?;
+        let found = Survey::of(&first.source, options, limits).map_err(|fault| {
+            let is_bent = matches!(fault, Fault::Ragged { .. } | Fault::OneColumn { .. });
+            let table = if is_bent { title::table_below(&first.source) } else { None };
+            first.error(table.map_or(fault, |line| Fault::Titled { line }))
+        })?;
         let (mut survey, mut kept) = found;
         for part in others {
             part.layout =

@@ -99,14 +99,17 @@ impl Refusal {
             format!("--ignore {word} leaves the column out")
         };
         // Of several texts the first that are known; the same option takes more.
-        // What neither a shell nor a terminal takes for something else.
+        // What neither a shell nor a terminal takes for something else, and what no shell does in quotes.
         let is_plain = |c: char| c.is_alphanumeric() || "._+-/%".contains(c);
-        let is_word = |text: &&String| !text.is_empty() && text.len() <= 20 && text.chars().all(is_plain);
+        let is_quotable = |c: char| is_plain(c) || " #*=<>()!&:;~$@".contains(c);
+        let is_word = |text: &&String| !text.is_empty() && text.len() <= 20 && text.chars().all(is_quotable);
         let mut texts: Vec<String> = self.examples.iter().map(|example| example.text.clone()).collect();
         texts.dedup();
         let texts: Vec<String> = texts.iter().filter(is_word).cloned().collect();
+        let tokens = format!("default,{}", texts.join(","));
+        let quote = if tokens.chars().all(|c| c == ',' || is_plain(c)) { "" } else { "'" };
         let as_missing = (!texts.is_empty())
-            .then(|| format!("--missing default,{} takes such values for missing", texts.join(",")))
+            .then(|| format!("--missing {quote}{tokens}{quote} takes such values for missing"))
             // No value would be left.
             .filter(|_| self.cause != Cause::NoSide && self.rows < self.of);
         let other = match self.cause {

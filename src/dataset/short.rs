@@ -228,6 +228,9 @@ mod tests {
         }
     }
 
+    /// How all texts of a column are read.
+    type ReadAll = fn(Column<'_>, &mut Vec<f64>, &mut Vec<u32>, &mut dyn FnMut(Written));
+
     proptest! {
         #[test]
         fn columns_are_read_as_their_texts_are_one_by_one(
@@ -240,7 +243,7 @@ mod tests {
             let ends = texts.iter().scan(0, |end, text| { *end += text.len() as u32; Some(*end) });
             let spans: Vec<(u32, u32)> = texts.iter().zip(ends).map(|(text, end)| (end - text.len() as u32, end)).collect();
             let column = Column::of_spans(line.as_bytes(), &spans);
-            let all = |read_all: fn(Column<'_>, &mut Vec<f64>, &mut Vec<u32>, &mut dyn FnMut(Written))| {
+            let all = |read_all: ReadAll| {
                 let (mut numbers, mut others, mut written) = (vec![1.5; 7], Vec::new(), Written::default());
                 read_all(column, &mut numbers, &mut others, &mut |more| written.add(more));
                 let bits: Vec<u64> = numbers.iter().map(|number| number.to_bits()).collect();

@@ -16,6 +16,7 @@ use super::roles::{Role, Roles};
 use super::store::Store;
 use super::survey::{Limits, Survey};
 use super::target::{Classes, TargetColumn};
+use super::title;
 use super::value::{NumberForm, Reading};
 
 /// A file's rows: at least one, each with a target.
@@ -67,7 +68,11 @@ pub(super) fn read(
         }
         .map_err(|fault| part.error(fault))?;
     }
-    filling.finish().map_err(error)
+    filling.finish().map_err(|fault| match (fault, parts) {
+        // It is of the first file.
+        (fault @ (Fault::Titled { .. } | Fault::Units { .. }), [first, ..]) => first.error(fault),
+        (fault, _) => error(fault),
+    })
 }
 
 /// A table as it grows.
@@ -367,8 +372,11 @@ impl<'a> Filling<'a> {
             return Err(Fault::Changed);
         }
         if !self.refusals.is_empty() {
-            let refusals = self.refusals.into_values().map(|refusal| Refusal { of: self.read, ..refusal });
-            return Err(Fault::Refused { refusals: refusals.collect() });
+            let of = self.read;
+            let refusals: Vec<_> = self.refusals.into_values().map(|refusal| Refusal { of, ..refusal }).collect();
+            let first_line = self.lines.of(0);
+            let names = self.survey.names.as_deref();
+            return Err(title::first_row(names, first_line, &refusals).unwrap_or(Fault::Refused { refusals }));
         }
         let label = self.roles.labels[0];
         if self.rows == 0 {

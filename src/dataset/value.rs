@@ -280,10 +280,20 @@ pub fn may_be_thousands(text: &str) -> bool {
     (1..=3).contains(&whole.len()) && whole.iter().chain(part).all(u8::is_ascii_digit)
 }
 
+/// What is inside of a number below 0 as bookkeepers write it: `(5)`, and `5.00-`, which a grade such as `2-` is not.
+fn bookkept(text: &str) -> Option<&str> {
+    let inside = match text.strip_prefix('(') {
+        Some(rest) => rest.strip_suffix(')')?.trim(),
+        None => text.strip_suffix('-').filter(|rest| rest.contains(['.', ',']))?.trim_end(),
+    };
+    (!inside.starts_with(['-', '+', '\u{2212}', '('])).then_some(inside)
+}
+
 /// Sign, digits, ornament.
 fn parts(text: &str) -> (bool, &str, Option<Ornament>) {
-    let mut rest = text;
-    let mut is_negative = false;
+    let negated = bookkept(text);
+    let mut rest = negated.unwrap_or(text);
+    let mut is_negative = negated.is_some();
     let mut ornament = None;
     // `-$5` and `$-5`.
     for _ in 0..2 {
@@ -401,7 +411,7 @@ mod tests {
     #[test]
     fn numbers_are_read_in_every_notation_and_only_in_theirs() {
         use Notation::*;
-        let cases: [(&str, Notation, f64); 14] = [
+        let cases: [(&str, Notation, f64); 17] = [
             ("-1.5", Point, -1.5),
             ("2E3", Point, 2e3),
             (".5", Point, 0.5),
@@ -416,6 +426,9 @@ mod tests {
             ("1'234", SpacedPoint, 1_234.0),
             ("1\u{a0}234,5", SpacedComma, 1_234.5),
             ("\u{2212}7", Comma, -7.0),
+            ("(1,234.5)", PointGrouped, -1_234.5),
+            ("( 7 )", Point, -7.0),
+            ("1.234,50-", CommaGrouped, -1_234.5),
         ];
         for (text, notation, value) in cases {
             assert_eq!(form(notation, None).read(text), Reading::Number(value), "{text}");
@@ -437,6 +450,12 @@ mod tests {
             ("1e", Comma),
             ("0x10", Point),
             ("1_000", Point),
+            ("2-", Point),
+            ("(-5)", Point),
+            ("-5.0-", Point),
+            ("(5", Point),
+            ("()", Comma),
+            ("((5))", Point),
         ];
         for (text, notation) in not {
             assert_eq!(form(notation, None).read(text), Reading::Not, "{text}");
@@ -473,7 +492,9 @@ mod tests {
         for text in ["$1,234.5", "$ 1,234.5", "1,234.5$", "+$1,234.5"] {
             assert_eq!(dollars.read(text), Reading::Number(1_234.5), "{text}");
         }
-        assert_eq!([dollars.read("-$5"), dollars.read("$-5")], [Reading::Number(-5.0); 2]);
+        for text in ["-$5", "$-5", "($5)", "($ 5.00)", "(5.0$)", "$5.0-"] {
+            assert_eq!(dollars.read(text), Reading::Number(-5.0), "{text}");
+        }
         assert_eq!([dollars.read("5"), dollars.read("€5"), dollars.read("5%")], [Reading::Not; 3]);
         let percent = form(Notation::Comma, Some(Ornament::Percent));
         assert_eq!([percent.read("12,5 %"), percent.read("12,5%")], [Reading::Number(12.5); 2]);

@@ -269,6 +269,36 @@ fn lines_of_more_or_fewer_columns_are_refused_together_with_two_examples() {
 }
 
 #[test]
+fn what_stands_above_a_table_and_units_are_told_with_the_command_that_leaves_them_out() {
+    let rows = "1,2,x\n3,4,y\n5,6,x\n";
+    let of_title = "the table seems to begin in line 3";
+    for title in ["Sales of 2024\n\n", "Sales\nall of them\n", "Sales,,\n,,\n", "Sales;North\n\n"] {
+        let told = sentence(format!("{title}a,b,k\n{rows}"));
+        assert!(told.contains(of_title) && told.contains("tail -n +3 data.csv > table.csv"), "{title:?}: {told}");
+    }
+    let told = sentence(format!("a,b,k\nkg,m,z\n{rows}"));
+    assert!(told.contains("line 2, below the names") && told.contains("sed 2d data.csv > table.csv"), "{told}");
+    // A row with two slips is one.
+    let told = sentence(format!("a,b,k\n{rows}kg,m,x\n"));
+    assert!(told.contains("column 1 (\"a\"): 1 of 4 rows has no number"), "{told}");
+    let told = sentence(format!("a,b,k\nkg,7,z\n{rows}"));
+    assert!(told.contains("column 1 (\"a\"): 1 of 4 rows has no number"), "{told}");
+}
+
+#[test]
+fn of_text_in_another_encoding_only_that_is_told() {
+    let lines = b"a,b,k\n1,2,M\xfcller\nx,2,Maier\n3,4,Maier\n5,6,M\xfcller\n7,8,Maier\n";
+    let told = sentence(lines);
+    assert!(told.contains("iconv") && !told.contains("no number"), "{told}");
+}
+
+#[test]
+fn marks_of_a_spreadsheet_are_told_in_the_quotes_that_a_shell_needs() {
+    let told = sentence("a,b,k\n1,2,x\n#DIV/0!,4,y\n5,6,x\n7,8,y\n");
+    assert!(told.contains("--missing 'default,#DIV/0!' takes"), "{told}");
+}
+
+#[test]
 fn the_limits_hold_as_the_file_grows() {
     let small = Limits { rows: 40, features: 3, classes: 3, record_bytes: 20_000 };
     let of = |csv: &str| {

@@ -1,0 +1,93 @@
+//! Lines above a table, and between its names and its rows, as spreadsheets have them: a title, a blank line, units. Owns how they are
+//! recognised in a file that cannot be used as it is; does not know what else is wrong with files.
+
+use std::io::{BufRead, BufReader, Read};
+
+use super::error::Fault;
+use super::refusal::{Cause, Refusal};
+use super::source::Source;
+
+/// Lines above a table, at most.
+const LINES_OF_A_TITLE_MAX: u64 = 20;
+/// Lines that are looked at, and bytes of them.
+const LINES_SEEN: usize = 60;
+const BYTES_SEEN: u64 = 1 << 20;
+/// Lines of a table, at least, which is none otherwise.
+const LINES_OF_A_TABLE_MIN: usize = 3;
+
+const SEPARATORS: [u8; 4] = [b';', b'\t', b',', b'|'];
+
+/// What the first row of a table is, on this line, if it alone is refused, in several columns: the names of the columns, where most of
+/// those in the header are empty, as a title's line of as many fields leaves them; or units.
+pub(super) fn first_row(names: Option<&[String]>, line: u64, refusals: &[Refusal]) -> Option<Fault> {
+    let is_there = |refusal: &Refusal| {
+        let is_text = matches!(refusal.cause, Cause::NotANumber | Cause::NotADate | Cause::NotABoolean);
+        let examples = &refusal.examples;
+        is_text && refusal.rows == 1 && examples.iter().all(|example| example.line == line && example.file.is_none())
+    };
+    let names = names.filter(|_| refusals.len() > 1 && refusals.iter().all(is_there))?;
+    let empty = names.iter().filter(|name| name.is_empty()).count();
+    match 2 * empty > names.len() {
+        true => (line <= LINES_OF_A_TITLE_MAX + 1).then_some(Fault::Titled { line }),
+        false => (line == 2).then_some(Fault::Units { line, columns: refusals.len() }),
+    }
+}
+
+/// The line in which a table begins, where it is not the first one.
+pub(super) fn table_below(source: &Source<'_>) -> Option<u64> {
+    let (_, input) = source.open().ok()?;
+    let lines = BufReader::new(input.take(BYTES_SEEN)).split(b'\n').take(LINES_SEEN);
+    below(&lines.collect::<Result<Vec<_>, _>>().ok()?)
+}
+
+/// The same of the first lines of a file: the first of those that have as many separators as the last, if all from there on have.
+fn below(lines: &[Vec<u8>]) -> Option<u64> {
+    let is_blank = |line: &Vec<u8>| line.iter().all(u8::is_ascii_whitespace);
+    let last = lines.iter().rfind(|line| !is_blank(line))?;
+    let separator = *SEPARATORS.iter().max_by_key(|separator| separators(last, **separator))?;
+    let width = separators(last, separator);
+    let is_of_table = |line: &Vec<u8>| separators(line, separator) == width;
+    let first = lines.iter().position(is_of_table)?;
+    let are_narrow = lines[..first].iter().all(|line| separators(line, separator) < width);
+    let are_of_table = lines[first..].iter().all(|line| is_blank(line) || is_of_table(line));
+    let is_table = are_narrow && are_of_table && lines.len() - first >= LINES_OF_A_TABLE_MIN;
+    (is_table && (1..=LINES_OF_A_TITLE_MAX).contains(&(first as u64))).then_some(first as u64 + 1)
+}
+
+/// Separators of a line outside of quotes.
+fn separators(line: &[u8], separator: u8) -> usize {
+    let mut is_quoted = false;
+    let is_one = |byte: &&u8| {
+        is_quoted ^= **byte == b'"';
+        **byte == separator && !is_quoted
+    };
+    line.iter().filter(is_one).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line_of_table(text: &str) -> Option<u64> {
+        below(&text.split('\n').map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_table_below_a_title_begins_with_the_first_line_of_its_width() {
+        assert_eq!(line_of_table("Sales, all of them\n\nday;sum\n1;2\n2;3\n"), Some(3));
+        assert_eq!(line_of_table("Sales\nNorth\na,b\n1,\"2,5\"\n2,3"), Some(3));
+        assert_eq!(line_of_table("a\tb\n\t\n1\t2\n2\t3"), None);
+    }
+
+    #[test]
+    fn a_file_whose_lines_differ_elsewhere_has_no_title() {
+        assert_eq!(line_of_table("day;sum\n1;2\n2;3\n\n"), None);
+        assert_eq!(line_of_table("a,b\n1,2\n1,2,3\n1,2\n1,2"), None);
+        assert_eq!(line_of_table("Sales, all of them\n\nday,sum\n1,2\n2,3"), None);
+        assert_eq!(line_of_table("a,b\n1,2\nsource: me"), None);
+        assert_eq!(line_of_table("a,b,c,d,e\n1,2,3\n4,5,6\n7,8,9"), None);
+        assert_eq!(line_of_table(""), None);
+        let late = "note\n".repeat(21) + "a,b\n1,2\n2,3";
+        assert_eq!(line_of_table(&late), None);
+    }
+}
