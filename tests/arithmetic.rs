@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use gradwire::digest::Digest;
 use gradwire::model::evaluate::EvaluateError;
 use gradwire::model::random::{Purpose, Stream};
-use gradwire::model::rows::RowsError;
+use gradwire::model::rows::{RowParts, RowsError};
 use gradwire::model::train::{TrainError, Unwatched};
 use gradwire::model::{
     ARITHMETIC, Activation, BatchSize, BlockRange, GradientSteps, GradientSum, Initialisation, Kernel, Loss,
@@ -59,11 +59,100 @@ fn agrees_with_the_definition(training: &Training, rows: &Rows<'_>) {
         assert_eq!(trained.epochs, epochs, "{kernel}: {what}");
         let evaluation = evaluate(kernel, &training.network, &training.recipe, &trained_weights, rows).unwrap();
         assert_eq!((evaluation.rows, evaluation.metrics), (u64::from(rows.rows()), metrics), "{kernel}: {what}");
+        let mut values = Vec::new();
+        rows.inputs().expand(0..rows.rows() as usize, &mut values);
         let predicted =
-            predict(kernel, &training.network, training.recipe.activation, &trained_weights, rows.values()).unwrap();
+            predict(kernel, &training.network, training.recipe.activation, &trained_weights, &values).unwrap();
         let Some(errors) = metrics.get(Metric::Errors) else { continue };
         let wrong = predicted.iter().zip(rows.targets().labels()).filter(|(class, label)| class != label).count();
         assert_eq!(wrong as f64, errors, "{kernel}: {what}");
+    }
+}
+
+/// Rows of which indices stand for some inputs, and the same with those written as they are.
+fn rows_with_indices(
+    inputs: u32,
+    columns: &[[u32; 2]],
+    count: u32,
+    classes: u32,
+) -> (Network, Rows<'static>, Rows<'static>) {
+    let network = Network::new(inputs, &[9], classes).unwrap().with_index_columns(columns).unwrap();
+    let layout = network.input_layout();
+    let drawn = rows(layout.plain_inputs().max(1), count, classes, 5);
+    let values = if layout.plain_inputs() == 0 { Vec::new() } else { drawn.values().to_vec() };
+    let mut stream = Stream::new(Purpose::Split, 21, [inputs.into(), 0, 0]);
+    let (mut indices, mut expanded) = (Vec::new(), Vec::new());
+    for row in 0..count as usize {
+        let mut plain = values[row * layout.plain_inputs() as usize..].iter();
+        let end = (row + 1) * inputs as usize;
+        for &[before, levels] in columns {
+            // Its number says that none is 1.
+            let index = stream.below(levels + 1);
+            indices.extend(&index.to_le_bytes()[..layout.index_bytes()]);
+            expanded.extend(plain.by_ref().take(before as usize));
+            expanded.extend((0..levels).map(|level| f32::from(u8::from(level == index))));
+        }
+        expanded.extend(plain.take(end - expanded.len()));
+    }
+    let targets = drawn.targets().clone();
+    let parts = RowParts { values: values.into(), indices: indices.into(), targets: targets.clone() };
+    let indexed = Rows::of_parts(layout, parts).unwrap();
+    let plain = Rows::new(inputs, expanded, targets).unwrap();
+    (network, indexed, plain)
+}
+
+#[test]
+fn indices_train_the_bits_that_their_zeros_and_ones_train() {
+    let cases: [(u32, &[[u32; 2]]); 4] =
+        [(4, &[[0, 4]]), (21, &[[3, 5], [0, 2], [1, 1]]), (320, &[[2, 300]]), (66_000, &[[5, 65_990]])];
+    for (inputs, columns) in cases {
+        let (network, indexed, plain) = rows_with_indices(inputs, columns, if inputs > 1_000 { 20 } else { 150 }, 3);
+        let recipes = [
+            Recipe { batch: batches_of(37), epochs: 2, dropout: 0.25, ..Recipe::DEFAULT },
+            Recipe { batch: BatchSize::Full, ..Recipe::CLASSIC },
+        ];
+        for recipe in recipes {
+            let training = Training {
+                arithmetic: ARITHMETIC,
+                network: network.clone(),
+                recipe,
+                seed: 1,
+                class_weights: Vec::new(),
+            };
+            if inputs < 1_000 {
+                agrees_with_the_definition(&training, &indexed);
+            }
+            let base = initialise(&network, recipe.initialisation, 1);
+            for kernel in Kernel::available() {
+                let [trained, wanted] = [&indexed, &plain]
+                    .map(|rows| Trainer::new(kernel).train(&training, 3, 7, &base, rows, &mut Unwatched).unwrap());
+                assert!(bits(&trained.update) == bits(&wanted.update), "{kernel}: {columns:?}");
+                let [told, wanted] =
+                    [&indexed, &plain].map(|rows| evaluate(kernel, &network, &recipe, &base, rows).unwrap());
+                assert_eq!(told, wanted, "{kernel}: {columns:?}");
+            }
+        }
+        let recipe = Recipe {
+            batch: batches_of(64),
+            epochs: 1,
+            local_steps: Some(1),
+            stop_loss_change: None,
+            ..Recipe::DEFAULT
+        };
+        let training =
+            Training { arithmetic: ARITHMETIC, network: network.clone(), recipe, seed: 1, class_weights: Vec::new() };
+        let base = initialise(&network, recipe.initialisation, 1);
+        let ranges = BlockRange { shard: 0, first: 0, count: indexed.rows().div_ceil(block_rows(&network, 64)) };
+        for kernel in Kernel::available() {
+            let [told, wanted] = [&indexed, &plain].map(|rows| {
+                let mut sum = GradientSum::new(kernel, 0);
+                Trainer::new(kernel)
+                    .sum_gradients(&training, 1, &[(ranges, rows)], &base, &mut Unwatched, &mut sum)
+                    .unwrap();
+                object::encode_sum(Vec::new(), &network, &sum)
+            });
+            assert!(told == wanted, "{kernel}: {columns:?}");
+        }
     }
 }
 

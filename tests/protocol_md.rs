@@ -284,7 +284,7 @@ fn the_table_of_limits_is_the_codes() {
     let mut wanted: BTreeMap<&str, String> = limits::ALL.iter().map(|limit| (limit.name, shown(limit))).collect();
     wanted.extend(named![number; model::network::INPUTS_MAX, model::network::HIDDEN_WIDTH_MAX]);
     wanted.extend(named![number; model::network::HIDDEN_LAYERS_MAX, model::network::CLASSES_MAX]);
-    wanted.extend(named![number; model::network::PARAMETERS_MAX]);
+    wanted.extend(named![number; model::network::PARAMETERS_MAX, model::INDEX_COLUMNS_MAX]);
     wanted.extend(named![number; model::recipe::EPOCHS_MAX, model::recipe::BATCH_ROWS_MAX]);
     wanted.extend(
         named![number; model::recipe::LOCAL_STEPS_MAX, job::STEPS_MAX, job::TASKS_PER_STEP_MAX, job::MEDIAN_BLOCKS_MAX],
@@ -481,7 +481,9 @@ fn every_object_is_the_value_it_says_both_ways() {
     let found: BTreeSet<String> = examples("object").iter().map(|example| example.name().to_owned()).collect();
     assert_eq!(
         found,
-        ["weights", "rows", "update", "rows-with-targets", "sum", "outer", "confusion"].map(str::to_owned).into()
+        ["weights", "rows", "update", "rows-with-targets", "rows-with-indices", "sum", "outer", "confusion"]
+            .map(str::to_owned)
+            .into()
     );
     for example in examples("object") {
         let (digest, elements) = example.pieces.split_last().unwrap();
@@ -533,8 +535,8 @@ fn the_smallest_job_trains_to_what_the_book_says() {
 
     let training = values::smallest().training;
     let rows = |object: Vec<u8>| {
-        let (values, targets) = decode_rows(&training.network, training.recipe.loss, &object).unwrap();
-        Rows::new(1, values, targets).unwrap().into_owned()
+        let parts = decode_rows(&training.network, training.recipe.loss, &object).unwrap();
+        Rows::of_parts(training.network.input_layout(), parts).unwrap().into_owned()
     };
     let base = values::base();
     let base = decode_parameters(ObjectKind::Weights, &training.network, &base).unwrap();
@@ -581,8 +583,8 @@ fn the_block_of_the_examples_has_the_sum_that_the_book_says() {
     let base = values::base();
     let base = decode_parameters(ObjectKind::Weights, &training.network, &base).unwrap();
     let shard = values::shard();
-    let (features, labels) = decode_rows(&training.network, training.recipe.loss, &shard).unwrap();
-    let rows = Rows::new(1, features, labels).unwrap();
+    let parts = decode_rows(&training.network, training.recipe.loss, &shard).unwrap();
+    let rows = Rows::of_parts(training.network.input_layout(), parts).unwrap();
     for kernel in Kernel::available() {
         let mut sum = GradientSum::new(kernel, 0);
         let parts: Vec<_> = blocks.iter().map(|&range| (range, &rows)).collect();
@@ -663,7 +665,7 @@ fn the_table_of_specification_fields_is_the_programs() {
 
 /// The option of the client that sets a field, or why there is none.
 #[cfg(feature = "client")]
-const SET_BY: [(&str, Result<&str, &str>); 54] = [
+const SET_BY: [(&str, Result<&str, &str>); 55] = [
     ("arithmetic", Err("a program computes one")),
     ("inputs", Err("the data's features")),
     ("hidden", Ok("--hidden")),
@@ -693,6 +695,7 @@ const SET_BY: [(&str, Result<&str, &str>); 54] = [
     ("warmup", Ok("--warmup")),
     ("label_smoothing", Ok("--label-smoothing")),
     ("dropout", Ok("--dropout")),
+    ("index_columns", Err("the data's categories and weekdays")),
     ("rounds", Ok("--rounds")),
     ("shards", Ok("--shards")),
     ("validation", Ok("--validate-split")),
@@ -784,6 +787,7 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
                     written(smallest, "rounds", &1u32.to_le_bytes()),
                     written(smallest, "hidden", &[]),
                     written(smallest, "class_weights", &[]),
+                    written(smallest, "index_columns", &[]),
                     written(smallest, "notes", &[]),
                 ],
             ]
@@ -795,6 +799,7 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
                 written(smallest, "optimiser", &[9]),
                 written(smallest, "seed", &[1; 4]),
                 written(smallest, "hidden", &[1; 5]),
+                written(smallest, "index_columns", &[0; 12]),
             ],
         ),
         (
@@ -848,6 +853,8 @@ fn what_a_specification_may_not_say_is_answered_as_the_table_says() {
                 written("every-field", "dropout", &0.5f32.to_le_bytes()),
                 written("mini-batches", "class_weights", &1f32.to_le_bytes()),
                 written("mini-batches", "class_weights", &[0; 8]),
+                written(smallest, "index_columns", &[[0u8; 4], 2u32.to_le_bytes()].concat()),
+                written(smallest, "index_columns", &[0; 8]),
                 written("regression", "label_smoothing", &0.5f32.to_le_bytes()),
                 written("regression", "class_weights", &[1f32.to_le_bytes(); 2].concat()),
                 written(smallest, "target_accuracy", &0.5f64.to_le_bytes()),

@@ -10,11 +10,13 @@ use gradwire::job::{
 };
 use gradwire::model::STEPS_MAX;
 use gradwire::model::recipe::LOCAL_STEPS_MAX;
+use gradwire::model::rows::{RowParts, RowsError};
 use gradwire::model::{
     Activation, BatchSize, BlockRange, Initialisation, Loss, LossReduction, Merge, Network, Optimiser, Outer,
-    OuterOptimiser, Recipe, Schedule, Training,
+    OuterOptimiser, Recipe, Rows, Schedule, Targets, Training,
 };
 use gradwire::wire::message::*;
+use gradwire::wire::object::{decode_rows, encode_row_parts, rows_bytes};
 use gradwire::wire::{ErrorCode, Message, Reader, Role, fuzzing, limits, specification};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -180,9 +182,19 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     )
 }
 
+/// Inputs, and index columns that stand for some of them.
+fn input_layout() -> impl Strategy<Value = (u32, Vec<[u32; 2]>)> {
+    let columns = prop_oneof![Just(Vec::new()), vec((0..30u32, 1..300u32).prop_map(Into::into), 1..8)];
+    (columns, 1..2000u32)
+        .prop_map(|(columns, behind): (Vec<[u32; 2]>, u32)| (columns.iter().flatten().sum::<u32>() + behind, columns))
+}
+
 fn training() -> impl Strategy<Value = Training> {
-    let network = (1..2000u32, vec(1..200u32, 0..=5), 2..500u32)
-        .prop_map(|(inputs, hidden, classes)| Network::new(inputs, &hidden, classes).expect("within its limits"));
+    let network =
+        (input_layout(), vec(1..200u32, 0..=5), 2..500u32).prop_map(|((inputs, columns), hidden, classes)| {
+            let plain = Network::new(inputs, &hidden, classes).expect("within its limits");
+            plain.with_index_columns(&columns).expect("columns that fit")
+        });
     let one_or = |any: BoxedStrategy<u64>| prop_oneof![Just(1), any];
     (1..=2u16, network, recipe(), one_or(any::<u64>().boxed())).prop_map(|(arithmetic, network, recipe, seed)| {
         Training { arithmetic, network, recipe, seed, class_weights: Vec::new() }
@@ -550,6 +562,44 @@ proptest! {
     }
 
     /// Fields in another order, or twice, are refused: there is one way to write a specification.
+    #[test]
+    fn rows_have_one_encoding_and_an_index_beyond_its_inputs_is_named(
+        (inputs, columns) in input_layout(),
+        rows in 1..20usize,
+        draws in vec(any::<u32>(), 20 * 8),
+        wrong in any::<Index>(),
+    ) {
+        let network = Network::new(inputs, &[], 2).unwrap().with_index_columns(&columns).unwrap();
+        let (layout, loss) = (network.input_layout(), Loss::CrossEntropy);
+        let count = rows * columns.len();
+        let drawn: Vec<u32> = (0..count).map(|place| draws[place] % (columns[place % columns.len()][1] + 1)).collect();
+        let parts = |indices: &[u32]| {
+            let bytes = indices.iter().flat_map(|index| index.to_le_bytes()[..layout.index_bytes()].to_vec());
+            let values = vec![0.5; rows * layout.plain_inputs() as usize].into();
+            let targets = Targets::Labels { labels: vec![1; rows].into(), classes: 2 };
+            RowParts { values, indices: bytes.collect::<Vec<u8>>().into(), targets }
+        };
+        let fine = parts(&drawn);
+        let bytes = encode_row_parts(layout, &fine);
+        prop_assert_eq!(bytes.len() as u64, rows_bytes(rows as u32, &network, loss));
+        let decoded = decode_rows(&network, loss, &bytes);
+        prop_assert_eq!(decoded.as_ref(), Ok(&fine));
+        prop_assert!(decode_rows(&network, loss, &bytes[..bytes.len() - 1]).is_err());
+        prop_assert!(Rows::of_parts(layout, fine).is_ok());
+        if count > 0 {
+            let place = wrong.index(count);
+            let (row, column) = (place / columns.len(), place % columns.len());
+            let [_, levels] = columns[column];
+            let mut indices = drawn;
+            indices[place] = levels + 1;
+            // A byte holds no more than 255.
+            if levels < 255 || layout.index_bytes() > 1 {
+                let refused = Rows::of_parts(layout, parts(&indices));
+                prop_assert_eq!(refused, Err(RowsError::Index { row, column, got: levels + 1, levels }));
+            }
+        }
+    }
+
     #[test]
     fn fields_of_a_specification_are_in_order(
         specification in job_specification(),

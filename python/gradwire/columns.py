@@ -226,19 +226,23 @@ class Categories:
     def width(self) -> int:
         return len(self.levels) + self.has_rare + (self.missing == "own")
 
-    def encode(self, names: Names, inputs: np.ndarray, column: str) -> None:
-        """Puts a column's rows into f32 `[rows, width]`."""
-        inputs[:] = 0.0
+    def places(self, names: Names, column: str) -> np.ndarray:
+        """Of each row of a column the input that is 1; where none is, the number of inputs."""
         known = {text: place for place, text in enumerate(self.levels)}
-        unknown = len(self.levels) if self.has_rare else -1
-        of_missing = {"own": len(self.levels) + self.has_rare, "unknown": unknown, "refused": -1}
+        unknown = len(self.levels) if self.has_rare else self.width
+        of_missing = {"own": len(self.levels) + self.has_rare, "unknown": unknown, "refused": self.width}
         if self.missing == "refused" and (names.codes < 0).any():
             row = int((names.codes < 0).argmax())
             raise DataError(f"{column}: row {row} has no value, and none may be missing")
         # The last one is that of the missing, whose code is -1.
         missing = self.missing if isinstance(self.missing, int) else of_missing[self.missing]
-        places = np.array([known.get(text, unknown) for text in names.texts] + [missing])[names.codes]
-        rows = np.flatnonzero(places >= 0)
+        return np.array([known.get(text, unknown) for text in names.texts] + [missing])[names.codes]
+
+    def encode(self, names: Names, inputs: np.ndarray, column: str) -> None:
+        """Puts a column's rows into f32 `[rows, width]`."""
+        inputs[:] = 0.0
+        places = self.places(names, column)
+        rows = np.flatnonzero(places < self.width)
         inputs[rows, places[rows]] = 1.0
 
     def names(self, column: str) -> list[str]:

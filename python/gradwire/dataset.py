@@ -14,7 +14,7 @@ from . import columns as learned
 from . import randomness, table, targets
 from .columns import Categories, Names, Number
 from .errors import DataError
-from .objects import RowsObject
+from .objects import INDEX_COLUMNS_MAX, Layout, RowsObject
 from .schema import Encoder, Scale, Schema, SchemaColumn
 
 INPUTS_MAX, ROWS_MAX, SHARDS_MAX = 1 << 20, 1 << 30, 16_384
@@ -29,6 +29,7 @@ Split = Union[float, str]
 class Prepared:
     """A job's data as objects, and what is to be known of them."""
 
+    layout: Layout
     shards: list[RowsObject]
     validation: RowsObject
     schema: Schema
@@ -40,7 +41,7 @@ class Prepared:
 
     @property
     def features(self) -> int:
-        return self.validation.features.shape[1]
+        return self.layout.inputs
 
     @property
     def training_rows(self) -> int:
@@ -193,9 +194,16 @@ def prepare(
         told = _scaled(target.values, scales)
 
     parts = [*dealt(training, strata, shards, seed), validation] + ([tested] if len(tested) else [])
-    blocks = [RowsObject(len(part), width, outputs) for part in parts]
-    at = 0
-    for column, (name, encoder) in zip(features, schema.learned):
+    layout, as_index = _written(schema)
+    blocks = [RowsObject(len(part), layout, outputs) for part in parts]
+    at = place = 0
+    for column, (name, encoder), is_index in zip(features, schema.learned, as_index):
+        if is_index:
+            indices = encoder.places(column.values, name)
+            for block, part in zip(blocks, parts):
+                block.indices[:, place] = indices[part]
+            place += 1
+            continue
         end = at + encoder.width
         inputs = np.empty((rows, encoder.width), np.float32)
         encoder.encode(column.values, inputs, name)
@@ -206,7 +214,7 @@ def prepare(
         block.targets[:] = told[part]
     judged = [_baseline(told[training], block.targets, names) for block in blocks[shards:]]
     test_block, test_baseline = (blocks[-1], judged[-1]) if len(tested) else (None, None)
-    return Prepared(blocks[:shards], blocks[shards], schema, names, scales, judged[0], test_block, test_baseline)
+    return Prepared(layout, blocks[:shards], blocks[shards], schema, names, scales, judged[0], test_block, test_baseline)
 
 
 def _learned(values: table.Values, training: np.ndarray, impute: str, rare: int | None, scale: str) -> Encoder:
@@ -214,6 +222,19 @@ def _learned(values: table.Values, training: np.ndarray, impute: str, rare: int 
     if isinstance(values, Names):
         return Categories.learn(Names(values.codes[training], values.texts), impute, rare)
     return Number.learn(values[training], impute, scale)
+
+
+def _written(schema: Schema) -> tuple[Layout, list[bool]]:
+    """How inputs are written: those of a category as an index, as long as there may be one more; of each column whether they are."""
+    pairs: list[tuple[int, int]] = []
+    before, as_index = 0, []
+    for _, encoder in schema.learned:
+        is_index = isinstance(encoder, Categories) and encoder.width > 0 and len(pairs) < INDEX_COLUMNS_MAX
+        if is_index:
+            pairs.append((before, encoder.width))
+        before = 0 if is_index else before + encoder.width
+        as_index.append(is_index)
+    return Layout(schema.width, tuple(pairs)), as_index
 
 
 def _scaled(values: np.ndarray, scales: list[Scale]) -> np.ndarray:

@@ -7,14 +7,16 @@ import hashlib
 import math
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from .errors import DataError, ProtocolError
 
 WEIGHTS, ROWS = 1, 2
-F32, U32 = 1, 2
+F32, U32, U8, U16 = 1, 2, 5, 6
 OBJECT_BYTES_MAX = 1 << 30
+INDEX_COLUMNS_MAX = 4_096
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
@@ -31,27 +33,54 @@ def digest_of(data: bytes | bytearray | memoryview) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How the inputs of a row are written: those of a column of `columns`, (inputs before it, inputs that it stands for), as an
+    index, the others as they are."""
+
+    inputs: int
+    columns: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def plain(self) -> int:
+        """Inputs that are written as they are."""
+        return self.inputs - sum(levels for _, levels in self.columns)
+
+    @property
+    def index(self) -> np.dtype:
+        """The type of an index: its largest value is the number of inputs that it stands for."""
+        most = max((levels for _, levels in self.columns), default=0)
+        return np.dtype("u1" if most < 1 << 8 else "<u2" if most < 1 << 16 else "<u4")
+
+
 class RowsObject:
     """An object of rows, made in one piece of memory that is filled in place.
 
-    `features` is f32 `[rows, features]`, `targets` u32 `[rows]` of classes, or f32 `[rows, outputs]` of numbers."""
+    `features` is f32 `[rows, plain]`, `targets` u32 `[rows]` of classes, or f32 `[rows, outputs]` of numbers, `indices` those of
+    `[rows, columns]`."""
 
-    def __init__(self, rows: int, features: int, outputs: int | None):
+    def __init__(self, rows: int, layout: Layout, outputs: int | None):
         """`outputs` is None where the targets are classes."""
-        last = (U32, (rows,)) if outputs is None else (F32, (rows, outputs))
-        head = descriptor(ROWS, [(F32, (rows, features)), last])
-        split = len(head) + 4 * rows * features
-        size = split + 4 * rows * (outputs or 1)
+        tensors = [(F32, (rows, layout.plain)), (U32, (rows,)) if outputs is None else (F32, (rows, outputs))]
+        if layout.columns:
+            element = {1: U8, 2: U16, 4: U32}[layout.index.itemsize]
+            tensors.append((element, (rows, len(layout.columns))))
+        head = descriptor(ROWS, tensors)
+        split = len(head) + 4 * rows * layout.plain
+        behind = split + 4 * rows * (outputs or 1)
+        size = behind + rows * len(layout.columns) * layout.index.itemsize
         if size > OBJECT_BYTES_MAX:
             raise DataError(
-                f"{rows} rows of {features} inputs take {size} bytes, and an object has at most {OBJECT_BYTES_MAX}; "
+                f"{rows} rows of {layout.inputs} inputs take {size} bytes, and an object has at most {OBJECT_BYTES_MAX}; "
                 "take more shards, or fewer rows to validate"
             )
         self.rows = rows
         self.bytes = bytearray(size)
         self.bytes[: len(head)] = head
-        self.features = np.frombuffer(self.bytes, "<f4", rows * features, len(head)).reshape(rows, features)
-        elements = np.frombuffer(self.bytes, "<u4" if outputs is None else "<f4", -1, split)
+        self.features = np.frombuffer(self.bytes, "<f4", rows * layout.plain, len(head)).reshape(rows, layout.plain)
+        elements = np.frombuffer(self.bytes, "<u4" if outputs is None else "<f4", rows * (outputs or 1), split)
+        indices = np.frombuffer(self.bytes, layout.index, rows * len(layout.columns), behind)
+        self.indices = indices.reshape(rows, len(layout.columns))
         self.targets = elements if outputs is None else elements.reshape(rows, outputs)
 
 

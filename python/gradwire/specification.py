@@ -34,7 +34,7 @@ FIELDS = {
     "local_steps": Field(0x0016, "I", None), "class_weights": Field(0x0017, "floats", None),
     "huber_delta": Field(0x0018, "f", 1.0), "schedule": Field(0x0019, "B", 1),
     "schedule_steps": Field(0x001A, "I", 1), "warmup": Field(0x001B, "I", 0), "label_smoothing": Field(0x001C, "f", 0.0),
-    "dropout": Field(0x001D, "f", 0.0),
+    "dropout": Field(0x001D, "f", 0.0), "index_columns": Field(0x001E, "pairs", None),
     "rounds": Field(0x0020, "I", 1), "shards": Field(0x0021, "rows", REQUIRED),
     "validation": Field(0x0022, "row", REQUIRED), "initial": Field(0x0023, "digest", None), "merge": Field(0x0024, "B", 1),
     "outer": Field(0x0025, "B", 1), "outer_eta": Field(0x0026, "f", 1.0), "outer_momentum": Field(0x0027, "f", 0.9),
@@ -86,6 +86,8 @@ def _written(name: str, field: Field, value: Any) -> bytes:
                 return struct.pack(f"<{len(value)}I", *value)
             case "floats":
                 return struct.pack(f"<{len(value)}f", *value)
+            case "pairs":
+                return b"".join(struct.pack("<II", *pair) for pair in value)
             case "rows":
                 return b"".join(struct.pack("<I32s", *rows) for rows in value)
             case "row":
@@ -159,6 +161,8 @@ def _read(kind: str, written: bytes) -> Any:
                 return [width for (width,) in struct.iter_unpack("<I", written)]
             case "floats":
                 return [value for (value,) in struct.iter_unpack("<f", written)]
+            case "pairs":
+                return list(struct.iter_unpack("<II", written))
             case "rows":
                 return list(struct.iter_unpack("<I32s", written))
             case "row":

@@ -116,6 +116,7 @@ def train(
     )  # fmt: skip
     values |= {
         "inputs": prepared.features,
+        "index_columns": prepared.layout.columns,
         "classes": len(prepared.class_names or prepared.targets or ()),
         "notes": words.to_notes(),
     }

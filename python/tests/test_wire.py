@@ -26,7 +26,7 @@ class Tables(unittest.TestCase):
         self.assertEqual({int(number): name for number, name, *_ in table}, wire.CODES)
 
     def test_fields_have_the_tags_types_and_defaults_of_the_document(self):
-        types = {"B": "u8", "H": "u16", "I": "u32", "Q": "u64", "f": "f32", "d": "f64", "widths": "u32 each", "floats": "f32 each",
+        types = {"B": "u8", "H": "u16", "I": "u32", "Q": "u64", "f": "f32", "d": "f64", "widths": "u32 each", "floats": "f32 each", "pairs": "u32, u32 each",
                  "rows": "u32, digest each", "row": "u32, digest", "digest": "digest", "bytes": "bytes"}  # fmt: skip
         table = book.rows(book.PROTOCOL, "| Tag | Field | Type | Default | Meaning |")
         self.assertEqual([row[1] for row in table], list(specification.FIELDS))
@@ -157,9 +157,14 @@ class Objects(unittest.TestCase):
         layers = objects.decode_weights([1, 2], data)
         self.assertEqual(objects.encode_weights([1, 2], layers), data)
         self.assertEqual(objects.weights_bytes([1, 2]), len(data))
-        rows = objects.RowsObject(2, 1, None)
+        rows = objects.RowsObject(2, objects.Layout(1), None)
         rows.features[:], rows.targets[:] = [[1], [-1]], [0, 1]
         self.assertEqual(bytes(rows.bytes), self.example("rows"))
+        rows = objects.RowsObject(2, objects.Layout(4, ((1, 2),)), None)
+        rows.features[:], rows.indices[:], rows.targets[:] = [[1, -1], [0.5, 2]], [[1], [2]], [0, 1]
+        self.assertEqual(bytes(rows.bytes), self.example("rows-with-indices"))
+        for levels, bytes_of_index in [(255, 1), (256, 2), (65_535, 2), (65_536, 4)]:
+            self.assertEqual(objects.Layout(levels, ((0, levels),)).index.itemsize, bytes_of_index)
 
     def test_other_weights_are_refused(self):
         data = bytearray(self.example("weights"))

@@ -18,7 +18,7 @@ use crate::cli::{self, Exit, Failure};
 use crate::dataset::{BadRow, Place, RawOptions, RawRow, RawRows};
 use crate::model::figures::{ClassCounts, ClassFigures, OfClass};
 use crate::model::scaling::{Target, TargetScale};
-use crate::model::{Evaluator, Kernel};
+use crate::model::{Evaluator, InputLayout, Inputs, Kernel};
 use crate::wire::text::{Align, Table, shown};
 
 /// Scores that are kept for the areas under curves, at most: half a gibibyte.
@@ -202,12 +202,14 @@ impl Judging<'_> {
         let mut evaluator = Evaluator::new(Kernel::best());
         let mut counts = ClassCounts::new(names.len(), SCORES_MAX);
         let mut told = Vec::new();
+        let layout = InputLayout::plain(model.network.inputs());
         loop {
             let is_more = self.fill(&mut take)?;
             predictor.classes(&mut self.batch.inputs, &mut told).map_err(|error| of_model(&error))?;
             let are_finite: Vec<bool> = told.iter().map(Option::is_some).collect();
             self.keep(&are_finite)?;
             let Batch { inputs, labels, .. } = &self.batch;
+            let inputs = Inputs { layout: &layout, values: inputs, indices: &[] };
             let counted =
                 evaluator.count(&model.network, model.activation, &model.parameters, inputs, labels, &mut counts);
             counted.map_err(|error| of_model(&error))?;

@@ -13,7 +13,7 @@ use crate::model::figures::{ClassCounts, ValueSums};
 use crate::model::file::ModelFile;
 use crate::model::random::{Purpose, Stream};
 use crate::model::scaling::{Target, TargetScale};
-use crate::model::{Activation, Evaluator, Kernel, Network, Predictor};
+use crate::model::{Activation, Evaluator, InputLayout, Inputs, Kernel, Network, Predictor};
 use crate::wire::text::{Align, Table, counted, shown};
 
 /// How often each column is dealt anew.
@@ -239,7 +239,9 @@ impl<'a> Judge<'a> {
         for rows in self.batches() {
             self.deal(&rows, dealt);
             let labels = &self.kept.labels[rows];
-            self.evaluator.count(network, activation, parameters, &self.batch, labels, &mut counts)?;
+            let layout = InputLayout::plain(network.inputs());
+            let inputs = Inputs { layout: &layout, values: &self.batch, indices: &[] };
+            self.evaluator.count(network, activation, parameters, inputs, labels, &mut counts)?;
         }
         let figures = counts.finish().map(|figures| {
             let rows = figures.rows as f64;

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `options` | what a user asks for |
 //! | `plan` | from options and data to a specification and the objects it names |
+//! | `encoded` | its rows as objects, and which columns make a network too large |
 //! | `usual`, `rates` | numbers that nobody asks for; how learning rates go over the rounds |
 //! | `work` | a job as the client knows it, in words and as a model file |
 //! | `notes` | what only the data know of a job, and how it travels with it |
@@ -45,6 +46,7 @@ mod connection_error;
 mod contradictions;
 mod conversation;
 mod doctor;
+mod encoded;
 mod evaluate;
 mod export;
 mod figures;

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::encoded::{self, keep, rows_object};
 use super::notes::Words;
 use super::options::{ClassWeight, Options, OuterOptions, Output, RecipeName, TestRows};
 use super::rates::with_rates;
@@ -13,12 +14,9 @@ use super::reading;
 use super::usual;
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
-use crate::dataset::{
-    Block, Dataset, DatasetError, Fault, Preparation, Report, Scaling, ShardCount, Sharding, Target, Targets, Task,
-};
-use crate::digest::Digest;
+use crate::dataset::{Dataset, DatasetError, Fault, Preparation, Report, Scaling, ShardCount, Sharding, Target, Task};
 use crate::disk;
-use crate::job::{JobId, Operation, RowsRef, Specification};
+use crate::job::{JobId, Operation, Specification};
 use crate::model::file::ModelFile;
 use crate::model::scaling::TargetScale;
 use crate::model::{
@@ -114,9 +112,10 @@ impl Plan {
         let report = options.data.as_ref().map(|_| dataset.report(Some(&prepared.schema)));
         let hidden = options.hidden.clone().unwrap_or_else(|| vec![defaults.hidden]);
         let outputs = prepared.target.outputs() as u32;
-        let network = Network::new(prepared.features as u32, &hidden, outputs).map_err(|error| usage(&error))?;
+        let network = Network::new(prepared.features as u32, &hidden, outputs)
+            .map_err(|error| usage(&encoded::too_large(&error, &dataset, &prepared.schema)))?;
         let local_steps = local_steps(options).map_err(|text| usage(&text))?;
-        let rows = prepared.shards.iter().map(|shard| shard.rows(prepared.features) as u64).sum();
+        let rows = prepared.shards.iter().map(|shard| shard.rows() as u64).sum();
         let loss = loss_for(&prepared.target, options.loss).map_err(|text| usage(&text))?;
         if options.huber_delta.is_some() && loss != Loss::Huber {
             return Err(usage(&"only Huber's loss has a delta: --loss huber, or leave out --huber-delta"));
@@ -161,11 +160,12 @@ impl Plan {
         };
         let (baseline, test_baseline) = (prepared.baseline(), prepared.test_baseline());
         // The rows are in the objects from here on.
-        let (features, outputs) = (network.inputs(), network.outputs());
+        let network =
+            network.with_index_columns(prepared.validation.layout.columns()).map_err(|error| usage(&error))?;
         let shards = std::mem::take(&mut prepared.shards);
-        let shards = shards.into_iter().map(|block| rows_object(&objects, features, outputs, &block)).collect();
-        let validation = rows_object(&objects, features, outputs, &prepared.validation);
-        let test = prepared.test.take().map(|test| rows_object(&objects, features, outputs, &test));
+        let shards = shards.into_iter().map(|block| rows_object(&objects, outputs, block)).collect();
+        let validation = rows_object(&objects, outputs, prepared.validation);
+        let test = prepared.test.take().map(|test| rows_object(&objects, outputs, test));
         let words = Words {
             data: dataset.name().to_owned(),
             recipe: options.recipe.to_string(),
@@ -474,20 +474,6 @@ fn check_start(model: &ModelFile, network: &Network, target: &Target) -> Result<
             Err("the model to start from fits numbers, and this job is to tell classes apart".to_owned())
         }
     }
-}
-
-fn rows_object(objects: &Store, features: u32, outputs: u32, block: &Block) -> RowsRef {
-    let bytes = match &block.targets {
-        Targets::Classes(labels) => object::encode_rows(features, &block.values, labels),
-        Targets::Values(targets) => object::encode_rows_of_values(features, &block.values, outputs, targets),
-    };
-    RowsRef { rows: block.rows(features as usize) as u32, digest: keep(objects, bytes) }
-}
-
-fn keep(objects: &Store, bytes: Vec<u8>) -> Digest {
-    let digest = Digest::of(&bytes);
-    objects.insert(digest, Arc::new(bytes));
-    digest
 }
 
 /// Refuses the path of a model or a report that cannot be written, before anything is trained for it.

@@ -236,6 +236,6 @@ impl ReadUpdates for Objects<'_> {
 
 fn open_rows<'a>(specification: &Specification, object: &'a [u8]) -> Result<Rows<'a>, String> {
     let (network, loss) = (&specification.training.network, specification.training.recipe.loss);
-    let (values, targets) = object::decode_rows(network, loss, object).map_err(|error| error.to_string())?;
-    Rows::new(network.inputs(), values, targets).map_err(|error| error.to_string())
+    let parts = object::decode_rows(network, loss, object).map_err(|error| error.to_string())?;
+    Rows::of_parts(network.input_layout(), parts).map_err(|error| error.to_string())
 }

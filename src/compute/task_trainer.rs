@@ -66,7 +66,7 @@ impl TaskTrainer {
     fn shard(&mut self, work: &Work, base: &[f32], digest: Digest, shard: &Arc<Vec<u8>>) -> Result<Outcome, Error> {
         let training = &work.specified.training;
         let network = &training.network;
-        let rows = self.known.open(digest, network, training.recipe.loss, shard)?;
+        let rows = self.known.open(digest, &work.specified, shard)?;
         self.means.check(NodeMemory::of_shard(training, rows.rows()))?;
         let started = Instant::now();
         let TaskId { step, shard, .. } = work.name.task;
@@ -103,7 +103,7 @@ impl TaskTrainer {
         let network = &training.network;
         let mut parts: Vec<(BlockRange, Rows<'_>)> = Vec::with_capacity(ranges.len());
         for (range, shard) in ranges.iter().zip(shards) {
-            let rows = self.known.open(range.shard, network, training.recipe.loss, shard)?;
+            let rows = self.known.open(range.shard, &work.specified, shard)?;
             parts.push((range.blocks, rows));
         }
         let shard_rows: Vec<u32> = parts.iter().map(|(_, rows)| rows.rows()).collect();

@@ -385,14 +385,13 @@ impl Jobs {
             }
             let bytes = self.store.get(&rows.digest).ok_or_else(|| format!("{what} is gone"))?;
             let loss = specification.training.recipe.loss;
-            let (values, targets) =
-                object::decode_rows(network, loss, &bytes).map_err(|error| format!("{what}: {error}"))?;
-            let found = targets.rows();
+            let parts = object::decode_rows(network, loss, &bytes).map_err(|error| format!("{what}: {error}"))?;
+            let found = parts.targets.rows();
             if found != rows.rows as usize {
                 return Err(wrong_count(found));
             }
             decoded.insert(rows.digest, found);
-            let rows = Rows::new(network.inputs(), values, targets).map_err(|error| format!("{what}: {error}"))?;
+            let rows = Rows::of_parts(network.input_layout(), parts).map_err(|error| format!("{what}: {error}"))?;
             if is_validation || is_test {
                 let rows = Arc::new(rows.into_owned());
                 job.validation = is_validation.then(|| rows.clone()).or(job.validation.take());

@@ -96,9 +96,10 @@ fn of_values(targets: &[f32], width: usize) -> Baseline {
 mod tests {
     use super::*;
     use crate::dataset::{Dataset, Preparation, Scaling, ShardCount, Sharding, ValidationSplit};
+    use crate::model::InputLayout;
 
     fn block(targets: Targets) -> Block {
-        Block { values: Vec::new(), targets }
+        Block { layout: InputLayout::default(), values: Vec::new(), indices: Vec::new(), targets }
     }
 
     #[test]

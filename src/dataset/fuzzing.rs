@@ -4,8 +4,8 @@
 use std::io::{self, Read};
 
 use super::{
-    Block, Dataset, DatasetError, Preparation, ReadOptions, Scaling, Schema, ShardCount, Sharding, Targets, Task,
-    ValidationSplit,
+    Block, Dataset, DatasetError, Preparation, Prepared, ReadOptions, Scaling, Schema, ShardCount, Sharding, Targets,
+    Task, ValidationSplit,
 };
 
 /// What errors call the file.
@@ -74,7 +74,11 @@ impl Read for Trickle<'_> {
 fn seen(found: &Result<Dataset, DatasetError>) -> Result<(String, Result<Vec<u32>, String>), String> {
     let data = found.as_ref().map_err(ToString::to_string)?;
     let prepared = data.prepare(&asked("0.2", Scaling::Standardise, Sharding::Stratified, 1));
-    let rows = prepared.map(|prepared| prepared.shards[0].values.iter().map(|value| value.to_bits()).collect());
+    let bits = |prepared: Prepared| {
+        let Block { values, indices, .. } = &prepared.shards[0];
+        values.iter().map(|value| value.to_bits()).chain(indices.iter().map(|index| u32::from(*index))).collect()
+    };
+    let rows = prepared.map(bits);
     Ok((data.report(None).to_json().to_string(), rows.map_err(|error| error.to_string())))
 }
 
@@ -125,10 +129,19 @@ fn check_preparation(data: &Dataset, asked: &Preparation) {
     let features = prepared.features;
     assert!(features >= 1 && ShardCount::Exactly(prepared.shards.len() as u32) == asked.shards);
     assert_eq!((prepared.feature_names.len(), prepared.scaling.len()), (features, features));
-    let rows = |block: &Block| block.rows(features);
+    let rows = |block: &Block| block.rows();
     assert_eq!(blocks().map(rows).sum::<usize>(), data.rows(), "rows are lost or doubled");
-    assert!(blocks().all(|block| rows(block) > 0 && block.values.len() == rows(block) * features));
-    assert!(blocks().flat_map(|block| &block.values).all(|value| value.is_finite()));
+    let mut inputs = Vec::new();
+    for block in blocks() {
+        block.inputs().expand(0..rows(block), &mut inputs);
+        assert!(
+            rows(block) > 0 && inputs.len() == rows(block) * features && inputs.iter().all(|input| input.is_finite())
+        );
+        let (layout, columns) = (&block.layout, block.layout.columns());
+        for place in 0..rows(block) * columns.len() {
+            assert!(layout.index(&block.indices, place) <= columns[place % columns.len()][1]);
+        }
+    }
     let outputs = prepared.target.outputs();
     let targets = blocks().map(|block| match &block.targets {
         Targets::Classes(labels) => {

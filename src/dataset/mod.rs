@@ -69,6 +69,7 @@ pub use split::{Fraction, NotASplit, ValidationSplit};
 pub use transform::{Categories, Encoder, MissingCategory, Numeric, Scaling};
 pub use value::MissingTokens;
 
+use self::encoding::Written;
 use self::files::{Part, Side};
 use self::roles::{Role, Roles};
 use self::source::Source;
@@ -79,6 +80,7 @@ use self::target::TargetColumn;
 use self::transform::{Learning, Trained};
 pub use crate::model::scaling::Target;
 use crate::model::scaling::{FeatureScale, TargetScale};
+use crate::model::{InputLayout, Inputs};
 
 /// UCI Letter Recognition: see `data/README.md`.
 const LETTERS: &str = include_str!("../../data/letter-recognition.csv");
@@ -124,16 +126,25 @@ pub struct Preparation {
 /// Rows as a job takes them: scaled, with what outputs are compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
-    /// `[rows, features]`, row-major, finite.
+    /// How inputs are written.
+    pub layout: InputLayout,
+    /// Those that are written as they are, row-major, finite.
     pub values: Vec<f32>,
+    /// Those that are written as indices, row-major.
+    pub indices: Vec<u8>,
     /// Of as many rows.
     pub targets: Targets,
 }
 
 impl Block {
-    /// Number of rows, of so many features each.
-    pub fn rows(&self, features: usize) -> usize {
-        self.values.len() / features.max(1)
+    /// The inputs of its rows.
+    pub fn inputs(&self) -> Inputs<'_> {
+        Inputs { layout: &self.layout, values: &self.values, indices: &self.indices }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.inputs().rows().unwrap_or(0)
     }
 }
 
@@ -318,13 +329,14 @@ impl Dataset {
         if features > self.limits.features {
             return Err(error(self.too_wide(&schema, features)));
         }
-        let dealt =
-            asked.sharding.deal(&split.training, strata, (asked.shards, features), asked.seed).map_err(error)?;
+        let layout = schema.input_layout();
+        let dealt = asked.sharding.deal(&split.training, strata, (asked.shards, layout.row_bytes()), asked.seed);
+        let dealt = dealt.map_err(error)?;
         let rows: Vec<&[u32]> = dealt.iter().map(Vec::as_slice).chain([&*split.validation, &*split.test]).collect();
-        let mut inputs = self.inputs(&rows, &schema, features)?.into_iter();
+        let mut inputs = self.inputs(&rows, &schema, &layout)?.into_iter();
         let mut block = |rows: &[u32]| {
-            let values = inputs.next().unwrap_or_default();
-            Ok(Block { values, targets: self.targets(rows, &target)? })
+            let Written { values, indices } = inputs.next().unwrap_or_default();
+            Ok(Block { layout: layout.clone(), values, indices, targets: self.targets(rows, &target)? })
         };
         let shards = dealt.iter().map(|rows| block(rows)).collect::<Result<_, _>>()?;
         let validation = block(&split.validation)?;
@@ -377,6 +389,11 @@ impl Dataset {
     }
 
     fn too_wide(&self, schema: &Schema, inputs: usize) -> Fault {
+        Fault::TooWide { inputs, inputs_max: self.limits.features, widest: self.widest(schema) }
+    }
+
+    /// The columns that become most inputs, and how many.
+    pub fn widest(&self, schema: &Schema) -> Vec<(Column, usize)> {
         let width = |(place, column): (usize, &SchemaColumn)| match &column.becomes {
             Becomes::Inputs(encoder) => Some((self.survey.column(place), encoder.width())),
             _ => None,
@@ -384,7 +401,7 @@ impl Dataset {
         let mut widest: Vec<(Column, usize)> = schema.columns.iter().enumerate().filter_map(width).collect();
         widest.sort_by_key(|(_, width)| std::cmp::Reverse(*width));
         widest.truncate(WIDEST_SHOWN);
-        Fault::TooWide { inputs, inputs_max: self.limits.features, widest }
+        widest
     }
 
     /// What is to be told of a row, by the rows that train.

@@ -14,6 +14,7 @@ use super::refusal::Cause;
 use super::transform::{Encoder, Numeric};
 use super::value::{MissingTokens, Notation, NumberForm, Ornament};
 use crate::model::scaling::FeatureScale;
+use crate::model::{INDEX_COLUMNS_MAX, InputLayout};
 
 /// What `format` says.
 const FORMAT: &str = "gradwire schema 1";
@@ -92,6 +93,23 @@ impl Schema {
     /// Inputs of a row.
     pub fn width(&self) -> usize {
         self.encoders().map(|(_, encoder)| encoder.width()).sum()
+    }
+
+    /// How the inputs are written: of each column those of which at most one is 1 as an index, as long as there may be one more.
+    pub fn input_layout(&self) -> InputLayout {
+        let (mut columns, mut before) = (Vec::new(), 0);
+        for (_, encoder) in self.encoders() {
+            let width = encoder.width();
+            match encoder.indexed().filter(|_| columns.len() < INDEX_COLUMNS_MAX) {
+                Some((first, count)) => {
+                    columns.push([(before + first) as u32, count as u32]);
+                    before = width - first - count;
+                }
+                None => before += width,
+            }
+        }
+        let inputs = self.width() as u32;
+        InputLayout::new(inputs, &columns).unwrap_or_else(|_| InputLayout::plain(inputs))
     }
 
     /// The names of the inputs.

@@ -17,12 +17,12 @@ pub enum ShardCount {
 const SHARD_BYTES_MAX: u64 = 64 << 20;
 
 impl ShardCount {
-    /// Of so many rows of so many inputs each.
-    fn of(self, rows: usize, features: usize) -> u32 {
+    /// Of so many rows whose inputs take so many bytes each.
+    fn of(self, rows: usize, row_bytes: u64) -> u32 {
         match self {
             Self::Exactly(shards) => shards,
             Self::Usual(shards) => {
-                let rows_max = (SHARD_BYTES_MAX / (size_of::<f32>() * features.max(1)) as u64).max(1);
+                let rows_max = (SHARD_BYTES_MAX / row_bytes.max(1)).max(1);
                 let needed = (rows as u64).div_ceil(rows_max).min(u64::from(SHARDS_MAX)) as u32;
                 shards.max(needed).min(rows as u32).max(1)
             }
@@ -42,16 +42,16 @@ pub enum Sharding {
 }
 
 impl Sharding {
-    /// The rows of each shard, of so many features each. `training` is in the order of the file; `labels` are those of all rows.
+    /// The rows of each shard, whose inputs take so many bytes each. `training` is in the order of the file; `labels` are those of all rows.
     pub(super) fn deal(
         &self,
         training: &[u32],
         labels: &[u32],
-        (shards, features): (ShardCount, usize),
+        (shards, row_bytes): (ShardCount, u64),
         seed: u64,
     ) -> Result<Vec<Vec<u32>>, Fault> {
         let rows = training.len();
-        let shards = shards.of(rows, features);
+        let shards = shards.of(rows, row_bytes);
         if shards == 0 || shards > SHARDS_MAX || shards as usize > rows {
             return Err(Fault::Shards { got: shards, rows });
         }
@@ -118,10 +118,10 @@ mod tests {
         // What nobody asks for yields to the rows.
         assert_eq!(Sharding::Stratified.deal(&[0, 1, 2], &[0; 3], (ShardCount::Usual(4), 1), 1).unwrap().len(), 3);
         // A shard of a gigabyte, or of one row of a gigabyte, is none that anybody asked for.
-        assert_eq!(ShardCount::Usual(4).of(1 << 22, 64), 16);
-        assert_eq!(ShardCount::Usual(4).of((1 << 22) + 1, 64), 17);
-        assert_eq!(ShardCount::Usual(4).of(10, 1 << 28), 10);
-        assert_eq!(ShardCount::Exactly(4).of(1 << 22, 64), 4);
+        assert_eq!(ShardCount::Usual(4).of(1 << 22, 256), 16);
+        assert_eq!(ShardCount::Usual(4).of((1 << 22) + 1, 256), 17);
+        assert_eq!(ShardCount::Usual(4).of(10, 1 << 30), 10);
+        assert_eq!(ShardCount::Exactly(4).of(1 << 22, 256), 4);
         let rows = SHARDS_MAX + 1;
         let training: Vec<u32> = (0..rows).collect();
         let refused = Sharding::Contiguous.deal(&training, &[], (ShardCount::Exactly(rows), 1), 1);

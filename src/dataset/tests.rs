@@ -40,6 +40,19 @@ fn last(rows: u32) -> ValidationSplit {
     format!("last:{rows}").parse().unwrap()
 }
 
+/// The inputs of a block's rows, whatever they are written as.
+fn dense(block: &Block) -> Vec<f32> {
+    let mut inputs = Vec::new();
+    block.inputs().expand(0..block.rows(), &mut inputs);
+    inputs
+}
+
+/// A block whose inputs are all written as they are, so many to a row.
+fn block(features: u32, values: Vec<f32>, label: u32) -> Block {
+    let (layout, indices) = (InputLayout::plain(features), Vec::new());
+    Block { layout, values, indices, targets: Targets::Classes(vec![label]) }
+}
+
 /// The classes of a block that has some.
 fn labels(block: &Block) -> &[u32] {
     match &block.targets {

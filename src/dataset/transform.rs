@@ -221,6 +221,15 @@ impl Encoder {
         }
     }
 
+    /// The first and the number of those inputs of which at most one is 1 and the others are 0, where some are.
+    pub(super) fn indexed(&self) -> Option<(usize, usize)> {
+        match self {
+            Encoder::Number(_) => None,
+            Encoder::Categories(_) => Some((0, self.width())).filter(|(_, count)| *count > 0),
+            Encoder::Date { .. } => Some((1, WEEKDAYS.len())),
+        }
+    }
+
     /// Puts the inputs that a value becomes into as many places; not where it is missing and such are refused.
     pub(super) fn encode(&self, field: Field<'_>, inputs: &mut [f32]) -> bool {
         inputs.fill(0.0);

@@ -35,7 +35,7 @@ pub(super) struct Needs {
 impl Needs {
     pub(super) fn of(specification: &Specification) -> Needs {
         let rows: u64 = specification.shards.iter().map(|shard| u64::from(shard.rows)).sum();
-        let row_bytes = 4 * (u64::from(specification.training.network.inputs()) + 1);
+        let row_bytes = specification.training.network.input_layout().row_bytes() + 4;
         Needs {
             arithmetic: specification.training.arithmetic,
             allow_inexact: specification.operation.allow_inexact,

@@ -275,7 +275,7 @@ fn confusion_bytes(training: &Training, rows: RowsRef) -> u64 {
 /// Rows and their targets.
 fn object_bytes(training: &Training, rows: u32) -> u64 {
     let network = &training.network;
-    let of_row = VALUE_BYTES * u64::from(network.inputs()) + training.recipe.loss.target_bytes(network.outputs());
+    let of_row = network.input_layout().row_bytes() + training.recipe.loss.target_bytes(network.outputs());
     u64::from(rows).saturating_mul(of_row).saturating_add(DESCRIPTOR_BYTES)
 }
 

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::gather::{Order, gather};
+use super::input_layout::{InputLayout, Inputs};
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, LANES, Lanes, make_room, panels_of};
 use super::loss::{self, Objective, TargetsError};
@@ -60,7 +61,9 @@ pub fn predict(
     let mut values = values.to_vec();
     cut_inputs(&mut values);
     let mut classes = vec![0; values.len() / network.inputs() as usize];
-    Evaluator::new(kernel).each_block(network, activation, parameters, &values, |first, count, logits| {
+    let layout = InputLayout::plain(network.inputs());
+    let inputs = Inputs { layout: &layout, values: &values, indices: &[] };
+    Evaluator::new(kernel).each_block(network, activation, parameters, inputs, |first, count, logits| {
         loss::predict(kernel, logits, &mut classes[first..][..count]);
     })?;
     Ok(classes)
@@ -96,7 +99,7 @@ impl Evaluator {
         let (metrics, objective) = (recipe.loss.metrics(), Objective::of(recipe));
         let mut sums = std::mem::replace(&mut self.sums, Tree::new());
         sums.prepare(metrics.len(), (rows.rows() as usize).div_ceil(BLOCK_ROWS));
-        self.each_block(network, recipe.activation, parameters, rows.values(), |first, count, outputs| {
+        self.each_block(network, recipe.activation, parameters, rows.inputs(), |first, count, outputs| {
             objective.judge(kernel, outputs, rows.targets().of_rows(first, count), sums.next());
             sums.take();
         })?;
@@ -117,24 +120,26 @@ impl Evaluator {
         network: &Network,
         activation: Activation,
         parameters: &[f32],
-        values: &[f32],
+        inputs: Inputs<'_>,
         mut take: impl FnMut(usize, usize, &mut [Lanes]),
     ) -> Result<(), EvaluateError> {
-        let features = network.inputs() as usize;
-        if !values.len().is_multiple_of(features) {
-            return Err(EvaluateError::Values { got: values.len(), expected: network.inputs() });
+        let (layout, features) = (inputs.layout, network.inputs() as usize);
+        if layout.inputs() != network.inputs() {
+            return Err(EvaluateError::Features { got: layout.inputs(), expected: network.inputs() });
         }
+        let Some(rows) = inputs.rows() else {
+            return Err(EvaluateError::Values { got: inputs.values.len(), expected: layout.plain_inputs() });
+        };
         if parameters.len() != network.parameters() {
             return Err(EvaluateError::Parameters { got: parameters.len(), expected: network.parameters() });
         }
-        let rows = values.len() / features;
         let kernel = self.pass.kernel();
         self.pass.prepare(network, activation, rows, false);
         make_room(&mut self.panels, panels_of(rows.min(BLOCK_ROWS)) * features);
         for first in (0..rows).step_by(BLOCK_ROWS) {
             let count = (rows - first).min(BLOCK_ROWS);
             let x = &mut self.panels[..panels_of(count) * features];
-            gather(kernel, values, features, Order::From(first, count), x);
+            gather(kernel, inputs, Order::From(first, count), x);
             take(first, count, self.pass.forward(parameters, x, count));
         }
         Ok(())
@@ -201,7 +206,9 @@ impl<'a> Predictor<'a> {
         cut_inputs(values);
         let kernel = self.evaluator.pass.kernel();
         let (network, activation, parameters) = (self.network, self.activation, self.parameters);
-        self.evaluator.each_block(network, activation, parameters, values, |_, count, outputs| {
+        let layout = InputLayout::plain(network.inputs());
+        let inputs = Inputs { layout: &layout, values, indices: &[] };
+        self.evaluator.each_block(network, activation, parameters, inputs, |_, count, outputs| {
             take(kernel, count, outputs);
         })
     }

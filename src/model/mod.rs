@@ -14,6 +14,7 @@ mod gather;
 mod gradient_steps;
 pub mod helpers;
 pub mod initialise;
+mod input_layout;
 pub mod kernel;
 mod lanes;
 mod layer;
@@ -41,6 +42,7 @@ pub use evaluate::{Evaluation, Evaluator, Predictor, evaluate, evaluation_bytes,
 pub use gradient_steps::{BlockRange, GradientSteps, StepBlocks, block_rows};
 pub use helpers::Helpers;
 pub use initialise::initialise;
+pub use input_layout::{INDEX_COLUMNS_MAX, InputLayout, Inputs};
 pub use kernel::Kernel;
 pub use loss::{TargetKind, Targets, TargetsError};
 pub use merge::{

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::input_layout::{INDEX_COLUMNS_MAX, InputLayout};
+
 /// Inputs of a network, at most.
 pub const INPUTS_MAX: u32 = 1 << 20;
 /// Outputs of a hidden layer, at most.
@@ -14,13 +16,13 @@ pub const CLASSES_MAX: u32 = 65_535;
 /// Parameters of a network, at most: 512 MiB as f32.
 pub const PARAMETERS_MAX: u64 = 1 << 27;
 
-/// A multilayer perceptron's shape: inputs, hidden layers, outputs.
+/// A multilayer perceptron's shape: inputs, and how they are written in rows, hidden layers, outputs.
 ///
 /// The parameters of a model are one flat slice of f32: for each layer in order its weights, row-major
 /// `[inputs][outputs]`, then its bias `[outputs]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    inputs: u32,
+    inputs: InputLayout,
     hidden: Vec<u32>,
     outputs: u32,
 }
@@ -68,7 +70,7 @@ impl Network {
         if let Some(&got) = hidden.iter().find(|&&width| width == 0 || width > HIDDEN_WIDTH_MAX) {
             return Err(NetworkError::HiddenWidth { got });
         }
-        let network = Network { inputs, hidden: hidden.to_vec(), outputs };
+        let network = Network { inputs: InputLayout::plain(inputs), hidden: hidden.to_vec(), outputs };
         // In u64: widths of 2^20 multiply to 2^40 before the cap is checked.
         let sizes = (0..=hidden.len()).filter_map(|index| network.size(index));
         let parameters: u64 = sizes.map(|(inputs, outputs)| (u64::from(inputs) + 1) * u64::from(outputs)).sum();
@@ -78,9 +80,19 @@ impl Network {
         Ok(network)
     }
 
+    /// The same with index columns, [before, levels] each, where they fit its inputs.
+    pub fn with_index_columns(self, columns: &[[u32; 2]]) -> Result<Network, NetworkError> {
+        Ok(Network { inputs: InputLayout::new(self.inputs(), columns)?, ..self })
+    }
+
     /// Features of a row.
     pub fn inputs(&self) -> u32 {
-        self.inputs
+        self.inputs.inputs()
+    }
+
+    /// How they are written in rows of data.
+    pub fn input_layout(&self) -> &InputLayout {
+        &self.inputs
     }
 
     /// Widths of the hidden layers, from the input on; may be empty.
@@ -111,7 +123,7 @@ impl Network {
             None if index == self.hidden.len() => self.outputs,
             None => return None,
         };
-        Some((if index == 0 { self.inputs } else { self.hidden[index - 1] }, outputs))
+        Some((if index == 0 { self.inputs() } else { self.hidden[index - 1] }, outputs))
     }
 }
 
@@ -137,7 +149,7 @@ impl Iterator for Layers<'_> {
 impl fmt::Display for Network {
     /// `16-128-26`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.inputs)?;
+        write!(f, "{}", self.inputs())?;
         for width in &self.hidden {
             write!(f, "-{width}")?;
         }
@@ -173,6 +185,18 @@ pub enum NetworkError {
         /// Parameters that the sizes come to.
         got: u64,
     },
+    /// More index columns than [`INDEX_COLUMNS_MAX`].
+    IndexColumns {
+        /// Columns given.
+        got: usize,
+    },
+    /// An index column that stands for no input, or columns that need more inputs than there are.
+    Indexed {
+        /// Inputs that they stand for, and those before them.
+        got: u64,
+        /// Inputs that there are.
+        inputs: u32,
+    },
 }
 
 impl NetworkError {
@@ -184,6 +208,8 @@ impl NetworkError {
             Self::HiddenLayers { got } => (got as u64, HIDDEN_LAYERS_MAX as u64),
             Self::HiddenWidth { got } => (got.into(), got.clamp(1, HIDDEN_WIDTH_MAX).into()),
             Self::Parameters { got } => (got, PARAMETERS_MAX),
+            Self::IndexColumns { got } => (got as u64, INDEX_COLUMNS_MAX as u64),
+            Self::Indexed { got, inputs } => (got, inputs.into()),
         }
     }
 }
@@ -202,6 +228,13 @@ impl fmt::Display for NetworkError {
             Self::Parameters { got } => write!(
                 f,
                 "this network has {got} parameters, and at most {PARAMETERS_MAX} are allowed: take narrower hidden layers"
+            ),
+            Self::IndexColumns { got } => {
+                write!(f, "at most {INDEX_COLUMNS_MAX} columns are written as indices, not {got}")
+            }
+            Self::Indexed { got, inputs } => write!(
+                f,
+                "an index stands for at least one input, and all with those before them for at most the {inputs} of the network, not {got}"
             ),
         }
     }

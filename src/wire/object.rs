@@ -3,21 +3,21 @@
 
 mod confusion;
 mod outer;
+mod rows;
 mod sum;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::bytes::{
-    MalformedPayload, Read, Reader, Write as _, append_f32, append_u32, f32_from_bytes, u32_from_bytes,
-};
+use super::bytes::{MalformedPayload, Read, Reader, Write as _, append_f32, f32_from_bytes};
 use super::code::ErrorCode;
 use super::limits;
-use crate::model::{LittleEndianF32, Loss, Network, OuterStateError, TargetKind, Targets, initialise};
+use crate::model::{LittleEndianF32, Network, OuterStateError, initialise};
 
 pub use confusion::{decode_confusion, encode_confusion};
 pub use outer::{decode_outer, encode_outer, outer_bytes, outer_digest};
+pub use rows::{decode_rows, encode_row_parts, encode_rows, encode_rows_of_values, rows_bytes};
 pub use sum::{SumLayout, check_sum, encode_sum, sum_bytes_max, sum_digest};
 
 /// What an object is.
@@ -26,7 +26,8 @@ pub use sum::{SumLayout, check_sum, encode_sum, sum_bytes_max, sum_digest};
 pub enum ObjectKind {
     /// A model's parameters: for each layer a weight tensor `[inputs, outputs]` and a bias tensor `[outputs]`, f32.
     Weights = 1,
-    /// Rows of data: features `[rows, features]`, f32, and labels `[rows]`, u32, or targets `[rows, outputs]`, f32.
+    /// Rows of data: features `[rows, features]`, f32, labels `[rows]`, u32, or targets `[rows, outputs]`, f32, and indices
+    /// `[rows, columns]`, of one, two or four bytes, where features are written so.
     Rows = 2,
     /// Trained parameters minus base parameters, in the shape of [`ObjectKind::Weights`].
     Update = 3,
@@ -69,6 +70,8 @@ const F32: u8 = 1;
 const U32: u8 = 2;
 const I64: u8 = 3;
 const I128: u8 = 4;
+const U8: u8 = 5;
+const U16: u8 = 6;
 /// The only encoding so far: the elements as they are, little-endian, row-major.
 const RAW: u8 = 0;
 
@@ -171,6 +174,8 @@ impl Tensor {
         let of_element = match self.element {
             I64 => 8,
             I128 => 16,
+            U8 => 1,
+            U16 => 2,
             _ => 4,
         };
         self.shape().iter().try_fold(of_element, |bytes: u64, &side| bytes.checked_mul(side))
@@ -184,6 +189,8 @@ fn describe(tensors: &[Tensor]) -> String {
             (U32, RAW) => "u32".to_owned(),
             (I64, RAW) => "i64".to_owned(),
             (I128, RAW) => "i128".to_owned(),
+            (U8, RAW) => "u8".to_owned(),
+            (U16, RAW) => "u16".to_owned(),
             (element, encoding) => format!("element {element} encoding {encoding} "),
         };
         format!("{element}{:?}", tensor.shape())
@@ -279,26 +286,9 @@ fn parameter_descriptor_bytes(network: &Network) -> u64 {
     KIND_BYTES + (network.hidden().len() as u64 + 1) * (of_weights + of_bias)
 }
 
-/// Features, and the targets that a loss takes.
-fn rows_tensors(rows: u64, network: &Network, loss: Loss) -> Vec<Tensor> {
-    let targets = match loss.target_kind() {
-        TargetKind::Labels => Tensor::raw(U32, &[rows]),
-        TargetKind::Values => Tensor::raw(F32, &[rows, network.outputs().into()]),
-    };
-    vec![Tensor::raw(F32, &[rows, network.inputs().into()]), targets]
-}
-
 /// Size of an object of `kind` [`ObjectKind::Weights`] or [`ObjectKind::Update`] for this network.
 pub fn parameters_bytes(network: &Network) -> u64 {
     parameter_descriptor_bytes(network) + 4 * network.parameters() as u64
-}
-
-/// Size of an object of so many rows for this network and loss. Exact for every u32: (2^32)^2 x 4 does not fit, so it
-/// saturates.
-pub fn rows_bytes(rows: u32, network: &Network, loss: Loss) -> u64 {
-    let of_row = 4 * u64::from(network.inputs()) + loss.target_bytes(network.outputs());
-    let descriptor = encode_descriptor(ObjectKind::Rows, &rows_tensors(0, network, loss)).len() as u64;
-    u64::from(rows).saturating_mul(of_row).saturating_add(descriptor)
 }
 
 /// A model's parameters, or an update, as an object. `values` are flat, as [`Network`] lays them out.
@@ -387,54 +377,6 @@ pub fn decode_parameters<'a>(
     Ok(as_they_lie(values.as_flattened(), f32_from_bytes))
 }
 
-/// Rows of data as an object; `values` row-major, one label a row.
-pub fn encode_rows(features: u32, values: &[f32], labels: &[u32]) -> Vec<u8> {
-    debug_assert_eq!(values.len(), labels.len() * features as usize);
-    let rows = labels.len() as u64;
-    let tensors = [Tensor::raw(F32, &[rows, features.into()]), Tensor::raw(U32, &[rows])];
-    let mut out = encode_descriptor(ObjectKind::Rows, &tensors);
-    out.reserve_exact((values.len() + labels.len()) * 4);
-    append_f32(&mut out, values);
-    append_u32(&mut out, labels);
-    out
-}
-
-/// The same of rows with `width` numbers each as targets, row-major.
-pub fn encode_rows_of_values(features: u32, values: &[f32], width: u32, targets: &[f32]) -> Vec<u8> {
-    debug_assert_eq!(values.len() * width as usize, targets.len() * features as usize);
-    let rows = (values.len() / features.max(1) as usize) as u64;
-    let tensors = [Tensor::raw(F32, &[rows, features.into()]), Tensor::raw(F32, &[rows, width.into()])];
-    let mut out = encode_descriptor(ObjectKind::Rows, &tensors);
-    out.reserve_exact((values.len() + targets.len()) * 4);
-    append_f32(&mut out, values);
-    append_f32(&mut out, targets);
-    out
-}
-
-/// Row-major values and targets of rows.
-pub type ValuesAndTargets<'a> = (Cow<'a, [f32]>, Targets<'a>);
-
-/// The values and targets in an object of rows, which must be for this network and loss; as many rows as it has. Where this
-/// machine can read them as they lie, they are not copied.
-pub fn decode_rows<'a>(network: &Network, loss: Loss, bytes: &'a [u8]) -> Result<ValuesAndTargets<'a>, ObjectError> {
-    let (tensors, elements) = open(bytes, ObjectKind::Rows, &|found| {
-        let rows = found.first().and_then(|tensor| tensor.shape().first()).copied().unwrap_or(1);
-        rows_tensors(rows, network, loss)
-    })?;
-    // `open` has compared the sizes, so the product fits what is there.
-    let values = tensors[0].bytes().unwrap_or(0) as usize;
-    let (values, targets) = elements.split_at(values);
-    let targets = match loss.target_kind() {
-        TargetKind::Labels => {
-            Targets::Labels { labels: as_they_lie(targets, u32_from_bytes), classes: network.outputs() }
-        }
-        TargetKind::Values => {
-            Targets::Values { values: as_they_lie(targets, f32_from_bytes), width: network.outputs() }
-        }
-    };
-    Ok((as_they_lie(values, f32_from_bytes), targets))
-}
-
 /// Numbers of four little-endian bytes each, where they are, if this machine can read them there; else as `copy` has them.
 fn as_they_lie<T: bytemuck::Pod>(bytes: &[u8], copy: impl Fn(&[u8]) -> Vec<T>) -> Cow<'_, [T]> {
     match bytemuck::try_cast_slice(bytes) {
@@ -446,28 +388,15 @@ fn as_they_lie<T: bytemuck::Pod>(bytes: &[u8], copy: impl Fn(&[u8]) -> Vec<T>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Loss;
 
     #[test]
-    fn parameters_and_rows_come_back_as_they_were() {
+    fn parameters_come_back_as_they_were() {
         let network = Network::new(2, &[3], 2).unwrap();
         let values: Vec<f32> = (0..network.parameters()).map(|i| i as f32 - 3.5).collect();
         let bytes = encode_parameters(ObjectKind::Update, &network, &values);
         assert_eq!(bytes.len() as u64, parameters_bytes(&network));
         assert_eq!(decode_parameters(ObjectKind::Update, &network, &bytes), Ok(values.into()));
-
-        let bytes = encode_rows(2, &[1.0, 2.0, 3.0, 4.0], &[7, 8]);
-        assert_eq!(bytes.len() as u64, rows_bytes(2, &network, Loss::CrossEntropy));
-        let labels = Targets::Labels { labels: vec![7, 8].into(), classes: 2 };
-        let rows = decode_rows(&network, Loss::CrossEntropy, &bytes);
-        assert!(matches!(decode_rows(&network, Loss::SquaredError, &bytes), Err(ObjectError::Shape { .. })));
-        assert_eq!(rows, Ok((vec![1.0, 2.0, 3.0, 4.0].into(), labels)));
-
-        let bytes = encode_rows_of_values(2, &[1.0, 2.0, 3.0, 4.0], 2, &[0.5, -1.0, 1.5, 2.0]);
-        assert_eq!(bytes.len() as u64, rows_bytes(2, &network, Loss::SquaredError));
-        let targets = Targets::Values { values: vec![0.5, -1.0, 1.5, 2.0].into(), width: 2 };
-        let rows = decode_rows(&network, Loss::SquaredError, &bytes);
-        assert_eq!(rows, Ok((vec![1.0, 2.0, 3.0, 4.0].into(), targets)));
-        assert!(matches!(decode_rows(&network, Loss::CrossEntropy, &bytes), Err(ObjectError::Shape { .. })));
     }
 
     #[test]

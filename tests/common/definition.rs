@@ -4,6 +4,7 @@
 //! Every f32 operation goes through [`Definition`], so that a meter sees its operands and its result. The thresholds of the
 //! definition are values, so that a test can see what each of them is for.
 
+mod inputs;
 pub mod steps;
 
 use gradwire::model::random::{Purpose, Stream};
@@ -11,6 +12,7 @@ use gradwire::model::{
     Activation, BatchSize, Layer, Loss, LossReduction, Metric, Metrics, Network, Optimiser, Outer, OuterOptimiser,
     Recipe, Rows, Schedule, Targets, Training,
 };
+use inputs::inputs_of;
 
 /// Sees the operands and the result of every f32 operation.
 pub trait Meter {
@@ -492,7 +494,7 @@ impl<M: Meter> Definition<M> {
         base: &[f32],
         rows: &Rows,
     ) -> (Vec<f32>, f64, u32) {
-        self.train_against(training, step, shard, base, (rows.values(), rows.targets()))
+        self.train_against(training, step, shard, base, (&inputs_of(rows), rows.targets()))
     }
 
     /// The same on values that no [`Rows`] has seen.
@@ -644,7 +646,8 @@ impl<M: Meter> Definition<M> {
         let Recipe { activation, .. } = training.recipe;
         // Of each block: the loss, and two more.
         let mut blocks = Vec::new();
-        let all = rows.values().chunks(rows.features() as usize).collect::<Vec<_>>();
+        let inputs = inputs_of(rows);
+        let all = inputs.chunks(rows.features() as usize).collect::<Vec<_>>();
         for (block, in_block) in all.chunks(128).enumerate() {
             let mut sums = [0.0; 3];
             for (place, x) in in_block.iter().enumerate() {

@@ -10,6 +10,7 @@ mod failures;
 mod given_up;
 mod gradients;
 mod holding;
+mod indices;
 mod median;
 mod membership;
 mod memory;

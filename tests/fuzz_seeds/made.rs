@@ -37,6 +37,9 @@ pub fn frames() -> Files {
     wanted.insert("refused-version.bin".to_owned(), Header { version: 2, ..header }.encode().to_vec());
 
     let (request, Message::Put(piece)) = values::message(MessageType::Put) else { unreachable!() };
+    let rows = values::object("rows-with-indices");
+    let of_rows = Piece { digest: Digest::of(&rows), object_bytes: rows.len() as u64, offset: 0, bytes: rows.into() };
+    wanted.insert("put-indices.bin".to_owned(), Message::Put(of_rows).seal(request, false).to_bytes());
     let mut put = |name: &str, piece| {
         wanted.insert(format!("refused-{name}.bin"), Message::Put(piece).seal(request, false).to_bytes());
     };

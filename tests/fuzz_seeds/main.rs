@@ -19,7 +19,7 @@ struct Target {
 
 const TARGETS: [Target; 7] = [
     Target { name: "csv", body: gradwire::dataset::fuzzing::csv, made: None, seeds_min: 46 },
-    Target { name: "frame_decode", body: fuzzing::frame_decode, made: Some(made::frames), seeds_min: 77 },
+    Target { name: "frame_decode", body: fuzzing::frame_decode, made: Some(made::frames), seeds_min: 78 },
     Target { name: "message_roundtrip", body: fuzzing::message_roundtrip, made: Some(made::messages), seeds_min: 103 },
     Target { name: "model", body: gradwire::client::fuzzing::model, made: Some(made::models), seeds_min: 3 },
     Target { name: "session", body: fuzzing::session, made: Some(made::dialogues), seeds_min: 83 },

@@ -94,6 +94,12 @@ fn numbers_outside_their_limits_are_refused() {
     refuses(&["--hidden", "0"], &["hidden layer", "not 0"]);
     refuses(&["--hidden", "8,,8"], &["whole numbers with commas between"]);
     refuses(&["--hidden", "1000000,1000000"], &["parameters", "134217728", "narrower"]);
+    // What the categories of a column stand for counts, and its name is said.
+    let wide: String =
+        (0..1_200).map(|row| format!("{row}.5,place {},{}\n", row % 300, ["oak", "ash"][row % 2])).collect();
+    let wide = "girth,place,sort\n".to_owned() + &wide;
+    let words = ["parameters", "narrower", "of the 301 inputs", "column 2 (\"place\") becomes 300", "--ignore place"];
+    refuses_data(wide, &["--hidden", "1000000", "--rare", "1"], &words);
     refuses(&["--validate-split", "1.5"], &["1.5"]);
     let data = small_data();
     refuses(&["--data", data.text(), "--shards", "1000"], &["1000 shards", "192 training rows", "at most 192"]);

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use gradwire::digest::Digest;
 use gradwire::job::{JobId, NOTES_BYTES_MAX, OnNoNodes, ROUNDS_MAX, ROWS_MAX, RowsRef, Specification};
-use gradwire::model::{Network, network, recipe};
+use gradwire::model::rows::RowParts;
+use gradwire::model::{Network, Targets, network, recipe};
 use gradwire::wire::message::{Attach, Error, Fetch, Order, OrderVerb, Piece, Submit};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role};
@@ -99,6 +100,31 @@ fn a_client_whose_data_is_not_what_the_specification_says_is_told_so() {
         assert_eq!(error.code, ErrorCode::JobData, "{error}");
         assert!(error.text.contains(words), "{words}: {error}");
         assert!(!error.retry && error.text.starts_with("the job's data is not what"), "{error}");
+        peer.expect_pong(3);
+    }
+    cluster.assert_is_well();
+}
+
+#[test]
+fn a_client_whose_indices_stand_for_nothing_is_told_which() {
+    let cluster = Cluster::new();
+    let network = Network::new(4, &[], 2).unwrap().with_index_columns(&[[1, 2]]).unwrap();
+    let rows = |indices: [u8; 4]| {
+        let targets = Targets::Labels { labels: vec![0, 1, 0, 1].into(), classes: 2 };
+        let parts = RowParts { values: vec![0.5; 8].into(), indices: indices.to_vec().into(), targets };
+        object::encode_row_parts(network.input_layout(), &parts)
+    };
+    let cases = [
+        ("row 2, index column 0 (from 0) has index 3, and stands for 2", rows([0, 2, 3, 1])),
+        ("f32[4, 2] u32[4] u8[4, 1] was wanted", object::encode_rows(2, &[0.5; 8], &[0, 1, 0, 1])),
+    ];
+    for (words, bytes) in cases {
+        let mut peer = Peer::greeted(cluster.coordinator.address, Role::Client);
+        let (job, mut specification) = job_of(Digest::of(&bytes));
+        specification.training.network = network.clone();
+        let error = submit(&mut peer, (job, specification), |fetch| owned(piece(fetch, &bytes)));
+        assert_eq!((error.code, error.retry), (ErrorCode::JobData, false), "{error}");
+        assert!(error.text.contains(words), "{words}: {error}");
         peer.expect_pong(3);
     }
     cluster.assert_is_well();

@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 
 use gradwire::digest::Digest;
-use gradwire::model::{ARITHMETIC, BlockRange, Network, Training, network};
+use gradwire::model::rows::RowParts;
+use gradwire::model::{ARITHMETIC, BlockRange, Network, Targets, Training, network};
 use gradwire::wire::message::{Error, Fetch, Hello, Piece, RowsSource, ShippedRange, Train};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{Encoded, ErrorCode, Flags, Message, MessageType, Role, limits};
@@ -138,11 +139,27 @@ fn a_coordinator_that_serves_other_bytes_than_asked_for_gets_its_task_refused() 
     let mixed_up = Train { rows: RowsSource::Shipped(Digest::of(&base())), ..train() };
     let error = refusal_of(&mut peer, 9, mixed_up, |fetch| owned(piece(fetch, &base())));
     assert_eq!(error.code, ErrorCode::ObjectMalformed, "{error}");
+    // An index of two inputs that says the fourth.
+    let network = Network::new(3, &[], 2).unwrap().with_index_columns(&[[1, 2]]).unwrap();
+    let targets = Targets::Labels { labels: vec![0, 1].into(), classes: 2 };
+    let parts = RowParts { values: vec![0.5; 2].into(), indices: vec![2, 3].into(), targets };
+    let shard = object::encode_row_parts(network.input_layout(), &parts);
+    let base_of_three = object::encode_parameters(ObjectKind::Weights, &network, &[0.0; 8]);
+    let beyond = Train {
+        base: Digest::of(&base_of_three),
+        rows: RowsSource::Shipped(Digest::of(&shard)),
+        training: Some(Training { network, ..training() }),
+        ..train()
+    };
+    let held = |fetch: Fetch| if fetch.digest == Digest::of(&shard) { shard.clone() } else { base_of_three.clone() };
+    let error = refusal_of(&mut peer, 11, beyond, |fetch| owned(piece(fetch, &held(fetch))));
+    assert_eq!((error.code, error.retry), (ErrorCode::ObjectMalformed, false), "{error}");
+    assert!(error.text.contains("shard: row 1, index column 0 (from 0) has index 3"), "{error}");
     let foreign = Train { training: Some(Training { arithmetic: 1, ..training() }), ..train() };
-    let error = refusal_of(&mut peer, 11, foreign, unknown);
+    let error = refusal_of(&mut peer, 13, foreign, unknown);
     assert_eq!((error.code, error.got, error.allowed), (ErrorCode::Arithmetic, 1, ARITHMETIC.into()), "{error}");
     let resident = Train { rows: RowsSource::Resident("attic".to_owned()), ..train() };
-    let error = refusal_of(&mut peer, 13, resident, unknown);
+    let error = refusal_of(&mut peer, 15, resident, unknown);
     assert_eq!((error.code, error.retry), (ErrorCode::UnknownObject, false), "no later try finds it here: {error}");
     cluster.assert_is_well();
 }

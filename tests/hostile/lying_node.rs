@@ -324,8 +324,8 @@ impl Liar {
             let network = &training_of(&train).network;
             let base = object::decode_parameters(ObjectKind::Weights, network, base).unwrap();
             let loss = training_of(&train).recipe.loss;
-            let (values, targets) = object::decode_rows(network, loss, rows).unwrap();
-            let rows = Rows::new(network.inputs(), values, targets).unwrap();
+            let parts = object::decode_rows(network, loss, rows).unwrap();
+            let rows = Rows::of_parts(network.input_layout(), parts).unwrap();
             let task = train.name.task;
             let mut trainer = Trainer::new(Kernel::best());
             let trained =

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use crate::common::clients::{Client, Finished};
 use crate::common::process::{PATIENCE, reserve_port};
 use crate::common::servers::{Coordinator, Node, node_column, nodes};
+use crate::common::tables::Written;
 use crate::python::Python;
 
 /// The default recipe in epochs, small: 36 tasks.
@@ -94,6 +95,29 @@ fn alone_it_does_a_classic_job_as_a_rust_node_does() {
     assert!(difference < 1e-4, "losses {} and {}", loss(&theirs), loss(&ours));
     let difference = (accuracy(&theirs) - accuracy(&ours)).abs();
     assert!(difference < 0.005, "accuracies {} and {}", accuracy(&theirs), accuracy(&ours));
+}
+
+#[test]
+fn alone_it_makes_of_indices_what_a_rust_node_makes_of_them() {
+    let Some(python) = Python::start(&[]) else { return };
+    // Categories in bytes, and so many in another that an index takes two.
+    for names in [7, 300] {
+        let row = |row: usize| {
+            let (bark, place) = (["rough", "smooth", "flaky", ""][row * 7 % 11 % 4], row * 31 % names);
+            let girth = (row * 13 % 97) as f64 / 40.0 - 1.2;
+            let sort = if girth + (place % 3) as f64 + bark.len() as f64 / 4.0 > 2.0 { "ash" } else { "oak" };
+            format!("{girth},{bark},place {place},{sort}\n")
+        };
+        let data =
+            Written::new("trees.csv", "girth,bark,place,sort\n".to_owned() + &(0..1_500).map(row).collect::<String>());
+        let job = [&CLASSIC[..], &["--data", data.text(), "--rare", "1"]].concat();
+        let coordinator = coordinator_of("2", &[python.address.port()]);
+        let theirs = Client::start(&coordinator, &inexact(&job)).finish();
+        assert_eq!(tasks_of(&theirs, "python"), 44);
+        let ours = Client::local(1, &job).finish();
+        let difference = (loss(&theirs) - loss(&ours)).abs() / loss(&ours);
+        assert!(difference < 1e-4, "{names} names: losses {} and {}", loss(&theirs), loss(&ours));
+    }
 }
 
 #[test]

@@ -22,17 +22,17 @@ RECIPE = {  # "The specification": tag, name, type, default; of the widths of hi
     9: ("eta", "<f", None), 10: ("eta_decay", "<f", 1.0), 11: ("batch", "<I", None), 12: ("epochs", "<I", 1),
     13: ("log_epsilon", "<f", 0.0), 14: ("stop_loss_change", "<f", None), 15: ("seed", "<Q", 1),
     22: ("local_steps", "<I", 0), 25: ("schedule", "<B", 1), 26: ("schedule_steps", "<I", 1), 27: ("warmup", "<I", 0),
-    28: ("label_smoothing", "<f", 0.0), 29: ("dropout", "<f", 0.0)}
+    28: ("label_smoothing", "<f", 0.0), 29: ("dropout", "<f", 0.0),
+    30: ("index_columns", "<", b"")}
 RELU, IDENTITY, MEAN, ADAM = 1, 2, 1, 2  # values of these fields
 WEIGHTS, ROWS, UPDATE, SUM = 1, 2, 3, 4  # kinds of objects
-I64, I128, BLOCKS = 3, 4, 3  # elements of sums, and where the rows of a task are that yields one
-UNKNOWN, WAITING, RUNNING = 1, 2, 3  # states of a task
+(F32, U32, I64, I128, U8, U16), ELEMENT_BYTES = range(1, 7), (0, 4, 4, 8, 16, 1, 2)  # elements, and bytes of each
+BLOCKS, UNKNOWN, WAITING, RUNNING = 3, 1, 2, 3  # where the rows of a task are that yields a sum; states of a task
 COORDINATOR, NODE, ARITHMETIC = 2, 3, 40001  # roles, and a number that we chose for what numpy computes
 NODE_ID = os.urandom(16)  # another one in each start
 MAGIC, HEADER = b"\xF5GRW\1", "<5sBHIII"  # of frames of version 1; the header's own checksum comes behind it
 PAYLOAD_MAX, INLINE_MAX, LIFE = 2**20, 2**18, 2**14  # bytes, of "Limits"
-PIECE, OBJECTS_MAX = 2**18, 2**29  # bytes that we ask for at a time, and of all objects that we keep
-GREETING_WAIT, SILENCE, LOST = 2, 1, 3  # seconds
+PIECE, OBJECTS_MAX, GREETING_WAIT, SILENCE, LOST = 2**18, 2**29, 2, 1, 3  # bytes asked for at a time, kept; seconds
 
 
 class Fault(Exception):
@@ -52,13 +52,13 @@ def decode(layout, data):
 
 
 def elements(data, kind, *shapes):
-    """The elements of an object of this kind and with these tensors, and the descriptor ahead of them ("Objects")."""
+    """The elements of an object of this kind with these tensors, of rows as bytes, and the descriptor ("Objects")."""
     head = struct.pack("<BB6x", kind, len(shapes))
     for element, *sides in shapes:
         head += struct.pack(f"<BBB5x{len(sides)}Q", element, 0, len(sides), *sides)
-    size = len(head) + 4 * sum(math.prod(sides) for _, *sides in shapes)
+    size = len(head) + sum(ELEMENT_BYTES[element] * math.prod(sides) for element, *sides in shapes)
     check(data.startswith(head) and len(data) == size, "OBJECT_MALFORMED", f"{size} bytes of kind {kind} were due")
-    return np.frombuffer(data, "<f4", offset=len(head)), head
+    return np.frombuffer(data, "u1" if kind == ROWS else "<f4", offset=len(head)), head
 
 
 class Task:
@@ -66,13 +66,10 @@ class Task:
     def __init__(self, name, recipe, epoch, ranges):
         self.name, self.epoch, self.ranges = name, epoch, ranges  # a whole shard is a range of no blocks
         self.step, self.shard = struct.unpack_from("<QI", name, 16)  # "The name of a task"
-        self.progress = WAITING, 0, 0
-        self.draws = np.random.default_rng()
-        self.stop = threading.Event()
+        self.progress, self.draws, self.stop = (WAITING, 0, 0), np.random.default_rng(), threading.Event()
         vars(self).update(recipe)
-        check(self.activation <= 3, "TRAINING", f"activation {self.activation} is not computed here")
-        check(self.optimiser <= 2, "TRAINING", f"optimiser {self.optimiser} is not computed here")
-        check(self.local_steps <= 1, "TRAINING", "local steps are not computed here")
+        for field, most in ("activation", 3), ("optimiser", 2), ("local_steps", 1):
+            check(recipe[field] <= most, "TRAINING", f"{field} {recipe[field]} is not computed here")
         widths = [self.inputs, *np.frombuffer(self.hidden, "<u4").tolist(), self.classes]
         self.layers = list(zip(widths, widths[1:]))  # inputs and outputs of each
 
@@ -89,9 +86,8 @@ class Task:
             layers.append((x, w.reshape(ins, outs), factors))
             x = x @ w.reshape(ins, outs) + b
         z = x - x.max(axis=1, keepdims=True)
-        e = np.exp(z)
+        e, right = np.exp(z), (np.arange(len(x)), labels)
         s = e.sum(axis=1)
-        right = np.arange(len(x)), labels
         losses = -np.log(e[right] / s + self.log_epsilon) if self.log_epsilon else np.log(s) - z[right]
         scale = 1 / len(x) if self.reduction == MEAN and not self.local_steps else 1
         d = e * (scale / s)[:, None]
@@ -106,10 +102,22 @@ class Task:
         return float(losses.sum(dtype=np.float64)), np.concatenate(parts)
 
     def rows(self, shard):
-        """A shard's features and labels."""
+        """A shard's features, 0 and 1 where an index says which is 1, and its labels."""
         rows = int.from_bytes(shard[16:24], "little")  # the first side of the first tensor
-        values, _ = elements(shard, ROWS, (1, rows, self.inputs), (2, rows))
-        return values[:-rows].reshape(rows, self.inputs), values[-rows:].view("<u4")
+        columns = np.frombuffer(self.index_columns, "<u4").reshape(-1, 2).astype(int)  # inputs before it, inputs of it
+        largest, plain = columns[:, 1].max(initial=0), self.inputs - int(columns[:, 1].sum())
+        element, layout = (U8, "u1") if largest < 2**8 else (U16, "<u2") if largest < 2**16 else (U32, "<u4")
+        shapes = (F32, rows, plain), (U32, rows), (element, rows, len(columns))
+        data, _ = elements(shard, ROWS, *shapes[:3 if len(columns) else 2])
+        values, labels, indices = np.split(data, [4 * rows * plain, 4 * rows * (plain + 1)])
+        x, is_plain = np.zeros((rows, self.inputs), np.float32), np.ones(self.inputs, bool)
+        indices = indices.view(layout).reshape(rows, len(columns)).T.astype(int)
+        for end, (_, count), index in zip(columns.sum(axis=1).cumsum(), columns, indices):
+            check((index <= count).all(), "OBJECT_MALFORMED", "an index is beyond its inputs")
+            x[index < count, end - count + index[index < count]] = 1
+            is_plain[end - count:end] = False
+        x[:, is_plain] = values.view("<f4").reshape(rows, plain)
+        return x, labels.view("<u4")
 
     def sum_gradients(self, base, shards):
         """Loss and object of the sum of blocks' gradients, in whole numbers ("Steps of merged gradients")."""
@@ -149,28 +157,23 @@ class Task:
         """Epochs, loss, microseconds and update ("A task"). It runs on the thread that trains."""
         started = time.monotonic()
         self.stop.wait(delay)
-        base, head = elements(base, WEIGHTS, *(shape for i, o in self.layers for shape in ((1, i, o), (1, o))))
+        base, head = elements(base, WEIGHTS, *(shape for i, o in self.layers for shape in ((F32, i, o), (F32, o))))
         if self.local_steps:
             loss, update = self.sum_gradients(base, shards)
             return 0, loss, int(1e6 * (time.monotonic() - started)), update
         x, labels = self.rows(shards[0])
-        rows = len(x)
+        rows, size, done = len(x), self.batch or len(x), 0
         weights, m, v = base.copy(), np.zeros_like(base), np.zeros_like(base)
-        rng = np.random.default_rng([self.seed, self.step, self.shard])
-        eta = self.rate()
-        size = self.batch or rows
-        done = 0
+        rng, eta = np.random.default_rng([self.seed, self.step, self.shard]), self.rate()
         for epoch in range(1, self.epochs + 1):
             order = rng.permutation(rows) if self.batch else np.arange(rows)
             loss = 0.0
             for batch in np.split(order, range(size, rows, size)):
                 check(not self.stop.is_set(), "CANCELLED", "the task was cancelled")
                 batch_loss, g = self.gradient(weights, x[batch], labels[batch])
-                loss += batch_loss
-                done += 1
+                loss, done = loss + batch_loss, done + 1
                 if self.optimiser == ADAM:  # "Updates of the weights"
-                    m += 0.1 * (g - m)
-                    v += 0.001 * (g * g - v)
+                    m, v = m + 0.1 * (g - m), v + 0.001 * (g * g - v)
                     g = m / (1 - 0.9**done) / (np.sqrt(v / (1 - 0.999**done)) + 1e-8)
                 weights -= eta * g
                 self.progress = RUNNING, done, self.epochs * math.ceil(rows / size)
@@ -191,10 +194,8 @@ class Link:
 
     def __init__(self, options, reader, writer):
         self.options, self.reader, self.writer = options, reader, writer
-        self.peer_max = 0  # the longest payload that the peer takes; 0 until it has greeted
-        self.parts = {}  # beginnings of objects, by digest
-        self.requests = itertools.count(2, 2)  # ids of ours
-        self.fetched = asyncio.Queue()  # what answers FETCH
+        self.peer_max, self.parts = 0, {}  # the longest payload that it takes, 0 until it greets; beginnings of objects
+        self.requests, self.fetched = itertools.count(2, 2), asyncio.Queue()  # ids of ours, what answers FETCH
         self.last = None, None  # job and recipe of the last TRAIN that carried its fields
 
     async def run(self):

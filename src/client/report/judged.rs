@@ -15,7 +15,7 @@ use crate::client::work::Work;
 use crate::dataset::Schema;
 use crate::model::figures::{ClassCounts, ClassFigures, SCORES_MAX};
 use crate::model::scaling::{Target, TargetScale};
-use crate::model::{Evaluator, Kernel, Predictor, Targets};
+use crate::model::{Evaluator, Kernel, Predictor, Rows, Targets};
 use crate::wire::object;
 use crate::wire::text::counted;
 
@@ -71,13 +71,15 @@ pub(super) fn of_job(
     rows: &[u8],
 ) -> (Part<JudgedRows>, Part<Importance>) {
     let (network, recipe) = (&work.specification.training.network, &work.specification.training.recipe);
-    let (values, targets) = match object::decode_rows(network, recipe.loss, rows) {
-        Ok(decoded) => decoded,
-        Err(error) => return (Err(error.to_string()), Err(error.to_string())),
+    let parts = object::decode_rows(network, recipe.loss, rows).map_err(|error| error.to_string());
+    let rows = parts.and_then(|parts| Rows::of_parts(network.input_layout(), parts).map_err(|error| error.to_string()));
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(error) => return (Err(error.clone()), Err(error)),
     };
-    let figures = figures(work, parameters, &values, &targets);
+    let figures = figures(work, parameters, &rows);
     let figures = figures.map(|figures| JudgedRows { whose: Whose::Job(judged), figures, left_out: String::new() });
-    (figures, importance(work, parameters, &values, &targets))
+    (figures, importance(work, parameters, &rows))
 }
 
 /// Judges the model of a file by the rows of another, as `evaluate` does.
@@ -100,7 +102,7 @@ pub(super) fn of_file(
 }
 
 /// How much a job's model rests on each column.
-fn importance(work: &Work, parameters: &[f32], values: &[f32], targets: &Targets<'_>) -> Part<Importance> {
+fn importance(work: &Work, parameters: &[f32], rows: &Rows<'_>) -> Part<Importance> {
     let words =
         work.words.as_ref().ok_or("The job has no notes of a client of this version, which name its columns.")?;
     let (network, activation) = (&work.specification.training.network, work.specification.training.recipe.activation);
@@ -116,11 +118,18 @@ fn importance(work: &Work, parameters: &[f32], values: &[f32], targets: &Targets
     }
     let subject = Subject { network, activation, parameters, target: &words.target, columns };
     let mut kept = KeptRows::new(subject.rows_affordable());
-    let rows = values.len() / inputs.max(1);
-    match (targets, &words.target) {
-        (Targets::Labels { labels, .. }, Target::Classes(_)) => kept.take(rows, values, labels, &[]),
-        (Targets::Values { values: targets, .. }, Target::Values(_)) => kept.take(rows, values, &[], targets),
-        _ => return Err("The job's notes tell of other targets than its rows have.".to_owned()),
+    let (width, batch_rows) = (network.outputs() as usize, (BATCH_VALUES / inputs.max(1)).max(1));
+    let mut batch = Vec::new();
+    for first in (0..rows.rows() as usize).step_by(batch_rows) {
+        let taken = first..(first + batch_rows).min(rows.rows() as usize);
+        rows.inputs().expand(taken.clone(), &mut batch);
+        match (rows.targets(), &words.target) {
+            (Targets::Labels { labels, .. }, Target::Classes(_)) => kept.take(taken.len(), &batch, &labels[taken], &[]),
+            (Targets::Values { values, .. }, Target::Values(_)) => {
+                kept.take(taken.len(), &batch, &[], &values[taken.start * width..taken.end * width]);
+            }
+            _ => return Err("The job's notes tell of other targets than its rows have.".to_owned()),
+        }
     }
     of_kept(&subject, &kept)
 }
@@ -134,18 +143,18 @@ fn of_kept(subject: &Subject<'_>, kept: &KeptRows) -> Part<Importance> {
     Importance::of(subject, kept, SEED).map_err(|error| error.to_string())
 }
 
-fn figures(work: &Work, parameters: &[f32], values: &[f32], targets: &Targets<'_>) -> Part<Figures> {
+fn figures(work: &Work, parameters: &[f32], rows: &Rows<'_>) -> Part<Figures> {
     let (network, recipe) = (&work.specification.training.network, &work.specification.training.recipe);
     let failed = |error: &dyn std::fmt::Display| error.to_string();
     let (inputs, width) = (network.inputs() as usize, network.outputs() as usize);
-    let figures = match targets {
+    let figures = match rows.targets() {
         Targets::Labels { labels, .. } => {
             let mut counts = ClassCounts::new(width, SCORES_MAX);
             let counted = Evaluator::new(Kernel::best()).count(
                 network,
                 recipe.activation,
                 parameters,
-                values,
+                rows.inputs(),
                 labels,
                 &mut counts,
             );
@@ -166,9 +175,8 @@ fn figures(work: &Work, parameters: &[f32], values: &[f32], targets: &Targets<'_
             let batch_rows = (BATCH_VALUES / (inputs + width)).max(1);
             let (mut batch, mut outputs) = (Vec::new(), Vec::new());
             let mut sums = TargetSums::new(scales.len());
-            for (values, targets) in values.chunks(batch_rows * inputs).zip(targets.chunks(batch_rows * width)) {
-                batch.clear();
-                batch.extend_from_slice(values);
+            for (first, targets) in (0..).step_by(batch_rows).zip(targets.chunks(batch_rows * width)) {
+                rows.inputs().expand(first..first + targets.len() / width, &mut batch);
                 predictor.outputs(&mut batch, &mut outputs).map_err(|error| failed(&error))?;
                 if outputs.iter().any(|output| !output.is_finite()) {
                     return Err("the model's outputs are not finite for some rows".to_owned());

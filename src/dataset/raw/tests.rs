@@ -81,8 +81,12 @@ fn reordered(csv: &str, order: &[usize]) -> String {
 fn rows_become_what_they_became_in_training_wherever_their_columns_stand() {
     let prepared = prepared(TREES);
     let width = prepared.features;
-    let trained = prepared.shards[0].values.chunks(width).chain(prepared.validation.values.chunks(width));
-    let wanted: Vec<Vec<f32>> = trained.map(<[f32]>::to_vec).collect();
+    let mut wanted: Vec<Vec<f32>> = Vec::new();
+    for block in [&prepared.shards[0], &prepared.validation] {
+        let mut inputs = Vec::new();
+        block.inputs().expand(0..block.rows(), &mut inputs);
+        wanted.extend(inputs.chunks(width).map(<[f32]>::to_vec));
+    }
     let as_they_were = usual(TREES, &prepared.schema).unwrap();
     assert_eq!(as_they_were.inputs, wanted);
     let missing = "missing values, taken as in training: 1 in column 2 (\"girth\"), 1 in column 3 (\"bark\")";

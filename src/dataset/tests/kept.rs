@@ -39,9 +39,10 @@ fn numbers_that_memory_is_not_for_come_back_from_a_file() {
     let prepared = data.prepare(&asked).unwrap();
     assert_eq!(prepared.features, COLUMNS + 3);
     let blocks = prepared.shards.iter().chain([&prepared.validation]);
-    let rows = blocks.flat_map(|block| block.values.chunks(COLUMNS + 3));
+    let rows: Vec<Vec<f32>> =
+        blocks.flat_map(|block| dense(block).chunks(COLUMNS + 3).map(<[f32]>::to_vec).collect::<Vec<_>>()).collect();
     let mut count = 0;
-    for (row, inputs) in rows.enumerate() {
+    for (row, inputs) in rows.iter().enumerate() {
         for (column, &input) in inputs[..COLUMNS].iter().enumerate().filter(|(column, _)| !is_missing(row, *column)) {
             assert_eq!(input, number(row, column), "row {row}, column {column}");
         }

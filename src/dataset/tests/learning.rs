@@ -127,12 +127,34 @@ fn categories_become_inputs_of_0_and_1_by_the_training_rows() {
     let csv = "c,kind\nred,a\nblue,b\nred,a\nblue,b\nlone,a\n,b\ngreen,a\nred,b\n";
     let prepared = inputs(csv, &ReadOptions::default(), last(2));
     assert_eq!(prepared.feature_names, ["c=blue", "c=red", "c rare", "c missing"]);
-    assert_eq!(prepared.shards[0].values[..8], [0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(dense(&prepared.shards[0])[..8], [0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
     // One that stands once, a missing one, and one that no training row has.
-    assert_eq!(prepared.shards[0].values[16..], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
-    assert_eq!(prepared.validation.values, [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+    assert_eq!(dense(&prepared.shards[0])[16..], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    assert_eq!(dense(&prepared.validation), [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+    // A byte says which.
+    let shard = &prepared.shards[0];
+    assert_eq!(
+        (shard.layout.columns(), &*shard.values, &*shard.indices),
+        (&[[0, 4]][..], &[][..], &[1, 0, 1, 0, 2, 3][..])
+    );
     let all = ReadOptions { rare: Some(1), impute: Impute::Most, ..ReadOptions::default() };
     assert_eq!(inputs(csv, &all, last(2)).feature_names, ["c=blue", "c=lone", "c=red"]);
+}
+
+#[test]
+fn a_category_that_no_training_row_has_is_an_index_that_says_none() {
+    // Nothing is rare, so nothing stands for what is unknown; a date that is missing has no weekday.
+    let csv = "n,c,t,kind\n1,a,2024-03-01,x\n2,b,2024-03-02,y\n3,a,2024-03-03,x\n4,b,2024-03-04,y\n5,new,,x\n6,a,2024-03-06,y\n";
+    let prepared = inputs(csv, &ReadOptions { rare: Some(1), ..ReadOptions::default() }, last(2));
+    let validation = &prepared.validation;
+    assert_eq!(validation.layout.columns(), [[1, 2], [1, 7]]);
+    assert_eq!(validation.indices, [2, 7, 0, 2]);
+    let inputs = dense(validation);
+    let (unknown, known) = inputs.split_at(prepared.features);
+    assert_eq!(
+        (&unknown[1..3], &unknown[4..11], &known[1..3], known[6]),
+        (&[0.0; 2][..], &[0.0; 7][..], &[1.0, 0.0][..], 1.0)
+    );
 }
 
 #[test]
@@ -166,8 +188,13 @@ fn dates_become_seconds_weekday_and_hour() {
         (prepared.features, &*prepared.feature_names[8], &*prepared.feature_names[4]),
         (9, "t hour", "t=Thursday")
     );
-    assert_eq!(prepared.shards[0].values[..9], [21_600.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 6.0]);
-    assert_eq!(prepared.shards[0].values[9..], [153_000.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 18.0]);
+    let shard = &prepared.shards[0];
+    // The weekday is an index, between seconds and hour.
+    assert_eq!((shard.layout.columns(), &*shard.indices), (&[[1, 7]][..], &[3, 4][..]));
+    assert_eq!(shard.values, [21_600.0, 6.0, 153_000.0, 18.0]);
+    let inputs = dense(shard);
+    assert_eq!(inputs[..9], [21_600.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 6.0]);
+    assert_eq!(inputs[9..], [153_000.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 18.0]);
 }
 
 #[test]
@@ -325,7 +352,7 @@ fn learned(rows: &[[String; 4]], validation: [[String; 4]; 2]) -> (Vec<u32>, Sch
     let lines = rows.iter().chain(&validation).map(|row| row.join(",") + "\n");
     let csv = "n,c,t,kind\n".to_owned() + &lines.collect::<String>();
     let prepared = inputs(&csv, &ReadOptions::default(), last(2));
-    (prepared.shards[0].values.iter().map(|value| value.to_bits()).collect(), prepared.schema)
+    (dense(&prepared.shards[0]).iter().map(|value| value.to_bits()).collect(), prepared.schema)
 }
 
 fn row(number: i16, color: u8, day: u8, class: bool) -> [String; 4] {
@@ -382,7 +409,7 @@ proptest! {
         let json: serde_json::Value = serde_json::from_str(&prepared.schema.to_json().to_string()).unwrap();
         let schema = Schema::from_json(&json).unwrap();
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-        for (row, wanted) in rows.iter().zip(prepared.shards[0].values.chunks(prepared.features)) {
+        for (row, wanted) in rows.iter().zip(dense(&prepared.shards[0]).chunks(prepared.features)) {
             let fields: Vec<&str> = row.iter().map(String::as_str).collect();
             prop_assert_eq!(bits(&schema.transform(&fields).unwrap()), bits(wanted));
         }

@@ -36,13 +36,13 @@ fn the_built_in_data_test_from_row_16500_on_and_files_a_tenth_if_they_have_many_
         ..ASKED
     };
     let prepared = letters.prepare(&tested).unwrap();
-    assert_eq!(prepared.test.as_ref().map(|test| test.rows(16)), Some(3_500));
-    let trained: usize = prepared.shards.iter().map(|shard| shard.rows(16)).sum();
-    assert_eq!((prepared.validation.rows(16), trained), (1_651, 14_849), "a tenth of every class, rounded");
+    assert_eq!(prepared.test.as_ref().map(|test| test.rows()), Some(3_500));
+    let trained: usize = prepared.shards.iter().map(|shard| shard.rows()).sum();
+    assert_eq!((prepared.validation.rows(), trained), (1_651, 14_849), "a tenth of every class, rounded");
     let prepared =
         letters.prepare(&Preparation { split: last(3_500), shards: ShardCount::Exactly(4), ..ASKED }).unwrap();
-    assert_eq!((prepared.validation.rows(16), &prepared.test), (3_500, &None));
-    assert_eq!(prepared.shards.iter().map(|shard| shard.rows(16)).collect::<Vec<_>>(), [4_125; 4]);
+    assert_eq!((prepared.validation.rows(), &prepared.test), (3_500, &None));
+    assert_eq!(prepared.shards.iter().map(|shard| shard.rows()).collect::<Vec<_>>(), [4_125; 4]);
 
     let file = dataset("1,2,x\n3,4,y\n");
     assert_eq!(file.default_split().to_string(), "0.2");
@@ -97,7 +97,7 @@ fn unscaled_values_are_those_of_the_file() {
         seed: 9,
     };
     let prepared = data.prepare(&classic).unwrap();
-    let block = |values: [f32; 2], label| Block { values: values.to_vec(), targets: Targets::Classes(vec![label]) };
+    let block = |values: [f32; 2], label| block(2, values.to_vec(), label);
     assert_eq!(prepared.shards, [block([0.1, 2.0], 0), block([3e7, 4.0], 1)]);
     assert_eq!(prepared.validation, block([5.0, 6.0], 0));
     assert_eq!(prepared.scaling, [FeatureScale::IDENTITY; 2]);
@@ -144,8 +144,8 @@ fn rows_with_targets_of_numbers_validate_whatever_their_targets() {
     // Every target is its own: as classes, each would have to stay among the rows that train.
     let csv: String = (0..50).map(|row| format!("{row}.5,{}.5\n", row * row)).collect();
     let prepared = dataset(&csv).prepare(&Preparation { shards: ShardCount::Exactly(4), ..ASKED }).unwrap();
-    assert_eq!(prepared.validation.rows(1), 10);
-    assert_eq!(prepared.shards.iter().map(|shard| shard.rows(1)).collect::<Vec<_>>(), [10; 4]);
+    assert_eq!(prepared.validation.rows(), 10);
+    assert_eq!(prepared.shards.iter().map(|shard| shard.rows()).collect::<Vec<_>>(), [10; 4]);
 }
 
 #[test]
@@ -193,8 +193,8 @@ fn a_file_of_its_own_validates_whatever_the_order_of_its_columns() {
     let options = ReadOptions { label: names(&["kind"]), validation: Some(validate.clone()), ..ReadOptions::default() };
     let unscaled = Preparation { scaling: Scaling::None, ..ASKED };
     let prepared = Dataset::read(&train, &options).unwrap().prepare(&unscaled).unwrap();
-    assert_eq!(prepared.validation, Block { values: vec![7.0, 9.0], targets: Targets::Classes(vec![1]) });
-    assert_eq!(prepared.shards[0].rows(2), 2);
+    assert_eq!(prepared.validation, block(2, vec![7.0, 9.0], 1));
+    assert_eq!(prepared.shards[0].rows(), 2);
 
     fs::write(&validate, "kind,h,f\ny,9,7\n").unwrap();
     let error = Dataset::read(&train, &options).unwrap_err();
@@ -233,14 +233,14 @@ fn a_file_of_its_own_tests_and_neither_trains_nor_validates() {
 
     let both = ReadOptions { validation: Some(validate), ..options.clone() };
     let prepared = divided(&both, last(4));
-    assert_eq!((prepared.validation.rows(1), prepared.test.unwrap().rows(1), prepared.shards[0].rows(1)), (1, 2, 20));
+    assert_eq!((prepared.validation.rows(), prepared.test.unwrap().rows(), prepared.shards[0].rows()), (1, 2, 20));
 
     // A column that says which rows validate says nothing of these.
     fs::write(&train, "f,kind,side\n1,x,train\n2,y,train\n3,x,test\n").unwrap();
     fs::write(&test, "f,kind,side\n4,y,\n").unwrap();
     let by_column = ReadOptions { validate_by: Some("side".to_owned()), ..options.clone() };
     let prepared = Dataset::read(&train, &by_column).unwrap().prepare(&ASKED).unwrap();
-    assert_eq!((prepared.validation.rows(1), prepared.test.unwrap().rows(1)), (1, 1));
+    assert_eq!((prepared.validation.rows(), prepared.test.unwrap().rows()), (1, 1));
     fs::write(&test, "f,kind,side\n4,z,\n").unwrap();
     let error = Dataset::read(&train, &by_column).unwrap().prepare(&ASKED).unwrap_err();
     assert!(error.to_string().contains("test.csv, line 2: the label \"z\""), "{error}");
@@ -254,7 +254,7 @@ fn a_column_says_which_rows_validate_and_is_no_feature() {
     let options = ReadOptions { validate_by: Some("side".to_owned()), ..ReadOptions::default() };
     let data = read("f,side,kind\n1,train,x\n2,train,y\n9,test,x\n", &options).unwrap();
     let prepared = data.prepare(&Preparation { scaling: Scaling::None, ..ASKED }).unwrap();
-    assert_eq!(prepared.validation, Block { values: vec![9.0], targets: Targets::Classes(vec![0]) });
+    assert_eq!(prepared.validation, block(1, vec![9.0], 0));
     let text = read("f,side,kind\n1,train,x\n2,left,y\n9,test,x\n", &options).unwrap_err().to_string();
     assert!(
         text.contains("column 2 (\"side\"): 1 of 3 rows has neither true nor false")
@@ -315,7 +315,7 @@ fn arrays_are_rows_of_numbers_with_their_labels() {
     let prepared = data.prepare(&contiguous).unwrap();
     assert_eq!((data.task(), prepared.features, classes(&prepared)), (Task::Classify, 2, &names(&["0", "1"])[..]));
     assert_eq!(prepared.shards[0].values, [0.0, 1.0, 0.0, 3.0, 0.0, 5.0, 0.0, 7.0, 0.0, 9.0]);
-    assert_eq!(prepared.validation, Block { values: vec![0.0, 11.0], targets: Targets::Classes(vec![1]) });
+    assert_eq!(prepared.validation, block(2, vec![0.0, 11.0], 1));
 
     let npy = |data: &[f64], shape: &str| {
         let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n");

@@ -6,6 +6,7 @@ use super::confusion::ConfusionEntry;
 use super::values::ValueSums;
 use super::{ClassFigures, SCORES_MAX};
 use crate::model::evaluate::{EvaluateError, Evaluator, evaluation_bytes};
+use crate::model::input_layout::Inputs;
 use crate::model::kernel::Kernel;
 use crate::model::lanes::{LANES, Lanes};
 use crate::model::loss::{TargetKind, Targets};
@@ -45,7 +46,7 @@ pub fn judge(
 ) -> Result<Judgement, EvaluateError> {
     let mut evaluator = Evaluator::new(kernel);
     let evaluation = evaluator.evaluate(network, recipe, parameters, rows)?;
-    let (metrics, activation, values) = (evaluation.metrics, recipe.activation, rows.values());
+    let (metrics, activation, values) = (evaluation.metrics, recipe.activation, rows.inputs());
     let (metrics, confusion) = match rows.targets() {
         Targets::Labels { labels, .. } => {
             let mut counts = ClassCounts::new(network.outputs() as usize, SCORES_MAX);
@@ -108,18 +109,18 @@ fn take_values(outputs: &[Lanes], targets: &[f32], width: usize, sums: &mut Valu
 }
 
 impl Evaluator {
-    /// Counts what a model tells of rows, row-major, of these labels, each of which is a class.
+    /// Counts what a model tells of rows of these labels, each of which is a class.
     pub fn count(
         &mut self,
         network: &Network,
         activation: Activation,
         parameters: &[f32],
-        values: &[f32],
+        inputs: Inputs<'_>,
         labels: &[u32],
         counts: &mut ClassCounts,
     ) -> Result<(), EvaluateError> {
         let kernel = self.kernel();
-        self.each_block(network, activation, parameters, values, |first, count, logits| {
+        self.each_block(network, activation, parameters, inputs, |first, count, logits| {
             counts.take(kernel, logits, &labels[first..][..count]);
         })
     }

@@ -120,7 +120,7 @@ fn forward<'a>(
                 pass.drop_out(order.iter().map(|row| (dropout, *row)));
             }
             let x = &mut panels[..panels_of(order.len()) * features];
-            gather(kernel, batch.rows.values(), features, Order::These(order), x);
+            gather(kernel, batch.rows.inputs(), Order::These(order), x);
             (&*x, order.len(), gathered.gather(batch.rows.targets(), order))
         }
     };

@@ -65,7 +65,7 @@ impl Blocks {
         let features = rows.features() as usize;
         let first = panels_of(self.numbers.len()) * features;
         let out = &mut self.panels[first..][..panels_of(order.len()) * features];
-        gather(self.pass.kernel(), rows.values(), features, Order::These(order), out);
+        gather(self.pass.kernel(), rows.inputs(), Order::These(order), out);
         self.numbers.extend_from_slice(order);
         self.blocks.push((source, order.len()));
     }

@@ -277,7 +277,7 @@ impl Trainer {
         let recipe = &training.recipe;
         let (count, features) = (rows.rows() as usize, rows.features() as usize);
         make_room(&mut self.panels, panels_of(count) * features);
-        gather(self.weights.kernel(), rows.values(), features, Order::From(0, count), &mut self.panels);
+        gather(self.weights.kernel(), rows.inputs(), Order::From(0, count), &mut self.panels);
         let Trainer { weights, helpers, panels, .. } = self;
         let averaging = Averaging::over(recipe.reduction, count);
         let panels: &[Lanes] = panels;

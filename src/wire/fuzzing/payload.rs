@@ -2,7 +2,7 @@
 //! more; does not know how payloads arrive.
 
 use crate::job::{EntryResult, LedgerEntry, NOTES_BYTES_MAX, SHARDS_MAX, Specification};
-use crate::model::{Loss, Network, Targets, Training};
+use crate::model::{Loss, Network, Rows, Training};
 use crate::wire::message::{Error, Goodbye, Notice, RowsSource, ShippedRange};
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::{Message, MessageType, VERSION, is_name, limits};
@@ -119,15 +119,27 @@ fn check_object(bytes: &[u8]) {
     // The descriptor's first tensor is the features', its second side their number.
     let features = bytes.get(24..28).and_then(|side| side.first_chunk()).map_or(1, |side| u32::from_le_bytes(*side));
     let Ok(network) = Network::new(features, &[], 2) else { return };
-    if let Ok((values, targets)) = object::decode_rows(&network, Loss::CrossEntropy, bytes) {
-        assert_eq!(values.len(), targets.rows() * features as usize);
-        assert!(object::encode_rows(features, &values, targets.labels()) == bytes, "rows came out as others");
-    }
-    if let Ok((values, Targets::Values { values: targets, .. })) =
-        object::decode_rows(&network, Loss::SquaredError, bytes)
-    {
-        let again = object::encode_rows_of_values(features, &values, 2, &targets);
-        assert!(again == bytes, "rows came out as others");
+    // As many indices as the third tensor's second side says, all of its element's largest size.
+    let indices = bytes.get(72..74).and_then(|side| side.first_chunk()).map_or(0, |side| u16::from_le_bytes(*side));
+    let levels = match bytes.get(48) {
+        Some(5) => 200,
+        Some(6) => 2_000,
+        _ => 70_000,
+    };
+    let width = features.saturating_add(u32::from(indices).saturating_mul(levels));
+    let indexed = Network::new(width, &[], 2)
+        .and_then(|network| network.with_index_columns(&vec![[0, levels]; usize::from(indices)]));
+    for network in [Some(network), indexed.ok()].into_iter().flatten() {
+        for loss in [Loss::CrossEntropy, Loss::SquaredError] {
+            let Ok(parts) = object::decode_rows(&network, loss, bytes) else { continue };
+            let layout = network.input_layout();
+            assert_eq!(parts.values.len(), parts.targets.rows() * layout.plain_inputs() as usize);
+            assert_eq!(bytes.len() as u64, object::rows_bytes(parts.targets.rows() as u32, &network, loss));
+            assert!(object::encode_row_parts(layout, &parts) == bytes, "rows came out as others");
+            if let Ok(rows) = Rows::of_parts(layout, parts) {
+                assert_eq!(rows.inputs().rows(), Some(rows.rows() as usize));
+            }
+        }
     }
 }
 

@@ -257,6 +257,10 @@ fn draft(u: &mut Unstructured<'_>, last: u16) -> Result<Draft<'static>> {
                 let weights = self::list(u, 0..=3, |u| weight(u).map(f32::from_bits))?;
                 (list.set)(&mut draft, weights);
             }
+            Value::Pairs(list) => {
+                let column = |u: &mut Unstructured<'_>| Ok([u.int_in_range(0..=4)?, u.int_in_range(1..=400)?]);
+                (list.set)(&mut draft, self::list(u, 0..=3, column)?);
+            }
             Value::RowsRefs(list) => (list.set)(&mut draft, self::list(u, 1..=SHARDS_MAX as usize, rows_ref)?),
             Value::RowsRef(item) => (item.set)(&mut draft, rows_ref(u)?),
             Value::Digest(item) => (item.set)(&mut draft, digest(u)?),

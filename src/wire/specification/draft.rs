@@ -19,6 +19,7 @@ pub(in crate::wire) struct Draft<'a> {
     pub batch: Option<u32>,
     pub seed: u64,
     pub class_weights: Cow<'a, [f32]>,
+    pub index_columns: Cow<'a, [[u32; 2]]>,
     pub rounds: u32,
     pub round_steps: Option<u32>,
     pub shards: Cow<'a, [RowsRef]>,

@@ -42,6 +42,8 @@ pub enum Value {
     U32s(List<u32>),
     /// The same of f32.
     F32s(List<f32>),
+    /// The same of pairs of u32.
+    Pairs(List<[u32; 2]>),
     /// Any number of references to rows.
     RowsRefs(List<RowsRef>),
     RowsRef(Item<RowsRef>),
@@ -110,6 +112,7 @@ impl Field {
             Value::F64(number) => is_refused(number),
             Value::U32s(list) => list.is_required,
             Value::F32s(list) => list.is_required,
+            Value::Pairs(list) => list.is_required,
             Value::RowsRefs(list) => list.is_required,
             Value::RowsRef(item) => item.is_required,
             Value::Digest(item) => item.is_required,
@@ -135,6 +138,7 @@ impl Field {
             Value::F64(number) => ("f64", default(number)),
             Value::U32s(_) => ("u32 each", String::new()),
             Value::F32s(_) => ("f32 each", String::new()),
+            Value::Pairs(_) => ("u32, u32 each", String::new()),
             Value::RowsRefs(_) => ("u32, digest each", String::new()),
             Value::RowsRef(_) => ("u32, digest", String::new()),
             Value::Digest(_) => ("digest", String::new()),
@@ -286,6 +290,15 @@ pub const FIELDS: &[Field] = &[
         Value::F32(Number::or(0.0, (LABEL_SMOOTHING_MIN, BELOW_ONE), at!(recipe.label_smoothing)).or_zero()),
     ),
     field(0x001D, "dropout", Value::F32(Number::or(0.0, (DROPOUT_MIN, DROPOUT_MAX), at!(recipe.dropout)).or_zero())),
+    field(
+        0x001E,
+        "index_columns",
+        Value::Pairs(List {
+            is_required: false,
+            get: |draft| &draft.index_columns,
+            set: |draft, columns| draft.index_columns = columns.into(),
+        }),
+    ),
     field(0x0020, "rounds", Value::U32(Number::or(1, (1, ROUNDS_MAX), at!(rounds)))),
     field(
         0x0021,

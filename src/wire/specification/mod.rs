@@ -74,6 +74,7 @@ impl<'a> Draft<'a> {
             batch: None,
             seed: 0,
             class_weights: Cow::default(),
+            index_columns: Cow::default(),
             rounds: 0,
             round_steps: None,
             shards: Cow::default(),
@@ -95,7 +96,7 @@ impl<'a> Draft<'a> {
                 Value::U64(number) => number.leave_out(&mut draft),
                 Value::F32(number) => number.leave_out(&mut draft),
                 Value::F64(number) => number.leave_out(&mut draft),
-                Value::U32s(_) | Value::F32s(_) | Value::RowsRefs(_) => {}
+                Value::U32s(_) | Value::F32s(_) | Value::Pairs(_) | Value::RowsRefs(_) => {}
                 Value::RowsRef(_) | Value::Digest(_) | Value::Bytes { .. } => {}
             }
         }
@@ -116,6 +117,7 @@ impl<'a> Draft<'a> {
             },
             seed: *seed,
             class_weights: class_weights.into(),
+            index_columns: network.input_layout().columns().into(),
             ..Draft::empty()
         }
     }
@@ -175,6 +177,11 @@ impl<'a> Draft<'a> {
                 Value::F32s(list) => {
                     let values = (list.get)(self);
                     values.iter().for_each(|value| out.bytes(&value.to_le_bytes()));
+                    list.is_required || !values.is_empty()
+                }
+                Value::Pairs(list) => {
+                    let values = (list.get)(self);
+                    values.as_flattened().iter().for_each(|value| out.u32(*value));
                     list.is_required || !values.is_empty()
                 }
                 Value::RowsRefs(list) => {
@@ -244,6 +251,7 @@ impl<'a> Draft<'a> {
             Value::F64(number) => (number.set)(self, number.read(tag, &mut field)?),
             Value::U32s(List { is_required: false, .. })
             | Value::F32s(List { is_required: false, .. })
+            | Value::Pairs(List { is_required: false, .. })
             | Value::RowsRefs(List { is_required: false, .. })
                 if is_empty =>
             {
@@ -251,6 +259,7 @@ impl<'a> Draft<'a> {
             }
             Value::U32s(list) => (list.set)(self, read_all(&mut field, Reader::u32)?),
             Value::F32s(list) => (list.set)(self, read_all(&mut field, Reader::f32)?),
+            Value::Pairs(list) => (list.set)(self, read_all(&mut field, |field| Ok([field.u32()?, field.u32()?]))?),
             Value::RowsRefs(list) => (list.set)(self, read_all(&mut field, read_rows_ref)?),
             Value::RowsRef(item) => (item.set)(self, read_rows_ref(&mut field)?),
             Value::Digest(item) => (item.set)(self, field.digest()?),
@@ -292,6 +301,7 @@ impl<'a> Draft<'a> {
     /// What the fields of a task say, if it lies within its limits.
     pub fn training(&self) -> Result<Training, Malformation> {
         let network = Network::new(self.inputs, &self.hidden, self.classes)
+            .and_then(|network| network.with_index_columns(&self.index_columns))
             .map_err(|error| outside(&error, error.got_and_limit()))?;
         let outside = |error: RecipeError| outside(&error, error.got_and_limit());
         let batch = match self.batch.map(NonZeroU32::new) {
@@ -400,7 +410,7 @@ fn read_all<'a, T>(field: &mut Reader<'a>, read: fn(&mut Reader<'a>) -> Read<T>)
 mod tests {
     use super::*;
     use crate::job::{NOTES_BYTES_MAX, OnNoNodes, ROWS_MAX, SHARDS_MAX};
-    use crate::model::CLASS_WEIGHTS_MAX;
+    use crate::model::{CLASS_WEIGHTS_MAX, INDEX_COLUMNS_MAX};
     use crate::wire::{ErrorCode, limits};
 
     /// Bytes of a rows reference: rows u32, digest.
@@ -454,7 +464,9 @@ mod tests {
         let rows = RowsRef { rows: ROWS_MAX, digest: Digest([1; 32]) };
         Specification {
             training: Training {
-                network: Network::new(2, &[3; 64], CLASS_WEIGHTS_MAX).unwrap(),
+                network: Network::new(INDEX_COLUMNS_MAX as u32, &[3; 64], CLASS_WEIGHTS_MAX)
+                    .and_then(|network| network.with_index_columns(&[[0, 1]; INDEX_COLUMNS_MAX]))
+                    .unwrap(),
                 class_weights: vec![0.5; CLASS_WEIGHTS_MAX as usize],
                 ..training(0.5)
             },

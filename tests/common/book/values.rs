@@ -10,13 +10,14 @@ use gradwire::job::{
 };
 use gradwire::model::conformance::published;
 use gradwire::model::figures::{Judgement, judge};
+use gradwire::model::rows::RowParts;
 use gradwire::model::{
     Activation, BatchSize, BlockRange, Initialisation, Kernel, Loss, LossReduction, Merge, Network, Optimiser, Outer,
-    OuterOptimiser, OuterState, Recipe, Rows, Schedule, Training, evaluate,
+    OuterOptimiser, OuterState, Recipe, Rows, Schedule, Targets, Training, evaluate,
 };
 use gradwire::wire::message::*;
 use gradwire::wire::object::{
-    ObjectKind, encode_outer, encode_parameters, encode_rows, encode_rows_of_values, outer_digest,
+    ObjectKind, encode_outer, encode_parameters, encode_row_parts, encode_rows, encode_rows_of_values, outer_digest,
 };
 use gradwire::wire::{ErrorCode, Message, MessageType, Role, specification};
 
@@ -52,6 +53,17 @@ pub fn rows_with_targets() -> Vec<u8> {
     encode_rows_of_values(1, &[1.0, -1.0], 2, &[0.5, 2.0, -0.5, -1.0])
 }
 
+/// Of four features, of which an index stands for two.
+fn indexed() -> Network {
+    Network::new(4, &[], 2).unwrap().with_index_columns(&[[1, 2]]).unwrap()
+}
+
+fn rows_with_indices() -> Vec<u8> {
+    let targets = Targets::Labels { labels: vec![0, 1].into(), classes: 2 };
+    let values = vec![1.0, -1.0, 0.5, 2.0].into();
+    encode_row_parts(indexed().input_layout(), &RowParts { values, indices: vec![1, 2].into(), targets })
+}
+
 /// The sum of the shard's gradients as one block: its layout by hand.
 pub fn sum() -> Vec<u8> {
     let tensor = |element: u8, sides: &[u64]| {
@@ -78,6 +90,7 @@ pub fn object(name: &str) -> Vec<u8> {
         "rows" => shard(),
         "update" => update(),
         "rows-with-targets" => rows_with_targets(),
+        "rows-with-indices" => rows_with_indices(),
         "sum" => sum(),
         "outer" => remembered(),
         "confusion" => confusion(),
@@ -146,6 +159,11 @@ pub fn specification(name: &str) -> Specification {
             specification.training.class_weights = vec![0.5, 2.0];
             (specification.patience, specification.target_accuracy) = (Some(1), Some(0.75));
             specification.initial = None;
+        }
+        "indices" => {
+            let rows = RowsRef { rows: 2, digest: Digest::of(&rows_with_indices()) };
+            (specification.shards, specification.validation, specification.initial) = (vec![rows], rows, None);
+            specification.training.network = indexed();
         }
         "regression" => {
             let rows = RowsRef { rows: 2, digest: Digest::of(&rows_with_targets()) };

@@ -1,5 +1,6 @@
 //! Steps of merged gradients as docs/arithmetic.md, section 16, defines them: with integers of 128 bits, and no thought of speed.
 
+use super::inputs::inputs_of;
 use super::{Definition, Meter, VALUE, Way, cut};
 use gradwire::digest::Digest;
 use gradwire::model::random::{Purpose, Stream};
@@ -70,7 +71,7 @@ impl<M: Meter> Definition<M> {
             Stream::new(Purpose::ShuffleEpoch, training.seed, [epoch, shard.into(), 0]).shuffle(&mut order);
             let order = order.chunks(size).nth(block as usize).unwrap();
             let (loss, gradient) =
-                self.batch(training, base, (rows.values(), rows.targets()), order, Way { pass: epoch, shard });
+                self.batch(training, base, (&inputs_of(rows), rows.targets()), order, Way { pass: epoch, shard });
             for (sum, value) in sum.gradient.iter_mut().zip(&gradient) {
                 *sum += nearest(f64::from(*value), 40);
             }
