@@ -19,6 +19,7 @@ use std::time::Duration;
 use super::data::{Kept, objects_of, specification_bytes};
 use super::durable_rounds::DurableRounds;
 use super::handles::ClientKey;
+use super::handover::Handover;
 use super::injected::InjectedLoad;
 use super::journal::{JobMemory, Restored};
 use super::room::Room;
@@ -69,6 +70,8 @@ pub(super) struct Job {
     pub(super) untold: VecDeque<RoundSummary>,
     /// Weights of rounds that are not yet ordered to be written.
     pub(super) unwritten: VecDeque<Weights>,
+    /// Weights that are, and that the journal has not taken yet.
+    pub(super) handover: Handover,
     pub(super) submitted_ms: u64,
     /// Whether it is being written; not before its data is here.
     pub(super) is_written: bool,
@@ -254,6 +257,7 @@ impl Jobs {
             rounds: DurableRounds::default(),
             untold: VecDeque::new(),
             unwritten: VecDeque::new(),
+            handover: Handover::default(),
             submitted_ms,
             is_written: false,
             goes_on: false,

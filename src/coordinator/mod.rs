@@ -20,6 +20,7 @@
 //! | `transfers`, `update` | none: how many bytes of updates there may be, and how one comes together |
 //! | `room`, `collecting` | none: room for jobs' data, and who gives way where there is none |
 //! | `jobs`, `ended`, `durable_rounds` | none: jobs that have not ended, jobs that have, their rounds |
+//! | `handover`, `past_weights` | none: weights that wait for the journal, and those of steps that are over |
 //! | `workers`, `taking_turns` | one that merges, one that validates: for several jobs in turn |
 //! | `merging`, `collected` | none: a round in the making, and its updates where all must be there |
 
@@ -36,6 +37,7 @@ mod ended;
 mod error;
 mod event;
 mod handles;
+mod handover;
 mod history;
 mod injected;
 mod job_registry;
@@ -45,6 +47,7 @@ mod listing;
 mod lived;
 mod merging;
 mod pace;
+mod past_weights;
 mod pollers;
 mod room;
 mod server;

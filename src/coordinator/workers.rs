@@ -16,6 +16,7 @@ use super::error::StartError;
 use super::event::DriverEvent;
 use super::journal::{HeavyStep, Underway};
 use super::merging::{AddError, FinishError, Merging};
+use super::past_weights::PastWeights;
 use super::taking_turns::{ForJob as _, TakingTurns};
 use super::threads::Threads;
 use super::transfers::Transfers;
@@ -60,6 +61,8 @@ pub(super) fn is_small(specification: &Specification) -> bool {
 pub(super) struct Merger {
     kernel: Kernel,
     rounds: HashMap<JobId, Merging>,
+    /// Of those that are not small.
+    past: HashMap<JobId, PastWeights>,
     /// Where updates are kept that must all be there.
     storage: Storage,
     /// Where memory comes from and goes.
@@ -80,7 +83,16 @@ impl Merger {
         transfers: Transfers,
         underway: Underway,
     ) -> Merger {
-        Merger { kernel, rounds: HashMap::new(), storage, buffers, transfers, underway, unnamed: None }
+        Merger {
+            kernel,
+            rounds: HashMap::new(),
+            past: HashMap::new(),
+            storage,
+            buffers,
+            transfers,
+            underway,
+            unnamed: None,
+        }
     }
 
     /// Finds out the name of what the outer optimiser remembers since the last step. For whoever has told of that step: the next
@@ -98,6 +110,7 @@ impl Merger {
         let job = order.job();
         if let MergeWork::Release { .. } = order {
             self.rounds.remove(&job);
+            self.past.remove(&job);
             if self.rounds.is_empty() {
                 self.buffers.clear();
                 self.transfers.clear();
@@ -145,6 +158,9 @@ impl Merger {
                 merging.is_heavy = is_large && working_bytes >= HEAVY_BYTES;
                 merging.is_next_heavy = is_large;
                 self.rounds.insert(job, merging);
+                if is_large {
+                    self.past.insert(job, PastWeights::new(&specification, self.storage != Storage::Memory));
+                }
                 Some(DriverEvent::Prepared { job, weights })
             }
             MergeWork::Accumulate { job, step, shard, rows, blocks, update } => {
@@ -166,7 +182,11 @@ impl Merger {
                 let merging = self.rounds.get_mut(&job)?;
                 let is_heavy = std::mem::replace(&mut merging.is_next_heavy, merging.is_heavy);
                 let _begun = is_heavy.then(|| self.underway.begin(job, HeavyStep::Merge(step)));
-                let kept = (!merging.can_take_base()).then(|| base.clone());
+                let base_stays = !merging.can_take_base();
+                if let Some(past) = self.past.get_mut(&job) {
+                    past.make_room_beside(&base.bytes, base_stays);
+                }
+                let kept = base_stays.then(|| base.clone());
                 let Weights { bytes, outer, .. } = base;
                 // A link may still be sending it, or the last round's validation reading it.
                 let mut bytes = Arc::try_unwrap(bytes).unwrap_or_else(|shared| {
@@ -216,7 +236,6 @@ pub(super) fn start_validating(
                 Judged::Result => HeavyStep::Test,
             };
             let _begun = order.is_heavy.then(|| underway.begin(job, step));
-            // A round that trains nothing ends with the weights that the one before it ended with.
             let done = match judged {
                 Judged::Result => catch_unwind(AssertUnwindSafe(|| test(kernel, &order))),
                 Judged::Round(round) => {
@@ -241,6 +260,8 @@ pub(super) fn start_validating(
                 |_| failed("validating met a fault of the program's own".to_owned()),
                 |done| done.unwrap_or_else(failed),
             );
+            // Whoever hears of it has the next round merged at once: these weights must be gone by then.
+            drop(order);
             let _ = events.send(event);
         }
     };

@@ -48,6 +48,13 @@ pub fn unvalidated_rounds_max(network: &Network) -> u32 {
     if network.parameters() <= SMALL_PARAMETERS_MAX { 4 } else { 2 }
 }
 
+/// Weights of earlier steps that are held when the next are made of a job's: rounds that are being validated keep theirs, and so does
+/// the best of all. A journal keeps those that it writes, and of those that wait for it the latest.
+pub(crate) fn past_weights_max(specification: &Specification, is_journaled: bool) -> u64 {
+    let unvalidated = u64::from(unvalidated_rounds_max(&specification.training.network)) - 1;
+    unvalidated + u64::from(specification.patience.is_some()) + if is_journaled { 2 } else { 0 }
+}
+
 /// What of a coordinator's settings an estimate depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoordinatorMeans {
@@ -82,13 +89,9 @@ impl CoordinatorMemory {
         objects.extend(initial.map(|initial| (initial, weights)));
         let data = objects.values().fold(0u64, |sum, bytes| sum.saturating_add(*bytes));
         let merging = merging_bytes(specification, means);
-        // Weights whose memory the next ones must not take: rounds that are being validated keep theirs, and a journal that writes
-        // one keeps it, and what the optimiser remembered with it.
-        let unvalidated = u64::from(unvalidated_rounds_max(network)) - 1;
-        let read = match means.is_journaled {
-            true => (unvalidated + 1) * (weights + state),
-            false => unvalidated * weights,
-        };
+        // Weights whose memory the next ones must not take; of those of rounds that are written what the optimiser remembered, too.
+        let past = past_weights_max(specification, means.is_journaled) - u64::from(patience.is_some());
+        let read = past * if means.is_journaled { weights + state } else { weights };
         let loss = training.recipe.loss;
         let validating = judged().map(|rows| judging_bytes(network, loss, rows.rows)).max().unwrap_or(0);
         // What came of the rows, and the object of it, which is there until it is written.

@@ -23,7 +23,12 @@ const BATCH_FRAMES_MAX: usize = 32;
 /// and the sum of their gradients, are not larger: copying them takes less time than waking the writer.
 const AT_ONCE_BYTES_MAX: usize = 96 << 10;
 /// A blocked write looks at its deadline this often.
-pub(super) const WRITE_TICK: Duration = Duration::from_secs(1);
+pub(super) const WRITE_TICK: Duration = Duration::from_millis(250);
+/// Whether what a batch has left after [`WRITE_TICK`] is copied, so that a peer that reads slowly, or not at all, keeps no object in
+/// memory that its owner has let go of. A node's results are its peer's alone, and wait for it in any case.
+const COPIES_WHAT_IS_SLOW: bool = cfg!(feature = "coordinator");
+/// More is not copied. An honest peer asks for half as much at a time.
+const COPIED_BYTES_MAX: usize = 4 << 20;
 
 /// What is done once everything has left. Done by the writer, or by whoever asks for it: it must not wait.
 pub(super) type Emptied = Box<dyn FnOnce() + Send>;
@@ -45,6 +50,8 @@ struct Waiting {
     emptied: Vec<Emptied>,
     /// The writer is writing: nobody else may.
     is_writing: bool,
+    /// What it is writing takes long: shared bytes are copied, and not kept.
+    is_slow: bool,
     /// Nothing is taken any more; what waits is still sent.
     is_closing: bool,
     has_ended: bool,
@@ -80,7 +87,7 @@ impl Outbox {
             // The lock is held meanwhile, so that frames do not mix; the call never waits.
             match send_at_once(stream, &frame.head) {
                 Ok(sent) if sent == frame.head.len() => {
-                    count(counters, &[frame]);
+                    count(counters, 1, sent);
                     return Ok(());
                 }
                 Ok(sent) => {
@@ -92,6 +99,7 @@ impl Outbox {
         } else {
             frame
         };
+        let left = if waiting.is_slow { in_one_piece(left) } else { left };
         waiting.own_bytes += left.head.len();
         waiting.frames.push_back(left);
         drop(waiting);
@@ -143,15 +151,15 @@ impl Outbox {
     /// The writer's life: writes what waits until the box is closed and empty.
     pub(super) fn write_all(&self, stream: &TcpStream, counters: &Counters) -> io::Result<()> {
         let mut batch: Vec<Encoded> = Vec::new();
+        let mut batch_own_bytes = 0;
         let result = loop {
             {
                 let mut waiting = self.waiting();
-                waiting.is_writing = false;
+                (waiting.is_writing, waiting.is_slow) = (false, false);
                 if waiting.own_bytes > limits::UNREAD_BYTES_MAX {
                     self.changed.notify_all();
                 }
-                waiting.own_bytes -= own_bytes(&batch);
-                batch.clear();
+                waiting.own_bytes -= std::mem::take(&mut batch_own_bytes);
                 if waiting.frames.is_empty() && !waiting.emptied.is_empty() {
                     let emptied = std::mem::take(&mut waiting.emptied);
                     drop(waiting);
@@ -169,12 +177,14 @@ impl Outbox {
                 {
                     batch.push(frame);
                 }
+                batch_own_bytes = own_bytes(&batch);
                 waiting.is_writing = true;
             }
-            if let Err(error) = write_batch(stream, &batch) {
+            let (frames, bytes) = (batch.len(), batch.iter().map(Encoded::frame_bytes).sum());
+            if let Err(error) = self.write_batch(stream, &mut batch) {
                 break Err(error);
             }
-            count(counters, &batch);
+            count(counters, frames, bytes);
         };
         let mut waiting = self.waiting();
         waiting.is_closing = true;
@@ -188,14 +198,42 @@ impl Outbox {
         result
     }
 
+    /// Writes a batch, and lets go of it.
+    fn write_batch(&self, stream: &TcpStream, batch: &mut Vec<Encoded>) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(batch.len() * 2);
+        for frame in &*batch {
+            slices.push(IoSlice::new(&frame.head));
+            slices.extend(frame.tail.as_ref().map(|tail| IoSlice::new(tail.as_slice())));
+        }
+        let rest = write_slices(stream, &mut slices, COPIES_WHAT_IS_SLOW)?;
+        batch.clear();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        self.is_slow();
+        write_slices(stream, &mut [IoSlice::new(&rest)], false).map(drop)
+    }
+
+    /// What is being written takes long: what waits behind it keeps no shared bytes either.
+    fn is_slow(&self) {
+        let mut waiting = self.waiting();
+        waiting.is_slow = true;
+        let before = own_bytes(&waiting.frames);
+        for frame in &mut waiting.frames {
+            let shared = std::mem::replace(frame, Encoded { head: Vec::new(), tail: None });
+            *frame = in_one_piece(shared);
+        }
+        waiting.own_bytes += own_bytes(&waiting.frames) - before;
+    }
+
     #[inline(never)] // Locking takes more code than a call, and is done in many places.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn own_bytes(frames: &[Encoded]) -> usize {
-    frames.iter().map(|frame| frame.head.len()).sum()
+fn own_bytes<'a>(frames: impl IntoIterator<Item = &'a Encoded>) -> usize {
+    frames.into_iter().map(|frame| frame.head.len()).sum()
 }
 
 /// A frame whose bytes lie behind each other.
@@ -224,9 +262,8 @@ fn in_one_piece(frame: Encoded) -> Encoded {
 }
 
 /// Counts frames that have left; the first of them may be what was left of one.
-fn count(counters: &Counters, frames: &[Encoded]) {
-    let bytes = frames.iter().map(Encoded::frame_bytes).sum();
-    counters::count(&counters.frames_sent, frames.len());
+fn count(counters: &Counters, frames: usize, bytes: usize) {
+    counters::count(&counters.frames_sent, frames);
     counters::count(&counters.bytes_sent, bytes);
 }
 
@@ -247,17 +284,12 @@ fn send_at_once(_: &TcpStream, _: &[u8]) -> io::Result<usize> {
     Ok(0)
 }
 
-/// Writes whole frames with as few calls as the socket allows. The peer may be slow, but not stop.
-fn write_batch(mut stream: &TcpStream, frames: &[Encoded]) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(frames.len() * 2);
-    for frame in frames {
-        slices.push(IoSlice::new(&frame.head));
-        if let Some(tail) = &frame.tail {
-            slices.push(IoSlice::new(tail.as_slice()));
-        }
-    }
-    let mut left = &mut slices[..];
+/// Writes bytes with as few calls as the socket allows. The peer may be slow, but not stop. Of one that is slow a copy of what is left
+/// is returned, if that is wanted.
+fn write_slices(mut stream: &TcpStream, slices: &mut [IoSlice<'_>], copies_what_is_slow: bool) -> io::Result<Vec<u8>> {
+    let mut left = slices;
     let mut stalled: Option<Deadline> = None;
+    let began = Instant::now();
     while !left.is_empty() {
         match stream.write_vectored(left) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -271,8 +303,14 @@ fn write_batch(mut stream: &TcpStream, frames: &[Encoded]) -> io::Result<()> {
             }
             Err(error) => return Err(error),
         }
+        if copies_what_is_slow
+            && began.elapsed() >= WRITE_TICK
+            && left.iter().map(|slice| slice.len()).sum::<usize>() <= COPIED_BYTES_MAX
+        {
+            return Ok(left.iter().flat_map(|slice| slice.iter()).copied().collect());
+        }
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 #[cfg(test)]
@@ -438,6 +476,59 @@ mod tests {
         reading.read_exact(&mut got).unwrap();
         assert!(got == expected, "other bytes have left");
         assert_eq!(put(AT_ONCE_BYTES_MAX).1, 1, "a large one is the writer's");
+    }
+
+    /// A coordinator lets go of the weights of a step that is over, however slow one of its nodes is: else each such node would hold
+    /// those of another step.
+    #[cfg(feature = "coordinator")]
+    #[test]
+    fn a_peer_that_does_not_read_keeps_no_shared_bytes_and_gets_them_all_the_same() {
+        use crate::wire::SharedBytes;
+        use crate::wire::message::Piece;
+
+        let (mut reading, writing) = ends();
+        writing.set_write_timeout(Some(WRITE_TICK)).unwrap();
+        let (outbox, counters) = (Outbox::default(), Counters::default());
+        let object = std::sync::Arc::new((0..32 << 20).map(|index| (index % 251) as u8).collect::<Vec<u8>>());
+        let piece = |number: usize| {
+            let range = number << 18..(number + 1) << 18;
+            let (digest, offset) = (crate::digest::Digest([7; 32]), range.start as u64);
+            let shared = SharedBytes::new(object.clone(), range).unwrap();
+            let kind = crate::wire::MessageType::Data;
+            Piece::draft_shared(kind, 2 * number as u32 + 1, &digest, object.len() as u64, offset, shared)
+        };
+        // More than the system takes in, and no more than is copied beside it.
+        let mut expected: Vec<u8> = Vec::new();
+        let put = |number: usize, expected: &mut Vec<u8>| {
+            expected.extend(piece(number).seal().to_bytes());
+            outbox.put(vec![piece(number)], &writing, &counters).unwrap();
+        };
+        let held = || std::sync::Arc::strong_count(&object) - 1;
+        thread::scope(|scope| {
+            let _ends_writer = EndsWriter(&outbox, &writing);
+            scope.spawn(|| outbox.write_all(&writing, &counters));
+            let mut count = 0;
+            while outbox.waiting().frames.len() < 8 {
+                put(count, &mut expected);
+                count += 1;
+                thread::yield_now();
+                // What the socket takes is gone at once: no more is asked for before it is.
+                let deadline = Instant::now() + Duration::from_millis(50);
+                while held() > 0 && Instant::now() < deadline {
+                    thread::yield_now();
+                }
+            }
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while held() > 0 {
+                assert!(Instant::now() < deadline, "{} pieces keep the object", held());
+                thread::yield_now();
+            }
+            put(count, &mut expected);
+            assert_eq!(held(), 0, "what comes meanwhile does not keep it either");
+            let mut bytes = vec![0; expected.len()];
+            reading.read_exact(&mut bytes).unwrap();
+            assert!(bytes == expected, "other bytes have left");
+        });
     }
 
     #[test]

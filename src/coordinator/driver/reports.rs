@@ -40,8 +40,13 @@ impl Driver {
             job.best = Some((weights.digest, weights.bytes.clone()));
         }
         job.written = Some(*base);
-        let weights = weights.filter(|_| self.writes_weights);
+        let is_written = self.writes_weights;
+        let weights = weights.filter(|_| is_written).map(|weights| job.handover.offer(weights));
         self.write(JournalCommand::Steps { job: id, record, weights });
+        if let Some(job) = self.jobs.get(id).filter(|_| is_written) {
+            let best = job.best.as_ref().map(|(digest, _)| *digest);
+            job.handover.is_ordered(best.as_ref());
+        }
     }
 
     pub(super) fn report(&mut self, id: JobId, event: JobEvent) {

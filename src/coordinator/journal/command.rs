@@ -8,6 +8,7 @@ use super::directory::Directory;
 use super::job_writer::JobWriter;
 use super::state::StoredState;
 use super::underway::Underway;
+use crate::coordinator::handover::Handed;
 use crate::coordinator::lived::LivedRecord;
 use crate::coordinator::work::{BestWeights, Weights};
 use crate::digest::Digest;
@@ -40,8 +41,8 @@ impl FromStr for OnDiskError {
 pub(in super::super) enum JournalCommand {
     /// A job, whose data is in the store.
     Begin { status: JobStatus, specification: Arc<Specification> },
-    /// Steps of it, and the weights after them.
-    Steps { job: JobId, record: Box<Record>, weights: Option<Weights> },
+    /// Steps of it, and the weights after them, unless later ones are ordered.
+    Steps { job: JobId, record: Box<Record>, weights: Option<Handed> },
     /// It is paused, for this reason.
     Pause { job: JobId, failure: Failure },
     /// It is queued again.

@@ -248,7 +248,7 @@ fn round_order(job: JobId, round: u32) -> JournalCommand {
     let entry = |result| LedgerEntry { rows: 2, base: weights(job, round - 1).digest, result };
     let entries = vec![entry(EntryResult::Merged(task)), entry(EntryResult::Skipped)];
     let record = Record { entries, ends_round: true, progress };
-    JournalCommand::Steps { job, record: Box::new(record), weights: Some(weights(job, round)) }
+    JournalCommand::Steps { job, record: Box::new(record), weights: Some(weights(job, round).into()) }
 }
 
 /// What is told of a job's rounds after this one, as far as its ledger is whole.

@@ -182,7 +182,7 @@ impl Writer {
             JournalCommand::Begin { status, specification } => self.begin(status, specification),
             JournalCommand::Steps { job, record, weights } => {
                 if let Some(writer) = self.writers.get_mut(&job) {
-                    writer.steps(*record, weights);
+                    writer.steps(*record, weights.and_then(|weights| weights.take()));
                 }
             }
             JournalCommand::Pause { job, failure } => self.change(job, |state| {

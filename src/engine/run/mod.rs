@@ -236,7 +236,8 @@ impl Run {
         self.past = Some(tasks);
         if self.plan.ends_round(step) {
             self.end_round(step, base, cx);
-        } else if cx.now.since_us(self.written) >= WRITTEN_EVERY_US {
+        } else if cx.now.since_us(self.written) >= WRITTEN_EVERY_US && self.records.is_empty() {
+            // Behind a round that is being validated it could not be written before that is; and it would keep its weights in memory.
             let last = self.last_round();
             self.record(Progress { last, so_far: self.so_far.clone(), ..self.progress_at(step, base) }, cx);
             self.write_records(cx);

@@ -281,16 +281,23 @@ fn blocks_whose_sum_is_lost_count_once_for_the_nodes_that_did_them() {
 
 #[test]
 fn steps_of_a_round_are_written_behind_the_round_before_and_tell_of_it_once_it_is_validated() {
+    let mut specification = gradients(2);
+    specification.round_steps = Some(5);
     let mut harness = with_nodes(1);
-    let actions = harness.begin(&gradients(2));
-    let actions = harness.do_step(&actions, 0);
-    let actions = harness.do_step(&actions, 1);
+    let mut actions = harness.begin(&specification);
+    for step in 0..5 {
+        actions = harness.do_step(&actions, step);
+    }
     harness.now = harness.now.after_us(2_000_000);
-    let actions = harness.do_step(&actions, 2);
-    assert!(actions.contains(&Action::KeepWeights { job: JOB }) && records(&actions).is_empty());
-    let [round, steps] = &records(&harness.round_validated(0))[..] else { panic!("two records are due") };
-    assert_eq!((round.ends_round, round.progress.steps, steps.ends_round, steps.progress.steps), (true, 2, false, 3));
+    let actions = harness.do_step(&actions, 5);
+    let keeps = |actions: &[Action]| actions.contains(&Action::KeepWeights { job: JOB });
+    assert!(!keeps(&actions) && records(&actions).is_empty(), "as long as the round is not, its weights would be held");
+    let [round] = &records(&harness.round_validated(0))[..] else { panic!("one record is due") };
+    assert_eq!((round.ends_round, round.progress.steps), (true, 5));
     assert_eq!(round.progress.last.map(|last| (last.round, last.rows, last.metrics)), Some((1, 50, metrics())));
+    let actions = harness.do_step(&actions, 6);
+    let [steps] = &records(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!((steps.ends_round, steps.progress.steps, steps.entries.len(), keeps(&actions)), (false, 7, 2, true));
     assert_eq!(steps.progress.last, round.progress.last);
 }
 

@@ -316,7 +316,7 @@ impl Life {
             let end = round_end.min(last.steps + self.rng.random_range(1..=4));
             let (record, weights) = record(&job.specification, last.steps..end);
             let moment = Moment { steps: end, state: JobState::Running };
-            (moment, JournalCommand::Steps { job: id, record: Box::new(record), weights: Some(weights) })
+            (moment, JournalCommand::Steps { job: id, record: Box::new(record), weights: Some(weights.into()) })
         };
         job.moments.push(moment);
         order

@@ -18,7 +18,7 @@ pub(super) fn record(specification: &Specification, range: Range<u64>) -> (Recor
     }
     let of = JobId(specification.training.seed.into());
     match round_order(of, range.start as u32 + 1) {
-        JournalCommand::Steps { record, weights: Some(weights), .. } => (*record, weights),
+        JournalCommand::Steps { record, weights: Some(weights), .. } => (*record, weights.take().expect("weights")),
         _ => unreachable!(),
     }
 }

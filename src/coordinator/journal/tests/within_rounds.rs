@@ -125,7 +125,7 @@ pub(super) fn begin(harness: &mut Harness, job: JobId, local_steps: u32) -> Arc<
 }
 
 pub(super) fn write(harness: &mut Harness, job: JobId, specification: &Specification, steps: Range<u64>) {
-    let weights = Some(weights_after(specification, steps.end));
+    let weights = Some(weights_after(specification, steps.end).into());
     let record = Box::new(record_of(specification, steps));
     harness.order(JournalCommand::Steps { job, record, weights });
 }
@@ -195,7 +195,7 @@ fn steps_that_are_written_together_keep_a_block_for_each_record() {
     let mut harness = Harness::open(root.path());
     let specification = begin(&mut harness, job, 1);
     for steps in RECORDS {
-        let weights = Some(weights_after(&specification, steps.end));
+        let weights = Some(weights_after(&specification, steps.end).into());
         let record = Box::new(record_of(&specification, steps));
         assert!(harness.writer.take(JournalCommand::Steps { job, record, weights }).is_ok());
     }
@@ -214,7 +214,7 @@ fn refusal(local_steps: u32, records: impl FnOnce(&Specification) -> Vec<Record>
     let mut harness = Harness::open(root.path());
     let specification = begin(&mut harness, job, local_steps);
     for record in records(&specification) {
-        let weights = Some(weights_after(&specification, record.progress.steps));
+        let weights = Some(weights_after(&specification, record.progress.steps).into());
         assert!(harness.writer.take(JournalCommand::Steps { job, record: Box::new(record), weights }).is_ok());
     }
     assert!(harness.writer.flush().is_ok());

@@ -1,0 +1,85 @@
+//! Weights of steps that are over and that somebody still holds: a round that is being validated, the journal, a link that has not
+//! quite sent them. Owns how many of them there may be when the next are made, so that a job takes no more memory than is said of
+//! it; does not know who holds them.
+
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::job::Specification;
+use crate::job::memory::past_weights_max;
+
+/// Whoever holds more than is reckoned with has lost the processor in the middle of letting go, or is a link to a node that reads
+/// slowly, which copies what it has left of them after a quarter of a second. Nobody is waited for longer: memory may be short
+/// then, and a job must not stand still.
+const WAIT_MAX: Duration = Duration::from_millis(400);
+/// They are looked at this often meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Of one job.
+pub(super) struct PastWeights {
+    held: Vec<Weak<Vec<u8>>>,
+    held_max: usize,
+    /// No weights were made yet: those that a job starts from may be part of its data, and count as such.
+    is_first: bool,
+}
+
+impl PastWeights {
+    pub(super) fn new(specification: &Specification, is_journaled: bool) -> PastWeights {
+        let held_max = past_weights_max(specification, is_journaled) as usize;
+        PastWeights { held: Vec::new(), held_max, is_first: true }
+    }
+
+    /// The next weights are to be made of these, in their place in memory if nobody else holds them and they are not to stay. Waits
+    /// until there is room for them.
+    pub(super) fn make_room_beside(&mut self, base: &Arc<Vec<u8>>, base_stays: bool) {
+        let deadline = Instant::now() + WAIT_MAX;
+        loop {
+            self.held.retain(|past| past.strong_count() > 0);
+            let is_copied = !base_stays && Arc::strong_count(base) > 1;
+            if self.held.len() + usize::from(is_copied) <= self.held_max || Instant::now() >= deadline {
+                break;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        if !std::mem::take(&mut self.is_first) {
+            self.held.push(Arc::downgrade(base));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_too_long_is_waited_for_until_it_is_let_go_and_not_for_ever() {
+        let mut past = PastWeights { held: Vec::new(), held_max: 1, is_first: false };
+        let weights: Vec<Arc<Vec<u8>>> = (0..3).map(|step| Arc::new(vec![step; 9])).collect();
+        let mut at_once = |base: &Arc<Vec<u8>>, base_stays: bool| {
+            let began = Instant::now();
+            past.make_room_beside(base, base_stays);
+            began.elapsed() < WAIT_MAX
+        };
+        // One may be held beside the base, or the base itself by others.
+        let others = weights[0].clone();
+        assert!(at_once(&weights[0], false));
+        assert!(at_once(&weights[1], true));
+        assert!(!at_once(&weights[2], true), "two are held");
+        drop((weights, others));
+        let base = Arc::new(vec![9]);
+        let link = base.clone();
+        assert!(at_once(&base, false));
+        // Whoever lets go is not waited for any longer.
+        let next = Arc::new(vec![8]);
+        let validated = next.clone();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                thread::sleep(WAIT_MAX / 10);
+                drop((link, base));
+            });
+            assert!(at_once(&next, false));
+        });
+        drop(validated);
+    }
+}
