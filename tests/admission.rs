@@ -213,6 +213,38 @@ fn an_admitted_job_waits_under_a_smaller_budget_and_goes_on_under_the_old_one() 
     assert_eq!(done.fingerprint(), undisturbed);
 }
 
+/// A job may have been admitted because another had ended, and the coordinator killed before that end was on the disk: then both are
+/// there again after the restart, without room for both.
+#[test]
+fn whoever_watches_a_job_that_others_leave_no_memory_after_a_restart_waits_with_it() {
+    let (data, first, second) = (few_rows(), job(1), job(2));
+    let cluster = Restarted::new(nodes(2, "0", &[]));
+    let own: u32 = {
+        let small =
+            Coordinator::start("2", &[reserve_port()], &["--memory", "4", "--state-dir", text(cluster.state.path())]);
+        let refused = submit(small.port, &data, &second, &[&LARGE[..], &["--rounds", "300"]].concat()).finish();
+        let said = refused.failed()["text"].as_str().unwrap();
+        said.split("takes ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap()
+    };
+    let mut coordinator = cluster.start(&[]);
+    let mut before = submit(coordinator.port, &data, &first, &[&LARGE[..], &["--rounds", "10000"]].concat());
+    before.await_round();
+    let mut watching = submit(coordinator.port, &data, &second, &[&LARGE[..], &["--rounds", "300"]].concat());
+    watching.await_accepted();
+    watching.await_round();
+    coordinator.kill();
+    drop(before);
+    let enough_for_one = cluster.start(&["--memory", &own.to_string()]);
+    enough_for_one.await_line("waits for memory");
+    watching.await_notice("waits for memory");
+    let mut other = Client::at(cluster.port, &["attach", &second]);
+    assert_eq!(other.await_accepted()["state"], "queued");
+    cluster.asked(&["cancel", &first]);
+    for client in [watching, other] {
+        client.finish().done();
+    }
+}
+
 #[test]
 fn a_job_that_three_coordinators_died_of_in_one_step_is_paused_and_the_others_go_on_until_it_is_resumed() {
     let (data, deadly, other) = (few_rows(), job(1), job(2));

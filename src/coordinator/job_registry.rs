@@ -113,6 +113,8 @@ pub(super) struct Jobs {
 pub(super) struct Unread {
     /// Because it would not have fitted; it goes on by itself once it does.
     lacks_memory: bool,
+    /// And it would have if there were no others: whoever watches it waits with it.
+    awaits_others: bool,
     /// It is being read now.
     is_asked_for: bool,
 }
@@ -506,6 +508,11 @@ impl Jobs {
 }
 
 impl Job {
+    /// Whether it waits for nothing but that other jobs end.
+    pub(super) fn awaits_others(&self) -> bool {
+        self.unread.as_ref().is_some_and(|unread| unread.awaits_others)
+    }
+
     /// Whether all of its data is here.
     pub(super) fn is_complete(&self) -> bool {
         self.missing.is_empty()

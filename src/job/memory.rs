@@ -282,7 +282,12 @@ fn object_bytes(training: &Training, rows: u32) -> u64 {
     u64::from(rows).saturating_mul(of_row).saturating_add(DESCRIPTOR_BYTES)
 }
 
-/// Bytes as whole mebibytes, for people.
+/// Bytes that are needed as whole mebibytes, for people.
 pub fn in_mib(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+/// The same of bytes that are there: where they are not enough they are fewer for people, too.
+pub fn free_in_mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
 }

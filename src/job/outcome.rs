@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::memory::in_mib;
+use super::memory::{free_in_mib, in_mib};
 use super::{Place, Profile};
 use crate::digest::Digest;
 use crate::model::Metrics;
@@ -270,7 +270,7 @@ impl fmt::Display for FailReason {
                 "the job waits for memory: it takes {} of the coordinator's, and {} are there for it; it goes on once other \
                  jobs have ended, or the coordinator is started again with more (--memory)",
                 in_mib(*needed),
-                in_mib(*allowed)
+                free_in_mib(*allowed)
             ),
             Self::Deadly { step, deaths } => write!(
                 f,

@@ -16,7 +16,9 @@ use crate::digest::Digest;
 use crate::engine::{Admission, Event, JobProgress};
 use crate::job::{JobId, JobState, JobStatus, Specification};
 use crate::model::Rows;
-use crate::wire::message::{Accepted, Attach, Error, Listed, Order, OrderVerb, Submit, job_fitting};
+use crate::wire::message::{
+    Accepted, Attach, Error, Listed, Notice, NoticeKind, Order, OrderVerb, Submit, job_fitting,
+};
 use crate::wire::text::counted;
 use crate::wire::{ErrorCode, Message, MessageType, specification};
 
@@ -103,8 +105,9 @@ impl Driver {
             let _ = watcher.client.link.answer(watcher.request, &self.absent(id, MessageType::Attach).into());
             return;
         };
+        let awaits_others = self.jobs.get(id).is_some_and(|job| job.awaits_others());
         let accepted = Accepted {
-            state: status.state,
+            state: if awaits_others { JobState::Queued } else { status.state },
             attached: true,
             queue_position: status.queue_position,
             rounds_done: status.rounds_done,
@@ -124,9 +127,14 @@ impl Driver {
             let Some(missed) = job.rounds.after(seen) else { return self.catch_up(History::new(id, watcher)) };
             watcher.tell_rounds(missed);
             match &job.paused {
-                Some((failure, true)) => watcher.answer(&error_of(failure).into()),
-                _ => job.watchers.push(watcher),
+                Some((failure, _)) if job.awaits_others() => {
+                    let notice = Notice { kind: NoticeKind::Other, text: failure.text.clone() };
+                    let _ = watcher.client.link.answer_more(watcher.request, &notice.into());
+                }
+                Some((failure, true)) => return watcher.answer(&error_of(failure).into()),
+                _ => {}
             }
+            job.watchers.push(watcher);
             return;
         }
         let Some(ended) = self.ended.get_mut(id) else {

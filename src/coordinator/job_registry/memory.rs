@@ -36,6 +36,8 @@ impl Jobs {
         let waited = state.status.failure.filter(|_| lacks_memory && state.status.state == JobState::Paused);
         let failure = waited.clone().unwrap_or_else(|| Failure::paused(&reason));
         let lacks_memory = lacks_memory && waited.is_none();
+        let memory = CoordinatorMemory::of(&state.specification, self.memory.means);
+        let awaits_others = lacks_memory && memory.bytes() <= self.memory.allowed_bytes;
         let mut job = self.new_job(state.specification.clone(), state.status.submitted_ms, None);
         job.objects.clear();
         job.missing.clear();
@@ -43,7 +45,7 @@ impl Jobs {
         job.rounds.extend(&rounds);
         job.written = state.progress.as_ref().map(|progress| progress.base);
         job.memory = CoordinatorMemory::default();
-        job.unread = Some(Unread { lacks_memory, is_asked_for: false });
+        job.unread = Some(Unread { lacks_memory, awaits_others, is_asked_for: false });
         job.paused = Some((failure, true));
         self.open.insert(state.status.job, job);
         self.is_complete(state.status.job);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::job::memory::in_mib;
+use crate::job::memory::{free_in_mib, in_mib};
 use crate::wire::message::Error;
 use crate::wire::{ErrorCode, MessageType, limits};
 
@@ -101,7 +101,7 @@ impl fmt::Display for Refusal {
                 f,
                 "the job takes {} of the coordinator's memory, and {} are free until other jobs end: try again later",
                 in_mib(*bytes),
-                in_mib(*free)
+                free_in_mib(*free)
             ),
             Self::NoRoom { bytes, free } => {
                 write!(
