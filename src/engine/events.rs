@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::nodes::{LinkKey, NodeInfo, NodeKey};
 use super::report::{JobEvent, JobProgress};
+use super::time::Time;
 use crate::digest::Digest;
 use crate::job::{
     Attempt, CachedResult, FailReason, JobId, Metrics, ObjectRef, Outcome, Progress, Record, RejectReason,
@@ -31,6 +32,18 @@ pub enum Event {
         node: NodeKey,
         /// Where it is dialled; shown until it has told its name.
         address: String,
+    },
+    /// A node is being dialled for the first time: it is not taken for one that is away before it has not answered.
+    DialBegun {
+        /// The node.
+        node: NodeKey,
+        /// When it has not answered, if nothing is heard of it before.
+        until: Time,
+    },
+    /// A node has not answered.
+    DialFailed {
+        /// The node.
+        node: NodeKey,
     },
     /// A node is no longer in the list: it gets no new task, and its link is dropped once it has none.
     NodeUnlisted {

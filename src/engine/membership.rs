@@ -33,6 +33,8 @@ pub(super) struct Node {
     /// Its time for a row in the job that it worked for last, for people.
     us_per_row: Option<f64>,
     link: Option<Link>,
+    /// Until when it may answer its first dial, if that is not over.
+    may_answer: Option<Time>,
     /// Its workers and their memory, as it told last, over a link that may have ended.
     told: Option<(u32, Option<u64>)>,
 }
@@ -108,6 +110,7 @@ impl Fleet {
             tasks_done: 0,
             us_per_row: None,
             link: None,
+            may_answer: None,
             told: None,
         };
         self.nodes.insert(key, node);
@@ -165,6 +168,7 @@ impl Fleet {
             node.name = Some(info.name.clone());
             node.told = Some((info.workers, info.memory_bytes));
             node.link = Some(Link::new(link, info));
+            node.may_answer = None;
             self.links.insert(link, key);
             for crew in &mut self.crews {
                 let known = crew.known.entry(key).or_default();
@@ -174,6 +178,19 @@ impl Fleet {
         }
         self.has_had_links = true;
         Joined::Active { replaced }
+    }
+
+    /// Until when a node may answer its first dial; not at all, or not any more.
+    pub(super) fn may_answer(&mut self, key: NodeKey, until: Option<Time>) {
+        if let Some(node) = self.nodes.get_mut(&key) {
+            node.may_answer = until.filter(|_| node.link.is_none());
+        }
+    }
+
+    /// When the last of those has answered, or not, that are being dialled for the first time; none if there is none.
+    pub(super) fn all_answer_until(&self) -> Option<Time> {
+        let dialled = self.nodes.values().filter(|node| node.state() == NodeState::Inactive);
+        dialled.filter_map(|node| node.may_answer.filter(|&until| self.now < until)).max()
     }
 
     /// The addresses of all nodes, if none of them has ever answered: perhaps none has been started.

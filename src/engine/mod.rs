@@ -171,6 +171,8 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
     match event {
         Event::NodeListed { node, address } => cx.fleet.list(node, address),
         Event::NodeUnlisted { node } => cx.fleet.unlist(node),
+        Event::DialBegun { node, until } => cx.fleet.may_answer(node, Some(until)),
+        Event::DialFailed { node } => cx.fleet.may_answer(node, None),
         Event::LinkUp { node, link, info } => link_up(node, link, info, jobs, cx),
         Event::LinkDown { link, reason } => {
             if let Some(lost) = cx.fleet.link_down(link) {

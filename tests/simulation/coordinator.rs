@@ -142,6 +142,7 @@ impl World {
         self.engine = Engine::new(self.scenario.settings.clone(), self.rng.next_u64());
         for node in listed {
             self.tell(Event::NodeListed { node, address: format!("10.0.0.{}:7000", node.0) });
+            self.tell(Event::DialBegun { node, until: Time(self.now_us).after_us(2_000_000) });
         }
         for (job, left) in self.journal.crash(&mut self.rng) {
             let semantic = semantic(job);

@@ -142,7 +142,7 @@ impl World {
             self.promises.nodes.quarantined.contains(&NodeKey(node as u32)) && self.rng.random_bool(0.5);
         let it = &mut self.nodes[node];
         if !it.is_up || it.is_frozen || it.is_draining || it.link.is_some() || is_left_alone {
-            return;
+            return self.tell(Event::DialFailed { node: NodeKey(node as u32) });
         }
         self.links += 1;
         let link = LinkKey(self.links);

@@ -226,7 +226,7 @@ impl Driver {
     pub(super) fn run(mut self, events: &Receiver<DriverEvent>) {
         let listed: Vec<_> = self.nodes.iter().map(|(&key, node)| (key, node.address.to_string())).collect();
         for (node, address) in listed {
-            self.tell(Event::NodeListed { node, address });
+            self.node_listed(node, address);
         }
         loop {
             let wait = match self.engine.next_deadline() {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crossbeam_channel::TrySendError;
 
@@ -21,6 +22,8 @@ use crate::wire::{ErrorCode, MessageType, SharedBytes};
 
 /// A running task is asked how far it is after so long, and again.
 const POLL_EVERY_US: u64 = 1_000_000;
+/// A node that is listed has answered after so long, or it is away: a second to connect, and one to greet.
+const DIALLED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Driver {
     pub(super) fn list_changed(&mut self, changed: Changed) {
@@ -33,7 +36,7 @@ impl Driver {
         }
         for (node, address) in joined {
             self.event_log.say("node", &address, || "is listed");
-            self.tell(Event::NodeListed { node, address: address.to_string() });
+            self.node_listed(node, address.to_string());
             self.nodes.insert(node, KnownNode::new(address));
         }
     }
@@ -44,13 +47,20 @@ impl Driver {
         self.event_log.say("node", &node.name, || format!("is released: {reason}"));
     }
 
-    pub(super) fn dial_failed(&mut self, node: NodeKey, error: &DialError) {
-        if let Some(node) = self.nodes.get_mut(&node) {
+    /// A node is in the list, and is about to be dialled for the first time.
+    pub(super) fn node_listed(&mut self, node: NodeKey, address: String) {
+        self.tell(Event::NodeListed { node, address });
+        self.tell(Event::DialBegun { node, until: now().after(DIALLED_WITHIN) });
+    }
+
+    pub(super) fn dial_failed(&mut self, key: NodeKey, error: &DialError) {
+        if let Some(node) = self.nodes.get_mut(&key) {
             node.down = Some(doctor::cure(error, &node.address));
             if !std::mem::replace(&mut node.is_failure_told, true) {
                 log::info!("node {} is inactive: {error}", node.address);
             }
         }
+        self.tell(Event::DialFailed { node: key });
     }
 
     /// Has a client told how the coordinator and its nodes are, one client at a time.

@@ -462,6 +462,10 @@ impl Run {
     }
 
     fn revive(&mut self, cx: &mut Context<'_>) {
+        // Right after the coordinator's start nobody has been away.
+        if let Some(until) = cx.fleet.all_answer_until() {
+            return self.wake_at(until);
+        }
         let arithmetic = self.needs.arithmetic;
         let ineligible = cx.fleet.active().next().is_some();
         // One that is away may have it, or one that has never been here.

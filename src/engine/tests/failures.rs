@@ -230,6 +230,41 @@ fn who_waits_for_the_first_node_is_told_at_once_where_to_start_one() {
     assert!(notices(&harness.cut(1)).contains(&Notice::NoNodes));
 }
 
+/// A coordinator that has just started knows nothing of its nodes yet: a job that goes on then must not be told that there are none.
+#[test]
+fn nobody_is_missed_before_the_first_dials_are_answered() {
+    let begins = |dialled: u32| {
+        let mut harness = Harness::new(Policy::Random);
+        for number in 1..=dialled {
+            let node = NodeKey(number);
+            harness.tell(Event::NodeListed { node, address: format!("10.0.0.{number}:7000") });
+            harness.tell(Event::DialBegun { node, until: harness.now.after_us(2_000_000) });
+        }
+        harness.submit(JOB, &specification(1, 1));
+        harness.tell(Event::DataReady { job: JOB });
+        assert_eq!(notices(&harness.tell(Event::Prepared { job: JOB, base: base(0) })), []);
+        harness
+    };
+    let fails = |harness: &mut Harness, node| notices(&harness.tell(Event::DialFailed { node: NodeKey(node) }));
+    let listed = |count: u32| (1..=count).map(|number| format!("10.0.0.{number}:7000")).collect();
+    // The first that answers gets the work, and nothing else is told.
+    let mut harness = begins(2);
+    assert_eq!(fails(&mut harness, 1), []);
+    let joined = harness.link(2, 12, 1, &[1]);
+    assert_eq!((sent(&joined).len(), notices(&joined)), (1, vec![Notice::NodeJoined { name: "n2".to_owned() }]));
+    // Where none does, that is told at once; where nothing is heard, after a while.
+    let mut harness = begins(2);
+    assert_eq!(fails(&mut harness, 1), []);
+    assert_eq!(fails(&mut harness, 2), [Notice::NoNodesYet { listed: listed(2) }, revival(1, 1)]);
+    let mut harness = begins(1);
+    assert_eq!(notices(&harness.pass_ms(1_999)), []);
+    assert_eq!(notices(&harness.pass_ms(1)), [Notice::NoNodesYet { listed: listed(1) }, revival(1, 1)]);
+    // One that was there and has gone is away.
+    let mut harness = begins(1);
+    harness.link(1, 11, 1, &[1]);
+    assert_eq!(notices(&harness.cut(11)).last(), Some(&revival(1, 1)));
+}
+
 fn revival(number: u32, seconds: u64) -> Notice {
     Notice::Revival { number, of: 3, wait: Duration::from_secs(seconds) }
 }
