@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -272,7 +273,10 @@ impl Underway {
         let written = directory.write_underway(job, &text);
         drop(steps);
         self.shared.changed.notify_all();
-        if let Err(error) = written {
+        // One that has no directory yet is in no journal: a death would end it, and no start try it again.
+        if let Err(error) = written
+            && error.why.kind() != io::ErrorKind::NotFound
+        {
             log::warn!("{error}; a heavy step of job {job} is not noted");
         }
     }
