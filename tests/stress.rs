@@ -25,7 +25,7 @@ const SEED_VARIABLE: &str = "GRADWIRE_STRESS_SEED";
 /// What jobs are, by turns, and how many lines each one's ledger has.
 const KINDS: [(&[&str], usize); 5] = [
     (&["--recipe", "classic", "--rounds", "60", "--shards", "6"], 360),
-    (&["--rounds", "20"], 660),
+    (&["--rounds", "20"], 600),
     (&["--epochs", "2", "--rounds", "10", "--shards", "5"], 50),
     (&["--local-steps", "8", "--rounds", "6", "--shards", "3", "--outer", "nesterov"], 0),
     (&["--epochs", "2", "--rounds", "10", "--shards", "4", "--merge", "median"], 40),
@@ -38,7 +38,7 @@ const WITHIN_MS: u64 = 1_000;
 /// Whoever stops goes on within so long.
 const STOP_MS: std::ops::Range<u64> = 1_000..20_000;
 /// Clients at a time, by turns of so many jobs: more than there is room for, and fewer.
-const CLIENTS: [usize; 2] = [10, 2];
+const CLIENTS: [usize; 2] = [10, 3];
 const JOBS_A_TURN: u32 = 20;
 /// Of the coordinator's memory: some four jobs, and what a shell lets it address.
 const MEMORY_MIB: &str = "16";
