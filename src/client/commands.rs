@@ -168,7 +168,7 @@ impl Session<'_> {
     }
 
     fn report(&self, name: &JobName, out: Option<&Path>) -> Result<Exit, Failure> {
-        super::prove(Kernel::best())?;
+        super::proof::prove(Kernel::best())?;
         if let Some(out) = out {
             plan::check_output(out)?;
         }
@@ -219,7 +219,7 @@ impl Session<'_> {
     }
 
     fn verify(&self, name: &JobName, sample: Option<u64>, seed: Option<u64>) -> Result<Exit, Failure> {
-        super::prove(Kernel::best())?;
+        super::proof::prove(Kernel::best())?;
         let (conversation, (job, work)) = self.ask(|conversation| {
             let job = self.find(conversation, name)?;
             let work = describe(conversation, job.job)?;

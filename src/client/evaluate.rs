@@ -37,7 +37,7 @@ pub struct EvaluateOptions {
 
 /// Tells how good a model is on the rows of a file.
 pub fn evaluate(model: &Path, data: &Path, options: &EvaluateOptions, output: Output) -> Result<Exit, Failure> {
-    super::prove(Kernel::best())?;
+    super::proof::prove(Kernel::best())?;
     let applied = Applied::read(model)?;
     let kept = options.importance.map(|_| KeptRows::new(usize::MAX));
     let OfFile { figures, left_out, kept } = judge(&applied, data, options, output, kept)?;

@@ -31,7 +31,7 @@ pub struct LocalCluster {
 
 /// Trains a job in a cluster of its own.
 pub fn train(local: LocalCluster, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
-    super::prove(local.kernel)?;
+    super::proof::prove(local.kernel)?;
     let plan = Plan::new(options)?;
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Connection, error);
     let free: SocketAddr = (IpAddr::from([127, 0, 0, 1]), 0).into();

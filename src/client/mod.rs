@@ -35,6 +35,7 @@
 //! | `recompute` | steps, trained and merged anew |
 //! | `advice` | what would make a job faster, by where its time went |
 //! | `render`, `listing`, `reading` | what is printed |
+//! | `proof` | that this machine computes as it must |
 //! | `local` | a whole cluster in one process |
 
 mod advice;
@@ -63,6 +64,7 @@ mod options;
 mod plan;
 mod predict;
 mod predictions;
+mod proof;
 mod rates;
 mod reading;
 mod recompute;
@@ -82,7 +84,7 @@ mod work;
 use crossbeam_channel::Receiver;
 
 use crate::cli::{Exit, Failure};
-use crate::model::{Kernel, conformance};
+use crate::model::Kernel;
 
 pub use applied::OnBadRow;
 pub use commands::command;
@@ -103,7 +105,7 @@ use watching::{Watching, Way};
 
 /// Trains a job at a coordinator.
 pub fn train(access: &Access, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
-    prove(Kernel::best())?;
+    proof::prove(Kernel::best())?;
     let plan = Plan::new(options)?;
     run(access, options, plan, interrupts, false)
 }
@@ -137,9 +139,4 @@ fn run(
         has_load: false,
     }
     .run(None)
-}
-
-/// Proves that this machine computes as it must: what is prepared or recomputed here has the bits that it has elsewhere.
-fn prove(kernel: Kernel) -> Result<(), Failure> {
-    conformance::prove(kernel).map(drop).map_err(|difference| Failure::new(Exit::Connection, difference))
 }

@@ -29,7 +29,7 @@ pub struct PredictOptions {
 
 /// Tells what a model says of each row of a file, in their order.
 pub fn predict(model: &Path, data: &Path, options: &PredictOptions, output: Output) -> Result<Exit, Failure> {
-    super::prove(Kernel::best())?;
+    super::proof::prove(Kernel::best())?;
     let applied = Applied::read(model)?;
     if options.with_probabilities && matches!(applied.model.target, Target::Values(_)) {
         let text = format!(

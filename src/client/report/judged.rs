@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use super::content::Part;
 use crate::cli::Failure;
 use crate::client::applied::Applied;
 use crate::client::evaluate::{self, EvaluateOptions, OfFile};
@@ -69,7 +68,7 @@ pub(super) fn of_job(
     work: &Work,
     parameters: &[f32],
     rows: &[u8],
-) -> (Part<JudgedRows>, Part<Importance>) {
+) -> (Result<JudgedRows, String>, Result<Importance, String>) {
     let (network, recipe) = (&work.specification.training.network, &work.specification.training.recipe);
     let parts = object::decode_rows(network, recipe.loss, rows).map_err(|error| error.to_string());
     let rows = parts.and_then(|parts| Rows::of_parts(network.input_layout(), parts).map_err(|error| error.to_string()));
@@ -87,7 +86,7 @@ pub(super) fn of_file(
     applied: &Applied,
     data: &Path,
     options: &EvaluateOptions,
-) -> Result<(JudgedRows, Part<Importance>), Failure> {
+) -> Result<(JudgedRows, Result<Importance, String>), Failure> {
     let subject = Subject::of(applied);
     let kept = KeptRows::new(subject.rows_affordable());
     let OfFile { figures, left_out, kept } = evaluate::judge(applied, data, options, Output::Table, Some(kept))?;
@@ -102,7 +101,7 @@ pub(super) fn of_file(
 }
 
 /// How much a job's model rests on each column.
-fn importance(work: &Work, parameters: &[f32], rows: &Rows<'_>) -> Part<Importance> {
+fn importance(work: &Work, parameters: &[f32], rows: &Rows<'_>) -> Result<Importance, String> {
     let words =
         work.words.as_ref().ok_or("The job has no notes of a client of this version, which name its columns.")?;
     let (network, activation) = (&work.specification.training.network, work.specification.training.recipe.activation);
@@ -134,7 +133,7 @@ fn importance(work: &Work, parameters: &[f32], rows: &Rows<'_>) -> Part<Importan
     of_kept(&subject, &kept)
 }
 
-fn of_kept(subject: &Subject<'_>, kept: &KeptRows) -> Part<Importance> {
+fn of_kept(subject: &Subject<'_>, kept: &KeptRows) -> Result<Importance, String> {
     if subject.rows_affordable() < ROWS_MIN {
         return Err(
             "It would take too long for so large a model; client evaluate MODEL DATA --importance tells it.".to_owned()
@@ -143,7 +142,7 @@ fn of_kept(subject: &Subject<'_>, kept: &KeptRows) -> Part<Importance> {
     Importance::of(subject, kept, SEED).map_err(|error| error.to_string())
 }
 
-fn figures(work: &Work, parameters: &[f32], rows: &Rows<'_>) -> Part<Figures> {
+fn figures(work: &Work, parameters: &[f32], rows: &Rows<'_>) -> Result<Figures, String> {
     let (network, recipe) = (&work.specification.training.network, &work.specification.training.recipe);
     let failed = |error: &dyn std::fmt::Display| error.to_string();
     let (inputs, width) = (network.inputs() as usize, network.outputs() as usize);

@@ -152,7 +152,7 @@ pub fn report(model: &Path, data: Option<(&Path, &EvaluateOptions)>, out: Option
             sections::write(&Content::of_model(model, &file, fingerprint(&file)))
         }
         Some((data, options)) => {
-            super::prove(Kernel::best())?;
+            super::proof::prove(Kernel::best())?;
             if let Some(out) = out {
                 check_output(out)?;
             }

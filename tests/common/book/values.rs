@@ -363,7 +363,7 @@ pub fn message(kind: MessageType) -> (u32, Message<'static>) {
                 conformance,
                 memory_bytes: Some(512 << 20),
                 cache_bytes: Some(240 << 20),
-                load_ppm: None,
+                load_ppm: Some(300_000),
             };
             let (id, nonce) = (bytes(0xB0), bytes(0x20));
             (0, Welcome { version: 1, role: Role::Node, payload_bytes_max: 1 << 20, id, nonce, features }.into())
