@@ -10,7 +10,7 @@ use std::process::Command;
 /// Lines that a document has at most, where it is to be read in one sitting.
 const LINES_MAX: [(&str, usize); 2] = [("README.md", 220), ("protocol.md", 1_300)];
 /// Options in the documents that are of no program of ours: cargo's.
-const FOREIGN_OPTIONS: [&str; 10] = [
+const FOREIGN_OPTIONS: [&str; 11] = [
     "--release",
     "--bin",
     "--test",
@@ -21,6 +21,7 @@ const FOREIGN_OPTIONS: [&str; 10] = [
     "--check",
     "--all-targets",
     "--help",
+    "--megabytes",
 ];
 
 fn root() -> &'static Path {

@@ -17,7 +17,7 @@ const AS_THEY_ARE: Preparation =
 fn values(csv: &str, options: &ReadOptions) -> Vec<f32> {
     let data = read(csv, options).unwrap();
     let prepared = data.prepare(&AS_THEY_ARE).unwrap();
-    [&prepared.shards[0].values[..], &prepared.validation.values].concat()
+    [dense(&prepared.shards[0]), dense(&prepared.validation)].concat()
 }
 
 #[test]
