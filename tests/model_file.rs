@@ -120,11 +120,19 @@ fn follow(bytes: &[u8], network: &str, rows: &[[f32; FEATURES]]) -> (About, Vec<
     let named = (about.text("format"), about.text("activation"), about.text("network"));
     assert_eq!(named, ("gradwire model 1", "relu", network));
     let (means, inverses) = (about.numbers("feature_means"), about.numbers("feature_inverse_deviations"));
+    let clips: Vec<bool> = match &about.0["__metadata__"]["feature_smooth_clips"] {
+        Value::String(text) => serde_json::from_str(text).unwrap(),
+        _ => vec![false; FEATURES],
+    };
     let cut = |x: f32| if x.abs() < 2f32.powi(-40) { 0.0 } else { x };
+    let input = |x: f32, mean: f64, by: f64, is_bent: bool| {
+        let z = (written(x) - mean) * by;
+        let within = z.clamp(-2f64.powi(64), 2f64.powi(64));
+        (if is_bent { within / (1.0 + (within / 3.0) * (within / 3.0)).sqrt() } else { z }) as f32
+    };
 
     let outputs = |row: &[f32; FEATURES]| {
-        let scaled = row.iter().zip(&means).zip(&inverses).map(|((x, mean), by)| ((written(*x) - mean) * by) as f32);
-        let mut x: Vec<f32> = scaled.map(cut).collect();
+        let mut x: Vec<f32> = (0..FEATURES).map(|i| cut(input(row[i], means[i], inverses[i], clips[i]))).collect();
         for layer in 0..3 {
             let (weight, bias) = (tensor(format!("layer.{layer}.weight")), tensor(format!("layer.{layer}.bias")));
             let output = |j: usize| (0..x.len()).fold(bias[j], |sum, i| x[i].mul_add(weight[i * bias.len() + j], sum));

@@ -18,6 +18,8 @@ from .objects import INDEX_COLUMNS_MAX, Layout, RowsObject
 from .schema import Encoder, Scale, Schema, SchemaColumn
 
 INPUTS_MAX, ROWS_MAX, SHARDS_MAX = 1 << 20, 1 << 30, 16_384
+# Training rows from which on numbers are not usually scaled robustly where classes are told apart (docs/data.md, section 4).
+STANDARDISED_ROWS_MIN = 5_000
 # What rows are drawn for: each draws others.
 VALIDATION, TEST = 0, 1
 
@@ -153,7 +155,7 @@ def prepare(
     seed: int,
     impute: str = "median",
     rare: int | None = None,
-    scale: str = "standard",
+    scale: str | None = None,
 ) -> Prepared:
     """Splits, learns by the rows that train, deals out. `split` may say of each row whether it validates: bool `[rows]`.
 
@@ -173,6 +175,9 @@ def prepare(
     if not 1 <= shards <= min(SHARDS_MAX, len(training)):
         raise DataError(f"{shards} shards of {len(training)} training rows: between 1 and the rows, and {SHARDS_MAX} at most")
 
+    if scale is None:
+        is_standard = isinstance(target, targets.Classes) and len(training) >= STANDARDISED_ROWS_MIN
+        scale = "standard" if is_standard else "robust"
     about = [SchemaColumn(column.name, column.kind, _learned(column.values, training, impute, rare, scale), {}) for column in features]
     about += [SchemaColumn(name, "number", None, {"becomes": "label"}) for name in target_names]
     schema = Schema(about)

@@ -60,7 +60,7 @@ class _Estimator(BaseEstimator):
         target_accuracy=None,
         impute="median",
         rare=None,
-        scale="standard",
+        scale=None,
         fields=None,
         progress=None,
         retry_for=training.RETRY_FOR,

@@ -55,7 +55,7 @@ def train(
     seed: int = recipe.SEED,
     impute: str = "median",
     rare: int | None = None,
-    scale: str = "standard",
+    scale: str | None = None,
     start_from: Model | None = None,
     fields: Mapping[str, Any] | None = None,
     progress: Progress = None,
@@ -82,7 +82,7 @@ def train(
     With `loss="huber"` rows far off pull no harder than those `huber_delta` standard deviations of the target away.
     The learning rate goes by `schedule` (constant, cosine, flat_cosine, or exponential with `eta_decay` from round to round), and
     first rises in `warmup` rounds. Numbers become inputs by `scale`: standard, robust (by median and quartiles, and what lies far off is
-    clipped) or none. `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
+    clipped), none, or as the rows suggest. `fields` are put over the job's specification, by the names of protocol.md, section 5. `progress` is called with each
     `Round`; True writes a line for each to the standard error. For `retry_for` seconds a coordinator that is lost, not there, or
     has no room is asked again; a job that it knows goes on meanwhile. `job` names the job by 32 hexadecimal digits, so that a
     program that died may ask for the same one again. `name` is what the model file calls the data.
@@ -109,6 +109,9 @@ def train(
         rare=rare, scale=scale,
     )  # fmt: skip
     words = Words.of(prepared, name)
+    if patience == recipe.USUAL and isinstance(class_weight, Mapping):
+        # The round that is right about most rows is not the best one where some of them weigh more.
+        patience = None
     values = recipe.fields(
         prepared.training_rows, prepared.validation.rows, is_of_classes=prepared.class_names is not None, hidden=hidden, activation=activation,
         optimiser=optimiser, momentum=momentum, weight_decay=weight_decay, loss=loss, huber_delta=huber_delta, label_smoothing=label_smoothing, dropout=dropout, eta=eta, schedule=schedule, eta_decay=eta_decay,

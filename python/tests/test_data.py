@@ -223,7 +223,7 @@ class Preparing(unittest.TestCase):
             ((X[:2], ["a", "b"]), {}, "validate"), ((X, [*map(str, range(20))]), {}, "validate"), ((X, y), {"split": "last:20"}, "train"),
             ((np.full((20, 1), np.inf), y), {}, "infinity"), ((np.full((20, 1), 1e141), y), {}, "1e\\+140"),
             ((np.array([["a"]] * 20), y), {}, "no numbers"), ((X * 1j, y), {}, "Complex"), ((np.float64(3), y), {}, "rows"),
-            ((np.zeros((20, 0)), y), {}, "0 feature"), ((far, y), {"split": "last:1"}, "too far"),
+            ((np.zeros((20, 0)), y), {}, "0 feature"), ((far, y), {"split": "last:1", "scale": "standard"}, "too far"),
             ((np.where(X == 7, np.nan, X), y), {"impute": "refuse"}, "missing"),
             ((X, np.repeat(["a", "b"], [16, 4])), {"split": "last:4"}, "no row of the class 'b' trains"),
         ]  # fmt: skip

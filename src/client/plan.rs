@@ -46,7 +46,7 @@ impl RecipeName {
                 rounds: 40,
                 hidden: 192,
                 shards: 4,
-                scaling: Scaling::Standardise,
+                scaling: Scaling::Usual,
                 sharding: Sharding::Stratified,
             },
             RecipeName::Classic => Defaults {

@@ -14,7 +14,7 @@ pub fn schema(file: &Path, options: &ReadOptions, output: Output) -> Result<Exit
     let preparation = Preparation {
         test: None,
         split: data.default_split(),
-        scaling: Scaling::Standardise,
+        scaling: Scaling::Usual,
         sharding: Sharding::Stratified,
         shards: ShardCount::Exactly(1),
         seed: 1,

@@ -355,7 +355,8 @@ impl Dataset {
     /// What is learned of every column from the rows that train.
     fn learn(&self, training: &[u32], scaling: Scaling) -> Result<Schema, Fault> {
         let rare = self.options.rare.map_or_else(|| transform::usual_rare(training.len()), u64::from);
-        let learning = Learning { scaling, impute: self.options.impute, rare };
+        let learning =
+            Learning { scaling: scaling.of_rows(training.len(), self.task()), impute: self.options.impute, rare };
         let mut are_trained = vec![false; self.table.lead + self.rows()];
         training.iter().for_each(|&row| are_trained[self.table.lead + row as usize] = true);
         let trained = Trained { are: &are_trained, count: training.len() };

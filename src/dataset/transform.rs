@@ -12,14 +12,16 @@ use super::cells::{Cells, Column, Field};
 use super::date::Moment;
 use super::error::Fault;
 use super::kinds::Kind;
-use super::options::Impute;
+use super::options::{Impute, Task};
 use crate::model::scaling::FeatureScale;
 
 /// How features become the network's inputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scaling {
-    /// To mean 0 and standard deviation 1 over the training rows, each feature by itself.
+    /// Robustly, but to mean 0 and standard deviation 1 where many rows train and classes are told apart (docs/data.md, section 4).
     #[default]
+    Usual,
+    /// To mean 0 and standard deviation 1 over the training rows, each feature by itself.
     Standardise,
     /// By median and quartiles of the training rows, each feature by itself; what lies far off is clipped, smoothly.
     Robust,
@@ -27,11 +29,23 @@ pub enum Scaling {
     None,
 }
 
+/// Training rows from which on features are not usually scaled robustly where classes are told apart.
+const STANDARDISED_ROWS_MIN: usize = 5_000;
+
 impl Scaling {
+    /// What it is of so many training rows: never usual.
+    pub(super) fn of_rows(self, rows: usize, task: Task) -> Scaling {
+        match (self, task) {
+            (Scaling::Usual, Task::Classify) if rows >= STANDARDISED_ROWS_MIN => Scaling::Standardise,
+            (Scaling::Usual, _) => Scaling::Robust,
+            (asked, _) => asked,
+        }
+    }
+
     /// The scale of these values, those of the training rows.
     fn scale(self, values: impl Iterator<Item = f64> + Clone) -> FeatureScale {
         match self {
-            Scaling::Standardise => FeatureScale::standardising(values),
+            Scaling::Usual | Scaling::Standardise => FeatureScale::standardising(values),
             Scaling::Robust => FeatureScale::robust(values),
             Scaling::None => FeatureScale::IDENTITY,
         }
@@ -183,9 +197,8 @@ impl Encoder {
             trained.numbers(column, present)?;
             let values = present.iter().copied();
             let scale = match (asked.scaling, kind) {
-                (Scaling::Standardise | Scaling::Robust, Kind::Constant) => {
-                    FeatureScale::constant(values.clone().next().unwrap_or(0.0))
-                }
+                (Scaling::None, _) => FeatureScale::IDENTITY,
+                (_, Kind::Constant) => FeatureScale::constant(values.clone().next().unwrap_or(0.0)),
                 (scaling, _) => scaling.scale(values.clone()),
             };
             let missing = trained.count - present.len();
@@ -300,11 +313,16 @@ impl Encoder {
     /// What becomes of the column, in a few words.
     pub fn in_words(&self) -> String {
         let marked = |numeric: &Numeric| if numeric.is_marked { " and whether it is missing" } else { "" };
+        let scaled = |numeric: &Numeric| match numeric.scale {
+            scale if scale.is_clipped() => " by quartiles",
+            scale if scale == FeatureScale::IDENTITY => " as it is",
+            _ => " by deviation",
+        };
         match self {
             Encoder::Number(numeric) if numeric.scale.inverse_deviation() == f64::MIN_POSITIVE => {
                 "an input that is 0".to_owned()
             }
-            Encoder::Number(numeric) => format!("a number{}", marked(numeric)),
+            Encoder::Number(numeric) => format!("a number{}{}", scaled(numeric), marked(numeric)),
             Encoder::Categories(categories) => {
                 let mut words = format!("{} inputs of 0 and 1", self.width());
                 if categories.has_rare {
@@ -317,7 +335,7 @@ impl Encoder {
             }
             Encoder::Date { seconds, hour } => {
                 let hour = if hour.is_some() { ", hour" } else { "" };
-                format!("seconds, weekday{hour}{}", marked(seconds))
+                format!("seconds{}, weekday{hour}{}", scaled(seconds), marked(seconds))
             }
         }
     }

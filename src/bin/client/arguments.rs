@@ -206,7 +206,8 @@ pub struct Train {
     #[command(flatten)]
     pub reading: Reading,
     /// How numbers become inputs: standard (less their mean, over their deviation), robust (less their median, over the distance of
-    /// the quartiles, and what lies far off is bent to stay below 3), or none (as they are) [default: standard; classic: none]
+    /// the quartiles, and what lies far off is bent to stay below 3), or none (as they are) [default: robust, but standard
+    /// where 5,000 rows or more train and classes are told apart; classic: none]
     #[arg(long, value_name = "HOW")]
     pub scale: Option<Scaling>,
     /// Set of defaults for the other options: default or classic

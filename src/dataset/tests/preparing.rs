@@ -9,6 +9,18 @@ fn taking(columns: &[&str]) -> ReadOptions {
 }
 
 #[test]
+fn numbers_are_usually_scaled_robustly_but_for_classes_of_many_rows() {
+    let is_robust = |rows: usize, labels: [&str; 2]| {
+        let csv: String = (0..rows).map(|row| format!("{}.5,{}\n", row * 7 % 1_000, labels[row % 2])).collect();
+        let prepared = dataset(csv).prepare(&Preparation { scaling: Scaling::Usual, ..ASKED }).unwrap();
+        (prepared.shards[0].rows(1), prepared.scaling[0].is_clipped())
+    };
+    assert_eq!(is_robust(6_240, ["a", "b"]), (4_992, true));
+    assert_eq!(is_robust(6_250, ["a", "b"]), (5_000, false));
+    assert_eq!(is_robust(6_250, ["1.5", "2.5"]), (5_000, true));
+}
+
+#[test]
 fn the_built_in_data_are_the_letters() {
     let letters = Dataset::built_in();
     assert_eq!((letters.rows(), letters.task()), (20_000, Task::Classify));
