@@ -33,18 +33,25 @@ impl PastWeights {
     /// The next weights are to be made of these, in their place in memory if nobody else holds them and they are not to stay. Waits
     /// until there is room for them.
     pub(super) fn make_room_beside(&mut self, base: &Arc<Vec<u8>>, base_stays: bool) {
-        let deadline = Instant::now() + WAIT_MAX;
-        loop {
+        self.make_room_within(WAIT_MAX, base, base_stays);
+    }
+
+    /// The same; says whether there is room.
+    fn make_room_within(&mut self, wait: Duration, base: &Arc<Vec<u8>>, base_stays: bool) -> bool {
+        let deadline = Instant::now() + wait;
+        let has_room = loop {
             self.held.retain(|past| past.strong_count() > 0);
             let is_copied = !base_stays && Arc::strong_count(base) > 1;
-            if self.held.len() + usize::from(is_copied) <= self.held_max || Instant::now() >= deadline {
-                break;
+            let has_room = self.held.len() + usize::from(is_copied) <= self.held_max;
+            if has_room || Instant::now() >= deadline {
+                break has_room;
             }
             thread::sleep(LOOK_EVERY);
-        }
+        };
         if !std::mem::take(&mut self.is_first) {
             self.held.push(Arc::downgrade(base));
         }
+        has_room
     }
 }
 
@@ -56,29 +63,24 @@ mod tests {
     fn what_is_held_too_long_is_waited_for_until_it_is_let_go_and_not_for_ever() {
         let mut past = PastWeights { held: Vec::new(), held_max: 1, is_first: false };
         let weights: Vec<Arc<Vec<u8>>> = (0..3).map(|step| Arc::new(vec![step; 9])).collect();
-        let mut at_once = |base: &Arc<Vec<u8>>, base_stays: bool| {
-            let began = Instant::now();
-            past.make_room_beside(base, base_stays);
-            began.elapsed() < WAIT_MAX
-        };
+        let mut has_room =
+            |wait: Duration, base: &Arc<Vec<u8>>, base_stays: bool| past.make_room_within(wait, base, base_stays);
+        let (at_once, for_long) = (Duration::ZERO, Duration::from_secs(60));
         // One may be held beside the base, or the base itself by others.
         let others = weights[0].clone();
-        assert!(at_once(&weights[0], false));
-        assert!(at_once(&weights[1], true));
-        assert!(!at_once(&weights[2], true), "two are held");
+        assert!(has_room(at_once, &weights[0], false));
+        assert!(has_room(at_once, &weights[1], true));
+        assert!(!has_room(at_once, &weights[2], true), "two are held");
         drop((weights, others));
         let base = Arc::new(vec![9]);
         let link = base.clone();
-        assert!(at_once(&base, false));
+        assert!(has_room(at_once, &base, false));
         // Whoever lets go is not waited for any longer.
         let next = Arc::new(vec![8]);
         let validated = next.clone();
         thread::scope(|scope| {
-            scope.spawn(move || {
-                thread::sleep(WAIT_MAX / 10);
-                drop((link, base));
-            });
-            assert!(at_once(&next, false));
+            scope.spawn(move || drop((link, base)));
+            assert!(has_room(for_long, &next, false));
         });
         drop(validated);
     }
