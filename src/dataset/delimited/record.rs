@@ -249,7 +249,8 @@ impl<'a> Column<'a> {
         Text::at(self.bytes, self.spans[row * self.step])
     }
 
-    /// The bytes of a field, by their number, and as many from the first one on; none where so many do not follow.
+    /// The first bytes of a field, so many, with what follows them, and its number of bytes; none where so many do not follow.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(in crate::dataset) fn window<const BYTES: usize>(self, row: usize) -> Option<(&'a [u8; BYTES], usize)> {
         let (start, end) = self.spans[row * self.step];

@@ -119,9 +119,13 @@ fn check_object(bytes: &[u8]) {
     // The descriptor's first tensor is the features', its second side their number.
     let features = bytes.get(24..28).and_then(|side| side.first_chunk()).map_or(1, |side| u32::from_le_bytes(*side));
     let Ok(network) = Network::new(features, &[], 2) else { return };
-    // As many indices as the third tensor's second side says, all of its element's largest size.
-    let indices = bytes.get(72..74).and_then(|side| side.first_chunk()).map_or(0, |side| u16::from_le_bytes(*side));
-    let levels = match bytes.get(48) {
+    // As many indices as the third tensor's second side says, all of its element's largest size; labels have one side, targets two.
+    let third = if bytes.get(34) == Some(&2) { 56 } else { 48 };
+    let indices = bytes
+        .get(third + 16..third + 18)
+        .and_then(|side| side.first_chunk())
+        .map_or(0, |side| u16::from_le_bytes(*side));
+    let levels = match bytes.get(third) {
         Some(5) => 200,
         Some(6) => 2_000,
         _ => 70_000,
