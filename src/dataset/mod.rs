@@ -69,7 +69,6 @@ pub use split::{Fraction, NotASplit, ValidationSplit};
 pub use transform::{Categories, Encoder, MissingCategory, Numeric, Scaling};
 pub use value::MissingTokens;
 
-use self::encoding::Written;
 use self::files::{Part, Side};
 use self::roles::{Role, Roles};
 use self::source::Source;
@@ -335,7 +334,8 @@ impl Dataset {
         let rows: Vec<&[u32]> = dealt.iter().map(Vec::as_slice).chain([&*split.validation, &*split.test]).collect();
         let mut inputs = self.inputs(&rows, &schema, &layout)?.into_iter();
         let mut block = |rows: &[u32]| {
-            let Written { values, indices } = inputs.next().unwrap_or_default();
+            let written = inputs.next().unwrap_or_default();
+            let (values, indices) = (written.values, written.indices);
             Ok(Block { layout: layout.clone(), values, indices, targets: self.targets(rows, &target)? })
         };
         let shards = dealt.iter().map(|rows| block(rows)).collect::<Result<_, _>>()?;

@@ -1,9 +1,8 @@
 //! How the inputs of a row are written down: as they are, or, where of some side by side at most one is 1 and the others are 0,
 //! as an index that says which. Owns this layout, its limits, and what an index means; does not know rows, or what the inputs are.
 
+use std::fmt;
 use std::sync::Arc;
-
-use super::network::NetworkError;
 
 /// Index columns of a layout, at most: with all else at its most they fit a frame.
 pub const INDEX_COLUMNS_MAX: usize = 4_096;
@@ -27,14 +26,14 @@ impl InputLayout {
     }
 
     /// So many inputs with these index columns, [before, levels] each; behind the last, inputs are written as they are.
-    pub fn new(inputs: u32, columns: &[[u32; 2]]) -> Result<InputLayout, NetworkError> {
+    pub fn new(inputs: u32, columns: &[[u32; 2]]) -> Result<InputLayout, InputLayoutError> {
         if columns.len() > INDEX_COLUMNS_MAX {
-            return Err(NetworkError::IndexColumns { got: columns.len() });
+            return Err(InputLayoutError::Columns { got: columns.len() });
         }
         let sum = |part: usize| columns.iter().map(|column| u64::from(column[part])).sum::<u64>();
         let (before, indexed) = (sum(0), sum(1));
         if columns.iter().any(|[_, levels]| *levels == 0) || before + indexed > inputs.into() {
-            return Err(NetworkError::Indexed { got: before + indexed, inputs });
+            return Err(InputLayoutError::Inputs { got: before + indexed, inputs });
         }
         let levels_max = columns.iter().map(|[_, levels]| *levels).max().unwrap_or(0);
         Ok(InputLayout { inputs, columns: columns.into(), plain: inputs - indexed as u32, levels_max })
@@ -143,6 +142,47 @@ impl Inputs<'_> {
     }
 }
 
+/// Why index columns are none of these inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputLayoutError {
+    /// More than [`INDEX_COLUMNS_MAX`].
+    Columns {
+        /// Columns given.
+        got: usize,
+    },
+    /// One that stands for no input, or more than there are inputs for.
+    Inputs {
+        /// Inputs that they stand for, and those before them.
+        got: u64,
+        /// Inputs that there are.
+        inputs: u32,
+    },
+}
+
+impl InputLayoutError {
+    /// The value, and the limit that it passes.
+    pub fn got_and_limit(self) -> (u64, u64) {
+        match self {
+            Self::Columns { got } => (got as u64, INDEX_COLUMNS_MAX as u64),
+            Self::Inputs { got, inputs } => (got, inputs.into()),
+        }
+    }
+}
+
+impl fmt::Display for InputLayoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Columns { got } => write!(f, "at most {INDEX_COLUMNS_MAX} columns are written as indices, not {got}"),
+            Self::Inputs { got, inputs } => write!(
+                f,
+                "an index stands for at least one input, and all with those before them for at most the {inputs} of the network, not {got}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for InputLayoutError {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,14 +202,11 @@ mod tests {
     #[test]
     fn columns_that_stand_for_nothing_or_too_much_or_are_too_many_are_refused() {
         let refused = |columns: &[[u32; 2]]| InputLayout::new(5, columns).unwrap_err();
-        assert_eq!(refused(&[[2, 0]]), NetworkError::Indexed { got: 2, inputs: 5 });
-        assert_eq!(refused(&[[2, 3], [0, 1]]), NetworkError::Indexed { got: 6, inputs: 5 });
+        assert_eq!(refused(&[[2, 0]]), InputLayoutError::Inputs { got: 2, inputs: 5 });
+        assert_eq!(refused(&[[2, 3], [0, 1]]), InputLayoutError::Inputs { got: 6, inputs: 5 });
         let most = [[u32::MAX; 2]; 2];
-        assert_eq!(refused(&most), NetworkError::Indexed { got: 4 * u64::from(u32::MAX), inputs: 5 });
-        assert_eq!(
-            refused(&[[0, 1]; INDEX_COLUMNS_MAX + 1]),
-            NetworkError::IndexColumns { got: INDEX_COLUMNS_MAX + 1 }
-        );
+        assert_eq!(refused(&most), InputLayoutError::Inputs { got: 4 * u64::from(u32::MAX), inputs: 5 });
+        assert_eq!(refused(&[[0, 1]; INDEX_COLUMNS_MAX + 1]), InputLayoutError::Columns { got: INDEX_COLUMNS_MAX + 1 });
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::input_layout::{INDEX_COLUMNS_MAX, InputLayout};
+use super::input_layout::{InputLayout, InputLayoutError};
 
 /// Inputs of a network, at most.
 pub const INPUTS_MAX: u32 = 1 << 20;
@@ -82,7 +82,8 @@ impl Network {
 
     /// The same with index columns, [before, levels] each, where they fit its inputs.
     pub fn with_index_columns(self, columns: &[[u32; 2]]) -> Result<Network, NetworkError> {
-        Ok(Network { inputs: InputLayout::new(self.inputs(), columns)?, ..self })
+        let inputs = InputLayout::new(self.inputs(), columns).map_err(NetworkError::Layout)?;
+        Ok(Network { inputs, ..self })
     }
 
     /// Features of a row.
@@ -185,18 +186,8 @@ pub enum NetworkError {
         /// Parameters that the sizes come to.
         got: u64,
     },
-    /// More index columns than [`INDEX_COLUMNS_MAX`].
-    IndexColumns {
-        /// Columns given.
-        got: usize,
-    },
-    /// An index column that stands for no input, or columns that need more inputs than there are.
-    Indexed {
-        /// Inputs that they stand for, and those before them.
-        got: u64,
-        /// Inputs that there are.
-        inputs: u32,
-    },
+    /// Index columns that do not fit the inputs.
+    Layout(InputLayoutError),
 }
 
 impl NetworkError {
@@ -208,8 +199,7 @@ impl NetworkError {
             Self::HiddenLayers { got } => (got as u64, HIDDEN_LAYERS_MAX as u64),
             Self::HiddenWidth { got } => (got.into(), got.clamp(1, HIDDEN_WIDTH_MAX).into()),
             Self::Parameters { got } => (got, PARAMETERS_MAX),
-            Self::IndexColumns { got } => (got as u64, INDEX_COLUMNS_MAX as u64),
-            Self::Indexed { got, inputs } => (got, inputs.into()),
+            Self::Layout(error) => error.got_and_limit(),
         }
     }
 }
@@ -229,13 +219,7 @@ impl fmt::Display for NetworkError {
                 f,
                 "this network has {got} parameters, and at most {PARAMETERS_MAX} are allowed: take narrower hidden layers"
             ),
-            Self::IndexColumns { got } => {
-                write!(f, "at most {INDEX_COLUMNS_MAX} columns are written as indices, not {got}")
-            }
-            Self::Indexed { got, inputs } => write!(
-                f,
-                "an index stands for at least one input, and all with those before them for at most the {inputs} of the network, not {got}"
-            ),
+            Self::Layout(error) => error.fmt(f),
         }
     }
 }
