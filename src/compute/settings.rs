@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Name, Probability, memory_budget};
+use crate::config::{Name, Probability, WORKERS_MAX, memory_budget};
 use crate::model::Kernel;
 use crate::net::SocketAddr;
 use crate::wire::limits;
@@ -41,7 +41,17 @@ pub struct Settings {
     pub orphan_lease: Duration,
 }
 
+/// Memory for tasks below which a worker that nobody has asked for would rather not be: large tasks find no room otherwise.
+const WORKER_BYTES: u64 = 256 << 20;
+
 impl Settings {
+    /// As many workers as this program has cores, by its affinity and its control group; fewer where there is little memory for each.
+    pub fn set_usual_workers(&mut self) {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+        let workers = cores.min(self.task_bytes() / WORKER_BYTES).clamp(1, WORKERS_MAX.into());
+        self.workers = workers as u32;
+    }
+
     /// Bytes that are kept of objects and results.
     pub(super) fn kept_bytes(&self) -> u64 {
         self.cache_bytes.min(self.memory_bytes / 2)

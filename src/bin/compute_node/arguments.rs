@@ -28,7 +28,7 @@ const OPTIONS: [[&str; 3]; 13] = [
         "SECONDS",
         "Seconds by which injected load delays a task; below 1, it is drawn as often [default: 3]",
     ],
-    ["workers", "N", "Number of tasks to train at the same time, 1 to 1024 [default: 1]"],
+    ["workers", "N", "Number of tasks to train at the same time, 1 to 1024 [default: the cores]"],
     [
         "kernel",
         "KERNEL",
@@ -113,10 +113,16 @@ pub fn read(mut parser: Parser, of_environment: impl Fn(&str) -> Option<OsString
         };
         set_to(&mut node, &shown, name, &got)?;
     }
+    let mut is_told = given.contains(&"workers");
     for [name, ..] in OPTIONS.iter().filter(|[name, ..]| !given.contains(name)) {
         let Some(got) = of_environment(name) else { continue };
+        is_told |= *name == "workers";
         let variable = environment::variable(name);
         set_to(&mut node, &variable, name, &got)?;
+    }
+    if !is_told {
+        // Once it is known how much memory they may take.
+        node.set_usual_workers();
     }
     match POSITIONALS.get(values) {
         Some([missing, _]) => Err(format!("<{missing}> is missing in {USAGE}")),
@@ -234,7 +240,7 @@ mod tests {
 
     #[test]
     fn values_are_given_in_either_form_in_any_order_and_the_rest_has_its_default() {
-        let plain = node(&["3", "0.5"]);
+        let plain = node(&["3", "0.5", "--workers=1"]);
         assert_eq!((plain.listen.to_string().as_str(), plain.load_probability.get()), ("127.0.0.1:3", 0.5));
         assert_eq!(format!("{:?}", node(&["--cache=256", "3", "--workers", "1", "--", "0.5"])), format!("{plain:?}"));
         let hosts =
@@ -258,6 +264,15 @@ mod tests {
         let Ok(Asked::Node(node)) = read(&["0", "0", "--drain", "1", "--workers=2"]) else { panic!("a node") };
         assert_eq!(node.workers, 2);
         assert!(read(&["0", "0"]).unwrap_err().starts_with("GRADWIRE_DRAIN cannot be \"soon\": "));
+    }
+
+    #[test]
+    fn a_node_that_is_told_no_number_has_as_many_workers_as_cores_and_memory_allow() {
+        let cores = std::thread::available_parallelism().unwrap().get() as u32;
+        assert!((1..=cores).contains(&node(&["0", "0"]).workers));
+        assert_eq!(node(&["0", "0", "--memory", "1048576"]).workers, cores);
+        assert_eq!(node(&["0", "0", "--memory", "64"]).workers, 1);
+        assert_eq!(node(&["0", "0", "--memory", "64", "--workers", "7"]).workers, 7);
     }
 
     #[test]
@@ -328,9 +343,9 @@ mod tests {
         let mut told = untold();
         for [name, _, help] in OPTIONS {
             let default = help.split_once("[default: ").map(|(_, default)| default.trim_end_matches(']'));
-            if let Some(default) = default
-                .filter(|default| !["any", "none", "its address and port", "half of the machine's"].contains(default))
-            {
+            if let Some(default) = default.filter(|default| {
+                !["any", "none", "its address and port", "half of the machine's", "the cores"].contains(default)
+            }) {
                 set(&mut told, name, default).unwrap();
                 assert_eq!(format!("{told:?}"), format!("{:?}", untold()), "--{name}");
             }

@@ -152,7 +152,7 @@ impl Run {
             plan: Plan::new(specification.clone()),
             shares: shares(&specification),
             homes: Homes::default(),
-            width: Width::default(),
+            width: Width::new(specification.training.network.parameters() as u64),
             specification,
             stage: Stage::Preparing,
             past: None,
