@@ -1,7 +1,7 @@
 //! Lines above a table, and between its names and its rows, as spreadsheets have them: a title, a blank line, units. Owns how they are
 //! recognised in a file that cannot be used as it is; does not know what else is wrong with files.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read as _;
 
 use super::error::Fault;
 use super::refusal::{Cause, Refusal};
@@ -36,8 +36,12 @@ pub(super) fn first_row(names: Option<&[String]>, line: u64, refusals: &[Refusal
 /// The line in which a table begins, where it is not the first one.
 pub(super) fn table_below(source: &Source<'_>) -> Option<u64> {
     let (_, input) = source.open().ok()?;
-    let lines = BufReader::new(input.take(BYTES_SEEN)).split(b'\n').take(LINES_SEEN);
-    below(&lines.collect::<Result<Vec<_>, _>>().ok()?)
+    let mut bytes = Vec::new();
+    input.take(BYTES_SEEN).read_to_end(&mut bytes).ok()?;
+    // An end of two bytes makes a blank line more, which no file has where it ends lines otherwise.
+    let ends: fn(&u8) -> bool = if bytes.contains(&b'\n') { |byte| *byte == b'\n' } else { |byte| *byte == b'\r' };
+    let bytes = if bytes.last().is_some_and(ends) { &bytes[..bytes.len() - 1] } else { &bytes[..] };
+    below(&bytes.split(ends).take(LINES_SEEN).map(<[u8]>::to_vec).collect::<Vec<_>>())
 }
 
 /// The same of the first lines of a file: the first of those that have as many separators as the last, if all from there on have.

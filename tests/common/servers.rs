@@ -160,7 +160,9 @@ impl DerefMut for Node {
 impl Node {
     /// Starts a node at `port` (0: any) with this load probability, and waits until it listens.
     pub fn start(port: u16, load: &str, options: &[&str]) -> Node {
-        Node::run(NODE, &[&[port.to_string().as_str(), load], options].concat())
+        // However many cores the machine has.
+        let workers: &[&str] = if options.contains(&"--workers") { &[] } else { &["--workers", "1"] };
+        Node::run(NODE, &[&[port.to_string().as_str(), load], workers, options].concat())
     }
 
     /// Starts whatever program is a node when given these arguments.

@@ -124,7 +124,7 @@ fn a_model_of_numbers_is_saved_inspected_and_started_from() {
     let directory = tempfile::tempdir().unwrap();
     let path = file_in(&directory, "model.safetensors");
     let out = path.to_str().unwrap();
-    let job = job(&prices);
+    let job = [&job(&prices)[..], &["--scale", "standard"]].concat();
     let finished = Client::local(2, &[&job[..], &["--out", out]].concat()).finish();
     let done = finished.done();
 
@@ -208,7 +208,7 @@ fn a_model_that_is_no_better_than_a_guess_says_so() {
     let row = |row: u32| format!("{}.5,{}\n", row * 37 % 100, row * 7919 % 101);
     let numbers = Written::new("noise.csv", (0..100).map(row).collect::<String>());
     let job = ["--local", "1", "--data", numbers.text(), "--task", "regress", "--rounds", "1", "--eta", "1e-9"];
-    let job = [&job[..], &["--seed", "2", "--quiet"]].concat();
+    let job = [&job[..], &["--scale", "standard", "--seed", "2", "--quiet"]].concat();
     let told = client(job);
     assert!(flat(&told.stdout).contains("the training rows' mean; the model does not beat it"), "{told:?}");
 }

@@ -98,8 +98,9 @@ fn numbers_outside_their_limits_are_refused() {
     let wide: String =
         (0..1_200).map(|row| format!("{row}.5,place {},{}\n", row % 300, ["oak", "ash"][row % 2])).collect();
     let wide = "girth,place,sort\n".to_owned() + &wide;
-    let words = ["parameters", "narrower", "of the 301 inputs", "column 2 (\"place\") becomes 300", "--ignore place"];
-    refuses_data(wide, &["--hidden", "1000000", "--rare", "1"], &words);
+    let wide = Written::new("wide.csv", wide);
+    let words = ["parameters", "narrower", "fewer of the 2", "column 2 (\"place\") becomes 2", "--ignore place"];
+    refuses(&["--data", wide.text(), "--hidden", "1000000", "--rare", "1"], &words);
     refuses(&["--validate-split", "1.5"], &["1.5"]);
     let data = small_data();
     refuses(&["--data", data.text(), "--shards", "1000"], &["1000 shards", "192 training rows", "at most 192"]);

@@ -134,6 +134,12 @@ impl<'a> Graph<'a> {
             let (is_missing, fills) = (self.node("IsNaN", &[numbers], "is missing"), self.doubles("fillings", &fills));
             present = self.node("Where", &[&is_missing, &fills, numbers], "present");
         }
+        if scales.iter().any(|numeric| numeric.scale.is_clipped()) {
+            // Or it would be clipped as any number that is far off.
+            let (is_infinite, nan) =
+                (self.node("IsInf", &[numbers], "is infinite"), self.doubles("no number", &[f64::NAN]));
+            present = self.node("Where", &[&is_infinite, &nan, &present], "finite");
+        }
         self.standardise(&present, &scales.iter().map(|numeric| numeric.scale).collect::<Vec<_>>())
     }
 
