@@ -92,7 +92,7 @@ fn lanes(html: &mut Html, timeline: &Timeline) {
         stride => format!("Who trained when; a column is {stride} rounds"),
     };
     html.element("figure", &[], |html| {
-        let how = "the darker, the more of the tasks; the mark below is for tasks that a node had been given before";
+        let how = "the stronger the colour, the more of the tasks; the mark below is for tasks that a node had been given before";
         html.line("figcaption", &[], format_args!("{title}: {how}"));
         let named: &dyn Display = &"lanes-title lanes-description";
         html.element("svg", &[("viewBox", &view), ("role", &"img"), ("aria-labelledby", named)], |html| {

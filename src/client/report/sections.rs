@@ -251,7 +251,10 @@ fn matrix(html: &mut Html, figures: &ClassFigures, names: &[String]) {
     let short: Vec<String> = names.iter().map(|name| cut(name, 16)).collect();
     let is_upright = short.iter().any(|name| name.chars().count() > 4);
     html.line("h3", &[], "Which class is taken for which");
-    soft(html, "A line for what rows are, a column for what they are taken for; the darker, the more of the line.");
+    soft(
+        html,
+        "A line for what rows are, a column for what they are taken for; the stronger the colour, the more of the line.",
+    );
     let label = "Confusion matrix";
     html.element(
         "div",
