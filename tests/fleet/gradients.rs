@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::common::clients::{Client, client};
 use crate::common::peer::Peer;
 use crate::common::process::reserve_port;
-use crate::common::servers::{Coordinator, nodes, ports};
+use crate::common::servers::{Coordinator, Node, nodes, ports};
 use crate::common::shapes::by;
 use crate::common::smallest::piece;
 use crate::common::tables::file_in;
@@ -151,13 +151,15 @@ fn what_a_job_of_merged_gradients_came_to_before_its_coordinator_was_killed_veri
     let directory = tempfile::tempdir().unwrap();
     let state = file_in(&directory, "state");
     let options = ["--state-dir", state.to_str().unwrap()];
-    // By this policy tasks wait at nodes that are loaded, and the job is not over before its coordinator is killed.
-    let (port, mut fleet) = (reserve_port(), nodes(3, "0.5", &["--load-delay", "0.02"]));
+    // Each step takes the delay at least: the rounds behind the first cannot be over before the coordinator is killed.
+    let (port, mut fleet) = (reserve_port(), nodes(3, "1", &["--load-delay", "0.3"]));
     let mut coordinator = Coordinator::start_at(port, "1", &ports(&fleet), &options);
     let id = JobId(random_u128());
     assert_eq!(hear(&mut submitted(&coordinator, id, &specification), &objects, 1), None);
-    fleet[1].kill();
     coordinator.kill();
+    // One of them is gone for good, and the others do not dawdle any more.
+    fleet.iter_mut().for_each(|node| node.kill());
+    let _quick = [0, 2].map(|index: usize| Node::start(fleet[index].port, "0", &[]));
     let coordinator = Coordinator::start_at(port, "1", &ports(&fleet), &options);
     coordinator.await_line("goes on after round ");
     let mut peer = Peer::greeted(coordinator.address, Role::Client);
