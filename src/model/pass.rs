@@ -1,6 +1,8 @@
 //! One block of rows through a network: forward to the logits, and back to the gradient of every parameter. Owns the
 //! room for what lies between the layers; does not know batches, losses or optimisers.
 
+use std::{mem, ptr};
+
 use super::dropout::{self, Dropout};
 use super::kernel::Kernel;
 use super::lanes::{BLOCK_ROWS, Lanes, clear_missing_rows, make_room, panels_of};
@@ -219,9 +221,10 @@ impl Pass {
                     differentiate(self.kernel, before, out);
                 }
             }
-            let whole = Gradient { x, inputs: layer.inputs, d, outputs: layer.outputs, rows };
+            let whole =
+                Gradient { x, inputs: layer.inputs, d, outputs: layer.outputs, rows, weights_next: ptr::null() };
             network.differentiate(self.kernel, layer, &whole, columns);
-            std::mem::swap(&mut here, &mut below);
+            mem::swap(&mut here, &mut below);
         }
     }
 }
@@ -286,6 +289,7 @@ impl Backward for Updating<'_> {
 
     fn differentiate(&mut self, kernel: Kernel, layer: &Layer, whole: &Gradient<'_>, columns: &mut [Lanes]) {
         let Updating { parameters, room, update } = self;
+        let whole = &Gradient { weights_next: parameters[layer.offset..].as_ptr(), ..*whole };
         let mut take = |first: usize, gradient: &[f32]| {
             let first = layer.offset + first;
             update(first, gradient, &mut parameters[first..][..gradient.len()]);

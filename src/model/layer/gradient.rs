@@ -287,6 +287,15 @@ fn sequence_tile<V: Vector, const A: usize, const B: usize>(
 ) {
     let Gradient { inputs, outputs, rows, .. } = *gradient;
     let whole = rows / LANES;
+    if !gradient.weights_next.is_null() {
+        // The weights of a large layer lie in a far cache, and the products here leave time to fetch them.
+        let next = gradient.weights_next.wrapping_add(i * outputs + j);
+        written_out!(a in 0..A, at most 12 => {
+            written_out!(b in 0..B, at most 2 => {
+                V::prefetch(next.wrapping_add(a * outputs + 2 * b * LANES));
+            });
+        });
+    }
     let mut panels: [&[[[Lanes; 2]; LANES]]; B] = [&[]; B];
     let mut rest: [&[[Lanes; 2]]; B] = [&[]; B];
     written_out!(b in 0..B, at most 2 => {

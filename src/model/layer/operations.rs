@@ -94,4 +94,6 @@ pub(in crate::model) struct Gradient<'a> {
     pub outputs: usize,
     /// Rows of the block.
     pub rows: usize,
+    /// Where the layer's weights lie if they follow the gradient at once, else null: asked for meanwhile, never read.
+    pub weights_next: *const f32,
 }

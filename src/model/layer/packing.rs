@@ -245,7 +245,7 @@ impl<V: Vector, const J: usize> WeightTile<J> for Copied<'_, V, J> {
     unsafe fn passed(&mut self, depth: usize) {
         let Copied(Neighbours { weights, down }, place, _) = self;
         // The next tile's last, which begin a line more often than not: rows that far apart no processor foresees.
-        V::prefetch(weights, depth * *down + 2 * J - 1);
+        V::prefetch(weights.as_ptr().wrapping_add(depth * *down + 2 * J - 1));
         // SAFETY: as above; the place has as many depths.
         unsafe { *place.get_unchecked_mut(depth) = *self.0.lying_at(depth) };
     }

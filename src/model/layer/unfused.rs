@@ -168,7 +168,7 @@ pub(super) fn multiply(product: &Product<'_>, out: &mut [Lanes]) {
 /// Writes the gradient of the weights of a layer whose rows are summed on lanes.
 #[inline(never)]
 pub(super) fn on_lanes(gradient: &Gradient<'_>, weights: &mut [f32]) {
-    let Gradient { x, inputs, d, outputs, rows } = *gradient;
+    let Gradient { x, inputs, d, outputs, rows, .. } = *gradient;
     let (x, d) = (flat_to_read(x), flat_to_read(d));
     // Steps are panels.
     let of = |values, items| {

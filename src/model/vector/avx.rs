@@ -148,9 +148,9 @@ impl<W: Width> Vector for Ymm<W> {
     }
 
     #[inline(always)]
-    fn prefetch(values: &[f32], place: usize) {
+    fn prefetch(address: *const f32) {
         // SAFETY: see Ymm; the instruction reads nothing and takes any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(place).cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
 
     /// Four at once: each step adds two vectors' halves and leaves the sums side by side in one. A blend is cheaper than a

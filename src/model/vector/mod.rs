@@ -90,9 +90,9 @@ pub(super) trait Vector: Elements {
     fn store_anywhere(self, values: &mut [f32; LANES]);
     fn divided_by(self, other: Self) -> Self;
 
-    /// Asks for the cache line of a place, which need not be one of the values', without waiting for it.
+    /// Asks for the cache line of an address, whatever lies there, without waiting for it.
     #[inline(always)]
-    fn prefetch(_values: &[f32], _place: usize) {}
+    fn prefetch(_address: *const f32) {}
 
     /// The sum of the eight lanes of each, in arithmetic 2's order: halves, quarters, the last two.
     #[inline(always)]
