@@ -3,24 +3,25 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | this one | the nodes of the list, and who of them is there |
+//! | this one | the nodes of the list, who of them is there, and what their tasks have taken |
+//! | `eligibility` | who of them may work for a job |
+//! | `out` | what is out with them |
 //! | `link` | what is out over a connection |
 //! | `crew` | what a running job knows of the nodes |
+
+mod eligibility;
+mod out;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::crew::{Crew, Known, Needs};
-use super::link::{Assignment, Link, Load, Out, Overtaken};
-use super::nodes::{Doubt, LinkKey, NodeInfo, NodeKey};
+use super::link::{Assignment, Link, Load};
+use super::nodes::{LinkKey, NodeInfo, NodeKey};
 use super::report::{NodeState, NodeStatus};
 use super::roster::Roster;
 use super::speed::{Speed, Worker};
 use super::time::Time;
-use crate::job::{Attempt, JobId, TooSmall};
-
-/// So long a worker counts as busy with a task that a copy has overtaken, if its node does not say that it has stopped: an honest one
-/// says so within a batch, and the link of one that says nothing at all has ended by then.
-const OVERTAKEN_US_MAX: u64 = 3_300_000;
+use crate::job::JobId;
 
 /// A node of the list.
 pub(super) struct Node {
@@ -331,73 +332,6 @@ impl Fleet {
         self.nodes.get(&key)?.link.as_ref()
     }
 
-    /// The node of this link, if it may be sent one more task of a running job.
-    pub(super) fn taker(&self, link: LinkKey, job: JobId) -> Option<NodeKey> {
-        let (key, known, link) = self.member(self.node_of(link)?, job)?;
-        (known.is_member() && !link.is_at_limit()).then_some(key)
-    }
-
-    /// Why the node of this link is not believed that it computes this arithmetic, if it says so and is not.
-    pub(super) fn doubt(&self, link: LinkKey, arithmetic: u16) -> Option<Doubt> {
-        self.link_of(self.node_of(link)?)?.doubt(arithmetic)
-    }
-
-    /// Whether there are nodes, and none of them has the memory that a job's tasks take, as far as each has told, now or over a
-    /// link that has ended: then the one that lacks least. One of which nothing is known may have it.
-    pub(super) fn lacks_memory(&self, needs: Needs) -> Option<TooSmall> {
-        self.closest(needs, |state| matches!(state, NodeState::Active | NodeState::Inactive))
-    }
-
-    /// Whether nodes are there that would work for a running job if jobs that began before left them the memory.
-    pub(super) fn are_taken(&self, needs: Needs) -> bool {
-        self.active().any(|(.., link)| needs.are_met_by(link, 0))
-    }
-
-    /// Whether a job may begin beside those that run: no node would take its tasks if it ran alone and does not beside theirs, and
-    /// the rows of all have room where nodes keep them.
-    pub(super) fn has_room_beside(&self, needs: Needs) -> bool {
-        let has_memory = |node: &Node| {
-            let Some((workers, memory_bytes)) = node.told else { return true };
-            let fits = |needs: &Needs| needs.memory.fits_beside(workers, memory_bytes, 0);
-            let there = self.crews.iter().map(|crew| crew.needs).filter(|needs| fits(needs));
-            let taken = there.fold(0u64, |taken, needs| taken.saturating_add(needs.memory.of_workers(workers)));
-            !fits(&needs) || needs.memory.fits_beside(workers, memory_bytes, taken)
-        };
-        let caches = self.active().map(|(.., link)| link.info.cache_bytes.unwrap_or(u64::MAX));
-        let cache_bytes = caches.reduce(u64::saturating_add).unwrap_or(u64::MAX);
-        let rows = self.crews.iter().map(|crew| crew.needs.rows_bytes);
-        rows.fold(needs.rows_bytes, u64::saturating_add) <= cache_bytes && self.nodes.values().all(has_memory)
-    }
-
-    /// The same as [`Fleet::lacks_memory`] of those that are active.
-    pub(super) fn active_lack_memory(&self, needs: Needs) -> Option<TooSmall> {
-        self.closest(needs, |state| state == NodeState::Active)
-    }
-
-    fn closest(&self, needs: Needs, counts: impl Fn(NodeState) -> bool) -> Option<TooSmall> {
-        let mut closest: Option<TooSmall> = None;
-        for node in self.nodes.values() {
-            if !counts(node.state()) {
-                continue;
-            }
-            let Some((workers, Some(allowed))) = node.told else { return None };
-            let needed = needs.memory.of_workers(workers);
-            if needed <= allowed {
-                return None;
-            }
-            if closest.as_ref().is_none_or(|closest| needed - allowed < closest.needed - closest.allowed) {
-                closest = Some(TooSmall { node: node.name().to_owned(), workers: workers.max(1), needed, allowed });
-            }
-        }
-        closest
-    }
-
-    /// The active nodes that are not believed so, by name.
-    pub(super) fn doubted(&self, arithmetic: u16) -> Vec<(String, Doubt)> {
-        let doubted = |(_, node, link): (_, &Node, &Link)| Some((node.name().to_owned(), link.doubt(arithmetic)?));
-        self.active().filter_map(doubted).collect()
-    }
-
     /// The links of all nodes that may yet work; none for a node that is not linked.
     pub(super) fn expected(&self) -> impl Iterator<Item = Option<LinkKey>> {
         let state = |node: &&Node| matches!(node.state(), NodeState::Active | NodeState::Inactive);
@@ -412,94 +346,6 @@ impl Fleet {
     /// Where in the list each name is.
     pub(super) fn places_by_name(&self) -> BTreeMap<&str, usize> {
         self.nodes.values().enumerate().map(|(place, node)| (node.name(), place)).collect()
-    }
-
-    /// Notes an attempt that is being sent.
-    pub(super) fn assign(&mut self, link: LinkKey, assignment: Assignment) {
-        let (started, job, ..) = assignment;
-        if let Some(key) = self.node_of(link)
-            && let Some(known) = self.crew_of_mut(job).map(|crew| crew.known.entry(key).or_default())
-        {
-            known.sent += 1;
-            known.used_this_step = true;
-        }
-        self.change(link, |link| {
-            link.assigned.insert(assignment, Out::default());
-            link.reluctant_until = link.reluctant_until.filter(|&until| started < until);
-        });
-    }
-
-    /// Notes that an attempt that is out is trained, and its update on its way.
-    pub(super) fn update_coming(&mut self, link: LinkKey, assignment: Assignment) {
-        self.change(link, |link| {
-            if let Some(out) = link.assigned.get_mut(&assignment) {
-                out.is_coming = true;
-            }
-        });
-    }
-
-    /// Since when no task of another job has kept an attempt that is out from its worker; none if one does.
-    pub(super) fn begun(&self, link: LinkKey, assignment: Assignment) -> Option<Time> {
-        self.link_of(self.node_of(link)?)?.assigned.get(&assignment)?.begun
-    }
-
-    /// Notes that an attempt is over, however it ended.
-    pub(super) fn release(&mut self, link: LinkKey, assignment: Assignment) {
-        self.change(link, |link| {
-            link.assigned.remove(&assignment);
-        });
-    }
-
-    /// Whether nothing is out with any node.
-    pub(super) fn is_nothing_out(&self) -> bool {
-        self.nodes.values().all(|node| node.link.as_ref().is_none_or(|link| link.assigned.is_empty()))
-    }
-
-    /// Notes that a copy has overtaken an attempt, which was sent at `started` and which its node is told to stop.
-    pub(super) fn overtaken(&mut self, link: LinkKey, attempt: Attempt, started: Time, now: Time) {
-        if self.links.contains_key(&link) {
-            self.overtaken.insert(link);
-        }
-        self.change(link, |link| link.overtaken.push(Overtaken { attempt, started, told: now }));
-    }
-
-    /// Notes that a node has answered an attempt, whatever it says: if it was to be stopped, it is.
-    pub(super) fn answered(&mut self, link: LinkKey, attempt: &Attempt) {
-        self.no_longer_overtaken(link, |overtaken| overtaken.attempt == *attempt);
-    }
-
-    /// It is this time now. Gives up on answers that do not come: who never says that it has stopped may work all the same.
-    pub(super) fn forgive(&mut self, now: Time) {
-        self.now = now;
-        let is_over = |overtaken: &Overtaken| now.since_us(overtaken.told) >= OVERTAKEN_US_MAX;
-        self.overtaken.clone().into_iter().for_each(|link| self.no_longer_overtaken(link, is_over));
-    }
-
-    /// Whether some node has yet to answer that it has stopped.
-    pub(super) fn has_overtaken(&self) -> bool {
-        !self.overtaken.is_empty()
-    }
-
-    /// Waits for no such answer any more.
-    pub(super) fn forgive_all(&mut self) {
-        self.overtaken.clone().into_iter().for_each(|link| self.no_longer_overtaken(link, |_| true));
-    }
-
-    fn no_longer_overtaken(&mut self, link: LinkKey, is_over: impl Fn(&Overtaken) -> bool) {
-        let has_some = |link: &Link| link.overtaken.iter().any(&is_over);
-        if !self.overtaken.contains(&link)
-            || !self.node_of(link).and_then(|node| self.link_of(node)).is_some_and(has_some)
-        {
-            return;
-        }
-        let mut is_answered = false;
-        self.change(link, |link| {
-            link.overtaken.retain(|overtaken| !is_over(overtaken));
-            is_answered = link.overtaken.is_empty();
-        });
-        if is_answered {
-            self.overtaken.remove(&link);
-        }
     }
 
     /// What [`Crew::expected_us`] says.
@@ -573,12 +419,6 @@ impl Fleet {
     /// Whether several jobs run.
     pub(super) fn is_shared(&self) -> bool {
         self.crews.len() > 1
-    }
-
-    /// Everything that is out, for the invariants.
-    pub(super) fn assigned(&self) -> impl Iterator<Item = (LinkKey, Assignment)> {
-        let links = self.nodes.values().filter_map(|node| node.link.as_ref());
-        links.flat_map(|link| link.assigned.keys().map(|&assignment| (link.key, assignment)))
     }
 
     /// Every node, for the console.

@@ -5,16 +5,20 @@
 //! |---|---|
 //! | this one | the stages: prepared, trained round by round, merged, validated |
 //! | `attempts` | a task's way to its node and its result's way into the sum |
+//! | `without_nodes` | what it does while no node may work for it |
 //! | `homes` | which node has a shard's rows |
 //! | `records` | what is written down of its steps, and what is told of its rounds |
 //! | `tally` | what its summary counts |
+//! | `ending` | its last tests and its summary |
 //! | `returning` | results that nodes held while the coordinator was away |
 
 mod attempts;
+mod ending;
 mod homes;
 mod records;
 mod returning;
 mod tally;
+mod without_nodes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -27,19 +31,16 @@ use crate::engine::membership::Lost;
 use crate::engine::nodes::LinkKey;
 use crate::engine::pace::Pace;
 use crate::engine::plan::Plan;
-use crate::engine::profile::{Need, Profiler};
+use crate::engine::profile::Profiler;
 use crate::engine::report::{JobEvent, JobProgress, Notice, Unit};
-use crate::engine::revival::{Revival, Step};
+use crate::engine::revival::Revival;
 use crate::engine::shares::Shares;
 use crate::engine::step_tasks::StepTasks;
 use crate::engine::time::Time;
 use crate::engine::turns::Share;
 use crate::engine::width::Width;
 use crate::job::memory::{CoordinatorMemory, unvalidated_rounds_max};
-use crate::job::{
-    self, Best, FailReason, JobId, LedgerEntry, ObjectRef, OnNoNodes, Outcome, Profile, Progress, RoundSoFar,
-    Specification, Summary, Tested,
-};
+use crate::job::{Best, FailReason, JobId, LedgerEntry, Outcome, Profile, Progress, RoundSoFar, Specification};
 use homes::Homes;
 use records::{Pending, WRITTEN_EVERY_US, entries};
 use returning::HeldByLink;
@@ -433,98 +434,6 @@ impl Run {
         self.place_told(cx);
     }
 
-    /// Hands pending tasks to nodes, or tries to revive some.
-    fn place_or_revive(&mut self, waits_until: Option<Time>, cx: &mut Context<'_>) {
-        let Stage::Training { tasks, .. } = &self.stage else { return };
-        if !tasks.has_pending() {
-            self.revival.not_needed();
-        } else if cx.fleet.crew(self.job).next().is_some() {
-            self.revival.not_needed();
-            if !self.awaits_held_results(cx) {
-                match waits_until {
-                    Some(until) => self.wake_at(until),
-                    None => self.place_pending(cx),
-                }
-            }
-        } else if cx.fleet.are_taken(self.needs) {
-            // Nobody is missing: it goes on once the others leave it the memory.
-            self.revival.not_needed();
-        } else {
-            self.profiler.needs(Need::Nodes, cx.now);
-            self.give_up_without_memory(cx);
-            if !self.is_over() {
-                self.revive(cx);
-            }
-            return;
-        }
-        let is_some_left = self.step_tasks().is_some_and(StepTasks::has_pending);
-        self.profiler.needs(if is_some_left { Need::Tasks } else { Need::Results }, cx.now);
-    }
-
-    fn revive(&mut self, cx: &mut Context<'_>) {
-        // Right after the coordinator's start nobody has been away.
-        if let Some(until) = cx.fleet.all_answer_until() {
-            return self.wake_at(until);
-        }
-        let arithmetic = self.needs.arithmetic;
-        let ineligible = cx.fleet.active().next().is_some();
-        // One that is away may have it, or one that has never been here.
-        let too_small = cx.fleet.active_lack_memory(self.needs);
-        if ineligible && !self.none_eligible_told {
-            self.none_eligible_told = true;
-            let doubted = cx.fleet.doubted(arithmetic);
-            self.report(
-                match too_small.clone() {
-                    Some(too_small) => Notice::NoneHasMemory(too_small),
-                    None => Notice::NoneEligible { arithmetic, doubted },
-                },
-                cx,
-            );
-        }
-        match self.revival.nobody(cx.now, &cx.settings.revival_waits) {
-            Step::Wait { until } => self.wake_at(until),
-            Step::Dial { until } => {
-                cx.actions.push(Action::DialNow { nodes: cx.fleet.inactive() });
-                self.wake_at(until);
-            }
-            Step::Begin { number, wait, until } => {
-                if number == 1 && !ineligible {
-                    let never = cx.fleet.listed_if_none_has_ever_answered();
-                    self.report(never.map_or(Notice::NoNodes, |listed| Notice::NoNodesYet { listed }), cx);
-                }
-                let of = cx.settings.revival_waits.len() as u32;
-                self.report(Notice::Revival { number, of, wait }, cx);
-                cx.actions.push(Action::DialNow { nodes: cx.fleet.inactive() });
-                self.wake_at(until);
-            }
-            Step::GiveUp if too_small.is_some() => {
-                if let Some(too_small) = too_small {
-                    self.give_up_waiting(FailReason::NoNodeHasMemory(too_small), cx);
-                }
-            }
-            Step::GiveUp if ineligible => self.give_up_waiting(FailReason::NoEligibleNode { arithmetic }, cx),
-            Step::GiveUp => self.give_up_waiting(FailReason::NoNodes { revivals: self.revival.total() }, cx),
-        }
-    }
-
-    /// Nobody waits for a node that can do nothing once it is there.
-    fn give_up_without_memory(&mut self, cx: &mut Context<'_>) {
-        if let Some(closest) = cx.fleet.lacks_memory(self.needs) {
-            self.give_up_waiting(FailReason::NoNodeHasMemory(closest), cx);
-        }
-    }
-
-    /// No node came back.
-    fn give_up_waiting(&mut self, reason: FailReason, cx: &mut Context<'_>) {
-        if !self.has_written_steps(cx) {
-            return;
-        }
-        match self.specification.operation.on_no_nodes {
-            OnNoNodes::Fail => self.end(Outcome::Failed(reason)),
-            OnNoNodes::Pause => drop(self.ending.get_or_insert(Ending::Paused(reason))),
-        }
-    }
-
     /// Has a step merged whose tasks are all done. True if nothing is to be merged, and the next step has begun.
     fn finish_step(&mut self, cx: &mut Context<'_>) -> bool {
         let Stage::Training { tasks, began, .. } = &mut self.stage else { return false };
@@ -557,63 +466,6 @@ impl Run {
         self.stage = Stage::Merging { tasks, base, began };
         cx.actions.push(Action::FinishStep { job: self.job, step, rows });
         false
-    }
-
-    /// No step is to be done after these: what was begun behind them counts for nothing. What came of them is tried on the
-    /// validation and test rows in all figures, and then the job is done.
-    fn conclude(&mut self, progress: Box<Progress>, cx: &mut Context<'_>) {
-        self.cancel_attempts(cx);
-        self.profiler.step_dropped();
-        self.records.clear();
-        self.to_validate = None;
-        let weights = progress.weights();
-        self.stage = Stage::Testing { progress };
-        cx.actions.push(Action::Test { job: self.job, weights });
-    }
-
-    /// The weights that came of the job have been tried on the validation rows, and on the test rows, if there are some.
-    pub(in crate::engine) fn tested(
-        &mut self,
-        validation: Tested,
-        test: Option<Tested>,
-        confusion: Option<ObjectRef>,
-        cx: &Context<'_>,
-    ) {
-        let Stage::Testing { progress } = &self.stage else { return };
-        let progress = progress.clone();
-        if let Some(summary) = self.summary(&progress, cx) {
-            let Tested { rows, metrics } = validation;
-            self.end(Outcome::Done(Box::new(Summary { rows, metrics, test, confusion, ..summary })));
-        }
-    }
-
-    /// What came of the job; nothing if no round was done.
-    fn summary(&mut self, progress: &Progress, cx: &Context<'_>) -> Option<Summary> {
-        let (now, last, weights) = (cx.now, progress.last?, progress.weights());
-        let round = progress.best.map_or(last, |best| best.round);
-        let mut nodes = progress.nodes.clone();
-        let places = cx.fleet.places_by_name();
-        nodes.sort_by_key(|share| places.get(share.node.as_str()).copied().unwrap_or(usize::MAX));
-        Some(Summary {
-            fingerprint: job::fingerprint(&self.semantic, &weights),
-            weights,
-            rounds: last.round,
-            round: round.round,
-            rows: round.rows,
-            metrics: round.metrics,
-            test: None,
-            confusion: None,
-            loss: round.loss,
-            merged: progress.merged,
-            skipped: progress.skipped,
-            reproducible: progress.reproducible,
-            nodes,
-            elapsed_us: self.tally.before_us + now.since_us(self.tally.started),
-            revivals: self.revival.total(),
-            profile: self.profiler.done(now),
-            training_us: progress.training_us,
-            validating_us: self.tally.validating_us,
-        })
     }
 }
 
