@@ -1,8 +1,5 @@
-//! From a pending task to a merged one: handing tasks to nodes, copies of slow ones, results, failures, bad results. Owns
-//! what a result or failure means for its task and its node; does not know the job's stages (`run`) beyond the tasks.
-
-use rand::Rng as _;
-use rand::rngs::ChaCha8Rng;
+//! From a task that is out to a merged one: results, failures, bad results. Owns what a result or failure means for its task and its
+//! node; does not know how a node is chosen (`placement`), nor the job's stages (`run`) beyond the tasks.
 
 use super::{Run, Stage};
 use crate::digest::Digest;
@@ -10,175 +7,20 @@ use crate::engine::context::Context;
 use crate::engine::events::{Action, Fault};
 use crate::engine::link::Assignment;
 use crate::engine::nodes::{LinkKey, NodeKey};
-use crate::engine::pace::Pace;
 use crate::engine::report::Notice;
-use crate::engine::scheduler::{Choice, Policy, View};
-use crate::engine::shares::Shares;
 use crate::engine::step_tasks::{Claim, Live, Standing, StepTasks, TaskState, Won};
 use crate::engine::time::Time;
 use crate::job::{Attempt, FailReason, OnTaskFailure, Outcome, Place, RejectReason, TaskResult};
 
 /// The first pause before a doubted node is asked again; each further failure doubles it.
 const PAUSE_US: u64 = 50_000;
-/// Slow tasks that are looked at in one go, the slowest first: a queue of thousands must not be walked at every event.
-const COPIES_AT_ONCE_MAX: usize = 64;
 /// Doublings of the pause, at most: 3.2 s.
 const PAUSE_DOUBLINGS_MAX: u32 = 6;
 
 /// A node is believed that it wants nothing for so long, at most.
 const RETRY_MS_MAX: u32 = 60_000;
 
-/// How a task is sent.
-#[derive(Clone, Copy)]
-pub(in crate::engine) struct Terms {
-    /// Whether the node may turn it down.
-    pub(in crate::engine) may_reject: bool,
-    /// Whether the node said that it holds the result.
-    pub(in crate::engine) is_held: bool,
-}
-
 impl Run {
-    /// Hands pending tasks to nodes. At least one node is there.
-    pub(in crate::engine) fn place_pending(&mut self, cx: &mut Context<'_>) {
-        self.place_what_can_be(cx);
-        // Where nobody works, nobody waits for those who have not answered.
-        let is_nothing_out =
-            |run: &Run| run.step_tasks().is_some_and(|tasks| tasks.has_pending() && tasks.live().next().is_none());
-        if !self.is_over() && cx.fleet.has_overtaken() && is_nothing_out(self) && cx.fleet.is_nothing_out() {
-            cx.fleet.forgive_all();
-            self.place_what_can_be(cx);
-        }
-    }
-
-    fn place_what_can_be(&mut self, cx: &mut Context<'_>) {
-        self.cut_pending(cx);
-        let Stage::Training { tasks, .. } = &self.stage else { return };
-        for shard in tasks.marked() {
-            let Stage::Training { tasks, .. } = &self.stage else { return };
-            if self.is_over() {
-                return;
-            }
-            if tasks.task(shard).failures > cx.settings.attempts_max {
-                self.give_up(shard, cx);
-            } else {
-                self.place(shard, cx);
-            }
-        }
-        let has_homes = self.has_homes(cx);
-        if has_homes {
-            self.place_at_home(cx);
-        }
-        // What makes one fresh task wait makes all of them wait.
-        while !self.is_over()
-            && self.view(cx).0.has_room()
-            && let Some(shard) = if has_homes { self.next_away(cx) } else { self.first_fresh() }
-            && self.place(shard, cx)
-        {}
-    }
-
-    fn first_fresh(&self) -> Option<u32> {
-        let Stage::Training { tasks, .. } = &self.stage else { return None };
-        tasks.first_fresh()
-    }
-
-    /// Cuts pending blocks for the workers that are there, and sends each its own, where the policy has no say in that.
-    fn cut_pending(&mut self, cx: &mut Context<'_>) {
-        let Stage::Training { tasks, .. } = &mut self.stage else { return };
-        let uncut = tasks.uncut();
-        if uncut.is_empty() {
-            return;
-        }
-        let wanted = self.specification.operation.tasks_per_step;
-        let elapsed_us = cx.now.since_us(self.tally.started);
-        let mut workers =
-            if wanted.is_some() { Vec::new() } else { cx.fleet.workers(self.job, cx.now, self.shares.is_sticky()) };
-        if let [number] = uncut[..]
-            && wanted.is_none()
-            && tasks.task(number).units.len() as u32 == tasks.units().count()
-        {
-            let fewest = self.shares.fewest(&workers, elapsed_us);
-            workers = self.width.choose(workers, tasks.rows(number), fewest);
-        }
-        let mut sends = Vec::new();
-        for number in uncut {
-            let blocks = tasks.task(number).units.clone();
-            let units = tasks.units();
-            match (wanted, cx.settings.policy) {
-                // A part of a step that was out has its share of the tasks.
-                (Some(wanted), _) => {
-                    let share = (u64::from(wanted) * blocks.len() as u64).div_ceil(units.count().into());
-                    let parts = units.cut_evenly(&blocks, share as u32);
-                    tasks.split(number, parts);
-                }
-                (None, Policy::Random) => {
-                    let parts = units.cut_evenly(&blocks, workers.len() as u32);
-                    tasks.split(number, parts);
-                }
-                (None, Policy::LoadBalancing) => {
-                    let block_rows = units.block_rows(&blocks);
-                    // What is left of a node that is lost tells nothing of whole steps.
-                    let mut at_once = Shares::default();
-                    let is_whole = blocks.len() as u32 == units.count();
-                    let shares = if is_whole { &mut self.shares } else { &mut at_once };
-                    let shares = shares.of(blocks.len() as u32, block_rows, &workers, elapsed_us);
-                    let (nodes, parts): (Vec<_>, Vec<_>) = units.cut(&blocks, &workers, &shares).into_iter().unzip();
-                    sends.extend(nodes.into_iter().zip(tasks.split(number, parts)).map(|(node, task)| (task, node)));
-                }
-            }
-        }
-        for (task, node) in sends {
-            // One whose node is busy after all, or wants none now, has its turn as any other.
-            if cx.fleet.is_willing(node, self.job, cx.now) {
-                self.dispatch(task, node, Terms { may_reject: true, is_held: false }, cx);
-            }
-        }
-    }
-
-    /// Starts a copy of each task that takes longer than expected, as long as idle nodes are there.
-    pub(in crate::engine) fn copy_slow_tasks(&mut self, cx: &mut Context<'_>) {
-        let Stage::Training { tasks, .. } = &self.stage else { return };
-        if tasks.has_pending() {
-            return;
-        }
-        // Whoever makes a copy may have to be sent the rows first.
-        let fetch_us =
-            if self.shares.is_sticky() { self.shares.fetch_us(1.0 / tasks.all().len().max(1) as f64) } else { 0.0 };
-        let oldest = tasks.alone(COPIES_AT_ONCE_MAX);
-        if !oldest.is_empty() {
-            self.wake_at_offers(cx);
-        }
-        for shard in oldest {
-            if !self.view(cx).0.has_idle() {
-                return;
-            }
-            let Stage::Training { tasks, .. } = &self.stage else { return };
-            let (task, rows) = (tasks.task(shard), tasks.rows(shard));
-            debug_assert!(task.is_alone());
-            let Some(slow) = task.live.first().copied() else { continue };
-            // One that another job's tasks keep from its worker is not late. Once they are done it is looked at again.
-            let Some(begun) = cx.fleet.begun(slow.link, self.assignment(shard, &slow)) else { continue };
-            let expected_us = cx.fleet.expected_us(slow.node, self.job, rows);
-            let limit_us =
-                self.pace.copy_after_us(expected_us, tasks.is_half_settled()).saturating_add(fetch_us as u64);
-            // Of a node that is known to be slow nobody waits to see that it is.
-            let left_us = expected_us.map(|expected_us| expected_us - cx.now.since_us(begun) as f64);
-            let copy_us =
-                cx.fleet.roster(self.job).least_free_us().map(|us_per_row| us_per_row * f64::from(rows) + fetch_us);
-            let is_worth_it =
-                left_us.zip(copy_us).is_some_and(|(left_us, copy_us)| Pace::is_worth_a_copy(left_us, copy_us));
-            if cx.now < begun.after_us(limit_us) && !is_worth_it {
-                self.wake_at(begun.after_us(limit_us));
-                continue;
-            }
-            let (view, rng) = self.view(cx);
-            let Some((node, may_reject)) = view.choose_copy(task, rows, rng) else { continue };
-            let waited_us = cx.now.since_us(begun);
-            let (slow, name) = (cx.fleet.name(slow.node), cx.fleet.name(node));
-            self.report(Notice::Speculating { place: self.place_of(shard), slow, name, waited_us }, cx);
-            self.dispatch(shard, node, Terms { may_reject, is_held: false }, cx);
-        }
-    }
-
     /// A task is trained, and its update is on its way.
     pub(in crate::engine) fn update_coming(&mut self, link: LinkKey, attempt: &Attempt, cx: &mut Context<'_>) {
         let shard = attempt.task.shard;
@@ -366,73 +208,9 @@ impl Run {
         self.report(Notice::UpdateRefused { node: won.name, place: self.place_of(shard), reason }, cx);
     }
 
-    /// What a choice of a node depends on, and the source of random choices.
-    fn view<'a>(&'a self, cx: &'a mut Context<'_>) -> (View<'a>, &'a mut ChaCha8Rng) {
-        let is_half_done = self.step_tasks().is_some_and(StepTasks::is_half_settled);
-        let (policy, job, pace) = (cx.settings.policy, self.job, &self.pace);
-        let view = View { now: cx.now, policy, fleet: cx.fleet, job, pace, is_half_done };
-        (view, cx.rng)
-    }
-
-    /// Sends a pending task if a node takes it now; tells whether it is no longer pending.
-    fn place(&mut self, shard: u32, cx: &mut Context<'_>) -> bool {
-        let Stage::Training { tasks, .. } = &self.stage else { return false };
-        let (task, rows) = (tasks.task(shard), tasks.rows(shard));
-        let (view, rng) = self.view(cx);
-        match view.choose(task, rows, rng) {
-            Choice::Send { node, may_reject } => {
-                self.dispatch(shard, node, Terms { may_reject, is_held: false }, cx);
-                true
-            }
-            Choice::Wait { until } => {
-                until.into_iter().for_each(|until| self.wake_at(until));
-                self.wake_at_offers(cx);
-                false
-            }
-            Choice::Nowhere => self.give_up(shard, cx),
-        }
-    }
-
-    /// Has a look when the first node that wants no offers now may be made some again.
-    fn wake_at_offers(&mut self, cx: &Context<'_>) {
-        cx.fleet.reluctant_until(self.job, cx.now).into_iter().for_each(|until| self.wake_at(until));
-    }
-
-    /// Sends an open task to a node.
-    pub(in crate::engine) fn dispatch(&mut self, shard: u32, node: NodeKey, terms: Terms, cx: &mut Context<'_>) {
-        let Terms { may_reject, is_held } = terms;
-        let Stage::Training { tasks, base, .. } = &mut self.stage else { return };
-        let Some(link) = cx.fleet.link_of(node) else { return };
-        // Where it waits for tasks of other jobs, the node is as busy as it is meant to be.
-        let may_reject = may_reject && link.has_free_worker();
-        let expected_us = cx.fleet.training_us(node, self.job, tasks.rows(shard)).filter(|_| !is_held);
-        let is_copy = !tasks.task(shard).live.is_empty();
-        let live = tasks.begin_attempt(
-            shard,
-            Live {
-                node,
-                link: link.key,
-                number: 0,
-                token: cx.rng.next_u64(),
-                started: cx.now,
-                trained: None,
-                exact: link.computes(self.needs.arithmetic),
-                may_reject,
-                is_copy,
-                is_held,
-                charged_us: expected_us.unwrap_or_default() as u64,
-            },
-        );
-        self.share.sent(&live, cx.now);
-        self.profiler.sent(live.link, is_copy);
-        cx.fleet.assign(live.link, (live.started, self.job, shard, live.number));
-        let (attempt, rows) = (tasks.attempt(shard, &live), tasks.task_rows(shard));
-        cx.actions.push(Action::Dispatch { link: live.link, attempt, rows, base: *base, may_reject });
-    }
-
     /// A task failed everywhere, or too often. Tells whether that settles it: the job is not given up before what is merged
     /// is written down, and who comes meanwhile may do the task.
-    fn give_up(&mut self, shard: u32, cx: &mut Context<'_>) -> bool {
+    pub(super) fn give_up(&mut self, shard: u32, cx: &mut Context<'_>) -> bool {
         if self.specification.operation.on_task_failure == OnTaskFailure::Fail && !self.has_written_steps(cx) {
             return false;
         }
@@ -459,7 +237,7 @@ impl Run {
     }
 
     /// What people are told a task is.
-    fn place_of(&self, shard: u32) -> Place {
+    pub(super) fn place_of(&self, shard: u32) -> Place {
         let tasks = match &self.stage {
             Stage::Training { tasks, .. } | Stage::Merging { tasks, .. } => Some(tasks),
             Stage::Preparing | Stage::Validating | Stage::Testing { .. } => None,
@@ -500,7 +278,7 @@ impl Run {
     }
 
     /// An attempt of the step under way, as its node's book has it.
-    fn assignment(&self, shard: u32, live: &Live) -> Assignment {
+    pub(super) fn assignment(&self, shard: u32, live: &Live) -> Assignment {
         (live.started, self.job, shard, live.number)
     }
 

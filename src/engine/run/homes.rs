@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::attempts::Terms;
+use super::placement::Terms;
 use super::{Run, Stage};
 use crate::engine::context::Context;
 use crate::engine::nodes::NodeKey;

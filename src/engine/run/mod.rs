@@ -4,7 +4,8 @@
 //! | file | owns |
 //! |---|---|
 //! | this one | the stages: prepared, trained round by round, merged, validated |
-//! | `attempts` | a task's way to its node and its result's way into the sum |
+//! | `placement` | a task's way to its node |
+//! | `attempts` | its result's way into the sum |
 //! | `without_nodes` | what it does while no node may work for it |
 //! | `homes` | which node has a shard's rows |
 //! | `records` | what is written down of its steps, and what is told of its rounds |
@@ -15,6 +16,7 @@
 mod attempts;
 mod ending;
 mod homes;
+mod placement;
 mod records;
 mod returning;
 mod tally;

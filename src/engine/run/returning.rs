@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::attempts::Terms;
+use super::placement::Terms;
 use super::{Run, Stage};
 use crate::engine::context::Context;
 use crate::engine::nodes::LinkKey;
