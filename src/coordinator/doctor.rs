@@ -239,12 +239,24 @@ pub(super) fn cure(error: &DialError, at: &NodeAddress) -> String {
             format!("{error} If so, start it again: {start}")
         }
         DialError::Greeting { .. } => format!("{error}; start it again: {start}"),
-        DialError::Protocol { .. } => format!("{error}; put the same version there as here"),
+        DialError::Protocol { error: broken, .. } if broken.code == ErrorCode::Timeout => {
+            format!(
+                "{error}; it is stopped, or another program has the port: end that one, and start the node again: {start}"
+            )
+        }
+        DialError::Protocol { .. } => {
+            format!(
+                "{error}; another program has the port, or another version: end it, and start the node again: {start}"
+            )
+        }
         DialError::WrongRole { .. } => format!("{error} Mend it in the nodes file"),
         DialError::Refused { error: refusal, .. } => match refusal.code {
             ErrorCode::Cluster => format!("{error}; start both with the same --cluster"),
             ErrorCode::Version => format!("{error}; put the same version there as here"),
             ErrorCode::Closing => format!("{error}; start it again: {start}"),
+            ErrorCode::Unexpected => {
+                format!("{error}; mend the port in the nodes file, or end that program there: {start}")
+            }
             _ => format!("{error}; it is dialled again by itself"),
         },
     }
@@ -281,6 +293,15 @@ mod tests {
         };
         assert!(refusal(ErrorCode::Cluster).contains("--cluster"));
         assert!(refusal(ErrorCode::Version).contains("same version"));
+        assert!(refusal(ErrorCode::Unexpected).contains("mend the port in the nodes file"));
+        let protocol = |code| {
+            let error = crate::wire::message::Error::new(code, 0, "no");
+            cure(&DialError::Protocol { target: "10.0.0.1:5106".to_owned(), error }, &at("10.0.0.1"))
+        };
+        for code in [ErrorCode::Timeout, ErrorCode::Magic] {
+            let told = protocol(code);
+            assert!(told.contains("another program has the port") && told.contains("compute_node 5106 0 "), "{told}");
+        }
     }
 
     #[test]

@@ -82,6 +82,17 @@ impl fmt::Display for DialError {
     }
 }
 
+impl DialError {
+    /// Whether something is there that is not what was looked for, and does not become so by itself.
+    pub fn is_of_stranger(&self) -> bool {
+        match self {
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Greeting { .. } => false,
+            Self::Protocol { .. } | Self::WrongRole { .. } => true,
+            Self::Refused { error, .. } => !error.retry && error.code != ErrorCode::Closing,
+        }
+    }
+}
+
 impl std::error::Error for DialError {}
 
 /// Dials `host`, trying each of its addresses, and greets; each address gets `wait` to answer.

@@ -67,10 +67,20 @@ struct Out {
 }
 
 /// What the driver knows of a node beside the engine.
+/// What has been told of dials that fail: each of these once, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ToldOfDials {
+    Nothing,
+    /// That it does not answer.
+    Silence,
+    /// That something answers which is not to be had as a node; or it is nobody's concern.
+    Stranger,
+}
+
 struct KnownNode {
     address: NodeAddress,
-    /// Its first dial has failed, and that has been told; or it is nobody's concern.
-    is_failure_told: bool,
+    /// What of its failing dials has been told since it was active last.
+    told: ToldOfDials,
     /// What came of its last dial, or why its last link ended; with the cure.
     down: Option<String>,
     /// Tasks that it said it could not do.
@@ -79,7 +89,7 @@ struct KnownNode {
 
 impl KnownNode {
     fn new(address: NodeAddress) -> KnownNode {
-        KnownNode { address, is_failure_told: false, down: None, tasks_failed: 0 }
+        KnownNode { address, told: ToldOfDials::Nothing, down: None, tasks_failed: 0 }
     }
 }
 

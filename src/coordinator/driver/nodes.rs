@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::TrySendError;
 
-use super::{Driver, KnownNode, NodeLink, Out, now};
+use super::{Driver, KnownNode, NodeLink, Out, ToldOfDials, now};
 use crate::coordinator::dialling::PollerCommand;
 use crate::coordinator::doctor::{self, Examination, Patient};
 use crate::coordinator::handles::{Client, NodeContext, NodeHandle};
@@ -30,7 +30,7 @@ impl Driver {
         let Changed { joined, left } = changed;
         for (node, address) in left {
             // A dial that is still under way may fail: that is nobody's concern any more.
-            self.failure_is_told(node);
+            self.is_told(node, ToldOfDials::Stranger);
             self.event_log.say("node", address, || "is no longer listed");
             self.tell(Event::NodeUnlisted { node });
         }
@@ -55,10 +55,17 @@ impl Driver {
 
     pub(super) fn dial_failed(&mut self, key: NodeKey, error: &DialError) {
         if let Some(node) = self.nodes.get_mut(&key) {
-            node.down = Some(doctor::cure(error, &node.address));
-            if !std::mem::replace(&mut node.is_failure_told, true) {
-                log::info!("node {} is inactive: {error}", node.address);
+            let cure = doctor::cure(error, &node.address);
+            let kind = if error.is_of_stranger() { ToldOfDials::Stranger } else { ToldOfDials::Silence };
+            if kind > node.told {
+                node.told = kind;
+                match kind {
+                    // Its own program may still run elsewhere, and this one is not to be waited for.
+                    ToldOfDials::Stranger => log::warn!("node {} is inactive: {cure}", node.address),
+                    _ => log::info!("node {} is inactive: {error}", node.address),
+                }
             }
+            node.down = Some(cure);
         }
         self.tell(Event::DialFailed { node: key });
     }
@@ -89,9 +96,9 @@ impl Driver {
         }
     }
 
-    fn failure_is_told(&mut self, node: NodeKey) {
+    fn is_told(&mut self, node: NodeKey, told: ToldOfDials) {
         if let Some(node) = self.nodes.get_mut(&node) {
-            node.is_failure_told = true;
+            node.told = told;
         }
     }
 
@@ -108,7 +115,7 @@ impl Driver {
             log::warn!("node {} gets no exact work: {why}", info.name);
             self.event_log.say("node", &info.name, || format!("gets no exact work: {why}"));
         }
-        self.failure_is_told(node);
+        self.is_told(node, ToldOfDials::Silence);
         let id = linked.link.peer().id;
         if let Some(other) = self.links.values().find(|other| other.node != node && other.linked.link.peer().id == id) {
             log::warn!("{}", self.same_node(other.node, node));
